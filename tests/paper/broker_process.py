@@ -1,4 +1,4 @@
-"""The paper broker as a process of its own, on the test's database, and somebody who calls it."""
+"""The paper broker in a separate process on the test's database, and a client of it."""
 
 import asyncio
 import os
@@ -26,16 +26,16 @@ ROOT = Path(__file__).resolve().parents[2]
 T = TypeVar("T")
 
 
-def until(what: Callable[[], object], seconds: float = 20) -> None:
-    """Poll for a state with a deadline."""
+def until(condition: Callable[[], object], seconds: float = 20) -> None:
+    """Wait until a condition holds; fail after `seconds`."""
     end = time.monotonic() + seconds
-    while not what():
+    while not condition():
         assert time.monotonic() < end, "not in time"
         time.sleep(0.01)
 
 
 class BrokerProcess:
-    """`tests/fakes/paper_server`. Comes back on the same port after `kill`."""
+    """Runs `tests/fakes/paper_server`. After `kill`, `start` uses the same port."""
 
     def __init__(self, log: Path) -> None:
         self._log = log
@@ -51,12 +51,12 @@ class BrokerProcess:
             self.process.wait(10)
 
     def start(self) -> Self:
-        ours = connection.settings_dict
+        settings = connection.settings_dict
         url = (
-            f"postgresql://{ours['USER']}:{ours['PASSWORD']}@{ours['HOST']}:{ours['PORT']}"
-            f"/{ours['NAME']}"
+            f"postgresql://{settings['USER']}:{settings['PASSWORD']}@{settings['HOST']}:{settings['PORT']}"
+            f"/{settings['NAME']}"
         )
-        began = self._log.stat().st_size if self._log.exists() else 0
+        log_start = self._log.stat().st_size if self._log.exists() else 0
         with self._log.open("ab") as output:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "tests.fakes.paper_server", "--faults",
@@ -65,12 +65,12 @@ class BrokerProcess:
             )  # fmt: skip
 
         def listens() -> bool:
-            said = self._log.read_bytes()[began:].decode()
+            log = self._log.read_bytes()[log_start:].decode()
             assert self.process is not None
-            assert self.process.poll() is None, said
-            found = re.search(r"listens on 127\.0\.0\.1:(\d+)\n", said)
-            self.port = int(found[1]) if found else self.port
-            return found is not None
+            assert self.process.poll() is None, log
+            address = re.search(r"listens on 127\.0\.0\.1:(\d+)\n", log)
+            self.port = int(address[1]) if address else self.port
+            return address is not None
 
         until(listens, 60)
         return self
@@ -91,7 +91,7 @@ class BrokerProcess:
 
     @property
     def desk(self) -> SyncClient:
-        """For what has no event loop."""
+        """A client for callers without an event loop."""
         return SyncClient("127.0.0.1", self.port)
 
     def ask(self, name: str, *arguments: Any) -> Any:
@@ -110,7 +110,7 @@ class BrokerProcess:
 
 
 class Caller:
-    """One process of ours, as the broker sees it: an adapter on a loop of its own."""
+    """One client process, as the broker sees it: an adapter on its own event loop."""
 
     def __init__(self, port: int) -> None:
         self.adapter = RemotePaper("127.0.0.1", port)
@@ -125,9 +125,9 @@ class Caller:
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         return self._runner.run(work)
 
-    def spec(self, number: str = "A1", patience: float = 30) -> ConnectionSpec:
-        """patience: seconds that an answer is waited for."""
-        settings = {"reply_timeout": patience}
+    def spec(self, number: str = "A1", reply_timeout: float = 30) -> ConnectionSpec:
+        """reply_timeout: seconds to wait for an answer."""
+        settings = {"reply_timeout": reply_timeout}
         return ConnectionSpec(connection_id=f"c-{number}", account=number, settings=settings)
 
     def place(
@@ -135,26 +135,29 @@ class Caller:
         *ids: str,
         number: str = "A1",
         guard: Guard = lambda _: None,
-        patience: float = 30,
+        reply_timeout: float = 30,
     ) -> dict[str, Outcome]:
-        """Buy 1,000 EUR under each id, in one call; return how each ended."""
-        told: dict[str, Outcome] = {}
+        """Buy 1,000 EUR under each id, in one call; return the outcome of each."""
+        outcomes: dict[str, Outcome] = {}
 
-        def tell(request: OrderRequest, outcome: Outcome) -> None:
-            assert request.client_order_id not in told, "told twice"
-            told[request.client_order_id] = outcome
+        def on_outcome(request: OrderRequest, outcome: Outcome) -> None:
+            assert request.client_order_id not in outcomes, "reported twice"
+            outcomes[request.client_order_id] = outcome
 
-        orders = [(self.spec(number, patience), order(number, one)) for one in ids]
-        self.run(self.adapter.submit_many(orders, guard, tell))
-        return told
+        orders = [
+            (self.spec(number, reply_timeout), order(number, client_order_id))
+            for client_order_id in ids
+        ]
+        self.run(self.adapter.submit_many(orders, guard, on_outcome))
+        return outcomes
 
 
 def kind(outcome: Outcome) -> str:
-    """NotSent, Rejected, OutcomeUnknown, or the kind of the last report."""
+    """Return NotSent, Rejected, OutcomeUnknown, or the kind of the last report."""
     return type(outcome).__name__ if isinstance(outcome, BrokerError) else str(outcome[-1].kind)
 
 
 def journal() -> list[str]:
-    """Every client order id in the broker's books, as often as it was accepted."""
+    """Return the client order ids of all accepted orders, duplicates included."""
     accepted = PaperOrder.objects.filter(accepted_at__isnull=False)
     return sorted(accepted.values_list("client_order_id", flat=True))

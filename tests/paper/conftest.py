@@ -1,4 +1,4 @@
-"""A paper broker with a fixed market time, and somebody who trades on it."""
+"""A paper broker with a fixed market time, and a trader on it."""
 
 import asyncio
 import threading
@@ -40,12 +40,12 @@ NOON = datetime(2014, 5, 2, 12, tzinfo=UTC)
 
 
 def fixed_clock(at: datetime) -> MarketClock:
-    """A market clock that does not move."""
+    """Return a market clock that does not move."""
     return MarketClock(at, datetime.now(UTC), 0)
 
 
 class Trader:
-    """Places orders on paper accounts and looks at what came of them. Starts at EUR/USD 1.10000."""
+    """Places orders on paper accounts and reads their results. Starts at EUR/USD 1.10000."""
 
     def __init__(self, adapter: BrokerAdapter) -> None:
         self.adapter = adapter
@@ -57,23 +57,24 @@ class Trader:
         self.price("1.10000")
 
     @property
-    def soon(self) -> dict[str, Any]:
-        """Settings to miss an answer by. In-process the wait begins when the broker is done; by TCP
-        what is answered has to be back within it, on a busy machine too."""
+    def short_timeout(self) -> dict[str, Any]:
+        """Settings with a short reply time-out. In process it starts when the broker is done; over
+        TCP an answer must arrive within it, on a busy machine too."""
         return {"settings": {"reply_timeout": 3 if isinstance(self.adapter, RemotePaper) else 0.05}}
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run(work)
 
     def wait_until(self, moment: datetime) -> None:
+        """Set the market time."""
         self.now = moment
         set_market_clock(fixed_clock(moment))
 
     def price(self, bid: str, ask: str = "", symbol: str = "EUR/USD", after: float = 1) -> int:
-        """A new price comes, a second later; the ask is 2 points above the bid if not said."""
+        """Send a quote a second later; the default ask is 2 points above the bid."""
         self.wait_until(self.now + timedelta(seconds=after))
-        higher = D(ask) if ask else D(bid) + D("0.00002")
-        return exchange.on_quotes([Quote(symbol, D(bid), higher, self.now)])
+        ask_price = D(ask) if ask else D(bid) + D("0.00002")
+        return exchange.on_quotes([Quote(symbol, D(bid), ask_price, self.now)])
 
     def account(self, number: str = "A1", **terms: Any) -> str:
         exchange.open_account(number, **{"balance": D(10_000), **terms})
@@ -89,7 +90,7 @@ class Trader:
         return ConnectionSpec(connection_id=f"c-{number}", account=number, **kwargs)
 
     def request(self, side: Side, quantity: str, number: str = "A1", **kwargs: Any) -> OrderRequest:
-        """A market order, unless a limit or a stop price says otherwise."""
+        """Return a market order, or a limit or stop order if its price is given."""
         order_type = OrderType.MARKET
         if "limit_price" in kwargs:
             order_type = OrderType.LIMIT
@@ -98,7 +99,7 @@ class Trader:
         for name in ("limit_price", "stop_price", "stop_loss", "take_profit"):
             if kwargs.get(name) is not None:
                 kwargs[name] = D(kwargs[name])
-        known: dict[str, Any] = {
+        defaults: dict[str, Any] = {
             "client_order_id": f"id{next(self._ids)}",
             "connection_id": f"c-{number}",
             "account": number,
@@ -108,11 +109,11 @@ class Trader:
             "time_in_force": TimeInForce.GTC,
             "quantity": D(quantity),
         }
-        return OrderRequest(**{**known, **kwargs})
+        return OrderRequest(**{**defaults, **kwargs})
 
     def submit(self, request: OrderRequest, **spec: Any) -> list[OrderReport]:
-        spec_of = self.spec(request.account, **spec)
-        return self.run(self.adapter.submit(spec_of, request, self.guard))
+        connection_spec = self.spec(request.account, **spec)
+        return self.run(self.adapter.submit(connection_spec, request, self.guard))
 
     def buy(self, quantity: str, number: str = "A1", **kwargs: Any) -> list[OrderReport]:
         return self.submit(self.request(Side.BUY, quantity, number, **kwargs))
@@ -157,11 +158,11 @@ class Trader:
     def state(self, number: str = "A1") -> AccountState:
         return self.run(self.adapter.account(self.spec(number)))
 
-    def news(self) -> list[OrderReport]:
-        """What the broker has to tell, and acknowledge it."""
-        told = self.run(self.adapter.events(1000))
-        self.run(self.adapter.acknowledge([report.event_id for report in told]))
-        return told
+    def new_events(self) -> list[OrderReport]:
+        """Return the broker's new events and acknowledge them."""
+        reports = self.run(self.adapter.events(1000))
+        self.run(self.adapter.acknowledge([report.event_id for report in reports]))
+        return reports
 
     def quote(self, symbol: str = "EURUSD", number: str = "A1", **spec: Any) -> Quote:
         return self.run(self.adapter.quote(self.spec(number, **spec), symbol))
@@ -174,30 +175,30 @@ class Trader:
 
 
 IN_PROCESS, REMOTE = "in process", "remote"
-# For what is of the broker here alone (its second look at deadlines), or slow and of the book.
-HERE = pytest.mark.parametrize("trader", [IN_PROCESS], indirect=True)
+# For what only the broker in this process does (its second deadline check), or what is slow.
+IN_PROCESS_ONLY = pytest.mark.parametrize("trader", [IN_PROCESS], indirect=True)
 
 
 @pytest.fixture(params=[IN_PROCESS, REMOTE])
 def trader(request: pytest.FixtureRequest, transactional_db: None) -> Iterator[Trader]:
-    """Somebody with a hedging account A1 of 10,000 USD at 1:30, at the broker here or by TCP."""
+    """A trader with a hedging account A1 of 10,000 USD at 1:30, in process or over TCP."""
     with ExitStack() as stack:
         adapter: BrokerAdapter = create()
         if request.param == REMOTE:
-            where = "127.0.0.1", stack.enter_context(serving()).port
-            adapter = RemotePaper(*where)
-            exchange.use(ExchangeClient(*where))
+            address = "127.0.0.1", stack.enter_context(serving()).port
+            adapter = RemotePaper(*address)
+            exchange.use(ExchangeClient(*address))
             stack.callback(exchange.use, None)
-        someone = Trader(adapter)
-        someone.account()
-        yield someone
+        trader = Trader(adapter)
+        trader.account()
+        yield trader
         set_market_clock(None)
         sessions.close()
 
 
 @contextmanager
 def serving(**options: Any) -> Iterator[Server]:
-    """A server in a thread of this process: real sockets, the test's database and clock."""
+    """Run a server in a thread of this process: real sockets, the test's database and clock."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()

@@ -1,4 +1,4 @@
-"""An order as tests of the line place it; no Django here."""
+"""An order for tests without Django."""
 
 from decimal import Decimal
 
@@ -6,7 +6,7 @@ from brokers.types import OrderRequest, OrderType, Side, TimeInForce
 
 
 def order(number: str, client_order_id: str) -> OrderRequest:
-    """A market order to buy 1,000 EUR."""
+    """Return a market order to buy 1,000 EUR."""
     return OrderRequest(
         client_order_id, f"c-{number}", number, "EURUSD", Side.BUY, OrderType.MARKET,
         TimeInForce.GTC, Decimal(1000),

@@ -1,4 +1,4 @@
-"""Who may use an account, and what its connection test says."""
+"""Access to an account, and its connection test."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from common.reason_codes import Code
 from tests.paper.conftest import Trader
 
 
-def test_bad_credentials_are_refused_everywhere(trader: Trader) -> None:
+def test_wrong_credentials_are_refused_for_every_call(trader: Trader) -> None:
     trader.account("locked", password="right")
     wrong = {"credentials": {"password": "wrong"}}
     with pytest.raises(Rejected) as caught:
@@ -24,13 +24,13 @@ def test_bad_credentials_are_refused_everywhere(trader: Trader) -> None:
     assert report.kind is ReportKind.FILLED
 
 
-def test_the_connection_test_names_what_is_wrong(trader: Trader) -> None:
+def test_connection_test_names_each_fault(trader: Trader) -> None:
     def failing(number: str = "A1", **spec: Any) -> list[str]:
         checks = trader.run(trader.adapter.test(trader.spec(number, **spec)))
         return [check.name for check in checks if check.result is not CheckResult.OK]
 
     assert failing() == []
-    assert failing("nobody") == ["account"]
+    assert failing("missing") == ["account"]
     trader.account("locked", password="right")
     assert failing("locked") == ["password"]
     assert failing(settings={"position_mode": "NETTING"}) == ["position mode"]

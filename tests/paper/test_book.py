@@ -1,4 +1,4 @@
-"""The book's rules as pure functions, tried with whatever orders and prices come."""
+"""The book's rules as pure functions, tested with generated orders and prices."""
 
 from datetime import UTC, datetime, time, timedelta
 from decimal import Decimal as D
@@ -31,7 +31,7 @@ def account(mode: PositionMode, *, partial: D | None = None, commission: str = "
 
 
 def order(ticket: int, side: Side, quantity: D, **kwargs: object) -> Ticket:
-    known: dict[str, object] = {
+    defaults: dict[str, object] = {
         "order_type": OrderType.MARKET, "time_in_force": TimeInForce.GTC, "limit_price": None,
         "stop_price": None, "stop_loss": None, "take_profit": None, "reduce_only": False,
         "closes": None,
@@ -45,7 +45,7 @@ def order(ticket: int, side: Side, quantity: D, **kwargs: object) -> Ticket:
         side,
         quantity=quantity,
         time=NOW,
-        **{**known, **kwargs},  # type: ignore[arg-type]
+        **{**defaults, **kwargs},  # type: ignore[arg-type]
     )
 
 
@@ -63,8 +63,8 @@ actions = st.one_of(
 )
 
 
-class Life:
-    """An account's life in the book, from the first deposit on."""
+class BookHistory:
+    """One account in the book, from its first deposit on."""
 
     def __init__(self, mode: PositionMode, partial: D | None, commission: str) -> None:
         self.account = account(mode, partial=partial, commission=commission)
@@ -90,9 +90,10 @@ class Life:
     def order(self, kind: str, side: Side, quantity: D, price: D | None = None) -> None:
         kwargs: dict[str, object] = {}
         if kind == "levels":
-            here, sign = self.market.by_symbol["EURUSD"].price(side.opposite), side.sign
+            price_now, sign = self.market.by_symbol["EURUSD"].price(side.opposite), side.sign
             kwargs = {
-                "stop_loss": here - sign * D("0.01"), "take_profit": here + sign * D("0.02"),
+                "stop_loss": price_now - sign * D("0.01"),
+                "take_profit": price_now + sign * D("0.02"),
             }  # fmt: skip
         if kind == "limit":
             kwargs = {"order_type": OrderType.LIMIT, "limit_price": price}
@@ -103,7 +104,7 @@ class Life:
         )
 
     def close(self, which: int, quantity: D) -> None:
-        """Close the named position; that neither turns nor adds to anything."""
+        """Close one position, and check that no position reverses or grows."""
         open_lots = [lot for lot in self.account.lots.get("EURUSD", ()) if lot.quantity]
         if not open_lots:
             return
@@ -124,7 +125,7 @@ class Life:
         placed = len(self.ledger.new_lots)
         place(self.account, new, self.market, self.ledger)
         if new.reduce_only:
-            assert len(self.ledger.new_lots) == placed, "an exit has opened something"
+            assert len(self.ledger.new_lots) == placed, "an exit opened a position"
         if new.status == "WORKING":
             self.watched.orders[new.id] = new
         self.watched.lots.update({lot.id: lot for lot in self.account.lots.get("EURUSD", ())})
@@ -138,7 +139,7 @@ class Life:
         return sum((lot.quantity for lot in self.account.lots.get("EURUSD", ())), D(0))
 
     def check(self) -> None:
-        """What must hold after anything."""
+        """Check what must hold after each action."""
         deals = self.ledger.deals
         paid = sum((deal.profit - deal.commission for deal in deals), D(0))
         assert self.account.balance == 100_000 + paid
@@ -146,17 +147,17 @@ class Life:
             opened = sum((d.quantity for d in deals if d.lot is lot and not d.is_exit), D(0))
             closed = sum((d.quantity for d in deals if d.lot is lot and d.is_exit), D(0))
             assert lot.quantity == opened - closed >= 0
-        for one in self.ledger.new_orders:
-            assert one.filled == sum((d.quantity for d in deals if d.order is one), D(0))
-            assert one.filled <= one.quantity
-            assert (one.status == "FILLED") == (one.filled == one.quantity)
+        for ticket in self.ledger.new_orders:
+            assert ticket.filled == sum((d.quantity for d in deals if d.order is ticket), D(0))
+            assert ticket.filled <= ticket.quantity
+            assert (ticket.status == "FILLED") == (ticket.filled == ticket.quantity)
         open_lots = [lot for lot in self.account.lots.get("EURUSD", ()) if lot.quantity]
         if self.account.mode is PositionMode.NETTING:
             assert len({(lot.side, lot.position) for lot in open_lots}) <= 1
             assert len({(lot.stop_loss, lot.take_profit) for lot in open_lots}) <= 1
         exposure = self.account.exposures.get("EURUSD")
-        held = sum((lot.quantity for lot in open_lots if lot.side is Side.BUY), D(0))
-        assert held == (exposure.long if exposure else 0)
+        long_quantity = sum((lot.quantity for lot in open_lots if lot.side is Side.BUY), D(0))
+        assert long_quantity == (exposure.long if exposure else 0)
 
 
 @settings(max_examples=150, deadline=None)
@@ -166,12 +167,12 @@ class Life:
     st.sampled_from(["0", "30"]),
     st.lists(actions, max_size=25),
 )
-def test_whatever_comes_quantities_and_money_add_up(
+def test_quantities_and_money_add_up_after_any_actions(
     mode: PositionMode, partial: D | None, commission: str, script: list[tuple[object, ...]]
 ) -> None:
-    life = Life(mode, partial, commission)
+    history = BookHistory(mode, partial, commission)
     for action in script:
-        life.act(action)
+        history.act(action)
 
 
 @settings(max_examples=150, deadline=None)
@@ -181,19 +182,19 @@ def test_whatever_comes_quantities_and_money_add_up(
     target_gap=st.integers(1, 300),
     path=st.lists(prices, min_size=1, max_size=20),
 )
-def test_a_stop_is_never_better_and_a_target_never_worse_than_its_level(
+def test_stop_is_never_better_and_target_never_worse_than_its_level(
     side: Side, stop_gap: int, target_gap: int, path: list[D]
 ) -> None:
-    life = Life(PositionMode.HEDGING, None, "0")
-    here, sign = life.market.by_symbol["EURUSD"].price(side.opposite), side.sign
-    stop = here - sign * stop_gap * D("0.00001")
-    target = here + sign * target_gap * D("0.00001")
-    life.place(order(next(life.tickets), side, D(1000), stop_loss=stop, take_profit=target))
+    history = BookHistory(PositionMode.HEDGING, None, "0")
+    market_price, sign = history.market.by_symbol["EURUSD"].price(side.opposite), side.sign
+    stop = market_price - sign * stop_gap * D("0.00001")
+    target = market_price + sign * target_gap * D("0.00001")
+    history.place(order(next(history.tickets), side, D(1000), stop_loss=stop, take_profit=target))
     for bid in path:
-        life.price(bid)
-    exits = [deal for deal in life.ledger.deals if deal.is_exit]
-    closing = [bid if side is Side.BUY else bid + D("0.0002") for bid in path]
-    beyond = [p for p in closing if (p - stop) * sign <= 0 or (p - target) * sign >= 0]
+        history.price(bid)
+    exits = [deal for deal in history.ledger.deals if deal.is_exit]
+    exit_prices = [bid if side is Side.BUY else bid + D("0.0002") for bid in path]
+    beyond = [p for p in exit_prices if (p - stop) * sign <= 0 or (p - target) * sign >= 0]
     assert [deal.price for deal in exits] == beyond[:1]
     for deal in exits:
         if deal.order.cause is CloseCause.STOP_LOSS:
@@ -204,44 +205,46 @@ def test_a_stop_is_never_better_and_a_target_never_worse_than_its_level(
 
 @settings(max_examples=150, deadline=None)
 @given(st.lists(st.tuples(sides, lots), max_size=8), prices)
-def test_equity_is_what_closing_everything_brings(entries: list[tuple[Side, D]], bid: D) -> None:
-    life = Life(PositionMode.HEDGING, None, "0")
+def test_equity_equals_balance_after_closing_everything(
+    entries: list[tuple[Side, D]], bid: D
+) -> None:
+    history = BookHistory(PositionMode.HEDGING, None, "0")
     for side, quantity in entries:
-        life.place(order(next(life.tickets), side, quantity))
-    life.watched.lots.clear()
-    life.price(bid)
-    equity, _ = equity_and_margin(life.account, life.market)
-    for lot in list(life.account.lots.get("EURUSD", ())):
-        life.close(0, lot.quantity)
-    assert abs(life.account.balance - equity) <= D("0.005") * max(len(entries), 1)
-    assert equity_and_margin(life.account, life.market) == (life.account.balance, D(0))
+        history.place(order(next(history.tickets), side, quantity))
+    history.watched.lots.clear()
+    history.price(bid)
+    equity, _ = equity_and_margin(history.account, history.market)
+    for lot in list(history.account.lots.get("EURUSD", ())):
+        history.close(0, lot.quantity)
+    assert abs(history.account.balance - equity) <= D("0.005") * max(len(entries), 1)
+    assert equity_and_margin(history.account, history.market) == (history.account.balance, D(0))
 
 
 @given(st.integers(0, 10**9).map(lambda seconds: NOW + timedelta(seconds=seconds)))
-def test_a_day_ends_at_its_hour_and_lies_ahead(now: datetime) -> None:
+def test_day_end_is_at_its_hour_and_in_the_future(now: datetime) -> None:
     end = day_end(now, listed())
     assert (end.hour, end.minute, end.second, end.microsecond) == (22, 0, 0, 0)
     assert timedelta(0) < end - now <= timedelta(days=1)
 
 
 @given(st.lists(st.text(st.characters(exclude_characters="\x00", codec="utf-8"))))
-def test_array_literals_hold_any_text(values: list[str]) -> None:
-    """Read back by PostgreSQL's own rules: quotes around each, backslash before \\ and "."""
-    read, inside, escaped, current = [], False, False, ""
+def test_array_literal_holds_any_text(values: list[str]) -> None:
+    """Parsed by PostgreSQL's rules: each in quotes, a backslash before \\ and "."""
+    parsed, inside, escaped, item = [], False, False, ""
     for character in texts(values)[1:-1]:
         if escaped:
-            current, escaped = current + character, False
+            item, escaped = item + character, False
         elif inside and character == "\\":
             escaped = True
         elif character == '"':
             if inside:
-                read.append(current)
-            inside, current = not inside, ""
+                parsed.append(item)
+            inside, item = not inside, ""
         elif inside:
-            current += character
+            item += character
         else:
             assert character == ","
-    assert read == values
+    assert parsed == values
 
 
 def test_array_literals_of_times() -> None:

@@ -1,4 +1,4 @@
-"""The network and the faults on demand: what arrives, what is told, and what never happened."""
+"""Network and injected faults: which orders arrive and which outcomes are reported."""
 
 import asyncio
 from collections.abc import Iterator
@@ -14,11 +14,11 @@ from brokers.paper.db_sessions import sessions
 from brokers.types import CancelRequest, OrderReport, OrderRequest, ReportKind, Side
 from common.clocks import machine_time
 from common.reason_codes import Code
-from tests.paper.conftest import HERE, Trader
+from tests.paper.conftest import IN_PROCESS_ONLY, Trader
 
 
 class Guard:
-    """Lets `passes` calls through, then says NotSent. Counts."""
+    """Allows `passes` calls, then raises NotSent. Counts the calls."""
 
     def __init__(self, passes: int = 1_000) -> None:
         self.passes, self.calls = passes, 0
@@ -32,7 +32,7 @@ class Guard:
             raise NotSent(Code.SEND_DEADLINE)
 
 
-def test_a_refusal_on_demand(trader: Trader) -> None:
+def test_injected_rejection_has_its_code(trader: Trader) -> None:
     trader.set(reject_code=Code.REQUOTE)
     with pytest.raises(Rejected) as caught:
         trader.buy("1000")
@@ -40,15 +40,15 @@ def test_a_refusal_on_demand(trader: Trader) -> None:
     assert trader.positions() == []
 
 
-def test_a_refusal_with_a_word_of_nobody(trader: Trader) -> None:
-    trader.set(reject_code="GREMLINS")
+def test_injected_rejection_with_unknown_code_is_generic(trader: Trader) -> None:
+    trader.set(reject_code="UNLISTED")
     with pytest.raises(Rejected) as caught:
         trader.buy("1000")
     assert caught.value.code is Code.REJECTED_BY_BROKER
-    assert "GREMLINS" in caught.value.detail
+    assert "UNLISTED" in caught.value.detail
 
 
-def test_unreachable_is_proven_not_sent(trader: Trader) -> None:
+def test_unreachable_account_is_not_sent(trader: Trader) -> None:
     [entry] = trader.buy("1000")
     trader.set(unreachable=True)
     with pytest.raises(NotSent) as caught:
@@ -62,68 +62,72 @@ def test_unreachable_is_proven_not_sent(trader: Trader) -> None:
     assert len(trader.journal()) == 1
 
 
-def test_lost_on_the_way_leaves_no_trace_and_no_answer(trader: Trader) -> None:
+def test_request_lost_on_its_way_is_unknown_and_absent(trader: Trader) -> None:
     trader.set(silent_before=True)
     with pytest.raises(OutcomeUnknown) as caught:
-        trader.submit(trader.request(Side.BUY, "1000", client_order_id="lost"), **trader.soon)
+        trader.submit(
+            trader.request(Side.BUY, "1000", client_order_id="lost"), **trader.short_timeout
+        )
     assert caught.value.code is Code.REPLY_LOST
     assert trader.find("lost") is None
 
 
-def test_a_lost_answer_is_unknown_yet_findable(trader: Trader) -> None:
+def test_lost_reply_is_unknown_and_order_is_found(trader: Trader) -> None:
     trader.set(silent_after=True)
     with pytest.raises(OutcomeUnknown):
-        trader.submit(trader.request(Side.BUY, "1000", client_order_id="mute"), **trader.soon)
-    [found] = trader.find("mute") or []
-    assert (found.kind, found.fills[0].quantity) == (ReportKind.FILLED, D(1000))
+        trader.submit(
+            trader.request(Side.BUY, "1000", client_order_id="mute"), **trader.short_timeout
+        )
+    [report] = trader.find("mute") or []
+    assert (report.kind, report.fills[0].quantity) == (ReportKind.FILLED, D(1000))
     assert len(trader.positions()) == 1
 
 
-def test_every_nth_answer_is_lost(trader: Trader) -> None:
+def test_every_nth_reply_is_lost(trader: Trader) -> None:
     trader.set(drop_every_nth=3)
     outcomes = []
     for _ in range(7):
         try:
-            trader.submit(trader.request(Side.BUY, "1000"), **trader.soon)
-            outcomes.append("told")
+            trader.submit(trader.request(Side.BUY, "1000"), **trader.short_timeout)
+            outcomes.append("reply")
         except OutcomeUnknown:
             outcomes.append("lost")
-    assert outcomes == ["told", "told", "lost", "told", "told", "lost", "told"]
+    assert outcomes == ["reply", "reply", "lost", "reply", "reply", "lost", "reply"]
     assert len(trader.positions()) == 7
 
 
-def test_silence_keeps_only_its_own_order_waiting(trader: Trader) -> None:
-    """Of one call: the healthy are told at once, the silent account's only when waiting ends."""
+def test_missing_reply_delays_only_its_own_order(trader: Trader) -> None:
+    """In one call, healthy orders are reported at once, the others when their wait ends."""
     trader.account("mute", silent_after=True)
     trader.account("slow", reply_delay_ms=60_000)
-    told: dict[str, object] = {}
+    outcomes: dict[str, object] = {}
 
     async def work() -> None:
-        heard = asyncio.Event()
+        first_outcome = asyncio.Event()
 
-        def tell(request: OrderRequest, outcome: object) -> None:
-            told[request.account] = outcome
-            heard.set()
+        def on_outcome(request: OrderRequest, outcome: object) -> None:
+            outcomes[request.account] = outcome
+            first_outcome.set()
 
         requests = [trader.request(Side.BUY, "1000", n) for n in ("mute", "A1", "slow")]
         call = asyncio.create_task(
             trader.adapter.submit_many(
-                [(trader.spec(r.account), r) for r in requests], trader.guard, tell
+                [(trader.spec(r.account), r) for r in requests], trader.guard, on_outcome
             )
         )
         async with asyncio.timeout(30):
-            await heard.wait()
+            await first_outcome.wait()
         call.cancel()
         await asyncio.gather(call, return_exceptions=True)
 
     asyncio.run(work())
-    assert set(told) == {"A1"}
+    assert set(outcomes) == {"A1"}
     assert len(trader.positions("mute")) == len(trader.positions("slow")) == 1
 
 
-def test_what_has_left_arrives_though_its_sender_gave_up(trader: Trader) -> None:
-    trader.set(latency_ms=500)  # in which it is given up, on a busy machine too
-    told: list[object] = []
+def test_sent_order_arrives_after_its_sender_gave_up(trader: Trader) -> None:
+    trader.set(latency_ms=500)  # long enough to give up within it, on a busy machine too
+    outcomes: list[object] = []
 
     async def work() -> None:
         guard = Guard()
@@ -131,24 +135,24 @@ def test_what_has_left_arrives_though_its_sender_gave_up(trader: Trader) -> None
             trader.adapter.submit_many(
                 [(trader.spec(), trader.request(Side.BUY, "1000", client_order_id="gone"))],
                 guard,
-                lambda _, outcome: told.append(outcome),
+                lambda _, outcome: outcomes.append(outcome),
             )
         )
-        await guard.asked.wait()  # it has left
+        await guard.asked.wait()  # it was sent
         call.cancel()
         with pytest.raises(asyncio.CancelledError):
             await call
-        assert guard.calls == 1  # and has not arrived yet
+        assert guard.calls == 1  # and has not arrived
         async with asyncio.timeout(30):
             while await trader.adapter.find_order(trader.spec(), "gone") is None:  # noqa: ASYNC110
                 await asyncio.sleep(0.005)
 
     asyncio.run(work())
-    assert told == []
+    assert outcomes == []
     assert [p.quantity for p in trader.positions()] == [D(1000)]
 
 
-def test_an_order_stopped_before_it_leaves_is_not_sent(trader: Trader) -> None:
+def test_order_refused_by_guard_is_not_sent(trader: Trader) -> None:
     trader.guard = Guard(passes=0)
     with pytest.raises(NotSent) as caught:
         trader.buy("1000")
@@ -156,19 +160,19 @@ def test_an_order_stopped_before_it_leaves_is_not_sent(trader: Trader) -> None:
     assert trader.journal() == []
 
 
-@HERE
-def test_an_order_past_its_deadline_is_lost_on_the_way(trader: Trader) -> None:
-    """The guard lets it leave and refuses it on arrival: no row, no answer."""
+@IN_PROCESS_ONLY
+def test_order_past_its_deadline_on_arrival_is_lost(trader: Trader) -> None:
+    """The guard allows it before sending and refuses it on arrival: no row, no answer."""
     trader.guard = guard = Guard(passes=1)
     with pytest.raises(OutcomeUnknown):
-        trader.submit(trader.request(Side.BUY, "1000"), **trader.soon)
+        trader.submit(trader.request(Side.BUY, "1000"), **trader.short_timeout)
     assert guard.calls == 2
     assert trader.journal() == []
 
 
-def test_the_guard_speaks_for_each_order_alone(trader: Trader) -> None:
+def test_guard_decides_for_each_order_separately(trader: Trader) -> None:
     trader.account("A2")
-    told: dict[str, Any] = {}
+    outcomes: dict[str, Any] = {}
 
     def guard(request: OrderRequest) -> None:
         if request.account == "A2":
@@ -179,15 +183,15 @@ def test_the_guard_speaks_for_each_order_alone(trader: Trader) -> None:
         trader.adapter.submit_many(
             [(trader.spec(r.account), r) for r in requests],
             guard,
-            lambda request, outcome: told.update({request.account: outcome}),
+            lambda request, outcome: outcomes.update({request.account: outcome}),
         )
     )
-    assert told["A1"][0].kind is ReportKind.FILLED
-    assert isinstance(told["A2"], NotSent)
+    assert outcomes["A1"][0].kind is ReportKind.FILLED
+    assert isinstance(outcomes["A2"], NotSent)
 
 
-def test_latency_decides_at_which_price_an_order_executes(trader: Trader) -> None:
-    """The price in force on arrival counts, not the one at which it left."""
+def test_order_executes_at_price_on_arrival(trader: Trader) -> None:
+    """The price on arrival counts, not the one when it was sent."""
     trader.set(latency_ms=100)
 
     async def work() -> list[OrderReport]:
@@ -203,7 +207,7 @@ def test_latency_decides_at_which_price_an_order_executes(trader: Trader) -> Non
 
 
 @contextmanager
-def nobody_listens() -> Iterator[None]:
+def database_unreachable() -> Iterator[None]:
     """Point the broker's sessions at a port without a server."""
     sessions.close()
     settings = connections.settings["default"]
@@ -212,8 +216,8 @@ def nobody_listens() -> Iterator[None]:
     settings["PORT"] = port
 
 
-def test_without_the_database_nothing_has_left(trader: Trader) -> None:
-    with nobody_listens():
+def test_order_without_database_is_not_sent(trader: Trader) -> None:
+    with database_unreachable():
         with pytest.raises(NotSent) as caught:
             trader.buy("1000")
         with pytest.raises(ReadFailed):
@@ -222,7 +226,7 @@ def test_without_the_database_nothing_has_left(trader: Trader) -> None:
     assert trader.buy("1000")[0].kind is ReportKind.FILLED
 
 
-def test_a_session_that_the_server_ended_is_replaced(trader: Trader) -> None:
+def test_terminated_database_session_is_replaced(trader: Trader) -> None:
     trader.buy("1000")
     with connection.cursor() as cursor:
         cursor.execute(
@@ -231,7 +235,7 @@ def test_a_session_that_the_server_ended_is_replaced(trader: Trader) -> None:
         )
         assert cursor.fetchall()
     outcomes: list[str] = []
-    for _ in range(8):  # more than there were sessions
+    for _ in range(8):  # more than there are sessions
         try:
             outcomes.append(trader.buy("1000")[0].kind)
         except BrokerError as error:
@@ -241,34 +245,34 @@ def test_a_session_that_the_server_ended_is_replaced(trader: Trader) -> None:
 
 
 @pytest.mark.parametrize("knob", ["silent_before", "silent_after"])
-def test_a_lost_cancel_is_unknown_and_may_be_repeated(trader: Trader, knob: str) -> None:
+def test_lost_cancel_is_unknown_and_may_be_repeated(trader: Trader, knob: str) -> None:
     [resting] = trader.buy("1000", limit_price="1.05000")
     faulty: dict[str, Any] = {knob: True}
     trader.set(**faulty)
     request = CancelRequest(resting.client_order_id, resting.broker_order_id, "EURUSD")
     with pytest.raises(OutcomeUnknown):
-        trader.run(trader.adapter.cancel(trader.spec(**trader.soon), request))
+        trader.run(trader.adapter.cancel(trader.spec(**trader.short_timeout), request))
     assert trader.journal()[0].status == ("WORKING" if knob == "silent_before" else "CANCELLED")
     faulty[knob] = False
     trader.set(**faulty)
     assert [r.kind for r in trader.cancel(resting)] == [ReportKind.CANCELLED]
 
 
-@HERE
-def test_a_process_that_stood_still_leaves_nothing_behind(
+@IN_PROCESS_ONLY
+def test_stalled_process_places_no_order_after_its_deadline(
     trader: Trader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Stopped inside the book's transaction for longer than its lock lives, then continued."""
-    readings = iter([0.0, 5.0, 5.0, 5.1])  # enters, looks back, tries again while it may
+    """Stopped inside the book's transaction for longer than its lock lasts, then continued."""
+    readings = iter([0.0, 5.0, 5.0, 5.1])  # start, check, retry until the deadline
     monkeypatch.setattr("brokers.paper.order_intake.machine_time", lambda: next(readings))
-    trader.guard = guard = Guard(passes=2)  # on leaving, on arrival; then the deadline is over
+    trader.guard = guard = Guard(passes=2)  # on sending, on arrival; then the deadline has passed
     with pytest.raises(OutcomeUnknown):
-        trader.submit(trader.request(Side.BUY, "1000"), **trader.soon)
+        trader.submit(trader.request(Side.BUY, "1000"), **trader.short_timeout)
     assert guard.calls == 3
     assert trader.journal() == []
 
 
-def test_a_cancel_and_a_moved_stop_past_their_deadline_never_leave(trader: Trader) -> None:
+def test_cancel_and_level_change_past_their_deadline_are_not_sent(trader: Trader) -> None:
     [resting] = trader.buy("1000", limit_price="1.05000")
     [filled] = trader.buy("1000", stop_loss="1.09000")
     with pytest.raises(NotSent) as cancel:
@@ -282,8 +286,8 @@ def test_a_cancel_and_a_moved_stop_past_their_deadline_never_leave(trader: Trade
     assert trader.modify(filled, "1.09500", None, send_by=machine_time() + 9)
 
 
-@HERE
-def test_a_moved_stop_whose_deadline_passes_on_its_way_changes_nothing(trader: Trader) -> None:
+@IN_PROCESS_ONLY
+def test_level_change_whose_deadline_passes_on_its_way_has_no_effect(trader: Trader) -> None:
     [filled] = trader.buy("1000", stop_loss="1.09000")
     trader.set(latency_ms=300)
     with pytest.raises(NotSent):

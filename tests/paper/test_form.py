@@ -1,4 +1,4 @@
-"""What an owner fills in: read by kind, one error for each field, each with what to do."""
+"""Connection forms: values are converted by type, each wrong field has one error with a hint."""
 
 from typing import Any
 
@@ -29,7 +29,7 @@ FORM = Form(
 
 
 @pytest.mark.parametrize(
-    ("key", "value", "kept"),
+    ("key", "value", "stored"),
     [
         ("host", " gw.example.com ", "gw.example.com"),
         ("host", "2001:db8::7", "2001:db8::7"),
@@ -51,10 +51,10 @@ FORM = Form(
         ("names", [], None),
     ],
 )
-def test_a_value_is_kept_as_its_kind_says(key: str, value: Any, kept: Any) -> None:
-    read = FORM.validate({"host": "x.example.com", key: value})
-    assert read.get(key) == kept
-    assert type(read.get(key)) is type(kept)
+def test_value_is_converted_by_setting_type(key: str, value: Any, stored: Any) -> None:
+    values = FORM.validate({"host": "x.example.com", key: value})
+    assert values.get(key) == stored
+    assert type(values.get(key)) is type(stored)
 
 
 @pytest.mark.parametrize(
@@ -96,38 +96,38 @@ def test_a_value_is_kept_as_its_kind_says(key: str, value: Any, kept: Any) -> No
         ("update_interval_seconds", 0.1),
     ],
 )
-def test_what_cannot_be_used_is_refused_with_its_field(key: str, value: Any) -> None:
+def test_invalid_value_is_refused_with_its_field(key: str, value: Any) -> None:
     with pytest.raises(InvalidInputError) as refused:
         FORM.validate({"host": "x.example.com", key: value})
     assert (refused.value.code, refused.value.field) == (Code.FIELD_INVALID, f"settings.{key}")
     assert refused.value.detail.endswith(".")
 
 
-def test_each_wrong_field_has_an_error_of_its_own() -> None:
-    kept, wrong = FORM.read({"port": "x", "sandbox": "x", "market": "spot", "prot": 4001})
-    assert kept == {"market": "spot"}
-    assert [(error.field, error.code) for error in wrong] == [
+def test_each_wrong_field_has_its_own_error() -> None:
+    values, errors = FORM.read({"port": "x", "sandbox": "x", "market": "spot", "prot": 4001})
+    assert values == {"market": "spot"}
+    assert [(error.field, error.code) for error in errors] == [
         ("settings.host", Code.FIELD_REQUIRED),
         ("settings.port", Code.FIELD_INVALID),
         ("settings.sandbox", Code.FIELD_INVALID),
         ("settings.prot", Code.FIELD_UNKNOWN),
     ]
-    assert wrong[0].detail == "Host is missing. Where the gateway runs."
-    assert "Did you mean 'port'?" in wrong[3].detail
+    assert errors[0].detail == "Host is missing. Where the gateway runs."
+    assert "Did you mean 'port'?" in errors[3].detail
 
 
-def test_nothing_is_kept_of_what_was_not_said() -> None:
+def test_empty_values_are_not_stored() -> None:
     assert FORM.validate({"host": "x.example.com", "port": None, "names": ""}) == {
         "host": "x.example.com"
     }
 
 
-def test_a_form_takes_its_own_defaults() -> None:
+def test_form_accepts_its_own_defaults() -> None:
     for setting in form_of("paper").fields:
         assert setting.label
         if setting.default is not None:
             assert setting.read(setting.default) == setting.default, setting
 
 
-def test_the_registrys_form_is_the_adapters() -> None:
+def test_registry_and_adapters_share_one_form() -> None:
     assert create().form is form_of("paper") is RemotePaper("127.0.0.1", 1).form

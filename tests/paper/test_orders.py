@@ -1,4 +1,4 @@
-"""What becomes of a new order."""
+"""New orders: fills, expiry, commission and conversion."""
 
 from datetime import timedelta
 from decimal import Decimal as D
@@ -14,7 +14,7 @@ from tests.paper.conftest import NOON, Trader
 IOC, FOK, DAY = TimeInForce.IOC, TimeInForce.FOK, TimeInForce.DAY
 
 
-def test_a_buy_executes_at_the_ask_and_a_sell_at_the_bid(trader: Trader) -> None:
+def test_buy_executes_at_ask_and_sell_at_bid(trader: Trader) -> None:
     trader.price("1.10000", "1.10015")
     [bought] = trader.buy("1000")
     [sold] = trader.sell("2000")
@@ -23,10 +23,10 @@ def test_a_buy_executes_at_the_ask_and_a_sell_at_the_bid(trader: Trader) -> None
     assert bought.kind is sold.kind is ReportKind.FILLED
     assert bought.fills[0].time == trader.now
     assert bought.fills[0].broker_fill_id != sold.fills[0].broker_fill_id
-    assert trader.news() == []  # told in the reply, and only there
+    assert trader.new_events() == []  # reported in the reply only
 
 
-def test_the_journal_has_machine_time_and_shows_a_duplicate(trader: Trader) -> None:
+def test_journal_has_machine_time_and_shows_a_duplicate(trader: Trader) -> None:
     request = trader.request(Side.BUY, "1000")
     first, second = trader.submit(request), trader.submit(request)
     rows = trader.journal()
@@ -42,44 +42,44 @@ def test_the_journal_has_machine_time_and_shows_a_duplicate(trader: Trader) -> N
     assert not trader.adapter.capabilities(trader.spec()).refuses_repeated_ids
 
 
-def test_an_order_that_never_came_is_certainly_absent(trader: Trader) -> None:
+def test_order_that_never_arrived_is_absent(trader: Trader) -> None:
     [report] = trader.buy("1000")
     trader.account("A2")
     assert trader.find("never-sent") is None
-    assert trader.find(report.client_order_id, "A2") is None  # another account's
+    assert trader.find(report.client_order_id, "A2") is None  # of another account
 
 
-def test_a_limit_rests_and_fills_at_its_price_or_better(trader: Trader) -> None:
+def test_limit_order_fills_at_its_price_or_better(trader: Trader) -> None:
     [resting] = trader.buy("1000", limit_price="1.09500")
     assert (resting.kind, resting.fills) == (ReportKind.ACCEPTED, ())
-    assert trader.price("1.09499") == 0  # ask 1.09501: a point short
-    assert trader.price("1.09400") == 1  # gapped through: better than asked for
-    [filled] = trader.news()
+    assert trader.price("1.09499") == 0  # ask 1.09501: one point above the limit
+    assert trader.price("1.09400") == 1  # a gap: better than the limit
+    [filled] = trader.new_events()
     assert filled.client_order_id == resting.client_order_id
     assert filled.broker_order_id == resting.broker_order_id
     assert filled.close_cause is None
     assert [(f.quantity, f.price) for f in filled.fills] == [(D(1000), D("1.09402"))]
 
 
-def test_a_marketable_limit_fills_at_once(trader: Trader) -> None:
+def test_marketable_limit_order_fills_at_once(trader: Trader) -> None:
     [report] = trader.sell("1000", limit_price="1.09000")
     assert [f.price for f in report.fills] == [D("1.10000")]
 
 
-def test_a_stop_fills_at_the_first_price_beyond_it(trader: Trader) -> None:
+def test_stop_order_fills_at_first_price_beyond_it(trader: Trader) -> None:
     trader.buy("1000", stop_price="1.10100")
     trader.sell("1000", stop_price="1.09900")
     assert trader.price("1.10097") == 0  # ask 1.10099
     assert trader.price("1.10350") == 1
-    assert [f.price for r in trader.news() for f in r.fills] == [D("1.10352")]
+    assert [f.price for r in trader.new_events() for f in r.fills] == [D("1.10352")]
     assert trader.price("1.09901") == 0
     assert trader.price("1.09700") == 1
-    assert [f.price for r in trader.news() for f in r.fills] == [D("1.09700")]
+    assert [f.price for r in trader.new_events() for f in r.fills] == [D("1.09700")]
 
 
 @pytest.mark.parametrize("price", ["limit_price", "stop_price"])
 @pytest.mark.parametrize("time_in_force", [IOC, FOK])
-def test_now_or_never_out_of_reach_expires(
+def test_unreachable_ioc_and_fok_orders_expire(
     trader: Trader, price: str, time_in_force: TimeInForce
 ) -> None:
     level = "1.09000" if price == "limit_price" else "1.11000"
@@ -89,16 +89,16 @@ def test_now_or_never_out_of_reach_expires(
     assert trader.positions() == []
 
 
-def test_a_day_order_ends_at_22_and_a_gtc_does_not(trader: Trader) -> None:
+def test_day_order_expires_at_22_and_gtc_order_does_not(trader: Trader) -> None:
     [day] = trader.buy("1000", limit_price="1.09000", time_in_force=DAY)
     [gtc] = trader.buy("1000", limit_price="1.08000")
     trader.wait_until(NOON.replace(hour=21, minute=59, second=57))
     assert trader.price("1.10000") == 0
-    assert trader.price("1.08500") == 1  # 21:59:59: still the day, and it fills
-    assert [r.kind for r in trader.news()] == [ReportKind.FILLED]
+    assert trader.price("1.08500") == 1  # 21:59:59: the same day, and it fills
+    assert [r.kind for r in trader.new_events()] == [ReportKind.FILLED]
     [late] = trader.buy("1000", limit_price="1.08100", time_in_force=DAY)
-    assert trader.price("1.07000") == 2  # 22:00:00: the day's expires, the other fills
-    kinds = {r.client_order_id: (r.kind, r.code) for r in trader.news()}
+    assert trader.price("1.07000") == 2  # 22:00:00: the day order expires, the other fills
+    kinds = {r.client_order_id: (r.kind, r.code) for r in trader.new_events()}
     assert kinds == {
         late.client_order_id: (ReportKind.EXPIRED, Code.TIME_IN_FORCE_ENDED),
         gtc.client_order_id: (ReportKind.FILLED, None),
@@ -109,21 +109,21 @@ def test_a_day_order_ends_at_22_and_a_gtc_does_not(trader: Trader) -> None:
     assert row.expires_at == NOON.replace(hour=22) + timedelta(days=1)
 
 
-def test_a_price_of_another_symbol_ends_the_day_too(trader: Trader) -> None:
+def test_quote_of_another_symbol_ends_the_day_too(trader: Trader) -> None:
     trader.buy("1000", limit_price="1.09000", time_in_force=DAY)
     trader.wait_until(NOON.replace(hour=22))
     assert trader.price("0.86000", symbol="NZD/USD") == 1
-    assert [r.kind for r in trader.news()] == [ReportKind.EXPIRED]
+    assert [r.kind for r in trader.new_events()] == [ReportKind.EXPIRED]
 
 
-def test_partial_fills_come_one_a_quote(trader: Trader) -> None:
+def test_partial_fills_come_one_per_quote(trader: Trader) -> None:
     trader.set(partial_fill_max=D(400))
     [first] = trader.buy("1000", stop_loss="1.05000")
     assert [f.quantity for f in first.fills] == [D(400)]
     trader.price("1.10100")
     trader.price("1.10200")
     assert trader.price("1.10300") == 0
-    later = trader.news()
+    later = trader.new_events()
     assert [(f.quantity, f.price) for r in later for f in r.fills] == [
         (D(400), D("1.10102")),
         (D(200), D("1.10202")),
@@ -138,26 +138,26 @@ def test_partial_fills_come_one_a_quote(trader: Trader) -> None:
     assert trader.journal()[0].status == "FILLED"
 
 
-def test_ioc_takes_what_there_is_and_fok_all_or_nothing(trader: Trader) -> None:
+def test_ioc_fills_partially_and_fok_fully_or_not_at_all(trader: Trader) -> None:
     trader.set(partial_fill_max=D(400))
-    part, end = trader.buy("1000", time_in_force=IOC)
+    part, expired = trader.buy("1000", time_in_force=IOC)
     assert [f.quantity for f in part.fills] == [D(400)]
-    assert (end.kind, end.code) == (ReportKind.EXPIRED, Code.NO_PRICE_WITHIN_LIMIT)
-    [nothing] = trader.buy("1000", time_in_force=FOK)
-    assert (nothing.kind, nothing.fills) == (ReportKind.EXPIRED, ())
+    assert (expired.kind, expired.code) == (ReportKind.EXPIRED, Code.NO_PRICE_WITHIN_LIMIT)
+    [unfilled] = trader.buy("1000", time_in_force=FOK)
+    assert (unfilled.kind, unfilled.fills) == (ReportKind.EXPIRED, ())
     assert trader.price("1.10100") == 0
     assert [p.quantity for p in trader.positions()] == [D(400)]
 
 
-def test_a_triggered_stop_follows_the_market_with_its_rest(trader: Trader) -> None:
+def test_remainder_of_triggered_stop_fills_at_market(trader: Trader) -> None:
     trader.set(partial_fill_max=D(600))
     trader.buy("1000", stop_price="1.10100")
     trader.price("1.10200")
-    trader.price("1.10050")  # back below the stop: the rest is a market order now
-    assert [f.price for r in trader.news() for f in r.fills] == [D("1.10202"), D("1.10052")]
+    trader.price("1.10050")  # below the stop again: the remainder is a market order
+    assert [f.price for r in trader.new_events() for f in r.fills] == [D("1.10202"), D("1.10052")]
 
 
-def test_commission_is_paid_on_each_side_and_told(trader: Trader) -> None:
+def test_commission_is_charged_and_reported_on_each_side(trader: Trader) -> None:
     trader.set(commission_per_million=D(30))
     [entry] = trader.buy("100000")
     assert (entry.fills[0].commission, entry.fills[0].commission_currency) == (D("3.30"), "USD")
@@ -166,7 +166,7 @@ def test_commission_is_paid_on_each_side_and_told(trader: Trader) -> None:
     assert trader.state().balance == 10_000 - D("6.60") - D("2.00")
 
 
-def test_profit_is_converted_to_the_accounts_currency(trader: Trader) -> None:
+def test_profit_is_converted_to_account_currency(trader: Trader) -> None:
     trader.account("EUR1", currency="EUR")
     trader.price("150.000", "150.010", symbol="USD/JPY")
     [entry] = trader.buy("100000", "EUR1", symbol="USDJPY")
@@ -183,26 +183,26 @@ def test_profit_is_converted_to_the_accounts_currency(trader: Trader) -> None:
     assert trader.state("EUR1").balance == 10_000 + expected
 
 
-def test_many_orders_of_one_call_do_not_share_their_fate(trader: Trader) -> None:
+def test_orders_of_one_call_have_separate_outcomes(trader: Trader) -> None:
     trader.account("A2", trading_allowed=False)
     trader.account("A3")
     requests = [
         trader.request(Side.BUY, "1000"),
         trader.request(Side.BUY, "1000", "A2"),
-        trader.request(Side.BUY, "1000", "nobody"),
+        trader.request(Side.BUY, "1000", "missing"),
         trader.request(Side.BUY, "1500", "A3"),
         trader.request(Side.SELL, "2000", "A3"),
         trader.request(Side.SELL, "3000", "A3", symbol="none"),
     ]
-    told: dict[str, object] = {}
+    by_id: dict[str, object] = {}
     trader.run(
         trader.adapter.submit_many(
             [(trader.spec(r.account), r) for r in requests],
             trader.guard,
-            lambda request, outcome: told.update({request.client_order_id: outcome}),
+            lambda request, outcome: by_id.update({request.client_order_id: outcome}),
         )
     )
-    outcomes = [told[r.client_order_id] for r in requests]
+    outcomes = [by_id[r.client_order_id] for r in requests]
     assert [o.code if isinstance(o, Rejected) else o[0].kind for o in outcomes] == [  # type: ignore[index]
         ReportKind.FILLED,
         Code.TRADING_DISABLED,
@@ -215,22 +215,24 @@ def test_many_orders_of_one_call_do_not_share_their_fate(trader: Trader) -> None
     assert PaperAccount.objects.get(number="A2").balance == 10_000
 
 
-def test_the_rest_of_an_entry_does_not_open_what_its_stop_has_closed(trader: Trader) -> None:
+def test_entry_remainder_is_cancelled_after_its_stop_closed(trader: Trader) -> None:
     trader.set(partial_fill_max=D(400))
     [first] = trader.buy("1000", stop_loss="1.09000")
     trader.set(partial_fill_max=D(100))
     assert trader.price("1.08000") == 2
-    stopped, ended = trader.news()
+    stopped, ended = trader.new_events()
     assert stopped.fills[0].quantity == 400
     assert (ended.kind, ended.code) == (ReportKind.CANCELLED, Code.NO_POSITION)
     assert ended.client_order_id == first.client_order_id
     assert trader.positions() == []
 
 
-def test_the_same_when_the_stop_was_hit_in_an_earlier_transaction(trader: Trader) -> None:
+def test_entry_remainder_is_cancelled_after_an_earlier_close(trader: Trader) -> None:
     trader.set(partial_fill_max=D(400))
     [first] = trader.buy("1000", stop_loss="1.09000")
     trader.close(first.broker_position_id, "400", Side.SELL)
     assert trader.price("1.10000") == 1
-    assert [(r.kind, r.code) for r in trader.news()] == [(ReportKind.CANCELLED, Code.NO_POSITION)]
+    assert [(r.kind, r.code) for r in trader.new_events()] == [
+        (ReportKind.CANCELLED, Code.NO_POSITION)
+    ]
     assert trader.positions() == []

@@ -1,4 +1,4 @@
-"""Two things at once on one account: they happen one after the other, and nothing falls between."""
+"""Concurrent actions on one account run one after the other."""
 
 import asyncio
 import threading
@@ -24,7 +24,7 @@ from tests.paper.test_quotes import quote
 
 
 def waiting_sessions() -> int:
-    """How many of the broker's sessions wait for a lock."""
+    """Return how many of the broker's database sessions wait for a lock."""
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' "
@@ -39,12 +39,12 @@ def wait_for(condition: Callable[[], bool]) -> None:
         if condition():
             return
         deadline.wait(0.005)
-    pytest.fail("it did not come to that")
+    pytest.fail("the condition was not met in time")
 
 
 @contextmanager
-def held(sql: str, *params: Any) -> Iterator[psycopg.Connection[Any]]:
-    """Hold a lock in a session of our own."""
+def lock_rows(sql: str, *params: Any) -> Iterator[psycopg.Connection[Any]]:
+    """Hold a lock in a separate database session."""
     settings = connections.settings["default"]
     with psycopg.connect(
         host=settings["HOST"], port=settings["PORT"], user=settings["USER"],
@@ -55,8 +55,8 @@ def held(sql: str, *params: Any) -> Iterator[psycopg.Connection[Any]]:
         session.rollback()
 
 
-def hold_account(number: str = "A1") -> Any:
-    return held("SELECT 1 FROM paper_account WHERE number = %s FOR NO KEY UPDATE", number)
+def lock_account(number: str = "A1") -> Any:
+    return lock_rows("SELECT 1 FROM paper_account WHERE number = %s FOR NO KEY UPDATE", number)
 
 
 @pytest.fixture
@@ -66,11 +66,11 @@ def pool() -> Iterator[ThreadPoolExecutor]:
 
 
 @pytest.fixture
-def in_turn(trader: Trader, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Whoever waits for a lock keeps its place, however busy the machine is."""
+def long_lock_timeout(trader: Trader, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Lock time-outs so long that a waiting session keeps its place on a busy machine."""
     sessions.close()
-    patient = "-c lock_timeout=60000 -c statement_timeout=60000"
-    monkeypatch.setattr("brokers.paper.db_sessions.OPTIONS", f"{OPTIONS} {patient}")
+    long_timeouts = "-c lock_timeout=60000 -c statement_timeout=60000"
+    monkeypatch.setattr("brokers.paper.db_sessions.OPTIONS", f"{OPTIONS} {long_timeouts}")
     yield
     sessions.close()
 
@@ -79,73 +79,71 @@ def account_id(number: str = "A1") -> int:
     return PaperAccount.objects.get(number=number).pk
 
 
-@pytest.mark.usefixtures("in_turn")
-def test_the_fill_was_first_and_wins(trader: Trader, pool: ThreadPoolExecutor) -> None:
+@pytest.mark.usefixtures("long_lock_timeout")
+def test_fill_before_cancel_wins(trader: Trader, pool: ThreadPoolExecutor) -> None:
     [resting] = trader.buy("1000", limit_price="1.09000")
     request = CancelRequest(resting.client_order_id, resting.broker_order_id, "EURUSD")
     account = account_id()
-    with hold_account():
+    with lock_account():
         fill = pool.submit(quote_processing.on_quotes, [quote("1.08000", trader.now)])
         wait_for(lambda: waiting_sessions() == 1)
         cancel = pool.submit(account_actions.cancel, account, request)
         wait_for(lambda: waiting_sessions() == 2)
     assert fill.result(10) == 1
-    told = cancel.result(10)
-    assert [r.kind for r in told] == [ReportKind.CANCEL_REFUSED, ReportKind.FILLED]
-    assert told[1].fills == trader.news()[0].fills
+    reports = cancel.result(10)
+    assert [r.kind for r in reports] == [ReportKind.CANCEL_REFUSED, ReportKind.FILLED]
+    assert reports[1].fills == trader.new_events()[0].fills
     assert PaperOrder.objects.get(pk=int(resting.broker_order_id)).status == "FILLED"
 
 
-@pytest.mark.usefixtures("in_turn")
-def test_the_cancel_was_first_and_nothing_fills(trader: Trader, pool: ThreadPoolExecutor) -> None:
+@pytest.mark.usefixtures("long_lock_timeout")
+def test_cancel_before_fill_wins(trader: Trader, pool: ThreadPoolExecutor) -> None:
     [resting] = trader.buy("1000", limit_price="1.09000")
     request = CancelRequest(resting.client_order_id, resting.broker_order_id, "EURUSD")
     account = account_id()
-    with hold_account():
+    with lock_account():
         cancel = pool.submit(account_actions.cancel, account, request)
         wait_for(lambda: waiting_sessions() == 1)
         fill = pool.submit(quote_processing.on_quotes, [quote("1.08000", trader.now)])
         wait_for(lambda: waiting_sessions() == 2)
-    told = cancel.result(10)
-    assert [(r.kind, r.code) for r in told] == [(ReportKind.CANCELLED, Code.OWNER_CANCELLED)]
+    reports = cancel.result(10)
+    assert [(r.kind, r.code) for r in reports] == [(ReportKind.CANCELLED, Code.OWNER_CANCELLED)]
     assert fill.result(10) == 0
-    assert trader.news() == []
+    assert trader.new_events() == []
     assert PaperFill.objects.count() == 0
 
 
-def test_cancelling_twice_says_the_same(trader: Trader) -> None:
+def test_repeated_cancel_returns_the_same_reports(trader: Trader) -> None:
     [resting] = trader.buy("1000", limit_price="1.09000")
     assert trader.cancel(resting) == trader.cancel(resting)
     assert trader.price("1.08000") == 0
 
 
-def test_cancelling_what_is_not_there_is_refused(trader: Trader) -> None:
+def test_cancel_of_missing_order_is_refused(trader: Trader) -> None:
     request = CancelRequest("never", "", "EURUSD")
-    [told] = trader.run(trader.adapter.cancel(trader.spec(), request))
-    assert (told.kind, told.client_order_id) == (ReportKind.CANCEL_REFUSED, "never")
+    [report] = trader.run(trader.adapter.cancel(trader.spec(), request))
+    assert (report.kind, report.client_order_id) == (ReportKind.CANCEL_REFUSED, "never")
 
 
-def test_a_partly_filled_order_is_cancelled_for_its_rest(trader: Trader) -> None:
+def test_remainder_of_partly_filled_order_is_cancelled(trader: Trader) -> None:
     trader.set(partial_fill_max=D(400))
     [first] = trader.buy("1000")
-    told = trader.cancel(first)
-    assert [r.kind for r in told] == [ReportKind.FILLED, ReportKind.CANCELLED]
-    assert told[0].fills[0].broker_fill_id == first.fills[0].broker_fill_id
+    reports = trader.cancel(first)
+    assert [r.kind for r in reports] == [ReportKind.FILLED, ReportKind.CANCELLED]
+    assert reports[0].fills[0].broker_fill_id == first.fills[0].broker_fill_id
     assert trader.price("1.10000") == 0
     assert [p.quantity for p in trader.positions()] == [D(400)]
 
 
-@pytest.mark.usefixtures("in_turn")
-def test_an_order_that_comes_to_rest_is_not_overlooked_by_a_price(
-    trader: Trader, pool: ThreadPoolExecutor
-) -> None:
-    """A price waits for orders that are being taken, and then sees them."""
+@pytest.mark.usefixtures("long_lock_timeout")
+def test_quote_waits_for_order_being_placed(trader: Trader, pool: ThreadPoolExecutor) -> None:
+    """A quote waits for orders that are being placed, and then sees them."""
     packet = Packet(account_id(), trader.request(Side.BUY, "1000", limit_price="1.09000"))
-    with hold_account():
+    with lock_account():
         order = pool.submit(take_orders, [packet], trader.guard)
         wait_for(lambda: waiting_sessions() == 1)
         price = pool.submit(quote_processing.on_quotes, [quote("1.08000", trader.now)])
-        wait_for(lambda: waiting_sessions() == 2)  # though it has touched nothing that it knows of
+        wait_for(lambda: waiting_sessions() == 2)  # although it affects no order that it knows of
     [reply] = order.result(10)
     assert reply is not None
     assert isinstance(reply.answer, list)
@@ -153,14 +151,12 @@ def test_an_order_that_comes_to_rest_is_not_overlooked_by_a_price(
     assert price.result(10) == 1
 
 
-@pytest.mark.usefixtures("in_turn")
-def test_an_order_waits_for_the_price_that_is_coming(
-    trader: Trader, pool: ThreadPoolExecutor
-) -> None:
+@pytest.mark.usefixtures("long_lock_timeout")
+def test_order_waits_for_quote_being_processed(trader: Trader, pool: ThreadPoolExecutor) -> None:
     trader.buy("1000", stop_loss="1.09000")
     trader.account("A2")
     packet = Packet(account_id("A2"), trader.request(Side.BUY, "1000", "A2"))
-    with hold_account():  # keeps the price from being through
+    with lock_account():  # keeps the quote from being processed
         price = pool.submit(quote_processing.on_quotes, [quote("1.08000", trader.now)])
         wait_for(lambda: waiting_sessions() == 1)
         order = pool.submit(take_orders, [packet], trader.guard)
@@ -172,22 +168,20 @@ def test_an_order_waits_for_the_price_that_is_coming(
     assert reply.answer[0].fills[0].price == D("1.08002")
 
 
-def test_orders_of_other_symbols_do_not_wait(trader: Trader, pool: ThreadPoolExecutor) -> None:
+def test_order_of_another_symbol_does_not_wait(trader: Trader, pool: ThreadPoolExecutor) -> None:
     trader.price("0.86000", symbol="NZD/USD")
-    with held("SELECT pg_advisory_xact_lock(%s, hashtext('NZDUSD'))", EXCHANGE_LOCKS):
+    with lock_rows("SELECT pg_advisory_xact_lock(%s, hashtext('NZDUSD'))", EXCHANGE_LOCKS):
         [report] = pool.submit(trader.buy, "1000").result(10)
         assert report.kind is ReportKind.FILLED
 
 
-def test_a_held_account_keeps_only_its_own_order_waiting(
-    trader: Trader, pool: ThreadPoolExecutor
-) -> None:
+def test_locked_account_delays_only_its_own_order(trader: Trader, pool: ThreadPoolExecutor) -> None:
     for number in ("A2", "A3"):
         trader.account(number)
     packets = [
         Packet(account_id(n), trader.request(Side.BUY, "1000", n)) for n in ("A1", "A2", "A3")
     ]
-    with hold_account("A2"):
+    with lock_account("A2"):
         orders = pool.submit(take_orders, packets, trader.guard)
         wait_for(lambda: PaperFill.objects.count() == 2)
         assert not orders.done()
@@ -195,36 +189,36 @@ def test_a_held_account_keeps_only_its_own_order_waiting(
     assert PaperFill.objects.count() == 3
 
 
-def test_many_calls_on_the_same_accounts_neither_block_nor_lose(trader: Trader) -> None:
+def test_concurrent_calls_on_same_accounts_lose_no_order(trader: Trader) -> None:
     numbers = [f"C{i}" for i in range(20)]
     for number in numbers:
         trader.account(number)
 
     async def work() -> list[list[OrderReport]]:
-        told: list[list[OrderReport]] = []
+        outcomes: list[list[OrderReport]] = []
         calls = []
-        for turn in range(8):
-            order = numbers if turn % 2 else numbers[::-1]
+        for round_ in range(8):
+            order = numbers if round_ % 2 else numbers[::-1]
             requests = [trader.request(Side.BUY, "1000", n) for n in order]
             calls.append(
                 trader.adapter.submit_many(
                     [(trader.spec(r.account), r) for r in requests],
                     trader.guard,
-                    lambda _, outcome: told.append(outcome),  # type: ignore[arg-type]
+                    lambda _, outcome: outcomes.append(outcome),  # type: ignore[arg-type]
                 )
             )
         await asyncio.gather(*calls)
-        return told
+        return outcomes
 
-    told = trader.run(work())
-    assert len(told) == 160
-    assert all(one[0].kind is ReportKind.FILLED for one in told)
-    assert len({one[0].fills[0].broker_fill_id for one in told}) == 160
+    outcomes = trader.run(work())
+    assert len(outcomes) == 160
+    assert all(reports[0].kind is ReportKind.FILLED for reports in outcomes)
+    assert len({reports[0].fills[0].broker_fill_id for reports in outcomes}) == 160
     assert PaperFill.objects.count() == 160
 
 
-@pytest.mark.usefixtures("in_turn")
-def test_two_exits_of_one_position_close_it_once(trader: Trader, pool: ThreadPoolExecutor) -> None:
+@pytest.mark.usefixtures("long_lock_timeout")
+def test_concurrent_exits_close_a_position_once(trader: Trader, pool: ThreadPoolExecutor) -> None:
     [entry] = trader.buy("1000")
     exits = [
         Packet(
@@ -235,10 +229,10 @@ def test_two_exits_of_one_position_close_it_once(trader: Trader, pool: ThreadPoo
         )
         for _ in range(2)
     ]
-    with hold_account():
-        both: list[Future[Any]] = [pool.submit(take_orders, [e], trader.guard) for e in exits]
+    with lock_account():
+        futures: list[Future[Any]] = [pool.submit(take_orders, [e], trader.guard) for e in exits]
         wait_for(lambda: waiting_sessions() == 2)
-    answers = [future.result(10)[0].answer for future in both]
+    answers = [future.result(10)[0].answer for future in futures]
     assert sorted(type(answer).__name__ for answer in answers) == ["Rejected", "list"]
     assert trader.positions() == []
     assert PaperFill.objects.filter(is_exit=True).count() == 1

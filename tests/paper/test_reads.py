@@ -1,4 +1,4 @@
-"""What is asked beside orders: log in, the price now, what an order would cost, and the bell."""
+"""Calls beside orders: connect, quotes, what-if and notifications."""
 
 import asyncio
 from collections.abc import Callable
@@ -14,18 +14,18 @@ from brokers.paper.db_sessions import connection_arguments, sessions
 from brokers.paper.notifications import CHANNEL
 from brokers.types import OrderType, Quote, Side
 from common.reason_codes import Code
-from tests.paper.conftest import HERE, REMOTE, Trader
+from tests.paper.conftest import IN_PROCESS_ONLY, REMOTE, Trader
 
-TOO_LONG = 10  # seconds
+TIMEOUT = 10  # seconds
 
 
 # ---- connect -----------------------------------------------------------------------------------
-def test_connecting_says_what_is_wrong(trader: Trader) -> None:
+def test_connect_reports_the_reason_of_failure(trader: Trader) -> None:
     trader.account("P", password="right")
     trader.run(trader.adapter.connect(trader.spec("P", credentials={"password": "right"})))
     for spec, code in (
         (trader.spec("P", credentials={"password": "wrong"}), Code.CREDENTIALS_REFUSED),
-        (trader.spec("nobody"), Code.UNKNOWN_ACCOUNT),
+        (trader.spec("missing"), Code.UNKNOWN_ACCOUNT),
     ):
         with pytest.raises(ReadFailed) as failed:
             trader.run(trader.adapter.connect(spec))
@@ -36,38 +36,38 @@ def test_connecting_says_what_is_wrong(trader: Trader) -> None:
     assert failed.value.code is Code.BROKER_UNREACHABLE
 
 
-def test_one_accounts_end_ends_nobody_elses_calls(trader: Trader) -> None:
+def test_disconnect_of_one_account_leaves_others_connected(trader: Trader) -> None:
     trader.account("B1")
 
-    async def end_one() -> D:
+    async def disconnect_one() -> D:
         await trader.adapter.account(trader.spec("B1"))
         await trader.adapter.disconnect(trader.spec("A1"))
         balance = (await trader.adapter.account(trader.spec("B1"))).balance
         await trader.adapter.disconnect()
-        await trader.adapter.account(trader.spec("A1"))  # opened anew
+        await trader.adapter.account(trader.spec("A1"))  # opens a new connection
         return balance
 
-    assert trader.run(end_one()) == 10_000
+    assert trader.run(disconnect_one()) == 10_000
 
 
 # ---- quotes ------------------------------------------------------------------------------------
-def test_the_price_in_force_is_told_under_the_pairs_own_name(trader: Trader) -> None:
+def test_quote_is_returned_under_the_pair_name(trader: Trader) -> None:
     trader.price("1.20000", "1.20005")
-    told = trader.quote("EURUSD")
-    assert told == Quote("EUR/USD", D("1.20000"), D("1.20005"), trader.now)
+    quote = trader.quote("EURUSD")
+    assert quote == Quote("EUR/USD", D("1.20000"), D("1.20005"), trader.now)
 
 
-def test_no_price_is_told_where_there_is_none(trader: Trader) -> None:
+def test_quote_without_price_fails(trader: Trader) -> None:
     for symbol, code in (
         ("GBPUSD", Code.MARKET_CLOSED),
-        ("NONSENSE", Code.UNKNOWN_SYMBOL_AT_BROKER),
+        ("INVALID", Code.UNKNOWN_SYMBOL_AT_BROKER),
     ):
         with pytest.raises(ReadFailed) as failed:
             trader.quote(symbol)
         assert failed.value.code is code
 
 
-def test_prices_that_are_ours_are_not_streamed_back(trader: Trader) -> None:
+def test_price_stream_is_not_supported(trader: Trader) -> None:
     spec = trader.spec()
     assert not trader.adapter.capabilities(spec).price_stream
 
@@ -81,53 +81,53 @@ def test_prices_that_are_ours_are_not_streamed_back(trader: Trader) -> None:
 
 
 # ---- what an order would cost ------------------------------------------------------------------
-def test_what_an_entry_would_cost_is_what_it_costs_then(trader: Trader) -> None:
+def test_what_if_of_entry_matches_its_real_cost(trader: Trader) -> None:
     trader.set(commission_per_million=D(30))
     request = trader.request(Side.BUY, "30000")
-    told = trader.what_if(request)
+    estimate = trader.what_if(request)
     assert trader.journal() == []
     assert trader.state().margin_used == 0
-    assert (told.currency, told.maintenance_margin) == ("USD", None)
+    assert (estimate.currency, estimate.maintenance_margin) == ("USD", None)
     [report] = trader.submit(request)
-    assert told.commission == report.fills[0].commission == D("0.99")
-    assert told.initial_margin == trader.state().margin_used == D("1100.01")
+    assert estimate.commission == report.fills[0].commission == D("0.99")
+    assert estimate.initial_margin == trader.state().margin_used == D("1100.01")
 
 
-def test_an_exit_would_free_margin(trader: Trader) -> None:
+def test_what_if_of_exit_frees_margin(trader: Trader) -> None:
     [report] = trader.buy("30000")
     used = trader.state().margin_used
     exit_request = trader.request(
         Side.SELL, "10000", reduce_only=True, broker_position_id=report.broker_position_id
     )
-    told = trader.what_if(exit_request)
-    assert told.initial_margin == pytest.approx(-used / 3, abs=D("0.01"))
+    estimate = trader.what_if(exit_request)
+    assert estimate.initial_margin == pytest.approx(-used / 3, abs=D("0.01"))
     assert trader.positions()[0].quantity == 30_000
 
 
-def test_the_other_side_of_a_hedge_costs_only_what_it_has_more(trader: Trader) -> None:
+def test_what_if_of_hedge_counts_only_the_larger_side(trader: Trader) -> None:
     trader.buy("30000")
     used = trader.state().margin_used
     assert trader.what_if(trader.request(Side.SELL, "30000")).initial_margin == 0
     assert trader.what_if(trader.request(Side.SELL, "60000")).initial_margin == used
 
 
-def test_a_resting_order_costs_what_it_would_if_it_were_executed_now(trader: Trader) -> None:
-    now = trader.what_if(trader.request(Side.BUY, "30000"))
-    assert trader.what_if(trader.request(Side.BUY, "30000", limit_price="1.05")) == now
+def test_what_if_of_limit_order_assumes_execution_now(trader: Trader) -> None:
+    market_estimate = trader.what_if(trader.request(Side.BUY, "30000"))
+    assert trader.what_if(trader.request(Side.BUY, "30000", limit_price="1.05")) == market_estimate
     trader.set(partial_fill_max=D(1000))
-    assert trader.what_if(trader.request(Side.BUY, "30000")) == now
+    assert trader.what_if(trader.request(Side.BUY, "30000")) == market_estimate
 
 
-def test_what_would_be_refused_is_refused_for_the_same_reason(trader: Trader) -> None:
-    fine = trader.request(Side.BUY, "1000")
+def test_what_if_rejects_for_the_same_reason_as_submit(trader: Trader) -> None:
+    valid = trader.request(Side.BUY, "1000")
     for request, code in (
-        (replace(fine, quantity=D(10_000_000)), Code.NO_MONEY),
-        (replace(fine, symbol="NONSENSE"), Code.UNKNOWN_SYMBOL_AT_BROKER),
-        (replace(fine, quantity=D("1.5")), Code.VOLUME_INVALID),
-        (replace(fine, quantity=D("NaN")), Code.VOLUME_INVALID),
-        (replace(fine, stop_loss=D(2)), Code.STOPS_INVALID),
-        (replace(fine, order_type=OrderType.LIMIT), Code.PRICE_INVALID),
-        (replace(fine, reduce_only=True), Code.NO_POSITION),
+        (replace(valid, quantity=D(10_000_000)), Code.NO_MONEY),
+        (replace(valid, symbol="INVALID"), Code.UNKNOWN_SYMBOL_AT_BROKER),
+        (replace(valid, quantity=D("1.5")), Code.VOLUME_INVALID),
+        (replace(valid, quantity=D("NaN")), Code.VOLUME_INVALID),
+        (replace(valid, stop_loss=D(2)), Code.STOPS_INVALID),
+        (replace(valid, order_type=OrderType.LIMIT), Code.PRICE_INVALID),
+        (replace(valid, reduce_only=True), Code.NO_POSITION),
     ):
         with pytest.raises(Rejected) as refused:
             trader.what_if(request)
@@ -137,75 +137,75 @@ def test_what_would_be_refused_is_refused_for_the_same_reason(trader: Trader) ->
         assert refused.value.code is code, request
 
 
-# ---- the bell ----------------------------------------------------------------------------------
-async def _after_the_first(trader: Trader, happens: Callable[[], object]) -> int:
-    """Listen, let something happen, and read when it rings. Returns how much there was."""
-    bell = trader.adapter.stream_events()
-    await asyncio.wait_for(anext(bell), TOO_LONG)  # whatever had come before
-    ring = asyncio.ensure_future(anext(bell))
-    await asyncio.to_thread(happens)
-    await asyncio.wait_for(ring, TOO_LONG)
-    told = await trader.adapter.events(100)
+# ---- notifications -----------------------------------------------------------------------------
+async def _count_events_after(trader: Trader, action: Callable[[], object]) -> int:
+    """Listen, run `action`, and read events when notified; return how many there are."""
+    stream = trader.adapter.stream_events()
+    await asyncio.wait_for(anext(stream), TIMEOUT)  # for earlier events
+    notification = asyncio.ensure_future(anext(stream))
+    await asyncio.to_thread(action)
+    await asyncio.wait_for(notification, TIMEOUT)
+    events = await trader.adapter.events(100)
     await trader.adapter.disconnect()
-    return len(told)
+    return len(events)
 
 
-def test_the_bell_rings_when_what_it_rings_for_can_be_read(trader: Trader) -> None:
+def test_notification_comes_when_its_event_can_be_read(trader: Trader) -> None:
     trader.buy("1000", stop_loss="1.09000")
-    assert trader.run(_after_the_first(trader, lambda: trader.price("1.08000"))) == 1
+    assert trader.run(_count_events_after(trader, lambda: trader.price("1.08000"))) == 1
 
 
-def test_the_owners_hand_rings_too(trader: Trader) -> None:
+def test_manual_close_sends_a_notification(trader: Trader) -> None:
     trader.buy("1000")
-    assert trader.run(_after_the_first(trader, lambda: exchange.owner_closes("A1"))) == 1
+    assert trader.run(_count_events_after(trader, lambda: exchange.owner_closes("A1"))) == 1
 
 
-def test_each_of_several_listeners_hears_it(trader: Trader) -> None:
+def test_each_of_several_listeners_is_notified(trader: Trader) -> None:
     trader.buy("1000", stop_loss="1.09000")
 
-    async def two() -> None:
-        bells = [trader.adapter.stream_events() for _ in range(2)]
-        for bell in bells:
-            await asyncio.wait_for(anext(bell), TOO_LONG)
-        rings = [asyncio.ensure_future(anext(bell)) for bell in bells]
+    async def listen_twice() -> None:
+        streams = [trader.adapter.stream_events() for _ in range(2)]
+        for stream in streams:
+            await asyncio.wait_for(anext(stream), TIMEOUT)
+        notifications = [asyncio.ensure_future(anext(stream)) for stream in streams]
         await asyncio.to_thread(trader.price, "1.08000")
-        await asyncio.wait_for(asyncio.gather(*rings), TOO_LONG)
-        await asyncio.gather(*(bell.aclose() for bell in bells))  # type: ignore[attr-defined]
+        await asyncio.wait_for(asyncio.gather(*notifications), TIMEOUT)
+        await asyncio.gather(*(stream.aclose() for stream in streams))  # type: ignore[attr-defined]
         await trader.adapter.disconnect()
 
-    trader.run(two())
+    trader.run(listen_twice())
 
 
-@HERE
-def test_prices_that_make_nothing_happen_do_not_ring(trader: Trader) -> None:
+@IN_PROCESS_ONLY
+def test_quote_without_effect_sends_no_notification(trader: Trader) -> None:
     trader.buy("1000")
-    with psycopg.connect(**connection_arguments(), autocommit=True) as line:
-        line.execute(f"LISTEN {CHANNEL}")
+    with psycopg.connect(**connection_arguments(), autocommit=True) as listener:
+        listener.execute(f"LISTEN {CHANNEL}")
         trader.price("1.08000")
         exchange.owner_closes("A1")
         with sessions.transaction() as session:
             session.execute("SELECT pg_notify(%s, 'the end')", (CHANNEL,))
-        heard = []
-        for notice in line.notifies(timeout=TOO_LONG):
-            heard.append(notice.payload)
-            if notice.payload == "the end":
+        payloads = []
+        for notification in listener.notifies(timeout=TIMEOUT):
+            payloads.append(notification.payload)
+            if notification.payload == "the end":
                 break
-    assert heard == ["", "the end"]
+    assert payloads == ["", "the end"]
 
 
 @pytest.mark.parametrize("trader", [REMOTE], indirect=True)
-def test_a_bell_whose_line_breaks_says_so(trader: Trader) -> None:
-    async def broken() -> None:
-        bell = trader.adapter.stream_events()
-        await asyncio.wait_for(anext(bell), TOO_LONG)
-        ring = asyncio.ensure_future(anext(bell))
+def test_notification_stream_fails_when_connection_is_lost(trader: Trader) -> None:
+    async def disconnect_while_listening() -> None:
+        stream = trader.adapter.stream_events()
+        await asyncio.wait_for(anext(stream), TIMEOUT)
+        notification = asyncio.ensure_future(anext(stream))
         await asyncio.sleep(0)
         await trader.adapter.disconnect()
         with pytest.raises(ReadFailed) as failed:
-            await asyncio.wait_for(ring, TOO_LONG)
+            await asyncio.wait_for(notification, TIMEOUT)
         assert failed.value.code is Code.BROKER_UNREACHABLE
-        again = trader.adapter.stream_events()  # and the next one works
-        await asyncio.wait_for(anext(again), TOO_LONG)
+        next_stream = trader.adapter.stream_events()  # and a new one works
+        await asyncio.wait_for(anext(next_stream), TIMEOUT)
         await trader.adapter.disconnect()
 
-    trader.run(broken())
+    trader.run(disconnect_while_listening())

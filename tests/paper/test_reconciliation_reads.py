@@ -1,4 +1,4 @@
-"""What rests on an account and what was executed on it, for reconciliation."""
+"""Open orders and executions of an account, for reconciliation."""
 
 from datetime import timedelta
 from decimal import Decimal as D
@@ -11,9 +11,9 @@ from brokers.types import CloseCause, OrderType, Side
 from tests.paper.conftest import Trader
 
 
-def test_what_rests_is_told_with_its_ids_and_levels(trader: Trader) -> None:
+def test_open_orders_have_ids_and_levels(trader: Trader) -> None:
     [accepted] = trader.buy("3000", limit_price="1.09000", stop_loss="1.08000")
-    trader.buy("1000")  # filled at once: it does not rest
+    trader.buy("1000")  # filled at once: not an open order
     [resting] = trader.run(trader.adapter.open_orders(trader.spec()))
     assert (resting.broker_order_id, resting.client_order_id) == (
         accepted.broker_order_id, accepted.client_order_id,
@@ -27,7 +27,7 @@ def test_what_rests_is_told_with_its_ids_and_levels(trader: Trader) -> None:
     assert trader.run(trader.adapter.open_orders(trader.spec())) == []
 
 
-def test_of_another_account_nothing_is_told(trader: Trader) -> None:
+def test_reads_exclude_other_accounts(trader: Trader) -> None:
     trader.account("A2")
     trader.buy("3000", limit_price="1.09000")
     trader.buy("1000")
@@ -36,25 +36,25 @@ def test_of_another_account_nothing_is_told(trader: Trader) -> None:
     assert trader.run(trader.adapter.fills_since(spec, trader.now - timedelta(days=1))) == []
 
 
-def test_executions_are_told_by_their_time_and_under_the_same_ids(trader: Trader) -> None:
+def test_fills_since_a_time_have_the_same_ids(trader: Trader) -> None:
     [entry] = trader.buy("3000", stop_loss="1.09000")
     trader.price("1.09950", after=60)
     since = trader.now
-    trader.price("1.08990", after=60)  # the stop goes
-    [told] = trader.run(trader.adapter.fills_since(trader.spec(), since))
-    assert (told.close_cause, told.client_order_id) == (
+    trader.price("1.08990", after=60)  # the stop is executed
+    [fill_report] = trader.run(trader.adapter.fills_since(trader.spec(), since))
+    assert (fill_report.close_cause, fill_report.client_order_id) == (
         CloseCause.STOP_LOSS, entry.client_order_id,
     )  # fmt: skip
-    assert told.broker_position_id == entry.broker_position_id
+    assert fill_report.broker_position_id == entry.broker_position_id
     [streamed] = trader.run(trader.adapter.events(10))
-    assert told.fills == streamed.fills
+    assert fill_report.fills == streamed.fills
     both = trader.run(trader.adapter.fills_since(trader.spec(), since - timedelta(hours=1)))
-    assert [report.fills for report in both] == [entry.fills, told.fills]
+    assert [report.fills for report in both] == [entry.fills, fill_report.fills]
     assert {report.connection_id for report in both} == {trader.spec().connection_id}
 
 
 @pytest.mark.parametrize("read", ["open_orders", "fills_since"])
-def test_a_read_that_does_not_get_through_is_no_empty_book(trader: Trader, read: str) -> None:
+def test_failed_read_is_not_an_empty_book(trader: Trader, read: str) -> None:
     trader.set(unreachable=True)
     call = (
         trader.adapter.open_orders(trader.spec())
@@ -66,13 +66,13 @@ def test_a_read_that_does_not_get_through_is_no_empty_book(trader: Trader, read:
     assert isinstance(caught.value, ReadFailed)
 
 
-def test_the_books_show_what_was_accepted_and_whose_each_open_position_is(trader: Trader) -> None:
+def test_books_list_accepted_orders_and_owners_of_open_positions(trader: Trader) -> None:
     [entry] = trader.buy("3000")
     [closed] = trader.buy("1000", stop_loss="1.09950")
     trader.price("1.09900", after=60)
     assert isinstance(trader.adapter, HasBrokerBooks)
     books = trader.run(trader.adapter.journal(entry.client_order_id[:2]))
-    assert {one.client_order_id: one.times for one in books.accepted} == {
+    assert {order.client_order_id: order.times for order in books.accepted} == {
         entry.client_order_id: 1, closed.client_order_id: 1,
     }  # fmt: skip
     [held] = books.held

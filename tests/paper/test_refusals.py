@@ -1,4 +1,4 @@
-"""What the broker does not take, and that it can still tell so."""
+"""Orders that the broker rejects, and its record of them."""
 
 from datetime import timedelta
 from decimal import Decimal as D
@@ -12,61 +12,63 @@ from common.reason_codes import Code
 from tests.paper.conftest import NOON, Trader
 
 
-def refused(trader: Trader, code: Code, side: Side, quantity: str, **kwargs: Any) -> Rejected:
-    """The broker refuses, journals it as refused, and can still tell so when it is asked."""
+def assert_rejected(
+    trader: Trader, code: Code, side: Side, quantity: str, **kwargs: Any
+) -> Rejected:
+    """The broker rejects the order, journals that, and reports it in a look-up."""
     request = trader.request(side, quantity, **kwargs)
     with pytest.raises(Rejected) as caught:
         trader.submit(request)
     assert caught.value.code is code
     [row] = [row for row in trader.journal() if row.client_order_id == request.client_order_id]
     assert (row.status, row.reason, row.accepted_at) == ("REJECTED", code, None)
-    [found] = trader.find(request.client_order_id) or []
-    assert (found.kind, found.code, found.fills) == (ReportKind.REJECTED, code, ())
+    [looked_up] = trader.find(request.client_order_id) or []
+    assert (looked_up.kind, looked_up.code, looked_up.fills) == (ReportKind.REJECTED, code, ())
     return caught.value
 
 
 @pytest.mark.parametrize("quantity", ["999", "1500", "51000000"])
-def test_a_quantity_between_the_steps_is_refused(trader: Trader, quantity: str) -> None:
-    refused(trader, Code.VOLUME_INVALID, Side.BUY, quantity)
+def test_quantity_outside_the_steps_is_rejected(trader: Trader, quantity: str) -> None:
+    assert_rejected(trader, Code.VOLUME_INVALID, Side.BUY, quantity)
 
 
 @pytest.mark.parametrize("quantity", ["0", "-1000", "NaN", "Infinity", "1E+30"])
-def test_what_is_no_quantity_is_refused_before_the_journal(trader: Trader, quantity: str) -> None:
+def test_invalid_quantity_is_rejected_without_a_journal_row(trader: Trader, quantity: str) -> None:
     with pytest.raises(Rejected) as caught:
         trader.buy(quantity)
     assert caught.value.code is Code.VOLUME_INVALID
     assert trader.journal() == []
 
 
-def test_the_smallest_and_the_largest_quantity_are_taken(trader: Trader) -> None:
+def test_smallest_and_largest_quantity_are_accepted(trader: Trader) -> None:
     trader.set(balance=D(10_000_000))
     assert trader.buy("1000")[0].fills[0].quantity == 1000
     assert trader.buy("50000000")[0].fills[0].quantity == 50_000_000
 
 
-def test_an_unlisted_symbol_is_refused(trader: Trader) -> None:
-    refused(trader, Code.UNKNOWN_SYMBOL_AT_BROKER, Side.BUY, "1000", symbol="EURUSD.m")
+def test_unlisted_symbol_is_rejected(trader: Trader) -> None:
+    assert_rejected(trader, Code.UNKNOWN_SYMBOL_AT_BROKER, Side.BUY, "1000", symbol="EURUSD.m")
 
 
-def test_the_market_is_closed_without_a_fresh_price(trader: Trader) -> None:
-    refused(trader, Code.MARKET_CLOSED, Side.BUY, "1000", symbol="GBPUSD")  # never quoted
+def test_market_is_closed_without_a_fresh_price(trader: Trader) -> None:
+    assert_rejected(trader, Code.MARKET_CLOSED, Side.BUY, "1000", symbol="GBPUSD")  # never quoted
     trader.wait_until(trader.now + timedelta(seconds=600))
     assert trader.buy("1000")[0].kind is ReportKind.FILLED
     trader.wait_until(trader.now + timedelta(seconds=1))
-    refused(trader, Code.MARKET_CLOSED, Side.BUY, "1000")
+    assert_rejected(trader, Code.MARKET_CLOSED, Side.BUY, "1000")
     trader.wait_until(NOON - timedelta(seconds=120))  # a price from the future of a replay
-    refused(trader, Code.MARKET_CLOSED, Side.BUY, "1000")
+    assert_rejected(trader, Code.MARKET_CLOSED, Side.BUY, "1000")
 
 
 def test_trading_may_be_disabled(trader: Trader) -> None:
     trader.set(trading_allowed=False)
-    refused(trader, Code.TRADING_DISABLED, Side.BUY, "1000")
+    assert_rejected(trader, Code.TRADING_DISABLED, Side.BUY, "1000")
     assert not trader.state().trading_allowed
 
 
-def test_a_limit_or_stop_without_its_price_is_refused(trader: Trader) -> None:
-    refused(trader, Code.PRICE_INVALID, Side.BUY, "1000", order_type=OrderType.LIMIT)
-    refused(trader, Code.PRICE_INVALID, Side.BUY, "1000", order_type=OrderType.STOP)
+def test_limit_or_stop_order_without_price_is_rejected(trader: Trader) -> None:
+    assert_rejected(trader, Code.PRICE_INVALID, Side.BUY, "1000", order_type=OrderType.LIMIT)
+    assert_rejected(trader, Code.PRICE_INVALID, Side.BUY, "1000", order_type=OrderType.STOP)
 
 
 @pytest.mark.parametrize(
@@ -74,7 +76,7 @@ def test_a_limit_or_stop_without_its_price_is_refused(trader: Trader) -> None:
     [
         (Side.BUY, "1.10000", None),  # at the bid, where it would be closed
         (Side.BUY, None, "1.10000"),
-        (Side.BUY, "1.09996", None),  # 4 points away, 5 asked for
+        (Side.BUY, "1.09996", None),  # 4 points away, the minimum is 5
         (Side.BUY, None, "1.10004"),
         (Side.SELL, "1.10002", None),
         (Side.SELL, "1.10006", None),
@@ -82,60 +84,62 @@ def test_a_limit_or_stop_without_its_price_is_refused(trader: Trader) -> None:
         (Side.BUY, "1.11000", "1.12000"),
     ],
 )
-def test_levels_too_near_or_on_the_wrong_side_are_refused(
+def test_levels_too_near_or_on_the_wrong_side_are_rejected(
     trader: Trader, side: Side, stop: str | None, target: str | None
 ) -> None:
     trader.set_instrument("EURUSD", stops_level=D("0.00005"))
-    refused(trader, Code.STOPS_INVALID, side, "1000", stop_loss=stop, take_profit=target)
+    assert_rejected(trader, Code.STOPS_INVALID, side, "1000", stop_loss=stop, take_profit=target)
 
 
-def test_levels_at_the_least_distance_are_taken(trader: Trader) -> None:
+def test_levels_at_minimum_distance_are_accepted(trader: Trader) -> None:
     trader.set_instrument("EURUSD", stops_level=D("0.00005"))
     [report] = trader.buy("1000", stop_loss="1.09995", take_profit="1.10005")
     assert (report.stop_loss, report.take_profit) == (D("1.09995"), D("1.10005"))
 
 
-def test_a_waiting_orders_levels_are_measured_from_its_own_price(trader: Trader) -> None:
+def test_levels_of_working_order_are_measured_from_its_price(trader: Trader) -> None:
     [report] = trader.buy("1000", limit_price="1.05000", stop_loss="1.04000")
     assert report.kind is ReportKind.ACCEPTED
-    refused(trader, Code.STOPS_INVALID, Side.BUY, "1000", limit_price="1.05", stop_loss="1.06")
+    assert_rejected(
+        trader, Code.STOPS_INVALID, Side.BUY, "1000", limit_price="1.05", stop_loss="1.06"
+    )
 
 
-def test_an_account_without_native_stops_takes_none(trader: Trader) -> None:
+def test_account_without_native_stops_rejects_levels(trader: Trader) -> None:
     trader.set(native_stops=False)
-    refused(trader, Code.STOPS_INVALID, Side.BUY, "1000", stop_loss="1.09000")
+    assert_rejected(trader, Code.STOPS_INVALID, Side.BUY, "1000", stop_loss="1.09000")
     assert trader.buy("1000")[0].kind is ReportKind.FILLED
 
 
-def test_margin_is_needed_and_used(trader: Trader) -> None:
+def test_margin_is_required_and_used(trader: Trader) -> None:
     """10,000 USD at 1:30 carry 272,000 EUR at the mid of 1.10001 (9,973 USD), not 273,000."""
-    refused(trader, Code.NO_MONEY, Side.BUY, "273000")
+    assert_rejected(trader, Code.NO_MONEY, Side.BUY, "273000")
     assert trader.buy("272000")[0].kind is ReportKind.FILLED
     state = trader.state()
     assert state.margin_used == D("9973.42")
     assert state.equity == D("9994.56")  # the spread of 2 points
     assert state.free_margin == state.equity - state.margin_used
-    refused(trader, Code.NO_MONEY, Side.BUY, "1000")
+    assert_rejected(trader, Code.NO_MONEY, Side.BUY, "1000")
     assert trader.sell("1000")[0].kind is ReportKind.FILLED  # hedged: the larger side counts
 
 
-def test_a_resting_order_without_money_when_it_is_reached_is_refused_then(trader: Trader) -> None:
+def test_working_order_is_rejected_when_margin_is_missing_at_its_price(trader: Trader) -> None:
     [resting] = trader.buy("200000", limit_price="1.09000")
     trader.buy("200000")
     assert trader.price("1.08900") == 1
-    [told] = trader.news()
-    assert (told.kind, told.code) == (ReportKind.REJECTED, Code.NO_MONEY)
-    assert told.client_order_id == resting.client_order_id
+    [report] = trader.new_events()
+    assert (report.kind, report.code) == (ReportKind.REJECTED, Code.NO_MONEY)
+    assert report.client_order_id == resting.client_order_id
 
 
-def test_an_unconvertible_symbol_is_refused(trader: Trader) -> None:
+def test_unconvertible_symbol_is_rejected(trader: Trader) -> None:
     trader.account("CHF1", currency="SEK")
     with pytest.raises(Rejected) as caught:
         trader.buy("1000", "CHF1")
     assert caught.value.code is Code.REJECTED_BY_BROKER
 
 
-def test_an_unknown_account_is_refused(trader: Trader) -> None:
+def test_unknown_account_is_rejected(trader: Trader) -> None:
     with pytest.raises(Rejected) as caught:
-        trader.buy("1000", "nobody")
+        trader.buy("1000", "missing")
     assert caught.value.code is Code.UNKNOWN_ACCOUNT

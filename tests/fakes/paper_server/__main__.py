@@ -1,4 +1,4 @@
-"""The paper broker as a process of its own, for tests.
+"""The paper broker in a separate process, for tests.
 
 It serves the books of the database that DATABASE_URL names, which has all tables already. Once it
 listens it announces that it is ready (`common/readiness.py`) and writes its address to standard

@@ -110,10 +110,10 @@ class RemotePaper:
         return reports
 
     async def what_if(self, spec: ConnectionSpec, request: OrderRequest) -> WhatIf:
-        if wrong := malformed(request):  # it cannot even be written down
+        if wrong := malformed(request):  # it cannot be encoded
             raise wrong
-        reckoned: WhatIf = await self._read("what_if", spec, replace(request, send_by=0.0))
-        return reckoned
+        estimate: WhatIf = await self._read("what_if", spec, replace(request, send_by=0.0))
+        return estimate
 
     # ---- reads ----------------------------------------------------------------------------
     async def connect(self, spec: ConnectionSpec) -> None:
@@ -212,9 +212,8 @@ class RemotePaper:
         self, name: str, spec: ConnectionSpec, request: CancelRequest | ModifyRequest
     ) -> Any:
         """Ask for a change. Raises NotSent, Rejected or OutcomeUnknown."""
-        answer = PendingCall(
-            name, spec, replace(request, send_by=None)
-        )  # the deadline is our clock's
+        # The deadline is by our clock.
+        answer = PendingCall(name, spec, replace(request, send_by=None))
         try:
             link = await self._reach().link()
             return await answer.fetch(link, reply_timeout(spec), partial(check_deadline, request))

@@ -32,7 +32,7 @@ class AnswerHandler(Protocol):
     """What receives the answers to one call."""
 
     def receive(self, message: Mapping[str, Any]) -> None:
-        """Take an answer. Raises ValueError, KeyError or TypeError when it makes no sense."""
+        """Take an answer. Raises ValueError, KeyError or TypeError if it is malformed."""
         ...
 
     def lose(self, why: str, came: bytes = b"") -> None:
@@ -54,7 +54,7 @@ class ServerConnection(asyncio.Protocol):
         self._loop = loop
         self._watch: asyncio.Task[None] | None = None
 
-    # ---- asked by callers -----------------------------------------------------------------
+    # ---- for callers ----------------------------------------------------------------------
     @property
     def usable(self) -> bool:
         """Whether a frame may be written now."""
@@ -71,13 +71,13 @@ class ServerConnection(asyncio.Protocol):
         Raises ConnectionError when it provably did not arrive whole: the broker never acts on it.
         """
         if self._transport is None or self._transport.is_closing():
-            raise ConnectionResetError("the line is cut")
+            raise ConnectionResetError("the connection is closed")
         self._waiting[number] = waiting
         self._transport.write(frame)
         if self._transport.get_write_buffer_size():  # the rest would leave later
             self._waiting.pop(number)
-            self.cut("the line takes no more")
-            raise ConnectionAbortedError("the line takes no more")
+            self.cut("the send buffer is full")
+            raise ConnectionAbortedError("the send buffer is full")
 
     def forget(self, number: int) -> None:
         """Ignore further answers to this call."""
@@ -86,7 +86,7 @@ class ServerConnection(asyncio.Protocol):
     def cut(self, why: str) -> None:
         """End the connection at once; what the kernel has not sent yet is thrown away."""
         if self._transport is not None and not self._transport.is_closing():
-            log.warning("paper broker: %s; the line is cut", why)
+            log.warning("paper broker: %s; the connection is reset", why)
             reset_connection(self._transport)
 
     def close(self) -> None:
@@ -111,22 +111,22 @@ class ServerConnection(asyncio.Protocol):
         except BadFrameError as error:
             log.warning("paper broker: not understood: %r", error.raw)
             self._malformed = error.raw
-            self.cut("it talks nonsense")
+            self.cut("malformed data")
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if half := self._unpacker.rest:
-            log.warning("paper broker: half an answer: %r", half)
+        if partial := self._unpacker.rest:
+            log.warning("paper broker: half an answer: %r", partial)
         if self._watch is not None:
             self._watch.cancel()
         if not self.greeted.done():
             self.greeted.set_exception(exc or ConnectionResetError("no greeting"))
             self.greeted.exception()  # the caller may have stopped waiting for it
         waiting, self._waiting = self._waiting, {}
-        why = type(exc).__name__ if exc else "the line was closed"
-        came = self._malformed or half[HEAD.size :]
-        call_number = number_in(came)
-        for number, one in waiting.items():
-            one.lose(why, came if number == call_number else b"")
+        why = type(exc).__name__ if exc else "the connection was closed"
+        received = self._malformed or partial[HEAD.size :]
+        call_number = number_in(received)
+        for number, handler in waiting.items():
+            handler.lose(why, received if number == call_number else b"")
 
     def _take(self, body: bytes) -> None:
         message = unpack(body)
@@ -137,9 +137,9 @@ class ServerConnection(asyncio.Protocol):
             try:
                 waiting.receive(message)
             except (ValueError, KeyError, TypeError):
-                log.warning("paper broker: an answer makes no sense: %r", body[:500])
+                log.warning("paper broker: malformed answer: %r", body[:500])
                 self._waiting.pop(number, None)
-                waiting.lose("the answer makes no sense", body[:500])
+                waiting.lose("the answer is malformed", body[:500])
 
     def _greet(self, message: Mapping[str, Any]) -> None:
         greeting = message.get("paper")
@@ -148,17 +148,19 @@ class ServerConnection(asyncio.Protocol):
         if greeting == VERSION:
             self.greeted.set_result(None)
         else:
-            self.greeted.set_exception(ConnectionRefusedError(f"it speaks version {greeting}"))
+            self.greeted.set_exception(
+                ConnectionRefusedError(f"the server speaks version {greeting}")
+            )
 
     async def _watch_over(self) -> None:
-        """Reset the connection when nothing arrives any more. Ends with the loop, as it does."""
+        """Reset the connection when nothing arrives any more. Ends with the event loop."""
         try:
             while self.usable:
                 asked_at = machine_time()
                 await asyncio.sleep(POLL_SECONDS)
-                awake = machine_time() - asked_at < 2 * POLL_SECONDS  # else read first what came
+                awake = machine_time() - asked_at < 2 * POLL_SECONDS  # else read first what arrived
                 if awake and machine_time() - self._received_at > SILENT_SECONDS:
-                    self.cut("nothing is heard")
+                    self.cut("no data received")
         finally:
             if self._transport is not None and not self._transport.is_closing():
                 self._transport.abort()
@@ -210,19 +212,19 @@ class ConnectionManager:
         if machine_time() < self._not_before:
             raise ConnectionError(self._why)
         loop = asyncio.get_running_loop()
-        made: ServerConnection | None = None
+        connection: ServerConnection | None = None
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
-                _, made = await loop.create_connection(
+                _, connection = await loop.create_connection(
                     lambda: ServerConnection(loop), self._host, self._port
                 )
-                await made.greeted
+                await connection.greeted
         except OSError as error:  # a time-out is one, too
-            if made is not None:
-                made.cut("it does not greet")
+            if connection is not None:
+                connection.cut("no greeting")
             self._why = f"{type(error).__name__} {self._host}:{self._port}"
             self._not_before = machine_time() + self._delay
             self._delay = min(self._delay * 2, LONGEST_DELAY)
             raise ConnectionError(self._why) from error
         self._delay = FIRST_DELAY
-        return made
+        return connection

@@ -49,8 +49,8 @@ def number_in(body: bytes) -> int | None:
 
 
 def describe_lost_answer(why: str, came: bytes, specs: Sequence[ConnectionSpec]) -> str:
-    """Return why an answer is lost, and what came of it without secrets. specs: of those whose
-    answer it was; an answer for several connections is shown to none of them: the log has it."""
+    """Return why an answer is lost, and what came of it without secrets. specs: of the connections
+    that it was for; an answer for several connections is shown to none of them: the log has it."""
     if not came or not specs:
         return why
     if len({spec.connection_id for spec in specs}) > 1:

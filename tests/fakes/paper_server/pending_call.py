@@ -23,7 +23,7 @@ class PendingCall:
 
     def __init__(self, name: str, *arguments: Any) -> None:
         self._name, self._arguments = name, encode_arguments(name, arguments)
-        self._specs = [one for one in arguments if isinstance(one, ConnectionSpec)]
+        self._specs = [argument for argument in arguments if isinstance(argument, ConnectionSpec)]
         self._outcome: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
 
     async def fetch(

@@ -1,4 +1,4 @@
-"""The paper broker as a process of its own, somebody who calls it, a network between both."""
+"""The paper broker in a separate process, a client of it, and a network between them."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -17,7 +17,7 @@ def process(django_db_setup: None, tmp_path_factory: pytest.TempPathFactory) -> 
 
 @pytest.fixture
 def broker(process: BrokerProcess, transactional_db: None) -> BrokerProcess:
-    """A broker that runs, with two accounts and a price; its books are the test's own."""
+    """A running broker with two accounts and a price; each test has new books."""
     if not process.alive:
         process.start()
     process.open("A1", "A2")
@@ -26,11 +26,11 @@ def broker(process: BrokerProcess, transactional_db: None) -> BrokerProcess:
 
 @pytest.fixture
 def caller(broker: BrokerProcess) -> Iterator[Caller]:
-    with Caller(broker.port) as someone:
-        yield someone
+    with Caller(broker.port) as caller:
+        yield caller
 
 
 @pytest.fixture
 def network(broker: BrokerProcess) -> Iterator[Network]:
-    with Network(("127.0.0.1", broker.port)) as between:
-        yield between
+    with Network(("127.0.0.1", broker.port)) as network:
+        yield network

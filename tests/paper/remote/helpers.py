@@ -1,4 +1,4 @@
-"""What tests of the paper broker as another process do to it."""
+"""Helpers for tests of the paper broker in a separate process."""
 
 import asyncio
 import threading
@@ -11,26 +11,28 @@ from tests.paper.broker_process import BrokerProcess, Caller, until
 
 
 async def find(caller: Caller, client_order_id: str, seconds: float = 20) -> list[OrderReport]:
-    """Ask until the order is there: the line may be in back-off, the order still in the book's
-    hands."""
+    """Look an order up until it is found: the connection may be in back-off, or the order may
+    still be being placed."""
     async with asyncio.timeout(seconds):
         while True:
             try:
-                found = await caller.adapter.find_order(caller.spec(), client_order_id)
+                reports = await caller.adapter.find_order(caller.spec(), client_order_id)
             except ReadFailed:
-                found = None
-            if found:
-                return found
+                reports = None
+            if reports:
+                return reports
             await asyncio.sleep(0.05)
 
 
 @contextmanager
-def at_the_same_time(when: Callable[[], object], then: Callable[[], object]) -> Iterator[None]:
-    """Do something in another thread as soon as a state is there."""
+def at_the_same_time(
+    condition: Callable[[], object], action: Callable[[], object]
+) -> Iterator[None]:
+    """Run `action` in another thread as soon as `condition` holds."""
 
     def act() -> None:
-        until(when)
-        then()
+        until(condition)
+        action()
 
     thread = threading.Thread(target=act)
     thread.start()
@@ -39,8 +41,9 @@ def at_the_same_time(when: Callable[[], object], then: Callable[[], object]) -> 
 
 
 def fault(broker: BrokerProcess, name: str, *numbers: float) -> None:
-    desk = broker.desk
+    """Inject a fault into the server."""
+    client = broker.desk
     try:
-        desk.fault(name, *numbers)
+        client.fault(name, *numbers)
     finally:
-        desk.close()
+        client.close()

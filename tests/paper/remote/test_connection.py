@@ -1,4 +1,4 @@
-"""One line to the paper broker's process serves every account of ours."""
+"""One TCP connection to the paper broker's process serves all accounts."""
 
 import asyncio
 from dataclasses import replace
@@ -10,8 +10,8 @@ from tests.conformance.stages.paper import PaperStage, opening
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-def test_all_accounts_of_a_process_share_one_line() -> None:
-    async def play() -> int:
+def test_all_accounts_of_a_process_share_one_connection() -> None:
+    async def read_accounts() -> int:
         async with opening(by_tcp=True)() as stage:
             assert isinstance(stage, PaperStage)
             assert stage.host is not None
@@ -21,4 +21,4 @@ def test_all_accounts_of_a_process_share_one_line() -> None:
                 await asyncio.gather(*(stage.adapter.account(spec) for spec in specs * 2))
             return stage.host.callers
 
-    assert asyncio.run(play()) == 1
+    assert asyncio.run(read_accounts()) == 1

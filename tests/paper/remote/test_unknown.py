@@ -1,4 +1,4 @@
-"""The paper broker as a process of its own: only its word counts, all else is OutcomeUnknown."""
+"""The paper broker in a separate process: anything but its answer is OutcomeUnknown."""
 
 import logging
 import socket
@@ -26,11 +26,11 @@ from tests.paper.remote.helpers import at_the_same_time, find
 pytestmark = [pytest.mark.django_db(transaction=True)]
 
 
-def test_a_lost_answer_is_unknown_and_the_order_is_found(network: Network) -> None:
+def test_lost_reply_is_unknown_and_order_is_found(network: Network) -> None:
     with Caller(network.port) as caller:
         caller.place("before")
         network.lose_replies()
-        [outcome] = caller.place("mute", patience=0.5).values()
+        [outcome] = caller.place("mute", reply_timeout=0.5).values()
         assert isinstance(outcome, OutcomeUnknown)
         assert outcome.code is Code.REPLY_LOST
         network.heal()
@@ -38,7 +38,7 @@ def test_a_lost_answer_is_unknown_and_the_order_is_found(network: Network) -> No
     assert journal() == ["before", "mute"]
 
 
-def test_a_reset_after_the_write_is_unknown(broker: BrokerProcess, network: Network) -> None:
+def test_reset_after_the_write_is_unknown(broker: BrokerProcess, network: Network) -> None:
     broker.ask("set_terms", [], {"reply_delay_ms": 60_000})
     with Caller(network.port) as caller:
         with at_the_same_time(journal, network.reset):
@@ -47,7 +47,7 @@ def test_a_reset_after_the_write_is_unknown(broker: BrokerProcess, network: Netw
         assert caller.run(find(caller, "cut"))
 
 
-def test_half_an_answer_is_unknown_and_logged(
+def test_truncated_answer_is_unknown_and_logged(
     network: Network, caplog: pytest.LogCaptureFixture
 ) -> None:
     with Caller(network.port) as caller:
@@ -62,59 +62,62 @@ def test_half_an_answer_is_unknown_and_logged(
 
 
 @pytest.mark.parametrize(
-    "words",
+    "answer",
     [
         b"no json at all",
-        b'{"id":1,"outcomes":[[0,{"result":[{"kind":"GREMLIN"}]}]]}',
+        b'{"id":1,"outcomes":[[0,{"result":[{"kind":"UNLISTED"}]}]]}',
         b'{"id":1,"outcomes":7}',
         b'{"id":1}',
-        b'{"id":1,"outcomes":[[0,{"error":"Rejected","code":"NOBODYS","detail":""}]]}',
+        b'{"id":1,"outcomes":[[0,{"error":"Rejected","code":"UNLISTED","detail":""}]]}',
         b"[1,2]",
     ],
 )
-def test_an_answer_that_makes_no_sense_is_unknown_and_logged(
-    words: bytes, caplog: pytest.LogCaptureFixture
+def test_malformed_answer_is_unknown_and_logged(
+    answer: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with nonsense_server(words) as port, Caller(port) as caller:
+    with server_that_answers(answer) as port, Caller(port) as caller:
         [outcome] = caller.place("x").values()
     assert isinstance(outcome, OutcomeUnknown)
-    assert words[:20].decode() in caplog.text
-    says_whose = words.startswith(b'{"id":1')
-    assert (words.decode() in outcome.detail) is says_whose  # the line has others' answers, too
-
-
-def test_what_came_for_several_accounts_is_read_by_none_of_them() -> None:
-    one, other = (ConnectionSpec(name, name, credentials={"p": "hunter2"}) for name in ("a", "b"))
+    assert answer[:20].decode() in caplog.text
+    has_call_number = answer.startswith(b'{"id":1')
     assert (
-        describe_lost_answer("cut", b'{"id":1 hunter2\0', [one, one])
+        answer.decode() in outcome.detail
+    ) is has_call_number  # the connection carries answers for others, too
+
+
+def test_answer_for_several_accounts_is_shown_to_none() -> None:
+    spec, other = (ConnectionSpec(name, name, credentials={"p": "hunter2"}) for name in ("a", "b"))
+    assert (
+        describe_lost_answer("cut", b'{"id":1 hunter2\0', [spec, spec])
         == 'cut. As it came: {"id":1 ***\\0'
     )
-    assert describe_lost_answer("cut", b'{"id":1', [one, other]) == "cut (the log has what came)"
-    assert describe_lost_answer("cut", b"", [one]) == "cut"
+    assert describe_lost_answer("cut", b'{"id":1', [spec, other]) == "cut (the log has what came)"
+    assert describe_lost_answer("cut", b"", [spec]) == "cut"
 
 
-def test_what_came_is_bounded_and_a_secret_that_is_cut_is_none_of_it() -> None:
-    one = ConnectionSpec("a", "a", credentials={"p": "hunter2secret"})
-    came = b'{"id":1,"x":"hunter2secret and hunter2se'
-    assert describe_lost_answer("cut", came, [one]) == 'cut. As it came: {"id":1,"x":"*** and ***'
+def test_excerpt_is_bounded_and_truncated_secret_is_redacted() -> None:
+    spec = ConnectionSpec("a", "a", credentials={"p": "hunter2secret"})
+    received = b'{"id":1,"x":"hunter2secret and hunter2se'
     assert (
-        len(describe_lost_answer("cut", b"x" * 5_000_000, [one])) < 2000
-    )  # what the order's log keeps
+        describe_lost_answer("cut", received, [spec]) == 'cut. As it came: {"id":1,"x":"*** and ***'
+    )
+    # What the execution log stores.
+    assert len(describe_lost_answer("cut", b"x" * 5_000_000, [spec])) < 2000
 
 
 @contextmanager
-def nonsense_server(words: bytes) -> Iterator[int]:
-    """Greets, waits for a call and answers it with these words."""
+def server_that_answers(answer: bytes) -> Iterator[int]:
+    """Greet, wait for a call and answer it with these bytes; yield the port."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def serve() -> None:
-            one, _ = listener.accept()
-            with one:
-                one.sendall(pack({"paper": VERSION}))
-                one.recv(1 << 16)
-                one.sendall(len(words).to_bytes(4, "big") + words)
+            peer, _ = listener.accept()
+            with peer:
+                peer.sendall(pack({"paper": VERSION}))
+                peer.recv(1 << 16)
+                peer.sendall(len(answer).to_bytes(4, "big") + answer)
                 with suppress(OSError):
-                    one.recv(1)
+                    peer.recv(1)
 
         thread = threading.Thread(target=serve, daemon=True)
         thread.start()
@@ -122,37 +125,37 @@ def nonsense_server(words: bytes) -> Iterator[int]:
         thread.join(10)
 
 
-def test_what_is_under_way_when_the_broker_is_killed_is_unknown(
+def test_orders_in_flight_when_broker_is_killed_are_unknown(
     broker: BrokerProcess, caller: Caller
 ) -> None:
     broker.ask("set_terms", ["A1"], {"reply_delay_ms": 60_000})
     with at_the_same_time(lambda: len(journal()) == 50, broker.kill):
-        told = caller.place(*[f"k{number:02d}" for number in range(50)])
-    assert {kind(outcome) for outcome in told.values()} == {"OutcomeUnknown"}
-    assert journal() == sorted(told)
+        outcomes = caller.place(*[f"k{number:02d}" for number in range(50)])
+    assert {kind(outcome) for outcome in outcomes.values()} == {"OutcomeUnknown"}
+    assert journal() == sorted(outcomes)
 
 
-def test_a_packet_that_was_delayed_on_its_way_is_accepted_when_it_arrives(
+def test_delayed_packet_is_accepted_when_it_arrives(
     network: Network,
 ) -> None:
-    """As with a real broker: it knows no send deadline. An early look proves nothing."""
+    """Like a real broker it has no send deadline. An early look-up proves nothing."""
     with Caller(network.port) as caller:
         caller.place("before")
         network.delay(1.5)
-        [outcome] = caller.place("slow", patience=0.2).values()
+        [outcome] = caller.place("slow", reply_timeout=0.2).values()
         assert isinstance(outcome, OutcomeUnknown)
-    assert journal() == ["before"]  # its sender is gone, it is not there, and yet:
+    assert journal() == ["before"]  # its sender is gone and it has not arrived, but it will
     until(lambda: journal() == ["before", "slow"], 5)
 
 
-def test_in_a_partition_the_line_is_cut_and_what_it_held_never_arrives(network: Network) -> None:
+def test_partition_resets_connection_and_drops_unsent_orders(network: Network) -> None:
     with Caller(network.port) as caller:
         caller.place("before")
         network.partition()
-        [outcome] = caller.place("lost").values()  # ends when nothing is heard for five seconds
+        [outcome] = caller.place("lost").values()  # ends after five seconds without data
         assert isinstance(outcome, OutcomeUnknown)
-        [next_one] = caller.place("next").values()
-        assert isinstance(next_one, NotSent)  # nobody greets: no byte of it left
+        [next_outcome] = caller.place("next").values()
+        assert isinstance(next_outcome, NotSent)  # no greeting: no byte of it was sent
         network.heal()
         until(lambda: kind(caller.place("after")["after"]) == "FILLED")
     assert journal() == ["after", "before"]
