@@ -1,4 +1,4 @@
-"""Who plays in these tests: one account at a TWS double, and our adapter with ib_async's client."""
+"""One account at a fake TWS, and our adapter with ib_async's real client."""
 
 import asyncio
 import functools
@@ -24,8 +24,8 @@ from tests.fakes.tws.faults import Fault
 from tests.fakes.tws.server import FakeTws
 from tests.fakes.tws.venue import Venue
 
-MAX_SECONDS = 120.0  # seconds, of one test
-PATIENCE = 30.0  # with which a condition is waited for, on a machine that has much else to do
+MAX_SECONDS = 120.0  # for one test
+WAIT_SECONDS = 30.0  # for one condition
 ACCOUNT, CONNECTION = "DU1234567", "c1"
 SYMBOLS: Mapping[str, Any] = {
     "EURUSD": {"secType": "CASH", "exchange": "IDEALPRO"},
@@ -42,7 +42,7 @@ QUICK = Timing(
 
 
 class UnlimitedRate:
-    """A budget that lets everybody go: what is tested is not how fast."""
+    """A rate limiter that admits everything at once."""
 
     async def acquire(
         self, n: float = 1, *, priority: Priority = Priority.ENTRY, deadline: float | None = None
@@ -52,16 +52,16 @@ class UnlimitedRate:
 
 
 def adapter(rate_limiter: RateLimiter | None = None, timing: Timing = QUICK) -> IbkrAdapter:
-    """Our side, with nothing in its memory."""
-    held = rate_limiter or UnlimitedRate()
-    return IbkrAdapter(timing, rate_limiter_for=lambda name, rate: held)
+    """Return an adapter with an empty cache."""
+    limiter = rate_limiter or UnlimitedRate()
+    return IbkrAdapter(timing, rate_limiter_for=lambda name, rate: limiter)
 
 
 Test = Callable[["Environment"], Awaitable[None]]
 
 
 def spec_at(port: int, client_id: int = 7) -> ConnectionSpec:
-    """The account's connection to a gateway on this machine."""
+    """Return the spec of a connection to a gateway on this machine."""
     settings = {
         "host": "127.0.0.1", "port": port, "client_id": client_id, "symbols": SYMBOLS,
         "timezone": "UTC",
@@ -70,7 +70,7 @@ def spec_at(port: int, client_id: int = 7) -> ConnectionSpec:
 
 
 class Environment:
-    """The double, its venue and our side. The venue outlives `die`."""
+    """A fake TWS, its venue and our adapter. The venue survives `crash`."""
 
     def __init__(self) -> None:
         self.venue = Venue()
@@ -91,8 +91,8 @@ class Environment:
         return await self.adapter.submit(self.spec, request, lambda _: None)
 
     async def find(self, client_order_id: str) -> list[OrderReport] | None:
-        """Look an order up as soon as the session is in step again."""
-        await self.until(lambda: self.session.usable)
+        """Look an order up as soon as the session is usable."""
+        await self.wait_until(lambda: self.session.usable)
         return await self.adapter.find_order(self.spec, client_order_id)
 
     async def drain_events(self) -> list[OrderReport]:
@@ -106,7 +106,7 @@ class Environment:
         self, kind: ReportKind, n: int = 1, of: Callable[[OrderReport], bool] = lambda _: True
     ) -> list[OrderReport]:
         """Wait for `n` reports of a kind and return them."""
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(WAIT_SECONDS):
             while True:
                 found = [r for r in await self.drain_events() if r.kind is kind and of(r)]
                 if len(found) >= n:
@@ -114,35 +114,35 @@ class Environment:
                 await asyncio.sleep(0.002)
 
     async def crash(self) -> None:
-        """Our process ends without a word; another begins with nothing in its memory."""
+        """Replace the adapter, as if our process had been killed and started again."""
         old, self.adapter = self.adapter, adapter()
         await old.disconnect()
-        await self.until(lambda: not self.tws.sessions)
+        await self.wait_until(lambda: not self.tws.sessions)
         self.reports = []
 
-    async def until(self, is_so: Callable[[], object]) -> None:
+    async def wait_until(self, condition: Callable[[], object]) -> None:
         """Wait for a condition."""
-        async with asyncio.timeout(PATIENCE):
-            while not is_so():  # noqa: ASYNC110 (the condition may depend on anything)
+        async with asyncio.timeout(WAIT_SECONDS):
+            while not condition():  # noqa: ASYNC110 (the condition may depend on anything)
                 await asyncio.sleep(0.002)
 
     def fault(self, kind: str, number: int = 0, text: str = "", seconds: float = 0.0) -> None:
-        """Have something happen to the next order."""
+        """Inject a fault into the next order."""
         self.tws.faults.append(Fault(kind, number, text, seconds))
 
 
 def with_environment(test: Test) -> Callable[[], None]:
-    """Run a test on a stage and a loop of its own."""
+    """Run a test with its own environment and event loop."""
 
     @functools.wraps(test)
     def run() -> None:
-        asyncio.run(_play(test))
+        asyncio.run(_run(test))
 
-    del run.__wrapped__  # pytest would look for `stage` as a fixture
+    del run.__wrapped__  # else pytest takes `stage` for a fixture
     return run
 
 
-async def _play(test: Test) -> None:
+async def _run(test: Test) -> None:
     stage = Environment()
     await stage.tws.open()
     stage.venue.quote("EURUSD", "1.1000", "1.1002")
@@ -155,7 +155,7 @@ async def _play(test: Test) -> None:
 
 
 def order(client_order_id: str = "abc00000000000001", **changed: Any) -> OrderRequest:
-    """A market order to buy 20,000 euros."""
+    """Return a market order to buy 20,000 euros."""
     request = OrderRequest(
         client_order_id=client_order_id,
         connection_id=CONNECTION,
@@ -171,12 +171,12 @@ def order(client_order_id: str = "abc00000000000001", **changed: Any) -> OrderRe
 
 
 def limit(client_order_id: str = "abc00000000000001", price: str = "1.0900") -> OrderRequest:
-    """A limit order that rests."""
+    """Return a limit order that does not fill at once."""
     return order(client_order_id, order_type=OrderType.LIMIT, limit_price=Decimal(price))
 
 
 def protected(client_order_id: str = "abc00000000000001") -> OrderRequest:
-    """A market order with stop and target."""
+    """Return a market order with stop-loss and take-profit."""
     return order(client_order_id, stop_loss=Decimal("1.0900"), take_profit=Decimal("1.1200"))
 
 
@@ -184,7 +184,7 @@ def exit_of(
     entry: str = "abc00000000000001", client_order_id: str = "abc00000000000091",
     quantity: int = 20000,
 ) -> OrderRequest:  # fmt: skip
-    """A market order that closes some of an entry's position, in the group of its protection."""
+    """Return a market order that closes part of an entry's position, in its levels' group."""
     return order(
         client_order_id, side=Side.SELL, quantity=Decimal(quantity), closes=entry,
         reduce_only=True, oca_group=entry[:-1],

@@ -15,7 +15,7 @@ LONG_AGO = 2 * 3600
 
 
 async def is_not_sure(stage: Environment, client_order_id: str) -> None:
-    await stage.until(lambda: stage.session.usable)
+    await stage.wait_until(lambda: stage.session.usable)
     with pytest.raises(ReadFailed, match="may not list it yet"):
         await stage.adapter.find_order(stage.spec, client_order_id)
 
@@ -25,16 +25,16 @@ async def test_order_written_before_a_disconnect_may_be_reported_later(
     stage: Environment,
 ) -> None:
     stage.adapter = adapter(timing=PATIENT)
-    stage.tws.unreported = {ID}  # the gateway has it, and lists it some seconds later
+    stage.tws.unreported = {ID}  # the gateway has it, and lists it seconds later
     stage.fault("accept and cut")
     with pytest.raises(OutcomeUnknown):
         await stage.submit(limit())
     await is_not_sure(stage, ID)
-    await stage.adapter.disconnect()  # nor does the next process know better
+    await stage.adapter.disconnect()  # a new process cannot know it either
     stage.adapter = adapter(timing=PATIENT)
     await stage.adapter.connect(stage.spec)
     await is_not_sure(stage, ID)
-    with pytest.raises(NotSent):  # and no cancel is told that there is no such order
+    with pytest.raises(NotSent):  # and a cancel does not report a missing order
         await stage.adapter.cancel(stage.spec, CancelRequest(ID, "", "EURUSD"))
     stage.tws.unreported = set()
     (found,) = await stage.find(ID) or []
@@ -43,7 +43,7 @@ async def test_order_written_before_a_disconnect_may_be_reported_later(
 
 
 @with_environment
-async def test_on_an_old_line_it_is_the_write_that_counts(stage: Environment) -> None:
+async def test_absence_on_an_old_connection_counts_from_the_write(stage: Environment) -> None:
     stage.adapter = adapter(timing=PATIENT)
     await stage.adapter.connect(stage.spec)
     stage.session.stable_since -= LONG_AGO
@@ -69,7 +69,7 @@ def test_gateway_reconnected_to_ibkr_may_not_be_up_to_date(away: int, back: int)
         stage.session.stable_since -= LONG_AGO
         assert await stage.find(ID) is None
         stage.tws.announce(away, "Connectivity has been lost.")
-        await stage.until(lambda: not stage.session.usable)
+        await stage.wait_until(lambda: not stage.session.usable)
         stage.tws.announce(back, "Connectivity has been restored.")
         await is_not_sure(stage, ID)
         stage.session.stable_since -= LONG_AGO
@@ -81,7 +81,7 @@ def test_gateway_reconnected_to_ibkr_may_not_be_up_to_date(away: int, back: int)
 
 
 @with_environment
-async def test_a_level_that_may_still_arrive_is_not_made_twice(stage: Environment) -> None:
+async def test_level_that_may_still_arrive_is_not_placed_twice(stage: Environment) -> None:
     stage.adapter = adapter(timing=PATIENT)
     await stage.submit(order())
     stage.session.stable_since -= LONG_AGO

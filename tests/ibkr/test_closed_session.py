@@ -1,4 +1,4 @@
-"""A closed session stays closed: nothing would close it a second time."""
+"""A closed session stays closed: nothing would close it again."""
 
 import asyncio
 from contextlib import aclosing
@@ -8,11 +8,11 @@ import pytest
 
 from brokers.base import NotSent, ReadFailed
 from common.reason_codes import Code
-from tests.ibkr.factories import PATIENCE, QUICK, Environment, adapter, order, with_environment
+from tests.ibkr.factories import QUICK, WAIT_SECONDS, Environment, adapter, order, with_environment
 
 
 @with_environment
-async def test_prices_that_outlive_their_session_end_and_open_nothing(stage: Environment) -> None:
+async def test_price_stream_ends_with_its_session_and_opens_none(stage: Environment) -> None:
     async with aclosing(stage.adapter.stream_quotes(stage.spec, ["EURUSD"])) as quotes:
         await anext(quotes)
         await stage.adapter.disconnect(stage.spec)
@@ -24,17 +24,17 @@ async def test_prices_that_outlive_their_session_end_and_open_nothing(stage: Env
 
 
 @with_environment
-async def test_prices_that_wait_for_the_line_end_with_their_session(stage: Environment) -> None:
+async def test_waiting_price_stream_ends_with_its_session(stage: Environment) -> None:
     stage.adapter = adapter(timing=replace(QUICK, first_delay=0.01))
     async with aclosing(stage.adapter.stream_quotes(stage.spec, ["EURUSD"])) as quotes:
         await anext(quotes)
         await stage.tws.close()
         waiting = asyncio.ensure_future(anext(quotes))
-        await stage.until(lambda: not stage.session.usable)
+        await stage.wait_until(lambda: not stage.session.usable)
         await stage.adapter.disconnect(stage.spec)
         await stage.tws.open(stage.tws.port)
         with pytest.raises(ReadFailed):
-            await asyncio.wait_for(waiting, PATIENCE)
+            await asyncio.wait_for(waiting, WAIT_SECONDS)
     assert not stage.tws.sessions
 
 
@@ -46,13 +46,13 @@ async def test_closed_session_is_not_reopened_by_an_old_reference(stage: Environ
     with pytest.raises(ReadFailed) as failed:
         await held.ready()
     assert failed.value.code is Code.NOT_CONNECTED
-    await stage.until(lambda: not stage.tws.sessions)
-    await stage.submit(order())  # the next call has a session of its own
+    await stage.wait_until(lambda: not stage.tws.sessions)
+    await stage.submit(order())  # the next call opens a new session
     assert len(stage.tws.connects) == 2
 
 
 @with_environment
-async def test_an_order_whose_session_is_taken_away_has_not_been_sent(stage: Environment) -> None:
+async def test_order_whose_session_is_closed_is_not_sent(stage: Environment) -> None:
     """Its settings changed, and the account is disconnected while the old session ends."""
     await stage.adapter.connect(stage.spec)
     old = stage.session

@@ -1,4 +1,4 @@
-"""The whole way: a published signal, our engine, ib_async's client, the double of TWS, and back."""
+"""End to end: a published signal, our engine, ib_async's client, a fake TWS, and back."""
 
 import ipaddress
 import json
@@ -45,7 +45,7 @@ def tws(tmp_path: Path) -> Iterator[TwsProcess]:
 
 @pytest.fixture
 def engine(transactional_db: None, settings: Any) -> Iterator[trading_runtime.TradingRuntime]:
-    """A trading process that also holds sessions, with its own looks for work."""
+    """A trading process that also holds sessions and polls for due orders."""
     settings.FILLCAST_BROKER_NETWORKS = (ipaddress.ip_network("127.0.0.0/8"),)
     settings.FILLCAST_POLL_SECONDS = 0.2
     with running("execution+sessions", SECONDS) as present:
@@ -61,7 +61,7 @@ def feed(db: None) -> Feed:
 def alice(
     feed: Feed, tws: TwsProcess, engine: trading_runtime.TradingRuntime
 ) -> ExecutionConnection:
-    """Her account at the gateway, as its connection test leaves it."""
+    """An account at the gateway whose connection test has passed."""
     where = {"host": "127.0.0.1", "port": tws.port, "symbols": ["EURUSD"], "timezone": "UTC"}
     preset = make.preset(sizing_mode="FIXED", fixed_quantity=D(20000), max_signal_age_seconds=600)
     row = make.connection(
@@ -77,7 +77,7 @@ def alice(
     return row
 
 
-def test_a_signal_is_filled_protected_and_closed(
+def test_signal_is_filled_protected_and_closed(
     alice: ExecutionConnection, feed: Feed, tws: TwsProcess
 ) -> None:
     signal = factories.signal(feed, [("1.12000", "1")], sl=D("1.09000"))
@@ -90,11 +90,11 @@ def test_a_signal_is_filled_protected_and_closed(
     until(lambda: ExecutionPosition.objects.get().quantity == 0)
     state = tws.until(lambda state: D(next(iter(state["positions"].values()))) == 0)
     live = [one for one in state["orders"] if one["status"] in ("Submitted", "PreSubmitted")]
-    assert live == []  # stop and target went with it
+    assert live == []  # stop and target ended with it
     assert len(state["received"]) == len(set(state["received"])) == 4
 
 
-def test_a_position_is_closed_where_it_is_held_whatever_its_symbol_means_by_now(
+def test_position_is_closed_in_its_contract_after_the_symbol_map_changed(
     alice: ExecutionConnection, feed: Feed, tws: TwsProcess
 ) -> None:
     signal = factories.signal(feed, [("1.12000", "1")], sl=D("1.09000"))
@@ -113,7 +113,7 @@ def test_a_position_is_closed_where_it_is_held_whatever_its_symbol_means_by_now(
 
 
 def audited() -> dict[str, Any]:
-    """What the audit's last line says; the session's own process reads the account for it."""
+    """Return the audit's last line; the process of the session reads the account for it."""
     out = StringIO()
     with suppress(SystemExit):
         call_command("audit", "--json", stdout=out)
@@ -121,22 +121,22 @@ def audited() -> dict[str, Any]:
     return found
 
 
-def test_an_order_that_ibkr_executed_twice_is_dup_in_the_audit(
+def test_order_executed_twice_is_dup_in_the_audit(
     alice: ExecutionConnection, feed: Feed, tws: TwsProcess
 ) -> None:
-    """The ledger keeps one record of a reference; IBKR's own numbers distinguish two orders."""
+    """The cache keeps one record per reference; IBKR's order ids distinguish two orders."""
     factories.signal(feed)
     until(lambda: Order.objects.filter(leg="entry", status="FILLED").exists())
     found = audited()
     assert (found["counters"]["DUP"], found["judged"], found["not_judged"]) == (0, 1, [])
     order = Order.objects.get()
     tws.do("execute_again", order.client_order_id)
-    BrokerListing.objects.update(began_at=None)  # or it is not read again for half a minute
+    BrokerListing.objects.update(began_at=None)  # else it is not read again for half a minute
     found = audited()
     assert found["examples"]["DUP"] == [f"order {order.pk}, accepted 2 times"]
 
 
-def test_an_ibkr_order_that_the_books_do_not_know_is_orphan_in_the_audit(
+def test_unknown_ibkr_order_is_orphan_in_the_audit(
     alice: ExecutionConnection, feed: Feed, tws: TwsProcess, settings: Any
 ) -> None:
     factories.signal(feed)
@@ -149,7 +149,7 @@ def test_an_ibkr_order_that_the_books_do_not_know_is_orphan_in_the_audit(
 def test_broker_initiated_exit_is_applied(
     alice: ExecutionConnection, feed: Feed, tws: TwsProcess
 ) -> None:
-    """The broker's own stop closes the position: reported by TWS, notified and applied."""
+    """The stop at the broker closes the position: reported by TWS, notified and applied."""
     factories.signal(feed, [("1.12000", "1")], sl=D("1.09000"))
     until(lambda: Order.objects.filter(leg="entry", status="FILLED").exists())
     tws.do("quote", "EURUSD", "1.0890", "1.0892")
@@ -157,7 +157,7 @@ def test_broker_initiated_exit_is_applied(
     assert Order.objects.exclude(leg="entry").filter(status="FILLED").count() == 1
 
 
-def test_a_gateway_that_restarts_loses_nothing(
+def test_gateway_restart_loses_nothing(
     alice: ExecutionConnection, feed: Feed, tws: TwsProcess
 ) -> None:
     tws.do("fault", "accept and cut")
@@ -173,7 +173,7 @@ def test_a_gateway_that_restarts_loses_nothing(
 def test_position_is_unprotected_until_its_dropped_stop_is_placed_again(
     alice: ExecutionConnection, feed: Feed, tws: TwsProcess
 ) -> None:
-    """Its entry is taken and filled, and its stop falls away without a word."""
+    """The entry is filled, and its stop is dropped without a report."""
     tws.do("turn", "drops_levels", True)
     signal = factories.signal(feed, sl=D("1.09000"))
     until(lambda: ExecutionPosition.objects.filter(unprotected_alerted=True).exists())
@@ -188,10 +188,10 @@ def test_position_is_unprotected_until_its_dropped_stop_is_placed_again(
     assert [one["ref"] for one in live] == [f"{position_entry(position)}:sl"]
 
 
-def test_levels_of_a_resting_entry_make_no_difference_and_none_is_adopted_away(
+def test_levels_of_working_entry_cause_no_drift_and_no_adoption(
     alice: ExecutionConnection, feed: Feed, tws: TwsProcess
 ) -> None:
-    """One open position and one resting entry in a contract, each with its own stop and target."""
+    """One position and one working entry in a contract, each with its own levels."""
     held = factories.signal(feed, [("1.12000", "1")], sl=D("1.09000"))
     until(lambda: ExecutionPosition.objects.filter(broker_sl=D("1.09000")).exists())
     factories.signal(
@@ -211,10 +211,10 @@ def test_levels_of_a_resting_entry_make_no_difference_and_none_is_adopted_away(
     assert (position.sl, position.broker_sl, position.tp) == (D("1.09"), D("1.09"), D("1.12"))
 
 
-def test_the_price_of_a_position_that_overlapped_a_closed_one_is_not_compared(
+def test_entry_price_of_position_that_overlapped_a_closed_one_is_not_compared(
     alice: ExecutionConnection, feed: Feed, tws: TwsProcess
 ) -> None:
-    """IBKR keeps one average for a contract, which is of the closed position as well."""
+    """IBKR has one average price per contract, which includes the closed position."""
     first = factories.signal(feed)
     until(lambda: Order.objects.filter(leg="entry", status="FILLED").count() == 1)
     tws.do("quote", "EURUSD", "1.1200", "1.1202")
@@ -231,7 +231,7 @@ def test_the_price_of_a_position_that_overlapped_a_closed_one_is_not_compared(
 
 
 def compare(of: ExecutionConnection) -> None:
-    """Have the account compared, and wait until it was."""
+    """Request a reconciliation of the account and wait for it."""
     request_reconciliation([of.pk])
     until(lambda: AccountSyncState.objects.get(connection=of).reconcile_requested_at is None)
 
@@ -241,7 +241,7 @@ def position_entry(of: ExecutionPosition) -> str:
 
 
 def levels_item(of: ExecutionPosition) -> DriftItem:
-    """A difference as it was written down when legs could not be told apart: "no levels"."""
+    """Create a drift item as a former version did, which knew no levels of single entries."""
     theirs = {"side": "BUY", "quantity": "20000", "entry_price": "1.1002", "stop_loss": None,
               "take_profit": None}  # fmt: skip
     evidence = {"symbol": "EURUSD", "theirs": theirs, "differs": "1.09 1.12 none none",

@@ -9,7 +9,7 @@ from decimal import Decimal
 from brokers.types import CloseCause, OrderReport, ReportKind
 from tests.fakes.tws import messages
 from tests.ibkr.factories import (
-    PATIENCE,
+    WAIT_SECONDS,
     Environment,
     exit_of,
     limit,
@@ -22,7 +22,7 @@ ID = "abc00000000000001"
 
 
 def filled_sum(reports: list[OrderReport], client_order_id: str = ID) -> Decimal:
-    """What a reader who knows executions by their ids has of an order."""
+    """Return the filled quantity of an order, counting each execution id once."""
     known = {
         fill.broker_fill_id: (fill.revision, fill.quantity)
         for report in reports
@@ -34,7 +34,7 @@ def filled_sum(reports: list[OrderReport], client_order_id: str = ID) -> Decimal
 
 @with_environment
 async def test_fill_is_reported_in_less_than_100_ms(stage: Environment) -> None:
-    """By the best of ten each: what the code adds, not what else this machine had to do."""
+    """The best of ten: what the code needs, not what else this machine does."""
     await stage.submit(limit())
     took: dict[bool, list[float]] = {True: [], False: []}
     for number in range(20):
@@ -47,7 +47,7 @@ async def test_fill_is_reported_in_less_than_100_ms(stage: Environment) -> None:
 
 
 @with_environment
-async def test_partial_fills_add_up_and_the_rest_is_cancelled(stage: Environment) -> None:
+async def test_partial_fills_add_up_and_remainder_is_cancelled(stage: Environment) -> None:
     await stage.submit(limit())
     stage.venue.fill(ID, "5000", "1.0900")
     stage.venue.fill(ID, "2500", "1.0899")
@@ -64,12 +64,12 @@ async def test_repeated_executions_are_not_reported_again(stage: Environment) ->
     await stage.wait_for_reports(ReportKind.FILLED)
     before = len(stage.reports)
     stage.tws.replay()
-    await stage.find(ID)  # behind them on the same line
+    await stage.find(ID)  # requested after them on the same connection
     assert len(await stage.drain_events()) == before
 
 
 @with_environment
-async def test_a_late_commission_is_a_revision(stage: Environment) -> None:
+async def test_late_commission_is_a_revision(stage: Environment) -> None:
     stage.tws.commissions = False
     await stage.submit(order())
     (first,) = await stage.wait_for_reports(ReportKind.FILLED)
@@ -84,7 +84,7 @@ async def test_a_late_commission_is_a_revision(stage: Environment) -> None:
 
 
 @with_environment
-async def test_a_correction_replaces_and_does_not_add(stage: Environment) -> None:
+async def test_correction_replaces_its_fill(stage: Environment) -> None:
     await stage.submit(order())
     (first,) = await stage.wait_for_reports(ReportKind.FILLED)
     stage.venue.correct(stage.venue.executions[0], "1.1001")
@@ -96,7 +96,7 @@ async def test_a_correction_replaces_and_does_not_add(stage: Environment) -> Non
 
 
 @with_environment
-async def test_a_stop_that_fills_is_an_exit_of_its_entry(stage: Environment) -> None:
+async def test_filled_stop_is_an_exit_of_its_entry(stage: Environment) -> None:
     await stage.submit(protected())
     stage.venue.quote("EURUSD", "1.0880", "1.0882")  # a gap
     (report,) = await stage.wait_for_reports(
@@ -110,7 +110,7 @@ async def test_a_stop_that_fills_is_an_exit_of_its_entry(stage: Environment) -> 
 
 
 @with_environment
-async def test_exits_share_the_group_so_the_position_never_turns(stage: Environment) -> None:
+async def test_exits_share_a_group_so_position_never_reverses(stage: Environment) -> None:
     await stage.submit(protected())
     await stage.submit(exit_of(ID, "abc00000000000081", 5000))
     (shrunk,) = await stage.wait_for_reports(ReportKind.LEVELS, of=lambda r: r.protected == 15000)
@@ -134,7 +134,7 @@ async def test_refused_stop_is_reported_as_the_levels_that_remain(stage: Environ
     )  # fmt: skip
     stop = stage.venue.order(f"{ID}:sl")
     stop.status = "Inactive"
-    stage.tws.say(messages.error(stop.order_id, 201, "Order rejected - reason:stop"))
+    stage.tws.send(messages.error(stop.order_id, 201, "Order rejected - reason:stop"))
     (report,) = await stage.wait_for_reports(
         ReportKind.LEVELS, of=lambda r: r.code == "STOPS_INVALID"
     )
@@ -142,39 +142,39 @@ async def test_refused_stop_is_reported_as_the_levels_that_remain(stage: Environ
 
 
 @with_environment
-async def test_an_accepted_order_that_ibkr_refuses_later_is_rejected(stage: Environment) -> None:
+async def test_accepted_order_refused_later_is_rejected(stage: Environment) -> None:
     await stage.submit(limit())
     placed = stage.venue.order(ID)
     stage.venue.end(ID, "Inactive")
-    stage.tws.say(_refusal(placed.order_id))
+    stage.tws.send(_refusal(placed.order_id))
     (report,) = await stage.wait_for_reports(ReportKind.REJECTED)
     assert (report.client_order_id, report.code) == (ID, "NO_MONEY")
 
 
 @with_environment
-async def test_a_notice_ends_nothing(stage: Environment) -> None:
+async def test_notice_ends_no_order(stage: Environment) -> None:
     await stage.submit(limit())
     placed = stage.venue.order(ID)
     for number in (399, 10349, 2109):
-        stage.tws.say(messages.error(placed.order_id, number, "Order Message: will not be placed"))
+        stage.tws.send(messages.error(placed.order_id, number, "Order Message: will not be placed"))
     (found,) = await stage.find(ID) or []
     assert found.kind is ReportKind.ACCEPTED
 
 
 @with_environment
-async def test_an_unlisted_code_about_a_live_order_has_the_broker_asked(stage: Environment) -> None:
+async def test_unlisted_code_about_a_live_order_triggers_a_sync(stage: Environment) -> None:
     await stage.submit(limit())
     placed = stage.venue.order(ID)
     asked = len(stage.tws.writes)
-    stage.tws.say(messages.error(placed.order_id, 10777, "who knows"))
-    await stage.until(lambda: len(stage.tws.writes) >= asked + 3)  # the three lists
+    stage.tws.send(messages.error(placed.order_id, 10777, "who knows"))
+    await stage.wait_until(lambda: len(stage.tws.writes) >= asked + 3)  # the three lists
     (found,) = await stage.find(ID) or []
     assert found.kind is ReportKind.ACCEPTED
     assert [r for r in await stage.drain_events() if r.kind is not ReportKind.ACCEPTED] == []
 
 
 @with_environment
-async def test_events_come_again_until_they_are_acknowledged(stage: Environment) -> None:
+async def test_events_are_repeated_until_acknowledged(stage: Environment) -> None:
     for n in range(3):
         await stage.submit(limit(f"abc0000000000001{n}"))
     first = await stage.adapter.events(2)
@@ -192,7 +192,7 @@ async def test_new_process_receives_all_of_todays_events(stage: Environment) -> 
     await stage.submit(limit("abc00000000000003"))
     stage.venue.end("abc00000000000003")
     await stage.crash()
-    stage.venue.fill("abc00000000000002", "20000", "1.0900")  # nobody listened
+    stage.venue.fill("abc00000000000002", "20000", "1.0900")  # while disconnected
 
     await stage.adapter.account(stage.spec)
     await stage.wait_for_reports(ReportKind.FILLED, 2)
@@ -210,7 +210,7 @@ async def test_new_process_receives_all_of_todays_events(stage: Environment) -> 
 async def test_events_during_a_disconnect_are_reported(stage: Environment) -> None:
     await stage.submit(limit())
     await stage.tws.close()
-    await stage.until(lambda: not stage.session.usable)
+    await stage.wait_until(lambda: not stage.session.usable)
     stage.venue.fill(ID, "20000", "1.0900")
     await stage.tws.open(stage.tws.port)
     (report,) = await stage.wait_for_reports(ReportKind.FILLED)
@@ -225,7 +225,7 @@ async def test_two_orders_with_one_reference_are_both_counted(stage: Environment
     stage.venue.orders.append(twin)
     stage.venue.execute(twin, Decimal(500), Decimal("1.1003"))
     await stage.wait_for_reports(ReportKind.FILLED, 2)
-    assert filled_sum(stage.reports) == 20500  # more than was asked for: the core sees it
+    assert filled_sum(stage.reports) == 20500  # more than ordered: the engine detects it
 
 
 @with_environment
@@ -245,7 +245,7 @@ async def test_two_live_orders_with_one_reference_are_an_error(stage: Environmen
 
 
 @with_environment
-async def test_an_order_id_of_another_account_is_not_ours(stage: Environment) -> None:
+async def test_order_id_of_another_account_is_ignored(stage: Environment) -> None:
     await stage.submit(limit())
     stage.venue.order(ID).account = "DU7654321"
     await stage.crash()
@@ -258,13 +258,13 @@ def _refusal(order_id: int) -> bytes:
 
 
 @with_environment
-async def test_the_bell_rings_once_for_all_that_waits(stage: Environment) -> None:
+async def test_one_notification_covers_all_pending_events(stage: Environment) -> None:
     await stage.adapter.connect(stage.spec)
     bell = stage.adapter.stream_events()
-    await anext(bell)  # at the beginning
+    await anext(bell)  # the first notification
     await stage.submit(limit())
     stage.venue.fill(limit().client_order_id, "5000", "1.0900")
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(WAIT_SECONDS):
         while not any(r.kind is ReportKind.FILLED for r in await stage.drain_events()):
             await anext(bell)
     await stage.drain_events()
@@ -272,23 +272,23 @@ async def test_the_bell_rings_once_for_all_that_waits(stage: Environment) -> Non
     while True:
         ring = asyncio.ensure_future(anext(bell))
         done, _ = await asyncio.wait([ring], timeout=0.1)
-        if not done:  # nothing new: no ring
+        if not done:  # no notification without a new event
             break
-        await stage.drain_events()  # one was due for what has been read meanwhile
+        await stage.drain_events()  # the events of that notification
         rings += 1
     assert rings <= 2
     stage.venue.fill(limit().client_order_id, "5000", "1.0900")
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(WAIT_SECONDS):
         await ring
     await bell.aclose()
     assert not stage.adapter._state().event_buffer._listeners
 
 
 @with_environment
-async def test_a_status_that_cannot_be_read_has_the_broker_asked(stage: Environment) -> None:
+async def test_unreadable_status_triggers_a_sync(stage: Environment) -> None:
     await stage.submit(limit())
-    stage.tws.say(messages.pack(3, "one", "Submitted", "many"))
-    stage.venue.order(limit().client_order_id).status = "Cancelled"  # what it would have said
+    stage.tws.send(messages.pack(3, "one", "Submitted", "many"))
+    stage.venue.order(limit().client_order_id).status = "Cancelled"  # as its lost status reported
     ended = await stage.wait_for_reports(ReportKind.CANCELLED)
     assert ended[0].client_order_id == limit().client_order_id
     assert "invalid message" in stage.session.malformed_message

@@ -1,4 +1,4 @@
-"""What an owner fills in, read where ib_async is missing."""
+"""The connection form, which works without ib_async."""
 
 import subprocess
 import sys
@@ -14,7 +14,7 @@ from brokers.maintenance_windows import BUILT_IN, REGION
 from common.errors import InvalidInputError
 
 
-def test_what_is_kept_of_settings() -> None:
+def test_settings_are_stored_by_type() -> None:
     entered = {
         "host": " gw.example.com ", "port": "4001", "client_id": "", "symbols": "EURUSD, ES-202612",
         "timezone": "US/Eastern", "margin_rates": {"AAPL": "0.25"}, "outside_rth": "on",
@@ -47,14 +47,14 @@ def test_what_is_kept_of_settings() -> None:
         ("reply_timeout", 600, "number"),
     ],
 )
-def test_what_is_wrong_is_named(key: str, value: Any, words: str) -> None:
+def test_wrong_settings_are_named(key: str, value: Any, words: str) -> None:
     with pytest.raises(InvalidInputError) as wrong:
         FORM.validate({"host": "gw.example.com", key: value})
     assert wrong.value.field == f"settings.{key}"
     assert words in str(wrong.value)
 
 
-def test_each_field_is_asked_for_once() -> None:
+def test_each_form_field_appears_once() -> None:
     keys = [one.key for one in FORM.settings]
     assert len(keys) == len(set(keys))
 
@@ -64,7 +64,7 @@ def test_every_region_of_the_form_has_its_windows() -> None:
     assert {name for name, _ in choices} == {w.region for w in BUILT_IN if w.region}
 
 
-def test_the_fields_of_a_contract_are_ib_asyncs() -> None:
+def test_contract_fields_are_those_of_ib_async() -> None:
     theirs = {field.name: type(field.default) for field in fields(Contract)}
     assert {name: theirs[name] for name in FIELDS} == FIELDS
 

@@ -1,4 +1,4 @@
-"""A symbol means another contract by now: what is open is closed and guarded where it is held.
+"""A symbol was mapped to another contract: positions are closed and protected where they are held.
 
 An owner has rolled an alias to the next month, or taken a name off the map.
 """
@@ -27,23 +27,23 @@ from tests.ibkr.factories import Environment, order, with_environment
 ID, EXIT = "abc00000000000001", "abc00000000000091"
 DECEMBER, MARCH = 495512563, 620731015
 ES = {"secType": "FUT", "symbol": "ES", "exchange": "CME", "currency": "USD"}
-NOW = {"FRONT": {**ES, "lastTradeDateOrContractMonth": "202612"}}
+CURRENT = {"FRONT": {**ES, "lastTradeDateOrContractMonth": "202612"}}
 ROLLED = {"FRONT": {**ES, "lastTradeDateOrContractMonth": "202703"}}
-GONE = {"EURUSD": "CASH"}
+REMOVED = {"EURUSD": "CASH"}
 
 
 class Owner:
-    """Who holds two contracts of December and then edits the map."""
+    """An owner who holds two December contracts and then edits the symbol map."""
 
     def __init__(self, stage: Environment) -> None:
-        self.stage, self._symbols = stage, NOW
+        self.stage, self._symbols = stage, CURRENT
 
     @property
     def spec(self) -> Any:
         settings = {**self.stage.spec.settings, "symbols": self._symbols}
         return replace(self.stage.spec, settings=settings)
 
-    def edits(self, symbols: Mapping[str, Any]) -> None:
+    def edit_symbols(self, symbols: Mapping[str, Any]) -> None:
         self._symbols = dict(symbols)
 
     async def submit(self, request: OrderRequest) -> list[OrderReport]:
@@ -52,20 +52,20 @@ class Owner:
     async def modify(self, stop: str | None, target: str | None) -> OrderReport:
         below, above = (None if price is None else Decimal(price) for price in (stop, target))
         modify_request = ModifyRequest(ID, str(DECEMBER), "FRONT", below, above, Decimal(100))
-        (told,) = await self.stage.adapter.modify(self.spec, modify_request)
-        return told
+        (report,) = await self.stage.adapter.modify(self.spec, modify_request)
+        return report
 
     async def positions(self) -> dict[int, BrokerPosition]:
-        told = await self.stage.adapter.positions(self.spec)
-        return {int(one.broker_position_id): one for one in told}
+        positions = await self.stage.adapter.positions(self.spec)
+        return {int(position.broker_position_id): position for position in positions}
 
     def held(self, con_id: int) -> int:
-        """Whole contracts."""
+        """Return the number of contracts held."""
         venue = self.stage.venue
         return int(venue.positions.get((venue.accounts[0], con_id), (Decimal(0),))[0])
 
 
-async def bought(stage: Environment, **levels: Any) -> Owner:
+async def buy_two_contracts(stage: Environment, **levels: Any) -> Owner:
     stage.venue.quote("ES", "5000.00", "5000.25")
     stage.venue.quote("ESH7", "6000.00", "6000.25")
     owner = Owner(stage)
@@ -74,7 +74,7 @@ async def bought(stage: Environment, **levels: Any) -> Owner:
     return owner
 
 
-def leaving(quantity: int = 100, **changed: Any) -> OrderRequest:
+def exit_order(quantity: int = 100, **changed: Any) -> OrderRequest:
     named = {"broker_position_id": str(DECEMBER), "closes": ID, "oca_group": ID[:-1], **changed}
     return order(
         EXIT, symbol="FRONT", side=Side.SELL, quantity=Decimal(quantity), reduce_only=True, **named
@@ -85,21 +85,21 @@ def contracts(stage: Environment) -> set[int]:
     return {one.con_id for one in stage.venue.orders}
 
 
-@pytest.mark.parametrize("edited", [ROLLED, GONE])
+@pytest.mark.parametrize("edited", [ROLLED, REMOVED])
 @pytest.mark.parametrize(("quantity", "left"), [(100, 0), (50, 1)])
 @pytest.mark.parametrize("is_replaced", [False, True])
-def test_an_exit_closes_what_is_held(
+def test_exit_closes_the_held_contract(
     edited: Mapping[str, Any], quantity: int, left: int, is_replaced: bool
 ) -> None:
     @with_environment
     async def test(stage: Environment) -> None:
-        owner = await bought(stage)
-        owner.edits(edited)
+        owner = await buy_two_contracts(stage)
+        owner.edit_symbols(edited)
         if is_replaced:
             await stage.crash()
-        (told,) = await owner.submit(leaving(quantity))
-        assert (told.kind, told.broker_position_id) == (ReportKind.FILLED, str(DECEMBER))
-        assert sum(fill.quantity for fill in told.fills) == quantity
+        (report,) = await owner.submit(exit_order(quantity))
+        assert (report.kind, report.broker_position_id) == (ReportKind.FILLED, str(DECEMBER))
+        assert sum(fill.quantity for fill in report.fills) == quantity
         assert (owner.held(DECEMBER), owner.held(MARCH)) == (left, 0)
         assert contracts(stage) == {DECEMBER}
 
@@ -107,42 +107,42 @@ def test_an_exit_closes_what_is_held(
 
 
 @with_environment
-async def test_an_exit_by_its_entry_closes_what_that_has_bought(stage: Environment) -> None:
-    owner = await bought(stage)
-    owner.edits(ROLLED)
-    await owner.submit(leaving(broker_position_id=""))
+async def test_exit_by_entry_closes_the_contract_of_that_entry(stage: Environment) -> None:
+    owner = await buy_two_contracts(stage)
+    owner.edit_symbols(ROLLED)
+    await owner.submit(exit_order(broker_position_id=""))
     assert (owner.held(DECEMBER), owner.held(MARCH)) == (0, 0)
 
 
 @with_environment
-async def test_an_entry_is_of_the_contract_that_its_symbol_means_now(stage: Environment) -> None:
-    owner = await bought(stage)
-    owner.edits(ROLLED)
+async def test_entry_uses_the_contract_of_the_current_map(stage: Environment) -> None:
+    owner = await buy_two_contracts(stage)
+    owner.edit_symbols(ROLLED)
     await owner.submit(order("abc00000000000002", symbol="FRONT", quantity=Decimal(50)))
-    await owner.submit(leaving())
+    await owner.submit(exit_order())
     assert (owner.held(DECEMBER), owner.held(MARCH)) == (0, 1)
 
 
-@pytest.mark.parametrize("edited", [ROLLED, GONE])
+@pytest.mark.parametrize("edited", [ROLLED, REMOVED])
 @pytest.mark.parametrize("is_replaced", [False, True])
-def test_levels_that_stand_are_moved_where_they_stand(
+def test_existing_levels_are_changed_in_their_contract(
     edited: Mapping[str, Any], is_replaced: bool
 ) -> None:
     @with_environment
     async def test(stage: Environment) -> None:
-        owner = await bought(stage, stop_loss=Decimal(4900), take_profit=Decimal(5200))
-        owner.edits(edited)
+        owner = await buy_two_contracts(stage, stop_loss=Decimal(4900), take_profit=Decimal(5200))
+        owner.edit_symbols(edited)
         if is_replaced:
             await stage.crash()
-        told = await owner.modify("4950", "5100")
-        assert (told.stop_loss, told.take_profit) == (Decimal(4950), Decimal(5100))
-        assert told.protected == 100
+        report = await owner.modify("4950", "5100")
+        assert (report.stop_loss, report.take_profit) == (Decimal(4950), Decimal(5100))
+        assert report.protected == 100
         assert (contracts(stage), len(stage.venue.orders)) == ({DECEMBER}, 3)
-        told = await owner.modify("4950", None)
-        assert (told.stop_loss, told.take_profit) == (Decimal(4950), None)
-        told = await owner.modify("4950", "5150")  # it is made anew
-        assert told.take_profit == Decimal(5150)
-        stage.venue.quote("ESH7", "4000.00", "4000.25")  # it is not what they watch
+        report = await owner.modify("4950", None)
+        assert (report.stop_loss, report.take_profit) == (Decimal(4950), None)
+        report = await owner.modify("4950", "5150")  # it is placed again
+        assert report.take_profit == Decimal(5150)
+        stage.venue.quote("ESH7", "4000.00", "4000.25")  # not the contract of the levels
         assert owner.held(DECEMBER) == 2
         stage.venue.quote("ES", "5150.00", "5150.25")
         assert (owner.held(DECEMBER), owner.held(MARCH)) == (0, 0)
@@ -154,21 +154,21 @@ def test_levels_that_stand_are_moved_where_they_stand(
     test()
 
 
-@pytest.mark.parametrize("edited", [ROLLED, GONE])
+@pytest.mark.parametrize("edited", [ROLLED, REMOVED])
 @pytest.mark.parametrize("is_old", [False, True])
-def test_levels_that_are_made_guard_what_is_held(edited: Mapping[str, Any], is_old: bool) -> None:
-    """is_old: the entry stands in none of today's lists."""
+def test_new_levels_protect_the_held_contract(edited: Mapping[str, Any], is_old: bool) -> None:
+    """is_old: the entry is in none of today's lists."""
 
     @with_environment
     async def test(stage: Environment) -> None:
-        owner = await bought(stage)
-        owner.edits(edited)
+        owner = await buy_two_contracts(stage)
+        owner.edit_symbols(edited)
         if is_old:
             stage.venue.orders.clear()
             stage.venue.executions.clear()
             await stage.crash()
-        told = await owner.modify("4900", "5200")
-        assert (told.stop_loss, told.take_profit) == (Decimal(4900), Decimal(5200))
+        report = await owner.modify("4900", "5200")
+        assert (report.stop_loss, report.take_profit) == (Decimal(4900), Decimal(5200))
         (one,) = (await owner.positions()).values()
         assert (one.stop_loss, one.take_profit) == (Decimal(4900), Decimal(5200))
         stage.venue.quote("ES", "4899.00", "4899.25")
@@ -179,24 +179,24 @@ def test_levels_that_are_made_guard_what_is_held(edited: Mapping[str, Any], is_o
 
 
 @with_environment
-async def test_a_level_is_judged_by_the_price_of_what_is_held(stage: Environment) -> None:
-    owner = await bought(stage)
-    owner.edits(ROLLED)
-    await stage.adapter.quote(owner.spec, "FRONT")  # March's is heard already: 6000
+async def test_level_is_checked_against_the_held_contracts_price(stage: Environment) -> None:
+    owner = await buy_two_contracts(stage)
+    owner.edit_symbols(ROLLED)
+    await stage.adapter.quote(owner.spec, "FRONT")  # March's price is known: 6000
     with pytest.raises(Rejected) as refused:
-        await owner.modify("5100", None)  # beyond December's: IBKR would close by it at once
+        await owner.modify("5100", None)  # beyond December's: IBKR would close at once
     assert refused.value.code is Code.STOPS_INVALID
     assert owner.held(DECEMBER) == 2
     assert (await owner.modify("4900", "5500")).take_profit == Decimal(5500)
 
 
 @with_environment
-async def test_a_stop_that_rests_in_another_contract_is_not_taken_for_the_positions(
+async def test_stop_in_another_contract_is_not_the_positions_stop(
     stage: Environment,
 ) -> None:
-    owner = await bought(stage, stop_loss=Decimal(4900))
+    owner = await buy_two_contracts(stage, stop_loss=Decimal(4900))
     await stage.wait_for_reports(ReportKind.LEVELS)
-    stage.venue.order(f"{ID}:sl").con_id = MARCH  # placed by a process of before
+    stage.venue.order(f"{ID}:sl").con_id = MARCH  # placed by an earlier process
     await stage.crash()
     with pytest.raises(Rejected) as refused:
         await owner.modify("4950", None)
@@ -207,39 +207,39 @@ async def test_a_stop_that_rests_in_another_contract_is_not_taken_for_the_positi
 
 
 @with_environment
-async def test_open_positions_are_reported_whatever_the_map_names(stage: Environment) -> None:
-    owner = await bought(stage, stop_loss=Decimal(4900))
+async def test_open_positions_are_reported_with_any_symbol_map(stage: Environment) -> None:
+    owner = await buy_two_contracts(stage, stop_loss=Decimal(4900))
     waiting = order(
         "abc00000000000002", symbol="FRONT", quantity=Decimal(50), order_type=OrderType.LIMIT,
         limit_price=Decimal(4950),
     )  # fmt: skip
     await owner.submit(waiting)
     began = stage.venue.executions[0].time
-    for edited in (ROLLED, GONE):
-        owner.edits(edited)
+    for edited in (ROLLED, REMOVED):
+        owner.edit_symbols(edited)
         (held,) = (await owner.positions()).values()
-        assert (held.symbol, held.broker_position_id) == ("FRONT", str(DECEMBER))  # as in our books
+        assert (held.symbol, held.broker_position_id) == ("FRONT", str(DECEMBER))  # as we stored it
         assert (held.quantity, held.stop_loss) == (Decimal(100), Decimal(4900))
-        (rests,) = await stage.adapter.open_orders(owner.spec)
-        assert (rests.symbol, rests.client_order_id) == ("FRONT", "abc00000000000002")
+        (working,) = await stage.adapter.open_orders(owner.spec)
+        assert (working.symbol, working.client_order_id) == ("FRONT", "abc00000000000002")
         (fill,) = await stage.adapter.fills_since(owner.spec, began)
         assert (fill.client_order_id, fill.broker_position_id) == (ID, str(DECEMBER))
         assert await stage.adapter.find_order(owner.spec, ID)
-    await stage.crash()  # nobody knows any more what it was called: its month says it
+    await stage.crash()  # the former symbol is lost; the month is in the name
     (held,) = (await owner.positions()).values()
     assert (held.symbol, held.broker_position_id) == ("ES 202612", str(DECEMBER))
-    (rests,) = await stage.adapter.open_orders(owner.spec)
-    assert (rests.symbol, rests.client_order_id) == ("ES 202612", "abc00000000000002")
+    (working,) = await stage.adapter.open_orders(owner.spec)
+    assert (working.symbol, working.client_order_id) == ("ES 202612", "abc00000000000002")
     (fill,) = await stage.adapter.fills_since(owner.spec, began)
     assert fill.broker_position_id == str(DECEMBER)
 
 
 @with_environment
 async def test_both_months_are_distinguished_by_contract_id(stage: Environment) -> None:
-    owner = await bought(stage)
-    owner.edits(ROLLED)
+    owner = await buy_two_contracts(stage)
+    owner.edit_symbols(ROLLED)
     await owner.submit(order("abc00000000000002", symbol="FRONT", quantity=Decimal(50)))
-    held = {number: one.quantity for number, one in (await owner.positions()).items()}
+    held = {number: position.quantity for number, position in (await owner.positions()).items()}
     assert held == {DECEMBER: Decimal(100), MARCH: Decimal(50)}
 
 
@@ -254,10 +254,10 @@ async def test_both_months_are_distinguished_by_contract_id(stage: Environment) 
 def test_exit_of_an_unreported_position_is_refused(named: dict[str, Any], code: Code) -> None:
     @with_environment
     async def test(stage: Environment) -> None:
-        owner = await bought(stage)
+        owner = await buy_two_contracts(stage)
         received = list(stage.venue.received)
         with pytest.raises(Rejected) as refused:
-            await owner.submit(leaving(**named))
+            await owner.submit(exit_order(**named))
         assert refused.value.code is code
         assert "TWS" in refused.value.detail
         assert stage.venue.received == received
@@ -267,7 +267,7 @@ def test_exit_of_an_unreported_position_is_refused(named: dict[str, Any], code: 
 
 @with_environment
 async def test_levels_of_an_unreported_position_are_refused(stage: Environment) -> None:
-    owner = await bought(stage)
+    owner = await buy_two_contracts(stage)
     received = list(stage.venue.received)
     stop = Decimal(4900)
     for number, entry in (("999999999", ID), ("", "abc00000000000077")):
@@ -281,33 +281,33 @@ async def test_levels_of_an_unreported_position_are_refused(stage: Environment) 
 async def test_exit_is_not_sent_if_its_contract_is_not_received_in_time(
     stage: Environment,
 ) -> None:
-    owner = await bought(stage)
-    owner.edits(ROLLED)
+    owner = await buy_two_contracts(stage)
+    owner.edit_symbols(ROLLED)
     await stage.crash()
     stage.tws.muted = {9}
     with pytest.raises(NotSent):
-        await owner.submit(leaving())
+        await owner.submit(exit_order())
     stage.tws.muted = set()
-    await owner.submit(leaving())
+    await owner.submit(exit_order())
     assert (owner.held(DECEMBER), owner.held(MARCH)) == (0, 0)
 
 
 @with_environment
-async def test_a_contract_is_asked_for_once(stage: Environment) -> None:
-    owner = await bought(stage)
-    owner.edits(ROLLED)
-    await owner.submit(leaving(50))
+async def test_contract_is_requested_once(stage: Environment) -> None:
+    owner = await buy_two_contracts(stage)
+    owner.edit_symbols(ROLLED)
+    await owner.submit(exit_order(50))
     stage.tws.muted = {9}
-    (told,) = await owner.submit(replace(leaving(50), client_order_id="abc00000000000092"))
-    assert told.kind is ReportKind.FILLED
+    (report,) = await owner.submit(replace(exit_order(50), client_order_id="abc00000000000092"))
+    assert report.kind is ReportKind.FILLED
     assert owner.held(DECEMBER) == 0
 
 
 @with_environment
-async def test_what_an_exit_would_free_is_asked_of_what_is_held(stage: Environment) -> None:
-    owner = await bought(stage)
-    owner.edits(GONE)
-    told = await stage.adapter.what_if(owner.spec, leaving())
-    assert told.initial_margin == Decimal(2000)
-    (said,) = [one for one in stage.tws.said if one[26] == EXIT]
-    assert int(said[2]) == DECEMBER
+async def test_what_if_of_exit_uses_the_held_contract(stage: Environment) -> None:
+    owner = await buy_two_contracts(stage)
+    owner.edit_symbols(REMOVED)
+    estimate = await stage.adapter.what_if(owner.spec, exit_order())
+    assert estimate.initial_margin == Decimal(2000)
+    (message,) = [fields for fields in stage.tws.order_messages if fields[26] == EXIT]
+    assert int(message[2]) == DECEMBER

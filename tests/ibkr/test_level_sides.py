@@ -1,4 +1,4 @@
-"""Levels that the price is beyond: IBKR takes them and closes the position at once."""
+"""Levels that the price has passed: IBKR accepts them and closes the position at once."""
 
 from collections.abc import Awaitable
 from dataclasses import replace
@@ -21,7 +21,7 @@ def move(stop: str | None, target: str | None) -> ModifyRequest:
 
 
 @with_environment
-async def test_levels_that_would_close_at_once_are_refused_where_the_price_is_known(
+async def test_levels_that_would_close_at_once_are_rejected_if_price_is_known(
     stage: Environment,
 ) -> None:
     below, above = Decimal("1.0900"), Decimal("1.1200")
@@ -43,8 +43,8 @@ async def test_levels_that_would_close_at_once_are_refused_where_the_price_is_kn
 
 
 @with_environment
-async def test_a_level_is_never_moved_without_a_look_at_the_price(stage: Environment) -> None:
-    """IBKR would take it and close the position at once. Nobody has asked for a price before."""
+async def test_level_change_checks_the_price_first(stage: Environment) -> None:
+    """IBKR would accept it and close the position at once. No price was requested before."""
     await stage.submit(protected())
     with pytest.raises(Rejected) as refused:
         await stage.adapter.modify(stage.spec, move("1.1200", "1.1300"))
@@ -53,11 +53,11 @@ async def test_a_level_is_never_moved_without_a_look_at_the_price(stage: Environ
     await stage.adapter.disconnect(stage.spec)
     stage.tws.refused_prices[12087792] = (354, "Requested market data is not subscribed.")
     (report,) = await stage.adapter.modify(stage.spec, move("1.0950", "1.1300"))
-    assert report.stop_loss == Decimal("1.095")  # where there is no price to be had it is IBKR's
+    assert report.stop_loss == Decimal("1.095")  # without a price IBKR decides
 
 
 @with_environment
-async def test_an_order_with_a_price_is_judged_by_that(stage: Environment) -> None:
+async def test_levels_of_priced_order_are_checked_against_its_price(stage: Environment) -> None:
     wrong = replace(limit(price="1.0900"), stop_loss=Decimal("1.0950"))
     with pytest.raises(Rejected) as refused:
         await stage.submit(wrong)

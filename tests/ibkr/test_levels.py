@@ -1,4 +1,4 @@
-"""Stops, targets and cancels: changed under the same id, by the session that placed them."""
+"""Levels and cancels: changed under the same id, by the session that placed them."""
 
 from decimal import Decimal
 from typing import Any
@@ -31,7 +31,7 @@ def stopping(client_order_id: str = ID) -> CancelRequest:
 
 
 @with_environment
-async def test_levels_move_under_their_own_ids(stage: Environment) -> None:
+async def test_levels_are_changed_under_their_own_ids(stage: Environment) -> None:
     await stage.submit(protected())
     stop_id = stage.venue.order(f"{ID}:sl").order_id
     (report,) = await stage.adapter.modify(stage.spec, move("1.095", "1.13"))
@@ -53,7 +53,7 @@ async def test_replaced_level_is_known_to_the_next_process(stage: Environment) -
     assert (held.stop_loss, held.take_profit) == (Decimal("1.08"), Decimal("1.12"))
     (report,) = await stage.adapter.modify(stage.spec, move("1.085", "1.12"))
     assert report.stop_loss == Decimal("1.085")
-    stage.venue.cancel(stage.venue.order(f"{ID}:sl"))  # and by another's hand
+    stage.venue.cancel(stage.venue.order(f"{ID}:sl"))  # also if cancelled elsewhere
     (gone, *_) = await stage.wait_for_reports(ReportKind.LEVELS, of=lambda r: r.stop_loss is None)
     assert gone.take_profit == Decimal("1.12")
 
@@ -65,7 +65,7 @@ async def test_replaced_level_is_known_to_the_next_process(stage: Environment) -
         (Side.SELL, "1.12004", "1.09004", ("1.12", "1.09")),
     ],
 )
-def test_a_level_between_two_ticks_never_loses_more_or_gains_less(
+def test_level_between_ticks_is_rounded_in_our_favour(
     side: Side, stop: str, target: str, sent: tuple[str, str]
 ) -> None:
     @with_environment
@@ -76,7 +76,7 @@ def test_a_level_between_two_ticks_never_loses_more_or_gains_less(
         assert resting == sent
         received = list(stage.venue.received)
         await stage.adapter.modify(stage.spec, move(stop, target))
-        assert stage.venue.received == received  # they are what was said
+        assert stage.venue.received == received  # no message was sent
 
     test()
 
@@ -90,22 +90,22 @@ def test_a_level_between_two_ticks_never_loses_more_or_gains_less(
         (Side.SELL, "limit_price", "1.20001", "1.20005"),
     ],
 )
-def test_an_entry_between_two_ticks_is_never_worse_or_earlier(
+def test_entry_price_between_ticks_is_rounded_to_never_be_worse(
     side: Side, field: str, price: str, sent: str
 ) -> None:
     @with_environment
     async def test(stage: Environment) -> None:
         kind = OrderType.STOP if field == "stop_price" else OrderType.LIMIT
-        said_as: dict[str, Any] = {field: Decimal(price)}
-        await stage.submit(order(side=side, order_type=kind, **said_as))
-        said = stage.venue.order(ID)
-        assert (said.aux if kind is OrderType.STOP else said.limit) == sent
+        price_field: dict[str, Any] = {field: Decimal(price)}
+        await stage.submit(order(side=side, order_type=kind, **price_field))
+        placed = stage.venue.order(ID)
+        assert (placed.aux if kind is OrderType.STOP else placed.limit) == sent
 
     test()
 
 
 @with_environment
-async def test_the_same_levels_need_no_word(stage: Environment) -> None:
+async def test_unchanged_levels_send_no_message(stage: Environment) -> None:
     await stage.submit(protected())
     await stage.wait_for_reports(ReportKind.LEVELS)
     received = list(stage.venue.received)
@@ -133,7 +133,7 @@ async def test_level_is_removed_and_placed_again(stage: Environment) -> None:
 
 
 @with_environment
-async def test_levels_of_an_entry_that_had_none(stage: Environment) -> None:
+async def test_levels_are_added_to_an_entry_without_levels(stage: Environment) -> None:
     await stage.submit(order())
     (report,) = await stage.adapter.modify(stage.spec, move("1.08", None, quantity=Decimal(20000)))
     assert (report.stop_loss, report.take_profit) == (Decimal("1.08"), None)
@@ -141,37 +141,37 @@ async def test_levels_of_an_entry_that_had_none(stage: Environment) -> None:
 
 
 @with_environment
-async def test_levels_of_an_entry_that_waits_hang_on_it(stage: Environment) -> None:
+async def test_levels_of_working_entry_are_its_children(stage: Environment) -> None:
     await stage.submit(limit())
     await stage.adapter.modify(stage.spec, move("1.08", "1.12"))
     entry = stage.venue.order(ID)
     assert stage.venue.order(f"{ID}:sl").parent_id == entry.order_id
-    stage.venue.quote("EURUSD", "1.1300", "1.1302")  # beyond the target, and nothing is held
+    stage.venue.quote("EURUSD", "1.1300", "1.1302")  # beyond the target, and no position is open
     assert stage.venue.held("EURUSD") == 0
     stage.venue.fill(ID, "20000", "1.09")
-    assert stage.venue.held("EURUSD") == 0  # now it is: the target took it
+    assert stage.venue.held("EURUSD") == 0  # the target closed it
 
 
 @with_environment
-async def test_no_level_is_made_for_an_entry_that_ended_without_a_fill(stage: Environment) -> None:
+async def test_no_level_is_placed_for_entry_that_ended_unfilled(stage: Environment) -> None:
     await stage.submit(limit())
     stage.venue.end(ID)
     await stage.wait_for_reports(ReportKind.CANCELLED)
-    with pytest.raises(Rejected) as refused:  # who asks has not heard of the end yet
+    with pytest.raises(Rejected) as refused:  # the caller has not received the end yet
         await stage.adapter.modify(stage.spec, move("1.08", "1.12"))
     assert refused.value.code is Code.NO_POSITION
     assert [one.ref for one in stage.venue.orders] == [ID]
 
 
 @with_environment
-async def test_no_level_is_made_where_the_old_one_has_closed_the_position(
+async def test_no_level_is_placed_after_the_old_one_closed_the_position(
     stage: Environment,
 ) -> None:
     await stage.submit(protected())
     stage.venue.quote("EURUSD", "1.0890", "1.0892")  # the stop
     assert stage.venue.held("EURUSD") == 0
     await stage.wait_for_reports(ReportKind.FILLED, n=2)
-    with pytest.raises(Rejected) as refused:  # who asks has not heard of it yet
+    with pytest.raises(Rejected) as refused:  # the caller has not received it yet
         await stage.adapter.modify(stage.spec, move("1.08", "1.12", quantity=Decimal(20000)))
     assert refused.value.code is Code.NO_POSITION
     stage.venue.quote("EURUSD", "1.0790", "1.0792")
@@ -179,7 +179,7 @@ async def test_no_level_is_made_where_the_old_one_has_closed_the_position(
 
 
 @with_environment
-async def test_a_new_level_is_for_no_more_than_exits_have_left(stage: Environment) -> None:
+async def test_new_level_covers_only_what_exits_left_open(stage: Environment) -> None:
     await stage.submit(order())
     await stage.submit(exit_of(quantity=15000))
     (report,) = await stage.adapter.modify(stage.spec, move("1.08", None, quantity=Decimal(20000)))
@@ -189,7 +189,7 @@ async def test_a_new_level_is_for_no_more_than_exits_have_left(stage: Environmen
 
 
 @with_environment
-async def test_levels_of_a_position_older_than_todays_lists(stage: Environment) -> None:
+async def test_levels_of_position_older_than_todays_lists_are_changed(stage: Environment) -> None:
     await stage.submit(order())
     stage.venue.orders.clear()
     stage.venue.executions.clear()
@@ -204,7 +204,7 @@ async def test_levels_of_a_position_older_than_todays_lists(stage: Environment) 
 
 
 @with_environment
-async def test_a_refused_level_leaves_the_old_one(stage: Environment) -> None:
+async def test_refused_level_change_keeps_the_old_level(stage: Environment) -> None:
     await stage.submit(protected())
     await stage.wait_for_reports(ReportKind.LEVELS)
     stage.fault("reject", 110, "The price does not conform to the minimum price variation")
@@ -216,7 +216,7 @@ async def test_a_refused_level_leaves_the_old_one(stage: Environment) -> None:
 
 
 @with_environment
-async def test_an_old_stop_never_leaves_after_its_deadline(stage: Environment) -> None:
+async def test_level_change_past_its_deadline_is_not_sent(stage: Environment) -> None:
     await stage.submit(protected())
     received = list(stage.venue.received)
     with pytest.raises(NotSent) as not_sent:
@@ -233,7 +233,7 @@ async def test_an_old_stop_never_leaves_after_its_deadline(stage: Environment) -
 
 
 @with_environment
-async def test_a_silent_move_is_unknown(stage: Environment) -> None:
+async def test_level_change_without_reply_is_unknown(stage: Environment) -> None:
     await stage.submit(protected())
     stage.fault("accept in silence")
     with pytest.raises(OutcomeUnknown):
@@ -241,7 +241,7 @@ async def test_a_silent_move_is_unknown(stage: Environment) -> None:
 
 
 @with_environment
-async def test_a_level_that_was_lost_on_its_way_is_made_when_it_is_asked_for_again(
+async def test_level_lost_on_its_way_is_placed_by_the_next_request(
     stage: Environment,
 ) -> None:
     await stage.submit(order())
@@ -249,25 +249,25 @@ async def test_a_level_that_was_lost_on_its_way_is_made_when_it_is_asked_for_aga
     stage.fault("lose")
     with pytest.raises(OutcomeUnknown):
         await stage.adapter.modify(stage.spec, wanted)
-    await stage.until(lambda: stage.session.usable)
+    await stage.wait_until(lambda: stage.session.usable)
     (report,) = await stage.adapter.modify(stage.spec, wanted)
     assert report.stop_loss == Decimal("1.08")
     assert stage.venue.order(f"{ID}:sl").live
 
 
 @with_environment
-async def test_a_cancel_ends_the_order_and_its_levels(stage: Environment) -> None:
+async def test_cancel_ends_the_order_and_its_levels(stage: Environment) -> None:
     entry = limit()
     await stage.submit(
         order(order_type=entry.order_type, limit_price=entry.limit_price, stop_loss=Decimal("1.08"))
     )
     (report,) = await stage.adapter.cancel(stage.spec, stopping())
     assert (report.kind, report.client_order_id) == (ReportKind.CANCELLED, ID)
-    await stage.until(lambda: not stage.venue.order(f"{ID}:sl").live)
+    await stage.wait_until(lambda: not stage.venue.order(f"{ID}:sl").live)
 
 
 @with_environment
-async def test_a_fill_that_was_first_refuses_the_cancel(stage: Environment) -> None:
+async def test_cancel_after_fill_is_refused(stage: Environment) -> None:
     await stage.submit(limit())
     stage.venue.order(ID).status = "Submitted"
     stage.tws.muted = {4}
@@ -280,10 +280,10 @@ async def test_a_fill_that_was_first_refuses_the_cancel(stage: Environment) -> N
 
 
 @with_environment
-async def test_a_cancel_that_ibkr_refuses_says_what_the_order_does(stage: Environment) -> None:
+async def test_refused_cancel_reports_the_orders_state(stage: Environment) -> None:
     await stage.submit(limit())
     placed = stage.venue.order(ID)
-    stage.venue.tell = lambda order, what: None  # the fill is on its way, the cancel overtook it
+    stage.venue.report_order = lambda order, what: None  # the fill's report is delayed
     stage.venue.report_execution = lambda execution: None
     stage.venue.fill(ID, "20000", "1.09")
     refused, *did = await stage.adapter.cancel(stage.spec, stopping())
@@ -295,13 +295,13 @@ async def test_a_cancel_that_ibkr_refuses_says_what_the_order_does(stage: Enviro
 
 
 @with_environment
-async def test_what_is_not_there_cannot_be_cancelled(stage: Environment) -> None:
+async def test_missing_order_cannot_be_cancelled(stage: Environment) -> None:
     with pytest.raises(Rejected):
         await stage.adapter.cancel(stage.spec, stopping("abc00000000000009"))
 
 
 @with_environment
-async def test_another_client_ids_orders_are_seen_and_not_touched(stage: Environment) -> None:
+async def test_orders_of_another_client_id_are_listed_but_not_changed(stage: Environment) -> None:
     await stage.submit(protected())
     await stage.submit(limit("abc00000000000002"))
     await stage.crash()
@@ -318,7 +318,7 @@ async def test_another_client_ids_orders_are_seen_and_not_touched(stage: Environ
     lines = {one.name: one for one in await stage.adapter.test(stage.spec)}
     report = lines["orders of another client id"]
     assert (report.result, report.detail) == (CheckResult.WARN, "placed by client id 7")
-    # The exit of a takeover: the group ends the orders that cannot be changed.
+    # An exit after a takeover: the group ends the orders that cannot be changed.
     await stage.submit(exit_of(ID))
     assert stage.venue.held("EURUSD") == 0
     assert not stage.venue.order(f"{ID}:sl").live

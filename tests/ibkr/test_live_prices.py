@@ -23,7 +23,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture
 def source(alice: ExecutionConnection) -> int:
-    """Her own account is her source of prices."""
+    """An account that is its own price source."""
     LatestQuote.objects.all().delete()
     source = get_or_create_broker_source(alice)
     ExecutionConnection.objects.filter(pk=alice.pk).update(data_connection=source)
@@ -31,7 +31,7 @@ def source(alice: ExecutionConnection) -> int:
     return source.pk
 
 
-def test_a_session_worker_trades_by_the_prices_of_its_account(
+def test_session_worker_trades_on_prices_of_its_account(
     source: int, feed: Feed, tws: TwsProcess
 ) -> None:
     tws.do("quote", "EURUSD", "1.2000", "1.2002")
@@ -46,7 +46,7 @@ def test_a_session_worker_trades_by_the_prices_of_its_account(
     assert (health.error_code, health.pairs) == ("", ["EUR/USD"])
 
 
-def test_prices_end_with_the_gateway_and_begin_again_with_it(
+def test_prices_stop_and_resume_with_the_gateway(
     source: int, tws: TwsProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("QUIET_SECONDS", "MAX_PAUSE"):

@@ -1,4 +1,4 @@
-"""How much is kept in a process, and that nothing is lost by what is not."""
+"""The size of the order cache, and that eviction loses nothing."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta
@@ -8,12 +8,19 @@ from brokers.event_buffer import EventBuffer
 from brokers.ibkr.order_cache import OrderCache
 from brokers.record_cache import RecordCache
 from brokers.types import CancelRequest, OrderReport, ReportKind
-from tests.ibkr.factories import CONNECTION, PATIENCE, Environment, limit, order, with_environment
+from tests.ibkr.factories import (
+    CONNECTION,
+    WAIT_SECONDS,
+    Environment,
+    limit,
+    order,
+    with_environment,
+)
 
 ID = "abc00000000000001"
 
 
-def test_memory_is_bounded_and_ended_orders_go_first() -> None:
+def test_cache_is_bounded_and_ended_orders_are_evicted_first() -> None:
     async def play() -> None:
         ledger = OrderCache(EventBuffer(), RecordCache(3))
         for n in range(3):
@@ -33,7 +40,7 @@ def test_memory_is_bounded_and_ended_orders_go_first() -> None:
 
 
 @with_environment
-async def test_what_had_to_leave_is_asked_of_the_gateway(stage: Environment) -> None:
+async def test_evicted_orders_are_requested_from_the_gateway(stage: Environment) -> None:
     await stage.adapter.connect(stage.spec)
     ledger = stage.session.order_cache
     ledger._partition = RecordCache(4).partition(ledger)
@@ -45,9 +52,9 @@ async def test_what_had_to_leave_is_asked_of_the_gateway(stage: Environment) -> 
     await stage.submit(resting)
     assert len(ledger) == 4
     assert ledger.get(CONNECTION, ids[0]) is None
-    assert ledger.get(CONNECTION, resting.client_order_id) is not None  # live: the last to leave
+    assert ledger.get(CONNECTION, resting.client_order_id) is not None  # live: evicted last
 
-    for one in ids:  # known to the gateway for all that, with its price and cost
+    for one in ids:  # still known to the gateway, with price and commission
         found = await stage.find(one)
         assert found is not None
         assert found[0].fills[0].commission == Decimal("1.25")
@@ -62,7 +69,7 @@ async def test_what_had_to_leave_is_asked_of_the_gateway(stage: Environment) -> 
     before = len(await stage.drain_events())
     await stage.session.snapshot()
     await stage.session.snapshot()
-    assert len(await stage.drain_events()) == before  # each minute's lists are no news
+    assert len(await stage.drain_events()) == before  # the lists of each minute add no events
 
 
 @with_environment
@@ -99,6 +106,6 @@ async def test_events_beyond_the_buffer_are_reported_after_the_next_sync(
     def named(reports: list[OrderReport]) -> set[str]:
         return {report.client_order_id for report in reports}
 
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(WAIT_SECONDS):
         while named(await stage.drain_events()) != set(ids):  # noqa: ASYNC110
             await asyncio.sleep(0.002)

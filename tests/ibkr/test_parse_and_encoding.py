@@ -1,4 +1,4 @@
-"""Their words into ours, and ours into theirs: pure."""
+"""Parsing of TWS's messages and encoding of ours, without a network."""
 
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
@@ -32,31 +32,31 @@ def record(**changed: object) -> Record:
 
 
 @pytest.mark.parametrize(
-    ("said", "meant"),
+    ("raw", "expected"),
     [
         (1.1002, Decimal("1.1002")), ("0.1", Decimal("0.1")), (UNSET_DOUBLE, None), ("", None),
         (None, None), (0.0, Decimal(0)), (20000.0, Decimal(20000)),
     ],
 )  # fmt: skip
-def test_numbers_are_those_of_the_wire(said: object, meant: Decimal | None) -> None:
-    assert parse.to_decimal(said) == meant
+def test_tws_numbers_are_parsed(raw: object, expected: Decimal | None) -> None:
+    assert parse.to_decimal(raw) == expected
 
 
-def test_what_is_no_number_is_not_one() -> None:
-    for said in ("inf", "NaN", float("nan")):
+def test_invalid_number_is_refused() -> None:
+    for raw in ("inf", "NaN", float("nan")):
         with pytest.raises(ValueError):
-            parse.to_decimal(said)
+            parse.to_decimal(raw)
     assert parse.price(0.0) is None
     assert parse.price(1.5) == Decimal("1.5")
 
 
-def test_numbers_go_out_plain() -> None:
-    said = ["1E+5", "0.00100", "20000", "1.50", "-0.5"]
+def test_numbers_are_encoded_without_exponents() -> None:
+    numbers = ["1E+5", "0.00100", "20000", "1.50", "-0.5"]
     plain = ["100000", "0.001", "20000", "1.5", "-0.5"]
-    assert [parse.encode_number(Decimal(one)) for one in said] == plain
+    assert [parse.encode_number(Decimal(number)) for number in numbers] == plain
 
 
-def test_references_of_ours() -> None:
+def test_our_order_references_are_recognised() -> None:
     assert parse.parse_order_ref("abc00000000000001") == ("abc00000000000001", "")
     assert parse.parse_order_ref("abc00000000000001:sl") == ("abc00000000000001", "sl")
     assert [parse.parse_order_ref(ref) for ref in ("", "By Hand", "abcd1:xx", "a" * 19)] == [
@@ -66,8 +66,8 @@ def test_references_of_ours() -> None:
 
 def test_execution_and_its_repetitions() -> None:
     when = datetime(2026, 11, 20, 12, tzinfo=timezone(timedelta(hours=-5)))
-    said = TheirExecution(execId="0000e0d5.65.01.03", shares=2.0, price=5000.25, time=when)
-    fill = parse.fill_of(said, Decimal(50))
+    execution = TheirExecution(execId="0000e0d5.65.01.03", shares=2.0, price=5000.25, time=when)
+    fill = parse.fill_of(execution, Decimal(50))
     assert (fill.broker_fill_id, fill.correction) == ("0000e0d5.65.01", 3)
     assert (fill.quantity, fill.price) == (Decimal(100), Decimal("5000.25"))
     assert fill.time == datetime(2026, 11, 20, 17, tzinfo=UTC)
@@ -86,7 +86,7 @@ def test_execution_and_its_repetitions() -> None:
     assert (parse.execution_side("BOT"), parse.execution_side("SLD")) == (Side.BUY, Side.SELL)
 
 
-def test_an_order_is_written_into_its_record() -> None:
+def test_order_updates_its_record() -> None:
     stop = record(limit_price=Decimal(1))
     parse.update_from_order(
         stop, ES,
@@ -125,7 +125,7 @@ def test_statuses(status: str, accepted: bool, ended: ReportKind | None) -> None
     assert (moved.accepted, moved.ended) == (accepted, ended)
 
 
-def test_statuses_that_need_a_second_look() -> None:
+def test_statuses_that_require_a_sync() -> None:
     asked = record()
     parse.update_from_status(asked, "Inactive")
     assert (asked.in_doubt, asked.ended) == (True, None)
@@ -152,8 +152,8 @@ def test_the_list_of_ended_orders() -> None:
     assert (part.ended, part.filled) == (ReportKind.CANCELLED, Decimal(5))
 
 
-def details(contract: Contract, **said: object) -> ContractDetails:
-    return ContractDetails(contract=contract, **said)  # type: ignore[arg-type]
+def details(contract: Contract, **fields: object) -> ContractDetails:
+    return ContractDetails(contract=contract, **fields)  # type: ignore[arg-type]
 
 
 def test_instruments() -> None:
@@ -230,7 +230,7 @@ def test_notices() -> None:
 
 
 @pytest.mark.parametrize(
-    ("symbol", "said", "meant"),
+    ("symbol", "mapped", "expected"),
     [
         ("EURUSD", None, ("CASH", "EUR", "USD", "IDEALPRO", "")),
         ("EUR.USD", {}, ("CASH", "EUR", "USD", "IDEALPRO", "")),
@@ -242,26 +242,26 @@ def test_notices() -> None:
         ("GOOGLE", {"symbol": "GOOGL"}, ("STK", "GOOGL", "USD", "SMART", "")),
     ],
 )  # fmt: skip
-def test_contracts_by_map_or_by_looks(
-    symbol: str, said: dict[str, object] | None, meant: tuple[str, ...]
+def test_contract_is_built_from_map_or_symbol(
+    symbol: str, mapped: dict[str, object] | None, expected: tuple[str, ...]
 ) -> None:
-    settings = {} if said is None else {"symbols": {symbol: said}}
+    settings = {} if mapped is None else {"symbols": {symbol: mapped}}
     c = contract_of(symbol, settings)
     found = (c.secType, c.symbol, c.currency, c.exchange, c.lastTradeDateOrContractMonth)
-    assert found == meant
+    assert found == expected
 
 
 @pytest.mark.parametrize(
-    ("symbol", "said"),
+    ("symbol", "mapped"),
     [("AAPL", {"sectype": "STK"}), ("AAPL", {"conId": "many"}), ("ZZ 202612", {}),
      ("X", {"secType": "OPT"})],
 )  # fmt: skip
-def test_a_map_that_means_nothing(symbol: str, said: dict[str, object]) -> None:
+def test_invalid_symbol_map_is_refused(symbol: str, mapped: dict[str, object]) -> None:
     with pytest.raises(contracts.InvalidSymbolError):
-        contract_of(symbol, {"symbols": {symbol: said}})
+        contract_of(symbol, {"symbols": {symbol: mapped}})
 
 
-def test_names_of_contracts_that_the_map_does_not_have() -> None:
+def test_unmapped_contracts_get_default_symbols() -> None:
     stock = Contract(secType="STK", symbol="AAPL")
     named = [contracts.symbol_of(one, {}) for one in (EUR, ES, stock)]
     assert named == ["EURUSD", "ES 202612", "AAPL"]
@@ -270,7 +270,7 @@ def test_names_of_contracts_that_the_map_does_not_have() -> None:
 
 
 @pytest.mark.parametrize(
-    ("symbol", "said", "contract", "may"),
+    ("symbol", "mapped", "contract", "may_match"),
     [
         ("EUR/USD", {}, EUR, True),
         ("EURUSD", "CFD", EUR, False),
@@ -278,7 +278,7 @@ def test_names_of_contracts_that_the_map_does_not_have() -> None:
         ("FRONT", {"secType": "FUT", "symbol": "ES", "exchange": "CME", "currency": "USD"},
          ES, True),
         ("ES 202612", {}, ES, True),
-        ("ES-20261218", {}, ES, True),  # which of the month's days it is says IBKR
+        ("ES-20261218", {}, ES, True),  # IBKR knows the day of the month
         ("ES 202703", {}, ES, False),
         ("FRONT", {"secType": "FUT", "exchange": "CME", "currency": "USD", "localSymbol": "ESZ6"},
          ES, True),
@@ -289,31 +289,33 @@ def test_names_of_contracts_that_the_map_does_not_have() -> None:
         ("MINE", {"secType": "STK", "secIdType": "ISIN", "secId": "US0378331005"}, APPLE, True),
         ("aapl", {"secType": "STK"}, APPLE, True),
         ("MINE", {"secType": "STK"}, APPLE, False),
-        ("AAPL", {"secType": "OPT"}, APPLE, False),  # no contract at all
+        ("AAPL", {"secType": "OPT"}, APPLE, False),  # not a supported contract
     ],
 )  # fmt: skip
-def test_a_symbol_is_asked_about_only_where_it_may_mean_what_is_held(
-    symbol: str, said: object, contract: Contract, may: bool
+def test_only_symbols_that_may_match_a_contract_are_requested(
+    symbol: str, mapped: object, contract: Contract, may_match: bool
 ) -> None:
-    assert contracts.possible_symbols(contract, {"symbols": {symbol: said}}) == [symbol] * may
+    assert (
+        contracts.possible_symbols(contract, {"symbols": {symbol: mapped}}) == [symbol] * may_match
+    )
     assert contracts.possible_symbols(contract, {}) == []
 
 
-def test_what_an_order_would_need() -> None:
+def test_what_if_margin_and_commission() -> None:
     state = OrderState(
         initMarginChange="2000.5", maintMarginChange="1.7976931348623157E308", commission=2.0,
         commissionCurrency="USD",
     )  # fmt: skip
-    told = parse.what_if(state, "USD", {})
-    assert told == WhatIf(Decimal("2000.5"), None, Decimal("2.0"), "USD")
+    estimate = parse.what_if(state, "USD", {})
+    assert estimate == WhatIf(Decimal("2000.5"), None, Decimal("2.0"), "USD")
     in_euro = parse.what_if(state, "EUR", {"USD": Decimal("0.9")})
     assert (in_euro.commission, in_euro.currency) == (Decimal("1.80"), "EUR")
-    assert parse.what_if(state, "EUR", {}).commission is None  # nobody knows in euro
+    assert parse.what_if(state, "EUR", {}).commission is None  # no rate to euro
     with pytest.raises(ValueError, match="no margin"):
         parse.what_if(OrderState(), "USD", {})
 
 
 def test_exchange_rates() -> None:
-    told = [("ExchangeRate", "1.1", "EUR", "DU1"), ("Cushion", "1", "", "DU1"),
+    values = [("ExchangeRate", "1.1", "EUR", "DU1"), ("Cushion", "1", "", "DU1"),
             ("ExchangeRate", "", "CHF", "DU1")]  # fmt: skip
-    assert parse.exchange_rates(told) == {"EUR": Decimal("1.1")}
+    assert parse.exchange_rates(values) == {"EUR": Decimal("1.1")}

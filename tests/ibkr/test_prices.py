@@ -1,4 +1,4 @@
-"""Prices: asked for once, as they come, over lost lines, and refused."""
+"""Prices: single quotes, streams, lost connections and refusals."""
 
 import asyncio
 from contextlib import aclosing
@@ -13,7 +13,7 @@ from brokers.base import ReadFailed
 from brokers.ibkr import prices
 from brokers.ibkr.market_data_lines import ASK, BID, MarketDataLine
 from common.reason_codes import Code
-from tests.ibkr.factories import PATIENCE, QUICK, Environment, adapter, with_environment
+from tests.ibkr.factories import QUICK, WAIT_SECONDS, Environment, adapter, with_environment
 
 AAPL, AAPL_CFD, EURUSD = 265598, 266145, 12087792
 
@@ -21,7 +21,7 @@ AAPL, AAPL_CFD, EURUSD = 265598, 266145, 12087792
 def test_top_of_book_is_current_and_kept_subscribed_for_a_while(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The next question, and an order that is judged by the price, need not ask again."""
+    """The next read, and an order that is checked against the price, need no new request."""
     monkeypatch.setattr(prices, "MAX_KEPT_LINES", 1)
 
     @with_environment
@@ -34,18 +34,18 @@ def test_top_of_book_is_current_and_kept_subscribed_for_a_while(
         )
         stage.venue.quote("EURUSD", "1.2000", "1.2001")
         now = partial(prices.last_quote, stage.session, EURUSD)
-        await stage.until(lambda: (quote := now()) and quote.bid == Decimal("1.2"))
+        await stage.wait_until(lambda: (quote := now()) and quote.bid == Decimal("1.2"))
         subscribed = dict(stage.tws.sessions[0].prices)
         assert (await stage.adapter.quote(stage.spec, "EURUSD")).ask == Decimal("1.2001")
         stage.venue.quote("AAPL", "190.10", "190.12")
-        await stage.adapter.quote(stage.spec, "AAPL")  # there is no room for another line
-        await stage.until(lambda: stage.tws.sessions[0].prices == subscribed)
+        await stage.adapter.quote(stage.spec, "AAPL")  # no market data line is free
+        await stage.wait_until(lambda: stage.tws.sessions[0].prices == subscribed)
 
         stage.tws.announce(2103, "Market data farm connection is broken:cashfarm")
-        await stage.until(lambda: now() is None)  # old: nothing is judged by it
+        await stage.wait_until(lambda: now() is None)  # stale: not used for checks
         await stage.adapter.quote(stage.spec, "EURUSD")
         stage.tws.announce(1100, "Connectivity between IBKR and TWS has been lost.")
-        await stage.until(lambda: not stage.session.lines)
+        await stage.wait_until(lambda: not stage.session.lines)
         assert now() is None
 
     test()
@@ -54,7 +54,7 @@ def test_top_of_book_is_current_and_kept_subscribed_for_a_while(
 def test_price_time_is_that_of_the_contracts_last_update(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Where a market has closed the last prices stay in TWS: they are none of now."""
+    """TWS keeps the last prices of a closed market; they are not current."""
     friday = datetime(2026, 11, 20, 21, 59, tzinfo=UTC)
     clock = [friday]
     monkeypatch.setattr("brokers.ibkr.market_data_lines.market_now", lambda: clock[0])
@@ -76,15 +76,15 @@ def test_unused_market_data_line_is_released(
     @with_environment
     async def test(stage: Environment) -> None:
         await stage.adapter.quote(stage.spec, "EURUSD")
-        await stage.until(lambda: not stage.tws.sessions[0].prices)
+        await stage.wait_until(lambda: not stage.tws.sessions[0].prices)
         assert not stage.session.lines.kept
 
     test()
 
 
 @with_environment
-async def test_quotes_as_they_come_and_no_longer_than_they_are_wanted(stage: Environment) -> None:
-    stage.adapter = adapter(timing=replace(QUICK, ping=60.0))  # what it writes is counted
+async def test_quotes_are_streamed_until_the_reader_stops(stage: Environment) -> None:
+    stage.adapter = adapter(timing=replace(QUICK, ping=60.0))  # its writes are counted
     stage.venue.quote("AAPL", "190.10", "190.12")
     async with aclosing(stage.adapter.stream_quotes(stage.spec, ["EURUSD", "AAPL"])) as quotes:
         first = {(await anext(quotes)).symbol, (await anext(quotes)).symbol}
@@ -94,19 +94,19 @@ async def test_quotes_as_they_come_and_no_longer_than_they_are_wanted(stage: Env
             pass
         assert (new.symbol, new.ask) == ("EUR/USD", Decimal("1.2001"))
         asked = len(stage.tws.writes)
-        running = await stage.adapter.quote(stage.spec, "EURUSD")  # from the line that runs
+        running = await stage.adapter.quote(stage.spec, "EURUSD")  # from the running subscription
         assert (running.bid, len(stage.tws.writes)) == (Decimal("1.2"), asked)
-    await stage.until(lambda: not stage.tws.sessions[0].prices)
+    await stage.wait_until(lambda: not stage.tws.sessions[0].prices)
 
 
 @with_environment
-async def test_sides_that_do_not_belong_together_are_no_quote(stage: Environment) -> None:
-    """TWS tells bid and ask apart: between the two, the book looks crossed."""
+async def test_crossed_bid_and_ask_are_no_quote(stage: Environment) -> None:
+    """TWS sends bid and ask separately; between the two, the book looks crossed."""
     async with aclosing(stage.adapter.stream_quotes(stage.spec, ["EURUSD"])) as quotes:
         await anext(quotes)
-        for n in range(20):  # each bid is above the ask before it
+        for n in range(20):  # each bid is above the previous ask
             stage.venue.quote("EURUSD", f"1.{n + 20}00", f"1.{n + 20}02")
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(WAIT_SECONDS):
             async for one in quotes:
                 assert one.bid <= one.ask
                 if one.bid == Decimal("1.39"):
@@ -114,7 +114,7 @@ async def test_sides_that_do_not_belong_together_are_no_quote(stage: Environment
 
 
 @with_environment
-async def test_an_empty_side_is_a_closed_market(stage: Environment) -> None:
+async def test_empty_side_is_a_closed_market(stage: Environment) -> None:
     stage.venue.quote("EURUSD", "1.1000", "-1")
     with pytest.raises(ReadFailed) as failed:
         await stage.adapter.quote(stage.spec, "EURUSD")
@@ -122,14 +122,14 @@ async def test_an_empty_side_is_a_closed_market(stage: Environment) -> None:
 
 
 @with_environment
-async def test_a_cfds_prices_are_those_of_what_stands_behind_it(stage: Environment) -> None:
+async def test_cfd_prices_are_those_of_its_share(stage: Environment) -> None:
     stage.venue.quote("AAPL", "190.10", "190.12")
     quote = await stage.adapter.quote(stage.spec, "AAPL CFD")
     assert (quote.bid, quote.ask) == (Decimal("190.1"), Decimal("190.12"))
 
 
 @with_environment
-async def test_what_is_not_subscribed_to_is_left_out_and_named(stage: Environment) -> None:
+async def test_symbols_without_market_data_are_left_out_and_named(stage: Environment) -> None:
     stage.tws.refused_prices[AAPL] = (354, "Requested market data is not subscribed.")
     with pytest.raises(ReadFailed) as failed:
         await stage.adapter.quote(stage.spec, "AAPL")
@@ -154,7 +154,7 @@ async def test_unlisted_refusal_is_reported_verbatim(stage: Environment) -> None
 
 
 @with_environment
-async def test_quotes_go_on_over_a_new_line(stage: Environment) -> None:
+async def test_quotes_continue_over_a_new_connection(stage: Environment) -> None:
     async with aclosing(stage.adapter.stream_quotes(stage.spec, ["EURUSD"])) as quotes:
         await anext(quotes)
         await stage.tws.restart()
@@ -169,7 +169,7 @@ def test_price_from_before_an_ibkr_outage_is_not_used(back: int) -> None:
         async with aclosing(stage.adapter.stream_quotes(stage.spec, ["EURUSD"])) as quotes:
             await anext(quotes)
             stage.tws.announce(1100, "Connectivity between IBKR and TWS has been lost.")
-            await stage.until(lambda: not stage.session.usable)
+            await stage.wait_until(lambda: not stage.session.usable)
             with pytest.raises(ReadFailed):
                 await stage.adapter.quote(stage.spec, "EURUSD")
             stage.venue.quotes[EURUSD] = Decimal("1.3"), Decimal("1.4")

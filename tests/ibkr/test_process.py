@@ -1,4 +1,4 @@
-"""Processes that die: ours while an order is under way, the broker's with its journal."""
+"""Killed processes: ours while an order is in flight, the broker's with its journal."""
 
 import asyncio
 import os
@@ -30,7 +30,7 @@ def tws(tmp_path: Path) -> Iterator[TwsProcess]:
 
 @contextmanager
 def our_process(tws: TwsProcess, when: str) -> Iterator[subprocess.Popen[str]]:
-    """A process of ours that has begun to place an order."""
+    """A client process that has started to place an order."""
     command = [sys.executable, "-m", "tests.ibkr.client_process", str(tws.port), ID, when]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
@@ -47,7 +47,7 @@ def kill(process: subprocess.Popen[str]) -> None:
 
 
 async def found_by_the_next(tws: TwsProcess) -> list[OrderReport] | None:
-    """What the process after it finds of the order; it may reach the old session's end first."""
+    """Look the order up from a new process; the old session may still be ending."""
     ours, spec = adapter(), spec_at(tws.port)
     try:
         return await ours.find_order(spec, ID)
@@ -55,7 +55,7 @@ async def found_by_the_next(tws: TwsProcess) -> list[OrderReport] | None:
         await ours.disconnect()
 
 
-def test_killed_while_it_waits_the_next_process_finds_the_order(tws: TwsProcess) -> None:
+def test_order_of_process_killed_after_the_write_is_found(tws: TwsProcess) -> None:
     tws.do("fault", "accept in silence")
     with our_process(tws, "wait") as process:
         tws.until(lambda state: state["accepted"] == [ID])
@@ -75,10 +75,10 @@ def test_killed_while_it_waits_the_next_process_finds_the_order(tws: TwsProcess)
 
     assert [r.kind for r in asyncio.run(placed_again())] == [ReportKind.ACCEPTED]
     state = tws.state()
-    assert (state["accepted"], state["received"]) == ([ID], [ID])  # never twice
+    assert (state["accepted"], state["received"]) == ([ID], [ID])  # not twice
 
 
-def test_killed_before_the_write_the_next_process_finds_nothing(tws: TwsProcess) -> None:
+def test_order_of_process_killed_before_the_write_is_absent(tws: TwsProcess) -> None:
     with our_process(tws, "guard") as process:
         kill(process)
     tws.until(lambda state: not state["clients"])
@@ -86,7 +86,7 @@ def test_killed_before_the_write_the_next_process_finds_nothing(tws: TwsProcess)
     assert tws.state()["received"] == []
 
 
-def test_the_brokers_journal_outlives_its_process(tws: TwsProcess) -> None:
+def test_fake_gateway_restores_its_journal(tws: TwsProcess) -> None:
     async def play() -> None:
         ours, spec = adapter(), spec_at(tws.port)
         await ours.submit(spec, protected(ID), lambda _: None)
@@ -96,7 +96,7 @@ def test_the_brokers_journal_outlives_its_process(tws: TwsProcess) -> None:
             await ours.submit(spec, resting, lambda _: None)
         before = await ours.find_order(spec, ID), await ours.positions(spec)
         tws.kill()
-        await ours.disconnect()  # or it would be there first, with the same client id
+        await ours.disconnect()  # else it reconnects first, with the same client id
         tws.start()
         again = adapter()
         assert (await again.find_order(spec, ID), await again.positions(spec)) == before

@@ -1,4 +1,4 @@
-"""A gateway's budget: nothing leaves without its turn, what matters most goes first."""
+"""A gateway's rate limit: each message waits for it, the most important first."""
 
 import asyncio
 from collections.abc import Awaitable
@@ -29,13 +29,13 @@ ID = "abc00000000000001"
 
 
 class Counted:
-    """A budget that notes what it was asked for and when it admitted it."""
+    """A rate limiter that records requests and when it admitted them."""
 
     def __init__(self, name: str, rate: Rate) -> None:
         self._budget = rate_limiter_for(name, rate)
         self.asked: list[tuple[float, Priority]] = []
         self.admitted: list[float] = []
-        self.order: list[tuple[str, Priority]] = []  # in which they were asked for and have left
+        self.order: list[tuple[str, Priority]] = []  # of requests and admissions
 
     async def acquire(
         self, n: float = 1, *, priority: Priority = Priority.ENTRY, deadline: float | None = None
@@ -51,9 +51,9 @@ class Counted:
 
 
 @with_environment
-async def test_what_a_message_is_about_says_when_it_leaves(stage: Environment) -> None:
-    """Exits and moved levels, then what is held and ordered, then entries, then all that can wait;
-    and nothing goes past the budget."""
+async def test_message_priority_depends_on_its_purpose(stage: Environment) -> None:
+    """Exits and level changes go first, then positions and orders, then entries, then the rest; no
+    message bypasses the rate limit."""
     budget = Counted(f"ibkr 127.0.0.1:{stage.tws.port}", RATE)
     stage.adapter = adapter(budget, replace(QUICK, ping=60.0))
     asked = budget.asked
@@ -63,18 +63,21 @@ async def test_what_a_message_is_about_says_when_it_leaves(stage: Environment) -
         await call
         return list(asked)
 
-    in_step = [(1, Priority.LOOKUP)] * 4  # the greeting, and three lists
+    in_step = [(1, Priority.LOOKUP)] * 4  # the greeting and three lists
     assert await ranks(stage.adapter.connect(stage.spec)) == in_step
     entry = await ranks(stage.submit(protected()))
-    assert entry == [(1, Priority.ENTRY), (3, Priority.ENTRY)]  # its contract; it and its levels
+    assert entry == [
+        (1, Priority.ENTRY),
+        (3, Priority.ENTRY),
+    ]  # its contract, then the order and its levels
     levels = ModifyRequest(ID, "", "EURUSD", Decimal("1.095"), Decimal("1.13"))
     moved = await ranks(stage.adapter.modify(stage.spec, levels))
-    assert moved == [(1, Priority.EXIT), (2, Priority.EXIT)]  # the price, and both
+    assert moved == [(1, Priority.EXIT), (2, Priority.EXIT)]  # the price and both levels
     assert await ranks(stage.adapter.find_order(stage.spec, ID)) == in_step[1:]
     resting = await ranks(stage.adapter.open_orders(stage.spec))
-    assert {priority for _, priority in resting} == {Priority.LOOKUP}  # contracts, the first time
+    assert {priority for _, priority in resting} == {Priority.LOOKUP}  # contracts, at the first use
     held = await ranks(stage.adapter.positions(stage.spec))
-    # Asked for, and no more; and the lists that say which of its levels stand.
+    # The positions, and the lists with their levels; nothing else.
     assert held == [(1, Priority.LOOKUP)] * 5
     for read in (stage.adapter.account, stage.adapter.instruments):
         stage.session.details.clear()
@@ -82,21 +85,21 @@ async def test_what_a_message_is_about_says_when_it_leaves(stage: Environment) -
     assert await ranks(stage.submit(exit_of(ID))) == [(1, Priority.EXIT)]
     stage.session.details.clear()
     again = await ranks(stage.submit(exit_of(ID, "abc00000000000092")))
-    assert again == [(1, Priority.EXIT), (1, Priority.EXIT)]  # nothing that it needs waits either
+    assert again == [(1, Priority.EXIT), (1, Priority.EXIT)]  # what it needs does not wait either
     assert len(stage.tws.writes) <= len(budget.admitted)
 
 
 @with_environment
-async def test_what_an_exit_waits_to_know_is_read_before_entries_leave(stage: Environment) -> None:
-    """An exit of a netted position leaves when its broker has said what is held. Entries that wait
-    for the gateway's budget go on waiting until then, whatever this session has still to learn."""
+async def test_reads_for_an_exit_go_before_entries(stage: Environment) -> None:
+    """An exit of a netted position is sent after the positions were read. Entries that wait for the
+    gateway's rate limit wait until then, whatever else this session has to read."""
     budget = Counted(f"ibkr 127.0.0.1:{stage.tws.port}", RATE)
     stage.adapter = adapter(budget, replace(QUICK, ping=60.0))
     await stage.submit(protected("abc00000000000100"))
     ids = [f"abc000000000002{n:02d}" for n in range(90)]
     entries = [asyncio.create_task(stage.submit(protected(one))) for one in ids]
-    await stage.until(lambda: budget.asked.count((3, Priority.ENTRY)) == 1 + len(ids))
-    stage.session.details.clear()  # as in a process that has only begun
+    await stage.wait_until(lambda: budget.asked.count((3, Priority.ENTRY)) == 1 + len(ids))
+    stage.session.details.clear()  # as in a process that has just started
     budget.order.clear()
     await stage.adapter.positions(stage.spec)
     assert budget.order.count(("left", Priority.ENTRY)) < len(ids) / 2  # some, while TWS answers
@@ -104,15 +107,15 @@ async def test_what_an_exit_waits_to_know_is_read_before_entries_leave(stage: En
     assert len(asked) > 2  # contracts, too
     for at in asked:
         before = budget.order[at : budget.order.index(("left", Priority.LOOKUP), at)]
-        assert before.count(("left", Priority.ENTRY)) <= 1  # it was on its way
+        assert before.count(("left", Priority.ENTRY)) <= 1  # it was being sent
     for one in entries:
         one.cancel()
     await asyncio.gather(*entries, return_exceptions=True)
 
 
 @pytest.mark.parametrize("read", ["positions", "open_orders"])
-def test_what_an_exit_waits_for_asks_of_the_map_only_what_names_what_is_there(read: str) -> None:
-    """A map of 300 symbols kept the gateway's line, and all its entries, busy for seven seconds."""
+def test_reads_for_an_exit_request_only_contracts_of_held_positions(read: str) -> None:
+    """A map of 300 symbols once delayed all entries of a gateway by seven seconds."""
 
     @with_environment
     async def test(stage: Environment) -> None:
@@ -120,7 +123,7 @@ def test_what_an_exit_waits_for_asks_of_the_map_only_what_names_what_is_there(re
         apple = {"APPLE": {"secType": "STK", "symbol": "AAPL", "currency": "USD"}}
         spec = replace(stage.spec, settings={**stage.spec.settings, "symbols": {**others, **apple}})
         stage.venue.give(stage.venue.accounts[0], "AAPL", "5", "180")
-        stage.venue.give(stage.venue.accounts[0], "IBUS500", "1", "5000")  # in no map
+        stage.venue.give(stage.venue.accounts[0], "IBUS500", "1", "5000")  # not mapped
         apples = stage.venue.security("AAPL").con_id
         owns = by_hand(1, apples, "SELL", Decimal(5), stage.venue.accounts[0])
         stage.venue.place(0, replace(owns, kind="LMT", limit="500"))
@@ -141,9 +144,9 @@ def test_what_an_exit_waits_for_asks_of_the_map_only_what_names_what_is_there(re
 
 
 @with_environment
-async def test_the_gateway_gets_at_most_45_messages_a_second(stage: Environment) -> None:
-    """Nothing leaves without its turn, and turns come no faster. A slow machine bunches what it
-    admits, so each turn is counted from before the first was asked for."""
+async def test_gateway_gets_at_most_45_messages_per_second(stage: Environment) -> None:
+    """No message bypasses the rate limit, and the limit is kept. A slow machine admits in bursts,
+    so each admission is counted from before the first request."""
     name = f"ibkr 127.0.0.1:{stage.tws.port}"
     assert RATE.burst + RATE.per_second <= MAX_MESSAGES  # in any second, of all processes
     budgets: list[Counted] = []
@@ -165,7 +168,7 @@ async def test_the_gateway_gets_at_most_45_messages_a_second(stage: Environment)
 
 
 @with_environment
-async def test_an_entry_whose_turn_comes_too_late_is_not_sent(stage: Environment) -> None:
+async def test_entry_whose_turn_comes_too_late_is_not_sent(stage: Environment) -> None:
     stage.adapter = IbkrAdapter(QUICK)  # as in production
     await stage.adapter.connect(stage.spec)
     soon = replace(protected(), send_by=machine_time() + 0.05)

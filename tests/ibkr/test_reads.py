@@ -1,4 +1,4 @@
-"""What is read from the broker: whole, in base units, and named by the connection's map."""
+"""Reads from the broker: complete, in base units, and named by the connection's symbol map."""
 
 import asyncio
 from dataclasses import replace
@@ -26,7 +26,7 @@ ID = "abc00000000000001"
 
 
 @with_environment
-async def test_the_accounts_own_sums(stage: Environment) -> None:
+async def test_account_state_is_read(stage: Environment) -> None:
     state = await stage.adapter.account(stage.spec)
     assert (state.currency, state.equity, state.balance) == (
         "USD", Decimal("100250.50"), Decimal("100000.00"),
@@ -36,11 +36,13 @@ async def test_the_accounts_own_sums(stage: Environment) -> None:
 
 
 @with_environment
-async def test_instruments_of_the_map_without_those_that_ibkr_has_not(stage: Environment) -> None:
-    told = {one.symbol: one for one in await stage.adapter.instruments(stage.spec)}
+async def test_instruments_exclude_unsupported_contracts(stage: Environment) -> None:
+    instruments = {
+        instrument.symbol: instrument for instrument in await stage.adapter.instruments(stage.spec)
+    }
     priced_in_pence = "VOD"
-    assert set(told) == set(SYMBOLS) - {priced_in_pence}
-    pair, future = told["EURUSD"], told["ES 202612"]
+    assert set(instruments) == set(SYMBOLS) - {priced_in_pence}
+    pair, future = instruments["EURUSD"], instruments["ES 202612"]
     assert (pair.pair, pair.digits, pair.pip) == ("EUR/USD", 5, Decimal("0.0001"))
     assert (future.contract_size, future.quantity_step) == (Decimal(50), Decimal(50))
 
@@ -54,7 +56,7 @@ async def test_positions_are_netted_with_their_levels(stage: Environment) -> Non
     assert (held.stop_loss, held.take_profit) == (Decimal("1.09"), Decimal("1.12"))
     await stage.submit(protected("abc00000000000002"))
     (held,) = await stage.adapter.positions(stage.spec)
-    assert (held.quantity, held.levels) == (Decimal(40000), None)  # two stops are not one
+    assert (held.quantity, held.levels) == (Decimal(40000), None)  # two stops are not combined
     assert held.entry_levels is not None
     stops = {name: levels.stop_loss for name, levels in held.entry_levels.items()}
     assert stops == {ID: Decimal("1.09"), "abc00000000000002": Decimal("1.09")}
@@ -64,10 +66,10 @@ async def test_positions_are_netted_with_their_levels(stage: Environment) -> Non
 
 
 @with_environment
-async def test_levels_of_an_entry_that_rests_are_not_those_of_what_is_held(
+async def test_levels_of_working_entry_are_not_those_of_the_position(
     stage: Environment,
 ) -> None:
-    """One open position and one resting entry in a contract, each with its own stop and target."""
+    """One position and one working entry in a contract, each with its own levels."""
     await stage.submit(protected())
     await stage.wait_for_reports(ReportKind.LEVELS)
     resting = replace(
@@ -85,11 +87,11 @@ async def test_levels_of_an_entry_that_rests_are_not_those_of_what_is_held(
 async def test_stop_missing_from_all_lists_is_reported_as_removed(stage: Environment) -> None:
     await stage.submit(protected())
     await stage.wait_for_reports(ReportKind.LEVELS, of=lambda r: r.stop_loss is not None)
-    stage.venue.orders.remove(stage.venue.order(f"{ID}:sl"))  # without a word
+    stage.venue.orders.remove(stage.venue.order(f"{ID}:sl"))  # unreported
     (held,) = await stage.adapter.positions(stage.spec)
     assert (held.stop_loss, held.take_profit) == (None, Decimal("1.12"))
-    (told,) = await stage.wait_for_reports(ReportKind.LEVELS, of=lambda r: r.stop_loss is None)
-    assert told.take_profit == Decimal("1.12")
+    (report,) = await stage.wait_for_reports(ReportKind.LEVELS, of=lambda r: r.stop_loss is None)
+    assert report.take_profit == Decimal("1.12")
 
 
 @with_environment
@@ -106,23 +108,23 @@ async def test_working_orders_of_any_origin(stage: Environment) -> None:
     placed = replace(stage.venue.order(ID), ref="by hand", order_id=0, perm_id=5, client_id=0)
     trailing = replace(placed, kind="TRAIL", perm_id=6)
     stage.venue.orders += [placed, trailing]
-    told = {one.broker_order_id: one for one in await stage.adapter.open_orders(stage.spec)}
+    listed = {one.broker_order_id: one for one in await stage.adapter.open_orders(stage.spec)}
 
     assert [(one.client_order_id, one.stop_loss, one.take_profit) for one in mine] == [
         (ID, Decimal("1.08"), Decimal("1.12"))
     ]
-    assert told["5"] == BrokerOrder(
+    assert listed["5"] == BrokerOrder(
         "5", "EURUSD", Side.BUY, OrderType.LIMIT, Decimal(20000), Decimal(500), Decimal("1.09"),
         client_order_id="by hand",
     )  # fmt: skip
-    assert told["6"].order_type is OrderType.STOP
-    assert len(told) == 3
+    assert listed["6"].order_type is OrderType.STOP
+    assert len(listed) == 3
 
 
-def test_an_order_of_others_that_cannot_be_read_stops_none_of_ours(
+def test_unreadable_foreign_order_stops_none_of_ours(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """What it says may be another tenant's: it stands in the log, and in no answer."""
+    """Its text may be another tenant's: the log has it, and no answer."""
 
     @with_environment
     async def test(stage: Environment) -> None:
@@ -149,7 +151,7 @@ def test_an_order_of_others_that_cannot_be_read_stops_none_of_ours(
 
 
 @with_environment
-async def test_fills_of_today_ours_and_the_owners_exit(stage: Environment) -> None:
+async def test_todays_fills_include_manual_exits(stage: Environment) -> None:
     await stage.submit(order())
     hand = replace(
         stage.venue.orders[0], ref="", action="SELL", perm_id=77, client_id=0, order_id=0
@@ -171,7 +173,7 @@ async def test_fills_of_today_ours_and_the_owners_exit(stage: Environment) -> No
 
 
 @with_environment
-async def test_what_if_says_the_margin_and_places_nothing(stage: Environment) -> None:
+async def test_what_if_returns_margin_and_places_nothing(stage: Environment) -> None:
     margin = await stage.adapter.what_if(stage.spec, order())
     assert (margin.initial_margin, margin.maintenance_margin) == (Decimal(2000), Decimal(1800))
     assert (margin.commission, margin.currency) == (Decimal("1.25"), "USD")
@@ -179,25 +181,25 @@ async def test_what_if_says_the_margin_and_places_nothing(stage: Environment) ->
 
 
 @with_environment
-async def test_an_answer_that_cannot_be_read_fails_the_read(stage: Environment) -> None:
+async def test_malformed_answer_fails_the_read(stage: Environment) -> None:
     await stage.adapter.account(stage.spec)
     stage.tws.muted = {61}
-    stage.tws.venue.tell = lambda order, what: None
+    stage.tws.venue.report_order = lambda order, what: None
 
     async def send_invalid() -> None:
-        await stage.until(lambda: stage.session._wrapper._requests.get("positions"))
-        stage.tws.say(messages.pack(61, 3, "DU1234567", "nonsense"))
+        await stage.wait_until(lambda: stage.session._wrapper._requests.get("positions"))
+        stage.tws.send(messages.pack(61, 3, "DU1234567", "invalid"))
 
-    nonsense = asyncio.create_task(send_invalid())
+    sender = asyncio.create_task(send_invalid())
     with pytest.raises(ReadFailed) as failed:
         await stage.adapter.positions(stage.spec)
-    await nonsense
+    await sender
     assert "invalid message" in failed.value.detail
-    assert "61|3|DU1234567|nonsense" in stage.session.malformed_message  # it names this account
+    assert "61|3|DU1234567|invalid" in stage.session.malformed_message  # it names this account
 
 
 @with_environment
-async def test_what_tws_holds_back_is_neither_there_nor_absent(stage: Environment) -> None:
+async def test_order_that_tws_does_not_list_is_neither_found_nor_absent(stage: Environment) -> None:
     stage.fault("accept in silence")
     await stage.adapter.account(stage.spec)
     with pytest.raises(Exception, match="no answer"):
@@ -209,7 +211,7 @@ async def test_what_tws_holds_back_is_neither_there_nor_absent(stage: Environmen
 
 
 @with_environment
-async def test_every_line_of_the_connection_test(stage: Environment) -> None:
+async def test_connection_test_passes(stage: Environment) -> None:
     checks = {check.name: check for check in await stage.adapter.test(stage.spec)}
     assert [name for name, check in checks.items() if check.result == "fail"] == []
     assert list(checks) == [
@@ -230,8 +232,8 @@ async def test_every_line_of_the_connection_test(stage: Environment) -> None:
 
 
 @with_environment
-async def test_a_read_only_api_is_read_and_takes_no_order(stage: Environment) -> None:
-    """TWS refuses even the lists of orders then, without saying which question it means."""
+async def test_read_only_api_allows_reads_and_refuses_orders(stage: Environment) -> None:
+    """TWS then refuses even the order lists, without naming the request."""
     stage.tws.read_only = True
     await stage.adapter.connect(stage.spec)
     state = await stage.adapter.account(stage.spec)
@@ -248,13 +250,13 @@ async def test_a_read_only_api_is_read_and_takes_no_order(stage: Environment) ->
     lines = {one.name: one for one in await stage.adapter.test(stage.spec)}
     assert lines["trading"].result == "fail"
 
-    stage.tws.read_only = False  # switched off in TWS, over the same line
+    stage.tws.read_only = False  # switched off in TWS, on the same connection
     assert (await stage.submit(order()))[0].kind is ReportKind.FILLED
     assert (await stage.adapter.account(stage.spec)).trading_allowed
 
 
 @with_environment
-async def test_the_test_of_a_gateway_that_is_not_there(stage: Environment) -> None:
+async def test_connection_test_reports_missing_gateway(stage: Environment) -> None:
     await stage.tws.close()
     (check,) = await stage.adapter.test(stage.spec)
     assert (check.name, check.result) == ("reach", "fail")
@@ -262,7 +264,7 @@ async def test_the_test_of_a_gateway_that_is_not_there(stage: Environment) -> No
 
 
 @with_environment
-async def test_the_test_says_which_read_failed(stage: Environment) -> None:
+async def test_connection_test_names_the_failed_read(stage: Environment) -> None:
     stage.tws.muted = {6}
     checks = {check.name: check.result for check in await stage.adapter.test(stage.spec)}
     assert checks["reads"] == "fail"

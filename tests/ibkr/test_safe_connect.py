@@ -1,4 +1,4 @@
-"""A host's name is looked up and judged at each connect, and only what was judged is dialled."""
+"""A host name is resolved and checked at each connect; only checked addresses are used."""
 
 import asyncio
 import socket
@@ -22,7 +22,7 @@ HERE, ELSEWHERE = "127.0.0.1", "10.20.30.40"
 
 
 class Names:
-    """What the name server answers next; it stays with its last answer."""
+    """The next answers of the name server; the last one is repeated."""
 
     def __init__(self, *answers: list[str]) -> None:
         self.answers, self.asked = list(answers), 0
@@ -40,7 +40,7 @@ class Names:
 
 @contextmanager
 def here_is_public() -> Iterator[None]:
-    """The double listens on this machine: a public gateway for once."""
+    """The fake listens on this machine; treat it as a public gateway."""
     safe_connect.set_address_policy(lambda address: str(address) in (HERE, "2001:db8::1"))
     try:
         yield
@@ -53,8 +53,8 @@ def named(stage: Environment) -> ConnectionSpec:
 
 
 @with_environment
-async def test_a_name_that_leads_home_is_not_dialled(stage: Environment) -> None:
-    """By the judge that the installation has."""
+async def test_host_name_of_private_address_is_not_connected(stage: Environment) -> None:
+    """Check with the installation's host policy."""
     Names([HERE])
     with pytest.raises(ReadFailed) as refused:
         await stage.adapter.account(named(stage))
@@ -66,15 +66,15 @@ async def test_a_name_that_leads_home_is_not_dialled(stage: Environment) -> None
 
 
 @with_environment
-async def test_a_name_that_leads_elsewhere_after_the_test_is_not_followed(
+async def test_host_name_moved_to_private_address_is_not_connected(
     stage: Environment,
 ) -> None:
     names = Names([HERE], [ELSEWHERE])
     with here_is_public():
         assert all(check.result != "fail" for check in await stage.adapter.test(named(stage)))
         assert names.asked == 1, "what was judged is dialled: it is not looked up again"
-        await stage.tws.restart()  # the line is lost; the session makes it anew
-        await stage.until(lambda: names.asked >= 2)
+        await stage.tws.restart()  # the connection is lost; the session reconnects
+        await stage.wait_until(lambda: names.asked >= 2)
         with pytest.raises(NotSent) as refused:
             await stage.adapter.submit(named(stage), order(), lambda _: None)
     assert refused.value.code is Code.HOST_NOT_ALLOWED
@@ -82,7 +82,7 @@ async def test_a_name_that_leads_elsewhere_after_the_test_is_not_followed(
 
 
 @with_environment
-async def test_one_wrong_address_among_several_is_enough(stage: Environment) -> None:
+async def test_one_private_address_among_several_is_refused(stage: Environment) -> None:
     Names([HERE, ELSEWHERE])
     with here_is_public(), pytest.raises(ReadFailed) as refused:
         await stage.adapter.account(named(stage))
@@ -91,7 +91,7 @@ async def test_one_wrong_address_among_several_is_enough(stage: Environment) -> 
 
 
 @with_environment
-async def test_an_ipv4_address_comes_first(stage: Environment) -> None:
+async def test_ipv4_address_is_tried_first(stage: Environment) -> None:
     Names(["2001:db8::1", HERE])
     with here_is_public():
         await stage.adapter.connect(named(stage))
@@ -99,8 +99,8 @@ async def test_an_ipv4_address_comes_first(stage: Environment) -> None:
 
 
 @with_environment
-async def test_refused_address_is_followed_by_the_next(stage: Environment) -> None:
-    """A name has several addresses so that one may be out of order."""
+async def test_next_address_is_tried_after_a_refusal(stage: Environment) -> None:
+    """A name may have several addresses, of which one may fail."""
     Names(["127.0.0.2", HERE])
     tried: list[str] = []
     safe_connect.set_address_policy(lambda address: address.is_loopback)
@@ -119,7 +119,7 @@ async def refused(tried: list[str], address: str) -> None:
     raise ConnectionRefusedError
 
 
-def test_an_address_that_does_not_answer_leaves_time_for_the_next(
+def test_unresponsive_address_leaves_time_for_the_next(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(safe_connect, "ATTEMPT_SECONDS", 0.01)
@@ -150,11 +150,11 @@ async def test_unresolvable_name_is_not_connected(stage: Environment) -> None:
     [("10.0.0.5", "10.0.0.5"), ("127.1", HERE), ("2130706433", HERE), ("::1", "::1"),
      ("fe80::1%eth0", "fe80::1%eth0")],
 )  # fmt: skip
-def test_an_address_is_dialled_as_it_was_typed(typed: str, dialled: str) -> None:
-    """It was judged then, for its user: no look-up, whatever a name may lead to."""
+def test_literal_address_is_connected_without_lookup(typed: str, dialled: str) -> None:
+    """It was checked when it was entered: no name is looked up."""
     assert asyncio.run(safe_connect.addresses_of(typed)) == [dialled]
 
 
-def test_what_can_be_no_name_leads_nowhere() -> None:
+def test_invalid_host_name_is_not_connected() -> None:
     with pytest.raises(OSError, match="is not a valid host name"):
         asyncio.run(safe_connect.addresses_of("x" * 80 + ".example.com"))

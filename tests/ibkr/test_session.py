@@ -1,4 +1,4 @@
-"""The session: kept, lost, refused, made again, and never faster than TWS lets it."""
+"""The session: kept, lost, refused, and opened again no faster than TWS allows."""
 
 import asyncio
 import time
@@ -14,8 +14,8 @@ from brokers.types import ConnectionSpec, ReportKind
 from common.reason_codes import Code
 from tests.ibkr.factories import (
     ACCOUNT,
-    PATIENCE,
     QUICK,
+    WAIT_SECONDS,
     Environment,
     adapter,
     limit,
@@ -27,7 +27,7 @@ ID = "abc00000000000001"
 
 
 @with_environment
-async def test_the_same_client_id_twice_is_refused_and_heals(stage: Environment) -> None:
+async def test_client_id_in_use_is_refused_until_it_is_free(stage: Environment) -> None:
     other = adapter()
     await other.account(stage.spec)
     with pytest.raises(NotSent) as refused:
@@ -37,16 +37,16 @@ async def test_the_same_client_id_twice_is_refused_and_heals(stage: Environment)
     assert (check.name, check.result) == ("client id", "fail")
 
     tried = list(stage.tws.connects)
-    await stage.until(lambda: len(stage.tws.connects) >= len(tried) + 2)
+    await stage.wait_until(lambda: len(stage.tws.connects) >= len(tried) + 2)
     pauses = [b - a for a, b in zip(tried[1:], stage.tws.connects[2:], strict=False)]
     assert min(pauses) >= 0.75 * QUICK.client_id_delay
     await other.disconnect()
-    await stage.until(lambda: stage.session.usable)
+    await stage.wait_until(lambda: stage.session.usable)
     await stage.submit(order())
 
 
 @with_environment
-async def test_an_account_that_the_login_does_not_have(stage: Environment) -> None:
+async def test_account_missing_in_the_login_is_refused(stage: Environment) -> None:
     spec = replace(stage.spec, account="U999")
     with pytest.raises(ReadFailed) as failed:
         await stage.adapter.account(spec)
@@ -56,12 +56,12 @@ async def test_an_account_that_the_login_does_not_have(stage: Environment) -> No
 
 
 @with_environment
-async def test_a_gateway_that_restarts_is_found_again_with_growing_pauses(
+async def test_restarted_gateway_is_reconnected_with_back_off(
     stage: Environment,
 ) -> None:
     await stage.submit(limit())
     await stage.tws.close()
-    await stage.until(lambda: not stage.session.usable)
+    await stage.wait_until(lambda: not stage.session.usable)
     with pytest.raises(ReadFailed):
         await stage.adapter.find_order(stage.spec, ID)
     await stage.tws.open(stage.tws.port)
@@ -75,13 +75,13 @@ async def test_waiting_write_brings_the_reconnect_forward(stage: Environment) ->
     stage.adapter = adapter(timing=patient)
     await stage.submit(limit())
     await stage.tws.close()
-    await stage.until(lambda: not stage.session.usable)
+    await stage.wait_until(lambda: not stage.session.usable)
     with pytest.raises(ReadFailed):
-        await stage.adapter.account(stage.spec)  # a read waits for the keeper's own time
+        await stage.adapter.account(stage.spec)  # a read waits for the next reconnect
     await stage.tws.open(stage.tws.port)
     with pytest.raises(NotSent):
         await stage.submit(limit("abc00000000000002"))
-    await stage.until(lambda: stage.session.usable)
+    await stage.wait_until(lambda: stage.session.usable)
     await stage.submit(limit("abc00000000000002"))
 
 
@@ -99,17 +99,17 @@ async def test_refusal_that_contradicts_the_details_reloads_them(
 
 
 @with_environment
-async def test_a_gateway_that_says_nothing_any_more_is_left(stage: Environment) -> None:
+async def test_unresponsive_gateway_is_disconnected(stage: Environment) -> None:
     await stage.submit(limit())
     connects = len(stage.tws.connects)
     stage.tws.muted = {49}  # no answer to the ping
-    await stage.until(lambda: len(stage.tws.connects) > connects)
+    await stage.wait_until(lambda: len(stage.tws.connects) > connects)
     stage.tws.muted = set()
     assert await stage.find(ID) is not None
 
 
 @with_environment
-async def test_lists_without_an_end_prove_nothing(stage: Environment) -> None:
+async def test_unterminated_lists_confirm_no_absence(stage: Environment) -> None:
     await stage.submit(limit("abc00000000000002"))
     for kind in (16, 99, 7):
         stage.tws.muted = {kind}
@@ -124,9 +124,9 @@ async def test_lists_without_an_end_prove_nothing(stage: Environment) -> None:
 
 
 @with_environment
-async def test_an_accepted_order_in_no_list_is_not_called_absent(stage: Environment) -> None:
+async def test_accepted_order_missing_in_lists_is_not_absent(stage: Environment) -> None:
     await stage.submit(limit())
-    stage.venue.orders.clear()  # the order book is gone
+    stage.venue.orders.clear()  # all orders are gone
     with pytest.raises(ReadFailed):
         await stage.adapter.find_order(stage.spec, ID)
     assert await stage.adapter.open_orders(stage.spec) == []
@@ -138,26 +138,26 @@ async def test_tws_that_stays_without_ibkr_is_reconnected(stage: Environment) ->
     await stage.submit(limit())
     connects = len(stage.tws.connects)
     stage.tws.announce(1100, "lost")
-    await stage.until(lambda: len(stage.tws.connects) > connects)
+    await stage.wait_until(lambda: len(stage.tws.connects) > connects)
     assert await stage.find(ID) is not None
 
 
 @with_environment
-async def test_a_connection_may_wait_less_for_its_answers(stage: Environment) -> None:
-    stage.adapter = adapter(timing=replace(QUICK, reply=10 * PATIENCE))
+async def test_reply_timeout_setting_is_used(stage: Environment) -> None:
+    stage.adapter = adapter(timing=replace(QUICK, reply=10 * WAIT_SECONDS))
     spec = replace(stage.spec, settings={**stage.spec.settings, "reply_timeout": "0.05"})
     stage.fault("accept in silence")
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(WAIT_SECONDS):
         with pytest.raises(OutcomeUnknown):
             await stage.adapter.submit(spec, limit(), lambda _: None)
 
 
 @with_environment
-async def test_changed_settings_are_another_session(stage: Environment) -> None:
+async def test_changed_settings_open_another_session(stage: Environment) -> None:
     await stage.submit(limit())
     stage.client_id = 9
     await stage.submit(limit("abc00000000000002"))
-    await stage.until(lambda: [v.client_id for v in stage.tws.sessions] == [9])
+    await stage.wait_until(lambda: [v.client_id for v in stage.tws.sessions] == [9])
     wrong = replace(stage.spec, settings={**stage.spec.settings, "port": "many"})
     with pytest.raises(NotSent):
         await stage.adapter.submit(wrong, order(), lambda _: None)
@@ -169,7 +169,7 @@ async def test_changed_settings_are_another_session(stage: Environment) -> None:
 
 
 @with_environment
-async def test_a_connection_has_a_client_id_of_its_own_and_keeps_it(stage: Environment) -> None:
+async def test_connection_keeps_its_own_client_id(stage: Environment) -> None:
     settings = {k: v for k, v in stage.spec.settings.items() if k != "client_id"}
     specs = [ConnectionSpec(f"c{n}", ACCOUNT, settings=settings) for n in range(3)]
     for spec in specs:
@@ -190,22 +190,22 @@ async def test_two_connections_of_one_gateway_never_share_a_client_id(stage: Env
     with pytest.raises(ReadFailed) as failed:
         await stage.adapter.connect(other)
     assert failed.value.code is Code.CLIENT_ID_IN_USE
-    assert stage.spec.connection_id not in failed.value.detail, "it may be somebody else's"
+    assert stage.spec.connection_id not in failed.value.detail, "it may be another tenant's"
     assert [visitor.client_id for visitor in stage.tws.sessions] == [stage.client_id]
     (check,) = await stage.adapter.test(other)
     assert (check.name, check.result) == ("client id", "fail")
 
 
 @with_environment
-async def test_one_accounts_session_ends_and_the_others_go_on(stage: Environment) -> None:
+async def test_disconnect_of_one_account_keeps_other_sessions(stage: Environment) -> None:
     other = replace(
         stage.spec, connection_id="c2", settings={**stage.spec.settings, "client_id": 8}
     )
     await stage.adapter.connect(stage.spec)
     await stage.adapter.connect(other)
     await stage.adapter.disconnect(other)
-    await stage.adapter.disconnect(other)  # again does no harm
-    await stage.until(lambda: [v.client_id for v in stage.tws.sessions] == [stage.client_id])
+    await stage.adapter.disconnect(other)  # a repetition has no effect
+    await stage.wait_until(lambda: [v.client_id for v in stage.tws.sessions] == [stage.client_id])
     assert stage.session.usable
     await stage.adapter.connect(other)
     assert len(stage.tws.sessions) == 2
@@ -224,7 +224,7 @@ async def test_connect_reports_the_cause(stage: Environment) -> None:
 
 
 @with_environment
-async def test_yesterdays_fills_of_an_order_are_reported_as_a_sum(stage: Environment) -> None:
+async def test_fills_of_earlier_days_are_reported_as_a_sum(stage: Environment) -> None:
     await stage.submit(limit())
     stage.venue.fill(ID, "5000", "1.0900")
     await stage.crash()
@@ -236,7 +236,7 @@ async def test_yesterdays_fills_of_an_order_are_reported_as_a_sum(stage: Environ
 
 
 @with_environment
-async def test_the_clock_is_ibkrs(stage: Environment) -> None:
+async def test_clock_is_that_of_ibkr(stage: Environment) -> None:
     assert await stage.adapter.clock() is None
     stage.venue.clock_offset = 3600
     await stage.adapter.account(stage.spec)

@@ -1,4 +1,4 @@
-"""Three outcomes, never mixed: what becomes of an order on its way to IBKR and back."""
+"""The outcome of an order on its way to IBKR and back: not sent, rejected or unknown."""
 
 from dataclasses import replace
 from decimal import Decimal
@@ -11,8 +11,8 @@ from brokers.types import OrderRequest, OrderType, ReportKind, TimeInForce
 from common.reason_codes import Code
 from tests.fakes.tws import messages
 from tests.ibkr.factories import (
-    PATIENCE,
     QUICK,
+    WAIT_SECONDS,
     Environment,
     adapter,
     limit,
@@ -25,7 +25,7 @@ ID = "abc00000000000001"
 
 
 @with_environment
-async def test_a_market_order_is_filled_and_its_levels_rest_in_one_group(
+async def test_market_order_is_filled_and_its_levels_share_a_group(
     stage: Environment,
 ) -> None:
     (report,) = await stage.submit(protected())
@@ -45,7 +45,7 @@ async def test_a_market_order_is_filled_and_its_levels_rest_in_one_group(
 
 
 @with_environment
-async def test_limit_and_stop_orders_rest_with_their_prices_on_the_grid(stage: Environment) -> None:
+async def test_limit_and_stop_prices_are_rounded_to_ticks(stage: Environment) -> None:
     (bought,) = await stage.submit(limit(price="1.090037"))
     stop = order(
         "abc00000000000002", order_type=OrderType.STOP, stop_price=Decimal("1.120037"),
@@ -59,7 +59,7 @@ async def test_limit_and_stop_orders_rest_with_their_prices_on_the_grid(stage: E
 
 
 @with_environment
-async def test_an_immediate_order_without_a_price_expires(stage: Environment) -> None:
+async def test_immediate_order_without_a_price_expires(stage: Environment) -> None:
     hurried = limit()
     (end,) = await stage.submit(
         order(
@@ -67,7 +67,7 @@ async def test_an_immediate_order_without_a_price_expires(stage: Environment) ->
             time_in_force=TimeInForce.IOC,
         )
     )  # fmt: skip
-    # It was accepted first: the end follows as an event, if it was not told at once.
+    # It was accepted first: its end follows as an event, if it was not in the reply.
     if end.kind is ReportKind.ACCEPTED:
         (end,) = await stage.wait_for_reports(ReportKind.EXPIRED)
     assert (end.kind, end.code) == (ReportKind.EXPIRED, Code.NO_PRICE_WITHIN_LIMIT)
@@ -89,11 +89,11 @@ async def test_listed_refusal_is_final_and_reported_once(stage: Environment) -> 
             await stage.submit(order(f"abc0000000000001{n}"))
         assert (refused.value.code, refused.value.detail) == (Code(code), f"{number}: {text}")
     assert stage.venue.accepted == []
-    assert await stage.drain_events() == []  # the reply is the telling; a retry has another id
+    assert await stage.drain_events() == []  # it was in the reply; a retry has another id
 
 
 @with_environment
-async def test_accepted_and_cut_is_unknown_and_then_found(stage: Environment) -> None:
+async def test_order_accepted_before_a_disconnect_is_unknown_then_found(stage: Environment) -> None:
     stage.fault("accept and cut")
     with pytest.raises(OutcomeUnknown) as unknown:
         await stage.submit(order())
@@ -105,7 +105,7 @@ async def test_accepted_and_cut_is_unknown_and_then_found(stage: Environment) ->
 
 
 @with_environment
-async def test_cut_before_it_arrived_is_unknown_and_then_certainly_absent(
+async def test_order_lost_by_a_disconnect_is_unknown_then_absent(
     stage: Environment,
 ) -> None:
     stage.fault("lose")
@@ -113,12 +113,12 @@ async def test_cut_before_it_arrived_is_unknown_and_then_certainly_absent(
         await stage.submit(order())
 
     assert await stage.find(ID) is None
-    await stage.submit(order())  # a resend after proven absence keeps the id
+    await stage.submit(order())  # a resend after a confirmed absence keeps the id
     assert stage.venue.accepted == [ID]
 
 
 @with_environment
-async def test_silence_is_unknown_after_its_time(stage: Environment) -> None:
+async def test_order_without_reply_is_unknown_after_the_timeout(stage: Environment) -> None:
     stage.fault("accept in silence")
     with pytest.raises(OutcomeUnknown):
         await stage.submit(limit())
@@ -136,7 +136,7 @@ async def test_late_reply_is_reported_as_an_event(stage: Environment) -> None:
 
 
 @with_environment
-async def test_half_an_answer_is_unknown(stage: Environment) -> None:
+async def test_partial_answer_is_unknown(stage: Environment) -> None:
     stage.fault("half")
     with pytest.raises(OutcomeUnknown):
         await stage.submit(limit())
@@ -145,15 +145,15 @@ async def test_half_an_answer_is_unknown(stage: Environment) -> None:
 
 
 @with_environment
-async def test_an_unlisted_code_is_not_believed_the_broker_is_asked(stage: Environment) -> None:
+async def test_unlisted_code_is_resolved_by_a_lookup(stage: Environment) -> None:
     stage.fault("unlisted", 10999, "something new")
     (report,) = await stage.submit(limit())
-    assert report.kind is ReportKind.ACCEPTED  # ib_async's own books would say Cancelled
+    assert report.kind is ReportKind.ACCEPTED  # ib_async's own state would be Cancelled
     assert stage.venue.order(ID).live
 
 
 @with_environment
-async def test_an_unlisted_code_without_an_order_is_unknown_then_absent(stage: Environment) -> None:
+async def test_unlisted_code_without_an_order_is_unknown_then_absent(stage: Environment) -> None:
     stage.fault("reject", 10999, "something new")
     with pytest.raises(OutcomeUnknown) as unknown:
         await stage.submit(limit())
@@ -162,7 +162,7 @@ async def test_an_unlisted_code_without_an_order_is_unknown_then_absent(stage: E
 
 
 @with_environment
-async def test_inactive_is_asked_about_and_then_a_refusal(stage: Environment) -> None:
+async def test_inactive_order_is_looked_up_then_rejected(stage: Environment) -> None:
     stage.fault("inactive", text="Rejected by the exchange")
     with pytest.raises(Rejected) as refused:
         await stage.submit(limit())
@@ -171,7 +171,7 @@ async def test_inactive_is_asked_about_and_then_a_refusal(stage: Environment) ->
 
 
 @with_environment
-async def test_an_answer_that_makes_no_sense_is_asked_about(stage: Environment) -> None:
+async def test_malformed_answer_triggers_a_lookup(stage: Environment) -> None:
     stage.fault("garbage")
     (report,) = await stage.submit(limit())
     assert report.kind is ReportKind.ACCEPTED
@@ -192,7 +192,7 @@ async def test_invalid_message_without_a_reply_is_unknown_with_raw_text(stage: E
 async def test_invalid_message_about_another_account_is_not_quoted(
     stage: Environment,
 ) -> None:
-    """The login may have other users' accounts: messages about them are not ours to read."""
+    """The login may have other users' accounts; messages about them are not quoted."""
     await stage.submit(limit("abc00000000000002"))
     stage.fault("garbage", text="DU7654321")
     stage.tws.muted = {16}
@@ -203,7 +203,7 @@ async def test_invalid_message_about_another_account_is_not_quoted(
 
 
 @with_environment
-async def test_without_a_gateway_nothing_is_sent(stage: Environment) -> None:
+async def test_order_without_a_gateway_is_not_sent(stage: Environment) -> None:
     await stage.tws.close()
     with pytest.raises(NotSent) as not_sent:
         await stage.submit(order())
@@ -212,10 +212,12 @@ async def test_without_a_gateway_nothing_is_sent(stage: Environment) -> None:
 
 
 @with_environment
-async def test_tws_without_ibkr_takes_no_order_and_proves_nothing(stage: Environment) -> None:
+async def test_tws_disconnected_from_ibkr_takes_no_order_and_confirms_no_absence(
+    stage: Environment,
+) -> None:
     await stage.submit(limit("abc00000000000002"))
     stage.tws.announce(1100, "Connectivity between IBKR and TWS has been lost.")
-    await stage.until(lambda: not stage.session.usable)
+    await stage.wait_until(lambda: not stage.session.usable)
     assert stage.session.client.isConnected()
     with pytest.raises(NotSent) as not_sent:
         await stage.submit(order())
@@ -227,17 +229,17 @@ async def test_tws_without_ibkr_takes_no_order_and_proves_nothing(stage: Environ
     for back in (1102, 1101):
         stage.venue.fill("abc00000000000002", "5000", "1.0900")
         stage.tws.announce(back, "restored")
-        await stage.until(lambda: stage.session.usable)
+        await stage.wait_until(lambda: stage.session.usable)
         stage.tws.announce(1100, "lost again")
-        await stage.until(lambda: not stage.session.usable)
+        await stage.wait_until(lambda: not stage.session.usable)
     stage.tws.announce(1102, "restored")
-    await stage.until(lambda: stage.session.usable)
+    await stage.wait_until(lambda: stage.session.usable)
     await stage.submit(order())
     assert stage.venue.received == ["abc00000000000002", ID]
 
 
 @with_environment
-async def test_a_blind_resend_is_refused_until_its_absence_is_proven(stage: Environment) -> None:
+async def test_resend_is_refused_until_absence_is_confirmed(stage: Environment) -> None:
     stage.fault("accept in silence")
     with pytest.raises(OutcomeUnknown):
         await stage.submit(limit())
@@ -247,7 +249,7 @@ async def test_a_blind_resend_is_refused_until_its_absence_is_proven(stage: Envi
 
 
 @with_environment
-async def test_an_id_is_never_placed_twice(stage: Environment) -> None:
+async def test_id_is_never_placed_twice(stage: Environment) -> None:
     first = await stage.submit(order())
     assert await stage.submit(order()) == first
     assert stage.venue.received == [ID]
@@ -270,7 +272,7 @@ async def test_silent_or_broken_order_does_not_delay_other_outcomes(
     stage: Environment,
 ) -> None:
     """An unexpected error leaves its order unreported and is raised after all other outcomes."""
-    stage.adapter = adapter(timing=replace(QUICK, reply=PATIENCE))
+    stage.adapter = adapter(timing=replace(QUICK, reply=WAIT_SECONDS))
     await stage.adapter.instruments(stage.spec)
     stage.fault("accept in silence")
     silent, broken, good = (order(f"abc0000000000002{n}") for n in range(3))
@@ -282,8 +284,8 @@ async def test_silent_or_broken_order_does_not_delay_other_outcomes(
 
     def record_outcome(request: OrderRequest, outcome: Any) -> None:
         outcomes[request.client_order_id] = outcome
-        if request is good:  # while the other is still waited for
-            stage.tws.say(
+        if request is good:  # while the other is pending
+            stage.tws.send(
                 messages.error(stage.venue.order(silent.client_order_id).order_id, 999, "?")
             )
 

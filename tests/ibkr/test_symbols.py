@@ -1,4 +1,4 @@
-"""Stocks, pairs, futures and CFDs, by the connection's map and in base units."""
+"""Stocks, pairs, futures and CFDs, by the connection's symbol map and in base units."""
 
 from decimal import Decimal
 
@@ -11,7 +11,7 @@ from tests.ibkr.factories import ACCOUNT, Environment, order, with_environment
 
 
 @with_environment
-async def test_what_ibkr_cannot_trade_is_refused_before_it_leaves(stage: Environment) -> None:
+async def test_unsupported_order_is_rejected_before_sending(stage: Environment) -> None:
     cases = [
         (order(symbol="NOPE"), Code.UNKNOWN_SYMBOL_AT_BROKER),
         (order(symbol="VOD"), Code.UNKNOWN_SYMBOL_AT_BROKER),  # priced in pence
@@ -33,7 +33,7 @@ async def test_what_ibkr_cannot_trade_is_refused_before_it_leaves(stage: Environ
 
 
 @with_environment
-async def test_contracts_of_a_future_are_base_units_here(stage: Environment) -> None:
+async def test_futures_are_sized_in_base_units(stage: Environment) -> None:
     stage.venue.quote("ES", "5000.00", "5000.25")
     (report,) = await stage.submit(order(symbol="ES 202612", quantity=Decimal(100)))
     assert stage.venue.orders[0].quantity == 2
@@ -63,10 +63,10 @@ async def test_shares_and_cfds_by_the_symbol_map(stage: Environment) -> None:
         ("IBUS500", "0.5", ("120549942", "IBUS500", "CFD", "SMART", "USD"), "0.5"),
     ],
 )
-def test_an_order_on_the_wire(
+def test_order_message_fields(
     symbol: str, quantity: str, contract: tuple[str, ...], contracts: str
 ) -> None:
-    """Field by field as TWS gets it: the contract, the quantity in its own units, tif always."""
+    """Each field as TWS gets it: the contract, the quantity in its units, always a tif."""
 
     @with_environment
     async def test(stage: Environment) -> None:
@@ -75,10 +75,10 @@ def test_an_order_on_the_wire(
             limit_price=Decimal("100.00"), time_in_force=TimeInForce.DAY,
         )  # fmt: skip
         await stage.submit(request)
-        (said,) = stage.tws.said
-        assert (said[2], said[3], said[4], said[9], said[11]) == contract
-        assert said[16:21] == ["BUY", contracts, "LMT", "100", ""]
-        assert said[21:24] == ["DAY", "", ACCOUNT]
-        assert said[26] == request.client_order_id
+        (fields,) = stage.tws.order_messages
+        assert (fields[2], fields[3], fields[4], fields[9], fields[11]) == contract
+        assert fields[16:21] == ["BUY", contracts, "LMT", "100", ""]
+        assert fields[21:24] == ["DAY", "", ACCOUNT]
+        assert fields[26] == request.client_order_id
 
     test()

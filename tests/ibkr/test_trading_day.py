@@ -1,4 +1,4 @@
-"""TWS's own midnight: where the setting is wrong, nothing is called absent."""
+"""TWS's midnight: with a wrong time zone setting, no absence is confirmed."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -32,18 +32,20 @@ def test_greeting_without_a_time_gives_no_offset() -> None:
     assert zone_of("America/New_York", None, NOON) == ("America/New_York", "")
 
 
-def test_whose_zone_counts() -> None:
+def test_time_zone_is_chosen_from_setting_and_offset() -> None:
     assert zone_of("US/Eastern", -5 * HOUR, NOON) == ("US/Eastern", "")
     zone, wrong = zone_of("America/New_York", HOUR, NOON)
     assert zone == "Etc/GMT-1"
     assert wrong == "the gateway's clock is UTC+1, which is not America/New_York"
     assert zone_of("Mars/Olympus", -5 * HOUR, NOON)[0] == "Etc/GMT+5"
-    india, wrong = zone_of("UTC", 5.5 * HOUR, NOON)  # no name for half hours: as the setting says
+    india, wrong = zone_of(
+        "UTC", 5.5 * HOUR, NOON
+    )  # no zone name for half hours: the setting is used
     assert (india, bool(wrong)) == ("UTC", True)
 
 
 @with_environment
-async def test_in_a_wrong_zone_orders_are_found_and_none_is_called_absent(
+async def test_wrong_time_zone_finds_orders_and_confirms_no_absence(
     stage: Environment,
 ) -> None:
     stage.tws.zone = "Asia/Tokyo"
@@ -63,7 +65,7 @@ async def test_in_a_wrong_zone_orders_are_found_and_none_is_called_absent(
     lines = {one.name: one for one in await stage.adapter.test(stage.spec)}
     assert lines["time zone"].result == "fail"
 
-    stage.tws.zone = "UTC"  # logged in anew
+    stage.tws.zone = "UTC"  # logged in again
     await stage.tws.restart()
-    await stage.until(lambda: not stage.session.usable)
+    await stage.wait_until(lambda: not stage.session.usable)
     assert await stage.find(lost.client_order_id) is None

@@ -1,4 +1,4 @@
-"""Between the guard and the kernel: bytes leave at once, or never."""
+"""Between the guard and the kernel: bytes are sent at once or never."""
 
 import asyncio
 import os
@@ -29,18 +29,18 @@ ID = "abc00000000000001"
 
 
 @with_environment
-async def test_what_the_guard_refuses_never_leaves(stage: Environment) -> None:
+async def test_order_refused_by_guard_is_not_sent(stage: Environment) -> None:
     def refuse(_: OrderRequest) -> None:
         raise NotSent(Code.KILL_SWITCH)
 
     with pytest.raises(NotSent):
         await stage.adapter.submit(stage.spec, protected(), refuse)
-    assert await stage.find(ID) is None  # asked behind it on the same line
+    assert await stage.find(ID) is None  # requested after it on the same connection
     assert stage.venue.received == []
 
 
 @with_environment
-async def test_nothing_is_awaited_between_guard_and_write(stage: Environment) -> None:
+async def test_nothing_runs_between_guard_and_write(stage: Environment) -> None:
     await stage.adapter.positions(stage.spec)
     sent = []
 
@@ -51,21 +51,21 @@ async def test_nothing_is_awaited_between_guard_and_write(stage: Environment) ->
 
     await stage.adapter.submit(stage.spec, protected(), guard)
     before, after = sent
-    assert after - before > 300  # the bytes of all three had left when the loop came round
+    assert after - before > 300  # all three were sent in one turn of the loop
 
 
 @with_environment
-async def test_a_line_that_holds_bytes_back_is_not_written_to(stage: Environment) -> None:
+async def test_connection_with_unsent_bytes_is_not_written_to(stage: Environment) -> None:
     await stage.submit(limit("abc00000000000002"))
     stage.tws.listening.clear()
     transport: Any = stage.session.client.conn.transport
-    transport.write(b"\0" * 30_000_000)  # more than both kernels take
+    transport.write(b"\0" * 30_000_000)  # more than both kernels buffer
     assert transport.get_write_buffer_size() > 0
     with pytest.raises(NotSent):
         await stage.submit(order())
     transport.abort()
     stage.tws.listening.set()
-    await stage.until(lambda: not stage.session.usable)
+    await stage.wait_until(lambda: not stage.session.usable)
     assert await stage.find(ID) is None
     assert stage.venue.received == ["abc00000000000002"]
 
@@ -75,7 +75,7 @@ class Brim(UnlimitedRate):
 
     def __init__(self, stage: Environment) -> None:
         self._stage, self.fills = stage, False
-        stage.adapter = adapter(self, replace(QUICK, ping=5.0))  # no ping meets the full kernel
+        stage.adapter = adapter(self, replace(QUICK, ping=5.0))  # no ping while the buffer is full
 
     async def acquire(
         self, n: float = 1, *, priority: Priority = Priority.ENTRY, deadline: float | None = None
@@ -92,23 +92,23 @@ class Brim(UnlimitedRate):
 
 
 @with_environment
-async def test_what_the_kernel_does_not_take_whole_never_leaves_later(stage: Environment) -> None:
+async def test_partly_buffered_message_is_never_sent_later(stage: Environment) -> None:
     brim = Brim(stage)
     for n, (request, outcome) in enumerate(
         [(order(), NotSent), (protected("abc00000000000003"), OutcomeUnknown)]
     ):
-        await stage.adapter.instruments(stage.spec)  # its contract is known then
+        await stage.adapter.instruments(stage.spec)  # caches its contract
         brim.fills = True
         with pytest.raises(outcome):
             await stage.submit(request)
-        assert not stage.session.usable, n  # the line was cut at once
+        assert not stage.session.usable, n  # the connection was reset at once
         stage.tws.listening.set()
         assert await stage.find(request.client_order_id) is None
     assert stage.venue.received == []
 
 
 @with_environment
-async def test_a_cut_line_leaves_a_cancel_not_sent_and_two_moves_unknown(
+async def test_lost_connection_leaves_cancel_not_sent_and_level_changes_unknown(
     stage: Environment,
 ) -> None:
     brim = Brim(stage)
@@ -123,22 +123,22 @@ async def test_a_cut_line_leaves_a_cancel_not_sent_and_two_moves_unknown(
         (lambda: stage.adapter.cancel(stage.spec, cancel), NotSent),
     ]
     for call, outcome in calls:
-        await stage.adapter.quote(stage.spec, "EURUSD")  # levels need no look at the price then
+        await stage.adapter.quote(stage.spec, "EURUSD")  # so levels need no price request
         brim.fills = True
         with pytest.raises(outcome):
             await call()
         stage.tws.listening.set()
-        await stage.until(lambda: not stage.session.usable)
-        await stage.until(lambda: stage.session.usable)
+        await stage.wait_until(lambda: not stage.session.usable)
+        await stage.wait_until(lambda: stage.session.usable)
     assert stage.venue.order(f"{ID}:sl").aux == "1.09"
     assert stage.venue.order("abc00000000000002").live
 
 
 @with_environment
-async def test_calls_between_two_lines_are_not_sent(stage: Environment) -> None:
+async def test_calls_during_a_reconnect_are_not_sent(stage: Environment) -> None:
     await stage.submit(protected())
     await stage.tws.close()
-    await stage.until(lambda: not stage.session.usable)
+    await stage.wait_until(lambda: not stage.session.usable)
     with pytest.raises(NotSent):
         await stage.adapter.cancel(stage.spec, CancelRequest(ID, "", "EURUSD"))
     with pytest.raises(NotSent):
@@ -146,7 +146,7 @@ async def test_calls_between_two_lines_are_not_sent(stage: Environment) -> None:
 
 
 @with_environment
-async def test_a_line_that_is_cut_while_the_budget_waits_is_not_written_to(
+async def test_order_waiting_for_rate_limit_is_not_sent_after_a_disconnect(
     stage: Environment,
 ) -> None:
     class Slow(UnlimitedRate):
@@ -167,7 +167,7 @@ async def test_a_line_that_is_cut_while_the_budget_waits_is_not_written_to(
     waiting = asyncio.create_task(stage.submit(protected()))
     await asyncio.sleep(0)
     stage.tws.announce(1100, "lost")
-    await stage.until(lambda: not stage.session.usable)
+    await stage.wait_until(lambda: not stage.session.usable)
     Slow.hold.set()
     with pytest.raises(NotSent):
         await waiting

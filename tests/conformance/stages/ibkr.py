@@ -106,14 +106,14 @@ class IbkrStage(Harness):
         await self.tws.restart()
 
     async def owner_closes(self, broker_position_id: str) -> None:
-        self.venue.owner_closes(self.spec.account, "EURUSD")
+        self.venue.close_by_hand(self.spec.account, "EURUSD")
 
     async def execute_again(self, request: OrderRequest) -> None:
         self.venue.execute_again(request.client_order_id)
 
     async def half(self) -> Sequence[str]:
-        assert self.tws.last_half
-        return [self.tws.last_half]
+        assert self.tws.last_partial_answer
+        return [self.tws.last_partial_answer]
 
     # ---- trouble ----------------------------------------------------------------------------
     async def begin(self, trouble: InjectedFault) -> None:
@@ -122,11 +122,11 @@ class IbkrStage(Harness):
             return
         match trouble:
             case InjectedFault.CLOSED | InjectedFault.NO_MONEY:
-                self.tws.refuses = EVERY[trouble]
+                self.tws.order_fault = EVERY[trouble]
             case InjectedFault.PIECES:
-                self.venue.pieces = 3
+                self.venue.trades_per_fill = 3
             case InjectedFault.PARTIAL:
-                self.venue.portion = D("0.5")
+                self.venue.fill_share = D("0.5")
             case InjectedFault.DROPS_LEVELS:
                 self.venue.drops_levels = True
             case InjectedFault.DROPS_LATER:
@@ -134,11 +134,11 @@ class IbkrStage(Harness):
                     if one.ref.endswith((":sl", ":tp")):
                         self.venue.end(one.ref)
             case InjectedFault.OVERTAKEN:
-                self.tws.is_overtaken = True
+                self.tws.fills_before_cancel = True
             case InjectedFault.REPLAY:
                 self.tws.replay()
             case InjectedFault.READS:
-                self.tws.answers_in_part = True
+                self.tws.omits_list_ends = True
             case InjectedFault.DISABLED:
                 self.tws.read_only = True
             case InjectedFault.SKEW | InjectedFault.SLOW:
@@ -154,9 +154,9 @@ class IbkrStage(Harness):
         if not self.tws.is_open:
             await self.tws.open(self.tws.port)
         self.tws.faults.clear()
-        self.tws.refuses = None
-        self.tws.answers_in_part = self.tws.is_overtaken = self.tws.read_only = False
-        self.venue.pieces, self.venue.portion, self.venue.drops_levels = 1, D(1), False
+        self.tws.order_fault = None
+        self.tws.omits_list_ends = self.tws.fills_before_cancel = self.tws.read_only = False
+        self.venue.trades_per_fill, self.venue.fill_share, self.venue.drops_levels = 1, D(1), False
         self.venue.clock_offset, self.venue.now = 0.0, lambda: datetime.now(UTC)
 
 

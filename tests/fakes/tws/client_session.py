@@ -1,4 +1,4 @@
-"""One client's session at the double: questions are answered, orders go to the venue."""
+"""One client's session at the fake TWS: it answers requests and passes orders to the venue."""
 
 import asyncio
 import socket
@@ -33,12 +33,12 @@ class ClientSession:
         self._tws, self._venue = tws, tws.venue
         self._reader, self._writer = reader, writer
         self.client_id = -1
-        self.silent = False  # what happens now is not told
+        self.silent = False  # reports of changes are suppressed
         self.prices: dict[int, int] = {}  # request id → conId
 
     async def serve(self) -> None:
         await self._read()
-        self.say(messages.pack(messages.VERSION, f"{self._tws.local_time():%Y%m%d %H:%M:%S} XST"))
+        self.send(messages.pack(messages.VERSION, f"{self._tws.local_time():%Y%m%d %H:%M:%S} XST"))
         while True:
             fields = await self._read()
             await self._tws.listening.wait()
@@ -50,20 +50,20 @@ class ClientSession:
                 if kind == PLACE:
                     self._tws.delays.append(time.perf_counter() - began)
 
-    def say(self, message: bytes) -> None:
-        if self._tws.answers_in_part and messages.kind_of(message) in messages.ENDS:
+    def send(self, message: bytes) -> None:
+        if self._tws.omits_list_ends and messages.kind_of(message) in messages.ENDS:
             return
         self._writer.write(message)
 
     def cut(self) -> None:
-        """Reset the line."""
+        """Reset the connection."""
         sock = self._writer.get_extra_info("socket")
         with suppress(OSError, AttributeError):
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self._writer.transport.abort()
 
     def close_after_sending(self) -> None:
-        """Close after what was said."""
+        """Close after what was written has left."""
         self._writer.close()
 
     def report_order(self, order: Order, what: str) -> None:
@@ -71,10 +71,10 @@ class ClientSession:
             return
         if what in ("accepted", "changed"):
             self._send_open_order(order)
-        self.say(messages.order_status(order, order.status, order.filled, order.average))
+        self.send(messages.order_status(order, order.status, order.filled, order.average))
 
     def _send_open_order(self, order: Order) -> None:
-        self.say(messages.open_order(self._venue.securities[order.con_id], order, order.status))
+        self.send(messages.open_order(self._venue.securities[order.con_id], order, order.status))
 
     async def _read(self) -> Sequence[str]:
         (length,) = struct.unpack(">I", await self._reader.readexactly(4))
@@ -91,12 +91,12 @@ class ClientSession:
             case 2:
                 self.prices.pop(int(fields[2]), None)
             case 3:
-                self._tws.said.append(fields)
+                self._tws.order_messages.append(fields)
                 self._place(messages.read_order(fields))
             case 4:
                 self._cancel(int(fields[2]))
             case 16 | 99 if self._tws.read_only:
-                self.say(messages.error(-1, 321, READ_ONLY))
+                self.send(messages.error(-1, 321, READ_ONLY))
             case 16:
                 self._open_orders()
             case 99:
@@ -110,11 +110,11 @@ class ClientSession:
             case 6 if fields[2] == "1":
                 self._values(fields[3])
             case 49:
-                self.say(messages.pack(49, 1, int(time.time() + self._venue.clock_offset)))
+                self.send(messages.pack(49, 1, int(time.time() + self._venue.clock_offset)))
 
     def _start(self, client_id: int) -> None:
         if any(visitor.client_id == client_id for visitor in self._tws.sessions):
-            self.say(
+            self.send(
                 messages.error(-1, 326, "Unable to connect as the client id is already in use.")
             )
             self.close_after_sending()
@@ -122,96 +122,96 @@ class ClientSession:
         self.client_id = client_id
         self._tws.sessions.append(self)
         used = [o.order_id for o in self._venue.orders if o.client_id == client_id]
-        self.say(messages.pack(15, 1, ",".join(self._venue.accounts)))
-        self.say(messages.pack(9, 1, max(used, default=0) + 1))
-        self.say(messages.error(-1, 2104, "Market data farm connection is OK:usfarm"))
+        self.send(messages.pack(15, 1, ",".join(self._venue.accounts)))
+        self.send(messages.pack(9, 1, max(used, default=0) + 1))
+        self.send(messages.error(-1, 2104, "Market data farm connection is OK:usfarm"))
 
-    def _place(self, said: PlacedOrder) -> None:
+    def _place(self, placed: PlacedOrder) -> None:
         if self._tws.read_only:
-            self.say(messages.error(said.order_id, 321, READ_ONLY))
+            self.send(messages.error(placed.order_id, 321, READ_ONLY))
             return
-        if said.what_if:
-            order = Order(self.client_id, 0, **vars(said))
+        if placed.what_if:
+            order = Order(self.client_id, 0, **vars(placed))
             margin = ["1000", "900", "50000", "2000", "1800", "-1.25", "3000", "2700", "49998.75"]
-            security = self._venue.securities[said.con_id]
-            self.say(messages.open_order(security, order, "PreSubmitted", margin))
+            security = self._venue.securities[placed.con_id]
+            self.send(messages.open_order(security, order, "PreSubmitted", margin))
             return
-        self._venue.receive(said.ref)
-        known = self._venue.find(self.client_id, said.order_id)
-        if known is not None and known.con_id != said.con_id:
+        self._venue.receive(placed.ref)
+        known = self._venue.find(self.client_id, placed.order_id)
+        if known is not None and known.con_id != placed.con_id:
             text = "Order being modified does not match original order"
-            self.say(messages.error(said.order_id, 105, text))
+            self.send(messages.error(placed.order_id, 105, text))
             return
-        fault = self._tws.faults.popleft() if self._tws.faults else self._tws.refuses
+        fault = self._tws.faults.popleft() if self._tws.faults else self._tws.order_fault
         if fault is None:
-            self._venue.place(self.client_id, said)
+            self._venue.place(self.client_id, placed)
         else:
-            self._faulty(fault, said)
+            self._faulty(fault, placed)
 
-    def _faulty(self, fault: Fault, said: PlacedOrder) -> None:
-        if fault.kind == "reject":  # nothing is accepted; an error, then an end
-            self.say(messages.error(said.order_id, fault.number, fault.text))
+    def _faulty(self, fault: Fault, placed: PlacedOrder) -> None:
+        if fault.kind == "reject":  # not accepted; an error is sent
+            self.send(messages.error(placed.order_id, fault.number, fault.text))
         elif fault.kind == "lose":  # it never arrived
             self.cut()
         elif fault.kind == "ignore":
             pass
         elif fault.kind in SILENT:
             self.silent = True
-            order = self._venue.place(self.client_id, said)
+            order = self._venue.place(self.client_id, placed)
             self.silent = False
             if fault.kind == "accept and cut":
                 self.cut()
             elif fault.kind == "unlisted":
-                self.say(messages.error(said.order_id, fault.number, fault.text))
+                self.send(messages.error(placed.order_id, fault.number, fault.text))
             elif fault.kind == "garbage":
-                whose = fault.text or order.account
-                self.say(messages.pack(5, said.order_id, "not", "an", "order", whose))
+                account = fault.text or order.account
+                self.send(messages.pack(5, placed.order_id, "not", "an", "order", account))
             elif fault.kind == "inactive":
                 self._venue.end(order.ref, "Inactive", fault.text)
             elif fault.kind == "half":
                 security = self._venue.securities[order.con_id]
                 message = messages.open_order(security, order, order.status)
                 half = message[: len(message) // 2]
-                self._tws.last_half = half[4:].decode().replace("\0", "|")
-                self.say(half)
+                self._tws.last_partial_answer = half[4:].decode().replace("\0", "|")
+                self.send(half)
                 self.close_after_sending()
         elif fault.kind == "late":
             self.silent = True
-            order = self._venue.place(self.client_id, said)
+            order = self._venue.place(self.client_id, placed)
             self.silent = False
             asyncio.get_running_loop().call_later(fault.seconds, self._report_all, order)
         else:
             raise AssertionError(fault.kind)
 
     def _report_all(self, order: Order) -> None:
-        """Tell an order, its levels and executions as they are by now."""
-        for one in (order, *order.children):
-            self._send_open_order(one)
-            self.say(messages.order_status(one, one.status, one.filled, one.average))
+        """Report an order, its levels and its executions as they are now."""
+        for member in (order, *order.children):
+            self._send_open_order(member)
+            self.send(messages.order_status(member, member.status, member.filled, member.average))
         for execution in self._venue.executions:
             if execution.order in (order, *order.children):
                 self._tws.report_execution_to(self, execution)
 
     def _cancel(self, order_id: int) -> None:
         order = self._venue.find(self.client_id, order_id)
-        if order is not None and self._tws.is_overtaken:
-            self._tws.is_overtaken = False
+        if order is not None and self._tws.fills_before_cancel:
+            self._tws.fills_before_cancel = False
             self._venue.execute(order, order.quantity - order.filled, Decimal(order.limit))
         if order is None:
             text = f"OrderId {order_id} that needs to be cancelled is not found."
-            self.say(messages.error(order_id, 10147, text))
+            self.send(messages.error(order_id, 10147, text))
         elif not order.live:
             text = f"OrderId {order_id} that needs to be cancelled cannot be cancelled,"
-            self.say(messages.error(order_id, 10148, f"{text} state: {order.status}."))
+            self.send(messages.error(order_id, 10148, f"{text} state: {order.status}."))
         else:
             self._venue.cancel(order)
-            self.say(messages.error(order_id, 202, "Order Canceled - reason:"))
+            self.send(messages.error(order_id, 202, "Order Canceled - reason:"))
 
     def _subscribe(self, req_id: int, con_id: int) -> None:
         if (refused := self._tws.refused_prices.get(con_id)) is not None:
-            self.say(messages.error(req_id, *refused))
-        elif (behind := self._venue.behind(con_id)) is not None:
-            self.say(messages.pack(91, req_id, behind.con_id, behind.exchange))
+            self.send(messages.error(req_id, *refused))
+        elif (share := self._venue.underlying_share(con_id)) is not None:
+            self.send(messages.pack(91, req_id, share.con_id, share.exchange))
         else:
             self.prices[req_id] = con_id
             self.report_price(con_id)
@@ -219,8 +219,8 @@ class ClientSession:
     def report_price(self, con_id: int) -> None:
         bid, ask = self._venue.quotes.get(con_id, (Decimal(-1), Decimal(-1)))
         for req_id in [key for key, of in self.prices.items() if of == con_id]:
-            self.say(messages.pack(1, 6, req_id, 1, bid, 1_000_000, 0))
-            self.say(messages.pack(1, 6, req_id, 2, ask, 1_000_000, 0))
+            self.send(messages.pack(1, 6, req_id, 1, bid, 1_000_000, 0))
+            self.send(messages.pack(1, 6, req_id, 2, ask, 1_000_000, 0))
 
     def _listed(self) -> list[Order]:
         return [order for order in self._venue.orders if order.ref not in self._tws.unreported]
@@ -229,49 +229,49 @@ class ClientSession:
         for order in self._listed():
             if order.live:
                 self._send_open_order(order)
-                self.say(messages.order_status(order, order.status, order.filled, order.average))
-        self.say(messages.pack(53, 1))
+                self.send(messages.order_status(order, order.status, order.filled, order.average))
+        self.send(messages.pack(53, 1))
 
     def _completed(self) -> None:
         for order in self._listed():
             if order.status in ENDED:
                 security = self._venue.securities[order.con_id]
-                self.say(
+                self.send(
                     messages.completed_order(security, order, order.status, order.filled, order.why)
                 )
-        self.say(messages.pack(102))
+        self.send(messages.pack(102))
 
     def _executions(self, req_id: int) -> None:
         for execution in self._venue.executions:
             if execution.order.ref in self._tws.unreported:
                 continue
             security = self._venue.securities[execution.order.con_id]
-            self.say(messages.executed(req_id, security, execution))
+            self.send(messages.executed(req_id, security, execution))
             if self._tws.commissions:
-                self.say(messages.commission(execution))
-        self.say(messages.pack(55, 1, req_id))
+                self.send(messages.commission(execution))
+        self.send(messages.pack(55, 1, req_id))
 
     def _contract(self, fields: Sequence[str]) -> None:
         req_id, con_id, symbol, kind, month = int(fields[2]), int(fields[3]), *fields[4:7]
         currency = fields[12]
-        found = [
+        matches = [
             s for s in self._venue.securities.values()
             if (s.con_id == con_id or (s.symbol, s.kind, s.currency) == (symbol, kind, currency))
             and (not month or s.month == month)
         ]  # fmt: skip
-        if not found:
-            self.say(messages.error(req_id, 200, "No security definition has been found"))
+        if not matches:
+            self.send(messages.error(req_id, 200, "No security definition has been found"))
             return
-        for security in found:
-            self.say(messages.contract_details(req_id, security))
-        self.say(messages.pack(52, 1, req_id))
+        for security in matches:
+            self.send(messages.contract_details(req_id, security))
+        self.send(messages.pack(52, 1, req_id))
 
     def _positions(self) -> None:
         for (account, con_id), (held, cost) in self._venue.positions.items():
-            self.say(messages.position(account, self._venue.securities[con_id], held, cost))
-        self.say(messages.pack(62, 1))
+            self.send(messages.position(account, self._venue.securities[con_id], held, cost))
+        self.send(messages.pack(62, 1))
 
     def _values(self, account: str) -> None:
         for tag, value, currency in VALUES:
-            self.say(messages.pack(6, 2, tag, value, currency, account))
-        self.say(messages.pack(54, 1, account))
+            self.send(messages.pack(6, 2, tag, value, currency, account))
+        self.send(messages.pack(54, 1, account))

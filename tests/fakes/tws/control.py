@@ -1,6 +1,6 @@
-"""How a test in another process plays the broker: JSON lines at the double's own port.
+"""How a test in another process controls the broker: JSON lines at the fake TWS's port.
 
-A line is {"do": name, "args": […]}: a deed of the venue, or one of `Control`'s own.
+A line is {"do": name, "args": […]}: a method of the venue or of `Control`.
 """
 
 import asyncio
@@ -20,24 +20,24 @@ VENUE_SWITCHES = ("drops_levels",)
 
 
 class Control:
-    """One control line."""
+    """One control connection."""
 
     def __init__(self, tws: "FakeTws") -> None:
         self._tws, self._venue = tws, tws.venue
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Do what is said, line by line."""
+        """Execute the requests, line by line."""
         while line := await reader.readline():
-            said = orjson.loads(line)
-            where = self._venue if said["do"] in RECORDED_CALLS else self
-            told = getattr(where, said["do"])(*said.get("args", ()))
-            if asyncio.iscoroutine(told):
-                told = await told
-            plain = told if isinstance(told, dict) else None
-            writer.write(orjson.dumps(plain, default=str) + b"\n")
+            request = orjson.loads(line)
+            target = self._venue if request["do"] in RECORDED_CALLS else self
+            result = getattr(target, request["do"])(*request.get("args", ()))
+            if asyncio.iscoroutine(result):
+                result = await result
+            encodable = result if isinstance(result, dict) else None
+            writer.write(orjson.dumps(encodable, default=str) + b"\n")
 
     def fault(self, kind: str, number: int = 0, text: str = "", seconds: float = 0.0) -> None:
-        """Have something happen to the next order."""
+        """Inject a fault into the next order."""
         self._tws.faults.append(Fault(kind, number, text, seconds))
 
     def announce(self, number: int, text: str = "") -> None:
@@ -47,30 +47,30 @@ class Control:
         self._tws.replay()
 
     def turn(self, knob: str, value: Any) -> None:
-        """Turn one of KNOBS, or of the venue's."""
+        """Set one of SWITCHES or VENUE_SWITCHES."""
         assert knob in (*SWITCHES, *VENUE_SWITCHES)
         setattr(self._venue if knob in VENUE_SWITCHES else self._tws, knob, value)
 
     def cut(self) -> None:
-        """Cut every client's line."""
+        """Reset every client's connection."""
         for visitor in list(self._tws.sessions):
             visitor.cut()
 
     async def restart(self, seconds: float = 0.0) -> None:
-        """Be away for a while, as each night; this line stays."""
+        """Be unreachable for a while, as each night; this connection stays."""
         port = self._tws.port
         await self._tws.close()
         await asyncio.sleep(seconds)
         await self._tws.open(port)
 
     def delays(self) -> dict[str, Any]:
-        """How long the double took for each order, in seconds; begins anew."""
-        told = {"seconds": list(self._tws.delays)}
+        """Return how long the fake took for each order, in seconds, and clear the list."""
+        result = {"seconds": list(self._tws.delays)}
         self._tws.delays.clear()
-        return told
+        return result
 
     def state(self) -> dict[str, Any]:
-        """What the broker has, for a test's last word."""
+        """Return the broker's state, for a test's final checks."""
         venue = self._venue
         return {
             "accepted": venue.accepted,

@@ -1,14 +1,14 @@
-"""Trouble on demand, for one order."""
+"""Faults for one order."""
 
 from dataclasses import dataclass
 
 SILENT = ("accept and cut", "accept in silence", "unlisted", "half", "garbage", "inactive")
-"""What is accepted, and not told in the usual way."""
+"""Faults that accept the order and do not report it in the usual way."""
 
 
 @dataclass
 class Fault:
-    """What happens to the next order. kind: see `Visitor._faulty` in server.py."""
+    """A fault for the next order. kind: see `ClientSession._faulty`."""
 
     kind: str
     number: int = 0

@@ -1,5 +1,5 @@
-"""The venue's journal: what happened there, a line each, before it happens. A venue that is made
-from it again knows every order, execution and position: it outlives its process."""
+"""The venue's journal: each call is written to it before it is executed. A venue restored from it
+has every order, execution and position, so it survives its process."""
 
 from collections.abc import Callable
 from dataclasses import asdict
@@ -27,7 +27,7 @@ RECORDED_CALLS = (
 
 
 class JournaledVenue(Venue):
-    """A venue whose every deed stands in a file first. Killed at any line, it goes on there."""
+    """A venue that writes each call to a file first, and continues from it after a kill."""
 
     def __init__(self, path: Path, accounts: tuple[str, ...] = ("DU1234567",)) -> None:
         super().__init__(accounts)
@@ -41,8 +41,8 @@ class JournaledVenue(Venue):
     def _replay(self, line: dict[str, Any]) -> None:
         at = datetime.fromisoformat(line["at"])
         self.now = lambda: at
-        deed: Callable[..., Any] = getattr(self, line["do"])
-        deed(*line["args"])
+        method: Callable[..., Any] = getattr(self, line["do"])
+        method(*line["args"])
 
     def _write(self, do: str, *args: Any) -> None:
         if self._file is not None:
@@ -53,15 +53,15 @@ class JournaledVenue(Venue):
         self._write("receive", ref)
         super().receive(ref)
 
-    def place(self, client_id: int, said: PlacedOrder | dict[str, Any]) -> Order:
-        if isinstance(said, dict):
-            said = PlacedOrder(**{**said, "quantity": Decimal(said["quantity"])})
-        self._write("place", client_id, asdict(said))
-        return super().place(client_id, said)
+    def place(self, client_id: int, placed: PlacedOrder | dict[str, Any]) -> Order:
+        if isinstance(placed, dict):
+            placed = PlacedOrder(**{**placed, "quantity": Decimal(placed["quantity"])})
+        self._write("place", client_id, asdict(placed))
+        return super().place(client_id, placed)
 
     def cancel(self, order: Order | int) -> None:
         if isinstance(order, int):
-            order = next(one for one in self.orders if one.perm_id == order)
+            order = next(candidate for candidate in self.orders if candidate.perm_id == order)
         self._write("cancel", order.perm_id)
         super().cancel(order)
 
@@ -75,7 +75,7 @@ class JournaledVenue(Venue):
 
     def correct(self, execution: Execution | int, price: str) -> Execution:
         if isinstance(execution, int):
-            execution = next(one for one in self.executions if one.number == execution)
+            execution = next(item for item in self.executions if item.number == execution)
         self._write("correct", execution.number, price)
         return super().correct(execution, price)
 

@@ -1,4 +1,4 @@
-"""Messages of server version 178: what a client says is read, what TWS says is written.
+"""Messages of server version 178: a client's are read, those of TWS are written.
 
 The order of fields is ib_async's: client.py `placeOrder`, decoder.py.
 """
@@ -39,7 +39,7 @@ def _text(field: Any) -> str:
 
 @dataclass(frozen=True)
 class Security:
-    """A contract that the double lists."""
+    """A contract that the fake lists."""
 
     con_id: int
     symbol: str
@@ -55,7 +55,7 @@ class Security:
     magnifier: int = 1
 
     def head(self) -> list[Any]:
-        """As it stands in orders, executions and positions, behind its conId."""
+        """Return its fields in orders, executions and positions, after the conId."""
         return [
             self.symbol, self.kind, self.month, 0, "", self.multiplier, self.exchange,
             self.currency, self.local or self.symbol, self.symbol,
@@ -64,7 +64,7 @@ class Security:
 
 @dataclass
 class PlacedOrder:
-    """What a client's placeOrder says, as far as the double cares."""
+    """What a client's placeOrder contains, as far as the fake uses it."""
 
     order_id: int
     con_id: int
@@ -86,7 +86,7 @@ class PlacedOrder:
 def by_hand(
     order_id: int, con_id: int, action: str, quantity: Decimal, account: str
 ) -> PlacedOrder:
-    """A market order as somebody places it in TWS itself: without a reference."""
+    """Return a market order as placed in TWS itself: without a reference."""
     return PlacedOrder(
         order_id, con_id, action, quantity, "MKT", "", "", "DAY", "", account, "", True, 0, 0,
         False,
@@ -121,7 +121,7 @@ def _skip(it: Iterator[str], n: int) -> None:
 
 
 def open_order(security: Security, o: Any, status: str, margin: Sequence[str] = ()) -> bytes:
-    """Write an openOrder. o: has what `Said` has, and client_id and perm_id."""
+    """Write an openOrder. o: has what `PlacedOrder` has, and client_id and perm_id."""
     money = list(margin) or [""] * 9
     return pack(
         5, o.order_id, security.con_id, *security.head(),
@@ -177,7 +177,7 @@ def error(req_id: int, number: int, text: str) -> bytes:
 
 
 def executed(req_id: int, s: Security, e: Any) -> bytes:
-    """Write an execDetails. e: the double's execution."""
+    """Write an execDetails. e: the fake's execution."""
     o = e.order
     return pack(
         11, req_id, o.order_id, s.con_id, *s.head(), e.exec_id,

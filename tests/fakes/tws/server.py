@@ -1,4 +1,4 @@
-"""The double's socket: sessions in, answers out, faults on demand."""
+"""The fake TWS's socket: it accepts sessions and injects faults."""
 
 import asyncio
 import time
@@ -16,51 +16,53 @@ from tests.fakes.tws.venue import Execution, Order, Venue
 
 
 class FakeTws:
-    """Listens and serves a venue. `restart` cuts all lines, as the daily restart does."""
+    """Listens and serves a venue. `restart` resets all connections, as the daily restart does."""
 
     def __init__(self, venue: Venue) -> None:
         self.venue = venue
         self.sessions: list[ClientSession] = []
         self.faults: deque[Fault] = deque()
-        self.last_half = ""  # of an answer: what of it left, its fields divided by "|"
-        self.commissions = True  # told with the executions
+        self.last_partial_answer = ""  # what was sent of a truncated answer, fields divided by "|"
+        self.commissions = True  # reported with executions
         self.read_only = False
-        self.zone = "UTC"  # of its greeting
-        self.answers_in_part = False  # lists have no end
-        self.is_overtaken = False  # the next cancel comes after a fill
-        self.refuses: Fault | None = None  # each order
-        self.unreported: set[str] = set()  # references that stand in no list yet
+        self.zone = "UTC"  # time zone of its greeting
+        self.omits_list_ends = False  # lists are not terminated
+        self.fills_before_cancel = False  # the order is filled before the next cancel
+        self.order_fault: Fault | None = None  # for each order
+        self.unreported: set[str] = set()  # references that no list contains yet
         self.muted: set[int] = set()  # message kinds that are not answered
         self.connects: list[float] = []
-        self.said: deque[Sequence[str]] = deque(maxlen=1000)  # orders, field by field as they came
-        self.delays: deque[float] = deque(maxlen=100_000)  # what each order has cost the double
-        self.writes: list[float] = []  # when messages came, for the budget
-        self.listening = asyncio.Event()  # cleared: nothing is read any more
+        self.order_messages: deque[Sequence[str]] = deque(maxlen=1000)  # fields of received orders
+        self.delays: deque[float] = deque(
+            maxlen=100_000
+        )  # seconds that the fake took for each order
+        self.writes: list[float] = []  # when messages arrived, for rate limits
+        self.listening = asyncio.Event()  # cleared: nothing is read
         self.listening.set()
         self.port = 0
-        self._door: asyncio.Server | None = None
-        self.refused_prices: dict[int, tuple[int, str]] = {}  # conId → error of who asks for it
-        venue.tell, venue.report_execution = self._tell, self._report_execution
+        self._listener: asyncio.Server | None = None
+        self.refused_prices: dict[int, tuple[int, str]] = {}  # conId → error of a subscription
+        venue.report_order, venue.report_execution = self._report_order, self._report_execution
         venue.report_price = self._report_price
 
     async def open(self, port: int = 0) -> None:
-        self._door = await asyncio.start_server(self._serve, "127.0.0.1", port)
-        self.port = self._door.sockets[0].getsockname()[1]
+        self._listener = await asyncio.start_server(self._serve, "127.0.0.1", port)
+        self.port = self._listener.sockets[0].getsockname()[1]
 
     def local_time(self) -> datetime:
-        """The time where it was logged in."""
+        """Return the time in the zone of its login."""
         return datetime.now(ZoneInfo(self.zone))
 
     @property
     def is_open(self) -> bool:
-        return self._door is not None
+        return self._listener is not None
 
     async def close(self) -> None:
-        if self._door is not None:
-            self._door.close()
-            self._door = None
-        for visitor in list(self.sessions):
-            visitor.cut()
+        if self._listener is not None:
+            self._listener.close()
+            self._listener = None
+        for session in list(self.sessions):
+            session.cut()
 
     async def restart(self) -> None:
         """Go down and come up again on the same port."""
@@ -68,17 +70,17 @@ class FakeTws:
         await self.close()
         await self.open(port)
 
-    def say(self, message: bytes) -> None:
-        """Say something to every session."""
-        for visitor in self.sessions:
-            visitor.say(message)
+    def send(self, message: bytes) -> None:
+        """Send a message to every session."""
+        for session in self.sessions:
+            session.send(message)
 
     def announce(self, number: int, text: str = "") -> None:
-        """Say an error that is about no request (1100, 1102…)."""
-        self.say(messages.error(-1, number, text))
+        """Send an error that is about no request (1100, 1102…)."""
+        self.send(messages.error(-1, number, text))
 
     def replay(self) -> None:
-        """Tell all executions once more."""
+        """Report all executions again."""
         for execution in self.venue.executions:
             self._report_execution(execution)
 
@@ -89,33 +91,35 @@ class FakeTws:
                 await Control(self).serve(reader, writer)
             writer.close()
             return
-        visitor = ClientSession(self, reader, writer)
+        session = ClientSession(self, reader, writer)
         self.connects.append(time.monotonic())
         try:
-            await visitor.serve()
+            await session.serve()
         except (asyncio.IncompleteReadError, asyncio.CancelledError, ConnectionError, IndexError):
             pass
         finally:
-            if visitor in self.sessions:
-                self.sessions.remove(visitor)
-            visitor.cut()
+            if session in self.sessions:
+                self.sessions.remove(session)
+            session.cut()
 
-    def _tell(self, order: Order, what: str) -> None:
-        for visitor in self.sessions:
-            if visitor.client_id == order.client_id:
-                visitor.report_order(order, what)
+    def _report_order(self, order: Order, what: str) -> None:
+        for session in self.sessions:
+            if session.client_id == order.client_id:
+                session.report_order(order, what)
 
     def _report_price(self, con_id: int) -> None:
-        for visitor in self.sessions:
-            visitor.report_price(con_id)
+        for session in self.sessions:
+            session.report_price(con_id)
 
     def _report_execution(self, execution: Execution) -> None:
-        for visitor in self.sessions:
-            if visitor.client_id == execution.order.client_id and not visitor.silent:
-                self.report_execution_to(visitor, execution)
+        for session in self.sessions:
+            if session.client_id == execution.order.client_id and not session.silent:
+                self.report_execution_to(session, execution)
 
-    def report_execution_to(self, visitor: ClientSession, execution: Execution) -> None:
-        """Tell an execution, and what it cost."""
-        visitor.say(messages.executed(-1, self.venue.securities[execution.order.con_id], execution))
+    def report_execution_to(self, session: ClientSession, execution: Execution) -> None:
+        """Report an execution and its commission."""
+        session.send(
+            messages.executed(-1, self.venue.securities[execution.order.con_id], execution)
+        )
         if self.commissions:
-            visitor.say(messages.commission(execution))
+            session.send(messages.commission(execution))

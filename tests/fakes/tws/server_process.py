@@ -1,4 +1,4 @@
-"""The double's process, as a test or a bench starts, plays and kills it."""
+"""The fake TWS's process: tests and benchmarks start, control and kill it."""
 
 import os
 import signal
@@ -19,26 +19,26 @@ SECONDS = 60
 
 
 class ControlLine:
-    """Plays the broker at a double that runs somewhere."""
+    """A control connection to a running fake TWS."""
 
     def __init__(self, port: int) -> None:
         self._line = socket.create_connection(("127.0.0.1", port), timeout=SECONDS)
         self._line.sendall(GREETING)
-        self._words = self._line.makefile("rb")
+        self._answers = self._line.makefile("rb")
 
     def do(self, name: str, *args: Any) -> dict[str, Any]:
-        """Have the broker do something; returns what it tells."""
+        """Call a method of the venue or of `Control`; return its result."""
         self._line.sendall(orjson.dumps({"do": name, "args": args}, default=str) + b"\n")
-        told: dict[str, Any] = orjson.loads(self._words.readline())
-        return told or {}
+        result: dict[str, Any] = orjson.loads(self._answers.readline())
+        return result or {}
 
     def close(self) -> None:
-        self._words.close()
+        self._answers.close()
         self._line.close()
 
 
 class TwsProcess:
-    """A double that outlives whoever talks to it, and with its journal also itself."""
+    """A fake TWS that survives its clients and, with its journal, its own kill."""
 
     def __init__(self, journal: Path, accounts: str = "DU1234567", gateways: int = 1) -> None:
         self._journal, self._accounts = journal, accounts
@@ -47,11 +47,11 @@ class TwsProcess:
 
     @property
     def port(self) -> int:
-        """The first gateway's."""
+        """The port of the first gateway."""
         return self.ports[0]
 
     def start(self) -> None:
-        """Begin, or go on where the journal ends, on the same ports."""
+        """Start, or continue where the journal ends, on the same ports."""
         ports = ",".join(map(str, self.ports))
         command = [
             sys.executable, "-m", "tests.fakes.tws", "--port", ports,
@@ -64,12 +64,12 @@ class TwsProcess:
         self.do = self._control.do
 
     def kill(self) -> None:
-        """End it without a word (-9)."""
+        """Kill it (-9)."""
         os.kill(self._process.pid, signal.SIGKILL)
         self._ended()
 
     def close(self) -> None:
-        """End it in peace."""
+        """Terminate it."""
         self._process.terminate()
         self._ended()
 
@@ -82,11 +82,11 @@ class TwsProcess:
     def state(self) -> dict[str, Any]:
         return self.do("state")
 
-    def until(self, is_so: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
+    def until(self, condition: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
         """Wait for a condition on its state."""
         end = time.monotonic() + SECONDS
         while time.monotonic() < end:
-            if is_so(state := self.state()):
+            if condition(state := self.state()):
                 return state
             time.sleep(0.005)
-        raise AssertionError(f"did not come to pass: {self.state()}")
+        raise AssertionError(f"not in time: {self.state()}")

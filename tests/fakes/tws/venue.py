@@ -1,4 +1,4 @@
-"""The double's books: orders, executions, positions. They survive every connection."""
+"""The fake broker's books: orders, executions, positions. They survive every connection."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -89,7 +89,7 @@ class Execution:
 
 
 class Venue:
-    """All that the broker knows. tell: set by the server, called with what happens to an order."""
+    """The broker's state. report_*: set by the server, called when something changes."""
 
     def __init__(self, accounts: tuple[str, ...] = ("DU1234567",)) -> None:
         self.accounts = accounts
@@ -98,22 +98,22 @@ class Venue:
         self.executions: list[Execution] = []
         self.positions: dict[tuple[str, int], tuple[Decimal, Decimal]] = {}
         self.accepted: list[str] = []  # the journal: references in the order of acceptance
-        self.received: list[str] = []  # what arrived, accepted or not
+        self.received: list[str] = []  # references that arrived, accepted or not
         self.quotes: dict[int, tuple[Decimal, Decimal]] = {}
         self.commission = Decimal("1.25")
-        self.pieces = 1  # in so many executions what is reached is filled
-        self.portion = Decimal(1)  # of an order, that the market has for now
-        self.drops_levels = False  # takes stops and targets, and never speaks of them again
+        self.trades_per_fill = 1  # executions in which an order is filled
+        self.fill_share = Decimal(1)  # share of an order that is filled at once
+        self.drops_levels = False  # accepts stops and targets, then drops them unreported
         self.clock_offset = 0.0
         self.now: Callable[[], datetime] = lambda: datetime.now(UTC)
         self.report_price: Callable[[int], None] = lambda con_id: None
-        self.tell: Callable[[Order, str], None] = lambda order, what: None
+        self.report_order: Callable[[Order, str], None] = lambda order, what: None
         self.report_execution: Callable[[Execution], None] = lambda execution: None
         self._perms, self._numbers = count(900001), count(1)
 
-    # ---- what tests do --------------------------------------------------------------------
+    # ---- for tests ------------------------------------------------------------------------
     def quote(self, symbol: str, bid: str, ask: str) -> None:
-        """Set a price; what it reaches is executed."""
+        """Set a price, and execute the orders that it reaches."""
         security = self.security(symbol)
         self.quotes[security.con_id] = Decimal(bid), Decimal(ask)
         self.report_price(security.con_id)
@@ -129,7 +129,7 @@ class Venue:
         return self.execute(self.order(ref), Decimal(quantity), Decimal(price))
 
     def correct(self, execution: Execution, price: str) -> Execution:
-        """Correct an execution: its id's last part counts up."""
+        """Correct an execution: the last part of its id increases."""
         execution.correction += 1
         execution.price = Decimal(price)
         self.report_execution(execution)
@@ -142,12 +142,12 @@ class Venue:
         self._end(order, status)
 
     def give(self, account: str, symbol: str, quantity: str, cost: str) -> None:
-        """Have an account hold something."""
+        """Give an account a position."""
         held = Decimal(quantity), Decimal(cost)
         self.positions[account, self.security(symbol).con_id] = held
 
     def held(self, symbol: str) -> Decimal:
-        """What the first account holds, signed."""
+        """Return what the first account holds, signed."""
         key = self.accounts[0], self.security(symbol).con_id
         return self.positions.get(key, (Decimal(0), Decimal(0)))[0]
 
@@ -158,69 +158,69 @@ class Venue:
             if symbol in (s.symbol, f"{s.symbol}{s.currency}", s.local)
         )  # fmt: skip
 
-    def owner_closes(self, account: str, symbol: str) -> None:
-        """The account's owner closes what is held of a symbol by hand, in TWS itself."""
+    def close_by_hand(self, account: str, symbol: str) -> None:
+        """Close what is held of a symbol, as its owner would in TWS."""
         con_id = self.security(symbol).con_id
         held, _ = self.positions[account, con_id]
         side = "SELL" if held > 0 else "BUY"
         self.place(0, by_hand(len(self.orders) + 1, con_id, side, abs(held), account))
 
     def execute_again(self, ref: str, other: str = "") -> None:
-        """A market order like the latest with a reference is executed; other: under that one."""
+        """Execute a market order like the latest with a reference; other: a new reference."""
         first = self.order(ref)
-        said = by_hand(
+        placed = by_hand(
             len(self.orders) + 1, first.con_id, first.action, first.quantity, first.account
         )
-        self.place(0, replace(said, ref=other or ref))
+        self.place(0, replace(placed, ref=other or ref))
 
-    def behind(self, con_id: int) -> Security | None:
-        """The share whose prices are those of a CFD."""
+    def underlying_share(self, con_id: int) -> Security | None:
+        """Return the share that a CFD has its prices from."""
         cfd = self.securities[con_id]
-        same = [
+        shares = [
             s for s in self.securities.values()
             if s.kind == "STK" and (s.symbol, s.currency) == (cfd.symbol, cfd.currency)
         ]  # fmt: skip
-        return same[0] if cfd.kind == "CFD" and same else None
+        return shares[0] if cfd.kind == "CFD" and shares else None
 
     def receive(self, ref: str) -> None:
-        """Note what arrived, whatever becomes of it."""
+        """Record an order that arrived, accepted or not."""
         self.received.append(ref)
 
-    # ---- what clients do ------------------------------------------------------------------
-    def place(self, client_id: int, said: PlacedOrder) -> Order:
-        """Take a new order, or a change of one that is live."""
-        known = self.find(client_id, said.order_id)
-        if self.drops_levels and said.ref.endswith((":sl", ":tp")):
-            return self._drop(client_id, known, said)
+    # ---- for clients ----------------------------------------------------------------------
+    def place(self, client_id: int, placed: PlacedOrder) -> Order:
+        """Accept a new order, or a change of a live one."""
+        known = self.find(client_id, placed.order_id)
+        if self.drops_levels and placed.ref.endswith((":sl", ":tp")):
+            return self._drop(client_id, known, placed)
         if known is not None:
-            known.quantity, known.limit, known.aux = said.quantity, said.limit, said.aux
-            known.kind, known.tif = said.kind, said.tif
-            self.tell(known, "changed")
+            known.quantity, known.limit, known.aux = placed.quantity, placed.limit, placed.aux
+            known.kind, known.tif = placed.kind, placed.tif
+            self.report_order(known, "changed")
             self._match(known)
             return known
-        order = Order(client_id, next(self._perms), **vars(said))
+        order = Order(client_id, next(self._perms), **vars(placed))
         self.orders.append(order)
-        parent = self.find(client_id, said.parent_id) if said.parent_id else None
+        parent = self.find(client_id, placed.parent_id) if placed.parent_id else None
         if parent is not None:
             parent.children.append(order)
-        if said.transmit:
+        if placed.transmit:
             family = [parent, *parent.children] if parent is not None else [order]
-            for one in family:
-                if one.status == "PendingSubmit":
-                    self._accept(one)
-            for one in family:
-                self._match(one)
+            for member in family:
+                if member.status == "PendingSubmit":
+                    self._accept(member)
+            for member in family:
+                self._match(member)
         return order
 
-    def _drop(self, client_id: int, known: Order | None, said: PlacedOrder) -> Order:
-        """A level falls away without a word; its entry is taken as ever."""
+    def _drop(self, client_id: int, known: Order | None, placed: PlacedOrder) -> Order:
+        """Drop a level without a report, and accept its entry."""
         if known is not None:
             self.orders.remove(known)
-        parent = self.find(client_id, said.parent_id) if said.parent_id else None
-        if parent is not None and said.transmit and parent.status == "PendingSubmit":
+        parent = self.find(client_id, placed.parent_id) if placed.parent_id else None
+        if parent is not None and placed.transmit and parent.status == "PendingSubmit":
             self._accept(parent)
             self._match(parent)
-        return Order(client_id, next(self._perms), **vars(said))
+        return Order(client_id, next(self._perms), **vars(placed))
 
     def find(self, client_id: int, order_id: int) -> Order | None:
         """Return a client's order by its id."""
@@ -229,11 +229,11 @@ class Venue:
         )
 
     def cancel(self, order: Order) -> None:
-        """Cancel an order and what hangs on it."""
+        """Cancel an order and its children."""
         self._end(order, "Cancelled")
 
     def execute(self, order: Order, quantity: Decimal, price: Decimal) -> Execution:
-        """Execute a quantity; the rest of its group shrinks by it."""
+        """Execute a quantity, and reduce the other orders of its group by it."""
         before = order.filled
         order.filled += quantity
         order.average = (order.average * before + price * quantity) / order.filled
@@ -246,18 +246,18 @@ class Venue:
         self.executions.append(execution)
         self._book(order, quantity, price)
         self.report_execution(execution)
-        self.tell(order, "status")
+        self.report_order(order, "status")
         for other in self._group(order):
             other.quantity -= quantity
             if other.quantity <= other.filled:
                 self._end(other, "Cancelled")
             else:
-                self.tell(other, "changed")
+                self.report_order(other, "changed")
         if done:
             for child in order.children:
                 if child.live:
                     child.status = "Submitted"
-                    self.tell(child, "status")
+                    self.report_order(child, "status")
                     self._match(child)
         return execution
 
@@ -265,13 +265,13 @@ class Venue:
         waits = order.kind == "STP" or bool(order.parent_id)
         order.status = "PreSubmitted" if waits else "Submitted"
         self.accepted.append(order.ref)
-        self.tell(order, "accepted")
+        self.report_order(order, "accepted")
 
     def _end(self, order: Order, status: str) -> None:
         if not order.live:
             return
         order.status = status
-        self.tell(order, "status")
+        self.report_order(order, "status")
         for child in order.children:
             if order.filled == 0:
                 self._end(child, "Cancelled")
@@ -298,11 +298,11 @@ class Venue:
             or (order.kind == "LMT" and order.sign * (Decimal(order.limit) - price) >= 0)
             or (order.kind == "STP" and order.sign * (price - Decimal(order.aux)) >= 0)
         )
-        there = order.quantity * self.portion - order.filled
-        if reached and order.tif == "FOK" and there < order.quantity:
+        available = order.quantity * self.fill_share - order.filled
+        if reached and order.tif == "FOK" and available < order.quantity:
             self._end(order, "Cancelled")
-        elif reached and there > 0:
-            for part in self._parts(there):
+        elif reached and available > 0:
+            for part in self._parts(available):
                 self.execute(order, part, price)
             if order.tif == "IOC":
                 self._end(order, "Cancelled")
@@ -310,8 +310,8 @@ class Venue:
             self._end(order, "Cancelled")
 
     def _parts(self, quantity: Decimal) -> list[Decimal]:
-        part = quantity // self.pieces
-        return [*[part] * (self.pieces - 1), quantity - part * (self.pieces - 1)]
+        part = quantity // self.trades_per_fill
+        return [*[part] * (self.trades_per_fill - 1), quantity - part * (self.trades_per_fill - 1)]
 
     def _book(self, order: Order, quantity: Decimal, price: Decimal) -> None:
         key = order.account, order.con_id
