@@ -61,7 +61,7 @@ def select_cases(numbers: Collection[str]) -> list[Case]:
 
 async def run(
     chosen: Sequence[Case],
-    open_stage: OpenHarness,
+    open_harness: OpenHarness,
     on_outcome: Callable[[Result], None] = lambda _: None,
     max_seconds: float = MAX_SECONDS,
 ) -> list[Result]:
@@ -70,24 +70,24 @@ async def run(
     max_seconds: time limit of one check, including its clean-up.
     """
     results = []
-    for one in chosen:
-        result = await _timed(one, open_stage, max_seconds)
+    for case in chosen:
+        result = await _timed(case, open_harness, max_seconds)
         on_outcome(result)
         results.append(result)
     return results
 
 
-async def _timed(one: Case, open_stage: OpenHarness, max_seconds: float) -> Result:
+async def _timed(case: Case, open_harness: OpenHarness, max_seconds: float) -> Result:
     began = time.perf_counter()
-    mark, why = await _marked(one, open_stage, max_seconds)
+    mark, why = await _marked(case, open_harness, max_seconds)
     took = (time.perf_counter() - began) * 1000
-    return Result(one.number, one.name, mark, why, round(took, 1))
+    return Result(case.number, case.name, mark, why, round(took, 1))
 
 
-async def _marked(one: Case, open_stage: OpenHarness, max_seconds: float) -> tuple[Mark, str]:
+async def _marked(case: Case, open_harness: OpenHarness, max_seconds: float) -> tuple[Mark, str]:
     try:
         async with asyncio.timeout(max_seconds):
-            return await _on_harness(one, open_stage)
+            return await _on_harness(case, open_harness)
     except NotApplicable as why:
         return Mark.NOT_APPLICABLE, str(why)
     except TimeoutError:
@@ -98,42 +98,42 @@ async def _marked(one: Case, open_stage: OpenHarness, max_seconds: float) -> tup
         return Mark.FAIL, f"{type(error).__name__}: {error}"
 
 
-async def _on_harness(one: Case, open_stage: OpenHarness) -> tuple[Mark, str]:
-    async with open_stage() as stage:
-        if why := missing_requirement(one, stage):
+async def _on_harness(case: Case, open_harness: OpenHarness) -> tuple[Mark, str]:
+    async with open_harness() as harness:
+        if why := missing_requirement(case, harness):
             return Mark.NOT_APPLICABLE, why
-        scenario = Scenario(stage, await _instrument(stage))
+        scenario = Scenario(harness, await _instrument(harness))
         try:
-            await one.work(scenario)
+            await case.work(scenario)
         except BrokerError as error:
-            if error.code is Code.MARKET_CLOSED and InjectedFault.CLOSED in stage.unavailable:
+            if error.code is Code.MARKET_CLOSED and InjectedFault.CLOSED in harness.unavailable:
                 raise NotApplicable("the market is closed now") from error
             raise CheckFailed(f"{type(error).__name__} {error}") from error
         finally:
-            await stage.clear(scenario.placed)
+            await harness.clear(scenario.placed)
     return Mark.OK, ""
 
 
-def missing_requirement(one: Case, stage: Harness) -> str:
+def missing_requirement(case: Case, harness: Harness) -> str:
     """Return why a check cannot run on a harness, or ''."""
-    can = stage.adapter.capabilities(stage.spec)
-    for need in one.needs:
+    can = harness.adapter.capabilities(harness.spec)
+    for need in case.needs:
         if isinstance(need, Ability):
             if not IS_SUPPORTED[need](can):
                 return f"the account does not claim {need}"
-        elif need in stage.unavailable:
-            return stage.unavailable[need]
+        elif need in harness.unavailable:
+            return harness.unavailable[need]
     return ""
 
 
-async def _instrument(stage: Harness) -> Instrument:
-    for one in await stage.adapter.instruments(stage.spec):
-        if one.symbol == stage.symbol:
-            return one
-    raise CheckFailed(f"the instruments do not have {stage.symbol}")
+async def _instrument(harness: Harness) -> Instrument:
+    for instrument in await harness.adapter.instruments(harness.spec):
+        if instrument.symbol == harness.symbol:
+            return instrument
+    raise CheckFailed(f"the instruments do not have {harness.symbol}")
 
 
 @contextlib.asynccontextmanager
-async def same_harness(stage: Harness) -> AsyncIterator[Harness]:
+async def same_harness(harness: Harness) -> AsyncIterator[Harness]:
     """Use the same harness for each check, for an account that exists only once."""
-    yield stage
+    yield harness

@@ -42,8 +42,8 @@ def allow(_: OrderRequest) -> None:
 class Scenario(AccountObserver):
     """The context of one check. It records what it placed, so that it can be undone."""
 
-    def __init__(self, stage: Harness, instrument: Instrument) -> None:
-        super().__init__(stage)
+    def __init__(self, harness: Harness, instrument: Instrument) -> None:
+        super().__init__(harness)
         self.instrument = instrument
         self.placed: list[OrderRequest] = []
         self._numbers = secrets.randbelow(10**9)

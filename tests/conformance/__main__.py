@@ -1,4 +1,4 @@
-"""`python -m tests.conformance`: every check over every adapter, and one table of all."""
+"""`python -m tests.conformance`: run every check on every adapter and print one table."""
 
 import argparse
 import logging
@@ -12,90 +12,105 @@ from conformance.registry import Case
 from conformance.report import as_json, grid, line, reasons_of, summary
 from conformance.runner import Mark, Result, select_cases
 from tests.conformance.reviewed import DOCS, differences, page, review
-from tests.conformance.stages import at_once, kinds, named, needs_database, reviewed_in, stages_of
+from tests.conformance.stages import (
+    at_once,
+    kinds,
+    needs_database,
+    reviewed_in,
+    stages_named,
+    stages_of,
+)
 from tests.conformance.together import run_together
 from tests.servers import set_up
 
-Wanted = Sequence[tuple[str, str]]
+StageNames = Sequence[tuple[str, str]]
 
 
 def main() -> int:
-    """Return 1 if a check failed, or does not apply for a reason that nobody has reviewed."""
-    told = _arguments()
-    chosen = select_cases(told.check or ())
-    if told.docs:
+    """Return 1 if a check failed, or does not apply for a reason that was not reviewed."""
+    arguments = _arguments()
+    chosen = select_cases(arguments.check or ())
+    if arguments.docs:
         DOCS.write_text(page(chosen))
         return 0
-    wanted = [one for word in told.adapter or kinds() for one in named(word)]
-    with _servers() if any(needs_database(kind) for kind, _ in wanted) else nullcontext():
-        found = each(wanted, chosen)
-    if told.review:
-        for kind, name in wanted:
-            review(kind, reasons_of({name: found[name]}), chosen)
+    chosen_stages = [item for stage in arguments.adapter or kinds() for item in stages_named(stage)]
+    with _servers() if any(needs_database(kind) for kind, _ in chosen_stages) else nullcontext():
+        results_by_stage = run_stages(chosen_stages, chosen)
+    if arguments.review:
+        for kind, name in chosen_stages:
+            review(kind, reasons_of({name: results_by_stage[name]}), chosen)
     others = [
-        one
-        for kind, name in wanted
-        for one in differences(kind, reasons_of({name: found[name]}), chosen)
+        item
+        for kind, name in chosen_stages
+        for item in differences(kind, reasons_of({name: results_by_stage[name]}), chosen)
     ]
     print()
-    print(grid(found))
-    for name, results in found.items():
+    print(grid(results_by_stage))
+    for name, results in results_by_stage.items():
         print(f"{name}: {summary(results)}")
-    for one in others:
-        print(f"not as reviewed: {one}")
+    for item in others:
+        print(f"not as reviewed: {item}")
     if others:
-        places = sorted({str(reviewed_in(kind)) for kind, _ in wanted})
-        print(f"Read why, then the same with --review writes it into {', '.join(places)}")
-    print(as_json(found))
-    failed = any(one.mark is Mark.FAIL for results in found.values() for one in results)
+        places = sorted({str(reviewed_in(kind)) for kind, _ in chosen_stages})
+        print(f"Read the reasons, then repeat with --review to write them into {', '.join(places)}")
+    print(as_json(results_by_stage))
+    failed = any(
+        item.mark is Mark.FAIL for results in results_by_stage.values() for item in results
+    )
     return int(failed or bool(others))
 
 
-def each(wanted: Wanted, chosen: Sequence[Case]) -> dict[str, list[Result]]:
-    """Run the checks on each of these stages."""
-    found: dict[str, list[Result]] = {}
-    for kind, name in wanted:
+def run_stages(chosen_stages: StageNames, chosen: Sequence[Case]) -> dict[str, list[Result]]:
+    """Run the checks on each of these stages; return the results by stage."""
+    results_by_stage: dict[str, list[Result]] = {}
+    for kind, name in chosen_stages:
         print(f"\n{name}")
         opened = stages_of(kind)[name]
-        found[name] = run_together(chosen, opened, lambda one: print(line(one)), at_once(kind))
-    return found
+        results_by_stage[name] = run_together(
+            chosen, opened, lambda item: print(line(item)), at_once(kind)
+        )
+    return results_by_stage
 
 
 @contextmanager
 def _servers() -> Iterator[None]:
-    """Servers of our own that are gone afterwards."""
+    """Start servers and a database, and remove them afterwards."""
     from django.test.utils import setup_databases, teardown_databases
 
     set_up()
-    known = setup_databases(verbosity=0, interactive=False)
+    databases = setup_databases(verbosity=0, interactive=False)
     try:
         yield
     finally:
-        teardown_databases(known, verbosity=0)
+        teardown_databases(databases, verbosity=0)
 
 
 def _arguments() -> argparse.Namespace:
-    words = argparse.ArgumentParser(prog="python -m tests.conformance", description=__doc__)
-    words.add_argument(
-        "--adapter", action="append", help="a kind or one stage of it (mt4, mt5-dwx); all if left"
+    parser = argparse.ArgumentParser(prog="python -m tests.conformance", description=__doc__)
+    parser.add_argument(
+        "--adapter",
+        action="append",
+        help="a broker type or one of its stages (mt4, mt5-dwx); default: all",
     )
-    words.add_argument("--check", action="append", metavar="C01", help="one check; all if left")
-    words.add_argument("--review", action="store_true", help="write down what does not apply")
-    words.add_argument("--docs", action="store_true", help="write docs/conformance.md, run nothing")
-    told = words.parse_args()
-    for word in told.adapter or ():
+    parser.add_argument("--check", action="append", metavar="C01", help="one check; default: all")
+    parser.add_argument("--review", action="store_true", help="store which checks do not apply")
+    parser.add_argument(
+        "--docs", action="store_true", help="write docs/conformance.md, run nothing"
+    )
+    arguments = parser.parse_args()
+    for stage in arguments.adapter or ():
         try:
-            named(word)
+            stages_named(stage)
         except KeyError as error:
-            words.error(f"no stage is called {word!r}; there are {error.args[0]}")
+            parser.error(f"there is no stage {stage!r}; the stages are {error.args[0]}")
     try:
-        select_cases(told.check or ())
+        select_cases(arguments.check or ())
     except LookupError as error:
-        words.error(str(error))
-    return told
+        parser.error(str(error))
+    return arguments
 
 
-if __name__ == "__main__":  # what adapters log besides is left out of the table
+if __name__ == "__main__":  # keeps the adapters' logs out of the table
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     logging.disable(logging.ERROR)
     sys.exit(main())

@@ -1,4 +1,4 @@
-"""The paper broker's server on a thread of its own, which can be stopped and come again."""
+"""The paper broker's server on its own thread, which can be stopped and started again."""
 
 import asyncio
 import threading
@@ -20,41 +20,41 @@ class Host:
         self.open()
 
     def open(self) -> None:
-        """Come up, if it is down."""
+        """Start serving, unless it serves."""
         if self._server is None:
             server = Server(faults=True)
             self._do(server.open("127.0.0.1", self.port))
             self._server, self.port = server, server.port
 
     def close(self) -> None:
-        """Go down: everybody is hung up on and nobody let in."""
+        """Stop serving and close all connections."""
         if self._server is not None:
             self._do(self._server.close(0.1))
             self._server = None
 
     def fault(self, name: str, *numbers: Any) -> None:
-        """Make trouble of the server's own kinds."""
+        """Inject a fault into the server."""
         assert self._server is not None
         assert self._server.faults is not None
         self._do(self._server.faults.make(name, *numbers))
 
     @property
-    def last_half(self) -> bytes:
-        """What left of the last answer that was cut in half."""
+    def last_partial_answer(self) -> bytes:
+        """What was sent of the last truncated answer."""
         assert self._server is not None
         assert self._server.faults is not None
         return self._server.faults.last_half
 
     @property
-    def callers(self) -> int:
+    def connection_count(self) -> int:
         """How many connections are open to it."""
         assert self._server is not None
         return len(self._server.clients)
 
     def stop(self) -> None:
-        """Go down for good, with the answers that somebody still waited for."""
+        """Stop serving and end the thread; pending answers are dropped."""
         self.close()
-        self._do(_let_go())
+        self._do(_cancel_pending())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(10)
         self._loop.close()
@@ -63,8 +63,8 @@ class Host:
         asyncio.run_coroutine_threadsafe(work, self._loop).result(10)
 
 
-async def _let_go() -> None:
-    left = asyncio.all_tasks() - {asyncio.current_task()}
-    for task in left:
+async def _cancel_pending() -> None:
+    pending = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in pending:
         task.cancel()
-    await asyncio.gather(*left, return_exceptions=True)
+    await asyncio.gather(*pending, return_exceptions=True)

@@ -1,6 +1,6 @@
-"""What does not apply to whom and why, as somebody has looked at it: nothing turns n/a by itself.
+"""The reviewed reasons why checks do not apply to a stage: none becomes n/a unnoticed.
 
-`python -m tests.conformance --review` writes reviewed.json anew: read what changed in it.
+`python -m tests.conformance --review` writes reviewed.json again: read what changed in it.
 """
 
 import json
@@ -17,55 +17,57 @@ DOCUMENTED = (OURS, EXAMPLE / "tiny_broker" / "conformance" / "reviewed.json")
 
 
 def reviewed(kind: str) -> Reasons:
-    """By stage of a kind, numbers of the checks that do not apply, and why."""
+    """Return the checks that do not apply, with the reason, by stage of a broker type."""
     return _read(reviewed_in(kind))
 
 
-def _read(place: Path) -> dict[str, dict[str, str]]:
-    found: dict[str, dict[str, str]] = json.loads(place.read_text()) if place.exists() else {}
-    return found
+def _read(path: Path) -> dict[str, dict[str, str]]:
+    reasons: dict[str, dict[str, str]] = json.loads(path.read_text()) if path.exists() else {}
+    return reasons
 
 
-def review(kind: str, found: Reasons, chosen: Sequence[Case]) -> None:
-    """Write down what a run has found not to apply; what did not take part stays, but for a
-    package's stages that it has no more."""
-    place = reviewed_in(kind)
-    again, known = {one.number for one in chosen}, _read(place)
-    if place != OURS:
+def review(kind: str, results: Reasons, chosen: Sequence[Case]) -> None:
+    """Store which checks did not apply in a run. Checks and stages that did not run are kept,
+    except a package's stages that no longer exist."""
+    path = reviewed_in(kind)
+    rerun, known = {case.number for case in chosen}, _read(path)
+    if path != OURS:
         known = {name: reasons for name, reasons in known.items() if name in names_of(kind)}
-    for name, reasons in found.items():
-        stays = {n: why for n, why in known.get(name, {}).items() if n not in again}
-        both = {**stays, **reasons}
-        known[name] = {n: both[n] for n in sorted(both, key=lambda n: int(n[1:]))}
-    place.write_text(json.dumps(known, indent=1, ensure_ascii=False) + "\n")
+    for name, reasons in results.items():
+        kept = {n: why for n, why in known.get(name, {}).items() if n not in rerun}
+        merged = {**kept, **reasons}
+        known[name] = {n: merged[n] for n in sorted(merged, key=lambda n: int(n[1:]))}
+    path.write_text(json.dumps(known, indent=1, ensure_ascii=False) + "\n")
 
 
-def differences(kind: str, found: Reasons, chosen: Sequence[Case]) -> list[str]:
-    """What does not apply for another reason than was reviewed, or was reviewed and does apply; of
-    a stage that nobody has reviewed all that does not apply, by reason."""
-    numbers, told = [one.number for one in chosen], []
-    for name, reasons in found.items():
+def differences(kind: str, results: Reasons, chosen: Sequence[Case]) -> list[str]:
+    """Return where a run differs from the review: another reason, or a check that now applies. For
+    a stage without a review: all that does not apply, by reason."""
+    numbers, differing = [case.number for case in chosen], []
+    for name, reasons in results.items():
         known = reviewed(kind).get(name)
         if known is None:
-            told += [f"{name} {which}: {why}" for why, which in _by_reason(reasons).items()]
+            differing += [
+                f"{name} {numbers_text}: {why}" for why, numbers_text in _by_reason(reasons).items()
+            ]
             continue
         for number in numbers:
             now, before = reasons.get(number, "it applies"), known.get(number, "it applies")
             if now != before:
-                told.append(f"{name} {number}: {now}; reviewed: {before}")
-    return told
+                differing.append(f"{name} {number}: {now}; reviewed: {before}")
+    return differing
 
 
 def _by_reason(reasons: Mapping[str, str]) -> dict[str, str]:
-    """Numbers with commas by why they do not apply, in the order in which they were told."""
-    found: dict[str, list[str]] = {}
+    """Return check numbers by the reason why they do not apply, in the order of their report."""
+    by_reason: dict[str, list[str]] = {}
     for number, why in reasons.items():
-        found.setdefault(why, []).append(number)
-    return {why: ", ".join(numbers) for why, numbers in found.items()}
+        by_reason.setdefault(why, []).append(number)
+    return {why: ", ".join(numbers) for why, numbers in by_reason.items()}
 
 
 def page(chosen: Sequence[Case]) -> str:
-    """The page of the documentation as it should be."""
+    """Return the text of the documentation page."""
     written, mark, _ = DOCS.read_text().partition(MARK)
-    known = {name: reasons for place in DOCUMENTED for name, reasons in _read(place).items()}
+    known = {name: reasons for path in DOCUMENTED for name, reasons in _read(path).items()}
     return f"{written}{mark}\n{markdown(chosen, known)}\n"

@@ -1,7 +1,7 @@
-"""The suite as on a real account, over every adapter's double: what a check opened it also closes.
+"""The suite as on a real account, on every fake broker: a check closes what it opened.
 
 `manage.py conformance` is this with a connection's own settings; its exits must fit every
-`exit_safety`, and no real account of each kind is at hand.
+`exit_safety`, and we have no real account of each broker.
 """
 
 import asyncio
@@ -19,41 +19,43 @@ from tests.conformance.stages import kinds, needs_database, stages_of
 
 LEAVE_SOMETHING = ("C01", "C02", "C04", "C12", "C25", "C27", "C46", "C65", "C69", "C105", "C106")
 WITH_DATABASE = pytest.mark.django_db(transaction=True)
-EVERY = [
-    pytest.param(opened, id=name, marks=WITH_DATABASE if needs_database(kind) else ())
+EVERY_STAGE = [
+    pytest.param(open_harness, id=name, marks=WITH_DATABASE if needs_database(kind) else ())
     for kind in kinds()
-    for name, opened in stages_of(kind).items()
+    for name, open_harness in stages_of(kind).items()
 ]
 
 
-class OnADouble(LiveAccount):
-    """A real account's stage, where a new process of ours is what the double's stage makes."""
+class AccountOnFake(LiveAccount):
+    """A real account's harness on a fake broker, whose harness simulates our restarts."""
 
-    def __init__(self, stage: Harness, listed: Sequence[Instrument]) -> None:
-        self.under = stage
-        super().__init__(self._current, stage.spec, choose_instrument(listed, stage.symbol))
+    def __init__(self, harness: Harness, instruments: Sequence[Instrument]) -> None:
+        self.harness = harness
+        super().__init__(
+            self._current, harness.spec, choose_instrument(instruments, harness.symbol)
+        )
 
     def _current(self) -> BrokerAdapter:
-        return self.under.adapter
+        return self.harness.adapter
 
     async def new_process(self) -> None:
-        await self.under.new_process()
-        self.adapter = self.under.adapter
+        await self.harness.new_process()
+        self.adapter = self.harness.adapter
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("opened", EVERY)
-def test_what_was_opened_is_closed(opened: OpenHarness) -> None:
-    asyncio.run(_play(opened))
+@pytest.mark.parametrize("open_harness", EVERY_STAGE)
+def test_checks_close_what_they_opened(open_harness: OpenHarness) -> None:
+    asyncio.run(_run_checks(open_harness))
 
 
-async def _play(opened: OpenHarness) -> None:
-    async with opened() as stage:
-        account = OnADouble(stage, await stage.adapter.instruments(stage.spec))
-        account.quantity, account.tick = stage.quantity, stage.tick
-        for one in cases():
-            if one.number in LEAVE_SOMETHING:
-                [result] = await run([one], account.ready)
+async def _run_checks(open_harness: OpenHarness) -> None:
+    async with open_harness() as harness:
+        account = AccountOnFake(harness, await harness.adapter.instruments(harness.spec))
+        account.quantity, account.tick = harness.quantity, harness.tick
+        for check in cases():
+            if check.number in LEAVE_SOMETHING:
+                [result] = await run([check], account.ready)
                 assert result.mark is not Mark.FAIL, line(result)
                 assert await account.opened() == [], result.number
         assert account.left == ""

@@ -1,4 +1,4 @@
-"""How checks are run and told: what ends how, in which time, and what people and programs read."""
+"""How checks are run and reported: their results, time limits, tables and JSON."""
 
 import asyncio
 import json
@@ -15,23 +15,23 @@ from conformance.report import as_json, grid, line, markdown, reasons_of, summar
 from conformance.runner import Mark, Result, cases, run
 from conformance.scenario import Scenario
 from tests.conformance.__main__ import main
-from tests.conformance.stages import IN_OUR_DATABASE, kinds, named, names_of, stages_of
+from tests.conformance.stages import IN_OUR_DATABASE, kinds, names_of, stages_named, stages_of
 from tests.conformance.together import run_together
 
 
-def one(work: CheckFunction, *needs: Need, max_seconds: float = 10) -> Result:
+def run_check(work: CheckFunction, *needs: Need, max_seconds: float = 10) -> Result:
     """Run one check on the example's account."""
     check = Case("C00", "a check", "It is one.", needs, work)
     [result] = asyncio.run(run([check], stages_of("tiny")["the example"], max_seconds=max_seconds))
     return result
 
 
-def ended(work: CheckFunction, *needs: Need, max_seconds: float = 10) -> tuple[Mark, str]:
-    result = one(work, *needs, max_seconds=max_seconds)
+def outcome_of(work: CheckFunction, *needs: Need, max_seconds: float = 10) -> tuple[Mark, str]:
+    result = run_check(work, *needs, max_seconds=max_seconds)
     return result.mark, result.why
 
 
-async def nothing(_: Scenario) -> None:
+async def passes(_: Scenario) -> None:
     pass
 
 
@@ -59,51 +59,55 @@ async def is_closed(_: Scenario) -> None:
     raise Rejected(Code.MARKET_CLOSED)
 
 
-def test_each_way_to_end() -> None:
-    assert ended(nothing) == (Mark.OK, "")
-    assert ended(fails) == (Mark.FAIL, "one is not more than two")
-    assert ended(breaks) == (Mark.FAIL, "ZeroDivisionError: of an adapter")
-    assert ended(is_refused) == (Mark.FAIL, "Rejected NO_MONEY of all things")
-    assert ended(hangs, max_seconds=0.05) == (Mark.FAIL, "not done after 0 s")
-    assert ended(does_not_apply) == (Mark.NOT_APPLICABLE, "it rains")
+def test_each_result_of_a_check() -> None:
+    assert outcome_of(passes) == (Mark.OK, "")
+    assert outcome_of(fails) == (Mark.FAIL, "one is not more than two")
+    assert outcome_of(breaks) == (Mark.FAIL, "ZeroDivisionError: of an adapter")
+    assert outcome_of(is_refused) == (Mark.FAIL, "Rejected NO_MONEY of all things")
+    assert outcome_of(hangs, max_seconds=0.05) == (Mark.FAIL, "not done after 0 s")
+    assert outcome_of(does_not_apply) == (Mark.NOT_APPLICABLE, "it rains")
 
 
-def test_what_a_stage_lacks_is_no_pass() -> None:
-    assert ended(nothing, HarnessFeature.PRICES)[0] is Mark.NOT_APPLICABLE
-    assert ended(nothing, InjectedFault.LATE) == (
+def test_missing_feature_is_not_a_pass() -> None:
+    assert outcome_of(passes, HarnessFeature.PRICES)[0] is Mark.NOT_APPLICABLE
+    assert outcome_of(passes, InjectedFault.LATE) == (
         Mark.NOT_APPLICABLE,
         "the example's fake broker cannot cause this fault",
     )
 
 
-def test_a_closed_market_is_nobodys_fault_where_it_cannot_be_opened() -> None:
+def test_closed_market_is_not_applicable_if_it_cannot_be_opened() -> None:
     """As on a real account at the weekend."""
-    assert ended(is_closed) == (Mark.NOT_APPLICABLE, "the market is closed now")
+    assert outcome_of(is_closed) == (Mark.NOT_APPLICABLE, "the market is closed now")
 
 
-def test_checks_that_run_together_are_told_in_their_order() -> None:
-    """Two at a time: the first waits for the second, and the third for nobody."""
-    came = asyncio.Event()
+def test_results_of_concurrent_checks_are_in_order() -> None:
+    """Two at a time: the first waits for the second; the third does not wait."""
+    reached = asyncio.Event()
 
-    async def waits(_: Scenario) -> None:
-        await came.wait()
+    async def waits_for_signal(_: Scenario) -> None:
+        await reached.wait()
 
-    async def comes(_: Scenario) -> None:
-        came.set()
+    async def signals(_: Scenario) -> None:
+        reached.set()
 
-    works = {"C01": waits, "C02": comes, "C03": nothing}
+    works = {"C01": waits_for_signal, "C02": signals, "C03": passes}
     checks = [Case(number, "a check", "It is one.", (), work) for number, work in works.items()]
-    told: list[str] = []
-    opened = stages_of("tiny")["the example"]
-    results = run_together(checks, opened, lambda one: told.append(one.number), at_once=2)
-    assert [(one.number, one.mark) for one in results] == [(one, Mark.OK) for one in works]
-    assert sorted(told) == list(works)
+    reported: list[str] = []
+    open_harness = stages_of("tiny")["the example"]
+    results = run_together(
+        checks, open_harness, lambda number: reported.append(number.number), at_once=2
+    )
+    assert [(number.number, number.mark) for number in results] == [
+        (number, Mark.OK) for number in works
+    ]
+    assert sorted(reported) == list(works)
 
 
-def test_a_number_is_given_once() -> None:
+def test_check_number_is_unique() -> None:
     assert cases()[0].number == "C01"
     with pytest.raises(ValueError, match="two checks are numbered C01"):
-        case(1, "another first")(nothing)
+        case(1, "another first")(passes)
 
 
 RESULTS = {
@@ -115,7 +119,7 @@ RESULTS = {
 }
 
 
-def test_the_words() -> None:
+def test_tables_and_json() -> None:
     assert line(RESULTS["ibkr"][1]) == "C02   FAIL       4 ms  sell: no"
     assert summary(RESULTS["mt4"]) == "1 ok, 0 FAIL, 1 n/a"
     assert grid(RESULTS).splitlines() == [
@@ -129,60 +133,62 @@ def test_the_words() -> None:
     }  # fmt: skip
 
 
-def test_the_page() -> None:
+def test_documentation_table() -> None:
     reasons = reasons_of(RESULTS)
     assert reasons == {"ibkr": {}, "mt4": {"C02": "it cannot"}}
-    told = markdown(cases()[:2], reasons)
-    assert "| C02 | *limit order stays open*: " in told
-    assert told.splitlines()[3].endswith("| ok | n/a |")
-    assert told.endswith("- **ibkr**: \n- **mt4**: C02 (it cannot)")
+    output = markdown(cases()[:2], reasons)
+    assert "| C02 | *limit order stays open*: " in output
+    assert output.splitlines()[3].endswith("| ok | n/a |")
+    assert output.endswith("- **ibkr**: \n- **mt4**: C02 (it cannot)")
 
 
-def test_the_program(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_program_prints_a_summary(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr("sys.argv", ["conformance", "--adapter", "tiny", "--check", "C01"])
     assert main() == 0
-    told = capsys.readouterr().out.splitlines()
-    assert told[-2] == "the example: 1 ok, 0 FAIL, 0 n/a"
-    assert json.loads(told[-1])["ok"] == 1
+    output = capsys.readouterr().out.splitlines()
+    assert output[-2] == "the example: 1 ok, 0 FAIL, 0 n/a"
+    assert json.loads(output[-1])["ok"] == 1
 
 
-def asked_for(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
+def run_program(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
     monkeypatch.setattr("sys.argv", ["conformance", *words])
     return main()
 
 
-def test_a_kind_or_one_stage_is_asked_for(
+def test_adapter_argument_is_a_broker_type_or_a_stage(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """mt5-dwx is a kind of connection, and its stage lies beside MetaTrader 4's."""
-    assert [name for _, name in named("mt4")] == ["mt4", "mt5-dwx"]
-    assert named("mt5-dwx") == [("mt4", "mt5-dwx")]
-    assert named("paper by TCP") == [("paper", "paper by TCP")]
+    """mt5-dwx is a broker type, and its stage is beside that of MetaTrader 4."""
+    assert [name for _, name in stages_named("mt4")] == ["mt4", "mt5-dwx"]
+    assert stages_named("mt5-dwx") == [("mt4", "mt5-dwx")]
+    assert stages_named("paper by TCP") == [("paper", "paper by TCP")]
     assert {name for name, path in BUILT_IN.items() if path.startswith("brokers.")} <= {
-        word for kind in kinds() for word in (kind, *names_of(kind)) if named(word)
+        name for kind in kinds() for name in (kind, *names_of(kind)) if stages_named(name)
     }
     with pytest.raises(SystemExit):
-        asked_for(monkeypatch, "--adapter", "mt6")
-    assert "no stage is called 'mt6'; there are" in capsys.readouterr().err
+        run_program(monkeypatch, "--adapter", "mt6")
+    assert "there is no stage 'mt6'; the stages are" in capsys.readouterr().err
     with pytest.raises(SystemExit):
-        asked_for(monkeypatch, "--adapter", "tiny", "--check", "C999")
+        run_program(monkeypatch, "--adapter", "tiny", "--check", "C999")
     assert "There is no check 'C999'; the numbers are C01 to C1" in capsys.readouterr().err
 
 
-def test_names_that_are_told_without_a_database_are_the_stages() -> None:
+def test_stage_names_without_a_database_match_the_stages() -> None:
     assert {kind: tuple(stages_of(kind)) for kind in IN_OUR_DATABASE} == IN_OUR_DATABASE
 
 
-def test_what_nobody_reviewed_is_told(
+def test_unreviewed_reasons_are_reported(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    place = tmp_path / "reviewed.json"
-    monkeypatch.setattr("tests.conformance.reviewed.reviewed_in", lambda kind: place)
-    words = ("--adapter", "tiny", "--check", "C02")
-    assert asked_for(monkeypatch, *words) == 1
-    told = capsys.readouterr().out
-    assert "not as reviewed: the example C02: the account does not claim limit orders\n" in told
-    assert "--review writes it into " in told
-    assert asked_for(monkeypatch, *words, "--review") == 0
-    assert asked_for(monkeypatch, *words) == 0
-    assert json.loads(place.read_text())["the example"].keys() == {"C02"}
+    path = tmp_path / "reviewed.json"
+    monkeypatch.setattr("tests.conformance.reviewed.reviewed_in", lambda kind: path)
+    arguments = ("--adapter", "tiny", "--check", "C02")
+    assert run_program(monkeypatch, *arguments) == 1
+    output = capsys.readouterr().out
+    assert "not as reviewed: the example C02: the account does not claim limit orders\n" in output
+    assert "--review writes it into " in output
+    assert run_program(monkeypatch, *arguments, "--review") == 0
+    assert run_program(monkeypatch, *arguments) == 0
+    assert json.loads(path.read_text())["the example"].keys() == {"C02"}

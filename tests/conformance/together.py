@@ -1,5 +1,5 @@
-"""Several checks at the same time, each on a stage of its own: most of them wait for time-outs.
-What does not apply is seen on one stage for all of them."""
+"""Runs several checks at the same time, each on its own stage: most of them wait for time-outs.
+One stage shows for all of them which do not apply."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -9,32 +9,40 @@ from conformance.runner import Mark, OpenHarness, Result, missing_requirement, r
 
 
 def run_together(
-    chosen: Sequence[Case], opened: OpenHarness, tell: Callable[[Result], None], at_once: int
+    selected: Sequence[Case],
+    open_harness: OpenHarness,
+    on_result: Callable[[Result], None],
+    at_once: int,
 ) -> list[Result]:
-    """Run the checks, so many at a time. Tells each as it ends; returns them in their order."""
-    results = asyncio.run(_run(chosen, opened, tell, at_once))
-    place = {one.number: at for at, one in enumerate(chosen)}
-    return sorted(results, key=lambda one: place[one.number])
+    """Run at most `at_once` checks at a time; call on_result as each ends; return all in order."""
+    results = asyncio.run(_run(selected, open_harness, on_result, at_once))
+    positions = {item.number: index for index, item in enumerate(selected)}
+    return sorted(results, key=lambda item: positions[item.number])
 
 
 async def _run(
-    chosen: Sequence[Case], opened: OpenHarness, tell: Callable[[Result], None], at_once: int
+    selected: Sequence[Case],
+    open_harness: OpenHarness,
+    on_result: Callable[[Result], None],
+    at_once: int,
 ) -> list[Result]:
-    apart = await _not_applicable(chosen, opened)
-    for result in apart.values():
-        tell(result)
-    played = [one for one in chosen if one.number not in apart]
-    parts = (played[first::at_once] for first in range(at_once))
-    found = await asyncio.gather(*(run(part, opened, tell) for part in parts))
-    return [*apart.values(), *(one for part in found for one in part)]
+    not_applicable = await _not_applicable(selected, open_harness)
+    for result in not_applicable.values():
+        on_result(result)
+    remaining = [item for item in selected if item.number not in not_applicable]
+    parts = (remaining[first::at_once] for first in range(at_once))
+    batches = await asyncio.gather(*(run(part, open_harness, on_result) for part in parts))
+    return [*not_applicable.values(), *(item for part in batches for item in part)]
 
 
-async def _not_applicable(chosen: Sequence[Case], opened: OpenHarness) -> dict[str, Result]:
-    """By number, what the account does not claim or the stage does not offer."""
-    if len(chosen) == 1:
+async def _not_applicable(selected: Sequence[Case], open_harness: OpenHarness) -> dict[str, Result]:
+    """Return results of checks whose requirements are missing, by number."""
+    if len(selected) == 1:
         return {}  # its own stage shows it
-    async with opened() as stage:
-        reasons = {one.number: (one.name, missing_requirement(one, stage)) for one in chosen}
+    async with open_harness() as harness:
+        reasons = {
+            item.number: (item.name, missing_requirement(item, harness)) for item in selected
+        }
     return {
         number: Result(number, name, Mark.NOT_APPLICABLE, why, 0.0)
         for number, (name, why) in reasons.items()

@@ -1,4 +1,4 @@
-"""Adapters that are wrong on purpose, each in one thing: a check must see it."""
+"""Adapters with one deliberate fault each, which a check must detect."""
 
 import asyncio
 from dataclasses import replace
@@ -29,32 +29,32 @@ from common.reason_codes import Code
 Reports = list[OrderReport]
 
 
-class Wrong:
-    """Does everything as the adapter that it stands before."""
+class FaultyAdapter:
+    """Forwards every call to another adapter."""
 
-    def __init__(self, right: BrokerAdapter) -> None:
-        self.right = right
+    def __init__(self, inner: BrokerAdapter) -> None:
+        self.inner = inner
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self.right, name)
+        return getattr(self.inner, name)
 
 
-class Submits(Wrong):
-    """Changes the order before it leaves."""
+class ChangesOrders(FaultyAdapter):
+    """Changes the order before it is sent."""
 
     async def submit(self, spec: ConnectionSpec, request: OrderRequest, guard: Guard) -> Reports:
-        return await self.right.submit(spec, self.changed(request), guard)
+        return await self.inner.submit(spec, self.changed(request), guard)
 
     def changed(self, request: OrderRequest) -> OrderRequest:
         return request
 
 
-class BoundsNothing(Submits):
-    """Compares the price with the worst one before it sends, and sends no bound."""
+class SendsNoWorstPrice(ChangesOrders):
+    """Checks the worst price before sending, and does not send it."""
 
     async def submit(self, spec: ConnectionSpec, request: OrderRequest, guard: Guard) -> Reports:
         if request.worst_price is not None:
-            now = await self.right.quote(spec, request.symbol)
+            now = await self.inner.quote(spec, request.symbol)
             if is_worse_than(now.ask, request.worst_price, Side.BUY):
                 raise Rejected(Code.SLIPPAGE_LIMIT)
         return await super().submit(spec, request, guard)
@@ -63,194 +63,196 @@ class BoundsNothing(Submits):
         return replace(request, worst_price=None)
 
 
-class ClaimsEveryBound(Wrong):
+class ClaimsWorstPriceSupport(FaultyAdapter):
     def capabilities(self, spec: ConnectionSpec) -> Capabilities:
-        return replace(self.right.capabilities(spec), checks_worst_price=False)
+        return replace(self.inner.capabilities(spec), checks_worst_price=False)
 
 
-class TellsHalf(Wrong):
+class ReportsHalf(FaultyAdapter):
     async def submit(self, spec: ConnectionSpec, request: OrderRequest, guard: Guard) -> Reports:
-        return [_halved(one) for one in await self.right.submit(spec, request, guard)]
+        return [_halved(report) for report in await self.inner.submit(spec, request, guard)]
 
     async def find_order(
         self, spec: ConnectionSpec, client_order_id: str, symbol: str = ""
     ) -> Reports | None:
-        found = await self.right.find_order(spec, client_order_id, symbol)
-        return None if found is None else [_halved(one) for one in found]
+        reports = await self.inner.find_order(spec, client_order_id, symbol)
+        return None if reports is None else [_halved(report) for report in reports]
 
 
 def _halved(report: OrderReport) -> OrderReport:
     return replace(
-        report, fills=tuple(replace(one, quantity=one.quantity / 2) for one in report.fills)
+        report, fills=tuple(replace(fill, quantity=fill.quantity / 2) for fill in report.fills)
     )
 
 
-class ForgetsStops(Submits):
+class DropsLevels(ChangesOrders):
     def changed(self, request: OrderRequest) -> OrderRequest:
         return replace(request, stop_loss=None, take_profit=None)
 
 
-class GivesNoReason(Wrong):
+class OmitsBrokerMessage(FaultyAdapter):
     async def submit(self, spec: ConnectionSpec, request: OrderRequest, guard: Guard) -> Reports:
         try:
-            return await self.right.submit(spec, request, guard)
+            return await self.inner.submit(spec, request, guard)
         except Rejected as error:
             raise Rejected(error.code) from error
 
 
-class BelievesSilence(Wrong):
+class RejectsLostReplies(FaultyAdapter):
     async def submit(self, spec: ConnectionSpec, request: OrderRequest, guard: Guard) -> Reports:
         try:
-            return await self.right.submit(spec, request, guard)
+            return await self.inner.submit(spec, request, guard)
         except OutcomeUnknown as error:
-            raise Rejected(error.code, "no answer, so it is not there") from error
+            raise Rejected(error.code, "no answer, so it does not exist") from error
 
 
-class SendsAgain(Wrong):
+class ResendsUnknown(FaultyAdapter):
     async def submit(self, spec: ConnectionSpec, request: OrderRequest, guard: Guard) -> Reports:
         try:
-            return await self.right.submit(spec, request, guard)
+            return await self.inner.submit(spec, request, guard)
         except OutcomeUnknown:
-            return await self.right.submit(spec, request, guard)
+            return await self.inner.submit(spec, request, guard)
 
 
-class SendsAgainLater(Wrong):
-    """Keeps what was not answered, and sends it before the next order."""
+class ResendsUnknownLater(FaultyAdapter):
+    """Keeps orders without a reply, and sends them before the next one."""
 
-    def __init__(self, right: BrokerAdapter) -> None:
-        super().__init__(right)
+    def __init__(self, inner: BrokerAdapter) -> None:
+        super().__init__(inner)
         self.kept: list[OrderRequest] = []
 
     async def submit(self, spec: ConnectionSpec, request: OrderRequest, guard: Guard) -> Reports:
         while self.kept:
-            await self.right.submit(spec, self.kept.pop(), lambda _: None)
+            await self.inner.submit(spec, self.kept.pop(), lambda _: None)
         try:
-            return await self.right.submit(spec, request, guard)
+            return await self.inner.submit(spec, request, guard)
         except (OutcomeUnknown, asyncio.CancelledError):
             self.kept.append(request)
             raise
 
 
-class AsksNobody(Wrong):
+class SkipsGuard(FaultyAdapter):
     async def submit(self, spec: ConnectionSpec, request: OrderRequest, guard: Guard) -> Reports:
-        return await self.right.submit(spec, request, lambda _: None)
+        return await self.inner.submit(spec, request, lambda _: None)
 
 
-class AsksAboutAnother(Wrong):
+class GuardsAnotherOrder(FaultyAdapter):
     async def submit(self, spec: ConnectionSpec, request: OrderRequest, guard: Guard) -> Reports:
         other = replace(request, quantity=request.quantity + 1)
-        return await self.right.submit(spec, request, lambda _: guard(other))
+        return await self.inner.submit(spec, request, lambda _: guard(other))
 
 
-class RoundsUp(Submits):
+class RoundsUp(ChangesOrders):
     def changed(self, request: OrderRequest) -> OrderRequest:
         steps = (request.quantity / 1000).to_integral_value(ROUND_CEILING)
         return replace(request, quantity=steps * 1000)
 
 
-class IsUnsure(Wrong):
-    """Takes a plain refusal for something unknown."""
+class RaisesUnknownForRejection(FaultyAdapter):
+    """Reports a plain rejection as unknown."""
 
     async def submit(self, spec: ConnectionSpec, request: OrderRequest, guard: Guard) -> Reports:
         try:
-            return await self.right.submit(spec, request, guard)
+            return await self.inner.submit(spec, request, guard)
         except Rejected as error:
             raise OutcomeUnknown(error.code, error.detail) from error
 
 
-class NumbersByOrder(Wrong):
-    """All executions of an order have its number as their id."""
+class UsesOrderIdAsFillId(FaultyAdapter):
+    """Uses the order id as the id of all its fills."""
 
     async def find_order(
         self, spec: ConnectionSpec, client_order_id: str, symbol: str = ""
     ) -> Reports | None:
-        found = await self.right.find_order(spec, client_order_id, symbol)
-        return None if found is None else [self.numbered(one) for one in found]
+        reports = await self.inner.find_order(spec, client_order_id, symbol)
+        return None if reports is None else [self._with_order_id(report) for report in reports]
 
     async def submit(self, spec: ConnectionSpec, request: OrderRequest, guard: Guard) -> Reports:
-        return [self.numbered(one) for one in await self.right.submit(spec, request, guard)]
+        return [
+            self._with_order_id(report) for report in await self.inner.submit(spec, request, guard)
+        ]
 
     async def events(self, limit: int, after: str = "") -> Reports:
-        return [self.numbered(one) for one in await self.right.events(limit, after)]
+        return [self._with_order_id(report) for report in await self.inner.events(limit, after)]
 
-    def numbered(self, report: OrderReport) -> OrderReport:
+    def _with_order_id(self, report: OrderReport) -> OrderReport:
         number = report.broker_order_id
         return replace(
-            report, fills=tuple(replace(one, broker_fill_id=number) for one in report.fills)
+            report, fills=tuple(replace(fill, broker_fill_id=number) for fill in report.fills)
         )
 
 
-class CancelsNothing(Wrong):
-    """Says that it is done without a look at what happened."""
+class CancelsNothing(FaultyAdapter):
+    """Reports a cancel without sending one."""
 
     async def cancel(self, spec: ConnectionSpec, request: CancelRequest) -> Reports:
         check_deadline(request)
-        told = (ReportKind.CANCELLED, spec.connection_id, request.client_order_id)
-        return [OrderReport(*told)]
+        head = (ReportKind.CANCELLED, spec.connection_id, request.client_order_id)
+        return [OrderReport(*head)]
 
 
-class CancelsLate(Wrong):
+class CancelsPastDeadline(FaultyAdapter):
     async def cancel(self, spec: ConnectionSpec, request: CancelRequest) -> Reports:
-        return await self.right.cancel(spec, replace(request, send_by=None))
+        return await self.inner.cancel(spec, replace(request, send_by=None))
 
 
-class ModifiesLate(Wrong):
+class ModifiesPastDeadline(FaultyAdapter):
     async def modify(self, spec: ConnectionSpec, request: ModifyRequest) -> Reports:
-        return await self.right.modify(spec, replace(request, send_by=None))
+        return await self.inner.modify(spec, replace(request, send_by=None))
 
 
-class MovesNothing(Wrong):
+class ChangesNoLevels(FaultyAdapter):
     async def modify(self, spec: ConnectionSpec, request: ModifyRequest) -> Reports:
-        told = (ReportKind.LEVELS, spec.connection_id, request.client_order_id)
-        return [OrderReport(*told, levels=HeldLevels(request.stop_loss, request.take_profit))]
+        head = (ReportKind.LEVELS, spec.connection_id, request.client_order_id)
+        return [OrderReport(*head, levels=HeldLevels(request.stop_loss, request.take_profit))]
 
 
-class BelievesWhatItSent(Wrong):
-    """Says that the broker holds what was sent to it."""
+class AssumesSentLevels(FaultyAdapter):
+    """Reports the levels that it sent, not those that the broker holds."""
 
     async def submit(self, spec: ConnectionSpec, request: OrderRequest, guard: Guard) -> Reports:
         sent = HeldLevels(request.stop_loss, request.take_profit)
-        told = await self.right.submit(spec, request, guard)
-        return [replace(one, levels=sent) if one.fills else one for one in told]
+        reports = await self.inner.submit(spec, request, guard)
+        return [replace(report, levels=sent) if report.fills else report for report in reports]
 
 
-class ClosesByOpposite(Submits):
-    """An exit is an order the other way, as where nothing names a position."""
+class ClosesByOpposite(ChangesOrders):
+    """Sends an exit as a plain opposite order."""
 
     def changed(self, request: OrderRequest) -> OrderRequest:
         return replace(request, reduce_only=False, broker_position_id="")
 
 
-class ClosesTheOldest(Submits):
-    """An exit that names no position."""
+class ClosesTheOldest(ChangesOrders):
+    """Sends an exit without its position id."""
 
     def changed(self, request: OrderRequest) -> OrderRequest:
         return replace(request, broker_position_id="")
 
 
-class ClosesAll(Wrong):
+class ClosesAll(FaultyAdapter):
     async def submit(self, spec: ConnectionSpec, request: OrderRequest, guard: Guard) -> Reports:
         if request.reduce_only:
             request = replace(request, quantity=request.quantity * 2)
-        return await self.right.submit(spec, request, guard)
+        return await self.inner.submit(spec, request, guard)
 
 
-class ClaimsMore(Wrong):
+class ClaimsIdRefusal(FaultyAdapter):
     """Claims to refuse repeated ids."""
 
     def capabilities(self, spec: ConnectionSpec) -> Capabilities:
-        return replace(self.right.capabilities(spec), refuses_repeated_ids=True)
+        return replace(self.inner.capabilities(spec), refuses_repeated_ids=True)
 
 
-class ClaimsLess(Wrong):
-    """Does not claim stop orders, and takes them all the same."""
+class HidesStopOrders(FaultyAdapter):
+    """Does not claim stop orders, and accepts them."""
 
     def capabilities(self, spec: ConnectionSpec) -> Capabilities:
-        can = self.right.capabilities(spec)
+        can = self.inner.capabilities(spec)
         return replace(can, order_types=can.order_types - {"STOP"})
 
 
-class SpeaksForAnother(Wrong):
+class ReportsForAnotherConnection(FaultyAdapter):
     async def submit(self, spec: ConnectionSpec, request: OrderRequest, guard: Guard) -> Reports:
-        told = await self.right.submit(spec, request, guard)
-        return [replace(one, connection_id="c-somebody") for one in told]
+        reports = await self.inner.submit(spec, request, guard)
+        return [replace(report, connection_id="c-other") for report in reports]

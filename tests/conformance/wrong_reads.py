@@ -1,4 +1,4 @@
-"""Adapters whose reads, prices, events or sessions are wrong on purpose."""
+"""Adapters with deliberate faults in reads, prices, events or sessions."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -17,190 +17,193 @@ from brokers.types import (
     Quote,
 )
 from common.reason_codes import Code
-from tests.conformance.wrong import Reports, Wrong
+from tests.conformance.wrong import FaultyAdapter, Reports
 
 
-class HidesCauses(Wrong):
+class OmitsCloseCauses(FaultyAdapter):
     async def fills_since(self, spec: ConnectionSpec, since: datetime) -> Reports:
-        told = await self.right.fills_since(spec, since)
-        return [replace(one, close_cause=None) for one in told]
+        reports = await self.inner.fills_since(spec, since)
+        return [replace(report, close_cause=None) for report in reports]
 
 
-class CountsInFloats(Wrong):
+class ReturnsFloats(FaultyAdapter):
     async def account(self, spec: ConnectionSpec) -> AccountState:
-        state = await self.right.account(spec)
+        state = await self.inner.account(spec)
         return replace(state, equity=float(state.equity))  # type: ignore[arg-type]
 
 
-class HasNoSteps(Wrong):
+class ReturnsZeroSteps(FaultyAdapter):
     async def instruments(self, spec: ConnectionSpec) -> list[Instrument]:
-        return [replace(one, quantity_step=D(0)) for one in await self.right.instruments(spec)]
+        return [
+            replace(instrument, quantity_step=D(0))
+            for instrument in await self.inner.instruments(spec)
+        ]
 
 
-class RemembersOnly(Wrong):
-    """Looks an order up in its own memory."""
+class FindsOnlyCachedOrders(FaultyAdapter):
+    """Finds only the orders that this process sent."""
 
-    def __init__(self, right: BrokerAdapter) -> None:
-        super().__init__(right)
+    def __init__(self, inner: BrokerAdapter) -> None:
+        super().__init__(inner)
         self.sent: set[str] = set()
 
     async def submit(self, spec: ConnectionSpec, request: OrderRequest, guard: Guard) -> Reports:
         self.sent.add(request.client_order_id)
-        return await self.right.submit(spec, request, guard)
+        return await self.inner.submit(spec, request, guard)
 
     async def find_order(
         self, spec: ConnectionSpec, client_order_id: str, symbol: str = ""
     ) -> Reports | None:
         if client_order_id not in self.sent:
             return None
-        return await self.right.find_order(spec, client_order_id, symbol)
+        return await self.inner.find_order(spec, client_order_id, symbol)
 
 
-class IsNeverSure(Wrong):
+class NeverConfirmsAbsence(FaultyAdapter):
     async def find_order(
         self, spec: ConnectionSpec, client_order_id: str, symbol: str = ""
     ) -> Reports | None:
-        if found := await self.right.find_order(spec, client_order_id, symbol):
-            return found
+        if reports := await self.inner.find_order(spec, client_order_id, symbol):
+            return reports
         raise ReadFailed(Code.LOOKUP_WINDOW_EXCEEDED)
 
 
-class ReadsNothing(Wrong):
-    """A read that failed is an empty list."""
+class HidesReadFailures(FaultyAdapter):
+    """Returns an empty list for a failed read."""
 
     async def positions(self, spec: ConnectionSpec) -> list[Any]:
         try:
-            return list(await self.right.positions(spec))
+            return list(await self.inner.positions(spec))
         except ReadFailed:
             return []
 
 
-class LeavesOneOut(Wrong):
+class OmitsLastFill(FaultyAdapter):
     async def fills_since(self, spec: ConnectionSpec, since: datetime) -> Reports:
-        return (await self.right.fills_since(spec, since))[:-1]
+        return (await self.inner.fills_since(spec, since))[:-1]
 
 
-class HasOtherIds(Wrong):
+class ChangesFillIds(FaultyAdapter):
     async def fills_since(self, spec: ConnectionSpec, since: datetime) -> Reports:
-        told = await self.right.fills_since(spec, since)
+        reports = await self.inner.fills_since(spec, since)
         return [
-            replace(one, fills=tuple(replace(f, broker_fill_id=f"x{n}") for f in one.fills))
-            for n, one in enumerate(told)
+            replace(report, fills=tuple(replace(f, broker_fill_id=f"x{n}") for f in report.fills))
+            for n, report in enumerate(reports)
         ]
 
 
-class TurnsPrices(Wrong):
+class SwapsBidAndAsk(FaultyAdapter):
     async def quote(self, spec: ConnectionSpec, symbol: str) -> Quote:
-        told = await self.right.quote(spec, symbol)
-        return replace(told, bid=told.ask, ask=told.bid)
+        quote = await self.inner.quote(spec, symbol)
+        return replace(quote, bid=quote.ask, ask=quote.bid)
 
 
-class HasNoZone(Wrong):
+class ReturnsNaiveTime(FaultyAdapter):
     async def quote(self, spec: ConnectionSpec, symbol: str) -> Quote:
-        told = await self.right.quote(spec, symbol)
-        return replace(told, time=told.time.replace(tzinfo=None))
+        quote = await self.inner.quote(spec, symbol)
+        return replace(quote, time=quote.time.replace(tzinfo=None))
 
 
-class TriesIt(Wrong):
-    """Knows what an order costs because it has placed it."""
+class PlacesWhatIf(FaultyAdapter):
+    """Places the order to learn its cost."""
 
     async def what_if(self, spec: ConnectionSpec, request: OrderRequest) -> Any:
-        told = await self.right.what_if(spec, request)
-        await self.right.submit(spec, request, lambda _: None)
-        return told
+        estimate = await self.inner.what_if(spec, request)
+        await self.inner.submit(spec, request, lambda _: None)
+        return estimate
 
 
-class TellsOnce(Wrong):
+class AcknowledgesEvents(FaultyAdapter):
     async def events(self, limit: int, after: str = "") -> Reports:
-        told = await self.right.events(limit, after)
-        await self.right.acknowledge([one.event_id for one in told])
-        return told
+        reports = await self.inner.events(limit, after)
+        await self.inner.acknowledge([report.event_id for report in reports])
+        return reports
 
 
-class NeverRings(Wrong):
+class NeverNotifies(FaultyAdapter):
     async def stream_events(self) -> AsyncIterator[None]:
         await asyncio.Event().wait()
         yield
 
 
-class HintsNothing(Wrong):
+class OmitsHints(FaultyAdapter):
     async def test(self, spec: ConnectionSpec) -> Sequence[Check]:
-        return [replace(one, hint="") for one in await self.right.test(spec)]
+        return [replace(check, hint="") for check in await self.inner.test(spec)]
 
 
-class TellsSecrets(Wrong):
+class LeaksSecrets(FaultyAdapter):
     async def account(self, spec: ConnectionSpec) -> AccountState:
         try:
-            return await self.right.account(spec)
+            return await self.inner.account(spec)
         except ReadFailed as error:
             words = f"refused: {spec.account} {spec.credentials['password']}"
             raise ReadFailed(error.code, words) from error
 
 
-class StaysAway(Wrong):
-    """Ends for good."""
+class StaysDisconnected(FaultyAdapter):
+    """Does not reconnect."""
 
-    def __init__(self, right: BrokerAdapter) -> None:
-        super().__init__(right)
+    def __init__(self, inner: BrokerAdapter) -> None:
+        super().__init__(inner)
         self.gone = False
 
     async def disconnect(self, spec: ConnectionSpec | None = None) -> None:
         self.gone = True
-        await self.right.disconnect(spec)
+        await self.inner.disconnect(spec)
 
     async def positions(self, spec: ConnectionSpec) -> list[Any]:
         if self.gone:
             raise ReadFailed(Code.NOT_CONNECTED)
-        return list(await self.right.positions(spec))
+        return list(await self.inner.positions(spec))
 
 
-class FindsTheFirst(Wrong):
-    """Of orders under one id it tells one."""
+class FindsOnlyTheFirst(FaultyAdapter):
+    """Finds one of several orders with the same id."""
 
     async def find_order(
         self, spec: ConnectionSpec, client_order_id: str, symbol: str = ""
     ) -> Reports | None:
-        found = await self.right.find_order(spec, client_order_id, symbol)
-        return found[:1] if found else found
+        reports = await self.inner.find_order(spec, client_order_id, symbol)
+        return reports[:1] if reports else reports
 
 
-class MixesAccounts(Wrong):
-    """Reads whatever account was there first."""
+class ReadsOnlyFirstAccount(FaultyAdapter):
+    """Reads the account of the first call for every account."""
 
-    def __init__(self, right: BrokerAdapter) -> None:
-        super().__init__(right)
+    def __init__(self, inner: BrokerAdapter) -> None:
+        super().__init__(inner)
         self.first: ConnectionSpec | None = None
 
     async def positions(self, spec: ConnectionSpec) -> list[Any]:
         self.first = self.first or spec
-        return list(await self.right.positions(self.first))
+        return list(await self.inner.positions(self.first))
 
 
-class ReadsUpToOurNow(Wrong):
+class ReadsUpToOurTime(FaultyAdapter):
     """Leaves out what a clock ahead of ours calls later than now."""
 
     async def fills_since(self, spec: ConnectionSpec, since: datetime) -> Reports:
-        told = await self.right.fills_since(spec, since)
+        reports = await self.inner.fills_since(spec, since)
         now = datetime.now(UTC) + timedelta(seconds=5)
-        return [one for one in told if all(fill.time <= now for fill in one.fills)]
+        return [report for report in reports if all(fill.time <= now for fill in report.fills)]
 
 
-class ReadsSinceOurTime(Wrong):
-    """Leaves out what a clock behind ours calls earlier than what was asked for."""
+class ReadsSinceOurTime(FaultyAdapter):
+    """Omits fills that a clock behind ours dates before the requested time."""
 
     async def fills_since(self, spec: ConnectionSpec, since: datetime) -> Reports:
-        told = await self.right.fills_since(spec, since)
-        return [one for one in told if all(fill.time >= since for fill in one.fills)]
+        reports = await self.inner.fills_since(spec, since)
+        return [report for report in reports if all(fill.time >= since for fill in report.fills)]
 
 
-class HasNoClock(Wrong):
+class OmitsClockCheck(FaultyAdapter):
     async def test(self, spec: ConnectionSpec) -> list[Check]:
-        return [one for one in await self.right.test(spec) if one.name != "clock"]
+        return [check for check in await self.inner.test(spec) if check.name != "clock"]
 
 
-class TellsOrdersOnce(Wrong):
-    """Of orders with the same id it reads one."""
+class ReportsRepeatedIdOnce(FaultyAdapter):
+    """Reads one of several orders with the same id."""
 
     async def fills_since(self, spec: ConnectionSpec, since: datetime) -> Reports:
-        told = await self.right.fills_since(spec, since)
-        return list({one.client_order_id: one for one in told}.values())
+        reports = await self.inner.fills_since(spec, since)
+        return list({report.client_order_id: report for report in reports}.values())

@@ -1,7 +1,7 @@
-"""A stage for each kind of broker: `<kind>.py` here, or what a package brings.
+"""The stages of each broker type: `<type>.py` here, or a module of a package.
 
-A package names the module of its stages by the entry point group `fillcast.conformance`. Either
-has STAGES, which says by name how a stage is opened. The example's package is always there.
+A package names its module in the entry point group `fillcast.conformance`. Each module has STAGES,
+the functions that open its stages, by name. The example's package is always included.
 """
 
 import importlib
@@ -19,52 +19,52 @@ GROUP = "fillcast.conformance"
 EXAMPLE = Path(__file__).parents[3] / "examples" / "tiny-broker"
 OURS = Path(__file__).parents[1] / "reviewed.json"
 IN_OUR_DATABASE = {"paper": ("paper", "paper by TCP", "paper netting")}
-"""Kinds whose broker has its books in this installation's own database, and their stages."""
+"""Broker types whose books are in this installation's database, and their stages."""
 
 
 def kinds() -> list[str]:
-    """The kinds of broker that have a stage."""
-    return sorted({*_own(), *_brought()})
+    """Return the broker types that have a stage."""
+    return sorted({*_built_in(), *_from_packages()})
 
 
 def stages_of(kind: str) -> Mapping[str, OpenHarness]:
-    """The stages of a kind, by their names. Raises ImportError where its library is missing."""
-    found: Mapping[str, OpenHarness] = importlib.import_module(_module(kind)).STAGES
-    return found
+    """Return the stages of a broker type, by name. Raises ImportError if its library is missing."""
+    result: Mapping[str, OpenHarness] = importlib.import_module(_module(kind)).STAGES
+    return result
 
 
 def at_once(kind: str) -> int:
-    """How many of a kind's stages may be open at the same time: AT_ONCE of its module, else one."""
-    found: int = getattr(importlib.import_module(_module(kind)), "AT_ONCE", 1)
-    return found
+    """Return how many stages of a type may be open at once: AT_ONCE of its module, default 1."""
+    result: int = getattr(importlib.import_module(_module(kind)), "AT_ONCE", 1)
+    return result
 
 
-def named(word: str) -> list[tuple[str, str]]:
-    """What a word means, as kind and stage: all stages of a kind, or the one that is called so.
+def stages_named(name: str) -> list[tuple[str, str]]:
+    """Return the stages of a broker type, or the one stage with this name, as (type, stage).
 
-    Raises KeyError with what it may be.
+    Raises KeyError with the possible names.
     """
-    if word in kinds():
-        return [(word, name) for name in names_of(word)]
-    every = [(kind, name) for kind in kinds() for name in names_of(kind)]
-    if found := [one for one in every if one[1] == word]:
-        return found
-    raise KeyError(", ".join(sorted({word for one in every for word in one})))
+    if name in kinds():
+        return [(name, stage_name) for stage_name in names_of(name)]
+    all_stages = [(kind, stage_name) for kind in kinds() for stage_name in names_of(kind)]
+    if matches := [stage for stage in all_stages if stage[1] == name]:
+        return matches
+    raise KeyError(", ".join(sorted({name for stage in all_stages for name in stage})))
 
 
 def names_of(kind: str) -> tuple[str, ...]:
-    """How the stages of a kind are called, also before there is a database."""
+    """Return the names of a type's stages; needs no database."""
     return IN_OUR_DATABASE.get(kind) or tuple(stages_of(kind))
 
 
 def needs_database(kind: str) -> bool:
-    """Whether the kind's broker has its books in this installation's own database."""
+    """Whether the broker's books are in this installation's database."""
     return kind in IN_OUR_DATABASE
 
 
 def reviewed_in(kind: str) -> Path:
-    """The file that says what does not apply to a kind's stages: ours, or beside a package's."""
-    if kind in _own():
+    """Return the file with the reviewed reasons of a type: ours, or beside a package's module."""
+    if kind in _built_in():
         return OURS
     module = find_spec(_module(kind))
     if module is None or module.origin is None:
@@ -72,19 +72,19 @@ def reviewed_in(kind: str) -> Path:
     return Path(module.origin).with_name("reviewed.json")
 
 
-def _own() -> set[str]:
-    return {one.name for one in pkgutil.iter_modules(__path__)}
+def _built_in() -> set[str]:
+    return {stage.name for stage in pkgutil.iter_modules(__path__)}
 
 
-def _brought() -> dict[str, EntryPoint]:
-    """By kind, what packages bring: those that are installed, and the example."""
-    said = tomllib.loads((EXAMPLE / "pyproject.toml").read_text())["project"]["entry-points"]
-    example = [EntryPoint(name, module, GROUP) for name, module in said[GROUP].items()]
+def _from_packages() -> dict[str, EntryPoint]:
+    """Return the entry points of installed packages and of the example, by broker type."""
+    groups = tomllib.loads((EXAMPLE / "pyproject.toml").read_text())["project"]["entry-points"]
+    example = [EntryPoint(name, module, GROUP) for name, module in groups[GROUP].items()]
     return {point.name: point for point in (*example, *entry_points(group=GROUP))}
 
 
 def _module(kind: str) -> str:
-    return f"{__name__}.{kind}" if kind in _own() else _brought()[kind].value
+    return f"{__name__}.{kind}" if kind in _built_in() else _from_packages()[kind].value
 
 
-sys.path.append(str(EXAMPLE))  # last: an installed one comes first; as no distribution, no kind
+sys.path.append(str(EXAMPLE))  # last: an installed package comes first

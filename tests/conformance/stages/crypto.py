@@ -1,4 +1,4 @@
-"""Crypto exchanges: ccxt's real client against the four that were checked, over HTTP."""
+"""Crypto exchanges: ccxt's real client against fakes of the four checked exchanges."""
 
 import asyncio
 import contextlib
@@ -18,9 +18,9 @@ from tests.fakes.exchange.venue import Fault, Market, Venue
 
 PRICE = D("50000.0")
 NO_STOPS = "stops and targets are ours to watch: the exchange is given none"
-NO_HOST = "an exchange's address is ccxt's: a connection names no host"
-NO_AGAIN = "the exchange refuses an id that it has had before"
-NO_ACCOUNT = "Kraken tells no number of an account: keys of another one are not noticed"
+NO_HOST = "the exchange's address is in ccxt: a connection names no host"
+NO_AGAIN = "the exchange refuses a repeated id"
+NO_ACCOUNT = "Kraken reports no account id: a key of another account is not detected"
 REFUSALS = {
     "binance": Fault("status", 400, '{"code":-2010,"msg":"Market is closed."}'),
     "bybit": Fault("status", 200, '{"retCode":110007,"retMsg":"Available balance not enough"}'),
@@ -43,7 +43,7 @@ FAULTS = {
 
 
 class CryptoStage(Harness):
-    """An account of a million USDT, and 1 BTC where that is no position."""
+    """An account with a million USDT."""
 
     quantity = D("0.03")
     absence = 8.0
@@ -51,7 +51,7 @@ class CryptoStage(Harness):
 
     def __init__(self, exchange: str, *, swap: bool) -> None:
         self.exchange = exchange
-        self.their_symbol, size = SYMBOLS[exchange, swap]
+        self.exchange_symbol, size = SYMBOLS[exchange, swap]
         step = D("0.001") if size == 1 else D("0.1")
         self.market = Market("BTC", "USDT", step, D("0.1"), D(5), size)
         self.venue, self.other = (
@@ -60,12 +60,12 @@ class CryptoStage(Harness):
         )
         self.server = Server(DIALECTS[exchange], self.venue, self.other)
         self.symbol = "BTC/USDT:USDT" if swap else "BTC/USDT"
-        said = {"market": "swap" if swap else "spot", "symbols": [self.symbol]}
+        market_settings = {"market": "swap" if swap else "spot", "symbols": [self.symbol]}
         self.spec = ConnectionSpec(
             f"c-{exchange}",
             "main",
             exchange_name=exchange,
-            settings={**said, "reply_timeout": 1.5},
+            settings={**market_settings, "reply_timeout": 1.5},
             credentials=self._keys(self.venue),
         )
         self.adapter = self._adapter()
@@ -77,7 +77,8 @@ class CryptoStage(Harness):
 
     def _venue(self, key: str, uid: str, swap: bool) -> Venue:
         return Venue(
-            {self.their_symbol: self.market}, {self.their_symbol: PRICE}, {"USDT": D(1_000_000)},
+            {self.exchange_symbol: self.market}, {self.exchange_symbol: PRICE},
+            {"USDT": D(1_000_000)},
             derivatives=swap, key=key, uid=uid,
             refuses_duplicates="always" if self.exchange == "bybit" else "open",
         )  # fmt: skip
@@ -89,13 +90,13 @@ class CryptoStage(Harness):
     def _adapter(self) -> CryptoAdapter:
         return CryptoAdapter(ClientPool({self.exchange: self.server.base}, unlimited_rates))
 
-    # ---- offers -----------------------------------------------------------------------------
+    # ---- features ---------------------------------------------------------------------------
     async def accepted(self, client_order_id: str) -> int:
         return self.venue.accepted(client_order_id)
 
     async def move(self, factor: D) -> None:
         price = (PRICE * factor / self.tick).to_integral_value() * self.tick if self.tick else PRICE
-        actions.move_price(self.venue, self.their_symbol, price)
+        actions.move_price(self.venue, self.exchange_symbol, price)
 
     async def second(self) -> ConnectionSpec:
         return replace(self.spec, connection_id="c-second", credentials=self._keys(self.other))
@@ -117,22 +118,22 @@ class CryptoStage(Harness):
         await asyncio.to_thread(self.server.start)
 
     async def owner_closes(self, broker_position_id: str) -> None:
-        await asyncio.to_thread(actions.close_by_hand, self.venue, self.their_symbol)
+        await asyncio.to_thread(actions.close_by_hand, self.venue, self.exchange_symbol)
 
     async def execute_again(self, request: OrderRequest) -> None:
         venue, size = self.venue, self.market.contract_size
         amount = request.quantity / size
         with venue.lock:
-            venue.place(self.their_symbol, "BUY", "MARKET", amount, cid=request.client_order_id)
+            venue.place(self.exchange_symbol, "BUY", "MARKET", amount, cid=request.client_order_id)
 
     async def half(self) -> Sequence[str]:
         assert self.venue.last_partial_answer
         return [self.venue.last_partial_answer]
 
-    # ---- trouble ----------------------------------------------------------------------------
-    async def begin(self, trouble: InjectedFault) -> None:
+    # ---- faults -----------------------------------------------------------------------------
+    async def begin(self, fault: InjectedFault) -> None:
         venue = self.venue
-        match trouble:
+        match fault:
             case InjectedFault.REFUSED:
                 venue.faults.append(REFUSALS[self.exchange])
             case InjectedFault.UNLISTED:
@@ -144,7 +145,7 @@ class CryptoStage(Harness):
             case InjectedFault.OVERTAKEN:
                 venue.fills_before_cancel = True
             case InjectedFault.REPLAY:
-                pass  # each read of the trades tells everything once more
+                pass  # each read of the trades returns everything again
             case InjectedFault.READS:
                 venue.truncates_reads = True
             case InjectedFault.CLOSED:
@@ -154,15 +155,15 @@ class CryptoStage(Harness):
             case InjectedFault.DISABLED:
                 venue.can_trade = False
             case InjectedFault.SKEW | InjectedFault.SLOW:
-                venue.skew_ms = 600_000 if trouble is InjectedFault.SKEW else -600_000
+                venue.skew_ms = 600_000 if fault is InjectedFault.SKEW else -600_000
             case InjectedFault.DOWN:
                 await asyncio.to_thread(self.server.stop)
             case _:
-                venue.faults.append(FAULTS[trouble])
+                venue.faults.append(FAULTS[fault])
 
     async def end(self) -> None:
         venue = self.venue
-        for _ in range(30):  # bytes that were written may still be on their way to the trouble
+        for _ in range(30):  # written bytes may still be on their way to the fault
             if not venue.faults:
                 break
             await asyncio.sleep(0.01)

@@ -1,4 +1,4 @@
-"""Interactive Brokers: ib_async's own client against the double of TWS, in this process."""
+"""Interactive Brokers: ib_async's real client against a fake TWS in this process."""
 
 import contextlib
 import socket
@@ -20,39 +20,39 @@ from tests.fakes.tws.venue import Venue
 ACCOUNTS = ("DU1234567", "DU7654321")
 BID, ASK = D("1.10000"), D("1.10010")
 GRID = D("0.00005")
-PACE = Timing(
+TIMING = Timing(
     connect=5.0, read=1.0, reply=1.0, price=1.0, first_delay=0.02, longest_delay=0.1,
     client_id_delay=0.1, min_retry_delay=0.01, ping=0.1, resync=5.0, settle=0.2,
 )  # fmt: skip
-NO_DISTANCE = "IBKR asks for no distance between a stop and the price"
+NO_DISTANCE = "IBKR requires no distance between a stop and the price"
 NO_PASSWORD = "the gateway is logged in by its owner: a connection has no password"
-POOR = (
+NO_MARGIN_TEXT = (
     "Order rejected - reason:YOUR ORDER IS NOT ACCEPTED. IN ORDER TO OBTAIN THE DESIRED POSITION "
     "YOUR EQUITY WITH LOAN VALUE [10.00 USD] MUST EXCEED THE INITIAL MARGIN [600.00 USD]"
 )
-NEXT: dict[InjectedFault, Fault] = {
+NEXT_ORDER_FAULTS: dict[InjectedFault, Fault] = {
     InjectedFault.REFUSED: Fault("reject", 201, "Order rejected - reason:Invalid destination"),
     InjectedFault.LOST: Fault("ignore"),
     InjectedFault.NO_ANSWER: Fault("accept in silence"),
     InjectedFault.CUT: Fault("accept and cut"),
     InjectedFault.LATE: Fault("late", seconds=2.0),
     InjectedFault.HALF: Fault("half"),
-    InjectedFault.UNLISTED: Fault("unlisted", 10999, "Something that nobody has heard of"),
+    InjectedFault.UNLISTED: Fault("unlisted", 10999, "Something unlisted"),
 }
-EVERY: dict[InjectedFault, Fault] = {
+EVERY_ORDER_FAULTS: dict[InjectedFault, Fault] = {
     InjectedFault.CLOSED: Fault("reject", 201, "Order rejected - reason:Exchange is closed."),
-    InjectedFault.NO_MONEY: Fault("reject", 201, POOR),
+    InjectedFault.NO_MONEY: Fault("reject", 201, NO_MARGIN_TEXT),
 }
 
 
 class IbkrStage(Harness):
-    """A netting account at a gateway with two of them. A new process of ours is a new adapter."""
+    """A netting account at a gateway with two accounts. A new adapter simulates a new process."""
 
     name = "ibkr"
     symbol = "EURUSD"
     quantity = D(12_000)
     tick = GRID
-    drop_visible = 2.0  # TWS tells an order's end at once; both legs are told together
+    drop_visible = 2.0  # TWS reports an order's end at once, both legs together
     unavailable = {InjectedFault.STOPS_NEAR: NO_DISTANCE, HarnessFeature.PASSWORD: NO_PASSWORD}
 
     def __init__(self) -> None:
@@ -61,7 +61,7 @@ class IbkrStage(Harness):
         self.adapter = self._process()
 
     def _process(self) -> IbkrAdapter:
-        return IbkrAdapter(PACE, rate_limiter_for=rate_limiter_for)
+        return IbkrAdapter(TIMING, rate_limiter_for=rate_limiter_for)
 
     async def open(self) -> None:
         await self.tws.open()
@@ -74,10 +74,10 @@ class IbkrStage(Harness):
         await self.tws.close()
 
     def _spec(self, name: str, account: str) -> ConnectionSpec:
-        where = {"host": "127.0.0.1", "port": self.tws.port, "symbols": ["EURUSD", "USDJPY"]}
-        return ConnectionSpec(name, account, settings={**where, "timezone": "UTC"})
+        endpoint = {"host": "127.0.0.1", "port": self.tws.port, "symbols": ["EURUSD", "USDJPY"]}
+        return ConnectionSpec(name, account, settings={**endpoint, "timezone": "UTC"})
 
-    # ---- offers -----------------------------------------------------------------------------
+    # ---- features ---------------------------------------------------------------------------
     async def accepted(self, client_order_id: str) -> int:
         return self.venue.accepted.count(client_order_id)
 
@@ -91,9 +91,9 @@ class IbkrStage(Harness):
     async def with_mistake(self, what: HarnessFeature) -> ConnectionSpec:
         if what is HarnessFeature.ACCOUNT:
             return self._spec("c-3", "DU0000000")
-        with socket.socket() as nobody:
-            nobody.bind(("127.0.0.1", 0))
-            port = nobody.getsockname()[1]
+        with socket.socket() as unused:
+            unused.bind(("127.0.0.1", 0))
+            port = unused.getsockname()[1]
         return replace(
             self.spec, connection_id="c-4", settings={**self.spec.settings, "port": port}
         )
@@ -115,14 +115,14 @@ class IbkrStage(Harness):
         assert self.tws.last_partial_answer
         return [self.tws.last_partial_answer]
 
-    # ---- trouble ----------------------------------------------------------------------------
-    async def begin(self, trouble: InjectedFault) -> None:
-        if trouble in NEXT:
-            self.tws.faults.append(NEXT[trouble])
+    # ---- faults -----------------------------------------------------------------------------
+    async def begin(self, fault: InjectedFault) -> None:
+        if fault in NEXT_ORDER_FAULTS:
+            self.tws.faults.append(NEXT_ORDER_FAULTS[fault])
             return
-        match trouble:
+        match fault:
             case InjectedFault.CLOSED | InjectedFault.NO_MONEY:
-                self.tws.order_fault = EVERY[trouble]
+                self.tws.order_fault = EVERY_ORDER_FAULTS[fault]
             case InjectedFault.PIECES:
                 self.venue.trades_per_fill = 3
             case InjectedFault.PARTIAL:
@@ -130,9 +130,9 @@ class IbkrStage(Harness):
             case InjectedFault.DROPS_LEVELS:
                 self.venue.drops_levels = True
             case InjectedFault.DROPS_LATER:
-                for one in [one for one in self.venue.orders if one.live]:
-                    if one.ref.endswith((":sl", ":tp")):
-                        self.venue.end(one.ref)
+                for order in [order for order in self.venue.orders if order.live]:
+                    if order.ref.endswith((":sl", ":tp")):
+                        self.venue.end(order.ref)
             case InjectedFault.OVERTAKEN:
                 self.tws.fills_before_cancel = True
             case InjectedFault.REPLAY:
@@ -142,13 +142,13 @@ class IbkrStage(Harness):
             case InjectedFault.DISABLED:
                 self.tws.read_only = True
             case InjectedFault.SKEW | InjectedFault.SLOW:
-                ahead = 600.0 if trouble is InjectedFault.SKEW else -600.0
+                ahead = 600.0 if fault is InjectedFault.SKEW else -600.0
                 self.venue.clock_offset = ahead
                 self.venue.now = lambda: datetime.now(UTC) + timedelta(seconds=ahead)
             case InjectedFault.DOWN:
                 await self.tws.close()
             case _:
-                raise AssertionError(trouble)
+                raise AssertionError(fault)
 
     async def end(self) -> None:
         if not self.tws.is_open:

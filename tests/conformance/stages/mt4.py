@@ -1,5 +1,5 @@
-"""MetaTrader 4, and 5 by the same files: a real folder, and a process on it that plays the expert
-advisor."""
+"""MetaTrader 4, and 5 by the same files: a real folder, and a process that acts as the expert
+advisor in it."""
 
 import asyncio
 import contextlib
@@ -21,8 +21,10 @@ ACCOUNT = "4711"
 BID, SPREAD = D("1.10000"), D("0.00010")
 NO_BOUND = "a command names no worst price: the expert advisor fills at the price that it finds"
 WHOLE = "MetaTrader 4 fills an order at once or not at all"
-ONE_NUMBER = "of MetaTrader 5's refusals the expert advisor tells one number for all: unknown"
-READ_ANEW = "executions are not pushed: each look reads the same history again"
+ONE_NUMBER = (
+    "the expert advisor reports every refusal of MetaTrader 5 with one code, which means unknown"
+)
+READ_AGAIN = "executions are not pushed: each poll reads the same history again"
 ANSWERS = ["Orders", "Historic_Trades", "Market_Data"]
 FAULTS: dict[InjectedFault, dict[str, Any]] = {
     InjectedFault.REFUSED: {"error": "requote", "once": True},
@@ -46,7 +48,7 @@ FAULTS_5 = FAULTS | {
     InjectedFault.PARTIAL: {"fill_half": True},
     InjectedFault.DISABLED: {"error": "ErrorCode: 4752"},
 }
-HALF_LENGTH = 60  # characters of the file: each look at the prices changes what comes later in it
+HALF_LENGTH = 60  # characters of the file; each price update changes what comes later in it
 SETTINGS = {
     "folder": "alice", "symbols": ["EURUSD", "USDJPY"], "server_zone": "UTC+2",
     "take_seconds": 0.5, "answer_seconds": 1, "stale_seconds": 1, "settle_seconds": 0.5,
@@ -54,26 +56,26 @@ SETTINGS = {
 
 
 class DwxStage(Harness):
-    """A hedging account in a terminal with room for orders. A new process is a new adapter.
+    """A hedging account in a terminal. A new adapter simulates a new process.
 
-    is_5: a MetaTrader 5."""
+    is_mt5: MetaTrader 5."""
 
     name = "mt4"
     symbol = "EURUSD"
     quantity = D(12_000)
-    drop_visible = 2.0  # a look each quarter of a second, with room for a busy machine
+    drop_visible = 2.0  # polled each quarter of a second; longer on a busy machine
 
-    def __init__(self, place: Path, is_5: bool) -> None:
-        self.place, self.root, self.is_5 = place, place / "root", is_5
-        self.unavailable = {InjectedFault.REPLAY: READ_ANEW}
-        if is_5:  # what it refuses the expert advisor tells as one number: that is unknown
-            told = (
+    def __init__(self, path: Path, is_mt5: bool) -> None:
+        self.path, self.root, self.is_mt5 = path, path / "root", is_mt5
+        self.unavailable = {InjectedFault.REPLAY: READ_AGAIN}
+        if is_mt5:  # the expert advisor reports all its refusals with one code: unknown
+            refusals = (
                 InjectedFault.REFUSED,
                 InjectedFault.CLOSED,
                 InjectedFault.NO_MONEY,
                 InjectedFault.STOPS_NEAR,
             )
-            self.unavailable |= dict.fromkeys((*told, HarnessFeature.EXTREMES), ONE_NUMBER)
+            self.unavailable |= dict.fromkeys((*refusals, HarnessFeature.EXTREMES), ONE_NUMBER)
         else:
             self.unavailable |= dict.fromkeys((InjectedFault.PIECES, InjectedFault.PARTIAL), WHOLE)
         self.terminal = self._terminal("alice")
@@ -84,15 +86,15 @@ class DwxStage(Harness):
         self._before, self._half, self._is_halving = -1, "", False
 
     def _process(self) -> DwxAdapter:
-        return mt5_adapter.create(str(self.root)) if self.is_5 else adapter.create(str(self.root))
+        return mt5_adapter.create(str(self.root)) if self.is_mt5 else adapter.create(str(self.root))
 
     def _terminal(self, name: str) -> Terminal:
-        place = self.place / f"broker-{name}"
-        return Terminal(self.root, place, name, self.is_5, MaximumLotSize=1000)
+        path = self.path / f"broker-{name}"
+        return Terminal(self.root, path, name, self.is_mt5, MaximumLotSize=1000)
 
     def _spec(self, connection: str, folder: str) -> ConnectionSpec:
         secrets = {"password": Terminal.key}
-        settings = {**SETTINGS, "folder": folder, **({"hedging": True} if self.is_5 else {})}
+        settings = {**SETTINGS, "folder": folder, **({"hedging": True} if self.is_mt5 else {})}
         return ConnectionSpec(connection, ACCOUNT, "", settings, secrets)
 
     async def open(self) -> None:
@@ -100,12 +102,12 @@ class DwxStage(Harness):
 
     async def close(self) -> None:
         await self.adapter.disconnect()
-        for one in (self.terminal, *self.others):
-            await asyncio.to_thread(one.kill)
+        for item in (self.terminal, *self.others):
+            await asyncio.to_thread(item.kill)
 
-    # ---- offers -----------------------------------------------------------------------------
+    # ---- features ---------------------------------------------------------------------------
     async def accepted(self, client_order_id: str) -> int:
-        return [one["comment"] for one in self.terminal.journal()].count(client_order_id)
+        return [item["comment"] for item in self.terminal.journal()].count(client_order_id)
 
     async def move(self, factor: D) -> None:
         bid = float(round(BID * factor, 5))
@@ -121,9 +123,9 @@ class DwxStage(Harness):
         return self._spec("c-2", "bob")
 
     async def with_mistake(self, what: HarnessFeature) -> ConnectionSpec:
-        if what is HarnessFeature.HOST:  # a folder that no expert advisor writes in
-            self._terminal("nobody")
-            return self._spec("c-3", "nobody")
+        if what is HarnessFeature.HOST:  # a folder that no expert advisor writes to
+            self._terminal("unused")
+            return self._spec("c-3", "unused")
         wrong = replace(self.spec, connection_id="c-4")
         if what is HarnessFeature.PASSWORD:
             return replace(wrong, credentials={"password": "wrong battery"})
@@ -140,12 +142,12 @@ class DwxStage(Harness):
     async def owner_closes(self, broker_position_id: str) -> None:
         magic = int(broker_position_id.removeprefix("m"))
         tickets = self.terminal.open_tickets().values()
-        [ticket] = [one["number"] for one in tickets if magic in (one["magic"], one["number"])]
+        [ticket] = [item["number"] for item in tickets if magic in (item["magic"], item["number"])]
         await asyncio.to_thread(self.terminal.simulate, "end", ticket=ticket, mark="")
 
     async def execute_again(self, request: OrderRequest) -> None:
         tickets = self.terminal.open_tickets().values()
-        [first] = [one for one in tickets if one["comment"] == request.client_order_id]
+        [first] = [item for item in tickets if item["comment"] == request.client_order_id]
         names = ("magic", "symbol", "type", "lots", "comment")
         values = {name: first[name] for name in names}
         await asyncio.to_thread(self.terminal.simulate, "order", **values)
@@ -154,25 +156,25 @@ class DwxStage(Harness):
         assert self._half
         return [self._half[:HALF_LENGTH]]
 
-    # ---- trouble ----------------------------------------------------------------------------
-    async def begin(self, trouble: InjectedFault) -> None:
-        if trouble is InjectedFault.DOWN:
+    # ---- faults -----------------------------------------------------------------------------
+    async def begin(self, fault: InjectedFault) -> None:
+        if fault is InjectedFault.DOWN:
             await asyncio.to_thread(self.terminal.kill)
-        elif trouble is InjectedFault.DROPS_LATER:
+        elif fault is InjectedFault.DROPS_LATER:
             for number in self.terminal.open_tickets():
                 await asyncio.to_thread(
                     self.terminal.simulate, "levels", ticket=int(number), sl=0.0, tp=0.0
                 )
-        elif trouble is InjectedFault.READS:
+        elif fault is InjectedFault.READS:
             await asyncio.to_thread(self.terminal.write_half, *ANSWERS)
         else:
-            self._before = len(self.terminal.journal()) if trouble is InjectedFault.UNLISTED else -1
-            self._is_halving = trouble is InjectedFault.HALF
-            self._faults |= (FAULTS_5 if self.is_5 else FAULTS)[trouble]
+            self._before = len(self.terminal.journal()) if fault is InjectedFault.UNLISTED else -1
+            self._is_halving = fault is InjectedFault.HALF
+            self._faults |= (FAULTS_5 if self.is_mt5 else FAULTS)[fault]
             self.terminal.fault(**self._faults)
 
     async def end(self) -> None:
-        """What has left is with the terminal by then, as on a line without a buffer."""
+        """Also wait until the terminal has received what was sent."""
         if self._is_halving:
             raw = (self.terminal.folder / "DWX_Orders.txt").read_bytes()
             self._half = raw.decode("utf-8", "backslashreplace")  # it writes cp1252
@@ -188,13 +190,13 @@ class DwxStage(Harness):
             await asyncio.to_thread(self.terminal.start)
 
 
-def opening(is_5: bool = False) -> OpenHarness:
-    """How a stage is opened."""
+def opening(is_mt5: bool = False) -> OpenHarness:
+    """Return the function that opens a stage."""
 
     @contextlib.asynccontextmanager
     async def opened() -> AsyncIterator[Harness]:
-        with tempfile.TemporaryDirectory() as place:
-            stage = DwxStage(Path(place), is_5)
+        with tempfile.TemporaryDirectory() as path:
+            stage = DwxStage(Path(path), is_mt5)
             await stage.open()
             try:
                 yield stage
@@ -204,5 +206,5 @@ def opening(is_5: bool = False) -> OpenHarness:
     return opened
 
 
-STAGES: dict[str, OpenHarness] = {"mt4": opening(), "mt5-dwx": opening(is_5=True)}
+STAGES: dict[str, OpenHarness] = {"mt4": opening(), "mt5-dwx": opening(is_mt5=True)}
 AT_ONCE = 4

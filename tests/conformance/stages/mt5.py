@@ -1,5 +1,5 @@
-"""MetaTrader 5: hedging on a dealer's symbol, netting on an exchange's. The package's process and
-the terminal are real processes."""
+"""MetaTrader 5: hedging on a dealer's symbol, netting on an exchange's. Our worker process and the
+terminal are real processes."""
 
 import asyncio
 import contextlib
@@ -14,19 +14,19 @@ from conformance.harness import Harness, HarnessFeature, InjectedFault, NotAppli
 from conformance.runner import OpenHarness
 from tests.fakes.mt5.fake_terminal import FakeTerminal
 
-HEDGING, NETTING, OTHER, NOBODY = 1001, 1002, 1003, 4711
+HEDGING, NETTING, OTHER, MISSING = 1001, 1002, 1003, 4711
 NO_HOST = "the terminal knows where its server is: a connection names no host"
 NO_PARTS = (
-    "a dealer's server fills a limit order whole or not at all, and takes none whose price has been"
-    " reached already (10015); the exchange's symbol of 'mt5 netting' has parts"
+    "a dealer's server fills a limit order whole or not at all, and refuses one whose price is"
+    " already reached (10015); the exchange symbol of 'mt5 netting' has partial fills"
 )
 NO_BOUND = (
-    "market execution: nothing that the server reads bounds the fill; 'mt5 netting' has a symbol"
-    " with exchange execution"
+    "market execution: no field of the request limits the price; 'mt5 netting' has a symbol with"
+    " exchange execution"
 )
 NO_HALF = (
-    "the terminal's answer is read inside the package MetaTrader5: of half of one it tells an"
-    " error's words and no byte"
+    "the package MetaTrader5 reads the terminal's answer: for a truncated one it reports an error"
+    " without any of its bytes"
 )
 IOC = 2  # of the symbol's mask
 READS = ("positions_get", "orders_get", "history_orders_get", "history_deals_get")
@@ -39,7 +39,7 @@ ORDER_FAULTS: dict[InjectedFault, dict[str, Any]] = {
     InjectedFault.HALF: {"do": "half", "accepts": True},
     InjectedFault.UNLISTED: {"do": "retcode", "code": 10099, "accepts": True},
 }
-QUIET_WORLD: dict[str, Any] = {"market_closed": False, "algo_trading": True, "connected": True,
+NO_FAULTS: dict[str, Any] = {"market_closed": False, "algo_trading": True, "connected": True,
                "skew_seconds": 0.0, "gap": None, "faults": []}  # fmt: skip
 
 
@@ -57,8 +57,8 @@ class Mt5Stage(Harness):
         self.venue.configure(ticking=True)
         if is_exchange:
             self.venue.configure_symbol(symbol, filling_mode=IOC)
-        self._first = {one["name"]: one for one in self.venue.control("symbols")}[symbol]
-        self._quieten()
+        self._first = {row["name"]: row for row in self.venue.control("symbols")}[symbol]
+        self._reset_faults()
 
     def _spec(self, login: int, password: str = "secret") -> ConnectionSpec:
         return ConnectionSpec(
@@ -75,14 +75,14 @@ class Mt5Stage(Harness):
             credentials={"password": password},
         )
 
-    def _quieten(self) -> None:
-        self.venue.configure(**QUIET_WORLD)
+    def _reset_faults(self) -> None:
+        self.venue.configure(**NO_FAULTS)
         self.venue.configure_account(
             self.login, balance=100_000.0, fill_share=1.0, pieces=1, drop_levels=False
         )
         self.venue.configure_symbol(self.symbol, trade_stops_level=0)
 
-    # ---- offers -----------------------------------------------------------------------------
+    # ---- features ---------------------------------------------------------------------------
     async def accepted(self, client_order_id: str) -> int:
         accepted: list[str] = await self._hand(self.venue.accepted, self.login)
         return accepted.count(client_order_id)
@@ -106,7 +106,7 @@ class Mt5Stage(Harness):
 
     async def with_mistake(self, what: HarnessFeature) -> ConnectionSpec:
         if what is HarnessFeature.ACCOUNT:
-            return self._spec(NOBODY)
+            return self._spec(MISSING)
         return replace(self._spec(self.login, "wrong battery"), connection_id="c-mistaken")
 
     async def new_process(self) -> None:
@@ -128,12 +128,12 @@ class Mt5Stage(Harness):
     async def half(self) -> Sequence[str]:
         raise NotApplicable(NO_HALF)
 
-    # ---- trouble ----------------------------------------------------------------------------
-    async def begin(self, trouble: InjectedFault) -> None:
-        if trouble in ORDER_FAULTS:
-            await self._hand(self.venue.fault, "order_send", **ORDER_FAULTS[trouble])
+    # ---- faults -----------------------------------------------------------------------------
+    async def begin(self, fault: InjectedFault) -> None:
+        if fault in ORDER_FAULTS:
+            await self._hand(self.venue.fault, "order_send", **ORDER_FAULTS[fault])
             return
-        match trouble:
+        match fault:
             case InjectedFault.PIECES:
                 await self._hand(self.venue.configure_account, self.login, pieces=3)
             case InjectedFault.PARTIAL:
@@ -141,13 +141,18 @@ class Mt5Stage(Harness):
             case InjectedFault.DROPS_LEVELS:
                 await self._hand(self.venue.configure_account, self.login, drop_levels=True)
             case InjectedFault.DROPS_LATER:
-                for one in (await self._hand(self.venue.state, self.login))["positions"]:
-                    words = {"login": self.login, "ticket": one["ticket"], "sl": 0.0, "tp": 0.0}
+                for position in (await self._hand(self.venue.state, self.login))["positions"]:
+                    words = {
+                        "login": self.login,
+                        "ticket": position["ticket"],
+                        "sl": 0.0,
+                        "tp": 0.0,
+                    }
                     await self._hand(self.venue.control, "levels", **words)
             case InjectedFault.OVERTAKEN:
                 await self.move(1 - self.far * 2)
             case InjectedFault.REPLAY:
-                pass  # each read of history tells everything once more
+                pass  # each read of history returns everything again
             case InjectedFault.READS:
                 for call in READS:
                     await self._hand(self.venue.fault, call, "none", code=-10005, times=99)
@@ -161,15 +166,15 @@ class Mt5Stage(Harness):
             case InjectedFault.STOPS_NEAR:
                 await self._hand(self.venue.configure_symbol, self.symbol, trade_stops_level=100)
             case InjectedFault.SKEW | InjectedFault.SLOW:
-                ahead = 600.0 if trouble is InjectedFault.SKEW else -600.0
+                ahead = 600.0 if fault is InjectedFault.SKEW else -600.0
                 await self._hand(self.venue.configure, skew_seconds=ahead)
             case InjectedFault.DOWN:
                 await self._hand(self.venue.configure, connected=False)
             case _:
-                raise AssertionError(trouble)
+                raise AssertionError(fault)
 
     async def end(self) -> None:
-        await self._hand(self._quieten)
+        await self._hand(self._reset_faults)
 
     async def close(self) -> None:
         await self.adapter.disconnect()

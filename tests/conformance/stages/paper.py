@@ -1,4 +1,4 @@
-"""Paper: the broker in this process, and the broker by TCP. Both on the test's own database."""
+"""Paper: the broker in this process, and over TCP. Both use the test's database."""
 
 import asyncio
 import contextlib
@@ -26,7 +26,7 @@ T = TypeVar("T")
 Wrap = Callable[[BrokerAdapter], BrokerAdapter]
 PASSWORD = "correct horse"
 BID = D("1.10000")
-QUIET = {
+NO_FAULTS = {
     "reject_code": "", "unreachable": False, "silent_before": False, "silent_after": False,
     "latency_ms": 0, "reply_delay_ms": 0, "partial_fill_max": None, "trading_allowed": True,
     "drops_levels": False,
@@ -40,16 +40,16 @@ TERMS: dict[InjectedFault, dict[str, Any]] = {
     InjectedFault.DISABLED: {"trading_allowed": False},
     InjectedFault.DROPS_LEVELS: {"drops_levels": True},
 }
-NO_CODES = "the paper broker's codes are our own: there is none that is not listed"
-OUR_CLOCK = "the paper broker's time is the market's, which is ours"
+NO_CODES = "the paper broker has no unlisted codes"
+OUR_CLOCK = "the paper broker uses our market clock"
 KEEPS_LEVELS = "the paper broker keeps each level that it has confirmed"
-NO_LINE = "the broker is in this process: there is no line to it"
-NO_HOST = "a connection does not say where the paper broker is"
+NO_LINE = "the broker is in this process: there is no connection to it"
+NO_HOST = "a connection names no host of the paper broker"
 _numbers = count(1)
 
 
-async def books(work: Callable[..., T], *arguments: Any, **words: Any) -> T:
-    """Do something in the database, on a thread that has none of our event loop."""
+async def in_database(work: Callable[..., T], *arguments: Any, **words: Any) -> T:
+    """Run `work` on a thread without an event loop, where it may use the database."""
 
     def run() -> T:
         try:
@@ -61,7 +61,7 @@ async def books(work: Callable[..., T], *arguments: Any, **words: Any) -> T:
 
 
 class PaperStage(Harness):
-    """A hedging account of 100,000 USD. host: the broker's process by TCP; None: it is in ours."""
+    """An account with 100,000 USD. host: the server over TCP; None: the broker in this process."""
 
     name = "paper"
     symbol = "EURUSD"
@@ -76,14 +76,14 @@ class PaperStage(Harness):
         self.unavailable |= {InjectedFault.DROPS_LATER: KEEPS_LEVELS}
         self.unavailable |= dict.fromkeys((InjectedFault.SKEW, InjectedFault.SLOW), OUR_CLOCK)
         if host is None:
-            near = (
+            remote_only = (
                 InjectedFault.CUT,
                 InjectedFault.LATE,
                 InjectedFault.HALF,
                 InjectedFault.READS,
                 HarnessFeature.RESTART,
             )
-            self.unavailable |= dict.fromkeys(near, NO_LINE)
+            self.unavailable |= dict.fromkeys(remote_only, NO_LINE)
         self._ticking: asyncio.Task[None] | None = None
         self._cutting: asyncio.Task[None] | None = None
         self._factor = D(1)
@@ -103,9 +103,9 @@ class PaperStage(Harness):
         )
 
     async def open(self) -> None:
-        await books(OPERATIONS["list_instruments"])
+        await in_database(OPERATIONS["list_instruments"])
         terms = {"position_mode": self.mode}
-        await books(OPERATIONS["open_accounts"], [self.account], D(100_000), PASSWORD, terms)
+        await in_database(OPERATIONS["open_accounts"], [self.account], D(100_000), PASSWORD, terms)
         await self._instrument(quote_max_age_seconds=600, stops_level=D(0))
         await self.move(D(1))
 
@@ -113,29 +113,29 @@ class PaperStage(Harness):
         await self.end()
         await self.adapter.disconnect()
 
-    # ---- offers -----------------------------------------------------------------------------
+    # ---- features ---------------------------------------------------------------------------
     async def quote(self) -> Quote:
         bid = (BID * self._factor).quantize(D("0.00001"))
         return Quote("EUR/USD", bid, bid + D("0.00002"), market_now())
 
     async def accepted(self, client_order_id: str) -> int:
         orders = PaperOrder.objects.filter(client_order_id=client_order_id)
-        return await books(orders.exclude(status=PaperOrder.Status.REJECTED).count)
+        return await in_database(orders.exclude(status=PaperOrder.Status.REJECTED).count)
 
     async def move(self, factor: D) -> None:
         self._factor = factor
-        await books(OPERATIONS["on_quotes"], [await self.quote()])
+        await in_database(OPERATIONS["on_quotes"], [await self.quote()])
 
     async def second(self) -> ConnectionSpec:
         other = f"{self.account}-second"
-        await books(
+        await in_database(
             OPERATIONS["open_accounts"], [other], D(10_000), "", {"position_mode": self.mode}
         )
         return self._spec(other, "")
 
     async def with_mistake(self, what: HarnessFeature) -> ConnectionSpec:
         if what is HarnessFeature.ACCOUNT:
-            return self._spec("conform-nobody", PASSWORD)
+            return self._spec("conform-missing", PASSWORD)
         return self._spec(self.account, "wrong battery")
 
     async def new_process(self) -> None:
@@ -148,22 +148,22 @@ class PaperStage(Harness):
         await asyncio.to_thread(self.host.open)
 
     async def owner_closes(self, broker_position_id: str) -> None:
-        await books(OPERATIONS["owner_closes"], self.account, broker_position_id)
+        await in_database(OPERATIONS["owner_closes"], self.account, broker_position_id)
 
     async def execute_again(self, request: OrderRequest) -> None:
-        """It takes an id as often as it is sent."""
+        """The paper broker accepts an id any number of times."""
         await self.adapter.submit(self.spec, request, allow)
 
     async def half(self) -> Sequence[str]:
         assert self.host is not None
-        assert self.host.last_half
-        return [self.host.last_half[4:].decode()[:300]]
+        assert self.host.last_partial_answer
+        return [self.host.last_partial_answer[4:].decode()[:300]]
 
-    # ---- trouble ----------------------------------------------------------------------------
-    async def begin(self, trouble: InjectedFault) -> None:
-        if trouble in TERMS:
-            await self._terms(**TERMS[trouble])
-        match trouble:
+    # ---- faults -----------------------------------------------------------------------------
+    async def begin(self, fault: InjectedFault) -> None:
+        if fault in TERMS:
+            await self._terms(**TERMS[fault])
+        match fault:
             case InjectedFault.CUT:
                 self._cutting = asyncio.create_task(self._cut_soon(await self._taken()))
             case InjectedFault.HALF | InjectedFault.READS:
@@ -176,8 +176,8 @@ class PaperStage(Harness):
             case InjectedFault.OVERTAKEN:
                 await self.move(1 - self.far * 2)
             case InjectedFault.REPLAY:
-                told = PaperEvent.objects.filter(account__number=self.account)
-                await books(told.update, acknowledged_at=None)
+                events = PaperEvent.objects.filter(account__number=self.account)
+                await in_database(events.update, acknowledged_at=None)
             case InjectedFault.CLOSED:
                 await self._instrument(quote_max_age_seconds=0)
             case InjectedFault.NO_MONEY:
@@ -189,7 +189,7 @@ class PaperStage(Harness):
             case InjectedFault.DOWN:
                 await self._go_down()
             case _:
-                assert trouble in TERMS, trouble
+                assert fault in TERMS, fault
 
     async def end(self) -> None:
         for task in (self._ticking, self._cutting):
@@ -200,14 +200,14 @@ class PaperStage(Harness):
         if self.host is not None:
             await asyncio.to_thread(self.host.open)
             await self._host_fault("half_answers", 0)
-        await self._terms(**QUIET)
+        await self._terms(**NO_FAULTS)
         await self._instrument(quote_max_age_seconds=600, stops_level=D(0))
 
     async def _terms(self, **terms: Any) -> None:
-        await books(PaperAccount.objects.filter(number=self.account).update, **terms)
+        await in_database(PaperAccount.objects.filter(number=self.account).update, **terms)
 
     async def _instrument(self, **fields: Any) -> None:
-        await books(PaperInstrument.objects.filter(symbol=self.symbol).update, **fields)
+        await in_database(PaperInstrument.objects.filter(symbol=self.symbol).update, **fields)
 
     async def _host_fault(self, name: str, *numbers: Any) -> None:
         assert self.host is not None
@@ -218,10 +218,10 @@ class PaperStage(Harness):
         await asyncio.to_thread(self.host.close)
 
     async def _taken(self) -> int:
-        return await books(PaperOrder.objects.filter(account__number=self.account).count)
+        return await in_database(PaperOrder.objects.filter(account__number=self.account).count)
 
     async def _cut_soon(self, before: int) -> None:
-        """Break the line as soon as one more order is in the books."""
+        """Reset the connection as soon as one more order is in the books."""
         while await self._taken() == before:  # noqa: ASYNC110 (the books are the broker's)
             await asyncio.sleep(0.005)
         await self._host_fault("reset")
@@ -233,9 +233,9 @@ class PaperStage(Harness):
 
 
 def opening(
-    mode: str = "HEDGING", *, by_tcp: bool = False, wrap: Wrap = lambda one: one
+    mode: str = "HEDGING", *, by_tcp: bool = False, wrap: Wrap = lambda adapter: adapter
 ) -> OpenHarness:
-    """How a stage is opened. wrap: puts another adapter in the adapter's place."""
+    """Return the function that opens a stage. wrap: replaces its adapter."""
 
     @contextlib.asynccontextmanager
     async def opened() -> AsyncIterator[Harness]:

@@ -19,6 +19,6 @@ def test_all_accounts_of_a_process_share_one_connection() -> None:
             specs.append(replace(stage.spec, connection_id="c-again"))
             for _ in range(3):
                 await asyncio.gather(*(stage.adapter.account(spec) for spec in specs * 2))
-            return stage.host.callers
+            return stage.host.connection_count
 
     assert asyncio.run(read_accounts()) == 1
