@@ -1,7 +1,7 @@
-"""Crypto exchanges by ccxt's REST clients, polled. See `exchanges.py` for what each is known to do.
+"""Crypto exchanges by ccxt's REST clients, polled. `exchanges.py` has each exchange's rules.
 
-Spot: the balance of a base currency is the position (`spot_positions.py`), an exit leaves after a
-read of it (CANCEL_FIRST). Linear perpetuals: exits are reduce-only. Stops and targets are ours to
+Spot: the balance of a base currency is the position (`spot_positions.py`), an exit is sent after
+a read of it (CANCEL_FIRST). Linear perpetuals: exits are reduce-only. Stops and targets are ours to
 watch.
 """
 
@@ -83,14 +83,14 @@ class CryptoAdapter:
 
     def __init__(self, clients: ClientPool, record_cache: RecordCache = RECORD_CACHE) -> None:
         self._clients = clients
-        self._memory = OrderCache(record_cache)
+        self._order_cache = OrderCache(record_cache)
 
     def capabilities(self, spec: ConnectionSpec) -> Capabilities:
-        """What the account can do, by its exchange and its settings."""
+        """Return what the account can do, by its exchange and its settings."""
         return capabilities_of(spec)
 
     def instrument_book(self, spec: ConnectionSpec) -> str:
-        """Accounts at one exchange with the same kind of market and symbols share a book."""
+        """Return the same book for accounts of one exchange, market, currency and symbols."""
         settings = Settings.of(spec)
         listed = " ".join((settings.currency, *sorted(settings.symbols)))
         where = f"{spec.exchange_name}{'-sandbox' if settings.sandbox else ''}-{settings.market}"
@@ -101,31 +101,33 @@ class CryptoAdapter:
         self, spec: ConnectionSpec, request: OrderRequest, guard: Guard
     ) -> list[OrderReport]:
         """Place one order. Raises NotSent, Rejected or OutcomeUnknown."""
-        client = await self._before(spec, urgent=request.reduce_only)
+        client = await self._open_for_write(spec, urgent=request.reduce_only)
         ready = order_encoding.encode(client, request)
-        if self._memory.was_accepted(spec.connection_id, request.client_order_id):
-            return await self._settled(spec, request, "it was accepted before")
+        if self._order_cache.was_accepted(spec.connection_id, request.client_order_id):
+            return await self._report_existing(spec, request, "it was accepted before")
 
-        def may_leave() -> None:
+        def check_and_record() -> None:
             guard(request)
-            self._memory.leaves(request, until=expires_ms(client.clock))
+            self._order_cache.record_send(request, expires_ms=expires_ms(client.clock))
 
-        flight = GuardedCall(may_leave, urgent=request.reduce_only, until=request.send_by or None)
+        guarded = GuardedCall(
+            check_and_record, is_urgent=request.reduce_only, send_by=request.send_by or None
+        )
         try:
             order = await orders.send(
-                client, spec, flight, partial(order_encoding.create, client, ready)
+                client, spec, guarded, partial(order_encoding.create, client, ready)
             )
         except orders.DuplicateId as error:
-            return await self._settled(spec, request, str(error))
+            return await self._report_existing(spec, request, str(error))
         except (NotSent, Rejected):
-            self._memory.ended(spec.connection_id, request.client_order_id)
+            self._order_cache.record_ended(spec.connection_id, request.client_order_id)
             raise
         try:
-            mine = lookup.require_named(order, request.client_order_id)
+            accepted_order = lookup.require_named(order, request.client_order_id)
         except ValueError as error:
-            raise orders.unreadable(flight, spec, error) from error
-        self._memory.accepted(request, mine)
-        return await self._taken(client, spec, request, mine)
+            raise orders.unreadable(guarded, spec, error) from error
+        self._order_cache.record_accepted(request, accepted_order)
+        return await self._report_accepted(client, spec, request, accepted_order)
 
     async def submit_many(
         self,
@@ -133,18 +135,22 @@ class CryptoAdapter:
         guard: Guard,
         on_outcome: OnOutcome,
     ) -> None:
-        """Place each by itself: no exchange takes many for several accounts."""
+        """Place each with a separate call: no exchange takes orders of several accounts in one."""
         await submit_each(self, requests, guard, on_outcome)
 
     async def cancel(self, spec: ConnectionSpec, request: CancelRequest) -> list[OrderReport]:
-        """Cancel an order and report its state. CANCEL_REFUSED, with its executions, if it had
-        ended before. Raises NotSent, Rejected or OutcomeUnknown."""
-        client = await self._before(spec, urgent=True)
-        may_leave = partial(check_deadline, request)
-        flight = GuardedCall(may_leave, again=True, urgent=True, until=request.send_by)
+        """Cancel an order and report its state; CANCEL_REFUSED, with its fills, if it had ended
+        before. Raises NotSent, Rejected or OutcomeUnknown."""
+        client = await self._open_for_write(spec, urgent=True)
+        check_and_record = partial(check_deadline, request)
+        guarded = GuardedCall(
+            check_and_record, is_repeatable=True, is_urgent=True, send_by=request.send_by
+        )
         refused = ""
         try:
-            await orders.send(client, spec, flight, partial(order_encoding.cancel, client, request))
+            await orders.send(
+                client, spec, guarded, partial(order_encoding.cancel, client, request)
+            )
         except orders.NoSuchOrder as error:
             refused = str(error)
         try:
@@ -161,7 +167,7 @@ class CryptoAdapter:
         return reports
 
     async def modify(self, spec: ConnectionSpec, request: ModifyRequest) -> list[OrderReport]:
-        """No levels are kept at an exchange: taking them away is done already. Raises Rejected."""
+        """Confirm that there are no levels at the exchange. Raises Rejected if any is to be set."""
         if request.stop_loss is not None or request.take_profit is not None:
             raise Rejected(Code.STOPS_INVALID, "stops and targets are watched here, not there")
         return [OrderReport(ReportKind.LEVELS, spec.connection_id, request.client_order_id,
@@ -170,86 +176,91 @@ class CryptoAdapter:
 
     # ---- reads ----------------------------------------------------------------------------
     async def connect(self, spec: ConnectionSpec) -> None:
-        """Load markets and the difference of the clocks, and log in once, to say what is wrong.
-        Only the lines to the exchange stay open. Raises ReadFailed."""
+        """Load the markets, compare the clocks and log in once. Raises ReadFailed with the reason.
+
+        Only the TCP connections to the exchange stay open.
+        """
         await self._read(spec, reads.log_in)
 
     async def test(self, spec: ConnectionSpec) -> list[Check]:
-        """Check reach, keys, rights, kind of account, symbols and clock, one line for each."""
+        """Check reach, keys, permissions, account type, symbols and clock, one line for each."""
         return await run_checks(self._clients, spec)
 
     async def account(self, spec: ConnectionSpec) -> AccountState:
-        """Balances in the account's currency. Raises ReadFailed."""
+        """Return balances in the account's currency. Raises ReadFailed."""
         name, known = spec.account, account_identity.confirmed_identity(spec)
         return await self._read(spec, partial(reads.account, name=name, known=known))
 
     async def instruments(self, spec: ConnectionSpec) -> list[Instrument]:
-        """The connection's symbols. Raises ReadFailed."""
+        """Return the connection's symbols. Raises ReadFailed."""
         return await self._read(spec, reads.instruments)
 
     async def quote(self, spec: ConnectionSpec, symbol: str) -> Quote:
-        """The best bid and ask now. Raises ReadFailed."""
+        """Return the best bid and ask. Raises ReadFailed."""
         return await self._read(spec, partial(prices.quote, symbol=symbol))
 
     def stream_quotes(self, spec: ConnectionSpec, symbols: Sequence[str]) -> AsyncIterator[Quote]:
-        """Ask for all of them each second (prices.POLL_SECONDS). Raises ReadFailed."""
+        """Poll the quotes each second (prices.POLL_SECONDS). Raises ReadFailed."""
         read_quotes = partial(prices.quotes, symbols=tuple(symbols))
         return prices.stream(lambda: self._read(spec, read_quotes))
 
     async def what_if(self, spec: ConnectionSpec, request: OrderRequest) -> WhatIf:
         """Raise ReadFailed: exchanges report an order's margin only after they accepted it."""
-        raise ReadFailed(Code.NOT_SUPPORTED, f"{spec.exchange_name} reckons no order before it")
+        raise ReadFailed(
+            Code.NOT_SUPPORTED, f"{spec.exchange_name} reports no margin of an order in advance"
+        )
 
     async def positions(self, spec: ConnectionSpec) -> list[BrokerPosition]:
-        """What is held on the connection's symbols. Raises ReadFailed."""
+        """Return the positions on the connection's symbols. Raises ReadFailed."""
         return await self._read(spec, reads.positions)
 
     async def open_orders(self, spec: ConnectionSpec) -> list[BrokerOrder]:
         """Return the account's working orders, also those that are not ours. Raises ReadFailed."""
         since = machine_time()
         found = await self._read(spec, reads.open_orders)
-        self._memory.set_open(spec.connection_id, found, since)
+        self._order_cache.set_open(spec.connection_id, found, since)
         return found
 
     async def fills_since(self, spec: ConnectionSpec, since: datetime) -> list[OrderReport]:
-        """What was executed on the connection's symbols. Raises ReadFailed."""
+        """Return the fills on the connection's symbols since a time. Raises ReadFailed."""
         if rules(spec.exchange_name).fills_horizon is None:
             raise ReadFailed(
                 Code.LOOKUP_WINDOW_EXCEEDED, f"{spec.exchange_name} was not checked for it"
             )
         return await self._read(
-            spec, partial(history.fills_since, spec=spec, since=since, memory=self._memory)
+            spec,
+            partial(history.fills_since, spec=spec, since=since, order_cache=self._order_cache),
         )
 
     async def find_order(
         self, spec: ConnectionSpec, client_order_id: str, symbol: str = ""
     ) -> list[OrderReport] | None:
-        """Everything the exchange knows of one order; None: it certainly does not have it.
+        """Return the reports of one order; None: the exchange certainly does not have it.
 
-        symbol: where it was sent, if that is known. Raises ReadFailed, also while a request that
-        left could still arrive or be on its way into the exchange's lists, as far as this process
-        knows; of what others sent, the engine does (`capabilities.arrives_within`).
+        symbol: where it was sent, if that is known. Raises ReadFailed, also while a request of this
+        process could still arrive or appear in the exchange's lists; for requests of other
+        processes the engine waits (`capabilities.arrives_within`).
         """
         if rules(spec.exchange_name).lookup is Lookup.NONE:
             raise ReadFailed(
                 Code.LOOKUP_WINDOW_EXCEEDED, f"{spec.exchange_name} has no look-up by our id"
             )
-        symbol = symbol or self._memory.symbol_of(spec.connection_id, client_order_id)
-        early = self._memory.is_early(spec.connection_id, client_order_id, machine_time())
+        symbol = symbol or self._order_cache.symbol_of(spec.connection_id, client_order_id)
+        early = self._order_cache.is_early(spec.connection_id, client_order_id, machine_time())
         reports = await self._read(
-            spec, partial(self._find, spec=spec, name=client_order_id, symbol=symbol)
+            spec, partial(self._look_up, spec=spec, name=client_order_id, symbol=symbol)
         )
         if reports is None and early:
             raise ReadFailed(Code.REPLY_LOST, lookup.MAY_STILL_ARRIVE)
         if reports is None:
-            self._memory.ended(spec.connection_id, client_order_id)
+            self._order_cache.record_ended(spec.connection_id, client_order_id)
         return reports
 
     async def events(self, limit: int, after: str = "") -> list[OrderReport]:
         return []
 
     def stream_events(self) -> AsyncIterator[None]:
-        """Nothing rings: orders and fills are polled (`capabilities.event_stream` is False)."""
+        """Raise ReadFailed: orders and fills are polled (`capabilities.event_stream` is False)."""
         return unsupported_stream("exchanges are polled for orders and fills")
 
     async def acknowledge(self, event_ids: Sequence[str]) -> None:
@@ -259,42 +270,42 @@ class CryptoAdapter:
         return None  # each exchange has its own: the connection test compares it
 
     async def disconnect(self, spec: ConnectionSpec | None = None) -> None:
-        """Forget one account (the lines are every account's), or close this loop's connections;
-        the next call opens them again."""
+        """Forget one account, or close this loop's connections, which all accounts share; the next
+        call opens them again."""
         await self._clients.close(spec)
 
-    # ---- within ---------------------------------------------------------------------------
-    async def _before(self, spec: ConnectionSpec, *, urgent: bool) -> Client:
-        """The client of an account, for a call that changes something. Raises NotSent, Rejected."""
-        return await orders.open_for_write(spec, self._of(spec, urgent))
+    # ---- internal -------------------------------------------------------------------------
+    async def _open_for_write(self, spec: ConnectionSpec, *, urgent: bool) -> Client:
+        """Return the client for a call that changes something. Raises NotSent, Rejected."""
+        return await orders.open_for_write(spec, self._client(spec, urgent))
 
     async def _read(self, spec: ConnectionSpec, ask: Callable[[Client], Awaitable[T]]) -> T:
-        return await orders.reading(spec, self._of(spec), ask)
+        return await orders.reading(spec, self._client(spec), ask)
 
-    async def _of(self, spec: ConnectionSpec, urgent: bool = False) -> Client:
-        """Its client, if the key is of the tested account. Raises ReadFailed and ccxt's errors."""
+    async def _client(self, spec: ConnectionSpec, urgent: bool = False) -> Client:
+        """Return the client if its key is of the tested account. Raises `call_errors()`."""
         return await account_identity.require_tested_account(
-            await self._clients.of(spec, urgent=urgent), spec, urgent
+            await self._clients.get(spec, urgent=urgent), spec, urgent
         )
 
-    async def _find(
+    async def _look_up(
         self, client: Client, *, spec: ConnectionSpec, name: str, symbol: str
     ) -> list[OrderReport] | None:
         symbols = [symbol] if symbol else list(client.settings.symbols)
         if not symbols:
             raise ValueError("the connection lists no symbols")
-        asked_at, known = machine_time(), self._memory.of(spec.connection_id, name)
+        asked_at, known = machine_time(), self._order_cache.get(spec.connection_id, name)
         missing = importlib.import_module("ccxt").OrderNotFound
         order = await lookup.find(client, name, symbols, missing)
         if order is None:
-            if known is not None and known.until:
-                await lookup.check_too_late(client, known.until, asked_at)
+            if known is not None and known.expires_ms:
+                await lookup.check_too_late(client, known.expires_ms, asked_at)
             return None
-        self._memory.seen(spec.connection_id, name, str(order["symbol"]), order)
+        self._order_cache.record_listed(spec.connection_id, name, str(order["symbol"]), order)
         fills = await lookup.executions(client, order, str(order["symbol"]))
         return reports.reports_of(client, spec, name, order, fills)
 
-    async def _taken(
+    async def _report_accepted(
         self, client: Client, spec: ConnectionSpec, request: OrderRequest, order: Mapping[str, Any]
     ) -> list[OrderReport]:
         """Report an accepted order. Read what the reply lacks once; polling reads it later."""
@@ -313,10 +324,10 @@ class CryptoAdapter:
             return [accepted]
         return found or [accepted]
 
-    async def _settled(
+    async def _report_existing(
         self, spec: ConnectionSpec, request: OrderRequest, detail: str
     ) -> list[OrderReport]:
-        """The exchange has this id already: an earlier write of ours arrived."""
+        """Report the order that the exchange already has with this id: an earlier write arrived."""
         try:
             found = await self.find_order(spec, request.client_order_id, symbol=request.symbol)
         except ReadFailed as error:

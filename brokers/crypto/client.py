@@ -1,20 +1,21 @@
-"""ccxt's exchange objects: one an account, made when first needed, markets shared between them.
+"""ccxt's exchange objects: one per account, made at its first use; accounts share the markets.
 
-ccxt (about 70 MB) is imported here at the first call, on a thread of its own, since that takes
-seconds. Its throttle and its retries are off; numbers stay text.
+ccxt (about 70 MB) is imported at the first call, on a separate thread, since that takes seconds.
+Its throttle and its retries are off; numbers stay text.
 """
 
 import asyncio
 import importlib
 import importlib.util
 import logging
+import sys
 from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from brokers.base import ReadFailed
+from brokers.base import BrokerError, ReadFailed
 from brokers.crypto.ccxt_hooks import HookedExchange
 from brokers.crypto.exchange_clock import ExchangeClock
 from brokers.crypto.exchanges import Exchange, rules
@@ -31,29 +32,46 @@ logging.getLogger("ccxt").setLevel(logging.WARNING)  # below it: keys, passphras
 MARKETS_SECONDS = 3600.0
 RENEW_SECONDS = 60.0
 MAX_CLIENTS = 500
-SURE_SECONDS = 1.0  # who waited for another's comparison need not ask again
+SURE_SECONDS = 1.0  # a comparison of another task within this time is used
 MISSING = (
     "crypto exchanges need the extra `crypto`: pip install --require-hashes -r "
     "requirements-crypto.txt (ccxt>=4.5.90,<5)"
 )
 
 
+# What parsing an unexpected answer raises, ours or ccxt's.
+PARSE_ERRORS = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError)
+
+
+def call_errors() -> tuple[type[Exception], ...]:
+    """Return what a request through ccxt may raise: our own errors, ccxt's, those of the network
+    (also time-outs) and those of parsing.
+
+    A RuntimeError is a session or event loop that was closed meanwhile, an ImportError a broken
+    installation. ccxt and aiohttp are imported at the first use, so their classes are looked up.
+    """
+    library = [
+        getattr(sys.modules[module], name)
+        for module, name in (("ccxt", "BaseError"), ("aiohttp", "ClientError"))
+        if sys.modules.get(module) is not None
+    ]
+    return (BrokerError, *library, OSError, RuntimeError, ImportError, *PARSE_ERRORS)
+
+
 @dataclass(slots=True)
 class Client:
     """One account at one exchange. markets_at: machine_time() when its markets were loaded; 0.0:
-    nothing is asked before they are."""
+    not yet, and no other request is made before."""
 
     exchange: Any  # ccxt's object
     rules: Exchange
     settings: Settings
-    budgets: AccountRateLimits
+    rate_limits: AccountRateLimits
     clock: ExchangeClock
     markets_at: float = 0.0
     is_renewing: bool = False
-    identity: str | None = None  # see account_identity.py; None: not asked yet
-    unavailable_until: float = (
-        0.0  # machine_time(); its key may not say whose it is, and is not asked
-    )
+    identity: str | None = None  # see account_identity.py; None: not read yet
+    unavailable_until: float = 0.0  # machine_time() until which the identity is not requested
 
     @property
     def is_fresh(self) -> bool:
@@ -68,50 +86,50 @@ class Client:
 
 @dataclass(slots=True)
 class _LoopState:
-    """What belongs to one event loop."""
+    """The state of one event loop."""
 
     session: Any
-    trusted: Any  # the certificates: see http_session.py
+    tls_context: Any  # see http_session.py
     clients: dict[tuple[Any, ...], Client] = field(default_factory=dict)
     renewing: set[asyncio.Task[None]] = field(default_factory=set)
     clocks: dict[tuple[str, str, bool], ExchangeClock] = field(default_factory=dict)
-    making: dict[str, asyncio.Lock] = field(default_factory=dict)  # one exchange delays no other
+    locks: dict[str, asyncio.Lock] = field(default_factory=dict)  # one per exchange
 
 
 class ClientPool:
-    """All accounts of this process. at: where an exchange is reached instead (tests): the base
-    address by exchange name. budgets: makes an account's."""
+    """All accounts of this process. base_urls: other base addresses by exchange name, for tests.
+    make_rate_limits: returns the rate limits of an account."""
 
     def __init__(
         self,
-        at: Mapping[str, str] | None = None,
-        budgets: LimitsFactory = account_rate_limits,
+        base_urls: Mapping[str, str] | None = None,
+        make_rate_limits: LimitsFactory = account_rate_limits,
     ) -> None:
-        self._at, self._budgets = at or {}, budgets
+        self._base_urls, self._make_rate_limits = base_urls or {}, make_rate_limits
         self._loops: WeakKeyDictionary[asyncio.AbstractEventLoop, _LoopState] = WeakKeyDictionary()
 
-    async def of(self, spec: ConnectionSpec, *, urgent: bool = False) -> Client:
-        """Return the client of an account, its markets loaded. urgent: an exit or a cancel waits.
+    async def get(self, spec: ConnectionSpec, *, urgent: bool = False) -> Client:
+        """Return the client of an account, with its markets. urgent: an exit or a cancel waits.
         Raises ReadFailed (LIBRARY_MISSING without ccxt), and ccxt's own errors where the exchange
         does not answer."""
-        home = await self._home()
+        state = await self._loop_state()
         settings = Settings.of(spec)
         key = (spec.connection_id, spec.exchange_name, settings, *sorted(spec.credentials.items()))
-        client = home.clients.pop(key, None)
+        client = state.clients.pop(key, None)
         if client is None:
-            client = self._make(home, spec, settings)
-            if len(home.clients) >= MAX_CLIENTS:
-                home.clients.pop(next(iter(home.clients)))  # the one unused for longest
-        home.clients[key] = client
+            client = self._make(state, spec, settings)
+            if len(state.clients) >= MAX_CLIENTS:
+                state.clients.pop(next(iter(state.clients)))  # the least recently used
+        state.clients[key] = client
         if not client.markets_at:
-            async with home.making.setdefault(spec.exchange_name, asyncio.Lock()):
+            async with state.locks.setdefault(spec.exchange_name, asyncio.Lock()):
                 if not client.markets_at:
-                    client.markets_at = await _load_markets(home, client)
+                    client.markets_at = await _load_markets(state, client)
         elif not (client.is_fresh or client.is_renewing):
             client.is_renewing = True
-            task = asyncio.create_task(_renew(home, client))  # no order waits for it
-            home.renewing.add(task)
-            task.add_done_callback(home.renewing.discard)
+            task = asyncio.create_task(_renew(state, client))  # in the background
+            state.renewing.add(task)
+            task.add_done_callback(state.renewing.discard)
         if not client.clock.is_sure:
             await self._compare(client, urgent)
         return client
@@ -119,10 +137,10 @@ class ClientPool:
     @staticmethod
     async def _compare(client: Client, urgent: bool) -> None:
         with as_current(priority_read()) if urgent else nullcontext():
-            await client.clock.compare(client.exchange, older=SURE_SECONDS)
+            await client.clock.compare(client.exchange, max_age=SURE_SECONDS)
 
     async def close(self, spec: ConnectionSpec | None = None) -> None:
-        """Forget one account, or end this loop's connections; the next call opens them again."""
+        """Forget one account, or close this loop's connections; the next call opens them again."""
         loop = asyncio.get_running_loop()
         if spec is not None and loop in self._loops:
             clients = self._loops[loop].clients
@@ -130,30 +148,33 @@ class ClientPool:
                 del clients[key]
         if spec is not None:
             return
-        home = self._loops.pop(loop, None)
-        if home is not None:
-            await home.session.close()
+        state = self._loops.pop(loop, None)
+        if state is not None:
+            await state.session.close()
 
-    async def _home(self) -> _LoopState:
+    async def _loop_state(self) -> _LoopState:
         loop = asyncio.get_running_loop()
         if loop not in self._loops:
             if importlib.util.find_spec("ccxt") is None:
                 raise ReadFailed(Code.LIBRARY_MISSING, MISSING)
-            line = await asyncio.to_thread(importlib.import_module, "brokers.crypto.http_session")
+            http_session = await asyncio.to_thread(
+                importlib.import_module, "brokers.crypto.http_session"
+            )
             await asyncio.to_thread(importlib.import_module, "ccxt.async_support")
             if loop not in self._loops:  # no other task was first
-                self._loops[loop] = _LoopState(line.session(), line.trusted())
+                self._loops[loop] = _LoopState(http_session.session(), http_session.tls_context())
         return self._loops[loop]
 
-    def _make(self, home: _LoopState, spec: ConnectionSpec, settings: Settings) -> Client:
-        known = rules(spec.exchange_name)
-        base = getattr(importlib.import_module("ccxt.async_support"), known.name, None)
-        if known.name not in importlib.import_module("ccxt").exchanges or base is None:
-            raise ReadFailed(Code.FIELD_INVALID, f"ccxt knows no exchange {known.name!r}")
-        if settings.market == "swap" and not known.swap:
-            raise ReadFailed(Code.FIELD_INVALID, f"{known.name} has spot only: set market to spot")
-        kind = type(known.name, (HookedExchange, base), {})
-        exchange = kind(
+    def _make(self, state: _LoopState, spec: ConnectionSpec, settings: Settings) -> Client:
+        exchange_rules = rules(spec.exchange_name)
+        name = exchange_rules.name
+        library_class = getattr(importlib.import_module("ccxt.async_support"), name, None)
+        if name not in importlib.import_module("ccxt").exchanges or library_class is None:
+            raise ReadFailed(Code.FIELD_INVALID, f"ccxt knows no exchange {name!r}")
+        if settings.market == "swap" and not exchange_rules.swap:
+            raise ReadFailed(Code.FIELD_INVALID, f"{name} has spot only: set market to spot")
+        exchange_class = type(name, (HookedExchange, library_class), {})
+        exchange = exchange_class(
             {
                 "apiKey": spec.credentials.get("api_key", ""),
                 "secret": spec.credentials.get("secret", ""),
@@ -161,34 +182,38 @@ class ClientPool:
                 "enableRateLimit": False,
                 "number": str,
                 "timeout": int(settings.reply_timeout * 1000),
-                "session": home.session,
-                "ssl_context": home.trusted,  # else each account reads the certificates again
+                "session": state.session,
+                "ssl_context": state.tls_context,  # else each account loads the certificates
                 "asyncio_loop": asyncio.get_running_loop(),
-                "options": {**_options(known, settings), **known.options},
+                "options": {**_options(exchange_rules, settings), **exchange_rules.options},
             }
         )
-        exchange.has = {**exchange.has, "fetchCurrencies": False}  # needs rights beyond trading
+        # fetchCurrencies needs permissions beyond trading.
+        exchange.has = {**exchange.has, "fetchCurrencies": False}
         if settings.sandbox:
             if not exchange.urls.get("test"):
-                raise ReadFailed(Code.FIELD_INVALID, f"{known.name} has no sandbox")
-            exchange.enable_demo_trading(True) if known.demo else exchange.set_sandbox_mode(True)
-        if base_url := self._at.get(known.name):
+                raise ReadFailed(Code.FIELD_INVALID, f"{name} has no sandbox")
+            if exchange_rules.demo:
+                exchange.enable_demo_trading(True)
+            else:
+                exchange.set_sandbox_mode(True)
+        if base_url := self._base_urls.get(name):
             exchange.urls["api"] = _redirected(exchange.urls["api"], base_url)
-        clock = home.clocks.setdefault(
-            (known.name, settings.market, settings.sandbox), ExchangeClock()
-        )
-        exchange.budgets, exchange.clock = self._budgets(known, spec), clock
-        exchange.lock = PriorityLock() if known.one_at_a_time else None
-        return Client(exchange, known, settings, exchange.budgets, clock)
+        clock = state.clocks.setdefault((name, settings.market, settings.sandbox), ExchangeClock())
+        exchange.rate_limits, exchange.clock = self._make_rate_limits(exchange_rules, spec), clock
+        exchange.lock = PriorityLock() if exchange_rules.one_at_a_time else None
+        return Client(exchange, exchange_rules, settings, exchange.rate_limits, clock)
 
 
-async def _load_markets(home: _LoopState, client: Client) -> float:
-    """Load the markets, or share another account's: one exchange's are tens of megabytes, and a
-    second of work. Return when they were loaded."""
-    exchange, mine = client.exchange, client.settings
-    for other in home.clients.values():
-        theirs = other.settings
-        same = (theirs.market, theirs.sandbox) == (mine.market, mine.sandbox)
+async def _load_markets(state: _LoopState, client: Client) -> float:
+    """Load the markets, or share another account's; return machine_time() when they were loaded.
+
+    The markets of one exchange are tens of megabytes and take a second to load."""
+    exchange, settings = client.exchange, client.settings
+    for other in state.clients.values():
+        other_settings = other.settings
+        is_same_market = other_settings.market == settings.market
+        same = is_same_market and other_settings.sandbox == settings.sandbox
         if same and other.is_fresh and other.rules.name == client.rules.name:
             exchange.set_markets_from_exchange(other.exchange)
             return other.markets_at
@@ -196,40 +221,40 @@ async def _load_markets(home: _LoopState, client: Client) -> float:
     return machine_time()
 
 
-async def _renew(home: _LoopState, client: Client) -> None:
+async def _renew(state: _LoopState, client: Client) -> None:
     """Reload markets that are an hour old, once for all accounts of an exchange. The old ones are
-    used until then, and for a while after a failure."""
-    making = home.making.setdefault(client.rules.name, asyncio.Lock())
+    used until then, and for a minute after a failure."""
+    lock = state.locks.setdefault(client.rules.name, asyncio.Lock())
     try:
         async with asyncio.timeout(RENEW_SECONDS):
-            async with making:
-                client.markets_at = await _load_markets(home, client)
-    except Exception as error:
+            async with lock:
+                client.markets_at = await _load_markets(state, client)
+    except call_errors() as error:
         log.warning("markets of %s are not renewed: %s", client.rules.name, type(error).__name__)
         client.markets_at = machine_time() - MARKETS_SECONDS + RENEW_SECONDS
     finally:
         client.is_renewing = False
 
 
-def _options(known: Exchange, settings: Settings) -> dict[str, Any]:
-    """ccxt's options. Only the kind of market that is asked for is loaded."""
+def _options(exchange_rules: Exchange, settings: Settings) -> dict[str, Any]:
+    """Return ccxt's options; only the account's market is loaded."""
     types = ["linear"] if settings.market == "swap" else ["spot"]
-    if known.name == "okx":  # which names them by `instType`
+    if exchange_rules.name == "okx":  # which names them by `instType`
         types = [settings.market]
     swap = {"defaultSubType": "linear"} if settings.market == "swap" else {}
     return {
         **swap,
         "defaultType": settings.market,
         "defaultSettle": settings.currency,
-        "adjustForTimeDifference": False,  # asked for by us: see exchange_clock.py
+        "adjustForTimeDifference": False,  # see exchange_clock.py
         "maxRetriesOnFailure": 0,
         "fetchMarkets": {"types": types},
     }
 
 
-def _redirected(urls: Any, base: str) -> Any:
-    """Every address of an exchange, at another host with the same path."""
+def _redirected(urls: Any, base_url: str) -> Any:
+    """Return all addresses of an exchange at another host, with the same paths."""
     if isinstance(urls, dict):
-        return {name: _redirected(url, base) for name, url in urls.items()}
+        return {name: _redirected(url, base_url) for name, url in urls.items()}
     path = str(urls).partition("://")[2].partition("/")[2]
-    return f"{base}/{path}" if path else base
+    return f"{base_url}/{path}" if path else base_url

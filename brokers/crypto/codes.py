@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from brokers.crypto.exchanges import Dialect
+from brokers.crypto.exchanges import Envelope
 from common.reason_codes import Code
 
 
@@ -172,26 +172,26 @@ _KRAKEN: Mapping[str, Verdict] = {
 # What each says when it does not know itself, or does not say that nothing was taken: unknown
 # execution status, time-outs, internal errors, maintenance. It counts whatever class ccxt gives it
 # (Bybit's 170146, "Order creation timeout", is an InvalidOrder there).
-UNSURE: Mapping[Dialect, frozenset[str]] = {
-    Dialect.BINANCE: frozenset({"-1000", "-1001", "-1006", "-1007", "-1008", "-1016"}),
-    Dialect.BYBIT: frozenset(
+UNSURE: Mapping[Envelope, frozenset[str]] = {
+    Envelope.BINANCE: frozenset({"-1000", "-1001", "-1006", "-1007", "-1008", "-1016"}),
+    Envelope.BYBIT: frozenset(
         {"429", "10000", "10016", "170001", "170007", "170146", "170147", "110079"}
     ),
-    Dialect.OKX: frozenset({"50000", "50001", "50004", "50005", "50013", "50026", "51149"}),
-    Dialect.KRAKEN: frozenset(
+    Envelope.OKX: frozenset({"50000", "50001", "50004", "50005", "50013", "50026", "51149"}),
+    Envelope.KRAKEN: frozenset(
         {"EService:Unavailable", "EService:Busy", "EService:Timeout", "EGeneral:Internal error",
          "EDatabase:Internal error"}
     ),
 }  # fmt: skip
 
-TABLES: Mapping[Dialect, Mapping[str, Verdict]] = {
-    Dialect.BINANCE: _BINANCE, Dialect.BYBIT: _BYBIT, Dialect.OKX: _OKX, Dialect.KRAKEN: _KRAKEN,
-    Dialect.CCXT: {},
+TABLES: Mapping[Envelope, Mapping[str, Verdict]] = {
+    Envelope.BINANCE: _BINANCE, Envelope.BYBIT: _BYBIT, Envelope.OKX: _OKX,
+    Envelope.KRAKEN: _KRAKEN, Envelope.CCXT: {},
 }  # fmt: skip
 
 # Binance -2010 and -1013: one code, many reasons ("Error codes", messages for -1010, -2010, -2011).
-MESSAGES: Mapping[Dialect, tuple[tuple[str, Verdict], ...]] = {
-    Dialect.BINANCE: (
+MESSAGES: Mapping[Envelope, tuple[tuple[str, Verdict], ...]] = {
+    Envelope.BINANCE: (
         ("insufficient balance", _MONEY),
         ("Duplicate order sent", DUPLICATE),
         ("Market is closed", _MARKET),
@@ -209,17 +209,17 @@ MESSAGES: Mapping[Dialect, tuple[tuple[str, Verdict], ...]] = {
 # 2026-11-20: 429 and 418 (banned), while a 5xx says nothing of what was done. OKX's 429 comes with
 # 50011. The others say it in their envelope.
 # Bybit "HTTP Code", read 2026-11-20: 429 is its frequency protection. A 403 may be a proxy's page.
-BUSY_STATUSES: Mapping[Dialect, frozenset[int]] = {
-    Dialect.BINANCE: frozenset({418, 429}), Dialect.OKX: frozenset({429}),
-    Dialect.BYBIT: frozenset({429}),
+BUSY_STATUSES: Mapping[Envelope, frozenset[int]] = {
+    Envelope.BINANCE: frozenset({418, 429}), Envelope.OKX: frozenset({429}),
+    Envelope.BYBIT: frozenset({429}),
 }  # fmt: skip
 
 # Statuses after which all accounts behind our address are silent, and for how many seconds where no
 # Retry-After says it. Bybit "Rate Limit Rules": after a 403 wait at least ten minutes.
 DEFAULT_BACKOFFS: Mapping[int, float] = {418: 120.0, 429: 10.0}
-ADDRESS_BACKOFFS: Mapping[Dialect, Mapping[int, float]] = {
-    Dialect.BYBIT: {403: 600.0, 429: 10.0},
-    Dialect.OKX: {},  # its 429 is an account's or an endpoint's
+ADDRESS_BACKOFFS: Mapping[Envelope, Mapping[int, float]] = {
+    Envelope.BYBIT: {403: 600.0, 429: 10.0},
+    Envelope.OKX: {},  # its 429 is an account's or an endpoint's
 }
 
 # ccxt/base/errors.py. Of a request that never left, what ccxt refused by itself; of a read or a
@@ -249,15 +249,17 @@ UNCHECKED_CLASSES = frozenset({
 })  # fmt: skip
 
 
-def verdict_of(dialect: Dialect, code: str, message: str) -> Verdict | None:
+def verdict_of(envelope: Envelope, code: str, message: str) -> Verdict | None:
     """Return what an exchange's own code means; None: it is in no table."""
-    if code in UNSURE.get(dialect, ()):
+    if code in UNSURE.get(envelope, ()):
         return UNKNOWN
-    found = TABLES[dialect].get(code)
-    if found is None and dialect is Dialect.KRAKEN:  # "EOrder:Invalid price:Invalid price argument"
+    found = TABLES[envelope].get(code)
+    if (
+        found is None and envelope is Envelope.KRAKEN
+    ):  # "EOrder:Invalid price:Invalid price argument"
         found = next((v for name, v in _KRAKEN.items() if code.startswith(f"{name}:")), None)
     if code in ("-2010", "-1013"):
-        return next((v for part, v in MESSAGES.get(dialect, ()) if part in message), found)
+        return next((v for part, v in MESSAGES.get(envelope, ()) if part in message), found)
     return found
 
 

@@ -1,4 +1,4 @@
-"""The lines of a connection test, each with what the account's owner can do. Nothing is sent."""
+"""The checks of a connection test, each with a hint for the account's owner. No order is sent."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -7,7 +7,7 @@ from typing import Any
 
 from brokers.base import ReadFailed, Rejected
 from brokers.crypto import account_identity, order_encoding, reads
-from brokers.crypto.client import Client, ClientPool
+from brokers.crypto.client import Client, ClientPool, call_errors
 from brokers.crypto.exchanges import CHECKED
 from brokers.crypto.orders import redact
 from brokers.types import Check, CheckResult, ConnectionSpec
@@ -19,16 +19,16 @@ TEST_SECONDS = 30.0
 
 
 async def run(clients: ClientPool, spec: ConnectionSpec) -> list[Check]:
-    """Test a connection, stopping at the first line that makes the others pointless."""
+    """Run the checks; stop at the first failure that makes the others pointless."""
     try:
         async with asyncio.timeout(TEST_SECONDS):
-            client = await clients.of(spec)
+            client = await clients.get(spec)
             await client.clock.compare(client.exchange)
     except ReadFailed as error:
         if error.code is Code.LIBRARY_MISSING:
             return [Check("library", FAIL, error.detail, error.code.hint)]
         return [Check("settings", FAIL, error.detail, "Correct the connection's settings.")]
-    except Exception as error:  # ccxt's many; a time-out is one, too
+    except call_errors() as error:
         detail = redact(f"{type(error).__name__} {error}", spec)
         hint = "Check the network, the exchange's status page, and whether it serves this country."
         return [Check("reach", FAIL, detail, hint)]
@@ -80,7 +80,7 @@ async def _check_read(
     try:
         async with asyncio.timeout(TEST_SECONDS):
             state = await read(client)
-    except Exception as error:
+    except call_errors() as error:
         detail = redact(f"{type(error).__name__} {error}", spec)
         hint = "Enter key and secret again; the key needs reading and trading, never withdrawing."
         return Check(name, FAIL, detail, hint)
@@ -95,7 +95,7 @@ def _trading_allowed(balance: Check) -> Check:
 
 
 def _symbols(client: Client) -> list[Check]:
-    """Each listed symbol must be one that an order could go to."""
+    """Check that each listed symbol can be traded."""
     names = client.settings.symbols
     if not names:
         hint = "List the symbols that the account trades, for example BTC/USDT, in `symbols`."
@@ -133,28 +133,28 @@ async def _optional_check(
     try:
         async with asyncio.timeout(TEST_SECONDS):
             return await check(client)
-    except Exception as error:
+    except call_errors() as error:
         detail = redact(f"{type(error).__name__} {error}", spec)
         return [Check(name, WARN, f"could not be read: {detail}", "Look it up at the exchange.")]
 
 
 async def _account_identity(spec: ConnectionSpec, client: Client) -> list[Check]:
-    """Whether the key is of the account that was tested before, where that is known."""
+    """Check that the key is of the account that was tested before, if one was."""
     if not spec.identity:
         return []
     try:
         await account_identity.require_tested_account(client, spec)
     except ReadFailed as error:
         return [Check("key", FAIL, f"{error.code.sentence} {error.detail}", error.code.hint)]
-    except Exception as error:
+    except call_errors() as error:
         detail = redact(f"{type(error).__name__} {error}", spec)
         return [Check("key", WARN, f"its account could not be read: {detail}", "Test again.")]
     return [Check("key", OK, "of the account that was tested before")]
 
 
 async def _position_mode(client: Client) -> list[Check]:
-    """Perpetuals are traded in one-way mode: in hedge mode a short entry would close no long one,
-    and all entries of one side are one position all the same."""
+    """Check that perpetuals are in one-way mode. In hedge mode a short entry closes no long one,
+    and all entries of one side are one position."""
     exchange, settings = client.exchange, client.settings
     if settings.market != "swap":
         return []
@@ -163,7 +163,7 @@ async def _position_mode(client: Client) -> list[Check]:
         is_hedged = bool(answer["hedged"])
     else:  # Bybit reports it with each position, open or not
         held = await reads.call_method(client, "fetch_positions", [settings.symbols[0]])
-        is_hedged = any(one.get("hedged") is True for one in held)
+        is_hedged = any(item.get("hedged") is True for item in held)
     if not is_hedged:
         return [Check("position mode", OK, "one-way")]
     hint = "Set the account to one-way mode at the exchange; it must hold no position for that."
@@ -171,7 +171,7 @@ async def _position_mode(client: Client) -> list[Check]:
 
 
 async def _account_kind(client: Client) -> list[Check]:
-    """Bybit takes the amount of a spot market buy as money unless the account is unified."""
+    """Check that a Bybit account is unified: others read the amount of a market buy as money."""
     if client.rules.name != "bybit":
         return []
     answer = (await reads.call_method(client, "privateGetV5UserQueryApi"))["result"]
@@ -185,24 +185,24 @@ async def _permissions(client: Client) -> list[Check]:
     """Check the key's permissions, where the exchange reports them: too few, and too many."""
     if client.rules.name == "bybit":
         answer = (await reads.call_method(client, "privateGetV5UserQueryApi"))["result"]
-        granted = {one for all_ in (answer.get("permissions") or {}).values() for one in all_}
+        permissions = {item for all_ in (answer.get("permissions") or {}).values() for item in all_}
         may_trade = str(answer.get("readOnly")) == "0"
     elif client.rules.name == "okx":
         answer = (await reads.call_method(client, "privateGetAccountConfig"))["data"][0]
-        granted = set(str(answer.get("perm") or "").split(","))
-        may_trade = "trade" in granted
+        permissions = set(str(answer.get("perm") or "").split(","))
+        may_trade = "trade" in permissions
     else:
         return []
     if not may_trade:
         return [Check("rights", FAIL, "the key may only read", "Give the key the right to trade.")]
-    if granted & {"Withdraw", "withdraw"}:
+    if permissions & {"Withdraw", "withdraw"}:
         hint = "Remove the right to withdraw: a thief of the key could take the money."
         return [Check("rights", WARN, "the key may withdraw", hint)]
     return [Check("rights", OK, "the key may trade")]
 
 
 async def _nonces(client: Client) -> list[Check]:
-    """Kraken counts a key's requests: two processes with one key overtake each other."""
+    """Warn that Kraken numbers a key's requests: two processes with one key disturb each other."""
     if not client.rules.one_at_a_time:
         return []
     hint = "Make a key for this installation alone, with a nonce window of 10 seconds."

@@ -1,9 +1,9 @@
-"""What an exchange's own clock shows, whatever becomes of ours.
+"""An exchange's clock, independent of this machine's wall clock.
 
-It is counted on in machine time from where it was last compared, so that no jump of this machine's
-wall clock moves it. A jump of theirs is seen when the two are compared again: each minute by who
-reads executions, at once by who would say that an order is absent, and before the next request
-where one was refused, for all we know because of its time.
+It continues in machine time from the last comparison, so a jump of our wall clock does not move it.
+A jump of theirs is noticed at the next comparison: each minute when executions are read, before an
+order is called absent, and before the next request after one that may have been refused for its
+time.
 """
 
 import math
@@ -17,48 +17,51 @@ from common.clocks import machine_time
 
 @dataclass(slots=True)
 class ExchangeClock:
-    """One exchange's clock, for all its accounts on a loop. at: machine_time() when it was
-    compared, None: never; their_ms: what it showed then. is_sure: nothing speaks against it.
-    asked, doubted: machine_time() when that was asked for, and when something last did."""
+    """One exchange's clock, for all its accounts on a loop. compared_at:
+    machine_time() of the last comparison, None: never; their_ms: the exchange's time then.
+    requested_at: machine_time() of its request. doubted_at: machine_time() of the last doubt.
+    is_sure: there was no doubt since."""
 
-    at: float | None = None
+    compared_at: float | None = None
     their_ms: int = 0
     is_sure: bool = False
-    asked: float = -math.inf
-    doubted: float = -math.inf
+    requested_at: float = -math.inf
+    doubted_at: float = -math.inf
 
     def now_ms(self) -> int:
-        """Milliseconds since 1970 by the exchange; by this machine before the first comparison."""
-        if self.at is None:
+        """Return ms since 1970 by the exchange; before the first comparison, by this machine."""
+        if self.compared_at is None:
             return _wall_ms()
-        return self.their_ms + int((machine_time() - self.at) * 1000)
+        return self.their_ms + int((machine_time() - self.compared_at) * 1000)
 
     def now(self) -> datetime:
-        """The same, aware UTC."""
+        """Return the same as aware UTC."""
         return datetime.fromtimestamp(self.now_ms() / 1000, UTC)
 
     def behind_us(self) -> timedelta:
-        """By how much this machine's wall clock is ahead of theirs; negative: theirs is ahead."""
+        """Return how far our wall clock is ahead of theirs; negative: theirs is ahead."""
         return timedelta(milliseconds=_wall_ms() - self.now_ms())
 
     def doubt(self) -> None:
-        """A request was refused, for all we know because of its time."""
-        self.is_sure, self.doubted = False, machine_time()
+        """Note that a request may have been refused because of its time."""
+        self.is_sure, self.doubted_at = False, machine_time()
 
-    async def compare(self, exchange: Any, *, older: float = 0.0) -> None:
-        """Read the exchange's time, unless it was read within `older` seconds. exchange: ccxt's
+    async def compare(self, exchange: Any, *, max_age: float = 0.0) -> None:
+        """Read the exchange's time, unless it was read within `max_age` seconds. exchange: ccxt's
         object; not all support it. Raises ccxt's errors.
 
         No account waits for another's request: that account may be rate limited for a while. So
         answers may overtake each other; that of the last request counts.
         """
-        if self.is_sure and self.at is not None and machine_time() - self.at < older:
+        compared_at = self.compared_at
+        if self.is_sure and compared_at is not None and machine_time() - compared_at < max_age:
             return
-        asked_at = machine_time()
+        request_time = machine_time()
         their_time = await exchange.fetch_time() if exchange.has.get("fetchTime") else _wall_ms()
-        if asked_at >= self.asked:
-            self.their_ms, self.at, self.asked = int(their_time), machine_time(), asked_at
-            self.is_sure = asked_at > self.doubted
+        if request_time >= self.requested_at:
+            self.their_ms, self.compared_at = int(their_time), machine_time()
+            self.requested_at = request_time
+            self.is_sure = request_time > self.doubted_at
 
 
 def _wall_ms() -> int:

@@ -24,7 +24,7 @@ class Lookup(StrEnum):
     NONE = "NONE"
 
 
-class Dialect(StrEnum):
+class Envelope(StrEnum):
     """How an exchange writes a refusal."""
 
     BINANCE = "BINANCE"  # {"code": -2010, "msg": "..."}
@@ -57,7 +57,7 @@ class Exchange:
     id_length: int = 18
     id_letters: str = "a-z0-9"
     lookup: Lookup = Lookup.NONE
-    dialect: Dialect = Dialect.CCXT
+    envelope: Envelope = Envelope.CCXT
     swap: bool = True
     total: Total = Total.EQUITY
     horizon: timedelta | None = None
@@ -100,7 +100,7 @@ BINANCE = Exchange(
     id_letters=r"\.A-Z\:/a-z0-9_-",
     # ccxt fetchOrder: origClientOrderId, symbol required (features.fetchOrder.symbolRequired).
     lookup=Lookup.BY_SYMBOL,
-    dialect=Dialect.BINANCE,
+    envelope=Envelope.BINANCE,
     # ccxt parseBalanceCustom, linear: total is marginBalance.
     total=Total.EQUITY,
     # docs spot errors -2026: what ended without a fill is archived after 90 days.
@@ -141,7 +141,7 @@ BYBIT = Exchange(
     # docs v5 /order/realtime (openOnly: open ones, or the 500 last closed), /order/history; both by
     # orderLinkId. ccxt's fetchOrder warns of exactly that for a unified account.
     lookup=Lookup.REALTIME_HISTORY,
-    dialect=Dialect.BYBIT,
+    envelope=Envelope.BYBIT,
     # ccxt parseBalance: total is walletBalance.
     total=Total.WALLET,
     # ccxt features.fetchClosedOrders.daysBackCanceled 1.
@@ -182,7 +182,7 @@ OKX = Exchange(
     id_letters="A-Za-z0-9",
     # ccxt fetchOrder: clOrdId, symbol required.
     lookup=Lookup.BY_SYMBOL,
-    dialect=Dialect.OKX,
+    envelope=Envelope.OKX,
     # ccxt parseTradingBalance: total is eq.
     total=Total.EQUITY,
     # ccxt features.fetchClosedOrders.daysBackCanceled 0.0833: two hours.
@@ -214,7 +214,7 @@ KRAKEN = Exchange(
     # ccxt fetchOrder sends clientOrderId as `userref` (a number), so it is not used; openOrders and
     # closedOrders filter by cl_ord_id.
     lookup=Lookup.OPEN_CLOSED,
-    dialect=Dialect.KRAKEN,
+    envelope=Envelope.KRAKEN,
     # ccxt: kraken is spot only (futures are another exchange, krakenfutures).
     swap=False,
     # remembered: "Get Closed Orders" names no end; this is what we rely on.

@@ -1,4 +1,4 @@
-"""One call that changes something at an exchange, from our decision to its answer. No ccxt here."""
+"""One call that changes something at an exchange, from our decision to its answer. Without ccxt."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,62 +11,65 @@ from common.clocks import machine_time
 
 @dataclass(slots=True)
 class GuardedCall:
-    """What is known of a call on its way. may_leave: raises a BrokerError right before the write.
+    """The state of one call. guard: called right before the write; raises a BrokerError to stop it.
 
-    left: bytes may have left; refused: why they did not. status, body: what came back. half: what
-    of an answer came before its line ended: people are shown it, it proves nothing. again: whether
-    the same request may be written a second time (a cancel may, an order never). urgent: it goes
-    before others in the budgets. until: machine_time() after which it need not leave.
+    is_repeatable: whether the request may be written a second time (a cancel may, an order never).
+    is_urgent: it goes before other calls in the rate limits. send_by: machine_time() after which it
+    is not sent. may_have_left: bytes may have been sent. refusal: the guard's error. status, body:
+    the answer. partial_answer: what arrived before the connection ended; it is shown to people and
+    proves nothing.
     """
 
-    may_leave: Callable[[], None]
-    again: bool = False
-    urgent: bool = False
-    until: float | None = None
-    left: bool = False
-    refused: BrokerError | None = None
+    guard: Callable[[], None]
+    is_repeatable: bool = False
+    is_urgent: bool = False
+    send_by: float | None = None
+    may_have_left: bool = False
+    refusal: BrokerError | None = None
     status: int = 0
     body: str = ""
-    half: bytes = b""
+    partial_answer: bytes = b""
 
-    def ask(self) -> bool:
-        """Ask whether the bytes that are ready may leave now; they are written right after."""
-        if self.left and not self.again:
+    def check_guard(self) -> bool:
+        """Return whether the bytes that are ready may be sent now; the caller writes them next."""
+        if self.may_have_left and not self.is_repeatable:
             return False
         try:
-            self.may_leave()
+            self.guard()
         except BrokerError as error:
-            self.refused = error
+            self.refusal = error
             return False
-        self.left = True
+        self.may_have_left = True
         return True
 
 
-READ_SECONDS = 10.0  # shorter than what an order has for its opening
+READ_SECONDS = 10.0  # shorter than the time in which an order must open its account
 
 
 def priority_read() -> GuardedCall:
-    """What an exit or a cancel must know first: it passes the entries, and no poll is before."""
-    return GuardedCall(_allow, again=True, urgent=True, until=machine_time() + READ_SECONDS)
+    """Return a call for reads that an exit or a cancel needs: it goes before entries and polls."""
+    return GuardedCall(
+        _allow, is_repeatable=True, is_urgent=True, send_by=machine_time() + READ_SECONDS
+    )
 
 
 def _allow() -> None:
-    """A question changes nothing."""
+    """Allow it: a read changes nothing."""
 
 
-_CURRENT: ContextVar[GuardedCall | None] = ContextVar("crypto_flight", default=None)
+_CURRENT: ContextVar[GuardedCall | None] = ContextVar("crypto_guarded_call", default=None)
 
 
 def current_call() -> GuardedCall | None:
-    """The flight that this request belongs to; None: a read."""
+    """Return the call that this request belongs to; None: an ordinary read."""
     return _CURRENT.get()
 
 
 @contextmanager
-def as_current(flight: GuardedCall) -> Iterator[GuardedCall]:
-    """Make all requests of this block, in whatever task they are written, part of a flight."""
-    token = _CURRENT.set(flight)
+def as_current(guarded: GuardedCall) -> Iterator[GuardedCall]:
+    """Make all requests of this block part of a call, in any task that writes them."""
+    token = _CURRENT.set(guarded)
     try:
-        yield flight
+        yield guarded
     finally:
         _CURRENT.reset(token)

@@ -23,13 +23,13 @@ Trade = Mapping[str, Any]
 
 
 async def fills_since(
-    client: Client, *, spec: ConnectionSpec, since: datetime, memory: OrderCache
+    client: Client, *, spec: ConnectionSpec, since: datetime, order_cache: OrderCache
 ) -> list[OrderReport]:
     """FILLED reports, an order's executions in one. Raises ReadFailed beyond the horizon.
 
     since: by our clock. Theirs may be behind: what was executed then has an earlier time.
     """
-    await client.clock.compare(client.exchange, older=COMPARED_SECONDS)
+    await client.clock.compare(client.exchange, max_age=COMPARED_SECONDS)
     now = client.clock.now()
     since -= max(timedelta(0), client.clock.behind_us())
     horizon = client.rules.fills_horizon
@@ -45,7 +45,7 @@ async def fills_since(
             order = by_order.setdefault((str(trade["symbol"]), str(trade["order"])), {})
             order[(str(trade["id"]), str(trade["side"]))] = trade
     return [
-        await _report(client, spec, memory, key, sorted(trades.values(), key=_time))
+        await _report(client, spec, order_cache, key, sorted(trades.values(), key=_time))
         for key, trades in by_order.items()
     ]
 
@@ -112,47 +112,59 @@ def _time(trade: Trade) -> int:
 async def _report(
     client: Client,
     spec: ConnectionSpec,
-    memory: OrderCache,
+    order_cache: OrderCache,
     key: tuple[str, str],
     trades: Sequence[Trade],
 ) -> OrderReport:
-    symbol, number = key
-    owner = await _client_order_id(client, spec, memory, key, trades[0])
-    is_ours = bool(CLIENT_ORDER_ID.fullmatch(owner))
-    taken_off = not is_ours and await _reduces_position(client, spec, memory, key, trades[0])
+    symbol, broker_order_id = key
+    client_order_id = await _client_order_id(client, spec, order_cache, key, trades[0])
+    is_ours = bool(CLIENT_ORDER_ID.fullmatch(client_order_id))
+    is_external_close = not is_ours and await _reduces_position(
+        client, spec, order_cache, key, trades[0]
+    )
     return OrderReport(
         kind=ReportKind.FILLED,
         connection_id=spec.connection_id,
-        client_order_id="" if taken_off else owner,
-        broker_order_id=number,
+        client_order_id="" if is_external_close else client_order_id,
+        broker_order_id=broker_order_id,
         broker_position_id=symbol,
         fills=parse.executions(trades, client.market(symbol)),
-        close_cause=CloseCause.EXTERNAL if taken_off else None,
+        close_cause=CloseCause.EXTERNAL if is_external_close else None,
     )
 
 
 async def _client_order_id(
-    client: Client, spec: ConnectionSpec, memory: OrderCache, key: tuple[str, str], trade: Trade
+    client: Client,
+    spec: ConnectionSpec,
+    order_cache: OrderCache,
+    key: tuple[str, str],
+    trade: Trade,
 ) -> str:
     """Return the client order id of a trade's order. OKX and Bybit list it with the trade; from
     the others the order is read once."""
     info = trade.get("info") or {}
-    for name in ("clOrdId", "orderLinkId"):
-        if name in info:
-            return str(info[name] or "")
-    symbol, number = key
-    known = memory.at(spec.connection_id, symbol, number)
-    if known is not None and known.name is not None:
-        return known.name
-    order = await call_method(client, "fetch_order", number, symbol)
-    name = str(order.get("clientOrderId") or "")
-    ended = parse.has_ended(order) or not CLIENT_ORDER_ID.fullmatch(name)
-    memory.belongs(spec.connection_id, symbol, number, name, ended=ended)
-    return name
+    for field in ("clOrdId", "orderLinkId"):
+        if field in info:
+            return str(info[field] or "")
+    symbol, broker_order_id = key
+    record = order_cache.by_broker_id(spec.connection_id, symbol, broker_order_id)
+    if record is not None and record.client_order_id is not None:
+        return record.client_order_id
+    order = await call_method(client, "fetch_order", broker_order_id, symbol)
+    client_order_id = str(order.get("clientOrderId") or "")
+    ended = parse.has_ended(order) or not CLIENT_ORDER_ID.fullmatch(client_order_id)
+    order_cache.set_client_order_id(
+        spec.connection_id, symbol, broker_order_id, client_order_id, ended=ended
+    )
+    return client_order_id
 
 
 async def _reduces_position(
-    client: Client, spec: ConnectionSpec, memory: OrderCache, key: tuple[str, str], trade: Trade
+    client: Client,
+    spec: ConnectionSpec,
+    order_cache: OrderCache,
+    key: tuple[str, str],
+    trade: Trade,
 ) -> bool:
     """Whether a trade that is not ours reduced a position. If the trade does not show it, its
     order is read, once."""
@@ -160,10 +172,10 @@ async def _reduces_position(
     closes = parse.closes(trade, spot=is_spot)
     if closes or is_spot or parse.reports_closed_size(trade):
         return closes
-    symbol, number = key
-    known = memory.at(spec.connection_id, symbol, number)
-    if known is not None and known.reduces is not None:
-        return known.reduces
-    reduces = parse.reduces(await call_method(client, "fetch_order", number, symbol))
-    memory.takes_off(spec.connection_id, symbol, number, reduces)
+    symbol, broker_order_id = key
+    record = order_cache.by_broker_id(spec.connection_id, symbol, broker_order_id)
+    if record is not None and record.reduces is not None:
+        return record.reduces
+    reduces = parse.reduces(await call_method(client, "fetch_order", broker_order_id, symbol))
+    order_cache.set_reduces(spec.connection_id, symbol, broker_order_id, reduces)
     return reduces

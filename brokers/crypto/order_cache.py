@@ -1,13 +1,11 @@
-"""What this process remembers of orders: their symbols, when they left, whose they are.
+"""What this process knows of recent orders: symbol, time of sending, client order id.
 
-A look-up wants the symbol on most exchanges, and trades name an order by the exchange's number. It
-is a help, not a truth, and it shares the process's room (brokers/record_cache.py). What is lost
-with a
-record: a look-up asks on every listed symbol; a trade's order is asked for at the exchange; whether
-an order was accepted is the engine's to know, which never sends one twice, and the exchange's,
-which refuses a second of a live one; how long an absence proves nothing is also known to the engine
-(`Capabilities.arrives_within`). So those leave first of which nothing more is to come: orders that
-have ended, and other people's, whose executions are all that we see of them.
+Most exchanges need the symbol to look an order up, and trades name an order by the exchange's id.
+The cache only saves requests. It shares the process's capacity with other caches
+(brokers/record_cache.py). Without a record, a look-up tries every listed symbol and reads a trade's
+order from the exchange. The engine knows without it whether an order was accepted and how long an
+absence proves nothing (`Capabilities.arrives_within`). Records of ended orders and of orders that
+are not ours are evicted first.
 """
 
 import threading
@@ -22,183 +20,213 @@ from brokers.record_cache import RECORD_CACHE, RecordCache
 from brokers.types import BrokerOrder, OrderRequest
 from common.clocks import machine_time
 
-OrderKey = tuple[
-    str, str, str
-]  # connection, symbol, and the exchange's number: not unique without it
+OrderKey = tuple[str, str, str]
+"""Connection, symbol and the exchange's id, which is unique only with the symbol."""
 
 
 @dataclass(eq=False, slots=True)
 class OrderRecord:
-    """One order. name: our client order id; '' for an order that has none; None: not asked yet.
-    number: the exchange's, once it is known; sent_at: machine_time() when it may have left;
-    until: what the exchange's own clock shows when it takes it no more, in ms;
-    accepted: taken by the exchange from this process; reduces: whether it could only reduce, if
-    that was read; ended: nothing of it is at the exchange any more."""
+    """One order. client_order_id: '' if it has none; None: not read yet. broker_order_id: '' until
+    it is known. sent_at: machine_time() when it may have been sent. expires_ms: when the exchange
+    stops accepting it, by the exchange's clock. accepted: the exchange accepted it from this
+    process. reduces: whether it could only reduce; None: not read. ended: no longer open."""
 
     connection_id: str
-    name: str | None = None
+    client_order_id: str | None = None
     symbol: str = ""
-    number: str = ""
+    broker_order_id: str = ""
     sent_at: float | None = None
-    until: int = 0
+    expires_ms: int = 0
     accepted: bool = False
     reduces: bool | None = None
     ended: bool = False
 
     @property
-    def place(self) -> OrderKey:
-        return self.connection_id, self.symbol, self.number
+    def key(self) -> OrderKey:
+        return self.connection_id, self.symbol, self.broker_order_id
 
 
 class OrderCache:
-    """One record for an order, by our client order id and by the exchange's number. Each call is
-    whole by itself, on whatever thread."""
+    """Order records by our client order id and by the exchange's id. Thread-safe."""
 
     def __init__(self, record_cache: RecordCache = RECORD_CACHE) -> None:
         self._partition, self._lock = record_cache.partition(self), threading.Lock()
         self._live: OrderedDict[int, OrderRecord] = OrderedDict()  # by id(), oldest first
         self._ended: OrderedDict[int, OrderRecord] = OrderedDict()
-        self._named: dict[tuple[str, str], OrderRecord] = {}
-        self._numbered: dict[OrderKey, OrderRecord] = {}
+        self._by_client_id: dict[tuple[str, str], OrderRecord] = {}
+        self._by_broker_id: dict[OrderKey, OrderRecord] = {}
 
     def __len__(self) -> int:
         return len(self._live) + len(self._ended)
 
     @property
     def loop(self) -> None:
-        """They may be dropped on any thread."""
+        """None: records may be dropped on any thread."""
 
     # ---- an order of ours -------------------------------------------------------------------
-    def of(self, connection_id: str, client_order_id: str) -> OrderRecord | None:
-        """Return what is known of an order of ours."""
-        return self._named.get((connection_id, client_order_id))
+    def get(self, connection_id: str, client_order_id: str) -> OrderRecord | None:
+        """Return the record of an order of ours, if there is one."""
+        return self._by_client_id.get((connection_id, client_order_id))
 
     def was_accepted(self, connection_id: str, client_order_id: str) -> bool:
-        """Whether the exchange has taken it from this process, as far as that is remembered."""
-        known = self.of(connection_id, client_order_id)
-        return known is not None and known.accepted
+        """Whether the exchange is known to have accepted it from this process."""
+        record = self.get(connection_id, client_order_id)
+        return record is not None and record.accepted
 
     def symbol_of(self, connection_id: str, client_order_id: str) -> str:
-        """Return where an order was sent; '' if that is not known."""
-        known = self.of(connection_id, client_order_id)
-        return known.symbol if known else ""
+        """Return an order's symbol; '' if it is not known."""
+        record = self.get(connection_id, client_order_id)
+        return record.symbol if record else ""
 
     def is_early(self, connection_id: str, client_order_id: str, asked_at: float) -> bool:
-        """Whether it was sent so recently that its absence proves nothing yet. asked_at:
-        machine_time()."""
-        known = self.of(connection_id, client_order_id)
-        left = known.sent_at if known else None
+        """Whether it was sent so recently that its absence proves nothing yet.
+
+        asked_at: machine_time() of the look-up.
+        """
+        record = self.get(connection_id, client_order_id)
+        left = record.sent_at if record else None
         return left is not None and asked_at - left < ARRIVES_SECONDS
 
-    def leaves(self, request: OrderRequest, until: int) -> None:
-        """An order is about to leave. until: as in its record."""
+    def record_send(self, request: OrderRequest, expires_ms: int) -> None:
+        """Record that an order is about to be sent. expires_ms: as in `OrderRecord`."""
         with self._lock:
-            one = self._of(request.connection_id, request.client_order_id)
-            if not one.number:
-                one.symbol = request.symbol
-            one.sent_at, one.until = machine_time(), until
-            self._put(one, ended=False)
+            record = self._get_or_create(request.connection_id, request.client_order_id)
+            if not record.broker_order_id:
+                record.symbol = request.symbol
+            record.sent_at, record.expires_ms = machine_time(), expires_ms
+            self._put(record, ended=False)
         self._partition.ensure_capacity()
 
-    def accepted(self, request: OrderRequest, order: Mapping[str, Any]) -> None:
-        """The exchange has taken an order, and says so to us."""
-        self.seen(request.connection_id, request.client_order_id, request.symbol, order)
-        if one := self.of(request.connection_id, request.client_order_id):
-            one.accepted = True
+    def record_accepted(self, request: OrderRequest, order: Mapping[str, Any]) -> None:
+        """Record that the exchange accepted an order."""
+        self.record_listed(request.connection_id, request.client_order_id, request.symbol, order)
+        if record := self.get(request.connection_id, request.client_order_id):
+            record.accepted = True
 
-    def seen(
+    def record_listed(
         self, connection_id: str, client_order_id: str, symbol: str, order: Mapping[str, Any]
     ) -> None:
         """Record that the exchange listed an order of ours."""
         with self._lock:
-            one = self._of(connection_id, client_order_id)
-            self._number(one, symbol, str(order["id"]))
-            self._put(one, ended=parse.has_ended(order))
+            record = self._get_or_create(connection_id, client_order_id)
+            self._index(record, symbol, str(order["id"]))
+            self._put(record, ended=parse.has_ended(order))
         self._partition.ensure_capacity()
 
-    def ended(self, connection_id: str, client_order_id: str) -> None:
-        """Nothing of an order is at the exchange, and nothing will be."""
+    def record_ended(self, connection_id: str, client_order_id: str) -> None:
+        """Record that an order is not open at the exchange, and will not be."""
         with self._lock:
-            if one := self.of(connection_id, client_order_id):
-                self._put(one, ended=True)
+            if record := self.get(connection_id, client_order_id):
+                self._put(record, ended=True)
 
-    def set_open(self, connection_id: str, resting: Iterable[BrokerOrder], since: float) -> None:
-        """Record all working orders of an account, requested after `since` (machine_time()): the
-        orders listed before that are not among them have ended."""
-        numbers, settled = {one.broker_order_id for one in resting}, since - ARRIVES_SECONDS
+    def set_open(
+        self, connection_id: str, open_orders: Iterable[BrokerOrder], requested_at: float
+    ) -> None:
+        """Record all working orders of an account; older orders that are missing have ended.
+
+        requested_at: machine_time() before the request.
+        """
+        listed_ids, settled_before = (
+            {record.broker_order_id for record in open_orders},
+            requested_at - ARRIVES_SECONDS,
+        )
         with self._lock:
-            for one in [one for one in self._live.values() if one.connection_id == connection_id]:
-                is_old = one.sent_at is None or one.sent_at < settled
-                if one.number and one.number not in numbers and is_old:
-                    self._put(one, ended=True)
+            for record in [
+                record for record in self._live.values() if record.connection_id == connection_id
+            ]:
+                is_old = record.sent_at is None or record.sent_at < settled_before
+                if record.broker_order_id and record.broker_order_id not in listed_ids and is_old:
+                    self._put(record, ended=True)
 
-    # ---- an order by the exchange's number --------------------------------------------------
-    def at(self, connection_id: str, symbol: str, number: str) -> OrderRecord | None:
+    # ---- an order by the exchange's id ------------------------------------------------------
+    def by_broker_id(
+        self, connection_id: str, symbol: str, broker_order_id: str
+    ) -> OrderRecord | None:
         """Return the record of a trade's order, also of one that is not ours."""
         with self._lock:
-            one = self._numbered.get((connection_id, symbol, number))
-            if one is not None and one.ended:
-                self._ended.move_to_end(id(one))  # it is asked for: those that are not leave first
-            return one
+            record = self._by_broker_id.get((connection_id, symbol, broker_order_id))
+            if record is not None and record.ended:
+                self._ended.move_to_end(id(record))  # used again: evicted later
+            return record
 
-    def belongs(
-        self, connection_id: str, symbol: str, number: str, name: str, *, ended: bool
+    def set_client_order_id(
+        self,
+        connection_id: str,
+        symbol: str,
+        broker_order_id: str,
+        client_order_id: str,
+        *,
+        ended: bool,
     ) -> None:
-        """Note whose an order is, as the exchange says; '' for one without a client order id."""
-        self._note(connection_id, symbol, number, name=name, ended=ended)
+        """Record an order's client order id as the exchange states it; '' if it has none."""
+        self._note(
+            connection_id, symbol, broker_order_id, client_order_id=client_order_id, ended=ended
+        )
 
-    def takes_off(self, connection_id: str, symbol: str, number: str, reduces: bool) -> None:
+    def set_reduces(
+        self, connection_id: str, symbol: str, broker_order_id: str, reduces: bool
+    ) -> None:
         """Record whether an order that is not ours could only reduce."""
-        self._note(connection_id, symbol, number, reduces=reduces, ended=True)
+        self._note(connection_id, symbol, broker_order_id, reduces=reduces, ended=True)
 
     def _note(
-        self, connection_id: str, symbol: str, number: str, *,
-        ended: bool, name: str | None = None, reduces: bool | None = None,
+        self, connection_id: str, symbol: str, broker_order_id: str, *,
+        ended: bool, client_order_id: str | None = None, reduces: bool | None = None,
     ) -> None:  # fmt: skip
-        key = (connection_id, symbol, number)
+        key = (connection_id, symbol, broker_order_id)
         with self._lock:
-            one = self._numbered.get(key) or self._named.get((connection_id, name or ""))
-            one = one or OrderRecord(connection_id)
-            self._number(one, symbol, number)
-            one.name = one.name if name is None else name
-            one.reduces = one.reduces if reduces is None else reduces
-            if one.name:
-                self._named[connection_id, one.name] = one
-            self._put(one, ended=ended)
+            record = self._by_broker_id.get(key) or self._by_client_id.get(
+                (connection_id, client_order_id or "")
+            )
+            record = record or OrderRecord(connection_id)
+            self._index(record, symbol, broker_order_id)
+            record.client_order_id = (
+                record.client_order_id if client_order_id is None else client_order_id
+            )
+            record.reduces = record.reduces if reduces is None else reduces
+            if record.client_order_id:
+                self._by_client_id[connection_id, record.client_order_id] = record
+            self._put(record, ended=ended)
         self._partition.ensure_capacity()
 
-    # ---- the room ---------------------------------------------------------------------------
+    # ---- eviction ---------------------------------------------------------------------------
     def drop(self, *, ended: bool) -> bool:
-        """Let the oldest leave; never the one that has just come, which may be about to be sent."""
+        """Evict the oldest record; never the newest live one, which may be about to be sent."""
         with self._lock:
-            gone = next(iter(self._ended.values()), None)
-            if gone is None and not ended and len(self._live) > 1:
-                gone = next(iter(self._live.values()))
-            if gone is None:
+            evicted = next(iter(self._ended.values()), None)
+            if evicted is None and not ended and len(self._live) > 1:
+                evicted = next(iter(self._live.values()))
+            if evicted is None:
                 return False
-            for kept in (self._live, self._ended):
-                kept.pop(id(gone), None)
-            if gone.name and self._named.get((gone.connection_id, gone.name)) is gone:
-                del self._named[gone.connection_id, gone.name]
-            if self._numbered.get(gone.place) is gone:
-                del self._numbered[gone.place]
+            for group in (self._live, self._ended):
+                group.pop(id(evicted), None)
+            if (
+                evicted.client_order_id
+                and self._by_client_id.get((evicted.connection_id, evicted.client_order_id))
+                is evicted
+            ):
+                del self._by_client_id[evicted.connection_id, evicted.client_order_id]
+            if self._by_broker_id.get(evicted.key) is evicted:
+                del self._by_broker_id[evicted.key]
             self._partition.update_size(len(self))
             return True
 
     # ---- within, under the lock -------------------------------------------------------------
-    def _of(self, connection_id: str, name: str) -> OrderRecord:
-        return self._named.setdefault((connection_id, name), OrderRecord(connection_id, name))
+    def _get_or_create(self, connection_id: str, client_order_id: str) -> OrderRecord:
+        return self._by_client_id.setdefault(
+            (connection_id, client_order_id), OrderRecord(connection_id, client_order_id)
+        )
 
-    def _number(self, one: OrderRecord, symbol: str, number: str) -> None:
-        if one.place != (one.connection_id, symbol, number):
-            if self._numbered.get(one.place) is one:
-                del self._numbered[one.place]
-            one.symbol, one.number = symbol, number
-        self._numbered[one.place] = one
+    def _index(self, record: OrderRecord, symbol: str, broker_order_id: str) -> None:
+        if record.key != (record.connection_id, symbol, broker_order_id):
+            if self._by_broker_id.get(record.key) is record:
+                del self._by_broker_id[record.key]
+            record.symbol, record.broker_order_id = symbol, broker_order_id
+        self._by_broker_id[record.key] = record
 
-    def _put(self, one: OrderRecord, *, ended: bool) -> None:
-        one.ended = ended
-        for kept in (self._live, self._ended):
-            kept.pop(id(one), None)
-        (self._ended if ended else self._live)[id(one)] = one
+    def _put(self, record: OrderRecord, *, ended: bool) -> None:
+        record.ended = ended
+        for group in (self._live, self._ended):
+            group.pop(id(record), None)
+        (self._ended if ended else self._live)[id(record)] = record
         self._partition.update_size(len(self))

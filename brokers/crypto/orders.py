@@ -1,4 +1,4 @@
-"""Calls that change something: one flight each, and what its end means."""
+"""Calls to an exchange: writes with their guard and outcome, and reads."""
 
 import asyncio
 import re
@@ -7,16 +7,16 @@ from typing import TypeVar
 
 from brokers.base import BrokerError, NotSent, OutcomeUnknown, ReadFailed, Rejected
 from brokers.crypto import codes, response
-from brokers.crypto.client import Client
+from brokers.crypto.client import Client, call_errors
 from brokers.crypto.codes import Meaning, Verdict
-from brokers.crypto.exchanges import Dialect, rules
+from brokers.crypto.exchanges import Envelope, rules
 from brokers.crypto.guarded_call import GuardedCall, as_current
 from brokers.redaction import readable_excerpt, storable, without_secrets
 from brokers.types import ConnectionSpec
 from common.reason_codes import Code
 
 T = TypeVar("T")
-CALL_SECONDS = 15.0  # ccxt has the reply's time-out; this ends whatever it does not see
+CALL_SECONDS = 15.0  # ccxt has the time-out of the reply; this is for all else
 READ_SECONDS = 30.0
 BACKOFF_SECONDS = 10.0
 RATE_LIMIT_CLASSES = frozenset({"RateLimitExceeded", "DDoSProtection"})
@@ -33,7 +33,7 @@ class NoSuchOrder(Exception):
 
 
 async def send(
-    client: Client, spec: ConnectionSpec, flight: GuardedCall, call: Callable[[], Awaitable[T]]
+    client: Client, spec: ConnectionSpec, guarded: GuardedCall, call: Callable[[], Awaitable[T]]
 ) -> T:
     """Make a call that changes something. `call` is awaited once.
 
@@ -41,27 +41,27 @@ async def send(
     """
     try:
         async with asyncio.timeout(max(CALL_SECONDS, client.settings.reply_timeout + 5)):
-            with as_current(flight):
+            with as_current(guarded):
                 return await call()
     except BrokerError:
         raise
-    except Exception as error:  # whatever ccxt makes of it: what has left decides
-        raise _outcome_of_error(client, spec, flight, error) from error
+    except Exception as error:  # any: ccxt may raise anything; what was sent decides the outcome
+        raise _outcome_of_error(client, spec, guarded, error) from error
 
 
 def _outcome_of_error(
-    client: Client, spec: ConnectionSpec, flight: GuardedCall, error: Exception
+    client: Client, spec: ConnectionSpec, guarded: GuardedCall, error: Exception
 ) -> BrokerError | DuplicateId | NoSuchOrder:
-    """What a failed call means."""
-    detail = redact(_response_excerpt(flight, spec) or str(error) or type(error).__name__, spec)
-    if not flight.left or _never_written(error):
-        if flight.refused is not None:
-            return flight.refused
+    """Return the outcome that a failed call means."""
+    detail = redact(_response_excerpt(guarded, spec) or str(error) or type(error).__name__, spec)
+    if not guarded.may_have_left or _never_written(error):
+        if guarded.refusal is not None:
+            return guarded.refusal
         return _not_sent(error, detail)
-    verdict = interpret(client, flight, error)
+    verdict = interpret(client, guarded, error)
     if verdict.code is Code.RATE_LIMITED:
-        client.budgets.back_off(BACKOFF_SECONDS, everybody=False)
-    if verdict.code is Code.BROKER_CLOCK or _is_rejected_by_exchange(client, flight, verdict):
+        client.rate_limits.back_off(BACKOFF_SECONDS, whole_address=False)
+    if verdict.code is Code.BROKER_CLOCK or _is_rejected_by_exchange(client, guarded, verdict):
         client.clock.doubt()
     match verdict.means:
         case Meaning.REJECTED:
@@ -70,29 +70,30 @@ def _outcome_of_error(
             return NotSent(verdict.code, detail)
         case Meaning.DUPLICATE:
             return DuplicateId(detail)
-        case Meaning.MISSING if flight.again:
+        case Meaning.MISSING if guarded.is_repeatable:
             return NoSuchOrder(detail)
     return OutcomeUnknown(Code.REPLY_LOST, detail)
 
 
-def _response_excerpt(flight: GuardedCall, spec: ConnectionSpec) -> str:
-    """What came back; what is no JSON may be the beginning of it."""
-    if flight.half:
-        return f"Half an answer came: {readable_excerpt(flight.half, spec.credentials)}"
-    if response.is_json(flight.body):
-        return flight.body
-    return readable_excerpt(flight.body.encode("utf-8", "backslashreplace"), spec.credentials)
+def _response_excerpt(guarded: GuardedCall, spec: ConnectionSpec) -> str:
+    """Return what was received, without secrets; text that is not JSON may be truncated."""
+    if guarded.partial_answer:
+        excerpt = readable_excerpt(guarded.partial_answer, spec.credentials)
+        return f"Only a part of the answer arrived: {excerpt}"
+    if response.is_json(guarded.body):
+        return guarded.body
+    return readable_excerpt(guarded.body.encode("utf-8", "backslashreplace"), spec.credentials)
 
 
-def _is_rejected_by_exchange(client: Client, flight: GuardedCall, verdict: Verdict) -> bool:
-    """Whether the exchange itself says no for a reason that proves nothing. It may be the order's
-    time: Kraken has words for a deadline that has passed, which were not read anywhere."""
-    error_found = response.read_error(client.rules.dialect, flight.body)
+def _is_rejected_by_exchange(client: Client, guarded: GuardedCall, verdict: Verdict) -> bool:
+    """Whether the exchange refused with a code that proves nothing. It may be about the request's
+    time: Kraken has such a message for a deadline that has passed."""
+    error_found = response.read_error(client.rules.envelope, guarded.body)
     return verdict is codes.UNKNOWN and error_found is not None
 
 
 def _not_sent(error: Exception, detail: str) -> BrokerError:
-    """Nothing has left: ccxt refused it by itself, or there was no way to the exchange."""
+    """Return the outcome if nothing was sent: ccxt refused it, or there was no connection."""
     found = codes.verdict_by_class(_names(error))
     if found is not None and found.means is Meaning.REJECTED:
         return Rejected(found.code, detail)
@@ -100,56 +101,53 @@ def _not_sent(error: Exception, detail: str) -> BrokerError:
 
 
 def _never_written(error: BaseException | None) -> bool:
-    """Whether aiohttp found the line closed when it was to write the one frame of the request: the
-    exchange ended an idle connection. Source: `StreamWriter._write` in aiohttp 3.14, which looks
+    """Whether aiohttp found the connection closed before it wrote the request: the exchange had
+    closed an idle connection. Source: `StreamWriter._write` in aiohttp 3.14, which checks
     before it writes; headers and body are one write."""
     while error is not None:
-        error_found = str(error)
-        if (
-            type(error).__name__ == "ClientConnectionResetError"
-            and "closing transport" in error_found
-        ):
+        text = str(error)
+        if type(error).__name__ == "ClientConnectionResetError" and "closing transport" in text:
             return True
         error = error.__cause__
     return False
 
 
-def interpret(client: Client, flight: GuardedCall, error: Exception) -> Verdict:
-    """What an answer proves. Only the exchange's own envelope counts, by a code that stands in our
-    tables, or a status that its reference names; a gateway's page, half an answer, silence and what
-    ccxt makes of a code that we do not know prove nothing."""
-    dialect, names = client.rules.dialect, _names(error)
-    if flight.status >= 500:
+def interpret(client: Client, guarded: GuardedCall, error: Exception) -> Verdict:
+    """Return what an answer proves. Only the exchange's own envelope counts, with a code that is in
+    our tables, or a status that its reference names. A gateway's page, a partial answer, no answer,
+    and ccxt's class for an unlisted code prove nothing."""
+    envelope, names = client.rules.envelope, _names(error)
+    if guarded.status >= 500:
         return codes.UNKNOWN
-    exchange_error = response.read_error(dialect, flight.body)
+    exchange_error = response.read_error(envelope, guarded.body)
     if exchange_error is not None and (
-        found := codes.verdict_of(dialect, exchange_error.code, exchange_error.message)
+        found := codes.verdict_of(envelope, exchange_error.code, exchange_error.message)
     ):
         return found
-    if flight.status in codes.BUSY_STATUSES.get(dialect, ()):
+    if guarded.status in codes.BUSY_STATUSES.get(envelope, ()):
         return Verdict(Meaning.NOT_SENT, Code.RATE_LIMITED)
-    if flight.again and codes.verdict_by_class(names) is codes.MISSING:
-        return codes.MISSING  # of a cancel: the order is looked up in any case
-    if dialect is Dialect.CCXT and flight.status >= 200 and response.is_json(flight.body):
+    if guarded.is_repeatable and codes.verdict_by_class(names) is codes.MISSING:
+        return codes.MISSING  # a cancel: the order is looked up in any case
+    if envelope is Envelope.CCXT and guarded.status >= 200 and response.is_json(guarded.body):
         return codes.verdict_for_unchecked(names)
     return codes.UNKNOWN
 
 
 def _names(error: Exception) -> tuple[str, ...]:
-    return tuple(kind.__name__ for kind in type(error).__mro__)
+    return tuple(base.__name__ for base in type(error).__mro__)
 
 
 def redact(text: str, spec: ConnectionSpec) -> str:
-    """The text without keys, secrets and signatures, as a database takes it, and not too long."""
+    """Return a text without keys, secrets and signatures, storable and of limited length."""
     return storable(SIGNED.sub(r"\1=***", without_secrets(text, spec.credentials)))[
         :MAX_DETAIL_LENGTH
     ]
 
 
-def unreadable(flight: GuardedCall, spec: ConnectionSpec, why: Exception) -> OutcomeUnknown:
-    """An answer came that makes no sense."""
+def unreadable(guarded: GuardedCall, spec: ConnectionSpec, why: Exception) -> OutcomeUnknown:
+    """Return the outcome of a malformed answer."""
     return OutcomeUnknown(
-        Code.REPLY_LOST, redact(f"{why}: {_response_excerpt(flight, spec)}", spec)
+        Code.REPLY_LOST, redact(f"{why}: {_response_excerpt(guarded, spec)}", spec)
     )
 
 
@@ -158,12 +156,13 @@ FINAL = frozenset({Code.CREDENTIALS_REFUSED, Code.TRADING_DISABLED})
 READ_CODES = FINAL | {Code.RATE_LIMITED, Code.BROKER_CLOCK}
 
 
-def error_code(error: Exception, dialect: Dialect = Dialect.CCXT) -> Code:
-    """Our code for a failed read: what the exchange itself says is wrong, by its own code first.
-    ccxt's errors have its name and then its answer as their text."""
-    exchange_error = response.read_error(dialect, str(error).partition(" ")[2])
+def error_code(error: Exception, envelope: Envelope = Envelope.CCXT) -> Code:
+    """Return our code for a failed read: by the exchange's own code first, then by ccxt's class.
+
+    The text of ccxt's errors is the exchange's name and then its answer."""
+    exchange_error = response.read_error(envelope, str(error).partition(" ")[2])
     found = (
-        codes.verdict_of(dialect, exchange_error.code, exchange_error.message)
+        codes.verdict_of(envelope, exchange_error.code, exchange_error.message)
         if exchange_error
         else None
     )
@@ -172,43 +171,43 @@ def error_code(error: Exception, dialect: Dialect = Dialect.CCXT) -> Code:
 
 
 async def open_for_write(spec: ConnectionSpec, opening: Awaitable[Client]) -> Client:
-    """Open an account for a call that changes something; nothing of it has left yet.
+    """Open an account for a call that changes something; nothing of it was sent yet.
 
-    Raises NotSent, or Rejected where the settings or keys cannot work.
+    Raises NotSent, or Rejected if the settings or keys cannot work.
     """
     try:
         async with asyncio.timeout(CALL_SECONDS):
             return await opening
     except BrokerError as error:
-        wrong = NotSent if error.code in ACCOUNT_CODES else Rejected
-        raise wrong(error.code, error.detail) from error
-    except Exception as error:
-        code = error_code(error, rules(spec.exchange_name).dialect)
-        kind = Rejected if code in FINAL else NotSent
+        error_class = NotSent if error.code in ACCOUNT_CODES else Rejected
+        raise error_class(error.code, error.detail) from error
+    except call_errors() as error:
+        code = error_code(error, rules(spec.exchange_name).envelope)
+        error_class = Rejected if code in FINAL else NotSent
         code = Code.NOT_CONNECTED if code is Code.BROKER_UNREACHABLE else code
-        raise kind(code, redact(str(error) or type(error).__name__, spec)) from error
+        raise error_class(code, redact(str(error) or type(error).__name__, spec)) from error
 
 
 async def reading(
-    spec: ConnectionSpec, opening: Awaitable[Client], ask: Callable[[Client], Awaitable[T]]
+    spec: ConnectionSpec, opening: Awaitable[Client], read: Callable[[Client], Awaitable[T]]
 ) -> T:
-    """Ask something that changes nothing. Raises ReadFailed."""
+    """Run a read, once more if its time or number was refused. Raises ReadFailed."""
     client = None
     try:
         async with asyncio.timeout(READ_SECONDS):
             client = await opening
             try:
-                return await ask(client)
-            except Exception as error:
+                return await read(client)
+            except call_errors() as error:
                 if "InvalidNonce" not in _names(error):
                     raise
-            # or another process of ours was faster: reads may be repeated
+            # The clock was wrong, or another process used a greater nonce: reads may be repeated.
             await client.clock.compare(client.exchange)
-            return await ask(client)
+            return await read(client)
     except BrokerError as error:
         raise ReadFailed(error.code, error.detail) from error
-    except Exception as error:  # ccxt's many, and an answer that makes no sense
+    except call_errors() as error:
         if client is not None and not RATE_LIMIT_CLASSES.isdisjoint(_names(error)):
-            client.budgets.back_off(BACKOFF_SECONDS, everybody=False)
-        code = error_code(error, rules(spec.exchange_name).dialect)
+            client.rate_limits.back_off(BACKOFF_SECONDS, whole_address=False)
+        code = error_code(error, rules(spec.exchange_name).envelope)
         raise ReadFailed(code, redact(f"{type(error).__name__} {error}", spec)) from error

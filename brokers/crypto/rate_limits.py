@@ -17,15 +17,15 @@ from brokers.types import ConnectionSpec
 from common.clocks import machine_time
 
 READ_WAIT_SECONDS = 20.0
-READS_SHARE = 0.75  # of an address's rate: what polls may take, however many accounts there are
+READS_SHARE = 0.75  # of an address's rate: the most that polls of all accounts may take
 
 
 @dataclass(frozen=True, slots=True)
 class AccountRateLimits:
-    """What one account's requests are counted on. host: all that goes to the exchange from here;
-    points: ccxt's costs, None: they count on the host's; orders: what may be sent to the books;
-    reads: what of the host's reads may take. They wait there, in a line of their own: an entry that
-    stood behind the polls of fifty accounts would be too late."""
+    """The rate limits of one account. host: all requests from this address; points: ccxt's costs
+    per account, None: they count for the host; orders: orders per account; reads: the share of the
+    host's limit for reads. Reads wait there in a separate queue: an entry that waited behind the
+    polls of fifty accounts would be too late."""
 
     host: RateLimiter
     points: RateLimiter | None
@@ -33,31 +33,31 @@ class AccountRateLimits:
     limits: Limits
     reads: RateLimiter
 
-    async def admit(self, cost: float, flight: GuardedCall | None) -> None:
+    async def admit(self, cost: float, guarded: GuardedCall | None) -> None:
         """Wait until a request may leave. Raises NotSent RATE_LIMITED when its turn is too late.
 
-        flight: the call that it belongs to; None: a read.
+        guarded: the call that it belongs to; None: a read.
         """
-        priority = Priority.EXIT if flight is not None and flight.urgent else Priority.ENTRY
-        until = flight.until if flight else machine_time() + READ_WAIT_SECONDS
-        if flight is not None and (not flight.again or self.limits.cancels_count):
+        priority = Priority.EXIT if guarded is not None and guarded.is_urgent else Priority.ENTRY
+        until = guarded.send_by if guarded else machine_time() + READ_WAIT_SECONDS
+        if guarded is not None and (not guarded.is_repeatable or self.limits.cancels_count):
             await self.orders.acquire(priority=priority, deadline=until)
-        if flight is not None and not flight.again and self.limits.order_cost is not None:
+        if guarded is not None and not guarded.is_repeatable and self.limits.order_cost is not None:
             cost = self.limits.order_cost
         if self.points is not None:
             if cost > 0:
                 await self.points.acquire(cost, priority=priority, deadline=until)
             cost = 1.0
-        if cost > 0 and flight is None:
+        if cost > 0 and guarded is None:
             await self.reads.acquire(cost, deadline=until)
         if cost > 0:
             await self.host.acquire(cost, priority=priority, deadline=until)
 
-    def back_off(self, seconds: float, *, everybody: bool) -> None:
-        """The exchange wants no more for so long: from this account, or from this address."""
-        if everybody:
+    def back_off(self, seconds: float, *, whole_address: bool) -> None:
+        """Send nothing for `seconds`: from this account, or from this whole address."""
+        if whole_address:
             self.host.back_off(seconds)
-            self.reads.back_off(seconds)  # or they would all stand in front of the next entry
+            self.reads.back_off(seconds)  # else they would all be ahead of the next entry
         elif self.points is not None:
             self.points.back_off(seconds)
         self.orders.back_off(seconds)
@@ -67,7 +67,7 @@ LimitsFactory = Callable[[Exchange, ConnectionSpec], AccountRateLimits]
 
 
 def account_rate_limits(known: Exchange, spec: ConnectionSpec) -> AccountRateLimits:
-    """Return the shared budgets of an account. Connections with the same key share them."""
+    """Return the rate limits of an account. Connections with the same key share them."""
     market = str(spec.settings.get("market") or "spot")
     limits = limits_of(known.name, market)
     sandbox = " sandbox" if spec.settings.get("sandbox") else ""
@@ -92,5 +92,5 @@ def account_rate_limits(known: Exchange, spec: ConnectionSpec) -> AccountRateLim
 
 
 def read_rate(host: Rate) -> Rate:
-    """What of an address's rate reads may take."""
+    """Return the part of an address's rate that reads may take."""
     return Rate(host.per_second * READS_SHARE, host.burst / 2, kept=0.0)

@@ -6,7 +6,7 @@ from typing import Any
 
 import orjson
 
-from brokers.crypto.exchanges import Dialect
+from brokers.crypto.exchanges import Envelope
 
 BINANCE_LISTS = frozenset({"openOrders", "myTrades", "userTrades", "positionRisk"})
 
@@ -25,7 +25,7 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     return float(value) if value.isascii() and value.isdigit() else None
 
 
-def read_error(dialect: Dialect, body: str) -> ExchangeError | None:
+def read_error(envelope: Envelope, body: str) -> ExchangeError | None:
     """Return what an answer's envelope says was wrong; None: it is not the exchange's own."""
     try:
         read = orjson.loads(body)
@@ -33,14 +33,14 @@ def read_error(dialect: Dialect, body: str) -> ExchangeError | None:
         return None
     if not isinstance(read, dict):
         return None
-    match dialect:
-        case Dialect.BINANCE if "code" in read:
+    match envelope:
+        case Envelope.BINANCE if "code" in read:
             return ExchangeError(str(read["code"]), str(read.get("msg", "")))
-        case Dialect.BYBIT if "retCode" in read:
+        case Envelope.BYBIT if "retCode" in read:
             return ExchangeError(str(read["retCode"]), str(read.get("retMsg", "")))
-        case Dialect.OKX if "code" in read:
+        case Envelope.OKX if "code" in read:
             return _okx_error(read)
-        case Dialect.KRAKEN if read.get("error"):
+        case Envelope.KRAKEN if read.get("error"):
             return ExchangeError(str(read["error"][0]), "")
         case _:
             return None
@@ -54,12 +54,12 @@ def is_json(body: str) -> bool:
         return False
 
 
-def is_whole(dialect: Dialect, path: str, read: Any) -> bool:
+def is_whole(envelope: Envelope, path: str, read: Any) -> bool:
     """Whether an answer has the exchange's own envelope for success. An empty object, or a page of
     a gateway, is not an account without positions. path: of the address, without its query."""
-    if dialect is Dialect.CCXT:
+    if envelope is Envelope.CCXT:
         return isinstance(read, (dict, list))
-    if dialect is Dialect.BINANCE:
+    if envelope is Envelope.BINANCE:
         name = path.rpartition("/")[2]
         if name in BINANCE_LISTS:
             return isinstance(read, list)
@@ -68,9 +68,9 @@ def is_whole(dialect: Dialect, path: str, read: Any) -> bool:
         return isinstance(read, (dict, list)) and bool(read)
     if not isinstance(read, dict):
         return False
-    if dialect is Dialect.BYBIT:
+    if envelope is Envelope.BYBIT:
         return str(read.get("retCode")) == "0" and isinstance(read.get("result"), dict)
-    if dialect is Dialect.OKX:
+    if envelope is Envelope.OKX:
         return str(read.get("code")) == "0" and isinstance(read.get("data"), list)
     return read.get("error") == [] and "result" in read
 

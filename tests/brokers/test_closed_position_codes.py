@@ -4,7 +4,7 @@ import pytest
 
 from brokers.base import Rejected
 from brokers.crypto import codes as crypto
-from brokers.crypto.exchanges import Dialect
+from brokers.crypto.exchanges import Envelope
 from brokers.dwx import codes as dwx
 from brokers.dwx.parse import Message
 from brokers.ibkr import codes as ibkr
@@ -32,16 +32,16 @@ def test_metatrader_4_does_not_know_the_ticket(kind: str, text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("dialect", "number"),
+    ("envelope", "number"),
     [
-        (Dialect.BINANCE, "-2022"),
-        (Dialect.BYBIT, "110017"),
-        (Dialect.OKX, "51169"),
-        (Dialect.OKX, "51112"),
+        (Envelope.BINANCE, "-2022"),
+        (Envelope.BYBIT, "110017"),
+        (Envelope.OKX, "51169"),
+        (Envelope.OKX, "51112"),
     ],
 )
-def test_exchanges_refuse_a_reduce_only_order(dialect: Dialect, number: str) -> None:
-    verdict = crypto.verdict_of(dialect, number, "")
+def test_exchanges_refuse_a_reduce_only_order(envelope: Envelope, number: str) -> None:
+    verdict = crypto.verdict_of(envelope, number, "")
     assert verdict is not None
     assert verdict.code is Code.NO_POSITION
 

@@ -94,10 +94,10 @@ def filled(room: RecordCache, tmp_path: Path, each: int) -> tuple[list[Any], dic
         assert over is not None
         book.report_changes(over, ibkr.state_of(over))
         assert record.ended is None
-        memory.leaves(order(f"live{n}"), until=1)
-        memory.accepted(order(f"live{n}"), {"id": f"l{n}", "status": "open"})
-        memory.leaves(order(f"over{n}"), until=1)
-        memory.accepted(order(f"over{n}"), {"id": f"o{n}", "status": "closed"})
+        memory.record_send(order(f"live{n}"), expires_ms=1)
+        memory.record_accepted(order(f"live{n}"), {"id": f"l{n}", "status": "open"})
+        memory.record_send(order(f"over{n}"), expires_ms=1)
+        memory.record_accepted(order(f"over{n}"), {"id": f"o{n}", "status": "closed"})
         names.mark_sent(f"live{n}")
         names.mark_sent(f"over{n}")
         names.mark_ended(f"over{n}")
@@ -168,9 +168,9 @@ def test_oldest_record_of_the_largest_owner_is_evicted_if_all_are_live() -> None
     for n in range(3):
         names.mark_sent(f"name{n}")
     for n in range(30):
-        memory.leaves(order(f"live{n}"), until=1)
+        memory.record_send(order(f"live{n}"), expires_ms=1)
     assert (len(memory), len(names)) == (7, 3)
-    assert [n for n in range(30) if memory.of("c", f"live{n}")] == list(range(23, 30))
+    assert [n for n in range(30) if memory.get("c", f"live{n}")] == list(range(23, 30))
 
 
 def test_pinned_and_new_records_stay() -> None:
@@ -181,13 +181,13 @@ def test_pinned_and_new_records_stay() -> None:
     book.report_changes(over, (False, None))
     with book.pinned("i", "over"):
         for n in range(5):
-            memory.leaves(order(f"live{n}"), until=1)
+            memory.record_send(order(f"live{n}"), expires_ms=1)
         assert book.get("i", "over") is over
-        assert memory.of("c", "live4") is not None
+        assert memory.get("c", "live4") is not None
         assert len(room) == 2
         book.get_or_create("i", "another", "")
         assert book.get("i", "another") is not None
-    memory.leaves(order("live5"), until=1)
+    memory.record_send(order("live5"), expires_ms=1)
     assert book.get("i", "over") is None
     assert book.is_evicted("i", "over", "")
     assert len(room) == 2
@@ -196,12 +196,12 @@ def test_pinned_and_new_records_stay() -> None:
 def test_order_sent_during_an_open_orders_read_has_not_ended() -> None:
     memory = OrderCache(RecordCache(1))
     for n in range(2):
-        memory.leaves(order(f"live{n}"), until=1)
+        memory.record_send(order(f"live{n}"), expires_ms=1)
     sent = order("sent")
-    memory.leaves(sent, until=1)
-    memory.accepted(sent, {"id": "1", "status": "open"})
+    memory.record_send(sent, expires_ms=1)
+    memory.record_accepted(sent, {"id": "1", "status": "open"})
     memory.set_open("c", [], machine_time())
-    known = memory.of("c", "sent")
+    known = memory.get("c", "sent")
     assert known is not None
     assert not known.ended
     memory.set_open("c", [], machine_time() + 3600)
@@ -212,7 +212,7 @@ def test_deleted_owner_takes_no_cache_space() -> None:
     room = RecordCache(10)
     memory, other = OrderCache(room), OrderIds(room)
     for n in range(8):
-        memory.leaves(order(f"live{n}"), until=1)
+        memory.record_send(order(f"live{n}"), expires_ms=1)
     other.mark_sent("name")
     assert len(room) == 9
     del memory
@@ -223,16 +223,16 @@ def test_deleted_owner_takes_no_cache_space() -> None:
 def test_order_that_left_the_open_orders_has_ended() -> None:
     memory = OrderCache(room := RecordCache(4))
     for n in range(4):
-        memory.leaves(order(f"live{n}"), until=1)
-        memory.accepted(order(f"live{n}"), {"id": str(n), "status": "open"})
+        memory.record_send(order(f"live{n}"), expires_ms=1)
+        memory.record_accepted(order(f"live{n}"), {"id": str(n), "status": "open"})
     resting = BrokerOrder("0", SYMBOL, Side.BUY, OrderType.LIMIT, Decimal(1))
     long_after = time.clock_gettime(time.CLOCK_BOOTTIME) + 3600
     memory.set_open("other", [], long_after)
     memory.set_open("c", [resting], 0.0)  # asked before they left
-    memory.leaves(order("new"), until=1)
-    assert memory.of("c", "live0") is None  # nothing had ended
+    memory.record_send(order("new"), expires_ms=1)
+    assert memory.get("c", "live0") is None  # nothing had ended
     memory.set_open("c", [SimpleNamespace(broker_order_id="1")], long_after)  # type: ignore[list-item]
-    memory.leaves(order("newer"), until=1)
-    assert [n for n in range(4) if memory.of("c", f"live{n}")] == [1, 3]
-    assert memory.of("c", "new") is not None  # it has no number yet: it may be on its way
+    memory.record_send(order("newer"), expires_ms=1)
+    assert [n for n in range(4) if memory.get("c", f"live{n}")] == [1, 3]
+    assert memory.get("c", "new") is not None  # it has no number yet: it may be on its way
     assert len(room) == 4

@@ -173,9 +173,9 @@ def test_many_threads_evict_concurrently() -> None:
         memory, names = holders[which]
         try:
             for n in range(400):
-                memory.leaves(order(f"{which}-{n}"), until=1)
-                memory.accepted(order(f"{which}-{n}"), {"id": str(n), "status": "closed"})
-                memory.at("c", SYMBOL, str(n - 3))
+                memory.record_send(order(f"{which}-{n}"), expires_ms=1)
+                memory.record_accepted(order(f"{which}-{n}"), {"id": str(n), "status": "closed"})
+                memory.by_broker_id("c", SYMBOL, str(n - 3))
                 names.remember(f"abcd{which}{n}")
                 names.resolve(magic_of(f"abcd{which}{n - 1}"), "")
         except BaseException as error:

@@ -83,17 +83,17 @@ def test_same_key_is_refused_twice_when_identity_is_readable_once(
 
 
 @pytest.mark.parametrize(
-    ("settings", "values"),
+    ("changes", "values"),
     [({"currency": "usdt"}, {}), ({}, {"api_key": "{} "})],
     ids=["currency", "key"],
 )
 def test_same_key_in_another_spelling_is_refused(
-    account: ExchangeAccount, settings: dict[str, str], values: dict[str, str]
+    account: ExchangeAccount, changes: dict[str, str], values: dict[str, str]
 ) -> None:
     forbid_identity(account)
     assert enter_key(second_connection(account), account, account.venue.key) == []
     second = second_connection(account, "second")
-    stored = read_settings("crypto", {**account.spec.settings, **settings})
+    stored = read_settings("crypto", {**account.spec.settings, **changes})
     ExecutionConnection.objects.filter(pk=second.pk).update(settings=stored)
     credentials = account.spec.credentials
     respelled = {name: spelling.format(credentials[name]) for name, spelling in values.items()}

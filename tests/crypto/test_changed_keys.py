@@ -158,8 +158,8 @@ def test_identity_request_for_an_exit_goes_before_polls(account: ExchangeAccount
     spec = replace(account.spec, identity="1001 swap")
     account.load_markets()
     assert account.submit(account.order())  # makes no identity request: none is stored
-    client = account.run(account.adapter._clients.of(spec))
+    client = account.run(account.adapter._clients.get(spec))
     assert client.identity is None
-    client.budgets.reads.back_off(60)
+    client.rate_limits.reads.back_off(60)
     exit_order = account.order(side=Side.SELL, reduce_only=True)
     assert account.run(account.adapter.submit(spec, exit_order, allow))

@@ -113,7 +113,7 @@ def test_order_is_not_absent_while_exchange_clock_still_accepts_it(
     any_account.venue.skew_ms = -900  # each exchange accepts a request from this far in the future
     any_account.venue.faults.append(Fault("silent", seconds=30.0))
     request = any_account.order()
-    client = any_account.run(any_account.adapter._clients.of(any_account.spec))
+    client = any_account.run(any_account.adapter._clients.get(any_account.spec))
     client.exchange.timeout = 1000
     with pytest.raises(OutcomeUnknown):
         any_account.submit(request)
@@ -138,10 +138,12 @@ def test_absence_counts_from_the_time_of_the_request(
     request = any_account.order()
     with pytest.raises(OutcomeUnknown):
         any_account.submit(request)
-    known = any_account.adapter._memory.of(any_account.spec.connection_id, request.client_order_id)
+    known = any_account.adapter._order_cache.get(
+        any_account.spec.connection_id, request.client_order_id
+    )
     assert known is not None
     at, later = machine_time(), exchanges.ARRIVES_SECONDS  # by our own clock it is late
-    any_account.venue.skew_ms = known.until + 60_000 - any_account.venue.now()
+    any_account.venue.skew_ms = known.expires_ms + 60_000 - any_account.venue.now()
     monkeypatch.setattr(adapter_module, "machine_time", lambda: at + later)
     monkeypatch.setattr(lookup, "machine_time", lambda: machine_time() + later + seconds)
     if may_arrive:
@@ -156,9 +158,9 @@ def test_exit_does_not_wait_for_rate_limited_account(any_account: ExchangeAccoun
     other = replace(any_account.spec, connection_id="22222222-2222-4222-8222-222222222222")
 
     async def exit_beside_limited_account() -> list[OrderReport]:
-        other_client = await any_account.adapter._clients.of(other)
+        other_client = await any_account.adapter._clients.get(other)
         await any_account.adapter.submit(any_account.spec, any_account.order(), allow)
-        other_client.budgets.reads.back_off(BACKOFF_SECONDS)
+        other_client.rate_limits.reads.back_off(BACKOFF_SECONDS)
         other_client.clock.doubt()
         poll = asyncio.ensure_future(any_account.adapter.account(other))
         await asyncio.sleep(0)  # it has started
@@ -213,7 +215,7 @@ def test_clock_answer_requested_before_doubt_does_not_settle_it() -> None:
 
     async def compare_around_doubt() -> None:
         for their_ms in (1, 2):
-            comparison = asyncio.create_task(clock.compare(source, older=60))
+            comparison = asyncio.create_task(clock.compare(source, max_age=60))
             await asyncio.sleep(0.001)  # the request is made
             if their_ms == 1:
                 clock.doubt()

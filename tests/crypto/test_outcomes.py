@@ -117,7 +117,7 @@ def test_absence_counts_from_start_of_lookup(
 
 def test_late_reply_times_out_as_unknown(any_account: ExchangeAccount) -> None:
     any_account.load_markets()
-    client = any_account.run(any_account.adapter._clients.of(any_account.spec))
+    client = any_account.run(any_account.adapter._clients.get(any_account.spec))
     usual, client.exchange.timeout = client.exchange.timeout, 1500
     any_account.venue.faults.append(Fault("late", seconds=60))
     request = any_account.order()

@@ -8,7 +8,7 @@ import pytest
 
 from brokers.crypto import codes, parse, response
 from brokers.crypto.codes import Meaning
-from brokers.crypto.exchanges import CHECKED, Dialect, Lookup, rules
+from brokers.crypto.exchanges import CHECKED, Envelope, Lookup, rules
 from brokers.types import OrderType, ReportKind, Side
 from common.reason_codes import Code
 from execution.ids import new_client_order_id
@@ -188,89 +188,89 @@ def test_retry_after_header_is_read(headers: dict[str, str], seconds: float | No
 
 
 @pytest.mark.parametrize(
-    ("dialect", "body", "code"),
+    ("envelope", "body", "code"),
     [
-        (Dialect.BINANCE, '{"code":-2010,"msg":"no"}', "-2010"),
-        (Dialect.BYBIT, '{"retCode":10006,"retMsg":"no"}', "10006"),
-        (Dialect.OKX, '{"code":"1","data":[{"sCode":"51008","sMsg":"no"}]}', "51008"),
-        (Dialect.OKX, '{"code":"50011","msg":"no","data":[]}', "50011"),
-        (Dialect.OKX, '{"code":"50011","msg":"no","data":["x"]}', "50011"),
-        (Dialect.KRAKEN, '{"error":["EOrder:Unknown order"]}', "EOrder:Unknown order"),
+        (Envelope.BINANCE, '{"code":-2010,"msg":"no"}', "-2010"),
+        (Envelope.BYBIT, '{"retCode":10006,"retMsg":"no"}', "10006"),
+        (Envelope.OKX, '{"code":"1","data":[{"sCode":"51008","sMsg":"no"}]}', "51008"),
+        (Envelope.OKX, '{"code":"50011","msg":"no","data":[]}', "50011"),
+        (Envelope.OKX, '{"code":"50011","msg":"no","data":["x"]}', "50011"),
+        (Envelope.KRAKEN, '{"error":["EOrder:Unknown order"]}', "EOrder:Unknown order"),
     ],
 )
-def test_error_code_is_read_from_each_dialect(dialect: Dialect, body: str, code: str) -> None:
-    error = response.read_error(dialect, body)
+def test_error_code_is_read_from_each_dialect(envelope: Envelope, body: str, code: str) -> None:
+    error = response.read_error(envelope, body)
     assert error is not None
     assert error.code == code
 
 
 @pytest.mark.parametrize("body", ["", "<html>", "[1]", "null", "{}", '{"retCode":'])
-@pytest.mark.parametrize("dialect", list(Dialect))
-def test_answer_without_envelope_has_no_error_code(dialect: Dialect, body: str) -> None:
-    assert response.read_error(dialect, body) is None
+@pytest.mark.parametrize("envelope", list(Envelope))
+def test_answer_without_envelope_has_no_error_code(envelope: Envelope, body: str) -> None:
+    assert response.read_error(envelope, body) is None
 
 
-WHOLE: list[tuple[Dialect, str, object, bool]] = [
-    (Dialect.BINANCE, "/api/v3/account", {"balances": []}, True),
-    (Dialect.BINANCE, "/fapi/v3/account", {"x": 1}, False),
-    (Dialect.BINANCE, "/api/v3/openOrders", [], True),
-    (Dialect.BINANCE, "/api/v3/openOrders", {}, False),
-    (Dialect.BINANCE, "/api/v3/order", {}, False),
-    (Dialect.BINANCE, "/api/v3/order", {"orderId": 1}, True),
-    (Dialect.BYBIT, "/v5/x", {"retCode": 0, "result": {}}, True),
-    (Dialect.BYBIT, "/v5/x", {"retCode": 0, "result": None}, False),
-    (Dialect.BYBIT, "/v5/x", [], False),
-    (Dialect.OKX, "/x", {"code": "0", "data": []}, True),
-    (Dialect.OKX, "/x", {"code": "2", "data": []}, False),
-    (Dialect.KRAKEN, "/x", {"error": [], "result": {}}, True),
-    (Dialect.KRAKEN, "/x", {"error": []}, False),
-    (Dialect.CCXT, "/x", [], True),
-    (Dialect.CCXT, "/x", None, False),
+WHOLE: list[tuple[Envelope, str, object, bool]] = [
+    (Envelope.BINANCE, "/api/v3/account", {"balances": []}, True),
+    (Envelope.BINANCE, "/fapi/v3/account", {"x": 1}, False),
+    (Envelope.BINANCE, "/api/v3/openOrders", [], True),
+    (Envelope.BINANCE, "/api/v3/openOrders", {}, False),
+    (Envelope.BINANCE, "/api/v3/order", {}, False),
+    (Envelope.BINANCE, "/api/v3/order", {"orderId": 1}, True),
+    (Envelope.BYBIT, "/v5/x", {"retCode": 0, "result": {}}, True),
+    (Envelope.BYBIT, "/v5/x", {"retCode": 0, "result": None}, False),
+    (Envelope.BYBIT, "/v5/x", [], False),
+    (Envelope.OKX, "/x", {"code": "0", "data": []}, True),
+    (Envelope.OKX, "/x", {"code": "2", "data": []}, False),
+    (Envelope.KRAKEN, "/x", {"error": [], "result": {}}, True),
+    (Envelope.KRAKEN, "/x", {"error": []}, False),
+    (Envelope.CCXT, "/x", [], True),
+    (Envelope.CCXT, "/x", None, False),
 ]
 
 
-@pytest.mark.parametrize(("dialect", "path", "answer", "is_whole"), WHOLE)
+@pytest.mark.parametrize(("envelope", "path", "answer", "is_whole"), WHOLE)
 def test_answer_is_whole_only_with_its_envelope(
-    dialect: Dialect, path: str, answer: object, is_whole: bool
+    envelope: Envelope, path: str, answer: object, is_whole: bool
 ) -> None:
-    assert response.is_whole(dialect, path, answer) is is_whole
+    assert response.is_whole(envelope, path, answer) is is_whole
 
 
 def test_ambiguous_codes_are_resolved_by_message() -> None:
     def code_of(message: str) -> Code:
-        verdict = codes.verdict_of(Dialect.BINANCE, "-2010", message)
+        verdict = codes.verdict_of(Envelope.BINANCE, "-2010", message)
         assert verdict is not None
         return verdict.code
 
     assert code_of("Account has insufficient balance for requested action.") is Code.NO_MONEY
     assert code_of("Market is closed.") is Code.MARKET_CLOSED
     assert code_of("Something else.") is Code.REJECTED_BY_BROKER
-    duplicate = codes.verdict_of(Dialect.BINANCE, "-2010", "Duplicate order sent.")
+    duplicate = codes.verdict_of(Envelope.BINANCE, "-2010", "Duplicate order sent.")
     assert duplicate is not None
     assert duplicate.means is Meaning.DUPLICATE
-    detailed = codes.verdict_of(Dialect.KRAKEN, "EOrder:Invalid price:Invalid price argument", "")
+    detailed = codes.verdict_of(Envelope.KRAKEN, "EOrder:Invalid price:Invalid price argument", "")
     assert detailed is not None
     assert detailed.code is Code.PRICE_INVALID
-    assert codes.verdict_of(Dialect.KRAKEN, "EService:Unavailable", "") is codes.UNKNOWN
-    assert codes.verdict_of(Dialect.KRAKEN, "ETomorrow", "") is None
+    assert codes.verdict_of(Envelope.KRAKEN, "EService:Unavailable", "") is codes.UNKNOWN
+    assert codes.verdict_of(Envelope.KRAKEN, "ETomorrow", "") is None
 
 
 @pytest.mark.parametrize(
-    ("dialect", "code"),
+    ("envelope", "code"),
     [
-        (Dialect.BINANCE, "-1006"), (Dialect.BINANCE, "-1007"), (Dialect.BINANCE, "-1000"),
-        (Dialect.BINANCE, "-1001"), (Dialect.BYBIT, "10000"), (Dialect.BYBIT, "10016"),
-        (Dialect.BYBIT, "170007"), (Dialect.BYBIT, "170146"), (Dialect.OKX, "50004"),
-        (Dialect.OKX, "50026"), (Dialect.OKX, "50001"), (Dialect.OKX, "51149"),
+        (Envelope.BINANCE, "-1006"), (Envelope.BINANCE, "-1007"), (Envelope.BINANCE, "-1000"),
+        (Envelope.BINANCE, "-1001"), (Envelope.BYBIT, "10000"), (Envelope.BYBIT, "10016"),
+        (Envelope.BYBIT, "170007"), (Envelope.BYBIT, "170146"), (Envelope.OKX, "50004"),
+        (Envelope.OKX, "50026"), (Envelope.OKX, "50001"), (Envelope.OKX, "51149"),
     ],
 )  # fmt: skip
-def test_codes_of_a_possibly_live_order_are_unknown(dialect: Dialect, code: str) -> None:
-    assert codes.verdict_of(dialect, code, "") is codes.UNKNOWN
+def test_codes_of_a_possibly_live_order_are_unknown(envelope: Envelope, code: str) -> None:
+    assert codes.verdict_of(envelope, code, "") is codes.UNKNOWN
 
 
 def test_no_code_is_both_sure_and_unsure() -> None:
-    for dialect, code_names in codes.UNSURE.items():
-        assert code_names.isdisjoint(codes.TABLES[dialect])
+    for envelope, code_names in codes.UNSURE.items():
+        assert code_names.isdisjoint(codes.TABLES[envelope])
 
 
 def test_ccxt_error_is_classified_by_nearest_class() -> None:

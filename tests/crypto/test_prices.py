@@ -71,7 +71,7 @@ def test_stream_ends_with_the_error(any_account: ExchangeAccount) -> None:
 
 def test_stream_leaves_out_empty_books(any_account: ExchangeAccount) -> None:
     any_account.venue.book_is_empty = True
-    client = any_account.run(any_account.adapter._clients.of(any_account.spec))
+    client = any_account.run(any_account.adapter._clients.get(any_account.spec))
     assert any_account.run(prices.quotes(client, symbols=[any_account.symbol])) == []
 
 
@@ -88,12 +88,12 @@ def test_connect_reports_refused_key(any_account: ExchangeAccount) -> None:
 def test_disconnected_account_gets_new_client_and_others_keep_theirs(
     any_account: ExchangeAccount,
 ) -> None:
-    client = any_account.run(any_account.adapter._clients.of(any_account.spec))
+    client = any_account.run(any_account.adapter._clients.get(any_account.spec))
     elsewhere = ConnectionSpec("another", "main", any_account.spec.exchange_name)
     any_account.run(any_account.adapter.disconnect(elsewhere))
-    assert any_account.run(any_account.adapter._clients.of(any_account.spec)) is client
+    assert any_account.run(any_account.adapter._clients.get(any_account.spec)) is client
     any_account.run(any_account.adapter.disconnect(any_account.spec))
-    assert any_account.run(any_account.adapter._clients.of(any_account.spec)) is not client
+    assert any_account.run(any_account.adapter._clients.get(any_account.spec)) is not client
 
 
 def test_unsupported_calls_raise_not_supported(any_account: ExchangeAccount) -> None:

@@ -37,7 +37,7 @@ def test_hanging_exchange_delays_no_other() -> None:
         done.append(account.spec.exchange_name)
 
     async def read_both() -> None:
-        await adapter._clients._home()
+        await adapter._clients._loop_state()
         waiting = asyncio.create_task(read_account(slow))
         await asyncio.sleep(0)
         await read_account(quick)
@@ -77,11 +77,11 @@ def test_accounts_of_one_exchange_share_renewed_markets() -> None:
 
     async def renew() -> list[client_module.Client]:
         pool = account.adapter._clients
-        clients = [await pool.of(spec) for spec in specs]
+        clients = [await pool.get(spec) for spec in specs]
         for client in clients:
             client.markets_at -= client_module.MARKETS_SECONDS + 1
-        await asyncio.gather(*(pool.of(spec) for spec in specs))
-        await asyncio.gather(*(await pool._home()).renewing)
+        await asyncio.gather(*(pool.get(spec) for spec in specs))
+        await asyncio.gather(*(await pool._loop_state()).renewing)
         return clients
 
     clients = account.run(renew())
@@ -94,14 +94,14 @@ def test_accounts_of_one_exchange_share_renewed_markets() -> None:
 def test_markets_are_renewed_in_the_background(monkeypatch: pytest.MonkeyPatch) -> None:
     account = open_account("binance")
     account.load_markets()
-    client = account.run(account.adapter._clients.of(account.spec))
+    client = account.run(account.adapter._clients.get(account.spec))
 
     async def renew_after_an_hour(fault: bool) -> None:
         client.markets_at -= client_module.MARKETS_SECONDS + 1
         if fault:
             account.venue.faults.append(Fault("status", 503, "<html>", on="read"))
-        assert await account.adapter._clients.of(account.spec) is client
-        await asyncio.gather(*(await account.adapter._clients._home()).renewing)
+        assert await account.adapter._clients.get(account.spec) is client
+        await asyncio.gather(*(await account.adapter._clients._loop_state()).renewing)
 
     account.run(renew_after_an_hour(True))
     assert machine_time() - client.markets_at > client_module.MARKETS_SECONDS - 120
@@ -149,14 +149,14 @@ def test_kraken_requests_keep_their_order() -> None:
 def test_working_order_is_cached_longer_than_ended_ones() -> None:
     account = open_account("binance")
     account.load_markets()
-    cache = account.adapter._memory = OrderCache(RecordCache(5))
+    cache = account.adapter._order_cache = OrderCache(RecordCache(5))
     working = account.order(limit_price=D(40000))
     account.submit(working)
     ended = [account.order(quantity=D("0.01")) for _ in range(8)]
     for order in ended:
         account.submit(order)
     assert len(cache) == 5
-    assert cache.of(account.spec.connection_id, ended[0].client_order_id) is None
+    assert cache.get(account.spec.connection_id, ended[0].client_order_id) is None
     sent = len(account.venue.orders)
     (report,) = account.submit(working)  # the same again: it was accepted before
     assert report.kind is ReportKind.ACCEPTED
@@ -167,7 +167,7 @@ def test_working_order_is_cached_longer_than_ended_ones() -> None:
 def test_fill_owner_does_not_depend_on_the_cache() -> None:
     account = open_account("binance", swap=True)
     account.load_markets()
-    account.adapter._memory = OrderCache(RecordCache(2))
+    account.adapter._order_cache = OrderCache(RecordCache(2))
     ours = [account.order(quantity=D("0.01")) for _ in range(5)]
     for order in ours:
         account.submit(order)
@@ -177,14 +177,14 @@ def test_fill_owner_does_not_depend_on_the_cache() -> None:
         assert sorted(report.client_order_id for report in reports) == sorted(
             order.client_order_id for order in ours
         )
-        assert len(account.adapter._memory) <= 2
+        assert len(account.adapter._order_cache) <= 2
     close(account)
 
 
 def test_unsuccessful_order_is_evicted_first() -> None:
     account = open_account("binance")
     account.load_markets()
-    cache = account.adapter._memory = OrderCache(RecordCache(2))
+    cache = account.adapter._order_cache = OrderCache(RecordCache(2))
     working = account.order(limit_price=D(40000))
     account.submit(working)
     for _ in range(3):
@@ -202,13 +202,13 @@ def test_unsuccessful_order_is_evicted_first() -> None:
 
 def test_same_number_on_two_symbols_is_two_orders() -> None:
     cache = OrderCache(RecordCache(9))
-    cache.seen("c", "ours", "BTC/USDT", {"id": "7", "status": "closed"})
-    assert cache.at("c", "ETH/USDT", "7") is None
-    cache.belongs("c", "ETH/USDT", "7", "", ended=True)
-    btc, eth = (cache.at("c", symbol, "7") for symbol in ("BTC/USDT", "ETH/USDT"))
+    cache.record_listed("c", "ours", "BTC/USDT", {"id": "7", "status": "closed"})
+    assert cache.by_broker_id("c", "ETH/USDT", "7") is None
+    cache.set_client_order_id("c", "ETH/USDT", "7", "", ended=True)
+    btc, eth = (cache.by_broker_id("c", symbol, "7") for symbol in ("BTC/USDT", "ETH/USDT"))
     assert btc is not None
     assert eth is not None
-    assert (btc.name, eth.name, len(cache)) == ("ours", "", 2)
+    assert (btc.client_order_id, eth.client_order_id, len(cache)) == ("ours", "", 2)
 
 
 def test_ccxt_is_imported_only_when_needed() -> None:

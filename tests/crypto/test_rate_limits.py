@@ -41,7 +41,7 @@ def cost_of(name: str, market: str, cost: float, call: GuardedCall | None) -> li
 
 
 ORDER = GuardedCall(lambda: None)
-CANCEL = GuardedCall(lambda: None, again=True, urgent=True)
+CANCEL = GuardedCall(lambda: None, is_repeatable=True, is_urgent=True)
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_entry_does_not_queue_behind_polls() -> None:
     async def entry_among_polls() -> None:
         polls = [asyncio.create_task(limits.admit(1.0, None)) for _ in range(200)]  # 10 seconds
         await polls[0]
-        order = GuardedCall(lambda: None, until=machine_time() + 5.0)
+        order = GuardedCall(lambda: None, send_by=machine_time() + 5.0)
         try:
             await limits.admit(1.0, order)  # NotSent RATE_LIMITED if its turn is later
             assert not all(poll.done() for poll in polls)
@@ -123,8 +123,8 @@ def test_kraken_tier_sets_the_refill_rate() -> None:
     rates = []
     for tier in (None, 1.0):
         settings = {} if tier is None else {"points_per_second": tier}
-        budgets = limits_for("kraken", f"tier {tier}", **settings)
-        rates.append(budgets.points._bucket.rate.per_second)  # type: ignore[union-attr]
+        rate_limits = limits_for("kraken", f"tier {tier}", **settings)
+        rates.append(rate_limits.points._bucket.rate.per_second)  # type: ignore[union-attr]
     assert rates == [0.99, 3.0]
 
 
@@ -142,10 +142,10 @@ def test_backoff_applies_to_account_or_address(
     limiters = {kind: RecordingLimiter() for kind in ("host", "points", "orders")}
     limits = limits_of(name, "spot")
     points = limiters["points"] if limits.points else None
-    budgets = AccountRateLimits(
+    rate_limits = AccountRateLimits(
         limiters["host"], points, limiters["orders"], limits, RecordingLimiter()
     )
-    budgets.back_off(7, everybody=whole_address)
+    rate_limits.back_off(7, whole_address=whole_address)
     assert [
         kind for kind, limiter in limiters.items() if limiter.requested == [(-7, False)]
     ] == backed_off
@@ -160,11 +160,13 @@ def test_exit_is_sent_while_reads_wait() -> None:
         for name, rate_of in (("host", unlimited), ("points", rate), ("orders", unlimited))
     )
     reads = rate_limiter_for("exits first reads", unlimited)
-    budgets = AccountRateLimits(host, points, orders, limits_of("okx", "spot"), reads)
+    rate_limits = AccountRateLimits(host, points, orders, limits_of("okx", "spot"), reads)
 
     async def together() -> None:
-        read = asyncio.create_task(budgets.admit(1.0, None))
-        await budgets.admit(1.0, GuardedCall(lambda: None, urgent=True, until=machine_time() + 5))
+        read = asyncio.create_task(rate_limits.admit(1.0, None))
+        await rate_limits.admit(
+            1.0, GuardedCall(lambda: None, is_urgent=True, send_by=machine_time() + 5)
+        )
         assert not read.done()
         read.cancel()
 

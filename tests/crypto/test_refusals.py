@@ -68,7 +68,7 @@ def test_perpetual_remainder_below_minimum_is_closed(name: str) -> None:
     """The minimum was raised while the position was open; an entry of that size is rejected."""
     account = open_account(name, swap=True)
     account.submit(account.order(quantity=D("0.004")))
-    client = account.run(account.adapter._clients.of(account.spec))
+    client = account.run(account.adapter._clients.get(account.spec))
     client.exchange.markets[account.symbol]["limits"]["amount"]["min"] = "10"
     with pytest.raises(Rejected) as outcome:
         account.submit(account.order(quantity=D("0.004")))
