@@ -126,10 +126,8 @@ class OrderCache:
 
         requested_at: machine_time() before the request.
         """
-        listed_ids, settled_before = (
-            {record.broker_order_id for record in open_orders},
-            requested_at - ARRIVES_SECONDS,
-        )
+        listed_ids = {order.broker_order_id for order in open_orders}
+        settled_before = requested_at - ARRIVES_SECONDS
         with self._lock:
             for record in [
                 record for record in self._live.values() if record.connection_id == connection_id

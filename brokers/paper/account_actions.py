@@ -1,4 +1,4 @@
-"""What an account's holder may do beside placing orders: cancel, move levels, close by own hand."""
+"""What an account's owner may do beside placing orders: cancel, change levels, close manually."""
 
 from collections.abc import Sequence
 from decimal import Decimal
@@ -28,20 +28,20 @@ Levels = tuple[Decimal | None, Decimal | None]
 
 
 def cancel(account_id: int, request: CancelRequest, connection_id: str = "") -> list[OrderReport]:
-    """Cancel a working order. A fill that was first wins: CANCEL_REFUSED, the fill beside it.
+    """Cancel a working order. If it was filled before: CANCEL_REFUSED and the fill.
 
     connection_id: for the report about an order that does not exist."""
 
     def work(session: Session) -> list[OrderReport]:
         accounts = queries.lock_accounts(session, [account_id])
-        check_deadline(request)  # what comes late changes nothing
+        check_deadline(request)  # a late request has no effect
         orders = _orders(session, account_id, request.client_order_id, request.broker_order_id)
-        ledger = ChangeSet(queries.tickets(session, 1))
+        changes = ChangeSet(queries.tickets(session, 1))
         for order in orders:
             if order.status == "WORKING":
                 order.end("CANCELLED", Code.OWNER_CANCELLED)
-                ledger.changed_orders[order.id] = order
-        write(session, ledger, accounts)
+                changes.changed_orders[order.id] = order
+        write(session, changes, accounts)
         reports = reports_of(session, orders, accounts[account_id].currency)
         if any(report.kind is ReportKind.CANCELLED for report in reports):
             return reports
@@ -61,7 +61,7 @@ def cancel(account_id: int, request: CancelRequest, connection_id: str = "") -> 
 def _orders(
     session: Session, account_id: int, client_order_id: str, broker_order_id: str
 ) -> list[Ticket]:
-    """Find orders by the broker's ticket, or by the client's id where the ticket is not known."""
+    """Find orders by the broker's ticket, or by the client order id if the ticket is not known."""
     if broker_order_id.isascii() and broker_order_id.isdigit() and len(broker_order_id) < 19:
         return queries.load_tickets(
             session, "id = %s AND account_id = %s", (int(broker_order_id), account_id)
@@ -72,7 +72,7 @@ def _orders(
 
 
 def modify(account_id: int, request: ModifyRequest) -> list[OrderReport]:
-    """Set both levels of a position, or of an entry that still waits; None takes one away.
+    """Set both levels of a position or of a working entry; None removes one.
 
     Raises Rejected: NO_POSITION, STOPS_INVALID, MARKET_CLOSED, UNKNOWN_SYMBOL_AT_BROKER.
     """
@@ -80,7 +80,7 @@ def modify(account_id: int, request: ModifyRequest) -> list[OrderReport]:
     def work(session: Session) -> list[OrderReport]:
         queries.lock_symbols(session, [request.symbol], alone=False)
         accounts = queries.lock_accounts(session, [account_id])
-        check_deadline(request)  # what comes late changes nothing
+        check_deadline(request)  # a late request has no effect
         account = accounts[account_id]
         queries.load_lots(session, accounts, [(account_id, request.symbol)])
         lots = _lots_of(account, request)
@@ -92,21 +92,21 @@ def modify(account_id: int, request: ModifyRequest) -> list[OrderReport]:
         _check_levels(account, lots, working, levels, market)
         if account.drops_levels:
             levels = (None, None)
-        ledger = ChangeSet(queries.tickets(session, 1))
+        changes = ChangeSet(queries.tickets(session, 1))
         for lot in lots:
             lot.stop_loss, lot.take_profit = levels
-            ledger.touch(lot)
+            changes.touch(lot)
         for order in working:
             order.stop_loss, order.take_profit = levels
-            ledger.changed_orders[order.id] = order
-        write(session, ledger, accounts)
+            changes.changed_orders[order.id] = order
+        write(session, changes, accounts)
         return [_levels_report(request, lots, working)]
 
     return sessions.run(work)
 
 
 def _lots_of(account: Account, request: ModifyRequest) -> list[Lot]:
-    """The open lots of the named position, or of the named entry."""
+    """Return the open lots of the named position, or of the named entry."""
     lots = [lot for lot in account.lots.get(request.symbol, ()) if lot.quantity]
     if request.broker_position_id:
         return [lot for lot in lots if str(lot.position) == request.broker_position_id]
@@ -177,16 +177,16 @@ def owner_closes(account: str, position: str = "") -> int:
         accounts = queries.lock_accounts(session, [account_id])
         queries.load_lots(session, accounts, [(account_id, symbol) for symbol in symbols])
         market, now = queries.load_market(session), market_now()
-        ledger = ChangeSet(queries.tickets(session, 8))
+        changes = ChangeSet(queries.tickets(session, 8))
         reports = [
             broker_exit(
-                accounts[account_id], lot, CloseCause.EXTERNAL, lot.quantity, market, now, ledger
+                accounts[account_id], lot, CloseCause.EXTERNAL, lot.quantity, market, now, changes
             )
             for symbol in symbols
             for lot in accounts[account_id].lots.get(symbol, ())
             if position in ("", str(lot.position))
         ]
-        write(session, ledger, accounts)
+        write(session, changes, accounts)
         emit(session, reports, accounts)
         return len(reports)
 

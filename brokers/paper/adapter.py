@@ -1,4 +1,4 @@
-"""The door to the paper broker: the same interface as every other broker's."""
+"""The adapter of the paper broker: the same interface as every other broker's."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -27,7 +27,7 @@ from brokers.paper.capabilities import capabilities_of
 from brokers.paper.db_sessions import sessions
 from brokers.paper.form import FORM, REPLY_TIMEOUT
 from brokers.paper.network_simulator import Delivery, Sending, WorkerThreads
-from brokers.paper.reads import AccountLine
+from brokers.paper.reads import AccountAccess
 from brokers.paper.what_if import what_if
 from brokers.types import (
     AccountState,
@@ -59,48 +59,48 @@ def create() -> BrokerAdapter:
 class PaperAdapter:
     """All paper accounts of one process.
 
-    Its prices are those that our own prices process gives it, so it streams none back.
+    Its prices come from our prices process, so it has no price stream.
     """
 
     broker_type = "paper"
     form = FORM
 
     def __init__(self) -> None:
-        self._desks = WorkerThreads()
-        self._under_way: set[asyncio.Task[Any]] = set()
+        self._threads = WorkerThreads()
+        self._in_flight: set[asyncio.Task[Any]] = set()
 
     def capabilities(self, spec: ConnectionSpec) -> Capabilities:
-        """What the account can do, by what its connection's settings say of it."""
+        """Return what the account can do, by its connection's settings."""
         return capabilities_of(spec)
 
     def instrument_book(self, spec: ConnectionSpec) -> str:
         return "paper"
 
     async def connect(self, spec: ConnectionSpec) -> None:
-        """Log in once, to say what is wrong; nothing is kept open for an account."""
-        await self._line_for_reading(spec)
+        """Log in once; nothing is kept open. Raises ReadFailed with the reason."""
+        await self._log_in(spec)
 
     async def test(self, spec: ConnectionSpec) -> list[Check]:
         """Check reach, password, permission, mode and prices, one line for each."""
-        return await self._desks.run(connection_checks.run, spec)
+        return await self._threads.run(connection_checks.run, spec)
 
     async def account(self, spec: ConnectionSpec) -> AccountState:
-        line = await self._line_for_reading(spec)
-        return await self._read(reads.account_state, line.account_id)
+        access = await self._log_in(spec)
+        return await self._read(reads.account_state, access.account_id)
 
     async def instruments(self, spec: ConnectionSpec) -> list[Instrument]:
         return await self._read(reads.instruments)
 
     async def quote(self, spec: ConnectionSpec, symbol: str) -> Quote:
-        await self._line_for_reading(spec)
+        await self._log_in(spec)
         return await self._read(reads.quote, symbol)
 
     def stream_quotes(self, spec: ConnectionSpec, symbols: Sequence[str]) -> AsyncIterator[Quote]:
         return unsupported_stream("the paper broker streams no prices")
 
     async def what_if(self, spec: ConnectionSpec, request: OrderRequest) -> WhatIf:
-        line = await self._line_for_reading(spec)
-        return await self._read(what_if, line.account_id, request)
+        access = await self._log_in(spec)
+        return await self._read(what_if, access.account_id, request)
 
     async def submit(
         self, spec: ConnectionSpec, request: OrderRequest, guard: Guard
@@ -114,56 +114,56 @@ class PaperAdapter:
         guard: Guard,
         on_outcome: OnOutcome,
     ) -> None:
-        """Place many at once. guard runs when an order leaves and, in a thread, when it arrives.
+        """Place many at once. guard runs when an order is sent and, in a thread, when it arrives.
 
         Returns when each outcome is reported; for a lost reply that is OutcomeUnknown, after
-        `reply_timeout`. Cancelling the call does not recall the orders that have left.
+        `reply_timeout`. Cancelling the call does not recall orders that were sent.
         """
         try:
-            lines = await self._desks.run(
-                reads.account_lines, {spec.account for spec, _ in requests}
+            access_by_account = await self._threads.run(
+                reads.account_access, {spec.account for spec, _ in requests}
             )
-        except psycopg.Error as error:  # not even the line was found: nothing has left
+        except psycopg.Error as error:  # the accounts were not read: nothing was sent
             for _, request in requests:
                 on_outcome(request, NotSent(Code.NOT_CONNECTED, type(error).__name__))
             return
         sendings: list[Sending] = []
         for spec, request in requests:
-            if line := lines.get(spec.account):
-                sendings.append((spec, request, line))
+            if access := access_by_account.get(spec.account):
+                sendings.append((spec, request, access))
             else:
                 on_outcome(request, Rejected(Code.UNKNOWN_ACCOUNT, spec.account))
-        await Delivery(self._desks, guard, on_outcome, self._under_way).send(sendings)
+        await Delivery(self._threads, guard, on_outcome, self._in_flight).send(sendings)
 
     async def cancel(self, spec: ConnectionSpec, request: CancelRequest) -> list[OrderReport]:
-        """Cancel an order. CANCEL_REFUSED, with what it did instead, when a fill was first."""
+        """Cancel an order. CANCEL_REFUSED, with its fills, if it was filled before."""
         work = partial(account_actions.cancel, connection_id=spec.connection_id)
-        return await self._ask(spec, work, request)
+        return await self._change(spec, work, request)
 
     async def modify(self, spec: ConnectionSpec, request: ModifyRequest) -> list[OrderReport]:
-        """Set both levels of a position (or of a waiting entry); None takes one away."""
-        return await self._ask(spec, account_actions.modify, request)
+        """Set both levels of a position or of a working entry; None removes one."""
+        return await self._change(spec, account_actions.modify, request)
 
     async def find_order(
         self, spec: ConnectionSpec, client_order_id: str, symbol: str = ""
     ) -> list[OrderReport] | None:
-        line = await self._line_for_reading(spec)
-        return await self._read(reads.find_order, line.account_id, client_order_id)
+        access = await self._log_in(spec)
+        return await self._read(reads.find_order, access.account_id, client_order_id)
 
     async def positions(self, spec: ConnectionSpec) -> list[BrokerPosition]:
-        line = await self._line_for_reading(spec)
-        return await self._read(reads.positions, line.account_id)
+        access = await self._log_in(spec)
+        return await self._read(reads.positions, access.account_id)
 
     async def open_orders(self, spec: ConnectionSpec) -> list[BrokerOrder]:
-        line = await self._line_for_reading(spec)
-        return await self._read(reads.open_orders, line.account_id)
+        access = await self._log_in(spec)
+        return await self._read(reads.open_orders, access.account_id)
 
     async def fills_since(self, spec: ConnectionSpec, since: datetime) -> list[OrderReport]:
-        line = await self._line_for_reading(spec)
-        return await self._read(reads.fills_since, line.account_id, spec.connection_id, since)
+        access = await self._log_in(spec)
+        return await self._read(reads.fills_since, access.account_id, spec.connection_id, since)
 
     async def journal(self, tag: str) -> BrokerBooks:
-        """Show the books, for the audit. Raises ReadFailed."""
+        """Return the books, for the audit. Raises ReadFailed."""
         return await self._read(broker_books.read, tag)
 
     async def events(self, limit: int, after: str = "") -> list[OrderReport]:
@@ -179,50 +179,50 @@ class PaperAdapter:
         return market_now()
 
     async def disconnect(self, spec: ConnectionSpec | None = None) -> None:
-        """Close the connections to the books; the next call opens them again. An account has none
-        of its own."""
+        """Close the connections to the books; the next call opens them again. All accounts share
+        them."""
         if spec is None:
-            await self._desks.run(sessions.close)
+            await self._threads.run(sessions.close)
 
-    async def _ask(
+    async def _change(
         self,
         spec: ConnectionSpec,
         work: Callable[[int, ChangeRequest], list[OrderReport]],
         request: ChangeRequest,
     ) -> list[OrderReport]:
-        """Cancel or modify: over the same line as orders, with its delays and faults. Its deadline
-        counts when it leaves and, as an order's, when it is written."""
+        """Cancel or modify, with the account's delays and faults. The deadline is checked when the
+        request is sent and, as for an order, when it is written."""
         try:
-            line = await self._line_for_reading(spec)
+            access = await self._log_in(spec)
         except ReadFailed as error:
             raise NotSent(error.code, error.detail) from error
         check_deadline(request)
-        await asyncio.sleep(line.latency_ms / 1000)
-        if not line.silent_before:
+        await asyncio.sleep(access.latency_ms / 1000)
+        if not access.silent_before:
             try:
-                answer = await self._desks.run(work, line.account_id, request)
+                answer = await self._threads.run(work, access.account_id, request)
             except psycopg.Error as error:
                 raise OutcomeUnknown(Code.REPLY_LOST, type(error).__name__) from error
-        if line.silent_before or line.silent_after:
+        if access.silent_before or access.silent_after:
             await asyncio.sleep(float(spec.settings.get("reply_timeout", REPLY_TIMEOUT)))
             raise OutcomeUnknown(Code.REPLY_LOST, "no answer")
-        await asyncio.sleep(line.reply_delay_ms / 1000)
+        await asyncio.sleep(access.reply_delay_ms / 1000)
         return answer
 
-    async def _line_for_reading(self, spec: ConnectionSpec) -> AccountLine:
-        """Log in. Raises ReadFailed."""
-        found = await self._read(reads.account_lines, [spec.account])
-        line = found.get(spec.account)
-        if line is None:
+    async def _log_in(self, spec: ConnectionSpec) -> AccountAccess:
+        """Return the account's access if the password is right. Raises ReadFailed."""
+        found = await self._read(reads.account_access, [spec.account])
+        access = found.get(spec.account)
+        if access is None:
             raise ReadFailed(Code.UNKNOWN_ACCOUNT, spec.account)
-        if line.unreachable:
+        if access.unreachable:
             raise ReadFailed(Code.BROKER_UNREACHABLE, "the paper broker cannot be reached")
-        if not line.admits(spec.credentials.get("password", "")):
+        if not access.admits(spec.credentials.get("password", "")):
             raise ReadFailed(Code.CREDENTIALS_REFUSED)
-        return line
+        return access
 
     async def _read(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         try:
-            return await self._desks.run(work, *args, **kwargs)
+            return await self._threads.run(work, *args, **kwargs)
         except psycopg.Error as error:
             raise ReadFailed(Code.BROKER_UNREACHABLE, type(error).__name__) from error

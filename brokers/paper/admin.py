@@ -1,4 +1,4 @@
-"""The paper broker for operators: accounts with their faults on demand; its books to read."""
+"""The paper broker for operators: accounts with injected faults, and its books, read-only."""
 
 from typing import Any
 
@@ -30,7 +30,7 @@ FAULTS = (
 
 @admin.register(PaperAccount)
 class PaperAccountAdmin(ConsoleAdmin):
-    """Customers' accounts. What is changed here is how the broker behaves, never its books."""
+    """Customers' accounts. Changes affect the broker's behaviour, not its books."""
 
     change_right = Right.PAPER
     actions = None
@@ -76,7 +76,7 @@ class PaperQuoteAdmin(ReadOnlyAdmin):
 
 @admin.register(PaperOrder)
 class PaperOrderAdmin(BigTableAdmin):
-    """The broker's own orders."""
+    """The broker's orders."""
 
     list_display = (
         "id",
@@ -101,7 +101,7 @@ class PaperOrderAdmin(BigTableAdmin):
 
 @admin.register(PaperPosition)
 class PaperPositionAdmin(BigTableAdmin):
-    """What the broker holds."""
+    """The broker's open positions."""
 
     list_display = ("id", "account", "symbol", "side", "opened_at")
     list_select_related = ("account",)

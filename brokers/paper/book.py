@@ -1,8 +1,8 @@
-"""How the paper broker decides about one order. Pure: no database, no clock, Decimals only.
+"""How the paper broker handles one order. Pure: no database, no clock, Decimals only.
 
-Rules after MetaTrader 5's: buys execute at the ask and sells at the bid; levels are measured from
-the price at which the position would be closed; a hedging account's close names its position, and
-nothing that only reduces can ever open the other side.
+The rules follow MetaTrader 5: buys execute at the ask and sells at the bid; levels are measured
+from the price at which the position would be closed; a close on a hedging account names its
+position, and a reduce-only order never opens the other side.
 """
 
 from datetime import datetime, timedelta
@@ -18,12 +18,12 @@ MILLION = Decimal(1_000_000)
 IMMEDIATE = (TimeInForce.IOC, TimeInForce.FOK)
 
 
-def place(account: Account, order: Ticket, market: Market, ledger: ChangeSet) -> list[Deal]:
-    """Take a new order: refuse it, execute it or let it rest. Changes account, order and ledger.
+def place(account: Account, order: Ticket, market: Market, changes: ChangeSet) -> list[Deal]:
+    """Reject a new order, execute it or keep it working. Modifies account, order and changes.
 
-    Returns its executions; how it stands afterwards says `order.status`.
+    Returns its executions; `order.status` has the result.
     """
-    ledger.new_orders.append(order)
+    changes.new_orders.append(order)
     if refusal := refuse(account, order, market):
         order.end("REJECTED", *refusal)
         return []
@@ -37,11 +37,11 @@ def place(account: Account, order: Ticket, market: Market, ledger: ChangeSet) ->
         if order.time_in_force in IMMEDIATE:
             order.end("EXPIRED", Code.NO_PRICE_WITHIN_LIMIT)
         return []
-    return execute(account, order, market, order.time, ledger)
+    return execute(account, order, market, order.time, changes)
 
 
 def refuse(account: Account, order: Ticket, market: Market) -> Refusal | None:
-    """Return why the broker does not take an order, or None. Money is looked at on execution."""
+    """Return why the broker rejects an order, or None. Margin is checked on execution."""
     if account.reject_code:
         known = account.reject_code in Code.__members__
         code = Code[account.reject_code] if known else Code.REJECTED_BY_BROKER
@@ -80,7 +80,7 @@ def refuse_quantity(quantity: Decimal, listed: Listed) -> Refusal | None:
 
 
 def closing_reference(order: Ticket, listed: Listed) -> Decimal:
-    """The price that levels are measured from: where the position could be closed at its start."""
+    """Return the price that levels are measured from: where the position could first be closed."""
     if order.order_type is OrderType.MARKET or is_reached(order, listed):
         return listed.price(order.side.opposite)
     price = order.limit_price if order.order_type is OrderType.LIMIT else order.stop_price
@@ -103,9 +103,9 @@ def refuse_levels(
 
 
 def is_reached(order: Ticket, listed: Listed) -> bool:
-    """Whether the price in force lets the order execute now.
+    """Whether the order can execute at the current price.
 
-    A limit by its price or better; a stop as soon as the price stands at or beyond it.
+    A limit order at its price or better; a stop order at its price or beyond.
     """
     watch = order.watch or order.order_type
     if watch == "MARKET":
@@ -117,16 +117,16 @@ def is_reached(order: Ticket, listed: Listed) -> bool:
 
 
 def execute(
-    account: Account, order: Ticket, market: Market, now: datetime, ledger: ChangeSet
+    account: Account, order: Ticket, market: Market, now: datetime, changes: ChangeSet
 ) -> list[Deal]:
-    """Execute what one quote gives of a reached order, at the price in force.
+    """Execute a reached order at the current price, as far as one quote allows.
 
-    An exit takes at most what is open. The order ends FILLED, or stays for the next quote
-    (partial fills), or ends by its time in force, for want of money or of a position.
+    An exit closes at most what is open. The order ends FILLED, or continues with the next quote
+    (partial fills), or ends by its time in force or for lack of margin or of a position.
     """
     if any(lot.id == order.id and not lot.quantity for lot in account.lots.get(order.symbol, ())):
         order.end("CANCELLED", Code.NO_POSITION, "what it had opened was closed meanwhile")
-        return []  # the rest would reopen what a stop or the account's owner has closed
+        return []  # the remainder would reopen what a stop or the owner has closed
     price = market.by_symbol[order.symbol].price(order.side)
     maximum = account.partial_fill_max
     quantity = order.left if maximum is None else min(order.left, maximum)
@@ -137,17 +137,17 @@ def execute(
     if not order.reduce_only and (refusal := refuse_money(account, order, quantity, lots, market)):
         order.end("REJECTED" if not order.filled else "CANCELLED", *refusal)
         return []
-    deals = _close(account, order, lots, quantity, price, market, now, ledger)
+    deals = _close(account, order, lots, quantity, price, market, now, changes)
     rest = quantity - sum((deal.quantity for deal in deals), ZERO)
     if rest and not order.reduce_only:
-        deals.append(_open(account, order, rest, price, market, now, ledger))
+        deals.append(_open(account, order, rest, price, market, now, changes))
     order.filled += sum((deal.quantity for deal in deals), ZERO)
     _settle(account, order, short=bool(rest) and order.reduce_only)
     return deals
 
 
 def _settle(account: Account, order: Ticket, *, short: bool) -> None:
-    """Say how an order stands after an execution. short: fewer open than it wanted to close."""
+    """Set an order's status after an execution. short: less was open than it was to close."""
     if not order.left:
         order.end("FILLED")
     elif short:
@@ -155,7 +155,7 @@ def _settle(account: Account, order: Ticket, *, short: bool) -> None:
     elif order.time_in_force in IMMEDIATE:
         order.end("EXPIRED", Code.NO_PRICE_WITHIN_LIMIT)
     elif order.watch == "STOP":
-        order.watch = "MARKET"  # triggered: what is left follows the market
+        order.watch = "MARKET"  # triggered: the remainder is a market order
 
 
 def closable(account: Account, order: Ticket) -> list[Lot]:
@@ -188,7 +188,7 @@ def _close(
     price: Decimal,
     market: Market,
     now: datetime,
-    ledger: ChangeSet,
+    changes: ChangeSet,
 ) -> list[Deal]:
     """Close up to `quantity` of the lots."""
     deals = []
@@ -196,7 +196,7 @@ def _close(
         if not quantity:
             break
         part = min(quantity, lot.quantity)
-        deals.append(close_lot(account, order, lot, part, price, market, now, ledger))
+        deals.append(close_lot(account, order, lot, part, price, market, now, changes))
         quantity -= part
     return deals
 
@@ -209,7 +209,7 @@ def close_lot(
     price: Decimal,
     market: Market,
     now: datetime,
-    ledger: ChangeSet,
+    changes: ChangeSet,
 ) -> Deal:
     """Close `quantity` (at most what is open) of one lot and book the profit."""
     listed = market.by_symbol[lot.symbol]
@@ -217,8 +217,8 @@ def close_lot(
     profit = to_cents(profit * (market.rate(listed.quote, account.currency) or ZERO))
     account.exposure(lot.symbol).add(lot.side, -quantity, lot.price)
     lot.quantity -= quantity
-    ledger.touch(lot)
-    return _book(account, order, lot, True, quantity, price, profit, market, now, ledger)
+    changes.touch(lot)
+    return _book(account, order, lot, True, quantity, price, profit, market, now, changes)
 
 
 def _open(
@@ -228,9 +228,9 @@ def _open(
     price: Decimal,
     market: Market,
     now: datetime,
-    ledger: ChangeSet,
+    changes: ChangeSet,
 ) -> Deal:
-    """Open a lot, or, for a further part of the same order, add to it."""
+    """Open a lot, or add to the lot of the same order."""
     lots = account.lots.setdefault(order.symbol, [])
     account.exposure(order.symbol).add(order.side, quantity, price)
     for lot in lots:
@@ -238,21 +238,21 @@ def _open(
             worth = lot.price * lot.quantity + price * quantity
             lot.quantity += quantity
             lot.price = divide(worth, lot.quantity)
-            ledger.touch(lot)
-            return _book(account, order, lot, False, quantity, price, ZERO, market, now, ledger)
+            changes.touch(lot)
+            return _book(account, order, lot, False, quantity, price, ZERO, market, now, changes)
     position = order.id
     if account.mode is PositionMode.NETTING:
-        position = _join(lots, order, ledger)
+        position = _join(lots, order, changes)
     lot = Lot(
         order.id, position, account.id, order.connection_id, order.client_order_id, order.symbol,
         order.side, quantity, price, order.stop_loss, order.take_profit, now,
     )  # fmt: skip
     lots.append(lot)
-    ledger.new_lots.append(lot)
-    return _book(account, order, lot, False, quantity, price, ZERO, market, now, ledger)
+    changes.new_lots.append(lot)
+    return _book(account, order, lot, False, quantity, price, ZERO, market, now, changes)
 
 
-def _join(lots: list[Lot], order: Ticket, ledger: ChangeSet) -> int:
+def _join(lots: list[Lot], order: Ticket, changes: ChangeSet) -> int:
     """Return the netting position that a new lot joins; its levels are those of the latest entry
     that has any."""
     open_lots = [lot for lot in lots if lot.quantity]
@@ -261,7 +261,7 @@ def _join(lots: list[Lot], order: Ticket, ledger: ChangeSet) -> int:
     for lot in open_lots:
         if (lot.stop_loss, lot.take_profit) != (order.stop_loss, order.take_profit):
             lot.stop_loss, lot.take_profit = order.stop_loss, order.take_profit
-            ledger.touch(lot)
+            changes.touch(lot)
     return open_lots[0].position if open_lots else order.id
 
 
@@ -275,23 +275,25 @@ def _book(
     profit: Decimal,
     market: Market,
     now: datetime,
-    ledger: ChangeSet,
+    changes: ChangeSet,
 ) -> Deal:
-    """Write a deal and pay for it."""
+    """Record a deal and book its profit and commission."""
     commission = ZERO
     if account.commission_per_million:
         rate = market.rate(market.by_symbol[lot.symbol].quote, account.currency) or ZERO
         commission = to_cents(quantity * price * rate * account.commission_per_million / MILLION)
     if profit or commission:
         account.balance += profit - commission
-        ledger.paid.add(account.id)
-    deal = Deal(next(ledger.tickets), order, lot, is_exit, quantity, price, commission, profit, now)
-    ledger.deals.append(deal)
+        changes.paid.add(account.id)
+    deal = Deal(
+        next(changes.tickets), order, lot, is_exit, quantity, price, commission, profit, now
+    )
+    changes.deals.append(deal)
     return deal
 
 
 def day_end(now: datetime, listed: Listed) -> datetime:
-    """Return when a DAY order of now ends: the next `day_ends`, UTC market time."""
+    """Return when a DAY order placed now expires: the next `day_ends`, UTC market time."""
     end = now.replace(
         hour=listed.day_ends.hour, minute=listed.day_ends.minute,
         second=listed.day_ends.second, microsecond=0,

@@ -1,6 +1,6 @@
-"""What the book works on: the accounts, orders and prices of one transaction, in memory.
+"""The accounts, orders and prices of one transaction, in memory.
 
-Loaded and written back by `queries.py`, decided upon by `book.py` and `matching.py`.
+`queries.py` loads them, `book.py` and `matching.py` change them, `persistence.py` writes them.
 """
 
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ MAX_AHEAD_SECONDS = 60  # a price further ahead of the market clock is of anothe
 
 @dataclass(slots=True)
 class Listed:
-    """An instrument as the broker lists it, with the price in force (None: never quoted)."""
+    """An instrument of the broker's list with its current price. quoted_at: None: never quoted."""
 
     symbol: str
     pair: str
@@ -42,11 +42,11 @@ class Listed:
         self.base, _, self.quote = self.pair.partition("/")
 
     def price(self, side: Side) -> Decimal:
-        """The price at which an order of this side executes: a buy at the ask."""
+        """Return the price at which an order of this side executes: a buy at the ask."""
         return self.ask if side is Side.BUY else self.bid
 
     def is_open(self, now: datetime) -> bool:
-        """Whether the price is of this session and young enough to trade on."""
+        """Whether the price is of this session and not stale."""
         if self.quoted_at is None:
             return False
         age = (now - self.quoted_at).total_seconds()
@@ -57,28 +57,30 @@ class Market:
     """All listed instruments and the rates between currencies at their prices."""
 
     def __init__(self, listed: list[Listed]) -> None:
-        self.by_symbol = {one.symbol: one for one in listed}
-        self._quoted = {one.pair: one for one in listed if one.quoted_at is not None}
+        self.by_symbol = {instrument.symbol: instrument for instrument in listed}
+        self._quoted = {
+            instrument.pair: instrument for instrument in listed if instrument.quoted_at is not None
+        }
         self._rates: dict[tuple[str, str], Decimal | None] = {}
 
     def rate(self, from_currency: str, to_currency: str) -> Decimal | None:
-        """Convert at mid prices; None: no quoted pair joins the two."""
+        """Return the rate at mid prices; None: no quoted pairs connect the currencies."""
         key = (from_currency, to_currency)
         if key not in self._rates:
             self._rates[key] = conversion_rate(self._quoted, from_currency, to_currency)
         return self._rates[key]
 
     def set_price(self, symbol: str, bid: Decimal, ask: Decimal, time: datetime) -> None:
-        """Put a new price in force."""
-        one = self.by_symbol[symbol]
-        one.bid, one.ask, one.quoted_at = bid, ask, time
-        self._quoted[one.pair] = one
+        """Set the current price."""
+        instrument = self.by_symbol[symbol]
+        instrument.bid, instrument.ask, instrument.quoted_at = bid, ask, time
+        self._quoted[instrument.pair] = instrument
         self._rates.clear()
 
 
 @dataclass(slots=True)
 class Exposure:
-    """All open lots of one account in one symbol, added up. cost: quantity × entry price."""
+    """The sums of one account's open lots in one symbol. cost: quantity × entry price."""
 
     long: Decimal = ZERO
     long_cost: Decimal = ZERO
@@ -86,7 +88,7 @@ class Exposure:
     short_cost: Decimal = ZERO
 
     def add(self, side: Side, quantity: Decimal, price: Decimal) -> None:
-        """Open (or, with a negative quantity, close) `quantity` entered at `price`."""
+        """Add `quantity` entered at `price`; a negative quantity closes."""
         if side is Side.BUY:
             self.long += quantity
             self.long_cost += quantity * price
@@ -97,7 +99,7 @@ class Exposure:
 
 @dataclass(slots=True)
 class Lot:
-    """What is left of one entry. id: the entry's ticket; position: what the owner sees."""
+    """What is still open of one entry. id: the entry's ticket; position: the id the owner sees."""
 
     id: int
     position: int
@@ -115,7 +117,7 @@ class Lot:
 
 @dataclass(slots=True)
 class Account:
-    """An account under its row lock. lots: by symbol, oldest first, where they were loaded."""
+    """An account under its row lock. lots: the loaded ones by symbol, oldest first."""
 
     id: int
     number: str
@@ -135,13 +137,13 @@ class Account:
     lots: dict[str, list[Lot]] = field(default_factory=dict)
 
     def exposure(self, symbol: str) -> Exposure:
-        """The account's exposure in a symbol, to be changed in place."""
+        """Return the account's exposure in a symbol, to be changed in place."""
         return self.exposures.setdefault(symbol, Exposure())
 
 
 @dataclass(slots=True)
 class Ticket:
-    """One order in the book. `status` WORKING rests; everything else has ended."""
+    """One order in the book. Every status but WORKING is final."""
 
     id: int
     account: int
@@ -174,13 +176,13 @@ class Ticket:
 
     @property
     def trigger(self) -> Decimal | None:
-        """The price that a working order waits for."""
+        """The price at which a working order executes; None: no such price."""
         if self.status != "WORKING" or self.watch == "MARKET":
             return None
         return self.limit_price if self.watch == "LIMIT" else self.stop_price
 
     def end(self, status: str, code: Code | None = None, detail: str = "") -> None:
-        """Leave the book for good."""
+        """End the order with a final status."""
         self.status, self.code, self.detail, self.watch = status, code, detail, ""
 
 
@@ -200,10 +202,10 @@ class Deal:
 
 
 class ChangeSet:
-    """What a transaction changes, in the order in which it happened."""
+    """What a transaction changes, in order."""
 
     def __init__(self, tickets: Iterator[int]) -> None:
-        self.tickets = tickets  # numbers of the venue's one sequence
+        self.tickets = tickets  # ids from the broker's one sequence
         self.new_orders: list[Ticket] = []
         self.changed_orders: dict[int, Ticket] = {}
         self.deals: list[Deal] = []
@@ -212,5 +214,5 @@ class ChangeSet:
         self.paid: set[int] = set()  # accounts whose balance changed
 
     def touch(self, lot: Lot) -> None:
-        """Note that a lot that the database already has was changed."""
+        """Record a change of a lot that is stored already."""
         self.changed_lots[lot.id] = lot

@@ -1,4 +1,4 @@
-"""The paper broker's books as an auditor sees them."""
+"""The paper broker's books, for the audit."""
 
 from decimal import Decimal
 
@@ -20,16 +20,16 @@ WHERE p.quantity > 0 AND p.connection_id <> ''
 
 
 def read(tag: str) -> BrokerBooks:
-    """Everything accepted from ids that begin with `tag`, and everything that is open."""
+    """Return all accepted orders whose id begins with `tag`, and all open positions."""
     with sessions.transaction() as session:
-        session.execute("SET LOCAL enable_seqscan = on")  # all of it is wanted
+        session.execute("SET LOCAL enable_seqscan = on")  # all rows are read
         session.execute("SET LOCAL statement_timeout = 0")
         accepted = [AcceptedOrder(*row) for row in session.execute(ACCEPTED, (f"{tag}%",))]
         return BrokerBooks(accepted, _open_positions(session))
 
 
 def _open_positions(session: Session) -> list[BookPosition]:
-    """One an entry on a hedging account, one a symbol on a netting one."""
+    """Return one position per entry if hedging, one per symbol if netting."""
     found: dict[tuple[str, str], Decimal] = {}
     entries: dict[tuple[str, str], str] = {}
     for connection_id, lot, position, side, quantity, mode, entry in session.execute(

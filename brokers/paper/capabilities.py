@@ -1,4 +1,4 @@
-"""What a paper account can do, wherever its books are."""
+"""What a paper account can do."""
 
 from datetime import timedelta
 from functools import cache
@@ -8,13 +8,13 @@ from brokers.types import ConnectionSpec, ExitSafety, OrderType, PositionMode, T
 
 
 def capabilities_of(spec: ConnectionSpec) -> Capabilities:
-    """What an account can do, by what its connection's settings say of it."""
+    """Return what an account can do, by its connection's settings."""
     return _capabilities(
         spec.settings.get("position_mode") or "", bool(spec.settings.get("native_stops", True))
     )
 
 
-@cache  # asked for each order of a bundle
+@cache  # called for each order of a bundle
 def _capabilities(mode: str, native_stops: bool) -> Capabilities:
     return Capabilities(
         order_types=frozenset(OrderType),

@@ -1,4 +1,4 @@
-"""The paper broker's lines of a connection test."""
+"""The checks of the paper broker's connection test."""
 
 from datetime import datetime
 
@@ -12,21 +12,21 @@ OK, WARN, FAIL = CheckResult.OK, CheckResult.WARN, CheckResult.FAIL
 
 
 def run(spec: ConnectionSpec) -> list[Check]:
-    """Test a connection, stopping at the first line that makes the others pointless."""
+    """Run the checks; stop at the first failure that makes the others pointless."""
     try:
-        line = reads.account_lines([spec.account]).get(spec.account)
+        access = reads.account_access([spec.account]).get(spec.account)
     except psycopg.Error as error:
         return [Check("reach", FAIL, type(error).__name__, "Check the database.")]
-    if line is not None and line.unreachable:
+    if access is not None and access.unreachable:
         return [Check("reach", FAIL, "no answer", "Take the fault off the paper account.")]
     checks = [Check("reach", OK, "the paper broker answers")]
-    if line is None:
+    if access is None:
         hint = "An operator opens paper accounts. If the number is wrong, add a new connection."
         return [*checks, Check("account", FAIL, f"no account {spec.account}", hint)]
-    if not line.admits(spec.credentials.get("password", "")):
+    if not access.admits(spec.credentials.get("password", "")):
         return [*checks, Check("password", FAIL, "not accepted", "Enter the password again.")]
     checks.append(Check("password", OK, "accepted"))
-    return [*checks, *_of_account(spec, line.account_id), _prices()]
+    return [*checks, *_of_account(spec, access.account_id), _prices()]
 
 
 def _of_account(spec: ConnectionSpec, account_id: int) -> list[Check]:

@@ -11,7 +11,7 @@ CROSSES = ("USD", "EUR")
 
 
 class Priced(Protocol):
-    """Anything with a bid and an ask in quote currency."""
+    """A bid and an ask in quote currency."""
 
     @property
     def bid(self) -> Decimal: ...
@@ -51,13 +51,13 @@ def conversion(
 def conversion_rate(
     quotes: Mapping[str, Priced], from_currency: str, to_currency: str
 ) -> Decimal | None:
-    """The rate of `conversion` alone."""
+    """Return only the rate of `conversion`."""
     found = conversion(quotes, from_currency, to_currency)
     return found.rate if found else None
 
 
 def pairs_between(from_currency: str, to_currency: str) -> Iterator[str]:
-    """The pairs by which `conversion_rate` finds its way between two currencies."""
+    """Return the pairs that `conversion_rate` may use between two currencies."""
     if from_currency == to_currency:
         return
     ends = (from_currency, to_currency)

@@ -18,10 +18,10 @@ LOCK_MS, STATEMENT_MS, IDLE_MS = 300, 4_000, 4_000
 OPTIONS = (
     f"-c lock_timeout={LOCK_MS} -c statement_timeout={STATEMENT_MS} "
     f"-c idle_in_transaction_session_timeout={IDLE_MS} -c jit=off -c TimeZone=UTC "
-    # Every statement here goes by an index; without statistics the planner would not know.
+    # Every statement here uses an index; without statistics the planner would not.
     "-c enable_seqscan=off"
 )
-MAX_ATTEMPTS = 20  # × LOCK_MS: longer than a process that stopped can keep a lock
+MAX_ATTEMPTS = 20  # × LOCK_MS: longer than a stopped process can hold a lock
 T = TypeVar("T")
 Session = psycopg.Connection[tuple[Any, ...]]
 
@@ -36,7 +36,7 @@ class SessionPool:
 
     @contextmanager
     def transaction(self) -> Iterator[Session]:
-        """Lend a connection for one transaction: committed at the end, rolled back on an error."""
+        """Yield a connection for one transaction: committed at the end, rolled back on an error."""
         where = connection_arguments()
         session = self._take(where)
         try:
@@ -49,7 +49,7 @@ class SessionPool:
             self._give_back(where, session)
 
     def run(self, work: Callable[[Session], T]) -> T:
-        """Do `work` in one transaction; do it again when a lock could not be had in time.
+        """Run `work` in one transaction, again if a lock was not available in time.
 
         A process that stopped while it held a lock loses it after IDLE_MS, hence the rounds.
         """
@@ -63,7 +63,7 @@ class SessionPool:
         raise AssertionError  # the loop returns or raises
 
     def close(self) -> None:
-        """Close what is idle; the next use connects again."""
+        """Close idle connections; the next use connects again."""
         with self._lock:
             idle, self._idle = self._idle, []
         for _, session in idle:
@@ -71,7 +71,7 @@ class SessionPool:
 
     def _take(self, where: dict[str, Any]) -> Session:
         with self._lock:
-            if self._pid != os.getpid():  # sockets are the parent's: neither used nor closed
+            if self._pid != os.getpid():  # the sockets are the parent's: do not use or close them
                 self._idle, self._pid = [], os.getpid()
             while self._idle:
                 known, session = self._idle.pop()

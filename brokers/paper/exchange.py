@@ -31,7 +31,7 @@ def use(backend: Callable[..., Any] | None) -> None:
 
 
 def on_quotes(quotes: Sequence[Quote]) -> int:
-    """Take new prices, in order, and execute what they reach. Returns how many things happened.
+    """Apply new prices, in order, and execute what they reach. Return the number of outcomes.
 
     See `quote_processing.on_quotes`. May be repeated: prices it already has are skipped.
     """
@@ -39,7 +39,7 @@ def on_quotes(quotes: Sequence[Quote]) -> int:
 
 
 def forget_prices() -> None:
-    """Forget all prices: the next market session may lie in the past (a replay that restarts)."""
+    """Forget all prices: the next market session may be in the past (a restarted replay)."""
     _call(quote_processing.forget_prices)
 
 
@@ -52,7 +52,7 @@ def owner_closes(account: str, position: str = "") -> int:
 
 
 def list_instruments() -> None:
-    """List the usual symbols; those that are there keep what an operator made of them."""
+    """List the usual symbols; existing ones keep an operator's changes."""
     _call(seed.list_instruments)
 
 
@@ -66,7 +66,7 @@ def open_account(
 def open_accounts(
     numbers: Iterable[str], *, balance: Decimal = Decimal(10_000), password: str = "", **terms: Any
 ) -> None:
-    """Open many accounts alike; those that exist stay as they are."""
+    """Open many accounts with the same terms; existing ones are not changed."""
     _call(seed.open_accounts, list(numbers), balance=balance, password=password, **terms)
 
 

@@ -1,8 +1,8 @@
-"""What an owner fills in for a paper account, wherever its books are."""
+"""The connection form of a paper account."""
 
 from brokers.connection_form import Form, OpenChangeRule, Secret, Setting, SettingType
 
-REPLY_TIMEOUT = 10.0  # seconds that a missing answer is waited for
+REPLY_TIMEOUT = 10.0  # seconds to wait for an answer
 
 FORM = Form(
     settings=(

@@ -1,4 +1,4 @@
-"""Margin, equity and cents: what an account can carry. Pure, Decimals only."""
+"""Margin and equity of an account. Pure, Decimals only."""
 
 from decimal import ROUND_HALF_EVEN, Decimal
 
@@ -11,14 +11,14 @@ Refusal = tuple[Code, str]
 
 
 def to_cents(amount: Decimal) -> Decimal:
-    """Round money as it is booked."""
+    """Round an amount to cents, as it is booked."""
     return amount.quantize(CENT, ROUND_HALF_EVEN)
 
 
 def refuse_money(
     account: Account, order: Ticket, quantity: Decimal, lots: list[Lot], market: Market
 ) -> Refusal | None:
-    """Return NO_MONEY when the margin that executing needs is more than the account has free."""
+    """Return NO_MONEY if an execution needs more margin than the account has free."""
     closing = sum((lot.quantity for lot in lots), ZERO)
     opening = quantity - closing
     if opening <= 0:

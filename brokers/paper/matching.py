@@ -1,7 +1,7 @@
-"""What new prices do to resting orders and to the levels of positions. Pure.
+"""Executes working orders and levels at new prices. Pure.
 
-Every quote is looked at, in order: a stop is filled at the first price beyond it, however far that
-is, and a level that was touched between two others is not missed.
+Every quote is processed in order: a stop is filled at the first price beyond it, at any distance,
+and a level touched by one quote of a batch is executed.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,7 +17,7 @@ from common.reason_codes import Code
 
 @dataclass(slots=True)
 class TouchedRows:
-    """What prices may touch: working orders and lots with levels, by id."""
+    """Working orders and lots with levels that prices may touch, by id."""
 
     accounts: Mapping[int, Account]
     orders: dict[int, Ticket] = field(default_factory=dict)
@@ -26,7 +26,7 @@ class TouchedRows:
 
 @dataclass(frozen=True, slots=True)
 class OrderOutcome:
-    """What the broker reports of an order: that it executed some of it, or that the order ended."""
+    """An execution of an order, or its end, to be reported."""
 
     order: Ticket
     deals: tuple[Deal, ...]
@@ -35,48 +35,48 @@ class OrderOutcome:
 
 def run(
     quotes: Sequence[Quote], symbols: Mapping[str, str], watched: TouchedRows, market: Market,
-    ledger: ChangeSet,
+    changes: ChangeSet,
 ) -> list[OrderOutcome]:  # fmt: skip
-    """Put each quote in force and let it do what it does. symbols: by canonical pair.
+    """Set each quote as the current price and execute what it reaches. symbols: by canonical pair.
 
-    Returns what happened, oldest first; changes what is watched, the market and the ledger.
+    Returns the outcomes, oldest first; modifies watched, market and changes.
     """
     outcomes: list[OrderOutcome] = []
     for quote in quotes:
         symbol = symbols[quote.symbol]
         market.set_price(symbol, quote.bid, quote.ask, quote.time)
-        outcomes += expire(watched, quote.time, ledger)
+        outcomes += expire(watched, quote.time, changes)
         listed = market.by_symbol[symbol]
-        outcomes += _touch_levels(watched, listed, market, quote.time, ledger)
-        outcomes += _touch_orders(watched, symbol, market, quote.time, ledger)
+        outcomes += _touch_levels(watched, listed, market, quote.time, changes)
+        outcomes += _touch_orders(watched, symbol, market, quote.time, changes)
     return outcomes
 
 
-def expire(watched: TouchedRows, now: datetime, ledger: ChangeSet) -> list[OrderOutcome]:
-    """End the working orders whose day is over."""
+def expire(watched: TouchedRows, now: datetime, changes: ChangeSet) -> list[OrderOutcome]:
+    """End the working orders that have expired."""
     over = [o for o in watched.orders.values() if o.expires_at is not None and o.expires_at <= now]
     for order in over:
         order.end("EXPIRED", Code.TIME_IN_FORCE_ENDED)
-        ledger.changed_orders[order.id] = order
+        changes.changed_orders[order.id] = order
         del watched.orders[order.id]
     return [OrderOutcome(order, (), True) for order in over]
 
 
 def _touch_levels(
-    watched: TouchedRows, listed: Listed, market: Market, now: datetime, ledger: ChangeSet
+    watched: TouchedRows, listed: Listed, market: Market, now: datetime, changes: ChangeSet
 ) -> list[OrderOutcome]:
-    """Close the lots whose stop or target the price in force has reached, at that price."""
+    """Close the lots whose stop or target the current price has reached, at that price."""
     outcomes = []
     hit = [(lot, cause) for lot in watched.lots.values() if (cause := touched(lot, listed))]
     for lot, cause in hit:
         del watched.lots[lot.id]
         account = watched.accounts[lot.account]
-        outcomes.append(broker_exit(account, lot, cause, lot.quantity, market, now, ledger))
+        outcomes.append(broker_exit(account, lot, cause, lot.quantity, market, now, changes))
     return outcomes
 
 
 def touched(lot: Lot, listed: Listed) -> CloseCause | None:
-    """Return which level of an open lot the price in force has reached; the stop goes first."""
+    """Return which level of an open lot the current price has reached; the stop comes first."""
     if not lot.quantity or lot.symbol != listed.symbol:
         return None
     price, sign = listed.price(lot.side.opposite), lot.side.sign
@@ -94,38 +94,38 @@ def broker_exit(
     quantity: Decimal,
     market: Market,
     now: datetime,
-    ledger: ChangeSet,
+    changes: ChangeSet,
 ) -> OrderOutcome:
-    """Close `quantity` of a lot by the broker's or the owner's own order, at the price in force."""
+    """Close `quantity` of a lot by an order of the broker or the owner, at the current price."""
     order = Ticket(
-        id=next(ledger.tickets), account=account.id, connection_id=lot.connection_id,
+        id=next(changes.tickets), account=account.id, connection_id=lot.connection_id,
         client_order_id="", symbol=lot.symbol, side=lot.side.opposite, order_type=OrderType.MARKET,
         time_in_force=TimeInForce.IOC, quantity=quantity, limit_price=None, stop_price=None,
         stop_loss=None, take_profit=None, reduce_only=True, closes=lot.position, time=now,
         cause=cause, entry=lot.id,
     )  # fmt: skip
-    ledger.new_orders.append(order)
+    changes.new_orders.append(order)
     price = market.by_symbol[lot.symbol].price(order.side)
-    deal = close_lot(account, order, lot, quantity, price, market, now, ledger)
+    deal = close_lot(account, order, lot, quantity, price, market, now, changes)
     order.filled = quantity
     order.end("FILLED")
     return OrderOutcome(order, (deal,), True)
 
 
 def _touch_orders(
-    watched: TouchedRows, symbol: str, market: Market, now: datetime, ledger: ChangeSet
+    watched: TouchedRows, symbol: str, market: Market, now: datetime, changes: ChangeSet
 ) -> list[OrderOutcome]:
-    """Execute the working orders that the price in force reaches, oldest first."""
+    """Execute the working orders that the current price reaches, oldest first."""
     outcomes = []
     listed = market.by_symbol[symbol]
     reached = [o for o in watched.orders.values() if o.symbol == symbol and is_reached(o, listed)]
-    for order in sorted(reached, key=lambda one: one.id):
+    for order in sorted(reached, key=lambda order: order.id):
         account = watched.accounts[order.account]
-        seen = len(ledger.new_lots)
-        deals = execute(account, order, market, now, ledger)
-        ledger.changed_orders[order.id] = order
-        watched.lots.update({lot.id: lot for lot in ledger.new_lots[seen:]})
-        if account.mode is PositionMode.NETTING:  # the new entry may have moved the levels of all
+        lot_count = len(changes.new_lots)
+        deals = execute(account, order, market, now, changes)
+        changes.changed_orders[order.id] = order
+        watched.lots.update({lot.id: lot for lot in changes.new_lots[lot_count:]})
+        if account.mode is PositionMode.NETTING:  # a new entry may have changed all levels
             watched.lots.update({lot.id: lot for lot in account.lots[symbol]})
         ended = order.status != "WORKING"
         if ended:

@@ -18,7 +18,7 @@ ZERO = Decimal(0)
 
 
 class PaperAccount(models.Model):
-    """A customer's account, with the faults that it shows on demand."""
+    """A customer's account, with the faults that are injected into it."""
 
     class Mode(models.TextChoices):
         HEDGING = "HEDGING", "One position for each entry"
@@ -89,7 +89,7 @@ class PaperAccount(models.Model):
 
 
 class PaperInstrument(models.Model):
-    """What the paper broker lists. Quantities in base units, distances in price."""
+    """An instrument of the paper broker. Quantities in base units, distances in price."""
 
     symbol = models.CharField(max_length=20, unique=True)
     pair = models.CharField(max_length=20, unique=True, help_text="Canonical BASE/QUOTE.")
@@ -121,7 +121,7 @@ class PaperInstrument(models.Model):
 
 
 class PaperQuote(models.Model):
-    """The price in force, one row a symbol. Updated in place: no index beside the key."""
+    """The current price, one row per symbol. Updated in place, so without further indexes."""
 
     symbol = models.CharField(max_length=20, primary_key=True)
     bid = AmountField()

@@ -1,7 +1,7 @@
-"""The network between us and the paper broker: what takes time on it, and what gets lost.
+"""The simulated network between us and the paper broker: delays and losses.
 
-Once an order has left it arrives, whatever its sender does meanwhile: the delivery is a task of its
-own, and a caller that gave up gets no report.
+An order that was sent arrives even if its sender gives up: the delivery is a separate task, and a
+caller that gave up gets no report.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ from typing import Any, ParamSpec, TypeVar
 from brokers.base import BrokerError, Guard, NotSent, OnOutcome, Outcome, OutcomeUnknown, Rejected
 from brokers.paper.form import REPLY_TIMEOUT
 from brokers.paper.order_intake import Packet, Reply, take_orders
-from brokers.paper.reads import AccountLine
+from brokers.paper.reads import AccountAccess
 from brokers.types import ConnectionSpec, OrderRequest
 from common.reason_codes import Code
 
@@ -22,18 +22,18 @@ log = logging.getLogger(__name__)
 THREADS = 6
 P = ParamSpec("P")
 T = TypeVar("T")
-Sending = tuple[ConnectionSpec, OrderRequest, AccountLine]
+Sending = tuple[ConnectionSpec, OrderRequest, AccountAccess]
 
 
 class WorkerThreads:
-    """Threads that do the broker's database work, so that the event loop never waits for it."""
+    """Threads for the broker's database work, so that it does not block the event loop."""
 
     def __init__(self) -> None:
         self._pool: ThreadPoolExecutor | None = None
         self._pid = 0
 
     async def run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Do blocking work in a thread."""
+        """Run blocking work in a thread and return its result."""
         if self._pool is None or self._pid != os.getpid():  # threads do not survive a fork
             self._pool, self._pid = ThreadPoolExecutor(THREADS, "paper"), os.getpid()
         loop = asyncio.get_running_loop()
@@ -41,23 +41,24 @@ class WorkerThreads:
 
 
 class Delivery:
-    """One call of a sender; reports its outcomes until the caller stops listening."""
+    """One call of `submit_many`; reports outcomes until the caller stops listening."""
 
     def __init__(
         self,
-        desks: WorkerThreads,
+        threads: WorkerThreads,
         guard: Guard,
         on_outcome: OnOutcome,
-        keep: "set[asyncio.Task[Any]]",
+        in_flight: "set[asyncio.Task[Any]]",
     ):
-        self._desks, self._guard, self._on_outcome, self._keep = desks, guard, on_outcome, keep
+        self._threads, self._in_flight = threads, in_flight
+        self._guard, self._on_outcome = guard, on_outcome
         self._listening = True
 
     async def send(self, sendings: Sequence[Sending]) -> None:
         """Send orders and wait for the replies; returns when each outcome is reported."""
-        left = [sending for sending in sendings if self._leaves(sending)]
+        sent = [sending for sending in sendings if self._check_sending(sending)]
         groups: dict[int, list[Sending]] = {}
-        for sending in left:
+        for sending in sent:
             groups.setdefault(sending[2].latency_ms, []).append(sending)
         tasks = [self._start(self._deliver(ms, group)) for ms, group in groups.items()]
         try:
@@ -68,18 +69,18 @@ class Delivery:
 
     def _start(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
         task = asyncio.get_running_loop().create_task(work)
-        self._keep.add(task)
-        task.add_done_callback(self._keep.discard)
+        self._in_flight.add(task)
+        task.add_done_callback(self._in_flight.discard)
         return task
 
-    def _leaves(self, sending: Sending) -> bool:
-        """Run the guard for the last time. False: the order did not leave, which is reported."""
-        spec, request, line = sending
+    def _check_sending(self, sending: Sending) -> bool:
+        """Run the guard. Return False if the order is not sent, after reporting that."""
+        spec, request, access = sending
         try:
-            if line.unreachable:
+            if access.unreachable:
                 raise NotSent(Code.NOT_CONNECTED, "the paper broker cannot be reached")
             self._guard(request)
-            if not line.admits(spec.credentials.get("password", "")):
+            if not access.admits(spec.credentials.get("password", "")):
                 raise Rejected(Code.CREDENTIALS_REFUSED)
         except BrokerError as error:
             self._report(request, error)
@@ -87,14 +88,14 @@ class Delivery:
         return True
 
     async def _deliver(self, latency_ms: int, group: Sequence[Sending]) -> None:
-        """Carry orders to the book and their answers back."""
+        """Deliver orders to the book and report their outcomes."""
         if latency_ms:
             await asyncio.sleep(latency_ms / 1000)
         arriving = [sending for sending in group if not sending[2].silent_before]
         lost = [sending for sending in group if sending[2].silent_before]
-        packets = [Packet(line.account_id, request) for _, request, line in arriving]
+        packets = [Packet(access.account_id, request) for _, request, access in arriving]
         try:
-            replies = await self._desks.run(take_orders, packets, self._guard)
+            replies = await self._threads.run(take_orders, packets, self._guard)
         except Exception as error:  # any: after an error of the broker the outcome is unknown
             log.warning("paper: %d orders without an answer: %s", len(arriving), error)
             for _, request, _ in arriving:
@@ -119,7 +120,7 @@ class Delivery:
         self._report(sending[1], reply.answer)
 
     async def _time_out(self, sending: Sending) -> None:
-        """Wait in vain, as long as the connection's settings say."""
+        """Report a lost reply after the connection's reply time-out."""
         await asyncio.sleep(float(sending[0].settings.get("reply_timeout", REPLY_TIMEOUT)))
         self._report(sending[1], OutcomeUnknown(Code.REPLY_LOST, "no answer"))
 

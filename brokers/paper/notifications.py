@@ -32,14 +32,14 @@ def notify(session: Session) -> None:
 
 
 async def notifications() -> AsyncIterator[None]:
-    """Yield once at the beginning and whenever something new waits. Raises ReadFailed."""
+    """Yield once at the beginning and at each notification. Raises ReadFailed."""
     try:
         async with await psycopg.AsyncConnection.connect(
             **{**KEEPALIVE, **connection_arguments()}, autocommit=True
-        ) as line:
-            await line.execute(f"LISTEN {CHANNEL}")
+        ) as connection:
+            await connection.execute(f"LISTEN {CHANNEL}")
             yield
-            async for _ in line.notifies():
+            async for _ in connection.notifies():
                 yield
     except psycopg.Error as error:
         raise ReadFailed(Code.BROKER_UNREACHABLE, type(error).__name__) from error

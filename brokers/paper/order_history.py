@@ -1,4 +1,4 @@
-"""What the broker knows of orders that reached it."""
+"""The history of orders that reached the broker."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -20,7 +20,7 @@ KIND = {
 
 @dataclass(frozen=True, slots=True)
 class EntryOutcome:
-    """What became of an entry. levels: None once it is closed."""
+    """The position of an entry. levels: None once it is closed."""
 
     position: int
     levels: HeldLevels | None
@@ -108,7 +108,7 @@ def _fills(session: Session, orders: Sequence[Ticket], currency: str) -> dict[in
 
 
 def _lots(session: Session, orders: Sequence[Ticket]) -> dict[int, EntryOutcome]:
-    """What became of each entry: its position, and the levels that it has while it is open."""
+    """Return the position of each entry, with its levels while it is open."""
     rows = session.execute(
         "SELECT id, position, quantity > 0, stop_loss, take_profit FROM paper_position "
         "WHERE id = ANY(%s::bigint[])",

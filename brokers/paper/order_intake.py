@@ -1,4 +1,4 @@
-"""New orders reach the book: any number of them in one transaction."""
+"""Places new orders in the book, any number of them in one transaction."""
 
 import logging
 from collections.abc import Sequence
@@ -21,13 +21,13 @@ from common.failpoints import failpoint
 from common.reason_codes import Code
 
 log = logging.getLogger(__name__)
-MAX_ROUNDS = 40  # every other one waits up to LOCK_MS; the guard ends it sooner
+MAX_ROUNDS = 40  # every second one waits up to LOCK_MS; the guard ends it sooner
 Answer = list[OrderReport] | Rejected
 
 
 @dataclass(frozen=True, slots=True)
 class Packet:
-    """An order on its way to an account."""
+    """An order that is delivered to an account."""
 
     account_id: int
     request: OrderRequest
@@ -35,21 +35,21 @@ class Packet:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What the book says to a packet. dropped: the answer is lost on the way back."""
+    """The book's answer to a packet. dropped: the answer is lost on its way back."""
 
     answer: Answer
     dropped: bool = False
 
 
-class _DeadlinePassedError(Exception):  # no error: the network lost it
-    """The process stood still in the middle of the transaction; nothing of it may stay."""
+class _DeadlinePassedError(Exception):
+    """The process stalled in the transaction, which must be rolled back; the order is lost."""
 
 
 def take_orders(packets: Sequence[Packet], guard: Guard) -> list[Reply | None]:
-    """Take orders into the book; one reply for each, None for one that never arrived.
+    """Place orders in the book; return a reply for each, None for one that was lost.
 
     guard runs again for each order while its account is locked: a packet past its deadline is
-    lost on the way, and leaves no trace. An account that another session has locked delays only its
+    lost and leaves no trace. An account that another session has locked delays only its
     own orders. Raises psycopg.Error if the outcome is not known.
     """
     replies: list[Reply | None] = [None] * len(packets)
@@ -67,9 +67,9 @@ def take_orders(packets: Sequence[Packet], guard: Guard) -> list[Reply | None]:
             waiting = _take_some(packets, waiting, guard, replies, skip_locked=skip_locked)
             skip_locked = False
         except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected):
-            skip_locked = True  # first those whose account is free
+            skip_locked = True  # first those with a free account
         except _DeadlinePassedError:
-            log.warning("paper: stood still while %d orders arrived", len(waiting))
+            log.warning("paper: the process stalled while %d orders arrived", len(waiting))
         except (psycopg.DataError, psycopg.IntegrityError) as error:
             _one_by_one(packets, waiting, guard, replies, error)
             break
@@ -83,13 +83,13 @@ def _one_by_one(
     replies: list[Reply | None],
     error: psycopg.Error,
 ) -> None:
-    """Take orders each on its own, since one of them cannot be kept and nothing of any was."""
+    """Place orders one by one, since one of them cannot be stored and the batch was rolled back."""
     if len(waiting) > 1:
         for index in waiting:
             replies[index] = take_orders([packets[index]], guard)[0]
         return
-    log.error("paper: an order cannot be kept: %s", error)
-    replies[waiting[0]] = Reply(Rejected(Code.REJECTED_BY_BROKER, "the book cannot keep it"))
+    log.error("paper: an order cannot be stored: %s", error)
+    replies[waiting[0]] = Reply(Rejected(Code.REJECTED_BY_BROKER, "the order cannot be stored"))
 
 
 def _take_some(
@@ -100,9 +100,9 @@ def _take_some(
     *,
     skip_locked: bool,
 ) -> list[int]:
-    """Take what can be taken in one transaction; return what has to wait for its account."""
-    entered = machine_time()
-    done: dict[int, Reply] = {}
+    """Place what is possible in one transaction; return the indexes that wait for an account."""
+    started = machine_time()
+    replies_by_index: dict[int, Reply] = {}
     with sessions.transaction() as session:
         queries.lock_symbols(session, {packets[i].request.symbol for i in waiting}, alone=False)
         ids = {packets[i].account_id for i in waiting}
@@ -111,13 +111,13 @@ def _take_some(
         arrived = [i for i in free if _check_guard(packets[i].request, guard)]
         if arrived:
             requests = [packets[i] for i in arrived]
-            done = dict(zip(arrived, _decide(session, accounts, requests), strict=True))
+            replies_by_index = dict(zip(arrived, _decide(session, accounts, requests), strict=True))
             failpoint("broker.received")
-        if machine_time() - entered > IDLE_MS / 1000:
+        if machine_time() - started > IDLE_MS / 1000:
             raise _DeadlinePassedError
-    if done:
+    if replies_by_index:
         failpoint("broker.accepted")
-    for index, reply in done.items():
+    for index, reply in replies_by_index.items():
         replies[index] = reply
     return [i for i in waiting if packets[i].account_id not in accounts] if skip_locked else []
 
@@ -133,23 +133,23 @@ def _check_guard(request: OrderRequest, guard: Guard) -> bool:
 def _decide(
     session: Session, accounts: dict[int, Account], packets: Sequence[Packet]
 ) -> list[Reply]:
-    """Decide about each order in the order of arrival and write it all."""
+    """Place the orders in their order of arrival and write the changes."""
     market = queries.load_market(session)
     queries.load_exposures(session, accounts)
     queries.load_lots(session, accounts, _lots_to_load(accounts, packets))
-    ledger = ChangeSet(queries.tickets(session, 2 * len(packets)))
+    changes = ChangeSet(queries.tickets(session, 2 * len(packets)))
     now = market_now()
-    taken = [_place_one(accounts[p.account_id], p, market, ledger, now) for p in packets]
-    with session.pipeline():  # the server writes while we put the answers into words
-        write(session, ledger, accounts)
+    placed = [_place_one(accounts[p.account_id], p, market, changes, now) for p in packets]
+    with session.pipeline():  # the server writes while we build the answers
+        write(session, changes, accounts)
         return [
             Reply(answer(order, deals, accounts[order.account].currency), dropped)
-            for order, deals, dropped in taken
+            for order, deals, dropped in placed
         ]
 
 
 def _lots_to_load(accounts: dict[int, Account], packets: Sequence[Packet]) -> list[tuple[int, str]]:
-    """Whose lots must be known one by one: a hedging account's entry needs none of them."""
+    """Return the lots to load; a hedging account's entry needs none."""
     return [
         (p.account_id, p.request.symbol)
         for p in packets
@@ -160,28 +160,29 @@ def _lots_to_load(accounts: dict[int, Account], packets: Sequence[Packet]) -> li
 
 
 def _place_one(
-    account: Account, packet: Packet, market: Market, ledger: ChangeSet, now: datetime
+    account: Account, packet: Packet, market: Market, changes: ChangeSet, now: datetime
 ) -> tuple[Ticket, list[Deal], bool]:
-    """Place one order. Returns it, its executions, and whether the answer gets lost."""
-    order = to_ticket(packet, next(ledger.tickets), now)
-    deals = place(account, order, market, ledger)
+    """Place one order; return it, its executions, and whether its answer is lost."""
+    order = to_ticket(packet, next(changes.tickets), now)
+    deals = place(account, order, market, changes)
     dropped = False
     if account.drop_every_nth:
         account.orders_taken += 1
-        ledger.paid.add(account.id)
+        changes.paid.add(account.id)
         dropped = account.orders_taken % account.drop_every_nth == 0
     return order, deals, dropped
 
 
 def to_ticket(packet: Packet, ticket: int, now: datetime) -> Ticket:
-    """Read a request. What names a position can only close it; an id that is none finds none."""
-    request, named = packet.request, packet.request.broker_position_id
+    """Convert a request. A position id makes it reduce-only; an invalid id matches no position."""
+    request, position_id = packet.request, packet.request.broker_position_id
     closes = None
-    if named:
-        closes = int(named) if named.isascii() and named.isdigit() and len(named) < 19 else 0
+    if position_id:
+        is_number = position_id.isascii() and position_id.isdigit() and len(position_id) < 19
+        closes = int(position_id) if is_number else 0
     return Ticket(
         ticket, packet.account_id, request.connection_id, request.client_order_id, request.symbol,
         request.side, request.order_type, request.time_in_force, request.quantity,
         request.limit_price, request.stop_price, request.stop_loss, request.take_profit,
-        request.reduce_only or bool(named), closes, now,
+        request.reduce_only or bool(position_id), closes, now,
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Writing what a ledger says, by a few statements for any number of orders."""
+"""Writes a change set with a few statements for any number of orders."""
 
 from collections.abc import Mapping
 
@@ -8,15 +8,15 @@ from brokers.paper.pg_arrays import flags, numbers, texts, times
 from brokers.paper.queries import LOT, TICKET
 
 
-def write(session: Session, ledger: ChangeSet, accounts: Mapping[int, Account]) -> None:
-    """Write everything that a ledger noted."""
-    _insert_orders(session, ledger.new_orders)
-    _insert_fills(session, ledger)
-    _insert_lots(session, ledger.new_lots)
-    _update_orders(session, list(ledger.changed_orders.values()))
-    new = {lot.id for lot in ledger.new_lots}
-    _update_lots(session, [lot for lot in ledger.changed_lots.values() if lot.id not in new])
-    _update_balances(session, [accounts[i] for i in sorted(ledger.paid)])
+def write(session: Session, changes: ChangeSet, accounts: Mapping[int, Account]) -> None:
+    """Write all changes."""
+    _insert_orders(session, changes.new_orders)
+    _insert_fills(session, changes)
+    _insert_lots(session, changes.new_lots)
+    _update_orders(session, list(changes.changed_orders.values()))
+    new = {lot.id for lot in changes.new_lots}
+    _update_lots(session, [lot for lot in changes.changed_lots.values() if lot.id not in new])
+    _update_balances(session, [accounts[i] for i in sorted(changes.paid)])
 
 
 def _insert_orders(session: Session, orders: list[Ticket]) -> None:
@@ -60,8 +60,8 @@ def _insert_orders(session: Session, orders: list[Ticket]) -> None:
     )
 
 
-def _insert_fills(session: Session, ledger: ChangeSet) -> None:
-    deals = ledger.deals
+def _insert_fills(session: Session, changes: ChangeSet) -> None:
+    deals = changes.deals
     if not deals:
         return
     session.execute(

@@ -14,7 +14,7 @@ def numbers(values: Iterable[Decimal | int | None]) -> str:
 
 
 def texts(values: Iterable[str]) -> str:
-    """Write texts, whatever is in them."""
+    """Write texts, with any characters."""
     listed = list(values)
     joined = '","'.join(listed)
     if "\\" not in joined and joined.count('"') == 2 * max(len(listed) - 1, 0):
@@ -33,7 +33,7 @@ def flags(values: Iterable[bool]) -> str:
 
 def times(values: Iterable[datetime | None]) -> str:
     """Write aware times; None is NULL."""
-    written: dict[datetime | None, str] = {None: "NULL"}  # most of a bundle have the same
+    written: dict[datetime | None, str] = {None: "NULL"}  # most times of a bundle are equal
     parts = []
     for value in values:
         if (text := written.get(value)) is None and value is not None:

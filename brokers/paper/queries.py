@@ -28,7 +28,7 @@ TICKET = (
 
 
 def lock_symbols(session: Session, symbols: Iterable[str], *, alone: bool) -> None:
-    """Hold the symbols until the transaction ends: alone for new prices, shared for orders.
+    """Lock the symbols until the transaction ends: exclusively for new prices, shared for orders.
 
     So an order that comes to rest and a price that would have touched it cannot miss one another.
     """
@@ -60,7 +60,7 @@ def to_account(row: Sequence[Any]) -> Account:
 
 
 def load_market(session: Session) -> Market:
-    """Load every listed instrument with the price in force."""
+    """Load every listed instrument with its current price."""
     found = session.execute(
         "SELECT i.symbol, pair, digits, pip, quantity_min, quantity_step, quantity_max, "
         "contract_size, stops_level, margin_rate, day_ends, quote_max_age_seconds, "
@@ -71,7 +71,7 @@ def load_market(session: Session) -> Market:
 
 
 def load_exposures(session: Session, accounts: Mapping[int, Account]) -> None:
-    """Add up what the accounts have open."""
+    """Load the sums of what the accounts have open."""
     found = session.execute(
         "SELECT account_id, symbol, side, sum(quantity), sum(quantity * price) "
         "FROM paper_position WHERE account_id = ANY(%s::bigint[]) AND quantity > 0 "
@@ -107,7 +107,7 @@ def load_lots(
 def load_ended_lots(
     session: Session, accounts: Mapping[int, Account], orders: Iterable[Ticket]
 ) -> None:
-    """Load the closed lots of orders that are still to be filled with their rest."""
+    """Load the closed lots of partly filled working orders."""
     started = [order.id for order in orders if order.filled]
     if not started:
         return
@@ -137,7 +137,7 @@ def to_ticket(row: Sequence[Any]) -> Ticket:
 
 
 def load_tickets(session: Session, where: str, params: Sequence[Any]) -> list[Ticket]:
-    """Load the journal's orders that fulfil a condition of ours, oldest first."""
+    """Load the journal's orders that match a SQL condition, oldest first."""
     found = session.execute(
         f"SELECT {TICKET} FROM paper_order WHERE {where} ORDER BY id",
         params,
@@ -146,7 +146,7 @@ def load_tickets(session: Session, where: str, params: Sequence[Any]) -> list[Ti
 
 
 def tickets(session: Session, expected: int) -> Iterator[int]:
-    """Draw numbers from the venue's one sequence, `expected` at once and more if needed."""
+    """Draw ids from the broker's one sequence, `expected` at once and more if needed."""
     while True:
         found = session.execute(
             "SELECT nextval('paper_ticket') FROM generate_series(1, %s)", (max(expected, 1),)

@@ -1,4 +1,4 @@
-"""New prices reach the book. Only symbols that moved are looked at, by indexes on their levels."""
+"""Applies new prices to the book. Levels are found by index, for symbols with new prices only."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,13 +20,13 @@ from brokers.paper.reports import outcome_report, to_json
 from brokers.types import Quote
 from common.clocks import market_now
 
-BATCH = 500  # quotes looked at in one go
+BATCH = 500  # quotes processed together
 CHUNK = 1_000  # accounts settled in one transaction
 
 
 @dataclass(frozen=True, slots=True)
 class Candidates:
-    """What the batch's highest and lowest prices may touch, by the account that must be locked."""
+    """Ids of what a batch's highest and lowest prices may touch, by account."""
 
     orders: dict[int, list[int]]
     lots: dict[int, list[int]]
@@ -38,11 +38,11 @@ class Candidates:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Prices that are put in force together, oldest first. symbols: by canonical pair."""
+    """Quotes that are stored together, oldest first. symbols: by canonical pair."""
 
     quotes: Sequence[Quote]
     symbols: Mapping[str, str]
-    found: Candidates
+    candidates: Candidates
 
 
 def on_quotes(quotes: Sequence[Quote]) -> int:
@@ -52,31 +52,31 @@ def on_quotes(quotes: Sequence[Quote]) -> int:
     are ignored. The event stream reports the outcomes. Only one process at a time should call it
     for a symbol (a second one waits).
     """
-    happened = 0
+    outcome_count = 0
     for start in range(0, len(quotes), BATCH):
-        happened += _batch(quotes[start : start + BATCH])
-    return happened
+        outcome_count += _batch(quotes[start : start + BATCH])
+    return outcome_count
 
 
 def forget_prices() -> None:
-    """Forget all prices: the next market session may lie in the past (a replay was restarted)."""
+    """Delete all prices: the next market session may be in the past (a restarted replay)."""
     with sessions.transaction() as session:
         session.execute("DELETE FROM paper_quote")
 
 
 def _batch(quotes: Sequence[Quote]) -> int:
-    batch, happened = sessions.run(lambda session: _first(session, quotes))
+    batch, outcome_count = sessions.run(lambda session: _store_and_settle_first(session, quotes))
     if batch is None:
         return 0
-    accounts = batch.found.accounts
+    accounts = batch.candidates.accounts
     for start in range(CHUNK, len(accounts), CHUNK):
         chunk = accounts[start : start + CHUNK]
-        happened += sessions.run(partial(_settle, batch=batch, chunk=chunk))
-    return happened
+        outcome_count += sessions.run(partial(_settle, batch=batch, chunk=chunk))
+    return outcome_count
 
 
-def _first(session: Session, quotes: Sequence[Quote]) -> tuple[Batch | None, int]:
-    """Put the prices in force, find what they touch, and settle the first accounts."""
+def _store_and_settle_first(session: Session, quotes: Sequence[Quote]) -> tuple[Batch | None, int]:
+    """Store the prices, find what they touch, and settle the first accounts."""
     symbols = _symbols_of(session, {quote.symbol for quote in quotes})
     if not symbols:
         return None, 0
@@ -85,8 +85,8 @@ def _first(session: Session, quotes: Sequence[Quote]) -> tuple[Batch | None, int
     if not fresh:
         return None, 0
     batch = Batch(fresh, symbols, _candidates(session, fresh, symbols))
-    _put_in_force(session, fresh, symbols)
-    first = batch.found.accounts[:CHUNK]
+    _store_prices(session, fresh, symbols)
+    first = batch.candidates.accounts[:CHUNK]
     return batch, _settle(session, batch, first) if first else 0
 
 
@@ -100,11 +100,11 @@ def _symbols_of(session: Session, pairs: set[str]) -> dict[str, str]:
 def newer_only(
     quotes: Sequence[Quote], symbols: Mapping[str, str], market: Market, now: datetime
 ) -> list[Quote]:
-    """Return the quotes of listed pairs that are not older than what went before them.
+    """Return the quotes of listed pairs that are not older than the one before.
 
-    A price in force from ahead of the market clock is of another session, and none.
+    A stored price ahead of the market clock is of another session and does not count.
     """
-    ahead = now + timedelta(seconds=MAX_AHEAD_SECONDS)
+    latest_plausible = now + timedelta(seconds=MAX_AHEAD_SECONDS)
     latest: dict[str, datetime | None] = {}
     fresh = []
     for quote in quotes:
@@ -112,7 +112,7 @@ def newer_only(
         if symbol is None:
             continue
         before = latest.setdefault(symbol, market.by_symbol[symbol].quoted_at)
-        if before is None or before > ahead or quote.time >= before:
+        if before is None or before > latest_plausible or quote.time >= before:
             latest[symbol] = quote.time
             fresh.append(quote)
     return fresh
@@ -138,13 +138,13 @@ def _candidates(
     orders: dict[int, list[int]] = {}
     lots: dict[int, list[int]] = {}
     latest = max(quote.time for quote in quotes)
-    for found, sql, params in (
+    for candidates, sql, params in (
         (orders, TOUCHED_ORDERS, (*columns, latest)),
         (lots, TOUCHED_LOTS, columns),
     ):
-        # Planned again each time: how many levels lie beyond a price depends on the price.
+        # Planned each time: how many levels are beyond a price depends on the price.
         for row_id, account_id in session.execute(sql, params, prepare=False):
-            found.setdefault(account_id, []).append(row_id)
+            candidates.setdefault(account_id, []).append(row_id)
     return Candidates(orders, lots)
 
 
@@ -185,7 +185,7 @@ TOUCHED_LOTS = (
 )
 
 
-def _put_in_force(session: Session, quotes: Sequence[Quote], symbols: Mapping[str, str]) -> None:
+def _store_prices(session: Session, quotes: Sequence[Quote], symbols: Mapping[str, str]) -> None:
     last = {symbols[quote.symbol]: quote for quote in quotes}
     session.execute(
         "INSERT INTO paper_quote (symbol, bid, ask, time) SELECT * FROM "
@@ -202,11 +202,11 @@ def _put_in_force(session: Session, quotes: Sequence[Quote], symbols: Mapping[st
 
 
 def _settle(session: Session, batch: Batch, chunk: list[int]) -> int:
-    """Lock accounts, look at their candidates as they are now, and execute what was reached."""
+    """Lock accounts, load their candidates again, and execute what was reached."""
     accounts = queries.lock_accounts(session, chunk)
     market = queries.load_market(session)
     moved = {batch.symbols[quote.symbol] for quote in batch.quotes}
-    order_ids = [i for account in chunk for i in batch.found.orders.get(account, ())]
+    order_ids = [i for account in chunk for i in batch.candidates.orders.get(account, ())]
     orders = queries.load_tickets(
         session, "id = ANY(%s::bigint[]) AND status = 'WORKING'", (numbers(order_ids),)
     )
@@ -214,7 +214,7 @@ def _settle(session: Session, batch: Batch, chunk: list[int]) -> int:
         queries.load_exposures(session, accounts)
     queries.load_lots(session, accounts, [(i, symbol) for i in accounts for symbol in moved])
     queries.load_ended_lots(session, accounts, orders)
-    wanted = {i for account in chunk for i in batch.found.lots.get(account, ())}
+    wanted = {i for account in chunk for i in batch.candidates.lots.get(account, ())}
     lots = {
         lot.id: lot
         for account in accounts.values()
@@ -222,21 +222,21 @@ def _settle(session: Session, batch: Batch, chunk: list[int]) -> int:
         for lot in of_symbol
         if lot.id in wanted
     }
-    ledger = ChangeSet(queries.tickets(session, 2 * len(lots) + len(orders)))
+    changes = ChangeSet(queries.tickets(session, 2 * len(lots) + len(orders)))
     watched = TouchedRows(accounts, {order.id: order for order in orders}, lots)
-    happened = run(batch.quotes, batch.symbols, watched, market, ledger)
-    write(session, ledger, accounts)
-    emit(session, happened, accounts)
-    return len(happened)
+    outcome_count = run(batch.quotes, batch.symbols, watched, market, changes)
+    write(session, changes, accounts)
+    emit(session, outcome_count, accounts)
+    return len(outcome_count)
 
 
 def emit(
-    session: Session, happened: Sequence[OrderOutcome], accounts: Mapping[int, Account]
+    session: Session, outcome_count: Sequence[OrderOutcome], accounts: Mapping[int, Account]
 ) -> None:
-    """Put what happened into the event stream."""
+    """Add outcomes to the event stream."""
     events = [
         (one.order.account, to_json(report))
-        for one in happened
+        for one in outcome_count
         for report in outcome_report(one, accounts[one.order.account].currency)
     ]
     if events:

@@ -1,4 +1,4 @@
-"""What the paper broker answers when it is asked: accounts, positions, instruments, events."""
+"""Reads of the paper broker: accounts, positions, instruments, events."""
 
 import hashlib
 import hmac
@@ -30,8 +30,8 @@ from common.reason_codes import Code
 
 
 @dataclass(frozen=True, slots=True)
-class AccountLine:
-    """The way to one account: how long it takes, what goes wrong on it, who may use it."""
+class AccountAccess:
+    """Access to one account: its password, network delays and faults."""
 
     account_id: int
     password_hash: str
@@ -42,7 +42,7 @@ class AccountLine:
     silent_after: bool
 
     def admits(self, password: str) -> bool:
-        """Whether the password opens the account; an account without one takes any."""
+        """Whether the password is right; an account without a password accepts any."""
         given = hash_password(password)
         return not self.password_hash or hmac.compare_digest(given, self.password_hash)
 
@@ -52,19 +52,19 @@ def hash_password(password: str) -> str:
     return hashlib.sha256(b"fillcast paper " + password.encode()).hexdigest()
 
 
-def account_lines(accounts: Iterable[str]) -> dict[str, AccountLine]:
-    """Look up the lines to accounts, by number; unknown ones are left out."""
+def account_access(accounts: Iterable[str]) -> dict[str, AccountAccess]:
+    """Return access data of accounts, by number, without unknown accounts."""
     with sessions.transaction() as session:
         found = session.execute(
             "SELECT number, id, password_hash, latency_ms, reply_delay_ms, unreachable, "
             "silent_before, silent_after FROM paper_account WHERE number = ANY(%s::text[])",
             (texts(accounts),),
         )
-        return {row[0]: AccountLine(*row[1:]) for row in found}
+        return {row[0]: AccountAccess(*row[1:]) for row in found}
 
 
 def account_state(account_id: int) -> AccountState:
-    """Compute an account's state from the broker's own books, at the prices in force."""
+    """Compute an account's state from the broker's own books, at current prices."""
     with sessions.transaction() as session:
         account = load_account(session, account_id)
         queries.load_exposures(session, {account_id: account})
@@ -211,7 +211,7 @@ def find_order(account_id: int, client_order_id: str) -> list[OrderReport] | Non
 
 
 def events(limit: int, after: str = "") -> list[OrderReport]:
-    """Return unacknowledged events, oldest first. after: only those behind this id."""
+    """Return unacknowledged events, oldest first. after: only those after this id."""
     with sessions.transaction() as session:
         rows = session.execute(
             "SELECT id, report FROM paper_event WHERE acknowledged_at IS NULL AND id > %s "

@@ -1,4 +1,4 @@
-"""What no broker could even write down. Pure: both ends of a line ask it."""
+"""Requests that no broker could store. Pure: client and server use it."""
 
 from decimal import Decimal
 
@@ -6,11 +6,11 @@ from brokers.base import Rejected
 from brokers.types import OrderRequest
 from common.reason_codes import Code
 
-MAX_NUMBER = Decimal(10) ** 18  # numeric(38,18) cannot keep more
+MAX_NUMBER = Decimal(10) ** 18  # numeric(38,18) stores no more
 
 
 def malformed(request: OrderRequest) -> Rejected | None:
-    """Return why a request is not even written to the journal: it could not be kept there."""
+    """Return the rejection of a request that the journal could not store, or None."""
     prices = (request.limit_price, request.stop_price, request.stop_loss, request.take_profit)
     if not (request.quantity.is_finite() and 0 < request.quantity < MAX_NUMBER):
         return Rejected(Code.VOLUME_INVALID, "not a quantity")

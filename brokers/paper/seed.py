@@ -1,4 +1,4 @@
-"""Opening accounts and listing instruments: for demos, tests, benches and the operators' admin."""
+"""Opening accounts and listing instruments: for demos, tests, benchmarks and the admin."""
 
 from collections.abc import Iterable
 from decimal import Decimal
@@ -26,7 +26,7 @@ INSTRUMENTS = (  # symbol, pair, digits, pip, min, step, max, contract size, mar
 
 
 def list_instruments() -> None:
-    """List the usual symbols; those that are there keep what an operator made of them."""
+    """List the usual symbols; existing ones keep an operator's changes."""
     PaperInstrument.objects.bulk_create(
         [
             PaperInstrument(
@@ -44,7 +44,7 @@ def list_instruments() -> None:
 def open_accounts(
     numbers: Iterable[str], *, balance: Decimal = Decimal(10_000), password: str = "", **terms: Any
 ) -> None:
-    """Open many accounts alike; those that exist stay as they are."""
+    """Open many accounts with the same terms; existing ones are not changed."""
     hashed = _hash(password)
     PaperAccount.objects.bulk_create(
         [

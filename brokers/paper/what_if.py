@@ -1,4 +1,4 @@
-"""What an order would cost: it is placed in books that are thrown away."""
+"""Estimates an order's cost by placing it in a copy of the books."""
 
 from decimal import Decimal
 from itertools import count
@@ -18,7 +18,7 @@ from common.reason_codes import Code
 
 
 def what_if(account_id: int, request: OrderRequest) -> WhatIf:
-    """Reckon what an order would cost if all of it were executed now, at the price in force.
+    """Return what an order would cost if all of it were executed now, at the current price.
 
     Raises Rejected as the order itself would be.
     """
@@ -34,11 +34,11 @@ def what_if(account_id: int, request: OrderRequest) -> WhatIf:
 
 
 def reckon(account: Account, order: Ticket, market: Market) -> WhatIf:
-    """The same, of books in memory; they are changed."""
+    """Return the same for books in memory, which are changed."""
     if refusal := refuse(account, order, market):
         raise Rejected(*refusal)
     before = equity_and_margin(account, market)[1]
-    account.partial_fill_max = None  # how many executions it takes changes no margin
+    account.partial_fill_max = None  # the number of executions does not change the margin
     deals = execute(account, order, market, order.time, ChangeSet(count(1)))
     if not deals:
         raise Rejected(order.code or Code.REJECTED_BY_BROKER, order.detail)

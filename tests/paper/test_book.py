@@ -70,7 +70,7 @@ class BookHistory:
         self.account = account(mode, partial=partial, commission=commission)
         self.market = Market([listed()])
         self.tickets = count(1)
-        self.ledger = ChangeSet(self.tickets)
+        self.changes = ChangeSet(self.tickets)
         self.watched = TouchedRows({1: self.account})
 
     def act(self, action: tuple[object, ...]) -> None:
@@ -85,7 +85,7 @@ class BookHistory:
 
     def price(self, bid: D) -> None:
         quote = Quote("EUR/USD", bid, bid + D("0.0002"), NOW)
-        run([quote], {"EUR/USD": "EURUSD"}, self.watched, self.market, self.ledger)
+        run([quote], {"EUR/USD": "EURUSD"}, self.watched, self.market, self.changes)
 
     def order(self, kind: str, side: Side, quantity: D, price: D | None = None) -> None:
         kwargs: dict[str, object] = {}
@@ -122,10 +122,10 @@ class BookHistory:
             assert abs(self.net()) <= abs(before[0])
 
     def place(self, new: Ticket) -> None:
-        placed = len(self.ledger.new_lots)
-        place(self.account, new, self.market, self.ledger)
+        placed = len(self.changes.new_lots)
+        place(self.account, new, self.market, self.changes)
         if new.reduce_only:
-            assert len(self.ledger.new_lots) == placed, "an exit opened a position"
+            assert len(self.changes.new_lots) == placed, "an exit opened a position"
         if new.status == "WORKING":
             self.watched.orders[new.id] = new
         self.watched.lots.update({lot.id: lot for lot in self.account.lots.get("EURUSD", ())})
@@ -140,14 +140,14 @@ class BookHistory:
 
     def check(self) -> None:
         """Check what must hold after each action."""
-        deals = self.ledger.deals
+        deals = self.changes.deals
         paid = sum((deal.profit - deal.commission for deal in deals), D(0))
         assert self.account.balance == 100_000 + paid
         for lot in self.account.lots.get("EURUSD", ()):
             opened = sum((d.quantity for d in deals if d.lot is lot and not d.is_exit), D(0))
             closed = sum((d.quantity for d in deals if d.lot is lot and d.is_exit), D(0))
             assert lot.quantity == opened - closed >= 0
-        for ticket in self.ledger.new_orders:
+        for ticket in self.changes.new_orders:
             assert ticket.filled == sum((d.quantity for d in deals if d.order is ticket), D(0))
             assert ticket.filled <= ticket.quantity
             assert (ticket.status == "FILLED") == (ticket.filled == ticket.quantity)
@@ -192,7 +192,7 @@ def test_stop_is_never_better_and_target_never_worse_than_its_level(
     history.place(order(next(history.tickets), side, D(1000), stop_loss=stop, take_profit=target))
     for bid in path:
         history.price(bid)
-    exits = [deal for deal in history.ledger.deals if deal.is_exit]
+    exits = [deal for deal in history.changes.deals if deal.is_exit]
     exit_prices = [bid if side is Side.BUY else bid + D("0.0002") for bid in path]
     beyond = [p for p in exit_prices if (p - stop) * sign <= 0 or (p - target) * sign >= 0]
     assert [deal.price for deal in exits] == beyond[:1]
