@@ -188,7 +188,7 @@ def test_unreviewed_reasons_are_reported(
     assert run_program(monkeypatch, *arguments) == 1
     output = capsys.readouterr().out
     assert "not as reviewed: the example C02: the account does not claim limit orders\n" in output
-    assert "--review writes it into " in output
+    assert "--review to write them into " in output
     assert run_program(monkeypatch, *arguments, "--review") == 0
     assert run_program(monkeypatch, *arguments) == 0
     assert json.loads(path.read_text())["the example"].keys() == {"C02"}
