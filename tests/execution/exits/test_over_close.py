@@ -15,6 +15,7 @@ from execution.exits import orders as exits
 from execution.runtime.trading_runtime import TradingRuntime
 from execution.services import close_position
 from execution.submission import claim_sql
+from positions import row_locks
 from positions.models import ExecutionPosition
 from tests.connections import make
 from tests.execution import factories
@@ -34,7 +35,12 @@ def world(
     monkeypatch: pytest.MonkeyPatch,
 ) -> ExecutionModel:
     """One account with one position; removed safeguards are restored afterwards."""
-    for module, name in [(exits, "LOCK"), (exits, "LOAD"), (exits, "WRITE"), (claim_sql, "EXITS")]:
+    for module, name in [
+        (row_locks, "LOCK_WITH_FREE_QUANTITY"),
+        (exits, "LOAD"),
+        (exits, "WRITE"),
+        (claim_sql, "EXITS"),
+    ]:
         monkeypatch.setattr(module, name, getattr(module, name))
     factories.instrument()
     account = factories.account(make.feed())
