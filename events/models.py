@@ -206,6 +206,7 @@ class Delivery(models.Model):
     sent_at = models.DateTimeField(null=True)
 
     class Meta:
+        verbose_name_plural = "deliveries"
         constraints = [
             models.UniqueConstraint(fields=["event_id", "channel"], name="one_delivery_a_channel"),
         ]

@@ -59,7 +59,7 @@ def _completed(order: Order, fills: list[Fill]) -> Iterator[CompletedStep]:
         yield order.submitted_at, "Intent saved, then sent", text, ""
     if order.acknowledged_at:
         broker_id = order.broker_order_id
-        text = f"The broker's order id is {broker_id}." if broker_id else ""
+        text = f"The broker’s order id is {broker_id}." if broker_id else ""
         yield order.acknowledged_at, "Acknowledged by the broker", text, ""
     for fill in fills:
         price = format_price(fill.price, order.pip)

@@ -228,6 +228,7 @@ class Migration(migrations.Migration):
                 ("sent_at", models.DateTimeField(null=True)),
             ],
             options={
+                "verbose_name_plural": "deliveries",
                 "indexes": [
                     models.Index(
                         condition=models.Q(("status", "PENDING")),
