@@ -19,7 +19,12 @@ from ops.embedded.ports import HOST, choose_port
 
 NAME = "fillcast"  # of the database and of its superuser
 START_SECONDS, STOP_SECONDS = 60, 30
-FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+FAST = {  # tests empty their tables themselves
+    "fsync": "off",
+    "synchronous_commit": "off",
+    "full_page_writes": "off",
+    "autovacuum": "off",
+}
 LOG_MEANINGS = {  # pattern in the server's log: explanation for the operator
     r"No space left on device": "the disk is full; free disk space and start again",
     r"could not bind .*|Address already in use": "its port is in use by another program",
