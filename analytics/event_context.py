@@ -2,14 +2,34 @@
 
 from collections.abc import Sequence
 from decimal import Decimal
-from typing import Any
+from typing import NamedTuple
 
 from common.formatting import number
 from common.money import plain
-from common.sql import columns, rows
+from common.sql import Query, columns, rows
 from events.context import EventContext
 
-EVENT_CONTEXT_SQL = """
+
+class ContextRow(NamedTuple):
+    """What an event is about. quantity: of the order's fills, else of the order or position."""
+
+    event_id: int
+    account_name: str | None
+    account: str | None
+    currency: str | None
+    signal_id: int | None
+    pair: str | None
+    side: str | None
+    quantity: Decimal | None
+    price: Decimal | None
+    leg: str | None
+    reason: str | None
+    detail: str | None
+
+
+EVENT_CONTEXT_SQL = Query(
+    ContextRow,
+    """
 SELECT e.event_id, c.name AS account_name, c.account, snapshot.currency,
   e.signal_id, coalesce(o.pair, p.pair, s.currency_pair) AS pair,
   coalesce(o.side, p.side, s.direction) AS side,
@@ -22,7 +42,8 @@ LEFT JOIN positions_executionposition p ON p.id = coalesce(e.position_id, o.posi
 LEFT JOIN signals_signal s ON s.id = e.signal_id
 LEFT JOIN connections_executionconnection c ON c.id = e.connection_id
 LEFT JOIN connections_accountsnapshot snapshot ON snapshot.connection_id = c.id
-"""
+""",
+)
 
 
 def event_context(events: Sequence[EventContext]) -> dict[int, dict[str, str]]:
@@ -36,7 +57,7 @@ def event_context(events: Sequence[EventContext]) -> dict[int, dict[str, str]]:
     return {row.event_id: _facts(row) for row in rows(EVENT_CONTEXT_SQL, columns(keys, 5))}
 
 
-def _facts(row: Any) -> dict[str, str]:
+def _facts(row: ContextRow) -> dict[str, str]:
     facts = {
         "account": f"{row.account_name}\u00a0·\u00a0{row.account}" if row.account else "",
         "currency": row.currency or "",

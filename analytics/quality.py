@@ -7,15 +7,44 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from typing import NamedTuple
 from uuid import UUID
 
 from common.money import divide
-from common.sql import rows
+from common.sql import Query, rows
 from connections.selectors import connection_join_sql
 
+
+class QualityRow(NamedTuple):
+    """The figures of `Quality`, with slippage in the orders' unit and in basis points."""
+
+    kind: str | None
+    pair: str | None
+    candidates: int
+    sent: int
+    filled: int
+    denied: int
+    rejected: int
+    failed: int
+    unknown: int
+    measured: int
+    slippage_unit: str
+    unit_avg: Decimal | None
+    bps_avg: Decimal | None
+    unit_p50: Decimal | None
+    bps_p50: Decimal | None
+    unit_p95: Decimal | None
+    bps_p95: Decimal | None
+    to_wire_p50_ms: Decimal | None
+    to_wire_p99_ms: Decimal | None
+    to_fill_p50_ms: Decimal | None
+    to_fill_p99_ms: Decimal | None
+
+
 # percentile_disc returns an exact value that occurred; percentile_cont would return a float.
-QUALITY = f"""
+QUALITY = Query(
+    QualityRow,
+    f"""
 SELECT c.type AS kind, o.pair, count(*) AS candidates,
   count(o.submitted_at) AS sent,
   count(*) FILTER (WHERE o.filled_quantity > 0) AS filled,
@@ -48,7 +77,8 @@ WHERE o.leg LIKE 'entry%%' AND o.created_at >= %(start)s AND o.created_at < %(en
   AND (%(all)s OR o.connection_id = ANY(%(connections)s::uuid[]))
 GROUP BY GROUPING SETS ((c.type, o.pair), (c.type), ())
 ORDER BY c.type NULLS FIRST, o.pair NULLS FIRST
-"""
+""",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +134,7 @@ def execution_quality(
     return [_quality(row) for row in found if row.candidates]
 
 
-def _quality(row: Any) -> Quality:
+def _quality(row: QualityRow) -> Quality:
     """Return the row with its slippage in slippage_unit."""
     values = row._asdict()
     in_unit, in_bps = (

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Decimal
+from typing import NamedTuple
 from uuid import UUID
 
 from analytics.days import DEFAULT_ZONE, trading_day
@@ -16,7 +17,7 @@ from analytics.quality import Quality, execution_quality
 from analytics.rollup import Rollup
 from analytics.rollup_sql import DAILY, LIVE_DAYS, earliest
 from common.clocks import market_now
-from common.sql import rows
+from common.sql import Query, rows
 
 __all__ = [
     "CurvePoint",
@@ -27,9 +28,48 @@ __all__ = [
     "unconverted_fees",
 ]
 
+
+class TotalsRow(NamedTuple):
+    """A connection, and the fields of its `Rollup`."""
+
+    connection_id: UUID
+    trades: int
+    wins: int
+    losses: int
+    gross_profit: Decimal
+    gross_loss: Decimal
+    commission: Decimal
+    total: Decimal
+    highest: Decimal
+    lowest: Decimal
+    drawdown: Decimal
+    duration_seconds: Decimal
+
+
+class FeeRow(NamedTuple):
+    """The unconverted fees of a connection in one currency."""
+
+    connection_id: UUID
+    currency: str
+    fee: Decimal
+
+
+class CurveRow(NamedTuple):
+    """A currency, and the fields of its `CurvePoint`."""
+
+    currency: str
+    day: date
+    trades: int
+    pnl: Decimal
+    total: Decimal
+    below_peak: Decimal
+
+
 # `base`: the running sum before the day. `peak`: its maximum, since a drawdown may begin on an
 # earlier day.
-TOTALS = f"""
+TOTALS = Query(
+    TotalsRow,
+    f"""
 WITH {DAILY}, based AS (
   SELECT *, sum(total_pnl) OVER earlier - total_pnl AS base
   FROM daily
@@ -47,16 +87,22 @@ SELECT connection_id, sum(trades)::bigint AS trades, sum(wins)::bigint AS wins,
   max(greatest(max_drawdown, peak - (base + lowest_prefix))) AS drawdown,
   sum(duration_seconds) AS duration_seconds
 FROM peaked GROUP BY connection_id
-"""
+""",
+)
 
-UNCONVERTED_FEES_SQL = f"""
+UNCONVERTED_FEES_SQL = Query(
+    FeeRow,
+    f"""
 WITH {DAILY}
 SELECT connection_id, e.key AS currency, sum(e.value::numeric) AS fee
 FROM daily CROSS JOIN jsonb_each_text(unconverted_fees) e
 GROUP BY 1, 2 ORDER BY 1, 2
-"""
+""",
+)
 
-CURVE = f"""
+CURVE = Query(
+    CurveRow,
+    f"""
 WITH {DAILY}, by_day AS (
   SELECT coalesce(snapshot.currency, '') AS currency, daily.day, sum(daily.total_pnl) AS pnl,
     sum(daily.trades)::bigint AS trades
@@ -71,7 +117,8 @@ SELECT currency, day, trades, pnl, total,
   greatest(max(total) OVER (PARTITION BY currency ORDER BY day ROWS UNBOUNDED PRECEDING), 0)
     - total AS below_peak
 FROM summed ORDER BY currency, day
-"""
+""",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,10 +147,8 @@ def unconverted_fees(
 ) -> dict[UUID, dict[str, Decimal]]:
     """Return the fees that no result contains, by connection and currency."""
     found: dict[UUID, dict[str, Decimal]] = {}
-    for connection_id, currency, fee in rows(
-        UNCONVERTED_FEES_SQL, _days(connection_ids, start, end)
-    ):
-        found.setdefault(connection_id, {})[currency] = fee
+    for row in rows(UNCONVERTED_FEES_SQL, _days(connection_ids, start, end)):
+        found.setdefault(row.connection_id, {})[row.currency] = row.fee
     return found
 
 
@@ -116,8 +161,9 @@ def equity_curve(
     without a closed trade have no point. The currency is '' for accounts that were never read.
     """
     curves: dict[str, list[CurvePoint]] = {}
-    for currency, *point in rows(CURVE, _days(connection_ids, start, end)):
-        curves.setdefault(currency, []).append(CurvePoint(*point))
+    for row in rows(CURVE, _days(connection_ids, start, end)):
+        point = CurvePoint(row.day, row.trades, row.pnl, row.total, row.below_peak)
+        curves.setdefault(row.currency, []).append(point)
     return curves
 
 

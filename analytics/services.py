@@ -1,13 +1,14 @@
 """Computation of the daily results, set-based and idempotent."""
 
 from datetime import date, timedelta
+from typing import NamedTuple
 
 from django.db import transaction
 
 from analytics.days import DEFAULT_ZONE, trading_day
 from analytics.rollup_sql import COLUMNS, NAMES, RESULT, TRADE, ZONE, earliest, latest, midnight
 from common.clocks import market_now
-from common.sql import rows, run
+from common.sql import Query, database_now, rows, run
 from connections.selectors import connection_join_sql
 
 RECENT_DAYS = 3  # trading days that every run computes, changed or not
@@ -45,7 +46,16 @@ ON CONFLICT (connection_id, day) DO UPDATE SET
   ({COLUMNS}, computed_at) = ({EXCLUDED}, excluded.computed_at)
 """
 
-CHANGED = f"""
+
+class ChangedDay(NamedTuple):
+    """A trading day whose trades have changed since it was computed."""
+
+    day: date
+
+
+CHANGED = Query(
+    ChangedDay,
+    f"""
 SELECT x.day
 {CLOSED}
 LEFT JOIN analytics_analyticsdaily daily
@@ -59,7 +69,8 @@ LEFT JOIN (SELECT p.connection_id, x.day, count(*) AS trades {CLOSED}
   ON now.connection_id = daily.connection_id AND now.day = daily.day
 WHERE daily.day > %(since_day)s AND coalesce(now.trades, 0) <> daily.trades
 ORDER BY day
-"""
+""",
+)
 
 
 def compute_day(day: date) -> int:
@@ -74,13 +85,13 @@ def compute_day(day: date) -> int:
         run(
             "SELECT pg_advisory_xact_lock(hashtext('analytics.compute_day'), %s)", [day.toordinal()]
         )
-        (now,) = rows("SELECT clock_timestamp() AS read_at")
+        read_at = database_now()
         return run(
             COMPUTE,
             {
                 "day": day,
                 "zone": DEFAULT_ZONE,
-                "read_at": now.read_at,
+                "read_at": read_at,
                 # The index on closed_at needs constants; every zone's day lies between these.
                 "earliest": earliest(day),
                 "latest": latest(day),

@@ -50,6 +50,12 @@ class Query(str, Generic[Row]):
         return query
 
 
+class NowRow(NamedTuple):
+    """The database's clock."""
+
+    now: datetime
+
+
 class IdRow(NamedTuple):
     """A row of a statement that returns ids only."""
 
@@ -125,6 +131,14 @@ def run(sql: str, params: Params = None, *, using: str = DEFAULT_DB_ALIAS) -> in
     with DatabaseErrorWrapper(connection), psycopg.Cursor(connection.connection) as cursor:
         cursor.execute(sql, params)
         return cursor.rowcount
+
+
+_NOW = Query(NowRow, "SELECT clock_timestamp() AS now")
+
+
+def database_now() -> datetime:
+    """Return the database's clock: machine time, the same for the processes of all hosts."""
+    return rows(_NOW)[0].now
 
 
 def columns(records: Sequence[Sequence[Any]], width: int) -> list[str]:

@@ -12,6 +12,8 @@ from common.formatting import hint, sentence
 from common.sql import rows
 from connections import session_lanes
 from connections.accounts.lane_accounts import (
+    IdleAccount,
+    LaneAccount,
     accounts_of_lanes,
     accounts_outside_lanes,
     accounts_to_open_sql,
@@ -22,6 +24,8 @@ from connections.accounts.lane_accounts import (
 from connections.credentials.specs import (
     READ_COLUMNS,
     SPEC_COLUMNS,
+    ReadRow,
+    SpecRow,
     spec_for,
     spec_from_row,
     spec_without_credentials,
@@ -98,8 +102,12 @@ __all__ = [
     "SPEC_COLUMNS",
     "TICK_SQL",
     "AccountPrices",
+    "IdleAccount",
+    "LaneAccount",
     "MaintenanceNotice",
+    "ReadRow",
     "SourceStatus",
+    "SpecRow",
     "account_join_sql",
     "account_prices",
     "accounts_due",

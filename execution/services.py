@@ -17,7 +17,7 @@ from common.failpoints import failpoint
 from common.money import plain
 from common.permissions import Right, require
 from common.reason_codes import Code
-from common.sql import rows, run
+from common.sql import IdRow, Query, rows, run
 from connections import session_lanes
 from execution.disaster_recovery import restore_detector
 from execution.dispatch.report_writer import apply_with_bisection
@@ -253,7 +253,9 @@ FROM moved
 # A statement of its own: the next one then sees what the former holder of the lock committed.
 LOCK_POSITION = lock_positions_sql("SELECT position_id FROM execution_order WHERE id = %s")
 
-RETRY = f"""
+RETRY = Query(
+    IdRow,
+    f"""
 WITH moved AS (
   UPDATE execution_order SET status = 'PENDING', reason = '{Code.OPERATOR_RETRY.value}',
     detail = %(detail)s, done_at = NULL, send_retries = 0, attempt = least(attempt + 1, 9),
@@ -271,7 +273,8 @@ WITH moved AS (
   FROM moved
 )
 SELECT id FROM moved
-"""
+""",
+)
 
 
 def retry_obstacle(order: Order) -> str:
@@ -308,7 +311,7 @@ def retry_order(order_id: int, *, by: User | None = None) -> int:
         recompute_reserved([order_id])
     if not moved:
         raise ConflictError(Code.STATE_CONFLICT, "Only a FAILED order can be retried.")
-    return int(moved[0].id)
+    return moved[0].id
 
 
 def modify_position(

@@ -9,13 +9,13 @@ follows within 15 minutes of the publication. If nothing is lost by then and ord
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import NamedTuple
 
 import orjson
 from django.db import transaction
 
 from common.ended_orders import was_not_sent_in_time
-from common.sql import array, columns, rows, run
+from common.sql import Query, array, columns, rows, run
 from events.models import EventKind
 from events.services import NewEvent, emit_many
 from signals.services import STORE_CANDIDATE_COUNT_SQL
@@ -41,14 +41,40 @@ SELECT id, clock_timestamp() + interval '{FIRST_CHECK_SECONDS} seconds' FROM cou
 WHERE action <> 'MODIFY' AND %(candidates)s > 0
 ON CONFLICT (signal_id) DO UPDATE SET due_at = EXCLUDED.due_at, reported = NULL
 """
-CLAIM = """
+
+
+class DueCheck(NamedTuple):
+    """A check that is due. age: seconds. action: None if the signal is gone."""
+
+    signal_id: int
+    reported: dict[str, dict[str, int]] | None
+    action: str | None
+    candidates: int | None
+    age: float
+
+
+class OrderCount(NamedTuple):
+    """How many orders of a signal have a status; `status` is empty for those unsettled."""
+
+    signal_id: int
+    status: str
+    reason: str
+    orders: int
+
+
+CLAIM = Query(
+    DueCheck,
+    """
 SELECT n.signal_id, n.reported, s.action, s.candidate_count AS candidates,
   extract(epoch FROM clock_timestamp() - n.created_at)::float8 AS age
 FROM execution_outcomecheck n LEFT JOIN signals_signal s ON s.id = n.signal_id
 WHERE n.due_at <= clock_timestamp() ORDER BY n.due_at LIMIT %s FOR UPDATE OF n SKIP LOCKED
-"""
+""",
+)
 # Finds entries by the index on their signal, exits by the one on their position.
-COUNT = f"""
+COUNT = Query(
+    OrderCount,
+    f"""
 WITH s AS MATERIALIZED (
   SELECT id, refers_to_id, action FROM signals_signal WHERE id = ANY(%s::bigint[])
 ), caused AS (
@@ -64,7 +90,8 @@ SELECT signal_id, CASE WHEN status IN ({UNSETTLED}) THEN '' ELSE status END AS s
   CASE WHEN status IN ({COUNTED}) THEN reason ELSE '' END AS reason, count(*) AS orders
 FROM caused WHERE status IN ({UNSETTLED}, {COUNTED})
 GROUP BY 1, 2, 3
-"""
+""",
+)
 RECHECK = """
 UPDATE execution_outcomecheck n SET reported = t.reported::jsonb,
   due_at = clock_timestamp() + make_interval(
@@ -159,7 +186,7 @@ def _counts(signal_ids: Sequence[int]) -> dict[int, tuple[dict[str, dict[str, in
     return found
 
 
-def _event(row: Any, outcome: Outcome, *, is_last: bool) -> NewEvent:
+def _event(row: DueCheck, outcome: Outcome, *, is_last: bool) -> NewEvent:
     return NewEvent(
         EventKind.SIGNAL_INCOMPLETE,
         signal_id=row.signal_id,

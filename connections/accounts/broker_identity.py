@@ -6,7 +6,6 @@ digest reveals nothing of them, and changes when other credentials are entered.
 """
 
 from collections.abc import Sequence
-from typing import Any
 from uuid import UUID
 
 from django.db import transaction
@@ -15,6 +14,7 @@ from common.errors import ConflictError
 from common.reason_codes import Code
 from common.sql import columns, rows, run
 from connections.account_settings.validation import known_form
+from connections.credentials.specs import ReadRow
 from connections.exposure import describe_open_items, open_items
 from connections.models import ConnectionHealth, ExecutionConnection, HealthStatus
 
@@ -57,10 +57,10 @@ def uses_owner_given_name(broker_type: str) -> bool:
     return form is not None and form.is_own_name
 
 
-def has_changed(row: Any, identity: str, digest: str) -> bool:
+def has_changed(row: ReadRow, identity: str, digest: str) -> bool:
     """Return whether `store_identities` would change anything.
 
-    row: of READ_COLUMNS. identity: as reported. digest: of the credentials that were used.
+    identity: as reported. digest: of the credentials that were used.
     """
     return (
         digest != row.identity_credentials_digest
@@ -69,7 +69,7 @@ def has_changed(row: Any, identity: str, digest: str) -> bool:
     )
 
 
-def _is_unclaimed(row: Any, identity: str, digest: str) -> bool:
+def _is_unclaimed(row: ReadRow, identity: str, digest: str) -> bool:
     """Return whether the account could be claimed, but its last test was before that."""
     return bool(digest) and (not row.credentials_claim or bool(identity and not row.claim))
 

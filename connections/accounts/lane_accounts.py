@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from common.sql import Query, array, rows
-from connections.credentials.specs import READ_COLUMNS, SPEC_COLUMNS
+from connections.credentials.specs import READ_COLUMNS, SPEC_COLUMNS, ReadRow
 from connections.exposure import is_monitored_sql, is_open_sql
 from connections.market_data.sources import provides_prices_sql
 
@@ -30,6 +30,23 @@ class LaneAccount(NamedTuple):
     owner_id: int
     broker_host: str
     lane: str
+
+
+class IdleAccount(NamedTuple):
+    """An idle account, with the fields of LaneAccount. is_on: it is not switched off."""
+
+    connection_id: UUID
+    type: str
+    account: str
+    exchange_name: str
+    settings: dict[str, Any]
+    sealed_credentials: bytes | None
+    identity: str
+    identity_credentials_digest: str
+    owner_id: int
+    broker_host: str
+    lane: str
+    is_on: bool
 
 
 class ConnectionId(NamedTuple):
@@ -91,27 +108,31 @@ def broker_types_of_lanes(lanes: Collection[str]) -> set[str]:
     return {row.type for row in rows(BROKER_TYPES_OF_LANES, (array(lanes),))}
 
 
-def accounts_to_open_sql() -> str:
+def accounts_to_open_sql() -> Query[ReadRow]:
     """Return the query for accounts whose sessions the new owner of lanes opens at once.
 
     Those are monitored accounts, unless their login must not be retried yet. Parameter: the lanes.
     """
-    return f"""
+    return Query(
+        ReadRow,
+        f"""
 SELECT {READ_COLUMNS} FROM connections_executionconnection c
 JOIN connections_connectionhealth h ON h.connection_id = c.id
 WHERE c.lane = ANY(%s::text[]) AND {is_monitored_sql()} AND h.status <> 'UNTESTED'
   AND (h.read_after IS NULL OR h.read_after <= clock_timestamp())
   AND (h.circuit_open_until IS NULL OR h.circuit_open_until <= clock_timestamp())
-"""
+""",
+    )
 
 
-def idle_accounts_sql() -> str:
+def idle_accounts_sql() -> Query[IdleAccount]:
     """Return the query for idle accounts: nothing is open, and switched off or unused for long.
 
-    An account whose prices are used is not idle. Parameters: lanes; idle, seconds. A row has the
-    fields of LaneAccount and `is_on`: it is not switched off.
+    An account whose prices are used is not idle. Parameters: lanes; idle, seconds.
     """
-    return f"""
+    return Query(
+        IdleAccount,
+        f"""
 SELECT {_COLUMNS}, c.is_active AND c.archived_at IS NULL AS is_on
 FROM connections_executionconnection c
 LEFT JOIN connections_connectionhealth h ON h.connection_id = c.id
@@ -120,4 +141,5 @@ WHERE c.lane <> '' AND c.lane = ANY(%(lanes)s::text[])
     OR greatest(h.last_used_at, h.last_tested_at, c.created_at)
       < clock_timestamp() - make_interval(secs => %(idle)s) AND NOT {provides_prices_sql("c.id")})
   AND NOT {is_open_sql("c.id")}
-"""
+""",
+    )

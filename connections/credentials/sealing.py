@@ -76,7 +76,7 @@ def seal_credentials(
 
 
 def open_credentials(
-    sealed: bytes | memoryview | None, *, connection_id: UUID, owner_id: int
+    sealed: bytes | memoryview | None, *, connection_id: UUID | str, owner_id: int
 ) -> dict[str, str]:
     """Return the stored names and values; {} if there are none.
 

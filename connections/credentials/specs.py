@@ -1,6 +1,7 @@
 """Build the `ConnectionSpec` that an adapter needs, with decrypted credentials."""
 
-from typing import Any
+from datetime import datetime
+from typing import Any, NamedTuple, Protocol
 from uuid import UUID
 
 import structlog
@@ -21,12 +22,53 @@ SPEC_COLUMNS = (
 """SQL: the columns of connection `c` that `spec_from_row` needs, besides `connection_id`."""
 
 
+class SpecRow(Protocol):
+    """A row with `connection_id` and SPEC_COLUMNS; a NamedTuple with these fields is one."""
+
+    @property
+    def connection_id(self) -> UUID | str: ...
+    @property
+    def type(self) -> str: ...
+    @property
+    def account(self) -> str: ...
+    @property
+    def exchange_name(self) -> str: ...
+    @property
+    def settings(self) -> dict[str, Any]: ...
+    @property
+    def sealed_credentials(self) -> bytes | memoryview | None: ...
+    @property
+    def identity(self) -> str: ...
+    @property
+    def identity_credentials_digest(self) -> str: ...
+    @property
+    def owner_id(self) -> int: ...
+
+
 # `began` is the statement's start: its rows are as they were then, whenever they are read.
 READ_COLUMNS = (
     f"c.id AS connection_id, {SPEC_COLUMNS}, c.broker_host, c.claim, c.credentials_claim, "
     "statement_timestamp() AS began"
 )
 """SQL: the columns of connection `c` that `account_polling.read_accounts` needs."""
+
+
+class ReadRow(NamedTuple):
+    """A row of READ_COLUMNS. began: machine time of the statement that read it."""
+
+    connection_id: UUID
+    type: str
+    account: str
+    exchange_name: str
+    settings: dict[str, Any]
+    sealed_credentials: bytes | None
+    identity: str
+    identity_credentials_digest: str
+    owner_id: int
+    broker_host: str
+    claim: str
+    credentials_claim: str
+    began: datetime
 
 
 def spec_for(connection: ExecutionConnection) -> ConnectionSpec:
@@ -37,7 +79,7 @@ def spec_for(connection: ExecutionConnection) -> ConnectionSpec:
     return _spec(connection, connection.pk, connection.open_credentials())
 
 
-def spec_from_row(row: Any) -> ConnectionSpec:
+def spec_from_row(row: SpecRow) -> ConnectionSpec:
     """Return the spec from a row with `connection_id` and SPEC_COLUMNS.
 
     Credentials that do not open are logged and left out, so that they do not affect the other
@@ -53,12 +95,14 @@ def spec_from_row(row: Any) -> ConnectionSpec:
     return _spec(row, row.connection_id, opened)
 
 
-def spec_without_credentials(row: Any) -> ConnectionSpec:
+def spec_without_credentials(row: SpecRow) -> ConnectionSpec:
     """Return the spec without credentials, which is enough to determine capabilities."""
     return _spec(row, row.connection_id, {})
 
 
-def _spec(source: Any, connection_id: UUID, opened: dict[str, str]) -> ConnectionSpec:
+def _spec(
+    source: SpecRow | ExecutionConnection, connection_id: UUID | str, opened: dict[str, str]
+) -> ConnectionSpec:
     return ConnectionSpec(
         connection_id=str(connection_id),
         account=source.account,

@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
-from typing import Any
 from uuid import UUID
 
 import structlog
@@ -16,10 +15,10 @@ from brokers.registry import adapter_for
 from brokers.types import AccountState
 from common.bisection import process_with_bisection
 from common.reason_codes import Code
-from common.sql import rows
+from common.sql import Query, rows
 from connections.accounts import broker_identity, snapshots
 from connections.credentials.sealing import credentials_digest
-from connections.credentials.specs import READ_COLUMNS, spec_from_row
+from connections.credentials.specs import READ_COLUMNS, ReadRow, spec_from_row
 from connections.exposure import is_monitored_sql
 from connections.health import status_updates
 from connections.health.connection_checks import CallRunner, run_on_process_loop
@@ -83,9 +82,9 @@ def refresh_due_accounts(
 
 
 def read_accounts(
-    due: Sequence[Any], *, run: CallRunner, adapter: Callable[[str], BrokerAdapter]
+    due: Sequence[ReadRow], *, run: CallRunner, adapter: Callable[[str], BrokerAdapter]
 ) -> tuple[int, int]:
-    """Read accounts, given as rows of READ_COLUMNS, and store the results as they come.
+    """Read accounts and store the results as they come.
 
     Returns how many answered and how many failed. An answer ends an error; a refused login is one,
     a lost answer only if it is not the first; after five failures in a row the connection's circuit
@@ -170,11 +169,11 @@ def _store_with_bisection(read: PollResult) -> dict[UUID, str]:
     return unusable
 
 
-async def _read_account(row: Any, adapter: Callable[[str], BrokerAdapter]) -> AccountState:
+async def _read_account(row: ReadRow, adapter: Callable[[str], BrokerAdapter]) -> AccountState:
     return await adapter(row.type).account(spec_from_row(row))
 
 
-def _record_result(row: Any, answer: AccountState | Exception, read: PollResult) -> None:
+def _record_result(row: ReadRow, answer: AccountState | Exception, read: PollResult) -> None:
     """Add one answer to the results of its batch."""
     connection_id = row.connection_id
     read.began[connection_id] = row.began
@@ -206,7 +205,7 @@ def _record_result(row: Any, answer: AccountState | Exception, read: PollResult)
         read.failures.append((connection_id, sentence))
 
 
-def accounts_due(limit: int, *, older_than_seconds: float) -> Sequence[Any]:
+def accounts_due(limit: int, *, older_than_seconds: float) -> list[ReadRow]:
     """Return rows for `read_accounts` of accounts to read again.
 
     The oldest snapshot of each host comes first, so that a host with many accounts does not delay
@@ -224,9 +223,11 @@ def accounts_due(limit: int, *, older_than_seconds: float) -> Sequence[Any]:
     return rows(accounts_due_sql(), due)
 
 
-def accounts_due_sql() -> str:
+def accounts_due_sql() -> Query[ReadRow]:
     """Return the statement of `accounts_due`."""
-    return f"""
+    return Query(
+        ReadRow,
+        f"""
         SELECT {READ_COLUMNS}
         FROM connections_executionconnection c
         JOIN connections_connectionhealth h ON h.connection_id = c.id
@@ -244,4 +245,5 @@ def accounts_due_sql() -> str:
         ORDER BY row_number() OVER (
           PARTITION BY c.broker_host ORDER BY a.read_at NULLS FIRST), a.read_at NULLS FIRST
         LIMIT %(limit)s
-    """
+    """,
+    )

@@ -22,7 +22,7 @@ from brokers.types import AccountState, Check, CheckResult, ConnectionSpec, Inst
 from common.errors import FillcastError
 from common.formatting import join_first, with_hint
 from common.reason_codes import Code
-from common.sql import array, rows
+from common.sql import array, database_now, rows
 from connections import session_lanes
 from connections.account_settings.validation import check_resolved
 from connections.accounts import ownership, snapshots
@@ -89,7 +89,7 @@ def run_test(
     """
     # The database's clock, as for requests of tests, since hosts' clocks differ. It is read before
     # the row: a result counts from the time at which the settings were read.
-    result = ConnectionTestResult(started_at=rows("SELECT clock_timestamp() AS now")[0].now)
+    result = ConnectionTestResult(started_at=database_now())
     connection = ExecutionConnection.objects.get(pk=connection_id)
     secrets: Mapping[str, str] = {}
     try:

@@ -8,8 +8,10 @@ its accounts has reconnected. A failure proves nothing about the account, whose 
 """
 
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
+from uuid import UUID
 
 import structlog
 
@@ -17,7 +19,7 @@ from brokers.base import BrokerAdapter
 from brokers.call_runner import BrokerCallRunner
 from brokers.registry import adapter_for
 from brokers.types import Instrument
-from common.sql import rows, run
+from common.sql import Query, rows, run
 from connections.accounts import snapshots
 from connections.credentials.specs import READ_COLUMNS, spec_from_row
 from connections.exposure import is_monitored_sql
@@ -43,9 +45,31 @@ ON CONFLICT (book) DO UPDATE SET requested_at = excluded.requested_at
 """
 
 
-def due_sql() -> str:
+class DueBook(NamedTuple):
+    """An account to read a due book from, with the fields of `ReadRow`."""
+
+    connection_id: UUID
+    type: str
+    account: str
+    exchange_name: str
+    settings: dict[str, Any]
+    sealed_credentials: bytes | None
+    identity: str
+    identity_credentials_digest: str
+    owner_id: int
+    broker_host: str
+    claim: str
+    credentials_claim: str
+    began: datetime
+    instrument_book: str
+    read_at: datetime | None
+
+
+def due_sql() -> Query[DueBook]:
     """Return the SELECT of one account for each due book, the oldest book first."""
-    return f"""
+    return Query(
+        DueBook,
+        f"""
     SELECT * FROM (
       SELECT DISTINCT ON (c.instrument_book) {READ_COLUMNS}, c.instrument_book, b.read_at
       FROM connections_executionconnection c
@@ -63,7 +87,8 @@ def due_sql() -> str:
           OR b.requested_at < h.errored_at)
       ORDER BY c.instrument_book, h.last_connected_at DESC NULLS LAST
     ) due ORDER BY read_at NULLS FIRST LIMIT %(limit)s
-    """
+    """,
+    )
 
 
 def refresh_due_instruments(
@@ -81,7 +106,7 @@ def refresh_due_instruments(
 
 
 def _read(
-    due: Sequence[Any], run_calls: CallRunner, adapter: Callable[[str], BrokerAdapter]
+    due: Sequence[DueBook], run_calls: CallRunner, adapter: Callable[[str], BrokerAdapter]
 ) -> int:
     answers: BrokerCallRunner[list[Instrument]] = BrokerCallRunner(
         run_calls, in_all=AT_ONCE, per_host=AT_ONE_HOST, seconds=SECONDS
@@ -94,14 +119,14 @@ def _read(
     return stored
 
 
-async def _instruments(row: Any, adapter: Callable[[str], BrokerAdapter]) -> list[Instrument]:
+async def _instruments(row: DueBook, adapter: Callable[[str], BrokerAdapter]) -> list[Instrument]:
     spec, broker = spec_from_row(row), adapter(row.type)
     if broker.instrument_book(spec) != row.instrument_book:
         return []  # its settings have changed: the test that is due reads another book
     return await broker.instruments(spec)
 
 
-def _store(row: Any, answer: list[Instrument] | Exception) -> bool:
+def _store(row: DueBook, answer: list[Instrument] | Exception) -> bool:
     if isinstance(answer, Exception):
         log.warning(
             "listing_not_read", connection=str(row.connection_id), error=type(answer).__name__

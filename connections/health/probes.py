@@ -6,14 +6,13 @@ accounts that try too often.
 """
 
 from collections.abc import Callable
-from typing import Any
 from uuid import UUID
 
 from brokers.base import BrokerAdapter
 from brokers.registry import adapter_for
 from common.clocks import machine_time
-from common.sql import array, rows
-from connections.credentials.specs import READ_COLUMNS
+from common.sql import Query, array, rows
+from connections.credentials.specs import READ_COLUMNS, ReadRow
 from connections.exposure import is_monitored_sql
 from connections.health import host_circuit_breaker
 from connections.health.account_polling import read_accounts
@@ -35,13 +34,15 @@ FROM connections_connectionhealth h JOIN connections_executionconnection c ON c.
 WHERE h.status <> 'UNTESTED' AND {IN_HELD_LANES_SQL} AND {is_monitored_sql()}"""
 
 
-def failing_sql() -> str:
+def failing_sql() -> Query[ReadRow]:
     """Return the SELECT of accounts to retry.
 
     These are accounts whose last answer was lost some seconds ago, and accounts on which trading
     was not allowed when they were last read.
     """
-    return f"""
+    return Query(
+        ReadRow,
+        f"""
 SELECT {_readable_accounts_sql()} AND (h.unreachable_at IS NOT NULL
     AND h.last_error_at < clock_timestamp() - make_interval(secs => %(retry_seconds)s)
   OR h.error_code <> '' AND h.read_after <= clock_timestamp())
@@ -49,16 +50,20 @@ SELECT {_readable_accounts_sql()} AND (h.unreachable_at IS NOT NULL
   AND (h.circuit_open_until IS NULL OR h.circuit_open_until <= clock_timestamp())
   AND c.broker_host NOT IN (SELECT host FROM connections_hostcircuit WHERE opened_at IS NOT NULL)
 ORDER BY h.last_error_at LIMIT %(limit)s
-"""
+""",
+    )
 
 
-def probe_sql() -> str:
+def probe_sql() -> Query[ReadRow]:
     """Return the SELECT of one account per host, the one whose failure is oldest."""
-    return f"""
+    return Query(
+        ReadRow,
+        f"""
 SELECT DISTINCT ON (c.broker_host) {_readable_accounts_sql()} AND h.unreachable_at IS NOT NULL
   AND c.broker_host = ANY(%(hosts)s) AND c.id <> ALL(%(queried)s::uuid[])
 ORDER BY c.broker_host, h.last_error_at
-"""
+""",
+    )
 
 
 def retry_failed(
@@ -81,8 +86,8 @@ def retry_failed(
     return answered, failed
 
 
-def _due(queried: set[UUID]) -> list[Any]:
-    due: list[Any] = []
+def _due(queried: set[UUID]) -> list[ReadRow]:
+    due: list[ReadRow] = []
     if hosts := host_circuit_breaker.claim_probes(queried):
         due += rows(
             probe_sql(), {"hosts": hosts, "queried": array(queried), **held_lanes_parameters()}

@@ -10,7 +10,7 @@ from typing import Any
 
 from common.clocks import market_clock, market_now
 from common.formatting import SHARES, STATES, age
-from common.sql import rows
+from common.sql import database_now, rows
 from connections.models import HostCircuit
 from console.charts import Segment, segments
 from console.queries import audit_verdict, banners, latency, system_status, trading_status
@@ -134,7 +134,7 @@ class Dashboard:
 
 def dashboard() -> Dashboard:
     """Read all panels of the dashboard."""
-    now = rows("SELECT clock_timestamp() AS now")[0].now
+    now = database_now()
     return Dashboard(
         at=now,
         market_at=market_now() if market_clock() else None,

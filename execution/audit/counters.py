@@ -10,7 +10,7 @@ import json
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import structlog
@@ -23,7 +23,7 @@ from brokers.registry import adapter_for
 from common.clocks import MarketClock, market_clock, market_now
 from common.errors import InvalidInputError, MisconfiguredError
 from common.formatting import SHARES, STATES
-from common.sql import array, rows, run
+from common.sql import Query, array, database_now, rows, run
 from events.models import EventKind
 from events.services import emit
 from execution.audit import listings, sql
@@ -35,9 +35,27 @@ log = structlog.get_logger(__name__)
 GRACE_SECONDS = 60
 UNPROTECTED_SECONDS = 5
 ALERT_COVERS = timedelta(days=1)
-BROKER_TYPES = """
+
+
+class BrokerTypeRow(NamedTuple):
+    """A broker type in use."""
+
+    type: str
+
+
+class Findings(NamedTuple):
+    """What a counter found: how many, and the first of them."""
+
+    number: int
+    examples: list[str]
+
+
+BROKER_TYPES = Query(
+    BrokerTypeRow,
+    """
 SELECT DISTINCT type FROM connections_executionconnection WHERE archived_at IS NULL ORDER BY type
-"""
+""",
+)
 STORE = """
 INSERT INTO execution_auditrun (ok, judged, counters, unread, not_judged)
 VALUES (%s, %s, %s, %s, %s)
@@ -99,7 +117,7 @@ def audit(signal_id: int | None = None, *, since: datetime | None = None) -> Aud
     count takes more than two minutes.
     """
     scope = {"signal": signal_id, "since": since}
-    (now,) = rows("SELECT clock_timestamp() AS at")
+    books_read_at = database_now()
     read, books, unread = _read_books()
     listed, not_judged = listings.stored([*read, *unread], signal_id)
     parameters = {
@@ -108,7 +126,7 @@ def audit(signal_id: int | None = None, *, since: datetime | None = None) -> Aud
         **_clock(),
         **_book_arrays(books, listed, since),
         "broker_types": read,
-        "books_read_at": now.at,
+        "books_read_at": books_read_at,
     }
     with transaction.atomic():
         run(LONG_TIMEOUT)  # it holds no lock that others wait for
@@ -116,7 +134,7 @@ def audit(signal_id: int | None = None, *, since: datetime | None = None) -> Aud
         report = AuditReport(totals.signals, totals.candidates, _states(scope), unread=unread)
         report.judged, report.not_judged = len(listed), not_judged
         for name, statement in sql.COUNTERS.items():
-            (found,) = rows(COUNT.format(statement), parameters)
+            (found,) = rows(Query(Findings, COUNT.format(statement)), parameters)
             report.counters[name] = found.number
             if found.number:
                 report.examples[name] = found.examples

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import partial
 from time import monotonic, sleep
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import structlog
@@ -26,7 +26,7 @@ from brokers.registry import adapter_for
 from brokers.types import BrokerPosition, Side
 from common.clocks import market_now
 from common.reason_codes import Code
-from common.sql import array, columns, rows, run
+from common.sql import Query, array, columns, rows, run
 from connections.exposure import is_monitored_sql, is_open_sql
 from connections.selectors import (
     CONNECTIONS_WITH_HEALTH_SQL,
@@ -52,6 +52,64 @@ READS = 3  # an account's positions, its working orders and its executions
 BATCH_SIZE = 200
 NAMED_ACCOUNTS = 20  # in one message; the dashboard has all of them
 
+
+class DueListing(NamedTuple):
+    """An account whose listing was requested. began: machine time of the claim."""
+
+    connection_id: UUID
+    type: str
+    account: str
+    exchange_name: str
+    settings: dict[str, Any]
+    sealed_credentials: bytes | None
+    identity: str
+    identity_credentials_digest: str
+    owner_id: int
+    broker_host: str
+    began: datetime
+
+
+class StoredListing(NamedTuple):
+    """An audited account with its stored listing, None without one.
+
+    orders: [client order id, broker's id, executed quantity]; positions: [broker's id, side,
+    quantity, client order id].
+    """
+
+    connection_id: UUID
+    name: str
+    status: str
+    last_error: str
+    began_at: datetime | None
+    executed_since: datetime | None
+    orders: list[list[str]] | None
+    positions: list[list[str]] | None
+    reason: str
+    detail: str
+    is_valid: bool
+    has_failed: bool
+    is_host_down: bool
+    has_no_worker: bool
+
+
+class ConnectionRow(NamedTuple):
+    """A connection whose account will be listed."""
+
+    connection_id: UUID
+
+
+class WaitingCount(NamedTuple):
+    """How many listings are still requested."""
+
+    number: int
+
+
+class ReportedAccount(NamedTuple):
+    """A connection that was reported as not judged."""
+
+    connection: str
+
+
 # Accounts to judge, of brokers without books: monitored, with open trades, or recently used.
 _AUDITED = f"""
 FROM {CONNECTIONS_WITH_HEALTH_SQL}
@@ -68,13 +126,18 @@ WHERE l.began_at IS NULL OR l.began_at < clock_timestamp() - make_interval(secs 
 RETURNING connection_id
 """
 
-WAITING = """
+WAITING = Query(
+    WaitingCount,
+    """
 SELECT count(*) AS number FROM execution_brokerlisting
 WHERE requested_at IS NOT NULL AND connection_id = ANY(%s::uuid[])
-"""
+""",
+)
 
 # A claim keeps other processes from reading the account, until it ends: this process may die.
-DUE = f"""
+DUE = Query(
+    DueListing,
+    f"""
 WITH due AS (
   SELECT l.connection_id FROM execution_brokerlisting l
   {connection_join_sql("l.connection_id")}
@@ -90,7 +153,8 @@ WITH due AS (
 )
 SELECT t.connection_id, {SPEC_COLUMNS}, c.broker_host, statement_timestamp() AS began
 FROM claimed t {connection_join_sql("t.connection_id")}
-"""
+""",
+)
 
 STORE = """
 UPDATE execution_brokerlisting l SET claimed_until = NULL, began_at = t.began,
@@ -162,7 +226,8 @@ def request(with_books: Collection[str]) -> list[UUID]:
     not read again.
     """
     parameters = {"with_books": array(with_books), "fresh": FRESH_SECONDS}
-    return [row.connection_id for row in rows(_with_audited(REQUEST), parameters)]
+    statement = Query(ConnectionRow, _with_audited(REQUEST))
+    return [row.connection_id for row in rows(statement, parameters)]
 
 
 def wait_for(connection_ids: Sequence[UUID], seconds: float = WAIT_SECONDS) -> bool:
@@ -206,7 +271,7 @@ class _Reading:
     positions: list[BrokerPosition]
 
 
-async def _read(row: Any) -> _Reading:
+async def _read(row: DueListing) -> _Reading:
     """Read one account. Raises ReadFailed NOT_SUPPORTED if the broker cannot list orders."""
     adapter, spec = adapter_for(row.type), spec_from_row(row)
     horizon = adapter.capabilities(spec).fills_horizon
@@ -217,7 +282,7 @@ async def _read(row: Any) -> _Reading:
     return _Reading(since, orders, await broker_queries.with_call_timeout(adapter.positions(spec)))
 
 
-def _store(group: Sequence[tuple[Any, _Reading | Exception]]) -> None:
+def _store(group: Sequence[tuple[DueListing, _Reading | Exception]]) -> None:
     read, failed = [], []
     for row, answer in group:
         if isinstance(answer, _Reading):
@@ -279,7 +344,7 @@ def stored(
     """
     parameters = {"with_books": array(with_books), "signal": signal_id, "valid": VALID_SECONDS}
     listings, not_judged = [], []
-    for row in rows(_with_audited(STORED), parameters):
+    for row in rows(Query(StoredListing, _with_audited(STORED)), parameters):
         if row.is_valid:
             listings.append(_listing(row))
         else:
@@ -287,27 +352,29 @@ def stored(
     return listings, not_judged
 
 
-def _listing(row: Any) -> Listing:
-    key, accepted = str(row.connection_id), list(_accepted(row))
+def _listing(row: StoredListing) -> Listing:
+    assert row.began_at is not None  # as for each valid one
+    assert row.executed_since is not None
+    key, accepted = str(row.connection_id), list(_accepted(row, row.began_at))
     held = [
         BookPosition(key, ticket, Side(side), Decimal(quantity), cid if _is_ours(cid) else "")
-        for ticket, side, quantity, cid in row.positions
+        for ticket, side, quantity, cid in row.positions or ()
     ]
     return Listing(row.connection_id, row.began_at, row.executed_since, accepted, held)
 
 
-def _accepted(row: Any) -> Iterator[AcceptedOrder]:
+def _accepted(row: StoredListing, began: datetime) -> Iterator[AcceptedOrder]:
     """Yield each client order id with its number of broker orders and the quantity executed."""
     broker_order_ids: dict[str, set[str]] = {}
     executed: dict[str, Decimal] = {}
-    for cid, broker_order_id, quantity in row.orders:
+    for cid, broker_order_id, quantity in row.orders or ():
         broker_order_ids.setdefault(cid, set()).add(broker_order_id)
         executed[cid] = executed.get(cid, Decimal(0)) + Decimal(quantity)
     for cid, ids in broker_order_ids.items():
-        yield AcceptedOrder(str(row.connection_id), cid, len(ids), row.began_at, executed[cid])
+        yield AcceptedOrder(str(row.connection_id), cid, len(ids), began, executed[cid])
 
 
-def _reason_not_judged(row: Any) -> tuple[Code, str]:
+def _reason_not_judged(row: StoredListing) -> tuple[Code, str]:
     """Return why an account cannot be judged: a code and a sentence. Pure."""
     if row.status != "ACTIVE":
         detail = row.last_error or "it has not passed a connection test"
@@ -325,11 +392,14 @@ def _reason_not_judged(row: Any) -> tuple[Code, str]:
 
 # ---- reported to operators ---------------------------------------------------------------------
 # Each run stores the accounts that it could not judge and reports those not reported today.
-REPORTED_TODAY = """
+REPORTED_TODAY = Query(
+    ReportedAccount,
+    """
 SELECT DISTINCT account->>'connection' AS connection
 FROM execution_auditrun, jsonb_array_elements(not_judged) account
 WHERE at >= date_trunc('day', clock_timestamp(), 'UTC')
-"""
+""",
+)
 
 
 def report_not_judged(found: Sequence[NotJudged]) -> None:

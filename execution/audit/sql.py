@@ -11,6 +11,25 @@ CTEs:
   Rows with activity since then are not judged.
 """
 
+from typing import NamedTuple
+
+from common.sql import Query
+
+
+class Totals(NamedTuple):
+    """How many signals and candidates an audit covers."""
+
+    signals: int
+    candidates: int
+
+
+class StatusCount(NamedTuple):
+    """How many entries have a status."""
+
+    status: str
+    number: int
+
+
 SCOPE = """
 WITH scope AS (
   SELECT id, feed_id, published_at, valid_until, reaches_admins, origin FROM signals_signal
@@ -35,15 +54,21 @@ CANDIDATES = f"""{SCOPE}, candidates AS (
   WHERE s.origin = 'DRIFT'
 )"""
 
-TOTALS = f"""{CANDIDATES}
+TOTALS = Query(
+    Totals,
+    f"""{CANDIDATES}
 SELECT (SELECT count(*) FROM scope) AS signals,
   (SELECT count(*) FROM candidates) AS candidates
-"""
+""",
+)
 
-STATES = f"""{SCOPE}
+STATES = Query(
+    StatusCount,
+    f"""{SCOPE}
 SELECT o.status, count(*) AS number FROM execution_order o JOIN scope s ON s.id = o.signal_id
 WHERE o.leg = 'entry' AND o.leg LIKE 'entry%%' GROUP BY o.status
-"""
+""",
+)
 
 # Entries by the index on their signal, exits by that on their position, never by a full scan.
 _ORDERS = f"""{SCOPE}, orders AS (

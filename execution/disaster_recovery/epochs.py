@@ -11,7 +11,7 @@ lost rows are live at brokers with our tag. In a new epoch:
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -25,9 +25,9 @@ from brokers.registry import adapter_for
 from common.errors import ConflictError, InvalidInputError
 from common.permissions import Right, require
 from common.reason_codes import Code
-from common.sql import array, rows, run
+from common.sql import array, database_now, rows, run
 from connections import session_lanes
-from connections.models import Epoch, HaltMode, KillSwitch
+from connections.models import Epoch, ExecutionConnection, HaltMode, KillSwitch
 from connections.services import release_kill_switch, require_reconciliation, set_kill_switch
 from execution.base.drift_items import DriftRecord, upsert_items
 from execution.disaster_recovery import sql
@@ -90,14 +90,16 @@ def open_epoch(
             scope=KillSwitch.Scope.ALL, mode=HaltMode.REDUCING, by=None,
             reason=f"Epoch {number}: the database was restored; entries wait for its release",
         )  # fmt: skip
-        (clock,) = rows(
-            "SELECT clock_timestamp() AS now, clock_timestamp() + make_interval(secs => %s) AS by",
-            (settings.FILLCAST_SEND_DEADLINE_SECONDS + settings.FILLCAST_CALL_TIMEOUT_SECONDS + 1,),
+        now = database_now()
+        longest_call = timedelta(
+            seconds=settings.FILLCAST_SEND_DEADLINE_SECONDS
+            + settings.FILLCAST_CALL_TIMEOUT_SECONDS
+            + 1
         )
         epoch = Epoch.objects.create(
             number=number, lineage=before.lineage, cause=cause, note=note[:200],
-            since=min(since or clock.now, clock.now), opened_by=by[:150], answer_by=clock.by,
-            evidence=evidence or {}, kill_switch=switch, opened_at=clock.now,
+            since=min(since or now, now), opened_by=by[:150], answer_by=now + longest_call,
+            evidence=evidence or {}, kill_switch=switch, opened_at=now,
         )  # fmt: skip
         epoch.treated = _distrust(epoch)
         epoch.save(update_fields=["treated"])
@@ -165,8 +167,9 @@ def _read_books(epoch: Epoch) -> None:
     Raises BrokerError if a broker's books cannot be read; the next call tries again.
     """
     began = timezone.now()
-    for row in rows("SELECT DISTINCT type FROM connections_executionconnection ORDER BY type"):
-        adapter = adapter_for(row.type)
+    types = ExecutionConnection.objects.order_by("type").values_list("type", flat=True).distinct()
+    for broker_type in types:
+        adapter = adapter_for(broker_type)
         if isinstance(adapter, HasBrokerBooks):
             journal = trading_runtime.run_call(adapter.journal(settings.FILLCAST_INSTALLATION_TAG))
             record_forgotten([o for o in journal.accepted if _is_uuid(o.connection_id)])

@@ -13,12 +13,12 @@ Otherwise a person decides about the exit.
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from common.clocks import machine_time
 from common.reason_codes import Code
-from common.sql import rows
+from common.sql import Query, rows
 from connections.selectors import HEALTH_JOIN_SQL, SPEC_COLUMNS, connection_join_sql
 from connections.session_lanes import IN_HELD_LANES_SQL, held_lanes_parameters
 from execution.runtime import broker_queries
@@ -28,7 +28,28 @@ RETRY_SECONDS = 30
 _queried_at: dict[UUID, float] = {}
 """Machine time of each account's last query: an open epoch is processed each second."""
 
-HELD_EXITS = f"""
+
+class HeldExit(NamedTuple):
+    """A held exit with its account. opened_by: ids of the fills that opened its position."""
+
+    id: int
+    opened_at: datetime
+    connection_id: UUID
+    type: str
+    account: str
+    exchange_name: str
+    settings: dict[str, Any]
+    sealed_credentials: bytes | None
+    identity: str
+    identity_credentials_digest: str
+    owner_id: int
+    broker_host: str
+    opened_by: list[str]
+
+
+HELD_EXITS = Query(
+    HeldExit,
+    f"""
 SELECT o.id, p.opened_at, c.id AS connection_id, {SPEC_COLUMNS}, c.broker_host,
   ARRAY(SELECT f.broker_fill_id FROM execution_order e JOIN execution_fill f ON f.order_id = e.id
     WHERE e.connection_id = p.connection_id AND e.signal_id = p.signal_id
@@ -45,7 +66,8 @@ WHERE o.id = ANY(%(ids)s) AND {IN_HELD_LANES_SQL}
     WHERE d.connection_id = c.id AND (d.state = 'OPEN' OR d.state <> 'RESOLVED'
       AND d.kind = '{Code.FOREIGN_ORDER.value}' AND d.evidence->>'symbol' = p.symbol))
 ORDER BY o.id
-"""
+""",
+)
 
 
 def find_unsent(held: Sequence[int], answer_by: datetime) -> list[int]:
@@ -69,6 +91,6 @@ def find_unsent(held: Sequence[int], answer_by: datetime) -> list[int]:
     ]
 
 
-def _may_query(row: Any) -> bool:
+def _may_query(row: HeldExit) -> bool:
     has_waited = machine_time() - _queried_at.get(row.connection_id, float("-inf")) >= RETRY_SECONDS
     return has_waited and broker_queries.supports_fill_history(row)

@@ -1,6 +1,11 @@
 """Statements of recovery epochs; `epochs.py` runs them."""
 
+from datetime import datetime
+from typing import NamedTuple
+from uuid import UUID
+
 from common.reason_codes import Code
+from common.sql import IdRow, Query
 from connections.selectors import account_join_sql, connection_join_sql
 from execution.base.statements import (
     event_rows_sql,
@@ -9,6 +14,23 @@ from execution.base.statements import (
     log_rows_sql,
 )
 from positions.joins import position_join_sql
+
+
+class ReleasableExit(NamedTuple):
+    """A held exit that may be released."""
+
+    id: int
+    position_id: int
+
+
+class ForgottenOrder(NamedTuple):
+    """An order that a broker accepted and that has no row. likely: ids of orders it may be."""
+
+    connection_id: UUID
+    client_order_id: str
+    first_at: datetime
+    likely: list[int]
+
 
 FENCES_AHEAD = 1000
 """How far an order's fencing token jumps, so that no process from before the restore has it."""
@@ -27,12 +49,15 @@ FROM (SELECT pg_get_serial_sequence(%(table)s, 'id')::regclass AS name) s
 """
 
 # In two parts, each by a partial index, so that finished orders are not read.
-LIVE = """
+LIVE = Query(
+    IdRow,
+    """
 SELECT id FROM execution_order WHERE status = 'PENDING' AND created_at <= %(since)s
 UNION ALL
 SELECT id FROM execution_order WHERE status IN ('SUBMITTING', 'UNKNOWN', 'SUBMITTED',
   'PARTIALLY_FILLED', 'CANCEL_REQUESTED') AND created_at <= %(since)s
-"""
+""",
+)
 LOCK = "SELECT id FROM execution_order WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE"
 
 _ENDED = event_rows_sql(
@@ -51,27 +76,35 @@ SELECT id FROM moved
 
 # A row without a client order id may have got one and been sent since. That id is lost, so the
 # order cannot be looked up. An entry ends; a fill that a person links to it still counts.
-END_ENTRIES = f"""
+END_ENTRIES = Query(
+    IdRow,
+    f"""
 WITH moved AS (
   UPDATE execution_order SET status = 'EXPIRED', reason = '{Code.RESTORED_UNSENT.value}',
     detail = '', pending_action = '', fence = fence + {FENCES_AHEAD}, done_at = clock_timestamp()
   WHERE id = ANY(%(ids)s) AND status = 'PENDING' AND client_order_id IS NULL
     AND position_id IS NULL
   RETURNING id, signal_id, connection_id, status, reason
-){_LOGGED}"""
+){_LOGGED}""",
+)
 
-HOLD_EXITS = f"""
+HOLD_EXITS = Query(
+    IdRow,
+    f"""
 WITH moved AS (
   UPDATE execution_order SET status = 'FAILED', reason = '{Code.RESTORED_EXIT.value}',
     detail = '', pending_action = '', fence = fence + {FENCES_AHEAD}, done_at = clock_timestamp()
   WHERE id = ANY(%(ids)s) AND status = 'PENDING' AND client_order_id IS NULL
     AND position_id IS NOT NULL
   RETURNING id, signal_id, connection_id, status, reason
-){_LOGGED}"""
+){_LOGGED}""",
+)
 
 # Looked up under the id of the attempt that it waited for. An absence before `answer_by` proves
 # nothing: processes from before the restore may still be sending.
-LOOK_UP_ORDERS = f"""
+LOOK_UP_ORDERS = Query(
+    IdRow,
+    f"""
 WITH moved AS (
   UPDATE execution_order SET status = 'UNKNOWN', reason = '{Code.RESTORED.value}', detail = '',
     fence = fence + {FENCES_AHEAD}, worker_id = '', absence_confirmations = 0,
@@ -82,13 +115,16 @@ WITH moved AS (
     AND status IN ('PENDING', 'SUBMITTING', 'UNKNOWN', 'SUBMITTED', 'PARTIALLY_FILLED',
       'CANCEL_REQUESTED')
   RETURNING id, signal_id, connection_id, status, reason
-){_LOGGED}"""
+){_LOGGED}""",
+)
 
 # Held exits that were certainly not sent: the broker holds their whole position, and nothing was
 # executed on it that we did not know at the backup. On a netting account the quantity proves
 # nothing, so the exit must be among %(unsent)s (`netting_exits.py`), and no execution without an id
 # of ours may have come since: it could be the exit's, attributed to another position.
-RELEASABLE_EXITS = f"""
+RELEASABLE_EXITS = Query(
+    ReleasableExit,
+    f"""
 SELECT o.id, o.position_id FROM execution_order o
 {position_join_sql("o.position_id")}
 JOIN connections_connectionhealth h ON h.connection_id = o.connection_id
@@ -112,8 +148,11 @@ WHERE o.id = ANY(%(ids)s) AND o.status = 'FAILED' AND o.reason = '{Code.RESTORED
       AND (x.position_id = p.id OR x.position_id IS NULL AND x.signal_id = p.signal_id)
       AND x.id <> ALL(%(ids)s))
 ORDER BY o.position_id, o.id
-"""
-RELEASE_EXIT = f"""
+""",
+)
+RELEASE_EXIT = Query(
+    IdRow,
+    f"""
 WITH moved AS (
   UPDATE execution_order SET status = 'PENDING', reason = '{Code.RESTORE_CLEARED.value}',
     done_at = NULL, due_at = clock_timestamp(), enqueued_at = clock_timestamp(), fence = fence + 1
@@ -125,11 +164,14 @@ WITH moved AS (
   {insert_log_sql(log_rows_sql("moved m", code="m.reason"))}
 )
 SELECT id FROM moved
-"""
+""",
+)
 
 # Orders that a broker's books show with our tag and that have no row. `likely`: the orders that
 # waited on that account when the backup was made; a person decides which one it is.
-FORGOTTEN = f"""
+FORGOTTEN = Query(
+    ForgottenOrder,
+    f"""
 SELECT j.connection_id, j.client_order_id, j.first_at, coalesce((
     SELECT array_agg(o.id ORDER BY o.id) FROM execution_order o
     WHERE o.connection_id = j.connection_id
@@ -144,7 +186,8 @@ WHERE NOT EXISTS (SELECT FROM execution_order o
       AND o.connection_id = j.connection_id)
   AND NOT EXISTS (SELECT FROM execution_driftitem d WHERE d.connection_id = j.connection_id
     AND d.kind = '{Code.FORGOTTEN_ORDER.value}' AND d.key = j.client_order_id)
-"""
+""",
+)
 
 # Adopted, linked or reported by the broker since: its order has a row now.
 RESOLVE_KNOWN = f"""

@@ -6,10 +6,9 @@ was moved at the broker, and restore a level that is gone. Unknown positions and
 adopted automatically.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, NamedTuple
-from uuid import UUID
 
 from django.db import transaction
 
@@ -78,9 +77,11 @@ ORDER BY opened_at, id FOR NO KEY UPDATE
 )
 
 
-def auto_correct(accounts: Mapping[UUID, Any], records: Sequence[DriftRecord]) -> list[DriftRecord]:
-    """Correct differences that were seen before and may be corrected; return the other records."""
-    allowed = {str(key) for key, row in accounts.items() if row.auto_correct}
+def auto_correct(allowed: Collection[str], records: Sequence[DriftRecord]) -> list[DriftRecord]:
+    """Correct differences that were seen before and may be corrected; return the other records.
+
+    allowed: ids of the connections that allow automatic corrections.
+    """
     candidates = [r for r in records if r.connection_id in allowed and _may_be_corrected(r)]
     if not candidates:
         return list(records)

@@ -3,33 +3,13 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any, NamedTuple
-from uuid import UUID
 
 from brokers.types import BrokerOrder
 from common.money import plain, plain_or_none
 from common.reason_codes import Code
 from execution.base.drift_items import DriftRecord
 from execution.ids import base_of
-
-
-class WorkingOrder(NamedTuple):
-    """A working order of ours, as `open_orders.WORKING` reads it."""
-
-    id: int
-    connection_id: UUID
-    client_order_id: str
-    broker_order_id: str
-    status: str
-    symbol: str
-    side: str
-    order_type: str
-    quantity: Decimal
-    filled_quantity: Decimal
-    limit_price: Decimal | None
-    stop_price: Decimal | None
-    stop_loss: Decimal | None
-    take_profit: Decimal | None
+from execution.runtime.broker_queries import OurOrder
 
 
 @dataclass(slots=True)
@@ -41,14 +21,14 @@ class OrderDifferences:
     """
 
     records: list[DriftRecord] = field(default_factory=list)
-    missing: list[WorkingOrder] = field(default_factory=list)
-    ended: list[tuple[Any, BrokerOrder]] = field(default_factory=list)
+    missing: list[OurOrder] = field(default_factory=list)
+    ended: list[tuple[OurOrder, BrokerOrder]] = field(default_factory=list)
 
 
 def orders_of(
     connection_id: str,
-    working: Sequence[WorkingOrder],
-    known: Mapping[str, Any],
+    working: Sequence[OurOrder],
+    known: Mapping[str, OurOrder],
     theirs: Sequence[BrokerOrder],
     tag: str,
 ) -> OrderDifferences:
@@ -86,25 +66,27 @@ def is_ours(client_order_id: str, tag: str) -> bool:
 
 
 def order_record(
-    code: Code, connection_id: str, row: Any | None, order: BrokerOrder | None
+    code: Code, connection_id: str, row: OurOrder | None, order: BrokerOrder | None
 ) -> DriftRecord:
     """Return a difference about an order. row: ours; order: the broker's; one may be None."""
-    key = (order and (order.client_order_id or order.broker_order_id)) or row.client_order_id  # type: ignore[union-attr]
+    named = order if order is not None else row
+    assert named is not None
     evidence = {
-        "symbol": order.symbol if order else row.symbol,  # type: ignore[union-attr]
+        "symbol": named.symbol,
         "ours": row and {"state": row.status, **_order_facts(row, row.filled_quantity)},
         "theirs": order and {"state": "resting", **_order_facts(order, order.filled)},
-        "broker_order_id": order.broker_order_id if order else row.broker_order_id,  # type: ignore[union-attr]
-        "client_order_id": order.client_order_id if order else row.client_order_id,  # type: ignore[union-attr]
+        "broker_order_id": named.broker_order_id,
+        "client_order_id": named.client_order_id,
         "placed_at": order.placed_at if order else None,
         "differs": "",
     }
     is_note = code is Code.FOREIGN_ORDER
     order_id = row.id if row is not None else None
+    key = named.client_order_id or named.broker_order_id
     return DriftRecord(code, connection_id, key, evidence, None, order_id, is_note)
 
 
-def _order_facts(order: Any, filled: Decimal) -> dict[str, str | None]:
+def _order_facts(order: BrokerOrder | OurOrder, filled: Decimal) -> dict[str, str | None]:
     return {
         "side": str(order.side),
         "order_type": str(order.order_type),

@@ -4,32 +4,39 @@ An order that only one side has is looked up at the broker. What the answers do 
 drift; nothing is inferred.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 from uuid import UUID
 
 from django.conf import settings
 
-from brokers.types import CancelRequest
+from brokers.types import BrokerOrder, CancelRequest
 from common.reason_codes import Code
-from common.sql import Query, rows
+from common.sql import Query, database_now, rows
 from execution.base.drift_items import DriftRecord
 from execution.reconciliation.compare_orders import (
     OrderDifferences,
-    WorkingOrder,
     order_record,
     orders_of,
 )
 from execution.runtime import broker_queries
+from execution.runtime.broker_queries import AccountRow, LaneAccountRow, OurOrder
+
+Account = TypeVar("Account", bound=AccountRow, covariant=True)
 
 
 class OpenPosition(NamedTuple):
+    """A position that was open when a comparison began."""
+
     id: int
     connection_id: UUID
 
 
 class DecidedItem(NamedTuple):
+    """An order that a person has decided to cancel."""
+
     connection_id: str
     key: str
 
@@ -44,11 +51,11 @@ WHERE connection_id = ANY(%s) AND quantity > 0
 
 # Orders without a client order id were created by the broker and cannot be compared.
 WORKING = Query(
-    WorkingOrder,
+    OurOrder,
     """
 SELECT o.id, o.connection_id, o.client_order_id, o.broker_order_id, o.status, o.symbol, o.side,
   o.order_type, o.quantity, o.filled_quantity, o.limit_price, o.stop_price, o.stop_loss,
-  o.take_profit
+  o.take_profit, false AS has_ended
 FROM execution_order o
 WHERE o.connection_id = ANY(%s) AND o.status IN ('SUBMITTED', 'PARTIALLY_FILLED',
   'CANCEL_REQUESTED') AND o.client_order_id IS NOT NULL
@@ -66,22 +73,22 @@ WHERE connection_id = ANY(%s) AND kind = %s AND state = 'OPEN' AND decision = 'C
 
 
 @dataclass(frozen=True, slots=True)
-class ReconciliationRun:
+class ReconciliationRun(Generic[Account]):
     """One comparison: its accounts, and what was open and working when it began.
 
     began: database time. positions: ids by connection. orders: ids of working orders. Only these
     are compared, since the broker may not show yet what began later.
     """
 
-    accounts: dict[UUID, Any]
+    accounts: Mapping[UUID, Account]
     began: datetime
     positions: dict[UUID, list[int]]
     orders: set[int]
 
 
-def start_run(accounts: dict[UUID, Any]) -> ReconciliationRun:
+def start_run(accounts: Mapping[UUID, Account]) -> ReconciliationRun[Account]:
     """Record what is open and working now; call it before the brokers are read."""
-    began = rows("SELECT clock_timestamp() AS now")[0].now
+    began = database_now()
     ids = list(accounts)
     positions: dict[UUID, list[int]] = {}
     for row in rows(OPEN, (ids,)):
@@ -97,7 +104,9 @@ class Compared:
     not_compared: set[tuple[UUID, Code, str]]
 
 
-def settle_orders(run: ReconciliationRun, theirs: dict[UUID, list[Any]]) -> Compared:
+def settle_orders(
+    run: ReconciliationRun[AccountRow], theirs: Mapping[UUID, list[BrokerOrder]]
+) -> Compared:
     """Compare orders and look up each that differs at its broker.
 
     Returns the differences that the answers do not explain.
@@ -134,7 +143,7 @@ def _unanswered(
 
 
 def _unexplained(
-    run: ReconciliationRun,
+    run: ReconciliationRun[AccountRow],
     found: dict[UUID, OrderDifferences],
     answers: dict[tuple[UUID, str], bool],
 ) -> list[DriftRecord]:
@@ -159,7 +168,9 @@ def _unexplained(
     return records
 
 
-def without_cancelled(run: ReconciliationRun, records: list[DriftRecord]) -> list[DriftRecord]:
+def without_cancelled(
+    run: ReconciliationRun[LaneAccountRow], records: list[DriftRecord]
+) -> list[DriftRecord]:
     """Cancel orders that have ended here but still work at the broker, where a decision says so.
 
     Returns the records without the orders cancelled.

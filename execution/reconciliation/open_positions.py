@@ -29,7 +29,7 @@ from execution.reconciliation.compare_positions import (
 from execution.reconciliation.open_orders import ReconciliationRun
 from execution.reports.levels import LevelStatement, write_levels
 from execution.runtime import broker_queries
-from execution.runtime.broker_queries import Snapshot
+from execution.runtime.broker_queries import AccountRow, Snapshot
 from positions.levels import differs_sql
 
 
@@ -113,7 +113,7 @@ WHERE connection_id = ANY(%s) AND position_id IS NULL
 )
 
 
-def store_level_reads(run: ReconciliationRun, read: dict[UUID, Snapshot]) -> None:
+def store_level_reads(run: ReconciliationRun[AccountRow], read: dict[UUID, Snapshot]) -> None:
     """Store the brokers' levels from a read between two comparisons.
 
     Resolves no difference; whatever else the read shows is left to the next comparison.
@@ -122,7 +122,7 @@ def store_level_reads(run: ReconciliationRun, read: dict[UUID, Snapshot]) -> Non
         store_levels(run, compare(run, read))
 
 
-def store_levels(run: ReconciliationRun, found: dict[UUID, Differences]) -> None:
+def store_levels(run: ReconciliationRun[AccountRow], found: dict[UUID, Differences]) -> None:
     """Store the brokers' levels where ours are unknown or wrong.
 
     A missing stop is then placed again, and we guard it until the broker confirms it.
@@ -137,7 +137,7 @@ def store_levels(run: ReconciliationRun, found: dict[UUID, Differences]) -> None
         write_levels(statements)
 
 
-def query_missed_entries(run: ReconciliationRun, read: dict[UUID, Snapshot]) -> None:
+def query_missed_entries(run: ReconciliationRun[AccountRow], read: dict[UUID, Snapshot]) -> None:
     """Look up the entries of broker positions with our id that we do not hold.
 
     We missed the report of their fill.
@@ -165,7 +165,9 @@ def query_missed_entries(run: ReconciliationRun, read: dict[UUID, Snapshot]) -> 
     broker_queries.query_orders(queries)
 
 
-def with_entry_fills(run: ReconciliationRun, records: list[DriftRecord]) -> list[DriftRecord]:
+def with_entry_fills(
+    run: ReconciliationRun[AccountRow], records: list[DriftRecord]
+) -> list[DriftRecord]:
     """Add to unknown positions with our tag how much their entry filled.
 
     A part may be closed since; adopting the position reads all of its executions.
@@ -188,7 +190,9 @@ def with_entry_fills(run: ReconciliationRun, records: list[DriftRecord]) -> list
     return records
 
 
-def compare(run: ReconciliationRun, read: dict[UUID, Snapshot]) -> dict[UUID, Differences]:
+def compare(
+    run: ReconciliationRun[AccountRow], read: dict[UUID, Snapshot]
+) -> dict[UUID, Differences]:
     """Compare the accounts read; return the differences by account."""
     ours: dict[UUID, list[OurPosition]] = {key: [] for key in read}
     for row in _ours(run, list(read)):
@@ -222,12 +226,14 @@ def _remainders(connections: list[UUID]) -> dict[UUID, dict[str, UnsellableRemai
     return found
 
 
-def _ours(run: ReconciliationRun, connections: list[UUID]) -> list[OurPosition]:
+def _ours(run: ReconciliationRun[AccountRow], connections: list[UUID]) -> list[OurPosition]:
     before = [id_ for key in connections for id_ in run.positions.get(key, ())]
     return rows(OURS, {"connections": connections, "before": before})
 
 
-def apply_missed_fills(run: ReconciliationRun, found: dict[UUID, Differences]) -> set[UUID] | None:
+def apply_missed_fills(
+    run: ReconciliationRun[AccountRow], found: dict[UUID, Differences]
+) -> set[UUID] | None:
     """Read the executions that may explain differences and apply them.
 
     Returns the accounts that did not answer, which prove nothing this time; None if no account's

@@ -66,7 +66,7 @@ class ComparisonBatch:
     differences: int = 0
 
 
-class AccountRow(NamedTuple):
+class ComparedAccount(NamedTuple):
     """An account to compare. selected_at: database time."""
 
     connection_id: UUID
@@ -84,13 +84,13 @@ class AccountRow(NamedTuple):
     selected_at: datetime
 
 
-def connections_sql() -> Query[AccountRow]:
+def connections_sql() -> Query[ComparedAccount]:
     """Return the statement for the accounts to compare: monitored ones and those with a request.
 
     An account compared in this round is left out until a new request for it is due.
     """
     return Query(
-        AccountRow,
+        ComparedAccount,
         f"""
 SELECT c.id AS connection_id, {SPEC_COLUMNS}, c.broker_host, c.auto_correct, c.lane,
   statement_timestamp() AS selected_at
@@ -184,7 +184,9 @@ def _compare_some(
     return ComparisonBatch(selected, differences)
 
 
-def compare_with_bisection(run: ReconciliationRun, read: dict[UUID, Snapshot]) -> int:
+def compare_with_bisection(
+    run: ReconciliationRun[ComparedAccount], read: dict[UUID, Snapshot]
+) -> int:
     """Compare accounts; return the number of differences.
 
     An account whose answer breaks the comparison is logged and left as it is; the others are
@@ -201,7 +203,7 @@ def compare_with_bisection(run: ReconciliationRun, read: dict[UUID, Snapshot]) -
     return sum(process_with_bisection(list(read), compare, log_failure, spared=is_database_trouble))
 
 
-def _compare(run_: ReconciliationRun, read: dict[UUID, Snapshot]) -> int:
+def _compare(run_: ReconciliationRun[ComparedAccount], read: dict[UUID, Snapshot]) -> int:
     """Apply what explains differences, then store those that are left."""
     orders = settle_orders(run_, {key: snapshot.orders for key, snapshot in read.items()})
     records = orders.records
@@ -213,7 +215,8 @@ def _compare(run_: ReconciliationRun, read: dict[UUID, Snapshot]) -> int:
     open_positions.store_levels(run_, found)
     for differences in found.values():
         records += differences.records
-    records = auto_correction.auto_correct(run_.accounts, without_cancelled(run_, records))
+    allowed = {str(key) for key, account in run_.accounts.items() if account.auto_correct}
+    records = auto_correction.auto_correct(allowed, without_cancelled(run_, records))
     records = open_positions.with_entry_fills(run_, records)
     gone = [position for differences in found.values() for position in differences.gone]
     settle_missing(gone, list(read), run_.began)

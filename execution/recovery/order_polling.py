@@ -138,7 +138,7 @@ class PolledAccount:
     """
 
     row: DueAccount
-    run: ReconciliationRun
+    run: ReconciliationRun[DueAccount]
     read_to: datetime
     since: datetime | None
     fills: list[OrderReport] | None = None

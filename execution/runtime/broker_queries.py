@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 from uuid import UUID
 
 from django.conf import settings
@@ -18,8 +18,8 @@ from django.conf import settings
 from brokers.call_runner import BrokerCallRunner, Call, HostSkipped
 from brokers.registry import adapter_for
 from brokers.types import BrokerOrder, BrokerPosition, CancelRequest, OrderReport, ReportKind
-from common.sql import columns, rows
-from connections.selectors import spec_from_row
+from common.sql import Query, columns, rows
+from connections.selectors import SpecRow, spec_from_row
 from execution.dispatch.background_calls import send_deadline
 from execution.dispatch.report_writer import apply_or_defer
 from execution.ids import all_attempts, base_of
@@ -32,6 +32,58 @@ MAX_SECONDS = 300
 # The event id of reports of fills only. They do not state all about an order: one in flight is
 # still looked up.
 PARTIAL_ANSWER = "executions"
+
+
+class AccountRow(SpecRow, Protocol):
+    """An account to query: a row with SPEC_COLUMNS and its broker's host."""
+
+    @property
+    def connection_id(self) -> UUID: ...
+    @property
+    def broker_host(self) -> str: ...
+
+
+class LaneAccountRow(AccountRow, Protocol):
+    """An account to change something on: with its lane, too."""
+
+    @property
+    def lane(self) -> str: ...
+
+
+class OurOrder(NamedTuple):
+    """An order of ours, to compare with the broker's. has_ended: the broker no longer has it."""
+
+    id: int
+    connection_id: UUID
+    client_order_id: str
+    broker_order_id: str
+    status: str
+    symbol: str
+    side: str
+    order_type: str
+    quantity: Decimal
+    filled_quantity: Decimal
+    limit_price: Decimal | None
+    stop_price: Decimal | None
+    stop_loss: Decimal | None
+    take_profit: Decimal | None
+    has_ended: bool
+
+
+class KnownFill(NamedTuple):
+    """A fill that is stored already, with its highest revision."""
+
+    connection_id: str
+    broker_fill_id: str
+    revision: int
+
+
+class EntryRow(NamedTuple):
+    """An open position of ours, by the broker's id, with its entry's client order id."""
+
+    connection_id: str
+    broker_position_id: str
+    client_order_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +115,7 @@ async def with_call_timeout(part: Awaitable[T]) -> T:
         return await part
 
 
-def snapshots(accounts: Sequence[Any]) -> Iterator[dict[UUID, Snapshot]]:
+def snapshots(accounts: Sequence[AccountRow]) -> Iterator[dict[UUID, Snapshot]]:
     """Read positions and orders of accounts, and yield them in groups as they come.
 
     Accounts that could not be read completely are left out.
@@ -75,18 +127,18 @@ def snapshots(accounts: Sequence[Any]) -> Iterator[dict[UUID, Snapshot]]:
             yield read
 
 
-async def _snapshot(row: Any) -> Snapshot:
+async def _snapshot(row: AccountRow) -> Snapshot:
     adapter, spec = adapter_for(row.type), spec_from_row(row)
     positions = await with_call_timeout(adapter.positions(spec))
     return Snapshot(positions, await with_call_timeout(adapter.open_orders(spec)))
 
 
-def supports_fill_history(row: Any) -> bool:
+def supports_fill_history(row: SpecRow) -> bool:
     """Return whether this account's broker can list past fills."""
     return adapter_for(row.type).capabilities(spec_from_row(row)).fills_horizon is not None
 
 
-def sync_fills(accounts: Sequence[Any], since: Mapping[UUID, datetime]) -> set[UUID]:
+def sync_fills(accounts: Sequence[AccountRow], since: Mapping[UUID, datetime]) -> set[UUID]:
     """Apply the fills since a broker's time, by account, that are not stored yet.
 
     Returns the accounts that could not be queried. Fills of orders that are not ours are ignored.
@@ -103,7 +155,7 @@ def sync_fills(accounts: Sequence[Any], since: Mapping[UUID, datetime]) -> set[U
     return failed
 
 
-def _fills(row: Any, since: Mapping[UUID, datetime]) -> Call[list[OrderReport]]:
+def _fills(row: AccountRow, since: Mapping[UUID, datetime]) -> Call[list[OrderReport]]:
     adapter = adapter_for(row.type)
     return partial(adapter.fills_since, spec_from_row(row), since[row.connection_id])
 
@@ -115,7 +167,7 @@ def apply_new_fills(reports: Sequence[OrderReport]) -> None:
 
 
 def fully_known_fill_ids(
-    accounts: Sequence[Any], since: Mapping[UUID, datetime]
+    accounts: Sequence[AccountRow], since: Mapping[UUID, datetime]
 ) -> dict[UUID, set[str]]:
     """Query the fills since a broker's time; return their ids for accounts where all are stored.
 
@@ -136,11 +188,14 @@ def fully_known_fill_ids(
     return found
 
 
-KNOWN_FILLS = """
+KNOWN_FILLS = Query(
+    KnownFill,
+    """
 SELECT f.connection_id::text, f.broker_fill_id, f.revision FROM execution_fill f
 JOIN unnest(%s::uuid[], %s::text[]) AS t(connection_id, fill_id)
   ON t.connection_id = f.connection_id AND t.fill_id = f.broker_fill_id
-"""
+""",
+)
 
 
 def _not_stored(reports: Sequence[OrderReport]) -> list[OrderReport]:
@@ -160,7 +215,9 @@ def _not_stored(reports: Sequence[OrderReport]) -> list[OrderReport]:
     return new
 
 
-ENTRY_OF = """
+ENTRY_OF = Query(
+    EntryRow,
+    """
 SELECT p.connection_id::text, p.broker_position_id, e.client_order_id
 FROM positions_executionposition p
 JOIN unnest(%s::uuid[], %s::text[]) AS t(connection_id, ticket)
@@ -169,7 +226,8 @@ JOIN execution_order e ON e.connection_id = p.connection_id AND e.signal_id = p.
   AND e.leg = 'entry' AND e.leg LIKE 'entry%%'
 WHERE p.quantity > 0 AND e.client_order_id IS NOT NULL
 ORDER BY p.id
-"""
+""",
+)
 
 
 def _about_us(reports: Sequence[OrderReport]) -> list[OrderReport]:
@@ -193,7 +251,7 @@ def _about_us(reports: Sequence[OrderReport]) -> list[OrderReport]:
     ]
 
 
-OrderQuery = tuple[Any, str, str]
+OrderQuery = tuple[AccountRow, str, str]
 """An order to query: its account's row, its client order id, the broker's symbol."""
 
 
@@ -236,7 +294,7 @@ def _find_orders(queries: Sequence[OrderQuery]) -> list[list[OrderReport] | Exce
     return _run_calls(calls)
 
 
-def cancel(requests: Sequence[tuple[Any, CancelRequest]]) -> set[tuple[UUID, str]]:
+def cancel(requests: Sequence[tuple[LaneAccountRow, CancelRequest]]) -> set[tuple[UUID, str]]:
     """Cancel orders after a person's decision; return those that are, as (connection, order id).
 
     Their lanes are busy meanwhile. The deadline of each begins once it has a slot: it may wait for
@@ -255,7 +313,7 @@ def cancel(requests: Sequence[tuple[Any, CancelRequest]]) -> set[tuple[UUID, str
     return done
 
 
-async def _cancel(row: Any, cancel_request: CancelRequest) -> list[OrderReport]:
+async def _cancel(row: LaneAccountRow, cancel_request: CancelRequest) -> list[OrderReport]:
     runtime = trading_runtime.get_runtime()
     send_by = send_deadline()
     with runtime.dispatcher.background_calls.tracked(row.lane):
@@ -263,15 +321,18 @@ async def _cancel(row: Any, cancel_request: CancelRequest) -> list[OrderReport]:
         return await adapter_for(row.type).cancel(spec_from_row(row), request)
 
 
-ORDERS_BY_CLIENT_ID = """
+ORDERS_BY_CLIENT_ID = Query(
+    OurOrder,
+    """
 SELECT o.id, o.connection_id, o.client_order_id, o.broker_order_id, o.status, o.symbol, o.side,
   o.order_type, o.quantity, o.filled_quantity, o.limit_price, o.stop_price, o.stop_loss,
-  o.take_profit, o.status = 'PENDING' OR o.done_at < %s AS has_ended
+  o.take_profit, coalesce(o.status = 'PENDING' OR o.done_at < %s, false) AS has_ended
 FROM execution_order o WHERE o.client_order_id = ANY(%s)
-"""
+""",
+)
 
 
-def orders_by_client_id(client_order_ids: Iterable[str], began: datetime) -> dict[str, Any]:
+def orders_by_client_id(client_order_ids: Iterable[str], began: datetime) -> dict[str, OurOrder]:
     """Return our orders with these ids, of any attempt, by the base of their id.
 
     has_ended: the order is not sent, or had ended before the read began at `began`.
@@ -289,7 +350,7 @@ class _CallKey:
     connection_id: UUID
 
 
-def _run_calls(calls: Sequence[tuple[Any, Call[T]]]) -> list[T | Exception]:
+def _run_calls(calls: Sequence[tuple[AccountRow, Call[T]]]) -> list[T | Exception]:
     """Make calls, each for an account's row; wait for all and return the answers in order.
 
     The remaining calls to a host that does not answer are skipped (HostSkipped).

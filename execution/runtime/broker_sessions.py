@@ -10,7 +10,6 @@ import asyncio
 import threading
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future
-from typing import Any
 from uuid import UUID
 from zlib import crc32
 
@@ -23,6 +22,8 @@ from common.clocks import machine_time
 from common.sql import array, rows
 from connections import session_lanes as of_process
 from connections.selectors import (
+    IdleAccount,
+    LaneAccount,
     accounts_of_lanes,
     accounts_outside_lanes,
     accounts_to_open_sql,
@@ -118,11 +119,15 @@ class BrokerSessionManager:
                 self._known.discard(connection_id)
         self._known.update(ids_of_lanes(ours))
 
-    def close(self, accounts: Sequence[Any]) -> None:
+    def close(self, accounts: Sequence[LaneAccount | IdleAccount]) -> None:
         """Close the sessions of accounts concurrently."""
         self._close(accounts, frozenset)
 
-    def _close(self, accounts: Sequence[Any], keep_open: Callable[[], Collection[str]]) -> None:
+    def _close(
+        self,
+        accounts: Sequence[LaneAccount | IdleAccount],
+        keep_open: Callable[[], Collection[str]],
+    ) -> None:
         """keep_open: returns the connections to skip, such as those with a call in flight, whose
         order would become UNKNOWN. It is called on the loop, where calls start."""
         if not accounts:
@@ -235,11 +240,11 @@ class BrokerSessionManager:
 
 
 async def _close(
-    accounts: Sequence[Any], keep_open: Callable[[], Collection[str]]
+    accounts: Sequence[LaneAccount | IdleAccount], keep_open: Callable[[], Collection[str]]
 ) -> list[BaseException | None]:
     busy = keep_open()
 
-    async def close(row: Any) -> None:
+    async def close(row: LaneAccount | IdleAccount) -> None:
         if str(row.connection_id) not in busy:
             await adapter_for(row.type).disconnect(spec_from_row(row))
 

@@ -12,21 +12,30 @@ machine time.
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
-from typing import Any
+from typing import NamedTuple
 from uuid import uuid4
 
 from common.clocks import machine_time
-from common.sql import rows, run
+from common.sql import Query, database_now, rows, run
 
 LEASE_SECONDS = 15
 FIRST_POLL_SECONDS, MAX_POLL_SECONDS = 0.02, 0.32
 
-NOW = "SELECT clock_timestamp() AS now"
-STATE = """
+
+class LeaseState(NamedTuple):
+    """Whether a stream's lease is held, and whether it was drained since a time."""
+
+    is_held: bool
+    is_drained: bool
+
+
+STATE = Query(
+    LeaseState,
+    """
 SELECT lease_until >= clock_timestamp() AS is_held, coalesce(drained_at >= %s, false) AS is_drained
 FROM execution_streamlease WHERE broker_type = %s
-"""
+""",
+)
 TAKE = f"""
 INSERT INTO execution_streamlease AS l (broker_type, holder, lease_until, began_at)
 VALUES (%(broker_type)s, %(holder)s, clock_timestamp() + interval '{LEASE_SECONDS} seconds',
@@ -58,7 +67,7 @@ def drain_once(
     many reports were applied here, None if no process has drained in time. Raises what `drain`
     raises.
     """
-    called_at: datetime = rows(NOW)[0].now
+    called_at = database_now()
     deadline, pause = machine_time() + patience, FIRST_POLL_SECONDS
     named = {"broker_type": broker_type, "holder": uuid4().hex}
     while not _take(named, state := rows(STATE, (called_at, broker_type))):
@@ -77,7 +86,7 @@ def drain_once(
     return applied
 
 
-def _take(named: Mapping[str, str], state: Sequence[Any]) -> bool:
+def _take(named: Mapping[str, str], state: Sequence[LeaseState]) -> bool:
     """Take the lease if it is free and no other process has drained meanwhile."""
     is_free = not state or not (state[0].is_held or state[0].is_drained)
     return is_free and run(TAKE, named) == 1

@@ -20,7 +20,7 @@ from common.sealing import (
     public_key_of,
     seal,
 )
-from common.sql import rows
+from common.sql import database_now, rows
 from config import databases
 from ops.doctor.verdicts import CheckFunction, failure, graded, warning, well
 
@@ -110,9 +110,9 @@ def judge_clock(name: str, apart: float) -> Check:
 def database_clock() -> Check:
     """Compare this machine's clock with the database server's."""
     started = time.monotonic()
-    (row,) = rows("SELECT clock_timestamp() AS now")
+    now = database_now()
     rtt = time.monotonic() - started
-    apart = datetime.now(UTC).timestamp() - rtt / 2 - row.now.timestamp()
+    apart = datetime.now(UTC).timestamp() - rtt / 2 - now.timestamp()
     return judge_clock("clock: database", apart)
 
 

@@ -11,7 +11,7 @@ from brokers.types import Check
 from common.clocks import market_now
 from common.formatting import age
 from common.sealing import sealed_for
-from common.sql import rows
+from common.sql import database_now, rows
 from connections import session_lanes
 from connections.exposure import is_monitored_sql
 from connections.models import Epoch
@@ -60,9 +60,9 @@ def beat() -> Check:
     """Check that beat runs, by the last run of any schedule."""
     tasks = PeriodicTask.objects.filter(enabled=True, interval__isnull=False)
     times = [time for time in tasks.values_list("last_run_at", flat=True) if time]
-    (row,) = rows("SELECT clock_timestamp() AS now")
+    now = database_now()
     last = max(times, default=None)
-    return judge_beat(len(tasks), (row.now - last).total_seconds() if last else None)
+    return judge_beat(len(tasks), (now - last).total_seconds() if last else None)
 
 
 def judge_beat(schedules: int, seconds_ago: float | None) -> Check:

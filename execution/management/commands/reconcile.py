@@ -2,14 +2,14 @@
 
 import time
 from argparse import RawDescriptionHelpFormatter
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from common.clocks import machine_time
 from common.formatting import sentence
-from common.sql import array, rows
+from common.sql import Query, array, rows
 from connections.models import ExecutionConnection
 from connections.selectors import connection_join_sql, find_connection
 from execution.base.reconciliation_requests import request_reconciliation
@@ -28,12 +28,23 @@ worker, since only trading processes can call brokers.
 
 Exit code: 0 compared, no differences; 1 there are differences; 2 not compared in time."""
 
-LATE = f"""
+
+class LateConnection(NamedTuple):
+    """A connection that was not compared in time."""
+
+    name: str
+    status: str | None
+
+
+LATE = Query(
+    LateConnection,
+    f"""
 SELECT c.name, h.status FROM execution_accountsyncstate r
 {connection_join_sql("r.connection_id")}
 LEFT JOIN connections_connectionhealth h ON h.connection_id = c.id
 WHERE r.reconcile_requested_at IS NOT NULL AND c.id = ANY(%s::uuid[]) ORDER BY c.name
-"""
+""",
+)
 POLL_SECONDS = 0.2
 
 
@@ -90,7 +101,7 @@ def _connection_id(text: str) -> UUID:
         raise CommandError(str(error)) from error
 
 
-def _wait_for(ids: list[UUID], seconds: float) -> list[Any]:
+def _wait_for(ids: list[UUID], seconds: float) -> list[LateConnection]:
     """Wait until all were compared or the time is over; return those not compared."""
     deadline = machine_time() + seconds
     while AccountSyncState.objects.filter(
