@@ -183,6 +183,7 @@ def _prepare(folder: Path, module: str, cache: Path) -> None:
         "pytest_add_cli_args_test_selection": list(module_of(module).tests),
         "process_isolation": "forkserver",  # the process that forks has no sessions of a database
         "type_check_command": mypy,
+        "do_not_mutate_patterns": [r"^\s*failpoint\("],  # names that tests/faults uses
         "track_dependencies": False,
         "use_git_change_detection": False,
     }

@@ -5,6 +5,7 @@ from datetime import timedelta
 from decimal import Decimal as D
 
 import pytest
+from django.db import IntegrityError, transaction
 
 from brokers.base import NotSent, Rejected
 from brokers.types import CloseCause, HeldLevels, OrderReport, ReportKind
@@ -265,6 +266,17 @@ def test_broker_exit_larger_than_known_fills_waits_for_the_next_fill(entry: Orde
     factories.apply(factories.fill_report(entry, 40, "f2"))
     assert factories.apply(report) == []
     assert ExecutionPosition.objects.get().quantity == 0
+
+
+def test_too_large_broker_exit_is_deferred_only_while_reports_may_wait(entry: Order) -> None:
+    report = replace(
+        factories.fill_report(entry, 100, "x1", broker_order_id="X1"),
+        close_cause=CloseCause.STOP_LOSS,
+    )
+    factories.apply(factories.fill_report(entry, 60, "f1"))
+    assert apply_reports([report]) == Applied(0, [report])
+    with pytest.raises(IntegrityError), transaction.atomic():
+        apply_reports([report], patient=False)
 
 
 def test_repeated_broker_exit_changes_nothing(position: ExecutionPosition) -> None:

@@ -1,5 +1,6 @@
 """The claim: intents with exact numbers, locks, exits limited to what is open, quarantine."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal as D
@@ -11,9 +12,10 @@ from django.db import OperationalError
 
 from brokers.types import ExitSafety, OrderRequest, OrderType, Side, TimeInForce
 from common.clocks import machine_time, market_now
+from common.reason_codes import Code
 from common.sql import array, rows, run
 from connections import session_lanes
-from connections.models import ExecutionConnection
+from connections.models import ExecutionConnection, Instrument
 from connections.session_lanes import GENERAL
 from execution import services
 from execution.ids import base_of
@@ -22,6 +24,8 @@ from execution.services import close_position
 from execution.submission import bundle_evaluation, claim_sql
 from execution.submission import claim as claiming
 from execution.submission.claim import Outgoing, claim
+from execution.submission.outcomes import Deferred
+from execution.submission.rows import OrderRow
 from positions.models import ExecutionPosition
 from signals.models import Feed
 from tests.connections import make
@@ -44,6 +48,7 @@ def test_intent_is_the_exact_request(alice: ExecutionConnection, feed: Feed) -> 
     after = machine_time()
     request, order = outgoing.request, Order.objects.get()
     assert (order.status, order.worker_id, order.fence) == ("SUBMITTING", factories.OWNER, 1)
+    assert order.reason == ""
     assert request.client_order_id == order.client_order_id
     assert (request.symbol, request.quantity, order.quantity) == ("EURUSD", D(100), D(100))
     assert order.expected_price == D("1.10000")  # a buy fills at the ask
@@ -329,6 +334,45 @@ def test_exit_waits_while_others_close_the_whole_position(
     run("UPDATE positions_executionposition SET quantity = 50, reserved = 50")
     assert [o.request.quantity for o in factories.claim_all()] == [50]
     assert seen()[0] == "PENDING"
+
+
+def test_ended_exit_releases_its_reservation_and_raises_the_alarm(
+    alice: ExecutionConnection, feed: Feed
+) -> None:
+    position = factories.filled(factories.signal(feed))
+    close_position(position.pk)
+    Instrument.objects.update(close_min=D(1000))
+    assert factories.claim_all() == []
+    assert seen() == ("CANCELLED", "EXIT_BELOW_MINIMUM")
+    position.refresh_from_db()
+    assert (position.quantity, position.reserved) == (100, 0)
+    (payload,) = factories.events("exit.delayed")
+    assert payload["code"] == "EXIT_BELOW_MINIMUM"
+
+
+# ---- deferral and credentials ----
+def test_only_entries_may_be_deferred_by_the_policy(alice: ExecutionConnection, feed: Feed) -> None:
+    position = factories.filled(factories.signal(feed))
+    factories.signal(feed)
+    close_position(position.pk)
+    legs: list[str] = []
+
+    def policy(entries: Sequence[OrderRow]) -> dict[str, Deferred]:
+        legs.extend(row.leg for row in entries)
+        return {row.connection_id: Deferred(Code.BROKER_HOST_DOWN) for row in entries}
+
+    (outgoing,) = claim(factories.pending(), worker_id="a", deferral_policy=policy)
+    assert (outgoing.is_entry, legs) == (False, ["entry"])
+    assert Order.objects.get(status="PENDING").reason == "BROKER_HOST_DOWN"
+
+
+def test_entry_is_denied_if_its_credentials_cannot_be_decrypted(
+    feed: Feed, broker: FakeBroker
+) -> None:
+    factories.account(feed, sealed_credentials=b"of another installation")
+    factories.signal(feed)
+    assert factories.claim_all() == []
+    assert seen() == ("DENIED", "NO_CREDENTIALS")
 
 
 # ---- locks ----
