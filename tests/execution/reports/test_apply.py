@@ -84,6 +84,21 @@ def test_fill_is_stored_with_all_its_fields(entry: Order, alice: ExecutionConnec
     assert ExecutionPosition.objects.get().quantity == D("39.9")
 
 
+def test_new_fill_after_a_correction_in_one_report_counts(entry: Order) -> None:
+    first, second = (factories.fill_report(entry, 40, fill_id) for fill_id in ("f1", "f2"))
+    factories.apply(first)
+    corrected = replace(first.fills[0], quantity=D(30), revision=1)
+    factories.apply(replace(first, fills=(corrected, *second.fills)))
+    assert ExecutionPosition.objects.get().quantity == 70
+
+
+def test_execution_replaces_a_cumulative_quantity_of_one_unit(entry: Order) -> None:
+    factories.apply(factories.fill_report(entry, 1, "", inferred=True))
+    factories.apply(factories.fill_report(entry, 1, "f1"))
+    assert [fill.broker_fill_id for fill in Fill.objects.all()] == ["f1"]
+    assert ExecutionPosition.objects.get().quantity == 1
+
+
 def test_fee_without_a_rate_is_listed_until_a_correction_removes_it(entry: Order) -> None:
     report = factories.fill_report(entry, 100, "f1")
     execution = replace(report.fills[0], commission=D("0.5"), commission_currency="XYZ")
@@ -367,6 +382,23 @@ def test_retryable_rejection_is_retried_once_with_the_next_attempt(entry: Order)
     assert outgoing.request.client_order_id == first[:-1] + "1"
     factories.answer(outgoing, Rejected(Code.REQUOTE))
     assert (Order.objects.get().status, Order.objects.get().reason) == ("REJECTED", "REQUOTE")
+
+
+def test_fill_of_an_earlier_attempt_counts(entry: Order) -> None:
+    factories.answer(factories.claimed_call(entry), Rejected(Code.REQUOTE))
+    factories.claim_all()
+    factories.apply(factories.fill_report(entry, 100, "f1"))
+    now = Order.objects.get()
+    assert now.client_order_id != entry.client_order_id
+    assert (now.status, now.filled_quantity) == ("FILLED", 100)
+    assert not DriftItem.objects.exists()
+
+
+def test_report_after_a_report_of_levels_is_applied(entry: Order) -> None:
+    factories.apply(
+        factories.report(entry, ReportKind.LEVELS), factories.report(entry, ReportKind.ACCEPTED)
+    )
+    assert Order.objects.get().status == "SUBMITTED"
 
 
 def test_repeated_rejection_of_an_old_attempt_does_not_end_the_new_one(entry: Order) -> None:

@@ -5,11 +5,12 @@ from decimal import Decimal as D
 
 import pytest
 
-from brokers.types import CloseCause, OrderReport
+from brokers.types import CloseCause, OrderReport, ReportKind
 from common.sql import rows
 from connections.models import ExecutionConnection
 from execution.models import Fill, Order
 from execution.reports.inferred_closes import is_inferred_close, reverse_inferred_close
+from execution.services import close_position
 from positions.models import ExecutionPosition
 from signals.models import Feed
 from tests.execution import factories
@@ -63,6 +64,23 @@ def test_inferred_close_closes_the_position_once(entry: Order) -> None:
     assert exits() == [("external-1", D(100), D(100))]
     assert (position().quantity, position().close_reason) == (0, "external_close")
     assert position().realized_pnl == D(2)
+
+
+def test_larger_inferred_close_adds_to_the_earlier_one(entry: Order) -> None:
+    factories.apply(gone(entry, 60))
+    factories.apply(gone(entry))
+    assert exits() == [("external-1", D(100), D(100))]
+    assert position().quantity == 0
+    assert position().realized_pnl == D(2)
+
+
+def test_exit_that_ends_unfilled_leaves_the_inferred_close(entry: Order) -> None:
+    exit_id = close_position(position().pk)
+    factories.claim_all()
+    factories.apply(gone(entry))
+    factories.apply(factories.report(Order.objects.get(pk=exit_id), ReportKind.CANCELLED))
+    assert exits() == [("close-1", D(0), D(0)), ("external-1", D(100), D(100))]
+    assert "INFERRED_REPLACED" not in dict(factories.log_codes(Order.objects.latest("id").pk))
 
 
 def test_reported_exit_replaces_a_part_of_the_inferred_close(entry: Order) -> None:
