@@ -46,13 +46,13 @@ class Module:
 
 # The longest first: the last one to finish decides how long a run takes.
 MODULES = {
-    "execution/submission/claim.py": Module(
-        (f"{SUBMISSION}test_claim.py", f"{SUBMISSION}test_deferral.py")
-    ),
     "execution/reports/apply.py": Module(
         tuple(
             f"{REPORTS}test_{name}.py" for name in ("apply", "fill_corrections", "inferred_closes")
         )
+    ),
+    "execution/submission/claim.py": Module(
+        (f"{SUBMISSION}test_claim.py", f"{SUBMISSION}test_deferral.py")
     ),
     "execution/reports/order_changes.py": Module((f"{REPORTS}test_order_changes.py",)),
     "execution/reports/inferred_closes.py": Module((f"{REPORTS}test_inferred_closes.py",)),
@@ -108,9 +108,11 @@ class Lane:
         self._folder.chmod(0o755)  # PostgreSQL runs as another user when we are root
         self._servers: Servers | None = None
         self._mutmut: subprocess.Popen[bytes] | None = None
+        self._is_stopped = False
 
     def stop(self) -> None:
         """End the module's run; the next run with --survivors goes on from here."""
+        self._is_stopped = True
         if self._mutmut is not None and self._mutmut.poll() is None:
             self._mutmut.send_signal(signal.SIGINT)
 
@@ -130,7 +132,7 @@ class Lane:
             name for name, code in _outcomes(folder, module).items() if code in {None, *SURVIVED}
         ]
         _prepare(folder, module, self._cache)
-        if again or not only_survivors:
+        if (again or not only_survivors) and not self._is_stopped:
             command = [*_mutmut(), "run", "--max-children", "1", *again]
             with (folder / "log").open("wb") as log:
                 self._mutmut = subprocess.Popen(

@@ -160,21 +160,21 @@ def test_report_of_an_unknown_connection_is_counted_as_dropped(entry: Order) -> 
 
 
 def test_levels_missing_in_the_first_fill_are_stored_from_a_later_one(entry: Order) -> None:
-    factories.apply(factories.fill_report(entry, 40, "f1", levels=None))
+    factories.apply(factories.fill_report(entry, 1, "f1", levels=None))
     run("UPDATE positions_executionposition SET sl_guardian = 'BROKER'")
     levels = HeldLevels(stop_loss=D("1.09"), take_profit=None, protected=D(100))
     factories.apply(factories.report(entry, ReportKind.ACCEPTED, levels=levels))
     assert ExecutionPosition.objects.get().levels_reported_at is None  # without an execution
-    factories.apply(factories.fill_report(entry, 60, "f2", levels=levels))
+    factories.apply(factories.fill_report(entry, 99, "f2", levels=levels))
     position = ExecutionPosition.objects.get()
     assert (position.broker_sl, position.broker_sl_quantity) == (D("1.09"), D(100))
     moved = replace(levels, stop_loss=D("1.08"))
-    factories.apply(factories.fill_report(entry, 60, "f2", levels=moved))  # repeated
+    factories.apply(factories.fill_report(entry, 99, "f2", levels=moved))  # repeated
     assert ExecutionPosition.objects.get().broker_sl == D("1.09")
 
 
 def test_position_id_reported_after_the_fill_is_stored_once(entry: Order) -> None:
-    factories.apply(factories.fill_report(entry, 100, "f1", broker_position_id=""))
+    factories.apply(factories.fill_report(entry, 1, "f1", broker_position_id=""))
     assert ExecutionPosition.objects.get().broker_position_id == ""
     for broker_position_id in ("", "77", "78"):
         factories.apply(
