@@ -1,6 +1,7 @@
 """A position is gone at the broker: it is closed here, and exits reported later replace that."""
 
 from dataclasses import replace
+from datetime import timedelta
 from decimal import Decimal as D
 
 import pytest
@@ -99,6 +100,22 @@ def test_reported_exit_replaces_a_part_of_the_inferred_close(entry: Order) -> No
         (inferred.pk,),
     )
     assert line.numbers == {"replaced": "40"}
+
+
+def test_reported_exit_of_one_unit_replaces_as_much(entry: Order) -> None:
+    factories.apply(gone(entry))
+    factories.apply(stopped(entry, 1, "s1"))
+    assert exits() == [("external-1", D(99), D(99)), ("sl", D(1), D(0))]
+
+
+def test_exit_that_was_earlier_than_the_inferred_close_decides_when_it_closed(
+    entry: Order,
+) -> None:
+    factories.apply(gone(entry))
+    report = stopped(entry, 100, "s1")
+    earlier = replace(report.fills[0], time=report.fills[0].time - timedelta(minutes=5))
+    factories.apply(replace(report, fills=(earlier,)))
+    assert (position().close_reason, position().closed_at) == ("sl", earlier.time)
 
 
 def test_reported_exits_of_all_of_it_delete_the_inferred_close(entry: Order) -> None:
