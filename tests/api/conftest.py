@@ -10,7 +10,7 @@ from django.db import connection
 from nacl.public import PrivateKey
 
 from signals.rate import forget_failures
-from tests.api import factories as cast
+from tests.api import factories
 from tests.kept_rows import kept_rows
 
 AsWeb = Callable[[], AbstractContextManager[None]]
@@ -18,26 +18,26 @@ AsWeb = Callable[[], AbstractContextManager[None]]
 
 @pytest.fixture(autouse=True)
 def fresh_counters() -> None:
-    """Throttles count from zero."""
+    """Reset the throttles' counters."""
     forget_failures()
     cache.clear()
 
 
 @pytest.fixture(autouse=True)
-def a_key(settings: Any) -> bytes:
-    """What seals is set, as in the web process; what opens is returned."""
+def private_key(settings: Any) -> bytes:
+    """Set the public key only, as in the web process; return the private key."""
     private = PrivateKey.generate()
     settings.FILLCAST_CREDENTIALS_PUBLIC_KEY = bytes(private.public_key)
     settings.FILLCAST_CREDENTIALS_PRIVATE_KEYS = []
     return bytes(private)
 
 
-world = kept_rows(cast.build)
+world = kept_rows(factories.build)
 
 
 @pytest.fixture
 def as_web() -> AsWeb:
-    """The database role of the web process: row-level security holds inside."""
+    """Return a context manager for the web process's database role, with row-level security."""
 
     @contextmanager
     def role() -> Iterator[None]:

@@ -1,6 +1,6 @@
-"""The cast of the API's tests: Alice owns one of everything; nobody else may reach it.
+"""Test data of the API's tests: Alice owns one object of each kind; other tenants may not reach it.
 
-Bob is another tenant, Paula a provider with feeds of her own, Olga an operator.
+Bob is another tenant, Paula is a provider with her own feeds, and Olga is an operator.
 """
 
 from dataclasses import dataclass
@@ -38,7 +38,7 @@ CANARY = "canary-s3cret-of-the-broker"
 
 @dataclass
 class World:
-    """Everything that a test may ask for by name."""
+    """The users and rows that tests refer to by name."""
 
     alice: User
     bob: User
@@ -48,7 +48,7 @@ class World:
     feed: Feed  # Alice's private one
     public: Feed  # Paula's, approved
     token: FeedToken
-    signal: Signal  # waits in Alice's feed
+    signal: Signal  # not published, in Alice's feed
     published: Signal
     preset: TradingPreset
     prices: DataConnection
@@ -66,7 +66,7 @@ class World:
     key: ApiKey
 
     def client(self, name: str) -> APIClient:
-        """Return a client that calls with this user's key; `anonymous` has none."""
+        """Return an API client with the key of a user; `anonymous` has none."""
         client = APIClient()
         if name != "anonymous":
             client.credentials(HTTP_AUTHORIZATION=f"Bearer {self.keys[name]}")
@@ -74,26 +74,26 @@ class World:
 
 
 def build() -> World:
-    """Write the cast and Alice's one of everything."""
-    made: dict[str, Any] = {}
+    """Create the users and one object of each kind for Alice."""
+    objects: dict[str, Any] = {}
     keys = {}
     for name in ("alice", "bob", "paula", "olga"):
-        made[name] = User.objects.create_user(name, is_staff=name == "olga")
+        objects[name] = User.objects.create_user(name, is_staff=name == "olga")
         if name == "olga":
-            give(made[name], Role.ADMINISTRATOR)
-        key, keys[name] = create_api_key(made[name], "test")
+            give(objects[name], Role.ADMINISTRATOR)
+        key, keys[name] = create_api_key(objects[name], "test")
         if name == "alice":
-            made["key"] = key
-    ApiKey.objects.update(last_used_at=timezone.now())  # a request notes it once a minute
-    alice = made["alice"]
-    made["feed"] = create_feed(owner=alice, name="By hand", is_public=False, is_approved=True)
-    made["public"] = create_feed(owner=made["paula"], name="Majors", is_approved=True)
-    made["token"], _ = create_feed_token(made["feed"])
-    made |= _signals(made["feed"], alice)
-    made |= _account(alice, made["public"])
-    made |= _trades(made["connection"], made["published"], made["prices"])
-    made |= _told(alice)
-    return World(keys=keys, **made)
+            objects["key"] = key
+    ApiKey.objects.update(last_used_at=timezone.now())  # a request stores it once a minute
+    alice = objects["alice"]
+    objects["feed"] = create_feed(owner=alice, name="By hand", is_public=False, is_approved=True)
+    objects["public"] = create_feed(owner=objects["paula"], name="Majors", is_approved=True)
+    objects["token"], _ = create_feed_token(objects["feed"])
+    objects |= _signals(objects["feed"], alice)
+    objects |= _account(alice, objects["public"])
+    objects |= _trades(objects["connection"], objects["published"], objects["prices"])
+    objects |= _messages(alice)
+    return World(keys=keys, **objects)
 
 
 def _signals(feed: Feed, alice: User) -> dict[str, Any]:
@@ -139,12 +139,12 @@ def _account(alice: User, public: Feed) -> dict[str, Any]:
 
 
 def order(connection: ExecutionConnection, signal: Signal, leg: str, **fields: Any) -> Order:
-    """One entry leg; `quantity` is 1000 unless said."""
-    usual: dict[str, Any] = {
+    """Create one entry leg; its quantity is 1000 by default."""
+    defaults: dict[str, Any] = {
         "pair": "EUR/USD", "symbol": "EURUSD", "side": "BUY", "order_type": "MARKET",
         "time_in_force": "GTC", "quantity": Decimal(1000),
     }  # fmt: skip
-    return Order.objects.create(connection=connection, signal=signal, leg=leg, **usual | fields)
+    return Order.objects.create(connection=connection, signal=signal, leg=leg, **defaults | fields)
 
 
 def _trades(
@@ -178,7 +178,7 @@ def _trades(
     }
 
 
-def _told(alice: User) -> dict[str, Any]:
+def _messages(alice: User) -> dict[str, Any]:
     return {
         "notification": Notification.objects.create(
             user=alice, event_id=1, kind=EventKind.ORDER_FILLED, title="t"

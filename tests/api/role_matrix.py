@@ -1,4 +1,4 @@
-"""Which roles may do what over the API: one line an operation of the OpenAPI schema.
+"""Which roles may do what over the API: one line for each operation of the OpenAPI schema.
 
 A letter stands for a role that may: A administrator, O operator, R risk officer, S support,
 N staff without any role. The rows are Alice's, a tenant's: what owners may is in test_matrix.py.
@@ -7,7 +7,7 @@ This table is written by hand, so that a change of common/permissions.py is seen
 
 ALL = "AORSN"
 READERS = "AORS"
-OWN = "own"  # about the caller's own things, whatever the role
+OWN = "own"  # about the caller's own rows, with any role
 TRADERS = "AO"
 LIMITS = "AR"
 HALTS = "AOR"
@@ -97,5 +97,5 @@ MATRIX: dict[str, str] = {
     "DELETE /api/v1/subscriptions/{id}/": TRADERS,
     "POST /api/v1/subscriptions/{id}/pause/": TRADERS,
     "POST /api/v1/subscriptions/{id}/resume/": TRADERS,
-    "POST /hooks/tradingview/{feed}/{token}/": "token",  # nobody signs in: the token decides
+    "POST /hooks/tradingview/{feed}/{token}/": "token",  # no sign-in: the token decides
 }

@@ -1,4 +1,4 @@
-"""Connections, presets, subscriptions and halts over HTTP; credentials never come out."""
+"""Connections, presets, subscriptions and halts over HTTP; credentials are never returned."""
 
 import logging
 from datetime import timedelta
@@ -28,12 +28,12 @@ from tests.connections import make
 SECRETS = {"password": CANARY}
 
 
-def post(world: World, path: str, body: dict[str, Any], who: str = "alice") -> Any:
-    return world.client(who).post(f"/api/v1/{path}/", body, format="json")
+def post(world: World, path: str, body: dict[str, Any], username: str = "alice") -> Any:
+    return world.client(username).post(f"/api/v1/{path}/", body, format="json")
 
 
-def test_credentials_go_in_and_never_come_out(
-    world: World, a_key: bytes, settings: Any, caplog: pytest.LogCaptureFixture, as_web: AsWeb
+def test_credentials_are_stored_sealed_and_never_returned(
+    world: World, private_key: bytes, settings: Any, caplog: pytest.LogCaptureFixture, as_web: AsWeb
 ) -> None:
     caplog.set_level(logging.DEBUG)
     body = {"name": "n", "type": "paper", "account": "77", "credentials": SECRETS}
@@ -42,10 +42,10 @@ def test_credentials_go_in_and_never_come_out(
         created = post(world, "connections", body)
         assert created.status_code == 201, created.content
         path = f"/api/v1/connections/{created.json()['id']}/"
-        again = alice.put(f"{path}credentials/", {"credentials": SECRETS}, format="json")
-        answers = [
+        replaced = alice.put(f"{path}credentials/", {"credentials": SECRETS}, format="json")
+        responses = [
             created,
-            again,
+            replaced,
             alice.get(path),
             alice.get("/api/v1/connections/"),
             alice.patch(path, {"name": "m"}, format="json"),
@@ -55,7 +55,7 @@ def test_credentials_go_in_and_never_come_out(
             post(world, "connections", body),
             alice.get("/api/v1/channels/"),
         ]
-    assert [one.status_code for one in answers] == [
+    assert [response.status_code for response in responses] == [
         201,
         204,
         200,
@@ -67,58 +67,58 @@ def test_credentials_go_in_and_never_come_out(
         409,
         200,
     ]
-    for answer in answers:
-        assert CANARY not in answer.content.decode()
-        assert "sealed" not in answer.content.decode()
+    for response in responses:
+        assert CANARY not in response.content.decode()
+        assert "sealed" not in response.content.decode()
     assert CANARY not in caplog.text
-    settings.FILLCAST_CREDENTIALS_PRIVATE_KEYS = [a_key]
+    settings.FILLCAST_CREDENTIALS_PRIVATE_KEYS = [private_key]
     row = ExecutionConnection.objects.get(account="77")
     opened = open_credentials(row.sealed_credentials, connection_id=row.pk, owner_id=world.alice.pk)
     assert opened == SECRETS
-    assert answers[2].json()["has_credentials"] is True
+    assert responses[2].json()["has_credentials"] is True
 
 
-def test_a_new_connection_is_one_s_own_and_untested(world: World) -> None:
-    told = post(world, "connections", {"name": "n", "type": "paper", "account": "77"}).json()
-    assert (told["is_admin_owned"], told["health_word"], told["snapshot"]) == (
+def test_new_connection_belongs_to_its_creator_and_is_untested(world: World) -> None:
+    data = post(world, "connections", {"name": "n", "type": "paper", "account": "77"}).json()
+    assert (data["is_admin_owned"], data["health_word"], data["snapshot"]) == (
         False,
         "untested",
         None,
     )
-    assert ExecutionConnection.objects.get(pk=told["id"]).user == world.alice
+    assert ExecutionConnection.objects.get(pk=data["id"]).user == world.alice
     as_admin = {"name": "n", "type": "paper", "account": "78", "as_administrator": True}
     problem(post(world, "connections", as_admin), 400, "FIELD_INVALID")
     assert post(world, "connections", as_admin, "olga").json()["is_admin_owned"] is True
 
 
-def test_what_a_connection_is_cannot_be_changed(world: World) -> None:
+def test_identity_of_a_connection_cannot_be_changed(world: World) -> None:
     path = f"/api/v1/connections/{world.connection.pk}/"
     alice = world.client("alice")
     for name, value in (("type", "mt5"), ("account", "2"), ("is_paused", True)):
         problem(alice.patch(path, {name: value}, format="json"), 400, "FIELD_UNKNOWN")
-    told = alice.patch(
+    data = alice.patch(
         path,
         {"name": "m", "is_active": False, "settings": {"reply_timeout": 1.5, "native_stops": True}},
         format="json",
     ).json()
-    assert (told["name"], told["is_active"], told["health_word"]) == ("m", False, "inactive")
-    assert told["settings"] == {"reply_timeout": 1.5, "native_stops": True}
+    assert (data["name"], data["is_active"], data["health_word"]) == ("m", False, "inactive")
+    assert data["settings"] == {"reply_timeout": 1.5, "native_stops": True}
     assert alice.post(f"{path}pause/").json()["is_paused"] is True
     assert alice.post(f"{path}resume/").json()["is_paused"] is False
 
 
-@pytest.mark.parametrize("what", ["position", "order"])
-def test_settings_that_say_where_an_account_is_stay_while_something_is_open(
-    world: World, what: str
+@pytest.mark.parametrize("open_item", ["position", "order"])
+def test_settings_that_identify_an_account_are_fixed_while_something_is_open(
+    world: World, open_item: str
 ) -> None:
     row, alice = world.connection, world.client("alice")
     path = f"/api/v1/connections/{row.pk}/"
-    if what == "order":
+    if open_item == "order":
         ExecutionPosition.objects.update(quantity=0)
         Order.objects.filter(connection=row, leg="entry-2").update(status=Status.UNKNOWN)
     changed = {"settings": {"position_mode": "NETTING", "native_stops": False}}
-    told = problem(alice.patch(path, changed, format="json"), 400, "SETTING_IN_USE")
-    fields = {one["field"]: one["detail"] for one in told["errors"]}
+    refused = problem(alice.patch(path, changed, format="json"), 400, "SETTING_IN_USE")
+    fields = {error["field"]: error["detail"] for error in refused["errors"]}
     assert fields.keys() == {"settings.position_mode", "settings.native_stops"}
     assert all("EURUSD" in sentence and "Close it" in sentence for sentence in fields.values())
     row.refresh_from_db()
@@ -130,16 +130,16 @@ def test_settings_that_say_where_an_account_is_stay_while_something_is_open(
     assert alice.patch(path, changed, format="json").status_code == 200
 
 
-def test_a_test_is_asked_for(world: World) -> None:
+def test_connection_test_is_requested(world: World) -> None:
     response = world.client("alice").post(f"/api/v1/connections/{world.connection.pk}/test/")
     assert response.status_code == 202
     assert response.json()["health"]["test_requested_at"] is not None
 
 
-def test_an_archived_connection_leaves_its_feeds(world: World) -> None:
+def test_archived_connection_leaves_its_feeds(world: World) -> None:
     alice, path = world.client("alice"), f"/api/v1/connections/{world.connection.pk}/"
-    told = problem(alice.delete(path), 409, "ACCOUNT_IN_USE")
-    assert "EURUSD (an open position)" in told["detail"]
+    error = problem(alice.delete(path), 409, "ACCOUNT_IN_USE")
+    assert "EURUSD (an open position)" in error["detail"]
     assert Subscription.objects.get().archived_at is None
     ExecutionPosition.objects.update(quantity=0, closed_at=timezone.now())
     assert alice.delete(path).status_code == 204
@@ -149,7 +149,7 @@ def test_an_archived_connection_leaves_its_feeds(world: World) -> None:
     problem(alice.post(f"{path}pause/"), 409, "STATE_CONFLICT")
 
 
-def test_presets_of_operators_are_for_everybody_and_theirs(world: World) -> None:
+def test_operators_presets_are_shared_and_only_operators_change_them(world: World) -> None:
     body = {"name": "shared", "sizing_mode": "FIXED", "fixed_quantity": "1000.50"}
     shared = post(world, "presets", body, "olga").json()
     assert (shared["is_shared"], shared["fixed_quantity"]) == (True, "1000.5")
@@ -160,10 +160,10 @@ def test_presets_of_operators_are_for_everybody_and_theirs(world: World) -> None
     mine = post(world, "presets", body).json()
     assert TradingPreset.objects.get(pk=mine["id"]).user == world.alice
     mode = {"sizing_mode": "PERCENT_BALANCE"}
-    told = problem(
+    error = problem(
         alice.patch(f"/api/v1/presets/{mine['id']}/", mode, format="json"), 400, "FIELD_REQUIRED"
     )
-    assert told["errors"][0]["field"] == "percent_of_balance"
+    assert error["errors"][0]["field"] == "percent_of_balance"
     assert alice.delete(f"/api/v1/presets/{mine['id']}/").status_code == 204
     problem(alice.delete(f"/api/v1/presets/{world.preset.pk}/"), 409, "STATE_CONFLICT")
 
@@ -174,20 +174,22 @@ def test_exchange_symbol_is_refused_in_symbol_map_with_proposal(world: World) ->
         settings={"symbols": ["BTC/USDT"]},
     )  # fmt: skip
     alice = world.client("alice")
-    said = {"connection": str(coins.pk), "feed": "majors", "symbol_map": {"BTCUSDT": "BTCUSDT"}}
-    told = problem(alice.post("/api/v1/subscriptions/", said, format="json"), 400, "FIELD_INVALID")
-    assert told["errors"][0]["field"] == "symbol_map"
-    assert "Write BTC/USDT (perpetuals: BTC/USDT:USDT)" in told["errors"][0]["detail"]
-    taken = alice.post(
-        "/api/v1/subscriptions/", said | {"symbol_map": {"BTCUSDT": "BTC/USDT"}}, format="json"
+    payload = {"connection": str(coins.pk), "feed": "majors", "symbol_map": {"BTCUSDT": "BTCUSDT"}}
+    error = problem(
+        alice.post("/api/v1/subscriptions/", payload, format="json"), 400, "FIELD_INVALID"
+    )
+    assert error["errors"][0]["field"] == "symbol_map"
+    assert "Write BTC/USDT (perpetuals: BTC/USDT:USDT)" in error["errors"][0]["detail"]
+    created = alice.post(
+        "/api/v1/subscriptions/", payload | {"symbol_map": {"BTCUSDT": "BTC/USDT"}}, format="json"
     ).json()
-    assert taken["symbol_map"] == {"BTC/USDT": "BTC/USDT"}
-    path = f"/api/v1/subscriptions/{taken['id']}/"
+    assert created["symbol_map"] == {"BTC/USDT": "BTC/USDT"}
+    path = f"/api/v1/subscriptions/{created['id']}/"
     wrong = {"symbol_map": {"BTC/USDT": "BTC-USDT"}}
     problem(alice.patch(path, wrong, format="json"), 400, "FIELD_INVALID")
 
 
-def test_a_subscription_is_left_and_taken_up_again(world: World) -> None:
+def test_subscription_is_ended_and_reactivated(world: World) -> None:
     alice, path = world.client("alice"), f"/api/v1/subscriptions/{world.subscription.pk}/"
     changed = alice.patch(
         path, {"multiplier": 0.5, "symbol_map": {"EURUSD": "EURUSD.m"}}, format="json"
@@ -199,8 +201,8 @@ def test_a_subscription_is_left_and_taken_up_again(world: World) -> None:
     assert alice.delete(path).status_code == 204
     assert alice.get(path).json()["archived_at"] is not None
     body = {"connection": str(world.connection.pk), "feed": "majors", "directions": "SELL"}
-    again = post(world, "subscriptions", body).json()
-    assert (again["id"], again["directions"], again["multiplier"], again["archived_at"]) == (
+    data = post(world, "subscriptions", body).json()
+    assert (data["id"], data["directions"], data["multiplier"], data["archived_at"]) == (
         world.subscription.pk,
         "SELL",
         "1",
@@ -208,37 +210,41 @@ def test_a_subscription_is_left_and_taken_up_again(world: World) -> None:
     )
 
 
-def test_halts(world: World) -> None:
+def test_only_operators_halt_other_users(world: World) -> None:
     own = post(world, "kill-switch", {"scope": "USER", "mode": "HALTED", "reason": "holiday"})
     assert (own.status_code, own.json()["user"]) == (201, world.alice.pk)
-    everybody = {"scope": "ALL", "mode": "HALTED", "reason": "r"}
-    problem(post(world, "kill-switch", everybody), 403, "PERMISSION_DENIED")
+    all_users = {"scope": "ALL", "mode": "HALTED", "reason": "r"}
+    problem(post(world, "kill-switch", all_users), 403, "PERMISSION_DENIED")
     bobs = {"scope": "USER", "mode": "HALTED", "reason": "r", "user": world.bob.pk}
     problem(post(world, "kill-switch", bobs), 400, "FIELD_INVALID")
     problem(post(world, "kill-switch", bobs | {"user": 10**9}, "olga"), 400, "FIELD_INVALID")
     mixed = {"scope": "USER", "mode": "HALTED", "reason": "r", "feed": "majors"}
     problem(post(world, "kill-switch", mixed), 400, "FIELD_INVALID")
     assert set(KillSwitch.objects.values_list("scope", flat=True)) == {"CONNECTION", "USER"}
-    all_halted = post(world, "kill-switch", everybody, "olga").json()["id"]
+    all_halted = post(world, "kill-switch", all_users, "olga").json()["id"]
     alice, bob = world.client("alice"), world.client("bob")
-    assert [one["id"] for one in bob.get("/api/v1/kill-switch/").json()["results"]] == [all_halted]
+    assert [result["id"] for result in bob.get("/api/v1/kill-switch/").json()["results"]] == [
+        all_halted
+    ]
     problem(alice.post(f"/api/v1/kill-switch/{all_halted}/release/"), 403, "PERMISSION_DENIED")
     released = alice.post(f"/api/v1/kill-switch/{own.json()['id']}/release/").json()
     assert released["released_at"] is not None
 
 
-def test_keys(world: World) -> None:
+def test_secret_of_a_new_api_key_is_returned_once(world: World) -> None:
     created = post(world, "api-keys", {"name": "bot"})
-    told = created.json()
+    data = created.json()
     assert (created.status_code, created["Cache-Control"]) == (201, "no-store")
     listed = world.client("alice").get("/api/v1/api-keys/").content.decode()
-    assert told["secret"] not in listed
-    assert told["key"]["prefix"] in listed
-    world.keys["alice"] = told["secret"]
+    assert data["secret"] not in listed
+    assert data["key"]["prefix"] in listed
+    world.keys["alice"] = data["secret"]
     assert world.client("alice").get("/api/v1/me/").json()["username"] == "alice"
 
 
-def test_the_audit_trail_says_who_changed_a_setting_by_key(world: World, as_web: AsWeb) -> None:
+def test_audit_trail_names_the_user_who_changed_a_setting_by_key(
+    world: World, as_web: AsWeb
+) -> None:
     with as_web():
         path = f"/api/v1/presets/{world.preset.pk}/"
         changed = world.client("alice").patch(path, {"max_leverage": "5"}, format="json")
@@ -248,21 +254,21 @@ def test_the_audit_trail_says_who_changed_a_setting_by_key(world: World, as_web:
     assert (line.user_id, line.origin, line.address) == (world.alice.pk, "API", "127.0.0.1")
 
 
-def test_feed_tokens_show_their_secret_once(world: World) -> None:
+def test_secret_of_a_feed_token_is_returned_once(world: World) -> None:
     alice = world.client("alice")
     path = f"/api/v1/feeds/{world.feed.slug}/tokens/"
-    told = alice.post(path, {"name": "tv", "signed": True}, format="json").json()
-    assert told["path"] == f"/hooks/tradingview/{world.feed.slug}/{told['secret']}/"
-    assert len(told["signing_key"]) == 64
+    data = alice.post(path, {"name": "tv", "signed": True}, format="json").json()
+    assert data["path"] == f"/hooks/tradingview/{world.feed.slug}/{data['secret']}/"
+    assert len(data["signing_key"]) == 64
     listed = alice.get(path)
-    assert {one["name"] for one in listed.json()} == {"tv", "alerts"}
-    assert told["secret"] not in listed.content.decode()
-    assert told["signing_key"] not in listed.content.decode()
-    revoked = alice.post(f"{path}{told['token']['id']}/revoke/").json()
+    assert {token["name"] for token in listed.json()} == {"tv", "alerts"}
+    assert data["secret"] not in listed.content.decode()
+    assert data["signing_key"] not in listed.content.decode()
+    revoked = alice.post(f"{path}{data['token']['id']}/revoke/").json()
     assert revoked["revoked_at"] is not None
 
 
-def test_the_docs_work_offline(world: World) -> None:
+def test_api_docs_load_nothing_from_other_hosts(world: World) -> None:
     client = world.client("anonymous")
     page = client.get("/api/v1/docs/", HTTP_ACCEPT="text/html").content.decode()
     assert "swagger" in page
@@ -272,37 +278,37 @@ def test_the_docs_work_offline(world: World) -> None:
     assert schema["paths"]["/api/v1/orders/"]["get"]["responses"].keys() == {"200", "default"}
 
 
-def test_the_schema_is_complete(capsys: pytest.CaptureFixture[str]) -> None:
+def test_schema_is_complete_and_valid(capsys: pytest.CaptureFixture[str]) -> None:
     from django.core.management import call_command
 
     call_command("spectacular", "--fail-on-warn", "--validate", "--file", "/dev/null")
     assert "Warning" not in capsys.readouterr().err
 
 
-def test_an_account_says_whether_its_worker_runs(world: World) -> None:
+def test_connection_states_whether_its_worker_runs(world: World) -> None:
     paper = {"name": "p", "type": "paper", "account": "77"}
     assert post(world, "connections", paper).json()["worker"] is None
     mt5 = {"name": "m", "type": "mt5", "account": "78", "settings": {"server": "Broker-Live"}}
-    told = post(world, "connections", mt5).json()
-    assert (told["worker"]["queue"], told["worker"]["runs"]) == ("mt5.main", False)
-    assert "-Q mt5.main" in told["worker"]["waits_for"]
+    data = post(world, "connections", mt5).json()
+    assert (data["worker"]["queue"], data["worker"]["runs"]) == ("mt5.main", False)
+    assert "-Q mt5.main" in data["worker"]["waits_for"]
     now = timezone.now()
     LaneLease.objects.create(
         lane="mt5.main", owner="w", acquired_at=now, until=now + timedelta(minutes=1)
     )
-    path = f"/api/v1/connections/{told['id']}/"
+    path = f"/api/v1/connections/{data['id']}/"
     held = {"queue": "mt5.main", "runs": True, "waits_for": ""}
     assert world.client("alice").get(path).json()["worker"] == held
 
 
-def test_an_account_says_how_much_is_open_there_though_it_is_off(world: World) -> None:
+def test_inactive_connection_states_how_much_is_open(world: World) -> None:
     alice, path = world.client("alice"), f"/api/v1/connections/{world.connection.pk}/"
     count = len(open_items(world.connection.pk))
     assert count > 0
     assert alice.get(path).json()["open_count"] == count
-    told = alice.patch(path, {"is_active": False}, format="json").json()
-    assert (told["health_word"], told["open_count"]) == ("inactive", count)
+    data = alice.patch(path, {"is_active": False}, format="json").json()
+    assert (data["health_word"], data["open_count"]) == ("inactive", count)
     (listed,) = alice.get("/api/v1/connections/").json()["results"]
     assert listed["open_count"] == count
-    made = post(world, "connections", {"name": "p", "type": "paper", "account": "77"}).json()
-    assert made["open_count"] == 0
+    created = post(world, "connections", {"name": "p", "type": "paper", "account": "77"}).json()
+    assert created["open_count"] == 0

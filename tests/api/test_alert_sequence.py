@@ -1,7 +1,7 @@
-"""Alerts that come twice, late, or in another order than they were sent, at the alert door.
+"""Alerts that arrive at the alert endpoint twice, late, or out of order.
 
-Alice's account follows Paula's approved feed. Its positions and orders are rows here: what becomes
-of an alert is decided, and its exit orders are written, in the alert's own transaction.
+Alice's account follows Paula's approved feed. An alert is decided, and its exit orders are written,
+in the alert's own transaction, so no worker runs here.
 """
 
 import json
@@ -29,8 +29,8 @@ CLOSE = {"action": "CLOSE", "ticker": "EURUSD"}
 HALF = {**CLOSE, "close_fraction": "0.5"}
 
 
-class Door:
-    """The alert address of Paula's feed, opened by the web process's database role."""
+class AlertEndpoint:
+    """The alert address of Paula's feed, served under the web process's database role."""
 
     def __init__(self, world: World, as_web: AsWeb) -> None:
         _, secret = create_feed_token(world.public)
@@ -39,17 +39,17 @@ class Door:
         self.prices = world.prices
         self.path = f"/hooks/tradingview/{self.feed.slug}/{secret}/"
 
-    def post(self, **said: Any) -> Any:
+    def post(self, **fields: Any) -> Any:
         client: Any = Client(enforce_csrf_checks=True)
-        data = json.dumps(said).encode()
+        data = json.dumps(fields).encode()
         with self._as_web():
             return client.post(self.path, data, content_type="application/json")
 
-    def taken(self, **said: Any) -> dict[str, Any]:
-        """What an alert is answered that is not refused."""
-        answer = self.post(**said)
-        assert answer.status_code in (200, 201), answer.content
-        return dict(answer.json())
+    def accept(self, **fields: Any) -> dict[str, Any]:
+        """Post an alert that must not be refused; return the body of the response."""
+        response = self.post(**fields)
+        assert response.status_code in (200, 201), response.content
+        return dict(response.json())
 
     def trade(self, direction: str = "BUY", **fields: Any) -> ExecutionPosition:
         """Open a trade by hand; return its position of 1,000 in the account."""
@@ -71,17 +71,17 @@ class Door:
 
 
 @pytest.fixture
-def door(world: World, as_web: AsWeb) -> Door:
-    return Door(world, as_web)
+def endpoint(world: World, as_web: AsWeb) -> AlertEndpoint:
+    return AlertEndpoint(world, as_web)
 
 
 def exits(position: ExecutionPosition) -> list[D | None]:
-    """The quantities of the exit orders of a position, the oldest first."""
+    """Return the quantities of the exit orders of a position, oldest first."""
     return list(position.exits.order_by("id").values_list("quantity", flat=True))
 
 
-def closed(position: ExecutionPosition) -> None:
-    """The broker has filled its exits."""
+def fill_exits(position: ExecutionPosition) -> None:
+    """Fill the exits of a position."""
     sold = sum((quantity or D(0) for quantity in exits(position)), D(0))
     position.exits.update(status="FILLED", filled_quantity=sold, done_at=market_now())
     left = D(1000) - sold
@@ -89,20 +89,20 @@ def closed(position: ExecutionPosition) -> None:
 
 
 def minutes_pass(minutes: int) -> None:
-    """Move what was received into the past."""
+    """Move the received alerts into the past."""
     for alert in ReceivedAlert.objects.all():
         alert.received_at -= timedelta(minutes=minutes)
         alert.save()
 
 
 def at(seconds: float, since: datetime | None = None) -> str:
-    """A sender's time, in whole seconds as TradingView writes it."""
+    """Return a sender's time in whole seconds, as TradingView writes it."""
     moment = (since or market_now()) + timedelta(seconds=seconds)
     return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def strategy(before: str, action: str, after: str, seconds: float, **more: Any) -> dict[str, Any]:
-    """A strategy's order for one contract each way, `seconds` from now."""
+    """Return a strategy's order for one contract, sent `seconds` from now."""
     return {
         "ticker": "EURUSD", "action": action, "prev_market_position": before,
         "market_position": after, "timenow": at(seconds), **more,
@@ -110,205 +110,227 @@ def strategy(before: str, action: str, after: str, seconds: float, **more: Any) 
 
 
 class TestCloseWithoutTime:
-    """A CLOSE of a symbol by a plain body: it does what it says each time, and once."""
+    """A CLOSE of a symbol without a time acts each time it is sent, and once for each trade."""
 
-    def test_equal_close_after_the_window_closes_the_next_trade(self, door: Door) -> None:
-        first = door.trade()
-        assert door.taken(**CLOSE)["is_new"]
-        closed(first)
+    def test_equal_close_after_the_window_closes_the_next_trade(
+        self, endpoint: AlertEndpoint
+    ) -> None:
+        first = endpoint.trade()
+        assert endpoint.accept(**CLOSE)["is_new"]
+        fill_exits(first)
         minutes_pass(6)
-        second = door.trade()
-        told = door.taken(**CLOSE)
-        assert (told["is_new"], told["summary"]) == (True, f"Closed S-{second.signal_id}.")
+        second = endpoint.trade()
+        response = endpoint.accept(**CLOSE)
+        assert (response["is_new"], response["summary"]) == (True, f"Closed S-{second.signal_id}.")
         assert (exits(first), exits(second)) == ([D(1000)], [D(1000)])
 
-    def test_equal_partial_close_after_the_window_closes_another_part(self, door: Door) -> None:
-        position = door.trade()
-        assert door.taken(**HALF)["is_new"]
-        closed(position)
+    def test_equal_partial_close_after_the_window_closes_another_part(
+        self, endpoint: AlertEndpoint
+    ) -> None:
+        position = endpoint.trade()
+        assert endpoint.accept(**HALF)["is_new"]
+        fill_exits(position)
         minutes_pass(6)
-        told = door.taken(**HALF)
-        assert (told["is_new"], told["summary"]) == (
+        response = endpoint.accept(**HALF)
+        assert (response["is_new"], response["summary"]) == (
             True,
             f"Closed 50 % of S-{position.signal_id}.",
         )
         assert exits(position) == [D(500), D(250)]
 
     @pytest.mark.parametrize("body", [CLOSE, HALF], ids=["whole", "half"])
-    def test_equal_close_within_the_window_closes_only_what_is_new(
-        self, door: Door, body: dict[str, Any]
+    def test_equal_close_within_the_window_closes_only_new_trades(
+        self, endpoint: AlertEndpoint, body: dict[str, Any]
     ) -> None:
-        first = door.trade()
-        door.taken(**body)
+        first = endpoint.trade()
+        endpoint.accept(**body)
         once = exits(first)
-        second = door.trade()
-        told = door.taken(**body)
-        assert told["is_new"]
-        assert told["summary"].endswith(f"S-{second.signal_id}.")
+        second = endpoint.trade()
+        response = endpoint.accept(**body)
+        assert response["is_new"]
+        assert response["summary"].endswith(f"S-{second.signal_id}.")
         assert exits(second) == once
-        assert exits(first) == once  # the earlier alert acted on it already
+        assert exits(first) == once  # the earlier alert closed it already
 
-    def test_resent_close_acts_once_while_nothing_new_is_open(self, door: Door) -> None:
-        first, second = door.trade(), door.trade("SELL")
-        told = door.taken(**HALF)
-        again = [door.taken(**HALF) for _ in range(3)]
-        assert all(one == {**told, "is_new": False} for one in again)
+    def test_resent_close_acts_once_while_nothing_new_is_open(
+        self, endpoint: AlertEndpoint
+    ) -> None:
+        first, second = endpoint.trade(), endpoint.trade("SELL")
+        response = endpoint.accept(**HALF)
+        repeated = [endpoint.accept(**HALF) for _ in range(3)]
+        assert all(repeat == {**response, "is_new": False} for repeat in repeated)
         assert exits(first) == exits(second) == [D(500)]
         assert ReceivedAlert.objects.count() == 1
 
-    def test_close_that_found_nothing_does_not_silence_the_next(self, door: Door) -> None:
-        assert door.taken(**CLOSE)["id"] is None
-        position = door.trade()
-        assert door.taken(**CLOSE)["is_new"]
+    def test_close_without_an_open_trade_does_not_suppress_the_next(
+        self, endpoint: AlertEndpoint
+    ) -> None:
+        assert endpoint.accept(**CLOSE)["id"] is None
+        position = endpoint.trade()
+        assert endpoint.accept(**CLOSE)["is_new"]
         assert exits(position) == [D(1000)]
 
     def test_close_with_a_used_external_id_is_refused_while_other_trades_are_open(
-        self, door: Door
+        self, endpoint: AlertEndpoint
     ) -> None:
-        first = door.trade()
+        first = endpoint.trade()
         named = {**CLOSE, "external_id": "exit"}
-        told = door.taken(**named)
+        response = endpoint.accept(**named)
         minutes_pass(60)
-        assert door.taken(**named) == {**told, "is_new": False}
-        closed(first)
-        second = door.trade()
-        body = problem(door.post(**named), 409, "DUPLICATE_SIGNAL")
+        assert endpoint.accept(**named) == {**response, "is_new": False}
+        fill_exits(first)
+        second = endpoint.trade()
+        body = problem(endpoint.post(**named), 409, "DUPLICATE_SIGNAL")
         assert f"S-{second.signal_id}" in body["detail"]
         assert exits(second) == []
 
 
 class TestOutOfOrder:
-    """An alert that comes after one that was sent later."""
+    """An alert that arrives after one that was sent later."""
 
-    def test_late_entry_of_a_trade_that_was_left_is_refused(self, door: Door) -> None:
+    def test_late_entry_of_a_closed_trade_is_refused(self, endpoint: AlertEndpoint) -> None:
         entry = strategy("flat", "buy", "long", -20)
-        assert door.taken(**strategy("long", "sell", "flat", -5))["id"] is None
-        body = problem(door.post(**entry), 409, "ALERT_OUT_OF_ORDER")
+        assert endpoint.accept(**strategy("long", "sell", "flat", -5))["id"] is None
+        body = problem(endpoint.post(**entry), 409, "ALERT_OUT_OF_ORDER")
         assert "long" in body["detail"]
-        assert not Signal.objects.filter(feed=door.feed).exists()
-        assert door.taken(**strategy("flat", "buy", "long", 0))["is_new"]
+        assert not Signal.objects.filter(feed=endpoint.feed).exists()
+        assert endpoint.accept(**strategy("flat", "buy", "long", 0))["is_new"]
 
-    def test_entry_of_another_symbol_or_feed_is_not_late(self, door: Door, world: World) -> None:
-        door.taken(**strategy("long", "sell", "flat", -5))
+    def test_entry_of_another_symbol_or_feed_is_not_late(
+        self, endpoint: AlertEndpoint, world: World
+    ) -> None:
+        endpoint.accept(**strategy("long", "sell", "flat", -5))
         entry = strategy("flat", "buy", "long", -20)
-        assert door.taken(**{**entry, "ticker": "GBPUSD"})["is_new"]
+        assert endpoint.accept(**{**entry, "ticker": "GBPUSD"})["is_new"]
 
-    def test_late_addition_to_a_trade_that_was_left_is_refused(self, door: Door) -> None:
+    def test_late_addition_to_a_closed_trade_is_refused(self, endpoint: AlertEndpoint) -> None:
         sizes = {"contracts": "1", "prev_market_position_size": "1", "market_position_size": "2"}
         addition = strategy("long", "buy", "long", -20, **sizes)
-        door.taken(**strategy("long", "sell", "flat", -5))
-        problem(door.post(**addition), 409, "ALERT_OUT_OF_ORDER")
+        endpoint.accept(**strategy("long", "sell", "flat", -5))
+        problem(endpoint.post(**addition), 409, "ALERT_OUT_OF_ORDER")
 
-    def test_entry_that_a_later_addition_overtook_is_opened(self, door: Door) -> None:
-        """Pyramiding: two orders of one bar, the second is there first; the trade goes on."""
+    def test_entry_that_arrives_after_a_later_addition_is_opened(
+        self, endpoint: AlertEndpoint
+    ) -> None:
+        """Pyramiding: of two orders of one bar, the second arrives first."""
         sizes = {"contracts": "1", "prev_market_position_size": "1", "market_position_size": "2"}
-        assert door.taken(**strategy("long", "buy", "long", -5, **sizes))["change"] == "add"
-        told = door.taken(**strategy("flat", "buy", "long", -7))
-        assert (told["is_new"], told["change"]) == (True, "entry")
+        assert endpoint.accept(**strategy("long", "buy", "long", -5, **sizes))["change"] == "add"
+        response = endpoint.accept(**strategy("flat", "buy", "long", -7))
+        assert (response["is_new"], response["change"]) == (True, "entry")
 
-    def test_late_reversal_closes_and_does_not_open(self, door: Door) -> None:
-        """Its long trade is open still, and no other alert will close it."""
-        position = door.trade()
-        assert door.taken(**strategy("short", "buy", "flat", -5))["id"] is None
-        told = door.taken(**strategy("long", "sell", "short", -20))
+    def test_late_reversal_closes_and_does_not_open(self, endpoint: AlertEndpoint) -> None:
+        """Its long trade is still open, and no other alert will close it."""
+        position = endpoint.trade()
+        assert endpoint.accept(**strategy("short", "buy", "flat", -5))["id"] is None
+        response = endpoint.accept(**strategy("long", "sell", "short", -20))
         assert exits(position) == [D(1000)]
-        assert [f"S-{one.pk}" for one in Signal.objects.filter(refers_to=position.signal_id)] == (
-            told["signals"]
+        assert [
+            f"S-{signal.pk}" for signal in Signal.objects.filter(refers_to=position.signal_id)
+        ] == (response["signals"])
+        assert response["summary"].startswith(
+            f"Closed S-{position.signal_id}; opened no short trade: "
         )
-        assert told["summary"].startswith(f"Closed S-{position.signal_id}; opened no short trade: ")
-        assert not Signal.objects.filter(feed=door.feed, direction="SELL").exists()
+        assert not Signal.objects.filter(feed=endpoint.feed, direction="SELL").exists()
 
-    def test_reversal_with_a_level_that_cannot_be_read_still_closes(self, door: Door) -> None:
-        position = door.trade()
+    def test_reversal_with_a_malformed_level_still_closes(self, endpoint: AlertEndpoint) -> None:
+        position = endpoint.trade()
         reversal = strategy("long", "sell", "short", 0, sl="NaN")
-        told = door.taken(**reversal)
+        response = endpoint.accept(**reversal)
         assert exits(position) == [D(1000)]
-        assert "opened no short trade: sl is 'NaN'" in told["summary"]
-        assert door.taken(**reversal) == {**told, "is_new": False}
-        closed(position)
+        assert "opened no short trade: sl is 'NaN'" in response["summary"]
+        assert endpoint.accept(**reversal) == {**response, "is_new": False}
+        fill_exits(position)
         problem(
-            door.post(**strategy("long", "sell", "short", 1, sl="NaN")), 400, "NUMBER_MALFORMED"
+            endpoint.post(**strategy("long", "sell", "short", 1, sl="NaN")), 400, "NUMBER_MALFORMED"
         )
 
-    def test_late_indicator_entry_is_refused_after_a_close(self, door: Door) -> None:
+    def test_late_indicator_entry_is_refused_after_a_close(self, endpoint: AlertEndpoint) -> None:
         entry = {
             "action": "OPEN", "direction": "BUY", "ticker": "EURUSD", "sl": "1.3",
             "timenow": at(-20),
         }  # fmt: skip
-        door.taken(**CLOSE, direction="SELL", timenow=at(-5))
-        assert door.taken(**entry, note="one")["is_new"]  # only short trades were closed
-        door.taken(**CLOSE, timenow=at(-4))
-        problem(door.post(**entry, note="two"), 409, "ALERT_OUT_OF_ORDER")
-        assert not door.taken(**entry, note="one")["is_new"]  # known, however late
+        endpoint.accept(**CLOSE, direction="SELL", timenow=at(-5))
+        assert endpoint.accept(**entry, note="one")["is_new"]  # only short trades were closed
+        endpoint.accept(**CLOSE, timenow=at(-4))
+        problem(endpoint.post(**entry, note="two"), 409, "ALERT_OUT_OF_ORDER")
+        assert not endpoint.accept(**entry, note="one")["is_new"]  # known
 
-    def test_late_close_leaves_what_a_later_indicator_alert_opened(self, door: Door) -> None:
+    def test_late_close_leaves_trades_of_later_indicator_alerts_open(
+        self, endpoint: AlertEndpoint
+    ) -> None:
         entry = {"action": "OPEN", "direction": "BUY", "ticker": "EURUSD", "sl": "1.3"}
-        old = door.fill(Signal.objects.get(pk=door.taken(**entry, timenow=at(-30))["id"]))
-        new = door.fill(Signal.objects.get(pk=door.taken(**entry, timenow=at(-5))["id"]))
-        door.taken(**CLOSE, timenow=at(-20))
+        old = endpoint.fill(Signal.objects.get(pk=endpoint.accept(**entry, timenow=at(-30))["id"]))
+        new = endpoint.fill(Signal.objects.get(pk=endpoint.accept(**entry, timenow=at(-5))["id"]))
+        endpoint.accept(**CLOSE, timenow=at(-20))
         assert (exits(old), exits(new)) == ([D(1000)], [])
 
-    def test_late_change_of_levels_does_not_undo_a_later_one(self, door: Door) -> None:
-        position = door.trade(external_id="long-1")
+    def test_late_change_of_levels_does_not_overwrite_a_later_one(
+        self, endpoint: AlertEndpoint
+    ) -> None:
+        position = endpoint.trade(external_id="long-1")
         change = {"action": "MODIFY", "refers_to_external_id": "long-1"}
-        door.taken(**change, sl="1.30", timenow=at(-5))
-        problem(door.post(**change, sl="1.20", timenow=at(-20)), 409, "ALERT_OUT_OF_ORDER")
-        door.taken(**change, tp="1.50", timenow=at(-15))  # the later one left the target alone
+        endpoint.accept(**change, sl="1.30", timenow=at(-5))
+        problem(endpoint.post(**change, sl="1.20", timenow=at(-20)), 409, "ALERT_OUT_OF_ORDER")
+        endpoint.accept(**change, tp="1.50", timenow=at(-15))  # no target in the later one
         position.refresh_from_db()
         assert (position.sl, position.tp) == (D("1.30"), D("1.50"))
 
-    def test_equal_change_of_levels_counts_after_another_one(self, door: Door) -> None:
-        position = door.trade(external_id="long-1")
+    def test_equal_change_of_levels_counts_after_another_one(self, endpoint: AlertEndpoint) -> None:
+        position = endpoint.trade(external_id="long-1")
         change = {"action": "MODIFY", "refers_to_external_id": "long-1"}
         stops = ("1.30", "1.20", "1.30", "1.30")
-        told = [door.taken(**change, sl=sl)["is_new"] for sl in stops]
-        assert told == [True, True, True, False]
+        response = [endpoint.accept(**change, sl=sl)["is_new"] for sl in stops]
+        assert response == [True, True, True, False]
         position.refresh_from_db()
         assert position.sl == D("1.30")
 
 
 class TestAgeOfEntries:
-    """A market entry is bounded by when its alert was sent, not by when it was published."""
+    """The age of a market entry counts from the time its alert was sent, not published."""
 
-    def test_market_entry_counts_its_age_from_its_alert(self, door: Door) -> None:
+    def test_age_of_market_entry_counts_from_its_alert(self, endpoint: AlertEndpoint) -> None:
         now = market_now()
-        told = door.taken(**strategy("flat", "buy", "long", -40))
-        ends = Signal.objects.get(pk=told["id"]).valid_until
+        response = endpoint.accept(**strategy("flat", "buy", "long", -40))
+        ends = Signal.objects.get(pk=response["id"]).valid_until
         assert ends is not None
         assert timedelta(seconds=18) < ends - now < timedelta(seconds=21)
 
     @pytest.mark.parametrize("kind", ["strategy", "indicator"])
-    def test_alert_older_than_a_market_entry_may_be_is_refused(self, door: Door, kind: str) -> None:
+    def test_alert_too_old_for_a_market_entry_is_refused(
+        self, endpoint: AlertEndpoint, kind: str
+    ) -> None:
         body = (
             strategy("flat", "buy", "long", -200)
             if kind == "strategy"
             else {"action": "OPEN", "direction": "BUY", "ticker": "EURUSD", "timenow": at(-200)}
         )
-        told = problem(door.post(**body), 400, "ALERT_TOO_OLD")
-        assert "60 s" in told["detail"]
-        assert not Signal.objects.filter(feed=door.feed).exists()
+        error = problem(endpoint.post(**body), 400, "ALERT_TOO_OLD")
+        assert "60 s" in error["detail"]
+        assert not Signal.objects.filter(feed=endpoint.feed).exists()
 
-    def test_limit_entry_and_exit_may_be_older(self, door: Door) -> None:
+    def test_limit_entry_and_exit_of_an_old_alert_are_accepted(
+        self, endpoint: AlertEndpoint
+    ) -> None:
         limit = {"action": "OPEN", "direction": "BUY", "ticker": "EURUSD", "order_type": "LIMIT"}
-        assert door.taken(**limit, price="1.2", timenow=at(-200))["is_new"]
-        position = door.trade("SELL")
-        assert door.taken(**strategy("short", "buy", "flat", -200))["is_new"]
+        assert endpoint.accept(**limit, price="1.2", timenow=at(-200))["is_new"]
+        position = endpoint.trade("SELL")
+        assert endpoint.accept(**strategy("short", "buy", "flat", -200))["is_new"]
         assert exits(position) == [D(1000)]
 
-    def test_reversal_whose_validity_has_passed_closes_and_does_not_open(self, door: Door) -> None:
-        position = door.trade()
+    def test_expired_reversal_closes_and_does_not_open(self, endpoint: AlertEndpoint) -> None:
+        position = endpoint.trade()
         reversal = strategy("long", "sell", "short", 0, valid_until=at(-3))
-        told = door.taken(**reversal)
-        assert (exits(position), len(told["signals"])) == ([D(1000)], 1)
-        assert "opened no short trade: valid_until" in told["summary"]
-        assert not Signal.objects.filter(feed=door.feed, direction="SELL").exists()
+        response = endpoint.accept(**reversal)
+        assert (exits(position), len(response["signals"])) == ([D(1000)], 1)
+        assert "opened no short trade: valid_until" in response["summary"]
+        assert not Signal.objects.filter(feed=endpoint.feed, direction="SELL").exists()
 
-    def test_old_reversal_closes_and_does_not_open(self, door: Door) -> None:
-        position = door.trade()
-        told = door.taken(**strategy("long", "sell", "short", -200))
+    def test_old_reversal_closes_and_does_not_open(self, endpoint: AlertEndpoint) -> None:
+        position = endpoint.trade()
+        response = endpoint.accept(**strategy("long", "sell", "short", -200))
         assert exits(position) == [D(1000)]
-        assert "; opened no short trade: " in told["summary"]
-        assert len(told["signals"]) == 1
+        assert "; opened no short trade: " in response["summary"]
+        assert len(response["signals"]) == 1
 
 
 @pytest.mark.django_db(transaction=True)
@@ -316,16 +338,16 @@ class TestAgeOfEntries:
 def test_equal_closes_at_the_same_moment_act_once(
     world: World, as_web: AsWeb, *, timed: bool
 ) -> None:
-    door = Door(world, as_web)
-    position = door.trade()
+    endpoint = AlertEndpoint(world, as_web)
+    position = endpoint.trade()
     body = {**HALF, "timenow": at(0)} if timed else HALF
-    answers: list[Any] = []
+    responses: list[Any] = []
 
     def post() -> None:
         try:
             client = Client()
-            answer = client.post(door.path, json.dumps(body), content_type="text/plain")
-            answers.append((answer.status_code, answer.json()["is_new"]))
+            response = client.post(endpoint.path, json.dumps(body), content_type="text/plain")
+            responses.append((response.status_code, response.json()["is_new"]))
         finally:
             connection.close()
 
@@ -334,28 +356,30 @@ def test_equal_closes_at_the_same_moment_act_once(
         thread.start()
     for thread in threads:
         thread.join(60)
-    assert sorted(answers) == [(200, False)] * 3 + [(201, True)]
+    assert sorted(responses) == [(200, False)] * 3 + [(201, True)]
     assert exits(position) == [D(500)]
     assert ReceivedAlert.objects.count() == 1
 
 
-def test_received_alerts_are_removed_after_a_week(door: Door, world: World) -> None:
+def test_received_alerts_are_removed_after_a_week(endpoint: AlertEndpoint, world: World) -> None:
     other = Feed.objects.get(pk=world.feed.pk)
     for number in range(3):
         ReceivedAlert.objects.create(feed=other, key=str(number), change="flat", summary="s")
     minutes_pass(8 * 24 * 60)
     kept = ReceivedAlert.objects.create(feed=other, key="k", change="flat", summary="s")
-    door.taken(**strategy("long", "sell", "flat", 0))
+    endpoint.accept(**strategy("long", "sell", "flat", 0))
     assert list(ReceivedAlert.objects.filter(feed=other)) == [kept]
-    assert ReceivedAlert.objects.filter(feed=door.feed).count() == 1
+    assert ReceivedAlert.objects.filter(feed=endpoint.feed).count() == 1
 
 
-def test_open_signals_are_found_by_feed_symbol_and_side(door: Door, world: World) -> None:
-    """What has a position, an order at a broker or one that waits; whatever has ended is not."""
-    held, short = door.trade(), door.trade("SELL")
-    flat = door.trade()
+def test_open_signals_are_selected_by_feed_symbol_and_side(
+    endpoint: AlertEndpoint, world: World
+) -> None:
+    """Open: with a position, or with an order that is pending or at a broker."""
+    held, short = endpoint.trade(), endpoint.trade("SELL")
+    flat = endpoint.trade()
     ExecutionPosition.objects.filter(pk=flat.pk).update(quantity=0)
-    fields: dict[str, Any] = {"feed": door.feed, "approval": "APPROVED", "direction": "BUY"}
+    fields: dict[str, Any] = {"feed": endpoint.feed, "approval": "APPROVED", "direction": "BUY"}
     waiting, working, ended, elsewhere = (
         Signal.objects.create(currency_pair=pair, published_at=market_now(), **fields)
         for pair in ("EUR/USD", "EUR/USD", "EUR/USD", "GBP/USD")
@@ -364,31 +388,39 @@ def test_open_signals_are_found_by_feed_symbol_and_side(door: Door, world: World
         (waiting, "PENDING"), (working, "SUBMITTED"), (ended, "CANCELLED"), (elsewhere, "PENDING"),
     ):  # fmt: skip
         Order.objects.create(
-            connection=door.account, signal=signal, leg="entry", pair=signal.currency_pair,
+            connection=endpoint.account, signal=signal, leg="entry", pair=signal.currency_pair,
             side="BUY", order_type="MARKET", time_in_force="GTC", quantity=D(1), status=status,
         )  # fmt: skip
-    found = [(one.id, one.direction) for one in open_signals(door.feed.pk, "EUR/USD")]
+    open_longs_and_shorts = [
+        (open_signal.id, open_signal.direction)
+        for open_signal in open_signals(endpoint.feed.pk, "EUR/USD")
+    ]
     longs = [held.signal_id, waiting.pk, working.pk]
-    assert found == sorted([(one, "BUY") for one in longs] + [(short.signal_id, "SELL")])
-    found_longs = open_signals(door.feed.pk, "EUR/USD", Direction.BUY)
-    assert [one.id for one in found_longs] == sorted(longs)
-    assert [one.id for one in open_signals(world.feed.pk, "EUR/USD")] == [world.published.pk]
+    assert open_longs_and_shorts == sorted(
+        [(pk, "BUY") for pk in longs] + [(short.signal_id, "SELL")]
+    )
+    open_longs = open_signals(endpoint.feed.pk, "EUR/USD", Direction.BUY)
+    assert [open_signal.id for open_signal in open_longs] == sorted(longs)
+    assert [open_signal.id for open_signal in open_signals(world.feed.pk, "EUR/USD")] == [
+        world.published.pk
+    ]
 
 
-def test_account_that_fills_no_exits_does_not_have_alerts_publish_more_and_more(
-    door: Door, world: World
+def test_unfilled_exits_do_not_make_alerts_publish_ever_more_closes(
+    endpoint: AlertEndpoint, world: World
 ) -> None:
-    held = [door.trade() for _ in range(MAX_CLOSED_AGAIN + 5)]
+    held = [endpoint.trade() for _ in range(MAX_CLOSED_AGAIN + 5)]
     for position in held:
         Signal.objects.create(
-            feed=door.feed, action="CLOSE", refers_to_id=position.signal_id, approval="APPROVED",
-            currency_pair="EUR/USD", direction="BUY", published_at=market_now(),
+            feed=endpoint.feed, action="CLOSE", refers_to_id=position.signal_id,
+            approval="APPROVED", currency_pair="EUR/USD", direction="BUY",
+            published_at=market_now(),
         )  # fmt: skip
-    current = door.trade()
-    told = door.taken(**CLOSE)
-    assert len(told["signals"]) == MAX_CLOSED_AGAIN + 1
+    current = endpoint.trade()
+    response = endpoint.accept(**CLOSE)
+    assert len(response["signals"]) == MAX_CLOSED_AGAIN + 1
     oldest = ", ".join(f"S-{position.signal_id}" for position in held[:3])
-    assert told["summary"].endswith(
+    assert response["summary"].endswith(
         f"and 18 more; skipped {oldest} and 2 more, which this feed has closed before and "
         "accounts still hold: close each by refers_to."
     )

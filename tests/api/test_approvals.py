@@ -1,4 +1,4 @@
-"""Whose accounts a feed's signals may trade, asked at every entry point of a publication."""
+"""Which accounts a feed's signals may trade, checked at every entry point of a publication."""
 
 import hashlib
 import hmac
@@ -26,52 +26,54 @@ SIGNAL = {"symbol": "EUR/USD", "direction": "BUY"}
 
 
 @dataclass
-class House:
-    """Alice's account, a stranger's and one of the operators; Alice has a private feed, `mine`."""
+class Accounts:
+    """An account each of Alice, another tenant and the operators; Alice's private feed `mine`."""
 
     world: World
     own: ExecutionConnection
-    strangers: ExecutionConnection
+    other_tenants: ExecutionConnection
     operators: ExecutionConnection
 
-    def call(self, who: str, method: str, path: str, **body: Any) -> Any:
-        client = self.world.client(who)
+    def call(self, username: str, method: str, path: str, **body: Any) -> Any:
+        client = self.world.client(username)
         return getattr(client, method)(f"/api/v1/{path}", body, format="json")
 
-    def patch(self, who: str = "alice", **changes: Any) -> dict[str, Any]:
-        answer = self.call(who, "patch", "feeds/mine/", **changes)
-        assert answer.status_code == 200, answer.json()
-        told: dict[str, Any] = answer.json()
-        return told
+    def patch(self, username: str = "alice", **changes: Any) -> dict[str, Any]:
+        response = self.call(username, "patch", "feeds/mine/", **changes)
+        assert response.status_code == 200, response.json()
+        data: dict[str, Any] = response.json()
+        return data
 
     def send(self) -> Signal:
-        answer = self.call("alice", "post", "signals/", feed="mine", **SIGNAL)
-        assert answer.status_code == 201, answer.json()
-        return Signal.objects.get(pk=answer.json()["id"])
+        response = self.call("alice", "post", "signals/", feed="mine", **SIGNAL)
+        assert response.status_code == 201, response.json()
+        return Signal.objects.get(pk=response.json()["id"])
 
-    def publish(self, signal: Signal, who: str = "alice") -> Any:
-        return self.call(who, "post", f"signals/{signal.pk}/publish/")
+    def publish(self, signal: Signal, username: str = "alice") -> Any:
+        return self.call(username, "post", f"signals/{signal.pk}/publish/")
 
-    def subscribe(self, row: ExecutionConnection, who: str) -> int:
-        answer = self.call(who, "post", "subscriptions/", connection=str(row.pk), feed="mine")
-        return int(answer.status_code)
+    def subscribe(self, row: ExecutionConnection, username: str) -> int:
+        response = self.call(
+            username, "post", "subscriptions/", connection=str(row.pk), feed="mine"
+        )
+        return int(response.status_code)
 
 
 @pytest.fixture
-def house(world: World) -> House:
-    house = House(
+def accounts(world: World) -> Accounts:
+    accounts = Accounts(
         world,
         own=make.connection(world.alice, account="900"),
-        strangers=make.connection(world.bob),
+        other_tenants=make.connection(world.bob),
         operators=make.connection(admin=world.olga),
     )
-    house.call("alice", "post", "feeds/", name="mine", is_public=False)
-    assert house.subscribe(house.own, "alice") == 201
-    return house
+    accounts.call("alice", "post", "feeds/", name="mine", is_public=False)
+    assert accounts.subscribe(accounts.own, "alice") == 201
+    return accounts
 
 
 def traded(signal: Signal | None = None) -> set[ExecutionConnection]:
-    """The connections with an entry that is not skipped."""
+    """Return the connections with an entry that is not skipped."""
     orders = Order.objects.filter(leg="entry", status="PENDING")
     orders = orders.filter(signal=signal) if signal else orders
     return {order.connection for order in orders}
@@ -91,121 +93,125 @@ def feed() -> Feed:
     return Feed.objects.get(slug="mine")
 
 
-def test_a_private_feed_trades_its_owners_accounts(house: House) -> None:
-    signal = house.send()
-    assert house.publish(signal).status_code == 200
-    assert traded() == {house.own}
+def test_private_feed_trades_its_owners_accounts(accounts: Accounts) -> None:
+    signal = accounts.send()
+    assert accounts.publish(signal).status_code == 200
+    assert traded() == {accounts.own}
     assert_candidates_agree(signal)
 
 
 @pytest.mark.parametrize("role", ["owner", "web"])
-def test_stock_of_a_private_feed_waits_when_it_goes_public(
-    house: House, as_web: AsWeb, role: str
+def test_unpublished_signal_needs_approval_after_its_feed_goes_public(
+    accounts: Accounts, as_web: AsWeb, role: str
 ) -> None:
-    stock = house.send()
-    assert approval(stock) == Approval.APPROVED
+    draft = accounts.send()
+    assert approval(draft) == Approval.APPROVED
     if role == "web":
         with as_web():
-            house.patch(is_public=True)
+            accounts.patch(is_public=True)
     else:
-        house.patch(is_public=True)
-    assert house.subscribe(house.strangers, "bob") == 201
-    problem(house.publish(stock), 409, "SIGNAL_NOT_APPROVED")
-    assert approval(stock) == Approval.PENDING
+        accounts.patch(is_public=True)
+    assert accounts.subscribe(accounts.other_tenants, "bob") == 201
+    problem(accounts.publish(draft), 409, "SIGNAL_NOT_APPROVED")
+    assert approval(draft) == Approval.PENDING
     assert traded() == set()
 
 
-def test_private_again_does_not_bring_the_approval_back(house: House) -> None:
-    stock = house.send()
-    house.patch(is_public=True)
-    assert house.subscribe(house.strangers, "bob") == 201
-    told = house.patch(is_public=False)
-    assert (told["is_public"], told["is_approved"]) == (False, False)
-    for signal in (stock, house.send()):
-        problem(house.publish(signal), 409, "SIGNAL_NOT_APPROVED")
+def test_feed_made_private_again_does_not_regain_its_approval(accounts: Accounts) -> None:
+    draft = accounts.send()
+    accounts.patch(is_public=True)
+    assert accounts.subscribe(accounts.other_tenants, "bob") == 201
+    data = accounts.patch(is_public=False)
+    assert (data["is_public"], data["is_approved"]) == (False, False)
+    for signal in (draft, accounts.send()):
+        problem(accounts.publish(signal), 409, "SIGNAL_NOT_APPROVED")
     assert traded() == set()
 
 
-def test_own_approval_does_not_reach_who_was_subscribed_by_operators(house: House) -> None:
-    for row in (house.strangers, house.operators):
-        assert house.subscribe(row, "olga") == 201
-    signal = house.send()
-    house.publish(signal)
-    assert traded() == {house.own}
+def test_owners_approval_does_not_cover_accounts_subscribed_by_operators(
+    accounts: Accounts,
+) -> None:
+    for row in (accounts.other_tenants, accounts.operators):
+        assert accounts.subscribe(row, "olga") == 201
+    signal = accounts.send()
+    accounts.publish(signal)
+    assert traded() == {accounts.own}
     skipped = Order.objects.filter(status="SKIPPED").values_list("connection", "reason")
     assert set(skipped) == {
-        (house.strangers.pk, "FEED_OWNER_ONLY"),
-        (house.operators.pk, "FEED_OWNER_ONLY"),
+        (accounts.other_tenants.pk, "FEED_OWNER_ONLY"),
+        (accounts.operators.pk, "FEED_OWNER_ONLY"),
     }
     assert_candidates_agree(signal)
-    house.patch("olga", is_approved=True)
-    later = house.send()
-    house.publish(later)
-    assert traded(later) == {house.own, house.strangers, house.operators}
+    accounts.patch("olga", is_approved=True)
+    later = accounts.send()
+    accounts.publish(later)
+    assert traded(later) == {accounts.own, accounts.other_tenants, accounts.operators}
 
 
-def test_stock_approved_by_the_feed_itself_waits_when_operators_approve_it(house: House) -> None:
-    """It was written for the owner's accounts; the operators' must not take it unseen."""
-    stock = house.send()
-    told = house.patch("olga", is_approved=True)
-    assert (told["is_approved"], told["approved_by_owner"]) == (True, False)
-    problem(house.publish(stock), 409, "SIGNAL_NOT_APPROVED")
+def test_unpublished_signal_needs_approval_after_operators_approve_its_feed(
+    accounts: Accounts,
+) -> None:
+    """It was written for the owner's accounts; operators' accounts must not take it unreviewed."""
+    draft = accounts.send()
+    data = accounts.patch("olga", is_approved=True)
+    assert (data["is_approved"], data["approved_by_owner"]) == (True, False)
+    problem(accounts.publish(draft), 409, "SIGNAL_NOT_APPROVED")
 
 
 @pytest.mark.parametrize(
-    "lose",
+    "lose_approval",
     [
-        lambda house: house.patch("olga", is_approved=False),
-        lambda house: house.patch("olga", is_public=True),
-        lambda house: Feed.objects.filter(slug="mine").update(owner=house.world.paula),
-        lambda house: house.call("alice", "post", "feeds/mine/archive/"),
+        lambda accounts: accounts.patch("olga", is_approved=False),
+        lambda accounts: accounts.patch("olga", is_public=True),
+        lambda accounts: Feed.objects.filter(slug="mine").update(owner=accounts.world.paula),
+        lambda accounts: accounts.call("alice", "post", "feeds/mine/archive/"),
     ],
-    ids=["withdrawn", "public", "owner", "archived"],
+    ids=["withdrawn", "public", "new owner", "archived"],
 )
-def test_what_loses_an_approval_sends_unpublished_signals_back(
-    house: House, lose: Callable[[House], Any]
+def test_losing_approval_makes_unpublished_signals_pending(
+    accounts: Accounts, lose_approval: Callable[[Accounts], Any]
 ) -> None:
-    house.patch("olga", is_approved=True)
-    stock, published = house.send(), house.send()
-    house.publish(published)
-    lose(house)
-    assert (approval(stock), approval(published)) == (Approval.PENDING, Approval.APPROVED)
-    answer = house.publish(stock, "olga")
-    assert answer.status_code == 409
-    assert traded(stock) == set()
+    accounts.patch("olga", is_approved=True)
+    draft, published = accounts.send(), accounts.send()
+    accounts.publish(published)
+    lose_approval(accounts)
+    assert (approval(draft), approval(published)) == (Approval.PENDING, Approval.APPROVED)
+    response = accounts.publish(draft, "olga")
+    assert response.status_code == 409
+    assert traded(draft) == set()
 
 
-def test_a_signal_that_operators_approve_does_not_reach_their_accounts(house: House) -> None:
-    """The feed is not approved: subscribers take this one signal, nobody else."""
-    house.patch(is_public=True)
-    house.subscribe(house.strangers, "bob")
-    signal = house.send()
-    assert house.call("olga", "post", f"signals/{signal.pk}/approve/").status_code == 200
-    assert house.publish(signal).status_code == 200
-    assert traded() == {house.own, house.strangers}
+def test_approved_signal_of_an_unapproved_feed_reaches_subscribers_only(accounts: Accounts) -> None:
+    """Operators approve one signal; their own accounts do not take it."""
+    accounts.patch(is_public=True)
+    accounts.subscribe(accounts.other_tenants, "bob")
+    signal = accounts.send()
+    assert accounts.call("olga", "post", f"signals/{signal.pk}/approve/").status_code == 200
+    assert accounts.publish(signal).status_code == 200
+    assert traded() == {accounts.own, accounts.other_tenants}
     assert_candidates_agree(signal)
 
 
-def test_an_approved_public_feed_reaches_everybody(house: House) -> None:
-    house.patch(is_public=True)
-    house.subscribe(house.strangers, "bob")
-    house.patch("olga", is_approved=True)
-    house.publish(house.send())
-    assert traded() == {house.own, house.strangers, house.operators}
+def test_approved_public_feed_reaches_all_subscribers(accounts: Accounts) -> None:
+    accounts.patch(is_public=True)
+    accounts.subscribe(accounts.other_tenants, "bob")
+    accounts.patch("olga", is_approved=True)
+    accounts.publish(accounts.send())
+    assert traded() == {accounts.own, accounts.other_tenants, accounts.operators}
 
 
-def alert(house: House) -> int:
+def publish_by_alert(accounts: Accounts) -> int:
     token, secret = create_feed_token(feed(), signed=True)
     body = json.dumps({**SIGNAL, "action": "OPEN", "external_id": "a"}).encode()
     signature = hmac.new(token.signing_key.encode(), body, hashlib.sha256).hexdigest()
-    path, sent = f"/hooks/tradingview/mine/{secret}/", f"sha256={signature}"
-    answer = Client().post(
-        path, body, content_type="text/plain", headers={"X-Fillcast-Signature": sent}
+    path, header = f"/hooks/tradingview/mine/{secret}/", f"sha256={signature}"
+    response = Client().post(
+        path, body, content_type="text/plain", headers={"X-Fillcast-Signature": header}
     )
-    return answer.status_code
+    return response.status_code
 
 
-def command(house: House) -> int:
+def publish_by_command(accounts: Accounts) -> int:
     entry = json.dumps({**SIGNAL, "feed": "mine", "external_id": "f"})
     out = io.StringIO()
     with pytest.MonkeyPatch.context() as patch:
@@ -217,21 +223,23 @@ def command(house: House) -> int:
     return 201
 
 
-def at_once(house: House) -> int:
-    answer = house.call("alice", "post", "signals/?publish=true", feed="mine", **SIGNAL)
-    return int(answer.status_code)
+def publish_by_api(accounts: Accounts) -> int:
+    response = accounts.call("alice", "post", "signals/?publish=true", feed="mine", **SIGNAL)
+    return int(response.status_code)
 
 
-DOORS = {"alert": alert, "command": command, "API": at_once}
+PUBLISH_BY = {"alert": publish_by_alert, "command": publish_by_command, "API": publish_by_api}
 
 
-@pytest.mark.parametrize("door", DOORS)
-def test_every_door_keeps_to_the_audience(house: House, door: str) -> None:
-    house.subscribe(house.operators, "olga")
-    assert DOORS[door](house) == 201
-    assert traded() == {house.own}
+@pytest.mark.parametrize("entry_point", PUBLISH_BY)
+def test_each_entry_point_keeps_to_the_covered_accounts(
+    accounts: Accounts, entry_point: str
+) -> None:
+    accounts.subscribe(accounts.operators, "olga")
+    assert PUBLISH_BY[entry_point](accounts) == 201
+    assert traded() == {accounts.own}
     Signal.objects.update(external_id=None)
-    house.patch(is_public=True)
-    assert DOORS[door](house) in (403, 409)
-    assert traded() == {house.own}
+    accounts.patch(is_public=True)
+    assert PUBLISH_BY[entry_point](accounts) in (403, 409)
+    assert traded() == {accounts.own}
     assert Signal.objects.published().filter(feed=feed()).count() == 1

@@ -1,4 +1,4 @@
-"""What an attacker with a key or a session of their own would try at the API: all is refused."""
+"""Attacks on the API by users with a valid key or session: all are refused."""
 
 from dataclasses import replace
 from functools import cache
@@ -29,30 +29,30 @@ WRITING = [name for name in CASES if name.split(" ")[0] in ("POST", "PATCH", "PU
 WITH_BODY = [name for name in WRITING if "/hooks/" not in name]
 
 
-# What is written and never shown: only the database says whether it was taken from a body.
+# Columns that no response shows: only the database shows whether a body's value was stored.
 HIDDEN = ("sealed_credentials", "secret_hash", "claim", "needs_test", "reconciled_at")
 
 
 @pytest.mark.parametrize("name", WITH_BODY)
-def test_no_body_carries_a_column_that_it_may_not(world: World, as_web: AsWeb, name: str) -> None:
-    """Each field beside a good body is refused, or changes nothing in what is answered and in the
-    database's columns of that name."""
+def test_forbidden_columns_in_a_body_are_not_stored(world: World, as_web: AsWeb, name: str) -> None:
+    """Each extra field is refused, or changes neither the response nor the database's columns of
+    that name."""
     case = CASES[name]
-    _, plain, stored = _answered(world, as_web, name, case, FORBIDDEN)
+    _, plain, stored = _respond(world, as_web, name, case, FORBIDDEN)
     for field, value in FORBIDDEN.items():
         if field in case.body(world):
             continue
         forged = replace(case, body=_with(case, {field: value}))
-        status, told, rows_with_it = _answered(world, as_web, name, forged, {field: value})
+        status, data, rows_with_it = _respond(world, as_web, name, forged, {field: value})
         if status >= 400:
             continue
-        if isinstance(told, dict) and told.get(field) == value:
-            assert plain.get(field) == value, (field, told)
+        if isinstance(data, dict) and data.get(field) == value:
+            assert plain.get(field) == value, (field, data)
         assert rows_with_it == {of: stored[of] for of in rows_with_it}, field
 
 
-def test_columns_that_a_body_may_not_carry_are_counted(world: World) -> None:
-    """Else the test above could not fail for them."""
+def test_forbidden_values_in_the_database_are_counted(world: World) -> None:
+    """Otherwise the test above could not fail for hidden columns."""
     places = {field: [of for of in _columns() if of[1] == field] for field in HIDDEN}
     assert all(places.values()), places
     for field in HIDDEN:
@@ -72,15 +72,15 @@ def test_columns_that_a_body_may_not_carry_are_counted(world: World) -> None:
 
 @cache
 def _columns() -> list[tuple[str, str, str]]:
-    """Table, name and type of each column that has a forbidden name; ids are given anew."""
-    found = rows(
+    """Return table, name and type of each column with a forbidden name, except ids."""
+    columns = rows(
         "SELECT c.table_name::text, c.column_name::text, c.data_type::text"
         " FROM information_schema.columns c JOIN information_schema.tables t"
         " USING (table_schema, table_name) WHERE c.table_schema = 'public'"
         " AND t.table_type = 'BASE TABLE' AND c.column_name = ANY(%s) ORDER BY 1, 2",
         ([field for field in FORBIDDEN if field != "id"],),
     )
-    return [(row.table_name, row.column_name, row.data_type) for row in found]
+    return [(row.table_name, row.column_name, row.data_type) for row in columns]
 
 
 def _rows_with(fields: dict[str, Any]) -> dict[tuple[str, str], int]:
@@ -91,14 +91,14 @@ def _rows_with(fields: dict[str, Any]) -> dict[tuple[str, str], int]:
             continue
         same, value = _is_same(column, kind), fields[column]
         given = None if value is None else str(value)
-        (found,) = rows(f"SELECT count(*) AS n FROM {table} WHERE {same}", (given,))
-        counts[table, column] = int(found.n)
+        (result,) = rows(f"SELECT count(*) AS n FROM {table} WHERE {same}", (given,))
+        counts[table, column] = int(result.n)
     return counts
 
 
 def _is_same(column: str, kind: str) -> str:
-    """SQL: whether a column has the value of a body. Of its type where a text may be written in
-    several ways."""
+    """Return the SQL that compares a column with a body's value: by type where one value can be
+    written in several ways."""
     if kind in ("timestamp with time zone", "numeric", "boolean"):
         return f"{column} IS NOT DISTINCT FROM %s::{kind}"
     if kind == "bytea":
@@ -110,21 +110,20 @@ def _with(case: Case, more: dict[str, Any]) -> Values:
     return lambda world: case.body(world) | more
 
 
-def _answered(
+def _respond(
     world: World, as_web: AsWeb, name: str, case: Case, fields: dict[str, Any]
 ) -> tuple[int, Any, dict[tuple[str, str], int]]:
-    """Return what Alice is answered, and how many rows have the fields' values then; nothing of it
-    stays."""
+    """Call as Alice and roll back; return status, body and the count of rows with the fields."""
     with transaction.atomic():
         with as_web():
-            answer = call(world, "alice", name, case)
-        stored = _rows_with(fields) if answer.status_code < 400 else {}
+            response = call(world, "alice", name, case)
+        stored = _rows_with(fields) if response.status_code < 400 else {}
         transaction.set_rollback(True)
-    return answer.status_code, answer.json() if answer.content else {}, stored
+    return response.status_code, response.json() if response.content else {}, stored
 
 
 def foreign_bodies(world: World) -> dict[str, list[dict[str, Any]]]:
-    """Requests of Bob's that name Alice's rows wherever a body takes a reference."""
+    """Return requests of Bob that name Alice's rows wherever a body takes a reference."""
     alices, signal = str(world.connection.pk), {"symbol": "EURUSD", "direction": "BUY"}
     new = {"name": "n", "type": "paper", "account": "77"}
     return {
@@ -155,17 +154,17 @@ def foreign_bodies(world: World) -> dict[str, list[dict[str, Any]]]:
     }  # fmt: skip
 
 
-def test_no_body_reaches_rows_of_another(world: World, as_web: AsWeb) -> None:
+def test_bodies_reach_no_rows_of_another_tenant(world: World, as_web: AsWeb) -> None:
     before = snapshot()
     reached = []
     for path, bodies in foreign_bodies(world).items():
         for body in bodies:
             with transaction.atomic():
                 with as_web():
-                    answer = world.client("bob").post(path, body, format="json")
-                told: Any = answer.json() if answer.content else {}
-                if answer.status_code < 400 and told.get("count", 1):
-                    reached.append((path, body, answer.status_code))
+                    response = world.client("bob").post(path, body, format="json")
+                data: Any = response.json() if response.content else {}
+                if response.status_code < 400 and data.get("count", 1):
+                    reached.append((path, body, response.status_code))
                 assert snapshot() == before, (path, body)
                 transaction.set_rollback(True)
     assert reached == []
@@ -179,7 +178,7 @@ HEADERS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("headers", HEADERS, ids=lambda one: next(iter(one)))
+@pytest.mark.parametrize("headers", HEADERS, ids=lambda headers: next(iter(headers)))
 def test_headers_change_neither_method_nor_user(world: World, headers: dict[str, Any]) -> None:
     before = snapshot()
     path = f"/api/v1/connections/{world.connection.pk}/"
@@ -191,7 +190,7 @@ def test_headers_change_neither_method_nor_user(world: World, headers: dict[str,
 
 
 def test_key_beside_a_session_acts_as_the_key_alone(world: World, as_web: AsWeb) -> None:
-    """An operator's browser that is made to send a narrow key: no more than the key may."""
+    """An operator's browser that is made to send a narrow key gets the key's rights only."""
     _, narrow = create_api_key(world.bob, "narrow", scopes=["read"])
     client = APIClient(enforce_csrf_checks=True)
     client.force_login(world.olga)
@@ -209,7 +208,7 @@ def test_key_beside_a_session_acts_as_the_key_alone(world: World, as_web: AsWeb)
     assert no_token.status_code == 403  # the session alone: without its CSRF token
 
 
-def test_session_loses_rights_with_its_user(world: World, as_web: AsWeb) -> None:
+def test_session_loses_rights_when_its_user_does(world: World, as_web: AsWeb) -> None:
     client = APIClient()
     client.force_login(world.olga)
     path = f"/api/v1/connections/{world.connection.pk}/"

@@ -1,4 +1,4 @@
-"""A request that the database cannot serve in time: tried once more, then 503, at every door."""
+"""Requests that the database cannot serve in time: retried once, then 503, at each entry point."""
 
 import json
 import threading
@@ -17,7 +17,7 @@ from common.database_errors import is_lost, is_passing
 from events.models import Event, EventKind
 from signals.feeds import create_feed_token
 from signals.models import Feed, Signal
-from tests.api import factories as cast
+from tests.api import factories
 from tests.api.factories import World
 from tests.api.test_problems import problem
 from tests.connections import make
@@ -30,26 +30,28 @@ Send = Callable[[], Any]
 
 @pytest.fixture
 def world(transactional_db: None) -> World:
-    return cast.build()
+    return factories.build()
 
 
-class Waiting:
-    """A request on a thread of its own, as seen from the database."""
+class PendingRequest:
+    """A request on its own thread, observed in the database."""
 
     def __init__(self, send: Send) -> None:
-        self.answer: Any = None
+        self.response: Any = None
         self._thread = threading.Thread(target=self._run, args=[send])
         self._thread.start()
 
     def _run(self, send: Send) -> None:
         try:
-            self.answer = send()
+            self.response = send()
         finally:
             connection.close()
 
-    def waits(self, *, after: Any = None) -> Any:
-        """Return since when its transaction runs, once it waits for a lock; a later one than
-        `after`."""
+    def wait_for_lock(self, *, after: Any = None) -> Any:
+        """Return its session and when its transaction began, once it waits for a lock.
+
+        after: an earlier result; the transaction must be a later one.
+        """
         deadline = time.monotonic() + SECONDS
         while time.monotonic() < deadline:
             with connection.cursor() as cursor:
@@ -58,8 +60,8 @@ class Waiting:
                     "SELECT pid, xact_start FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
                     " AND datname = current_database()"
                 )
-                found = cursor.fetchall()
-            for pid, start in found:
+                sessions = cursor.fetchall()
+            for pid, start in sessions:
                 if start is not None and (after is None or start > after[1]):
                     return pid, start
         raise AssertionError("the request does not wait for a lock")
@@ -67,24 +69,24 @@ class Waiting:
     def result(self) -> Any:
         self._thread.join(SECONDS)
         assert not self._thread.is_alive(), "the request hangs"
-        return self.answer
+        return self.response
 
 
 @contextmanager
 def held(row: Model) -> Iterator[None]:
-    """Another connection holds a row."""
+    """Hold a row in another transaction."""
     with transaction.atomic():
         list(type(row)._default_manager.select_for_update(of=("self",)).filter(pk=row.pk))
         yield
 
 
-def quiet(client: Client) -> Client:
+def without_raising(client: Client) -> Client:
     client.raise_request_exception = False
     return client
 
 
 def api(world: World, method: str, path: str, **body: Any) -> Any:
-    client = quiet(world.client("alice"))
+    client = without_raising(world.client("alice"))
     return getattr(client, method)(f"/api/v1/{path}", body, format="json")
 
 
@@ -92,111 +94,111 @@ def rename(world: World) -> Send:
     return lambda: api(world, "patch", f"feeds/{world.feed.slug}/", name="renamed")
 
 
-def test_a_request_that_waited_too_long_is_tried_again(
-    world: World, limits: Callable[..., None]
-) -> None:
+def test_request_that_waited_too_long_is_retried(world: World, limits: Callable[..., None]) -> None:
     limits(lock_timeout=400)
     with held(world.feed):
-        request = Waiting(rename(world))
-        first = request.waits()
-        request.waits(after=first)
-    answer = request.result()
-    assert (answer.status_code, answer.json()["name"]) == (200, "renamed")
+        request = PendingRequest(rename(world))
+        first = request.wait_for_lock()
+        request.wait_for_lock(after=first)
+    response = request.result()
+    assert (response.status_code, response.json()["name"]) == (200, "renamed")
 
 
 @pytest.mark.parametrize(
     "limit", [{"lock_timeout": 300}, {"statement_timeout": 300, "lock_timeout": 0}], ids=str
 )
-def test_the_second_time_it_is_503_and_nothing_is_kept(
+def test_second_time_out_is_503_and_stores_nothing(
     world: World, limits: Callable[..., None], limit: dict[str, int]
 ) -> None:
     limits(**limit)
     with held(world.feed):
-        answer = Waiting(rename(world)).result()
-    problem(answer, 503, "DATABASE_BUSY")
-    assert answer["Retry-After"] == "5"
-    assert answer["Cache-Control"] == "no-store"
+        response = PendingRequest(rename(world)).result()
+    problem(response, 503, "DATABASE_BUSY")
+    assert response["Retry-After"] == "5"
+    assert response["Cache-Control"] == "no-store"
     assert Feed.objects.get(pk=world.feed.pk).name == "By hand"
 
 
-def test_a_session_that_is_ended_in_the_middle_is_tried_again(world: World) -> None:
+def test_request_with_a_terminated_session_is_retried(world: World) -> None:
     with held(world.feed):
-        request = Waiting(rename(world))
-        pid, start = request.waits()
+        request = PendingRequest(rename(world))
+        pid, start = request.wait_for_lock()
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_terminate_backend(%s)", [pid])
-        request.waits(after=(pid, start))
-    answer = request.result()
-    assert (answer.status_code, answer.json()["name"]) == (200, "renamed")
+        request.wait_for_lock(after=(pid, start))
+    response = request.result()
+    assert (response.status_code, response.json()["name"]) == (200, "renamed")
 
 
 def alert(world: World, secret: str) -> Any:
-    said = {"action": "OPEN", "symbol": "EUR/USD", "direction": "BUY", "external_id": "one"}
-    body = json.dumps(said)
+    fields = {"action": "OPEN", "symbol": "EUR/USD", "direction": "BUY", "external_id": "one"}
+    body = json.dumps(fields)
     path = f"/hooks/tradingview/{world.feed.slug}/{secret}/"
-    return quiet(Client()).post(path, body, content_type="text/plain")
+    return without_raising(Client()).post(path, body, content_type="text/plain")
 
 
-def test_an_alert_is_tried_again_and_published_once(
-    world: World, limits: Callable[..., None]
-) -> None:
+def test_alert_is_retried_and_published_once(world: World, limits: Callable[..., None]) -> None:
     _, secret = create_feed_token(world.feed)
     limits(lock_timeout=400)
     with held(world.feed):
-        request = Waiting(partial(alert, world, secret))
-        request.waits(after=request.waits())
-    answer = request.result()
-    assert (answer.status_code, answer.json()["is_published"]) == (201, True)
+        request = PendingRequest(partial(alert, world, secret))
+        request.wait_for_lock(after=request.wait_for_lock())
+    response = request.result()
+    assert (response.status_code, response.json()["is_published"]) == (201, True)
     assert Signal.objects.filter(external_id="one").count() == 1
 
 
-def test_an_alert_that_cannot_be_taken_is_503(world: World, limits: Callable[..., None]) -> None:
+def test_alert_that_cannot_be_stored_in_time_is_503(
+    world: World, limits: Callable[..., None]
+) -> None:
     _, secret = create_feed_token(world.feed)
     limits(lock_timeout=300)
     with held(world.feed):
-        answer = Waiting(partial(alert, world, secret)).result()
-    problem(answer, 503, "DATABASE_BUSY")
-    assert answer["Retry-After"] == "5"
+        response = PendingRequest(partial(alert, world, secret)).result()
+    problem(response, 503, "DATABASE_BUSY")
+    assert response["Retry-After"] == "5"
     assert not Signal.objects.filter(external_id="one").exists()
 
 
 @contextmanager
 def locked(table: str) -> Iterator[None]:
-    """Another connection holds a whole table."""
+    """Hold a whole table in another transaction."""
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")
         yield
 
 
-def test_publication_whose_preview_is_cut_short_is_503(
+def test_publication_is_503_when_its_preview_times_out(
     world: World, limits: Callable[..., None]
 ) -> None:
-    """The accounts are judged by prices that cannot be read in time."""
+    """The preview's prices cannot be read in time."""
     trading.instrument()
     for _ in range(3):
         trading.account(world.public, type="paper")
-    said = {"feed": world.public.slug, "symbol": "EUR/USD", "direction": "BUY", "sl": "1.09"}
+    payload = {"feed": world.public.slug, "symbol": "EUR/USD", "direction": "BUY", "sl": "1.09"}
 
     def publish() -> Any:
-        client = quiet(world.client("paula"))
-        return client.post("/api/v1/signals/?publish=true", said, format="json")
+        client = without_raising(world.client("paula"))
+        return client.post("/api/v1/signals/?publish=true", payload, format="json")
 
     before = Signal.objects.count()
     limits(lock_timeout=300)
     with locked("prices_latestquote"):
-        answer = Waiting(publish).result()
-    problem(answer, 503, "DATABASE_BUSY")
-    assert answer["Retry-After"] == "5"
+        response = PendingRequest(publish).result()
+    problem(response, 503, "DATABASE_BUSY")
+    assert response["Retry-After"] == "5"
     assert Signal.objects.count() == before
 
 
-def pages(user: User, path: str, **data: str) -> Any:
-    client = quiet(Client())
+def post_form(user: User, path: str, **data: str) -> Any:
+    client = without_raising(Client())
     client.force_login(user)
     return client.post(path, data)
 
 
-def test_pages_of_portal_and_console_are_503_too(world: World, limits: Callable[..., None]) -> None:
+def test_pages_of_portal_and_console_return_503_too(
+    world: World, limits: Callable[..., None]
+) -> None:
     row = make.connection(world.alice, account="901")
     root = User.objects.create_superuser("root", "", "correct horse battery")
     name = "connections/executionconnection"
@@ -204,24 +206,24 @@ def test_pages_of_portal_and_console_are_503_too(world: World, limits: Callable[
     for user, path in ((world.alice, f"/accounts/{row.pk}/pause/"),
                        (root, f"/admin/{name}/{row.pk}/pause/")):  # fmt: skip
         with held(row):
-            answer = Waiting(partial(pages, user, path, to="pause")).result()
-        assert (answer.status_code, answer["Retry-After"]) == (503, "5")
-        html = answer.content.decode()
+            response = PendingRequest(partial(post_form, user, path, to="pause")).result()
+        assert (response.status_code, response["Retry-After"]) == (503, "5")
+        html = response.content.decode()
         assert "nothing of it was stored" in html
         assert "DATABASE_BUSY" in html
-        assert "Content-Security-Policy" in answer
+        assert "Content-Security-Policy" in response
     row.refresh_from_db()
     assert not row.is_paused
 
 
-def test_a_page_is_tried_again_with_its_session_and_form(
+def test_page_is_retried_with_its_session_and_form(
     world: World, limits: Callable[..., None]
 ) -> None:
     row = make.connection(world.alice, account="901")
     limits(lock_timeout=400)
     with held(row):
-        request = Waiting(partial(pages, world.alice, f"/accounts/{row.pk}/pause/"))
-        request.waits(after=request.waits())
+        request = PendingRequest(partial(post_form, world.alice, f"/accounts/{row.pk}/pause/"))
+        request.wait_for_lock(after=request.wait_for_lock())
     assert request.result().status_code == 302
     row.refresh_from_db()
     assert row.is_paused
@@ -229,53 +231,53 @@ def test_a_page_is_tried_again_with_its_session_and_form(
 
 OLD, NEW = "correct horse battery", "another horse battery"
 OWN_PASSWORD = pytest.mark.parametrize(
-    ("who", "path"), [("alice", "/password/"), ("olga", "/admin/password_change/")]
+    ("username", "path"), [("alice", "/password/"), ("olga", "/admin/password_change/")]
 )
 
 
-def changes_password(world: World, who: str, path: str) -> Send:
-    user: User = getattr(world, who)
+def password_change(world: World, username: str, path: str) -> Send:
+    user: User = getattr(world, username)
     user.set_password(OLD)
     user.save()
     typed = {"old_password": OLD, "new_password1": NEW, "new_password2": NEW}
-    return partial(pages, user, path, **typed)
+    return partial(post_form, user, path, **typed)
 
 
-def right_passwords(who: str) -> list[str]:
-    user = User.objects.get(username=who)
+def right_passwords(username: str) -> list[str]:
+    user = User.objects.get(username=username)
     return [password for password in (OLD, NEW) if user.check_password(password)]
 
 
 @OWN_PASSWORD
-def test_a_password_that_cannot_be_changed_in_time_is_503_and_stays(
-    world: World, limits: Callable[..., None], who: str, path: str
+def test_password_that_cannot_be_changed_in_time_is_kept(
+    world: World, limits: Callable[..., None], username: str, path: str
 ) -> None:
-    send = changes_password(world, who, path)
+    send = password_change(world, username, path)
     limits(lock_timeout=400)
     with locked("events_event"):
-        answer = Waiting(send).result()
-    html = answer.content.decode()
-    assert (answer.status_code, answer.get("Retry-After")) == (503, "5")
+        response = PendingRequest(send).result()
+    html = response.content.decode()
+    assert (response.status_code, response.get("Retry-After")) == (503, "5")
     assert "nothing of it was stored" in html
-    assert right_passwords(who) == [OLD]
+    assert right_passwords(username) == [OLD]
 
 
 @OWN_PASSWORD
-def test_a_password_is_changed_by_the_second_try(
-    world: World, limits: Callable[..., None], who: str, path: str
+def test_password_is_changed_by_the_retry(
+    world: World, limits: Callable[..., None], username: str, path: str
 ) -> None:
-    send = changes_password(world, who, path)
+    send = password_change(world, username, path)
     limits(lock_timeout=2000)
     with locked("events_event"):
-        request = Waiting(send)
-        request.waits(after=request.waits())
+        request = PendingRequest(send)
+        request.wait_for_lock(after=request.wait_for_lock())
     assert request.result().status_code == 302
-    assert right_passwords(who) == [NEW]
+    assert right_passwords(username) == [NEW]
     (event,) = Event.objects.filter(kind=EventKind.PASSWORD_CHANGED)
-    assert event.user_id == getattr(world, who).pk
+    assert event.user_id == getattr(world, username).pk
 
 
-def raised(state: str) -> DatabaseError:
+def database_error(state: str) -> DatabaseError:
     with (
         pytest.raises(DatabaseError) as caught,
         transaction.atomic(),
@@ -295,11 +297,11 @@ def raised(state: str) -> DatabaseError:
         ("23505", False, False), ("23514", False, False), ("42501", False, False),
     ],
 )  # fmt: skip
-def test_which_errors_pass(state: str, passes: bool, lost: bool) -> None:
-    error = raised(state)
+def test_which_database_errors_are_passing(state: str, passes: bool, lost: bool) -> None:
+    error = database_error(state)
     assert (is_passing(error), is_lost(error)) == (passes, lost)
 
 
-def test_our_own_errors_do_not_pass() -> None:
-    assert not is_passing(DatabaseError("no driver said so"))
+def test_our_own_errors_are_not_passing() -> None:
+    assert not is_passing(DatabaseError("not from the driver"))
     assert not is_passing(RuntimeError())

@@ -1,4 +1,4 @@
-"""The alert door as an address."""
+"""The alert endpoint over HTTP."""
 
 import json
 from typing import Any
@@ -17,21 +17,23 @@ ALERT = {"symbol": "FX:EURUSD", "direction": "buy", "sl": "1.08"}
 
 
 @pytest.fixture
-def door(world: World) -> str:
+def endpoint(world: World) -> str:
     _, secret = create_feed_token(world.public)
     return f"/hooks/tradingview/{world.public.slug}/{secret}/"
 
 
-def post(path: str, body: Any = None, kind: str = "application/json", **headers: str) -> Any:
+def post(
+    path: str, body: Any = None, content_type: str = "application/json", **headers: str
+) -> Any:
     data = body if isinstance(body, bytes) else json.dumps(body or ALERT).encode()
     client: Any = Client(enforce_csrf_checks=True)
-    return client.post(path, data, content_type=kind, **headers)
+    return client.post(path, data, content_type=content_type, **headers)
 
 
-def test_tradingview_posts_json_or_text(world: World, door: str, as_web: AsWeb) -> None:
+def test_tradingview_posts_json_or_text(world: World, endpoint: str, as_web: AsWeb) -> None:
     with as_web():
-        first = post(door)
-        again = post(door, kind="text/plain; charset=utf-8")
+        first = post(endpoint)
+        again = post(endpoint, content_type="text/plain; charset=utf-8")
     assert (first.status_code, again.status_code) == (201, 200)
     assert first.json() | {"is_new": False} == again.json()
     signal = Signal.objects.get(pk=first.json()["id"])
@@ -39,17 +41,19 @@ def test_tradingview_posts_json_or_text(world: World, door: str, as_web: AsWeb) 
     assert signal.orders.count() == first.json()["candidates"] == 1
 
 
-def test_only_post(world: World, door: str) -> None:
+def test_methods_other_than_post_are_refused(world: World, endpoint: str) -> None:
     for method in ("get", "put", "patch", "delete", "head"):
-        response = getattr(Client(), method)(door)
+        response = getattr(Client(), method)(endpoint)
         assert response.status_code == 405
         assert response["Allow"] == "POST, OPTIONS"
-    problem(Client().get(door), 405, "METHOD_NOT_ALLOWED")
+    problem(Client().get(endpoint), 405, "METHOD_NOT_ALLOWED")
 
 
-def test_wrong_doors_look_alike(world: World, door: str, as_web: AsWeb) -> None:
+def test_wrong_addresses_get_identical_responses(
+    world: World, endpoint: str, as_web: AsWeb
+) -> None:
     newcomer = Feed.objects.create(slug="newcomer", name="n", owner=world.paula)
-    secret = door.split("/")[-2]
+    secret = endpoint.split("/")[-2]
     with as_web():
         bodies = [
             problem(post(path), 404, "FEED_UNKNOWN") | {"request_id": ""}
@@ -65,21 +69,23 @@ def test_wrong_doors_look_alike(world: World, door: str, as_web: AsWeb) -> None:
     assert not newcomer.signals.exists()
 
 
-def test_refusals(world: World, door: str, as_web: AsWeb) -> None:
+def test_unapproved_feed_and_malformed_bodies_are_refused(
+    world: World, endpoint: str, as_web: AsWeb
+) -> None:
     newcomer = Feed.objects.create(slug="newcomer", name="n", owner=world.paula)
     _, secret = create_feed_token(newcomer)
     before = Signal.objects.count()
     with as_web():
         problem(post(f"/hooks/tradingview/newcomer/{secret}/"), 403, "FEED_NOT_APPROVED")
-        problem(post(door, b"x" * 20_000), 413, "BODY_TOO_LARGE")
-        problem(post(door, b"x" * 2_000_000), 413, "BODY_TOO_LARGE")
-        problem(post(door, b"buy!"), 400, "BODY_NOT_JSON")
-        told = problem(post(door, ALERT | {"sl": "NaN", "x": 1}), 400, "NUMBER_MALFORMED")
-    assert [one["field"] for one in told["errors"]] == ["sl", "x"]
+        problem(post(endpoint, b"x" * 20_000), 413, "BODY_TOO_LARGE")
+        problem(post(endpoint, b"x" * 2_000_000), 413, "BODY_TOO_LARGE")
+        problem(post(endpoint, b"buy!"), 400, "BODY_NOT_JSON")
+        refused = problem(post(endpoint, ALERT | {"sl": "NaN", "x": 1}), 400, "NUMBER_MALFORMED")
+    assert [error["field"] for error in refused["errors"]] == ["sl", "x"]
     assert Signal.objects.count() == before
 
 
-def test_signed(world: World, as_web: AsWeb) -> None:
+def test_signed_alerts_need_their_signature(world: World, as_web: AsWeb) -> None:
     token, secret = create_feed_token(world.public, signed=True)
     path = f"/hooks/tradingview/majors/{secret}/"
     body = json.dumps(ALERT | {"external_id": "e"}).encode()
@@ -89,16 +95,16 @@ def test_signed(world: World, as_web: AsWeb) -> None:
     assert good.status_code == 201
 
 
-def test_a_throttled_feed_says_when(
-    world: World, door: str, monkeypatch: pytest.MonkeyPatch
+def test_throttled_feed_returns_retry_after(
+    world: World, endpoint: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("signals.alerts.ALERTS_PER_MINUTE", 0)
-    response = post(door)
+    response = post(endpoint)
     problem(response, 429, "THROTTLED")
     assert 1 <= int(response["Retry-After"]) <= 60
 
 
-def test_the_secret_of_an_address_is_not_logged() -> None:
+def test_secret_of_an_address_is_not_logged() -> None:
     line = "POST /hooks/tradingview/majors/abc123/ and '/hooks/tradingview/x/y'"
     assert hide_tokens(line) == (
         "POST /hooks/tradingview/majors/[hidden]/ and '/hooks/tradingview/x/[hidden]'"

@@ -1,6 +1,6 @@
-"""Whatever writes and publishes a signal holds its candidates still before it holds its feed.
+"""Publishing a signal locks its candidates before it locks its feed.
 
-The other way round, a change of candidates that writes the feed and it would wait in a circle.
+The other order could deadlock with a change of candidates that writes the feed.
 """
 
 import json
@@ -26,11 +26,11 @@ OPEN = {"symbol": "EURUSD", "direction": "BUY", "action": "OPEN", "sl": "1.08"}
 _WAITING = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
 
 
-def _alert(**said: Any) -> Callable[[Feed], int]:
+def _alert(**fields: Any) -> Callable[[Feed], int]:
     def post(feed: Feed) -> int:
         secret = create_feed_token(feed)[1]
         path = f"/hooks/tradingview/{feed.slug}/{secret}/"
-        return int(Client().post(path, json.dumps(said), content_type="text/plain").status_code)
+        return int(Client().post(path, json.dumps(fields), content_type="text/plain").status_code)
 
     return post
 
@@ -49,8 +49,8 @@ def _strategy() -> dict[str, Any]:
 
 
 @pytest.mark.django_db(transaction=True)
-@pytest.mark.parametrize("door", ["alert", "strategy", "api", "file"])
-def test_candidates_are_held_before_the_feed(world: World, door: str) -> None:
+@pytest.mark.parametrize("entry_point", ["alert", "strategy", "api", "file"])
+def test_candidates_are_locked_before_the_feed(world: World, entry_point: str) -> None:
     client = world.client("paula")
 
     def api(feed: Feed) -> int:
@@ -59,15 +59,15 @@ def test_candidates_are_held_before_the_feed(world: World, door: str) -> None:
 
     send = {"alert": _alert(**OPEN), "strategy": _alert(**_strategy()), "api": api, "file": _file}
     feed = world.public
-    came: list[int] = []
-    thread = Thread(target=lambda: came.append(_closing(lambda: send[door](feed))))
+    statuses: list[int] = []
+    thread = Thread(target=lambda: statuses.append(_closing(lambda: send[entry_point](feed))))
     with transaction.atomic():
         candidates_exclusive(feed.pk)
         thread.start()
         _until_one_waits()
         rows("SELECT 1 FROM signals_feed WHERE id = %s FOR UPDATE NOWAIT", (feed.pk,))
     thread.join(60)
-    assert came == [201]
+    assert statuses == [201]
     assert Signal.objects.get(feed=feed).is_published
 
 
@@ -82,5 +82,5 @@ def _closing(work: Callable[[], int]) -> int:
 def _until_one_waits() -> None:
     deadline = time.monotonic() + 30
     while not rows(_WAITING)[0].count:
-        assert time.monotonic() < deadline, "it does not wait for the candidates"
+        assert time.monotonic() < deadline, "the request does not wait for the candidates"
         time.sleep(0.01)

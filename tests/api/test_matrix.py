@@ -1,4 +1,4 @@
-"""Every endpoint, every role, another tenant's object: nobody reaches what is Alice's.
+"""Every endpoint × every user: no other tenant reaches Alice's objects.
 
 The table names each operation of the OpenAPI schema; one that is missing fails the first test.
 """
@@ -22,8 +22,9 @@ OTHERS = ("bob", "paula")
 class Case:
     """One operation. kind:
 
-    own: an object of Alice's; others get 404. operator: the same, and Alice gets 403.
-    list: others do not see Alice's `shows`. any: whoever is known may, about themselves.
+    own: an object of Alice; others get 404. operator: the same, and Alice gets 403.
+    private: as own, and operators get 404, too. list: others do not see Alice's `shows`.
+    any: each user may call it, about their own objects.
     foreign: others name Alice's object in the body and get `others`.
     """
 
@@ -34,11 +35,11 @@ class Case:
     ok: int = 200
     others: tuple[int, str] = (404, "NOT_FOUND")
     query: Values = field(default=lambda world: {})
-    operators: int = 0  # what they get, if something else than `ok`
+    operators: int = 0  # the status they get, if it is not `ok`
 
 
 def of(name: str, **more: Any) -> dict[str, Any]:
-    """An object of Alice's, by its name in the world."""
+    """Return the fields of a case about an object of Alice, by its name in the world."""
     return {"path": lambda world: {"id": getattr(world, name).pk}, **more}
 
 
@@ -210,94 +211,94 @@ def test_every_endpoint_is_in_the_matrix() -> None:
     assert operations == set(CASES)
 
 
-def call(world: World, who: str, name: str, case: Case) -> Any:
+def call(world: World, caller: str, name: str, case: Case) -> Any:
     method, path = name.split(" ")
     for key, value in case.path(world).items():
         path = path.replace("{" + key + "}", str(value))
-    client = world.client(who)
+    client = world.client(caller)
     data = case.query(world) if method == "GET" else case.body(world)
     return getattr(client, method.lower())(path, data, format=None if method == "GET" else "json")
 
 
 def snapshot() -> list[Any]:
-    """What of Alice's could have been changed, as it stands."""
+    """Return the rows that another tenant could have changed."""
     tables = [
         "signals_feed", "signals_feedtoken", "signals_signal", "connections_executionconnection",
         "connections_subscription", "connections_killswitch", "connections_connectionhealth",
         "execution_order", "positions_executionposition", "events_channel", "events_notification",
     ]  # fmt: skip
-    found = []
+    contents = []
     with connection.cursor() as cursor:
         for table in tables:
             cursor.execute(f"SELECT t::text FROM {table} t ORDER BY 1")
-            found.append((table, cursor.fetchall()))
-    return found
+            contents.append((table, cursor.fetchall()))
+    return contents
 
 
 KEYED = [name for name, case in CASES.items() if case.kind != "token"]
 
 
 @pytest.mark.parametrize("name", KEYED)
-def test_nobody_reaches_what_is_anothers(world: World, as_web: AsWeb, name: str) -> None:
+def test_other_tenants_do_not_reach_alices_objects(world: World, as_web: AsWeb, name: str) -> None:
     case = CASES[name]
     before = snapshot()
-    for role in ("owner", "web"):  # what the querysets say alone, and with row-level security
-        for who in ("anonymous", *OTHERS):
+    for role in ("owner", "web"):  # with querysets only, and with row-level security
+        for caller in ("anonymous", *OTHERS):
             with transaction.atomic():
                 if role == "web":
                     with as_web():
-                        response = call(world, who, name, case)
+                        response = call(world, caller, name, case)
                 else:
-                    response = call(world, who, name, case)
-                judge_other(world, response, who, case)
+                    response = call(world, caller, name, case)
+                assert_refused_to_others(world, response, caller, case)
                 if case.kind != "any":
-                    assert snapshot() == before, (who, role)
+                    assert snapshot() == before, (caller, role)
                 transaction.set_rollback(True)
 
 
-def judge_other(world: World, response: Any, who: str, case: Case) -> None:
-    told: Any = response.json() if response.content else None
-    if who == "anonymous":
-        assert (response.status_code, told["code"]) == (401, "AUTHENTICATION_REQUIRED")
+def assert_refused_to_others(world: World, response: Any, caller: str, case: Case) -> None:
+    data: Any = response.json() if response.content else None
+    if caller == "anonymous":
+        assert (response.status_code, data["code"]) == (401, "AUTHENTICATION_REQUIRED")
         assert response["WWW-Authenticate"] == "Bearer"
     elif case.kind in ("own", "operator", "private"):
-        assert (response.status_code, told["code"]) == (404, "NOT_FOUND"), told
+        assert (response.status_code, data["code"]) == (404, "NOT_FOUND"), data
     elif case.kind == "foreign":
-        assert (response.status_code, told["code"]) == case.others, told
+        assert (response.status_code, data["code"]) == case.others, data
     elif case.kind == "list":
-        assert response.status_code == 200, told
-        assert str(case.shows(world)) not in ids(told)
+        assert response.status_code == 200, data
+        assert str(case.shows(world)) not in ids(data)
     else:
-        assert response.status_code == case.ok, told
-        for nothing in ("count", "marked"):
-            if nothing in (told or {}):
-                assert told[nothing] == 0
+        assert response.status_code == case.ok, data
+        for count_field in ("count", "marked"):
+            if count_field in (data or {}):
+                assert data[count_field] == 0
 
 
 @pytest.mark.parametrize("name", KEYED)
-def test_its_owner_and_operators_reach_it(world: World, as_web: AsWeb, name: str) -> None:
-    """Else the test above would pass for an API that answers nobody."""
+def test_owner_and_operators_reach_each_endpoint(world: World, as_web: AsWeb, name: str) -> None:
+    """Otherwise the test above would pass for an API that refuses every call."""
     case = CASES[name]
-    for who in ("olga", "alice"):
+    for caller in ("olga", "alice"):
         with transaction.atomic():
             with as_web():
-                response = call(world, who, name, case)
-            told: Any = response.json() if response.content else None
-            if who == "alice" and case.kind == "operator":
-                assert (response.status_code, told["code"]) == (403, "RIGHT_MISSING"), told
-            elif who == "olga" and case.kind == "private":
-                assert response.status_code == 404, told
+                response = call(world, caller, name, case)
+            data: Any = response.json() if response.content else None
+            if caller == "alice" and case.kind == "operator":
+                assert (response.status_code, data["code"]) == (403, "RIGHT_MISSING"), data
+            elif caller == "olga" and case.kind == "private":
+                assert response.status_code == 404, data
             elif case.kind == "list":
                 mine = case.shows(world)
                 private = name.split()[1] in (
                     "/api/v1/api-keys/", "/api/v1/channels/", "/api/v1/notifications/",
                 )  # fmt: skip
-                assert (str(mine) in ids(told)) == (who == "alice" or not private), told
+                assert (str(mine) in ids(data)) == (caller == "alice" or not private), data
             else:
-                expected = case.operators or case.ok if who == "olga" else case.ok
-                assert response.status_code == expected, told
+                expected = case.operators or case.ok if caller == "olga" else case.ok
+                assert response.status_code == expected, data
             transaction.set_rollback(True)
 
 
-def ids(told: Any) -> set[str]:
-    return {str(one.get("id", one.get("slug"))) for one in told["results"]}
+def ids(data: Any) -> set[str]:
+    return {str(result.get("id", result.get("slug"))) for result in data["results"]}

@@ -1,4 +1,4 @@
-"""What a scraper reads, and that nobody else does."""
+"""The metrics that a scraper reads with its token, and that others get 404."""
 
 from collections.abc import Iterator
 from datetime import timedelta
@@ -25,61 +25,63 @@ def token(settings: Any) -> str:
 
 
 def scraped(client: Client, token: str) -> dict[str, float]:
-    """Each sample by its name and labels, as it is written."""
+    """Return the value of each sample by its name and labels, as written in the response."""
     response = client.get("/metrics", headers={"Authorization": token})
     assert response.status_code == 200
     assert response.headers["Content-Type"].startswith("text/plain")
-    found = {}
+    samples = {}
     for family in text_string_to_metric_families(response.content.decode()):
         assert family.name.startswith("fillcast_")
         assert family.documentation
         for sample in family.samples:
             labels = ",".join(f'{name}="{value}"' for name, value in sample.labels.items())
-            found[sample.name.removeprefix("fillcast_") + (f"{{{labels}}}" if labels else "")] = (
+            samples[sample.name.removeprefix("fillcast_") + (f"{{{labels}}}" if labels else "")] = (
                 sample.value
             )
-    return found
+    return samples
 
 
-@pytest.mark.parametrize("shown", ["", "Bearer ", f"Bearer {TOKEN}x", TOKEN, f"bearer {TOKEN}"])
-def test_without_the_token_there_is_nothing(client: Client, token: str, shown: str) -> None:
-    assert client.get("/metrics", headers={"Authorization": shown}).status_code == 404
+@pytest.mark.parametrize(
+    "authorization", ["", "Bearer ", f"Bearer {TOKEN}x", TOKEN, f"bearer {TOKEN}"]
+)
+def test_metrics_are_404_without_the_token(client: Client, token: str, authorization: str) -> None:
+    assert client.get("/metrics", headers={"Authorization": authorization}).status_code == 404
 
 
 @pytest.mark.parametrize("unset", [None, ""])
-def test_without_the_setting_there_is_nothing(client: Client, settings: Any, unset: Any) -> None:
+def test_metrics_are_404_without_the_setting(client: Client, settings: Any, unset: Any) -> None:
     settings.FILLCAST_METRICS_TOKEN = unset
-    for shown in ("Bearer ", "Bearer None", f"Bearer {TOKEN}"):
-        assert client.get("/metrics", headers={"Authorization": shown}).status_code == 404
+    for authorization in ("Bearer ", "Bearer None", f"Bearer {TOKEN}"):
+        assert client.get("/metrics", headers={"Authorization": authorization}).status_code == 404
 
 
-def test_an_operator_needs_it_too(client: Client, token: str) -> None:
+def test_operator_needs_the_token_too(client: Client, token: str) -> None:
     client.force_login(make.user(is_staff=True, is_superuser=True))
     assert client.get("/metrics").status_code == 404
 
 
-def test_an_empty_installation(client: Client, token: str) -> None:
-    found = scraped(client, token)
+def test_metrics_of_an_empty_installation(client: Client, token: str) -> None:
+    samples = scraped(client, token)
     for name in (
         "order_due_seconds", "order_unknown_seconds", "positions_open", "epoch_open",
         "positions_unprotected", "events_waiting", 'orders_live{state="PENDING"}',
     ):  # fmt: skip
-        assert found[name] == 0, name
-    assert found["redis_up"] == 1
-    assert found['queue_length{queue="exits"}'] == 0
-    assert not [name for name in found if name.startswith(("audit_", "drift_", "dropped"))]
+        assert samples[name] == 0, name
+    assert samples["redis_up"] == 1
+    assert samples['queue_length{queue="exits"}'] == 0
+    assert not [name for name in samples if name.startswith(("audit_", "drift_", "dropped"))]
 
 
 @pytest.fixture
-def nothing_at_the_double() -> Iterator[None]:
+def empty_fake_broker() -> Iterator[None]:
     factories.register()
     factories.fake_broker().reset()
     yield
     factories.fake_broker().reset()
 
 
-@pytest.mark.usefixtures("nothing_at_the_double")
-def test_what_an_operator_alerts_on(client: Client, token: str) -> None:
+@pytest.mark.usefixtures("empty_fake_broker")
+def test_metrics_that_operators_alert_on(client: Client, token: str) -> None:
     factories.instrument()
     feed = make.feed()
     row = factories.account(feed)
@@ -103,9 +105,9 @@ def test_what_an_operator_alerts_on(client: Client, token: str) -> None:
     )
     WorkerLease.objects.create(id="b", role="exits", host="h", pid=2, lease_until=market_now())
     make.kill_switch("REDUCING", scope="ALL")
-    found = scraped(client, token)
-    assert found.pop("order_unknown_seconds") == pytest.approx(3600, abs=60)
-    wanted = {
+    samples = scraped(client, token)
+    assert samples.pop("order_unknown_seconds") == pytest.approx(3600, abs=60)
+    expected = {
         'orders_live{state="SUBMITTING"}': 1, 'orders_live{state="UNKNOWN"}': 1,
         "positions_open": 1, "positions_unprotected": 1,
         'drift_open{kind="UNKNOWN_ORDER"}': 1,
@@ -116,12 +118,14 @@ def test_what_an_operator_alerts_on(client: Client, token: str) -> None:
         'kill_switches{mode="REDUCING",scope="ALL"}': 1,
         'connections{status="ACTIVE"}': 1,
     }  # fmt: skip
-    assert {name: found.get(name) for name in wanted} == wanted
-    assert found["audit_seconds"] < 60
+    assert {name: samples.get(name) for name in expected} == expected
+    assert samples["audit_seconds"] < 60
 
 
-def test_without_redis_the_rest_is_told(client: Client, token: str, settings: Any) -> None:
+def test_other_metrics_are_reported_without_redis(
+    client: Client, token: str, settings: Any
+) -> None:
     settings.REDIS_URL = "redis://127.0.0.1:1"
-    found = scraped(client, token)
-    assert found["redis_up"] == 0
-    assert not [name for name in found if name.startswith("queue_length")]
+    samples = scraped(client, token)
+    assert samples["redis_up"] == 0
+    assert not [name for name in samples if name.startswith("queue_length")]

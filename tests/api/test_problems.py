@@ -1,4 +1,4 @@
-"""Every error is a problem with a stable code, whatever went wrong."""
+"""Every error is a problem document with a stable code."""
 
 import json
 from typing import Any
@@ -18,7 +18,7 @@ MEMBERS = {"type", "title", "status", "detail", "code", "hint", "help", "errors"
 
 
 def problem(response: Any, status: int, code: str) -> dict[str, Any]:
-    """Judge that an answer is this problem, and return its body."""
+    """Assert that a response is this problem, and return its body."""
     body: dict[str, Any] = json.loads(response.content)
     assert (response.status_code, body["code"]) == (status, code), body
     assert response["Content-Type"] == "application/problem+json"
@@ -30,7 +30,7 @@ def problem(response: Any, status: int, code: str) -> dict[str, Any]:
     return body
 
 
-def test_nothing_there(world: World) -> None:
+def test_unknown_addresses_are_not_found(world: World) -> None:
     alice = world.client("alice")
     for path in ("/api/v1/nothing/", "/api/", "/api/v2/orders/", "/hooks/", "/hooks/x/y/z/"):
         problem(alice.get(path), 404, "NOT_FOUND")
@@ -45,17 +45,19 @@ def test_nothing_there(world: World) -> None:
     problem(alice.get(f"/api/v1/signals/{'9' * 18}/"), 404, "NOT_FOUND")
 
 
-def test_wrong_method_media_and_representation(world: World) -> None:
+def test_wrong_method_media_type_and_representation_are_refused(world: World) -> None:
     alice = world.client("alice")
     refused = alice.delete("/api/v1/signals/")
     problem(refused, 405, "METHOD_NOT_ALLOWED")
     assert set(refused["Allow"].split(", ")) == {"GET", "POST", "HEAD", "OPTIONS"}
-    for kind in (
+    for content_type in (
         "text/plain",
         "application/x-www-form-urlencoded",
         "multipart/form-data; boundary=x",
     ):
-        problem(alice.post("/api/v1/signals/", "a=b", content_type=kind), 415, "BODY_NOT_JSON")
+        problem(
+            alice.post("/api/v1/signals/", "a=b", content_type=content_type), 415, "BODY_NOT_JSON"
+        )
     problem(alice.get("/api/v1/orders/", HTTP_ACCEPT="text/csv"), 406, "NOT_ACCEPTABLE")
 
 
@@ -75,19 +77,19 @@ def test_wrong_method_media_and_representation(world: World) -> None:
         (b'{"targets": [{"price": "\\udfff"}]}', 400, "FIELD_INVALID", "targets.0.price"),
     ],
 )
-def test_bodies_that_cannot_be_read(
+def test_malformed_bodies_are_refused(
     world: World, body: bytes, status: int, code: str, field: str
 ) -> None:
     before = Signal.objects.count()
     response = world.client("alice").post("/api/v1/signals/", body, content_type="application/json")
-    told = problem(response, status, code or response.json()["code"])
+    refused = problem(response, status, code or response.json()["code"])
     if code:
-        assert [one["field"] for one in told["errors"]][:1] == ([field] if field else [])
+        assert [error["field"] for error in refused["errors"]][:1] == ([field] if field else [])
     assert Signal.objects.count() == before
 
 
 @pytest.mark.parametrize(
-    ("path", "body", "faults"),
+    ("path", "body", "expected"),
     [
         ("presets", {}, [("FIELD_REQUIRED", "name")]),
         ("presets", {"name": "n"}, [("FIELD_REQUIRED", "risk_percent")]),
@@ -157,12 +159,12 @@ def test_bodies_that_cannot_be_read(
         ("api-keys", {"name": "n", "user": 1}, [("FIELD_UNKNOWN", "user")]),
     ],
 )
-def test_faulty_fields_are_named(
-    world: World, path: str, body: dict[str, Any], faults: list[tuple[str, str]]
+def test_invalid_fields_are_named(
+    world: World, path: str, body: dict[str, Any], expected: list[tuple[str, str]]
 ) -> None:
     response = world.client("alice").post(f"/api/v1/{path}/", body, format="json")
-    told = problem(response, 400, faults[0][0])
-    assert [(one["code"], one["field"]) for one in told["errors"]] == faults
+    refused = problem(response, 400, expected[0][0])
+    assert [(error["code"], error["field"]) for error in refused["errors"]] == expected
 
 
 @pytest.mark.parametrize(
@@ -175,18 +177,18 @@ def test_faulty_fields_are_named(
         "page_size=0&cursor=x",
     ],
 )
-def test_faulty_filters_are_refused(world: World, query: str) -> None:
+def test_invalid_filters_are_refused(world: World, query: str) -> None:
     response = world.client("alice").get(f"/api/v1/orders/?{query}")
     assert response.status_code in (400, 404)
     assert response["Content-Type"] == "application/problem+json"
 
 
-def test_conflicts_name_what_stands_against_it(world: World) -> None:
+def test_conflicting_requests_are_refused(world: World) -> None:
     alice, olga = world.client("alice"), world.client("olga")
     problem(alice.post(f"/api/v1/orders/{world.filled.pk}/cancel/"), 409, "STATE_CONFLICT")
     problem(olga.post(f"/api/v1/orders/{world.filled.pk}/retry/"), 409, "STATE_CONFLICT")
-    again = {"connection": str(world.connection.pk), "feed": world.public.slug}
-    problem(alice.post("/api/v1/subscriptions/", again, format="json"), 409, "STATE_CONFLICT")
+    repeated = {"connection": str(world.connection.pk), "feed": world.public.slug}
+    problem(alice.post("/api/v1/subscriptions/", repeated, format="json"), 409, "STATE_CONFLICT")
 
 
 def test_published_close_is_not_cancelled(world: World) -> None:
@@ -196,8 +198,8 @@ def test_published_close_is_not_cancelled(world: World) -> None:
         direction="BUY", approval="APPROVED", published_at=now,
     )  # fmt: skip
     response = alice.post(f"/api/v1/signals/{close.pk}/cancel/")
-    told = problem(response, 409, "STATE_CONFLICT")
-    assert told["detail"] == (
+    error = problem(response, 409, "STATE_CONFLICT")
+    assert error["detail"] == (
         f"{close.number} is a published CLOSE, which cannot be cancelled: its exits are under way"
         " or done. To hold the trade again, publish an OPEN."
     )
@@ -205,26 +207,24 @@ def test_published_close_is_not_cancelled(world: World) -> None:
     assert close.cancelled_at is None
 
 
-def test_our_own_failure_tells_nothing_and_keeps_nothing(
+def test_internal_error_reveals_nothing_and_stores_nothing(
     world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def break_down(*_: Any, **__: Any) -> None:
+    def fail(*_: Any, **__: Any) -> None:
         Signal.objects.update(note="half written")
         raise RuntimeError("the secret inside")
 
-    monkeypatch.setattr("signals.services.cancel", break_down)
+    monkeypatch.setattr("signals.services.cancel", fail)
     alice = world.client("alice")
     alice.raise_request_exception = False
     response = alice.post(f"/api/v1/signals/{world.signal.pk}/cancel/")
-    told = problem(response, 500, "INTERNAL_ERROR")
-    assert "secret inside" not in json.dumps(told)
+    error = problem(response, 500, "INTERNAL_ERROR")
+    assert "secret inside" not in json.dumps(error)
     assert "secret inside" in caplog.text
     assert not Signal.objects.filter(note="half written").exists()
 
 
-def test_a_database_that_does_not_answer_is_503(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_unavailable_database_is_503(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: Any, **__: Any) -> None:
         raise OperationalError("lock timeout")
 
@@ -236,8 +236,8 @@ def test_a_database_that_does_not_answer_is_503(
     assert response["Retry-After"] == "5"
 
 
-def test_a_refused_request_keeps_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a view wrote before it was refused goes with it."""
+def test_refused_request_stores_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the view wrote before the refusal is rolled back."""
 
     def refuse(*_: Any, **__: Any) -> None:
         from common.errors import ConflictError
@@ -251,20 +251,20 @@ def test_a_refused_request_keeps_nothing(world: World, monkeypatch: pytest.Monke
     assert not Signal.objects.filter(note="half written").exists()
 
 
-class TestWhoIsCalling:
-    """Keys, sessions and nobody."""
+class TestAuthentication:
+    """API keys, sessions, and requests without either."""
 
     @pytest.mark.parametrize(
         "header", ["Bearer", "Bearer x", "bearer fc_0_0", "Basic YTpi", "Bearer \x00"]
     )
-    def test_wrong_keys(self, world: World, header: str) -> None:
+    def test_invalid_keys_are_refused(self, world: World, header: str) -> None:
         client = APIClient()
         client.credentials(HTTP_AUTHORIZATION=header)
         response = client.get("/api/v1/me/")
         problem(response, 401, "AUTHENTICATION_REQUIRED")
         assert response["WWW-Authenticate"] == "Bearer"
 
-    def test_a_revoked_key_and_a_deactivated_user(self, world: World) -> None:
+    def test_revoked_key_and_deactivated_user_are_refused(self, world: World) -> None:
         alice = world.client("alice")
         assert alice.get("/api/v1/me/").json()["username"] == "alice"
         assert alice.post(f"/api/v1/api-keys/{world.key.pk}/revoke/").status_code == 200
@@ -273,7 +273,7 @@ class TestWhoIsCalling:
         User.objects.filter(username="bob").update(is_active=False)
         problem(bob.get("/api/v1/me/"), 401, "AUTHENTICATION_REQUIRED")
 
-    def test_a_session_needs_the_csrf_token_to_write(self, world: World) -> None:
+    def test_session_needs_the_csrf_token_to_write(self, world: World) -> None:
         browser = Client(enforce_csrf_checks=True)
         browser.force_login(world.alice)
         assert browser.get("/api/v1/me/").json()["username"] == "alice"
@@ -281,7 +281,9 @@ class TestWhoIsCalling:
         problem(browser.post(path), 403, "PERMISSION_DENIED")
         assert Signal.objects.get(pk=world.signal.pk).cancelled_at is None
 
-    def test_too_many_requests(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_too_many_requests_are_throttled(
+        self, world: World, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.setattr("api.throttling.UserThrottle.limit", 2)
         alice = world.client("alice")
         assert [alice.get("/api/v1/me/").status_code for _ in range(2)] == [200, 200]
@@ -290,7 +292,7 @@ class TestWhoIsCalling:
         assert 1 <= int(response["Retry-After"]) <= 60
         assert world.client("bob").get("/api/v1/me/").status_code == 200
 
-    def test_without_redis_nobody_is_held_back(
+    def test_requests_are_not_throttled_without_redis(
         self, world: World, monkeypatch: pytest.MonkeyPatch, settings: Any
     ) -> None:
         monkeypatch.setattr("api.throttling.UserThrottle.limit", 0)

@@ -20,12 +20,12 @@ LETTERS = {
     "S": (Role.SUPPORT,),
     "N": (),
 }
-JUDGED = [name for name in KEYED if MATRIX.get(name) != OWN]
+ROLE_DEPENDENT = [name for name in KEYED if MATRIX.get(name) != OWN]
 
 
 @pytest.fixture
 def team(world: World) -> World:
-    """One of each role, with an API key; called by the letter."""
+    """Return a world with one user of each role, with an API key, named by the role's letter."""
     for letter, roles in LETTERS.items():
         _, world.keys[letter] = create_api_key(staff(*roles), "test")
     return world
@@ -36,37 +36,37 @@ def test_every_operation_is_in_the_table() -> None:
     assert set(MATRIX) == set(CASES)
 
 
-@pytest.mark.parametrize("name", JUDGED)
-def test_staff_do_what_their_role_says(team: World, as_web: AsWeb, name: str) -> None:
+@pytest.mark.parametrize("name", ROLE_DEPENDENT)
+def test_staff_may_do_what_their_role_allows(team: World, as_web: AsWeb, name: str) -> None:
     case, before = CASES[name], snapshot()
     for letter in LETTERS:
         with transaction.atomic():
             with as_web():
                 response = call(team, letter, name, case)
-            told: Any = response.json() if response.content else {}
+            data: Any = response.json() if response.content else {}
             if letter in MATRIX[name]:
-                assert response.status_code == (case.operators or case.ok), (letter, told)
+                assert response.status_code == (case.operators or case.ok), (letter, data)
                 if case.kind == "list":
-                    assert str(case.shows(team)) in ids(told), letter
+                    assert str(case.shows(team)) in ids(data), letter
             elif name.startswith("GET"):
-                judge_unseen(team, response, told, name, letter)
+                assert_not_visible(team, response, data, name, letter)
             else:
-                judge_refused(response, told, letter)
+                assert_right_missing(response, data, letter)
                 assert snapshot() == before, letter
             transaction.set_rollback(True)
 
 
-def judge_unseen(world: World, response: Any, told: Any, name: str, letter: str) -> None:
-    """Who may not read everything sees of others what a tenant would: nothing."""
+def assert_not_visible(world: World, response: Any, data: Any, name: str, letter: str) -> None:
+    """Assert that staff without the right to read see nothing of others, as a tenant would."""
     if CASES[name].kind == "list":
         assert response.status_code == 200
-        assert str(CASES[name].shows(world)) not in ids(told), letter
+        assert str(CASES[name].shows(world)) not in ids(data), letter
     else:
-        assert (response.status_code, told["code"]) == (404, "NOT_FOUND"), (letter, told)
+        assert (response.status_code, data["code"]) == (404, "NOT_FOUND"), (letter, data)
 
 
-def judge_refused(response: Any, told: Any, letter: str) -> None:
-    """403, a stable code, which right is missing and who has it."""
-    assert (response.status_code, told.get("code")) == (403, "RIGHT_MISSING"), (letter, told)
-    assert told["numbers"]["right"]
-    assert "An administrator gives roles" in told["detail"]
+def assert_right_missing(response: Any, data: Any, letter: str) -> None:
+    """Assert a 403 with a stable code that names the missing right and who gives it."""
+    assert (response.status_code, data.get("code")) == (403, "RIGHT_MISSING"), (letter, data)
+    assert data["numbers"]["right"]
+    assert "An administrator gives roles" in data["detail"]

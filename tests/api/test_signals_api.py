@@ -1,4 +1,4 @@
-"""Signals over HTTP: sent once, published once, and read exactly."""
+"""Signals over HTTP: stored once, published once, and returned exactly."""
 
 import json
 from datetime import timedelta
@@ -17,78 +17,78 @@ from tests.api.test_problems import problem
 OPEN = {"feed": "majors", "symbol": "EURUSD", "direction": "BUY", "sl": "1.3800", "tp": 1.40}
 
 
-def send(world: World, who: str = "paula", query: str = "", **changes: Any) -> Any:
+def send(world: World, username: str = "paula", query: str = "", **changes: Any) -> Any:
     headers = {"HTTP_IDEMPOTENCY_KEY": changes.pop("key")} if "key" in changes else {}
-    return world.client(who).post(
+    return world.client(username).post(
         f"/api/v1/signals/{query}", {**OPEN, **changes}, format="json", **headers
     )
 
 
-def test_sent_then_published(world: World, as_web: AsWeb) -> None:
+def test_signal_is_sent_and_then_published(world: World, as_web: AsWeb) -> None:
     with as_web():
         response = send(world)
         assert response.status_code == 201
-        told = response.json()
-        assert told["is_published"] is False
-        path = f"/api/v1/signals/{told['id']}/publish/"
+        data = response.json()
+        assert data["is_published"] is False
+        path = f"/api/v1/signals/{data['id']}/publish/"
         paula = world.client("paula")
         first, second = paula.post(path), paula.post(path)
     assert (first.status_code, second.status_code) == (200, 200)
     assert first.json()["published_at"] == second.json()["published_at"]
-    signal = Signal.objects.get(pk=told["id"])
+    signal = Signal.objects.get(pk=data["id"])
     assert signal.published_by == world.paula
     assert signal.orders.count() == 1  # Alice takes this feed; written under row-level security
     assert first.json()["candidate_count"] == 1
 
 
-def test_decimals_and_times_are_written_plainly(world: World) -> None:
-    told = send(world, valid_until="2040-01-01T00:00:00+02:00").json()
-    assert (told["sl"], told["tp"]) == ("1.38", "1.4")
-    assert told["targets"] == [{"price": "1.4", "fraction": "1"}]
-    assert told["valid_until"] == "2039-12-31T22:00:00Z"
-    assert told["open_price"] is None
-    assert (told["currency_pair"], told["number"]) == ("EUR/USD", f"S-{told['id']}")
-    assert told["created_at"].endswith("Z")
+def test_decimals_and_times_are_normalised(world: World) -> None:
+    data = send(world, valid_until="2040-01-01T00:00:00+02:00").json()
+    assert (data["sl"], data["tp"]) == ("1.38", "1.4")
+    assert data["targets"] == [{"price": "1.4", "fraction": "1"}]
+    assert data["valid_until"] == "2039-12-31T22:00:00Z"
+    assert data["open_price"] is None
+    assert (data["currency_pair"], data["number"]) == ("EUR/USD", f"S-{data['id']}")
+    assert data["created_at"].endswith("Z")
 
 
-def test_all_in_one_call(world: World) -> None:
-    told = send(world, query="?publish=true").json()
-    assert told["is_published"] is True
+def test_signal_is_sent_and_published_in_one_call(world: World) -> None:
+    data = send(world, query="?publish=true").json()
+    assert data["is_published"] is True
     problem(send(world, query="?publish=maybe"), 400, "FIELD_INVALID")
 
 
-def test_publication_that_fails_keeps_nothing(world: World) -> None:
+def test_failed_publication_stores_nothing(world: World) -> None:
     newcomer = Feed.objects.create(slug="newcomer", name="n", owner=world.paula)
     response = send(world, query="?publish=true", feed="newcomer")
     problem(response, 409, "SIGNAL_NOT_APPROVED")
     assert not Signal.objects.filter(feed=newcomer).exists()
 
 
-def test_the_same_request_again(world: World) -> None:
+def test_repeated_request_is_idempotent(world: World) -> None:
     for name in ({"key": "k-1"}, {"external_id": "e-1"}):
-        first, again = send(world, **name), send(world, **name)
-        assert (first.status_code, again.status_code) == (201, 200)
-        assert first.json() == again.json()
+        first, repeated = send(world, **name), send(world, **name)
+        assert (first.status_code, repeated.status_code) == (201, 200)
+        assert first.json() == repeated.json()
         problem(send(world, sl="1.37", **name), 409, "DUPLICATE_SIGNAL")
     assert Signal.objects.filter(feed=world.public).count() == 2
     problem(send(world, key="ü"), 400, "FIELD_INVALID")
     problem(send(world, key="x" * 91), 400, "FIELD_INVALID")
 
 
-def test_numbers_are_read_as_they_are_written(world: World) -> None:
+def test_malformed_numbers_are_refused(world: World) -> None:
     before = Signal.objects.count()
     for text in ("1e999", "NaN", '"１.２"', '"1_000"', "-1", "1e-5"):
         body = f'{{"feed": "majors", "symbol": "EURUSD", "direction": "BUY", "sl": {text}}}'
         response = world.client("paula").post(
             "/api/v1/signals/", body, content_type="application/json"
         )
-        told = json.loads(response.content)
-        assert (response.status_code, told["errors"][0]["field"]) == (400, "sl")
-        assert told["code"].startswith("NUMBER_")
+        data = json.loads(response.content)
+        assert (response.status_code, data["errors"][0]["field"]) == (400, "sl")
+        assert data["code"].startswith("NUMBER_")
     assert Signal.objects.count() == before
 
 
-def test_only_in_one_s_own_feed(world: World) -> None:
+def test_signals_are_sent_to_ones_own_feeds_only(world: World) -> None:
     before = Signal.objects.count()
     problem(send(world, "bob"), 403, "PERMISSION_DENIED")
     problem(send(world, "bob", feed="by-hand"), 404, "FEED_UNKNOWN")
@@ -98,7 +98,7 @@ def test_only_in_one_s_own_feed(world: World) -> None:
     assert send(world, "olga").status_code == 201
 
 
-def test_approval_is_for_operators(world: World) -> None:
+def test_only_operators_approve_signals(world: World) -> None:
     newcomer = Feed.objects.create(slug="newcomer", name="n", owner=world.paula)
     signal_id = send(world, feed="newcomer").json()["id"]
     path = f"/api/v1/signals/{signal_id}"
@@ -112,12 +112,14 @@ def test_approval_is_for_operators(world: World) -> None:
 
 
 @pytest.mark.parametrize("role", ["owner", "web"])
-def test_followers_see_what_they_were_entitled_to(world: World, as_web: AsWeb, role: str) -> None:
-    """Unpublished ones never; of a feed that was left, those of the time before."""
+def test_followers_see_published_signals_of_their_subscription(
+    world: World, as_web: AsWeb, role: str
+) -> None:
+    """Unpublished signals never; of a feed that was left, those of the time before."""
     hour = timedelta(hours=1)
     SubscriptionInterval.objects.update(started_at=market_now() - 5 * hour)
     times = {"before": 6 * hour, "while": 2 * hour, "never": None}
-    made = {
+    signals = {
         name: Signal.objects.create(
             feed=world.public,
             currency_pair="EUR/USD",
@@ -129,23 +131,24 @@ def test_followers_see_what_they_were_entitled_to(world: World, as_web: AsWeb, r
         for name, ago in times.items()
     }
 
-    def seen() -> set[int]:
+    def visible_ids() -> set[int]:
         if role == "web":
             with as_web():
-                told = world.client("alice").get("/api/v1/signals/?feed=majors").json()
+                data = world.client("alice").get("/api/v1/signals/?feed=majors").json()
         else:
-            told = world.client("alice").get("/api/v1/signals/?feed=majors").json()
-        assert {one["candidate_count"] for one in told["results"]} <= {None}  # the provider's
-        return {one["id"] for one in told["results"]}
+            data = world.client("alice").get("/api/v1/signals/?feed=majors").json()
+        counts = {result["candidate_count"] for result in data["results"]}
+        assert counts <= {None}  # for the provider only
+        return {result["id"] for result in data["results"]}
 
-    assert seen() == {made["before"], made["while"]}
+    assert visible_ids() == {signals["before"], signals["while"]}
     unsubscribe(world.subscription.pk, by=world.alice)
-    Signal.objects.filter(pk=made["never"]).update(published_at=market_now() + hour)
-    assert seen() == {made["while"]}
+    Signal.objects.filter(pk=signals["never"]).update(published_at=market_now() + hour)
+    assert visible_ids() == {signals["while"]}
     assert world.client("bob").get("/api/v1/signals/?feed=majors").json()["results"] == []
 
 
-def test_feeds_private_ones_need_no_approval_until_they_go_public(world: World) -> None:
+def test_private_feed_needs_no_approval_until_it_goes_public(world: World) -> None:
     alice, olga = world.client("alice"), world.client("olga")
     private = alice.post("/api/v1/feeds/", {"name": "Mine", "is_public": False}, format="json")
     public = alice.post("/api/v1/feeds/", {"name": "All"}, format="json")

@@ -1,4 +1,4 @@
-"""Which symbols a signal may have: what the brokers of the feed's followers list, over HTTP."""
+"""The symbols that a signal may have: those that the brokers of the feed's followers list."""
 
 from decimal import Decimal
 from typing import Any
@@ -22,8 +22,8 @@ def listed(symbol: str, pair: str) -> Listed:
     return Listed(symbol, pair, 2, one, one, one, one, one)
 
 
-# What a broker calls them, and what its adapter says they are.
-ODD = [
+# The broker's symbol and the pair that its adapter derives from it.
+INSTRUMENTS = [
     listed("GER40.cash", "GER40/EUR"), listed("EURUSD", "EUR/USD"), listed("XPTUSD", "XPT/USD"),
     listed("KOSPI200", "KOSPI200/KRW"), listed("1000PEPE/USDT:USDT", "1000PEPE/USDT"),
     listed("SIE.DE", "SIE.DE/EUR"), listed("XBRUSD", "XBR/USD"),
@@ -31,7 +31,7 @@ ODD = [
 
 
 def follower(feed: Feed, *instruments: Listed, **fields: Any) -> ExecutionConnection:
-    """An account that takes the feed; without instruments its broker's list was not read."""
+    """Create an account that follows the feed; without instruments, its broker's list is unread."""
     row = make.connection(**fields)
     if instruments:
         book = f"book of {row.account}"
@@ -42,16 +42,16 @@ def follower(feed: Feed, *instruments: Listed, **fields: Any) -> ExecutionConnec
 
 
 def relist(feed: Feed, *instruments: Listed) -> None:
-    """The only follower's broker lists these now."""
+    """Replace what the broker of the only follower lists."""
     account = Subscription.objects.get(feed=feed).connection.account
     store_instruments(f"book of {account}", instruments)
 
 
 @pytest.fixture
 def feed(world: World) -> Feed:
-    """Paula's, with one follower whose broker lists odd things."""
+    """Return Paula's feed, with one follower at a broker with unusual instruments."""
     Subscription.objects.all().delete()
-    follower(world.public, *ODD)
+    follower(world.public, *INSTRUMENTS)
     return world.public
 
 
@@ -61,7 +61,7 @@ def send(world: World, symbol: str, query: str = "", **changes: Any) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("written", "pair"),
+    ("symbol", "pair"),
     [
         ("EURUSD", "EUR/USD"),
         ("GER40/EUR", "GER40/EUR"),
@@ -71,11 +71,11 @@ def send(world: World, symbol: str, query: str = "", **changes: Any) -> Any:
         ("XBR/USD", "XBR/USD"),
     ],
 )
-def test_what_a_follower_lists_is_taken(
-    world: World, feed: Feed, as_web: AsWeb, written: str, pair: str
+def test_listed_symbol_is_accepted(
+    world: World, feed: Feed, as_web: AsWeb, symbol: str, pair: str
 ) -> None:
     with as_web():
-        response = send(world, written)
+        response = send(world, symbol)
     assert response.status_code == 201, response.content
     assert response.json()["currency_pair"] == pair
     reach = response.json()["symbol_reach"]
@@ -83,7 +83,7 @@ def test_what_a_follower_lists_is_taken(
 
 
 @pytest.mark.parametrize(
-    ("written", "code", "near"),
+    ("symbol", "code", "similar"),
     [
         ("EUR/UDS", "SYMBOL_NOT_LISTED", "EUR/USD"),
         ("DAX/EUR", "SYMBOL_NOT_LISTED", "GER40/EUR"),
@@ -94,37 +94,37 @@ def test_what_a_follower_lists_is_taken(
         ("EUR USD", "SYMBOL_UNKNOWN", ""),
     ],
 )
-def test_what_no_follower_lists_is_refused_with_names_that_come_near(
-    world: World, feed: Feed, as_web: AsWeb, written: str, code: str, near: str
+def test_unlisted_symbol_is_refused_with_similar_names(
+    world: World, feed: Feed, as_web: AsWeb, symbol: str, code: str, similar: str
 ) -> None:
     with as_web():
-        refused = problem(send(world, written), 400, code)
+        refused = problem(send(world, symbol), 400, code)
     assert refused["errors"][0]["field"] == "symbol"
-    assert near in refused["detail"]
+    assert similar in refused["detail"]
     assert not Signal.objects.filter(feed=feed).exists()
 
 
-def test_the_documented_map_has_a_follower_trade_it(world: World, feed: Feed) -> None:
+def test_documented_symbol_map_makes_a_follower_trade(world: World, feed: Feed) -> None:
     problem(send(world, "DAX/EUR"), 400, "SYMBOL_NOT_LISTED")
     mine = Subscription.objects.get(feed=feed)
     client = APIClient()
     client.force_authenticate(mine.connection.user)
     path = f"/api/v1/subscriptions/{mine.pk}/"
-    answer = client.patch(path, {"symbol_map": {"DAX/EUR": "GER40.cash"}}, format="json")
-    assert answer.status_code == 200, answer.content
+    response = client.patch(path, {"symbol_map": {"DAX/EUR": "GER40.cash"}}, format="json")
+    assert response.status_code == 200, response.content
     draft = send(world, "DAX/EUR").json()
     assert (draft["currency_pair"], draft["symbol_reach"]["listing"]) == ("DAX/EUR", 1)
     assert send(world, "DAX", "?publish=true").json()["currency_pair"] == "DAX/EUR"
     order = Signal.objects.latest("id").orders.get()
-    assert (order.status, order.pair) == ("PENDING", "GER40/EUR")  # by whose prices it is sized
+    assert (order.status, order.pair) == ("PENDING", "GER40/EUR")  # whose prices it is sized by
 
 
-def test_a_map_to_what_the_broker_does_not_list_helps_no_account(world: World, feed: Feed) -> None:
+def test_map_to_an_unlisted_symbol_is_ignored(world: World, feed: Feed) -> None:
     Subscription.objects.filter(feed=feed).update(symbol_map={"EUR/USD": "EURUSD.pro"})
     problem(send(world, "EUR/USD"), 400, "SYMBOL_NOT_LISTED")
 
 
-def test_how_many_of_how_many_is_shown_before_publishing(
+def test_unpublished_signal_states_how_many_accounts_list_its_symbol(
     world: World, feed: Feed, as_web: AsWeb
 ) -> None:
     follower(feed, listed("GBPUSD", "GBP/USD"))
@@ -148,15 +148,13 @@ def test_how_many_of_how_many_is_shown_before_publishing(
     assert orders.get(reason="CONNECTION_INACTIVE").status == "SKIPPED"
 
 
-def test_a_list_of_signals_does_not_count_for_each(world: World, feed: Feed) -> None:
+def test_list_of_signals_omits_the_symbol_reach(world: World, feed: Feed) -> None:
     send(world, "EURUSD")
-    found = world.client("paula").get("/api/v1/signals/?feed=majors").json()["results"]
-    assert [one["symbol_reach"] for one in found] == [None]
+    results = world.client("paula").get("/api/v1/signals/?feed=majors").json()["results"]
+    assert [signal["symbol_reach"] for signal in results] == [None]
 
 
-def test_a_feed_without_followers_or_with_unread_ones_takes_what_is_written_as_a_symbol(
-    world: World, feed: Feed
-) -> None:
+def test_feed_without_instrument_lists_takes_any_pair(world: World, feed: Feed) -> None:
     Subscription.objects.filter(feed=feed).delete()
     assert send(world, "DEX/EUR").json()["symbol_reach"]["followers"] == 0
     problem(send(world, "DEX"), 400, "SYMBOL_UNKNOWN")
@@ -164,41 +162,39 @@ def test_a_feed_without_followers_or_with_unread_ones_takes_what_is_written_as_a
     assert send(world, "DEX/EUR").json()["symbol_reach"]["unread"] == 1
 
 
-@pytest.mark.parametrize("strangers", [1, 2])
-def test_untested_account_does_not_have_a_mistyped_pair_taken(
-    world: World, feed: Feed, as_web: AsWeb, strangers: int
+@pytest.mark.parametrize("untested", [1, 2])
+def test_mistyped_pair_is_refused_though_a_follower_is_untested(
+    world: World, feed: Feed, as_web: AsWeb, untested: int
 ) -> None:
-    """It could not trade it either: its test, which reads its broker's list, was never passed."""
-    for _ in range(strangers):
+    """An untested account has no list of its broker yet, and could not trade the pair either."""
+    for _ in range(untested):
         follower(feed, health_status="UNTESTED")
     with as_web():
         refused = problem(send(world, "EUR/USB", "?publish=true"), 400, "SYMBOL_NOT_LISTED")
-    answered = problem(alert(world, feed, ticker="EUR/USB"), 400, "SYMBOL_NOT_LISTED")
-    unread = "1 account has" if strangers == 1 else "2 accounts have"
+    refused_alert = problem(alert(world, feed, ticker="EUR/USB"), 400, "SYMBOL_NOT_LISTED")
+    unread = "1 account has" if untested == 1 else "2 accounts have"
     assert f"Similar listed symbols: EUR/USD. {unread} no list yet" in refused["detail"]
-    assert "a connection test reads it" in answered["detail"]
+    assert "a connection test reads it" in refused_alert["detail"]
     assert not Signal.objects.filter(feed=feed).exists()
     draft = send(world, "EUR/USD").json()
-    assert (draft["symbol_reach"]["listing"], draft["symbol_reach"]["unread"]) == (1, strangers)
+    assert (draft["symbol_reach"]["listing"], draft["symbol_reach"]["unread"]) == (1, untested)
 
 
-def test_feed_with_untested_followers_only_takes_what_is_written_as_a_symbol(
-    world: World, feed: Feed
-) -> None:
-    """A provider's first hour: each account is skipped, with what its owner has to do."""
+def test_feed_with_untested_followers_only_takes_any_pair(world: World, feed: Feed) -> None:
+    """A provider's first hour: each account is skipped with a reason for its owner."""
     Subscription.objects.filter(feed=feed).delete()
     mine = follower(feed, health_status="UNTESTED")
-    answer = alert(world, feed, ticker="EURUSD")
-    assert answer.status_code == 201, answer.content
+    response = alert(world, feed, ticker="EURUSD")
+    assert response.status_code == 201, response.content
     order = Signal.objects.get(feed=feed).orders.get()
     assert (order.connection, order.status, order.reason) == (
         mine, "SKIPPED", "CONNECTION_UNTESTED",
     )  # fmt: skip
 
 
-def test_what_no_account_lists_any_more_is_not_published(world: World, feed: Feed) -> None:
+def test_symbol_that_no_account_lists_any_more_is_not_published(world: World, feed: Feed) -> None:
     draft = send(world, "XPTUSD").json()
-    relist(feed, *ODD[:2])
+    relist(feed, *INSTRUMENTS[:2])
     refused = problem(
         world.client("paula").post(f"/api/v1/signals/{draft['id']}/publish/"),
         409,
@@ -209,10 +205,10 @@ def test_what_no_account_lists_any_more_is_not_published(world: World, feed: Fee
     assert (signal.is_published, signal.orders.count()) == (False, 0)
 
 
-def test_a_private_feed_asks_its_owners_accounts_only(world: World, feed: Feed) -> None:
-    """No other account takes what a private feed approves by itself."""
+def test_private_feed_uses_the_lists_of_its_owners_accounts_only(world: World, feed: Feed) -> None:
+    """No other account takes the signals of a private feed."""
     mine = follower(world.feed, listed("GBPUSD", "GBP/USD"), owner=world.alice)
-    follower(world.feed, *ODD)
+    follower(world.feed, *INSTRUMENTS)
     client = world.client("alice")
     body = {"feed": world.feed.slug, "symbol": "KOSPI200/KRW", "direction": "BUY"}
     problem(client.post("/api/v1/signals/", body, format="json"), 400, "SYMBOL_NOT_LISTED")
@@ -220,10 +216,10 @@ def test_a_private_feed_asks_its_owners_accounts_only(world: World, feed: Feed) 
     assert (draft["symbol_reach"]["followers"], mine.user) == (1, world.alice)
 
 
-# ---- the door for alerts ----------------------------------------------------------------------
-def alert(world: World, feed: Feed, **said: Any) -> Any:
+# ---- alerts -----------------------------------------------------------------------------------
+def alert(world: World, feed: Feed, **fields: Any) -> Any:
     _, secret = create_feed_token(feed)
-    body = {"action": "OPEN", "direction": "BUY", **said}
+    body = {"action": "OPEN", "direction": "BUY", **fields}
     return APIClient().post(f"/hooks/tradingview/{feed.slug}/{secret}/", body, format="json")
 
 
@@ -235,16 +231,16 @@ def alert(world: World, feed: Feed, **said: Any) -> Any:
         ("BINANCE:1000PEPEUSDT.P", "1000PEPE/USDT"),
     ],
 )
-def test_an_alerts_ticker_is_what_a_follower_lists(
+def test_ticker_of_an_alert_is_matched_with_listed_symbols(
     world: World, feed: Feed, ticker: str, pair: str
 ) -> None:
-    answer = alert(world, feed, ticker=ticker)
-    assert answer.status_code in (200, 201), answer.content
+    response = alert(world, feed, ticker=ticker)
+    assert response.status_code in (200, 201), response.content
     assert Signal.objects.get(feed=feed).currency_pair == pair
 
 
 @pytest.mark.parametrize(
-    ("ticker", "code", "near"),
+    ("ticker", "code", "similar"),
     [
         ("OANDA:EURUSB", "SYMBOL_UNKNOWN", "EUR/USD"),
         ("XETR:DAX", "SYMBOL_NOT_LISTED", "GER40/EUR"),
@@ -253,20 +249,22 @@ def test_an_alerts_ticker_is_what_a_follower_lists(
     ],
 )
 @pytest.mark.parametrize("action", ["OPEN", "CLOSE"])
-def test_an_alert_of_what_no_follower_lists_is_refused(
-    world: World, feed: Feed, ticker: str, code: str, near: str, action: str
+def test_alert_of_an_unlisted_symbol_is_refused(
+    world: World, feed: Feed, ticker: str, code: str, similar: str, action: str
 ) -> None:
     refused = problem(alert(world, feed, ticker=ticker, action=action), 400, code)
     assert refused["errors"][0]["field"] == "ticker"
-    assert near in refused["detail"]
+    assert similar in refused["detail"]
     assert not Signal.objects.filter(feed=feed).exists()
 
 
-def test_what_was_traded_can_be_closed_whatever_brokers_list_now(world: World, feed: Feed) -> None:
+def test_traded_symbol_can_be_closed_when_no_broker_lists_it_any_more(
+    world: World, feed: Feed
+) -> None:
     alert(world, feed, ticker="KRX:KOSPI200")
-    relist(feed, *ODD[:2])
-    answer = alert(world, feed, action="CLOSE", ticker="KRX:KOSPI200")
-    assert answer.status_code in (200, 201), answer.content
+    relist(feed, *INSTRUMENTS[:2])
+    response = alert(world, feed, action="CLOSE", ticker="KRX:KOSPI200")
+    assert response.status_code in (200, 201), response.content
     opened, closed = Signal.objects.filter(feed=feed).order_by("id")
     assert (closed.action, closed.refers_to, closed.currency_pair) == (
         "CLOSE", opened, "KOSPI200/KRW",

@@ -15,8 +15,8 @@ from django.utils import timezone
 from drf_spectacular.generators import SchemaGenerator
 
 from signals.models import Approval, Feed, Signal
-from tests.api import factories as cast
-from tests.api.conftest import a_key, fresh_counters  # noqa: F401  # used by all tests here
+from tests.api import factories
+from tests.api.conftest import fresh_counters, private_key  # noqa: F401  # used by all tests here
 from tests.api.factories import World
 from tests.changes.concurrent_forms import at_once
 from users.models import ApiKey
@@ -195,7 +195,7 @@ def test_every_changing_operation_is_listed() -> None:
 
 @pytest.mark.parametrize("name", PAIRS)
 def test_concurrent_changes_are_not_lost(name: str) -> None:
-    world, pair = cast.build(), PAIRS[name]
+    world, pair = factories.build(), PAIRS[name]
     ApiKey.objects.update(last_used_at=timezone.now())  # else the first call keeps the others out
     row: Model = getattr(world, pair.of)
     address = pair.address(world) if pair.address else row.pk
@@ -211,7 +211,7 @@ def test_concurrent_changes_are_not_lost(name: str) -> None:
 
 def test_race_does_not_approve_waiting_signals() -> None:
     """Signals are sent while the feed goes public, three times at once."""
-    world = cast.build()
+    world = factories.build()
     path = f"feeds/{world.feed.slug}/"
     going = [partial(Call("patch", path, {"is_public": True}).send, world, "")] * 2
     body = {"feed": world.feed.slug, "symbol": "EUR/USD", "direction": "BUY"}
@@ -228,7 +228,7 @@ def test_request_cannot_save_whole_row(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """By accident, in a view of later: the base class refuses it, and nothing is written."""
-    world = cast.build()
+    world = factories.build()
 
     def careless(feed_id: int, *, by: Any, **changes: Any) -> Feed:
         feed = Feed.objects.get(pk=feed_id)

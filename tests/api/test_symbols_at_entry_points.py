@@ -1,5 +1,5 @@
-"""A symbol without a currency means the same pair at every entry point: what the feed has open and
-has traded counts before what its followers' brokers list."""
+"""A symbol without a currency means the same pair at every entry point: the feed's open and traded
+pairs count before the lists of its followers' brokers."""
 
 import json
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from django.test import Client
 from connections.models import Subscription
 from signals.models import Feed, Signal
 from tests.api.factories import World
-from tests.api.test_alert_words import DAX, DOLLAR, opened, traded
+from tests.api.test_alert_symbols import DAX, DOLLAR, open_and_close, opened
 from tests.api.test_problems import problem
 from tests.api.test_symbols import alert, follower
 
@@ -25,76 +25,79 @@ FORM = {
 Send = Callable[[World, Path], None]
 
 
-def by_api(world: World, _: Path) -> None:
+def send_by_api(world: World, _: Path) -> None:
     body = {**WORD, "feed": world.public.slug}
-    answer = world.client("paula").post("/api/v1/signals/", body, format="json")
-    assert answer.status_code == 201, answer.content
+    response = world.client("paula").post("/api/v1/signals/", body, format="json")
+    assert response.status_code == 201, response.content
 
 
-def by_form(world: World, _: Path) -> None:
+def send_by_form(world: World, _: Path) -> None:
     console = Client()
     console.force_login(world.olga)
     page = console.post("/admin/signals/signal/add/", {**FORM, "feed": str(world.public.pk)})
     assert page.status_code == 302
 
 
-def by_file(world: World, folder: Path) -> None:
+def send_by_file(world: World, folder: Path) -> None:
     path = folder / "signals.json"
     path.write_text(json.dumps([WORD]))
     call_command("publish_signal", str(path), "--feed", world.public.slug)
 
 
-def by_alert(world: World, _: Path) -> None:
-    answer = alert(world, world.public, ticker="DAX", note="again")
-    assert answer.status_code == 201, answer.content
+def send_by_alert(world: World, _: Path) -> None:
+    response = alert(world, world.public, ticker="DAX", note="again")
+    assert response.status_code == 201, response.content
 
 
-DOORS = {"API": by_api, "form": by_form, "file": by_file, "alert": by_alert}
+ENTRY_POINTS = {
+    "API": send_by_api,
+    "form": send_by_form,
+    "file": send_by_file,
+    "alert": send_by_alert,
+}
 
 
 @pytest.fixture
 def feed(world: World) -> Feed:
-    """Paula's; nobody follows it yet."""
+    """Return Paula's feed, which has no followers yet."""
     Subscription.objects.all().delete()
     return world.public
 
 
-@pytest.mark.parametrize("door", list(DOORS))
-def test_word_means_the_pair_that_the_feed_has_open(
-    world: World, feed: Feed, tmp_path: Path, door: str
+@pytest.mark.parametrize("entry_point", list(ENTRY_POINTS))
+def test_word_means_the_open_pair_of_the_feed(
+    world: World, feed: Feed, tmp_path: Path, entry_point: str
 ) -> None:
     follower(feed, DOLLAR)
     entry = opened(world, feed, "DAX/USD")
     for _ in range(11):
         follower(feed, DAX)
-    DOORS[door](world, tmp_path)
+    ENTRY_POINTS[entry_point](world, tmp_path)
     signal = Signal.objects.latest("id")
     assert (signal.pk != entry.pk, signal.currency_pair) == (True, "DAX/USD")
     assert alert(world, feed, ticker="DAX", action="CLOSE").status_code == 201
 
 
-@pytest.mark.parametrize("door", list(DOORS))
-def test_word_means_the_pair_that_the_feed_has_traded_lately(
-    world: World, feed: Feed, tmp_path: Path, door: str
+@pytest.mark.parametrize("entry_point", list(ENTRY_POINTS))
+def test_word_means_the_pair_that_the_feed_has_traded_recently(
+    world: World, feed: Feed, tmp_path: Path, entry_point: str
 ) -> None:
     for instrument in (DAX, DAX, DOLLAR, DOLLAR):
         follower(feed, instrument)
-    traded(world, feed, "DAX/USD")
-    DOORS[door](world, tmp_path)
+    open_and_close(world, feed, "DAX/USD")
+    ENTRY_POINTS[entry_point](world, tmp_path)
     signal = Signal.objects.latest("id")
     assert (signal.action, signal.currency_pair) == ("OPEN", "DAX/USD")
 
 
-def test_word_that_may_be_several_open_pairs_is_refused_by_api_and_form(
-    world: World, feed: Feed
-) -> None:
+def test_ambiguous_word_is_refused_by_api_and_form(world: World, feed: Feed) -> None:
     follower(feed, DAX, DOLLAR)
     for pair in ("DAX/EUR", "DAX/USD"):
         opened(world, feed, pair)
     body = {**WORD, "feed": feed.slug}
     for path in ("/api/v1/signals/", "/api/v1/signals/preview/"):
-        answer = world.client("paula").post(path, body, format="json")
-        refused = problem(answer, 400, "SYMBOL_UNKNOWN")
+        response = world.client("paula").post(path, body, format="json")
+        refused = problem(response, 400, "SYMBOL_UNKNOWN")
         assert "'DAX' may be DAX/EUR or DAX/USD: this feed has open trades" in refused["detail"]
     console = Client()
     console.force_login(world.olga)
@@ -103,7 +106,7 @@ def test_word_that_may_be_several_open_pairs_is_refused_by_api_and_form(
     assert Signal.objects.filter(feed=feed).count() == 2
 
 
-def test_form_completes_the_word_of_a_close_by_the_signal_that_it_refers_to(
+def test_form_completes_a_word_by_the_signal_that_the_close_refers_to(
     world: World, feed: Feed
 ) -> None:
     follower(feed, DAX, DOLLAR)

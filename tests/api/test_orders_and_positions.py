@@ -1,4 +1,4 @@
-"""Orders, positions, results and pages: what they say, exactly."""
+"""Orders, positions, results and pagination over HTTP, with exact values."""
 
 from datetime import timedelta
 from decimal import Decimal
@@ -21,25 +21,25 @@ from tests.api.factories import World, order
 from tests.api.test_problems import problem
 
 
-def get(world: World, path: str, who: str = "alice") -> Any:
-    response = world.client(who).get(f"/api/v1/{path}")
+def get(world: World, path: str, username: str = "alice") -> Any:
+    response = world.client(username).get(f"/api/v1/{path}")
     assert response.status_code == 200, response.content
     return response.json()
 
 
-def test_an_order_tells_what_became_of_it_and_why(world: World) -> None:
+def test_order_states_its_outcome_fills_and_reason(world: World) -> None:
     Fill.objects.create(
         connection=world.connection, broker_fill_id="f", order=world.filled, side="BUY",
         quantity=Decimal(1000), price=Decimal("1.38600"), time=market_now(),
     )  # fmt: skip
-    told = get(world, f"orders/{world.filled.pk}/")
-    assert (told["status"], told["lifecycle"], told["reason"]) == ("FILLED", "FILLED", None)
-    assert (told["quantity"], told["avg_fill_price"], told["number"]) == (
+    data = get(world, f"orders/{world.filled.pk}/")
+    assert (data["status"], data["lifecycle"], data["reason"]) == ("FILLED", "FILLED", None)
+    assert (data["quantity"], data["avg_fill_price"], data["number"]) == (
         "1000",
         "1.386",
         f"O-{world.filled.pk}",
     )
-    assert [(fill["quantity"], fill["price"]) for fill in told["fills"]] == [("1000", "1.386")]
+    assert [(fill["quantity"], fill["price"]) for fill in data["fills"]] == [("1000", "1.386")]
     failed = get(world, f"orders/{world.failed.pk}/")
     assert failed["reason"]["code"] == "NEVER_ARRIVED"
     assert "operator may retry" in failed["reason"]["hint"]
@@ -57,39 +57,39 @@ def test_an_order_tells_what_became_of_it_and_why(world: World) -> None:
         (Status.CANCELLED, 2, True, "CLOSED"),
     ],
 )
-def test_lifecycle(status: Status, filled: int, closed: bool, lifecycle: str) -> None:
-    one: Any = Order(status=status, filled_quantity=Decimal(filled))
-    one.position_closed = closed
-    assert lifecycle_of(one) == lifecycle
+def test_lifecycle_of_an_order(status: Status, filled: int, closed: bool, lifecycle: str) -> None:
+    order_row: Any = Order(status=status, filled_quantity=Decimal(filled))
+    order_row.position_closed = closed
+    assert lifecycle_of(order_row) == lifecycle
 
 
-def test_an_order_whose_position_is_closed_is_closed(world: World) -> None:
+def test_order_with_a_closed_position_is_closed(world: World) -> None:
     ExecutionPosition.objects.update(quantity=0, closed_at=market_now(), close_reason="sl")
-    told = {one["id"]: one["lifecycle"] for one in get(world, "orders/")["results"]}
-    assert told == {
+    payload = {result["id"]: result["lifecycle"] for result in get(world, "orders/")["results"]}
+    assert payload == {
         world.filled.pk: "CLOSED",
         world.pending.pk: "RECEIVED",
         world.failed.pk: "FAILED",
     }
 
 
-def test_pages_neither_skip_nor_repeat(world: World) -> None:
-    made = [order(world.connection, world.published, f"entry-{n}").pk for n in range(10, 17)]
+def test_pagination_neither_skips_nor_repeats_rows(world: World) -> None:
+    created = [order(world.connection, world.published, f"entry-{n}").pk for n in range(10, 17)]
     seen: list[int] = []
-    told = get(world, "orders/?page_size=3&status=PENDING")
+    data = get(world, "orders/?page_size=3&status=PENDING")
     while True:
-        seen += [one["id"] for one in told["results"]]
+        seen += [result["id"] for result in data["results"]]
         if len(seen) == 3:
-            order(world.connection, world.published, "entry-99")  # comes in meanwhile
-        if not told["next"]:
+            order(world.connection, world.published, "entry-99")  # created meanwhile
+        if not data["next"]:
             break
-        told = world.client("alice").get(told["next"]).json()
-    assert seen == [*reversed(made), world.pending.pk]
+        data = world.client("alice").get(data["next"]).json()
+    assert seen == [*reversed(created), world.pending.pk]
 
 
-def test_filters_and_order(world: World) -> None:
+def test_orders_are_filtered_and_sorted(world: World) -> None:
     def ids(query: str) -> list[int]:
-        return [one["id"] for one in get(world, f"orders/?{query}")["results"]]
+        return [result["id"] for result in get(world, f"orders/?{query}")["results"]]
 
     assert ids("status=PENDING&status=FAILED") == [world.failed.pk, world.pending.pk]
     assert ids("done=false") == [world.pending.pk]
@@ -104,20 +104,20 @@ def test_filters_and_order(world: World) -> None:
     "path",
     ["orders", "positions", "connections", "signals", "subscriptions", "feeds", "drift"],
 )
-def test_a_longer_list_asks_no_more_questions(world: World, path: str) -> None:
-    def asked() -> int:
+def test_longer_list_needs_no_more_queries(world: World, path: str) -> None:
+    def count_queries() -> int:
         with CaptureQueriesContext(database) as queries:
             get(world, f"{path}/")
         return len(queries)
 
     get(world, f"{path}/")
-    before = asked()
-    grow(world)
-    assert asked() == before
+    before = count_queries()
+    create_more_rows(world)
+    assert count_queries() == before
 
 
-def grow(world: World) -> None:
-    """Two more of everything that is listed."""
+def create_more_rows(world: World) -> None:
+    """Create two more rows of each listed kind."""
     for number in (2, 3):
         row = type(world.connection).objects.create(
             user=world.alice, name=f"c{number}", type="paper", account=str(number),
@@ -136,22 +136,22 @@ def grow(world: World) -> None:
         )  # fmt: skip
 
 
-def test_a_position_at_present_prices(world: World) -> None:
+def test_position_is_valued_at_current_prices(world: World) -> None:
     LatestQuote.objects.create(
         data_connection=world.prices, symbol="EUR/USD", bid=Decimal("1.388"),
         ask=Decimal("1.3881"), time=market_now(),
     )  # fmt: skip
-    told = get(world, f"positions/{world.position.pk}/")
-    assert (told["current_price"], told["unrealized_pnl"]) == ("1.388", "2")
-    assert (told["stop_loss"], told["take_profit"], told["is_open"]) == ("1.38", None, True)
+    data = get(world, f"positions/{world.position.pk}/")
+    assert (data["current_price"], data["unrealized_pnl"]) == ("1.388", "2")
+    assert (data["stop_loss"], data["take_profit"], data["is_open"]) == ("1.38", None, True)
 
 
-def test_levels_are_moved_one_by_one(world: World) -> None:
+def test_levels_are_changed_one_by_one(world: World) -> None:
     alice, path = world.client("alice"), f"/api/v1/positions/{world.position.pk}/"
-    told = alice.patch(path, {"take_profit": "1.45"}, format="json").json()
-    assert (told["stop_loss"], told["take_profit"]) == ("1.38", "1.45")
-    told = alice.patch(path, {"stop_loss": None}, format="json").json()
-    assert (told["stop_loss"], told["take_profit"]) == (None, "1.45")
+    data = alice.patch(path, {"take_profit": "1.45"}, format="json").json()
+    assert (data["stop_loss"], data["take_profit"]) == ("1.38", "1.45")
+    data = alice.patch(path, {"stop_loss": None}, format="json").json()
+    assert (data["stop_loss"], data["take_profit"]) == (None, "1.45")
     through_order = alice.patch(
         f"/api/v1/orders/{world.filled.pk}/", {"stop_loss": 1.37}, format="json"
     )
@@ -163,24 +163,24 @@ def test_levels_are_moved_one_by_one(world: World) -> None:
     problem(alice.patch(path, {"quantity": "1"}, format="json"), 400, "FIELD_UNKNOWN")
 
 
-def test_an_order_is_cancelled_by_patch_too(world: World) -> None:
+def test_order_is_cancelled_by_patch(world: World) -> None:
     alice = world.client("alice")
     path = f"/api/v1/orders/{world.pending.pk}/"
     both = {"status": "CANCELLED", "stop_loss": "1.3"}
     problem(alice.patch(path, both, format="json"), 400, "FIELD_INVALID")
-    told = alice.patch(path, {"status": "CANCELLED"}, format="json").json()
-    assert (told["status"], told["reason"]["code"]) == ("CANCELLED", "OWNER_CANCELLED")
+    data = alice.patch(path, {"status": "CANCELLED"}, format="json").json()
+    assert (data["status"], data["reason"]["code"]) == ("CANCELLED", "OWNER_CANCELLED")
     assert alice.put(path, {}, format="json").status_code == 405
 
 
-def test_closing_reserves_and_says_when_nothing_is_left(world: World) -> None:
+def test_closing_reserves_the_quantity_and_is_refused_when_none_is_left(world: World) -> None:
     alice, path = world.client("alice"), f"/api/v1/positions/{world.position.pk}/close/"
     problem(alice.post(path, {"fraction": "1.5"}, format="json"), 400, "FIELD_INVALID")
     problem(alice.post(path, {"fraction": "NaN"}, format="json"), 400, "NUMBER_MALFORMED")
     exit_order = alice.post(path)
     assert exit_order.status_code == 202
-    told = exit_order.json()
-    assert (told["side"], told["quantity"], told["position"]) == (
+    data = exit_order.json()
+    assert (data["side"], data["quantity"], data["position"]) == (
         "SELL",
         "1000",
         world.position.pk,
@@ -188,7 +188,7 @@ def test_closing_reserves_and_says_when_nothing_is_left(world: World) -> None:
     problem(alice.post(path), 409, "NOTHING_TO_CLOSE")
 
 
-def test_all_at_once_and_an_operator_must_say_which(world: World) -> None:
+def test_operator_must_state_which_orders_and_positions_to_end(world: World) -> None:
     alice, olga = world.client("alice"), world.client("olga")
     for path in ("orders/cancel-all", "positions/close-all"):
         problem(olga.post(f"/api/v1/{path}/", {}, format="json"), 400, "FIELD_REQUIRED")
@@ -198,11 +198,11 @@ def test_all_at_once_and_an_operator_must_say_which(world: World) -> None:
         "/api/v1/positions/close-all/", {"signal": world.published.pk}, format="json"
     )
     assert closed.json()["count"] == 1
-    again = olga.post("/api/v1/positions/close-all/", {"all": True}, format="json")
-    assert again.json()["count"] == 0
+    repeated = olga.post("/api/v1/positions/close-all/", {"all": True}, format="json")
+    assert repeated.json()["count"] == 0
 
 
-def test_results_of_one_s_own_days(world: World) -> None:
+def test_analytics_return_ones_own_results(world: World) -> None:
     last = market_now().date() - timedelta(days=5)  # a day that the daily job has finished
     for ago, pnl in ((1, Decimal("-5.50")), (0, Decimal(20))):
         AnalyticsDaily.objects.create(
@@ -211,14 +211,14 @@ def test_results_of_one_s_own_days(world: World) -> None:
             gross_loss=max(-pnl, Decimal(0)), total_pnl=pnl, highest_prefix=max(pnl, Decimal(0)),
             lowest_prefix=min(pnl, Decimal(0)), max_drawdown=max(-pnl, Decimal(0)),
         )  # fmt: skip
-    (told,) = get(world, "analytics/")
-    assert (told["currency"], told["trades"], told["total_pnl"], told["max_drawdown"]) == (
+    (result,) = get(world, "analytics/")
+    assert (result["currency"], result["trades"], result["total_pnl"], result["max_drawdown"]) == (
         "USD",
         2,
         "14.5",
         "5.5",
     )
-    assert told["win_rate"] == "0.5"
+    assert result["win_rate"] == "0.5"
     (curve,) = get(world, "analytics/equity/")
     assert [point["total"] for point in curve["points"]] == ["-5.5", "14.5"]
     assert get(world, f"analytics/?from={last}&to={last}")[0]["total_pnl"] == "20"
@@ -231,7 +231,7 @@ def test_results_of_one_s_own_days(world: World) -> None:
         problem(alice.get(f"/api/v1/analytics/?{query}"), 400, "FIELD_INVALID")
 
 
-def test_notifications_are_read_once(world: World) -> None:
+def test_notifications_are_marked_as_read_once(world: World) -> None:
     assert len(get(world, "notifications/?unread=true")["results"]) == 1
     alice = world.client("alice")
     assert alice.post("/api/v1/notifications/read/").json() == {"marked": 1}

@@ -1,5 +1,5 @@
-"""Alerts of one feed that come at the same moment: those about one pair wait for each other, those
-about different pairs do not."""
+"""Concurrent alerts of one feed: those about one pair wait for each other, those about different
+pairs do not."""
 
 import json
 import time
@@ -17,7 +17,7 @@ from positions.models import ExecutionPosition
 from signals.models import Signal
 from tests.api.conftest import AsWeb
 from tests.api.factories import World
-from tests.api.test_alert_sequence import Door, exits, strategy
+from tests.api.test_alert_sequence import AlertEndpoint, exits, strategy
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -30,27 +30,27 @@ _WAITING = "SELECT count(*) AS n FROM pg_stat_activity WHERE wait_event_type = '
 
 
 @pytest.fixture
-def door(world: World, as_web: AsWeb, monkeypatch: pytest.MonkeyPatch) -> Door:
-    """Time-outs are long enough for a test to see who waits for whom."""
+def endpoint(world: World, as_web: AsWeb, monkeypatch: pytest.MonkeyPatch) -> AlertEndpoint:
+    """Return an alert endpoint with time-outs long enough to observe what waits for what."""
     options = connections.settings["default"]["OPTIONS"]
-    patient = f"{options['options']} -c lock_timeout=60s -c statement_timeout=60s"
-    monkeypatch.setitem(options, "options", patient)
-    return Door(world, as_web)
+    long_timeouts = f"{options['options']} -c lock_timeout=60s -c statement_timeout=60s"
+    monkeypatch.setitem(options, "options", long_timeouts)
+    return AlertEndpoint(world, as_web)
 
 
-class Post:
-    """An alert that is posted on a thread of its own."""
+class PostedAlert:
+    """An alert that is posted on its own thread."""
 
-    def __init__(self, door: Door, **said: Any) -> None:
+    def __init__(self, endpoint: AlertEndpoint, **fields: Any) -> None:
         self.status = 0
         self.body: dict[str, Any] = {}
-        self._thread = Thread(target=self._run, args=[door.path, json.dumps(said)])
+        self._thread = Thread(target=self._run, args=[endpoint.path, json.dumps(fields)])
         self._thread.start()
 
     def _run(self, path: str, body: str) -> None:
         try:
-            answer = Client().post(path, body, content_type="text/plain")
-            self.status, self.body = answer.status_code, answer.json()
+            response = Client().post(path, body, content_type="text/plain")
+            self.status, self.body = response.status_code, response.json()
         finally:
             connection.close()
 
@@ -60,7 +60,10 @@ class Post:
 
 
 def until(condition: Callable[[], bool]) -> bool:
-    """Wait for a condition; whether it came. Asks the database, so that no transaction idles."""
+    """Wait for a condition; return whether it came true.
+
+    It queries the database meanwhile, so that no transaction idles.
+    """
     deadline = time.monotonic() + SECONDS
     while not condition():
         if time.monotonic() > deadline:
@@ -71,20 +74,21 @@ def until(condition: Callable[[], bool]) -> bool:
 
 
 def waiting(number: int) -> bool:
+    """Wait until this number of sessions wait for a lock; return whether they do."""
     return until(lambda: bool(rows(_WAITING)[0].n == number))
 
 
 @contextmanager
 def held(position: ExecutionPosition) -> Iterator[None]:
-    """An alert that closes this position cannot end meanwhile."""
+    """Lock a position, so that an alert that closes it cannot finish."""
     with transaction.atomic():
         ExecutionPosition.objects.select_for_update().get(pk=position.pk)
         yield
 
 
-def trade(door: Door, pair: str) -> ExecutionPosition:
+def trade(endpoint: AlertEndpoint, pair: str) -> ExecutionPosition:
     """Open a trade of 1,000 in a pair."""
-    position = door.trade()
+    position = endpoint.trade()
     Signal.objects.filter(pk=position.signal_id).update(currency_pair=pair)
     ExecutionPosition.objects.filter(pk=position.pk).update(pair=pair)
     return position
@@ -94,29 +98,33 @@ def leave(coin: str) -> dict[str, Any]:
     return {**strategy("long", "sell", "flat", -5), "ticker": f"{coin}USDT"}
 
 
-def test_exits_of_twenty_symbols_at_once_do_not_wait_for_a_slow_one(door: Door) -> None:
-    """At a bar's close. What one account holds of the first symbol is busy."""
-    slow, *_ = positions = [trade(door, f"{coin}/USDT") for coin in COINS]
+def test_exits_of_twenty_symbols_at_once_do_not_wait_for_a_slow_one(
+    endpoint: AlertEndpoint,
+) -> None:
+    """As at a bar's close. The position in the first symbol is locked."""
+    slow, *_ = positions = [trade(endpoint, f"{coin}/USDT") for coin in COINS]
     with held(slow):
-        first = Post(door, **leave(COINS[0]))
+        first = PostedAlert(endpoint, **leave(COINS[0]))
         assert waiting(1)
-        others = [Post(door, **leave(coin)) for coin in COINS[1:]]
-        in_time = until(lambda: all(one.is_answered for one in others))
+        others = [PostedAlert(endpoint, **leave(coin)) for coin in COINS[1:]]
+        in_time = until(lambda: all(post.is_answered for post in others))
         assert not first.is_answered
-    assert until(lambda: first.is_answered and all(one.is_answered for one in others))
-    assert [one.status for one in (first, *others)] == [201] * len(COINS)
+    assert until(lambda: first.is_answered and all(post.is_answered for post in others))
+    assert [post.status for post in (first, *others)] == [201] * len(COINS)
     assert in_time
     assert all(len(exits(position)) == 1 for position in positions)
 
 
 @pytest.mark.parametrize("ticker", ["BTCUSDT", "BINANCE:BTCUSDT.P", "BTC/USDT"])
-def test_alerts_of_one_pair_are_taken_one_after_the_other(door: Door, ticker: str) -> None:
-    """An entry that was sent before the exit under way, however it writes the symbol."""
-    position = trade(door, "BTC/USDT")
+def test_alerts_of_one_pair_are_processed_one_after_the_other(
+    endpoint: AlertEndpoint, ticker: str
+) -> None:
+    """An entry that was sent before the exit in progress, in each spelling of the symbol."""
+    position = trade(endpoint, "BTC/USDT")
     with held(position):
-        leaving = Post(door, **leave("BTC"))
+        leaving = PostedAlert(endpoint, **leave("BTC"))
         assert waiting(1)
-        entry = Post(door, **{**strategy("flat", "buy", "long", -20), "ticker": ticker})
+        entry = PostedAlert(endpoint, **{**strategy("flat", "buy", "long", -20), "ticker": ticker})
         assert waiting(2)
     assert until(lambda: leaving.is_answered and entry.is_answered)
     assert (leaving.status, entry.status) == (201, 409), entry.body
@@ -124,17 +132,17 @@ def test_alerts_of_one_pair_are_taken_one_after_the_other(door: Door, ticker: st
 
 
 @pytest.mark.parametrize("reference", ["refers_to", "refers_to_external_id"])
-def test_alert_that_refers_to_a_signal_waits_for_those_of_its_pair(
-    door: Door, reference: str
+def test_alert_that_refers_to_a_signal_waits_for_alerts_of_its_pair(
+    endpoint: AlertEndpoint, reference: str
 ) -> None:
-    position = trade(door, "BTC/USDT")
+    position = trade(endpoint, "BTC/USDT")
     Signal.objects.filter(pk=position.signal_id).update(external_id="mine")
     named = {"refers_to": position.signal_id, "refers_to_external_id": "mine"}[reference]
     later = {"action": "MODIFY", "timenow": strategy("", "", "", 0)["timenow"], reference: named}
     with held(position):
-        leaving = Post(door, **leave("BTC"))
+        leaving = PostedAlert(endpoint, **leave("BTC"))
         assert waiting(1)
-        moving = Post(door, **later, sl="1.2")
+        moving = PostedAlert(endpoint, **later, sl="1.2")
         assert waiting(2)
         assert _advisory_waits() == 1
     assert until(lambda: leaving.is_answered and moving.is_answered)
@@ -142,15 +150,17 @@ def test_alert_that_refers_to_a_signal_waits_for_those_of_its_pair(
 
 
 @pytest.mark.parametrize("reference", ["refers_to", "refers_to_external_id"])
-def test_alert_that_refers_to_an_unknown_signal_waits_for_all(door: Door, reference: str) -> None:
-    """The alert under way may be the one that opens it."""
-    position = trade(door, "BTC/USDT")
+def test_alert_that_refers_to_an_unknown_signal_waits_for_all_pairs(
+    endpoint: AlertEndpoint, reference: str
+) -> None:
+    """The alert in progress may be the one that opens it."""
+    position = trade(endpoint, "BTC/USDT")
     with held(position):
-        leaving = Post(door, **leave("BTC"))
+        leaving = PostedAlert(endpoint, **leave("BTC"))
         assert waiting(1)
         later = {"action": "MODIFY", "timenow": strategy("", "", "", 0)["timenow"], "sl": "1.2"}
         named = {"refers_to": position.signal_id + 1000, "refers_to_external_id": "mine"}
-        unknown = Post(door, **later, **{reference: named[reference]})
+        unknown = PostedAlert(endpoint, **later, **{reference: named[reference]})
         assert waiting(2)
         assert _advisory_waits() == 1
     assert until(lambda: leaving.is_answered and unknown.is_answered)
@@ -158,14 +168,16 @@ def test_alert_that_refers_to_an_unknown_signal_waits_for_all(door: Door, refere
 
 
 @pytest.mark.parametrize("other", ["KOSPI200/USD", "KOSPI200"])
-def test_alert_of_a_word_waits_for_all_pairs_of_its_base(door: Door, other: str) -> None:
-    """What a word means may depend on the alert under way, even one whose own currency is sent."""
-    position = trade(door, "KOSPI200/KRW")
+def test_alert_of_a_word_waits_for_all_pairs_of_its_base(
+    endpoint: AlertEndpoint, other: str
+) -> None:
+    """The meaning of a word may depend on the alert in progress, even one with a currency."""
+    position = trade(endpoint, "KOSPI200/KRW")
     with held(position):
-        leaving = Post(door, **{**leave(""), "ticker": "KOSPI200/KRW"})
+        leaving = PostedAlert(endpoint, **{**leave(""), "ticker": "KOSPI200/KRW"})
         assert waiting(1)
-        word = Post(door, **{**leave(""), "ticker": other})
-        elsewhere = Post(door, **{**leave(""), "ticker": "KOSPI100"})
+        word = PostedAlert(endpoint, **{**leave(""), "ticker": other})
+        elsewhere = PostedAlert(endpoint, **{**leave(""), "ticker": "KOSPI100"})
         assert until(lambda: elsewhere.is_answered)
         assert waiting(2)
         assert _advisory_waits() == 1
@@ -173,13 +185,15 @@ def test_alert_of_a_word_waits_for_all_pairs_of_its_base(door: Door, other: str)
     assert (leaving.status, elsewhere.status) == (201, 400)
 
 
-def test_word_without_a_currency_is_in_turn_with_its_pair(door: Door) -> None:
-    position = trade(door, "KOSPI200/KRW")
+def test_alert_of_a_word_waits_for_its_pair_only(endpoint: AlertEndpoint) -> None:
+    position = trade(endpoint, "KOSPI200/KRW")
     with held(position):
-        leaving = Post(door, **{**leave(""), "ticker": "KOSPI200/KRW"})
+        leaving = PostedAlert(endpoint, **{**leave(""), "ticker": "KOSPI200/KRW"})
         assert waiting(1)
-        entry = Post(door, **{**strategy("flat", "buy", "long", -20), "ticker": "KOSPI200"})
-        other = Post(door, **leave("BTC"))
+        entry = PostedAlert(
+            endpoint, **{**strategy("flat", "buy", "long", -20), "ticker": "KOSPI200"}
+        )
+        other = PostedAlert(endpoint, **leave("BTC"))
         assert until(lambda: other.is_answered)
         assert waiting(2)
     assert until(lambda: leaving.is_answered and entry.is_answered)
@@ -187,5 +201,5 @@ def test_word_without_a_currency_is_in_turn_with_its_pair(door: Door) -> None:
 
 
 def _advisory_waits() -> int:
-    found = rows("SELECT count(*) AS n FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
-    return int(found[0].n)
+    result = rows("SELECT count(*) AS n FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
+    return int(result[0].n)
