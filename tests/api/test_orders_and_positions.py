@@ -65,8 +65,8 @@ def test_lifecycle_of_an_order(status: Status, filled: int, closed: bool, lifecy
 
 def test_order_with_a_closed_position_is_closed(world: World) -> None:
     ExecutionPosition.objects.update(quantity=0, closed_at=market_now(), close_reason="sl")
-    payload = {result["id"]: result["lifecycle"] for result in get(world, "orders/")["results"]}
-    assert payload == {
+    lifecycles = {result["id"]: result["lifecycle"] for result in get(world, "orders/")["results"]}
+    assert lifecycles == {
         world.filled.pk: "CLOSED",
         world.pending.pk: "RECEIVED",
         world.failed.pk: "FAILED",

@@ -1,4 +1,4 @@
-"""The portal is always asked as in production: under the web process's role."""
+"""Fixtures of the portal's tests: most pages are requested under the web process's role."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -21,68 +21,68 @@ SignedIn = Callable[[User], Client]
 
 
 @pytest.fixture(autouse=True)
-def a_key(settings: Any) -> None:
-    """What seals is set, as in the web process; what opens is not."""
+def public_key(settings: Any) -> None:
+    """Set the public key only, as in the web process."""
     settings.FILLCAST_CREDENTIALS_PUBLIC_KEY = bytes(PrivateKey.generate().public_key)
     settings.FILLCAST_CREDENTIALS_PRIVATE_KEYS = []
 
 
 @pytest.fixture(autouse=True)
 def quick_passwords(settings: Any) -> None:
-    """Five people are written for each test; the slow hash is not what is tested."""
+    """Hash passwords fast: each test creates five users, and the slow hash is not tested here."""
     settings.PASSWORD_HASHERS = QUICK
 
 
 @pytest.fixture
-def rung(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """Which bells were rung; no message leaves the test."""
-    heard: list[Any] = []
+def enqueued(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Return what would be enqueued; no message leaves the test."""
+    messages: list[Any] = []
 
-    def ring(ids: Any, queue: str = "execution", lanes: Any = None) -> None:
-        heard.append((ids, queue))
+    def enqueue(ids: Any, queue: str = "execution", lanes: Any = None) -> None:
+        messages.append((ids, queue))
 
-    monkeypatch.setattr("execution.tasks.enqueue", ring)
-    monkeypatch.setattr("connections.tasks.enqueue_test", heard.append)
+    monkeypatch.setattr("execution.tasks.enqueue", enqueue)
+    monkeypatch.setattr("connections.tasks.enqueue_test", messages.append)
     monkeypatch.setattr(
         "execution.tasks.process_pending_actions.apply_async",
-        lambda *_, **__: heard.append("wishes"),
+        lambda *_, **__: messages.append("pending actions"),
     )
     monkeypatch.setattr(
-        "execution.tasks._enqueue_reconciliation", lambda: heard.append("comparison")
+        "execution.tasks._enqueue_reconciliation", lambda: messages.append("reconciliation")
     )
-    return heard
+    return messages
 
 
-def _write_world() -> World:
+def _build_world() -> World:
     with override_settings(PASSWORD_HASHERS=QUICK):
         return World()
 
 
-world = kept_rows(_write_world)
+world = kept_rows(_build_world)
 
 
 @pytest.fixture
-def mailbox(world: World, settings: Any) -> Channel:
-    """Alice's confirmed e-mail channel, on a machine that can open what is sealed."""
+def email_channel(world: World, settings: Any) -> Channel:
+    """Return Alice's confirmed e-mail channel, with the private key that opens its sealed URL."""
     private = new_private_key()
     settings.FILLCAST_CREDENTIALS_PRIVATE_KEYS = (private,)
     settings.FILLCAST_CREDENTIALS_PUBLIC_KEY = public_key_of(private)
     settings.FILLCAST_PUBLIC_URL = "https://fillcast.example.com"
-    made = create_channel(user_id=world.alice.pk, name="mail", url="mailto:alice@example.com")
-    confirm(made.pk, code_of(made))
+    channel = create_channel(user_id=world.alice.pk, name="mail", url="mailto:alice@example.com")
+    confirm(channel.pk, code_of(channel))
     Event.objects.all().delete()
-    return made
+    return channel
 
 
 @pytest.fixture
 def workers(world: World) -> None:
-    """Accounts that need a worker of their own have one. Before `as_web`."""
+    """Start the workers of the accounts that need one. Request it before `as_web`."""
     world.start_workers()
 
 
 @pytest.fixture
 def signed_in() -> SignedIn:
-    """A client with this user's session."""
+    """Return a function that returns a client with a user's session."""
 
     def client_of(user: User) -> Client:
         client = Client()
@@ -94,7 +94,7 @@ def signed_in() -> SignedIn:
 
 @pytest.fixture
 def as_web(world: World) -> Iterator[None]:
-    """The world is written; from here on row-level security holds."""
+    """Switch to the web process's role, after the world is written: row-level security applies."""
     with connection.cursor() as cursor:
         cursor.execute("SET ROLE fillcast_web")
     yield

@@ -1,7 +1,7 @@
-"""The portal's cast: Alice trades on five accounts, Bob on one; Nora has just been let in.
+"""Test data of the portal: Alice has five accounts, Bob one, and Nora none yet.
 
-Every figure is known, so pages can be asked for exact ones. `manage.py shell` builds it too, for
-looking at the pages.
+Every figure is known, so tests can expect exact values. `manage.py shell` can build it, too, to
+view the pages.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -39,10 +39,10 @@ CHECKS = [
 
 
 class World:
-    """Everything that a test may ask for by name."""
+    """The users and rows that tests refer to by name."""
 
     def __init__(self) -> None:
-        """Write it."""
+        """Create all rows."""
         self.alice, self.bob, self.nora, self.paula = (
             User.objects.create_user(name, password=PASSWORD)
             for name in ("alice", "bob", "nora", "paula")
@@ -56,7 +56,7 @@ class World:
         self._quotes()
         self._accounts()
         self._signals()
-        self._told()
+        self._notifications()
         self.difference, self.bobs_difference = (
             difference(row, str(number)) for number, row in enumerate((self.mt5, self.bobs))
         )
@@ -97,14 +97,14 @@ class World:
             health_last_test=[], health_last_tested_at=None, health_last_connected_at=None,
         )  # fmt: skip
         self.bobs = self._account(self.bob, "Bob's MT5", "mt5", "8000", "100.00")
-        self.taken = [
+        self.subscriptions = [
             make.subscription(row, self.breakout)
             for row in (self.mt5, self.ibkr, self.twin, self.mt4, self.crypto)
         ]
-        self.bobs_taken: Subscription = make.subscription(self.bobs, self.carry)
+        self.bobs_subscription: Subscription = make.subscription(self.bobs, self.carry)
 
     def start_workers(self) -> None:
-        """Each account that needs a worker of its own has one from now on."""
+        """Start a worker for each account that needs one."""
         now = datetime.now(UTC)
         lanes = ExecutionConnection.objects.exclude(lane="").values_list("lane", flat=True)
         LaneLease.objects.bulk_create(
@@ -150,7 +150,7 @@ class World:
 
     def _euro(self) -> None:
         main = order(self.mt5, self.euro, "FILLED", D(40_000), D("1.38254"), slippage=D("31.0"))
-        self.naked = position(main, self.prices, sl=D("1.38814"), broker_sl=None)
+        self.unprotected = position(main, self.prices, sl=D("1.38814"), broker_sl=None)
         self.euro_order = main
         twin = order(self.twin, self.euro, "FILLED", D(40_000), D("1.38254"), slippage=D("31.0"))
         position(twin, self.prices, sl=D("1.38814"), broker_sl=D("1.38814"))
@@ -159,33 +159,33 @@ class World:
         order(self.crypto, self.euro, "DENIED", reason="SYMBOL_NOT_AT_BROKER",
               detail="EUR/USDT exists there, but we don’t guess.")  # fmt: skip
 
-    def _told(self) -> None:
+    def _notifications(self) -> None:
         for number, (user, title) in enumerate((
             (self.alice, "Sell 40,000 EUR/USD filled at 1.38254"),
             (self.alice, "Position without its stop: EUR/USD"),
             (self.bob, "Buy 1,000 NZD/USD filled at 0.86"),
         )):  # fmt: skip
-            told = Notification.objects.create(
+            notification = Notification.objects.create(
                 user=user, event_id=number, kind=EventKind.ORDER_FILLED, title=title,
                 body="31.0 pips worse than requested.\nMain MT5 · 7714, S-2.",
             )  # fmt: skip
             if user == self.bob:
-                self.bobs_notification = told
+                self.bobs_notification = notification
             else:
-                self.notification = told
+                self.notification = notification
 
 
 def difference(of: ExecutionConnection, key: str, **fields: Any) -> DriftItem:
-    """A position that the account's owner opened at the broker."""
+    """Create a drift item: a position that the account's owner opened at the broker."""
     theirs = {
         "side": "BUY", "quantity": "5000", "entry_price": "1.3821", "stop_loss": "1.3805",
         "take_profit": None,
     }  # fmt: skip
-    told = {
+    evidence = {
         "symbol": "EURUSD", "ours": None, "theirs": theirs, "broker_position_id": f"77{key}",
         "client_order_id": "", "differs": "", "opened_at": market_now().isoformat(),
     }  # fmt: skip
-    values: dict[str, Any] = {"kind": "UNKNOWN_POSITION", "key": f"77{key}", "evidence": told}
+    values: dict[str, Any] = {"kind": "UNKNOWN_POSITION", "key": f"77{key}", "evidence": evidence}
     return DriftItem.objects.create(connection=of, **{**values, **fields})
 
 
@@ -197,7 +197,7 @@ def feed(owner: User, slug: str, name: str) -> Feed:
 
 
 def signal(of: Feed, at: datetime, **fields: Any) -> Signal:
-    """A published one, written a moment before its orders."""
+    """Create a published signal, shortly before its orders."""
     values: dict[str, Any] = {"published_at": at, "approval": "APPROVED", "candidate_count": 5}
     return Signal.objects.create(feed=of, **{**values, **fields})
 
@@ -205,7 +205,7 @@ def signal(of: Feed, at: datetime, **fields: Any) -> Signal:
 def order(on: ExecutionConnection, of: Signal, status: str, filled: Decimal = NONE,
           price: Decimal | None = None, *, slippage: Decimal | None = None,
           **fields: Any) -> Order:  # fmt: skip
-    """An entry with the times of its steps; a filled one with its fill."""
+    """Create an entry with the times of its steps, and its fill if it is filled."""
     at = datetime.now(UTC) - timedelta(seconds=4)
     sent = status in {"FILLED", "SUBMITTED"}
     steps: dict[str, Any] = {
@@ -226,18 +226,18 @@ def order(on: ExecutionConnection, of: Signal, status: str, filled: Decimal = NO
         "done_at": None if status == "SUBMITTED" else at + timedelta(milliseconds=90),
         "filled_quantity": filled if status == "FILLED" else D(0), **(steps if sent else {}),
     }  # fmt: skip
-    made = Order.objects.create(**{**values, **fields})
+    entry = Order.objects.create(**{**values, **fields})
     if status == "FILLED":
         Fill.objects.create(
-            connection=on, broker_fill_id=f"F{made.pk}", order=made, side=of.direction,
+            connection=on, broker_fill_id=f"F{entry.pk}", order=entry, side=of.direction,
             quantity=filled, price=price or D(1), commission=D("1.40"), commission_currency="USD",
             time=at, recorded_at=at + timedelta(milliseconds=90),
         )  # fmt: skip
-    return made
+    return entry
 
 
 def position(of: Order, prices: DataConnection, **fields: Any) -> ExecutionPosition:
-    """What the order's fill opened."""
+    """Create the position that the order's fill opened."""
     values: dict[str, Any] = {
         "connection": of.connection, "signal": of.signal, "pair": of.pair, "symbol": of.symbol,
         "side": of.side, "quantity": of.filled_quantity, "opened_quantity": of.filled_quantity,

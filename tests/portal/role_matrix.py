@@ -1,12 +1,12 @@
-"""Who gets which page of the portal: one line a page, by the name of its address.
+"""Which users get which page of the portal: one line for each page, by the name of its URL.
 
-Written by hand; a page that is missing fails tests/portal/test_roles.py, and docs/role-matrix.md is
-written from it.
+Written by hand. tests/portal/test_roles.py fails if a page is missing, and docs/role-matrix.md is
+generated from it.
 """
 
-OPEN = "open"  # also who is signed out
-TENANT = "tenant"  # one's own rows; staff with a role are led to the console, which has everybody's
-OWN = "own"  # about oneself, tenants and staff alike
+OPEN = "open"  # also for visitors who are not signed in
+TENANT = "tenant"  # one's own rows; staff with a role are redirected to the console
+OWN = "own"  # about the caller, tenants and staff alike
 SIGNING_IN = "signing in"  # between the password and the second factor, and at no other time
 
 PAGES: dict[str, str] = {
@@ -70,7 +70,7 @@ PAGES: dict[str, str] = {
 }
 
 CONSOLE, YES = "console", "yes"
-# By page: signed out, tenant, staff with a role, staff without one. –: leads to signing in.
+# By page: signed out, tenant, staff with a role, staff without one. –: redirects to sign-in.
 CELLS: dict[str, tuple[str, str, str, str]] = {
     OPEN: (YES, YES, YES, YES),
     TENANT: ("–", OWN, CONSOLE, OWN),

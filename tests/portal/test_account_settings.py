@@ -1,4 +1,4 @@
-"""An account's settings in the portal: its broker's own fields, judged one by one, and no JSON."""
+"""An account's settings in the portal: a field for each setting of its broker, no JSON."""
 
 import html
 import re
@@ -28,10 +28,10 @@ def page(client: Client, address: str) -> str:
     return html.unescape(html_of(client.get(address)))
 
 
-def test_first_the_broker_then_what_it_asks_for(world: World, alice: Client) -> None:
+def test_form_asks_for_the_broker_first_and_then_its_settings(world: World, alice: Client) -> None:
     first = page(alice, ADD)
-    for kind in BUILT_IN:
-        assert form_of(kind).label in first
+    for broker_type in BUILT_IN:
+        assert form_of(broker_type).label in first
     chosen = alice.post(ADD, {"type": "ibkr"})
     assert chosen.headers["Location"] == f"{ADD}?type=ibkr"
     fields = page(alice, f"{ADD}?type=ibkr")
@@ -39,50 +39,50 @@ def test_first_the_broker_then_what_it_asks_for(world: World, alice: Client) -> 
         assert setting.label in fields
         assert f'name="settings.{setting.key}"' in fields
         assert setting.hint in fields
-    assert alice.post(ADD, {"type": "nonsense"}).status_code == 422
+    assert alice.post(ADD, {"type": "unknown"}).status_code == 422
 
 
-def test_each_wrong_field_is_told_beside_itself_and_what_was_typed_stays(
+def test_each_invalid_field_shows_its_error_and_keeps_its_input(
     world: World, alice: Client
 ) -> None:
     typed = {"name": "Mine", "account": "U1", "settings.host": "10.0.0.5", "settings.port": "70000",
              "settings.timezone": "Mars"}  # fmt: skip
-    answer = alice.post(f"{ADD}?type=ibkr", typed)
-    told = html.unescape(html_of(answer))
-    assert answer.status_code == 422
-    assert "Port: Write a number from 1 up to 65535." in told
-    assert "There is no time zone 'Mars'" in told
-    assert 'value="70000"' in told
+    response = alice.post(f"{ADD}?type=ibkr", typed)
+    content = html.unescape(html_of(response))
+    assert response.status_code == 422
+    assert "Port: Write a number from 1 up to 65535." in content
+    assert "There is no time zone 'Mars'" in content
+    assert 'value="70000"' in content
     typed |= {"settings.port": "4001", "settings.timezone": ""}
-    answer = alice.post(f"{ADD}?type=ibkr", typed)
-    told = html.unescape(html_of(answer))
-    assert "is in a network that the operators have not allowed" in told
-    assert 'id="id_settings.host_error"' in told
+    response = alice.post(f"{ADD}?type=ibkr", typed)
+    content = html.unescape(html_of(response))
+    assert "is in a network that the operators have not allowed" in content
+    assert 'id="id_settings.host_error"' in content
     assert not ExecutionConnection.objects.filter(account="U1").exists()
 
 
-def test_what_was_typed_is_kept_shown_and_can_be_changed(world: World, alice: Client) -> None:
+def test_settings_are_stored_displayed_and_can_be_changed(world: World, alice: Client) -> None:
     typed = {"name": "Mine", "account": "U1", "settings.host": "gw.example.com",
              "settings.port": "4001", "settings.symbols": "EURUSD\nES 202612",
              "settings.margin_rates": "AAPL = 0.25"}  # fmt: skip
-    told = html.unescape(html_of(alice.post(f"{ADD}?type=ibkr", typed, follow=True)))
+    content = html.unescape(html_of(alice.post(f"{ADD}?type=ibkr", typed, follow=True)))
     row = ExecutionConnection.objects.get(account="U1")
     assert row.settings == {
         "host": "gw.example.com", "port": 4001, "symbols": ["EURUSD", "ES 202612"],
         "margin_rates": {"AAPL": 0.25},
     }  # fmt: skip
-    for words in ("Interactive Brokers", "gw.example.com", "EURUSD, ES 202612", "AAPL = 0.25"):
-        assert words in told
+    for text in ("Interactive Brokers", "gw.example.com", "EURUSD, ES 202612", "AAPL = 0.25"):
+        assert text in content
     edit = f"/accounts/{row.pk}/edit/"
-    shown = page(alice, edit)
-    assert 'value="4001"' in shown
-    assert "EURUSD ES 202612" in shown  # a line each
-    assert "checked" not in shown.split("settings.outside_rth")[1].split(">")[0]
+    form = page(alice, edit)
+    assert 'value="4001"' in form
+    assert "EURUSD ES 202612" in form  # a line each
+    assert "checked" not in form.split("settings.outside_rth")[1].split(">")[0]
     alice.post(edit, {**typed, "settings.port": ""})
     assert "port" not in refresh(row).settings
 
 
-def test_saving_what_is_the_same_needs_no_new_test(world: World, alice: Client) -> None:
+def test_unchanged_settings_need_no_new_test(world: World, alice: Client) -> None:
     edit = f"/accounts/{world.twin.pk}/edit/"
     typed = {"name": "Other", "preset": world.preset.pk, "data_connection": world.prices.pk,
              "settings.native_stops": "on"}  # fmt: skip
@@ -94,7 +94,7 @@ def test_saving_what_is_the_same_needs_no_new_test(world: World, alice: Client) 
     assert ConnectionHealth.objects.get(pk=world.twin.pk).status == "UNTESTED"
 
 
-def test_what_says_where_an_account_is_stays_while_something_is_open(
+def test_settings_that_identify_an_account_are_fixed_while_something_is_open(
     world: World, alice: Client
 ) -> None:
     edit = f"/accounts/{world.twin.pk}/edit/"
@@ -106,7 +106,7 @@ def test_what_says_where_an_account_is_stays_while_something_is_open(
     assert refresh(world.twin).settings == {}
 
 
-def test_a_crypto_account_names_its_exchange(world: World, alice: Client) -> None:
+def test_crypto_account_needs_its_exchange(world: World, alice: Client) -> None:
     typed = {"name": "Mine", "account": "main", "settings.symbols": "BTC/USDT"}
     missing = alice.post(f"{ADD}?type=crypto", typed)
     assert missing.status_code == 422
@@ -115,16 +115,18 @@ def test_a_crypto_account_names_its_exchange(world: World, alice: Client) -> Non
     assert "exchange_name" not in page(alice, f"{ADD}?type=mt5")
 
 
-def test_who_needs_no_credentials_is_not_asked_for_them(world: World, alice: Client) -> None:
+def test_account_without_credentials_offers_no_credentials_page(
+    world: World, alice: Client
+) -> None:
     assert form_of("ibkr").secrets == ()
     ExecutionConnection.objects.update(sealed_credentials=None)
     for row, takes in ((world.ibkr, False), (world.mt5, True)):
-        told = page(alice, f"/accounts/{row.pk}/")
-        assert (f"/accounts/{row.pk}/credentials/" in told) is takes
-        assert ("None needed" in told) is not takes
+        content = page(alice, f"/accounts/{row.pk}/")
+        assert (f"/accounts/{row.pk}/credentials/" in content) is takes
+        assert ("None needed" in content) is not takes
 
 
-def test_an_account_whose_brokers_package_is_gone_is_shown_and_keeps_its_settings(
+def test_account_of_a_missing_package_is_displayed_and_keeps_its_settings(
     world: World, alice: Client
 ) -> None:
     ExecutionConnection.objects.filter(pk=world.mt5.pk).update(type="gone", settings={"a": 1})
@@ -135,52 +137,52 @@ def test_an_account_whose_brokers_package_is_gone_is_shown_and_keeps_its_setting
     assert (refresh(world.mt5).name, refresh(world.mt5).settings) == ("Renamed", {"a": 1})
 
 
-def test_a_misspelt_exchange_is_told_before_the_account_is_there(
+def test_misspelt_exchange_is_refused_before_the_account_is_created(
     world: World, alice: Client
 ) -> None:
     typed = {"name": "Mine", "account": "main", "settings.symbols": "BTC/USDT"}
-    told = alice.post(f"{ADD}?type=crypto", {**typed, "exchange_name": "binanse"})
-    said = html.unescape(html_of(told))
-    assert told.status_code == 422
-    assert "ccxt knows no exchange 'binanse'. Did you mean binance?" in said
+    response = alice.post(f"{ADD}?type=crypto", {**typed, "exchange_name": "binanse"})
+    content = html.unescape(html_of(response))
+    assert response.status_code == 422
+    assert "ccxt knows no exchange 'binanse'. Did you mean binance?" in content
     assert not ExecutionConnection.objects.filter(account="main").exists()
 
 
-def test_the_fields_to_correct_are_named_one_by_one(world: World, alice: Client) -> None:
-    said = html_of(alice.post(f"{ADD}?type=crypto", {"name": ""}))
-    found = said[said.index("Correct ") : said.index(" and send it again")]
-    names = re.sub("<[^>]*>", "", found)
+def test_invalid_fields_are_listed_by_name(world: World, alice: Client) -> None:
+    content = html_of(alice.post(f"{ADD}?type=crypto", {"name": ""}))
+    sentence = content[content.index("Correct ") : content.index(" and send it again")]
+    names = re.sub("<[^>]*>", "", sentence)
     assert names == "Correct name, exchange, account number and symbols"
 
 
-def test_what_was_connected_by_mistake_is_removed(world: World, alice: Client) -> None:
-    """A number is what a connection is: it cannot be corrected, so its owner can take it away."""
-    made = make.connection(world.alice, name="Typo", account="DU1234576")
-    address = f"/accounts/{made.pk}/"
+def test_account_connected_by_mistake_is_removed(world: World, alice: Client) -> None:
+    """The account number identifies a connection and cannot be corrected; its owner removes it."""
+    row = make.connection(world.alice, name="Typo", account="DU1234576")
+    address = f"/accounts/{row.pk}/"
     assert f'href="{address}remove/"' in page(alice, address)
     assert "Remove Typo?" in page(alice, f"{address}remove/")
-    told = alice.post(f"{address}remove/", follow=True)
-    assert "Typo was removed." in told.text
-    assert f'href="{address}"' not in told.text
-    assert refresh(made).archived_at is not None
+    response = alice.post(f"{address}remove/", follow=True)
+    assert "Typo was removed." in response.text
+    assert f'href="{address}"' not in response.text
+    assert refresh(row).archived_at is not None
 
 
-def test_an_account_is_not_removed_while_something_is_open_in_it(
-    world: World, alice: Client
-) -> None:
+def test_account_is_not_removed_while_something_is_open(world: World, alice: Client) -> None:
     address = f"/accounts/{world.twin.pk}/remove/"
     assert "Close this before you remove the account." in page(alice, address)
-    told = alice.post(address, follow=True).text
-    assert "Nothing was changed. Still open in Paper twin: EURUSD (an open position)." in told
-    assert "ACCOUNT_IN_USE" in told
+    content = alice.post(address, follow=True).text
+    assert "Nothing was changed. Still open in Paper twin: EURUSD (an open position)." in content
+    assert "ACCOUNT_IN_USE" in content
     assert refresh(world.twin).archived_at is None
 
 
-def test_who_removes_an_account_reads_whose_prices_go_with_it(world: World, alice: Client) -> None:
-    teller = make.connection(world.alice, name="Teller", type="mt4")
-    question = f"/accounts/{teller.pk}/remove/"
-    source = get_or_create_broker_source(teller)
-    ExecutionConnection.objects.filter(pk=teller.pk).update(data_connection=source)
+def test_removing_an_account_warns_of_accounts_that_use_its_prices(
+    world: World, alice: Client
+) -> None:
+    source_account = make.connection(world.alice, name="Price source", type="mt4")
+    question = f"/accounts/{source_account.pk}/remove/"
+    source = get_or_create_broker_source(source_account)
+    ExecutionConnection.objects.filter(pk=source_account.pk).update(data_connection=source)
     assert "Its prices go with it" not in page(alice, question)
     ExecutionConnection.objects.filter(pk=world.twin.pk).update(data_connection=source)
     assert f"Its prices go with it: {world.twin.name} would get no entries" in page(alice, question)

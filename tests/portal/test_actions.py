@@ -1,4 +1,4 @@
-"""What tenants do: asked before, done once, said afterwards, and nothing that was typed is lost."""
+"""Tenants' actions: confirmed before, done once, reported afterwards, and no input is lost."""
 
 from collections.abc import Callable
 from typing import Any
@@ -25,13 +25,13 @@ def alice(world: World, signed_in: SignedIn, as_web: None) -> Client:
 
 
 def refresh(row: Any) -> Any:
-    """Read a row again with the rights of the tables' owner."""
+    """Return a row as it is stored now, read with the rights of the tables' owner."""
     with connection.cursor() as cursor:
         cursor.execute("RESET ROLE")
     return type(row).objects.get(pk=row.pk)
 
 
-def test_pausing_everything_says_what_will_happen(alice: Client) -> None:
+def test_pause_page_states_its_consequences(alice: Client) -> None:
     page = html_of(alice.get("/pause/"))
     assert "Your 3 open positions stay open" in page
     assert "1 of them without a stop" in page
@@ -39,33 +39,33 @@ def test_pausing_everything_says_what_will_happen(alice: Client) -> None:
     assert KillSwitch.objects.count() == 0
 
 
-def test_everything_is_paused_and_resumed(
-    world: World, alice: Client, rung: list[Any], django_capture_on_commit_callbacks: Committed
+def test_all_accounts_are_paused_and_resumed(
+    world: World, alice: Client, enqueued: list[Any], django_capture_on_commit_callbacks: Committed
 ) -> None:
     with django_capture_on_commit_callbacks(execute=True):
-        told = html_of(alice.post("/pause/", {"cancel_working": "on"}, follow=True))
-    assert "Everything is paused; exits keep working. 1 entry is being cancelled." in told
-    assert "You paused everything" in told
-    assert "ENTRIES_HALTED" in told
-    assert rung == ["wishes"]
-    assert "You paused everything. Resume trading to take the next signal." in told
-    assert '<a href="/resume/">Resume everything…</a>' in told
-    again = html_of(alice.post("/resume/", follow=True))
-    assert "Resumed from the next signal on." in again
-    assert "You paused everything" not in again
+        content = html_of(alice.post("/pause/", {"cancel_working": "on"}, follow=True))
+    assert "Everything is paused; exits keep working. 1 entry is being cancelled." in content
+    assert "You paused everything" in content
+    assert "ENTRIES_HALTED" in content
+    assert enqueued == ["pending actions"]
+    assert "You paused everything. Resume trading to take the next signal." in content
+    assert '<a href="/resume/">Resume everything…</a>' in content
+    resumed = html_of(alice.post("/resume/", follow=True))
+    assert "Resumed from the next signal on." in resumed
+    assert "You paused everything" not in resumed
     assert refresh(world.working).pending_action == "CANCEL"
     switch = KillSwitch.objects.get()
     assert (switch.scope, switch.mode, switch.user) == ("USER", "REDUCING", world.alice)
     assert switch.released_at is not None
 
 
-def test_what_works_at_a_broker_may_stay(world: World, alice: Client, rung: list[Any]) -> None:
+def test_pausing_can_leave_working_orders(world: World, alice: Client, enqueued: list[Any]) -> None:
     alice.post("/pause/")
     assert refresh(world.working).pending_action == ""
-    assert rung == []
+    assert enqueued == []
 
 
-def test_an_operators_halt_is_told_and_not_mine_to_release(
+def test_operators_halt_is_displayed_and_cannot_be_released_by_the_tenant(
     world: World, signed_in: SignedIn
 ) -> None:
     KillSwitch.objects.create(
@@ -79,78 +79,78 @@ def test_an_operators_halt_is_told_and_not_mine_to_release(
     assert KillSwitch.objects.get().released_at is None
 
 
-def test_a_position_is_closed_once_and_its_bell_is_rung(
-    world: World, alice: Client, rung: list[Any], django_capture_on_commit_callbacks: Committed
+def test_position_is_closed_once_and_its_exit_is_enqueued(
+    world: World, alice: Client, enqueued: list[Any], django_capture_on_commit_callbacks: Committed
 ) -> None:
-    address = f"/positions/{world.naked.pk}/close/"
+    address = f"/positions/{world.unprotected.pk}/close/"
     page = html_of(alice.get(address))
     assert "Sends a market order to buy up to 40,000 EURUSD" in page
     assert "−48.40 USD" in page
     with django_capture_on_commit_callbacks(execute=True):
         assert alice.post(address, {"fraction": "1"})["Location"] == "/positions/"
         alice.post(address, {"fraction": "1"})
-    (exit_order,) = Order.objects.filter(position_id=world.naked.pk)
+    (exit_order,) = Order.objects.filter(position_id=world.unprotected.pk)
     assert (exit_order.side, exit_order.quantity) == ("BUY", 40_000)
-    assert rung == [([exit_order.pk], "exits")]
+    assert enqueued == [([exit_order.pk], "exits")]
     assert "nothing was sent" in html_of(alice.get("/positions/"))
 
 
-def test_a_fraction_that_was_made_up_closes_nothing(world: World, alice: Client) -> None:
-    told = alice.post(f"/positions/{world.naked.pk}/close/", {"fraction": "7"})
-    assert told.status_code == 422
-    assert Order.objects.filter(position_id=world.naked.pk).count() == 0
+def test_invalid_fraction_closes_nothing(world: World, alice: Client) -> None:
+    response = alice.post(f"/positions/{world.unprotected.pk}/close/", {"fraction": "7"})
+    assert response.status_code == 422
+    assert Order.objects.filter(position_id=world.unprotected.pk).count() == 0
 
 
-def test_a_test_is_asked_for_and_polled(
-    world: World, workers: None, alice: Client, rung: list[Any],
+def test_connection_test_is_requested_and_its_page_polls(
+    world: World, workers: None, alice: Client, enqueued: list[Any],
     django_capture_on_commit_callbacks: Committed,
 ) -> None:  # fmt: skip
     page = f"/accounts/{world.mt5.pk}/"
     assert "every 1s" not in html_of(alice.get(page))
     with django_capture_on_commit_callbacks(execute=True):
         assert alice.post(f"{page}test/")["Location"] == f"{page}#checks"
-    assert rung == [world.mt5.pk]
+    assert enqueued == [world.mt5.pk]
     waiting = html_of(alice.get(f"{page}live/"))
     assert "waiting for a trading process" in waiting
     assert 'hx-trigger="every 1s"' in waiting
     assert "http-equiv" in html_of(alice.get(page))
 
 
-def test_credentials_go_in_and_never_come_out(world: World, alice: Client) -> None:
+def test_credentials_are_stored_sealed_and_never_displayed(world: World, alice: Client) -> None:
     address = f"/accounts/{world.mt5.pk}/credentials/"
     empty = alice.post(address, {"password": ""})
     assert (empty.status_code, b"This field is required" in empty.content) == (422, True)
-    told = alice.post(address, {"password": "canary-s3cret"}, follow=True)
-    assert b"canary-s3cret" not in told.content
-    assert b"Test the account to check that they work" in told.content
+    response = alice.post(address, {"password": "canary-s3cret"}, follow=True)
+    assert b"canary-s3cret" not in response.content
+    assert b"Test the account to check that they work" in response.content
     stored = refresh(world.mt5)
     assert stored.sealed_credentials not in (None, world.mt5.sealed_credentials)
     assert b"canary" not in bytes(stored.sealed_credentials)
     assert ConnectionHealth.objects.get(pk=world.mt5.pk).status == "UNTESTED"
 
 
-def test_an_account_is_added_and_its_page_says_what_comes_next(world: World, alice: Client) -> None:
+def test_added_accounts_page_states_the_next_step(world: World, alice: Client) -> None:
     typed = {"name": "New one", "type": "paper", "account": "P-77", "preset": world.preset.pk,
              "data_connection": world.prices.pk}  # fmt: skip
     page = html_of(alice.post("/accounts/add/", typed, follow=True))
     assert "New one" in page
     assert "The account was added. Run its test next." in page
     assert "CONNECTION_UNTESTED" in page
-    again = alice.post("/accounts/add/", typed)
-    assert again.status_code == 422
-    assert "This account is connected here already. It is called New one." in again.text
-    assert 'value="P-77"' in html_of(again)
+    repeated = alice.post("/accounts/add/", typed)
+    assert repeated.status_code == 422
+    assert "This account is connected here already. It is called New one." in repeated.text
+    assert 'value="P-77"' in html_of(repeated)
 
 
-def test_another_tenants_preset_is_not_among_the_choices(world: World, signed_in: SignedIn) -> None:
+def test_another_tenants_preset_is_refused(world: World, signed_in: SignedIn) -> None:
     theirs = make.preset(world.bob)
     typed = {"name": "x", "preset": theirs.pk, "data_connection": ""}
-    told = signed_in(world.alice).post(f"/accounts/{world.mt5.pk}/edit/", typed)
-    assert told.status_code == 422
+    response = signed_in(world.alice).post(f"/accounts/{world.mt5.pk}/edit/", typed)
+    assert response.status_code == 422
     assert refresh(world.mt5).name == "Main MT5"
 
 
-def test_an_account_is_changed(world: World, alice: Client) -> None:
+def test_account_is_changed(world: World, alice: Client) -> None:
     typed = {"name": "Renamed", "preset": world.preset.pk, "data_connection": world.prices.pk,
              "settings.native_stops": "on"}  # fmt: skip
     page = html_of(alice.post(f"/accounts/{world.twin.pk}/edit/", typed, follow=True))
@@ -159,14 +159,16 @@ def test_an_account_is_changed(world: World, alice: Client) -> None:
 
 
 @pytest.mark.parametrize("name", ["pause", "resume"])
-def test_looking_at_a_buttons_address_does_nothing(world: World, alice: Client, name: str) -> None:
+def test_get_request_of_an_actions_address_changes_nothing(
+    world: World, alice: Client, name: str
+) -> None:
     assert alice.get(f"/accounts/{world.mt5.pk}/{name}/").status_code == 302
-    assert alice.get(f"/subscriptions/{world.taken[0].pk}/{name}/").status_code == 302
+    assert alice.get(f"/subscriptions/{world.subscriptions[0].pk}/{name}/").status_code == 302
     assert not refresh(world.mt5).is_paused
-    assert not Subscription.objects.get(pk=world.taken[0].pk).is_paused
+    assert not Subscription.objects.get(pk=world.subscriptions[0].pk).is_paused
 
 
-def test_an_account_is_paused_and_resumed(world: World, alice: Client) -> None:
+def test_account_is_paused_and_resumed(world: World, alice: Client) -> None:
     page = html_of(alice.post(f"/accounts/{world.mt5.pk}/pause/", follow=True))
     assert "Main MT5 is paused" in page
     assert "CONNECTION_PAUSED" in page
@@ -184,27 +186,27 @@ def test_an_account_is_paused_and_resumed(world: World, alice: Client) -> None:
     assert not refresh(world.mt5).is_paused
 
 
-@pytest.mark.parametrize("door", ["resume", "switch-on"])
-def test_resumed_account_that_may_not_trade_says_what_is_missing(
-    world: World, alice: Client, door: str
+@pytest.mark.parametrize("action", ["resume", "switch-on"])
+def test_resumed_account_that_may_not_trade_states_what_is_missing(
+    world: World, alice: Client, action: str
 ) -> None:
     address = f"/accounts/{world.mt5.pk}/"
     accounts = type(world.mt5).objects.filter(pk=world.mt5.pk)
-    off: dict[str, bool] = {"resume": {"is_paused": True}, "switch-on": {"is_active": False}}[door]
-    alice.get(address)  # its rows are hers from here on
+    off: dict[str, bool] = {"resume": {"is_paused": True}, "switch-on": {"is_active": False}}[
+        action
+    ]
+    alice.get(address)  # from now on, queries see her rows only
     accounts.update(preset=None, **off)
-    page = html_of(alice.post(f"{address}{door}/", follow=True))
+    page = html_of(alice.post(f"{address}{action}/", follow=True))
     assert "It takes no signal yet. The connection has no trading preset" in page
     assert "t trades from the next signal" not in page
     accounts.update(preset=world.preset, **off)
     ConnectionHealth.objects.filter(pk=world.mt5.pk).update(reconciled_at=None)
-    page = html_of(alice.post(f"{address}{door}/", follow=True))
+    page = html_of(alice.post(f"{address}{action}/", follow=True))
     assert "Its entries wait. The account has not been compared with its broker" in page
 
 
-def test_an_account_that_an_operator_or_the_api_switched_off_is_switched_on(
-    world: World, alice: Client
-) -> None:
+def test_inactive_account_is_switched_on(world: World, alice: Client) -> None:
     address = f"/accounts/{world.mt5.pk}/"
     assert "Switch on" not in html_of(alice.get(address))
     type(world.mt5).objects.filter(pk=world.mt5.pk).update(is_active=False)
@@ -217,32 +219,30 @@ def test_an_account_that_an_operator_or_the_api_switched_off_is_switched_on(
     assert "is already switched on" in html_of(alice.post(f"{address}switch-on/", follow=True))
 
 
-def test_a_feed_is_taken_changed_paused_and_left(world: World, alice: Client) -> None:
+def test_subscription_is_created_changed_paused_and_ended(world: World, alice: Client) -> None:
     typed = {"account": str(world.mt5.pk), "multiplier": "0.5", "directions": "BUY"}
     page = html_of(alice.post("/feeds/kiwi-carry/subscribe/", typed, follow=True))
     assert "Subscribed to Kiwi Carry from its next signal on." in page
     assert "× 0.5" in page
-    taken = Subscription.objects.get(connection=world.mt5, feed=world.carry)
-    base = f"/subscriptions/{taken.pk}"
+    subscription = Subscription.objects.get(connection=world.mt5, feed=world.carry)
+    base = f"/subscriptions/{subscription.pk}"
     alice.post(f"{base}/edit/", {"multiplier": "2", "directions": "BOTH"})
     alice.post(f"{base}/pause/")
-    changed = Subscription.objects.get(pk=taken.pk)
+    changed = Subscription.objects.get(pk=subscription.pk)
     assert (changed.multiplier, changed.directions, changed.is_paused) == (2, "BOTH", True)
     alice.post(f"{base}/resume/")
     assert "takes no more signals of Kiwi Carry" in html_of(alice.get(f"{base}/end/"))
     alice.post(f"{base}/end/")
     assert alice.get(f"{base}/end/").status_code == 404
-    assert refresh(taken).archived_at is not None
+    assert refresh(subscription).archived_at is not None
 
 
 @pytest.mark.parametrize("wrong", ["0", "-1", "1e3", "NaN", "", "one"])
-def test_a_size_that_is_none_is_refused_and_stays_in_the_form(
-    world: World, alice: Client, wrong: str
-) -> None:
+def test_invalid_multiplier_is_refused(world: World, alice: Client, wrong: str) -> None:
     typed = {"account": str(world.mt5.pk), "multiplier": wrong, "directions": "BUY"}
-    told = alice.post("/feeds/kiwi-carry/subscribe/", typed)
-    assert told.status_code == 422
-    assert "Nothing was saved." in html_of(told)
+    response = alice.post("/feeds/kiwi-carry/subscribe/", typed)
+    assert response.status_code == 422
+    assert "Nothing was saved." in html_of(response)
     assert Subscription.objects.filter(feed=world.carry, connection=world.mt5).count() == 0
 
 
@@ -251,19 +251,21 @@ def test_another_tenants_account_cannot_be_subscribed(world: World, alice: Clien
     assert alice.post("/feeds/kiwi-carry/subscribe/", typed).status_code == 422
 
 
-def test_an_order_that_works_is_cancelled_by_asking_the_broker(
-    world: World, alice: Client, rung: list[Any], django_capture_on_commit_callbacks: Committed
+def test_working_order_is_cancelled_at_the_broker(
+    world: World, alice: Client, enqueued: list[Any], django_capture_on_commit_callbacks: Committed
 ) -> None:
     with django_capture_on_commit_callbacks(execute=True):
         page = html_of(alice.post(f"/orders/{world.working.pk}/cancel/", follow=True))
     assert "Cancellation requested" in page
-    assert rung == ["wishes"]
+    assert enqueued == ["pending actions"]
     ended = html_of(alice.post(f"/orders/{world.euro_order.pk}/cancel/", follow=True))
     assert "Nothing was changed. The order is FILLED already." in ended
     assert "(STATE_CONFLICT)" in ended
 
 
-def test_notifications_are_read_one_by_one_and_together(world: World, alice: Client) -> None:
+def test_notifications_are_marked_as_read_one_by_one_and_together(
+    world: World, alice: Client
+) -> None:
     assert 'aria-label="2 unread"' in html_of(alice.get("/"))
     alice.post(f"/inbox/{world.notification.pk}/read/")
     assert 'aria-label="1 unread"' in html_of(alice.get("/"))

@@ -1,4 +1,4 @@
-"""Channels in the portal; an e-mail address is proven before anything else is sent there."""
+"""Channels in the portal: an e-mail address gets no notifications until it is confirmed."""
 
 import re
 from collections.abc import Callable
@@ -34,7 +34,10 @@ def keys(world: World, settings: Any) -> None:
 
 @pytest.fixture
 def send() -> Callable[[], list[str]]:
-    """Deliver as a worker does, which no row security binds; return the subjects sent since."""
+    """Return a function that delivers as a worker does, without row-level security.
+
+    It returns the subjects of the messages that it sent.
+    """
 
     def delivered() -> list[str]:
         (role,) = rows("SELECT current_user AS name")
@@ -43,13 +46,13 @@ def send() -> Callable[[], list[str]]:
         before = len(mail.outbox)
         deliver()
         run(f"SET ROLE {role.name}")
-        return [str(one.subject) for one in mail.outbox[before:]]
+        return [str(message.subject) for message in mail.outbox[before:]]
 
     return delivered
 
 
-def happen(user: User) -> None:
-    """Something that the user's channels are for."""
+def emit_event(user: User) -> None:
+    """Emit an event that the user's channels are sent."""
     (role,) = rows("SELECT current_user AS name")
     run("RESET ROLE")
     from django.db import transaction
@@ -60,9 +63,9 @@ def happen(user: User) -> None:
 
 
 def link() -> str:
-    found = LINK.search(str(mail.outbox[-1].body))
-    assert found
-    return found[1]
+    match = LINK.search(str(mail.outbox[-1].body))
+    assert match
+    return match[1]
 
 
 def channel() -> Channel:
@@ -77,17 +80,17 @@ def age_request(hours: float) -> None:
     )
 
 
-@pytest.mark.parametrize("who", ["alice", "olga"])
+@pytest.mark.parametrize("username", ["alice", "olga"])
 def test_address_gets_only_the_link_until_it_is_confirmed(
-    world: World, signed_in: SignedIn, send: Callable[[], list[str]], who: str
+    world: World, signed_in: SignedIn, send: Callable[[], list[str]], username: str
 ) -> None:
-    user: User = getattr(world, who)
+    user: User = getattr(world, username)
     client, anonymous = signed_in(user), Client()
-    made = client.post("/channels/create/", {"name": "phone", "url": "mailto:a@example.com"})
-    assert made.status_code == 302
+    created = client.post("/channels/create/", {"name": "phone", "url": "mailto:a@example.com"})
+    assert created.status_code == 302
     assert send() == ["Confirm this address for Fillcast notifications"]
     assert mail.outbox[0].to == ["a@example.com"]
-    happen(user)
+    emit_event(user)
     assert send() == []
     listed = html_of(client.get("/channels/"))
     assert "Not confirmed" in listed
@@ -97,29 +100,29 @@ def test_address_gets_only_the_link_until_it_is_confirmed(
 
     page = html_of(anonymous.get(link()))
     assert f"{user.username} wants Fillcast to send notifications" in page
-    happen(user)
-    assert send() == [], "opening the link is not enough: mail servers do it, too"
+    emit_event(user)
+    assert send() == [], "opening the link does not confirm: mail servers open links, too"
     confirmed = anonymous.post(link())
     assert "The address is confirmed" in html_of(confirmed)
-    assert send() == [], "what happened before is in the inbox only"
-    happen(user)
+    assert send() == [], "earlier events are in the inbox only"
+    emit_event(user)
     assert send() == ["Filled: Buy 1 EUR/USD"]
     assert Delivery.objects.filter(status="PENDING").count() == 0
     client.post(f"/channels/{channel().pk}/test/")
     assert send() == ["Fillcast can reach you here"]
 
 
-def test_portal_lists_makes_and_removes_channels_of_ones_own(
+def test_portal_lists_creates_and_removes_ones_own_channels(
     world: World, signed_in: SignedIn, as_web: None
 ) -> None:
     client = signed_in(world.alice)
     assert "No channels yet" in html_of(client.get("/channels/"))
     form = html_of(client.get("/channels/create/"))
     assert "order.placed (only if you choose it)" in form
-    told = client.post("/channels/create/", {"name": "x", "url": "nonsense"})
-    assert (told.status_code, b"not a channel" in told.content) == (422, True)
-    said = {"name": "hook", "url": "https://hooks.example.com/s3cret", "kinds": ["order.placed"]}
-    assert client.post("/channels/create/", said).status_code == 302
+    response = client.post("/channels/create/", {"name": "x", "url": "invalid"})
+    assert (response.status_code, b"not a channel" in response.content) == (422, True)
+    payload = {"name": "hook", "url": "https://hooks.example.com/s3cret", "kinds": ["order.placed"]}
+    assert client.post("/channels/create/", payload).status_code == 302
     listed = html_of(client.get("/channels/"))
     assert "https://hooks.example.com" in listed
     assert "s3cret" not in listed
@@ -132,7 +135,7 @@ def test_portal_lists_makes_and_removes_channels_of_ones_own(
     assert "No channels yet" in html_of(client.get("/channels/"))
 
 
-def test_link_ends_after_two_days_and_with_the_next_one(
+def test_link_expires_after_two_days_and_when_a_new_one_is_sent(
     world: World, signed_in: SignedIn, send: Callable[[], list[str]]
 ) -> None:
     client, anonymous = signed_in(world.alice), Client()
@@ -154,25 +157,25 @@ def test_link_ends_after_two_days_and_with_the_next_one(
 def test_link_of_a_deactivated_user_is_not_valid(
     world: World, signed_in: SignedIn, send: Callable[[], list[str]]
 ) -> None:
-    made = {"name": "phone", "url": "mailto:a@example.com"}
-    signed_in(world.alice).post("/channels/create/", made)
+    payload = {"name": "phone", "url": "mailto:a@example.com"}
+    signed_in(world.alice).post("/channels/create/", payload)
     assert len(send()) == 1
     User.objects.filter(pk=world.alice.pk).update(is_active=False)
     anonymous = Client(raise_request_exception=False)
-    for answer in (anonymous.get(link()), anonymous.post(link())):
-        assert answer.status_code == 404
-        assert "This link is not valid" in html_of(answer)
+    for response in (anonymous.get(link()), anonymous.post(link())):
+        assert response.status_code == 404
+        assert "This link is not valid" in html_of(response)
     assert channel().confirmed_at is None
 
 
-def test_messages_with_the_link_are_throttled_for_channel_and_user(
+def test_confirmation_messages_are_limited_by_channel_and_user(
     world: World, signed_in: SignedIn, send: Callable[[], list[str]]
 ) -> None:
     client = signed_in(world.alice)
-    said = {"name": "phone", "url": "mailto:a@example.com"}
-    pk = client.post(API, said, "application/json").json()["id"]
-    again = client.post(f"{API}{pk}/resend/")
-    assert (again.status_code, again.json()["code"]) == (409, "CONFIRMATION_LIMIT")
+    payload = {"name": "phone", "url": "mailto:a@example.com"}
+    pk = client.post(API, payload, "application/json").json()["id"]
+    refused = client.post(f"{API}{pk}/resend/")
+    assert (refused.status_code, refused.json()["code"]) == (409, "CONFIRMATION_LIMIT")
     assert len(send()) == 1
     for _ in range(9):
         age_request(1)
@@ -181,21 +184,23 @@ def test_messages_with_the_link_are_throttled_for_channel_and_user(
     age_request(1)
     assert client.post(f"{API}{pk}/resend/").json()["code"] == "CONFIRMATION_LIMIT"
     client.delete(f"{API}{pk}/")
-    other = client.post(API, said, "application/json")
+    other = client.post(API, payload, "application/json")
     assert other.json()["code"] == "CONFIRMATION_LIMIT", "removing the channel does not help"
     assert not Channel.objects.exists()
-    assert signed_in(world.bob).post(API, said, "application/json").status_code == 201
+    assert signed_in(world.bob).post(API, payload, "application/json").status_code == 201
 
 
 def test_address_is_confirmed_by_api_with_the_code(
     world: World, signed_in: SignedIn, send: Callable[[], list[str]]
 ) -> None:
     client = signed_in(world.alice)
-    made = client.post(API, {"name": "m", "url": "mailto:a@example.com"}, "application/json").json()
-    assert made["confirmed_at"] is None
+    created = client.post(
+        API, {"name": "m", "url": "mailto:a@example.com"}, "application/json"
+    ).json()
+    assert created["confirmed_at"] is None
     send()
     code = link().split("/")[-2]
-    at = f"{API}{made['id']}/"
+    at = f"{API}{created['id']}/"
     assert client.post(f"{at}test/").json()["code"] == "CHANNEL_UNCONFIRMED"
     wrong = client.post(f"{at}confirm/", {"code": "a" * 24}, "application/json")
     assert (wrong.status_code, wrong.json()["code"]) == (400, "CONFIRMATION_INVALID")
@@ -213,28 +218,28 @@ def test_link_of_another_channel_does_not_confirm(
     for name in ("one", "two"):
         client.post("/channels/create/", {"name": name, "url": f"mailto:{name}@example.com"})
     send()
-    one, two = Channel.objects.order_by("id")
+    first, second = Channel.objects.order_by("id")
     code = next(LINK.search(str(m.body)) for m in mail.outbox if m.to == ["one@example.com"])
     assert code
-    swapped = code[1].replace(f"/channels/{one.pk}/", f"/channels/{two.pk}/")
+    swapped = code[1].replace(f"/channels/{first.pk}/", f"/channels/{second.pk}/")
     assert Client().post(swapped).status_code == 404
     assert not Channel.objects.exclude(confirmed_at=None).exists()
 
 
-def test_channel_from_before_gets_messages_until_its_last_day(
+def test_unconfirmed_older_channel_gets_messages_until_its_deadline(
     world: World, signed_in: SignedIn, send: Callable[[], list[str]]
 ) -> None:
     client = signed_in(world.alice)
     client.post("/channels/create/", {"name": "phone", "url": "mailto:a@example.com"})
     run("UPDATE events_channel SET confirm_by = clock_timestamp() + interval '1 day'")
-    happen(world.alice)
+    emit_event(world.alice)
     assert "Notifications are sent there until" in html_of(client.get("/channels/"))
     assert sorted(send() + send()) == [
         "Confirm this address for Fillcast notifications",
         "Filled: Buy 1 EUR/USD",
     ]
     run("UPDATE events_channel SET confirm_by = clock_timestamp() - interval '1 second'")
-    happen(world.alice)
+    emit_event(world.alice)
     assert send() == []
 
 

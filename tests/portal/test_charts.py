@@ -1,3 +1,5 @@
+"""The labels of the portal's line chart."""
+
 from datetime import date
 from decimal import Decimal as D
 
@@ -12,14 +14,14 @@ def days(*points: tuple[date, D]) -> list[tuple[str, str]]:
     return [(mark.at, mark.text) for mark in chart.days]
 
 
-def test_a_line_of_two_days_names_each_once() -> None:
+def test_line_of_two_days_labels_both() -> None:
     assert days((date(2014, 5, 1), ZERO), (date(2014, 5, 2), LOSS)) == [
         ("0%", "1 May"),
         ("100%", "2 May"),
     ]
 
 
-def test_a_longer_one_names_its_middle() -> None:
+def test_longer_line_labels_its_middle_too() -> None:
     assert days((date(2014, 5, 1), ZERO), (date(2014, 5, 5), LOSS)) == [
         ("0%", "1 May"),
         ("50%", "3 May"),
@@ -27,5 +29,5 @@ def test_a_longer_one_names_its_middle() -> None:
     ]
 
 
-def test_one_day_is_no_line() -> None:
+def test_single_day_has_no_line() -> None:
     assert line([(date(2014, 5, 1), LOSS)], description="") is None

@@ -1,4 +1,4 @@
-"""What an account's owner sees and decides where their broker and we differ."""
+"""Drift items in the portal: what an account's owner sees and decides."""
 
 from collections.abc import Callable
 from typing import Any
@@ -21,7 +21,7 @@ Committed = Callable[..., Any]
 
 @pytest.fixture
 def listed(world: World) -> None:
-    """Alice's broker lists EURUSD."""
+    """Let Alice's broker list EURUSD."""
     ExecutionConnection.objects.filter(pk=world.mt5.pk).update(instrument_book="book")
     Instrument.objects.create(
         book="book", symbol="EURUSD", pair="EUR/USD", digits=5, pip=D("0.0001"),
@@ -40,7 +40,7 @@ def as_owner_of_tables() -> None:
         cursor.execute("RESET ROLE")
 
 
-def test_an_account_shows_what_differs_and_leads_to_it(world: World, alice: Client) -> None:
+def test_account_lists_its_differences_and_links_to_them(world: World, alice: Client) -> None:
     html = html_of(alice.get(f"/accounts/{world.mt5.pk}/"))
     assert "Differences with your broker" in html
     assert "Buy EURUSD, 770 at the broker: quantity none ≠ 5,000" in html
@@ -48,19 +48,19 @@ def test_an_account_shows_what_differs_and_leads_to_it(world: World, alice: Clie
     assert "<strong>5,000</strong>" in page
     assert "Close it at the broker…" in page
     assert "<strong>Buy EURUSD, 770 at the broker</strong>, Main MT5 · 7714" in page
-    assert "It was opened at the broker." in page, "what it means"
-    assert "Adopt it, link it to one of ours, or have it closed" in page, "and what to do"
+    assert "It was opened at the broker." in page, "its meaning"
+    assert "Adopt it, link it to one of ours, or have it closed" in page, "and the remedy"
     other = html_of(alice.get(f"/accounts/{world.ibkr.pk}/"))
     assert "we differ" not in other
 
 
-def test_a_trade_opened_at_the_broker_is_adopted_with_a_stop(world: World, alice: Client) -> None:
+def test_position_opened_at_the_broker_is_adopted_with_a_stop(world: World, alice: Client) -> None:
     path = f"/differences/{world.difference.pk}/adopt/"
     assert "the broker’s stop and target" in html_of(alice.get(path))
     wrong = alice.post(path, {"stop_loss": "1.5"})
     assert (wrong.status_code, "has passed the level" in html_of(wrong)) == (422, True)
-    told = html_of(alice.post(path, {"stop_loss": "1.381"}, follow=True))
-    assert "Decided and resolved." in told
+    content = html_of(alice.post(path, {"stop_loss": "1.381"}, follow=True))
+    assert "Decided and resolved." in content
     as_owner_of_tables()
     position = ExecutionPosition.objects.get(broker_position_id="770")
     assert (position.quantity, position.sl, position.broker_sl) == (5000, D("1.381"), D("1.3805"))
@@ -70,26 +70,26 @@ def test_a_trade_opened_at_the_broker_is_adopted_with_a_stop(world: World, alice
     assert (item.state, item.decided_by) == ("RESOLVED", world.alice)
 
 
-def test_an_unwanted_one_is_closed_and_its_exit_is_rung(
-    world: World, alice: Client, rung: list[Any], django_capture_on_commit_callbacks: Committed
+def test_unwanted_position_is_closed_and_its_exit_enqueued(
+    world: World, alice: Client, enqueued: list[Any], django_capture_on_commit_callbacks: Committed
 ) -> None:
     with django_capture_on_commit_callbacks(execute=True):
         alice.post(f"/differences/{world.difference.pk}/close/")
     as_owner_of_tables()
     exit_ = Order.objects.get(leg="close-1")
-    assert (exit_.quantity, exit_.status, rung) == (5000, "PENDING", [([exit_.pk], "exits")])
+    assert (exit_.quantity, exit_.status, enqueued) == (5000, "PENDING", [([exit_.pk], "exits")])
 
 
-def test_it_can_be_left_with_a_reason_only(world: World, alice: Client) -> None:
+def test_difference_is_ignored_only_with_a_reason(world: World, alice: Client) -> None:
     path = f"/differences/{world.difference.pk}/ignore/"
     assert alice.post(path).status_code == 422
-    told = html_of(alice.post(path, {"reason": "My hedge."}, follow=True))
-    assert "Ignored" in told
-    assert "My hedge." in told
+    content = html_of(alice.post(path, {"reason": "My hedge."}, follow=True))
+    assert "Ignored" in content
+    assert "My hedge." in content
 
 
-def test_an_account_is_compared_by_hand(
-    world: World, alice: Client, rung: list[Any], django_capture_on_commit_callbacks: Committed
+def test_reconciliation_of_an_account_is_requested_by_hand(
+    world: World, alice: Client, enqueued: list[Any], django_capture_on_commit_callbacks: Committed
 ) -> None:
     path = f"/accounts/{world.mt5.pk}/compare/"
     alice.get(path)
@@ -97,19 +97,17 @@ def test_an_account_is_compared_by_hand(
     with django_capture_on_commit_callbacks(execute=True):
         alice.post(path)
     assert (AccountSyncState.objects.get(pk=world.mt5.pk).reconcile_requested_at is not None,
-    rung) == (
-        True, ["comparison"],
+    enqueued) == (
+        True, ["reconciliation"],
     )  # fmt: skip
 
 
-def test_what_may_be_corrected_by_itself_is_a_setting_of_the_account(
-    world: World, alice: Client
-) -> None:
+def test_automatic_correction_is_a_setting_of_the_account(world: World, alice: Client) -> None:
     page = f"/accounts/{world.twin.pk}/"
     assert "wait for you" in html_of(alice.get(page))
-    said = {  # with all that a browser sends: no setting changes, for something is open
+    typed = {  # all fields as a browser sends them: while something is open, settings stay equal
         "name": "Twin", "preset": world.preset.pk, "data_connection": world.prices.pk,
         "settings.native_stops": "on",
     }  # fmt: skip
-    alice.post(f"{page}edit/", {**said, "auto_correct": "on"})
+    alice.post(f"{page}edit/", {**typed, "auto_correct": "on"})
     assert "accepted automatically" in html_of(alice.get(page))

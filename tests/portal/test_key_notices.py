@@ -1,4 +1,4 @@
-"""The owner of an API key is notified a week and a day before it ends, and when it has."""
+"""The owner of an API key is notified a week and a day before it ends, and when it has ended."""
 
 from datetime import timedelta
 
@@ -24,7 +24,7 @@ ENDED = "API key “report” ({}…) has ended"
 
 @pytest.fixture(autouse=True)
 def empty_inboxes(world: World) -> None:
-    """The world's notifications have made-up event numbers, which new events would meet."""
+    """Delete the world's notifications: their invented event numbers would collide with others."""
     Notification.objects.all().delete()
 
 
@@ -47,12 +47,14 @@ def titles_after_check(client: Client) -> list[str]:
     for _ in range(3):
         notify_of_key_ends.apply()
     deliver()
-    found = client.get("/api/v1/notifications/").json()["results"]
-    return [one["title"] for one in reversed(found) if one["kind"].startswith("api_key.")]
+    results = client.get("/api/v1/notifications/").json()["results"]
+    return [
+        result["title"] for result in reversed(results) if result["kind"].startswith("api_key.")
+    ]
 
 
 def test_owner_is_notified_once_at_each_of_three_moments(
-    world: World, signed_in: SignedIn, mailbox: Channel
+    world: World, signed_in: SignedIn, email_channel: Channel
 ) -> None:
     client, bob = signed_in(world.alice), signed_in(world.bob)
     key = make_key(client, 30)
@@ -88,14 +90,14 @@ def test_key_no_longer_than_the_warning_is_reported_only_when_it_ends(
     assert titles_after_check(client)[-1] == ENDED.format(key.prefix)
 
 
-def test_missed_checks_are_not_made_up_one_by_one(world: World, signed_in: SignedIn) -> None:
+def test_missed_checks_cause_only_the_latest_notice(world: World, signed_in: SignedIn) -> None:
     client = signed_in(world.alice)
     key = make_key(client, 30)
     pass_time(29.5)
     assert titles_after_check(client) == [DAY.format(key.prefix)]
 
 
-def test_revoked_keys_and_switched_off_owners_get_no_notice(
+def test_revoked_keys_and_inactive_owners_cause_no_notice(
     world: World, signed_in: SignedIn
 ) -> None:
     client = signed_in(world.alice)

@@ -1,4 +1,4 @@
-"""One's own password: changed on a page, with everything that depends on the old one."""
+"""Changing one's own password, and what depends on the old one."""
 
 from collections.abc import Callable
 from functools import partial
@@ -17,7 +17,7 @@ from tests.execution.factories import locked_elsewhere
 from tests.html import html_of
 from tests.portal.conftest import SignedIn
 from tests.portal.factories import PASSWORD, World
-from tests.portal.test_second_factor import give_factor, shown
+from tests.portal.test_second_factor import enrol_factor, set_factor_age
 from users.models import TryCount, User
 from users.session_factor import FRESH_SECONDS
 
@@ -31,31 +31,30 @@ def has_password(user: User, password: str) -> bool:
 
 
 def send_waiting() -> None:
-    """Deliver as a worker does, which no row security binds."""
+    """Deliver as a worker does, without row-level security."""
     (role,) = rows("SELECT current_user AS name")
     run("RESET ROLE")
     deliver()
     run(f"SET ROLE {role.name}")
 
 
-@pytest.mark.parametrize("who", ["alice", "olga"])
+@pytest.mark.parametrize("username", ["alice", "olga"])
 def test_password_is_changed_and_only_other_sessions_end(
-    world: World, signed_in: SignedIn, as_web: None, who: str
+    world: World, signed_in: SignedIn, as_web: None, username: str
 ) -> None:
-    user: User = getattr(world, who)
+    user: User = getattr(world, username)
     client, elsewhere = signed_in(user), signed_in(user)
-    shown_page = html_of(client.get(PAGE))
-    assert "at least 8 characters" in shown_page
-    assert "An administrator can set a new one" in shown_page, "whom to ask who forgot it"
-    assert 'href="/security/"' in shown_page, "the way back"
+    form = html_of(client.get(PAGE))
+    assert "at least 8 characters" in form
+    assert "An administrator can set a new one" in form, "help with a forgotten password"
+    assert 'href="/security/"' in form, "the way back"
     done = client.post(PAGE, TYPED, follow=True)
     assert done.redirect_chain == [("/security/", 302)]
     assert "Your password was changed. All your other sessions were signed out." in html_of(done)
     assert client.get("/security/").status_code == 200
     assert elsewhere.get("/security/")["Location"].startswith("/login/")
-    assert [bool(Client().login(username=who, password=one)) for one in (PASSWORD, NEW)] == [
-        False, True
-    ]  # fmt: skip
+    assert not Client().login(username=username, password=PASSWORD)
+    assert Client().login(username=username, password=NEW)
 
 
 @pytest.mark.parametrize(
@@ -75,16 +74,16 @@ def test_refused_password_is_explained_and_nothing_changes(
     world: World, signed_in: SignedIn, as_web: None, typed: dict[str, str], sentence: str
 ) -> None:
     client, elsewhere = signed_in(world.alice), signed_in(world.alice)
-    answer = client.post(PAGE, {**TYPED, **typed})
-    assert answer.status_code == 422
-    assert sentence in html_of(answer)
-    assert NEW not in html_of(answer), "no password is sent back"
+    response = client.post(PAGE, {**TYPED, **typed})
+    assert response.status_code == 422
+    assert sentence in html_of(response)
+    assert NEW not in html_of(response), "no password is sent back"
     assert has_password(world.alice, PASSWORD)
     assert elsewhere.get("/security/").status_code == 200
     assert not Event.objects.filter(kind=EventKind.PASSWORD_CHANGED).exists()
 
 
-def test_guesses_of_the_present_password_are_counted(
+def test_guesses_of_the_current_password_are_counted(
     world: World, signed_in: SignedIn, as_web: None
 ) -> None:
     client = signed_in(world.alice)
@@ -96,7 +95,7 @@ def test_guesses_of_the_present_password_are_counted(
     assert has_password(world.alice, PASSWORD)
 
 
-def test_change_that_the_database_cannot_store_now_is_no_guess(
+def test_change_that_the_database_cannot_store_is_not_counted_as_a_guess(
     world: World, signed_in: SignedIn, limits: Callable[..., None]
 ) -> None:
     client = signed_in(world.alice)
@@ -110,46 +109,48 @@ def test_change_that_the_database_cannot_store_now_is_no_guess(
     assert client.post(PAGE, TYPED).status_code == 302
 
 
-def test_second_factor_is_asked_again(world: World, signed_in: SignedIn, as_web: None) -> None:
-    give_factor(world.alice)
+def test_password_change_needs_a_fresh_second_factor(
+    world: World, signed_in: SignedIn, as_web: None
+) -> None:
+    enrol_factor(world.alice)
     client = signed_in(world.alice)
-    shown(client, world.alice, FRESH_SECONDS + 1)
-    for answer in (client.get(PAGE), client.post(PAGE, TYPED)):
-        assert answer["Location"] == "/security/confirm/?next=%2Fpassword%2F"
+    set_factor_age(client, world.alice, FRESH_SECONDS + 1)
+    for response in (client.get(PAGE), client.post(PAGE, TYPED)):
+        assert response["Location"] == "/security/confirm/?next=%2Fpassword%2F"
     assert has_password(world.alice, PASSWORD)
-    shown(client, world.alice, 0)
+    set_factor_age(client, world.alice, 0)
     assert client.post(PAGE, TYPED).status_code == 302
     assert has_password(world.alice, NEW)
-    assert client.get("/security/").status_code == 200, "the second factor stays shown"
+    assert client.get("/security/").status_code == 200, "the session keeps its second factor"
 
 
-def test_unknown_visitor_signs_in_first(world: World, as_web: None) -> None:
-    for answer in (Client().get(PAGE), Client().post(PAGE, TYPED)):
-        assert answer["Location"].startswith("/login/?next=")
+def test_visitor_signs_in_first(world: World, as_web: None) -> None:
+    for response in (Client().get(PAGE), Client().post(PAGE, TYPED)):
+        assert response["Location"].startswith("/login/?next=")
 
 
-def test_of_two_changes_at_once_one_is_refused(world: World, signed_in: SignedIn) -> None:
-    """What was set a moment ago is not overwritten by a request that only knows the old one."""
-    wanted = ("a first new passphrase", "a second new passphrase")
+def test_one_of_two_concurrent_changes_is_refused(world: World, signed_in: SignedIn) -> None:
+    """A new password is not overwritten by a request that knows the old one only."""
+    passwords = ("a first new passphrase", "a second new passphrase")
 
     def change(client: Client, password: str) -> tuple[int, str]:
         typed = {"new_password1": password, "new_password2": password}
-        answer = client.post(PAGE, {**TYPED, **typed})
-        return answer.status_code, html_of(answer)
+        response = client.post(PAGE, {**TYPED, **typed})
+        return response.status_code, html_of(response)
 
-    acts = [partial(change, signed_in(world.alice), one) for one in wanted]
-    answers = at_once(world.alice, *acts)
-    assert sorted(status for status, _ in answers) == [302, 422]
-    (refused,) = (page for status, page in answers if status == 422)
+    changes = [partial(change, signed_in(world.alice), password) for password in passwords]
+    results = at_once(world.alice, *changes)
+    assert sorted(status for status, _ in results) == [302, 422]
+    (refused,) = (page for status, page in results if status == 422)
     assert "was changed elsewhere a moment ago" in refused
-    stored = [status == 302 for status, _ in answers]
-    assert [has_password(world.alice, one) for one in wanted] == stored
+    stored = [status == 302 for status, _ in results]
+    assert [has_password(world.alice, password) for password in passwords] == stored
 
 
 def test_owner_is_notified_and_the_trail_has_a_line(
-    world: World, signed_in: SignedIn, mailbox: Channel
+    world: World, signed_in: SignedIn, email_channel: Channel
 ) -> None:
-    Notification.objects.all().delete()  # their made-up event numbers would meet new ones
+    Notification.objects.all().delete()  # their invented event numbers collide
     before = TrailLine.objects.count()
     client = signed_in(world.alice)
     with connection.cursor() as cursor:
@@ -178,8 +179,8 @@ def test_owner_is_notified_when_an_administrator_sets_it(world: World, signed_in
     with connection.cursor() as cursor:
         cursor.execute("SET ROLE fillcast_web")
     page = f"/admin/users/user/{world.alice.pk}/password/"
-    said = {"password1": NEW, "password2": NEW, "usable_password": "true"}
-    assert client.post(page, said).status_code == 302
+    typed = {"password1": NEW, "password2": NEW, "usable_password": "true"}
+    assert client.post(page, typed).status_code == 302
     own = {"old_password": PASSWORD, "new_password1": NEW, "new_password2": NEW}
     assert client.post("/admin/password_change/", own).status_code == 302
     send_waiting()

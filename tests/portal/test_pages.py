@@ -1,4 +1,4 @@
-"""What the pages say: exact figures, words, and how many statements they take."""
+"""The portal's pages: exact figures, texts, and how many statements they execute."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -20,7 +20,7 @@ from positions.models import ExecutionPosition
 from tests.connections import make
 from tests.console.conftest import statements
 from tests.html import html_of
-from tests.portal import factories as cast
+from tests.portal import factories
 from tests.portal.conftest import SignedIn
 from tests.portal.factories import D, World
 from users.models import User
@@ -30,28 +30,28 @@ Read = Callable[[str], str]
 
 @pytest.fixture
 def read(world: World, signed_in: SignedIn, as_web: None) -> Read:
-    """Alice opens an address."""
+    """Return a function that opens an address as Alice."""
     client = signed_in(world.alice)
 
     def page(address: str) -> str:
-        told = client.get(address)
-        assert told.status_code == 200, (address, told.status_code)
-        return str(html_of(told))
+        response = client.get(address)
+        assert response.status_code == 200, (address, response.status_code)
+        return str(html_of(response))
 
     return page
 
 
-def test_real_money_and_paper_are_never_added(world: World) -> None:
-    found = currency_summaries(accounts_of(world.alice), open_positions(world.alice))
-    assert [(p.currency, p.is_paper, p.equity, p.closed, p.open) for p in found] == [
+def test_real_and_paper_money_are_never_added(world: World) -> None:
+    summaries = currency_summaries(accounts_of(world.alice), open_positions(world.alice))
+    assert [(p.currency, p.is_paper, p.equity, p.closed, p.open) for p in summaries] == [
         ("USD", False, D("66575.23"), D("-211.50"), D("101.675")),
         ("USD", True, D("10035.80"), D(0), D("-48.40")),
     ]
-    for purse in found:
-        assert sum(line.amount for line in purse.lines) == purse.today
+    for summary in summaries:
+        assert sum(line.amount for line in summary.lines) == summary.today
 
 
-def test_an_account_that_was_never_read_and_a_position_without_a_price_are_left_out(
+def test_account_without_data_and_position_without_price_are_left_out(
     world: World,
 ) -> None:
     world.prices.latest_quotes.all().delete()
@@ -59,7 +59,7 @@ def test_an_account_that_was_never_read_and_a_position_without_a_price_are_left_
     assert (real.open, real.unpriced, len(real.accounts)) == (D(0), 2, 3)
 
 
-def test_the_overview_tells_what_needs_somebody(read: Read) -> None:
+def test_overview_lists_what_needs_attention(read: Read) -> None:
     page = read("/")
     assert "Unprotected: EUR/USD short 40,000 EUR at Main MT5" in page
     assert "3 of 5 accounts will trade the next signal" in page
@@ -69,15 +69,13 @@ def test_the_overview_tells_what_needs_somebody(read: Read) -> None:
     assert "2 filled + 1 working + 1 skipped + 1 denied" in page
 
 
-def test_the_panel_is_what_the_page_includes(read: Read) -> None:
+def test_panel_has_the_same_content_as_the_page(read: Read) -> None:
     panel = read("/live/")
     assert "<html" not in panel
     assert "Unprotected: EUR/USD" in panel
 
 
-def test_an_empty_portal_says_what_comes_next(
-    world: World, signed_in: SignedIn, as_web: None
-) -> None:
+def test_empty_portal_states_the_next_step(world: World, signed_in: SignedIn, as_web: None) -> None:
     client = signed_in(world.nora)
     assert "Connect your first account" in html_of(client.get("/"))
     assert "Add an account first" in html_of(client.get("/feeds/"))
@@ -85,12 +83,12 @@ def test_an_empty_portal_says_what_comes_next(
     assert "No notifications yet" in html_of(client.get("/inbox/"))
 
 
-def test_an_account_without_a_feed_is_led_to_one(world: World, signed_in: SignedIn) -> None:
+def test_account_without_a_feed_is_offered_one(world: World, signed_in: SignedIn) -> None:
     make.connection(world.nora)
     assert "No account is subscribed to a feed yet" in html_of(signed_in(world.nora).get("/"))
 
 
-def test_a_signal_in_words(world: World, read: Read) -> None:
+def test_page_of_a_signal_explains_each_outcome(world: World, read: Read) -> None:
     page = read(f"/signals/{world.euro.pk}/")
     assert "Filled 40,000 EUR at 1.38254, 31.0 pips worse than requested." in page
     assert "Requested price 1.38564; the difference cost 124.00." in page
@@ -103,7 +101,7 @@ def test_a_signal_in_words(world: World, read: Read) -> None:
     assert "Timeline of the order at Main MT5" in page
 
 
-def test_any_of_my_orders_has_its_timeline(world: World, read: Read) -> None:
+def test_page_of_a_signal_has_the_timeline_of_each_own_order(world: World, read: Read) -> None:
     page = read(f"/signals/{world.euro.pk}/?order={world.working.pk}")
     assert "Timeline of the order at IBKR" in page
     theirs = read(f"/signals/{world.euro.pk}/?order={world.bobs_order.pk}")
@@ -128,21 +126,21 @@ def test_any_of_my_orders_has_its_timeline(world: World, read: Read) -> None:
         ),
     ],
 )
-def test_what_delays_a_cancel_is_on_the_order(
+def test_order_states_why_its_cancel_is_delayed(
     world: World, signed_in: SignedIn, changes: dict[str, str], sentence: str
 ) -> None:
     type(world.working).objects.filter(pk=world.working.pk).update(**changes)
-    shown = signed_in(world.alice).get(f"/signals/{world.euro.pk}/?order={world.working.pk}")
-    assert sentence in html_of(shown)
+    response = signed_in(world.alice).get(f"/signals/{world.euro.pk}/?order={world.working.pk}")
+    assert sentence in html_of(response)
 
 
-def test_a_closed_position_counts_into_the_signals_result(world: World) -> None:
-    told = signal_history(world.alice, world.gold)
-    assert told.results == [("USD", False, D("-211.50") + D("116.16") + D("150.075"))]
+def test_closed_position_counts_in_the_signals_result(world: World) -> None:
+    history = signal_history(world.alice, world.gold)
+    assert history.results == [("USD", False, D("-211.50") + D("116.16") + D("150.075"))]
 
 
-def test_refusals_are_never_mixed_up() -> None:
-    said = {
+def test_kinds_of_refusal_are_distinguished() -> None:
+    summaries = {
         status: explain(Order(status=status, reason=reason)).summary
         for status, reason in (
             ("SKIPPED", "CONNECTION_PAUSED"), ("DENIED", "MARGIN"), ("REJECTED", "NO_MONEY"),
@@ -150,7 +148,7 @@ def test_refusals_are_never_mixed_up() -> None:
             ("EXPIRED", "SIGNAL_EXPIRED"), ("CANCELLED", "SIGNAL_CANCELLED"),
         )
     }  # fmt: skip
-    assert said == {
+    assert summaries == {
         "SKIPPED": "Skipped: the owner has paused the connection.",
         "DENIED": "Denied by our rules: the order needs more margin than the account has free.",
         "REJECTED": "Rejected by the broker: not enough money for the margin.",
@@ -162,27 +160,27 @@ def test_refusals_are_never_mixed_up() -> None:
 
 
 @pytest.mark.parametrize(
-    ("price", "pip", "written"),
+    ("price", "pip", "text"),
     [("1.386", "0.0001", "1.38600"), ("1286.029", "0.01", "1286.029"), ("101.5", "1", "101.5"),
      ("0.1", None, "0.1")],
 )  # fmt: skip
-def test_a_price_has_its_instruments_own_digits(price: str, pip: str | None, written: str) -> None:
-    assert format_price(Decimal(price), Decimal(pip) if pip else None) == written
+def test_price_is_formatted_with_its_instruments_digits(
+    price: str, pip: str | None, text: str
+) -> None:
+    assert format_price(Decimal(price), Decimal(pip) if pip else None) == text
 
 
 def test_positions_are_filtered(world: World, read: Read) -> None:
     assert read("/positions/").count("Close…") == 3
     assert read(f"/positions/?account={world.ibkr.pk}").count("Close…") == 1
     assert "No matching positions" in read(f"/positions/?account={world.bobs.pk}")
-    assert "No matching positions" in read("/positions/?account=nonsense&pair=%27")
+    assert "No matching positions" in read("/positions/?account=unknown&pair=%27")
     closed = read("/positions/?state=closed")
     assert "−211.50" in closed
     assert "Stop loss" in closed
 
 
-def test_an_account_whose_worker_does_not_run_says_so_and_what_to_start(
-    world: World, signed_in: SignedIn
-) -> None:
+def test_account_without_a_worker_states_what_to_start(world: World, signed_in: SignedIn) -> None:
     client, address = signed_in(world.alice), f"/accounts/{world.mt5.pk}/"
     world.start_workers()
 
@@ -192,24 +190,24 @@ def test_an_account_whose_worker_does_not_run_says_so_and_what_to_start(
     assert "mt5.main" in page(address)
     assert "No worker" not in page(address) + page("/accounts/")
     LaneLease.objects.filter(lane="mt5.main").update(until=datetime.now(UTC) - timedelta(minutes=1))
-    told = page(address)
-    assert "No worker is running beside the terminal &#x27;main&#x27;" in told
-    assert "<code>celery -A config worker -P threads -Q mt5.main</code>" in told
-    assert "Until then its open positions are not monitored" in told
-    assert "Not running" in told
-    assert "Ready to trade" not in told
+    content = page(address)
+    assert "No worker is running beside the terminal &#x27;main&#x27;" in content
+    assert "<code>celery -A config worker -P threads -Q mt5.main</code>" in content
+    assert "Until then its open positions are not monitored" in content
+    assert "Not running" in content
+    assert "Ready to trade" not in content
     assert "No worker is running beside the terminal" in page("/accounts/")
     ConnectionHealth.objects.filter(pk=world.mt5.pk).update(
         status="UNTESTED", last_test=[], last_tested_at=None, test_requested_at=datetime.now(UTC)
     )
-    told = page(address)
-    assert "NO_SESSION_WORKER" in told
-    assert "The test waits for its worker" in told
-    assert "The test is running" not in told
-    assert "Its checks appear here." not in told
+    content = page(address)
+    assert "NO_SESSION_WORKER" in content
+    assert "The test waits for its worker" in content
+    assert "The test is running" not in content
+    assert "Its checks appear here." not in content
 
 
-def test_an_account_that_is_off_says_what_is_open_and_watched_there(
+def test_inactive_account_states_what_is_open_and_monitored(
     world: World, workers: None, signed_in: SignedIn
 ) -> None:
     client, address = signed_in(world.alice), f"/accounts/{world.mt5.pk}/"
@@ -219,56 +217,54 @@ def test_an_account_that_is_off_says_what_is_open_and_watched_there(
 
     ExecutionConnection.objects.filter(pk=world.mt5.pk).update(is_active=False)
     assert len(open_items(world.mt5.pk)) == 1
-    for told in (page(address), page("/accounts/")):
-        assert "Off, 1 open" in told
-        assert "Still open there: EURUSD (an open position). These are still monitored" in told
+    for content in (page(address), page("/accounts/")):
+        assert "Off, 1 open" in content
+        assert "Still open there: EURUSD (an open position). These are still monitored" in content
     ConnectionHealth.objects.filter(pk=world.mt5.pk).update(
         status="ERROR", last_error="The broker does not answer.", last_error_at=datetime.now(UTC)
     )
-    told = page(address)
-    assert "Off, 1 open: error" in told
-    assert "These are monitored, but the account has a problem" in told
-    assert "The broker does not answer." in told
+    content = page(address)
+    assert "Off, 1 open: error" in content
+    assert "These are monitored, but the account has a problem" in content
+    assert "The broker does not answer." in content
     ExecutionConnection.objects.filter(pk=world.mt5.pk).update(is_active=True, is_paused=True)
     assert "Paused, 1 open: error" in page(address)
     ExecutionConnection.objects.filter(pk=world.mt5.pk).update(is_active=False, is_paused=False)
     LaneLease.objects.filter(lane="mt5.main").delete()
-    told = page(address)
-    assert "Off, 1 open: no worker" in told
-    assert "These are not monitored until its worker runs." in told
-    assert "exits, and stops that Fillcast guards, wait" in told
-    assert "are still monitored" not in told
+    content = page(address)
+    assert "Off, 1 open: no worker" in content
+    assert "These are not monitored until its worker runs." in content
+    assert "exits, and stops that Fillcast guards, wait" in content
+    assert "are still monitored" not in content
     ExecutionPosition.objects.filter(connection=world.mt5).update(quantity=0)
-    told = page(address)
-    assert "Switched off" in told
-    assert "Still open there" not in told
+    content = page(address)
+    assert "Switched off" in content
+    assert "Still open there" not in content
 
 
-def test_an_account_of_which_nothing_is_heard_says_so(
-    world: World, workers: None, signed_in: SignedIn
-) -> None:
-    told = html_of(signed_in(world.alice).get(f"/accounts/{world.mt5.pk}/"))
-    assert "No contact since" not in told
+def test_inactive_contact_is_displayed(world: World, workers: None, signed_in: SignedIn) -> None:
+    content = html_of(signed_in(world.alice).get(f"/accounts/{world.mt5.pk}/"))
+    assert "No contact since" not in content
     ConnectionHealth.objects.filter(pk=world.mt5.pk).update(inactivity_alerted_at=datetime.now(UTC))
-    told = html_of(signed_in(world.alice).get(f"/accounts/{world.mt5.pk}/"))
-    assert "Inactive" in told
-    assert "No contact since" in told
+    content = html_of(signed_in(world.alice).get(f"/accounts/{world.mt5.pk}/"))
+    assert "Inactive" in content
+    assert "No contact since" in content
 
 
-def more_of_everything(world: World) -> None:
-    """Ten more accounts, positions, signals and notifications of Alice's."""
+def create_more_rows(world: World) -> None:
+    """Create ten more accounts, positions, signals and notifications for Alice."""
     for number in range(10):
         row = make.connection(world.alice, type="paper", name=f"more {number}")
         make.subscription(row, world.breakout)
-        told = cast.signal(world.breakout, datetime.now(UTC), currency_pair="EUR/USD",
+        signal = factories.signal(world.breakout, datetime.now(UTC), currency_pair="EUR/USD",
                            direction="BUY")  # fmt: skip
-        bought = cast.order(row, told, "FILLED", D(1000), D("1.38"))
-        cast.position(bought, world.prices)
+        bought = factories.order(row, signal, "FILLED", D(1000), D("1.38"))
+        factories.position(bought, world.prices)
         Notification.objects.create(
             user=world.alice, event_id=100 + number, kind="order.filled", title="t"
         )
-        extra = cast.order(row, world.euro, "FILLED", D(1000), D("1.38"))
-        cast.position(extra, world.prices)
+        extra = factories.order(row, world.euro, "FILLED", D(1000), D("1.38"))
+        factories.position(extra, world.prices)
 
 
 @pytest.mark.parametrize(
@@ -276,7 +272,7 @@ def more_of_everything(world: World) -> None:
     ["/", "/live/", "/signals/", "/signals/{euro}/", "/positions/", "/accounts/",
      "/accounts/{mt5}/", "/feeds/", "/inbox/"],
 )  # fmt: skip
-def test_more_rows_are_no_more_statements(world: World, signed_in: SignedIn, address: str) -> None:
+def test_more_rows_need_no_more_statements(world: World, signed_in: SignedIn, address: str) -> None:
     path = address.format(euro=world.euro.pk, mt5=world.mt5.pk)
     client = signed_in(world.alice)
     counts = []
@@ -284,49 +280,47 @@ def test_more_rows_are_no_more_statements(world: World, signed_in: SignedIn, add
         with statements() as sent:
             assert client.get(path).status_code == 200
         counts.append(len(sent))
-        more_of_everything(world) if len(counts) == 1 else None
+        create_more_rows(world) if len(counts) == 1 else None
     assert counts[0] == counts[1], (path, counts)
     assert counts[0] <= 22, (path, counts)
 
 
-def test_only_signals_that_met_my_accounts_are_listed(world: World) -> None:
-    cast.signal(world.carry, datetime.now(UTC), currency_pair="EUR/USD", direction="BUY")
+def test_only_signals_of_ones_own_accounts_are_listed(world: World) -> None:
+    factories.signal(world.carry, datetime.now(UTC), currency_pair="EUR/USD", direction="BUY")
     assert [s.pk for s in published_to(world.alice)] == [world.euro.pk, world.gold.pk]
     assert list(published_to(User.objects.get(username="nora"))) == []
 
 
-def test_what_a_broker_said_and_what_helps_are_two_sentences(
-    world: World, signed_in: SignedIn
-) -> None:
+def test_brokers_error_and_its_remedy_are_two_sentences(world: World, signed_in: SignedIn) -> None:
     check = {"name": "worker", "result": "fail", "detail": "Run `this`: no route", "hint": "Call."}
     state = ConnectionHealth.objects.get(pk=world.mt5.pk)
     state.last_test, state.last_error = [check], "Run `this`: no route. Call."
     state.save()
-    said = signed_in(world.alice).get(f"/accounts/{world.mt5.pk}/").text
-    assert said.count("Run <code>this</code>: no route. Call.") == 2
+    content = signed_in(world.alice).get(f"/accounts/{world.mt5.pk}/").text
+    assert content.count("Run <code>this</code>: no route. Call.") == 2
 
 
-def test_the_list_says_what_is_wrong_with_an_account(world: World, signed_in: SignedIn) -> None:
-    said = "Login refused. Enter the password again."
-    ConnectionHealth.objects.filter(pk=world.mt5.pk).update(status="ERROR", last_error=said)
+def test_list_of_accounts_states_each_error(world: World, signed_in: SignedIn) -> None:
+    error = "Login refused. Enter the password again."
+    ConnectionHealth.objects.filter(pk=world.mt5.pk).update(status="ERROR", last_error=error)
     ConnectionHealth.objects.filter(pk=world.twin.pk).update(status="ERROR", last_error="x " * 240)
     page = signed_in(world.alice).get("/accounts/").text
-    assert f"{said} <a" in " ".join(page.split())
+    assert f"{error} <a" in " ".join(page.split())
     assert f"{'x ' * 124}… <a" in " ".join(page.split())
 
 
 @pytest.mark.parametrize(
-    ("pair", "price", "stop", "pip", "said"),
+    ("pair", "price", "stop", "pip", "expected"),
     [
         ("EUR/USD", "1.1050", "1.1000", "0.0001", ("50", "pips")),
         ("BTC/USDT", "50000", "49750", "0.01", ("50", "basis points")),
     ],
 )
-def test_the_way_to_the_stop_is_told_in_a_unit_of_what_is_traded(
-    pair: str, price: str, stop: str, pip: str, said: tuple[str, str]
+def test_distance_to_the_stop_has_the_unit_of_the_instrument(
+    pair: str, price: str, stop: str, pip: str, expected: tuple[str, str]
 ) -> None:
     position = ExecutionPosition(pair=pair, side="BUY", sl=D(stop), pip=D(pip))
     position.current_price = D(price)  # type: ignore[attr-defined]
-    held = PositionView(position)
-    assert held.to_stop is not None
-    assert (plain(held.to_stop), held.unit.word) == said
+    view = PositionView(position)
+    assert view.to_stop is not None
+    assert (plain(view.to_stop), view.unit.word) == expected

@@ -1,4 +1,4 @@
-"""What a provider sees of a publication before it: counts, nothing about single accounts."""
+"""A provider's preview of a publication: counts, and nothing about single accounts."""
 
 from decimal import Decimal as D
 from typing import Any
@@ -18,8 +18,8 @@ def draft(of: Any, **fields: Any) -> Signal:
     return Signal.objects.create(**values)
 
 
-def followed(world: World) -> Any:
-    """A feed of Paula's that strangers take: two trade, one is paused, one may open nothing."""
+def feed_with_followers(world: World) -> Any:
+    """Return a feed of Paula with four followers: two trade, one is paused, one is too small."""
     factories.instrument()
     own = feed(world.paula, "preview", "Preview")
     factories.account(own, type="paper", preset_fixed_quantity=D(50))
@@ -29,8 +29,8 @@ def followed(world: World) -> Any:
     return own
 
 
-def test_a_provider_sees_how_many_would_trade(world: World, signed_in: SignedIn) -> None:
-    signal = draft(followed(world))
+def test_provider_sees_how_many_accounts_would_trade(world: World, signed_in: SignedIn) -> None:
+    signal = draft(feed_with_followers(world))
     client = signed_in(world.paula)
     assert f"/signals/{signal.pk}/" in html_of(client.get("/signals/"))
     html = html_of(client.get(f"/signals/{signal.pk}/"))
@@ -41,8 +41,8 @@ def test_a_provider_sees_how_many_would_trade(world: World, signed_in: SignedIn)
         assert secret not in html, secret
 
 
-def test_a_provider_sees_what_is_wrong_with_the_signal(world: World, signed_in: SignedIn) -> None:
-    signal = draft(followed(world), sl=D("1.11"))
+def test_provider_sees_why_no_account_would_trade(world: World, signed_in: SignedIn) -> None:
+    signal = draft(feed_with_followers(world), sl=D("1.11"))
     html = html_of(signed_in(world.paula).get(f"/signals/{signal.pk}/"))
     assert "No account can trade it as it is" in html
     assert "The stop is at the current price or beyond it" in html

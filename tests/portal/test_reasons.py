@@ -1,4 +1,4 @@
-"""A reason's page: the meaning for everybody, the tenant's own orders for nobody else."""
+"""Pages of reason codes: the meaning is public, and tenants see their own orders only."""
 
 import pytest
 from django.test import Client
@@ -17,12 +17,12 @@ pytestmark = pytest.mark.django_db
 
 
 def text_of(client: Client, code: str, status: int = 200) -> str:
-    answer = client.get(f"/reasons/{code}/")
-    assert answer.status_code == status
-    return html_of(answer)
+    response = client.get(f"/reasons/{code}/")
+    assert response.status_code == status
+    return html_of(response)
 
 
-def test_every_code_has_a_page_that_anybody_can_open(client: Client) -> None:
+def test_every_code_has_a_public_page(client: Client) -> None:
     for code in Code:
         text = text_of(client, code.value)
         assert code.value in text
@@ -30,18 +30,16 @@ def test_every_code_has_a_page_that_anybody_can_open(client: Client) -> None:
         assert "Your orders" not in text
 
 
-def test_a_code_that_does_not_exist_has_none(
-    world: World, signed_in: SignedIn, client: Client
-) -> None:
+def test_unknown_code_has_no_page(world: World, signed_in: SignedIn, client: Client) -> None:
     text_of(client, "NO_SUCH_CODE", status=302)
     text_of(signed_in(world.alice), "NO_SUCH_CODE", status=404)
 
 
-def test_a_tenant_sees_their_own_orders_and_nobody_elses(world: World, signed_in: SignedIn) -> None:
+def test_tenant_sees_their_own_orders_only(world: World, signed_in: SignedIn) -> None:
     mine = Order.objects.filter(connection__user=world.alice).latest("id")
     theirs = Order.objects.exclude(connection__user=world.alice).latest("id")
-    for order, words in ((mine, "what happened to mine"), (theirs, "what happened to theirs")):
-        order.status, order.reason, order.detail = "REJECTED", "NO_MONEY", words
+    for order, detail in ((mine, "what happened to mine"), (theirs, "what happened to theirs")):
+        order.status, order.reason, order.detail = "REJECTED", "NO_MONEY", detail
         order.quantity = order.quantity or 1
         with without_triggers():
             order.save()
@@ -51,22 +49,22 @@ def test_a_tenant_sees_their_own_orders_and_nobody_elses(world: World, signed_in
     assert "No orders" in text_of(signed_in(world.alice), "MARKET_CLOSED")
 
 
-def test_operators_see_whom_it_hit(world: World, client: Client) -> None:
+def test_operators_see_all_orders_with_the_reason(world: World, client: Client) -> None:
     order = Order.objects.latest("id")
     Order.objects.filter(pk=order.pk).update(reason="REQUOTE")
     operator = User.objects.create_superuser("op", password="op")
     client.force_login(operator)
-    answer = client.get("/reasons/REQUOTE/", follow=True)
-    text = html_of(answer)
-    assert answer.redirect_chain == [("/admin/execution/order/reasons/REQUOTE/", 302)]
+    response = client.get("/reasons/REQUOTE/", follow=True)
+    text = html_of(response)
+    assert response.redirect_chain == [("/admin/execution/order/reasons/REQUOTE/", 302)]
     assert escape(order.connection.name) in text
     assert f"O-{order.pk}" in text
     assert "once, under the next attempt digit" in text
 
 
-def test_a_message_links_its_code_and_escapes_the_rest() -> None:
-    said = with_reasons("<b>Refused</b>\nCode NO_MONEY\nCode of conduct")
-    assert said == (
+def test_message_links_its_code_and_escapes_the_rest() -> None:
+    html = with_reasons("<b>Refused</b>\nCode NO_MONEY\nCode of conduct")
+    assert html == (
         "&lt;b&gt;Refused&lt;/b&gt;<br>"
         'Code <a href="/reasons/NO_MONEY/"><code>NO_MONEY</code></a><br>Code of conduct'
     )

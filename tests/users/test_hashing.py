@@ -11,7 +11,7 @@ from django.test import Client
 
 from common.permissions import Role
 from portal.views.second_factor import NEW_SECRET
-from tests.portal.test_second_factor import give_factor, now_step, shown
+from tests.portal.test_second_factor import enrol_factor, now_step, set_factor_age
 from tests.roles import staff
 from users import one_time_codes, second_factor
 from users.models import SecondFactor, TryCount, User
@@ -198,14 +198,14 @@ def test_successful_change_removes_only_its_own_count(
 def test_password_is_not_hashed_before_second_factor(
     people: dict[str, User],
 ) -> None:
-    give_factor(people["alice"])
+    enrol_factor(people["alice"])
     client = browser(people["alice"])
-    shown(client, people["alice"], FRESH_SECONDS + 1)
+    set_factor_age(client, people["alice"], FRESH_SECONDS + 1)
     hashed_inside.clear()
     answer = client.post("/password/", OWN)
     assert answer["Location"] == "/security/confirm/?next=%2Fpassword%2F"
     assert (hashed_inside, TryCount.objects.filter(scope="present password").count()) == ([], 0)
-    shown(client, people["alice"], 0)
+    set_factor_age(client, people["alice"], 0)
     assert client.post("/password/", OWN).status_code == 302
 
 

@@ -1,4 +1,4 @@
-"""Pages that stay up to date: what htmx asks for again shows what changed, until it is settled."""
+"""Pages that stay up to date: htmx polls them and gets what has changed, until it is final."""
 
 import re
 from collections.abc import Callable
@@ -26,7 +26,7 @@ Follow = Callable[[str], "Live"]
 
 @dataclass(frozen=True, slots=True)
 class Live:
-    """The `#live` of a page. seconds: how often htmx asks for it again; 0: never."""
+    """The `#live` element of a page. seconds: how often htmx polls it; 0: never."""
 
     html: str
     address: str
@@ -35,20 +35,22 @@ class Live:
 
 
 def live_of(page: str) -> Live:
-    """Read the element; the other parts that are replaced with it must be on the page."""
+    """Parse the element; the other parts that are replaced with it must be on the page."""
     assert page.count('id="live"') == 1
-    found = re.search(r'<div [^>]*id="live"([^>]*)>(.*)</main>', page, re.DOTALL)
-    assert found is not None
-    said = {name: unescape(value) for name, value in re.findall(r'(hx-[\w-]+)="([^"]*)"', found[1])}
-    if not said:
-        return Live(found[2], "", 0, ())
-    every = re.fullmatch(r"every (\d+)s", said["hx-trigger"])
+    element = re.search(r'<div [^>]*id="live"([^>]*)>(.*)</main>', page, re.DOTALL)
+    assert element is not None
+    attributes = {
+        name: unescape(value) for name, value in re.findall(r'(hx-[\w-]+)="([^"]*)"', element[1])
+    }
+    if not attributes:
+        return Live(element[2], "", 0, ())
+    every = re.fullmatch(r"every (\d+)s", attributes["hx-trigger"])
     assert every is not None
-    assert (said["hx-select"], said["hx-swap"]) == ("#live", "outerHTML")
-    also = tuple(said.get("hx-select-oob", "").replace("#", "").split(","))
-    for one in also:
-        assert f'id="{one}"' in page
-    return Live(found[2], said["hx-get"], int(every[1]), also)
+    assert (attributes["hx-select"], attributes["hx-swap"]) == ("#live", "outerHTML")
+    also = tuple(attributes.get("hx-select-oob", "").replace("#", "").split(","))
+    for part in also:
+        assert f'id="{part}"' in page
+    return Live(element[2], attributes["hx-get"], int(every[1]), also)
 
 
 @pytest.fixture
@@ -58,20 +60,20 @@ def alice(world: World, signed_in: SignedIn) -> Client:
 
 @pytest.fixture
 def follow(alice: Client) -> Follow:
-    """Ask for a page as htmx does: by the address that its element names."""
+    """Return a function that polls an address as htmx does."""
 
-    def ask(address: str) -> Live:
-        answer = alice.get(address, headers={"HX-Request": "true"})
-        assert answer.status_code == 200
-        return live_of(html_of(answer))
+    def poll(address: str) -> Live:
+        response = alice.get(address, headers={"HX-Request": "true"})
+        assert response.status_code == 200
+        return live_of(html_of(response))
 
-    return ask
+    return poll
 
 
-def test_open_positions_follow_quantity_and_close(world: World, follow: Follow) -> None:
+def test_open_positions_update_quantity_and_close(world: World, follow: Follow) -> None:
     first = follow("/positions/?pair=XAU")
     assert first.seconds == POSITIONS_SECONDS["open"]
-    assert first.address == "/positions/?pair=XAU"  # its filter stays
+    assert first.address == "/positions/?pair=XAU"  # the filter is kept
     assert "15" in first.html
     ExecutionPosition.objects.filter(pk=world.gold_position.pk).update(quantity=7)
     second = follow(first.address)
@@ -91,7 +93,7 @@ def test_positions_replace_their_counts_with_the_list(world: World, follow: Foll
     assert follow("/positions/").also == ("pills", "unread")
 
 
-def test_list_of_signals_follows_often_until_nothing_works(world: World, follow: Follow) -> None:
+def test_list_of_signals_polls_often_until_no_order_works(world: World, follow: Follow) -> None:
     first = follow("/signals/")
     assert (first.address, first.seconds) == ("/signals/", FAST_SECONDS)
     Order.objects.filter(pk=world.working.pk).update(
@@ -100,21 +102,21 @@ def test_list_of_signals_follows_often_until_nothing_works(world: World, follow:
     second = follow(first.address)
     assert second.seconds == SLOW_SECONDS  # a new signal may come at any time
     assert second.html != first.html
-    made = signal(world.breakout, datetime.now(UTC), currency_pair="GBP/USD", direction="BUY")
-    order(world.mt5, made, "SUBMITTED", quantity=1000)
+    published = signal(world.breakout, datetime.now(UTC), currency_pair="GBP/USD", direction="BUY")
+    order(world.mt5, published, "SUBMITTED", quantity=1000)
     third = follow(second.address)
     assert "GBP/USD" in third.html
     assert third.seconds == FAST_SECONDS
 
 
-def test_page_of_a_signal_follows_until_it_is_settled(world: World, follow: Follow) -> None:
+def test_page_of_a_signal_polls_until_it_is_final(world: World, follow: Follow) -> None:
     first = follow(f"/signals/{world.euro.pk}/")
     assert first.seconds == FAST_SECONDS
     Order.objects.filter(pk=world.working.pk).update(
         status="CANCELLED", done_at=datetime.now(UTC), reason="CANCELLED_BY_USER"
     )
     second = follow(first.address)
-    assert second.seconds == SLOW_SECONDS  # positions of it are open
+    assert second.seconds == SLOW_SECONDS  # it has open positions
     assert second.html != first.html
     ExecutionPosition.objects.filter(signal=world.euro).update(
         quantity=0, closed_at=datetime.now(UTC), close_reason="sl"
@@ -124,7 +126,7 @@ def test_page_of_a_signal_follows_until_it_is_settled(world: World, follow: Foll
     assert "Final as of" in third.html
 
 
-def test_notifications_follow_with_their_count(world: World, follow: Follow) -> None:
+def test_notifications_update_with_their_count(world: World, follow: Follow) -> None:
     first = follow("/inbox/?state=new")
     assert (first.address, first.seconds) == ("/inbox/?state=new", INBOX_SECONDS)
     assert first.also == ("unread",)

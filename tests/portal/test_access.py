@@ -1,0 +1,189 @@
+"""Access to the portal's pages: tests are generated for every address, new ones included."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from django.db import connection, transaction
+from django.test import Client
+from django.urls import URLPattern, reverse
+
+from portal.urls import urlpatterns
+from tests.html import html_of
+from tests.portal.conftest import SignedIn
+from tests.portal.factories import PASSWORD, World
+
+OPEN = {"sign_in", "sign_out", "reason"}
+OWN_ARGUMENTS: dict[str, Callable[[World, str], Any]] = {  # arguments that name a user's object
+    "signal": lambda w, username: {"pk": (w.euro if username == "alice" else w.bobs_signal).pk},
+    "order_cancel": lambda w, username: {
+        "pk": (w.working if username == "alice" else w.bobs_order).pk
+    },
+    "close": lambda w, username: {
+        "pk": (w.unprotected if username == "alice" else w.bobs_position).pk
+    },
+    "reason": lambda w, username: {"code": "NO_MONEY"},
+    "subscribe": lambda w, username: {"slug": w.carry.slug},
+    "notification_read": lambda w, username: {
+        "pk": (w.notification if username == "alice" else w.bobs_notification).pk
+    },
+}
+
+
+def names() -> Iterator[str]:
+    for pattern in urlpatterns:
+        assert isinstance(pattern, URLPattern)
+        assert pattern.name
+        yield pattern.name
+
+
+def args(world: World, name: str, username: str) -> dict[str, Any]:
+    """Return the arguments of the address of an object of `username`."""
+    pattern = next(p for p in urlpatterns if p.name == name)
+    if not pattern.pattern.converters:
+        return {}
+    if name in OWN_ARGUMENTS:
+        arguments: dict[str, Any] = OWN_ARGUMENTS[name](world, username)
+        return arguments
+    if name.startswith("difference"):
+        return {"pk": (world.difference if username == "alice" else world.bobs_difference).pk}
+    if "subscription" in name:
+        return {
+            "pk": (world.subscriptions[0] if username == "alice" else world.bobs_subscription).pk
+        }
+    return {"pk": (world.mt5 if username == "alice" else world.bobs).pk}
+
+
+PRIVATE = [name for name in names() if name not in OPEN]
+WITHOUT_OWNER = {"subscribe", "reason"}
+WITH_OWNER = [p.name for p in urlpatterns if p.pattern.converters and p.name not in WITHOUT_OWNER]
+TABLES = (
+    "connections_executionconnection", "connections_connectionhealth", "connections_subscription",
+    "connections_killswitch", "execution_order", "positions_executionposition",
+    "events_notification", "execution_driftitem",
+)  # fmt: skip
+
+
+def snapshot() -> list[Any]:
+    """Return the rows that a page could have changed, as the owner of the tables sees them."""
+    contents = []
+    with connection.cursor() as cursor:
+        for table in TABLES:
+            cursor.execute(f"SELECT t::text FROM {table} t ORDER BY 1")
+            contents.append((table, cursor.fetchall()))
+    return contents
+
+
+@pytest.mark.parametrize("name", PRIVATE)
+def test_visitors_are_sent_to_sign_in_and_operators_to_the_console(
+    world: World, signed_in: SignedIn, as_web: None, name: str
+) -> None:
+    address = reverse(f"portal:{name}", kwargs=args(world, name, "alice"))
+    response = Client().get(address)
+    assert (response.status_code, response["Location"]) == (302, f"/login/?next={address}")
+    assert signed_in(world.olga).get(address)["Location"] == "/admin/"
+
+
+@pytest.mark.parametrize("name", WITH_OWNER)
+@pytest.mark.parametrize("role", ["fillcast_web", "NONE"])  # querysets alone must suffice, too
+def test_objects_of_another_tenant_are_not_found(
+    world: World, signed_in: SignedIn, name: str, role: str
+) -> None:
+    assert name
+    before = snapshot()
+    client, address = signed_in(world.alice), reverse(
+        f"portal:{name}", kwargs=args(world, name, "bob")
+    )  # fmt: skip
+    with connection.cursor() as cursor:
+        cursor.execute(f"SET ROLE {role}")
+    responses = [client.get(address), client.post(address, {"fraction": "1"})]
+    with connection.cursor() as cursor:
+        cursor.execute("RESET ROLE")
+    assert [response.status_code for response in responses] == [404, 404]
+    assert b"Bob" not in responses[0].content
+    assert snapshot() == before
+
+
+@pytest.mark.parametrize("name", WITH_OWNER)
+def test_own_objects_are_found(world: World, signed_in: SignedIn, as_web: None, name: str) -> None:
+    """Otherwise the test above would pass for a portal that refuses every request."""
+    address = reverse(f"portal:{name}", kwargs=args(world, name, "alice"))
+    assert signed_in(world.alice).get(address).status_code in {200, 302}
+
+
+@pytest.mark.parametrize("name", PRIVATE)
+def test_every_page_has_a_strict_policy_and_is_not_cached(
+    world: World, signed_in: SignedIn, as_web: None, name: str
+) -> None:
+    address = reverse(f"portal:{name}", kwargs=args(world, name, "alice"))
+    response = signed_in(world.alice).get(address)
+    assert "script-src 'self'; style-src 'self'" in response["Content-Security-Policy"]
+    assert response["Cache-Control"] == "private, no-store"
+    page = html_of(response)
+    assert "style=" not in page
+    assert "<style" not in page
+    assert "<script>" not in page
+    assert " onclick" not in page
+
+
+def test_lists_contain_no_rows_of_others(world: World, signed_in: SignedIn, as_web: None) -> None:
+    client = signed_in(world.alice)
+    for name in ("overview", "signals", "positions", "accounts", "feeds", "inbox"):
+        page = html_of(client.get(reverse(f"portal:{name}")))
+        assert "Bob" not in page, name
+        assert "NZD/USD" not in page, name
+
+
+def test_sign_in_redirects_tenants_home_and_operators_to_the_console(
+    world: World, as_web: None
+) -> None:
+    for name, home in (("alice", "/"), ("olga", "/admin/")):
+        client = Client()
+        typed = {"username": name, "password": PASSWORD}
+        assert client.post("/login/", typed)["Location"] == home
+    client.logout()
+
+
+def test_wrong_password_is_explained_and_the_name_kept(world: World, as_web: None) -> None:
+    response = Client().post("/login/", {"username": "alice", "password": "guess"})
+    page = html_of(response)
+    assert response.status_code == 200
+    assert "is wrong" in page
+    assert 'value="alice"' in page
+    assert "guess" not in page
+
+
+def test_eleventh_guess_is_not_checked(world: World, as_web: None) -> None:
+    client = Client(headers={"user-agent": "x"})
+    with transaction.atomic():
+        for _ in range(11):
+            response = client.post("/login/", {"username": "alice", "password": "guess"})
+    assert response.status_code == 429
+    assert "Wait 15 minutes" in html_of(response)
+    assert "Content-Security-Policy" in response
+    right = client.post("/login/", {"username": "alice", "password": PASSWORD})
+    assert right.status_code == 429
+
+
+def test_signing_out_needs_a_post(world: World, signed_in: SignedIn, as_web: None) -> None:
+    client = signed_in(world.alice)
+    assert client.get("/logout/").status_code == 405
+    assert client.post("/logout/")["Location"] == "/login/"
+    assert client.get("/")["Location"].startswith("/login/")
+
+
+def test_form_without_its_csrf_token_changes_nothing(world: World, as_web: None) -> None:
+    client = Client(enforce_csrf_checks=True)
+    client.force_login(world.alice)
+    response = client.post(reverse("portal:pause"))
+    assert (response.status_code, b"Nothing was done" in response.content) == (403, True)
+
+
+def test_unknown_address_is_not_found(world: World, as_web: None) -> None:
+    response = Client().get("/no-such-page/")
+    assert (response.status_code, b"Page not found" in response.content) == (404, True)
+
+
+def test_polling_panel_reloads_the_page_when_signed_out(world: World, as_web: None) -> None:
+    response = Client().get("/live/", headers={"hx-request": "true"})
+    assert (response.status_code, response["HX-Refresh"], response.content) == (200, "true", b"")
