@@ -40,18 +40,18 @@ def api_line(operation: str, who: str) -> str:
 def list_lines(name: str, rows: console.Rows) -> list[str]:
     """Return the rows of a list: only actions that a role may do."""
     acts = {"read": rows.read, "add": rows.add, "change": rows.change, "delete": rows.delete}
-    lines = [f"| {name}: {act} | {cells(who)} |" for act, who in acts.items() if who]
-    return lines + [f"| {name}: {act} | {cells(rows.acts)} |" for act in rows.actions]
+    lines = [f"| {name}: {act} | {cells(roles)} |" for act, roles in acts.items() if roles]
+    return lines + [f"| {name}: {act} | {cells(rows.act)} |" for act in rows.actions]
 
 
-def portal_line(name: str, who: str) -> str:
+def portal_line(name: str, access: str) -> str:
     """Return the row of a page of the portal, where all roles are equal."""
-    signed_out, tenant, role, no_role = portal.CELLS[who]
+    signed_out, tenant, role, no_role = portal.CELLS[access]
     columns = [signed_out, tenant, *[role] * (len(ROLES) - 1), no_role]
     return f"| `{name}` | " + " | ".join(columns) + " |"
 
 
-def page() -> str:
+def role_page() -> str:
     """Return the whole page."""
     lines = [
         "# Roles and actions",
@@ -75,7 +75,7 @@ def page() -> str:
         "",
         f"| page | {HEAD}",
         f"|{RULE}",
-        *(f"| `{name}` | {cells(one.who)} |" for name, one in console.PAGES.items()),
+        *(f"| `{name}` | {cells(page.roles)} |" for name, page in console.PAGES.items()),
         "",
         "## Console: lists and forms",
         "",
@@ -91,14 +91,14 @@ def page() -> str:
         "",
         f"| page | signed out | tenant | {HEAD}",
         f"|{RULE}---|---|",
-        *(portal_line(name, who) for name, who in portal.PAGES.items()),
+        *(portal_line(name, access) for name, access in portal.PAGES.items()),
     ]
     return "\n".join(lines) + "\n"
 
 
 def main(*, check: bool) -> int:
     """Write the page; with `check`, only report whether it would change."""
-    text = page()
+    text = role_page()
     if PAGE.exists() and PAGE.read_text() == text:
         return 0
     if check:

@@ -1,4 +1,4 @@
-"""The console's cast: a world with known counts, and who looks at it."""
+"""Fixtures of the console's tests: a world with known counts, a small one, and pages."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,8 +19,8 @@ from users.models import User
 world = kept_rows(seed.seed)
 
 
-def _write_small() -> dict[str, Any]:
-    """Ten connections and one signal that waits: enough for what does not count."""
+def _build_small() -> dict[str, Any]:
+    """Create ten connections and an unpublished signal, for tests that do not need exact counts."""
     provider = User.objects.create_user("provider-1")
     feed = Feed.objects.create(slug="swing", name="Swing", owner=provider, is_approved=True)
     accounts = seed.connections(seed.tenants(2), 10)
@@ -34,15 +34,15 @@ def _write_small() -> dict[str, Any]:
     }  # fmt: skip
 
 
-small = kept_rows(_write_small)
+small = kept_rows(_build_small)
 
 
 @pytest.fixture
 def page(client: Client) -> Callable[..., str]:
-    """Open an address and return its HTML; it must answer 200."""
+    """Return a function that opens an address and returns its HTML; the status must be 200."""
 
-    def open_page(path: str, **asked: str) -> str:
-        response = client.get(path, asked)
+    def open_page(path: str, **query: str) -> str:
+        response = client.get(path, query)
         assert response.status_code == 200, (path, response.status_code, response.headers)
         return html_of(response)
 
@@ -51,19 +51,19 @@ def page(client: Client) -> Callable[..., str]:
 
 @contextmanager
 def statements() -> Iterator[list[str]]:
-    """Every statement that is sent, by the ORM or beside it."""
+    """Record every SQL statement, with and without the ORM."""
     from psycopg import Cursor
 
     sent: list[str] = []
-    plain = Cursor.execute
+    original_execute = Cursor.execute
 
-    def noted(self: Any, query: Any, *rest: Any, **more: Any) -> Any:
+    def recording_execute(self: Any, query: Any, *rest: Any, **more: Any) -> Any:
         sent.append(str(query)[:200])
-        return plain(self, query, *rest, **more)
+        return original_execute(self, query, *rest, **more)
 
     connection.ensure_connection()
-    Cursor.execute = noted  # type: ignore[method-assign]
+    Cursor.execute = recording_execute  # type: ignore[method-assign]
     try:
         yield sent
     finally:
-        Cursor.execute = plain  # type: ignore[method-assign]
+        Cursor.execute = original_execute  # type: ignore[method-assign]

@@ -1,4 +1,4 @@
-"""How much there is in the seeded world of what. Multiply by its scale."""
+"""The counts of the seeded world. Multiply them by its scale."""
 
 from decimal import Decimal
 from typing import Any

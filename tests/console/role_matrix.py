@@ -1,8 +1,8 @@
-"""Which roles may do what in the console: one line a page and a kind of row.
+"""Which roles may do what in the console: one line for each page and each list.
 
 A letter stands for a role that may: A administrator, O operator, R risk officer, S support. Staff
-without any role may nothing here, a superuser everything. Written by hand, so that a change of
-common/permissions.py is seen here; an address or a list that is missing fails the test.
+without a role may do nothing here, a superuser everything. Written by hand, so that a change of
+common/permissions.py is seen here; a missing address or list fails a test.
 """
 
 from dataclasses import dataclass
@@ -12,15 +12,15 @@ TRADERS = "AO"
 HALTS = "AOR"
 LIMITS = "AR"
 ADMINISTRATORS = "A"
-ANYBODY = "AORSN"  # about oneself: signing out, one's own password
-NOBODY = ""
+EVERYONE = "AORSN"  # about oneself: signing out, one's own password
+NO_ROLE = ""
 
 
 @dataclass(frozen=True)
 class Page:
-    """who: by the letters above. on: the row that it is about, by its name in the test's world."""
+    """roles: by the letters above. on: the row that the page is about, by its name in the test."""
 
-    who: str
+    roles: str
     on: str = ""
     query: str = ""
 
@@ -32,9 +32,9 @@ PAGES: dict[str, Page] = {
     "autocomplete": Page(READERS, query="?app_label=signals&model_name=signal&field_name=feed"),
     "jsi18n": Page(READERS),
     "view_on_site": Page(READERS, "type"),
-    "login": Page(ANYBODY),
-    "password_change": Page(ANYBODY),
-    "password_change_done": Page(ANYBODY),
+    "login": Page(EVERYONE),
+    "password_change": Page(EVERYONE),
+    "password_change_done": Page(EVERYONE),
     "console_live": Page(READERS),
     "console_scan_alarm": Page(READERS),
     "console_trail": Page(READERS),
@@ -77,43 +77,43 @@ PAGES: dict[str, Page] = {
     "users_apikey_revoke": Page(ADMINISTRATORS, "key"),
     "auth_user_password_change": Page(ADMINISTRATORS, "tenant"),
     "users_user_reset_second_factor": Page(ADMINISTRATORS, "tenant"),
-    "logout": Page(ANYBODY),  # the last one: nobody is signed in afterwards
+    "logout": Page(EVERYONE),  # the last one: it signs the user out
 }
 
 
 @dataclass(frozen=True)
 class Rows:
-    """Who may add, change and delete rows of a list, and act on several (`actions`, by name)."""
+    """The roles that may add, change and delete rows of a list, and its actions on several rows."""
 
-    add: str = NOBODY
-    change: str = NOBODY
-    delete: str = NOBODY
+    add: str = NO_ROLE
+    change: str = NO_ROLE
+    delete: str = NO_ROLE
     actions: tuple[str, ...] = ()
     read: str = READERS
 
     @property
-    def acts(self) -> str:
-        """Who may act on several rows: who may change them."""
+    def act(self) -> str:
+        """The roles that may act on several rows: those that may change them."""
         return self.change
 
 
-def edited(who: str, *actions: str) -> Rows:
-    """Rows that are added, changed and deleted in forms."""
-    return Rows(who, who, who, ("delete_selected", *actions))
+def edited(roles: str, *actions: str) -> Rows:
+    """Return the rights of a list that is added to, changed and deleted from in forms."""
+    return Rows(roles, roles, roles, ("delete_selected", *actions))
 
 
-MACHINES = Rows()  # written by machines, or on pages of their own
+READ_ONLY = Rows()  # written by the system, or on separate pages
 LISTS: dict[str, Rows] = {
-    "analytics.analyticsdaily": MACHINES,
-    "auth.group": MACHINES,
+    "analytics.analyticsdaily": READ_ONLY,
+    "auth.group": READ_ONLY,
     "connections.dataconnection": edited(TRADERS),
-    "connections.epoch": MACHINES,
+    "connections.epoch": READ_ONLY,
     "connections.executionconnection": Rows(add=TRADERS),
-    "connections.hostcircuit": MACHINES,
-    "connections.instrument": MACHINES,
-    "connections.killswitch": MACHINES,
+    "connections.hostcircuit": READ_ONLY,
+    "connections.instrument": READ_ONLY,
+    "connections.killswitch": READ_ONLY,
     "connections.maintenancewindow": edited(TRADERS),
-    "connections.subscription": MACHINES,
+    "connections.subscription": READ_ONLY,
     "connections.tradingpreset": edited(LIMITS),
     "django_celery_beat.clockedschedule": edited(ADMINISTRATORS),
     "django_celery_beat.crontabschedule": edited(ADMINISTRATORS),
@@ -122,25 +122,25 @@ LISTS: dict[str, Rows] = {
         ADMINISTRATORS, "disable_tasks", "enable_tasks", "run_tasks", "toggle_tasks"
     ),
     "django_celery_beat.solarschedule": edited(ADMINISTRATORS),
-    "events.channel": MACHINES,
-    "events.delivery": MACHINES,
-    "events.event": MACHINES,
-    "events.notification": MACHINES,
-    "execution.driftitem": MACHINES,
-    "execution.executionlog": MACHINES,
-    "execution.fill": MACHINES,
-    "execution.order": MACHINES,
-    "execution.droppedmessagecount": MACHINES,
-    "execution.workerlease": MACHINES,
+    "events.channel": READ_ONLY,
+    "events.delivery": READ_ONLY,
+    "events.event": READ_ONLY,
+    "events.notification": READ_ONLY,
+    "execution.driftitem": READ_ONLY,
+    "execution.executionlog": READ_ONLY,
+    "execution.fill": READ_ONLY,
+    "execution.order": READ_ONLY,
+    "execution.droppedmessagecount": READ_ONLY,
+    "execution.workerlease": READ_ONLY,
     "paper.paperaccount": Rows(change=TRADERS),
-    "paper.paperinstrument": MACHINES,
-    "paper.paperorder": MACHINES,
-    "paper.paperposition": MACHINES,
-    "paper.paperquote": MACHINES,
-    "positions.executionposition": MACHINES,
+    "paper.paperinstrument": READ_ONLY,
+    "paper.paperorder": READ_ONLY,
+    "paper.paperposition": READ_ONLY,
+    "paper.paperquote": READ_ONLY,
+    "positions.executionposition": READ_ONLY,
     "signals.feed": Rows(add=TRADERS, change=TRADERS),
-    "signals.feedtoken": MACHINES,
+    "signals.feedtoken": READ_ONLY,
     "signals.signal": Rows(add=TRADERS, change=TRADERS),
-    "users.apikey": MACHINES,
+    "users.apikey": READ_ONLY,
     "users.user": Rows(add=ADMINISTRATORS, change=ADMINISTRATORS),
 }

@@ -1,7 +1,7 @@
-"""A world with known counts, for the console's tests and for looking at its pages.
+"""A world with known counts, for the console's tests and for viewing its pages.
 
-`seed(scale=1)` writes seven published signals, a feed that waits, connections in every state of
-health, positions, drift, logs and leases. The first signal's candidates are COUNTS, exactly.
+`seed(scale=1)` creates published signals, an unpublished one, connections in every state of health,
+positions, drift, logs and leases. The candidates of the first signal have exactly COUNTS.
 """
 
 import random
@@ -68,7 +68,7 @@ D = Decimal
 
 
 def operator(name: str = "risk-officer") -> User:
-    """A superuser who may do everything in the console."""
+    """Create a superuser, who may do everything in the console."""
     user: User = get_user_model().objects.create_superuser(name, "", "correct horse battery")
     return user
 
@@ -80,10 +80,13 @@ def tenants(many: int) -> list[User]:
 
 
 def connections(owners: list[User], many: int) -> list[ExecutionConnection]:
-    """Accounts of every kind: of 100, 4 are paused, 2 have an open circuit, 1 was never tested."""
+    """Create accounts of all broker types: of 100, 4 are paused, 2 have an open circuit.
+
+    One was never tested.
+    """
     preset = TradingPreset.objects.create(name="1 % at risk", risk_percent=D(1))
     prices = DataConnection.objects.create(name="Recorded quotes", settings={})
-    made = ExecutionConnection.objects.bulk_create(
+    created = ExecutionConnection.objects.bulk_create(
         ExecutionConnection(
             user=owners[number % len(owners)],
             name=f"{KINDS[number % 5].upper()} account {number}",
@@ -98,20 +101,20 @@ def connections(owners: list[User], many: int) -> list[ExecutionConnection]:
         )
         for number in range(many)
     )
-    ConnectionLock.objects.bulk_create(ConnectionLock(connection=c) for c in made)
+    ConnectionLock.objects.bulk_create(ConnectionLock(connection=c) for c in created)
     ConnectionHealth.objects.bulk_create(
-        _health(connection, number, many) for number, connection in enumerate(made)
+        _health(connection, number, many) for number, connection in enumerate(created)
     )
-    AccountSnapshot.objects.bulk_create(_snapshot(c) for c in made)
-    return made
+    AccountSnapshot.objects.bulk_create(_snapshot(c) for c in created)
+    return created
 
 
 def _health(connection: ExecutionConnection, number: int, many: int) -> ConnectionHealth:
     now = datetime.now(UTC)
-    rest = number - many * PAUSED // MANY
-    circuit = 0 <= rest < many * CIRCUIT // MANY
+    offset = number - many * PAUSED // MANY
+    circuit = 0 <= offset < many * CIRCUIT // MANY
     tested_from = many * (CIRCUIT + UNTESTED) // MANY
-    untested = many * CIRCUIT // MANY <= rest < tested_from
+    untested = many * CIRCUIT // MANY <= offset < tested_from
     return ConnectionHealth(
         connection=connection,
         status="UNTESTED" if untested else "ACTIVE",
@@ -152,7 +155,7 @@ def _snapshot(connection: ExecutionConnection) -> AccountSnapshot:
 
 
 def signal(feed: Feed, by: User | None = None, **fields: Any) -> Signal:
-    """A signal as the database holds it; published a minute ago if it has candidates."""
+    """Create a signal, published a minute ago if it has candidates."""
     values: dict[str, Any] = {
         "feed": feed, "currency_pair": "EUR/USD", "direction": "SELL", "approval": "APPROVED",
         "sl": D("1.38814"), "target_prices": [D("1.38064")], "target_fractions": [D(1)],
@@ -166,9 +169,9 @@ def signal(feed: Feed, by: User | None = None, **fields: Any) -> Signal:
 def orders(
     of: Signal, on: list[ExecutionConnection], counts: dict[tuple[str, str], int]
 ) -> list[Order]:
-    """One entry for each connection, in the given states."""
+    """Create one entry for each connection, in the given states."""
     states = [state for state, count in counts.items() for _ in range(count)]
-    dice = random.Random(of.pk)  # latencies that look like latencies
+    dice = random.Random(of.pk)  # for realistic latencies
     now = datetime.now(UTC) - timedelta(seconds=50)
     return Order.objects.bulk_create(
         _order(of, connection, status, reason, now, dice)
@@ -213,7 +216,7 @@ def _filled(status: str) -> Decimal:
 
 
 def position(order: Order, **fields: Any) -> ExecutionPosition:
-    """What the order's fill opened, with its stop at the broker."""
+    """Create the position that the order's fill opened, with its stop at the broker."""
     assert order.signal is not None
     values: dict[str, Any] = {
         "connection": order.connection, "signal": order.signal, "pair": order.pair,
@@ -227,7 +230,7 @@ def position(order: Order, **fields: Any) -> ExecutionPosition:
 
 
 def fills(of: Iterable[Order]) -> None:
-    """One execution for each filled order."""
+    """Create one execution for each filled order."""
     Fill.objects.bulk_create(
         Fill(
             connection_id=order.connection_id, broker_fill_id=f"D{order.pk}", order=order,
@@ -241,7 +244,7 @@ def fills(of: Iterable[Order]) -> None:
 
 
 def logs(of: Iterable[Order]) -> None:
-    """The lines of each order's way."""
+    """Create the log lines of each order."""
     ExecutionLog.objects.bulk_create(
         ExecutionLog(
             order_id=order.pk, signal_id=order.signal_id, connection_id=order.connection_id,
@@ -259,9 +262,9 @@ def logs(of: Iterable[Order]) -> None:
 
 
 def seed(*, scale: int = 1) -> dict[str, Any]:
-    """Write the whole world; return its cast. scale: how often everything in COUNTS is there."""
+    """Create the whole world and return its rows by name. scale: multiplies COUNTS."""
     provider = User.objects.create_user("provider-1")
-    cast: dict[str, Any] = {"operator": operator(), "provider": provider}
+    rows: dict[str, Any] = {"operator": operator(), "provider": provider}
     breakout = Feed.objects.create(
         slug="macro-breakout", name="Macro Breakout", owner=provider, is_approved=True
     )
@@ -274,7 +277,7 @@ def seed(*, scale: int = 1) -> dict[str, Any]:
     for fields, counts in OTHERS:
         feed = kiwi if fields["currency_pair"] == "NZD/USD" else breakout
         many = sum(counts.values()) * scale
-        approved = {"approved_by": cast["operator"]}  # signal by signal: Kiwi Carry is not approved
+        approved = {"approved_by": rows["operator"]}  # by signal: Kiwi Carry is not approved
         other = signal(feed, candidate_count=many, **approved, **no_target, **fields)
         orders(other, accounts, scaled(counts, scale))
     main = signal(
@@ -287,35 +290,35 @@ def seed(*, scale: int = 1) -> dict[str, Any]:
     entries = orders(main, accounts, scaled(COUNTS, scale))
     fills(entries)
     logs(entries[:50])
-    cast |= {"feed": breakout, "kiwi": kiwi, "connections": accounts}
-    cast |= {"signal": main, "orders": entries}
-    cast["waiting"] = signal(breakout, direction="BUY", sl=D("1.37"), target_prices=[D("1.40")])
-    cast["position"] = position(entries[0])
+    rows |= {"feed": breakout, "kiwi": kiwi, "connections": accounts}
+    rows |= {"signal": main, "orders": entries}
+    rows["waiting"] = signal(breakout, direction="BUY", sl=D("1.37"), target_prices=[D("1.40")])
+    rows["position"] = position(entries[0])
     position(entries[1], sl_guardian="", broker_sl=None)
-    _rest(cast)
-    return cast
+    _add_other_rows(rows)
+    return rows
 
 
-def _rest(cast: dict[str, Any]) -> None:
-    accounts, now = cast["connections"], datetime.now(UTC)
-    held = {"side": "BUY", "quantity": "60000", "entry_price": "1.386", "stop_loss": "1.38",
+def _add_other_rows(rows: dict[str, Any]) -> None:
+    accounts, now = rows["connections"], datetime.now(UTC)
+    side = {"side": "BUY", "quantity": "60000", "entry_price": "1.386", "stop_loss": "1.38",
             "take_profit": None}  # fmt: skip
     sides: dict[str, tuple[dict[str, Any] | None, dict[str, Any] | None]] = {
-        "UNKNOWN_POSITION": (None, held),
-        "POSITION_MISSING": (held, None),
-        "LEVELS_DIFFER": (held, {**held, "stop_loss": "1.376"}),
-        "QUANTITY_DIFFERS": (held, {**held, "quantity": "50000"}),
+        "UNKNOWN_POSITION": (None, side),
+        "POSITION_MISSING": (side, None),
+        "LEVELS_DIFFER": (side, {**side, "stop_loss": "1.376"}),
+        "QUANTITY_DIFFERS": (side, {**side, "quantity": "50000"}),
     }
     for number, (kind, (ours, theirs)) in enumerate(sides.items()):
-        cast["drift"] = DriftItem.objects.create(
+        rows["drift"] = DriftItem.objects.create(
             kind=kind, connection=accounts[50 + number], key=f"T-{number}",
-            position_id=cast["position"].pk if ours else None,
+            position_id=rows["position"].pk if ours else None,
             evidence={"symbol": "EURUSD", "ours": ours, "theirs": theirs, "differs": "",
                       "broker_position_id": f"T-{number}", "client_order_id": ""},
             found_at=now - timedelta(minutes=4),
         )  # fmt: skip
-    cast["switch"] = KillSwitch.objects.create(
-        scope="FEED", mode="REDUCING", feed=cast["kiwi"], set_by=cast["operator"],
+    rows["switch"] = KillSwitch.objects.create(
+        scope="FEED", mode="REDUCING", feed=rows["kiwi"], set_by=rows["operator"],
         reason="spread 40 pips on NZD/USD",
     )  # fmt: skip
     for number, role in enumerate(("worker execution", "worker exits", "maintenance", "prices")):
@@ -323,4 +326,4 @@ def _rest(cast: dict[str, Any]) -> None:
             id=f"{role.replace(' ', '-')}-{number}", role=role, host="fc-1", pid=400 + number,
             lease_until=now + timedelta(minutes=10 if number else -1),
         )  # fmt: skip
-    Event.objects.create(kind=EventKind.SIGNAL_PUBLISHED, signal_id=cast["signal"].pk)
+    Event.objects.create(kind=EventKind.SIGNAL_PUBLISHED, signal_id=rows["signal"].pk)

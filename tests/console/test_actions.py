@@ -1,4 +1,4 @@
-"""What operators do from their pages: orders, positions, connections, halts, secrets."""
+"""Operators' actions on pages: orders, positions, connections, kill switches, secrets."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -21,24 +21,24 @@ from tests.html import html_of
 from users.services import user_for_key
 
 Page = Callable[..., str]
-TYPED = "typed-9f2c-never-shown"
+TYPED = "typed-9f2c-never-displayed"
 
 
 @pytest.fixture
-def rung(monkeypatch: pytest.MonkeyPatch) -> list[tuple[list[int], str]]:
-    """What would have been rung for, instead of ringing."""
-    heard: list[tuple[list[int], str]] = []
+def enqueued(monkeypatch: pytest.MonkeyPatch) -> list[tuple[list[int], str]]:
+    """Return what would be enqueued; no message leaves the test."""
+    messages: list[tuple[list[int], str]] = []
 
-    def ring(order_ids: list[int], *, queue: str = tasks.ENTRIES, lanes: object = None) -> None:
-        heard.append((list(order_ids), queue))
+    def enqueue(order_ids: list[int], *, queue: str = tasks.ENTRIES, lanes: object = None) -> None:
+        messages.append((list(order_ids), queue))
 
-    monkeypatch.setattr(tasks, "enqueue", ring)
-    return heard
+    monkeypatch.setattr(tasks, "enqueue", enqueue)
+    return messages
 
 
 @pytest.fixture
 def filled(small: dict[str, Any]) -> dict[str, Any]:
-    """One filled entry with its open position."""
+    """Create a filled entry with its open position."""
     published = seed.signal(small["feed"], candidate_count=1)
     (order,) = seed.orders(published, small["connections"], {("FILLED", ""): 1})
     seed.fills([order])
@@ -46,21 +46,23 @@ def filled(small: dict[str, Any]) -> dict[str, Any]:
     return small | {"order": order, "position": seed.position(order)}
 
 
-def test_an_order_tells_its_way(filled: dict[str, Any], page: Page, client: Client) -> None:
+def test_page_of_an_order_lists_its_steps(
+    filled: dict[str, Any], page: Page, client: Client
+) -> None:
     client.force_login(filled["operator"])
     html = page(f"/admin/execution/order/{filled['order'].pk}/")
-    for words in ("Sized and checked: 40,000", "Intent saved, then sent",
+    for text in ("Sized and checked: 40,000", "Intent saved, then sent",
                   "Acknowledged by the broker",
                   "Filled 40,000 EUR at 1.38254",
                   "The order is sized and checked and is about to be sent."):  # fmt: skip
-        assert words in html
+        assert text in html
 
 
-def test_closing_asks_then_writes_one_exit_and_rings(
+def test_closing_is_confirmed_and_enqueues_one_exit(
     filled: dict[str, Any],
     page: Page,
     client: Client,
-    rung: list[tuple[list[int], str]],
+    enqueued: list[tuple[list[int], str]],
     django_capture_on_commit_callbacks: Any,
 ) -> None:
     client.force_login(filled["operator"])
@@ -73,16 +75,16 @@ def test_closing_asks_then_writes_one_exit_and_rings(
     assert (written.side, written.quantity, written.position) == (
         "BUY", seed.D(40_000), filled["position"],
     )  # fmt: skip
-    assert rung == [([written.pk], "exits")]
-    again = html_of(client.post(f"{path}close/", {"fraction": "1"}, follow=True))
-    assert "is already closed or being closed" in again
+    assert enqueued == [([written.pk], "exits")]
+    repeated = html_of(client.post(f"{path}close/", {"fraction": "1"}, follow=True))
+    assert "is already closed or being closed" in repeated
     assert Order.objects.exits().count() == 1
 
 
-def test_a_failed_order_is_tried_again_after_a_question(
+def test_failed_order_is_retried(
     small: dict[str, Any],
     client: Client,
-    rung: list[tuple[list[int], str]],
+    enqueued: list[tuple[list[int], str]],
     django_capture_on_commit_callbacks: Any,
 ) -> None:
     published = seed.signal(small["feed"], candidate_count=2)
@@ -96,14 +98,14 @@ def test_a_failed_order_is_tried_again_after_a_question(
     failed.refresh_from_db()
     unknown.refresh_from_db()
     assert (failed.status, unknown.status) == ("PENDING", "UNKNOWN")
-    assert rung == [([failed.pk], "execution")]
+    assert enqueued == [([failed.pk], "execution")]
     assert ExecutionLog.objects.filter(order_id=failed.pk, code="OPERATOR_RETRY").exists()
 
 
-def test_expired_order_is_not_offered_to_be_tried_again(
+def test_retry_is_not_offered_for_an_expired_order(
     small: dict[str, Any], page: Page, client: Client
 ) -> None:
-    """As an alert's market entry always is when it is proven that it never arrived."""
+    """An alert's market entry has always expired when its absence is confirmed."""
     published = seed.signal(small["feed"], candidate_count=1)
     (failed,) = seed.orders(published, small["connections"], {("FAILED", "NEVER_ARRIVED"): 1})
     path = f"/admin/execution/order/{failed.pk}/"
@@ -111,17 +113,17 @@ def test_expired_order_is_not_offered_to_be_tried_again(
     assert "Retry…" in page(path)
     published.valid_until = market_now() - timedelta(seconds=1)
     published.save(update_fields=["valid_until"])
-    shown = page(path)
-    assert "Retry…" not in shown
-    assert "It cannot be retried: " in shown
-    assert "If you still want the trade, publish a new signal." in shown
+    html = page(path)
+    assert "Retry…" not in html
+    assert "It cannot be retried: " in html
+    assert "If you still want the trade, publish a new signal." in html
     refused = html_of(client.post(f"{path}retry/", follow=True))
     assert "If you still want the trade, publish a new signal." in refused
     failed.refresh_from_db()
     assert failed.status == "FAILED"
 
 
-def test_credentials_go_in_and_never_come_out(
+def test_credentials_are_stored_sealed_and_never_displayed(
     small: dict[str, Any], page: Page, client: Client, settings: Any
 ) -> None:
     settings.FILLCAST_CREDENTIALS_PUBLIC_KEY = bytes(PrivateKey.generate().public_key)
@@ -141,15 +143,15 @@ def test_credentials_go_in_and_never_come_out(
     assert TYPED.encode() not in bytes(sealed)
 
 
-def test_a_test_is_asked_for_and_the_page_waits(
+def test_connection_test_is_requested_and_its_page_polls(
     small: dict[str, Any], page: Page, client: Client
 ) -> None:
     client.force_login(small["operator"])
     connection = small["connections"][5]
     path = f"/admin/connections/executionconnection/{connection.pk}/"
     before = page(path)
-    for words in ("Trading allowed", "The account is read-only.", "Ask the broker to enable"):
-        assert words in before
+    for text in ("Trading allowed", "The account is read-only.", "Ask the broker to enable"):
+        assert text in before
     assert "every 1s" not in before
     client.post(f"{path}test/")
     assert 'hx-trigger="every 1s"' in page(path)
@@ -160,30 +162,30 @@ def test_a_test_is_asked_for_and_the_page_waits(
     assert "every 1s" not in page(f"{path}checks/")
 
 
-def test_a_connection_is_added_and_changed_by_services(
+def test_connection_is_added_in_two_steps_and_only_once(
     small: dict[str, Any], client: Client
 ) -> None:
     client.force_login(small["operator"])
-    told = {"name": "New", "owner": "tenant-01", "type": "paper", "account": "N-1",
+    form = {"name": "New", "owner": "tenant-01", "type": "paper", "account": "N-1",
             "settings.native_stops": "on", "is_active": "on"}  # fmt: skip
     add = "/admin/connections/executionconnection/add/"
     chosen = client.post(add, {"type": "paper"})
     assert chosen.headers["Location"] == f"{add}?type=paper"
     assert "Wait for an answer" in html_of(client.get(chosen.headers["Location"]))
-    client.post(add, told)
-    made = ExecutionConnection.objects.get(account="N-1")
-    assert (made.user.username if made.user else "", made.health.status) == (
+    client.post(add, form)
+    created = ExecutionConnection.objects.get(account="N-1")
+    assert (created.user.username if created.user else "", created.health.status) == (
         "tenant-01", "UNTESTED",
     )  # fmt: skip
-    assert made.settings == {}
-    wrong = {**told, "account": "N-2", "settings.reply_timeout": "soon"}
+    assert created.settings == {}
+    wrong = {**form, "account": "N-2", "settings.reply_timeout": "soon"}
     assert "Write a plain number" in html_of(client.post(add, wrong))
-    twice = client.post("/admin/connections/executionconnection/add/", told)
+    twice = client.post("/admin/connections/executionconnection/add/", form)
     assert "connected here already" in html_of(twice)
     assert ExecutionConnection.objects.filter(account__startswith="N-").count() == 1
 
 
-def test_pausing_a_connection(small: dict[str, Any], client: Client) -> None:
+def test_connection_is_paused_and_resumed(small: dict[str, Any], client: Client) -> None:
     client.force_login(small["operator"])
     connection = small["connections"][0]
     path = f"/admin/connections/executionconnection/{connection.pk}/pause/"
@@ -193,23 +195,23 @@ def test_pausing_a_connection(small: dict[str, Any], client: Client) -> None:
         assert connection.is_paused is paused
 
 
-def test_resumed_connection_that_may_not_trade_says_what_is_missing(
+def test_resumed_connection_that_may_not_trade_states_what_is_missing(
     small: dict[str, Any], client: Client
 ) -> None:
     client.force_login(small["operator"])
     connection = small["connections"][0]
-    mine = ExecutionConnection.objects.filter(pk=connection.pk)
+    row = ExecutionConnection.objects.filter(pk=connection.pk)
     path = f"/admin/connections/executionconnection/{connection.pk}/pause/"
     client.post(path, {"to": "pause"})
     page = html_of(client.post(path, {"to": "resume"}, follow=True))
     assert "is resumed. It trades from the next signal on." in page
-    mine.update(is_paused=True, preset=None)
+    row.update(is_paused=True, preset=None)
     page = html_of(client.post(path, {"to": "resume"}, follow=True))
     assert "It takes no signal yet. The connection has no trading preset" in page
     assert "t trades from the next signal" not in page
 
 
-def test_ending_a_subscription(small: dict[str, Any], client: Client) -> None:
+def test_subscription_is_paused(small: dict[str, Any], client: Client) -> None:
     client.force_login(small["operator"])
     subscription = Subscription.objects.earliest("pk")
     client.post(f"/admin/connections/subscription/{subscription.pk}/pause/")
@@ -217,14 +219,14 @@ def test_ending_a_subscription(small: dict[str, Any], client: Client) -> None:
     assert subscription.is_paused
 
 
-def test_the_kill_switch_is_set_seen_and_released(
+def test_kill_switch_is_set_displayed_and_released(
     small: dict[str, Any], page: Page, client: Client
 ) -> None:
     client.force_login(small["operator"])
-    told = {"mode": "HALTED", "scope": "FEED", "name": "nobody", "reason": "drill"}
+    form = {"mode": "HALTED", "scope": "FEED", "name": "unknown", "reason": "drill"}
     path = "/admin/connections/killswitch/set/"
-    assert "There is no such feed." in html_of(client.post(path, told))
-    client.post(path, {**told, "name": "swing"})
+    assert "There is no such feed." in html_of(client.post(path, form))
+    client.post(path, {**form, "name": "swing"})
     switch = KillSwitch.objects.get(released_at=None)
     assert (switch.mode, switch.feed, switch.set_by) == ("HALTED", small["feed"], small["operator"])
     assert "Kill switch: feed Swing, nothing is sent" in page("/admin/")
@@ -235,7 +237,7 @@ def test_the_kill_switch_is_set_seen_and_released(
     assert "Kill switch:" not in page("/admin/")
 
 
-def test_an_epoch_is_seen_and_released_with_a_reason(
+def test_epoch_is_displayed_and_released_with_a_reason(
     small: dict[str, Any], page: Page, client: Client
 ) -> None:
     client.force_login(small["operator"])
@@ -246,10 +248,10 @@ def test_an_epoch_is_seen_and_released_with_a_reason(
     client.post(f"/admin/connections/killswitch/{epoch.kill_switch.pk}/release/")
     path = f"/admin/connections/epoch/{epoch.pk}/"
     html = page(path)
-    for words in ("Still sending", "Broker books not read", "Not compared",
+    for text in ("Still sending", "Broker books not read", "Not compared",
                   "Entries ended without sending",
                   "The database is older than its last known state", "drill"):  # fmt: skip
-        assert words in html
+        assert text in html
     client.post(f"{path}release/", {"note": "in a hurry"})
     client.post(f"{path}release/", {"force": "on"})
     assert Epoch.objects.get(pk=2).released_at is None
@@ -261,19 +263,21 @@ def test_an_epoch_is_seen_and_released_with_a_reason(
     assert "2" in page("/admin/connections/epoch/")
 
 
-def test_a_token_is_shown_once(small: dict[str, Any], page: Page, client: Client) -> None:
+def test_secret_of_a_token_is_displayed_once(
+    small: dict[str, Any], page: Page, client: Client
+) -> None:
     client.force_login(small["operator"])
     path = f"/admin/signals/feed/{small['feed'].pk}/"
-    answer = client.post(f"{path}token/", {"name": "alerts"})
-    html = html_of(answer)
+    response = client.post(f"{path}token/", {"name": "alerts"})
+    html = html_of(response)
     secret = html.partition("/hooks/tradingview/swing/")[2].partition("/")[0]
     assert token_for("swing", secret).name == "alerts"
-    assert "no-store" in answer.headers["Cache-Control"]
+    assert "no-store" in response.headers["Cache-Control"]
     for later in (page(f"{path}change/"), page("/admin/signals/feedtoken/")):
         assert secret not in later
 
 
-def test_the_audit_trail_names_who_and_what(
+def test_audit_trail_names_the_user_and_the_change(
     small: dict[str, Any], page: Page, client: Client
 ) -> None:
     client.force_login(small["operator"])
@@ -285,12 +289,12 @@ def test_the_audit_trail_names_who_and_what(
     assert CANARY not in html
 
 
-def test_an_api_key_is_shown_once_and_revoked(
+def test_api_key_is_displayed_once_and_revoked(
     small: dict[str, Any], page: Page, client: Client
 ) -> None:
     client.force_login(small["operator"])
-    told = {"user": "tenant-01", "name": "bot", "scopes": ["read"], "life": "90"}
-    html = html_of(client.post("/admin/users/apikey/create/", told))
+    form = {"user": "tenant-01", "name": "bot", "scopes": ["read"], "life": "90"}
+    html = html_of(client.post("/admin/users/apikey/create/", form))
     secret = html.partition('class="fc-secret">')[2].partition("<")[0]
     user = user_for_key(secret)
     assert user is not None
@@ -301,19 +305,21 @@ def test_an_api_key_is_shown_once_and_revoked(
     assert user_for_key(secret) is None
 
 
-def test_a_preset_that_lacks_its_number_says_which(client: Client, small: dict[str, Any]) -> None:
+def test_preset_without_its_number_names_the_missing_field(
+    client: Client, small: dict[str, Any]
+) -> None:
     client.force_login(small["operator"])
     add = "/admin/connections/tradingpreset/add/"
     assert client.get(add).status_code == 200
     request = RequestFactory().get(add)
     request.user = small["operator"]
     form = admin.site.get_model_admin(TradingPreset).get_form(request)()
-    usual = {name: form.get_initial_for_field(field, name) for name, field in form.fields.items()}
-    typed = {name: value for name, value in usual.items() if value is not None} | {"name": "Mine"}
-    told = client.post(add, typed).text
-    assert "percent of equity at risk needs risk percent" in told
-    assert "is violated" not in told
-    told = client.post(add, {**typed, "risk_percent": "101"}).text
-    assert "Risk percent is above 0 and at most 100." in told
+    initial = {name: form.get_initial_for_field(field, name) for name, field in form.fields.items()}
+    typed = {name: value for name, value in initial.items() if value is not None} | {"name": "Mine"}
+    content = client.post(add, typed).text
+    assert "percent of equity at risk needs risk percent" in content
+    assert "is violated" not in content
+    content = client.post(add, {**typed, "risk_percent": "101"}).text
+    assert "Risk percent is above 0 and at most 100." in content
     client.post(add, {**typed, "risk_percent": "1"})
     assert TradingPreset.objects.get(name="Mine").risk_percent == 1

@@ -1,4 +1,4 @@
-"""The dashboard adds up exactly, says what is wrong, and stays cheap."""
+"""The dashboard: exact sums, what is wrong, and a bounded number of queries."""
 
 import re
 from collections.abc import Callable
@@ -22,25 +22,27 @@ Page = Callable[..., str]
 
 
 def test_every_candidate_is_in_exactly_one_state(world: dict[str, Any]) -> None:
-    found = dashboard.accounted(dashboard.last_signals())
-    main = next(line for line in found.lines if line.signal == world["signal"])
+    totals = dashboard.accounted(dashboard.last_signals())
+    main = next(line for line in totals.lines if line.signal == world["signal"])
     assert main.shares == seed.SHARES
     assert (main.candidates, main.found, main.adds_up) == (100, 100, True)
-    assert found.total.found == 100 + seed.OTHERS_MANY
-    assert (found.missing, found.extra) == (0, 0)
+    assert totals.total.found == 100 + seed.OTHERS_MANY
+    assert (totals.missing, totals.extra) == (0, 0)
 
 
-def test_a_missing_row_is_an_alarm(world: dict[str, Any], page: Page, client: Client) -> None:
+def test_missing_order_row_raises_an_alarm(
+    world: dict[str, Any], page: Page, client: Client
+) -> None:
     Order.objects.filter(signal=world["signal"], status="UNKNOWN").delete()
-    found = dashboard.accounted(dashboard.last_signals())
-    assert (found.missing, found.extra) == (2, 0)
+    totals = dashboard.accounted(dashboard.last_signals())
+    assert (totals.missing, totals.extra) == (2, 0)
     client.force_login(world["operator"])
     html = page("/admin/console/live/")
     assert "98 rows for 100 candidates" in html
     assert "Missing 2, extra 0." in html
 
 
-def test_a_broker_host_that_is_away_is_shown(
+def test_unreachable_broker_host_is_displayed(
     world: dict[str, Any], page: Page, client: Client
 ) -> None:
     client.force_login(world["operator"])
@@ -54,7 +56,7 @@ def test_a_broker_host_that_is_away_is_shown(
     assert "mt5:live-3" in page("/admin/connections/hostcircuit/")
 
 
-def test_the_last_audits_verdict_is_shown(
+def test_result_of_the_last_audit_is_displayed(
     world: dict[str, Any], page: Page, client: Client
 ) -> None:
     client.force_login(world["operator"])
@@ -63,9 +65,9 @@ def test_the_last_audits_verdict_is_shown(
     html = page("/admin/console/live/")
     assert "Every counter is 0. 3 accounts checked against the broker’s records." in html
     connection = str(ExecutionConnection.objects.values_list("pk", flat=True)[0])
-    why = {"connection": connection, "name": "Gold <b>", "reason": "NO_SESSION_WORKER",
+    not_judged = {"connection": connection, "name": "Gold <b>", "reason": "NO_SESSION_WORKER",
            "detail": "No worker holds this account's session."}  # fmt: skip
-    run.not_judged = [why] * 7
+    run.not_judged = [not_judged] * 7
     run.save()
     html = page("/admin/console/live/")
     assert "In order, partly checked" in html
@@ -81,7 +83,7 @@ def test_the_last_audits_verdict_is_shown(
     assert "No audit has finished for 3 h" in page("/admin/console/live/")
 
 
-def test_the_figures_are_those_of_the_rows(world: dict[str, Any]) -> None:
+def test_figures_match_the_rows(world: dict[str, Any]) -> None:
     assert trading_status.unknown().many == 2
     assert trading_status.working().parts == {"SUBMITTED": 3, "PARTIALLY_FILLED": 2, "PENDING": 1}
     assert (trading_status.working().many, trading_status.working().at_broker) == (6, 5)
@@ -94,7 +96,7 @@ def test_the_figures_are_those_of_the_rows(world: dict[str, Any]) -> None:
     }  # fmt: skip
 
 
-def test_leases_and_due_orders(world: dict[str, Any]) -> None:
+def test_leases_and_queues_state_their_condition(world: dict[str, Any]) -> None:
     assert [lease.alive for lease in system_status.leases()] == [False, True, True, True]
     exits, entries = system_status.queues()
     assert (exits.many, exits.state) == (0, ("ok", "Empty"))
@@ -103,16 +105,16 @@ def test_leases_and_due_orders(world: dict[str, Any]) -> None:
 
 
 def test_latency_counts_each_step_of_recent_orders(world: dict[str, Any]) -> None:
-    found = latency.recent()
-    assert found.orders == 259
-    steps = {step.name: step for step in found.steps}
+    latencies = latency.recent()
+    assert latencies.orders == 259
+    steps = {step.name: step for step in latencies.steps}
     assert steps["Published → sent"].many == Order.objects.exclude(submitted_at=None).count()
-    for step in found.steps:
+    for step in latencies.steps:
         assert step.p50 <= step.p90 <= step.p99 <= step.most
-    assert found.sent_p99 == steps["Published → sent"].p99
+    assert latencies.sent_p99 == steps["Published → sent"].p99
 
 
-def test_the_page_says_it(world: dict[str, Any], page: Page, client: Client) -> None:
+def test_dashboard_displays_the_figures(world: dict[str, Any], page: Page, client: Client) -> None:
     client.force_login(world["operator"])
     html = page("/admin/")
     assert "259 candidates of the last 4 signals, 259 in exactly one state" in html
@@ -123,19 +125,19 @@ def test_the_page_says_it(world: dict[str, Any], page: Page, client: Client) -> 
     assert "<html" not in page("/admin/console/live/")
 
 
-def test_an_empty_installation_says_when_something_will_be_here(
-    db: None, page: Page, client: Client
-) -> None:
+def test_empty_installation_explains_each_empty_panel(db: None, page: Page, client: Client) -> None:
     PeriodicTask.objects.all().delete()
     client.force_login(seed.operator())
     html = page("/admin/")
-    for words in ("No signals published yet", "No connections yet",
+    for text in ("No signals published yet", "No connections yet",
                   "No orders in the last 15 minutes", "No process has registered yet",
                   "No schedules enabled"):  # fmt: skip
-        assert words in html
+        assert text in html
 
 
-def test_it_asks_few_questions_however_much_there_is(world: dict[str, Any], client: Client) -> None:
+def test_dashboard_needs_few_queries_with_any_number_of_rows(
+    world: dict[str, Any], client: Client
+) -> None:
     client.force_login(world["operator"])
     client.get("/admin/console/live/")
     with statements() as sent:
@@ -163,7 +165,7 @@ def test_it_asks_few_questions_however_much_there_is(world: dict[str, Any], clie
         ("/admin/execution/driftitem/", 14),
     ],
 )
-def test_lists_ask_the_same_for_one_row_as_for_fifty(
+def test_lists_need_a_bounded_number_of_queries(
     world: dict[str, Any], client: Client, path: str, most: int
 ) -> None:
     client.force_login(world["operator"])

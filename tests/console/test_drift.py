@@ -1,4 +1,4 @@
-"""The drift inbox: what a page shows of a difference, and that a decision asks before it does."""
+"""Drift items in the console: pages compare both sides, and decisions are confirmed."""
 
 from typing import Any
 
@@ -13,8 +13,8 @@ from tests.html import html_of
 from tests.roles import staff
 
 
-def page_of(item: DriftItem, what: str = "page") -> str:
-    return reverse(f"admin:execution_driftitem_{what}", args=[item.pk])
+def page_of(item: DriftItem, action: str = "page") -> str:
+    return reverse(f"admin:execution_driftitem_{action}", args=[item.pk])
 
 
 @pytest.fixture
@@ -23,14 +23,14 @@ def items(world: dict[str, Any], client: Client) -> dict[str, DriftItem]:
     return {item.kind: item for item in DriftItem.objects.all()}
 
 
-def test_both_sides_stand_side_by_side_with_what_fits(
+def test_page_compares_both_sides_and_offers_applicable_decisions(
     items: dict[str, DriftItem], client: Client
 ) -> None:
     html = html_of(client.get(page_of(items["QUANTITY_DIFFERS"])))
     assert "<strong>60,000</strong>" in html
     assert "<strong>50,000</strong>" in html
     assert "Take the broker’s quantity…" in html
-    assert page_of(items["QUANTITY_DIFFERS"], "close") not in html  # the broker has less than we
+    assert page_of(items["QUANTITY_DIFFERS"], "close") not in html  # the broker has less than we do
     inbox = html_of(client.get(reverse("admin:execution_driftitem_changelist")))
     ours = items["QUANTITY_DIFFERS"].position_id
     number = items["QUANTITY_DIFFERS"].evidence["broker_position_id"]
@@ -40,7 +40,7 @@ def test_both_sides_stand_side_by_side_with_what_fits(
     assert "Check the broker&#x27;s statement. Adopt: the broker&#x27;s quantity counts." in html
 
 
-def test_a_decision_asks_first_and_is_kept(items: dict[str, DriftItem], client: Client) -> None:
+def test_decision_is_confirmed_and_stored(items: dict[str, DriftItem], client: Client) -> None:
     item = items["LEVELS_DIFFER"]
     question = html_of(client.get(page_of(item, "adopt")))
     assert "Take the broker’s levels?" in question
@@ -54,7 +54,7 @@ def test_a_decision_asks_first_and_is_kept(items: dict[str, DriftItem], client: 
     assert ExecutionLog.objects.filter(code="DRIFT_DECIDED").count() == 1
 
 
-def test_leaving_it_needs_a_reason(items: dict[str, DriftItem], client: Client) -> None:
+def test_ignoring_needs_a_reason(items: dict[str, DriftItem], client: Client) -> None:
     item = items["UNKNOWN_POSITION"]
     assert client.post(page_of(item, "ignore"), {"reason": ""}).status_code == 200
     client.post(page_of(item, "ignore"), {"reason": "The owner's own hedge."})
@@ -62,15 +62,15 @@ def test_leaving_it_needs_a_reason(items: dict[str, DriftItem], client: Client) 
     assert (item.state, "own hedge" in item.resolution) == ("IGNORED", True)
 
 
-def test_a_refusal_says_why(items: dict[str, DriftItem], client: Client) -> None:
+def test_refused_decision_states_its_reason(items: dict[str, DriftItem], client: Client) -> None:
     item = items["UNKNOWN_POSITION"]
-    said = client.post(page_of(item, "relink"), {"position": "999999"}, follow=True)
-    assert "DRIFT_TARGET_NOT_APPLICABLE" in html_of(said)
+    response = client.post(page_of(item, "relink"), {"position": "999999"}, follow=True)
+    assert "DRIFT_TARGET_NOT_APPLICABLE" in html_of(response)
     item.refresh_from_db()
     assert item.state == "OPEN"
 
 
-def test_a_connection_is_compared_by_hand(
+def test_reconciliation_is_requested_by_hand(
     items: dict[str, DriftItem], client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tasks, "_enqueue_reconciliation", lambda: None)
@@ -82,11 +82,11 @@ def test_a_connection_is_compared_by_hand(
     assert AccountSyncState.objects.get(pk=connection).reconcile_requested_at is not None
 
 
-def test_a_reader_decides_nothing(
+def test_support_cannot_decide(
     items: dict[str, DriftItem], client: Client, django_user_model: Any
 ) -> None:
     client.force_login(staff(Role.SUPPORT, name="reader"))
     item = items["UNKNOWN_POSITION"]
     assert page_of(item, "adopt") not in html_of(client.get(page_of(item)))
-    for what in ("adopt", "relink", "close", "ignore"):
-        assert client.post(page_of(item, what)).status_code == 403
+    for action in ("adopt", "relink", "close", "ignore"):
+        assert client.post(page_of(item, action)).status_code == 403

@@ -1,4 +1,4 @@
-"""The steps to the first trade: page, dashboard and empty lists say the same ones."""
+"""The steps to the first trade are the same in the document, the dashboard and empty lists."""
 
 import re
 from pathlib import Path
@@ -7,7 +7,7 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
-from console.queries.first_steps import STEPS, steps_taken
+from console.queries.first_steps import STEPS, Step, steps_taken
 from tests.connections import make
 from tests.html import html_of
 from users.models import User
@@ -23,15 +23,13 @@ def olga(client: Client) -> User:
     return user
 
 
-def test_page_tells_the_same_steps_in_the_same_order() -> None:
+def test_document_has_the_same_steps_in_the_same_order() -> None:
     table = PAGE.read_text().partition("## 3.")[2].partition("\n\nThen")[0]
-    told = re.findall(r"^\| (An? [^|]+?) \|", table, re.MULTILINE)
-    assert told == [step.title for step in STEPS]
+    titles = re.findall(r"^\| (An? [^|]+?) \|", table, re.MULTILINE)
+    assert titles == [step.title for step in STEPS]
 
 
-def test_dashboard_shows_what_is_done_until_a_signal_was_published(
-    client: Client, olga: User
-) -> None:
+def test_dashboard_marks_completed_steps(client: Client, olga: User) -> None:
     html = html_of(client.get(reverse("admin:index")))
     for number, step in enumerate(STEPS, 1):
         assert f"{number}. {step.title}" in html
@@ -44,12 +42,11 @@ def test_dashboard_shows_what_is_done_until_a_signal_was_published(
 
 
 @pytest.mark.parametrize("step", STEPS, ids=lambda step: step.model)
-def test_empty_list_says_its_step(client: Client, olga: User, step: object) -> None:
-    one = next(known for known in STEPS if known is step)
-    if one.model == "users.user":
-        return  # it is never empty: somebody looks at it
-    app, model = one.model.split(".")
+def test_empty_list_states_its_step(client: Client, olga: User, step: Step) -> None:
+    if step.model == "users.user":
+        return  # it is never empty: it contains the operator
+    app, model = step.model.split(".")
     html = html_of(client.get(reverse(f"admin:{app}_{model}_changelist")))
-    assert one.text in html.replace("&#x27;", "'")
-    if one.add:
-        assert client.get(reverse(one.add)).status_code == 200
+    assert step.text in html.replace("&#x27;", "'")
+    if step.add:
+        assert client.get(reverse(step.add)).status_code == 200

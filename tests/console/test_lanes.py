@@ -1,4 +1,4 @@
-"""The lane of an account that needs a session, and who holds it; what is open where one is off."""
+"""Pages of connections: the session lane and its worker, and what is open while inactive."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -13,7 +13,7 @@ from connections.models import ConnectionHealth, ExecutionConnection, LaneLease
 from tests.console import seed
 
 
-def test_the_page_says_who_speaks_to_an_account(
+def test_page_names_the_worker_of_an_account(
     small: dict[str, Any], page: Callable[..., str], client: Client
 ) -> None:
     client.force_login(small["operator"])
@@ -28,12 +28,12 @@ def test_the_page_says_who_speaks_to_an_account(
     LaneLease.objects.create(
         lane="sessions.2", owner="host-7-aa", acquired_at=now, until=now + timedelta(seconds=10)
     )
-    shown = page(path)
-    assert "sessions.2" in shown
-    assert "host-7-aa" in shown
+    html = page(path)
+    assert "sessions.2" in html
+    assert "host-7-aa" in html
 
 
-def test_the_pages_say_what_is_open_where_a_connection_is_off(
+def test_pages_state_what_is_open_at_an_inactive_connection(
     small: dict[str, Any], page: Callable[..., str], client: Client
 ) -> None:
     client.force_login(small["operator"])
@@ -44,11 +44,11 @@ def test_the_pages_say_what_is_open_where_a_connection_is_off(
     listed = reverse("admin:connections_executionconnection_changelist")
     assert "Still open" not in page(path)
     ExecutionConnection.objects.filter(pk=account.pk).update(is_active=False)
-    said = describe_open_items(open_items(account.pk))
-    assert f"Still open: {said}" in page(path)
+    description = describe_open_items(open_items(account.pk))
+    assert f"Still open: {description}" in page(path)
     assert f"Off, {len(open_items(account.pk))} open" in page(path)
     assert f"Off, {len(open_items(account.pk))} open" in page(listed)
-    asked = page(reverse("admin:connections_executionconnection_archive", args=[account.pk]))
-    assert f"Still open: {said}. This is not monitored once" in asked
+    question = page(reverse("admin:connections_executionconnection_archive", args=[account.pk]))
+    assert f"Still open: {description}. This is not monitored once" in question
     ConnectionHealth.objects.filter(pk=account.pk).update(inactivity_alerted_at=timezone.now())
     assert "No contact since" in page(path)

@@ -1,4 +1,4 @@
-"""Operators enter when a broker is maintained; owners read it on their account's page."""
+"""Maintenance windows: operators enter them, and owners see them on their account's page."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -18,33 +18,33 @@ ADD = "/admin/connections/maintenancewindow/add/"
 
 
 @pytest.fixture
-def announced() -> dict[str, str]:
+def form() -> dict[str, str]:
     began = datetime.now(UTC) - timedelta(minutes=5)
     return {
-        "note": "The exchange moves house.", "is_active": "on", "broker_type": "paper",
+        "note": "The exchange is moving.", "is_active": "on", "broker_type": "paper",
         "exchange_name": "", "host": "", "weekday": "", "on_date": f"{began:%Y-%m-%d}",
         "starts_at": f"{began:%H:%M:%S}", "zone": "UTC", "minutes": "60", "is_closed": "on",
     }  # fmt: skip
 
 
-def test_a_window_is_entered_listed_kept_and_shown_to_its_accounts(
-    small: dict[str, Any], announced: dict[str, str], page: Page, client: Client
+def test_window_is_stored_listed_audited_and_displayed_to_its_accounts(
+    small: dict[str, Any], form: dict[str, str], page: Page, client: Client
 ) -> None:
     client.force_login(small["operator"])
-    answer = client.post(ADD, announced)
-    assert answer.status_code == 302, answer.context["errors"]
-    assert "The exchange moves house." in page("/admin/connections/maintenancewindow/")
+    response = client.post(ADD, form)
+    assert response.status_code == 302, response.context["errors"]
+    assert "The exchange is moving." in page("/admin/connections/maintenancewindow/")
     lines = TrailLine.objects.filter(relation="connections_maintenancewindow")
-    assert [(one.operation, one.user_id) for one in lines] == [("insert", small["operator"].pk)]
+    assert [(line.operation, line.user_id) for line in lines] == [("insert", small["operator"].pk)]
     (account, *_) = small["connections"]
     html = page(f"/admin/connections/executionconnection/{account.pk}/")
-    assert "The exchange moves house. Entries wait; exits are sent." in html
+    assert "The exchange is moving. Entries wait; exits are sent." in html
     client.force_login(account.user or account.admin)
-    assert "The exchange moves house." in page(f"/accounts/{account.pk}/")
+    assert "The exchange is moving." in page(f"/accounts/{account.pk}/")
 
 
 @pytest.mark.parametrize(
-    ("wrong", "said"),
+    ("wrong", "message"),
     [
         ({"broker_type": "mt6"}, "One of "),
         ({"zone": "Mars/Olympus"}, "No such time zone."),
@@ -52,21 +52,21 @@ def test_a_window_is_entered_listed_kept_and_shown_to_its_accounts(
         ({"weekday": "4"}, "Either a weekday or a date."),
     ],
 )
-def test_what_would_never_hold_is_refused(
-    small: dict[str, Any], announced: dict[str, str], client: Client, wrong: Any, said: str
+def test_invalid_window_is_refused(
+    small: dict[str, Any], form: dict[str, str], client: Client, wrong: Any, message: str
 ) -> None:
     client.force_login(small["operator"])
-    answer = client.post(ADD, {**announced, **wrong})
-    assert answer.status_code == 200
-    assert said in html_of(answer)
+    response = client.post(ADD, {**form, **wrong})
+    assert response.status_code == 200
+    assert message in html_of(response)
     assert not MaintenanceWindow.objects.exists()
 
 
-def test_who_may_only_look_enters_nothing(
-    small: dict[str, Any], announced: dict[str, str], client: Client
+def test_support_cannot_enter_windows(
+    small: dict[str, Any], form: dict[str, str], client: Client
 ) -> None:
     reader = staff(Role.SUPPORT, name="reader")
     client.force_login(reader)
     assert client.get("/admin/connections/maintenancewindow/").status_code == 200
-    assert client.post(ADD, announced).status_code == 403
+    assert client.post(ADD, form).status_code == 403
     assert not MaintenanceWindow.objects.exists()

@@ -32,27 +32,29 @@ LETTERS = {
     "S": (Role.SUPPORT,),
     "N": (),
 }
-COUNTED = {("PENDING", ""): 1, ("FAILED", "NEVER_ARRIVED"): 1, ("FILLED", ""): 1}
-HELD = {"side": "SELL", "quantity": "40000", "entry_price": "1.38254", "stop_loss": None,
+COUNTS = {("PENDING", ""): 1, ("FAILED", "NEVER_ARRIVED"): 1, ("FILLED", ""): 1}
+OUR_SIDE = {"side": "SELL", "quantity": "40000", "entry_price": "1.38254", "stop_loss": None,
         "take_profit": None}  # fmt: skip
-EVIDENCE = {"symbol": "EURUSD", "ours": HELD, "theirs": None, "differs": "",
+EVIDENCE = {"symbol": "EURUSD", "ours": OUR_SIDE, "theirs": None, "differs": "",
             "broker_position_id": "k", "client_order_id": ""}  # fmt: skip
 GIVEN_BY = "An administrator gives roles"
 OF_LISTS = ("changelist", "add", "change", "delete", "history")
 
 
 def names_of(resolver: Any) -> Iterator[str]:
-    """The names of all addresses below; what only redirects has none."""
-    for one in resolver.url_patterns:
-        if not isinstance(one, URLPattern):
-            yield from names_of(one)
-        elif one.name:
-            yield one.name
+    """Yield the names of all addresses below; addresses that only redirect have none."""
+    for pattern in resolver.url_patterns:
+        if not isinstance(pattern, URLPattern):
+            yield from names_of(pattern)
+        elif pattern.name:
+            yield pattern.name
 
 
 def console_names() -> set[str]:
     (console,) = (
-        one for one in get_resolver().url_patterns if getattr(one, "app_name", "") == "admin"
+        pattern
+        for pattern in get_resolver().url_patterns
+        if getattr(pattern, "app_name", "") == "admin"
     )
     return set(names_of(console))
 
@@ -61,7 +63,7 @@ def label(model: Any) -> str:
     return str(model._meta.label_lower)
 
 
-def test_every_address_and_list_is_in_the_table() -> None:
+def test_every_address_and_list_is_in_the_matrix() -> None:
     lists = {f"{name.replace('.', '_')}_{kind}" for name in LISTS for kind in OF_LISTS}
     assert console_names() == set(PAGES) | lists
     assert {label(model) for model in admin.site._registry} == set(LISTS)
@@ -69,10 +71,10 @@ def test_every_address_and_list_is_in_the_table() -> None:
 
 @pytest.fixture
 def rows(small: dict[str, Any]) -> dict[str, Any]:
-    """What the pages are about, by the names of the table."""
+    """Return the rows that the pages are about, by their names in the matrix."""
     feed, provider, connection = small["feed"], small["provider"], small["connections"][0]
     published = seed.signal(feed, provider, candidate_count=3)
-    orders = seed.orders(published, small["connections"], COUNTED)
+    orders = seed.orders(published, small["connections"], COUNTS)
     by_status = {order.status: order for order in orders}
     position = seed.position(by_status[Status.FILLED])
     key, _ = create_api_key(provider, "k")
@@ -99,12 +101,12 @@ def rows(small: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.fixture
 def team(rows: dict[str, Any]) -> dict[str, Client]:
-    """A browser of each role, signed in."""
-    made = {}
+    """Return a signed-in client for each role."""
+    clients = {}
     for letter, roles in LETTERS.items():
-        made[letter] = Client(raise_request_exception=False)
-        made[letter].force_login(staff(*roles, name=f"staff-{letter}"))
-    return made
+        clients[letter] = Client(raise_request_exception=False)
+        clients[letter].force_login(staff(*roles, name=f"staff-{letter}"))
+    return clients
 
 
 def address(name: str, page: Page, rows: dict[str, Any]) -> str:
@@ -113,23 +115,28 @@ def address(name: str, page: Page, rows: dict[str, Any]) -> str:
     return reverse(f"admin:{name}", args=args) + page.query
 
 
-def fault(response: Any, letter: str, who: str) -> str:
-    """Refused: 403, with the code of the missing right and who gives it. Else no fault of ours."""
-    if letter == "N" and who == READERS and response.status_code == 404:
-        fits = True  # what they may not read is not there
-    elif letter in who:
+def fault(response: Any, letter: str, roles: str) -> str:
+    """Return what is wrong with a response, or an empty text.
+
+    Refused callers get 403, with the code of the missing right and who gives it.
+    """
+    if letter == "N" and roles == READERS and response.status_code == 404:
+        fits = True  # pages that they may not read are not found
+    elif letter in roles:
         fits = response.status_code in (200, 302, 400, 404, 405, 422)
     else:
-        said = html_of(response)
+        html = html_of(response)
         fits = response.status_code == 403 and (
-            "PERMISSION_DENIED" in said if not who and letter != "N" else GIVEN_BY in said
+            "PERMISSION_DENIED" in html if not roles and letter != "N" else GIVEN_BY in html
         )
     return "" if fits else f"{letter}: {response.status_code}"
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_a_page_is_for_those_who_may(rows: dict[str, Any], team: dict[str, Client]) -> None:
+def test_pages_are_open_to_the_roles_of_the_matrix(
+    rows: dict[str, Any], team: dict[str, Client]
+) -> None:
     faults = []
     for name, page in PAGES.items():
         path = address(name, page, rows)
@@ -139,15 +146,15 @@ def test_a_page_is_for_those_who_may(rows: dict[str, Any], team: dict[str, Clien
                     continue
                 with transaction.atomic():
                     response = getattr(client, method)(path)
-                    if said := fault(response, letter, page.who):
-                        faults.append(f"{method} {name} {said}")
+                    if wrong := fault(response, letter, page.roles):
+                        faults.append(f"{method} {name} {wrong}")
                     transaction.set_rollback(True)
     assert not faults, "\n".join(faults)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_a_list_and_its_forms_are_for_those_who_may(team: dict[str, Client]) -> None:
+def test_lists_and_forms_are_open_to_the_roles_of_the_matrix(team: dict[str, Client]) -> None:
     faults = []
     for name, kinds in LISTS.items():
         at = f"admin:{name.replace('.', '_')}"
@@ -157,29 +164,29 @@ def test_a_list_and_its_forms_are_for_those_who_may(team: dict[str, Client]) -> 
             else "10000000"
         )
         for letter, client in team.items():
-            said = [("list", fault(client.get(reverse(f"{at}_changelist")), letter, kinds.read))]
+            results = [("list", fault(client.get(reverse(f"{at}_changelist")), letter, kinds.read))]
             for kind in ("add", "change", "delete"):
                 path = reverse(f"{at}_{kind}", args=[] if kind == "add" else [none])
-                said.append((kind, fault(client.post(path), letter, getattr(kinds, kind))))
-            faults += [f"{name} {kind} {one}" for kind, one in said if one]
+                results.append((kind, fault(client.post(path), letter, getattr(kinds, kind))))
+            faults += [f"{name} {kind} {wrong}" for kind, wrong in results if wrong]
     assert not faults, "\n".join(faults)
 
 
-def test_acting_on_several_rows_is_for_those_who_may(rows: dict[str, Any]) -> None:
-    """What the list offers is all that it takes: Django asks the same question."""
+def test_actions_on_several_rows_are_offered_by_role(rows: dict[str, Any]) -> None:
+    """Django executes only the actions that a list offers."""
     for model, model_admin in admin.site._registry.items():
         kinds = LISTS[label(model)]
         for letter, roles in LETTERS.items():
             request: Any = RequestFactory().get("/")
             request.user = staff(*roles)
             offered = set(model_admin.get_actions(request))
-            wanted = set(kinds.actions) if letter in kinds.acts else set()
-            assert offered == wanted, (model, letter)
+            expected = set(kinds.actions) if letter in kinds.act else set()
+            assert offered == expected, (model, letter)
 
 
-def test_actions_on_several_rows_at_the_door(team: dict[str, Client]) -> None:
+def test_actions_on_several_rows_are_executed_by_role(team: dict[str, Client]) -> None:
     every = IntervalSchedule.objects.create(every=5, period="seconds")
-    task = PeriodicTask.objects.create(name="sweep", task="look", interval=every)
+    task = PeriodicTask.objects.create(name="sweep", task="sweep", interval=every)
     preset = TradingPreset.objects.create(name="p", risk_percent=1)
 
     def act(letter: str, path: str, action: str, row: Any) -> None:
@@ -197,28 +204,30 @@ def test_actions_on_several_rows_at_the_door(team: dict[str, Client]) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_buttons_are_shown_to_those_who_may(rows: dict[str, Any], team: dict[str, Client]) -> None:
-    """On every page and list that shows anything: no link and no form leads to a refusal."""
-    reading = [address(name, page, rows) for name, page in PAGES.items() if page.who == "AORS"]
-    shown = [path for path in reading if "/r/" not in path and not path.endswith(".csv")]
-    shown += [
+def test_buttons_are_displayed_to_the_roles_that_may_use_them(
+    rows: dict[str, Any], team: dict[str, Client]
+) -> None:
+    """On every page and list, no link and no form leads to a refusal."""
+    reading = [address(name, page, rows) for name, page in PAGES.items() if page.roles == "AORS"]
+    paths = [path for path in reading if "/r/" not in path and not path.endswith(".csv")]
+    paths += [
         reverse("admin:signals_signal_page", args=[rows["unapproved"].pk]),
         reverse("admin:execution_order_page", args=[rows["failed"].pk]),
     ]
-    shown += [reverse(f"admin:{name.replace('.', '_')}_changelist") for name in LISTS]
-    acting = {name: page for name, page in PAGES.items() if page.who in ("AO", "AOR", "A")}
+    paths += [reverse(f"admin:{name.replace('.', '_')}_changelist") for name in LISTS]
+    acting = {name: page for name, page in PAGES.items() if page.roles in ("AO", "AOR", "A")}
     seen: dict[str, set[str]] = {letter: set() for letter in "AORS"}
-    for letter, found in seen.items():
-        for path in shown:
+    for letter, buttons in seen.items():
+        for path in paths:
             html = html_of(team[letter].get(path))
-            found.update(n for n, page in acting.items() if f'"{address(n, page, rows)}"' in html)
-    for letter, found in seen.items():
-        assert found <= {name for name, page in acting.items() if letter in page.who}, letter
-    # What does not fit these rows: no prices to share, an epoch that is not open, no second factor.
+            buttons.update(n for n, page in acting.items() if f'"{address(n, page, rows)}"' in html)
+    for letter, buttons in seen.items():
+        assert buttons <= {name for name, page in acting.items() if letter in page.roles}, letter
+    # Not applicable to these rows: no prices to share, an epoch that is not open, no second factor.
     hidden = {"connections_executionconnection_offer_prices", "auth_user_password_change",
               "connections_executionconnection_own_prices",
               "connections_epoch_release", "users_user_reset_second_factor"}  # fmt: skip
-    hidden |= {f"execution_driftitem_{one}" for one in ("adopt", "relink", "close", "ignore")}
+    hidden |= {f"execution_driftitem_{action}" for action in ("adopt", "relink", "close", "ignore")}
     assert set(acting) - seen["A"] <= hidden
     with pytest.raises(NoReverseMatch):
         reverse("admin:no_such_page")

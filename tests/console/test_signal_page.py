@@ -1,4 +1,4 @@
-"""A signal's page: the sum, the filters, the export, and publishing once."""
+"""The page of a signal: the sum, the filters, the export, and publishing once."""
 
 import csv
 from collections.abc import Callable
@@ -28,7 +28,9 @@ def address(signal: Signal, rest: str = "") -> str:
     return f"/admin/signals/signal/{signal.pk}/{rest}"
 
 
-def test_the_sum_stands_in_sight(world: dict[str, Any], page: Page, client: Client) -> None:
+def test_page_displays_the_sum_of_all_outcomes(
+    world: dict[str, Any], page: Page, client: Client
+) -> None:
     client.force_login(world["operator"])
     html = page(address(world["signal"]))
     assert "70 + 6 + 7 + 7 + 4 + 1 + 1 + 2 + 2 = 100" in html
@@ -36,7 +38,7 @@ def test_the_sum_stands_in_sight(world: dict[str, Any], page: Page, client: Clie
     assert "1 to 50 of 100" in html
 
 
-def test_what_the_provider_traded_is_shown(
+def test_page_displays_the_providers_own_order(
     world: dict[str, Any], page: Page, client: Client
 ) -> None:
     client.force_login(world["operator"])
@@ -86,7 +88,7 @@ def test_funnel_accounts_for_each_order_once(status: str, sent: bool, answered: 
     assert sum(step.ended + step.waiting for step in steps) + steps[-1].passed == 3
 
 
-def test_signal_page_follows_until_orders_are_settled(
+def test_signal_page_polls_until_its_orders_are_final(
     world: dict[str, Any], page: Page, client: Client
 ) -> None:
     client.force_login(world["operator"])
@@ -94,7 +96,7 @@ def test_signal_page_follows_until_orders_are_settled(
     assert f'hx-get="{path}?state=filled" hx-trigger="every 3s"' in page(path, state="filled")
     entries = Order.objects.filter(signal=world["signal"])
     entries.filter(status__in=["PENDING", "UNKNOWN"]).update(status="FAILED")
-    assert 'hx-trigger="every 15s"' in page(path), "what works at brokers moves seldom"
+    assert 'hx-trigger="every 15s"' in page(path), "working orders change rarely"
     entries.filter(status__in=["SUBMITTED", "PARTIALLY_FILLED"]).update(status="EXPIRED")
     html = page(path)
     assert f'hx-get="{path}' not in html
@@ -102,7 +104,7 @@ def test_signal_page_follows_until_orders_are_settled(
 
 
 @pytest.mark.parametrize(
-    ("asked", "many"),
+    ("query", "many"),
     [
         ("", 100),
         ("state=filled", 70),
@@ -115,20 +117,24 @@ def test_signal_page_follows_until_orders_are_settled(
         ("q=NO_MONEY", 2),
         ("q=7099", 1),
         ("state=filled&reason=NO_MONEY", 0),
-        ("state=nonsense", 100),
+        ("state=unknown-state", 100),
     ],
 )
-def test_filters_leave_exactly_those(world: dict[str, Any], asked: str, many: int) -> None:
-    assert candidates.filtered_orders(world["signal"], QueryDict(asked)).count() == many
+def test_filters_select_exactly_the_matching_orders(
+    world: dict[str, Any], query: str, many: int
+) -> None:
+    assert candidates.filtered_orders(world["signal"], QueryDict(query)).count() == many
 
 
-def test_those_that_need_someone_come_first(world: dict[str, Any]) -> None:
+def test_orders_that_need_attention_come_first(world: dict[str, Any]) -> None:
     first = candidates.filtered_orders(world["signal"], QueryDict(""))[:7]
     states = [order.status for order in first]
     assert states == ["UNKNOWN"] * 2 + ["FAILED"] + ["REJECTED"] * 4
 
 
-def test_each_candidate_tells_why(world: dict[str, Any], page: Page, client: Client) -> None:
+def test_each_candidate_states_its_reason(
+    world: dict[str, Any], page: Page, client: Client
+) -> None:
     client.force_login(world["operator"])
     html = page(address(world["signal"]), state="denied", reason="PORTFOLIO_RISK")
     assert "If all stops were hit together, the loss" in html
@@ -137,18 +143,18 @@ def test_each_candidate_tells_why(world: dict[str, Any], page: Page, client: Cli
 
 
 def test_acknowledgements_are_all_in_the_histogram(world: dict[str, Any]) -> None:
-    found = candidates.ack_times(world["signal"])
-    assert found is not None
-    assert found.chart is not None
+    times = candidates.ack_times(world["signal"])
+    assert times is not None
+    assert times.chart is not None
     answered = Order.objects.filter(signal=world["signal"], acknowledged_at__isnull=False).count()
-    assert found.many == answered == sum(column.count for column in found.chart.columns)
+    assert times.many == answered == sum(column.count for column in times.chart.columns)
 
 
-def test_the_export_has_everyone_and_no_formula(world: dict[str, Any], client: Client) -> None:
+def test_export_has_every_candidate_and_no_formula(world: dict[str, Any], client: Client) -> None:
     client.force_login(world["operator"])
-    evil = world["connections"][0]
-    evil.name = "=HYPERLINK(1)"
-    evil.save(update_fields=["name"])
+    connection = world["connections"][0]
+    connection.name = "=HYPERLINK(1)"
+    connection.save(update_fields=["name"])
     response = client.get(address(world["signal"], "candidates.csv"))
     table = list(csv.reader(StringIO(response.text)))
     assert len(table) == 101
@@ -157,7 +163,7 @@ def test_the_export_has_everyone_and_no_formula(world: dict[str, Any], client: C
     assert len(filtered.text.splitlines()) == 3
 
 
-def test_the_page_asks_few_questions(world: dict[str, Any], client: Client) -> None:
+def test_page_needs_few_queries(world: dict[str, Any], client: Client) -> None:
     client.force_login(world["operator"])
     client.get(address(world["signal"]))
     with statements() as sent:
@@ -176,37 +182,39 @@ def test_publishing_twice_publishes_once(small: dict[str, Any], client: Client) 
     assert (published.published_by, published.candidate_count) == (small["operator"], 10)
 
 
-def test_opening_the_question_publishes_nothing(small: dict[str, Any], client: Client) -> None:
+def test_opening_the_confirmation_publishes_nothing(small: dict[str, Any], client: Client) -> None:
     client.force_login(small["operator"])
     client.get(address(small["waiting"], "publish/"))
     assert not Signal.objects.published().exists()
 
 
-def test_a_refusal_says_why_and_changes_nothing(small: dict[str, Any], client: Client) -> None:
+def test_refused_publication_states_its_reason_and_changes_nothing(
+    small: dict[str, Any], client: Client
+) -> None:
     client.force_login(small["operator"])
     services.cancel(small["waiting"].pk, by=small["operator"])
-    answer = html_of(client.post(address(small["waiting"], "publish/"), follow=True))
-    assert "Nothing was changed." in answer
-    assert "SIGNAL_ENDED" in answer
+    html = html_of(client.post(address(small["waiting"], "publish/"), follow=True))
+    assert "Nothing was changed." in html
+    assert "SIGNAL_ENDED" in html
     assert Order.objects.count() == 0
 
 
 def test_published_close_is_not_cancelled(small: dict[str, Any], client: Client) -> None:
-    """Its exits are sent again until they are done: "cancelled" would be untrue."""
+    """Its exits are sent until they are done: "cancelled" would be wrong."""
     client.force_login(small["operator"])
     opened = seed.signal(small["feed"], candidate_count=0)
     close = seed.signal(small["feed"], action="CLOSE", refers_to=opened, candidate_count=1)
     assert "Cancel unfilled orders" not in html_of(client.get(address(close)))
-    for ask in (client.get, client.post):
-        answer = html_of(ask(address(close, "cancel/"), follow=True))
-        assert f"{close.number} is a published CLOSE, which cannot be cancelled" in answer
-        assert "STATE_CONFLICT" in answer
-        assert "is cancelled" not in answer
+    for send in (client.get, client.post):
+        html = html_of(send(address(close, "cancel/"), follow=True))
+        assert f"{close.number} is a published CLOSE, which cannot be cancelled" in html
+        assert "STATE_CONFLICT" in html
+        assert "is cancelled" not in html
     close.refresh_from_db()
     assert close.cancelled_at is None
 
 
-def test_approval_and_rejection(small: dict[str, Any], client: Client) -> None:
+def test_approval_needs_a_post(small: dict[str, Any], client: Client) -> None:
     client.force_login(small["operator"])
     pending = seed.signal(small["feed"], approval="PENDING")
     assert client.get(address(pending, "approve/")).status_code == 302  # a GET changes nothing
@@ -217,10 +225,10 @@ def test_approval_and_rejection(small: dict[str, Any], client: Client) -> None:
     assert (pending.approval, pending.approved_by) == ("APPROVED", small["operator"])
 
 
-def test_a_published_signal_has_no_form(world: dict[str, Any], client: Client) -> None:
+def test_published_signal_cannot_be_edited(world: dict[str, Any], client: Client) -> None:
     client.force_login(world["operator"])
-    answer = client.get(address(world["signal"], "change/"))
-    assert (answer.status_code, answer.headers["Location"]) == (302, address(world["signal"]))
+    response = client.get(address(world["signal"], "change/"))
+    assert (response.status_code, response.headers["Location"]) == (302, address(world["signal"]))
     assert client.post(address(world["signal"], "change/"), {}).status_code == 403
 
 
@@ -232,18 +240,22 @@ FORM = {
 }  # fmt: skip
 
 
-def test_a_signal_by_hand_waits_for_approval(small: dict[str, Any], client: Client) -> None:
+def test_signal_written_by_hand_waits_for_approval(small: dict[str, Any], client: Client) -> None:
     client.force_login(small["operator"])
-    answer = client.post("/admin/signals/signal/add/", {**FORM, "feed": str(small["feed"].pk)})
-    assert answer.status_code == 302
-    made = Signal.objects.order_by("pk").last()
-    assert made is not None
-    assert (made.currency_pair, made.approval, made.origin) == ("EUR/USD", "PENDING", "HAND")
-    assert made.target_prices == [seed.D("1.39"), seed.D("1.40")]
+    response = client.post("/admin/signals/signal/add/", {**FORM, "feed": str(small["feed"].pk)})
+    assert response.status_code == 302
+    written = Signal.objects.order_by("pk").last()
+    assert written is not None
+    assert (written.currency_pair, written.approval, written.origin) == (
+        "EUR/USD",
+        "PENDING",
+        "HAND",
+    )
+    assert written.target_prices == [seed.D("1.39"), seed.D("1.40")]
 
 
 @pytest.mark.parametrize(
-    ("field", "value", "words"),
+    ("field", "value", "message"),
     [
         ("sl", "1.39", "must lie below"),
         ("currency_pair", "NOPE", "Write it as BASE/QUOTE"),
@@ -253,26 +265,26 @@ def test_a_signal_by_hand_waits_for_approval(small: dict[str, Any], client: Clie
         ("action", "CLOSE", "must name the published signal"),
     ],
 )
-def test_the_form_holds_every_doors_rules(
-    small: dict[str, Any], client: Client, field: str, value: str, words: str
+def test_form_applies_the_rules_of_all_entry_points(
+    small: dict[str, Any], client: Client, field: str, value: str, message: str
 ) -> None:
     client.force_login(small["operator"])
-    told = {**FORM, "feed": str(small["feed"].pk), field: value}
-    answer = client.post("/admin/signals/signal/add/", told)
-    assert answer.status_code == 200
-    assert words in html_of(answer)
+    form = {**FORM, "feed": str(small["feed"].pk), field: value}
+    response = client.post("/admin/signals/signal/add/", form)
+    assert response.status_code == 200
+    assert message in html_of(response)
     assert Signal.objects.count() == 1
 
 
 def test_stop_order_takes_no_slippage_limit_by_hand(small: dict[str, Any], client: Client) -> None:
     client.force_login(small["operator"])
-    told = {
+    form = {
         **FORM, "feed": str(small["feed"].pk), "order_type": "STOP", "open_price": "",
         "stop_price": "1.3800", "max_slippage_pips": "2", "max_slippage_unit": "PIPS",
     }  # fmt: skip
-    answer = client.post("/admin/signals/signal/add/", told)
-    assert "No broker limits the price of a stop order" in html_of(answer)
+    response = client.post("/admin/signals/signal/add/", form)
+    assert "No broker limits the price of a stop order" in html_of(response)
     assert not Signal.objects.filter(order_type="STOP").exists()
-    told |= {"max_slippage_pips": "", "max_slippage_unit": ""}
-    without = client.post("/admin/signals/signal/add/", told)
+    form |= {"max_slippage_pips": "", "max_slippage_unit": ""}
+    without = client.post("/admin/signals/signal/add/", form)
     assert "No broker limits the price" not in html_of(without)

@@ -1,4 +1,4 @@
-"""What the console says before a signal is published, and what it refuses at the form."""
+"""The console's preview of a publication, and what its form refuses."""
 
 from collections.abc import Callable
 from decimal import Decimal as D
@@ -27,9 +27,9 @@ FORM = {
 
 @pytest.fixture
 def operator(db: None, client: Client) -> User:
-    found = seed.operator()
-    client.force_login(found)
-    return found
+    user = seed.operator()
+    client.force_login(user)
+    return user
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def feed(operator: User) -> Feed:
 
 @pytest.fixture
 def accounts(feed: Feed) -> list[ExecutionConnection]:
-    """Three that trade, one each that waits, is paused and may open nothing more."""
+    """Return three accounts that trade, and one each that waits, is paused and is too small."""
     sizes = [
         factories.account(feed, type="paper", preset_fixed_quantity=D(n)) for n in (50, 100, 1000)
     ]
@@ -78,7 +78,7 @@ def test_signal_page_previews_the_publication(
     assert not Order.objects.exists()
 
 
-def test_the_question_says_what_a_publication_does_and_follows(
+def test_confirmation_states_what_a_publication_does_and_is_refreshed(
     accounts: list[ExecutionConnection], feed: Feed, page: Page, client: Client
 ) -> None:
     signal = draft(feed)
@@ -95,7 +95,7 @@ def test_the_question_says_what_a_publication_does_and_follows(
     assert "Publish although nothing would be sent" in page(address(signal, "publish/"))
 
 
-def test_accounts_that_do_not_list_the_symbol_have_a_line_of_their_own(
+def test_accounts_that_do_not_list_the_symbol_are_counted_separately(
     accounts: list[ExecutionConnection], feed: Feed, page: Page
 ) -> None:
     factories.account(feed, type="paper", instrument_book="")
@@ -107,7 +107,7 @@ def test_accounts_that_do_not_list_the_symbol_have_a_line_of_their_own(
     assert "1 not listed: The account does not list this symbol." in question
 
 
-def test_what_no_account_can_take_has_no_button_and_is_not_published(
+def test_signal_that_no_account_can_trade_is_not_published(
     accounts: list[ExecutionConnection], feed: Feed, page: Page, client: Client
 ) -> None:
     signal = draft(feed, sl=D("1.11"))
@@ -119,15 +119,15 @@ def test_what_no_account_can_take_has_no_button_and_is_not_published(
     question = page(address(signal, "publish/"))
     assert "Nothing would be sent now." in question
     assert 'id="confirm-button"' not in question
-    answer = html_of(client.post(address(signal, "publish/"), follow=True))
-    assert "Nothing was changed." in answer
-    assert "STOP_AT_ENTRY" in answer
+    outcome = html_of(client.post(address(signal, "publish/"), follow=True))
+    assert "Nothing was changed." in outcome
+    assert "STOP_AT_ENTRY" in outcome
     signal.refresh_from_db()
     assert not signal.is_published
     assert not Order.objects.exists()
 
 
-def test_the_form_refuses_a_stop_on_the_wrong_side(
+def test_form_refuses_a_stop_on_the_wrong_side(
     accounts: list[ExecutionConnection], feed: Feed, client: Client
 ) -> None:
     wrong = {**FORM, "feed": feed.pk, "sl": "1.11"}
@@ -139,14 +139,14 @@ def test_the_form_refuses_a_stop_on_the_wrong_side(
     assert Signal.objects.get().sl == D("1.09")
 
 
-def test_a_signal_without_followers_can_be_written(feed: Feed, client: Client, page: Page) -> None:
+def test_signal_without_followers_can_be_written(feed: Feed, client: Client, page: Page) -> None:
     client.post("/admin/signals/signal/add/", {**FORM, "feed": feed.pk, "sl": "1.11"})
     signal = draft(feed)
     assert Signal.objects.count() == 2
     assert "Publish without any connection" in page(address(signal))
 
 
-def test_a_follow_up_says_whom_it_reaches(feed: Feed, page: Page) -> None:
+def test_preview_of_a_close_counts_its_exits(feed: Feed, page: Page) -> None:
     factories.account(feed, type="paper")
     opened = factories.signal(feed)
     assert Order.objects.get().status == "PENDING"

@@ -1,4 +1,4 @@
-"""An account's page says what its broker does with a slippage limit."""
+"""An account's page states how its broker treats a slippage limit."""
 
 from collections.abc import Callable
 from typing import Any
@@ -13,7 +13,7 @@ ADDRESSES = ("/admin/connections/executionconnection/{}/", "/accounts/{}/")
 
 
 @pytest.mark.parametrize(
-    ("kind", "exchange", "sentence"),
+    ("broker_type", "exchange", "sentence"),
     [
         ("paper", "", ENFORCED),
         ("mt5", "", CHECKED_ONLY),
@@ -23,17 +23,21 @@ ADDRESSES = ("/admin/connections/executionconnection/{}/", "/accounts/{}/")
         ("crypto", "kraken", ENFORCED),
     ],
 )
-def test_account_page_says_where_the_slippage_limit_is_enforced(
+def test_account_page_states_where_the_slippage_limit_is_enforced(
     small: dict[str, Any],
     page: Callable[..., str],
     client: Client,
-    kind: str,
+    broker_type: str,
     exchange: str,
     sentence: str,
 ) -> None:
     (account, *_) = small["connections"]
-    ExecutionConnection.objects.filter(pk=account.pk).update(type=kind, exchange_name=exchange)
+    ExecutionConnection.objects.filter(pk=account.pk).update(
+        type=broker_type, exchange_name=exchange
+    )
     for user, address in zip((small["operator"], account.user), ADDRESSES, strict=True):
         client.force_login(user or account.admin)
         html = page(address.format(account.pk))
-        assert [one for one in (CHECKED_ONLY, ENFORCED, UNSUPPORTED) if one in html] == [sentence]
+        assert [text for text in (CHECKED_ONLY, ENFORCED, UNSUPPORTED) if text in html] == [
+            sentence
+        ]

@@ -1,4 +1,4 @@
-"""Price sources on the console: who tells them, what is wrong, and an account that tells all."""
+"""Price sources in the console: their broker, their errors, and sharing one with all users."""
 
 import html
 from collections.abc import Callable
@@ -26,51 +26,51 @@ Page = Callable[..., str]
 
 @pytest.fixture
 def operator(db: None, client: Client) -> User:
-    who = seed.operator()
-    client.force_login(who)
-    return who
+    user = seed.operator()
+    client.force_login(user)
+    return user
 
 
-def its(account: ExecutionConnection, what: str) -> str:
-    return reverse(f"admin:connections_executionconnection_{what}", args=[account.pk])
+def page_address(account: ExecutionConnection, name: str) -> str:
+    return reverse(f"admin:connections_executionconnection_{name}", args=[account.pk])
 
 
-def test_an_administrators_account_is_made_a_source_for_all(
+def test_operators_account_is_shared_as_a_source_for_all(
     operator: User, page: Page, client: Client
 ) -> None:
     account = make.connection(type="mt4", admin=operator, name="House")
-    assert "Share its prices with all" in page(its(account, "page"))
-    client.post(its(account, "offer_prices"), {"to": "all"})
+    assert "Share its prices with all" in page(page_address(account, "page"))
+    client.post(page_address(account, "offer_prices"), {"to": "all"})
     source = DataConnection.objects.get(broker_connection=account)
     assert (source.user, source.is_active) == (None, True)
-    assert "Shared with all" in page(its(account, "page"))
-    client.post(its(account, "offer_prices"), {"to": "itself"})
+    assert "Shared with all" in page(page_address(account, "page"))
+    client.post(page_address(account, "offer_prices"), {"to": "itself"})
     source.refresh_from_db()
     assert source.user == operator
 
 
-def test_what_is_switched_off_stays_so_when_its_offer_is_taken_back(
+def test_inactive_source_stays_inactive_when_it_is_no_longer_shared(
     operator: User, client: Client
 ) -> None:
     source = get_or_create_broker_source(make.connection(type="mt4", admin=operator))
     share_with_all(source, by=operator)
     DataConnection.objects.update(is_active=False)
     assert source.broker_connection is not None
-    client.post(its(source.broker_connection, "offer_prices"), {"to": "itself"})
+    client.post(page_address(source.broker_connection, "offer_prices"), {"to": "itself"})
     source.refresh_from_db()
     assert (source.user, source.is_active) == (operator, False)
 
 
-def test_a_tenants_account_tells_its_owner_alone(
+def test_tenants_account_provides_prices_for_its_owner_only(
     operator: User, page: Page, client: Client
 ) -> None:
     account = make.connection(type="mt4", data_connection=None)
-    said = page(its(account, "page"))
-    assert "No price source" in said
-    assert "Share its prices with all" not in said
-    told = client.post(its(account, "offer_prices"), {"to": "all"}, follow=True)
-    assert "Only an administrator" in html_of(told)
-    client.post(its(account, "own_prices"))
+    content = page(page_address(account, "page"))
+    assert "No price source" in content
+    assert "Share its prices with all" not in content
+    response = client.post(page_address(account, "offer_prices"), {"to": "all"}, follow=True)
+    assert "Only an administrator" in html_of(response)
+    client.post(page_address(account, "own_prices"))
     account.refresh_from_db()
     assert account.data_connection is not None
     assert (account.data_connection.broker_connection, account.data_connection.user) == (
@@ -78,32 +78,32 @@ def test_a_tenants_account_tells_its_owner_alone(
     )  # fmt: skip
 
 
-def test_only_a_post_does_anything(operator: User, client: Client) -> None:
+def test_get_requests_change_nothing(operator: User, client: Client) -> None:
     account = make.connection(type="mt4", admin=operator)
-    for what in ("offer_prices", "own_prices"):
-        assert client.get(its(account, what)).status_code == 302
+    for name in ("offer_prices", "own_prices"):
+        assert client.get(page_address(account, name)).status_code == 302
     assert not DataConnection.objects.filter(broker_connection=account).exists()
 
 
-def test_who_may_only_look_changes_nothing(db: None, client: Client) -> None:
-    looker = staff(Role.SUPPORT, name="looker")
-    client.force_login(looker)
-    account = make.connection(type="mt4", admin=looker)
-    for what in ("offer_prices", "own_prices"):
-        assert client.post(its(account, what)).status_code == 403
+def test_support_changes_no_source(db: None, client: Client) -> None:
+    support = staff(Role.SUPPORT, name="support")
+    client.force_login(support)
+    account = make.connection(type="mt4", admin=support)
+    for name in ("offer_prices", "own_prices"):
+        assert client.post(page_address(account, name)).status_code == 403
     assert not DataConnection.objects.filter(broker_connection=account).exists()
 
 
-def test_they_have_one_name_wherever_operators_read_of_them(operator: User, page: Page) -> None:
+def test_price_sources_have_one_name_on_all_pages(operator: User, page: Page) -> None:
     source = DataConnection.objects.create(name="Recorded")
     opened = reverse("admin:connections_dataconnection_change", args=[source.pk])
     for address in (LISTED, reverse("admin:connections_dataconnection_add"), opened):
-        said = page(address)
-        assert "Price sources" in said
-        assert "data connection" not in said.lower()
+        content = page(address)
+        assert "Price sources" in content
+        assert "data connection" not in content.lower()
 
 
-def test_the_list_says_who_tells_and_what_is_wrong(operator: User, page: Page) -> None:
+def test_list_names_the_broker_and_the_error_of_each_source(operator: User, page: Page) -> None:
     account = make.connection(type="mt4", name="House")
     source = get_or_create_broker_source(account)
     DataConnection.objects.create(name="Recorded")
@@ -111,66 +111,68 @@ def test_the_list_says_who_tells_and_what_is_wrong(operator: User, page: Page) -
         source=source, last_contact_at=None, error_code=Code.NO_MARKET_DATA,
         error="Only delayed ones.", pairs=["EUR/USD"], followed_by="sessions-1",
     )  # fmt: skip
-    said = html.unescape(page(LISTED))
-    assert f'<a href="{its(account, "page")}">House</a>' in said
-    for words in ("No prices", "Only delayed ones.", Code.NO_MARKET_DATA.hint, "Recorded",
+    content = html.unescape(page(LISTED))
+    assert f'<a href="{page_address(account, "page")}">House</a>' in content
+    for text in ("No prices", "Only delayed ones.", Code.NO_MARKET_DATA.hint, "Recorded",
                   "all users", "No price has come in yet."):  # fmt: skip
-        assert words in said
-    one = page(reverse("admin:connections_dataconnection_change", args=[source.pk]))
-    for words in ("EUR/USD", "sessions-1", "No prices"):
-        assert words in one
+        assert text in content
+    detail = page(reverse("admin:connections_dataconnection_change", args=[source.pk]))
+    for text in ("EUR/USD", "sessions-1", "No prices"):
+        assert text in detail
 
 
-def test_paper_is_offered_only_what_prices_it(operator: User, page: Page, client: Client) -> None:
+def test_paper_account_is_offered_shared_sources_only(
+    operator: User, page: Page, client: Client
+) -> None:
     own = get_or_create_broker_source(make.connection(type="mt4", admin=operator, name="Private"))
     house = make.connection(type="mt4", admin=operator, name="House")
     shared = get_or_create_broker_source(house)
     share_with_all(shared, by=operator)
     twin = make.connection(admin=operator, name="Twin")
     add = reverse("admin:connections_executionconnection_add")
-    for address in (f"{add}?type=paper", its(twin, "edit")):
-        said = page(address)
-        assert own.name not in said
-        assert shared.name in said
+    for address in (f"{add}?type=paper", page_address(twin, "edit")):
+        content = page(address)
+        assert own.name not in content
+        assert shared.name in content
     assert own.name in page(f"{add}?type=mt4")
     typed = {"name": "Twin", "is_active": "on", "settings.native_stops": "on"}
-    client.post(its(twin, "edit"), {**typed, "data_connection": own.pk})
+    client.post(page_address(twin, "edit"), {**typed, "data_connection": own.pk})
     twin.refresh_from_db()
     assert twin.data_connection not in (own, None)
-    client.post(its(twin, "edit"), {**typed, "data_connection": shared.pk})
+    client.post(page_address(twin, "edit"), {**typed, "data_connection": shared.pk})
     twin.refresh_from_db()
     assert twin.data_connection == shared
-    told = client.post(its(house, "offer_prices"), {"to": "itself"}, follow=True)
-    assert "Give another source first to: Twin." in html_of(told)
+    response = client.post(page_address(house, "offer_prices"), {"to": "itself"}, follow=True)
+    assert "Give another source first to: Twin." in html_of(response)
     shared.refresh_from_db()
     assert shared.user is None
 
 
-def test_the_page_does_not_take_the_next_signal_without_prices(operator: User, page: Page) -> None:
+def test_account_without_prices_is_not_ready_to_trade(operator: User, page: Page) -> None:
     account = make.connection(type="crypto", exchange_name="binance")
     source = use_own_prices(account.pk, by=operator)
     now = datetime.now(UTC)
     health = SourceHealth.objects.create(source=source, last_contact_at=now, pairs=["BTC/USDT"])
-    assert "Ready to trade the next signal." in page(its(account, "page"))
+    assert "Ready to trade the next signal." in page(page_address(account, "page"))
     SourceHealth.objects.filter(pk=health.pk).update(last_contact_at=now - timedelta(hours=1))
-    said = page(its(account, "page"))
-    assert "Ready to trade" not in said
-    assert "entries are refused until it does" in said
+    content = page(page_address(account, "page"))
+    assert "Ready to trade" not in content
+    assert "entries are refused until it does" in content
 
 
-def test_one_that_nobody_goes_by_is_not_called_silent(operator: User, page: Page) -> None:
+def test_unused_source_is_not_called_stale(operator: User, page: Page) -> None:
     account = make.connection(type="mt4", data_connection=None)
     source = get_or_create_broker_source(account)
     long_ago = datetime.now(UTC) - timedelta(days=1)
     SourceHealth.objects.create(source=source, last_contact_at=long_ago, pairs=["EUR/USD"])
-    said = page(LISTED)
-    assert "Not used" in said
-    assert "Stale" not in said
+    content = page(LISTED)
+    assert "Not used" in content
+    assert "Stale" not in content
     ExecutionConnection.objects.filter(pk=account.pk).update(data_connection=source)
     assert "Stale" in page(LISTED)
 
 
-def test_a_brokers_stream_is_not_made_by_hand(operator: User, page: Page, client: Client) -> None:
+def test_brokers_stream_cannot_be_added_by_hand(operator: User, page: Page, client: Client) -> None:
     add = reverse("admin:connections_dataconnection_add")
     assert 'value="broker"' not in page(add)
     client.post(add, {"name": "x", "kind": "broker", "settings": "{}", "is_active": "on"})
@@ -179,7 +181,7 @@ def test_a_brokers_stream_is_not_made_by_hand(operator: User, page: Page, client
     assert DataConnection.objects.filter(name="y").exists()
 
 
-def test_one_from_before_that_nobody_tells_stays_off(operator: User, client: Client) -> None:
+def test_source_without_its_account_stays_off(operator: User, client: Client) -> None:
     source = DataConnection.objects.create(name="old", kind="broker", is_active=False)
     change = reverse("admin:connections_dataconnection_change", args=[source.pk])
     client.post(change, {"name": "older", "settings": "{}", "is_active": "on"})
@@ -187,27 +189,27 @@ def test_one_from_before_that_nobody_tells_stays_off(operator: User, client: Cli
     assert (source.name, source.is_active) == ("older", False)
 
 
-def test_a_new_connection_goes_by_its_own_broker(
+def test_new_connection_uses_its_own_brokers_prices(
     operator: User, page: Page, client: Client
 ) -> None:
     add = reverse("admin:connections_executionconnection_add")
-    said = page(add, type="crypto")
-    assert '<option value="own" selected>' in said
+    content = page(add, type="crypto")
+    assert '<option value="own" selected>' in content
     typed: dict[str, Any] = {
         "type": "crypto", "name": "House", "owner": operator.username, "takes_all": "on",
         "account": "77", "exchange_name": "binance", "settings.symbols": "BTC/USDT",
         "data_connection": "own", "is_active": "on",
     }  # fmt: skip
-    answer = client.post(f"{add}?type=crypto", typed)
-    assert answer.status_code == 302, html_of(answer)
+    response = client.post(f"{add}?type=crypto", typed)
+    assert response.status_code == 302, html_of(response)
     account = ExecutionConnection.objects.get(account="77")
     assert account.data_connection is not None
     assert account.data_connection.broker_connection == account
-    edit = its(account, "edit")
+    edit = page_address(account, "edit")
     assert '<option value="own" selected>' in page(edit)
-    mine = ExecutionConnection.objects.filter(pk=account.pk).values_list(
+    stored = ExecutionConnection.objects.filter(pk=account.pk).values_list(
         "data_connection__broker_connection"
     )
-    for chosen, teller in (("", None), ("own", account.pk)):
-        client.post(edit, {**typed, "data_connection": chosen})
-        assert mine.get() == (teller,)
+    for choice, expected in (("", None), ("own", account.pk)):
+        client.post(edit, {**typed, "data_connection": choice})
+        assert stored.get() == (expected,)

@@ -1,4 +1,4 @@
-"""A signal written by an operator: its symbol is one that an account of the feed can trade."""
+"""The symbol of a signal written by an operator must be one that a follower can trade."""
 
 from typing import Any
 
@@ -24,15 +24,15 @@ FORM = {
 
 @pytest.fixture
 def feed() -> Feed:
-    """One follower's broker lists an index, another one's does not."""
-    made = make.feed()
+    """Return a feed with two followers: the broker of one lists an index, the other's does not."""
+    feed_row = make.feed()
     listed = instrument("GER40", "GER40/EUR"), instrument("EURUSD", "EUR/USD")
     for book, instruments in (("one", listed), ("two", listed[1:])):
         store_instruments(book, instruments)
         row = make.connection(sealed_credentials=None)
         ExecutionConnection.objects.filter(pk=row.pk).update(instrument_book=book)
-        make.subscription(row, made)
-    return made
+        make.subscription(row, feed_row)
+    return feed_row
 
 
 @pytest.fixture
@@ -46,13 +46,13 @@ def write(operator: Client, feed: Feed, symbol: str) -> Any:
     return operator.post("/admin/signals/signal/add/", form)
 
 
-def test_what_no_follower_lists_is_refused_at_the_form(operator: Client, feed: Feed) -> None:
+def test_form_refuses_an_unlisted_symbol(operator: Client, feed: Feed) -> None:
     page = html_of(write(operator, feed, "DAX/EUR"))
     assert "lists DAX/EUR. Similar listed symbols: GER40/EUR." in page
     assert not Signal.objects.exists()
 
 
-def test_the_page_shows_how_many_do_not_list_it(operator: Client, feed: Feed) -> None:
+def test_page_counts_accounts_that_do_not_list_the_symbol(operator: Client, feed: Feed) -> None:
     assert write(operator, feed, "GER40").status_code == 302
     signal = Signal.objects.get()
     Signal.objects.filter(pk=signal.pk).update(approval="APPROVED")

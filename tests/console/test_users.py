@@ -1,4 +1,4 @@
-"""Rights cannot be raised in the console: users, groups, passwords, API keys at their own pages."""
+"""Rights cannot be raised in the console by users, groups, passwords or API keys."""
 
 from typing import Any
 
@@ -29,7 +29,7 @@ def people() -> dict[str, User]:
 
 
 def manager() -> User:
-    """May change users and keys, by permissions given past the roles, and nothing else."""
+    """Create a user who may change users and keys only, by direct permissions, without a role."""
     user = staff(Role.SUPPORT, name="manager")
     names = [Right.USERS.value, Right.API_KEYS.value]
     user.user_permissions.set(Permission.objects.filter(codename__in=names))
@@ -42,13 +42,13 @@ def browser(user: User) -> Client:
     return client
 
 
-def send(by: User, user: User, **said: Any) -> Any:
-    """Send the user's form with these fields changed, and whatever else a forger adds."""
+def send(by: User, user: User, **fields: Any) -> Any:
+    """Send the user's form with changed fields, and forged ones."""
     form = {
         "username": user.username, "first_name": "", "last_name": "", "email": user.email,
         "time_zone": user.time_zone, "roles": [role.value for role in roles_of(user)],
         "is_superuser": "on" if user.is_superuser else "", "is_active": "on",
-    } | said  # fmt: skip
+    } | fields  # fmt: skip
     sent = {name: value for name, value in form.items() if value not in ("", None)}
     return browser(by).post(f"/admin/users/user/{user.pk}/change/", sent)
 
@@ -59,8 +59,8 @@ def rights(user: User) -> Any:
     return now.is_active, now.is_staff, now.is_superuser, roles_of(now), direct, now.password
 
 
-def everything() -> dict[str, Any]:
-    """What somebody who wants everything would send."""
+def all_rights() -> dict[str, Any]:
+    """Return forged fields that ask for every right."""
     return {
         "is_superuser": "on", "is_staff": "on", "roles": [role.value for role in Role],
         "groups": list(Group.objects.values_list("pk", flat=True)),
@@ -68,35 +68,39 @@ def everything() -> dict[str, Any]:
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("who", ["administrator", "manager", "root"])
-def test_staff_cannot_raise_their_own_rights(people: dict[str, User], who: str) -> None:
-    before = rights(people[who])
-    send(people[who], people[who], **everything())
-    send(people[who], people[who], roles=[], is_active="")
-    path = f"/admin/users/user/{people[who].pk}/password/"
+@pytest.mark.parametrize("username", ["administrator", "manager", "root"])
+def test_staff_cannot_raise_their_own_rights(people: dict[str, User], username: str) -> None:
+    before = rights(people[username])
+    send(people[username], people[username], **all_rights())
+    send(people[username], people[username], roles=[], is_active="")
+    path = f"/admin/users/user/{people[username].pk}/password/"
     sent = {"password1": PASSWORD, "password2": PASSWORD, "usable_password": "true"}
-    refused = browser(people[who]).post(path, sent)
+    refused = browser(people[username]).post(path, sent)
     assert (refused.status_code, "OWN_RIGHTS" in html_of(refused)) == (403, True)
-    assert rights(people[who]) == before
+    assert rights(people[username]) == before
 
 
 @pytest.mark.parametrize(
-    ("who", "whom"),
+    ("username", "target"),
     [("administrator", "root"), ("manager", "root"), ("manager", "administrator"),
      ("manager", "operator")],
 )  # fmt: skip
-def test_nobody_touches_who_has_more(people: dict[str, User], who: str, whom: str) -> None:
-    by, above = people[who], people[whom]
+def test_staff_cannot_change_users_with_more_rights(
+    people: dict[str, User], username: str, target: str
+) -> None:
+    by, above = people[username], people[target]
     before, (key, _) = rights(above), create_api_key(above, "k")
     tried: list[dict[str, Any]] = [{"roles": []}, {"is_active": ""}, {"email": "mine@example.com"}]
-    for said in (*tried, everything()):
-        refused = send(by, above, **said)
+    for fields in (*tried, all_rights()):
+        refused = send(by, above, **fields)
         assert (refused.status_code, "RIGHTS_ABOVE_OWN" in html_of(refused)) == (403, True)
     sent = {"password1": PASSWORD, "password2": PASSWORD, "usable_password": "true"}
     assert browser(by).post(f"/admin/users/user/{above.pk}/password/", sent).status_code == 403
-    wanted = {"user": whom, "name": "mine", "scopes": ["read"], "life": "90"}
-    made = browser(by).post("/admin/users/apikey/create/", wanted)
-    assert "has rights that you do not have" in html_of(made) or "superuser" in str(made.content)
+    form = {"user": target, "name": "mine", "scopes": ["read"], "life": "90"}
+    response = browser(by).post("/admin/users/apikey/create/", form)
+    assert "has rights that you do not have" in html_of(response) or "superuser" in str(
+        response.content
+    )
     browser(by).post(f"/admin/users/apikey/{key.pk}/revoke/")
     assert browser(by).post(f"/admin/users/user/{above.pk}/delete/").status_code == 403
     assert rights(above) == before
@@ -104,20 +108,20 @@ def test_nobody_touches_who_has_more(people: dict[str, User], who: str, whom: st
     assert list(ApiKey.objects.filter(user=above, revoked_at=None)) == [key]
 
 
-def test_nobody_gives_what_they_have_not(people: dict[str, User]) -> None:
+def test_staff_cannot_give_rights_that_they_do_not_have(people: dict[str, User]) -> None:
     tenant, by = people["tenant"], people["manager"]
     before = rights(tenant)
     for role in (Role.OPERATOR, Role.RISK_OFFICER, Role.ADMINISTRATOR):
-        said = html_of(send(by, tenant, roles=[role.value]))
-        assert f"The role {role.value} has rights that you do not have" in said
-    for who in ("manager", "administrator"):
-        send(people[who], tenant, is_superuser="on", is_staff="on")
+        content = html_of(send(by, tenant, roles=[role.value]))
+        assert f"The role {role.value} has rights that you do not have" in content
+    for username in ("manager", "administrator"):
+        send(people[username], tenant, is_superuser="on", is_staff="on")
         direct = list(Permission.objects.values_list("pk", flat=True))
-        send(people[who], tenant, user_permissions=direct)
+        send(people[username], tenant, user_permissions=direct)
     assert rights(tenant) == before
 
 
-def test_an_administrator_gives_roles_and_a_superuser_makes_superusers(
+def test_administrators_give_roles_and_superusers_create_superusers(
     people: dict[str, User],
 ) -> None:
     tenant = people["tenant"]
@@ -133,31 +137,31 @@ def test_an_administrator_gives_roles_and_a_superuser_makes_superusers(
     assert User.objects.get(pk=tenant.pk).check_password(PASSWORD)
 
 
-@pytest.mark.parametrize("who", ["administrator", "root"])
-def test_groups_are_edited_by_nobody(people: dict[str, User], who: str) -> None:
+@pytest.mark.parametrize("username", ["administrator", "root"])
+def test_groups_cannot_be_edited(people: dict[str, User], username: str) -> None:
     group = Group.objects.get(name=Role.SUPPORT)
     sent = {"name": "support", "permissions": list(Permission.objects.values_list("pk", flat=True))}
     for path in (f"/admin/auth/group/{group.pk}/change/", "/admin/auth/group/add/",
                  f"/admin/auth/group/{group.pk}/delete/"):  # fmt: skip
-        assert browser(people[who]).post(path, sent).status_code == 403
+        assert browser(people[username]).post(path, sent).status_code == 403
     assert group.permissions.count() == 1
 
 
 def test_support_sees_users_and_their_roles(people: dict[str, User]) -> None:
     support = browser(staff(Role.SUPPORT))
     for name in people:
-        shown = support.get(f"/admin/users/user/{people[name].pk}/change/")
-        assert shown.status_code == 200
-        assert 'name="roles"' not in html_of(shown)
+        response = support.get(f"/admin/users/user/{people[name].pk}/change/")
+        assert response.status_code == 200
+        assert 'name="roles"' not in html_of(response)
     assert "operator" in html_of(support.get("/admin/users/user/"))
 
 
-def test_an_operator_changes_no_user(people: dict[str, User]) -> None:
+def test_operator_cannot_change_users(people: dict[str, User]) -> None:
     tenant = people["tenant"]
     before = rights(tenant)
-    refused = send(people["operator"], tenant, **everything())
+    refused = send(people["operator"], tenant, **all_rights())
     assert (refused.status_code, "RIGHT_MISSING" in html_of(refused)) == (403, True)
-    wanted = {"user": "tenant", "name": "k", "scopes": ["read"], "life": "90"}
-    browser(people["operator"]).post("/admin/users/apikey/create/", wanted)
+    form = {"user": "tenant", "name": "k", "scopes": ["read"], "life": "90"}
+    browser(people["operator"]).post("/admin/users/apikey/create/", form)
     assert rights(tenant) == before
     assert not ApiKey.objects.filter(user=tenant).exists()

@@ -1,4 +1,4 @@
-"""Operators get every page; nobody else gets any; nothing secret is in any of them."""
+"""Access to the console: operators open every page, others none, and no page reveals secrets."""
 
 from collections.abc import Callable
 from typing import Any
@@ -22,11 +22,11 @@ LISTS = [
 ]
 
 
-def pages_of(cast: dict[str, Any]) -> list[str]:
-    """One address of each of the console's own pages."""
-    signal, waiting, connection = cast["signal"], cast["waiting"], cast["connections"][0]
-    failed = next(order for order in cast["orders"] if order.status == "FAILED")
-    order, position = cast["orders"][0], cast["position"]
+def pages_of(rows: dict[str, Any]) -> list[str]:
+    """Return one address of each of the console's own pages."""
+    signal, waiting, connection = rows["signal"], rows["waiting"], rows["connections"][0]
+    failed = next(order for order in rows["orders"] if order.status == "FAILED")
+    order, position = rows["orders"][0], rows["position"]
     at = {
         "signals_signal_page": signal, "signals_signal_export": signal,
         "signals_signal_cancel": signal, "signals_signal_publish": waiting,
@@ -38,15 +38,15 @@ def pages_of(cast: dict[str, Any]) -> list[str]:
         "connections_executionconnection_credentials": connection,
         "connections_executionconnection_edit": connection,
         "connections_executionconnection_archive": connection,
-        "execution_driftitem_page": cast["drift"],
-        "execution_driftitem_adopt": cast["drift"],
-        "execution_driftitem_relink": cast["drift"],
-        "execution_driftitem_close": cast["drift"],
-        "execution_driftitem_ignore": cast["drift"],
-        "connections_killswitch_release": cast["switch"],
+        "execution_driftitem_page": rows["drift"],
+        "execution_driftitem_adopt": rows["drift"],
+        "execution_driftitem_relink": rows["drift"],
+        "execution_driftitem_close": rows["drift"],
+        "execution_driftitem_ignore": rows["drift"],
+        "connections_killswitch_release": rows["switch"],
         "connections_epoch_page": current_epoch(),
         "connections_epoch_release": current_epoch(),
-        "signals_feed_token": cast["feed"],
+        "signals_feed_token": rows["feed"],
     }  # fmt: skip
     named = [reverse(f"admin:{name}", args=[row.pk]) for name, row in at.items()]
     alone = ["index", "console_live", "console_trail", "connections_killswitch_set",
@@ -56,9 +56,7 @@ def pages_of(cast: dict[str, Any]) -> list[str]:
     return [waiting_page, *named, *(reverse(f"admin:{name}") for name in alone)]
 
 
-def test_every_page_opens_for_an_operator_and_shows_no_secret(
-    world: dict[str, Any], client: Client
-) -> None:
+def test_operators_open_every_page_and_see_no_secret(world: dict[str, Any], client: Client) -> None:
     client.force_login(world["operator"])
     for path in [*pages_of(world), *LISTS]:
         response = client.get(path)
@@ -66,9 +64,11 @@ def test_every_page_opens_for_an_operator_and_shows_no_secret(
         assert CANARY not in html_of(response), path
 
 
-@pytest.mark.parametrize("who", ["nobody", "tenant"])
-def test_nobody_else_gets_in(world: dict[str, Any], client: Client, who: str) -> None:
-    if who == "tenant":
+@pytest.mark.parametrize("caller", ["visitor", "tenant"])
+def test_visitors_and_tenants_are_sent_to_sign_in(
+    world: dict[str, Any], client: Client, caller: str
+) -> None:
+    if caller == "tenant":
         client.force_login(User.objects.get(username="tenant-01"))
     for path in [*pages_of(world), *LISTS]:
         response = client.get(path)
@@ -92,7 +92,9 @@ def test_support_reads_and_changes_nothing(small: dict[str, Any], client: Client
     assert small["waiting"].published_at is None
 
 
-def test_machine_written_tables_take_no_changes(world: dict[str, Any], client: Client) -> None:
+def test_tables_written_by_the_system_take_no_changes(
+    world: dict[str, Any], client: Client
+) -> None:
     client.force_login(world["operator"])
     for name in ("execution/executionlog", "execution/fill", "execution/order", "events/event",
                  "positions/executionposition", "analytics/analyticsdaily"):  # fmt: skip
@@ -102,7 +104,7 @@ def test_machine_written_tables_take_no_changes(world: dict[str, Any], client: C
     assert client.post(f"/admin/execution/order/{order}/change/").status_code == 403
 
 
-def test_our_own_parts_need_no_inline_code(world: dict[str, Any], client: Client) -> None:
+def test_own_pages_have_no_inline_code(world: dict[str, Any], client: Client) -> None:
     client.force_login(world["operator"])
     for path in pages_of(world):
         html = html_of(client.get(path))
