@@ -242,7 +242,9 @@ def test_inactive_account_states_what_is_open_and_monitored(
     assert "Still open there" not in content
 
 
-def test_inactive_contact_is_displayed(world: World, workers: None, signed_in: SignedIn) -> None:
+def test_account_without_contact_is_marked_inactive(
+    world: World, workers: None, signed_in: SignedIn
+) -> None:
     content = html_of(signed_in(world.alice).get(f"/accounts/{world.mt5.pk}/"))
     assert "No contact since" not in content
     ConnectionHealth.objects.filter(pk=world.mt5.pk).update(inactivity_alerted_at=datetime.now(UTC))

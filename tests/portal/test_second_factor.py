@@ -103,8 +103,8 @@ def test_right_code_is_refused_after_ten_wrong_ones(world: World, as_web: None) 
     enrol_factor(world.alice)
     client = Client()
     sign_in(client, "alice")
-    response = [client.post("/login/code/", {"code": f"00000{n}"}).status_code for n in range(10)]
-    assert response == [422] * 10
+    statuses = [client.post("/login/code/", {"code": f"00000{n}"}).status_code for n in range(10)]
+    assert statuses == [422] * 10
     assert client.post("/login/code/", {"code": current_code()}).status_code == 429
     assert TryCount.objects.get(scope="second factor").tries == 10
     assert not is_signed_in(client)
@@ -208,12 +208,9 @@ def operations_with_credentials() -> set[tuple[str, str]]:
 
     def has_credentials(operation: Any) -> bool:
         contents = operation.get("requestBody", {}).get("content", {}).values()
-        view_names_of = [
-            content["schema"].get("$ref", "").rsplit("/", 1)[-1] for content in contents
-        ]
+        names = [content["schema"].get("$ref", "").rsplit("/", 1)[-1] for content in contents]
         return any(
-            "credentials" in components.get(name, {}).get("properties", {})
-            for name in view_names_of
+            "credentials" in components.get(name, {}).get("properties", {}) for name in names
         )
 
     return {
@@ -443,8 +440,8 @@ def test_administrator_cannot_reset_users_with_more_rights(
         oscar = User.objects.create_user("oscar", password=PASSWORD)
         change_rights(oscar.pk, by=None, roles=[Role.ADMINISTRATOR])
         lesser = User.objects.create_user("lesser", password=PASSWORD, is_staff=True)
-        view_names_of = [Right.READ.value, Right.USERS.value]
-        lesser.user_permissions.set(Permission.objects.filter(codename__in=view_names_of))
+        names = [Right.READ.value, Right.USERS.value]
+        lesser.user_permissions.set(Permission.objects.filter(codename__in=names))
         enrol_factor(oscar)
         cursor.execute("SET ROLE fillcast_web")
     with on_behalf_of(lesser), pytest.raises(NotAllowedError) as refused:
