@@ -279,8 +279,8 @@ class TestOutOfOrder:
         position = endpoint.trade(external_id="long-1")
         change = {"action": "MODIFY", "refers_to_external_id": "long-1"}
         stops = ("1.30", "1.20", "1.30", "1.30")
-        response = [endpoint.accept(**change, sl=sl)["is_new"] for sl in stops]
-        assert response == [True, True, True, False]
+        is_new = [endpoint.accept(**change, sl=sl)["is_new"] for sl in stops]
+        assert is_new == [True, True, True, False]
         position.refresh_from_db()
         assert position.sl == D("1.30")
 
