@@ -116,7 +116,7 @@ def test_documented_symbol_map_makes_a_follower_trade(world: World, feed: Feed) 
     assert (draft["currency_pair"], draft["symbol_reach"]["listing"]) == ("DAX/EUR", 1)
     assert send(world, "DAX", "?publish=true").json()["currency_pair"] == "DAX/EUR"
     order = Signal.objects.latest("id").orders.get()
-    assert (order.status, order.pair) == ("PENDING", "GER40/EUR")  # sized by the prices of this pair
+    assert (order.status, order.pair) == ("PENDING", "GER40/EUR")  # sized by its prices
 
 
 def test_map_to_an_unlisted_symbol_is_ignored(world: World, feed: Feed) -> None:
