@@ -23,18 +23,18 @@ HEAD = f"{' | '.join(ROLES.values())} |"
 RULE = "---|" * (len(ROLES) + 1)
 
 
-def cells(who: str) -> str:
-    """Return a row's columns: yes for each role whose letter is there."""
-    return " | ".join("yes" if letter in who else "–" for letter in ROLES)
+def cells(roles: str) -> str:
+    """Return a row's columns: yes for each role whose letter is in `roles`."""
+    return " | ".join("yes" if letter in roles else "–" for letter in ROLES)
 
 
-def api_line(operation: str, who: str) -> str:
+def api_line(operation: str, roles: str) -> str:
     """Return the row of an operation."""
-    if who == api.OWN:
+    if roles == api.OWN:
         return f"| `{operation}` | " + " | ".join(["own"] * len(ROLES)) + " |"
-    if who == "token":
+    if roles == "token":
         return f"| `{operation}` | " + " | ".join(["by token"] * len(ROLES)) + " |"
-    return f"| `{operation}` | {cells(who)} |"
+    return f"| `{operation}` | {cells(roles)} |"
 
 
 def list_lines(name: str, rows: console.Rows) -> list[str]:
@@ -69,7 +69,7 @@ def role_page() -> str:
         "",
         f"| operation | {HEAD}",
         f"|{RULE}",
-        *(api_line(operation, who) for operation, who in api.MATRIX.items()),
+        *(api_line(operation, roles) for operation, roles in api.MATRIX.items()),
         "",
         "## Console: pages and actions",
         "",
