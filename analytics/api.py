@@ -204,10 +204,10 @@ class ExecutionQualityView(_RangeView):
     def get(self, request: Request) -> Response:
         """Fill rate, slippage and latency: of all, then by broker type and pair (UTC days)."""
         start, end, mine = self.range(request)
-        found = selectors.execution_quality(
+        qualities = selectors.execution_quality(
             datetime.combine(start, time(), UTC),
             datetime.combine(end + timedelta(days=1), time(), UTC),
             connection_ids=mine,
         )
-        results = [{**asdict(quality), "fill_rate": quality.fill_rate} for quality in found]
+        results = [{**asdict(quality), "fill_rate": quality.fill_rate} for quality in qualities]
         return Response(QualitySerializer(results, many=True).data)

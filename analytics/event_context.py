@@ -80,5 +80,7 @@ def _trade(side: str | None, quantity: Decimal | None, pair: str | None) -> str:
 
 
 def _position(event: EventContext) -> int | None:
-    found = event.payload.get("position")
-    return found if isinstance(found, int) and not isinstance(found, bool) else None
+    position_id = event.payload.get("position")
+    return (
+        position_id if isinstance(position_id, int) and not isinstance(position_id, bool) else None
+    )

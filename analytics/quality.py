@@ -122,7 +122,7 @@ def execution_quality(
     The first row covers all entries; then each broker type is followed by its pairs. [] without
     entries. connection_ids: those that the caller may see; None: all (operators).
     """
-    found = rows(
+    measured = rows(
         QUALITY,
         {
             "start": start,
@@ -131,7 +131,7 @@ def execution_quality(
             "connections": list(connection_ids or ()),
         },
     )
-    return [_quality(row) for row in found if row.candidates]
+    return [_quality(row) for row in measured if row.candidates]
 
 
 def _quality(row: QualityRow) -> Quality:

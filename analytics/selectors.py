@@ -138,18 +138,18 @@ def totals(connection_ids: Sequence[UUID] | None, start: date, end: date) -> dic
     They equal those of the closed trades in closing order, including the drawdown. Connections
     without a closed trade in that time are left out.
     """
-    found = rows(TOTALS, _days(connection_ids, start, end))
-    return {row.connection_id: Rollup(*row[1:]) for row in found}
+    totals_by_connection = rows(TOTALS, _days(connection_ids, start, end))
+    return {row.connection_id: Rollup(*row[1:]) for row in totals_by_connection}
 
 
 def unconverted_fees(
     connection_ids: Sequence[UUID] | None, start: date, end: date
 ) -> dict[UUID, dict[str, Decimal]]:
     """Return the fees that no result contains, by connection and currency."""
-    found: dict[UUID, dict[str, Decimal]] = {}
+    fees: dict[UUID, dict[str, Decimal]] = {}
     for row in rows(UNCONVERTED_FEES_SQL, _days(connection_ids, start, end)):
-        found.setdefault(row.connection_id, {})[row.currency] = row.fee
-    return found
+        fees.setdefault(row.connection_id, {})[row.currency] = row.fee
+    return fees
 
 
 def equity_curve(

@@ -109,7 +109,7 @@ def compute_changed(*, recent: int = RECENT_DAYS, corrected: int = CORRECTION_DA
     since = today - timedelta(days=corrected)
     with transaction.atomic():
         run("SET LOCAL jit = off")
-        found = rows(
+        changed = rows(
             CHANGED,
             {
                 "zone": DEFAULT_ZONE,
@@ -119,7 +119,7 @@ def compute_changed(*, recent: int = RECENT_DAYS, corrected: int = CORRECTION_DA
                 "since_day": since + timedelta(days=1),
             },
         )
-    days = {row.day for row in found} | {today - timedelta(days=n) for n in range(recent)}
+    days = {row.day for row in changed} | {today - timedelta(days=n) for n in range(recent)}
     for day in sorted(days):
         compute_day(day)
     return sorted(days)

@@ -88,8 +88,8 @@ class ExecutionConnectionAdmin(ConsoleAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[ExecutionConnection]:
         """Return the accounts with the columns that their health badge needs."""
-        found: QuerySet[ExecutionConnection] = super().get_queryset(request)
-        return with_display_columns(found).defer("sealed_credentials")
+        connections: QuerySet[ExecutionConnection] = super().get_queryset(request)
+        return with_display_columns(connections).defer("sealed_credentials")
 
     @admin.display(description="Broker", ordering="type")
     def broker(self, connection: ExecutionConnection) -> str:

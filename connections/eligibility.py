@@ -167,8 +167,8 @@ def temporary_reasons(connection_ids: Collection[str]) -> dict[str, Code]:
     """Return why entries of these connections wait now, by connection id; healthy ones left out."""
     if not connection_ids:
         return {}
-    found = rows(_TEMPORARY_REASONS_SQL, (list(connection_ids),))
-    return {row.connection_id: Code[row.reason] for row in found}
+    reasons = rows(_TEMPORARY_REASONS_SQL, (list(connection_ids),))
+    return {row.connection_id: Code[row.reason] for row in reasons}
 
 
 def eligibility_parameters(
@@ -207,16 +207,16 @@ def reason_for(
     Without a feed, reasons of a subscription and of a feed's kill switch are left out. A connection
     that does not exist, or that the caller may not see, is CONNECTION_INACTIVE.
     """
-    found = rows(
+    reasons = rows(
         _REASON_OF_ONE_SQL,
         {
             **eligibility_parameters(feed_id=feed_id, direction=direction),
             "connection_id": connection_id,
         },
     )
-    if not found:
+    if not reasons:
         return Code.CONNECTION_INACTIVE
-    return Code[found[0].reason] if found[0].reason else None
+    return Code[reasons[0].reason] if reasons[0].reason else None
 
 
 def broker_types_with_credentials() -> tuple[str, ...]:

@@ -99,12 +99,12 @@ def _rows_of(source: str, column: str) -> str:
 
 def open_items(connection_id: UUID) -> list[OpenItem]:
     """Return what an account has open at its broker, as far as our tables know."""
-    found = rows(
+    items = rows(
         f"SELECT symbol, what FROM {all_open_sql()} o WHERE connection_id = %s", (connection_id,)
     )
-    return [OpenItem(row.symbol, row.what) for row in found]
+    return [OpenItem(row.symbol, row.what) for row in items]
 
 
-def describe_open_items(found: list[OpenItem]) -> str:
+def describe_open_items(items: list[OpenItem]) -> str:
     """Return open items as part of a sentence, the first by name: 'BTC/USDT (an open position)'."""
-    return join_first([f"{item.symbol} ({item.what})" for item in found])
+    return join_first([f"{item.symbol} ({item.what})" for item in items])

@@ -74,8 +74,8 @@ def renew_leases(
     fences: Sequence[tuple[str, int]], *, owner: str, seconds: float
 ) -> frozenset[str]:
     """Extend an owner's leases, lanes with fencing tokens; return the lanes that it still holds."""
-    found = rows(RENEW, (seconds, *columns(fences, 2), owner))
-    return frozenset(row.lane for row in found)
+    renewed = rows(RENEW, (seconds, *columns(fences, 2), owner))
+    return frozenset(row.lane for row in renewed)
 
 
 def release_leases(fences: Sequence[tuple[str, int]], *, owner: str) -> None:

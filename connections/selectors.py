@@ -168,18 +168,20 @@ def find_connection(text: str) -> UUID:
     """Return the live connection of an id, a name or an account. Raises LookupError."""
     live = ExecutionConnection.objects.live()
     try:
-        found = list(live.filter(pk=UUID(text)).values_list("pk", flat=True))
+        ids = list(live.filter(pk=UUID(text)).values_list("pk", flat=True))
     except ValueError:
         by_name = live.filter(name=text) | live.filter(account=text)
-        found = list(by_name.values_list("pk", flat=True)[:2])
-    if len(found) != 1:
-        if found:
+        ids = list(by_name.values_list("pk", flat=True)[:2])
+    if len(ids) != 1:
+        if ids:
             raise LookupError(f"There is more than one connection {text!r}: use its id.")
         raise LookupError(f"There is no connection {text!r}.")
-    return found[0]
+    return ids[0]
 
 
-def with_display_columns(found: QuerySet[ExecutionConnection]) -> QuerySet[ExecutionConnection]:
+def with_display_columns(
+    connections: QuerySet[ExecutionConnection],
+) -> QuerySet[ExecutionConnection]:
     """Add to connections what `missing_worker_hint` and `count_open_items` would query for each.
 
     `has_worker`: whether a worker holds its lane. `open_count`: how many items are open there.
@@ -188,7 +190,7 @@ def with_display_columns(found: QuerySet[ExecutionConnection]) -> QuerySet[Execu
     leases = LaneLease.objects.filter(lane=OuterRef("lane"), until__gte=Now() - handover)
     mine = f"{ExecutionConnection._meta.db_table}.id"
     count = RawSQL(open_count_sql(mine), [], output_field=IntegerField())
-    return found.annotate(has_worker=Exists(leases), open_count=count)
+    return connections.annotate(has_worker=Exists(leases), open_count=count)
 
 
 def count_open_items(connection: ExecutionConnection) -> int:

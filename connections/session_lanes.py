@@ -269,11 +269,11 @@ def lane_owner(lane: str) -> str:
     """Return the process that holds a lane; '' if none does, and for the general lane."""
     if lane == GENERAL:
         return ""
-    found = rows(
+    leases = rows(
         "SELECT owner FROM connections_lanelease WHERE lane = %s AND until >= clock_timestamp()",
         (lane,),
     )
-    return str(found[0].owner) if found else ""
+    return str(leases[0].owner) if leases else ""
 
 
 def start_worker_hint(lane: str) -> str:

@@ -45,13 +45,13 @@ def canonical(text: str) -> str:
 def _readings(text: str) -> Iterable[tuple[str, str | None]]:
     """Yield the possible names in a symbol, each with its cut-off suffix; the likeliest first."""
     yield text, None
-    if found := _PREFIX.fullmatch(text):
-        text = found["name"]
+    if match := _PREFIX.fullmatch(text):
+        text = match["name"]
         yield text, None
-    if found := _SUFFIX.fullmatch(text):
-        yield found["name"], found["suffix"]
-    if found := _GLUED.fullmatch(text):
-        yield found["name"], None
+    if match := _SUFFIX.fullmatch(text):
+        yield match["name"], match["suffix"]
+    if match := _GLUED.fullmatch(text):
+        yield match["name"], None
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,8 +22,8 @@ _began = machine_time()
 @shared_task(name="connections.test_connection", ignore_result=True)
 def test_connection(connection_id: str) -> None:
     """Test one connection now; if another process holds its lane, pass the task on to it."""
-    found = ExecutionConnection.objects.filter(pk=connection_id).values_list("lane", flat=True)
-    lane = found.first()
+    lanes = ExecutionConnection.objects.filter(pk=connection_id).values_list("lane", flat=True)
+    lane = lanes.first()
     if (
         lane is None
         or lane in session_lanes.held_lanes()

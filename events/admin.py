@@ -25,8 +25,8 @@ class EventAdmin(BigTableAdmin):
         if (pk := read_id(term, "E")) is not None:
             return queryset.filter(pk=pk)
         connection = read_uuid(term)
-        found = self.among_newest(queryset, connection_id=connection)
-        return found if connection else queryset.none()
+        matching = self.among_newest(queryset, connection_id=connection)
+        return matching if connection else queryset.none()
 
 
 @admin.register(Notification)

@@ -36,8 +36,8 @@ class EventContext:
 
     def get(self, name: str, default: str = "") -> str:
         """Return a fact, else the payload's value of this name, as text; else `default`."""
-        found = self.facts.get(name) or self.payload.get(name)
-        return default if found in (None, "") else str(found)
+        value = self.facts.get(name) or self.payload.get(name)
+        return default if value in (None, "") else str(value)
 
 
 Provider = Callable[[Sequence[EventContext]], Mapping[int, Mapping[str, str]]]
@@ -56,10 +56,10 @@ def context_of(events: Sequence[EventContext]) -> dict[int, dict[str, str]]:
     for provider in _providers:
         try:
             with transaction.atomic():
-                found = provider(events)
+                provided = provider(events)
         except Exception:  # any: a provider of another app must not stop the delivery
             log.exception("facts about events could not be read", provider=provider.__name__)
             continue
-        for event_id, event_facts in found.items():
+        for event_id, event_facts in provided.items():
             facts[event_id] |= event_facts
     return facts

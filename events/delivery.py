@@ -130,11 +130,11 @@ def _claim() -> list[Job]:
         claimed = [row.id for row in rows(CLAIM, {"claim": CLAIM_SECONDS, "most": MAX_CHANNELS})]
         if not claimed:
             return []
-        found = rows(WAITING, {"channels": claimed, "most": MAX_EVENTS})
-        facts = context_of(list({row.id: EventContext(*row[2:]) for row in found}.values()))
+        deliveries = rows(WAITING, {"channels": claimed, "most": MAX_EVENTS})
+        facts = context_of(list({row.id: EventContext(*row[2:]) for row in deliveries}.values()))
     by_id = Channel.objects.in_bulk(claimed)
     jobs = []
-    for channel_id, group in groupby(found, key=lambda row: row.channel_id):
+    for channel_id, group in groupby(deliveries, key=lambda row: row.channel_id):
         waiting, channel = list(group), by_id[channel_id]
         requests = [row for row in waiting if row.kind == EventKind.CHANNEL_CONFIRMATION]
         if requests:  # sent alone; the last one counts

@@ -40,14 +40,16 @@ def resolve_allowed_address(
     All its addresses must be allowed: of a mixed answer, the next connection could use a forbidden
     one. Raises RefusedError, or OSError if the name does not resolve.
     """
-    found = [str(entry[4][0]) for entry in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
-    for text in found:
+    addresses = [
+        str(entry[4][0]) for entry in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    ]
+    for text in addresses:
         address = ipaddress.ip_address(text.partition("%")[0])
         if not is_allowed(address, networks, encrypted=encrypted):
             raise RefusedError(
                 _refusal_message(host, encrypted=encrypted, is_global=is_public(address))
             )
-    return found[0]
+    return addresses[0]
 
 
 def retry_seconds(header: str) -> float:

@@ -56,8 +56,8 @@ def by_order_id(orders: Any, table: BigTableAdmin, term: str) -> Any:
 
     None: there are none.
     """
-    if (found := orders.filter(client_order_id=term)).exists():
-        return found
+    if (by_exact_id := orders.filter(client_order_id=term)).exists():
+        return by_exact_id
     newest = table.among_newest(orders, broker_order_id=term)
     return newest if newest.exists() else None
 
@@ -110,8 +110,8 @@ class OrderAdmin(BigTableAdmin):
             return queryset.filter(signal_id=signal, leg__startswith="entry")
         if upper.startswith("O") and (pk := read_id(term, "O")) is not None:
             return queryset.filter(pk=pk)
-        if (found := by_order_id(queryset, self, term)) is not None:
-            return found
+        if (matching := by_order_id(queryset, self, term)) is not None:
+            return matching
         return queryset.filter(connection_id__in=connections_like(term))
 
     @admin.display(description="Order", ordering="id")
@@ -201,8 +201,8 @@ class LogStateFilter(admin.SimpleListFilter):
             return queryset
         trouble = ["REJECTED", "FAILED", "DENIED", "UNKNOWN"]
         states = trouble if value == "trouble" else [value]
-        found: QuerySet[ExecutionLog] = among_newest(ExecutionLog, queryset, status__in=states)
-        return found
+        entries: QuerySet[ExecutionLog] = among_newest(ExecutionLog, queryset, status__in=states)
+        return entries
 
 
 class LogBrokerFilter(admin.SimpleListFilter):
@@ -221,10 +221,10 @@ class LogBrokerFilter(admin.SimpleListFilter):
         if not self.value():
             return queryset
         accounts = ExecutionConnection.objects.filter(type=self.value()).values("pk")
-        found: QuerySet[ExecutionLog] = among_newest(
+        entries: QuerySet[ExecutionLog] = among_newest(
             ExecutionLog, queryset, connection_id__in=accounts
         )
-        return found
+        return entries
 
 
 @admin.register(ExecutionLog)
@@ -245,8 +245,8 @@ class ExecutionLogAdmin(BigTableAdmin):
         account = ExecutionConnection.objects.filter(pk=OuterRef("connection_id"))
         order = Order.objects.filter(pk=OuterRef("order_id"))
         price = Coalesce("avg_fill_price", "limit_price", "stop_price", "expected_price")
-        found: QuerySet[ExecutionLog] = super().get_queryset(request)
-        return found.annotate(
+        entries: QuerySet[ExecutionLog] = super().get_queryset(request)
+        return entries.annotate(
             account_name=Subquery(account.values("name")),
             account_number=Subquery(account.values("account")),
             order_quantity=Subquery(order.values("quantity")),
@@ -265,8 +265,8 @@ class ExecutionLogAdmin(BigTableAdmin):
         if connection := read_uuid(term):
             return self.among_newest(queryset, connection_id=connection)
         orders = OrderAdmin(Order, self.admin_site)
-        if (found := by_order_id(Order.objects.all(), orders, term)) is not None:
-            return self._of_orders(queryset, found)
+        if (matching := by_order_id(Order.objects.all(), orders, term)) is not None:
+            return self._of_orders(queryset, matching)
         if accounts := connections_like(term):
             return self._of_orders(queryset, Order.objects.filter(connection__in=accounts))
         number = read_id(term, "")  # a number may be an order's id

@@ -85,5 +85,5 @@ def states(code: str) -> Q:
     """Return the condition of orders whose reason has this code."""
     if code == Code.NO_WORKER:
         return lacks_worker()
-    found = Q(reason=code)
-    return found & ~lacks_worker() if code in DUE_REASONS else found
+    has_reason = Q(reason=code)
+    return has_reason & ~lacks_worker() if code in DUE_REASONS else has_reason

@@ -103,7 +103,7 @@ def preview(signal: Signal) -> Preview:
 
 def _followers(signal: Signal) -> Preview:
     closes = signal.action == Action.CLOSE
-    [found] = rows(
+    [followers] = rows(
         FOLLOWERS,
         {
             "refers_to": signal.refers_to_id,
@@ -112,7 +112,7 @@ def _followers(signal: Signal) -> Preview:
             "live": LIVE,
         },
     )
-    return Preview(market_now(), found.many, takers=found.many)
+    return Preview(market_now(), followers.many, takers=followers.many)
 
 
 def _entries(signal: Signal) -> Preview:
@@ -124,10 +124,10 @@ def _entries(signal: Signal) -> Preview:
         reaches_admins=feed.reaches_admins,
         owner_only=feed.approved_by_owner and signal.approved_by_id is None,
     )
-    found = rows(LOAD, {**parameters, "signal_id": signal.pk or 0})
-    pending = [row for row in found if row.status == "PENDING"]
+    candidates = rows(LOAD, {**parameters, "signal_id": signal.pk or 0})
+    pending = [row for row in candidates if row.status == "PENDING"]
     skipped: Counter[tuple[Outcome, Code | None]] = Counter(
-        _counted(Outcome.SKIPPED, Code[row.reason]) for row in found if row.status == "SKIPPED"
+        _counted(Outcome.SKIPPED, Code[row.reason]) for row in candidates if row.status == "SKIPPED"
     )
     evaluations = _evaluate_pending(pending, _draft(signal, now)) if pending else []
     return _summary(now, skipped, evaluations)

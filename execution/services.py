@@ -136,18 +136,18 @@ def process_due_orders(limit: int, *, exits_only: bool = False) -> int:
     way that orders are executed. Orders whose connection is locked stay due for the next poll.
     """
     seen: set[int] = set()
-    while found := [i for i in sweeps.due(limit, exits_only=exits_only) if i not in seen]:
-        execute(found, skip_locked=True, urgent=exits_only)
-        seen.update(found)
+    while order_ids := [i for i in sweeps.due(limit, exits_only=exits_only) if i not in seen]:
+        execute(order_ids, skip_locked=True, urgent=exits_only)
+        seen.update(order_ids)
     return len(seen)
 
 
 def close_dust() -> int:
     """Write off what is left of positions and too small to be sold; return how many."""
-    found = reports_of_dust()
-    if found:
-        apply_with_bisection(found)
-    return len(found)
+    reports = reports_of_dust()
+    if reports:
+        apply_with_bisection(reports)
+    return len(reports)
 
 
 def flag_orders_without_worker(limit: int = MAX_BUNDLE) -> int:
@@ -158,9 +158,11 @@ def flag_orders_without_worker(limit: int = MAX_BUNDLE) -> int:
     lanes = session_lanes.lanes_without_worker(session_lanes.HANDOVER_SECONDS)
     if not lanes:
         return 0
-    found = sweeps.due(limit, lanes=lanes)
-    _claim_with_bisection(found, trading_runtime.get_runtime().id, True, lanes_without_worker=lanes)
-    return len(found)
+    order_ids = sweeps.due(limit, lanes=lanes)
+    _claim_with_bisection(
+        order_ids, trading_runtime.get_runtime().id, True, lanes_without_worker=lanes
+    )
+    return len(order_ids)
 
 
 def close_position(

@@ -149,10 +149,10 @@ def report_outcomes() -> int:
         claimed = rows(CLAIM, (MAX_SIGNALS,))
         if not claimed:
             return 0
-        found = _counts([row.signal_id for row in claimed])
+        counts = _counts([row.signal_id for row in claimed])
         events, repeated, done = [], [], []
         for row in claimed:
-            orders, unsettled = found.get(row.signal_id, ({}, 0))
+            orders, unsettled = counts.get(row.signal_id, ({}, 0))
             outcome = Outcome(row.age, unsettled, orders, row.reported)
             step = next_step(outcome) if row.action else Step(report=False, repeat=False)
             if step.report:
@@ -173,17 +173,17 @@ def report_outcomes() -> int:
 
 
 def _counts(signal_ids: Sequence[int]) -> dict[int, tuple[dict[str, dict[str, int]], int]]:
-    found: dict[int, tuple[dict[str, dict[str, int]], int]] = {}
+    counts: dict[int, tuple[dict[str, dict[str, int]], int]] = {}
     for row in rows(COUNT, (array(signal_ids),)):
-        orders, unsettled = found.get(row.signal_id, ({}, 0))
+        orders, unsettled = counts.get(row.signal_id, ({}, 0))
         if row.status == "EXPIRED" and not was_not_sent_in_time(row.reason, row.status):
             pass  # its time in force ended at the broker: not lost
         elif row.status:
             orders.setdefault(row.status, {})[row.reason] = row.orders
         else:
             unsettled += row.orders
-        found[row.signal_id] = (orders, unsettled)
-    return found
+        counts[row.signal_id] = (orders, unsettled)
+    return counts
 
 
 def _event(row: DueCheck, outcome: Outcome, *, is_last: bool) -> NewEvent:

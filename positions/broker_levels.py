@@ -139,8 +139,8 @@ WHERE p.id = %(id)s AND p.quantity > 0
 
 def lock_held_levels(position_id: int) -> HeldLevels | None:
     """Lock a position; return the levels that its broker has confirmed. None: no such position."""
-    found = rows(LOCK_HELD, (position_id,))
-    return found[0] if found else None
+    levels = rows(LOCK_HELD, (position_id,))
+    return levels[0] if levels else None
 
 
 def settle_levels(

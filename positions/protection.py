@@ -95,9 +95,9 @@ def recorded_as_unprotected() -> set[int]:
     return {row.id for row in rows(RECORDED)}
 
 
-def begin_unprotected(found: Sequence[UnprotectedPosition]) -> None:
+def begin_unprotected(unprotected: Sequence[UnprotectedPosition]) -> None:
     """Record since when and why these positions are unprotected. Lock the rows first."""
-    run(BEGIN_PERIODS, columns(found, 3))
+    run(BEGIN_PERIODS, columns(unprotected, 3))
 
 
 # Of both updates a row has id, connection_id, signal_id, sl, reason, ended, is_alerted and seconds.

@@ -89,12 +89,12 @@ class BrokerFeedManager:
         """
         if get_loop() is None:
             return
-        found = {source.pk: source for source in sources_in_lanes(self._lanes())}
-        for source_id in self._followed.keys() - found.keys():
+        selected = {source.pk: source for source in sources_in_lanes(self._lanes())}
+        for source_id in self._followed.keys() - selected.keys():
             self._guarded(source_id, partial(self._close_feed, source_id))
         available = [
             source
-            for source in found.values()
+            for source in selected.values()
             if self._guarded(source.pk, partial(self._may_follow, source))
         ]
         selection = select_symbols(available)

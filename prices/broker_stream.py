@@ -322,7 +322,7 @@ class BrokerStream:
 
         Returns whether some were found, so that the others can be streamed at once.
         """
-        found = False
+        any_unpriced = False
         for pair, symbol in self._intake.symbols.items():
             if pair in self._unpriced:
                 continue
@@ -332,8 +332,8 @@ class BrokerStream:
                 if error.code not in SYMBOL_CODES:
                     return False
                 self._unpriced[pair] = machine_time() + RECHECK_SECONDS
-                found = True
-        return found
+                any_unpriced = True
+        return any_unpriced
 
     def _accept(self, quote: Quote) -> bool:
         """Queue a valid, current quote. Return whether it was one."""

@@ -81,8 +81,8 @@ def read_start(text: str, first: datetime) -> datetime:
 
     Raises MisconfiguredError.
     """
-    if found := _CLOCK.fullmatch(text):
-        hour, minute, second = (int(part or 0) for part in found.groups())
+    if match := _CLOCK.fullmatch(text):
+        hour, minute, second = (int(part or 0) for part in match.groups())
         return first.replace(hour=hour, minute=minute, second=second, microsecond=0)
     try:
         moment = datetime.fromisoformat(text)
@@ -98,18 +98,18 @@ def source_named(name: str) -> DataConnection:
 
     Raises MisconfiguredError if the prices process feeds it already, or several have the name.
     """
-    found = list(DataConnection.objects.filter(name=name)[:2])
-    if not found:
+    sources = list(DataConnection.objects.filter(name=name)[:2])
+    if not sources:
         return DataConnection.objects.create(
             name=name, kind=DataConnection.Kind.REPLAY, is_active=False
         )
-    if len(found) > 1:
+    if len(sources) > 1:
         raise MisconfiguredError(f"Several price sources are called {name!r}; rename one.")
-    if found[0].kind == DataConnection.Kind.BROKER:
+    if sources[0].kind == DataConnection.Kind.BROKER:
         raise MisconfiguredError(f"The prices of {name!r} come from a broker; name another source.")
-    if found[0].is_active:
+    if sources[0].is_active:
         raise MisconfiguredError(
             f"Price source {name!r} is active, so the prices process feeds it; "
             "switch it off or name another with --data-connection."
         )
-    return found[0]
+    return sources[0]

@@ -28,12 +28,12 @@ def latest_by_connection(
     rows = LatestQuote.objects.filter(data_connection_id__in=set(data_connection_ids))
     if symbols is not None:
         rows = rows.filter(symbol__in=set(symbols))
-    found: dict[int, dict[str, Quote]] = {}
+    quotes: dict[int, dict[str, Quote]] = {}
     for source, symbol, bid, ask, time in rows.values_list(
         "data_connection_id", "symbol", "bid", "ask", "time"
     ):
-        found.setdefault(source, {})[symbol] = Quote(symbol, bid, ask, time)
-    return found
+        quotes.setdefault(source, {})[symbol] = Quote(symbol, bid, ask, time)
+    return quotes
 
 
 def is_stale(quote: Quote, *, now: datetime, max_age: timedelta) -> bool:

@@ -153,10 +153,10 @@ def _required_pairs(sources: Collection[int]) -> dict[int, RequiredPairs]:
 
 def _symbols(short: Collection[str], of_others: Collection[tuple[str, str]]) -> Books:
     """Return the symbols of whole short books, and of single pairs of other books."""
-    found = defaultdict[str, dict[str, str]](dict)
+    books = defaultdict[str, dict[str, str]](dict)
     for row in rows(SYMBOLS, (array(short), *columns([*of_others], 2))):
-        found[row.book][row.pair] = row.symbol
-    return found
+        books[row.book][row.pair] = row.symbol
+    return books
 
 
 def _whole_book(book: Mapping[str, str]) -> SymbolSelection:
@@ -165,11 +165,11 @@ def _whole_book(book: Mapping[str, str]) -> SymbolSelection:
 
 def select(book: Mapping[str, str], needed: RequiredPairs) -> SymbolSelection:
     """Return the first needed pairs that a book lists, at most `MAX_PAIRS`. Pure."""
-    found = dict(islice(((pair, book[pair]) for pair in needed.all if pair in book), MAX_PAIRS))
+    symbols = dict(islice(((pair, book[pair]) for pair in needed.all if pair in book), MAX_PAIRS))
     # Accounts of another broker may trade pairs that only that broker lists: this is no error here.
-    ignores_unlisted = bool(found) and needed.currencies is not None
+    ignores_unlisted = bool(symbols) and needed.currencies is not None
     unlisted = () if ignores_unlisted else (pair for pair in needed.pairs if pair not in book)
-    return SymbolSelection(found, tuple(islice(unlisted, MAX_PAIRS)))
+    return SymbolSelection(symbols, tuple(islice(unlisted, MAX_PAIRS)))
 
 
 def with_rates(needed: Iterable[str], currencies: Sequence[str]) -> list[str]:

@@ -170,9 +170,9 @@ class SignalAdmin(ConsoleAdmin):
         pk = read_id(search_term.strip(), "S")
         if pk is not None:
             return queryset.filter(pk=pk), False
-        found: tuple[QuerySet[Signal], bool]
-        found = super().get_search_results(request, queryset, search_term)
-        return found
+        results: tuple[QuerySet[Signal], bool]
+        results = super().get_search_results(request, queryset, search_term)
+        return results
 
     def has_change_permission(self, request: HttpRequest, obj: Signal | None = None) -> bool:
         is_final = obj is not None and (obj.published_at or obj.cancelled_at)

@@ -128,8 +128,8 @@ def _received_before(feed: Feed, order: AlertOrder) -> list[ReceivedAlert]:
 def _earlier_outcome(known: list[ReceivedAlert]) -> Outcome:
     """Return the outcome of an alert that was received before."""
     alert = known[0]
-    found = Signal.objects.in_bulk(alert.signal_ids)
-    signals = tuple(found[pk] for pk in alert.signal_ids if pk in found)
+    by_id = Signal.objects.in_bulk(alert.signal_ids)
+    signals = tuple(by_id[pk] for pk in alert.signal_ids if pk in by_id)
     return Outcome(signals, False, alert.change, alert.summary)
 
 
@@ -145,13 +145,13 @@ def _to_close(
     if not order.closes:
         return [], []
     with for_all_tenants():
-        found = open_signals(feed.pk, order.pair, order.side)
-    closed_before = _closed_before(found)
-    excluded = opened_later(feed, order, [signal.id for signal in found])
+        open_now = open_signals(feed.pk, order.pair, order.side)
+    closed_before = _closed_before(open_now)
+    excluded = opened_later(feed, order, [signal.id for signal in open_now])
     if known:
         closes = Signal.objects.filter(pk__in=[pk for alert in known for pk in alert.signal_ids])
         excluded |= set(closes.values_list("refers_to_id", flat=True))
-    targets = [signal for signal in found if signal.id not in excluded]
+    targets = [signal for signal in open_now if signal.id not in excluded]
     closed = [signal for signal in targets if signal.id not in closed_before]
     if known and closed and order.external_id:
         detail = (
@@ -162,13 +162,13 @@ def _to_close(
     return closed, [signal for signal in targets if signal.id in closed_before]
 
 
-def _closed_before(found: list[OpenSignal]) -> set[int]:
+def _closed_before(open_now: list[OpenSignal]) -> set[int]:
     """Return the ids that the feed has closed itself, except the newest MAX_CLOSED_AGAIN.
 
     Without that limit, an account that does not fill its exits would make every alert of the feed
     publish one signal more than the last.
     """
-    closed = closed_by_feed([signal.id for signal in found])
+    closed = closed_by_feed([signal.id for signal in open_now])
     return set(sorted(closed)[:-MAX_CLOSED_AGAIN])
 
 

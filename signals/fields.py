@@ -78,12 +78,12 @@ class Fields:
         if value is None:
             return default
         by_lower = {option.lower(): option for option in allowed}
-        found = by_lower.get(value.strip().lower()) if isinstance(value, str) else None
-        if found is None:
+        chosen = by_lower.get(value.strip().lower()) if isinstance(value, str) else None
+        if chosen is None:
             known = ", ".join(by_lower.values())
             self.fault(Code.FIELD_INVALID, name, f"{_excerpt(value)} is not one of {known}.")
             return default
-        return found
+        return chosen
 
     def decimal(self, name: str, *, zero: bool = False) -> Decimal | None:
         """Return a plain decimal number above 0; zero: 0 is allowed, too."""

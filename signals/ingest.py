@@ -203,8 +203,8 @@ def _levels(draft: SignalDraft, direction: str, targets: list[Target]) -> dict[s
 
 def referred_pair(feed: Feed, draft: SignalDraft) -> str:
     """Return the pair of the signal that a MODIFY or CLOSE refers to; empty without one."""
-    found = _find_referred(feed, draft)
-    return found.currency_pair if found else ""
+    referred = _find_referred(feed, draft)
+    return referred.currency_pair if referred else ""
 
 
 def _find_referred(feed: Feed, draft: SignalDraft) -> Signal | None:
@@ -221,13 +221,13 @@ def _require_referred(feed: Feed, draft: SignalDraft) -> Signal:
         name, reference = "refers_to", str(draft.refers_to)
     else:
         name, reference = "refers_to_external_id", draft.refers_to_external_id
-    found = _find_referred(feed, draft)
-    if found is None:
+    referred = _find_referred(feed, draft)
+    if referred is None:
         detail = f"There is no OPEN signal {reference!r} in the feed {feed.slug!r}."
         if name == "refers_to" and opened.filter(external_id=reference).exists():
             detail += f" {reference!r} is an external id: send it as refers_to_external_id."
         raise InvalidInputError(Code.REFERENCE_REQUIRED, detail, field=name)
-    return found
+    return referred
 
 
 def _symbol(feed: Feed, draft: SignalDraft, referred: Signal | None) -> tuple[str, str]:

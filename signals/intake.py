@@ -105,7 +105,7 @@ def _targets(fields: Fields) -> tuple[Target, ...]:
     if name != "targets":
         price = fields.decimal(name)
         return (Target(price, ONE),) if price is not None else ()
-    found = []
+    targets = []
     for item in fields.objects("targets", MAX_TARGETS):
         for required in ("price", "fraction"):
             if not item.has(required):
@@ -113,11 +113,11 @@ def _targets(fields: Fields) -> tuple[Target, ...]:
         price, fraction = item.decimal("price"), item.decimal("fraction")
         item.refuse_unknown()
         if price is not None and fraction is not None:
-            found.append(Target(price, fraction))
-    total = sum(target.fraction for target in found)
+            targets.append(Target(price, fraction))
+    total = sum(target.fraction for target in targets)
     if total > 1:
         fields.fault(Code.TARGET_FRACTIONS, "targets", f"The fractions add up to {total}, above 1.")
-    return tuple(found)
+    return tuple(targets)
 
 
 def _refuse_pips(fields: Fields, values: Mapping[str, Any]) -> None:

@@ -130,16 +130,16 @@ def listed_pairs(feed: Feed, word: str) -> list[ListedPair]:
     return _listings.completions(feed, word, _own(feed)) if _listings else []
 
 
-def choices(found: Sequence[ListedPair]) -> list[ListedPair]:
+def choices(options: Sequence[ListedPair]) -> list[ListedPair]:
     """Return the pairs that a word may mean, those of most owners first. Pure.
 
     These are the pairs that brokers list or, if none does, those that accounts map.
     """
-    listed = [option for option in found if option.listing] or found
+    listed = [option for option in options if option.listing] or options
     return sorted(listed, key=lambda option: (-option.owners, option.pair))
 
 
-def unambiguous_pair(found: Sequence[ListedPair], traded: str = "") -> str:
+def unambiguous_pair(options: Sequence[ListedPair], traded: str = "") -> str:
     """Return which of these pairs a word means; empty if that is not clear. Pure.
 
     It is the pair with a CLEAR_MAJORITY of owners, else the one that the feed's own owner has, else
@@ -147,19 +147,19 @@ def unambiguous_pair(found: Sequence[ListedPair], traded: str = "") -> str:
     feed owner's and that fewer can trade; it does not count if another outweighs it
     (`ListedPair.outweighs`).
     """
-    earlier = next((option for option in found if option.pair == traded), None)
-    if earlier and any(option.outweighs(earlier) for option in choices(found)):
-        return unambiguous_pair([option for option in found if option is not earlier])
-    clear = _clear_choice(choices(found))
+    earlier = next((option for option in options if option.pair == traded), None)
+    if earlier and any(option.outweighs(earlier) for option in choices(options)):
+        return unambiguous_pair([option for option in options if option is not earlier])
+    clear = _clear_choice(choices(options))
     if earlier and (clear is None or (earlier.able >= clear.able and not clear.is_own)):
         return earlier.pair
     return clear.pair if clear else ""
 
 
-def _clear_choice(found: Sequence[ListedPair]) -> ListedPair | None:
-    if len(found) == 1 or (found and found[0].owners >= CLEAR_MAJORITY * found[1].owners):
-        return found[0]
-    own = [option for option in found if option.is_own]
+def _clear_choice(options: Sequence[ListedPair]) -> ListedPair | None:
+    if len(options) == 1 or (options and options[0].owners >= CLEAR_MAJORITY * options[1].owners):
+        return options[0]
+    own = [option for option in options if option.is_own]
     return own[0] if len(own) == 1 else None
 
 
@@ -181,14 +181,14 @@ def require_listed(signal: Signal) -> None:
 
 
 def incomplete_symbol_error(
-    feed: Feed, word: str, found: Sequence[ListedPair], field: str
+    feed: Feed, word: str, options: Sequence[ListedPair], field: str
 ) -> InvalidInputError:
     """Return the error for a word without a currency that lists do not complete.
 
     It has the pairs that the word may mean, or similar names.
     """
-    near = sorted(option.pair for option in choices(found)[:MAX_SUGGESTIONS])
-    if found:
+    near = sorted(option.pair for option in choices(options)[:MAX_SUGGESTIONS])
+    if options:
         detail = f"{word!r} may be {', '.join(near)}: write which one you mean."
     else:
         near = _suggestions(feed, word, _own(feed))

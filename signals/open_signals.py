@@ -67,8 +67,8 @@ def open_signals(feed_id: int, pair: str, direction: Direction | None = None) ->
     if not _sources:
         return []
     sides = [direction] if direction else list(Direction)
-    found = rows(open_signals_sql(), {"feed": feed_id, "pair": pair, "sides": sides})
-    return [OpenSignal(row.id, Direction(row.direction)) for row in found]
+    signals = rows(open_signals_sql(), {"feed": feed_id, "pair": pair, "sides": sides})
+    return [OpenSignal(row.id, Direction(row.direction)) for row in signals]
 
 
 def open_pairs(feed_id: int, base: str, direction: Direction | None = None) -> list[OpenPair]:
@@ -98,7 +98,7 @@ def last_is_unended(feed_id: int, pair: str, direction: Direction) -> bool:
 
     Its sender may still want to end it, even if stops at the brokers have closed all positions.
     """
-    found = rows(
+    latest = rows(
         """
         SELECT s.cancelled_at IS NULL AND NOT EXISTS (
           SELECT FROM signals_signal f WHERE f.refers_to_id = s.id AND f.action = 'CLOSE'
@@ -110,4 +110,4 @@ def last_is_unended(feed_id: int, pair: str, direction: Direction) -> bool:
         """,
         (feed_id, pair, direction),
     )
-    return bool(found and found[0].is_unended)
+    return bool(latest and latest[0].is_unended)

@@ -138,10 +138,10 @@ class Preview:
 def in_order(counts: Mapping[tuple[Outcome, Code | None], int]) -> tuple[Reason, ...]:
     """Return counts as reasons: by outcome, the most frequent first."""
     order = list(Outcome)
-    found = sorted(
+    ordered = sorted(
         counts.items(), key=lambda item: (order.index(item[0][0]), -item[1], item[0][1] or "")
     )
-    return tuple(Reason(outcome, code, count) for (outcome, code), count in found)
+    return tuple(Reason(outcome, code, count) for (outcome, code), count in ordered)
 
 
 def visible_to(user: Caller, signal: Signal, preview: Preview) -> Preview:
@@ -193,12 +193,12 @@ def require_possible(signal: Signal) -> None:
     """
     if signal.action != Action.OPEN:
         return
-    found = preview(signal)
-    if found.is_wrong_for_all:
+    expected = preview(signal)
+    if expected.is_wrong_for_all:
         raise InvalidSignalError(
             [
                 Fault(code, _field_of(code, signal), _describe(code, figures))
-                for code, figures in found.faults.items()
+                for code, figures in expected.faults.items()
                 if code in SIGNAL_FAULTS
             ]
         )
@@ -209,10 +209,10 @@ def require_useful(signal: Signal) -> None:
     signal or the current market: it can be corrected, or published later."""
     if signal.action != Action.OPEN:
         return
-    found = preview(signal)
-    if found.takers or not found.faults:
+    expected = preview(signal)
+    if expected.takers or not expected.faults:
         return
-    code, figures = next(iter(found.faults.items()))
+    code, figures = next(iter(expected.faults.items()))
     detail = f"No account would take {signal.number}. {_describe(code, figures)}"
     raise ConflictError(code, detail)
 

@@ -202,8 +202,8 @@ def _stated_facts(order: StrategyOrder) -> str:
 
 
 def _readings(order: StrategyOrder, cases: list[Case]) -> str:
-    found = dict.fromkeys(_reading(case) for case in cases)
-    return f"{_stated_facts(order)} That could {', or '.join(found)}."
+    readings = dict.fromkeys(_reading(case) for case in cases)
+    return f"{_stated_facts(order)} That could {', or '.join(readings)}."
 
 
 def _reading(case: Case) -> str:

@@ -81,12 +81,12 @@ def resolve_pair(feed: Feed, symbol: str, *, field: str, closing: Closing | None
         return _only(held, symbol, HELD_IN_ALL, field)
     recent = rows(RECENTLY_TRADED, {"feed": feed.pk, "base": f"{symbol}/"})
     traded = [str(row.pair) for row in recent]
-    found = listed_pairs(feed, symbol)
-    if pair := unambiguous_pair(found, traded[0] if len(traded) == 1 else ""):
+    options = listed_pairs(feed, symbol)
+    if pair := unambiguous_pair(options, traded[0] if len(traded) == 1 else ""):
         return pair
     known = traded or held
-    if found or not known:
-        raise incomplete_symbol_error(feed, symbol, found, field)
+    if options or not known:
+        raise incomplete_symbol_error(feed, symbol, options, field)
     return _only(known, symbol, TRADED_ALL, field)
 
 

@@ -44,9 +44,9 @@ def suggest_symbols(symbol: str, listed: Collection[str], most: int = MAX_SUGGES
         same += [pair for pair in sorted(listed) if len(base) > 2 and pair.startswith(base)]
     near = [name for name in spelled if abs(len(name) - len(flat)) <= 2]
     alike = get_close_matches(flat, near, n=most, cutoff=LIKENESS)
-    found = dict.fromkeys((*same, *(spelled[name] for name in alike)))
-    found.pop(symbol, None)
-    return list(found)[:most]
+    suggestions = dict.fromkeys((*same, *(spelled[name] for name in alike)))
+    suggestions.pop(symbol, None)
+    return list(suggestions)[:most]
 
 
 def _base(pair: str) -> str:

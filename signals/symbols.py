@@ -105,10 +105,10 @@ def read_symbol(text: str) -> str:
     A word without a currency (`NOPE`, `KOSPI200`) is returned as it is, without a slash: only a
     broker's list can complete it. Raises InvalidInputError SYMBOL_UNKNOWN for any other text.
     """
-    found = _SHAPE.fullmatch(text.strip().upper()) if text.isascii() else None
-    if found and not (found["settled"] and "/" not in found["name"]):
-        name = _without_perpetual(found["name"])
-        reading = _at_exchange(found["exchange"], name) or _known(name) or _by_grammar(name)
+    match = _SHAPE.fullmatch(text.strip().upper()) if text.isascii() else None
+    if match and not (match["settled"] and "/" not in match["name"]):
+        name = _without_perpetual(match["name"])
+        reading = _at_exchange(match["exchange"], name) or _known(name) or _by_grammar(name)
         if reading and len(reading) <= MAX_LENGTH:
             return reading
     detail = f"{_excerpt(text)} is not written as a symbol."
@@ -145,8 +145,8 @@ def needs_currency(symbol: str) -> bool:
 
 def is_pair(text: str) -> bool:
     """Whether a text is a canonical pair by its form."""
-    found = _PAIR.fullmatch(text)
-    return found is not None and found[1] != found[2] and len(text) <= MAX_LENGTH
+    match = _PAIR.fullmatch(text)
+    return match is not None and match[1] != match[2] and len(text) <= MAX_LENGTH
 
 
 def _excerpt(text: str) -> str:
@@ -210,8 +210,8 @@ def _readings(text: str) -> list[str]:
 
 
 def _cut_at_last_separator(text: str) -> tuple[str, str] | None:
-    found = list(_SEPARATOR.finditer(text))
-    return (text[: found[-1].start()], text[found[-1].end() :]) if found else None
+    separators = list(_SEPARATOR.finditer(text))
+    return (text[: separators[-1].start()], text[separators[-1].end() :]) if separators else None
 
 
 def _is_known(pair: str) -> bool:

@@ -100,8 +100,8 @@ def remember(fact: Limit) -> None:
 
 def is_remembered(fact: Limit) -> bool:
     """Whether `remember` was called for this fact within its time."""
-    found = TryCount.objects.filter(scope=fact.scope, digest=fact.digest)
-    return found.filter(ends_at__gt=timezone.now()).exists()
+    counts = TryCount.objects.filter(scope=fact.scope, digest=fact.digest)
+    return counts.filter(ends_at__gt=timezone.now()).exists()
 
 
 def client_address(request: HttpRequest) -> str:

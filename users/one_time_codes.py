@@ -43,8 +43,8 @@ def matching_step(secret: bytes, typed: str, *, now: float, after: int) -> int |
     """
     current = int(now) // STEP_SECONDS
     steps = range(current - DRIFT_STEPS, current + DRIFT_STEPS + 1)
-    found = [step for step in steps if hmac.compare_digest(code_at(secret, step), typed)]
-    return next((step for step in found if step > after), None)
+    matching = [step for step in steps if hmac.compare_digest(code_at(secret, step), typed)]
+    return next((step for step in matching if step > after), None)
 
 
 def cleaned(typed: str) -> str:

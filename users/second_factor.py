@@ -41,8 +41,8 @@ def is_required(user: User) -> bool:
 
 def factor_of(user: User) -> SecondFactor | None:
     """Return a user's second factor, if one is enrolled."""
-    found: SecondFactor | None = getattr(user, "second_factor", None)
-    return found
+    factor: SecondFactor | None = getattr(user, "second_factor", None)
+    return factor
 
 
 def seal_secret(user: User, secret: bytes) -> bytes:

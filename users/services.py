@@ -76,16 +76,16 @@ def user_for_key(secret: str) -> User | None:
     if not (prefix.isascii() and prefix.isalnum()):
         prefix = ""  # no key has it; PostgreSQL refuses some characters
     with for_all_tenants():  # the owner is not known yet
-        found = _KEY_BY_PREFIX.first(prefix)
-        expected = found.secret_hash if found else _NO_HASH
+        key = _KEY_BY_PREFIX.first(prefix)
+        expected = key.secret_hash if key else _NO_HASH
         is_right = hmac.compare_digest(_hash(secret), expected)
-        if found is None or not is_right or brand != _BRAND or not _is_open(found):
+        if key is None or not is_right or brand != _BRAND or not _is_open(key):
             return None
-        _record_use(found)
-    found.user.key_scopes = frozenset(Scope(scope) for scope in found.scopes)
-    found.user.key_ends_at = found.expires_at
-    found.user.key_id = found.pk
-    return found.user
+        _record_use(key)
+    key.user.key_scopes = frozenset(Scope(scope) for scope in key.scopes)
+    key.user.key_ends_at = key.expires_at
+    key.user.key_id = key.pk
+    return key.user
 
 
 @transaction.atomic

@@ -41,8 +41,8 @@ class TrailStatus:
 
 def trail_status() -> TrailStatus:
     """Return the stored status of the audit trail; cheap enough for every page."""
-    found = rows(READ)
-    return TrailStatus(*found[0]) if found else TrailStatus()
+    stored = rows(READ)
+    return TrailStatus(*stored[0]) if stored else TrailStatus()
 
 
 def raise_alarm(sentences: Sequence[str]) -> bool:

@@ -118,9 +118,9 @@ class AccountSettings(ChangedFieldsForm, forms.Form):
     def changed_values(self) -> dict[str, Any]:
         """Return the changed fields of an account; the settings are one value."""
         names = set(self.setting_names)
-        found = {name: value for name, value in self.changes().items() if name not in names}
+        changed = {name: value for name, value in self.changes().items() if name not in names}
         settings = self.entered_settings()
-        return found if settings == self.kept else {**found, "settings": settings}
+        return changed if settings == self.kept else {**changed, "settings": settings}
 
     def entered_settings(self) -> dict[str, Any]:
         """Return the entered settings by key, without empty fields and unchanged defaults."""

@@ -66,10 +66,10 @@ def check_resolved(values: Mapping[str, Any], keys: Iterable[str] = (), username
             check_addresses([address], host, field=field, username=username)
             continue
         try:
-            found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+            resolved = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
         except (OSError, UnicodeError):
             continue  # the adapter will report that the host cannot be reached
-        if not all(may_resolve_to(each) for each in safe_connect.addresses_in(found)):
+        if not all(may_resolve_to(each) for each in safe_connect.addresses_in(resolved)):
             raise InvalidInputError(
                 Code.HOST_NOT_ALLOWED, safe_connect.refusal_reason(host), field=field
             )

@@ -99,10 +99,10 @@ def ensure_identity_known(connection: ExecutionConnection) -> None:
     healthy = ConnectionHealth.objects.filter(pk=connection.pk, status=HealthStatus.ACTIVE)
     if not uses_owner_given_name(connection.type) or not healthy.exists():
         return
-    if found := open_items(connection.pk):
+    if items := open_items(connection.pk):
         raise ConflictError(
             Code.STATE_CONFLICT,
             "We do not know yet which account the present key belongs to, and something is open:"
-            f" {describe_open_items(found)}. Test the connection with the present key first (or"
+            f" {describe_open_items(items)}. Test the connection with the present key first (or"
             " wait a minute); then enter the new one.",
         )

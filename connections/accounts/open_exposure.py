@@ -27,9 +27,9 @@ def ensure_no_exposure(connection: ExecutionConnection) -> None:
 
     Waits for an order claim that is under way. connection: its row locked.
     """
-    if found := _open_items_locked(connection):
+    if items := _open_items_locked(connection):
         raise ConflictError(
-            Code.ACCOUNT_IN_USE, f"Still open in {connection.name}: {describe_open_items(found)}."
+            Code.ACCOUNT_IN_USE, f"Still open in {connection.name}: {describe_open_items(items)}."
         )
 
 

@@ -64,8 +64,8 @@ def claim_account(connection: ExecutionConnection, reported: AccountState | None
     # Before their health, as in an edit of a connection: two transactions cannot deadlock.
     accounts = live.filter(pk__in=involved).order_by("pk").select_for_update(no_key=True)
     present = {row.pk: row for row in accounts}
-    found = ConnectionHealth.objects.filter(pk__in=involved).order_by("pk")
-    states = {state.pk: state for state in found.select_for_update(no_key=True)}
+    health_rows = ConnectionHealth.objects.filter(pk__in=involved).order_by("pk")
+    states = {state.pk: state for state in health_rows.select_for_update(no_key=True)}
     if not _is_unchanged_since_test(connection, present.get(connection.pk)):
         ConnectionHealth.objects.filter(pk=connection.pk).update(test_requested_at=Now())
         return False
@@ -163,8 +163,8 @@ def _store_identity(connection: ExecutionConnection, reported: str) -> None:
     digest = _credentials_digest(connection)
     if identity and not reported and digest == stored_digest:
         return  # the same key reported it before
-    if identity and reported != identity and (found := open_items(connection.pk)):
-        raise _account_mismatch(describe_open_items(found), is_reported=bool(reported))
+    if identity and reported != identity and (items := open_items(connection.pk)):
+        raise _account_mismatch(describe_open_items(items), is_reported=bool(reported))
     if (reported, digest) != (identity, stored_digest):
         mine.update(identity=reported, identity_credentials_digest=digest)
 

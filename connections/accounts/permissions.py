@@ -44,7 +44,7 @@ def _locked_source(source: DataConnection) -> DataConnection:
     if source.user_id is not None:
         return source
     lock_shared_source(source.pk)
-    found = DataConnection.objects.filter(pk=source.pk).first()
-    if found is None:
+    locked = DataConnection.objects.filter(pk=source.pk).first()
+    if locked is None:
         raise InvalidInputError(Code.FIELD_INVALID, NOT_FOUND_MESSAGE, field="data_connection")
-    return found
+    return locked

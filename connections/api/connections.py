@@ -35,8 +35,8 @@ S = TypeVar("S", bound=Model)
 
 def own_connections(user: User) -> QuerySet[ExecutionConnection]:
     """Return the user's connections, archived ones too; for operators, all connections."""
-    found = ExecutionConnection.objects.select_related("health", "snapshot", "preset")
-    rows = with_display_columns(found)
+    connections = ExecutionConnection.objects.select_related("health", "snapshot", "preset")
+    rows = with_display_columns(connections)
     return rows if user.is_operator else rows.filter(Q(user=user) | Q(admin=user))
 
 
@@ -210,10 +210,10 @@ class PresetViewSet(viewsets.ModelViewSet[TradingPreset]):
         user = caller(self.request)
         rows = usable_rows(TradingPreset, user)
         reading = self.request.method in READING or user.is_operator
-        found = rows if reading else rows.filter(user=user)
+        visible = rows if reading else rows.filter(user=user)
         if self.request.method != "PATCH":
-            return found
-        return found.select_for_update(no_key=True, of=("self",))  # validated as it is now
+            return visible
+        return visible.select_for_update(no_key=True, of=("self",))  # validated as it is now
 
     def perform_create(self, serializer: serializers.BaseSerializer[TradingPreset]) -> None:
         """Create a preset of the caller; an operator's is shared."""

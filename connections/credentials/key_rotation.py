@@ -76,10 +76,10 @@ def count_rows_to_reseal() -> int:
 @transaction.atomic
 def _reseal_connections(done: Rotation, after: UUID | None, batch: int) -> UUID | None:
     """Reseal the batch after the id `after`; return its last id, None at the end."""
-    found = rows(_LOCK_SQL, {"after": after, "batch": batch})
+    locked = rows(_LOCK_SQL, {"after": after, "batch": batch})
     key = sealing.sealing_key()
     changed: list[tuple[UUID, str]] = []
-    for row in found:
+    for row in locked:
         if _is_sealed_for_current_key(row.sealed_credentials, key):
             continue
         try:
@@ -88,9 +88,9 @@ def _reseal_connections(done: Rotation, after: UUID | None, batch: int) -> UUID 
             done.unopened.append(f"connection {row.id}")
     if changed:
         run(_WRITE_SQL, columns(changed, 2))
-    done.checked += len(found)
+    done.checked += len(locked)
     done.resealed += len(changed)
-    return found[-1].id if found else None
+    return locked[-1].id if locked else None
 
 
 def _resealed(row: Any) -> bytes:
@@ -110,9 +110,9 @@ def _is_sealed_for_current_key(sealed: bytes, key: bytes) -> bool:
 @transaction.atomic
 def _reseal_channels(done: Rotation, after: int, batch: int) -> int | None:
     locked = Channel.objects.select_for_update(no_key=True)
-    found = list(locked.filter(pk__gt=after).order_by("pk")[:batch])
+    batch_channels = list(locked.filter(pk__gt=after).order_by("pk")[:batch])
     changed = []
-    for channel in found:
+    for channel in batch_channels:
         if channels.is_sealed_for_present_key(channel):
             continue
         try:
@@ -122,6 +122,6 @@ def _reseal_channels(done: Rotation, after: int, batch: int) -> int | None:
         else:
             changed.append(channel)
     Channel.objects.bulk_update(changed, ["url_sealed"])
-    done.checked += len(found)
+    done.checked += len(batch_channels)
     done.resealed += len(changed)
-    return found[-1].pk if found else None
+    return batch_channels[-1].pk if batch_channels else None

@@ -312,7 +312,7 @@ def due_tests(limit: int) -> list[UUID]:
     These are connections in this process's lanes. General workers also get, last, those whose lane
     is without a worker: these stay due until a worker holds the lane.
     """
-    found = rows(
+    due = rows(
         f"""
         SELECT h.connection_id FROM connections_connectionhealth h
         JOIN connections_executionconnection c ON c.id = h.connection_id
@@ -330,4 +330,4 @@ def due_tests(limit: int) -> list[UUID]:
             **held_lanes_parameters(),
         },
     )
-    return [row.connection_id for row in found]
+    return [row.connection_id for row in due]

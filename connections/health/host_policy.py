@@ -35,10 +35,10 @@ def deactivate_disallowed(lanes: Collection[str]) -> list[UUID]:
         lane__in=lanes, type__in=forms, health__needs_test=False
     )
     suspects = [pk for pk, _ in _disallowed(candidates, forms)]
-    found = _deactivate_locked(candidates.filter(pk__in=suspects), forms) if suspects else []
-    if found:
-        log.error("accounts name hosts that are no longer allowed", accounts=len(found))
-    return found
+    deactivated = _deactivate_locked(candidates.filter(pk__in=suspects), forms) if suspects else []
+    if deactivated:
+        log.error("accounts name hosts that are no longer allowed", accounts=len(deactivated))
+    return deactivated
 
 
 @transaction.atomic
@@ -51,9 +51,9 @@ def _deactivate_locked(
     """
     rows = ExecutionConnection.objects.filter(pk__in=candidates.values("pk")).order_by("pk")
     list(rows.select_for_update(no_key=True).values_list("pk"))  # in the order of edits and tests
-    found = list(_disallowed(candidates, forms))  # a new statement, which sees the locked rows
-    ids = [pk for pk, _ in found]
-    status_updates.mark_errors(found)
+    disallowed = list(_disallowed(candidates, forms))  # a new statement, which sees the locked rows
+    ids = [pk for pk, _ in disallowed]
+    status_updates.mark_errors(disallowed)
     ConnectionHealth.objects.filter(pk__in=ids).update(needs_test=True)
     return ids
 

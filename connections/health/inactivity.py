@@ -85,12 +85,12 @@ def alert_inactive(*, awake_seconds: float) -> int:
 
 
 def _inactivity_message(row: Any) -> str:
-    found = [OpenItem(*item) for item in zip(row.symbols or (), row.whats or (), strict=True)]
+    items = [OpenItem(*item) for item in zip(row.symbols or (), row.whats or (), strict=True)]
     message = f"No contact since {row.last_connected_at:%d %b %H:%M} UTC."
-    if found:
+    if items:
         off = "" if row.is_active else "It is switched off, but monitored for what is open there. "
         message += (
-            f" {off}Open there: {describe_open_items(found)}. Until it answers, we cannot close"
+            f" {off}Open there: {describe_open_items(items)}. Until it answers, we cannot close"
             " anything there, and stops that we monitor are not executed."
         )
     return f"{message} Check that its program (terminal, gateway) and its worker are running."

@@ -80,14 +80,16 @@ def deferred_entries(
     """
     matching = {}
     for row in entries:
-        if found := window_for(maintenance_scope(row), open_now):
-            matching[row.connection_id] = found
-    conditional = [key for key, found in matching.items() if not found.window.closed]
+        if maintenance := window_for(maintenance_scope(row), open_now):
+            matching[row.connection_id] = maintenance
+    conditional = [key for key, maintenance in matching.items() if not maintenance.window.closed]
     unanswered = (
         {row.connection_id for row in rows(_UNANSWERED, (conditional,))} if conditional else set()
     )
     return {
-        key: found for key, found in matching.items() if found.window.closed or key in unanswered
+        key: maintenance
+        for key, maintenance in matching.items()
+        if maintenance.window.closed or key in unanswered
     }
 
 
@@ -97,7 +99,9 @@ def suppressed_errors(connection_ids: Collection[UUID]) -> dict[UUID, Maintenanc
         return {}
     accounts = rows(_ACCOUNTS, (list(connection_ids),))
     return {
-        row.id: found for row in accounts if (found := window_for(maintenance_scope(row), open_now))
+        row.id: maintenance
+        for row in accounts
+        if (maintenance := window_for(maintenance_scope(row), open_now))
     }
 
 

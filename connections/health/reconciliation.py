@@ -57,8 +57,8 @@ def mark_reconciled(connection_ids: Sequence[UUID], began: datetime) -> list[UUI
 
     began: when the comparison began.
     """
-    found = rows(MARK_RECONCILED, {"connections": list(connection_ids), "began": began})
-    return [row.connection_id for row in found]
+    marked = rows(MARK_RECONCILED, {"connections": list(connection_ids), "began": began})
+    return [row.connection_id for row in marked]
 
 
 def require_reconciliation() -> int:

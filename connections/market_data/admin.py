@@ -34,8 +34,8 @@ class DataConnectionAdmin(ConsoleAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[DataConnection]:
         """Return the sources with what their status needs."""
-        found: QuerySet[DataConnection] = super().get_queryset(request)
-        return with_status(found)
+        sources: QuerySet[DataConnection] = super().get_queryset(request)
+        return with_status(sources)
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
         """Return the read-only fields; a broker source's owner is set on its account's page."""
@@ -57,8 +57,8 @@ class DataConnectionAdmin(ConsoleAdmin):
         if db_field.name == "kind":
             broker = DataConnection.Kind.BROKER
             kwargs["choices"] = [choice for choice in db_field.choices if choice[0] != broker]
-        found: Field | None = super().formfield_for_choice_field(db_field, request, **kwargs)
-        return found
+        field: Field | None = super().formfield_for_choice_field(db_field, request, **kwargs)
+        return field
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Return False for a broker's source: it can only be switched off, which accounts show."""

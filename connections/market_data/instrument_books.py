@@ -83,21 +83,21 @@ class InstrumentBooks:
     def reach(self, feed: Feed, pair: str, only_owner: int | None) -> Reach:
         """Count the active followers of a feed and those that list a pair. One statement."""
         with for_all_tenants():
-            (found,) = rows(_REACH, {**_parameters(feed, only_owner), "pair": pair})
-        return Reach(found.followers, found.listing, found.unread)
+            (counts,) = rows(_REACH, {**_parameters(feed, only_owner), "pair": pair})
+        return Reach(counts.followers, counts.listing, counts.unread)
 
     def completions(self, feed: Feed, word: str, only_owner: int | None) -> list[ListedPair]:
         """Return the pairs with the base currency `word` that followers can trade."""
         parameters = {**_parameters(feed, only_owner), "word": word, "feed_owner": feed.owner_id}
         with for_all_tenants():
-            found = rows(COMPLETIONS, parameters)
-        return [ListedPair(row.pair, row.listing, row.able, row.is_own, row.since) for row in found]
+            pairs = rows(COMPLETIONS, parameters)
+        return [ListedPair(row.pair, row.listing, row.able, row.is_own, row.since) for row in pairs]
 
     def names(self, feed: Feed, only_owner: int | None) -> list[str]:
         """Return pairs of the most common books, at most `MAX_NAMES`, sorted."""
         with for_all_tenants():
-            found = rows(_NAMES, _parameters(feed, only_owner))
-        return [row.pair for row in found]
+            pairs = rows(_NAMES, _parameters(feed, only_owner))
+        return [row.pair for row in pairs]
 
 
 def _parameters(feed: Feed, only_owner: int | None) -> dict[str, Any]:

@@ -30,8 +30,12 @@ NO_PRICES_MESSAGE = "Its broker provides no prices: choose another price source.
 
 def can_provide_prices(broker_type: str, exchange_name: str = "") -> bool:
     """Return whether accounts of a broker type can be a price source."""
-    found = default_capabilities(broker_type, exchange_name)
-    return found is not None and found.own_prices and (found.price_stream or found.quotes)
+    capabilities = default_capabilities(broker_type, exchange_name)
+    return (
+        capabilities is not None
+        and capabilities.own_prices
+        and (capabilities.price_stream or capabilities.quotes)
+    )
 
 
 @transaction.atomic
@@ -256,10 +260,10 @@ def flag_without_worker() -> None:
     Includes sources of archived accounts: their lanes may not be listed as without a worker.
     """
     lanes = session_lanes.lanes_without_worker(session_lanes.HANDOVER_SECONDS)
-    found = _used_sources(
+    without_worker = _used_sources(
         Q(broker_connection__lane__in=list(lanes)) | Q(broker_connection__archived_at__isnull=False)
     )
-    reasons = ((source.pk, *_reason_without_worker(source)) for source in found)
+    reasons = ((source.pk, *_reason_without_worker(source)) for source in without_worker)
     record_source_status(
         *(SourceReport(pk, code=code, message=message) for pk, code, message in reasons)
     )

@@ -134,10 +134,10 @@ def audit(signal_id: int | None = None, *, since: datetime | None = None) -> Aud
         report = AuditReport(totals.signals, totals.candidates, _states(scope), unread=unread)
         report.judged, report.not_judged = len(listed), not_judged
         for name, statement in sql.COUNTERS.items():
-            (found,) = rows(Query(Findings, COUNT.format(statement)), parameters)
-            report.counters[name] = found.number
-            if found.number:
-                report.examples[name] = found.examples
+            (counted,) = rows(Query(Findings, COUNT.format(statement)), parameters)
+            report.counters[name] = counted.number
+            if counted.number:
+                report.examples[name] = counted.examples
     return report
 
 
@@ -178,7 +178,7 @@ def store_run(report: AuditReport) -> None:
 
     Also notifies operators of accounts that could not be judged (`listings.report_not_judged`).
     """
-    not_judged = [asdict(one) for one in report.not_judged]
+    not_judged = [asdict(item) for item in report.not_judged]
     values = (
         report.ok,
         report.judged,

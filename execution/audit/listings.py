@@ -402,16 +402,16 @@ WHERE at >= date_trunc('day', clock_timestamp(), 'UTC')
 )
 
 
-def report_not_judged(found: Sequence[NotJudged]) -> None:
+def report_not_judged(not_judged: Sequence[NotJudged]) -> None:
     """Write one event about accounts that were not judged, if one is new today (UTC).
 
     The event names all of them, new ones first. An account that is judged only now and then causes
     one message a day. Call it in the transaction that stores the audit run, before the run.
     """
-    if not found:
+    if not not_judged:
         return
     reported = {row.connection for row in rows(REPORTED_TODAY)}
-    ordered = sorted(found, key=lambda account: account.connection in reported)  # stable
+    ordered = sorted(not_judged, key=lambda account: account.connection in reported)  # stable
     if ordered[0].connection not in reported:
         named: list[dict[str, Any]] = [asdict(account) for account in ordered[:NAMED_ACCOUNTS]]
         emit(EventKind.AUDIT_NOT_JUDGED, payload={"count": len(ordered), "accounts": named})

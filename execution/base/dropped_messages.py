@@ -75,10 +75,10 @@ def record_unknown_ids(order_ids: Sequence[int]) -> None:
 
     Not each of them is an error: a poll may have processed the order before its message.
     """
-    found = rows(UNKNOWN_IDS, (list(order_ids),))
+    unknown = rows(UNKNOWN_IDS, (list(order_ids),))
     for name, ended in (
         (DroppedMessageCount.Name.UNKNOWN_IDS, False),
         (DroppedMessageCount.Name.ENDED, True),
     ):
-        if ids := [row.id for row in found if row.has_ended is ended]:
+        if ids := [row.id for row in unknown if row.has_ended is ended]:
             record_dropped(name, f"orders {', '.join(map(str, ids[:10]))}", len(ids))

@@ -51,9 +51,9 @@ def current_epoch() -> Epoch:
         return newest
     with transaction.atomic():
         rows(ONE_AT_A_TIME)
-        found = Epoch.objects.first()
+        newest = Epoch.objects.first()
         now = timezone.now()
-        return found or Epoch.objects.create(
+        return newest or Epoch.objects.create(
             number=1, cause=Epoch.Cause.FOUNDED, opened_at=now, released_at=now
         )
 
@@ -178,7 +178,7 @@ def _read_books(epoch: Epoch) -> None:
 
 def record_forgotten(accepted: Sequence[AcceptedOrder]) -> int:
     """Record accepted orders that have no row as drift; return how many."""
-    found = rows(
+    forgotten = rows(
         sql.FORGOTTEN,
         {
             "connections": array(order.connection_id for order in accepted),
@@ -197,7 +197,7 @@ def record_forgotten(accepted: Sequence[AcceptedOrder]) -> int:
                 "may_be": [f"O-{order_id}" for order_id in row.likely[:20]],
             },
         )
-        for row in found
+        for row in forgotten
     ]
     with transaction.atomic():
         return upsert_items(records)

@@ -75,11 +75,11 @@ def find_unsent(held: Sequence[int], answer_by: datetime) -> list[int]:
 
     answer_by: the epoch's. Calls brokers, for each account at most once in RETRY_SECONDS.
     """
-    found = rows(HELD_EXITS, {"ids": list(held), "answer_by": answer_by, **held_lanes_parameters()})
-    accounts = {row.connection_id: row for row in found if _may_query(row)}
+    exits = rows(HELD_EXITS, {"ids": list(held), "answer_by": answer_by, **held_lanes_parameters()})
+    accounts = {row.connection_id: row for row in exits if _may_query(row)}
     for key in accounts:
         _queried_at[key] = machine_time()
-    queried = [row for row in found if row.connection_id in accounts]
+    queried = [row for row in exits if row.connection_id in accounts]
     since: dict[UUID, datetime] = {}
     for row in queried:
         since[row.connection_id] = min(since.get(row.connection_id, row.opened_at), row.opened_at)

@@ -69,20 +69,20 @@ def list_open_issues(epoch: Epoch) -> list[OpenIssue]:
         "tag": f"{settings.FILLCAST_INSTALLATION_TAG}%",
         "held": epoch.treated.get("exits_held", []),
     }
-    found = []
+    issues = []
     if epoch.answer_by > timezone.now():
         sentence = (
             f"Processes from before the restore may still send until {epoch.answer_by:%H:%M:%S}."
         )
-        found.append(OpenIssue("WAIT", 1, sentence, []))
+        issues.append(OpenIssue("WAIT", 1, sentence, []))
     if epoch.books_read_at is None:
         sentence = (
             "The brokers' books have not all been read. A maintenance worker reads them; its log"
             " states any error."
         )
-        found.append(OpenIssue("BOOKS", 1, sentence, []))
+        issues.append(OpenIssue("BOOKS", 1, sentence, []))
     for what, sentence, statement in _ISSUES:
         (row,) = rows(_COUNT.format(statement), scope)
         if row.number:
-            found.append(OpenIssue(what, row.number, sentence, row.examples))
-    return found
+            issues.append(OpenIssue(what, row.number, sentence, row.examples))
+    return issues

@@ -74,11 +74,11 @@ def find_loss(seen: HighWaterMark, known: HighWaterMark | None) -> DataLoss | No
     return None
 
 
-def newer(one: HighWaterMark | None, other: HighWaterMark | None) -> HighWaterMark | None:
+def newer(first: HighWaterMark | None, other: HighWaterMark | None) -> HighWaterMark | None:
     """Return the higher of two marks; the first if their lineages differ. None counts as lowest."""
-    if one is None or other is None or one.lineage != other.lineage:
-        return one or other
-    return max(one, other, key=lambda mark: (mark.epoch, mark.mark))
+    if first is None or other is None or first.lineage != other.lineage:
+        return first or other
+    return max(first, other, key=lambda mark: (mark.epoch, mark.mark))
 
 
 # ---- read from the database --------------------------------------------------------------------

@@ -57,11 +57,18 @@ def log_overdue(
 ) -> list[DeferredReport]:
     """Log deferred reports that are still blocked after their time, each once; return all."""
     still = {id(report) for report in blocked}
-    newly_overdue = {id(one) for one in waited if id(one.report) in still and not one.is_logged}
-    for one in waited:
-        if id(one) in newly_overdue:
-            log_blocked(one.report)
-    return [replace(one, is_logged=True) if id(one) in newly_overdue else one for one in waited]
+    newly_overdue = {
+        id(deferred)
+        for deferred in waited
+        if id(deferred.report) in still and not deferred.is_logged
+    }
+    for deferred in waited:
+        if id(deferred) in newly_overdue:
+            log_blocked(deferred.report)
+    return [
+        replace(deferred, is_logged=True) if id(deferred) in newly_overdue else deferred
+        for deferred in waited
+    ]
 
 
 def log_blocked(report: OrderReport) -> None:

@@ -141,9 +141,9 @@ def scan_levels() -> list[int]:
 
 
 def _incomplete_closes() -> list[ExitRequest]:
-    found = rows(INCOMPLETE_CLOSES, (market_now() - CLOSES_COUNT_FOR, RETRY_SECONDS))
+    closes = rows(INCOMPLETE_CLOSES, (market_now() - CLOSES_COUNT_FOR, RETRY_SECONDS))
     return [
-        ExitRequest(row.id, "close", detail=f"S-{row.signal_id} is not done yet") for row in found
+        ExitRequest(row.id, "close", detail=f"S-{row.signal_id} is not done yet") for row in closes
     ]
 
 

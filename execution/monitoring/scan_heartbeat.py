@@ -93,8 +93,8 @@ FROM execution_levelscanheartbeat WHERE id = 1
 
 def scan_status() -> ScanStatus:
     """Return how long ago the levels were scanned; cheap enough for every page."""
-    found = rows(READ)
-    return found[0] if found else ScanStatus()
+    stored = rows(READ)
+    return stored[0] if stored else ScanStatus()
 
 
 def scan_as_scheduled() -> list[int]:

@@ -95,13 +95,13 @@ def update_unprotected() -> int:
 def _unprotected() -> Mapping[int, tuple[datetime, str]]:
     """Return since when and why each unprotected position has no stop."""
     run("SET LOCAL jit = off")
-    found: list[UnprotectedPosition] = []
+    unprotected: list[UnprotectedPosition] = []
     if pairs := rows(UNMONITORED):
-        found += rows(
+        unprotected += rows(
             OF_UNMONITORED_PAIRS, columns([(row.source, row.pair, row.since) for row in pairs], 3)
         )
-    found += rows(UNCONFIRMED)
-    return {row.id: (row.since, row.reason) for row in found}
+    unprotected += rows(UNCONFIRMED)
+    return {row.id: (row.since, row.reason) for row in unprotected}
 
 
 def _lock(position_ids: set[int]) -> list[int]:

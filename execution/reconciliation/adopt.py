@@ -197,8 +197,8 @@ def _feed(connection: ExecutionConnection) -> Feed:
     It is found by owner and name, never by slug: another tenant may use any slug.
     """
     own_feeds = Feed.objects.filter(owner_id=connection.owner_id, name=FEED_NAME, is_public=False)
-    found = own_feeds.filter(archived_at=None).order_by("pk").first()
-    return found or Feed.objects.create(
+    feed = own_feeds.filter(archived_at=None).order_by("pk").first()
+    return feed or Feed.objects.create(
         slug=f"adopted-{connection.owner_id}-{secrets.token_hex(6)}",
         owner_id=connection.owner_id,
         name=FEED_NAME,

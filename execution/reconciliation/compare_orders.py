@@ -37,10 +37,10 @@ def orders_of(
     working: our orders that were working before the read and still are. known: our rows of the
     broker's client order ids, by base id. tag: the prefix of our ids.
     """
-    found = OrderDifferences()
+    differences = OrderDifferences()
     bases = {base_of(order.client_order_id) for order in theirs if order.client_order_id}
     numbers = {order.broker_order_id for order in theirs}
-    found.missing = [
+    differences.missing = [
         row
         for row in working
         if base_of(row.client_order_id) not in bases and row.broker_order_id not in numbers
@@ -50,14 +50,14 @@ def orders_of(
         row = known.get(base_of(order.client_order_id)) if order.client_order_id else None
         if row is not None:
             if row.has_ended:
-                found.ended.append((row, order))
+                differences.ended.append((row, order))
         elif order.broker_order_id in is_working:
             continue
         elif is_ours(order.client_order_id, tag):
-            found.records.append(order_record(Code.UNKNOWN_ORDER, connection_id, None, order))
+            differences.records.append(order_record(Code.UNKNOWN_ORDER, connection_id, None, order))
         else:
-            found.records.append(order_record(Code.FOREIGN_ORDER, connection_id, None, order))
-    return found
+            differences.records.append(order_record(Code.FOREIGN_ORDER, connection_id, None, order))
+    return differences
 
 
 def is_ours(client_order_id: str, tag: str) -> bool:

@@ -131,13 +131,13 @@ def positions_of(
     Positions are matched by the broker's position id or, if we do not know it yet, by the entry's
     client order id. On netting accounts several of ours may share one of the broker's.
     """
-    found = Differences()
+    differences = Differences()
     mine_of = _by_ticket(ours, theirs)
     for ticket in theirs:
         number = ticket.broker_position_id
         mine = mine_of.pop(number, [])
         if any(_is_changing(position, began) for position in mine):
-            found.skip(POSITION_CODES, number, *map(key_of, mine))
+            differences.skip(POSITION_CODES, number, *map(key_of, mine))
             continue
         held = sum((p.quantity if p.side == ticket.side else -p.quantity for p in mine), Decimal(0))
         remainder = remainders.get(ticket.symbol)
@@ -149,31 +149,31 @@ def positions_of(
         ):
             continue  # dust of several sales, or less than can be sold
         if not mine:
-            found.records.append(_unknown(connection_id, ticket))
+            differences.records.append(_unknown(connection_id, ticket))
         elif (
             not is_same and remainder is not None and remainder.is_remainder(ticket.quantity, held)
         ):
             mine_of[number] = mine  # gone, except for dust
         elif not is_same:
-            found.fills_needed_since(mine)
-            found.records.append(_quantity(connection_id, mine, ticket, held))
-            found.skip(DETAIL_CODES, number)
+            differences.fills_needed_since(mine)
+            differences.records.append(_quantity(connection_id, mine, ticket, held))
+            differences.skip(DETAIL_CODES, number)
         elif len(mine) == 1:
-            _levels(found, connection_id, mine[0], ticket)
-            _price(found, connection_id, mine[0], ticket)
+            _levels(differences, connection_id, mine[0], ticket)
+            _price(differences, connection_id, mine[0], ticket)
         else:  # the broker states one price for all of them
-            found.skip(DETAIL_CODES, number)
+            differences.skip(DETAIL_CODES, number)
             for position in mine:
                 if (levels := levels_of_entry(position, ticket)) is not None:
-                    _record_level_read(found, position, levels)
+                    _record_level_read(differences, position, levels)
     left = [(number, p) for number, group in mine_of.items() for p in group]
-    found.gone = [p for _, p in left if not _is_changing(p, began)]
+    differences.gone = [p for _, p in left if not _is_changing(p, began)]
     for number, position in left:
         if _is_changing(position, began):
-            found.skip(POSITION_CODES, number, key_of(position))
-    if found.gone:
-        found.fills_needed_since(found.gone)
-    return found
+            differences.skip(POSITION_CODES, number, key_of(position))
+    if differences.gone:
+        differences.fills_needed_since(differences.gone)
+    return differences
 
 
 def _by_ticket(
@@ -228,7 +228,7 @@ def levels_of_entry(mine: OurPosition, ticket: BrokerPosition) -> HeldLevels | N
 
 
 def _levels(
-    found: Differences, connection_id: str, mine: OurPosition, ticket: BrokerPosition
+    differences: Differences, connection_id: str, mine: OurPosition, ticket: BrokerPosition
 ) -> None:
     """Compare with the levels that the broker confirmed.
 
@@ -236,11 +236,11 @@ def _levels(
     """
     held = levels_of_entry(mine, ticket) or ticket.levels
     if held is None or mine.levels_are_changing:
-        found.skip([Code.LEVELS_DIFFER], ticket.broker_position_id)
+        differences.skip([Code.LEVELS_DIFFER], ticket.broker_position_id)
         return
-    lacks_level = _record_level_read(found, mine, held)
+    lacks_level = _record_level_read(differences, mine, held)
     if mine.has_unsent_levels and not lacks_level:
-        found.skip([Code.LEVELS_DIFFER], ticket.broker_position_id)
+        differences.skip([Code.LEVELS_DIFFER], ticket.broker_position_id)
         return
     # A level that the broker dropped is a difference, though our row knows that it is gone.
     ours = (
@@ -252,10 +252,10 @@ def _levels(
         return
     differs = " ".join(_shown_price(level) for level in (*ours, *theirs))
     shown = replace(ticket, levels=held)
-    found.records.append(_record(Code.LEVELS_DIFFER, connection_id, [mine], shown, differs))
+    differences.records.append(_record(Code.LEVELS_DIFFER, connection_id, [mine], shown, differs))
 
 
-def _record_level_read(found: Differences, mine: OurPosition, held: HeldLevels) -> bool:
+def _record_level_read(differences: Differences, mine: OurPosition, held: HeldLevels) -> bool:
     """Record the levels read if our row does not have them.
 
     Returns whether the broker lacks a level that it should hold.
@@ -264,12 +264,12 @@ def _record_level_read(found: Differences, mine: OurPosition, held: HeldLevels) 
     tp = mine.tp_is_expected, mine.broker_tp is not None, held.take_profit is not None
     is_new = any(known != present and (expected or known) for expected, known, present in (sl, tp))
     if not mine.levels_are_changing and (mine.levels_reported_at is None or is_new):
-        found.level_reads.append((mine, held))
+        differences.level_reads.append((mine, held))
     return any(expected and not present for expected, _, present in (sl, tp))
 
 
 def _price(
-    found: Differences, connection_id: str, mine: OurPosition, ticket: BrokerPosition
+    differences: Differences, connection_id: str, mine: OurPosition, ticket: BrokerPosition
 ) -> None:
     # A broker's average includes positions closed since; 0: the broker states no price.
     if mine.is_shared or not ticket.entry_price:
@@ -278,7 +278,9 @@ def _price(
     difference = abs(mine.entry_price - ticket.entry_price)
     if difference >= max(mine.pip / PARTS_OF_PIP, mine.tick):
         differs = f"{plain(mine.entry_price)} {plain(ticket.entry_price)}"
-        found.records.append(_record(Code.PRICE_DIFFERS, connection_id, [mine], ticket, differs))
+        differences.records.append(
+            _record(Code.PRICE_DIFFERS, connection_id, [mine], ticket, differs)
+        )
 
 
 def _shown_price(price: Decimal | None) -> str:

@@ -164,8 +164,8 @@ def _decision(
 ) -> Iterator[Decided]:
     """Lock an item, yield it for the decision's effects, then record the decision."""
     with transaction.atomic():
-        found = DriftItem.objects.select_related("connection")
-        item = found.select_for_update(no_key=True, of=("self",)).get(pk=item_id)
+        items = DriftItem.objects.select_related("connection")
+        item = items.select_for_update(no_key=True, of=("self",)).get(pk=item_id)
         check_owner(item.connection, by, Right.RECONCILE)
         if item.state not in (DriftItem.State.OPEN, DriftItem.State.IGNORED):
             raise ConflictError(Code.STATE_CONFLICT, f"The difference is already {item.state}.")

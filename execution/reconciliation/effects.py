@@ -80,13 +80,13 @@ def surplus_of(item: DriftItem) -> BrokerEvidence:
     now = sum((p.quantity for p in held.select_for_update(no_key=True).order_by("id")), Decimal(0))
     if now != Decimal(ours["quantity"]) or ours["side"] != theirs["side"]:
         raise ConflictError(Code.STATE_CONFLICT, "What we hold of it has changed meanwhile.")
-    found = parse_evidence(item.evidence, quantity=-auto_correction.surplus(item.evidence))
-    found = replace(found, client_order_id="")  # the id belongs to our part
-    if ours.get("entry_price") is None or found.price is None:
-        return found
-    total = Decimal(theirs["quantity"]) * found.price
-    extra = divide(total - now * Decimal(ours["entry_price"]), found.quantity)
-    return replace(found, price=extra) if extra > 0 else found
+    evidence = parse_evidence(item.evidence, quantity=-auto_correction.surplus(item.evidence))
+    evidence = replace(evidence, client_order_id="")  # the id belongs to our part
+    if ours.get("entry_price") is None or evidence.price is None:
+        return evidence
+    total = Decimal(theirs["quantity"]) * evidence.price
+    extra = divide(total - now * Decimal(ours["entry_price"]), evidence.quantity)
+    return replace(evidence, price=extra) if extra > 0 else evidence
 
 
 def take_levels(decided: Decided, *, theirs: bool) -> None:

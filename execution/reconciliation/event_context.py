@@ -18,12 +18,12 @@ def context_of_events(events: Sequence[EventContext]) -> dict[int, dict[str, str
     if not keys:
         return {}
     items = DriftItem.objects.in_bulk([key for key in keys.values() if isinstance(key, int)])
-    found = {event_id: items[key] for event_id, key in keys.items() if key in items}
+    by_event = {event_id: items[key] for event_id, key in keys.items() if key in items}
     return {
         event_id: {
             "subject": presentation.subject(item),
             "detail": presentation.differing(item),
             "code": item.kind
         }
-        for event_id, item in found.items()
+        for event_id, item in by_event.items()
     }  # fmt: skip

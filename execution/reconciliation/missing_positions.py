@@ -83,8 +83,8 @@ def external_close_report(quantities: Mapping[int, Decimal | None]) -> list[Orde
     """
     if not quantities:
         return []
-    found = rows(PRICES, (list(quantities),))
-    return [_external_close(row, quantities[row.id] or row.quantity) for row in found]
+    priced = rows(PRICES, (list(quantities),))
+    return [_external_close(row, quantities[row.id] or row.quantity) for row in priced]
 
 
 def _drift_record(position: OurPosition) -> DriftRecord:

@@ -114,26 +114,26 @@ def settle_orders(
     named = [order.client_order_id for orders in theirs.values() for order in orders]
     known = broker_queries.orders_by_client_id(named, run.began)
     working = [row for row in rows(WORKING, (list(theirs),)) if row.id in run.orders]
-    found: dict[UUID, OrderDifferences] = {}
+    by_account: dict[UUID, OrderDifferences] = {}
     for key, orders in theirs.items():
         mine = [row for row in working if row.connection_id == key]
         of_account = {base: row for base, row in known.items() if row.connection_id == key}
         tag = settings.FILLCAST_INSTALLATION_TAG
-        found[key] = orders_of(str(key), mine, of_account, orders, tag)
+        by_account[key] = orders_of(str(key), mine, of_account, orders, tag)
     queries = [
         (run.accounts[key], row.client_order_id, row.symbol)
-        for key, differences in found.items()
+        for key, differences in by_account.items()
         for row in (*differences.missing, *(row for row, _ in differences.ended))
     ]
     answers = broker_queries.query_orders(queries)
-    return Compared(_unexplained(run, found, answers), _unanswered(found, answers))
+    return Compared(_unexplained(run, by_account, answers), _unanswered(by_account, answers))
 
 
 def _unanswered(
-    found: dict[UUID, OrderDifferences], answers: dict[tuple[UUID, str], bool]
+    by_account: dict[UUID, OrderDifferences], answers: dict[tuple[UUID, str], bool]
 ) -> set[tuple[UUID, Code, str]]:
     unanswered = set()
-    for key, differences in found.items():
+    for key, differences in by_account.items():
         queried = [(Code.ORDER_MISSING, row) for row in differences.missing]
         queried += [(Code.ORDER_STILL_WORKING, row) for row, _ in differences.ended]
         for kind, row in queried:
@@ -144,7 +144,7 @@ def _unanswered(
 
 def _unexplained(
     run: ReconciliationRun[AccountRow],
-    found: dict[UUID, OrderDifferences],
+    by_account: dict[UUID, OrderDifferences],
     answers: dict[tuple[UUID, str], bool],
 ) -> list[DriftRecord]:
     """Return what still differs after the answers.
@@ -152,9 +152,9 @@ def _unexplained(
     Besides unknown orders: ours that the broker does not have, and orders working at the broker
     that have ended here.
     """
-    still_working = {row.id for row in rows(WORKING, (list(found),))}
-    records = [record for differences in found.values() for record in differences.records]
-    for key, differences in found.items():
+    still_working = {row.id for row in rows(WORKING, (list(by_account),))}
+    records = [record for differences in by_account.values() for record in differences.records]
+    for key, differences in by_account.items():
         records += [
             order_record(Code.ORDER_MISSING, str(key), row, None)
             for row in differences.missing
@@ -177,8 +177,8 @@ def without_cancelled(
     """
     if not any(record.kind is Code.ORDER_STILL_WORKING for record in records):
         return records
-    found = rows(DECIDED, (list(run.accounts), Code.ORDER_STILL_WORKING.value))
-    decided = {(row.connection_id, row.key) for row in found}
+    decisions = rows(DECIDED, (list(run.accounts), Code.ORDER_STILL_WORKING.value))
+    decided = {(row.connection_id, row.key) for row in decisions}
     requests = [
         (run.accounts[UUID(record.connection_id)], _cancel_request(record))
         for record in records

@@ -122,15 +122,15 @@ def store_level_reads(run: ReconciliationRun[AccountRow], read: dict[UUID, Snaps
         store_levels(run, compare(run, read))
 
 
-def store_levels(run: ReconciliationRun[AccountRow], found: dict[UUID, Differences]) -> None:
+def store_levels(run: ReconciliationRun[AccountRow], by_account: dict[UUID, Differences]) -> None:
     """Store the brokers' levels where ours are unknown or wrong.
 
     A missing stop is then placed again, and we guard it until the broker confirms it.
     """
     statements = [
         LevelStatement(position.client_order_id, held, began=run.began)
-        for one in found.values()
-        for position, held in one.level_reads
+        for differences in by_account.values()
+        for position, held in differences.level_reads
         if position.client_order_id
     ]
     with transaction.atomic():
@@ -144,8 +144,8 @@ def query_missed_entries(run: ReconciliationRun[AccountRow], read: dict[UUID, Sn
     """
     tickets = [
         (key, ticket)
-        for key, one in read.items()
-        for ticket in one.positions
+        for key, snapshot in read.items()
+        for ticket in snapshot.positions
         if is_ours(ticket.client_order_id, settings.FILLCAST_INSTALLATION_TAG)
     ]
     held = {
@@ -182,9 +182,9 @@ def with_entry_fills(
         (run.accounts[UUID(r.connection_id)], r.evidence["client_order_id"], r.evidence["symbol"])
         for r in ours
     ]
-    found = broker_queries.entry_filled_quantities(queries)
+    filled = broker_queries.entry_filled_quantities(queries)
     for record in ours:
-        quantity = found.get((UUID(record.connection_id), record.evidence["client_order_id"]))
+        quantity = filled.get((UUID(record.connection_id), record.evidence["client_order_id"]))
         if quantity:
             record.evidence["entered"] = plain(quantity)
     return records
@@ -200,7 +200,7 @@ def compare(
             ours[row.connection_id].append(row)
     entering = {(row.connection_id, row.symbol) for row in rows(ENTERING, (list(read),))}
     remainders = _remainders(list(read))
-    found = {}
+    by_account = {}
     for key, snapshot in read.items():
         # An unknown position may belong to an entry in flight.
         theirs = [
@@ -208,22 +208,22 @@ def compare(
             for ticket in snapshot.positions
             if (key, ticket.symbol) not in entering or is_of(ours[key], ticket)
         ]
-        found[key] = positions_of(
+        by_account[key] = positions_of(
             str(key), ours[key], theirs, run.began, remainders.get(key, NO_REMAINDERS)
         )
         skipped = {ticket.broker_position_id for ticket in snapshot.positions}
         skipped -= {ticket.broker_position_id for ticket in theirs}
-        found[key].skip(POSITION_CODES, *skipped)
-    return found
+        by_account[key].skip(POSITION_CODES, *skipped)
+    return by_account
 
 
 def _remainders(connections: list[UUID]) -> dict[UUID, dict[str, UnsellableRemainder]]:
-    found: dict[UUID, dict[str, UnsellableRemainder]] = {}
+    remainders: dict[UUID, dict[str, UnsellableRemainder]] = {}
     for row in rows(REMAINDERS, {"connections": connections}):
-        found.setdefault(row.connection_id, {})[row.symbol] = UnsellableRemainder(
+        remainders.setdefault(row.connection_id, {})[row.symbol] = UnsellableRemainder(
             row.step, row.dust, row.minimum
         )
-    return found
+    return remainders
 
 
 def _ours(run: ReconciliationRun[AccountRow], connections: list[UUID]) -> list[OurPosition]:
@@ -232,7 +232,7 @@ def _ours(run: ReconciliationRun[AccountRow], connections: list[UUID]) -> list[O
 
 
 def apply_missed_fills(
-    run: ReconciliationRun[AccountRow], found: dict[UUID, Differences]
+    run: ReconciliationRun[AccountRow], by_account: dict[UUID, Differences]
 ) -> set[UUID] | None:
     """Read the executions that may explain differences and apply them.
 
@@ -241,7 +241,7 @@ def apply_missed_fills(
     """
     since = {
         key: differences.since
-        for key, differences in found.items()
+        for key, differences in by_account.items()
         if differences.since is not None
     }
     accounts = [

@@ -152,8 +152,8 @@ def subject(item: DriftItem) -> str:
     """Name what differs: `Buy EURUSD, P-12, 7714 at the broker`; "" if nothing names it."""
     evidence = item.evidence
     sources = [evidence.get("theirs"), evidence.get("ours"), evidence]
-    found = (source.get("side") for source in sources if isinstance(source, dict))
-    side = next((str(side) for side in found if side), "")
+    sides = (source.get("side") for source in sources if isinstance(source, dict))
+    side = next((str(side) for side in sides if side), "")
     ours = evidence.get("positions") or (f"P-{item.position_id}" if item.position_id else "")
     order = f"O-{item.order_id}" if item.order_id else ""
     broker_id = evidence.get("broker_position_id") or evidence.get("broker_order_id") or ""
@@ -165,11 +165,11 @@ def subject(item: DriftItem) -> str:
 def differing(item: DriftItem) -> str:
     """Return what the two sides hold, in short: `quantity 100 ≠ 70`."""
     fields, _ = sides(item)
-    found = [field for field in fields if field.differs]
-    quantities = [field for field in found if field.name == "quantity"]
+    differing_fields = [field for field in fields if field.differs]
+    quantities = [field for field in differing_fields if field.name == "quantity"]
     return ", ".join(
         f"{field.name} {field.ours or 'none'} ≠ {field.theirs or 'none'}"
-        for field in quantities[:1] or found
+        for field in quantities[:1] or differing_fields
     )
 
 

@@ -208,23 +208,25 @@ def _compare(run_: ReconciliationRun[ComparedAccount], read: dict[UUID, Snapshot
     orders = settle_orders(run_, {key: snapshot.orders for key, snapshot in read.items()})
     records = orders.records
     open_positions.query_missed_entries(run_, read)
-    found = open_positions.compare(run_, read)
-    if (unanswered := open_positions.apply_missed_fills(run_, found)) is not None:
+    by_account = open_positions.compare(run_, read)
+    if (unanswered := open_positions.apply_missed_fills(run_, by_account)) is not None:
         read = {key: snapshot for key, snapshot in read.items() if key not in unanswered}
-        found = open_positions.compare(run_, read)  # without positions that the fills have changed
-    open_positions.store_levels(run_, found)
-    for differences in found.values():
+        by_account = open_positions.compare(
+            run_, read
+        )  # without positions that the fills have changed
+    open_positions.store_levels(run_, by_account)
+    for differences in by_account.values():
         records += differences.records
     allowed = {str(key) for key, account in run_.accounts.items() if account.auto_correct}
     records = auto_correction.auto_correct(allowed, without_cancelled(run_, records))
     records = open_positions.with_entry_fills(run_, records)
-    gone = [position for differences in found.values() for position in differences.gone]
+    gone = [position for differences in by_account.values() for position in differences.gone]
     settle_missing(gone, list(read), run_.began)
     with transaction.atomic():
         upsert_items([record for record in records if UUID(record.connection_id) in read])
         not_compared = {
             (key, kind, about)
-            for key, differences in found.items()
+            for key, differences in by_account.items()
             for kind, about in differences.not_compared
         }
         resolve(list(read), run_.began, not_compared | orders.not_compared)

@@ -118,10 +118,10 @@ class FeeRates:
         if row.account_currency is None:
             return None
         quotes = self.quotes.get(row.data_connection_id, {})
-        found = conversion(quotes, currency, row.account_currency)
-        if found is None:
+        to_account = conversion(quotes, currency, row.account_currency)
+        if to_account is None:
             return None
-        return found, min((quotes[pair].time for pair in found.pairs), default=None)
+        return to_account, min((quotes[pair].time for pair in to_account.pairs), default=None)
 
 
 def is_foreign(row: OrderRow, fill: Execution) -> bool:
@@ -163,9 +163,9 @@ def withheld(row: OrderRow, fill: Execution) -> Decimal:
 
 
 def _times(
-    price: Decimal, found: tuple[Conversion, datetime | None] | None, at: datetime | None
+    price: Decimal, rate_and_time: tuple[Conversion, datetime | None] | None, at: datetime | None
 ) -> FeeRate:
-    if found is None:
+    if rate_and_time is None:
         return UNKNOWN
-    rate, quoted_at = found
+    rate, quoted_at = rate_and_time
     return FeeRate(to_stored(price * rate.rate), quoted_at or at)

@@ -79,11 +79,11 @@ def reverse_inferred_close(reported: Mapping[int, Decimal]) -> set[int]:
     if not reported or not rows(FIND, (list(reported),)):
         return set()
     lock_positions(list(reported))
-    found = rows(FIND, (list(reported),))  # again: the previous holder of the lock may change them
-    deducted = [(row, min(row.filled_quantity, reported[row.position_id])) for row in found]
+    closes = rows(FIND, (list(reported),))  # again: the previous holder of the lock may change them
+    deducted = [(row, min(row.filled_quantity, reported[row.position_id])) for row in closes]
     if deducted:
         run(REVERSE, columns([(row.id, row.position_id, q) for row, q in deducted], 3))
     if used_up := [row.id for row, quantity in deducted if quantity == row.filled_quantity]:
         run(DELETE_FILLS, (used_up,))
         run(DELETE_ORDERS, (used_up,))
-    return {row.position_id for row in found}
+    return {row.position_id for row in closes}

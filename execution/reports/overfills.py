@@ -211,10 +211,10 @@ def apply_capped(report: OrderReport) -> bool:
     with transaction.atomic():
         lock_in_order([report])
         rows(LOCK, (array(ids),))
-        found = rows(EXIT, parameters)
-        if len(found) != 1:
+        exits = rows(EXIT, parameters)
+        if len(exits) != 1:
             return False
-        lock_positions([found[0].position_id])
+        lock_positions([exits[0].position_id])
         (exit_,) = rows(EXIT, parameters)  # again: the previous holder of the lock may change it
         previous = _previous_overfill(report)
         fill_ids = array([*previous.fills, *(fill.broker_fill_id for fill in report.fills)])
@@ -230,12 +230,12 @@ def apply_capped(report: OrderReport) -> bool:
 
 def _previous_overfill(report: OrderReport) -> PreviousOverfill:
     """Load what was reported of the exit before."""
-    found = rows(PREVIOUS, (report.connection_id, _key(report)))
-    if not found:
+    previous = rows(PREVIOUS, (report.connection_id, _key(report)))
+    if not previous:
         return PreviousOverfill()
-    fills = [fill for fill in found[0].fills or () if not fill["inferred"]]
+    fills = [fill for fill in previous[0].fills or () if not fill["inferred"]]
     return PreviousOverfill(
-        Decimal(found[0].closed or 0),
+        Decimal(previous[0].closed or 0),
         {fill["broker_fill_id"]: Decimal(fill["quantity"]) for fill in fills},
     )
 

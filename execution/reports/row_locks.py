@@ -60,8 +60,8 @@ def split_locked(
     session has locked one. All reports of one order are in the same list."""
     ids = {cid for r in reports if r.client_order_id for cid in all_attempts(r.client_order_id)}
     exits = {r.broker_order_id for r in reports if r.close_cause is not None and r.broker_order_id}
-    found = rows(LOCKED, {"ids": array(ids), "broker_ids": array(exits)}) if ids else []
-    locked = {base_of(row.client_order_id) for row in found}
+    locked_rows = rows(LOCKED, {"ids": array(ids), "broker_ids": array(exits)}) if ids else []
+    locked = {base_of(row.client_order_id) for row in locked_rows}
     return (
         [r for r in reports if base_of(r.client_order_id) not in locked],
         [r for r in reports if base_of(r.client_order_id) in locked],

@@ -174,7 +174,7 @@ def fully_known_fill_ids(
     Fills that are not stored are applied, and their accounts left out.
     """
     calls = [(row, _fills(row, since)) for row in accounts]
-    found: dict[UUID, set[str]] = {}
+    known_ids: dict[UUID, set[str]] = {}
     missed: list[OrderReport] = []
     for row, answer in zip(accounts, _run_calls(calls), strict=True):
         if isinstance(answer, Exception):
@@ -182,10 +182,10 @@ def fully_known_fill_ids(
         if new := _not_stored(answer):
             missed += new
         else:
-            found[row.connection_id] = {f.broker_fill_id for r in answer for f in r.fills}
+            known_ids[row.connection_id] = {f.broker_fill_id for r in answer for f in r.fills}
     if ours := _about_us(missed):
         apply_or_defer(ours)
-    return found
+    return known_ids
 
 
 KNOWN_FILLS = Query(
@@ -201,8 +201,8 @@ JOIN unnest(%s::uuid[], %s::text[]) AS t(connection_id, fill_id)
 def _not_stored(reports: Sequence[OrderReport]) -> list[OrderReport]:
     """Return the reports with only their fills that are not stored, or were corrected since."""
     named = [(r.connection_id, f.broker_fill_id) for r in reports for f in r.fills]
-    found = rows(KNOWN_FILLS, columns(named, 2))
-    known = {(row.connection_id, row.broker_fill_id): row.revision for row in found}
+    stored = rows(KNOWN_FILLS, columns(named, 2))
+    known = {(row.connection_id, row.broker_fill_id): row.revision for row in stored}
     new = []
     for report in reports:
         fills = [
@@ -274,13 +274,13 @@ def query_orders(queries: Sequence[OrderQuery]) -> dict[tuple[UUID, str], bool]:
 
 def entry_filled_quantities(queries: Sequence[OrderQuery]) -> dict[tuple[UUID, str], Decimal]:
     """Return the filled quantities of entry orders, those found, that we have no row of."""
-    found: dict[tuple[UUID, str], Decimal] = {}
+    quantities: dict[tuple[UUID, str], Decimal] = {}
     for (row, client_order_id, _), answer in zip(queries, _find_orders(queries), strict=True):
         if isinstance(answer, list):
             own = [report for report in answer if report.close_cause is None]
             fills = {f.broker_fill_id: f.quantity for report in own for f in report.fills}
-            found[row.connection_id, client_order_id] = sum(fills.values(), Decimal(0))
-    return found
+            quantities[row.connection_id, client_order_id] = sum(fills.values(), Decimal(0))
+    return quantities
 
 
 def _find_orders(queries: Sequence[OrderQuery]) -> list[list[OrderReport] | Exception | None]:

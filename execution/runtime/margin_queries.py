@@ -126,13 +126,13 @@ def _types_with_sessions() -> frozenset[str]:
 
 @cache
 def _capabilities_of_types(broker_types: tuple[str, ...]) -> tuple[tuple[str, Capabilities], ...]:
-    found = []
+    capabilities = []
     for broker_type in broker_types:
         try:
-            found.append((broker_type, capabilities_of(broker_type, ConnectionSpec("", ""))))
+            capabilities.append((broker_type, capabilities_of(broker_type, ConnectionSpec("", ""))))
         except Exception as error:  # any: a broken package must not stop the other broker types
             log.warning("no capabilities", broker_type=broker_type, error=repr(error))
-    return tuple(found)
+    return tuple(capabilities)
 
 
 def _query_all(needed: Mapping[Key, tuple[OrderRow, InstrumentRow]]) -> None:

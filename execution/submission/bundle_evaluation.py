@@ -177,12 +177,12 @@ def instruments_of(pending: Iterable[OrderRow]) -> dict[tuple[str, str], Instrum
     """
     named = {(row.instrument_book, row.pair) for row in pending}
     books, pairs = {book for book, _ in named}, {pair for _, pair in named}
-    found: dict[tuple[str, str], InstrumentRow] = {}
+    instruments: dict[tuple[str, str], InstrumentRow] = {}
     for row in rows(sql.INSTRUMENTS, (list(books), list(pairs))):
-        found[row.book, row.symbol] = row
+        instruments[row.book, row.symbol] = row
         if row.is_preferred:
-            found[row.book, row.pair] = row
-    return found
+            instruments[row.book, row.pair] = row
+    return instruments
 
 
 def _load_netting_sides(

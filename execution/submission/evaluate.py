@@ -303,21 +303,21 @@ def _conversion(
     if row.currency is None:
         return None
     quotes = context.quotes_of(row)
-    found = conversion(quotes, quote_currency(row.pair), row.currency)
-    if not fresh_only or found is None or _is_fresh(found, quotes):
-        return found
+    to_account = conversion(quotes, quote_currency(row.pair), row.currency)
+    if not fresh_only or to_account is None or _is_fresh(to_account, quotes):
+        return to_account
     fresh = {pair: quote for pair, quote in quotes.items() if quote.age <= QUOTE_MAX_AGE_SECONDS}
     return conversion(fresh, quote_currency(row.pair), row.currency)
 
 
-def _is_fresh(found: Conversion, quotes: Mapping[str, QuoteRow]) -> bool:
-    return all(quotes[pair].age <= QUOTE_MAX_AGE_SECONDS for pair in found.pairs)
+def _is_fresh(to_account: Conversion, quotes: Mapping[str, QuoteRow]) -> bool:
+    return all(quotes[pair].age <= QUOTE_MAX_AGE_SECONDS for pair in to_account.pairs)
 
 
 def pairs_priced(pending: Iterable[OrderRow]) -> list[str]:
     """Return the pairs whose prices these orders need: their own, and those of conversions."""
-    found: set[str] = set()
+    pairs: set[str] = set()
     for pair, currency in {(row.pair, row.currency) for row in pending}:
-        found.add(pair)
-        found.update(pairs_between(quote_currency(pair), currency) if currency else ())
-    return sorted(found)
+        pairs.add(pair)
+        pairs.update(pairs_between(quote_currency(pair), currency) if currency else ())
+    return sorted(pairs)

@@ -16,9 +16,11 @@ def known_margins(pending: Iterable[OrderRow]) -> dict[int, Decimal]:
     """Return the brokers' fresh margins of these entries: of one base unit, by order id."""
     if not stored_margins:
         return {}
-    found = {row.id: stored_margins.get(key_of(row)) for row in pending if row.position_id is None}
+    margins = {
+        row.id: stored_margins.get(key_of(row)) for row in pending if row.position_id is None
+    }
     return {
-        order_id: margin[0] for order_id, margin in found.items() if margin and is_fresh(margin)
+        order_id: margin[0] for order_id, margin in margins.items() if margin and is_fresh(margin)
     }
 
 

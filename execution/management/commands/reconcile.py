@@ -90,8 +90,8 @@ class Command(BaseCommand):
 
 def _all_ids() -> list[UUID]:
     """Return all connections that have been tested; untested ones cannot be compared."""
-    found = ExecutionConnection.objects.live().exclude(health__status="UNTESTED")
-    return list(found.values_list("pk", flat=True))
+    connections = ExecutionConnection.objects.live().exclude(health__status="UNTESTED")
+    return list(connections.values_list("pk", flat=True))
 
 
 def _connection_id(text: str) -> UUID:

@@ -41,9 +41,9 @@ class Command(BaseCommand):
     ) -> None:
         """Create the user, or exit with the reason why not."""
         if check:
-            found = has_operator()
-            self.stdout.write("yes" if found else "no")
-            sys.exit(0 if found else 1)
+            exists = has_operator()
+            self.stdout.write("yes" if exists else "no")
+            sys.exit(0 if exists else 1)
         if not username:
             raise CommandError("Give a name: manage.py create_operator olga")
         try:
