@@ -1,5 +1,5 @@
-"""What Fillcast does in how much time, always beside a baseline in the same run.
+"""Performance benchmarks. Each measures Fillcast beside a baseline in the same run.
 
-`make bench` runs all of it on a PostgreSQL, a Redis and processes of its own; docs/performance.md
-says what was seen. Nothing is turned off that production has.
+`make bench` runs all of them on their own PostgreSQL, Redis and processes. Nothing that production
+uses is turned off. docs/performance.md has the results.
 """

@@ -1,5 +1,4 @@
-"""`python -m benchmarks`, which `manage.py bench` starts: measure, each thing beside its
-baseline."""
+"""`python -m benchmarks`, which `manage.py bench` starts: run benchmarks and print the results."""
 
 import argparse
 import os
@@ -8,14 +7,14 @@ import sys
 import django
 
 HELP = (
-    "Measure Fillcast beside the plain way of doing the same, on an own PostgreSQL, Redis and"
-    " processes. Words go to standard error; the last line of standard output is JSON, also"
-    " kept in var/bench/latest.json. See docs/performance.md."
+    "Measure Fillcast beside a plain implementation of the same, on separate servers and"
+    " processes. Progress goes to standard error. The last line of standard output is JSON, which"
+    " is also stored in var/bench/latest.json. See docs/performance.md."
 )
 
 
 def main() -> None:
-    """Run the benches that the arguments name, and print the JSON line."""
+    """Run the benchmarks that the arguments name, and print the JSON line."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
     django.setup()
 
@@ -24,14 +23,14 @@ def main() -> None:
     from ops.embedded.errors import EmbeddedError
 
     parser = argparse.ArgumentParser(prog="manage.py bench", description=HELP)
-    parser.add_argument("--only", choices=sorted(NAMES), help="run this one alone")
+    parser.add_argument("--only", choices=sorted(NAMES), help="run only this benchmark")
     parser.add_argument(
         "--rounds",
         type=int,
         default=USUAL_ROUNDS,
-        help="measure each side so often, and take the median (default: %(default)s)",
+        help="how often each side is measured; the median counts (default: %(default)s)",
     )
-    parser.add_argument("-n", type=int, help="how many connections (or positions)")
+    parser.add_argument("-n", type=int, help="number of connections, orders or positions")
     given = parser.parse_args()
     try:
         print(run([given.only] if given.only else NAMES, given.n, given.rounds))

@@ -1,4 +1,4 @@
-"""One day's results of all connections, against an ORM loop over them."""
+"""Results of one day for all connections, against an ORM loop over them."""
 
 import time
 from collections.abc import Callable
@@ -16,8 +16,8 @@ from benchmarks.results import Result, compared
 from positions.models import ExecutionPosition
 
 TARGET = 25.0
-BASELINE_MAX = 250  # it is linear, and slow
-DAYS, A_DAY = 10, 10  # trades of each connection
+BASELINE_MAX = 250  # the baseline is linear and slow
+DAYS, TRADES_PER_DAY = 10, 10  # of each connection
 DAY = date(2026, 3, 11)
 
 SEED = """
@@ -30,8 +30,8 @@ FROM (SELECT id, row_number() OVER (ORDER BY id) AS number FROM connections_exec
   WHERE id = ANY(%(ids)s)) c
 CROSS JOIN (SELECT id, row_number() OVER (ORDER BY id) AS number,
     %(end)s::timestamptz - interval '30 minutes' - make_interval(
-      days => ((row_number() OVER (ORDER BY id) - 1) / %(a_day)s)::int,
-      mins => ((row_number() OVER (ORDER BY id) - 1) %% %(a_day)s)::int * 20) AS at
+      days => ((row_number() OVER (ORDER BY id) - 1) / %(trades_per_day)s)::int,
+      mins => ((row_number() OVER (ORDER BY id) - 1) %% %(trades_per_day)s)::int * 20) AS at
   FROM signals_signal WHERE strategy_id = 'analytics') s
 """
 SIGNALS = """
@@ -44,17 +44,17 @@ SELECT %s, 'OPEN', 'EUR/USD', 'BUY', 'MARKET', '{}', '{}', 1, 'GTC', 'analytics'
 
 
 def analytics(environment: BenchEnvironment, data: BenchData, n: int) -> Result:
-    """compute_day() for n connections with ten trades on that day and ninety before."""
+    """Measure compute_day() for n connections with ten trades on that day and ninety before."""
     environment.run(workers=0)
     environment.reset()
     _seed(environment, data, n)
     few = min(n, BASELINE_MAX)
     seconds, plain_seconds = [], []
     for number in range(environment.rounds + 1):
-        ours, ours_told = _timed(_ours, data, n)
-        plain, plain_told = _timed(_plain, data, few)
-        if len(ours_told) != n or not plain_told.items() <= ours_told.items():
-            raise BenchError("the two ways of computing a day do not agree")
+        ours, our_rollups = _timed(_ours, data, n)
+        plain, plain_rollups = _timed(_plain, data, few)
+        if len(our_rollups) != n or not plain_rollups.items() <= our_rollups.items():
+            raise BenchError("the two ways to compute a day have different results")
         if number:  # the first is the warm-up
             seconds.append(ours)
             plain_seconds.append(plain)
@@ -67,29 +67,33 @@ def analytics(environment: BenchEnvironment, data: BenchData, n: int) -> Result:
         baseline_n=few,
         baseline_seconds=plain_seconds,
         target=TARGET,
-        trades=n * A_DAY,
-        positions=n * A_DAY * DAYS,
+        trades=n * TRADES_PER_DAY,
+        positions=n * TRADES_PER_DAY * DAYS,
     )
 
 
 def _seed(environment: BenchEnvironment, data: BenchData, n: int) -> None:
-    environment.sql(SIGNALS, data.feed(n).pk, DAYS * A_DAY)
-    parameters = {"ids": data.connections(n), "end": bounds(DAY)[1], "a_day": A_DAY}
+    environment.sql(SIGNALS, data.feed(n).pk, DAYS * TRADES_PER_DAY)
+    parameters = {
+        "ids": data.connections(n),
+        "end": bounds(DAY)[1],
+        "trades_per_day": TRADES_PER_DAY,
+    }
     environment.owner.execute(SEED, parameters)
     environment.sql("VACUUM ANALYZE")
 
 
 def _timed(
-    how: Callable[[BenchData, int], None], data: BenchData, n: int
+    compute: Callable[[BenchData, int], None], data: BenchData, n: int
 ) -> tuple[float, dict[UUID, Rollup]]:
     AnalyticsDaily.objects.all().delete()
     start = time.perf_counter()
-    how(data, n)
+    compute(data, n)
     seconds = time.perf_counter() - start
     return seconds, {row.connection_id: row.rollup for row in AnalyticsDaily.objects.all()}
 
 
-def _ours(_world: BenchData, _n: int) -> None:
+def _ours(_data: BenchData, _n: int) -> None:
     compute_day(DAY)
 
 

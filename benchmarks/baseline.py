@@ -1,8 +1,8 @@
-"""The plain way: one Celery task and plain ORM writes for each connection.
+"""The baseline of a fan-out: one Celery task and plain ORM writes for each connection.
 
-As a careful developer writes it at first: rows that are needed are selected, the order is saved
-before the call and its outcome after it, each in one transaction. The connection to the database is
-kept between tasks (CELERY_DB_REUSE_MAX), workers and paper broker are the same as ours.
+This is how a careful developer writes it at first: select the needed rows, save the order before
+the call and its outcome after it, each in one transaction. The database connection is kept between
+tasks (CELERY_DB_REUSE_MAX); workers and paper broker are the same as ours.
 """
 
 from datetime import timedelta
@@ -139,36 +139,36 @@ def _save_outcome(
 ) -> None:
     assert order.signal_id is not None
     (report,) = reports
-    (told,) = report.fills
+    (fill,) = report.fills
     Fill.objects.create(
-        connection=connection, broker_fill_id=told.broker_fill_id, order=order, side=order.side,
-        quantity=told.quantity, price=told.price, commission=told.commission,
-        commission_currency=told.commission_currency, time=told.time,
+        connection=connection, broker_fill_id=fill.broker_fill_id, order=order, side=order.side,
+        quantity=fill.quantity, price=fill.price, commission=fill.commission,
+        commission_currency=fill.commission_currency, time=fill.time,
     )  # fmt: skip
     ExecutionPosition.objects.create(
         connection=connection, signal_id=order.signal_id, pair=order.pair, symbol=order.symbol,
-        side=order.side, quantity=told.quantity, opened_quantity=told.quantity,
-        entry_price=told.price, sl=order.stop_loss, tp=order.take_profit, sl_guardian="BROKER",
+        side=order.side, quantity=fill.quantity, opened_quantity=fill.quantity,
+        entry_price=fill.price, sl=order.stop_loss, tp=order.take_profit, sl_guardian="BROKER",
         tp_guardian="BROKER", broker_position_id=report.broker_position_id,
         price_source_id=connection.data_connection_id, pip=order.pip,
-        conversion_rate=order.conversion_rate, opened_at=told.time,
+        conversion_rate=order.conversion_rate, opened_at=fill.time,
     )  # fmt: skip
     order.status, order.broker_order_id = Status.FILLED, report.broker_order_id
-    order.filled_quantity, order.avg_fill_price = told.quantity, told.price
+    order.filled_quantity, order.avg_fill_price = fill.quantity, fill.price
     order.filled_at = order.done_at = order.acknowledged_at = timezone.now()
     order.save()
     ExecutionLog.objects.create(
         order_id=order.pk, signal_id=order.signal_id, connection_id=connection.pk, code="FILL",
-        status=order.status, numbers={"quantity": str(told.quantity), "price": str(told.price)},
+        status=order.status, numbers={"quantity": str(fill.quantity), "price": str(fill.price)},
     )  # fmt: skip
     Event.objects.create(
         kind="order.filled", user_id=connection.owner_id, connection_id=connection.pk,
-        signal_id=order.signal_id, order_id=order.pk, payload={"quantity": str(told.quantity)},
+        signal_id=order.signal_id, order_id=order.pk, payload={"quantity": str(fill.quantity)},
     )  # fmt: skip
 
 
 def fan_out(signal_id: int, connection_ids: list[UUID], queue: str) -> None:
-    """Publish the plain way: mark the signal, then one message for each connection."""
+    """Publish as the baseline does: update the signal, then enqueue one task per connection."""
     Signal.objects.filter(pk=signal_id).update(published_at=timezone.now())
     for connection_id in connection_ids:
         fill_one.apply_async((signal_id, str(connection_id)), queue=queue)

@@ -1,9 +1,9 @@
-"""Whether some slow and failing accounts delay the others: the same load with them and without.
+"""Isolation: the same load with and without slow and failing accounts.
 
-Several signals go out in a row to n accounts, and in the middle of them the CLOSE of one that was
-filled before, so that entries and exits meet. In every second run 5 % of the accounts fail (half
-refuse the line, half never answer) and 2 % answer after ten seconds. Compared is the time from
-publication to fill of those accounts that are well in both runs.
+Several signals are published in a row to n accounts. In the middle comes the CLOSE of an earlier
+signal, so that entries and exits meet. In every second run 5 % of the accounts fail (half refuse
+the connection, half never answer) and 2 % answer after ten seconds. Compared is the time from
+publication to fill, for the accounts that are healthy in both runs.
 """
 
 import statistics
@@ -22,9 +22,9 @@ from signals.models import Approval, Signal
 SIGNALS, TARGET = 6, 1.5
 FAILING, SLOW, SLOW_MS = 0.05, 0.02, 10_000
 
-# The first accounts fail: odd ones cannot be reached, even ones take everything and say nothing.
-# The next ones are slow.
-BREAK = """
+# The first accounts fail: odd ones are unreachable, even ones execute orders and never answer. The
+# next ones are slow.
+CAUSE_TROUBLE = """
 UPDATE paper_account a SET unreachable = x.n <= %(failing)s AND x.n %% 2 = 1,
   silent_after = x.n <= %(failing)s AND x.n %% 2 = 0,
   reply_delay_ms = CASE WHEN x.n > %(failing)s THEN %(ms)s ELSE 0 END
@@ -32,11 +32,11 @@ FROM (SELECT account, row_number() OVER (ORDER BY account) AS n FROM connections
   WHERE id = ANY(%(ids)s)) x
 WHERE a.number = x.account AND x.n <= %(failing)s + %(slow)s
 """
-RESTORE = """
+END_TROUBLE = """
 UPDATE paper_account SET unreachable = false, silent_after = false, reply_delay_ms = 0
 WHERE unreachable OR silent_after OR reply_delay_ms > 0
 """
-ALL_WELL = """
+MARK_HEALTHY = """
 UPDATE connections_connectionhealth SET status = 'ACTIVE', consecutive_failures = 0,
   last_error = '',
   failing_since = NULL, unreachable_at = NULL, read_after = NULL, circuit_open_until = NULL,
@@ -45,26 +45,26 @@ WHERE status <> 'ACTIVE' OR consecutive_failures > 0 OR last_error <> ''
   OR failing_since IS NOT NULL
   OR unreachable_at IS NOT NULL OR reconciled_at IS NULL
 """
-WELL = """
+HEALTHY = """
 SELECT id FROM connections_executionconnection WHERE id = ANY(%(ids)s)
 ORDER BY account OFFSET %(failing)s + %(slow)s
 """
 OPEN = """
 SELECT count(*) FROM execution_order
-WHERE connection_id = ANY(%(well)s) AND signal_id = ANY(%(signals)s) AND done_at IS NULL
+WHERE connection_id = ANY(%(healthy)s) AND signal_id = ANY(%(signals)s) AND done_at IS NULL
 """
 LATENCIES = """
 SELECT (o.position_id IS NOT NULL) AS is_exit, o.status = 'FILLED' AS is_filled,
   extract(epoch FROM o.filled_at - s.published) * 1000 AS ms
 FROM execution_order o JOIN (SELECT * FROM unnest(%(signals)s::bigint[], %(times)s::float8[])
   AS t(id, at)) g ON g.id = o.signal_id, LATERAL (SELECT to_timestamp(g.at) AS published) s
-WHERE o.connection_id = ANY(%(well)s)
+WHERE o.connection_id = ANY(%(healthy)s)
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One run's milliseconds from publication to fill, of accounts that are always well."""
+    """Milliseconds from publication to fill of one run, for accounts that are always healthy."""
 
     entries: list[float]
     exits: list[float]
@@ -72,42 +72,42 @@ class Run:
 
     @property
     def p99(self) -> tuple[float, float]:
-        """Of entries and of exits."""
+        """The 99th percentiles of entries and of exits."""
         return percentile(self.entries, 99), percentile(self.exits, 99)
 
 
 def bulkhead(environment: BenchEnvironment, data: BenchData, n: int) -> Result:
-    """Runs with and without trouble in turn; the median of each kind's p99."""
+    """Measure runs with and without failing accounts in turn; compare the medians of their p99."""
     environment.run(workers=2)
     environment.reset()
     sizes = {"failing": round(n * FAILING), "slow": round(n * SLOW), "ms": SLOW_MS}
     ids = data.connections(n)
-    well = [id_ for (id_,) in environment.sql(WELL, {**sizes, "ids": ids})]
-    _run(environment, data, n, well)  # warm-up
-    calm, troubled = [], []
+    healthy = [id_ for (id_,) in environment.sql(HEALTHY, {**sizes, "ids": ids})]
+    _run(environment, data, n, healthy)  # warm-up
+    healthy_runs, failing_runs = [], []
     for number in range(environment.rounds):
-        calm.append(_run(environment, data, n, well))
-        troubled.append(_run(environment, data, n, well, {**sizes, "ids": ids}))
-        report_progress(
-            f"  round {number + 1}: p99 {_words(calm[-1])}; with trouble {_words(troubled[-1])}"
-        )
-    # Each process writes once a second what its calls met: its last word may come after the
-    # orders have ended, and the next bench would find accounts in error.
+        healthy_runs.append(_run(environment, data, n, healthy))
+        failing_runs.append(_run(environment, data, n, healthy, {**sizes, "ids": ids}))
+        healthy_text, failing_text = _describe(healthy_runs[-1]), _describe(failing_runs[-1])
+        report_progress(f"  round {number + 1}: p99 {healthy_text}; with failures {failing_text}")
+    # Each process records its connections' health once a second, perhaps after the orders have
+    # ended. Without this the next benchmark would start with accounts in error.
     environment.run(workers=0)
-    environment.sql(ALL_WELL)
-    entries, exits = _ratio(troubled, calm, 0), _ratio(troubled, calm, 1)
-    seconds, calm_seconds = (statistics.median(r.seconds for r in x) for x in (troubled, calm))
-    orders = len(well) * (SIGNALS + 1)
-    spread = [ms for run in troubled for ms in run.entries]
+    environment.sql(MARK_HEALTHY)
+    entries, exits = _ratio(failing_runs, healthy_runs, 0), _ratio(failing_runs, healthy_runs, 1)
+    seconds = statistics.median(run.seconds for run in failing_runs)
+    healthy_seconds = statistics.median(run.seconds for run in healthy_runs)
+    orders = len(healthy) * (SIGNALS + 1)
+    spread = [ms for run in failing_runs for ms in run.entries]
     return Result(
         name="bulkhead",
         n=n,
         seconds=seconds,
         rate=orders / seconds,
         p50_ms=percentile(spread, 50),
-        p99_ms=statistics.median(run.p99[0] for run in troubled),
-        baseline=Baseline("the same without slow and failing accounts", calm_seconds,
-                          orders / calm_seconds),
+        p99_ms=statistics.median(run.p99[0] for run in failing_runs),
+        baseline=Baseline("the same without slow and failing accounts", healthy_seconds,
+                          orders / healthy_seconds),
         ratio=max(entries, exits),
         target=TARGET,
         ok=max(entries, exits) <= TARGET,
@@ -115,21 +115,21 @@ def bulkhead(environment: BenchEnvironment, data: BenchData, n: int) -> Result:
         detail={
             "failing": sizes["failing"], "slow": sizes["slow"], "signals": SIGNALS,
             "entries_ratio": entries, "exits_ratio": exits,
-            "entries_p99_ms": [run.p99[0] for run in troubled],
-            "entries_p99_ms_without": [run.p99[0] for run in calm],
-            "exits_p99_ms": [run.p99[1] for run in troubled],
-            "exits_p99_ms_without": [run.p99[1] for run in calm],
+            "entries_p99_ms": [run.p99[0] for run in failing_runs],
+            "entries_p99_ms_without": [run.p99[0] for run in healthy_runs],
+            "exits_p99_ms": [run.p99[1] for run in failing_runs],
+            "exits_p99_ms_without": [run.p99[1] for run in healthy_runs],
         },
     )  # fmt: skip
 
 
-def _words(run: Run) -> str:
+def _describe(run: Run) -> str:
     return "entries {:.0f} ms, exits {:.0f} ms".format(*run.p99)
 
 
-def _ratio(troubled: Sequence[Run], calm: Sequence[Run], which: int) -> float:
-    return statistics.median(r.p99[which] for r in troubled) / statistics.median(
-        r.p99[which] for r in calm
+def _ratio(failing_runs: Sequence[Run], healthy_runs: Sequence[Run], which: int) -> float:
+    return statistics.median(r.p99[which] for r in failing_runs) / statistics.median(
+        r.p99[which] for r in healthy_runs
     )
 
 
@@ -137,43 +137,42 @@ def _run(
     environment: BenchEnvironment,
     data: BenchData,
     n: int,
-    well: list[Any],
+    healthy: list[Any],
     trouble: dict[str, Any] | None = None,
 ) -> Run:
-    """Fill one signal, then publish more and close the first among them."""
+    """Fill one signal, then publish more; the CLOSE of the first is among them."""
     first = data.signal(data.feed(n))
     fanout.publish_as_web(first, data)
     environment.wait(environment.nothing_open)
     signals = [data.signal(data.feed(n)) for _ in range(SIGNALS)]
     signals.insert(SIGNALS // 2, _close(first))
     if trouble:
-        environment.sql(BREAK, trouble)
+        environment.sql(CAUSE_TROUBLE, trouble)
     try:
         start, times = time.perf_counter(), []
         for signal in signals:
             times.append(time.time())
             fanout.publish_as_web(signal, data)
-        asked = {"well": well, "signals": [s.pk for s in signals], "times": times}
-        environment.wait(lambda: environment.sql(OPEN, asked)[0][0] == 0, every=0.05)
+        parameters = {"healthy": healthy, "signals": [s.pk for s in signals], "times": times}
+        environment.wait(lambda: environment.sql(OPEN, parameters)[0][0] == 0, every=0.05)
         seconds = time.perf_counter() - start
     finally:
-        environment.sql(RESTORE)
-    found = environment.sql(LATENCIES, asked)
-    if len(found) != len(well) * len(signals) or not all(is_filled for _, is_filled, _ in found):
-        filled = sum(is_filled for _, is_filled, _ in found)
-        raise BenchError(f"{len(well) * len(signals)} orders of healthy accounts, {filled} filled")
-    environment.wait(
-        environment.nothing_open
-    )  # the others' last calls have ended, their orders are looked up
+        environment.sql(END_TROUBLE)
+    results = environment.sql(LATENCIES, parameters)
+    expected, filled = len(healthy) * len(signals), sum(is_filled for _, is_filled, _ in results)
+    if not len(results) == filled == expected:
+        raise BenchError(f"{expected} orders of healthy accounts, {filled} filled")
+    # until the failing accounts' last calls have ended and their orders are resolved
+    environment.wait(environment.nothing_open)
     environment.reset()
-    environment.sql(ALL_WELL)
+    environment.sql(MARK_HEALTHY)
     data.refresh()
-    exits = [float(ms) for is_exit, _, ms in found if is_exit]
-    return Run([float(ms) for is_exit, _, ms in found if not is_exit], exits, seconds)
+    exits = [float(ms) for is_exit, _, ms in results if is_exit]
+    return Run([float(ms) for is_exit, _, ms in results if not is_exit], exits, seconds)
 
 
-def _close(of: Signal) -> Signal:
+def _close(signal: Signal) -> Signal:
     return Signal.objects.create(
-        feed=of.feed, action="CLOSE", refers_to=of, currency_pair=of.currency_pair,
-        direction=of.direction, close_fraction=Decimal(1), approval=Approval.APPROVED,
+        feed=signal.feed, action="CLOSE", refers_to=signal, currency_pair=signal.currency_pair,
+        direction=signal.direction, close_fraction=Decimal(1), approval=Approval.APPROVED,
     )  # fmt: skip

@@ -1,5 +1,7 @@
-"""Crypto exchanges: what our adapter and ccxt's client add to the exchange's own time. The exchange
-is the tests' double of Binance's perpetuals over HTTP, a process of its own."""
+"""Crypto exchanges: what our adapter and ccxt add to the exchange's own time per order.
+
+The exchange is the tests' fake of Binance's perpetuals over HTTP, in a process of its own.
+"""
 
 import asyncio
 import json
@@ -24,12 +26,13 @@ from brokers.types import ConnectionSpec, OrderRequest, OrderType, Side, TimeInF
 ROOT = Path(__file__).parents[1]
 ADDED_MS = 10.0  # p99 of an order
 WARM = 20
-AMPLE = Rate(per_second=100_000, burst=10_000)  # the exchange's own would be all that is measured
+AMPLE = Rate(per_second=100_000, burst=10_000)  # at the exchange's real limit, waits would dominate
 
 
 def overhead(n: int) -> Result:
-    """n orders, one after the other: from our call to the exchange's word, without the double's
-    own time for our requests."""
+    """Measure n orders, one after the other: from our call to the exchange's answer, without the
+    fake's own time for our requests.
+    """
     with _exchange() as exchange:
         spent = time.process_time()
         took, added, requests = asyncio.run(_orders(exchange, n))
@@ -49,51 +52,51 @@ def overhead(n: int) -> Result:
     )
 
 
-class _Fake:
+class _FakeExchange:
     def __init__(self, process: "subprocess.Popen[str]") -> None:
         self._process = process
-        self.said: dict[str, str] = self._line()
+        self.credentials: dict[str, str] = self._read_line()
 
     def spent(self) -> list[tuple[float, float]]:
-        """When it began to handle each request since the last time, and for how long."""
+        """Return start and duration in seconds of each request that it handled since last time."""
         assert self._process.stdin
         self._process.stdin.write("spent\n")
         self._process.stdin.flush()
-        return [(began, seconds) for began, seconds in self._line()]
+        return [(began, seconds) for began, seconds in self._read_line()]
 
-    def _line(self) -> Any:
+    def _read_line(self) -> Any:
         assert self._process.stdout
         return json.loads(self._process.stdout.readline())
 
 
 @contextmanager
-def _exchange() -> Iterator[_Fake]:
+def _exchange() -> Iterator[_FakeExchange]:
     command = [sys.executable, "-m", "benchmarks.crypto_fake"]
     process = subprocess.Popen(
         command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
     try:
-        yield _Fake(process)
+        yield _FakeExchange(process)
     finally:
         process.communicate(timeout=20)
 
 
 def _ample(known: Exchange, spec: ConnectionSpec) -> AccountRateLimits:
     host, points, orders, reads = (
-        rate_limiter_for(f"bench {of}", AMPLE) for of in ("host", "points", "orders", "reads")
+        rate_limiter_for(f"bench {name}", AMPLE) for name in ("host", "points", "orders", "reads")
     )
     limits = limits_of(known.name, str(spec.settings["market"]))
     return AccountRateLimits(host, points, orders, limits, reads)
 
 
-async def _orders(exchange: _Fake, n: int) -> tuple[list[float], list[float], int]:
-    adapter = CryptoAdapter(ClientPool({"binance": exchange.said["base"]}, _ample))
+async def _orders(exchange: _FakeExchange, n: int) -> tuple[list[float], list[float], int]:
+    adapter = CryptoAdapter(ClientPool({"binance": exchange.credentials["base"]}, _ample))
     spec = ConnectionSpec(
         "11111111-1111-4111-8111-111111111111",
         "main",
         "binance",
         {"market": "swap", "symbols": ["BTC/USDT:USDT"]},
-        {"api_key": exchange.said["key"], "secret": exchange.said["secret"]},
+        {"api_key": exchange.credentials["key"], "secret": exchange.credentials["secret"]},
     )
     await adapter.instruments(spec)
     times = []
@@ -105,10 +108,10 @@ async def _orders(exchange: _Fake, n: int) -> tuple[list[float], list[float], in
     await adapter.disconnect()
     added, took, requests = [], [], 0
     for began, ended in times[WARM:]:
-        theirs = [seconds for at, seconds in spent if began <= at < ended]
+        exchange_seconds = [seconds for at, seconds in spent if began <= at < ended]
         took.append(ended - began)
-        added.append(1000 * (ended - began - sum(theirs)))
-        requests += len(theirs)
+        added.append(1000 * (ended - began - sum(exchange_seconds)))
+        requests += len(exchange_seconds)
     return took, added, requests
 
 

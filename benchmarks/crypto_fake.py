@@ -1,7 +1,7 @@
-"""An exchange of the tests' in a process of its own: `python -m benchmarks.crypto_fake`.
+"""The tests' fake exchange in a process of its own: `python -m benchmarks.crypto_fake`.
 
-It tells its address; each line on its input is answered with when it handled which request: begin
-and seconds, by the machine's monotonic clock.
+It prints its address and credentials as JSON. For each line of its input it prints start and
+duration of each request that it handled, in seconds of the machine's monotonic clock.
 """
 
 import json
@@ -19,7 +19,7 @@ SYMBOL = "BTCUSDT"
 
 
 class Timed(Server):
-    """A server that notes how long it took for each request."""
+    """A server that records how long it took for each request."""
 
     spent: list[tuple[float, float]]
 
@@ -32,16 +32,17 @@ class Timed(Server):
 
 
 def main() -> None:
+    """Serve until the input ends."""
     market = Market("BTC", "USDT", Decimal("0.001"), Decimal("0.1"), Decimal(5), Decimal(1))
-    money = {"USDT": Decimal(10**9)}
-    venue = Venue({SYMBOL: market}, {SYMBOL: Decimal("50000.0")}, money, derivatives=True)
+    balances = {"USDT": Decimal(10**9)}
+    venue = Venue({SYMBOL: market}, {SYMBOL: Decimal("50000.0")}, balances, derivatives=True)
     Timed.spent = []
     server = Timed(Binance, venue)
-    said = {"base": server.base, "key": venue.key, "secret": venue.secret}
-    print(json.dumps(said), flush=True)
+    credentials = {"base": server.base, "key": venue.key, "secret": venue.secret}
+    print(json.dumps(credentials), flush=True)
     for _ in sys.stdin:
-        told, Timed.spent[:] = json.dumps(Timed.spent), []
-        print(told, flush=True)
+        output, Timed.spent[:] = json.dumps(Timed.spent), []
+        print(output, flush=True)
     server.stop()
 
 

@@ -1,8 +1,8 @@
-"""An expert advisor of the tests' that notes how long it took:
-`python -m benchmarks.dwx_fake FOLDER PLACE`.
+"""The tests' fake expert advisor, timed: `python -m benchmarks.dwx_fake FOLDER BROKER_FOLDER`.
 
-It says "ready" when it has written; each line on its input is answered with when it found which
-command, and how long until its files told what came of it, by the machine's monotonic clock.
+It prints "ready" when it has written its files. For each line of its input it prints when it read
+each command and how long it took until its files had the result, in seconds of the machine's
+monotonic clock.
 """
 
 import json
@@ -14,29 +14,30 @@ from pathlib import Path
 from tests.fakes.dwx.expert_advisor import ExpertAdvisor
 from tests.fakes.dwx.mt5_expert_advisor import advisor_of
 
-TIMER = 0.001  # the test's is 4 ms, a real one's 25: that wait would be counted as ours
+TIMER = 0.001  # seconds; the tests use 4 ms, a real one 25 ms, which would be measured as ours
 
 
 def main() -> None:
+    """Run the expert advisor until the input ends."""
     advisor: ExpertAdvisor = advisor_of(Path(sys.argv[1]), Path(sys.argv[2]))
-    asked, over = threading.Event(), threading.Event()
+    requested, ended = threading.Event(), threading.Event()
 
     def listen() -> None:
         for _ in sys.stdin:
-            asked.set()
-        over.set()
+            requested.set()
+        ended.set()
 
     threading.Thread(target=listen, daemon=True).start()
     advisor.tick()
     print("ready", flush=True)
     spent: list[tuple[float, float]] = []
-    while not over.is_set():
-        known, began = advisor.ids[-1:], time.perf_counter()
+    while not ended.is_set():
+        last_id, began = advisor.ids[-1:], time.perf_counter()
         advisor.tick()
-        if advisor.ids[-1:] != known:
+        if advisor.ids[-1:] != last_id:
             spent.append((began, time.perf_counter() - began))
-        if asked.is_set():
-            asked.clear()
+        if requested.is_set():
+            requested.clear()
             print(json.dumps(spent), flush=True)
             spent.clear()
         time.sleep(TIMER)

@@ -1,4 +1,4 @@
-"""Where benches run: servers and processes of their own, as `manage.py stack` starts them."""
+"""The environment of benchmarks: separate servers and processes, as `manage.py stack` has them."""
 
 import contextlib
 import logging
@@ -21,13 +21,13 @@ from ops.embedded.postgres import NAME, PostgresServer
 from ops.stack.process import ProcessSpec
 from ops.stack.stack import Stack, all_processes
 
-EXECUTION = "execution"  # the queue, and how its workers are called
+EXECUTION = "execution"  # the queue, and the prefix of its workers' names
 TASKS = ("-I", "benchmarks.baseline,benchmarks.noop")
 RESETS = 10
 USUAL_ROUNDS = 3
 WAL_FILES = 16  # of 16 MB
-# What trading writes. Everything else (people, accounts, subscriptions) stays between rounds.
-WRITTEN = (
+# Tables that trading writes. All others (users, accounts, subscriptions) are kept between rounds.
+TRADING_TABLES = (
     "execution_order, execution_fill, execution_executionlog, execution_driftitem, "
     "positions_executionposition, events_event, analytics_analyticsdaily, "
     "paper_order, paper_fill, paper_position, paper_event"
@@ -42,22 +42,22 @@ SELECT EXISTS (SELECT FROM execution_order WHERE status = 'PENDING' AND due_at <
 
 
 class BenchError(Exception):
-    """A bench cannot be measured; the text says why."""
+    """A benchmark cannot be measured; the message states why."""
 
 
 def report_progress(text: str) -> None:
-    """Tell people; programs read standard output."""
+    """Print progress for people to standard error; standard output is for programs."""
     print(text, file=sys.stderr, flush=True)
 
 
 class BenchEnvironment:
-    """A fresh database with fsync, a Redis, and as many processes as a bench asks for.
+    """A new database with fsync, a Redis, and as many processes as a benchmark needs.
 
-    `with Place() as place:` from the main thread; leaving it ends everything.
+    Use `with BenchEnvironment() as environment:` in the main thread; leaving it ends all processes.
     """
 
     def __init__(self, rounds: int = USUAL_ROUNDS) -> None:
-        """rounds: how often a bench measures each of its two sides; the median counts."""
+        """rounds: how often a benchmark measures each of its two sides; the median counts."""
         self.rounds = rounds
         self._specs: Sequence[ProcessSpec] = ()
         unset = ("DATABASE_URL", "REDIS_URL", "FILLCAST_WEB_DATABASE_URL",
@@ -66,7 +66,7 @@ class BenchEnvironment:
             what="manage.py bench",
             children=lambda _: self._specs,
             extra={
-                **dict.fromkeys(unset, ""),  # never somebody's real database
+                **dict.fromkeys(unset, ""),  # so that it never uses a real database
                 "FILLCAST_ENV": "development",
                 "FILLCAST_ENV_FILE": os.devnull,
                 "FILLCAST_BROKER_MAINTENANCE_WINDOWS": "no",  # the fakes trade on weekends
@@ -79,10 +79,10 @@ class BenchEnvironment:
 
     def __enter__(self) -> Self:
         signal.signal(signal.SIGTERM, signal.default_int_handler)
-        logging.disable(logging.INFO)  # as in the workers: a line a message would slow the baseline
+        logging.disable(logging.INFO)  # as in the workers; logging would slow the baseline
         self.stack.__enter__()
         try:
-            self._begin()
+            self._start()
         except BaseException:
             self.stack.stop()
             raise
@@ -91,8 +91,8 @@ class BenchEnvironment:
     def __exit__(self, *_: object) -> None:
         self.stack.stop()
 
-    def _begin(self) -> None:
-        report_progress("Servers start …")
+    def _start(self) -> None:
+        report_progress("Starting servers …")
         with PostgresServer(self.stack.folder / "postgres") as server:
             url = server.url.removesuffix(NAME) + "postgres"
             with psycopg.connect(url, autocommit=True) as connection:
@@ -105,8 +105,9 @@ class BenchEnvironment:
         self.redis = redis.Redis.from_url(self.stack.environ["REDIS_URL"])
 
     def _age_log(self) -> None:
-        """Have PostgreSQL keep log files to use again, as it does after its first hour; making
-        new ones would count as everybody's work.
+        """Create WAL files that PostgreSQL can reuse, as it has after its first hour.
+
+        Otherwise creating them would be measured as part of the benchmark.
         """
         for _ in range(WAL_FILES):
             self.sql("SELECT pg_logical_emit_message(true, 'bench', '')")
@@ -115,7 +116,7 @@ class BenchEnvironment:
 
     # ---- processes ------------------------------------------------------------------------
     def run(self, *, workers: int) -> None:
-        """Have the whole stack run with so many workers for entries; 0: no process at all."""
+        """Run the whole stack with this number of workers for entries; 0 stops every process."""
         if workers == self.workers:
             return
         if self.stack.supervisor is not None:
@@ -124,35 +125,35 @@ class BenchEnvironment:
         if workers == 0:
             self.stack.supervisor = None
             return
-        report_progress(f"The stack starts with {workers} workers for entries …")
+        report_progress(f"Starting the stack with {workers} workers for entries …")
         supervisor = self.stack.start()
         if not supervisor.wait_ready(120):
             raise BenchError(f"not ready: {', '.join(supervisor.unready())} {supervisor.failure}")
 
     @property
     def workers(self) -> int:
-        """How many workers for entries run."""
+        """The number of running workers for entries."""
         if self.stack.supervisor is None:
             return 0
         return sum(child.name.startswith(EXECUTION) for child in self._specs)
 
     def pids(self) -> dict[str, list[int]]:
-        """Return the processes of the stack by kind, servers included, ourselves apart."""
+        """Return the process ids of the stack by name, with the servers, without this process."""
         (backend,) = self.owner.execute("SELECT pg_backend_pid()").fetchone() or (0,)
         postmaster = process_usage.parent_of(backend)
         running = self.stack.supervisor.children if self.stack.supervisor else {}
         info: dict[str, Any] = self.redis.info("server")
         return {
-            "postgres": [postmaster, *process_usage.offspring(postmaster)],
+            "postgres": [postmaster, *process_usage.children_of(postmaster)],
             "redis": [int(info["process_id"])],
-            **{name: [one.pid] for name, one in running.items() if one.pid},
+            **{name: [child.pid] for name, child in running.items() if child.pid},
         }
 
     @contextlib.contextmanager
     def halted(self) -> Iterator[None]:
-        """Stop the workers for entries meanwhile, so that a queue can be filled first."""
-        pids = [pid for kind, those in self.pids().items() if kind.startswith(EXECUTION)
-                for pid in those]  # fmt: skip
+        """Suspend the workers for entries meanwhile, so that a queue can be filled first."""
+        workers = [pids for name, pids in self.pids().items() if name.startswith(EXECUTION)]
+        pids = [pid for worker in workers for pid in worker]
         for pid in pids:
             os.kill(pid, signal.SIGSTOP)
         try:
@@ -163,34 +164,42 @@ class BenchEnvironment:
 
     # ---- data -----------------------------------------------------------------------------
     def sql(self, text: LiteralString, *parameters: Any) -> list[tuple[Any, ...]]:
-        """Run a statement as the owner, on a connection apart; parameters: values, or one dict."""
+        """Run a statement as the owner of the tables, on a separate connection.
+
+        parameters: positional values, or one dict of named ones.
+        """
         named = parameters[0] if parameters and isinstance(parameters[0], dict) else None
         cursor = self.owner.execute(text, named or parameters or None)
         return cursor.fetchall() if cursor.description else []
 
     def reset(self) -> None:
-        """Forget what was traded, and what is still in the queues."""
-        for left in reversed(range(RESETS)):
+        """Delete all rows that trading wrote, and all messages in the queues."""
+        for attempts_left in reversed(range(RESETS)):
             try:
-                self.sql(f"TRUNCATE {WRITTEN} CASCADE")
+                self.sql(f"TRUNCATE {TRADING_TABLES} CASCADE")
                 break
-            except psycopg.errors.DeadlockDetected:  # a worker looked for work in another order
-                if not left:
+            except psycopg.errors.DeadlockDetected:  # a polling worker locked in another order
+                if not attempts_left:
                     raise
         self.redis.delete(EXECUTION, "exits", "maintenance", "unacked", "unacked_index")
 
     def waiting(self, queue: str) -> int:
-        """Return how many messages lie in a queue, or with a worker that has not begun them."""
+        """Return the number of messages in a queue or prefetched by a worker."""
         return int(self.redis.llen(queue)) + int(self.redis.hlen("unacked"))
 
     def nothing_open(self) -> bool:
-        """Whether every order that was written has ended. Asked by two small partial indexes: a
-        look at all orders, a hundred times a second, would cost as much as what is measured.
+        """Return whether every order has ended.
+
+        The query uses two small partial indexes. Reading all orders a hundred times a second would
+        cost as much as what is measured.
         """
         return not self.sql(OPEN)[0][0]
 
     def wait(self, done: Callable[[], bool], *, seconds: float = 180, every: float = 0.005) -> None:
-        """Wait until something is done. Raises BenchError if it takes too long."""
+        """Wait until `done()` is true. Raises BenchError if it takes too long or a process fails.
+
+        seconds: time limit; every: seconds between two checks.
+        """
         end = time.monotonic() + seconds
         while not done():
             if time.monotonic() > end:
@@ -201,11 +210,11 @@ class BenchEnvironment:
 
 
 def _processes(settings: Settings, workers: int) -> list[ProcessSpec]:
-    """The stack's own processes; its Celery workers know the baseline's tasks besides."""
-    found = []
+    """Return the stack's processes; its Celery workers also know the baseline's tasks."""
+    specs = []
     for child in all_processes(settings):
         if "worker" in child.command:
             child = replace(child, command=(*child.command, *TASKS))
         if not child.name.startswith(EXECUTION) or int(child.name.rpartition("-")[2]) <= workers:
-            found.append(child)
-    return found if workers else []
+            specs.append(child)
+    return specs if workers else []

@@ -1,4 +1,4 @@
-"""One signal to n accounts: from publish() to the last fill committed."""
+"""Fan-out of one signal to n accounts: from publish() to the commit of the last fill."""
 
 import contextlib
 import statistics
@@ -20,7 +20,7 @@ from signals.services import publish
 from users.tenancy import on_behalf_of
 
 TARGET, TARGET_LINEAR = 25.0, 1.3
-BASELINE_MAX = 500  # it is linear, and slow
+BASELINE_MAX = 500  # the baseline is linear and slow
 
 COUNTS = """
 SELECT (SELECT count(*) FROM execution_order WHERE signal_id = %s AND status = 'FILLED'),
@@ -42,10 +42,10 @@ FROM execution_order o JOIN paper_order p USING (client_order_id) WHERE o.signal
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One fan-out. seconds: publish to last commit, as seen from outside."""
+    """One fan-out. seconds: from publish to the last commit, as seen from outside."""
 
     seconds: float
-    latencies_ms: list[float]  # from publish to each order's fill
+    latencies_ms: list[float]  # from publish to the fill of each order
     stages_ms: dict[str, Any]
 
 
@@ -54,14 +54,14 @@ def ours(environment: BenchEnvironment, data: BenchData, n: int) -> Run:
     signal = data.signal(data.feed(n))
     began, start = datetime.now(UTC), time.perf_counter()
     committed = publish_as_web(signal, data)
-    rung = time.perf_counter()
+    enqueued = time.perf_counter()
     environment.wait(environment.nothing_open)
     seconds = time.perf_counter() - start
     _check(environment, signal, n)
     steps = _steps(environment, began, signal)
     stages: dict[str, Any] = {
         "published": 1000 * (committed - start),
-        "rung": 1000 * (rung - start),
+        "enqueued": 1000 * (enqueued - start),
         **{name: [values[0], percentile(values, 50), values[-1]] for name, values in steps.items()},
         "all_committed": 1000 * seconds,
     }
@@ -69,7 +69,10 @@ def ours(environment: BenchEnvironment, data: BenchData, n: int) -> Run:
 
 
 def publish_as_web(signal: Signal, data: BenchData) -> float:
-    """Publish as the web process does, under row-level security; return when it committed."""
+    """Publish as the web process does, under row-level security.
+
+    Returns when it committed, in seconds of `time.perf_counter`.
+    """
     committed: list[float] = []
     with as_web(), on_behalf_of(data.operator):
         transaction.on_commit(lambda: committed.append(time.perf_counter()))
@@ -79,7 +82,7 @@ def publish_as_web(signal: Signal, data: BenchData) -> float:
 
 @contextlib.contextmanager
 def as_web() -> Iterator[None]:
-    """Work with the rights of the web process meanwhile."""
+    """Use the database role of the web process meanwhile."""
     run("SET ROLE fillcast_web")
     try:
         yield
@@ -90,7 +93,7 @@ def as_web() -> Iterator[None]:
 def _steps(
     environment: BenchEnvironment, began: datetime, signal: Signal
 ) -> dict[str, list[float]]:
-    """When each order was written, claimed, taken by the broker and filled: sorted ms."""
+    """Return when each order was written, claimed, accepted by the broker and filled: sorted ms."""
     rows = environment.sql(STAGES, *[began] * 4, signal.pk)
     names = ("created", "intent", "at_broker", "filled")
     return {
@@ -100,7 +103,7 @@ def _steps(
 
 
 def plain(environment: BenchEnvironment, data: BenchData, n: int) -> float:
-    """The baseline's seconds for n connections."""
+    """Return the baseline's seconds for n connections."""
     signal = data.signal(data.feed(n))
     connection_ids = data.connections(n)
     start = time.perf_counter()
@@ -117,24 +120,24 @@ def _filled(environment: BenchEnvironment, signal: Signal) -> int:
 
 
 def _check(environment: BenchEnvironment, signal: Signal, n: int) -> None:
-    """All orders, fills, positions and the broker's journal must be there, each once."""
+    """Check that each order, fill, position and row of the broker's books exists once."""
     (counts,) = environment.sql(COUNTS, signal.pk)
     if set(counts) != {n}:
-        told = f"{n} orders, but orders, fills, positions, broker's: {counts}"
-        raise BenchError(told + unfilled(environment, signal))
+        message = f"{n} orders, but orders, fills, positions, broker's: {counts}"
+        raise BenchError(message + unfilled(environment, signal))
 
 
 def unfilled(environment: BenchEnvironment, signal: Signal) -> str:
-    """Say what became of a signal's orders that are not filled, five at most: a line for each."""
-    told = [
+    """Describe the orders of a signal that are not filled, one per line, at most five."""
+    message = [
         f"\n  {name}: {status} {reason} {detail} (the account: {health}{error and ', '}{error})"
         for status, reason, detail, name, health, error in environment.sql(UNFILLED, signal.pk)
     ]
-    return "".join(told)
+    return "".join(message)
 
 
 def fanout(environment: BenchEnvironment, data: BenchData, n: int) -> Result:
-    """Against one task and plain ORM writes per connection."""
+    """Compare a fan-out with one task and plain ORM writes per connection."""
     environment.run(workers=2)
     environment.reset()
     ours(environment, data, n)  # warm-up
@@ -175,7 +178,7 @@ def fanout(environment: BenchEnvironment, data: BenchData, n: int) -> Result:
 
 
 def linear(environment: BenchEnvironment, data: BenchData, n: int) -> Result:
-    """n connections against a tenth of them: an order must not cost more."""
+    """Compare n connections with a tenth of them: an order must not take longer."""
     few = max(n // 10, 1)
     environment.run(workers=2)
     seconds: dict[int, list[float]] = {n: [], few: []}
@@ -186,7 +189,7 @@ def linear(environment: BenchEnvironment, data: BenchData, n: int) -> Result:
             if number:  # the first is the warm-up
                 seconds[size].append(run.seconds)
     environment.reset()
-    medians = {size: statistics.median(those) for size, those in seconds.items()}
+    medians = {size: statistics.median(values) for size, values in seconds.items()}
     result = compared(
         "linear",
         n=n,
@@ -196,8 +199,8 @@ def linear(environment: BenchEnvironment, data: BenchData, n: int) -> Result:
         baseline_seconds=seconds[few],
         target=TARGET_LINEAR,
     )
-    dearer = (medians[n] / n) / (medians[few] / few)
-    return _less_is_better(result, dearer)
+    time_per_order_ratio = (medians[n] / n) / (medians[few] / few)
+    return _less_is_better(result, time_per_order_ratio)
 
 
 def _less_is_better(result: Result, ratio: float) -> Result:

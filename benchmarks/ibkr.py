@@ -1,5 +1,6 @@
-"""Interactive Brokers: what our adapter adds to the gateway's own time, how soon an event is heard,
-and what fifty sessions cost. The gateway is the tests' double of TWS, a process of its own."""
+"""Interactive Brokers: what our adapter adds to the gateway's time, the delay of an event, and what
+fifty sessions cost. The gateway is the tests' fake TWS, in a process of its own.
+"""
 
 import asyncio
 import json
@@ -35,13 +36,14 @@ ADDED_MS = 5.0  # p99 of an order
 EVENT_MS = 100.0  # p99 from TWS to our events
 SESSION_MB = 1.0
 BACK_SECONDS = 10.0
-AMPLE = Rate(per_second=100_000, burst=10_000)  # IBKR's own would be all that is measured
+AMPLE = Rate(per_second=100_000, burst=10_000)  # with IBKR's real limit, waits would dominate
 TURNS = 40
 EVENTS = 200
 
 
 @contextmanager
 def tws_of(count: int = 1) -> Iterator[TwsProcess]:
+    """Run a fake TWS process with `count` gateways."""
     with tempfile.TemporaryDirectory() as folder:
         tws = TwsProcess(Path(folder) / "tws.jsonl", gateways=count)
         try:
@@ -50,7 +52,7 @@ def tws_of(count: int = 1) -> Iterator[TwsProcess]:
             tws.close()
 
 
-def _resting(number: int, spec: ConnectionSpec) -> OrderRequest:
+def _working_order(number: int, spec: ConnectionSpec) -> OrderRequest:
     return OrderRequest(
         client_order_id=f"bench{number:09d}", connection_id=spec.connection_id, account=ACCOUNT,
         symbol="EURUSD", side=Side.BUY, order_type=OrderType.LIMIT,
@@ -60,14 +62,16 @@ def _resting(number: int, spec: ConnectionSpec) -> OrderRequest:
 
 # ---- one order, one event ---------------------------------------------------------------------
 def overhead(environment: BenchEnvironment, data: BenchData, n: int) -> Result:
-    """n orders, one after the other: from our call to TWS's word, without the double's own time."""
+    """Measure n orders, one after the other: from our call to TWS's answer, without the fake's own
+    time.
+    """
     rate_limits.configure(environment.stack.environ["REDIS_URL"], 1)
     with tws_of() as tws:
-        took, heard, cpu = asyncio.run(_orders(tws, n))
-        turns = asyncio.run(_turns())
+        took, event_ms, cpu = asyncio.run(_orders(tws, n))
+        turns = asyncio.run(_rate_limit_turns())
         delays = tws.do("delays")["seconds"]
-    added = [1000 * (ours - theirs) for ours, theirs in zip(took, delays, strict=True)]
-    events_p99 = percentile(heard, 99)
+    added = [1000 * (ours - fake_seconds) for ours, fake_seconds in zip(took, delays, strict=True)]
+    events_p99 = percentile(event_ms, 99)
     return overhead_of(
         "ibkr",
         n,
@@ -77,10 +81,10 @@ def overhead(environment: BenchEnvironment, data: BenchData, n: int) -> Result:
         is_well_otherwise=events_p99 <= EVENT_MS,
         detail={
             "unit": "ms that the adapter adds to an order (p99), less is better",
-            "cpu_ms_an_order": 1000 * cpu / n,  # of our process: does not depend on who else works
+            "cpu_ms_an_order": 1000 * cpu / n,  # of our process: independent of the machine's load
             "double_p50_ms": 1000 * percentile(delays, 50),
-            "turn_p50_ms": percentile(turns, 50),  # beside it: a message's turn, from Redis
-            "event_p50_ms": percentile(heard, 50),
+            "turn_p50_ms": percentile(turns, 50),  # in addition: one rate limit grant, from Redis
+            "event_p50_ms": percentile(event_ms, 50),
             "event_p99_ms": events_p99,
             "event_target_ms": EVENT_MS,
         },
@@ -94,60 +98,62 @@ async def _orders(tws: TwsProcess, n: int) -> tuple[list[float], list[float], fl
     await adapter.instruments(spec)
     cpu = time.process_time()
     for number in range(n):
-        request, began = _resting(number, spec), time.perf_counter()
+        request, began = _working_order(number, spec), time.perf_counter()
         await adapter.submit(spec, request, lambda _: None)
         took.append(time.perf_counter() - began)
     cpu = time.process_time() - cpu
-    heard = await _events(adapter, tws, min(n, EVENTS))
+    event_ms = await _events(adapter, tws, min(n, EVENTS))
     await adapter.disconnect()
-    return took, heard, cpu
+    return took, event_ms, cpu
 
 
-async def _turns() -> list[float]:
-    """How long the gateway's real budget takes for a message that need not wait, in ms."""
-    budget, took = rate_limiter_for("bench turn", RATE), []
+async def _rate_limit_turns() -> list[float]:
+    """Return how long the gateway's real rate limit takes to grant a message at once, in ms."""
+    rate_limiter, took = rate_limiter_for("bench turn", RATE), []
     for _ in range(TURNS):
         began = time.perf_counter()
-        await budget.acquire()
+        await rate_limiter.acquire()
         took.append(1000 * (time.perf_counter() - began))
         await asyncio.sleep(2 / RATE.per_second)
     return took
 
 
 async def _events(adapter: IbkrAdapter, tws: TwsProcess, n: int) -> list[float]:
-    """From TWS's execution of an order to our reading of it, woken by the bell, in ms."""
+    """Return the ms from TWS's execution of each order until we read it after a notification."""
     await _read(adapter)
-    bell, heard = adapter.stream_events(), []
-    await anext(bell)
+    notifications, event_ms = adapter.stream_events(), []
+    await anext(notifications)
     for number in range(n):
         began = time.perf_counter()
         fill = asyncio.to_thread(tws.do, "fill", f"bench{number:09d}", "1000", "1.0000")
-        filling = asyncio.ensure_future(fill)
+        fill_task = asyncio.ensure_future(fill)
         while not await _read(adapter):
-            await anext(bell)
-        heard.append(1000 * (time.perf_counter() - began))
-        await filling
-    await bell.aclose()
-    return heard
+            await anext(notifications)
+        event_ms.append(1000 * (time.perf_counter() - began))
+        await fill_task
+    await notifications.aclose()
+    return event_ms
 
 
 async def _read(adapter: IbkrAdapter) -> bool:
-    """Take what waits, as the drain does; whether a fill is among it."""
-    told = await adapter.events(500)
-    await adapter.acknowledge([report.event_id for report in told])
-    return any(report.kind is ReportKind.FILLED for report in told)
+    """Take the buffered events as the drain does; return whether a fill is among them."""
+    reports = await adapter.events(500)
+    await adapter.acknowledge([report.event_id for report in reports])
+    return any(report.kind is ReportKind.FILLED for report in reports)
 
 
 def events(environment: BenchEnvironment, data: BenchData, n: int) -> Result:
-    """n executions of one order: from TWS's telling to our committed row, through the engine."""
+    """Measure n executions of one order: from TWS's message to our committed row, through the
+    engine.
+    """
     with tws_of() as tws:
         command = [sys.executable, "-m", "benchmarks.ibkr_engine", str(tws.port), str(n)]
         done = subprocess.run(
             command, cwd=ROOT, env=environment.stack.environ, text=True, check=True, timeout=300,
             stdout=subprocess.PIPE,
         )  # fmt: skip
-    told = json.loads(done.stdout.splitlines()[-1])
-    took = told["ms"]
+    figures = json.loads(done.stdout.splitlines()[-1])
+    took = figures["ms"]
     p99 = percentile(took, 99)
     return Result(
         name="ibkr_events",
@@ -163,14 +169,14 @@ def events(environment: BenchEnvironment, data: BenchData, n: int) -> Result:
         half=p99 <= 2 * EVENT_MS,
         detail={
             "unit": "ms until an execution is committed (p99), less is better",
-            "cpu_ms_an_execution": told["cpu_ms"],  # of the trading process, without PostgreSQL
+            "cpu_ms_an_execution": figures["cpu_ms"],  # of the trading process, without PostgreSQL
         },
     )
 
 
 # ---- fifty sessions ---------------------------------------------------------------------------
-class Holder:
-    """A process that holds sessions, and says how it is (benchmarks/ibkr_sessions.py)."""
+class SessionProcess:
+    """A process with open sessions that reports its figures (benchmarks/ibkr_sessions.py)."""
 
     def __init__(self, environment: BenchEnvironment, ports: list[int], sessions: int) -> None:
         command = [sys.executable, "-m", "benchmarks.ibkr_sessions", str(sessions)]
@@ -178,38 +184,39 @@ class Holder:
             [*command, *map(str, ports)], cwd=ROOT, text=True, env=environment.stack.environ,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE,
         )  # fmt: skip
-        self.told = self.next()
+        self.figures = self.read()
 
-    def next(self) -> dict[str, float]:
-        """What it says next."""
+    def read(self) -> dict[str, float]:
+        """Wait for its next line and return the figures in it."""
         assert self._process.stdout is not None
-        told: dict[str, float] = json.loads(self._process.stdout.readline())
-        return told
+        figures: dict[str, float] = json.loads(self._process.stdout.readline())
+        return figures
 
     def watch(self) -> None:
-        """Have it say when all its sessions are back."""
+        """Make it write a line when all its sessions are open again."""
         assert self._process.stdin is not None
         self._process.stdin.write("watch\n")
         self._process.stdin.flush()
 
     def close(self) -> None:
+        """End the process and wait for it."""
         assert self._process.stdin is not None
         self._process.stdin.close()
         self._process.wait(30)
 
 
 def memory(environment: BenchEnvironment, data: BenchData, n: int) -> Result:
-    """What a trading process grows by with n sessions, a gateway each, and with a full ledger."""
+    """Measure how much memory n sessions, a gateway each, and a full order cache take."""
     with tws_of(n) as tws:
-        holder = Holder(environment, tws.ports, n)
-        holder.close()
-    told = holder.told
-    each = max((told["connected_mb"] - told["before_mb"]) / n, 0.001)  # less is noise
+        process = SessionProcess(environment, tws.ports, n)
+        process.close()
+    figures = process.figures
+    each = max((figures["connected_mb"] - figures["before_mb"]) / n, 0.001)  # less is noise
     return Result(
         name="ibkr_memory",
         n=n,
-        seconds=told["connected_seconds"],
-        rate=n / told["connected_seconds"],
+        seconds=figures["connected_seconds"],
+        rate=n / figures["connected_seconds"],
         p50_ms=None,
         p99_ms=None,
         baseline=None,
@@ -217,13 +224,16 @@ def memory(environment: BenchEnvironment, data: BenchData, n: int) -> Result:
         target=SESSION_MB,
         ok=each <= SESSION_MB,
         half=each <= 2 * SESSION_MB,
-        detail={"unit": "MB a session, less is better", **told},
+        detail={"unit": "MB a session, less is better", **figures},
     )
 
 
 def reconnect(environment: BenchEnvironment, data: BenchData, n: int) -> Result:
-    """From the gateways' return to n sessions in step again: a gateway each, then one for all."""
-    seconds, one_gateway = _back_after(environment, n, n), _back_after(environment, n, 1)
+    """Measure from the gateways' restart until n sessions are synchronised: a gateway for each
+    session, then one gateway for all.
+    """
+    seconds = _reconnect_seconds(environment, n, n)
+    one_gateway = _reconnect_seconds(environment, n, 1)
     return Result(
         name="ibkr_reconnect",
         n=n,
@@ -243,14 +253,14 @@ def reconnect(environment: BenchEnvironment, data: BenchData, n: int) -> Result:
     )
 
 
-def _back_after(environment: BenchEnvironment, sessions: int, gateways: int) -> float:
+def _reconnect_seconds(environment: BenchEnvironment, sessions: int, gateways: int) -> float:
     with tws_of(gateways) as tws:
-        holder = Holder(environment, tws.ports, sessions)
+        process = SessionProcess(environment, tws.ports, sessions)
         tws.kill()
-        holder.watch()
+        process.watch()
         tws.start()
         began = time.perf_counter()
-        holder.next()
+        process.read()
         seconds = time.perf_counter() - began
-        holder.close()
+        process.close()
     return seconds

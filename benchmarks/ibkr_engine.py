@@ -1,7 +1,7 @@
 """A trading process with one IBKR account: `python -m benchmarks.ibkr_engine PORT N`.
 
-An order that rests is executed N times at the double of TWS; the last line that is printed has the
-milliseconds from there to its committed row, each time, and the CPU of each.
+A working order is executed N times at the fake TWS. The last printed line is JSON: the milliseconds
+from each execution to its committed row, and the CPU time of one.
 """
 
 import ipaddress
@@ -24,17 +24,20 @@ FILLED = "SELECT filled_quantity FROM execution_order WHERE client_order_id = %s
 PART = Decimal(100)
 
 
-def until(is_so: Callable[[], object], instead: Callable[[], object] = str) -> None:
-    """Wait for what the engine's own threads bring about. instead: what is so if it never comes."""
+def until(condition: Callable[[], object], describe: Callable[[], object] = str) -> None:
+    """Wait for a condition that the engine's own threads bring about.
+
+    Raises TimeoutError, with what `describe` returns.
+    """
     end = time.monotonic() + SECONDS
-    while not is_so():
+    while not condition():
         if time.monotonic() > end:
-            raise TimeoutError(f"{is_so}: {instead()}")
+            raise TimeoutError(f"{condition}: {describe()}")
         time.sleep(0.01)
 
 
 def main(port: int, n: int) -> dict[str, Any]:
-    """Return the milliseconds of each execution, and what one costs this process."""
+    """Return the milliseconds of each execution, and the CPU milliseconds of one."""
     from django.conf import settings
 
     from common.clocks import market_now
@@ -49,23 +52,23 @@ def main(port: int, n: int) -> dict[str, Any]:
 
     settings.FILLCAST_BROKER_NETWORKS = (ipaddress.ip_network("127.0.0.0/8"),)
     control = ControlLine(port)
-    present = startup.start_trading("execution+sessions")
-    where = {"host": "127.0.0.1", "port": port, "symbols": ["EURUSD"], "timezone": "UTC"}
+    runtime = startup.start_trading("execution+sessions")
+    form = {"host": "127.0.0.1", "port": port, "symbols": ["EURUSD"], "timezone": "UTC"}
     preset = make.preset(sizing_mode="FIXED", fixed_quantity=PART * n, max_signal_age_seconds=600)
-    row = make.connection(
-        type="ibkr", account="DU1234567", settings=where, sealed_credentials=None,
+    connection = make.connection(
+        type="ibkr", account="DU1234567", settings=form, sealed_credentials=None,
         preset=preset, health_status=HealthStatus.UNTESTED,
     )  # fmt: skip
     feed, now = make.feed(), market_now()
-    make.subscription(row, feed)
-    assert row.data_connection_id is not None
+    make.subscription(connection, feed)
+    assert connection.data_connection_id is not None
     LatestQuote.objects.create(
-        data_connection_id=row.data_connection_id, symbol="EUR/USD", bid=Decimal("1.1"),
+        data_connection_id=connection.data_connection_id, symbol="EUR/USD", bid=Decimal("1.1"),
         ask=Decimal("1.1002"), time=now, received_at=now,
     )  # fmt: skip
-    until(lambda: row.lane in present.lanes.held())
-    run_test(row.pk)
-    health = ConnectionHealth.objects.filter(connection=row, reconciled_at__isnull=False)
+    until(lambda: connection.lane in runtime.lanes.held())
+    run_test(connection.pk)
+    health = ConnectionHealth.objects.filter(connection=connection, reconciled_at__isnull=False)
     until(health.exists)
 
     signal = Signal.objects.create(
@@ -74,23 +77,25 @@ def main(port: int, n: int) -> dict[str, Any]:
     )  # fmt: skip
     publish(signal.pk, by=None)
     order = Order.objects.filter(signal=signal, leg="entry")
-    told = order.values("status", "reason", "detail")
-    until(order.filter(status="SUBMITTED").exists, lambda: list(told))
-    name = str(order.get().client_order_id)
+    state = order.values("status", "reason", "detail")
+    until(order.filter(status="SUBMITTED").exists, lambda: list(state))
+    client_order_id = str(order.get().client_order_id)
     cpu = time.process_time()
-    with psycopg.connect(os.environ["DATABASE_URL"], autocommit=True) as line:
-        cursor = line.cursor()  # a plain one: what looks is not what is measured
-        took = [_heard(control, name, cursor, PART * (done + 1)) for done in range(n)]
+    with psycopg.connect(os.environ["DATABASE_URL"], autocommit=True) as database:
+        cursor = database.cursor()  # without Django, so that polling costs little
+        took = [
+            _commit_ms(control, client_order_id, cursor, PART * (done + 1)) for done in range(n)
+        ]
     cpu = time.process_time() - cpu
-    present.stop()
+    runtime.stop()
     return {"ms": took, "cpu_ms": 1000 * cpu / n}
 
 
-def _heard(control: ControlLine, name: str, cursor: Any, wanted: Decimal) -> float:
+def _commit_ms(control: ControlLine, client_order_id: str, cursor: Any, expected: Decimal) -> float:
     began = time.perf_counter()
-    control.do("fill", name, str(PART), "1.05")
-    while cursor.execute(FILLED, (name,)).fetchone()[0] < wanted:
-        time.sleep(POLL_SECONDS)  # the engine's threads are in this process, too
+    control.do("fill", client_order_id, str(PART), "1.05")
+    while cursor.execute(FILLED, (client_order_id,)).fetchone()[0] < expected:
+        time.sleep(POLL_SECONDS)  # leaves the interpreter to the engine's threads
     return 1000 * (time.perf_counter() - began)
 
 

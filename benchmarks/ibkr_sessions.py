@@ -1,7 +1,7 @@
-"""A process that holds IBKR sessions: `python -m benchmarks.ibkr_sessions N PORT…`.
+"""A process with open IBKR sessions: `python -m benchmarks.ibkr_sessions N PORT…`.
 
-It tells its memory before, with N sessions, and with 10,000 orders in its ledger. Each line "watch"
-is answered as soon as all sessions are in step again.
+It prints its memory before, with N sessions, and with 10,000 orders in its cache. It answers each
+line "watch" as soon as all sessions are synchronised again.
 """
 
 import asyncio
@@ -29,21 +29,23 @@ POLL_SECONDS = 0.02
 
 
 def spec_of(number: int, port: int) -> ConnectionSpec:
-    """A connection to a gateway on this machine."""
-    where = {"host": "127.0.0.1", "port": port, "symbols": ["EURUSD"], "timezone": "UTC"}
-    return ConnectionSpec(f"bench-{number}", ACCOUNT, settings=where)
+    """Return a connection to a gateway on this machine."""
+    settings = {"host": "127.0.0.1", "port": port, "symbols": ["EURUSD"], "timezone": "UTC"}
+    return ConnectionSpec(f"bench-{number}", ACCOUNT, settings=settings)
 
 
-def report(**said: Any) -> None:
-    print(json.dumps(said), flush=True)
+def report(**figures: Any) -> None:
+    """Print one line of JSON."""
+    print(json.dumps(figures), flush=True)
 
 
 def megabytes() -> float:
+    """Return the memory of this process in MB."""
     return process_usage.memory_mb({"me": [os.getpid()]})["me"]
 
 
 async def until_open(adapter: IbkrAdapter, spec: ConnectionSpec) -> None:
-    """Wait until a connection's session is in step."""
+    """Connect, again and again, until the connection's session is synchronised."""
     while True:
         try:
             return await adapter.connect(spec)
@@ -52,33 +54,35 @@ async def until_open(adapter: IbkrAdapter, spec: ConnectionSpec) -> None:
 
 
 async def all_open(adapter: IbkrAdapter, specs: list[ConnectionSpec]) -> None:
+    """Wait until the sessions of all connections are synchronised."""
     await asyncio.gather(*(until_open(adapter, spec) for spec in specs))
 
 
-def full_ledger() -> OrderCache:
-    """As many filled orders as are ever kept."""
-    ledger, now = OrderCache(EventBuffer()), datetime.now(UTC)
+def full_cache() -> OrderCache:
+    """Return a cache with as many filled orders as it can hold."""
+    cache, now = OrderCache(EventBuffer()), datetime.now(UTC)
     for number in range(MAX_RECORDS):
         record = Record("bench", f"bench{number:09d}", "", perm_id=number)
         fill = Fill(f"exec-{number:012d}", 1, Decimal(1000), Decimal("1.1"), now, Decimal("1.25"))
-        ledger.keep(record, 7)
-        ledger.add_fill(record, fill)
-    return ledger
+        cache.keep(record, 7)
+        cache.add_fill(record, fill)
+    return cache
 
 
 async def main(sessions: int, ports: list[int]) -> None:
+    """Open the sessions, report memory, then answer "watch" lines until the input ends."""
     adapter = IbkrAdapter()
     before, began = megabytes(), time.perf_counter()
     specs = [spec_of(n, ports[n % len(ports)]) for n in range(sessions)]
     await all_open(adapter, specs)
     seconds, connected = time.perf_counter() - began, megabytes()
-    ledger = full_ledger()
+    cache = full_cache()
     report(
         before_mb=before,
         connected_mb=connected,
         connected_seconds=seconds,
         full_ledger_mb=megabytes() - connected,
-        records=len(ledger),
+        records=len(cache),
     )
     while await asyncio.to_thread(sys.stdin.readline):
         await all_open(adapter, specs)
@@ -89,6 +93,6 @@ async def main(sessions: int, ports: list[int]) -> None:
 if __name__ == "__main__":
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
     django.setup()
-    import execution.tasks  # noqa: F401 (what a trading process has in memory)
+    import execution.tasks  # noqa: F401  # as a trading process has it in memory
 
     asyncio.run(main(int(sys.argv[1]), [int(port) for port in sys.argv[2:]]))

@@ -1,4 +1,4 @@
-"""What it takes to import the brokers' adapters, without any of their libraries."""
+"""Import time of all brokers' adapters, without their libraries."""
 
 import os
 import statistics
@@ -12,52 +12,56 @@ from brokers.registry import BUILT_IN
 
 TARGET = 1.0
 MOST_ROUNDS = 7
-BARE = "pass"
+NOTHING = "pass"
 BASELINE = "import django.db.models"
 OPTIONAL = ("ccxt", "ib_async", "MetaTrader5", "numpy", "aiohttp")
 
 
 def imports(n: int) -> Result:
-    """Import every adapter's module in a fresh interpreter, n times (7 at most) in turn with the
-    baseline; an interpreter that imports nothing is subtracted. Bytecode is there already, as where
-    a package is installed. Paper's needs Django and is left out."""
+    """Measure the import of every adapter in a new interpreter, n times (at most 7) in turn with
+    the baseline.
+
+    The time of an interpreter that imports nothing is subtracted. Bytecode exists already, as in an
+    installed package. The paper adapter needs Django and is left out.
+    """
     with tempfile.TemporaryDirectory(prefix="fillcast-bench-") as folder:
-        kept = {"PYTHONPYCACHEPREFIX": folder, "PYTHONDONTWRITEBYTECODE": ""}
-        return _measured(n, {**os.environ, **kept})
+        bytecode = {"PYTHONPYCACHEPREFIX": folder, "PYTHONDONTWRITEBYTECODE": ""}
+        return _measure(n, {**os.environ, **bytecode})
 
 
-def _measured(n: int, environ: dict[str, str]) -> Result:
+def _measure(n: int, environ: dict[str, str]) -> Result:
     def seconds_of(code: str) -> float:
         began = time.perf_counter()
         subprocess.run([sys.executable, "-c", code], check=True, env=environ)
         return time.perf_counter() - began
 
-    modules = [path.partition(":")[0] for kind, path in BUILT_IN.items() if kind != "paper"]
+    modules = [path.partition(":")[0] for name, path in BUILT_IN.items() if name != "paper"]
     every = f"import brokers.registry, {', '.join(modules)}"
-    took: dict[str, list[float]] = {BARE: [], every: [], BASELINE: []}
+    took: dict[str, list[float]] = {NOTHING: [], every: [], BASELINE: []}
     for code in took:
         seconds_of(code)  # writes the bytecode
     for _ in range(min(n, MOST_ROUNDS)):
         for code, seconds in took.items():
             seconds.append(seconds_of(code))
-    bare = statistics.median(took[BARE])
+    interpreter = statistics.median(took[NOTHING])
     each = {
-        module: 1000 * (statistics.median(seconds_of(f"import {module}") for _ in range(3)) - bare)
+        module: 1000
+        * (statistics.median(seconds_of(f"import {module}") for _ in range(3)) - interpreter)
         for module in modules
     }
     loaded = _output(f"{every}; import sys; print(*(m for m in {OPTIONAL} if m in sys.modules))")
     return compared(
         "imports",
         n=1,
-        seconds=[max(one - bare, 1e-4) for one in took[every]],
+        seconds=[max(seconds - interpreter, 1e-4) for seconds in took[every]],
         baseline=BASELINE,
         baseline_n=1,
-        baseline_seconds=[max(one - bare, 1e-4) for one in took[BASELINE]],
+        baseline_seconds=[max(seconds - interpreter, 1e-4) for seconds in took[BASELINE]],
         target=TARGET,
         also=not loaded,
         optional_libraries_loaded=loaded.split(),
         each_ms=each,
-        interpreter_ms=1000 * bare,
+        interpreter_ms=1000 * interpreter,
     )
 
 

@@ -1,4 +1,4 @@
-"""Memory of the whole stack, for each connection."""
+"""Memory of the whole stack per connection."""
 
 from benchmarks import fanout, process_usage
 from benchmarks.data import BenchData
@@ -9,14 +9,14 @@ TARGET_MB = 1.0
 
 
 def memory(environment: BenchEnvironment, data: BenchData, n: int) -> Result:
-    """Proportional set size of every process of the stack after some signals to n connections."""
+    """Measure the proportional set size of all processes after some signals to n connections."""
     environment.run(workers=2)
     for _ in range(environment.rounds):
         environment.reset()
         fanout.ours(environment, data, n)
-    by_kind = process_usage.memory_mb({**environment.pids(), "supervisor": [process_usage.me()]})
+    by_name = process_usage.memory_mb({**environment.pids(), "supervisor": [process_usage.me()]})
     environment.reset()
-    each = sum(by_kind.values()) / n
+    each = sum(by_name.values()) / n
     return Result(
         name="memory",
         n=n,
@@ -29,5 +29,5 @@ def memory(environment: BenchEnvironment, data: BenchData, n: int) -> Result:
         target=TARGET_MB,
         ok=each <= TARGET_MB,
         half=each <= 2 * TARGET_MB,
-        detail={"unit": "MB per connection, less is better", "mb": by_kind},
+        detail={"unit": "MB per connection, less is better", "mb": by_name},
     )

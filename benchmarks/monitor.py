@@ -1,4 +1,4 @@
-"""Finding stop and target hits, against writing price and profit into each position."""
+"""Finding reached stop losses and take profits, against writing prices into each position."""
 
 import math
 import statistics
@@ -18,8 +18,8 @@ from prices.services import store_quotes
 CONNECTIONS, SYMBOLS, FINDS, TARGET, MILLION_MS = 1_000, 100, 20, 100.0, 20.0
 QUIET, MOVED = (Decimal("100.00"), Decimal("100.02")), (Decimal("99.90"), Decimal("100.12"))
 
-# One in a thousand has its stop within the move; nobody's is reached while it is quiet. Rows refer
-# to what exists, so their foreign keys are not checked one by one.
+# One position in a thousand has its stop within the move; none is reached at the quiet price. All
+# rows refer to existing ones, so their foreign keys are not checked one by one.
 SEED = """
 INSERT INTO positions_executionposition (connection_id, signal_id, pair, symbol, side, quantity,
   opened_quantity, entry_price, sl, tp, sl_guardian, tp_guardian, price_source_id, pip,
@@ -43,7 +43,7 @@ INSERT INTO signals_signal (feed_id, action, currency_pair, direction, order_typ
 SELECT %s, 'OPEN', 'S0/USD', 'BUY', 'MARKET', '{102}', '{1}', 1, 'GTC', 'monitor', '', 'normal', '',
   'HAND', '', 'APPROVED', now() FROM generate_series(1, %s)
 """
-# What a monitor does that keeps prices in its rows: the last price's profit, for each position.
+# What a monitor that keeps prices in its rows would do: store the profit of each position.
 WRITE_ALL = """
 UPDATE positions_executionposition p SET last_activity_at = clock_timestamp(),
   realized_pnl = (CASE p.side WHEN 'BUY' THEN q.bid - p.entry_price ELSE p.entry_price - q.ask END)
@@ -55,12 +55,12 @@ UNDO = "UPDATE positions_executionposition SET reserved = 0 WHERE reserved > 0"
 
 
 def monitor(environment: BenchEnvironment, data: BenchData, n: int) -> Result:
-    """Rounds of finding and of writing."""
+    """Measure finding reached levels and writing all rows, in turn."""
     return _monitor("monitor", environment, data, n, rounds=environment.rounds)
 
 
 def million(environment: BenchEnvironment, data: BenchData, n: int) -> Result:
-    """The same, larger; writing takes long, so once."""
+    """Measure the same with more rows; only one round, because writing takes long."""
     return _monitor("monitor_million", environment, data, n, rounds=1)
 
 
@@ -70,18 +70,18 @@ def _monitor(
     environment.run(workers=0)
     environment.reset()
     _seed(environment, data, n)
-    grown = _pass_in_quiet(environment, data)
-    finds, hits, passes, writes = [], 0, [], []
+    grown = _scan_without_hits(environment, data)
+    finds, hits, scans, writes = [], 0, [], []
     for _ in range(rounds):
-        found, hits = _find(data)
-        finds += found
-        passes.append(_pass_with_hits(environment, hits))
+        seconds, hits = _find(data)
+        finds += seconds
+        scans.append(_scan_with_hits(environment, hits))
         start = time.perf_counter()
         environment.sql(WRITE_ALL)
         writes.append(time.perf_counter() - start)
         environment.sql("VACUUM ANALYZE positions_executionposition")
     environment.reset()
-    found_ms = 1000 * statistics.median(finds)
+    find_ms = 1000 * statistics.median(finds)
     return compared(
         name,
         n=n,
@@ -90,20 +90,21 @@ def _monitor(
         baseline_n=n,
         baseline_seconds=writes,
         target=TARGET,
-        also=grown == 0 and (n < 1_000_000 or found_ms <= MILLION_MS),
+        also=grown == 0 and (n < 1_000_000 or find_ms <= MILLION_MS),
         symbols=SYMBOLS,
         hits=hits,
-        pass_with_exits_s=statistics.median(passes),
+        pass_with_exits_s=statistics.median(scans),
         table_growth_when_nothing_hits=grown,
     )
 
 
 def _seed(environment: BenchEnvironment, data: BenchData, n: int) -> None:
     data.connections(CONNECTIONS)
-    have = environment.sql("SELECT count(*) FROM signals_signal WHERE strategy_id = 'monitor'")[0][
-        0
-    ]
-    environment.sql(SIGNALS, data.feed(CONNECTIONS).pk, max(math.ceil(n / CONNECTIONS) - have, 0))
+    ((existing,),) = environment.sql(
+        "SELECT count(*) FROM signals_signal WHERE strategy_id = 'monitor'"
+    )
+    missing = max(math.ceil(n / CONNECTIONS) - existing, 0)
+    environment.sql(SIGNALS, data.feed(CONNECTIONS).pk, missing)
     parameters = {
         "connections": CONNECTIONS, "symbols": SYMBOLS, "n": n, "source": data.source.pk
     }  # fmt: skip
@@ -121,18 +122,20 @@ def _quote(data: BenchData, prices: tuple[Decimal, Decimal]) -> None:
     )
 
 
-def _pass_in_quiet(environment: BenchEnvironment, data: BenchData) -> int:
-    """Passes that find nothing; return by how many bytes the table grew."""
+def _scan_without_hits(environment: BenchEnvironment, data: BenchData) -> int:
+    """Run scans that find nothing; return by how many bytes the table grew."""
     _quote(data, QUIET)
     before = environment.sql(SIZE)[0][0]
     for _ in range(5):
         if scan_levels():
-            raise BenchError("a level was reached while prices stood still")
+            raise BenchError("a level was reached although no price changed")
     return int(environment.sql(SIZE)[0][0] - before)
 
 
 def _find(data: BenchData) -> tuple[list[float], int]:
-    """Find what a move reaches, some times: seconds of each, and how many."""
+    """Find the levels that a move reaches, several times; return the seconds of each time and the
+    number of levels.
+    """
     _quote(data, MOVED)
     seconds, hits = [], 0
     for _ in range(FINDS):
@@ -143,13 +146,13 @@ def _find(data: BenchData) -> tuple[list[float], int]:
     return seconds, hits
 
 
-def _pass_with_hits(environment: BenchEnvironment, hits: int) -> float:
-    """One whole pass, an exit order written for each hit; it is undone afterwards."""
+def _scan_with_hits(environment: BenchEnvironment, hits: int) -> float:
+    """Run a scan that writes an exit order for each hit, then undo it. Return its seconds."""
     start = time.perf_counter()
-    written = scan_levels()
+    exits = scan_levels()
     seconds = time.perf_counter() - start
-    if len(written) != hits:
-        raise BenchError(f"{hits} levels were reached, but {len(written)} exits were written")
+    if len(exits) != hits:
+        raise BenchError(f"{hits} levels were reached, but {len(exits)} exits were written")
     environment.sql("TRUNCATE execution_order, execution_executionlog CASCADE")
     environment.sql(UNDO)
     return seconds

@@ -1,5 +1,7 @@
-"""MetaTrader by files: what our adapter adds to an order, and what two hundred folders cost. The
-terminal is the tests' double of the expert advisor, a process of its own."""
+"""MetaTrader by files: what our adapter adds to an order, and what two hundred folders cost.
+
+The terminal is the tests' fake expert advisor, in a process of its own.
+"""
 
 import asyncio
 import json
@@ -22,13 +24,13 @@ from brokers.types import ConnectionSpec, OrderRequest, OrderType, Side, TimeInF
 from config.installation import ROOT
 from tests.fakes.dwx.terminal import Terminal
 
-ADDED_MS = 30.0  # p99 of an order: files are looked at, and no one rings
+ADDED_MS = 30.0  # p99 of an order; files are polled, since there is no notification
 FOLDER_MB = 0.25
 LEAST_MB = 0.001  # less is the noise of the measurement
 
 
 def spec_of(name: str, is_5: bool = False) -> ConnectionSpec:
-    """A connection to the terminal of this folder."""
+    """Return a connection to the terminal of this folder."""
     settings = {
         "folder": name, "symbols": ["EURUSD"], "server_zone": "UTC+2", "take_seconds": 2,
         "answer_seconds": 5, "stale_seconds": 10, "settle_seconds": 0.05,
@@ -38,28 +40,29 @@ def spec_of(name: str, is_5: bool = False) -> ConnectionSpec:
 
 
 def overhead(n: int) -> Result:
-    """n orders at a MetaTrader 4, entries and their exits in turn: from our call to our answer,
-    without the time that the expert advisor took for the commands in between."""
+    """Measure n orders at a MetaTrader 4, entries and their exits in turn: from our call to our
+    answer, without the time that the expert advisor took for its commands.
+    """
     return _overhead("mt4", n, is_5=False)
 
 
 def overhead_5(n: int) -> Result:
-    """The same at a MetaTrader 5 by files."""
+    """Measure the same at a MetaTrader 5 by files."""
     return _overhead("mt5_dwx", n, is_5=True)
 
 
 def _overhead(name: str, n: int, *, is_5: bool) -> Result:
-    with tempfile.TemporaryDirectory(prefix="fillcast-bench-") as environment:
-        root = Path(environment) / "root"
+    with tempfile.TemporaryDirectory(prefix="fillcast-bench-") as folder:
+        root = Path(folder) / "root"
         adapter = mt5_adapter.create(str(root)) if is_5 else create(str(root))
-        with _advisor(root, Path(environment) / "broker", is_5) as advisor:
-            spent = time.process_time()
+        with _advisor(root, Path(folder) / "broker", is_5) as advisor:
+            cpu_before = time.process_time()
             times = asyncio.run(_orders(adapter, spec_of("alice", is_5), n))
-            cpu = time.process_time() - spent
-            theirs = advisor.spent()
+            cpu = time.process_time() - cpu_before
+            commands_spent = advisor.spent()
     took, added, commands = [], [], 0
     for began, ended in times:
-        delays = [seconds for at, seconds in theirs if began <= at < ended]
+        delays = [seconds for at, seconds in commands_spent if began <= at < ended]
         took.append(ended - began)
         added.append(1000 * (ended - began - sum(delays)))
         commands += len(delays)
@@ -78,47 +81,47 @@ def _overhead(name: str, n: int, *, is_5: bool) -> Result:
     )
 
 
-class _Advisor:
+class _ExpertAdvisor:
     """The terminal's process (benchmarks/dwx_fake.py)."""
 
     def __init__(self, process: "subprocess.Popen[str]") -> None:
         self._process = process
-        assert self._line() == "ready"
+        assert self._read_line() == "ready"
 
     def spent(self) -> list[tuple[float, float]]:
-        """When it found each command, and how long it took for it."""
+        """Return when it read each command, and how many seconds it took."""
         assert self._process.stdin
         self._process.stdin.write("spent\n")
         self._process.stdin.flush()
-        return [(began, seconds) for began, seconds in json.loads(self._line())]
+        return [(began, seconds) for began, seconds in json.loads(self._read_line())]
 
-    def _line(self) -> str:
+    def _read_line(self) -> str:
         assert self._process.stdout
         return self._process.stdout.readline().strip()
 
 
 @contextmanager
-def _advisor(root: Path, environment: Path, is_5: bool) -> Iterator[_Advisor]:
-    folder = Terminal(root, environment, "alice", is_5, MaximumLotSize=1000).folder
+def _advisor(root: Path, broker: Path, is_5: bool) -> Iterator[_ExpertAdvisor]:
+    folder = Terminal(root, broker, "alice", is_5, MaximumLotSize=1000).folder
     process = subprocess.Popen(
-        [sys.executable, "-m", "benchmarks.dwx_fake", str(folder), str(environment)], cwd=ROOT,
+        [sys.executable, "-m", "benchmarks.dwx_fake", str(folder), str(broker)], cwd=ROOT,
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
     try:
-        yield _Advisor(process)
+        yield _ExpertAdvisor(process)
     finally:
         process.communicate(timeout=20)
 
 
 async def _orders(adapter: DwxAdapter, spec: ConnectionSpec, n: int) -> list[tuple[float, float]]:
-    """When each order was asked for, and when it was answered."""
+    """Return when each order was submitted and when it was answered."""
     await adapter.connect(spec)
     times, position = [], ""
     for number in range(n):
         request, began = _order(number, position), time.perf_counter()
-        told = await adapter.submit(spec, request, lambda _: None)
+        reports = await adapter.submit(spec, request, lambda _: None)
         times.append((began, time.perf_counter()))
-        position = "" if position else told[-1].broker_position_id
+        position = "" if position else reports[-1].broker_position_id
     await adapter.disconnect()
     return times
 
@@ -133,10 +136,11 @@ def _order(number: int, position: str) -> OrderRequest:
 
 
 def memory(n: int) -> Result:
-    """n folders in one process, each connected to once. Their expert advisors stand still then:
-    what is measured is ours."""
-    with tempfile.TemporaryDirectory(prefix="fillcast-bench-") as environment:
-        before, seconds, after = asyncio.run(_connected(Path(environment), n))
+    """Measure n folders in one process, each connected once. The expert advisors are stopped
+    afterwards, so that only our part is measured.
+    """
+    with tempfile.TemporaryDirectory(prefix="fillcast-bench-") as folder:
+        before, seconds, after = asyncio.run(_connected(Path(folder), n))
     each = max((after - before) / n, LEAST_MB)
     return Result(
         name="mt4_memory",
@@ -158,26 +162,26 @@ def memory(n: int) -> Result:
     )
 
 
-async def _connected(environment: Path, n: int) -> tuple[float, float, float]:
-    root, terminals = environment / "root", []
+async def _connected(folder: Path, n: int) -> tuple[float, float, float]:
+    root, terminals = folder / "root", []
     adapter = create(str(root))
     before, began = 0.0, time.perf_counter()
     try:
         for number in range(n + 1):  # the first one pays for what all share
             name = f"folder-{number}"
-            one = Terminal(root, environment / name, name)
-            terminals.append(one)
-            await asyncio.to_thread(one.start)
+            terminal = Terminal(root, folder / name, name)
+            terminals.append(terminal)
+            await asyncio.to_thread(terminal.start)
             await adapter.connect(spec_of(name))
             await adapter.instruments(spec_of(name))
-            os.kill(one.pid, signal.SIGSTOP)
+            os.kill(terminal.pid, signal.SIGSTOP)
             if number == 0:
                 before = _megabytes()
         seconds, after = time.perf_counter() - began, _megabytes()
         await adapter.disconnect()
     finally:
-        for one in terminals:
-            one.kill()
+        for terminal in terminals:
+            terminal.kill()
     return before, seconds, after
 
 

@@ -1,5 +1,6 @@
 """MetaTrader 5: what our adapter adds to the package's own time, how long a poll takes, and what a
-call that hangs costs. The terminal is the tests' double; the package has its process as ever."""
+hanging call costs. The terminal is the tests' fake; as always, the package has its own process.
+"""
 
 import asyncio
 import time
@@ -18,7 +19,7 @@ from brokers.types import ConnectionSpec, OrderRequest, OrderType, Side, TimeInF
 from tests.fakes.mt5.fake_terminal import FakeTerminal
 
 ADDED_MS = 10.0  # p99 of an order
-GAP_MS = 250.0  # the loop's longest pause while the package keeps its interpreter
+GAP_MS = 250.0  # the event loop's longest pause while the package blocks its interpreter
 FREEZE_SECONDS = 2.0
 FEW = 50  # orders in the history that a poll reads
 SPEC = ConnectionSpec(
@@ -30,8 +31,9 @@ SPEC = ConnectionSpec(
 
 
 def overhead(n: int) -> Result:
-    """n orders, entries and their exits in turn: from our call to the server's word, without the
-    time that was spent in the package."""
+    """Measure n orders, entries and their exits in turn: from our call to the server's answer,
+    without the time that was spent in the package.
+    """
     venue = FakeTerminal()
     try:
         venue.configure_account(balance=1e9)
@@ -58,10 +60,10 @@ async def _measure(venue: FakeTerminal, n: int) -> tuple[list[float], list[float
     polls = [await _timed(_poll(adapter)) for _ in range(min(n, 200))]
     began = len(venue.state()["calls"])
     took = await _orders(adapter, n)
-    await adapter.account(SPEC)  # the last call's time is told with the one after it
-    shown = venue.state()
-    calls = _calls_of_orders(shown["calls"][began:], shown["spent"][began:], n)
-    added = [1000 * (one - sum(spent)) for one, spent in zip(took, calls, strict=True)]
+    await adapter.account(SPEC)  # the journal has a call's time only after the next call
+    journal = venue.state()
+    calls = _calls_of_orders(journal["calls"][began:], journal["spent"][began:], n)
+    added = [1000 * (seconds - sum(spent)) for seconds, spent in zip(took, calls, strict=True)]
     more = {
         "package_p50_ms": 1000 * percentile([sum(spent) for spent in calls], 50),
         "package_calls_p50": percentile([len(spent) for spent in calls], 50),
@@ -69,7 +71,7 @@ async def _measure(venue: FakeTerminal, n: int) -> tuple[list[float], list[float
         "poll_p99_ms": 1000 * percentile(polls, 99),
         "process_mb": _memory_mb(adapter),
         "longest_gap_ms": await _longest_gap(adapter, venue),
-        "hung_to_next_answer_ms": await _after_a_hang(adapter, venue),
+        "hung_to_next_answer_ms": await _answer_after_hang(adapter, venue),
     }
     await adapter.disconnect()
     return took, added, more
@@ -80,9 +82,9 @@ async def _orders(adapter: Mt5Adapter, n: int, first: int = 0) -> list[float]:
     for number in range(first, first + n):
         request = _order(number, position)
         began = time.perf_counter()
-        told = await adapter.submit(SPEC, request, lambda _: None)
+        reports = await adapter.submit(SPEC, request, lambda _: None)
         took.append(time.perf_counter() - began)
-        position = "" if position else told[-1].broker_position_id
+        position = "" if position else reports[-1].broker_position_id
     return took
 
 
@@ -96,8 +98,10 @@ def _order(number: int, position: str = "") -> OrderRequest:
 
 
 def _calls_of_orders(calls: Sequence[str], spent: Sequence[float], n: int) -> list[list[float]]:
-    """The package's time of each order: each begins by asking who is logged in, and before it is
-    sent and after it that is asked twice more."""
+    """Return the package's seconds for each call of each order.
+
+    An order starts with `account_info`, which is called twice more, before and after it is sent.
+    """
     begins = [at for at, name in enumerate(calls) if name == "account_info"][::3]
     return [list(spent[a:b]) for a, b in pairwise(begins[: n + 1])]
 
@@ -114,7 +118,9 @@ async def _timed(call: Awaitable[Any]) -> float:
 
 
 async def _longest_gap(adapter: Mt5Adapter, venue: FakeTerminal) -> float:
-    """How long this process's loop stood still, in ms, while an order froze the package."""
+    """Return the longest pause of this process's event loop in ms while an order blocks the
+    package.
+    """
     venue.fault("order_send", "freeze", seconds=FREEZE_SECONDS)
     longest = 0.0
 
@@ -123,15 +129,15 @@ async def _longest_gap(adapter: Mt5Adapter, venue: FakeTerminal) -> float:
         while True:
             longest = max(longest, await _timed(asyncio.sleep(0.005)))
 
-    beating = asyncio.create_task(beat())
+    beat_task = asyncio.create_task(beat())
     with suppress(OutcomeUnknown):
         await adapter.submit(SPEC, _order(10**9), lambda _: None)
-    beating.cancel()
+    beat_task.cancel()
     return 1000 * longest
 
 
-async def _after_a_hang(adapter: Mt5Adapter, venue: FakeTerminal) -> float:
-    """From the time-out of an order that hangs to the next answer, by another process, in ms."""
+async def _answer_after_hang(adapter: Mt5Adapter, venue: FakeTerminal) -> float:
+    """Return the ms from the time-out of a hanging order to the next answer, by a new process."""
     venue.fault("order_send", "silent")
     with suppress(OutcomeUnknown):
         await adapter.submit(SPEC, _order(10**9 + 1), lambda _: None)

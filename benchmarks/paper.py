@@ -1,5 +1,7 @@
-"""The paper broker as another process: what our adapter adds to an order beside the broker's own
-time. The broker is the real one, on a database and a process of its own."""
+"""The paper broker as a remote process: what the adapter adds to the broker's own time per order.
+
+The broker is the real one, with a database and a process of its own.
+"""
 
 import asyncio
 import json
@@ -26,17 +28,18 @@ SPEC = ConnectionSpec("bench", "bench-adapter", credentials={"password": "correc
 
 
 def overhead(environment: BenchEnvironment, data: BenchData, n: int) -> Result:
-    """n orders, entries and their exits in turn: from our call to the broker's word, without what
-    the broker took from an order's arrival to its answer."""
+    """Measure n orders, entries and their exits in turn: from our call to the broker's answer,
+    without the broker's time from an order's arrival to its answer.
+    """
     environment.run(workers=0)
     with _broker(environment) as broker:
         _open_account(broker.port)
-        spent = time.process_time()
+        cpu_before = time.process_time()
         times = asyncio.run(_orders(broker.port, WARM + n))
-        cpu = time.process_time() - spent
-        theirs = broker.spent()
+        cpu = time.process_time() - cpu_before
+        handled = broker.spent()
     took, delays = [], []
-    for (began, ended), (at, seconds) in zip(times[WARM:], theirs[WARM:], strict=True):
+    for (began, ended), (at, seconds) in zip(times[WARM:], handled[WARM:], strict=True):
         assert began <= at < ended
         took.append(ended - began)
         delays.append(seconds)
@@ -61,16 +64,16 @@ class _Broker:
 
     def __init__(self, process: "subprocess.Popen[str]") -> None:
         self._process = process
-        self.port: int = self._line()["port"]
+        self.port: int = self._read_line()["port"]
 
     def spent(self) -> list[tuple[float, float]]:
-        """When each order arrived, and how long its answer took."""
+        """Return when each order arrived, and how many seconds its answer took."""
         assert self._process.stdin
         self._process.stdin.write("spent\n")
         self._process.stdin.flush()
-        return [(began, seconds) for began, seconds in self._line()]
+        return [(began, seconds) for began, seconds in self._read_line()]
 
-    def _line(self) -> Any:
+    def _read_line(self) -> Any:
         assert self._process.stdout
         return json.loads(self._process.stdout.readline())
 
@@ -88,25 +91,25 @@ def _broker(environment: BenchEnvironment) -> Iterator[_Broker]:
 
 
 def _open_account(port: int) -> None:
-    desk, price = SyncClient("127.0.0.1", port), Decimal("1.1")
+    client, price = SyncClient("127.0.0.1", port), Decimal("1.1")
     try:
-        desk.call("list_instruments")
+        client.call("list_instruments")
         password = SPEC.credentials["password"]
-        desk.call("open_accounts", [SPEC.account], Decimal(1_000_000), password, {})
-        desk.call("on_quotes", [Quote("EUR/USD", price, price, market_now())])
+        client.call("open_accounts", [SPEC.account], Decimal(1_000_000), password, {})
+        client.call("on_quotes", [Quote("EUR/USD", price, price, market_now())])
     finally:
-        desk.close()
+        client.close()
 
 
 async def _orders(port: int, n: int) -> list[tuple[float, float]]:
-    """When each order was asked for, and when it was answered."""
+    """Return when each order was submitted and when it was answered."""
     adapter, times, position = RemotePaper("127.0.0.1", port), [], ""
     await adapter.connect(SPEC)
     for number in range(n):
         request, began = _order(number, position), time.perf_counter()
-        told = await adapter.submit(SPEC, request, lambda _: None)
+        reports = await adapter.submit(SPEC, request, lambda _: None)
         times.append((began, time.perf_counter()))
-        position = "" if position else told[-1].broker_position_id
+        position = "" if position else reports[-1].broker_position_id
     await adapter.disconnect()
     return times
 

@@ -1,8 +1,7 @@
-"""The paper broker's server (`tests/fakes/paper_server`), which notes how long each order took:
-`python -m benchmarks.paper_broker`.
+"""The tests' paper broker server, timed: `python -m benchmarks.paper_broker`.
 
-It prints its port. For each line on its input it prints when each order arrived and how long its
-answer took, by the machine's monotonic clock.
+It prints its port. For each line of its input it prints when each order arrived and how long its
+answer took, in seconds of the machine's monotonic clock.
 """
 
 import asyncio
@@ -20,35 +19,38 @@ if TYPE_CHECKING:
 
 
 async def main() -> None:
+    """Serve until the input ends."""
     from tests.fakes.paper_server.protocol import SUBMIT
     from tests.fakes.paper_server.server import Responder, Server
 
     spent: list[tuple[float, float]] = []
 
-    class Noted(Responder):
-        """Notes when it begins to answer."""
+    class TimedResponder(Responder):
+        """Records how long an order took until its answer."""
 
         began = 0.0
 
-        def __call__(self, words: dict[str, Any]) -> None:
+        def __call__(self, answer: dict[str, Any]) -> None:
             spent.append((self.began, time.perf_counter() - self.began))
-            super().__call__(words)  # after it the other process may be quicker than we are
+            super().__call__(answer)  # last: the client may request the times right after it
 
-    class Timed(Server):
-        async def serve(self, message: Mapping[str, Any], say: "Responder") -> None:
+    class TimedServer(Server):
+        """Records when each order arrives."""
+
+        async def serve(self, message: Mapping[str, Any], respond: "Responder") -> None:
             began = time.perf_counter()
             if message.get("do") == SUBMIT:
-                say = Noted(say.client, say.number)
-                say.began = began
-            await super().serve(message, say)
+                respond = TimedResponder(respond.client, respond.number)
+                respond.began = began
+            await super().serve(message, respond)
 
-    server = Timed()
+    server = TimedServer()
     await server.open("127.0.0.1", 0)
     print(json.dumps({"port": server.port}), flush=True)
     while await asyncio.to_thread(sys.stdin.readline):
-        told = json.dumps(spent)
+        output = json.dumps(spent)
         spent.clear()
-        print(told, flush=True)
+        print(output, flush=True)
     await server.close()
 
 

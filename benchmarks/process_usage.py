@@ -1,4 +1,4 @@
-"""What processes cost, as the kernel counts it: CPU seconds and memory."""
+"""CPU time and memory of processes, as the kernel counts them."""
 
 import contextlib
 import os
@@ -10,61 +10,61 @@ Pids = Mapping[str, list[int]]
 
 
 def cpu_seconds(pids: Pids) -> dict[str, float]:
-    """Return the CPU time that each kind of process has used so far."""
-    return {kind: sum(map(_cpu, those)) for kind, those in pids.items()}
+    """Return the CPU seconds that each named group of processes has used so far."""
+    return {name: sum(map(_cpu, group)) for name, group in pids.items()}
 
 
 class Meter:
-    """CPU seconds per thing over several rounds, since walls lie on a machine that others use."""
+    """CPU time per item over several rounds; wall time depends on the machine's other load."""
 
     def __init__(self, pids: Callable[[], Pids]) -> None:
         self._pids = pids
         self._spent: dict[str, float] = {}
-        self._things = 0
+        self._items = 0
 
     @contextlib.contextmanager
-    def over(self, things: int) -> Iterator[None]:
-        """Count what is spent inside for so many things."""
+    def over(self, items: int) -> Iterator[None]:
+        """Count the CPU time that is used inside for this number of items."""
         before = cpu_seconds(self._pids())
         yield
-        for kind, seconds in cpu_seconds(self._pids()).items():
-            self._spent[kind] = self._spent.get(kind, 0) + seconds - before.get(kind, 0)
-        self._things += things
+        for name, seconds in cpu_seconds(self._pids()).items():
+            self._spent[name] = self._spent.get(name, 0) + seconds - before.get(name, 0)
+        self._items += items
 
     @property
     def us_each(self) -> dict[str, float]:
-        """Microseconds of CPU per thing, by kind of process; those that did nothing left out."""
-        each = {kind: 1e6 * s / max(self._things, 1) for kind, s in self._spent.items()}
-        return {kind: us for kind, us in each.items() if us > 0}
+        """Microseconds of CPU per item, by process name; without those that did nothing."""
+        each = {name: 1e6 * s / max(self._items, 1) for name, s in self._spent.items()}
+        return {name: us for name, us in each.items() if us > 0}
 
     @property
     def us_in_all(self) -> float:
-        """Microseconds of CPU per thing."""
+        """Microseconds of CPU per item, of all processes together."""
         return sum(self.us_each.values())
 
 
 def memory_mb(pids: Pids) -> dict[str, float]:
-    """Return the proportional set size of each kind in MB: shared pages are counted once."""
-    return {kind: sum(map(_pss, those)) / 1024 for kind, those in pids.items()}
+    """Return the proportional set size of each group in MB: shared pages are counted once."""
+    return {name: sum(map(_pss, group)) / 1024 for name, group in pids.items()}
 
 
-def offspring(parent: int) -> list[int]:
-    """Return the processes that `parent` started and that live."""
-    found = []
+def children_of(parent: int) -> list[int]:
+    """Return the running processes that `parent` started."""
+    children = []
     for entry in Path("/proc").glob("[0-9]*"):
         fields = _stat(int(entry.name))
         if fields and int(fields[1]) == parent:
-            found.append(int(entry.name))
-    return found
+            children.append(int(entry.name))
+    return children
 
 
 def me() -> int:
-    """Return our own process, which supervises the others."""
+    """Return the id of this process, which supervises the others."""
     return os.getpid()
 
 
 def parent_of(pid: int) -> int:
-    """Return who started a process that lives."""
+    """Return the parent of a running process."""
     return int(_stat(pid)[1])
 
 
@@ -81,7 +81,7 @@ def _stat(pid: int) -> list[str]:
 
 
 def _pss(pid: int) -> int:
-    """Kilobytes; 0 for a process that is gone."""
+    """Return kilobytes; 0 if the process has ended."""
     try:
         lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
     except OSError:

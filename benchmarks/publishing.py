@@ -1,4 +1,4 @@
-"""The publish transaction and the ringing, against a create() loop and a delay() loop."""
+"""The publish transaction and enqueueing, against a create() loop and a delay() loop."""
 
 import time
 
@@ -19,7 +19,7 @@ TARGET = 20.0
 
 
 def publish(environment: BenchEnvironment, data: BenchData, n: int) -> Result:
-    """n orders written and rung; no worker runs, so that only this is measured."""
+    """Measure writing and enqueueing n orders; no worker runs, so that nothing else is measured."""
     environment.run(workers=0)
     environment.reset()
     seconds, plain_seconds = [], []
@@ -61,8 +61,8 @@ def _plain(environment: BenchEnvironment, data: BenchData, n: int) -> float:
 
 
 def _candidates(signal: Signal) -> list[Subscription]:
-    found = Subscription.objects.filter(feed_id=signal.feed_id, archived_at=None)
-    return list(found.select_related("connection"))
+    subscriptions = Subscription.objects.filter(feed_id=signal.feed_id, archived_at=None)
+    return list(subscriptions.select_related("connection"))
 
 
 def _create(signal: Signal, subscription: Subscription) -> int:

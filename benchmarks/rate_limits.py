@@ -1,4 +1,4 @@
-"""What a budget costs that is shared over Redis, against one that a process keeps for itself."""
+"""A rate limit that processes share over Redis, against one inside a single process."""
 
 import asyncio
 import tempfile
@@ -12,15 +12,15 @@ from brokers.rate_limits import Rate, configure, rate_limiter_for
 from ops.embedded.redis import RedisServer
 
 TARGET = 0.2
-WAITING = 100  # orders of a bundle that ask at the same time
-ALONE = 1_000  # asks one after the other
+WAITING = 100  # concurrent requests, such as those of a bundle's orders
+ALONE = 1_000  # requests one after the other
 ROUNDS = 3
-# Nobody waits for it, and nothing is taken ahead: what is measured is the asking.
+# A limit that is never reached, so that only the request for a grant is measured.
 AMPLE = Rate(per_second=90, burst=1e9)
 
 
 def budget(n: int) -> Result:
-    """Acquire n times by a hundred who ask at once: shared, and by the process itself."""
+    """Measure n grants to a hundred concurrent requests: from Redis, and inside the process."""
     ours: list[float] = []
     local: list[float] = []
     alone: list[float] = []
@@ -29,11 +29,11 @@ def budget(n: int) -> Result:
         with RedisServer(Path(folder) / "redis") as server:
             for number in range(ROUNDS):
                 configure("", 1)
-                local.append(asyncio.run(_together(f"local {number}", n)))
+                local.append(asyncio.run(_acquire_concurrently(f"local {number}", n)))
                 configure(server.url, 1)
                 _fill(server.url, f"shared {number}")
-                ours.append(asyncio.run(_together(f"shared {number}", n)))
-                alone += asyncio.run(_one_by_one(f"shared {number}"))
+                ours.append(asyncio.run(_acquire_concurrently(f"shared {number}", n)))
+                alone += asyncio.run(_acquire_in_turn(f"shared {number}"))
     configure("", 1)
     return compared(
         "budget",
@@ -43,37 +43,37 @@ def budget(n: int) -> Result:
         baseline_n=n,
         baseline_seconds=local,
         target=TARGET,
-        latencies_ms=[1000 * one for one in alone],
+        latencies_ms=[1000 * seconds for seconds in alone],
         waiting=WAITING,
         latency_of="one acquire alone",
     )
 
 
 def _fill(url: str, name: str) -> None:
-    """A budget that Redis has forgotten begins with little: this one is full."""
+    """Fill a rate limit's bucket; a new one in Redis starts almost empty."""
     with Redis.from_url(url, socket_timeout=5) as redis:
         seconds, _ = redis.time()
         redis.hset(f"budget:{name}", mapping={"level": AMPLE.burst, "at": seconds})
 
 
-async def _together(name: str, n: int) -> float:
-    kept = rate_limiter_for(name, AMPLE)
-    await kept.acquire()  # connected
+async def _acquire_concurrently(name: str, n: int) -> float:
+    rate_limiter = rate_limiter_for(name, AMPLE)
+    await rate_limiter.acquire()  # connects to Redis
 
-    async def some() -> None:
+    async def acquire_many() -> None:
         for _ in range(n // WAITING):
-            await kept.acquire()
+            await rate_limiter.acquire()
 
     began = time.perf_counter()
-    await asyncio.gather(*(some() for _ in range(WAITING)))
+    await asyncio.gather(*(acquire_many() for _ in range(WAITING)))
     return time.perf_counter() - began
 
 
-async def _one_by_one(name: str) -> list[float]:
-    kept = rate_limiter_for(name, AMPLE)
+async def _acquire_in_turn(name: str) -> list[float]:
+    rate_limiter = rate_limiter_for(name, AMPLE)
     took = []
     for _ in range(ALONE):
         began = time.perf_counter()
-        await kept.acquire()
+        await rate_limiter.acquire()
         took.append(time.perf_counter() - began)
     return took

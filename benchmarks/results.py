@@ -1,4 +1,4 @@
-"""What a bench found, and how it is told: one JSON object on the last line."""
+"""Results of benchmarks, and their output: one JSON object on the last line."""
 
 import json
 import math
@@ -13,7 +13,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Baseline:
-    """What a bench is compared with, measured in the same run. rate: things a second."""
+    """What a benchmark is compared with, measured in the same run. rate: items per second."""
 
     name: str
     seconds: float
@@ -22,10 +22,11 @@ class Baseline:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """One bench. rate: things a second; ratio: how many times better than the baseline.
+    """The result of one benchmark.
 
-    ok: the target is met; half: half of it is, which is the bar of the first release. Where less
-    is better (`memory`, `linear`) half means at most twice the target.
+    rate: items per second; ratio: how many times better than the baseline. ok: the target is met;
+    half: half of it is, as required for the first release. Where less is better (`memory`,
+    `linear`), half means at most twice the target.
     """
 
     name: str
@@ -58,8 +59,10 @@ def overhead_of(
     detail: dict[str, Any],
     is_well_otherwise: bool = True,
 ) -> Result:
-    """Return what an adapter adds to n orders sent one after the other: the 99th percentile in
-    milliseconds, less is better. took: whole seconds of each; added: our milliseconds of each.
+    """Return what an adapter adds to n orders that are sent one after the other.
+
+    The result is the 99th percentile in milliseconds; less is better. took: total seconds of each
+    order; added: our milliseconds of each. is_well_otherwise: a further condition of the target.
     """
     p99 = percentile(added, 99)
     return Result(
@@ -91,10 +94,14 @@ def compared(
     also: bool = True,
     **detail: Any,
 ) -> Result:
-    """Judge medians of several rounds by their rates; also: a further condition of the target."""
+    """Return the result of several rounds, compared by the rates of their medians.
+
+    latencies_ms: of single items, for the percentiles; by default those of the rounds. also: a
+    further condition of the target. detail: further values for the JSON.
+    """
     ours, theirs = statistics.median(seconds), statistics.median(baseline_seconds)
     ratio = (n / ours) / (baseline_n / theirs)
-    spread = latencies_ms or [1000 * one for one in seconds]
+    spread = latencies_ms or [1000 * round_s for round_s in seconds]
     return Result(
         name=name,
         n=n,
@@ -108,15 +115,15 @@ def compared(
         ok=ratio >= target and also,
         half=ratio >= target / 2,
         detail={
-            "rounds_s": [round(one, 4) for one in seconds[:10]],
-            "baseline_rounds_s": [round(one, 4) for one in baseline_seconds],
+            "rounds_s": [round(round_s, 4) for round_s in seconds[:10]],
+            "baseline_rounds_s": [round(round_s, 4) for round_s in baseline_seconds],
             **detail,
         },
     )
 
 
 def machine() -> dict[str, Any]:
-    """Return what the numbers depend on besides the program."""
+    """Return the facts about this machine on which the figures depend."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return {
         "cores": os.cpu_count(),
@@ -124,7 +131,7 @@ def machine() -> dict[str, Any]:
         "memory_gb": round(memory / 2**30, 1),
         "system": platform.platform(terse=True),
         "python": platform.python_version(),
-        "load": round(os.getloadavg()[0], 2),  # of others: nothing of ours runs yet
+        "load": round(os.getloadavg()[0], 2),  # of other programs: no benchmark runs yet
     }
 
 
@@ -133,20 +140,20 @@ def _processor() -> str:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
         return platform.machine()
-    named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return named[0] if named else platform.machine()
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return models[0] if models else platform.machine()
 
 
 def as_json(machine_facts: dict[str, Any], results: Sequence[Result]) -> str:
-    """Return the one line that programs read."""
+    """Return the JSON line that programs read."""
     benches = [_rounded(asdict(result)) for result in results]
     return json.dumps({"machine": machine_facts, "benches": benches})
 
 
 def _rounded(value: Any) -> Any:
-    """Four significant digits are more than any of these numbers is worth."""
+    """Round all floats in a value to four significant digits; none is more precise than that."""
     if isinstance(value, dict):
-        return {key: _rounded(one) for key, one in value.items()}
+        return {key: _rounded(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_rounded(one) for one in value]
+        return [_rounded(item) for item in value]
     return float(f"{value:.4g}") if isinstance(value, float) else value

@@ -1,4 +1,4 @@
-"""All benches by name, and running them."""
+"""The list of all benchmarks, and the function that runs them."""
 
 import os
 from collections.abc import Callable
@@ -30,10 +30,10 @@ from benchmarks.results import Result, as_json, machine
 from config.installation import var_folder
 
 Bench = Callable[[BenchEnvironment, BenchData, int], Result]
-BENCHES: dict[str, tuple[Bench, int]] = {  # name → (what, n)
+BENCHES: dict[str, tuple[Bench, int]] = {  # name → (function, usual n)
     "publish": (publishing.publish, 1_000),
     "analytics": (analytics.analytics, 1_000),
-    # Each change of the number of workers starts the stack again: two, then one, then none.
+    # In order of their number of workers (two, one, none), since each change restarts the stack.
     "fanout": (fanout.fanout, 1_000),
     "memory": (memory.memory, 1_000),
     "sustained": (sustained.two, 10_000),
@@ -49,7 +49,7 @@ BENCHES: dict[str, tuple[Bench, int]] = {  # name → (what, n)
     "paper": (paper.overhead, 1_000),
     "monitor_million": (monitor.million, 1_000_000),
 }
-ALONE: dict[str, tuple[Callable[[int], Result], int]] = {  # those that need no stack
+ALONE: dict[str, tuple[Callable[[int], Result], int]] = {  # benchmarks that need no stack
     "imports": (imports.imports, 7),
     "budget": (rate_limits.budget, 20_000),
     "mt5": (mt5.overhead, 1_000),
@@ -64,27 +64,31 @@ NAMES = [*BENCHES, *ALONE]
 
 
 def run(names: list[str], n: int | None, rounds: int = USUAL_ROUNDS) -> str:
-    """Run benches in their order and return the JSON line; it is also kept in var/bench/."""
+    """Run benchmarks in the given order and return the JSON line, which is also stored.
+
+    n: replaces the usual n of each benchmark. The line is stored in bench/latest.json of the
+    installation's folder.
+    """
     facts, results = machine(), []
-    kept = var_folder(os.environ) / "bench"  # while the environment is still the caller's
+    folder = var_folder(os.environ) / "bench"  # before a benchmark changes the environment
     with ExitStack() as stack:
         stacked: tuple[BenchEnvironment, BenchData] | None = None
         for name in names:
             if name in ALONE:
-                alone, usual = ALONE[name]
-                report_progress(f"{name}, n = {n or usual:,}")
-                results.append(alone(n or usual))
+                alone, usual_n = ALONE[name]
+                report_progress(f"{name}, n = {n or usual_n:,}")
+                results.append(alone(n or usual_n))
             else:
-                bench, usual = BENCHES[name]
+                bench, usual_n = BENCHES[name]
                 if stacked is None:
                     environment = stack.enter_context(BenchEnvironment(rounds))
                     stacked = environment, BenchData(environment)
-                report_progress(f"{name}, n = {n or usual:,}")
-                results.append(bench(*stacked, n or usual))
+                report_progress(f"{name}, n = {n or usual_n:,}")
+                results.append(bench(*stacked, n or usual_n))
             report_progress(_describe(results[-1]))
-    told = as_json(facts, results)
-    _save(told, kept)
-    return told
+    output = as_json(facts, results)
+    _save(output, folder)
+    return output
 
 
 def _describe(result: Result) -> str:
@@ -96,6 +100,6 @@ def _describe(result: Result) -> str:
     )
 
 
-def _save(told: str, folder: Path) -> None:
+def _save(output: str, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "latest.json").write_text(f"{told}\n")
+    (folder / "latest.json").write_text(f"{output}\n")

@@ -1,4 +1,4 @@
-"""Orders a second over many signals, against no-op tasks a second of the same workers."""
+"""Orders per second over many signals, against no-op tasks per second of the same workers."""
 
 import time
 
@@ -14,12 +14,12 @@ TARGETS = {1: 5.0, 2: 3.0}  # by the number of processes
 
 
 def two(environment: BenchEnvironment, data: BenchData, n: int) -> Result:
-    """n orders by two processes, as the stack has them."""
+    """Measure n orders with two processes, as the stack has them."""
     return _sustained("sustained", environment, data, n, workers=2)
 
 
 def one(environment: BenchEnvironment, data: BenchData, n: int) -> Result:
-    """n orders by a single process."""
+    """Measure n orders with a single process."""
     return _sustained("sustained_one", environment, data, n, workers=1)
 
 
@@ -58,7 +58,7 @@ def _sustained(
 
 
 def _orders(environment: BenchEnvironment, data: BenchData, n: int) -> float:
-    """Seconds from the first publish to the last of n orders."""
+    """Return the seconds from the first publish to the end of the last of n orders."""
     subscribers = max(n // SIGNALS, 1)
     signals = [data.signal(data.feed(subscribers)) for _ in range(SIGNALS)]
     start = time.perf_counter()
@@ -68,21 +68,21 @@ def _orders(environment: BenchEnvironment, data: BenchData, n: int) -> float:
     seconds = time.perf_counter() - start
     ((fills,),) = environment.sql("SELECT count(*) FROM execution_fill")
     if fills != subscribers * SIGNALS:
-        told = "".join(fanout.unfilled(environment, signal) for signal in signals)
-        raise BenchError(f"{subscribers * SIGNALS} orders, but {fills} fills{told}")
+        details = "".join(fanout.unfilled(environment, signal) for signal in signals)
+        raise BenchError(f"{subscribers * SIGNALS} orders, but {fills} fills{details}")
     return seconds
 
 
 def _noops(environment: BenchEnvironment, n: int, meter: process_usage.Meter) -> float:
-    """Seconds to drain a backlog of no-ops that was there before the workers went on."""
+    """Return the seconds to process a backlog of no-ops that was queued while workers paused."""
     with environment.halted():
         with app.producer_pool.acquire(block=True) as producer:
             for number in range(n):
                 noop.apply_async(([number],), queue=EXECUTION, producer=producer)
-        on = meter.over(n)
-        on.__enter__()
+        metered = meter.over(n)
+        metered.__enter__()
         start = time.perf_counter()
     environment.wait(lambda: environment.waiting(EXECUTION) == 0)
     seconds = time.perf_counter() - start
-    on.__exit__(None, None, None)
+    metered.__exit__(None, None, None)
     return seconds

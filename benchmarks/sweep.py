@@ -1,10 +1,10 @@
-"""What workers ask every two seconds, beside n finished orders (and a tenth as many closed
-positions, since most of the time goes into writing them): a touch of the
-live rows, whatever has piled up behind them.
+"""The queries that workers run every two seconds, with and without n finished orders.
 
-The same statements over the same live rows, before and after n finished ones are written (none of
-them through our code: rows as they are at the end). Each statement is rolled back. `stale` is the
-ratio before ANALYZE, as in the minutes until autovacuum has seen a table that has grown.
+The same statements run over the same live rows before and after n finished ones are written (by
+SQL, not through our code), with a tenth as many closed positions, since writing takes most of the
+time. The queries should touch only live rows. Each statement is rolled back.
+`stale_statistics_ratio` is measured before ANALYZE, as in the minutes until autovacuum has analyzed
+a table that has grown.
 """
 
 import json
@@ -35,7 +35,7 @@ SELECT %s, 'OPEN', 'EUR/USD', 'BUY', 'MARKET', '{1.11}', '{1}', 1, 'GTC', 'sweep
   'HAND', '', 'APPROVED', now() - interval '1 hour', now() - interval '1 minute'
 FROM generate_series(1, %s)
 """
-# The newest signal's orders are the live ones, a fifth in each kind of state that sweeps look for.
+# The newest signal's orders are the live ones, a fifth in each state that the queries select.
 LIVE_ORDERS = """
 INSERT INTO execution_order (connection_id, signal_id, leg, pair, symbol, side, order_type,
   time_in_force, quantity, status, client_order_id, due_at, lookup_after, answer_by, submitted_at,
@@ -66,7 +66,7 @@ INSERT INTO execution_order (connection_id, signal_id, leg, pair, symbol, side, 
   done_at)
 SELECT c.ids[1 + g %% %(connections)s], s.ids[1 + g / %(connections)s], 'entry', 'EUR/USD',
   'EURUSD', 'BUY', 'MARKET', 'GTC', 1000, 1000, 1.1, 'FILLED', 'done' || lpad(g::text, 12, '0'),
-  g::text, 'somebody', t.at, t.at, t.at, t.at, t.at, t.at
+  g::text, 'worker', t.at, t.at, t.at, t.at, t.at, t.at
 FROM generate_series(%(from)s::bigint, %(to)s::bigint) g,
   (SELECT %(ids)s::uuid[] AS ids) c, (SELECT %(signals)s::bigint[] AS ids) s,
   (SELECT now() - interval '1 hour' AS at) t
@@ -80,7 +80,7 @@ SIZE = "SELECT pg_total_relation_size('execution_order')"
 
 
 def sweep(environment: BenchEnvironment, data: BenchData, n: int) -> Result:
-    """Each statement with and without n finished rows; the ratio of their sums."""
+    """Measure each statement with and without n finished rows; compare their sums."""
     environment.run(workers=0)
     environment.reset()
     ids = data.connections(CONNECTIONS)
@@ -91,53 +91,56 @@ def sweep(environment: BenchEnvironment, data: BenchData, n: int) -> Result:
     first = {**shared, "signals": signals[:1], "open": 1000, "from": 0, "to": LIVE // 5 - 1}
     environment.sql(POSITIONS, first)
     environment.sql("VACUUM ANALYZE execution_order, positions_executionposition")
-    asked = _statements(environment, ids)
-    alone, few_blocks = _times(asked), _blocks(asked)
+    statements = _statements(environment, ids)
+    without_finished, few_blocks = _times(statements), _blocks(statements)
     start = time.perf_counter()
     _finish(environment, shared, n)
     report_progress(f"  {n:,} finished orders in {time.perf_counter() - start:.0f} s")
-    stale = _times(asked)
+    stale = _times(statements)
     environment.sql("VACUUM ANALYZE execution_order, positions_executionposition")
-    beside, blocks = _times(asked), _blocks(asked)
+    with_finished, blocks = _times(statements), _blocks(statements)
     ((size,),) = environment.sql(SIZE)
     environment.reset()
     environment.sql("DELETE FROM signals_signal WHERE strategy_id = 'sweep'")
-    ratio = sum(beside.values()) / sum(alone.values())
+    ratio = sum(with_finished.values()) / sum(without_finished.values())
     return Result(
         name="sweep",
         n=n,
-        seconds=sum(beside.values()),
-        rate=LIVE / sum(beside.values()),
+        seconds=sum(with_finished.values()),
+        rate=LIVE / sum(with_finished.values()),
         p50_ms=None,
         p99_ms=None,
-        baseline=Baseline("the same without finished orders", sum(alone.values()),
-                          LIVE / sum(alone.values())),
+        baseline=Baseline("the same without finished orders", sum(without_finished.values()),
+                          LIVE / sum(without_finished.values())),
         ratio=ratio,
         target=TARGET,
         ok=ratio <= TARGET,
         half=ratio <= 2 * TARGET,
         detail={
             "live_orders": LIVE, "table_mb": size / 2**20,
-            "stale_statistics_ratio": sum(stale.values()) / sum(alone.values()),
+            "stale_statistics_ratio": sum(stale.values()) / sum(without_finished.values()),
             "blocks_ratio": sum(blocks.values()) / sum(few_blocks.values()),
             "blocks": blocks, "blocks_without": few_blocks,
-            "ms": {name: 1000 * seconds for name, seconds in beside.items()},
-            "ms_without": {name: 1000 * seconds for name, seconds in alone.items()},
+            "ms": {name: 1000 * seconds for name, seconds in with_finished.items()},
+            "ms_without": {name: 1000 * seconds for name, seconds in without_finished.items()},
         },
     )  # fmt: skip
 
 
 def _signals(environment: BenchEnvironment, data: BenchData, many: int) -> list[int]:
     environment.sql(SIGNALS, data.feed(CONNECTIONS).pk, many)
-    found = environment.sql(
+    ids = environment.sql(
         "SELECT id FROM signals_signal WHERE strategy_id = 'sweep' ORDER BY id DESC"
     )
-    return [id_ for (id_,) in found]
+    return [id_ for (id_,) in ids]
 
 
 def _finish(environment: BenchEnvironment, shared: dict[str, Any], n: int) -> None:
-    """Rows refer to what exists, so their foreign keys are not checked one by one; indexes of whole
-    tables stand still meanwhile and are built anew, which takes a tenth of the time."""
+    """Write n finished orders.
+
+    They refer to existing rows, so their foreign keys are not checked one by one. The indexes over
+    whole tables are switched off and rebuilt afterwards, which takes a tenth of the time.
+    """
     environment.sql("SET session_replication_role = replica")
     environment.sql("SET maintenance_work_mem = '512MB'")
     environment.sql(DISABLE_INDEXES)
@@ -155,7 +158,7 @@ def _finish(environment: BenchEnvironment, shared: dict[str, Any], n: int) -> No
 
 
 def _statements(environment: BenchEnvironment, ids: list[Any]) -> dict[str, tuple[str, Any]]:
-    """What is asked, by name, with its parameters."""
+    """Return the measured statements by name, with their parameters."""
     live = [id_ for (id_,) in environment.sql("SELECT id FROM execution_order")]
     return {
         "due": (
@@ -169,37 +172,39 @@ def _statements(environment: BenchEnvironment, ids: list[Any]) -> dict[str, tupl
         ),
         "expired_working": (sweeps.CANCEL_EXPIRED_WORKING, (market_now(),)),
         "stuck": (stale_orders.QUERY, {"stuck": 60, "answer": 10}),
-        "wishes": (pending_actions.LOCK, held_lanes_parameters()),
+        "pending_actions": (pending_actions.LOCK, held_lanes_parameters()),
         "levels": (level_sync.LEVELS, {"longest": 11, **held_lanes_parameters()}),
         "claim_load": (claim_sql.LOAD, (array(live[:500]),)),
         "claim_held": (claim_sql.EXPOSURE, {"connections": array(ids[:500]), "unanswered": 1}),
     }
 
 
-def _times(asked: dict[str, tuple[str, Any]]) -> dict[str, float]:
-    """Seconds of each statement at its best: what else the machine does is not measured. Every
-    one is undone, and must have found what there is."""
-    seconds: dict[str, list[float]] = {name: [] for name in asked}
+def _times(statements: dict[str, tuple[str, Any]]) -> dict[str, float]:
+    """Return the shortest time of each statement in seconds; the minimum excludes other load.
+
+    Each statement is rolled back. Raises BenchError if one finds no rows.
+    """
+    seconds: dict[str, list[float]] = {name: [] for name in statements}
     for _ in range(ROUNDS):
-        for name, (sql, parameters) in asked.items():
+        for name, (sql, parameters) in statements.items():
             with transaction.atomic():
                 start = time.perf_counter()
-                found = run(sql, parameters)
+                result = run(sql, parameters)
                 seconds[name].append(time.perf_counter() - start)
                 transaction.set_rollback(True)
-            if not found:
-                raise BenchError(f"{name} found nothing")
-    return {name: min(those) for name, those in seconds.items()}
+            if not result:
+                raise BenchError(f"{name} found no rows")
+    return {name: min(times) for name, times in seconds.items()}
 
 
-def _blocks(asked: dict[str, tuple[str, Any]]) -> dict[str, int]:
-    """Pages of 8 kB that each statement touches: what does not depend on the machine."""
+def _blocks(statements: dict[str, tuple[str, Any]]) -> dict[str, int]:
+    """Return how many pages of 8 kB each statement touches, which is independent of the machine."""
     touched = {}
-    for name, (sql, parameters) in asked.items():
+    for name, (sql, parameters) in statements.items():
         with transaction.atomic():
             (row,) = rows(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {sql}", parameters)
             transaction.set_rollback(True)
-        told = json.loads(row[0]) if isinstance(row[0], str) else row[0]
-        plan = told[0]["Plan"]
+        explained = json.loads(row[0]) if isinstance(row[0], str) else row[0]
+        plan = explained[0]["Plan"]
         touched[name] = plan["Shared Hit Blocks"] + plan["Shared Read Blocks"]
     return touched
