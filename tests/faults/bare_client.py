@@ -1,4 +1,4 @@
-"""A trading process reduced to its adapter: no Django, nothing but brokers/ and the line."""
+"""A trading process reduced to its adapter: only brokers/ and the connection, without Django."""
 
 import sys
 
@@ -7,7 +7,7 @@ from tests.fakes.paper_server.adapter import RemotePaper
 
 
 async def submit(port: int, count: int) -> None:
-    """Place so many orders in one call and wait for their answers."""
+    """Place `count` orders in one call and wait for their answers."""
     from tests.paper.factories import order
 
     adapter = RemotePaper("127.0.0.1", port)

@@ -1,4 +1,4 @@
-"""The broker: `tests/fakes/paper_server`, its books in a cluster of their own."""
+"""The broker's process: `tests/fakes/paper_server`, with its books in a cluster of their own."""
 
 import signal
 from typing import Any
@@ -10,7 +10,7 @@ from tests.faults.servers import Servers
 
 
 class Broker:
-    """Kept over the cases of a run, and restarted on the same port when it has died."""
+    """Kept over the cases of a run, and restarted on the same port after it has ended."""
 
     def __init__(self, servers: Servers) -> None:
         self._servers = servers
@@ -26,7 +26,7 @@ class Broker:
         return self.process is not None and self.process.alive
 
     def start(self, *, faults: str = "") -> Process:
-        """Start it, or go on with the one that runs. faults: FILLCAST_FAILPOINTS of a new one."""
+        """Start it, or return the running one. faults: FILLCAST_FAILPOINTS of a new process."""
         if self.process is not None and self.process.alive:
             if not faults:
                 return self.process
@@ -38,9 +38,9 @@ class Broker:
         }
         line = ("-m", "tests.fakes.paper_server", "--faults", "--port", str(self.port))
         log = self._servers.folder / "broker.log"
-        made = self.process = Process.python("broker", line, environ, log)
-        wait_until(lambda: "listens on" in made.said(), 60, made.said)
-        return made
+        process = self.process = Process.python("broker", line, environ, log)
+        wait_until(lambda: "listens on" in process.output(), 60, process.output)
+        return process
 
     def kill(self) -> None:
         """kill -9."""
@@ -53,16 +53,16 @@ class Broker:
 
     def ask(self, name: str, *arguments: Any) -> Any:
         """Call an operation (`brokers/paper/exchange.py`)."""
-        desk = SyncClient("127.0.0.1", self.port)
+        client = SyncClient("127.0.0.1", self.port)
         try:
-            return desk.call(name, *arguments)
+            return client.call(name, *arguments)
         finally:
-            desk.close()
+            client.close()
 
     def fault(self, name: str, *numbers: float) -> None:
         """Cause a fault of the whole server (`tests/fakes/paper_server/faults.py`)."""
-        desk = SyncClient("127.0.0.1", self.port)
+        client = SyncClient("127.0.0.1", self.port)
         try:
-            desk.fault(name, *numbers)
+            client.fault(name, *numbers)
         finally:
-            desk.close()
+            client.close()

@@ -1,8 +1,8 @@
-"""A process that writes down how it calls brokers and what its sessions were promised.
+"""Record a process's calls of brokers and the time-outs of its database sessions.
 
-Imported by a worker (`-I tests.faults.call_recorder`), or `python -m tests.faults.call_recorder
-prices`. WATCHING names the file: a line for each call ("call submit_many 0": in how many open
-transactions) and for each database session ("session renew 800 2400 1600").
+A worker imports it (`-I tests.faults.call_recorder`); `python -m tests.faults.call_recorder prices`
+starts a command with it. CALL_RECORD names the file. It has a line for each call ("call submit_many
+0", with the number of open transactions) and for each session ("session renew 800 2400 1600").
 """
 
 import os
@@ -24,12 +24,12 @@ SELECT setting FROM pg_settings WHERE name IN
 
 
 def write(line: str) -> None:
-    with open(os.environ["WATCHING"], "a") as file:
+    with open(os.environ["CALL_RECORD"], "a") as file:
         file.write(f"{line}\n")
 
 
 def install_recorder() -> None:
-    """Watch this process. A call keeps its caller's context, from any thread."""
+    """Record the calls of this process. A call keeps its caller's context on any thread."""
     from django.db.backends.signals import connection_created
     from django.db.transaction import Atomic
 
@@ -62,8 +62,8 @@ def recorded(name: str, call: Callable[..., Any]) -> Callable[..., Any]:
 def on_session(connection: Any, **_: Any) -> None:
     with connection.cursor() as cursor:
         cursor.execute(SESSION)
-        found = " ".join(row[0] for row in cursor.fetchall())
-    write(f"session {threading.current_thread().name.replace(' ', '-')} {found}")
+        limits = " ".join(row[0] for row in cursor.fetchall())
+    write(f"session {threading.current_thread().name.replace(' ', '-')} {limits}")
 
 
 if __name__ == "__main__":
@@ -74,5 +74,5 @@ if __name__ == "__main__":
     from django.core.management import call_command
 
     call_command(sys.argv[1])
-elif "WATCHING" in os.environ:
+elif "CALL_RECORD" in os.environ:
     install_recorder()

@@ -1,4 +1,4 @@
-"""Servers once a run, a fresh place for each case."""
+"""Servers for the whole run, and a new environment for each case."""
 
 import shutil
 import tempfile
@@ -29,7 +29,7 @@ def servers() -> Iterator[Servers]:
 def _fill(
     servers: Servers, folder: Path, state: str, prepare: Callable[[FaultEnvironment], None]
 ) -> None:
-    """Keep a state in which OPENED accounts hold a position with a stop and a target."""
+    """Store a database state in which OPENED accounts have a position with stop and target."""
     if servers.kept(state):
         return
     with FaultEnvironment(servers, folder) as environment:
@@ -45,24 +45,24 @@ def _fill(
 
 @pytest.fixture
 def opened(servers: Servers, tmp_path: Path) -> Iterator[FaultEnvironment]:
-    """OPENED positions whose levels the broker holds; no process runs."""
-    _fill(servers, tmp_path, "opened", lambda place: None)
+    """Return an environment with OPENED positions that the broker guards; no process runs."""
+    _fill(servers, tmp_path, "opened", lambda environment: None)
     with FaultEnvironment(servers, tmp_path, state="opened") as environment:
         yield environment
 
 
 @pytest.fixture
 def watched(servers: Servers, tmp_path: Path) -> Iterator[FaultEnvironment]:
-    """OPENED positions whose levels we watch ourselves; no process runs."""
-    _fill(servers, tmp_path, "watched", lambda place: place.engine_guards())
+    """Return an environment with OPENED positions that the engine guards; no process runs."""
+    _fill(servers, tmp_path, "watched", lambda environment: environment.engine_guards())
     with FaultEnvironment(servers, tmp_path, state="watched") as environment:
         yield environment
 
 
 @pytest.fixture
 def netted(servers: Servers, tmp_path: Path) -> Iterator[FaultEnvironment]:
-    """OPENED positions on netting accounts; no process runs."""
-    _fill(servers, tmp_path, "netted", lambda place: place.netting())
+    """Return an environment with OPENED positions on netting accounts; no process runs."""
+    _fill(servers, tmp_path, "netted", lambda environment: environment.netting())
     with FaultEnvironment(servers, tmp_path, state="netted") as environment:
         yield environment
 

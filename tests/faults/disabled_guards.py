@@ -1,7 +1,7 @@
-"""Guards taken away, to see that the counters notice: imported by a worker that is told WITHOUT
-(one or several, with commas between).
+"""Remove guards from a worker, to prove that the counters notice it.
 
-Nothing of this is in the program: a worker is started with `-I tests.faults.disabled_guards`.
+A worker that is started with `-I tests.faults.disabled_guards` imports it. WITHOUT names one or
+several guards, separated by commas. The product contains nothing of this.
 """
 
 import os
@@ -11,7 +11,7 @@ from common.sql import Query
 
 
 def without_deadline() -> None:
-    """Nothing keeps a call from leaving late: neither the guard nor the time-out of the call."""
+    """Nothing stops a late call: neither the guard nor the call's time-out."""
     from execution.dispatch.order_dispatcher import OrderDispatcher
 
     OrderDispatcher._guard = lambda self, request: None  # type: ignore[method-assign]
@@ -19,7 +19,7 @@ def without_deadline() -> None:
 
 
 def without_fence() -> None:
-    """A decision counts whoever makes it: what a stale process says of its calls is believed."""
+    """Fencing tokens are ignored: reports of a stale process about its calls are applied."""
     from execution.reports import transitions
 
     real = transitions.after_report
@@ -31,13 +31,13 @@ def without_fence() -> None:
             report = replace(report, fence=state.fence)
         return real(state, report)
 
-    from execution.reports import order_changes as door
+    from execution.reports import order_changes
 
-    door.after_report = unfenced  # type: ignore[attr-defined]
+    order_changes.after_report = unfenced  # type: ignore[attr-defined]
 
 
 def without_second_proof() -> None:
-    """One absence is enough, and one that was seen before anybody had to answer, too."""
+    """One absence confirmation is enough, even one from before the broker had to answer."""
     from common.sql import Query
     from execution.recovery import sweeps
 
@@ -50,7 +50,7 @@ def without_second_proof() -> None:
 
 
 def without_doubt() -> None:
-    """An answer that did not come counts as an order that was not sent."""
+    """An order without an answer counts as not sent."""
     from brokers.base import NotSent
     from common.reason_codes import Code
     from execution.dispatch import order_dispatcher
@@ -66,7 +66,7 @@ def without_doubt() -> None:
 
 
 def without_luck() -> None:
-    """Every fiftieth order breaks our own program."""
+    """Every fiftieth order raises an error in our own code."""
     from execution.submission import bundle_evaluation
 
     real = bundle_evaluation.decide
@@ -78,14 +78,16 @@ def without_luck() -> None:
 
 
 def without_reservation() -> None:
-    """Exits take what they want, whatever others have taken: when written and when claimed."""
+    """Exits ignore the quantities of other exits, when they are written and when claimed."""
     ignore_reservations()
     ignore_other_exits()
 
 
 def ignore_reservations() -> None:
-    """The first line: an exit is written for all of a position that others have reserved. The
-    reservation stays within the quantity, so that the table's constraint never sees it."""
+    """Remove the first check: an exit may be for a quantity that other exits have reserved.
+
+    The reserved quantity stays within the position's, so that the table's constraint holds.
+    """
     from execution.exits import orders as exits
     from positions import row_locks
 
@@ -102,7 +104,7 @@ def ignore_reservations() -> None:
 
 
 def ignore_other_exits() -> None:
-    """The second line: the claim does not ask which other exits of a position are on their way."""
+    """Remove the second check: the claim ignores a position's other exits in flight."""
     from execution.submission import claim_sql
 
     exits = claim_sql.EXITS
@@ -113,14 +115,14 @@ def ignore_other_exits() -> None:
 
 
 def without_comeback() -> None:
-    """An account that is in error stays in error, whatever answers."""
+    """An account in error stays in error, whatever the broker answers."""
     from connections.health import status_updates
 
     status_updates._ACTIVE = "SELECT NULL::uuid AS connection_id WHERE %(ids)s::uuid[] IS NULL"
 
 
 def without_events() -> None:
-    """What brokers tell by themselves is acknowledged and thrown away."""
+    """Brokers' events are acknowledged and discarded."""
     from execution.dispatch.report_writer import NotApplied
     from execution.runtime import event_stream as events
 
@@ -131,8 +133,9 @@ def without_events() -> None:
 
 
 def without_unknown() -> None:
-    """A lost answer, or a dead sender, is taken for an order that never left: it is sent again, at
-    once. The naive copier."""
+    """An order with a lost answer or a dead sender counts as not sent and is sent again at once,
+    as a naive trade copier does.
+    """
     from brokers.base import NotSent, OutcomeUnknown
     from common.reason_codes import Code
     from execution.dispatch import order_dispatcher
@@ -154,8 +157,8 @@ def without_unknown() -> None:
 
 
 DISABLED = {
-    name.removeprefix("without_"): deed
-    for name, deed in list(globals().items())
+    name.removeprefix("without_"): disable
+    for name, disable in list(globals().items())
     if name.startswith("without_")
 }
 if "WITHOUT" in os.environ:

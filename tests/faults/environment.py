@@ -1,4 +1,4 @@
-"""Where a case happens: fresh databases, our processes, the broker's, and what is counted."""
+"""The environment of a case: new databases, our processes, the broker's, and the counters."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -13,12 +13,12 @@ from tests.faults.process_fleet import Fleet, OperatorProcess, Process, wait_unt
 from tests.faults.servers import SEED, Database, Servers
 
 SETTLE_SECONDS = 60
-TAKE_OVER_SECONDS = 15  # once somebody is there to take over
+TAKE_OVER_SECONDS = 15  # after a successor has started
 
 
 @dataclass
 class ReusedProcesses:
-    """What goes on over the cases of a run."""
+    """The processes that are kept over the cases of a run."""
 
     broker: Broker
     operator: OperatorProcess | None = None
@@ -28,15 +28,15 @@ _reused: dict[Servers, ReusedProcesses] = {}
 
 
 def end_reused(servers: Servers) -> None:
-    """End the broker and the hands of a run."""
-    if kept := _reused.pop(servers, None):
-        kept.broker.kill()
-        if kept.operator is not None and kept.operator.alive:
-            kept.operator.kill()
+    """End the broker's and the operator's process of a run."""
+    if reused := _reused.pop(servers, None):
+        reused.broker.kill()
+        if reused.operator is not None and reused.operator.alive:
+            reused.operator.kill()
 
 
 class FaultEnvironment:
-    """`with Place(servers, folder) as place:`. Leaving it kills everything that it started."""
+    """Use it in a `with` statement; leaving that kills all processes that it started."""
 
     def __init__(
         self,
@@ -45,17 +45,17 @@ class FaultEnvironment:
         environ: Mapping[str, str] | None = None,
         state: str = SEED,
     ) -> None:
-        """state: what the databases begin from (`Servers.keep`)."""
+        """state: the stored state from which the databases begin (`Servers.keep`)."""
         self.servers, self.folder, self._state = servers, folder, state
         if servers not in _reused:
             _reused[servers] = ReusedProcesses(Broker(servers))
         self.venue = _reused[servers].broker
-        told = {
+        fleet_environ = {
             **environ_for(self.venue.address),
-            "FILLCAST_VAR": str(folder),  # what remembers the database's age must not see it anew
+            "FILLCAST_VAR": str(folder),  # its high-water mark belongs to this case's database
             **(environ or {}),
         }
-        self.fleet = Fleet(servers, folder, told)
+        self.fleet = Fleet(servers, folder, fleet_environ)
         self.ours: Database = servers.ours
         self.books: Database = servers.books
         self._late = False
@@ -70,41 +70,41 @@ class FaultEnvironment:
     def __exit__(self, *_: object) -> None:
         self.fleet.end_all()
         if self._late:
-            self.venue.kill()  # nothing of this case may arrive in the next one
+            self.venue.kill()  # no late order of this case may arrive in the next one
 
     @property
     def operator(self) -> OperatorProcess:
-        """People's hands: kept over the cases of a run, started anew when they have died."""
-        kept = _reused[self.servers]
-        if kept.operator is None or not kept.operator.alive:
+        """The operator's process: reused over the cases of a run, restarted after it has ended."""
+        reused = _reused[self.servers]
+        if reused.operator is None or not reused.operator.alive:
             environ = {
                 **self.fleet.environ,
                 "FILLCAST_DB_ROLE": "trade",
-                **environ_for(self.venue.address),  # not through a broken network
+                **environ_for(self.venue.address),  # without the faulty network
             }
-            kept.operator = OperatorProcess(environ, self.servers.folder)
-        return kept.operator
+            reused.operator = OperatorProcess(environ, self.servers.folder)
+        return reused.operator
 
     # ---- the broker's behaviour -----------------------------------------------------------
     def broker(self, **faults: Any) -> None:
-        """Set how the broker behaves towards every account (fields of PaperAccount)."""
+        """Set the broker's behaviour for all accounts (fields of PaperAccount)."""
         self._late = self._late or "latency_ms" in faults
         for name, value in faults.items():
             self.books.rows(f"UPDATE paper_account SET {name} = %s", value)
 
     def quote(self, bid: str = "1.09990", ask: str = "1.10000") -> None:
-        """Bring a fresh price to the broker and to us."""
+        """Give the broker and us a new price."""
         self.operator.do("quote", bid=bid, ask=ask)
 
     def engine_guards(self) -> None:
-        """From now on the broker keeps no levels: we watch them."""
+        """From now on the engine guards all levels, not the broker."""
         self.ours.rows(
             "UPDATE connections_executionconnection SET settings = '{\"native_stops\": false}'"
         )
         self.broker(native_stops=False)
 
     def netting(self) -> None:
-        """From now on each account has one position a symbol."""
+        """From now on each account has one position per symbol."""
         self.ours.rows(
             'UPDATE connections_executionconnection SET settings = \'{"position_mode": "NETTING"}\''
         )
@@ -113,7 +113,7 @@ class FaultEnvironment:
 
     # ---- waiting --------------------------------------------------------------------------
     def settle(self, seconds: float = SETTLE_SECONDS) -> float:
-        """Wait until nobody has anything to do; return how long that took."""
+        """Wait until all orders are settled; return how long that took."""
         return wait_until(
             lambda: self.count.unsettled() == 0,
             seconds,
@@ -121,13 +121,13 @@ class FaultEnvironment:
         )
 
     def wait(self, what: Callable[[], Any], otherwise: str, seconds: float = 60) -> float:
-        """Wait for a state of the case."""
+        """Wait for a condition; `otherwise` is the message if it does not come."""
         return wait_until(
             what, seconds, lambda: f"{otherwise}: {self.count.states('%')}\n{self.fleet.log()}"
         )
 
     def taken_over(self, victim: Process) -> bool:
-        """Whether nothing is left that the victim alone was working on."""
+        """Return whether no order is left that only the victim was working on."""
         return not self.ours.rows(
             "SELECT 1 FROM execution_order o LEFT JOIN execution_workerlease w ON w.id ="
             " o.worker_id"
@@ -136,33 +136,35 @@ class FaultEnvironment:
         )
 
     def positions(self) -> list[int]:
-        """Ids of what we call open."""
-        found = self.ours.rows("SELECT id FROM positions_executionposition WHERE quantity > 0")
-        return [row.id for row in found]
+        """Return the ids of our open positions."""
+        open_positions = self.ours.rows(
+            "SELECT id FROM positions_executionposition WHERE quantity > 0"
+        )
+        return [row.id for row in open_positions]
 
     def filled(self, legs: str = "entry%") -> int:
         return self.count.states(legs).get("FILLED", 0)
 
 
 class Scenario:
-    """What was in flight at a fault and how long it took, for whoever reads the run."""
+    """The orders in flight at a fault and the time until settled, printed for the reader."""
 
     def __init__(self, environment: FaultEnvironment) -> None:
-        self._place = environment
+        self._environment = environment
         self.at_fault = environment.count.states("%")
         self.in_flight = environment.count.in_flight()
         self._began = time.monotonic()
 
     @property
     def seconds(self) -> float:
-        """Since the fault."""
+        """The time since the fault."""
         return time.monotonic() - self._began
 
     def end(self) -> float:
-        """All is settled: tell it. Return the seconds since the fault."""
+        """Print that all is settled. Return the seconds since the fault."""
         seconds = self.seconds
         print(
             f"at the fault {self.in_flight} in flight, {self.at_fault};"
-            f" settled after {seconds:.1f} s: {self._place.count.states('%')}"
+            f" settled after {seconds:.1f} s: {self._environment.count.states('%')}"
         )
         return seconds

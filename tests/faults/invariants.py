@@ -1,4 +1,4 @@
-"""What must be 0 after any fault, counted against the broker's own journal."""
+"""Counters that must be 0 after any fault, from comparing with the broker's own journal."""
 
 from collections.abc import Callable
 from typing import Any
@@ -28,7 +28,7 @@ REFUSED_AGAIN = """
 SELECT count(*) FROM paper_order o WHERE o.accepted_at IS NULL AND o.client_order_id <> ''
   AND o.client_order_id IN (SELECT client_order_id FROM paper_order WHERE accepted_at IS NOT NULL)
 """
-# Each of our positions beside what the broker still holds for its entry.
+# Each of our positions with the broker's position of its entry.
 HELD = "SELECT client_order_id, sum(quantity) AS q FROM paper_position GROUP BY 1"
 POSITIONS = """
 SELECT e.client_order_id, p.quantity FROM positions_executionposition p
@@ -47,7 +47,7 @@ WHERE p.quantity IS DISTINCT FROM s.q
 
 
 class InvariantCounts:
-    """Looks at both sides. `ours` and `books` are two databases, in two clusters."""
+    """Counts in both databases: `ours` and the broker's `books`, in two clusters."""
 
     def __init__(
         self, ours: Database, books: Database, audit: Callable[[], dict[str, Any]]
@@ -57,15 +57,15 @@ class InvariantCounts:
 
     # ---- while it runs --------------------------------------------------------------------
     def states(self, legs: str = "entry%") -> dict[str, int]:
-        """How many orders of these legs are in which state, with the reason of a bad end."""
+        """Return the number of orders of these legs by state, with the reason of a failure."""
         return {row.state: row.n for row in self._ours.rows(STATES, legs)}
 
     def unsettled(self) -> int:
-        """Orders on which somebody still has to work."""
+        """Return the number of orders that are not settled."""
         return int(self._ours.value(UNSETTLED_ORDERS))
 
     def in_flight(self) -> int:
-        """Orders between their intent and their outcome."""
+        """Return the number of orders between their intent and their outcome."""
         return int(
             self._ours.value(
                 "SELECT count(*) FROM execution_order WHERE status IN ('SUBMITTING', 'UNKNOWN')"
@@ -73,13 +73,13 @@ class InvariantCounts:
         )
 
     def open_positions(self) -> int:
-        """Positions that we call open."""
+        """Return the number of our open positions."""
         return int(
             self._ours.value("SELECT count(*) FROM positions_executionposition WHERE quantity > 0")
         )
 
     def accepted(self) -> int:
-        """Orders that the broker has ever taken."""
+        """Return the number of orders that the broker has ever accepted."""
         return int(
             self._books.value(
                 "SELECT count(*) FROM paper_order"
@@ -88,18 +88,18 @@ class InvariantCounts:
         )
 
     def refused_again(self) -> int:
-        """Arrivals that the broker refused though it had taken an order of the same id."""
+        """Return how often the broker refused an order because it had accepted its id before."""
         return int(self._books.value(REFUSED_AGAIN))
 
-    def untold(self) -> int:
-        """Events that the broker has to tell and nobody has acknowledged."""
+    def unacknowledged_events(self) -> int:
+        """Return the number of the broker's events that no worker has acknowledged."""
         return int(
             self._books.value("SELECT count(*) FROM paper_event WHERE acknowledged_at IS NULL")
         )
 
     # ---- afterwards -----------------------------------------------------------------------
     def against_the_journal(self, expected: int | None = None) -> dict[str, int]:
-        """Count what must be 0. expected: entries that were to be made."""
+        """Return the counters that must be 0. expected: number of entries."""
         ours = {row.base: row for row in self._ours.rows(OURS)}
         journal = [row for row in self._books.rows(JOURNAL) if row.accepted]
         accepted: dict[str, int] = {}
@@ -135,14 +135,14 @@ class InvariantCounts:
         }
 
     def audit(self) -> dict[str, int]:
-        """The audit's counters."""
-        told = self._audit()
-        assert not told.get("unread"), told
-        counters: dict[str, int] = told["counters"]
+        """Return the audit's counters."""
+        report = self._audit()
+        assert not report.get("unread"), report
+        counters: dict[str, int] = report["counters"]
         return counters
 
     def wrong(self, expected: int | None = None) -> dict[str, int]:
-        """Every counter of both that is not 0: {} is what each case wants."""
-        found = {f"journal {name}": n for name, n in self.against_the_journal(expected).items()}
-        found |= {f"audit {name}": n for name, n in self.audit().items()}
-        return {name: n for name, n in found.items() if n}
+        """Return every counter of both that is not 0; each case expects {}."""
+        counts = {f"journal {name}": n for name, n in self.against_the_journal(expected).items()}
+        counts |= {f"audit {name}": n for name, n in self.audit().items()}
+        return {name: n for name, n in counts.items() if n}

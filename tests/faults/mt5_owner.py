@@ -1,6 +1,6 @@
 """An owner connects an account, as the pages do: `python -m tests.faults.mt5_owner LOGIN`.
 
-Feed `bench-1` is hers alone. Prints the connection's id.
+Feed `bench-1` has only this subscriber. Prints the connection's id.
 """
 
 import sys
@@ -9,7 +9,7 @@ import django
 
 
 def connect(login: str) -> str:
-    """Account, password, subscription; the worker of the terminal tests it by itself."""
+    """Create account, password and subscription; the terminal's worker tests it automatically."""
     from connections.accounts.services import create_connection, set_credentials
     from connections.models import DataConnection, TradingPreset
     from connections.subscriptions.services import subscribe

@@ -1,4 +1,4 @@
-"""The network between two processes: a TCP proxy in which everything can go wrong, on demand."""
+"""The network between two processes: a TCP proxy with faults on demand."""
 
 import asyncio
 import socket
@@ -11,27 +11,27 @@ from typing import Any, Self, TypeVar
 T = TypeVar("T")
 RESET = struct.pack("ii", 1, 0)  # SO_LINGER: close by a reset
 PIECE = 65_536
-SIGN_OF_LIFE = 6  # bytes of the paper broker's: an empty object and its length; it answers nothing
+SIGN_OF_LIFE = 6  # bytes of the paper broker's heartbeat, which is not a reply
 
 
 class Network:
-    """Listens on `port` and passes everything on to `target` (host, port), until told otherwise.
+    """Listens on `port` and forwards everything to `target` (host, port), except during a fault.
 
-    Every method may be called from any thread and has happened when it returns.
+    Every method may be called from any thread, and has taken effect when it returns.
     """
 
     def __init__(self, target: tuple[str, int]) -> None:
         self.target = target
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True, name="network")
-        self._door: asyncio.Server | None = None
+        self._server: asyncio.Server | None = None
         self._pairs: dict[Pair, asyncio.Task[Any] | None] = {}
         self._open = asyncio.Event()
         self.port = 0
         self.seconds_late = 0.0
         self.halves = 0
         self.mute = False
-        self.connected = 0  # how often somebody came in
+        self.connected = 0  # number of accepted connections
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -46,36 +46,38 @@ class Network:
 
     @property
     def address(self) -> str:
-        """What a client is told: host:port."""
+        """The address for clients: host:port."""
         return f"127.0.0.1:{self.port}"
 
     def heal(self) -> None:
-        """Pass everything on again, what was held back first."""
+        """Forward everything again, delayed data first."""
         self._do(self._heal())
 
     def refuse(self) -> None:
-        """Refuse new connections and reset those there are."""
+        """Refuse new connections and reset the existing ones."""
         self._do(self._refuse())
 
     def reset(self) -> None:
-        """Reset every connection now; new ones are welcome."""
+        """Reset every connection now; new ones are accepted."""
         self._do(self._reset())
 
     def partition(self) -> None:
-        """Let nothing through, either way, without a word. What a sender who gives up had sent
-        since then is lost, as it would be in its kernel."""
+        """Silently let nothing through, in either direction.
+
+        If a sender gives up, all that it has sent since then is lost, as it would be in its kernel.
+        """
         self._do(self._partition())
 
     def lose_replies(self) -> None:
-        """Let requests through; answers vanish."""
+        """Let requests through and drop replies."""
         self.mute = True
 
     def halve_replies(self, times: int = 1) -> None:
-        """Let only the first half of the next piece of an answer through, then reset."""
+        """Let only the first half of the next piece of a reply through, then reset."""
         self.halves = times
 
     def delay(self, seconds: float) -> None:
-        """Deliver everything so much later, even if its sender is gone by then."""
+        """Deliver everything `seconds` later, even if its sender has ended by then."""
         self.seconds_late = seconds
 
     # ---- on the loop ----------------------------------------------------------------------
@@ -84,8 +86,8 @@ class Network:
 
     async def _listen(self) -> None:
         self._open.set()
-        self._door = await asyncio.start_server(self._welcome, "127.0.0.1", self.port)
-        self.port = self._door.sockets[0].getsockname()[1]
+        self._server = await asyncio.start_server(self._welcome, "127.0.0.1", self.port)
+        self.port = self._server.sockets[0].getsockname()[1]
 
     async def _welcome(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connected += 1
@@ -99,13 +101,13 @@ class Network:
     async def _heal(self) -> None:
         self.seconds_late, self.halves, self.mute = 0.0, 0, False
         self._open.set()
-        if self._door is None:
+        if self._server is None:
             await self._listen()
 
     async def _refuse(self) -> None:
-        if self._door is not None:
-            self._door.close()
-            self._door = None
+        if self._server is not None:
+            self._server.close()
+            self._server = None
         await self._reset()
 
     async def _reset(self) -> None:
@@ -122,12 +124,12 @@ class Network:
 
     @property
     def passes(self) -> asyncio.Event:
-        """Set while anything gets through."""
+        """Set while data is forwarded."""
         return self._open
 
 
 class Pair:
-    """One connection through the network: two sockets, a pump for each way."""
+    """One connection through the network: two sockets, and a pump for each direction."""
 
     def __init__(self, network: Network) -> None:
         self._network = network
@@ -147,11 +149,11 @@ class Pair:
             Pump(self._network, there, writer, self.reset, is_reply=True),
         ]
         await asyncio.gather(*(pump.run() for pump in self._pumps))
-        for one in self._writers:
-            one.close()
+        for open_writer in self._writers:
+            open_writer.close()
 
     def reset(self) -> None:
-        """Both ends see a reset."""
+        """Reset both ends."""
         for writer in self._writers:
             sock = writer.get_extra_info("socket")
             with suppress(OSError):
@@ -160,7 +162,7 @@ class Pair:
 
 
 class Pump:
-    """One way of a connection. It reads on even while nothing passes, to notice a sender's end."""
+    """One direction of a connection. It reads even in a partition, to notice the sender's end."""
 
     def __init__(
         self,
@@ -179,7 +181,7 @@ class Pump:
     async def run(self) -> None:
         carrier = asyncio.create_task(self._carry())
         loop = asyncio.get_running_loop()
-        with suppress(OSError):  # a reset ends it like any other end
+        with suppress(OSError):  # a reset ends it too
             while data := await self._source.read(PIECE):
                 self._way.put_nowait((loop.time() + self._network.seconds_late, data))
         self._gone.set()
@@ -207,11 +209,11 @@ class Pump:
             await self._sink.drain()
 
     async def _may_pass(self) -> bool:
-        """Wait while nothing passes. False: the sender gave up before that ended."""
+        """Wait while nothing passes. Return False if the sender gave up before that ended."""
         passes = self._network.passes
         if not passes.is_set():
-            waits = [asyncio.create_task(one.wait()) for one in (passes, self._gone)]
+            waits = [asyncio.create_task(event.wait()) for event in (passes, self._gone)]
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-            for one in waits:
-                one.cancel()
+            for task in waits:
+                task.cancel()
         return passes.is_set()

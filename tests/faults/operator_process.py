@@ -1,7 +1,7 @@
-"""People's hands: a process that publishes, closes, moves levels and brings prices, as it is told.
+"""The operator's process: it publishes, closes, moves levels and stores prices on command.
 
-`python -m tests.faults.operator_process` reads a JSON object a line ({"do": "publish", …}) and
-answers with one. It is a process of its own, because web processes die as well
+`python -m tests.faults.operator_process` reads one JSON object per line ({"do": "publish", …}) and
+answers each with one. It is a separate process, because web processes may die too
 (`FILLCAST_FAILPOINTS`).
 """
 
@@ -27,9 +27,9 @@ def publish(
     seconds_valid: float = 0,
     **fields: Any,
 ) -> list[int]:
-    """Publish so many signals to the feed of so many subscribers; return their ids.
+    """Publish `count` signals to the feed with `feed` subscribers; return their ids.
 
-    together: in one transaction, so that all their orders are there at once.
+    together: in one transaction, so that all their orders become visible together.
     """
     from django.db import transaction
 
@@ -41,11 +41,11 @@ def publish(
         with transaction.atomic():
             return publish(feed, count, action, refers_to, tp, False, seconds_valid, **fields)
     first = Signal.objects.get(pk=refers_to) if refers_to else None
-    environment = first.feed if first else Feed.objects.get(slug=f"bench-{feed}")
-    made = []
+    signal_feed = first.feed if first else Feed.objects.get(slug=f"bench-{feed}")
+    ids = []
     for _ in range(count):
         signal = Signal(
-            feed=environment, currency_pair=PAIR, direction=first.direction if first else "BUY",
+            feed=signal_feed, currency_pair=PAIR, direction=first.direction if first else "BUY",
             action=action, refers_to=first, approval=Approval.APPROVED,
         )  # fmt: skip
         if action != "CLOSE":
@@ -61,12 +61,12 @@ def publish(
             signal.valid_until = market_now() + timedelta(seconds=seconds_valid)
         signal.save()
         to_publish(signal.pk, by=None)
-        made.append(signal.pk)
-    return made
+        ids.append(signal.pk)
+    return ids
 
 
 def close(positions: list[int], fraction: str = "1") -> list[int]:
-    """Close by click; return the ids of the exits that were written."""
+    """Close positions as a user does; return the ids of the new exits."""
     from django.db import transaction
 
     from execution import services, tasks
@@ -78,7 +78,7 @@ def close(positions: list[int], fraction: str = "1") -> list[int]:
 
 
 def modify(position: int, sl: str | None, tp: str | None) -> None:
-    """Move a position's levels by click."""
+    """Move a position's levels as a user does."""
     from django.db import transaction
 
     from execution import services, tasks
@@ -91,19 +91,19 @@ def modify(position: int, sl: str | None, tp: str | None) -> None:
 
 
 def cancel(orders: list[int]) -> list[int]:
-    """Cancel orders by click; return those that had not ended."""
+    """Cancel orders as a user does; return the ids of those that had not ended."""
     from django.db import transaction
 
     from execution import services, tasks
 
     with transaction.atomic():
-        asked = services.cancel_orders(orders)
+        cancelled = services.cancel_orders(orders)
         tasks.enqueue_pending_actions_on_commit()
-    return asked
+    return cancelled
 
 
 def quote(bid: str = "1.09990", ask: str = "1.10000") -> None:
-    """Bring a fresh price to the broker and to us."""
+    """Give the broker and us a new price."""
     from brokers.base import ReadFailed
     from brokers.paper.exchange import on_quotes
     from brokers.types import Quote
@@ -114,27 +114,27 @@ def quote(bid: str = "1.09990", ask: str = "1.10000") -> None:
     fresh = [Quote(PAIR, Decimal(bid), Decimal(ask), market_now())]
     try:
         on_quotes(fresh)
-    except ReadFailed:  # the broker has been started anew since
+    except ReadFailed:  # the broker has been restarted since
         on_quotes(fresh)
     store_quotes(DataConnection.objects.get(name="static").pk, fresh)
 
 
 def draft(feed: int) -> tuple[str, int]:
-    """Make a signal that waits for its publication; return a key of its provider, and its id."""
+    """Create an unpublished signal; return an API key of its provider, and the signal's id."""
     from signals.models import Approval, Feed, Signal
     from users.services import create_api_key
 
-    environment = Feed.objects.get(slug=f"bench-{feed}")
-    made = Signal.objects.create(
-        feed=environment, currency_pair=PAIR, direction="BUY", sl=Decimal(SL),
+    signal_feed = Feed.objects.get(slug=f"bench-{feed}")
+    signal = Signal.objects.create(
+        feed=signal_feed, currency_pair=PAIR, direction="BUY", sl=Decimal(SL),
         target_prices=[Decimal(TP)], target_fractions=[Decimal(1)], approval=Approval.APPROVED,
     )  # fmt: skip
-    _, secret = create_api_key(environment.owner, "fault")
-    return secret, made.pk
+    _, secret = create_api_key(signal_feed.owner, "fault")
+    return secret, signal.pk
 
 
 def channel(url: str) -> int:
-    """Have the operator told of everything at a URL."""
+    """Send all of the operator's notifications to a URL; return the channel's id."""
     from events.services import create_channel
     from users.models import User
 
@@ -143,40 +143,40 @@ def channel(url: str) -> int:
 
 
 def send(name: str, arguments: list[Any], queue: str) -> None:
-    """Put a message into the real queue, whatever it says."""
+    """Put a message into the real queue, valid or not."""
     from celery import current_app
 
     current_app.send_task(name, args=arguments, queue=queue)
 
 
 def audit() -> dict[str, Any]:
-    """What `manage.py audit --json` prints."""
+    """Return what `manage.py audit --json` prints."""
     from execution.audit.counters import audit as to_audit
 
     return to_audit().as_json()
 
 
 ACTIONS: dict[str, Callable[..., Any]] = {
-    deed.__name__: deed
-    for deed in (publish, close, modify, cancel, quote, draft, channel, send, audit)
+    action.__name__: action
+    for action in (publish, close, modify, cancel, quote, draft, channel, send, audit)
 }
 
 
 def main() -> None:
-    """Answer until the input ends; what fails is told and the next is done all the same."""
+    """Run commands until the input ends; a command that fails is answered with its error."""
     from django.db import connection
 
     import config.celery  # noqa: F401  # so that messages go to our Redis
 
     print(json.dumps({"ready": True}), flush=True)
     for line in sys.stdin:
-        asked = json.loads(line)
+        command = json.loads(line)
         try:
-            told = {"ok": True, "told": ACTIONS[asked.pop("do")](**asked)}
+            answer = {"ok": True, "result": ACTIONS[command.pop("do")](**command)}
         except Exception as error:
-            told = {"ok": False, "error": f"{type(error).__name__}: {error}"}
-        connection.close()  # the database may be made anew before the next one
-        print(json.dumps(told), flush=True)
+            answer = {"ok": False, "error": f"{type(error).__name__}: {error}"}
+        connection.close()  # the database may be recreated before the next command
+        print(json.dumps(answer), flush=True)
 
 
 if __name__ == "__main__":

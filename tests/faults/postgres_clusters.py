@@ -1,4 +1,4 @@
-"""PostgreSQL servers to be backed up, restored and promoted; Django is led from one to another."""
+"""PostgreSQL servers to back up, restore and promote; Django can be connected to any of them."""
 
 import os
 import shutil
@@ -21,7 +21,7 @@ ROLES = "CREATE ROLE fillcast_trade NOLOGIN; CREATE ROLE fillcast_web NOLOGIN"
 
 
 def programs_of(server: str) -> Path:
-    """The folder of the programs whose version is that of a server."""
+    """Return the folder of the PostgreSQL programs with the version of a server."""
     with psycopg.connect(server) as session:
         major = session.info.server_version // 10_000
     for candidate in PostgresServer(Path("/nowhere"))._candidates():
@@ -34,13 +34,13 @@ def programs_of(server: str) -> Path:
 
 
 def url() -> str:
-    """Of the database that Django is connected to."""
+    """Return the URL of the database that Django is connected to."""
     s = connection.settings_dict
     return f"postgresql://{s['USER']}:{s['PASSWORD']}@{s['HOST']}:{s['PORT']}/{s['NAME']}"
 
 
 def dump(to: Path, of: str = "") -> Path:
-    """Back up a database (the one that Django speaks with unless said) by pg_dump."""
+    """Back up a database by pg_dump; by default the one that Django is connected to."""
     of = of or url()
     command = [f"{programs_of(of)}/pg_dump", "--format=custom", f"--file={to}", of]
     subprocess.run(command, check=True, capture_output=True)
@@ -48,10 +48,10 @@ def dump(to: Path, of: str = "") -> Path:
 
 
 def restore(backup: Path, into: str) -> None:
-    """Restore a dump into a new database in place of the one that is there.
+    """Restore a dump into a new database that replaces the old one.
 
-    Not over it (`--clean`): tables that are made anew would get the rights that default to them,
-    and the log could be rewritten.
+    Not into the old one (`--clean`): recreated tables would get default rights, and the log could
+    be rewritten.
     """
     connection.close()
     base, _, name = into.rpartition("/")
@@ -63,7 +63,7 @@ def restore(backup: Path, into: str) -> None:
 
 
 class Clusters:
-    """Servers in a folder of their own; `stop` ends and removes them."""
+    """Servers in a temporary folder; `stop` ends and removes them."""
 
     def __init__(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="fillcast-clusters-", dir="/var/tmp"))
@@ -72,11 +72,11 @@ class Clusters:
         self._programs = programs_of(url())
 
     def new(self, name: str) -> PostgresServer:
-        """An empty one, as durable as a real one."""
+        """Start an empty server with full durability."""
         return self._start(PostgresServer(self.folder / name, programs=self._programs))
 
     def filled(self, name: str, backup: Path) -> PostgresServer:
-        """One with the contents of a dump."""
+        """Start a server with the contents of a dump."""
         server = self.new(name)
         psql = [f"{self._programs}/psql", server.url, "--quiet", "-c", ROLES]
         subprocess.run(psql, check=True, capture_output=True)
@@ -84,19 +84,19 @@ class Clusters:
         return server
 
     def copy(self, of: PostgresServer, name: str) -> PostgresServer:
-        """A copy of a stopped server's folder, not started."""
+        """Copy a stopped server's folder; the copy is not started."""
         assert not of.alive
         shutil.copytree(of.folder, self.folder / name, copy_function=_with_owner)
         for folder, _, _ in os.walk(of.folder):
-            environment = self.folder / name / Path(folder).relative_to(of.folder)
-            os.chown(environment, os.stat(folder).st_uid, os.stat(folder).st_gid)
-            environment.chmod(os.stat(folder).st_mode & 0o777)
+            copied = self.folder / name / Path(folder).relative_to(of.folder)
+            os.chown(copied, os.stat(folder).st_uid, os.stat(folder).st_gid)
+            copied.chmod(os.stat(folder).st_mode & 0o777)
         server = PostgresServer(self.folder / name, programs=self._programs)
         self._servers.append(server)
         return server
 
     def standby(self, of: PostgresServer, name: str) -> PostgresServer:
-        """A standby that follows `of`, started."""
+        """Start a standby that follows `of`."""
         folder = self.folder / name
         folder.mkdir()
         folder.chmod(0o755)
@@ -123,14 +123,14 @@ class Clusters:
 
 def _with_owner(source: str, target: str) -> str:
     shutil.copy2(source, target)
-    found = os.stat(source)
-    os.chown(target, found.st_uid, found.st_gid)
+    status = os.stat(source)
+    os.chown(target, status.st_uid, status.st_gid)
     return target
 
 
 @contextmanager
 def at(server_url: str) -> Iterator[None]:
-    """Have Django speak with another server inside this block."""
+    """Connect Django to another server inside this block."""
     parts = urlsplit(server_url)
     settings = connection.settings_dict
     before = {name: settings[name] for name in ("HOST", "PORT", "NAME", "USER", "PASSWORD")}
@@ -147,6 +147,6 @@ def at(server_url: str) -> Iterator[None]:
 
 
 def promote() -> None:
-    """Make the standby that Django speaks with a server of its own."""
+    """Promote the standby that Django is connected to."""
     assert rows("SELECT pg_promote(true, 60) AS done")[0].done
     run("CHECKPOINT")

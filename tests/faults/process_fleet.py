@@ -1,4 +1,4 @@
-"""Our processes, started as the stack starts them, and killed. Only by pid, only our own."""
+"""Our processes, started as the stack starts them, and killed by their own process ids."""
 
 import json
 import signal
@@ -28,14 +28,17 @@ FAST = {
     "FILLCAST_LOG_LEVEL": "INFO",
 }
 START_SECONDS = 60
-# After a reconnect entries wait for a comparison, which is maintenance's.
+# After a reconnect entries wait for a reconciliation, which maintenance runs.
 EVERYTHING = "execution,exits,maintenance"
 
 
 def wait_until(
     what: Callable[[], Any], seconds: float, otherwise: str | Callable[[], str]
 ) -> float:
-    """Poll for a state with a deadline; return how long it took. A database away is not yet."""
+    """Wait until `what()` is true; return how long that took.
+
+    Raises AssertionError with `otherwise` after `seconds`. An unreachable database is no error.
+    """
     began = time.monotonic()
     while True:
         try:
@@ -44,8 +47,8 @@ def wait_until(
         except psycopg.OperationalError:
             pass
         if time.monotonic() - began > seconds:
-            said = otherwise if isinstance(otherwise, str) else otherwise()
-            raise AssertionError(f"not within {seconds:g} s: {said}")
+            details = otherwise if isinstance(otherwise, str) else otherwise()
+            raise AssertionError(f"not within {seconds:g} s: {details}")
         time.sleep(0.02)
 
 
@@ -79,14 +82,14 @@ class Process:
 
     @property
     def stopped(self) -> bool:
-        """Whether it stands still by SIGSTOP."""
+        """Whether it is stopped by SIGSTOP."""
         try:
             return Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
         except OSError:
             return False
 
-    def said(self) -> str:
-        """Its log."""
+    def output(self) -> str:
+        """Return what it has written to its log."""
         return self.log.read_bytes()[self.began_at :].decode(errors="replace")
 
     def signal(self, number: signal.Signals) -> None:
@@ -94,12 +97,12 @@ class Process:
             self.popen.send_signal(number)
 
     def kill(self) -> None:
-        """kill -9, a stopped one too."""
+        """kill -9; works for a stopped process too."""
         self.signal(signal.SIGKILL)
         self.popen.wait(10)
 
     def stop(self) -> None:
-        """SIGSTOP: it stands still until `go_on`."""
+        """Send SIGSTOP: it is stopped until `go_on`."""
         self.signal(signal.SIGSTOP)
         wait_until(lambda: self.stopped, 5, f"{self.name} does not stop")
 
@@ -107,16 +110,16 @@ class Process:
         self.signal(signal.SIGCONT)
 
     def end(self, seconds: float = 30) -> int:
-        """SIGTERM, and wait for it; return its exit code."""
+        """Send SIGTERM and wait for its end; return its exit code."""
         self.signal(signal.SIGTERM)
         return self.popen.wait(seconds)
 
 
 class OperatorProcess(Process):
-    """The process of `hands.py`: publishes, closes, moves levels, brings prices."""
+    """The process of `operator_process.py`: publishes, closes, moves levels, stores prices."""
 
     def __init__(self, environ: Mapping[str, str], folder: Path) -> None:
-        self.name, self.log, self.began_at = "hands", folder / "hands.log", 0
+        self.name, self.log, self.began_at = "operator", folder / "operator.log", 0
         with self.log.open("ab") as log:
             self.popen = subprocess.Popen(
                 [sys.executable, "-m", "tests.faults.operator_process"], env=environ, cwd=ROOT,
@@ -129,34 +132,34 @@ class OperatorProcess(Process):
         line = self.popen.stdout.readline()
         if not line:
             raise OperatorDiedError(self.popen.wait(10))
-        told: dict[str, Any] = json.loads(line)
-        return told
+        answer: dict[str, Any] = json.loads(line)
+        return answer
 
     def begin(self, what: str, **how: Any) -> None:
-        """Have something done; do not wait for it."""
+        """Send a command; do not wait for its result."""
         assert self.popen.stdin is not None
         self.popen.stdin.write(json.dumps({"do": what, **how}).encode() + b"\n")
         self.popen.stdin.flush()
 
     def answer(self) -> Any:
-        """What became of it. Raises HandsDiedError, HandsFailedError."""
-        told = self._read()
-        if not told["ok"]:
-            raise OperatorFailedError(told["error"])
-        return told["told"]
+        """Return the result of a command. Raises OperatorDiedError, OperatorFailedError."""
+        answer = self._read()
+        if not answer["ok"]:
+            raise OperatorFailedError(answer["error"])
+        return answer["result"]
 
     def do(self, what: str, **how: Any) -> Any:
-        """Have something done and return what came of it."""
+        """Run a command and return its result."""
         self.begin(what, **how)
         return self.answer()
 
 
 class OperatorDiedError(Exception):
-    """The process ended in the middle of it; its argument is the exit code."""
+    """The process ended during a command; the argument is the exit code."""
 
 
 class OperatorFailedError(Exception):
-    """It could not be done; the text says why."""
+    """A command failed; the message states why."""
 
 
 class Fleet:
@@ -180,8 +183,11 @@ class Fleet:
         imports: str = "",
         **env: str,
     ) -> Process:
-        """Start a process of the stack. faults: FILLCAST_FAILPOINTS, of this one process alone.
-        without: a guard that is taken away (`sabotage.py`). imports: a module for a worker."""
+        """Start a process of the stack.
+
+        faults: FILLCAST_FAILPOINTS of this process only. without: a guard to remove
+        (`disabled_guards.py`). imports: a module that a worker imports.
+        """
         environ = {**self.environ, **child.env, **env}
         for name in child.without:
             environ.pop(name, None)
@@ -193,9 +199,9 @@ class Fleet:
             imports = "tests.faults.disabled_guards"
         if imports:
             line += ["-I", imports]
-        made = Process(child.name, tuple(line), environ, self.folder / f"{child.name}.log")
-        self.processes[child.name] = made
-        return made
+        process = Process(child.name, tuple(line), environ, self.folder / f"{child.name}.log")
+        self.processes[child.name] = process
+        return process
 
     def worker(
         self,
@@ -207,27 +213,27 @@ class Fleet:
         **how: Any,
     ) -> Process:
         """Start a worker; wait until it has its lease."""
-        made = self.start(stack.worker_process(name, queues, threads=threads), **how)
+        process = self.start(stack.worker_process(name, queues, threads=threads), **how)
         if wait:
-            self.wait_for_lease(made)
-        return made
+            self.wait_for_lease(process)
+        return process
 
-    def wait_for_lease(self, *wanted: Process) -> None:
-        """Wait until these trade."""
+    def wait_for_lease(self, *processes: Process) -> None:
+        """Wait until all of these processes hold a lease."""
         wait_until(
-            lambda: all(self.has_lease(process.pid) for process in wanted),
+            lambda: all(self.has_lease(process.pid) for process in processes),
             START_SECONDS,
-            lambda: "no lease:\n" + "\n".join(process.said()[-2000:] for process in wanted),
+            lambda: "no lease:\n" + "\n".join(process.output()[-2000:] for process in processes),
         )
 
     def has_lease(self, pid: int) -> bool:
-        """Whether a process is believed to be alive now."""
-        found = self.servers.ours.rows(
+        """Return whether a process has a valid lease."""
+        leases = self.servers.ours.rows(
             "SELECT 1 FROM execution_workerlease"
             " WHERE pid = %s AND lease_until > clock_timestamp()",
             pid,
         )
-        return bool(found)
+        return bool(leases)
 
     def beat(self) -> Process:
         """Start beat."""
@@ -235,17 +241,17 @@ class Fleet:
         return self.start(ProcessSpec("beat", line, env={"FILLCAST_DB_ROLE": "trade"}))
 
     def prices(self, **how: Any) -> Process:
-        """Start the prices process; wait until it trades."""
-        made = self.start(stack.command_process("prices"), **how)
-        self.wait_for_lease(made)
-        return made
+        """Start the prices process; wait until it has its lease."""
+        process = self.start(stack.command_process("prices"), **how)
+        self.wait_for_lease(process)
+        return process
 
     def operator(self, faults: str = "") -> OperatorProcess:
-        """Start people's hands: one that may die, beside the place's own."""
+        """Start another operator's process, which may die."""
         environ = {**self.environ, "FILLCAST_DB_ROLE": "trade", "FILLCAST_FAILPOINTS": faults}
-        made = OperatorProcess(environ, self.folder)
-        self.processes[f"hands-{made.pid}"] = made
-        return made
+        process = OperatorProcess(environ, self.folder)
+        self.processes[f"operator-{process.pid}"] = process
+        return process
 
     # ---- ending ---------------------------------------------------------------------------
     def end_all(self) -> None:
@@ -257,8 +263,8 @@ class Fleet:
         self.processes.clear()
 
     def log(self, *names: str) -> str:
-        """What processes have said, for the message of a failure."""
-        shown = [self.folder / f"{name}.log" for name in names] or sorted(self.folder.glob("*.log"))
+        """Return the ends of logs, for the message of a failure."""
+        paths = [self.folder / f"{name}.log" for name in names] or sorted(self.folder.glob("*.log"))
         return "\n".join(
-            f"--- {path.name}\n{path.read_text(errors='replace')[-3000:]}" for path in shown
+            f"--- {path.name}\n{path.read_text(errors='replace')[-3000:]}" for path in paths
         )

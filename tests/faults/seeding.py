@@ -1,6 +1,6 @@
-"""People and accounts: `python -m tests.faults.seeding ours|books NUMBER`, once a run.
+"""Users and accounts: `python -m tests.faults.seeding ours|books NUMBER`, once per run.
 
-The broker's books get the same accounts by number, and nothing else.
+The broker's books get only the same account numbers.
 """
 
 import sys
@@ -13,7 +13,7 @@ FEEDS = (50, 200, 500, 1_000)
 
 
 class Sql:
-    """What the benches' world needs of its place."""
+    """The part of a BenchEnvironment that BenchData needs."""
 
     def sql(self, statement: str) -> None:
         with connection.cursor() as cursor:
@@ -21,17 +21,17 @@ class Sql:
 
 
 def ours(connections: int) -> None:
-    """Feeds of several sizes; the accounts of a smaller one follow the larger ones, too."""
+    """Create feeds of several sizes; the accounts of a smaller one also follow the larger ones."""
     from benchmarks.data import BenchData
 
-    world = BenchData(Sql())  # type: ignore[arg-type]  # all that it asks of its place is sql()
+    data = BenchData(Sql())  # type: ignore[arg-type]  # it only uses sql()
     for subscribers in FEEDS:
         if subscribers <= connections:
-            world.feed(subscribers)
+            data.feed(subscribers)
 
 
 def books(connections: int) -> None:
-    """The accounts at the broker."""
+    """Create the accounts at the broker."""
     from brokers.paper.seed import list_instruments, open_accounts
 
     list_instruments()

@@ -1,4 +1,4 @@
-"""Two PostgreSQL clusters and a Redis that may be killed: ours, and the broker's own books."""
+"""Two PostgreSQL clusters (ours and the broker's books) and a Redis, which tests may kill."""
 
 import contextlib
 import os
@@ -24,12 +24,13 @@ BOOKS = (
     "paper_account", "paper_instrument", "paper_quote", "paper_order", "paper_fill",
     "paper_position", "paper_event",
 )  # fmt: skip
-# A killed server keeps what its kernel has; only a power loss would not. Commits stay synchronous.
+# A killed server's data stays in the kernel's cache; only a power loss would lose it. Commits stay
+# synchronous.
 QUICK = ("fsync = off", "full_page_writes = off", "wal_level = minimal", "max_wal_senders = 0")
 
 
 class Database:
-    """One database of a cluster, asked over a connection that is opened anew when it broke."""
+    """One database of a cluster; a broken connection is opened again."""
 
     def __init__(self, server: PostgresServer) -> None:
         self.server = server
@@ -40,7 +41,10 @@ class Database:
         return self.server.url
 
     def rows(self, statement: str, *parameters: Any) -> list[Any]:
-        """Run a statement by itself. Raises psycopg.OperationalError while the server is away."""
+        """Run a statement in its own transaction.
+
+        Raises psycopg.OperationalError while the server is unreachable.
+        """
         if self._connection is None or self._connection.closed or self._connection.broken:
             self._connection = psycopg.connect(
                 self.url, autocommit=True, row_factory=namedtuple_row, connect_timeout=2
@@ -53,7 +57,7 @@ class Database:
             raise
 
     def value(self, statement: str, *parameters: Any) -> Any:
-        """The first column of the first row."""
+        """Return the first column of the first row."""
         return self.rows(statement, *parameters)[0][0]
 
     def close(self) -> None:
@@ -63,7 +67,7 @@ class Database:
 
 
 class Servers:
-    """Made once; `fresh` brings both databases and Redis back to how they were seeded."""
+    """Started once; `fresh` restores both databases and Redis to a stored state."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -77,27 +81,27 @@ class Servers:
 
     # ---- making ---------------------------------------------------------------------------
     def start(self, *, connections: int) -> None:
-        """Start the servers, with all tables, and seed so many accounts that may trade."""
+        """Start the servers with all tables, and create eligible accounts."""
         for server in (self.postgres, self.books_server):
             data = copy_to(server.folder)
             with (data / "postgresql.auto.conf").open("a") as settings:
                 settings.writelines(f"{setting}\n" for setting in QUICK)
             server.start()
         self.redis.start()
-        seedings = [self._seeding("ours", connections), self._seeding("books", connections)]
-        for seeding in seedings:
-            if seeding.wait(600):
+        processes = [self._seed("ours", connections), self._seed("books", connections)]
+        for process in processes:
+            if process.wait(600):
                 raise RuntimeError(f"the seeding failed; see {self.folder}")
         self.keep(SEED)
 
-    def _seeding(self, which: str, connections: int) -> "subprocess.Popen[bytes]":
+    def _seed(self, which: str, connections: int) -> "subprocess.Popen[bytes]":
         line = [sys.executable, "-m", "tests.faults.seeding", which, str(connections)]
         environ = {**self.environ(), "DATABASE_URL": getattr(self, which).url}
         with (self.folder / f"seeding-{which}.log").open("ab") as log:
             return subprocess.Popen(line, env=environ, cwd=ROOT, stdout=log, stderr=log)
 
     def environ(self) -> dict[str, str]:
-        """What every process is told; nothing of the developer's own settings."""
+        """Return the environment of every process, without the developer's own settings."""
         clean = {k: v for k, v in os.environ.items() if not k.startswith("FILLCAST_")}
         return {
             **clean,
@@ -108,12 +112,12 @@ class Servers:
             "FILLCAST_CREDENTIALS_PUBLIC_KEY": b64encode(public_key_of(self._key)).decode(),
             "FILLCAST_CREDENTIALS_PRIVATE_KEYS": b64encode(self._key).decode(),
             "FILLCAST_OUTBOUND_NETWORKS": "127.0.0.1/32",
-            "FILLCAST_BROKER_MAINTENANCE_WINDOWS": "no",  # whatever the weekday is
+            "FILLCAST_BROKER_MAINTENANCE_WINDOWS": "no",  # independent of the weekday
             "PYTHONUNBUFFERED": "1",
         }
 
     def keep(self, name: str) -> None:
-        """Remember both databases as they are, for `fresh`; none of our processes may run."""
+        """Store the state of both databases for `fresh`; none of our processes may run."""
         self.ours.close()
         with self._admin(self.postgres) as admin:
             admin.execute(f"CREATE DATABASE {name} TEMPLATE {NAME}".encode())
@@ -122,24 +126,24 @@ class Servers:
             self.books.rows(f"CREATE TABLE {name}.{table} AS TABLE public.{table}")
 
     def kept(self, name: str) -> bool:
-        """Whether there is such a state to begin from."""
+        """Return whether a state is stored."""
         with self._admin(self.postgres) as admin:
-            found = admin.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name])
-            return found.fetchone() is not None
+            result = admin.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name])
+            return result.fetchone() is not None
 
     def fresh(self, state: str = SEED) -> None:
-        """Begin anew from a state: our processes must have ended; the broker may go on."""
+        """Restore a stored state: our processes must have ended, the broker may run."""
         self.ours.close()
         self.postgres.start()
         self.redis.start()
         with self._admin(self.postgres) as admin:
             admin.execute(f"DROP DATABASE IF EXISTS {NAME} WITH (FORCE)".encode())
             admin.execute(f"CREATE DATABASE {NAME} TEMPLATE {state}".encode())
-            # Else a crash sets its sequences back to what they were when copied: a copy's page is
-            # newer than the last checkpoint and says that the next 32 numbers were logged.
+            # Otherwise a crash resets the sequences to the values at the copy: a copied page is
+            # newer than the last checkpoint and states that the next 32 values were logged.
             admin.execute(b"CHECKPOINT")
-        anew = [f"INSERT INTO public.{table} SELECT * FROM {state}.{table}" for table in BOOKS]
-        self.books.rows("; ".join([f"TRUNCATE {', '.join(BOOKS)}", *anew]))
+        inserts = [f"INSERT INTO public.{table} SELECT * FROM {state}.{table}" for table in BOOKS]
+        self.books.rows("; ".join([f"TRUNCATE {', '.join(BOOKS)}", *inserts]))
         self.flush_redis()
 
     def stop(self) -> None:
@@ -158,7 +162,7 @@ class Servers:
         return redis.Redis.from_url(self.redis.url)
 
     def kill_redis(self) -> None:
-        """Kill it; it keeps nothing."""
+        """Kill it; all its data is lost."""
         assert self.redis.process is not None
         self.redis.process.kill()
         self.redis.process.wait()
@@ -168,14 +172,14 @@ class Servers:
         self.redis.process.send_signal(number)
 
     def end_postgres(self, number: signal.Signals) -> None:
-        """SIGINT: a fast shutdown, SIGQUIT: a crash that the next start has to recover from."""
+        """End it. SIGINT: a fast shutdown; SIGQUIT: a crash from which the next start recovers."""
         assert self.postgres.process is not None
         self.postgres.process.send_signal(number)
         self.postgres.process.wait(30)
         self.ours.close()
 
     def kill_backend(self) -> None:
-        """Kill one server process of somebody's session: PostgreSQL restarts itself, as a crash."""
+        """Kill the server process of another session; PostgreSQL restarts as after a crash."""
         pid = self.ours.value(
             "SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend'"
             " AND pid <> pg_backend_pid() ORDER BY query_start DESC NULLS LAST LIMIT 1"

@@ -1,4 +1,4 @@
-"""Messages that make no sense, an order that breaks our program, a report that cannot be kept."""
+"""Malformed messages, an order that raises an error, a report that cannot be stored."""
 
 import pytest
 
@@ -24,11 +24,11 @@ def test_malformed_messages_are_dropped_and_delay_no_order(
     environment.operator.do("publish", feed=50)
     environment.settle()
     done = [row.id for row in environment.ours.rows("SELECT id FROM execution_order")]
-    senseless: list[list[object]] = [
-        ["nonsense"], [7], [None], [{"a": 1}], [["x"]], [[1.5]], [[True]], [[10**30]], [[-1]],
+    malformed: list[list[object]] = [
+        ["no id"], [7], [None], [{"a": 1}], [["x"]], [[1.5]], [[True]], [[10**30]], [[-1]],
         [list(range(10_000))], [[999_999_999]], [done], [], [[1], [2]],
     ]  # fmt: skip
-    for arguments in senseless:
+    for arguments in malformed:
         environment.operator.do("send", name=EXECUTE, arguments=arguments, queue="execution")
     environment.operator.do("send", name="execution.no_such_task", arguments=[], queue="execution")
     accepted = environment.count.accepted()
@@ -38,11 +38,11 @@ def test_malformed_messages_are_dropped_and_delay_no_order(
     sums = environment.ours.rows(
         "SELECT name, sum(count) AS n FROM execution_droppedmessagecount GROUP BY name"
     )
-    tallies = {row.name: row.n for row in sums}
-    assert tallies["message.malformed"] == 12
-    assert tallies["message.unknown_ids"] == 1
-    assert tallies["message.ended"] >= 50
-    assert tallies["message.unknown_task"] == 1
+    counts = {row.name: row.n for row in sums}
+    assert counts["message.malformed"] == 12
+    assert counts["message.unknown_ids"] == 1
+    assert counts["message.ended"] >= 50
+    assert counts["message.unknown_task"] == 1
     assert environment.count.accepted() == accepted + 50
     all_ended(environment, 100, absent_at_most=0)
     assert environment.servers.redis_client().llen("execution") == 0

@@ -1,4 +1,4 @@
-"""Brokers that time out, refuse, answer by halves; and the network between us and them."""
+"""Brokers that time out, refuse or answer in part, and faults of the network to them."""
 
 from collections.abc import Callable, Iterator
 
@@ -36,14 +36,14 @@ def publish(environment: FaultEnvironment) -> Scenario:
     return Scenario(environment)
 
 
-def noticed(environment: FaultEnvironment) -> bool:
-    """Whether the trouble has reached an order, or came too late for all of them."""
-    troubled = (
+def fault_has_effect(environment: FaultEnvironment) -> bool:
+    """Return whether the fault has affected an order, or came too late for all of them."""
+    affected = (
         "SELECT count(*) FROM execution_order"
         " WHERE send_retries > 0 OR status = 'UNKNOWN' OR status = 'PENDING' AND waiting_since IS"
         " NOT NULL"
     )
-    return environment.ours.value(troubled) > 0 or environment.count.unsettled() == 0
+    return environment.ours.value(affected) > 0 or environment.count.unsettled() == 0
 
 
 @pytest.mark.quick
@@ -51,21 +51,21 @@ def test_lost_replies_are_looked_up_and_nothing_is_sent_again(
     environment: FaultEnvironment,
 ) -> None:
     environment.broker(silent_after=True)
-    story = publish(environment)
+    scenario = publish(environment)
     environment.wait(
         lambda: environment.count.states().get("UNKNOWN", 0) > 0, "nothing became unknown"
     )
     environment.settle()
-    story.end()
+    scenario.end()
     assert environment.filled() == N
     all_ended(environment, N, absent_at_most=0)
 
 
 def test_orders_that_never_arrive_are_confirmed_absent(environment: FaultEnvironment) -> None:
     environment.broker(silent_before=True)
-    story = publish(environment)
+    scenario = publish(environment)
     environment.settle()
-    story.end()
+    scenario.end()
     assert environment.count.states() == {"FAILED NEVER_ARRIVED": N}
     assert environment.count.accepted() == 0
     assert environment.count.wrong(N) == {}
@@ -75,18 +75,18 @@ def test_orders_arriving_after_all_time_outs_are_found(
     environment: FaultEnvironment,
 ) -> None:
     environment.broker(latency_ms=7_000)  # later than answer_by: the first look finds nothing
-    story = publish(environment)
+    scenario = publish(environment)
     environment.settle()
-    story.end()
+    scenario.end()
     assert environment.filled() == N
     all_ended(environment, N, absent_at_most=0)
 
 
 def test_replies_after_ten_seconds_are_not_waited_for(environment: FaultEnvironment) -> None:
     environment.broker(reply_delay_ms=10_000)
-    story = publish(environment)
+    scenario = publish(environment)
     environment.settle()
-    story.end()
+    scenario.end()
     assert environment.filled() == N
     all_ended(environment, N, absent_at_most=0)
 
@@ -94,55 +94,55 @@ def test_replies_after_ten_seconds_are_not_waited_for(environment: FaultEnvironm
 def test_every_third_reply_is_lost(environment: FaultEnvironment) -> None:
     environment.broker(drop_every_nth=1)
     environment.books.rows("UPDATE paper_account SET drop_every_nth = 0 WHERE id % 3 > 0")
-    story = publish(environment)
+    scenario = publish(environment)
     environment.settle()
-    story.end()
+    scenario.end()
     assert environment.filled() == N
     all_ended(environment, N, absent_at_most=0)
 
 
 @pytest.mark.parametrize(
-    "trouble",
+    "fault",
     [Network.refuse, Network.reset, Network.halve_replies, Network.partition, Network.lose_replies],
-    ids=lambda trouble: trouble.__name__,
+    ids=lambda fault: fault.__name__,
 )
 def test_network_fails_during_fan_out_and_recovers(
-    environment: FaultEnvironment, network: Network, trouble: Callable[[Network], None]
+    environment: FaultEnvironment, network: Network, fault: Callable[[Network], None]
 ) -> None:
     environment.broker(reply_delay_ms=300)
     environment.fleet.worker(queues=EVERYTHING)
     environment.quote()
     environment.operator.do("publish", feed=N)
     environment.wait(lambda: environment.count.in_flight() > 0, "nothing under way")
-    story = Scenario(environment)
-    trouble(network)
-    environment.wait(lambda: noticed(environment), "the fault was not noticed")
+    scenario = Scenario(environment)
+    fault(network)
+    environment.wait(lambda: fault_has_effect(environment), "the fault had no effect")
     network.heal()
     environment.settle()
-    story.end()
+    scenario.end()
     all_ended(environment, N, absent_at_most=N)
 
 
 @pytest.mark.parametrize(
-    "trouble",
+    "fault",
     [Network.refuse, Network.reset, Network.halve_replies, Network.partition],
-    ids=lambda trouble: trouble.__name__,
+    ids=lambda fault: fault.__name__,
 )
 def test_network_fails_during_exits_and_recovers(
-    opened: FaultEnvironment, exits_network: Network, trouble: Callable[[Network], None]
+    opened: FaultEnvironment, exits_network: Network, fault: Callable[[Network], None]
 ) -> None:
     opened.broker(reply_delay_ms=300)
     opened.fleet.worker("worker", EVERYTHING)
     opened.quote()
     opened.operator.do("publish", action="CLOSE", refers_to=opened.ours.value(FIRST_SIGNAL))
     opened.wait(lambda: opened.count.in_flight() > 0, "nothing under way")
-    story = Scenario(opened)
-    trouble(exits_network)
-    opened.wait(lambda: noticed(opened), "the fault was not noticed")
+    scenario = Scenario(opened)
+    fault(exits_network)
+    opened.wait(lambda: fault_has_effect(opened), "the fault had no effect")
     exits_network.heal()
     opened.wait(lambda: opened.count.open_positions() == 0, "not flat", 60)
     opened.settle()
-    story.end()
+    scenario.end()
     assert opened.count.wrong(OPENED) == {}
 
 
@@ -156,9 +156,9 @@ def test_worker_dies_in_partition_that_recovers(
     environment.wait(lambda: environment.count.in_flight() > 0, "nothing under way")
     network.partition()
     victim.kill()
-    story = Scenario(environment)
+    scenario = Scenario(environment)
     environment.fleet.worker("successor", EVERYTHING)
     network.heal()
     environment.settle()
-    story.end()
-    all_ended(environment, N, absent_at_most=story.in_flight)
+    scenario.end()
+    all_ended(environment, N, absent_at_most=scenario.in_flight)

@@ -1,4 +1,4 @@
-"""Deaths during level changes, cancels, and unsolicited broker events."""
+"""Workers that die or stop during level changes, cancels and broker events."""
 
 import pytest
 
@@ -18,7 +18,7 @@ def move(environment: FaultEnvironment, stop: str) -> None:
 
 
 def everywhere_at(environment: FaultEnvironment, stop: str) -> bool:
-    """Whether both sides hold each position's stop there."""
+    """Return whether each position has this stop in both databases."""
     ours, theirs = (
         environment.ours.value(OURS_AT, stop, stop),
         environment.books.value(THEIRS_AT, stop),
@@ -35,10 +35,10 @@ def test_levels_are_moved_after_worker_died_moving_them(
     opened.quote()
     move(opened, "1.096")
     opened.wait(lambda: not victim.alive, f"no process reached {point}")
-    story = Scenario(opened)
+    scenario = Scenario(opened)
     opened.fleet.worker("successor")
     opened.wait(lambda: everywhere_at(opened, "1.096"), "levels differ", 60)
-    story.end()
+    scenario.end()
     assert opened.count.wrong(OPENED) == {}
 
 
@@ -51,7 +51,7 @@ def test_continued_worker_does_not_restore_old_level(opened: FaultEnvironment, p
     opened.quote()
     move(opened, "1.096")
     opened.wait(lambda: victim.stopped, f"no process reached {point}")
-    story = Scenario(opened)
+    scenario = Scenario(opened)
     other.go_on()
     opened.wait(lambda: everywhere_at(opened, "1.096"), "levels differ", 60)
     move(opened, "1.097")
@@ -62,29 +62,29 @@ def test_continued_worker_does_not_restore_old_level(opened: FaultEnvironment, p
     other.end()  # its late reports and requests are corrected automatically
     move(opened, "1.098")
     opened.wait(lambda: everywhere_at(opened, "1.098"), "levels differ", 60)
-    story.end()
+    scenario.end()
     assert opened.count.wrong(OPENED) == {}
 
 
 @pytest.mark.parametrize("point", ["pending_actions.committed", "pending_actions.answered"])
-@pytest.mark.parametrize("deed", ["kill", "stop"])
+@pytest.mark.parametrize("action", ["kill", "stop"])
 def test_working_orders_are_cancelled_after_canceller_died(
-    environment: FaultEnvironment, point: str, deed: str
+    environment: FaultEnvironment, point: str, action: str
 ) -> None:
     opener = environment.fleet.worker("opener")
     environment.quote()
     environment.operator.do("publish", feed=50, order_type="LIMIT", open_price="1.05", sl="1.04")
     environment.wait(lambda: environment.count.states().get("SUBMITTED") == 50, "they do not rest")
     opener.end()
-    victim = environment.fleet.worker("victim", faults=f"{point}:{deed}")
+    victim = environment.fleet.worker("victim", faults=f"{point}:{action}")
     ids = [row.id for row in environment.ours.rows("SELECT id FROM execution_order")]
     environment.operator.do("cancel", orders=ids)
     environment.wait(lambda: not victim.alive or victim.stopped, f"no process reached {point}")
-    story = Scenario(environment)
+    scenario = Scenario(environment)
     environment.fleet.worker("successor")
     environment.settle()
-    story.end()
-    if deed == "stop":
+    scenario.end()
+    if action == "stop":
         victim.go_on()
         environment.fleet.wait_for_lease(victim)
         victim.end()
@@ -95,23 +95,23 @@ def test_working_orders_are_cancelled_after_canceller_died(
 
 
 @pytest.mark.parametrize("point", ["events.read", "events.applied"])
-@pytest.mark.parametrize("deed", ["kill", "stop"])
+@pytest.mark.parametrize("action", ["kill", "stop"])
 def test_broker_stops_are_applied_after_event_reader_died(
-    opened: FaultEnvironment, point: str, deed: str
+    opened: FaultEnvironment, point: str, action: str
 ) -> None:
     opened.quote()
-    victim = opened.fleet.worker("victim", faults=f"{point}:{deed}")
+    victim = opened.fleet.worker("victim", faults=f"{point}:{action}")
     opened.quote(bid="1.09400", ask="1.09410")
     opened.wait(lambda: not victim.alive or victim.stopped, f"no process reached {point}")
-    story = Scenario(opened)
+    scenario = Scenario(opened)
     opened.fleet.worker("successor")
     opened.wait(
-        lambda: opened.count.open_positions() == 0 and opened.count.untold() == 0,
+        lambda: opened.count.open_positions() == 0 and opened.count.unacknowledged_events() == 0,
         "not received",
         60,
     )
-    story.end()
-    if deed == "stop":
+    scenario.end()
+    if action == "stop":
         victim.go_on()
         opened.fleet.wait_for_lease(victim)
         victim.end()
@@ -128,7 +128,7 @@ def test_events_replayed_after_each_reconnect_count_once(
     opened.wait(lambda: opened.count.open_positions() == 0, "not received", 60)
     for _ in range(3):
         opened.venue.fault("reset")
-        opened.wait(lambda: opened.count.untold() > 0, "nothing was told again")
-        opened.wait(lambda: opened.count.untold() == 0, "not received again")
+        opened.wait(lambda: opened.count.unacknowledged_events() > 0, "no event was sent again")
+        opened.wait(lambda: opened.count.unacknowledged_events() == 0, "not received again")
     opened.venue.fault("replay_on_connect", 0)
     assert opened.count.wrong(OPENED) == {}

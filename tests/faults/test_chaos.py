@@ -1,4 +1,4 @@
-"""`make chaos`: its story is the seed's, and a short one of it settles with all counters at 0."""
+"""`make chaos`: a seed determines the faults, and a short run ends with all counters at 0."""
 
 import json
 import os
@@ -48,12 +48,12 @@ def test_short_chaos_run_ends_with_all_counters_zero() -> None:
     line = [sys.executable, "-m", "tests.faults.chaos"]
     line += [part for pair in SMOKE.items() for part in pair]
     done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=False)
-    told = json.loads(done.stdout.splitlines()[-1])
-    assert {name: n for name, n in told["counters"].items() if n} == {}, done.stderr
-    assert (done.returncode, told["ok"]) == (0, True)
-    assert told["faults"] >= 5
-    assert told["in_flight_max"] >= 3_000
-    assert told["accepted"] > 3_000
+    result = json.loads(done.stdout.splitlines()[-1])
+    assert {name: n for name, n in result["counters"].items() if n} == {}, done.stderr
+    assert (done.returncode, result["ok"]) == (0, True)
+    assert result["faults"] >= 5
+    assert result["in_flight_max"] >= 3_000
+    assert result["accepted"] > 3_000
 
 
 @pytest.mark.faults
@@ -64,15 +64,15 @@ def test_ctrl_c_leaves_nothing_behind() -> None:
         line, cwd=ROOT, stderr=subprocess.PIPE, text=True, start_new_session=True
     ) as chaos:
         assert chaos.stderr is not None
-        for said in chaos.stderr:
-            if "in flight" in said:  # it runs, and the first thing is broken
+        for progress in chaos.stderr:
+            if "in flight" in progress:  # it runs, and the first fault is injected
                 break
         os.killpg(chaos.pid, signal.SIGINT)
         rest = chaos.stderr.read()
     assert chaos.returncode == 130, rest
     assert not list((ROOT / "var" / "chaos").glob("seed-424242-*"))
-    told = [*Path("/proc").glob("[0-9]*/cmdline"), *Path("/proc").glob("[0-9]*/environ")]
-    assert [path for path in told if b"seed-424242-" in _read(path)] == []
+    files = [*Path("/proc").glob("[0-9]*/cmdline"), *Path("/proc").glob("[0-9]*/environ")]
+    assert [path for path in files if b"seed-424242-" in _read(path)] == []
 
 
 def _read(path: Path) -> bytes:

@@ -26,34 +26,34 @@ def test_notifications_are_sent_after_sender_died(
         environment.operator.do("publish", feed=50)
         environment.settle()
 
-        def rung() -> None:
+        def enqueue_delivery() -> None:
             environment.operator.do(
                 "send", name="events.deliver", arguments=[], queue="maintenance"
             )
 
         def died() -> bool:
-            rung()
+            enqueue_delivery()
             return not victim.alive
 
         environment.wait(died, f"no process reached {point}", 60)
         assert len(hook.journal) == messages_before
-        story = Scenario(environment)
+        scenario = Scenario(environment)
         environment.fleet.worker("successor", "maintenance")
 
-        def told() -> bool:
-            rung()
+        def all_sent() -> bool:
+            enqueue_delivery()
             return bool(environment.ours.value(WAITING) == 0)
 
-        environment.wait(told, "not reported", 60)
-        story.end()
+        environment.wait(all_sent, "not sent", 60)
+        scenario.end()
         sent = {row.event_id for row in environment.ours.rows(SENT)}
-        heard = {int(event["id"]) for message in hook.journal for event in events_of(message)}
+        received = {int(event["id"]) for message in hook.journal for event in events_of(message)}
         assert sent
-        assert heard == sent
+        assert received == sent
 
 
 def events_of(message: dict[str, object]) -> list[dict[str, int]]:
-    """The events that a webhook message contains."""
-    found = message["events"]
-    assert isinstance(found, list)
-    return found
+    """Return the events in a webhook message."""
+    events = message["events"]
+    assert isinstance(events, list)
+    return events

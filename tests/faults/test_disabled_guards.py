@@ -1,4 +1,4 @@
-"""With a guard taken away the counters are not 0: the cases beside these do not pass by luck."""
+"""Without a guard the counters are not 0: so the other cases do not pass by chance."""
 
 import pytest
 
@@ -61,7 +61,7 @@ def test_without_event_reader_positions_are_ghosts(opened: FaultEnvironment) -> 
     opened.quote()
     opened.fleet.worker("deaf", "exits", without="events")
     opened.quote(bid="1.09400", ask="1.09410")
-    opened.wait(lambda: opened.count.untold() == 0, "the events are still waiting")
+    opened.wait(lambda: opened.count.unacknowledged_events() == 0, "the events are still waiting")
     wrong = opened.count.wrong(200)
     assert wrong["journal GHOST"] == 200
     assert wrong["audit GHOST"] == 200
@@ -70,14 +70,17 @@ def test_without_event_reader_positions_are_ghosts(opened: FaultEnvironment) -> 
 @pytest.mark.parametrize(
     ("without", "harm"),
     [("events", False), ("fence,events", True)],
-    ids=["with the fence", "without it"],
+    ids=["with-fencing-token", "without"],
 )
 def test_stale_report_counts_only_without_fencing_token(
     opened: FaultEnvironment, without: str, harm: bool
 ) -> None:
-    """It stands still at the socket; its successor sends in its stead and stands still in its
-    turn with the answers unread. Then the first one says truly that it has not sent: of its own
-    call. Deaf, or the broker's events would tell it what has been closed meanwhile."""
+    """A stale worker must not report for the calls of its successor.
+
+    The first worker is stopped before it sends; its successor sends and is stopped with the answers
+    unread. Then the first one continues and reports that its own call was not sent. It reads no
+    events, which would show it the closes.
+    """
     stale = opened.fleet.worker(
         "stale", "exits", faults="dispatch.begin:stop", without=without, wait=False
     )
@@ -92,7 +95,7 @@ def test_stale_report_counts_only_without_fencing_token(
     opened.wait(lambda: stale.stopped, "no process reached it")
     successor.go_on()
     opened.wait(lambda: not opened.fleet.has_lease(stale.pid), "it is believed alive")
-    opened.wait(lambda: "stop at dispatch.answered" in successor.said(), "no call was answered")
+    opened.wait(lambda: "stop at dispatch.answered" in successor.output(), "no call was answered")
     stale.go_on()
     opened.settle()
     successor.go_on()

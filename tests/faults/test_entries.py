@@ -1,4 +1,4 @@
-"""A worker that dies or stands still at each point of an entry's way, and a publisher that dies."""
+"""A worker that dies or is stopped at each step of an entry, and a publisher that dies."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from tests.faults.process_fleet import OperatorDiedError
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(180, func_only=True)]
 N = 200  # four bundles of 50
-# Where a worker stands, and at which hit it is met.
+# Failpoints of a worker, and at which hit each acts.
 WORKER = {
     "claim.locked": 2,
     "claim.written": 2,
@@ -25,7 +25,7 @@ QUICK = {"claim.committed", "reports.written"}
 
 
 def quick(points: dict[str, int]) -> list[Any]:
-    """The points as parameters; some of them are for `make test` too."""
+    """Return the failpoints as parameters; some also run in `make test`."""
     return [
         pytest.param(name, nth, marks=[pytest.mark.quick] if name in QUICK else [], id=name)
         for name, nth in points.items()
@@ -33,8 +33,11 @@ def quick(points: dict[str, int]) -> list[Any]:
 
 
 def all_ended(environment: FaultEnvironment, expected: int, *, absent_at_most: int) -> None:
-    """Each entry is filled; only one whose intent was on disk at the fault may have been proven
-    absent, since nobody can tell whether it had left."""
+    """Check that each entry is filled.
+
+    Only entries whose intent was stored at the fault may be confirmed absent, since it is unknown
+    whether they had left.
+    """
     states = environment.count.states()
     absent = states.pop("FAILED NEVER_ARRIVED", 0)
     assert states.pop("FILLED", 0) + absent == expected
@@ -52,17 +55,17 @@ def test_worker_killed_at_failpoint_loses_and_doubles_nothing(
     environment.quote()
     environment.operator.do("publish", feed=N)
     environment.wait(lambda: not victim.alive, f"no process reached {point}")
-    story = Scenario(environment)
+    scenario = Scenario(environment)
     assert victim.popen.returncode == -9
-    assert story.in_flight + story.at_fault.get("PENDING", 0) > 0
-    environment.fleet.worker("successor")  # how long its start takes is the machine's affair
+    assert scenario.in_flight + scenario.at_fault.get("PENDING", 0) > 0
+    environment.fleet.worker("successor")  # its start is not part of the measured time
     took = environment.wait(
         lambda: environment.taken_over(victim), "its orders were not taken over"
     )
     assert took <= TAKE_OVER_SECONDS
     environment.settle()
-    story.end()
-    all_ended(environment, N, absent_at_most=story.in_flight)
+    scenario.end()
+    all_ended(environment, N, absent_at_most=scenario.in_flight)
 
 
 @pytest.mark.parametrize(("point", "nth"), quick(WORKER))
@@ -77,21 +80,19 @@ def test_worker_stopped_at_failpoint_sends_nothing_late(
     other.stop()  # so that the work is the victim's
     environment.operator.do("publish", feed=N)
     environment.wait(lambda: victim.stopped, f"no process reached {point}")
-    story = Scenario(environment)
+    scenario = Scenario(environment)
     other.go_on()
-    environment.settle()  # beyond its lease, and beyond both proofs of what it held
-    story.end()
+    environment.settle()  # longer than its lease and both absence confirmations of its orders
+    scenario.end()
     environment.wait(lambda: not environment.fleet.has_lease(victim.pid), "it is believed alive")
     accepted = environment.count.accepted()
     victim.go_on()
     other.end()
     environment.fleet.wait_for_lease(victim)
     environment.quote()
-    environment.operator.do(
-        "publish", feed=50
-    )  # what it fills now comes after all that it had in hand
+    environment.operator.do("publish", feed=50)  # its fills come after all that it was working on
     environment.settle()
-    all_ended(environment, N + 50, absent_at_most=story.in_flight)
+    all_ended(environment, N + 50, absent_at_most=scenario.in_flight)
     assert environment.count.accepted() == accepted + 50
 
 
@@ -112,9 +113,9 @@ def test_publisher_killed_at_failpoint_published_all_or_nothing(
     armed = point if ":" in point else f"{point}:kill"
     with pytest.raises(OperatorDiedError):
         environment.fleet.operator(faults=armed).do("publish", feed=N)
-    story = Scenario(environment)
+    scenario = Scenario(environment)
     environment.settle()
-    story.end()
+    scenario.end()
     signals = "SELECT count(*) FROM signals_signal WHERE published_at IS NOT NULL"
     assert environment.ours.value(signals) == published
     all_ended(environment, N * published, absent_at_most=0)

@@ -1,4 +1,4 @@
-"""Deaths during exits: from a CLOSE signal, a click, the level monitor, or all at once."""
+"""Workers that die or stop during exits: of a CLOSE signal, a user, the monitor, or all at once."""
 
 import pytest
 
@@ -20,7 +20,7 @@ FIRST_SIGNAL = "SELECT min(id) FROM signals_signal"
 
 
 def all_closed(environment: FaultEnvironment) -> None:
-    """Each position is flat on both sides, closed by what was asked for and no more."""
+    """Check that each position is flat on both sides and was closed exactly once."""
     assert environment.count.open_positions() == 0
     wrong_side = "SELECT count(*) FROM paper_position WHERE quantity <> 0"
     assert environment.books.value(wrong_side) == 0
@@ -46,12 +46,12 @@ def test_exits_worker_killed_at_failpoint_closes_each_position_once(
     opened.quote()
     opened.operator.do("publish", action="CLOSE", refers_to=opened.ours.value(FIRST_SIGNAL))
     opened.wait(lambda: not victim.alive, f"no process reached {point}")
-    story = Scenario(opened)
+    scenario = Scenario(opened)
     opened.fleet.worker("successor", "exits")
     took = opened.wait(lambda: opened.taken_over(victim), "its orders were not taken over")
     assert took <= TAKE_OVER_SECONDS
     settle_closed(opened)
-    story.end()
+    scenario.end()
     all_closed(opened)
 
 
@@ -67,10 +67,10 @@ def test_exits_worker_stopped_at_failpoint_closes_nothing_twice(
     other.stop()
     opened.operator.do("publish", action="CLOSE", refers_to=opened.ours.value(FIRST_SIGNAL))
     opened.wait(lambda: victim.stopped, f"no process reached {point}")
-    story = Scenario(opened)
+    scenario = Scenario(opened)
     other.go_on()
     settle_closed(opened)
-    story.end()
+    scenario.end()
     opened.wait(lambda: not opened.fleet.has_lease(victim.pid), "it is believed alive")
     accepted = opened.count.accepted()
     victim.go_on()
@@ -113,11 +113,11 @@ def test_level_monitor_killed_at_failpoint_closes_each_position_once(
     watched.quote(bid="1.09400", ask="1.09410")
     watched.operator.do("send", name="execution.watch_positions", arguments=[], queue="exits")
     watched.wait(lambda: not victim.alive, f"no process reached {point}")
-    story = Scenario(watched)
+    scenario = Scenario(watched)
     watched.fleet.worker("successor", "exits")
     watched.operator.do("send", name="execution.watch_positions", arguments=[], queue="exits")
     settle_closed(watched)
-    story.end()
+    scenario.end()
     all_closed(watched)
 
 
@@ -128,7 +128,7 @@ def test_monitor_signal_and_click_race_to_close_while_worker_dies(
     environment: FaultEnvironment = request.getfixturevalue(mode)
     victim = environment.fleet.worker("victim", "exits", faults="dispatch.answered:kill:60")
     environment.broker(reply_delay_ms=100)
-    if mode == "watched":  # where the broker keeps the levels they are its own business
+    if mode == "watched":  # in the other mode the broker guards the levels
         environment.quote(bid="1.09400", ask="1.09410")
     else:
         environment.quote()
@@ -140,9 +140,9 @@ def test_monitor_signal_and_click_race_to_close_while_worker_dies(
     )
     clicking.answer()
     environment.wait(lambda: not victim.alive, "the worker did not die")
-    story = Scenario(environment)
+    scenario = Scenario(environment)
     environment.fleet.worker("successor", "exits")
     environment.operator.do("send", name="execution.watch_positions", arguments=[], queue="exits")
     settle_closed(environment)
-    story.end()
+    scenario.end()
     all_closed(environment)

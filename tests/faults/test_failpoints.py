@@ -1,4 +1,4 @@
-"""The points themselves: where they stand, how they are armed, and where they must not be."""
+"""The failpoints: their places in the code, how they are armed, and where they must not be."""
 
 import os
 import re
@@ -19,7 +19,7 @@ from tests.config.test_env import PRODUCTION
 
 ROOT = Path(__file__).resolve().parents[2]
 OF_OTHERS = ("test_chaos.py", "test_restore.py", "test_failpoints.py")  # have pages of their own
-ROOMS = ("brokers", "connections", "events", "execution", "positions", "prices", "signals")
+FOLDERS = ("brokers", "connections", "events", "execution", "positions", "prices", "signals")
 
 
 @pytest.fixture
@@ -31,8 +31,8 @@ def disarmed() -> Iterator[None]:
 def test_every_failpoint_is_in_code_and_table() -> None:
     found = {
         name
-        for room in ROOMS
-        for path in (ROOT / room).rglob("*.py")
+        for folder in FOLDERS
+        for path in (ROOT / folder).rglob("*.py")
         for name in re.findall(r'\bfailpoint\("([^"]+)"\)', path.read_text())
     }
     assert found == set(POINTS)
@@ -71,8 +71,8 @@ def test_unknown_failpoint_or_action_is_refused(text: str) -> None:
         Failpoint.read(text)
 
 
-@pytest.mark.parametrize(("deed", "code"), [("kill", -9), ("exit", 1)])
-def test_process_exits_at_failpoint_from_environment(deed: str, code: int) -> None:
+@pytest.mark.parametrize(("action", "code"), [("kill", -9), ("exit", 1)])
+def test_process_exits_at_failpoint_from_environment(action: str, code: int) -> None:
     program = (
         "import django; django.setup(); "
         "from common.failpoints import failpoint; failpoint('enqueue.done')"
@@ -80,7 +80,7 @@ def test_process_exits_at_failpoint_from_environment(deed: str, code: int) -> No
     done = subprocess.run(
         [sys.executable, "-c", program],
         env={
-            "FILLCAST_FAILPOINTS": f"enqueue.done:{deed}",
+            "FILLCAST_FAILPOINTS": f"enqueue.done:{action}",
             "FILLCAST_ENV_FILE": "/dev/null",
             "DJANGO_SETTINGS_MODULE": "config.settings",
         },
@@ -115,8 +115,10 @@ while walking.is_alive():
 
 
 def test_thread_that_stops_its_process_does_not_continue() -> None:
-    """A signal to the process stops it when one of its other threads gets to it, up to
-    milliseconds later: this one would stand still anywhere."""
+    """A signal to the process may stop it milliseconds later, when another thread handles it.
+
+    The stopping thread must not run on meanwhile.
+    """
     with subprocess.Popen(
         [sys.executable, "-c", STANDS_STILL], cwd=ROOT, stdout=subprocess.PIPE
     ) as process:
@@ -124,7 +126,7 @@ def test_thread_that_stops_its_process_does_not_continue() -> None:
             for _ in range(STOPS):
                 _, status = os.waitpid(process.pid, os.WUNTRACED)
                 assert os.WIFSTOPPED(status)
-                time.sleep(2 * STILL_SECONDS)  # so long it stands still
+                time.sleep(2 * STILL_SECONDS)  # how long it is stopped
                 process.send_signal(signal.SIGCONT)
             output, _ = process.communicate(timeout=30)
         finally:

@@ -1,4 +1,4 @@
-"""A Redis that accepts connections and never answers: a publisher waits for it once."""
+"""A Redis that accepts connections and never answers: a publisher waits for it only once."""
 
 import signal
 import time
@@ -19,7 +19,7 @@ def test_publisher_waits_once_for_hanging_redis(environment: FaultEnvironment) -
         began = time.monotonic()
         environment.operator.do("publish", feed=50)
         assert time.monotonic() - began < 3
-        environment.settle()  # workers look for themselves
+        environment.settle()  # workers poll for due orders
     finally:
         environment.servers.signal_redis(signal.SIGCONT)
     assert environment.count.states() == {"FILLED": 100}

@@ -1,6 +1,7 @@
-"""Interactive Brokers in a session worker, whole: ib_async's client against the double of TWS.
+"""Interactive Brokers in a real session worker: ib_async's client against the fake TWS.
 
-The double outlives our processes and remembers what it accepted."""
+The fake outlives our processes and remembers the orders that it accepted.
+"""
 
 import json
 import statistics
@@ -39,12 +40,12 @@ UPDATE connections_tradingpreset SET sizing_mode = 'FIXED', fixed_quantity = 200
 
 @pytest.fixture
 def tws(tmp_path: Path) -> Iterator[TwsProcess]:
-    double = TwsProcess(tmp_path / "tws.jsonl", ACCOUNT)
+    fake = TwsProcess(tmp_path / "tws.jsonl", ACCOUNT)
     try:
-        double.do("quote", "EURUSD", "1.09990", "1.10000")
-        yield double
+        fake.do("quote", "EURUSD", "1.09990", "1.10000")
+        yield fake
     finally:
-        double.close()
+        fake.close()
 
 
 HEALTH = f"SELECT * FROM connections_connectionhealth WHERE connection_id = ({MINE})"
@@ -53,7 +54,7 @@ SOON_SECONDS = 0.1
 
 
 def compared(environment: FaultEnvironment) -> None:
-    """Wait until the account has passed its test and was compared: it may trade."""
+    """Wait until the account has passed its test and is reconciled, so that it may trade."""
     environment.wait(
         lambda: environment.ours.rows(HEALTH)[0].reconciled_at, "not tested and compared", 60
     )
@@ -61,14 +62,18 @@ def compared(environment: FaultEnvironment) -> None:
 
 @pytest.fixture
 def environment(servers: Servers, tmp_path: Path, tws: TwsProcess) -> Iterator[FaultEnvironment]:
-    """One account of the smallest feed is at the gateway."""
-    with FaultEnvironment(servers, tmp_path, {"FILLCAST_BROKER_NETWORKS": "127.0.0.1/32"}) as made:
-        said = {"host": "127.0.0.1", "port": tws.port, "symbols": ["EURUSD"], "timezone": "UTC"}
-        [row] = made.ours.rows(ONE_OF_THEM, ACCOUNT, json.dumps(said), LANE)
-        made.ours.rows(UNTESTED, row.id)
-        made.ours.rows("DELETE FROM connections_accountsnapshot WHERE connection_id = %s", row.id)
-        made.ours.rows(SIZED)
-        yield made
+    """Return an environment in which one account of the smallest feed is at the gateway."""
+    with FaultEnvironment(
+        servers, tmp_path, {"FILLCAST_BROKER_NETWORKS": "127.0.0.1/32"}
+    ) as started:
+        settings = {"host": "127.0.0.1", "port": tws.port, "symbols": ["EURUSD"], "timezone": "UTC"}
+        [row] = started.ours.rows(ONE_OF_THEM, ACCOUNT, json.dumps(settings), LANE)
+        started.ours.rows(UNTESTED, row.id)
+        started.ours.rows(
+            "DELETE FROM connections_accountsnapshot WHERE connection_id = %s", row.id
+        )
+        started.ours.rows(SIZED)
+        yield started
 
 
 def test_gateway_account_continues_in_next_session_worker(
@@ -100,7 +105,7 @@ def test_gateway_account_continues_in_next_session_worker(
         return bool(since and at and at > since.acquired_at)
 
     environment.wait(compared_since, "not compared by the next", 60)
-    assert tws.state()["clients"] == client  # the same id: it may cancel what the first has placed
+    assert tws.state()["clients"] == client  # the same id, so it may cancel orders of the first
     opening = environment.ours.value("SELECT min(id) FROM signals_signal")
     environment.operator.do("publish", action="CLOSE", refers_to=opening)
     flat = "SELECT count(*) FROM positions_executionposition WHERE quantity > 0"
@@ -111,15 +116,15 @@ def test_gateway_account_continues_in_next_session_worker(
     state = tws.state()
     assert set(state["positions"].values()) <= {"0", 0, "0.0"}
     ours = [row.client_order_id for row in environment.ours.rows(ORDERS)]
-    assert [state["accepted"].count(one) for one in ours] == [1] * len(ours)
+    assert [state["accepted"].count(order_id) for order_id in ours] == [1] * len(ours)
     assert second.end() == 0
-    assert tws.until(lambda told: not told["clients"])
+    assert tws.until(lambda state: not state["clients"])
 
 
 def test_gateway_report_is_stored_within_100_ms(
     environment: FaultEnvironment, tws: TwsProcess
 ) -> None:
-    """From the broker's word to the commit of apply_reports, through a real session worker."""
+    """From the broker's message to the commit of apply_reports, through a real session worker."""
     environment.fleet.worker("maintenance", "maintenance", wait=False)
     environment.fleet.worker("sessions", "sessions", threads=2)
     compared(environment)
@@ -133,8 +138,7 @@ def test_gateway_report_is_stored_within_100_ms(
     )
     took = []
     for order in environment.ours.rows(ORDERS):
-        said = order.client_order_id, str(order.quantity), "1.05"
-        tws.do("fill", *said)
+        tws.do("fill", order.client_order_id, str(order.quantity), "1.05")
         filled = f"SELECT status = 'FILLED' FROM execution_order WHERE id = {order.id}"
         took.append(wait_until(partial(environment.ours.value, filled), 10, "not received"))
     median = statistics.median(took)
@@ -157,7 +161,7 @@ BID = "SELECT max(bid) FROM prices_latestquote WHERE data_connection_id = %s"
 def test_gateway_prices_continue_with_next_session_worker(
     environment: FaultEnvironment, tws: TwsProcess
 ) -> None:
-    """Its account is its source: an entry is priced by what TWS tells whoever holds the lane."""
+    """The account is its own price source: the lane's owner uses TWS's prices for entries."""
     environment.fleet.worker("general", "execution,exits,maintenance", wait=False)
     first = environment.fleet.worker("first", "sessions", threads=2)
     compared(environment)

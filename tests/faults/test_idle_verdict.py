@@ -1,4 +1,4 @@
-"""Chaos' verdict on a run in which nothing was lost because nothing was done."""
+"""The verdict of a chaos run in which nothing was lost because nothing was traded."""
 
 from types import SimpleNamespace
 
@@ -16,7 +16,7 @@ TAKEN = Publication(at=50, candidates=500)
 
 
 def skipped_all(code: Code, at: float = 50) -> Publication:
-    """A publication that found every account skipped."""
+    """Return a publication that skipped every account."""
     return Publication(at, candidates=500, skipped={code.value: 500})
 
 
@@ -106,7 +106,7 @@ def test_skipped_orders_are_counted_by_code() -> None:
 
 
 def became(status: str, reason: str, n: int) -> SimpleNamespace:
-    """So many orders of the last signal."""
+    """Return a row with a number of the last signal's orders."""
     return SimpleNamespace(status=status, reason=reason, n=n)
 
 
@@ -132,4 +132,4 @@ def test_expired_waiting_order_counts_as_left_out() -> None:
     assert WAITS == ENTRY_WAITS
     waited = SimpleNamespace(status="DENIED", reason="CONNECTION_NOT_RECONCILED", n=3)
     refused = SimpleNamespace(status="DENIED", reason="MAX_LEVERAGE", n=2)
-    assert locked_out([waited, refused], wanted=5) == {"CONNECTION_NOT_RECONCILED": 3}
+    assert locked_out([waited, refused], expected=5) == {"CONNECTION_NOT_RECONCILED": 3}

@@ -1,7 +1,7 @@
-"""Brokers with sessions: one process at a time speaks to an account, also if it dies or stops.
+"""Brokers with sessions: only one process at a time calls an account, even if it dies or stops.
 
-The broker is a third party's kind, found by its entry point: the paper broker over its wire, which
-needs a session (`tests/fakes/sessioned`). It notes every call with the process that made it.
+The broker is a third party's broker type, found by its entry point: the paper broker's server with
+a session (`tests/fakes/sessioned`). It records every call with the process that made it.
 """
 
 import time
@@ -28,7 +28,7 @@ OWNERS = """
 SELECT l.lane, w.pid FROM connections_lanelease l JOIN execution_workerlease w ON w.id = l.owner
 WHERE l.until >= clock_timestamp() ORDER BY l.lane
 """
-HELD_BY_NOBODY = """
+ORPHANED_LEASES = """
 SELECT count(*) FROM connections_lanelease l LEFT JOIN execution_workerlease w ON w.id = l.owner
 WHERE l.until >= clock_timestamp() AND w.id IS NULL
 """
@@ -37,7 +37,7 @@ CHANGES = ("submit", "cancel", "modify")
 
 @dataclass(frozen=True)
 class Call:
-    """A call as it left. at: time.time()."""
+    """A call when it left. at: time.time()."""
 
     at: float
     pid: int
@@ -46,24 +46,24 @@ class Call:
 
 
 class Laned(FaultEnvironment):
-    """A place whose every account needs a session."""
+    """An environment in which every account needs a session."""
 
     def __init__(self, servers: Servers, folder: Path) -> None:
         self.journal = folder / "calls.log"
         if (kept := _reused.get(servers)) and kept.operator is not None:
-            kept.operator.kill()  # it must know the kind, too
+            kept.operator.kill()  # a new one knows the broker type too
         plugin = str(ROOT / "tests/fakes/plugin")
         environ = {"PYTHONPATH": plugin, "SESSIONED_JOURNAL": str(self.journal)}
         super().__init__(servers, folder, environ)
 
     def calls(self) -> list[Call]:
-        """What left, in its order."""
+        """Return all calls in order."""
         lines = self.journal.read_text().splitlines() if self.journal.exists() else []
-        words = [line.split() for line in lines]
-        return [Call(float(at), int(pid), what, one) for at, pid, what, one in words]
+        fields = [line.split() for line in lines]
+        return [Call(float(at), int(pid), what, connection) for at, pid, what, connection in fields]
 
     def owners(self) -> dict[str, int]:
-        """Which process holds which lane."""
+        """Return the process id of each lane's owner."""
         return {row.lane: row.pid for row in self.ours.rows(OWNERS)}
 
     def sessions(self, name: str, queues: str = "sessions", *, wait: bool = True) -> Process:
@@ -71,7 +71,7 @@ class Laned(FaultEnvironment):
         return self.fleet.worker(name, queues, wait=wait, threads=2)
 
     def shared(self, *workers: Process, seconds: float = 20) -> float:
-        """Wait until these hold all lanes, in fair shares, and all accounts are compared."""
+        """Wait until these workers hold all lanes in fair shares."""
 
         def fair() -> bool:
             owners = list(self.owners().values())
@@ -81,7 +81,7 @@ class Laned(FaultEnvironment):
         return self.wait(fair, f"not shared: {self.owners()}", seconds)
 
     def ready(self) -> None:
-        """Wait until all accounts were compared: entries may go out."""
+        """Wait until all accounts are reconciled, so that entries may be sent."""
         missing = "SELECT count(*) FROM connections_connectionhealth WHERE reconciled_at IS NULL"
         self.wait(lambda: self.ours.value(missing) == 0, "not compared", 60)
 
@@ -94,17 +94,17 @@ def laned(servers: Servers, tmp_path: Path) -> Iterator[Laned]:
 
 
 def by_connection(calls: list[Call]) -> dict[str, list[int]]:
-    """The processes that spoke to each account, one after the other."""
-    found: dict[str, list[int]] = defaultdict(list)
+    """Return the processes that called each account, in order."""
+    pids: dict[str, list[int]] = defaultdict(list)
     for call in calls:
-        if call.connection != "-" and found[call.connection][-1:] != [call.pid]:
-            found[call.connection].append(call.pid)
-    return found
+        if call.connection != "-" and pids[call.connection][-1:] != [call.pid]:
+            pids[call.connection].append(call.pid)
+    return pids
 
 
 @pytest.mark.quick
 def test_session_workers_share_lanes_and_only_they_make_calls(laned: Laned) -> None:
-    # A busy machine's pauses are not what this is about: no lease of nobody's runs out.
+    # Long enough that no lease expires in a pause of a busy machine.
     laned.fleet.environ["FILLCAST_LEASE_SECONDS"] = "10"
     general = laned.fleet.worker("general", "execution,exits,maintenance", wait=False)
     one, other = laned.sessions("one", wait=False), laned.sessions("other", wait=False)
@@ -123,7 +123,7 @@ def test_session_workers_share_lanes_and_only_they_make_calls(laned: Laned) -> N
     laned.wait(lambda: laned.count.open_positions() == 0, "not flat")
     laned.settle()
     assert general.pid not in {call.pid for call in laned.calls()}
-    # One lane after another goes from the first who came to the other; never back and forth.
+    # Lanes move from the first worker to the other, never back.
     assert all(len(pids) <= 2 for pids in by_connection(laned.calls()).values())
     assert laned.count.wrong(200) == {}
 
@@ -139,18 +139,18 @@ def test_lanes_of_killed_owner_move_and_orders_are_sent_once(laned: Laned) -> No
     laned.operator.do("publish", feed=500)
     laned.wait(lambda: laned.count.in_flight() > 20, "nothing under way")
     victim.kill()
-    story = Scenario(laned)
+    scenario = Scenario(laned)
     took = laned.shared(other, seconds=LEASE + 4)
     print(f"the lanes moved after {took:.1f} s; the lease is {LEASE:g} s")
     laned.settle()
-    story.end()
-    all_ended(laned, 500, absent_at_most=story.in_flight)
+    scenario.end()
+    all_ended(laned, 500, absent_at_most=scenario.in_flight)
     assert laned.count.refused_again() == 0
     laned.ready()
     laned.quote()
     laned.operator.do("publish", feed=200)  # and they trade on
     laned.settle()
-    all_ended(laned, 700, absent_at_most=story.in_flight)
+    all_ended(laned, 700, absent_at_most=scenario.in_flight)
 
 
 @pytest.mark.parametrize(
@@ -166,29 +166,29 @@ def test_owner_stopped_past_its_lease_sends_nothing(laned: Laned, point: str, nt
     if point == "pending_actions.committed":
         laned.operator.do("publish", feed=200, order_type="LIMIT", open_price="1.05", sl="1.04")
         laned.settle()
-        resting = laned.ours.rows("SELECT id FROM execution_order")
+        working = laned.ours.rows("SELECT id FROM execution_order")
         laned.ours.rows(
             "UPDATE execution_order SET pending_action = 'CANCEL', due_at = clock_timestamp()"
         )
-        assert len(resting) == 200
+        assert len(working) == 200
     else:
         laned.operator.do("publish", feed=200, together=False)
     laned.wait(lambda: victim.stopped, f"no process reached {point}")
-    story = Scenario(laned)
+    scenario = Scenario(laned)
     other = laned.sessions("other")
     laned.shared(other, seconds=LEASE + 6)
     laned.settle()
     left = len([call for call in laned.calls() if call.pid == victim.pid])
     accepted, since = laned.count.accepted(), time.time()
     victim.go_on()
-    # It finds its lanes gone; as a live process it is given its share again, and compares it.
+    # It has lost its lanes; as a live process it gets its share again and reconciles it.
     laned.shared(victim, other, seconds=30)
     laned.ready()
     late = [c for c in laned.calls() if c.pid == victim.pid and c.at > since and c.what in CHANGES]
     assert late == []
     assert left <= len([call for call in laned.calls() if call.pid == victim.pid])
     assert laned.count.accepted() == accepted
-    story.end()
+    scenario.end()
     assert laned.count.wrong(200) == {}
 
 
@@ -202,11 +202,11 @@ def test_orders_wait_for_terminal_worker_with_reason(laned: Laned) -> None:
     laned.quote()
     laned.operator.do("publish", feed=50)
 
-    def told() -> bool:
+    def is_waiting() -> bool:
         reasons = laned.ours.rows("SELECT DISTINCT status, reason FROM execution_order")
         return [(row.status, row.reason) for row in reasons] == [("PENDING", "NO_SESSION_WORKER")]
 
-    laned.wait(told, "it is not said why they wait")
+    laned.wait(is_waiting, "the reason for waiting is not stored")
     assert laned.calls() == []
     beside = laned.sessions("beside", "mt5.main")
     laned.quote()
@@ -230,12 +230,12 @@ def test_terminated_worker_releases_its_lanes_immediately(laned: Laned) -> None:
     print(f"shared {took:.1f} s after the second came")
     disconnected = {call.connection for call in laned.calls() if call.what == "disconnect"}
     moved = {lane for lane, pid in laned.owners().items() if pid == staying.pid}
-    found = laned.ours.rows("SELECT id, lane FROM connections_executionconnection")
-    of = {str(row.id): row.lane for row in found}
-    assert {of[one] for one in disconnected} == moved
+    connections = laned.ours.rows("SELECT id, lane FROM connections_executionconnection")
+    lanes = {str(row.id): row.lane for row in connections}
+    assert {lanes[pk] for pk in disconnected} == moved
     began = time.monotonic()
     assert leaving.end() == 0
-    assert laned.ours.value(HELD_BY_NOBODY) == 0  # given back: no lease is waited for
+    assert laned.ours.value(ORPHANED_LEASES) == 0  # released, so no worker waits for expiry
     laned.shared(staying)
     print(f"all of them {time.monotonic() - began:.1f} s after SIGTERM")
     assert wait_until(lambda: not laned.fleet.has_lease(leaving.pid), 5, "its lease stays") < 5

@@ -1,7 +1,7 @@
-"""A worker beside a MetaTrader 5 terminal: an owner's account from her form to her books, and what
-becomes of an order when the terminal stands still or the worker dies.
+"""A worker with a MetaTrader 5 terminal: an owner's account from the form to the books, and orders
+while the terminal is frozen or the worker dies.
 
-Worker, database, Redis and the package's process are real; the terminal is the tests' double.
+Worker, database, Redis and the package's process are real; the terminal is the tests' fake.
 """
 
 import subprocess
@@ -41,7 +41,7 @@ class Terminal(FaultEnvironment):
         super().__init__(servers, folder, environ)
 
     def owner_connects(self) -> str:
-        """Return her connection's id."""
+        """Connect the owner's account; return the connection's id."""
         completed = subprocess.run(
             [sys.executable, "-m", "tests.faults.mt5_owner", str(LOGIN)],
             cwd=ROOT, env=self.fleet.environ | {"FILLCAST_DB_ROLE": "owner"}, text=True,
@@ -51,11 +51,11 @@ class Terminal(FaultEnvironment):
         return completed.stdout.split()[-1]
 
     def worker(self, name: str = "mt5") -> Process:
-        """As the service starts it; waits for its lease."""
+        """Start the terminal's worker; wait for its lease."""
         return self.fleet.worker(name, "mt5.alpha", threads=2)
 
     def ready(self, connection: str) -> float:
-        """Wait until it is tested and compared: entries may go out."""
+        """Wait until the account is tested and reconciled, so that entries may be sent."""
         return self.wait(lambda: self.ours.rows(READY, connection), "not ready", 60)
 
     def orders(self, connection: str) -> dict[str, str]:
@@ -96,7 +96,7 @@ def test_mt5_account_trades_from_form_to_broker_books(terminal: Terminal) -> Non
     assert (held["sl"], held["tp"]) == (1.095, 1.11)
     terminal.wait(lambda: terminal.count.open_positions() == 1, "no position")
     terminal.terminal.quote("EURUSD", 1.094, 1.0941)  # the server's own stop
-    # update_interval_seconds is 1, and each look is one more; a comparison comes after 60
+    # update_interval_seconds is 1, and each poll takes up to 1 s; reconciliation runs every 60 s
     took = terminal.wait(lambda: terminal.count.open_positions() == 0, "not completed", 20)
     print(f"the stop was in the books after {took:.2f} s")
     assert len(terminal.terminal.accepted(LOGIN)) == 1
@@ -105,7 +105,7 @@ def test_mt5_account_trades_from_form_to_broker_books(terminal: Terminal) -> Non
 
 
 def test_worker_continues_while_package_is_frozen(terminal: Terminal) -> None:
-    """For longer than its lease: it prolongs it, nobody else takes the lane, the order is once."""
+    """For longer than its lease: it renews it, keeps its lane, and sends the order only once."""
     worker = terminal.worker()
     connection = terminal.owner_connects()
     terminal.ready(connection)
@@ -122,7 +122,7 @@ def test_worker_continues_while_package_is_frozen(terminal: Terminal) -> None:
 
 @pytest.mark.parametrize("accepts", [True, False])
 def test_worker_killed_during_send(terminal: Terminal, accepts: bool) -> None:
-    """The next one takes the terminal's lane, looks, and sends nothing twice."""
+    """The next worker takes the terminal's lane, looks the order up and sends nothing twice."""
     victim = terminal.worker("victim")
     connection = terminal.owner_connects()
     terminal.ready(connection)

@@ -1,4 +1,4 @@
-"""What every process does all the time, seen from inside real ones on the real ways."""
+"""Rules for every process, recorded inside real processes at work."""
 
 import sys
 import time
@@ -19,15 +19,15 @@ FIRST_SIGNAL = "SELECT min(id) FROM signals_signal"
 
 
 @pytest.fixture
-def seen(tmp_path: Path) -> Path:
-    seen = tmp_path / "seen"
-    seen.touch()
-    return seen
+def record(tmp_path: Path) -> Path:
+    record = tmp_path / "record"
+    record.touch()
+    return record
 
 
-def watched(environment: FaultEnvironment, seen: Path) -> None:
-    """Every kind of trading process, each watched from inside."""
-    env: dict[str, Any] = {"WATCHING": str(seen)}
+def start_recorded(environment: FaultEnvironment, record: Path) -> None:
+    """Start every kind of trading process, each with the call recorder."""
+    env: dict[str, Any] = {"CALL_RECORD": str(record)}
     workers = [
         environment.fleet.worker(
             name, name, wait=False, imports="tests.faults.call_recorder", **env
@@ -42,9 +42,9 @@ def watched(environment: FaultEnvironment, seen: Path) -> None:
 
 @pytest.mark.quick
 def test_no_transaction_spans_broker_calls_or_outlives_a_lease(
-    environment: FaultEnvironment, seen: Path
+    environment: FaultEnvironment, record: Path
 ) -> None:
-    watched(environment, seen)
+    start_recorded(environment, record)
     environment.broker(silent_after=True)
     environment.quote()
     (first,) = environment.operator.do(
@@ -55,43 +55,43 @@ def test_no_transaction_spans_broker_calls_or_outlives_a_lease(
     environment.operator.do("publish", action="MODIFY", refers_to=first, sl="1.096")
     environment.operator.do("publish", feed=50, order_type="LIMIT", open_price="1.05", sl="1.04")
     environment.wait(lambda: environment.count.states().get("SUBMITTED") == 50, "they do not rest")
-    resting = environment.ours.rows("SELECT id FROM execution_order WHERE status = 'SUBMITTED'")
-    environment.operator.do("cancel", orders=[row.id for row in resting])
-    # Before the targets are hit: what is closed has no level that could be moved.
-    environment.wait(lambda: "modify" in calls(seen), "no level was moved")
+    working = environment.ours.rows("SELECT id FROM execution_order WHERE status = 'SUBMITTED'")
+    environment.operator.do("cancel", orders=[row.id for row in working])
+    # Before the targets are reached: a closed position has no levels to move.
+    environment.wait(lambda: "modify" in calls(record), "no level was moved")
     environment.quote(bid="1.11100", ask="1.11110")  # the broker's targets: events, acknowledge
     environment.ours.rows("UPDATE connections_accountsnapshot SET read_at = '2020-01-01'")
-    wanted = {"submit_many", "find_order", "modify", "cancel", "events", "acknowledge",
+    expected = {"submit_many", "find_order", "modify", "cancel", "events", "acknowledge",
               "positions", "journal"}  # fmt: skip
     sent_at = float("-inf")
 
     def is_called(name: str) -> bool:
-        """Meanwhile sweeps come as beat sends them: one leaves accounts out that are busy."""
+        """Also send the sweeps repeatedly, as beat does: one skips busy accounts."""
         nonlocal sent_at
         if time.monotonic() - sent_at > SWEEP_SECONDS:
             sent_at = time.monotonic()
             for sweep in SWEEPS:
                 environment.operator.do("send", name=sweep, arguments=[], queue="maintenance")
-        return name in calls(seen)
+        return name in calls(record)
 
-    for name in sorted(wanted):
+    for name in sorted(expected):
         environment.wait(partial(is_called, name), f"{name} was never called", 60)
-    inside = {name: depths for name, depths in calls(seen).items() if depths != {0}}
+    inside = {name: depths for name, depths in calls(record).items() if depths != {0}}
     assert inside == {}
-    sessions = [line.split()[1:] for line in lines(seen, "session")]
+    sessions = [line.split()[1:] for line in lines(record, "session")]
     assert len(sessions) >= 8  # several threads of four processes
     for thread, *limits in sessions:
         assert all(0 < int(limit) < LEASE_MS for limit in limits), thread
 
 
-def lines(seen: Path, kind: str) -> list[str]:
-    return [line for line in seen.read_text().splitlines() if line.startswith(f"{kind} ")]
+def lines(record: Path, kind: str) -> list[str]:
+    return [line for line in record.read_text().splitlines() if line.startswith(f"{kind} ")]
 
 
-def calls(seen: Path) -> dict[str, set[int]]:
-    """In how many open transactions each call was ever made."""
-    found: dict[str, set[int]] = {}
-    for line in lines(seen, "call"):
+def calls(record: Path) -> dict[str, set[int]]:
+    """Return the numbers of open transactions in which each call was made."""
+    depths: dict[str, set[int]] = {}
+    for line in lines(record, "call"):
         _, name, depth = line.split()
-        found.setdefault(name, set()).add(int(depth))
-    return found
+        depths.setdefault(name, set()).add(int(depth))
+    return depths

@@ -1,4 +1,4 @@
-"""Whole processes that die at any moment, in bursts, and that are asked to end."""
+"""Whole processes that are killed at any moment of a burst, or stopped by SIGTERM."""
 
 import json
 import random
@@ -40,18 +40,18 @@ def test_workers_killed_at_random_in_a_burst(environment: FaultEnvironment, seed
     assert environment.count.unsettled() >= 3_000
     absent = 0
     for _ in range(4):
-        time.sleep(dice.uniform(0, 1.5))  # the moment is the dice's; nothing is waited for
+        time.sleep(dice.uniform(0, 1.5))  # a random moment; there is no condition to wait for
         victim = environment.fleet[dice.choice(names)]
         victim.kill()
-        story = Scenario(environment)
-        absent += story.in_flight
+        scenario = Scenario(environment)
+        absent += scenario.in_flight
         environment.fleet.worker(victim.name, "execution")
         took = environment.wait(
             partial(environment.taken_over, victim), "its orders were not taken over"
         )
         assert took <= TAKE_OVER_SECONDS
     environment.settle()
-    story.end()
+    scenario.end()
     all_ended(environment, expected, absent_at_most=absent)
 
 
@@ -69,12 +69,12 @@ def test_both_workers_and_sweeper_killed_together_in_a_burst(
     assert environment.count.unsettled() >= 3_000
     for name in kinds:
         environment.fleet[name].kill()
-    story = Scenario(environment)
+    scenario = Scenario(environment)
     for name, queues in kinds.items():
         environment.fleet.worker(name, queues, wait=False)
     environment.settle()
-    story.end()
-    all_ended(environment, expected, absent_at_most=story.in_flight)
+    scenario.end()
+    all_ended(environment, expected, absent_at_most=scenario.in_flight)
 
 
 def test_worker_stopped_at_random_in_a_burst(environment: FaultEnvironment) -> None:
@@ -84,9 +84,9 @@ def test_worker_stopped_at_random_in_a_burst(environment: FaultEnvironment) -> N
     expected = burst(environment)
     environment.wait(lambda: environment.filled() > 300, "not in the middle")
     victim.stop()
-    story = Scenario(environment)
+    scenario = Scenario(environment)
     environment.settle()
-    story.end()
+    scenario.end()
     accepted = environment.count.accepted()
     victim.go_on()
     other.end()
@@ -95,7 +95,7 @@ def test_worker_stopped_at_random_in_a_burst(environment: FaultEnvironment) -> N
     environment.operator.do("publish", feed=50)
     environment.settle()
     assert environment.count.accepted() == accepted + 50
-    all_ended(environment, expected + 50, absent_at_most=story.in_flight)
+    all_ended(environment, expected + 50, absent_at_most=scenario.in_flight)
 
 
 def test_exits_worker_killed_during_mass_close(opened: FaultEnvironment) -> None:
@@ -105,11 +105,11 @@ def test_exits_worker_killed_during_mass_close(opened: FaultEnvironment) -> None
     opened.operator.do("publish", action="CLOSE", refers_to=opened.ours.value(FIRST_SIGNAL))
     opened.wait(lambda: opened.count.in_flight() > 0, "nothing under way")
     opened.fleet["exits"].kill()
-    story = Scenario(opened)
+    scenario = Scenario(opened)
     opened.fleet.worker("exits", "exits")
     opened.wait(lambda: opened.count.open_positions() == 0, "not flat", 60)
     opened.settle()
-    story.end()
+    scenario.end()
     assert opened.count.wrong(OPENED) == {}
 
 
@@ -118,14 +118,14 @@ def test_levels_are_monitored_after_beat_restarts(watched: FaultEnvironment) -> 
     watched.fleet.worker("exits", "exits", wait=False)
     watched.fleet.worker("maintenance", "maintenance")
     beat = watched.fleet.beat()
-    watched.wait(lambda: "Sending due task" in beat.said(), "beat does not ring")
+    watched.wait(lambda: "Sending due task" in beat.output(), "beat sends no task")
     beat.kill()
-    story = Scenario(watched)
+    scenario = Scenario(watched)
     watched.quote(bid="1.09400", ask="1.09410")
     watched.fleet.beat()
     watched.wait(lambda: watched.count.open_positions() == 0, "not closed", 90)
     watched.settle()
-    story.end()
+    scenario.end()
     assert watched.count.wrong(OPENED) == {}
 
 
@@ -137,40 +137,40 @@ def test_prices_process_killed_after_quote_was_stored(watched: FaultEnvironment)
     )
     victim = watched.fleet.start(stack.command_process("prices"), faults="quotes.stored:kill")
     watched.wait(lambda: not victim.alive, "no quote was stored", 60)
-    story = Scenario(watched)
+    scenario = Scenario(watched)
     watched.fleet.worker("exits", "exits", wait=False)
     watched.fleet.prices()
     watched.operator.do("send", name="execution.watch_positions", arguments=[], queue="exits")
     watched.wait(lambda: watched.count.open_positions() == 0, "not closed", 60)
     watched.settle()
-    story.end()
+    scenario.end()
     assert watched.count.wrong(OPENED) == {}
 
 
 @pytest.mark.parametrize("point", ["reconcile.read", "reconcile.committed"])
 def test_maintenance_killed_during_reconciliation(opened: FaultEnvironment, point: str) -> None:
-    """Somebody closed 200 positions at the broker, and the broker's word of it was lost."""
+    """200 positions were closed at the broker, and its events were lost."""
     victim = opened.fleet.worker("victim", "maintenance", faults=f"{point}:kill:2")
     opened.quote()
     accounts = opened.books.rows("SELECT DISTINCT account_id FROM paper_position")
     assert len(accounts) == OPENED
     opened.books.rows("UPDATE paper_position SET quantity = 0")
-    ring = {"name": "execution.reconcile", "arguments": [], "queue": "maintenance"}
+    task = {"name": "execution.reconcile", "arguments": [], "queue": "maintenance"}
 
     def compared() -> bool:
-        opened.operator.do("send", **ring)
+        opened.operator.do("send", **task)
         return not victim.alive
 
     opened.wait(compared, f"no process reached {point}", 60)
-    story = Scenario(opened)
+    scenario = Scenario(opened)
     opened.fleet.worker("successor", "maintenance")
 
     def closed() -> bool:
-        opened.operator.do("send", **ring)
+        opened.operator.do("send", **task)
         return opened.count.open_positions() == 0
 
     opened.wait(closed, "not closed here", 60)
-    story.end()
+    scenario.end()
     assert opened.count.wrong(OPENED) == {}
 
 
@@ -185,14 +185,14 @@ def test_web_process_killed_during_publication(environment: FaultEnvironment) ->
     with pytest.raises(OSError):
         _publish(port, key, signal_id)
     assert not victim.alive or victim.popen.wait(10) == -9
-    story = Scenario(environment)
-    assert story.at_fault == {}
+    scenario = Scenario(environment)
+    assert scenario.at_fault == {}
     victim = environment.fleet.start(web, faults="enqueue.bundle:kill", FILLCAST_PORT=port)
     environment.wait(lambda: web.ready is not None and web.ready(), "no web", 60)
     with pytest.raises(OSError):
         _publish(port, key, signal_id)
     environment.settle()
-    story.end()
+    scenario.end()
     all_ended(environment, 200, absent_at_most=0)
 
 
@@ -213,7 +213,7 @@ def _publish(port: str, key: str, signal_id: int) -> None:
 
 @pytest.mark.quick
 def test_deploy_loses_nothing_and_waits_for_no_lease(environment: FaultEnvironment) -> None:
-    """SIGTERM: the calls in hand end, the rest is given back at once, the next one does it."""
+    """SIGTERM: calls in flight end, other orders are released at once for the next worker."""
     lease = 10
     environment.fleet.environ["FILLCAST_LEASE_SECONDS"] = str(lease)
     leaving = environment.fleet.worker("leaving")
@@ -222,16 +222,16 @@ def test_deploy_loses_nothing_and_waits_for_no_lease(environment: FaultEnvironme
     environment.operator.do("publish", feed=1_000)
     environment.wait(lambda: environment.filled() > 0, "never in the middle of it")
     assert leaving.end() == 0
-    story = Scenario(environment)
-    assert story.in_flight == 0, "a call in hand was not waited for"
-    assert story.at_fault["PENDING"] > 0
+    scenario = Scenario(environment)
+    assert scenario.in_flight == 0, "a call in hand was not waited for"
+    assert scenario.at_fault["PENDING"] > 0
     assert environment.ours.value("SELECT count(*) FROM execution_workerlease") == 0
     filled = environment.filled()
     environment.fleet.worker("next")
     took = environment.wait(lambda: environment.filled() > filled, "not taken up")
-    assert took < lease  # until the first of them; how long all take is the machine's affair
+    assert took < lease  # until the first one; the total depends on the machine
     environment.settle()
-    story.end()
+    scenario.end()
     all_ended(environment, 1_000, absent_at_most=0)
 
 

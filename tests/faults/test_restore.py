@@ -1,5 +1,6 @@
-"""The database really goes back: dumps, copies of its folder, standbys. What happens at the broker
-while it is forgotten stays with the broker: the double keeps its own books, in memory."""
+"""Real restores of the database: dumps, copies of its folder, standbys. The fake broker keeps its
+own books in memory, so it still has what the restored database does not.
+"""
 
 import signal
 from collections.abc import Iterator
@@ -41,7 +42,7 @@ pytestmark = [
 
 @pytest.fixture(autouse=True)
 def var(tmp_path: Path, settings: object) -> Iterator[Path]:
-    """Where witnesses are kept."""
+    """Return the folder of the high-water marks."""
     settings.FILLCAST_VAR = tmp_path  # type: ignore[attr-defined]
     cache.clear()
     yield tmp_path
@@ -50,17 +51,17 @@ def var(tmp_path: Path, settings: object) -> Iterator[Path]:
 
 @pytest.fixture
 def servers() -> Iterator[Clusters]:
-    made = Clusters()
-    yield made
-    made.stop()
+    clusters = Clusters()
+    yield clusters
+    clusters.stop()
 
 
-def drawn() -> RestoreDetector:
-    """A trading process that has been looking for some time."""
-    watch = RestoreDetector()
-    for _ in range(40):  # a server that crashed may be up to 32 marks ahead, never behind
-        watch.check()
-    return watch
+def monitored() -> RestoreDetector:
+    """Return the detector of a trading process that has checked for some time."""
+    detector = RestoreDetector()
+    for _ in range(40):  # after a crash the server may be up to 32 marks ahead, never behind
+        detector.check()
+    return detector
 
 
 def opened() -> list[str]:
@@ -68,19 +69,19 @@ def opened() -> list[str]:
 
 
 def entries() -> dict[str, tuple[str, str]]:
-    """State and reason of each entry, by its signal's external id."""
-    found = Order.objects.filter(leg="entry").select_related("signal")
-    return {str(o.signal.external_id): (o.status, o.reason) for o in found if o.signal}
+    """Return state and reason of each entry, by its signal's external id."""
+    orders = Order.objects.filter(leg="entry").select_related("signal")
+    return {str(o.signal.external_id): (o.status, o.reason) for o in orders if o.signal}
 
 
-class Story:
-    """Trading before a backup, and on after it: what each row was then, and became since."""
+class TradingScenario:
+    """Trading before and after a backup: each row's state at the backup, and since."""
 
-    def __init__(self, feed: Feed, broker: FakeBroker, watch: RestoreDetector) -> None:  # noqa: F811
-        self.feed, self.broker, self.watch = feed, broker, watch
+    def __init__(self, feed: Feed, broker: FakeBroker, detector: RestoreDetector) -> None:  # noqa: F811
+        self.feed, self.broker, self.detector = feed, broker, detector
 
     def until_the_backup(self) -> None:
-        """Five entries, each in another state, and the exit of a half that waits."""
+        """Create five entries in different states, and a waiting exit of half a position."""
         factories.signal(self.feed, external_id="closed since")
         half = factories.signal(self.feed, external_id="to be halved")
         factories.fill_all()
@@ -94,10 +95,10 @@ class Story:
         close_position(ExecutionPosition.objects.get(signal=half).pk, fraction=D("0.5"))
 
     def since(self) -> None:
-        """What the backup does not know."""
+        """Trade after the backup."""
         broker = self.broker  # noqa: F811
         for _ in range(10):
-            self.watch.check()
+            self.detector.check()
         factories.answer(self.unanswered, broker.fill_at_once(self.unanswered.request))
         ticket = next(t for t in broker.tickets if t.request == self.resting.request)
         factories.apply(broker.execute(ticket))
@@ -106,7 +107,7 @@ class Story:
         factories.fill_all()
         close_position(position_of("closed since").pk)
         factories.fill_all()
-        self.watch.check()
+        self.detector.check()
         self.sent = [t.request.client_order_id for t in broker.tickets]
         self.kept = {t.number: t.held for t in broker.tickets if t.held}
         assert len(self.sent) == 8
@@ -122,7 +123,7 @@ def position_of(signal: str) -> ExecutionPosition:
 
 
 def go_on(runtime: trading_runtime.TradingRuntime) -> None:  # noqa: F811
-    """What each process does by itself, again and again."""
+    """Run the periodic jobs of all processes several times."""
     for _ in range(3):
         factories.pass_time(70)
         sweeps.query_unknown_orders(runtime.dispatcher)
@@ -136,20 +137,20 @@ def test_restored_database_is_settled_and_released(
     tmp_path: Path, alice: ExecutionConnection, feed: Feed, broker: FakeBroker,  # noqa: F811
     runtime: trading_runtime.TradingRuntime,  # noqa: F811
 ) -> None:  # fmt: skip
-    """The whole story, with what each row was at the backup and what became of it since."""
-    watch = RestoreDetector()
-    watch.check()
-    story = Story(feed, broker, watch)
-    story.until_the_backup()
+    """The whole scenario, with each row's state at the backup and since."""
+    detector = RestoreDetector()
+    detector.check()
+    scenario = TradingScenario(feed, broker, detector)
+    scenario.until_the_backup()
     backup = postgres_clusters.dump(tmp_path / "backup")
-    story.since()
+    scenario.since()
 
     postgres_clusters.restore(backup, postgres_clusters.url())
     assert set(entries()) == {
         "closed since", "to be halved", "filled since", "rested, filled since",
         "waited, sent since",
     }  # fmt: skip
-    epoch = watch.check()
+    epoch = detector.check()
     assert epoch is not None
     assert (epoch.cause, epoch.number) == ("BEHIND", 2)
     assert factories.claim_all() == []
@@ -163,66 +164,66 @@ def test_restored_database_is_settled_and_released(
         "waited, sent since": ("EXPIRED", "RESTORED_UNSENT"),
     }
     assert position_of("closed since").quantity == 0
-    told = {one.what: one.count for one in list_open_issues(Epoch.objects.get(pk=2))}
-    assert set(told) == {"DRIFT", "EXITS"}
-    check_what_is_told(story)
-    story.check_nothing_was_sent()
+    issues = {issue.what: issue.count for issue in list_open_issues(Epoch.objects.get(pk=2))}
+    assert set(issues) == {"DRIFT", "EXITS"}
+    check_drift_items(scenario)
+    scenario.check_nothing_was_sent()
     counters = audit().counters
     assert (counters["DUP"], counters["RISEN"], counters["REVERSED"], counters["LOST"]) == (0,) * 4
-    assert counters["ORPHAN"] > 0  # told, until somebody decides
+    assert counters["ORPHAN"] > 0  # reported until an operator decides
 
-    # a person decides each difference, and closes what is left by hand
+    # an operator decides each drift item and closes the rest by hand
     DriftItem.objects.update(state="IGNORED")
     run("UPDATE positions_executionposition SET quantity = 0, reserved = 0")
     release_epoch(by=None, by_name="anna", note="all looked at")
     factories.signal(feed, external_id="after")
-    assert [one.is_entry for one in factories.claim_all()] == [True]
+    assert [order.is_entry for order in factories.claim_all()] == [True]
 
 
-def check_what_is_told(story: Story) -> None:
-    """Each order of which we have no row, and the position that is halved there."""
+def check_drift_items(scenario: TradingScenario) -> None:
+    """Check that each order without a row, and the halved position, have a drift item."""
     forgotten = set(DriftItem.objects.filter(kind="FORGOTTEN_ORDER").values_list("key", flat=True))
     ours = set(
         Order.objects.exclude(client_order_id=None).values_list("client_order_id", flat=True)
     )
-    assert forgotten == set(story.sent) - ours
+    assert forgotten == set(scenario.sent) - ours
     halved = position_of("to be halved")
     assert DriftItem.objects.get(kind="QUANTITY_DIFFERS").position_id == halved.pk
 
 
-class TestItIsSeen:
-    """By the same process, or by the next one, however it was restored."""
+class TestRestoreIsDetected:
+    """The same process or the next one detects it, however the database was restored."""
 
     @pytest.mark.parametrize("by", ["memory", "file", "redis"])
     def test_dump_restored_over_database_is_detected(
         self, by: str, tmp_path: Path, var: Path
     ) -> None:
-        watch = RestoreDetector()
-        watch.check()
+        detector = RestoreDetector()
+        detector.check()
         backup = postgres_clusters.dump(tmp_path / "backup")
         for _ in range(10):
-            watch.check()
+            detector.check()
         postgres_clusters.restore(backup, postgres_clusters.url())
         if by != "file":
             (var / restore_detector.FILE).unlink()
         if by != "redis":
             cache.clear()
         if by != "memory":
-            watch = RestoreDetector()
-        assert watch.check() is not None
+            detector = RestoreDetector()
+        assert detector.check() is not None
         assert opened() == ["BEHIND"]
 
     def test_dump_restored_on_another_server_is_detected(
         self, tmp_path: Path, servers: Clusters
     ) -> None:
-        watch = RestoreDetector()
-        watch.check()
+        detector = RestoreDetector()
+        detector.check()
         backup = postgres_clusters.dump(tmp_path / "backup")
         for _ in range(10):
-            watch.check()
+            detector.check()
         server = servers.filled("other", backup)
         with postgres_clusters.at(server.url):
-            assert watch.check() is not None
+            assert detector.check() is not None
             assert opened() == ["BEHIND"]
 
     def test_restored_folder_and_promoted_standby_are_detected(
@@ -230,12 +231,12 @@ class TestItIsSeen:
     ) -> None:
         primary = servers.filled("primary", postgres_clusters.dump(tmp_path / "empty"))
         with postgres_clusters.at(primary.url):
-            drawn()
+            monitored()
         primary.stop()
         older = servers.copy(primary, "older")
         primary.start()
         with postgres_clusters.at(primary.url):
-            before = drawn()
+            before = monitored()
             assert opened() == []
         standby = servers.standby(primary, "standby")
         primary.stop()
@@ -247,7 +248,7 @@ class TestItIsSeen:
             assert epoch.cause == "PROMOTED"
             known, seen = epoch.evidence["known"], epoch.evidence["seen"]
             assert (known["timeline"], seen["timeline"]) == ("00000001", "00000002")
-            assert seen["mark"] >= known["mark"]  # nothing was lost; nobody could know
+            assert seen["mark"] >= known["mark"]  # nothing was lost, but no process can know that
             assert promoted.check() is None
         standby.stop()
         (tmp_path / restore_detector.FILE).unlink()
@@ -258,36 +259,36 @@ class TestItIsSeen:
             assert opened() == ["BEHIND"]
 
 
-class TestItIsNot:
-    """What looks alike and is none."""
+class TestNoRestoreIsDetected:
+    """Similar events that are no restore."""
 
     def test_restart_crash_move_and_copy_are_no_restore(
         self, tmp_path: Path, servers: Clusters
     ) -> None:
         server = servers.filled("one", postgres_clusters.dump(tmp_path / "empty"))
         with postgres_clusters.at(server.url):
-            drawn()
+            monitored()
         server.stop()
         server.start()
         with postgres_clusters.at(server.url):
             assert RestoreDetector().check() is None
-            watch = drawn()
+            detector = monitored()
         assert server.process is not None
         server.process.send_signal(signal.SIGQUIT)  # as after a power cut: it recovers
         server.process.wait(30)
         server.start()
         with postgres_clusters.at(server.url):
-            assert (watch.check(), RestoreDetector().check()) == (None, None)
+            assert (detector.check(), RestoreDetector().check()) == (None, None)
             backup = postgres_clusters.dump(tmp_path / "all of it")
         moved = servers.filled("two", backup)
         with postgres_clusters.at(moved.url):
-            assert (watch.check(), RestoreDetector().check()) == (None, None)
+            assert (detector.check(), RestoreDetector().check()) == (None, None)
             assert opened() == []
 
     def test_new_installation_beside_old_folder(self, tmp_path: Path, servers: Clusters) -> None:
         backup = postgres_clusters.dump(tmp_path / "empty")  # before any process looked
         assert not Epoch.objects.exists()
-        drawn()
+        monitored()
         server = servers.filled("new", backup)
         with postgres_clusters.at(server.url):
             assert RestoreDetector().check() is None
@@ -295,13 +296,13 @@ class TestItIsNot:
 
 
 def test_crash_loses_no_witnessed_mark(tmp_path: Path, servers: Clusters) -> None:
-    """What a witness holds was durable: each mark is on disk before it is told."""
+    """A high-water mark is durable: it is on disk before a process stores it elsewhere."""
     server = servers.filled("one", postgres_clusters.dump(tmp_path / "empty"))
     for _ in range(3):
         with postgres_clusters.at(server.url):
-            watch = RestoreDetector()
+            detector = RestoreDetector()
             for _ in range(35):
-                watch.check()
+                detector.check()
             marks = rows(f"SELECT last_value FROM {MARK}")[0].last_value
         assert server.process is not None
         server.process.kill()
@@ -315,15 +316,15 @@ def test_exits_at_broker_since_backup_are_reported_once(
     tmp_path: Path, alice: ExecutionConnection, feed: Feed, broker: FakeBroker,  # noqa: F811
     runtime: trading_runtime.TradingRuntime,  # noqa: F811
 ) -> None:  # fmt: skip
-    watch = RestoreDetector()
-    watch.check()
+    detector = RestoreDetector()
+    detector.check()
     position = factories.filled(factories.signal(feed))
     backup = postgres_clusters.dump(tmp_path / "backup")
     for _ in range(10):
-        watch.check()
+        detector.check()
     broker.close_at_broker(broker.tickets[0], CloseCause.STOP_LOSS, broker.tickets[0].held)
     postgres_clusters.restore(backup, postgres_clusters.url())
-    watch.check()
+    detector.check()
     Epoch.objects.update(answer_by=timezone.now())
     for _ in range(3):
         factories.pass_time(70)

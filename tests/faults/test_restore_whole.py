@@ -1,4 +1,4 @@
-"""The database goes back under real processes, while the broker goes on with its own books."""
+"""The database is restored under real processes, while the broker keeps its own books."""
 
 import json
 from pathlib import Path
@@ -19,16 +19,16 @@ def count(environment: FaultEnvironment, statement: str, *parameters: Any) -> in
     return int(environment.ours.value(f"SELECT count(*) FROM {statement}", *parameters))
 
 
-def told(environment: FaultEnvironment, *options: str) -> tuple[int, dict[str, Any]]:
-    """Exit code and last line of `manage.py new_epoch`."""
+def epoch_status(environment: FaultEnvironment, *options: str) -> tuple[int, dict[str, Any]]:
+    """Return the exit code and the last line of `manage.py new_epoch`."""
     done = manage(
         {**environment.fleet.environ, "FILLCAST_DB_ROLE": "trade"}, ["new_epoch", *options]
     )
     return done.returncode, json.loads(done.stdout.splitlines()[-1])
 
 
-def remembered(folder: Path) -> int:
-    """The mark that the file beside the database knows."""
+def stored_mark(folder: Path) -> int:
+    """Return the high-water mark in the file outside the database."""
     try:
         return int(json.loads((folder / "high_water_mark.json").read_text())["mark"])
     except FileNotFoundError:
@@ -36,8 +36,10 @@ def remembered(folder: Path) -> int:
 
 
 def go_on_after_the_backup(environment: FaultEnvironment) -> int:
-    """What waited is filled, a signal more, and ten positions are closed: nothing of this does the
-    backup know. Returns how many orders the broker has accepted."""
+    """Trade after the backup: fill what waited and one more signal, and close ten positions.
+
+    Returns how many orders the broker has accepted.
+    """
     mark = int(environment.ours.value("SELECT last_value FROM fillcast_mark"))
     meanwhile = environment.fleet.worker("meanwhile", QUEUES)
     environment.wait(lambda: environment.filled() == 2 * N, "what waited is not filled", 60)
@@ -51,7 +53,7 @@ def go_on_after_the_backup(environment: FaultEnvironment) -> int:
     ]
     environment.operator.do("close", positions=closed)
     environment.wait(lambda: environment.count.open_positions() == 3 * N - 10, "not closed")
-    environment.wait(lambda: remembered(environment.folder) > mark, "the mark was not stored")
+    environment.wait(lambda: stored_mark(environment.folder) > mark, "the mark was not stored")
     meanwhile.kill()
     accepted = environment.count.accepted()
     assert accepted == 3 * N + 10
@@ -59,13 +61,13 @@ def go_on_after_the_backup(environment: FaultEnvironment) -> int:
 
 
 def wait_until_compared(environment: FaultEnvironment) -> None:
-    """The broker's books, its accounts, and what was closed meanwhile."""
+    """Wait until the broker's books, its accounts and the closes since are reconciled."""
     environment.wait(
         lambda: count(environment, "execution_driftitem WHERE kind = 'FORGOTTEN_ORDER'") >= 2 * N,
         "the broker's books are not compared", 90,
     )  # fmt: skip
     environment.wait(
-        lambda: "UNCOMPARED" not in told(environment, "--status")[1]["unsettled"],
+        lambda: "UNCOMPARED" not in epoch_status(environment, "--status")[1]["unsettled"],
         "the accounts are not compared", 90,
     )  # fmt: skip
     environment.wait(
@@ -89,25 +91,25 @@ def test_restore_neither_resends_nor_hides_broker_activity(
     environment.ours.close()
     postgres_clusters.restore(backup, environment.ours.url)
     environment.fleet.worker("after", QUEUES)
-    story = Scenario(environment)
+    scenario = Scenario(environment)
     open_epoch = "connections_epoch WHERE released_at IS NULL AND cause = 'BEHIND'"
     environment.wait(lambda: count(environment, open_epoch) == 1, "it was not noticed")
     states = environment.count.states()
     assert (states["FILLED"], sum(states.values())) == (N, 2 * N)
     assert count(environment, "execution_order WHERE reason = 'RESTORED_UNSENT'") == N
     wait_until_compared(environment)
-    seconds = story.end()
+    seconds = scenario.end()
     assert environment.count.accepted() == accepted, "something was sent"
-    found = environment.count.against_the_journal()
+    counts = environment.count.against_the_journal()
     must_be_0 = ("DUP", "RISEN", "REVERSED", "LOST", "MISMATCH", "GHOST", "PHANTOM")
-    assert {name: found[name] for name in must_be_0} == dict.fromkeys(must_be_0, 0)
-    assert found["ORPHAN"] >= 2 * N  # told as drift until somebody decides
+    assert {name: counts[name] for name in must_be_0} == dict.fromkeys(must_be_0, 0)
+    assert counts["ORPHAN"] >= 2 * N  # reported as drift until an operator decides
 
     environment.operator.do("publish", feed=N)
     assert count(environment, "execution_order WHERE reason = 'ENTRIES_HALTED'") == N
-    code, status = told(environment, "--status")
+    code, status = epoch_status(environment, "--status")
     assert (code, status["open"], status["cause"]) == (1, True, "BEHIND")
     print(
-        f"compared and told {seconds:.1f} s after the restore;"
+        f"reconciled and reported {seconds:.1f} s after the restore;"
         f" {environment.count.accepted()} accepted"
     )

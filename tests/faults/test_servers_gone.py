@@ -1,4 +1,4 @@
-"""Redis and PostgreSQL that die, come back, or do not, in a burst of 3,000 orders and more."""
+"""Redis and PostgreSQL that end, and return or not, in a burst of 3,000 orders and more."""
 
 import signal
 from contextlib import suppress
@@ -15,7 +15,7 @@ FIRST_SIGNAL = "SELECT min(id) FROM signals_signal"
 
 
 def in_the_middle(environment: FaultEnvironment) -> int:
-    """Two workers in the middle of a burst; return how many orders it has."""
+    """Start two workers and wait for the middle of a burst; return its number of orders."""
     workers = [environment.fleet.worker(f"worker-{n}", wait=False) for n in (1, 2)]
     environment.fleet.wait_for_lease(*workers)
     expected = burst(environment)
@@ -33,8 +33,8 @@ def test_redis_fails_in_a_burst(environment: FaultEnvironment, fault: str) -> No
         servers.signal_redis(signal.SIGSTOP)
     else:
         servers.kill_redis()
-    story = Scenario(environment)
-    assert story.at_fault["PENDING"] > 0
+    scenario = Scenario(environment)
+    assert scenario.at_fault["PENDING"] > 0
     if fault == "killed, back empty":
         servers.redis.start()
     try:
@@ -42,7 +42,7 @@ def test_redis_fails_in_a_burst(environment: FaultEnvironment, fault: str) -> No
     finally:
         if fault == "stands still":
             servers.signal_redis(signal.SIGCONT)
-    story.end()
+    scenario.end()
     all_ended(environment, expected, absent_at_most=0)
 
 
@@ -61,16 +61,16 @@ def test_publication_succeeds_without_redis_and_workers_find_it(
 @pytest.mark.parametrize("how", ["restarted", "crashed", "a session killed"])
 def test_postgres_fails_in_a_burst(environment: FaultEnvironment, how: str) -> None:
     expected = in_the_middle(environment)
-    story = Scenario(environment)
+    scenario = Scenario(environment)
     if how == "a session killed":
         environment.servers.kill_backend()
     else:
         environment.servers.end_postgres(signal.SIGINT if how == "restarted" else signal.SIGQUIT)
         environment.servers.postgres.start()
     environment.settle()
-    story.end()
+    scenario.end()
     assert all(environment.fleet[name].alive for name in ("worker-1", "worker-2"))
-    # Intents whose commit their own process never learned of have not left.
+    # Orders of intents whose commit was not confirmed have not left.
     all_ended(environment, expected, absent_at_most=expected)
     assert environment.filled() > expected * 0.8
 
@@ -83,26 +83,26 @@ def test_postgres_crashes_during_mass_close(opened: FaultEnvironment) -> None:
     opened.quote()
     opened.operator.do("publish", action="CLOSE", refers_to=opened.ours.value(FIRST_SIGNAL))
     opened.wait(lambda: opened.count.in_flight() > 0, "nothing under way")
-    story = Scenario(opened)
+    scenario = Scenario(opened)
     opened.servers.end_postgres(signal.SIGQUIT)
     opened.servers.postgres.start()
     opened.wait(lambda: opened.count.open_positions() == 0, "not flat", 60)
     opened.settle()
-    story.end()
+    scenario.end()
     assert opened.count.wrong(OPENED) == {}
 
 
 def test_worker_started_before_database_trades_when_available(
     environment: FaultEnvironment,
 ) -> None:
-    """Celery only logs what fails at a worker's start: it failed every task from then on."""
+    """Celery only logs an error at a worker's start, and each later task would fail."""
     environment.operator.do("quote")
     environment.servers.end_postgres(signal.SIGINT)
     early = environment.fleet.worker("early", wait=False)
-    wait_until(lambda: "waiting for the database" in early.said(), 60, early.said)
+    wait_until(lambda: "waiting for the database" in early.output(), 60, early.output)
     environment.servers.postgres.start()
     environment.fleet.wait_for_lease(early)
-    with suppress(OperatorFailedError):  # its connection broke, too
+    with suppress(OperatorFailedError):  # its connection is broken too
         environment.operator.do("quote")
     environment.operator.do("publish", feed=50)
     environment.wait(lambda: environment.filled() == 50, "the early worker does not trade")

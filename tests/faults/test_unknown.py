@@ -1,4 +1,4 @@
-"""Deaths of those who find out what became of others' orders."""
+"""Workers and brokers that die while an unknown order is resolved."""
 
 import pytest
 
@@ -10,24 +10,24 @@ pytestmark = [pytest.mark.faults, pytest.mark.timeout(180, func_only=True)]
 N = 50
 
 
-@pytest.mark.parametrize("deed", ["kill", "stop"])
+@pytest.mark.parametrize("action", ["kill", "stop"])
 def test_lost_reply_is_looked_up_after_first_worker_died(
-    environment: FaultEnvironment, deed: str
+    environment: FaultEnvironment, action: str
 ) -> None:
     environment.broker(silent_after=True)
-    victim = environment.fleet.worker("victim", faults=f"lookup.answered:{deed}")
+    victim = environment.fleet.worker("victim", faults=f"lookup.answered:{action}")
     environment.quote()
     environment.operator.do("publish", feed=N)
     environment.wait(lambda: not victim.alive or victim.stopped, "no look-up was made")
-    story = Scenario(environment)
+    scenario = Scenario(environment)
     environment.fleet.worker("successor")
     environment.settle()
-    story.end()
-    if deed == "stop":
+    scenario.end()
+    if action == "stop":
         victim.go_on()
         environment.fleet.wait_for_lease(victim)
         victim.end()
-    assert story.in_flight > 0
+    assert scenario.in_flight > 0
     all_ended(environment, N, absent_at_most=0)
 
 
@@ -39,29 +39,29 @@ def test_successor_may_die_during_takeover(environment: FaultEnvironment) -> Non
     environment.wait(lambda: not first.alive, "the first did not die")
     second = environment.fleet.worker("second", faults="orphans.committed:kill")
     environment.wait(lambda: not second.alive, "the second did not die")
-    story = Scenario(environment)
+    scenario = Scenario(environment)
     environment.fleet.worker("third")
     environment.settle()
-    story.end()
+    scenario.end()
     all_ended(environment, N, absent_at_most=N)
 
 
-@pytest.mark.parametrize("deed", ["kill", "stop"])
+@pytest.mark.parametrize("action", ["kill", "stop"])
 @pytest.mark.parametrize("proof", [1, 2])
 def test_absence_is_confirmed_twice_after_worker_died(
-    environment: FaultEnvironment, proof: int, deed: str
+    environment: FaultEnvironment, proof: int, action: str
 ) -> None:
     environment.broker(silent_before=True)
-    victim = environment.fleet.worker("victim", faults=f"absence.committed:{deed}:{proof}")
+    victim = environment.fleet.worker("victim", faults=f"absence.committed:{action}:{proof}")
     environment.quote()
     environment.operator.do("publish", feed=N)
-    environment.wait(lambda: not victim.alive or victim.stopped, "nothing was proven", 60)
-    story = Scenario(environment)
+    environment.wait(lambda: not victim.alive or victim.stopped, "no absence was confirmed", 60)
+    scenario = Scenario(environment)
     environment.broker(silent_before=False)
     environment.fleet.worker("successor")
     environment.settle()
-    story.end()
-    if deed == "stop":
+    scenario.end()
+    if action == "stop":
         victim.go_on()
         environment.fleet.wait_for_lease(victim)
         victim.end()
@@ -71,15 +71,15 @@ def test_absence_is_confirmed_twice_after_worker_died(
 
 
 @pytest.mark.parametrize("point", ["broker.received", "broker.accepted"])
-@pytest.mark.parametrize("deed", ["kill", "stop"])
-def test_broker_dies_or_stops(environment: FaultEnvironment, point: str, deed: str) -> None:
-    broker = environment.venue.start(faults=f"{point}:{deed}:2")
+@pytest.mark.parametrize("action", ["kill", "stop"])
+def test_broker_dies_or_stops(environment: FaultEnvironment, point: str, action: str) -> None:
+    broker = environment.venue.start(faults=f"{point}:{action}:2")
     environment.fleet.worker(queues=EVERYTHING)
     environment.quote()
     environment.operator.do("publish", feed=200)
     environment.wait(lambda: not broker.alive or broker.stopped, "no process reached it")
-    story = Scenario(environment)
-    if deed == "stop":  # longer than any answer is waited for
+    scenario = Scenario(environment)
+    if action == "stop":  # longer than any call waits for its answer
         environment.wait(
             lambda: environment.count.states().get("UNKNOWN", 0) > 0, "nothing became unknown"
         )
@@ -88,7 +88,7 @@ def test_broker_dies_or_stops(environment: FaultEnvironment, point: str, deed: s
         environment.venue.start()
     environment.quote()
     environment.settle()
-    story.end()
-    environment.venue.kill()  # the next case has one without a fault
+    scenario.end()
+    environment.venue.kill()  # the next case needs one without a fault
     environment.venue.start()
-    all_ended(environment, 200, absent_at_most=story.in_flight)
+    all_ended(environment, 200, absent_at_most=scenario.in_flight)

@@ -1,6 +1,6 @@
-"""`make chaos`: the whole stack under load, and something breaks every few seconds.
+"""`make chaos`: the whole stack under load, with a fault every few seconds. See docs/chaos.md.
 
-`plan` draws what breaks from a seed, `stage` runs the stack, `trouble` breaks it, `load` trades on
-it, `watching` sees how long things took, `last` whether a signal reaches everybody afterwards,
-`__main__` tells what came of it. docs/chaos.md.
+`fault_plan` draws the faults from a seed, `stack_environment` runs the stack, `fault_injection`
+causes the faults, `load` trades, `recovery_times` measures recoveries, `final_signal` checks that a
+signal reaches all accounts afterwards, and `verdict` counts. `__main__` prints the result.
 """

@@ -1,4 +1,4 @@
-"""Breaking things. Each kind of fault is a method; what lasts is undone when its time is over."""
+"""Injecting faults. Each kind is a method; a lasting fault is undone when its time is over."""
 
 import signal
 import time
@@ -20,17 +20,17 @@ SHARE = 5  # every fifth account is silent or slow
 
 
 class FaultInjector:
-    """`make` breaks something; `mend` undoes what is due, `heal` everything."""
+    """`make` injects a fault, `undo_due` undoes those whose time is over, `heal` all of them."""
 
-    def __init__(self, stage: StackEnvironment) -> None:
-        self._stage = stage
+    def __init__(self, environment: StackEnvironment) -> None:
+        self._environment = environment
         self.spans: list[Outage] = []
         self._undo: list[tuple[float, Undo]] = []
         self._stopped: dict[str, int] = {}
-        self._desk = SyncClient("127.0.0.1", stage.broker_port)
+        self._broker = SyncClient("127.0.0.1", environment.broker_port)
 
     def make(self, step: Step) -> bool:
-        """Break it. False: there was nothing left to break (a process that is down already)."""
+        """Inject a fault. Return False if it has no effect, since its process is down already."""
         method = getattr(self, "_" + step.kind.replace("-", "_"))
         span = Outage(step.kind, time.time(), over=self._is_over(step))
         try:
@@ -42,27 +42,27 @@ class FaultInjector:
         return done
 
     def _is_over(self, step: Step) -> Callable[[], bool]:
-        """How to see that it has ended, whatever ended it."""
+        """Return a function that checks whether the fault has ended, for whatever reason."""
         if step.kind == "broker-kill":
-            broker = self._stage.children[BROKER]
+            broker = self._environment.children[BROKER]
             dead = broker.pid
             return lambda: broker.pid != dead and broker.ready
         if step.kind.startswith("postgres"):
-            return lambda: self._stage.servers.postgres.alive
+            return lambda: self._environment.servers.postgres.alive
         end = time.time() + step.lasts
         return lambda: time.time() >= end
 
     def undo_due(self, *, everything: bool = False) -> None:
-        """Undo what has lasted long enough."""
+        """Undo the faults whose time is over."""
         self._note_ends()
         now = time.monotonic()
         due = [undo for at, undo in self._undo if everything or at <= now]
-        self._undo = [] if everything else [one for one in self._undo if one[0] > now]
+        self._undo = [] if everything else [entry for entry in self._undo if entry[0] > now]
         for undo in due:
             undo()
 
     def heal(self) -> None:
-        """Undo everything; try again what cannot be undone yet."""
+        """Undo all faults; retry what cannot be undone yet."""
         while self._undo:
             self.undo_due(everything=True)
             time.sleep(0.2)
@@ -73,18 +73,18 @@ class FaultInjector:
                 span.until = time.time()
 
     def _later(self, seconds: float, undo: Undo) -> bool:
-        def patiently() -> None:
+        def undo_or_retry() -> None:
             try:
                 undo()
             except (psycopg.Error, EmbeddedError):
                 self._later(0.5, undo)
 
-        self._undo.append((time.monotonic() + seconds, patiently))
+        self._undo.append((time.monotonic() + seconds, undo_or_retry))
         return True
 
     # ---- processes ------------------------------------------------------------------------
     def _signal(self, name: str, number: signal.Signals) -> int | None:
-        running = self._stage.children[name]
+        running = self._environment.children[name]
         process = running.process
         if process is None or not running.alive or self._stopped.get(name) == process.pid:
             return None
@@ -92,7 +92,7 @@ class FaultInjector:
         return process.pid
 
     def _kill(self, step: Step) -> bool:
-        who = [step.who, *WORKERS] if step.burst else [step.who]  # the largest kill is not missed
+        who = [step.who, *WORKERS] if step.burst else [step.who]  # one of them is alive
         return any(self._signal(name, signal.SIGKILL) is not None for name in who)
 
     def _term(self, step: Step) -> bool:
@@ -110,7 +110,7 @@ class FaultInjector:
         self._stopped[name] = pid
 
         def go_on() -> None:
-            process = self._stage.children[name].process
+            process = self._environment.children[name].process
             if process is not None and process.pid == pid:
                 process.send_signal(signal.SIGCONT)
             if self._stopped.get(name) == pid:
@@ -120,17 +120,17 @@ class FaultInjector:
 
     # ---- Redis and PostgreSQL -------------------------------------------------------------
     def _redis_kill(self, step: Step) -> bool:
-        server = self._stage.servers.redis
+        server = self._environment.servers.redis
         if not server.alive:
             return False
-        self._stage.servers.signal_redis(signal.SIGCONT)
-        self._stage.servers.kill_redis()
+        self._environment.servers.signal_redis(signal.SIGCONT)
+        self._environment.servers.kill_redis()
         return self._later(step.lasts, lambda: void(server.start()))
 
     def _redis_flush(self, _: Step) -> bool:
-        if not self._stage.servers.redis.alive:
+        if not self._environment.servers.redis.alive:
             return False
-        client = redis.Redis.from_url(self._stage.servers.redis.url, socket_timeout=1)
+        client = redis.Redis.from_url(self._environment.servers.redis.url, socket_timeout=1)
         try:
             client.flushall()
         finally:
@@ -138,7 +138,7 @@ class FaultInjector:
         return True
 
     def _redis_pause(self, step: Step) -> bool:
-        servers = self._stage.servers
+        servers = self._environment.servers
         if not servers.redis.alive:
             return False
         process = servers.redis.process
@@ -152,11 +152,11 @@ class FaultInjector:
     def _postgres_crash(self, step: Step) -> bool:
         return self._end_postgres(signal.SIGQUIT, step.lasts)
 
-    def _end_postgres(self, how: signal.Signals, seconds: float) -> bool:
-        servers = self._stage.servers
+    def _end_postgres(self, number: signal.Signals, seconds: float) -> bool:
+        servers = self._environment.servers
         if not servers.postgres.alive:
             return False
-        servers.end_postgres(how)
+        servers.end_postgres(number)
         return self._later(seconds, lambda: void(servers.postgres.start()))
 
     # ---- the broker -----------------------------------------------------------------------
@@ -166,23 +166,23 @@ class FaultInjector:
     def _broker_stop(self, step: Step) -> bool:
         return self._stop_for(BROKER, step.lasts)
 
-    def _ask_for(self, fault: str, *numbers: float) -> bool:
+    def _cause_at_broker(self, fault: str, *numbers: float) -> bool:
         if BROKER in self._stopped:
             return False
-        self._desk.fault(fault, *numbers)
+        self._broker.fault(fault, *numbers)
         return True
 
     def _broker_reset(self, _: Step) -> bool:
-        return self._ask_for("reset")
+        return self._cause_at_broker("reset")
 
     def _broker_refuse(self, step: Step) -> bool:
-        return self._ask_for("refuse", step.lasts)
+        return self._cause_at_broker("refuse", step.lasts)
 
     def _broker_half(self, _: Step) -> bool:
-        return self._ask_for("half_answers", 3)
+        return self._cause_at_broker("half_answers", 3)
 
     def _broker_replay(self, _: Step) -> bool:
-        return self._ask_for("replay", 500)
+        return self._cause_at_broker("replay", 500)
 
     def _silent_before(self, step: Step) -> bool:
         return self._terms(step, "silent_before", "true", "false")
@@ -198,8 +198,8 @@ class FaultInjector:
 
     def _terms(self, step: Step, name: str, on: Any, off: Any) -> bool:
         def write(value: Any, share: int) -> None:
-            # A broker that stands still holds its rows, and goes on only if we do.
-            self._stage.servers.books.rows(
+            # A stopped broker keeps its row locks, and only this process continues it.
+            self._environment.servers.books.rows(
                 "SET lock_timeout = '1s';"
                 f" UPDATE paper_account SET {name} = {value} WHERE id % {share} = 0"
             )
@@ -209,17 +209,17 @@ class FaultInjector:
 
     # ---- the network between --------------------------------------------------------------
     def _partition(self, step: Step) -> bool:
-        self._stage.network.partition()
-        return self._later(step.lasts, self._stage.network.heal)
+        self._environment.network.partition()
+        return self._later(step.lasts, self._environment.network.heal)
 
     def _mute(self, step: Step) -> bool:
-        self._stage.network.lose_replies()
-        return self._later(step.lasts, self._stage.network.heal)
+        self._environment.network.lose_replies()
+        return self._later(step.lasts, self._environment.network.heal)
 
     def _delay(self, step: Step) -> bool:
-        self._stage.network.delay(1.0 + step.lasts / 4)
-        return self._later(step.lasts, self._stage.network.heal)
+        self._environment.network.delay(1.0 + step.lasts / 4)
+        return self._later(step.lasts, self._environment.network.heal)
 
 
 def void(_: object) -> None:
-    """Nothing of interest came back."""
+    """Discard a result."""

@@ -1,4 +1,4 @@
-"""What breaks and when, drawn from a seed. Pure: the same seed is the same story."""
+"""The faults of a run and their times, drawn from a seed. Pure: equal seeds give equal plans."""
 
 import random
 from collections import Counter
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 WORKERS = ("execution-1", "execution-2", "exits", "maintenance", "sessions", "sessions-2")
-ENTRIES = ("execution-1", "execution-2", "sessions", "sessions-2")  # have a burst in hand
+ENTRIES = ("execution-1", "execution-2", "sessions", "sessions-2")  # work on a burst
 PROCESSES = (*WORKERS, "beat", "prices", "web")
 FIRST, LEAST, MOST = 3.0, 1.0, 3.0  # seconds before the first fault, and between two
 BURST_EVERY = 12  # faults
@@ -35,8 +35,8 @@ WEIGHTS = {
     "delay": 3,
 }
 LASTS = {  # seconds, from and to
-    "stop": (1.0, 4.0),  # beyond the lease
-    "long-stop": (15.0, 20.0),  # beyond the lease and both proofs of absence
+    "stop": (1.0, 4.0),  # longer than the lease
+    "long-stop": (15.0, 20.0),  # longer than the lease and both absence confirmations
     "redis-kill": (0.5, 4.0),
     "redis-pause": (1.0, 4.0),
     "postgres-restart": (0.0, 2.0),
@@ -76,8 +76,8 @@ class Step:
 
 
 def plan(seed: int, seconds: float) -> list[Step]:
-    """Draw the faults of a run of so many seconds; a longer one begins like a shorter one."""
-    rng = random.Random(seed)  # a story, not a secret
+    """Draw the faults of a run; a longer run begins like a shorter one."""
+    rng = random.Random(seed)  # reproducible, not secret
     steps: list[Step] = []
     at = FIRST
     while at < seconds:
@@ -102,5 +102,5 @@ def _in_a_burst(rng: random.Random, at: float, kind: str) -> Step:
 
 
 def by_kind(steps: Sequence[Step]) -> dict[str, int]:
-    """How many of which kind."""
+    """Return the number of faults by kind."""
     return dict(sorted(Counter(step.kind for step in steps).items()))

@@ -1,4 +1,4 @@
-"""One more signal when all is mended and settled: it finds every account, or says which not."""
+"""One more signal after all is settled: it must reach every account."""
 
 import time
 from collections.abc import Callable, Iterable
@@ -13,21 +13,21 @@ from tests.faults.chaos.stack_environment import CONNECTIONS, StackEnvironment
 from tests.faults.chaos.trading_check import is_left_out
 from tests.faults.process_fleet import OperatorFailedError
 
-HEALTHY_SECONDS = 30  # in which accounts come back after all of it
+HEALTHY_SECONDS = 30  # within which accounts must be healthy again
 HALTS = {Code.ENTRIES_HALTED, Code.TRADING_HALTED}
 NOT_PUBLISHED, NOT_CANDIDATES = "NOT_PUBLISHED", "NOT_CANDIDATES"
-FAR = {"sl": "1.05000", "tp": "1.15000"}  # whatever the prices have come to
+FAR = {"sl": "1.05000", "tp": "1.15000"}  # far from any price of the run
 UNHEALTHY = """
 SELECT (SELECT count(*) FROM connections_connectionhealth
         WHERE status <> 'ACTIVE' OR circuit_open_until > clock_timestamp()
           OR reconciled_at IS NULL)
   + (SELECT count(*) FROM connections_killswitch WHERE released_at IS NULL)
 """
-BECAME = """
+OUTCOMES = """
 SELECT status, reason, count(*) AS n FROM execution_order
 WHERE signal_id = ANY(%s) AND leg LIKE 'entry%%' GROUP BY 1, 2 ORDER BY 1, 2
 """
-# What is known of accounts that the signal did not get to.
+# Details of accounts that the signal did not reach.
 LEFT_OUT = """
 SELECT o.reason, c.type, c.broker_host, h.status, h.error_code, h.last_error, h.needs_test,
   h.consecutive_failures AS failures,
@@ -44,7 +44,7 @@ ORDER BY o.id LIMIT 5
 
 @dataclass(frozen=True, slots=True)
 class FinalSignal:
-    """What became of it. waited_s: until the accounts were well; None: they were not in time."""
+    """The outcome of the signal. waited_s: until all accounts were healthy; None: not in time."""
 
     waited_s: float | None
     states: dict[str, int] = field(default_factory=dict)
@@ -52,44 +52,48 @@ class FinalSignal:
     examples: list[dict[str, Any]] = field(default_factory=list)
 
     @classmethod
-    def publish(cls, stage: StackEnvironment, load: Load, settle: Callable[[], Any]) -> Self:
-        """Wait until the accounts are well, publish to all of them, and have it settled."""
-        assert stage.operator is not None
+    def publish(cls, environment: StackEnvironment, load: Load, settle: Callable[[], Any]) -> Self:
+        """Wait until the accounts are healthy, publish to all of them, and wait until settled."""
+        assert environment.operator is not None
         began = time.monotonic()
-        while not (well := _are_healthy(stage)) and time.monotonic() - began < HEALTHY_SECONDS:
+        while (
+            not (healthy := _are_healthy(environment))
+            and time.monotonic() - began < HEALTHY_SECONDS
+        ):
             time.sleep(0.2)
-        waited = round(time.monotonic() - began, 1) if well else None
+        waited = round(time.monotonic() - began, 1) if healthy else None
         try:
-            ids = stage.operator.do("publish", feed=CONNECTIONS, **FAR)
+            ids = environment.operator.do("publish", feed=CONNECTIONS, **FAR)
         except OperatorFailedError:
             return cls(waited, locked_out={NOT_PUBLISHED: CONNECTIONS})
         load.published += ids
         settle()
-        found = stage.servers.ours.rows(BECAME, ids)
-        states = {f"{row.status} {row.reason}".strip(): row.n for row in found}
-        examples = [row._asdict() for row in stage.servers.ours.rows(LEFT_OUT, ids)]
-        return cls(waited, states, locked_out(found), examples)
+        orders = environment.servers.ours.rows(OUTCOMES, ids)
+        states = {f"{row.status} {row.reason}".strip(): row.n for row in orders}
+        examples = [row._asdict() for row in environment.servers.ours.rows(LEFT_OUT, ids)]
+        return cls(waited, states, locked_out(orders), examples)
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
 
 
-def locked_out(found: Iterable[Any], wanted: int = CONNECTIONS) -> dict[str, int]:
-    """How many accounts a signal did not get to, by code. found: its orders by status and reason.
+def locked_out(orders: Iterable[Any], expected: int = CONNECTIONS) -> dict[str, int]:
+    """Return how many accounts a signal did not reach, by code.
 
-    Nobody has paused anything, so nobody is to be SKIPPED, or to wait until it is too old. A rule
-    may deny an entry, a halt may not: none is left.
+    orders: its entries by status and reason. Nothing is paused, so no account may be SKIPPED or
+    wait until the signal is too old. A rule may deny an entry, but a kill switch may not: none is
+    left.
     """
-    left, told = wanted, dict[str, int]()
-    for row in found:
+    left, counts = expected, dict[str, int]()
+    for row in orders:
         left -= row.n
         if is_left_out(row) or (row.status == "DENIED" and row.reason in HALTS):
-            told[row.reason] = told.get(row.reason, 0) + row.n
-    return told | ({NOT_CANDIDATES: left} if left else {})
+            counts[row.reason] = counts.get(row.reason, 0) + row.n
+    return counts | ({NOT_CANDIDATES: left} if left else {})
 
 
-def _are_healthy(stage: StackEnvironment) -> bool:
+def _are_healthy(environment: StackEnvironment) -> bool:
     try:
-        return int(stage.servers.ours.value(UNHEALTHY)) == 0
+        return int(environment.servers.ours.value(UNHEALTHY)) == 0
     except psycopg.Error:
         return False

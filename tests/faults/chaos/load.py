@@ -1,4 +1,4 @@
-"""Load: a signal per second to all accounts, moving prices, and actions of tenants."""
+"""The load: one signal per second to all accounts, moving prices, and actions of tenants."""
 
 import random
 import threading
@@ -30,14 +30,14 @@ ORDER BY random() LIMIT %s
 
 @dataclass(slots=True)
 class LoadCounts:
-    """What the load has done."""
+    """The number of actions by kind."""
 
     opened: int = 0
     modified: int = 0
     closed: int = 0
     clicks: int = 0
     prices: int = 0
-    refused: int = 0  # the publisher got an error and tried again
+    refused: int = 0  # the publisher got an error and retried
 
     @property
     def signals(self) -> int:
@@ -45,23 +45,25 @@ class LoadCounts:
 
 
 class Load(threading.Thread):
-    """Runs until `stop`. Everything that fails is done again: a publisher does not give up."""
+    """A thread that runs until `stop`. It repeats what fails, as a publisher does."""
 
-    def __init__(self, stage: StackEnvironment, seed: int, say: Callable[[str], None]) -> None:
+    def __init__(
+        self, environment: StackEnvironment, seed: int, report_progress: Callable[[str], None]
+    ) -> None:
         super().__init__(daemon=True, name="load")
-        self.tally = LoadCounts()
+        self.counts = LoadCounts()
         self.published: list[int] = []
-        self._stage, self._say = stage, say
+        self._environment, self._report_progress = environment, report_progress
         self._rng = random.Random(f"load {seed}")
         self._ended = threading.Event()
         self._burst = 0
         self._open: list[tuple[int, str]] = []
-        self._ours = Database(stage.servers.postgres)
+        self._ours = Database(environment.servers.postgres)
         self._bid = BASE
         self._price_due = 0.0
 
     def stop(self) -> None:
-        """Let the turn in hand end."""
+        """Wait until the current turn has ended, then end."""
         self._ended.set()
         self.join(60)
 
@@ -74,7 +76,7 @@ class Load(threading.Thread):
                 pass
 
     def burst(self, signals: int) -> None:
-        """Publish several at once, as soon as the turn in hand has ended; returns at once."""
+        """Publish several signals together after the current turn; returns immediately."""
         self._burst = signals
 
     def _one_turn(self) -> None:
@@ -87,19 +89,19 @@ class Load(threading.Thread):
             chosen, _ = self._open[0]
             if self._publish(action="CLOSE", refers_to=chosen):
                 self._open.pop(0)
-                self.tally.closed += 1
+                self.counts.closed += 1
         elif self._open and self._rng.random() < 0.25:
             chosen, direction = self._rng.choice(self._open)
             levels = self._levels(direction)
             if self._publish(action="MODIFY", refers_to=chosen, **levels):
-                self.tally.modified += 1
+                self.counts.modified += 1
         else:
             self._open_new(**self._entry())
         if self._rng.random() < 0.4:
             self._click()
 
     def _levels(self, direction: str) -> dict[str, str]:
-        """Stop far, target mostly near: some of them are reached by the prices."""
+        """Return a far stop and a mostly near target, so that prices reach some of them."""
         sign = 1 if direction == "BUY" else -1
         stop = self._bid - sign * self._rng.choice((Decimal("0.0050"), Decimal("0.0100")))
         near = (Decimal("0.0010"), Decimal("0.0030"), Decimal("0.0200"))
@@ -107,57 +109,57 @@ class Load(threading.Thread):
         return {"sl": str(stop), "tp": str(target)}
 
     def _entry(self) -> dict[str, Any]:
-        """A new signal: mostly at the market, some wait for a better price."""
+        """Return a new signal: mostly at the market, some as limit orders."""
         direction = self._rng.choice(("BUY", "SELL"))
-        how: dict[str, Any] = {"direction": direction, **self._levels(direction)}
+        fields: dict[str, Any] = {"direction": direction, **self._levels(direction)}
         if self._rng.random() < 0.3:
-            how["seconds_valid"] = 30
+            fields["seconds_valid"] = 30
         if self._rng.random() < 0.15:
             better = self._bid - (1 if direction == "BUY" else -1) * 2 * STEP
-            how |= {"order_type": "LIMIT", "open_price": str(better), "tp": str(self._bid)}
-        return how
+            fields |= {"order_type": "LIMIT", "open_price": str(better), "tp": str(self._bid)}
+        return fields
 
-    def _open_new(self, **how: Any) -> None:
-        ids = self._publish(**how)
-        self._open += [(signal, how["direction"]) for signal in ids]
+    def _open_new(self, **fields: Any) -> None:
+        ids = self._publish(**fields)
+        self._open += [(signal, fields["direction"]) for signal in ids]
         self.published += ids
-        self.tally.opened += len(ids)
+        self.counts.opened += len(ids)
 
-    def _publish(self, **how: Any) -> list[int]:
-        ids: list[int] = self._do("publish", feed=CONNECTIONS, **how) or []
+    def _publish(self, **fields: Any) -> list[int]:
+        ids: list[int] = self._do("publish", feed=CONNECTIONS, **fields) or []
         return ids
 
     def _click(self) -> None:
-        """Tenants close or move what they hold, by hand."""
+        """Close some positions or move one's levels, as tenants do by hand."""
         try:
             held = self._ours.rows(HELD, 10)
         except psycopg.Error:
             return
         if not held:
             return
-        self.tally.clicks += 1
+        self.counts.clicks += 1
         if self._rng.random() < 0.7:
             self._do("close", positions=[row.id for row in held[:8]])
         else:
             self._do("modify", position=held[0].id, **self._levels(held[0].side))
 
     def _move_prices(self) -> None:
-        """The prices process takes new quotes from its source's settings, within five seconds."""
+        """Change the source's settings; the prices process reads them within five seconds."""
         self._price_due = time.monotonic() + PRICE_EVERY
         low, high = BASE - 10 * STEP, BASE + 10 * STEP
         moved = self._bid + self._rng.choice((-3, -2, -1, 1, 2, 3)) * STEP
         self._bid = min(max(moved, low), high)
         try:
             self._ours.rows(QUOTES, str(self._bid), str(self._bid + SPREAD))
-            self.tally.prices += 1
+            self.counts.prices += 1
         except psycopg.Error:
             pass
 
-    def _do(self, what: str, **how: Any) -> Any:
-        assert self._stage.operator is not None
+    def _do(self, what: str, **fields: Any) -> Any:
+        assert self._environment.operator is not None
         try:
-            return self._stage.operator.do(what, **how)
+            return self._environment.operator.do(what, **fields)
         except OperatorFailedError as error:
-            self.tally.refused += 1
-            self._say(f"  {what} refused: {str(error)[:120]}")
+            self.counts.refused += 1
+            self._report_progress(f"  {what} refused: {str(error)[:120]}")
             return None

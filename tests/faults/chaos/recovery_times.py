@@ -1,4 +1,4 @@
-"""How much was in flight at each fault, and how long until all of it was settled."""
+"""How many orders were in flight at each fault, and the time until all of them were settled."""
 
 import time
 from dataclasses import dataclass, field
@@ -8,7 +8,7 @@ import psycopg
 from tests.faults.chaos.fault_plan import Step
 from tests.faults.servers import Database
 
-# By the indexes of live rows: asked twice a second, it must not be a load of its own.
+# It uses the indexes of live rows, since it runs twice a second and must not add load.
 OPEN = """
 SELECT id FROM execution_order WHERE status = 'PENDING'
 UNION ALL SELECT id FROM execution_order WHERE status IN ('SUBMITTING', 'UNKNOWN')
@@ -21,7 +21,7 @@ UNION ALL SELECT id FROM execution_order
 
 @dataclass(slots=True)
 class FaultRecovery:
-    """A fault and what was open when it struck."""
+    """A fault and the orders that were open at that time."""
 
     step: Step
     at: float
@@ -31,53 +31,53 @@ class FaultRecovery:
 
 
 class RecoveryMonitor:
-    """Asks our database; while that is away nothing is known, and nothing counts as settled."""
+    """Polls our database; while it is unreachable, nothing counts as settled."""
 
     def __init__(self, ours: Database) -> None:
         self._ours = ours
-        self.seen: list[FaultRecovery] = []
-        self._last: set[int] = set()
+        self.faults: list[FaultRecovery] = []
+        self._open: set[int] = set()
 
-    def note(self, step: Step) -> FaultRecovery:
-        """A fault is about to strike."""
-        now = self.look()
-        seen = FaultRecovery(step, time.monotonic(), None if now is None else len(now))
-        seen.open = set(self._last)
-        self.seen.append(seen)
-        return seen
+    def record(self, step: Step) -> FaultRecovery:
+        """Record a fault that is about to be injected."""
+        now = self.poll()
+        fault = FaultRecovery(step, time.monotonic(), None if now is None else len(now))
+        fault.open = set(self._open)
+        self.faults.append(fault)
+        return fault
 
-    def drop(self, seen: FaultRecovery) -> None:
-        """It did not strike after all."""
-        self.seen.remove(seen)
+    def drop(self, fault: FaultRecovery) -> None:
+        """Remove a fault that had no effect."""
+        self.faults.remove(fault)
 
-    def look(self) -> set[int] | None:
-        """See what is open now; None: the database does not answer."""
+    def poll(self) -> set[int] | None:
+        """Return the ids of all open orders; None if the database does not answer."""
         try:
             now = {row.id for row in self._ours.rows(OPEN)}
         except psycopg.Error:
             return None
         at = time.monotonic()
-        for seen in self.seen:
-            if seen.recovered_s is None:
-                seen.open &= now
-                if not seen.open:
-                    seen.recovered_s = at - seen.at
-        self._last = now
+        for fault in self.faults:
+            if fault.recovered_s is None:
+                fault.open &= now
+                if not fault.open:
+                    fault.recovered_s = at - fault.at
+        self._open = now
         return now
 
     @property
     def in_flight_max(self) -> int:
-        """The most orders in flight at a kill of a process of ours."""
-        return max((s.in_flight or 0 for s in self.seen if s.step.kind == "kill"), default=0)
+        """The largest number of orders in flight when one of our processes was killed."""
+        return max((s.in_flight or 0 for s in self.faults if s.step.kind == "kill"), default=0)
 
     @property
     def recovery_s_max(self) -> float | None:
-        """The slowest recovery; None: something that was open at a fault still is."""
-        if any(seen.recovered_s is None for seen in self.seen):
+        """The longest recovery; None if an order that was open at a fault still is."""
+        if any(fault.recovered_s is None for fault in self.faults):
             return None
-        return max((seen.recovered_s or 0.0 for seen in self.seen), default=0.0)
+        return max((fault.recovered_s or 0.0 for fault in self.faults), default=0.0)
 
     @property
     def slowest(self) -> FaultRecovery | None:
-        """The fault after which it took longest."""
-        return max(self.seen, key=lambda s: s.recovered_s or 0.0, default=None)
+        """The fault with the longest recovery."""
+        return max(self.faults, key=lambda s: s.recovered_s or 0.0, default=None)

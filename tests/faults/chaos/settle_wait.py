@@ -1,4 +1,4 @@
-"""Waiting until all is settled, and saying meanwhile what still is not."""
+"""Waiting until all orders are settled, with reports on those that are not."""
 
 import time
 from collections.abc import Callable
@@ -21,32 +21,35 @@ FROM execution_order WHERE id IN ({OPEN}) GROUP BY 1 ORDER BY 2 DESC
 
 @dataclass(slots=True)
 class SettleWait:
-    """Asks until no order is open and the broker has nothing left to tell."""
+    """Polls until no order is open and all of the broker's events are acknowledged."""
 
     ours: Database
-    watching: RecoveryMonitor
+    recovery: RecoveryMonitor
     count: InvariantCounts
-    say: Callable[[str], None]
+    report_progress: Callable[[str], None]
     took_s: float | None = None  # None: not yet
     open_at: dict[int, list[str]] = field(default_factory=dict)  # by second: what was open
     _began: float = field(default_factory=time.monotonic)
 
     def is_over(self) -> bool:
-        """Whether all is settled now; writes down what is not, every ten seconds."""
-        if self.watching.look() == set() and self.count.untold() == 0:
+        """Return whether all is settled; every ten seconds, record what is not."""
+        if self.recovery.poll() == set() and self.count.unacknowledged_events() == 0:
             self.took_s = time.monotonic() - self._began
             return True
         second = int(time.monotonic() - self._began)
         if second >= max(self.open_at, default=0) + REPORT_EVERY:
             self.open_at[second] = self._what_is_open()
-            self.say(f"  open after {second} s: {'; '.join(self.open_at[second])}")
+            self.report_progress(f"  open after {second} s: {'; '.join(self.open_at[second])}")
         return False
 
     def _what_is_open(self) -> list[str]:
-        found = [
+        lines = [
             f"{row.n} {row.kind} (submitted up to {row.submitted_s_ago} s ago, next look in up to"
             f" {row.next_s} s, at least {row.absence_confirmations} absence_confirmations, up to"
             f" {row.tries} cancels)"
             for row in self.ours.rows(WHAT_IS_OPEN)
         ]
-        return [*found, f"{self.count.untold()} events that the broker has to tell"]
+        return [
+            *lines,
+            f"{self.count.unacknowledged_events()} events of the broker not acknowledged",
+        ]

@@ -1,4 +1,6 @@
-"""The stage: private servers, the stack's own processes under its own supervisor, the broker."""
+"""The environment of a run: separate servers, the stack's processes under its supervisor, and the
+broker.
+"""
 
 import shutil
 import signal
@@ -35,15 +37,15 @@ SETTINGS = {
 }
 BROKER = "broker"
 LANES = 8
-# Every fifth account needs a session: a third party's kind over the same wire and books. Other than
-# the SHARE of `trouble`, so that some of them are silent, slow and late, too, and some are not.
+# Every fifth account needs a session: a third party's broker type with the same protocol and books.
+# The choice is independent of SHARE in `fault_injection`, so that faults affect some of them.
 TO_LANES = f"""
 UPDATE connections_executionconnection
 SET type = 'sessioned', lane = 'sessions.' || abs(hashtext(id::text)) % {LANES}
 WHERE abs(hashtext('session ' || id::text)) % 5 = 0
 """
-# An account in error takes no entries until it was read again, each minute: a minute of a chaos is
-# most of it.
+# An account in error takes no entries until it is read again. Once a minute would be too seldom for
+# a short run.
 OFTEN = """
 UPDATE django_celery_beat_periodictask SET interval_id = (
   SELECT id FROM django_celery_beat_intervalschedule WHERE every = 5 AND period = 'seconds' LIMIT 1)
@@ -53,13 +55,15 @@ READY_SECONDS = 120
 
 
 class StackEnvironment:
-    """`with Stage(folder, say) as stage:`. Leaving it ends everything that it started."""
+    """Use it in a `with` statement; leaving that ends all processes that it started."""
 
-    def __init__(self, folder: Path, say: Callable[[str], None], without: str = "") -> None:
-        """without: a guard that is taken away from the workers (`sabotage.py`)."""
+    def __init__(
+        self, folder: Path, report_progress: Callable[[str], None], without: str = ""
+    ) -> None:
+        """without: a guard that is removed from the workers (`disabled_guards.py`)."""
         self.folder, self.without = folder, without
         self.servers = Servers(folder)
-        self._say = say
+        self._report_progress = report_progress
         self.broker_port = free_port()
         self.network = Network(("127.0.0.1", self.broker_port))
         self.environ: dict[str, str] = {}
@@ -78,7 +82,7 @@ class StackEnvironment:
         if self.operator is not None:
             self.operator.kill()
         if self.supervisor is not None:
-            for running in self.children.values():  # a stopped one receives nothing
+            for running in self.children.values():  # a stopped process handles no signals
                 if running.pid:
                     processes.signal_group(running.pid, signal.SIGCONT)
             self.supervisor.request_stop()
@@ -95,7 +99,7 @@ class StackEnvironment:
         return self.supervisor.children
 
     def _start(self) -> None:
-        self._say("servers, tables, 500 accounts …")
+        self._report_progress("servers, tables, 500 accounts …")
         self.servers.start(connections=CONNECTIONS)
         self.servers.fresh()
         self.servers.ours.rows(OFTEN)
@@ -112,12 +116,12 @@ class StackEnvironment:
         }
         self.environ |= development_secrets(self.environ)
         (self.folder / "static").mkdir(exist_ok=True)
-        beside = worker_process(
+        second_session_worker = worker_process(
             "sessions-2", "sessions", threads=SESSION_THREADS
-        )  # lanes have where to go
-        stack = [*all_processes(Settings.read(self.environ)), beside]
-        children = [self._broker(), *(self._sabotaged(child) for child in stack)]
-        self._say(f"the stack: {', '.join(child.name for child in children)}")
+        )  # lanes need a second owner
+        stack = [*all_processes(Settings.read(self.environ)), second_session_worker]
+        children = [self._broker(), *(self._without_guard(child) for child in stack)]
+        self._report_progress(f"the stack: {', '.join(child.name for child in children)}")
         self.supervisor = Supervisor(
             children, environ=self.environ, logs=self.folder / "log", folder=ROOT,
             report=lambda _: None,
@@ -128,7 +132,7 @@ class StackEnvironment:
         self.operator = OperatorProcess({**self.environ, "FILLCAST_DB_ROLE": "trade"}, self.folder)
         self.servers.ours.rows("UPDATE connections_accountsnapshot SET read_at = clock_timestamp()")
 
-    def _sabotaged(self, child: ProcessSpec) -> ProcessSpec:
+    def _without_guard(self, child: ProcessSpec) -> ProcessSpec:
         if not self.without or "worker" not in child.command:
             return child
         line = (*child.command, "-I", "tests.faults.disabled_guards")
@@ -144,7 +148,7 @@ class StackEnvironment:
         )
 
     def manage(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
-        """Run a management command on this stage."""
+        """Run a management command in this environment."""
         return subprocess.run(
             [sys.executable, "manage.py", *arguments], env=self.environ, cwd=ROOT, text=True,
             capture_output=True, check=False,
@@ -152,21 +156,21 @@ class StackEnvironment:
 
 
 def folder_for(seed: int) -> Path:
-    """Make a folder of this run's own, below var/chaos."""
+    """Create a folder for this run, below var/chaos."""
     parent = ROOT / "var" / "chaos"
     parent.mkdir(parents=True, exist_ok=True)
-    made = Path(tempfile.mkdtemp(prefix=f"seed-{seed}-", dir=parent))
-    made.chmod(0o755)  # PostgreSQL runs as another user when we are root
-    return made
+    folder = Path(tempfile.mkdtemp(prefix=f"seed-{seed}-", dir=parent))
+    folder.chmod(0o755)  # PostgreSQL runs as another user when we are root
+    return folder
 
 
 def forget(folder: Path) -> None:
-    """Remove a run's folder, servers' data and logs alike."""
+    """Remove a run's folder with data and logs."""
     shutil.rmtree(folder, ignore_errors=True)
 
 
 def keep_logs(folder: Path) -> None:
-    """Remove what is large; logs stay."""
+    """Remove the servers' data; keep the logs."""
     for name in ("ours", "books"):
         for path in (folder / name).glob("*"):
             if path.is_dir():

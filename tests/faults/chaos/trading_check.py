@@ -1,4 +1,4 @@
-"""Was anything traded at all? A system that does nothing loses nothing and doubles nothing."""
+"""Checks that a run traded at all: a system that does nothing loses and doubles nothing."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -9,9 +9,9 @@ from common.reason_codes import Code
 from tests.faults.chaos.outages import SIDE, Outages
 from tests.faults.servers import Database
 
-LEAST = 0.1  # of the candidates that no rule refused
-GRACE = 20.0  # seconds in which accounts come back after the broker or the database did
-# What an outage of the broker may do to an account. Every other reason needs no outage.
+LEAST = 0.1  # of the candidates that no rule denied
+GRACE = 20.0  # seconds within which accounts recover after the broker or the database
+# Reasons that an outage of the broker explains. It explains no other reason.
 OUTAGE = {
     Code.CONNECTION_ERROR, Code.CONNECTION_UNREACHABLE, Code.CIRCUIT_OPEN, Code.BROKER_HOST_DOWN,
     Code.CONNECTION_NOT_RECONCILED, Code.NO_SESSION_WORKER, Code.NOT_CONNECTED,
@@ -39,7 +39,7 @@ WHERE client_order_id <> '' AND entry IS NULL AND accepted_at IS NOT NULL
 
 @dataclass(slots=True)
 class Publication:
-    """An OPEN signal's entries. at: seconds since the epoch; refused: by a rule, ours or theirs."""
+    """An OPEN signal's entries. at: seconds since the epoch; refused: denied or rejected."""
 
     at: float
     candidates: int = 0
@@ -47,58 +47,60 @@ class Publication:
     skipped: dict[str, int] = field(default_factory=dict)
 
     @property
-    def reached_nobody(self) -> bool:
+    def skipped_every_account(self) -> bool:
+        """Whether the signal had candidates and all were skipped."""
         return 0 < self.candidates == sum(self.skipped.values())
 
 
 def read(ours: Database) -> list[Publication]:
-    """Every OPEN signal that was published, and what became of its candidates."""
-    found: dict[int, Publication] = {}
+    """Return every published OPEN signal with the outcomes of its candidates."""
+    publications: dict[int, Publication] = {}
     for row in ours.rows(PUBLICATIONS):
-        one = found.setdefault(row.id, Publication(row.at))
-        _add(one, row)
-    return list(found.values())
+        publication = publications.setdefault(row.id, Publication(row.at))
+        _add(publication, row)
+    return list(publications.values())
 
 
-def _add(one: Publication, row: Any) -> None:
+def _add(publication: Publication, row: Any) -> None:
     if row.status is None:
         return
-    one.candidates += row.n
+    publication.candidates += row.n
     if is_left_out(row):
-        one.skipped[row.reason] = one.skipped.get(row.reason, 0) + row.n
+        publication.skipped[row.reason] = publication.skipped.get(row.reason, 0) + row.n
     elif row.status in ("DENIED", "REJECTED"):
-        one.refused += row.n
+        publication.refused += row.n
 
 
 def is_left_out(row: Any) -> bool:
-    """Whether no rule refused these: they were skipped, or waited until they were too old."""
+    """Return whether these orders were skipped, or waited until the signal was too old."""
     return row.status == "SKIPPED" or (row.status in ("DENIED", "EXPIRED") and row.reason in WAITS)
 
 
 def idle(publications: Sequence[Publication], accepted: int) -> int:
-    """How many entries should have been taken, if the broker took hardly any of them; else 0.
+    """Return how many entries were expected if the broker accepted hardly any of them; else 0.
 
-    accepted: entries in the broker's books. A run that published nothing is idle, too.
+    accepted: entries in the broker's books. A run without publications is idle too.
     """
-    wanted = sum(one.candidates - one.refused for one in publications)
-    return 0 if accepted and accepted >= LEAST * wanted else max(wanted, 1)
+    expected = sum(publication.candidates - publication.refused for publication in publications)
+    return 0 if accepted and accepted >= LEAST * expected else max(expected, 1)
 
 
 def shut_out(publications: Sequence[Publication], broken: Outages) -> int:
-    """How many publications found every account skipped, and no outage explains it.
+    """Return how many publications skipped every account without an outage that explains it.
 
-    Only one of the broker or the database that reaches every account does, and only for what it
-    does to accounts: a halt is never explained by one.
+    Only an outage of the broker or the database that affects all accounts explains it, and only for
+    the reasons that it causes. It never explains a kill switch.
     """
     return sum(
-        one.reached_nobody and not (one.skipped.keys() <= OUTAGE and broken.excuses(one.at, GRACE))
-        for one in publications
+        publication.skipped_every_account
+        and not (publication.skipped.keys() <= OUTAGE and broken.excuses(publication.at, GRACE))
+        for publication in publications
     )
 
 
 @dataclass(frozen=True, slots=True)
 class Trade:
-    """What a run has published, and what came of it. accepted: entries in the broker's books."""
+    """The publications of a run and their outcomes. accepted: entries in the broker's books."""
 
     publications: Sequence[Publication]
     accepted: int
@@ -106,7 +108,7 @@ class Trade:
 
     @classmethod
     def of(cls, ours: Database, books: Database, broken: Outages) -> Self:
-        """Ask both sides."""
+        """Read both databases."""
         return cls(read(ours), int(books.value(ACCEPTED)), broken)
 
     @property
@@ -118,12 +120,12 @@ class Trade:
         return shut_out(self.publications, self.broken)
 
     def as_json(self) -> dict[str, Any]:
-        """How much of what was wanted was traded, and how long it could not be."""
+        """Return how many entries were accepted and skipped, and how long faults lasted."""
         skipped = Counter[str]()
-        for one in self.publications:
-            skipped.update(one.skipped)
+        for publication in self.publications:
+            skipped.update(publication.skipped)
         return {
-            "candidates": sum(one.candidates for one in self.publications),
+            "candidates": sum(publication.candidates for publication in self.publications),
             "entries_accepted": self.accepted,
             "skipped": dict(sorted(skipped.items())),
             "broken_share": {side: round(self.broken.share(side), 2) for side in SIDE},
