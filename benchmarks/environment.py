@@ -7,6 +7,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any, LiteralString, Self
 
@@ -80,12 +81,11 @@ class BenchEnvironment:
     def __enter__(self) -> Self:
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         logging.disable(logging.INFO)  # as in the workers; logging would slow the baseline
-        self.stack.__enter__()
-        try:
+        with ExitStack() as on_failure:
+            self.stack.__enter__()
+            on_failure.callback(self.stack.stop)
             self._start()
-        except BaseException:
-            self.stack.stop()
-            raise
+            on_failure.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:

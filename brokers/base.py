@@ -11,9 +11,9 @@ The most important rule: `submit` ends in exactly one of these outcomes:
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from brokers.account_capabilities import Capabilities
 from brokers.connection_form import Form
@@ -33,6 +33,8 @@ from brokers.types import (
 )
 from common.clocks import machine_time
 from common.reason_codes import Code
+
+T = TypeVar("T")
 
 
 class BrokerError(Exception):
@@ -223,6 +225,18 @@ async def unsupported_stream(what: str) -> AsyncIterator[Any]:
     for item in no_items:  # the `yield` makes this an async generator
         yield item
     raise ReadFailed(Code.NOT_SUPPORTED, what)
+
+
+async def outcome_of(call: Awaitable[T]) -> T | Exception:
+    """Await a call, such as an adapter's; return its answer, or the exception that it raised.
+
+    An adapter raises BrokerError. Its broker's library, or a bug, may raise anything else, which
+    proves nothing about what was sent. A cancellation is raised.
+    """
+    try:
+        return await call
+    except Exception as error:  # any: a broker's library may raise anything
+        return error
 
 
 async def submit_one(

@@ -14,6 +14,7 @@ from queue import Empty, SimpleQueue
 from time import monotonic
 from typing import Any, Generic, TypeVar
 
+from brokers.base import outcome_of
 from brokers.host_limiter import HostLimiter
 
 T = TypeVar("T")
@@ -125,30 +126,29 @@ class BrokerCallRunner(Generic[T]):
         await asyncio.gather(*(self._one(batch, subject, call) for subject, call in calls))
 
     async def _one(self, batch: _Batch, subject: Any, call: Call[T]) -> None:
-        result: T | Exception
-        try:
-            account = getattr(subject, "connection_id", None)
-            async with self._limiter.of(subject.broker_host, account):
-                result = await self._call(subject.broker_host, account, call)
-        except Exception as error:  # any: an adapter's library may raise anything
-            result = error
-        self._results.put((batch, subject, result))
+        self._results.put((batch, subject, await outcome_of(self._limited(subject, call))))
 
-    async def _call(self, host: str, account: Any, call: Call[T]) -> T:
+    async def _limited(self, subject: Any, call: Call[T]) -> T:
+        host, account = subject.broker_host, getattr(subject, "connection_id", None)
+        async with self._limiter.of(host, account):
+            result = await self._call(host, account, call)
+        if isinstance(result, Exception):
+            raise result
+        return result
+
+    async def _call(self, host: str, account: Any, call: Call[T]) -> T | Exception:
         began = monotonic()
         if self._timed_out_at.get(host, float("-inf")) > began - self._seconds:
-            raise HostSkipped(host)
-        try:
-            async with (
-                self._limiter.timed(host, account),
-                asyncio.timeout(self._parts * self._seconds),
-            ):
-                result = await call()
-        except Exception:  # any: raised again
-            # Adapters have shorter time-outs of their own: a slow error is no answer either.
-            if monotonic() - began > self._seconds / 2 and self._answered_at.get(host, 0) < began:
-                self._timed_out_at[host] = monotonic()
-            raise
-        self._answered_at[host] = monotonic()
-        self._timed_out_at.pop(host, None)
+            return HostSkipped(host)
+        result = await outcome_of(self._timed(host, account, call))
+        if not isinstance(result, Exception):
+            self._answered_at[host] = monotonic()
+            self._timed_out_at.pop(host, None)
+        # Adapters have shorter time-outs of their own: a slow error is no answer either.
+        elif monotonic() - began > self._seconds / 2 and self._answered_at.get(host, 0) < began:
+            self._timed_out_at[host] = monotonic()
         return result
+
+    async def _timed(self, host: str, account: Any, call: Call[T]) -> T:
+        async with self._limiter.timed(host, account), asyncio.timeout(self._parts * self._seconds):
+            return await call()

@@ -15,7 +15,7 @@ from brokers.account_capabilities import Capabilities
 from brokers.base import BrokerAdapter
 from brokers.connection_form import Form
 from brokers.types import ConnectionSpec
-from common.errors import InvalidInputError
+from common.errors import InvalidInputError, MisconfiguredError
 from common.reason_codes import Code
 
 ENTRY_POINTS = "fillcast.brokers"
@@ -29,6 +29,10 @@ BUILT_IN: dict[str, str] = {
     "paper": "brokers.paper.adapter:create",
 }
 
+
+BROKEN_PACKAGE = (ImportError, AttributeError, OSError, InvalidInputError, MisconfiguredError)
+"""What `adapter_for` and `capabilities_of` raise if this process cannot use a broker type: its
+package is missing, broken or of another version, or its settings are wrong."""
 
 _adapters: dict[str, BrokerAdapter] = {}
 _lock = threading.RLock()

@@ -5,6 +5,9 @@ from typing import Any
 
 from common.reason_codes import Code
 
+CONTENT_ERRORS = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+"""What our code raises if a value from outside has content that it does not expect."""
+
 
 class MisconfiguredError(Exception):
     """The installation's settings are wrong; the message names the setting and the remedy."""

@@ -9,7 +9,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from enum import StrEnum
 
-from brokers.base import BrokerError
+from brokers.base import BrokerError, outcome_of
 from brokers.types import Instrument
 from common.reason_codes import Code
 from conformance.harness import Harness, InjectedFault, NotApplicable
@@ -85,17 +85,21 @@ async def _timed(case: Case, open_harness: OpenHarness, max_seconds: float) -> R
 
 
 async def _marked(case: Case, open_harness: OpenHarness, max_seconds: float) -> tuple[Mark, str]:
-    try:
+    async def run() -> tuple[Mark, str]:
         async with asyncio.timeout(max_seconds):
             return await _on_harness(case, open_harness)
-    except NotApplicable as why:
-        return Mark.NOT_APPLICABLE, str(why)
-    except TimeoutError:
-        return Mark.FAIL, f"not done after {max_seconds:.0f} s"
-    except CheckFailed as error:
-        return Mark.FAIL, str(error)
-    except Exception as error:  # any: an adapter under test may raise anything
-        return Mark.FAIL, f"{type(error).__name__}: {error}"
+
+    match await outcome_of(run()):
+        case NotApplicable() as why:
+            return Mark.NOT_APPLICABLE, str(why)
+        case TimeoutError():
+            return Mark.FAIL, f"not done after {max_seconds:.0f} s"
+        case CheckFailed() as error:
+            return Mark.FAIL, str(error)
+        case Exception() as error:  # an adapter under test may raise anything
+            return Mark.FAIL, f"{type(error).__name__}: {error}"
+        case outcome:
+            return outcome
 
 
 async def _on_harness(case: Case, open_harness: OpenHarness) -> tuple[Mark, str]:

@@ -4,8 +4,11 @@ from uuid import UUID
 
 import structlog
 from celery import shared_task
+from django.core.exceptions import ObjectDoesNotExist
+from django.db import DatabaseError, InterfaceError
 
 from common.clocks import machine_time
+from common.errors import CONTENT_ERRORS, FillcastError
 from connections import session_lanes
 from connections.health import inactivity
 from connections.health.account_polling import refresh_due_accounts
@@ -16,6 +19,8 @@ from connections.models import ExecutionConnection
 log = structlog.get_logger(__name__)
 QUEUE = "maintenance"
 TESTS_AT_ONCE, MAX_RUN_SECONDS = 20, 15
+TEST_ERRORS = (DatabaseError, InterfaceError, ObjectDoesNotExist, FillcastError, *CONTENT_ERRORS)
+"""What `run_test` raises if its result cannot be stored, or its connection was deleted."""
 _began = machine_time()
 
 
@@ -42,7 +47,7 @@ def run_due_tests() -> None:
     for connection_id in due_tests(TESTS_AT_ONCE):
         try:
             run_test(connection_id)
-        except Exception as error:  # any: it stays due, and must not block the tests behind it
+        except TEST_ERRORS as error:  # it stays due, and must not block the tests behind it
             log.warning(
                 "connection test failed", connection=str(connection_id), error=type(error).__name__
             )

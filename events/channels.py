@@ -19,7 +19,7 @@ from django.core.exceptions import ValidationError
 from django.core.mail import EmailMessage
 from django.core.validators import validate_email
 
-from common.errors import ConflictError, InvalidInputError
+from common.errors import CONTENT_ERRORS, ConflictError, InvalidInputError
 from common.reason_codes import Code
 from common.sealing import CannotOpenError, open_sealed, public_key_of, seal, sealed_for
 from events.models import Channel
@@ -158,7 +158,7 @@ def _send_by_apprise(plugin: Any, message: Outgoing) -> None:
             sent = plugin.notify(body=body, title=message.title, notify_type=kind)
         except RefusedError:
             raise
-        except Exception as error:  # any: a plugin of apprise may raise anything
+        except (OSError, *CONTENT_ERRORS) as error:
             raise SendError(f"{_scheme(plugin)}: {type(error).__name__}.") from error
         if not sent:
             text = _without_secrets(warnings[-1] if warnings else "It was not accepted.", plugin)

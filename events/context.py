@@ -11,7 +11,9 @@ from typing import Any
 from uuid import UUID
 
 import structlog
-from django.db import transaction
+from django.db import DatabaseError, transaction
+
+from common.errors import CONTENT_ERRORS
 
 log = structlog.get_logger(__name__)
 
@@ -57,7 +59,7 @@ def context_of(events: Sequence[EventContext]) -> dict[int, dict[str, str]]:
         try:
             with transaction.atomic():
                 provided = provider(events)
-        except Exception:  # any: a provider of another app must not stop the delivery
+        except (DatabaseError, *CONTENT_ERRORS):
             log.exception("facts about events could not be read", provider=provider.__name__)
             continue
         for event_id, event_facts in provided.items():

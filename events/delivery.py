@@ -7,7 +7,7 @@ events that wait for it go out as one message. A channel that fails backs off, l
 
 import random
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any
@@ -107,7 +107,8 @@ def send_waiting() -> list[Outcome]:
         return []
     failpoint("delivery.claimed")
     with ThreadPoolExecutor(min(THREADS, len(jobs)), "events") as pool:
-        outcomes = list(pool.map(_send, jobs))  # uses no database
+        sent = [(job, pool.submit(_send, job)) for job in jobs]  # uses no database
+        outcomes = [_outcome(job, sending) for job, sending in sent]
     failpoint("delivery.sent")
     with transaction.atomic():
         for outcome in outcomes:
@@ -179,7 +180,7 @@ def _links(events: Sequence[EventContext]) -> list[str]:
 
 
 def _send(job: Job) -> Outcome:
-    """Send one message; an error concerns only this channel."""
+    """Send one message."""
     try:
         channels.send(channels.open_url(job.channel), job.message)
     except RefusedError as error:
@@ -188,10 +189,15 @@ def _send(job: Job) -> Outcome:
         return Outcome(job, error.detail, final=True)
     except SendError as error:
         return Outcome(job, str(error), retry_after=error.retry_after)
-    except Exception as error:  # any: apprise's plugins may raise anything
-        log.exception("a message could not be sent", channel_id=job.channel.pk)
-        return Outcome(job, f"Unexpected: {type(error).__name__}.")
     return Outcome(job)
+
+
+def _outcome(job: Job, sending: Future[Outcome]) -> Outcome:
+    """Return the outcome of sending a message; an unexpected error is one of this channel only."""
+    if (error := sending.exception()) is None:
+        return sending.result()
+    log.error("a message could not be sent", channel_id=job.channel.pk, exc_info=error)
+    return Outcome(job, f"Unexpected: {type(error).__name__}.")
 
 
 def _store(outcome: Outcome) -> None:

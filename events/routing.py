@@ -10,6 +10,7 @@ import structlog
 from django.contrib.auth import get_user_model
 from django.db import transaction
 
+from common.errors import CONTENT_ERRORS
 from common.permissions import Right
 from common.sql import columns, rows, run
 from events.context import EventContext, context_of
@@ -103,7 +104,7 @@ def rendered(events: Sequence[EventContext]) -> Message:
     """Return the message about these events; if rendering fails, one with the kind and count."""
     try:
         return render_digest(events)
-    except Exception:  # any: an unforeseen payload must not hold the other events up
+    except CONTENT_ERRORS:  # an unexpected payload must not delay the other events
         log.exception("events could not be rendered", event_ids=[event.id for event in events][:20])
         return Message(f"{events[0].kind} ({len(events)})", "")
 

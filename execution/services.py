@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Sequence
 from decimal import Decimal
 
 import structlog
-from django.db import connection, transaction
+from django.db import DatabaseError, InterfaceError, connection, transaction
 
 from common.clocks import market_now
 from common.database_errors import is_database_trouble
@@ -95,38 +95,43 @@ def _claim_with_bisection(
 ) -> list[Outgoing]:
     """Claim a bundle; if one order breaks the claim, quarantine it alone and claim the others.
 
-    A failure of the database is raised: the rows stay due. It is only logged if half of the bundle
-    was claimed, since those intents must be sent (`common.bisection` would lose them).
+    A failure of the database is raised: the rows stay due. It is only logged if a part of the
+    bundle was claimed: those intents are committed and must be sent (`common.bisection` would lose
+    them).
     """
-    try:
-        return claim(
-            order_ids,
-            worker_id=worker_id,
-            skip_locked=skip_locked,
-            deferral_policy=deferral_policy,
-            lanes_without_worker=lanes_without_worker,
-        )
-    except Exception as error:  # any: one order's data may break any line of the evaluation
-        if is_database_trouble(error):
-            log.warning("bundle not claimed", orders=len(order_ids), error=str(error).strip())
-            raise
-        if len(order_ids) == 1:
-            quarantine_order(order_ids[0], error)
-            return []
-        middle = len(order_ids) // 2
-        bundle: list[Outgoing] = []
-        for half in (order_ids[:middle], order_ids[middle:]):
-            try:
-                bundle += _claim_with_bisection(
-                    half, worker_id, skip_locked, deferral_policy, lanes_without_worker
-                )
-            except Exception as another:  # any: as above, and whatever the quarantine raises
+    bundle: list[Outgoing] = []
+    parts = [order_ids]  # the next one is the last
+    while parts:
+        part = parts.pop()
+        try:
+            bundle += claim(
+                part,
+                worker_id=worker_id,
+                skip_locked=skip_locked,
+                deferral_policy=deferral_policy,
+                lanes_without_worker=lanes_without_worker,
+            )
+        except Exception as error:  # any: one order's data may break any line of the evaluation
+            if is_database_trouble(error):
+                log.warning("bundle not claimed", orders=len(part), error=str(error).strip())
                 if not bundle:
                     raise
-                # The other half's intents are committed: they must be sent.
-                log.warning("half of a bundle not claimed", orders=len(half), error=repr(another))
                 connection.close()
-        return bundle
+            elif len(part) == 1:
+                _quarantine(part[0], error)
+            else:
+                middle = len(part) // 2
+                parts += [part[middle:], part[:middle]]
+    return bundle
+
+
+def _quarantine(order_id: int, error: Exception) -> None:
+    """Quarantine an order. If the database does not allow that now, the order stays due."""
+    try:
+        quarantine_order(order_id, error)
+    except (DatabaseError, InterfaceError) as another:
+        log.warning("order not quarantined", order=order_id, error=str(another).strip())
+        connection.close()
 
 
 def process_due_orders(limit: int, *, exits_only: bool = False) -> int:

@@ -8,13 +8,12 @@ import asyncio
 import threading
 from collections.abc import AsyncGenerator, Mapping
 from concurrent.futures import Future
-from contextlib import suppress
 from datetime import datetime
 
 import structlog
 
 from brokers.account_capabilities import Capabilities
-from brokers.base import BrokerAdapter, BrokerError, ReadFailed
+from brokers.base import BrokerAdapter, BrokerError, ReadFailed, outcome_of
 from brokers.types import ConnectionSpec, Quote
 from common.clocks import machine_time
 from common.reason_codes import Code
@@ -112,18 +111,17 @@ class BrokerStream:
         pause = MIN_PAUSE
         while True:
             self._began, before, may_query = machine_time(), self._intake.last_confirmed_at, False
-            try:
-                may_query = self._capabilities.quotes
-                await self._follow()
-            except _RestartStreamError:
+            may_query = self._capabilities.quotes
+            error = await outcome_of(self._follow())
+            if isinstance(error, _RestartStreamError):
                 pause = 0.0
-            except BrokerError as error:
+            elif isinstance(error, BrokerError):
                 self._intake.fail(error.code, error.detail)
                 if error.code in NEEDS_OWNER:
                     pause, may_query = MAX_PAUSE, False
                 elif error.code in SYMBOL_CODES:
                     pause = await self._without_a_symbol(pause)
-            except Exception as error:  # any: a broker's library may raise anything
+            elif error is not None:
                 log.warning(
                     "price stream failed", connection=self._spec.connection_id, error=repr(error)
                 )
@@ -142,14 +140,14 @@ class BrokerStream:
         while (left := deadline - machine_time()) > 0:
             await asyncio.sleep(min(left, QUERY_EVERY) if may_query else left)
             if may_query and (pair := self._quietest(machine_time())):
-                try:
-                    unanswered = 0 if await self._query(pair) else unanswered + 1
-                except BrokerError:
+                answered = await outcome_of(self._query(pair))
+                if not isinstance(answered, Exception):
+                    unanswered = 0 if answered else unanswered + 1
+                else:
                     may_query = False
-                except Exception as error:  # any: an adapter may return anything as a quote
-                    log.warning("no price", pair=pair, error=repr(error))
-                    self._intake.fail(Code.UNEXPECTED, repr(error))
-                    may_query = False
+                    if not isinstance(answered, BrokerError):
+                        log.warning("no price", pair=pair, error=repr(answered))
+                        self._intake.fail(Code.UNEXPECTED, repr(answered))
                 may_query = may_query and unanswered < MAX_UNANSWERED
         await asyncio.sleep(0)  # lets a cancellation through, however often streams restart
 
@@ -198,9 +196,7 @@ class BrokerStream:
                 self._accept(quote)
         finally:
             if isinstance(stream, AsyncGenerator):
-                with suppress(Exception):  # any: a broker's library may raise anything
-                    async with asyncio.timeout(CLEANUP_SECONDS):
-                        await stream.aclose()
+                await outcome_of(_close(stream))
         raise ReadFailed(Code.BROKER_UNREACHABLE, "the price stream ended")
 
     async def _query_quiet(self) -> None:
@@ -279,15 +275,19 @@ class BrokerStream:
 
     async def _fetch_quote(self, symbol: str) -> Quote:
         """Return one quote of the broker. Raises BrokerError, whatever the adapter raises."""
-        try:
-            async with asyncio.timeout(QUERY_TIMEOUT):
-                return await self._adapter.quote(self._spec, symbol)
-        except BrokerError:
-            raise
-        except TimeoutError as error:
-            raise ReadFailed(Code.BROKER_UNREACHABLE, "no answer in time") from error
-        except Exception as error:  # any: a broker's library may raise anything
-            raise _AdapterFaultError(Code.UNEXPECTED, repr(error)) from error
+        match await outcome_of(self._quote_in_time(symbol)):
+            case BrokerError() as error:
+                raise error
+            case TimeoutError() as error:
+                raise ReadFailed(Code.BROKER_UNREACHABLE, "no answer in time") from error
+            case Exception() as error:
+                raise _AdapterFaultError(Code.UNEXPECTED, repr(error)) from error
+            case quote:
+                return quote
+
+    async def _quote_in_time(self, symbol: str) -> Quote:
+        async with asyncio.timeout(QUERY_TIMEOUT):
+            return await self._adapter.quote(self._spec, symbol)
 
     def _record_unanswered(self, pair: str, error: BrokerError) -> bool:
         """Record that a query failed. Return whether the broker answered it, with an error code.
@@ -341,3 +341,8 @@ class BrokerStream:
             return False
         self._unpriced.pop(quote.symbol, None)
         return True
+
+
+async def _close(stream: AsyncGenerator[Quote, None]) -> None:
+    async with asyncio.timeout(CLEANUP_SECONDS):
+        await stream.aclose()

@@ -6,7 +6,8 @@ accounts must not wait for it.
 
 import threading
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import ExitStack
 
 import psycopg
 import structlog
@@ -48,17 +49,20 @@ class PaperPublisher:
                 )
                 return
             self._is_busy = True
+        sending.add_done_callback(self._log_failure)
         wait([sending], timeout=WAIT_SECONDS)
+
+    def _log_failure(self, sending: Future[None]) -> None:
+        if not sending.cancelled() and (error := sending.exception()) is not None:
+            message = str(error) if isinstance(error, psycopg.Error) else repr(error)
+            log.warning("the paper broker misses prices", source=self._source_id, error=message)
 
     def _send_pending(self) -> None:
         while quotes := self._next():
-            try:
+            with ExitStack() as on_failure:  # else the publisher would stay busy
+                on_failure.callback(self._put_back, quotes)
                 on_quotes(quotes)
-            except Exception as error:  # any: otherwise the publisher would stay busy for ever
-                message = str(error) if isinstance(error, psycopg.Error) else repr(error)
-                log.warning("the paper broker misses prices", source=self._source_id, error=message)
-                self._put_back(quotes)
-                return
+                on_failure.pop_all()
             quotes_at_paper.send_robust(sender=PaperPublisher)
 
     def _next(self) -> list[Quote]:

@@ -17,6 +17,7 @@ import secrets
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import asdict, replace
 from decimal import Decimal
 from pathlib import Path
@@ -129,10 +130,11 @@ class CommandJournal:
     def _read(self) -> list[SentCommand]:
         size = len(self._known)
         try:
-            return self._read_on()
-        except BaseException:  # any: a partial read must not stay in memory
-            self._forget()
-            raise
+            with ExitStack() as on_failure:
+                on_failure.callback(self._forget)  # a partial read must not stay in memory
+                found = self._read_on()
+                on_failure.pop_all()
+                return found
         finally:
             self._may_shed |= len(self._known) > size
             self._partition.update_size(len(self._known))

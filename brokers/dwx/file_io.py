@@ -8,6 +8,7 @@ regular files only, none larger than a terminal's complete history. All of them 
 import fcntl
 import os
 import stat
+from contextlib import ExitStack
 from pathlib import Path
 
 MAX_FILE_SIZE = 64_000_000  # bytes; a closed trade takes some 350 of them
@@ -74,16 +75,15 @@ def append(path: Path, raw: bytes) -> None:
 def locked_file(path: Path) -> int | None:
     """Open a file, lock it and return its descriptor, which keeps the lock until it is closed.
     None: another process has the lock. Raises OSError."""
-    found = _open(path, os.O_RDWR | os.O_CREAT)
-    try:
-        fcntl.flock(found, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(found)
-        return None
-    except BaseException:  # any: the descriptor must not leak
-        os.close(found)
-        raise
-    return found
+    with ExitStack() as on_failure:
+        found = _open(path, os.O_RDWR | os.O_CREAT)
+        on_failure.callback(os.close, found)
+        try:
+            fcntl.flock(found, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return None
+        on_failure.pop_all()
+        return found
 
 
 def own_folder(folder: Path) -> Path:

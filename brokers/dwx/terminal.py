@@ -14,7 +14,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -183,11 +183,10 @@ class Terminal:
                 if held is None:
                     detail = "Another process of Fillcast has this terminal's folder."
                     raise FolderInUseError(Code.NOT_CONNECTED, detail)
-                try:
+                with ExitStack() as on_failure:  # a failed start must not keep the folder locked
+                    on_failure.callback(os.close, held)
                     self._numbers.begin()
-                except BaseException:  # any: a failed start must not keep the folder locked
-                    os.close(held)
-                    raise
+                    on_failure.pop_all()
                 self._held = held
             except OSError as error:
                 raise TerminalUnavailableError(

@@ -1,7 +1,7 @@
 """Send orders and cancels to TWS: in one write right after the guard, with one of four outcomes."""
 
 import asyncio
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from decimal import Decimal
 from functools import partial
 from typing import Any
@@ -60,20 +60,19 @@ async def submit(session: Session, request: OrderRequest, guard: Guard) -> list[
     _assign_numbers(client, records)
     frame = client.frame(partial(_send, session, client, details.contract, records))
     _cache_records(session, records)
-    try:
-        guard(request)
-        client.write(frame)
-    except HalfSentError as error:
-        if len(records) > 1:  # the first of them may have arrived completely
-            raise OutcomeUnknown(Code.REPLY_LOST, str(error)) from error
-        _discard_unsent(session, records)
-        raise NotSent(Code.NOT_CONNECTED, str(error)) from error
-    except OSError as error:
-        _discard_unsent(session, records)
-        raise NotSent(Code.NOT_CONNECTED, str(error)) from error
-    except BaseException:  # any: the guard and a cancellation too; nothing was sent
-        _discard_unsent(session, records)
-        raise
+    with ExitStack() as unless_sent:
+        unless_sent.callback(_discard_unsent, session, records)
+        try:
+            guard(request)
+            client.write(frame)
+        except HalfSentError as error:
+            if len(records) > 1:  # the first of them may have arrived completely
+                unless_sent.pop_all()
+                raise OutcomeUnknown(Code.REPLY_LOST, str(error)) from error
+            raise NotSent(Code.NOT_CONNECTED, str(error)) from error
+        except OSError as error:
+            raise NotSent(Code.NOT_CONNECTED, str(error)) from error
+        unless_sent.pop_all()
     return await _outcome(session, client, records[0])
 
 

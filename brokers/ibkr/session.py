@@ -16,7 +16,7 @@ from typing import Any
 
 from ib_async.contract import Contract
 
-from brokers.base import ReadFailed
+from brokers.base import ReadFailed, outcome_of
 from brokers.ibkr import codes
 from brokers.ibkr.contracts import symbol_of
 from brokers.ibkr.endpoint import Endpoint
@@ -197,16 +197,17 @@ class Session:
             if self._attempt is None or self._attempt.done():
                 self._attempt = asyncio.get_running_loop().create_future()
             try:
-                await self._connect()
-                log.info("ibkr: in sync with %s:%s as client %s", *self.endpoint.address)
-                self._is_failure_logged = False
-                self._attempt.set_result(None)
-                delay = self.timing.first_delay
-                await self._monitor()
+                error = await outcome_of(self._connect_and_monitor(self._attempt))
             except asyncio.CancelledError:  # closed, or the loop ends
                 self._drop((Code.NOT_CONNECTED, "closed"))
                 raise
-            except Exception as error:  # any: ib_async may raise anything; the session must go on
+            finally:
+                was_connected = self._attempt.done()
+                if not was_connected:
+                    self._attempt.set_result(None)
+            if was_connected:
+                delay = self.timing.first_delay
+            if error is not None:  # of ib_async or ours; the session must go on
                 code = error.code if isinstance(error, ReadFailed) else Code.NOT_CONNECTED
                 detail = getattr(error, "detail", "") or f"{type(error).__name__} {error}"
                 if not self._is_failure_logged:  # once, not at every attempt
@@ -216,11 +217,15 @@ class Session:
                 refused = code is Code.CLIENT_ID_IN_USE
                 min_delay = self.timing.client_id_delay if refused else self.timing.min_retry_delay
                 delay = max(delay, min_delay)
-            finally:
-                if not self._attempt.done():
-                    self._attempt.set_result(None)
             await self._pause(min_delay, delay * random.uniform(0.75, 1.25))
             delay = min(delay * 2, self.timing.longest_delay)
+
+    async def _connect_and_monitor(self, attempt: asyncio.Future[None]) -> None:
+        await self._connect()
+        log.info("ibkr: in sync with %s:%s as client %s", *self.endpoint.address)
+        self._is_failure_logged = False
+        attempt.set_result(None)
+        await self._monitor()
 
     async def _pause(self, min_delay: float, seconds: float) -> None:
         """Wait before the next attempt; only `min_delay` if an order waits to be sent."""

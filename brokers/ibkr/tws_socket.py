@@ -16,6 +16,7 @@ from typing import Any
 from ib_async import client as ib_client
 from ib_async import decoder as ib_decoder
 
+from brokers.base import outcome_of
 from brokers.ibkr.parse import parse_order_ref
 from brokers.rate_limits import Priority, RateLimiter
 from brokers.safe_connect import connect_safely
@@ -200,8 +201,8 @@ async def open_connection(
     finally:
         if not opening.done():
             opening.cancel()
-            with suppress(asyncio.CancelledError, Exception):  # any: the attempt is given up
-                await opening
+            with suppress(asyncio.CancelledError):
+                await outcome_of(opening)
 
 
 async def _first_completed(

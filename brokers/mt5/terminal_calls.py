@@ -5,7 +5,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TypeVar
 
-from brokers.base import BrokerError, NotSent, OutcomeUnknown, ReadFailed, Rejected
+from brokers.base import BrokerError, NotSent, OutcomeUnknown, ReadFailed, Rejected, outcome_of
 from brokers.mt5.client import PackageClient
 from brokers.mt5.form import REPLY_SECONDS
 from brokers.mt5.orders import OrderExecutor
@@ -91,16 +91,17 @@ class TerminalCalls:
             return found
 
         self.connection_ids.add(spec.connection_id)
-        try:
-            return await self.run(do, READ_SECONDS)
-        except (Rejected, ReadFailed):
-            raise
-        except BrokerError as error:
-            raise ReadFailed(error.code, error.detail) from error
-        except NoAnswerError as error:
-            raise ReadFailed(Code.BROKER_UNREACHABLE, error.detail) from error
-        except Exception as error:  # any: an answer of the package may have any shape
-            raise ReadFailed(Code.UNEXPECTED, type(error).__name__) from error
+        match await outcome_of(self.run(do, READ_SECONDS)):
+            case Rejected() | ReadFailed() as error:
+                raise error
+            case BrokerError() as error:
+                raise ReadFailed(error.code, error.detail) from error
+            case NoAnswerError() as error:
+                raise ReadFailed(Code.BROKER_UNREACHABLE, error.detail) from error
+            case Exception() as error:  # an answer of the package may have any shape
+                raise ReadFailed(Code.UNEXPECTED, type(error).__name__) from error
+            case answer:
+                return answer
 
     async def run(
         self,

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
-from brokers.base import NotSent
+from brokers.base import NotSent, outcome_of
 from brokers.rate_limits.redis_bucket import BucketRequest, OwnShare, RedisBucketClient
 from brokers.rate_limits.token_bucket import Grant, Priority, Rate, RequestBatch, TokenBucket
 from common.clocks import machine_time
@@ -207,29 +207,33 @@ class RateLimitScheduler:
         own_shares: list[Grant | OwnShare] = [OwnShare(0.0)] * len(batches)
         if self._redis_client is None or machine_time() < self._failed_at + REDIS_BACKOFF_SECONDS:
             return own_shares
-        try:
-            await self._redis_client.connect()
-            now = machine_time()
-            has_failed = now < self._failed_at + SETTLE_SECONDS
-            async with asyncio.timeout(FRESH_SECONDS):
-                grants = await self._redis_client.take(
-                    [
-                        BucketRequest(
-                            q.bucket.name, q.bucket.rate, batch, has_failed, SETTLE_SECONDS
-                        )
-                        for q, batch in batches
-                    ]
-                )
-            if machine_time() > now + FRESH_SECONDS:  # this process was stopped meanwhile
-                raise TimeoutError
-        except Exception as error:  # any: orders never wait for Redis, whatever its client raises
+        # Orders never wait for Redis, whatever its client raises.
+        grants = await outcome_of(self._take(self._redis_client, batches))
+        if isinstance(grants, Exception):
             log.warning(
-                "rate limits: Redis is unavailable, this process uses its own share: %r", error
+                "rate limits: Redis is unavailable, this process uses its own share: %r", grants
             )
             self._failed_at = machine_time()
-            with suppress(Exception):  # any: the connection is broken already
-                await self._redis_client.close()
+            await outcome_of(self._redis_client.close())  # it may be broken already
             return own_shares
+        return grants
+
+    async def _take(
+        self, client: RedisBucketClient, batches: list[tuple[RequestQueue, RequestBatch]]
+    ) -> list[Grant | OwnShare]:
+        """Take from Redis' buckets. Raises TimeoutError after FRESH_SECONDS."""
+        await client.connect()
+        now = machine_time()
+        has_failed = now < self._failed_at + SETTLE_SECONDS
+        async with asyncio.timeout(FRESH_SECONDS):
+            grants = await client.take(
+                [
+                    BucketRequest(q.bucket.name, q.bucket.rate, batch, has_failed, SETTLE_SECONDS)
+                    for q, batch in batches
+                ]
+            )
+        if machine_time() > now + FRESH_SECONDS:  # this process was stopped meanwhile
+            raise TimeoutError
         return grants
 
     def _settle(self, queue: RequestQueue, batch: RequestBatch, grant: Grant) -> None:

@@ -19,9 +19,8 @@ from django.db import transaction
 
 from brokers.base import BrokerError
 from brokers.broker_books import AcceptedOrder, BookPosition, BrokerBooks, HasBrokerBooks
-from brokers.registry import adapter_for
+from brokers.registry import BROKEN_PACKAGE, adapter_for
 from common.clocks import MarketClock, market_clock, market_now
-from common.errors import InvalidInputError, MisconfiguredError
 from common.formatting import SHARES, STATES
 from common.sql import Query, array, database_now, rows, run
 from events.models import EventKind
@@ -249,7 +248,7 @@ def broker_types_with_books() -> list[str]:
 def _has_books(broker_type: str) -> bool:
     try:
         return isinstance(adapter_for(broker_type), HasBrokerBooks)
-    except (ImportError, MisconfiguredError, InvalidInputError) as error:
+    except BROKEN_PACKAGE as error:
         log.info("no adapter here", broker_type=broker_type, error=repr(error))
         return False
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from django.conf import settings
 
-from brokers.base import NotSent
+from brokers.base import NotSent, outcome_of
 from brokers.call_runner import HostSkipped
 from brokers.host_limiter import CallPriority, HostLimiter
 from common.clocks import machine_time
@@ -160,10 +160,7 @@ class BackgroundCallRunner:
                 limit.reschedule(self._loop.time())
 
     async def _run(self, call: BackgroundCall, send_by: float) -> None:
-        try:
-            answer = await self._call(call, send_by)
-        except Exception as error:  # any: an adapter's outcome, a time-out or a bug is a result
-            answer = error
+        answer = await outcome_of(self._call(call, send_by))
         self._on_result(CallResult(call, answer))
         with self._changed:  # last: after `wait_idle` all results are in the outbox
             self._in_flight.pop(call.key, None)

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 import structlog
 
-from brokers.base import BrokerAdapter, BrokerError, NotSent, ReadFailed, Rejected
+from brokers.base import BrokerAdapter, BrokerError, NotSent, ReadFailed, Rejected, outcome_of
 from brokers.redaction import storable, without_secrets
 from brokers.registry import adapter_for
 from brokers.types import OrderReport, OrderRequest, ReportKind
@@ -36,6 +36,8 @@ log = structlog.get_logger(__name__)
 RECLAIM_SECONDS = 0.25
 BATCH_TIMEOUT_SECONDS = 60
 PROCESS_ENDING = "This process is ending and calls no broker any more."
+CALL_NOT_ENDED = (TimeoutError, ReadFailed)
+"""What `OrderDispatcher.run_call` itself raises: the call was not made, or has not ended."""
 T = TypeVar("T")
 CallOutcome = Sequence[OrderReport] | BaseException
 # A call's order id and fence. Both, because an order may have two calls: while a machine sleeps its
@@ -155,8 +157,11 @@ class OrderDispatcher(threading.Thread):
         """End the sessions of every adapter that was used."""
         for broker_type in sorted(self._used_broker_types):
             try:
-                self.run_call(adapter_for(broker_type).disconnect(), timeout)
-            except Exception as error:  # any: a broker's library may raise anything
+                call = outcome_of(adapter_for(broker_type).disconnect())
+                error = self.run_call(call, timeout)
+            except CALL_NOT_ENDED as not_ended:
+                error = not_ended
+            if error is not None:
                 log.warning("disconnect failed", broker_type=broker_type, error=repr(error))
 
     # ---- slots ----------------------------------------------------------------------------
@@ -233,34 +238,32 @@ class OrderDispatcher(threading.Thread):
         task.add_done_callback(self._tasks.discard)
 
     async def _submit_one(self, outgoing: Outgoing) -> None:
+        self._on_outcome(outgoing, await outcome_of(self._submit(outgoing)))
+
+    async def _submit(self, outgoing: Outgoing) -> list[OrderReport]:
         request = outgoing.request
         adapter = self.adapter(outgoing.broker_type)
-        try:
-            limit = max(0.0, request.send_by - machine_time()) + self._call_timeout
-            async with asyncio.timeout(limit):  # cancels the call: nothing is sent later
-                answer: CallOutcome = await adapter.submit(outgoing.spec, request, self._guard)
-        except Exception as error:  # any: an adapter's outcome, a time-out or a bug is a result
-            answer = error
-        self._on_outcome(outgoing, answer)
+        limit = max(0.0, request.send_by - machine_time()) + self._call_timeout
+        async with asyncio.timeout(limit):  # cancels the call: nothing is sent later
+            return await adapter.submit(outgoing.spec, request, self._guard)
 
     async def _submit_many(self, broker_type: str, orders: list[Outgoing]) -> None:
-        fault: BaseException = TimeoutError()
         known = {_key(o.request): o for o in orders}
 
         def report_outcome(request: OrderRequest, answer: CallOutcome) -> None:
             self._on_outcome(known[_key(request)], answer)
 
-        try:
+        async def submit() -> None:
             pairs = [(o.spec, o.request) for o in orders]
             async with asyncio.timeout(BATCH_TIMEOUT_SECONDS):  # each order's is much shorter
                 await self.adapter(broker_type).submit_many(pairs, self._guard, report_outcome)
-        except Exception as error:  # any: a broker's library may raise anything
-            log.exception("submit_many failed", broker_type=broker_type, orders=len(orders))
-            fault = error
-        else:
+
+        error = await outcome_of(submit())
+        if error is None:
             return  # an order without an outcome waits for its own time-out: it may still come
+        log.error("submit_many failed", broker_type=broker_type, orders=len(orders), exc_info=error)
         for outgoing in orders:
-            self._on_outcome(outgoing, fault)
+            self._on_outcome(outgoing, error)
 
     def _guard(self, request: OrderRequest) -> None:
         """Check deadline, kill switch and the lane's lease right before the socket write.

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 import structlog
-from django.db import connection, transaction
+from django.db import DatabaseError, InterfaceError, connection, transaction
 
 from common.database_errors import is_database_trouble, is_too_much
+from common.errors import CONTENT_ERRORS
 from common.sql import run
 
 log = structlog.get_logger(__name__)
@@ -101,7 +102,7 @@ class _Pass(Generic[T, R]):
             return part
         try:
             free, locked = self._writing.split(part)
-        except Exception as error:  # any: as for `write`
+        except (DatabaseError, InterfaceError, *CONTENT_ERRORS) as error:
             if is_database_trouble(error):
                 self._wait(part, error)
                 return []

@@ -7,10 +7,11 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum, auto
+from functools import partial
 from uuid import UUID
 
 import structlog
-from django.db import connection
+from django.db import DatabaseError, InterfaceError, connection
 
 from brokers.types import OrderReport, ReportKind
 from common.clocks import machine_time
@@ -120,32 +121,40 @@ def apply_with_bisection(
 
 def _write_what_fits(report: OrderReport, fault: Exception, patient: bool) -> Disposition:
     """Apply as much as possible of a report, else quarantine it as a drift item."""
-    try:
-        if is_overfill(fault):
-            if patient and may_precede_entry_fill(report):
-                return Disposition.DEFERRED
-            if apply_capped(report):
-                log.error("exit executed more than is open", order=report.client_order_id)
-                return Disposition.WRITTEN
-    except Exception as another:  # any: the report's content may break any line
-        if is_database_trouble(another):
-            connection.close()
-            return Disposition.RETRY
-        fault = another
+    for attempt in (partial(_apply_overfill, patient=patient), _quarantine):
+        try:
+            if (disposition := attempt(report, fault)) is not None:
+                return disposition
+        except Exception as another:  # any: the report's content may break any line
+            if is_database_trouble(another):
+                connection.close()
+                return Disposition.RETRY
+            fault = another
+    log.error("report dropped", report=repr(report), exc_info=fault)
+    return Disposition.WRITTEN
+
+
+def _apply_overfill(report: OrderReport, fault: Exception, *, patient: bool) -> Disposition | None:
+    """Apply what is open of an exit that closes more; None if that is not the fault."""
+    if not is_overfill(fault):
+        return None
+    if patient and may_precede_entry_fill(report):
+        return Disposition.DEFERRED
+    if not apply_capped(report):
+        return None
+    log.error("exit executed more than is open", order=report.client_order_id)
+    return Disposition.WRITTEN
+
+
+def _quarantine(report: OrderReport, fault: Exception) -> Disposition:
     reference = new_reference()
     log.error(
         "report cannot be applied", order=report.client_order_id, reference=reference,
         exc_info=fault,
     )  # fmt: skip
-    try:
-        if not quarantine_report(report, fault, reference):
-            log.error("report of an unknown connection dropped", report=repr(report))
-            record_dropped(DroppedMessageCount.Name.UNKNOWN_CONNECTION, repr(report))
-    except Exception as another:  # any: as above
-        if is_database_trouble(another):
-            connection.close()
-            return Disposition.RETRY
-        log.exception("report dropped", report=repr(report))
+    if not quarantine_report(report, fault, reference):
+        log.error("report of an unknown connection dropped", report=repr(report))
+        record_dropped(DroppedMessageCount.Name.UNKNOWN_CONNECTION, repr(report))
     return Disposition.WRITTEN
 
 
@@ -196,7 +205,7 @@ def _persist(request: Callable[[], object]) -> None:
         try:
             request()
             return
-        except Exception as error:  # any: the report writer must not end
+        except (DatabaseError, InterfaceError) as error:
             connection.close()
             if not is_database_trouble(error) or is_too_much(error):
                 log.exception("comparison of accounts with deferred levels not requested")
@@ -246,26 +255,22 @@ def compare_early_levels(events: Sequence[OrderReport]) -> None:
 def retry_deferred() -> None:
     """Apply the deferred reports once more; those whose time is over, as far as possible."""
     waiting, overdue = deferred_reports.deferred_queue.take()
-    try:
-        if waiting:
-            not_applied = apply_with_bisection([item.report for item in waiting], careful=True)
-            waiting = _put_back(waiting, not_applied.reports)
-        if overdue:
-            not_applied = apply_with_bisection(
-                [item.report for item in overdue], patient=False, careful=True
-            )
-            overdue = _put_back(
-                deferred_reports.log_overdue(overdue, not_applied.blocked), not_applied.blocked
-            )
-            for report in not_applied.deferred:
-                log.error("deferred report not applied", report=repr(report))
-                record_dropped(DroppedMessageCount.Name.UNKNOWN_CONNECTION, repr(report))
-        applied = [item.report for item in waiting + overdue]
-        if levels := [report for report in applied if report.kind is ReportKind.LEVELS]:
-            _compare(levels)  # they may not have counted
-    except Exception:  # any: the report writer must not end
-        log.exception("deferred reports not retried")
-        connection.close()
+    if waiting:
+        not_applied = apply_with_bisection([item.report for item in waiting], careful=True)
+        waiting = _put_back(waiting, not_applied.reports)
+    if overdue:
+        not_applied = apply_with_bisection(
+            [item.report for item in overdue], patient=False, careful=True
+        )
+        overdue = _put_back(
+            deferred_reports.log_overdue(overdue, not_applied.blocked), not_applied.blocked
+        )
+        for report in not_applied.deferred:
+            log.error("deferred report not applied", report=repr(report))
+            record_dropped(DroppedMessageCount.Name.UNKNOWN_CONNECTION, repr(report))
+    applied = [item.report for item in waiting + overdue]
+    if levels := [report for report in applied if report.kind is ReportKind.LEVELS]:
+        _compare(levels)  # they may not have counted
 
 
 def _put_back(
@@ -320,19 +325,26 @@ class ReportWriter(threading.Thread):
         """Write batch after batch until `stop`."""
         while not self._stop_requested.is_set():
             batch = self._gather()
-            if batch:
-                failpoint("reports.gathered")
-                try:
-                    apply_or_defer(batch, waited=machine_time() - self._oldest)
-                    self._on_reports(batch)
-                except Exception:  # any: without this thread nothing would be written any more
-                    log.exception("batch not written", reports=len(batch))
             done, self._done = self._done, []
-            record_call_results(done, self._stop_requested)
-            retry_deferred()
+            for step in (
+                partial(self._apply, batch),
+                partial(record_call_results, done, self._stop_requested),
+                retry_deferred,
+            ):
+                try:
+                    step()
+                except Exception:  # any: without this thread nothing would be written any more
+                    log.exception("reports not written", reports=len(batch), results=len(done))
+                    connection.close()
             while self._drain_events:
                 self._drain_events.pop().set()
         connection.close()
+
+    def _apply(self, batch: Sequence[OrderReport]) -> None:
+        if batch:
+            failpoint("reports.gathered")
+            apply_or_defer(batch, waited=machine_time() - self._oldest)
+            self._on_reports(batch)
 
     def drain(self, timeout: float) -> bool:
         """Wait until all that is in the outbox now is written; False after `timeout` seconds."""

@@ -115,13 +115,12 @@ class TickMonitor:
         the first quote arrived, if the quotes could not be evaluated at once.
         """
         with self._lock:
-            left = self._unprocessed.pop(source_id, Unprocessed())
+            left = self._unprocessed.get(source_id, Unprocessed())
             new = _price_ranges(quotes, waited)
-            try:
-                written, missed = _process(source_id, left, new, waited)
-            except BaseException:  # any: the prices are kept whatever ended the evaluation
-                self._unprocessed[source_id] = Unprocessed(_joined(left.ranges, new), left.hits)
-                raise
+            # Kept until the evaluation has ended, whatever ends it.
+            self._unprocessed[source_id] = Unprocessed(_joined(left.ranges, new), left.hits)
+            written, missed = _process(source_id, left, new, waited)
+            del self._unprocessed[source_id]
             if missed:
                 self._unprocessed[source_id] = Unprocessed(hits=missed)
             self._heartbeat(source_id)

@@ -10,7 +10,6 @@ FILLCAST_UPDATE_INTERVAL_SECONDS.
 """
 
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache, partial
@@ -22,12 +21,12 @@ from weakref import WeakKeyDictionary
 import structlog
 from django.conf import settings
 
+from brokers.base import outcome_of
 from brokers.call_runner import BrokerCallRunner
-from brokers.registry import adapter_for, broker_types
+from brokers.registry import BROKEN_PACKAGE, adapter_for, broker_types
 from brokers.types import BrokerOrder, BrokerPosition, ConnectionSpec, OrderReport
 from common.bisection import process_with_bisection
 from common.clocks import market_at, market_now
-from common.errors import MisconfiguredError
 from common.sql import Query, array, columns, rows, run
 from connections.selectors import HOST_IS_UP_SQL, SPEC_COLUMNS, connection_join_sql, spec_from_row
 from connections.services import (
@@ -226,13 +225,14 @@ def _since(row: DueAccount, read_to: datetime) -> datetime | None:
 async def _read_account(account: PolledAccount) -> Orders:
     adapter, spec = adapter_for(account.row.type), spec_from_row(account.row)
     if account.since is not None:
-        with suppress(Exception):  # any: an adapter may raise anything; the next poll reads again
-            account.fills = await broker_queries.with_call_timeout(
-                adapter.fills_since(spec, account.since)
-            )
+        # Of a failed read nothing is stored; the next poll reads again.
+        fills = await outcome_of(
+            broker_queries.with_call_timeout(adapter.fills_since(spec, account.since))
+        )
+        account.fills = None if isinstance(fills, Exception) else fills
         if account.row.broker_holds_levels:
-            with suppress(Exception):  # any: as above
-                account.positions = await broker_queries.with_call_timeout(adapter.positions(spec))
+            positions = await outcome_of(broker_queries.with_call_timeout(adapter.positions(spec)))
+            account.positions = None if isinstance(positions, Exception) else positions
     return await broker_queries.with_call_timeout(adapter.open_orders(spec))
 
 
@@ -345,6 +345,6 @@ def _has_no_event_stream(broker_type: str) -> bool:
         capabilities = adapter_for(broker_type).capabilities(
             ConnectionSpec(connection_id="", account="")
         )
-    except (ImportError, MisconfiguredError):
+    except BROKEN_PACKAGE:
         return False  # another process has this broker's library and polls it
     return not capabilities.event_stream

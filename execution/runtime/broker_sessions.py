@@ -16,7 +16,8 @@ from zlib import crc32
 import structlog
 from django.conf import settings
 
-from brokers.registry import adapter_for
+from brokers.base import outcome_of
+from brokers.registry import BROKEN_PACKAGE, adapter_for
 from brokers.types import ConnectionSpec
 from common.clocks import machine_time
 from common.sql import array, rows
@@ -216,7 +217,7 @@ class BrokerSessionManager:
                 capabilities = adapter_for(broker_type).capabilities(
                     ConnectionSpec(connection_id="", account="")
                 )
-            except Exception as error:  # any: its library is missing or broken here
+            except BROKEN_PACKAGE as error:
                 log.warning("no events from broker", broker_type=broker_type, error=repr(error))
                 self._unavailable_types.add(broker_type)
                 continue
@@ -231,12 +232,14 @@ class BrokerSessionManager:
     async def _listen_to(self, broker_type: str) -> None:
         """Set `_has_events` at each event of the broker type, until cancelled."""
         while True:
-            try:
-                async for _ in adapter_for(broker_type).stream_events():
-                    self._has_events.set()
-            except Exception as error:  # any: a broker's library may raise anything
+            error = await outcome_of(self._read_stream(broker_type))
+            if error is not None:
                 log.warning("event stream failed", broker_type=broker_type, error=repr(error))
             await asyncio.sleep(RETRY_SECONDS)
+
+    async def _read_stream(self, broker_type: str) -> None:
+        async for _ in adapter_for(broker_type).stream_events():
+            self._has_events.set()
 
 
 async def _close(

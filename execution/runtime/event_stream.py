@@ -5,17 +5,23 @@ In this order a process that dies in between gets them again and loses none.
 
 import threading
 import time
-from collections.abc import Callable, Sequence, Set
+from collections.abc import Callable, Coroutine, Sequence, Set
+from typing import Any, TypeVar
 
 import structlog
-from django.db import DatabaseError, connection
+from django.db import connection
 
+from brokers.base import BrokerError, ReadFailed, outcome_of
+from brokers.registry import BROKEN_PACKAGE
 from brokers.types import OrderReport
 from common.clocks import machine_time
+from common.errors import CONTENT_ERRORS
 from common.failpoints import failpoint
+from common.reason_codes import Code
 from common.sql import rows
 from connections.session_lanes import IN_HELD_LANES_SQL, held_lanes_parameters
 from execution.dispatch.deferred_reports import DEFER_SECONDS, log_blocked, without_levels
+from execution.dispatch.order_dispatcher import CALL_NOT_ENDED
 from execution.dispatch.report_writer import (
     NotApplied,
     apply_with_bisection,
@@ -26,6 +32,7 @@ from execution.runtime import trading_runtime
 from execution.runtime.stream_lease import drain_once
 
 log = structlog.get_logger(__name__)
+T = TypeVar("T")
 PAGE_SIZE = 500
 TIMEOUT_SECONDS = 5
 FORGET_SECONDS = 3600  # after which the wait of an event is forgotten
@@ -91,9 +98,7 @@ def _drain_or_warn(broker_type: str, *, is_shared: bool, patience: float) -> int
         return drain_once(
             broker_type, lambda should_continue: _drain(broker_type, should_continue), patience
         )
-    except DatabaseError:
-        raise
-    except Exception as error:  # any: a broker's library may raise anything
+    except (BrokerError, *CALL_NOT_ENDED, *BROKEN_PACKAGE, *CONTENT_ERRORS) as error:
         log.warning("events not read", broker_type=broker_type, error=repr(error))
         return None
 
@@ -117,22 +122,32 @@ def _read_events(broker_type: str, should_continue: ShouldContinue) -> tuple[int
     may be what those wait for, and their order does not change the result (for levels, see
     `deferred_reports.py`). Blocked LEVELS are acknowledged and deferred in this process.
     """
-    dispatcher = trading_runtime.get_runtime().dispatcher
-    adapter = dispatcher.adapter(broker_type)
+    adapter = trading_runtime.get_runtime().dispatcher.adapter(broker_type)
     applied, waiting, after = 0, 0, ""
-    while events := dispatcher.run_call(adapter.events(PAGE_SIZE, after), TIMEOUT_SECONDS):
+    while events := _call(adapter.events(PAGE_SIZE, after)):
         assert not connection.in_atomic_block
         failpoint("events.read")
         deferred = _apply(broker_type, events)
         acknowledged = [r.event_id for r in events if r.event_id and r.event_id not in deferred]
         failpoint("events.applied")
         if acknowledged:
-            dispatcher.run_call(adapter.acknowledge(acknowledged), TIMEOUT_SECONDS)
+            _call(adapter.acknowledge(acknowledged))
         applied, waiting = applied + len(acknowledged), waiting + len(deferred)
         after = events[-1].event_id
         if len(events) < PAGE_SIZE or not after or not should_continue():
             break
     return applied, waiting
+
+
+def _call(call: Coroutine[Any, Any, T]) -> T:
+    """Run an adapter's call. Raises BrokerError, whatever the adapter raises, or CALL_NOT_ENDED."""
+    dispatcher = trading_runtime.get_runtime().dispatcher
+    answer = dispatcher.run_call(outcome_of(call), TIMEOUT_SECONDS)
+    if isinstance(answer, BrokerError):
+        raise answer
+    if isinstance(answer, Exception):
+        raise ReadFailed(Code.UNEXPECTED, repr(answer)) from answer
+    return answer
 
 
 def _apply(broker_type: str, events: Sequence[OrderReport]) -> set[str]:

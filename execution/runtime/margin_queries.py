@@ -13,13 +13,15 @@ from functools import cache
 import structlog
 
 from brokers.account_capabilities import Capabilities
-from brokers.registry import adapter_for, broker_types, capabilities_of
+from brokers.base import outcome_of
+from brokers.registry import BROKEN_PACKAGE, adapter_for, broker_types, capabilities_of
 from brokers.types import ConnectionSpec, OrderRequest, OrderType, Side, TimeInForce
 from common.clocks import machine_time
 from common.sql import array, rows
 from connections import session_lanes
 from connections.selectors import connection_join_sql, spec_from_row, temporary_reasons
 from connections.session_lanes import GENERAL
+from execution.dispatch.order_dispatcher import CALL_NOT_ENDED
 from execution.ids import new_client_order_id
 from execution.runtime import trading_runtime
 from execution.submission import claim_sql as sql
@@ -130,7 +132,7 @@ def _capabilities_of_types(broker_types: tuple[str, ...]) -> tuple[tuple[str, Ca
     for broker_type in broker_types:
         try:
             capabilities.append((broker_type, capabilities_of(broker_type, ConnectionSpec("", ""))))
-        except Exception as error:  # any: a broken package must not stop the other broker types
+        except BROKEN_PACKAGE as error:
             log.warning("no capabilities", broker_type=broker_type, error=repr(error))
     return tuple(capabilities)
 
@@ -150,7 +152,7 @@ def _query_all(needed: Mapping[Key, tuple[OrderRow, InstrumentRow]]) -> None:
 
     try:
         trading_runtime.get_runtime().dispatcher.run_call(query_all(), QUERY_SECONDS + 1)
-    except Exception as error:  # any: our estimate is used
+    except CALL_NOT_ENDED as error:  # our estimate is used
         log.warning("margins not queried", entries=len(needed), error=repr(error))
 
 
@@ -163,16 +165,22 @@ async def _query_one(
         at = machine_time()
         if asyncio.get_running_loop().time() >= ends:
             return  # no slot in time
-        try:
-            request = _request(row, instrument)
-            async with asyncio.timeout_at(ends):
-                margin = await adapter_for(row.type).what_if(spec_from_row(row), request)
-        except Exception as error:  # any: a broker's library may raise anything
+        margin = await outcome_of(_margin_of_unit(row, instrument, ends))
+        if isinstance(margin, Exception):
             _failed[row.connection_id] = at
-            log.warning("margin query failed", connection=key[0], pair=key[1], error=repr(error))
-            return
-        if margin.currency == row.currency and margin.initial_margin > 0:
-            stored_margins[key] = (margin.initial_margin / request.quantity, at)
+            log.warning("margin query failed", connection=key[0], pair=key[1], error=repr(margin))
+        elif margin is not None:
+            stored_margins[key] = (margin, at)
+
+
+async def _margin_of_unit(row: OrderRow, instrument: InstrumentRow, ends: float) -> Decimal | None:
+    """Return the margin of one unit, None if the broker states it in another currency."""
+    request = _request(row, instrument)
+    async with asyncio.timeout_at(ends):
+        margin = await adapter_for(row.type).what_if(spec_from_row(row), request)
+    if margin.currency != row.currency or margin.initial_margin <= 0:
+        return None
+    return margin.initial_margin / request.quantity
 
 
 def _request(row: OrderRow, instrument: InstrumentRow) -> OrderRequest:

@@ -6,6 +6,7 @@ from datetime import datetime
 
 from django_celery_beat.models import PeriodicTask
 
+from brokers.base import outcome_of
 from brokers.registry import adapter_for
 from brokers.types import Check
 from common.clocks import market_now
@@ -284,10 +285,9 @@ def _broker_clock(broker_type: str) -> Check | None:
         finally:
             await adapter.disconnect()
 
-    try:
-        broker_time = asyncio.run(read_clock())
-    except Exception as error:  # any: a broker's library may raise anything
-        message = f"{type(error).__name__}: {error}"[:200]
+    broker_time = asyncio.run(outcome_of(read_clock()))
+    if isinstance(broker_time, Exception):
+        message = f"{type(broker_time).__name__}: {broker_time}"[:200]
         return warning(name, f"No reply: {message}", "Run the connection test of an account there.")
     if broker_time is None:
         return None  # this broker type has no clock

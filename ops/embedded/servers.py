@@ -1,6 +1,7 @@
 """PostgreSQL and Redis together, each only if its URL is not set."""
 
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Self
 
@@ -32,13 +33,12 @@ class Servers:
 
     def start(self) -> Self:
         """Start the servers; if one cannot start, stop the other. Raises EmbeddedError."""
-        try:
+        with ExitStack() as on_failure:  # Ctrl-C must not leave a server running either
+            on_failure.callback(self.stop)
             for server in (self.postgres, self.redis):
                 if server:
                     server.start()
-        except BaseException:  # any: Ctrl-C must not leave a server running either
-            self.stop()
-            raise
+            on_failure.pop_all()
         return self
 
     def stop(self) -> None:

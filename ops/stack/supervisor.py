@@ -112,21 +112,24 @@ class Supervisor:
                 signal.signal(number, handler)
 
     def _run(self) -> None:
-        try:
+        with contextlib.ExitStack() as at_the_end:
+            at_the_end.callback(self._end_all)
+            at_the_end.callback(self._stopping.set)
+            at_the_end.push(self._record_failure)  # first: `wait` returns once `_stopping` is set
             for running in self.children.values():
                 self._start_process(running)
             while not self._stopping.wait(POLL_SECONDS):
                 self._check()
                 for running in self.children.values():
                     self._poll(running)
-        except Fatal as e:
-            self.failure = str(e)
-        except Exception as e:  # any: the processes must stop, and the operator must see why
-            self.failure = f"The supervisor itself failed: {e!r}"
-            raise
-        finally:
-            self._stopping.set()
-            self._end_all()
+
+    def _record_failure(self, _type: object, error: BaseException | None, _trace: object) -> bool:
+        """Keep why the supervisor ends, for the operator; return whether that was intended."""
+        if isinstance(error, Fatal):
+            self.failure = str(error)
+        elif error is not None:
+            self.failure = f"The supervisor itself failed: {error!r}"
+        return isinstance(error, Fatal)
 
     def _start_process(self, running: ManagedProcess) -> None:
         running.start()

@@ -1,0 +1,70 @@
+"""Few exception handlers of the product are broad, and each of those states why.
+
+A broad handler also hides bugs. It is right only where anything may come, such as around a
+broker's library, and where the code behind it must go on.
+"""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).parents[2]
+NOT_PRODUCT = {".venv", "docs", "examples", "migrations", "tests", "var"}
+BROAD = {"Exception", "BaseException"}
+REASON = "# any: "
+MAX_SHARE = 0.05
+
+
+class Handler(NamedTuple):
+    """An `except` clause, or a call of `suppress`."""
+
+    place: str
+    line: str
+    is_broad: bool
+
+
+def handlers() -> Iterator[Handler]:
+    for path in sorted(ROOT.rglob("*.py")):
+        name = path.relative_to(ROOT)
+        if not NOT_PRODUCT.intersection(name.parts):
+            yield from handlers_in(path.read_text(), str(name))
+
+
+def handlers_in(source: str, name: str) -> Iterator[Handler]:
+    lines = source.splitlines()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.ExceptHandler):
+            caught = node.type.elts if isinstance(node.type, ast.Tuple) else [node.type]
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("suppress"):
+            caught = list(node.args)
+        else:
+            continue
+        is_broad = any(one is None or ast.unparse(one) in BROAD for one in caught)
+        yield Handler(f"{name}:{node.lineno}", lines[node.lineno - 1], is_broad)
+
+
+def test_broad_handlers_are_found() -> None:
+    source = """
+try:
+    with suppress(Exception, KeyError):
+        work()
+except (OSError, BaseException):
+    pass
+except ValueError:
+    pass
+except:
+    pass
+"""
+    found = [(one.place, one.is_broad) for one in handlers_in(source, "x")]
+    assert sorted(found) == [("x:3", True), ("x:5", True), ("x:7", False), ("x:9", True)]
+
+
+def test_at_most_five_percent_of_handlers_are_broad() -> None:
+    found = list(handlers())
+    broad = [one.place for one in found if one.is_broad]
+    assert len(broad) <= MAX_SHARE * len(found), broad
+
+
+def test_each_broad_handler_has_a_reason() -> None:
+    assert [one.place for one in handlers() if one.is_broad and REASON not in one.line] == []
