@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Sequence
 from decimal import Decimal
 
 import structlog
-from django.db import DatabaseError, InterfaceError, connection, transaction
+from django.db import connection, transaction
 
 from common.clocks import market_now
 from common.database_errors import is_database_trouble
@@ -126,11 +126,11 @@ def _claim_with_bisection(
 
 
 def _quarantine(order_id: int, error: Exception) -> None:
-    """Quarantine an order. If the database does not allow that now, the order stays due."""
+    """Quarantine an order. If that fails, the order stays due."""
     try:
         quarantine_order(order_id, error)
-    except (DatabaseError, InterfaceError) as another:
-        log.warning("order not quarantined", order=order_id, error=str(another).strip())
+    except Exception as another:  # any: what the bundle has claimed is committed and must be sent
+        log.warning("order not quarantined", order=order_id, error=repr(another))
         connection.close()
 
 
