@@ -70,6 +70,25 @@ class SmallStack:
             pid for pid in map(int, filter(str.isdigit, os.listdir("/proc"))) if _has(pid, needle)
         ]
 
+    def process(self, command: bytes) -> int:
+        """Return the process with this in its command line; wait until it has been started."""
+        matches: list[int] = []
+
+        def is_started() -> bool:
+            matches[:] = [pid for pid in self.processes() if command in _command_line(pid)]
+            return bool(matches)
+
+        assert wait_until(is_started, SECONDS)
+        (pid,) = matches
+        return pid
+
+
+def _command_line(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:  # it has ended
+        return b""
+
 
 def _has(pid: int, needle: bytes) -> bool:
     try:
@@ -114,9 +133,8 @@ class TestRunning:
     def test_web_process_has_no_private_key(self, running: SmallStack) -> None:
         kept = json.loads((running.folder / "secrets.json").read_text())
         private = kept["FILLCAST_CREDENTIALS_PRIVATE_KEYS"].encode()
-        commands = {pid: Path(f"/proc/{pid}/cmdline").read_bytes() for pid in running.processes()}
-        (web,) = (pid for pid, line in commands.items() if b"uvicorn" in line)
-        (worker,) = (pid for pid, line in commands.items() if b"-m\0config\0worker" in line)
+        web = running.process(b"uvicorn")
+        worker = running.process(b"-m\0config\0worker")
         assert private not in Path(f"/proc/{web}/environ").read_bytes()
         assert private in Path(f"/proc/{worker}/environ").read_bytes()
 
