@@ -134,7 +134,7 @@ class TestRunning:
         kept = json.loads((running.folder / "secrets.json").read_text())
         private = kept["FILLCAST_CREDENTIALS_PRIVATE_KEYS"].encode()
         web = running.process(b"uvicorn")
-        worker = running.process(b"-m\0config\0worker")
+        worker = running.process(b"worker")  # Celery renames its process if setproctitle is there
         assert private not in Path(f"/proc/{web}/environ").read_bytes()
         assert private in Path(f"/proc/{worker}/environ").read_bytes()
 
