@@ -11,11 +11,11 @@ Of several reasons the first in this order is returned:
    `SUBSCRIPTION_EXPIRED`, `DIRECTION_EXCLUDED`
 3. missing parts: `NO_CREDENTIALS`, `NO_PRESET`, `NO_DATA_CONNECTION`; with a symbol also
    `SYMBOL_NOT_AT_BROKER`, if the account's broker does not list it
-4. the health of the connection: `CONNECTION_UNTESTED`, `CONNECTION_ERROR` (its broker refuses it),
-   and temporary reasons: `CONNECTION_TEST_PENDING` (a requested test must pass first) or, if no
-   worker could run that test, `NO_SESSION_WORKER`; `ACCOUNT_TRADING_DISABLED` (its broker pauses
-   trading), `ACCOUNT_ANSWER_UNUSABLE` (it is read again soon), `CONNECTION_UNREACHABLE`,
-   `CIRCUIT_OPEN`, `CONNECTION_NOT_RECONCILED`
+4. the health of the connection: `CONNECTION_TEST_PENDING` (a requested test must pass first) or, if
+   no worker could run that test, `NO_SESSION_WORKER`; `CONNECTION_UNTESTED`; the code of its last
+   error, such as `ACCOUNT_TRADING_DISABLED` (its broker pauses trading) or
+   `ACCOUNT_ANSWER_UNUSABLE` (it is read again soon), or `CONNECTION_ERROR` (its broker refuses it);
+   `CONNECTION_UNREACHABLE`, `CIRCUIT_OPEN`, `CONNECTION_NOT_RECONCILED`
 
 Decisions of people come first because only people can change them; entries are then SKIPPED. For a
 temporary reason (TEMPORARY_REASONS) entries wait, up to the maximum age of their signal. Under

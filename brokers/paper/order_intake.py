@@ -42,7 +42,10 @@ class Reply:
 
 
 class _DeadlinePassedError(Exception):
-    """The process stalled in the transaction, which must be rolled back; the order is lost."""
+    """The process stalled in the transaction, which is rolled back and tried again.
+
+    The guard drops orders that are past their deadline by then.
+    """
 
 
 def take_orders(packets: Sequence[Packet], guard: Guard) -> list[Reply | None]:

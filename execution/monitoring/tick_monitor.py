@@ -1,8 +1,8 @@
 """Tick monitor: evaluates engine-guarded levels on each batch of quotes.
 
-A batch is evaluated by its lowest and highest prices, so a touch between two quotes is not missed.
-A touch also survives a locked position or a database outage, but counts only for levels that
-existed at that time:
+A batch is evaluated by its lowest and highest prices, so a level that was hit and left again within
+the batch is not missed. A hit also survives a locked position or a database outage, but counts only
+for levels that existed at that time:
 - The hit of a locked position is kept and counts while the level is unchanged.
 - Prices that could not be evaluated count for positions without activity since.
 """
@@ -109,7 +109,7 @@ class TickMonitor:
     def process_quotes(
         self, source_id: int, quotes: Sequence[Quote], waited: float = 0.0
     ) -> list[int]:
-        """Write an exit for each engine-guarded level touched; return the order ids to enqueue.
+        """Write an exit for each engine-guarded level that was hit; return the order ids to enqueue.
 
         Without quotes, evaluates what was left over and writes the heartbeat. waited: seconds since
         the first quote arrived, if the quotes could not be evaluated at once.

@@ -129,7 +129,7 @@ def account(
 def test_position_is_closed_once_in_every_order_of_events(
     account: ExecutionConnection, broker: FakeBroker, safety: ExitSafety | None, mode: str
 ) -> None:
-    """All 24 orders with immediate and late replies when deep; otherwise every third one."""
+    """All 24 orders with immediate and late replies when deep; otherwise every fifth one."""
     AccountSnapshot.objects.update(position_mode=mode)
     feed = account.subscriptions.get().feed
     stories = list(product(permutations(STEPS), (False, True)))
