@@ -109,7 +109,7 @@ class TickMonitor:
     def process_quotes(
         self, source_id: int, quotes: Sequence[Quote], waited: float = 0.0
     ) -> list[int]:
-        """Write an exit for each engine-guarded level that was hit; return the order ids to enqueue.
+        """Write an exit for each engine-guarded level that was hit; return the order ids.
 
         Without quotes, evaluates what was left over and writes the heartbeat. waited: seconds since
         the first quote arrived, if the quotes could not be evaluated at once.

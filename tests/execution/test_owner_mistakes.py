@@ -140,7 +140,7 @@ def test_mistake_is_reported_to_its_owner_and_affects_no_other_account(
         spec = trading.dispatcher.run_call(stage.with_mistake(mistake), 30)
         if mistake is HarnessFeature.ACCOUNT and spec.identity:
             pytest.skip(
-                "another account's keys are no mistake while nothing is open: test_account_identity.py"
+                "another account's keys are no mistake before a trade: test_account_identity.py"
             )
         wrong = connected(kind, spec, stage, feed)
         good = connected(kind, trading.dispatcher.run_call(stage.second(), 30), stage, feed)
