@@ -4,10 +4,13 @@
     EVERY OUT
 
 N tasks always wait with priority RANK, one more with OTHER every EVERY seconds (0: none).
-It ends on SIGTERM. Each line of OUT: priority, machine_time() of leaving, seconds waited.
+It ends on SIGTERM. Each line of OUT: priority, machine_time() of leaving, seconds waited. Each line
+of OUT.lapses: machine_time() of a moment at which Redis had not answered in time, and this process
+began to use its own share.
 """
 
 import asyncio
+import logging
 import sys
 from pathlib import Path
 from typing import TextIO
@@ -16,8 +19,22 @@ from brokers.rate_limits import Priority, Rate, RateLimiter, configure, rate_lim
 from common.clocks import machine_time
 
 
+class LapseRecorder(logging.Handler):
+    """Records when the rate limiter reports that Redis is unavailable."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(logging.WARNING)
+        self._path = path
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if "Redis is unavailable" in record.getMessage():
+            with self._path.open("a") as lines:
+                lines.write(f"{machine_time():.6f}\n")
+
+
 def main(url: str, processes: str, name: str, per_second: str, burst: str, *back_off: str) -> None:
     priority, waiting, other, every, out = back_off
+    logging.getLogger("brokers.rate_limits").addHandler(LapseRecorder(Path(f"{out}.lapses")))
     configure(url, int(processes))
     budget = rate_limiter_for(name, Rate(float(per_second), float(burst)))
     with Path(out).open("w", buffering=1) as lines:

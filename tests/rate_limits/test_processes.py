@@ -77,6 +77,11 @@ class RequestProcesses:
                 found.append(Left(Priority[priority], float(at), float(waited)))
         return sorted(found, key=lambda request: request.at)
 
+    def lapses(self) -> int:
+        """Return how often a process did not get Redis' answer in time, as on a busy machine."""
+        files = self._folder.glob("*.lapses")
+        return sum(len(path.read_text().splitlines()) for path in files)
+
     def since(self, moment: float, *numbers: int) -> list[Left]:
         return [request for request in self.left(*numbers) if request.at >= moment]
 
@@ -135,13 +140,22 @@ def allowed(workers: RequestProcesses, rate: Rate = RATE) -> float:
     return rate.burst + workers.at_once
 
 
+def allowed_with_lapses(workers: RequestProcesses, rate: Rate = RATE) -> float:
+    """Return the excess to accept where Redis runs, but may answer a process of a busy machine too
+    late: until the process asks Redis again, its own share comes on top of the shared rate.
+    """
+    share = rate.share(PROCESSES)
+    own = share.per_second * scheduler.REDIS_BACKOFF_SECONDS + share.burst
+    return allowed(workers, rate) + workers.lapses() * own
+
+
 def test_processes_together_keep_and_use_the_rate(workers: RequestProcesses) -> None:
     for _ in range(PROCESSES):
         workers.start()
     began = machine_time()
     assert wait_until(lambda: len(workers.since(began)) > 160, PATIENCE)
     assert wait_until(lambda: is_used(workers.since(began)), PATIENCE)
-    assert most_in_any_window(workers.left()) <= allowed(workers)
+    assert most_in_any_window(workers.left()) <= allowed_with_lapses(workers)
     for number in range(PROCESSES):  # no process starves
         assert wait_until(lambda: len(workers.since(began, number)) > 20, PATIENCE)  # noqa: B023
 
@@ -167,7 +181,7 @@ def test_higher_priority_overtakes_requests_of_all_processes(
     before = overtaken(workers.since(began), first, behind)
     print(f"of 101 that wait {statistics.median(before)} leave before it, at most {max(before)}")
     assert statistics.median(before) <= 5  # in turn it would be all, by chance half of them
-    assert most_in_any_window(workers.left()) <= allowed(workers)
+    assert most_in_any_window(workers.left()) <= allowed_with_lapses(workers)
 
 
 @pytest.mark.slow
@@ -209,7 +223,7 @@ def test_stopped_process_saves_up_no_tokens(workers: RequestProcesses) -> None:
             process.send_signal(signal.SIGSTOP)
             time.sleep(0.3)
             process.send_signal(signal.SIGCONT)
-    assert most_in_any_window(workers.left(), large) <= allowed(workers, large)
+    assert most_in_any_window(workers.left(), large) <= allowed_with_lapses(workers, large)
 
 
 class LateError(Exception):
