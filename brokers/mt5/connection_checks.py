@@ -29,16 +29,16 @@ START_TERMINAL = (
 def run(terminal: Terminal, spec: ConnectionSpec) -> list[Check]:
     """Run the checks; stop at the first failure without which no other check can run."""
     try:
-        info = terminal.ensure_account(spec)
-        terminal_info = terminal.mt.terminal_info()
-        build = terminal.mt.version()
+        account_info = terminal.ensure_account(spec)
+        terminal_info = terminal.api.terminal_info()
+        build = terminal.api.version()
         return [
             Check("terminal", OK, f"build {build[1] if build else '?'}, connected"),
-            Check("login", OK, f"account {info.login} at {info.server}"),
-            *_permissions(info, terminal_info),
-            _mode(spec, info),
+            Check("login", OK, f"account {account_info.login} at {account_info.server}"),
+            *_permissions(account_info, terminal_info),
+            _mode(spec, account_info),
             *_symbols(terminal, spec),
-            _clock(terminal, spec, info),
+            _clock(terminal, spec, account_info),
             _ping(terminal_info),
         ]
     except TerminalUnavailableError as error:
@@ -53,7 +53,7 @@ def unresponsive(detail: str) -> Check:
     return Check("terminal", FAIL, detail, "Restart the terminal and its worker.")
 
 
-def _permissions(info: Any, terminal_info: Any) -> list[Check]:
+def _permissions(account_info: Any, terminal_info: Any) -> list[Check]:
     permissions: Sequence[tuple[str, bool, str]] = (
         (
             "algo trading",
@@ -67,10 +67,10 @@ def _permissions(info: Any, terminal_info: Any) -> list[Check]:
         ),
         (
             "account may trade",
-            info.trade_allowed,
+            account_info.trade_allowed,
             "Log in with the master password: the investor's password is read-only.",
         ),
-        ("account may trade by program", info.trade_expert, "Ask the broker to allow it."),
+        ("account may trade by program", account_info.trade_expert, "Ask the broker to allow it."),
     )
     return [
         Check(name, OK, "allowed") if is_fine else Check(name, FAIL, "not allowed", hint)
@@ -78,8 +78,8 @@ def _permissions(info: Any, terminal_info: Any) -> list[Check]:
     ]
 
 
-def _mode(spec: ConnectionSpec, info: Any) -> Check:
-    mode = mode_of(info)
+def _mode(spec: ConnectionSpec, account_info: Any) -> Check:
+    mode = mode_of(account_info)
     configured = spec.settings.get("position_mode")
     if configured and configured != mode:
         return Check(
@@ -90,8 +90,8 @@ def _mode(spec: ConnectionSpec, info: Any) -> Check:
 
 
 def _symbols(terminal: Terminal, spec: ConnectionSpec) -> list[Check]:
-    mt = terminal.mt
-    listed = terminal.rows(mt.symbols_get, count=mt.symbols_total)
+    api = terminal.api
+    listed = terminal.rows(api.symbols_get, count=api.symbols_total)
     names = {one.name for one in listed}
     if missing := sorted(set(spec.settings.get("symbols") or {}) - names):
         hint = "Correct the names in the connection's symbols."
@@ -109,8 +109,8 @@ def _symbols(terminal: Terminal, spec: ConnectionSpec) -> list[Check]:
     return [Check("symbols", OK, f"{len(tradable)} of {len(listed)} can be traded"), volumes]
 
 
-def _clock(terminal: Terminal, spec: ConnectionSpec, info: Any) -> Check:
-    time = terminal.sample_clock(spec, info, every=0.0)
+def _clock(terminal: Terminal, spec: ConnectionSpec, account_info: Any) -> Check:
+    time = terminal.sample_clock(spec, account_info, every=0.0)
     if time.zone is None:
         return Check(
             "clock", WARN, "the server's time zone is not known yet: no new tick has arrived",

@@ -34,15 +34,15 @@ def settle_seconds(spec: ConnectionSpec) -> float:
     return float(value) if isinstance(value, int | float) else SETTLE_SECONDS
 
 
-def account_reader(terminal: Terminal, spec: ConnectionSpec, info: Any) -> Reader:
+def account_reader(terminal: Terminal, spec: ConnectionSpec, account_info: Any) -> Reader:
     """Return the reader of this account's rows. It also samples the server's clock."""
-    time = terminal.sample_clock(spec, info)
+    time = terminal.sample_clock(spec, account_info)
     return Reader(
         connection_id=spec.connection_id,
-        lots=terminal.lots_reader(info),
+        lots=terminal.lots_reader(account_info),
         utc=time.utc,
         order_ids=terminal.order_ids,
-        currency=info.currency,
+        currency=account_info.currency,
     )
 
 
@@ -54,9 +54,9 @@ def find(
     Two orders with one id are both reported, so that the mistake becomes visible. The caller checks
     afterwards that the terminal is still logged in as this account (`require_account`).
     """
-    info = terminal.ensure_account(spec)
+    account_info = terminal.ensure_account(spec)
     magic = terminal.order_ids.remember(client_order_id)
-    read = account_reader(terminal, spec, info)
+    read = account_reader(terminal, spec, account_info)
     open_orders = [o for o in terminal.orders() if parse.is_order_of(o, client_order_id, magic)]
     begin, end = _window(market_now() - HORIZON)
     past = [
@@ -125,8 +125,8 @@ def _require_absence(terminal: Terminal, spec: ConnectionSpec, client_order_id: 
 
 def fills_since(terminal: Terminal, spec: ConnectionSpec, since: datetime) -> list[OrderReport]:
     """Return executions since a time, and some before it. Raises ReadFailed."""
-    info = terminal.ensure_account(spec)
-    read = account_reader(terminal, spec, info)
+    account_info = terminal.ensure_account(spec)
+    read = account_reader(terminal, spec, account_info)
     begin, end = _window(since - LATE_MARGIN)
     deals = terminal.deals(begin, end)
     known: dict[int, str] = {}
@@ -144,16 +144,16 @@ def fills_since(terminal: Terminal, spec: ConnectionSpec, since: datetime) -> li
 
 
 def known_reports(
-    terminal: Terminal, spec: ConnectionSpec, info: Any, client_order_id: str, ticket: int
+    terminal: Terminal, spec: ConnectionSpec, account_info: Any, client_order_id: str, ticket: int
 ) -> list[OrderReport]:
     """Return the reports of an order that was just accepted or cancelled; [] if there are none yet.
 
     Raises ReadFailed."""
-    read = account_reader(terminal, spec, info)
+    read = account_reader(terminal, spec, account_info)
     for order in [order for order in terminal.orders() if order.ticket == ticket]:
         deals = terminal.deals_of(ticket=ticket)
         return parse.order_reports(read, client_order_id, order, deals, is_open=True)
-    past = terminal.rows(terminal.mt.history_orders_get, count=lambda: 0, ticket=ticket)
+    past = terminal.rows(terminal.api.history_orders_get, count=lambda: 0, ticket=ticket)
     for order in past[:1]:
         deals = terminal.deals_of(ticket=ticket)
         reports = parse.order_reports(read, client_order_id, order, deals, is_open=False)

@@ -77,26 +77,26 @@ class Reader:
             return None
 
 
-def mode_of(info: Any) -> PositionMode:
+def mode_of(account_info: Any) -> PositionMode:
     """Return the position mode of an account."""
-    hedging = info.margin_mode == MarginMode.RETAIL_HEDGING
+    hedging = account_info.margin_mode == MarginMode.RETAIL_HEDGING
     return PositionMode.HEDGING if hedging else PositionMode.NETTING
 
 
-def account(info: Any, at: datetime, *, trading_allowed: bool) -> AccountState:
+def account(account_info: Any, at: datetime, *, trading_allowed: bool) -> AccountState:
     """Read an account's balance, equity and margins."""
     return AccountState(
-        account=str(info.login),
-        currency=info.currency,
-        balance=decimal(info.balance),
-        equity=decimal(info.equity),
-        margin_used=decimal(info.margin),
-        free_margin=decimal(info.margin_free),
-        leverage=Decimal(info.leverage),
-        position_mode=mode_of(info),
+        account=str(account_info.login),
+        currency=account_info.currency,
+        balance=decimal(account_info.balance),
+        equity=decimal(account_info.equity),
+        margin_used=decimal(account_info.margin),
+        free_margin=decimal(account_info.margin_free),
+        leverage=Decimal(account_info.leverage),
+        position_mode=mode_of(account_info),
         time=at,
         trading_allowed=trading_allowed,
-        demo=info.trade_mode != AccountKind.REAL,
+        demo=account_info.trade_mode != AccountKind.REAL,
     )
 
 

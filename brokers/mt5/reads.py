@@ -20,18 +20,21 @@ from common.reason_codes import Code
 
 def account(terminal: Terminal, spec: ConnectionSpec) -> AccountState:
     """Read the account's balance, equity and margins."""
-    info, terminal_info = terminal.ensure_account(spec), terminal.mt.terminal_info()
-    terminal.sample_clock(spec, info)
+    account_info, terminal_info = terminal.ensure_account(spec), terminal.api.terminal_info()
+    terminal.sample_clock(spec, account_info)
     allowed = (
-        info.trade_allowed and info.trade_expert and terminal_info and terminal_info.trade_allowed
+        account_info.trade_allowed
+        and account_info.trade_expert
+        and terminal_info
+        and terminal_info.trade_allowed
     )
-    return parse.account(info, market_now(), trading_allowed=bool(allowed))
+    return parse.account(account_info, market_now(), trading_allowed=bool(allowed))
 
 
 def instruments(terminal: Terminal, spec: ConnectionSpec) -> list[Instrument]:
     """Read all tradable symbols."""
     terminal.ensure_account(spec)
-    listed = terminal.rows(terminal.mt.symbols_get, count=terminal.mt.symbols_total)
+    listed = terminal.rows(terminal.api.symbols_get, count=terminal.api.symbols_total)
     pairs = _configured_pairs(spec)
     return [Lots(info).instrument(pairs.get(info.name, "")) for info in listed if is_tradable(info)]
 
@@ -58,10 +61,10 @@ def quote(terminal: Terminal, spec: ConnectionSpec, symbol: str) -> Quote:
 
 def quotes(terminal: Terminal, spec: ConnectionSpec, symbols: Sequence[str]) -> list[Quote]:
     """Return the latest tick of each symbol that has one. Raises Rejected for an unknown symbol."""
-    info = terminal.ensure_account(spec)
-    time, found = terminal.time(spec, info), []
+    account_info = terminal.ensure_account(spec)
+    time, found = terminal.time(spec, account_info), []
     for symbol in symbols:
-        lots = terminal.lots(info, symbol)
+        lots = terminal.lots(account_info, symbol)
         tick = terminal.tick(time, symbol)
         if tick is not None and tick.bid and tick.ask:
             pair = lots.instrument(_configured_pairs(spec).get(symbol, "")).pair

@@ -47,7 +47,7 @@ class TerminalEndpoint:
 
 
 class Terminal:
-    """One terminal and the accounts that take turns in it. mt: the package's functions."""
+    """One terminal and the accounts that take turns in it. api: the package's functions."""
 
     def __init__(
         self,
@@ -55,7 +55,7 @@ class Terminal:
         endpoint: TerminalEndpoint,
         record_cache: RecordCache = RECORD_CACHE,
     ) -> None:
-        self.mt, self._endpoint = library, endpoint
+        self.api, self._endpoint = library, endpoint
         self.order_ids = OrderIds(record_cache)
         self.modes: dict[str, PositionMode] = {}  # as read from the terminal, by connection
         self._times: dict[tuple[str, str], ServerTime] = {}
@@ -76,19 +76,19 @@ class Terminal:
                 Code.NOT_CONNECTED, f"it is served by the worker of {name}"
             )
         digest = self._verified_logins.digest_of(spec, login)
-        info = self.mt.account_info()
-        if info is None:
+        account_info = self.api.account_info()
+        if account_info is None:
             self._connected_since = None
             self._start(spec, login, digest)
-            info = self.mt.account_info()
+            account_info = self.api.account_info()
         terminal = self._require_own_terminal()
-        if info is not None and not (
-            is_account(info, spec, login) and self._verified_logins.is_accepted(digest)
+        if account_info is not None and not (
+            is_account(account_info, spec, login) and self._verified_logins.is_accepted(digest)
         ):
             self._connected_since = None
             self._log_in(spec, login, digest)
-            info, terminal = self.mt.account_info(), self.mt.terminal_info()
-        if info is None or not is_account(info, spec, login):
+            account_info, terminal = self.api.account_info(), self.api.terminal_info()
+        if account_info is None or not is_account(account_info, spec, login):
             raise TerminalUnavailableError(
                 Code.BROKER_UNREACHABLE, f"account {login} is not logged in"
             )
@@ -99,14 +99,14 @@ class Terminal:
             )
         if self._connected_since is None or self._connected_since[0] != login:
             self._connected_since = login, monotonic()
-        self.modes[spec.connection_id] = mode_of(info)
-        return info
+        self.modes[spec.connection_id] = mode_of(account_info)
+        return account_info
 
     def require_account(self, spec: ConnectionSpec) -> None:
         """Raise TerminalUnavailableError unless the terminal is still logged in as the connection's
         account, and connected."""
-        info, terminal = self.mt.account_info(), self.mt.terminal_info()
-        if info is None or not is_account(info, spec, login_of(spec)):
+        account_info, terminal = self.api.account_info(), self.api.terminal_info()
+        if account_info is None or not is_account(account_info, spec, login_of(spec)):
             self._connected_since = None
             raise TerminalUnavailableError(
                 Code.BROKER_UNREACHABLE, "the terminal was logged in to another account meanwhile"
@@ -125,14 +125,14 @@ class Terminal:
     def close(self) -> None:
         """Disconnect the package from the terminal."""
         self._connected_since = None
-        self.mt.shutdown()
+        self.api.shutdown()
 
     def _require_own_terminal(self) -> Any:
         """Return the terminal's state. Raises TerminalUnavailableError if it is another worker's.
 
         Users report that the package may find another terminal if several run for one Windows user;
         so we check before any call that changes something."""
-        terminal, path = self.mt.terminal_info(), self._endpoint.path
+        terminal, path = self.api.terminal_info(), self._endpoint.path
         if path and terminal is not None and _folder(path) != ntpath.normcase(terminal.path):
             self.close()
             raise TerminalUnavailableError(
@@ -145,18 +145,18 @@ class Terminal:
         arguments = {
             "portable": self._endpoint.portable, "login": login, **_connect_arguments(spec)
         }  # fmt: skip
-        result = self.mt.initialize(*path, timeout=START_MS, **arguments)
+        result = self.api.initialize(*path, timeout=START_MS, **arguments)
         self._record_login_result("initialize", digest, is_success=bool(result))
 
     def _log_in(self, spec: ConnectionSpec, login: int, digest: bytes) -> None:
-        result = self.mt.login(login, timeout=START_MS, **_connect_arguments(spec))
+        result = self.api.login(login, timeout=START_MS, **_connect_arguments(spec))
         self._record_login_result("login", digest, is_success=bool(result))
 
     def _record_login_result(self, what: str, digest: bytes, *, is_success: bool) -> None:
         if is_success:
             self._verified_logins.accept(digest)
             return
-        error = self.mt.last_error()
+        error = self.api.last_error()
         code = codes.login_verdict(error)
         if code is Code.CREDENTIALS_REFUSED:
             self._verified_logins.refuse(digest)
@@ -174,72 +174,72 @@ class Terminal:
         found = function(*args, **kwargs)
         if found is not None:
             return list(found)
-        error = self.mt.last_error()
+        error = self.api.last_error()
         if codes.is_success(error) and count() == 0:
             return []
         raise ReadFailed(Code.BROKER_UNREACHABLE, f"{error[0]} {error[1]}")
 
     def orders(self) -> list[Any]:
         """Return all open orders. Raises ReadFailed."""
-        return self.rows(self.mt.orders_get, count=self.mt.orders_total)
+        return self.rows(self.api.orders_get, count=self.api.orders_total)
 
     def positions(self) -> list[Any]:
         """Return all open positions. Raises ReadFailed."""
-        return self.rows(self.mt.positions_get, count=self.mt.positions_total)
+        return self.rows(self.api.positions_get, count=self.api.positions_total)
 
     def past_orders(self, begin: int, end: int) -> list[Any]:
         """Return the ended orders of a period. begin, end: server time. Raises ReadFailed."""
-        count = lambda: self.mt.history_orders_total(begin, end)  # noqa: E731
-        return self.rows(self.mt.history_orders_get, begin, end, count=count)
+        count = lambda: self.api.history_orders_total(begin, end)  # noqa: E731
+        return self.rows(self.api.history_orders_get, begin, end, count=count)
 
     def deals(self, begin: int, end: int) -> list[Any]:
         """Return the deals of a period. begin, end: server time. Raises ReadFailed."""
-        count = lambda: self.mt.history_deals_total(begin, end)  # noqa: E731
-        return self.rows(self.mt.history_deals_get, begin, end, count=count)
+        count = lambda: self.api.history_deals_total(begin, end)  # noqa: E731
+        return self.rows(self.api.history_deals_get, begin, end, count=count)
 
     def deals_of(self, **of: int) -> list[Any]:
         """Return the deals of an order (ticket=) or a position (position=). Raises ReadFailed."""
-        return self.rows(self.mt.history_deals_get, count=lambda: 0, **of)
+        return self.rows(self.api.history_deals_get, count=lambda: 0, **of)
 
-    def lots(self, info: Any, symbol: str) -> Lots:
+    def lots(self, account_info: Any, symbol: str) -> Lots:
         """Return a symbol's units and limits. Raises Rejected if it does not exist, ReadFailed."""
-        key = info.login, symbol
+        key = account_info.login, symbol
         cached = self._symbols.get(key)
         if cached is not None and monotonic() - cached[0] < LIST_SECONDS:
             return cached[1]
-        found = self.mt.symbol_info(symbol)
+        found = self.api.symbol_info(symbol)
         if found is None:
-            error = self.mt.last_error()
+            error = self.api.last_error()
             if codes.is_not_found(error):
                 raise Rejected(Code.UNKNOWN_SYMBOL_AT_BROKER, symbol)
             raise ReadFailed(Code.BROKER_UNREACHABLE, f"{symbol}: {error[0]} {error[1]}")
         if not found.visible:
-            self.mt.symbol_select(symbol, True)  # without it there are no prices
+            self.api.symbol_select(symbol, True)  # without it there are no prices
         lots = Lots(found)
         self._symbols[key] = monotonic(), lots
         return lots
 
-    def drop_symbol(self, info: Any, symbol: str) -> None:
+    def drop_symbol(self, account_info: Any, symbol: str) -> None:
         """Read the symbol again next time: the server has rejected what its data allow."""
-        self._symbols.pop((info.login, symbol), None)
+        self._symbols.pop((account_info.login, symbol), None)
 
-    def lots_reader(self, info: Any) -> Callable[[str], Lots]:
+    def lots_reader(self, account_info: Any) -> Callable[[str], Lots]:
         """Return a function that returns a symbol's units and limits. It raises ReadFailed."""
 
         def lots_of(symbol: str) -> Lots:
             try:
-                return self.lots(info, symbol)
+                return self.lots(account_info, symbol)
             except Rejected as error:  # a position or order in a symbol that is not listed
                 raise ReadFailed(Code.BROKER_UNREACHABLE, f"no symbol {symbol}") from error
 
         return lots_of
 
     # ---- its clock ------------------------------------------------------------------------
-    def time(self, spec: ConnectionSpec, info: Any) -> ServerTime:
+    def time(self, spec: ConnectionSpec, account_info: Any) -> ServerTime:
         """Return the clock of the account's server. Raises TerminalUnavailableError for an invalid
         `server_timezone`."""
         configured = str(spec.settings.get("server_timezone") or "")
-        key = info.server, configured
+        key = account_info.server, configured
         if key not in self._times:
             try:
                 self._times[key] = ServerTime(read_zone(configured) if configured else None)
@@ -251,24 +251,24 @@ class Terminal:
 
     def tick(self, time: ServerTime, symbol: str) -> Any:
         """Return the latest tick, or None. It also samples the server's clock."""
-        tick = self.mt.symbol_info_tick(symbol)
-        if tick is None and self.mt.symbol_select(symbol, True):  # it was removed from the list
-            tick = self.mt.symbol_info_tick(symbol)
+        tick = self.api.symbol_info_tick(symbol)
+        if tick is None and self.api.symbol_select(symbol, True):  # it was removed from the list
+            tick = self.api.symbol_info_tick(symbol)
         if tick is not None and tick.time_msc:
             time.see(symbol, tick.time_msc)
         return tick
 
     def sample_clock(
-        self, spec: ConnectionSpec, info: Any, every: float = CLOCK_SECONDS
+        self, spec: ConnectionSpec, account_info: Any, every: float = CLOCK_SECONDS
     ) -> ServerTime:
         """Sample the server's clock by some recently used symbols, and return it.
 
         every: minimum seconds between two samples, once the zone is known."""
-        time = self.time(spec, info)
+        time = self.time(spec, account_info)
         if time.zone is not None and monotonic() - time.sampled_at < every:
             return time
         time.sampled_at = monotonic()
-        symbols = [symbol for login, symbol in self._symbols if login == info.login][-5:]
+        symbols = [symbol for login, symbol in self._symbols if login == account_info.login][-5:]
         if configured := spec.settings.get("clock_symbol"):
             symbols.append(str(configured))
         for symbol in symbols:
@@ -285,10 +285,13 @@ def _folder(path: str) -> str:
     return ntpath.normcase(ntpath.dirname(path))
 
 
-def is_account(info: Any, spec: ConnectionSpec, login: int) -> bool:
+def is_account(account_info: Any, spec: ConnectionSpec, login: int) -> bool:
     """Whether it is the connection's account: numbers are unique only within a server."""
     server = server_of(spec)
-    return bool(info.login == login and (not server or info.server.lower() == server.lower()))
+    return bool(
+        account_info.login == login
+        and (not server or account_info.server.lower() == server.lower())
+    )
 
 
 def _connect_arguments(spec: ConnectionSpec) -> dict[str, str]:

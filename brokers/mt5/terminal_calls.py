@@ -51,16 +51,16 @@ class TerminalCalls:
     ) -> list[OrderReport]:
         """Run work that may send an order. Raises NotSent, Rejected or OutcomeUnknown."""
 
-        def do(job: TerminalCall) -> list[OrderReport]:
+        def do(call: TerminalCall) -> list[OrderReport]:
             try:
-                return work(OrderExecutor(self.terminal, spec, job))
+                return work(OrderExecutor(self.terminal, spec, call))
             except (TerminalUnavailableError, ReadFailed) as error:
-                raise _order_outcome(job, error.code, error.detail) from error
+                raise _order_outcome(call, error.code, error.detail) from error
             except BrokerError:
                 raise
             except Exception as error:  # any: after the send, a bug must not look like "not sent"
                 raise _order_outcome(
-                    job, Code.UNEXPECTED, f"{type(error).__name__}: {error}"
+                    call, Code.UNEXPECTED, f"{type(error).__name__}: {error}"
                 ) from error
 
         self.connection_ids.add(spec.connection_id)
@@ -114,9 +114,9 @@ class TerminalCalls:
 
         Raises NoAnswerError, and what `work` raises."""
 
-        def do(job: TerminalCall) -> T:
-            self.library.call_deadline = lambda: job.deadline
-            return work(job)
+        def do(call: TerminalCall) -> T:
+            self.library.call_deadline = lambda: call.deadline
+            return work(call)
 
         return await self._thread.run(do, seconds=seconds, priority=priority, send_by=send_by)
 
@@ -133,9 +133,9 @@ class TerminalCalls:
             await self.run(do, READ_SECONDS)
 
 
-def _order_outcome(job: TerminalCall, code: Code, detail: str) -> BrokerError:
+def _order_outcome(call: TerminalCall, code: Code, detail: str) -> BrokerError:
     """Return the outcome of an order for an error: NotSent before the send, unknown after it."""
-    if job.stage is CallStage.SENT:
+    if call.stage is CallStage.SENT:
         return OutcomeUnknown(Code.REPLY_LOST if code is Code.BROKER_UNREACHABLE else code, detail)
     return NotSent(code if code in PASSED_THROUGH else Code.NOT_CONNECTED, detail)
 

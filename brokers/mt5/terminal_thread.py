@@ -100,7 +100,7 @@ class _QueuedCall:
 
     priority: CallPriority
     number: int
-    job: TerminalCall = field(compare=False)
+    call: TerminalCall = field(compare=False)
     work: Callable[[TerminalCall], Any] = field(compare=False)
     result: Future[Any] = field(compare=False)
 
@@ -126,22 +126,22 @@ class TerminalThread:
 
         send_by: send deadline, on machine_time(); a call that is not sent by then is given up.
         """
-        job, deadline = TerminalCall(seconds), monotonic() + seconds
+        call, deadline = TerminalCall(seconds), monotonic() + seconds
         result: Future[T] = Future()
         self._start()
-        self._queue.put(_QueuedCall(priority, next(self._numbers), job, work, result))
+        self._queue.put(_QueuedCall(priority, next(self._numbers), call, work, result))
         answer = asyncio.wrap_future(result)
         answer.add_done_callback(_retrieve_error)
         try:
             if send_by is not None:
                 await asyncio.wait([answer], timeout=max(0.0, send_by - machine_time()))
-                if not answer.done() and (stage := job.give_up()) is not CallStage.SENT:
+                if not answer.done() and (stage := call.give_up()) is not CallStage.SENT:
                     raise _no_answer(stage, "before its deadline")
             return await asyncio.wait_for(asyncio.shield(answer), deadline - monotonic())
         except TimeoutError as error:
-            raise _no_answer(job.give_up(), f"within {seconds:g} s") from error
+            raise _no_answer(call.give_up(), f"within {seconds:g} s") from error
         except asyncio.CancelledError:
-            job.give_up()
+            call.give_up()
             raise
 
     def _start(self) -> None:
@@ -153,10 +153,10 @@ class TerminalThread:
     def _work(self) -> None:
         while True:
             queued = self._queue.get()
-            if not (queued.job.begin() and queued.result.set_running_or_notify_cancel()):
+            if not (queued.call.begin() and queued.result.set_running_or_notify_cancel()):
                 continue
             try:
-                queued.result.set_result(queued.work(queued.job))
+                queued.result.set_result(queued.work(queued.call))
             except BaseException as error:  # any: it is raised where the caller waits
                 queued.result.set_exception(error)
 
