@@ -77,7 +77,7 @@ class DwxClient:
         self, snapshot: Snapshot, closed: tuple[Any, ...] = (), reach: float = math.inf
     ) -> Mt4Reports:
         """Return the terminal's state from these reads and all commands sent."""
-        return self._books(snapshot, await self.intents(), closed, reach)
+        return self._books(snapshot, await self.commands(), closed, reach)
 
     async def open_books(self, snapshot: Snapshot, client_order_id: str = "") -> Mt4Reports:
         """Return the state of what is open, and of an order; use `books` for everything."""
@@ -86,11 +86,11 @@ class DwxClient:
         return self._books(snapshot, commands)
 
     def _books(
-        self, snapshot: Snapshot, intents: Sequence[SentCommand], closed: tuple[Any, ...] = (),
+        self, snapshot: Snapshot, commands: Sequence[SentCommand], closed: tuple[Any, ...] = (),
         reach: float = math.inf,
     ) -> Mt4Reports:  # fmt: skip
         return self.terminal.platform.books(
-            self.spec, self.zone, snapshot, closed, intents, dict(self.terminal.roots), reach
+            self.spec, self.zone, snapshot, closed, commands, dict(self.terminal.roots), reach
         )  # fmt: skip
 
     async def traced(self, snapshot: Snapshot, client_order_id: str = "") -> Mt4Reports:
@@ -115,7 +115,7 @@ class DwxClient:
             snapshot = await self.snapshot_after(mark, self.terminal.timeouts.stale)
             books = await self._books_with_history(snapshot, days)
             vanished &= books.vanished(awaited)
-            gone = [one for one in books.intents if one.client_order_id in vanished]
+            gone = [one for one in books.commands if one.client_order_id in vanished]
             books = await self._record_ends(books, gone, GONE)
         books = await self._record_ends(books, books.newly_working(), PLACED)
         self.report_books(self, books)
@@ -128,14 +128,16 @@ class DwxClient:
         return self.remember(await self.books(snapshot, closed, reach))
 
     async def _record_ends(
-        self, books: Mt4Reports, intents: Sequence[SentCommand], how: str
+        self, books: Mt4Reports, commands: Sequence[SentCommand], outcome: str
     ) -> Mt4Reports:
         """Store how these commands ended, and return the state with it."""
-        for one in intents:
-            await self.terminal.ended(one.number, how)
-        ended = {one.number for one in intents}
-        known = [replace(one, end=how) if one.number in ended else one for one in books.intents]
-        return replace(books, intents=known) if ended else books
+        for one in commands:
+            await self.terminal.ended(one.number, outcome)
+        ended = {one.number for one in commands}
+        known = [
+            replace(one, outcome=outcome) if one.number in ended else one for one in books.commands
+        ]
+        return replace(books, commands=known) if ended else books
 
     async def history(self) -> tuple[Any, ...]:
         """Read the history, back to the opening of the oldest ticket that was ever open here."""
@@ -145,9 +147,9 @@ class DwxClient:
         seconds = time.time() - self.terminal.oldest
         return max(days, self.days, math.ceil(seconds / 86_400) + 2)
 
-    async def intents(self) -> list[SentCommand]:
+    async def commands(self) -> list[SentCommand]:
         """Return the commands that were sent in this folder for this account."""
-        return await self._read_journal(self.terminal.journal.intents)
+        return await self._read_journal(self.terminal.journal.commands)
 
     async def _read_journal(self, read: Callable[[], list[SentCommand]]) -> list[SentCommand]:
         try:

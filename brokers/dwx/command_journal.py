@@ -6,7 +6,7 @@ command that is not in it was never sent. Lines of JSON; an incomplete last line
 The file is the truth; memory has a copy, as far as the record cache allows
 (brokers/record_cache.py). Commands about nothing that is open are evicted first: those without an
 effect, and those of closed positions. `about` returns the commands of given tickets; it reads the
-file again if some of them may have been evicted. `intents` returns all commands and reads the file
+file again if some of them may have been evicted. `commands` returns all commands and reads the file
 again after any eviction; that costs about as much as the history that is read with it. So no
 conclusion depends on what is in memory.
 """
@@ -39,7 +39,9 @@ REWRITE_ABOVE = 4_000_000  # bytes
 COUNT_ABOVE = 1_000_000  # bytes: in less there are not too many to hold
 MAX_COMMANDS = MAX_RECORDS - 1000  # of one terminal: 1000 more may come before it is compacted
 OVERLAP = 200  # bytes that are read again
-RESERVED = "reserved"  # not an end: numbers up to this one may have been used
+RESERVED = "reserved"  # not an outcome: numbers up to this one may have been used
+FILE_KEYS = {"action": "what", "outcome": "end"}  # the file has other names for these fields
+FIELD_NAMES = {key: name for name, key in FILE_KEYS.items()}
 
 
 class CommandJournal:
@@ -54,15 +56,15 @@ class CommandJournal:
         self._snapshots = OpenSnapshots()  # what was open at each `about`
         self._forget()
 
-    def write(self, intent: SentCommand) -> None:
+    def write(self, command: SentCommand) -> None:
         """Store a command before it is sent."""
-        self._append(_as_json(intent))
+        self._append(_as_json(command))
 
-    def end(self, number: int, how: str) -> None:
+    def end(self, number: int, outcome: str) -> None:
         """Note how a command certainly ended."""
-        self._append({"number": number, "end": how})
+        self._append({"number": number, "end": outcome})
 
-    def intents(self) -> list[SentCommand]:
+    def commands(self) -> list[SentCommand]:
         """Return all commands, oldest first; read only what is new. Raises OSError for lines that
         we have not written."""
         with self._reading:
@@ -74,7 +76,7 @@ class CommandJournal:
 
     def about(self, open_now: CommandFilter, account: str = "") -> list[SentCommand]:
         """Return the commands about what is open at an account, oldest first. Raises OSError as
-        `intents`."""
+        `commands`."""
         with self._reading:
             found = self._read()
             if self._left is not None and not self._left.covers(open_now):
@@ -83,7 +85,7 @@ class CommandJournal:
             self._snapshots.record_open(OpenSnapshot(time.time(), open_now, account))
             self._may_shed = True
         self._partition.ensure_capacity()
-        return [command for command in found if open_now.has(command)]
+        return [command for command in found if open_now.selects(command)]
 
     # ---- the copy in memory -----------------------------------------------------------------
     @property
@@ -184,7 +186,7 @@ class CommandJournal:
         return self._snapshots.recent is not None
 
     def _tidy(self, size: int) -> bool:
-        found, snapshot = self.intents(), self._snapshots.recent
+        found, snapshot = self.commands(), self._snapshots.recent
         if size < REWRITE_ABOVE and len(found) <= MAX_COMMANDS:
             return True
         if snapshot is None:
@@ -227,8 +229,9 @@ def _line(record: dict[str, Any]) -> bytes:
     return b"\n" + json.dumps(record).encode()
 
 
-def _as_json(intent: SentCommand) -> dict[str, Any]:
-    return {**asdict(intent), "lots": str(intent.lots)}
+def _as_json(command: SentCommand) -> dict[str, Any]:
+    values = {**asdict(command), "lots": str(command.lots)}
+    return {FILE_KEYS.get(name, name): value for name, value in values.items()}
 
 
 def _reserved(number: int) -> dict[str, Any]:
@@ -251,11 +254,12 @@ def _fold(found: dict[int, SentCommand], raw: bytes) -> None:
         if "what" in record:
             found[number] = _read_command(record)
         elif number in found and record.get("end") != RESERVED:
-            found[number] = replace(found[number], end=str(record.get("end", "")))
+            found[number] = replace(found[number], outcome=str(record.get("end", "")))
 
 
 def _read_command(record: dict[str, Any]) -> SentCommand:
+    values = {FIELD_NAMES.get(key, key): value for key, value in record.items()}
     try:
-        return SentCommand(**{**record, "lots": Decimal(record["lots"])})
+        return SentCommand(**{**values, "lots": Decimal(record["lots"])})
     except (KeyError, TypeError, ValueError, ArithmeticError) as error:
         raise OSError(f"ledger.jsonl has a line that we did not write: {error}") from error

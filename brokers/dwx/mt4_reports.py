@@ -43,14 +43,14 @@ class Mt4Reports(TerminalState):
         """Return our orders, and this one, that worked and are in no file any more."""
         return set()
 
-    def overtaken(self, intent: SentCommand) -> bool:
+    def overtaken(self, command: SentCommand) -> bool:
         """Whether something else closed the ticket of an exit: a ticket closes only once.
 
         Raises HistoryNeededError if it is neither open nor closed."""
-        if any(one.number == intent.ticket for one in self.closed):
+        if any(one.number == command.ticket for one in self.closed):
             return True
-        if all(one.number != intent.ticket for one in self.snapshot.tickets):
-            raise HistoryNeededError(f"Ticket {intent.ticket} is not in sight.")
+        if all(one.number != command.ticket for one in self.snapshot.tickets):
+            raise HistoryNeededError(f"Ticket {command.ticket} is not in sight.")
         return False
 
     # ---- an order by its id ----------------------------------------------------------------
@@ -74,7 +74,7 @@ class Mt4Reports(TerminalState):
 
     def exit_report(self, ticket: Ticket) -> OrderReport:
         """Return the report of a closed ticket: by our exit, or an external one."""
-        intent = self._exit_of(ticket)
+        command = self._exit_of(ticket)
         return OrderReport(
             ReportKind.FILLED,
             self.spec.connection_id,
@@ -82,7 +82,7 @@ class Mt4Reports(TerminalState):
             broker_order_id=f"{ticket.number}:close",
             broker_position_id=self.position_id(ticket),
             fills=(self._exit_fill(ticket),),
-            close_cause=None if intent else parse.cause_of(ticket),
+            close_cause=None if command else parse.cause_of(ticket),
         )
 
     # ---- all orders ------------------------------------------------------------------------
@@ -246,10 +246,10 @@ class Mt4Reports(TerminalState):
 
     def _closing_order_id(self, ticket: Ticket) -> str:
         """Return the client order id of the exit that closed a ticket, or of its entry."""
-        intent = self._exit_of(ticket)
-        return intent.client_order_id if intent else parse.client_order_id_of(ticket, self.names)
+        command = self._exit_of(ticket)
+        return command.client_order_id if command else parse.client_order_id_of(ticket, self.names)
 
     def _exit_of(self, ticket: Ticket) -> SentCommand | None:
-        intent = self._closers.get(ticket.number)
+        command = self._closers.get(ticket.number)
         marked = "[sl" in ticket.comment.lower() or "[tp" in ticket.comment.lower()
-        return intent if intent and intent.lots == ticket.lots and not marked else None
+        return command if command and command.lots == ticket.lots and not marked else None

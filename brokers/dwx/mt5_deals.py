@@ -137,7 +137,7 @@ def assign_deals(
     deals: Sequence[Deal],
     names: Mapping[int, str],
     open_lots: Mapping[int, Decimal],
-    intents: Sequence[SentCommand],
+    commands: Sequence[SentCommand],
 ) -> dict[int, HeldPosition]:
     """Return our positions by magic number, each with the deals that closed it.
 
@@ -168,7 +168,7 @@ def assign_deals(
             out[deal.symbol, deal.side.opposite].append(deal)
     for like, group in groups.items():
         first = min(held.entered[0].number for held in group)
-        _assign(group, [one for one in out[like] if one.number > first], intents)
+        _assign(group, [one for one in out[like] if one.number > first], commands)
     return found
 
 
@@ -179,12 +179,12 @@ def _assign(group: Sequence[HeldPosition], out: list[Deal], exits: Sequence[Sent
         if owner is not None and owner.may_own(deal):
             owner.own(deal)
             out.remove(deal)
-    for intent in sorted(exits, key=lambda one: (one.at, one.number)):
-        owner = by_magic.get(intent.magic)
+    for command in sorted(exits, key=lambda one: (one.at, one.number)):
+        owner = by_magic.get(command.magic)
         if owner is None:
             continue
         for deal in out:
-            if deal.cause is None and deal.lots == intent.lots and owner.may_own(deal):
+            if deal.cause is None and deal.lots == command.lots and owner.may_own(deal):
                 owner.own(deal)
                 out.remove(deal)
                 break
@@ -216,21 +216,21 @@ def deals_by_exit(held: HeldPosition, exits: Sequence[SentCommand]) -> dict[int,
         (one for one in held.closed if one.cause is None), key=lambda one: one.number
     )
     found = {}
-    for intent in sorted(exits, key=lambda one: (one.at, one.number)):
-        parts = [one for one in unassigned if one.lots == intent.lots][:1] or _matching_volume(
-            unassigned, intent
+    for command in sorted(exits, key=lambda one: (one.at, one.number)):
+        parts = [one for one in unassigned if one.lots == command.lots][:1] or _matching_volume(
+            unassigned, command
         )
         if parts:
-            found[intent.number] = parts
+            found[command.number] = parts
             unassigned = [one for one in unassigned if one not in parts]
     return found
 
 
-def _matching_volume(deals: Sequence[Deal], intent: SentCommand) -> list[Deal]:
+def _matching_volume(deals: Sequence[Deal], command: SentCommand) -> list[Deal]:
     parts: list[Deal] = []
     for deal in deals:
         parts.append(deal)
-        if sum(one.lots for one in parts) == intent.lots:
+        if sum(one.lots for one in parts) == command.lots:
             return parts
     return []
 

@@ -59,17 +59,17 @@ class Mt5Reports(Mt4Reports):
                 still[one.magic] += one.lots
         return assign_deals(self.closed, self.names, still, self._exits)
 
-    def overtaken(self, intent: SentCommand) -> bool:
+    def overtaken(self, command: SentCommand) -> bool:
         open_now = [one for one in self.snapshot.tickets if one.is_position]
-        if any(one.number == intent.ticket for one in open_now):
+        if any(one.number == command.ticket for one in open_now):
             return False
-        return intent.number not in deals_by_exit(
-            self._explained(intent.magic), self._exits_of(intent)
+        return command.number not in deals_by_exit(
+            self._explained(command.magic), self._exits_of(command)
         )
 
     @cached_property
     def _exits(self) -> list[SentCommand]:
-        return [one for one in self.intents if one.what == CLOSE and one.may_live]
+        return [one for one in self.commands if one.action == CLOSE and one.may_take_effect]
 
     @cached_property
     def _exits_by_magic(self) -> Mapping[int, list[SentCommand]]:
@@ -78,8 +78,8 @@ class Mt5Reports(Mt4Reports):
             found[one.magic].append(one)
         return found
 
-    def _exits_of(self, intent: SentCommand) -> list[SentCommand]:
-        return self._exits_by_magic.get(intent.magic, [])
+    def _exits_of(self, command: SentCommand) -> list[SentCommand]:
+        return self._exits_by_magic.get(command.magic, [])
 
     def _explained(self, magic: int) -> HeldPosition:
         """Return a position. Raises HistoryNeededError unless deals explain all closed lots."""
@@ -108,7 +108,7 @@ class Mt5Reports(Mt4Reports):
 
     def newly_working(self) -> list[SentCommand]:
         waits = {one.magic for one in self.snapshot.tickets if not one.is_position}
-        sent = [one for one in self.intents if one.what == OPEN and one.may_live]
+        sent = [one for one in self.commands if one.action == OPEN and one.may_take_effect]
         return [one for one in sent if one.magic in waits]
 
     def vanished(self, awaited: str = "") -> set[str]:
@@ -126,8 +126,8 @@ class Mt5Reports(Mt4Reports):
         noted = any(one.client_order_id == client_order_id for one in self._ended(GONE))
         return noted and self._is_missing(client_order_id)
 
-    def _ended(self, how: str) -> list[SentCommand]:
-        return [one for one in self.intents if one.end == how]
+    def _ended(self, outcome: str) -> list[SentCommand]:
+        return [one for one in self.commands if one.outcome == outcome]
 
     def _entered_by(self, client_order_id: str) -> list[Deal]:
         magics = (parse.magic_of(client_order_id), 0)
@@ -155,10 +155,10 @@ class Mt5Reports(Mt4Reports):
     def exits(self, client_order_id: str) -> list[OrderReport]:
         """Return the reports of an exit of ours."""
         reports = []
-        for intent in self._exits:
-            held = self.held.get(intent.magic)
-            if intent.client_order_id == client_order_id and held:
-                parts = deals_by_exit(held, self._exits_of(intent)).get(intent.number)
+        for command in self._exits:
+            held = self.held.get(command.magic)
+            if command.client_order_id == client_order_id and held:
+                parts = deals_by_exit(held, self._exits_of(command)).get(command.number)
                 reports += [self._filled(client_order_id, parts, held)] if parts else []
         return reports
 

@@ -82,16 +82,16 @@ async def place(client: DwxClient, request: OrderRequest, guard: Guard) -> list[
         )
     )
     number = client.terminal.next_number()
-    intent = SentCommand(
+    command = SentCommand(
         number, time.time(), OPEN, request.client_order_id, magic, request.symbol, lots_requested,
         account=client.spec.account,
     )  # fmt: skip
     sent = await client.terminal.send(
-        number, "OPEN_ORDER", content, partial(guard, request), intent
+        number, "OPEN_ORDER", content, partial(guard, request), command
     )  # fmt: skip
     effect = partial(_entry_effect, client, request.client_order_id)
     last = partial(_executed, client, request.client_order_id) if client.by_deals else None
-    return await _outcome(client, sent, codes.OPENING, effect, intent, last)
+    return await _outcome(client, sent, codes.OPENING, effect, command, last)
 
 
 async def close(client: DwxClient, request: OrderRequest, guard: Guard) -> list[OrderReport]:
@@ -108,8 +108,8 @@ async def close(client: DwxClient, request: OrderRequest, guard: Guard) -> list[
     lots_requested = client.in_lots(request.symbol, request.quantity)
     with as_not_sent():
         books = await client.traced(await client.snapshot(), request.client_order_id)
-        earlier = [one for one in books.intents if one.client_order_id == request.client_order_id]
-        if any(one.may_live for one in earlier):
+        earlier = [one for one in books.commands if one.client_order_id == request.client_order_id]
+        if any(one.may_take_effect for one in earlier):
             books = await client.with_history()
             if reports := books.exits(request.client_order_id):
                 return reports
@@ -117,7 +117,7 @@ async def close(client: DwxClient, request: OrderRequest, guard: Guard) -> list[
     if not ticket.is_position or ticket.side is request.side or lots_requested > ticket.lots:
         raise Rejected(Code.VOLUME_INVALID, "more than is open, or on its own side")
     number, root = client.terminal.next_number(), books.roots_now[ticket.number]
-    intent = SentCommand(
+    command = SentCommand(
         number,
         time.time(),
         CLOSE,
@@ -134,10 +134,10 @@ async def close(client: DwxClient, request: OrderRequest, guard: Guard) -> list[
         "CLOSE_ORDER",
         f"{ticket.number},{lots_requested:f}",
         partial(guard, request),
-        intent,
+        command,
     )
-    effect = partial(_close_effect, client, intent, ticket.lots)
-    return await _outcome(client, sent, codes.CLOSING, effect, intent)
+    effect = partial(_close_effect, client, command, ticket.lots)
+    return await _outcome(client, sent, codes.CLOSING, effect, command)
 
 
 async def cancel(client: DwxClient, request: CancelRequest) -> list[OrderReport]:
@@ -204,7 +204,7 @@ async def modify(client: DwxClient, request: ModifyRequest) -> list[OrderReport]
 # ---- the outcome ----------------------------------------------------------------------------
 async def _outcome(
     client: DwxClient, sent: SentMark, kinds: frozenset[str], effect: Effect,
-    intent: SentCommand | None = None, last: Last | None = None, at_end: Last | None = None,
+    command: SentCommand | None = None, last: Last | None = None, at_end: Last | None = None,
 ) -> list[OrderReport]:  # fmt: skip
     """Wait until what is open, or a message, shows what a command did.
 
@@ -222,9 +222,9 @@ async def _outcome(
             client.terminal.settled()
             if error.code is Code.TRADING_DISABLED:
                 client.terminal.blocked = error.detail
-            if intent:
-                how = UNSENT if isinstance(error, NotSent) else REFUSED
-                await client.terminal.ended(sent.number, how)
+            if command:
+                outcome = UNSENT if isinstance(error, NotSent) else REFUSED
+                await client.terminal.ended(sent.number, outcome)
         raise
     client.terminal.settled()
     client.terminal.blocked = ""
@@ -281,17 +281,17 @@ async def _executed(client: DwxClient, client_order_id: str) -> list[OrderReport
 
 
 async def _close_effect(
-    client: DwxClient, intent: SentCommand, lots: Decimal, snapshot: Snapshot
+    client: DwxClient, command: SentCommand, lots: Decimal, snapshot: Snapshot
 ) -> list[OrderReport] | None:
     """lots: what the ticket had before."""
     for one in snapshot.tickets:
-        if one.number == intent.ticket and one.is_position and one.lots >= lots:
+        if one.number == command.ticket and one.is_position and one.lots >= lots:
             return None
     books = await client.with_history()
-    if reports := books.exits(intent.client_order_id):
+    if reports := books.exits(command.client_order_id):
         return reports
-    if books.overtaken(intent):
-        raise Rejected(Code.NO_POSITION, f"ticket {intent.ticket} was closed by something else")
+    if books.overtaken(command):
+        raise Rejected(Code.NO_POSITION, f"ticket {command.ticket} was closed by something else")
     return None
 
 

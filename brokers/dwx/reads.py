@@ -26,13 +26,15 @@ async def find(client: DwxClient, client_order_id: str) -> list[OrderReport] | N
     terminal has lost its broker.
     """
     books = await client.with_history()
-    sent = [one for one in books.intents if one.client_order_id == client_order_id]
-    closing = [one for one in sent if one.what == CLOSE]
+    sent = [one for one in books.commands if one.client_order_id == client_order_id]
+    closing = [one for one in sent if one.action == CLOSE]
     reports = books.exits(client_order_id) if closing else books.entry(client_order_id)
     if reports:
         return reports
     open_ended = [
-        one for one in sent if one.may_live and not (one.what == CLOSE and books.overtaken(one))
+        one
+        for one in sent
+        if one.may_take_effect and not (one.action == CLOSE and books.overtaken(one))
     ]
     if open_ended:
         await _require_absence(client, open_ended)

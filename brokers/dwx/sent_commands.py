@@ -1,4 +1,4 @@
-"""Commands that we sent to a terminal: which have ended, and which may be removed. Pure."""
+"""Commands that we sent to a terminal: which have ended, and which the journal may drop. Pure."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -6,41 +6,43 @@ from decimal import Decimal
 
 from brokers.dwx.parse import Snapshot
 
-SEEN_SECONDS = 600.0  # a sent command may take so long to become visible
-OPEN, CLOSE = "open", "close"
-UNSENT, REFUSED, PLACED, GONE = "unsent", "refused", "placed", "gone"
+VISIBLE_WITHIN_SECONDS = 600.0  # after it a sent command shows its effect, if it had one
+OPEN, CLOSE = "open", "close"  # actions
+UNSENT, REFUSED, PLACED, GONE = "unsent", "refused", "placed", "gone"  # outcomes
 NO_EFFECT = (UNSENT, REFUSED)
 
 
 @dataclass(frozen=True, slots=True)
 class SentCommand:
-    """One command that may place or close. at: seconds since 1970.
+    """One command to place an order (action OPEN) or to close a ticket (CLOSE).
 
-    end: how it certainly ended: without effect (UNSENT, REFUSED), as a working order (PLACED), or
-    as one that worked and is neither open nor filled any more (GONE); '' if that is unknown.
-    account: to which the terminal was logged in; '' if an older version wrote it."""
+    number: of the command, unique in a terminal's folder. at: seconds since 1970. ticket: what a
+    CLOSE closes. root: the first ticket of that position, which has another ticket after each
+    partial close. outcome: UNSENT or REFUSED (no effect), PLACED (a working order), GONE (worked,
+    and is neither open nor filled any more); '' if it is not known for certain. account: to which
+    the terminal was logged in; '' if an older version wrote it."""
 
     number: int
     at: float
-    what: str
+    action: str
     client_order_id: str
     magic: int
     symbol: str
     lots: Decimal
     ticket: int = 0
     root: int = 0
-    end: str = ""
+    outcome: str = ""
     account: str = ""
 
     @property
-    def may_live(self) -> bool:
+    def may_take_effect(self) -> bool:
         """Whether it may have had an effect that is not visible yet."""
-        return self.end == ""
+        return self.outcome == ""
 
 
 @dataclass(frozen=True, slots=True)
 class CommandFilter:
-    """Selects commands by magic numbers, tickets and client order ids."""
+    """Selects commands by magic numbers, tickets and client order ids; one of them suffices."""
 
     magics: frozenset[int] = frozenset()
     tickets: frozenset[int] = frozenset()
@@ -48,27 +50,30 @@ class CommandFilter:
 
     @classmethod
     def open(cls, snapshot: Snapshot, client_order_id: str = "") -> "CommandFilter":
-        """Return the filter of what is open now, the tickets that it came from, and an order."""
-        numbers = {number or 0 for one in snapshot.tickets for number in (one.number, one.origin)}
+        """Return the filter of what is open, the tickets that it came from, and one order more."""
+        numbers = {number or 0 for t in snapshot.tickets for number in (t.number, t.origin)}
         return cls(
-            frozenset(one.magic for one in snapshot.tickets),
+            frozenset(ticket.magic for ticket in snapshot.tickets),
             frozenset(numbers - {0}),
             frozenset({client_order_id} - {""}),
         )
 
-    def has(self, one: SentCommand) -> bool:
-        """Whether it selects a command."""
+    def selects(self, command: SentCommand) -> bool:
+        """Whether a command is in the selection."""
         return (
-            one.magic in self.magics
-            or one.ticket in self.tickets
-            or one.client_order_id in self.ids
-        )  # fmt: skip
+            command.magic in self.magics
+            or command.ticket in self.tickets
+            or command.client_order_id in self.ids
+        )
 
     def covers(self, other: "CommandFilter") -> bool:
         """Whether it selects everything that the other one does."""
-        ids = self.ids >= other.ids
-        return ids and self.magics >= other.magics and self.tickets >= other.tickets
+        has_ids = self.ids >= other.ids
+        return has_ids and self.magics >= other.magics and self.tickets >= other.tickets
 
+    # Both drop the client order ids: an id is of the order that one query is about, which may not
+    # be open. It must neither count as open later, nor be expected in memory, where commands are
+    # kept by magic number and ticket.
     def __and__(self, other: "CommandFilter") -> "CommandFilter":
         return CommandFilter(self.magics & other.magics, self.tickets & other.tickets)
 
@@ -87,7 +92,7 @@ class OpenSnapshot:
 
 class OpenSnapshots:
     """What was open at one terminal, by account: the last snapshot, and two earlier ones, each
-    SEEN_SECONDS before the next.
+    VISIBLE_WITHIN_SECONDS before the next.
 
     An order may be in no file for a moment while it becomes a position, and a close must be
     reported before it is forgotten. Accounts are separate, since the owner may log the terminal in
@@ -95,18 +100,18 @@ class OpenSnapshots:
 
     def __init__(self) -> None:
         self.last: OpenSnapshot | None = None
-        self._of: dict[
-            str, tuple[OpenSnapshot | None, OpenSnapshot, OpenSnapshot]
-        ] = {}  # before, between, and the last
+        # By account: the oldest (None until there is one), the one between, and the last.
+        self._by_account: dict[str, tuple[OpenSnapshot | None, OpenSnapshot, OpenSnapshot]] = {}
 
     def record_open(self, snapshot: OpenSnapshot) -> None:
         """Add a snapshot."""
-        before, between, _ = self._of.get(snapshot.account, (None, snapshot, snapshot))
+        unknown = None, snapshot, snapshot
+        oldest, between, _ = self._by_account.get(snapshot.account, unknown)
         if snapshot.at < between.at:  # the clock was set back
-            before, between = None, snapshot
-        elif snapshot.at >= between.at + SEEN_SECONDS:
-            before, between = between, snapshot
-        self._of[snapshot.account] = before, between, snapshot
+            oldest, between = None, snapshot
+        elif snapshot.at >= between.at + VISIBLE_WITHIN_SECONDS:
+            oldest, between = between, snapshot
+        self._by_account[snapshot.account] = oldest, between, snapshot
         self.last = snapshot
 
     @property
@@ -116,44 +121,48 @@ class OpenSnapshots:
 
     def recent_of(self, account: str) -> OpenSnapshot | None:
         """Return all that was open in an account's snapshots; None if they are too new."""
-        before, between, last = self._of.get(account, (None, None, None))
-        if before is None or between is None or last is None:
+        oldest, between, last = self._by_account.get(account, (None, None, None))
+        if oldest is None or between is None or last is None:
             return None
-        return OpenSnapshot(before.at, before.open | between.open | last.open, account)
+        return OpenSnapshot(oldest.at, oldest.open | between.open | last.open, account)
 
 
-def is_over(one: SentCommand, snapshot: OpenSnapshot) -> bool:
+def is_over(command: SentCommand, snapshot: OpenSnapshot) -> bool:
     """Whether nothing of a command is open or may still open."""
-    if snapshot.open.has(one):
+    if snapshot.open.selects(command):
         return False
-    return one.end in (*NO_EFFECT, GONE) or one.at < snapshot.at - SEEN_SECONDS
+    has_ended = command.outcome in (*NO_EFFECT, GONE)
+    return has_ended or command.at < snapshot.at - VISIBLE_WITHIN_SECONDS
 
 
 def without_ended(
-    found: Sequence[SentCommand], snapshot: OpenSnapshot, oldest: float, most: int
+    commands: Sequence[SentCommand], snapshot: OpenSnapshot, oldest: float, limit: int
 ) -> list[SentCommand]:
-    """Return the commands to keep: all about what is or may be open, of any age and number, and
-    ended ones up to `most` in total, none older than `oldest`. Commands without an effect go first,
-    then the oldest."""
+    """Return the commands to keep, in their order.
+
+    These are all about what is or may be open, of any age and number, and ended ones up to `limit`
+    in total, none before `oldest` (seconds since 1970). Commands without an effect are dropped
+    first, then the oldest."""
     snapshot = replace(
         snapshot, open=CommandFilter(snapshot.open.magics - {0}, snapshot.open.tickets)
     )  # 0 is no order's magic number
-    had = [one for one in found if one.end not in NO_EFFECT]
-    alive = [one for one in had if not is_over(one, snapshot)]
-    magics = {one.magic for one in alive} - {0}
-    stays = {one.number for one in alive} | {one.number for one in had if one.magic in magics}
-    over = [one for one in found if one.number not in stays and one.at >= oldest]
-    over.sort(key=lambda one: (one.end not in NO_EFFECT, one.at))
-    spare = max(0, len(stays) + len(over) - most)
-    stays |= {one.number for one in over[spare:]}
-    return [one for one in found if one.number in stays]
+    effective = [one for one in commands if one.outcome not in NO_EFFECT]
+    may_be_open = [one for one in effective if not is_over(one, snapshot)]
+    magics = {one.magic for one in may_be_open} - {0}
+    kept = {one.number for one in may_be_open}
+    kept |= {one.number for one in effective if one.magic in magics}
+    removable = [one for one in commands if one.number not in kept and one.at >= oldest]
+    removable.sort(key=lambda one: (one.outcome not in NO_EFFECT, one.at))
+    excess = max(0, len(kept) + len(removable) - limit)
+    kept |= {one.number for one in removable[excess:]}
+    return [one for one in commands if one.number in kept]
 
 
-def client_order_ids(intents: Iterable[SentCommand]) -> dict[int, str]:
+def client_order_ids(commands: Iterable[SentCommand]) -> dict[int, str]:
     """Return the client order ids of entries by their magic numbers."""
-    return {one.magic: one.client_order_id for one in intents if one.what == OPEN}
+    return {one.magic: one.client_order_id for one in commands if one.action == OPEN}
 
 
-def exits_by_ticket(intents: Iterable[SentCommand]) -> dict[int, SentCommand]:
+def exits_by_ticket(commands: Iterable[SentCommand]) -> dict[int, SentCommand]:
     """Return, by ticket, the exit that may have closed it."""
-    return {one.ticket: one for one in intents if one.what == CLOSE and one.may_live}
+    return {one.ticket: one for one in commands if one.action == CLOSE and one.may_take_effect}

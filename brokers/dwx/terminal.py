@@ -213,18 +213,18 @@ class Terminal:
     async def send(
         self,
         number: int,
-        command: str,
+        command_name: str,
         content: str,
         leave: Callable[[], None],
-        intent: SentCommand | None = None,
+        command: SentCommand | None = None,
     ) -> SentMark:
         """Put a command into slot 0. In a turn only. leave: the last look; raises NotSent.
         Raises NotSent or OutcomeUnknown."""
         # A file of its own: the thread of a call that was given up may still be writing another's.
         ready = self.folder / "fillcast" / f"next-{number}.txt"
-        text = f"<:{number}|{command}|{content}:>"
+        text = f"<:{number}|{command_name}|{content}:>"
         try:
-            before = await asyncio.to_thread(self._prepare, ready, text, intent)
+            before = await asyncio.to_thread(self._prepare, ready, text, command)
         except OSError as error:
             raise NotSent(Code.NOT_CONNECTED, f"The folder fails: {error}") from error
         try:
@@ -234,7 +234,7 @@ class Terminal:
             if isinstance(error, OSError) and not await asyncio.to_thread(ready.exists):
                 self._settled = False  # a network disk may fail after it has done it
                 raise OutcomeUnknown(Code.REPLY_LOST, f"The folder fails: {error}") from error
-            if intent:
+            if command:
                 await self.ended(number, UNSENT)
             await asyncio.to_thread(ready.unlink, missing_ok=True)
             if isinstance(error, NotSent):
@@ -262,10 +262,10 @@ class Terminal:
             raw = error.raw if isinstance(error, TerminalUnavailableError) else b""
             raise TerminalUnavailableError(Code.REPLY_LOST, detail, raw) from error
 
-    async def ended(self, number: int, how: str) -> None:
+    async def ended(self, number: int, outcome: str) -> None:
         """Note how a command certainly ended."""
         try:
-            await asyncio.to_thread(self.journal.end, number, how)
+            await asyncio.to_thread(self.journal.end, number, outcome)
         except OSError:
             pass  # it then counts as one that may have had: looked up, and never sent blindly
 
@@ -283,10 +283,10 @@ class Terminal:
         read = partial(self.platform.history, self._past)
         return await read_whole(self._history, read, self.timeouts.stale)
 
-    async def ask(self, command: str, content: str) -> list[Message]:
+    async def ask(self, command_name: str, content: str) -> list[Message]:
         """Send a command that trades nothing; return the messages that follow, if any. In a turn.
         Raises TerminalUnavailableError."""
-        sent = await self._ask(self.next_number(), command, content)
+        sent = await self._ask(self.next_number(), command_name, content)
         if sent is None:
             raise TerminalUnavailableError(
                 Code.NOT_CONNECTED, "The expert advisor takes no commands."
@@ -299,9 +299,9 @@ class Terminal:
                 return found
             await wait_for_next_poll(began)
 
-    async def _ask(self, number: int, command: str, content: str) -> SentMark | None:
+    async def _ask(self, number: int, command_name: str, content: str) -> SentMark | None:
         try:
-            sent = await self.send(number, command, content, lambda: None)
+            sent = await self.send(number, command_name, content, lambda: None)
         except (NotSent, OutcomeUnknown) as error:
             raise TerminalUnavailableError(error.code, error.detail) from error
         if await wait_until_gone(self._slot, self.timeouts.take):
@@ -324,7 +324,7 @@ class Terminal:
         return known
 
     def _prepare(
-        self, ready: Path, text: str, intent: SentCommand | None
+        self, ready: Path, text: str, command: SentCommand | None
     ) -> frozenset[tuple[int, str]]:
         if self._slot.exists():
             raise FileExistsError("another program writes commands into this folder")
@@ -335,7 +335,7 @@ class Terminal:
                 self._numbers.reserve()
         before = messages_now(self._messages)
         file_io.remove_older(ready)  # of calls that were given up
-        if intent is not None:
-            self.journal.write(intent)
+        if command is not None:
+            self.journal.write(command)
         file_io.create(ready, text.encode("ascii", "replace"))
         return before

@@ -29,7 +29,7 @@ class TerminalState:
     zone: Zone
     snapshot: Snapshot
     closed: Sequence[Any]
-    intents: Sequence[SentCommand]
+    commands: Sequence[SentCommand]
     roots: Mapping[int, int]
     reach: float = math.inf
 
@@ -42,12 +42,12 @@ class TerminalState:
     @cached_property
     def names(self) -> dict[int, str]:
         """Client order ids by magic number, of entries that we have sent from here."""
-        return client_order_ids(self.intents)
+        return client_order_ids(self.commands)
 
     @cached_property
     def roots_now(self) -> dict[int, int]:
         """The first ticket of each ticket. Raises HistoryNeededError if one of ours has none."""
-        known = {i.ticket: i.root for i in self.intents if i.what == CLOSE} | dict(self.roots)
+        known = {i.ticket: i.root for i in self.commands if i.action == CLOSE} | dict(self.roots)
         seen = {one.number for one in self.tickets} | set(known)
         parents = {one.remainder: one.number for one in self.closed if one.remainder}
         for one in self.tickets:
@@ -67,12 +67,12 @@ class TerminalState:
 
     @cached_property
     def _closers(self) -> dict[int, SentCommand]:
-        return exits_by_ticket(self.intents)
+        return exits_by_ticket(self.commands)
 
     @cached_property
     def _ordered(self) -> dict[str, Decimal]:
         """The lots of our entries, as sent; MT4 fills an order completely or not at all."""
-        return {one.client_order_id: one.lots for one in self.intents if one.what == OPEN}
+        return {one.client_order_id: one.lots for one in self.commands if one.action == OPEN}
 
     def position_id(self, ticket: Ticket) -> str:
         """Return the position id for reports, which does not change with the ticket."""

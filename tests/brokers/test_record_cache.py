@@ -102,10 +102,13 @@ def filled(room: RecordCache, tmp_path: Path, each: int) -> tuple[list[Any], dic
         names.mark_sent(f"over{n}")
         names.mark_ended(f"over{n}")
     for k, file in enumerate(files):
-        write(file, (intent(2 * n + 1, magic=n + 1) for n in range(each // 4)))
-        write(file, (intent(2 * n + 2, magic=each + n, end="refused") for n in range(each // 4)))
+        write(file, (sent_command(2 * n + 1, magic=n + 1) for n in range(each // 4)))
+        write(
+            file,
+            (sent_command(2 * n + 2, magic=each + n, outcome="refused") for n in range(each // 4)),
+        )
         file.about(CommandFilter(frozenset(range(1, each // 4 + 1))))
-        assert len(file.intents()) == 2 * (each // 4), k
+        assert len(file.commands()) == 2 * (each // 4), k
         file.about(CommandFilter(frozenset(range(1, each // 4 + 1))))
     return [book, memory, names, *files], {"book": book, "memory": memory, "names": names}
 
@@ -117,14 +120,14 @@ def order(client_order_id: str) -> OrderRequest:
     )  # fmt: skip
 
 
-def write(file: dwx.CommandJournal, intents: Iterable[SentCommand]) -> None:
+def write(file: dwx.CommandJournal, commands: Iterable[SentCommand]) -> None:
     """Put many on disk at once."""
-    file_io.append(file._path, b"".join(dwx._line(dwx._as_json(one)) for one in intents))
+    file_io.append(file._path, b"".join(dwx._line(dwx._as_json(one)) for one in commands))
 
 
-def intent(number: int, **fields: Any) -> SentCommand:
+def sent_command(number: int, **fields: Any) -> SentCommand:
     values = {
-        "at": time.time() - 3600, "what": OPEN, "client_order_id": f"dwx{number}",
+        "at": time.time() - 3600, "action": OPEN, "client_order_id": f"dwx{number}",
         "magic": number, "symbol": "EURUSD", "lots": Decimal("0.1"), **fields,
     }  # fmt: skip
     return SentCommand(number=number, **values)

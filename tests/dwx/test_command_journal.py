@@ -13,8 +13,8 @@ from brokers.dwx.sent_commands import CLOSE, OPEN, CommandFilter, OpenSnapshot, 
 from tests.dwx.file_samples import CID
 
 
-def intent(number: int, **fields: Any) -> SentCommand:
-    values = {"what": OPEN, "client_order_id": CID, "magic": 7, "at": time.time(), **fields}
+def sent_command(number: int, **fields: Any) -> SentCommand:
+    values = {"action": OPEN, "client_order_id": CID, "magic": 7, "at": time.time(), **fields}
     return SentCommand(number=number, symbol="EURUSD", lots=D("0.1"), **values)
 
 
@@ -27,16 +27,16 @@ def record_snapshots(journal: CommandJournal, open_now: CommandFilter | None = N
 def test_long_journal_drops_commands_without_effect_first(tmp_path: Path, monkeypatch: Any) -> None:
     journal = CommandJournal(tmp_path / "ledger.jsonl")
     for number in range(1, 7):
-        journal.write(intent(number, at=time.time() - 3600 + number))
+        journal.write(sent_command(number, at=time.time() - 3600 + number))
     for number in (4, 5):
         journal.end(number, "refused")
     monkeypatch.setattr(command_journal, "COUNT_ABOVE", 10)
     record_snapshots(journal)
     journal.tidy()
-    assert len(journal.intents()) == 6
+    assert len(journal.commands()) == 6
     monkeypatch.setattr(command_journal, "MAX_COMMANDS", 3)
     journal.tidy()
-    assert [one.number for one in journal.intents()] == [2, 3, 6]
+    assert [one.number for one in journal.commands()] == [2, 3, 6]
     assert journal.last_number() == 6
 
 
@@ -44,20 +44,20 @@ def test_journal_drops_only_old_commands(tmp_path: Path, monkeypatch: Any) -> No
     journal = CommandJournal(tmp_path / "ledger.jsonl")
     journal.tidy()  # the file does not exist yet
     assert 0 <= journal.last_number() < 1_000_000_000
-    old, recent = intent(1, at=0.0), intent(2, what=CLOSE, ticket=5)
+    old, recent = sent_command(1, at=0.0), sent_command(2, action=CLOSE, ticket=5)
     for command in (old, recent):
         journal.write(command)
     journal.end(9, "refused")  # of an unknown command
     journal.end(2, "refused")
     journal.reserve(3000)
     assert journal.last_number() == 3000
-    assert sent_commands.client_order_ids(journal.intents()) == {7: CID}
-    assert sent_commands.exits_by_ticket(journal.intents()) == {}
+    assert sent_commands.client_order_ids(journal.commands()) == {7: CID}
+    assert sent_commands.exits_by_ticket(journal.commands()) == {}
     monkeypatch.setattr(command_journal, "COUNT_ABOVE", 10)
     monkeypatch.setattr(command_journal, "REWRITE_ABOVE", 10)
     record_snapshots(journal)
     journal.tidy()
-    assert [(one.number, one.end) for one in journal.intents()] == [(2, "refused")]
+    assert [(one.number, one.outcome) for one in journal.commands()] == [(2, "refused")]
     assert journal.last_number() == 3000
 
 
@@ -73,36 +73,36 @@ def test_only_new_lines_of_journal_are_read(tmp_path: Path, monkeypatch: Any) ->
         return raw
 
     for number in range(1, 201):
-        journal.write(intent(number))
+        journal.write(sent_command(number))
     monkeypatch.setattr(file_io, "read", counted)
-    assert len(journal.intents()) == 200
+    assert len(journal.commands()) == 200
     read, size = 0, path.stat().st_size
     for number in range(201, 211):
-        journal.write(intent(number))
-        assert [one.number for one in journal.intents()][-1] == number
+        journal.write(sent_command(number))
+        assert [one.number for one in journal.commands()][-1] == number
     assert read < size / 4
 
 
 def test_changed_journal_is_read_completely(tmp_path: Path) -> None:
     path = tmp_path / "ledger.jsonl"
     journal = CommandJournal(path)
-    assert journal.intents() == []
+    assert journal.commands() == []
     for number in (1, 2):
-        journal.write(intent(number))
-        assert len(journal.intents()) == number
+        journal.write(sent_command(number))
+        assert len(journal.commands()) == number
     backup = path.read_bytes()
     with path.open("ab") as file:
         file.write(b'\n{"number": 3, "en')  # an incomplete line
-    assert [one.number for one in journal.intents()] == [1, 2]
+    assert [one.number for one in journal.commands()] == [1, 2]
     journal.end(2, "refused")
-    assert [one.end for one in journal.intents()] == ["", "refused"]
+    assert [one.outcome for one in journal.commands()] == ["", "refused"]
     path.write_bytes(backup)
-    assert [one.end for one in journal.intents()] == ["", ""]
+    assert [one.outcome for one in journal.commands()] == ["", ""]
     path.write_bytes(backup.replace(b'"number": 1', b'"number": 8') + b"\n" + b" " * 5_000)
-    assert [one.number for one in journal.intents()] == [8, 2]
+    assert [one.number for one in journal.commands()] == [8, 2]
     path.unlink()
-    assert journal.intents() == []
+    assert journal.commands() == []
     path.write_text('{"number": 1, "what": "open"}')
     for _ in range(2):
         with pytest.raises(OSError, match="did not write"):
-            journal.intents()
+            journal.commands()

@@ -33,9 +33,9 @@ NOW = 1_000_000_000.0
 DAY = 86_400.0
 
 
-def intent(number: int, **fields: Any) -> SentCommand:
+def sent_command(number: int, **fields: Any) -> SentCommand:
     values = {
-        "what": OPEN, "client_order_id": f"abc{number:014}0", "magic": number, "at": NOW - DAY,
+        "action": OPEN, "client_order_id": f"abc{number:014}0", "magic": number, "at": NOW - DAY,
         "symbol": "EURUSD", "lots": D("0.1"), **fields,
     }  # fmt: skip
     return SentCommand(number=number, **values)
@@ -53,11 +53,11 @@ def kept_numbers(
 def test_commands_of_open_tickets_stay_at_any_age_and_count() -> None:
     old = NOW - 500 * DAY
     commands = [
-        intent(1, at=old),
-        intent(2, at=old, magic=1, what=CLOSE, ticket=1000, root=1000),
-        intent(3, at=old),
-        intent(4, at=old, magic=0, what=CLOSE, ticket=77, root=70),
-        *(intent(n) for n in range(5, 9)),
+        sent_command(1, at=old),
+        sent_command(2, at=old, magic=1, action=CLOSE, ticket=1000, root=1000),
+        sent_command(3, at=old),
+        sent_command(4, at=old, magic=0, action=CLOSE, ticket=77, root=70),
+        *(sent_command(n) for n in range(5, 9)),
     ]
     open_now = CommandFilter(frozenset({0, 1}), frozenset({1001, 77}))
     assert kept_numbers(commands, open_now) == [1, 2, 4]
@@ -67,17 +67,20 @@ def test_commands_of_open_tickets_stay_at_any_age_and_count() -> None:
 
 def test_commands_of_possibly_open_tickets_stay() -> None:
     commands = [
-        intent(1, at=NOW - 9),
-        intent(2, magic=1, end=GONE),  # partly filled; the remainder has ended
-        intent(3, at=NOW - 9, magic=6, what=CLOSE, ticket=60),
-        *(intent(n) for n in (4, 5, 6)),
+        sent_command(1, at=NOW - 9),
+        sent_command(2, magic=1, outcome=GONE),  # partly filled; the remainder has ended
+        sent_command(3, at=NOW - 9, magic=6, action=CLOSE, ticket=60),
+        *(sent_command(n) for n in (4, 5, 6)),
     ]
     assert kept_numbers(commands, CommandFilter()) == [1, 2, 3, 6]
 
 
 def test_commands_without_effect_are_dropped_first() -> None:
-    commands = [intent(1), *(intent(n, magic=1, what=CLOSE, end=REFUSED) for n in (2, 3, 4))]
-    commands += [intent(5, end=UNSENT, at=NOW), intent(6)]
+    commands = [
+        sent_command(1),
+        *(sent_command(n, magic=1, action=CLOSE, outcome=REFUSED) for n in (2, 3, 4)),
+    ]
+    commands += [sent_command(5, outcome=UNSENT, at=NOW), sent_command(6)]
     assert kept_numbers(commands, CommandFilter(frozenset({1})), maximum=3) == [1, 5, 6]
 
 
@@ -99,9 +102,9 @@ def test_open_tickets_count_after_ten_minutes_of_snapshots() -> None:
     assert snapshots.recent is None
 
 
-def write(path: Path, intents: Iterable[SentCommand]) -> None:
+def write(path: Path, commands: Iterable[SentCommand]) -> None:
     file_io.append(
-        path, b"".join(command_journal._line(command_journal._as_json(one)) for one in intents)
+        path, b"".join(command_journal._line(command_journal._as_json(one)) for one in commands)
     )
 
 
@@ -114,7 +117,7 @@ def file_state(path: Path) -> tuple[int, int, int]:
 def test_nothing_is_dropped_before_enough_snapshots(tmp_path: Path) -> None:
     path = tmp_path / "ledger.jsonl"
     journal = CommandJournal(path, RecordCache())
-    write(path, (intent(n, at=time.time() - DAY) for n in range(1, 10_002)))
+    write(path, (sent_command(n, at=time.time() - DAY) for n in range(1, 10_002)))
     before = file_state(path)
     assert not journal.tidy()
     journal.about(CommandFilter(frozenset({1})))
@@ -124,8 +127,8 @@ def test_nothing_is_dropped_before_enough_snapshots(tmp_path: Path) -> None:
     journal._snapshots.record_open(OpenSnapshot(time.time() + 700, CommandFilter(frozenset({1}))))
     assert journal.knows_what_is_open
     assert journal.tidy()
-    assert [one.number for one in journal.intents()][:2] == [1, 1003]
-    assert len(journal.intents()) == 9_000
+    assert [one.number for one in journal.commands()][:2] == [1, 1003]
+    assert len(journal.commands()) == 9_000
     assert journal.last_number() == 10_001
 
 
@@ -146,11 +149,11 @@ def check_compaction_keeps_open_tickets(
     exit_request = account.exit(entry.broker_position_id, "4000")
     account.submit(exit_request)
     path = account.terminal.folder / "fillcast/ledger.jsonl"
-    sent = CommandJournal(path, RecordCache()).intents()
+    sent = CommandJournal(path, RecordCache()).commands()
     path.unlink()
     old = [SentCommand(**{**as_values(one), "at": one.at - 500 * DAY}) for one in sent]
-    others = [intent(one, at=time.time() - DAY) for one in range(900_001, 900_021)]
-    write(path, [*old, *others, intent(1_000_000_000, at=time.time() - DAY, end=REFUSED)])
+    others = [sent_command(one, at=time.time() - DAY) for one in range(900_001, 900_021)]
+    write(path, [*old, *others, sent_command(1_000_000_000, at=time.time() - DAY, outcome=REFUSED)])
     monkeypatch.setattr(command_journal, "COUNT_ABOVE", 10)
     monkeypatch.setattr(command_journal, "REWRITE_ABOVE", 10)
     monkeypatch.setattr(command_journal, "MAX_COMMANDS", 2)
@@ -162,16 +165,16 @@ def check_compaction_keeps_open_tickets(
     assert known_positions() == [entry.client_order_id]
     [report] = account.find(exit_request.client_order_id) or []
     assert report.fills[0].quantity == 4000
-    assert len(CommandJournal(path, RecordCache()).intents()) == len(sent) + 21  # postponed
+    assert len(CommandJournal(path, RecordCache()).commands()) == len(sent) + 21  # postponed
     [terminal] = account.adapter._terminals.values()
     assert terminal.journal._snapshots.last is not None
-    monkeypatch.setattr("brokers.dwx.sent_commands.SEEN_SECONDS", 0.0)
+    monkeypatch.setattr("brokers.dwx.sent_commands.VISIBLE_WITHIN_SECONDS", 0.0)
     assert known_positions() == [entry.client_order_id]  # the second snapshot
     assert account.find(exit_request.client_order_id) == [
         report
     ]  # its command compacts the journal
     expected = {entry.client_order_id, exit_request.client_order_id, *working}
-    kept = CommandJournal(path, RecordCache()).intents()
+    kept = CommandJournal(path, RecordCache()).commands()
     assert {one.client_order_id for one in kept} == expected
     assert set(client_order_ids(kept).values()) == expected - {exit_request.client_order_id}
     account.restart()
@@ -204,14 +207,14 @@ def test_command_with_last_reserved_number_keeps_its_end(
     monkeypatch.setattr(command_journal, "COUNT_ABOVE", 0)
     monkeypatch.setattr(command_journal, "REWRITE_ABOVE", 0)
     journal, now = CommandJournal(tmp_path / "ledger.jsonl", RecordCache(100)), time.time()
-    journal.write(intent(1, at=now))
-    journal.write(intent(2, at=now, magic=1, what=CLOSE, ticket=1000))
+    journal.write(sent_command(1, at=now))
+    journal.write(sent_command(2, at=now, magic=1, action=CLOSE, ticket=1000))
     open_now = CommandFilter(frozenset({1}), frozenset({1000}))
     for at in (now - 2000, now - 1000, now):
         journal._snapshots.record_open(OpenSnapshot(at, open_now))
     journal.reserve(2)
     assert journal.tidy()
     again = CommandJournal(tmp_path / "ledger.jsonl", RecordCache(100))
-    assert [(one.number, one.end) for one in again.intents()] == [(1, ""), (2, "")]
-    assert 1000 in exits_by_ticket(again.intents())
+    assert [(one.number, one.outcome) for one in again.commands()] == [(1, ""), (2, "")]
+    assert 1000 in exits_by_ticket(again.commands())
     assert again.last_number() == 2

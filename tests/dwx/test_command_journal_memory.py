@@ -28,18 +28,18 @@ D = Decimal
 LONG_AGO = 3600.0
 
 
-def intent(number: int, **fields: Any) -> SentCommand:
+def sent_command(number: int, **fields: Any) -> SentCommand:
     values = {
-        "what": OPEN, "client_order_id": f"abc{number:014}0", "magic": number,
+        "action": OPEN, "client_order_id": f"abc{number:014}0", "magic": number,
         "at": time.time() - LONG_AGO, "symbol": "EURUSD", "lots": D("0.1"), **fields,
     }  # fmt: skip
     return SentCommand(number=number, **values)
 
 
-def write(path: Path, intents: Iterable[SentCommand]) -> None:
+def write(path: Path, commands: Iterable[SentCommand]) -> None:
     """Write many commands at once."""
     file_io.append(
-        path, b"".join(command_journal._line(command_journal._as_json(one)) for one in intents)
+        path, b"".join(command_journal._line(command_journal._as_json(one)) for one in commands)
     )
 
 
@@ -75,11 +75,11 @@ def test_results_do_not_depend_on_evicted_commands(
         for number, (step, value) in enumerate(steps, 1):
             match step:
                 case "open":
-                    write(path, [intent(number, magic=value, client_order_id="abc000")])
+                    write(path, [sent_command(number, magic=value, client_order_id="abc000")])
                 case "close":
                     magic, ticket = value
-                    fields = {"what": CLOSE, "ticket": ticket, "root": ticket, "magic": magic}
-                    write(path, [intent(number, client_order_id="abc001", **fields)])
+                    fields = {"action": CLOSE, "ticket": ticket, "root": ticket, "magic": magic}
+                    write(path, [sent_command(number, client_order_id="abc001", **fields)])
                 case "end":
                     file_io.append(
                         path, command_journal._line({"number": value[0], "end": value[1]})
@@ -87,14 +87,14 @@ def test_results_do_not_depend_on_evicted_commands(
                 case "about":
                     assert journal.about(value) == CommandJournal(path, RecordCache()).about(value)
                 case "all":
-                    assert journal.intents() == CommandJournal(path, RecordCache()).intents()
+                    assert journal.commands() == CommandJournal(path, RecordCache()).commands()
                 case "drop":
                     journal.drop(ended=value)
                 case "backup":
                     if backup:
                         path.write_bytes(backup)
                     backup = path.read_bytes() if path.exists() else b""
-        assert journal.intents() == CommandJournal(path, RecordCache()).intents()
+        assert journal.commands() == CommandJournal(path, RecordCache()).commands()
 
 
 def test_reads_of_many_journals_read_no_file_twice(
@@ -103,7 +103,7 @@ def test_reads_of_many_journals_read_no_file_twice(
     record_cache = RecordCache(300)
     journals = [CommandJournal(tmp_path / f"{n}.jsonl", record_cache) for n in range(30)]
     for n in range(30):
-        write(tmp_path / f"{n}.jsonl", (intent(k) for k in range(1, 41)))
+        write(tmp_path / f"{n}.jsonl", (sent_command(k) for k in range(1, 41)))
     open_now = CommandFilter(frozenset({3, 40}), frozenset({900, 901}))
     for journal in journals:
         assert [one.number for one in journal.about(open_now)] == [3, 40]
@@ -119,18 +119,25 @@ def test_reads_of_many_journals_read_no_file_twice(
     monkeypatch.setattr(file_io, "read", counted)
     for n, journal in enumerate(journals):
         for k in (41, 42):
-            write(tmp_path / f"{n}.jsonl", [intent(k, magic=3, what=CLOSE, ticket=900)])
+            write(tmp_path / f"{n}.jsonl", [sent_command(k, magic=3, action=CLOSE, ticket=900)])
             assert [one.number for one in journal.about(open_now)][-1] == k
     whole = sum((tmp_path / f"{n}.jsonl").stat().st_size for n in range(30))
     assert read < whole / 4
-    assert len(journals[0].intents()) == 42  # the file has them all
+    assert len(journals[0].commands()) == 42  # the file has them all
     assert len(record_cache) <= 300
 
 
 def test_recent_command_is_not_evicted(tmp_path: Path) -> None:
     path = tmp_path / "ledger.jsonl"
     journal = CommandJournal(path, record_cache := RecordCache(1000))
-    write(path, [intent(1), intent(2, at=time.time()), intent(3, end=REFUSED, at=time.time())])
+    write(
+        path,
+        [
+            sent_command(1),
+            sent_command(2, at=time.time()),
+            sent_command(3, outcome=REFUSED, at=time.time()),
+        ],
+    )
     journal.about(CommandFilter(frozenset({9})))
     assert journal.drop(ended=True)
     assert list(journal._known) == [2]
@@ -138,7 +145,7 @@ def test_recent_command_is_not_evicted(tmp_path: Path) -> None:
     assert len(record_cache) == 1
     assert [
         one.number
-        for one in journal.about(CommandFilter(ids=frozenset({intent(1).client_order_id})))
+        for one in journal.about(CommandFilter(ids=frozenset({sent_command(1).client_order_id})))
     ] == [1]
 
 
@@ -146,11 +153,11 @@ def test_later_commands_do_not_hide_evicted_ones(tmp_path: Path) -> None:
     """An entry was evicted. Its exit, which is sent now, is not its only command."""
     path = tmp_path / "ledger.jsonl"
     journal = CommandJournal(path, RecordCache(1000))
-    write(path, [intent(1), intent(5)])  # the last command may still be in transit
+    write(path, [sent_command(1), sent_command(5)])  # the last command may still be in transit
     assert journal.about(CommandFilter(frozenset({9}))) == []
     assert journal.drop(ended=True)
-    exit_ = intent(2, magic=1, what=CLOSE, ticket=77, at=time.time())
-    write(path, [exit_, intent(3), intent(4)])
+    exit_ = sent_command(2, magic=1, action=CLOSE, ticket=77, at=time.time())
+    write(path, [exit_, sent_command(3), sent_command(4)])
     assert journal.about(CommandFilter(frozenset({9}))) == []
     assert journal.drop(ended=True)
     assert [one.number for one in journal.about(CommandFilter(frozenset({1})))] == [1, 2]
@@ -159,11 +166,11 @@ def test_later_commands_do_not_hide_evicted_ones(tmp_path: Path) -> None:
 def test_journal_of_one_terminal_fits_into_memory(tmp_path: Path) -> None:
     path = tmp_path / "ledger.jsonl"
     journal = CommandJournal(path, record_cache := RecordCache())
-    write(path, (intent(n, end=REFUSED if n > 9_900 else "") for n in range(1, 10_002)))
+    write(path, (sent_command(n, outcome=REFUSED if n > 9_900 else "") for n in range(1, 10_002)))
     assert 1_000_000 < path.stat().st_size < command_journal.REWRITE_ABOVE
     record_snapshots(journal)
     assert journal.tidy()
-    kept = [one.number for one in journal.intents()]
+    kept = [one.number for one in journal.commands()]
     assert (len(kept), kept[-1], kept[0]) == (9_000, 9_900, 901)
     assert journal.last_number() == 10_001
     assert len(record_cache) == 9_000
@@ -178,7 +185,7 @@ def test_command_written_during_compaction_stays(
     path = tmp_path / "ledger.jsonl"
     journal = CommandJournal(path, RecordCache())
     record_snapshots(journal)
-    write(path, (intent(n) for n in range(1, 10_002)))
+    write(path, (sent_command(n) for n in range(1, 10_002)))
     real = os.replace
 
     def replace(source: Any, target: Any) -> None:
@@ -188,11 +195,11 @@ def test_command_written_during_compaction_stays(
 
     monkeypatch.setattr(os, "replace", replace)
     compactor = threading.Thread(target=journal.tidy)
-    writer = threading.Thread(target=lambda: journal.write(intent(20_000)))
+    writer = threading.Thread(target=lambda: journal.write(sent_command(20_000)))
     compactor.start()
     compactor.join(60)
     writer.join(60)
-    assert CommandJournal(path, RecordCache()).intents()[-1].number == 20_000
+    assert CommandJournal(path, RecordCache()).commands()[-1].number == 20_000
 
 
 def test_abandoned_call_does_not_rewrite_journal_after_disconnect(
@@ -207,7 +214,7 @@ def test_abandoned_call_does_not_rewrite_journal_after_disconnect(
     run(account.adapter.disconnect())  # before the thread of the call starts
     before = path.read_bytes(), path.stat().st_ino
     with pytest.raises(OSError, match="released"):
-        terminal._prepare(path.with_name("next-1.txt"), "", intent(1))
+        terminal._prepare(path.with_name("next-1.txt"), "", sent_command(1))
     assert (path.read_bytes(), path.stat().st_ino) == before
 
 

@@ -14,7 +14,7 @@ from brokers.dwx.sent_commands import CLOSE, CommandFilter, OpenSnapshot
 from brokers.record_cache import RecordCache
 from brokers.types import OrderReport, OrderType, ReportKind
 from tests.dwx.factories import Account, run
-from tests.dwx.test_command_journal_compaction import DAY, intent, write
+from tests.dwx.test_command_journal_compaction import DAY, sent_command, write
 
 
 def find_at_other_account(account: Account, client_order_id: str) -> list[OrderReport] | None:
@@ -46,19 +46,19 @@ def test_compaction_keeps_open_tickets_of_other_accounts(
     monkeypatch.setattr(command_journal, "REWRITE_ABOVE", 0)
     monkeypatch.setattr(command_journal, "MAX_COMMANDS", 2)
     path, now = tmp_path / "ledger.jsonl", time.time()
-    hidden = [intent(n, at=now - 500 * DAY, account="A") for n in (1, 2)]
-    hidden.append(intent(3, magic=1, at=now - DAY, account="A", what=CLOSE, ticket=1000))
-    visible = [intent(n, at=now - DAY, account="B") for n in (11, 12, 13, 14)]
-    write(path, [*hidden, intent(4, at=now - 500 * DAY), *visible])
+    hidden = [sent_command(n, at=now - 500 * DAY, account="A") for n in (1, 2)]
+    hidden.append(sent_command(3, magic=1, at=now - DAY, account="A", action=CLOSE, ticket=1000))
+    visible = [sent_command(n, at=now - DAY, account="B") for n in (11, 12, 13, 14)]
+    write(path, [*hidden, sent_command(4, at=now - 500 * DAY), *visible])
     journal = CommandJournal(path, RecordCache())
     for at in (now - 1400, now - 700, now):
         journal._snapshots.record_open(OpenSnapshot(at, CommandFilter(frozenset({11})), "B"))
     assert journal.tidy()
-    assert [one.number for one in journal.intents()] == [1, 2, 3, 11, 14]
+    assert [one.number for one in journal.commands()] == [1, 2, 3, 11, 14]
     for age in (1400, 700, 0):  # snapshots of A again: 2 has ended
         journal._snapshots.record_open(OpenSnapshot(now - age, CommandFilter(frozenset({1})), "A"))
     assert journal.tidy()
-    assert [(one.number, one.account) for one in journal.intents()] == [
+    assert [(one.number, one.account) for one in journal.commands()] == [
         (1, "A"), (3, "A"), (11, "B"), (14, "B"),
     ]  # fmt: skip
     assert journal._snapshots.recent_of("B") is not None
