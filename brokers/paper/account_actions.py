@@ -6,7 +6,7 @@ from decimal import Decimal
 from brokers.base import Rejected, check_deadline
 from brokers.paper import queries
 from brokers.paper.book import refuse_levels
-from brokers.paper.book_state import Account, ChangeSet, Lot, Market, Ticket
+from brokers.paper.book_state import Account, BookOrder, ChangeSet, Lot, Market
 from brokers.paper.db_sessions import Session, sessions
 from brokers.paper.matching import broker_exit
 from brokers.paper.order_history import reports_of
@@ -60,13 +60,13 @@ def cancel(account_id: int, request: CancelRequest, connection_id: str = "") -> 
 
 def _orders(
     session: Session, account_id: int, client_order_id: str, broker_order_id: str
-) -> list[Ticket]:
+) -> list[BookOrder]:
     """Find orders by the broker's ticket, or by the client order id if the ticket is not known."""
     if broker_order_id.isascii() and broker_order_id.isdigit() and len(broker_order_id) < 19:
-        return queries.load_tickets(
+        return queries.load_orders(
             session, "id = %s AND account_id = %s", (int(broker_order_id), account_id)
         )
-    return queries.load_tickets(
+    return queries.load_orders(
         session, "client_order_id = %s AND account_id = %s", (client_order_id, account_id)
     )
 
@@ -78,7 +78,7 @@ def modify(account_id: int, request: ModifyRequest) -> list[OrderReport]:
     """
 
     def work(session: Session) -> list[OrderReport]:
-        queries.lock_symbols(session, [request.symbol], alone=False)
+        queries.lock_symbols(session, [request.symbol], exclusive=False)
         accounts = queries.lock_accounts(session, [account_id])
         check_deadline(request)  # a late request has no effect
         account = accounts[account_id]
@@ -114,8 +114,8 @@ def _lots_of(account: Account, request: ModifyRequest) -> list[Lot]:
     return [lot for lot in lots if lot.position in groups]
 
 
-def _working_entry(session: Session, account_id: int, request: ModifyRequest) -> list[Ticket]:
-    return queries.load_tickets(
+def _working_entry(session: Session, account_id: int, request: ModifyRequest) -> list[BookOrder]:
+    return queries.load_orders(
         session,
         "client_order_id = %s AND account_id = %s AND status = 'WORKING' AND NOT reduce_only",
         (request.client_order_id, account_id),
@@ -123,7 +123,11 @@ def _working_entry(session: Session, account_id: int, request: ModifyRequest) ->
 
 
 def _check_levels(
-    account: Account, lots: Sequence[Lot], working: Sequence[Ticket], levels: Levels, market: Market
+    account: Account,
+    lots: Sequence[Lot],
+    working: Sequence[BookOrder],
+    levels: Levels,
+    market: Market,
 ) -> None:
     if levels == (None, None):
         return
@@ -143,7 +147,7 @@ def _check_levels(
 
 
 def _levels_report(
-    request: ModifyRequest, lots: Sequence[Lot], working: Sequence[Ticket]
+    request: ModifyRequest, lots: Sequence[Lot], working: Sequence[BookOrder]
 ) -> OrderReport:
     first = lots[0] if lots else working[0]
     return OrderReport(
@@ -173,7 +177,7 @@ def owner_closes(account: str, position: str = "") -> int:
         if row is None:
             return 0
         account_id, symbols = row
-        queries.lock_symbols(session, symbols, alone=False)
+        queries.lock_symbols(session, symbols, exclusive=False)
         accounts = queries.lock_accounts(session, [account_id])
         queries.load_lots(session, accounts, [(account_id, symbol) for symbol in symbols])
         market, now = queries.load_market(session), market_now()

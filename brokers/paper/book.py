@@ -8,7 +8,7 @@ position, and a reduce-only order never opens the other side.
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from brokers.paper.book_state import ZERO, Account, ChangeSet, Deal, Listed, Lot, Market, Ticket
+from brokers.paper.book_state import ZERO, Account, BookOrder, ChangeSet, Deal, Listed, Lot, Market
 from brokers.paper.margin import Refusal, refuse_money, to_cents
 from brokers.types import OrderType, PositionMode, Side, TimeInForce
 from common.money import divide
@@ -18,7 +18,7 @@ MILLION = Decimal(1_000_000)
 IMMEDIATE = (TimeInForce.IOC, TimeInForce.FOK)
 
 
-def place(account: Account, order: Ticket, market: Market, changes: ChangeSet) -> list[Deal]:
+def place(account: Account, order: BookOrder, market: Market, changes: ChangeSet) -> list[Deal]:
     """Reject a new order, execute it or keep it working. Modifies account, order and changes.
 
     Returns its executions; `order.status` has the result.
@@ -40,7 +40,7 @@ def place(account: Account, order: Ticket, market: Market, changes: ChangeSet) -
     return execute(account, order, market, order.time, changes)
 
 
-def refuse(account: Account, order: Ticket, market: Market) -> Refusal | None:
+def refuse(account: Account, order: BookOrder, market: Market) -> Refusal | None:
     """Return why the broker rejects an order, or None. Margin is checked on execution."""
     if account.reject_code:
         known = account.reject_code in Code.__members__
@@ -79,7 +79,7 @@ def refuse_quantity(quantity: Decimal, listed: Listed) -> Refusal | None:
     return None
 
 
-def closing_reference(order: Ticket, listed: Listed) -> Decimal:
+def closing_reference(order: BookOrder, listed: Listed) -> Decimal:
     """Return the price that levels are measured from: where the position could first be closed."""
     if order.order_type is OrderType.MARKET or is_reached(order, listed):
         return listed.price(order.side.opposite)
@@ -102,7 +102,7 @@ def refuse_levels(
     return None
 
 
-def is_reached(order: Ticket, listed: Listed) -> bool:
+def is_reached(order: BookOrder, listed: Listed) -> bool:
     """Whether the order can execute at the current price.
 
     A limit order at its price or better; a stop order at its price or beyond.
@@ -117,7 +117,7 @@ def is_reached(order: Ticket, listed: Listed) -> bool:
 
 
 def execute(
-    account: Account, order: Ticket, market: Market, now: datetime, changes: ChangeSet
+    account: Account, order: BookOrder, market: Market, now: datetime, changes: ChangeSet
 ) -> list[Deal]:
     """Execute a reached order at the current price, as far as one quote allows.
 
@@ -146,7 +146,7 @@ def execute(
     return deals
 
 
-def _settle(account: Account, order: Ticket, *, short: bool) -> None:
+def _settle(account: Account, order: BookOrder, *, short: bool) -> None:
     """Set an order's status after an execution. short: less was open than it was to close."""
     if not order.left:
         order.end("FILLED")
@@ -158,7 +158,7 @@ def _settle(account: Account, order: Ticket, *, short: bool) -> None:
         order.watch = "MARKET"  # triggered: the remainder is a market order
 
 
-def closable(account: Account, order: Ticket) -> list[Lot]:
+def closable(account: Account, order: BookOrder) -> list[Lot]:
     """Return the open lots that an order may close, in the order in which it closes them.
 
     Hedging: the named position, or, for a reducing order that names none, the oldest first.
@@ -182,7 +182,7 @@ def closable(account: Account, order: Ticket) -> list[Lot]:
 
 def _close(
     account: Account,
-    order: Ticket,
+    order: BookOrder,
     lots: list[Lot],
     quantity: Decimal,
     price: Decimal,
@@ -203,7 +203,7 @@ def _close(
 
 def close_lot(
     account: Account,
-    order: Ticket,
+    order: BookOrder,
     lot: Lot,
     quantity: Decimal,
     price: Decimal,
@@ -223,7 +223,7 @@ def close_lot(
 
 def _open(
     account: Account,
-    order: Ticket,
+    order: BookOrder,
     quantity: Decimal,
     price: Decimal,
     market: Market,
@@ -252,7 +252,7 @@ def _open(
     return _book(account, order, lot, False, quantity, price, ZERO, market, now, changes)
 
 
-def _join(lots: list[Lot], order: Ticket, changes: ChangeSet) -> int:
+def _join(lots: list[Lot], order: BookOrder, changes: ChangeSet) -> int:
     """Return the netting position that a new lot joins; its levels are those of the latest entry
     that has any."""
     open_lots = [lot for lot in lots if lot.quantity]
@@ -267,7 +267,7 @@ def _join(lots: list[Lot], order: Ticket, changes: ChangeSet) -> int:
 
 def _book(
     account: Account,
-    order: Ticket,
+    order: BookOrder,
     lot: Lot,
     is_exit: bool,
     quantity: Decimal,
@@ -284,7 +284,7 @@ def _book(
         commission = to_cents(quantity * price * rate * account.commission_per_million / MILLION)
     if profit or commission:
         account.balance += profit - commission
-        changes.paid.add(account.id)
+        changes.changed_accounts.add(account.id)
     deal = Deal(
         next(changes.tickets), order, lot, is_exit, quantity, price, commission, profit, now
     )

@@ -142,8 +142,11 @@ class Account:
 
 
 @dataclass(slots=True)
-class Ticket:
-    """One order in the book. Every status but WORKING is final."""
+class BookOrder:
+    """One order in the book. Every status but WORKING is final.
+
+    id: its ticket; closes: the position that it closes; cause: why the broker itself closes a lot;
+    entry: the ticket of the entry that such an exit ends."""
 
     id: int
     account: int
@@ -191,7 +194,7 @@ class Deal:
     """One execution. commission and profit: account currency."""
 
     id: int
-    order: Ticket
+    order: BookOrder
     lot: Lot
     is_exit: bool
     quantity: Decimal
@@ -206,12 +209,12 @@ class ChangeSet:
 
     def __init__(self, tickets: Iterator[int]) -> None:
         self.tickets = tickets  # ids from the broker's one sequence
-        self.new_orders: list[Ticket] = []
-        self.changed_orders: dict[int, Ticket] = {}
+        self.new_orders: list[BookOrder] = []
+        self.changed_orders: dict[int, BookOrder] = {}
         self.deals: list[Deal] = []
         self.new_lots: list[Lot] = []
         self.changed_lots: dict[int, Lot] = {}
-        self.paid: set[int] = set()  # accounts whose balance changed
+        self.changed_accounts: set[int] = set()  # ids; balance or order count changed
 
     def touch(self, lot: Lot) -> None:
         """Record a change of a lot that is stored already."""

@@ -2,7 +2,7 @@
 
 from decimal import ROUND_HALF_EVEN, Decimal
 
-from brokers.paper.book_state import ZERO, Account, Listed, Lot, Market, Ticket
+from brokers.paper.book_state import ZERO, Account, BookOrder, Listed, Lot, Market
 from brokers.types import Side
 from common.reason_codes import Code
 
@@ -16,7 +16,7 @@ def to_cents(amount: Decimal) -> Decimal:
 
 
 def refuse_money(
-    account: Account, order: Ticket, quantity: Decimal, lots: list[Lot], market: Market
+    account: Account, order: BookOrder, quantity: Decimal, lots: list[Lot], market: Market
 ) -> Refusal | None:
     """Return NO_MONEY if an execution needs more margin than the account has free."""
     closing = sum((lot.quantity for lot in lots), ZERO)

@@ -10,7 +10,7 @@ from datetime import datetime
 from decimal import Decimal
 
 from brokers.paper.book import close_lot, execute, is_reached
-from brokers.paper.book_state import Account, ChangeSet, Deal, Listed, Lot, Market, Ticket
+from brokers.paper.book_state import Account, BookOrder, ChangeSet, Deal, Listed, Lot, Market
 from brokers.types import CloseCause, OrderType, PositionMode, Quote, TimeInForce
 from common.reason_codes import Code
 
@@ -20,7 +20,7 @@ class TouchedRows:
     """Working orders and lots with levels that prices may touch, by id."""
 
     accounts: Mapping[int, Account]
-    orders: dict[int, Ticket] = field(default_factory=dict)
+    orders: dict[int, BookOrder] = field(default_factory=dict)
     lots: dict[int, Lot] = field(default_factory=dict)
 
 
@@ -28,7 +28,7 @@ class TouchedRows:
 class OrderOutcome:
     """An execution of an order, or its end, to be reported."""
 
-    order: Ticket
+    order: BookOrder
     deals: tuple[Deal, ...]
     ended: bool
 
@@ -97,7 +97,7 @@ def broker_exit(
     changes: ChangeSet,
 ) -> OrderOutcome:
     """Close `quantity` of a lot by an order of the broker or the owner, at the current price."""
-    order = Ticket(
+    order = BookOrder(
         id=next(changes.tickets), account=account.id, connection_id=lot.connection_id,
         client_order_id="", symbol=lot.symbol, side=lot.side.opposite, order_type=OrderType.MARKET,
         time_in_force=TimeInForce.IOC, quantity=quantity, limit_price=None, stop_price=None,

@@ -13,7 +13,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from brokers.base import BrokerError, Guard, NotSent, OnOutcome, Outcome, OutcomeUnknown, Rejected
 from brokers.paper.form import REPLY_TIMEOUT
-from brokers.paper.order_intake import Packet, Reply, take_orders
+from brokers.paper.order_intake import IncomingOrder, Reply, take_orders
 from brokers.paper.reads import AccountAccess
 from brokers.types import ConnectionSpec, OrderRequest
 from common.reason_codes import Code
@@ -93,9 +93,11 @@ class Delivery:
             await asyncio.sleep(latency_ms / 1000)
         arriving = [sending for sending in group if not sending[2].silent_before]
         lost = [sending for sending in group if sending[2].silent_before]
-        packets = [Packet(access.account_id, request) for _, request, access in arriving]
+        incoming_orders = [
+            IncomingOrder(access.account_id, request) for _, request, access in arriving
+        ]
         try:
-            replies = await self._threads.run(take_orders, packets, self._guard)
+            replies = await self._threads.run(take_orders, incoming_orders, self._guard)
         except Exception as error:  # any: after an error of the broker the outcome is unknown
             log.warning("paper: %d orders without an answer: %s", len(arriving), error)
             for _, request, _ in arriving:
@@ -103,7 +105,7 @@ class Delivery:
             replies = []
         waits: list[Awaitable[None]] = []
         for sending, reply in zip(arriving, replies, strict=False):
-            if reply is None or reply.dropped or sending[2].silent_after:
+            if reply is None or reply.is_lost or sending[2].silent_after:
                 lost.append(sending)
             elif sending[2].reply_delay_ms:
                 waits.append(self._report_later(sending, reply))

@@ -6,7 +6,7 @@ from datetime import datetime
 from decimal import Decimal
 
 from brokers.paper import queries
-from brokers.paper.book_state import Ticket
+from brokers.paper.book_state import BookOrder
 from brokers.paper.db_sessions import Session
 from brokers.paper.pg_arrays import numbers
 from brokers.types import Execution, HeldLevels, OrderReport, ReportKind
@@ -32,12 +32,12 @@ def find(
     """Return all reports of an order: its state, its fills, and the exits that the broker made.
 
     None: no order with that id ever reached this account."""
-    orders = queries.load_tickets(
+    orders = queries.load_orders(
         session, "client_order_id = %s AND account_id = %s", (client_order_id, account_id)
     )
     if not orders:
         return None
-    exits = queries.load_tickets(
+    exits = queries.load_orders(
         session, "entry = ANY(%s::bigint[])", (numbers(order.id for order in orders),)
     )
     return reports_of(session, orders + exits, currency, {client_order_id: orders})
@@ -47,14 +47,14 @@ def executed_since(
     session: Session, account_id: int, since: datetime, currency: str
 ) -> list[OrderReport]:
     """Return the fills of an account's orders that were executed at or after a market time."""
-    orders = queries.load_tickets(
+    orders = queries.load_orders(
         session,
         "id IN (SELECT order_id FROM paper_fill WHERE account_id = %s AND time >= %s)",
         (account_id, since),
     )
     exits = [order.entry for order in orders if order.entry is not None]
-    entries: dict[str, list[Ticket]] = {}
-    for entry in queries.load_tickets(session, "id = ANY(%s::bigint[])", (numbers(exits),)):
+    entries: dict[str, list[BookOrder]] = {}
+    for entry in queries.load_orders(session, "id = ANY(%s::bigint[])", (numbers(exits),)):
         entries.setdefault(entry.client_order_id, []).append(entry)
     reports = reports_of(session, orders, currency, entries)
     return [report for report in reports if report.fills]
@@ -62,9 +62,9 @@ def executed_since(
 
 def reports_of(
     session: Session,
-    orders: Sequence[Ticket],
+    orders: Sequence[BookOrder],
     currency: str,
-    entries: dict[str, list[Ticket]] | None = None,
+    entries: dict[str, list[BookOrder]] | None = None,
 ) -> list[OrderReport]:
     """Return the reports of orders, each with all its fills so far."""
     fills = _fills(session, orders, currency)
@@ -88,7 +88,9 @@ def reports_of(
     return reports
 
 
-def _fills(session: Session, orders: Sequence[Ticket], currency: str) -> dict[int, list[Execution]]:
+def _fills(
+    session: Session, orders: Sequence[BookOrder], currency: str
+) -> dict[int, list[Execution]]:
     found: dict[int, list[Execution]] = {}
     rows = session.execute(
         "SELECT order_id, id, quantity, price, time, commission FROM paper_fill "
@@ -107,7 +109,7 @@ def _fills(session: Session, orders: Sequence[Ticket], currency: str) -> dict[in
     return found
 
 
-def _lots(session: Session, orders: Sequence[Ticket]) -> dict[int, EntryOutcome]:
+def _lots(session: Session, orders: Sequence[BookOrder]) -> dict[int, EntryOutcome]:
     """Return the position of each entry, with its levels while it is open."""
     rows = session.execute(
         "SELECT id, position, quantity > 0, stop_loss, take_profit FROM paper_position "
@@ -121,7 +123,7 @@ def _lots(session: Session, orders: Sequence[Ticket]) -> dict[int, EntryOutcome]
 
 
 def _report(
-    kind: ReportKind, order: Ticket, cid: str, position: int, fills: tuple[Execution, ...]
+    kind: ReportKind, order: BookOrder, cid: str, position: int, fills: tuple[Execution, ...]
 ) -> OrderReport:
     ended = kind in KIND.values()
     return OrderReport(

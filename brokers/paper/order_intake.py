@@ -10,7 +10,7 @@ import psycopg
 from brokers.base import Guard, NotSent, Rejected
 from brokers.paper import queries
 from brokers.paper.book import place
-from brokers.paper.book_state import Account, ChangeSet, Deal, Market, Ticket
+from brokers.paper.book_state import Account, BookOrder, ChangeSet, Deal, Market
 from brokers.paper.db_sessions import IDLE_MS, Session, sessions
 from brokers.paper.persistence import write
 from brokers.paper.reports import answer
@@ -21,13 +21,13 @@ from common.failpoints import failpoint
 from common.reason_codes import Code
 
 log = logging.getLogger(__name__)
-MAX_ROUNDS = 40  # every second one waits up to LOCK_MS; the guard ends it sooner
+MAX_ROUNDS = 40  # every second round waits up to LOCK_MS; the guard usually ends it sooner
 Answer = list[OrderReport] | Rejected
 
 
 @dataclass(frozen=True, slots=True)
-class Packet:
-    """An order that is delivered to an account."""
+class IncomingOrder:
+    """An order on its way into the book. account_id: of the paper account, in the database."""
 
     account_id: int
     request: OrderRequest
@@ -35,31 +35,32 @@ class Packet:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """The book's answer to a packet. dropped: the answer is lost on its way back."""
+    """The book's answer to an order. is_lost: it does not reach the client, as configured by the
+    account's `drop_every_nth`."""
 
     answer: Answer
-    dropped: bool = False
+    is_lost: bool = False
 
 
 class _DeadlinePassedError(Exception):
     """The process stalled in the transaction, which is rolled back and tried again.
 
-    The guard drops orders that are past their deadline by then.
+    The guard then refuses the orders that are past their deadline.
     """
 
 
-def take_orders(packets: Sequence[Packet], guard: Guard) -> list[Reply | None]:
-    """Place orders in the book; return a reply for each, None for one that was lost.
+def take_orders(incoming_orders: Sequence[IncomingOrder], guard: Guard) -> list[Reply | None]:
+    """Place orders in the book; return a reply for each, None for one that was not placed in time.
 
-    guard runs again for each order while its account is locked: a packet past its deadline is
-    lost and leaves no trace. An account that another session has locked delays only its
-    own orders. Raises psycopg.Error if the outcome is not known.
+    guard runs for each order while its account is locked; it raises NotSent for an order past its
+    deadline, which then leaves no trace. An account that another session has locked delays only
+    its own orders. Raises psycopg.Error if the outcome is not known.
     """
-    replies: list[Reply | None] = [None] * len(packets)
-    waiting = []
-    for index, packet in enumerate(packets):
-        if wrong := malformed(packet.request):
-            replies[index] = Reply(wrong)
+    replies: list[Reply | None] = [None] * len(incoming_orders)
+    waiting = []  # indexes of the orders without an outcome
+    for index, incoming in enumerate(incoming_orders):
+        if rejection := malformed(incoming.request):
+            replies[index] = Reply(rejection)
         else:
             waiting.append(index)
     skip_locked = False
@@ -67,54 +68,59 @@ def take_orders(packets: Sequence[Packet], guard: Guard) -> list[Reply | None]:
         if not waiting:
             break
         try:
-            waiting = _take_some(packets, waiting, guard, replies, skip_locked=skip_locked)
+            waiting = _place_batch(
+                incoming_orders, waiting, guard, replies, skip_locked=skip_locked
+            )
             skip_locked = False
         except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected):
-            skip_locked = True  # first those with a free account
+            skip_locked = True  # next those whose account is free, then wait for the others
         except _DeadlinePassedError:
             log.warning("paper: the process stalled while %d orders arrived", len(waiting))
         except (psycopg.DataError, psycopg.IntegrityError) as error:
-            _one_by_one(packets, waiting, guard, replies, error)
+            _place_one_by_one(incoming_orders, waiting, guard, replies, error)
             break
     return replies
 
 
-def _one_by_one(
-    packets: Sequence[Packet],
+def _place_one_by_one(
+    incoming_orders: Sequence[IncomingOrder],
     waiting: list[int],
     guard: Guard,
     replies: list[Reply | None],
     error: psycopg.Error,
 ) -> None:
-    """Place orders one by one, since one of them cannot be stored and the batch was rolled back."""
+    """Place orders one by one: the batch was rolled back, since one of them cannot be stored."""
     if len(waiting) > 1:
         for index in waiting:
-            replies[index] = take_orders([packets[index]], guard)[0]
+            replies[index] = take_orders([incoming_orders[index]], guard)[0]
         return
     log.error("paper: an order cannot be stored: %s", error)
     replies[waiting[0]] = Reply(Rejected(Code.REJECTED_BY_BROKER, "the order cannot be stored"))
 
 
-def _take_some(
-    packets: Sequence[Packet],
+def _place_batch(
+    incoming_orders: Sequence[IncomingOrder],
     waiting: list[int],
     guard: Guard,
     replies: list[Reply | None],
     *,
     skip_locked: bool,
 ) -> list[int]:
-    """Place what is possible in one transaction; return the indexes that wait for an account."""
+    """Place orders in one transaction and fill `replies`; return the indexes of those that wait
+    for an account that is locked (only with skip_locked)."""
     started = machine_time()
     replies_by_index: dict[int, Reply] = {}
     with sessions.transaction() as session:
-        queries.lock_symbols(session, {packets[i].request.symbol for i in waiting}, alone=False)
-        ids = {packets[i].account_id for i in waiting}
+        queries.lock_symbols(
+            session, {incoming_orders[i].request.symbol for i in waiting}, exclusive=False
+        )
+        ids = {incoming_orders[i].account_id for i in waiting}
         accounts = queries.lock_accounts(session, ids, skip_locked=skip_locked)
-        free = [i for i in waiting if packets[i].account_id in accounts]
-        arrived = [i for i in free if _check_guard(packets[i].request, guard)]
-        if arrived:
-            requests = [packets[i] for i in arrived]
-            replies_by_index = dict(zip(arrived, _decide(session, accounts, requests), strict=True))
+        free = [i for i in waiting if incoming_orders[i].account_id in accounts]
+        in_time = [i for i in free if _passes_guard(incoming_orders[i].request, guard)]
+        if in_time:
+            placed = _place_all(session, accounts, [incoming_orders[i] for i in in_time])
+            replies_by_index = dict(zip(in_time, placed, strict=True))
             failpoint("broker.received")
         if machine_time() - started > IDLE_MS / 1000:
             raise _DeadlinePassedError
@@ -122,10 +128,12 @@ def _take_some(
         failpoint("broker.accepted")
     for index, reply in replies_by_index.items():
         replies[index] = reply
-    return [i for i in waiting if packets[i].account_id not in accounts] if skip_locked else []
+    return (
+        [i for i in waiting if incoming_orders[i].account_id not in accounts] if skip_locked else []
+    )
 
 
-def _check_guard(request: OrderRequest, guard: Guard) -> bool:
+def _passes_guard(request: OrderRequest, guard: Guard) -> bool:
     try:
         guard(request)
     except NotSent:
@@ -133,29 +141,31 @@ def _check_guard(request: OrderRequest, guard: Guard) -> bool:
     return True
 
 
-def _decide(
-    session: Session, accounts: dict[int, Account], packets: Sequence[Packet]
+def _place_all(
+    session: Session, accounts: dict[int, Account], incoming_orders: Sequence[IncomingOrder]
 ) -> list[Reply]:
-    """Place the orders in their order of arrival and write the changes."""
+    """Place orders, first come first served, and write the changes; return their replies."""
     market = queries.load_market(session)
     queries.load_exposures(session, accounts)
-    queries.load_lots(session, accounts, _lots_to_load(accounts, packets))
-    changes = ChangeSet(queries.tickets(session, 2 * len(packets)))
+    queries.load_lots(session, accounts, _lots_to_load(accounts, incoming_orders))
+    changes = ChangeSet(queries.tickets(session, 2 * len(incoming_orders)))
     now = market_now()
-    placed = [_place_one(accounts[p.account_id], p, market, changes, now) for p in packets]
+    placed = [_place_one(accounts[p.account_id], p, market, changes, now) for p in incoming_orders]
     with session.pipeline():  # the server writes while we build the answers
         write(session, changes, accounts)
         return [
-            Reply(answer(order, deals, accounts[order.account].currency), dropped)
-            for order, deals, dropped in placed
+            Reply(answer(order, deals, accounts[order.account].currency), is_lost=is_lost)
+            for order, deals, is_lost in placed
         ]
 
 
-def _lots_to_load(accounts: dict[int, Account], packets: Sequence[Packet]) -> list[tuple[int, str]]:
-    """Return the lots to load; a hedging account's entry needs none."""
+def _lots_to_load(
+    accounts: dict[int, Account], incoming_orders: Sequence[IncomingOrder]
+) -> list[tuple[int, str]]:
+    """Return the (account, symbol) whose lots are needed; a hedging account's entry needs none."""
     return [
         (p.account_id, p.request.symbol)
-        for p in packets
+        for p in incoming_orders
         if p.request.reduce_only
         or p.request.broker_position_id
         or accounts[p.account_id].mode is PositionMode.NETTING
@@ -163,28 +173,30 @@ def _lots_to_load(accounts: dict[int, Account], packets: Sequence[Packet]) -> li
 
 
 def _place_one(
-    account: Account, packet: Packet, market: Market, changes: ChangeSet, now: datetime
-) -> tuple[Ticket, list[Deal], bool]:
-    """Place one order; return it, its executions, and whether its answer is lost."""
-    order = to_ticket(packet, next(changes.tickets), now)
+    account: Account, incoming: IncomingOrder, market: Market, changes: ChangeSet, now: datetime
+) -> tuple[BookOrder, list[Deal], bool]:
+    """Place one order; return it, its executions, and whether its reply is lost."""
+    order = to_book_order(incoming, next(changes.tickets), now)
     deals = place(account, order, market, changes)
-    dropped = False
+    is_lost = False
     if account.drop_every_nth:
         account.orders_taken += 1
-        changes.paid.add(account.id)
-        dropped = account.orders_taken % account.drop_every_nth == 0
-    return order, deals, dropped
+        changes.changed_accounts.add(account.id)
+        is_lost = account.orders_taken % account.drop_every_nth == 0
+    return order, deals, is_lost
 
 
-def to_ticket(packet: Packet, ticket: int, now: datetime) -> Ticket:
-    """Convert a request. A position id makes it reduce-only; an invalid id matches no position."""
-    request, position_id = packet.request, packet.request.broker_position_id
+def to_book_order(incoming: IncomingOrder, ticket: int, now: datetime) -> BookOrder:
+    """Return the book's order for a request. ticket: its number.
+
+    A position id makes it reduce-only; an invalid id matches no position."""
+    request, position_id = incoming.request, incoming.request.broker_position_id
     closes = None
     if position_id:
         is_number = position_id.isascii() and position_id.isdigit() and len(position_id) < 19
         closes = int(position_id) if is_number else 0
-    return Ticket(
-        ticket, packet.account_id, request.connection_id, request.client_order_id, request.symbol,
+    return BookOrder(
+        ticket, incoming.account_id, request.connection_id, request.client_order_id, request.symbol,
         request.side, request.order_type, request.time_in_force, request.quantity,
         request.limit_price, request.stop_price, request.stop_loss, request.take_profit,
         request.reduce_only or bool(position_id), closes, now,

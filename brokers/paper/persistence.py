@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping
 
-from brokers.paper.book_state import Account, ChangeSet, Lot, Ticket
+from brokers.paper.book_state import Account, BookOrder, ChangeSet, Lot
 from brokers.paper.db_sessions import Session
 from brokers.paper.pg_arrays import flags, numbers, texts, times
-from brokers.paper.queries import LOT, TICKET
+from brokers.paper.queries import LOT, ORDER
 
 
 def write(session: Session, changes: ChangeSet, accounts: Mapping[int, Account]) -> None:
@@ -16,20 +16,20 @@ def write(session: Session, changes: ChangeSet, accounts: Mapping[int, Account])
     _update_orders(session, list(changes.changed_orders.values()))
     new = {lot.id for lot in changes.new_lots}
     _update_lots(session, [lot for lot in changes.changed_lots.values() if lot.id not in new])
-    _update_balances(session, [accounts[i] for i in sorted(changes.paid)])
+    _update_balances(session, [accounts[i] for i in sorted(changes.changed_accounts)])
 
 
-def _insert_orders(session: Session, orders: list[Ticket]) -> None:
+def _insert_orders(session: Session, orders: list[BookOrder]) -> None:
     if not orders:
         return
     session.execute(
-        f"INSERT INTO paper_order ({TICKET}, trigger_price, accepted_at) "
+        f"INSERT INTO paper_order ({ORDER}, trigger_price, accepted_at) "
         "SELECT *, CASE WHEN v.status <> 'REJECTED' THEN clock_timestamp() END FROM unnest("
         "%s::bigint[], %s::bigint[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], "
         "%s::text[], %s::numeric[], %s::numeric[], %s::numeric[], %s::numeric[], %s::numeric[], "
         "%s::bool[], %s::bigint[], %s::timestamptz[], %s::numeric[], %s::text[], %s::text[], "
         "%s::text[], %s::text[], %s::timestamptz[], %s::text[], %s::bigint[], %s::numeric[]) "
-        f"v({TICKET}, trigger_price)",
+        f"v({ORDER}, trigger_price)",
         (
             numbers(o.id for o in orders),
             numbers(o.account for o in orders),
@@ -109,7 +109,7 @@ def _insert_lots(session: Session, lots: list[Lot]) -> None:
     )
 
 
-def _update_orders(session: Session, orders: list[Ticket]) -> None:
+def _update_orders(session: Session, orders: list[BookOrder]) -> None:
     if not orders:
         return
     session.execute(

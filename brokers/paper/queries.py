@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from brokers.paper.book_state import Account, Exposure, Listed, Lot, Market, Ticket
+from brokers.paper.book_state import Account, BookOrder, Exposure, Listed, Lot, Market
 from brokers.paper.db_sessions import Session
 from brokers.paper.pg_arrays import numbers, texts
 from brokers.types import CloseCause, OrderType, PositionMode, Side, TimeInForce
@@ -20,21 +20,21 @@ LOT = (
     "id, position, account_id, connection_id, client_order_id, symbol, side, quantity, price, "
     "stop_loss, take_profit, opened_at"
 )
-TICKET = (
+ORDER = (
     "id, account_id, connection_id, client_order_id, symbol, side, order_type, time_in_force, "
     "quantity, limit_price, stop_price, stop_loss, take_profit, reduce_only, closes, time, "
     "filled_quantity, status, reason, detail, watch, expires_at, close_cause, entry"
 )
 
 
-def lock_symbols(session: Session, symbols: Iterable[str], *, alone: bool) -> None:
+def lock_symbols(session: Session, symbols: Iterable[str], *, exclusive: bool) -> None:
     """Lock the symbols until the transaction ends: exclusively for new prices, shared for orders.
 
-    So an order that comes to rest and a price that would have touched it cannot miss one another.
+    So a new working order and a price that reaches it cannot miss one another.
     """
-    kind = "" if alone else "_shared"
+    suffix = "" if exclusive else "_shared"
     session.execute(
-        f"SELECT pg_advisory_xact_lock{kind}(%s::int, key) FROM "
+        f"SELECT pg_advisory_xact_lock{suffix}(%s::int, key) FROM "
         "(SELECT DISTINCT hashtext(s) AS key FROM unnest(%s::text[]) s ORDER BY 1) keys",
         (EXCHANGE_LOCKS, texts(symbols)),
     )
@@ -53,7 +53,7 @@ def lock_accounts(
 
 
 def to_account(row: Sequence[Any]) -> Account:
-    """Read a row of ACCOUNT's columns."""
+    """Read a row of the columns ACCOUNT."""
     values = list(row)
     values[5] = PositionMode(values[5])
     return Account(*values)
@@ -95,8 +95,8 @@ def load_lots(
         return
     found = session.execute(
         f"SELECT {LOT} FROM paper_position p JOIN unnest(%s::bigint[], %s::text[]) "
-        "w(wanted_account, wanted_symbol) ON p.account_id = wanted_account "
-        "AND p.symbol = wanted_symbol WHERE p.quantity > 0 ORDER BY p.id",
+        "r(requested_account, requested_symbol) ON p.account_id = requested_account "
+        "AND p.symbol = requested_symbol WHERE p.quantity > 0 ORDER BY p.id",
         (numbers(pair[0] for pair in pairs_sorted), texts(pair[1] for pair in pairs_sorted)),
     )
     for row in found:
@@ -105,7 +105,7 @@ def load_lots(
 
 
 def load_ended_lots(
-    session: Session, accounts: Mapping[int, Account], orders: Iterable[Ticket]
+    session: Session, accounts: Mapping[int, Account], orders: Iterable[BookOrder]
 ) -> None:
     """Load the closed lots of partly filled working orders."""
     started = [order.id for order in orders if order.filled]
@@ -120,29 +120,29 @@ def load_ended_lots(
 
 
 def to_lot(row: Sequence[Any]) -> Lot:
-    """Read a row of LOT's columns."""
+    """Read a row of the columns LOT."""
     values = list(row)
     values[6] = SIDE[values[6]]
     return Lot(*values)
 
 
-def to_ticket(row: Sequence[Any]) -> Ticket:
-    """Read a row of TICKET's columns."""
+def to_order(row: Sequence[Any]) -> BookOrder:
+    """Read a row of the columns ORDER."""
     values = list(row)
     values[5], values[6] = SIDE[row[5]], OrderType(row[6])
     values[7] = TimeInForce(row[7])
     values[18] = Code[row[18]] if row[18] else None
     values[22] = CloseCause(row[22]) if row[22] else None
-    return Ticket(*values)
+    return BookOrder(*values)
 
 
-def load_tickets(session: Session, where: str, params: Sequence[Any]) -> list[Ticket]:
+def load_orders(session: Session, where: str, params: Sequence[Any]) -> list[BookOrder]:
     """Load the journal's orders that match a SQL condition, oldest first."""
     found = session.execute(
-        f"SELECT {TICKET} FROM paper_order WHERE {where} ORDER BY id",
+        f"SELECT {ORDER} FROM paper_order WHERE {where} ORDER BY id",
         params,
     )
-    return [to_ticket(row) for row in found]
+    return [to_order(row) for row in found]
 
 
 def tickets(session: Session, expected: int) -> Iterator[int]:

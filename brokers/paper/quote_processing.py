@@ -80,7 +80,7 @@ def _store_and_settle_first(session: Session, quotes: Sequence[Quote]) -> tuple[
     symbols = _symbols_of(session, {quote.symbol for quote in quotes})
     if not symbols:
         return None, 0
-    queries.lock_symbols(session, symbols.values(), alone=True)
+    queries.lock_symbols(session, symbols.values(), exclusive=True)
     fresh = newer_only(quotes, symbols, queries.load_market(session), market_now())
     if not fresh:
         return None, 0
@@ -207,7 +207,7 @@ def _settle(session: Session, batch: Batch, chunk: list[int]) -> int:
     market = queries.load_market(session)
     moved = {batch.symbols[quote.symbol] for quote in batch.quotes}
     order_ids = [i for account in chunk for i in batch.candidates.orders.get(account, ())]
-    orders = queries.load_tickets(
+    orders = queries.load_orders(
         session, "id = ANY(%s::bigint[]) AND status = 'WORKING'", (numbers(order_ids),)
     )
     if orders:

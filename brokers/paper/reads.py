@@ -133,7 +133,7 @@ def _position(lots: Sequence[Lot]) -> BrokerPosition:
 def open_orders(account_id: int) -> list[BrokerOrder]:
     """Return the working orders."""
     with sessions.transaction() as session:
-        waiting = queries.load_tickets(
+        waiting = queries.load_orders(
             session, "account_id = %s AND status = 'WORKING'", (account_id,)
         )
     return [

@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 from brokers.base import Rejected
-from brokers.paper.book_state import Deal, Ticket
+from brokers.paper.book_state import BookOrder, Deal
 from brokers.paper.matching import OrderOutcome
 from brokers.types import CloseCause, Execution, HeldLevels, OrderReport, ReportKind
 from common.reason_codes import Code
@@ -23,7 +23,7 @@ def execution(deal: Deal, currency: str) -> Execution:
     return Execution(f"f{deal.id}", deal.quantity, deal.price, deal.time, deal.commission, currency)
 
 
-def answer(order: Ticket, deals: Sequence[Deal], currency: str) -> list[OrderReport] | Rejected:
+def answer(order: BookOrder, deals: Sequence[Deal], currency: str) -> list[OrderReport] | Rejected:
     """Return the reply to a new order: its executions, its end, or that it is working."""
     if order.status == "REJECTED":
         return Rejected(order.code or Code.REJECTED_BY_BROKER, order.detail)
@@ -45,7 +45,9 @@ def outcome_report(happening: OrderOutcome, currency: str) -> list[OrderReport]:
     return reports
 
 
-def _report(kind: ReportKind, order: Ticket, deals: Sequence[Deal], currency: str) -> OrderReport:
+def _report(
+    kind: ReportKind, order: BookOrder, deals: Sequence[Deal], currency: str
+) -> OrderReport:
     lot = deals[-1].lot if deals else None
     ended = kind not in (ReportKind.FILLED, ReportKind.ACCEPTED)
     entered = lot if deals and not deals[-1].is_exit else None

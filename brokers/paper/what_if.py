@@ -6,10 +6,10 @@ from itertools import count
 from brokers.base import Rejected
 from brokers.paper import queries
 from brokers.paper.book import execute, refuse
-from brokers.paper.book_state import Account, ChangeSet, Market, Ticket
+from brokers.paper.book_state import Account, BookOrder, ChangeSet, Market
 from brokers.paper.db_sessions import sessions
 from brokers.paper.margin import equity_and_margin, to_cents
-from brokers.paper.order_intake import Packet, to_ticket
+from brokers.paper.order_intake import IncomingOrder, to_book_order
 from brokers.paper.reads import load_account
 from brokers.paper.request_validation import malformed
 from brokers.types import OrderRequest, WhatIf
@@ -30,10 +30,12 @@ def what_if(account_id: int, request: OrderRequest) -> WhatIf:
         queries.load_exposures(session, accounts)
         queries.load_lots(session, accounts, [(account_id, request.symbol)])
         market = queries.load_market(session)
-    return reckon(account, to_ticket(Packet(account_id, request), 0, market_now()), market)
+    return reckon(
+        account, to_book_order(IncomingOrder(account_id, request), 0, market_now()), market
+    )
 
 
-def reckon(account: Account, order: Ticket, market: Market) -> WhatIf:
+def reckon(account: Account, order: BookOrder, market: Market) -> WhatIf:
     """Return the same for books in memory, which are changed."""
     if refusal := refuse(account, order, market):
         raise Rejected(*refusal)

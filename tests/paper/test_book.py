@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from brokers.paper.book import day_end, place
-from brokers.paper.book_state import Account, ChangeSet, Listed, Market, Ticket
+from brokers.paper.book_state import Account, BookOrder, ChangeSet, Listed, Market
 from brokers.paper.margin import equity_and_margin
 from brokers.paper.matching import TouchedRows, run
 from brokers.paper.pg_arrays import texts, times
@@ -30,13 +30,13 @@ def account(mode: PositionMode, *, partial: D | None = None, commission: str = "
     )  # fmt: skip
 
 
-def order(ticket: int, side: Side, quantity: D, **kwargs: object) -> Ticket:
+def order(ticket: int, side: Side, quantity: D, **kwargs: object) -> BookOrder:
     defaults: dict[str, object] = {
         "order_type": OrderType.MARKET, "time_in_force": TimeInForce.GTC, "limit_price": None,
         "stop_price": None, "stop_loss": None, "take_profit": None, "reduce_only": False,
         "closes": None,
     }  # fmt: skip
-    return Ticket(
+    return BookOrder(
         ticket,
         1,
         "c",
@@ -121,7 +121,7 @@ class BookHistory:
             assert self.net() * before[0] >= 0
             assert abs(self.net()) <= abs(before[0])
 
-    def place(self, new: Ticket) -> None:
+    def place(self, new: BookOrder) -> None:
         placed = len(self.changes.new_lots)
         place(self.account, new, self.market, self.changes)
         if new.reduce_only:
@@ -141,8 +141,8 @@ class BookHistory:
     def check(self) -> None:
         """Check what must hold after each action."""
         deals = self.changes.deals
-        paid = sum((deal.profit - deal.commission for deal in deals), D(0))
-        assert self.account.balance == 100_000 + paid
+        changed_accounts = sum((deal.profit - deal.commission for deal in deals), D(0))
+        assert self.account.balance == 100_000 + changed_accounts
         for lot in self.account.lots.get("EURUSD", ()):
             opened = sum((d.quantity for d in deals if d.lot is lot and not d.is_exit), D(0))
             closed = sum((d.quantity for d in deals if d.lot is lot and d.is_exit), D(0))

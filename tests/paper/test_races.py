@@ -15,7 +15,7 @@ from django.db import connection, connections
 from brokers.paper import account_actions, quote_processing
 from brokers.paper.db_sessions import OPTIONS, sessions
 from brokers.paper.models import PaperAccount, PaperFill, PaperOrder
-from brokers.paper.order_intake import Packet, take_orders
+from brokers.paper.order_intake import IncomingOrder, take_orders
 from brokers.paper.queries import EXCHANGE_LOCKS
 from brokers.types import CancelRequest, OrderReport, ReportKind, Side
 from common.reason_codes import Code
@@ -138,9 +138,11 @@ def test_remainder_of_partly_filled_order_is_cancelled(trader: Trader) -> None:
 @pytest.mark.usefixtures("long_lock_timeout")
 def test_quote_waits_for_order_being_placed(trader: Trader, pool: ThreadPoolExecutor) -> None:
     """A quote waits for orders that are being placed, and then sees them."""
-    packet = Packet(account_id(), trader.request(Side.BUY, "1000", limit_price="1.09000"))
+    incoming_order = IncomingOrder(
+        account_id(), trader.request(Side.BUY, "1000", limit_price="1.09000")
+    )
     with lock_account():
-        order = pool.submit(take_orders, [packet], trader.guard)
+        order = pool.submit(take_orders, [incoming_order], trader.guard)
         wait_for(lambda: waiting_sessions() == 1)
         price = pool.submit(quote_processing.on_quotes, [quote("1.08000", trader.now)])
         wait_for(lambda: waiting_sessions() == 2)  # although it affects no order that it knows of
@@ -155,11 +157,11 @@ def test_quote_waits_for_order_being_placed(trader: Trader, pool: ThreadPoolExec
 def test_order_waits_for_quote_being_processed(trader: Trader, pool: ThreadPoolExecutor) -> None:
     trader.buy("1000", stop_loss="1.09000")
     trader.account("A2")
-    packet = Packet(account_id("A2"), trader.request(Side.BUY, "1000", "A2"))
+    incoming_order = IncomingOrder(account_id("A2"), trader.request(Side.BUY, "1000", "A2"))
     with lock_account():  # keeps the quote from being processed
         price = pool.submit(quote_processing.on_quotes, [quote("1.08000", trader.now)])
         wait_for(lambda: waiting_sessions() == 1)
-        order = pool.submit(take_orders, [packet], trader.guard)
+        order = pool.submit(take_orders, [incoming_order], trader.guard)
         wait_for(lambda: waiting_sessions() == 2)
     assert price.result(10) == 1
     [reply] = order.result(10)
@@ -178,11 +180,12 @@ def test_order_of_another_symbol_does_not_wait(trader: Trader, pool: ThreadPoolE
 def test_locked_account_delays_only_its_own_order(trader: Trader, pool: ThreadPoolExecutor) -> None:
     for number in ("A2", "A3"):
         trader.account(number)
-    packets = [
-        Packet(account_id(n), trader.request(Side.BUY, "1000", n)) for n in ("A1", "A2", "A3")
+    incoming_orders = [
+        IncomingOrder(account_id(n), trader.request(Side.BUY, "1000", n))
+        for n in ("A1", "A2", "A3")
     ]
     with lock_account("A2"):
-        orders = pool.submit(take_orders, packets, trader.guard)
+        orders = pool.submit(take_orders, incoming_orders, trader.guard)
         wait_for(lambda: PaperFill.objects.count() == 2)
         assert not orders.done()
     assert all(reply is not None for reply in orders.result(10))
@@ -221,7 +224,7 @@ def test_concurrent_calls_on_same_accounts_lose_no_order(trader: Trader) -> None
 def test_concurrent_exits_close_a_position_once(trader: Trader, pool: ThreadPoolExecutor) -> None:
     [entry] = trader.buy("1000")
     exits = [
-        Packet(
+        IncomingOrder(
             account_id(),
             trader.request(
                 Side.SELL, "1000", reduce_only=True, broker_position_id=entry.broker_position_id
