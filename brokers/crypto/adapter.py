@@ -294,12 +294,12 @@ class CryptoAdapter:
         symbols = [symbol] if symbol else list(client.settings.symbols)
         if not symbols:
             raise ValueError("the connection lists no symbols")
-        asked_at, known = machine_time(), self._order_cache.get(spec.connection_id, name)
-        missing = importlib.import_module("ccxt").OrderNotFound
-        order = await lookup.find(client, name, symbols, missing)
+        looked_up_at, record = machine_time(), self._order_cache.get(spec.connection_id, name)
+        not_found_error = importlib.import_module("ccxt").OrderNotFound
+        order = await lookup.find(client, name, symbols, not_found_error)
         if order is None:
-            if known is not None and known.expires_ms:
-                await lookup.check_too_late(client, known.expires_ms, asked_at)
+            if record is not None and record.expires_ms:
+                await lookup.require_expired(client, record.expires_ms, looked_up_at)
             return None
         self._order_cache.record_listed(spec.connection_id, name, str(order["symbol"]), order)
         fills = await lookup.executions(client, order, str(order["symbol"]))

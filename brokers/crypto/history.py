@@ -1,4 +1,4 @@
-"""What was executed since a time, whole: a full page is asked again in halves."""
+"""Read what was executed since a time, completely: a full page is read again in two halves."""
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -9,7 +9,7 @@ from brokers.base import ReadFailed
 from brokers.crypto import parse
 from brokers.crypto.client import Client
 from brokers.crypto.exchanges import RECENT
-from brokers.crypto.lookup import recent
+from brokers.crypto.lookup import recent_trades
 from brokers.crypto.order_cache import OrderCache
 from brokers.crypto.order_encoding import CLIENT_ORDER_ID
 from brokers.crypto.reads import call_method
@@ -82,7 +82,7 @@ async def _between(
     trades: list[Trade]
     if client.rules.recent_fills and client.clock.now() - start < RECENT:
         ends = {} if is_last else {"end": _ms(end)}
-        trades = await recent(client, symbol, {"begin": since, **ends, "limit": page})
+        trades = await recent_trades(client, symbol, {"begin": since, **ends, "limit": page})
     else:
         trades = await call_method(
             client, "fetch_my_trades", symbol, since, page, {**kind, **until}

@@ -1,4 +1,7 @@
-"""One order by our client order id, and its executions. Raises ccxt's errors or ValueError."""
+"""Look up one order by our client order id, and its executions.
+
+All functions raise ccxt's errors, or ValueError for an invalid answer.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -15,15 +18,16 @@ MAY_STILL_ARRIVE = "it is not there yet, and may still arrive"
 
 
 async def find(
-    client: Client, client_order_id: str, symbols: Sequence[str], missing: type[Exception]
+    client: Client, client_order_id: str, symbols: Sequence[str], not_found_error: type[Exception]
 ) -> Mapping[str, Any] | None:
-    """Return ccxt's order; None: the exchange was asked everywhere and has none.
+    """Return ccxt's order; None if no list of the exchange has it.
 
-    symbols: where it may be, for an exchange that wants to know; missing: ccxt's OrderNotFound.
+    symbols: where it may be, for an exchange that requires the symbol; not_found_error: ccxt's
+    class OrderNotFound, since ccxt is imported only when it is used.
     """
     match client.rules.lookup:
         case Lookup.BY_SYMBOL:
-            return await _by_symbol(client, client_order_id, symbols, missing)
+            return await _by_symbol(client, client_order_id, symbols, not_found_error)
         case Lookup.REALTIME_HISTORY:
             return await _bybit(client, client_order_id)
         case Lookup.OPEN_CLOSED:
@@ -33,22 +37,25 @@ async def find(
 
 
 async def _by_symbol(
-    client: Client, client_order_id: str, symbols: Sequence[str], missing: type[Exception]
+    client: Client, client_order_id: str, symbols: Sequence[str], not_found_error: type[Exception]
 ) -> Mapping[str, Any] | None:
-    params = {client.rules.cancel_name: client_order_id}  # in a look-up it has the cancel's name
+    """Query each symbol for the order."""
+    params = {client.rules.cancel_name: client_order_id}  # look-ups use the cancel's parameter
     for symbol in symbols:
         try:
             order = await client.exchange.fetch_order(None, symbol, params)
-        except missing:
+        except not_found_error:
             continue
         return require_named(order, client_order_id)
     return None
 
 
 async def _bybit(client: Client, client_order_id: str) -> Mapping[str, Any] | None:
-    """Among the open ones, the last 500 that have ended, and the history, which may be late and is
-    all there is after a restart of theirs. An order moves from the first to the others meanwhile,
-    so the open ones are asked again. docs v5 "Get Open & Closed Orders", "Get Order History"."""
+    """Query the open orders, the last 500 that have ended, and the history.
+
+    The history may be late, but after a restart of the exchange it is the only list of what has
+    ended. An order may move out of the open ones between these reads, so they are read once more
+    at the end. Source: Bybit v5 "Get Open & Closed Orders", "Get Order History"."""
     swap = client.settings.market == "swap"
     params: dict[str, Any] = {
         "category": "linear" if swap else "spot", "orderLinkId": client_order_id,
@@ -56,50 +63,55 @@ async def _bybit(client: Client, client_order_id: str) -> Mapping[str, Any] | No
     if swap:
         params["settleCoin"] = client.settings.currency
     exchange = client.exchange
-    for ask, which in (
+    for method, parameters in (
         (exchange.privateGetV5OrderRealtime, {"openOnly": 0}),
         (exchange.privateGetV5OrderRealtime, {"openOnly": 1}),
         (exchange.privateGetV5OrderHistory, {}),
         (exchange.privateGetV5OrderRealtime, {"openOnly": 0}),
     ):
-        answer = await ask({**params, **which})
-        found = answer["result"]["list"]
-        if found:
-            market = exchange.markets_by_id[found[0]["symbol"]][0]  # of one kind: all we loaded
-            return require_named(exchange.parse_order(found[0], market), client_order_id)
+        answer = await method({**params, **parameters})
+        orders = answer["result"]["list"]
+        if orders:
+            # One market per symbol: only those of the account's market type are loaded.
+            market = exchange.markets_by_id[orders[0]["symbol"]][0]
+            return require_named(exchange.parse_order(orders[0], market), client_order_id)
     return None
 
 
 async def _kraken(client: Client, client_order_id: str) -> Mapping[str, Any] | None:
-    """Open, closed, and open again: an order may just be moving from one list to the other."""
+    """Query the open orders, the closed ones, and the open ones again: an order may have moved
+    from one list to the other between the reads."""
     exchange = client.exchange
     params = {"clientOrderId": client_order_id, "trades": True}
-    for ask in (
+    for method in (
         exchange.fetch_open_orders,
         exchange.fetch_closed_orders,
         exchange.fetch_open_orders,
     ):
-        orders = await ask(None, None, None, params)
-        mine = [one for one in orders if one.get("clientOrderId") == client_order_id]
-        if mine:
-            return require_named(mine[0], client_order_id)
+        orders = await method(None, None, None, params)
+        matching = [one for one in orders if one.get("clientOrderId") == client_order_id]
+        if matching:
+            return require_named(matching[0], client_order_id)
     return None
 
 
-async def check_too_late(client: Client, until: int, asked_at: float) -> None:
-    """Raise ReadFailed if the exchange could still take what was not there, by its own clock when
-    it was asked. until: what that shows when it takes the order no more, in ms; asked_at: our
-    machine_time()."""
+async def require_expired(client: Client, expires_ms: int, looked_up_at: float) -> None:
+    """Raise ReadFailed if an order could still arrive at the time of a look-up that did not find
+    it, so that its absence proves nothing.
+
+    expires_ms: when the exchange stops accepting the order, in ms since 1970 on its own clock.
+    looked_up_at: machine_time() at the start of the look-up. Raises ccxt's errors too.
+    """
     await client.clock.compare(client.exchange)
-    then = client.clock.now_ms() - (machine_time() - asked_at) * 1000
-    if then < until + LAG_SECONDS * 1000:
+    exchange_ms = client.clock.now_ms() - (machine_time() - looked_up_at) * 1000  # at the look-up
+    if exchange_ms < expires_ms + LAG_SECONDS * 1000:
         raise ReadFailed(Code.REPLY_LOST, MAY_STILL_ARRIVE)
 
 
 def require_named(order: Any, client_order_id: str) -> Mapping[str, Any]:
     """Return an order that the exchange sent, if it is the requested one. Raises ValueError.
 
-    ccxt makes an order of whatever text came back, with nothing in it.
+    ccxt turns any answer into an order, if need be one without content.
     """
     if (
         not isinstance(order, dict)
@@ -116,9 +128,9 @@ def require_named(order: Any, client_order_id: str) -> Mapping[str, Any]:
 async def executions(
     client: Client, order: Mapping[str, Any], symbol: str
 ) -> tuple[Execution, ...]:
-    """Return an order's trades as far as the exchange lists them now. Raises ValueError."""
+    """Return an order's trades as far as the exchange lists them now. order: ccxt's."""
     market = client.market(symbol)
-    exchange, number = client.exchange, str(order["id"])
+    exchange, broker_order_id = client.exchange, str(order["id"])
     trades: list[Any] = []
     if not parse.optional_number(order.get("filled")):
         return ()
@@ -126,25 +138,33 @@ async def executions(
         ids = [trade["id"] for trade in order.get("trades") or ()]
         if not ids:
             return ()
-        trades = await exchange.fetch_order_trades(number, symbol, None, None, {"trades": ids})
+        params = {"trades": ids}
+        trades = await exchange.fetch_order_trades(broker_order_id, symbol, None, None, params)
     elif client.rules.fills_by_symbol:  # ccxt's binance has fetchOrderTrades for spot only
-        trades = await exchange.fetch_my_trades(symbol, None, None, {"orderId": number})
+        trades = await exchange.fetch_my_trades(symbol, None, None, {"orderId": broker_order_id})
     elif exchange.has.get("fetchOrderTrades"):
         if client.rules.recent_fills:
-            trades = await recent(client, symbol, {"ordId": number})
+            trades = await recent_trades(client, symbol, {"ordId": broker_order_id})
         if not trades:
-            trades = await exchange.fetch_order_trades(number, symbol)
+            trades = await exchange.fetch_order_trades(broker_order_id, symbol)
     else:
         return ()
-    mine = [trade for trade in trades if str(trade.get("order")) == number]
-    return parse.executions(mine, market)
+    own_trades = [trade for trade in trades if str(trade.get("order")) == broker_order_id]
+    return parse.executions(own_trades, market)
 
 
-async def recent(client: Client, symbol: str | None, which: Mapping[str, Any]) -> list[Any]:
-    """Return ccxt's trades of an exchange's list of the latest ones. which: its own parameters."""
+async def recent_trades(
+    client: Client, symbol: str | None, parameters: Mapping[str, Any]
+) -> list[Any]:
+    """Return the trades of an exchange's list of recent executions, as ccxt's trades.
+
+    symbol: None for all; parameters: further ones of the exchange's own endpoint.
+    """
     exchange = client.exchange
-    kind = exchange.convert_to_instrument_type(client.settings.market)
-    answer = await getattr(exchange, client.rules.recent_fills)({"instType": kind, **which})
+    instrument_type = exchange.convert_to_instrument_type(client.settings.market)
+    answer = await getattr(exchange, client.rules.recent_fills)(
+        {"instType": instrument_type, **parameters}
+    )
     market = client.market(symbol) if symbol else None
-    found: list[Any] = exchange.parse_trades(answer["data"], market)
-    return found
+    trades: list[Any] = exchange.parse_trades(answer["data"], market)
+    return trades

@@ -78,14 +78,14 @@ class OrderCache:
         record = self.get(connection_id, client_order_id)
         return record.symbol if record else ""
 
-    def is_early(self, connection_id: str, client_order_id: str, asked_at: float) -> bool:
+    def is_early(self, connection_id: str, client_order_id: str, looked_up_at: float) -> bool:
         """Whether it was sent so recently that its absence proves nothing yet.
 
-        asked_at: machine_time() of the look-up.
+        looked_up_at: machine_time() of the look-up.
         """
         record = self.get(connection_id, client_order_id)
-        left = record.sent_at if record else None
-        return left is not None and asked_at - left < ARRIVES_SECONDS
+        sent_at = record.sent_at if record else None
+        return sent_at is not None and looked_up_at - sent_at < ARRIVES_SECONDS
 
     def record_send(self, request: OrderRequest, expires_ms: int) -> None:
         """Record that an order is about to be sent. expires_ms: as in `OrderRecord`."""
