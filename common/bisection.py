@@ -24,34 +24,44 @@ class _Failed(Generic[T]):
 
 def process_with_bisection(
     items: Sequence[T],
-    do: Callable[[Sequence[T]], R],
-    alone: Callable[[T, Exception], R],
+    process: Callable[[Sequence[T]], R],
+    on_failed_item: Callable[[T, Exception], R],
     *,
-    faults: ErrorTypes = (Exception,),
-    spared: ErrorPredicate = _never,
-    ours: ErrorTypes = (),
+    item_errors: ErrorTypes = (Exception,),
+    is_not_item_error: ErrorPredicate = _never,
+    bug_errors: ErrorTypes = (),
 ) -> list[R]:
-    """Call `do` with all items; return the result of each group that was processed.
+    """Call `process` with all items; return the result of each group that was processed.
 
-    A group that raises one of `faults` is split in halves until the failing items are alone; each
-    goes to `alone` with its error. Other errors, and those for which `spared` is true, are not the
-    fault of an item and propagate. ours: errors that mean a bug of ours if every one of several
-    items raises one; then the first is raised again and `alone` is not called.
+    process: it must be repeatable, and leave nothing behind if it raises. A group that raises one
+    of `item_errors` is split into halves, until each failing item is in a group of its own. Such an
+    item goes to `on_failed_item` with its error, and its result takes the group's place.
+
+    is_not_item_error: whether an error among `item_errors` is of no single item, such as a lost
+    database connection. It is then raised, as are errors that are not in `item_errors`.
+    bug_errors: errors that data cannot be expected to cause. If each of several items raises one,
+    it is a bug of ours: the first is raised and `on_failed_item` is not called.
     """
-    parts = _process_or_split(items, do, faults, spared)
+    parts = _process_or_split(items, process, item_errors, is_not_item_error)
     failed = [part for part in parts if isinstance(part, _Failed)]
-    if 1 < len(items) == len(failed) and all(isinstance(part.error, ours) for part in failed):
+    if 1 < len(items) == len(failed) and all(isinstance(part.error, bug_errors) for part in failed):
         raise failed[0].error
-    return [alone(part.item, part.error) if isinstance(part, _Failed) else part for part in parts]
+    return [
+        on_failed_item(part.item, part.error) if isinstance(part, _Failed) else part
+        for part in parts
+    ]
 
 
 def _process_or_split(
-    items: Sequence[T], do: Callable[[Sequence[T]], R], faults: ErrorTypes, spared: ErrorPredicate
+    items: Sequence[T],
+    process: Callable[[Sequence[T]], R],
+    item_errors: ErrorTypes,
+    is_not_item_error: ErrorPredicate,
 ) -> "list[R | _Failed[T]]":
     try:
-        return [do(items)]
-    except faults as error:
-        if spared(error):
+        return [process(items)]
+    except item_errors as error:
+        if is_not_item_error(error):
             raise
         if len(items) == 1:
             return [_Failed(items[0], error)]
@@ -59,5 +69,5 @@ def _process_or_split(
     return [
         part
         for half in (items[:middle], items[middle:])
-        for part in _process_or_split(half, do, faults, spared)
+        for part in _process_or_split(half, process, item_errors, is_not_item_error)
     ]

@@ -178,7 +178,7 @@ def _evaluate_pending(pending: Sequence[OrderRow], draft: SignalRow) -> list[_Ev
         broken = Denial(Code.ORDER_PROCESSING_FAILED)
         return [_Evaluation(row, broken, broken)]
 
-    parts = process_with_bisection(pending, together, alone, spared=is_database_trouble)
+    parts = process_with_bisection(pending, together, alone, is_not_item_error=is_database_trouble)
     return [evaluation for part in parts for evaluation in part]
 
 

@@ -163,8 +163,8 @@ def _store_with_bisection(read: PollResult) -> dict[UUID, str]:
         read.accounts,
         store,
         leave,
-        faults=status_updates.UNUSABLE_ERRORS,
-        ours=status_updates.OWN_FAULTS,
+        item_errors=status_updates.UNUSABLE_ERRORS,
+        bug_errors=status_updates.OWN_FAULTS,
     )
     return unusable
 

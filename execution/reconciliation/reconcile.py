@@ -200,7 +200,11 @@ def compare_with_bisection(
     def compare(ids: Sequence[UUID]) -> int:
         return _compare(run, {key: read[key] for key in ids})
 
-    return sum(process_with_bisection(list(read), compare, log_failure, spared=is_database_trouble))
+    return sum(
+        process_with_bisection(
+            list(read), compare, log_failure, is_not_item_error=is_database_trouble
+        )
+    )
 
 
 def _compare(run_: ReconciliationRun[ComparedAccount], read: dict[UUID, Snapshot]) -> int:

@@ -245,8 +245,8 @@ def write_with_bisection(group: PollResults) -> None:
         group,
         _write,
         lambda result, error: _mark_unusable(result[0], error),
-        faults=UNUSABLE_ERRORS,
-        ours=OWN_FAULTS,
+        item_errors=UNUSABLE_ERRORS,
+        bug_errors=OWN_FAULTS,
     )
 
 
