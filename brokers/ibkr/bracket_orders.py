@@ -110,7 +110,7 @@ async def _send_changes(
     for change in changes:
         if change.is_new:
             change.record.order_id = client.getReqId()
-    frame = client.frame(partial(_send, session, client, contract, changes))
+    frame = client.frame(partial(_write_changes, session, client, contract, changes))
     try:
         check_deadline(request)
         client.write(frame)
@@ -151,7 +151,10 @@ async def _wait_for_answers(
         session.request_sync()
 
 
-def _send(session: Session, client: TwsClient, contract: Any, changes: list[LevelChange]) -> None:
+def _write_changes(
+    session: Session, client: TwsClient, contract: Any, changes: list[LevelChange]
+) -> None:
+    """Write the messages of level changes, for `TwsClient.frame`, which sends nothing."""
     outside = bool(session.endpoint.settings.get("outside_rth", False))
     for change in changes:
         if change.cancel:

@@ -58,7 +58,7 @@ async def submit(session: Session, request: OrderRequest, guard: Guard) -> list[
     if (known := _known_reports(session, request)) is not None:  # meanwhile
         return known
     _assign_numbers(client, records)
-    frame = client.frame(partial(_send, session, client, details.contract, records))
+    frame = client.frame(partial(_write_orders, session, client, details.contract, records))
     _cache_records(session, records)
     with ExitStack() as unless_sent:
         unless_sent.callback(_discard_unsent, session, records)
@@ -221,8 +221,12 @@ def _assign_numbers(client: TwsClient, records: list[Record]) -> None:
         leg.parent_id = records[0].order_id
 
 
-def _send(session: Session, client: TwsClient, contract: Any, records: list[Record]) -> None:
-    """Send the order and its levels. Only the last one transmits, so that all start together."""
+def _write_orders(
+    session: Session, client: TwsClient, contract: Any, records: list[Record]
+) -> None:
+    """Write the messages of an order and its levels, for `TwsClient.frame`, which sends nothing.
+
+    Only the last message transmits, so that TWS starts all together."""
     endpoint = session.endpoint
     for record in records:
         order = to_order(
