@@ -1,1 +1,1 @@
-"""The adapter of crypto exchanges: ccxt's real client against HTTP doubles. No database."""
+"""The adapter of crypto exchanges: ccxt's real client against fake exchanges. No database."""

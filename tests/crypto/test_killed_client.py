@@ -38,7 +38,7 @@ def venue(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[str,
 def call_control(running: VenueProcess, path: str, content: Any = None) -> Any:
     """Call a control route of the fake exchange."""
     body = None if content is None else json.dumps(content).encode()
-    with urllib.request.urlopen(f"{running.base}/double/{path}", body, timeout=10) as response:
+    with urllib.request.urlopen(f"{running.base}/control/{path}", body, timeout=10) as response:
         text = response.read()
     return json.loads(text) if text else None
 

@@ -4,9 +4,9 @@ survives when it is killed itself.
 `python -m tests.fakes.exchange.process --exchange okx --journal FILE` prints its address and then
 serves. Besides the exchange's own addresses:
 
-- `POST /double/faults` with the fields of a Fault as JSON: the next fault;
-- `POST /double/venue` with fields of a Venue (numbers as text): changes them;
-- `GET /double/arrived`: how many orders and cancels arrived, accepted or not.
+- `POST /control/faults` with the fields of a Fault as JSON: the next fault;
+- `POST /control/venue` with fields of a Venue (numbers as text): changes them;
+- `GET /control/arrived`: how many orders and cancels arrived, accepted or not.
 """
 
 import argparse
@@ -59,8 +59,8 @@ def serve(exchange: str, journal: Path) -> Server:
     async def count_writes(_: web.Request) -> web.Response:
         return web.json_response(len(venue.writes))
 
-    control = [web.post("/double/faults", faults), web.post("/double/venue", change),
-               web.get("/double/arrived", count_writes)]  # fmt: skip
+    control = [web.post("/control/faults", faults), web.post("/double/venue", change),
+               web.get("/control/arrived", count_writes)]  # fmt: skip
     return Server(DIALECTS[exchange], venue, control=control)
 
 
