@@ -1,7 +1,7 @@
 """What the checks run on: an adapter, an account, and faults that can be injected at the broker.
 
-A harness gives the reason for each feature that it does not offer (`unavailable`). A check that
-needs such a feature is reported as not applicable with that reason, never as passed.
+A harness gives the reason for each feature and fault that it does not offer (`unavailable`). A
+check that needs such a feature is reported as not applicable with that reason, never as passed.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,7 +21,7 @@ class HarnessFeature(StrEnum):
 
     JOURNAL = "a journal of what the broker accepted"
     PRICES = "prices that can be moved"
-    SECOND = "a second account"
+    SECOND_ACCOUNT = "a second account"
     PASSWORD = "a wrong password"  # noqa: S105 (a feature's name)
     HOST = "a host where no server listens"
     ACCOUNT = "an account that does not exist"
@@ -33,16 +33,18 @@ class HarnessFeature(StrEnum):
 
 
 class InjectedFault(StrEnum):
-    """A fault at the broker. `Harness.begin` starts one, `Harness.end` ends all."""
+    """A fault at the broker. `Harness.begin` starts one, `Harness.end` ends all.
+
+    The next order: only the next one that is sent; the one after it is handled as usual."""
 
     REFUSED = "the next order is refused"
     LOST = "the next order does not arrive, and no reply comes"
     NO_ANSWER = "the next order is accepted, and no reply comes"
-    CUT = "the next order is accepted, and the connection breaks before the reply"
+    CONNECTION_LOST = "the next order is accepted, and the connection breaks before the reply"
     LATE = "the next order is accepted, and the reply comes after our time-out"
-    HALF = "the next order is accepted, and only half of the reply comes"
+    HALF_REPLY = "the next order is accepted, and only half of the reply comes"
     UNLISTED = "the next order is accepted, and the reply has an undocumented code"
-    PIECES = "orders are filled in three executions"
+    THREE_FILLS = "orders are filled in three executions"
     PARTIAL = "orders are filled for half of their quantity and then wait"
     OVERTAKEN = "the next cancel arrives after a fill"
     REPLAY = "executions that were reported are reported again"
@@ -56,29 +58,31 @@ class InjectedFault(StrEnum):
     DROPS_LATER = (
         "the stops and targets of open positions are dropped, long after their confirmation"
     )
-    SKEW = "the broker's clock is ten minutes ahead of ours"
-    SLOW = "the broker's clock is ten minutes behind ours"
+    CLOCK_AHEAD = "the broker's clock is ten minutes ahead of ours"
+    CLOCK_BEHIND = "the broker's clock is ten minutes behind ours"
 
 
 class Harness:
-    """One account at one broker. A fake broker's harness derives from this and overrides features.
+    """One account at one broker. A fake broker's harness derives from this and overrides what it
+    offers.
 
-    symbol: the broker's name of what is traded.
+    name: of the account, in reports. symbol: the broker's name of what is traded.
     quantity: of a usual order, in base units; at least three steps and below the maximum. Checks
     also trade half of it.
-    patience: seconds until every read shows what the broker has done.
-    absence: seconds until a look-up may state that an order never arrived.
-    drop_visible: seconds until an event reports a dropped stop. The positions of a polled broker
-    show it at once, so the poll interval is the limit there.
-    far: a distance from the price at which a limit order certainly stays open, as a share of it.
+    read_seconds: within them every read shows what the broker has done.
+    absence_seconds: within them a look-up states that an order never arrived.
+    drop_seconds: within them an event reports a dropped stop. A polled broker's positions show it
+    at once, so the poll interval is the limit there.
+    far_fraction: the distance from the price at which a limit order certainly stays open, as a
+    fraction of the price.
     unavailable: why a feature or fault is missing.
     """
 
     name = ""
-    patience = 5.0
-    absence = 5.0
-    drop_visible = 5.0
-    far = Decimal("0.02")
+    read_seconds = 5.0
+    absence_seconds = 5.0
+    drop_seconds = 5.0
+    far_fraction = Decimal("0.02")
     tick: Decimal | None = None  # the smallest step of a price; None: by the instrument's digits
 
     adapter: BrokerAdapter
@@ -98,28 +102,31 @@ class Harness:
         raise NotImplementedError
 
     async def move(self, factor: Decimal) -> None:
-        """Move the price to this multiple of the first one; return when the broker uses it.
+        """Move the price to `factor` times the first one; return when the broker uses it.
 
         Needs PRICES.
         """
         raise NotImplementedError
 
     async def gap(self, factor: Decimal) -> None:
-        """Move the price to this multiple of the first one, after the adapter's last price check.
+        """Move the price to `factor` times the first one, after the adapter's last price check.
 
         The next order meets that price. If the adapter checks no price before it sends, this is the
-        same as `move`. Raises NotApplicable if the broker enforces no worst price. Needs PRICES.
+        same as `move`. Raises NotApplicable if the broker enforces no worst price, or the harness
+        cannot move the price at that moment. Needs PRICES.
         """
         if self.adapter.capabilities(self.spec).keeps_worst_price:
             raise NotApplicable("the price cannot move between the adapter's check and the fill")
         await self.move(factor)
 
-    async def second(self) -> ConnectionSpec:
-        """Return another account at the same broker, for the same adapter. Needs SECOND."""
+    async def second_account(self) -> ConnectionSpec:
+        """Return another account at the same broker, for the same adapter. Needs
+        SECOND_ACCOUNT."""
         raise NotImplementedError
 
-    async def with_mistake(self, what: HarnessFeature) -> ConnectionSpec:
-        """Return the connection with one wrong value. Needs PASSWORD, HOST or ACCOUNT."""
+    async def with_mistake(self, mistake: HarnessFeature) -> ConnectionSpec:
+        """Return the connection with one wrong value. mistake: PASSWORD, HOST or ACCOUNT, which it
+        needs."""
         raise NotImplementedError
 
     async def new_process(self) -> None:
@@ -139,13 +146,14 @@ class Harness:
         raise NotImplementedError
 
     async def begin(self, fault: InjectedFault) -> None:
-        """Start a fault; one that names "the next order" affects only that order."""
+        """Start a fault. Needs that fault."""
         raise NotImplementedError
 
-    async def half(self) -> Sequence[str]:
-        """Return parts of the reply that HALF cut, which the outcome's text must contain.
+    async def half_reply(self) -> Sequence[str]:
+        """Return texts from the half of the reply that was sent under HALF_REPLY.
 
-        Raises NotApplicable if no part of it reaches the adapter. Needs HALF.
+        The outcome must quote them. Raises NotApplicable if the adapter receives none of it. Needs
+        HALF_REPLY.
         """
         raise NotApplicable("the harness does not report which half it sent")
 

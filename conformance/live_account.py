@@ -30,7 +30,7 @@ ON_DEMAND = "faults cannot be injected at a real broker"
 MISSING: dict[HarnessFeature | InjectedFault, str] = {
     HarnessFeature.JOURNAL: "the broker's journal cannot be read",
     HarnessFeature.PRICES: "the market's price cannot be moved",
-    HarnessFeature.SECOND: "there is only one account",
+    HarnessFeature.SECOND_ACCOUNT: "there is only one account",
     HarnessFeature.PASSWORD: "wrong passwords may lock an account",
     HarnessFeature.HOST: "the connection's own settings are used",
     HarnessFeature.ACCOUNT: "the connection's own settings are used",
@@ -50,7 +50,7 @@ class LiveAccount(Harness):
     """One account at a real broker."""
 
     name = "account"
-    patience, absence = 30.0, 90.0
+    read_seconds, absence_seconds = 30.0, 90.0
 
     def __init__(
         self,

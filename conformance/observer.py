@@ -112,7 +112,7 @@ class AccountObserver:
             return True
 
         failure = "the look-up never proves the absence"
-        await self.until(is_absent, failure, self.harness.absence)
+        await self.until(is_absent, failure, self.harness.absence_seconds)
 
     async def receive_events(self) -> list[OrderReport]:
         """Read and acknowledge new events as a worker does; return all events so far."""
@@ -161,7 +161,7 @@ class AccountObserver:
         """Return whether the broker lists an order as open."""
         return await self.open_order(request) is not None
 
-    async def accepted(self, request: OrderRequest, times: int) -> None:
+    async def expect_accepted(self, request: OrderRequest, times: int) -> None:
         """Check how often the broker's journal accepted an order."""
         found = await self.harness.accepted(request.client_order_id)
         expect(found == times, f"the broker accepted it {found} times, not {times}")
@@ -175,7 +175,7 @@ class AccountObserver:
     ) -> None:
         """Wait for a state; ignore failed reads. Raises CheckFailed after `seconds`."""
         loop = asyncio.get_running_loop()
-        end = loop.time() + (seconds or self.harness.patience)
+        end = loop.time() + (seconds or self.harness.read_seconds)
         pause, last_error = POLL_SECONDS, ""
         while True:
             try:

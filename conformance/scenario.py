@@ -85,7 +85,7 @@ class Scenario(AccountObserver):
     async def away(self, sign: int, times: Decimal = Decimal(1)) -> Decimal:
         """Return a price that the market does not reach; sign: 1 above, -1 below."""
         quote = await self.harness.quote()
-        return self.rounded(quote.bid * (1 + sign * times * self.harness.far))
+        return self.rounded(quote.bid * (1 + sign * times * self.harness.far_fraction))
 
     def rounded(self, price: Decimal) -> Decimal:
         """Return the price rounded to the symbol's tick."""

@@ -76,12 +76,12 @@ async def sold(scenario: Scenario) -> None:
     await scenario.wait_until_held(entry.quantity * 0)
 
 
-@case(108, "another account", Ability.MARKET, Ability.LOOKUP, HarnessFeature.SECOND)
+@case(108, "another account", Ability.MARKET, Ability.LOOKUP, HarnessFeature.SECOND_ACCOUNT)
 async def another_account(scenario: Scenario) -> None:
     """An account's positions and orders are not reported for another account at the same broker."""
     entry = await scenario.buy()
     await scenario.wait_until_held(entry.quantity)
-    adapter, other = scenario.harness.adapter, await scenario.harness.second()
+    adapter, other = scenario.harness.adapter, await scenario.harness.second_account()
     held = await scenario.call(adapter.positions(other), other)
     expect(
         not [one for one in held if one.quantity], "the position is reported for the other account"
@@ -97,13 +97,13 @@ async def another_account(scenario: Scenario) -> None:
     await scenario.wait_until_held(entry.quantity)
 
 
-@case(109, "another clock", Ability.MARKET, Ability.LOOKUP, InjectedFault.SKEW)
+@case(109, "another clock", Ability.MARKET, Ability.LOOKUP, InjectedFault.CLOCK_AHEAD)
 async def another_clock(scenario: Scenario) -> None:
     """If the broker's clock is ahead of ours, the connection test reports it; earlier and later
     orders are still reported, read, closed and found."""
     began, first = market_now() - timedelta(minutes=2), await scenario.buy()
     await scenario.close(first)
-    await scenario.harness.begin(InjectedFault.SKEW)
+    await scenario.harness.begin(InjectedFault.CLOCK_AHEAD)
     second = await _bought_after_a_jump(scenario)
     await scenario.wait_until_held(second.quantity)
     await scenario.until(
@@ -121,13 +121,15 @@ async def another_clock(scenario: Scenario) -> None:
     await scenario.wait_until_held(second.quantity * 0)
 
 
-@case(111, "a clock behind", Ability.MARKET, Ability.LOOKUP, Ability.FILLS, InjectedFault.SLOW)
+@case(
+    111, "a clock behind", Ability.MARKET, Ability.LOOKUP, Ability.FILLS, InjectedFault.CLOCK_BEHIND
+)
 async def a_clock_behind(scenario: Scenario) -> None:
     """If the broker's clock is behind ours, a read of the executions since a minute ago by our
     clock, as polls do it, contains what is executed now."""
     if scenario.can.event_stream:
         raise NotApplicable("events report executions: no poll reads them by our clock")
-    await scenario.harness.begin(InjectedFault.SLOW)
+    await scenario.harness.begin(InjectedFault.CLOCK_BEHIND)
     entry = await _bought_after_a_jump(scenario)
     since = market_now() - A_POLL
     await scenario.until(lambda: _reads(scenario, since, entry), "the execution is not read")
@@ -156,7 +158,7 @@ async def _bought_after_a_jump(scenario: Scenario) -> OrderRequest:
         return True
 
     await scenario.until(
-        sure, "an order is neither found nor proven absent", scenario.harness.absence
+        sure, "an order is neither found nor proven absent", scenario.harness.absence_seconds
     )
     if known is None:
         return await scenario.buy()

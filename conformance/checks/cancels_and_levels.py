@@ -20,10 +20,10 @@ from conformance.registry import Ability, CheckFailed, case, expect
 from conformance.scenario import Scenario, new_id
 
 
-@case(39, "filled in pieces", Ability.MARKET, InjectedFault.PIECES)
+@case(39, "filled in pieces", Ability.MARKET, InjectedFault.THREE_FILLS)
 async def pieces(scenario: Scenario) -> None:
     """An order filled in three executions has three execution ids; their sum is its quantity."""
-    await scenario.harness.begin(InjectedFault.PIECES)
+    await scenario.harness.begin(InjectedFault.THREE_FILLS)
     entry = await scenario.buy()
     found = await scenario.reports_of(entry, lambda reports: len(_ids(reports)) >= 3)
     expect(len(_ids(found)) == 3, f"{len(_ids(found))} executions are reported")
@@ -140,7 +140,7 @@ async def modify(scenario: Scenario) -> None:
     mine = [one for one in working if one.symbol == scenario.harness.symbol]
     expect(not mine, f"{len(mine)} open orders besides the position")
     if HarnessFeature.JOURNAL not in scenario.harness.unavailable:
-        await scenario.accepted(entry, 1)
+        await scenario.expect_accepted(entry, 1)
 
 
 @case(47, "moved stop is the one that holds", Ability.MARKET, Ability.MODIFY, HarnessFeature.PRICES)
@@ -149,7 +149,7 @@ async def moved_holds(scenario: Scenario) -> None:
     entry = await _protected(scenario)
     stop = await scenario.away(-1, Decimal(3))
     await scenario.modify(entry, stop, None)
-    await scenario.harness.move(1 - scenario.harness.far * 2)
+    await scenario.harness.move(1 - scenario.harness.far_fraction * 2)
     await _shows(scenario, stop, None)
     await scenario.wait_until_held(entry.quantity)
 

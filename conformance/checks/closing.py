@@ -84,8 +84,8 @@ async def close_protected(scenario: Scenario) -> None:
 
     await scenario.until(clean, "an order is still open")
     if HarnessFeature.PRICES not in scenario.harness.unavailable:
-        await scenario.harness.move(1 - scenario.harness.far * 2)
-        await scenario.harness.move(1 + scenario.harness.far * 2)
+        await scenario.harness.move(1 - scenario.harness.far_fraction * 2)
+        await scenario.harness.move(1 + scenario.harness.far_fraction * 2)
         await scenario.wait_until_held(entry.quantity * 0)
 
 
@@ -94,7 +94,7 @@ async def stop_loss(scenario: Scenario) -> None:
     """The broker's stop is reported with the entry's id, STOP_LOSS, the position and its fills."""
     levels = {"stop_loss": await scenario.away(-1), "take_profit": await scenario.away(1)}
     entry = await scenario.buy(**levels)
-    await scenario.harness.move(1 - scenario.harness.far * 2)
+    await scenario.harness.move(1 - scenario.harness.far_fraction * 2)
     await _reported_exit(scenario, entry, CloseCause.STOP_LOSS)
 
 
@@ -104,7 +104,7 @@ async def take_profit(scenario: Scenario) -> None:
     fills."""
     levels = {"stop_loss": await scenario.away(-1), "take_profit": await scenario.away(1)}
     entry = await scenario.buy(**levels)
-    await scenario.harness.move(1 + scenario.harness.far * 2)
+    await scenario.harness.move(1 + scenario.harness.far_fraction * 2)
     await _reported_exit(scenario, entry, CloseCause.TAKE_PROFIT)
 
 

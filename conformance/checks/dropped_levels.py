@@ -116,7 +116,7 @@ async def dropped_later(scenario: Scenario) -> None:
 
     if scenario.can.event_stream:
         await scenario.until(
-            reported, "no event reports that the levels are gone", scenario.harness.drop_visible
+            reported, "no event reports that the levels are gone", scenario.harness.drop_seconds
         )
     await _shows_none(scenario)
 

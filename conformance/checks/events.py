@@ -59,7 +59,7 @@ async def until_acknowledged(scenario: Scenario) -> None:
 async def read_after(scenario: Scenario) -> None:
     """Reading continues behind an event that must wait: no event is repeated or left out."""
     entries = [await scenario.place_working(), await scenario.place_working()]
-    await scenario.harness.move(1 - scenario.harness.far * 2)
+    await scenario.harness.move(1 - scenario.harness.far_fraction * 2)
     for entry in entries:
         await _is_reported(scenario, entry)
     every = [one.event_id for one in await _events(scenario)]
@@ -80,8 +80,8 @@ async def notification(scenario: Scenario) -> None:
     listening = asyncio.ensure_future(_notified(scenario, notifications, entry))
     try:
         await asyncio.wait({listening}, timeout=0.1)  # lets it start to listen
-        await scenario.harness.move(1 - scenario.harness.far * 2)
-        async with asyncio.timeout(scenario.harness.patience):
+        await scenario.harness.move(1 - scenario.harness.far_fraction * 2)
+        async with asyncio.timeout(scenario.harness.read_seconds):
             await listening
     except TimeoutError as error:
         raise CheckFailed("no notification comes for a fill") from error
@@ -108,7 +108,7 @@ async def no_notifications(scenario: Scenario) -> None:
 async def _reached(scenario: Scenario) -> OrderRequest:
     """Place a working order and move the price to it; nothing is read meanwhile."""
     entry = await scenario.place_working()
-    await scenario.harness.move(1 - scenario.harness.far * 2)
+    await scenario.harness.move(1 - scenario.harness.far_fraction * 2)
     return entry
 
 

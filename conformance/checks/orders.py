@@ -42,7 +42,7 @@ async def limit_rests(scenario: Scenario) -> None:
 async def limit_is_reached(scenario: Scenario) -> None:
     """A working limit order is filled at its price or better when the market reaches it."""
     entry = await scenario.place_working()
-    await scenario.harness.move(1 - scenario.harness.far * REACH)
+    await scenario.harness.move(1 - scenario.harness.far_fraction * REACH)
     answer = await scenario.reports_of(entry, lambda reports: filled(reports) >= entry.quantity)
     prices = [fill.price for report in answer for fill in report.fills]
     assert entry.limit_price is not None
@@ -64,7 +64,7 @@ async def stop_rests(scenario: Scenario) -> None:
 async def stop_is_reached(scenario: Scenario) -> None:
     """A stop order is filled when the market reaches its price."""
     entry = await _stop_order(scenario)
-    await scenario.harness.move(1 + scenario.harness.far * REACH)
+    await scenario.harness.move(1 + scenario.harness.far_fraction * REACH)
     await scenario.reports_of(entry, lambda reports: filled(reports) >= entry.quantity)
     await scenario.wait_until_held(entry.quantity)
 
@@ -184,4 +184,4 @@ async def _is_refused(scenario: Scenario, request: OrderRequest) -> None:
         refused = any(report.kind is ReportKind.REJECTED for report in answer)
         expect(refused, f"{what} was not refused but {describe_kinds(answer)}")
     if HarnessFeature.JOURNAL not in scenario.harness.unavailable:
-        await scenario.accepted(request, 0)
+        await scenario.expect_accepted(request, 0)

@@ -25,7 +25,7 @@ async def refused(scenario: Scenario) -> None:
     expect(code is not None, "the refusal has no code")
     expect(detail, "the refusal does not have the broker's message")
     await scenario.harness.end()
-    await scenario.accepted(entry, 0)
+    await scenario.expect_accepted(entry, 0)
     expect(await scenario.held() == 0, "a position is open")
 
 
@@ -34,7 +34,7 @@ async def lost_request(scenario: Scenario) -> None:
     """A time-out before acceptance is unknown; the look-up then proves the order absent."""
     entry = await _unknown(scenario, InjectedFault.LOST)
     await scenario.absent(entry.client_order_id)
-    await scenario.accepted(entry, 0)
+    await scenario.expect_accepted(entry, 0)
 
 
 @case(
@@ -46,11 +46,11 @@ async def no_answer(scenario: Scenario) -> None:
     await _is_there_once(scenario, entry)
 
 
-@case(16, "the line breaks", Ability.MARKET, Ability.LOOKUP, InjectedFault.CUT, JOURNAL)
+@case(16, "the line breaks", Ability.MARKET, Ability.LOOKUP, InjectedFault.CONNECTION_LOST, JOURNAL)
 async def connection_lost(scenario: Scenario) -> None:
     """A connection that breaks after acceptance is unknown; the look-up finds the order, accepted
     once."""
-    entry = await _unknown(scenario, InjectedFault.CUT)
+    entry = await _unknown(scenario, InjectedFault.CONNECTION_LOST)
     await _is_there_once(scenario, entry)
 
 
@@ -60,23 +60,23 @@ async def late_answer(scenario: Scenario) -> None:
     first = await _unknown(scenario, InjectedFault.LATE)
     second = await scenario.buy()
     await _is_there_once(scenario, first)
-    await scenario.accepted(second, 1)
+    await scenario.expect_accepted(second, 1)
 
 
-@case(18, "half an answer", Ability.MARKET, Ability.LOOKUP, InjectedFault.HALF, JOURNAL)
+@case(18, "half an answer", Ability.MARKET, Ability.LOOKUP, InjectedFault.HALF_REPLY, JOURNAL)
 async def half_answer(scenario: Scenario) -> None:
     """Half a reply is unknown, with a message that explains it; the look-up finds the order."""
-    entry = await _unknown(scenario, InjectedFault.HALF)
+    entry = await _unknown(scenario, InjectedFault.HALF_REPLY)
     expect(scenario.errors[-1].detail, "the outcome has no message")
     await _is_there_once(scenario, entry)
 
 
-@case(110, "half an answer is kept", Ability.MARKET, Ability.LOOKUP, InjectedFault.HALF)
+@case(110, "half an answer is kept", Ability.MARKET, Ability.LOOKUP, InjectedFault.HALF_REPLY)
 async def half_answer_quoted(scenario: Scenario) -> None:
     """The outcome's message contains the received part of half a reply, in readable form."""
-    await _unknown(scenario, InjectedFault.HALF)
+    await _unknown(scenario, InjectedFault.HALF_REPLY)
     detail = scenario.errors[-1].detail
-    for piece in await scenario.harness.half():
+    for piece in await scenario.harness.half_reply():
         expect(piece in detail, f"{piece!r} was received, but the message is {detail!r}")
 
 
@@ -107,7 +107,7 @@ async def guard(scenario: Scenario) -> None:
 
     error = await _not_sent(scenario, entry, refuse)
     expect(error.code is Code.SEND_DEADLINE, f"its code is {error.code}")
-    await scenario.accepted(entry, 0)
+    await scenario.expect_accepted(entry, 0)
     expect(await scenario.held() == 0, "a position is open")
 
 
@@ -128,7 +128,7 @@ async def repeated_id(scenario: Scenario) -> None:
         await scenario.submit(entry)
     except (Rejected, OutcomeUnknown):
         pass
-    await scenario.accepted(entry, 1)
+    await scenario.expect_accepted(entry, 1)
     await scenario.wait_until_held(entry.quantity)
 
 
@@ -150,7 +150,7 @@ async def cancelled_by_caller(scenario: Scenario) -> None:
     expect(times <= 1, f"the broker accepted it {times} times")
     for _ in range(2):
         await scenario.buy()
-    await scenario.accepted(entry, times)
+    await scenario.expect_accepted(entry, times)
 
 
 async def _arrivals(scenario: Scenario, entry: OrderRequest) -> int:
@@ -167,7 +167,7 @@ async def time_out(scenario: Scenario) -> None:
     """After a time-out the order does not arrive later, when the broker is reachable again."""
     entry = await _unknown(scenario, InjectedFault.LOST)
     await scenario.buy()
-    await scenario.accepted(entry, 0)
+    await scenario.expect_accepted(entry, 0)
     expect(
         await scenario.held() == scenario.quantity, "the position is larger than the second order"
     )
@@ -182,7 +182,7 @@ async def ten_at_once(scenario: Scenario) -> None:
     answers = await asyncio.gather(*(scenario.submit(entry) for entry in entries))
     for entry, answer in zip(entries, answers, strict=True):
         await scenario.reports_of(entry, lambda got, of=entry: filled(got) == of.quantity, answer)  # type: ignore[misc]
-        await scenario.accepted(entry, 1)
+        await scenario.expect_accepted(entry, 1)
     await scenario.wait_until_held(sum((entry.quantity for entry in entries), start=step * 0))
 
 
@@ -228,7 +228,7 @@ async def many_guarded(scenario: Scenario) -> None:
             isinstance(answer.get(entry.client_order_id), NotSent) == stays,
             "the wrong orders were reported as not sent",
         )
-        await scenario.accepted(entry, 0 if stays else 1)
+        await scenario.expect_accepted(entry, 0 if stays else 1)
 
 
 @case(28, "execution time", Ability.MARKET)
@@ -271,5 +271,5 @@ async def _not_sent(scenario: Scenario, entry: OrderRequest, guard: Guard) -> No
 
 async def _is_there_once(scenario: Scenario, entry: OrderRequest) -> None:
     """Check that it was accepted once and is found as filled."""
-    await scenario.accepted(entry, 1)
+    await scenario.expect_accepted(entry, 1)
     await scenario.reports_of(entry, lambda reports: filled(reports) == entry.quantity)

@@ -39,9 +39,9 @@ async def stream(scenario: Scenario) -> None:
     first = (await scenario.harness.quote()).bid
     waiting = asyncio.ensure_future(_other_than(scenario, stream, first))
     try:
-        async with asyncio.timeout(scenario.harness.patience):
+        async with asyncio.timeout(scenario.harness.read_seconds):
             while not waiting.done():
-                await scenario.harness.move(1 + scenario.harness.far / 2)
+                await scenario.harness.move(1 + scenario.harness.far_fraction / 2)
                 await asyncio.wait({waiting}, timeout=0.05)
             _is_sane(scenario, waiting.result())
     except TimeoutError as error:
@@ -59,7 +59,7 @@ async def no_stream(scenario: Scenario) -> None:
     if scenario.can.price_stream:
         raise NotApplicable("the account claims a stream of prices: C79 tests it")
     try:
-        async with asyncio.timeout(scenario.harness.patience):
+        async with asyncio.timeout(scenario.harness.read_seconds):
             await anext(
                 aiter(
                     scenario.harness.adapter.stream_quotes(scenario.spec, [scenario.harness.symbol])
@@ -80,7 +80,7 @@ async def what_if(scenario: Scenario) -> None:
     expect(answer.initial_margin >= 0, f"a margin of {answer.initial_margin}")
     expect(answer.currency, "the margin has no currency")
     if HarnessFeature.JOURNAL not in scenario.harness.unavailable:
-        await scenario.accepted(request, 0)
+        await scenario.expect_accepted(request, 0)
     expect(await scenario.held() == 0, "a position is open")
     expect(not await scenario.is_open(request), "an order is open")
 
@@ -107,7 +107,7 @@ async def no_what_if(scenario: Scenario) -> None:
         answer = await scenario.call(scenario.harness.adapter.what_if(scenario.spec, request))
     except BrokerError:
         if HarnessFeature.JOURNAL not in scenario.harness.unavailable:
-            await scenario.accepted(request, 0)
+            await scenario.expect_accepted(request, 0)
         return
     raise CheckFailed(f"it returned {answer}")
 

@@ -111,7 +111,7 @@ async def _refused(scenario: Scenario, request: OrderRequest, *codes: Code) -> N
         raise CheckFailed(f"it raised {type(error).__name__} {error}") from error
     expect(not codes or code in codes, f"its code is {code}, not {' or '.join(codes)}")
     if JOURNAL not in scenario.harness.unavailable:
-        await scenario.accepted(request, 0)
+        await scenario.expect_accepted(request, 0)
 
 
 async def _invalid_stop(scenario: Scenario, stop: Decimal) -> None:
@@ -121,7 +121,7 @@ async def _invalid_stop(scenario: Scenario, stop: Decimal) -> None:
     except (Rejected, NotSent) as error:
         expect(error.code is Code.STOPS_INVALID, f"its code is {error.code}")
         if JOURNAL not in scenario.harness.unavailable:
-            await scenario.accepted(entry, 0)
+            await scenario.expect_accepted(entry, 0)
         return
     known = await scenario.reports_of(
         entry, lambda reports: any(map(_of_lost_stop, reports)), answer

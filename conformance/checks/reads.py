@@ -54,7 +54,7 @@ async def positions(scenario: Scenario) -> None:
     expect(held.broker_position_id, "it has no id")
     found = await scenario.found(entry.client_order_id)
     prices = [fill.price for report in found for fill in report.fills]
-    near = min(prices) * (1 - scenario.harness.far) < held.entry_price < max(prices) * 2
+    near = min(prices) * (1 - scenario.harness.far_fraction) < held.entry_price < max(prices) * 2
     expect(near, f"its entry price is {held.entry_price}, filled at {prices}")
 
 
@@ -177,7 +177,7 @@ async def replay(scenario: Scenario) -> None:
         entry = await scenario.buy()
     else:  # reported by an event, if there are events
         entry = await scenario.place_working()
-        await scenario.harness.move(1 - scenario.harness.far * 2)
+        await scenario.harness.move(1 - scenario.harness.far_fraction * 2)
         await scenario.reports_of(entry, lambda reports: filled(reports) >= entry.quantity)
     before = _fills(await scenario.found(entry.client_order_id))
     await scenario.harness.begin(InjectedFault.REPLAY)

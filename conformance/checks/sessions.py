@@ -41,10 +41,10 @@ async def disconnect(scenario: Scenario) -> None:
     await scenario.close(entry)
 
 
-@case(100, "disconnect one", Ability.MARKET, HarnessFeature.SECOND)
+@case(100, "disconnect one", Ability.MARKET, HarnessFeature.SECOND_ACCOUNT)
 async def disconnect_one(scenario: Scenario) -> None:
     """Closing one account's session does not affect another account's calls."""
-    other = await scenario.harness.second()
+    other = await scenario.harness.second_account()
     await scenario.call(scenario.harness.adapter.account(other), other)
     await scenario.harness.adapter.disconnect(other)
     await scenario.buy()
@@ -114,7 +114,7 @@ async def down(scenario: Scenario) -> None:
 
     await scenario.until(back, "reads do not work again")
     if HarnessFeature.JOURNAL not in scenario.harness.unavailable:
-        await scenario.accepted(entry, 0)
+        await scenario.expect_accepted(entry, 0)
 
 
 @case(104, "capabilities")

@@ -26,7 +26,9 @@ async def worst_price(scenario: Scenario) -> None:
     it: it is refused or ends, with a code that states the reason; within its limit it is filled."""
     if not can_limit_price(scenario.can):
         raise NotApplicable(NO_BOUND)
-    near = scenario.rounded((await scenario.harness.quote()).ask * (1 + scenario.harness.far / 2))
+    near = scenario.rounded(
+        (await scenario.harness.quote()).ask * (1 + scenario.harness.far_fraction / 2)
+    )
     within = with_worst_price(scenario.order(worst_price=near), scenario.can)
     answer = await scenario.reports_of(
         within, lambda reports: filled(reports) >= within.quantity, await scenario.submit(within)
@@ -34,7 +36,7 @@ async def worst_price(scenario: Scenario) -> None:
     prices = [fill.price for report in answer for fill in report.fills]
     expect(max(prices) <= near, f"filled at {max(prices)}, beyond {near}")
 
-    await scenario.harness.move(1 + scenario.harness.far)
+    await scenario.harness.move(1 + scenario.harness.far_fraction)
     await _ends_unfilled(scenario, with_worst_price(scenario.order(worst_price=near), scenario.can))
     await scenario.wait_until_held(within.quantity)
 
@@ -46,9 +48,11 @@ async def worst_price_at_the_fill(scenario: Scenario) -> None:
     `checks_worst_price` may have symbols without such a limit at the broker."""
     if not can_limit_price(scenario.can):
         raise NotApplicable(NO_BOUND)
-    near = scenario.rounded((await scenario.harness.quote()).ask * (1 + scenario.harness.far / 2))
+    near = scenario.rounded(
+        (await scenario.harness.quote()).ask * (1 + scenario.harness.far_fraction / 2)
+    )
     try:
-        await scenario.harness.gap(1 + scenario.harness.far)
+        await scenario.harness.gap(1 + scenario.harness.far_fraction)
     except NotApplicable:
         expect(
             scenario.can.checks_worst_price or not scenario.can.keeps_worst_price,

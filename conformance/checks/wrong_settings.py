@@ -72,7 +72,7 @@ async def disabled_reads(scenario: Scenario) -> None:
     await scenario.positions()
 
 
-@case(95, "another account's trouble", Ability.MARKET, HarnessFeature.SECOND)
+@case(95, "another account's trouble", Ability.MARKET, HarnessFeature.SECOND_ACCOUNT)
 async def others_unharmed(scenario: Scenario) -> None:
     """One connection's wrong password (or account) does not affect another at the same broker."""
     mistakes = [one for one in MISTAKES if one not in scenario.harness.unavailable]
@@ -84,7 +84,7 @@ async def others_unharmed(scenario: Scenario) -> None:
         await scenario.call(scenario.harness.adapter.account(spec), spec)
     except ReadFailed:
         pass
-    other = await scenario.harness.second()
+    other = await scenario.harness.second_account()
     state = await scenario.call(scenario.harness.adapter.account(other), other)
     expect(state.account == other.account, f"it names account {state.account}")
     await scenario.close(entry)
@@ -141,5 +141,5 @@ async def _is_refused_everywhere(
     else:
         raise CheckFailed(f"an order was accepted: {describe_kinds(answer)}")
     if HarnessFeature.JOURNAL not in scenario.harness.unavailable:
-        await scenario.accepted(request, 0)
+        await scenario.expect_accepted(request, 0)
     await adapter.disconnect(spec)

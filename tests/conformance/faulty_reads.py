@@ -17,7 +17,7 @@ from brokers.types import (
     Quote,
 )
 from common.reason_codes import Code
-from tests.conformance.wrong import FaultyAdapter, Reports
+from tests.conformance.faulty_adapters import FaultyAdapter, Reports
 
 
 class OmitsCloseCauses(FaultyAdapter):

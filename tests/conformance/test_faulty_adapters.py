@@ -11,60 +11,60 @@ import pytest
 from brokers.base import BrokerAdapter
 from conformance.harness import Harness
 from conformance.runner import Mark, OpenHarness, Result, cases, run
-from tests.conformance import wrong, wrong_reads
+from tests.conformance import faulty_adapters, faulty_reads
 from tests.conformance.stages import stages_of
 from tests.conformance.stages.paper import opening
 
 DETECTED = [  # the check, the adapter, and a part of the check's reason
-    ("C01", wrong.ReportsHalf, "only this was reported"),
-    ("C01", wrong.ReportsForAnotherConnection, "connection 'c-other'"),
-    ("C11", wrong.HidesStopOrders, "was not refused"),
-    ("C12", wrong.DropsLevels, "does not show both levels"),
-    ("C13", wrong.OmitsBrokerMessage, "does not have the broker's message"),
-    ("C14", wrong.RejectsLostReplies, "reported as Rejected"),
-    ("C15", wrong.ResendsUnknown, "accepted it 2 times"),
-    ("C20", wrong.SkipsGuard, "it was sent"),
-    ("C21", wrong.GuardsAnotherOrder, "called with another order"),
-    ("C22", wrong.ClaimsIdRefusal, "accepted it 2 times"),
-    ("C23", wrong.ResendsUnknownLater, "accepted it 2 times"),
-    ("C24", wrong.ResendsUnknownLater, "accepted it 1 times, not 0"),
-    ("C29", wrong.RaisesUnknownForRejection, "raised OutcomeUnknown"),
-    ("C30", wrong.RoundsUp, "was filled of"),
-    ("C31", wrong.RoundsUp, "was not refused"),
-    ("C39", wrong.UsesOrderIdAsFillId, "only this was reported"),
-    ("C41", wrong.CancelsNothing, "it is still open"),
-    ("C42", wrong.CancelsNothing, "it reports CANCELLED"),
-    ("C44", wrong.CancelsNothing, "it reports CANCELLED"),
-    ("C45", wrong.CancelsPastDeadline, "it was sent"),
-    ("C46", wrong.ChangesNoLevels, "the position shows"),
-    ("C47", wrong.ChangesNoLevels, "the position shows"),
-    ("C48", wrong.ChangesNoLevels, "the position shows"),
-    ("C49", wrong.ModifiesPastDeadline, "it was sent"),
-    ("C54", wrong.ClosesAll, "the open quantity is"),
-    ("C55", wrong.ClosesByOpposite, "was filled"),
-    ("C57", wrong.ClosesByOpposite, "was filled"),
-    ("C59", wrong_reads.OmitsCloseCauses, "do not have the exit"),
-    ("C63", wrong_reads.ReturnsFloats, "AccountState.equity is a float"),
-    ("C64", wrong_reads.ReturnsZeroSteps, "Decimal('0')"),
-    ("C68", wrong_reads.NeverConfirmsAbsence, "never proves"),
-    ("C69", wrong_reads.FindsOnlyCachedOrders, "does not find it"),
-    ("C72", wrong_reads.OmitsLastFill, "are missing"),
-    ("C73", wrong_reads.ChangesFillIds, "other ids"),
-    ("C77", wrong_reads.SwapsBidAndAsk, "bid"),
-    ("C77", wrong_reads.ReturnsNaiveTime, "not aware UTC"),
-    ("C81", wrong_reads.PlacesWhatIf, "accepted it 1 times, not 0"),
-    ("C85", wrong_reads.AcknowledgesEvents, "without an acknowledgement"),
-    ("C87", wrong_reads.NeverNotifies, "no notification comes"),
-    ("C90", wrong_reads.OmitsHints, "the hint is missing"),
-    ("C90", wrong_reads.LeaksSecrets, "contains the credential password"),
-    ("C99", wrong_reads.StaysDisconnected, "the open quantity is"),
-    ("C105", wrong_reads.FindsOnlyTheFirst, "only this was reported"),
-    ("C106", wrong.ClosesTheOldest, "the first one was closed"),
-    ("C112", wrong.AssumesSentLevels, "states that the broker holds"),
-    ("C114", wrong.ChangesNoLevels, "states that the broker holds"),
-    ("C117", wrong_reads.OmitsLastFill, "is not listed once"),
-    ("C118", wrong_reads.ReportsRepeatedIdOnce, "the second execution is not listed"),
-    ("C108", wrong_reads.ReadsOnlyFirstAccount, "reported for the other account"),
+    ("C01", faulty_adapters.ReportsHalf, "only this was reported"),
+    ("C01", faulty_adapters.ReportsForAnotherConnection, "connection 'c-other'"),
+    ("C11", faulty_adapters.HidesStopOrders, "was not refused"),
+    ("C12", faulty_adapters.DropsLevels, "does not show both levels"),
+    ("C13", faulty_adapters.OmitsBrokerMessage, "does not have the broker's message"),
+    ("C14", faulty_adapters.RejectsLostReplies, "reported as Rejected"),
+    ("C15", faulty_adapters.ResendsUnknown, "accepted it 2 times"),
+    ("C20", faulty_adapters.SkipsGuard, "it was sent"),
+    ("C21", faulty_adapters.GuardsAnotherOrder, "called with another order"),
+    ("C22", faulty_adapters.ClaimsIdRefusal, "accepted it 2 times"),
+    ("C23", faulty_adapters.ResendsUnknownLater, "accepted it 2 times"),
+    ("C24", faulty_adapters.ResendsUnknownLater, "accepted it 1 times, not 0"),
+    ("C29", faulty_adapters.RaisesUnknownForRejection, "raised OutcomeUnknown"),
+    ("C30", faulty_adapters.RoundsUp, "was filled of"),
+    ("C31", faulty_adapters.RoundsUp, "was not refused"),
+    ("C39", faulty_adapters.UsesOrderIdAsFillId, "only this was reported"),
+    ("C41", faulty_adapters.CancelsNothing, "it is still open"),
+    ("C42", faulty_adapters.CancelsNothing, "it reports CANCELLED"),
+    ("C44", faulty_adapters.CancelsNothing, "it reports CANCELLED"),
+    ("C45", faulty_adapters.CancelsPastDeadline, "it was sent"),
+    ("C46", faulty_adapters.ChangesNoLevels, "the position shows"),
+    ("C47", faulty_adapters.ChangesNoLevels, "the position shows"),
+    ("C48", faulty_adapters.ChangesNoLevels, "the position shows"),
+    ("C49", faulty_adapters.ModifiesPastDeadline, "it was sent"),
+    ("C54", faulty_adapters.ClosesAll, "the open quantity is"),
+    ("C55", faulty_adapters.ClosesByOpposite, "was filled"),
+    ("C57", faulty_adapters.ClosesByOpposite, "was filled"),
+    ("C59", faulty_reads.OmitsCloseCauses, "do not have the exit"),
+    ("C63", faulty_reads.ReturnsFloats, "AccountState.equity is a float"),
+    ("C64", faulty_reads.ReturnsZeroSteps, "Decimal('0')"),
+    ("C68", faulty_reads.NeverConfirmsAbsence, "never proves"),
+    ("C69", faulty_reads.FindsOnlyCachedOrders, "does not find it"),
+    ("C72", faulty_reads.OmitsLastFill, "are missing"),
+    ("C73", faulty_reads.ChangesFillIds, "other ids"),
+    ("C77", faulty_reads.SwapsBidAndAsk, "bid"),
+    ("C77", faulty_reads.ReturnsNaiveTime, "not aware UTC"),
+    ("C81", faulty_reads.PlacesWhatIf, "accepted it 1 times, not 0"),
+    ("C85", faulty_reads.AcknowledgesEvents, "without an acknowledgement"),
+    ("C87", faulty_reads.NeverNotifies, "no notification comes"),
+    ("C90", faulty_reads.OmitsHints, "the hint is missing"),
+    ("C90", faulty_reads.LeaksSecrets, "contains the credential password"),
+    ("C99", faulty_reads.StaysDisconnected, "the open quantity is"),
+    ("C105", faulty_reads.FindsOnlyTheFirst, "only this was reported"),
+    ("C106", faulty_adapters.ClosesTheOldest, "the first one was closed"),
+    ("C112", faulty_adapters.AssumesSentLevels, "states that the broker holds"),
+    ("C114", faulty_adapters.ChangesNoLevels, "states that the broker holds"),
+    ("C117", faulty_reads.OmitsLastFill, "is not listed once"),
+    ("C118", faulty_reads.ReportsRepeatedIdOnce, "the second execution is not listed"),
+    ("C108", faulty_reads.ReadsOnlyFirstAccount, "reported for the other account"),
 ]
 
 
@@ -84,7 +84,7 @@ def test_each_faulty_adapter_is_detected() -> None:
 @pytest.mark.django_db(transaction=True)
 def test_hidden_read_failure_is_detected() -> None:
     """Over TCP, where an answer can be truncated."""
-    open_harness = opening(by_tcp=True, wrap=partial(_wrap, wrong_reads.HidesReadFailures))
+    open_harness = opening(by_tcp=True, wrap=partial(_wrap, faulty_reads.HidesReadFailures))
     result = _result("C71", open_harness)
     assert (result.mark, result.why) == (Mark.FAIL, "positions returned []")
 
@@ -92,13 +92,13 @@ def test_hidden_read_failure_is_detected() -> None:
 @pytest.mark.parametrize(
     ("faulty", "number", "text"),
     [
-        (wrong_reads.ReadsUpToOurTime, "C109", "the second execution is not read"),
-        (wrong_reads.OmitsClockCheck, "C109", "does not report the clock difference"),
-        (wrong_reads.ReadsSinceOurTime, "C111", "the execution is not read"),
+        (faulty_reads.ReadsUpToOurTime, "C109", "the second execution is not read"),
+        (faulty_reads.OmitsClockCheck, "C109", "does not report the clock difference"),
+        (faulty_reads.ReadsSinceOurTime, "C111", "the execution is not read"),
     ],
 )
 def test_ignored_clock_difference_is_detected(
-    faulty: type[wrong.FaultyAdapter], number: str, text: str
+    faulty: type[faulty_adapters.FaultyAdapter], number: str, text: str
 ) -> None:
     """On the example, whose broker has its own clock."""
 
@@ -115,13 +115,25 @@ def test_ignored_clock_difference_is_detected(
 @pytest.mark.parametrize(
     ("faulty", "name", "number", "mark", "text"),
     [
-        (wrong.SendsNoWorstPrice, "mt5 netting", "C116", Mark.OK, ""),
-        (wrong.SendsNoWorstPrice, "mt5 netting", "C119", Mark.FAIL, "filled beyond its limit"),
-        (wrong.ClaimsWorstPriceSupport, "mt5 hedging", "C119", Mark.FAIL, "claims to keep every"),
+        (faulty_adapters.SendsNoWorstPrice, "mt5 netting", "C116", Mark.OK, ""),
+        (
+            faulty_adapters.SendsNoWorstPrice,
+            "mt5 netting",
+            "C119",
+            Mark.FAIL,
+            "filled beyond its limit",
+        ),
+        (
+            faulty_adapters.ClaimsWorstPriceSupport,
+            "mt5 hedging",
+            "C119",
+            Mark.FAIL,
+            "claims to keep every",
+        ),
     ],
 )
 def test_worst_price_that_is_not_sent_is_detected(
-    faulty: type[wrong.FaultyAdapter], name: str, number: str, mark: Mark, text: str
+    faulty: type[faulty_adapters.FaultyAdapter], name: str, number: str, mark: Mark, text: str
 ) -> None:
     """On MetaTrader 5, whose adapter checks the price itself: C116 alone does not detect it."""
 
@@ -135,7 +147,7 @@ def test_worst_price_that_is_not_sent_is_detected(
     assert (result.mark, text in result.why) == (mark, True)
 
 
-def _wrap(faulty: type[wrong.FaultyAdapter], inner: BrokerAdapter) -> BrokerAdapter:
+def _wrap(faulty: type[faulty_adapters.FaultyAdapter], inner: BrokerAdapter) -> BrokerAdapter:
     return cast(BrokerAdapter, faulty(inner))
 
 
@@ -143,7 +155,7 @@ def _result(number: str, open_harness: OpenHarness) -> Result:
     @contextlib.asynccontextmanager
     async def with_short_waits() -> AsyncIterator[Harness]:
         async with open_harness() as harness:
-            harness.patience = harness.absence = 1.0
+            harness.read_seconds = harness.absence_seconds = 1.0
             yield harness
 
     [chosen] = [one for one in cases() if one.number == number]

@@ -143,7 +143,7 @@ def test_mistake_is_reported_to_its_owner_and_affects_no_other_account(
                 "another account's keys are no mistake before a trade: test_account_identity.py"
             )
         wrong = connected(kind, spec, stage, feed)
-        good = connected(kind, trading.dispatcher.run_call(stage.second(), 30), stage, feed)
+        good = connected(kind, trading.dispatcher.run_call(stage.second_account(), 30), stage, feed)
         assert {check.result for check in connection_checks.run_test(good.pk)} <= {"ok", "warn"}
         failed = [check for check in connection_checks.run_test(wrong.pk) if check.result == "fail"]
         assert failed
@@ -169,7 +169,7 @@ def test_failure_after_the_test_is_reported_by_the_next_order(
         wrong = connected(
             kind, trading.dispatcher.run_call(stage.with_mistake(mistake), 30), stage, feed
         )
-        good = connected(kind, trading.dispatcher.run_call(stage.second(), 30), stage, feed)
+        good = connected(kind, trading.dispatcher.run_call(stage.second_account(), 30), stage, feed)
         connection_checks.run_test(good.pk)
         book = ExecutionConnection.objects.get(pk=good.pk).instrument_book
         ExecutionConnection.objects.filter(pk=wrong.pk).update(instrument_book=book)

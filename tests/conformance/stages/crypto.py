@@ -36,9 +36,9 @@ UNLISTED = {
 FAULTS = {
     InjectedFault.LOST: Fault("silent", seconds=4.0),
     InjectedFault.NO_ANSWER: Fault("late", seconds=60.0),
-    InjectedFault.CUT: Fault("drop_after"),
+    InjectedFault.CONNECTION_LOST: Fault("drop_after"),
     InjectedFault.LATE: Fault("late", seconds=2.5),
-    InjectedFault.HALF: Fault("half"),
+    InjectedFault.HALF_REPLY: Fault("half"),
 }
 
 
@@ -46,7 +46,7 @@ class CryptoStage(Harness):
     """An account with a million USDT."""
 
     quantity = D("0.03")
-    absence = 8.0
+    absence_seconds = 8.0
     tick = D("0.1")
 
     def __init__(self, exchange: str, *, swap: bool) -> None:
@@ -98,11 +98,11 @@ class CryptoStage(Harness):
         price = (PRICE * factor / self.tick).to_integral_value() * self.tick if self.tick else PRICE
         actions.move_price(self.venue, self.exchange_symbol, price)
 
-    async def second(self) -> ConnectionSpec:
+    async def second_account(self) -> ConnectionSpec:
         return replace(self.spec, connection_id="c-second", credentials=self._keys(self.other))
 
-    async def with_mistake(self, what: HarnessFeature) -> ConnectionSpec:
-        if what is HarnessFeature.ACCOUNT:  # the other account's keys, where this one was tested
+    async def with_mistake(self, mistake: HarnessFeature) -> ConnectionSpec:
+        if mistake is HarnessFeature.ACCOUNT:  # the other account's keys, where this one was tested
             tested = f"{self.venue.uid} {self.spec.settings['market']}"
             return replace(self.spec, connection_id="c-mistaken", identity=tested,
                            credentials=self._keys(self.other))  # fmt: skip
@@ -126,7 +126,7 @@ class CryptoStage(Harness):
         with venue.lock:
             venue.place(self.exchange_symbol, "BUY", "MARKET", amount, cid=request.client_order_id)
 
-    async def half(self) -> Sequence[str]:
+    async def half_reply(self) -> Sequence[str]:
         assert self.venue.last_partial_answer
         return [self.venue.last_partial_answer]
 
@@ -138,7 +138,7 @@ class CryptoStage(Harness):
                 venue.faults.append(REFUSALS[self.exchange])
             case InjectedFault.UNLISTED:
                 venue.faults.append(UNLISTED[self.exchange])
-            case InjectedFault.PIECES:
+            case InjectedFault.THREE_FILLS:
                 venue.trades_per_fill = 3
             case InjectedFault.PARTIAL:
                 venue.fill_share = D("0.5")
@@ -154,8 +154,8 @@ class CryptoStage(Harness):
                 venue.balances["USDT"] = D(10)
             case InjectedFault.DISABLED:
                 venue.can_trade = False
-            case InjectedFault.SKEW | InjectedFault.SLOW:
-                venue.skew_ms = 600_000 if fault is InjectedFault.SKEW else -600_000
+            case InjectedFault.CLOCK_AHEAD | InjectedFault.CLOCK_BEHIND:
+                venue.skew_ms = 600_000 if fault is InjectedFault.CLOCK_AHEAD else -600_000
             case InjectedFault.DOWN:
                 await asyncio.to_thread(self.server.stop)
             case _:

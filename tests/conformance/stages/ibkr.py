@@ -34,9 +34,9 @@ NEXT_ORDER_FAULTS: dict[InjectedFault, Fault] = {
     InjectedFault.REFUSED: Fault("reject", 201, "Order rejected - reason:Invalid destination"),
     InjectedFault.LOST: Fault("ignore"),
     InjectedFault.NO_ANSWER: Fault("accept in silence"),
-    InjectedFault.CUT: Fault("accept and cut"),
+    InjectedFault.CONNECTION_LOST: Fault("accept and cut"),
     InjectedFault.LATE: Fault("late", seconds=2.0),
-    InjectedFault.HALF: Fault("half"),
+    InjectedFault.HALF_REPLY: Fault("half"),
     InjectedFault.UNLISTED: Fault("unlisted", 10999, "Something unlisted"),
 }
 EVERY_ORDER_FAULTS: dict[InjectedFault, Fault] = {
@@ -85,11 +85,11 @@ class IbkrStage(Harness):
         bid = (BID * factor / GRID).quantize(D(1)) * GRID
         self.venue.quote("EURUSD", str(bid), str(bid + ASK - BID))
 
-    async def second(self) -> ConnectionSpec:
+    async def second_account(self) -> ConnectionSpec:
         return self._spec("c-2", ACCOUNTS[1])
 
-    async def with_mistake(self, what: HarnessFeature) -> ConnectionSpec:
-        if what is HarnessFeature.ACCOUNT:
+    async def with_mistake(self, mistake: HarnessFeature) -> ConnectionSpec:
+        if mistake is HarnessFeature.ACCOUNT:
             return self._spec("c-3", "DU0000000")
         with socket.socket() as unused:
             unused.bind(("127.0.0.1", 0))
@@ -111,7 +111,7 @@ class IbkrStage(Harness):
     async def execute_again(self, request: OrderRequest) -> None:
         self.venue.execute_again(request.client_order_id)
 
-    async def half(self) -> Sequence[str]:
+    async def half_reply(self) -> Sequence[str]:
         assert self.tws.last_partial_answer
         return [self.tws.last_partial_answer]
 
@@ -123,7 +123,7 @@ class IbkrStage(Harness):
         match fault:
             case InjectedFault.CLOSED | InjectedFault.NO_MONEY:
                 self.tws.order_fault = EVERY_ORDER_FAULTS[fault]
-            case InjectedFault.PIECES:
+            case InjectedFault.THREE_FILLS:
                 self.venue.trades_per_fill = 3
             case InjectedFault.PARTIAL:
                 self.venue.fill_share = D("0.5")
@@ -141,8 +141,8 @@ class IbkrStage(Harness):
                 self.tws.omits_list_ends = True
             case InjectedFault.DISABLED:
                 self.tws.read_only = True
-            case InjectedFault.SKEW | InjectedFault.SLOW:
-                ahead = 600.0 if fault is InjectedFault.SKEW else -600.0
+            case InjectedFault.CLOCK_AHEAD | InjectedFault.CLOCK_BEHIND:
+                ahead = 600.0 if fault is InjectedFault.CLOCK_AHEAD else -600.0
                 self.venue.clock_offset = ahead
                 self.venue.now = lambda: datetime.now(UTC) + timedelta(seconds=ahead)
             case InjectedFault.DOWN:

@@ -30,9 +30,9 @@ FAULTS: dict[InjectedFault, dict[str, Any]] = {
     InjectedFault.REFUSED: {"error": "requote", "once": True},
     InjectedFault.LOST: {"swallow": True},
     InjectedFault.NO_ANSWER: {"slow_reply": 60},
-    InjectedFault.CUT: {"crash": True},
+    InjectedFault.CONNECTION_LOST: {"crash": True},
     InjectedFault.LATE: {"slow_trade": 60},
-    InjectedFault.HALF: {"half_after": ["Orders"]},
+    InjectedFault.HALF_REPLY: {"half_after": ["Orders"]},
     InjectedFault.UNLISTED: {"error": "ErrorCode: 6666", "late": 0.3, "once": True},
     InjectedFault.OVERTAKEN: {"filled_first": True},
     InjectedFault.DROPS_LEVELS: {"drops_levels": True},
@@ -40,11 +40,11 @@ FAULTS: dict[InjectedFault, dict[str, Any]] = {
     InjectedFault.NO_MONEY: {"error": "not enough money"},
     InjectedFault.DISABLED: {"error": "trade is not allowed in the expert properties"},
     InjectedFault.STOPS_NEAR: {"stops_level": 0.001},
-    InjectedFault.SKEW: {"skew": 600, "disk_skew": 600},
-    InjectedFault.SLOW: {"skew": -600, "disk_skew": -600},
+    InjectedFault.CLOCK_AHEAD: {"skew": 600, "disk_skew": 600},
+    InjectedFault.CLOCK_BEHIND: {"skew": -600, "disk_skew": -600},
 }
 FAULTS_5 = FAULTS | {
-    InjectedFault.PIECES: {"pieces": 3},
+    InjectedFault.THREE_FILLS: {"pieces": 3},
     InjectedFault.PARTIAL: {"fill_half": True},
     InjectedFault.DISABLED: {"error": "ErrorCode: 4752"},
 }
@@ -63,7 +63,7 @@ class DwxStage(Harness):
     name = "mt4"
     symbol = "EURUSD"
     quantity = D(12_000)
-    drop_visible = 2.0  # polled each quarter of a second; longer on a busy machine
+    drop_seconds = 2.0  # polled each quarter of a second; longer on a busy machine
 
     def __init__(self, path: Path, is_mt5: bool) -> None:
         self.path, self.root, self.is_mt5 = path, path / "root", is_mt5
@@ -77,7 +77,9 @@ class DwxStage(Harness):
             )
             self.unavailable |= dict.fromkeys((*refusals, HarnessFeature.EXTREMES), ONE_NUMBER)
         else:
-            self.unavailable |= dict.fromkeys((InjectedFault.PIECES, InjectedFault.PARTIAL), WHOLE)
+            self.unavailable |= dict.fromkeys(
+                (InjectedFault.THREE_FILLS, InjectedFault.PARTIAL), WHOLE
+            )
         self.terminal = self._terminal("alice")
         self.others: list[Terminal] = []
         self._faults: dict[str, Any] = {}
@@ -117,17 +119,17 @@ class DwxStage(Harness):
     async def gap(self, factor: D) -> None:
         raise NotApplicable(NO_BOUND)
 
-    async def second(self) -> ConnectionSpec:
+    async def second_account(self) -> ConnectionSpec:
         self.others.append(self._terminal("bob"))
         await asyncio.to_thread(self.others[-1].start)
         return self._spec("c-2", "bob")
 
-    async def with_mistake(self, what: HarnessFeature) -> ConnectionSpec:
-        if what is HarnessFeature.HOST:  # a folder that no expert advisor writes to
+    async def with_mistake(self, mistake: HarnessFeature) -> ConnectionSpec:
+        if mistake is HarnessFeature.HOST:  # a folder that no expert advisor writes to
             self._terminal("unused")
             return self._spec("c-3", "unused")
         wrong = replace(self.spec, connection_id="c-4")
-        if what is HarnessFeature.PASSWORD:
+        if mistake is HarnessFeature.PASSWORD:
             return replace(wrong, credentials={"password": "wrong battery"})
         return replace(wrong, account="999")
 
@@ -152,7 +154,7 @@ class DwxStage(Harness):
         values = {name: first[name] for name in names}
         await asyncio.to_thread(self.terminal.simulate, "order", **values)
 
-    async def half(self) -> Sequence[str]:
+    async def half_reply(self) -> Sequence[str]:
         assert self._half
         return [self._half[:HALF_LENGTH]]
 
@@ -169,7 +171,7 @@ class DwxStage(Harness):
             await asyncio.to_thread(self.terminal.write_half, *ANSWERS)
         else:
             self._before = len(self.terminal.journal()) if fault is InjectedFault.UNLISTED else -1
-            self._is_halving = fault is InjectedFault.HALF
+            self._is_halving = fault is InjectedFault.HALF_REPLY
             self._faults |= (FAULTS_5 if self.is_mt5 else FAULTS)[fault]
             self.terminal.fault(**self._faults)
 

@@ -34,9 +34,9 @@ ORDER_FAULTS: dict[InjectedFault, dict[str, Any]] = {
     InjectedFault.REFUSED: {"do": "retcode", "code": 10006},
     InjectedFault.LOST: {"do": "silent"},
     InjectedFault.NO_ANSWER: {"do": "silent", "accepts": True},
-    InjectedFault.CUT: {"do": "drop", "accepts": True},
+    InjectedFault.CONNECTION_LOST: {"do": "drop", "accepts": True},
     InjectedFault.LATE: {"do": "late", "accepts": True, "seconds": 2.5},
-    InjectedFault.HALF: {"do": "half", "accepts": True},
+    InjectedFault.HALF_REPLY: {"do": "half", "accepts": True},
     InjectedFault.UNLISTED: {"do": "retcode", "code": 10099, "accepts": True},
 }
 NO_FAULTS: dict[str, Any] = {"market_closed": False, "algo_trading": True, "connected": True,
@@ -101,11 +101,11 @@ class Mt5Stage(Harness):
         bid, ask = (round(self._first[side] * float(factor), 5) for side in ("bid", "ask"))
         return bid, ask
 
-    async def second(self) -> ConnectionSpec:
+    async def second_account(self) -> ConnectionSpec:
         return self._spec(OTHER)
 
-    async def with_mistake(self, what: HarnessFeature) -> ConnectionSpec:
-        if what is HarnessFeature.ACCOUNT:
+    async def with_mistake(self, mistake: HarnessFeature) -> ConnectionSpec:
+        if mistake is HarnessFeature.ACCOUNT:
             return self._spec(MISSING)
         return replace(self._spec(self.login, "wrong battery"), connection_id="c-mistaken")
 
@@ -125,7 +125,7 @@ class Mt5Stage(Harness):
         words = {"login": self.login, "comment": request.client_order_id}
         await self._hand(self.venue.control, "execute_again", **words)
 
-    async def half(self) -> Sequence[str]:
+    async def half_reply(self) -> Sequence[str]:
         raise NotApplicable(NO_HALF)
 
     # ---- faults -----------------------------------------------------------------------------
@@ -134,7 +134,7 @@ class Mt5Stage(Harness):
             await self._hand(self.venue.fault, "order_send", **ORDER_FAULTS[fault])
             return
         match fault:
-            case InjectedFault.PIECES:
+            case InjectedFault.THREE_FILLS:
                 await self._hand(self.venue.configure_account, self.login, pieces=3)
             case InjectedFault.PARTIAL:
                 await self._hand(self.venue.configure_account, self.login, fill_share=0.5)
@@ -150,7 +150,7 @@ class Mt5Stage(Harness):
                     }
                     await self._hand(self.venue.control, "levels", **words)
             case InjectedFault.OVERTAKEN:
-                await self.move(1 - self.far * 2)
+                await self.move(1 - self.far_fraction * 2)
             case InjectedFault.REPLAY:
                 pass  # each read of history returns everything again
             case InjectedFault.READS:
@@ -165,8 +165,8 @@ class Mt5Stage(Harness):
                 await self._hand(self.venue.configure, algo_trading=False)
             case InjectedFault.STOPS_NEAR:
                 await self._hand(self.venue.configure_symbol, self.symbol, trade_stops_level=100)
-            case InjectedFault.SKEW | InjectedFault.SLOW:
-                ahead = 600.0 if fault is InjectedFault.SKEW else -600.0
+            case InjectedFault.CLOCK_AHEAD | InjectedFault.CLOCK_BEHIND:
+                ahead = 600.0 if fault is InjectedFault.CLOCK_AHEAD else -600.0
                 await self._hand(self.venue.configure, skew_seconds=ahead)
             case InjectedFault.DOWN:
                 await self._hand(self.venue.configure, connected=False)

@@ -36,7 +36,7 @@ TERMS: dict[InjectedFault, dict[str, Any]] = {
     InjectedFault.LOST: {"silent_before": True},
     InjectedFault.NO_ANSWER: {"silent_after": True},
     InjectedFault.LATE: {"reply_delay_ms": 3_000},
-    InjectedFault.CUT: {"reply_delay_ms": 30_000},
+    InjectedFault.CONNECTION_LOST: {"reply_delay_ms": 30_000},
     InjectedFault.DISABLED: {"trading_allowed": False},
     InjectedFault.DROPS_LEVELS: {"drops_levels": True},
 }
@@ -74,12 +74,14 @@ class PaperStage(Harness):
         self.spec = self._spec(self.account, PASSWORD)
         self.unavailable = {InjectedFault.UNLISTED: NO_CODES, HarnessFeature.HOST: NO_HOST}
         self.unavailable |= {InjectedFault.DROPS_LATER: KEEPS_LEVELS}
-        self.unavailable |= dict.fromkeys((InjectedFault.SKEW, InjectedFault.SLOW), OUR_CLOCK)
+        self.unavailable |= dict.fromkeys(
+            (InjectedFault.CLOCK_AHEAD, InjectedFault.CLOCK_BEHIND), OUR_CLOCK
+        )
         if host is None:
             remote_only = (
-                InjectedFault.CUT,
+                InjectedFault.CONNECTION_LOST,
                 InjectedFault.LATE,
-                InjectedFault.HALF,
+                InjectedFault.HALF_REPLY,
                 InjectedFault.READS,
                 HarnessFeature.RESTART,
             )
@@ -126,15 +128,15 @@ class PaperStage(Harness):
         self._factor = factor
         await in_database(OPERATIONS["on_quotes"], [await self.quote()])
 
-    async def second(self) -> ConnectionSpec:
+    async def second_account(self) -> ConnectionSpec:
         other = f"{self.account}-second"
         await in_database(
             OPERATIONS["open_accounts"], [other], D(10_000), "", {"position_mode": self.mode}
         )
         return self._spec(other, "")
 
-    async def with_mistake(self, what: HarnessFeature) -> ConnectionSpec:
-        if what is HarnessFeature.ACCOUNT:
+    async def with_mistake(self, mistake: HarnessFeature) -> ConnectionSpec:
+        if mistake is HarnessFeature.ACCOUNT:
             return self._spec("conform-missing", PASSWORD)
         return self._spec(self.account, "wrong battery")
 
@@ -154,7 +156,7 @@ class PaperStage(Harness):
         """The paper broker accepts an id any number of times."""
         await self.adapter.submit(self.spec, request, allow)
 
-    async def half(self) -> Sequence[str]:
+    async def half_reply(self) -> Sequence[str]:
         assert self.host is not None
         assert self.host.last_partial_answer
         return [self.host.last_partial_answer[4:].decode()[:300]]
@@ -164,17 +166,17 @@ class PaperStage(Harness):
         if fault in TERMS:
             await self._terms(**TERMS[fault])
         match fault:
-            case InjectedFault.CUT:
+            case InjectedFault.CONNECTION_LOST:
                 self._cutting = asyncio.create_task(self._cut_soon(await self._taken()))
-            case InjectedFault.HALF | InjectedFault.READS:
+            case InjectedFault.HALF_REPLY | InjectedFault.READS:
                 await self._host_fault("half_answers", 1)
-            case InjectedFault.PIECES:
+            case InjectedFault.THREE_FILLS:
                 await self._terms(partial_fill_max=self.quantity / 3)
                 self._ticking = asyncio.create_task(self._tick())
             case InjectedFault.PARTIAL:
                 await self._terms(partial_fill_max=self.quantity / 2)
             case InjectedFault.OVERTAKEN:
-                await self.move(1 - self.far * 2)
+                await self.move(1 - self.far_fraction * 2)
             case InjectedFault.REPLAY:
                 events = PaperEvent.objects.filter(account__number=self.account)
                 await in_database(events.update, acknowledged_at=None)

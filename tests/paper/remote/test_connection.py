@@ -15,7 +15,7 @@ def test_all_accounts_of_a_process_share_one_connection() -> None:
         async with opening(by_tcp=True)() as stage:
             assert isinstance(stage, PaperStage)
             assert stage.host is not None
-            specs = [stage.spec, await stage.second()]
+            specs = [stage.spec, await stage.second_account()]
             specs.append(replace(stage.spec, connection_id="c-again"))
             for _ in range(3):
                 await asyncio.gather(*(stage.adapter.account(spec) for spec in specs * 2))

@@ -24,8 +24,8 @@ FAULTS = {
     InjectedFault.NO_MONEY: "NO_MONEY",
     InjectedFault.LOST: "lost",
     InjectedFault.NO_ANSWER: "silent",
-    InjectedFault.CUT: "silent",
-    InjectedFault.HALF: "incomplete",
+    InjectedFault.CONNECTION_LOST: "silent",
+    InjectedFault.HALF_REPLY: "incomplete",
     InjectedFault.UNLISTED: "unlisted",
 }
 
@@ -43,7 +43,7 @@ class TinyStage(Harness):
         settings = {"host": "127.0.0.1", "port": venue.port}
         self.spec = ConnectionSpec("c1", "A1", settings=settings, credentials={"password": "pw"})
         slow_fills = (
-            InjectedFault.PIECES,
+            InjectedFault.THREE_FILLS,
             InjectedFault.PARTIAL,
             InjectedFault.OVERTAKEN,
             InjectedFault.CLOSED,
@@ -51,7 +51,7 @@ class TinyStage(Harness):
         missing = (InjectedFault.LATE, InjectedFault.READS, InjectedFault.REPLAY,
                    InjectedFault.DISABLED, InjectedFault.DOWN,
                    InjectedFault.STOPS_NEAR, HarnessFeature.RESTART,
-                   HarnessFeature.SECOND)  # fmt: skip
+                   HarnessFeature.SECOND_ACCOUNT)  # fmt: skip
         self.unavailable = {
             **dict.fromkeys((HarnessFeature.PRICES, *slow_fills), FIXED),
             **dict.fromkeys(missing, NO_FAULT),
@@ -61,10 +61,10 @@ class TinyStage(Harness):
     async def accepted(self, client_order_id: str) -> int:
         return self.venue.journal.count(client_order_id)
 
-    async def with_mistake(self, what: HarnessFeature) -> ConnectionSpec:
-        if what is HarnessFeature.HOST:
+    async def with_mistake(self, mistake: HarnessFeature) -> ConnectionSpec:
+        if mistake is HarnessFeature.HOST:
             return replace(self.spec, settings={**self.spec.settings, "port": 1})
-        if what is HarnessFeature.ACCOUNT:
+        if mistake is HarnessFeature.ACCOUNT:
             return replace(self.spec, account="A2")
         return replace(self.spec, credentials={"password": "open sesame"})
 
@@ -74,17 +74,17 @@ class TinyStage(Harness):
     async def owner_closes(self, broker_position_id: str) -> None:
         self.venue.owner_closes()
 
-    async def half(self) -> Sequence[str]:
+    async def half_reply(self) -> Sequence[str]:
         return ["'order': None"]
 
-    async def begin(self, trouble: InjectedFault) -> None:
-        if trouble in (InjectedFault.SKEW, InjectedFault.SLOW):
-            self.venue.ahead = timedelta(minutes=10 if trouble is InjectedFault.SKEW else -10)
+    async def begin(self, fault: InjectedFault) -> None:
+        if fault in (InjectedFault.CLOCK_AHEAD, InjectedFault.CLOCK_BEHIND):
+            self.venue.ahead = timedelta(minutes=10 if fault is InjectedFault.CLOCK_AHEAD else -10)
         else:
-            self.venue.trouble = FAULTS[trouble]
+            self.venue.fault = FAULTS[fault]
 
     async def end(self) -> None:
-        self.venue.trouble, self.venue.ahead = "", timedelta(0)
+        self.venue.fault, self.venue.ahead = "", timedelta(0)
 
 
 @contextlib.asynccontextmanager

@@ -19,7 +19,7 @@ Message = dict[str, Any]
 class Venue:
     """A broker with one account, A1, with the password `pw`.
 
-    journal: ids of the executed orders. trouble: name of the next order's fault. login_error: if
+    journal: ids of the executed orders. fault: name of the next order's fault. login_error: if
     set, the answer to each login. ahead: how far the broker's clock is ahead of ours.
     """
 
@@ -27,7 +27,7 @@ class Venue:
     journal: list[str] = field(default_factory=list)
     orders: list[Message] = field(default_factory=list)
     positions: dict[str, Message] = field(default_factory=dict)
-    trouble: str = ""
+    fault: str = ""
     login_error: str = ""
     ahead: timedelta = timedelta(0)
 
@@ -71,10 +71,10 @@ class Venue:
         return {"price": {"pair": "EUR/USD", "bid": "1.0999", "ask": "1.1000", "time": self.now()}}
 
     def _place(self, request: Message) -> Message | None:
-        trouble, self.trouble = self.trouble, ""
-        if trouble in ("NO_MONEY", "TEAPOT"):
-            return {"error": trouble, "text": "refused"}
-        if trouble == "lost":
+        fault, self.fault = self.fault, ""
+        if fault in ("NO_MONEY", "TEAPOT"):
+            return {"error": fault, "text": "refused"}
+        if fault == "lost":
             return None
         if error := _request_error(request):
             return {"error": error, "text": "invalid"}
@@ -91,11 +91,11 @@ class Venue:
                     "price": "1.1",
                     "time": self.now(),
                 }
-        if trouble == "silent":
+        if fault == "silent":
             return None
-        if trouble == "unlisted":  # executed, but answered with an error that is not listed
+        if fault == "unlisted":  # executed, but answered with an error that is not listed
             return {"error": "SHRUG", "text": "unlisted"}
-        return {"order": None if trouble == "incomplete" else self._find(request["id"])}
+        return {"order": None if fault == "incomplete" else self._find(request["id"])}
 
     def _reduce(self, request: Message) -> bool:
         position = self.positions.get(request["position"])
