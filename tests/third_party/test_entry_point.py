@@ -169,7 +169,7 @@ def test_each_error_has_exactly_one_outcome(
     tiny: BrokerAdapter, spec: ConnectionSpec, venue: "Venue", trouble: str,
     outcome: type[BrokerError], code: Code, accepted: int,
 ) -> None:  # fmt: skip
-    venue.trouble = trouble
+    venue.fault = trouble
     result = place(tiny, spec)
     assert type(result) is outcome
     assert result.code is code
