@@ -20,8 +20,8 @@ from brokers.host_limiter import HostLimiter
 T = TypeVar("T")
 Run = Callable[[Coroutine[Any, Any, None]], None]
 Call = Callable[[], Coroutine[Any, Any, T]]
-GROUPING_SECONDS = 0.2  # results that arrive so soon after the first one are in its group
-GROUP_WAIT_SECONDS = 60.0
+GROUPING_SECONDS = 0.2  # results that arrive this soon after the first one are in its group
+GROUP_WAIT_SECONDS = 60.0  # for the first result of a group
 
 
 class HostSkipped(Exception):
@@ -31,6 +31,8 @@ class HostSkipped(Exception):
 
 @dataclass(slots=True)
 class _Batch:
+    """The calls of one `start`. remaining: how many have no result yet."""
+
     remaining: int
 
 
@@ -44,24 +46,29 @@ class _BatchEnded:
 class BrokerCallRunner(Generic[T]):
     """Concurrent calls and their results. For one consuming thread.
 
-    run: runs a coroutine to its end; it is called in a new thread. in_all, per_host: maximum of
-    concurrent calls. seconds: time-out of each of a call's `parts`, once it has a slot. least:
-    slots that even an overloaded host has.
+    run: runs a coroutine to its end; it is called in a new thread. max_calls, max_per_host: limits
+    of concurrent calls, of all hosts and of one. min_per_host: concurrent calls that are allowed
+    even to an overloaded host. seconds: time-out of one request. requests_per_call: how many
+    requests a call makes, one after another; a call may last as many times as long, from when it
+    has a slot.
     """
 
     def __init__(
         self,
         run: Run,
         *,
-        in_all: int,
-        per_host: int,
+        max_calls: int,
+        max_per_host: int,
         seconds: float,
-        parts: int = 1,
-        least: int = 2,
+        requests_per_call: int = 1,
+        min_per_host: int = 2,
     ) -> None:
-        self._run, self._seconds, self._parts = run, seconds, parts
+        self._run, self._seconds, self._requests_per_call = run, seconds, requests_per_call
         self._limiter = HostLimiter(
-            in_all=in_all, per_host=per_host, least=least, seconds=parts * seconds
+            max_calls=max_calls,
+            max_per_host=max_per_host,
+            min_per_host=min_per_host,
+            seconds=requests_per_call * seconds,
         )
         self._results: SimpleQueue[tuple[_Batch, Any, T | Exception | _BatchEnded]] = SimpleQueue()
         self._answered_at: dict[str, float] = {}
@@ -80,15 +87,15 @@ class BrokerCallRunner(Generic[T]):
 
         Raises the error that prevented the calls of a batch.
         """
-        found: list[tuple[Any, T | Exception]] = []
-        until = monotonic() + timeout
+        group: list[tuple[Any, T | Exception]] = []
+        deadline = monotonic() + timeout
         while self.remaining:
             try:
-                batch, subject, result = self._results.get(timeout=max(0.0, until - monotonic()))
+                batch, subject, result = self._results.get(timeout=max(0.0, deadline - monotonic()))
             except Empty:
                 break
             if isinstance(result, _BatchEnded):
-                if result.error is not None and found:  # return the results first
+                if result.error is not None and group:  # return the results first
                     self._results.put((batch, subject, result))
                     break
                 self._end(batch)
@@ -97,18 +104,19 @@ class BrokerCallRunner(Generic[T]):
             elif batch.remaining:
                 batch.remaining -= 1
                 self.remaining -= 1
-                until = until if found else min(until, monotonic() + GROUPING_SECONDS)
-                found.append((subject, result))
-        return found
+                if not group:
+                    deadline = min(deadline, monotonic() + GROUPING_SECONDS)
+                group.append((subject, result))
+        return group
 
     def groups(self) -> Iterator[list[tuple[Any, T | Exception]]]:
         """Yield groups until all calls have ended."""
         while self.remaining:
-            if found := self.group(GROUP_WAIT_SECONDS):
-                yield found
+            if group := self.group(GROUP_WAIT_SECONDS):
+                yield group
 
     def _end(self, batch: _Batch) -> None:
-        """Drop the calls without a result: their silence proves nothing."""
+        """Drop the calls that have no result: that a call did not end proves nothing."""
         self.remaining -= batch.remaining
         batch.remaining = 0
 
@@ -130,7 +138,7 @@ class BrokerCallRunner(Generic[T]):
 
     async def _limited(self, subject: Any, call: Call[T]) -> T:
         host, account = subject.broker_host, getattr(subject, "connection_id", None)
-        async with self._limiter.of(host, account):
+        async with self._limiter.slot(host, account):
             result = await self._call(host, account, call)
         if isinstance(result, Exception):
             raise result
@@ -150,5 +158,8 @@ class BrokerCallRunner(Generic[T]):
         return result
 
     async def _timed(self, host: str, account: Any, call: Call[T]) -> T:
-        async with self._limiter.timed(host, account), asyncio.timeout(self._parts * self._seconds):
+        async with (
+            self._limiter.timed(host, account),
+            asyncio.timeout(self._requests_per_call * self._seconds),
+        ):
             return await call()

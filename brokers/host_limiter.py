@@ -73,12 +73,12 @@ class HostLoad:
         self._quick_at, self._halved_at = float("-inf"), float("-inf")
 
     def record(
-        self, began: float, now: float, time_out: float, *, answered: bool, most: int
+        self, began: float, now: float, time_out: float, *, answered: bool, max_slots: int
     ) -> None:
-        """Record a call that has ended; times: the loop's. most: the host's maximum of slots."""
+        """Record a call that has ended; times: the loop's. max_slots: the host's."""
         if answered and now - began <= time_out * QUICK_SHARE:
             self._quick_at = now
-            self.share = min(1.0, self.share + 1 / most)
+            self.share = min(1.0, self.share + 1 / max_slots)
         elif now - began > time_out * QUICK_SHARE and began > max(self._quick_at, self._halved_at):
             self._halved_at = now
             self.share = max(MIN_SHARE, self.share / 2)
@@ -167,8 +167,8 @@ class _GroupQueue:
 class _HostQueue:
     """The slots of one host, and the calls that wait for one."""
 
-    def __init__(self, load: HostLoad, most: int, least: int) -> None:
-        self._load, self._most, self._least = load, most, least
+    def __init__(self, load: HostLoad, max_slots: int, min_per_host: int) -> None:
+        self._load, self._max_slots, self._min_per_host = load, max_slots, min_per_host
         self._taken = dict.fromkeys(CallGroup, 0)
         self._queues = {group: _GroupQueue() for group in CallGroup}
         self._assigned = 0  # slots, since the beginning
@@ -217,7 +217,7 @@ class _HostQueue:
 
     def _next_group(self) -> CallGroup | None:
         """Return the group that is due first, of those that wait and are below their limit."""
-        slots = max(self._least, round(self._most * self._load.share))
+        slots = max(self._min_per_host, round(self._max_slots * self._load.share))
         ready = [
             group
             for group, queue in self._queues.items()
@@ -227,17 +227,23 @@ class _HostQueue:
 
 
 class HostLimiter:
-    """Slots for calls on one event loop; `async with limiter.of(host)` waits for a free one."""
+    """Slots for calls on one event loop; `async with limiter.slot(host)` waits for a free one."""
 
-    def __init__(self, *, in_all: int, per_host: int, least: int, seconds: float) -> None:
-        """in_all, per_host: maximum of concurrent calls. least: slots that even an overloaded host
-        has. seconds: time-out of a call."""
-        self._all, self._per_host, self._seconds = asyncio.Semaphore(in_all), per_host, seconds
-        self._least = least
+    def __init__(
+        self, *, max_calls: int, max_per_host: int, min_per_host: int, seconds: float
+    ) -> None:
+        """max_calls, max_per_host: limits of concurrent calls, of all hosts and of one.
+        min_per_host: slots that even an overloaded host has. seconds: time-out of a call."""
+        self._all, self._per_host, self._seconds = (
+            asyncio.Semaphore(max_calls),
+            max_per_host,
+            seconds,
+        )
+        self._min_per_host = min_per_host
         self._queues: dict[HostLoad, _HostQueue] = {}
 
     @asynccontextmanager
-    async def of(
+    async def slot(
         self, host: str, account: Hashable = None, priority: CallPriority = CallPriority.FIRST
     ) -> AsyncIterator[None]:
         """Hold a slot for a call to this host.
@@ -245,7 +251,7 @@ class HostLimiter:
         The host's slot is acquired first: a call that waits for it takes none of the total."""
         load = load_of(host)
         if (queue := self._queues.get(load)) is None:
-            queue = self._queues[load] = _HostQueue(load, self._per_host, self._least)
+            queue = self._queues[load] = _HostQueue(load, self._per_host, self._min_per_host)
         group = await queue.acquire(account, priority)
         try:
             async with self._all:
@@ -272,5 +278,7 @@ class HostLimiter:
             raise
         finally:
             if was_made:
-                load.record(began, clock(), self._seconds, answered=answered, most=self._per_host)
+                load.record(
+                    began, clock(), self._seconds, answered=answered, max_slots=self._per_host
+                )
                 load.record_account(account, answered=answered)

@@ -85,7 +85,7 @@ from connections.models import (
     LaneLease,
 )
 from connections.session_lanes import (
-    missing_worker_hint,
+    missing_worker_message,
 )
 
 __all__ = [
@@ -131,7 +131,7 @@ __all__ = [
     "instrument_join_sql",
     "is_delivering",
     "is_test_pending",
-    "missing_worker_hint",
+    "missing_worker_message",
     "on_tick_sql",
     "open_hosts",
     "open_items",
@@ -182,7 +182,7 @@ def find_connection(text: str) -> UUID:
 def with_display_columns(
     connections: QuerySet[ExecutionConnection],
 ) -> QuerySet[ExecutionConnection]:
-    """Add to connections what `missing_worker_hint` and `count_open_items` would query for each.
+    """Add to connections what `missing_worker_message` and `count_open_items` would query for each.
 
     `has_worker`: whether a worker holds its lane. `open_count`: how many items are open there.
     """
@@ -229,7 +229,7 @@ def health_badge(connection: ExecutionConnection) -> tuple[str, str]:
 def _health_label(
     connection: ExecutionConnection, state: ConnectionHealth | None
 ) -> tuple[str, str]:
-    if missing_worker_hint(connection):
+    if missing_worker_message(connection):
         return "attention", "No worker"
     if state is None or state.status == "UNTESTED":
         return "pending", "Test requested" if is_test_pending(state) else "Never tested"

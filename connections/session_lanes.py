@@ -139,8 +139,8 @@ def held_lanes() -> tuple[str, ...]:
     return _held_lanes()
 
 
-def snapshot_idle() -> None:
-    """Start to record calls of `mark_active`, until `mark_idle`.
+def begin_idle_update() -> None:
+    """Begin to record calls of `mark_active`; `mark_idle` ends it and excepts those accounts.
 
     Call it before reading which accounts are idle: one that becomes active meanwhile must not be
     marked as idle by an outdated result.
@@ -208,10 +208,12 @@ def in_held_lanes_sql(column: str) -> str:
     It does not change the statement's plan: the ids of the few connections that are (or are not) in
     the lanes are hashed once, and the CASE keeps the planner from turning this into a join.
     """
-    lanes, of = "%(lanes)s::text[]", "SELECT id FROM connections_executionconnection WHERE lane"
+    lanes = "%(lanes)s::text[]"
+    ids_where_lane = "SELECT id FROM connections_executionconnection WHERE lane"
     return (
-        f"(CASE WHEN '' = ANY({lanes}) THEN {column} NOT IN ({of} <> '' AND lane <> ALL({lanes}))"
-        f" ELSE {column} IN ({of} = ANY({lanes})) END)"
+        f"(CASE WHEN '' = ANY({lanes})"
+        f" THEN {column} NOT IN ({ids_where_lane} <> '' AND lane <> ALL({lanes}))"
+        f" ELSE {column} IN ({ids_where_lane} = ANY({lanes})) END)"
     )
 
 
@@ -283,8 +285,8 @@ def start_worker_hint(lane: str) -> str:
     return f"start the worker beside its terminal: `celery -A config worker -P threads -Q {lane}`"
 
 
-def missing_worker_message(lane: str) -> str:
-    """Return the message for the owner of an account if no process holds its lane."""
+def missing_worker_message_of_lane(lane: str) -> str:
+    """Return the message for owners of a lane's accounts: no process holds it, and what to do."""
     if lane.startswith(f"{SHARED}."):
         missing = "No session worker is running, and this account needs one"
     else:
@@ -302,15 +304,16 @@ def require_lane_held(lane: str) -> None:
         owner = lane_owner(lane)
         held_elsewhere = f"This process does not hold lane {lane}; {owner} holds it."
         raise LaneNotHeldError(
-            Code.NO_SESSION_WORKER, held_elsewhere if owner else missing_worker_message(lane)
+            Code.NO_SESSION_WORKER,
+            held_elsewhere if owner else missing_worker_message_of_lane(lane),
         )
 
 
-def missing_worker_hint(connection: "ExecutionConnection") -> str:
-    """Return what must be started for an account to work; '' if its worker is running."""
+def missing_worker_message(connection: "ExecutionConnection") -> str:
+    """Return the message for an account's owner if no process holds its lane; '' if one does."""
     if connection.lane == GENERAL:
         return ""
     has_worker = getattr(connection, "has_worker", None)
     if has_worker is None:
         has_worker = bool(lane_owner(connection.lane))
-    return "" if has_worker else missing_worker_message(connection.lane)
+    return "" if has_worker else missing_worker_message_of_lane(connection.lane)

@@ -71,11 +71,11 @@ class BrokerStream:
     # ---- for the thread that carries prices ------------------------------------------------
     def due(self, now: datetime) -> list[Quote]:
         """Return the quotes received since the last call, in order."""
-        return self._intake.due()
+        return self._intake.take_accepted()
 
     def add_pairs(self, more: Mapping[str, str]) -> None:
         """Follow these pairs too, without a gap in the prices of the others."""
-        self._intake.add(more)  # at once, so that the status includes them
+        self._intake.add_symbols(more)  # at once, so that the status includes them
         self._loop.call_soon_threadsafe(self._more_pairs.set)
 
     def close(self) -> None:

@@ -37,8 +37,8 @@ class QuoteIntake:
         self._since, self._invalid_at = machine_time(), float("-inf")
         self._fault: tuple[Code, str] | None = None
 
-    def due(self) -> list[Quote]:
-        """Return the quotes accepted since the last call, in order."""
+    def take_accepted(self) -> list[Quote]:
+        """Remove and return the quotes accepted since the last call, in order."""
         with self._lock:
             quotes, self._pending = self._pending, []
         return quotes
@@ -55,9 +55,9 @@ class QuoteIntake:
             code, message = stale_reason(self.last)
         return StreamStatus(self.last_confirmed_at, code, message, missing)
 
-    def add(self, more: Mapping[str, str]) -> None:
+    def add_symbols(self, symbols: Mapping[str, str]) -> None:
         """Accept these pairs too. Called by one thread; other threads see all of them or none."""
-        self.symbols = {**self.symbols, **more}
+        self.symbols = {**self.symbols, **symbols}
 
     def accept(self, quote: Quote) -> bool:
         """Queue a valid, current quote. Return whether it was one."""

@@ -13,7 +13,7 @@ from brokers.registry import broker_types
 from common.errors import InvalidInputError
 from common.reason_codes import Code
 from common.row_changes import ChangedFieldsForm
-from connections.account_settings.validation import known_form
+from connections.account_settings.validation import form_if_available
 
 ACCOUNT_FIELDS = ("exchange_name", "account")  # they identify the account
 PREFIX = "settings."  # of a field's name, as errors use it
@@ -60,7 +60,7 @@ class BrokerTypeForm(forms.Form):
 def selected_broker_type(request: HttpRequest) -> str | None:
     """Return the broker type selected on a page for a new account; None if none is selected."""
     choice = request.POST.get("type") or request.GET.get("type")
-    return choice if choice and choice in broker_types() and known_form(choice) else None
+    return choice if choice and choice in broker_types() and form_if_available(choice) else None
 
 
 def has_only_broker_type(request: HttpRequest) -> bool:
@@ -73,20 +73,20 @@ def _broker_type_choices() -> list[tuple[str, str]]:
     labels = {
         broker_type: broker_type_label(broker_type)
         for broker_type in broker_types()
-        if known_form(broker_type)
+        if form_if_available(broker_type)
     }
     return sorted(labels.items(), key=lambda choice: choice[1].lower())
 
 
 def broker_type_label(broker_type: str) -> str:
     """Return the label of a broker type."""
-    form = known_form(broker_type)
+    form = form_if_available(broker_type)
     return form.label if form and form.label else broker_type
 
 
 def takes_credentials(broker_type: str) -> bool:
     """Return whether accounts of a broker type have credentials to enter."""
-    form = known_form(broker_type)
+    form = form_if_available(broker_type)
     return form is None or bool(form.secrets)
 
 
@@ -141,7 +141,7 @@ class AccountSettings(ChangedFieldsForm, forms.Form):
 
 def display_settings(broker_type: str, settings: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return labels and values of an account's settings, for people."""
-    form = known_form(broker_type)
+    form = form_if_available(broker_type)
     return [
         (setting.label.replace(" … ", ", "), _display_value(setting, settings[setting.key]))
         for setting in (form.fields if form else ())

@@ -33,7 +33,7 @@ def form_for(broker_type: str) -> Form:
     return form_of(broker_type)
 
 
-def known_form(broker_type: str) -> Form | None:
+def form_if_available(broker_type: str) -> Form | None:
     """Return the form of a broker type; None if this process cannot use its package.
 
     Pages about such an account are shown without the form.
@@ -41,7 +41,7 @@ def known_form(broker_type: str) -> Form | None:
     try:
         return form_of(broker_type)
     except (InvalidInputError, ImportError, AttributeError, MisconfiguredError):
-        log.warning("a broker kind has no form here", kind=broker_type, exc_info=True)
+        log.warning("no form for a broker type", broker_type=broker_type, exc_info=True)
         return None
 
 
@@ -50,7 +50,7 @@ def invalid_symbols_message(broker_type: str, names: Sequence[str]) -> str:
 
     Uses the check of the form's setting `symbols`.
     """
-    form = known_form(broker_type)
+    form = form_if_available(broker_type)
     fields = form.settings if form is not None else ()
     listed = next((setting for setting in fields if setting.key == "symbols"), None)
     if listed is None or listed.check is None or listed.value_type is not SettingType.NAMES:
@@ -73,7 +73,7 @@ def read_settings(
         )
     _refuse_secrets(values, form)
     validated = form.validate(values)
-    hosts.check_named(*named_hosts(form, validated), username)
+    hosts.check_named(*hosts_in_settings(form, validated), username)
     return validated
 
 
@@ -82,7 +82,7 @@ def scope_for(broker_type: str, owner_id: int, settings: Mapping[str, Any]) -> s
 
     Two servers of a broker type may use the same number, and two owners the same name.
     """
-    form = known_form(broker_type)
+    form = form_if_available(broker_type)
     return form.scope(settings, owner_id)[:LONGEST_SCOPE] if form else ""
 
 
@@ -107,7 +107,7 @@ def claim_for(
     if not reported:
         return ""
     scope = "" if form.is_own_name else scope_for(broker_type, owner_id, settings)
-    gateways = hosts.hosts_outside_operator_networks(*named_hosts(form, settings))
+    gateways = hosts.hosts_outside_operator_networks(*hosts_in_settings(form, settings))
     return "|".join((broker_type, exchange, scope, reported, ",".join(gateways)))[:LONGEST_CLAIM]
 
 
@@ -116,10 +116,10 @@ def check_resolved(broker_type: str, settings: Mapping[str, Any], username: str)
 
     Resolves names: call it outside of any transaction. Raises InvalidInputError HOST_NOT_ALLOWED.
     """
-    hosts.check_resolved(*named_hosts(form_for(broker_type), settings), username)
+    hosts.check_resolved(*hosts_in_settings(form_for(broker_type), settings), username)
 
 
-def named_hosts(form: Form, settings: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+def hosts_in_settings(form: Form, settings: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
     """Return the settings with default hosts filled in, and the keys of hosts.
 
     A default is checked like any other host: a user who may not name our own gateway may not use
@@ -162,7 +162,7 @@ def check_credential_names(broker_type: str, values: Mapping[str, str]) -> None:
     The credentials replace the stored ones, and a test could not show which name was misspelt.
     Unknown broker types, and those without credentials, are not checked.
     """
-    form = known_form(broker_type)
+    form = form_if_available(broker_type)
     if form is None or not form.secrets:
         return
     known = [secret.key for secret in form.secrets]

@@ -13,7 +13,7 @@ from django.db import transaction
 from common.errors import ConflictError
 from common.reason_codes import Code
 from common.sql import columns, rows, run
-from connections.account_settings.validation import known_form
+from connections.account_settings.validation import form_if_available
 from connections.credentials.specs import ReadRow
 from connections.exposure import describe_open_items, open_items
 from connections.models import ConnectionHealth, ExecutionConnection, HealthStatus
@@ -53,7 +53,7 @@ def uses_owner_given_name(broker_type: str) -> bool:
 
     False for an unknown broker type.
     """
-    form = known_form(broker_type)
+    form = form_if_available(broker_type)
     return form is not None and form.is_own_name
 
 

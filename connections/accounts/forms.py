@@ -8,7 +8,7 @@ from django.db.models import QuerySet
 
 from brokers.registry import form_of
 from connections.account_settings.forms import ACCOUNT_FIELDS, AccountSettings
-from connections.account_settings.validation import known_form
+from connections.account_settings.validation import form_if_available
 from connections.accounts import services
 from connections.market_data.forms import OWN, SourceField, selected_source
 from connections.market_data.sources import can_provide_prices
@@ -59,7 +59,7 @@ class AccountForm(AccountSettings):
         assert isinstance(source, SourceField)
         preset.queryset, source.queryset = presets, sources
         source.offer(broker_type, connection)
-        self.add_settings(known_form(broker_type), connection.settings if connection else {})
+        self.add_settings(form_if_available(broker_type), connection.settings if connection else {})
         self.order_fields([*FIRST_FIELDS, *self.setting_names])
 
     def _initial(self, broker_type: str, connection: ExecutionConnection | None) -> dict[str, Any]:

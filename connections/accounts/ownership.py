@@ -23,7 +23,7 @@ from brokers.types import AccountState
 from common.errors import ConflictError
 from common.reason_codes import Code
 from common.sql import rows
-from connections.account_settings.validation import claim_for, known_form, scope_for
+from connections.account_settings.validation import claim_for, form_if_available, scope_for
 from connections.accounts.broker_identity import uses_owner_given_name
 from connections.credentials.sealing import credentials_digest
 from connections.exposure import describe_open_items, open_items
@@ -111,7 +111,7 @@ def _credentials_claim(connection: ExecutionConnection) -> str:
     name of one exchange, must not make a different claim. The digest is slow to compute (scrypt),
     because a credential may be a short password.
     """
-    form = known_form(connection.type)
+    form = form_if_available(connection.type)
     if form is None or not form.is_own_name or not connection.sealed_credentials:
         return ""
     opened = connection.open_credentials()

@@ -23,7 +23,7 @@ from connections.models import (
     SizingMode,
     TradingPreset,
 )
-from connections.selectors import count_open_items, missing_worker_hint
+from connections.selectors import count_open_items, missing_worker_message
 from signals.models import Feed
 from users.session_factor import require_fresh
 
@@ -223,7 +223,7 @@ class ConnectionSerializer(StrictModelSerializer[ExecutionConnection]):
     @extend_schema_field(WorkerSerializer(allow_null=True))
     def get_worker(self, row: ExecutionConnection) -> Any:
         """Return the worker of the account's lane; None if it needs none."""
-        missing = missing_worker_hint(row)
+        missing = missing_worker_message(row)
         worker = {"queue": row.lane, "runs": not missing, "waits_for": missing}
         return WorkerSerializer(worker).data if row.lane else None
 

@@ -5,7 +5,7 @@ from typing import Any
 from django import forms
 
 from common.confirmation import ConfirmationPage, Consequence
-from connections.account_settings.validation import known_form
+from connections.account_settings.validation import form_if_available
 
 
 class CredentialsForm(forms.Form):
@@ -13,7 +13,7 @@ class CredentialsForm(forms.Form):
 
     def __init__(self, broker_type: str, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        form = known_form(broker_type)
+        form = form_if_available(broker_type)
         for secret in form.secrets if form else ():
             self.fields[secret.key] = forms.CharField(
                 label=secret.label,

@@ -92,7 +92,11 @@ def read_accounts(
     results are stored.
     """
     answers: BrokerCallRunner[AccountState] = BrokerCallRunner(
-        run, in_all=AT_ONCE, per_host=AT_ONE_HOST, seconds=SECONDS, least=LEAST_AT_ONE_HOST
+        run,
+        max_calls=AT_ONCE,
+        max_per_host=AT_ONE_HOST,
+        seconds=SECONDS,
+        min_per_host=LEAST_AT_ONE_HOST,
     )
     answers.start([(row, partial(_read_account, row, adapter)) for row in due])
     answered = failed = 0

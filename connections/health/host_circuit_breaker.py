@@ -27,8 +27,8 @@ from events.outbox import INSERT_EVENTS_SQL
 
 FAILING_ACCOUNTS, WINDOW_SECONDS = 5, 30
 PROBE_SECONDS, LONGEST_PROBE_SECONDS = 5, 15  # entries wait for 60 s at most
-SOON_SECONDS = 300  # opened again within so long: the same outage
-SETTLED_SECONDS = 1  # answers to calls from before it opened do not close it
+SAME_OUTAGE_SECONDS = 300  # a circuit that opens again this soon after closing: the same outage
+SETTLED_SECONDS = 1  # answers that come sooner are to calls made before the circuit opened
 
 
 def _open_sql() -> str:
@@ -45,7 +45,7 @@ WITH failed_hosts AS (
   LATERAL (SELECT clock_timestamp() - interval '{WINDOW_SECONDS} seconds' AS before) now
   WHERE greatest(h.unreachable_at, h.last_used_at, h.last_connected_at) > now.before
   GROUP BY 1, 2, 3
-), outvoted AS (
+), votes_to_open AS (
   SELECT host, sum(contacted) AS contacted, sum(failing) AS failing, max(message) AS message
   FROM votes v GROUP BY host
   HAVING count(*) FILTER (WHERE failing * 2 >= contacted) * 2 >= count(*)
@@ -58,11 +58,11 @@ WITH failed_hosts AS (
     message)
   SELECT host, clock_timestamp(), clock_timestamp() + interval '{PROBE_SECONDS} seconds', 1,
     failing, contacted, message
-  FROM outvoted WHERE failing >= {FAILING_ACCOUNTS} AND failing * 2 >= contacted
+  FROM votes_to_open WHERE failing >= {FAILING_ACCOUNTS} AND failing * 2 >= contacted
   ORDER BY host
   ON CONFLICT (host) DO UPDATE SET opened_at = excluded.opened_at, probe_at = excluded.probe_at,
     failing = excluded.failing, contacted = excluded.contacted, message = excluded.message,
-    times = CASE WHEN x.closed_at > clock_timestamp() - interval '{SOON_SECONDS} seconds'
+    times = CASE WHEN x.closed_at > clock_timestamp() - interval '{SAME_OUTAGE_SECONDS} seconds'
       THEN least(x.times + 1, 100) ELSE 1 END
   WHERE x.opened_at IS NULL
   RETURNING host, failing, contacted, message

@@ -17,7 +17,7 @@ from brokers.connection_form import Form, SettingType
 from brokers.registry import broker_types
 from common.errors import InvalidInputError
 from connections.account_settings import hosts
-from connections.account_settings.validation import known_form, named_hosts
+from connections.account_settings.validation import form_if_available, hosts_in_settings
 from connections.health import status_updates
 from connections.models import ConnectionHealth, ExecutionConnection
 
@@ -66,7 +66,8 @@ def _disallowed(
     for connection in selected.iterator():
         try:
             hosts.check_named(
-                *named_hosts(forms[connection.type], connection.settings), connection.owner_name
+                *hosts_in_settings(forms[connection.type], connection.settings),
+                connection.owner_name,
             )
         except InvalidInputError as error:
             yield connection.pk, f"{error.detail} {error.code.hint}"
@@ -74,6 +75,6 @@ def _disallowed(
 
 def _forms_with_hosts() -> Iterator[tuple[str, Form]]:
     for broker_type in broker_types():
-        form = known_form(broker_type)  # None: this process has no library for it either
+        form = form_if_available(broker_type)  # None: this process has no library for it either
         if form and any(setting.value_type is SettingType.HOST for setting in form.settings):
             yield broker_type, form

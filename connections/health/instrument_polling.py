@@ -109,7 +109,7 @@ def _read(
     due: Sequence[DueBook], run_calls: CallRunner, adapter: Callable[[str], BrokerAdapter]
 ) -> int:
     answers: BrokerCallRunner[list[Instrument]] = BrokerCallRunner(
-        run_calls, in_all=AT_ONCE, per_host=AT_ONE_HOST, seconds=SECONDS
+        run_calls, max_calls=AT_ONCE, max_per_host=AT_ONE_HOST, seconds=SECONDS
     )
     answers.start([(row, partial(_instruments, row, adapter)) for row in due])
     stored = 0

@@ -11,7 +11,7 @@ from common.formatting import age, hint, join_first, sentence
 from common.reason_codes import Code
 from connections.market_data.sources import can_provide_prices, is_used_sql
 from connections.models import DataConnection, ExecutionConnection, SourceHealth
-from connections.session_lanes import missing_worker_hint
+from connections.session_lanes import missing_worker_message
 from users.models import User
 
 DELIVERING, PARTIAL, NO_PRICES, STALE = "Delivering", "Partial", "No prices", "Stale"
@@ -245,7 +245,7 @@ def _stale_status(
         f"No prices for {_age_of(alive_at, now)}." if alive_at else "No process follows it yet."
     )
     account: Any = source.broker_connection  # None also if this reader may not see it
-    remedy = (missing_worker_hint(account) if account else "") or _RUN_PRICES
+    remedy = (missing_worker_message(account) if account else "") or _RUN_PRICES
     return SourceStatus(
         "attention", STALE if alive_at else "Not followed", message, remedy, last_price_at
     )

@@ -273,7 +273,7 @@ def _reason_without_worker(source: DataConnection) -> tuple[Code, str]:
     assert source.broker_connection is not None  # it is in a lane
     if (hindrance := vars(source)["hindrance"]) in _INDEPENDENT_OF_WORKER:
         return _UNAVAILABLE_REASONS[hindrance]
-    return Code.NO_SESSION_WORKER, session_lanes.missing_worker_message(
+    return Code.NO_SESSION_WORKER, session_lanes.missing_worker_message_of_lane(
         source.broker_connection.lane
     )
 

@@ -17,7 +17,7 @@ from connections.selectors import (
     describe_open_items,
     health_badge,
     is_test_pending,
-    missing_worker_hint,
+    missing_worker_message,
     open_items,
     reason_for,
     slippage_rule,
@@ -80,7 +80,7 @@ def _test(connection: ExecutionConnection) -> dict[str, Any]:
     return {
         "state": state,
         "test_waits": is_test_pending(state),
-        "waits_for": missing_worker_hint(connection),
+        "waits_for": missing_worker_message(connection),
         "checks": test_checks(state),
     }
 

@@ -253,7 +253,7 @@ def read_requested() -> int:
     due = rows(DUE, {**limits, **held_lanes_parameters()})
     if not due:
         return 0
-    calls = broker_queries.call_runner(parts=READS)
+    calls = broker_queries.call_runner(requests_per_call=READS)
     calls.start([(row, partial(_read, row)) for row in due])
     left = {row.connection_id: row for row in due}
     for group in calls.groups():

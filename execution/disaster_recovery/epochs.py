@@ -41,7 +41,7 @@ from users.models import User
 
 log = structlog.get_logger(__name__)
 ONE_AT_A_TIME = "SELECT pg_advisory_xact_lock(hashtext('fillcast.epoch'))"
-MARK = "fillcast_mark"
+MARK_SEQUENCE = "fillcast_mark"  # its value, the high-water mark, is also kept outside the database
 
 
 def current_epoch() -> Epoch:
@@ -65,15 +65,15 @@ def open_epoch(
     note: str = "",
     by: str = "",
     evidence: dict[str, Any] | None = None,
-    instead_of: int | None = None,
-    beyond: tuple[int, int] = (0, 0),
+    expected_epoch: int | None = None,
+    must_exceed: tuple[int, int] = (0, 0),
 ) -> Epoch:
     """Open a new epoch: halt entries and distrust all rows written until `since`.
 
-    since: machine time, by default now. instead_of: the epoch that must still be the newest;
-    otherwise nothing is done and the newest is returned, since several processes may detect the
-    same restore. beyond: an epoch number and a mark, known from outside the database, that the new
-    epoch must exceed.
+    since: machine time, by default now. expected_epoch: the number of the epoch that must still be
+    the newest; otherwise nothing is done and the newest is returned, since several processes may
+    detect the same restore. must_exceed: an epoch number and a high-water mark, known from outside
+    the database, that the new epoch and its mark must exceed.
 
     Runs in one transaction, however many rows are live. An open epoch is superseded and its halt is
     kept.
@@ -82,11 +82,11 @@ def open_epoch(
         rows("SET LOCAL statement_timeout = 0")
         rows("SET LOCAL lock_timeout = 0")
         rows(ONE_AT_A_TIME)
-        before = current_epoch()
-        if instead_of is not None and before.number != instead_of:
-            return before
-        number = max(before.number, beyond[0]) + 1
-        switch = _supersede(before, number) or set_kill_switch(
+        previous = current_epoch()
+        if expected_epoch is not None and previous.number != expected_epoch:
+            return previous
+        number = max(previous.number, must_exceed[0]) + 1
+        switch = _supersede(previous, number) or set_kill_switch(
             scope=KillSwitch.Scope.ALL, mode=HaltMode.REDUCING, by=None,
             reason=f"Epoch {number}: the database was restored; entries wait for its release",
         )  # fmt: skip
@@ -97,25 +97,27 @@ def open_epoch(
             + 1
         )
         epoch = Epoch.objects.create(
-            number=number, lineage=before.lineage, cause=cause, note=note[:200],
+            number=number, lineage=previous.lineage, cause=cause, note=note[:200],
             since=min(since or now, now), opened_by=by[:150], answer_by=now + longest_call,
             evidence=evidence or {}, kill_switch=switch, opened_at=now,
         )  # fmt: skip
         epoch.treated = _distrust(epoch)
         epoch.save(update_fields=["treated"])
-        _skip_numbers(beyond[1])
+        _skip_numbers(must_exceed[1])
     log.error("a new epoch halts entries", epoch=number, cause=cause, treated=epoch.treated)
     return epoch
 
 
-def _supersede(before: Epoch, number: int) -> KillSwitch | None:
-    """End an open epoch in favour of the next; return its halt, which the next one keeps."""
-    if before.released_at is not None:
+def _supersede(previous: Epoch, number: int) -> KillSwitch | None:
+    """End an open epoch in favour of epoch `number`; return its halt, which that one keeps.
+
+    Return None if it was already released."""
+    if previous.released_at is not None:
         return None
-    switch = before.kill_switch
-    before.released_at, before.kill_switch = timezone.now(), None
-    before.release_note = f"Superseded by epoch {number}."
-    before.save(update_fields=["released_at", "kill_switch", "release_note"])
+    switch = previous.kill_switch
+    previous.released_at, previous.kill_switch = timezone.now(), None
+    previous.release_note = f"Superseded by epoch {number}."
+    previous.save(update_fields=["released_at", "kill_switch", "release_note"])
     return switch
 
 
@@ -125,24 +127,24 @@ def _distrust(epoch: Epoch) -> dict[str, Any]:
     rows(sql.LOCK, (live,))
     detail = {"ids": live, "detail": f"epoch {epoch.number}"}
     ended = rows(sql.END_ENTRIES, detail)
-    held = [row.id for row in rows(sql.HOLD_EXITS, detail)]
+    held_exits = [row.id for row in rows(sql.HOLD_EXITS, detail)]
     looked_up = rows(sql.LOOK_UP_ORDERS, {**detail, "answer_by": epoch.answer_by})
-    recompute_reserved(held)
+    recompute_reserved(held_exits)
     compared = require_reconciliation()
     unmark_all_missing()
     return {
         "entries_ended": len(ended),
-        "exits_held": held,
+        "exits_held": held_exits,
         "orders_looked_up": len(looked_up),
         "connections_to_compare": compared,
     }
 
 
 def _skip_numbers(mark: int) -> None:
-    """Skip ids that the lost rows may have had, and raise the mark above `mark`."""
+    """Skip ids that the lost rows may have had, and raise the high-water mark above `mark`."""
     for table, ahead in sql.NUMBERS_AHEAD.items():
         rows(sql.SKIP_NUMBERS, {"table": table, "ahead": ahead})
-    rows(f"SELECT setval('{MARK}', greatest(nextval('{MARK}'), %s))", (mark + 1,))
+    rows(f"SELECT setval('{MARK_SEQUENCE}', greatest(nextval('{MARK_SEQUENCE}'), %s))", (mark + 1,))
 
 
 def process_open_epoch() -> list[int]:
@@ -205,13 +207,13 @@ def record_forgotten(accepted: Sequence[AcceptedOrder]) -> int:
 
 def _release_exits(epoch: Epoch) -> list[int]:
     """Release held exits whose whole quantity the broker still holds; return their ids."""
-    held = epoch.treated.get("exits_held", [])
-    if not held:
+    held_exits = epoch.treated.get("exits_held", [])
+    if not held_exits:
         return []
-    unsent = find_unsent(held, epoch.answer_by)  # calls brokers, so not in the transaction
+    unsent = find_unsent(held_exits, epoch.answer_by)  # calls brokers, so not in the transaction
     with transaction.atomic():
         parameters = {
-            "ids": held,
+            "ids": held_exits,
             "answer_by": epoch.answer_by,
             "opened_at": epoch.opened_at,
             "unsent": unsent,

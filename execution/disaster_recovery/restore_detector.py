@@ -28,7 +28,7 @@ from redis.exceptions import RedisError
 
 from common.sql import rows
 from connections.models import Epoch
-from execution.disaster_recovery.epochs import MARK, current_epoch, open_epoch
+from execution.disaster_recovery.epochs import MARK_SEQUENCE, current_epoch, open_epoch
 
 log = structlog.get_logger(__name__)
 CHECK_SECONDS = 1.0
@@ -91,7 +91,7 @@ SELECT (SELECT system_identifier::text FROM pg_control_system()) AS cluster,
 def read_database() -> HighWaterMark:
     """Return the database's present high-water mark."""
     epoch = current_epoch()
-    (row,) = rows(f"SELECT last_value AS mark FROM {MARK}")
+    (row,) = rows(f"SELECT last_value AS mark FROM {MARK_SEQUENCE}")
     cluster, timeline = "", ""
     with contextlib.suppress(DatabaseError), transaction.atomic():  # not every host allows this
         (server,) = rows(SERVER)
@@ -101,7 +101,7 @@ def read_database() -> HighWaterMark:
 
 def advance_mark(seen: HighWaterMark) -> HighWaterMark:
     """Take the next sequence value. It is durable when this returns."""
-    return replace(seen, mark=rows(f"SELECT nextval('{MARK}') AS mark")[0].mark)
+    return replace(seen, mark=rows(f"SELECT nextval('{MARK_SEQUENCE}') AS mark")[0].mark)
 
 
 # ---- kept outside of it ------------------------------------------------------------------------
@@ -198,8 +198,8 @@ class RestoreDetector:
             loss.cause,
             by="detected",
             evidence=loss.evidence(),
-            instead_of=seen.epoch,
-            beyond=(loss.known.epoch, loss.known.mark),
+            expected_epoch=seen.epoch,
+            must_exceed=(loss.known.epoch, loss.known.mark),
         )
 
     def check_connection(self) -> None:

@@ -99,7 +99,10 @@ class BackgroundCallRunner:
         self._loop, self._on_result, self._timeout = loop, on_result, timeout
         self._may_begin = may_begin
         self._host_limiter = HostLimiter(
-            in_all=MAX_CONCURRENT, per_host=MAX_PER_HOST, least=MIN_PER_HOST, seconds=timeout
+            max_calls=MAX_CONCURRENT,
+            max_per_host=MAX_PER_HOST,
+            min_per_host=MIN_PER_HOST,
+            seconds=timeout,
         )
         self._in_flight: dict[Hashable, str] = {}  # lanes, by key
         self._in_slot: dict[Hashable, str] = {}  # those of them that have a slot
@@ -169,7 +172,7 @@ class BackgroundCallRunner:
 
     async def _call(self, call: BackgroundCall, send_by: float) -> Any:
         host, account = call.about.broker_host, call.about.connection_id
-        slot = self._host_limiter.of(host, account, call.priority)
+        slot = self._host_limiter.slot(host, account, call.priority)
         has_slot = False
         try:
             async with asyncio.timeout(call.patience * self._timeout) as limit:

@@ -48,7 +48,9 @@ log = structlog.get_logger(__name__)
 MIN_SECONDS = 0.2
 COMPARISON_SECONDS = 5  # between comparisons, where the broker lists no executions
 FAILED_SECONDS = 5  # after a read that failed
-UNUSABLE_SECONDS = 30  # at most, after an unusable answer; must be less than SOON_SECONDS
+UNUSABLE_SECONDS = (
+    30  # at most, after an unusable answer; less than status_updates.NEXT_ROUND_SECONDS
+)
 WAIT_SECONDS = 1.0  # how long one round waits for answers
 MAX_IN_FLIGHT = 2000  # polls of one process
 OVERLAP = timedelta(seconds=60)  # the broker's clock and books may lag behind ours
@@ -172,7 +174,7 @@ def poll(limit: int = 200) -> int:
     if not broker_types:
         return 0
     calls = _in_flight.setdefault(
-        trading_runtime.get_runtime(), broker_queries.call_runner(parts=3)
+        trading_runtime.get_runtime(), broker_queries.call_runner(requests_per_call=3)
     )
     deadline = monotonic() + WAIT_SECONDS
     polled = 0

@@ -94,25 +94,25 @@ class Snapshot:
     orders: list[BrokerOrder]
 
 
-def call_runner(*, parts: int = 1) -> BrokerCallRunner[Any]:
+def call_runner(*, requests_per_call: int = 1) -> BrokerCallRunner[Any]:
     """Return a runner of calls on this process's loop.
 
-    parts: broker calls in each of its calls; each has its own time-out (`with_call_timeout`).
+    requests_per_call: broker requests in each call; each has a time-out (`with_call_timeout`).
     """
     return BrokerCallRunner(
         partial(trading_runtime.get_runtime().dispatcher.run_call, timeout=MAX_SECONDS),
-        in_all=MAX_CONCURRENT,
-        per_host=MAX_PER_HOST,
-        least=MIN_PER_HOST,
+        max_calls=MAX_CONCURRENT,
+        max_per_host=MAX_PER_HOST,
+        min_per_host=MIN_PER_HOST,
         seconds=settings.FILLCAST_CALL_TIMEOUT_SECONDS,
-        parts=parts,
+        requests_per_call=requests_per_call,
     )
 
 
-async def with_call_timeout(part: Awaitable[T]) -> T:
-    """Await a part of a call. Raises TimeoutError after FILLCAST_CALL_TIMEOUT_SECONDS."""
+async def with_call_timeout(request: Awaitable[T]) -> T:
+    """Await one request of a call. Raises TimeoutError after FILLCAST_CALL_TIMEOUT_SECONDS."""
     async with asyncio.timeout(settings.FILLCAST_CALL_TIMEOUT_SECONDS):
-        return await part
+        return await request
 
 
 def snapshots(accounts: Sequence[AccountRow]) -> Iterator[dict[UUID, Snapshot]]:
@@ -120,7 +120,7 @@ def snapshots(accounts: Sequence[AccountRow]) -> Iterator[dict[UUID, Snapshot]]:
 
     Accounts that could not be read completely are left out.
     """
-    runner = call_runner(parts=2)
+    runner = call_runner(requests_per_call=2)
     runner.start([(row, partial(_snapshot, row)) for row in accounts])
     for group in runner.groups():
         if read := {row.connection_id: item for row, item in group if isinstance(item, Snapshot)}:

@@ -170,7 +170,7 @@ class BrokerSessionManager:
         An account that is switched off is not marked idle: once it is on again, it is monitored at
         once.
         """
-        of_process.snapshot_idle()
+        of_process.begin_idle_update()
         seconds = settings.FILLCAST_SESSION_IDLE_SECONDS
         idle = rows(idle_accounts_sql(), {"lanes": array(self._lanes.held()), "idle": seconds})
         active = {row.connection_id for row in idle if row.is_on}

@@ -31,7 +31,7 @@ from connections.selectors import (
     describe_open_items,
     is_delivering,
     is_test_pending,
-    missing_worker_hint,
+    missing_worker_message,
     open_items,
     skip_reasons,
     slippage_rule,
@@ -113,7 +113,7 @@ class Account:
     @property
     def worker_hint(self) -> str:
         """The worker that must be started to reach its broker; empty: it runs or none is needed."""
-        return missing_worker_hint(self.connection)
+        return missing_worker_message(self.connection)
 
     @property
     def worker_message(self) -> str:

@@ -13,7 +13,7 @@ from common.errors import InvalidInputError
 from common.reason_codes import Code
 from connections.account_settings import hosts
 from connections.account_settings.forms import AccountSettings, BrokerTypeForm
-from connections.account_settings.validation import named_hosts, read_settings
+from connections.account_settings.validation import hosts_in_settings, read_settings
 from connections.credentials.forms import CredentialsForm
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -101,10 +101,10 @@ def test_each_invalid_field_has_its_own_message() -> None:
 def test_default_host_is_validated_like_typed_host(settings: Any) -> None:
     settings.FILLCAST_BROKER_NETWORKS = ()
     with pytest.raises(InvalidInputError) as refused:
-        hosts.check_named(*named_hosts(FORM, {}))
+        hosts.check_named(*hosts_in_settings(FORM, {}))
     assert refused.value.code is Code.HOST_NOT_ALLOWED
     assert refused.value.field == "settings.gateway_host"
-    hosts.check_named(*named_hosts(FORM, {"gateway_host": "gw.example.com"}))
+    hosts.check_named(*hosts_in_settings(FORM, {"gateway_host": "gw.example.com"}))
 
 
 def test_all_errors_are_reported_together() -> None:

@@ -1,4 +1,4 @@
-"""A host that most of its accounts cannot reach is one trouble."""
+"""A host that most of its accounts cannot reach counts as one outage."""
 
 from datetime import timedelta
 from typing import Any
@@ -119,7 +119,7 @@ def test_other_host_is_not_affected() -> None:
 def test_probe_answer_closes_circuit(broker: Broker) -> None:
     accounts = connect(6)
     for _ in range(5):
-        fail(*accounts)  # all of them rest by now
+        fail(*accounts)  # all of them back off by now
     broker.state = ReadFailed(Code.BROKER_UNREACHABLE)
     assert probes.retry_failed(adapter=broker) == (0, 0)
     age(5.1)
@@ -131,7 +131,7 @@ def test_probe_answer_closes_circuit(broker: Broker) -> None:
     assert probes.retry_failed(adapter=broker) == (6, 0)  # the probe, then all of its neighbours
     assert host_circuit_breaker.open_hosts() == frozenset()
     assert kinds()[-7:] == ["host.up", *["connection.recovered"] * 6]
-    assert {status(row) for row in accounts} == {"ACTIVE"}  # the others rest no longer
+    assert {status(row) for row in accounts} == {"ACTIVE"}  # the others no longer back off
 
 
 def test_answer_to_older_call_does_not_close_circuit() -> None:
@@ -181,7 +181,7 @@ def test_refusing_host_is_not_down(broker: Broker) -> None:
     broker.state = ReadFailed(Code.TRADING_DISABLED)
     probes.retry_failed(adapter=broker)
     assert not HostCircuit.objects.filter(opened_at__isnull=False).exists()
-    assert probes.retry_failed(adapter=broker) == (0, 0), "refused accounts are no silent ones"
+    assert probes.retry_failed(adapter=broker) == (0, 0), "refused accounts are not unreachable"
 
 
 def test_run_queries_each_account_once_and_ends(

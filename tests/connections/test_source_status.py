@@ -19,7 +19,7 @@ from connections.market_data.sources import (
     unavailable_reason,
 )
 from connections.models import ConnectionHealth, DataConnection, ExecutionConnection
-from connections.session_lanes import missing_worker_message
+from connections.session_lanes import missing_worker_message_of_lane
 from tests.connections import make
 from users.models import User
 
@@ -99,12 +99,12 @@ def test_source_page_does_not_link_to_itself(source: DataConnection) -> None:
         )
 
 
-def test_missing_worker_hint_is_shown_once(source: DataConnection) -> None:
+def test_missing_worker_message_is_shown_once(source: DataConnection) -> None:
     account = source.broker_connection
     assert account is not None
     ExecutionConnection.objects.filter(pk=account.pk).update(data_connection=source)
     flag_without_worker()
-    message = missing_worker_message(account.lane)
+    message = missing_worker_message_of_lane(account.lane)
     assert "The operators must" in message
     assert shown(source).text == f"{message} It is followed as soon as one runs."
 

@@ -16,7 +16,7 @@ from common.sql import rows, run
 from connections.models import ConnectionHealth, Epoch, ExecutionConnection
 from execution.audit.counters import audit
 from execution.disaster_recovery import restore_detector
-from execution.disaster_recovery.epochs import MARK, process_open_epoch, release_epoch
+from execution.disaster_recovery.epochs import MARK_SEQUENCE, process_open_epoch, release_epoch
 from execution.disaster_recovery.open_issues import list_open_issues
 from execution.disaster_recovery.restore_detector import RestoreDetector
 from execution.models import DriftItem, Order
@@ -303,13 +303,13 @@ def test_crash_loses_no_witnessed_mark(tmp_path: Path, servers: Clusters) -> Non
             detector = RestoreDetector()
             for _ in range(35):
                 detector.check()
-            marks = rows(f"SELECT last_value FROM {MARK}")[0].last_value
+            marks = rows(f"SELECT last_value FROM {MARK_SEQUENCE}")[0].last_value
         assert server.process is not None
         server.process.kill()
         server.process.wait(30)
         server.start()
         with postgres_clusters.at(server.url):
-            assert rows(f"SELECT last_value FROM {MARK}")[0].last_value >= marks
+            assert rows(f"SELECT last_value FROM {MARK_SEQUENCE}")[0].last_value >= marks
 
 
 def test_exits_at_broker_since_backup_are_reported_once(

@@ -72,10 +72,10 @@ def test_unread_quotes_are_bounded() -> None:
     quotes = QuoteIntake(WANTED, {})
     for n in range(10 * MAX_QUOTES_PER_PAIR):
         assert quotes.accept(quote(str(D(100 + n % 400)), EUR if n % 3 else GBP))
-    came = quotes.due()
+    came = quotes.take_accepted()
     assert len(came) <= MAX_QUOTES_PER_PAIR * 3
     assert {q.bid for q in came} >= {D(100), D(499)}  # a level may lie there
-    assert quotes.due() == []
+    assert quotes.take_accepted() == []
 
 
 def test_price_marked_old_by_broker_is_ignored(

@@ -94,11 +94,13 @@ def _open(since: datetime | None, note: str) -> Epoch:
     seen = restore_detector.read_database()
     kept = (restore_detector.read_file(), restore_detector.read_redis(seen.lineage))
     known = [mark for mark in kept if mark is not None and mark.lineage == seen.lineage]
-    beyond = (
+    must_exceed = (
         max((mark.epoch for mark in known), default=0),
         max((mark.mark for mark in known), default=0),
     )
-    return open_epoch(Epoch.Cause.COMMAND, since=since, note=note, by=_login(), beyond=beyond)
+    return open_epoch(
+        Epoch.Cause.COMMAND, since=since, note=note, by=_login(), must_exceed=must_exceed
+    )
 
 
 def _time(text: str | None) -> datetime | None:

@@ -171,7 +171,7 @@ def test_share_of_a_host_follows_its_quickest_answers(
 ) -> None:
     load = HostLoad()
     for began, now, answered in ended:
-        load.record(began, now, 3.0, answered=answered, most=MAX_PER_HOST)
+        load.record(began, now, 3.0, answered=answered, max_slots=MAX_PER_HOST)
     assert load.share == pytest.approx(share)
 
 
@@ -267,7 +267,9 @@ class Turns:
     """Calls to a host with so many slots; each ends when the test ends it."""
 
     def __init__(self, places: int) -> None:
-        self.places = HostLimiter(in_all=1_000, per_host=places, least=1, seconds=TIME_OUT)
+        self.places = HostLimiter(
+            max_calls=1_000, max_per_host=places, min_per_host=1, seconds=TIME_OUT
+        )
         self.begun: list[str] = []  # in the order of their turns
         self._ends: dict[str, asyncio.Event] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -282,7 +284,7 @@ class Turns:
         await self.settle()
 
     async def _call(self, name: str, account: int, priority: CallPriority) -> None:
-        async with self.places.of("host", account, priority):
+        async with self.places.slot("host", account, priority):
             self.begun.append(name)
             await self._ends[name].wait()
 
