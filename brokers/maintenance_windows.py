@@ -58,7 +58,7 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class WindowTarget:
-    """The account for which a window is wanted. region: '' is DEFAULT_REGION."""
+    """What a maintenance window is looked up for. region: '' is DEFAULT_REGION."""
 
     broker_type: str
     exchange_name: str = ""

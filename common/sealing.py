@@ -63,13 +63,13 @@ def open_sealed(
     box = bytes(ciphertext)  # PostgreSQL's driver returns a memoryview
     if len(box) < HEADER + TAG or box[: len(VERSION)] != VERSION:
         raise CannotOpenError("This is not a sealed box.")
-    header, wanted = box[:HEADER], box[len(VERSION) : len(VERSION) + KEY_ID]
+    header, box_key_id = box[:HEADER], box[len(VERSION) : len(VERSION) + KEY_ID]
     for private_key in private_keys:
         public_key = public_key_of(private_key)
-        if key_id(public_key) == wanted:
+        if key_id(public_key) == box_key_id:
             break
     else:
-        raise CannotOpenError(f"No private key here is that of the box ({wanted.hex()}).")
+        raise CannotOpenError(f"No private key here is that of the box ({box_key_id.hex()}).")
     ours = header[-KEY:]
     try:
         shared = X25519PrivateKey.from_private_bytes(private_key).exchange(

@@ -118,7 +118,7 @@ def _typed_row(row_type: type[Any]) -> RowFactory[Any]:
 def _execute_with_kept_plan(cursor: psycopg.Cursor[Any], sql: str, params: Params) -> None:
     raw = cursor.connection
     if raw.prepare_threshold is None:  # Django's default: nothing can be prepared
-        raw.prepare_threshold = sys.maxsize  # nothing is that was not asked for
+        raw.prepare_threshold = sys.maxsize  # prepare only what passes prepare=True
     raw.execute("SET LOCAL plan_cache_mode = force_generic_plan")
     cursor.execute(sql, params, prepare=True)
     raw.execute("SET LOCAL plan_cache_mode = auto")

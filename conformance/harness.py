@@ -13,7 +13,7 @@ from brokers.types import ConnectionSpec, OrderRequest, Quote
 
 
 class NotApplicable(Exception):
-    """A check cannot run here; the text says why."""
+    """A check cannot run here; the text is the reason."""
 
 
 class HarnessFeature(StrEnum):

@@ -47,7 +47,7 @@ async def _request(client: Client) -> str:
         answer = answer[step]
     number = next((n for n in (answer.get(last), answer.get(f"{last}Int64")) if n not in NONE), "")
     if not str(number).isalnum():
-        raise ValueError(f"{client.rules.name} does not say whose the key is")
+        raise ValueError(f"{client.rules.name} does not report the owner of the key")
     sandbox = "sandbox " if client.settings.sandbox else ""
     return f"{sandbox}{number} {client.settings.market}"
 
@@ -56,7 +56,8 @@ async def identity_if_available(client: Client) -> str:
     """Return `identity` of a valid key; '' if the key may not read it, such as a futures-only key.
 
     Such a key trades, and we do not notice when a key of another account replaces it. After a
-    refusal we do not ask for an hour: exchanges count refusals, and polls come each minute."""
+    refusal it is not requested for an hour: exchanges count refusals, and polls come every
+    minute."""
     if machine_time() < client.unavailable_until:
         return ""
     try:
@@ -67,7 +68,7 @@ async def identity_if_available(client: Client) -> str:
 
 
 def forget_unavailable(client: Client) -> None:
-    """Let the next reading ask whose the key is: its owner may have allowed it to say so."""
+    """Let the next read request the identity: the owner may have permitted it to the key."""
     client.unavailable_until = 0.0
 
 

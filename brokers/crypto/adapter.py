@@ -70,8 +70,8 @@ FOLLOW_UP_SECONDS = 3.0  # to read what the reply to an order lacks; polling rea
 
 
 def create() -> "CryptoAdapter":
-    """Return the adapter. ccxt is imported when an account is first used; where it is missing,
-    every call says what to install (LIBRARY_MISSING)."""
+    """Return the adapter. ccxt is imported when an account is first used; without it, every call
+    fails with what to install (LIBRARY_MISSING)."""
     return CryptoAdapter(ClientPool())
 
 

@@ -13,7 +13,7 @@ def capabilities_of(spec: ConnectionSpec) -> Capabilities:
     return _capabilities(spec.exchange_name, str(spec.settings.get("market") or "spot"))
 
 
-@cache  # asked for each order of a bundle
+@cache  # called for each order of a bundle
 def _capabilities(exchange_name: str, market: str) -> Capabilities:
     known, swap = rules(exchange_name), market == "swap"
     return Capabilities(
@@ -24,7 +24,7 @@ def _capabilities(exchange_name: str, market: str) -> Capabilities:
         position_modes=frozenset({PositionMode.NETTING}),
         partial_close=True,
         event_stream=False,  # orders and fills are polled, each `update_interval_seconds`
-        price_stream=True,  # asked for each prices.POLL_SECONDS
+        price_stream=True,  # polled each prices.POLL_SECONDS
         lookup_horizon=known.lookup_horizon(market),
         arrives_within=timedelta(seconds=ARRIVES_SECONDS),
         refuses_repeated_ids=known.unique_ids,  # the others: among open orders

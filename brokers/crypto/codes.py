@@ -22,7 +22,7 @@ class Meaning(StrEnum):
     """What a refusal proves."""
 
     REJECTED = "REJECTED"  # final
-    NOT_SENT = "NOT_SENT"  # the exchange says that it took nothing; may be tried again
+    NOT_SENT = "NOT_SENT"  # the exchange states that it accepted nothing; may be tried again
     DUPLICATE = "DUPLICATE"  # it has an order with this id: look it up
     MISSING = "MISSING"  # it has no such order
     UNKNOWN = "UNKNOWN"
@@ -68,7 +68,7 @@ _BINANCE: Mapping[str, Verdict] = {
     "-4001": _PRICE, "-4002": _PRICE, "-4014": _PRICE, "-4016": _PRICE, "-4024": _PRICE,
     "-4131": _PRICE,
     "-1121": _SYMBOL,
-    "-2010": _OTHER,  # new order rejected; its message says why
+    "-2010": _OTHER,  # new order rejected; its message has the reason
     "-2018": _MONEY, "-2019": _MONEY, "-2027": _MONEY, "-2028": _MONEY,
     "-2022": _FLAT,  # reduce-only rejected
     "-2020": _FILLED_NOT, "-5021": _FILLED_NOT,  # fill-or-kill
@@ -169,7 +169,7 @@ _KRAKEN: Mapping[str, Verdict] = {
     "EOrder:Unknown order": MISSING, "EOrder:Invalid order": MISSING,
 }  # fmt: skip
 
-# What each says when it does not know itself, or does not say that nothing was taken: unknown
+# What each returns if it does not know the outcome, or does not exclude an acceptance: unknown
 # execution status, time-outs, internal errors, maintenance. It counts whatever class ccxt gives it
 # (Bybit's 170146, "Order creation timeout", is an InvalidOrder there).
 UNSURE: Mapping[Envelope, frozenset[str]] = {
@@ -206,16 +206,16 @@ MESSAGES: Mapping[Envelope, tuple[tuple[str, Verdict], ...]] = {
 }
 
 # Statuses that mean refused before anything was taken. Binance "HTTP Return Codes", read
-# 2026-11-20: 429 and 418 (banned), while a 5xx says nothing of what was done. OKX's 429 comes with
-# 50011. The others say it in their envelope.
+# 2026-11-20: 429 and 418 (banned), while a 5xx proves nothing about what was done. OKX's 429 comes
+# with 50011. The others report it in their envelope.
 # Bybit "HTTP Code", read 2026-11-20: 429 is its frequency protection. A 403 may be a proxy's page.
 BUSY_STATUSES: Mapping[Envelope, frozenset[int]] = {
     Envelope.BINANCE: frozenset({418, 429}), Envelope.OKX: frozenset({429}),
     Envelope.BYBIT: frozenset({429}),
 }  # fmt: skip
 
-# Statuses after which all accounts behind our address are silent, and for how many seconds where no
-# Retry-After says it. Bybit "Rate Limit Rules": after a 403 wait at least ten minutes.
+# Statuses after which all accounts behind our address pause, and for how many seconds without a
+# Retry-After. Bybit "Rate Limit Rules": after a 403 wait at least ten minutes.
 DEFAULT_BACKOFFS: Mapping[int, float] = {418: 120.0, 429: 10.0}
 ADDRESS_BACKOFFS: Mapping[Envelope, Mapping[int, float]] = {
     Envelope.BYBIT: {403: 600.0, 429: 10.0},
@@ -235,11 +235,11 @@ CLASSES: Mapping[str, Verdict] = {
 }  # fmt: skip
 # InvalidNonce is what ccxt calls a request outside of the exchange's time window.
 # RateLimitExceeded, DDoSProtection, OnMaintenance and ExchangeNotAvailable are not here: ccxt
-# raises them for HTTP statuses of any gateway, and only the tables above say which of them took
-# nothing.
+# raises them for HTTP statuses of any gateway, and only the tables above list which of them
+# accepted nothing.
 
 # What an exchange that was not checked is believed: a refusal that cannot follow an acceptance, by
-# what the class says. None is NOT_SENT: such an exchange cannot be asked for an order of ours, so
+# its class. None is NOT_SENT: such an exchange has no look-up of an order of ours, so
 # nothing may be sent a second time. Not InvalidOrder, which is a time-out on some ("9000", "Order
 # confirmation timeout" of derive), an internal error or a repeated id on others; nor what extends
 # it, but for the classes here. Read in all exchanges of ccxt 4.5.90 on 2026-11-20.

@@ -18,7 +18,7 @@ from typing import Any
 class Lookup(StrEnum):
     """How an order is found by our client order id."""
 
-    BY_SYMBOL = "BY_SYMBOL"  # one call, which wants the symbol
+    BY_SYMBOL = "BY_SYMBOL"  # one call, which requires the symbol
     REALTIME_HISTORY = "REALTIME_HISTORY"  # two lists, no symbol
     OPEN_CLOSED = "OPEN_CLOSED"  # two lists, no symbol
     NONE = "NONE"
@@ -199,7 +199,7 @@ OKX = Exchange(
     # docs "Order expiry": header expTime, refused afterwards; not part of the signature.
     expires_seconds=EXPIRES_SECONDS,
     # ccxt createOrder sends a batch of one by default, whose partial success (code 2) raises
-    # nothing; the single endpoint says yes or no.
+    # nothing; the single endpoint accepts or fails.
     options={"createOrder": "privatePostTradeOrder"},
 )
 

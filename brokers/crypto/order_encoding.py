@@ -80,7 +80,7 @@ def _check_id(client: Client, name: str) -> None:
 
 
 def _price(market: Mapping[str, Any], request: OrderRequest) -> Decimal | None:
-    """A limit price in whole ticks, never worse than what was asked."""
+    """Return the limit price in whole ticks, never worse than the requested one."""
     if request.order_type is not OrderType.LIMIT:
         return None
     limit_price = request.limit_price
@@ -120,11 +120,13 @@ def _amount(
 
 
 def _may_be_below_minimum(client: Client, request: OrderRequest) -> bool:
-    """Whether the exchange itself is to say if the order is too small: an exit of perpetuals may
-    close what a partial exit, or a minimum that was raised since, has left. Binance's minimum worth
-    is "unless you choose reduce only" (-4164); Bybit closes a rest by `reduceOnly`; OKX's least
-    size is its step, mostly. On spot each order is an order: what is below the least cannot be
-    sold (`spot.sellable`)."""
+    """Whether the exchange itself decides if the order is too small.
+
+    An exit of perpetuals may close what a partial exit left, or what a raised minimum has made too
+    small. Binance's minimum notional
+    applies "unless you choose reduce only" (-4164); Bybit closes a remainder by `reduceOnly`; OKX's
+    minimum is mostly its step. On spot every order needs the minimum: what is below it cannot be
+    sold (`spot_positions.sellable`)."""
     return client.settings.market == "swap" and request.reduce_only
 
 

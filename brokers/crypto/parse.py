@@ -193,7 +193,7 @@ def reports(
 
 
 def has_ended(order: Mapping[str, Any]) -> bool:
-    """Whether nothing of an order is at the exchange any more, as it says itself."""
+    """Whether an order is no longer at the exchange, by the status that the exchange reports."""
     return order.get("status") in ALIVE - {"open"}
 
 
@@ -250,9 +250,10 @@ def position(read: Mapping[str, Any], size: Decimal) -> BrokerPosition | None:
 
 
 def closes(trade: Mapping[str, Any], *, spot: bool) -> bool:
-    """Whether an execution surely took something off a position: on spot it sold, else its realised
-    profit or closed size says so (Binance `realizedPnl`, Bybit `closedSize`, OKX `fillPnl`). An
-    exit at its entry price realises nothing: what its order says is in `reduces`."""
+    """Whether an execution certainly reduced a position.
+
+    On spot, it sold; else, its realised profit or closed size is not 0 (Binance `realizedPnl`, Bybit `closedSize`, OKX `fillPnl`). An exit at
+    its entry price realises nothing: see `reduces`, which reads the order."""
     if spot:
         return bool(trade["side"] == "sell")
     info = trade.get("info") or {}
@@ -263,8 +264,8 @@ def closes(trade: Mapping[str, Any], *, spot: bool) -> bool:
 
 
 def reports_closed_size(trade: Mapping[str, Any]) -> bool:
-    """Whether an execution says how much it closed, so that its order need not be asked (Bybit; of
-    a unified account ccxt's `fetch_order` reads none there)."""
+    """Whether an execution states how much it closed, so that its order need not be read (Bybit: of
+    a unified account, ccxt's `fetch_order` reads no orders there)."""
     return "closedSize" in (trade.get("info") or {})
 
 

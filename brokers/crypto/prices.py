@@ -1,4 +1,4 @@
-"""The top of the book: asked for, and asked for again and again. No websocket is used."""
+"""The best bid and ask of symbols, polled; no websocket is used."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence

@@ -68,12 +68,12 @@ async def _balance(client: Client) -> Mapping[str, Any]:
 
 
 async def log_in(client: Client) -> None:
-    """Ask for something that needs the key."""
+    """Make a request that needs a valid key."""
     await _balance(client)
 
 
 def _may_trade(read: Mapping[str, Any]) -> bool:
-    """Binance says so beside the balances; the others say it in the connection test."""
+    """Binance reports it with the balances; for the others the connection test checks it."""
     info = read.get("info")
     return not (isinstance(info, dict) and info.get("canTrade") is False)
 

@@ -1,4 +1,4 @@
-"""What an exchange says of an order, as reports."""
+"""Convert what an exchange returns about an order to reports."""
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -10,7 +10,7 @@ from brokers.types import ConnectionSpec, Execution, OrderReport, OrderRequest
 
 
 def reply_trades(order: Mapping[str, Any], request: OrderRequest) -> list[dict[str, Any]]:
-    """The trades in the reply to an order, which lack what the order says: Binance's spot."""
+    """Return the trades in the reply to an order, with the order's fields: Binance omits them on spot."""
     known = {"order": order["id"], "symbol": request.symbol, "side": request.side.value.lower()}
     at = order.get("timestamp") or order.get("lastTradeTimestamp")
     return [

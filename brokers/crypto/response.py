@@ -26,7 +26,7 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
 
 
 def read_error(envelope: Envelope, body: str) -> ExchangeError | None:
-    """Return what an answer's envelope says was wrong; None: it is not the exchange's own."""
+    """Return the error that an answer's envelope reports; None: it is not the exchange's own."""
     try:
         read = orjson.loads(body)
     except orjson.JSONDecodeError:

@@ -1,4 +1,4 @@
-"""What a connection's settings say of an account at an exchange."""
+"""The settings of a connection to an account at an exchange."""
 
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation

@@ -13,7 +13,7 @@ from brokers.base import BrokerError, NotSent, OutcomeUnknown, Rejected
 from brokers.dwx.parse import Message
 from common.reason_codes import Code
 
-BY_EXPERT_ADVISOR: dict[str, Code] = {  # it refused before it asked the broker
+BY_EXPERT_ADVISOR: dict[str, Code] = {  # it refused without sending to the broker
     "OPEN_ORDER_MAXIMUM_NUMBER": Code.TERMINAL_LIMIT,
     "OPEN_ORDER_LOTSIZE_TOO_LARGE": Code.TERMINAL_LIMIT,
     "OPEN_ORDER_LOTSIZE_OUT_OF_RANGE": Code.VOLUME_INVALID,
@@ -35,7 +35,7 @@ BY_BROKER = frozenset({"OPEN_ORDER", "MODIFY_ORDER", "CLOSE_ORDER_TICKET"})
 NOT_SENT: dict[str, Code] = {  # the terminal kept it
     "trade is not allowed in the expert properties": Code.TRADING_DISABLED,
     "trade context is busy": Code.NOT_CONNECTED,
-    "4752": Code.TRADING_DISABLED,  # MetaTrader 5's ERR_TRADE_DISABLED; its other numbers say less
+    "4752": Code.TRADING_DISABLED,  # MetaTrader 5's ERR_TRADE_DISABLED; others are ambiguous
 }
 
 REJECTED: dict[str, Code] = {

@@ -61,8 +61,8 @@ class HistoryCache:
         others = [one for one in self._pasts if one is not past and len(one)]
         spare = self.most - size - sum(map(len, others))
         idle_since = time.monotonic() - IDLE_SECONDS
-        may_go = [one for one in others if one.asked < idle_since or len(one) > 2 * size]
-        may_go.sort(key=lambda one: (one.asked >= idle_since, -len(one)))
+        may_go = [one for one in others if one.used_at < idle_since or len(one) > 2 * size]
+        may_go.sort(key=lambda one: (one.used_at >= idle_since, -len(one)))
         going = []
         while spare < 0 and may_go:
             going.append(may_go.pop(0))
@@ -79,7 +79,7 @@ class TerminalHistory:
     def __init__(self, shelf: HistoryCache = HISTORY_CACHE) -> None:
         self._shelf = shelf
         self.kept: dict[str, tuple[Any, ...]] = {}  # by the records' texts; the shelf's to change
-        self.asked = time.monotonic()
+        self.used_at = time.monotonic()
 
     def __len__(self) -> int:
         return len(self.kept)
@@ -89,7 +89,7 @@ class TerminalHistory:
 
         read: parses the whole text or any single record; raises ValueError for an incomplete one.
         """
-        self.asked, kept = time.monotonic(), self.kept
+        self.used_at, kept = time.monotonic(), self.kept
         if not kept and not self._shelf.may_keep(self, text.count(RECORD_SEPARATOR) + 1):
             return read(text)
         try:

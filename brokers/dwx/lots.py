@@ -30,7 +30,7 @@ PAIR = re.compile(r"[#._m]?([A-Z]{3})[/_]?([A-Z]{3})(?![A-Z])")
 
 
 class LotsError(ValueError):
-    """A symbol's settings are missing or wrong; the text says which."""
+    """A symbol's settings are missing or wrong; the text names them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -161,8 +161,8 @@ def assign_deals(
         groups[held.symbol, held.side].append(held)
     out: dict[tuple[str, Side], list[Deal]] = defaultdict(list)
     for deal in deals:
-        # Another program's magic number says whose it is. A closing deal of ours has that of the
-        # order that was placed last, filled or not.
+        # A deal with another program's magic number is that program's. A closing deal of ours has
+        # that of the order that was placed last, filled or not.
         is_ours = deal.magic in found or deal.magic in names
         if deal.entry in OUT and (deal.magic == 0 or is_ours):
             out[deal.symbol, deal.side.opposite].append(deal)

@@ -94,13 +94,13 @@ class Ticket:
 
     @property
     def origin(self) -> int | None:
-        """The ticket of which this is what a partial close left over, where the comment says it."""
+        """The ticket whose partial close left this one, if the comment names it; else None."""
         found = FROM.search(self.comment) if "#" in self.comment else None
         return int(found[1]) if found else None
 
     @property
     def remainder(self) -> int | None:
-        """The ticket that a partial close of this one left over, where the comment says it."""
+        """The ticket that a partial close of this one left, if the comment names it; else None."""
         found = TO.search(self.comment) if "#" in self.comment else None
         return int(found[1]) if found else None
 
@@ -160,9 +160,10 @@ def levels_of(ticket: Ticket) -> HeldLevels:
 
 
 def cause_of(ticket: Ticket) -> CloseCause:
-    """Say why a closed ticket was closed when it was not by an order of ours.
+    """Return why a ticket was closed that no order of ours closed.
 
-    By the broker's mark in the comment, else by the price: a close at exactly a level was it.
+    By the broker's mark in the comment, else by the price: a close at exactly a level's price was
+    caused by that level.
     """
     comment = ticket.comment.lower()
     if "[sl" in comment:
@@ -282,7 +283,7 @@ def ticket(key: str, value: Mapping[str, Any]) -> Ticket | None:
     )  # fmt: skip
 
 
-@lru_cache(maxsize=4096)  # of what is open it is asked at each look
+@lru_cache(maxsize=4096)  # each read repeats the times of what is open
 def moment(text: str) -> datetime:
     """Read '2022.09.01 17:57:12': the broker server's time. Raises ValueError."""
     return datetime.strptime(text, "%Y.%m.%d %H:%M:%S")  # noqa: DTZ007

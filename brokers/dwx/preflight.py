@@ -19,7 +19,9 @@ from common.reason_codes import Code
 def check_account_mode(client: DwxClient) -> None:
     """Raise Rejected for an entry on an account that is not known to hedge, or seen not to."""
     if client.by_deals and not client.spec.settings.get("hedging"):
-        raise Rejected(Code.HEDGING_NEEDED, "The setting `hedging` does not say that it hedges.")
+        raise Rejected(
+            Code.HEDGING_NEEDED, "The setting `hedging` does not confirm a hedging account."
+        )
     if client.terminal.unsupported is not None:
         raise Rejected(client.terminal.unsupported.code, client.terminal.unsupported.detail)
 
@@ -28,7 +30,7 @@ async def check_levels(
     client: DwxClient, symbol: str, side: Side, at: Decimal | None, *levels: Decimal | None
 ) -> None:
     """Raise Rejected for a stop or target (in this order) on the wrong side of a price; None: the
-    one in the files, if it is there. Only where the terminal's own refusal would say nothing."""
+    one in the files, if it is there. Only for a terminal whose own refusal has no details."""
     if not client.by_deals:
         return
     if at is None:

@@ -65,8 +65,9 @@ async def read_whole(path: Path, read: Callable[[bytes], T], seconds: float) -> 
 def read_if_changed(
     path: Path, read: Callable[[bytes], T], before: Signature | None = None
 ) -> tuple[Signature | None, T | None]:
-    """Return a file's signature and what it says then; None where it has the signature `before`, or
-    cannot be read at once. One touch of the disk where there would be two."""
+    """Return a file's signature and its content at that time, in one access to the disk.
+
+    The content is None if the signature is still `before`, or the file cannot be read now."""
     now = signature(path)
     if now in (before, None):
         return now, None
@@ -106,7 +107,7 @@ async def wait_until_gone(path: Path, seconds: float) -> bool:
 
 
 class FileAge:
-    """How long ago a file was written at most, whatever the clock of its disk says."""
+    """How long ago a file was written at most, independent of the clock of its disk."""
 
     def __init__(self, path: Path) -> None:
         self._path = path

@@ -21,7 +21,7 @@ REJECTED: dict[int, Code] = {
     10014: Code.VOLUME_INVALID,
     10015: Code.PRICE_INVALID,
     10016: Code.STOPS_INVALID,
-    TRADE_DISABLED: Code.SYMBOL_TRADING_DISABLED,  # or the account, if that says so
+    TRADE_DISABLED: Code.SYMBOL_TRADING_DISABLED,  # or the account, if its own state shows it
     10018: Code.MARKET_CLOSED,
     10019: Code.NO_MONEY,
     10020: Code.REQUOTE,  # prices changed

@@ -40,7 +40,7 @@ def _of_account(spec: ConnectionSpec, account_id: int) -> list[Check]:
         mode = Check(
             "position mode",
             FAIL,
-            f"the account is {state.position_mode}, settings say {configured}",
+            f"the account is {state.position_mode}, the setting is {configured}",
             "Correct position_mode in the connection's settings.",
         )
     kept = reads.keeps_stops(account_id)
@@ -48,7 +48,7 @@ def _of_account(spec: ConnectionSpec, account_id: int) -> list[Check]:
     stops = Check("native stops", OK, "kept by the broker" if kept else "kept by us")
     if kept != configured_kept:
         stops = Check(
-            "native stops", FAIL, f"the account's is {kept}, settings say {configured_kept}",
+            "native stops", FAIL, f"the account's is {kept}, the setting is {configured_kept}",
             "Correct native_stops in the connection's settings.",
         )  # fmt: skip
     return [allowed, mode, stops]

@@ -9,7 +9,7 @@ FORM = Form(
         Setting(
             "position_mode",
             "Positions",
-            "As the paper account was opened. Left open, the account says it itself.",
+            "As the paper account was opened. If left open, it is read from the account.",
             SettingType.CHOICE,
             choices=(
                 ("HEDGING", "Hedging: one for each entry"),

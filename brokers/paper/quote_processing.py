@@ -214,13 +214,13 @@ def _settle(session: Session, batch: Batch, chunk: list[int]) -> int:
         queries.load_exposures(session, accounts)
     queries.load_lots(session, accounts, [(i, symbol) for i in accounts for symbol in moved])
     queries.load_ended_lots(session, accounts, orders)
-    wanted = {i for account in chunk for i in batch.candidates.lots.get(account, ())}
+    candidate_ids = {i for account in chunk for i in batch.candidates.lots.get(account, ())}
     lots = {
         lot.id: lot
         for account in accounts.values()
         for of_symbol in account.lots.values()
         for lot in of_symbol
-        if lot.id in wanted
+        if lot.id in candidate_ids
     }
     changes = ChangeSet(queries.tickets(session, 2 * len(lots) + len(orders)))
     watched = TouchedRows(accounts, {order.id: order for order in orders}, lots)

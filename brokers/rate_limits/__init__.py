@@ -35,7 +35,7 @@ class RateLimiter(Protocol):
         ...
 
     def back_off(self, seconds: float) -> None:
-        """Send nothing for so many seconds, in all processes, since the broker asked for it."""
+        """Send nothing for so many seconds, in all processes, as the broker requested."""
         ...
 
 

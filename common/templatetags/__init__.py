@@ -1,1 +1,1 @@
-"""What templates of every room can say."""
+"""Template tags for the pages of all apps."""

@@ -1,4 +1,4 @@
-"""C89–C96: wrong settings and disabled accounts give an error that says what to do."""
+"""C89–C96: wrong settings and disabled accounts give an error that states what to do."""
 
 from collections.abc import Sequence
 
@@ -27,8 +27,8 @@ async def connection_test(scenario: Scenario) -> None:
 
 @case(90, "wrong password", HarnessFeature.PASSWORD)
 async def wrong_password(scenario: Scenario) -> None:
-    """With a wrong password every call raises that code; no order is sent, and the test says what
-    to do."""
+    """With a wrong password every call raises that code; no order is sent, and the test states
+    what to do."""
     spec = await scenario.harness.with_mistake(HarnessFeature.PASSWORD)
     await _is_refused_everywhere(scenario, spec, (Code.CREDENTIALS_REFUSED,))
 
@@ -50,7 +50,7 @@ async def unreachable(scenario: Scenario) -> None:
 
 @case(93, "trading is not allowed", Ability.MARKET, InjectedFault.DISABLED)
 async def disabled(scenario: Scenario) -> None:
-    """If trading is disabled, an order is refused with that code, and the test says what to do."""
+    """If trading is disabled, an order is refused with that code; the test states what to do."""
     await scenario.harness.begin(InjectedFault.DISABLED)
     try:
         code, _ = await scenario.refusal(scenario.order())

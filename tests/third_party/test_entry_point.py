@@ -156,7 +156,7 @@ def test_adapter_places_closes_and_looks_up_orders(
 
 
 @pytest.mark.parametrize(
-    ("trouble", "outcome", "code", "accepted"),
+    ("fault", "outcome", "code", "accepted"),
     [
         ("NO_MONEY", Rejected, Code.NO_MONEY, 0),
         ("TEAPOT", OutcomeUnknown, Code.REPLY_LOST, 0),
@@ -166,10 +166,10 @@ def test_adapter_places_closes_and_looks_up_orders(
     ],
 )
 def test_each_error_has_exactly_one_outcome(
-    tiny: BrokerAdapter, spec: ConnectionSpec, venue: "Venue", trouble: str,
+    tiny: BrokerAdapter, spec: ConnectionSpec, venue: "Venue", fault: str,
     outcome: type[BrokerError], code: Code, accepted: int,
 ) -> None:  # fmt: skip
-    venue.fault = trouble
+    venue.fault = fault
     result = place(tiny, spec)
     assert type(result) is outcome
     assert result.code is code
