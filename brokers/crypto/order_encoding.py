@@ -123,10 +123,9 @@ def _may_be_below_minimum(client: Client, request: OrderRequest) -> bool:
     """Whether the exchange itself decides if the order is too small.
 
     An exit of perpetuals may close what a partial exit left, or what a raised minimum has made too
-    small. Binance's minimum notional
-    applies "unless you choose reduce only" (-4164); Bybit closes a remainder by `reduceOnly`; OKX's
-    minimum is mostly its step. On spot every order needs the minimum: what is below it cannot be
-    sold (`spot_positions.sellable`)."""
+    small. Binance's minimum notional applies "unless you choose reduce only" (-4164); Bybit closes
+    a remainder by `reduceOnly`; OKX's minimum is mostly its step. On spot every order needs the
+    minimum: what is below it cannot be sold (`spot_positions.sellable`)."""
     return client.settings.market == "swap" and request.reduce_only
 
 

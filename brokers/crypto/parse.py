@@ -252,8 +252,9 @@ def position(read: Mapping[str, Any], size: Decimal) -> BrokerPosition | None:
 def closes(trade: Mapping[str, Any], *, spot: bool) -> bool:
     """Whether an execution certainly reduced a position.
 
-    On spot, it sold; else, its realised profit or closed size is not 0 (Binance `realizedPnl`, Bybit `closedSize`, OKX `fillPnl`). An exit at
-    its entry price realises nothing: see `reduces`, which reads the order."""
+    On spot, it sold; else, its realised profit or closed size is not 0 (Binance `realizedPnl`,
+    Bybit `closedSize`, OKX `fillPnl`). An exit at its entry price realises nothing: see `reduces`,
+    which reads the order."""
     if spot:
         return bool(trade["side"] == "sell")
     info = trade.get("info") or {}

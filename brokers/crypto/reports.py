@@ -10,7 +10,7 @@ from brokers.types import ConnectionSpec, Execution, OrderReport, OrderRequest
 
 
 def reply_trades(order: Mapping[str, Any], request: OrderRequest) -> list[dict[str, Any]]:
-    """Return the trades in the reply to an order, with the order's fields: Binance omits them on spot."""
+    """Return the trades in the reply to an order, with fields that Binance's spot omits."""
     known = {"order": order["id"], "symbol": request.symbol, "side": request.side.value.lower()}
     at = order.get("timestamp") or order.get("lastTradeTimestamp")
     return [

@@ -108,7 +108,7 @@ def test_histories_share_the_cache(monkeypatch: pytest.MonkeyPatch) -> None:
     assert sizes(large, 90) == [0, 0, 30, 0]
     assert sizes(middle, 60) == [0, 60, 30, 0]
     assert sizes(last, 35) == [0, 60, 30, 0]
-    large.asked = middle.asked = small.asked = -1e9
+    large.used_at = middle.used_at = small.used_at = -1e9
     assert sizes(last, 35) == [0, 0, 30, 35]  # histories unused for an hour are evicted
 
 
