@@ -57,9 +57,9 @@ class Scenario(AccountObserver):
     def order(self, **changes: Any) -> OrderRequest:
         """Return a market order to buy the usual quantity, with the longest time in force."""
         self._numbers += 1
-        name = new_id()
+        client_order_id = new_id()
         usual = OrderRequest(
-            client_order_id=name,
+            client_order_id=client_order_id,
             connection_id=self.spec.connection_id,
             account=self.spec.account,
             symbol=self.harness.symbol,
@@ -68,7 +68,7 @@ class Scenario(AccountObserver):
             time_in_force=self.longest_time_in_force(),
             quantity=self.quantity,
             order_id=self._numbers,
-            oca_group=name[:-1] if self.can.exit_safety is ExitSafety.OCA else "",
+            oca_group=client_order_id[:-1] if self.can.exit_safety is ExitSafety.OCA else "",
         )
         return replace(usual, **changes)
 

@@ -1,6 +1,6 @@
 """Look up one order by our client order id, and its executions.
 
-All functions raise ccxt's errors, or ValueError for an invalid answer.
+Reads raise ccxt's errors, and ValueError for an invalid answer.
 """
 
 from collections.abc import Mapping, Sequence
@@ -100,7 +100,7 @@ async def require_expired(client: Client, expires_ms: int, looked_up_at: float) 
     it, so that its absence proves nothing.
 
     expires_ms: when the exchange stops accepting the order, in ms since 1970 on its own clock.
-    looked_up_at: machine_time() at the start of the look-up. Raises ccxt's errors too.
+    looked_up_at: machine_time() at the start of the look-up.
     """
     await client.clock.compare(client.exchange)
     exchange_ms = client.clock.now_ms() - (machine_time() - looked_up_at) * 1000  # at the look-up

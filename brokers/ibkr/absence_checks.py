@@ -8,10 +8,10 @@ from brokers.ibkr.session import Session
 from common.reason_codes import Code
 
 
-def require_absence(session: Session, asked_at: float, written: Iterable[Record] = ()) -> None:
+def require_absence(session: Session, requested_at: float, written: Iterable[Record] = ()) -> None:
     """Raise ReadFailed unless an order that is in no list now certainly never arrived today.
 
-    asked_at: the loop's time before the lists were requested; written: the records of the order
+    requested_at: the loop's time before the lists were requested; written: the records of the order
     that this process sent.
 
     TWS lists an order only some seconds after the write, and after a new connection, a restart of
@@ -22,5 +22,5 @@ def require_absence(session: Session, asked_at: float, written: Iterable[Record]
     if session.wrong_zone:
         raise ReadFailed(Code.FIELD_INVALID, session.wrong_zone)
     since = max([session.stable_since, *(record.written_at for record in written)])
-    if asked_at < since + session.timing.settle:
+    if requested_at < since + session.timing.settle:
         raise ReadFailed(Code.BROKER_UNREACHABLE, "in no list; TWS may not list it yet")

@@ -85,12 +85,12 @@ async def _remove_unarrived(session: Session, entry: Record) -> None:
     legs = [record for leg in (STOP, TARGET) if (record := order_cache.get(*key, leg)) is not None]
     if all(leg.accepted or not leg.live for leg in legs):
         return
-    asked_at = asyncio.get_running_loop().time()
+    requested_at = asyncio.get_running_loop().time()
     snapshot = await session.snapshot()
     open_refs = {item[1].orderRef for item in snapshot.open if len(item) == 3}
     for leg in legs:
         if leg.live and not leg.accepted and f"{leg.client_order_id}:{leg.leg}" not in open_refs:
-            require_absence(session, asked_at, [leg])
+            require_absence(session, requested_at, [leg])
             order_cache.remove(leg)
 
 

@@ -87,11 +87,11 @@ async def cancel(session: Session, request: CancelRequest) -> list[OrderReport]:
         if record is None:
             key = session.endpoint.connection_id, request.client_order_id
             with session.order_cache.pinned(*key):
-                asked_at = asyncio.get_running_loop().time()
+                requested_at = asyncio.get_running_loop().time()
                 await session.snapshot()
                 record = session.order_cache.get(*key)
             if record is None:
-                require_absence(session, asked_at)
+                require_absence(session, requested_at)
     except ReadFailed as error:
         raise NotSent(error.code, error.detail) from error
     if record is None:

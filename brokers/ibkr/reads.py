@@ -171,29 +171,31 @@ async def find_order(session: Session, client_order_id: str) -> list[OrderReport
     """Return all that IBKR has about one order; None: it certainly has nothing today."""
     await session.ready()
     with session.order_cache.pinned(session.endpoint.connection_id, client_order_id):
-        asked_at = asyncio.get_running_loop().time()
+        requested_at = asyncio.get_running_loop().time()
         snapshot = await session.snapshot()
         is_open = any(
             item[1].orderRef == client_order_id for item in snapshot.open if len(item) == 3
         )
-        return await _reports_of(session, client_order_id, is_open=is_open, asked_at=asked_at)
+        return await _reports_of(
+            session, client_order_id, is_open=is_open, requested_at=requested_at
+        )
 
 
 async def _reports_of(
-    session: Session, client_order_id: str, *, is_open: bool, asked_at: float
+    session: Session, client_order_id: str, *, is_open: bool, requested_at: float
 ) -> list[OrderReport] | None:
     """Return what a snapshot shows of an order. is_open: it is in the list of open orders."""
     connection_id = session.endpoint.connection_id
     record = session.order_cache.get(connection_id, client_order_id)
     if record is None:
-        require_absence(session, asked_at)
+        require_absence(session, requested_at)
         return None
     await _wait_for_commissions(session, [record])
     known = record.accepted or record.ended is not None
     if record.live and not is_open:
         if not known:
             absent = _with_level_records(session, client_order_id)
-            require_absence(session, asked_at, absent)
+            require_absence(session, requested_at, absent)
             for cached in absent:  # from now on it may be sent again
                 session.order_cache.remove(cached)
             return None

@@ -70,12 +70,14 @@ ORDER BY o.id
 )
 
 
-def find_unsent(held: Sequence[int], answer_by: datetime) -> list[int]:
+def find_unsent(exit_ids: Sequence[int], answer_by: datetime) -> list[int]:
     """Return which of these held exits on netting accounts were certainly not sent.
 
     answer_by: the epoch's. Calls brokers, for each account at most once in RETRY_SECONDS.
     """
-    exits = rows(HELD_EXITS, {"ids": list(held), "answer_by": answer_by, **held_lanes_parameters()})
+    exits = rows(
+        HELD_EXITS, {"ids": list(exit_ids), "answer_by": answer_by, **held_lanes_parameters()}
+    )
     accounts = {row.connection_id: row for row in exits if _may_query(row)}
     for key in accounts:
         _queried_at[key] = machine_time()

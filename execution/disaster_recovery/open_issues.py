@@ -46,7 +46,7 @@ _ISSUES = (
         " broker holds all that they close. Otherwise decide the difference and close by hand.",
         f"""SELECT 'O-' || o.id AS about FROM execution_order o
         {position_join_sql("o.position_id")}
-        WHERE o.id = ANY(%(held)s) AND o.status = 'FAILED' AND p.quantity > 0 ORDER BY o.id""",
+        WHERE o.id = ANY(%(held_exits)s) AND o.status = 'FAILED' AND p.quantity > 0 ORDER BY o.id""",
     ),
 )
 
@@ -67,7 +67,7 @@ def list_open_issues(epoch: Epoch) -> list[OpenIssue]:
         "since": epoch.since,
         "opened_at": epoch.opened_at,
         "tag": f"{settings.FILLCAST_INSTALLATION_TAG}%",
-        "held": epoch.treated.get("exits_held", []),
+        "held_exits": epoch.treated.get("exits_held", []),
     }
     issues = []
     if epoch.answer_by > timezone.now():
