@@ -46,7 +46,8 @@ _ISSUES = (
         " broker holds all that they close. Otherwise decide the difference and close by hand.",
         f"""SELECT 'O-' || o.id AS about FROM execution_order o
         {position_join_sql("o.position_id")}
-        WHERE o.id = ANY(%(held_exits)s) AND o.status = 'FAILED' AND p.quantity > 0 ORDER BY o.id""",
+        WHERE o.id = ANY(%(held_exits)s) AND o.status = 'FAILED' AND p.quantity > 0
+        ORDER BY o.id""",
     ),
 )
 
