@@ -283,7 +283,8 @@ class CryptoAdapter:
         return await orders.reading(spec, self._client(spec), ask)
 
     async def _client(self, spec: ConnectionSpec, urgent: bool = False) -> Client:
-        """Return the client if its key is of the tested account. Raises `call_errors()`."""
+        """Return the client if its key is of the tested account. Raises ReadFailed and what ccxt
+        raises, which may be anything."""
         return await account_identity.require_tested_account(
             await self._clients.get(spec, urgent=urgent), spec, urgent
         )

@@ -8,14 +8,13 @@ import asyncio
 import importlib
 import importlib.util
 import logging
-import sys
 from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from brokers.base import BrokerError, ReadFailed
+from brokers.base import ReadFailed, outcome_of
 from brokers.crypto.ccxt_hooks import HookedExchange
 from brokers.crypto.exchange_clock import ExchangeClock
 from brokers.crypto.exchanges import Exchange, rules
@@ -37,25 +36,6 @@ MISSING = (
     "crypto exchanges need the extra `crypto`: pip install --require-hashes -r "
     "requirements-crypto.txt (ccxt>=4.5.90,<5)"
 )
-
-
-# What parsing an unexpected answer raises, ours or ccxt's.
-PARSE_ERRORS = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError)
-
-
-def call_errors() -> tuple[type[Exception], ...]:
-    """Return what a request through ccxt may raise: our own errors, ccxt's, those of the network
-    (also time-outs) and those of parsing.
-
-    A RuntimeError is a session or event loop that was closed meanwhile, an ImportError a broken
-    installation. ccxt and aiohttp are imported at the first use, so their classes are looked up.
-    """
-    library = [
-        getattr(sys.modules[module], name)
-        for module, name in (("ccxt", "BaseError"), ("aiohttp", "ClientError"))
-        if sys.modules.get(module) is not None
-    ]
-    return (BrokerError, *library, OSError, RuntimeError, ImportError, *PARSE_ERRORS)
 
 
 @dataclass(slots=True)
@@ -225,13 +205,18 @@ async def _renew(state: _LoopState, client: Client) -> None:
     """Reload markets that are an hour old, once for all accounts of an exchange. The old ones are
     used until then, and for a minute after a failure."""
     lock = state.locks.setdefault(client.rules.name, asyncio.Lock())
+
+    async def load() -> float:
+        async with asyncio.timeout(RENEW_SECONDS), lock:
+            return await _load_markets(state, client)
+
     try:
-        async with asyncio.timeout(RENEW_SECONDS):
-            async with lock:
-                client.markets_at = await _load_markets(state, client)
-    except call_errors() as error:
-        log.warning("markets of %s are not renewed: %s", client.rules.name, type(error).__name__)
-        client.markets_at = machine_time() - MARKETS_SECONDS + RENEW_SECONDS
+        markets_at = await outcome_of(load())
+        if isinstance(markets_at, Exception):
+            reason = type(markets_at).__name__
+            log.warning("markets of %s are not renewed: %s", client.rules.name, reason)
+            markets_at = machine_time() - MARKETS_SECONDS + RENEW_SECONDS
+        client.markets_at = markets_at
     finally:
         client.is_renewing = False
 

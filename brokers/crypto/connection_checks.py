@@ -3,16 +3,17 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 
-from brokers.base import ReadFailed, Rejected
+from brokers.base import ReadFailed, Rejected, outcome_of
 from brokers.crypto import account_identity, order_encoding, reads
-from brokers.crypto.client import Client, ClientPool, call_errors
+from brokers.crypto.client import Client, ClientPool
 from brokers.crypto.exchanges import CHECKED
 from brokers.crypto.orders import redact
 from brokers.types import Check, CheckResult, ConnectionSpec
 from common.reason_codes import Code
 
+T = TypeVar("T")
 OK, WARN, FAIL = CheckResult.OK, CheckResult.WARN, CheckResult.FAIL
 SKEW_MS = 2_000
 TEST_SECONDS = 30.0
@@ -20,16 +21,13 @@ TEST_SECONDS = 30.0
 
 async def run(clients: ClientPool, spec: ConnectionSpec) -> list[Check]:
     """Run the checks; stop at the first failure that makes the others pointless."""
-    try:
-        async with asyncio.timeout(TEST_SECONDS):
-            client = await clients.get(spec)
-            await client.clock.compare(client.exchange)
-    except ReadFailed as error:
-        if error.code is Code.LIBRARY_MISSING:
-            return [Check("library", FAIL, error.detail, error.code.hint)]
-        return [Check("settings", FAIL, error.detail, "Correct the connection's settings.")]
-    except call_errors() as error:
-        detail = redact(f"{type(error).__name__} {error}", spec)
+    client = await outcome_of(_open(clients, spec))
+    if isinstance(client, ReadFailed):
+        if client.code is Code.LIBRARY_MISSING:
+            return [Check("library", FAIL, client.detail, client.code.hint)]
+        return [Check("settings", FAIL, client.detail, "Correct the connection's settings.")]
+    if isinstance(client, Exception):
+        detail = redact(f"{type(client).__name__} {client}", spec)
         hint = "Check the network, the exchange's status page, and whether it serves this country."
         return [Check("reach", FAIL, detail, hint)]
     checks = [
@@ -74,14 +72,24 @@ def _clock(client: Client) -> Check:
     )
 
 
+async def _open(clients: ClientPool, spec: ConnectionSpec) -> Client:
+    async with asyncio.timeout(TEST_SECONDS):
+        client = await clients.get(spec)
+        await client.clock.compare(client.exchange)
+    return client
+
+
+async def _in_time(call: Awaitable[T]) -> T:
+    async with asyncio.timeout(TEST_SECONDS):
+        return await call
+
+
 async def _check_read(
     spec: ConnectionSpec, name: str, read: Callable[[Client], Awaitable[Any]], client: Client
 ) -> Check:
-    try:
-        async with asyncio.timeout(TEST_SECONDS):
-            state = await read(client)
-    except call_errors() as error:
-        detail = redact(f"{type(error).__name__} {error}", spec)
+    state = await outcome_of(_in_time(read(client)))
+    if isinstance(state, Exception):
+        detail = redact(f"{type(state).__name__} {state}", spec)
         hint = "Enter key and secret again; the key needs reading and trading, never withdrawing."
         return Check(name, FAIL, detail, hint)
     hint = "" if state.trading_allowed else "no trading"
@@ -130,25 +138,23 @@ async def _optional_check(
     check: Callable[[Client], Awaitable[list[Check]]],
     client: Client,
 ) -> list[Check]:
-    try:
-        async with asyncio.timeout(TEST_SECONDS):
-            return await check(client)
-    except call_errors() as error:
-        detail = redact(f"{type(error).__name__} {error}", spec)
+    checks = await outcome_of(_in_time(check(client)))
+    if isinstance(checks, Exception):
+        detail = redact(f"{type(checks).__name__} {checks}", spec)
         return [Check(name, WARN, f"could not be read: {detail}", "Look it up at the exchange.")]
+    return checks
 
 
 async def _account_identity(spec: ConnectionSpec, client: Client) -> list[Check]:
     """Check that the key is of the account that was tested before, if one was."""
     if not spec.identity:
         return []
-    try:
-        await account_identity.require_tested_account(client, spec)
-    except ReadFailed as error:
-        return [Check("key", FAIL, f"{error.code.sentence} {error.detail}", error.code.hint)]
-    except call_errors() as error:
-        detail = redact(f"{type(error).__name__} {error}", spec)
-        return [Check("key", WARN, f"its account could not be read: {detail}", "Test again.")]
+    match await outcome_of(account_identity.require_tested_account(client, spec)):
+        case ReadFailed() as error:
+            return [Check("key", FAIL, f"{error.code.sentence} {error.detail}", error.code.hint)]
+        case Exception() as error:
+            detail = redact(f"{type(error).__name__} {error}", spec)
+            return [Check("key", WARN, f"its account could not be read: {detail}", "Test again.")]
     return [Check("key", OK, "of the account that was tested before")]
 
 

@@ -5,9 +5,9 @@ import re
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from brokers.base import BrokerError, NotSent, OutcomeUnknown, ReadFailed, Rejected
+from brokers.base import BrokerError, NotSent, OutcomeUnknown, ReadFailed, Rejected, outcome_of
 from brokers.crypto import codes, response
-from brokers.crypto.client import Client, call_errors
+from brokers.crypto.client import Client
 from brokers.crypto.codes import Meaning, Verdict
 from brokers.crypto.exchanges import Envelope, rules
 from brokers.crypto.guarded_call import GuardedCall, as_current
@@ -173,41 +173,58 @@ def error_code(error: Exception, envelope: Envelope = Envelope.CCXT) -> Code:
 async def open_for_write(spec: ConnectionSpec, opening: Awaitable[Client]) -> Client:
     """Open an account for a call that changes something; nothing of it was sent yet.
 
-    Raises NotSent, or Rejected if the settings or keys cannot work.
+    Raises NotSent, or Rejected if the settings or keys cannot work, whatever ccxt raises.
     """
-    try:
+
+    async def open_in_time() -> Client:
         async with asyncio.timeout(CALL_SECONDS):
             return await opening
-    except BrokerError as error:
-        error_class = NotSent if error.code in ACCOUNT_CODES else Rejected
-        raise error_class(error.code, error.detail) from error
-    except call_errors() as error:
-        code = error_code(error, rules(spec.exchange_name).envelope)
-        error_class = Rejected if code in FINAL else NotSent
-        code = Code.NOT_CONNECTED if code is Code.BROKER_UNREACHABLE else code
-        raise error_class(code, redact(str(error) or type(error).__name__, spec)) from error
+
+    match await outcome_of(open_in_time()):
+        case BrokerError() as error:
+            error_class = NotSent if error.code in ACCOUNT_CODES else Rejected
+            raise error_class(error.code, error.detail) from error
+        case Exception() as error:
+            code = error_code(error, rules(spec.exchange_name).envelope)
+            error_class = Rejected if code in FINAL else NotSent
+            code = Code.NOT_CONNECTED if code is Code.BROKER_UNREACHABLE else code
+            raise error_class(code, redact(str(error) or type(error).__name__, spec)) from error
+        case client:
+            return client
 
 
 async def reading(
     spec: ConnectionSpec, opening: Awaitable[Client], read: Callable[[Client], Awaitable[T]]
 ) -> T:
-    """Run a read, once more if its time or number was refused. Raises ReadFailed."""
-    client = None
-    try:
+    """Run a read, once more if its time or number was refused. Raises ReadFailed, whatever ccxt
+    raises."""
+
+    async def read_in_time() -> T:
         async with asyncio.timeout(READ_SECONDS):
             client = await opening
-            try:
-                return await read(client)
-            except call_errors() as error:
-                if "InvalidNonce" not in _names(error):
-                    raise
-            # The clock was wrong, or another process used a greater nonce: reads may be repeated.
-            await client.clock.compare(client.exchange)
-            return await read(client)
-    except BrokerError as error:
-        raise ReadFailed(error.code, error.detail) from error
-    except call_errors() as error:
-        if client is not None and not RATE_LIMIT_CLASSES.isdisjoint(_names(error)):
-            client.rate_limits.back_off(BACKOFF_SECONDS, whole_address=False)
-        code = error_code(error, rules(spec.exchange_name).envelope)
-        raise ReadFailed(code, redact(f"{type(error).__name__} {error}", spec)) from error
+            answer = await outcome_of(_read_or_repeat(client, read))
+        if isinstance(answer, Exception):
+            if not RATE_LIMIT_CLASSES.isdisjoint(_names(answer)):
+                client.rate_limits.back_off(BACKOFF_SECONDS, whole_address=False)
+            raise answer
+        return answer
+
+    match await outcome_of(read_in_time()):
+        case BrokerError() as error:
+            raise ReadFailed(error.code, error.detail) from error
+        case Exception() as error:
+            code = error_code(error, rules(spec.exchange_name).envelope)
+            raise ReadFailed(code, redact(f"{type(error).__name__} {error}", spec)) from error
+        case answer:
+            return answer
+
+
+async def _read_or_repeat(client: Client, read: Callable[[Client], Awaitable[T]]) -> T:
+    answer = await outcome_of(read(client))
+    if not isinstance(answer, Exception):
+        return answer
+    if "InvalidNonce" not in _names(answer):
+        raise answer
+    # The clock was wrong, or another process used a greater nonce: reads may be repeated.
+    await client.clock.compare(client.exchange)
+    return await read(client)

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from brokers.base import NotSent, OutcomeUnknown, ReadFailed, Rejected
+from brokers.crypto import account_identity, lookup
 from brokers.crypto import adapter as adapter_module
-from brokers.crypto import lookup
 from brokers.crypto.exchanges import EXPIRES_SECONDS, LAG_SECONDS
 from brokers.types import CancelRequest, OrderRequest, ReportKind, Side
 from common.clocks import machine_time
@@ -94,6 +94,24 @@ def test_unaccepted_order_is_absent_only_after_it_can_no_longer_arrive(
         any_account.find(request.client_order_id)  # by their clock it may still arrive
     any_account.venue.skew_ms = 60_000
     assert any_account.find(request.client_order_id) is None
+
+
+def test_order_is_not_sent_if_opening_the_account_raises_any_error(
+    any_account: ExchangeAccount, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """ccxt's signers raise plain exceptions, for example if the key has a wrong format."""
+
+    async def fail(*_: Any, **__: Any) -> Any:
+        raise Exception("the signer failed")  # noqa: TRY002  # ccxt does so
+
+    any_account.load_markets()
+    monkeypatch.setattr(account_identity, "require_tested_account", fail)
+    request = any_account.order()
+    with pytest.raises(NotSent, match="the signer failed"):
+        any_account.submit(request)
+    assert any_account.venue.accepted(request.client_order_id) == 0
+    with pytest.raises(ReadFailed, match="the signer failed"):
+        any_account.find(request.client_order_id)
 
 
 def test_absence_counts_from_start_of_lookup(
