@@ -17,7 +17,7 @@ import structlog
 from django.conf import settings
 
 from brokers.base import outcome_of
-from brokers.registry import BROKEN_PACKAGE, adapter_for
+from brokers.registry import adapter_for
 from brokers.types import ConnectionSpec
 from common.clocks import machine_time
 from common.sql import array, rows
@@ -217,7 +217,7 @@ class BrokerSessionManager:
                 capabilities = adapter_for(broker_type).capabilities(
                     ConnectionSpec(connection_id="", account="")
                 )
-            except BROKEN_PACKAGE as error:
+            except Exception as error:  # any: its package is missing or broken in any way
                 log.warning("no events from broker", broker_type=broker_type, error=repr(error))
                 self._unavailable_types.add(broker_type)
                 continue

@@ -9,19 +9,16 @@ from collections.abc import Callable, Coroutine, Sequence, Set
 from typing import Any, TypeVar
 
 import structlog
-from django.db import connection
+from django.db import DatabaseError, InterfaceError, connection
 
 from brokers.base import BrokerError, ReadFailed, outcome_of
-from brokers.registry import BROKEN_PACKAGE
 from brokers.types import OrderReport
 from common.clocks import machine_time
-from common.errors import CONTENT_ERRORS
 from common.failpoints import failpoint
 from common.reason_codes import Code
 from common.sql import rows
 from connections.session_lanes import IN_HELD_LANES_SQL, held_lanes_parameters
 from execution.dispatch.deferred_reports import DEFER_SECONDS, log_blocked, without_levels
-from execution.dispatch.order_dispatcher import CALL_NOT_ENDED
 from execution.dispatch.report_writer import (
     NotApplied,
     apply_with_bisection,
@@ -98,7 +95,9 @@ def _drain_or_warn(broker_type: str, *, is_shared: bool, patience: float) -> int
         return drain_once(
             broker_type, lambda should_continue: _drain(broker_type, should_continue), patience
         )
-    except (BrokerError, *CALL_NOT_ENDED, *BROKEN_PACKAGE, *CONTENT_ERRORS) as error:
+    except (DatabaseError, InterfaceError):
+        raise
+    except Exception as error:  # any: a package may be broken, a report have any content
         log.warning("events not read", broker_type=broker_type, error=repr(error))
         return None
 
@@ -140,7 +139,7 @@ def _read_events(broker_type: str, should_continue: ShouldContinue) -> tuple[int
 
 
 def _call(call: Coroutine[Any, Any, T]) -> T:
-    """Run an adapter's call. Raises BrokerError, whatever the adapter raises, or CALL_NOT_ENDED."""
+    """Run an adapter's call. Raises BrokerError, whatever the adapter raises, or TimeoutError."""
     dispatcher = trading_runtime.get_runtime().dispatcher
     answer = dispatcher.run_call(outcome_of(call), TIMEOUT_SECONDS)
     if isinstance(answer, BrokerError):

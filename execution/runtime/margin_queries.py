@@ -14,7 +14,7 @@ import structlog
 
 from brokers.account_capabilities import Capabilities
 from brokers.base import outcome_of
-from brokers.registry import BROKEN_PACKAGE, adapter_for, broker_types, capabilities_of
+from brokers.registry import adapter_for, broker_types, capabilities_of
 from brokers.types import ConnectionSpec, OrderRequest, OrderType, Side, TimeInForce
 from common.clocks import machine_time
 from common.sql import array, rows
@@ -132,7 +132,7 @@ def _capabilities_of_types(broker_types: tuple[str, ...]) -> tuple[tuple[str, Ca
     for broker_type in broker_types:
         try:
             capabilities.append((broker_type, capabilities_of(broker_type, ConnectionSpec("", ""))))
-        except BROKEN_PACKAGE as error:
+        except Exception as error:  # any: a broken package must not stop the other broker types
             log.warning("no capabilities", broker_type=broker_type, error=repr(error))
     return tuple(capabilities)
 

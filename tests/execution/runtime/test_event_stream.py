@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from brokers.base import BrokerAdapter
 from brokers.types import CloseCause, OrderReport
 from common.clocks import machine_time
 from connections.models import DataConnection, ExecutionConnection
@@ -14,7 +15,7 @@ from execution import startup
 from execution.dispatch.deferred_reports import DEFER_SECONDS
 from execution.models import DriftItem, Order
 from execution.runtime import event_stream
-from execution.runtime.event_stream import PAGE_SIZE, drain_events
+from execution.runtime.event_stream import PAGE_SIZE, drain_events, drain_first
 from execution.runtime.trading_runtime import TradingRuntime
 from positions.models import ExecutionPosition
 from prices.feeds import open_live
@@ -58,6 +59,27 @@ def test_batch_that_must_wait_does_not_block_later_events(
     assert (position.opened_quantity, position.quantity) == (100, 0)
     assert Order.objects.filter(position=position).count() == 1
     assert drain_events() == 0
+
+
+def test_broken_broker_package_does_not_stop_other_streams(
+    tickets: list[Ticket],
+    runtime: TradingRuntime,
+    broker: FakeBroker,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    hers, his = tickets
+    ExecutionConnection.objects.filter(pk=his.request.connection_id).update(type="broken")
+    real = runtime.dispatcher.adapter
+
+    def adapter(broker_type: str) -> BrokerAdapter:
+        if broker_type == "broken":
+            raise RuntimeError("module compiled against another version of numpy")
+        return real(broker_type)
+
+    monkeypatch.setattr(runtime.dispatcher, "adapter", adapter)
+    broker.publish(broker.execute(hers))
+    assert drain_events() == 1
+    assert drain_first() == {"broken"}
 
 
 def test_waiting_event_is_applied_later_and_exactly_once(

@@ -5,6 +5,8 @@ from decimal import Decimal as D
 
 import pytest
 
+from brokers.account_capabilities import Capabilities
+from brokers.types import ConnectionSpec
 from connections.models import ConnectionHealth, ExecutionConnection, HealthStatus
 from execution import services
 from execution.models import Order
@@ -103,6 +105,22 @@ def test_broken_answer_for_one_account_does_not_affect_others(
     assert [(round(margin or D(0), 2), reason) for margin, reason in found] == [
         (D("3.67"), ""), (D("55.00"), ""),
     ]  # fmt: skip
+
+
+def test_broken_broker_package_does_not_stop_other_broker_types(
+    alice: ExecutionConnection, feed: Feed, broker: FakeBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = margin_queries.capabilities_of
+
+    def capabilities_of(broker_type: str, spec: ConnectionSpec) -> Capabilities:
+        if broker_type == "crypto":
+            raise RuntimeError("module compiled against another version of numpy")
+        return real(broker_type, spec)
+
+    monkeypatch.setattr(margin_queries, "capabilities_of", capabilities_of)
+    factories.signal(feed)
+    services.execute(factories.pending())
+    assert [order.margin for order in Order.objects.exclude(submitted_at=None)] == [D(55)]
 
 
 def test_account_that_cannot_trade_now_is_not_queried(

@@ -5,11 +5,14 @@ import threading
 import time
 from decimal import Decimal as D
 
+import pytest
 from django.db import connection
 
+from brokers.base import BrokerAdapter
 from connections.models import ExecutionConnection
 from execution.models import Order
 from execution.reconciliation.reconcile import reconcile_new
+from execution.runtime import broker_sessions
 from execution.runtime.event_stream import drain_now
 from execution.runtime.trading_runtime import TradingRuntime
 from execution.services import execute
@@ -56,6 +59,30 @@ def test_pushed_event_is_applied_within_a_tenth_of_a_second(
     # One drain for each notification, and one when listening began. No other poll finds them.
     assert len(looks) <= len(took) + 1
     assert min(took) < SOON_MS  # nothing waits on the way; `make bench` has the bar for all
+
+
+def test_broken_broker_package_does_not_stop_the_lanes(
+    laned: ExecutionConnection,
+    feed: Feed,
+    session: TradingRuntime,
+    broker: FakeBroker,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    other = factories.account(feed)
+    ExecutionConnection.objects.filter(pk=other.pk).update(type="broken", lane=laned.lane)
+    real, loads = broker_sessions.adapter_for, []
+
+    def adapter_for(broker_type: str) -> BrokerAdapter:
+        if broker_type == "broken":
+            loads.append(broker_type)
+            raise RuntimeError("module compiled against another version of numpy")
+        return real(broker_type)
+
+    monkeypatch.setattr(broker_sessions, "adapter_for", adapter_for)
+    for _ in range(3):
+        session.sessions.maintain()
+    assert loads == ["broken"]  # not tried again and again
+    assert session.sessions._listening.keys() == {laned.type}
 
 
 def milliseconds_until_filled(broker: FakeBroker, order: Order) -> float:
