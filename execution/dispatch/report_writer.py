@@ -16,6 +16,7 @@ from django.db import DatabaseError, InterfaceError, connection
 from brokers.types import OrderReport, ReportKind
 from common.clocks import machine_time
 from common.database_errors import is_database_trouble, is_too_much
+from common.errors import CONTENT_ERRORS
 from common.failpoints import failpoint
 from common.sql import columns, rows
 from execution.base.drift_items import quarantine_report
@@ -205,7 +206,7 @@ def _persist(request: Callable[[], object]) -> None:
         try:
             request()
             return
-        except (DatabaseError, InterfaceError) as error:
+        except (DatabaseError, InterfaceError, *CONTENT_ERRORS) as error:
             connection.close()
             if not is_database_trouble(error) or is_too_much(error):
                 log.exception("comparison of accounts with deferred levels not requested")

@@ -7,9 +7,11 @@ from dataclasses import replace
 import pytest
 from celery.signals import task_unknown
 
+from brokers.types import HeldLevels, OrderReport, ReportKind
 from common.reason_codes import Code
 from connections.models import ExecutionConnection
 from execution import startup, tasks
+from execution.dispatch import report_writer
 from execution.models import DriftItem, DroppedMessageCount, Order
 from execution.runtime.trading_runtime import TradingRuntime
 from execution.submission import bundle_evaluation
@@ -137,6 +139,22 @@ def test_report_of_an_unknown_connection_is_counted(order: Order) -> None:
     )
     assert Order.objects.get().status == "FILLED"
     assert tallied() == {"report.unknown_connection": 1}
+
+
+def test_late_levels_of_an_unknown_connection_are_written_once(
+    order: Order, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Their account cannot be compared. The others of their batch are not written again."""
+    factories.claim_all()
+    order.refresh_from_db()
+    levels = OrderReport(
+        ReportKind.LEVELS, "unknown", "x" * 18, levels=HeldLevels(stop_loss=None, take_profit=None)
+    )
+    monkeypatch.setattr(report_writer, "LATE_SECONDS", -1.0)
+    with caplog.at_level(logging.ERROR):
+        report_writer.apply_or_defer([levels, factories.fill_report(order, 100, "f1")])
+    assert Order.objects.get().status == "FILLED"
+    assert len([r for r in caplog.records if "comparison of accounts" in r.getMessage()]) == 1
 
 
 def test_failure_inside_an_adapter_is_unknown_with_a_reference(
