@@ -110,9 +110,14 @@ class BrokerStream:
     async def _run_forever(self) -> None:
         pause = MIN_PAUSE
         while True:
-            self._began, before, may_query = machine_time(), self._intake.last_confirmed_at, False
-            may_query = self._capabilities.quotes
-            error = await outcome_of(self._follow())
+            self._began, before = machine_time(), self._intake.last_confirmed_at
+            has_quotes = await outcome_of(self._has_quotes())
+            may_query = has_quotes is True
+            error = (
+                has_quotes
+                if isinstance(has_quotes, Exception)
+                else await outcome_of(self._follow())
+            )
             if isinstance(error, _RestartStreamError):
                 pause = 0.0
             elif isinstance(error, BrokerError):
@@ -218,6 +223,9 @@ class BrokerStream:
     @property
     def _capabilities(self) -> Capabilities:
         return self._adapter.capabilities(self._spec)
+
+    async def _has_quotes(self) -> bool:
+        return self._capabilities.quotes
 
     @property
     def _streams(self) -> bool:

@@ -7,7 +7,9 @@ from itertools import count
 
 import pytest
 
+from brokers.account_capabilities import Capabilities
 from brokers.base import ReadFailed
+from brokers.types import ConnectionSpec
 from common.clocks import machine_time
 from common.reason_codes import Code
 from connections import session_lanes
@@ -125,6 +127,25 @@ def test_adapter_fault_does_not_end_stream(
     with emitting(price_broker, loop) as emit:
         emit(ZeroDivisionError("a bug"))
     until(lambda: len(price_broker.asked) >= 2)
+    with emitting(price_broker, loop) as emit:
+        emit(quote("1.10"))
+    wait_for_quotes(stream, lambda quotes: bool(quotes))
+
+
+def test_adapter_fault_in_capabilities_does_not_end_stream(
+    follow: Follow,
+    price_broker: FakePriceBroker,
+    loop: asyncio.AbstractEventLoop,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(spec: ConnectionSpec) -> Capabilities:
+        raise KeyError("a bug")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(price_broker, "capabilities", fail)
+        stream = follow()
+        until(lambda: stream.status().code is Code.UNEXPECTED)
+    assert not stream.is_over
     with emitting(price_broker, loop) as emit:
         emit(quote("1.10"))
     wait_for_quotes(stream, lambda quotes: bool(quotes))
