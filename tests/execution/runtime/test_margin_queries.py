@@ -5,6 +5,7 @@ from decimal import Decimal as D
 
 import pytest
 
+from brokers import registry
 from brokers.account_capabilities import Capabilities
 from brokers.types import ConnectionSpec
 from connections.models import ConnectionHealth, ExecutionConnection, HealthStatus
@@ -110,7 +111,7 @@ def test_broken_answer_for_one_account_does_not_affect_others(
 def test_broken_broker_package_does_not_stop_other_broker_types(
     alice: ExecutionConnection, feed: Feed, broker: FakeBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = margin_queries.capabilities_of
+    real = registry.capabilities_of
 
     def capabilities_of(broker_type: str, spec: ConnectionSpec) -> Capabilities:
         if broker_type == "crypto":

@@ -8,6 +8,7 @@ from decimal import Decimal as D
 import pytest
 from django.db import connection
 
+from brokers import registry
 from brokers.base import BrokerAdapter
 from connections.models import ExecutionConnection
 from execution.models import Order
@@ -70,7 +71,7 @@ def test_broken_broker_package_does_not_stop_the_lanes(
 ) -> None:
     other = factories.account(feed)
     ExecutionConnection.objects.filter(pk=other.pk).update(type="broken", lane=laned.lane)
-    real, loads = broker_sessions.adapter_for, []
+    real, loads = registry.adapter_for, []
 
     def adapter_for(broker_type: str) -> BrokerAdapter:
         if broker_type == "broken":
