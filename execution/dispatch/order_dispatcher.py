@@ -39,6 +39,15 @@ PROCESS_ENDING = "This process is ending and calls no broker any more."
 CALL_NOT_ENDED = (TimeoutError, ReadFailed)
 """What `OrderDispatcher.run_call` itself raises: the call was not made, or has not ended."""
 T = TypeVar("T")
+
+
+class ProcessEndingError(ReadFailed):
+    """A call was not made, or was ended, because the dispatcher stops."""
+
+    def __init__(self) -> None:
+        super().__init__(Code.NO_SESSION_WORKER, PROCESS_ENDING)
+
+
 CallOutcome = Sequence[OrderReport] | BaseException
 # A call's order id and fence. Both, because an order may have two calls: while a machine sleeps its
 # timers stop and leases do not, so an order may be sent again before its earlier call times out.
@@ -121,12 +130,12 @@ class OrderDispatcher(threading.Thread):
     def run_call(self, call: Coroutine[Any, Any, T], timeout: float) -> T:
         """Run a coroutine on the loop from another thread and return its result.
 
-        Raises TimeoutError after `timeout` seconds, and cancels the call. Raises ReadFailed if the
-        dispatcher has stopped, or stops meanwhile.
+        Raises TimeoutError after `timeout` seconds, and cancels the call. Raises ProcessEndingError
+        if the dispatcher has stopped, or stops meanwhile; ReadFailed if the call cancels itself.
         """
         if self._stopped.is_set():
             call.close()
-            raise ReadFailed(Code.NO_SESSION_WORKER, PROCESS_ENDING)
+            raise ProcessEndingError
         future = asyncio.run_coroutine_threadsafe(call, self.loop)
         self._awaited.add(future)
         if self._stopped.is_set():  # since the check above: the loop may never run the call
@@ -137,7 +146,9 @@ class OrderDispatcher(threading.Thread):
             future.cancel()
             raise
         except CancelledError as error:
-            raise ReadFailed(Code.NO_SESSION_WORKER, PROCESS_ENDING) from error
+            if self._stopped.is_set():
+                raise ProcessEndingError from error
+            raise ReadFailed(Code.UNEXPECTED, "the call was cancelled") from error
         finally:
             self._awaited.discard(future)
 
@@ -150,8 +161,9 @@ class OrderDispatcher(threading.Thread):
 
     def adapter(self, broker_type: str) -> BrokerAdapter:
         """Return this process's adapter of a broker type; `disconnect` will end its sessions."""
-        self._used_broker_types.add(broker_type)
-        return adapter_for(broker_type)
+        adapter = adapter_for(broker_type)
+        self._used_broker_types.add(broker_type)  # not before: its package may be broken
+        return adapter
 
     def disconnect(self, timeout: float) -> None:
         """End the sessions of every adapter that was used."""

@@ -6,7 +6,6 @@ import secrets
 import socket
 import threading
 from collections.abc import Callable, Coroutine, Sequence
-from functools import partial
 from typing import Any, TypeVar
 
 import structlog
@@ -23,7 +22,12 @@ from connections import session_lanes as of_process
 from connections.selectors import open_hosts, windows_open_now
 from connections.services import run_on_process_loop, set_call_runner
 from execution.base.kill_switch import read_halts
-from execution.dispatch.order_dispatcher import PROCESS_ENDING, KillSwitchSnapshot, OrderDispatcher
+from execution.dispatch.order_dispatcher import (
+    PROCESS_ENDING,
+    KillSwitchSnapshot,
+    OrderDispatcher,
+    ProcessEndingError,
+)
 from execution.dispatch.report_writer import ReportWriter
 from execution.runtime.broker_sessions import BrokerSessionManager
 from execution.runtime.health_recorder import HealthRecorder
@@ -97,12 +101,23 @@ class TradingRuntime:
         of_process.register_held_lanes(self.lanes.held)
         self.dispatcher.start()
         # Connection tests and account reads share the adapters' sessions.
-        set_call_runner(partial(self.dispatcher.run_call, timeout=MAX_READ_SECONDS))
+        set_call_runner(self._run_for_connections)
         self.report_writer.start()
         # Renewed until the last outcome is written: a process that drains is alive.
         every_seconds = min(1.0, self._lease / 4)
         self._renewing = self._repeat("renew", every_seconds, self.renew, until=self._ended)
         self._repeat("health", HEALTH_SECONDS, self.health.write)
+
+    def _run_for_connections(self, call: Coroutine[Any, Any, None]) -> None:
+        """Run a connection test or account reads on the loop.
+
+        Raises LaneNotHeldError if this process ends meanwhile: that says nothing about the
+        accounts, and another process repeats the calls.
+        """
+        try:
+            self.dispatcher.run_call(call, MAX_READ_SECONDS)
+        except ProcessEndingError as error:
+            raise of_process.LaneNotHeldError(error.code, error.detail) from error
 
     def start_background_jobs(self, jobs: Sequence[BackgroundJob]) -> None:
         """Repeat each job on a thread of its own. Jobs may call `get_runtime`."""

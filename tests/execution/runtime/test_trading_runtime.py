@@ -12,13 +12,16 @@ from typing import Any
 
 import pytest
 from django.conf import settings
+from django.db import connection
 
 from brokers import rate_limits
 from brokers.base import BrokerError, ReadFailed
+from brokers.types import Check, ConnectionSpec
+from common.errors import InvalidInputError
 from common.reason_codes import Code
 from common.sql import rows
-from connections.health.connection_checks import run_on_process_loop
-from connections.models import ExecutionConnection
+from connections.health.connection_checks import due_tests, run_on_process_loop, run_test
+from connections.models import ConnectionHealth, ExecutionConnection, HealthStatus
 from connections.session_lanes import held_lanes
 from execution.dispatch.background_calls import BackgroundCall
 from execution.dispatch.order_dispatcher import OrderDispatcher
@@ -315,3 +318,55 @@ def test_call_that_runs_while_the_process_stops_fails_at_once() -> None:
     present.stop()
     waiting.join(10)
     assert codes == [Code.NO_SESSION_WORKER]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_connection_test_stays_due_if_its_process_stops(
+    alice: ExecutionConnection, broker: FakeBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The end of the process says nothing about the account, which must go on trading."""
+    health = ConnectionHealth.objects.filter(pk=alice.pk)
+    health.update(test_requested_at=datetime.now(UTC))
+    present = TradingRuntime("test")
+    present.start()
+    began = threading.Event()
+
+    async def endless(spec: ConnectionSpec) -> list[Check]:
+        began.set()
+        await asyncio.Event().wait()
+        return []
+
+    def test() -> None:
+        run_test(alice.pk)
+        connection.close()
+
+    monkeypatch.setattr(broker, "test", endless)
+    testing = threading.Thread(target=test, daemon=True)
+    testing.start()
+    assert began.wait(10)
+    present.stop()
+    testing.join(10)
+    assert health.get().status == HealthStatus.ACTIVE
+    assert [check["name"] for check in health.get().last_test] == ["worker"]
+    assert due_tests(10) == [alice.pk]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_process_without_a_library_stops_and_ends_its_lease() -> None:
+    """It has tried to use a broker type that it cannot."""
+    present = TradingRuntime("test")
+    present.start()
+    with pytest.raises(InvalidInputError):
+        present.dispatcher.adapter("broken")
+    assert present.stop()
+    assert not WorkerLease.objects.filter(pk=present.id).exists()
+
+
+@pytest.mark.django_db
+def test_call_that_cancels_itself_has_failed(runtime: TradingRuntime) -> None:
+    async def cancel() -> None:
+        raise asyncio.CancelledError
+
+    with pytest.raises(ReadFailed) as failed:
+        runtime.dispatcher.run_call(cancel(), 10)
+    assert failed.value.code is Code.UNEXPECTED
