@@ -3,27 +3,65 @@
 Django closes its connection after each test that commits, and each thread of a test has one of its
 own: thousands in a run. For PostgreSQL each is a new process that reads the catalogs again, which
 costs more than most queries of tests. For the application nothing changes: a reused session keeps
-nothing of its former use.
+nothing of its former use but prepared statements and their plans.
 """
 
 import os
 import select
+import sys
 import threading
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import psycopg
 from django.db.backends.postgresql.base import DatabaseWrapper
+from psycopg._preparing import Prepare, PrepareManager
+from psycopg._queries import PostgresQuery
 from psycopg.adapt import AdaptersMap
 from psycopg.pq import ConnStatus, ExecStatus, TransactionStatus
 from psycopg.pq.abc import PGconn
 
 MOST = 40
 ANSWER_MS = 2_000
-FORGET = b"DISCARD ALL"  # settings, prepared statements, advisory locks, temporary tables
+# What DISCARD ALL does, but prepared statements and their plans remain.
+FORGET = b"""
+    CLOSE ALL; SET SESSION AUTHORIZATION DEFAULT; RESET ALL; UNLISTEN *;
+    SELECT pg_advisory_unlock_all(); DISCARD TEMP; DISCARD SEQUENCES
+"""
+PREPARED_MAX = 300  # statements of a session
 
-_kept: list[tuple[str, PGconn]] = []  # sessions of closed connections, the last closed one last
+_kept: list["_Kept"] = []  # sessions of closed connections, the last closed one last
 _lock = threading.Lock()
+
+
+class Statements(PrepareManager):
+    """The prepared statements of a session: all whose parameters the server binds.
+
+    The application prepares one of them. A test run repeats each a thousand times on a handful of
+    rows, and planning one costs several times what it does.
+    """
+
+    prepared_max = PREPARED_MAX
+
+    def get(self, query: PostgresQuery, prepare: bool | None = None) -> tuple[Prepare, bytes]:
+        """Return whether the statement is prepared, or is to be, and its name."""
+        if query.params is None:  # it may consist of several statements
+            return Prepare.NO, b""
+        if self.prepare_threshold is None:  # Django's default: nothing can be prepared
+            self.prepare_threshold = sys.maxsize
+        return super().get(query, prepare is not False)
+
+    def clear(self) -> bool:
+        """Keep them after a rollback, which does not affect them; psycopg would forget them."""
+        return False
+
+
+@dataclass
+class _Kept:
+    key: str
+    session: PGconn
+    statements: PrepareManager
 
 
 class Session(psycopg.Connection[Any]):
@@ -31,6 +69,11 @@ class Session(psycopg.Connection[Any]):
 
     kept_as = ""
     """Key that another connection must have to reuse the session."""
+
+    def __init__(self, pgconn: PGconn) -> None:
+        """Begin with a new session, or with that of a closed connection."""
+        super().__init__(pgconn)
+        self._prepared = Statements()
 
     def close(self) -> None:
         """Close the connection, and keep its session if possible."""
@@ -54,8 +97,8 @@ class Session(psycopg.Connection[Any]):
         self.pgconn.flush()
         kept, self.pgconn, self._closed = self.pgconn, _ended(), True
         with _lock:
-            _kept.append((self.kept_as, kept))
-            surplus = _kept.pop(0)[1] if len(_kept) > MOST else None
+            _kept.append(_Kept(self.kept_as, kept, self._prepared))
+            surplus = _kept.pop(0).session if len(_kept) > MOST else None
         if surplus is not None:
             surplus.finish()
 
@@ -71,8 +114,8 @@ def end_sessions() -> None:
     """End the kept sessions, which no connection uses now."""
     with _lock:
         ended, _kept[:] = list(_kept), []
-    for _, session in ended:
-        session.finish()
+    for kept in ended:
+        kept.session.finish()
 
 
 def _new_connection(original: Any) -> Any:
@@ -84,10 +127,11 @@ def _new_connection(original: Any) -> Any:
         self.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
         own = {"context", "cursor_factory", "prepare_threshold"}
         key = repr((os.getpid(), sorted((k, v) for k, v in params.items() if k not in own)))
-        if (session := _take(key)) is None:
+        if (kept := _take(key)) is None:
             connection = Session.connect(**params)
         else:
-            connection = Session(session)
+            connection = Session(kept.session)
+            connection._prepared = kept.statements
             connection.cursor_factory = params["cursor_factory"]
             connection._adapters = AdaptersMap(params["context"].adapters)
             connection.prepare_threshold = params["prepare_threshold"]
@@ -97,14 +141,14 @@ def _new_connection(original: Any) -> Any:
     return get_new_connection
 
 
-def _take(key: str) -> PGconn | None:
+def _take(key: str) -> _Kept | None:
     while True:
         with _lock:
-            indexes = [n for n, (kept_as, _) in enumerate(_kept) if kept_as == key]
-            session = _kept.pop(indexes[-1])[1] if indexes else None
-        if session is None or _has_forgotten(session):
-            return session
-        session.finish()
+            indexes = [n for n, kept in enumerate(_kept) if kept.key == key]
+            kept = _kept.pop(indexes[-1]) if indexes else None
+        if kept is None or _has_forgotten(kept.session):
+            return kept
+        kept.session.finish()
 
 
 def _has_forgotten(session: PGconn) -> bool:
@@ -119,7 +163,7 @@ def _has_forgotten(session: PGconn) -> bool:
                 session.consume_input()
             if (result := session.get_result()) is None:
                 break
-            if result.status != ExecStatus.COMMAND_OK:
+            if result.status not in (ExecStatus.COMMAND_OK, ExecStatus.TUPLES_OK):
                 return False
     except psycopg.Error:
         return False

@@ -56,7 +56,7 @@ def _has(pid: int, needle: bytes) -> bool:
 
 
 def test_every_benchmark_runs_and_reports_in_one_format(folder: Path) -> None:
-    running = launch(folder, "-n", "40", "--rounds", "1")
+    running = launch(folder, "-n", "10", "--rounds", "1")
     out, progress = running.communicate(timeout=SECONDS * 9)
     assert running.returncode == 0, progress
     output: dict[str, Any] = json.loads(out.splitlines()[-1])
