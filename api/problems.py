@@ -26,7 +26,7 @@ from common.errors import (
 from common.reason_codes import Code
 from common.reason_links import reason_url
 from signals.alerts import RateLimitedError
-from signals.errors import Fault, faults_of
+from signals.errors import FieldError, field_errors
 
 log = logging.getLogger(__name__)
 CONTENT_TYPE = "application/problem+json"
@@ -61,7 +61,7 @@ def problem(
     status: int,
     detail: str = "",
     *,
-    errors: Sequence[Fault] = (),
+    errors: Sequence[FieldError] = (),
     numbers: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Return the body of a problem response."""
@@ -74,7 +74,7 @@ def problem(
         "hint": code.hint,
         "help": settings.FILLCAST_PUBLIC_URL.rstrip("/") + reason_url(code),
         "errors": [
-            {name: _writable(text) for name, text in fault.as_dict().items()} for fault in errors
+            {name: _writable(text) for name, text in error.as_dict().items()} for error in errors
         ],
         "request_id": request_id(),
     }
@@ -138,8 +138,8 @@ def _from_fillcast_error(error: FillcastError) -> Response:
         status = 403
     elif isinstance(error, RateLimitedError):
         status, headers = 429, {"Retry-After": str(error.retry_after)}
-    faults = faults_of(error) if isinstance(error, InvalidInputError) else ()
-    errors = [fault for fault in faults if fault.field]
+    errors = field_errors(error) if isinstance(error, InvalidInputError) else ()
+    errors = tuple(one for one in errors if one.field)
     body = problem(error.code, status, error.detail, errors=errors, numbers=error.numbers)
     return _answer(body, headers)
 
@@ -151,7 +151,7 @@ def _from_drf_error(error: exceptions.APIException) -> Response:
     if wait := getattr(error, "wait", None):
         headers["Retry-After"] = f"{wait:.0f}"
     if isinstance(error, exceptions.ValidationError):
-        errors = list(_faults(error.detail))
+        errors = list(_errors(error.detail))
         first = errors[0]
         return _answer(problem(first.code, 400, first.detail, errors=errors), headers)
     codes = error.get_codes()
@@ -164,20 +164,20 @@ def _text(detail: Any) -> str:
     return str(detail) if isinstance(detail, str) else ""
 
 
-def _faults(detail: Any, at: str = "") -> Iterator[Fault]:
+def _errors(detail: Any, at: str = "") -> Iterator[FieldError]:
     """Flatten a serializer's errors: {"targets": [{"price": [ErrorDetail]}]}."""
     if isinstance(detail, Mapping):
         for name, inner in detail.items():
             place = at if name in ("non_field_errors", "__all__") else f"{at}{name}."
-            yield from _faults(inner, place)
+            yield from _errors(inner, place)
     elif isinstance(detail, list | tuple):
         for index, inner in enumerate(detail):
             nested = isinstance(inner, Mapping | list | tuple)
-            yield from _faults(inner, f"{at}{index}." if nested else at)
+            yield from _errors(inner, f"{at}{index}." if nested else at)
     else:
         name = getattr(detail, "code", "")
         code = Code.__members__.get(name) or _CODE_OF_DRF.get(name, Code.FIELD_INVALID)
-        yield Fault(code, at.rstrip("."), str(detail))
+        yield FieldError(code, at.rstrip("."), str(detail))
 
 
 def _unexpected_error(error: Exception, context: dict[str, Any]) -> Response:

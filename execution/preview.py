@@ -39,9 +39,9 @@ from execution.submission.rows import OrderRow, SignalRow
 from execution.submission.sizing import Denial
 from signals.models import Action, Signal
 from signals.preview import (
-    MARKET_FAULTS,
+    MARKET_DENIALS,
     NOT_LISTED,
-    SIGNAL_FAULTS,
+    SIGNAL_DENIALS,
     Outcome,
     Preview,
     Sizes,
@@ -112,7 +112,7 @@ def _followers(signal: Signal) -> Preview:
             "live": LIVE,
         },
     )
-    return Preview(market_now(), followers.many, takers=followers.many)
+    return Preview(market_now(), followers.many, able_candidates=followers.many)
 
 
 def _entries(signal: Signal) -> Preview:
@@ -208,15 +208,18 @@ def _summary(
     sent = [
         (e.row.type, e.decision.quantity) for e in evaluations if isinstance(e.decision, Intent)
     ]
-    faults = _faults(evaluations)
-    waiting = sum(isinstance(e.decision, Deferred) and not _is_faulty(e.final) for e in evaluations)
+
+    able_after_wait = sum(
+        isinstance(e.decision, Deferred) and not _is_denied_for_signal(e.final)
+        for e in evaluations
+    )
     return Preview(
         as_of=now,
         sent=len(sent),
         reasons=in_order(counts),
         sizes=tuple(_sizes(sent)),
-        faults=faults,
-        takers=len(sent) + waiting,
+        common_denials=_common_denials(evaluations),
+        able_candidates=len(sent) + able_after_wait,
     )
 
 
@@ -234,21 +237,21 @@ def _denial(decision: Decision) -> Denial | None:
     return decision if isinstance(decision, Denial) else None
 
 
-def _is_faulty(decision: Decision) -> bool:
+def _is_denied_for_signal(decision: Decision) -> bool:
     denial = _denial(decision)
-    return denial is not None and denial.code in SIGNAL_FAULTS
+    return denial is not None and denial.code in SIGNAL_DENIALS
 
 
-def _faults(evaluations: Iterable[_Evaluation]) -> dict[Code, str]:
-    """Return the faults of the signal and of the present market with the figures of one account.
+def _common_denials(evaluations: Iterable[_Evaluation]) -> dict[Code, str]:
+    """Return the denials that the signal or the current market causes, the most frequent first.
 
-    The most frequent comes first.
+    The text has the figures of one account.
     """
     counts: Counter[Code] = Counter()
     figures: dict[Code, str] = {}
     for evaluation in evaluations:
         denial = _denial(evaluation.final)
-        if denial is None or denial.code not in SIGNAL_FAULTS.keys() | MARKET_FAULTS:
+        if denial is None or denial.code not in SIGNAL_DENIALS.keys() | MARKET_DENIALS:
             continue
         counts[denial.code] += 1
         figures.setdefault(denial.code, _figures(denial))

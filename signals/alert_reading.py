@@ -132,12 +132,12 @@ def _strategy_order(parsed: Mapping[str, Any]) -> AlertOrder:
     sent_at = fields.moment(time_field)
     if sent_at is None and not fields.failed(time_field):
         detail = "Send timenow: without it, two equal orders look like one that was sent twice."
-        fields.fault(Code.FIELD_REQUIRED, "timenow", detail)
+        fields.add_error(Code.FIELD_REQUIRED, "timenow", detail)
     names = {name: fields.text(name, 100 if name != "comment" else 500) for name in NAMES}
     for name in ENTRY_FIELDS:
         fields.raw(name)  # read below if the order opens a trade
     fields.refuse_unknown()
-    fields.raise_faults()
+    fields.raise_errors()
     meaning = meaning_of(order)
     opening, opening_error = _opening_or_error(parsed, meaning, names, sent_at)
     identity = {**names, "pair": pair, "sent_at": sent_at, "price": str(parsed.get("price") or "")}
@@ -183,9 +183,9 @@ def _pair(fields: Fields) -> str:
         try:
             return read_symbol(text)
         except InvalidInputError as error:
-            fields.fault(error.code, name, error.detail)
+            fields.add_error(error.code, name, error.detail)
     elif not fields.failed(name):
-        fields.fault(
+        fields.add_error(
             Code.FIELD_REQUIRED, name, f"{name} is required: the symbol that this is about."
         )
     return ""
@@ -198,7 +198,7 @@ def _side(fields: Fields, name: str) -> Direction | None:
     if text.upper() in Direction.values:
         return Direction(text.upper())
     detail = f"{text!r} is not buy or sell, the values of {{{{strategy.order.action}}}}."
-    fields.fault(Code.FIELD_INVALID, name, detail)
+    fields.add_error(Code.FIELD_INVALID, name, detail)
     return None
 
 
@@ -208,7 +208,7 @@ def _standing(fields: Fields, name: str) -> Standing | None:
         return None
     if text.lower() in {standing.value for standing in Standing}:
         return Standing(text.lower())
-    fields.fault(Code.FIELD_INVALID, name, f"{text!r} is not one of long, short, flat.")
+    fields.add_error(Code.FIELD_INVALID, name, f"{text!r} is not one of long, short, flat.")
     return None
 
 
@@ -227,10 +227,10 @@ def _size(fields: Fields, name: str) -> Decimal | None:
         is_float = isinstance(value, str) and _FLOAT.fullmatch(value.strip())
         number = Decimal(value.strip()) if is_float else read_decimal(value, field=name)
     except InvalidInputError as error:
-        fields.fault(error.code, name, error.detail)
+        fields.add_error(error.code, name, error.detail)
         return None
     if number < 0 and name != "position_size":
-        fields.fault(Code.FIELD_INVALID, name, f"{plain(number)} must not be below 0.")
+        fields.add_error(Code.FIELD_INVALID, name, f"{plain(number)} must not be below 0.")
         return None
     return number
 
@@ -246,7 +246,7 @@ def _is_unfilled(fields: Fields, name: str, text: str) -> bool:
         f"{text[:60]!r} was not filled in: only the alert of a strategy has an order and a "
         "position. For an indicator, write the action itself (docs/tradingview.md)."
     )
-    fields.fault(Code.FIELD_INVALID, name, detail)
+    fields.add_error(Code.FIELD_INVALID, name, detail)
     return True
 
 
@@ -278,8 +278,8 @@ def _opening(parsed: Mapping[str, Any], meaning: Meaning, names: Mapping[str, st
                 f"{name} is {entry[name]!r}: its plot has no value on this bar. Plot one on every "
                 "bar with an entry, or leave it out of the message."
             )
-            fields.fault(Code.NUMBER_MALFORMED, name, detail)
-    fields.raise_faults()
+            fields.add_error(Code.NUMBER_MALFORMED, name, detail)
+    fields.raise_errors()
     note = entry.get("note") or names["comment"] or names["order_id"]
     entry |= {"symbol": parsed[symbol], "direction": meaning.opens, "note": note}
     draft = read_signal({**entry, "action": Action.OPEN})
@@ -299,12 +299,12 @@ def _close_by_symbol(parsed: Mapping[str, Any]) -> AlertOrder:
     side = _side(fields, fields.one_name("direction", "side"))
     fraction = fields.decimal("close_fraction")
     if fraction is not None and fraction > 1:
-        fields.fault(Code.FIELD_INVALID, "close_fraction", "It is a share of what is open: 0 to 1.")
+        fields.add_error(Code.FIELD_INVALID, "close_fraction", "It is a share of what is open: 0 to 1.")
     sent_at = fields.moment(fields.one_name(*TIME))
     names = {name: fields.text(name, 100 if name != "comment" else 500) for name in NAMES}
     names |= {name: fields.text(name, 500) for name in ("note", "strategy_id", "trade_plan_id")}
     fields.refuse_unknown()
-    fields.raise_faults()
+    fields.raise_errors()
     identity = {**names, "pair": pair, "side": side, "fraction": fraction, "sent_at": sent_at}
     return AlertOrder(
         meaning=None, pair=pair, symbol_field=_symbol_field(parsed), closes=True, side=side,

@@ -12,7 +12,7 @@ from common.errors import FillcastError, InvalidInputError
 from common.reason_codes import Code
 from signals import services, strict_json
 from signals.draft import SignalDraft
-from signals.errors import Fault, faults_of
+from signals.errors import FieldError, field_errors
 from signals.intake import read_signal, save_draft
 from signals.locks import candidates_shared
 from signals.models import Approval, Feed, Origin, Signal
@@ -40,15 +40,15 @@ class Outcome:
     index: int
     outcome: str
     signal: Signal | None = None
-    faults: tuple[Fault, ...] = ()
+    errors: tuple[FieldError, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """Return the outcome for the JSON summary."""
         summary: dict[str, Any] = {"index": self.index, "outcome": self.outcome}
         if self.signal:
             summary |= {"signal": self.signal.pk, "candidates": self.signal.candidate_count}
-        if self.faults:
-            summary["errors"] = [fault.as_dict() for fault in self.faults]
+        if self.errors:
+            summary["errors"] = [error.as_dict() for error in self.errors]
         return summary
 
 
@@ -98,7 +98,7 @@ class Publisher:
                 with transaction.atomic():
                     outcome = self._publish_entry(entry)
             except FillcastError as error:
-                outcome = Outcome(entry.index, REFUSED, faults=_faults(error))
+                outcome = Outcome(entry.index, REFUSED, errors=_errors(error))
             yield outcome
 
     def _publish_entry(self, entry: Entry) -> Outcome:
@@ -153,7 +153,7 @@ def _slugs(feeds: Any) -> str:
     return ", ".join(feeds.values_list("slug", flat=True)[:20]) or "(none yet)"
 
 
-def _faults(error: FillcastError) -> tuple[Fault, ...]:
+def _errors(error: FillcastError) -> tuple[FieldError, ...]:
     if isinstance(error, InvalidInputError):
-        return faults_of(error)
-    return (Fault(error.code, "", error.detail),)
+        return field_errors(error)
+    return (FieldError(error.code, "", error.detail),)

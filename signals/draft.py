@@ -9,7 +9,7 @@ from decimal import Decimal
 
 from common.money import plain
 from common.reason_codes import Code
-from signals.errors import Fault
+from signals.errors import FieldError
 from signals.models import Action, Direction, OrderType, RiskCategory, TimeInForce
 
 
@@ -83,19 +83,19 @@ def _as_text(value: object) -> str:
     raise TypeError(value)  # add the type of a new field here
 
 
-def level_faults(
+def level_errors(
     *,
     direction: str,
     entry: Decimal | None,
     sl: Decimal | None,
     targets: tuple[Target, ...],
-) -> Iterator[Fault]:
+) -> Iterator[FieldError]:
     """Yield an error for each level on the wrong side. The database has the same constraints."""
     sign = 1 if direction == Direction.BUY else -1
     if sl is not None and entry is not None and (entry - sl) * sign <= 0:
         side = "below" if sign > 0 else "above"
         detail = f"For a {direction.lower()} the stop {plain(sl)} must lie {side} {plain(entry)}."
-        yield Fault(Code.STOP_WRONG_SIDE, "sl", detail)
+        yield FieldError(Code.STOP_WRONG_SIDE, "sl", detail)
     for target in targets:
         for name, level in (("entry", entry), ("stop", sl)):
             if level is not None and (target.price - level) * sign <= 0:
@@ -104,7 +104,7 @@ def level_faults(
                     f"For a {direction.lower()} the target {plain(target.price)} must lie {side} "
                     f"the {name} {plain(level)}."
                 )
-                yield Fault(Code.TARGET_WRONG_SIDE, "targets", detail)
+                yield FieldError(Code.TARGET_WRONG_SIDE, "targets", detail)
                 break  # one error for a target is enough
 
 

@@ -8,7 +8,7 @@ from common.reason_codes import Code
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class FieldError:
     """An error in an input: the code, the field, and a sentence about this case."""
 
     code: Code
@@ -28,15 +28,15 @@ class Fault:
 class InvalidSignalError(InvalidInputError):
     """A signal with errors. Code and text are those of the first one; `errors` holds all."""
 
-    def __init__(self, errors: Sequence[Fault]) -> None:
+    def __init__(self, errors: Sequence[FieldError]) -> None:
         first = errors[0]
         super().__init__(first.code, first.detail, field=first.field)
         self.errors = tuple(errors)
 
 
-def faults_of(error: InvalidInputError) -> tuple[Fault, ...]:
+def field_errors(error: InvalidInputError) -> tuple[FieldError, ...]:
     """Return all field errors that an exception holds, or itself as one."""
     if isinstance(error, InvalidSignalError):
         return error.errors
-    own = Fault(error.code, error.field, error.detail)
-    return (own, *(fault for other in error.others for fault in faults_of(other)))
+    own = FieldError(error.code, error.field, error.detail)
+    return (own, *(inner for other in error.others for inner in field_errors(other)))

@@ -8,33 +8,33 @@ from typing import Any
 from common.errors import InvalidInputError
 from common.money import read_decimal
 from common.reason_codes import Code
-from signals.errors import Fault, InvalidSignalError
+from signals.errors import FieldError, InvalidSignalError
 from signals.strict_json import JsonObject, NumberText
 
 
 class Fields:
     """The fields of a JSON object. A field that cannot be read adds an error and reads as None."""
 
-    def __init__(self, data: Mapping[str, Any], *, at: str = "", faults: list[Fault] | None = None):
+    def __init__(self, data: Mapping[str, Any], *, at: str = "", errors: list[FieldError] | None = None):
         """data: a parsed object. at: its path within the outer object (`targets.0.`)."""
         self._data = data
         self._at = at
         self._read: set[str] = set()
-        self.faults: list[Fault] = [] if faults is None else faults
+        self.errors: list[FieldError] = [] if errors is None else errors
         for name in data.duplicates if isinstance(data, JsonObject) else ():
-            self.fault(Code.DUPLICATE_KEY, name, f"{_excerpt(name)} is there twice.")
+            self.add_error(Code.DUPLICATE_KEY, name, f"{_excerpt(name)} is there twice.")
 
-    def fault(self, code: Code, field: str, detail: str = "") -> None:
+    def add_error(self, code: Code, field: str, detail: str = "") -> None:
         """Add an error about a field."""
         short = field if len(field) <= 60 else field[:60] + "…"
         place = (
             self._at + short.encode(errors="replace").decode()
         )  # a key may hold half a surrogate pair
-        self.faults.append(Fault(code, place, detail or code.sentence))
+        self.errors.append(FieldError(code, place, detail or code.sentence))
 
     def failed(self, name: str) -> bool:
         """Whether this field has an error."""
-        return any(fault.field == self._at + name for fault in self.faults)
+        return any(error.field == self._at + name for error in self.errors)
 
     def first_used(self, *names: str) -> str:
         """Return the first of these names that is present, else the last."""
@@ -54,7 +54,7 @@ class Fields:
         self._read.update(names)
         used = [name for name in names if self.has(name)]
         for other in used[1:]:
-            self.fault(Code.FIELD_INVALID, other, f"It means the same as {used[0]}; send only one.")
+            self.add_error(Code.FIELD_INVALID, other, f"It means the same as {used[0]}; send only one.")
         return used[0] if used else names[0]
 
     def text(self, name: str, longest: int) -> str:
@@ -63,11 +63,11 @@ class Fields:
         if value is None:
             return ""
         if isinstance(value, NumberText) or not isinstance(value, str):
-            self.fault(Code.FIELD_INVALID, name, "It must be a text in quotation marks.")
+            self.add_error(Code.FIELD_INVALID, name, "It must be a text in quotation marks.")
         elif len(value) > longest:
-            self.fault(Code.FIELD_INVALID, name, f"It must have at most {longest} characters.")
+            self.add_error(Code.FIELD_INVALID, name, f"It must have at most {longest} characters.")
         elif not value.isprintable() and not _is_prose(value):
-            self.fault(Code.FIELD_INVALID, name, "It has characters that cannot be printed.")
+            self.add_error(Code.FIELD_INVALID, name, "It has characters that cannot be printed.")
         else:
             return value.strip()
         return ""
@@ -81,7 +81,7 @@ class Fields:
         chosen = by_lower.get(value.strip().lower()) if isinstance(value, str) else None
         if chosen is None:
             known = ", ".join(by_lower.values())
-            self.fault(Code.FIELD_INVALID, name, f"{_excerpt(value)} is not one of {known}.")
+            self.add_error(Code.FIELD_INVALID, name, f"{_excerpt(value)} is not one of {known}.")
             return default
         return chosen
 
@@ -93,10 +93,10 @@ class Fields:
         try:
             number = read_decimal(value, field=name, positive=not zero)
         except InvalidInputError as error:
-            self.fault(error.code, name, error.detail)
+            self.add_error(error.code, name, error.detail)
             return None
         if number < 0:
-            self.fault(Code.FIELD_INVALID, name, f"{number} must not be below 0.")
+            self.add_error(Code.FIELD_INVALID, name, f"{number} must not be below 0.")
             return None
         return number
 
@@ -109,7 +109,7 @@ class Fields:
         plain = text.isascii() and text.isdigit() and len(text) < 20
         if not plain or not 1 <= int(text) <= highest:
             detail = f"{_excerpt(value)} is not a whole number from 1 to {highest}."
-            self.fault(Code.FIELD_INVALID, name, detail)
+            self.add_error(Code.FIELD_INVALID, name, detail)
             return None
         return int(text)
 
@@ -127,7 +127,7 @@ class Fields:
             return time.astimezone(UTC)
         except (ValueError, OverflowError):
             detail = f"{_excerpt(value)} is not a time with its zone, like 2026-11-20T12:00:00Z."
-            self.fault(Code.FIELD_INVALID, name, detail)
+            self.add_error(Code.FIELD_INVALID, name, detail)
             return None
 
     def objects(self, name: str, most: int) -> list["Fields"]:
@@ -136,13 +136,13 @@ class Fields:
         if value is None:
             return []
         if not isinstance(value, list) or not value or len(value) > most:
-            self.fault(Code.FIELD_INVALID, name, f"It must be a list of 1 to {most} objects.")
+            self.add_error(Code.FIELD_INVALID, name, f"It must be a list of 1 to {most} objects.")
             return []
         if not all(isinstance(item, dict) for item in value):
-            self.fault(Code.FIELD_INVALID, name, "Each entry must be an object.")
+            self.add_error(Code.FIELD_INVALID, name, "Each entry must be an object.")
             return []
         return [
-            Fields(item, at=f"{self._at}{name}.{index}.", faults=self.faults)
+            Fields(item, at=f"{self._at}{name}.{index}.", errors=self.errors)
             for index, item in enumerate(value)
         ]
 
@@ -150,12 +150,12 @@ class Fields:
         """Add an error for every field that was not read."""
         for name in self._data:
             if name not in self._read:
-                self.fault(Code.FIELD_UNKNOWN, name, f"{_excerpt(name)} is not a known field.")
+                self.add_error(Code.FIELD_UNKNOWN, name, f"{_excerpt(name)} is not a known field.")
 
-    def raise_faults(self) -> None:
+    def raise_errors(self) -> None:
         """Raise InvalidSignalError if there are errors."""
-        if self.faults:
-            raise InvalidSignalError(self.faults)
+        if self.errors:
+            raise InvalidSignalError(self.errors)
 
 
 def _is_prose(text: str) -> bool:

@@ -9,8 +9,8 @@ from unfold.widgets import UnfoldAdminTextInputWidget
 from common.admin import AmountInput
 from common.errors import InvalidInputError
 from common.reason_codes import Code
-from signals.draft import Target, level_faults
-from signals.errors import faults_of
+from signals.draft import Target, level_errors
+from signals.errors import field_errors
 from signals.models import Action, Feed, OrderType, Signal
 from signals.preview import require_possible
 from signals.symbol_completion import settled_pair
@@ -89,9 +89,9 @@ class SignalForm(forms.ModelForm):  # type: ignore[type-arg]  # generic only for
         try:
             require_possible(self.instance)
         except InvalidInputError as error:
-            for fault in faults_of(error):
+            for problem in field_errors(error):
                 self.add_error(
-                    _FIELD_OF.get(fault.field, fault.field), f"{fault.detail} {fault.hint}"
+                    _FIELD_OF.get(problem.field, problem.field), f"{problem.detail} {problem.hint}"
                 )
 
     def _symbol(self, data: dict[str, Any]) -> None:
@@ -143,10 +143,10 @@ class SignalForm(forms.ModelForm):  # type: ignore[type-arg]  # generic only for
             return
         is_stop = data.get("order_type") == OrderType.STOP
         targets = tuple(Target(*pair) for pair in zip(prices, fractions, strict=True))
-        for fault in level_faults(
+        for problem in level_errors(
             direction=data["direction"],
             entry=data.get("stop_price" if is_stop else "open_price"),
             sl=data.get("sl"),
             targets=targets,
         ):
-            self.add_error(_FIELD_OF.get(fault.field), fault.detail)
+            self.add_error(_FIELD_OF.get(problem.field), problem.detail)

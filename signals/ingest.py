@@ -11,7 +11,7 @@ from common.errors import ConflictError, InvalidInputError
 from common.permissions import Right, require
 from common.reason_codes import Code
 from common.sql import rows
-from signals.draft import SignalDraft, Target, in_order_of_price, level_faults
+from signals.draft import SignalDraft, Target, in_order_of_price, level_errors
 from signals.errors import InvalidSignalError
 from signals.locks import feed_shared
 from signals.models import Action, Approval, Feed, OrderType, Origin, Signal
@@ -190,11 +190,11 @@ def _unchanged_values(draft: SignalDraft) -> dict[str, Any]:
 
 def _levels(draft: SignalDraft, direction: str, targets: list[Target]) -> dict[str, Any]:
     if draft.action == Action.MODIFY:  # its direction is only known now
-        faults = list(
-            level_faults(direction=direction, entry=None, sl=draft.sl, targets=draft.targets)
+        errors = list(
+            level_errors(direction=direction, entry=None, sl=draft.sl, targets=draft.targets)
         )
-        if faults:
-            raise InvalidSignalError(faults)
+        if errors:
+            raise InvalidSignalError(errors)
     return {
         "target_prices": [target.price for target in targets],
         "target_fractions": [target.fraction for target in targets],

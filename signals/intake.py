@@ -43,7 +43,7 @@ def read_signal(data: bytes | Mapping[str, Any]) -> SignalDraft:
     fields.refuse_unknown()
     draft = SignalDraft(**values)
     validate(draft, fields)
-    fields.raise_faults()
+    fields.raise_errors()
     return draft
 
 
@@ -58,13 +58,13 @@ def _instruction(fields: Fields) -> dict[str, Any]:
         try:
             pair = read_symbol(text)
         except InvalidInputError as error:
-            fields.fault(error.code, pair_field, error.detail)
+            fields.add_error(error.code, pair_field, error.detail)
     elif fields.has(pair_field) and not fields.failed(pair_field):
-        fields.fault(Code.SYMBOL_UNKNOWN, pair_field, "The symbol is empty.")
+        fields.add_error(Code.SYMBOL_UNKNOWN, pair_field, "The symbol is empty.")
     if action == Action.OPEN:
         for name in (pair_field, side_field):
             if not fields.has(name):
-                fields.fault(Code.FIELD_REQUIRED, name, f"{name} is required to open a trade.")
+                fields.add_error(Code.FIELD_REQUIRED, name, f"{name} is required to open a trade.")
     return {
         "action": action,
         "pair": pair,
@@ -84,7 +84,7 @@ def _reference(fields: Fields) -> int | None:
             f"{value[:40]!r} is not a signal's id, which is a whole number. Send your own external "
             "id in refers_to_external_id."
         )
-        fields.fault(Code.FIELD_INVALID, "refers_to", detail)
+        fields.add_error(Code.FIELD_INVALID, "refers_to", detail)
         return None
     return fields.whole("refers_to", _MAX_ID)
 
@@ -109,14 +109,14 @@ def _targets(fields: Fields) -> tuple[Target, ...]:
     for item in fields.objects("targets", MAX_TARGETS):
         for required in ("price", "fraction"):
             if not item.has(required):
-                item.fault(Code.FIELD_REQUIRED, required, f"A target needs its {required}.")
+                item.add_error(Code.FIELD_REQUIRED, required, f"A target needs its {required}.")
         price, fraction = item.decimal("price"), item.decimal("fraction")
         item.refuse_unknown()
         if price is not None and fraction is not None:
             targets.append(Target(price, fraction))
     total = sum(target.fraction for target in targets)
     if total > 1:
-        fields.fault(Code.TARGET_FRACTIONS, "targets", f"The fractions add up to {total}, above 1.")
+        fields.add_error(Code.TARGET_FRACTIONS, "targets", f"The fractions add up to {total}, above 1.")
     return tuple(targets)
 
 
@@ -129,7 +129,7 @@ def _refuse_pips(fields: Fields, values: Mapping[str, Any]) -> None:
         detail = (
             f"{pair} has no pips: send max_slippage with max_slippage_unit BPS, TICKS or PERCENT."
         )
-        fields.fault(Code.FIELD_INVALID, name, detail)
+        fields.add_error(Code.FIELD_INVALID, name, detail)
 
 
 def _slippage(fields: Fields) -> dict[str, Any]:
@@ -138,7 +138,7 @@ def _slippage(fields: Fields) -> dict[str, Any]:
     in_pips = name == "max_slippage_pips"
     if in_pips and fields.has("max_slippage_unit"):
         detail = "max_slippage_pips is in pips; send max_slippage_unit only with max_slippage."
-        fields.fault(Code.FIELD_INVALID, "max_slippage_unit", detail)
+        fields.add_error(Code.FIELD_INVALID, "max_slippage_unit", detail)
     unit = fields.choice("max_slippage_unit", UNITS)
     return {
         "max_slippage_pips": fields.decimal(name, zero=True),
@@ -150,7 +150,7 @@ def _options(fields: Fields) -> dict[str, Any]:
     """Read validity, slippage, ids, risk category and the other options."""
     close_fraction = fields.decimal("close_fraction")
     if close_fraction is not None and close_fraction > 1:
-        fields.fault(Code.FIELD_INVALID, "close_fraction", "It is a share of what is open: 0 to 1.")
+        fields.add_error(Code.FIELD_INVALID, "close_fraction", "It is a share of what is open: 0 to 1.")
     risk = fields.choice("risk_category", RiskCategory.values, RiskCategory.NORMAL)
     tif = fields.choice("time_in_force", TimeInForce.values, TimeInForce.GTC)
     return {

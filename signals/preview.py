@@ -13,7 +13,7 @@ from enum import StrEnum
 from common.errors import ConflictError
 from common.permissions import Caller, Right, may
 from common.reason_codes import Code
-from signals.errors import Fault, InvalidSignalError
+from signals.errors import FieldError, InvalidSignalError
 from signals.models import Action, Signal
 
 
@@ -27,8 +27,8 @@ class Outcome(StrEnum):
     DENIED = "denied"
 
 
-# Denials because of the signal itself, and the field that they are about.
-SIGNAL_FAULTS: dict[Code, str] = {
+# Denials for which the signal itself is the reason, and the field that is to be corrected.
+SIGNAL_DENIALS: dict[Code, str] = {
     Code.STOP_AT_ENTRY: "sl",
     Code.STOP_TOO_NEAR: "sl",
     Code.STOP_REQUIRED: "sl",
@@ -40,8 +40,8 @@ SIGNAL_FAULTS: dict[Code, str] = {
 }
 # For accounts that do not list the symbol. Their number is public (`symbol_reach`).
 NOT_LISTED = frozenset({Code.SYMBOL_NOT_AT_BROKER})
-# What the current market allows no account: the signal may be stored, and published later.
-MARKET_FAULTS = frozenset({Code.QUOTE_STALE})
+# Denials for which the current market is the reason: the signal may be stored and published later.
+MARKET_DENIALS = frozenset({Code.QUOTE_STALE})
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +73,9 @@ class Reason:
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """The range of quantities that would be sent, in base units. kind: the broker type; '': all."""
+    """The range of quantities that would be sent, in base units. broker_type: '' for all types."""
 
-    kind: str
+    broker_type: str
     connections: int
     smallest: Decimal
     median: Decimal
@@ -86,17 +86,18 @@ class Sizes:
 class Preview:
     """The current candidates by outcome.
 
-    sizes: of all (kind ''), then by broker type; only for an OPEN. faults: why candidates that may
-    trade, now or after a wait, could not take the signal as it is, with the figures of one of them.
-    takers: candidates that could take it, now or after a wait.
+    sizes: of all broker types (''), then of each; only for an OPEN. common_denials: why candidates
+    that may trade, now or after a wait, could not take the signal as it is, with the figures of one
+    of them; only for what is not particular to an account (SIGNAL_DENIALS, MARKET_DENIALS).
+    able_candidates: how many candidates could take it, now or after a wait.
     """
 
     as_of: datetime
     sent: int
     reasons: tuple[Reason, ...] = ()
     sizes: tuple[Sizes, ...] = ()
-    faults: dict[Code, str] = field(default_factory=dict)
-    takers: int = 0
+    common_denials: dict[Code, str] = field(default_factory=dict)
+    able_candidates: int = 0
 
     def count(self, outcome: Outcome) -> int:
         """Return how many candidates would have this outcome."""
@@ -132,7 +133,7 @@ class Preview:
     @property
     def is_wrong_for_all(self) -> bool:
         """Whether no candidate could take the signal because of the signal itself."""
-        return not self.takers and any(code in SIGNAL_FAULTS for code in self.faults)
+        return not self.able_candidates and any(code in SIGNAL_DENIALS for code in self.common_denials)
 
 
 def in_order(counts: Mapping[tuple[Outcome, Code | None], int]) -> tuple[Reason, ...]:
@@ -157,7 +158,7 @@ def visible_to(user: Caller, signal: Signal, preview: Preview) -> Preview:
         return preview
     counts: Counter[tuple[Outcome, Code | None]] = Counter()
     for reason in preview.reasons:
-        is_public = reason.code in {*SIGNAL_FAULTS, *MARKET_FAULTS, *NOT_LISTED}
+        is_public = reason.code in {*SIGNAL_DENIALS, *MARKET_DENIALS, *NOT_LISTED}
         counts[reason.outcome, reason.code if is_public else None] += reason.connections
     return replace(preview, reasons=in_order(counts), sizes=())
 
@@ -197,9 +198,9 @@ def require_possible(signal: Signal) -> None:
     if expected.is_wrong_for_all:
         raise InvalidSignalError(
             [
-                Fault(code, _field_of(code, signal), _describe(code, figures))
-                for code, figures in expected.faults.items()
-                if code in SIGNAL_FAULTS
+                FieldError(code, _field_of(code, signal), _describe(code, figures))
+                for code, figures in expected.common_denials.items()
+                if code in SIGNAL_DENIALS
             ]
         )
 
@@ -210,9 +211,9 @@ def require_useful(signal: Signal) -> None:
     if signal.action != Action.OPEN:
         return
     expected = preview(signal)
-    if expected.takers or not expected.faults:
+    if expected.able_candidates or not expected.common_denials:
         return
-    code, figures = next(iter(expected.faults.items()))
+    code, figures = next(iter(expected.common_denials.items()))
     detail = f"No account would take {signal.number}. {_describe(code, figures)}"
     raise ConflictError(code, detail)
 
@@ -220,7 +221,7 @@ def require_useful(signal: Signal) -> None:
 def _field_of(code: Code, signal: Signal) -> str:
     if code == Code.PRICE_WRONG_SIDE and signal.order_type == "STOP":
         return "stop_price"
-    return SIGNAL_FAULTS[code]
+    return SIGNAL_DENIALS[code]
 
 
 def _describe(code: Code, figures: str) -> str:

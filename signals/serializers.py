@@ -275,7 +275,7 @@ class SizesSerializer(StrictSerializer):
     """The range of quantities that would be sent, in base units. kind: the broker type; empty:
     all."""
 
-    kind = serializers.CharField(allow_blank=True)
+    kind = serializers.CharField(source="broker_type", allow_blank=True)
     connections = serializers.IntegerField()
     smallest = Amount()
     median = Amount()

@@ -1,7 +1,7 @@
 """Check that the fields of a signal fit together. Pure."""
 
 from common.reason_codes import Code
-from signals.draft import SignalDraft, level_faults
+from signals.draft import SignalDraft, level_errors
 from signals.fields import Fields
 from signals.models import Action, OrderType
 
@@ -40,7 +40,7 @@ def validate(draft: SignalDraft, fields: Fields) -> None:
     _belongs_to_action(draft, fields)
     _reference(draft, fields)
     if fields.has("valid_until") and fields.has("valid_for"):
-        fields.fault(Code.FIELD_INVALID, "valid_for", "Send valid_until or valid_for, not both.")
+        fields.add_error(Code.FIELD_INVALID, "valid_for", "Send valid_until or valid_for, not both.")
     if draft.action == Action.OPEN and not fields.failed("order_type"):
         _prices(draft, fields)
         _sides(draft, fields)
@@ -58,9 +58,9 @@ def _belongs_to_action(draft: SignalDraft, fields: Fields) -> None:
     for name, actions in _ONLY_FOR.items():
         if fields.has(name) and draft.action not in actions:
             known = " or ".join(sorted(actions))
-            fields.fault(Code.FIELD_INVALID, name, f"{name} is only for {known}.")
+            fields.add_error(Code.FIELD_INVALID, name, f"{name} is only for {known}.")
     if draft.action == Action.MODIFY and not any(fields.has(name) for name in _LEVELS):
-        fields.fault(Code.FIELD_REQUIRED, "sl", "MODIFY needs a new sl, tp or targets.")
+        fields.add_error(Code.FIELD_REQUIRED, "sl", "MODIFY needs a new sl, tp or targets.")
 
 
 def _reference(draft: SignalDraft, fields: Fields) -> None:
@@ -68,10 +68,10 @@ def _reference(draft: SignalDraft, fields: Fields) -> None:
     if draft.action == Action.OPEN:
         return
     if len(used) == 2:
-        fields.fault(Code.FIELD_INVALID, used[1], "Send only one of the signal's ids.")
+        fields.add_error(Code.FIELD_INVALID, used[1], "Send only one of the signal's ids.")
     named = draft.refers_to is not None or draft.refers_to_external_id
     if not named and not any(fields.failed(name) for name in used):
-        fields.fault(Code.REFERENCE_REQUIRED, "refers_to")
+        fields.add_error(Code.REFERENCE_REQUIRED, "refers_to")
 
 
 def _prices(draft: SignalDraft, fields: Fields) -> None:
@@ -79,30 +79,30 @@ def _prices(draft: SignalDraft, fields: Fields) -> None:
     if draft.order_type == OrderType.LIMIT and not (
         fields.has("open_price") or fields.has("price")
     ):
-        fields.fault(Code.PRICE_REQUIRED, "open_price", "A limit order needs open_price.")
+        fields.add_error(Code.PRICE_REQUIRED, "open_price", "A limit order needs open_price.")
     if draft.order_type == OrderType.STOP:
         if not fields.has("stop_price"):
-            fields.fault(Code.PRICE_REQUIRED, "stop_price", "A stop order needs stop_price.")
+            fields.add_error(Code.PRICE_REQUIRED, "stop_price", "A stop order needs stop_price.")
         elif draft.open_price is not None and draft.open_price != draft.stop_price:
             detail = "A stop order becomes a market order at stop_price; leave open_price out."
-            fields.fault(Code.FIELD_INVALID, "open_price", detail)
+            fields.add_error(Code.FIELD_INVALID, "open_price", detail)
         for name in ("max_slippage", "max_slippage_pips"):
             if fields.has(name):
-                fields.fault(Code.FIELD_INVALID, name, unlimited_stop(name))
+                fields.add_error(Code.FIELD_INVALID, name, unlimited_stop(name))
     elif fields.has("stop_price"):
         detail = "Only a stop order has a stop_price; the stop loss is called sl."
-        fields.fault(Code.FIELD_INVALID, "stop_price", detail)
+        fields.add_error(Code.FIELD_INVALID, "stop_price", detail)
 
 
 def _sides(draft: SignalDraft, fields: Fields) -> None:
     if draft.direction is None:
         return
     shorthand = fields.first_used("tp", "take_profit", "targets")
-    for fault in level_faults(
+    for error in level_errors(
         direction=draft.direction,
         entry=draft.entry_price,
         sl=draft.sl,
         targets=draft.targets,
     ):
-        renamed = shorthand if fault.field == "targets" else fields.first_used("stop_loss", "sl")
-        fields.fault(fault.code, renamed, fault.detail)
+        renamed = shorthand if error.field == "targets" else fields.first_used("stop_loss", "sl")
+        fields.add_error(error.code, renamed, error.detail)

@@ -35,28 +35,28 @@ class Change:
 def trail(request: HttpRequest) -> HttpResponse:
     """List the changes, newest first, filtered by `what` and `who`."""
     lines = TrailLine.objects.order_by("-id")
-    wanted = request.GET.get("what", "")
-    if wanted in TABLES:
-        lines = lines.filter(relation=TABLES[wanted])
+    label = request.GET.get("what", "")
+    if label in TABLES:
+        lines = lines.filter(relation=TABLES[label])
     if who := request.GET.get("who", "").strip().replace("\0", ""):
         lines = lines.filter(user_id__in=User.objects.filter(username=who).values("pk"))
-    found = Paginator(lines, PAGE_SIZE).get_page(request.GET.get("page"))
+    one_page = Paginator(lines, PAGE_SIZE).get_page(request.GET.get("page"))
     return page(
         request,
         "trail.html",
         "Audit trail",
-        changes=list(_changes(found)),
-        one_page=found,
+        changes=list(_changes(one_page)),
+        one_page=one_page,
         models=sorted(TABLES),
-        asked=request.GET,
+        filters=request.GET,
     )
 
 
-def _changes(lines: Any) -> Iterator[Change]:
-    found = list(lines)
-    users = {line.user_id for line in found if line.user_id}
+def _changes(page_lines: Any) -> Iterator[Change]:
+    lines = list(page_lines)
+    users = {line.user_id for line in lines if line.user_id}
     names = dict(User.objects.filter(pk__in=users).values_list("pk", "username"))
-    for line in found:
+    for line in lines:
         yield Change(
             number=line.number,
             at=line.at,

@@ -173,7 +173,7 @@ def _pause(row: ExecutionConnection, request: HttpRequest) -> str:
 
 
 def archive(request: HttpRequest, pk: UUID, **_: Any) -> HttpResponse:
-    """Ask, then archive the connection."""
+    """Confirm, then archive the connection."""
     require_permission(request, Right.CONNECTIONS)
     connection = find(pk)
     if request.method == "POST":

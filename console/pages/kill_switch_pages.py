@@ -104,7 +104,7 @@ def _halt(data: dict[str, Any], request: HttpRequest) -> str:
 
 
 def release(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
-    """Ask, then release a kill switch."""
+    """Confirm, then release a kill switch."""
     require_permission(request, Right.RELEASE)
     switch = get_object_or_404(
         KillSwitch.objects.select_related("feed", "user", "connection", "set_by"), pk=pk

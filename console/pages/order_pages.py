@@ -11,7 +11,7 @@ from common.formatting import number
 from common.permissions import Right
 from console.pages import reason_pages
 from console.pages.page_helpers import View, can, confirm, page, require_permission, run_action
-from console.queries.candidates import brief_of
+from console.queries.candidates import explanation_of
 from execution import services, tasks
 from execution.models import ExecutionLog, Order, Status
 from execution.order_reasons import reason_of
@@ -48,7 +48,7 @@ def show(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
         f"O-{pk}",
         order=order,
         position=order.position or opened,
-        words=brief_of(order),
+        explanation=explanation_of(order),
         reason=reason_of(order),
         fills=fills,
         filled=number(order.filled_quantity),
@@ -61,7 +61,7 @@ def show(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
 
 
 def cancel(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
-    """Ask, then cancel what is not filled."""
+    """Confirm, then cancel what is not filled."""
     require_permission(request, Right.TRADE)
     order = find(pk)
     if request.method == "POST":
@@ -90,7 +90,7 @@ def _cancel(order: Order, request: HttpRequest) -> str:
 
 
 def retry(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
-    """Ask, then send a FAILED order again."""
+    """Confirm, then send a FAILED order again."""
     require_permission(request, Right.RETRY)
     order = find(pk)
     if request.method == "POST":

@@ -25,7 +25,7 @@ from signals import services
 from signals.models import Approval, Signal
 from signals.preview import preview, require_useful
 
-A_PAGE = 50
+ORDERS_PER_PAGE = 50
 
 
 def find(pk: int) -> Signal:
@@ -60,34 +60,34 @@ def _before(signal: Signal) -> dict[str, Any]:
     ended = signal.cancelled_at is not None or signal.is_past(market_now())
     if ended or signal.approval == Approval.REJECTED:
         return {"ended": ended}
-    found = preview(signal)
+    expected = preview(signal)
     return {
         "ended": False,
-        "preview": found,
-        "lines": reach_preview.lines(found),
-        "button": reach_preview.button(found),
-        "faults": list(found.faults) if not found.takers else [],
-        "refresh_seconds": reach_preview.FOLLOW_SECONDS,
+        "preview": expected,
+        "reasons": reach_preview.reason_rows(expected),
+        "button": reach_preview.button_label(expected),
+        "common_denials": list(expected.common_denials) if not expected.able_candidates else [],
+        "refresh_seconds": reach_preview.REFRESH_SECONDS,
     }
 
 
 def _results(request: HttpRequest, signal: Signal) -> dict[str, Any]:
     counted = candidates.counts(signal)
-    found = Paginator(candidates.filtered_orders(signal, request.GET), A_PAGE)
-    one_page = found.get_page(request.GET.get("page"))
+    orders = Paginator(candidates.filtered_orders(signal, request.GET), ORDERS_PER_PAGE)
+    one_page = orders.get_page(request.GET.get("page"))
     return {
         "counts": counted,
         "funnel": funnel(counted.progress),
         "ack": candidates.ack_times(signal),
         "pills": [(share, counted.shares[share]) for share in candidates.FILTER_STATES],
-        "kinds": sorted(counted.broker_types),
+        "broker_types": sorted(counted.broker_types),
         "reasons": [
             (reason, counted.meanings[reason], many)
             for reason, many in counted.reasons.most_common()
         ],
         "candidates": [candidates.Candidate(order) for order in one_page],
         "one_page": one_page,
-        "asked": request.GET,
+        "filters": request.GET,
         "read_at": timezone.now(),
         "follow_up": _follow_up(signal),
     }
@@ -104,8 +104,8 @@ def _follow_up(signal: Signal) -> str:
     return f"{reverse('admin:signals_signal_add')}?{urlencode(fields)}"
 
 
-COLUMNS = ("connection", "kind", "account", "owner", "state", "code", "words", "quantity", "filled",
-           "price", "slippage", "slippage_unit", "ack_ms", "client_order_id",
+COLUMNS = ("connection", "broker_type", "account", "owner", "state", "code", "explanation",
+           "quantity", "filled", "price", "slippage", "slippage_unit", "ack_ms", "client_order_id",
            "broker_order_id")  # fmt: skip
 
 
@@ -127,7 +127,7 @@ def _line(candidate: candidates.Candidate) -> list[str]:
     return [
         *(_inert(text) for text in (connection.name, connection.type, connection.account,
                                     _owner(connection))),
-        order.status, candidate.code, _inert(candidate.words), plain(order.quantity),
+        order.status, candidate.code, _inert(candidate.explanation), plain(order.quantity),
         plain(order.filled_quantity), plain(order.avg_fill_price), plain(order.slippage_pips),
         order.slippage_unit if order.slippage_pips is not None else "",
         milliseconds(order.ack_ms).replace(",", ""), order.client_order_id or "",
@@ -146,16 +146,16 @@ def _inert(text: str) -> str:
 
 
 def publish(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
-    """Ask, then publish; concurrent confirmations publish once."""
+    """Confirm, then publish; concurrent confirmations publish once."""
     require_permission(request, Right.PUBLISH)
     signal = find(pk)
     if request.method == "POST":
         return run_action(request, lambda: _publish(signal, request), back=address(signal))
     if signal.is_published:
         return HttpResponseRedirect(address(signal))
-    found = preview(signal)
+    expected = preview(signal)
     points = [
-        *reach_preview.points(signal, found),
+        *reach_preview.consequences(signal, expected),
         Consequence(
             "validated",
             "You cannot undo a publication. Unfilled orders can be cancelled; filled ones need a "
@@ -167,11 +167,11 @@ def publish(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
         ConfirmationPage(
             title=f"Publish {signal.number}: {signal}?",
             points=points,
-            button=reach_preview.button(found),
+            button=reach_preview.button_label(expected),
             back=address(signal),
             keep="Not now",
-            follow_seconds=reach_preview.FOLLOW_SECONDS,
-            as_of=found.as_of,
+            follow_seconds=reach_preview.REFRESH_SECONDS,
+            as_of=expected.as_of,
         ),
     )
 
@@ -187,7 +187,7 @@ def _publish(signal: Signal, request: HttpRequest) -> str:
 
 
 def cancel(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
-    """Ask, then cancel the signal. A published CLOSE or MODIFY is refused without a question."""
+    """Confirm, then cancel the signal. A published CLOSE or MODIFY is refused at once."""
     require_permission(request, Right.PUBLISH)
     signal = find(pk)
     try:
@@ -218,7 +218,7 @@ def _cancel(signal: Signal, request: HttpRequest) -> str:
 
 
 def decide(request: HttpRequest, pk: int, to: str, **_: Any) -> HttpResponse:
-    """Approve or reject without a question: nothing is sent."""
+    """Approve or reject, without a confirmation: nothing is sent."""
     require_permission(request, Right.APPROVE)
     signal = find(pk)
     if request.method != "POST":

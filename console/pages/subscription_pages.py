@@ -19,7 +19,7 @@ def find(pk: int) -> Subscription:
 
 
 def pause(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
-    """Ask, then pause the subscription, or resume it if it is paused."""
+    """Confirm, then pause the subscription, or resume it if it is paused."""
     require_permission(request, Right.CONNECTIONS)
     subscription = find(pk)
     back = reverse("admin:connections_subscription_changelist")
@@ -63,7 +63,7 @@ def _pause_or_resume(subscription: Subscription, request: HttpRequest) -> str:
 
 
 def end(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
-    """Ask, then end the subscription; the account can subscribe again later."""
+    """Confirm, then end the subscription; the account can subscribe again later."""
     require_permission(request, Right.CONNECTIONS)
     subscription = find(pk)
     back = reverse("admin:connections_subscription_changelist")

@@ -66,7 +66,7 @@ def create_token(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
 
 
 def revoke_token(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
-    """Ask, then revoke a token."""
+    """Confirm, then revoke a token."""
     require_permission(request, Right.FEEDS)
     token = get_object_or_404(FeedToken.objects.select_related("feed"), pk=pk)
     back = reverse("admin:signals_feedtoken_changelist")
@@ -113,7 +113,7 @@ def create_key(request: HttpRequest, **_: Any) -> HttpResponse:
 
 
 def revoke_key(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
-    """Ask, then revoke a key."""
+    """Confirm, then revoke a key."""
     require_permission(request, Right.API_KEYS)
     key = get_object_or_404(ApiKey.objects.select_related("user"), pk=pk)
     back = reverse("admin:users_apikey_changelist")

@@ -14,7 +14,7 @@ from users.models import User
 
 
 def reset_second_factor(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
-    """Ask, then remove a user's second factor and recovery codes."""
+    """Confirm, then remove a user's second factor and recovery codes."""
     require_permission(request, Right.USERS)
     user = get_object_or_404(User, pk=pk)
     back = reverse("admin:users_user_change", args=[pk])

@@ -64,7 +64,7 @@ class Counts:
         return self.found == self.candidates
 
     @property
-    def sum_in_words(self) -> str:
+    def breakdown(self) -> str:
         """The non-zero parts and their total: `842 + 21 + 63 = 926`."""
         parts = [number(count) for count in self.shares.values() if count]
         return f"{' + '.join(parts) or '0'} = {number(self.found)}"
@@ -86,7 +86,7 @@ class Counts:
         return 0 if self.is_settled else 3 if moving else 15
 
     @property
-    def in_words(self) -> str:
+    def bar_label(self) -> str:
         parts = ", ".join(f"{many:,} {share}" for share, many in self.shares.items() if many)
         return f"{self.found:,} candidates: {parts}"
 
@@ -105,9 +105,9 @@ def counts(signal: Signal) -> Counts:
             many=Count("pk"),
         )
     )
-    for status, reason, kind, sent, answered, many in grouped:
+    for status, reason, broker_type, sent, answered, many in grouped:
         made.shares[STATES[status].share] += many
-        made.broker_types[kind] += many
+        made.broker_types[broker_type] += many
         made.progress[Progress(status, sent=sent, answered=answered)] += many
         if reason:
             made.reasons[reason] += many
@@ -171,8 +171,8 @@ class Candidate:
         return "is-unk" if self.order.status == "UNKNOWN" else ""
 
     @property
-    def words(self) -> str:
-        return brief_of(self.order)
+    def explanation(self) -> str:
+        return explanation_of(self.order)
 
     @property
     def slippage(self) -> str:
@@ -180,26 +180,26 @@ class Candidate:
         return f"{shown} {unit_label(self.order.slippage_unit)}" if shown else ""
 
 
-def brief_of(order: Order) -> str:
+def explanation_of(order: Order) -> str:
     """Return what happened to an order and why, to be shown beside its state."""
     return f"{explain(order).brief} {order.detail}".strip()
 
 
-def filtered_orders(signal: Signal, asked: QueryDict) -> QuerySet[Order]:
+def filtered_orders(signal: Signal, filters: QueryDict) -> QuerySet[Order]:
     """Return the candidates that match the page's filters, those that need attention first."""
     found = orders_of(signal)
-    state = asked.get("state", "")
+    state = filters.get("state", "")
     shares = ENDED if state == "ended" else (state,) if state in SHARES else ()
     if shares:
         found = found.filter(status__in=[s for share in shares for s in statuses_of(share)])
-    if kind := asked.get("kind"):
-        found = found.filter(connection__type=kind)
-    if reason := asked.get("reason"):
+    if broker_type := filters.get("broker_type"):
+        found = found.filter(connection__type=broker_type)
+    if reason := filters.get("reason"):
         found = with_reason(found, reason)
-    if term := asked.get("q", "").strip():
+    if term := filters.get("q", "").strip():
         found = found.filter(_search(term))
     related = found.select_related("connection__user", "connection__admin")
-    sort = SORTS.get(asked.get("sort", ""))
+    sort = SORTS.get(filters.get("sort", ""))
     ordering: list[Any] = [_down(sort)] if sort else [_RANK]
     return related.defer("connection__sealed_credentials").order_by(*ordering, "pk")
 

@@ -49,7 +49,7 @@ class SignalLine:
         return segments(self.shares)
 
     @property
-    def in_words(self) -> str:
+    def bar_label(self) -> str:
         parts = ", ".join(f"{count:,} {share}" for share, count in self.shares.items() if count)
         return f"{self.signal.number}: {parts or 'no candidates'}"
 

@@ -1,12 +1,17 @@
-"""The preview of a publication: texts and badges of the console."""
+"""Texts for the preview of a publication: table rows, consequences and the button's label.
+
+`signals.preview` computes the preview: how many connections would get an order, and why the others
+would not. The console shows it on a signal's page and before the publication is confirmed.
+"""
 
 from common.confirmation import Consequence
 from common.formatting import STATES, number, quantity
 from signals.models import Action, Signal
 from signals.preview import Outcome, Preview, Reason, Sizes
 
-FOLLOW_SECONDS = 5
-CSS = {
+REFRESH_SECONDS = 5
+# CSS classes of badges.
+BADGES = {
     Outcome.SENT: STATES["SUBMITTED"].css,
     Outcome.WAITING: STATES["PENDING"].css,
     Outcome.SKIPPED: STATES["SKIPPED"].css,
@@ -19,60 +24,71 @@ OUTCOME_LABELS = {
     Outcome.NOT_LISTED: "Not listed at their broker",
     Outcome.DENIED: "Would be denied",
 }
-_VERBS = {
+# For one connection and for several.
+_OUTCOME_VERBS = {
     Outcome.WAITING: ("waits", "wait"),
     Outcome.SKIPPED: ("skipped", "skipped"),
     Outcome.NOT_LISTED: ("not listed", "not listed"),
     Outcome.DENIED: ("denied", "denied"),
 }
-_SENT = {
+_SENT_VERBS = {
     Action.OPEN: ("gets an order, sent", "get one order each, sent"),
     Action.MODIFY: ("gets the new levels", "get the new levels"),
     Action.CLOSE: ("gets an exit order, sent", "get one exit order each, sent"),
 }
 
 
-def lines(found: Preview) -> list[tuple[str, str, Reason]]:
-    """Return (badge, label, reason) of each reason, for a table."""
-    return [(CSS[one.outcome], OUTCOME_LABELS[one.outcome], one) for one in found.reasons]
-
-
-def points(signal: Signal, found: Preview) -> list[Consequence]:
-    """Return what a publication would do, before it is confirmed."""
+def reason_rows(preview: Preview) -> list[tuple[str, str, Reason]]:
+    """Return for each reason why a connection would get no order: badge, label and the reason."""
     return [
-        Consequence("submitting" if found.sent else "denied", _sent(signal, found)),
-        *(Consequence(CSS[one.outcome], _reason(one)) for one in found.reasons),
+        (BADGES[reason.outcome], OUTCOME_LABELS[reason.outcome], reason)
+        for reason in preview.reasons
     ]
 
 
-def button(found: Preview) -> str:
+def consequences(signal: Signal, preview: Preview) -> list[Consequence]:
+    """Return what a publication would do, for the page that asks for confirmation."""
+    return [
+        Consequence("submitting" if preview.sent else "denied", _sent_sentence(signal, preview)),
+        *(
+            Consequence(BADGES[reason.outcome], _reason_sentence(reason))
+            for reason in preview.reasons
+        ),
+    ]
+
+
+def button_label(preview: Preview) -> str:
     """Return the label of the publish button; empty: publishing would have no effect."""
-    if found.faults and not found.takers:
+    if preview.common_denials and not preview.able_candidates:
         return ""
-    if not found.candidates:
+    if not preview.candidates:
         return "Publish without any connection"
-    if found.sent:
-        return f"Publish to {connections(found.sent)}"
-    if found.waiting:
-        return f"Publish: {connections(found.waiting)} would wait"
+    if preview.sent:
+        return f"Publish to {_connections(preview.sent)}"
+    if preview.waiting:
+        return f"Publish: {_connections(preview.waiting)} would wait"
     return "Publish although nothing would be sent"
 
 
-def connections(many: int) -> str:
+def _connections(count: int) -> str:
     """Return `1 connection`, `2 connections`."""
-    return f"{number(many)} connection{'' if many == 1 else 's'}"
+    return f"{number(count)} connection{'' if count == 1 else 's'}"
 
 
-def _sent(signal: Signal, found: Preview) -> str:
-    if not found.sent:
+def _sent_sentence(signal: Signal, preview: Preview) -> str:
+    """Return `2 connections get one order each, sent within a second.`, with the orders' sizes."""
+    if not preview.sent:
         return "Nothing would be sent now."
-    one, several = _SENT[Action(signal.action)]
-    what = f"{connections(found.sent)} {one if found.sent == 1 else several} within a second."
-    return f"{what} {spread(found.sizes[0], signal.currency_pair)}" if found.sizes else what
+    one, several = _SENT_VERBS[Action(signal.action)]
+    verb = one if preview.sent == 1 else several
+    sentence = f"{_connections(preview.sent)} {verb} within a second."
+    if not preview.sizes:
+        return sentence
+    return f"{sentence} {_sizes_sentence(preview.sizes[0], signal.currency_pair)}"
 
 
-def spread(sizes: Sizes, pair: str) -> str:
-    """Write the sizes of several orders as one sentence."""
+def _sizes_sentence(sizes: Sizes, pair: str) -> str:
+    """Return `Sizes: 1,000 to 5,000, median 2,000.`, in units of the pair."""
     if sizes.smallest == sizes.largest:
         return f"Size: {quantity(sizes.smallest, pair)}."
     return (
@@ -81,7 +97,8 @@ def spread(sizes: Sizes, pair: str) -> str:
     )
 
 
-def _reason(reason: Reason) -> str:
-    one, several = _VERBS[reason.outcome]
+def _reason_sentence(reason: Reason) -> str:
+    """Return `3 denied: ` and the sentence of the reason's code."""
+    one, several = _OUTCOME_VERBS[reason.outcome]
     verb = one if reason.connections == 1 else several
     return f"{number(reason.connections)} {verb}: {reason.sentence}"

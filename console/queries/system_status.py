@@ -99,7 +99,7 @@ class Connections:
         return sum(line.many for line in self.idle)
 
     @property
-    def sum_in_words(self) -> str:
+    def breakdown(self) -> str:
         return " + ".join(f"{line.many:,} {line.label.lower()}" for line in self.idle)
 
     @property
@@ -111,7 +111,7 @@ class Connections:
         return segments(parts)
 
     @property
-    def in_words(self) -> str:
+    def bar_label(self) -> str:
         return ", ".join(f"{line.many:,} {line.label.lower()}" for line in self.lines)
 
 

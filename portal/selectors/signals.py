@@ -45,7 +45,7 @@ class SignalSummary:
         return [(share, self.shares[share]) for share in SHARES if self.shares[share]]
 
     @property
-    def in_words(self) -> str:
+    def breakdown(self) -> str:
         """The parts and their total: `2 filled + 1 skipped`."""
         return " + ".join(f"{number(many)} {share}" for share, many in self.parts)
 

@@ -100,7 +100,7 @@ def resend(request: HttpRequest, *, pk: int) -> HttpResponse:
 
 @signed_in_only
 def remove(request: HttpRequest, *, pk: int) -> HttpResponse:
-    """Ask, then remove a channel and its unsent messages."""
+    """Confirm, then remove a channel and its unsent messages."""
     channel, back = _mine(request, pk), reverse("security:channels")
     if request.method == "POST":
 

@@ -111,7 +111,7 @@ def resume(request: HttpRequest, *, pk: int) -> HttpResponse:
 
 @tenants_only
 def end(request: HttpRequest, *, pk: int) -> HttpResponse:
-    """Ask, then end a subscription."""
+    """Confirm, then end a subscription."""
     user, subscription = current_user(request), _find(request, pk)
     name = subscription.connection.name
     points = [

@@ -66,7 +66,7 @@ def create(request: HttpRequest) -> HttpResponse:
 
 @signed_in_only
 def revoke(request: HttpRequest, *, pk: int) -> HttpResponse:
-    """Ask, then revoke a key. Another user's is not found."""
+    """Confirm, then revoke a key. Another user's is not found."""
     user = current_user(request)
     key = ApiKey.objects.filter(user=user, pk=pk).first()
     if key is None:

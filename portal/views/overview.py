@@ -84,12 +84,12 @@ def _curves(accounts: list[Account]) -> list[dict[str, Any]]:
         ids = [a.connection.pk for a in accounts if a.is_paper is is_paper]
         for currency, points in (equity_curve(ids, start, end) if ids else {}).items():
             total = points[-1].total
-            words = (
+            description = (
                 f"Net result of closed trades, {points[0].day:%-d %b} to {points[-1].day:%-d %b}: "
                 f"{signed(total)} {currency}."
             )
             begun = [(points[0].day - timedelta(days=1), Decimal(0))]
-            chart = charts.line([*begun, *((p.day, p.total) for p in points)], description=words)
+            chart = charts.line([*begun, *((p.day, p.total) for p in points)], description=description)
             drawn.append(
                 {"currency": currency, "is_paper": is_paper, "chart": chart, "total": total,
                  "fall": max(point.below_peak for point in points)}
@@ -105,7 +105,7 @@ def _working(user: User) -> QuerySet[Order]:
 
 @tenants_only
 def pause(request: HttpRequest) -> HttpResponse:
-    """Ask, then send no entries for any account until trading is resumed."""
+    """Confirm, then send no entries for any account until trading is resumed."""
     user = current_user(request)
     working = _working(user).count()
     form = PauseForm(request.POST or None) if working else None
@@ -169,7 +169,7 @@ def _pause(user: User, *, cancel: bool) -> str:
 
 @tenants_only
 def resume(request: HttpRequest) -> HttpResponse:
-    """Ask, then resume trading. Accounts that were paused one by one stay paused."""
+    """Confirm, then resume trading. Accounts that were paused one by one stay paused."""
     user = current_user(request)
     mine = KillSwitch.objects.filter(user=user, set_by=user, released_at=None)
     accounts = accounts_of(user)

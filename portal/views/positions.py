@@ -24,22 +24,22 @@ REFRESH_SECONDS = {"open": 5, "closed": 15}
 @tenants_only
 def positions(request: HttpRequest) -> HttpResponse:
     """List positions by state, account and pair."""
-    user, asked_for = current_user(request), request.GET
+    user, filters = current_user(request), request.GET
     mine = positions_of(user)
     counts = {"open": mine.open().count(), "closed": mine.closed().count()}
-    state = "closed" if asked_for.get("state") == "closed" else "open"
+    state = "closed" if filters.get("state") == "closed" else "open"
     found = mine.closed().order_by("-closed_at", "-pk") if state == "closed" else mine.open()
     accounts = accounts_of(user)
-    if account := asked_for.get("account"):
+    if account := filters.get("account"):
         known = {str(one.connection.pk) for one in accounts}
         found = found.filter(connection=UUID(account)) if account in known else found.none()
-    if pair := asked_for.get("pair", "").strip().upper():
+    if pair := filters.get("pair", "").strip().upper():
         found = found.filter(pair__icontains=pair)
     one_page = Paginator(found if state == "closed" else with_prices(found), PAGE_SIZE).get_page(
-        asked_for.get("page")
+        filters.get("page")
     )
     return page(
-        request, "positions.html", state=state, counts=counts, accounts=accounts, asked=asked_for,
+        request, "positions.html", state=state, counts=counts, accounts=accounts, filters=filters,
         one_page=one_page, held=[PositionView(row) for row in one_page],
         refresh_seconds=REFRESH_SECONDS[state],
     )  # fmt: skip

@@ -93,7 +93,7 @@ def _refresh_seconds(found: Signal, history: SignalHistory) -> int:
 
 @tenants_only
 def cancel(request: HttpRequest, *, pk: int) -> HttpResponse:
-    """Ask, then cancel the unfilled part of an order."""
+    """Confirm, then cancel the unfilled part of an order."""
     user = current_user(request)
     mine = Order.objects.filter(connection__user=user).select_related("connection", "signal")
     order = get_object_or_404(mine.defer("connection__sealed_credentials"), pk=pk)

@@ -113,7 +113,7 @@ def test_signal_page_polls_until_its_orders_are_final(
         ("state=unknown", 2),
         ("reason=CONNECTION_PAUSED", 4),
         ("state=rejected&reason=NO_MONEY", 2),
-        ("kind=mt5", 20),
+        ("broker_type=mt5", 20),
         ("q=NO_MONEY", 2),
         ("q=7099", 1),
         ("state=filled&reason=NO_MONEY", 0),

@@ -130,11 +130,11 @@ def test_preview_equals_outcome_of_publication(feed: Feed, broker: FakeBroker) -
     assert foreseen == counts
     assert found.candidates == sum(counts.values()) == 20
     assert found.sent == len(quantities) == 5
-    assert (sizes[0].kind, sizes[0].connections) == ("", 5)
+    assert (sizes[0].broker_type, sizes[0].connections) == ("", 5)
     assert (sizes[0].smallest, sizes[0].median, sizes[0].largest) == (
         quantities[0], quantities[2], quantities[-1],
     )  # fmt: skip
-    assert sizes[1].kind == "paper"
+    assert sizes[1].broker_type == "paper"
 
 
 @pytest.mark.parametrize(

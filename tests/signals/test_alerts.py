@@ -13,7 +13,7 @@ from common.clocks import market_now
 from common.errors import ConflictError, FillcastError, InvalidInputError, NotAllowedError
 from common.reason_codes import Code
 from signals import alerts, feeds, services
-from signals.errors import faults_of
+from signals.errors import field_errors
 from signals.ingest import REPLAY_WINDOW
 from signals.models import Feed, FeedToken, Origin, ReceivedAlert, Signal
 from signals.rate import forget_failures
@@ -104,7 +104,7 @@ def test_invalid_alert_is_rejected_with_code_and_field(
     error = rejection(feed, secret, data)
     assert isinstance(error, InvalidInputError)
     assert (error.code, error.field) == (code, field)
-    assert faults_of(error)
+    assert field_errors(error)
     assert not Signal.objects.exists()
 
 

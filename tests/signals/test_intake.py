@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from common.errors import InvalidInputError
 from common.reason_codes import Code
 from signals.draft import Target
-from signals.errors import Fault, faults_of
+from signals.errors import FieldError, field_errors
 from signals.intake import read_signal
 from signals.models import Action, Direction, OrderType
 from signals.strict_json import MAX_BYTES
@@ -31,8 +31,8 @@ def codes(data: bytes) -> list[tuple[str, str]]:
     """Return all errors of a body as (code, field); they must be raised, not returned."""
     with pytest.raises(InvalidInputError) as caught:
         read_signal(data)
-    assert all(fault.detail for fault in faults_of(caught.value))
-    return [(str(fault.code), fault.field) for fault in faults_of(caught.value)]
+    assert all(error.detail for error in field_errors(caught.value))
+    return [(str(error.code), error.field) for error in field_errors(caught.value)]
 
 
 def test_complete_signal_is_parsed() -> None:
@@ -111,7 +111,7 @@ def test_body_that_is_no_json_object_is_rejected(body: bytes, code: Code) -> Non
 
 
 @pytest.mark.parametrize(
-    ("changes", "faults"),
+    ("changes", "errors"),
     [
         ({"symbol": "EUR UDS"}, [("SYMBOL_UNKNOWN", "symbol")]),
         ({"symbol": ""}, [("SYMBOL_UNKNOWN", "symbol")]),
@@ -214,9 +214,9 @@ def test_body_that_is_no_json_object_is_rejected(body: bytes, code: Code) -> Non
     ],
 )
 def test_every_error_has_its_code_and_field(
-    changes: dict[str, Any], faults: list[tuple[str, str]]
+    changes: dict[str, Any], errors: list[tuple[str, str]]
 ) -> None:
-    assert codes(json.dumps(GOOD | changes).encode()) == faults
+    assert codes(json.dumps(GOOD | changes).encode()) == errors
 
 
 def test_duplicate_key_is_rejected_at_any_depth() -> None:
@@ -266,12 +266,12 @@ NAMES = (
 @settings(max_examples=300, deadline=None)
 @given(st.dictionaries(st.sampled_from(NAMES.split()), json_values, max_size=8))
 def test_any_json_is_parsed_or_rejected_with_codes(data: dict[str, Any]) -> None:
-    faults: tuple[Fault, ...] | None = None
+    errors: tuple[FieldError, ...] | None = None
     try:
         read_signal(json.dumps(data).encode())
     except InvalidInputError as error:
-        faults = faults_of(error)
-    assert faults is None or all(fault.code and fault.detail for fault in faults)
+        errors = field_errors(error)
+    assert errors is None or all(error.code and error.detail for error in errors)
 
 
 @settings(max_examples=200, deadline=None)

@@ -83,7 +83,7 @@ def test_invalid_entries_are_reported_and_others_published(tmp_path: Path, feed:
     assert (result.code, result.summary["ok"]) == (1, False)
     assert counts(result) == {"entries": 5, "published": 2, "refused": 3}
     errors = {
-        entry["index"]: [(fault["code"], fault["field"]) for fault in entry["errors"]]
+        entry["index"]: [(error["code"], error["field"]) for error in entry["errors"]]
         for entry in result.summary["results"]
         if entry["outcome"] == "refused"
     }

@@ -133,7 +133,7 @@ class Command(BaseCommand):
         if outcome.outcome == WAITING:
             text += ": its feed is not approved; an operator approves the signal, or use --approve"
         self.stderr.write(f"#{outcome.index} {outcome.outcome} {text}".rstrip(), str)
-        for fault in outcome.faults:
-            where = f" {fault.field}:" if fault.field else ""
-            self.stderr.write(f"   {fault.code}{where} {fault.detail} {fault.hint}".rstrip(), str)
+        for error in outcome.errors:
+            where = f" {error.field}:" if error.field else ""
+            self.stderr.write(f"   {error.code}{where} {error.detail} {error.hint}".rstrip(), str)
         return outcome
