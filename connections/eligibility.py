@@ -155,7 +155,7 @@ WHERE c.id = %(connection_id)s
 """
 
 
-_TEMPORARY_REASONS_SQL = f"""
+_HEALTH_REASONS_SQL = f"""
 SELECT connection_id::text, reason FROM (
   SELECT h.connection_id, CASE {_HEALTH_REASON_SQL} END AS reason
   FROM connections_connectionhealth h WHERE h.connection_id = ANY(%s::uuid[])
@@ -163,11 +163,14 @@ SELECT connection_id::text, reason FROM (
 """
 
 
-def temporary_reasons(connection_ids: Collection[str]) -> dict[str, Code]:
-    """Return why entries of these connections wait now, by connection id; healthy ones left out."""
+def health_reasons(connection_ids: Collection[str]) -> dict[str, Code]:
+    """Return why the health of connections prevents entries now, by connection id.
+
+    Healthy connections are left out. Not all of these reasons are temporary (TEMPORARY_REASONS).
+    """
     if not connection_ids:
         return {}
-    reasons = rows(_TEMPORARY_REASONS_SQL, (list(connection_ids),))
+    reasons = rows(_HEALTH_REASONS_SQL, (list(connection_ids),))
     return {row.connection_id: Code[row.reason] for row in reasons}
 
 
@@ -180,7 +183,7 @@ def eligibility_parameters(
     reaches_admins: bool = True,
     only_owner: int | None = None,
 ) -> Mapping[str, Any]:
-    """Return the parameters of REASON_SQL and CANDIDATES_SQL.
+    """Return the parameters of REASON_SQL, CANDIDATES_SQL and TRADED_PAIR_SQL.
 
     at: market time; default: now.
     pair: the signal's symbol; None: do not check whether it is listed.

@@ -34,8 +34,8 @@ from connections.eligibility import (
     REASON_SQL,
     TEMPORARY_REASONS,
     eligibility_parameters,
+    health_reasons,
     reason_for,
-    temporary_reasons,
 )
 from connections.exposure import describe_open_items, open_count_sql, open_items
 from connections.health.account_polling import accounts_due, accounts_due_sql
@@ -126,6 +126,7 @@ __all__ = [
     "due_tests",
     "find_connection",
     "health_badge",
+    "health_reasons",
     "idle_accounts_sql",
     "ids_of_lanes",
     "instrument_join_sql",
@@ -146,7 +147,6 @@ __all__ = [
     "spec_for",
     "spec_from_row",
     "spec_without_credentials",
-    "temporary_reasons",
     "test_checks",
     "tick_sql",
     "unavailable_reason",

@@ -210,8 +210,7 @@ def _summary(
     ]
 
     able_after_wait = sum(
-        isinstance(e.decision, Deferred) and not _is_denied_for_signal(e.final)
-        for e in evaluations
+        isinstance(e.decision, Deferred) and not _is_denied_for_signal(e.final) for e in evaluations
     )
     return Preview(
         as_of=now,

@@ -1,14 +1,20 @@
 """SQL that writes quantities, prices and profit of positions.
 
-Executions open and close positions in the statement that writes the orders, so these are parts of
-statements. A source is what stands after FROM. Every caller has locked the positions
-(`row_locks.py`), except when it opens them.
+The statement that writes the executions of orders also opens and closes their positions, so these
+functions return parts of a statement: the caller puts them into a WITH.
+
+A source is the text after FROM: a table of the caller's statement with the alias and the columns
+that the function names. In each statement, p is the position. Except when it opens them, the caller
+has locked the positions (`row_locks.py`). Quantities are in base units, profit and commission in
+the account currency.
 """
 
-_AVERAGE = """round((p.opened_quantity * p.entry_price
+# Of all entries, as ON CONFLICT sees them: p has the earlier ones, EXCLUDED the added ones.
+_AVERAGE_ENTRY_PRICE = """round((p.opened_quantity * p.entry_price
       + EXCLUDED.opened_quantity * EXCLUDED.entry_price)
       / (p.opened_quantity + EXCLUDED.opened_quantity), 18)"""
 
+# The sign of a profit when the price rises.
 _DIRECTION = "CASE p.side WHEN 'BUY' THEN 1 ELSE -1 END"
 
 
@@ -16,8 +22,8 @@ def open_positions_sql(executions: str) -> str:
     """Return an INSERT that opens positions by entries' executions, or adds to open ones.
 
     executions: a SELECT of the inserted columns, in their order: at most one row for each
-    connection and signal. Returns of each position id, connection_id, signal_id, its quantity and
-    entry_price now, and `is_new`: false if it existed.
+    connection and signal. The INSERT returns of each position its id, connection_id, signal_id, its
+    new quantity and entry_price, and `is_new`: false if the position existed before.
     """
     return f"""INSERT INTO positions_executionposition AS p (
     connection_id, signal_id, pair, symbol, side, quantity, opened_quantity, entry_price,
@@ -28,10 +34,10 @@ def open_positions_sql(executions: str) -> str:
   ON CONFLICT (connection_id, signal_id) DO UPDATE SET
     quantity = p.quantity + EXCLUDED.quantity,
     opened_quantity = p.opened_quantity + EXCLUDED.opened_quantity,
-    entry_price = {_AVERAGE},
+    entry_price = {_AVERAGE_ENTRY_PRICE},
     -- What was closed earlier was closed against an entry price that changes now.
     realized_pnl = p.realized_pnl - round((p.opened_quantity - p.quantity)
-      * ({_AVERAGE} - p.entry_price) * {_DIRECTION}
+      * ({_AVERAGE_ENTRY_PRICE} - p.entry_price) * {_DIRECTION}
       * p.conversion_rate, 18),
     commission = p.commission + EXCLUDED.commission,
     opened_at = least(p.opened_at, EXCLUDED.opened_at),
@@ -42,98 +48,104 @@ def open_positions_sql(executions: str) -> str:
 
 
 def close_positions_sql(exits: str, *, next_target: str) -> str:
-    """Return an UPDATE that deducts exits' executions from positions.
+    """Return an UPDATE that deducts what exits have executed from their positions.
 
-    exits: source with two aliases, both with position_id. g: q (quantity), v (Σ quantity × price),
-    commission and rate (account currency; rate NULL: the position's) and targets_done, how many
-    targets have ended. last: time and why, of the newest exit; may be absent.
-    next_target: expression over p and g, the price of the next target.
+    exits: source with two aliases, both with position_id. executed: quantity, value (the sum of
+    quantity × price), commission, rate (to the account currency; NULL: the position's) and
+    targets_done (how many targets have ended). newest_exit: its time and close_reason; may be
+    absent. next_target: an expression over p and executed: the price of the next target.
 
-    Returns what an event about the position states, and q.
+    The UPDATE returns what an event about the position states, and closed_quantity.
     """
-    return f"""UPDATE positions_executionposition p SET quantity = p.quantity - g.q,
-    reserved = least(p.reserved, p.quantity - g.q),  -- until it is recomputed
-    realized_pnl = p.realized_pnl + round((g.v - g.q * p.entry_price)
-      * {_DIRECTION} * coalesce(g.rate, p.conversion_rate), 18),
-    commission = p.commission + g.commission, last_activity_at = clock_timestamp(),
-    tp_number = p.tp_number + g.targets_done,
-    tp = CASE WHEN g.targets_done > 0 THEN {next_target} ELSE p.tp END,
-    close_reason = CASE WHEN p.quantity = g.q THEN coalesce(last.why, p.close_reason)
-      ELSE p.close_reason END,
-    closed_at = CASE WHEN p.quantity = g.q THEN coalesce(last.time, p.closed_at)
-      ELSE p.closed_at END
-  FROM {exits} WHERE p.id = g.position_id
-  RETURNING p.id, p.connection_id, p.signal_id, p.quantity, g.q, p.close_reason, p.realized_pnl,
-    p.commission, p.unconverted_fees"""
+    return f"""UPDATE positions_executionposition p SET quantity = p.quantity - executed.quantity,
+    reserved = least(p.reserved, p.quantity - executed.quantity),  -- until it is recomputed
+    realized_pnl = p.realized_pnl
+      + round((executed.value - executed.quantity * p.entry_price)
+      * {_DIRECTION} * coalesce(executed.rate, p.conversion_rate), 18),
+    commission = p.commission + executed.commission, last_activity_at = clock_timestamp(),
+    tp_number = p.tp_number + executed.targets_done,
+    tp = CASE WHEN executed.targets_done > 0 THEN {next_target} ELSE p.tp END,
+    close_reason = CASE WHEN p.quantity = executed.quantity
+      THEN coalesce(newest_exit.close_reason, p.close_reason) ELSE p.close_reason END,
+    closed_at = CASE WHEN p.quantity = executed.quantity
+      THEN coalesce(newest_exit.time, p.closed_at) ELSE p.closed_at END
+  FROM {exits} WHERE p.id = executed.position_id
+  RETURNING p.id, p.connection_id, p.signal_id, p.quantity, executed.quantity AS closed_quantity,
+    p.close_reason, p.realized_pnl, p.commission, p.unconverted_fees"""
 
 
 def reopen_positions_sql(reversed_exits: str) -> str:
-    """Return an UPDATE that adds again what an exit had deducted, and takes back its profit.
+    """Return an UPDATE that adds to positions what an exit had deducted, and reverses its profit.
 
-    reversed_exits: source with aliases d (position_id, quantity) and o, the exit's order.
+    reversed_exits: source with two aliases. deducted: position_id and quantity. exit_order: the row
+    of the exit in execution_order.
     """
-    return f"""UPDATE positions_executionposition p SET quantity = p.quantity + d.quantity,
-    realized_pnl = p.realized_pnl - round(d.quantity * (o.avg_fill_price - p.entry_price)
+    return f"""UPDATE positions_executionposition p SET quantity = p.quantity + deducted.quantity,
+    realized_pnl = p.realized_pnl
+      - round(deducted.quantity * (exit_order.avg_fill_price - p.entry_price)
       * {_DIRECTION}
-      * coalesce(o.conversion_rate, p.conversion_rate), 18)
-  FROM {reversed_exits} WHERE p.id = d.position_id"""
+      * coalesce(exit_order.conversion_rate, p.conversion_rate), 18)
+  FROM {reversed_exits} WHERE p.id = deducted.position_id"""
 
 
 def rebuild_positions_sql(totals: str) -> str:
     """Return an UPDATE that replaces positions' totals by those of all their executions.
 
-    totals: source with alias now: id (the position's), price (average of the entry), quantity
-    (opened), left_open, first (time of the first execution), costs, gain (positive if the exits
-    were higher; NULL: no exits), and of the newest exit time and close_reason.
+    totals: source with alias sums: id (the position's), entry_price (the average), opened_quantity,
+    open_quantity, opened_at (time of the first execution), commission, gain (above 0 if the exits
+    had higher prices than the entry; NULL: no exits), and of the newest exit its time and
+    close_reason.
     """
-    return f"""UPDATE positions_executionposition p SET entry_price = round(now.price, 18),
-  opened_quantity = now.quantity, quantity = now.left_open,
-  reserved = least(p.reserved, now.left_open),  -- until it is recomputed
-  opened_at = now.first, commission = now.costs,
-  realized_pnl = round(coalesce(now.gain, 0) * {_DIRECTION}, 18),
-  close_reason = CASE WHEN now.left_open = 0 THEN coalesce(now.close_reason, p.close_reason)
+    return f"""UPDATE positions_executionposition p SET entry_price = round(sums.entry_price, 18),
+  opened_quantity = sums.opened_quantity, quantity = sums.open_quantity,
+  reserved = least(p.reserved, sums.open_quantity),  -- until it is recomputed
+  opened_at = sums.opened_at, commission = sums.commission,
+  realized_pnl = round(coalesce(sums.gain, 0) * {_DIRECTION}, 18),
+  close_reason = CASE WHEN sums.open_quantity = 0 THEN coalesce(sums.close_reason, p.close_reason)
     ELSE '' END,
-  closed_at = CASE WHEN now.left_open = 0 THEN coalesce(now.time, p.closed_at) END,
+  closed_at = CASE WHEN sums.open_quantity = 0 THEN coalesce(sums.time, p.closed_at) END,
   last_activity_at = clock_timestamp()
-FROM {totals} WHERE p.id = now.id"""
+FROM {totals} WHERE p.id = sums.id"""
 
 
 def reserve_sql(exits: str, *, returning: str) -> str:
     """Return an UPDATE that reserves the quantity of new exits, as long as it is open and free.
 
-    exits: source with alias w: position_id, quantity. returning: columns of p and w.
+    exits: source with alias w: position_id, quantity. returning: columns of p and requested.
     """
     return f"""UPDATE positions_executionposition p
-  SET reserved = p.reserved + w.quantity, last_activity_at = clock_timestamp()
-  FROM {exits} WHERE p.id = w.position_id AND p.reserved + w.quantity <= p.quantity
+  SET reserved = p.reserved + requested.quantity, last_activity_at = clock_timestamp()
+  FROM {exits} WHERE p.id = requested.position_id AND p.reserved + requested.quantity <= p.quantity
   RETURNING {returning}"""
 
 
 def recompute_reserved_sql(live_exits: str) -> str:
     """Return an UPDATE of the reserved quantities, and of what depends on live exits.
 
-    Levels that were suspended for an exit are placed again when no exit is left; where levels are
-    separate orders, they are removed when the position is closed.
+    protection_suspended: levels that were suspended for an exit are placed again when no live exit
+    is left. Where levels are separate orders, it is true for a closed position that still has such
+    orders: they are to be removed.
 
-    live_exits: subquery of id (the position's) and live: what its live exits may still fill.
+    live_exits: subquery of id (the position's) and quantity: what its live exits may still fill.
     """
-    return f"""UPDATE positions_executionposition p SET reserved = least(p.quantity, l.live),
+    return f"""UPDATE positions_executionposition p
+SET reserved = least(p.quantity, live_exits.quantity),
   protection_suspended = CASE WHEN p.quantity = 0 THEN p.broker_sl_quantity IS NOT NULL
       AND (p.broker_sl IS NOT NULL OR p.broker_tp IS NOT NULL)
-    ELSE p.protection_suspended AND l.live > 0 END,
+    ELSE p.protection_suspended AND live_exits.quantity > 0 END,
   levels_given_up = p.levels_given_up AND NOT (p.protection_suspended
-    AND l.live = 0)  -- placed again after it
-FROM ({live_exits}) l
-WHERE p.id = l.id AND (p.reserved <> least(p.quantity, l.live) OR p.protection_suspended
-  AND l.live = 0
+    AND live_exits.quantity = 0)  -- what was suspended is placed again, even if it was given up
+FROM ({live_exits}) live_exits
+WHERE p.id = live_exits.id AND (p.reserved <> least(p.quantity, live_exits.quantity)
+  OR p.protection_suspended AND live_exits.quantity = 0
   OR p.quantity = 0 AND p.broker_sl_quantity IS NOT NULL)"""
 
 
 def store_unconverted_fees_sql(fees: str) -> str:
-    """Return an UPDATE of the fees without a conversion rate, where they have changed.
+    """Return an UPDATE of the fees that have no conversion rate, where they have changed.
 
-    fees: source with alias u: id (the position's), fees (jsonb).
+    fees: source with alias unconverted: id (the position's), fees (jsonb: amount by currency).
     """
-    return f"""UPDATE positions_executionposition p SET unconverted_fees = u.fees,
+    return f"""UPDATE positions_executionposition p SET unconverted_fees = unconverted.fees,
   last_activity_at = clock_timestamp()
-FROM {fees} WHERE p.id = u.id AND p.unconverted_fees <> u.fees"""
+FROM {fees} WHERE p.id = unconverted.id AND p.unconverted_fees <> unconverted.fees"""

@@ -1,7 +1,8 @@
 """Locks on the rows of positions, always in id order, so that there is no deadlock.
 
 Every transaction that changes several positions locks them first. What it then reads, it reads by a
-later statement, which sees what the previous holder of the lock has committed.
+later statement, which sees what the previous holder of the lock has committed. The locks are
+released when the caller's transaction ends.
 """
 
 from collections.abc import Iterable, Sequence
@@ -17,34 +18,26 @@ def lock_positions_sql(ids: str) -> str:
     )
 
 
+def lock_unlocked_sql(ids: str) -> str:
+    """Return the statement that locks, of an array of ids, the positions that no other session has
+    locked, and returns their ids."""
+    return (
+        f"SELECT id FROM positions_executionposition WHERE id = ANY({ids})\n"
+        "ORDER BY id FOR NO KEY UPDATE SKIP LOCKED"
+    )
+
+
 LOCK_BY_ID = Query(
     IdRow,
     "SELECT id FROM positions_executionposition WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE",
 )
 
-LOCK_UNLOCKED = Query(
-    IdRow,
-    """
-SELECT id FROM positions_executionposition WHERE id = ANY(%s) ORDER BY id
-FOR NO KEY UPDATE SKIP LOCKED
-""",
-)
+LOCK_UNLOCKED = Query(IdRow, lock_unlocked_sql("%s"))
 
 LOCK_WITH_FREE_QUANTITY = """
 SELECT id FROM positions_executionposition WHERE id = ANY(%s) AND quantity > reserved
 ORDER BY id FOR NO KEY UPDATE {skip}
 """
-
-
-def unlocked_positions_sql(ids: str) -> str:
-    """Return the statement for those positions, of an array of ids, that no session has locked."""
-    return (
-        f"SELECT id FROM positions_executionposition WHERE id = ANY({ids})"
-        " FOR NO KEY UPDATE SKIP LOCKED"
-    )
-
-
-UNLOCKED = Query(IdRow, unlocked_positions_sql("%s"))
 
 
 def lock_positions(position_ids: Sequence[int]) -> None:
@@ -66,8 +59,3 @@ def lock_with_free_quantity(position_ids: Iterable[int], *, skip_locked: bool = 
     skip = "SKIP LOCKED" if skip_locked else ""
     statement = Query(IdRow, LOCK_WITH_FREE_QUANTITY.format(skip=skip))
     return [row.id for row in rows(statement, (sorted(position_ids),))]
-
-
-def unlocked_positions(position_ids: Sequence[int]) -> set[int]:
-    """Return those of these positions that no other session has locked. Locks them."""
-    return {row.id for row in rows(UNLOCKED, (list(position_ids),))}

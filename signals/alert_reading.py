@@ -299,7 +299,9 @@ def _close_by_symbol(parsed: Mapping[str, Any]) -> AlertOrder:
     side = _side(fields, fields.one_name("direction", "side"))
     fraction = fields.decimal("close_fraction")
     if fraction is not None and fraction > 1:
-        fields.add_error(Code.FIELD_INVALID, "close_fraction", "It is a share of what is open: 0 to 1.")
+        fields.add_error(
+            Code.FIELD_INVALID, "close_fraction", "It is a share of what is open: 0 to 1."
+        )
     sent_at = fields.moment(fields.one_name(*TIME))
     names = {name: fields.text(name, 100 if name != "comment" else 500) for name in NAMES}
     names |= {name: fields.text(name, 500) for name in ("note", "strategy_id", "trade_plan_id")}

@@ -15,7 +15,9 @@ from signals.strict_json import JsonObject, NumberText
 class Fields:
     """The fields of a JSON object. A field that cannot be read adds an error and reads as None."""
 
-    def __init__(self, data: Mapping[str, Any], *, at: str = "", errors: list[FieldError] | None = None):
+    def __init__(
+        self, data: Mapping[str, Any], *, at: str = "", errors: list[FieldError] | None = None
+    ):
         """data: a parsed object. at: its path within the outer object (`targets.0.`)."""
         self._data = data
         self._at = at
@@ -54,7 +56,9 @@ class Fields:
         self._read.update(names)
         used = [name for name in names if self.has(name)]
         for other in used[1:]:
-            self.add_error(Code.FIELD_INVALID, other, f"It means the same as {used[0]}; send only one.")
+            self.add_error(
+                Code.FIELD_INVALID, other, f"It means the same as {used[0]}; send only one."
+            )
         return used[0] if used else names[0]
 
     def text(self, name: str, longest: int) -> str:

@@ -116,7 +116,9 @@ def _targets(fields: Fields) -> tuple[Target, ...]:
             targets.append(Target(price, fraction))
     total = sum(target.fraction for target in targets)
     if total > 1:
-        fields.add_error(Code.TARGET_FRACTIONS, "targets", f"The fractions add up to {total}, above 1.")
+        fields.add_error(
+            Code.TARGET_FRACTIONS, "targets", f"The fractions add up to {total}, above 1."
+        )
     return tuple(targets)
 
 
@@ -150,7 +152,9 @@ def _options(fields: Fields) -> dict[str, Any]:
     """Read validity, slippage, ids, risk category and the other options."""
     close_fraction = fields.decimal("close_fraction")
     if close_fraction is not None and close_fraction > 1:
-        fields.add_error(Code.FIELD_INVALID, "close_fraction", "It is a share of what is open: 0 to 1.")
+        fields.add_error(
+            Code.FIELD_INVALID, "close_fraction", "It is a share of what is open: 0 to 1."
+        )
     risk = fields.choice("risk_category", RiskCategory.values, RiskCategory.NORMAL)
     tif = fields.choice("time_in_force", TimeInForce.values, TimeInForce.GTC)
     return {

@@ -133,7 +133,9 @@ class Preview:
     @property
     def is_wrong_for_all(self) -> bool:
         """Whether no candidate could take the signal because of the signal itself."""
-        return not self.able_candidates and any(code in SIGNAL_DENIALS for code in self.common_denials)
+        return not self.able_candidates and any(
+            code in SIGNAL_DENIALS for code in self.common_denials
+        )
 
 
 def in_order(counts: Mapping[tuple[Outcome, Code | None], int]) -> tuple[Reason, ...]:

@@ -36,8 +36,8 @@ def publish(signal_id: int, *, by: User | None) -> bool:
     it); NotAllowedError; Signal.DoesNotExist.
 
     Feed and signal are checked under the feed's lock, so that no approval is withdrawn between the
-    check and the orders. A trigger stores on the signal which accounts the approval covers
-    (`reaches_admins`, `owner_only`), whatever is written here.
+    check and the orders. Which accounts the approval covers (`reaches_admins`, `owner_only`) is
+    decided and stored by a trigger alone: migrations/sql/approval.sql.
     """
     signal = Signal.objects.select_related("refers_to").get(pk=signal_id)
     candidates_shared(signal.feed_id)
@@ -53,8 +53,7 @@ def publish(signal_id: int, *, by: User | None) -> bool:
     )
     if not feed.is_approved:
         unpublished = unpublished.filter(approved_by__isnull=False)
-    reaches = feed.reaches_admins  # stored for the audit: who was a candidate then
-    if not unpublished.update(published_at=now, published_by=by, reaches_admins=reaches):
+    if not unpublished.update(published_at=now, published_by=by):
         _raise_publish_error(signal_id, now)
         return False
     signal = Signal.objects.select_related("feed").get(pk=signal_id)

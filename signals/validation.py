@@ -40,7 +40,9 @@ def validate(draft: SignalDraft, fields: Fields) -> None:
     _belongs_to_action(draft, fields)
     _reference(draft, fields)
     if fields.has("valid_until") and fields.has("valid_for"):
-        fields.add_error(Code.FIELD_INVALID, "valid_for", "Send valid_until or valid_for, not both.")
+        fields.add_error(
+            Code.FIELD_INVALID, "valid_for", "Send valid_until or valid_for, not both."
+        )
     if draft.action == Action.OPEN and not fields.failed("order_type"):
         _prices(draft, fields)
         _sides(draft, fields)

@@ -40,7 +40,7 @@ def write_results(
     """
 
     def split(some: list[CallResult]) -> tuple[list[CallResult], list[CallResult]]:
-        ids = free([result.about.id for result in some])
+        ids = set(free([result.about.id for result in some]))
         return (
             [result for result in some if result.about.id in ids],
             [result for result in some if result.about.id not in ids],

@@ -82,9 +82,9 @@ WHERE p.id = ANY(%s) ORDER BY p.id
 )
 
 _RESERVE = reserve_sql(
-    "requested w",
-    returning="""p.id, p.connection_id, p.signal_id, p.pair, p.symbol, p.side, w.leg, w.quantity,
-    w.code, w.detail""",
+    "requested",
+    returning="""p.id, p.connection_id, p.signal_id, p.pair, p.symbol, p.side, requested.leg,
+    requested.quantity, requested.code, requested.detail""",
 )
 
 WRITE = Query(

@@ -25,7 +25,7 @@ LOCK = Query(
 )
 
 RECOMPUTE = recompute_reserved_sql("""
-  SELECT i.id, coalesce(sum(o.quantity - o.filled_quantity), 0) AS live
+  SELECT i.id, coalesce(sum(o.quantity - o.filled_quantity), 0) AS quantity
   FROM unnest(%s::bigint[]) AS i(id)
   LEFT JOIN execution_order o ON o.position_id = i.id AND o.status <> ALL(%s::text[])
   GROUP BY i.id

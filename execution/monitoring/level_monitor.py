@@ -56,27 +56,29 @@ class IncompleteClose(NamedTuple):
 LATEST = """
 SELECT data_connection_id, symbol, bid AS low_bid, bid AS high_bid, ask AS low_ask,
   ask AS high_ask FROM prices_latestquote"""
-FREE = " AND reserved < quantity"
+NOT_WHOLLY_RESERVED = " AND reserved < quantity"
 
 
 # LATERAL with OFFSET 0 makes the planner search the index once per quote. For a price that it does
 # not know it expects a third of all positions to match, and would otherwise read them all.
-def _hits(side: str, level: str, comparison: str, price: str, guardian: str, free: str) -> str:
+def _hits(side: str, level: str, comparison: str, price: str, guardian: str, condition: str) -> str:
     return f"""
   SELECT p.id, '{level}' AS level, p.{level} AS price, q.{price} AS quote, q.symbol AS pair
   FROM q CROSS JOIN LATERAL (
     SELECT id, {level} FROM positions_executionposition
     WHERE price_source_id = q.data_connection_id AND pair = q.symbol AND side = '{side}'
       AND quantity > 0 AND {level} IS NOT NULL AND {level} {comparison} q.{price}
-      AND {is_guarded_by_sql(level, guardian)}{free}
+      AND {is_guarded_by_sql(level, guardian)}{condition}
     OFFSET 0) p"""
 
 
-def level_hits_sql(quotes: str, guardian: str = "ENGINE", free: str = FREE) -> Query[LevelHit]:
+def level_hits_sql(
+    quotes: str, guardian: str = "ENGINE", condition: str = NOT_WHOLLY_RESERVED
+) -> Query[LevelHit]:
     """Return the statement that finds the levels reached by these quotes.
 
-    quotes: a SELECT with the columns of LATEST. free: condition that leaves out positions that are
-    being closed already.
+    quotes: a SELECT with the columns of LATEST. condition: which positions count, as `AND …`; by
+    default those that live exits will not close wholly.
     """
     sides = (
         ("BUY", "sl", ">=", "low_bid"),
@@ -84,7 +86,7 @@ def level_hits_sql(quotes: str, guardian: str = "ENGINE", free: str = FREE) -> Q
         ("BUY", "tp", "<=", "high_bid"),
         ("SELL", "tp", ">=", "low_ask"),
     )
-    hits = "\nUNION ALL".join(_hits(*side, guardian, free) for side in sides)
+    hits = "\nUNION ALL".join(_hits(*side, guardian, condition) for side in sides)
     return Query(LevelHit, f"WITH q AS NOT MATERIALIZED ({quotes}){hits}")
 
 

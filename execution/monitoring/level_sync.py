@@ -33,7 +33,7 @@ from positions.broker_levels import (
     READ_NEXT,
 )
 from positions.levels import LACKS_LEVEL_SQL
-from positions.row_locks import LOCK_BY_ID, unlocked_positions
+from positions.row_locks import LOCK_BY_ID, lock_unlocked
 
 
 class LevelChange(NamedTuple):
@@ -125,7 +125,7 @@ def _write_level_results(done: Sequence[CallResult]) -> None:
     """Store the results of level changes. We guard levels that the broker does not accept."""
     failpoint("pending_actions.answered")
     blocked = apply_answers(done)
-    write_results(done, _count_level_changes, unlocked_positions, careful=blocked)
+    write_results(done, _count_level_changes, lock_unlocked, careful=blocked)
 
 
 def _count_level_changes(done: Sequence[CallResult]) -> None:

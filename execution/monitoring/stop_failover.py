@@ -33,7 +33,7 @@ UNREAD_SECONDS = 30  # then we alert, and send exits that cannot reverse a posit
 READ_VALID_SECONDS = 10
 
 FRESH = f"{LATEST} WHERE received_at > clock_timestamp() - interval '{QUOTE_MAX_AGE_SECONDS} s'"
-PASSED = level_hits_sql(FRESH, "BROKER", free="")
+PASSED = level_hits_sql(FRESH, "BROKER", condition="")
 
 
 REQUEST_READ = read_breached_sql(

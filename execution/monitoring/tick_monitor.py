@@ -1,10 +1,14 @@
-"""Tick monitor: evaluates engine-guarded levels on each batch of quotes.
+"""Tick monitor: writes an exit order as soon as a quote reaches a stop-loss or take-profit.
 
-A batch is evaluated by its lowest and highest prices, so a level that was hit and left again within
-the batch is not missed. A hit also survives a locked position or a database outage, but counts only
-for levels that existed at that time:
-- The hit of a locked position is kept and counts while the level is unchanged.
-- Prices that could not be evaluated count for positions without activity since.
+It evaluates the engine-guarded levels, those that we and not the broker execute, for each batch of
+quotes. A batch counts by its lowest and highest prices, so a level that the price only touched
+within the batch is not missed.
+
+What cannot be evaluated at once is kept in memory and evaluated by the next call, but counts only
+for levels that existed at the time of the quotes:
+- If another transaction has locked the position, the hit is kept. It counts while the level is
+  unchanged.
+- If the database fails, the price ranges are kept. They count for positions without activity since.
 """
 
 import threading
@@ -20,7 +24,7 @@ from common.clocks import machine_time
 from common.sql import Query, columns, rows, run
 from execution.exits import orders as exits
 from execution.monitoring.level_monitor import (
-    FREE,
+    NOT_WHOLLY_RESERVED,
     LevelHit,
     exit_requests_for,
     find_hits,
@@ -31,14 +35,15 @@ from positions.row_locks import lock_with_free_quantity
 
 HEARTBEAT_SECONDS = 1.0
 
-# age: seconds since the first of these prices.
+# A table of price ranges. age: seconds since the first price of the range.
 PRICE_RANGES = """
 SELECT * FROM unnest(%s::bigint[], %s::text[], %s::numeric[], %s::numeric[], %s::numeric[],
   %s::numeric[], %s::float8[])
   AS t(data_connection_id, symbol, low_bid, high_bid, low_ask, high_ask, age)"""
 HITS = level_hits_sql(
     PRICE_RANGES,
-    free=f"{FREE} AND last_activity_at <= clock_timestamp() - make_interval(secs => q.age)",
+    condition=f"""{NOT_WHOLLY_RESERVED}
+      AND last_activity_at <= clock_timestamp() - make_interval(secs => q.age)""",
 )
 
 HEARTBEAT = """
@@ -56,7 +61,8 @@ class PositionLevels(NamedTuple):
     tp: Decimal | None
 
 
-STILL_VALID = Query(
+# The current engine-guarded levels of positions that are not wholly being closed already.
+CURRENT_LEVELS = Query(
     PositionLevels,
     f"""
 SELECT id, CASE WHEN {is_guarded_by_sql("sl", "ENGINE")} THEN sl END AS sl,
@@ -68,7 +74,7 @@ FROM positions_executionposition WHERE id = ANY(%s) AND quantity > reserved
 
 @dataclass(slots=True)
 class PriceRange:
-    """The price range of a symbol. began: machine_time() of its first quote."""
+    """The price range of a pair. began: machine_time() of its first quote, in seconds."""
 
     low_bid: Decimal
     high_bid: Decimal
@@ -87,12 +93,15 @@ class PriceRange:
         )
 
 
-PriceRanges = dict[str, PriceRange]
+PriceRanges = dict[str, PriceRange]  # by pair
 
 
 @dataclass(slots=True)
 class Unprocessed:
-    """What is left to evaluate of one price source: ranges by pair, hits of locked positions."""
+    """What the next call has to evaluate for one price source.
+
+    ranges: prices that could not be evaluated. hits: levels reached whose position was locked.
+    """
 
     ranges: PriceRanges = field(default_factory=dict)
     hits: list[LevelHit] = field(default_factory=list)
@@ -103,7 +112,7 @@ class TickMonitor:
 
     def __init__(self) -> None:
         self._unprocessed: dict[int, Unprocessed] = {}
-        self._beat_at: dict[int, float] = {}
+        self._heartbeat_at: dict[int, float] = {}
         self._lock = threading.Lock()
 
     def process_quotes(
@@ -111,29 +120,31 @@ class TickMonitor:
     ) -> list[int]:
         """Write an exit for each engine-guarded level that was hit; return the order ids.
 
-        Without quotes, evaluates what was left over and writes the heartbeat. waited: seconds since
-        the first quote arrived, if the quotes could not be evaluated at once.
+        Without quotes, evaluates what earlier calls have kept, and writes the heartbeat. waited:
+        seconds since the first quote arrived, if the quotes could not be evaluated at once.
         """
         with self._lock:
-            left = self._unprocessed.get(source_id, Unprocessed())
+            earlier = self._unprocessed.get(source_id, Unprocessed())
             new = _price_ranges(quotes, waited)
-            # Kept until the evaluation has ended, whatever ends it.
-            self._unprocessed[source_id] = Unprocessed(_joined(left.ranges, new), left.hits)
-            written, missed = _process(source_id, left, new, waited)
+            # If the evaluation fails, the next call evaluates these.
+            self._unprocessed[source_id] = Unprocessed(_joined(earlier.ranges, new), earlier.hits)
+            order_ids, locked_out = _process(source_id, earlier, new, waited)
             del self._unprocessed[source_id]
-            if missed:
-                self._unprocessed[source_id] = Unprocessed(hits=missed)
+            if locked_out:
+                self._unprocessed[source_id] = Unprocessed(hits=locked_out)
             self._heartbeat(source_id)
-            return written
+            return order_ids
 
     def _heartbeat(self, source_id: int) -> None:
+        """Store that this source's levels are being monitored, once per HEARTBEAT_SECONDS."""
         now = machine_time()
-        if now - self._beat_at.get(source_id, float("-inf")) >= HEARTBEAT_SECONDS:
+        if now - self._heartbeat_at.get(source_id, float("-inf")) >= HEARTBEAT_SECONDS:
             run(HEARTBEAT, (source_id,))
-            self._beat_at[source_id] = now
+            self._heartbeat_at[source_id] = now
 
 
 def _price_ranges(quotes: Sequence[Quote], waited: float) -> PriceRanges:
+    """Return the price range of each pair. waited: seconds since the first quote arrived."""
     began, ranges = machine_time() - waited, PriceRanges()
     for quote in quotes:
         price_range = PriceRange(quote.bid, quote.bid, quote.ask, quote.ask, began)
@@ -143,17 +154,26 @@ def _price_ranges(quotes: Sequence[Quote], waited: float) -> PriceRanges:
 
 
 def _joined(some: PriceRanges, others: PriceRanges) -> PriceRanges:
+    """Return all ranges; for a pair in both, the range that covers both."""
     both = some.keys() & others.keys()
     return {**some, **others, **{pair: some[pair].join(others[pair]) for pair in both}}
 
 
 def _process(
-    source_id: int, unprocessed: Unprocessed, new: PriceRanges, waited: float
+    source_id: int, earlier: Unprocessed, new: PriceRanges, waited: float
 ) -> tuple[list[int], list[LevelHit]]:
-    """Return the ids of the orders written, and the hits whose position was locked."""
-    if not (unprocessed.ranges or unprocessed.hits or new):
+    """Write exits for the levels that were reached.
+
+    Returns the ids of the orders written, and the hits whose position was locked. waited: the age
+    of the new ranges in seconds.
+    """
+    if not (earlier.ranges or earlier.hits or new):
         return [], []
     now = machine_time()
+    ranges_with_age = [
+        *((pair, prices, now - prices.began) for pair, prices in sorted(earlier.ranges.items())),
+        *((pair, prices, waited) for pair, prices in sorted(new.items())),
+    ]
     records = [
         (
             source_id,
@@ -162,28 +182,27 @@ def _process(
             prices.high_bid,
             prices.low_ask,
             prices.high_ask,
-            min(oldest, now - prices.began),
+            age,
         )
-        for ranges, oldest in ((unprocessed.ranges, now), (new, waited))
-        for pair, prices in sorted(ranges.items())
+        for pair, prices, age in ranges_with_age
     ]
     with transaction.atomic():
-        hits = _still_valid(unprocessed.hits)
+        hits = _still_valid(earlier.hits)
         if records:
             hits += find_hits(HITS, columns(records, 7))
         if not hits:
             return [], []
         locked = set(lock_with_free_quantity({hit.id for hit in hits}, skip_locked=True))
         requests = exit_requests_for([hit for hit in hits if hit.id in locked])
-        written = [exit_.order_id for exit_ in exits.open_exits(requests)]
-    return written, _still_valid([hit for hit in hits if hit.id not in locked])
+        order_ids = [exit_.order_id for exit_ in exits.open_exits(requests)]
+    return order_ids, _still_valid([hit for hit in hits if hit.id not in locked])
 
 
 def _still_valid(hits: Sequence[LevelHit]) -> list[LevelHit]:
     """Return the hits whose level is unchanged and whose position is not wholly being closed."""
     if not hits:
         return []
-    levels = {row.id: row for row in rows(STILL_VALID, ([hit.id for hit in hits],))}
+    levels = {row.id: row for row in rows(CURRENT_LEVELS, ([hit.id for hit in hits],))}
     return [
         hit for hit in hits if hit.id in levels and getattr(levels[hit.id], hit.level) == hit.price
     ]

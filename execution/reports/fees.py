@@ -73,7 +73,7 @@ WITH changed AS (
     GROUP BY 1 HAVING sum(e.value::numeric) <> 0) x), '{{}}') AS fees
   FROM changed m JOIN positions_executionposition p USING (id)
 )
-{store_unconverted_fees_sql("unconverted u")}
+{store_unconverted_fees_sql("unconverted")}
 """
 
 

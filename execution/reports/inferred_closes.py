@@ -39,24 +39,24 @@ DELETE_FILLS = "DELETE FROM execution_fill WHERE order_id = ANY(%s)"
 DELETE_ORDERS = "DELETE FROM execution_order WHERE id = ANY(%s)"
 
 REVERSE = f"""
-WITH d AS (
+WITH deducted AS (
   SELECT * FROM unnest(%s::bigint[], %s::bigint[], %s::numeric[]) AS t(id, position_id, quantity)
 ), fill AS (
-  UPDATE execution_fill f SET quantity = f.quantity - d.quantity,
-    commission = round(f.commission * (f.quantity - d.quantity) / f.quantity, 18)
-  FROM d WHERE f.order_id = d.id AND f.quantity > d.quantity
+  UPDATE execution_fill f SET quantity = f.quantity - deducted.quantity,
+    commission = round(f.commission * (f.quantity - deducted.quantity) / f.quantity, 18)
+  FROM deducted WHERE f.order_id = deducted.id AND f.quantity > deducted.quantity
 ), shrunk AS (
-  UPDATE execution_order o SET quantity = o.quantity - d.quantity,
-    filled_quantity = o.filled_quantity - d.quantity,
-    inferred_quantity = o.inferred_quantity - d.quantity
-  FROM d WHERE o.id = d.id AND o.quantity > d.quantity
-), position AS (
-  {reopen_positions_sql("d JOIN execution_order o ON o.id = d.id")}
+  UPDATE execution_order o SET quantity = o.quantity - deducted.quantity,
+    filled_quantity = o.filled_quantity - deducted.quantity,
+    inferred_quantity = o.inferred_quantity - deducted.quantity
+  FROM deducted WHERE o.id = deducted.id AND o.quantity > deducted.quantity
+), reopened AS (
+  {reopen_positions_sql("deducted JOIN execution_order exit_order USING (id)")}
 )
 INSERT INTO execution_executionlog (order_id, signal_id, connection_id, code, status, numbers)
 SELECT o.id, o.signal_id, o.connection_id, '{Code.INFERRED_REPLACED.value}', o.status,
-  jsonb_build_object('replaced', trim_scale(d.quantity)::text)
-FROM d JOIN execution_order o ON o.id = d.id
+  jsonb_build_object('replaced', trim_scale(deducted.quantity)::text)
+FROM deducted JOIN execution_order o ON o.id = deducted.id
 """
 
 

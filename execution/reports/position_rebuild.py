@@ -17,8 +17,9 @@ WITH changed AS (
   SELECT p.id FROM execution_order o {entry_position_join_sql("o")}
   WHERE o.id = ANY(%(ids)s) AND o.position_id IS NULL
 ), entered AS (
-  SELECT p.id, sum(f.net * f.price) / sum(f.net) AS price, sum(f.net) AS quantity,
-    sum(f.cost) AS commission, min(f.time) AS first
+  SELECT p.id, sum(f.net * f.price) / sum(f.net) AS entry_price,
+    sum(f.net) AS opened_quantity,
+    sum(f.cost) AS commission, min(f.time) AS opened_at
   FROM changed JOIN positions_executionposition p USING (id)
   JOIN execution_order o ON o.connection_id = p.connection_id AND o.signal_id = p.signal_id
     AND o.position_id IS NULL
@@ -29,12 +30,12 @@ WITH changed AS (
 ), exited AS (
   SELECT p.id, sum(f.quantity) AS quantity,
     sum(coalesce(round(f.commission * f.commission_rate, 18), 0)) AS commission,
-    sum(f.quantity * (f.price - round(entered.price, 18))
+    sum(f.quantity * (f.price - round(entered.entry_price, 18))
       * coalesce(o.conversion_rate, p.conversion_rate)) AS gain
   FROM entered JOIN positions_executionposition p USING (id)
   JOIN execution_order o ON o.position_id = p.id
   JOIN execution_fill f ON f.order_id = o.id GROUP BY p.id
-), last AS (
+), newest_exit AS (
   SELECT DISTINCT ON (o.position_id) o.position_id AS id, f.time,
     CASE WHEN o.leg LIKE 'sl%%' THEN 'sl' WHEN o.leg LIKE 'tp%%' THEN 'tp'
       WHEN o.leg LIKE 'external%%' THEN 'external_close' WHEN o.leg LIKE 'dust%%' THEN 'dust'
@@ -42,12 +43,14 @@ WITH changed AS (
   FROM changed JOIN execution_order o ON o.position_id = changed.id
   JOIN execution_fill f ON f.order_id = o.id
   ORDER BY o.position_id, f.time DESC, f.broker_fill_id DESC
-), now AS (
-  SELECT entered.*, entered.quantity - coalesce(exited.quantity, 0) AS left_open, exited.gain,
-    entered.commission + coalesce(exited.commission, 0) AS costs, last.close_reason, last.time
-  FROM entered LEFT JOIN exited USING (id) LEFT JOIN last USING (id)
+), sums AS (
+  SELECT id, entered.entry_price, entered.opened_quantity, entered.opened_at,
+    entered.opened_quantity - coalesce(exited.quantity, 0) AS open_quantity, exited.gain,
+    entered.commission + coalesce(exited.commission, 0) AS commission,
+    newest_exit.close_reason, newest_exit.time
+  FROM entered LEFT JOIN exited USING (id) LEFT JOIN newest_exit USING (id)
 )
-{rebuild_positions_sql("now")}
+{rebuild_positions_sql("sums")}
 """
 
 # The quantity of an exit that its broker made is what it has executed.

@@ -10,7 +10,7 @@ from brokers.types import OrderReport
 from common.sql import IdRow, Query, array, rows
 from execution.ids import all_attempts, base_of
 from positions.joins import entry_position_join_sql
-from positions.row_locks import unlocked_positions_sql
+from positions.row_locks import lock_unlocked_sql
 
 
 class LockedOrder(NamedTuple):
@@ -40,7 +40,7 @@ WITH named AS (
   SELECT id FROM execution_order WHERE id = ANY(ARRAY(SELECT id FROM o))
   FOR NO KEY UPDATE SKIP LOCKED
 ), free_positions AS (
-  {unlocked_positions_sql("ARRAY(SELECT id FROM p)")}
+  {lock_unlocked_sql("ARRAY(SELECT id FROM p)")}
 )
 SELECT client_order_id FROM o WHERE id NOT IN (SELECT id FROM free_orders)
 UNION

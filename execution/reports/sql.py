@@ -166,7 +166,7 @@ COLUMNS = {
 }
 
 _UNNEST = ", ".join(f"%({name})s::{kind}[]" for name, kind in COLUMNS.items())
-_TARGET = "(e.targets::numeric[])[p.tp_number + g.targets_done]"
+_TARGET = "(e.targets::numeric[])[p.tp_number + executed.targets_done]"
 _NEXT_TARGET = f"""(SELECT {on_tick_sql(_TARGET, "p")}
       FROM unnest(%(signal_ids)s::bigint[], %(targets)s::text[])
       AS e(signal_id, targets) WHERE e.signal_id = p.signal_id)"""
@@ -191,6 +191,9 @@ _EXECUTIONS = f"""
     e(signal_id, sl, targets) ON e.signal_id = u.signal_id
   CROSS JOIN LATERAL (SELECT e.sl AS sl, e.targets::numeric[] AS targets) l
   WHERE d.new_quantity > 0 AND d.opened > 0 AND u.position_id IS NULL"""
+
+# The source of `close_positions_sql`.
+_EXITS = "executed LEFT JOIN newest_exit USING (position_id)"
 
 _STEP = log_rows_sql(
     "u m JOIN d USING (id)",
@@ -224,7 +227,7 @@ _CLOSED = event_rows_sql(
       'pnl', m.realized_pnl::text, 'commission', m.commission::text,
       'unconverted_fees', m.unconverted_fees)""",
     order_id="NULL::bigint",
-    where="m.quantity = 0 AND m.q > 0",
+    where="m.quantity = 0 AND m.closed_quantity > 0",
 )
 
 WRITE = Query(
@@ -263,21 +266,21 @@ WITH d AS (
     o.leg, o.stop_loss, o.take_profit, o.pip, o.conversion_rate, o.quantity
 ), opened AS (
   {open_positions_sql(_EXECUTIONS)}
-), g AS (
-  SELECT u.position_id, sum(d.new_quantity) AS q, sum(d.new_value) AS v,
+), executed AS (
+  SELECT u.position_id, sum(d.new_quantity) AS quantity, sum(d.new_value) AS value,
     sum(d.new_commission) AS commission, max(u.conversion_rate) AS rate,
     count(*) FILTER (WHERE d.target_done) AS targets_done
   FROM u JOIN d USING (id) WHERE u.position_id IS NOT NULL GROUP BY u.position_id
-), last AS (  -- the newest of all of a position's exits, in whatever order they were reported
+), newest_exit AS (  -- by the time of execution, not of the report
   SELECT DISTINCT ON (x.position_id) x.position_id, f.time,
     CASE WHEN x.leg LIKE 'sl%%' THEN 'sl' WHEN x.leg LIKE 'tp%%' THEN 'tp'
       WHEN x.leg LIKE 'external%%' THEN 'external_close' WHEN x.leg LIKE 'dust%%' THEN 'dust'
-      ELSE 'manual' END AS why
-  FROM g JOIN execution_order x ON x.position_id = g.position_id
-  JOIN execution_fill f ON f.order_id = x.id WHERE g.q > 0
+      ELSE 'manual' END AS close_reason
+  FROM executed JOIN execution_order x ON x.position_id = executed.position_id
+  JOIN execution_fill f ON f.order_id = x.id WHERE executed.quantity > 0
   ORDER BY x.position_id, f.time DESC, f.broker_fill_id DESC
 ), closed AS (
-  {close_positions_sql("g LEFT JOIN last USING (position_id)", next_target=_NEXT_TARGET)}
+  {close_positions_sql(_EXITS, next_target=_NEXT_TARGET)}
 ), logged AS (
   {insert_log_sql(_IMPLIED_STEP, _STEP)}
 ), notified AS (

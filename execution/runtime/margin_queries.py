@@ -19,7 +19,7 @@ from brokers.types import ConnectionSpec, OrderRequest, OrderType, Side, TimeInF
 from common.clocks import machine_time
 from common.sql import array, rows
 from connections import session_lanes
-from connections.selectors import connection_join_sql, spec_from_row, temporary_reasons
+from connections.selectors import connection_join_sql, health_reasons, spec_from_row
 from connections.session_lanes import GENERAL
 from execution.dispatch.order_dispatcher import CALL_NOT_ENDED
 from execution.ids import new_client_order_id
@@ -76,7 +76,7 @@ def request_margins(order_ids: Sequence[int], deferral_policy: DeferralPolicy) -
 def _not_waiting(entries: Sequence[OrderRow], deferral_policy: DeferralPolicy) -> list[OrderRow]:
     """Return the entries that are not known to wait: a query for the others would be wasted."""
     waiting = {
-        *temporary_reasons({row.connection_id for row in entries}),
+        *health_reasons({row.connection_id for row in entries}),
         *deferral_policy(entries),
     }
     if one_by_one := [row for row in entries if row.type in _types_one_at_a_time()]:

@@ -15,7 +15,7 @@ from common.clocks import market_now
 from common.reason_codes import Code
 from common.sql import array, rows
 from connections.models import HaltMode
-from connections.selectors import temporary_reasons
+from connections.selectors import health_reasons
 from execution.base.kill_switch import Halts, read_halts, unreconciled_in_epoch
 from execution.exits.safety import while_halted
 from execution.submission import claim_sql as sql
@@ -82,7 +82,7 @@ def load_account_context(
     _load_netting_sides(
         exposures, accounts, {r.connection_id for r in pending if r.position_mode == NETTING}
     )
-    in_error = {account: Deferred(code) for account, code in temporary_reasons(accounts).items()}
+    in_error = {account: Deferred(code) for account, code in health_reasons(accounts).items()}
     unanswered = {row.connection_id for row in exposure_rows if row.unanswered}
     one_at_a_time = [
         row for row in entries if capabilities_of(row.type, specs[row.connection_id]).one_at_a_time

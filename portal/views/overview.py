@@ -88,8 +88,9 @@ def _curves(accounts: list[Account]) -> list[dict[str, Any]]:
                 f"Net result of closed trades, {points[0].day:%-d %b} to {points[-1].day:%-d %b}: "
                 f"{signed(total)} {currency}."
             )
-            begun = [(points[0].day - timedelta(days=1), Decimal(0))]
-            chart = charts.line([*begun, *((p.day, p.total) for p in points)], description=description)
+            start_at_zero = (points[0].day - timedelta(days=1), Decimal(0))
+            line = [start_at_zero, *((point.day, point.total) for point in points)]
+            chart = charts.line(line, description=description)
             drawn.append(
                 {"currency": currency, "is_paper": is_paper, "chart": chart, "total": total,
                  "fall": max(point.below_peak for point in points)}

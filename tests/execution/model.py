@@ -50,11 +50,13 @@ NOW_AND_THEN = (1.5, 7.0, 31.0, 70.0)
 
 @dataclass
 class Process:
-    """A worker: calls claimed and not sent, reports received and not written."""
+    """A worker with its memory: orders claimed and not sent, reports received and not written."""
 
     name: str
-    hand: list[tuple[float, Outgoing]] = field(default_factory=list)  # with the skew at the claim
-    outbox: list[list[OrderReport]] = field(default_factory=list)
+    claimed: list[tuple[float, Outgoing]] = field(
+        default_factory=list
+    )  # with the skew at the claim
+    received: list[list[OrderReport]] = field(default_factory=list)
 
 
 class ExecutionModel:
@@ -73,7 +75,7 @@ class ExecutionModel:
         self.broker.nets = NettingModel(safety, netting=netting) if safety else None
         for table in TABLES:
             run(f"DELETE FROM {table}")
-        # The same choices must lead to the same world: the order of accounts depends on a signal's
+        # The same choices must lead to the same state: the order of accounts depends on a signal's
         # number, and pauses are drawn at random.
         run("SELECT setval(pg_get_serial_sequence('signals_signal', 'id'), 1, false), setseed(0)")
         for account in accounts:
@@ -97,7 +99,7 @@ class ExecutionModel:
     def opens(self) -> list[Signal]:
         return list(Signal.objects.filter(action="OPEN").order_by("id"))
 
-    def follow(self, of: Signal, what: str) -> None:
+    def follow_up(self, of: Signal, what: str) -> None:
         """The provider closes all or half, moves the stop or cancels."""
         if what == "cancel":
             cancel(of.pk, by=None)
@@ -113,8 +115,8 @@ class ExecutionModel:
     def positions(self) -> list[Any]:
         return rows("SELECT * FROM positions_executionposition WHERE quantity > 0 ORDER BY id")
 
-    def ask(self, what: Any, *args: Any, **kwargs: Any) -> Any:
-        """A person's request; a rejection is a valid answer."""
+    def request(self, what: Any, *args: Any, **kwargs: Any) -> Any:
+        """Run a service that a person calls; that it refuses is a valid answer."""
         try:
             return what(*args, **kwargs)
         except ConflictError:
@@ -124,9 +126,9 @@ class ExecutionModel:
         """Claim, send and write in one go: the usual case."""
         self.claim(process, slice(None))
         for what in answers:
-            if process.hand:
+            if process.claimed:
                 self.send(process, 0, what)
-        self.flush(process, backwards, False)
+        self.write_reports(process, backwards, False)
 
     def halt(self, mode: str | None) -> None:
         run("DELETE FROM connections_killswitch")
@@ -136,11 +138,11 @@ class ExecutionModel:
     # ---- processes ---------------------------------------------------------------------------
     def claim(self, process: Process, part: slice) -> None:
         claimed = claim(factories.pending()[part], worker_id=process.name)
-        process.hand += [(self.skew, outgoing) for outgoing in claimed]
+        process.claimed += [(self.skew, outgoing) for outgoing in claimed]
 
     def send(self, process: Process, index: int, what: str) -> None:
-        """Send one call, or fail to; its outcome lies in the outbox."""
-        skew, outgoing = process.hand.pop(index % len(process.hand))
+        """Send one call, or fail to; its outcome waits to be written."""
+        skew, outgoing = process.claimed.pop(index % len(process.claimed))
         switch = KillSwitchSnapshot(10)
         switch.update(read_halts(), machine_time())
         answer: Any
@@ -151,10 +153,10 @@ class ExecutionModel:
         else:
             answer = self._at_broker(outgoing.request, what)
         if answer is not None:
-            process.outbox.append(reports_from_outcome(outgoing.request, answer))
+            process.received.append(reports_from_outcome(outgoing.request, answer))
         if what == "late":  # the reply came after the time-out was reported
             lost = reports_from_outcome(outgoing.request, TimeoutError())
-            process.outbox.insert(max(len(process.outbox) - 1, 0), lost)
+            process.received.insert(max(len(process.received) - 1, 0), lost)
 
     def _at_broker(self, request: OrderRequest, what: str) -> Any:
         if what == "not sent":
@@ -184,15 +186,15 @@ class ExecutionModel:
         if machine_time() + self.skew - sent_at <= 5:  # what answer_by allows for
             self._at_broker(request, "fill")
 
-    def flush(self, process: Process, backwards: bool, twice: bool) -> None:
+    def write_reports(self, process: Process, backwards: bool, twice: bool) -> None:
         """The process writes the reports that it received."""
-        batches = process.outbox[::-1] if backwards else process.outbox
+        batches = process.received[::-1] if backwards else process.received
         reports = [report for batch in batches for report in batch]
-        process.outbox = []
+        process.received = []
         self.history += reports
         apply_with_bisection(reports + reports[::-1] if twice else reports)
 
-    def retell(self, chosen: Sequence[int]) -> None:
+    def repeat_reports(self, chosen: Sequence[int]) -> None:
         """Old reports are repeated, in any order."""
         apply_with_bisection([self.history[n % len(self.history)] for n in chosen])
 
@@ -334,7 +336,7 @@ class ExecutionModel:
         self.broker.cancelling, self.broker.reads_fail = "take", False
         self.transit = []
         for process in list(self.processes):
-            self.flush(process, False, False)
+            self.write_reports(process, False, False)
             self.die(process, stopped=False)
         for _ in range(12):
             before = self._fingerprint()
@@ -348,9 +350,9 @@ class ExecutionModel:
             factories.live_lease(process.name)
             self.sweep("guard")
             self.claim(process, slice(None))
-            while process.hand:
+            while process.claimed:
                 self.send(process, 0, "fill")
-            self.flush(process, False, False)
+            self.write_reports(process, False, False)
             if before == self._fingerprint():
                 return
         raise AssertionError("it does not settle")

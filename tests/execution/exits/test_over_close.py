@@ -24,11 +24,11 @@ from tests.execution.model import ExecutionModel
 from tests.execution.netting_model import NettingModel
 from tests.faults.disabled_guards import ignore_other_exits, ignore_reservations
 
-LOOKS_NOT = [ExitSafety.CANCEL_FIRST, ExitSafety.OCA]
+UNCHECKED_BY_BROKER = [ExitSafety.CANCEL_FIRST, ExitSafety.OCA]
 
 
 @pytest.fixture
-def world(
+def model(
     transactional_db: None,
     runtime: TradingRuntime,
     broker: FakeBroker,
@@ -48,57 +48,57 @@ def world(
     return ExecutionModel(broker, [account], account.subscriptions.get().feed)
 
 
-def close_twice(world: ExecutionModel, safety: ExitSafety) -> NettingModel:
+def close_twice(model: ExecutionModel, safety: ExitSafety) -> NettingModel:
     """Open, close twice before any claim, and return the quantity that the broker then holds."""
-    nets = world.broker.nets = NettingModel(safety, netting=True)
-    world.publish("one")
-    trade(world)
+    nets = model.broker.nets = NettingModel(safety, netting=True)
+    model.publish("one")
+    trade(model)
     position = ExecutionPosition.objects.get()
     for _ in range(2):
-        world.ask(close_position, position.pk)
+        model.request(close_position, position.pk)
     for _ in range(3):
-        trade(world)
+        trade(model)
     return nets
 
 
-def trade(world: ExecutionModel) -> None:
+def trade(model: ExecutionModel) -> None:
     """Claim, send, apply reports and refresh positions; a second passes."""
-    process = world.processes[0]
-    world.claim(process, slice(None))
-    while process.hand:
-        world.send(process, 0, "fill")
-    world.flush(process, False, False)
-    world.sweep("guard")
-    world.pass_time(1.1)
+    process = model.processes[0]
+    model.claim(process, slice(None))
+    while process.claimed:
+        model.send(process, 0, "fill")
+    model.write_reports(process, False, False)
+    model.sweep("guard")
+    model.pass_time(1.1)
 
 
-@pytest.mark.parametrize("safety", LOOKS_NOT)
+@pytest.mark.parametrize("safety", UNCHECKED_BY_BROKER)
 @pytest.mark.parametrize(
-    ("taken_away", "written"),
+    ("disabled", "written"),
     [([], 1), ([ignore_other_exits], 1), ([ignore_reservations], 2)],
-    ids=["both lines", "the reservation alone", "the claim alone"],
+    ids=["both", "only the reservation", "only the claim"],
 )
 def test_either_safeguard_closes_a_position_once(
-    world: ExecutionModel,
+    model: ExecutionModel,
     safety: ExitSafety,
-    taken_away: Sequence[Callable[[], None]],
+    disabled: Sequence[Callable[[], None]],
     written: int,
 ) -> None:
-    for deed in taken_away:
-        deed()
-    nets = close_twice(world, safety)
-    outcomes = [(o.status, o.reason) for o in world.orders() if o.position_id]
+    for remove_safeguard in disabled:
+        remove_safeguard()
+    nets = close_twice(model, safety)
+    outcomes = [(o.status, o.reason) for o in model.orders() if o.position_id]
     assert outcomes == [("FILLED", ""), ("CANCELLED", "NOTHING_TO_CLOSE")][:written]
     assert list(nets.held.values()) == [0]
-    world.check()
+    model.check()
 
 
-@pytest.mark.parametrize("safety", LOOKS_NOT)
+@pytest.mark.parametrize("safety", UNCHECKED_BY_BROKER)
 def test_position_is_reversed_without_both_safeguards(
-    world: ExecutionModel, safety: ExitSafety
+    model: ExecutionModel, safety: ExitSafety
 ) -> None:
     ignore_reservations()
     ignore_other_exits()
-    nets = close_twice(world, safety)
+    nets = close_twice(model, safety)
     assert list(nets.held.values()) == [-100]
     assert len(nets.reversed) == 1

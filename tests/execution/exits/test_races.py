@@ -1,8 +1,9 @@
-"""Engine stop, broker stop, an owner's close, a CLOSE and the kill switch race for one position.
+"""Several actors close one position at the same time; it must be closed exactly once.
 
-In every order, with immediate and with late replies, at accounts that close
-by ticket, only reduce, group or cancel first: closed once, nothing reversed, and the
-other position that shares the broker's position keeps its quantity.
+Our own stop, the broker's stop, the owner and a CLOSE signal each try to close it, and the kill
+switch may halt them. Nothing may be reversed, and a second position that the broker nets with it
+must keep its quantity. Tested in every order of events, with immediate and with late replies, on
+accounts of each kind of exit safety (`brokers.types.ExitSafety`).
 """
 
 import os
@@ -36,7 +37,9 @@ from tests.execution.model import ExecutionModel
 from tests.execution.netting_model import NettingModel
 
 DEEP = os.environ.get("HYPOTHESIS_PROFILE") == "deep"
-STEPS = ("trigger", "click", "close", "broker")
+# Each is a method of Race.
+EVENTS = ("engine_stop", "manual_close", "close_signal", "broker_stop")
+# Exit safety and position mode. None: a hedging account, closed by ticket.
 ACCOUNTS = [
     (None, "HEDGING"),
     (ExitSafety.TICKET, "NETTING"),
@@ -46,73 +49,82 @@ ACCOUNTS = [
     (ExitSafety.CANCEL_FIRST, "NETTING"),
     (ExitSafety.CANCEL_FIRST, "HEDGING"),
 ]
-NAMES = [f"{safety or ExitSafety.TICKET}-{mode}" for safety, mode in ACCOUNTS]
+ACCOUNT_IDS = [f"{safety or ExitSafety.TICKET}-{mode}" for safety, mode in ACCOUNTS]
 
 
 class Race:
-    """One position that all sources close, beside one that none closes."""
+    """A position that every event tries to close, and one that none may close.
 
-    def __init__(self, world: ExecutionModel, *, late: bool) -> None:
-        self.world, self.late = world, late
-        self.process = world.processes[0]
-        self.wanted = factories.signal(world.feed, [("1.12", "1")])
-        self.kept = factories.signal(world.feed, sl=D("1.05"))
+    late: the worker writes the broker's replies only at the end, not after each event.
+    """
+
+    def __init__(self, model: ExecutionModel, *, late: bool) -> None:
+        self.model, self.late = model, late
+        self.worker = model.processes[0]
+        self.closing = factories.signal(model.feed, [("1.12", "1")])
+        self.kept = factories.signal(model.feed, sl=D("1.05"))
         self._claim_and_send()
         self._apply_reports()
-        world.sweep("guard")  # reports how far each position is protected
-        self.world.sweep("drain")
+        model.sweep("guard")  # reports how far each position is protected
+        model.sweep("drain")
 
-    def do(self, step: str) -> None:
-        getattr(self, step)()
+    def run(self, event: str) -> None:
+        """Let an event happen; the worker sends the orders that it caused."""
+        getattr(self, event)()
         self._claim_and_send()
         if not self.late:
             self._apply_reports()
 
-    def trigger(self) -> None:
-        factories.quote(self.world.accounts[0], "1.08000")
-        self.world.sweep("watch")
+    def engine_stop(self) -> None:
+        """The price falls below the stop: the level monitor writes an exit."""
+        factories.quote(self.model.accounts[0], "1.08000")
+        self.model.sweep("watch")
         for seconds in (3.5, 0, 0):
-            self.world.sweep("guard")
-            self.world.pass_time(seconds)
+            self.model.sweep("guard")
+            self.model.pass_time(seconds)
 
-    def click(self) -> None:
-        position = ExecutionPosition.objects.get(signal=self.wanted)
-        self.world.ask(close_position, position.pk)
+    def manual_close(self) -> None:
+        """The owner closes the position on its page."""
+        position = ExecutionPosition.objects.get(signal=self.closing)
+        self.model.request(close_position, position.pk)
 
-    def close(self) -> None:
-        self.world.follow(self.wanted, "close")
+    def close_signal(self) -> None:
+        """The provider publishes a CLOSE."""
+        self.model.follow_up(self.closing, "close")
 
-    def broker(self) -> None:
-        held = self.world.tickets(working=False)
-        entry = Order.objects.get(signal=self.wanted, leg="entry")
-        mine = [n for n, t in enumerate(held) if t.request.order_id == entry.pk]
-        if mine and held[mine[0]].request.stop_loss is not None:
-            self.world.broker_does(mine[0], "sl")
+    def broker_stop(self) -> None:
+        """The broker executes the stop that it holds for this position, if it holds one."""
+        held = self.model.tickets(working=False)
+        entry = Order.objects.get(signal=self.closing, leg="entry")
+        tickets = [n for n, t in enumerate(held) if t.request.order_id == entry.pk]
+        if tickets and held[tickets[0]].request.stop_loss is not None:
+            self.model.broker_does(tickets[0], "sl")
 
     def _claim_and_send(self) -> None:
-        for _ in range(2):
-            self.world.claim(self.process, slice(None))
-            while self.process.hand:
-                self.world.send(self.process, 0, "fill")
-            self.world.sweep("guard")
-            self.world.pass_time(1.1)
+        for _ in range(2):  # again for orders that waited for a cancel or a level change
+            self.model.claim(self.worker, slice(None))
+            while self.worker.claimed:
+                self.model.send(self.worker, 0, "fill")
+            self.model.sweep("guard")
+            self.model.pass_time(1.1)
 
     def _apply_reports(self) -> None:
-        self.world.flush(self.process, False, False)
-        self.world.sweep("drain")
+        self.model.write_reports(self.worker, False, False)
+        self.model.sweep("drain")
 
     def check(self) -> None:
-        self.world.settle()
-        self.world.check_settled()
-        closed = ExecutionPosition.objects.get(signal=self.wanted)
+        """Let everything end, then compare what was opened with what was closed."""
+        self.model.settle()
+        self.model.check_settled()
+        closed = ExecutionPosition.objects.get(signal=self.closing)
         kept = ExecutionPosition.objects.get(signal=self.kept)
         assert (closed.quantity, kept.quantity) == (0, 100)
-        (sums,) = rows(
-            "SELECT coalesce(sum(f.quantity), 0) AS left FROM execution_fill f"
+        (exits,) = rows(
+            "SELECT coalesce(sum(f.quantity), 0) AS closed_quantity FROM execution_fill f"
             " JOIN execution_order o ON o.id = f.order_id WHERE o.position_id = %s",
             (closed.pk,),
         )
-        assert sums.left == closed.opened_quantity == 100
+        assert exits.closed_quantity == closed.opened_quantity == 100
 
 
 @pytest.fixture
@@ -125,22 +137,22 @@ def account(
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize(("safety", "mode"), ACCOUNTS, ids=NAMES)
+@pytest.mark.parametrize(("safety", "mode"), ACCOUNTS, ids=ACCOUNT_IDS)
 def test_position_is_closed_once_in_every_order_of_events(
     account: ExecutionConnection, broker: FakeBroker, safety: ExitSafety | None, mode: str
 ) -> None:
-    """All 24 orders with immediate and late replies when deep; otherwise every fifth one."""
+    """All 24 orders, each with immediate and with late replies; every fifth one unless DEEP."""
     AccountSnapshot.objects.update(position_mode=mode)
     feed = account.subscriptions.get().feed
-    stories = list(product(permutations(STEPS), (False, True)))
-    for number, (steps, late) in enumerate(stories if DEEP else stories[::5]):
-        world = ExecutionModel(broker, [account], feed, safety=safety, netting=mode == "NETTING")
-        race = Race(world, late=late)
-        halted_at = number % (len(steps) + 3)  # at each step in turn; past the last: never
-        for place, step in enumerate(steps):
-            if place == halted_at:
-                world.halt("HALTED")
-            race.do(step)
+    races = list(product(permutations(EVENTS), (False, True)))
+    for number, (events, late) in enumerate(races if DEEP else races[::5]):
+        model = ExecutionModel(broker, [account], feed, safety=safety, netting=mode == "NETTING")
+        race = Race(model, late=late)
+        halted_at = number % (len(events) + 3)  # before each event in turn; past the last: never
+        for index, event in enumerate(events):
+            if index == halted_at:
+                model.halt("HALTED")
+            race.run(event)
         race.check()
 
 
@@ -153,23 +165,23 @@ def test_concurrent_threads_close_a_position_once(
     broker.nets = NettingModel(ExitSafety.TICKET, netting=True)
     feed = account.subscriptions.get().feed
     for _ in range(8):
-        wanted, kept = factories.signal(feed), factories.signal(feed, sl=D("1.05"))
+        closing, kept = factories.signal(feed), factories.signal(feed, sl=D("1.05"))
         factories.fill_all()
-        position = ExecutionPosition.objects.get(signal=wanted)
+        position = ExecutionPosition.objects.get(signal=closing)
         factories.quote(account, "1.08500")
-        low = Quote("EUR/USD", D("1.08500"), D("1.08510"), market_now())
+        below_stop = Quote("EUR/USD", D("1.08500"), D("1.08510"), market_now())
         assert account.data_connection_id
         source = account.data_connection_id
-        everybody: list[Callable[[], object]] = [
+        actors: list[Callable[[], object]] = [
             partial(close_position, position.pk),
             partial(close_position, position.pk, fraction=D("0.5")),
-            partial(factories.close_signal, wanted),
-            partial(TickMonitor().process_quotes, source, [low]),
+            partial(factories.close_signal, closing),
+            partial(TickMonitor().process_quotes, source, [below_stop]),
             scan_levels,
         ]
-        at_once(everybody)
-        at_once([claim_and_fill] * 3)
-        settle(account)
+        run_at_once(actors)
+        run_at_once([claim_and_fill] * 3)
+        settle()
         position.refresh_from_db()
         assert (position.quantity, position.reserved) == (0, 0)
         assert ExecutionPosition.objects.get(signal=kept).quantity == 100
@@ -177,32 +189,33 @@ def test_concurrent_threads_close_a_position_once(
     assert (broker.nets.reversed, broker.nets.stolen) == ([], [])
 
 
-def at_once(everybody: Sequence[Callable[[], object]]) -> None:
-    """Run them concurrently; a failure in one fails the test."""
-    together = Barrier(len(everybody))
+def run_at_once(actors: Sequence[Callable[[], object]]) -> None:
+    """Run them in threads that start together; a failure in one fails the test."""
+    start = Barrier(len(actors))
 
-    def go(what: Callable[[], object]) -> None:
-        together.wait(20)
+    def run(actor: Callable[[], object]) -> None:
+        start.wait(20)
         try:
-            what()
+            actor()
         finally:
             connection.close()
 
-    with ThreadPoolExecutor(len(everybody)) as pool:
-        for future in [pool.submit(go, what) for what in everybody]:
+    with ThreadPoolExecutor(len(actors)) as pool:
+        for future in [pool.submit(run, actor) for actor in actors]:
             future.result(60)
 
 
 def claim_and_fill() -> None:
-    """Claim as two workers would: each order goes to one of them."""
+    """Claim what is due, fill it at the broker and write the outcomes, as a worker does."""
     for outgoing in claim(factories.pending(), worker_id=factories.OWNER):
         try:
             factories.answer(outgoing, factories.fake_broker().fill_at_once(outgoing.request))
-        except Rejected as refused:
-            factories.answer(outgoing, refused)
+        except Rejected as rejection:
+            factories.answer(outgoing, rejection)
 
 
-def settle(account: ExecutionConnection) -> None:
+def settle() -> None:
+    """Repeat what workers do periodically, until no exit is left to be made."""
     for _ in range(8):
         broker_positions.refresh()
         scan_levels()
