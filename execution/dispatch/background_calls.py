@@ -1,10 +1,11 @@
 """Background calls to brokers: cancels, level changes and look-ups.
 
 No thread waits for them. They have slots apart from those of orders, and one host gets only a share
-of these. Each call has a time-out. Its result goes through the outbox to the report writer, which
-passes it to the call's own writer. The row of a call without an answer stays due, and the call is
-made again; a call that got no slot does not count as made (`HostSkipped`). A call starts only in a
-lane of this process; a call that waits for its slot does not delay the release of its lane.
+of these. Each call has a time-out. Its result goes through the dispatcher's queue to the report
+writer, which passes it to the call's own writer. The row of a call without an answer stays due, and
+the call is made again; a call that got no slot does not count as made (`HostSkipped`). A call
+starts only in a lane of this process; a call that waits for its slot does not delay the release of
+its lane.
 
 `brokers.call_runner` also makes concurrent calls, but for one thread that waits for the answers.
 """
@@ -124,7 +125,7 @@ class BackgroundCallRunner:
             self._loop.call_soon_threadsafe(self._begin, new, machine_time())
 
     def is_lane_busy(self, lane: str) -> bool:
-        """Return whether a call of this lane has a slot or its result is not in the outbox yet."""
+        """Return whether a call of this lane has a slot or its result is not in the queue yet."""
         with self._changed:
             return lane in self._in_slot.values()
 
@@ -165,7 +166,7 @@ class BackgroundCallRunner:
     async def _run(self, call: BackgroundCall, send_by: float) -> None:
         answer = await outcome_of(self._call(call, send_by))
         self._on_result(CallResult(call, answer))
-        with self._changed:  # last: after `wait_idle` all results are in the outbox
+        with self._changed:  # last: after `wait_idle` all results are in the queue
             self._in_flight.pop(call.key, None)
             self._in_slot.pop(call.key, None)
             self._changed.notify_all()

@@ -1,8 +1,8 @@
 """The dispatcher: this process's event loop, on which every call to a broker runs.
 
 Slots are reserved before orders are claimed: an intent that waits for a slot when its process dies
-ends as NEVER_ARRIVED. The loop outlives bundles and never uses the ORM: it puts results into
-`outbox`, and the report writer stores them.
+ends as NEVER_ARRIVED. The loop outlives bundles and never uses the ORM: it puts results into the
+queue `results`, and the report writer stores them.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ from execution.base.dropped_messages import new_reference
 from execution.base.kill_switch import Halts
 from execution.dispatch.background_calls import BackgroundCallRunner
 from execution.dispatch.concurrency import LatencyTracker, SlotPool, throttled_connections
-from execution.dispatch.report_writer import OrderCallReports, OutboxItem
+from execution.dispatch.report_writer import OrderCallReports, ResultItem
 from execution.submission.claim import Outgoing
 
 log = structlog.get_logger(__name__)
@@ -88,7 +88,7 @@ class InFlightCall:
 
 
 class OrderDispatcher(threading.Thread):
-    """The thread of the event loop, with its slots and its outbox."""
+    """The thread of the event loop, with its slots and its queue of results."""
 
     def __init__(
         self,
@@ -105,20 +105,20 @@ class OrderDispatcher(threading.Thread):
         whether a background call may start in a lane now (both: `lane_leases.LaneLeaseManager`).
         """
         super().__init__(daemon=True, name="dispatcher")
-        self.outbox: queue.SimpleQueue[OutboxItem] = queue.SimpleQueue()
+        self.results: queue.SimpleQueue[ResultItem] = queue.SimpleQueue()
         self.loop = asyncio.new_event_loop()
         self.slots, self.latency = SlotPool(slots), LatencyTracker()
         self._call_timeout, self._kill_switch = call_timeout, kill_switch
         self.lane_deadline = lane_deadline
         self._calls: dict[CallKey, InFlightCall] = {}
-        self._dispatched_lanes: dict[CallKey, str] = {}  # until the outcome is in the outbox
+        self._dispatched_lanes: dict[CallKey, str] = {}  # until the outcome is in `results`
         self._overdue: frozenset[str] = frozenset()  # connections with an overdue call
         self._tasks: set[asyncio.Task[None]] = set()
         self._awaited: set[Future[Any]] = set()  # calls of `run_call`
         self._used_broker_types: set[str] = set()
         self._stopped = threading.Event()
         self.background_calls = BackgroundCallRunner(
-            self.loop, self.outbox.put, call_timeout, may_begin
+            self.loop, self.results.put, call_timeout, may_begin
         )
 
     def run(self) -> None:
@@ -189,7 +189,7 @@ class OrderDispatcher(threading.Thread):
         return self.background_calls.wait_idle(max(0.0, until - machine_time())) and idle
 
     def is_lane_busy(self, lane: str) -> bool:
-        """Return whether a call of this lane is in flight: until its result is in the outbox."""
+        """Return whether a call of this lane is in flight: until its result is in `results`."""
         is_dispatched = lane in self._dispatched_lanes.copy().values()
         return is_dispatched or self.background_calls.is_lane_busy(lane)
 
@@ -302,11 +302,11 @@ class OrderDispatcher(threading.Thread):
         call = self._calls.pop(_key(request), None)
         is_fact = isinstance(answer, Rejected) or not isinstance(answer, BaseException)
         if call is not None or is_fact:
-            self.outbox.put(
+            self.results.put(
                 OrderCallReports(reports_from_outcome(request, answer, outgoing.spec.credentials))
             )
         self._dispatched_lanes.pop(_key(request), None)
-        if call is not None:  # last: after `wait_idle` all outcomes are in the outbox
+        if call is not None:  # last: after `wait_idle` all outcomes are in `results`
             call.timer.cancel()
             self.latency.record(request.connection_id, machine_time() - call.began)
             self.slots.free(1, slow=call.has_yielded_slot)

@@ -1,4 +1,4 @@
-"""The report writer: one thread that stores what the dispatcher's outbox holds, in batches."""
+"""The report writer: one thread that stores the results of the dispatcher's calls, in batches."""
 
 import math
 import queue
@@ -64,7 +64,7 @@ class OrderCallReports:
     ended_at: float = field(default_factory=machine_time)
 
 
-OutboxItem = OrderCallReports | CallResult | threading.Event
+ResultItem = OrderCallReports | CallResult | threading.Event
 
 
 class Disposition(Enum):
@@ -90,22 +90,24 @@ class NotApplied:
 
 
 def apply_with_bisection(
-    reports: Sequence[OrderReport], *, patient: bool = True, careful: bool = False
+    reports: Sequence[OrderReport], *, defer_overfills: bool = True, careful: bool = False
 ) -> NotApplied:
     """Apply reports, all at once or in parts (`write_in_parts`); return those to be applied later.
 
     A report whose rows another session has locked delays only the other reports of its order. A
-    report that cannot be applied (a constraint, a bug of ours) becomes a drift item. Of an exit
-    that closes more than is open only the excess does, and only if the caller is not `patient` or
-    no fill of its entry can come any more. careful: some may still be blocked.
+    report that cannot be applied (a constraint, a bug of ours) becomes a drift item.
+
+    defer_overfills: an exit that closes more than is open waits as long as a fill of its entry may
+    still come. Otherwise what is open is closed, and the excess becomes a drift item. careful: some
+    may still be blocked.
     """
     not_applied = NotApplied()
 
     def write(batch: list[OrderReport]) -> list[OrderReport]:
-        return apply_reports(batch, patient=patient).deferred
+        return apply_reports(batch, defer_overfills=defer_overfills).deferred
 
-    def on_bad_item(report: OrderReport, fault: Exception) -> bool:
-        disposition = _write_what_fits(report, fault, patient)
+    def on_bad_item(report: OrderReport, error: Exception) -> bool:
+        disposition = _write_what_fits(report, error, defer_overfills)
         not_applied.deferred += [report] if disposition is Disposition.DEFERRED else []
         return disposition is not Disposition.RETRY
 
@@ -115,31 +117,35 @@ def apply_with_bisection(
     # What the deferred reports wait for may be among those that were just applied.
     if 0 < len(not_applied.deferred) < len(reports):
         careful = careful or bool(not_applied.blocked)
-        rest = apply_with_bisection(not_applied.deferred, patient=patient, careful=careful)
+        rest = apply_with_bisection(
+            not_applied.deferred, defer_overfills=defer_overfills, careful=careful
+        )
         return NotApplied(rest.deferred, rest.blocked + not_applied.blocked)
     return not_applied
 
 
-def _write_what_fits(report: OrderReport, fault: Exception, patient: bool) -> Disposition:
+def _write_what_fits(report: OrderReport, error: Exception, defer_overfills: bool) -> Disposition:
     """Apply as much as possible of a report, else quarantine it as a drift item."""
-    for attempt in (partial(_apply_overfill, patient=patient), _quarantine):
+    for attempt in (partial(_apply_overfill, defer_overfills=defer_overfills), _quarantine):
         try:
-            if (disposition := attempt(report, fault)) is not None:
+            if (disposition := attempt(report, error)) is not None:
                 return disposition
         except Exception as another:  # any: the report's content may break any line
             if is_database_trouble(another):
                 connection.close()
                 return Disposition.RETRY
-            fault = another
-    log.error("report dropped", report=repr(report), exc_info=fault)
+            error = another
+    log.error("report dropped", report=repr(report), exc_info=error)
     return Disposition.WRITTEN
 
 
-def _apply_overfill(report: OrderReport, fault: Exception, *, patient: bool) -> Disposition | None:
-    """Apply what is open of an exit that closes more; None if that is not the fault."""
-    if not is_overfill(fault):
+def _apply_overfill(
+    report: OrderReport, error: Exception, *, defer_overfills: bool
+) -> Disposition | None:
+    """Apply what is open of an exit that closes more; None if that is not the error."""
+    if not is_overfill(error):
         return None
-    if patient and may_precede_entry_fill(report):
+    if defer_overfills and may_precede_entry_fill(report):
         return Disposition.DEFERRED
     if not apply_capped(report):
         return None
@@ -147,13 +153,13 @@ def _apply_overfill(report: OrderReport, fault: Exception, *, patient: bool) -> 
     return Disposition.WRITTEN
 
 
-def _quarantine(report: OrderReport, fault: Exception) -> Disposition:
+def _quarantine(report: OrderReport, error: Exception) -> Disposition:
     reference = new_reference()
     log.error(
         "report cannot be applied", order=report.client_order_id, reference=reference,
-        exc_info=fault,
+        exc_info=error,
     )  # fmt: skip
-    if not quarantine_report(report, fault, reference):
+    if not quarantine_report(report, error, reference):
         log.error("report of an unknown connection dropped", report=repr(report))
         record_dropped(DroppedMessageCount.Name.UNKNOWN_CONNECTION, repr(report))
     return Disposition.WRITTEN
@@ -261,7 +267,7 @@ def retry_deferred() -> None:
         waiting = _put_back(waiting, not_applied.reports)
     if overdue:
         not_applied = apply_with_bisection(
-            [item.report for item in overdue], patient=False, careful=True
+            [item.report for item in overdue], defer_overfills=False, careful=True
         )
         overdue = _put_back(
             deferred_reports.log_overdue(overdue, not_applied.blocked), not_applied.blocked
@@ -308,16 +314,16 @@ def record_call_results(done: Sequence[CallResult], stop: threading.Event | None
 
 
 class ReportWriter(threading.Thread):
-    """The thread that applies the reports of the dispatcher's outbox until `stop`."""
+    """The thread that applies the dispatcher's results until `stop`."""
 
     def __init__(
         self,
-        outbox: "queue.SimpleQueue[OutboxItem]",
+        results: "queue.SimpleQueue[ResultItem]",
         on_reports: Callable[[Sequence[OrderReport]], None] = lambda _: None,
     ) -> None:
         super().__init__(daemon=True, name="report-writer")
         self._on_reports = on_reports
-        self._outbox, self._stop_requested = outbox, threading.Event()
+        self._results, self._stop_requested = results, threading.Event()
         self._drain_events: list[threading.Event] = []
         self._done: list[CallResult] = []
         self._oldest = math.inf  # machine_time() of the first report of this batch
@@ -348,32 +354,32 @@ class ReportWriter(threading.Thread):
             self._on_reports(batch)
 
     def drain(self, timeout: float) -> bool:
-        """Wait until all that is in the outbox now is written; False after `timeout` seconds."""
+        """Wait until all results queued now are written; return False after `timeout` seconds."""
         written = threading.Event()
-        self._outbox.put(written)
+        self._results.put(written)
         return written.wait(timeout)
 
     def stop(self) -> None:
         """End the thread after the present batch."""
         self._stop_requested.set()
-        self._outbox.put(OrderCallReports([]))
+        self._results.put(OrderCallReports([]))
 
     def _gather(self) -> list[OrderReport]:
         batch: list[OrderReport] = []
         self._oldest = math.inf
         try:
-            self._sort(self._outbox.get(timeout=deferred_reports.RETRY_SECONDS), batch)
+            self._sort(self._results.get(timeout=deferred_reports.RETRY_SECONDS), batch)
         except queue.Empty:
             return batch
         until = time.monotonic() + GATHER_SECONDS
         while len(batch) + len(self._done) < MAX_BATCH:
             try:
-                self._sort(self._outbox.get(timeout=max(0.0, until - time.monotonic())), batch)
+                self._sort(self._results.get(timeout=max(0.0, until - time.monotonic())), batch)
             except queue.Empty:
                 break
         return batch
 
-    def _sort(self, item: OutboxItem, batch: list[OrderReport]) -> None:
+    def _sort(self, item: ResultItem, batch: list[OrderReport]) -> None:
         if isinstance(item, threading.Event):
             self._drain_events.append(item)  # set once everything before it is written
         elif isinstance(item, CallResult):

@@ -56,11 +56,11 @@ class Applied:
     deferred: list[OrderReport]
 
 
-def apply_reports(reports: Sequence[OrderReport], *, patient: bool = True) -> Applied:
+def apply_reports(reports: Sequence[OrderReport], *, defer_overfills: bool = True) -> Applied:
     """Write what the reports state to orders, fills, positions, log and events.
 
-    patient: exits made by a broker that exceed the open quantity wait for fills of their entries
-    and are returned as deferred.
+    defer_overfills: exits made by a broker that exceed the open quantity wait for fills of their
+    entries and are returned as deferred.
 
     Raises Django's database errors: `report_writer.apply_with_bisection` retries, waits, or
     quarantines the report that causes them.
@@ -73,7 +73,7 @@ def apply_reports(reports: Sequence[OrderReport], *, patient: bool = True) -> Ap
         lock_in_order(reports)
         inferred = [report for report in reports if is_inferred_close(report)]
         other_reports = [r for r in reports if not is_inferred_close(r)] if inferred else reports
-        resolved = create_exit_orders(other_reports, patient=patient)
+        resolved = create_exit_orders(other_reports, defer_overfills=defer_overfills)
         written, deferred = _apply(resolved), resolved.deferred
         if inferred:  # afterwards: reported exits take precedence
             closes = create_inferred_closes(inferred)
@@ -91,16 +91,16 @@ def _apply(resolved: ResolvedReports) -> int:
     _insert_fills(changes)
     for change in changes.values():
         apply_reports_to_order(change)
-    moved = [change for change in changes.values() if change.transition is not None]
+    changed = [change for change in changes.values() if change.transition is not None]
     # A first fill opens a position: there is none to lock yet, and it has no exits.
-    with_position = [c.row.id for c in moved if c.state.is_exit or c.row.filled_quantity > 0]
+    with_position = [c.row.id for c in changed if c.state.is_exit or c.row.filled_quantity > 0]
     positions = lock_positions_of(with_position)
-    restated = _reverse_inferred_closes(moved, resolved.are_inferred)
+    restated = _reverse_inferred_closes(changed, resolved.are_inferred)
     # Separately, because a statement can change a position's row only once.
-    written = write([change for change in moved if not change.state.is_exit])
+    written = write([change for change in changed if not change.state.is_exit])
     # After the entries have their positions, and before the event of a closed one states its fees.
-    fees.update_unconverted_fees([c.row.id for c in moved if _has_unconverted_fees(c)])
-    written += write([change for change in moved if change.state.is_exit])
+    fees.update_unconverted_fees([c.row.id for c in changed if _has_unconverted_fees(c)])
+    written += write([change for change in changed if change.state.is_exit])
     rebuild_positions(restated)
     recompute_reserved_locked(positions)
     _store_broker_position_ids(changes.values())
@@ -198,21 +198,21 @@ def _fill_record(row: sql.OrderRow, fill: Execution, rates: fees.FeeRates) -> tu
     )  # fmt: skip
 
 
-def _reverse_inferred_closes(moved: Sequence[OrderChange], are_inferred: bool) -> list[int]:
+def _reverse_inferred_closes(changed: Sequence[OrderChange], are_inferred: bool) -> list[int]:
     """Deduct what exits are reported to have executed from the inferred closes of their positions.
 
     are_inferred: the changes are inferred closes themselves. Returns the orders whose positions
     must be rebuilt.
     """
     reported: dict[int, Decimal] = {}
-    for change in moved if not are_inferred else ():
+    for change in changed if not are_inferred else ():
         position_id = change.row.position_id
         if position_id is not None and change.delta.quantity > 0:
             reported[position_id] = reported.get(position_id, ZERO) + change.delta.quantity
     reduced = reverse_inferred_close(reported)
     return [
         change.row.id
-        for change in moved
+        for change in changed
         if change.delta.is_restated or change.row.position_id in reduced
     ]
 

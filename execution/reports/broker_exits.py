@@ -82,7 +82,7 @@ class ResolvedReports:
     deferred: list[OrderReport] = field(default_factory=list)
     exits: list[tuple[OrderReport, Closing, ExitRow]] = field(default_factory=list)  # to be written
     are_inferred: bool = False  # the reports are inferred closes
-    patient: bool = True  # an exit that exceeds the open quantity waits for fills of its entry
+    defer_overfills: bool = True  # an exit that exceeds what is open waits for fills of its entry
 
 
 def awaiting_position(reports: Sequence[OrderReport]) -> list[OrderReport]:
@@ -119,7 +119,9 @@ def lock_in_order(reports: Sequence[OrderReport]) -> None:
     rows(LOCK_ORDERS, {"ids": array(ids), "broker_ids": array(broker_ids)})
 
 
-def create_exit_orders(reports: Sequence[OrderReport], *, patient: bool = True) -> ResolvedReports:
+def create_exit_orders(
+    reports: Sequence[OrderReport], *, defer_overfills: bool = True
+) -> ResolvedReports:
     """Create an order row for every exit that a broker made.
 
     Must run in the transaction that applies the reports. A report whose executions are all known
@@ -128,7 +130,7 @@ def create_exit_orders(reports: Sequence[OrderReport], *, patient: bool = True) 
     fill of it can follow, an exit that exceeds the open quantity becomes drift.
     """
     resolved = ResolvedReports(
-        [(r, None) for r in reports if r.close_cause is None], patient=patient
+        [(r, None) for r in reports if r.close_cause is None], defer_overfills=defer_overfills
     )
     broker_exits = [r for r in reports if r.close_cause is not None]
     if broker_exits:
@@ -212,7 +214,7 @@ def _resolve_exit(
     growth = replace(accumulator).add(new, cumulative)
     closed = closing.closed + growth + corrected
     exceeds_open = closed > position.quantity + position.inferred_quantity
-    if exceeds_open and entry.may_fill and resolved.patient:
+    if exceeds_open and entry.may_fill and resolved.defer_overfills:
         resolved.deferred.append(report)
         return
     row = _row_of(report, closing)

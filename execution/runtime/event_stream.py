@@ -176,7 +176,7 @@ def _still_waiting(
     ]
     not_applied = NotApplied()
     if overdue:
-        not_applied = apply_with_bisection(overdue, patient=False, careful=bool(blocked))
+        not_applied = apply_with_bisection(overdue, defer_overfills=False, careful=bool(blocked))
     ended = _keys(broker_type, overdue) - _keys(broker_type, not_applied.reports)
     waiting = [report for report in deferred if _key(broker_type, report) not in ended]
     _forget(_keys(broker_type, events) - _keys(broker_type, waiting), now)

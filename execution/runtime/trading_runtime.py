@@ -83,7 +83,7 @@ class TradingRuntime:
             may_begin=self.lanes.may_begin,
         )
         self.health = HealthRecorder()
-        self.report_writer = ReportWriter(self.dispatcher.outbox, self.health.record)
+        self.report_writer = ReportWriter(self.dispatcher.results, self.health.record)
         self.sessions = BrokerSessionManager(self.lanes, self.dispatcher, self.report_writer)
         self._stopping, self._ended = threading.Event(), threading.Event()
         self._is_settled = False

@@ -74,11 +74,12 @@ def runtime(
         begin(calls)
         assert current.dispatcher.background_calls.wait_idle(30)
         results = [
-            current.dispatcher.outbox.get_nowait() for _ in range(current.dispatcher.outbox.qsize())
+            current.dispatcher.results.get_nowait()
+            for _ in range(current.dispatcher.results.qsize())
         ]
         for result in results:
             if not isinstance(result, CallResult):
-                current.dispatcher.outbox.put(result)
+                current.dispatcher.results.put(result)
         record_call_results([result for result in results if isinstance(result, CallResult)])
 
     monkeypatch.setattr(current.dispatcher.background_calls, "start", start)

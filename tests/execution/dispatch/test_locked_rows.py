@@ -21,8 +21,8 @@ from connections.models import ExecutionConnection
 from execution.dispatch.background_calls import CallResult
 from execution.dispatch.report_writer import (
     OrderCallReports,
-    OutboxItem,
     ReportWriter,
+    ResultItem,
     apply_or_defer,
     apply_with_bisection,
     record_call_results,
@@ -224,7 +224,7 @@ def test_answer_that_contradicts_a_newer_event_has_its_account_compared(
     assert compared(account)
 
 
-def test_answer_that_waited_in_the_outbox_has_its_account_compared(
+def test_answer_that_waited_in_the_queue_has_its_account_compared(
     account: ExecutionConnection, feed: Feed
 ) -> None:
     """It was queued behind others: the broker may have dropped the stop that it carries."""
@@ -232,13 +232,13 @@ def test_answer_that_waited_in_the_outbox_has_its_account_compared(
     factories.claim_all()
     fill = factories.fill_report(factories.order(leg="entry"), 100, "f1", stop_loss=D("1.09"))
     AccountSyncState.objects.update(reconcile_requested_at=None)
-    outbox: queue.SimpleQueue[OutboxItem] = queue.SimpleQueue()
-    outbox.put(OrderCallReports([fill], ended_at=machine_time() - 4))
-    flusher = ReportWriter(outbox)
-    flusher.start()
-    assert flusher.drain(20)
-    flusher.stop()
-    flusher.join(20)
+    results: queue.SimpleQueue[ResultItem] = queue.SimpleQueue()
+    results.put(OrderCallReports([fill], ended_at=machine_time() - 4))
+    report_writer = ReportWriter(results)
+    report_writer.start()
+    assert report_writer.drain(20)
+    report_writer.stop()
+    report_writer.join(20)
     assert stop_of(ExecutionPosition.objects.get()) == D("1.09")
     assert compared(account)
 

@@ -320,6 +320,6 @@ def test_report_writer_survives_an_unwritable_report(
     monkeypatch.setattr("execution.dispatch.report_writer.quarantine_report", lambda *_: 1 / 0)
     unwritable = OrderReport(ReportKind.FILLED, "no uuid", "x" * 18)
     factories.signal(feed)
-    trading.dispatcher.outbox.put(OrderCallReports([unwritable]))
+    trading.dispatcher.results.put(OrderCallReports([unwritable]))
     assert trade(trading).status == "FILLED"
     assert trading.report_writer.is_alive()

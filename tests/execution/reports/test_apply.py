@@ -291,7 +291,7 @@ def test_too_large_broker_exit_is_deferred_only_while_reports_may_wait(entry: Or
     factories.apply(factories.fill_report(entry, 60, "f1"))
     assert apply_reports([report]) == Applied(0, [report])
     with pytest.raises(IntegrityError), transaction.atomic():
-        apply_reports([report], patient=False)
+        apply_reports([report], defer_overfills=False)
 
 
 def test_repeated_broker_exit_changes_nothing(position: ExecutionPosition) -> None:

@@ -16,8 +16,8 @@ from execution.dispatch import deferred_reports
 from execution.dispatch.background_calls import BackgroundCall, CallResult
 from execution.dispatch.report_writer import (
     OrderCallReports,
-    OutboxItem,
     ReportWriter,
+    ResultItem,
     apply_or_defer,
     apply_with_bisection,
     retry_deferred,
@@ -225,21 +225,21 @@ def half(alice: ExecutionConnection, feed: Feed) -> Order:
 
 
 def test_exit_waits_in_the_report_writer_for_its_entrys_fills(half: Order) -> None:
-    outbox: queue.SimpleQueue[OutboxItem] = queue.SimpleQueue()
-    flusher = ReportWriter(outbox)
-    flusher.start()
+    results: queue.SimpleQueue[ResultItem] = queue.SimpleQueue()
+    report_writer = ReportWriter(results)
+    report_writer.start()
     try:
-        outbox.put(OrderCallReports([factories.fill_report(half, 40, "x1")]))
-        assert flusher.drain(20)
+        results.put(OrderCallReports([factories.fill_report(half, 40, "x1")]))
+        assert report_writer.drain(20)
         half.refresh_from_db()
         assert (half.filled_quantity, DriftItem.objects.count()) == (0, 0)
-        outbox.put(
+        results.put(
             OrderCallReports([factories.fill_report(factories.order(leg="entry"), 60, "e2")])
         )
         until(lambda: Order.objects.filter(pk=half.pk, status="FILLED").exists())
     finally:
-        flusher.stop()
-        flusher.join(20)
+        report_writer.stop()
+        report_writer.join(20)
     half.refresh_from_db()
     assert (half.filled_quantity, half.status, DriftItem.objects.count()) == (40, "FILLED", 0)
     assert ExecutionPosition.objects.get().quantity == 40
@@ -250,15 +250,15 @@ def test_exit_is_applied_after_waiting_a_minute(
 ) -> None:
     monkeypatch.setattr("execution.dispatch.deferred_reports.DEFER_SECONDS", 0)
     monkeypatch.setattr("execution.dispatch.deferred_reports.RETRY_SECONDS", 0.01)
-    outbox: queue.SimpleQueue[OutboxItem] = queue.SimpleQueue()
-    flusher = ReportWriter(outbox)
-    flusher.start()
+    results: queue.SimpleQueue[ResultItem] = queue.SimpleQueue()
+    report_writer = ReportWriter(results)
+    report_writer.start()
     try:
-        outbox.put(OrderCallReports([factories.fill_report(half, 40, "x1")]))
+        results.put(OrderCallReports([factories.fill_report(half, 40, "x1")]))
         until(DriftItem.objects.exists)
     finally:
-        flusher.stop()
-        flusher.join(20)
+        report_writer.stop()
+        report_writer.join(20)
     half.refresh_from_db()
     assert (half.filled_quantity, half.status) == (20, "CANCELLED")
     assert DriftItem.objects.get().kind == "EXIT_OVERFILLED"
@@ -294,7 +294,7 @@ def test_broker_stop_waits_a_minute_for_its_entry(half: Order) -> None:
     entry = factories.order(leg="entry")
     early = stopped(entry, 50, "s2")
     assert factories.apply(early) == [early]
-    assert apply_with_bisection([early], patient=False).reports == []
+    assert apply_with_bisection([early], defer_overfills=False).reports == []
     assert DriftItem.objects.get().kind == "EXIT_OVERFILLED"
     assert ExecutionPosition.objects.get().quantity == 0
 

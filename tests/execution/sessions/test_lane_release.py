@@ -85,12 +85,12 @@ def test_dispatched_order_keeps_the_lane_busy_before_its_call_starts(
     assert not session.dispatcher.is_lane_busy(LANE)
 
 
-def test_call_keeps_the_lane_busy_until_its_outcome_is_in_the_outbox(
+def test_call_keeps_the_lane_busy_until_its_outcome_is_queued(
     laned: ExecutionConnection, feed: Feed, session: TradingRuntime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Otherwise a lease would end before its last outcome is written."""
 
-    class Outbox:
+    class RecordingQueue:
         """Records whether the lane is busy while an outcome is put."""
 
         was_busy: ClassVar[list[bool]] = []
@@ -99,14 +99,14 @@ def test_call_keeps_the_lane_busy_until_its_outcome_is_in_the_outbox(
             self.was_busy.append(session.dispatcher.is_lane_busy(LANE))
             real.put(outcome)
 
-    real = session.dispatcher.outbox
-    monkeypatch.setattr(session.dispatcher, "outbox", Outbox())
+    real = session.dispatcher.results
+    monkeypatch.setattr(session.dispatcher, "results", RecordingQueue())
     session.sessions.maintain()
     reconcile_new()
     factories.signal(feed)
     execute(factories.pending())
     assert session.dispatcher.wait_idle(30)
-    assert Outbox.was_busy == [True]
+    assert RecordingQueue.was_busy == [True]
 
 
 def test_stopped_process_has_released_all_lanes(
