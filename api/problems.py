@@ -14,8 +14,8 @@ from django.http import Http404, HttpRequest, JsonResponse
 from rest_framework import exceptions
 from rest_framework.response import Response
 
-from api.throttling import retry_after_unknown
-from common.database_errors import is_passing, record_database_error
+from api.throttling import retry_after_unauthenticated
+from common.database_errors import is_transient, record_database_error
 from common.errors import (
     ConflictError,
     FillcastError,
@@ -97,7 +97,7 @@ def handle(error: Exception, context: dict[str, Any]) -> Response:
     """DRF's exception handler: roll back and return a problem for any error."""
     if transaction.get_connection().in_atomic_block:
         transaction.set_rollback(True)
-    if is_passing(error) and (request := context.get("request")) is not None:
+    if is_transient(error) and (request := context.get("request")) is not None:
         # config/middleware/request_retry.py tries the request again, or answers it.
         record_database_error(request._request, error)
         return _answer(problem(Code.DATABASE_BUSY, 503))
@@ -118,11 +118,12 @@ def handle(error: Exception, context: dict[str, Any]) -> Response:
 
 def _wait_if_unauthenticated(error: Exception, context: dict[str, Any]) -> int:
     """Return the seconds to wait after too many unauthenticated calls; DRF does not limit them."""
-    is_unknown = isinstance(error, exceptions.NotAuthenticated | exceptions.AuthenticationFailed)
-    if isinstance(error, FillcastError) and error.code == Code.FEED_UNKNOWN:
-        is_unknown = getattr(context.get("view"), "opens_by_token", False)
+    failures = exceptions.NotAuthenticated | exceptions.AuthenticationFailed
+    is_unauthenticated = isinstance(error, failures)
+    if isinstance(error, FillcastError) and error.code == Code.FEED_UNKNOWN:  # a wrong token
+        is_unauthenticated = getattr(context.get("view"), "opens_by_token", False)
     request = context.get("request")
-    return retry_after_unknown(request) if is_unknown and request is not None else 0
+    return retry_after_unauthenticated(request) if is_unauthenticated and request is not None else 0
 
 
 def _answer(body: dict[str, Any], headers: dict[str, str] | None = None) -> Response:

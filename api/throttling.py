@@ -33,14 +33,14 @@ class PerMinute(BaseThrottle):
         return self._wait
 
 
-UNAUTHENTICATED_PER_MINUTE = 60
+UNAUTHENTICATED_PER_MINUTE = 60  # from one address
 
 
-def retry_after_unknown(request: HttpRequest) -> int:
+def retry_after_unauthenticated(request: HttpRequest) -> int:
     """Count a call with a wrong or missing key or token; return 0, or the seconds that its address
     has to wait. Calls with valid keys and tokens from that address are not affected."""
     return seconds_to_wait(
-        f"unknown-from:{client_address(request)}", limit=UNAUTHENTICATED_PER_MINUTE
+        f"unauthenticated-from:{client_address(request)}", limit=UNAUTHENTICATED_PER_MINUTE
     )
 
 
@@ -56,7 +56,7 @@ class UserThrottle(PerMinute):
 class AnonymousThrottle(PerMinute):
     """Limits each address of unauthenticated requests."""
 
-    limit = 60
+    limit = UNAUTHENTICATED_PER_MINUTE
 
     def caller(self, request: Request, view: "APIView") -> str | None:
         return None if request.user.is_authenticated else f"address:{client_address(request)}"

@@ -10,7 +10,7 @@ from typing import Any
 import psycopg
 from django.db import DatabaseError, InterfaceError, InternalError, OperationalError
 
-PASSING = frozenset({
+TRANSIENT = frozenset({
     "55P03",  # lock time-out
     "57014",  # statement time-out
     "25P03",  # idle in a transaction for too long
@@ -27,13 +27,13 @@ _LOST = ("08", "57P")  # the session ended without an answer to its last command
 
 @dataclass(frozen=True, slots=True)
 class DatabaseTrouble:
-    """The database error of a request. is_known: certainly nothing of it was committed."""
+    """The database error of a request. is_rolled_back: certainly nothing was committed."""
 
     error: BaseException
-    is_known: bool = True
+    is_rolled_back: bool = True
 
 
-def is_passing(error: BaseException) -> bool:
+def is_transient(error: BaseException) -> bool:
     """Whether the error is transient: the same request may succeed a moment later."""
     cause = error.__cause__
     if not isinstance(error, DatabaseError | InterfaceError) or not isinstance(
@@ -43,7 +43,7 @@ def is_passing(error: BaseException) -> bool:
     state = cause.sqlstate
     if state is None:  # an error of the driver: no connection, none free, or a lost one
         return isinstance(cause, psycopg.OperationalError | psycopg.InterfaceError)
-    return state in PASSING or state.startswith("08")
+    return state in TRANSIENT or state.startswith("08")
 
 
 def is_database_trouble(error: BaseException) -> bool:
@@ -53,7 +53,7 @@ def is_database_trouble(error: BaseException) -> bool:
     """
     if isinstance(error, OperationalError | InterfaceError):
         return True
-    return isinstance(error, InternalError) and (is_passing(error) or _is_read_only(error))
+    return isinstance(error, InternalError) and (is_transient(error) or _is_read_only(error))
 
 
 def is_too_much(error: BaseException) -> bool:
@@ -71,9 +71,11 @@ def is_lost(error: BaseException) -> bool:
     return state is None or str(state).startswith(_LOST)
 
 
-def record_database_error(request: Any, error: BaseException, *, is_known: bool = True) -> None:
+def record_database_error(
+    request: Any, error: BaseException, *, is_rolled_back: bool = True
+) -> None:
     """Store a database error on a Django request, for config/middleware/request_retry.py."""
-    request.database_trouble = DatabaseTrouble(error, is_known)
+    request.database_trouble = DatabaseTrouble(error, is_rolled_back)
 
 
 def pop_database_error(request: Any) -> DatabaseTrouble | None:

@@ -51,12 +51,12 @@ def program(argv: Sequence[str], role: str) -> str:
     """
     name = Path(argv[0]).name if argv and argv[0] else "python"
     if name == "manage.py":
-        kind, name = "command", argv[1] if len(argv) > 1 else "help"
+        prefix, name = "command", argv[1] if len(argv) > 1 else "help"
     elif role == "trade":
-        kind, name = "task", next((part for part in argv[1:] if part in ("beat", "worker")), name)
+        prefix, name = "task", next((part for part in argv[1:] if part in ("beat", "worker")), name)
     else:
-        kind = "process"
-    return f"{kind}:{re.sub(r'[^A-Za-z0-9._-]', '_', name)[:60]}"
+        prefix = "process"
+    return f"{prefix}:{re.sub(r'[^A-Za-z0-9._-]', '_', name)[:60]}"
 
 
 def login(settings: Settings) -> tuple[str, str]:

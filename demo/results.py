@@ -40,7 +40,7 @@ SELECT what, unit, count(*) AS n, min(slip) AS best,
 FROM (
   SELECT o.pair || ' ' || CASE WHEN o.position_id IS NULL THEN lower(o.order_type) || ' entry'
     WHEN o.leg LIKE 'sl%%' THEN 'stop loss' || CASE WHEN o.order_type = 'MARKET'
-      THEN ', kept by us' ELSE ', kept by the broker' END
+      THEN ', guarded by us' ELSE ', guarded by the broker' END
     WHEN o.leg LIKE 'tp%%' THEN 'target' ELSE 'close' END AS what, o.slippage_pips AS slip,
     o.slippage_unit AS unit
   FROM execution_order o WHERE o.filled_quantity > 0 AND o.slippage_pips IS NOT NULL) one

@@ -77,8 +77,8 @@ def close_positions_sql(exits: str, *, next_target: str) -> str:
 def reopen_positions_sql(reversed_exits: str) -> str:
     """Return an UPDATE that adds to positions what an exit had deducted, and reverses its profit.
 
-    reversed_exits: source with two aliases. deducted: position_id and quantity. exit_order: the row
-    of the exit in execution_order.
+    reversed_exits: source with two aliases. deducted: position_id and quantity. exit_order: the
+    exit's avg_fill_price and conversion_rate.
     """
     return f"""UPDATE positions_executionposition p SET quantity = p.quantity + deducted.quantity,
     realized_pnl = p.realized_pnl

@@ -177,7 +177,10 @@ class BrokerFeedManager:
             feed, stream, _opening_key(source), selection
         )
         log.info(
-            "prices followed", source=source.pk, kind=account.type, pairs=len(selection.symbols)
+            "prices followed",
+            source=source.pk,
+            broker_type=account.type,
+            pairs=len(selection.symbols),
         )
         return followed
 

@@ -8,16 +8,16 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import Resolver404, resolve
 
 from common.audit_trail import request_facts
-from common.database_errors import is_lost, is_passing, record_database_error
+from common.database_errors import is_lost, is_transient, record_database_error
 from common.row_changes import answering_a_request
 from users.tenancy import act_as
 
 log = logging.getLogger(__name__)
 # These must answer when the database does not, and they read no tenant's rows.
 WITHOUT_TRANSACTION = frozenset({"/healthz", "/readyz", "/metrics"})
-# These hash passwords, for longer than a transaction may idle, and a failed attempt must count even
-# if the request fails: each step has its own transaction.
-IN_STEPS = ("/login/", "/admin/login/", "/security/")
+# Views that open their own transactions, one for each step. They hash passwords, for longer than a
+# transaction may idle, and a failed attempt must count even if the request fails.
+OWN_TRANSACTIONS = ("/login/", "/admin/login/", "/security/")
 # The origin that the audit trail records, by the beginning of the path; the first match counts.
 ORIGINS = (
     ("/api/", "API"),
@@ -40,12 +40,14 @@ class RequestProgress:
 
     def after(self, error: Exception, request: HttpRequest) -> HttpResponse:
         """Return the response after a database error. Re-raises errors that are not transient."""
-        if not is_passing(error):
+        if not is_transient(error):
             raise error
         if self.is_committed and self.response is not None:  # only on_commit failed
             log.error("error after the commit of a request", exc_info=error)
             return self.response
-        record_database_error(request, error, is_known=self.response is None or not is_lost(error))
+        record_database_error(
+            request, error, is_rolled_back=self.response is None or not is_lost(error)
+        )
         return HttpResponse(status=503)  # config/middleware/request_retry.py replaces it
 
 
@@ -67,7 +69,7 @@ class TenantMiddleware:
 
     def _answer(self, request: HttpRequest) -> HttpResponse:
         path = request.path_info
-        if path in WITHOUT_TRANSACTION or path.startswith(IN_STEPS):
+        if path in WITHOUT_TRANSACTION or path.startswith(OWN_TRANSACTIONS):
             return self.get_response(request)
         progress = RequestProgress()
         try:

@@ -22,13 +22,13 @@ from django.views import defaults
 from api.problems import CONTENT_TYPE, problem
 from common.database_errors import (
     DatabaseTrouble,
-    is_passing,
+    is_transient,
     pop_database_error,
     record_database_error,
 )
 from common.reason_codes import Code
 from portal.pages import with_security_headers
-from users.middleware import IN_STEPS
+from users.middleware import OWN_TRANSACTIONS
 
 log = logging.getLogger(__name__)
 RETRY_AFTER_SECONDS = 5
@@ -59,7 +59,11 @@ class RetryMiddleware:
         if trouble is None:
             return response
         self._restore(request, before)
-        if is_complete and trouble.is_known and not request.path_info.startswith(IN_STEPS):
+        if (
+            is_complete
+            and trouble.is_rolled_back
+            and not request.path_info.startswith(OWN_TRANSACTIONS)
+        ):
             log.warning("request is retried: %s", trouble.error)
             self._user.process_request(request)  # read again: the first attempt may have changed it
             response = self.get_response(request)
@@ -72,8 +76,8 @@ class RetryMiddleware:
         return unavailable(request, trouble)
 
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
-        """Record a passing database error that a page raised. The API has a handler of its own."""
-        if not is_passing(error):
+        """Record a transient database error that a page raised. The API has its own handler."""
+        if not is_transient(error):
             return None
         record_database_error(request, error)
         return HttpResponse(status=503)  # rolls the transaction back; it never reaches the client
@@ -109,7 +113,7 @@ def unavailable(request: HttpRequest, trouble: DatabaseTrouble) -> HttpResponse:
 
     The code states whether nothing was changed or whether the outcome is unknown.
     """
-    code = Code.DATABASE_BUSY if trouble.is_known else Code.OUTCOME_UNKNOWN
+    code = Code.DATABASE_BUSY if trouble.is_rolled_back else Code.OUTCOME_UNKNOWN
     response: HttpResponse
     if request.path_info.startswith(MACHINE_PATHS):
         response = JsonResponse(problem(code, 503), status=503, content_type=CONTENT_TYPE)
@@ -121,9 +125,9 @@ def unavailable(request: HttpRequest, trouble: DatabaseTrouble) -> HttpResponse:
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """Answer what a middleware raised (Django's handler500): 503 if it is passing, else 500."""
+    """Answer what a middleware raised (Django's handler500): 503 if it is transient, else 500."""
     error = sys.exc_info()[1]
-    if error is not None and is_passing(error):
+    if error is not None and is_transient(error):
         record_database_error(request, error)
         return unavailable(request, DatabaseTrouble(error))
     return defaults.server_error(request)

@@ -546,7 +546,7 @@ class Migration(migrations.Migration):
                 ("name", models.CharField(max_length=100)),
                 (
                     "type",
-                    models.CharField(help_text="A broker kind of the registry.", max_length=20),
+                    models.CharField(help_text="A broker type of the registry.", max_length=20),
                 ),
                 ("exchange_name", models.CharField(blank=True, max_length=40)),
                 (

@@ -70,7 +70,7 @@ class ExecutionConnection(models.Model):
         help_text="An administrator's own account takes all published signals.",
     )
     name = models.CharField(max_length=100)
-    type = models.CharField(max_length=20, help_text="A broker kind of the registry.")
+    type = models.CharField(max_length=20, help_text="A broker type of the registry.")
     exchange_name = models.CharField(max_length=40, blank=True)
     account = models.CharField(max_length=60, help_text="Account number or login at the broker.")
     account_scope = models.CharField(

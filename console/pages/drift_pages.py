@@ -13,8 +13,7 @@ from console.pages.page_helpers import View, can, confirm, page, require_permiss
 from execution import tasks
 from execution.base import reconciliation_requests
 from execution.models import Decision, DriftItem
-from execution.reconciliation import forms
-from execution.reconciliation import presentation as drift_words
+from execution.reconciliation import forms, presentation
 from execution.reconciliation.forms import decision_form, decision_page
 from users.models import User
 
@@ -35,8 +34,8 @@ def show(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
     """The drift item's page."""
     item = find(pk)
     may = can(request, Right.RECONCILE)
-    actions = drift_words.decision_links(item, "admin:execution_driftitem_") if may else []
-    return page(request, "drift.html", "Drift", actions=actions, **drift_words.page_context(item))
+    actions = presentation.decision_links(item, "admin:execution_driftitem_") if may else []
+    return page(request, "drift.html", "Drift", actions=actions, **presentation.page_context(item))
 
 
 def decide(decision: Decision) -> View:
@@ -56,7 +55,7 @@ def decide(decision: Decision) -> View:
 def _decide(item: DriftItem, decision: Decision, form: Form | None, by: User) -> str:
     decided = forms.decide(item, decision, form, by=by)
     tasks.enqueue_decided_on_commit(decided)
-    return drift_words.outcome_message(decided)
+    return presentation.outcome_message(decided)
 
 
 def compare(request: HttpRequest, pk: Any, **_: Any) -> HttpResponse:

@@ -14,7 +14,9 @@ from console.pages.page_helpers import View, can, confirm, page, require_permiss
 from execution.disaster_recovery.epochs import release_epoch
 from execution.disaster_recovery.open_issues import list_open_issues
 
-SHAPES = {"WAIT": "submitting", "BOOKS": "attention", "UNKNOWN": "unknown",
+# All by an open issue's code: the CSS class of its badge, its name, and the list of its rows (the
+# URL's name and its query).
+BADGES = {"WAIT": "submitting", "BOOKS": "attention", "UNKNOWN": "unknown",
           "UNCOMPARED": "attention", "DRIFT": "attention", "EXITS": "unprotected"}  # fmt: skip
 NAMES = {"WAIT": "Still sending", "BOOKS": "Broker books not read", "UNKNOWN": "Unknown orders",
          "UNCOMPARED": "Not compared", "DRIFT": "Differences", "EXITS": "Held exits"}  # fmt: skip
@@ -40,27 +42,33 @@ def show(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
     """The epoch's page."""
     epoch = get_object_or_404(Epoch, pk=pk)
     is_open = epoch.released_at is None
-    left = list_open_issues(epoch) if is_open else []
+    issues = list_open_issues(epoch) if is_open else []
     return page(
         request,
         "epoch.html",
         str(epoch),
         epoch=epoch,
         is_open=is_open,
-        left=[(one, SHAPES[one.what], NAMES[one.what], _list(one.what)) for one in left],
-        kept=[(NAMES.get(one["what"], one["what"]), one["count"]) for one in epoch.left_open],
+        issues=[
+            (issue, BADGES[issue.code], NAMES[issue.code], _list_url(issue.code))
+            for issue in issues
+        ],
+        left_open=[
+            (NAMES.get(issue["code"], issue["code"]), issue["count"]) for issue in epoch.left_open
+        ],
         exits_held=len(epoch.treated.get("exits_held", [])),
         can_release=is_open and can(request, Right.RELEASE),
     )
 
 
-def _list(what: str) -> str:
-    name, query = LISTS.get(what, ("", ""))
+def _list_url(code: str) -> str:
+    """Return the address of the list of an issue's rows; empty if it has none."""
+    name, query = LISTS.get(code, ("", ""))
     return reverse(f"admin:{name}") + query if name else ""
 
 
 def release(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
-    """List what is unresolved and ask, then allow entries again."""
+    """List what is unresolved and confirm, then allow entries again."""
     require_permission(request, Right.RELEASE)
     epoch = get_object_or_404(Epoch, pk=pk)
     back = reverse("admin:connections_epoch_page", args=[pk])
@@ -69,8 +77,8 @@ def release(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
         return run_action(request, lambda: _release(request, form.cleaned_data), back=back)
     points = [
         *(
-            Consequence(SHAPES[one.what], f"{NAMES[one.what]}: {one.count}. {one.sentence}")
-            for one in (list_open_issues(epoch) if epoch.released_at is None else [])
+            Consequence(BADGES[issue.code], f"{NAMES[issue.code]}: {issue.count}. {issue.sentence}")
+            for issue in (list_open_issues(epoch) if epoch.released_at is None else [])
         ),
         Consequence(
             "submitted",

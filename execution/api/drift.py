@@ -11,7 +11,6 @@ from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from common.api_fields import StrictSerializer
 from common.permissions import Right
 from connections.api.connections import own_connections
 from execution import tasks
@@ -22,6 +21,7 @@ from execution.api.serializers import (
     DriftSerializer,
     IgnoreSerializer,
     RelinkSerializer,
+    validated_body,
 )
 from execution.base import reconciliation_requests
 from execution.models import DriftItem
@@ -64,7 +64,7 @@ class DriftViewSet(viewsets.ReadOnlyModelViewSet[DriftItem]):
     def adopt(self, request: Request, pk: str) -> Response:
         """Take over the broker's state: what it holds becomes a trade of yours, or its quantity,
         levels or price replace ours."""
-        item, data = self.get_object(), _validated(AdoptSerializer, request)
+        item, data = self.get_object(), validated_body(AdoptSerializer, request)
         return self._decided(
             drift_decisions.adopt(item.pk, by=caller(request), levels=Levels(**data))
         )
@@ -74,7 +74,7 @@ class DriftViewSet(viewsets.ReadOnlyModelViewSet[DriftItem]):
     def relink(self, request: Request, pk: str) -> Response:
         """Attach it to one of your orders or positions. If levels differ, keep ours and send them
         to the broker again."""
-        item, data = self.get_object(), _validated(RelinkSerializer, request)
+        item, data = self.get_object(), validated_body(RelinkSerializer, request)
         return self._decided(
             drift_decisions.relink(
                 item.pk,
@@ -94,14 +94,14 @@ class DriftViewSet(viewsets.ReadOnlyModelViewSet[DriftItem]):
     @action(detail=True, methods=["post"])
     def ignore(self, request: Request, pk: str) -> Response:
         """Ignore it, with a reason, until it changes."""
-        item, data = self.get_object(), _validated(IgnoreSerializer, request)
+        item, data = self.get_object(), validated_body(IgnoreSerializer, request)
         return self._decided(drift_decisions.ignore(item.pk, by=caller(request), **data))
 
     @extend_schema(request=CompareSerializer, responses={202: CompareDoneSerializer}, filters=False)
     @action(detail=False, methods=["post"])
     def compare(self, request: Request) -> Response:
         """Compare your connections, or one of them, with their brokers now."""
-        data = _validated(CompareSerializer, request)
+        data = validated_body(CompareSerializer, request)
         mine = own_connections(caller(request)).filter(archived_at=None)
         if "connection" in data:
             mine = mine.filter(pk=data["connection"])
@@ -116,9 +116,3 @@ class DriftViewSet(viewsets.ReadOnlyModelViewSet[DriftItem]):
     def _decided(self, decided: Decided) -> Response:
         tasks.enqueue_decided_on_commit(decided)
         return Response(self.get_serializer(decided.item).data)
-
-
-def _validated(serializer: type[StrictSerializer], request: Request) -> dict[str, Any]:
-    body = serializer(data=request.data)
-    body.is_valid(raise_exception=True)
-    return dict(body.validated_data)

@@ -11,7 +11,6 @@ from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from common.api_fields import StrictSerializer
 from common.errors import ConflictError, InvalidInputError
 from common.filters import MomentFilter
 from common.permissions import Right
@@ -26,6 +25,7 @@ from execution.api.serializers import (
     ManySerializer,
     OneOrderSerializer,
     OrderSerializer,
+    validated_body,
 )
 from execution.models import Order, Status
 from execution.order_reasons import with_reason
@@ -63,7 +63,7 @@ def positions_for(user: User) -> QuerySet[ExecutionPosition]:
 
 def _selected(rows: QuerySet[Any], request: Request) -> QuerySet[Any]:
     """Filter by the body. Operators must select explicitly, since they reach every account."""
-    data = _validated(ManySerializer, request)
+    data = validated_body(ManySerializer, request)
     if caller(request).is_operator and not (
         data["all"] or "connection" in data or "signal" in data
     ):
@@ -74,12 +74,6 @@ def _selected(rows: QuerySet[Any], request: Request) -> QuerySet[Any]:
     if "signal" in data:
         rows = rows.filter(signal_id=data["signal"])
     return rows
-
-
-def _validated(serializer: type[StrictSerializer], request: Request) -> dict[str, Any]:
-    body = serializer(data=request.data)
-    body.is_valid(raise_exception=True)
-    return dict(body.validated_data)
 
 
 class OrderFilter(filters.FilterSet):  # type: ignore[misc]  # it has no types
@@ -132,7 +126,7 @@ class OrderViewSet(
     @extend_schema(request=ChangeOrderSerializer, responses=OneOrderSerializer)
     def partial_update(self, request: Request, pk: str) -> Response:
         """Change stop loss and take profit of the position it opened, or cancel the order."""
-        order, data = self.get_object(), _validated(ChangeOrderSerializer, request)
+        order, data = self.get_object(), validated_body(ChangeOrderSerializer, request)
         if "status" in data:
             services.cancel_order(order.pk, by=caller(request))
             tasks.enqueue_pending_actions_on_commit()
@@ -218,7 +212,7 @@ class PositionViewSet(
     @extend_schema(request=ChangePositionSerializer, responses=PositionSerializer)
     def partial_update(self, request: Request, pk: str) -> Response:
         """Change stop loss and take profit."""
-        position, levels = self.get_object(), _validated(ChangePositionSerializer, request)
+        position, levels = self.get_object(), validated_body(ChangePositionSerializer, request)
         _change_levels(position, levels, caller(request))
         return Response(self.get_serializer(self.get_object()).data)
 
@@ -226,7 +220,7 @@ class PositionViewSet(
     @action(detail=True, methods=["post"])
     def close(self, request: Request, pk: str) -> Response:
         """Close it, or a fraction of what was opened; return the exit order."""
-        position, data = self.get_object(), _validated(CloseSerializer, request)
+        position, data = self.get_object(), validated_body(CloseSerializer, request)
         order_id = services.close_position(position.pk, by=caller(request), **data)
         if order_id is None:
             raise ConflictError(Code.NOTHING_TO_CLOSE)

@@ -5,6 +5,7 @@ from typing import Any
 
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
+from rest_framework.request import Request
 
 from common.api_fields import (
     Amount,
@@ -28,6 +29,13 @@ LIFECYCLES = [
     "CLOSED",
     *(status for status in Status.values if status not in ("PENDING", "SUBMITTING")),
 ]
+
+
+def validated_body(serializer: type[StrictSerializer], request: Request) -> dict[str, Any]:
+    """Return the request's body as this serializer reads it. Raises DRF's ValidationError."""
+    body = serializer(data=request.data)
+    body.is_valid(raise_exception=True)
+    return dict(body.validated_data)
 
 
 def lifecycle_of(order: Any) -> str:

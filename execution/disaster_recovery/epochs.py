@@ -79,8 +79,8 @@ def open_epoch(
     kept.
     """
     with transaction.atomic():
-        rows("SET LOCAL statement_timeout = 0")
-        rows("SET LOCAL lock_timeout = 0")
+        run("SET LOCAL statement_timeout = 0")
+        run("SET LOCAL lock_timeout = 0")
         rows(ONE_AT_A_TIME)
         previous = current_epoch()
         if expected_epoch is not None and previous.number != expected_epoch:
@@ -247,7 +247,7 @@ def release_epoch(
             raise ConflictError(Code.STATE_CONFLICT, "No epoch is open.")
         issues = list_open_issues(epoch)
         if issues and not force:
-            names = ", ".join(f"{issue.what} {issue.count}" for issue in issues)
+            names = ", ".join(f"{issue.code} {issue.count}" for issue in issues)
             raise ConflictError(Code.EPOCH_OPEN, f"Epoch {epoch.number} has open issues: {names}.")
         if issues and not note.strip():
             raise InvalidInputError(
@@ -259,7 +259,7 @@ def release_epoch(
         epoch.save(update_fields=["released_at", "released_by", "release_note", "left_open"])
         if epoch.kill_switch_id is not None:
             release_kill_switch(epoch.kill_switch_id, by=by)
-    log.warning("an epoch is released", epoch=epoch.number, left=[issue.what for issue in issues])
+    log.warning("an epoch is released", epoch=epoch.number, left=[issue.code for issue in issues])
     return epoch
 
 

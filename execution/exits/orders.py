@@ -170,7 +170,7 @@ def next_leg(leg: str, taken: Sequence[str]) -> str:
     return f"{leg}{separator}{number}"
 
 
-def free_quantity(position: ExitablePosition, request: ExitRequest) -> Decimal:
+def exit_quantity(position: ExitablePosition, request: ExitRequest) -> Decimal:
     """Return how much an exit may take: all that is free, or the requested fraction. Base units.
 
     A fraction is floored to the broker's step. An exit that would leave less than the smallest
@@ -189,7 +189,7 @@ def free_quantity(position: ExitablePosition, request: ExitRequest) -> Decimal:
 def _record(
     position: ExitablePosition, request: ExitRequest
 ) -> tuple[int, str, Decimal, str, str] | None:
-    quantity = free_quantity(position, request)
+    quantity = exit_quantity(position, request)
     if quantity <= 0 or _is_superseded_target(position, request):
         return None
     leg = next_leg(request.leg, position.legs or [])

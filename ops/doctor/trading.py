@@ -254,7 +254,7 @@ def epoch() -> Check:
     if found.released_at is not None:
         return well("epoch", f"{found}; no recovery is in progress.")
     left = (
-        ", ".join(f"{issue.what} {issue.count}" for issue in list_open_issues(found))
+        ", ".join(f"{issue.code} {issue.count}" for issue in list_open_issues(found))
         or "nothing is left to settle"
     )
     detail = f"{found} is open since {found.opened_at:%-d %b %H:%M} UTC, entries wait: {left}."

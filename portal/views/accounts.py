@@ -13,7 +13,7 @@ from connections.selectors import account_prices, resume_message
 from connections.services import use_own_prices
 from execution.models import DriftItem, Order
 from execution.order_explanations import explain
-from execution.reconciliation import presentation as drift_words
+from execution.reconciliation import presentation
 from portal.pages import current_user, page, panel, run_action, tenants_only
 from portal.selectors.accounts import (
     Account,
@@ -60,7 +60,7 @@ def account(request: HttpRequest, *, pk: UUID) -> HttpResponse:
         orders=[(order, explain(order)) for order in orders],
         subscriptions=subscriptions_of(current_user(request)).filter(connection=pk),
         differences=[
-            (item, sentence(item.kind), drift_words.summary(item))
+            (item, sentence(item.kind), presentation.summary(item))
             for item in DriftItem.objects.filter(connection=pk, state=DriftItem.State.OPEN)
         ],
     )

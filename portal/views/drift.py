@@ -9,8 +9,7 @@ from django.urls import reverse
 from execution import tasks
 from execution.base import reconciliation_requests
 from execution.models import Decision, DriftItem
-from execution.reconciliation import forms
-from execution.reconciliation import presentation as drift_words
+from execution.reconciliation import forms, presentation
 from execution.reconciliation.forms import decision_form, decision_page
 from portal.pages import confirm, current_user, page, run_action, tenants_only
 from portal.selectors.accounts import connections_of
@@ -36,8 +35,8 @@ def _find(request: HttpRequest, pk: int) -> DriftItem:
 def drift_item(request: HttpRequest, *, pk: int) -> HttpResponse:
     """One drift item: both sides, the evidence and the possible decisions."""
     item = _find(request, pk)
-    actions = drift_words.decision_links(item, "portal:difference_")
-    return page(request, "drift.html", actions=actions, **drift_words.page_context(item))
+    actions = presentation.decision_links(item, "portal:difference_")
+    return page(request, "drift.html", actions=actions, **presentation.page_context(item))
 
 
 @tenants_only
@@ -51,7 +50,7 @@ def decide(request: HttpRequest, *, pk: int, decision: str) -> HttpResponse:
     def act() -> str:
         decided = forms.decide(item, chosen, form, by=user)
         tasks.enqueue_decided_on_commit(decided)
-        return drift_words.outcome_message(decided)
+        return presentation.outcome_message(decided)
 
     return confirm(request, question, act)
 

@@ -19,7 +19,7 @@ from common import clocks
 from common.sql import rows
 from connections.models import ExecutionConnection
 from positions.models import ExecutionPosition
-from tests.analytics import cast
+from tests.analytics import factories
 
 BEGIN = datetime(2026, 3, 6, 12, tzinfo=UTC)  # the Friday before New York's clocks change
 DAYS = (date(2026, 3, 1), date(2026, 3, 31))
@@ -56,11 +56,11 @@ class AgainstTheFold(TestCase):
     def test_days_and_totals_follow_closing_order(
         self, made: list[tuple[int, D, int]], zone: str
     ) -> None:
-        owner = cast.user()
-        account = cast.connection(owner, zone=zone)
+        owner = factories.user()
+        account = factories.connection(owner, zone=zone)
         stored = store(
             *[
-                cast.trade(
+                factories.trade(
                     account,
                     signal,
                     closed_at=BEGIN + timedelta(seconds=offset),
@@ -69,7 +69,7 @@ class AgainstTheFold(TestCase):
                     lasted=timedelta(milliseconds=lasted),
                 )
                 for signal, (offset, pnl, lasted) in zip(
-                    cast.signals(owner, len(made)), made, strict=True
+                    factories.signals(owner, len(made)), made, strict=True
                 )
             ],
         )
@@ -99,14 +99,15 @@ def _rolled(position: ExecutionPosition) -> Rollup:
 
 @pytest.mark.django_db
 def test_day_follows_time_zone_and_dst_of_preset() -> None:
-    owner = cast.user()
-    new_york, tokyo = cast.connection(owner), cast.connection(owner, zone="Asia/Tokyo")
-    one, two = cast.signals(owner, 2)
+    owner = factories.user()
+    new_york, tokyo = factories.connection(owner), factories.connection(owner, zone="Asia/Tokyo")
+    one, two = factories.signals(owner, 2)
     store(
         *[
-            cast.trade(new_york, one, closed_at=at("2026-03-06T21:59:59Z"), pnl=D(1)),
-            cast.trade(new_york, two, closed_at=at("2026-03-09T20:59:59Z"), pnl=D(2)),  # summer
-            cast.trade(tokyo, one, closed_at=at("2026-03-06T08:00:00Z"), pnl=D(4)),
+            factories.trade(new_york, one, closed_at=at("2026-03-06T21:59:59Z"), pnl=D(1)),
+            # summer
+            factories.trade(new_york, two, closed_at=at("2026-03-09T20:59:59Z"), pnl=D(2)),
+            factories.trade(tokyo, one, closed_at=at("2026-03-06T08:00:00Z"), pnl=D(4)),
         ],
     )
     for day in range(5, 11):
@@ -117,10 +118,10 @@ def test_day_follows_time_zone_and_dst_of_preset() -> None:
 
 @pytest.mark.django_db
 def test_recomputing_changes_only_computation_time() -> None:
-    owner = cast.user()
-    account = cast.connection(owner)
-    (signal,) = cast.signals(owner, 1)
-    store(cast.trade(account, signal, closed_at=BEGIN, pnl=D(5), commission=D(1)))
+    owner = factories.user()
+    account = factories.connection(owner)
+    (signal,) = factories.signals(owner, 1)
+    store(factories.trade(account, signal, closed_at=BEGIN, pnl=D(5), commission=D(1)))
     assert services.compute_day(BEGIN.date()) == 1
     (first,) = rows_of(account)
     assert services.compute_day(BEGIN.date()) == 1
@@ -131,10 +132,10 @@ def test_recomputing_changes_only_computation_time() -> None:
 
 @pytest.mark.django_db
 def test_open_positions_are_not_counted() -> None:
-    owner = cast.user()
-    account = cast.connection(owner)
-    (signal,) = cast.signals(owner, 1)
-    position = cast.trade(account, signal, closed_at=BEGIN, pnl=D(5))
+    owner = factories.user()
+    account = factories.connection(owner)
+    (signal,) = factories.signals(owner, 1)
+    position = factories.trade(account, signal, closed_at=BEGIN, pnl=D(5))
     position.quantity, position.closed_at = D(1000), None
     position.save()
     assert services.compute_day(BEGIN.date()) == 0
@@ -152,13 +153,13 @@ def monday() -> Iterator[None]:
 @pytest.mark.django_db
 @pytest.mark.usefixtures("monday")
 def test_late_correction_recomputes_both_days() -> None:
-    owner = cast.user()
-    account = cast.connection(owner)
-    one, two = cast.signals(owner, 2)
+    owner = factories.user()
+    account = factories.connection(owner)
+    one, two = factories.signals(owner, 2)
     kept, moved = store(
         *[
-            cast.trade(account, one, closed_at=at("2026-02-10T12:00:00Z"), pnl=D(5)),
-            cast.trade(account, two, closed_at=at("2026-02-12T12:00:00Z"), pnl=D(7)),
+            factories.trade(account, one, closed_at=at("2026-02-10T12:00:00Z"), pnl=D(5)),
+            factories.trade(account, two, closed_at=at("2026-02-12T12:00:00Z"), pnl=D(7)),
         ],
     )
     days = services.compute_changed()
@@ -183,18 +184,18 @@ def test_late_correction_recomputes_both_days() -> None:
 
 @pytest.mark.django_db
 def test_curves_are_summed_per_currency_only() -> None:
-    owner = cast.user()
-    dollars, more_dollars, euros = (cast.connection(owner) for _ in range(3))
+    owner = factories.user()
+    dollars, more_dollars, euros = (factories.connection(owner) for _ in range(3))
     for account, currency in ((dollars, "USD"), (more_dollars, "USD"), (euros, "EUR")):
-        cast.snapshot(account, currency)
+        factories.snapshot(account, currency)
     monday, tuesday = at("2026-03-09T12:00:00Z"), at("2026-03-10T12:00:00Z")
-    one, two = cast.signals(owner, 2)
+    one, two = factories.signals(owner, 2)
     store(
         *[
-            cast.trade(dollars, one, closed_at=monday, pnl=D(10)),
-            cast.trade(more_dollars, one, closed_at=monday, pnl=D(5)),
-            cast.trade(dollars, two, closed_at=tuesday, pnl=D(-7)),
-            cast.trade(euros, one, closed_at=monday, pnl=D(3)),
+            factories.trade(dollars, one, closed_at=monday, pnl=D(10)),
+            factories.trade(more_dollars, one, closed_at=monday, pnl=D(5)),
+            factories.trade(dollars, two, closed_at=tuesday, pnl=D(-7)),
+            factories.trade(euros, one, closed_at=monday, pnl=D(3)),
         ],
     )
     services.compute_day(monday.date())
@@ -219,22 +220,22 @@ def test_curves_are_summed_per_currency_only() -> None:
 def test_results_include_today_before_daily_job(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    owner = cast.user()
-    new_york, tokyo = cast.connection(owner), cast.connection(owner, zone="Asia/Tokyo")
+    owner = factories.user()
+    new_york, tokyo = factories.connection(owner), factories.connection(owner, zone="Asia/Tokyo")
     ids = [new_york.pk, tokyo.pk]
-    signals = cast.signals(owner, 4)
+    signals = factories.signals(owner, 4)
     now = at("2026-03-12T22:30:00Z")  # the 13th in New York, where the 12th ended at 21:00 UTC
     monkeypatch.setattr(selectors, "market_now", lambda: now)
     closed = ["2026-03-12T20:59:00Z", "2026-03-12T21:01:00Z", "2026-03-12T22:29:00Z"]
     pnl = [D("16.33"), D("310.38"), D("-28.01")]
     trades = [
-        cast.trade(new_york, signal, closed_at=at(when), pnl=made)
+        factories.trade(new_york, signal, closed_at=at(when), pnl=made)
         for signal, when, made in zip(signals, closed, pnl, strict=False)
     ]
     store(trades[0])
     services.compute_day(date(2026, 3, 12))
     services.compute_day(date(2026, 3, 13))
-    store(*trades[1:], cast.trade(tokyo, signals[3], closed_at=at(closed[2]), pnl=D(7)))
+    store(*trades[1:], factories.trade(tokyo, signals[3], closed_at=at(closed[2]), pnl=D(7)))
     days = date(2026, 3, 1), date(2026, 3, 14)
     found = selectors.totals(ids, *days)
     assert found[new_york.pk].total == sum(pnl)
@@ -258,10 +259,10 @@ def test_api_defaults_to_current_trading_day() -> None:
     """In the evening of New York it is the one of tomorrow's date."""
     clocks.set_market_clock(clocks.MarketClock(at("2026-03-12T22:30:00Z"), datetime.now(UTC), 1))
     try:
-        owner = cast.user()
-        account = cast.connection(owner)
-        (signal,) = cast.signals(owner, 1)
-        store(cast.trade(account, signal, closed_at=at("2026-03-12T22:29:00Z"), pnl=D(7)))
+        owner = factories.user()
+        account = factories.connection(owner)
+        (signal,) = factories.signals(owner, 1)
+        store(factories.trade(account, signal, closed_at=at("2026-03-12T22:29:00Z"), pnl=D(7)))
         client = APIClient()
         client.force_authenticate(owner)
         (row,) = client.get("/api/v1/analytics/").json()

@@ -10,7 +10,7 @@ from events import services
 from events.models import Event, EventKind, Notification
 from events.routing import route_events
 from execution.models import Order, Status
-from tests.analytics import cast
+from tests.analytics import factories
 from users.models import User
 
 pytestmark = pytest.mark.django_db
@@ -18,13 +18,13 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture
 def alice() -> User:
-    return cast.user()
+    return factories.user()
 
 
 @pytest.fixture
 def account(alice: User) -> ExecutionConnection:
-    made = cast.connection(alice)
-    cast.snapshot(made, "EUR")
+    made = factories.connection(alice)
+    factories.snapshot(made, "EUR")
     made.name, made.account = "MT5", "7714"
     made.save()
     return made
@@ -37,7 +37,7 @@ def rendered_notification() -> tuple[str, str]:
 
 
 def test_fill_event_names_trade_and_account(alice: User, account: ExecutionConnection) -> None:
-    (signal,) = cast.signals(alice, 1)
+    (signal,) = factories.signals(alice, 1)
     order = Order.objects.create(
         signal=signal,
         connection=account,
@@ -66,8 +66,8 @@ def test_fill_event_names_trade_and_account(alice: User, account: ExecutionConne
 def test_closed_position_event_has_result_in_account_currency(
     alice: User, account: ExecutionConnection
 ) -> None:
-    (signal,) = cast.signals(alice, 1)
-    position = cast.trade(
+    (signal,) = factories.signals(alice, 1)
+    position = factories.trade(
         account, signal, closed_at=datetime(2026, 3, 6, tzinfo=UTC), pnl=D("152.58")
     )
     position.save()

@@ -10,7 +10,7 @@ from analytics.selectors import Quality, execution_quality
 from connections.models import ExecutionConnection
 from execution.models import Order, Status
 from signals.models import Signal
-from tests.analytics import cast
+from tests.analytics import factories
 
 pytestmark = pytest.mark.django_db
 START = datetime(2026, 3, 6, 12, tzinfo=UTC)
@@ -47,9 +47,9 @@ def by_kind_and_pair(found: list[Quality]) -> dict[tuple[str | None, str | None]
 
 
 def test_rates_slippage_and_latency() -> None:
-    owner = cast.user()
-    paper, other = cast.connection(owner), cast.connection(owner, kind="mt5")
-    signals = cast.signals(owner, 20)
+    owner = factories.user()
+    paper, other = factories.connection(owner), factories.connection(owner, kind="mt5")
+    signals = factories.signals(owner, 20)
     for number in range(1, 11):  # slippage 0.1 … 1.0 pips, 10 … 100 ms to the wire
         order(
             paper,
@@ -102,12 +102,12 @@ def test_rates_slippage_and_latency() -> None:
 
 
 def test_exits_and_other_tenants_orders_are_excluded() -> None:
-    owner, bob = cast.user(), cast.user("bob")
-    mine, his = cast.connection(owner), cast.connection(bob)
-    one, two = cast.signals(owner, 2)
+    owner, bob = factories.user(), factories.user("bob")
+    mine, his = factories.connection(owner), factories.connection(bob)
+    one, two = factories.signals(owner, 2)
     order(mine, one, sent_ms=10, fill=1, slippage_pips=D(0))
     order(his, one, sent_ms=5000, fill=1, slippage_pips=D(9))
-    position = cast.trade(mine, two, closed_at=START, pnl=D(1))
+    position = factories.trade(mine, two, closed_at=START, pnl=D(1))
     position.save()
     order(mine, two, position=position, leg="sl", sent_ms=5000, fill=1, slippage_pips=D(9))
 

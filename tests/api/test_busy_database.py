@@ -13,7 +13,7 @@ from django.db import DatabaseError, connection, transaction
 from django.db.models import Model
 from django.test import Client
 
-from common.database_errors import is_lost, is_passing
+from common.database_errors import is_lost, is_transient
 from events.models import Event, EventKind
 from signals.feeds import create_feed_token
 from signals.models import Feed, Signal
@@ -297,11 +297,11 @@ def database_error(state: str) -> DatabaseError:
         ("23505", False, False), ("23514", False, False), ("42501", False, False),
     ],
 )  # fmt: skip
-def test_which_database_errors_are_passing(state: str, passes: bool, lost: bool) -> None:
+def test_which_database_errors_are_transient(state: str, passes: bool, lost: bool) -> None:
     error = database_error(state)
-    assert (is_passing(error), is_lost(error)) == (passes, lost)
+    assert (is_transient(error), is_lost(error)) == (passes, lost)
 
 
-def test_our_own_errors_are_not_passing() -> None:
-    assert not is_passing(DatabaseError("not from the driver"))
-    assert not is_passing(RuntimeError())
+def test_our_own_errors_are_not_transient() -> None:
+    assert not is_transient(DatabaseError("not from the driver"))
+    assert not is_transient(RuntimeError())

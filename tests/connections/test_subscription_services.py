@@ -12,7 +12,7 @@ from django.db import OperationalError, transaction
 from common.clocks import market_now
 from common.errors import ConflictError, InvalidInputError, NotAllowedError
 from common.reason_codes import Code
-from common.sql import rows
+from common.sql import rows, run
 from connections import eligibility, services
 from connections.models import ExecutionConnection, Subscription, SubscriptionInterval
 from signals.locks import candidates_exclusive, candidates_shared
@@ -175,7 +175,7 @@ class TestAgainstPublication:
         with elsewhere(lambda: _publish(feed, done)):
             _until_locked(feed)
             with transaction.atomic():
-                rows("SET LOCAL lock_timeout = 2000")
+                run("SET LOCAL lock_timeout = 2000")
                 candidates_shared(feed.pk)
             done.set()
 

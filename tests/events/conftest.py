@@ -7,7 +7,7 @@ import pytest
 from pytest_django import Settings
 
 from common.sealing import new_private_key, public_key_of
-from tests.analytics import cast
+from tests.analytics import factories
 from tests.events.receiver import Receiver, receiver
 from users.models import User
 
@@ -28,14 +28,14 @@ def hook() -> Iterator[Receiver]:
 
 @pytest.fixture
 def alice(db: None) -> User:
-    return cast.user()
+    return factories.user()
 
 
 @pytest.fixture
 def bob(db: None) -> User:
-    return cast.user("bob")
+    return factories.user("bob")
 
 
 @pytest.fixture
 def operator(db: None) -> User:
-    return cast.user("olga", is_staff=True)
+    return factories.user("olga", is_staff=True)

@@ -175,7 +175,7 @@ OF_ONE_ACCOUNT = {"OURS", "ENTERING"}  # planned below
 PARTS = {"HELD_BACK", "_DUE_LEVELS"}  # of the statements above, as is what ends with _SQL
 ONCE = {"UNMARK_ALL_MISSING"}  # after a restore
 BY_IDS = re.compile(
-    r"\b(id|position_id) = (ANY\()?%(\(id\))?s|FROM unnest\(%s|FROM (requested|wanted) w"
+    r"\b(id|position_id) = (ANY\()?%(\(id\))?s|FROM unnest\(%s|FROM requested WHERE"
 )
 LIVE = {
     "position_open", "position_open_of_signal", "position_open_of_source", "position_check_due",

@@ -96,9 +96,9 @@ def ignore_reservations() -> None:
     )
     load = exits.LOAD.replace("p.quantity, p.reserved,", "p.quantity, 0::numeric AS reserved,")
     write = exits.WRITE.replace(
-        "SET reserved = p.reserved + w.quantity",
-        "SET reserved = least(p.quantity, p.reserved + w.quantity)",
-    ).replace("AND p.reserved + w.quantity <= p.quantity", "")
+        "SET reserved = p.reserved + requested.quantity",
+        "SET reserved = least(p.quantity, p.reserved + requested.quantity)",
+    ).replace("AND p.reserved + requested.quantity <= p.quantity", "")
     exits.LOAD = Query(exits.LOAD.row_type, load)
     exits.WRITE = Query(exits.WRITE.row_type, write)
 

@@ -164,7 +164,7 @@ def test_restored_database_is_settled_and_released(
         "waited, sent since": ("EXPIRED", "RESTORED_UNSENT"),
     }
     assert position_of("closed since").quantity == 0
-    issues = {issue.what: issue.count for issue in list_open_issues(Epoch.objects.get(pk=2))}
+    issues = {issue.code: issue.count for issue in list_open_issues(Epoch.objects.get(pk=2))}
     assert set(issues) == {"DRIFT", "EXITS"}
     check_drift_items(scenario)
     scenario.check_nothing_was_sent()

@@ -17,7 +17,7 @@ from positions.models import ExecutionPosition
 from positions.selectors import open_profit, with_prices
 from prices.models import LatestQuote
 from signals.models import Signal
-from tests.analytics import cast
+from tests.analytics import factories
 
 NOW = datetime(2026, 3, 6, 12, tzinfo=UTC)
 prices = st.decimals("0.00001", "9999", places=5)
@@ -46,7 +46,7 @@ def position(
     quantity: str = "1000",
     rate: str = "0.5",
 ) -> ExecutionPosition:
-    made = cast.trade(of, signal, closed_at=NOW, pnl=D(0))
+    made = factories.trade(of, signal, closed_at=NOW, pnl=D(0))
     made.side, made.pair, made.price_source = side, pair, source
     made.entry_price, made.quantity, made.conversion_rate = D(entry), D(quantity), D(rate)
     made.closed_at = None
@@ -60,10 +60,10 @@ def source(db: None) -> DataConnection:
 
 
 def test_buy_is_valued_at_bid_and_sell_at_ask(source: DataConnection) -> None:
-    owner = cast.user()
-    account = cast.connection(owner)
+    owner = factories.user()
+    account = factories.connection(owner)
     quote(source, "1.2", "1.3")
-    for signal, side in zip(cast.signals(owner, 2), ("BUY", "SELL"), strict=True):
+    for signal, side in zip(factories.signals(owner, 2), ("BUY", "SELL"), strict=True):
         position(account, signal, source, side=side)
     with CaptureQueriesContext(
         database,
@@ -75,12 +75,12 @@ def test_buy_is_valued_at_bid_and_sell_at_ask(source: DataConnection) -> None:
 
 
 def test_position_has_no_price_without_quote_of_its_source(source: DataConnection) -> None:
-    owner = cast.user()
-    account = cast.connection(owner)
+    owner = factories.user()
+    account = factories.connection(owner)
     other = DataConnection.objects.create(name="other")
     quote(other, "1.2", "1.3")
     quote(source, "1.2", "1.3", symbol="GBP/USD")
-    for signal, where in zip(cast.signals(owner, 2), (source, None), strict=True):
+    for signal, where in zip(factories.signals(owner, 2), (source, None), strict=True):
         position(account, signal, where)
     for found in with_prices(ExecutionPosition.objects.all()):
         assert found.current_price is None  # type: ignore[attr-defined]
@@ -88,9 +88,9 @@ def test_position_has_no_price_without_quote_of_its_source(source: DataConnectio
 
 
 def test_sums_by_connection_omit_and_count_unpriced_positions(source: DataConnection) -> None:
-    owner = cast.user()
-    one, two, empty = (cast.connection(owner) for _ in range(3))
-    first, second, third, fourth = cast.signals(owner, 4)
+    owner = factories.user()
+    one, two, empty = (factories.connection(owner) for _ in range(3))
+    first, second, third, fourth = factories.signals(owner, 4)
     quote(source, "1.2", "1.3", age=9)
     quote(source, "2", "2", symbol="GBP/USD", age=3)
     position(one, first, source)  # +50
@@ -128,11 +128,11 @@ class AgainstExactArithmetic(TestCase):
     def test_unrealized_profit_is_exact(
         self, side: Side, entry: D, bid: D, spread: D, quantity: D, rate: D
     ) -> None:
-        owner = cast.user()
-        account = cast.connection(owner)
+        owner = factories.user()
+        account = factories.connection(owner)
         source = DataConnection.objects.create(name="quotes")
         quote(source, str(bid), str(bid + spread))
-        (signal,) = cast.signals(owner, 1)
+        (signal,) = factories.signals(owner, 1)
         values = {"entry": str(entry), "quantity": str(quantity), "rate": str(rate)}
         position(account, signal, source, side=side.value, **values)
         expected = gain(side, entry, bid, bid + spread) * Fraction(quantity) * Fraction(rate)

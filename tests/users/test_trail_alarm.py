@@ -10,7 +10,7 @@ from django.test import Client
 
 from common.audit_trail_sql import LINES
 from common.permissions import Role
-from common.sql import rows
+from common.sql import rows, run
 from config.tasks import verify_trail
 from connections.models import TradingPreset
 from events.models import Event, Notification
@@ -42,7 +42,7 @@ def trail(operator: User) -> None:
 
 def change_line(*, number: int, user: str) -> None:
     with transaction.atomic():
-        rows("SET LOCAL session_replication_role = replica")
+        run("SET LOCAL session_replication_role = replica")
         rows(f"UPDATE {LINES} SET user_id = {user} WHERE number = {number}")
 
 

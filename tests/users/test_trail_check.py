@@ -14,7 +14,7 @@ from django.test import override_settings
 
 from common.audit_trail_check import checkpoint
 from common.audit_trail_sql import CHECKPOINTS, CONTENT, HEAD, LINES
-from common.sql import rows
+from common.sql import rows, run
 from connections.models import TradingPreset
 from tests.connections import make
 from users.models import User
@@ -48,7 +48,7 @@ def trail() -> list[int]:
 @contextmanager
 def as_owner_without_triggers() -> Iterator[None]:
     with transaction.atomic():
-        rows("SET LOCAL session_replication_role = replica")
+        run("SET LOCAL session_replication_role = replica")
         yield
 
 

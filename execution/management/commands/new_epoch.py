@@ -76,14 +76,14 @@ class Command(BaseCommand):
         state = "released" if epoch.released_at else "open: entries are halted"
         self.stderr.write(f"Epoch {epoch.number} ({epoch.get_cause_display()}), {state}.")
         for issue in issues:
-            examples = f"\n    {', '.join(issue.about)}" if issue.about else ""
-            self.stderr.write(f"  {issue.what:<11}{issue.count:>6}  {issue.sentence}{examples}")
+            examples = f"\n    {', '.join(issue.examples)}" if issue.examples else ""
+            self.stderr.write(f"  {issue.code:<11}{issue.count:>6}  {issue.sentence}{examples}")
         result = {
             "epoch": epoch.number,
             "open": epoch.released_at is None,
             "cause": epoch.cause,
             "treated": epoch.treated,
-            "unsettled": {issue.what: issue.count for issue in issues},
+            "unsettled": {issue.code: issue.count for issue in issues},
         }
         self.stdout.write(json.dumps(result))
         return issues

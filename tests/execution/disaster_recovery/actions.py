@@ -26,7 +26,7 @@ def state_of(order: Order) -> tuple[str, str]:
 
 def issue_counts(epoch: Epoch) -> dict[str, int]:
     epoch.refresh_from_db()
-    return {one.what: one.count for one in list_open_issues(epoch)}
+    return {issue.code: issue.count for issue in list_open_issues(epoch)}
 
 
 def query_twice() -> None:

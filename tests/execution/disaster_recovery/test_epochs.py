@@ -57,7 +57,7 @@ class TestRelease:
         release_epoch(by=None, force=True, note="they are closed for the weekend")
         epoch.refresh_from_db()
         assert epoch.release_note == "they are closed for the weekend"
-        assert {one["what"] for one in epoch.left_open} == {"BOOKS", "UNCOMPARED"}
+        assert {issue["code"] for issue in epoch.left_open} == {"BOOKS", "UNCOMPARED"}
 
     def test_second_restore_keeps_the_halt(self, alice: ExecutionConnection) -> None:
         first, second = restored(), restored()

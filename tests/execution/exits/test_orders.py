@@ -11,7 +11,7 @@ from brokers.types import CloseCause, ReportKind
 from common.errors import ConflictError, InvalidInputError
 from common.reason_codes import Code
 from connections.models import ExecutionConnection
-from execution.exits.orders import ExitRequest, free_quantity, next_leg
+from execution.exits.orders import ExitRequest, exit_quantity, next_leg
 from execution.models import ExecutionLog, Order
 from execution.services import cancel_order, close_position, retry_order
 from positions.models import ExecutionPosition
@@ -69,7 +69,7 @@ def test_exit_quantity_follows_fraction_and_steps(
     position: Any, fraction: str | None, of_open: bool, quantity: str
 ) -> None:
     pending_action = ExitRequest(1, "close", D(fraction) if fraction else None, of_open=of_open)
-    assert free_quantity(position, pending_action) == D(quantity)
+    assert exit_quantity(position, pending_action) == D(quantity)
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ from ops.doctor.examination import examine, is_well
 from ops.doctor.verdicts import FAIL, OK, WARN, well
 from ops.management.commands import doctor as command
 from prices.models import LatestQuote
-from tests.analytics import cast
+from tests.analytics import factories
 
 OLD, NEW = new_private_key(), new_private_key()
 
@@ -191,9 +191,9 @@ def test_broken_database_fails_its_check(sql: str, run_check: Callable[[], Check
 
 @pytest.mark.django_db
 def test_stalled_trading_is_detected() -> None:
-    owner = cast.user()
-    account = cast.connection(owner)
-    (signal,) = cast.signals(owner, 1)
+    owner = factories.user()
+    account = factories.connection(owner)
+    (signal,) = factories.signals(owner, 1)
     now = datetime.now(UTC)
     assert result(trading.due_orders(), "due orders") is OK
     order = Order.objects.create(
@@ -254,9 +254,9 @@ def test_expired_worker_lease_fails() -> None:
 
 @pytest.mark.django_db
 def test_connections_in_error_and_old_prices_are_reported() -> None:
-    owner = cast.user()
+    owner = factories.user()
     source = DataConnection.objects.create(name="replay")
-    accounts = [cast.connection(owner) for _ in range(3)]
+    accounts = [factories.connection(owner) for _ in range(3)]
     for account in accounts:
         account.data_connection = source
         account.save()
@@ -284,9 +284,9 @@ def test_connections_in_error_and_old_prices_are_reported() -> None:
 @pytest.mark.django_db
 def test_clocks_of_used_brokers_are_checked() -> None:
     assert trading.broker_clocks() == []
-    owner = cast.user()
-    cast.connection(owner)
-    cast.connection(owner, kind="not-installed")
+    owner = factories.user()
+    factories.connection(owner)
+    factories.connection(owner, kind="not-installed")
     checks = trading.broker_clocks()
     assert result(checks, "clock: paper") is OK
     assert result(checks, "clock: not-installed") is WARN
