@@ -37,7 +37,7 @@ from positions.broker_levels import MOVE_LEVELS_SQL
 from signals.models import Action, Signal
 from users.tenancy import for_all_tenants
 
-ENTRY_PRIORITY, EXIT_PRIORITY = 5, 1
+ENTRY_PRIORITY = 5  # exits, written in exits/orders.py, have 1 and come first
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,7 +39,7 @@ from execution.monitoring.scan_heartbeat import late_scheduler_alarm, scan_if_ov
 from execution.monitoring.stop_failover import take_over_missed_levels
 from execution.monitoring.tick_monitor import TickMonitor
 from execution.monitoring.unprotected_time import update_unprotected
-from execution.reconciliation.reconcile import reconcile_all, reconcile_new
+from execution.reconciliation.reconcile import reconcile, reconcile_new
 from execution.recovery import stale_orders, sweeps
 from execution.recovery.order_polling import poll
 from execution.runtime import trading_runtime
@@ -254,7 +254,7 @@ def _session_jobs(seconds: float) -> tuple[BackgroundJob, ...]:
         ("session events", EVENTS_SECONDS, lambda: sessions().drain_events(drain_now)),
         ("account reads", LANES_SECONDS, lambda: sessions().read()),
         ("connection tests", seconds, run_due_tests),
-        ("reconciliation", COMPARE_SECONDS, reconcile_all),
+        ("reconciliation", COMPARE_SECONDS, reconcile),
         ("instruments", LISTINGS_SECONDS, refresh_due_instruments),
         ("prices", STEP_SECONDS, _lane_price_runner().step),
     )

@@ -25,7 +25,8 @@ from execution.fan_out import lanes_of
 from execution.models import DroppedMessageCount
 from execution.monitoring.scan_heartbeat import scan_as_scheduled
 from execution.reconciliation.effects import Decided
-from execution.reconciliation.reconcile import reconcile_all, reconcile_new
+from execution.reconciliation.reconcile import reconcile as reconcile_connections
+from execution.reconciliation.reconcile import reconcile_new
 from execution.services import MAX_BUNDLE
 
 log = structlog.get_logger(__name__)
@@ -64,7 +65,7 @@ def scan_levels() -> None:
 @shared_task(name="execution.reconcile", ignore_result=True)
 def reconcile() -> None:
     """Reconcile every active connection with its broker."""
-    reconcile_all()
+    reconcile_connections()
 
 
 @shared_task(name="execution.reconcile_requested", ignore_result=True)

@@ -82,11 +82,6 @@ class Tape:
         """Whether every quote has been returned."""
         return self._next is None
 
-    @property
-    def next_time(self) -> datetime | None:
-        """When the next quote is due, market time; None if the tape is over."""
-        return self._next.time if self._next else None
-
     def until(self, now: datetime) -> list[Quote]:
         """Return every quote up to and including `now`, and move past them."""
         due = []

@@ -104,12 +104,12 @@ WHERE c.archived_at IS NULL AND h.status = 'ACTIVE' AND {IN_HELD_LANES_SQL}
       r.reconcile_requested_at > d.selected_at AND r.reconcile_requested_at <= clock_timestamp(),
       false))
   AND (r.reconcile_requested_at <= clock_timestamp() OR h.reconciled_at IS NULL
-    OR NOT %(first)s AND {not_idle_sql()})
+    OR NOT %(only_new)s AND {not_idle_sql()})
   AND {HOST_IS_UP_SQL}
   AND (r.reconcile_requested_at <= clock_timestamp() OR {is_monitored_sql()})
-ORDER BY CASE WHEN %(first)s THEN
+ORDER BY CASE WHEN %(only_new)s THEN
   row_number() OVER (PARTITION BY r.reconcile_requested_at IS NULL ORDER BY random()) END, c.id
-LIMIT CASE WHEN %(first)s THEN {FIRST_BATCH} END
+LIMIT CASE WHEN %(only_new)s THEN {FIRST_BATCH} END
 """,
     )
 
@@ -123,11 +123,6 @@ WHERE connection_id IN (
 """
 
 
-def reconcile_all() -> int:
-    """Compare every active connection; return the number of differences."""
-    return reconcile()
-
-
 def reconcile_new() -> int:
     """Compare connections that (re)connected and those with a request; return the differences.
 
@@ -136,7 +131,7 @@ def reconcile_new() -> int:
     """
     differences, done = 0, dict[UUID, datetime]()
     while True:
-        batch = _compare_some((), first_only=True, done=done)
+        batch = _compare_some((), only_new=True, done=done)
         differences += batch.differences
         done.update(batch.accounts)
         if len(batch.accounts) < FIRST_BATCH:
@@ -155,15 +150,16 @@ def reconcile(connection_ids: Sequence[UUID] = ()) -> int:
 def _compare_some(
     connection_ids: Sequence[UUID],
     *,
-    first_only: bool = False,
+    only_new: bool = False,
     done: Mapping[UUID, datetime] | None = None,
 ) -> ComparisonBatch:
+    """Compare connections once. only_new: see `reconcile_new`. done: those compared already."""
     done = done or {}
     parameters = {
         "ids": list(connection_ids),
         "done": list(done),
         "selected_at": list(done.values()),
-        "first": first_only,
+        "only_new": only_new,
     }
     accounts_due = rows(
         connections_sql(), {**parameters, **held_lanes_parameters(), **idle_parameters()}
@@ -176,16 +172,16 @@ def _compare_some(
     accounts = {row.connection_id: row for row in accounts_due if row.type not in not_drained}
     if not accounts:
         return ComparisonBatch(selected)
-    run = start_run(accounts)
+    comparison = start_run(accounts)
     differences = 0
     for read in broker_queries.snapshots(list(accounts.values())):
         failpoint("reconcile.read")
-        differences += compare_with_bisection(run, read)
+        differences += compare_with_bisection(comparison, read)
     return ComparisonBatch(selected, differences)
 
 
 def compare_with_bisection(
-    run: ReconciliationRun[ComparedAccount], read: dict[UUID, Snapshot]
+    comparison: ReconciliationRun[ComparedAccount], read: dict[UUID, Snapshot]
 ) -> int:
     """Compare accounts; return the number of differences.
 
@@ -198,7 +194,7 @@ def compare_with_bisection(
         return 0
 
     def compare(ids: Sequence[UUID]) -> int:
-        return _compare(run, {key: read[key] for key in ids})
+        return _compare(comparison, {key: read[key] for key in ids})
 
     return sum(
         process_with_bisection(
@@ -207,25 +203,24 @@ def compare_with_bisection(
     )
 
 
-def _compare(run_: ReconciliationRun[ComparedAccount], read: dict[UUID, Snapshot]) -> int:
+def _compare(comparison: ReconciliationRun[ComparedAccount], read: dict[UUID, Snapshot]) -> int:
     """Apply what explains differences, then store those that are left."""
-    orders = settle_orders(run_, {key: snapshot.orders for key, snapshot in read.items()})
+    orders = settle_orders(comparison, {key: snapshot.orders for key, snapshot in read.items()})
     records = orders.records
-    open_positions.query_missed_entries(run_, read)
-    by_account = open_positions.compare(run_, read)
-    if (unanswered := open_positions.apply_missed_fills(run_, by_account)) is not None:
+    open_positions.query_missed_entries(comparison, read)
+    by_account = open_positions.compare(comparison, read)
+    if (unanswered := open_positions.apply_missed_fills(comparison, by_account)) is not None:
         read = {key: snapshot for key, snapshot in read.items() if key not in unanswered}
-        by_account = open_positions.compare(
-            run_, read
-        )  # without positions that the fills have changed
-    open_positions.store_levels(run_, by_account)
+        # Without the positions that these fills have changed.
+        by_account = open_positions.compare(comparison, read)
+    open_positions.store_levels(comparison, by_account)
     for differences in by_account.values():
         records += differences.records
-    allowed = {str(key) for key, account in run_.accounts.items() if account.auto_correct}
-    records = auto_correction.auto_correct(allowed, without_cancelled(run_, records))
-    records = open_positions.with_entry_fills(run_, records)
+    allowed = {str(key) for key, account in comparison.accounts.items() if account.auto_correct}
+    records = auto_correction.auto_correct(allowed, without_cancelled(comparison, records))
+    records = open_positions.with_entry_fills(comparison, records)
     gone = [position for differences in by_account.values() for position in differences.gone]
-    settle_missing(gone, list(read), run_.began)
+    settle_missing(gone, list(read), comparison.began)
     with transaction.atomic():
         upsert_items([record for record in records if UUID(record.connection_id) in read])
         not_compared = {
@@ -233,9 +228,9 @@ def _compare(run_: ReconciliationRun[ComparedAccount], read: dict[UUID, Snapshot
             for key, differences in by_account.items()
             for kind, about in differences.not_compared
         }
-        resolve(list(read), run_.began, not_compared | orders.not_compared)
-        compared = mark_reconciled(list(read), run_.began)
-        run(END_REQUESTS, {"connections": list(read), "began": run_.began})
+        resolve(list(read), comparison.began, not_compared | orders.not_compared)
+        compared = mark_reconciled(list(read), comparison.began)
+        run(END_REQUESTS, {"connections": list(read), "began": comparison.began})
         wake(compared)
         wake_look_ups(compared)
     failpoint("reconcile.committed")

@@ -21,7 +21,7 @@ from brokers.registry import adapter_for
 from brokers.types import ConnectionSpec
 from common.clocks import machine_time
 from common.sql import array, rows
-from connections import session_lanes as of_process
+from connections import session_lanes
 from connections.selectors import (
     IdleAccount,
     LaneAccount,
@@ -81,7 +81,7 @@ class BrokerSessionManager:
             self.close(accounts_of_lanes(lost))
         if taken := self._lanes.balance():
             self._taken_lanes |= set(taken)
-            of_process.mark_active(map(str, ids_of_lanes(taken)))
+            session_lanes.mark_active(map(str, ids_of_lanes(taken)))
         now = machine_time()
         if leaving := self._lanes.leaving:
             self._dispatcher.background_calls.cancel_queued(leaving)
@@ -170,15 +170,15 @@ class BrokerSessionManager:
         An account that is switched off is not marked idle: once it is on again, it is monitored at
         once.
         """
-        of_process.begin_idle_update()
+        session_lanes.begin_idle_update()
         seconds = settings.FILLCAST_SESSION_IDLE_SECONDS
         idle = rows(idle_accounts_sql(), {"lanes": array(self._lanes.held()), "idle": seconds})
         active = {row.connection_id for row in idle if row.is_on}
         waking = {connection_id for connection_id in active if self._is_waking(connection_id)}
-        of_process.mark_idle(active - waking)
+        session_lanes.mark_idle(active - waking)
 
         def in_use() -> set[str]:
-            woken = {str(account) for account in active if not of_process.is_idle(account)}
+            woken = {str(account) for account in active if not session_lanes.is_idle(account)}
             return self._dispatcher.calling_connections() | woken
 
         self._close([row for row in idle if row.connection_id not in waking], in_use)

@@ -18,7 +18,7 @@ from brokers.maintenance_windows import Maintenance
 from common.clocks import machine_time
 from common.reason_codes import Code
 from common.sql import rows, run
-from connections import session_lanes as of_process
+from connections import session_lanes
 from connections.selectors import open_hosts, windows_open_now
 from connections.services import run_on_process_loop, set_call_runner
 from execution.base.kill_switch import read_halts
@@ -56,9 +56,6 @@ ON CONFLICT (id) DO UPDATE SET lease_until = EXCLUDED.lease_until
 RETURNING 1 + (SELECT count(*) FROM execution_workerlease other
   WHERE other.id <> execution_workerlease.id AND other.lease_until > clock_timestamp()) AS processes
 """
-PURGE_LEASES = (
-    "DELETE FROM execution_workerlease WHERE lease_until < clock_timestamp() - interval '1 day'"
-)
 
 
 class TradingRuntime:
@@ -86,7 +83,7 @@ class TradingRuntime:
         self.report_writer = ReportWriter(self.dispatcher.results, self.health.record)
         self.sessions = BrokerSessionManager(self.lanes, self.dispatcher, self.report_writer)
         self._stopping, self._ended = threading.Event(), threading.Event()
-        self._is_settled = False
+        self._all_written = False
         self._renewing: threading.Thread | None = None
         self._jobs: list[threading.Thread] = []
 
@@ -98,7 +95,7 @@ class TradingRuntime:
     def start(self) -> None:
         """Take the lease and start the threads that broker calls need."""
         self.renew()
-        of_process.register_held_lanes(self.lanes.held)
+        session_lanes.register_held_lanes(self.lanes.held)
         self.dispatcher.start()
         # Connection tests and account reads share the adapters' sessions.
         set_call_runner(self._run_for_connections)
@@ -162,7 +159,7 @@ class TradingRuntime:
         second call does nothing.
         """
         if self._ended.is_set():
-            return self._is_settled
+            return self._all_written
         self.drain()
         self.lanes.leave_all()
         self.dispatcher.background_calls.cancel_queued()
@@ -176,9 +173,9 @@ class TradingRuntime:
         self.report_writer.join(2)
         self.health.write()
         set_call_runner(_refuse)  # before the loop stops: later calls would wait for a time-out
-        of_process.register_held_lanes()
+        session_lanes.register_held_lanes()
         self.dispatcher.stop()
-        self._is_settled = idle
+        self._all_written = idle
         self._ended.set()
         if self._renewing is not None:
             self._renewing.join(2)  # or it would write the lease again
@@ -224,7 +221,7 @@ class TradingRuntime:
 def _refuse(call: Coroutine[Any, Any, None]) -> None:
     """Refuse a broker call of a process that is ending. Raises LaneNotHeldError."""
     call.close()
-    raise of_process.LaneNotHeldError(Code.NO_SESSION_WORKER, PROCESS_ENDING)
+    raise session_lanes.LaneNotHeldError(Code.NO_SESSION_WORKER, PROCESS_ENDING)
 
 
 _runtime: TradingRuntime | None = None
@@ -252,13 +249,13 @@ def run_call(call: Coroutine[Any, Any, T]) -> T:
         return runtime.dispatcher.run_call(call, MAX_READ_SECONDS)
     result: list[T] = []
 
-    async def in_time() -> None:
+    async def with_timeout() -> None:
         async with asyncio.timeout(MAX_READ_SECONDS):
             result.append(await call)
 
     try:
-        run_on_process_loop(in_time())
-    except of_process.LaneNotHeldError as error:
+        run_on_process_loop(with_timeout())
+    except session_lanes.LaneNotHeldError as error:
         call.close()
         raise ReadFailed(Code.NO_SESSION_WORKER, PROCESS_ENDING) from error
     return result[0]

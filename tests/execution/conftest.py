@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
-from connections import session_lanes as of_process
+from connections import session_lanes
 from connections.models import ExecutionConnection
 from execution import tasks
 from execution.dispatch import deferred_reports
@@ -125,5 +125,5 @@ def session(transactional_db: None, broker: FakeBroker) -> Iterator[trading_runt
     yield current
     trading_runtime._runtime = before
     current.stop()
-    of_process._held_lanes = of_process._general
-    of_process.mark_idle(())
+    session_lanes._held_lanes = session_lanes._general
+    session_lanes.mark_idle(())

@@ -21,7 +21,7 @@ from execution.reconciliation.open_orders import start_run
 from execution.reconciliation.reconcile import (
     compare_with_bisection,
     connections_sql,
-    reconcile_all,
+    reconcile,
     reconcile_new,
 )
 from execution.recovery.order_polling import poll
@@ -186,7 +186,7 @@ def test_working_order_of_a_switched_off_account_is_reconciled(
     assert factories.order().status == "SUBMITTED"
     off(alice)
     broker.calls.clear()
-    reconcile_all()
+    reconcile()
     assert {name for name, _ in broker.calls} >= {"positions", "open_orders"}
 
 
@@ -263,15 +263,15 @@ def test_reconciliation_begun_while_switched_off_does_not_count_after(
         "ids": [alice.pk],
         "done": "{}",
         "selected_at": "{}",
-        "first": False,
+        "only_new": False,
         **session_lanes.held_lanes_parameters(),
         **session_lanes.idle_parameters(),
     }
-    wanted = rows(connections_sql(), which)
-    look = start_run({row.connection_id: row for row in wanted})
+    accounts = rows(connections_sql(), which)
+    comparison = start_run({row.connection_id: row for row in accounts})
     activate(alice.pk, by=None)
-    for read in broker_queries.snapshots(wanted):
-        compare_with_bisection(look, read)
+    for read in broker_queries.snapshots(accounts):
+        compare_with_bisection(comparison, read)
     assert mine.get().reconciled_at is None
     reconcile_new()
     assert mine.get().reconciled_at is not None

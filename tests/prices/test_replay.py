@@ -135,7 +135,8 @@ def test_seeking_returns_prices_valid_at_that_time() -> None:
         Quote("EUR/USD", D(3), D(4), at(12)),
         Quote("XAU/USD", D(7), D(8), at(12)),
     ]
-    assert tape.next_time == at(20)
+    assert tape.until(at(19)) == []
+    assert [quote.time for quote in tape.until(at(20))] == [at(20)]
 
 
 def test_first_start_begins_at_market_clock() -> None:

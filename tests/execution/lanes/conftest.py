@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from connections import session_lanes as of_process
+from connections import session_lanes
 from connections.models import ExecutionConnection
 from tests.execution.lanes.processes import IN_A_LANE
 
@@ -12,10 +12,10 @@ from tests.execution.lanes.processes import IN_A_LANE
 @pytest.fixture(autouse=True)
 def restore_process_lanes() -> Iterator[None]:
     """Restore the lanes of this process."""
-    before = of_process._held_lanes
+    before = session_lanes._held_lanes
     yield
-    of_process._held_lanes = before
-    of_process.mark_idle(())
+    session_lanes._held_lanes = before
+    session_lanes.mark_idle(())
 
 
 @pytest.fixture

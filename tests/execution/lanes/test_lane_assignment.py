@@ -15,7 +15,7 @@ from brokers.registry import adapter_for
 from brokers.types import ConnectionSpec
 from common.errors import InvalidInputError
 from common.sql import rows
-from connections import session_lanes as of_process
+from connections import session_lanes
 from connections.models import ExecutionConnection
 from connections.session_lanes import lane_of
 from tests.connections import make
@@ -33,7 +33,7 @@ def capabilities(**fields: Any) -> Capabilities:
 def test_connection_is_always_in_the_same_lane_for_a_number_of_lanes(one: UUID, many: int) -> None:
     lane = lane_of(capabilities(session=True), one, many)
     assert lane == lane_of(capabilities(session=True), one, many)
-    assert of_process.is_lane(lane)
+    assert session_lanes.is_lane(lane)
     assert 0 <= int(lane.removeprefix("sessions.")) < many
     assert lane_of(capabilities(), one, many) == ""
 
@@ -53,7 +53,7 @@ def test_connection_beside_its_terminal_has_that_workers_lane() -> None:
 @pytest.mark.django_db
 def test_lane_is_set_on_creation_and_on_changes_of_settings() -> None:
     paper, ibkr = make.connection(type="paper"), make.connection(type="ibkr")
-    assert (paper.lane, ibkr.lane) == ("", of_process.hash_lane(str(ibkr.pk), 8))
+    assert (paper.lane, ibkr.lane) == ("", session_lanes.hash_lane(str(ibkr.pk), 8))
     mt4 = [make.connection(type="mt4", settings={"folder": "one"}) for _ in range(3)]
     assert len({one.lane for one in mt4}) == 1
     mt5 = make.connection(type="mt5", settings={"terminal": "London"})

@@ -4,8 +4,7 @@ import pytest
 
 from common.reason_codes import Code
 from common.sql import run
-from connections import selectors
-from connections import session_lanes as of_process
+from connections import selectors, session_lanes
 from connections.health import connection_checks
 from connections.models import ConnectionHealth, ExecutionConnection
 from execution.fan_out import lanes_of
@@ -24,9 +23,9 @@ def test_orders_without_a_lane_owner_state_it_and_expire(
     laned: ExecutionConnection, feed: Feed, trading: TradingRuntime, broker: FakeBroker
 ) -> None:
     opening = factories.signal(feed)
-    of_process.register_held_lanes(lambda: (IN_A_LANE,))
+    session_lanes.register_held_lanes(lambda: (IN_A_LANE,))
     factories.fill_all()
-    of_process.register_held_lanes(trading.lanes.held)
+    session_lanes.register_held_lanes(trading.lanes.held)
     broker.calls.clear()
     entry = factories.order(signal=factories.signal(feed))
     (closing,) = factories.pending()[:1]
@@ -89,7 +88,7 @@ def test_of_an_account_without_lane_owner_names_the_worker_to_start(
     )
     lane_manager("one", "sessions").balance()
     assert selectors.due_tests(10) == []
-    of_process.register_held_lanes(lambda: (IN_A_LANE,))
+    session_lanes.register_held_lanes(lambda: (IN_A_LANE,))
     assert selectors.due_tests(10) == [laned.pk]
     assert "worker" not in {one.name for one in connection_checks.run_test(laned.pk)}
 

@@ -10,14 +10,14 @@ from brokers.types import ConnectionSpec
 from common.clocks import machine_time
 from common.reason_codes import Code
 from common.sql import run
-from connections import session_lanes as of_process
+from connections import session_lanes
 from connections.health.account_polling import refresh_due_accounts
 from connections.health.probes import retry_failed
 from connections.models import ExecutionConnection
 from execution.models import Order
 from execution.monitoring import broker_positions
 from execution.monitoring.pending_actions import process_pending_actions
-from execution.reconciliation.reconcile import reconcile_all, reconcile_new
+from execution.reconciliation.reconcile import reconcile, reconcile_new
 from execution.recovery import sweeps
 from execution.recovery.order_polling import poll
 from execution.runtime.event_stream import drain_events
@@ -36,7 +36,7 @@ ROUNDS: dict[str, Callable[[], object]] = {
     "pending actions": process_pending_actions,
     "holdings": broker_positions.refresh,
     "poll": poll,
-    "compare": reconcile_all,
+    "compare": reconcile,
     "compare new": reconcile_new,
     "look again": retry_failed,
     "accounts": lambda: refresh_due_accounts(older_than_seconds=0),
@@ -50,9 +50,9 @@ def busy(
 ) -> Order:
     """Work of every sort is due in the lane of Alice's account."""
     first = factories.signal(feed)
-    of_process.register_held_lanes(lambda: (IN_A_LANE,))
+    session_lanes.register_held_lanes(lambda: (IN_A_LANE,))
     factories.fill_all()
-    of_process.register_held_lanes(trading.lanes.held)
+    session_lanes.register_held_lanes(trading.lanes.held)
     position = ExecutionPosition.objects.get(signal=first)
     run(
         "UPDATE positions_executionposition SET broker_check_due_at = clock_timestamp(),"
@@ -110,7 +110,7 @@ def test_general_worker_never_calls_a_broker_for_an_account_of_a_lane(
     go()
     assert broker.calls == []
     assert not broker.tickets[1:]
-    of_process.register_held_lanes(lambda: (IN_A_LANE,))
+    session_lanes.register_held_lanes(lambda: (IN_A_LANE,))
     trading.lanes._held[IN_A_LANE] = _held_for_long()
     go()
     if name not in (
@@ -129,7 +129,7 @@ def _held_for_long() -> HeldLease:
 def test_order_whose_lane_was_lost_before_sending_is_not_sent(
     laned: ExecutionConnection, feed: Feed, trading: TradingRuntime, broker: FakeBroker
 ) -> None:
-    of_process.register_held_lanes(lambda: (IN_A_LANE,))
+    session_lanes.register_held_lanes(lambda: (IN_A_LANE,))
     trading.lanes._held[IN_A_LANE] = HeldLease(1, machine_time() - 0.001)
     factories.signal(feed)
     execute(factories.pending())
@@ -149,7 +149,7 @@ def test_order_whose_lane_was_lost_before_sending_is_not_sent(
 def test_cancel_and_moved_level_are_not_sent_after_the_lease(
     busy: Order, trading: TradingRuntime, monkeypatch: pytest.MonkeyPatch, broker: FakeBroker
 ) -> None:
-    of_process.register_held_lanes(lambda: (IN_A_LANE,))
+    session_lanes.register_held_lanes(lambda: (IN_A_LANE,))
     until = machine_time() + 0.5
     trading.lanes._held[IN_A_LANE] = HeldLease(1, until)
     asked: list[float | None] = []

@@ -7,7 +7,7 @@ from common.sql import run
 from connections.health.account_polling import refresh_due_accounts
 from connections.models import ExecutionConnection
 from connections.selectors import accounts_due
-from execution.reconciliation.reconcile import reconcile_all, reconcile_new
+from execution.reconciliation.reconcile import reconcile, reconcile_new
 from execution.runtime.broker_sessions import WAKE_SECONDS
 from execution.runtime.trading_runtime import TradingRuntime
 from execution.services import execute
@@ -47,7 +47,7 @@ def test_idle_session_is_closed_and_synced_every_ten_minutes(
     called.clear()
     broker.calls.clear()
     refresh_due_accounts()
-    reconcile_all()
+    reconcile()
     reconcile_new()
     assert (called, broker.calls) == ([], [])
     rest(WAKE_SECONDS + 1)
@@ -67,13 +67,13 @@ def test_idle_account_is_monitored_after_next_order(
     session.sessions._woken[idle.pk] = machine_time()
     session.sessions.close_idle()
     broker.calls.clear()
-    reconcile_all()
+    reconcile()
     assert [name for name, _ in broker.calls if name == "positions"] == []
     factories.signal(feed)
     execute(factories.pending())
     assert session.dispatcher.wait_idle(30)
     assert session.report_writer.drain(30)
-    reconcile_all()
+    reconcile()
     assert [name for name, _ in broker.calls if name == "positions"] == ["positions"]
 
 
@@ -124,7 +124,7 @@ def test_account_with_a_manual_position_does_not_become_idle(
     found = accounts_due(10, older_than_seconds=45)
     assert [row.connection_id for row in found] == [idle.pk]
     broker.calls.clear()
-    reconcile_all()
+    reconcile()
     assert "positions" in {name for name, _ in broker.calls}
 
 

@@ -11,7 +11,7 @@ from django.utils import timezone
 from brokers.base import Guard
 from brokers.types import ConnectionSpec, OrderRequest
 from common.sql import run
-from connections import session_lanes as of_process
+from connections import session_lanes
 from connections.models import ExecutionConnection
 from execution.reconciliation.reconcile import reconcile_new
 from execution.runtime.trading_runtime import TradingRuntime
@@ -117,5 +117,5 @@ def test_stopped_process_has_released_all_lanes(
     present.sessions.maintain()
     assert lease().owner == present.id
     present.stop()
-    of_process._held_lanes = of_process._general
+    session_lanes._held_lanes = session_lanes._general
     assert (lease().owner, lease().until < timezone.now() + timedelta(seconds=1)) == ("", True)

@@ -8,7 +8,7 @@ from django.db import OperationalError
 
 from brokers import registry
 from common.reason_codes import Code
-from connections import session_lanes as of_process
+from connections import session_lanes
 from connections.health.connection_checks import run_on_process_loop
 from connections.health.status_updates import mark_errors, mark_failures
 from connections.models import ConnectionHealth, ExecutionConnection
@@ -131,7 +131,7 @@ def test_running_round_opens_no_session_after_its_process_stopped(
         assert present._ended.wait(10)
         try:
             run_on_process_loop(opens())
-        except of_process.LaneNotHeldError as error:
+        except session_lanes.LaneNotHeldError as error:
             refused.append(error)
 
     present.start_background_jobs([("late", 0.01, late)])
