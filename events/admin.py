@@ -15,7 +15,7 @@ class EventAdmin(BigTableAdmin):
 
     list_display = ("id", "kind", "signal_id", "order_id", "user_id",
                     time_column("created_at", "Created"),
-                    time_column("delivered_at", "Delivered"))  # fmt: skip
+                    time_column("routed_at", "Routed"))  # fmt: skip
     list_filter = (("kind", ChoicesDropdownFilter),)
     ordering = ("-id",)
     search_fields = ("id",)

@@ -127,24 +127,24 @@ def backoff(failures: int, *, chance: float) -> float:
 
 
 def _claim() -> list[Job]:
+    """Claim channels with waiting deliveries; return what to send to each, as one job."""
     with transaction.atomic():
         claimed = [row.id for row in rows(CLAIM, {"claim": CLAIM_SECONDS, "most": MAX_CHANNELS})]
         if not claimed:
             return []
-        deliveries = rows(WAITING, {"channels": claimed, "most": MAX_EVENTS})
-        facts = context_of(list({row.id: EventContext(*row[2:]) for row in deliveries}.values()))
-    by_id = Channel.objects.in_bulk(claimed)
+        waiting = rows(WAITING, {"channels": claimed, "most": MAX_EVENTS})
+        facts = context_of(list({row.id: EventContext(*row[2:]) for row in waiting}.values()))
+    channels = Channel.objects.in_bulk(claimed)
     jobs = []
-    for channel_id, group in groupby(deliveries, key=lambda row: row.channel_id):
-        waiting, channel = list(group), by_id[channel_id]
-        requests = [row for row in waiting if row.kind == EventKind.CHANNEL_CONFIRMATION]
+    for channel_id, group in groupby(waiting, key=lambda row: row.channel_id):
+        deliveries, channel = list(group), channels[channel_id]
+        requests = [row for row in deliveries if row.kind == EventKind.CHANNEL_CONFIRMATION]
         if requests:  # sent alone; the last one counts
-            deliveries = [row.delivery_id for row in requests]
-            jobs.append(Job(channel, deliveries, confirmation_message(channel, requests[-1])))
+            message = confirmation_message(channel, requests[-1])
+            jobs.append(Job(channel, [row.delivery_id for row in requests], message))
             continue
-        events = [replace(EventContext(*row[2:]), facts=facts[row.id]) for row in waiting]
-        deliveries = [row.delivery_id for row in waiting]
-        jobs.append(Job(channel, deliveries, message_of(events)))
+        events = [replace(EventContext(*row[2:]), facts=facts[row.id]) for row in deliveries]
+        jobs.append(Job(channel, [row.delivery_id for row in deliveries], message_of(events)))
     return jobs
 
 

@@ -4,5 +4,5 @@ from common.metrics import Gauge
 
 GAUGES = (
     Gauge("events_waiting", "Events that wait for delivery.", (), """
-SELECT count(*) AS value FROM events_event WHERE delivered_at IS NULL"""),
+SELECT count(*) AS value FROM events_event WHERE routed_at IS NULL"""),
 )  # fmt: skip

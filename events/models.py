@@ -99,11 +99,11 @@ class Event(models.Model):
     order_id = models.BigIntegerField(null=True)
     payload = models.JSONField(default=dict, db_default={})
     created_at = models.DateTimeField(db_default=ClockTimestamp())
-    delivered_at = models.DateTimeField(null=True)
+    routed_at = models.DateTimeField(null=True)
 
     class Meta:
         indexes = [
-            models.Index(fields=["id"], name="event_due", condition=Q(delivered_at=None)),
+            models.Index(fields=["id"], name="event_due", condition=Q(routed_at=None)),
             models.Index(
                 fields=["user_id", "created_at"],
                 name="event_confirmations",

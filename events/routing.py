@@ -22,7 +22,7 @@ BACKEND = "django.contrib.auth.backends.ModelBackend"  # knows which user has wh
 
 EVENT = "id, kind, user_id, connection_id, signal_id, order_id, payload, created_at"
 CLAIM = f"""
-SELECT {EVENT} FROM events_event WHERE delivered_at IS NULL
+SELECT {EVENT} FROM events_event WHERE routed_at IS NULL
 ORDER BY id LIMIT %s FOR UPDATE SKIP LOCKED
 """
 NOTIFY = """
@@ -49,7 +49,7 @@ FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[]) AS t(user_id, event_id, ch
 JOIN events_channel c ON c.id = t.channel_id AND c.user_id = t.user_id
 ON CONFLICT (event_id, channel_id) DO NOTHING
 """
-DONE = "UPDATE events_event SET delivered_at = clock_timestamp() WHERE id = ANY(%s)"
+DONE = "UPDATE events_event SET routed_at = clock_timestamp() WHERE id = ANY(%s)"
 
 
 def route_events(limit: int) -> int:

@@ -28,7 +28,7 @@ ORDER BY position RETURNING id
 """
 OVERDUE_SECONDS = 10  # the scheduler delivers every two
 OVERDUE = """
-SELECT 1 FROM events_event WHERE delivered_at IS NULL
+SELECT 1 FROM events_event WHERE routed_at IS NULL
   AND created_at < clock_timestamp() - make_interval(secs => %s) ORDER BY id LIMIT 1
 """
 KINDS = frozenset(EventKind) - TO_ONE_CHANNEL

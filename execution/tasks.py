@@ -18,7 +18,7 @@ from common.failpoints import failpoint
 from common.sql import rows
 from connections.session_lanes import HELD_LANES_SQL, held_lanes
 from execution import services
-from execution.audit.counters import audit_and_alarm, recent, request_readings, store_run
+from execution.audit.counters import audit_and_alert, recent, request_readings, store_run
 from execution.audit.listings import WAIT_SECONDS
 from execution.base import dropped_messages
 from execution.fan_out import lanes_of
@@ -81,13 +81,13 @@ def audit(is_recheck: bool = False, has_requested: bool = False) -> None:
     Accounts whose brokers have no ledger are read first, by the processes that hold their sessions.
     """
     if is_recheck:
-        audit_and_alarm()
+        audit_and_alert()
     elif not has_requested and request_readings() and _audit_later(False, True, in_=WAIT_SECONDS):
         return
-    elif not (report := recent()).is_alarming:
+    elif not (report := recent()).needs_alert:
         store_run(report)
     elif not _audit_later(True, in_=RECHECK_SECONDS):
-        audit_and_alarm()  # better a false alarm than none
+        audit_and_alert()  # a false alert is better than none
 
 
 def _audit_later(*arguments: bool, in_: float) -> bool:

@@ -14,13 +14,12 @@ from signals.alert_orders import Outcome, carry_out
 from signals.alert_reading import AlertOrder, AlertSignal, ambiguous, read_alert
 from signals.alert_sequence import lock_alert_order, record_signal, require_in_order
 from signals.feeds import signature_of, token_for
-from signals.ingest import REPLAY_WINDOW, referred_pair
-from signals.intake import save_draft
+from signals.ingest import REPLAY_WINDOW, referred_pair, save_draft
 from signals.locks import candidates_shared
 from signals.models import Action, Feed, FeedToken, Origin
 from signals.open_signals import last_is_unended
 from signals.rate import seconds_to_wait
-from signals.signing import is_sealed, open_signing_key, seal_signing_key
+from signals.signing import open_signing_key
 from signals.strict_json import MAX_BYTES
 from signals.symbol_completion import resolve_pair
 from users.tenancy import for_all_tenants, on_behalf_of
@@ -54,15 +53,13 @@ def receive_alert(*, feed_slug: str, secret: str, body: bytes, signature: str = 
         raise InvalidInputError(Code.BODY_TOO_LARGE)
     with for_all_tenants():
         token = token_for(feed_slug, secret)
-    stored = token.signing_key
-    token.signing_key = open_signing_key(stored, secret, token.prefix)
+    token.signing_key = open_signing_key(token.signing_key, secret, token.prefix)
     _verify_signature(token, body, signature)  # first: unsigned alerts must not use up the limit
     if wait := seconds_to_wait(f"alerts:{token.feed_id}", limit=ALERTS_PER_MINUTE):
         raise RateLimitedError(wait)
     if not token.feed.is_approved:
         raise NotAllowedError(Code.FEED_NOT_APPROVED)
     with on_behalf_of(token.feed.owner):
-        _seal_if_plain(token, stored, secret)
         alert = read_alert(body)
         if isinstance(alert, AlertOrder):
             _verify_time(alert.sent_at, token, has_external_id=False)
@@ -70,13 +67,6 @@ def receive_alert(*, feed_slug: str, secret: str, body: bytes, signature: str = 
         has_external_id = bool(alert.draft.external_id)
         _verify_time(alert.draft.sent_at, token, has_external_id=has_external_id)
         return _save_and_publish(token.feed, alert)
-
-
-def _seal_if_plain(token: FeedToken, stored: str, secret: str) -> None:
-    """Seal an older signing key, stored in plain text: only an alert brings the token's secret."""
-    if stored and not is_sealed(stored):
-        sealed = seal_signing_key(stored, secret, token.prefix)
-        FeedToken.objects.filter(pk=token.pk, signing_key=stored).update(signing_key=sealed)
 
 
 def _save_and_publish(feed: Feed, alert: AlertSignal) -> Outcome:

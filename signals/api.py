@@ -18,8 +18,8 @@ from common.permissions import Right
 from common.reason_codes import Code
 from signals import feeds, services
 from signals.draft import SignalDraft
-from signals.ingest import unsaved
-from signals.intake import read_signal, save_draft
+from signals.ingest import build_unsaved, save_draft
+from signals.intake import read_signal
 from signals.locks import candidates_shared
 from signals.models import Action, Approval, Direction, Feed, Origin, Signal
 from signals.preview import preview, require_possible, require_useful, visible_to
@@ -251,7 +251,7 @@ class SignalViewSet(
         user = caller(request)
         with transaction.atomic():
             feed = _feed_to_publish_in(draft.feed, user)
-            signal = unsaved(feed, draft)
+            signal = build_unsaved(feed, draft)
         return Response(PreviewSerializer(visible_to(user, signal, preview(signal))).data)
 
     @extend_schema(request=None, responses=SignalSerializer)

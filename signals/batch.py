@@ -13,7 +13,8 @@ from common.reason_codes import Code
 from signals import services, strict_json
 from signals.draft import SignalDraft
 from signals.errors import FieldError, field_errors
-from signals.intake import read_signal, save_draft
+from signals.ingest import save_draft
+from signals.intake import read_signal
 from signals.locks import candidates_shared
 from signals.models import Approval, Feed, Origin, Signal
 from signals.preview import require_possible

@@ -73,7 +73,7 @@ def save_draft(
         return signal, True
 
 
-def unsaved(feed: Feed, draft: SignalDraft) -> Signal:
+def build_unsaved(feed: Feed, draft: SignalDraft) -> Signal:
     """Return the signal that `save_draft` would store; nothing is written.
 
     Raises InvalidInputError as `save_draft` does.

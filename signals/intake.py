@@ -1,7 +1,7 @@
-"""The strict reader for alerts, API bodies and files, and the only way into the table.
+"""The strict reader of signals in API bodies and files.
 
-`read_signal` validates what the sender wrote; `save_draft` checks it against the feed, stores it
-once, and recognises it if it is sent again.
+`read_signal` validates what the sender wrote; `ingest.save_draft` checks it against the feed and
+stores it.
 """
 
 from collections.abc import Mapping
@@ -14,12 +14,9 @@ from common.units import UNITS, Unit
 from signals import strict_json
 from signals.draft import SignalDraft, Target
 from signals.fields import Fields
-from signals.ingest import save_draft
 from signals.models import Action, Direction, OrderType, RiskCategory, TimeInForce
 from signals.symbols import read_symbol, slippage_unit
 from signals.validation import validate
-
-__all__ = ["SignalDraft", "read_signal", "save_draft"]
 
 ONE = Decimal(1)
 MAX_TARGETS = 10

@@ -6,7 +6,6 @@ comes, and there is no further key to keep or rotate.
 """
 
 import base64
-import re
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
@@ -18,7 +17,6 @@ from common.reason_codes import Code
 
 # A secret of 192 random bits encrypts only one box, so one nonce is enough.
 _NONCE = bytes(12)
-_PLAIN = re.compile("[0-9a-f]{64}")
 
 
 def seal_signing_key(signing_key: str, secret: str, prefix: str) -> str:
@@ -28,22 +26,17 @@ def seal_signing_key(signing_key: str, secret: str, prefix: str) -> str:
 
 
 def open_signing_key(stored: str, secret: str, prefix: str) -> str:
-    """Return the decrypted key. An older key, stored in plain text, is returned as it is.
+    """Return the decrypted key; empty if none is stored, for alerts that are not signed.
 
-    Raises InvalidInputError FEED_UNKNOWN if it is not a box of this token.
+    Raises InvalidInputError FEED_UNKNOWN if `stored` was not encrypted for this token.
     """
-    if not is_sealed(stored):
-        return stored
+    if not stored:
+        return ""
     try:
         box = base64.urlsafe_b64decode(stored)
         return _cipher(secret).decrypt(_NONCE, box, prefix.encode()).hex()
     except (InvalidTag, ValueError) as error:
         raise InvalidInputError(Code.FEED_UNKNOWN) from error
-
-
-def is_sealed(stored: str) -> bool:
-    """Whether it is encrypted, and not an older key in plain text."""
-    return stored != "" and _PLAIN.fullmatch(stored) is None
 
 
 def _cipher(secret: str) -> ChaCha20Poly1305:

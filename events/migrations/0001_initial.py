@@ -72,12 +72,12 @@ class Migration(migrations.Migration):
                 ("order_id", models.BigIntegerField(null=True)),
                 ("payload", models.JSONField(db_default={}, default=dict)),
                 ("created_at", models.DateTimeField(db_default=ClockTimestamp())),
-                ("delivered_at", models.DateTimeField(null=True)),
+                ("routed_at", models.DateTimeField(null=True)),
             ],
             options={
                 "indexes": [
                     models.Index(
-                        condition=models.Q(("delivered_at", None)), fields=["id"], name="event_due"
+                        condition=models.Q(("routed_at", None)), fields=["id"], name="event_due"
                     ),
                     models.Index(
                         condition=models.Q(("kind", "channel.confirmation")),

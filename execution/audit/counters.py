@@ -1,6 +1,7 @@
 """The audit: recompute the candidates, sum the states, count what must be 0.
 
-An audit only reads, apart from its alert. DUP, ORPHAN, GHOST and RISEN compare with data of the
+`counter_help.py` states the meaning of each counter and what to do if it is not 0. An audit only
+reads, apart from its alert. DUP, ORPHAN, GHOST and RISEN compare with data of the
 broker: the books that an adapter can read (`brokers/broker_books.py`), and for other brokers the
 accounts that trading processes have listed (`listings.py`). Accounts that could not be listed are
 reported as not judged.
@@ -97,7 +98,7 @@ class AuditReport:
         return self.is_clean and not self.unread and not self.not_judged
 
     @property
-    def is_alarming(self) -> bool:
+    def needs_alert(self) -> bool:
         """Whether to alert operators. An account that cannot be read has an error alert already."""
         return not self.is_clean or bool(self.unread)
 
@@ -150,7 +151,7 @@ def recent() -> AuditReport:
     return audit(since=market_now() - ALERT_COVERS)
 
 
-def audit_and_alarm() -> AuditReport:
+def audit_and_alert() -> AuditReport:
     """Audit, store the run, and write an alert event if a counter is not 0 or a book is unread.
 
     Call it when a first audit found something: for a moment, a broker's stop that has just filled
@@ -158,7 +159,7 @@ def audit_and_alarm() -> AuditReport:
     """
     report = recent()
     store_run(report)
-    if not report.is_alarming:
+    if not report.needs_alert:
         return report
     log.error("audit failed", counters=report.counters, examples=report.examples,
               unread=report.unread)  # fmt: skip

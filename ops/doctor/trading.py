@@ -134,7 +134,7 @@ def outbox() -> Check:
     """Check that events leave the outbox in time."""
     (row,) = rows(
         "SELECT count(*) AS many, extract(epoch FROM clock_timestamp() - min(created_at))::float8"
-        " AS oldest FROM events_event WHERE delivered_at IS NULL"
+        " AS oldest FROM events_event WHERE routed_at IS NULL"
     )
     detail = f"{row.many:,} events wait for delivery" + (
         f", the oldest for {age(row.oldest)}." if row.many else "."

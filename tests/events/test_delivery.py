@@ -299,7 +299,7 @@ def test_many_channels_are_served_in_few_runs(alice: User, hook: Receiver) -> No
     happen(fill(alice))
     assert [services.deliver().messages for _ in range(3)] == [delivery.MAX_CHANNELS, 4, 0]
     assert len(set(hook.paths)) == delivery.MAX_CHANNELS + 4
-    assert Event.objects.filter(delivered_at=None).count() == 0
+    assert Event.objects.filter(routed_at=None).count() == 0
     assert not Channel.objects.filter(backoff_until__lt=F("last_sent_at")).exists()
 
 

@@ -58,7 +58,7 @@ def test_operator_who_is_owner_is_notified_once(operator: User) -> None:
 def test_event_is_routed_once(alice: User) -> None:
     services.emit(EventKind.ORDER_FILLED, user_id=alice.pk)
     assert (route_events(10), route_events(10)) == (1, 0)
-    Event.objects.update(delivered_at=None)  # as if the mark had been lost
+    Event.objects.update(routed_at=None)  # as if the mark had been lost
     route_events(10)
     assert len(notifications_of(alice)) == 1
 

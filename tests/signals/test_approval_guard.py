@@ -17,7 +17,8 @@ from common.reason_codes import Code
 from execution.models import Order
 from signals import services
 from signals.feeds import archive_feed, create_feed, update_feed
-from signals.intake import read_signal, save_draft
+from signals.ingest import save_draft
+from signals.intake import read_signal
 from signals.models import Approval, Feed, Origin, Signal
 from tests.connections import make
 from tests.signals.test_ingest import at_once

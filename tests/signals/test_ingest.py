@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from common.clocks import market_now
 from common.errors import ConflictError, InvalidInputError
 from common.reason_codes import Code
-from signals.ingest import REPLAY_WINDOW
-from signals.intake import read_signal, save_draft
+from signals.ingest import REPLAY_WINDOW, save_draft
+from signals.intake import read_signal
 from signals.models import Approval, Feed, Origin, Signal
 from users.models import User
 

@@ -46,7 +46,7 @@ def not_judged() -> list[tuple[str, Code]]:
 def test_account_without_a_worker_is_named(gateway: ExecutionConnection) -> None:
     assert request_readings() == [gateway.pk]
     report = audit()
-    assert (report.is_clean, report.is_alarming, report.ok) == (True, False, False)
+    assert (report.is_clean, report.needs_alert, report.ok) == (True, False, False)
     assert not_judged() == [(str(gateway.pk), Code.NO_SESSION_WORKER)]
     assert listings.wait_for([gateway.pk], 0.2) is False
 

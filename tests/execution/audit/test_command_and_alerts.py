@@ -12,7 +12,7 @@ from connections.models import ExecutionConnection
 from execution import tasks
 from execution.audit import sql as audit_sql
 from execution.audit.counter_help import COUNTERS
-from execution.audit.counters import audit, audit_and_alarm
+from execution.audit.counters import audit, audit_and_alert
 from execution.management.commands import audit as audit_command
 from execution.models import AuditRun
 from signals.models import Feed, Signal
@@ -84,10 +84,10 @@ def test_unknown_signal_is_an_error(text: str) -> None:
 
 
 def test_failed_audit_raises_an_alarm(signal: Signal, bob: ExecutionConnection) -> None:
-    audit_and_alarm()
+    audit_and_alert()
     assert factories.events("audit.failed") == []
     entry(bob).delete()
-    audit_and_alarm()
+    audit_and_alert()
     (payload,) = factories.events("audit.failed")
     assert payload["counters"] == {"MISSING": 1}
     runs = list(AuditRun.objects.order_by("at").values_list("ok", "counters__MISSING"))
@@ -96,7 +96,7 @@ def test_failed_audit_raises_an_alarm(signal: Signal, bob: ExecutionConnection) 
 
 def test_unread_books_raise_an_alarm(signal: Signal, broker: FakeBroker) -> None:
     broker.reads_fail = True
-    audit_and_alarm()
+    audit_and_alert()
     (payload,) = factories.events("audit.failed")
     assert (payload["counters"], payload["detail"]) == ({}, "Books that could not be read: double.")
     assert AuditRun.objects.get().unread == ["double"]
@@ -130,5 +130,5 @@ def test_hourly_task_alarms_at_once_without_a_queue(
 
 def test_audit_run_is_kept_for_a_month() -> None:
     AuditRun.objects.create(ok=True, at=market_now() - timedelta(days=31))
-    audit_and_alarm()
+    audit_and_alert()
     assert AuditRun.objects.count() == 1
