@@ -138,7 +138,7 @@ def totals(connection_ids: Sequence[UUID] | None, start: date, end: date) -> dic
     They equal those of the closed trades in closing order, including the drawdown. Connections
     without a closed trade in that time are left out.
     """
-    totals_by_connection = rows(TOTALS, _days(connection_ids, start, end))
+    totals_by_connection = rows(TOTALS, _parameters(connection_ids, start, end))
     return {row.connection_id: Rollup(*row[1:]) for row in totals_by_connection}
 
 
@@ -147,7 +147,7 @@ def unconverted_fees(
 ) -> dict[UUID, dict[str, Decimal]]:
     """Return the fees that no result contains, by connection and currency."""
     fees: dict[UUID, dict[str, Decimal]] = {}
-    for row in rows(UNCONVERTED_FEES_SQL, _days(connection_ids, start, end)):
+    for row in rows(UNCONVERTED_FEES_SQL, _parameters(connection_ids, start, end)):
         fees.setdefault(row.connection_id, {})[row.currency] = row.fee
     return fees
 
@@ -161,13 +161,14 @@ def equity_curve(
     without a closed trade have no point. The currency is '' for accounts that were never read.
     """
     curves: dict[str, list[CurvePoint]] = {}
-    for row in rows(CURVE, _days(connection_ids, start, end)):
+    for row in rows(CURVE, _parameters(connection_ids, start, end)):
         point = CurvePoint(row.day, row.trades, row.pnl, row.total, row.below_peak)
         curves.setdefault(row.currency, []).append(point)
     return curves
 
 
-def _days(connection_ids: Sequence[UUID] | None, start: date, end: date) -> dict[str, object]:
+def _parameters(connection_ids: Sequence[UUID] | None, start: date, end: date) -> dict[str, object]:
+    """Return the parameters of the statements on days. connection_ids: None for all accounts."""
     live_from = trading_day(market_now()) - timedelta(days=LIVE_DAYS - 1)
     return {
         "all": connection_ids is None,

@@ -41,8 +41,9 @@ def show(figures: Results, console: Console, *, verbose: bool) -> None:
     if (first := figures.seconds_to_first_fill) is not None:
         console.print(f"The first fill came {first * 1000:.0f} ms after the first publication.")
     console.print(
-        f"{figures.lost.lost} orders got no reply from the broker; look-ups found the outcome of"
-        f" {figures.lost.found} of them."
+        f"{figures.lost_replies.lost} orders got no reply from the broker; look-ups found the"
+        f" outcome of"
+        f" {figures.lost_replies.resolved} of them."
     )
     console.print(f"[bold]Audit[/]: {_verdict(figures)}", highlight=False)
 
@@ -161,7 +162,7 @@ def _sums(results: Sequence[ConnectionResult]) -> list[str]:
 
 def _verdict(figures: Results) -> str:
     audit = figures.audit
-    if figures.holds:
+    if figures.passes_audit:
         return (
             f"[green]holds[/]. {audit['candidates']} candidates of {audit['signals']} signals,"
             " each counted once, all with an outcome."

@@ -60,9 +60,9 @@ SELECT extract(epoch FROM min(o.filled_at) - min(e.created_at)) AS seconds
 FROM events_event e, execution_order o
 WHERE e.kind = 'signal.published' AND o.filled_at IS NOT NULL
 """
-LOST = """
+LOST_REPLIES = """
 SELECT count(DISTINCT l.order_id) AS lost,
-  count(DISTINCT l.order_id) FILTER (WHERE o.status <> 'UNKNOWN') AS found
+  count(DISTINCT l.order_id) FILTER (WHERE o.status <> 'UNKNOWN') AS resolved
 FROM execution_executionlog l JOIN execution_order o ON o.id = l.order_id
 WHERE l.status = 'UNKNOWN'
 """
@@ -95,12 +95,12 @@ class Results:
     closes: Sequence[Any]
     slippage: Sequence[Any]
     results: Sequence[ConnectionResult]
-    lost: Any  # orders without a reply, and how many of them were found later
+    lost_replies: Any  # how many orders got no reply; of how many a look-up found the outcome
     seconds_to_first_fill: float | None
     audit: Mapping[str, Any]
 
     @property
-    def holds(self) -> bool:
+    def passes_audit(self) -> bool:
         """Whether the audit proves that nothing is missing.
 
         Counters of 0 prove nothing if there was no signal or a broker's books could not be read.
@@ -119,7 +119,7 @@ class Results:
         """Return the values of the JSON line: the audit's, and those of the replay."""
         return {
             **self.audit,
-            "ok": self.holds,
+            "ok": self.passes_audit,
             "closes": {row.reason: row.n for row in self.closes},
             "slippage_pips_max": None,
             **{
@@ -147,7 +147,7 @@ def collect(audit: Mapping[str, Any]) -> Results:
         closes=rows(CLOSES),
         slippage=rows(SLIPPAGE),
         results=_results(day),
-        lost=rows(LOST)[0],
+        lost_replies=rows(LOST_REPLIES)[0],
         seconds_to_first_fill=None if first.seconds is None else round(float(first.seconds), 3),
         audit=audit,
     )

@@ -69,7 +69,7 @@ class DemoRun:
             self._output.write("This machine needs more time; the market starts again", "yellow")
             supervisor.stop()
             self._lead = min(2 * self._lead, stack_options.LONGEST_LEAD)
-        return _code(supervisor)
+        return _exit_code(supervisor)
 
     def _start(self, lead: float) -> Supervisor:
         """Start a session, on a market clock that gives the processes time to get ready."""
@@ -110,19 +110,19 @@ class DemoRun:
         for step in self._steps:
             while market_now() < step.at:
                 if supervisor.wait(ROUND_SECONDS):
-                    return _code(supervisor)
+                    return _exit_code(supervisor)
                 self._output.events()
             self._run_step(step, client)
         if not self._settle(supervisor):
-            return _code(supervisor)
+            return _exit_code(supervisor)
         figures = self._summarize()
         if self._options.once:
-            return 0 if figures.holds else 1
+            return 0 if figures.passes_audit else 1
         console = self._output.console
         console.print(f"\nFillcast keeps running at {self._stack.url}. Press Ctrl-C to stop.\n")
         while not supervisor.wait(ROUND_SECONDS):
             self._output.events()
-        return _code(supervisor)
+        return _exit_code(supervisor)
 
     def _run_step(self, step: Step, client: AlertClient) -> None:
         if step.act != "owners":
@@ -141,13 +141,13 @@ class DemoRun:
 
     def _settle(self, supervisor: Supervisor) -> bool:
         """Wait until no order is in progress, with a time limit; False: stopped before."""
-        end, patience = self._steps[-1].at + AFTER_THE_LAST, float("inf")
-        while machine_time() < patience:
+        end, give_up_at = self._steps[-1].at + AFTER_THE_LAST, float("inf")
+        while machine_time() < give_up_at:
             if supervisor.wait(ROUND_SECONDS):
                 return False
             self._output.events()
             if market_now() >= end:
-                patience = min(patience, machine_time() + SETTLE_SECONDS)
+                give_up_at = min(give_up_at, machine_time() + SETTLE_SECONDS)
                 if is_settled():
                     break
         self._output.events(flush=True)
@@ -163,9 +163,9 @@ class DemoRun:
         return figures
 
 
-def _audit(patience: float = 10.0) -> dict[str, Any]:
-    """Audit until it holds, for `patience` seconds: the last reports may not be stored yet."""
-    end = machine_time() + patience
+def _audit(seconds: float = 10.0) -> dict[str, Any]:
+    """Audit until it passes, for at most `seconds`: the last reports may not be stored yet."""
+    end = machine_time() + seconds
     while not (report := audit()).ok and machine_time() < end:
         sleep(1)
     return report.as_json()
@@ -192,7 +192,7 @@ def _new_token() -> str:
     return create_feed_token(feed, TOKEN_NAME)[1]
 
 
-def _code(supervisor: Supervisor) -> int:
+def _exit_code(supervisor: Supervisor) -> int:
     """Print the supervisor's failure, if any, and return the exit code of a stopped run."""
     if supervisor.failure:
         print(supervisor.failure, file=sys.stderr)

@@ -23,7 +23,7 @@ from users.password_slots import SlotsBusyError, slots
 from users.prepared_passwords import Prepared, hashed, using
 from users.tenancy import acting_for
 
-MOST_TRIES, PAUSE = 10, timedelta(minutes=15)
+MOST_TRIES, LIMIT_WINDOW = 10, timedelta(minutes=15)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,7 @@ def store_password(user: User) -> None:
 
 
 def _own_changes(user: User) -> Limit:
-    return Limit("present password", str(user.pk), MOST_TRIES, PAUSE)
+    return Limit("present password", str(user.pk), MOST_TRIES, LIMIT_WINDOW)
 
 
 def _check_and_hash(

@@ -24,7 +24,7 @@ from users.models import User
 from users.password_slots import slots
 
 log = structlog.get_logger(__name__)
-PAUSE = timedelta(minutes=15)
+LIMIT_WINDOW = timedelta(minutes=15)
 FROM_ONE_ADDRESS, FOR_ONE_NAME, FOR_NAME_AND_ADDRESS = 100, 50, 10
 KNOWN_FOR = timedelta(days=30)
 _USER_BY_ID = PreparedLookup(lambda: User.objects.select_related("second_factor").filter(pk=1))
@@ -59,7 +59,7 @@ class PasswordBackend(ModelBackend):
                 log.warning("sign_in_refused", reason="too many tries")
                 raise
             user = _user_named(name)
-            if not _is_right(user, password):
+            if not _password_matches(user, password):
                 log.warning("sign_in_failed", user_id=user.pk if user else None)
                 return None
             undo_attempt(limits, forget=limits[-1:])
@@ -76,12 +76,12 @@ class PasswordBackend(ModelBackend):
 def limits_for(request: HttpRequest, name: str) -> list[Limit]:
     """Return the limits that apply to an attempt for this name from this address."""
     address, normalized = client_address(request), _normalized(name)
-    limits = [Limit("address", address, FROM_ONE_ADDRESS, PAUSE)]
+    limits = [Limit("address", address, FROM_ONE_ADDRESS, LIMIT_WINDOW)]
     if not is_remembered(_known_address(request, name)):
-        limits.append(Limit("name", normalized, FOR_ONE_NAME, PAUSE))
+        limits.append(Limit("name", normalized, FOR_ONE_NAME, LIMIT_WINDOW))
     return [
         *limits,
-        Limit("name and address", f"{address} {normalized}", FOR_NAME_AND_ADDRESS, PAUSE),
+        Limit("name and address", f"{address} {normalized}", FOR_NAME_AND_ADDRESS, LIMIT_WINDOW),
     ]
 
 
@@ -99,10 +99,11 @@ def _user_named(name: str) -> User | None:
     return User.objects.select_related("second_factor").filter(username=name).first()
 
 
-def _is_right(user: User | None, password: str) -> bool:
+def _password_matches(user: User | None, password: str) -> bool:
+    """Compare the password; takes as long for a name that does not exist."""
     if not connection.in_atomic_block:
         connection.close()  # back to the pool while the processor works
     if user is None:
-        make_password(password)  # takes as long as for a name that exists
+        make_password(password)
         return False
     return user.check_password(password)

@@ -69,7 +69,7 @@ def beat() -> Check:
 def judge_beat(schedules: int, seconds_ago: float | None) -> Check:
     """Judge the number of enabled schedules and the seconds since the last run."""
     if not schedules:
-        remedy = "Enable the schedules in the admin; `manage.py migrate` adds missing ones."
+        remedy = "Enable the schedules in the console; `manage.py migrate` adds missing ones."
         return failure("beat", "No schedule is enabled: nothing is monitored.", remedy)
     if seconds_ago is None:
         return failure("beat", "Beat has never run here.", START)
@@ -103,7 +103,7 @@ SELECT extract(epoch FROM clock_timestamp() - (SELECT min(due_at) FROM execution
             f"{row.unanswered} orders whose reply is overdue by more than a minute.",
             warn=0,
             fail=100,
-            remedy="Fillcast queries the broker. See the orders in state UNKNOWN in the admin.",
+            remedy="Fillcast queries the broker. See the orders in state UNKNOWN in the console.",
         ),
         graded(
             "drift",

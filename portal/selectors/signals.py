@@ -19,6 +19,7 @@ from signals.models import Action, Signal
 from signals.selectors import signals_for
 from users.models import User
 
+NEEDS_ATTENTION = (Status.UNKNOWN, Status.FAILED, Status.REJECTED)
 CANCELLABLE = (Status.PENDING, Status.SUBMITTED, Status.PARTIALLY_FILLED)
 WRITTEN_AT_PUBLICATION = Q(leg__startswith="entry") | ~Q(signal__action="OPEN")
 """What a publication wrote: entries, or the exits of a CLOSE; not the later exits of an OPEN."""
@@ -138,17 +139,26 @@ def signal_history(user: User, signal: Signal) -> SignalHistory:
     """Read what each of the tenant's accounts did, in three statements."""
     orders = Order.objects.filter(signal=signal, connection__user=user)
     related = orders.select_related("connection__snapshot").defer("connection__sealed_credentials")
-    found: list[Any] = list(related.order_by("connection__name", "pk"))
+    all_orders: list[Any] = list(related.order_by("connection__name", "pk"))
     fills: dict[int, list[Fill]] = {}
-    for fill in Fill.objects.filter(order__in=found).order_by("pk"):
+    for fill in Fill.objects.filter(order__in=all_orders).order_by("pk"):
         fills.setdefault(fill.order_id, []).append(fill)
     opened_by = signal.refers_to_id or signal.pk
     rows = with_prices(positions_of(user).filter(signal=opened_by))
     held = {row.connection_id: PositionView(row) for row in rows}
-    did = [AccountOutcome(o, fills.get(o.pk, []), held.get(o.connection_id)) for o in found]
-    rank = {status: shown.rank for status, shown in STATES.items()}
-    needs_someone = {"UNKNOWN", "FAILED", "REJECTED"}
-    did.sort(key=lambda one: rank[one.order.status] if one.order.status in needs_someone else
-             (10 if one.order.filled_quantity else 20))  # fmt: skip
-    own = [one for one in did if one.order.is_entry or signal.action != Action.OPEN]
-    return SignalHistory(signal, own, [one for one in did if one not in own])
+    outcomes = [
+        AccountOutcome(order, fills.get(order.pk, []), held.get(order.connection_id))
+        for order in all_orders
+    ]
+    rank = {status: label.rank for status, label in STATES.items()}
+
+    def place(outcome: AccountOutcome) -> int:
+        """What needs a person's attention comes first, then what was filled."""
+        order = outcome.order
+        if order.status in NEEDS_ATTENTION:
+            return rank[order.status]
+        return 10 if order.filled_quantity else 20
+
+    outcomes.sort(key=place)
+    own = [one for one in outcomes if one.order.is_entry or signal.action != Action.OPEN]
+    return SignalHistory(signal, own, [one for one in outcomes if one not in own])

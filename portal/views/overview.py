@@ -32,7 +32,8 @@ from users.models import User
 LAST_SIGNALS, CURVE_DAYS = 6, 30
 
 
-def _board(user: User) -> dict[str, Any]:
+def _overview(user: User) -> dict[str, Any]:
+    """Return the template variables of the overview, without the curves."""
     accounts, held = accounts_of(user), open_positions(user)
     unprotected = [one for one in held if one.is_unprotected]
     without_stop = sum(1 for one in held if one.is_without_stop)
@@ -45,7 +46,7 @@ def _board(user: User) -> dict[str, Any]:
         "protected": len(held) - without_stop,
         "summaries": currency_summaries(accounts, held),
         "last": signal_summaries(user, list(published_to(user)[:LAST_SIGNALS])),
-        "takes": subscriptions_of(user).count() if accounts else 0,
+        "subscriptions": subscriptions_of(user).count() if accounts else 0,
         "at": market_now(),
     }
 
@@ -53,12 +54,12 @@ def _board(user: User) -> dict[str, Any]:
 @tenants_only
 def overview(request: HttpRequest) -> HttpResponse:
     """The overview page."""
-    board = _board(current_user(request))
+    context = _overview(current_user(request))
     return page(
         request,
         "overview.html",
-        **board,
-        curves=_curves(board["accounts"]),
+        **context,
+        curves=_curves(context["accounts"]),
         curves_until=market_now(),
     )
 
@@ -72,7 +73,7 @@ def scan_alarm(request: HttpRequest) -> HttpResponse:
 @tenants_only
 def live(request: HttpRequest) -> HttpResponse:
     """The part of the page that htmx refreshes every few seconds."""
-    return panel(request, "overview/live.html", **_board(current_user(request)))
+    return panel(request, "overview/live.html", **_overview(current_user(request)))
 
 
 def _curves(accounts: list[Account]) -> list[dict[str, Any]]:
@@ -93,7 +94,7 @@ def _curves(accounts: list[Account]) -> list[dict[str, Any]]:
             chart = charts.line(line, description=description)
             drawn.append(
                 {"currency": currency, "is_paper": is_paper, "chart": chart, "total": total,
-                 "fall": max(point.below_peak for point in points)}
+                 "largest_drawdown": max(point.below_peak for point in points)}
             )  # fmt: skip
     return drawn
 
@@ -174,15 +175,17 @@ def resume(request: HttpRequest) -> HttpResponse:
     user = current_user(request)
     mine = KillSwitch.objects.filter(user=user, set_by=user, released_at=None)
     accounts = accounts_of(user)
-    alone = sum(1 for account in accounts if account.connection.is_paused)
+    paused_one_by_one = sum(1 for account in accounts if account.connection.is_paused)
     points = [
         Consequence(
             "submitted",
             "Your accounts trade from the next signal on. Skipped signals are not executed later.",
         ),
     ]
-    if alone:
-        stay = _many(alone, "account that you paused stays", "accounts that you paused stay")
+    if paused_one_by_one:
+        stay = _many(
+            paused_one_by_one, "account that you paused stays", "accounts that you paused stay"
+        )
         points.append(Consequence("paused", f"{stay} paused."))
     question = ConfirmationPage(
         "Resume trading?", points, "Resume", reverse("portal:overview"), False, keep="Stay paused"

@@ -285,8 +285,8 @@ def test_api_defaults_to_current_trading_day() -> None:
                 "latest": latest(DAYS[0]),
             },
         ),
-        (selectors.TOTALS, selectors._days(None, *DAYS)),
-        (selectors.CURVE, selectors._days(None, *DAYS)),
+        (selectors.TOTALS, selectors._parameters(None, *DAYS)),
+        (selectors.CURVE, selectors._parameters(None, *DAYS)),
     ],
     ids=["compute", "totals", "curve"],
 )

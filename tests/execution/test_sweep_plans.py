@@ -429,7 +429,7 @@ class TestSwitchedOff:
         """For each of thousands of accounts that are off, every few seconds."""
         common = {"lanes": lanes, "limit": 500, "queried": "{}"}
         at = {"older": 45, "idle_ids": "{}"}
-        all_of_them = {"ids": "{}", "done": "{}", "selected_at": "{}", "first": False}
+        all_of_them = {"ids": "{}", "done": "{}", "selected_at": "{}", "only_new": False}
         statements = {
             "accounts due": (selectors.accounts_due_sql(), common | at),
             "doubted": (probes.failing_sql(), common | {"retry_seconds": 5}),

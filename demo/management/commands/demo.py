@@ -24,7 +24,7 @@ HELP = (
     " 2 May 2014 around the US payrolls at 60 times its speed into 152 paper accounts, post a file"
     " of alerts as TradingView would, and print what happens. The installation keeps running so"
     " that you can look at it; Ctrl-C stops it. --once: stop after the summary; the last line on"
-    " stdout is JSON, and the exit code is 0 only if the audit holds. Each run starts without"
+    " stdout is JSON, and the exit code is 0 only if the audit passes. Each run starts without"
     " trades; users and settings stay."
 )
 WIDTH = 140
