@@ -194,7 +194,7 @@ class Settings:
     stuck_answer_seconds: Annotated[int, whole_number(1, 3600)] = setting(
         10,
         "How long that look-up may take before the order is cancelled or raises an alert, as its"
-        " preset says.",
+        " preset states.",
     )
     update_interval_seconds: Annotated[Decimal, number("0.2", "3600")] = setting(
         Decimal(1), "How often working orders are polled at brokers that send no events."

@@ -6,8 +6,8 @@ cd "$(dirname "$0")/.."
 say() { printf '%s\n' "$*" >&2; }
 stamp=.venv/.installed
 
-wanted=$(cat requirements.txt requirements-dev.txt | cksum)
-if [[ -x .venv/bin/python && -f $stamp && $(<"$stamp") == "$wanted" ]] && .venv/bin/python -c '' 2>/dev/null; then
+checksum=$(cat requirements.txt requirements-dev.txt | cksum)
+if [[ -x .venv/bin/python && -f $stamp && $(<"$stamp") == "$checksum" ]] && .venv/bin/python -c '' 2>/dev/null; then
   exit 0
 fi
 
@@ -46,4 +46,4 @@ if ! .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-in
   fi
   exit 1
 fi
-printf '%s' "$wanted" >"$stamp"
+printf '%s' "$checksum" >"$stamp"

@@ -55,12 +55,12 @@ def complete_sign_in(request: HttpRequest, user: User) -> None:
     record_second_factor(request, user)
 
 
-def safe_redirect(request: HttpRequest, wanted: str, otherwise: str) -> str:
-    """Return the requested address if it is on this site, else the other one."""
+def safe_redirect(request: HttpRequest, target: str, otherwise: str) -> str:
+    """Return the target address if it is on this site, else the other one."""
     allowed = url_has_allowed_host_and_scheme(
-        wanted, allowed_hosts={request.get_host()}, require_https=request.is_secure()
+        target, allowed_hosts={request.get_host()}, require_https=request.is_secure()
     )
-    return wanted if allowed else otherwise
+    return target if allowed else otherwise
 
 
 def home_url(user: User) -> str:

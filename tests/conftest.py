@@ -31,7 +31,7 @@ def pytest_addoption(pluginmanager: pytest.PytestPluginManager) -> None:
     given = [f"TEST_{name}" for name in NEEDED if os.environ.get(f"TEST_{name}")]
     if others and given:
         raise pytest.UsageError(f"-n: all processes would use the server of {' and '.join(given)}")
-    _servers = set_up(wanted=not others or "PYTEST_XDIST_WORKER" in os.environ)
+    _servers = set_up(needed=not others or "PYTEST_XDIST_WORKER" in os.environ)
     hypothesis.settings.register_profile(
         "fillcast", deadline=None
     )  # no test fails because it is slow

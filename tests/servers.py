@@ -26,16 +26,16 @@ class TestServers:
 
     __test__ = False  # not a test case, despite its name
 
-    def __init__(self, *, wanted: bool = True) -> None:
+    def __init__(self, *, needed: bool = True) -> None:
         """Start the servers, except those that TEST_DATABASE_URL and TEST_REDIS_URL name.
 
-        If none are wanted, addresses without a server are announced.
+        If none are needed, addresses without a server are announced.
         """
         self.folder = Path(tempfile.mkdtemp(prefix="fillcast-tests-"))
         self.folder.chmod(0o755)  # PostgreSQL runs as another user when we are root
         (self.folder / "static").mkdir()  # whitenoise warns without it
         given = (
-            {name: os.environ.get(f"TEST_{name}", "") for name in NEEDED} if wanted else UNREACHABLE
+            {name: os.environ.get(f"TEST_{name}", "") for name in NEEDED} if needed else UNREACHABLE
         )
         if not given["DATABASE_URL"]:
             copy_to(self.folder / "postgres")
@@ -62,8 +62,8 @@ def keep_bytecode() -> None:
     os.environ["PYTHONPYCACHEPREFIX"] = sys.pycache_prefix
 
 
-def set_up(*, wanted: bool = True) -> TestServers:
-    """Start the servers, if they are wanted, and set up Django to use them.
+def set_up(*, needed: bool = True) -> TestServers:
+    """Start the servers, if they are needed, and set up Django to use them.
 
     DJANGO_SETTINGS_MODULE is not in pyproject.toml: pytest-django would read it earlier.
     """
@@ -75,9 +75,9 @@ def set_up(*, wanted: bool = True) -> TestServers:
     # would be suppressed and entries deferred. Tests of windows switch them on.
     os.environ["FILLCAST_BROKER_MAINTENANCE_WINDOWS"] = "no"
     os.environ[SETTINGS] = "config.settings"
-    servers = TestServers(wanted=wanted)
+    servers = TestServers(needed=needed)
     atexit.register(servers.stop)
     django.setup()
-    if not wanted:
+    if not needed:
         del os.environ[SETTINGS]  # child processes have to start their own servers first
     return servers

@@ -21,20 +21,22 @@ SCOPES = {
 }
 
 
-def end_of(wanted: datetime | None, *, now: datetime, at_most: datetime | None = None) -> datetime:
-    """Return when a new key ends: `wanted`, or by default in 90 days.
+def end_of(
+    requested: datetime | None, *, now: datetime, at_most: datetime | None = None
+) -> datetime:
+    """Return when a new key ends: `requested`, or by default in 90 days.
 
     at_most: the end of the API key that the new one is made with; the default is not later.
     Raises InvalidInputError for an end in the past or later than LONGEST_LIFE.
     """
-    if wanted is None:
+    if requested is None:
         return min(now + DEFAULT_LIFE, at_most or now + DEFAULT_LIFE)
-    if wanted <= now:
+    if requested <= now:
         raise InvalidInputError(Code.FIELD_INVALID, "The end is in the past.", field="expires_at")
-    if wanted > now + LONGEST_LIFE:
+    if requested > now + LONGEST_LIFE:
         detail = f"A key lasts {LONGEST_LIFE.days} days at most; make a new one before it ends."
         raise InvalidInputError(Code.FIELD_INVALID, detail, field="expires_at")
-    return wanted
+    return requested
 
 
 def ordered(scopes: Collection[str]) -> list[str]:

@@ -1324,7 +1324,7 @@ class Migration(migrations.Migration):
         shared_rows("connections_instrument"),
         shared_rows("connections_instrumentbook"),
         shared_rows("connections_lanelease"),
-        # Saving a connection adds its session's lane; no row says whose it is.
+        # Saving a connection adds its session's lane; no row names its owner.
         shared_rows("connections_laneassignment", add=True),
         run_file(__file__, "guards.sql"),
         migrations.RunSQL(MARK),

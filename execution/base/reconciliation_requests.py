@@ -1,5 +1,5 @@
 """Requests to reconcile an account. The row is the job: a trading process finds it within seconds,
-with or without a Celery message. `reconcile_requested_at` says when it is due."""
+with or without a Celery message. `reconcile_requested_at` states when it is due."""
 
 from collections.abc import Sequence
 from uuid import UUID

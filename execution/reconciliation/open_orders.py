@@ -171,7 +171,7 @@ def _unexplained(
 def without_cancelled(
     run: ReconciliationRun[LaneAccountRow], records: list[DriftRecord]
 ) -> list[DriftRecord]:
-    """Cancel orders that have ended here but still work at the broker, where a decision says so.
+    """Cancel orders that have ended here but still work at the broker, if that was decided.
 
     Returns the records without the orders cancelled.
     """

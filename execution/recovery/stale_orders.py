@@ -79,7 +79,7 @@ WITH due AS (
   RETURNING o.id, o.signal_id, o.connection_id, o.status, o.reason AS code
 )""" + _alert("order.stuck")
 
-# We keep requesting the cancel. One alert says that it was refused or not answered several times,
+# We keep requesting the cancel. One alert states that it was refused or not answered several times,
 # another that it could not be sent. Such an order is also looked up: its end may have been lost.
 _UNANSWERED_CODE = f"""CASE WHEN pending_action_attempts > 1 THEN '{Code.CANCEL_UNANSWERED.value}'
   ELSE '{Code.CANCEL_DELAYED.value}' END"""

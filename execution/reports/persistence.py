@@ -60,7 +60,7 @@ def write(changes: list[OrderChange]) -> int:
     if implied := [_implied(c.row, status) for c in changes if c.passed for status in _passed(c)]:
         run(sql.IMPLIED, columns(implied, 5))
     (result,) = rows(sql.WRITE, {**arrays, **signals}, planned_once=True)
-    if result.placed_is_wanted and (placed := [c.row.id for c in changes if _is_placed(c)]):
+    if result.has_placed_channel and (placed := [c.row.id for c in changes if _is_placed(c)]):
         run(sql.PLACED, (placed,))
     if late := [c.row.id for c in changes if c.delta.quantity and c.row.status in LATE]:
         run(sql.CLOSE_AGAIN, (late,))

@@ -88,7 +88,7 @@ class WriteResult(NamedTuple):
     """How many orders were written; whether any channel subscribes to `order.placed`."""
 
     written: int
-    placed_is_wanted: bool
+    has_placed_channel: bool
 
 
 LOAD = Query(
@@ -287,7 +287,7 @@ WITH d AS (
   {insert_events_sql(_MOVED, _OPENED, _CLOSED)}
 )
 SELECT count(*) AS written,
-  EXISTS (SELECT FROM events_channel WHERE {WANTS_PLACED}) AS placed_is_wanted FROM u
+  EXISTS (SELECT FROM events_channel WHERE {WANTS_PLACED}) AS has_placed_channel FROM u
 """,
 )
 

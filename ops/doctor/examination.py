@@ -1,4 +1,4 @@
-"""Run the checks of an installation. Each finding says what to do about it.
+"""Run the checks of an installation. Each finding states what to do about it.
 
 A check only reads. A check that raises becomes a finding itself. The `judge_*` functions are pure,
 so that tests can reach every verdict without breaking a server.

@@ -2,4 +2,4 @@
 
 
 class EmbeddedError(Exception):
-    """An embedded server cannot run; the text says why and what to do about it."""
+    """An embedded server cannot run; the text states why and what to do about it."""

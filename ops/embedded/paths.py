@@ -12,7 +12,7 @@ from pathlib import Path
 from ops.embedded.errors import EmbeddedError
 from ops.embedded.os_user import ServerUser
 
-# For root only, if the servers' user cannot enter a parent of the wanted folder.
+# For root only, if the servers' user cannot enter a parent of the folder.
 FALLBACK_FOLDERS = (Path("/var/lib"), Path("/var/tmp"))
 MIN_FREE_BYTES = 150 * 1024 * 1024
 
@@ -40,25 +40,25 @@ def require_disk_space(folder: Path) -> None:
         )
 
 
-def reachable_folder(wanted: Path, identity: ServerUser) -> Path:
-    """Return `wanted`, created if missing, or another folder if `identity` cannot reach it.
+def reachable_folder(folder: Path, identity: ServerUser) -> Path:
+    """Return `folder`, created if missing, or another folder if `identity` cannot reach it.
 
-    The path of the other folder is stored next to `wanted` (`<name>.elsewhere`) and used again.
+    The path of the other folder is stored next to `folder` (`<name>.elsewhere`) and used again.
     Raises EmbeddedError.
     """
     try:
-        wanted.mkdir(parents=True, exist_ok=True)
-        require_disk_space(wanted)
+        folder.mkdir(parents=True, exist_ok=True)
+        require_disk_space(folder)
     except OSError as e:
-        raise EmbeddedError(f"The folder {wanted} cannot be created: {e.strerror}.") from e
-    if not identity.dropped or identity.may("x", wanted):
-        return wanted
-    note = wanted.with_name(f"{wanted.name}.elsewhere")
+        raise EmbeddedError(f"The folder {folder} cannot be created: {e.strerror}.") from e
+    if not identity.dropped or identity.may("x", folder):
+        return folder
+    note = folder.with_name(f"{folder.name}.elsewhere")
     with contextlib.suppress(OSError):
         known = Path(note.read_text().strip())
         if known.is_dir() and not known.is_symlink() and known.stat().st_uid == os.geteuid():
             return known
-    name = f"fillcast-{hashlib.sha256(bytes(wanted)).hexdigest()[:8]}-"
+    name = f"fillcast-{hashlib.sha256(bytes(folder)).hexdigest()[:8]}-"
     for base in FALLBACK_FOLDERS:
         with contextlib.suppress(OSError):
             made = Path(tempfile.mkdtemp(prefix=name, dir=base))

@@ -31,17 +31,17 @@ def is_free(port: int, host: str = HOST) -> bool:
         return True
 
 
-def choose_port(wanted: int | None, memory: Path) -> int:
-    """Return `wanted` if given, else the previous port if it is still free, else a free one.
+def choose_port(configured: int | None, memory: Path) -> int:
+    """Return `configured` if given, else the previous port if it is still free, else a free one.
 
-    memory: the file that stores the previous port. Raises EmbeddedError if `wanted` is in use.
+    memory: the file that stores the previous port. Raises EmbeddedError if `configured` is in use.
     """
-    if wanted is not None:
-        if not is_free(wanted):
+    if configured is not None:
+        if not is_free(configured):
             raise EmbeddedError(
-                f"Port {wanted} is in use by another program; stop it or choose another port."
+                f"Port {configured} is in use by another program; stop it or choose another port."
             )
-        return wanted
+        return configured
     try:
         remembered = int(memory.read_text())
     except (OSError, ValueError):

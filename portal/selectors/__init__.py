@@ -1,1 +1,1 @@
-"""What the pages show, read for one tenant; row-level security says the same a floor below."""
+"""What the pages show, read for one tenant; row-level security limits the reads to it as well."""

@@ -127,8 +127,8 @@ def enrol(request: HttpRequest) -> HttpResponse:
 def confirm(request: HttpRequest) -> HttpResponse:
     """Ask for the second factor again before a sensitive page, then redirect there."""
     user = current_user(request)
-    wanted = request.GET.get("next", "")
-    to = safe_redirect(request, wanted, reverse("security:overview"))
+    target = request.GET.get("next", "")
+    to = safe_redirect(request, target, reverse("security:overview"))
     if is_fresh(request, user):
         return HttpResponseRedirect(to)
     form = CodeForm(request.POST or None)

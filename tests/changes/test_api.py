@@ -41,7 +41,7 @@ class Call:
 
 @dataclass(frozen=True)
 class Pair:
-    """Two calls that change the row `of` the world; afterwards it says all of `then`."""
+    """Two calls that change the row `of` the world; afterwards it has all of `then`."""
 
     operations: tuple[str, ...]
     of: str

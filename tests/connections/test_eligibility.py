@@ -1,4 +1,4 @@
-"""The SQL that says who is a candidate, and why one may not trade now."""
+"""The SQL that decides who is a candidate, and why one may not trade now."""
 
 from collections.abc import Callable
 from datetime import timedelta

@@ -172,7 +172,7 @@ def test_last_failure_of_connection_in_batch_is_stored(
 def test_accepted_order_clears_broker_refusal(
     alices: ExecutionConnection,
 ) -> None:
-    """It stays ACTIVE and compared, and an answer that says nothing of orders leaves the note."""
+    """It stays ACTIVE and compared, and an answer without orders leaves the note."""
     other, doubted, new = make.connection(), make.connection(), make.connection()
     live = ConnectionHealth.objects.exclude(pk=new.pk)
     live.update(status="ACTIVE", reconciled_at=timezone.now(), needs_test=False)

@@ -1,4 +1,4 @@
-"""Whose account it is, where several say that it is theirs: a passed test says it."""
+"""Which of several connections owns an account that each claims: the one whose test passed."""
 
 from ipaddress import ip_network
 from threading import Barrier

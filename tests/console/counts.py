@@ -31,7 +31,7 @@ SHARES = {
 }  # fmt: skip
 PAUSED, CIRCUIT, UNTESTED = 4, 2, 1  # of 100 connections
 DETAILS = {
-    "QUANTITY_BELOW_MINIMUM": "6,300 wanted, the smallest here is 10,000.",
+    "QUANTITY_BELOW_MINIMUM": "6,300 requested, the smallest here is 10,000.",
     "PORTFOLIO_RISK": "Open risk would be 10.6 % of equity; the cap is 10 %.",
     "STOPS_INVALID": "10016 Invalid stops",
     "NO_MONEY": "10019 There is not enough money",

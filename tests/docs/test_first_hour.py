@@ -49,7 +49,7 @@ def script(web: WebProcess, key: str) -> str:
     text = "\n".join(BLOCKS)
     for name, value in (("API", f"http://127.0.0.1:{web.port}/api/v1"), ("KEY", key)):
         text, count = re.subn(rf"^{name}=.*$", f"{name}={value}", text, flags=re.MULTILINE)
-        assert count == 1, f"the page says {count} times what {name} is"
+        assert count == 1, f"the page states {count} times what {name} is"
     # As the page has it, but for an exit code where the answer is an error.
     return (
         'set -euo pipefail\ncurl() { command curl --fail-with-body --max-time 60 "$@"; }\n' + text

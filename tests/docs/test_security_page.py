@@ -25,8 +25,8 @@ def test_every_chapter_has_a_verdict_and_names_tests() -> None:
 @pytest.mark.parametrize("named", NAMED)
 def test_named_test_exists(named: str) -> None:
     path, _, function = named.partition("::")
-    wanted = path.removeprefix("tests/")
-    found = [path for path in TESTS.rglob("test_*.py") if f"/{wanted}" in path.as_posix()]
+    name = path.removeprefix("tests/")
+    found = [path for path in TESTS.rglob("test_*.py") if f"/{name}" in path.as_posix()]
     assert found, f"docs/security.md names {path}, which is not there"
     if function:
         texts = [path.read_text() for path in found]

@@ -135,9 +135,9 @@ def test_deliveries_go_to_active_channels_subscribed_to_kind(alice: User, bob: U
 
 
 def test_test_message_goes_to_its_channel_only(alice: User, bob: User) -> None:
-    wanted = {"kinds": ["order.denied"], "confirmed_at": timezone.now()}
+    selection = {"kinds": ["order.denied"], "confirmed_at": timezone.now()}
     channel, _ = (
-        Channel.objects.create(user=alice, name=name, url_sealed=b"", **wanted) for name in "ab"
+        Channel.objects.create(user=alice, name=name, url_sealed=b"", **selection) for name in "ab"
     )
     services.send_test(channel_id=channel.pk)
     services.emit(

@@ -172,8 +172,10 @@ class FakeBroker(FakeBrokerBook):
             replace(ticket.request, stop_loss=request.stop_loss, take_profit=request.take_profit)
         )
         if self.nets and self.nets.has_own_stops:
-            wanted = request.stop_loss is not None or request.take_profit is not None
-            quantity = min(request.quantity or Decimal(0), ticket.held) if wanted else Decimal(0)
+            has_levels = request.stop_loss is not None or request.take_profit is not None
+            quantity = (
+                min(request.quantity or Decimal(0), ticket.held) if has_levels else Decimal(0)
+            )
             self.nets.protected[ticket.number] = quantity
         return [self.levels(ticket)]
 

@@ -114,17 +114,17 @@ class FakeBrokerBook:
 
     def execute(self, ticket: Ticket, quantity: Decimal | None = None) -> OrderReport:
         """Fill a working order, whole or in part; an exit never takes more than is open."""
-        wanted = ticket.left if quantity is None else min(quantity, ticket.left)
+        executed = ticket.left if quantity is None else min(quantity, ticket.left)
         if self.nets:
-            wanted = self._execute_net(self.nets, ticket, wanted)
+            executed = self._execute_net(self.nets, ticket, executed)
         elif ticket.lot is not None:
-            wanted = min(wanted, ticket.lot.held)
-            ticket.lot.held -= wanted
+            executed = min(executed, ticket.lot.held)
+            ticket.lot.held -= executed
         else:
-            ticket.held += wanted
-        fill = Execution(f"f{next(self._numbers)}", wanted, self.price, market_now())
+            ticket.held += executed
+        fill = Execution(f"f{next(self._numbers)}", executed, self.price, market_now())
         ticket.fills.append(fill)
-        ticket.filled += wanted
+        ticket.filled += executed
         if ticket.left == 0:
             ticket.status = "FILLED"
         return self.report(ticket, ReportKind.FILLED, (fill,))
@@ -135,15 +135,15 @@ class FakeBrokerBook:
         same = (t for t in self.tickets if t.request.connection_id == request.connection_id)
         return next((t for t in same if t.request.client_order_id == request.closes), None)
 
-    def _execute_net(self, nets: NettingModel, ticket: Ticket, wanted: Decimal) -> Decimal:
+    def _execute_net(self, nets: NettingModel, ticket: Ticket, quantity: Decimal) -> Decimal:
         if ticket.lot is None:
-            ticket.held += wanted
-            nets.enter(ticket, wanted)
+            ticket.held += quantity
+            nets.enter(ticket, quantity)
             if ticket.number in nets.protected:
                 self.publish(self.levels(ticket))
         elif ticket.cause is None:
-            return nets.leave(ticket.lot, wanted)
-        return wanted  # an exit of its own is already booked
+            return nets.leave(ticket.lot, quantity)
+        return quantity  # an exit of its own is already booked
 
     def levels(self, lot: Ticket) -> OrderReport:
         covered = self.nets.protected.get(lot.number, Decimal(0)) if self.nets else None

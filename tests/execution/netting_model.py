@@ -59,37 +59,37 @@ class NettingModel:
         if self.has_own_stops and has_levels:
             self.protected[lot.number] = self.protected.get(lot.number, ZERO) + quantity
 
-    def leave(self, lot: Any, wanted: Decimal) -> Decimal:
+    def leave(self, lot: Any, quantity: Decimal) -> Decimal:
         """An exit of ours executes; return how much. Only a reducing broker checks first."""
         key = self.key(lot)
         if self.safety in (ExitSafety.TICKET, ExitSafety.REDUCE_ONLY):
-            wanted = min(wanted, self.held[key])
-        self._take(lot, wanted, "exit")
+            quantity = min(quantity, self.held[key])
+        self._take(lot, quantity, "exit")
         left = self.protected.get(lot.number, ZERO)
         if self.safety is ExitSafety.OCA:
-            self.protected[lot.number] = max(ZERO, left - wanted)
+            self.protected[lot.number] = max(ZERO, left - quantity)
         elif self.safety is ExitSafety.REDUCE_ONLY:
             self.protected[lot.number] = min(left, lot.held)
         elif left > lot.held:
             self.exposed.append(f"a stop of {left} lives, and {lot.number} has {lot.held}")
-        return wanted
+        return quantity
 
     def stop_out(self, lot: Any) -> Decimal:
         """An entry's own stop or target executes; return how much."""
-        wanted = self.protected.pop(lot.number, ZERO)
+        quantity = self.protected.pop(lot.number, ZERO)
         if self.safety is ExitSafety.REDUCE_ONLY:
-            wanted = min(wanted, self.held[self.key(lot)])
+            quantity = min(quantity, self.held[self.key(lot)])
         self.dead_groups.add(lot.number)
-        self._take(lot, wanted, "stop")
-        return wanted
+        self._take(lot, quantity, "stop")
+        return quantity
 
-    def by_hand(self, lot: Any, wanted: Decimal) -> Decimal:
+    def by_hand(self, lot: Any, quantity: Decimal) -> Decimal:
         """The owner closes a part by hand, and what protects it."""
-        wanted = min(wanted, lot.held, self.held[self.key(lot)])
-        self._take(lot, wanted, "hand")
+        quantity = min(quantity, lot.held, self.held[self.key(lot)])
+        self._take(lot, quantity, "hand")
         if lot.number in self.protected:
             self.protected[lot.number] = min(self.protected[lot.number], lot.held)
-        return wanted
+        return quantity
 
     def positions(self, connection_id: str) -> list[BrokerPosition]:
         levels = None if self.has_own_stops else HeldLevels(None, None)

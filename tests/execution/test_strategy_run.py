@@ -100,8 +100,8 @@ def is_quiet() -> bool:
 
 def expect(lots: Held) -> None:
     """Wait until both accounts hold this and nothing is under way."""
-    wanted = {"HEDGING": lots, "NETTING": netted(lots)}
-    until(lambda: is_quiet() and all(held(mode) == wanted[mode] for mode in MODES))
+    expected = {"HEDGING": lots, "NETTING": netted(lots)}
+    until(lambda: is_quiet() and all(held(mode) == expected[mode] for mode in MODES))
 
 
 LONG, SHORT = ("BUY", D(3000)), ("SELL", D(3000))

@@ -22,7 +22,7 @@ from tests.execution.fake_broker import FakeBroker
 
 SPEC = ConnectionSpec("c-1", "1", credentials={"password": "hunter22"})
 EUR, GBP = "EUR/USD", "GBP/USD"
-WANTED = {EUR: "EURUSD.x", GBP: "GBPUSD.x"}
+BROKER_SYMBOLS = {EUR: "EURUSD.x", GBP: "GBPUSD.x"}
 
 
 class FakePriceBroker(FakeBroker):
@@ -58,7 +58,7 @@ class FakePriceBroker(FakeBroker):
         coming: asyncio.Queue[Quote | Exception] = asyncio.Queue()  # of this stream alone
         wrong = self.unknown & set(symbols)
         if not wrong:
-            self.coming = coming  # before `asked` says that it is there
+            self.coming = coming  # before `asked` shows that it is there
         self.asked.append(list(symbols))
         if self.refuses is not None:
             raise self.refuses
@@ -139,8 +139,8 @@ Follow = Callable[..., BrokerStream]
 def follow(price_broker: FakePriceBroker, loop: asyncio.AbstractEventLoop) -> Iterator[Follow]:
     made: list[BrokerStream] = []
 
-    def begin(wanted: dict[str, str] = WANTED) -> BrokerStream:
-        made.append(BrokerStream(price_broker, SPEC, "", wanted, loop))
+    def begin(pairs: dict[str, str] = BROKER_SYMBOLS) -> BrokerStream:
+        made.append(BrokerStream(price_broker, SPEC, "", pairs, loop))
         return made[-1]
 
     yield begin

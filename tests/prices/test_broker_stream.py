@@ -14,9 +14,9 @@ from prices import broker_clock, broker_stream
 from prices.quote_buffer import MAX_QUOTES_PER_PAIR
 from prices.quote_intake import QuoteIntake
 from tests.prices.fake_price_broker import (
+    BROKER_SYMBOLS,
     EUR,
     GBP,
-    WANTED,
     FakePriceBroker,
     Follow,
     emitting,
@@ -69,7 +69,7 @@ def test_invalid_quote_is_ignored_and_affects_no_other(
 
 def test_unread_quotes_are_bounded() -> None:
     """The database is away for hours, say."""
-    quotes = QuoteIntake(WANTED, {})
+    quotes = QuoteIntake(BROKER_SYMBOLS, {})
     for n in range(10 * MAX_QUOTES_PER_PAIR):
         assert quotes.accept(quote(str(D(100 + n % 400)), EUR if n % 3 else GBP))
     came = quotes.take_accepted()
@@ -94,7 +94,7 @@ def test_source_with_only_old_prices_reports_market_closed(
 ) -> None:
     monkeypatch.setattr("prices.quote_intake.CONFIRMATION_SECONDS", 2.0)
     price_broker.dated = friday = market_now() - timedelta(hours=40)
-    price_broker.answers = {symbol: quote("1.10", pair) for pair, symbol in WANTED.items()}
+    price_broker.answers = {symbol: quote("1.10", pair) for pair, symbol in BROKER_SYMBOLS.items()}
     stream = follow()
     until(lambda: stream.status().code is Code.MARKET_CLOSED)
     assert f"{friday:%d %B, %H:%M}" in stream.status().message

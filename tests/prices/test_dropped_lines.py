@@ -9,8 +9,8 @@ import pytest
 from brokers.types import ConnectionSpec, Quote
 from prices import broker_stream
 from tests.prices.fake_price_broker import (
+    BROKER_SYMBOLS,
     GBP,
-    WANTED,
     FakePriceBroker,
     Follow,
     emitting,
@@ -35,7 +35,7 @@ def test_symbol_dropped_by_stream_is_polled(
 ) -> None:
     """Its line was dropped: a stop of it must not wait as long as what is still may."""
     monkeypatch.setattr(broker_stream, "QUIET_SECONDS", 0.5)
-    follow(WANTED | {"USD/JPY": "USDJPY"})
+    follow(BROKER_SYMBOLS | {"USD/JPY": "USDJPY"})
     price_broker.answers = {"GBPUSD.x": quote("1.30", GBP)}
     with emitting(price_broker, loop) as emit:
         emit(*[quote("1.10")] * was_streamed, quote("1.30", GBP))

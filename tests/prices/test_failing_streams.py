@@ -16,10 +16,10 @@ from connections import session_lanes
 from prices import broker_stream
 from prices.broker_stream import MAX_UNANSWERED, BrokerStream
 from tests.prices.fake_price_broker import (
+    BROKER_SYMBOLS,
     EUR,
     GBP,
     SPEC,
-    WANTED,
     FakePriceBroker,
     Follow,
     emitting,
@@ -112,7 +112,7 @@ def test_broker_that_streams_nothing_is_not_retried(
     monkeypatch.setattr(broker_stream, "MAX_PAUSE", 0.4)
     price_broker.streams_prices = False
     price_broker.answers = {
-        one: ReadFailed(Code.CREDENTIALS_REFUSED, "no") for one in WANTED.values()
+        one: ReadFailed(Code.CREDENTIALS_REFUSED, "no") for one in BROKER_SYMBOLS.values()
     }
     began, stream = machine_time(), follow()
     until(lambda: len(price_broker.looked) >= 4)
@@ -246,7 +246,7 @@ def test_no_call_after_lane_is_lost(
     ours = ["sessions.3"]
     session_lanes.register_held_lanes(lambda: tuple(ours))
     try:
-        stream = BrokerStream(price_broker, SPEC, "sessions.3", WANTED, loop)
+        stream = BrokerStream(price_broker, SPEC, "sessions.3", BROKER_SYMBOLS, loop)
         until(lambda: price_broker.asked)
         assert not stream.is_over
         ours.clear()

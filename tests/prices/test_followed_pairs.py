@@ -110,16 +110,16 @@ def test_pairs_over_limit_do_not_restart_all_with_each_order(
     stream = follow(first := {one: pairs[one] for one in names[: MAX_PAIRS - 5]})
     followed = following(stream, first)
     until(lambda: len(price_broker.asked) == 1)
-    wanted = SymbolSelection(
+    selection = SymbolSelection(
         {one: pairs[one] for one in reversed(names[20:])}
     )  # the most urgent first
     for _ in range(3):
-        assert followed.extend_to(wanted)
+        assert followed.extend_to(selection)
         assert list(followed.selection.symbols) == [*names[: MAX_PAIRS - 5], *reversed(names[-5:])]
     until(lambda: len(price_broker.asked) == 2)
     assert price_broker.asked[1] == [pairs[one] for one in reversed(names[-5:])]
     followed.began -= REBUILD_EVERY
-    assert not followed.extend_to(wanted)
+    assert not followed.extend_to(selection)
     assert followed.extend_to(SymbolSelection(first))  # which it follows
 
 

@@ -20,7 +20,7 @@ from common.sql import Query, rows
 STATEMENT = re.compile(r"\s*(SELECT|WITH|INSERT|UPDATE|DELETE)\b")
 TEMPLATE = re.compile(r"(?<!\{)\{\w*\}(?!\})")  # filled in where it is used
 PLACEHOLDER = re.compile(r"%(?:\((\w+)\))?s|%%")
-# What PostgreSQL says where only the missing types of parameters are in the way.
+# What PostgreSQL reports where only the missing types of parameters are in the way.
 TYPE_UNKNOWN = {"42P18", "42725", "42804", "42883", "42P08", "42846"}
 # PostgreSQL's types for those of Python, by what psycopg and `common.sql.rows` return.
 TYPES = {
@@ -123,7 +123,7 @@ def type_name(types: psycopg.types.TypesRegistry, oid: int) -> str:
 
 
 def is_of_type(annotation: Any, column_type: str) -> bool:
-    """Whether a column's values are what a field's annotation says; any of them may be None."""
+    """Whether a column's values are what a field's annotation allows; any of them may be None."""
     options = [one for one in get_args(annotation) or (annotation,) if one is not type(None)]
     if get_origin(annotation) in (list, dict):
         options = [annotation]

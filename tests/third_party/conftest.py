@@ -27,7 +27,7 @@ CACHES = (eligibility.needs_credentials, order_polling.polled_broker_types)
 
 @pytest.fixture
 def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """What pyproject.toml says, installed into a folder that is on the path."""
+    """What pyproject.toml declares, installed into a folder that is on the path."""
     project = tomllib.loads((EXAMPLE / "pyproject.toml").read_text())["project"]
     shutil.copytree(EXAMPLE / "tiny_broker", tmp_path / "tiny_broker")
     info = tmp_path / "tiny_broker-1.0.dist-info"

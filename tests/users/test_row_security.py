@@ -1,4 +1,4 @@
-"""A tenant reaches only their own rows, whatever the query says: shown on real connections."""
+"""A tenant reaches only their own rows, whatever the query selects: shown on real connections."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta

@@ -1,5 +1,5 @@
 -- What a session of the web role may not write of accounts, halts and their health
--- (users/migrations/sql/guards.sql has the functions and says why).
+-- (users/migrations/sql/guards.sql has the functions and states why).
 
 -- Accounts: owners stay, and claims are written by workers after a test that passed.
 CREATE FUNCTION public.fillcast_guard_connection() RETURNS trigger

@@ -20,7 +20,7 @@ class Command(BaseCommand):
     """Check everything that trading depends on."""
 
     help = (
-        "Check settings, servers, processes, prices and brokers. Each line that is not ok says "
+        "Check settings, servers, processes, prices and brokers. Each line that is not ok states "
         "what to do. The exit code is 1 if anything fails; warnings alone are 0."
     )
     requires_system_checks = ()

@@ -29,7 +29,7 @@ class Command(BaseCommand):
         "Print the settings that a worker started by hand (MetaTrader 5) needs to work with the"
         " installation that runs here: `manage.py worker_settings > alpha.env`, then"
         " FILLCAST_ENV_FILE=alpha.env. They hold passwords and, outside of production, the key that"
-        " opens credentials: keep the file private. In production the output says where to take"
+        " opens credentials: keep the file private. In production the output states where to take"
         " the keys from. Embedded servers listen on this machine only."
     )
     requires_system_checks = ()

@@ -69,11 +69,11 @@ def test_aggregation_beside_a_flush_loses_no_count() -> None:
         with ThreadPoolExecutor(1) as another:
             another.submit(added_up_by_another).result(20)
         assert DroppedMessageCount.objects.count() == 2
-    wanted = 2 * (dropped_messages.MANY + 1) + 5
-    assert factories.dropped_counts() == {"message.ended": (wanted, "under way")}
+    total = 2 * (dropped_messages.MANY + 1) + 5
+    assert factories.dropped_counts() == {"message.ended": (total, "under way")}
     dropped_messages.aggregate()
     assert DroppedMessageCount.objects.count() == 2  # few rows are left alone
-    assert factories.dropped_counts() == {"message.ended": (wanted, "under way")}
+    assert factories.dropped_counts() == {"message.ended": (total, "under way")}
 
 
 def added_up_by_another() -> None:

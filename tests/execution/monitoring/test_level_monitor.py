@@ -32,7 +32,7 @@ def bought(alice: ExecutionConnection, feed: Feed) -> ExecutionPosition:
 
 
 @pytest.mark.parametrize(
-    ("bid", "wanted"),
+    ("bid", "expected"),
     [
         ("1.09990", []),
         ("1.09001", []),
@@ -44,25 +44,25 @@ def bought(alice: ExecutionConnection, feed: Feed) -> ExecutionPosition:
     ],
 )
 def test_levels_of_a_buy_are_hit_by_the_bid(
-    bought: ExecutionPosition, alice: ExecutionConnection, bid: str, wanted: list[tuple[str, D]]
+    bought: ExecutionPosition, alice: ExecutionConnection, bid: str, expected: list[tuple[str, D]]
 ) -> None:
     factories.quote(alice, bid)
     ids = scan_levels()
-    assert exits() == wanted
+    assert exits() == expected
     assert ids == list(Order.objects.exits().values_list("id", flat=True))
 
 
 @pytest.mark.parametrize(
-    ("ask", "wanted"),
+    ("ask", "expected"),
     [("1.10999", []), ("1.11", [("sl", D(100))]), ("1.08001", []), ("1.08", [("tp-1", D(100))])],
 )
 def test_levels_of_a_sell_are_hit_by_the_ask(
-    alice: ExecutionConnection, feed: Feed, ask: str, wanted: list[tuple[str, D]]
+    alice: ExecutionConnection, feed: Feed, ask: str, expected: list[tuple[str, D]]
 ) -> None:
     factories.filled(factories.signal(feed, [("1.08", "1")], direction="SELL", sl=D("1.11")))
     factories.quote(alice, D(ask) - D("0.0001"), ask)
     scan_levels()
-    assert exits() == wanted
+    assert exits() == expected
 
 
 def test_stop_wins_where_stop_and_target_are_both_hit(

@@ -46,7 +46,7 @@ def source(of: ExecutionConnection) -> int:
 
 
 @pytest.mark.parametrize(
-    ("bids", "wanted"),
+    ("bids", "expected"),
     [
         (["1.1", "1.0901"], []),
         (["1.1", "1.09", "1.1"], [("sl", 100)]),  # touched between two others
@@ -55,10 +55,10 @@ def source(of: ExecutionConnection) -> int:
     ],
 )
 def test_level_touched_between_two_passes_is_not_missed(
-    bought: ExecutionPosition, alice: ExecutionConnection, bids: list[str], wanted: list[object]
+    bought: ExecutionPosition, alice: ExecutionConnection, bids: list[str], expected: list[object]
 ) -> None:
-    assert len(TickMonitor().process_quotes(source(alice), quotes_of(*bids))) == len(wanted)
-    assert exits() == wanted
+    assert len(TickMonitor().process_quotes(source(alice), quotes_of(*bids))) == len(expected)
+    assert exits() == expected
 
 
 def test_levels_of_a_sell_are_hit_by_the_ask(alice: ExecutionConnection, feed: Feed) -> None:
@@ -163,11 +163,11 @@ class Coming:
         return self.quotes
 
 
-@pytest.mark.parametrize(("opened", "fresh", "wanted"), [
+@pytest.mark.parametrize(("opened", "fresh", "expected"), [
     (1, "1.1", []), (1, "1.085", [("sl", 100)]), (10, "1.1", [("sl", 100)]),
 ])  # fmt: skip
 def test_queued_broker_prices_do_not_hit_positions_opened_since(
-    bought: ExecutionPosition, alice: ExecutionConnection, opened: int, fresh: str, wanted: object
+    bought: ExecutionPosition, alice: ExecutionConnection, opened: int, fresh: str, expected: object
 ) -> None:
     """The database was unavailable for some seconds while the price was under the stop."""
     then = machine_clock() - timedelta(seconds=opened)
@@ -187,4 +187,4 @@ def test_queued_broker_prices_do_not_hit_positions_opened_since(
         LiveFeed(row, stream, to_paper=False).step(market_now())
     finally:
         quotes_stored.disconnect(judged)
-    assert exits() == wanted
+    assert exits() == expected

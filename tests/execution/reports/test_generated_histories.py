@@ -201,14 +201,14 @@ def test_final_rows_do_not_depend_on_source_and_order(entry: Order) -> None:
     @given(data=st.data(), history=histories())
     def whichever(data: st.DataObject, history: History) -> None:
         reports = reports_of(history, entry)
-        wanted = outcome([reports])
+        expected = outcome([reports])
         for _ in range(3):
             order = data.draw(st.permutations(reports))
             again = data.draw(st.lists(st.sampled_from(reports), max_size=5))
             cuts = data.draw(st.lists(st.integers(0, len(reports)), max_size=5))
             every = [*order, *again]
             ends = sorted({0, *cuts, len(every)})
-            assert outcome([every[a:b] for a, b in pairwise(ends)]) == wanted
+            assert outcome([every[a:b] for a, b in pairwise(ends)]) == expected
 
     whichever()
 

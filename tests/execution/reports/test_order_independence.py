@@ -124,7 +124,7 @@ def test_any_order_and_repetition_ends_in_the_same_rows(
     entry: Order, story: Callable[[Order], Story]
 ) -> None:
     reports = story(entry)
-    wanted = outcome([reports])
+    expected = outcome([reports])
 
     @settings(max_examples=25, deadline=None, database=None, derandomize=True,
               suppress_health_check=list(HealthCheck))  # fmt: skip
@@ -137,7 +137,7 @@ def test_any_order_and_repetition_ends_in_the_same_rows(
         every = order + again
         ends = sorted({0, *cuts, len(every)})
         batches = [every[a:b] for a, b in pairwise(ends)]
-        assert outcome(batches) == wanted
+        assert outcome(batches) == expected
 
     whichever()
 

@@ -20,8 +20,8 @@ pytestmark = pytest.mark.django_db
 
 
 def asked() -> int:
-    wanted = "reconcile_requested_at <= clock_timestamp()"
-    return len(rows(f"SELECT connection_id FROM execution_accountsyncstate WHERE {wanted}"))
+    is_due = "reconcile_requested_at <= clock_timestamp()"
+    return len(rows(f"SELECT connection_id FROM execution_accountsyncstate WHERE {is_due}"))
 
 
 @pytest.fixture

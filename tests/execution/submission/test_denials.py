@@ -317,7 +317,7 @@ def test_long_error_of_a_source_is_cut_to_the_column(
     source = get_or_create_broker_source(make.connection(type="mt4"))
     ExecutionConnection.objects.filter(pk=alice.pk).update(data_connection=source)
     record_source_status(
-        SourceReport(source.pk, code=Code.NOT_CONNECTED, message="It says so much. " * 40)
+        SourceReport(source.pk, code=Code.NOT_CONNECTED, message="A long message. " * 40)
     )
     factories.signal(feed)
     assert factories.claim_all() == []

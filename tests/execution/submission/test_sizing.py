@@ -38,7 +38,7 @@ def quantity(sizing: Sizing, limits: QuantityLimits = MICRO, **given: Any) -> D 
 
 
 @pytest.mark.parametrize(
-    ("sizing", "given", "wanted"),
+    ("sizing", "given", "expected"),
     [
         (sized("FIXED", fixed_quantity="10000"), {}, "10000"),
         (sized("FIXED", "0.55", fixed_quantity="10000"), {}, "5000"),
@@ -56,9 +56,9 @@ def quantity(sizing: Sizing, limits: QuantityLimits = MICRO, **given: Any) -> D 
     ],
 )
 def test_each_sizing_mode_has_its_exact_quantity(
-    sizing: Sizing, given: dict[str, Any], wanted: str
+    sizing: Sizing, given: dict[str, Any], expected: str
 ) -> None:
-    assert quantity(sizing, MICRO, **given) == D(wanted)
+    assert quantity(sizing, MICRO, **given) == D(expected)
 
 
 def test_yen_pair_is_sized_on_a_dollar_account() -> None:
@@ -79,11 +79,11 @@ def test_gold_is_sized_on_a_euro_account() -> None:
     loss = loss_per_unit(D(2000), D(1990), 1, rate)
     assert loss == 8
     # 2 % of 9,000 EUR = 180 EUR at 8 EUR an ounce = 22.5 ounces
-    wanted = quantity(
+    expected = quantity(
         sized("RISK_PERCENT", risk_percent="2"), GOLD, price="2000", rate=rate,
         stop_loss_per_unit=loss,
     )  # fmt: skip
-    assert wanted == D("22.5")
+    assert expected == D("22.5")
     # 50 % of 10,000 EUR over 2,000 USD * 0.8 = 3.125 ounces
     of_balance = sized("PERCENT_BALANCE", percent_of_balance="50")
     assert quantity(of_balance, GOLD, price="2000", rate=rate) == D("3.12")
@@ -107,7 +107,7 @@ def test_sizing_by_risk_needs_a_stop() -> None:
 
 
 @pytest.mark.parametrize(
-    ("fixed", "wanted"),
+    ("fixed", "expected"),
     [
         ("999", Denial(Code.QUANTITY_BELOW_MINIMUM, D(0), D(1000))),
         ("1000", D(1000)),
@@ -117,8 +117,8 @@ def test_sizing_by_risk_needs_a_stop() -> None:
         ("10001000", D(10_000_000)),
     ],
 )
-def test_quantity_is_floored_to_the_brokers_steps(fixed: str, wanted: D | Denial) -> None:
-    assert quantity(sized("FIXED", fixed_quantity=fixed)) == wanted
+def test_quantity_is_floored_to_the_brokers_steps(fixed: str, expected: D | Denial) -> None:
+    assert quantity(sized("FIXED", fixed_quantity=fixed)) == expected
 
 
 def test_denial_below_the_minimum_states_the_raw_quantity() -> None:
