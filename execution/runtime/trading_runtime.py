@@ -114,7 +114,7 @@ class TradingRuntime:
         try:
             self.dispatcher.run_call(call, MAX_READ_SECONDS)
         except ProcessEndingError as error:
-            raise of_process.LaneNotHeldError(error.code, error.detail) from error
+            raise session_lanes.LaneNotHeldError(error.code, error.detail) from error
 
     def start_background_jobs(self, jobs: Sequence[BackgroundJob]) -> None:
         """Repeat each job on a thread of its own. Jobs may call `get_runtime`."""
