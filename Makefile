@@ -30,8 +30,9 @@ test: venv ## run all tests, two processes per core; T='tests/config -k name' ru
 coverage: venv ## measure test coverage of brokers/; fails below 80 %, for parse.py and codes.py below 100 %
 	@deploy/coverage.sh
 
-mutation: venv ## change lines of sizing, risk, claim, reports; list changes that no test notices; FILES=, SURVIVORS=1
-	@$(PYTHON) -m tests.mutation $(if $(SURVIVORS),--survivors) $(FILES)
+mutation: ## change lines of sizing, risk, claim, reports; list changes that no test notices; FILES=, SURVIVORS=1
+	@deploy/venv.sh var/mutation-venv requirements-mutation.txt
+	@var/mutation-venv/bin/python -m tests.mutation $(if $(SURVIVORS),--survivors) $(FILES)
 
 test-faults: venv ## run the crash and network-failure tests on real processes; about 20 minutes
 	@$(PYTHON) -m pytest tests/faults -m "faults or not faults" $(T)

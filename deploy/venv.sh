@@ -1,13 +1,17 @@
 #!/usr/bin/env bash
-# Create .venv with the packages that requirements*.txt pin. Returns at once if nothing changed.
+# venv.sh [FOLDER [REQUIREMENTS...]]: install pinned packages into a virtual environment.
+# Those of requirements.txt and requirements-dev.txt, and of the other files that are named; the folder is .venv
+# unless another is named. Returns at once if nothing changed.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 say() { printf '%s\n' "$*" >&2; }
-stamp=.venv/.installed
+venv=${1:-.venv}
+files=(requirements.txt requirements-dev.txt "${@:2}")
+stamp=$venv/.installed
 
-checksum=$(cat requirements.txt requirements-dev.txt | cksum)
-if [[ -x .venv/bin/python && -f $stamp && $(<"$stamp") == "$checksum" ]] && .venv/bin/python -c '' 2>/dev/null; then
+checksum=$(cat "${files[@]}" | cksum)
+if [[ -x $venv/bin/python && -f $stamp && $(<"$stamp") == "$checksum" ]] && "$venv/bin/python" -c '' 2>/dev/null; then
   exit 0
 fi
 
@@ -26,16 +30,16 @@ if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
   exit 1
 fi
 
-say "Installing into .venv (about a minute the first time) …"
+say "Installing into $venv (about a minute the first time) …"
 rm -f "$stamp"
-if ! [[ -x .venv/bin/python ]] || ! .venv/bin/python -c 'import pip' 2>/dev/null || ! fits .venv/bin/python; then
-  rm -rf .venv
-  "$python" -m venv .venv
+if ! [[ -x $venv/bin/python ]] || ! "$venv/bin/python" -c 'import pip' 2>/dev/null || ! fits "$venv/bin/python"; then
+  rm -rf "$venv"
+  "$python" -m venv "$venv"
 fi
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
-if ! .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-input --only-binary :all: \
-    --require-hashes -r requirements.txt -r requirements-dev.txt >"$log" 2>&1; then
+if ! "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-input --only-binary :all: \
+    --require-hashes "${files[@]/#/-r}" >"$log" 2>&1; then
   tail -n 15 "$log" >&2
   if grep -qE 'No space left' "$log"; then
     say "The disk is full: about 500 MB are needed."
