@@ -133,9 +133,12 @@ def test_position_missing_at_the_broker_counts_as_ghost(
 ) -> None:
     filled(venue)
     position = ExecutionPosition.objects.get()
-    [ticket] = [one["ticket"] for one in venue.state()["positions"]]
-    venue.control("close", login=LOGIN, ticket=ticket, reason=0, comment="", magic=0)
-    code, found = audited()
+    [ticket] = [row["ticket"] for row in venue.state()["positions"]]
+    # The worker polls the deals; the lock keeps it from closing the position before the audit.
+    lock = f"SELECT 1 FROM positions_executionposition WHERE id = {position.pk} FOR UPDATE"
+    with factories.locked_elsewhere(lock):
+        venue.control("close", login=LOGIN, ticket=ticket, reason=0, comment="", magic=0)
+        code, found = audited()
     assert (code, found["examples"]["GHOST"]) == (1, [f"position {position.pk}"])
 
 
