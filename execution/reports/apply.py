@@ -160,7 +160,7 @@ def _group_by_order(
 
 def _insert_fills(changes: dict[int, OrderChange]) -> None:
     """Insert the executions and set what they change; a known execution is not counted again."""
-    rates = fees.load(
+    rates = fees.load_fee_rates(
         (change.row, fill)
         for change in changes.values()
         for report in change.reports
@@ -178,7 +178,7 @@ def _insert_fills(changes: dict[int, OrderChange]) -> None:
                     records[key] = _fill_record(change.row, fill, rates)
     if records:
         ordered = [records[key] for key in sorted(records)]
-        for fill_row in rows(sql.FILLS, columns(ordered, 13)):
+        for fill_row in rows(sql.INSERT_FILLS, columns(ordered, 13)):
             changes[fill_row.order_id].fills.append(fill_row)
     to_reconcile = [
         FillCorrections(c.row, c.fills, c.corrections)
@@ -193,8 +193,8 @@ def _insert_fills(changes: dict[int, OrderChange]) -> None:
 def _fill_record(row: sql.OrderRow, fill: Execution, rates: fees.FeeRates) -> tuple[Any, ...]:
     return (
         row.connection_id, fill.broker_fill_id, row.id, row.side, fill.quantity, fill.price,
-        fill.commission, fill.commission_currency, *rates.of(row, fill), fees.withheld(row, fill),
-        fill.time, fill.inferred,
+        fill.commission, fill.commission_currency, *rates.of(row, fill),
+        fees.withheld_fee(row, fill), fill.time, fill.inferred,
     )  # fmt: skip
 
 

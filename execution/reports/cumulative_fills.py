@@ -22,7 +22,7 @@ from typing import NamedTuple, Protocol
 from brokers.types import Execution
 from common.money import divide
 from common.sql import Query, array, columns, rows, run
-from execution.reports.fees import SAME, FeeRate, FeeRates, converted, withheld
+from execution.reports.fees import SAME_CURRENCY, FeeRate, FeeRates, converted, withheld_fee
 from execution.reports.sql import NewFill, OrderRow
 
 ZERO = Decimal(0)
@@ -103,7 +103,7 @@ class InferredFill:
     commission: Decimal = ZERO
     time: datetime | None = None
     currency: str = ""
-    fee_rate: FeeRate = SAME
+    fee_rate: FeeRate = SAME_CURRENCY
     fee_in_base: Decimal = ZERO  # fees of a cumulative quantity are known with its fills only
 
     @property
@@ -116,7 +116,7 @@ def inferred_fill_after(
     cumulative: Iterable[Execution],
     filled: Decimal,
     new: Decimal,
-    rate_of: Callable[[Execution], FeeRate] = lambda _: SAME,
+    rate_of: Callable[[Execution], FeeRate] = lambda _: SAME_CURRENCY,
 ) -> InferredFill:
     """Return the inferred fill after a batch. Pure.
 
@@ -311,7 +311,7 @@ def _add(row: OrderRow, fill: Execution, delta: FillDelta, rates: FeeRates) -> N
     rate = rates.of(row, fill)
     record = (
         row.connection_id, fill.broker_fill_id, row.id, row.side, fill.quantity, fill.price,
-        fill.commission, fill.commission_currency, *rate, withheld(row, fill), fill.time,
+        fill.commission, fill.commission_currency, *rate, withheld_fee(row, fill), fill.time,
         fill.revision,
     )  # fmt: skip
     run(ADD, columns([record], 13))
@@ -330,7 +330,7 @@ def _replace(
         rate = FeeRate(known.commission_rate, known.commission_rate_at)  # keep the rate
     record = (
         row.id, fill.broker_fill_id, fill.quantity, fill.price, fill.commission,
-        fill.commission_currency, *rate, withheld(row, fill), fill.time, fill.revision,
+        fill.commission_currency, *rate, withheld_fee(row, fill), fill.time, fill.revision,
     )  # fmt: skip
     run(CORRECT, columns([record], 11))
     delta.count(-1, known)
@@ -352,7 +352,7 @@ def _as_stored(row: OrderRow, fill: Execution, rate: FeeRate) -> InferredFill:
     """Return an execution as it was just written."""
     return InferredFill(
         fill.quantity, fill.price, fill.commission, fill.time, fill.commission_currency, rate,
-        withheld(row, fill),
+        withheld_fee(row, fill),
     )  # fmt: skip
 
 

@@ -41,8 +41,8 @@ WHERE data_connection_id = ANY(%s::bigint[]) AND symbol = ANY(%s::text[])
 """,
 )
 
-# Only where an order has, or had, a fee without a rate; few orders ever do.
-UNCONVERTED = """
+# Run only for orders that have, or had, a fee without a rate; few orders ever do.
+UPDATE_OF_ORDERS = """
 WITH changed AS (SELECT unnest(%(ids)s::bigint[]) AS id), unconverted AS (
   SELECT m.id, coalesce((SELECT jsonb_object_agg(currency, trim_scale(fee)::text) FROM (
     SELECT f.commission_currency AS currency, sum(f.commission) AS fee FROM execution_fill f
@@ -53,7 +53,7 @@ WITH changed AS (SELECT unnest(%(ids)s::bigint[]) AS id), unconverted AS (
 UPDATE execution_order o SET unconverted_fees = u.fees FROM unconverted u
 WHERE o.id = u.id AND o.unconverted_fees <> u.fees
 """
-UNCONVERTED_OF_POSITIONS = f"""
+UPDATE_OF_POSITIONS = f"""
 WITH changed AS (
   SELECT position_id AS id FROM execution_order
   WHERE id = ANY(%(ids)s) AND position_id IS NOT NULL
@@ -78,17 +78,18 @@ WITH changed AS (
 
 
 class FeeRate(NamedTuple):
-    """Account currency for one unit of the fee's currency, and the time of the quote.
+    """Account currency for one unit of the fee's currency, and the time of its price.
 
-    rate: None if no fresh quote connects the two. at: None if they are the same currency.
+    rate: None if no fresh quote connects the two. at: the time of the oldest quote that was used,
+    or of the execution if only its price was used; None if neither was.
     """
 
     rate: Decimal | None
     at: datetime | None = None
 
 
-SAME = FeeRate(Decimal(1))
-UNKNOWN = FeeRate(None)
+SAME_CURRENCY = FeeRate(Decimal(1))
+NO_RATE = FeeRate(None)
 
 
 def converted(commission: Decimal, rate: Decimal | None) -> Decimal:
@@ -105,10 +106,10 @@ class FeeRates:
     def of(self, row: OrderRow, fill: Execution) -> FeeRate:
         """Return the rate for the fee of an order's execution. Pure."""
         if not is_foreign(row, fill):
-            return SAME
+            return SAME_CURRENCY
         base, _, quote = row.pair.rpartition("/")
         if row.account_currency is None:  # the account has not been read yet
-            return UNKNOWN
+            return NO_RATE
         if fill.commission_currency == base:
             return _times(fill.price, self._between(row, quote), fill.time)
         return _times(Decimal(1), self._between(row, fill.commission_currency), None)
@@ -130,7 +131,7 @@ def is_foreign(row: OrderRow, fill: Execution) -> bool:
     return bool(fill.commission and currency and currency != row.account_currency)
 
 
-def load(executions: Iterable[tuple[OrderRow, Execution]]) -> FeeRates:
+def load_fee_rates(executions: Iterable[tuple[OrderRow, Execution]]) -> FeeRates:
     """Load the quotes that convert the fees of these executions, each with its order."""
     sources, pairs = set[int | None](), set[str]()
     for row, fill in executions:
@@ -153,19 +154,20 @@ def update_unconverted_fees(order_ids: Sequence[int]) -> None:
     Must run in the transaction that wrote their fills and has locked the orders and positions.
     """
     if order_ids:
-        run(UNCONVERTED, {"ids": list(order_ids)})
-        run(UNCONVERTED_OF_POSITIONS, {"ids": list(order_ids)})
+        run(UPDATE_OF_ORDERS, {"ids": list(order_ids)})
+        run(UPDATE_OF_POSITIONS, {"ids": list(order_ids)})
 
 
-def withheld(row: OrderRow, fill: Execution) -> Decimal:
+def withheld_fee(row: OrderRow, fill: Execution) -> Decimal:
     """Return how much an entry's fee has taken of what the execution bought, in base units."""
     return fill.fee_in_base if row.position_id is None else Decimal(0)
 
 
 def _times(
-    price: Decimal, rate_and_time: tuple[Conversion, datetime | None] | None, at: datetime | None
+    price: Decimal, converted_at: tuple[Conversion, datetime | None] | None, at: datetime | None
 ) -> FeeRate:
-    if rate_and_time is None:
-        return UNKNOWN
-    rate, quoted_at = rate_and_time
-    return FeeRate(to_stored(price * rate.rate), quoted_at or at)
+    """Return the rate of a price and a conversion. at: used if the conversion needed no quote."""
+    if converted_at is None:
+        return NO_RATE
+    to_account, quoted_at = converted_at
+    return FeeRate(to_stored(price * to_account.rate), quoted_at or at)

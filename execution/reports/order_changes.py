@@ -17,7 +17,7 @@ from execution.reports.cumulative_fills import (
     QuantityCorrectedError,
     count_new,
 )
-from execution.reports.sql import RETRIED, NewFill, OrderRow
+from execution.reports.sql import RETRIED_BY_OPERATOR, NewFill, OrderRow
 from execution.reports.transitions import (
     State,
     Transition,
@@ -150,7 +150,7 @@ def _of_another_attempt(change: OrderChange, report: OrderReport) -> Transition 
         return None
     row, attempt = change.row, attempt_of(report.client_order_id)
     # From the log: the row's reason changes as soon as the retry has waited or was not sent.
-    if attempt >= row.attempt or not rows(RETRIED, ([row.id],)):
+    if attempt >= row.attempt or not rows(RETRIED_BY_OPERATOR, ([row.id],)):
         return None
     transition = previous_attempt_live(change.state, attempt)
     if transition is None:

@@ -58,22 +58,22 @@ def write(changes: list[OrderChange]) -> int:
         "targets": [array(level.targets) for level in levels],
     }
     if implied := [_implied(c.row, status) for c in changes if c.passed for status in _passed(c)]:
-        run(sql.IMPLIED, columns(implied, 5))
+        run(sql.LOG_IMPLIED_STEPS, columns(implied, 5))
     (result,) = rows(sql.WRITE, {**arrays, **signals}, planned_once=True)
     if result.has_placed_channel and (placed := [c.row.id for c in changes if _is_placed(c)]):
-        run(sql.PLACED, (placed,))
+        run(sql.NOTIFY_PLACED, (placed,))
     if late := [c.row.id for c in changes if c.delta.quantity and c.row.status in LATE]:
         run(sql.CLOSE_AGAIN, (late,))
     if delayed := [c.row.id for c in changes if _is_delayed(c)]:
-        run(sql.EXIT_DELAYED, (delayed,))
+        run(sql.NOTIFY_EXIT_DELAYED, (delayed,))
     if live := [(c.row.id, c.row.status in WITHDRAWN) for c in changes if _is_unexpectedly_live(c)]:
         log.error("orders that had been given up are live", orders=[id_ for id_, _ in live])
-        run(sql.UNEXPECTEDLY_LIVE, columns(live, 2))
+        run(sql.NOTIFY_UNEXPECTEDLY_LIVE, columns(live, 2))
     if holding_less := {c.row.connection_id for c in changes if _closes_nothing(c)}:
         request_reconciliation([UUID(connection_id) for connection_id in sorted(holding_less)])
     if alerts := [(c.row.id, price_beyond_limit(c)) for c in changes if _exceeds_slippage_alert(c)]:
-        run(sql.ALERT, columns(alerts, 2))
-        run(sql.ALERT_LOG, columns(alerts, 2))
+        run(sql.NOTIFY_SLIPPAGE_ALERTS, columns(alerts, 2))
+        run(sql.LOG_SLIPPAGE_ALERTS, columns(alerts, 2))
     return result.written
 
 

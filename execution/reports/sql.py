@@ -117,7 +117,7 @@ ORDER BY o.id FOR NO KEY UPDATE OF o
 """,
 )
 
-FILLS = Query(
+INSERT_FILLS = Query(
     NewFill,
     """
 INSERT INTO execution_fill (connection_id, broker_fill_id, order_id, side, quantity, price,
@@ -130,6 +130,7 @@ RETURNING order_id, broker_fill_id, quantity, price, commission, commission_rate
 """,
 )
 
+# What `WRITE` receives of each order. Quantities: base units; values: quantity × price.
 COLUMNS = {
     "id": "bigint",
     "status": "text",
@@ -138,11 +139,11 @@ COLUMNS = {
     "detail": "text",
     "broker_order_id": "text",
     "broker_position_id": "text",
-    "filled": "numeric",
-    "average": "numeric",
+    "filled": "numeric",  # in all
+    "average": "numeric",  # price of all fills
     "slippage": "numeric",
     "slippage_unit": "text",
-    "new_quantity": "numeric",
+    "new_quantity": "numeric",  # of the new fills, as are new_value and new_commission
     "new_value": "numeric",
     "opened": "numeric",  # of an entry: what its position gets, after fees in the base currency
     "opened_value": "numeric",
@@ -158,7 +159,7 @@ COLUMNS = {
     "send_retries": "int",
     "wait": "double precision",  # seconds until a row that goes back to PENDING may run
     "implied": "boolean",  # the broker skipped SUBMITTED: the log gets the line
-    "numbers": "text",
+    "numbers": "text",  # JSON of quantities and prices, for the log and the events
     "levels_reported": "boolean",  # the broker reported these levels with the execution
     "reported_sl": "numeric",
     "reported_tp": "numeric",
@@ -171,7 +172,7 @@ _NEXT_TARGET = f"""(SELECT {on_tick_sql(_TARGET, "p")}
       FROM unnest(%(signal_ids)s::bigint[], %(targets)s::text[])
       AS e(signal_id, targets) WHERE e.signal_id = p.signal_id)"""
 
-# The columns that `open_positions_sql` inserts.
+# The columns that `open_positions_sql` inserts. d, u: as in `WRITE`.
 _EXECUTIONS = f"""
   SELECT u.connection_id, u.signal_id, u.pair, u.symbol, u.side, d.opened, d.opened,
     round(d.opened_value / d.opened, 18), {on_tick_sql("l.sl", "u")},
@@ -230,6 +231,7 @@ _CLOSED = event_rows_sql(
     where="m.quantity = 0 AND m.closed_quantity > 0",
 )
 
+# d: what was decided for each order (`COLUMNS`). u: the orders after the update.
 WRITE = Query(
     WriteResult,
     f"""
@@ -293,7 +295,7 @@ SELECT count(*) AS written,
 
 # Only for owners with a channel that subscribes to it. An acceptance that is reported again, after
 # the order was UNKNOWN, has its second line in the log and makes no event.
-PLACED = insert_events_sql(
+NOTIFY_PLACED = insert_events_sql(
     event_rows_sql(
         "execution_order m",
         kind="'order.placed'",
@@ -315,7 +317,7 @@ WHERE s.id = ANY(%s)
 )
 
 # The exit is retried for as long as its position is open; its owner is notified once.
-EXIT_DELAYED = insert_events_sql(
+NOTIFY_EXIT_DELAYED = insert_events_sql(
     event_rows_sql(
         "execution_order m",
         kind="'exit.delayed'",
@@ -325,7 +327,7 @@ EXIT_DELAYED = insert_events_sql(
     )
 )
 
-# A fill arrived after its order had ended, but the provider has closed the trade since.
+# A fill arrived after its order had ended, and a CLOSE of its signal was published meanwhile.
 CLOSE_AGAIN = """
 UPDATE execution_order o SET pending_action = 'CLOSE', due_at = clock_timestamp()
 WHERE o.id = ANY(%s) AND EXISTS (
@@ -339,7 +341,7 @@ _UNEXPECTEDLY_LIVE = event_rows_sql(
     kind="'order.unexpectedly_live'",
     payload="jsonb_build_object('code', 'UNEXPECTEDLY_LIVE')",
 )
-UNEXPECTEDLY_LIVE = f"""
+NOTIFY_UNEXPECTEDLY_LIVE = f"""
 WITH d AS (SELECT * FROM unnest(%s::bigint[], %s::boolean[]) AS t(id, withdrawn)),
 cancelling AS (
   UPDATE execution_order o SET pending_action = 'CANCEL', due_at = clock_timestamp()
@@ -348,7 +350,8 @@ cancelling AS (
 {insert_events_sql(_UNEXPECTEDLY_LIVE)}
 """
 
-RETRIED = Query(
+# Orders among these that an operator has retried.
+RETRIED_BY_OPERATOR = Query(
     IdRow,
     """
 SELECT DISTINCT order_id AS id FROM execution_executionlog
@@ -356,7 +359,8 @@ WHERE order_id = ANY(%s) AND code = 'OPERATOR_RETRY'
 """,
 )
 
-IMPLIED = """
+# The steps that brokers skipped, for each order before its own line in the log.
+LOG_IMPLIED_STEPS = """
 INSERT INTO execution_executionlog (order_id, signal_id, connection_id, code, status)
 SELECT * FROM unnest(%s::bigint[], %s::bigint[], %s::uuid[], %s::text[], %s::text[])
 """
@@ -365,7 +369,7 @@ SELECT * FROM unnest(%s::bigint[], %s::bigint[], %s::uuid[], %s::text[], %s::tex
 _PAST_LIMIT = (
     "unnest(%s::bigint[], %s::numeric[]) AS d(id, beyond) JOIN execution_order m USING (id)"
 )
-ALERT = f"""
+NOTIFY_SLIPPAGE_ALERTS = f"""
 {INSERT_EVENTS_SQL}
 SELECT 'slippage.alert', {OWNER_ID_SQL}, m.connection_id, m.signal_id, m.id,
   jsonb_build_object('expected_price', m.expected_price::text, 'fill_price',
@@ -382,7 +386,7 @@ LEFT JOIN prices_latestquote q
   ON q.data_connection_id = c.data_connection_id AND q.symbol = m.pair
 """
 
-ALERT_LOG = insert_log_sql(
+LOG_SLIPPAGE_ALERTS = insert_log_sql(
     log_rows_sql(
         _PAST_LIMIT,
         code="'SLIPPAGE_ALERT'",

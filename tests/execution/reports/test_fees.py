@@ -147,7 +147,7 @@ def test_fee_without_a_rate_reads_no_other_order_of_its_account(
         ([one.pk for one in others], entry.pk),
     )
     run("ANALYZE execution_order")
-    explain = f"EXPLAIN (ANALYZE, TIMING OFF, FORMAT JSON) {fees.UNCONVERTED_OF_POSITIONS}"
+    explain = f"EXPLAIN (ANALYZE, TIMING OFF, FORMAT JSON) {fees.UPDATE_OF_POSITIONS}"
     found = rows(explain, {"ids": [entry.pk]})[0][0]
     plan = nodes((json.loads(found) if isinstance(found, str) else found)[0]["Plan"])
     read = [node for node in plan if node.get("Relation Name") == "execution_order"]
