@@ -40,8 +40,9 @@ class DustPosition(NamedTuple):
 # Dust below the minimum, and dust whose exit was ended because it was worth too little; neither has
 # a live order. A larger position stays open (EXIT_BELOW_MINIMUM): the exchange may have raised its
 # minimum, or the price may recover. It starts from the few instruments that have a minimum and
-# never scans all positions.
-FIND = Query(
+# never scans all positions. The LIKE matches the condition of the index `one_entry`; it has one %
+# because the statement has no parameters.
+FIND_DUST = Query(
     DustPosition,
     f"""
 SELECT p.id, p.connection_id::text, p.opened_quantity, p.entry_price, e.client_order_id,
@@ -49,7 +50,7 @@ SELECT p.id, p.connection_id::text, p.opened_quantity, p.entry_price, e.client_o
 FROM {LISTED_INSTRUMENTS_SQL}
 JOIN positions_executionposition p ON p.connection_id = c.id AND p.symbol = i.symbol
 JOIN execution_order e ON e.connection_id = p.connection_id AND e.signal_id = p.signal_id
-  AND e.leg = 'entry' AND e.leg LIKE 'entry%'  -- sent without parameters: one %, as `one_entry`
+  AND e.leg = 'entry' AND e.leg LIKE 'entry%'
 LEFT JOIN prices_latestquote q ON q.data_connection_id = p.price_source_id AND q.symbol = p.pair
 WHERE i.close_min > 0 AND p.quantity > 0 AND e.client_order_id IS NOT NULL AND e.done_at IS NOT NULL
   AND {dust_sql()} AND (trunc(p.quantity / i.quantity_step) * i.quantity_step < i.close_min
@@ -61,7 +62,7 @@ WHERE i.close_min > 0 AND p.quantity > 0 AND e.client_order_id IS NOT NULL AND e
 )
 
 # For exits that have just ended as EXIT_BELOW_MINIMUM: only the first one of a position notifies.
-ALARM = insert_events_sql(
+NOTIFY_BELOW_MINIMUM = insert_events_sql(
     event_rows_sql(
         "execution_order m",
         kind="'exit.delayed'",
@@ -114,18 +115,18 @@ def request_positions_read() -> None:
         )
 
 
-def raise_alarm(order_ids: Sequence[int]) -> None:
+def notify_below_minimum(order_ids: Sequence[int]) -> None:
     """Notify of exits that have just ended because the exchange accepts no such quantity.
 
     Must run in the transaction that ended them.
     """
     if order_ids:
-        run(ALARM, (list(order_ids),))
+        run(NOTIFY_BELOW_MINIMUM, (list(order_ids),))
 
 
 def reports_of_dust() -> list[OrderReport]:
     """Return reports that close, in our books, the positions that are dust."""
-    return [_closing_report(row) for row in rows(FIND)]
+    return [_closing_report(row) for row in rows(FIND_DUST)]
 
 
 def _closing_report(row: DustPosition) -> OrderReport:

@@ -24,7 +24,7 @@ from positions.row_locks import lock_with_free_quantity
 class ExitRequest:
     """A request to close a position or a part of it. leg: `sl`, `tp-2` or `close` (numbered here).
 
-    fraction: of the opened quantity or, with of_open, of the free quantity, which is open and not
+    fraction: of the opened quantity or, with of_free, of the free quantity, which is open and not
     reserved by other exits. None closes all of the free quantity.
     """
 
@@ -33,7 +33,7 @@ class ExitRequest:
     fraction: Decimal | None = None
     code: Code = Code.CREATED
     detail: str = ""
-    of_open: bool = False
+    of_free: bool = False
 
 
 class Exit(NamedTuple):
@@ -48,7 +48,8 @@ class Exit(NamedTuple):
 class ExitablePosition(NamedTuple):
     """A position to exit from, in base units. step and minimum: 0 where the broker lists none.
 
-    legs: of all its exits; live_legs: of those that have not ended, without their numbers.
+    legs: of all its exits. live_legs: of those that have not ended, without the suffix of
+    repeated exits: `tp-2` for `tp-2.3`.
     """
 
     id: int
@@ -149,7 +150,7 @@ def close_all_of_signal(*, refers_to: int | None, fraction: Decimal, signal_id: 
     """
     part = None if fraction == 1 else fraction
     requests = [
-        ExitRequest(row.id, "close", part, of_open=True)
+        ExitRequest(row.id, "close", part, of_free=True)
         for row in rows(OPEN_OF_SIGNAL, (refers_to,))
     ]
     return open_exits(requests, signal_id=signal_id)
@@ -179,7 +180,7 @@ def exit_quantity(position: ExitablePosition, request: ExitRequest) -> Decimal:
     free = position.quantity - position.reserved
     if request.fraction is None or request.fraction >= 1:
         return free
-    requested = (free if request.of_open else position.opened_quantity) * request.fraction
+    requested = (free if request.of_free else position.opened_quantity) * request.fraction
     if position.step > 0:
         requested = floor_to_step(requested, position.step)
     requested = max(requested, position.minimum)

@@ -13,11 +13,13 @@ from brokers.types import ExitSafety
 class ExitBlocker(StrEnum):
     """What must happen before an exit may be sent."""
 
-    NUMBER = "NUMBER"  # the broker must report its id of the position
-    TURN = "TURN"  # the exit in front of it must end
-    LIFT = "LIFT"  # the broker must confirm that it removed the position's levels
-    READ = "READ"  # the position must be read at the broker
-    RELEASE = "RELEASE"  # a halt must end; until then suspended levels are placed again
+    POSITION_ID = "POSITION_ID"  # the broker must report its id of the position
+    OTHER_EXITS = "OTHER_EXITS"  # the exits in front of it must end
+    LEVELS_REMOVAL = (
+        "LEVELS_REMOVAL"  # the broker must confirm that it removed the position's levels
+    )
+    BROKER_READ = "BROKER_READ"  # the position must be read at the broker
+    HALT_END = "HALT_END"  # a halt must end; until then suspended levels are placed again
 
 
 class ExitState(Protocol):
@@ -32,11 +34,11 @@ class ExitState(Protocol):
         """The broker holds a level, or may hold one that was sent and not confirmed."""
 
     @property
-    def others_leaving(self) -> bool:
+    def has_exit_ahead(self) -> bool:
         """Another exit of the position is in flight, or waits in front of this one."""
 
     @property
-    def shares(self) -> bool:
+    def shares_broker_position(self) -> bool:
         """Several of our positions may be one at the broker."""
 
     @property
@@ -57,14 +59,14 @@ class ExitState(Protocol):
 
 
 def while_halted(position: ExitState) -> ExitBlocker | None:
-    """Return what blocks a halted exit: RELEASE if the position's levels are suspended for it.
+    """Return what blocks a halted exit: HALT_END if the position's levels are suspended for it.
 
     A position must not be without its stop for as long as a halt may last. If another of its exits
     is in flight, that one ends first.
     """
     return (
-        ExitBlocker.RELEASE
-        if position.protection_suspended and not position.others_leaving
+        ExitBlocker.HALT_END
+        if position.protection_suspended and not position.has_exit_ahead
         else None
     )
 
@@ -77,15 +79,15 @@ def exit_blocker(safety: ExitSafety, position: ExitState) -> ExitBlocker | None:
     part, so it waits as if the broker did not check.
     """
     if safety is ExitSafety.TICKET and not position.broker_position_id:
-        return ExitBlocker.NUMBER
+        return ExitBlocker.POSITION_ID
     if _broker_limits_exit(safety, position):
         return None
-    if position.others_leaving:
-        return ExitBlocker.TURN
+    if position.has_exit_ahead:
+        return ExitBlocker.OTHER_EXITS
     if position.is_protected and safety is not ExitSafety.OCA:  # its group cancels the levels
-        return ExitBlocker.LIFT
+        return ExitBlocker.LEVELS_REMOVAL
     # A read since the last activity: its owner may have closed it at the broker.
-    return None if position.is_read and _broker_quantity(position) > 0 else ExitBlocker.READ
+    return None if position.is_read and _broker_quantity(position) > 0 else ExitBlocker.BROKER_READ
 
 
 def max_exit_quantity(safety: ExitSafety, position: ExitState) -> Decimal:
@@ -111,4 +113,7 @@ def _broker_quantity(position: ExitState) -> Decimal:
 
 def _broker_limits_exit(safety: ExitSafety, position: ExitState) -> bool:
     """Return whether the broker lets an exit close only what is open of this position."""
-    return safety in (ExitSafety.TICKET, ExitSafety.REDUCE_ONLY) and not position.shares
+    return (
+        safety in (ExitSafety.TICKET, ExitSafety.REDUCE_ONLY)
+        and not position.shares_broker_position
+    )

@@ -23,7 +23,7 @@ from common.reason_codes import Code
 from common.sql import array, columns, rows
 from connections.selectors import spec_from_row
 from connections.session_lanes import GENERAL, held_lanes
-from execution.exits.dust import raise_alarm
+from execution.exits.dust import notify_below_minimum
 from execution.exits.reservations import recompute_reserved
 from execution.ids import at_attempt, base_of, new_client_order_id
 from execution.submission import claim_sql as sql
@@ -35,9 +35,9 @@ from execution.submission.bundle_evaluation import (
 )
 from execution.submission.deferral import (
     defer_orders,
-    due_after,
     request_comparisons,
     request_prerequisites,
+    seconds_until_due,
 )
 from execution.submission.outcomes import (
     ORDER_TYPES,
@@ -115,10 +115,10 @@ def claim(
         )
         decisions = evaluate(pending, context, accounts, specs)
         deferred = [(row, d) for row, d in decisions if isinstance(d, Deferred)]
-        defer_orders((row.id, d, due_after(row, d, context)) for row, d in deferred)
+        defer_orders((row.id, d, seconds_until_due(row, d, context)) for row, d in deferred)
         settled = [(row, d) for row, d in decisions if not isinstance(d, Deferred)]
         written = _write(settled, worker_id)
-        raise_alarm([row.id for row, d in settled if _is_blocked(d)])
+        notify_below_minimum([row.id for row, d in settled if _is_blocked(d)])
         recompute_reserved(
             [row.id for row, _ in settled if row.position_id and row.id not in written]
         )

@@ -96,7 +96,7 @@ SELECT o.id AS order_id, p.quantity, p.opened_quantity, p.broker_position_id, p.
       false) AS needs_comparison,
   EXISTS (SELECT FROM execution_order x WHERE x.position_id = p.id AND x.id <> o.id
     AND (x.status IN ('SUBMITTING', 'UNKNOWN', 'SUBMITTED', 'PARTIALLY_FILLED', 'CANCEL_REQUESTED')
-      OR x.status = 'PENDING' AND x.id < o.id)) AS others_leaving,
+      OR x.status = 'PENDING' AND x.id < o.id)) AS has_exit_ahead,
   EXISTS (SELECT FROM positions_executionposition n WHERE n.connection_id = p.connection_id
     AND n.quantity > 0 AND n.id <> p.id AND n.symbol = p.symbol
     AND n.broker_position_id = p.broker_position_id)
@@ -104,7 +104,7 @@ SELECT o.id AS order_id, p.quantity, p.opened_quantity, p.broker_position_id, p.
     SELECT FROM execution_order x WHERE x.connection_id = p.connection_id
     AND x.position_id IS NULL AND x.symbol = p.symbol AND x.signal_id <> p.signal_id
     AND x.status IN ('SUBMITTING', 'UNKNOWN', 'SUBMITTED', 'PARTIALLY_FILLED', 'CANCEL_REQUESTED'))
-    AS shares,
+    AS shares_broker_position,
   (SELECT e.client_order_id FROM execution_order e WHERE e.connection_id = p.connection_id
     AND e.signal_id = p.signal_id AND e.leg = 'entry' AND e.leg LIKE 'entry%%'
   ) AS entry_client_order_id,  -- the LIKE matches the condition of the index `one_entry`

@@ -21,6 +21,7 @@ from execution.submission.evaluate import seconds_left
 from execution.submission.outcomes import DEFERRAL_SECONDS, Deferred, EvaluationContext
 from execution.submission.rows import ExitRow, OrderRow
 
+AWAITS_BROKER = (ExitBlocker.LEVELS_REMOVAL, ExitBlocker.BROKER_READ, ExitBlocker.POSITION_ID)
 # A command unanswered for this long occupies a terminal that takes one command at a time.
 UNANSWERED_SECONDS = 1
 
@@ -89,8 +90,8 @@ def hold_for_restore_check(order_ids: Sequence[int]) -> None:
     defer_orders((row.id, deferred, deferred.seconds) for row in due)
 
 
-def due_after(row: OrderRow, deferred: Deferred, context: EvaluationContext) -> float:
-    """Return the seconds until a deferred row is decided again: no later than its signal's end."""
+def seconds_until_due(row: OrderRow, deferred: Deferred, context: EvaluationContext) -> float:
+    """Return when a deferred row is decided again: no later than an entry's signal expires."""
     if row.position_id is not None or row.max_signal_age_seconds is None:
         return min(deferred.seconds, 1.0)
     left = seconds_left(row, context.signal_of(row), context)
@@ -142,13 +143,16 @@ def deferred_by_brokers(
 
 
 def request_prerequisites(deferred: Sequence[tuple[int, Deferred]]) -> None:
-    """Request what deferred exits need: a read of the broker, or a change of their levels."""
+    """Request what deferred exits need: a read of the broker, or a change of their levels.
+
+    While an exit waits for the end of a halt, its position's suspended levels are placed again.
+    """
     requested = [
-        (order_id, why.blocker is ExitBlocker.LIFT)
+        (order_id, why.blocker is ExitBlocker.LEVELS_REMOVAL)
         for order_id, why in deferred
-        if why.blocker in (ExitBlocker.LIFT, ExitBlocker.READ, ExitBlocker.NUMBER)
+        if why.blocker in AWAITS_BROKER
     ]
     if requested:
         run(sql.REQUEST_PREREQUISITES, columns(requested, 2))
-    if halted := [order_id for order_id, why in deferred if why.blocker is ExitBlocker.RELEASE]:
+    if halted := [order_id for order_id, why in deferred if why.blocker is ExitBlocker.HALT_END]:
         run(sql.RESTORE_LEVELS, (halted,))

@@ -73,7 +73,7 @@ def decide_exit(row: OrderRow, context: EvaluationContext, capabilities: Capabil
     if position.closable <= 0:
         return Deferred(Code.EXIT_AWAITS_OTHERS)  # others may close all; if they fail, it leaves
     blocker = exit_blocker(capabilities.exit_safety, position)
-    if blocker in (None, ExitBlocker.READ) and (
+    if blocker in (None, ExitBlocker.BROKER_READ) and (
         decision := _insufficient_holding(row, position, price, instrument, capabilities)
     ):
         return decision
@@ -128,9 +128,9 @@ def _insufficient_holding(
         return None
     if position.broker_quantity_is_shared:
         detail = f"{plain(held)} of {plain(position.quantity)} {row.symbol} {SHARED}"
-        return Deferred(Code.EXIT_AWAITS_COMPARISON, blocker=ExitBlocker.READ, detail=detail)
+        return Deferred(Code.EXIT_AWAITS_COMPARISON, blocker=ExitBlocker.BROKER_READ, detail=detail)
     if held <= 0 or not position.is_read or (position.compared_for or 0) < COMPARISON_SECONDS:
-        return Deferred(Code.EXIT_AWAITS_COMPARISON, blocker=ExitBlocker.READ)
+        return Deferred(Code.EXIT_AWAITS_COMPARISON, blocker=ExitBlocker.BROKER_READ)
     detail = f"{plain(held)} of {plain(position.quantity)} {row.symbol} at the broker"
     return Terminated(Denial(Code.EXIT_BELOW_MINIMUM, detail=detail), Status.CANCELLED)
 

@@ -96,10 +96,10 @@ class Deferred:
 
 
 EXIT_CODES = {
-    ExitBlocker.NUMBER: Code.EXIT_AWAITS_NUMBER,
-    ExitBlocker.TURN: Code.EXIT_AWAITS_OTHERS,
-    ExitBlocker.LIFT: Code.EXIT_AWAITS_LEVELS,
-    ExitBlocker.READ: Code.EXIT_AWAITS_READ,
+    ExitBlocker.POSITION_ID: Code.EXIT_AWAITS_NUMBER,
+    ExitBlocker.OTHER_EXITS: Code.EXIT_AWAITS_OTHERS,
+    ExitBlocker.LEVELS_REMOVAL: Code.EXIT_AWAITS_LEVELS,
+    ExitBlocker.BROKER_READ: Code.EXIT_AWAITS_READ,
 }
 DEFERRAL_SECONDS = {
     Code.CONNECTION_ERROR: 20.0,

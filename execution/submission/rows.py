@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 class OrderRow(NamedTuple):
     """An order with its connection, account, preset and subscription.
 
+    type: the broker type. account_age: seconds since the account was read.
+
     The account's columns (`currency` to `account_age`) are NULL until the account was read, and the
     preset's (`sizing_mode` to `broker_holds_stops`) without a preset. `evaluate.validity_error` and
     `evaluate.decide_entry` end such entries before they read another of these columns, so only
@@ -98,7 +100,14 @@ class SignalRow(NamedTuple):
 
 
 class ExitRow(NamedTuple):
-    """What the evaluation of an exit reads of its position; see `claim_sql.EXITS`. Base units."""
+    """What the evaluation of an exit reads of its position. Quantities: base units.
+
+    is_protected: the broker holds a level, or may hold one. is_known, is_read: nothing has happened
+    to the position since the broker was read; and that read is recent. compared_for: seconds that
+    the exit has awaited a comparison, if one found the position meanwhile. has_exit_ahead: another
+    exit is in flight or waits in front of this one. shares_broker_position: several of our
+    positions may be one at the broker. closable: what is open and not taken by exits ahead.
+    """
 
     order_id: int
     quantity: Decimal
@@ -115,8 +124,8 @@ class ExitRow(NamedTuple):
     broker_quantity_is_shared: bool
     compared_for: Decimal | None
     needs_comparison: bool
-    others_leaving: bool
-    shares: bool
+    has_exit_ahead: bool
+    shares_broker_position: bool
     entry_client_order_id: str
     closable: Decimal
 
@@ -152,7 +161,7 @@ class QuoteRow(NamedTuple):
 
 
 class SourceRow(NamedTuple):
-    """A price source that gives no usable price, and its error. is_own: it belongs to a tenant."""
+    """A price source without a usable price for these pairs. is_own: it belongs to a tenant."""
 
     id: int
     name: str
@@ -166,7 +175,7 @@ class SourceRow(NamedTuple):
 class ExposureRow(NamedTuple):
     """The exposure of an account, with orders in flight as filled. Account currency.
 
-    unanswered: it has an order whose call has had no answer for a while.
+    positions: how many. unanswered: it has an order whose call has had no answer for a while.
     """
 
     connection_id: str

@@ -151,7 +151,7 @@ BY_TIME = {"due", "ask", "pending actions"}
 OF_EXITS: dict[tuple[ModuleType, str], Any] = {
     (level_monitor, "HITS"): None,
     (level_monitor, "DETAILS"): (30, [1, 2]),
-    (dust, "FIND"): None,
+    (dust, "FIND_DUST"): None,
     (dust, "REQUEST_READ"): None,
     (stop_failover, "PASSED"): None,
     (broker_reads, "BREACHED"): None,

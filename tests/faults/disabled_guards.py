@@ -108,7 +108,7 @@ def ignore_other_exits() -> None:
     from execution.submission import claim_sql
 
     exits = claim_sql.EXITS
-    others = exits[exits.index("EXISTS") : exits.index(" AS others_leaving")]
+    others = exits[exits.index("EXISTS") : exits.index(" AS has_exit_ahead")]
     taken = exits[exits.index("p.quantity - coalesce") : exits.index(" AS closable")]
     changed = exits.replace(others, "false").replace(taken, "p.quantity")
     claim_sql.EXITS = Query(exits.row_type, changed)

@@ -47,7 +47,7 @@ def held(**fields: str) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("position", "fraction", "of_open", "quantity"),
+    ("position", "fraction", "of_free", "quantity"),
     [
         (held(), None, False, "100"),
         (held(reserved="30"), None, False, "70"),
@@ -66,9 +66,9 @@ def held(**fields: str) -> Any:
     ],
 )
 def test_exit_quantity_follows_fraction_and_steps(
-    position: Any, fraction: str | None, of_open: bool, quantity: str
+    position: Any, fraction: str | None, of_free: bool, quantity: str
 ) -> None:
-    pending_action = ExitRequest(1, "close", D(fraction) if fraction else None, of_open=of_open)
+    pending_action = ExitRequest(1, "close", D(fraction) if fraction else None, of_free=of_free)
     assert exit_quantity(position, pending_action) == D(quantity)
 
 

@@ -37,9 +37,9 @@ TICKET, REDUCE_ONLY, OCA, CANCEL_FIRST = ExitSafety
 
 def position(**fields: Any) -> Any:
     usual = {
-        "broker_position_id": "7", "shares": False, "is_protected": False,
+        "broker_position_id": "7", "shares_broker_position": False, "is_protected": False,
         "protection_suspended": False,
-        "others_leaving": False, "is_read": False, "broker_quantity": None, "closable": D(100),
+        "has_exit_ahead": False, "is_read": False, "broker_quantity": None, "closable": D(100),
         "is_known": False,
     }  # fmt: skip
     return SimpleNamespace(**{**usual, **fields})
@@ -52,20 +52,24 @@ READ = {"is_read": True, "broker_quantity": D(40)}
     ("safety", "fields", "waits_for"),
     [
         (TICKET, {}, None),
-        (TICKET, {"is_protected": True, "others_leaving": True}, None),
-        (TICKET, {"broker_position_id": ""}, ExitBlocker.NUMBER),
-        (TICKET, {"shares": True}, ExitBlocker.READ),
-        (TICKET, {"shares": True, **READ}, None),
+        (TICKET, {"is_protected": True, "has_exit_ahead": True}, None),
+        (TICKET, {"broker_position_id": ""}, ExitBlocker.POSITION_ID),
+        (TICKET, {"shares_broker_position": True}, ExitBlocker.BROKER_READ),
+        (TICKET, {"shares_broker_position": True, **READ}, None),
         (REDUCE_ONLY, {"broker_position_id": "", "is_protected": True}, None),
-        (REDUCE_ONLY, {"shares": True, "is_protected": True}, ExitBlocker.LIFT),
-        (REDUCE_ONLY, {"shares": True}, ExitBlocker.READ),
-        (OCA, {}, ExitBlocker.READ),
+        (
+            REDUCE_ONLY,
+            {"shares_broker_position": True, "is_protected": True},
+            ExitBlocker.LEVELS_REMOVAL,
+        ),
+        (REDUCE_ONLY, {"shares_broker_position": True}, ExitBlocker.BROKER_READ),
+        (OCA, {}, ExitBlocker.BROKER_READ),
         (OCA, {"is_protected": True, **READ}, None),
-        (OCA, {"is_protected": True, "others_leaving": True, **READ}, ExitBlocker.TURN),
-        (CANCEL_FIRST, {"is_protected": True, **READ}, ExitBlocker.LIFT),
-        (CANCEL_FIRST, {"is_protected": True, "others_leaving": True}, ExitBlocker.TURN),
-        (CANCEL_FIRST, {}, ExitBlocker.READ),
-        (CANCEL_FIRST, {"is_read": True, "broker_quantity": D(0)}, ExitBlocker.READ),
+        (OCA, {"is_protected": True, "has_exit_ahead": True, **READ}, ExitBlocker.OTHER_EXITS),
+        (CANCEL_FIRST, {"is_protected": True, **READ}, ExitBlocker.LEVELS_REMOVAL),
+        (CANCEL_FIRST, {"is_protected": True, "has_exit_ahead": True}, ExitBlocker.OTHER_EXITS),
+        (CANCEL_FIRST, {}, ExitBlocker.BROKER_READ),
+        (CANCEL_FIRST, {"is_read": True, "broker_quantity": D(0)}, ExitBlocker.BROKER_READ),
         (CANCEL_FIRST, READ, None),
     ],
 )
@@ -77,8 +81,8 @@ def test_exit_blocker_depends_on_the_exit_safety(
 
 @pytest.mark.parametrize(
     ("safety", "fields", "quantity"),
-    [(TICKET, {}, 100), (TICKET, {"shares": True}, 40), (REDUCE_ONLY, {}, 100),
-     (REDUCE_ONLY, {"shares": True}, 40), (OCA, {}, 40), (CANCEL_FIRST, {}, 40)],
+    [(TICKET, {}, 100), (TICKET, {"shares_broker_position": True}, 40), (REDUCE_ONLY, {}, 100),
+     (REDUCE_ONLY, {"shares_broker_position": True}, 40), (OCA, {}, 40), (CANCEL_FIRST, {}, 40)],
 )  # fmt: skip
 def test_exit_quantity_is_limited_by_the_exit_safety(
     safety: ExitSafety, fields: dict[str, Any], quantity: int
@@ -88,7 +92,8 @@ def test_exit_quantity_is_limited_by_the_exit_safety(
 
 @pytest.mark.parametrize(
     ("safety", "fields", "held"),
-    [(CANCEL_FIRST, {}, 40), (OCA, {}, 40), (TICKET, {}, None), (TICKET, {"shares": True}, 40),
+    [(CANCEL_FIRST, {}, 40), (OCA, {}, 40), (TICKET, {}, None),
+     (TICKET, {"shares_broker_position": True}, 40),
      (CANCEL_FIRST, {"is_known": False}, None)],
 )  # fmt: skip
 def test_broker_quantity_limits_an_exit_until_the_position_changes(
