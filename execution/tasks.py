@@ -76,7 +76,7 @@ def reconcile_requested() -> None:
 
 @shared_task(name="execution.audit", ignore_result=True)
 def audit(is_recheck: bool = False, has_requested: bool = False) -> None:
-    """Run the audit; raise an alarm if a counter is still not zero some seconds later.
+    """Run the audit; raise an alert if a counter is still not zero some seconds later.
 
     Accounts whose brokers have no ledger are read first, by the processes that hold their sessions.
     """

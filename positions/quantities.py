@@ -52,8 +52,9 @@ def close_positions_sql(exits: str, *, next_target: str) -> str:
 
     exits: source with two aliases, both with position_id. executed: quantity, value (the sum of
     quantity × price), commission, rate (to the account currency; NULL: the position's) and
-    targets_done (how many targets have ended). newest_exit: its time and close_reason; may be
-    absent. next_target: an expression over p and executed: the price of the next target.
+    targets_done (how many targets have ended). newest_exit: time and close_reason of the newest
+    exit; NULL without one. next_target: an expression over p and executed: the price of the next
+    target.
 
     The UPDATE returns what an event about the position states, and closed_quantity.
     """
@@ -109,9 +110,10 @@ FROM {totals} WHERE p.id = sums.id"""
 
 
 def reserve_sql(exits: str, *, returning: str) -> str:
-    """Return an UPDATE that reserves the quantity of new exits, as long as it is open and free.
+    """Return an UPDATE that reserves the quantity of new exits, if so much is open and unreserved.
 
-    exits: source with alias w: position_id, quantity. returning: columns of p and requested.
+    exits: source with alias requested: position_id, quantity. returning: the columns of p and
+    requested that the UPDATE returns for each exit whose quantity it has reserved.
     """
     return f"""UPDATE positions_executionposition p
   SET reserved = p.reserved + requested.quantity, last_activity_at = clock_timestamp()
@@ -122,9 +124,9 @@ def reserve_sql(exits: str, *, returning: str) -> str:
 def recompute_reserved_sql(live_exits: str) -> str:
     """Return an UPDATE of the reserved quantities, and of what depends on live exits.
 
-    protection_suspended: levels that were suspended for an exit are placed again when no live exit
-    is left. Where levels are separate orders, it is true for a closed position that still has such
-    orders: they are to be removed.
+    The broker's levels that were suspended for an exit are placed again when no live exit is left.
+    Where levels are orders of their own (broker_sl_quantity is set), those of a closed position are
+    suspended, so that they are removed.
 
     live_exits: subquery of id (the position's) and quantity: what its live exits may still fill.
     """

@@ -108,7 +108,7 @@ class TradingRuntime:
     def _run_for_connections(self, call: Coroutine[Any, Any, None]) -> None:
         """Run a connection test or account reads on the loop.
 
-        Raises LaneNotHeldError if this process ends meanwhile: that says nothing about the
+        Raises LaneNotHeldError if this process ends meanwhile: that proves nothing about the
         accounts, and another process repeats the calls.
         """
         try:

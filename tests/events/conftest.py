@@ -1,4 +1,4 @@
-"""The cast of the outbox's tests."""
+"""Fixtures for tests of events: users, keys, and a receiver of webhooks."""
 
 import ipaddress
 from collections.abc import Iterator

@@ -212,18 +212,18 @@ class ExecutionModel:
 
     def sweep(self, what: str) -> None:
         runtime = trading_runtime.get_runtime().dispatcher
-        if what == "take over":
+        if what == "mark orphaned":
             sweeps.mark_orphaned_unknown(self.processes[0].name)
             sweeps.release_claims()
-        elif what == "ask":
+        elif what == "look up":
             sweeps.query_unknown_orders(runtime)
-        elif what == "drain":
+        elif what == "drain events":
             drain_events()
         elif what == "pending actions":
             process_pending_actions()
-        elif what == "watch":
+        elif what == "scan levels":
             scan_levels()
-        elif what == "guard":
+        elif what == "sync levels":
             take_over_missed_levels()
             sync_levels()
             broker_positions.refresh()
@@ -341,14 +341,20 @@ class ExecutionModel:
         for _ in range(12):
             before = self._fingerprint()
             self.pass_time(8)
-            for what in ("take over", "drain", "ask", "pending actions"):
+            for what in ("mark orphaned", "drain events", "look up", "pending actions"):
                 self.sweep(what)
             self.pass_time(62)
-            for what in ("take over", "ask", "drain", "pending actions", "watch"):
+            for what in (
+                "mark orphaned",
+                "look up",
+                "drain events",
+                "pending actions",
+                "scan levels",
+            ):
                 self.sweep(what)
             process = self.processes[0]
             factories.live_lease(process.name)
-            self.sweep("guard")
+            self.sweep("sync levels")
             self.claim(process, slice(None))
             while process.claimed:
                 self.send(process, 0, "fill")

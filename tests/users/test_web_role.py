@@ -23,24 +23,24 @@ pytestmark = pytest.mark.django_db
 
 
 @dataclass(frozen=True)
-class Cast:
+class People:
     alice: world.Tenant
     bob: world.Tenant
     staff: dict[str, User]
 
 
 @pytest.fixture(scope="module")
-def cast(django_db_setup: None, django_db_blocker: Any) -> Iterator[Cast]:
+def people(django_db_setup: None, django_db_blocker: Any) -> Iterator[People]:
     """Committed once for all tests: what they write is rolled back on connections of their own."""
     with django_db_blocker.unblock():
-        made = _cast()
+        made = _create_people()
         _write_more(made)
     yield made
     with django_db_blocker.unblock():
         empty("default")
 
 
-def _cast() -> Cast:
+def _create_people() -> People:
     """Two tenants, and staff of each role."""
     alice, bob = world.tenant("alice"), world.tenant("bob")
     staff = {"superuser": User.objects.create_superuser("root", password="x" * 12)}
@@ -48,7 +48,7 @@ def _cast() -> Cast:
         user = User.objects.create_user(role.replace(" ", "-"), is_staff=True)
         user.groups.add(_group(role))
         staff[role] = user
-    return Cast(alice, bob, staff)
+    return People(alice, bob, staff)
 
 
 def _group(role: str) -> Group:
@@ -137,10 +137,10 @@ AS_TENANT = {
 @pytest.mark.parametrize("flag", [False, True], ids=["tenant", "tenant who sets the flag"])
 @pytest.mark.parametrize("what", AS_TENANT)
 def test_tenant_cannot_raise_own_rights_by_sql(
-    cast: Cast, as_role: Opened, what: str, *, flag: bool
+    people: People, as_role: Opened, what: str, *, flag: bool
 ) -> None:
-    statement = _written(cast, AS_TENANT[what])
-    with as_role("web", tenant=cast.alice.user.pk, operator=flag) as session:
+    statement = _written(people, AS_TENANT[what])
+    with as_role("web", tenant=people.alice.user.pk, operator=flag) as session:
         try:
             touched = session.execute(statement).rowcount
         except psycopg.errors.InsufficientPrivilege:
@@ -150,32 +150,32 @@ def test_tenant_cannot_raise_own_rights_by_sql(
     assert touched == 0
 
 
-def _write_more(cast: Cast) -> None:
+def _write_more(people: People) -> None:
     """What the statements are about, besides the tenants' own."""
     KillSwitch.objects.create(
-        scope="ALL", mode="HALTED", reason="r", set_by=cast.staff["superuser"]
+        scope="ALL", mode="HALTED", reason="r", set_by=people.staff["superuser"]
     )
     make.preset(None, name="for all")
-    make.signal(cast.alice.feed, approval="PENDING")
+    make.signal(people.alice.feed, approval="PENDING")
     _schedule()
-    _second_factors(cast)
+    _second_factors(people)
 
 
-def _written(cast: Cast, statement: str) -> bytes:
+def _written(people: People, statement: str) -> bytes:
     return statement.format(
-        me=cast.alice.user.pk, other=cast.bob.user.pk, root=cast.staff["superuser"].pk,
-        group=cast.staff["operator"].groups.get().pk, staff=cast.staff["operator"].pk,
-        account=cast.alice.connection.pk, others_account=cast.bob.connection.pk,
+        me=people.alice.user.pk, other=people.bob.user.pk, root=people.staff["superuser"].pk,
+        group=people.staff["operator"].groups.get().pk, staff=people.staff["operator"].pk,
+        account=people.alice.connection.pk, others_account=people.bob.connection.pk,
     ).encode()  # fmt: skip
 
 
-def _second_factors(cast: Cast) -> None:
+def _second_factors(people: People) -> None:
     """Each tenant has an app and a used code, the superuser a code; alice's account is in error."""
-    for user in (cast.alice.user, cast.bob.user):
+    for user in (people.alice.user, people.bob.user):
         SecondFactor.objects.create(user=user, sealed_secret=b"sealed", last_step=10)
         RecoveryCode.objects.create(user=user, code_hash="used", used_at=timezone.now())
-    RecoveryCode.objects.create(user=cast.staff["superuser"], code_hash="unused")
-    ConnectionHealth.objects.filter(connection=cast.alice.connection).update(
+    RecoveryCode.objects.create(user=people.staff["superuser"], code_hash="unused")
+    ConnectionHealth.objects.filter(connection=people.alice.connection).update(
         status="ERROR", needs_test=True, reconciled_at=None
     )
 
@@ -187,8 +187,8 @@ def _schedule() -> None:
     PeriodicTask.objects.create(name="scan", task="scan", interval=every)
 
 
-def test_tenant_uses_own_second_factor_and_requests_tests(cast: Cast, as_role: Opened) -> None:
-    me, account = cast.alice.user.pk, cast.alice.connection.pk
+def test_tenant_uses_own_second_factor_and_requests_tests(people: People, as_role: Opened) -> None:
+    me, account = people.alice.user.pk, people.alice.connection.pk
     unused = f"INSERT INTO users_recoverycode (user_id, code_hash) VALUES ({me}, 'unused')"
     allowed = (
         f"UPDATE users_secondfactor SET last_step = 11 WHERE user_id = {me}",
@@ -209,13 +209,13 @@ def test_tenant_uses_own_second_factor_and_requests_tests(cast: Cast, as_role: O
         assert found.rowcount == 1
 
 
-def test_refused_statements_would_have_an_effect(cast: Cast, as_role: Opened) -> None:
+def test_refused_statements_would_have_an_effect(people: People, as_role: Opened) -> None:
     """Each is refused for who asks, not because it touches nothing."""
     idle = []
     for what, statement in AS_TENANT.items():
         with as_role("trade") as session:
             try:
-                touched = session.execute(_written(cast, statement)).rowcount
+                touched = session.execute(_written(people, statement)).rowcount
             except psycopg.errors.CheckViolation:
                 touched = 1
         if touched == 0:
@@ -246,11 +246,11 @@ BY_ROLE: list[tuple[str, str, set[str]]] = [
 )
 @pytest.mark.parametrize(("statement", "what", "allowed"), BY_ROLE, ids=[n for _, n, _ in BY_ROLE])
 def test_staff_write_only_what_role_allows(
-    cast: Cast, as_role: Opened, statement: str, what: str, allowed: set[str], role: str
+    people: People, as_role: Opened, statement: str, what: str, allowed: set[str], role: str
 ) -> None:
-    written = _written(cast, statement)
+    written = _written(people, statement)
     unapproved = "UPDATE signals_feed SET is_approved = false, approved_by_owner = false"
-    with as_role("web", tenant=cast.staff[role].pk, operator=True, before=unapproved) as session:
+    with as_role("web", tenant=people.staff[role].pk, operator=True, before=unapproved) as session:
         if role in allowed or role == "superuser":
             assert session.execute(written).rowcount == 1
         else:
@@ -258,8 +258,8 @@ def test_staff_write_only_what_role_allows(
                 session.execute(written)
 
 
-def test_web_role_cannot_raise_own_rights(cast: Cast, as_role: Opened) -> None:
-    administrator = cast.staff["administrator"]
+def test_web_role_cannot_raise_own_rights(people: People, as_role: Opened) -> None:
+    administrator = people.staff["administrator"]
     own = (
         f"UPDATE users_user SET is_superuser = true WHERE id = {administrator.pk}",
         f"DELETE FROM users_user_groups WHERE user_id = {administrator.pk}",
@@ -270,8 +270,8 @@ def test_web_role_cannot_raise_own_rights(cast: Cast, as_role: Opened) -> None:
             session.execute(statement.encode())
 
 
-def test_tenants_keep_their_permissions(cast: Cast, as_role: Opened) -> None:
-    me = cast.alice.user.pk
+def test_tenants_keep_their_permissions(people: People, as_role: Opened) -> None:
+    me = people.alice.user.pk
     allowed: dict[str, Any] = {
         f"UPDATE users_user SET email = 'a@example.org', password = 'p' WHERE id = {me}": 1,
         f"UPDATE users_user SET last_login = now() WHERE id = {me}": 1,

@@ -1,4 +1,4 @@
-"""The audit's output: its command, exit codes, unreadable books, alarms."""
+"""The audit's output: its command, exit codes, unreadable books, alerts."""
 
 import json
 from datetime import timedelta
@@ -83,7 +83,7 @@ def test_unknown_signal_is_an_error(text: str) -> None:
     assert refused.value.returncode == 2
 
 
-def test_failed_audit_raises_an_alarm(signal: Signal, bob: ExecutionConnection) -> None:
+def test_failed_audit_raises_an_alert(signal: Signal, bob: ExecutionConnection) -> None:
     audit_and_alert()
     assert factories.events("audit.failed") == []
     entry(bob).delete()
@@ -94,7 +94,7 @@ def test_failed_audit_raises_an_alarm(signal: Signal, bob: ExecutionConnection) 
     assert runs == [(True, 0), (False, 1)]
 
 
-def test_unread_books_raise_an_alarm(signal: Signal, broker: FakeBroker) -> None:
+def test_unread_books_raise_an_alert(signal: Signal, broker: FakeBroker) -> None:
     broker.reads_fail = True
     audit_and_alert()
     (payload,) = factories.events("audit.failed")
@@ -102,7 +102,7 @@ def test_unread_books_raise_an_alarm(signal: Signal, broker: FakeBroker) -> None
     assert AuditRun.objects.get().unread == ["double"]
 
 
-def test_hourly_task_checks_twice_before_its_alarm(
+def test_hourly_task_checks_twice_before_its_alert(
     signal: Signal, bob: ExecutionConnection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     again: list[tuple[object, ...]] = []
@@ -116,7 +116,7 @@ def test_hourly_task_checks_twice_before_its_alarm(
     assert len(factories.events("audit.failed")) == 1
 
 
-def test_hourly_task_alarms_at_once_without_a_queue(
+def test_hourly_task_alerts_at_once_without_a_queue(
     signal: Signal, bob: ExecutionConnection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def no_bell(*_: object, **__: object) -> None:

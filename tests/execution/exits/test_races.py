@@ -61,12 +61,12 @@ class Race:
     def __init__(self, model: ExecutionModel, *, late: bool) -> None:
         self.model, self.late = model, late
         self.worker = model.processes[0]
-        self.closing = factories.signal(model.feed, [("1.12", "1")])
-        self.kept = factories.signal(model.feed, sl=D("1.05"))
+        self.closing_signal = factories.signal(model.feed, [("1.12", "1")])
+        self.kept_signal = factories.signal(model.feed, sl=D("1.05"))
         self._claim_and_send()
         self._apply_reports()
-        model.sweep("guard")  # reports how far each position is protected
-        model.sweep("drain")
+        model.sweep("sync levels")  # reports how far each position is protected
+        model.sweep("drain events")
 
     def run(self, event: str) -> None:
         """Let an event happen; the worker sends the orders that it caused."""
@@ -78,24 +78,24 @@ class Race:
     def engine_stop(self) -> None:
         """The price falls below the stop: the level monitor writes an exit."""
         factories.quote(self.model.accounts[0], "1.08000")
-        self.model.sweep("watch")
+        self.model.sweep("scan levels")
         for seconds in (3.5, 0, 0):
-            self.model.sweep("guard")
+            self.model.sweep("sync levels")
             self.model.pass_time(seconds)
 
     def manual_close(self) -> None:
         """The owner closes the position on its page."""
-        position = ExecutionPosition.objects.get(signal=self.closing)
+        position = ExecutionPosition.objects.get(signal=self.closing_signal)
         self.model.request(close_position, position.pk)
 
     def close_signal(self) -> None:
         """The provider publishes a CLOSE."""
-        self.model.follow_up(self.closing, "close")
+        self.model.follow_up(self.closing_signal, "close")
 
     def broker_stop(self) -> None:
         """The broker executes the stop that it holds for this position, if it holds one."""
         held = self.model.tickets(working=False)
-        entry = Order.objects.get(signal=self.closing, leg="entry")
+        entry = Order.objects.get(signal=self.closing_signal, leg="entry")
         tickets = [n for n, t in enumerate(held) if t.request.order_id == entry.pk]
         if tickets and held[tickets[0]].request.stop_loss is not None:
             self.model.broker_does(tickets[0], "sl")
@@ -105,19 +105,19 @@ class Race:
             self.model.claim(self.worker, slice(None))
             while self.worker.claimed:
                 self.model.send(self.worker, 0, "fill")
-            self.model.sweep("guard")
+            self.model.sweep("sync levels")
             self.model.pass_time(1.1)
 
     def _apply_reports(self) -> None:
         self.model.write_reports(self.worker, False, False)
-        self.model.sweep("drain")
+        self.model.sweep("drain events")
 
     def check(self) -> None:
         """Let everything end, then compare what was opened with what was closed."""
         self.model.settle()
         self.model.check_settled()
-        closed = ExecutionPosition.objects.get(signal=self.closing)
-        kept = ExecutionPosition.objects.get(signal=self.kept)
+        closed = ExecutionPosition.objects.get(signal=self.closing_signal)
+        kept = ExecutionPosition.objects.get(signal=self.kept_signal)
         assert (closed.quantity, kept.quantity) == (0, 100)
         (exits,) = rows(
             "SELECT coalesce(sum(f.quantity), 0) AS closed_quantity FROM execution_fill f"
@@ -165,9 +165,9 @@ def test_concurrent_threads_close_a_position_once(
     broker.nets = NettingModel(ExitSafety.TICKET, netting=True)
     feed = account.subscriptions.get().feed
     for _ in range(8):
-        closing, kept = factories.signal(feed), factories.signal(feed, sl=D("1.05"))
+        closing_signal, kept_signal = factories.signal(feed), factories.signal(feed, sl=D("1.05"))
         factories.fill_all()
-        position = ExecutionPosition.objects.get(signal=closing)
+        position = ExecutionPosition.objects.get(signal=closing_signal)
         factories.quote(account, "1.08500")
         below_stop = Quote("EUR/USD", D("1.08500"), D("1.08510"), market_now())
         assert account.data_connection_id
@@ -175,7 +175,7 @@ def test_concurrent_threads_close_a_position_once(
         actors: list[Callable[[], object]] = [
             partial(close_position, position.pk),
             partial(close_position, position.pk, fraction=D("0.5")),
-            partial(factories.close_signal, closing),
+            partial(factories.close_signal, closing_signal),
             partial(TickMonitor().process_quotes, source, [below_stop]),
             scan_levels,
         ]
@@ -184,7 +184,7 @@ def test_concurrent_threads_close_a_position_once(
         settle()
         position.refresh_from_db()
         assert (position.quantity, position.reserved) == (0, 0)
-        assert ExecutionPosition.objects.get(signal=kept).quantity == 100
+        assert ExecutionPosition.objects.get(signal=kept_signal).quantity == 100
         factories.quote(account)
     assert (broker.nets.reversed, broker.nets.stolen) == ([], [])
 

@@ -324,7 +324,7 @@ def test_call_that_runs_while_the_process_stops_fails_at_once() -> None:
 def test_connection_test_stays_due_if_its_process_stops(
     alice: ExecutionConnection, broker: FakeBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The end of the process says nothing about the account, which must go on trading."""
+    """The end of the process proves nothing about the account, which must go on trading."""
     health = ConnectionHealth.objects.filter(pk=alice.pk)
     health.update(test_requested_at=datetime.now(UTC))
     present = TradingRuntime("test")
