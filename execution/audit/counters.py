@@ -1,7 +1,8 @@
 """The audit: recompute the candidates, sum the states, count what must be 0.
 
-`counter_help.py` states the meaning of each counter and what to do if it is not 0. An audit only
-reads, apart from its alert. DUP, ORPHAN, GHOST and RISEN compare with data of the
+`counter_help.py` states the meaning of each counter and what to do if it is not 0.
+
+An audit only reads, apart from its alert. DUP, ORPHAN, GHOST and RISEN compare with data of the
 broker: the books that an adapter can read (`brokers/broker_books.py`), and for other brokers the
 accounts that trading processes have listed (`listings.py`). Accounts that could not be listed are
 reported as not judged.

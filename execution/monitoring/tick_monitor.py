@@ -35,11 +35,12 @@ from positions.row_locks import lock_with_free_quantity
 
 HEARTBEAT_SECONDS = 1.0
 
-# A table of price ranges. age: seconds since the first price of the range.
+# A table of price ranges. symbol: the pair. age: seconds since the first price of the range.
 PRICE_RANGES = """
 SELECT * FROM unnest(%s::bigint[], %s::text[], %s::numeric[], %s::numeric[], %s::numeric[],
   %s::numeric[], %s::float8[])
   AS t(data_connection_id, symbol, low_bid, high_bid, low_ask, high_ask, age)"""
+# q: a price range. It counts for positions without activity since its first price.
 HITS = level_hits_sql(
     PRICE_RANGES,
     condition=f"""{NOT_WHOLLY_RESERVED}

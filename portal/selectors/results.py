@@ -62,7 +62,7 @@ def currency_summaries(
             summary = _summary_of(found, account.snapshot.currency, account.is_paper)
             summary.accounts.append(account)
     for row in _closed_today(accounts):
-        summary = _summary_of(found, row["currency"] or "", row["kind"] == "paper")
+        summary = _summary_of(found, row["currency"] or "", row["broker_type"] == "paper")
         summary.closed += row["made"]
         summary.lines.append(_closed_line(row))
     _add_open(found, held)
@@ -98,7 +98,7 @@ def _closed_today(accounts: Sequence[Account]) -> Sequence[dict[str, Any]]:
         today |= Q(connection__in=ids, closed_at__gte=start, closed_at__lt=end)
     rows = ExecutionPosition.objects.filter(today).values(
         "pair", "close_reason", currency=F("connection__snapshot__currency"),
-        kind=F("connection__type"),
+        broker_type=F("connection__type"),
     )  # fmt: skip
     summed = rows.annotate(
         many=Count("pk"), made=Sum(F("realized_pnl") - F("commission")),
