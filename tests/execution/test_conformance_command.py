@@ -29,7 +29,7 @@ from tests.connections.conftest import elsewhere
 from tests.execution import factories
 from tests.fakes.paper_server.operations import set_terms
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("switched_off")]
 SPEC = ConnectionSpec("c-A1", "A1")
 
 
@@ -65,15 +65,13 @@ def is_clean() -> bool:
     return not open_positions and not PaperOrder.objects.filter(status="WORKING")
 
 
-def test_conformance_does_nothing_without_the_flag(switched_off: ExecutionConnection) -> None:
+def test_conformance_does_nothing_without_the_flag() -> None:
     code, output = run_command()
     assert (code, "--i-know-it-trades" in output) == (2, True)
     assert not PaperOrder.objects.exists()
 
 
-def test_unknown_check_is_an_error(
-    switched_off: ExecutionConnection,
-) -> None:
+def test_unknown_check_is_an_error() -> None:
     code, output = run_command("--i-know-it-trades", "--check", "C999")
     assert (code, "There is no check 'C999'" in output) == (2, True)
 
@@ -87,9 +85,7 @@ def test_conformance_refuses_an_account_that_workers_trade_on(
     assert not PaperOrder.objects.exists()
 
 
-def test_conformance_refuses_real_money_without_its_flag(
-    switched_off: ExecutionConnection, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_conformance_refuses_real_money_without_its_flag(monkeypatch: pytest.MonkeyPatch) -> None:
     """The paper broker uses play money; here it reports real money."""
     summary = reads.account_state
 
@@ -105,9 +101,7 @@ def test_conformance_refuses_real_money_without_its_flag(
     assert code == 0, output
 
 
-def test_conformance_refuses_an_account_with_open_positions(
-    switched_off: ExecutionConnection,
-) -> None:
+def test_conformance_refuses_an_account_with_open_positions() -> None:
     asyncio.run(bought())
     code, output = run_command("--i-know-it-trades")
     assert (code, "a position of BUY 2000" in output) == (2, True)
@@ -183,7 +177,7 @@ def test_conformance_keeps_its_lane_for_the_whole_run(
     assert code == 0, output
 
 
-def test_all_checks_run_and_leave_no_positions(switched_off: ExecutionConnection) -> None:
+def test_all_checks_run_and_leave_no_positions() -> None:
     code, output = run_command("--i-know-it-trades")
     summary = json.loads(output.splitlines()[-1])
     assert (code, summary["failed"]) == (0, {}), output
@@ -192,7 +186,7 @@ def test_all_checks_run_and_leave_no_positions(switched_off: ExecutionConnection
     assert is_clean()
 
 
-def test_positions_of_a_failed_check_are_closed(switched_off: ExecutionConnection) -> None:
+def test_positions_of_a_failed_check_are_closed() -> None:
     """Also after a check that is interrupted by its caller."""
 
     async def fails(scenario: Scenario) -> None:
@@ -223,9 +217,7 @@ def test_positions_of_a_failed_check_are_closed(switched_off: ExecutionConnectio
     assert is_clean()
 
 
-def test_no_check_starts_after_a_failed_clean_up(
-    switched_off: ExecutionConnection, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_no_check_starts_after_a_failed_clean_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(live_account, "CLEAR_SECONDS", 1.0)
 
     async def play() -> list[str]:

@@ -18,7 +18,7 @@ from tests.connections import make
 from tests.execution import factories
 from tests.execution.submission.test_listed_symbols import INDEX
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("alice")]
 
 
 @pytest.fixture
@@ -87,7 +87,7 @@ CLOSED = {  # state of the entry → its state, the action requested, and the ex
 @pytest.mark.parametrize("state", CLOSED)
 @either_exit
 def test_close_alert_ends_entry_of_a_mapped_symbol(
-    feed: Feed, alice: ExecutionConnection, state: str, fields: dict[str, str]
+    feed: Feed, state: str, fields: dict[str, str]
 ) -> None:
     door = Door(feed)
     entry = door.open()
@@ -100,9 +100,7 @@ def test_close_alert_ends_entry_of_a_mapped_symbol(
 
 
 @pytest.mark.parametrize("state", CLOSED)
-def test_reversal_ends_the_mapped_entry_that_it_reverses(
-    feed: Feed, alice: ExecutionConnection, state: str
-) -> None:
+def test_reversal_ends_the_mapped_entry_that_it_reverses(feed: Feed, state: str) -> None:
     door = Door(feed)
     entry = door.open()
     brought_to(entry, state)
@@ -117,9 +115,7 @@ def test_reversal_ends_the_mapped_entry_that_it_reverses(
 
 
 @pytest.mark.parametrize("state", ["SUBMITTED", "FILLED"])
-def test_modify_alert_reaches_a_mapped_entry(
-    feed: Feed, alice: ExecutionConnection, state: str
-) -> None:
+def test_modify_alert_reaches_a_mapped_entry(feed: Feed, state: str) -> None:
     door = Door(feed)
     entry = door.open()
     brought_to(entry, state)

@@ -26,7 +26,11 @@ from tests.execution.trading_process import running
 from tests.execution.trading_process import wait_until as engine_until
 from tests.signals.charting import Chart, fill_in, templates
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.slow,
+    pytest.mark.usefixtures("accounts"),
+]
 SECONDS = 60.0
 until = partial(engine_until, seconds=SECONDS)
 MODES = ("HEDGING", "NETTING")
@@ -198,9 +202,7 @@ def test_strategy_run_on_mapped_accounts_ends_working_entries_too(
     assert dict(states) == {"CANCELLED": 4, "FILLED": 8}
 
 
-def test_exit_without_an_open_trade_is_accepted_without_effect(
-    accounts: dict[str, ExecutionConnection], feed: Feed
-) -> None:
+def test_exit_without_an_open_trade_is_accepted_without_effect(feed: Feed) -> None:
     """The followers started in the middle of the strategy's trade."""
     door, chart, message = Door(feed), Chart(position=D(3)), templates()["strategy"]
     for name, contracts, change in (("Partial", "1", "reduce"), ("Stop", "2", "flat")):
@@ -211,9 +213,7 @@ def test_exit_without_an_open_trade_is_accepted_without_effect(
     assert not Order.objects.exists()
 
 
-def test_late_exit_does_not_close_a_trade_of_a_newer_alert(
-    accounts: dict[str, ExecutionConnection], feed: Feed
-) -> None:
+def test_late_exit_does_not_close_a_trade_of_a_newer_alert(feed: Feed) -> None:
     """TradingView sends an alert again after a server error."""
     door, chart, message = Door(feed), Chart(), templates()["strategy"]
     now: datetime = market_now()
@@ -230,9 +230,7 @@ def test_late_exit_does_not_close_a_trade_of_a_newer_alert(
     ]
 
 
-def test_indicator_opens_and_closes_by_symbol(
-    accounts: dict[str, ExecutionConnection], feed: Feed
-) -> None:
+def test_indicator_opens_and_closes_by_symbol(feed: Feed) -> None:
     door, message = Door(feed), templates()
     chart = Chart(plots={"Stop": "1.09", "Target": "1.12"})
     opened = door.send(fill_in(message["indicator"], chart.bar()))
@@ -250,9 +248,7 @@ def test_indicator_opens_and_closes_by_symbol(
     assert (nothing["status"], nothing["id"]) == (200, None)
 
 
-def test_reversal_waits_where_limits_do_not_allow_both_trades(
-    accounts: dict[str, ExecutionConnection], feed: Feed
-) -> None:
+def test_reversal_waits_where_limits_do_not_allow_both_trades(feed: Feed) -> None:
     door, chart, message = Door(feed), Chart(), templates()["strategy"]
     TradingPreset.objects.update(max_open_positions=1)
     door.send(fill_in(message, chart.order("Long", "buy", "3")))

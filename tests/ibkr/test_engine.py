@@ -30,7 +30,7 @@ from tests.fakes.tws.server_process import TwsProcess
 from tests.ibkr.factories import ACCOUNT
 from users.models import User
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("alice")]
 SECONDS = 60.0
 until = partial(engine_until, seconds=SECONDS)
 
@@ -121,9 +121,7 @@ def audited() -> dict[str, Any]:
     return found
 
 
-def test_order_executed_twice_is_dup_in_the_audit(
-    alice: ExecutionConnection, feed: Feed, tws: TwsProcess
-) -> None:
+def test_order_executed_twice_is_dup_in_the_audit(feed: Feed, tws: TwsProcess) -> None:
     """The cache keeps one record per reference; IBKR's order ids distinguish two orders."""
     factories.signal(feed)
     until(lambda: Order.objects.filter(leg="entry", status="FILLED").exists())
@@ -146,9 +144,7 @@ def test_unknown_ibkr_order_is_orphan_in_the_audit(
     assert audited()["examples"]["ORPHAN"] == [f"{lost} on connection {alice.pk}"]
 
 
-def test_broker_initiated_exit_is_applied(
-    alice: ExecutionConnection, feed: Feed, tws: TwsProcess
-) -> None:
+def test_broker_initiated_exit_is_applied(feed: Feed, tws: TwsProcess) -> None:
     """The stop at the broker closes the position: reported by TWS, notified and applied."""
     factories.signal(feed, [("1.12000", "1")], sl=D("1.09000"))
     until(lambda: Order.objects.filter(leg="entry", status="FILLED").exists())
@@ -157,9 +153,7 @@ def test_broker_initiated_exit_is_applied(
     assert Order.objects.exclude(leg="entry").filter(status="FILLED").count() == 1
 
 
-def test_gateway_restart_loses_nothing(
-    alice: ExecutionConnection, feed: Feed, tws: TwsProcess
-) -> None:
+def test_gateway_restart_loses_nothing(feed: Feed, tws: TwsProcess) -> None:
     tws.do("fault", "accept and cut")
     factories.signal(feed, sl=D("1.09000"))
     tws.until(lambda state: state["received"])
@@ -171,7 +165,7 @@ def test_gateway_restart_loses_nothing(
 
 
 def test_position_is_unprotected_until_its_dropped_stop_is_placed_again(
-    alice: ExecutionConnection, feed: Feed, tws: TwsProcess
+    feed: Feed, tws: TwsProcess
 ) -> None:
     """The entry is filled, and its stop is dropped without a report."""
     tws.do("turn", "drops_levels", True)
@@ -189,7 +183,7 @@ def test_position_is_unprotected_until_its_dropped_stop_is_placed_again(
 
 
 def test_levels_of_working_entry_cause_no_drift_and_no_adoption(
-    alice: ExecutionConnection, feed: Feed, tws: TwsProcess
+    alice: ExecutionConnection, feed: Feed
 ) -> None:
     """One position and one working entry in a contract, each with its own levels."""
     held = factories.signal(feed, [("1.12000", "1")], sl=D("1.09000"))

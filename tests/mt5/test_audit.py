@@ -28,7 +28,11 @@ from tests.execution.trading_process import running
 from tests.execution.trading_process import wait_until as engine_until
 from tests.fakes.mt5.fake_terminal import FakeTerminal
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.slow,
+    pytest.mark.usefixtures("alice"),
+]
 SECONDS = 60.0
 LOGIN = 1001
 until = partial(engine_until, seconds=SECONDS)
@@ -96,15 +100,13 @@ def counted(found: dict[str, Any]) -> dict[str, int]:
     return {name: n for name, n in found["counters"].items() if n}
 
 
-def test_clean_account_is_audited(alice: ExecutionConnection, venue: FakeTerminal) -> None:
+def test_clean_account_is_audited(venue: FakeTerminal) -> None:
     filled(venue)
     code, found = audited()
     assert (code, counted(found), found["judged"], found["not_judged"]) == (0, {}, 1, [])
 
 
-def test_order_executed_twice_counts_as_dup(
-    alice: ExecutionConnection, venue: FakeTerminal
-) -> None:
+def test_order_executed_twice_counts_as_dup(venue: FakeTerminal) -> None:
     order = filled(venue)
     venue.control("execute_again", login=LOGIN, comment=order.client_order_id)
     code, found = audited()
@@ -128,9 +130,7 @@ def test_order_without_a_row_counts_as_orphan(
     }
 
 
-def test_position_missing_at_the_broker_counts_as_ghost(
-    alice: ExecutionConnection, venue: FakeTerminal
-) -> None:
+def test_position_missing_at_the_broker_counts_as_ghost(venue: FakeTerminal) -> None:
     filled(venue)
     position = ExecutionPosition.objects.get()
     [ticket] = [row["ticket"] for row in venue.state()["positions"]]
@@ -143,7 +143,7 @@ def test_position_missing_at_the_broker_counts_as_ghost(
 
 
 def test_failed_order_executed_later_is_counted_as_unexpectedly_live(
-    alice: ExecutionConnection, venue: FakeTerminal, settings: Any
+    venue: FakeTerminal, settings: Any
 ) -> None:
     """Two look-ups did not find it, so that it was given up; then the server executes it."""
     settings.FILLCAST_SEND_DEADLINE_SECONDS = settings.FILLCAST_CALL_TIMEOUT_SECONDS = 2
@@ -173,7 +173,7 @@ def test_unreadable_account_is_not_audited(alice: ExecutionConnection, venue: Fa
 
 
 def test_account_without_its_worker_is_not_audited(
-    alice: ExecutionConnection, venue: FakeTerminal, engine: trading_runtime.TradingRuntime
+    venue: FakeTerminal, engine: trading_runtime.TradingRuntime
 ) -> None:
     filled(venue)
     engine.stop()

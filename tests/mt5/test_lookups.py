@@ -12,6 +12,8 @@ from brokers.types import (
 from tests.fakes.mt5.fake_terminal import FakeTerminal
 from tests.mt5.factories import CID, LIMIT, bought, kinds, order, run, spec, submit
 
+pytestmark = pytest.mark.usefixtures("venue")
+
 K = ReportKind
 AGO = timedelta(hours=1)
 
@@ -38,9 +40,7 @@ def test_none_without_an_error_is_trusted_only_with_a_count(
         run(adapter.positions(spec()))
 
 
-def test_absence_needs_time_after_a_login_and_after_the_send(
-    venue: FakeTerminal, adapter: Mt5Adapter
-) -> None:
+def test_absence_needs_time_after_a_login_and_after_the_send(adapter: Mt5Adapter) -> None:
     slow = spec(settle_seconds=3600)
     with pytest.raises(ReadFailed, match="too soon"):
         run(adapter.find_order(slow, CID))
@@ -75,7 +75,7 @@ def test_deal_that_comes_late(venue: FakeTerminal, adapter: Mt5Adapter) -> None:
     assert [r.client_order_id for r in run(adapter.fills_since(spec(), later))] == [CID]
 
 
-def test_replayed_executions_have_the_same_ids(venue: FakeTerminal, adapter: Mt5Adapter) -> None:
+def test_replayed_executions_have_the_same_ids(adapter: Mt5Adapter) -> None:
     (report,) = submit(adapter, order())
     for _ in range(2):
         (again,) = run(adapter.fills_since(spec(), datetime.now(UTC) - AGO))
@@ -128,9 +128,7 @@ def test_removed_magic_number(venue: FakeTerminal, adapter: Mt5Adapter) -> None:
     assert [(r.client_order_id, r.close_cause) for r in reports] == [(CID, None)]
 
 
-def test_two_orders_under_one_id_are_both_reported(
-    venue: FakeTerminal, adapter: Mt5Adapter
-) -> None:
+def test_two_orders_under_one_id_are_both_reported(adapter: Mt5Adapter) -> None:
     bought(adapter)
     bought(adapter)
     assert kinds(adapter) == [K.FILLED, K.FILLED]

@@ -20,6 +20,8 @@ from common.reason_codes import Code
 from tests.fakes.mt5.fake_terminal import FakeTerminal
 from tests.mt5.factories import CID, EXIT, LIMIT, D, bought, order, run, spec, submit
 
+pytestmark = pytest.mark.usefixtures("venue")
+
 K = ReportKind
 AGO = timedelta(hours=1)
 
@@ -139,9 +141,7 @@ def test_pending_order_cannot_be_immediate(venue: FakeTerminal, adapter: Mt5Adap
     assert venue.accepted() == []
 
 
-def test_exit_closes_by_its_ticket_and_nothing_else(
-    venue: FakeTerminal, adapter: Mt5Adapter
-) -> None:
+def test_exit_closes_by_its_ticket_and_nothing_else(adapter: Mt5Adapter) -> None:
     first, second = bought(adapter), bought(adapter, client_order_id="fcxother0000000000")
     request = order(
         EXIT, side=Side.SELL, reduce_only=True, broker_position_id=first, quantity=D(4_000)
@@ -173,9 +173,7 @@ def test_exit_of_a_closed_position_is_refused_by_the_server(
     assert run(adapter.positions(spec())) == []
 
 
-def test_exit_beyond_what_is_open_is_refused_by_the_server(
-    venue: FakeTerminal, adapter: Mt5Adapter
-) -> None:
+def test_exit_beyond_what_is_open_is_refused_by_the_server(adapter: Mt5Adapter) -> None:
     number = bought(adapter)
     beyond = order(
         EXIT, side=Side.SELL, reduce_only=True, broker_position_id=number, quantity=D(20_000)
@@ -245,7 +243,7 @@ def test_exit_by_the_owner_is_external(
     assert reports[1].fills[0].quantity == 4_000
 
 
-def test_positions_and_account(venue: FakeTerminal, adapter: Mt5Adapter) -> None:
+def test_positions_and_account(adapter: Mt5Adapter) -> None:
     number = bought(adapter, stop_loss=D("1.09"))
     (held,) = run(adapter.positions(spec()))
     assert (held.broker_position_id, held.client_order_id) == (number, CID)
@@ -257,7 +255,7 @@ def test_positions_and_account(venue: FakeTerminal, adapter: Mt5Adapter) -> None
     assert state.free_margin == state.equity - state.margin_used
 
 
-def test_instruments(venue: FakeTerminal, adapter: Mt5Adapter) -> None:
+def test_instruments(adapter: Mt5Adapter) -> None:
     found = {i.symbol: i for i in run(adapter.instruments(spec(symbols={"US500": "SPX/USD"})))}
     assert "OLD" not in found
     euro = found["EURUSD.m"]
@@ -278,7 +276,7 @@ def test_quantity_off_the_step_is_refused_not_rounded(
     assert venue.accepted() == []
 
 
-def test_unknown_symbol(venue: FakeTerminal, adapter: Mt5Adapter) -> None:
+def test_unknown_symbol(adapter: Mt5Adapter) -> None:
     with pytest.raises(Rejected) as refused:
         submit(adapter, order(symbol="EURUSD-x"))
     assert refused.value.code is Code.UNKNOWN_SYMBOL_AT_BROKER

@@ -15,7 +15,7 @@ from tests.portal.conftest import SignedIn
 from tests.portal.factories import World
 from tests.portal.test_actions import refresh
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("world")]
 ADD = "/accounts/add/"
 
 
@@ -28,7 +28,7 @@ def page(client: Client, address: str) -> str:
     return html.unescape(html_of(client.get(address)))
 
 
-def test_form_asks_for_the_broker_first_and_then_its_settings(world: World, alice: Client) -> None:
+def test_form_asks_for_the_broker_first_and_then_its_settings(alice: Client) -> None:
     first = page(alice, ADD)
     for broker_type in BUILT_IN:
         assert form_of(broker_type).label in first
@@ -42,9 +42,7 @@ def test_form_asks_for_the_broker_first_and_then_its_settings(world: World, alic
     assert alice.post(ADD, {"type": "unknown"}).status_code == 422
 
 
-def test_each_invalid_field_shows_its_error_and_keeps_its_input(
-    world: World, alice: Client
-) -> None:
+def test_each_invalid_field_shows_its_error_and_keeps_its_input(alice: Client) -> None:
     typed = {"name": "Mine", "account": "U1", "settings.host": "10.0.0.5", "settings.port": "70000",
              "settings.timezone": "Mars"}  # fmt: skip
     response = alice.post(f"{ADD}?type=ibkr", typed)
@@ -61,7 +59,7 @@ def test_each_invalid_field_shows_its_error_and_keeps_its_input(
     assert not ExecutionConnection.objects.filter(account="U1").exists()
 
 
-def test_settings_are_stored_displayed_and_can_be_changed(world: World, alice: Client) -> None:
+def test_settings_are_stored_displayed_and_can_be_changed(alice: Client) -> None:
     typed = {"name": "Mine", "account": "U1", "settings.host": "gw.example.com",
              "settings.port": "4001", "settings.symbols": "EURUSD\nES 202612",
              "settings.margin_rates": "AAPL = 0.25"}  # fmt: skip
@@ -106,7 +104,7 @@ def test_settings_that_identify_an_account_are_fixed_while_something_is_open(
     assert refresh(world.twin).settings == {}
 
 
-def test_crypto_account_needs_its_exchange(world: World, alice: Client) -> None:
+def test_crypto_account_needs_its_exchange(alice: Client) -> None:
     typed = {"name": "Mine", "account": "main", "settings.symbols": "BTC/USDT"}
     missing = alice.post(f"{ADD}?type=crypto", typed)
     assert missing.status_code == 422
@@ -137,9 +135,7 @@ def test_account_of_a_missing_package_is_displayed_and_keeps_its_settings(
     assert (refresh(world.mt5).name, refresh(world.mt5).settings) == ("Renamed", {"a": 1})
 
 
-def test_misspelt_exchange_is_refused_before_the_account_is_created(
-    world: World, alice: Client
-) -> None:
+def test_misspelt_exchange_is_refused_before_the_account_is_created(alice: Client) -> None:
     typed = {"name": "Mine", "account": "main", "settings.symbols": "BTC/USDT"}
     response = alice.post(f"{ADD}?type=crypto", {**typed, "exchange_name": "binanse"})
     content = html.unescape(html_of(response))
@@ -148,7 +144,7 @@ def test_misspelt_exchange_is_refused_before_the_account_is_created(
     assert not ExecutionConnection.objects.filter(account="main").exists()
 
 
-def test_invalid_fields_are_listed_by_name(world: World, alice: Client) -> None:
+def test_invalid_fields_are_listed_by_name(alice: Client) -> None:
     content = html_of(alice.post(f"{ADD}?type=crypto", {"name": ""}))
     sentence = content[content.index("Correct ") : content.index(" and send it again")]
     names = re.sub("<[^>]*>", "", sentence)

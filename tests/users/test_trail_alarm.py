@@ -23,7 +23,7 @@ from users.models import User
 from users.tasks import checkpoint_trail
 from users.trail_alarm import trail_status
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("trail")]
 HEADING = "<h2>The audit trail is broken</h2>"
 
 
@@ -61,7 +61,7 @@ def console_page(user: User, path: str = "/admin/") -> str:
     return html_of(client.get(path))
 
 
-def test_regular_check_of_broken_trail_alarms_staff_once(trail: None, operator: User) -> None:
+def test_regular_check_of_broken_trail_alarms_staff_once(operator: User) -> None:
     administrator, tenant = (
         staff(Role.ADMINISTRATOR, name="anna"),
         User.objects.get(username="alice"),
@@ -83,9 +83,7 @@ def test_regular_check_of_broken_trail_alarms_staff_once(trail: None, operator: 
 @pytest.mark.parametrize(
     "path", ["/admin/", "/admin/execution/order/", "/admin/console/scan-alarm/"]
 )
-def test_console_shows_alarm_until_full_check_passes(
-    trail: None, operator: User, path: str
-) -> None:
+def test_console_shows_alarm_until_full_check_passes(operator: User, path: str) -> None:
     change_line(number=last_number(), user="1")
     checkpoint_trail.apply()
     assert HEADING in console_page(operator, path)
@@ -101,7 +99,7 @@ def test_console_shows_alarm_until_full_check_passes(
     assert kinds() == ["audit_trail.broken", "audit_trail.intact"]
 
 
-def test_daily_check_finds_change_before_last_checkpoint(trail: None, operator: User) -> None:
+def test_daily_check_finds_change_before_last_checkpoint() -> None:
     checkpoint_trail.apply()
     change_line(number=1, user="1")
     checkpoint_trail.apply()
@@ -115,7 +113,7 @@ def test_daily_check_finds_change_before_last_checkpoint(trail: None, operator: 
     assert not trail_status().is_broken
 
 
-def test_mistyped_head_raises_no_alarm(trail: None) -> None:
+def test_mistyped_head_raises_no_alarm() -> None:
     with pytest.raises(SystemExit):
         call_command("verify_trail", "--expect", f"1:{'0' * 64}")
     assert kinds() == []
@@ -123,7 +121,7 @@ def test_mistyped_head_raises_no_alarm(trail: None) -> None:
 
 @pytest.mark.parametrize("is_mistyped", [False, True], ids=["a head that fits", "mistyped"])
 def test_broken_chain_raises_the_alarm_with_a_given_head_too(
-    trail: None, capsys: pytest.CaptureFixture[str], is_mistyped: bool
+    capsys: pytest.CaptureFixture[str], is_mistyped: bool
 ) -> None:
     call_command("verify_trail")
     kept = json.loads(capsys.readouterr().out.splitlines()[-1])["head"]
@@ -139,7 +137,7 @@ def test_broken_chain_raises_the_alarm_with_a_given_head_too(
     assert json.loads(output.splitlines()[-1])["wrong"] == 1 + is_mistyped
 
 
-def test_mistyped_head_does_not_end_the_alarm(trail: None) -> None:
+def test_mistyped_head_does_not_end_the_alarm() -> None:
     change_line(number=last_number(), user="1")
     checkpoint_trail.apply()
     change_line(number=last_number(), user="NULL")
@@ -158,9 +156,7 @@ def test_mistyped_head_does_not_end_the_alarm(trail: None) -> None:
         "INSERT INTO users_trailstatus (id) VALUES (1) ON CONFLICT DO NOTHING",
     ],
 )
-def test_web_role_cannot_end_the_alarm(
-    trail: None, operator: User, as_role: Opened, statement: str
-) -> None:
+def test_web_role_cannot_end_the_alarm(operator: User, as_role: Opened, statement: str) -> None:
     change_line(number=last_number(), user="1")
     checkpoint_trail.apply()
     with (

@@ -17,7 +17,7 @@ from tests.execution import factories
 from tests.execution.audit.checks import entry, nonzero_counters
 from tests.execution.fake_broker import FakeBroker
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("alice")]
 
 
 @pytest.mark.parametrize(
@@ -86,9 +86,7 @@ def test_order_that_contradicts_its_fills_counts_as_mismatch(row: str, signal: S
     assert set(nonzero_counters()) == {"MISMATCH"}
 
 
-def test_unexpectedly_live_order_is_counted(
-    alice: ExecutionConnection, feed: Feed, broker: FakeBroker
-) -> None:
+def test_unexpectedly_live_order_is_counted(feed: Feed, broker: FakeBroker) -> None:
     factories.signal(feed)
     (outgoing,) = factories.claim_all()
     never_arrived(outgoing.request.order_id)
@@ -97,9 +95,7 @@ def test_unexpectedly_live_order_is_counted(
     assert nonzero_counters() == {"RISEN": 1}
 
 
-def test_unexpectedly_live_order_is_counted_after_a_retry(
-    alice: ExecutionConnection, feed: Feed, broker: FakeBroker
-) -> None:
+def test_unexpectedly_live_order_is_counted_after_a_retry(feed: Feed, broker: FakeBroker) -> None:
     factories.signal(feed)
     (outgoing,) = factories.claim_all()
     never_arrived(outgoing.request.order_id)

@@ -21,7 +21,7 @@ from tests.execution.audit.checks import entry, nonzero_counters
 from tests.execution.fake_broker import FakeBroker
 from tests.execution.fake_broker_book import Ticket
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("signal")]
 
 
 def test_unknown_order_with_our_tag_is_an_orphan(signal: Signal, broker: FakeBroker) -> None:
@@ -53,7 +53,7 @@ def test_unknown_position_with_our_tag_is_an_orphan(
 
 
 def test_position_closed_here_is_an_orphan_once_nothing_is_in_flight(
-    signal: Signal, broker: FakeBroker, alice: ExecutionConnection
+    alice: ExecutionConnection,
 ) -> None:
     positions = ExecutionPosition.objects.filter(connection=alice)
     run("UPDATE execution_fill SET quantity = 0.01")  # another counter; only ORPHAN is of interest
@@ -76,9 +76,7 @@ def without_orders(broker: FakeBroker) -> Callable[[str], Awaitable[BrokerBooks]
 
 
 @pytest.mark.parametrize("kind", ["UNKNOWN_ORDER", "FORGOTTEN_ORDER"])
-def test_decided_orphan_is_not_counted(
-    kind: str, signal: Signal, broker: FakeBroker, alice: ExecutionConnection
-) -> None:
+def test_decided_orphan_is_not_counted(kind: str, broker: FakeBroker) -> None:
     request = replace(broker.tickets[0].request, client_order_id="devx00000000000000")
     broker.receive(request)
     item = DriftItem.objects.create(
@@ -89,13 +87,13 @@ def test_decided_orphan_is_not_counted(
     assert nonzero_counters() == {}
 
 
-def test_position_missing_at_the_broker_is_a_ghost(signal: Signal, broker: FakeBroker) -> None:
+def test_position_missing_at_the_broker_is_a_ghost(broker: FakeBroker) -> None:
     broker.close_at_broker(broker.tickets[0], CloseCause.EXTERNAL, broker.tickets[0].held)
     assert nonzero_counters() == {"GHOST": 1}
 
 
 def test_closing_or_just_changed_position_is_no_ghost(
-    signal: Signal, broker: FakeBroker, alice: ExecutionConnection
+    broker: FakeBroker, alice: ExecutionConnection
 ) -> None:
     (lot,) = (t for t in broker.tickets if t.request.connection_id == str(alice.pk))
     broker.close_at_broker(lot, CloseCause.EXTERNAL, lot.held)
@@ -109,9 +107,7 @@ def test_closing_or_just_changed_position_is_no_ghost(
     assert nonzero_counters() == {}
 
 
-def test_position_reversed_by_our_fills_is_counted(
-    signal: Signal, alice: ExecutionConnection
-) -> None:
+def test_position_reversed_by_our_fills_is_counted(alice: ExecutionConnection) -> None:
     position = ExecutionPosition.objects.get(connection=alice)
     run(
         "UPDATE execution_order SET position_id = %s, leg = 'close-1' WHERE id = %s",
@@ -120,13 +116,13 @@ def test_position_reversed_by_our_fills_is_counted(
     assert nonzero_counters()["REVERSED"] == 1
 
 
-def test_position_reversed_at_the_broker_is_counted(signal: Signal, broker: FakeBroker) -> None:
+def test_position_reversed_at_the_broker_is_counted(broker: FakeBroker) -> None:
     lot = broker.tickets[0]
     lot.request = replace(lot.request, side=lot.request.side.opposite)
     assert nonzero_counters() == {"REVERSED": 1}
 
 
-def test_unprotected_position_is_counted(signal: Signal, alice: ExecutionConnection) -> None:
+def test_unprotected_position_is_counted(alice: ExecutionConnection) -> None:
     positions = ExecutionPosition.objects.filter(connection=alice)
     positions.update(sl_guardian="")
     assert nonzero_counters() == {}

@@ -25,16 +25,12 @@ from tests.execution import factories
 from tests.execution.disaster_recovery.actions import issue_counts, restored, state_of
 from tests.execution.fake_broker import FakeBroker
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("alice", "runtime")]
 
 
 class TestExits:
     def test_waiting_exit_is_sent_when_the_broker_still_holds_all(
-        self,
-        alice: ExecutionConnection,
-        feed: Feed,
-        broker: FakeBroker,
-        runtime: trading_runtime.TradingRuntime,
+        self, feed: Feed, broker: FakeBroker
     ) -> None:
         position = factories.filled(factories.signal(feed))
         close_position(position.pk)
@@ -52,13 +48,7 @@ class TestExits:
         assert position.quantity == broker.tickets[0].held == 0
         assert process_open_epoch() == []
 
-    def test_exit_that_was_sent_before_stays(
-        self,
-        alice: ExecutionConnection,
-        feed: Feed,
-        broker: FakeBroker,
-        runtime: trading_runtime.TradingRuntime,
-    ) -> None:
+    def test_exit_that_was_sent_before_stays(self, feed: Feed, broker: FakeBroker) -> None:
         """The exit of one half was sent: sent again it would close the other half."""
         position = factories.filled(factories.signal(feed))
         close_position(position.pk, fraction=D("0.5"))
@@ -74,13 +64,7 @@ class TestExits:
         with pytest.raises(ConflictError):
             retry_order(order.pk)
 
-    def test_two_exits_of_a_position_never_close_more_than_it_holds(
-        self,
-        alice: ExecutionConnection,
-        feed: Feed,
-        broker: FakeBroker,
-        runtime: trading_runtime.TradingRuntime,
-    ) -> None:
+    def test_two_exits_of_a_position_never_close_more_than_it_holds(self, feed: Feed) -> None:
         position = factories.filled(factories.signal(feed))
         close_position(position.pk, fraction=D("0.5"))
         close_position(position.pk, fraction=D("0.5"))
@@ -91,13 +75,7 @@ class TestExits:
         position.refresh_from_db()
         assert position.reserved == position.quantity == 100
 
-    def test_new_exit_waits_for_the_first_reconciliation(
-        self,
-        alice: ExecutionConnection,
-        feed: Feed,
-        broker: FakeBroker,
-        runtime: trading_runtime.TradingRuntime,
-    ) -> None:
+    def test_new_exit_waits_for_the_first_reconciliation(self, feed: Feed) -> None:
         position = factories.filled(factories.signal(feed))
         restored()
         close_position(position.pk)
@@ -108,9 +86,7 @@ class TestExits:
         assert [one.request.reduce_only for one in factories.claim_all()] == [True]
 
 
-def test_read_begun_while_others_may_send_does_not_count(
-    alice: ExecutionConnection, runtime: trading_runtime.TradingRuntime
-) -> None:
+def test_read_begun_while_others_may_send_does_not_count() -> None:
     epoch = open_epoch(Epoch.Cause.COMMAND)
     Epoch.objects.update(answer_by=timezone.now() + timedelta(hours=1))
     reconcile()
@@ -122,10 +98,7 @@ def test_read_begun_while_others_may_send_does_not_count(
 
 
 def test_forgotten_order_at_the_broker_is_drift_with_candidates(
-    alice: ExecutionConnection,
-    feed: Feed,
-    broker: FakeBroker,
-    runtime: trading_runtime.TradingRuntime,
+    feed: Feed, broker: FakeBroker, runtime: trading_runtime.TradingRuntime
 ) -> None:
     factories.signal(feed)
     (outgoing,) = factories.claim_all()
@@ -164,9 +137,7 @@ def test_forgotten_order_at_the_broker_is_drift_with_candidates(
     assert audit().ok
 
 
-def test_unreadable_books_are_read_later(
-    alice: ExecutionConnection, broker: FakeBroker, runtime: trading_runtime.TradingRuntime
-) -> None:
+def test_unreadable_books_are_read_later(broker: FakeBroker) -> None:
     epoch = restored()
     broker.reads_fail = True
     with pytest.raises(Exception, match="BROKER_UNREACHABLE"):
@@ -177,12 +148,7 @@ def test_unreadable_books_are_read_later(
     assert "BOOKS" not in issue_counts(epoch)
 
 
-def test_owners_own_position_does_not_delay_the_release(
-    alice: ExecutionConnection,
-    feed: Feed,
-    broker: FakeBroker,
-    runtime: trading_runtime.TradingRuntime,
-) -> None:
+def test_owners_own_position_does_not_delay_the_release(alice: ExecutionConnection) -> None:
     epoch = restored()
     for key, client_order_id in (("1", "other123"), ("2", "dev4567"), ("3", "")):
         DriftItem.objects.create(

@@ -7,7 +7,7 @@ import pytest
 from django.utils import timezone
 
 from common.sql import run
-from connections.models import Epoch, ExecutionConnection
+from connections.models import Epoch
 from execution.disaster_recovery.epochs import open_epoch
 from execution.recovery import sweeps
 from execution.runtime import trading_runtime
@@ -18,14 +18,11 @@ from tests.execution import factories
 from tests.execution.disaster_recovery.actions import query_twice, restored, state_of
 from tests.execution.fake_broker import FakeBroker
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("alice")]
 
 
 def test_waiting_entry_is_never_sent_after_a_restore(
-    alice: ExecutionConnection,
-    feed: Feed,
-    broker: FakeBroker,
-    runtime: trading_runtime.TradingRuntime,
+    feed: Feed, broker: FakeBroker, runtime: trading_runtime.TradingRuntime
 ) -> None:
     factories.signal(feed)
     order = factories.order(leg="entry")
@@ -38,15 +35,13 @@ def test_waiting_entry_is_never_sent_after_a_restore(
     assert broker.calls == []
 
 
-def test_signal_published_in_an_open_epoch_is_skipped(
-    alice: ExecutionConnection, feed: Feed
-) -> None:
+def test_signal_published_in_an_open_epoch_is_skipped(feed: Feed) -> None:
     restored()
     factories.signal(feed)
     assert state_of(factories.order(leg="entry")) == ("SKIPPED", "ENTRIES_HALTED")
 
 
-def test_rows_written_after_the_restore_are_trusted(alice: ExecutionConnection, feed: Feed) -> None:
+def test_rows_written_after_the_restore_are_trusted(feed: Feed) -> None:
     factories.signal(feed)
     order = factories.order(leg="entry")
     epoch = restored(since=order.created_at - timedelta(seconds=1))
@@ -56,11 +51,7 @@ def test_rows_written_after_the_restore_are_trusted(alice: ExecutionConnection, 
 
 @pytest.mark.parametrize("status", ["SUBMITTING", "SUBMITTED", "UNKNOWN", "CANCEL_REQUESTED"])
 def test_order_in_flight_is_unknown_and_looked_up(
-    status: str,
-    alice: ExecutionConnection,
-    feed: Feed,
-    broker: FakeBroker,
-    runtime: trading_runtime.TradingRuntime,
+    status: str, feed: Feed, broker: FakeBroker, runtime: trading_runtime.TradingRuntime
 ) -> None:
     """Filled in the lost period; the broker reports it."""
     factories.signal(feed)
@@ -78,10 +69,7 @@ def test_order_in_flight_is_unknown_and_looked_up(
 
 
 def test_partly_filled_order_is_known_again_without_new_reports(
-    alice: ExecutionConnection,
-    feed: Feed,
-    broker: FakeBroker,
-    runtime: trading_runtime.TradingRuntime,
+    feed: Feed, broker: FakeBroker, runtime: trading_runtime.TradingRuntime
 ) -> None:
     factories.signal(feed)
     (outgoing,) = factories.claim_all()
@@ -97,10 +85,7 @@ def test_partly_filled_order_is_known_again_without_new_reports(
 
 
 def test_order_waiting_for_a_retry_is_looked_up_under_the_next_id(
-    alice: ExecutionConnection,
-    feed: Feed,
-    broker: FakeBroker,
-    runtime: trading_runtime.TradingRuntime,
+    feed: Feed, broker: FakeBroker, runtime: trading_runtime.TradingRuntime
 ) -> None:
     """The backup has it rejected and due again; the lost rows sent it with the next attempt."""
     factories.signal(feed)
@@ -120,10 +105,7 @@ def test_order_waiting_for_a_retry_is_looked_up_under_the_next_id(
 
 
 def test_absence_counts_only_when_no_process_can_still_be_sending(
-    alice: ExecutionConnection,
-    feed: Feed,
-    broker: FakeBroker,
-    runtime: trading_runtime.TradingRuntime,
+    feed: Feed, runtime: trading_runtime.TradingRuntime
 ) -> None:
     factories.signal(feed)
     factories.claim_all()
@@ -139,9 +121,7 @@ def test_absence_counts_only_when_no_process_can_still_be_sending(
     assert state_of(order) == ("FAILED", "NEVER_ARRIVED")
 
 
-def test_decision_from_before_the_restore_is_ignored(
-    alice: ExecutionConnection, feed: Feed, broker: FakeBroker
-) -> None:
+def test_decision_from_before_the_restore_is_ignored(feed: Feed) -> None:
     """A process from before the restore reports it as not sent; its fence is far behind."""
     factories.signal(feed)
     (outgoing,) = factories.claim_all()
@@ -150,7 +130,7 @@ def test_decision_from_before_the_restore_is_ignored(
     assert state_of(factories.order(leg="entry")) == ("UNKNOWN", "RESTORED")
 
 
-def test_ids_of_the_lost_rows_are_not_reused(alice: ExecutionConnection, feed: Feed) -> None:
+def test_ids_of_the_lost_rows_are_not_reused(feed: Feed) -> None:
     before = factories.signal(feed)
     order = factories.order(leg="entry")
     restored()
@@ -159,9 +139,7 @@ def test_ids_of_the_lost_rows_are_not_reused(alice: ExecutionConnection, feed: F
     assert factories.order(signal=after).pk > order.pk + 1_000_000
 
 
-def test_pending_cancel_stays_pending(
-    alice: ExecutionConnection, feed: Feed, broker: FakeBroker
-) -> None:
+def test_pending_cancel_stays_pending(feed: Feed, broker: FakeBroker) -> None:
     factories.signal(feed)
     (outgoing,) = factories.claim_all()
     factories.answer(outgoing, broker.rest(outgoing.request))
@@ -172,9 +150,7 @@ def test_pending_cancel_stays_pending(
     assert (order.status, order.pending_action) == ("UNKNOWN", "CANCEL")
 
 
-def test_item_missing_before_the_backup_is_checked_again(
-    alice: ExecutionConnection, feed: Feed
-) -> None:
+def test_item_missing_before_the_backup_is_checked_again(feed: Feed) -> None:
     position = factories.filled(factories.signal(feed))
     ExecutionPosition.objects.update(missing_since=timezone.now())
     restored()

@@ -9,7 +9,6 @@ import pytest
 from django.db import InternalError, connection
 
 from common.sql import rows, run
-from connections.models import ExecutionConnection
 from execution.dispatch.background_calls import CallResult
 from execution.dispatch.report_writer import apply_or_defer, record_call_results, retry_deferred
 from execution.models import Order
@@ -24,7 +23,7 @@ from tests.execution import factories
 from tests.execution.dispatch.test_background_calls import resting, until
 from tests.execution.fake_broker import FakeBroker
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("alice")]
 SECONDS = 20.0
 Limits = Callable[..., None]
 StandStill = Callable[[str, str], list[str]]
@@ -80,10 +79,7 @@ def _until_ended(pid: int) -> None:
 
 
 def test_single_report_survives_a_stalled_process(
-    alice: ExecutionConnection,
-    feed: Feed,
-    stand_still: StandStill,
-    monkeypatch: pytest.MonkeyPatch,
+    feed: Feed, stand_still: StandStill, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     factories.signal(feed)
     factories.claim_all()
@@ -98,10 +94,7 @@ def test_single_report_survives_a_stalled_process(
 
 
 def test_single_order_stays_due_after_a_stalled_process(
-    alice: ExecutionConnection,
-    feed: Feed,
-    runtime: trading_runtime.TradingRuntime,
-    stand_still: StandStill,
+    feed: Feed, runtime: trading_runtime.TradingRuntime, stand_still: StandStill
 ) -> None:
     factories.signal(feed)
     stood = stand_still("execution.submission.claim", "claim.locked")
@@ -115,7 +108,6 @@ def test_single_order_stays_due_after_a_stalled_process(
 
 
 def test_failed_reconciliation_is_not_blamed_on_its_account(
-    alice: ExecutionConnection,
     feed: Feed,
     runtime: trading_runtime.TradingRuntime,
     limited: Limits,
@@ -134,7 +126,7 @@ def test_failed_reconciliation_is_not_blamed_on_its_account(
 
 
 def test_locked_row_delays_its_own_report_only(
-    feed: Feed, alice: ExecutionConnection, limited: Limits, monkeypatch: pytest.MonkeyPatch
+    feed: Feed, limited: Limits, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     limited(lock_timeout=300)
     for _ in range(7):
@@ -152,11 +144,7 @@ def test_locked_row_delays_its_own_report_only(
 
 
 def test_locked_row_delays_its_own_brokers_answer_only(
-    feed: Feed,
-    alice: ExecutionConnection,
-    limited: Limits,
-    trading: trading_runtime.TradingRuntime,
-    broker: FakeBroker,
+    feed: Feed, limited: Limits, trading: trading_runtime.TradingRuntime, broker: FakeBroker
 ) -> None:
     for _ in range(3):
         factories.signal(feed)
@@ -182,10 +170,7 @@ def test_locked_row_delays_its_own_brokers_answer_only(
 
 
 def test_answers_to_cancels_survive_a_database_restart(
-    feed: Feed,
-    alice: ExecutionConnection,
-    trading: trading_runtime.TradingRuntime,
-    broker: FakeBroker,
+    feed: Feed, trading: trading_runtime.TradingRuntime, broker: FakeBroker
 ) -> None:
     factories.signal(feed)
     resting(trading, broker)

@@ -11,7 +11,6 @@ from connections.models import ExecutionConnection, Instrument
 from events.messages import render
 from execution.models import Order
 from execution.monitoring.level_monitor import scan_levels
-from execution.runtime.trading_runtime import TradingRuntime
 from execution.services import close_dust, close_position
 from positions.models import ExecutionPosition
 from signals.models import Feed
@@ -19,19 +18,14 @@ from tests.events.test_messages import event
 from tests.execution import factories
 from tests.html import html_of
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("alice", "runtime")]
 
 
 @pytest.mark.parametrize(
     ("sold", "left", "closed"), [("0", 100, 0), ("0.8", 20, 0), ("0.9", 0, 1)], ids=str
 )
 def test_raised_minimum_closes_only_remainders_below_two_steps(
-    alice: ExecutionConnection,
-    feed: Feed,
-    runtime: TradingRuntime,
-    sold: str,
-    left: int,
-    closed: int,
+    feed: Feed, sold: str, left: int, closed: int
 ) -> None:
     position = factories.filled(factories.signal(feed))  # 100 in steps of 10
     if sold != "0":
@@ -49,7 +43,7 @@ def an_hour_later() -> None:
 
 
 def test_exit_below_the_minimum_is_deferred_until_it_can_be_sold(
-    alice: ExecutionConnection, feed: Feed, runtime: TradingRuntime, client: Client
+    alice: ExecutionConnection, feed: Feed, client: Client
 ) -> None:
     """Its stop is hit and the exchange takes no order so small: exactly one exit and one alarm."""
     position = factories.filled(factories.signal(feed, sl=D("1.09")))  # 100 units
@@ -83,7 +77,7 @@ def test_exit_below_the_minimum_is_deferred_until_it_can_be_sold(
     ("by", "sent_again"), [("full CLOSE", 1), ("partial CLOSE", 0), ("owner", 0)]
 )
 def test_only_a_full_close_is_sent_again_once_the_minimum_allows_it(
-    alice: ExecutionConnection, feed: Feed, runtime: TradingRuntime, by: str, sent_again: int
+    feed: Feed, by: str, sent_again: int
 ) -> None:
     """The alarm's message promises only that."""
     signal = factories.signal(feed, sl=D("1.09"))
@@ -107,7 +101,7 @@ def test_only_a_full_close_is_sent_again_once_the_minimum_allows_it(
 
 @pytest.mark.parametrize(("left", "reason"), [(20, "EXIT_BELOW_MINIMUM"), (10, "DUST")])
 def test_only_dust_is_closed_after_an_exit_of_too_little_value(
-    alice: ExecutionConnection, feed: Feed, runtime: TradingRuntime, left: int, reason: str
+    feed: Feed, left: int, reason: str
 ) -> None:
     position = factories.filled(factories.signal(feed))  # 100 in steps of 10
     close_position(position.pk, fraction=D(100 - left) / 100)

@@ -26,7 +26,7 @@ from tests.execution import factories
 from tests.execution.fake_broker import FakeBroker
 from tests.execution.netting_model import NettingModel
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("account")]
 
 
 @pytest.fixture
@@ -61,10 +61,7 @@ WAITS = ("PENDING", "EXIT_AWAITS_COMPARISON")
 
 
 def test_exit_waits_for_the_outcome_of_an_entry_in_its_symbol(
-    account: ExecutionConnection,
-    feed: Feed,
-    broker: FakeBroker,
-    runtime: trading_runtime.TradingRuntime,
+    feed: Feed, runtime: trading_runtime.TradingRuntime
 ) -> None:
     """A lost request may have filled: the broker's quantity may be its fill."""
     position = factories.filled(factories.signal(feed))  # 100
@@ -89,12 +86,7 @@ def test_exit_waits_for_the_outcome_of_an_entry_in_its_symbol(
     assert outgoing.request.quantity == 100
 
 
-def test_exit_is_not_ended_by_a_read_before_an_entry_was_known(
-    account: ExecutionConnection,
-    feed: Feed,
-    broker: FakeBroker,
-    runtime: trading_runtime.TradingRuntime,
-) -> None:
+def test_exit_is_not_ended_by_a_read_before_an_entry_was_known(feed: Feed) -> None:
     position = factories.filled(factories.signal(feed))
     factories.signal(feed)
     (outgoing,) = factories.claim_all()
@@ -112,7 +104,7 @@ def test_exit_is_not_ended_by_a_read_before_an_entry_was_known(
 
 
 def test_exits_of_positions_that_share_a_balance_wait_and_are_reported(
-    account: ExecutionConnection, feed: Feed, broker: FakeBroker
+    feed: Feed, broker: FakeBroker
 ) -> None:
     """The owner sold most of one of them: reconciliation cannot determine which."""
     first, second = (
@@ -141,7 +133,7 @@ def test_exits_of_positions_that_share_a_balance_wait_and_are_reported(
 
 
 def test_exit_ends_where_the_broker_holds_only_its_own_quantity_and_too_little(
-    account: ExecutionConnection, feed: Feed, broker: FakeBroker
+    feed: Feed, broker: FakeBroker
 ) -> None:
     position = factories.filled(factories.signal(feed))
     assert broker.nets
@@ -171,7 +163,7 @@ def test_exit_ends_only_after_a_reconciliation_begun_while_it_waited(
 
 
 def test_exit_requests_reconciliation_again_when_none_was_made(
-    account: ExecutionConnection, feed: Feed, broker: FakeBroker
+    feed: Feed, broker: FakeBroker
 ) -> None:
     """As after an upgrade: it waits already, and no request is stored."""
     position = factories.filled(factories.signal(feed))

@@ -23,7 +23,7 @@ from tests.execution.factories import drift_items
 from tests.execution.fake_broker import FakeBroker
 from tests.execution.netting_model import NettingModel
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("runtime")]
 
 
 def strange(entry: Order) -> str:
@@ -109,11 +109,7 @@ def test_comparing_quantities_does_not_resolve_levels(
 
 
 def test_order_that_could_not_be_queried_stays_missing(
-    alice: ExecutionConnection,
-    feed: Feed,
-    runtime: trading_runtime.TradingRuntime,
-    broker: FakeBroker,
-    monkeypatch: pytest.MonkeyPatch,
+    alice: ExecutionConnection, feed: Feed, broker: FakeBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     factories.signal(feed, order_type="LIMIT", open_price=D("1.09500"))
     (outgoing,) = factories.claim_all()
@@ -132,7 +128,7 @@ def test_order_that_could_not_be_queried_stays_missing(
 
 
 def test_shared_broker_position_resolves_neither_levels_nor_price(
-    feed: Feed, broker: FakeBroker, runtime: trading_runtime.TradingRuntime
+    feed: Feed, broker: FakeBroker
 ) -> None:
     broker.nets, broker.fills_horizon = NettingModel(ExitSafety.TICKET, netting=True), None
     factories.account(feed, snapshot_position_mode="NETTING")

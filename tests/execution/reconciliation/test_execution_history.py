@@ -23,7 +23,7 @@ from tests.execution.factories import drift_items
 from tests.execution.fake_broker import FakeBroker
 from tests.execution.fake_broker_book import Ticket
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("runtime")]
 
 
 @pytest.fixture
@@ -154,10 +154,7 @@ def test_position_closed_by_its_owner_while_our_exit_is_in_flight(
 
 
 def test_abandoned_entry_that_arrived_is_found_by_its_position(
-    alice: ExecutionConnection,
-    feed: Feed,
-    runtime: trading_runtime.TradingRuntime,
-    broker: FakeBroker,
+    alice: ExecutionConnection, feed: Feed, broker: FakeBroker
 ) -> None:
     factories.signal(feed)
     (outgoing,) = factories.claim_all()
@@ -217,11 +214,7 @@ def test_order_that_cannot_be_looked_up_is_no_drift(
 
 
 def test_order_accepted_while_the_broker_is_read_is_not_missing(
-    alice: ExecutionConnection,
-    feed: Feed,
-    runtime: trading_runtime.TradingRuntime,
-    broker: FakeBroker,
-    monkeypatch: pytest.MonkeyPatch,
+    alice: ExecutionConnection, feed: Feed, broker: FakeBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     factories.signal(feed, order_type="LIMIT", open_price=D("1.09500"))
     (outgoing,) = factories.claim_all()
@@ -262,7 +255,7 @@ def test_order_of_another_program_is_recorded_without_notification(
     assert [name for name, _ in broker.calls if name in ("cancel", "modify", "submit")] == []
 
 
-def test_order_ended_here_and_working_there_is_drift(resting: Order, broker: FakeBroker) -> None:
+def test_order_ended_here_and_working_there_is_drift(resting: Order) -> None:
     factories.apply(factories.report(resting, ReportKind.CANCELLED))
     factories.pass_time(1)
     assert reconcile() == 1

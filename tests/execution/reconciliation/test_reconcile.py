@@ -20,7 +20,7 @@ from connections.models import ConnectionHealth, ExecutionConnection
 from execution.base.reconciliation_requests import request_reconciliation
 from execution.models import AccountSyncState, DriftItem, Fill, Order
 from execution.reconciliation.reconcile import reconcile, reconcile_new
-from execution.runtime import broker_queries, trading_runtime
+from execution.runtime import broker_queries
 from positions.models import ExecutionPosition
 from signals.models import Feed
 from tests.execution import factories
@@ -29,7 +29,7 @@ from tests.execution.fake_broker import KIND, FakeBroker
 from tests.hanging import beside
 from tests.paper.broker_process import until
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("runtime")]
 
 
 def vanish(broker: FakeBroker, quantity: str = "100") -> None:
@@ -195,10 +195,7 @@ def test_unknown_position_is_drift_and_is_reported(
 
 
 def test_position_with_an_entry_in_flight_is_not_unknown(
-    alice: ExecutionConnection,
-    feed: Feed,
-    runtime: trading_runtime.TradingRuntime,
-    broker: FakeBroker,
+    alice: ExecutionConnection, feed: Feed, broker: FakeBroker
 ) -> None:
     factories.signal(feed)
     (outgoing,) = factories.claim_all()
@@ -237,7 +234,7 @@ def test_different_quantity_is_drift(position: ExecutionPosition, broker: FakeBr
 
 
 def test_no_entry_is_sent_before_the_first_reconciliation(
-    alice: ExecutionConnection, feed: Feed, runtime: trading_runtime.TradingRuntime
+    alice: ExecutionConnection, feed: Feed
 ) -> None:
     ConnectionHealth.objects.update(reconciled_at=None)
     factories.signal(feed)
@@ -248,7 +245,7 @@ def test_no_entry_is_sent_before_the_first_reconciliation(
 
 
 def test_entry_published_before_a_lost_connection_waits_for_reconciliation(
-    alice: ExecutionConnection, feed: Feed, runtime: trading_runtime.TradingRuntime
+    alice: ExecutionConnection, feed: Feed
 ) -> None:
     factories.signal(feed)
     ConnectionHealth.objects.update(reconciled_at=None)
@@ -260,7 +257,7 @@ def test_entry_published_before_a_lost_connection_waits_for_reconciliation(
 
 
 def test_entry_that_waits_for_reconciliation_expires_with_its_signal(
-    alice: ExecutionConnection, feed: Feed, runtime: trading_runtime.TradingRuntime
+    alice: ExecutionConnection, feed: Feed
 ) -> None:
     factories.signal(feed, valid_until=market_now() + timedelta(seconds=30))
     ConnectionHealth.objects.update(reconciled_at=None)
@@ -307,10 +304,7 @@ def test_read_begun_before_a_lost_connection_does_not_allow_entries(
 
 
 def test_repeatedly_failing_accounts_do_not_starve_others(
-    feed: Feed,
-    broker: FakeBroker,
-    runtime: trading_runtime.TradingRuntime,
-    monkeypatch: pytest.MonkeyPatch,
+    feed: Feed, broker: FakeBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Four accounts with requested reconciliation fail; three are reconciled at once."""
     monkeypatch.setattr("execution.reconciliation.reconcile.FIRST_BATCH", 3)
@@ -334,10 +328,7 @@ def test_repeatedly_failing_accounts_do_not_starve_others(
 
 
 def test_account_is_reconciled_again_when_requested_during_a_round(
-    feed: Feed,
-    broker: FakeBroker,
-    runtime: trading_runtime.TradingRuntime,
-    monkeypatch: pytest.MonkeyPatch,
+    feed: Feed, broker: FakeBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A round of thousands of accounts takes minutes: a recheck does not wait for its end."""
     monkeypatch.setattr("execution.reconciliation.reconcile.FIRST_BATCH", 2)
@@ -365,10 +356,7 @@ def test_account_is_reconciled_again_when_requested_during_a_round(
 
 
 def test_accounts_with_unreadable_events_do_not_end_a_round(
-    feed: Feed,
-    broker: FakeBroker,
-    runtime: trading_runtime.TradingRuntime,
-    monkeypatch: pytest.MonkeyPatch,
+    feed: Feed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("execution.reconciliation.reconcile.FIRST_BATCH", 2)
     unheard = iter([{KIND}])
@@ -383,7 +371,7 @@ def test_accounts_with_unreadable_events_do_not_end_a_round(
 
 
 def test_answering_account_is_reconciled_while_another_hangs(
-    feed: Feed, broker: FakeBroker, runtime: trading_runtime.TradingRuntime
+    feed: Feed, broker: FakeBroker
 ) -> None:
     many = [factories.account(feed) for _ in range(20)]
     hung = factories.account(feed)

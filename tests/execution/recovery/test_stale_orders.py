@@ -21,7 +21,7 @@ from tests.execution import factories
 from tests.execution.fake_broker import FakeBroker
 from tests.execution.fake_broker_book import Ticket
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("alice")]
 
 
 @pytest.fixture
@@ -157,10 +157,7 @@ def test_preset_may_cancel_a_stuck_order(
 
 
 def test_stuck_exit_is_reported_and_never_cancelled(
-    alice: ExecutionConnection,
-    feed: Feed,
-    runtime: trading_runtime.TradingRuntime,
-    broker: FakeBroker,
+    feed: Feed, runtime: trading_runtime.TradingRuntime, broker: FakeBroker
 ) -> None:
     TradingPreset.objects.update(stuck_policy="CANCEL")
     position = factories.filled(factories.signal(feed))
@@ -176,10 +173,7 @@ def test_stuck_exit_is_reported_and_never_cancelled(
 
 
 def test_working_limit_order_is_not_stuck(
-    alice: ExecutionConnection,
-    feed: Feed,
-    runtime: trading_runtime.TradingRuntime,
-    broker: FakeBroker,
+    feed: Feed, runtime: trading_runtime.TradingRuntime, broker: FakeBroker
 ) -> None:
     factories.signal(feed, order_type="LIMIT", open_price=D("1.09500"))
     factories.claim_all()
@@ -216,7 +210,7 @@ def test_unanswered_cancel_is_retried_looked_up_and_reported_once(
 
 # ---- never late ----------------------------------------------------------------------------------
 def test_order_of_an_expired_signal_expires_and_is_never_sent(
-    alice: ExecutionConnection, feed: Feed, broker: FakeBroker
+    feed: Feed, broker: FakeBroker
 ) -> None:
     factories.signal(feed, valid_until=market_now() + timedelta(seconds=30))
     factories.pass_time(31)

@@ -20,7 +20,7 @@ from signals.models import Feed
 from tests.execution import factories
 from tests.execution.fake_broker import FakeBroker
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("alice")]
 
 
 @pytest.fixture
@@ -108,10 +108,7 @@ def test_entry_absent_twice_with_a_gap_never_arrived(
 
 
 def test_two_concurrent_look_ups_confirm_absence_once(
-    entry: Order,
-    runtime: trading_runtime.TradingRuntime,
-    broker: FakeBroker,
-    monkeypatch: pytest.MonkeyPatch,
+    entry: Order, runtime: trading_runtime.TradingRuntime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     factories.pass_time(60)
     sweeps.mark_orphaned_unknown("another")
@@ -142,10 +139,7 @@ def test_failed_look_up_confirms_nothing(
 
 
 def test_order_found_by_a_look_up_is_written(
-    entry: Order,
-    runtime: trading_runtime.TradingRuntime,
-    broker: FakeBroker,
-    alice: ExecutionConnection,
+    entry: Order, runtime: trading_runtime.TradingRuntime, broker: FakeBroker
 ) -> None:
     broker.fill_at_once(sent(entry))
     factories.pass_time(60)
@@ -202,7 +196,7 @@ def test_order_reported_by_stream_and_answer_is_not_looked_up(
 
 
 def test_exit_confirmed_absent_is_sent_again_with_the_same_id(
-    alice: ExecutionConnection, feed: Feed, runtime: trading_runtime.TradingRuntime
+    feed: Feed, runtime: trading_runtime.TradingRuntime
 ) -> None:
     position = factories.filled(factories.signal(feed))
     close_position(position.pk)
@@ -220,16 +214,14 @@ def test_exit_confirmed_absent_is_sent_again_with_the_same_id(
     assert again.request.fence > first.request.fence
 
 
-def test_order_is_due_again_only_when_its_message_was_lost(
-    alice: ExecutionConnection, feed: Feed
-) -> None:
+def test_order_is_due_again_only_when_its_message_was_lost(feed: Feed) -> None:
     factories.signal(feed)
     assert sweeps.due(10) == []
     factories.pass_time(2)
     assert sweeps.due(10) == [Order.objects.get().pk]
 
 
-def test_exits_worker_polls_exits_only(alice: ExecutionConnection, feed: Feed) -> None:
+def test_exits_worker_polls_exits_only(feed: Feed) -> None:
     position = factories.filled(factories.signal(feed))
     leaving = close_position(position.pk)
     factories.signal(feed)
@@ -239,7 +231,7 @@ def test_exits_worker_polls_exits_only(alice: ExecutionConnection, feed: Feed) -
 
 
 def test_acceptance_ends_the_look_ups(
-    entry: Order, runtime: trading_runtime.TradingRuntime, broker: FakeBroker
+    entry: Order, runtime: trading_runtime.TradingRuntime
 ) -> None:
     factories.apply(factories.report(entry, ReportKind.UNKNOWN, fence=entry.fence))
     assert state(entry)[0] == "UNKNOWN"

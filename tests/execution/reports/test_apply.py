@@ -22,9 +22,8 @@ from execution.services import close_position
 from positions.models import ExecutionPosition
 from signals.models import Feed
 from tests.execution import factories
-from tests.execution.fake_broker import FakeBroker
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("alice")]
 
 
 @pytest.fixture
@@ -329,9 +328,7 @@ def test_position_opens_with_the_earliest_and_closes_with_the_latest_fill(entry:
     assert position.closed_at == noon + 3 * minute
 
 
-def test_target_is_done_once_though_a_late_fill_follows_its_cancel(
-    alice: ExecutionConnection, feed: Feed
-) -> None:
+def test_target_is_done_once_though_a_late_fill_follows_its_cancel(feed: Feed) -> None:
     factories.signal(feed, [("1.12", "0.5"), ("1.13", "0.3"), ("1.14", "0.2")])
     factories.claim_all()
     factories.apply(factories.fill_report(Order.objects.get(), 100, "f1"))
@@ -409,7 +406,7 @@ def test_repeated_rejection_of_an_old_attempt_does_not_end_the_new_one(entry: Or
 
 
 def test_a_fill_for_a_denied_order_becomes_drift_and_its_neighbour_is_written(
-    entry: Order, alice: ExecutionConnection, feed: Feed
+    entry: Order, feed: Feed
 ) -> None:
     factories.signal(feed)
     factories.claim_all()
@@ -423,16 +420,14 @@ def test_a_fill_for_a_denied_order_becomes_drift_and_its_neighbour_is_written(
     assert [o.status for o in Order.objects.order_by("id")] == ["DENIED", "FILLED"]
 
 
-def test_report_of_an_unknown_order_becomes_drift(entry: Order, broker: FakeBroker) -> None:
+def test_report_of_an_unknown_order_becomes_drift(entry: Order) -> None:
     report = factories.report(entry, ReportKind.ACCEPTED, client_order_id="unknownorder00000")
     factories.apply(report, factories.report(entry, ReportKind.ACCEPTED))
     assert DriftItem.objects.get().kind == "UNKNOWN_ORDER"
     assert Order.objects.get().status == "SUBMITTED"
 
 
-def test_one_quarantined_report_of_fifty_is_drift_and_49_are_written(
-    alice: ExecutionConnection, feed: Feed
-) -> None:
+def test_one_quarantined_report_of_fifty_is_drift_and_49_are_written(feed: Feed) -> None:
     run("UPDATE connections_tradingpreset SET max_open_positions = 100")
     for _ in range(50):
         factories.signal(feed)

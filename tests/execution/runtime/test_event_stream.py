@@ -27,7 +27,7 @@ from tests.execution.recovery.test_sweeps import sent
 from tests.prices.sources import Source, at, quote, source
 
 __all__ = ["source"]
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("runtime")]
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def tickets(alice: ExecutionConnection, feed: Feed, broker: FakeBroker) -> list[
 
 
 def test_batch_that_must_wait_does_not_block_later_events(
-    tickets: list[Ticket], runtime: TradingRuntime, broker: FakeBroker
+    tickets: list[Ticket], broker: FakeBroker
 ) -> None:
     hers, his = tickets
     came_in = broker.execute(hers)
@@ -83,7 +83,7 @@ def test_broken_broker_package_does_not_stop_other_streams(
 
 
 def test_waiting_event_is_applied_later_and_exactly_once(
-    tickets: list[Ticket], runtime: TradingRuntime, broker: FakeBroker
+    tickets: list[Ticket], broker: FakeBroker
 ) -> None:
     hers, his = tickets
     broker.execute(hers)
@@ -98,10 +98,7 @@ def test_waiting_event_is_applied_later_and_exactly_once(
 
 
 def test_events_without_ids_each_wait_their_own_time(
-    tickets: list[Ticket],
-    runtime: TradingRuntime,
-    broker: FakeBroker,
-    monkeypatch: pytest.MonkeyPatch,
+    tickets: list[Ticket], broker: FakeBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The first has waited its minute when the second comes; which waits its own minute."""
     hers, his = tickets
@@ -129,10 +126,7 @@ def test_events_without_ids_each_wait_their_own_time(
 
 
 def test_settled_event_is_forgotten(
-    tickets: list[Ticket],
-    runtime: TradingRuntime,
-    broker: FakeBroker,
-    monkeypatch: pytest.MonkeyPatch,
+    tickets: list[Ticket], broker: FakeBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     waiting: dict[Any, float] = {}
     monkeypatch.setattr(event_stream, "_waiting_since", waiting)
@@ -147,11 +141,7 @@ def test_settled_event_is_forgotten(
 
 
 def test_hanging_events_of_one_broker_do_not_delay_prices_of_another(
-    source: DataConnection,
-    feed: Feed,
-    runtime: TradingRuntime,
-    broker: FakeBroker,
-    monkeypatch: pytest.MonkeyPatch,
+    source: DataConnection, feed: Feed, broker: FakeBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A real broker's prices also go to the paper broker, whose events hang here."""
     asked: list[str] = []
@@ -171,7 +161,7 @@ def test_hanging_events_of_one_broker_do_not_delay_prices_of_another(
 
 
 def test_paper_events_caused_by_real_prices_are_applied_at_once(
-    tickets: list[Ticket], runtime: TradingRuntime, broker: FakeBroker
+    tickets: list[Ticket], broker: FakeBroker
 ) -> None:
     broker.publish(broker.execute(tickets[0]))
     startup.on_quotes_at_paper()

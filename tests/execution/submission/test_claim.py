@@ -32,7 +32,7 @@ from tests.connections import make
 from tests.execution import factories
 from tests.execution.fake_broker import KIND, FakeBroker
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("broker")]
 
 
 def seen() -> tuple[str, str]:
@@ -65,7 +65,7 @@ def test_intent_is_the_exact_request(alice: ExecutionConnection, feed: Feed) -> 
     assert answered == pytest.approx(within + call + 1, abs=0.5)
 
 
-def test_limit_entry_is_sent_with_all_its_fields(feed: Feed, broker: FakeBroker) -> None:
+def test_limit_entry_is_sent_with_all_its_fields(feed: Feed) -> None:
     account = factories.account(feed, settings={"native_stops": True})
     factories.signal(
         feed, [("1.12", "1")], order_type="LIMIT", open_price=D("1.095"), time_in_force="DAY"
@@ -153,9 +153,7 @@ def test_entry_and_exits_share_an_oca_group(
     assert leaving.request.oca_group == group
 
 
-def test_denied_entry_keeps_its_prices_and_states_its_numbers(
-    feed: Feed, broker: FakeBroker
-) -> None:
+def test_denied_entry_keeps_its_prices_and_states_its_numbers(feed: Feed) -> None:
     factories.account(feed, preset_max_quantity=D(50))
     factories.signal(feed, order_type="LIMIT", open_price=D("1.095"))
     assert factories.claim_all() == []
@@ -168,7 +166,7 @@ def test_denied_entry_keeps_its_prices_and_states_its_numbers(
 
 
 @pytest.mark.parametrize("by", ["USD/CHF", "CHF/USD", "EUR/CHF"])
-def test_claim_reads_only_the_prices_that_it_needs(feed: Feed, broker: FakeBroker, by: str) -> None:
+def test_claim_reads_only_the_prices_that_it_needs(feed: Feed, by: str) -> None:
     """An account's own source may have a hundred pairs, and a bundle hundreds of sources."""
     one = factories.account(feed, snapshot_currency="CHF")
     for pair in (by, "XAU/USD", "GBP/USD", "EUR/JPY"):
@@ -181,16 +179,14 @@ def test_claim_reads_only_the_prices_that_it_needs(feed: Feed, broker: FakeBroke
     assert outgoing.request.symbol == "EURUSD"
 
 
-def test_broker_that_holds_stops_gets_them_with_the_entry(feed: Feed, broker: FakeBroker) -> None:
+def test_broker_that_holds_stops_gets_them_with_the_entry(feed: Feed) -> None:
     factories.account(feed, settings={"native_stops": True})
     factories.signal(feed, [("1.12", "1")])
     (outgoing,) = factories.claim_all()
     assert (outgoing.request.stop_loss, outgoing.request.take_profit) == (D("1.09"), D("1.12"))
 
 
-def test_engine_guards_several_targets_while_the_broker_holds_the_stop(
-    feed: Feed, broker: FakeBroker
-) -> None:
+def test_engine_guards_several_targets_while_the_broker_holds_the_stop(feed: Feed) -> None:
     factories.account(feed, settings={"native_stops": True})
     factories.signal(feed, [("1.12", "0.5"), ("1.13", "0.5")])
     (outgoing,) = factories.claim_all()
@@ -225,7 +221,7 @@ def test_expected_price_is_the_touch_the_limit_or_the_trigger(
     ],
 )  # fmt: skip
 def test_prices_with_too_many_digits_are_rounded_on_the_safe_side(
-    feed: Feed, broker: FakeBroker, fields: dict[str, Any], limit: str, stop_loss: str
+    feed: Feed, fields: dict[str, Any], limit: str, stop_loss: str
 ) -> None:
     factories.account(feed, settings={"native_stops": True})
     factories.signal(feed, order_type="LIMIT", **fields)
@@ -277,7 +273,7 @@ def test_order_with_a_pending_action_is_not_sent(alice: ExecutionConnection, fee
     assert factories.claim_all() == []
 
 
-def test_subscriptions_symbol_and_multiplier_are_used(feed: Feed, broker: FakeBroker) -> None:
+def test_subscriptions_symbol_and_multiplier_are_used(feed: Feed) -> None:
     row = factories.account()
     make.subscription(row, feed, symbol_map={"EUR/USD": "EURUSD.m"}, multiplier=D(3))
     factories.instrument(symbol="EURUSD.m", is_preferred=False)
@@ -366,9 +362,7 @@ def test_only_entries_may_be_deferred_by_the_policy(alice: ExecutionConnection, 
     assert Order.objects.get(status="PENDING").reason == "BROKER_HOST_DOWN"
 
 
-def test_entry_is_denied_if_its_credentials_cannot_be_decrypted(
-    feed: Feed, broker: FakeBroker
-) -> None:
+def test_entry_is_denied_if_its_credentials_cannot_be_decrypted(feed: Feed) -> None:
     factories.account(feed, sealed_credentials=b"of another installation")
     factories.signal(feed)
     assert factories.claim_all() == []
@@ -405,7 +399,7 @@ def poison(monkeypatch: pytest.MonkeyPatch, bad: int) -> None:
 
 
 def test_one_quarantined_order_of_fifty_fails_alone(
-    feed: Feed, broker: FakeBroker, monkeypatch: pytest.MonkeyPatch
+    feed: Feed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for _ in range(50):
         factories.account(feed)
@@ -434,7 +428,7 @@ def test_quarantined_exit_releases_its_reservation(
 
 
 def test_claimed_half_is_sent_though_the_other_half_is_locked(
-    feed: Feed, broker: FakeBroker, monkeypatch: pytest.MonkeyPatch
+    feed: Feed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for _ in range(2):
         factories.account(feed)

@@ -28,7 +28,7 @@ from tests.connections.fake_brokers import account
 from tests.execution import factories
 from tests.execution.fake_broker import FakeBroker
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("alice")]
 PASSES = {
     "CONNECTION_TEST_PENDING": "status = 'UNTESTED', last_tested_at = '-infinity',"
     " test_requested_at = clock_timestamp()",
@@ -55,9 +55,7 @@ def due_in() -> float:
 
 
 @pytest.mark.parametrize("code", PASSES)
-def test_entry_waits_for_a_temporary_condition_with_its_code(
-    alice: ExecutionConnection, feed: Feed, code: str
-) -> None:
+def test_entry_waits_for_a_temporary_condition_with_its_code(feed: Feed, code: str) -> None:
     set_health(PASSES[code])
     signal = factories.signal(feed)
     order = Order.objects.get()
@@ -105,7 +103,7 @@ def test_entry_waits_for_the_test_of_an_edited_account(
 
 
 def test_entry_waits_for_an_account_with_an_unusable_answer(
-    alice: ExecutionConnection, feed: Feed, runtime: TradingRuntime, broker: FakeBroker
+    feed: Feed, runtime: TradingRuntime, broker: FakeBroker
 ) -> None:
     usable = account()
     broker.state = replace(usable, balance=Decimal(10) ** 30)
@@ -124,18 +122,14 @@ def test_entry_waits_for_an_account_with_an_unusable_answer(
 
 
 @pytest.mark.parametrize("code", PERSONS)
-def test_entry_is_skipped_when_a_person_must_act(
-    alice: ExecutionConnection, feed: Feed, code: str
-) -> None:
+def test_entry_is_skipped_when_a_person_must_act(feed: Feed, code: str) -> None:
     set_health(PERSONS[code])
     factories.signal(feed)
     order = Order.objects.get()
     assert (order.status, order.reason, order.waiting_since) == ("SKIPPED", code, None)
 
 
-def test_reconciliation_wakes_entries_that_wait_for_it(
-    alice: ExecutionConnection, feed: Feed, runtime: TradingRuntime, broker: FakeBroker
-) -> None:
+def test_reconciliation_wakes_entries_that_wait_for_it(feed: Feed, runtime: TradingRuntime) -> None:
     set_health(PASSES["CONNECTION_NOT_RECONCILED"])
     factories.signal(feed)
     assert due_in() > 3
@@ -188,7 +182,7 @@ def test_reconciliation_during_which_the_account_failed_does_not_count(
 
 
 def test_entries_wait_while_the_broker_pauses_trading(
-    alice: ExecutionConnection, feed: Feed, runtime: TradingRuntime, broker: FakeBroker
+    feed: Feed, runtime: TradingRuntime, broker: FakeBroker
 ) -> None:
     allowed = account()
     broker.state = replace(allowed, trading_allowed=False)
@@ -208,7 +202,7 @@ def test_entries_wait_while_the_broker_pauses_trading(
 
 
 def test_orders_deferred_by_the_restore_check_state_it(
-    alice: ExecutionConnection, feed: Feed, runtime: TradingRuntime, monkeypatch: pytest.MonkeyPatch
+    feed: Feed, runtime: TradingRuntime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     factories.signal(feed)
     order = Order.objects.get()
@@ -227,9 +221,7 @@ def test_orders_deferred_by_the_restore_check_state_it(
     assert order.submitted_at is not None
 
 
-def test_market_entry_that_waited_a_minute_ends_with_its_waiting_code(
-    alice: ExecutionConnection, feed: Feed
-) -> None:
+def test_market_entry_that_waited_a_minute_ends_with_its_waiting_code(feed: Feed) -> None:
     set_health(PASSES["CONNECTION_NOT_RECONCILED"])
     factories.signal(feed)
     factories.pass_time(50)
@@ -242,9 +234,7 @@ def test_market_entry_that_waited_a_minute_ends_with_its_waiting_code(
     assert order.detail == "The signal became older than 60 s while the order waited."
 
 
-def test_market_entry_expires_after_a_minute_and_limit_entry_does_not(
-    alice: ExecutionConnection, feed: Feed
-) -> None:
+def test_market_entry_expires_after_a_minute_and_limit_entry_does_not(feed: Feed) -> None:
     factories.signal(feed)
     factories.signal(feed, order_type=OrderType.LIMIT, open_price=Decimal("1.09950"))
     factories.pass_time(62)
@@ -254,9 +244,7 @@ def test_market_entry_expires_after_a_minute_and_limit_entry_does_not(
     assert limit.status == "SUBMITTING"
 
 
-def test_deferred_limit_entry_keeps_its_since_and_is_retried_less_often(
-    alice: ExecutionConnection, feed: Feed
-) -> None:
+def test_deferred_limit_entry_keeps_its_since_and_is_retried_less_often(feed: Feed) -> None:
     factories.signal(feed, order_type="LIMIT", open_price=Decimal("1.095"))
     waits = []
     for seconds in (1.1, 10, 30, 60):
@@ -274,9 +262,7 @@ def test_deferred_limit_entry_keeps_its_since_and_is_retried_less_often(
     assert [round(one) for one in waits] == [1, 1, 3, 10]
 
 
-def test_deferred_market_entry_is_retried_each_second_and_keeps_its_since(
-    alice: ExecutionConnection, feed: Feed
-) -> None:
+def test_deferred_market_entry_is_retried_each_second_and_keeps_its_since(feed: Feed) -> None:
     factories.signal(feed)
     since = set()
     for _ in range(3):

@@ -24,7 +24,7 @@ from tests.connections import make
 from tests.execution import factories
 from tests.execution.fake_broker import FakeBroker
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("alice")]
 
 
 @pytest.fixture
@@ -85,9 +85,7 @@ def test_exit_that_cannot_be_sent_is_retried_until_it_is_sent(
     assert (bought.quantity, Order.objects.exits().count()) == (0, 1)
 
 
-def test_kill_switch_between_decision_and_sending_costs_no_retry(
-    bought: ExecutionPosition, broker: FakeBroker
-) -> None:
+def test_kill_switch_between_decision_and_sending_costs_no_retry(bought: ExecutionPosition) -> None:
     close_position(bought.pk)
     exit_ = Order.objects.exits().get()
     for _ in range(7):
@@ -110,9 +108,7 @@ def test_reducing_does_not_stop_an_exit(bought: ExecutionPosition) -> None:
     assert bought.quantity == 0
 
 
-def test_later_report_adds_the_position_id_missing_in_the_fill(
-    alice: ExecutionConnection, feed: Feed
-) -> None:
+def test_later_report_adds_the_position_id_missing_in_the_fill(feed: Feed) -> None:
     factories.signal(feed)
     factories.claim_all()
     entry = Order.objects.get()
@@ -127,7 +123,7 @@ def test_later_report_adds_the_position_id_missing_in_the_fill(
 
 @pytest.mark.django_db(transaction=True)
 def test_concurrent_flushes_of_the_same_positions_do_not_deadlock(
-    alice: ExecutionConnection, feed: Feed, broker: FakeBroker
+    feed: Feed, broker: FakeBroker
 ) -> None:
     positions = [factories.filled(factories.signal(feed)) for _ in range(20)]
     faults: list[BaseException] = []

@@ -17,7 +17,7 @@ from tests.events.test_messages import event
 from tests.execution import factories
 from tests.execution.fake_broker import FakeBroker
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("alice")]
 
 
 def can_be(broker: FakeBroker, monkeypatch: pytest.MonkeyPatch, **changes: Any) -> None:
@@ -25,9 +25,7 @@ def can_be(broker: FakeBroker, monkeypatch: pytest.MonkeyPatch, **changes: Any) 
     monkeypatch.setattr(broker, "capabilities", lambda spec: replace(usual(spec), **changes))
 
 
-def test_entry_is_sent_as_an_immediate_or_cancel_limit_order(
-    alice: ExecutionConnection, feed: Feed
-) -> None:
+def test_entry_is_sent_as_an_immediate_or_cancel_limit_order(feed: Feed) -> None:
     factories.signal(feed, max_slippage_pips=D(3))
     (outgoing,) = factories.claim_all()
     request, order = outgoing.request, Order.objects.get()
@@ -40,9 +38,7 @@ def test_entry_is_sent_as_an_immediate_or_cancel_limit_order(
     assert order.detail == "worst price 1.1003."
 
 
-def test_partial_fill_states_why_the_remainder_ended(
-    alice: ExecutionConnection, feed: Feed
-) -> None:
+def test_partial_fill_states_why_the_remainder_ended(feed: Feed) -> None:
     factories.signal(feed, max_slippage_pips=D(3))
     factories.claim_all()
     order = Order.objects.get()
@@ -58,7 +54,7 @@ def test_partial_fill_states_why_the_remainder_ended(
 
 
 def test_brokers_own_price_limit_field_is_used(
-    alice: ExecutionConnection, feed: Feed, broker: FakeBroker, monkeypatch: pytest.MonkeyPatch
+    feed: Feed, broker: FakeBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     can_be(broker, monkeypatch, keeps_worst_price=True)
     factories.signal(feed, max_slippage_pips=D(3))
@@ -68,7 +64,7 @@ def test_brokers_own_price_limit_field_is_used(
 
 
 def test_entry_is_denied_where_the_worst_price_cannot_be_enforced(
-    alice: ExecutionConnection, feed: Feed, broker: FakeBroker, monkeypatch: pytest.MonkeyPatch
+    feed: Feed, broker: FakeBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     can_be(broker, monkeypatch, order_types=frozenset({OrderType.MARKET}))
     factories.signal(feed, max_slippage_pips=D(3))
@@ -78,7 +74,7 @@ def test_entry_is_denied_where_the_worst_price_cannot_be_enforced(
     assert len(factories.claim_all()) == 1
 
 
-def test_other_order_types_are_unchanged(alice: ExecutionConnection, feed: Feed) -> None:
+def test_other_order_types_are_unchanged(feed: Feed) -> None:
     factories.signal(feed, max_slippage_pips=D(3), order_type="LIMIT", open_price=D("1.09"),
                 sl=D("1.08"))  # fmt: skip
     (outgoing,) = factories.claim_all()
@@ -98,7 +94,6 @@ def test_other_order_types_are_unchanged(alice: ExecutionConnection, feed: Feed)
     ],
 )
 def test_fill_beyond_the_worst_price_raises_the_alarm_below_its_threshold(
-    alice: ExecutionConnection,
     feed: Feed,
     broker: FakeBroker,
     monkeypatch: pytest.MonkeyPatch,
@@ -174,7 +169,7 @@ def test_cumulative_fill_is_checked_by_average_then_by_executions(
 
 
 def test_a_later_flush_does_not_repeat_the_alarm_of_an_earlier_fill(
-    alice: ExecutionConnection, feed: Feed, broker: FakeBroker, monkeypatch: pytest.MonkeyPatch
+    feed: Feed, broker: FakeBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     can_be(broker, monkeypatch, keeps_worst_price=True, checks_worst_price=True)
     factories.signal(feed, max_slippage_pips=D(3))

@@ -32,12 +32,10 @@ from tests.execution.reconciliation.decisions.actions import (
 )
 from users.models import User
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("position")]
 
 
-def test_manual_position_becomes_a_normal_trade(
-    position: ExecutionPosition, broker: FakeBroker, owner: User
-) -> None:
+def test_manual_position_becomes_a_normal_trade(broker: FakeBroker, owner: User) -> None:
     ticket = foreign_position(broker, stop_loss=D("1.08000"))
     item = drift_item("UNKNOWN_POSITION")
     drift_decisions.adopt(item.pk, by=owner)
@@ -61,9 +59,7 @@ def test_manual_position_becomes_a_normal_trade(
     assert_settled(broker)
 
 
-def test_adopted_trade_never_uses_a_feed_of_another_owner(
-    position: ExecutionPosition, broker: FakeBroker, owner: User
-) -> None:
+def test_adopted_trade_never_uses_a_feed_of_another_owner(broker: FakeBroker, owner: User) -> None:
     """Feed names are free; the feed's owner could read the signals and close them."""
     thief = make.user()
     theirs = create_feed(owner=thief, name="Adopted trades", slug=f"adopted-{owner.pk}")
@@ -77,9 +73,7 @@ def test_adopted_trade_never_uses_a_feed_of_another_owner(
     assert Signal.objects.filter(origin="DRIFT").values("feed").distinct().count() == 1
 
 
-def test_adopted_position_can_get_levels(
-    position: ExecutionPosition, broker: FakeBroker, owner: User
-) -> None:
+def test_adopted_position_can_get_levels(broker: FakeBroker, owner: User) -> None:
     foreign_position(broker, stop_loss=None)
     item = drift_item("UNKNOWN_POSITION")
     for wrong in (Levels(stop_loss=D("1.2")), Levels(take_profit=D("1.0"))):
@@ -91,9 +85,7 @@ def test_adopted_position_can_get_levels(
     assert (adopted.sl, adopted.sl_guardian, adopted.broker_sl) == (D("1.095"), "ENGINE", None)
 
 
-def test_close_by_the_owner_after_adoption_is_booked(
-    position: ExecutionPosition, broker: FakeBroker, owner: User
-) -> None:
+def test_close_by_the_owner_after_adoption_is_booked(broker: FakeBroker, owner: User) -> None:
     ticket = foreign_position(broker, cid="")
     drift_decisions.adopt(drift_item("UNKNOWN_POSITION").pk, by=owner)
     factories.pass_time(1)
@@ -105,7 +97,7 @@ def test_close_by_the_owner_after_adoption_is_booked(
 
 
 def test_orphan_with_our_tag_is_adopted_with_its_executions(
-    position: ExecutionPosition, broker: FakeBroker, owner: User
+    broker: FakeBroker, owner: User
 ) -> None:
     ticket = foreign_position(broker, cid=tag(broker))
     broker.close_at_broker(ticket, CloseCause.EXTERNAL, D(20))
@@ -120,9 +112,7 @@ def test_orphan_with_our_tag_is_adopted_with_its_executions(
     assert_settled(broker)
 
 
-def test_working_orphan_is_adopted_as_an_order(
-    position: ExecutionPosition, broker: FakeBroker, owner: User
-) -> None:
+def test_working_orphan_is_adopted_as_an_order(broker: FakeBroker, owner: User) -> None:
     known = broker.tickets[0].request
     ticket = broker.receive(
         replace(known, client_order_id=tag(broker), order_type="LIMIT", limit_price=D("1.09"))  # type: ignore[arg-type]
@@ -137,7 +127,7 @@ def test_working_orphan_is_adopted_as_an_order(
 
 
 def test_stream_report_of_an_exit_closes_an_adopted_position(
-    position: ExecutionPosition, broker: FakeBroker, owner: User
+    broker: FakeBroker, owner: User
 ) -> None:
     ticket = foreign_position(broker, cid=tag(broker))
     drift_decisions.adopt(drift_item("UNKNOWN_POSITION").pk, by=owner)

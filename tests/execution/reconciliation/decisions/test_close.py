@@ -36,7 +36,7 @@ from tests.execution.reconciliation.decisions.actions import (
 )
 from users.models import User
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("alice", "runtime")]
 
 
 def test_unwanted_unknown_position_is_closed_at_the_broker_once(
@@ -94,13 +94,7 @@ def test_missing_position_is_not_closed_by_decision_while_an_exit_is_in_flight(
         drift_decisions.close(item.pk, by=owner)
 
 
-def test_missing_order_is_ended_by_decision(
-    alice: ExecutionConnection,
-    feed: Feed,
-    runtime: trading_runtime.TradingRuntime,
-    broker: FakeBroker,
-    owner: User,
-) -> None:
+def test_missing_order_is_ended_by_decision(feed: Feed, broker: FakeBroker, owner: User) -> None:
     factories.signal(feed, order_type="LIMIT", open_price=D("1.09500"))
     (outgoing,) = factories.claim_all()
     factories.answer(outgoing, broker.rest(outgoing.request))
@@ -111,11 +105,7 @@ def test_missing_order_is_ended_by_decision(
 
 
 def test_order_ended_here_and_working_there_is_cancelled_by_reconciliation(
-    alice: ExecutionConnection,
-    feed: Feed,
-    runtime: trading_runtime.TradingRuntime,
-    broker: FakeBroker,
-    owner: User,
+    feed: Feed, broker: FakeBroker, owner: User
 ) -> None:
     factories.signal(feed, order_type="LIMIT", open_price=D("1.09500"))
     (outgoing,) = factories.claim_all()

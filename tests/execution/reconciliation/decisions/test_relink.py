@@ -6,7 +6,6 @@ from decimal import Decimal as D
 import pytest
 
 from common.errors import ConflictError, FillcastError, InvalidInputError
-from connections.models import ExecutionConnection
 from execution.dispatch.background_calls import BackgroundCall, CallResult
 from execution.models import DriftItem, Order
 from execution.reconciliation import decisions as drift_decisions
@@ -29,7 +28,7 @@ from tests.execution.reconciliation.decisions.actions import (
 )
 from users.models import User
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("alice", "runtime")]
 
 
 def test_unknown_position_is_relinked_to_an_abandoned_entry(
@@ -49,11 +48,7 @@ def test_unknown_position_is_relinked_to_an_abandoned_entry(
 
 
 def test_unknown_position_is_relinked_to_a_position_of_ours(
-    feed: Feed,
-    alice: ExecutionConnection,
-    runtime: trading_runtime.TradingRuntime,
-    broker: FakeBroker,
-    owner: User,
+    feed: Feed, broker: FakeBroker, owner: User
 ) -> None:
     for _ in range(2):
         factories.signal(feed, order_type="LIMIT", open_price=D("1.09500"))
@@ -70,7 +65,6 @@ def test_unknown_position_is_relinked_to_a_position_of_ours(
 
 def test_look_ups_of_the_old_id_do_not_count_for_the_relinked_order(
     feed: Feed,
-    alice: ExecutionConnection,
     runtime: trading_runtime.TradingRuntime,
     broker: FakeBroker,
     owner: User,
