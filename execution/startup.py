@@ -44,7 +44,7 @@ from execution.recovery import stale_orders, sweeps
 from execution.recovery.order_polling import poll
 from execution.runtime import trading_runtime
 from execution.runtime.broker_sessions import BrokerSessionManager
-from execution.runtime.event_stream import drain_events, drain_now
+from execution.runtime.event_stream import drain_and_wait, drain_events
 from execution.runtime.lane_leases import LaneSelection, OnLaneChange, ignore_lane_change
 from execution.runtime.trading_runtime import BackgroundJob
 from execution.signal_outcomes import report_outcomes
@@ -147,7 +147,7 @@ def on_quotes_at_paper(**_: Any) -> None:
 def _drain_paper_events() -> None:
     if _paper_has_events.wait(RETRY_SECONDS):
         _paper_has_events.clear()
-        drain_now()
+        drain_and_wait()
 
 
 def start_with_retry(
@@ -251,7 +251,7 @@ def _session_jobs(seconds: float) -> tuple[BackgroundJob, ...]:
 
     return (
         ("session lanes", LANES_SECONDS, lambda: sessions().maintain()),
-        ("session events", EVENTS_SECONDS, lambda: sessions().drain_events(drain_now)),
+        ("session events", EVENTS_SECONDS, lambda: sessions().drain_events(drain_and_wait)),
         ("account reads", LANES_SECONDS, lambda: sessions().read()),
         ("connection tests", seconds, run_due_tests),
         ("reconciliation", COMPARE_SECONDS, reconcile),

@@ -247,7 +247,7 @@ WHERE id IN ({LOCK_BY_ID})
 """
 """There was no free slot for the call: it is repeated soon and does not count."""
 
-READ_NEXT = """
+REQUEST_NEXT_READ = """
 UPDATE positions_executionposition SET broker_check_due_at = clock_timestamp()
 WHERE id = ANY(%s) AND protection_suspended AND quantity > 0
 """

@@ -28,32 +28,33 @@ def reports_in(done: Sequence[CallResult]) -> list[OrderReport]:
 def write_results(
     done: Sequence[CallResult],
     write: Callable[[list[CallResult]], object],
-    free: Callable[[Sequence[int]], Collection[int]],
+    unlocked_ids: Callable[[Sequence[int]], Collection[int]],
     *,
-    careful: bool = False,
+    expect_locks: bool = False,
 ) -> bool:
-    """Write results to the rows that they were for, all at once or in parts.
+    """Write results to the rows that they were for (`CallResult.about`), all at once or in parts.
 
-    Returns whether some were blocked. write: writes all of them or none. free: returns those of
-    some row ids that no other session has locked. A result that is still blocked after a second
-    attempt, or cannot be written, is logged: its row stays due. careful: some are probably blocked.
+    Returns whether some were blocked. write: writes all of them or none. unlocked_ids: returns
+    which of some row ids no other session has locked. A result that is still blocked after a second
+    attempt, or cannot be written, is logged: its row stays due. expect_locks: other sessions
+    probably hold locks.
     """
 
     def split(some: list[CallResult]) -> tuple[list[CallResult], list[CallResult]]:
-        ids = set(free([result.about.id for result in some]))
+        ids = set(unlocked_ids([result.about.id for result in some]))
         return (
             [result for result in some if result.about.id in ids],
             [result for result in some if result.about.id not in ids],
         )
 
     writing = WritePlan(write, log_not_written, split)
-    if blocked := write_in_parts(done, writing, careful=careful).blocked:
+    if blocked := write_in_parts(done, writing, expect_locks=expect_locks).blocked:
         time.sleep(RETRY_SECONDS)
-        log_blocked(write_in_parts(blocked, writing, careful=True).blocked)
+        log_blocked(write_in_parts(blocked, writing, expect_locks=True).blocked)
     return bool(blocked)
 
 
-def run_together(changes: Sequence[tuple[str, list[int]]], lock: str) -> None:
+def run_atomically(changes: Sequence[tuple[str, list[int]]], lock: str) -> None:
     """Run statements on rows by id, all or none: they count attempts and are repeated on failure.
 
     Several statements have their rows locked in id order first.
@@ -69,12 +70,12 @@ def run_together(changes: Sequence[tuple[str, list[int]]], lock: str) -> None:
             run(statement, (ids,))
 
 
-def log_not_written(result: CallResult, fault: Exception) -> bool:
+def log_not_written(result: CallResult, error: Exception) -> bool:
     """Log a result that could not be written because of what it contains. Returns True."""
     log.error(
         "result of a background call not written",
         background_call=result.background_call.key,
-        exc_info=fault,
+        exc_info=error,
     )
     return True
 

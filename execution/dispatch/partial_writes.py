@@ -48,31 +48,36 @@ def write_in_parts(
     items: Sequence[T],
     writing: WritePlan[T, R],
     *,
-    careful: bool = False,
+    expect_locks: bool = False,
     stop: threading.Event | None = None,
 ) -> WriteResult[T, R]:
     """Write items at once, or in parts if that fails, in order.
 
-    If the database is away it waits. After a lock or statement time-out, items whose rows other
-    sessions have locked are found without waiting and returned as blocked; the others are written
-    with a short lock time-out and within `PASS_SECONDS`. careful: do so from the beginning. A part
-    that fails because of an item is halved until that item is alone. stop: ends between two parts.
+    If the database is unavailable it waits. After a lock or statement time-out, items whose rows
+    other sessions have locked are found without waiting and returned as blocked; the others are
+    written with a short lock time-out and within `PASS_SECONDS`. expect_locks: do so from the
+    beginning. A part that fails because of an item is halved until that item is alone. stop: ends
+    between two parts.
     """
-    return _Pass(writing, items, careful, stop or threading.Event()).run()
+    return _Pass(writing, items, expect_locks, stop or threading.Event()).run()
 
 
 class _Pass(Generic[T, R]):
     """One call of `write_in_parts`."""
 
     def __init__(
-        self, writing: WritePlan[T, R], items: Sequence[T], careful: bool, stop: threading.Event
+        self,
+        writing: WritePlan[T, R],
+        items: Sequence[T],
+        expect_locks: bool,
+        stop: threading.Event,
     ) -> None:
         self._writing, self._stop = writing, stop
         self._waiting = [list(items)]  # parts; the next one is the last
         self._parts: WriteResult[T, R] = WriteResult()
         self._until: float | None = None  # set once something has failed
-        if careful:
-            self._become_careful()
+        if expect_locks:
+            self._expect_locks()
 
     def run(self) -> WriteResult[T, R]:
         """Write all parts that can be written."""
@@ -94,7 +99,7 @@ class _Pass(Generic[T, R]):
         has_progress = self._parts.results or self._parts.blocked
         return bool(has_progress) and self._until is not None and time.monotonic() > self._until
 
-    def _become_careful(self) -> None:
+    def _expect_locks(self) -> None:
         self._until = self._until or time.monotonic() + PASS_SECONDS
 
     def _without_locked(self, part: list[T]) -> list[T]:
@@ -124,7 +129,7 @@ class _Pass(Generic[T, R]):
             if len(part) > 1:
                 self._waiting += _halves(part)
             elif not self._writing.on_bad_item(part[0], error):
-                self._become_careful()
+                self._expect_locks()
                 self._wait(part, error)
             return
         if not is_too_much(error):
@@ -138,7 +143,7 @@ class _Pass(Generic[T, R]):
             self._waiting += _halves(part)
         else:
             self._parts.blocked += part
-        self._become_careful()
+        self._expect_locks()
 
     def _wait(self, part: list[T], error: Exception) -> None:
         """Retry a part after a pause. Time without the database does not count."""

@@ -36,12 +36,12 @@ from execution.reports.row_locks import split_locked
 log = structlog.get_logger(__name__)
 GATHER_SECONDS = 0.010  # a batch is what comes within this time of its first report
 MAX_BATCH = 500
-# A report about levels is late after this time: the broker's stream may have reported newer ones.
-LATE_SECONDS = 1.0
-# A fill is stored within this time; the account of a later one is compared.
-EARLY_SECONDS = 3.0
+# A LEVELS report that is applied later than this may overwrite newer ones of the broker's stream.
+LATE_LEVELS_SECONDS = 1.0
+# A fill, and so its position, is usually stored within this time.
+LATE_FILL_SECONDS = 3.0
 # Accounts with an entry that has no position yet, and that was sent with a level now reported gone.
-EARLY = """
+VANISHED_LEVELS = """
 SELECT DISTINCT o.connection_id
 FROM unnest(%s::text[], %s::boolean[], %s::boolean[])
   AS d(client_order_id, without_stop, without_target)
@@ -72,7 +72,7 @@ class Disposition(Enum):
 
     WRITTEN = auto()  # as far as possible, or as a drift item
     DEFERRED = auto()  # the report that it waits for may still come
-    RETRY = auto()  # the database is away
+    RETRY = auto()  # the database is unavailable
 
 
 @dataclass(slots=True)
@@ -90,7 +90,7 @@ class NotApplied:
 
 
 def apply_with_bisection(
-    reports: Sequence[OrderReport], *, defer_overfills: bool = True, careful: bool = False
+    reports: Sequence[OrderReport], *, defer_overfills: bool = True, expect_locks: bool = False
 ) -> NotApplied:
     """Apply reports, all at once or in parts (`write_in_parts`); return those to be applied later.
 
@@ -98,8 +98,8 @@ def apply_with_bisection(
     report that cannot be applied (a constraint, a bug of ours) becomes a drift item.
 
     defer_overfills: an exit that closes more than is open waits as long as a fill of its entry may
-    still come. Otherwise what is open is closed, and the excess becomes a drift item. careful: some
-    may still be blocked.
+    still come. Otherwise what is open is closed, and the excess becomes a drift item. expect_locks:
+    other sessions probably still hold locks.
     """
     not_applied = NotApplied()
 
@@ -111,14 +111,16 @@ def apply_with_bisection(
         not_applied.deferred += [report] if disposition is Disposition.DEFERRED else []
         return disposition is not Disposition.RETRY
 
-    parts = write_in_parts(reports, WritePlan(write, on_bad_item, split_locked), careful=careful)
+    parts = write_in_parts(
+        reports, WritePlan(write, on_bad_item, split_locked), expect_locks=expect_locks
+    )
     not_applied.deferred += [report for deferred in parts.results for report in deferred]
     not_applied.blocked += parts.blocked
     # What the deferred reports wait for may be among those that were just applied.
     if 0 < len(not_applied.deferred) < len(reports):
-        careful = careful or bool(not_applied.blocked)
+        expect_locks = expect_locks or bool(not_applied.blocked)
         rest = apply_with_bisection(
-            not_applied.deferred, defer_overfills=defer_overfills, careful=careful
+            not_applied.deferred, defer_overfills=defer_overfills, expect_locks=expect_locks
         )
         return NotApplied(rest.deferred, rest.blocked + not_applied.blocked)
     return not_applied
@@ -130,11 +132,11 @@ def _write_what_fits(report: OrderReport, error: Exception, defer_overfills: boo
         try:
             if (disposition := attempt(report, error)) is not None:
                 return disposition
-        except Exception as another:  # any: the report's content may break any line
-            if is_database_trouble(another):
+        except Exception as new_error:  # any: the report's content may break any line
+            if is_database_trouble(new_error):
                 connection.close()
                 return Disposition.RETRY
-            error = another
+            error = new_error
     log.error("report dropped", report=repr(report), exc_info=error)
     return Disposition.WRITTEN
 
@@ -166,7 +168,7 @@ def _quarantine(report: OrderReport, error: Exception) -> Disposition:
 
 
 def apply_or_defer(
-    reports: Sequence[OrderReport], *, careful: bool = False, waited: float = 0.0
+    reports: Sequence[OrderReport], *, expect_locks: bool = False, waited: float = 0.0
 ) -> bool:
     """Apply reports that no broker sends again; defer in memory those that must wait.
 
@@ -174,28 +176,29 @@ def apply_or_defer(
     about levels may overwrite newer ones from the broker's stream, so their accounts are compared.
     """
     began = time.monotonic()
-    not_applied = apply_with_bisection(reports, careful=careful)
+    not_applied = apply_with_bisection(reports, expect_locks=expect_locks)
     deferred_reports.deferred_queue.add(not_applied.deferred)
     if not_applied.blocked:
         _defer_blocked(not_applied.blocked, began)
     late = _late_about_levels(reports, waited + time.monotonic() - began)
     if late:
-        _persist(lambda: _compare(late))
+        _request_until_stored(lambda: _request_comparisons(late))
     return bool(not_applied.blocked)
 
 
 def _late_about_levels(reports: Sequence[OrderReport], seconds: float) -> list[OrderReport]:
     """Return the reports that state which levels a broker holds, if they are late.
 
-    Reports of fills have more time: `compare_early_levels` has their accounts compared.
+    A fill that also states levels has more time: what the broker reports meanwhile is compared by
+    `compare_vanished_levels`.
     """
-    if seconds <= LATE_SECONDS:
+    if seconds <= LATE_LEVELS_SECONDS:
         return []
     return [
         report
         for report in reports
         if report.kind is ReportKind.LEVELS
-        or (seconds > EARLY_SECONDS and report.levels is not None)
+        or (seconds > LATE_FILL_SECONDS and report.levels is not None)
     ]
 
 
@@ -203,11 +206,11 @@ def _defer_blocked(blocked: Sequence[OrderReport], began: float) -> None:
     deferred_reports.deferred_queue.add(
         [without_levels(r) for r in blocked if r.kind is not ReportKind.LEVELS]
     )
-    _persist(lambda: defer_levels(blocked, began))
+    _request_until_stored(lambda: defer_levels(blocked, began))
 
 
-def _persist(request: Callable[[], object]) -> None:
-    """Call a function that requests comparisons; repeat it while the database is away."""
+def _request_until_stored(request: Callable[[], object]) -> None:
+    """Call a function that requests comparisons; repeat it while the database is unavailable."""
     while True:
         try:
             request()
@@ -232,15 +235,15 @@ def defer_levels(blocked: Sequence[OrderReport], began: float) -> list[OrderRepo
     if levels:
         as_of = rows(RECEIVED_AT, (time.monotonic() - began,))[0].received_at
         deferred_reports.deferred_queue.add([replace(report, as_of=as_of) for report in levels])
-        _compare(levels)
+        _request_comparisons(levels)
     return [report for report in blocked if report.kind is not ReportKind.LEVELS]
 
 
-def _compare(reports: Sequence[OrderReport]) -> None:
+def _request_comparisons(reports: Sequence[OrderReport]) -> None:
     request_reconciliation(sorted({UUID(report.connection_id) for report in reports}))
 
 
-def compare_early_levels(events: Sequence[OrderReport]) -> None:
+def compare_vanished_levels(events: Sequence[OrderReport]) -> None:
     """Request comparisons for accounts whose levels vanished before their position was stored.
 
     The broker reported that it no longer holds a level of an entry; the fill that opens the
@@ -255,19 +258,21 @@ def compare_early_levels(events: Sequence[OrderReport]) -> None:
         for statement in level_statements(events)
         if statement.levels.stop_loss is None or statement.levels.take_profit is None
     ]
-    if lacking and (early := rows(EARLY, columns(lacking, 3))):
-        request_reconciliation([row.connection_id for row in early], in_seconds=EARLY_SECONDS)
+    if lacking and (accounts := rows(VANISHED_LEVELS, columns(lacking, 3))):
+        request_reconciliation(
+            [row.connection_id for row in accounts], in_seconds=LATE_FILL_SECONDS
+        )
 
 
 def retry_deferred() -> None:
     """Apply the deferred reports once more; those whose time is over, as far as possible."""
     waiting, overdue = deferred_reports.deferred_queue.take()
     if waiting:
-        not_applied = apply_with_bisection([item.report for item in waiting], careful=True)
+        not_applied = apply_with_bisection([item.report for item in waiting], expect_locks=True)
         waiting = _put_back(waiting, not_applied.reports)
     if overdue:
         not_applied = apply_with_bisection(
-            [item.report for item in overdue], defer_overfills=False, careful=True
+            [item.report for item in overdue], defer_overfills=False, expect_locks=True
         )
         overdue = _put_back(
             deferred_reports.log_overdue(overdue, not_applied.blocked), not_applied.blocked
@@ -277,7 +282,7 @@ def retry_deferred() -> None:
             record_dropped(DroppedMessageCount.Name.UNKNOWN_CONNECTION, repr(report))
     applied = [item.report for item in waiting + overdue]
     if levels := [report for report in applied if report.kind is ReportKind.LEVELS]:
-        _compare(levels)  # they may not have counted
+        _request_comparisons(levels)  # they may not have counted
 
 
 def _put_back(
@@ -289,13 +294,13 @@ def _put_back(
     return [item for item in waited if id(item.report) not in kept]
 
 
-def apply_answers(done: Sequence[CallResult], *, careful: bool = False) -> bool:
+def apply_call_reports(done: Sequence[CallResult], *, expect_locks: bool = False) -> bool:
     """Apply the reports in results of background calls; return whether some are blocked."""
     reports = reports_in(done)
     if not reports:
         return False
     waited = machine_time() - min(result.ended_at for result in done)
-    return apply_or_defer(reports, careful=careful, waited=waited)
+    return apply_or_defer(reports, expect_locks=expect_locks, waited=waited)
 
 
 def record_call_results(done: Sequence[CallResult], stop: threading.Event | None = None) -> None:

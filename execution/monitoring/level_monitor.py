@@ -122,7 +122,7 @@ WHERE f.action = 'CLOSE' AND f.close_fraction = 1 AND f.published_at > %s
   AND NOT ({HELD_BACK})
 """,
 )
-CLOSES_COUNT_FOR = timedelta(days=7)
+CLOSE_RETRY_PERIOD = timedelta(days=7)  # after this time a CLOSE is no longer completed
 
 
 def scan_levels() -> list[int]:
@@ -143,7 +143,7 @@ def scan_levels() -> list[int]:
 
 
 def _incomplete_closes() -> list[ExitRequest]:
-    closes = rows(INCOMPLETE_CLOSES, (market_now() - CLOSES_COUNT_FOR, RETRY_SECONDS))
+    closes = rows(INCOMPLETE_CLOSES, (market_now() - CLOSE_RETRY_PERIOD, RETRY_SECONDS))
     return [
         ExitRequest(row.id, "close", detail=f"S-{row.signal_id} is not done yet") for row in closes
     ]

@@ -20,8 +20,8 @@ from common.sql import Query, rows
 from connections.selectors import SPEC_COLUMNS, connection_join_sql, spec_from_row
 from connections.session_lanes import held_lanes_parameters
 from execution.dispatch.background_calls import BackgroundCall, CallResult, send_deadline
-from execution.dispatch.call_results import run_together, write_results
-from execution.dispatch.report_writer import apply_answers
+from execution.dispatch.call_results import run_atomically, write_results
+from execution.dispatch.report_writer import apply_call_reports
 from execution.runtime import trading_runtime
 from positions.broker_levels import (
     ANY_DUE_LEVELS,
@@ -30,14 +30,17 @@ from positions.broker_levels import (
     GUARD_OURSELVES_SQL,
     LEVELS_NOT_STARTED,
     LEVELS_REQUESTED,
-    READ_NEXT,
+    REQUEST_NEXT_READ,
 )
 from positions.levels import LACKS_LEVEL_SQL
 from positions.row_locks import LOCK_BY_ID, lock_unlocked
 
 
 class LevelChange(NamedTuple):
-    """A position whose levels to change at the broker. sl, tp: the prices it should hold."""
+    """A position whose levels to change at the broker. sl, tp: the prices it should hold.
+
+    lacked_level: before the change the broker held no level where it should hold one.
+    """
 
     id: int
     connection_id: UUID
@@ -78,6 +81,7 @@ ORDER BY p.id
 """,
 )
 
+# A level was placed again, and the broker still holds none.
 GIVE_UP = f"""
 WITH moved AS (
   {GIVE_UP_SQL}
@@ -88,6 +92,7 @@ SELECT signal_id, connection_id, '{Code.STOP_DROPPED.value}',
 FROM moved
 """
 
+# The broker rejected a level as invalid.
 TAKE_OVER_LEVELS = f"""
 WITH moved AS (
   {GUARD_OURSELVES_SQL}
@@ -124,11 +129,12 @@ def sync_levels() -> None:
 def _write_level_results(done: Sequence[CallResult]) -> None:
     """Store the results of level changes. We guard levels that the broker does not accept."""
     failpoint("pending_actions.answered")
-    blocked = apply_answers(done)
-    write_results(done, _count_level_changes, lock_unlocked, careful=blocked)
+    blocked = apply_call_reports(done)
+    write_results(done, _store_level_changes, lock_unlocked, expect_locks=blocked)
 
 
-def _count_level_changes(done: Sequence[CallResult]) -> None:
+def _store_level_changes(done: Sequence[CallResult]) -> None:
+    """Count attempts, take over rejected levels, and plan the next step of answered changes."""
     rejected = [
         result.about.id
         for result in done
@@ -139,13 +145,13 @@ def _count_level_changes(done: Sequence[CallResult]) -> None:
     removed = [row.id for row in answered if row.protection_suspended]
     requested = [result.about.id for result in done if result.had_slot]
     not_started = [result.about.id for result in done if not result.had_slot]
-    run_together(
+    run_atomically(
         [
             (TAKE_OVER_LEVELS, rejected),
             (GIVE_UP, placed_again),
             (LEVELS_REQUESTED, requested),
             (LEVELS_NOT_STARTED, not_started),
-            (READ_NEXT, removed),
+            (REQUEST_NEXT_READ, removed),
         ],
         LOCK_BY_ID,
     )

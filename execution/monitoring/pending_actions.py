@@ -21,8 +21,8 @@ from common.sql import IdRow, Query, rows, run
 from connections.selectors import SPEC_COLUMNS, connection_join_sql, spec_from_row
 from connections.session_lanes import held_lanes_parameters, in_held_lanes_sql
 from execution.dispatch.background_calls import BackgroundCall, CallResult, send_deadline
-from execution.dispatch.call_results import run_together, write_results
-from execution.dispatch.report_writer import apply_answers
+from execution.dispatch.call_results import run_atomically, write_results
+from execution.dispatch.report_writer import apply_call_reports
 from execution.exits.orders import ExitRequest, open_exits
 from execution.exits.reservations import recompute_reserved
 from execution.models import AT_BROKER, IN_FLIGHT, TERMINAL
@@ -205,7 +205,7 @@ def _write_cancel_results(done: Sequence[CallResult]) -> None:
     """Store which cancels were requested, then what brokers reported."""
     failpoint("pending_actions.answered")
     blocked = write_results(done, _count_cancels, free_orders)
-    apply_answers(done, careful=blocked)
+    apply_call_reports(done, expect_locks=blocked)
 
 
 def _count_cancels(done: Sequence[CallResult]) -> None:
@@ -214,7 +214,7 @@ def _count_cancels(done: Sequence[CallResult]) -> None:
         result.about.id for result in done if result.had_slot and not result.may_have_been_sent
     ]
     not_started = [result.about.id for result in done if not result.had_slot]
-    run_together(
+    run_atomically(
         [
             (CANCEL_REQUESTED, requested),
             (CANCEL_NOT_SENT, unsent),

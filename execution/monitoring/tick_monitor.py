@@ -83,7 +83,7 @@ class PriceRange:
     high_ask: Decimal
     began: float
 
-    def join(self, other: "PriceRange") -> "PriceRange":
+    def combined_with(self, other: "PriceRange") -> "PriceRange":
         """Return the range that covers both."""
         return PriceRange(
             min(self.low_bid, other.low_bid),
@@ -150,14 +150,14 @@ def _price_ranges(quotes: Sequence[Quote], waited: float) -> PriceRanges:
     for quote in quotes:
         price_range = PriceRange(quote.bid, quote.bid, quote.ask, quote.ask, began)
         known = ranges.get(quote.symbol)
-        ranges[quote.symbol] = known.join(price_range) if known else price_range
+        ranges[quote.symbol] = known.combined_with(price_range) if known else price_range
     return ranges
 
 
 def _joined(some: PriceRanges, others: PriceRanges) -> PriceRanges:
     """Return all ranges; for a pair in both, the range that covers both."""
     both = some.keys() & others.keys()
-    return {**some, **others, **{pair: some[pair].join(others[pair]) for pair in both}}
+    return {**some, **others, **{pair: some[pair].combined_with(others[pair]) for pair in both}}
 
 
 def _process(

@@ -46,7 +46,7 @@ from execution.reconciliation.open_orders import (
 )
 from execution.runtime import broker_queries
 from execution.runtime.broker_queries import Snapshot
-from execution.runtime.event_stream import drain_first
+from execution.runtime.event_stream import drain_before_comparison
 from execution.submission.deferral import wake, wake_look_ups
 
 log = structlog.get_logger(__name__)
@@ -168,7 +168,7 @@ def _compare_some(
         return ComparisonBatch()
     selected = {row.connection_id: row.selected_at for row in accounts_due}
     # Events that the broker has already sent are no difference. Without them a comparison is wrong.
-    not_drained = drain_first()
+    not_drained = drain_before_comparison()
     accounts = {row.connection_id: row for row in accounts_due if row.type not in not_drained}
     if not accounts:
         return ComparisonBatch(selected)

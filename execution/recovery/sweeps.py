@@ -40,7 +40,7 @@ from execution.base.statements import (
 from execution.dispatch.background_calls import BackgroundCall, CallResult
 from execution.dispatch.call_results import write_results
 from execution.dispatch.order_dispatcher import OrderDispatcher
-from execution.dispatch.report_writer import apply_answers
+from execution.dispatch.report_writer import apply_call_reports
 from execution.reports.row_locks import free_orders
 
 FIRST_LOOKUP_SECONDS = 2
@@ -304,8 +304,8 @@ def _find(row: LookUpRow) -> Coroutine[Any, Any, list[OrderReport] | None]:
 def apply_lookup_results(done: Sequence[CallResult]) -> None:
     """Store the results of look-ups: reports, absence confirmations or failures."""
     failpoint("lookup.answered")
-    blocked = apply_answers(done)
-    write_results(done, _end_lookups, free_orders, careful=blocked)
+    blocked = apply_call_reports(done)
+    write_results(done, _end_lookups, free_orders, expect_locks=blocked)
 
 
 def _end_lookups(done: Sequence[CallResult]) -> None:

@@ -22,7 +22,7 @@ from execution.dispatch.deferred_reports import DEFER_SECONDS, log_blocked, with
 from execution.dispatch.report_writer import (
     NotApplied,
     apply_with_bisection,
-    compare_early_levels,
+    compare_vanished_levels,
     defer_levels,
 )
 from execution.runtime import trading_runtime
@@ -33,7 +33,7 @@ T = TypeVar("T")
 PAGE_SIZE = 500
 TIMEOUT_SECONDS = 5
 FORGET_SECONDS = 3600  # after which the wait of an event is forgotten
-_one_at_a_time = threading.Lock()
+_drain_lock = threading.Lock()
 Key = tuple[str, str | OrderReport]
 ShouldContinue = Callable[[], bool]  # called after each full page
 _waiting_since: dict[Key, float] = {}  # machine_time(), by broker type and event; under the lock
@@ -45,7 +45,7 @@ BROKER_TYPES = f"""
 SELECT c.type, bool_or(c.lane = '') AS is_shared FROM connections_executionconnection c
 WHERE c.archived_at IS NULL AND {IN_HELD_LANES_SQL} GROUP BY c.type ORDER BY c.type
 """
-PATIENCE_SECONDS = 10.0  # for a drain of another process, if the caller needs its result
+MAX_WAIT_SECONDS = 10.0  # to wait for another process that drains
 
 
 def drain_events() -> int:
@@ -54,46 +54,51 @@ def drain_events() -> int:
     Does nothing while another thread of this process drains. A broker type that fails does not stop
     the others.
     """
-    if not _one_at_a_time.acquire(blocking=False):
+    if not _drain_lock.acquire(blocking=False):
         return 0
     try:
         return sum(applied or 0 for applied in _drain_all().values())
     finally:
-        _one_at_a_time.release()
+        _drain_lock.release()
 
 
-def drain_now() -> int:
-    """Call `drain_events` after an event: wait for drains that may have begun before it."""
-    with _one_at_a_time:
-        return sum(applied or 0 for applied in _drain_all(PATIENCE_SECONDS).values())
+def drain_and_wait() -> int:
+    """Apply all events that brokers have pushed before this call; return how many reports.
+
+    A drain that is running may have begun earlier, so this one waits for it and drains again.
+    """
+    with _drain_lock:
+        return sum(applied or 0 for applied in _drain_all(MAX_WAIT_SECONDS).values())
 
 
-def drain_first() -> set[str]:
-    """Apply all events before a comparison; return the broker types for which that failed.
+def drain_before_comparison() -> set[str]:
+    """Apply all events, so that a comparison includes them; return the broker types that failed.
 
     Those could not be read, or another process still drains them.
     """
-    with _one_at_a_time:
+    with _drain_lock:
         return {
             broker_type
-            for broker_type, applied in _drain_all(PATIENCE_SECONDS).items()
+            for broker_type, applied in _drain_all(MAX_WAIT_SECONDS).items()
             if applied is None
         }
 
 
-def _drain_all(patience: float = 0.0) -> dict[str, int | None]:
+def _drain_all(max_wait: float = 0.0) -> dict[str, int | None]:
     return {
-        row.type: _drain_or_warn(row.type, is_shared=row.is_shared, patience=patience)
+        row.type: _drain_or_warn(row.type, is_shared=row.is_shared, max_wait=max_wait)
         for row in rows(BROKER_TYPES, held_lanes_parameters())
     }
 
 
-def _drain_or_warn(broker_type: str, *, is_shared: bool, patience: float) -> int | None:
+def _drain_or_warn(broker_type: str, *, is_shared: bool, max_wait: float) -> int | None:
     try:
         if not is_shared:
             return _drain(broker_type, _always)
         return drain_once(
-            broker_type, lambda should_continue: _drain(broker_type, should_continue), patience
+            broker_type,
+            lambda should_continue: _drain(broker_type, should_continue),
+            max_wait,
         )
     except (DatabaseError, InterfaceError):
         raise
@@ -155,8 +160,8 @@ def _apply(broker_type: str, events: Sequence[OrderReport]) -> set[str]:
     was_blocked = {id(r) for r in events if _key(broker_type, r) in _blocked} if _blocked else set()
     if was_blocked:
         events = [without_levels(r) if id(r) in was_blocked else r for r in events]
-    compare_early_levels(events)  # first: positions may be opened below
-    not_applied = apply_with_bisection(events, careful=bool(was_blocked))
+    compare_vanished_levels(events)  # first: positions may be opened below
+    not_applied = apply_with_bisection(events, expect_locks=bool(was_blocked))
     blocked = defer_levels(not_applied.blocked, began)
     return _still_waiting(broker_type, events, not_applied.deferred + blocked, blocked)
 
@@ -176,7 +181,9 @@ def _still_waiting(
     ]
     not_applied = NotApplied()
     if overdue:
-        not_applied = apply_with_bisection(overdue, defer_overfills=False, careful=bool(blocked))
+        not_applied = apply_with_bisection(
+            overdue, defer_overfills=False, expect_locks=bool(blocked)
+        )
     ended = _keys(broker_type, overdue) - _keys(broker_type, not_applied.reports)
     waiting = [report for report in deferred if _key(broker_type, report) not in ended]
     _forget(_keys(broker_type, events) - _keys(broker_type, waiting), now)

@@ -58,17 +58,17 @@ WHERE broker_type = %(broker_type)s AND holder = %(holder)s
 
 
 def drain_once(
-    broker_type: str, drain: Callable[[Callable[[], bool]], int], patience: float
+    broker_type: str, drain: Callable[[Callable[[], bool]], int], max_wait: float
 ) -> int | None:
     """Drain the stream of a broker type in this process, unless another begins to after this call.
 
     drain: applies events and returns how many; its argument renews the lease, and returns False
-    once another process has taken it. patience: seconds to wait for another process. Returns how
+    once another process has taken it. max_wait: seconds to wait for another process. Returns how
     many reports were applied here, None if no process has drained in time. Raises what `drain`
     raises.
     """
     called_at = database_now()
-    deadline, pause = machine_time() + patience, FIRST_POLL_SECONDS
+    deadline, pause = machine_time() + max_wait, FIRST_POLL_SECONDS
     named = {"broker_type": broker_type, "holder": uuid4().hex}
     while not _take(named, state := rows(STATE, (called_at, broker_type))):
         if state and state[0].is_drained:

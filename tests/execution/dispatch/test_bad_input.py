@@ -150,7 +150,7 @@ def test_late_levels_of_an_unknown_connection_are_written_once(
     levels = OrderReport(
         ReportKind.LEVELS, "unknown", "x" * 18, levels=HeldLevels(stop_loss=None, take_profit=None)
     )
-    monkeypatch.setattr(report_writer, "LATE_SECONDS", -1.0)
+    monkeypatch.setattr(report_writer, "LATE_LEVELS_SECONDS", -1.0)
     with caplog.at_level(logging.ERROR):
         report_writer.apply_or_defer([levels, factories.fill_report(order, 100, "f1")])
     assert Order.objects.get().status == "FILLED"

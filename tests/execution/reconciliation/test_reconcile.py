@@ -347,7 +347,7 @@ def test_account_is_reconciled_again_when_requested_during_a_round(
     def read() -> list[str]:
         return [key for call, key in broker.calls if call == "positions"]
 
-    monkeypatch.setattr("execution.reconciliation.reconcile.drain_first", request_again)
+    monkeypatch.setattr("execution.reconciliation.reconcile.drain_before_comparison", request_again)
     reconcile_new()
     counts = sorted(read().count(key) for key in set(read()))
     assert counts == [1, 1, 1, 1, 2]
@@ -361,7 +361,7 @@ def test_accounts_with_unreadable_events_do_not_end_a_round(
     monkeypatch.setattr("execution.reconciliation.reconcile.FIRST_BATCH", 2)
     unheard = iter([{KIND}])
     monkeypatch.setattr(
-        "execution.reconciliation.reconcile.drain_first", lambda: next(unheard, set())
+        "execution.reconciliation.reconcile.drain_before_comparison", lambda: next(unheard, set())
     )
     for _ in range(5):
         factories.account(feed)

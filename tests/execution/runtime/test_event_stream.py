@@ -15,7 +15,7 @@ from execution import startup
 from execution.dispatch.deferred_reports import DEFER_SECONDS
 from execution.models import DriftItem, Order
 from execution.runtime import event_stream
-from execution.runtime.event_stream import PAGE_SIZE, drain_events, drain_first
+from execution.runtime.event_stream import PAGE_SIZE, drain_before_comparison, drain_events
 from execution.runtime.trading_runtime import TradingRuntime
 from positions.models import ExecutionPosition
 from prices.feeds import open_live
@@ -79,7 +79,7 @@ def test_broken_broker_package_does_not_stop_other_streams(
     monkeypatch.setattr(runtime.dispatcher, "adapter", adapter)
     broker.publish(broker.execute(hers))
     assert drain_events() == 1
-    assert drain_first() == {"broken"}
+    assert drain_before_comparison() == {"broken"}
 
 
 def test_waiting_event_is_applied_later_and_exactly_once(

@@ -14,7 +14,7 @@ from connections.models import ExecutionConnection
 from execution.models import Order
 from execution.reconciliation.reconcile import reconcile_new
 from execution.runtime import broker_sessions
-from execution.runtime.event_stream import drain_now
+from execution.runtime.event_stream import drain_and_wait
 from execution.runtime.trading_runtime import TradingRuntime
 from execution.services import execute
 from signals.models import Feed
@@ -41,7 +41,7 @@ def test_pushed_event_is_applied_within_a_tenth_of_a_second(
 
     def drain() -> None:
         looks.append(1)
-        drain_now()
+        drain_and_wait()
 
     def listen() -> None:
         while not ended.is_set():
