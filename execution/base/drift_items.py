@@ -29,12 +29,12 @@ class DriftRecord:
     evidence: dict[str, Any]
     position_id: int | None = None
     order_id: int | None = None
-    is_note: bool = False  # no notification
+    is_note: bool = False  # stored as NOTED, without a notification
 
 
 # Stored executions are kept: a later comparison names none of them, a later report only its own.
 # A fill without an id is cumulative, so one with another quantity is another fill.
-FILLS = """
+_MERGED_FILLS = """
 CASE WHEN jsonb_array_length(coalesce(d.evidence->'fills', '[]')) > 0 THEN
   jsonb_build_object('fills', d.evidence->'fills' || coalesce((
     SELECT jsonb_agg(f ORDER BY at)
@@ -46,7 +46,7 @@ CASE WHEN jsonb_array_length(coalesce(d.evidence->'fills', '[]')) > 0 THEN
 ELSE '{}' END"""
 
 # Nothing is removed from a list of what differs.
-DIFFERS = """
+_MERGED_DIFFERS = """
 CASE WHEN jsonb_typeof(d.evidence->'differs') = 'array' THEN
   jsonb_build_object('differs', d.evidence->'differs' || coalesce((
     SELECT jsonb_agg(item ORDER BY at)
@@ -89,7 +89,8 @@ WITH written AS (
       CASE WHEN reopened THEN 'OPEN' ELSE d.state END,
       CASE WHEN reopened THEN '' ELSE d.decision END,
       CASE WHEN reopened THEN clock_timestamp() ELSE d.found_at END
-      FROM (SELECT EXCLUDED.evidence || {FILLS} || {DIFFERS} AS evidence) x, LATERAL (
+      FROM (SELECT EXCLUDED.evidence || {_MERGED_FILLS} || {_MERGED_DIFFERS} AS evidence) x,
+      LATERAL (
         SELECT d.state = 'IGNORED' AND d.evidence->>'differs'
           IS DISTINCT FROM x.evidence->>'differs' AS reopened) y)
   RETURNING d.id, d.kind, d.connection_id, d.key, d.state,
@@ -130,26 +131,26 @@ def write_drift(code: Code, report: OrderReport, **more: object) -> bool:
     Several reports about one order make one item with the executions of all of them. Each new
     execution opens it again.
     """
-    evidence = {**asdict(report), "differs": _report_evidence(report) or "", **more}
+    evidence = {**asdict(report), "differs": _execution_keys(report) or "", **more}
     return (
         upsert_items([DriftRecord(code, report.connection_id, report.client_order_id, evidence)])
         == 1
     )
 
 
-def quarantine_report(report: OrderReport, fault: Exception, reference: str) -> bool:
+def quarantine_report(report: OrderReport, error: Exception, reference: str) -> bool:
     """Store a report that cannot be applied as drift: it is kept, and blocks no other report.
 
     reference: of the traceback in the log.
     """
-    error = {"fault": repr(fault)[:1000], "reference": reference}
+    details = {"fault": repr(error)[:1000], "reference": reference}
     # A report without executions is identified by its kind.
-    differs = _report_evidence(report) or [report.kind.value]
+    differs = _execution_keys(report) or [report.kind.value]
     with transaction.atomic():
-        return write_drift(Code.REPORT_PROCESSING_FAILED, report, **error, differs=differs)
+        return write_drift(Code.REPORT_PROCESSING_FAILED, report, **details, differs=differs)
 
 
-def _report_evidence(report: OrderReport) -> list[str]:
+def _execution_keys(report: OrderReport) -> list[str]:
     """Return each execution's id, or quantity if it has no id, with its revision."""
     return [
         f"{fill.broker_fill_id or plain(fill.quantity)} {fill.revision}" for fill in report.fills

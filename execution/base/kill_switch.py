@@ -26,7 +26,7 @@ class ConnectionRow(NamedTuple):
     connection_id: str
 
 
-READ = Query(
+CURRENT_HALTS = Query(
     HaltRow,
     """
 SELECT scope, mode, feed_id, user_id, connection_id FROM connections_killswitch
@@ -48,17 +48,17 @@ WHERE h.connection_id = ANY(%s::uuid[]) AND h.reconciled_at IS NULL
 class Halts:
     """The halts that are set now: the mode of each scope, by its key."""
 
-    everyone: str | None = None
+    all_trading: str | None = None
     feeds: dict[int, str] = field(default_factory=dict)
     users: dict[int, str] = field(default_factory=dict)
     connections: dict[str, str] = field(default_factory=dict)
 
     def mode(self, *, owner_id: int, feed_id: int | None, connection_id: UUID | str) -> str | None:
         """Return the strictest mode that applies: HALTED, REDUCING or None."""
-        if not (self.everyone or self.feeds or self.users or self.connections):
+        if not (self.all_trading or self.feeds or self.users or self.connections):
             return None  # the usual case; called three times for each order
         modes = {
-            self.everyone,
+            self.all_trading,
             self.users.get(owner_id),
             self.connections.get(str(connection_id)),
             self.feeds.get(feed_id) if feed_id is not None else None,
@@ -73,20 +73,21 @@ def read_halts() -> Halts:
 
     If several apply to one scope, the strictest counts.
     """
-    everyone: str | None = None
+    all_trading: str | None = None
     feeds: dict[int, str] = {}
     users: dict[int, str] = {}
     connections: dict[str, str] = {}
-    for row in sorted(rows(READ), key=lambda row: row.mode == HaltMode.HALTED):  # HALTED last
+    halts = sorted(rows(CURRENT_HALTS), key=lambda row: row.mode == HaltMode.HALTED)
+    for row in halts:  # HALTED last
         if row.scope == "ALL":
-            everyone = row.mode
+            all_trading = row.mode
         elif row.feed_id is not None:
             feeds[row.feed_id] = row.mode
         elif row.user_id is not None:
             users[row.user_id] = row.mode
         else:
             connections[str(row.connection_id)] = row.mode
-    return Halts(everyone, feeds, users, connections)
+    return Halts(all_trading, feeds, users, connections)
 
 
 def unreconciled_in_epoch(connection_ids: Iterable[str]) -> set[str]:

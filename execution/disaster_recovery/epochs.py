@@ -40,7 +40,7 @@ from positions.row_locks import lock_positions
 from users.models import User
 
 log = structlog.get_logger(__name__)
-ONE_AT_A_TIME = "SELECT pg_advisory_xact_lock(hashtext('fillcast.epoch'))"
+LOCK_EPOCHS = "SELECT pg_advisory_xact_lock(hashtext('fillcast.epoch'))"
 MARK_SEQUENCE = "fillcast_mark"  # its value, the high-water mark, is also kept outside the database
 
 
@@ -50,7 +50,7 @@ def current_epoch() -> Epoch:
     if newest is not None:
         return newest
     with transaction.atomic():
-        rows(ONE_AT_A_TIME)
+        rows(LOCK_EPOCHS)
         newest = Epoch.objects.first()
         now = timezone.now()
         return newest or Epoch.objects.create(
@@ -81,7 +81,7 @@ def open_epoch(
     with transaction.atomic():
         run("SET LOCAL statement_timeout = 0")
         run("SET LOCAL lock_timeout = 0")
-        rows(ONE_AT_A_TIME)
+        rows(LOCK_EPOCHS)
         previous = current_epoch()
         if expected_epoch is not None and previous.number != expected_epoch:
             return previous
@@ -103,7 +103,7 @@ def open_epoch(
         )  # fmt: skip
         epoch.treated = _distrust(epoch)
         epoch.save(update_fields=["treated"])
-        _skip_numbers(must_exceed[1])
+        _skip_lost_ids(must_exceed[1])
     log.error("a new epoch halts entries", epoch=number, cause=cause, treated=epoch.treated)
     return epoch
 
@@ -122,7 +122,7 @@ def _supersede(previous: Epoch, number: int) -> KillSwitch | None:
 
 
 def _distrust(epoch: Epoch) -> dict[str, Any]:
-    """Treat every live row as one whose later changes were lost; return what was done."""
+    """Treat every live row as one whose later changes were lost; return what was done to which."""
     live = [row.id for row in rows(sql.LIVE, {"since": epoch.since})]
     rows(sql.LOCK, (live,))
     detail = {"ids": live, "detail": f"epoch {epoch.number}"}
@@ -140,7 +140,7 @@ def _distrust(epoch: Epoch) -> dict[str, Any]:
     }
 
 
-def _skip_numbers(mark: int) -> None:
+def _skip_lost_ids(mark: int) -> None:
     """Skip ids that the lost rows may have had, and raise the high-water mark above `mark`."""
     for table, ahead in sql.NUMBERS_AHEAD.items():
         rows(sql.SKIP_NUMBERS, {"table": table, "ahead": ahead})
@@ -173,8 +173,8 @@ def _read_books(epoch: Epoch) -> None:
     for broker_type in types:
         adapter = adapter_for(broker_type)
         if isinstance(adapter, HasBrokerBooks):
-            journal = trading_runtime.run_call(adapter.journal(settings.FILLCAST_INSTALLATION_TAG))
-            record_forgotten([o for o in journal.accepted if _is_uuid(o.connection_id)])
+            books = trading_runtime.run_call(adapter.journal(settings.FILLCAST_INSTALLATION_TAG))
+            record_forgotten([o for o in books.accepted if _is_uuid(o.connection_id)])
     Epoch.objects.filter(pk=epoch.pk).update(books_read_at=began)
 
 
@@ -241,7 +241,7 @@ def release_epoch(
     """
     require(by, Right.RELEASE)
     with transaction.atomic():
-        rows(ONE_AT_A_TIME)
+        rows(LOCK_EPOCHS)
         epoch = Epoch.objects.filter(released_at=None).first()
         if epoch is None:
             raise ConflictError(Code.STATE_CONFLICT, "No epoch is open.")

@@ -1,5 +1,8 @@
 """Held exits on netting accounts: whether the broker's executions prove that they were not sent.
 
+A recovery epoch holds the exits that were waiting when it was opened: the lost rows may show that
+they were sent (RESTORED_EXIT).
+
 The net quantity proves nothing there: an exit that was sent and a lost entry leave the same sum.
 An exit that was sent was either executed after its position was opened, or is still working. So an
 exit was certainly not sent if both hold:
@@ -73,7 +76,8 @@ ORDER BY o.id
 def find_unsent(exit_ids: Sequence[int], answer_by: datetime) -> list[int]:
     """Return which of these held exits on netting accounts were certainly not sent.
 
-    answer_by: the epoch's. Calls brokers, for each account at most once in RETRY_SECONDS.
+    answer_by: when every call that began before the epoch has ended. Calls brokers,
+    for each account at most once in RETRY_SECONDS.
     """
     exits = rows(
         HELD_EXITS, {"ids": list(exit_ids), "answer_by": answer_by, **held_lanes_parameters()}

@@ -37,7 +37,7 @@ class Levels:
     take_profit: Decimal | None = None
 
 
-ORDER = """
+INSERT_ORDER = """
 INSERT INTO execution_order (signal_id, connection_id, leg, pair, symbol, side, order_type,
   time_in_force, quantity, limit_price, stop_price, stop_loss, take_profit, pip, conversion_rate,
   client_order_id, broker_order_id, attempt, status, reason, pending_action, due_at, submitted_at,
@@ -51,7 +51,7 @@ VALUES (%(signal)s, %(connection)s, 'entry', %(pair)s, %(symbol)s, %(side)s, %(o
 RETURNING id
 """
 
-SAME_ID = "SELECT id FROM execution_order WHERE client_order_id = ANY(%s)"
+ORDERS_WITH_ID = "SELECT id FROM execution_order WHERE client_order_id = ANY(%s)"
 
 
 def adopt_position(
@@ -72,12 +72,12 @@ def adopt_position(
     TARGET_WRONG_SIDE.
     """
     connection = item.connection
-    instrument = _instrument(connection, evidence)
-    rate = _rate(connection, instrument.pair)
-    signal = _signal(
+    instrument = _instrument_of(connection, evidence)
+    rate = _conversion_rate(connection, instrument.pair)
+    signal = _create_signal(
         item, evidence, instrument.pair, _levels(connection, evidence, levels, instrument), by
     )
-    order_id = _order(item, evidence, signal, instrument, rate, pending_action)
+    order_id = _create_order(item, evidence, signal, instrument, rate, pending_action)
     if evidence.is_ours:
         return None
     (order,) = rows("SELECT client_order_id FROM execution_order WHERE id = %s", (order_id,))
@@ -102,7 +102,7 @@ def size_from_evidence(order: Order, evidence: BrokerEvidence) -> None:
         return
     order.symbol, order.quantity, order.pip = evidence.symbol, evidence.quantity, instrument.pip
     order.stop_loss, order.take_profit = evidence.stop_loss, evidence.take_profit
-    order.conversion_rate = _rate(order.connection, order.pair)
+    order.conversion_rate = _conversion_rate(order.connection, order.pair)
     if order.client_order_id is None:
         order.client_order_id = new_client_order_id(settings.FILLCAST_INSTALLATION_TAG)
         order.attempt = 0
@@ -114,7 +114,7 @@ def size_from_evidence(order: Order, evidence: BrokerEvidence) -> None:
     )  # fmt: skip
 
 
-def _instrument(connection: ExecutionConnection, evidence: BrokerEvidence) -> Instrument:
+def _instrument_of(connection: ExecutionConnection, evidence: BrokerEvidence) -> Instrument:
     listed = Instrument.objects.filter(book=connection.instrument_book, symbol=evidence.symbol)
     instrument = listed.first()
     if instrument is None:
@@ -124,7 +124,7 @@ def _instrument(connection: ExecutionConnection, evidence: BrokerEvidence) -> In
     return instrument
 
 
-def _rate(connection: ExecutionConnection, pair: str) -> Decimal:
+def _conversion_rate(connection: ExecutionConnection, pair: str) -> Decimal:
     snapshot = AccountSnapshot.objects.filter(connection=connection).first()
     source, quote_currency = connection.data_connection_id, pair.rpartition("/")[2]
     rate = None
@@ -162,12 +162,12 @@ def _levels(
     return chosen
 
 
-def _signal(
+def _create_signal(
     item: DriftItem, evidence: BrokerEvidence, pair: str, levels: Levels, by: User | None
 ) -> Signal:
     now = market_now()
     return Signal.objects.create(
-        feed=_feed(item.connection),
+        feed=_adopted_feed(item.connection),
         currency_pair=pair,
         direction=evidence.side.value,
         order_type=evidence.order_type,
@@ -191,7 +191,7 @@ def _signal(
     )
 
 
-def _feed(connection: ExecutionConnection) -> Feed:
+def _adopted_feed(connection: ExecutionConnection) -> Feed:
     """Return the owner's private feed of adopted trades; create it on first use.
 
     It is found by owner and name, never by slug: another tenant may use any slug.
@@ -207,7 +207,7 @@ def _feed(connection: ExecutionConnection) -> Feed:
     )
 
 
-def _order(
+def _create_order(
     item: DriftItem,
     evidence: BrokerEvidence,
     signal: Signal,
@@ -216,7 +216,7 @@ def _order(
     pending_action: str,
 ) -> int:
     is_ours = evidence.is_ours
-    if is_ours and rows(SAME_ID, (all_attempts(evidence.client_order_id),)):
+    if is_ours and rows(ORDERS_WITH_ID, (all_attempts(evidence.client_order_id),)):
         raise ConflictError(Code.STATE_CONFLICT, "An order with this id exists now.")
     new_id = new_client_order_id(settings.FILLCAST_INSTALLATION_TAG)
     client_order_id = evidence.client_order_id if is_ours else new_id
@@ -241,7 +241,7 @@ def _order(
         "reason": Code.DRIFT_DECIDED.value,
         "pending_action": pending_action if is_ours else "",
     }
-    order_id = int(rows(ORDER, parameters)[0].id)
+    order_id = int(rows(INSERT_ORDER, parameters)[0].id)
     run(
         "INSERT INTO execution_executionlog (order_id, signal_id, connection_id, code, status,"
         " detail) SELECT id, signal_id, connection_id, reason, status, %s FROM execution_order"

@@ -63,7 +63,7 @@ ORDER BY o.id
 """,
 )
 
-DECIDED = Query(
+DECIDED_CANCELS = Query(
     DecidedItem,
     """
 SELECT connection_id::text, key FROM execution_driftitem
@@ -97,22 +97,22 @@ def start_run(accounts: Mapping[UUID, Account]) -> ReconciliationRun[Account]:
 
 
 @dataclass(frozen=True, slots=True)
-class Compared:
+class OrderComparison:
     """Differences of orders. not_compared: (connection, kind, key) whose look-up failed."""
 
     records: list[DriftRecord]
     not_compared: set[tuple[UUID, Code, str]]
 
 
-def settle_orders(
+def resolve_order_differences(
     run: ReconciliationRun[AccountRow], theirs: Mapping[UUID, list[BrokerOrder]]
-) -> Compared:
+) -> OrderComparison:
     """Compare orders and look up each that differs at its broker.
 
     Returns the differences that the answers do not explain.
     """
-    named = [order.client_order_id for orders in theirs.values() for order in orders]
-    known = broker_queries.orders_by_client_id(named, run.began)
+    their_ids = [order.client_order_id for orders in theirs.values() for order in orders]
+    known = broker_queries.orders_by_client_id(their_ids, run.began)
     working = [row for row in rows(WORKING, (list(theirs),)) if row.id in run.orders]
     by_account: dict[UUID, OrderDifferences] = {}
     for key, orders in theirs.items():
@@ -126,7 +126,7 @@ def settle_orders(
         for row in (*differences.missing, *(row for row, _ in differences.ended))
     ]
     answers = broker_queries.query_orders(queries)
-    return Compared(_unexplained(run, by_account, answers), _unanswered(by_account, answers))
+    return OrderComparison(_unexplained(run, by_account, answers), _unanswered(by_account, answers))
 
 
 def _unanswered(
@@ -177,7 +177,7 @@ def without_cancelled(
     """
     if not any(record.kind is Code.ORDER_STILL_WORKING for record in records):
         return records
-    decisions = rows(DECIDED, (list(run.accounts), Code.ORDER_STILL_WORKING.value))
+    decisions = rows(DECIDED_CANCELS, (list(run.accounts), Code.ORDER_STILL_WORKING.value))
     decided = {(row.connection_id, row.key) for row in decisions}
     requests = [
         (run.accounts[UUID(record.connection_id)], _cancel_request(record))

@@ -40,7 +40,7 @@ from execution.reconciliation.auto_resolve import resolve
 from execution.reconciliation.missing_positions import settle_missing
 from execution.reconciliation.open_orders import (
     ReconciliationRun,
-    settle_orders,
+    resolve_order_differences,
     start_run,
     without_cancelled,
 )
@@ -205,7 +205,9 @@ def compare_with_bisection(
 
 def _compare(comparison: ReconciliationRun[ComparedAccount], read: dict[UUID, Snapshot]) -> int:
     """Apply what explains differences, then store those that are left."""
-    orders = settle_orders(comparison, {key: snapshot.orders for key, snapshot in read.items()})
+    orders = resolve_order_differences(
+        comparison, {key: snapshot.orders for key, snapshot in read.items()}
+    )
     records = orders.records
     open_positions.query_missed_entries(comparison, read)
     by_account = open_positions.compare(comparison, read)

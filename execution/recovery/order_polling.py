@@ -37,7 +37,11 @@ from connections.services import (
     mark_errors,
 )
 from connections.session_lanes import IN_HELD_LANES_SQL, held_lanes_parameters
-from execution.reconciliation.open_orders import ReconciliationRun, settle_orders, start_run
+from execution.reconciliation.open_orders import (
+    ReconciliationRun,
+    resolve_order_differences,
+    start_run,
+)
 from execution.reconciliation.open_positions import store_level_reads
 from execution.reconciliation.reconcile import reconcile
 from execution.runtime import broker_queries, trading_runtime
@@ -48,9 +52,8 @@ log = structlog.get_logger(__name__)
 MIN_SECONDS = 0.2
 COMPARISON_SECONDS = 5  # between comparisons, where the broker lists no executions
 FAILED_SECONDS = 5  # after a read that failed
-UNUSABLE_SECONDS = (
-    30  # at most, after an unusable answer; less than status_updates.NEXT_ROUND_SECONDS
-)
+# At most, after an unusable answer: less than `status_updates.NEXT_ROUND_SECONDS`.
+UNUSABLE_SECONDS = 30
 WAIT_SECONDS = 1.0  # how long one round waits for answers
 MAX_IN_FLIGHT = 2000  # polls of one process
 OVERLAP = timedelta(seconds=60)  # the broker's clock and books may lag behind ours
@@ -108,17 +111,17 @@ FROM claimed t {connection_join_sql("t.connection_id")}
 )
 
 # Rows are locked in the order of their ids, as `request_reconciliation` locks them.
-DONE = """
+END_CLAIM = """
 WITH polled AS (
   SELECT * FROM unnest(%s::uuid[], %s::timestamptz[], %s::timestamptz[], %s::double precision[])
-  AS t(connection_id, fills_synced_until, began, every)
+  AS t(connection_id, fills_synced_until, began, seconds)
 ), locked AS (
   SELECT r.connection_id FROM execution_accountsyncstate r JOIN polled USING (connection_id)
   ORDER BY r.connection_id FOR NO KEY UPDATE OF r
 )
 UPDATE execution_accountsyncstate r SET fills_synced_until = coalesce(t.fills_synced_until,
   r.fills_synced_until),
-  poll_after = greatest(clock_timestamp(), t.began + make_interval(secs => t.every))
+  poll_after = greatest(clock_timestamp(), t.began + make_interval(secs => t.seconds))
 FROM polled t JOIN locked USING (connection_id) WHERE r.connection_id = t.connection_id
 """
 
@@ -140,7 +143,7 @@ class PolledAccount:
 
     row: DueAccount
     run: ReconciliationRun[DueAccount]
-    read_to: datetime
+    read_until: datetime
     since: datetime | None
     fills: list[OrderReport] | None = None
     positions: list[BrokerPosition] | None = None
@@ -196,23 +199,23 @@ def _start_due(calls: BrokerCallRunner[Orders], broker_types: Sequence[str], lim
         {
             "broker_types": array(broker_types),
             "limit": limit,
-            "lease": _lease(),
+            "lease": _claim_seconds(),
             **held_lanes_parameters(),
         },
     )
     if not due:
         return 0
     # The database's clock: another host may make the next poll, and hosts' clocks differ.
-    read_to = market_at(due[0].began)
+    read_until = market_at(due[0].began)
     reconciliation_run = start_run({row.connection_id: row for row in due})
     accounts = [
-        PolledAccount(row, reconciliation_run, read_to, _since(row, read_to)) for row in due
+        PolledAccount(row, reconciliation_run, read_until, _since(row, read_until)) for row in due
     ]
     calls.start([(account, partial(_read_account, account)) for account in accounts])
     return len(due)
 
 
-def _since(row: DueAccount, read_to: datetime) -> datetime | None:
+def _since(row: DueAccount, read_until: datetime) -> datetime | None:
     """Return the start of the executions to read, by this host's clock.
 
     Adapters correct the difference between this host's clock and the broker's. They do not know the
@@ -220,8 +223,8 @@ def _since(row: DueAccount, read_to: datetime) -> datetime | None:
     """
     if not broker_queries.supports_fill_history(row):
         return None
-    database_lead = max(timedelta(0), read_to - market_now())
-    return min(row.since or read_to, read_to) - database_lead - OVERLAP
+    database_lead = max(timedelta(0), read_until - market_now())
+    return min(row.since or read_until, read_until) - database_lead - OVERLAP
 
 
 async def _read_account(account: PolledAccount) -> Orders:
@@ -273,7 +276,7 @@ def _mark_unusable(account: PolledAccount, error: Exception) -> None:
     )
     account.fills = None  # it is not certain that any of it was stored
     account.is_usable = False
-    run(DONE, columns([_done(account, is_answered=False)], 4))
+    run(END_CLAIM, columns([_polled(account, is_answered=False)], 4))
 
 
 def _write(group: PollResults) -> None:
@@ -285,7 +288,9 @@ def _write(group: PollResults) -> None:
     for run_ in {id(account.run): account.run for account in answered}.values():
         of_run = {account: orders for account, orders in answered.items() if account.run is run_}
         # Differences that remain are left to the next comparison.
-        settle_orders(run_, {account.connection_id: orders for account, orders in of_run.items()})
+        resolve_order_differences(
+            run_, {account.connection_id: orders for account, orders in of_run.items()}
+        )
         store_level_reads(
             run_,
             {
@@ -295,9 +300,12 @@ def _write(group: PollResults) -> None:
             },
         )
     compared = {account for account in answered if account.since is None}
-    run(EXTEND_CLAIM, (_lease(), array([account.row.connection_id for account in compared])))
-    done = [_done(account, account in answered) for account, _ in group if account not in compared]
-    run(DONE, columns(done, 4))
+    compared_ids = array([account.connection_id for account in compared])
+    run(EXTEND_CLAIM, (_claim_seconds(), compared_ids))
+    done = [
+        _polled(account, account in answered) for account, _ in group if account not in compared
+    ]
+    run(END_CLAIM, columns(done, 4))
 
 
 def _compare(group: PollResults) -> None:
@@ -308,15 +316,15 @@ def _compare(group: PollResults) -> None:
         if account.since is None and account.is_usable and isinstance(answer, list)
     ]:
         reconcile([account.row.connection_id for account in accounts])
-        run(DONE, columns([_done(account, is_answered=True) for account in accounts], 4))
+        run(END_CLAIM, columns([_polled(account, is_answered=True) for account in accounts], 4))
 
 
-def _lease() -> float:
+def _claim_seconds() -> float:
     """Return the seconds for which a poll claims its account."""
     return 4 * float(settings.FILLCAST_CALL_TIMEOUT_SECONDS)
 
 
-def _done(account: PolledAccount, is_answered: bool) -> tuple[Any, ...]:
+def _polled(account: PolledAccount, is_answered: bool) -> tuple[Any, ...]:
     seconds = interval_of(account.row.settings)
     if account.since is None:
         seconds = max(COMPARISON_SECONDS, seconds)
@@ -324,8 +332,8 @@ def _done(account: PolledAccount, is_answered: bool) -> tuple[Any, ...]:
         seconds = max(FAILED_SECONDS, seconds)
     if not account.is_usable:
         seconds = min(UNUSABLE_SECONDS, seconds)
-    read_to = None if account.fills is None else account.read_to
-    return account.row.connection_id, read_to, account.run.began, seconds
+    read_until = None if account.fills is None else account.read_until
+    return account.row.connection_id, read_until, account.run.began, seconds
 
 
 def interval_of(connection_settings: Mapping[str, Any]) -> float:

@@ -1,7 +1,11 @@
-"""Stale orders: unknown for too long, stuck at the broker, or with a cancel that has no answer.
+"""Stale orders: unknown for too long, stuck at the broker, with a cancel that has no answer, or
+exits that wait too long for a comparison.
 
-Each is looked up, handled as the preset's `stuck_policy` states, and alerted once. Working LIMIT
-and STOP orders are not stuck: they may wait while their signal is valid.
+Each is alerted once. Stuck orders are looked up first and then handled as the preset's
+`stuck_policy` states. Working LIMIT and STOP orders are not stuck: they may wait while their signal
+is valid.
+
+Statements order by `id + 0`: with `id` the planner may walk the primary key of all orders.
 """
 
 from django.conf import settings
@@ -16,12 +20,13 @@ from execution.base.statements import (
     log_rows_sql,
 )
 
-UNANSWERED_AFTER = 4  # requests to cancel; the fourth is half a minute after the first
+UNANSWERED_CANCELS = 4  # requests until an alert; the fourth is half a minute after the first
 UNANSWERED_SECONDS = 60  # since a cancel was due, however often it was requested meanwhile
-AWAITING_SECONDS = 300  # far longer than a requested comparison takes
+COMPARISON_SECONDS = 300  # far longer than a requested comparison takes
 
 
 def _alert(kind: str) -> str:
+    """Return the end of a statement: log the orders `found` with their code, and emit an event."""
     event = event_rows_sql(
         "found m", kind=f"'{kind}'", payload="jsonb_build_object('code', m.code)"
     )
@@ -34,7 +39,7 @@ SELECT count(*) FROM found
 """
 
 
-STALE_UNKNOWN = f"""
+ALERT_STALE_UNKNOWN = f"""
 WITH found AS (
   SELECT o.id, o.signal_id, o.connection_id, o.status, '{Code.UNKNOWN_TOO_LONG.value}' AS code
   FROM execution_order o
@@ -45,7 +50,7 @@ WITH found AS (
 )""" + _alert("order.unknown_too_long")
 
 # The order's reason shows the step: STUCK is looked up, the codes after it are handled.
-QUERY = f"""
+LOOK_UP_STUCK = f"""
 WITH found AS (
   UPDATE execution_order SET reason = '{Code.STUCK.value}', detail = '',
     lookup_after = clock_timestamp(), due_at = clock_timestamp() + make_interval(secs => %(answer)s)
@@ -63,7 +68,7 @@ WITH found AS (
 """
 
 # A stuck exit is never cancelled automatically: its position would stay open.
-ACT = f"""
+HANDLE_STUCK = f"""
 WITH due AS (
   SELECT o.id, o.position_id IS NULL AND t.stuck_policy = 'CANCEL' AS is_cancelled
   FROM execution_order o {connection_join_sql("o.connection_id")}
@@ -84,7 +89,7 @@ WITH due AS (
 _UNANSWERED_CODE = f"""CASE WHEN pending_action_attempts > 1 THEN '{Code.CANCEL_UNANSWERED.value}'
   ELSE '{Code.CANCEL_DELAYED.value}' END"""
 
-UNANSWERED = f"""
+ALERT_UNANSWERED_CANCELS = f"""
 WITH found AS (
   UPDATE execution_order SET reason = {_UNANSWERED_CODE}, detail = '',
     lookup_after = CASE WHEN pending_action_attempts > 2 THEN lookup_after
@@ -105,7 +110,7 @@ WITH found AS (
 
 
 # A comparison ends this wait, unless it cannot attribute the broker's quantity to one position.
-AWAITING = f"""
+ALERT_AWAITED_COMPARISONS = f"""
 WITH found AS (
   SELECT o.id, o.signal_id, o.connection_id, o.status,
     '{Code.EXIT_AWAITS_COMPARISON.value}' AS code
@@ -121,7 +126,7 @@ WITH found AS (
 
 def alert_stale_unknown() -> None:
     """Alert once on each order that is UNKNOWN for more than FILLCAST_UNKNOWN_ALERT_SECONDS."""
-    run(STALE_UNKNOWN, (settings.FILLCAST_UNKNOWN_ALERT_SECONDS,))
+    run(ALERT_STALE_UNKNOWN, (settings.FILLCAST_UNKNOWN_ALERT_SECONDS,))
 
 
 def resolve_stuck() -> None:
@@ -129,11 +134,11 @@ def resolve_stuck() -> None:
 
     Also alerts on cancels without an answer and on exits that wait too long for a comparison.
     """
-    run(ACT)
+    run(HANDLE_STUCK)
     times = {
         "stuck": settings.FILLCAST_STUCK_SECONDS,
         "answer": settings.FILLCAST_STUCK_ANSWER_SECONDS,
     }
-    run(QUERY, times)
-    run(UNANSWERED, {"tries": UNANSWERED_AFTER, "seconds": UNANSWERED_SECONDS})
-    run(AWAITING, {"seconds": AWAITING_SECONDS})
+    run(LOOK_UP_STUCK, times)
+    run(ALERT_UNANSWERED_CANCELS, {"tries": UNANSWERED_CANCELS, "seconds": UNANSWERED_SECONDS})
+    run(ALERT_AWAITED_COMPARISONS, {"seconds": COMPARISON_SECONDS})

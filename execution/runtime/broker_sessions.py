@@ -77,7 +77,7 @@ class BrokerSessionManager:
     # ---- lanes -----------------------------------------------------------------------------
     def maintain(self) -> None:
         """Close the sessions of lost lanes, take free lanes, release those beyond our share."""
-        if lost := self._lanes.drop_lost():
+        if lost := self._lanes.pop_lost():
             self.close(accounts_of_lanes(lost))
         if taken := self._lanes.balance():
             self._taken_lanes |= set(taken)

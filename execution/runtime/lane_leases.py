@@ -46,7 +46,7 @@ UPDATE execution_order SET lookup_claimed_until = NULL WHERE id = ANY(ARRAY(
 """
 
 # Roles are queues joined by +. A lane that a live worker names belongs to it and is not shared.
-SHARES = f"""
+LANES_TO_SHARE = f"""
 WITH alive AS (
   SELECT string_to_array(role, '+') AS queues FROM execution_workerlease
   WHERE lease_until > clock_timestamp()
@@ -156,7 +156,7 @@ class LaneLeaseManager:
         with self._lock:
             return [name for name, lease in self._held.items() if lease.is_leaving]
 
-    def drop_lost(self) -> list[str]:
+    def pop_lost(self) -> list[str]:
         """Return the lanes lost since the last call: the caller closes their sessions."""
         with self._lock:
             lost, self._lost = sorted(self._lost - self._held.keys()), set()
@@ -182,7 +182,7 @@ class LaneLeaseManager:
         """Take free lanes up to our share; mark lanes beyond it as leaving. Return those taken."""
         selected = set(self.selection.named)
         if self.selection.shares:
-            (shares,) = rows(SHARES)
+            (shares,) = rows(LANES_TO_SHARE)
             ours = sorted(name for name in self._held if name not in self.selection.named)
             maximum = fair_share(len(shares.lanes), shares.workers)
             staying = [name for name in ours if name in shares.lanes][:maximum]

@@ -93,8 +93,8 @@ def load_account_context(
         exposures=exposures,
         halts=halts,
         deferred={**dict.fromkeys(behind, WAITING_FOR_EARLIER), **in_error, **deferred},
-        # An open epoch always halts everyone: without such a halt there is none.
-        unreconciled_in_epoch=unreconciled_in_epoch(specs) if halts.everyone else set(),
+        # An open epoch always halts all trading: without such a halt there is none.
+        unreconciled_in_epoch=unreconciled_in_epoch(specs) if halts.all_trading else set(),
         without_credentials=without_credentials,
         capabilities_of=capabilities_of,
     )

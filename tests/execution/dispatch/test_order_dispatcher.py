@@ -138,7 +138,9 @@ def test_kill_switch_is_checked_right_before_sending(
     factories.signal(feed)
     close_position(position.pk)
     broker.reset()
-    broker.on_call = lambda: trading.kill_switch.update(Halts(everyone="REDUCING"), machine_time())
+    broker.on_call = lambda: trading.kill_switch.update(
+        Halts(all_trading="REDUCING"), machine_time()
+    )
     ids = factories.pending()
     entry, leaving = Order.objects.filter(pk__in=ids).order_by("id")
     execute(ids)
@@ -160,14 +162,14 @@ def test_kill_switch_is_checked_right_before_sending(
     ("halts", "is_entry", "stopped"),
     [
         (Halts(), True, False),
-        (Halts(everyone="REDUCING"), True, True),
-        (Halts(everyone="REDUCING"), False, False),
-        (Halts(everyone="HALTED"), False, True),
+        (Halts(all_trading="REDUCING"), True, True),
+        (Halts(all_trading="REDUCING"), False, False),
+        (Halts(all_trading="HALTED"), False, True),
         (Halts(feeds={7: "HALTED"}), False, True),
         (Halts(feeds={8: "HALTED"}), True, False),
         (Halts(users={3: "REDUCING"}), True, True),
         (Halts(connections={"c": "HALTED"}), True, True),
-        (Halts(everyone="REDUCING", users={3: "HALTED"}), False, True),
+        (Halts(all_trading="REDUCING", users={3: "HALTED"}), False, True),
     ],
 )
 def test_kill_switch_stops_the_orders_in_its_scope(

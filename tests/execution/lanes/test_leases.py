@@ -33,7 +33,7 @@ def test_lane_has_one_owner_and_the_next_only_after_the_lease_expired(
     assert LaneLease.objects.get().fence == 2
     one.renew()  # it finds its row gone
     assert one.held() == ()
-    assert one.drop_lost() == [IN_A_LANE]
+    assert one.pop_lost() == [IN_A_LANE]
     assert one.until(IN_A_LANE) < machine_time() < other.until(IN_A_LANE)
     assert LaneLease.objects.get().owner == "other"
 
@@ -66,7 +66,7 @@ def test_lane_taken_again_during_a_renewal_stays_ours(
 
     monkeypatch.setattr("execution.runtime.lane_leases.machine_time", now)
     one.renew()
-    assert (one.held(), one.drop_lost()) == ((IN_A_LANE,), [])
+    assert (one.held(), one.pop_lost()) == ((IN_A_LANE,), [])
 
 
 @pytest.mark.django_db
