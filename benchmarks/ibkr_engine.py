@@ -16,7 +16,7 @@ from typing import Any
 import django
 import psycopg
 
-from tests.fakes.tws.server_process import ControlLine
+from tests.fakes.tws.server_process import ControlConnection
 
 SECONDS = 60.0
 POLL_SECONDS = 0.002
@@ -51,7 +51,7 @@ def main(port: int, n: int) -> dict[str, Any]:
     from tests.connections import make
 
     settings.FILLCAST_BROKER_NETWORKS = (ipaddress.ip_network("127.0.0.0/8"),)
-    control = ControlLine(port)
+    control = ControlConnection(port)
     runtime = startup.start_trading("execution+sessions")
     form = {"host": "127.0.0.1", "port": port, "symbols": ["EURUSD"], "timezone": "UTC"}
     preset = make.preset(sizing_mode="FIXED", fixed_quantity=PART * n, max_signal_age_seconds=600)
@@ -91,7 +91,9 @@ def main(port: int, n: int) -> dict[str, Any]:
     return {"ms": took, "cpu_ms": 1000 * cpu / n}
 
 
-def _commit_ms(control: ControlLine, client_order_id: str, cursor: Any, expected: Decimal) -> float:
+def _commit_ms(
+    control: ControlConnection, client_order_id: str, cursor: Any, expected: Decimal
+) -> float:
     began = time.perf_counter()
     control.do("fill", client_order_id, str(PART), "1.05")
     while cursor.execute(FILLED, (client_order_id,)).fetchone()[0] < expected:

@@ -30,9 +30,9 @@ from tests.fakes.exchange.venue import Fault
 __all__ = ["account", "any_account"]
 
 REJECTIONS: list[tuple[str, Callable[[ExchangeAccount], OrderRequest], Code]] = [
-    ("money", lambda h: h.order(quantity=D(500)), Code.NO_MONEY),
-    ("closed", lambda h: _order_after(h, closed=True), Code.MARKET_CLOSED),
-    ("disabled", lambda h: _order_after(h, can_trade=False), Code.TRADING_DISABLED),
+    ("money", lambda account: account.order(quantity=D(500)), Code.NO_MONEY),
+    ("closed", lambda account: _order_after(account, closed=True), Code.MARKET_CLOSED),
+    ("disabled", lambda account: _order_after(account, can_trade=False), Code.TRADING_DISABLED),
 ]
 
 

@@ -127,15 +127,23 @@ STATEMENTS: dict[str, tuple[str, Any, set[str]]] = {  # name → (SQL, parameter
     ),
     "unclaim": (sweeps.RELEASE_CLAIMS, (), {"order_lookup"}),
     "expired_working": (sweeps.CANCEL_EXPIRED_WORKING, (market_now(),), {"order_with_broker"}),
-    "stale unknown": (stale_orders.STALE_UNKNOWN, (60,), {"order_in_flight", "order_with_broker"}),
-    "stuck": (stale_orders.QUERY, {"stuck": 60, "answer": 10}, {"order_with_broker"}),
-    "act": (stale_orders.ACT, (), {"order_with_broker"}),
+    "stale unknown": (
+        stale_orders.ALERT_STALE_UNKNOWN,
+        (60,),
+        {"order_in_flight", "order_with_broker"},
+    ),
+    "stuck": (stale_orders.LOOK_UP_STUCK, {"stuck": 60, "answer": 10}, {"order_with_broker"}),
+    "act": (stale_orders.HANDLE_STUCK, (), {"order_with_broker"}),
     "unanswered": (
-        stale_orders.UNANSWERED,
+        stale_orders.ALERT_UNANSWERED_CANCELS,
         {"tries": 4, "seconds": 60},
         {"order_pending_action", "order_with_broker"},
     ),
-    "awaiting": (stale_orders.AWAITING, {"seconds": 300}, {"order_waiting", "order_due"}),
+    "awaiting": (
+        stale_orders.ALERT_AWAITED_COMPARISONS,
+        {"seconds": 300},
+        {"order_waiting", "order_due"},
+    ),
     "pending actions": (pending_actions.LOCK, {"lanes": ""}, {"order_pending_action"}),
     "any levels": (broker_levels.ANY_DUE_LEVELS, {"lanes": ""}, {"position_level_sync"}),
     "levels": (

@@ -15,7 +15,7 @@ from tests.ibkr.factories import Environment, limit, order, protected, with_envi
 ID = "abc00000000000001"
 
 
-def move(stop: str | None, target: str | None) -> ModifyRequest:
+def level_change(stop: str | None, target: str | None) -> ModifyRequest:
     prices = [None if price is None else Decimal(price) for price in (stop, target)]
     return ModifyRequest(ID, "12087792", "EURUSD", prices[0], prices[1])
 
@@ -30,8 +30,8 @@ async def test_levels_that_would_close_at_once_are_rejected_if_price_is_known(
     calls: list[Awaitable[object]] = [
         stage.submit(order("abc00000000000002", stop_loss=above)),
         stage.submit(order("abc00000000000002", take_profit=below)),
-        stage.adapter.modify(stage.spec, move("1.1200", None)),
-        stage.adapter.modify(stage.spec, move(None, "1.0900")),
+        stage.adapter.modify(stage.spec, level_change("1.1200", None)),
+        stage.adapter.modify(stage.spec, level_change(None, "1.0900")),
     ]
     for call in calls:
         with pytest.raises(Rejected) as refused:
@@ -47,12 +47,12 @@ async def test_level_change_checks_the_price_first(stage: Environment) -> None:
     """IBKR would accept it and close the position at once. No price was requested before."""
     await stage.submit(protected())
     with pytest.raises(Rejected) as refused:
-        await stage.adapter.modify(stage.spec, move("1.1200", "1.1300"))
+        await stage.adapter.modify(stage.spec, level_change("1.1200", "1.1300"))
     assert refused.value.code is Code.STOPS_INVALID
     assert stage.venue.order(f"{ID}:sl").aux == "1.09"
     await stage.adapter.disconnect(stage.spec)
     stage.tws.refused_prices[12087792] = (354, "Requested market data is not subscribed.")
-    (report,) = await stage.adapter.modify(stage.spec, move("1.0950", "1.1300"))
+    (report,) = await stage.adapter.modify(stage.spec, level_change("1.0950", "1.1300"))
     assert report.stop_loss == Decimal("1.095")  # without a price IBKR decides
 
 

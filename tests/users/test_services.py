@@ -118,7 +118,7 @@ def test_administrators_create_users_with_strong_passwords(carol: User) -> None:
             services.create_user("eve", "correct horse battery", by=by)
 
 
-def refused(code: Code, act: Callable[..., Any], *args: Any, **more: Any) -> None:
+def assert_not_allowed(code: Code, act: Callable[..., Any], *args: Any, **more: Any) -> None:
     """It raises NotAllowedError with this code."""
     with pytest.raises(NotAllowedError) as error:
         act(*args, **more)
@@ -129,21 +129,27 @@ def refused(code: Code, act: Callable[..., Any], *args: Any, **more: Any) -> Non
     "change", [{"roles": [Role.OPERATOR]}, {"is_superuser": True}, {"is_active": False}]
 )
 def test_own_rights_cannot_be_changed(carol: User, change: dict[str, Any]) -> None:
-    refused(Code.RIGHT_MISSING, services.change_rights, carol.pk, by=carol, **change)
+    assert_not_allowed(Code.RIGHT_MISSING, services.change_rights, carol.pk, by=carol, **change)
     for who in (staff(Role.ADMINISTRATOR), User.objects.create_superuser("root")):
-        refused(Code.OWN_RIGHTS, services.change_rights, who.pk, by=who, **change)
+        assert_not_allowed(Code.OWN_RIGHTS, services.change_rights, who.pk, by=who, **change)
 
 
 def test_only_superuser_creates_and_changes_superusers(carol: User) -> None:
     administrator, root = staff(Role.ADMINISTRATOR), User.objects.create_superuser("root")
-    above = Code.RIGHTS_ABOVE_OWN
-    refused(above, services.change_rights, carol.pk, by=administrator, is_superuser=True)
-    refused(above, services.change_rights, root.pk, by=administrator, is_active=False)
-    refused(above, services.change_rights, root.pk, by=administrator, roles=[])
-    refused(above, services.change_person, root.pk, by=administrator, email="mine@example.com")
-    refused(above, services.create_api_key, root, "k", by=administrator)
+    above_own = Code.RIGHTS_ABOVE_OWN
+    assert_not_allowed(
+        above_own, services.change_rights, carol.pk, by=administrator, is_superuser=True
+    )
+    assert_not_allowed(
+        above_own, services.change_rights, root.pk, by=administrator, is_active=False
+    )
+    assert_not_allowed(above_own, services.change_rights, root.pk, by=administrator, roles=[])
+    assert_not_allowed(
+        above_own, services.change_person, root.pk, by=administrator, email="mine@example.com"
+    )
+    assert_not_allowed(above_own, services.create_api_key, root, "k", by=administrator)
     key, _ = services.create_api_key(root, "k")
-    refused(above, services.revoke_api_key, key.pk, by=administrator)
+    assert_not_allowed(above_own, services.revoke_api_key, key.pk, by=administrator)
     assert services.change_rights(carol.pk, by=root, is_superuser=True) is True
     assert services.change_rights(carol.pk, by=root, is_superuser=True) is False
     carol.refresh_from_db()
@@ -166,16 +172,16 @@ def test_rights_above_own_cannot_be_granted_or_changed(carol: User) -> None:
     manager = staff(Role.SUPPORT)
     names = [Right.USERS.value, Right.API_KEYS.value]
     manager.user_permissions.set(Permission.objects.filter(codename__in=names))
-    operator, above = staff(Role.OPERATOR), Code.RIGHTS_ABOVE_OWN
+    operator, above_own = staff(Role.OPERATOR), Code.RIGHTS_ABOVE_OWN
     assert services.change_rights(carol.pk, by=manager, roles=[Role.SUPPORT]) is True
     for role in (Role.OPERATOR, Role.RISK_OFFICER, Role.ADMINISTRATOR):
-        refused(above, services.change_rights, carol.pk, by=manager, roles=[role])
-    refused(above, services.change_rights, operator.pk, by=manager, roles=[])
-    refused(above, services.change_rights, operator.pk, by=manager, is_active=False)
-    refused(above, services.create_api_key, operator, "k", by=manager)
+        assert_not_allowed(above_own, services.change_rights, carol.pk, by=manager, roles=[role])
+    assert_not_allowed(above_own, services.change_rights, operator.pk, by=manager, roles=[])
+    assert_not_allowed(above_own, services.change_rights, operator.pk, by=manager, is_active=False)
+    assert_not_allowed(above_own, services.create_api_key, operator, "k", by=manager)
     assert services.create_api_key(carol, "k", by=manager)
     gone = staff(Role.OPERATOR, is_active=False)  # nor when they are switched off
-    refused(above, services.change_rights, gone.pk, by=manager, is_active=True)
+    assert_not_allowed(above_own, services.change_rights, gone.pk, by=manager, is_active=True)
 
 
 def test_superuser_can_be_created_from_command_line(monkeypatch: pytest.MonkeyPatch) -> None:

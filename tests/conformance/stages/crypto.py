@@ -17,10 +17,10 @@ from tests.fakes.exchange.server import Server
 from tests.fakes.exchange.venue import Fault, Market, Venue
 
 PRICE = D("50000.0")
-NO_STOPS = "stops and targets are ours to watch: the exchange is given none"
-NO_HOST = "the exchange's address is in ccxt: a connection names no host"
-NO_AGAIN = "the exchange refuses a repeated id"
-NO_ACCOUNT = "Kraken reports no account id: a key of another account is not detected"
+NO_STOPS = "we monitor stops and targets: the exchange holds none"
+NO_HOST = "ccxt contains the exchange's address: a connection has no host"
+NO_REPEATED_ID = "the exchange refuses a repeated id"
+NO_ACCOUNT_ID = "Kraken reports no account id: a key of another account is not detected"
 REFUSALS = {
     "binance": Fault("status", 400, '{"code":-2010,"msg":"Market is closed."}'),
     "bybit": Fault("status", 200, '{"retCode":110007,"retMsg":"Available balance not enough"}'),
@@ -43,7 +43,7 @@ FAULTS = {
 
 
 class CryptoStage(Harness):
-    """An account with a million USDT."""
+    """An account with a million USDT. swap: it trades perpetuals instead of spot."""
 
     quantity = D("0.03")
     absence_seconds = 8.0
@@ -71,9 +71,9 @@ class CryptoStage(Harness):
         self.adapter = self._adapter()
         self.unavailable = {HarnessFeature.HOST: NO_HOST, InjectedFault.STOPS_NEAR: NO_STOPS}
         if exchange == "kraken":
-            self.unavailable[HarnessFeature.ACCOUNT] = NO_ACCOUNT
+            self.unavailable[HarnessFeature.ACCOUNT] = NO_ACCOUNT_ID
         if self.venue.refuses_duplicates == "always":
-            self.unavailable[HarnessFeature.EXECUTED_TWICE] = NO_AGAIN
+            self.unavailable[HarnessFeature.EXECUTED_TWICE] = NO_REPEATED_ID
 
     def _venue(self, key: str, uid: str, swap: bool) -> Venue:
         return Venue(

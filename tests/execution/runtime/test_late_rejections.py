@@ -21,66 +21,67 @@ from tests.execution.fake_broker import FakeBroker
 from tests.execution.recovery.test_order_polling import UNUSABLE
 
 pytestmark = pytest.mark.django_db(transaction=True)
-MET = {
+ANSWERS = {
     "refused": (ReportKind.REJECTED, Code.CREDENTIALS_REFUSED),
-    "not let in": (ReportKind.NOT_SENT, Code.CREDENTIALS_REFUSED),
-    "no trading": (ReportKind.REJECTED, Code.TRADING_DISABLED),
-    "silent": (ReportKind.UNKNOWN, Code.REPLY_LOST),
+    "refused before sending": (ReportKind.NOT_SENT, Code.CREDENTIALS_REFUSED),
+    "trading disabled": (ReportKind.REJECTED, Code.TRADING_DISABLED),
+    "reply lost": (ReportKind.UNKNOWN, Code.REPLY_LOST),
 }
 
 
 @pytest.fixture
-def mine(alice: ExecutionConnection) -> ExecutionConnection:
+def connection(alice: ExecutionConnection) -> ExecutionConnection:
     ConnectionHealth.objects.filter(pk=alice.pk).update(reconciled_at=Now())
     return alice
 
 
-def passes_its_test(connection: ExecutionConnection) -> None:
+def pass_connection_test(connection: ExecutionConnection) -> None:
     broker = Broker()
     broker.state = account()
     connection_checks.run_test(connection.pk, adapter=broker)
     ConnectionHealth.objects.filter(pk=connection.pk).update(reconciled_at=Now())
 
 
-def health_of(of: ExecutionConnection) -> tuple[Any, ...]:
-    found = ConnectionHealth.objects.get(pk=of.pk)
-    return found.status, found.last_error, found.consecutive_failures, found.reconciled_at
+def health_of(connection: ExecutionConnection) -> tuple[Any, ...]:
+    health = ConnectionHealth.objects.get(pk=connection.pk)
+    return health.status, health.last_error, health.consecutive_failures, health.reconciled_at
 
 
-def meets(outgoing: Outgoing, how: str) -> None:
-    kind, code = MET[how]
+def answer_order(outgoing: Outgoing, answer: str) -> None:
+    """Answer an order and record what the answer shows about the account's health."""
+    kind, code = ANSWERS[answer]
     request = outgoing.request
     report = OrderReport(
         kind, request.connection_id, request.client_order_id, code=code, fence=request.fence
     )
     factories.answer(outgoing, [report])
-    health = HealthRecorder()
-    health.record([report])
-    health.write()
+    recorder = HealthRecorder()
+    recorder.record([report])
+    recorder.write()
 
 
-@pytest.mark.parametrize("how", MET)
+@pytest.mark.parametrize("answer", ANSWERS)
 def test_rejection_of_an_order_sent_before_the_test_is_ignored(
-    mine: ExecutionConnection, feed: Feed, how: str
+    connection: ExecutionConnection, feed: Feed, answer: str
 ) -> None:
     factories.signal(feed)
     (outgoing,) = factories.claim_all()
-    passes_its_test(mine)
-    before = health_of(mine)
+    pass_connection_test(connection)
+    before = health_of(connection)
     assert before[:3] == ("ACTIVE", "", 0)
-    meets(outgoing, how)
-    assert health_of(mine) == before
+    answer_order(outgoing, answer)
+    assert health_of(connection) == before
 
 
-@pytest.mark.parametrize("how", MET)
+@pytest.mark.parametrize("answer", ANSWERS)
 def test_rejection_of_an_order_sent_after_the_test_counts(
-    mine: ExecutionConnection, feed: Feed, how: str
+    connection: ExecutionConnection, feed: Feed, answer: str
 ) -> None:
-    passes_its_test(mine)
+    pass_connection_test(connection)
     factories.signal(feed)
     (outgoing,) = factories.claim_all()
-    meets(outgoing, how)
-    assert health_of(mine)[2] == 1
+    answer_order(outgoing, answer)
+    assert health_of(connection)[2] == 1
 
 
 @pytest.fixture
@@ -94,26 +95,26 @@ def polled_broker(
 
 
 def test_rejection_of_a_poll_begun_before_the_test_is_ignored(
-    mine: ExecutionConnection,
+    connection: ExecutionConnection,
     feed: Feed,
     polled_broker: FakeBroker,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     factories.filled(factories.signal(feed))
-    asked = []
+    calls = []
 
-    async def garbled(spec: ConnectionSpec) -> list[BrokerOrder]:
-        asked.append(spec)
+    async def unusable_orders(spec: ConnectionSpec) -> list[BrokerOrder]:
+        calls.append(spec)
         return [UNUSABLE]
 
-    monkeypatch.setattr(polled_broker, "open_orders", garbled)
+    monkeypatch.setattr(polled_broker, "open_orders", unusable_orders)
     write = order_polling.write_with_bisection
 
-    def after_a_test(group: order_polling.PollResults) -> None:
-        passes_its_test(mine)
+    def write_after_a_test(group: order_polling.PollResults) -> None:
+        pass_connection_test(connection)
         write(group)
 
-    with monkeypatch.context() as late:
-        late.setattr(order_polling, "write_with_bisection", after_a_test)
+    with monkeypatch.context() as patched:
+        patched.setattr(order_polling, "write_with_bisection", write_after_a_test)
         order_polling.poll()
-    assert (len(asked), *health_of(mine)[:3]) == (1, "ACTIVE", "", 0)
+    assert (len(calls), *health_of(connection)[:3]) == (1, "ACTIVE", "", 0)

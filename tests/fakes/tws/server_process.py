@@ -15,26 +15,26 @@ import orjson
 from tests.fakes.tws.control import GREETING
 
 ROOT = Path(__file__).parents[3]
-SECONDS = 60
+TIMEOUT_SECONDS = 60
 
 
-class ControlLine:
+class ControlConnection:
     """A control connection to a running fake TWS."""
 
     def __init__(self, port: int) -> None:
-        self._line = socket.create_connection(("127.0.0.1", port), timeout=SECONDS)
-        self._line.sendall(GREETING)
-        self._answers = self._line.makefile("rb")
+        self._socket = socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT_SECONDS)
+        self._socket.sendall(GREETING)
+        self._answers = self._socket.makefile("rb")
 
     def do(self, name: str, *args: Any) -> dict[str, Any]:
         """Call a method of the venue or of `Control`; return its result."""
-        self._line.sendall(orjson.dumps({"do": name, "args": args}, default=str) + b"\n")
+        self._socket.sendall(orjson.dumps({"do": name, "args": args}, default=str) + b"\n")
         result: dict[str, Any] = orjson.loads(self._answers.readline())
         return result or {}
 
     def close(self) -> None:
         self._answers.close()
-        self._line.close()
+        self._socket.close()
 
 
 class TwsProcess:
@@ -60,21 +60,21 @@ class TwsProcess:
         self._process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
         assert self._process.stdout is not None
         self.ports = [int(port) for port in self._process.stdout.readline().split()]
-        self._control = ControlLine(self.port)
+        self._control = ControlConnection(self.port)
         self.do = self._control.do
 
     def kill(self) -> None:
         """Kill it (-9)."""
         os.kill(self._process.pid, signal.SIGKILL)
-        self._ended()
+        self._wait_for_end()
 
     def close(self) -> None:
         """Terminate it."""
         self._process.terminate()
-        self._ended()
+        self._wait_for_end()
 
-    def _ended(self) -> None:
-        self._process.wait(SECONDS)
+    def _wait_for_end(self) -> None:
+        self._process.wait(TIMEOUT_SECONDS)
         assert self._process.stdout is not None
         self._process.stdout.close()
         self._control.close()
@@ -84,7 +84,7 @@ class TwsProcess:
 
     def until(self, condition: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
         """Wait for a condition on its state."""
-        end = time.monotonic() + SECONDS
+        end = time.monotonic() + TIMEOUT_SECONDS
         while time.monotonic() < end:
             if condition(state := self.state()):
                 return state
