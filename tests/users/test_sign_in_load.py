@@ -14,7 +14,7 @@ from users.models import User
 
 pytestmark = pytest.mark.django_db(transaction=True)
 AT_ONCE, PASSWORD = 40, "correct horse battery"
-ITERATIONS = 200_000  # a fifth of production: enough for requests to wait for each other
+ITERATIONS = 100_000  # a tenth of production: enough for requests to wait for each other
 CHEAPER = {
     "DJANGO_SETTINGS_MODULE": "tests.cheaper_hash_settings",
     "TEST_HASH_ITERATIONS": str(ITERATIONS),
