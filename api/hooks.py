@@ -48,7 +48,7 @@ class AlertView(APIView):
     authentication_classes = ()
     permission_classes = ()
     throttle_classes = (AlertThrottle,)
-    opens_by_token = True  # api/problems.py counts wrong ones
+    opens_by_token = True  # a wrong token counts as an unauthenticated call (api/problems.py)
 
     @extend_schema(
         operation_id="hooks_tradingview",

@@ -12,7 +12,7 @@ from demo.event_feed import EventReader
 from demo.messages import Line, MessageFormatter
 from demo.scenario import Answer
 
-DUPLICATE = 200
+STATUS_DUPLICATE = 200
 
 
 class ConsoleOutput:
@@ -41,9 +41,11 @@ class ConsoleOutput:
         """Print a line with the current market time."""
         self._print(Line(market_now(), text, colour))
 
-    def posted(self, answer: Answer) -> None:
+    def alert_posted(self, answer: Answer) -> None:
         """Print the outcome of an alert."""
-        outcome = {201: "accepted", DUPLICATE: "already known"}.get(answer.status, answer.sentence)
+        outcome = {201: "accepted", STATUS_DUPLICATE: "already known"}.get(
+            answer.status, answer.sentence
+        )
         number = f" as {answer.body['number']}" if "number" in answer.body else ""
         surprise = "" if answer.is_expected else "  (the scenario expects another status)"
         text = f"alert: {answer.step.title} → {answer.status} {outcome}{number}{surprise}"

@@ -1,4 +1,4 @@
-"""Prepares a new market session: deletes the last one's rows, so that each run starts alike.
+"""Prepares a new market session: deletes the last one's rows, so that all runs start the same way.
 
 Old trades would be in the future of the new session's clock. Only a database that the demo has
 filled from the beginning is reset.
@@ -54,7 +54,7 @@ def claim_database() -> None:
 
 
 @transaction.atomic
-def begin_session() -> None:
+def begin_market_session() -> None:
     """Delete the last session's trades and prices; give accounts their initial balances."""
     tables = ", ".join(f'"{model._meta.db_table}"' for model in _session_models())
     run("SET CONSTRAINTS ALL IMMEDIATE")  # TRUNCATE fails with deferred checks pending

@@ -23,7 +23,7 @@ from ops.stack.supervisor import Supervisor
 from signals.feeds import create_feed_token
 from signals.models import Feed, FeedToken
 
-AFTER_THE_LAST = timedelta(minutes=3)  # market time between the last step and the summary
+SUMMARY_DELAY = timedelta(minutes=3)  # market time between the last step and the summary
 SETTLE_SECONDS = 40.0  # machine time for orders that are still in progress then
 ROUND_SECONDS = 0.1
 TEST_QUEUES = ("maintenance", "execution", "execution")  # three workers share the tests
@@ -73,7 +73,7 @@ class DemoRun:
 
     def _start(self, lead: float) -> Supervisor:
         """Start a session, on a market clock that gives the processes time to get ready."""
-        reset.begin_session()
+        reset.begin_market_session()
         clock = stack_options.clock_in(lead, self._options.speed)
         set_market_clock(clock)
         self._output.clock = clock
@@ -126,7 +126,7 @@ class DemoRun:
 
     def _run_step(self, step: Step, client: AlertClient) -> None:
         if step.act != "owners":
-            self._output.posted(client.post(step))
+            self._output.alert_posted(client.post(step))
             return
         try:
             by_api = simulated_owners.close_by_api(client)
@@ -141,7 +141,7 @@ class DemoRun:
 
     def _settle(self, supervisor: Supervisor) -> bool:
         """Wait until no order is in progress, with a time limit; False: stopped before."""
-        end, give_up_at = self._steps[-1].at + AFTER_THE_LAST, float("inf")
+        end, give_up_at = self._steps[-1].at + SUMMARY_DELAY, float("inf")
         while machine_time() < give_up_at:
             if supervisor.wait(ROUND_SECONDS):
                 return False

@@ -6,8 +6,8 @@ from portal.views import channels, keys, own_password, second_factor
 
 app_name = "security"
 urlpatterns = [
-    path("login/code/", second_factor.code, name="code"),
-    path("login/first/", second_factor.first, name="first"),
+    path("login/code/", second_factor.enter_code, name="code"),
+    path("login/first/", second_factor.set_up_at_sign_in, name="first"),
     path("security/", second_factor.overview, name="overview"),
     path("security/confirm/", second_factor.confirm, name="confirm"),
     path("security/enrol/", second_factor.enrol, name="enrol"),

@@ -52,7 +52,7 @@ class RetryMiddleware:
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         """Answer one request."""
-        is_complete = _read_body(request)
+        is_body_complete = _read_body(request)
         before = dict(vars(request))
         response = self.get_response(request)
         trouble = pop_database_error(request)
@@ -60,7 +60,7 @@ class RetryMiddleware:
             return response
         self._restore(request, before)
         if (
-            is_complete
+            is_body_complete
             and trouble.is_rolled_back
             and not request.path_info.startswith(OWN_TRANSACTIONS)
         ):

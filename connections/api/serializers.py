@@ -27,7 +27,7 @@ from connections.selectors import count_open_items, missing_worker_message
 from signals.models import Feed
 from users.session_factor import require_fresh
 
-NUMBER_OF_MODE = {
+SIZE_FIELD_OF_MODE = {
     SizingMode.FIXED: "fixed_quantity",
     SizingMode.PERCENT_BALANCE: "percent_of_balance",
     SizingMode.FIXED_AMOUNT: "fixed_amount",
@@ -35,8 +35,11 @@ NUMBER_OF_MODE = {
 }
 
 
-class OwnRelated(serializers.PrimaryKeyRelatedField[Any]):
-    """Refers to a row that the caller may use; any other is reported as not existing."""
+class OwnRowField(serializers.PrimaryKeyRelatedField[Any]):
+    """Refers to a row that the caller may use; any other is reported as not existing.
+
+    The view's context has `usable`: it returns the rows of a model that the caller may use.
+    """
 
     def __init__(self, *, model: type[Model], **kwargs: Any) -> None:
         self.model = model
@@ -150,8 +153,8 @@ class WorkerSerializer(StrictSerializer):
 class ConnectionSerializer(StrictModelSerializer[ExecutionConnection]):
     """One broker account."""
 
-    preset = OwnRelated(model=TradingPreset, required=False, allow_null=True)
-    data_connection = OwnRelated(model=DataConnection, required=False, allow_null=True)
+    preset = OwnRowField(model=TradingPreset, required=False, allow_null=True)
+    data_connection = OwnRowField(model=DataConnection, required=False, allow_null=True)
     own_prices = serializers.BooleanField(
         write_only=True,
         required=False,
@@ -292,7 +295,7 @@ class PresetSerializer(StrictModelSerializer[TradingPreset]):
                 if not field.is_relation and not field.primary_key
             }
         )
-        needed = NUMBER_OF_MODE[SizingMode(preset.sizing_mode)]
+        needed = SIZE_FIELD_OF_MODE[SizingMode(preset.sizing_mode)]
         if getattr(preset, needed) is None:
             error = invalid(Code.FIELD_REQUIRED, f"{preset.sizing_mode} needs {needed}.")
             raise serializers.ValidationError({needed: error.detail})

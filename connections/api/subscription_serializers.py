@@ -7,7 +7,7 @@ from rest_framework import serializers
 
 from common.api_fields import StrictModelSerializer, UtcDateTime, invalid
 from common.reason_codes import Code
-from connections.api.serializers import FeedBySlug, OwnRelated
+from connections.api.serializers import FeedBySlug, OwnRowField
 from connections.models import ExecutionConnection, HaltMode, KillSwitch, Subscription
 from users.models import User
 
@@ -15,7 +15,7 @@ from users.models import User
 class SubscriptionSerializer(StrictModelSerializer[Subscription]):
     """A connection takes a feed's signals."""
 
-    connection = OwnRelated(model=ExecutionConnection)
+    connection = OwnRowField(model=ExecutionConnection)
     feed = FeedBySlug()
     expires_at = UtcDateTime(required=False, allow_null=True)
 
@@ -56,8 +56,8 @@ class KillSwitchSerializer(StrictModelSerializer[KillSwitch]):
 
     mode = serializers.ChoiceField(choices=HaltMode.choices)
     feed = FeedBySlug(required=False, allow_null=True)
-    connection = OwnRelated(model=ExecutionConnection, required=False, allow_null=True)
-    user = OwnRelated(model=User, required=False, allow_null=True, help_text="Default: yourself.")
+    connection = OwnRowField(model=ExecutionConnection, required=False, allow_null=True)
+    user = OwnRowField(model=User, required=False, allow_null=True, help_text="Default: yourself.")
     set_by = serializers.CharField(source="set_by.username", read_only=True, allow_null=True)
     epoch = serializers.IntegerField(
         source="epoch.number", read_only=True, allow_null=True, default=None,

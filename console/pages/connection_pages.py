@@ -37,7 +37,9 @@ def show(request: HttpRequest, pk: UUID, **_: Any) -> HttpResponse:
     """The connection's page."""
     connection = find(pk)
     orders = Order.objects.filter(connection_id=pk).order_by("-pk")
-    lines = ExecutionLog.objects.filter(order_id__in=list(orders.values_list("pk", flat=True)[:50]))
+    log_lines = ExecutionLog.objects.filter(
+        order_id__in=list(orders.values_list("pk", flat=True)[:50])
+    )
     return page(
         request,
         "connection/page.html",
@@ -51,22 +53,22 @@ def show(request: HttpRequest, pk: UUID, **_: Any) -> HttpResponse:
         has_credentials=connection.sealed_credentials is not None,
         subscriptions=connection.subscriptions.select_related("feed").order_by("feed__name"),
         orders=orders.select_related("signal")[:LAST_ORDERS],
-        troubles=lines.filter(status__in=["REJECTED", "FAILED", "UNKNOWN"]).order_by("-pk")[
+        failed_steps=log_lines.filter(status__in=["REJECTED", "FAILED", "UNKNOWN"]).order_by("-pk")[
             :LAST_ORDERS
         ],
         drift=DriftItem.objects.filter(connection_id=pk, state="OPEN"),
         can_change=can(request, Right.CONNECTIONS),
         can_share=can(request, Right.SHARE_PRICES),
         can_compare=can(request, Right.RECONCILE),
-        can_seal=can(request, Right.CREDENTIALS),
+        can_set_credentials=can(request, Right.CREDENTIALS),
         **price_context(connection),
-        **_kind(connection),
+        **_broker_context(connection),
         lane_owner=lane_owner(connection.lane),
-        **_test(connection),
+        **_test_context(connection),
     )
 
 
-def _kind(connection: ExecutionConnection) -> dict[str, Any]:
+def _broker_context(connection: ExecutionConnection) -> dict[str, Any]:
     return {
         "broker": broker_type_label(connection.type),
         "settings": display_settings(connection.type, connection.settings),
@@ -75,7 +77,7 @@ def _kind(connection: ExecutionConnection) -> dict[str, Any]:
     }
 
 
-def _test(connection: ExecutionConnection) -> dict[str, Any]:
+def _test_context(connection: ExecutionConnection) -> dict[str, Any]:
     state: ConnectionHealth | None = getattr(connection, "health", None)
     return {
         "state": state,
@@ -89,7 +91,7 @@ def checks(request: HttpRequest, pk: UUID, **_: Any) -> HttpResponse:
     """The panel of the last test alone, polled every second while a test runs."""
     connection = find(pk)
     response = page(
-        request, "connection/checks.html", "", connection=connection, **_test(connection)
+        request, "connection/checks.html", "", connection=connection, **_test_context(connection)
     )
     response["Cache-Control"] = "no-store"
     return response

@@ -43,15 +43,15 @@ def require_read_permission(admin_view: Callable[[View, bool], View]) -> Callabl
     """
 
     def guarded(view: View, cacheable: bool = False) -> View:
-        answer = admin_view(view, cacheable)
+        checked_view = admin_view(view, cacheable)
         if getattr(view, "__name__", "") in ("logout", "password_change", "password_change_done"):
-            return answer
+            return checked_view
 
         @wraps(view)
         def read(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
             if admin.site.has_permission(request):
                 require_permission(request, Right.READ)
-            return answer(request, *args, **kwargs)
+            return checked_view(request, *args, **kwargs)
 
         return read
 

@@ -13,6 +13,7 @@ from console.charts import Segment, segments
 
 MAX_COUNTED = 10_000  # a backlog is counted up to this number
 
+# REASON_SQL is the condition that fan-out uses.
 _CONNECTIONS = f"""
 SELECT reason, count(*) AS many FROM (
   SELECT {REASON_SQL} AS reason
@@ -21,7 +22,7 @@ SELECT reason, count(*) AS many FROM (
   LEFT JOIN connections_subscription s ON FALSE
   WHERE c.archived_at IS NULL
 ) each_one GROUP BY reason
-"""  # the condition that fan-out uses
+"""
 CSS_CLASSES: dict[str, tuple[str, str]] = {  # code → badge, bar
     Code.TRADING_HALTED: ("rejected", "rejected"),
     Code.ENTRIES_HALTED: ("attention", "warn"),
@@ -91,16 +92,16 @@ class Connections:
         return sum(line.many for line in self.lines)
 
     @property
-    def idle(self) -> list[HealthLine]:
+    def not_trading_lines(self) -> list[HealthLine]:
         return [line for line in self.lines if line.code]
 
     @property
     def not_trading(self) -> int:
-        return sum(line.many for line in self.idle)
+        return sum(line.many for line in self.not_trading_lines)
 
     @property
     def breakdown(self) -> str:
-        return " + ".join(f"{line.many:,} {line.label.lower()}" for line in self.idle)
+        return " + ".join(f"{line.many:,} {line.label.lower()}" for line in self.not_trading_lines)
 
     @property
     def bar(self) -> list[Segment]:
@@ -180,7 +181,7 @@ class Lease:
         return self.left > 0
 
     @property
-    def since(self) -> float:
+    def expired_for(self) -> float:
         """Seconds since its lease expired."""
         return -self.left
 
@@ -212,7 +213,7 @@ def scheduled_jobs(now: datetime) -> list[ScheduledJob]:
     tasks = PeriodicTask.objects.filter(enabled=True).select_related("interval", "crontab")
     return sorted(
         (_scheduled_job(task, now) for task in tasks),
-        key=lambda tick: (not tick.is_late, tick.ago or 0),
+        key=lambda job: (not job.is_late, job.ago or 0),
     )
 
 

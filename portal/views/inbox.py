@@ -17,12 +17,16 @@ REFRESH_SECONDS = 10
 def inbox(request: HttpRequest) -> HttpResponse:
     """List all notifications, or only the unread ones."""
     found = inbox_of(current_user(request).pk)
-    only_new = request.GET.get("state") == "new"
-    if only_new:
+    only_unread = request.GET.get("state") == "new"
+    if only_unread:
         found = found.filter(read_at=None)
     one_page = Paginator(found, PAGE_SIZE).get_page(request.GET.get("page"))
     return page(
-        request, "inbox.html", one_page=one_page, only_new=only_new, refresh_seconds=REFRESH_SECONDS
+        request,
+        "inbox.html",
+        one_page=one_page,
+        only_unread=only_unread,
+        refresh_seconds=REFRESH_SECONDS,
     )
 
 
@@ -36,9 +40,9 @@ def read(request: HttpRequest, *, pk: int | None = None) -> HttpResponse:
     ids = None if pk is None else [pk]
 
     def act() -> str:
-        many = mark_read(user_id=user.pk, notification_ids=ids)
-        if not many:
+        count = mark_read(user_id=user.pk, notification_ids=ids)
+        if not count:
             return "It was already read." if ids else "There was nothing unread."
-        return f"{many:,} marked as read."
+        return f"{count:,} marked as read."
 
     return run_action(request, act, back=back)

@@ -193,8 +193,8 @@ def resume(request: HttpRequest) -> HttpResponse:
 
     def act() -> str:
         ids = list(mine.values_list("pk", flat=True))
-        won = [services.release_kill_switch(pk, by=user) for pk in ids]
-        return "Resumed from the next signal on." if any(won) else "You had paused nothing."
+        released = [services.release_kill_switch(pk, by=user) for pk in ids]
+        return "Resumed from the next signal on." if any(released) else "You had paused nothing."
 
     return confirm(request, question, act)
 

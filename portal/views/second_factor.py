@@ -64,32 +64,36 @@ def signed_in_only(view: View) -> View:
     return answer
 
 
-def code(request: HttpRequest) -> HttpResponse:
+def enter_code(request: HttpRequest) -> HttpResponse:
     """Ask for the second factor after the password."""
-    found = pending_sign_in(request)
-    if found is None:
+    pending = pending_sign_in(request)
+    if pending is None:
         return with_security_headers(HttpResponseRedirect(reverse("portal:sign_in")))
-    user, to = found
+    user, next_url = pending
     form = CodeForm(request.POST or None)
-    if request.method == "POST" and form.is_valid() and _is_taken(user, form):
+    if request.method == "POST" and form.is_valid() and _is_accepted(user, form):
         complete_sign_in(request, user)
-        return with_security_headers(HttpResponseRedirect(to))
+        return with_security_headers(HttpResponseRedirect(next_url))
     return with_security_headers(_render_form(request, "code.html", form))
 
 
-def first(request: HttpRequest) -> HttpResponse:
+def set_up_at_sign_in(request: HttpRequest) -> HttpResponse:
     """Let staff who need a second factor and have none set it up after the password."""
-    found = pending_sign_in(request)
-    if found is None or second_factor.factor_of(found[0]) is not None:
+    pending = pending_sign_in(request)
+    if pending is None or second_factor.factor_of(pending[0]) is not None:
         return with_security_headers(HttpResponseRedirect(reverse("portal:sign_in")))
-    user, to = found
+    user, next_url = pending
     form = CodeForm(request.POST or None)
-    given = _enrolled(request, user, form)
-    if given is None:
+    new_codes = _enrolled(request, user, form)
+    if new_codes is None:
         return with_security_headers(_show_secret(request, user, form, "first.html"))
     complete_sign_in(request, user)
     return with_security_headers(
-        render(request, "portal/security/recovery_codes.html", {"codes": given, "on": to})
+        render(
+            request,
+            "portal/security/recovery_codes.html",
+            {"codes": new_codes, "next_url": next_url},
+        )
     )
 
 
@@ -97,13 +101,13 @@ def first(request: HttpRequest) -> HttpResponse:
 def overview(request: HttpRequest) -> HttpResponse:
     """The security page: second factor, password and API keys."""
     user = current_user(request)
-    facts = {
+    context = {
         "factor": second_factor.factor_of(user),
         "left": second_factor.recovery_codes_left(user),
         "required": second_factor.is_required(user),
         "home": home_url(user),
     }
-    return render(request, "portal/security/overview.html", facts)
+    return render(request, "portal/security/overview.html", context)
 
 
 @signed_in_only
@@ -115,12 +119,12 @@ def enrol(request: HttpRequest) -> HttpResponse:
     if request.method == "POST" and form.is_valid() and NEW_SECRET in request.session:
         counted = second_factor.count_enrolment(user)
         _check_password(request, user, form, counted)
-    given = _enrolled(request, user, form, counted)
-    if given is None:
+    new_codes = _enrolled(request, user, form, counted)
+    if new_codes is None:
         return _show_secret(request, user, form, "enrol.html")
     request.session.cycle_key()
     record_second_factor(request, user)
-    return _show_recovery_codes(request, given)
+    return _show_recovery_codes(request, new_codes)
 
 
 @signed_in_only
@@ -128,13 +132,13 @@ def confirm(request: HttpRequest) -> HttpResponse:
     """Ask for the second factor again before a sensitive page, then redirect there."""
     user = current_user(request)
     target = request.GET.get("next", "")
-    to = safe_redirect(request, target, reverse("security:overview"))
+    next_url = safe_redirect(request, target, reverse("security:overview"))
     if is_fresh(request, user):
-        return HttpResponseRedirect(to)
+        return HttpResponseRedirect(next_url)
     form = CodeForm(request.POST or None)
-    if request.method == "POST" and form.is_valid() and _is_taken(user, form):
+    if request.method == "POST" and form.is_valid() and _is_accepted(user, form):
         record_second_factor(request, user)
-        return HttpResponseRedirect(to)
+        return HttpResponseRedirect(next_url)
     return _render_form(request, "confirm.html", form, back=home_url(user))
 
 
@@ -161,7 +165,8 @@ def turn_off(request: HttpRequest) -> HttpResponse:
     return HttpResponseRedirect(reverse("security:overview"))
 
 
-def _is_taken(user: User, form: forms.Form) -> bool:
+def _is_accepted(user: User, form: forms.Form) -> bool:
+    """Return whether the code is right; if not, add the error to the form."""
     try:
         second_factor.check(user, form.cleaned_data["code"])
     except InvalidInputError as error:
@@ -196,12 +201,12 @@ def _enrolled(
     if secret is None:
         return None
     try:
-        given = second_factor.enrol(user, secret, form.cleaned_data["code"], counted=counted)
+        new_codes = second_factor.enrol(user, secret, form.cleaned_data["code"], counted=counted)
     except InvalidInputError as error:
         form.add_error("code", f"{error.detail} Check that your phone's clock is right.")
         return None
     request.session.pop(NEW_SECRET, None)
-    return given
+    return new_codes
 
 
 def _show_secret(request: HttpRequest, user: User, form: forms.Form, template: str) -> HttpResponse:
@@ -212,23 +217,23 @@ def _show_secret(request: HttpRequest, user: User, form: forms.Form, template: s
         secret = one_time_codes.new_secret()
         request.session[NEW_SECRET] = second_factor.seal_secret(user, secret).hex()
     address = one_time_codes.app_address(secret, name=user.username, issuer=ISSUER)
-    facts = {
+    context = {
         "form": form,
         "qr": one_time_codes.qr_image(address),
         "secret": one_time_codes.typed_secret(secret),
     }
     status = 422 if form.errors else 200
-    return render(request, f"portal/security/{template}", facts, status=status)
-
-
-def _render_form(
-    request: HttpRequest, template: str, form: forms.Form, **facts: Any
-) -> HttpResponse:
-    status = 422 if form.errors else 200
-    context = {"form": form, **facts}
     return render(request, f"portal/security/{template}", context, status=status)
 
 
-def _show_recovery_codes(request: HttpRequest, given: list[str]) -> HttpResponse:
-    context = {"codes": given, "on": reverse("security:overview")}
+def _render_form(
+    request: HttpRequest, template: str, form: forms.Form, **more: Any
+) -> HttpResponse:
+    status = 422 if form.errors else 200
+    context = {"form": form, **more}
+    return render(request, f"portal/security/{template}", context, status=status)
+
+
+def _show_recovery_codes(request: HttpRequest, new_codes: list[str]) -> HttpResponse:
+    context = {"codes": new_codes, "next_url": reverse("security:overview")}
     return render(request, "portal/security/recovery_codes.html", context)

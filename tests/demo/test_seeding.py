@@ -90,7 +90,7 @@ class TestSession:
             read_after=then + timedelta(hours=12),
         )  # fmt: skip
         run("SET CONSTRAINTS ALL IMMEDIATE")  # a test is one transaction
-        reset.begin_session()
+        reset.begin_market_session()
         assert not Signal.objects.exists()
         assert set(ConnectionHealth.objects.values_list("status", "last_error")) == {
             ("UNTESTED", "")
@@ -110,7 +110,7 @@ class TestSession:
         Interval.objects.filter(subscription=ended).update(ended_at=later)
         removed = ExecutionConnection.objects.get(account="D-001")
         ExecutionConnection.objects.filter(pk=removed.pk).update(archived_at=later)
-        reset.begin_session()
+        reset.begin_market_session()
         removed.refresh_from_db()
         assert removed.archived_at == accounts.SEEDED_AT
         assert ExecutionConnection.objects.live().count() == 151
