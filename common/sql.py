@@ -7,6 +7,7 @@ they do is part of the surrounding `transaction.atomic()`.
 
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields, is_dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, Generic, NamedTuple, TypeVar, overload
@@ -28,14 +29,15 @@ class _JsonbLoader(Loader):
 
 
 Params = Sequence[Any] | Mapping[str, Any] | None
-Row = TypeVar("Row", bound=tuple[Any, ...])
+Row = TypeVar("Row")
 
 
 class Query(str, Generic[Row]):
     """A statement together with the type of its rows, for which `rows` returns them.
 
-    row_type: a NamedTuple with the statement's columns, in their order. tests/schema compares the
-    names and the types of those that a module keeps by name; `rows` compares the names each time.
+    row_type: a NamedTuple with the statement's columns in their order, or a dataclass with the
+    columns in any order, which can inherit fields. tests/schema compares the names and the types of
+    those that a module keeps by name; `rows` compares the names each time.
 
     >>> Query(Account, "SELECT id, equity FROM account WHERE id = ANY(%s::bigint[])")
     """
@@ -101,18 +103,37 @@ def rows(
 
 
 def _typed_row(row_type: type[Any]) -> RowFactory[Any]:
-    """Return psycopg's row factory for a NamedTuple: rows by position, once the names agree."""
-    fields = [name.encode() for name in row_type._fields]
+    """Return psycopg's row factory for a NamedTuple or a dataclass, once the names agree."""
+    if is_dataclass(row_type):
+        return _dataclass_row(row_type)
+    names = [name.encode() for name in row_type._fields]
     make: RowMaker[Any] = row_type._make
 
     def factory(cursor: Any) -> RowMaker[Any]:
-        if (result := cursor.pgresult) is not None and result.nfields:
-            names = [result.fname(i) for i in range(result.nfields)]
-            if names != fields:
-                raise TypeError(f"{row_type.__name__} has the fields {fields}, not {names}")
+        if (found := _column_names(cursor)) and found != names:
+            raise TypeError(f"{row_type.__name__} has the fields {names}, not {found}")
         return make
 
     return factory
+
+
+def _dataclass_row(row_type: type[Any]) -> RowFactory[Any]:
+    names = [field.name.encode() for field in fields(row_type)]
+
+    def factory(cursor: Any) -> RowMaker[Any]:
+        found = _column_names(cursor)
+        if found and sorted(found) != sorted(names):
+            raise TypeError(f"{row_type.__name__} has the fields {names}, not {found}")
+        positions = [found.index(name) for name in names] if found else []
+        return lambda values: row_type(*[values[i] for i in positions])
+
+    return factory
+
+
+def _column_names(cursor: Any) -> list[bytes]:
+    """Return the names of the columns, [] for a statement that returns none."""
+    result = cursor.pgresult
+    return [] if result is None else [result.fname(i) for i in range(result.nfields)]
 
 
 def _execute_with_kept_plan(cursor: psycopg.Cursor[Any], sql: str, params: Params) -> None:

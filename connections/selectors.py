@@ -24,6 +24,7 @@ from connections.accounts.lane_accounts import (
 from connections.credentials.specs import (
     READ_COLUMNS,
     SPEC_COLUMNS,
+    AccountRow,
     ReadRow,
     SpecRow,
     spec_for,
@@ -102,6 +103,7 @@ __all__ = [
     "SPEC_COLUMNS",
     "TICK_SQL",
     "AccountPrices",
+    "AccountRow",
     "IdleAccount",
     "LaneAccount",
     "MaintenanceNotice",

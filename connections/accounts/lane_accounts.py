@@ -5,47 +5,29 @@ concern sessions.
 """
 
 from collections.abc import Collection, Iterable
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import NamedTuple
 from uuid import UUID
 
 from common.sql import Query, array, rows
-from connections.credentials.specs import READ_COLUMNS, SPEC_COLUMNS, ReadRow
+from connections.credentials.specs import READ_COLUMNS, SPEC_COLUMNS, AccountRow, ReadRow
 from connections.exposure import is_monitored_sql, is_open_sql
 from connections.market_data.sources import provides_prices_sql
 
 _COLUMNS = f"c.id AS connection_id, {SPEC_COLUMNS}, c.broker_host, c.lane"
 
 
-class LaneAccount(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class LaneAccount(AccountRow):
     """An account in a lane, as `spec_from_row` needs it."""
 
-    connection_id: UUID
-    type: str
-    account: str
-    exchange_name: str
-    settings: dict[str, Any]
-    sealed_credentials: bytes | None
-    identity: str
-    identity_credentials_digest: str
-    owner_id: int
-    broker_host: str
     lane: str
 
 
-class IdleAccount(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class IdleAccount(LaneAccount):
     """An idle account, with the fields of LaneAccount. is_on: it is not switched off."""
 
-    connection_id: UUID
-    type: str
-    account: str
-    exchange_name: str
-    settings: dict[str, Any]
-    sealed_credentials: bytes | None
-    identity: str
-    identity_credentials_digest: str
-    owner_id: int
-    broker_host: str
-    lane: str
     is_on: bool
 
 

@@ -1,7 +1,8 @@
 """Build the `ConnectionSpec` that an adapter needs, with decrypted credentials."""
 
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 from uuid import UUID
 
 import structlog
@@ -23,7 +24,7 @@ SPEC_COLUMNS = (
 
 
 class SpecRow(Protocol):
-    """A row with `connection_id` and SPEC_COLUMNS; a NamedTuple with these fields is one."""
+    """A row with `connection_id` and SPEC_COLUMNS; an AccountRow is one."""
 
     @property
     def connection_id(self) -> UUID | str: ...
@@ -53,8 +54,12 @@ READ_COLUMNS = (
 """SQL: the columns of connection `c` that `account_polling.read_accounts` needs."""
 
 
-class ReadRow(NamedTuple):
-    """A row of READ_COLUMNS. began: machine time of the statement that read it."""
+@dataclass(frozen=True, slots=True)
+class AccountRow:
+    """A row with `connection_id`, SPEC_COLUMNS and `broker_host`.
+
+    Statements that select more columns return a subclass.
+    """
 
     connection_id: UUID
     type: str
@@ -66,6 +71,12 @@ class ReadRow(NamedTuple):
     identity_credentials_digest: str
     owner_id: int
     broker_host: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReadRow(AccountRow):
+    """A row of READ_COLUMNS. began: machine time of the statement that read it."""
+
     claim: str
     credentials_claim: str
     began: datetime

@@ -8,10 +8,9 @@ its accounts has reconnected. A failure proves nothing about the account, whose 
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from typing import Any, NamedTuple
-from uuid import UUID
 
 import structlog
 
@@ -21,7 +20,7 @@ from brokers.registry import adapter_for
 from brokers.types import Instrument
 from common.sql import Query, rows, run
 from connections.accounts import snapshots
-from connections.credentials.specs import READ_COLUMNS, spec_from_row
+from connections.credentials.specs import READ_COLUMNS, ReadRow, spec_from_row
 from connections.exposure import is_monitored_sql
 from connections.health import status_updates
 from connections.health.connection_checks import CallRunner, run_on_process_loop
@@ -45,22 +44,10 @@ ON CONFLICT (book) DO UPDATE SET requested_at = excluded.requested_at
 """
 
 
-class DueBook(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class DueBook(ReadRow):
     """An account to read a due book from, with the fields of `ReadRow`."""
 
-    connection_id: UUID
-    type: str
-    account: str
-    exchange_name: str
-    settings: dict[str, Any]
-    sealed_credentials: bytes | None
-    identity: str
-    identity_credentials_digest: str
-    owner_id: int
-    broker_host: str
-    claim: str
-    credentials_claim: str
-    began: datetime
     instrument_book: str
     read_at: datetime | None
 

@@ -34,6 +34,7 @@ from connections.selectors import (
     HOST_IS_DOWN_SQL,
     HOST_IS_UP_SQL,
     SPEC_COLUMNS,
+    AccountRow,
     connection_join_sql,
     spec_from_row,
 )
@@ -53,19 +54,10 @@ BATCH_SIZE = 200
 NAMED_ACCOUNTS = 20  # in one message; the dashboard has all of them
 
 
-class DueListing(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class DueListing(AccountRow):
     """An account whose listing was requested. began: machine time of the claim."""
 
-    connection_id: UUID
-    type: str
-    account: str
-    exchange_name: str
-    settings: dict[str, Any]
-    sealed_credentials: bytes | None
-    identity: str
-    identity_credentials_digest: str
-    owner_id: int
-    broker_host: str
     began: datetime
 
 

@@ -15,14 +15,14 @@ Otherwise a person decides about the exit.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, NamedTuple
 from uuid import UUID
 
 from common.clocks import machine_time
 from common.reason_codes import Code
 from common.sql import Query, rows
-from connections.selectors import HEALTH_JOIN_SQL, SPEC_COLUMNS, connection_join_sql
+from connections.selectors import HEALTH_JOIN_SQL, SPEC_COLUMNS, AccountRow, connection_join_sql
 from connections.session_lanes import IN_HELD_LANES_SQL, held_lanes_parameters
 from execution.runtime import broker_queries
 from positions.joins import position_join_sql
@@ -32,21 +32,12 @@ _queried_at: dict[UUID, float] = {}
 """Machine time of each account's last query: an open epoch is processed each second."""
 
 
-class HeldExit(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class HeldExit(AccountRow):
     """A held exit with its account. opened_by: ids of the fills that opened its position."""
 
     id: int
     opened_at: datetime
-    connection_id: UUID
-    type: str
-    account: str
-    exchange_name: str
-    settings: dict[str, Any]
-    sealed_credentials: bytes | None
-    identity: str
-    identity_credentials_digest: str
-    owner_id: int
-    broker_host: str
     opened_by: list[str]
 
 

@@ -7,18 +7,18 @@ slow broker delays no other. A failed read proves nothing and is repeated.
 
 from collections import deque
 from collections.abc import Coroutine, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from functools import partial
 from typing import Any, NamedTuple
-from uuid import UUID
 
 from django.db import transaction
 
 from brokers.registry import adapter_for
 from brokers.types import BrokerPosition
 from common.sql import IdRow, Query, rows
-from connections.selectors import SPEC_COLUMNS, connection_join_sql, spec_from_row
+from connections.selectors import SPEC_COLUMNS, LaneAccount, connection_join_sql, spec_from_row
 from connections.session_lanes import held_lanes_parameters
 from execution.dispatch.background_calls import BackgroundCall, CallResult
 from execution.runtime import trading_runtime
@@ -40,22 +40,12 @@ class BrokerQuantity(NamedTuple):
     is_shared: bool
 
 
-class DueRead(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class DueRead(LaneAccount):
     """An account whose positions to read, and those of ours that need it. began: database time."""
 
-    connection_id: UUID
     position_ids: list[int]
     began: datetime
-    type: str
-    account: str
-    exchange_name: str
-    settings: dict[str, Any]
-    sealed_credentials: bytes | None
-    identity: str
-    identity_credentials_digest: str
-    owner_id: int
-    broker_host: str
-    lane: str
 
 
 class OurPosition(NamedTuple):

@@ -6,10 +6,10 @@ pause. Levels that the broker does not accept or keep are monitored by us.
 """
 
 from collections.abc import Coroutine, Sequence
+from dataclasses import dataclass
 from decimal import Decimal
 from functools import partial
-from typing import Any, NamedTuple
-from uuid import UUID
+from typing import Any
 
 from brokers.base import Rejected
 from brokers.registry import adapter_for
@@ -17,7 +17,7 @@ from brokers.types import ModifyRequest, OrderReport
 from common.failpoints import failpoint
 from common.reason_codes import Code
 from common.sql import Query, rows
-from connections.selectors import SPEC_COLUMNS, connection_join_sql, spec_from_row
+from connections.selectors import SPEC_COLUMNS, LaneAccount, connection_join_sql, spec_from_row
 from connections.session_lanes import held_lanes_parameters
 from execution.dispatch.background_calls import BackgroundCall, CallResult, send_deadline
 from execution.dispatch.call_results import run_atomically, write_results
@@ -36,14 +36,14 @@ from positions.levels import LACKS_LEVEL_SQL
 from positions.row_locks import LOCK_BY_ID, lock_unlocked
 
 
-class LevelChange(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class LevelChange(LaneAccount):
     """A position whose levels to change at the broker. sl, tp: the prices it should hold.
 
     lacked_level: before the change the broker held no level where it should hold one.
     """
 
     id: int
-    connection_id: UUID
     symbol: str
     broker_position_id: str
     quantity: Decimal
@@ -52,16 +52,6 @@ class LevelChange(NamedTuple):
     client_order_id: str
     sl: Decimal | None
     tp: Decimal | None
-    type: str
-    account: str
-    exchange_name: str
-    settings: dict[str, Any]
-    sealed_credentials: bytes | None
-    identity: str
-    identity_credentials_digest: str
-    owner_id: int
-    broker_host: str
-    lane: str
 
 
 LEVELS = Query(

@@ -6,10 +6,10 @@ stored by `apply_reports`. A request without an answer is repeated with a growin
 """
 
 from collections.abc import Coroutine, Sequence
+from dataclasses import dataclass
 from decimal import Decimal
 from functools import partial
 from typing import Any, NamedTuple
-from uuid import UUID
 
 from django.db import transaction
 
@@ -18,7 +18,7 @@ from brokers.types import CancelRequest, OrderReport
 from common.failpoints import failpoint
 from common.reason_codes import Code
 from common.sql import IdRow, Query, rows, run
-from connections.selectors import SPEC_COLUMNS, connection_join_sql, spec_from_row
+from connections.selectors import SPEC_COLUMNS, LaneAccount, connection_join_sql, spec_from_row
 from connections.session_lanes import held_lanes_parameters, in_held_lanes_sql
 from execution.dispatch.background_calls import BackgroundCall, CallResult, send_deadline
 from execution.dispatch.call_results import run_atomically, write_results
@@ -46,24 +46,14 @@ class PendingActionRow(NamedTuple):
     free: Decimal
 
 
-class CancelRow(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class CancelRow(LaneAccount):
     """An order to cancel, with its connection."""
 
     id: int
-    connection_id: UUID
     client_order_id: str
     broker_order_id: str
     symbol: str
-    type: str
-    account: str
-    exchange_name: str
-    settings: dict[str, Any]
-    sealed_credentials: bytes | None
-    identity: str
-    identity_credentials_digest: str
-    owner_id: int
-    broker_host: str
-    lane: str
 
 
 # The oldest due first, since actions on orders without an outcome become due repeatedly. Only the

@@ -15,6 +15,7 @@ from django.conf import settings
 from brokers.types import BrokerOrder, CancelRequest
 from common.reason_codes import Code
 from common.sql import Query, database_now, rows
+from connections.selectors import AccountRow, LaneAccount
 from execution.base.drift_items import DriftRecord
 from execution.reconciliation.compare_orders import (
     OrderDifferences,
@@ -22,7 +23,7 @@ from execution.reconciliation.compare_orders import (
     orders_of,
 )
 from execution.runtime import broker_queries
-from execution.runtime.broker_queries import AccountRow, LaneAccountRow, OurOrder
+from execution.runtime.broker_queries import OurOrder
 
 Account = TypeVar("Account", bound=AccountRow, covariant=True)
 
@@ -169,7 +170,7 @@ def _unexplained(
 
 
 def without_cancelled(
-    run: ReconciliationRun[LaneAccountRow], records: list[DriftRecord]
+    run: ReconciliationRun[LaneAccount], records: list[DriftRecord]
 ) -> list[DriftRecord]:
     """Cancel orders that have ended here but still work at the broker, if that was decided.
 

@@ -13,7 +13,7 @@ from django.db import transaction
 from common.money import plain
 from common.reason_codes import Code
 from common.sql import Query, rows
-from connections.selectors import LISTED_INSTRUMENTS_SQL, account_join_sql, tick_sql
+from connections.selectors import LISTED_INSTRUMENTS_SQL, AccountRow, account_join_sql, tick_sql
 from execution.base.drift_items import DriftRecord
 from execution.ids import base_of
 from execution.reconciliation.compare_orders import is_ours
@@ -29,7 +29,7 @@ from execution.reconciliation.compare_positions import (
 from execution.reconciliation.open_orders import ReconciliationRun
 from execution.reports.levels import LevelStatement, write_levels
 from execution.runtime import broker_queries
-from execution.runtime.broker_queries import AccountRow, Snapshot
+from execution.runtime.broker_queries import Snapshot
 from positions.levels import differs_sql
 
 

@@ -11,7 +11,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, NamedTuple
 from uuid import UUID
 
 import structlog
@@ -26,6 +25,7 @@ from connections.selectors import (
     CONNECTIONS_WITH_HEALTH_SQL,
     HOST_IS_UP_SQL,
     SPEC_COLUMNS,
+    LaneAccount,
 )
 from connections.services import mark_reconciled
 from connections.session_lanes import (
@@ -66,21 +66,11 @@ class ComparisonBatch:
     differences: int = 0
 
 
-class ComparedAccount(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class ComparedAccount(LaneAccount):
     """An account to compare. selected_at: database time."""
 
-    connection_id: UUID
-    type: str
-    account: str
-    exchange_name: str
-    settings: dict[str, Any]
-    sealed_credentials: bytes | None
-    identity: str
-    identity_credentials_digest: str
-    owner_id: int
-    broker_host: str
     auto_correct: bool
-    lane: str
     selected_at: datetime
 
 

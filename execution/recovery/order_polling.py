@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache, partial
 from time import monotonic
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import UUID
 from weakref import WeakKeyDictionary
 
@@ -28,7 +28,13 @@ from brokers.types import BrokerOrder, BrokerPosition, ConnectionSpec, OrderRepo
 from common.bisection import process_with_bisection
 from common.clocks import market_at, market_now
 from common.sql import Query, array, columns, rows, run
-from connections.selectors import HOST_IS_UP_SQL, SPEC_COLUMNS, connection_join_sql, spec_from_row
+from connections.selectors import (
+    HOST_IS_UP_SQL,
+    SPEC_COLUMNS,
+    AccountRow,
+    connection_join_sql,
+    spec_from_row,
+)
 from connections.services import (
     CONTACT_OPERATORS,
     OWN_FAULTS,
@@ -59,19 +65,10 @@ MAX_IN_FLIGHT = 2000  # polls of one process
 OVERLAP = timedelta(seconds=60)  # the broker's clock and books may lag behind ours
 
 
-class DueAccount(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class DueAccount(AccountRow):
     """An account to poll. since: start of the executions to read; began: database time."""
 
-    connection_id: UUID
-    type: str
-    account: str
-    exchange_name: str
-    settings: dict[str, Any]
-    sealed_credentials: bytes | None
-    identity: str
-    identity_credentials_digest: str
-    owner_id: int
-    broker_host: str
     since: datetime | None
     began: datetime
     broker_holds_levels: bool

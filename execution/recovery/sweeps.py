@@ -14,10 +14,10 @@ tests/execution/test_sweep_plans.py checks the plans.
 """
 
 from collections.abc import Collection, Coroutine, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from typing import Any, NamedTuple
-from uuid import UUID
+from typing import Any
 
 from django.conf import settings
 
@@ -28,7 +28,7 @@ from common.clocks import market_now
 from common.failpoints import failpoint
 from common.reason_codes import Code
 from common.sql import IdRow, Query, array, columns, rows, run
-from connections.selectors import SPEC_COLUMNS, connection_join_sql, spec_from_row
+from connections.selectors import SPEC_COLUMNS, LaneAccount, connection_join_sql, spec_from_row
 from connections.session_lanes import held_lanes_parameters, in_held_lanes_sql
 from execution.base.drift_items import DriftRecord, upsert_items
 from execution.base.statements import (
@@ -51,14 +51,14 @@ LOOKUP_PATIENCE = 5
 ENQUEUED_GRACE_SECONDS = 1
 
 
-class LookUpRow(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class LookUpRow(LaneAccount):
     """An order to look up, with its connection.
 
     overdue: seconds since `answer_by`; age: seconds since it was sent.
     """
 
     id: int
-    connection_id: UUID
     client_order_id: str
     symbol: str
     fence: int
@@ -66,16 +66,6 @@ class LookUpRow(NamedTuple):
     submitted_at: datetime
     claimed_until: datetime
     overdue: float | None
-    type: str
-    account: str
-    exchange_name: str
-    settings: dict[str, Any]
-    sealed_credentials: bytes | None
-    identity: str
-    identity_credentials_digest: str
-    owner_id: int
-    broker_host: str
-    lane: str
     age: int
 
 

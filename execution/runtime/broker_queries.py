@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from functools import partial
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, TypeVar
 from uuid import UUID
 
 from django.conf import settings
@@ -19,7 +19,7 @@ from brokers.call_runner import BrokerCallRunner, Call, HostSkipped
 from brokers.registry import adapter_for
 from brokers.types import BrokerOrder, BrokerPosition, CancelRequest, OrderReport, ReportKind
 from common.sql import Query, columns, rows
-from connections.selectors import SpecRow, spec_from_row
+from connections.selectors import AccountRow, LaneAccount, SpecRow, spec_from_row
 from execution.dispatch.background_calls import send_deadline
 from execution.dispatch.report_writer import apply_or_defer
 from execution.ids import all_attempts, base_of
@@ -32,22 +32,6 @@ MAX_SECONDS = 300
 # The event id of reports of fills only. They do not state all about an order: one in flight is
 # still looked up.
 PARTIAL_ANSWER = "executions"
-
-
-class AccountRow(SpecRow, Protocol):
-    """An account to query: a row with SPEC_COLUMNS and its broker's host."""
-
-    @property
-    def connection_id(self) -> UUID: ...
-    @property
-    def broker_host(self) -> str: ...
-
-
-class LaneAccountRow(AccountRow, Protocol):
-    """An account to change something on: with its lane, too."""
-
-    @property
-    def lane(self) -> str: ...
 
 
 class OurOrder(NamedTuple):
@@ -294,7 +278,7 @@ def _find_orders(queries: Sequence[OrderQuery]) -> list[list[OrderReport] | Exce
     return _run_calls(calls)
 
 
-def cancel(requests: Sequence[tuple[LaneAccountRow, CancelRequest]]) -> set[tuple[UUID, str]]:
+def cancel(requests: Sequence[tuple[LaneAccount, CancelRequest]]) -> set[tuple[UUID, str]]:
     """Cancel orders after a person's decision; return those that are, as (connection, order id).
 
     Their lanes are busy meanwhile. The deadline of each begins once it has a slot: it may wait for
@@ -313,7 +297,7 @@ def cancel(requests: Sequence[tuple[LaneAccountRow, CancelRequest]]) -> set[tupl
     return done
 
 
-async def _cancel(row: LaneAccountRow, cancel_request: CancelRequest) -> list[OrderReport]:
+async def _cancel(row: LaneAccount, cancel_request: CancelRequest) -> list[OrderReport]:
     runtime = trading_runtime.get_runtime()
     send_by = send_deadline()
     with runtime.dispatcher.background_calls.tracked(row.lane):

@@ -8,6 +8,7 @@ import importlib
 import pkgutil
 import re
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, is_dataclass
 from typing import Any, NamedTuple, get_args, get_origin, get_type_hints
 
 import psycopg
@@ -145,8 +146,11 @@ def mismatch(query: Query[Any]) -> str:
     except AssertionError as error:
         return str(error)
     fields = get_type_hints(query.row_type)
-    if (names := [name for name, _ in found]) != list(query.row_type._fields):
-        return f"columns {names}, fields {list(fields)}"
+    names, expected = [name for name, _ in found], list(fields)
+    if is_dataclass(query.row_type):  # in any order
+        names, expected = sorted(names), sorted(expected)
+    if names != expected:
+        return f"columns {names}, fields {expected}"
     return ", ".join(
         f"{name} is {column_type}, not {fields[name]}"
         for name, column_type in found
@@ -191,6 +195,28 @@ def test_rows_of_a_query_have_its_type() -> None:
     )
     assert found == [Example(7, "EURUSD", ["a"])]
     assert type(found[0]) is Example
+
+
+@dataclass(frozen=True, slots=True)
+class BaseExample:
+    symbol: str
+
+
+@dataclass(frozen=True, slots=True)
+class DerivedExample(BaseExample):
+    id: int
+
+
+@pytest.mark.django_db
+def test_dataclass_rows_are_read_by_name() -> None:
+    connection.ensure_connection()
+    query = Query(DerivedExample, "SELECT 7 AS id, 'EURUSD' AS symbol")
+    assert mismatch(query) == ""
+    assert rows(query) == [DerivedExample(symbol="EURUSD", id=7)]
+    other = Query(DerivedExample, "SELECT 7 AS id, 'EURUSD' AS pair")
+    assert mismatch(other).startswith("columns ['id', 'pair']")
+    with pytest.raises(TypeError, match="DerivedExample has the fields"):
+        rows(other)
 
 
 @pytest.mark.django_db
