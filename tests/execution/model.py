@@ -211,19 +211,24 @@ class ExecutionModel:
         run("UPDATE prices_latestquote SET received_at = clock_timestamp()")
 
     def sweep(self, what: str) -> None:
+        """Run a periodic job of the workers.
+
+        "take over" what stopped processes have left, "ask" for unknown orders, "drain" the broker's
+        events, "watch" the levels that we execute, "guard" the broker's levels; else reconcile.
+        """
         runtime = trading_runtime.get_runtime().dispatcher
-        if what == "mark orphaned":
+        if what == "take over":
             sweeps.mark_orphaned_unknown(self.processes[0].name)
             sweeps.release_claims()
-        elif what == "look up":
+        elif what == "ask":
             sweeps.query_unknown_orders(runtime)
-        elif what == "drain events":
+        elif what == "drain":
             drain_events()
         elif what == "pending actions":
             process_pending_actions()
-        elif what == "scan levels":
+        elif what == "watch":
             scan_levels()
-        elif what == "sync levels":
+        elif what == "guard":
             take_over_missed_levels()
             sync_levels()
             broker_positions.refresh()
@@ -341,20 +346,14 @@ class ExecutionModel:
         for _ in range(12):
             before = self._fingerprint()
             self.pass_time(8)
-            for what in ("mark orphaned", "drain events", "look up", "pending actions"):
+            for what in ("take over", "drain", "ask", "pending actions"):
                 self.sweep(what)
             self.pass_time(62)
-            for what in (
-                "mark orphaned",
-                "look up",
-                "drain events",
-                "pending actions",
-                "scan levels",
-            ):
+            for what in ("take over", "ask", "drain", "pending actions", "watch"):
                 self.sweep(what)
             process = self.processes[0]
             factories.live_lease(process.name)
-            self.sweep("sync levels")
+            self.sweep("guard")
             self.claim(process, slice(None))
             while process.claimed:
                 self.send(process, 0, "fill")

@@ -95,7 +95,7 @@ class Core(RuleBasedStateMachine):
     @rule(which=WHICH, stopped=st.booleans(), then=st.sampled_from([0, *NOW_AND_THEN]))
     def die(self, which: int, stopped: bool, then: float) -> None:
         self.model.die(self.model.processes[which], stopped=stopped)
-        self.model.sweep("mark orphaned")
+        self.model.sweep("take over")
         self.model.pass_time(then)
 
     @rule(seconds=st.sampled_from(NOW_AND_THEN))
@@ -105,11 +105,7 @@ class Core(RuleBasedStateMachine):
     @precondition(
         lambda self: any(o.status in ("SUBMITTING", "UNKNOWN") for o in self.model.orders_now)
     )
-    @rule(
-        what=st.sampled_from(["mark orphaned", "look up", "look up"]),
-        reads_fail=SELDOM,
-        then=SELDOM,
-    )
+    @rule(what=st.sampled_from(["take over", "ask", "ask"]), reads_fail=SELDOM, then=SELDOM)
     def look_up(self, what: str, reads_fail: bool, then: bool) -> None:
         self.model.broker.reads_fail = reads_fail
         self.model.sweep(what)
@@ -127,13 +123,13 @@ class Core(RuleBasedStateMachine):
     def quote_and_watch(self, bid: str) -> None:
         for account in self.model.accounts:
             factories.quote(account, bid)
-        self.model.sweep("scan levels")
+        self.model.sweep("watch")
 
     @precondition(lambda self: self.model.positions_now)
     @rule(reads_fail=SELDOM, then=st.sampled_from([0, 1.5, 3.5]))
     def guard(self, reads_fail: bool, then: float) -> None:
         self.model.broker.reads_fail = reads_fail
-        self.model.sweep("sync levels")
+        self.model.sweep("guard")
         self.model.broker.reads_fail = False
         self.model.pass_time(then)
 
@@ -144,7 +140,7 @@ class Core(RuleBasedStateMachine):
         broker = self.model.broker
         broker.shuffle = (lambda reports: reports[::-1]) if backwards else (lambda reports: reports)
         if drained:
-            self.model.sweep("drain events")
+            self.model.sweep("drain")
 
     @precondition(lambda self: self.model.broker.tickets)
     @rule(reads_fail=SELDOM)

@@ -68,7 +68,7 @@ def trade(model: ExecutionModel) -> None:
     while process.claimed:
         model.send(process, 0, "fill")
     model.write_reports(process, False, False)
-    model.sweep("sync levels")
+    model.sweep("guard")
     model.pass_time(1.1)
 
 

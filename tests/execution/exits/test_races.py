@@ -65,8 +65,8 @@ class Race:
         self.kept_signal = factories.signal(model.feed, sl=D("1.05"))
         self._claim_and_send()
         self._apply_reports()
-        model.sweep("sync levels")  # reports how far each position is protected
-        model.sweep("drain events")
+        model.sweep("guard")  # reports how far each position is protected
+        model.sweep("drain")
 
     def run(self, event: str) -> None:
         """Let an event happen; the worker sends the orders that it caused."""
@@ -78,9 +78,9 @@ class Race:
     def engine_stop(self) -> None:
         """The price falls below the stop: the level monitor writes an exit."""
         factories.quote(self.model.accounts[0], "1.08000")
-        self.model.sweep("scan levels")
+        self.model.sweep("watch")
         for seconds in (3.5, 0, 0):
-            self.model.sweep("sync levels")
+            self.model.sweep("guard")
             self.model.pass_time(seconds)
 
     def manual_close(self) -> None:
@@ -105,12 +105,12 @@ class Race:
             self.model.claim(self.worker, slice(None))
             while self.worker.claimed:
                 self.model.send(self.worker, 0, "fill")
-            self.model.sweep("sync levels")
+            self.model.sweep("guard")
             self.model.pass_time(1.1)
 
     def _apply_reports(self) -> None:
         self.model.write_reports(self.worker, False, False)
-        self.model.sweep("drain events")
+        self.model.sweep("drain")
 
     def check(self) -> None:
         """Let everything end, then compare what was opened with what was closed."""
