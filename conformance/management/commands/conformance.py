@@ -3,18 +3,18 @@
 import asyncio
 import contextlib
 import signal
-from argparse import RawDescriptionHelpFormatter
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from brokers import rate_limits
 from brokers.base import BrokerAdapter, BrokerError, ReadFailed
 from brokers.registry import new_adapter
 from brokers.types import ConnectionSpec
+from common.commands import HelpedCommand
 from common.errors import FillcastError, MisconfiguredError
 from common.money import plain, read_decimal
 from common.reason_codes import Code
@@ -47,16 +47,10 @@ PERMANENT = (Code.CREDENTIALS_REFUSED, Code.UNKNOWN_ACCOUNT, Code.TRADING_DISABL
 CHECK_SECONDS = 300.0
 
 
-class Command(BaseCommand):
+class Command(HelpedCommand):
     """Run the conformance checks on a real account."""
 
     help = HELP
-    requires_system_checks = ()
-
-    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
-        """Keep the help's lines as they are written."""
-        kwargs["formatter_class"] = RawDescriptionHelpFormatter
-        return super().create_parser(prog_name, subcommand, **kwargs)
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Declare the options."""

@@ -1,11 +1,11 @@
 """`manage.py audit`: prove that every candidate is accounted for."""
 
 import json
-from argparse import RawDescriptionHelpFormatter
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
+from common.commands import HelpedCommand
 from execution.audit.counter_help import COUNTERS
 from execution.audit.counters import AuditReport, audit, request_readings
 from execution.audit.listings import WAIT_SECONDS, wait_for
@@ -31,16 +31,10 @@ Exit code: 0 all is well; 1 a counter is not 0; 3 all are 0, but books or accoun
 read, so nothing is proven for those."""
 
 
-class Command(BaseCommand):
+class Command(HelpedCommand):
     """`manage.py audit`."""
 
     help = HELP
-    requires_system_checks = ()
-
-    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
-        """Return a parser that keeps the help's line breaks."""
-        kwargs["formatter_class"] = RawDescriptionHelpFormatter
-        return super().create_parser(prog_name, subcommand, **kwargs)
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--signal", metavar="ID", help="one signal only: 2041 or S-2041")

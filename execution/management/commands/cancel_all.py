@@ -1,12 +1,12 @@
 """`manage.py cancel_all`: cancel every entry that has not filled."""
 
 import json
-from argparse import RawDescriptionHelpFormatter
 from typing import Any
 from uuid import UUID
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
+from common.commands import HelpedCommand
 from execution import services, tasks
 from execution.models import Order
 
@@ -23,14 +23,12 @@ until it answers. Signals published afterwards are not affected; to stop those, 
 The last line on standard output is JSON: {"cancelled": n}."""
 
 
-class Command(BaseCommand):
+class Command(HelpedCommand):
     """`manage.py cancel_all`."""
 
     help = HELP
-    requires_system_checks = ()
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.formatter_class = RawDescriptionHelpFormatter
         parser.add_argument("--user", help="only this tenant's entries (user name)")
         parser.add_argument("--connection", type=UUID, help="only this connection's entries (UUID)")
         parser.add_argument("--signal", type=int, help="only this signal's entries (number)")

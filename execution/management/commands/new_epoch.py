@@ -2,13 +2,13 @@
 
 import getpass
 import json
-from argparse import RawDescriptionHelpFormatter
 from datetime import datetime
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 from django.utils.dateparse import parse_datetime
 
+from common.commands import HelpedCommand
 from common.errors import FillcastError
 from connections.models import Epoch
 from execution.disaster_recovery import restore_detector
@@ -35,16 +35,10 @@ Trading processes open an epoch automatically where they detect the loss; see do
 The last line on standard output is JSON: {"epoch", "open", "cause", "treated", "unsettled"}."""
 
 
-class Command(BaseCommand):
+class Command(HelpedCommand):
     """`manage.py new_epoch`."""
 
     help = HELP
-    requires_system_checks = ()
-
-    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
-        """Return a parser that keeps the help's line breaks."""
-        kwargs["formatter_class"] = RawDescriptionHelpFormatter
-        return super().create_parser(prog_name, subcommand, **kwargs)
 
     def add_arguments(self, parser: CommandParser) -> None:
         what = parser.add_mutually_exclusive_group()

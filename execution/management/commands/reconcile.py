@@ -1,13 +1,13 @@
 """`manage.py reconcile`: compare what we hold with what the brokers hold, now."""
 
 import time
-from argparse import RawDescriptionHelpFormatter
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from common.clocks import machine_time
+from common.commands import HelpedCommand
 from common.formatting import sentence
 from common.sql import Query, array, rows
 from connections.models import ExecutionConnection
@@ -48,16 +48,10 @@ WHERE r.reconcile_requested_at IS NOT NULL AND c.id = ANY(%s::uuid[]) ORDER BY c
 POLL_SECONDS = 0.2
 
 
-class Command(BaseCommand):
+class Command(HelpedCommand):
     """`manage.py reconcile`."""
 
     help = HELP
-    requires_system_checks = ()
-
-    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
-        """Return a parser that keeps the help's line breaks."""
-        kwargs["formatter_class"] = RawDescriptionHelpFormatter
-        return super().create_parser(prog_name, subcommand, **kwargs)
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--connection", metavar="ID", help="only this connection")

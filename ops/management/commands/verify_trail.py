@@ -2,13 +2,13 @@
 
 import json
 import re
-from argparse import RawDescriptionHelpFormatter
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 from django.db import DatabaseError
 
 from common.audit_trail_check import Findings, Head, verify
+from common.commands import HelpedCommand
 from console.tracked_tables import TRACKED
 from users.trail_alarm import clear_alarm, raise_alarm
 
@@ -29,16 +29,10 @@ mistyped, so it is only printed: it neither raises nor clears the alarm.
 Exit code: 0 if the trail is intact, 1 if not."""
 
 
-class Command(BaseCommand):
+class Command(HelpedCommand):
     """Verify the audit trail."""
 
     help = HELP
-    requires_system_checks = ()
-
-    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
-        """Keep the help's lines as they are written."""
-        kwargs["formatter_class"] = RawDescriptionHelpFormatter
-        return super().create_parser(prog_name, subcommand, **kwargs)
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Declare the options."""

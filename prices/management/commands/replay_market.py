@@ -1,14 +1,15 @@
 import signal
 import sys
 import threading
-from argparse import ArgumentParser, RawDescriptionHelpFormatter
+from argparse import ArgumentParser
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
 from common.clocks import machine_time
+from common.commands import HelpedCommand
 from common.errors import MisconfiguredError
 from prices.feeds import Feed
 from prices.recordings import DEFAULT_FILE, find_recording
@@ -30,16 +31,10 @@ apply. Accounts use these prices if their price source is the one named by --dat
 Progress goes to stderr; Ctrl-C stops within a second."""
 
 
-class Command(BaseCommand):
+class Command(HelpedCommand):
     """`manage.py replay_market`: replay a recording."""
 
     help = HELP
-    requires_system_checks: list[str] = []
-
-    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> Any:
-        """Return Django's parser, which keeps the line breaks of our help."""
-        kwargs["formatter_class"] = RawDescriptionHelpFormatter
-        return super().create_parser(prog_name, subcommand, **kwargs)
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Add FILE and the options."""

@@ -2,14 +2,14 @@
 
 import json
 import sys
-from argparse import RawDescriptionHelpFormatter
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 from django.db import transaction
 
+from common.commands import HelpedCommand
 from common.errors import InvalidInputError
 from common.permissions import Right, may
 from signals.batch import (
@@ -47,16 +47,10 @@ Progress goes to stderr; the last line of stdout is a JSON summary. Exit code: 0
 published, 1 an entry was refused or waits for approval, 2 the file cannot be read."""
 
 
-class Command(BaseCommand):
+class Command(HelpedCommand):
     """`manage.py publish_signal FILE`."""
 
     help = HELP
-    requires_system_checks = ()
-
-    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
-        """Keep the line breaks of the help."""
-        kwargs["formatter_class"] = RawDescriptionHelpFormatter
-        return super().create_parser(prog_name, subcommand, **kwargs)
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("file", metavar="FILE", help="a JSON file, or - for standard input")
