@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, Self
+from typing import Self
 
 from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
@@ -349,8 +349,3 @@ class Signal(models.Model):
     def is_past(self, now: datetime) -> bool:
         """Whether `valid_until` has passed at market time `now`."""
         return self.valid_until is not None and self.valid_until <= now
-
-    def refresh_published(self, fields: dict[str, Any]) -> None:
-        """Set the fields that a compare-and-set has written."""
-        for name, value in fields.items():
-            setattr(self, name, value)
