@@ -49,8 +49,8 @@ class Window:
         """Yield the periods that include `moment` or begin within `days` after it: begin, end."""
         zone, length = ZoneInfo(self.zone), timedelta(minutes=self.minutes)
         today = moment.astimezone(zone).date()
-        for number in range(-self.minutes // 1440 - 1, days + 1):
-            day = today + timedelta(days=number)
+        for offset in range(-self.minutes // 1440 - 1, days + 1):
+            day = today + timedelta(days=offset)
             if (day == self.on) if self.on else (day.weekday() in self.weekdays):
                 begin = datetime.combine(day, self.start, zone).astimezone(UTC)
                 yield begin, begin + length
@@ -68,7 +68,7 @@ class WindowTarget:
 
 @dataclass(frozen=True, slots=True)
 class Maintenance:
-    """A window that is open. until: UTC."""
+    """A window that is open now. until: its end, UTC."""
 
     window: Window
     until: datetime

@@ -1,4 +1,4 @@
-"""Decimals for money, prices and quantities: strict reading, rounding towards safety.
+"""Decimals for money, prices and quantities: strict reading and rounding.
 
 Never a float: `Decimal(0.1)` is already wrong. Text from outside is read by one strict grammar,
 because Python's Decimal accepts `NaN`, `1_000`, full-width digits and `1e999`.

@@ -46,10 +46,10 @@ def sealed_for(ciphertext: bytes | memoryview, public_key: bytes) -> bool:
 def seal(plaintext: bytes, *, context: bytes, public_key: bytes) -> bytes:
     """Encrypt `plaintext`; the box opens only with the private key and the same `context`."""
     ephemeral = X25519PrivateKey.generate()
-    ours = ephemeral.public_key().public_bytes_raw()
+    ephemeral_public = ephemeral.public_key().public_bytes_raw()
     shared = ephemeral.exchange(X25519PublicKey.from_public_bytes(public_key))
-    cipher, nonce = _cipher(shared, ours, public_key)
-    header = VERSION + key_id(public_key) + ours
+    cipher, nonce = _cipher(shared, ephemeral_public, public_key)
+    header = VERSION + key_id(public_key) + ephemeral_public
     return header + cipher.encrypt(nonce, plaintext, header + context)
 
 
@@ -70,20 +70,25 @@ def open_sealed(
             break
     else:
         raise CannotOpenError(f"No private key here is that of the box ({box_key_id.hex()}).")
-    ours = header[-KEY:]
+    ephemeral_public = header[-KEY:]
     try:
         shared = X25519PrivateKey.from_private_bytes(private_key).exchange(
-            X25519PublicKey.from_public_bytes(ours)
+            X25519PublicKey.from_public_bytes(ephemeral_public)
         )
-        cipher, nonce = _cipher(shared, ours, public_key)
+        cipher, nonce = _cipher(shared, ephemeral_public, public_key)
         return cipher.decrypt(nonce, box[HEADER:], header + context)
     except (InvalidTag, ValueError) as error:  # ValueError: a public key of low order
         raise CannotOpenError("The box was changed, or belongs to another row.") from error
 
 
-def _cipher(shared: bytes, ours: bytes, theirs: bytes) -> tuple[ChaCha20Poly1305, bytes]:
+def _cipher(
+    shared: bytes, ephemeral_public: bytes, recipient_public: bytes
+) -> tuple[ChaCha20Poly1305, bytes]:
     """Derive key and nonce. Each box has its own ephemeral key, so no nonce is used twice."""
     derived = HKDF(
-        algorithm=SHA256(), length=KEY + NONCE, salt=None, info=b"fillcast seal v1" + ours + theirs
+        algorithm=SHA256(),
+        length=KEY + NONCE,
+        salt=None,
+        info=b"fillcast seal v1" + ephemeral_public + recipient_public,
     ).derive(shared)
     return ChaCha20Poly1305(derived[:KEY]), derived[KEY:]

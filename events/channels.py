@@ -1,7 +1,8 @@
 """Channels: which URLs are accepted, what of them is shown, and how a message is sent.
 
 E-mail goes through Django's mail backend (FILLCAST_EMAIL_URL), everything else through apprise.
-Only services reached by HTTPS are accepted: apprise also has local ones (syslog, desktop).
+Only SERVICES and WEBHOOKS are accepted: apprise also has local ones (syslog, desktop). A webhook
+without TLS needs FILLCAST_OUTBOUND_NETWORKS.
 """
 
 import hashlib
@@ -108,14 +109,17 @@ def _context(channel: Channel) -> bytes:
 
 
 def check_url(url: str) -> str:
-    """Return the part of a URL that may be shown. Raises InvalidInputError; resolves no names."""
+    """Validate a URL and return the part of it that may be shown. Resolves no names.
+
+    Raises InvalidInputError.
+    """
     if address := _mail_address(url):
         return f"mailto:{address.rpartition('@')[2]}"
     plugin = _plugin(url)
     scheme = _scheme(plugin)
     if scheme not in WEBHOOKS:
         return scheme
-    _check_literal(str(plugin.host), encrypted=WEBHOOKS[scheme])
+    _check_host(str(plugin.host), encrypted=WEBHOOKS[scheme])
     return f"{'https' if WEBHOOKS[scheme] else 'http'}://{plugin.host}"
 
 
@@ -234,7 +238,7 @@ def _scheme(plugin: Any) -> str:
     return str(names if isinstance(names, str) else names[0])
 
 
-def _check_literal(host: str, *, encrypted: bool) -> None:
+def _check_host(host: str, *, encrypted: bool) -> None:
     """Refuse what can be refused without resolving names; the rest is checked when it is sent."""
     networks = settings.FILLCAST_OUTBOUND_NETWORKS
     try:
@@ -268,12 +272,12 @@ def _mail_address(url: str) -> str:
 
 def _without_secrets(text: str, plugin: Any) -> str:
     """Replace every part of the URL that is long enough to be a token."""
-    for part in _parts(plugin):
+    for part in _secret_parts(plugin):
         text = text.replace(part, "…")
     return text[:300]
 
 
-def _parts(plugin: Any) -> set[str]:
+def _secret_parts(plugin: Any) -> set[str]:
     split = urlsplit(plugin.url(privacy=False))
     pieces = {split.username or "", split.password or "", *split.path.split("/"), split.query}
     if _scheme(plugin) not in WEBHOOKS:

@@ -33,7 +33,7 @@ MAX_CHANNELS, THREADS = 16, 8  # channels in one run; concurrent sends
 CLAIM_SECONDS = 45  # longer than a run takes: MAX_CHANNELS / THREADS × channels.SECONDS
 MAX_LINKS = 5
 MAX_EVENTS = 1_000  # in one message
-TRIES = 10
+MAX_TRIES = 10
 BACKOFF_FIRST, MAX_BACKOFF = 5.0, 3600.0
 MAX_RETRY_AFTER = 86_400.0  # even if a server requests more: alarms must go out some day
 MIN_INTERVAL_SECONDS, MAIL_MIN_INTERVAL_SECONDS = 5, 30  # a burst becomes a few messages
@@ -217,6 +217,6 @@ def _store(outcome: Outcome) -> None:
             "backoff": seconds,
             "error": outcome.error,
             "final": outcome.final,
-            "tries": TRIES,
+            "tries": MAX_TRIES,
         },
     )

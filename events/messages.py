@@ -180,7 +180,7 @@ def _reason(event: EventContext) -> Lines:
 def _filled(event: EventContext) -> Lines:
     word = "Filled" if event.kind == EventKind.ORDER_FILLED else "Partly filled"
     price = event.get("price", event.get("avg_fill_price"))
-    slippage = _slippage_alert(event)
+    slippage = _slippage_text(event)
     return (
         f"{word}: {_trade(event)}" + (f" at {price}" if price else ""),
         f"Slippage {slippage}, + is worse." if slippage else "",
@@ -282,7 +282,7 @@ def _unconverted_fees(event: EventContext) -> str:
     return f"{text}." if text else ""
 
 
-def _slippage_alert(event: EventContext) -> str:
+def _slippage_text(event: EventContext) -> str:
     """Return the slippage with its unit; pips for older events, which have no unit."""
     slippage = event.get("slippage", event.get("slippage_pips"))
     return f"{_signed(slippage)} {unit_label(event.get('slippage_unit'))}" if slippage else ""
@@ -291,7 +291,7 @@ def _slippage_alert(event: EventContext) -> str:
 def _slippage(event: EventContext) -> Lines:
     expected, filled_at = event.get("expected_price"), event.get("fill_price")
     return (
-        f"Slippage {_slippage_alert(event)}: {_trade(event)}",
+        f"Slippage {_slippage_text(event)}: {_trade(event)}",
         f"Expected {_plain(expected)}, filled at {_plain(filled_at)}."
         if expected and filled_at
         else "",
@@ -420,7 +420,7 @@ def _key_ends_soon(event: EventContext) -> Lines:
     days = event.get("days")
     return (
         f"{_key(event)} ends in {'1 day' if days == '1' else f'{days} days'}",
-        f"It stops working at {_minute(event.get('ends_at'))}. Make a new key under Keys, put "
+        f"It stops working at {_utc_minute(event.get('ends_at'))}. Make a new key under Keys, put "
         "it into the program that uses this one, then revoke this one.",
     )
 
@@ -428,7 +428,7 @@ def _key_ends_soon(event: EventContext) -> Lines:
 def _key_ended(event: EventContext) -> Lines:
     return (
         f"{_key(event)} has ended",
-        f"Calls with it have been refused since {_minute(event.get('ends_at'))}. If a program "
+        f"Calls with it have been refused since {_utc_minute(event.get('ends_at'))}. If a program "
         "still needs it, make a new key under Keys and put it into that program.",
     )
 
@@ -453,7 +453,7 @@ def _key(event: EventContext) -> str:
     return f"API key “{event.get('name')}” ({event.get('prefix')}…)"
 
 
-def _minute(moment: str) -> str:
+def _utc_minute(moment: str) -> str:
     """Return an ISO time for people: `2026-11-28T12:00:00Z` as `2026-11-28 12:00 UTC`."""
     return moment.replace("T", " ")[:16] + " UTC"
 

@@ -13,7 +13,7 @@ from connections.models import DataConnection
 from prices.recorded_streams import Stream
 from prices.recordings import Tape, read_quotes
 
-_CLOCK = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])(?::([0-5][0-9]))?", re.ASCII)
+_TIME_OF_DAY = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])(?::([0-5][0-9]))?", re.ASCII)
 
 
 class Progress:
@@ -81,7 +81,7 @@ def read_start(text: str, first: datetime) -> datetime:
 
     Raises MisconfiguredError.
     """
-    if match := _CLOCK.fullmatch(text):
+    if match := _TIME_OF_DAY.fullmatch(text):
         hour, minute, second = (int(part or 0) for part in match.groups())
         return first.replace(hour=hour, minute=minute, second=second, microsecond=0)
     try:

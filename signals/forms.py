@@ -36,7 +36,7 @@ class FeedForm(forms.ModelForm):  # type: ignore[type-arg]  # generic only for t
             self.initial["is_approved"] = self.instance.reaches_admins
 
 
-_FIELD_OF = {"sl": "sl", "targets": "target_prices"}
+_FORM_FIELDS = {"sl": "sl", "targets": "target_prices"}
 
 
 class SignalForm(forms.ModelForm):  # type: ignore[type-arg]  # generic only for type checkers
@@ -73,9 +73,9 @@ class SignalForm(forms.ModelForm):  # type: ignore[type-arg]  # generic only for
 
     def clean(self) -> dict[str, Any]:
         data = super().clean() or self.cleaned_data
-        self._symbol(data)
-        self._prices(data)
-        self._targets(data)
+        self._check_symbol(data)
+        self._check_prices(data)
+        self._check_targets(data)
         reference = data.get("refers_to")
         if data.get("action") != Action.OPEN and (not reference or not reference.is_published):
             self.add_error("refers_to", Code.REFERENCE_REQUIRED.sentence)
@@ -91,10 +91,11 @@ class SignalForm(forms.ModelForm):  # type: ignore[type-arg]  # generic only for
         except InvalidInputError as error:
             for problem in field_errors(error):
                 self.add_error(
-                    _FIELD_OF.get(problem.field, problem.field), f"{problem.detail} {problem.hint}"
+                    _FORM_FIELDS.get(problem.field, problem.field),
+                    f"{problem.detail} {problem.hint}",
                 )
 
-    def _symbol(self, data: dict[str, Any]) -> None:
+    def _check_symbol(self, data: dict[str, Any]) -> None:
         """Check the symbol: of a new trade one that an account of the feed can trade, else that of
         the signal that it refers to."""
         feed, symbol, reference = (
@@ -104,14 +105,14 @@ class SignalForm(forms.ModelForm):  # type: ignore[type-arg]  # generic only for
             return
         if data.get("action") != Action.OPEN:
             if reference:
-                self._symbol_of(reference, data)
+                self._check_symbol_of_reference(reference, data)
             return
         try:
             data["currency_pair"] = settled_pair(feed, symbol)
         except InvalidInputError as error:
             self.add_error("currency_pair", f"{error.detail} {error.code.hint}")
 
-    def _symbol_of(self, reference: Signal, data: dict[str, Any]) -> None:
+    def _check_symbol_of_reference(self, reference: Signal, data: dict[str, Any]) -> None:
         pair, entered = reference.currency_pair, data["currency_pair"]
         if entered == pair or pair.startswith(f"{entered}/"):  # the currency is left out
             data["currency_pair"] = pair
@@ -121,7 +122,7 @@ class SignalForm(forms.ModelForm):  # type: ignore[type-arg]  # generic only for
             )
             self.add_error("currency_pair", detail)
 
-    def _prices(self, data: dict[str, Any]) -> None:
+    def _check_prices(self, data: dict[str, Any]) -> None:
         order_type = data.get("order_type")
         if order_type == OrderType.LIMIT and not data.get("open_price"):
             self.add_error("open_price", "A limit order needs its price.")
@@ -132,7 +133,7 @@ class SignalForm(forms.ModelForm):  # type: ignore[type-arg]  # generic only for
         if order_type != OrderType.STOP and data.get("stop_price"):
             self.add_error("stop_price", "Only a stop order has a trigger; the stop loss is below.")
 
-    def _targets(self, data: dict[str, Any]) -> None:
+    def _check_targets(self, data: dict[str, Any]) -> None:
         prices, fractions = data.get("target_prices") or [], data.get("target_fractions") or []
         if len(prices) != len(fractions):
             self.add_error("target_fractions", "Give one fraction for each target.")
@@ -149,4 +150,4 @@ class SignalForm(forms.ModelForm):  # type: ignore[type-arg]  # generic only for
             sl=data.get("sl"),
             targets=targets,
         ):
-            self.add_error(_FIELD_OF.get(problem.field), problem.detail)
+            self.add_error(_FORM_FIELDS.get(problem.field), problem.detail)

@@ -29,7 +29,7 @@ _BRAND = "fc"  # lets secret scanners and people recognise a key
 _PREFIX_BYTES, _SECRET_BYTES = 6, 32
 _USE_INTERVAL = timedelta(minutes=1)
 PERSON = frozenset({"username", "first_name", "last_name", "email", "time_zone"})
-_NO_HASH = sha256(b"no such key").hexdigest()
+_DUMMY_HASH = sha256(b"no such key").hexdigest()
 _KEY_BY_PREFIX = PreparedLookup(lambda: ApiKey.objects.select_related("user").filter(prefix="p"))
 
 
@@ -67,7 +67,7 @@ def create_api_key(
     return key, secret
 
 
-@transaction.atomic(savepoint=False)  # the block inside has one
+@transaction.atomic(savepoint=False)  # for_all_tenants() opens one
 def user_for_key(secret: str) -> User | None:
     """Return the owner of a key; None if it is unknown, wrong, expired or revoked, or the owner is
     inactive. All of these take the same steps, so that a caller learns no difference."""
@@ -77,9 +77,9 @@ def user_for_key(secret: str) -> User | None:
         prefix = ""  # no key has it; PostgreSQL refuses some characters
     with for_all_tenants():  # the owner is not known yet
         key = _KEY_BY_PREFIX.first(prefix)
-        expected = key.secret_hash if key else _NO_HASH
-        is_right = hmac.compare_digest(_hash(secret), expected)
-        if key is None or not is_right or brand != _BRAND or not _is_open(key):
+        expected = key.secret_hash if key else _DUMMY_HASH
+        matches = hmac.compare_digest(_hash(secret), expected)
+        if key is None or not matches or brand != _BRAND or not _is_usable(key):
             return None
         _record_use(key)
     key.user.key_scopes = frozenset(Scope(scope) for scope in key.scopes)
@@ -112,7 +112,7 @@ def create_user(
     the name is taken, NotAllowedError, also for a role with a right that `by` does not have.
     """
     require(by, Right.USERS)
-    return _store(_draft(username, password, email), roles, by=by)
+    return _store(_new_user(username, password, email), roles, by=by)
 
 
 def create_operator(username: str, password: str, *, email: str = "", role: Role) -> User:
@@ -121,9 +121,9 @@ def create_operator(username: str, password: str, *, email: str = "", role: Role
     The first administrator becomes a superuser, since only a superuser can make another one.
     Raises as `create_user` does.
     """
-    draft = _draft(username, password, email)
+    new_user = _new_user(username, password, email)
     with transaction.atomic():
-        user = _store(draft, [role], by=None)
+        user = _store(new_user, [role], by=None)
         is_first = not User.objects.filter(is_superuser=True).exists()
         if role is Role.ADMINISTRATOR and is_first:
             change_rights(user.pk, by=None, is_superuser=True)
@@ -131,7 +131,7 @@ def create_operator(username: str, password: str, *, email: str = "", role: Role
     return user
 
 
-def _draft(username: str, password: str, email: str) -> User:
+def _new_user(username: str, password: str, email: str) -> User:
     """Return a user that is not stored yet, with a checked and hashed password."""
     user = User(username=User.normalize_username(username))
     user.email = User.objects.normalize_email(email)
@@ -224,7 +224,7 @@ def change_person(user_id: int, *, by: User | None, **changes: Any) -> bool:
         return User.objects.filter(pk=user_id).update(**changed) == 1
 
 
-def _is_open(key: ApiKey) -> bool:
+def _is_usable(key: ApiKey) -> bool:
     return not has_ended(key, now=timezone.now()) and key.revoked_at is None and key.user.is_active
 
 

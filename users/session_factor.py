@@ -17,7 +17,7 @@ FRESH_SECONDS = 300
 
 
 def record_second_factor(request: HttpRequest, user: User) -> None:
-    """Store in the session that this second factor was entered now."""
+    """Store in the session that the user has just entered their second factor."""
     factor = SecondFactor.objects.filter(user=user).first()
     if factor is not None:
         request.session[SESSION_KEY] = {"of": factor.enrolled_at.isoformat(), "at": time.time()}
@@ -33,7 +33,9 @@ def has_second_factor(request: HttpRequest, user: User) -> bool:
 
 
 def is_fresh(request: HttpRequest, user: User) -> bool:
-    """Whether the second factor was entered within FRESH_SECONDS; True for users without one."""
+    """Whether the second factor was entered within FRESH_SECONDS.
+
+    For users without one: whether they may do without it."""
     if second_factor.factor_of(user) is None:
         return not second_factor.is_required(user)
     entered: dict[str, Any] = request.session.get(SESSION_KEY) or {}
@@ -41,7 +43,7 @@ def is_fresh(request: HttpRequest, user: User) -> bool:
 
 
 def require_fresh(request: Request) -> None:
-    """Raise NotAllowedError SECOND_FACTOR_NEEDED if it was entered too long ago in this browser.
+    """Raise NotAllowedError SECOND_FACTOR_NEEDED unless the second factor is fresh (`is_fresh`).
 
     For API requests whose need depends on the body: config/middleware/second_factor.py only sees
     the path. Requests with an API key pass.

@@ -18,10 +18,10 @@ import certifi
 
 from brokers.crypto.guarded_call import GuardedCall, current_call
 
-UNCONFIRMED_SECONDS = 5.0
-KEEP_SECONDS = 12.0  # shorter than any exchange's, so that we close idle connections
-RESET = struct.pack("ii", 1, 0)
-READS = frozenset({"GET", "HEAD"})
+UNACKNOWLEDGED_SECONDS = 5.0  # TCP_USER_TIMEOUT: sent bytes without an acknowledgement
+KEEPALIVE_SECONDS = 12.0  # shorter than any exchange's, so that we close idle connections
+LINGER_ZERO = struct.pack("ii", 1, 0)  # on, 0 s: closing resets the connection
+READ_METHODS = frozenset({"GET", "HEAD"})
 
 
 def session() -> aiohttp.ClientSession:
@@ -34,7 +34,7 @@ def session() -> aiohttp.ClientSession:
     connector = aiohttp.TCPConnector(
         ssl=tls_context(),
         limit=0,
-        keepalive_timeout=KEEP_SECONDS,
+        keepalive_timeout=KEEPALIVE_SECONDS,
         socket_factory=_socket,
     )
     return aiohttp.ClientSession(
@@ -60,7 +60,7 @@ class _Response(aiohttp.ClientResponse):
     """
 
     async def read(self) -> bytes:
-        guarded = None if self.method in READS else current_call()
+        guarded = None if self.method in READ_METHODS else current_call()
         if guarded is not None and self._body is None:
             self._body = await self._read_for(guarded)
         return await super().read()
@@ -83,9 +83,9 @@ def _socket(address: Any) -> socket.socket:
     kernel must not leave after we gave it up, nor wait for a network to return."""
     family, kind, protocol, _, _ = address
     new_socket = socket.socket(family, kind, protocol)
-    new_socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+    new_socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_ZERO)
     if option := getattr(socket, "TCP_USER_TIMEOUT", None):  # Linux
-        new_socket.setsockopt(socket.IPPROTO_TCP, option, int(UNCONFIRMED_SECONDS * 1000))
+        new_socket.setsockopt(socket.IPPROTO_TCP, option, int(UNACKNOWLEDGED_SECONDS * 1000))
     return new_socket
 
 
@@ -108,7 +108,7 @@ async def _on_redirect(_: aiohttp.ClientSession, __: Any, params: Any) -> None:
 
 def _call_of(params: Any) -> GuardedCall | None:
     """Return the call of a request; None for a read, also one that belongs to a call."""
-    return None if params.method in READS else current_call()
+    return None if params.method in READ_METHODS else current_call()
 
 
 def _check_guard(guarded: GuardedCall) -> None:

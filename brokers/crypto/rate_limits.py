@@ -1,8 +1,8 @@
-"""How many requests may leave for an exchange: budgets that all processes share, exits first.
+"""Rate limits of requests to an exchange, shared by all processes; exits come first.
 
 ccxt knows what each request costs (`calculate_rate_limiter_cost`); its own throttle is off, since
-it counts for one process and knows no exits. Whose limit the cost counts on is the exchange's rule:
-an address's (Binance) or an account's.
+it counts for one process and does not let exits go first. Whether the cost counts for the address
+(Binance) or for the account is the exchange's rule.
 """
 
 from collections.abc import Callable
@@ -66,22 +66,22 @@ class AccountRateLimits:
 LimitsFactory = Callable[[Exchange, ConnectionSpec], AccountRateLimits]
 
 
-def account_rate_limits(known: Exchange, spec: ConnectionSpec) -> AccountRateLimits:
+def account_rate_limits(exchange: Exchange, spec: ConnectionSpec) -> AccountRateLimits:
     """Return the rate limits of an account. Connections with the same key share them."""
     market = str(spec.settings.get("market") or "spot")
-    limits = limits_of(known.name, market)
+    limits = limits_of(exchange.name, market)
     sandbox = " sandbox" if spec.settings.get("sandbox") else ""
     host = (
-        f"crypto {known.name} {market}{sandbox}"
+        f"crypto {exchange.name} {market}{sandbox}"
         if limits.points is None
-        else (f"crypto {known.name}{sandbox}")
+        else (f"crypto {exchange.name}{sandbox}")
     )
     key = spec.credentials.get("api_key") or spec.connection_id
     account = f"{host} account {sha256(key.encode()).hexdigest()[:16]}"
     points = limits.points
     if points is not None and limits.tiered:
-        freed = float(spec.settings.get("points_per_second") or 0) * limits.tiered
-        points = replace(points, per_second=freed or points.per_second)
+        tier_rate = float(spec.settings.get("points_per_second") or 0) * limits.tiered
+        points = replace(points, per_second=tier_rate or points.per_second)
     return AccountRateLimits(
         host=rate_limiter_for(host, limits.host),
         points=None if points is None else rate_limiter_for(f"{account} points", points),

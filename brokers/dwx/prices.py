@@ -28,7 +28,7 @@ UNKNOWN_SYMBOL = "SUBSCRIBE_SYMBOL"  # the expert advisor's error type
 
 async def subscribe(client: DwxClient, symbols: Sequence[str]) -> set[str]:
     """Subscribe to symbols in addition to the present ones; return those that the terminal does not
-    have. In a turn. Raises TerminalUnavailableError.
+    have. Call it inside `terminal.turn()`. Raises TerminalUnavailableError.
 
     After a list with an unknown name the expert advisor reports an error at each tick, so it is
     subscribed to the known ones again.
@@ -42,14 +42,14 @@ async def subscribe(client: DwxClient, symbols: Sequence[str]) -> set[str]:
     for _ in range(2):
         left = [name for name in subscribed if name not in unknown]
         messages = await client.terminal.ask("SUBSCRIBE_SYMBOLS", ",".join(left))
-        wrong = [
+        refused = [
             name
             for one in messages
             if one.kind == UNKNOWN_SYMBOL
             for name in codes.refused_symbols(one)
         ]
-        unknown |= set(wrong)
-        if not wrong:
+        unknown |= set(refused)
+        if not refused:
             break
     client.terminal.watched = {name for name in subscribed if name not in unknown}
     return unknown
@@ -59,10 +59,10 @@ async def quote(client: DwxClient, symbol: str) -> Quote:
     """Return the current price. Raises TerminalUnavailableError, ReadFailed: QUOTE_STALE if no
     price changes."""
     found = await _last_price(client, symbol)
-    if (still := client.terminal.ages.youngest(time.monotonic())) > STALE_SECONDS:
+    if (unchanged_seconds := client.terminal.ages.youngest(time.monotonic())) > STALE_SECONDS:
         detail = (
-            f"No price of this terminal has moved for {still:.0f} s: all its markets are closed, or"
-            " it has lost its broker."
+            f"No price of this terminal has moved for {unchanged_seconds:.0f} s: all its markets"
+            " are closed, or it has lost its broker."
         )
         raise ReadFailed(Code.QUOTE_STALE, detail)
     return found
@@ -78,7 +78,7 @@ async def _last_price(client: DwxClient, symbol: str) -> Quote:
             if symbol in await subscribe(client, [symbol]):
                 detail = f"The terminal does not know {symbol}."
                 raise ReadFailed(Code.UNKNOWN_SYMBOL_AT_BROKER, detail)
-        prices = await _next_change(client, symbol)
+        prices = await _wait_for_price(client, symbol)
     bid, ask = prices.get(symbol, (Decimal(0), Decimal(0)))
     if not (bid > 0 and ask > 0):
         raise ReadFailed(Code.MARKET_CLOSED, f"The terminal has no price of {symbol}.")
@@ -113,7 +113,7 @@ async def stream(client: DwxClient, symbols: Sequence[str]) -> AsyncIterator[Quo
                 yield last[symbol]
 
 
-async def _next_change(client: DwxClient, symbol: str) -> dict[str, tuple[Decimal, Decimal]]:
+async def _wait_for_price(client: DwxClient, symbol: str) -> dict[str, tuple[Decimal, Decimal]]:
     until = time.monotonic() + client.terminal.timeouts.stale
     while True:
         prices = await written_prices(client)

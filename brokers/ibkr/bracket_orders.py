@@ -55,14 +55,14 @@ async def modify(session: Session, request: ModifyRequest) -> list[OrderReport]:
     except ReadFailed as error:
         raise NotSent(error.code, error.detail) from error
     session.order_cache.set_symbol(entry.connection_id, details.contract.conId, request.symbol)
-    planned = _changes(session, entry, request, details)
+    planned = _plan_changes(session, entry, request, details)
     if not entry.live and any(not change.cancel for change in planned):
         # IBKR accepts a level that the price has passed, and closes the position at once.
         now = await quote_within(session, request.symbol, details, request.send_by)
         if now is not None:
             stop, target = request.stop_loss, request.take_profit
             require_level_sides(entry.side, stop, target, now.bid, now.ask)
-    changes = _changes(session, entry, request, details)
+    changes = _plan_changes(session, entry, request, details)
     if changes:
         await _send_changes(session, request, details.contract, changes)
     order_cache = session.order_cache
@@ -95,7 +95,7 @@ async def _remove_unarrived(session: Session, entry: Record) -> None:
 
 
 async def _send_changes(
-    session: Session, request: ModifyRequest, contract: Any, changes: Any
+    session: Session, request: ModifyRequest, contract: Any, changes: list[LevelChange]
 ) -> None:
     check_deadline(request)
     await session.rate_limiter.acquire(
@@ -164,7 +164,7 @@ def _write_changes(
             client.placeOrder(change.record.order_id, contract, order)
 
 
-def _changes(
+def _plan_changes(
     session: Session, entry: Record, request: ModifyRequest, details: Any
 ) -> list[LevelChange]:
     """Return the changes to send. details: of the position's contract.

@@ -95,7 +95,10 @@ class Mt5Adapter:
         (mode,) = self.capabilities(spec).position_modes
         priority = CallPriority.EXIT if is_exit(request) else CallPriority.ENTRY
         return await self.calls.order(
-            spec, lambda desk: desk.submit(request, guard, mode), priority, request.send_by or None
+            spec,
+            lambda executor: executor.submit(request, guard, mode),
+            priority,
+            request.send_by or None,
         )
 
     async def submit_many(
@@ -110,14 +113,14 @@ class Mt5Adapter:
     async def cancel(self, spec: ConnectionSpec, request: CancelRequest) -> list[OrderReport]:
         """Cancel an order. If it ended first: its reports and CANCEL_REFUSED."""
         return await self.calls.order(
-            spec, lambda desk: desk.cancel(request), CallPriority.EXIT, request.send_by
+            spec, lambda executor: executor.cancel(request), CallPriority.EXIT, request.send_by
         )
 
     async def modify(self, spec: ConnectionSpec, request: ModifyRequest) -> list[OrderReport]:
         """Set both levels of a position (or of a working entry); None removes one."""
         self._require_native_levels(spec, request)
         return await self.calls.order(
-            spec, lambda desk: desk.modify(request), CallPriority.EXIT, request.send_by
+            spec, lambda executor: executor.modify(request), CallPriority.EXIT, request.send_by
         )
 
     async def what_if(self, spec: ConnectionSpec, request: OrderRequest) -> WhatIf:

@@ -1,7 +1,7 @@
 """Executes working orders and levels at new prices. Pure.
 
 Every quote is processed in order: a stop is filled at the first price beyond it, at any distance,
-and a level touched by one quote of a batch is executed.
+and a level reached by one quote of a batch is executed.
 """
 
 from collections.abc import Mapping, Sequence
@@ -67,7 +67,7 @@ def _touch_levels(
 ) -> list[OrderOutcome]:
     """Close the lots whose stop or target the current price has reached, at that price."""
     outcomes = []
-    hit = [(lot, cause) for lot in watched.lots.values() if (cause := touched(lot, listed))]
+    hit = [(lot, cause) for lot in watched.lots.values() if (cause := reached_level(lot, listed))]
     for lot, cause in hit:
         del watched.lots[lot.id]
         account = watched.accounts[lot.account]
@@ -75,7 +75,7 @@ def _touch_levels(
     return outcomes
 
 
-def touched(lot: Lot, listed: Listed) -> CloseCause | None:
+def reached_level(lot: Lot, listed: Listed) -> CloseCause | None:
     """Return which level of an open lot the current price has reached; the stop comes first."""
     if not lot.quantity or lot.symbol != listed.symbol:
         return None

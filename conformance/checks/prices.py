@@ -17,7 +17,7 @@ async def quote(scenario: Scenario) -> None:
     answer = await scenario.call(
         scenario.harness.adapter.quote(scenario.spec, scenario.harness.symbol)
     )
-    _is_sane(scenario, answer)
+    _expect_valid(scenario, answer)
     apart = abs((answer.time - market_now()).total_seconds())
     expect(apart < 600, f"its time differs from now by {apart:.0f} s")
 
@@ -37,13 +37,13 @@ async def stream(scenario: Scenario) -> None:
     """The stream delivers a price that has moved."""
     stream = scenario.harness.adapter.stream_quotes(scenario.spec, [scenario.harness.symbol])
     first = (await scenario.harness.quote()).bid
-    waiting = asyncio.ensure_future(_other_than(scenario, stream, first))
+    waiting = asyncio.ensure_future(_changed_quote(scenario, stream, first))
     try:
         async with asyncio.timeout(scenario.harness.read_seconds):
             while not waiting.done():
                 await scenario.harness.move(1 + scenario.harness.far_fraction / 2)
                 await asyncio.wait({waiting}, timeout=0.05)
-            _is_sane(scenario, waiting.result())
+            _expect_valid(scenario, waiting.result())
     except TimeoutError as error:
         raise CheckFailed("no moved price was delivered") from error
     finally:
@@ -112,14 +112,14 @@ async def no_what_if(scenario: Scenario) -> None:
     raise CheckFailed(f"it returned {answer}")
 
 
-def _is_sane(scenario: Scenario, answer: Quote) -> None:
+def _expect_valid(scenario: Scenario, answer: Quote) -> None:
     expect(0 < answer.bid <= answer.ask, f"bid {answer.bid}, ask {answer.ask}")
     expect(answer.symbol == scenario.instrument.pair, f"it is of {answer.symbol}")
 
 
-async def _other_than(scenario: Scenario, stream: AsyncIterator[Quote], price: object) -> Quote:
+async def _changed_quote(scenario: Scenario, stream: AsyncIterator[Quote], price: object) -> Quote:
     async for answer in stream:
-        _is_sane(scenario, answer)
+        _expect_valid(scenario, answer)
         if answer.bid != price:
             return answer
     raise CheckFailed("the stream ended")

@@ -88,9 +88,9 @@ async def find_unknown(scenario: Scenario) -> None:
 async def find_after_restart(scenario: Scenario) -> None:
     """A restarted process finds the order, with the same executions."""
     entry = await scenario.buy()
-    before = _fills(await scenario.found(entry.client_order_id))
+    before = _fill_ids(await scenario.found(entry.client_order_id))
     await scenario.harness.new_process()
-    after = _fills(await scenario.found(entry.client_order_id))
+    after = _fill_ids(await scenario.found(entry.client_order_id))
     expect(before == after, f"other executions are found: {after}, not {before}")
     await scenario.absent(new_id())
 
@@ -143,8 +143,8 @@ async def fills_since(scenario: Scenario) -> None:
     entries = [await scenario.buy(), await scenario.buy()]
 
     async def all_there() -> bool:
-        answer = await _since(scenario, began - timedelta(minutes=2))
-        return all(_of(answer, one) == one.quantity for one in entries)
+        answer = await _executions_since(scenario, began - timedelta(minutes=2))
+        return all(_filled_quantity(answer, one) == one.quantity for one in entries)
 
     await scenario.until(all_there, "an order's executions are missing")
 
@@ -157,14 +157,14 @@ async def same_ids(scenario: Scenario) -> None:
     reply = await scenario.submit(entry)
     await scenario.reports_of(entry, lambda reports: filled(reports) >= entry.quantity, reply)
     found = await scenario.reports_of(entry, lambda reports: filled(reports) >= entry.quantity)
-    ids = _fills(await scenario.found(entry.client_order_id))
+    ids = _fill_ids(await scenario.found(entry.client_order_id))
 
     async def read() -> bool:
-        return _fills(_own(await _since(scenario, began), entry)) == ids
+        return _fill_ids(_own_reports(await _executions_since(scenario, began), entry)) == ids
 
     await scenario.until(read, "the executions read have other ids than the look-up")
-    expect(_fills(found) == ids, "the events have other ids than the look-up")
-    expect(_fills(reply) <= ids, "the reply has other ids than the look-up")
+    expect(_fill_ids(found) == ids, "the events have other ids than the look-up")
+    expect(_fill_ids(reply) <= ids, "the reply has other ids than the look-up")
 
 
 @case(74, "repeated executions", Ability.MARKET, Ability.LOOKUP, InjectedFault.REPLAY)
@@ -179,11 +179,11 @@ async def replay(scenario: Scenario) -> None:
         entry = await scenario.place_working()
         await scenario.harness.move(1 - scenario.harness.far_fraction * 2)
         await scenario.reports_of(entry, lambda reports: filled(reports) >= entry.quantity)
-    before = _fills(await scenario.found(entry.client_order_id))
+    before = _fill_ids(await scenario.found(entry.client_order_id))
     await scenario.harness.begin(InjectedFault.REPLAY)
     await scenario.buy()
     answer = [*await scenario.receive_events(), *await scenario.found(entry.client_order_id)]
-    after = _fills(_own(answer, entry))
+    after = _fill_ids(_own_reports(answer, entry))
     expect(after == before, f"they are now {after}, not {before}")
 
 
@@ -193,7 +193,7 @@ async def ids_apart(scenario: Scenario) -> None:
     ids = []
     for _ in range(2):
         entry = await scenario.buy()
-        ids.append(_fills(await scenario.found(entry.client_order_id)))
+        ids.append(_fill_ids(await scenario.found(entry.client_order_id)))
     expect(not ids[0] & ids[1], f"both have {ids[0] & ids[1]}")
 
 
@@ -209,18 +209,18 @@ async def clock(scenario: Scenario) -> None:
         expect(apart < 300, f"it differs from ours by {apart:.0f} s")
 
 
-async def _since(scenario: Scenario, moment: datetime) -> list[OrderReport]:
+async def _executions_since(scenario: Scenario, moment: datetime) -> list[OrderReport]:
     return await scenario.call(scenario.harness.adapter.fills_since(scenario.spec, moment))
 
 
-def _own(reports: Sequence[OrderReport], entry: OrderRequest) -> list[OrderReport]:
+def _own_reports(reports: Sequence[OrderReport], entry: OrderRequest) -> list[OrderReport]:
     return [one for one in reports if one.client_order_id == entry.client_order_id]
 
 
-def _of(reports: Sequence[OrderReport], entry: OrderRequest) -> object:
-    return filled(_own(reports, entry))
+def _filled_quantity(reports: Sequence[OrderReport], entry: OrderRequest) -> object:
+    return filled(_own_reports(reports, entry))
 
 
-def _fills(reports: Sequence[OrderReport]) -> set[str]:
+def _fill_ids(reports: Sequence[OrderReport]) -> set[str]:
     own = [one for one in reports if one.close_cause is None]
     return {fill.broker_fill_id for one in own for fill in one.fills}

@@ -15,16 +15,16 @@ class Servers:
 
     def __init__(self, folder: Path, environ: Mapping[str, str], *, fast: bool = False) -> None:
         """Set where; nothing happens before `start`. fast: tests only, see PostgresServer."""
-        named = {name: environ.get(name, "").strip() for name in ("DATABASE_URL", "REDIS_URL")}
-        self._named = {name: url for name, url in named.items() if url}
-        needs_postgres, needs_redis = (name not in self._named for name in named)
+        configured = {name: environ.get(name, "").strip() for name in ("DATABASE_URL", "REDIS_URL")}
+        self._configured = {name: url for name, url in configured.items() if url}
+        needs_postgres, needs_redis = (name not in self._configured for name in configured)
         self.postgres = PostgresServer(folder / "postgres", fast=fast) if needs_postgres else None
         self.redis = RedisServer(folder / "redis") if needs_redis else None
 
     @property
     def urls(self) -> dict[str, str]:
         """DATABASE_URL and REDIS_URL, of the embedded servers or from the settings."""
-        urls = dict(self._named)
+        urls = dict(self._configured)
         if self.postgres:
             urls["DATABASE_URL"] = self.postgres.url
         if self.redis:

@@ -180,7 +180,7 @@ def test_guard_runs_after_the_connect(
         return created
 
     monkeypatch.setattr(http_session, "_socket", recording_socket)
-    monkeypatch.setattr(http_session, "KEEP_SECONDS", 0.0)  # each request opens a connection
+    monkeypatch.setattr(http_session, "KEEPALIVE_SECONDS", 0.0)  # each request opens a connection
     any_account.load_markets()
     calls.clear()
     any_account.submit(any_account.order(), lambda _: calls.append("guard"))

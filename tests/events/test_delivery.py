@@ -126,15 +126,15 @@ def test_failed_delivery_is_retried_with_same_ids(alice: User, hook: Receiver) -
 
 
 def test_delivery_attempts_are_limited(alice: User, hook: Receiver) -> None:
-    hook.answers = [500] * (delivery.TRIES + 5)
+    hook.answers = [500] * (delivery.MAX_TRIES + 5)
     channel_to(alice, hook.url())
     happen(fill(alice))
     services.deliver()
-    for _ in range(delivery.TRIES + 3):
+    for _ in range(delivery.MAX_TRIES + 3):
         rested()
         services.deliver()
-    assert statuses() == [("FAILED", delivery.TRIES)]
-    assert len(hook.journal) == delivery.TRIES
+    assert statuses() == [("FAILED", delivery.MAX_TRIES)]
+    assert len(hook.journal) == delivery.MAX_TRIES
 
 
 def test_a_redirect_is_not_followed(alice: User, hook: Receiver) -> None:

@@ -25,7 +25,7 @@ from signals.batch import (
 from users.models import User
 
 HELP = """\
-Publish signals: each is filled on every account that follows its feed, exactly once.
+Publish signals: each is executed at most once on every account that follows its feed.
 
 FILE holds one JSON object, a list of them, or one object on each line; - reads standard input.
 
