@@ -1,4 +1,4 @@
-"""Which positions cannot be closed because they are below the exchange's minimum."""
+"""Exchanges' minimums for exits: what can be sold of a position, and what is dust."""
 
 from decimal import Decimal
 from typing import Any, Protocol
@@ -84,11 +84,11 @@ def dust_sql() -> str:
     )
 
 
-def exit_blocker() -> Case:
+def exit_blocker_expression() -> Case:
     """Return an expression for why no exit can be sent now: a reason code, '' if one can be sent.
 
-    For positions annotated with `current_price` and `held_now` (`broker_quantity()`). Dust has no
-    blocker, because it will be closed in the books.
+    For positions annotated with `current_price` and `held_now` (`broker_quantity_expression`). Dust
+    has no blocker, because it will be closed in the books.
     """
     whole = _amount(
         Func(OuterRef("held_now") / F("quantity_step"), function="trunc") * F("quantity_step")
@@ -106,7 +106,7 @@ def exit_blocker() -> Case:
     return Case(blocked, default=Value(""), output_field=CharField())
 
 
-def broker_quantity() -> Case:
+def broker_quantity_expression() -> Case:
     """Return `BROKER_QUANTITY_SQL` as an expression of positions."""
     is_known = Q(broker_checked_at__gt=F("last_activity_at"), broker_quantity_is_shared=False)
     return Case(

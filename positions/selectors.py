@@ -12,7 +12,7 @@ from django.db.models.lookups import Exact
 
 from common.fields import AmountField
 from common.sql import Query, rows
-from positions.exit_minimums import broker_quantity, exit_blocker
+from positions.exit_minimums import broker_quantity_expression, exit_blocker_expression
 from positions.models import STOP_NOT_HELD, ExecutionPosition, Side
 from prices.models import LatestQuote
 
@@ -41,8 +41,8 @@ def with_prices(positions: QuerySet[ExecutionPosition]) -> QuerySet[ExecutionPos
         current_price=_of_quote(_closing_price()),
         price_time=_of_quote(F("time")),
         unrealized_pnl=_of_quote(_profit()),
-        held_now=broker_quantity(),
-    ).annotate(exit_blocker=exit_blocker())
+        held_now=broker_quantity_expression(),
+    ).annotate(exit_blocker=exit_blocker_expression())
 
 
 OPEN_PROFIT = Query(

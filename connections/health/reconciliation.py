@@ -53,7 +53,7 @@ WHERE connection_id IN (
 
 
 def mark_reconciled(connection_ids: Sequence[UUID], began: datetime) -> list[UUID]:
-    """Store that these connections were compared without error; return those that had to be.
+    """Store that these connections were compared without error; return those that waited for it.
 
     began: when the comparison began.
     """

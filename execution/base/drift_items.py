@@ -59,7 +59,7 @@ ELSE '{}' END"""
 class UpsertResult(NamedTuple):
     """How many items were inserted or updated."""
 
-    n: int
+    written: int
 
 
 _FOUND = event_rows_sql(
@@ -98,7 +98,7 @@ WITH written AS (
 ), notified AS (
   {insert_events_sql(_FOUND)}
 )
-SELECT count(*) AS n FROM written
+SELECT count(*) AS written FROM written
 """,
 )
 
@@ -109,7 +109,7 @@ def upsert_items(records: Sequence[DriftRecord]) -> int:
     if not by_key:
         return 0
     values = [_values(by_key[key]) for key in sorted(by_key)]  # all sessions lock in one order
-    return rows(UPSERT, columns(values, 7))[0].n
+    return rows(UPSERT, columns(values, 7))[0].written
 
 
 def _values(record: DriftRecord) -> tuple[str | int | None, ...]:

@@ -260,10 +260,10 @@ class OrderDispatcher(threading.Thread):
             return await adapter.submit(outgoing.spec, request, self._guard)
 
     async def _submit_many(self, broker_type: str, orders: list[Outgoing]) -> None:
-        known = {_key(o.request): o for o in orders}
+        by_key = {_key(o.request): o for o in orders}
 
-        def report_outcome(request: OrderRequest, answer: CallOutcome) -> None:
-            self._on_outcome(known[_key(request)], answer)
+        def report_outcome(request: OrderRequest, outcome: CallOutcome) -> None:
+            self._on_outcome(by_key[_key(request)], outcome)
 
         async def submit() -> None:
             pairs = [(o.spec, o.request) for o in orders]
@@ -295,15 +295,15 @@ class OrderDispatcher(threading.Thread):
         if _key(outgoing.request) in self._calls:
             self._on_outcome(outgoing, TimeoutError())
 
-    def _on_outcome(self, outgoing: Outgoing, answer: CallOutcome) -> None:
+    def _on_outcome(self, outgoing: Outgoing, outcome: CallOutcome) -> None:
         """Report the outcome of a call. A broker's answer after the time-out is reported, too."""
         failpoint("dispatch.answered")
         request = outgoing.request
         call = self._calls.pop(_key(request), None)
-        is_fact = isinstance(answer, Rejected) or not isinstance(answer, BaseException)
-        if call is not None or is_fact:
+        is_broker_answer = isinstance(outcome, Rejected) or not isinstance(outcome, BaseException)
+        if call is not None or is_broker_answer:
             self.results.put(
-                OrderCallReports(reports_from_outcome(request, answer, outgoing.spec.credentials))
+                OrderCallReports(reports_from_outcome(request, outcome, outgoing.spec.credentials))
             )
         self._dispatched_lanes.pop(_key(request), None)
         if call is not None:  # last: after `wait_idle` all outcomes are in `results`
@@ -317,21 +317,21 @@ def _key(request: OrderRequest) -> CallKey:
 
 
 def reports_from_outcome(
-    request: OrderRequest, answer: CallOutcome, secrets: Mapping[str, str] = MappingProxyType({})
+    request: OrderRequest, outcome: CallOutcome, secrets: Mapping[str, str] = MappingProxyType({})
 ) -> list[OrderReport]:
     """Return a call's outcome as reports: a broker's reports, or one NOT_SENT, REJECTED or UNKNOWN.
 
     secrets: the account's credentials, which are removed from the broker's message.
     """
-    if not isinstance(answer, BaseException):
-        return list(answer)
-    if isinstance(answer, NotSent):
-        kind, code = ReportKind.NOT_SENT, answer.code
-    elif isinstance(answer, Rejected):
-        kind, code = ReportKind.REJECTED, answer.code
-    elif isinstance(answer, BrokerError):
-        kind, code = ReportKind.UNKNOWN, answer.code
-    elif isinstance(answer, TimeoutError):
+    if not isinstance(outcome, BaseException):
+        return list(outcome)
+    if isinstance(outcome, NotSent):
+        kind, code = ReportKind.NOT_SENT, outcome.code
+    elif isinstance(outcome, Rejected):
+        kind, code = ReportKind.REJECTED, outcome.code
+    elif isinstance(outcome, BrokerError):
+        kind, code = ReportKind.UNKNOWN, outcome.code
+    elif isinstance(outcome, TimeoutError):
         kind, code = ReportKind.UNKNOWN, Code.REPLY_LOST
     else:
         kind, code = ReportKind.UNKNOWN, Code.UNEXPECTED
@@ -341,18 +341,18 @@ def reports_from_outcome(
             connection_id=request.connection_id,
             client_order_id=request.client_order_id,
             code=code,
-            detail=storable(without_secrets(_detail_of(request, answer), secrets)),
+            detail=storable(without_secrets(_detail_of(request, outcome), secrets)),
             fence=request.fence,
         )
     ]
 
 
-def _detail_of(request: OrderRequest, answer: BaseException) -> str:
+def _detail_of(request: OrderRequest, outcome: BaseException) -> str:
     """Return the broker's message; for a bug in an adapter a reference to its traceback."""
-    if isinstance(answer, BrokerError):
-        return answer.detail
-    if isinstance(answer, TimeoutError):
-        return type(answer).__name__
+    if isinstance(outcome, BrokerError):
+        return outcome.detail
+    if isinstance(outcome, TimeoutError):
+        return type(outcome).__name__
     reference = new_reference()
-    log.error("adapter failed", order=request.order_id, reference=reference, exc_info=answer)
-    return f"{type(answer).__name__} (reference {reference})"
+    log.error("adapter failed", order=request.order_id, reference=reference, exc_info=outcome)
+    return f"{type(outcome).__name__} (reference {reference})"

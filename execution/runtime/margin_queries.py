@@ -1,6 +1,6 @@
 """Query margins from brokers that calculate them, before their orders are claimed.
 
-A broker with `Capabilities.reports_margin` is asked for the margin of an entry before the claim's
+A broker with `Capabilities.reports_margin` is queried for the margin of an entry before the claim's
 transaction. The claim uses the answer, per unit and while it is fresh, instead of our estimate. If
 a broker does not answer, our estimate is used, and it is not queried again for a minute.
 """
@@ -62,7 +62,7 @@ def request_margins(order_ids: Sequence[int], deferral_policy: DeferralPolicy) -
     if not rows(PENDING_ENTRIES, (ids, array(broker_types))):
         return
     unknown = [row for row in rows(sql.LOAD, (ids,)) if _is_needed(row)]
-    pending = _not_waiting(unknown, deferral_policy) if unknown else []
+    pending = _without_deferred(unknown, deferral_policy) if unknown else []
     listed = instruments_of(pending) if pending else {}
     needed: dict[Key, tuple[OrderRow, InstrumentRow]] = {}
     for row in pending:
@@ -73,17 +73,19 @@ def request_margins(order_ids: Sequence[int], deferral_policy: DeferralPolicy) -
         _query_all(needed)
 
 
-def _not_waiting(entries: Sequence[OrderRow], deferral_policy: DeferralPolicy) -> list[OrderRow]:
+def _without_deferred(
+    entries: Sequence[OrderRow], deferral_policy: DeferralPolicy
+) -> list[OrderRow]:
     """Return the entries that are not known to wait: a query for the others would be wasted."""
     waiting = {
         *health_reasons({row.connection_id for row in entries}),
         *deferral_policy(entries),
     }
-    if one_by_one := [row for row in entries if row.type in _types_one_at_a_time()]:
-        accounts = array({row.connection_id for row in one_by_one})
+    if one_at_a_time := [row for row in entries if row.type in _types_one_at_a_time()]:
+        accounts = array({row.connection_id for row in one_at_a_time})
         exposures = rows(sql.EXPOSURE, {"connections": accounts, "unanswered": UNANSWERED_SECONDS})
         unanswered = {account.connection_id for account in exposures if account.unanswered}
-        waiting |= accounts_with_open_command(one_by_one, unanswered)
+        waiting |= accounts_with_open_command(one_at_a_time, unanswered)
     return [
         row
         for row in entries
@@ -92,6 +94,7 @@ def _not_waiting(entries: Sequence[OrderRow], deferral_policy: DeferralPolicy) -
 
 
 def _is_needed(row: OrderRow) -> bool:
+    """Return whether an order is a due entry of this process whose margin is not known."""
     is_held = row.status == "PENDING" and row.is_due and row.lane in session_lanes.held_lanes()
     if row.position_id is not None or not is_held or row.type not in _types_with_margins():
         return False
@@ -113,6 +116,7 @@ def _types_with_margins() -> frozenset[str]:
 
 
 def _types_one_at_a_time() -> frozenset[str]:
+    """Return the broker types that take one command at a time."""
     return frozenset(
         broker_type
         for broker_type, can in _capabilities_of_types(broker_types())
@@ -143,11 +147,11 @@ def _query_all(needed: Mapping[Key, tuple[OrderRow, InstrumentRow]]) -> None:
             cache_.clear()
 
     async def query_all() -> None:
-        ends, slots = (
+        deadline, slots = (
             asyncio.get_running_loop().time() + QUERY_SECONDS,
             asyncio.Semaphore(MAX_CONCURRENT),
         )
-        calls = (_query_one(key, *about, ends, slots) for key, about in needed.items())
+        calls = (_query_one(key, *about, deadline, slots) for key, about in needed.items())
         await asyncio.gather(*calls)
 
     try:
@@ -157,15 +161,17 @@ def _query_all(needed: Mapping[Key, tuple[OrderRow, InstrumentRow]]) -> None:
 
 
 async def _query_one(
-    key: Key, row: OrderRow, instrument: InstrumentRow, ends: float, slots: asyncio.Semaphore
+    key: Key, row: OrderRow, instrument: InstrumentRow, deadline: float, slots: asyncio.Semaphore
 ) -> None:
-    """Query one margin until `ends` (the loop's time) and store it. A failure is stored and logged,
-    not raised."""
+    """Query one margin until `deadline` (the loop's time) and store it.
+
+    A failure is stored and logged, not raised.
+    """
     async with slots:
         at = machine_time()
-        if asyncio.get_running_loop().time() >= ends:
+        if asyncio.get_running_loop().time() >= deadline:
             return  # no slot in time
-        margin = await outcome_of(_margin_of_unit(row, instrument, ends))
+        margin = await outcome_of(_margin_of_unit(row, instrument, deadline))
         if isinstance(margin, Exception):
             _failed[row.connection_id] = at
             log.warning("margin query failed", connection=key[0], pair=key[1], error=repr(margin))
@@ -173,10 +179,12 @@ async def _query_one(
             stored_margins[key] = (margin, at)
 
 
-async def _margin_of_unit(row: OrderRow, instrument: InstrumentRow, ends: float) -> Decimal | None:
+async def _margin_of_unit(
+    row: OrderRow, instrument: InstrumentRow, deadline: float
+) -> Decimal | None:
     """Return the margin of one unit, None if the broker states it in another currency."""
     request = _request(row, instrument)
-    async with asyncio.timeout_at(ends):
+    async with asyncio.timeout_at(deadline):
         margin = await adapter_for(row.type).what_if(spec_from_row(row), request)
     if margin.currency != row.currency or margin.initial_margin <= 0:
         return None

@@ -33,7 +33,11 @@ LAST_SIGNALS, CURVE_DAYS = 6, 30
 
 
 def _overview(user: User) -> dict[str, Any]:
-    """Return the template variables of the overview, without the curves."""
+    """Return the template variables of the overview, without the curves.
+
+    unprotected: positions whose stop is missing. without_stop: those, and those of signals that
+    have no stop.
+    """
     accounts, held = accounts_of(user), open_positions(user)
     unprotected = [one for one in held if one.is_unprotected]
     without_stop = sum(1 for one in held if one.is_without_stop)

@@ -57,10 +57,10 @@ def without_doubt() -> None:
 
     real = order_dispatcher.reports_from_outcome
 
-    def hasty(request: Any, answer: Any, secrets: Any = None) -> Any:
-        if isinstance(answer, Exception):
-            answer = NotSent(Code.SEND_DEADLINE)
-        return real(request, answer, secrets or {})
+    def hasty(request: Any, outcome: Any, secrets: Any = None) -> Any:
+        if isinstance(outcome, Exception):
+            outcome = NotSent(Code.SEND_DEADLINE)
+        return real(request, outcome, secrets or {})
 
     order_dispatcher.reports_from_outcome = hasty
 
@@ -144,10 +144,10 @@ def without_unknown() -> None:
 
     real = order_dispatcher.reports_from_outcome
 
-    def naive(request: Any, answer: Any, secrets: Any = None) -> Any:
-        if isinstance(answer, OutcomeUnknown | TimeoutError):
-            answer = NotSent(Code.REPLY_LOST, "no answer")
-        return real(request, answer, secrets or {})
+    def naive(request: Any, outcome: Any, secrets: Any = None) -> Any:
+        if isinstance(outcome, OutcomeUnknown | TimeoutError):
+            outcome = NotSent(Code.REPLY_LOST, "no outcome")
+        return real(request, outcome, secrets or {})
 
     order_dispatcher.reports_from_outcome = naive
     persistence._backoff = lambda send_retries: 0.0
