@@ -56,6 +56,11 @@ ON CONFLICT (id) DO UPDATE SET lease_until = EXCLUDED.lease_until
 RETURNING 1 + (SELECT count(*) FROM execution_workerlease other
   WHERE other.id <> execution_workerlease.id AND other.lease_until > clock_timestamp()) AS processes
 """
+DELETE_EXPIRED_LEASES = """
+DELETE FROM execution_workerlease WHERE id = ANY(ARRAY(
+  SELECT id FROM execution_workerlease WHERE lease_until < clock_timestamp() - interval '1 day'
+  FOR UPDATE SKIP LOCKED))
+"""
 
 
 class TradingRuntime:
@@ -93,7 +98,11 @@ class TradingRuntime:
         return self._stopping.is_set()
 
     def start(self) -> None:
-        """Take the lease and start the threads that broker calls need."""
+        """Take the lease and start the threads that broker calls need.
+
+        A process that crashed left its lease; the doctor reports it for a day, then it is deleted.
+        """
+        run(DELETE_EXPIRED_LEASES)
         self.renew()
         session_lanes.register_held_lanes(self.lanes.held)
         self.dispatcher.start()

@@ -31,6 +31,7 @@ def workers() -> list[Check]:
     """Check that each queue has a process with a valid lease."""
     found = rows(
         "SELECT id, role, lease_until > clock_timestamp() AS alive FROM execution_workerlease"
+        " WHERE lease_until > clock_timestamp() - interval '1 day'"
     )
     alive = [row.role for row in found if row.alive]
     expired = [row.id for row in found if not row.alive]

@@ -336,13 +336,20 @@ class ExecutionModel:
 
     # ---- the end -----------------------------------------------------------------------------
     def settle(self) -> None:
-        """Recover: stopped processes are dead, brokers answer, every order is looked up."""
+        """Recover: stopped processes are dead, brokers answer, every order is looked up.
+
+        The broker also ends each exit that still works, as a market order does not work for ever.
+        Until then the stop of its position may be suspended, and other exits wait for it.
+        """
         self.halt(None)
         self.broker.cancelling, self.broker.reads_fail = "take", False
         self.transit = []
         for process in list(self.processes):
             self.write_reports(process, False, False)
             self.die(process, stopped=False)
+        for ticket in self.tickets(working=True):
+            if ticket.is_exit:
+                self.broker.publish(self.broker.end(ticket, "CANCELLED"))
         for _ in range(12):
             before = self._fingerprint()
             self.pass_time(8)

@@ -118,6 +118,22 @@ def test_lease_is_one_row_of_at_most_ten_seconds_by_the_database_clock(
 
 
 @pytest.mark.django_db(transaction=True)
+def test_new_process_deletes_leases_that_expired_a_day_ago(broker: FakeBroker) -> None:
+    now = datetime.now(UTC)
+    for name, hours in (("crashed-yesterday", 25), ("crashed-today", 23)):
+        WorkerLease.objects.create(
+            id=name, role="execution", host="h", pid=1, lease_until=now - timedelta(hours=hours)
+        )
+    present = TradingRuntime("execution")
+    present.start()
+    try:
+        names = set(WorkerLease.objects.values_list("id", flat=True))
+        assert names == {"crashed-today", present.id}
+    finally:
+        present.stop()
+
+
+@pytest.mark.django_db(transaction=True)
 def test_jobs_start_after_the_runtime_is_set(broker: FakeBroker) -> None:
     """They used to start before it was set, and the first one failed with a warning."""
     seen: list[bool] = []
