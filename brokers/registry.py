@@ -4,6 +4,7 @@ A third party's package adds a broker by the entry point group `fillcast.brokers
 in this repository.
 """
 
+import logging
 import threading
 from collections.abc import Callable
 from functools import cache
@@ -15,7 +16,7 @@ from brokers.account_capabilities import Capabilities
 from brokers.base import BrokerAdapter
 from brokers.connection_form import Form
 from brokers.types import ConnectionSpec
-from common.errors import InvalidInputError, MisconfiguredError
+from common.errors import InvalidInputError
 from common.reason_codes import Code
 
 ENTRY_POINTS = "fillcast.brokers"
@@ -30,10 +31,7 @@ BUILT_IN: dict[str, str] = {
 }
 
 
-BROKEN_PACKAGE = (ImportError, AttributeError, OSError, InvalidInputError, MisconfiguredError)
-"""What `adapter_for` and `capabilities_of` raise if this process cannot use a broker type: its
-package is missing, broken or of another version, or its settings are wrong."""
-
+log = logging.getLogger(__name__)
 _adapters: dict[str, BrokerAdapter] = {}
 _lock = threading.RLock()
 
@@ -92,6 +90,25 @@ def capabilities_of(broker_type: str, spec: ConnectionSpec) -> Capabilities:
     if function is not None:
         return function(spec)
     return adapter_for(broker_type).capabilities(spec)
+
+
+def capabilities_if_usable(broker_type: str, *, with_library: bool) -> Capabilities | None:
+    """Return what a broker type supports whatever its account's settings; None if this process
+    cannot use the type, because its package is missing, broken or misconfigured.
+
+    Work for many broker types goes on with the others. with_library: create the adapter, which
+    imports the broker's library.
+    """
+    spec = ConnectionSpec(connection_id="", account="")
+    try:
+        if with_library:
+            return adapter_for(broker_type).capabilities(spec)
+        return capabilities_of(broker_type, spec)
+    except Exception as error:  # any: importing a broken package may raise anything
+        # A library that is not installed here is normal: other processes have it.
+        level = logging.INFO if isinstance(error, ImportError) else logging.WARNING
+        log.log(level, "broker type %s cannot be used in this process: %r", broker_type, error)
+        return None
 
 
 def _module(broker_type: str) -> ModuleType:

@@ -29,10 +29,8 @@ from functools import cache
 from typing import Any
 from uuid import UUID
 
-from brokers.registry import broker_types, capabilities_of
-from brokers.types import ConnectionSpec
+from brokers.registry import broker_types, capabilities_if_usable
 from common.clocks import market_now
-from common.errors import MisconfiguredError
 from common.reason_codes import Code
 from common.sql import rows
 from connections.session_lanes import HANDOVER_SECONDS
@@ -231,10 +229,7 @@ def broker_types_with_credentials() -> tuple[str, ...]:
 def needs_credentials(broker_type: str) -> bool:
     """Return whether a broker type needs credentials.
 
-    True also if its library is not installed in this process: it may need them on a worker.
+    True also if this process cannot use the type: a worker may, and then credentials may be needed.
     """
-    try:
-        capabilities = capabilities_of(broker_type, ConnectionSpec(connection_id="", account=""))
-    except (ImportError, MisconfiguredError):
-        return True
-    return capabilities.needs_credentials
+    capabilities = capabilities_if_usable(broker_type, with_library=False)
+    return capabilities is None or capabilities.needs_credentials

@@ -21,7 +21,7 @@ from django.db import transaction
 
 from brokers.base import BrokerError
 from brokers.broker_books import AcceptedOrder, BookPosition, BrokerBooks, HasBrokerBooks
-from brokers.registry import BROKEN_PACKAGE, adapter_for
+from brokers.registry import adapter_for, capabilities_if_usable
 from common.clocks import MarketClock, market_clock, market_now
 from common.formatting import SHARES, STATES
 from common.sql import Query, array, database_now, rows, run
@@ -248,11 +248,9 @@ def broker_types_with_books() -> list[str]:
 
 
 def _has_books(broker_type: str) -> bool:
-    try:
-        return isinstance(adapter_for(broker_type), HasBrokerBooks)
-    except BROKEN_PACKAGE as error:
-        log.info("no adapter here", broker_type=broker_type, error=repr(error))
+    if capabilities_if_usable(broker_type, with_library=True) is None:
         return False
+    return isinstance(adapter_for(broker_type), HasBrokerBooks)
 
 
 def _book_arrays(

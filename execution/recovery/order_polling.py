@@ -23,8 +23,8 @@ from django.conf import settings
 
 from brokers.base import outcome_of
 from brokers.call_runner import BrokerCallRunner
-from brokers.registry import BROKEN_PACKAGE, adapter_for, broker_types
-from brokers.types import BrokerOrder, BrokerPosition, ConnectionSpec, OrderReport
+from brokers.registry import adapter_for, broker_types, capabilities_if_usable
+from brokers.types import BrokerOrder, BrokerPosition, OrderReport
 from common.bisection import process_with_bisection
 from common.clocks import market_at, market_now
 from common.sql import Query, array, columns, rows, run
@@ -348,10 +348,6 @@ def polled_broker_types() -> tuple[str, ...]:
 
 
 def _has_no_event_stream(broker_type: str) -> bool:
-    try:
-        capabilities = adapter_for(broker_type).capabilities(
-            ConnectionSpec(connection_id="", account="")
-        )
-    except BROKEN_PACKAGE:
-        return False  # another process has this broker's library and polls it
-    return not capabilities.event_stream
+    """False also if this process cannot use the type: another one has its library and polls it."""
+    capabilities = capabilities_if_usable(broker_type, with_library=True)
+    return capabilities is not None and not capabilities.event_stream

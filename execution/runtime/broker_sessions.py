@@ -17,8 +17,7 @@ import structlog
 from django.conf import settings
 
 from brokers.base import outcome_of
-from brokers.registry import adapter_for
-from brokers.types import ConnectionSpec
+from brokers.registry import adapter_for, capabilities_if_usable
 from common.clocks import machine_time
 from common.sql import array, rows
 from connections import session_lanes
@@ -213,12 +212,8 @@ class BrokerSessionManager:
         """Run a listener for each broker type in our lanes that has an event stream."""
         broker_types = broker_types_of_lanes(self._lanes.held())
         for broker_type in broker_types - self._listening.keys() - self._unavailable_types:
-            try:
-                capabilities = adapter_for(broker_type).capabilities(
-                    ConnectionSpec(connection_id="", account="")
-                )
-            except Exception as error:  # any: its package is missing or broken in any way
-                log.warning("no events from broker", broker_type=broker_type, error=repr(error))
+            capabilities = capabilities_if_usable(broker_type, with_library=True)
+            if capabilities is None:
                 self._unavailable_types.add(broker_type)
                 continue
             if capabilities.event_stream:

@@ -14,8 +14,8 @@ import structlog
 
 from brokers.account_capabilities import Capabilities
 from brokers.base import outcome_of
-from brokers.registry import adapter_for, broker_types, capabilities_of
-from brokers.types import ConnectionSpec, OrderRequest, OrderType, Side, TimeInForce
+from brokers.registry import adapter_for, broker_types, capabilities_if_usable
+from brokers.types import OrderRequest, OrderType, Side, TimeInForce
 from common.clocks import machine_time
 from common.sql import array, rows
 from connections import session_lanes
@@ -132,13 +132,11 @@ def _types_with_sessions() -> frozenset[str]:
 
 @cache
 def _capabilities_of_types(broker_types: tuple[str, ...]) -> tuple[tuple[str, Capabilities], ...]:
-    capabilities = []
-    for broker_type in broker_types:
-        try:
-            capabilities.append((broker_type, capabilities_of(broker_type, ConnectionSpec("", ""))))
-        except Exception as error:  # any: a broken package must not stop the other broker types
-            log.warning("no capabilities", broker_type=broker_type, error=repr(error))
-    return tuple(capabilities)
+    return tuple(
+        (broker_type, capabilities)
+        for broker_type in broker_types
+        if (capabilities := capabilities_if_usable(broker_type, with_library=False)) is not None
+    )
 
 
 def _query_all(needed: Mapping[Key, tuple[OrderRow, InstrumentRow]]) -> None:

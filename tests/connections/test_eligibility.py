@@ -8,6 +8,7 @@ import pytest
 from django.db import transaction
 from django.utils import timezone
 
+from brokers import registry
 from common.clocks import market_now
 from common.reason_codes import Code
 from common.sql import rows
@@ -224,15 +225,13 @@ def test_candidates_are_live_subscriptions_and_live_admin_owned(feed: Feed) -> N
     }
 
 
-def test_uninstalled_broker_type_needs_credentials(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_uninstalled_broker_type_needs_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
 
     def missing(kind: str, spec: object) -> None:
         raise ModuleNotFoundError(kind)
 
-    monkeypatch.setattr(eligibility, "capabilities_of", missing)
+    monkeypatch.setattr(registry, "capabilities_of", missing)
     eligibility.needs_credentials.cache_clear()
     assert eligibility.needs_credentials("nowhere") is True
     eligibility.needs_credentials.cache_clear()

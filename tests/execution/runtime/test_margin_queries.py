@@ -118,7 +118,7 @@ def test_broken_broker_package_does_not_stop_other_broker_types(
             raise RuntimeError("module compiled against another version of numpy")
         return real(broker_type, spec)
 
-    monkeypatch.setattr(margin_queries, "capabilities_of", capabilities_of)
+    monkeypatch.setattr(registry, "capabilities_of", capabilities_of)
     factories.signal(feed)
     services.execute(factories.pending())
     assert [order.margin for order in Order.objects.exclude(submitted_at=None)] == [D(55)]

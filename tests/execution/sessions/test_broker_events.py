@@ -13,7 +13,6 @@ from brokers.base import BrokerAdapter
 from connections.models import ExecutionConnection
 from execution.models import Order
 from execution.reconciliation.reconcile import reconcile_new
-from execution.runtime import broker_sessions
 from execution.runtime.event_stream import drain_and_wait
 from execution.runtime.trading_runtime import TradingRuntime
 from execution.services import execute
@@ -79,7 +78,7 @@ def test_broken_broker_package_does_not_stop_the_lanes(
             raise RuntimeError("module compiled against another version of numpy")
         return real(broker_type)
 
-    monkeypatch.setattr(broker_sessions, "adapter_for", adapter_for)
+    monkeypatch.setattr(registry, "adapter_for", adapter_for)
     for _ in range(3):
         session.sessions.maintain()
     assert loads == ["broken"]  # not tried again and again
