@@ -22,7 +22,7 @@ class ConfirmationPage:
     """A page that lists what an action will do, before it is done.
 
     danger: the action moves money, or stops it from moving. button: '' if there is nothing to
-    confirm. follow_seconds: how often the points are refreshed; 0: never. as_of: when they were
+    confirm. refresh_seconds: how often the points are refreshed; 0: never. as_of: when they were
     read.
     """
 
@@ -33,7 +33,7 @@ class ConfirmationPage:
     danger: bool = True
     form: Form | None = None
     keep: str = "Leave it"
-    follow_seconds: int = 0
+    refresh_seconds: int = 0
     as_of: datetime | None = None
 
 

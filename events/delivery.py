@@ -34,7 +34,7 @@ CLAIM_SECONDS = 45  # longer than a run takes: MAX_CHANNELS / THREADS × channel
 MAX_LINKS = 5
 MAX_EVENTS = 1_000  # in one message
 MAX_TRIES = 10
-BACKOFF_FIRST, MAX_BACKOFF = 5.0, 3600.0
+MIN_BACKOFF, MAX_BACKOFF = 5.0, 3600.0
 MAX_RETRY_AFTER = 86_400.0  # even if a server requests more: alarms must go out some day
 MIN_INTERVAL_SECONDS, MAIL_MIN_INTERVAL_SECONDS = 5, 30  # a burst becomes a few messages
 
@@ -122,7 +122,7 @@ def backoff(failures: int, *, chance: float) -> float:
     chance: 0 to 1; spreads the result by half either way, so that the channels of one dead host
     are not all tried at the same time.
     """
-    seconds = min(BACKOFF_FIRST * 2.0 ** min(failures, 20), MAX_BACKOFF)
+    seconds = min(MIN_BACKOFF * 2.0 ** min(failures, 20), MAX_BACKOFF)
     return seconds * (0.5 + chance)
 
 

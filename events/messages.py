@@ -21,7 +21,7 @@ TITLE_MAX, LINES_MAX = 200, 10
 Lines = tuple[str, ...]  # the title, then the body's lines; empty ones are left out
 
 # kind → (singular, plural). A digest keeps this order: what needs attention comes first.
-COUNTED: dict[str, tuple[str, str]] = {
+DIGEST_LABELS: dict[str, tuple[str, str]] = {
     EventKind.SCHEDULER_LATE: ("scheduler is late", "schedulers are late"),
     EventKind.AUDIT_TRAIL_BROKEN: ("audit trail broken", "audit trails broken"),
     EventKind.AUDIT_FAILED: ("audit failed", "audits failed"),
@@ -75,7 +75,7 @@ COUNTED: dict[str, tuple[str, str]] = {
 }
 NOT_SENT = "order.denied, not in time"  # not an event kind; a digest counts these separately
 NOT_SENT_TEXT = ("order not sent in time", "orders not sent in time")
-RANKS = [*COUNTED]
+RANKS = [*DIGEST_LABELS]
 RANKS.insert(RANKS.index(EventKind.ORDER_DENIED) + 1, NOT_SENT)
 AMOUNT_LIMIT = Decimal(10) ** 20  # every amount that can be stored is below it
 CLOSED_BY = {
@@ -92,13 +92,13 @@ FINAL_STATUS: dict[str, str] = {
     EventKind.ORDER_FAILED: "FAILED",
 }
 """The status of the order when an event of this kind is written."""
-HALTED_FOR = {
+KILL_SWITCH_SCOPES = {
     "ALL": "For all accounts.",
     "FEED": "For one feed.",
     "USER": "For all accounts of one owner.",
     "CONNECTION": "For one connection.",
 }
-HALTED = {"REDUCING": "exits only", "HALTED": "nothing is sent"}
+KILL_SWITCH_EFFECTS = {"REDUCING": "exits only", "HALTED": "nothing is sent"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,12 +151,12 @@ def _line(event: EventContext) -> str:
 
 
 def _count(kind: str, count: int) -> str:
-    singular, plural = NOT_SENT_TEXT if kind == NOT_SENT else COUNTED.get(kind, (kind, kind))
+    singular, plural = NOT_SENT_TEXT if kind == NOT_SENT else DIGEST_LABELS.get(kind, (kind, kind))
     return f"{count:,} {singular if count == 1 else plural}"
 
 
 def _by_kind(event: EventContext) -> Lines:
-    return (_capital(COUNTED.get(event.kind, (event.kind, ""))[0]), "")
+    return (_capital(DIGEST_LABELS.get(event.kind, (event.kind, ""))[0]), "")
 
 
 def _trade(event: EventContext) -> str:
@@ -479,10 +479,10 @@ def _scheduler_back(_event: EventContext) -> Lines:
 def _kill_switch(event: EventContext) -> Lines:
     mode, scope = event.get("mode"), event.get("scope")
     change = "released" if event.get("change") == "released" else "set"
-    effect = HALTED.get(mode, mode)
+    effect = KILL_SWITCH_EFFECTS.get(mode, mode)
     return (
         f"Kill switch {change}" + (f": {effect}" if change == "set" and effect else ""),
-        HALTED_FOR.get(scope, ""),
+        KILL_SWITCH_SCOPES.get(scope, ""),
         event.get("reason"),
     )
 

@@ -11,7 +11,7 @@ from common.money import read_decimal
 from connections.models import DataConnection
 from prices.recordings import DEFAULT_FILE, Tape, find_recording, read_quotes
 
-STATIC_EVERY = 1.0  # seconds of machine time
+REPEAT_SECONDS = 1.0  # seconds of machine time
 DEFAULT_QUOTES = {  # what a static source quotes when its settings name nothing
     "EUR/USD": ("1.10000", "1.10002"),
     "NZD/USD": ("0.61000", "0.61003"),
@@ -47,7 +47,7 @@ class ReplayStream:
         self._last |= {quote.symbol: quote for quote in quotes}
         if quotes or not (self._repeats_last and self._tape.is_over):
             return quotes
-        if machine_time() - self._emitted_at < STATIC_EVERY:
+        if machine_time() - self._emitted_at < REPEAT_SECONDS:
             return []
         self._emitted_at = machine_time()
         return [replace(quote, time=now) for quote in self._last.values()]
@@ -60,13 +60,13 @@ class ReplayStream:
             before = self._tape.until(self._since)
             self._last = {quote.symbol: quote for quote in before}
             return self._tape.until(now)
-        return self._tape.wind_to(now)
+        return self._tape.skip_to(now)
 
 
 class StaticStream:
     """Constant prices, repeated each second so that they never become stale."""
 
-    def __init__(self, prices: dict[str, tuple[str, str]], every: float = STATIC_EVERY) -> None:
+    def __init__(self, prices: dict[str, tuple[str, str]], every: float = REPEAT_SECONDS) -> None:
         self._prices = [
             (symbol, read_decimal(bid, field=symbol, positive=True),
              read_decimal(ask, field=symbol, positive=True))

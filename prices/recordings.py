@@ -90,7 +90,7 @@ class Tape:
             self._next = next(self._quotes, None)
         return due
 
-    def wind_to(self, now: datetime) -> list[Quote]:
+    def skip_to(self, now: datetime) -> list[Quote]:
         """Move to `now`; return each symbol's last quote before it, with the time `now`.
 
         A price is valid until the next one.

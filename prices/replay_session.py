@@ -10,21 +10,20 @@ from brokers.types import Quote
 from common.clocks import MarketClock, market_clock
 from common.errors import MisconfiguredError
 from connections.models import DataConnection
-from prices.recorded_streams import Stream
 from prices.recordings import Tape, read_quotes
 
 _TIME_OF_DAY = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])(?::([0-5][0-9]))?", re.ASCII)
 
 
-class Progress:
-    """A stream over a tape that knows its position.
+class ManualReplay:
+    """A stream of a recording's quotes that knows the time that it has reached.
 
-    clock: the time in the recording. redate: quotes get real times, in their recorded distances
+    clock: the time in the recording. restamp: quotes get real times, in their recorded distances
     divided by the speed.
     """
 
-    def __init__(self, tape: Tape, clock: MarketClock, *, redate: bool) -> None:
-        self._tape, self._clock, self._redate = tape, clock, redate
+    def __init__(self, tape: Tape, clock: MarketClock, *, restamp: bool) -> None:
+        self._tape, self._clock, self._restamp = tape, clock, restamp
         self._started = False
 
     @property
@@ -40,9 +39,9 @@ class Progress:
     def due(self, now: datetime) -> list[Quote]:
         """Return the quotes that the recording's clock has passed. now: real time."""
         at = self._clock.now()
-        quotes = self._tape.until(at) if self._started else self._tape.wind_to(at)
+        quotes = self._tape.until(at) if self._started else self._tape.skip_to(at)
         self._started = True
-        if not self._redate:
+        if not self._restamp:
             return quotes
         speed = self._clock.speed
         return [
@@ -51,7 +50,7 @@ class Progress:
         ]
 
 
-def prepare(path: Path, *, start: str | None, speed: float) -> tuple[Stream, Progress]:
+def prepare(path: Path, *, start: str | None, speed: float) -> ManualReplay:
     """Open a recording for replay, by the installation's market clock or by a clock of its own.
 
     start, speed: only used without a market clock. Raises MisconfiguredError for an invalid
@@ -65,10 +64,8 @@ def prepare(path: Path, *, start: str | None, speed: float) -> tuple[Stream, Pro
     if clock is None:
         begin = read_start(start, first.time) if start else first.time
         own = MarketClock(begin, datetime.now(UTC), speed)
-        progress = Progress(Tape(_with(first, quotes)), own, redate=True)
-    else:
-        progress = Progress(Tape(_with(first, quotes)), clock, redate=False)
-    return progress, progress
+        return ManualReplay(Tape(_with(first, quotes)), own, restamp=True)
+    return ManualReplay(Tape(_with(first, quotes)), clock, restamp=False)
 
 
 def _with(first: Quote, rest: Iterator[Quote]) -> Iterator[Quote]:
@@ -93,7 +90,7 @@ def read_start(text: str, first: datetime) -> datetime:
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
-def source_named(name: str) -> DataConnection:
+def get_or_create_source(name: str) -> DataConnection:
     """Return the price source of that name; create an inactive one, which only this command feeds.
 
     Raises MisconfiguredError if the prices process feeds it already, or several have the name.

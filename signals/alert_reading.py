@@ -21,7 +21,7 @@ from signals.draft import SignalDraft
 from signals.fields import Fields
 from signals.intake import read_signal
 from signals.models import Action, Direction, OrderType
-from signals.strategy_orders import Meaning, Standing, StrategyOrder, meaning_of
+from signals.strategy_orders import MarketPosition, Meaning, StrategyOrder, meaning_of
 from signals.symbols import read_symbol
 
 SYMBOL = ("ticker", "symbol", "currency_pair", "pair")
@@ -161,8 +161,8 @@ def _order(fields: Fields) -> StrategyOrder:
     signed = sizes["position_size"]
     after = _standing(fields, "market_position")
     if after is None and signed is not None:
-        by_sign = {True: Standing.LONG, False: Standing.SHORT}
-        after = by_sign[signed > 0] if signed else Standing.FLAT
+        by_sign = {True: MarketPosition.LONG, False: MarketPosition.SHORT}
+        after = by_sign[signed > 0] if signed else MarketPosition.FLAT
     size_after = sizes["market_position_size"]
     if size_after is None and signed is not None:
         size_after = abs(signed)
@@ -202,12 +202,12 @@ def _side(fields: Fields, name: str) -> Direction | None:
     return None
 
 
-def _standing(fields: Fields, name: str) -> Standing | None:
+def _standing(fields: Fields, name: str) -> MarketPosition | None:
     text = fields.text(name, 60)
     if not text or _is_unfilled(fields, name, text):
         return None
-    if text.lower() in {standing.value for standing in Standing}:
-        return Standing(text.lower())
+    if text.lower() in {standing.value for standing in MarketPosition}:
+        return MarketPosition(text.lower())
     fields.add_error(Code.FIELD_INVALID, name, f"{text!r} is not one of long, short, flat.")
     return None
 

@@ -17,7 +17,7 @@ from common.reason_codes import Code
 from signals.models import Direction
 
 
-class Standing(StrEnum):
+class MarketPosition(StrEnum):
     """A strategy's position, in the platform's words."""
 
     LONG = "long"
@@ -38,13 +38,13 @@ class Change(StrEnum):
 class Case(NamedTuple):
     """One possible order: the position before, the side of the order, the position after."""
 
-    before: Standing
+    before: MarketPosition
     action: Direction
-    after: Standing
+    after: MarketPosition
     change: Change
 
 
-L, S, F = Standing.LONG, Standing.SHORT, Standing.FLAT
+L, S, F = MarketPosition.LONG, MarketPosition.SHORT, MarketPosition.FLAT
 BUY, SELL = Direction.BUY, Direction.SELL
 TABLE = (
     Case(F, BUY, L, Change.ENTRY),
@@ -58,7 +58,7 @@ TABLE = (
     Case(L, SELL, F, Change.FLAT),
     Case(L, SELL, S, Change.REVERSE),
 )
-_SIDE = {Standing.LONG: Direction.BUY, Standing.SHORT: Direction.SELL}
+_SIDE = {MarketPosition.LONG: Direction.BUY, MarketPosition.SHORT: Direction.SELL}
 # Sizes are decimal texts of floating-point numbers: within this relative distance they are equal.
 _NEAR = Decimal("1e-9")
 _FRACTION = Context(prec=60, rounding=ROUND_UP)
@@ -70,8 +70,8 @@ class StrategyOrder:
     """What an alert states about an order; None: not stated. Sizes are not negative."""
 
     action: Direction | None = None
-    before: Standing | None = None
-    after: Standing | None = None
+    before: MarketPosition | None = None
+    after: MarketPosition | None = None
     contracts: Decimal | None = None
     size_before: Decimal | None = None
     size_after: Decimal | None = None
@@ -126,7 +126,7 @@ def _agrees(case: Case, order: StrategyOrder) -> bool:
     return all(fact is None or fact == value for fact, value in zip(stated, case[:3], strict=True))
 
 
-def _effect(case: Case) -> tuple[Change, Standing, Direction]:
+def _effect(case: Case) -> tuple[Change, MarketPosition, Direction]:
     return case.change, case.before, case.action
 
 

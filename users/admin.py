@@ -119,7 +119,7 @@ class UserAdmin(DjangoUserAdmin, ConsoleAdmin):  # type: ignore[type-arg,misc]
         rights = {name: changes.pop(name) for name in RIGHTS if name in changes}
         try:
             if changes:
-                services.change_person(obj.pk, by=by, **changes)
+                services.update_profile(obj.pk, by=by, **changes)
             if rights:
                 services.change_rights(obj.pk, by=by, **rights)
         except NotAllowedError as error:

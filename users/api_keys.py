@@ -21,7 +21,7 @@ SCOPES = {
 }
 
 
-def end_of(
+def expiry_of(
     requested: datetime | None, *, now: datetime, at_most: datetime | None = None
 ) -> datetime:
     """Return when a new key ends: `requested`, or by default in 90 days.

@@ -2,8 +2,8 @@
 
 The new password is hashed, and the current one checked, before the request's transaction begins
 (users/prepared_passwords.py). A change of your own password is counted before the current one is
-checked. The count is taken back if the change succeeds, or if the request fails for our reasons.
-This limits guesses, and how many hashes one user can cause.
+checked, which limits guesses, and how many hashes one user can cause. The count is taken back if
+the change succeeds, or if the request fails through a server error.
 """
 
 from collections.abc import Iterator, Mapping
@@ -23,7 +23,7 @@ from users.password_slots import SlotsBusyError, slots
 from users.prepared_passwords import Prepared, hashed, using
 from users.tenancy import acting_for
 
-MOST_TRIES, LIMIT_WINDOW = 10, timedelta(minutes=15)
+MAX_ATTEMPTS, LIMIT_WINDOW = 10, timedelta(minutes=15)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ def prepared_for(user: User, form: Mapping[str, str], fields: PasswordFields) ->
     if not fields.current:
         _hash_new(prepared, form, fields)
     elif form.get(fields.current):
-        limits = [_own_changes(user)]
+        limits = [_change_limit(user)]
         count_attempt(limits)
         try:
             with slots.slot():
@@ -60,9 +60,9 @@ def prepared_for(user: User, form: Mapping[str, str], fields: PasswordFields) ->
 
 
 def undo_password_attempt(user: User, form: Mapping[str, str], fields: PasswordFields) -> None:
-    """Take back the attempt that `prepared_for` counted: the request failed for our reasons."""
+    """Take back the attempt that `prepared_for` counted, because the server failed."""
     if fields.current and form.get(fields.current):
-        undo_attempt([_own_changes(user)])
+        undo_attempt([_change_limit(user)])
 
 
 def require_unchanged(user: User) -> None:
@@ -87,7 +87,7 @@ def store_password(user: User) -> None:
     user.save(update_fields=["password"])
     is_own = acting_for() == user.pk
     if is_own:
-        undo_attempt([_own_changes(user)])  # earlier attempts still count
+        undo_attempt([_change_limit(user)])  # earlier attempts still count
     payload = {
         "by": "owner" if is_own else "administrator",
         "address": request_fact("address") if is_own else "",
@@ -96,8 +96,8 @@ def store_password(user: User) -> None:
     emit(EventKind.PASSWORD_CHANGED, user_id=user.pk, payload=payload)
 
 
-def _own_changes(user: User) -> Limit:
-    return Limit("present password", str(user.pk), MOST_TRIES, LIMIT_WINDOW)
+def _change_limit(user: User) -> Limit:
+    return Limit("present password", str(user.pk), MAX_ATTEMPTS, LIMIT_WINDOW)
 
 
 def _check_and_hash(

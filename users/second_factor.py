@@ -30,7 +30,7 @@ from users.privileges import require_above
 from users.tenancy import for_all_tenants, on_behalf_of
 
 log = structlog.get_logger(__name__)
-MOST_TRIES, LIMIT_WINDOW = 10, timedelta(minutes=15)
+MAX_ATTEMPTS, LIMIT_WINDOW = 10, timedelta(minutes=15)
 _NONCE = 12
 
 
@@ -66,7 +66,7 @@ def count_enrolment(user: User) -> list[Limit]:
 
     Returns what `enrol` takes back. Raises TooManyAttemptsError.
     """
-    limits = [Limit("enrolment", str(user.pk), MOST_TRIES, LIMIT_WINDOW)]
+    limits = [Limit("enrolment", str(user.pk), MAX_ATTEMPTS, LIMIT_WINDOW)]
     count_attempt(limits)
     return limits
 
@@ -148,7 +148,7 @@ def _remove(user: User, *, by: User | None) -> bool:
 
 
 def _count_attempt(user: User) -> list[Limit]:
-    limits = [Limit("second factor", str(user.pk), MOST_TRIES, LIMIT_WINDOW)]
+    limits = [Limit("second factor", str(user.pk), MAX_ATTEMPTS, LIMIT_WINDOW)]
     count_attempt(limits)
     return limits
 

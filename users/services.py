@@ -19,7 +19,7 @@ from common.errors import ConflictError, InvalidInputError
 from common.permissions import Right, Role, Scope, require
 from common.prepared_lookup import PreparedLookup
 from common.reason_codes import Code
-from users.api_keys import end_of, has_ended, ordered, require_no_more
+from users.api_keys import expiry_of, has_ended, ordered, require_no_more
 from users.models import ApiKey, User
 from users.privileges import require_above, require_givable, require_superuser, roles_of
 from users.signals import rights_changed
@@ -28,7 +28,7 @@ from users.tenancy import for_all_tenants
 _BRAND = "fc"  # lets secret scanners and people recognise a key
 _PREFIX_BYTES, _SECRET_BYTES = 6, 32
 _USE_INTERVAL = timedelta(minutes=1)
-PERSON = frozenset({"username", "first_name", "last_name", "email", "time_zone"})
+PROFILE_FIELDS = frozenset({"username", "first_name", "last_name", "email", "time_zone"})
 _DUMMY_HASH = sha256(b"no such key").hexdigest()
 _KEY_BY_PREFIX = PreparedLookup(lambda: ApiKey.objects.select_related("user").filter(prefix="p"))
 
@@ -48,7 +48,7 @@ def create_api_key(
     more than that key has. Raises InvalidInputError (an end in the past or too far away, no scope
     or an unknown one), NotAllowedError.
     """
-    ends = end_of(expires_at, now=timezone.now(), at_most=by.key_ends_at if by else None)
+    ends = expiry_of(expires_at, now=timezone.now(), at_most=by.key_ends_at if by else None)
     allowed = ordered(scopes)
     if by is not None and by.pk != user.pk:
         require_above(user, by, Right.API_KEYS)
@@ -204,13 +204,13 @@ def _write_rights(user: User, roles: Collection[Role]) -> bool:
 
 
 @transaction.atomic
-def change_person(user_id: int, *, by: User | None, **changes: Any) -> bool:
+def update_profile(user_id: int, *, by: User | None, **changes: Any) -> bool:
     """Change a user's name, e-mail address or time zone. Returns whether anything changed.
 
     Raises NotAllowedError as `change_rights` does, except that users may change their own;
     InvalidInputError for another field.
     """
-    if unknown := sorted(set(changes) - PERSON):
+    if unknown := sorted(set(changes) - PROFILE_FIELDS):
         raise InvalidInputError(
             Code.FIELD_UNKNOWN, f"{unknown[0]!r} cannot be changed here.", field=unknown[0]
         )

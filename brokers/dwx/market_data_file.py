@@ -38,7 +38,7 @@ class QuoteAges:
     def __init__(self) -> None:
         self._seen: dict[str, tuple[tuple[Decimal, Decimal], float]] = {}
 
-    def see(self, prices: Prices, written: float) -> None:
+    def record(self, prices: Prices, written: float) -> None:
         """Record the file's prices. written: when it was written at the latest."""
         known = self._seen
         self._seen = {

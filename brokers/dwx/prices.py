@@ -129,7 +129,7 @@ async def written_prices(client: DwxClient) -> dict[str, tuple[Decimal, Decimal]
     found = await read_whole(
         client.terminal.prices, market_data_file.prices, client.terminal.timeouts.stale
     )
-    client.terminal.ages.see(found, time.monotonic() - await client.terminal.market_age())
+    client.terminal.ages.record(found, time.monotonic() - await client.terminal.market_age())
     return found
 
 

@@ -76,7 +76,7 @@ class ServerTime:
         """The configured zone, else the measured one; None if it is unknown."""
         return self._configured or self._measured
 
-    def see(self, symbol: str, time_msc: int) -> None:
+    def record(self, symbol: str, time_msc: int) -> None:
         """Sample a symbol's latest tick. time_msc: the tick's time by the server.
 
         A tick that is new since the previous sample measures the offset: it is at most as old as

@@ -255,7 +255,7 @@ class Terminal:
         if tick is None and self.api.symbol_select(symbol, True):  # it was removed from the list
             tick = self.api.symbol_info_tick(symbol)
         if tick is not None and tick.time_msc:
-            time.see(symbol, tick.time_msc)
+            time.record(symbol, tick.time_msc)
         return tick
 
     def sample_clock(

@@ -16,7 +16,7 @@ from common.reason_codes import Code
 
 
 @dataclass(slots=True)
-class TouchedRows:
+class MonitoredRows:
     """Working orders and lots with levels that prices may touch, by id."""
 
     accounts: Mapping[int, Account]
@@ -34,7 +34,7 @@ class OrderOutcome:
 
 
 def run(
-    quotes: Sequence[Quote], symbols: Mapping[str, str], watched: TouchedRows, market: Market,
+    quotes: Sequence[Quote], symbols: Mapping[str, str], watched: MonitoredRows, market: Market,
     changes: ChangeSet,
 ) -> list[OrderOutcome]:  # fmt: skip
     """Set each quote as the current price and execute what it reaches. symbols: by canonical pair.
@@ -52,7 +52,7 @@ def run(
     return outcomes
 
 
-def expire(watched: TouchedRows, now: datetime, changes: ChangeSet) -> list[OrderOutcome]:
+def expire(watched: MonitoredRows, now: datetime, changes: ChangeSet) -> list[OrderOutcome]:
     """End the working orders that have expired."""
     over = [o for o in watched.orders.values() if o.expires_at is not None and o.expires_at <= now]
     for order in over:
@@ -63,7 +63,7 @@ def expire(watched: TouchedRows, now: datetime, changes: ChangeSet) -> list[Orde
 
 
 def _touch_levels(
-    watched: TouchedRows, listed: Listed, market: Market, now: datetime, changes: ChangeSet
+    watched: MonitoredRows, listed: Listed, market: Market, now: datetime, changes: ChangeSet
 ) -> list[OrderOutcome]:
     """Close the lots whose stop or target the current price has reached, at that price."""
     outcomes = []
@@ -113,7 +113,7 @@ def broker_exit(
 
 
 def _touch_orders(
-    watched: TouchedRows, symbol: str, market: Market, now: datetime, changes: ChangeSet
+    watched: MonitoredRows, symbol: str, market: Market, now: datetime, changes: ChangeSet
 ) -> list[OrderOutcome]:
     """Execute the working orders that the current price reaches, oldest first."""
     outcomes = []

@@ -12,7 +12,7 @@ import orjson
 from brokers.paper import queries
 from brokers.paper.book_state import MAX_AHEAD_SECONDS, Account, ChangeSet, Market
 from brokers.paper.db_sessions import Session, sessions
-from brokers.paper.matching import OrderOutcome, TouchedRows, run
+from brokers.paper.matching import MonitoredRows, OrderOutcome, run
 from brokers.paper.notifications import notify
 from brokers.paper.persistence import write
 from brokers.paper.pg_arrays import numbers, texts, times
@@ -223,7 +223,7 @@ def _settle(session: Session, batch: Batch, chunk: list[int]) -> int:
         if lot.id in candidate_ids
     }
     changes = ChangeSet(queries.tickets(session, 2 * len(lots) + len(orders)))
-    watched = TouchedRows(accounts, {order.id: order for order in orders}, lots)
+    watched = MonitoredRows(accounts, {order.id: order for order in orders}, lots)
     outcome_count = run(batch.quotes, batch.symbols, watched, market, changes)
     write(session, changes, accounts)
     emit(session, outcome_count, accounts)

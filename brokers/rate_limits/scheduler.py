@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 FRESH_SECONDS = 0.1  # an admission that was not used by then is requested again
 REDIS_BACKOFF_SECONDS = 2.0  # no call to Redis for so long after a failure
 SETTLE_SECONDS = 3.0  # longer than the back-off: all processes have seen by then that Redis is back
-AT_ONCE = 200  # requests that are not urgent, in one batch
+MAX_CONCURRENT = 200  # requests that are not urgent, in one batch
 
 
 @dataclass(slots=True, eq=False)
@@ -116,7 +116,7 @@ class RequestQueue:
         self.urgent = deque(request for request in self.urgent if not request.granted.done())
         self.others = [request for request in self.others if not _is_over(request, now)]
         self.has_unsent_backoff = False
-        self.requested = self.others[: AT_ONCE if now >= self.not_before else 0]
+        self.requested = self.others[: MAX_CONCURRENT if now >= self.not_before else 0]
         urgent = [
             (a.n, None if a.deadline is None else max(0.0, a.deadline - now)) for a in self.urgent
         ]

@@ -32,7 +32,7 @@ from connections.session_lanes import (
 
 log = structlog.get_logger(__name__)
 
-AT_ONCE, AT_ONE_HOST, LEAST_AT_ONE_HOST = 200, 25, 4
+MAX_CONCURRENT, AT_ONE_HOST, LEAST_AT_ONE_HOST = 200, 25, 4
 SECONDS = 8  # for one account
 BATCH = 500
 AccountSyncState = tuple[UUID, AccountState, datetime]
@@ -93,7 +93,7 @@ def read_accounts(
     """
     answers: BrokerCallRunner[AccountState] = BrokerCallRunner(
         run,
-        max_calls=AT_ONCE,
+        max_calls=MAX_CONCURRENT,
         max_per_host=AT_ONE_HOST,
         seconds=SECONDS,
         min_per_host=LEAST_AT_ONE_HOST,

@@ -17,7 +17,7 @@ from events.outbox import INSERT_EVENTS_SQL
 
 OPEN_SECONDS = 900  # without contact while anything is open; resets and restarts take minutes
 IDLE_SECONDS = 7200  # without contact while nothing is open
-AT_ONCE = 2000  # further ones in the next minute
+BATCH_SIZE = 2000  # further ones in the next minute
 
 # An account may have answered since we read what is open: then it gets no alert.
 _ALERT_SQL = f"""
@@ -60,7 +60,7 @@ WHERE h.status = 'ACTIVE' AND h.inactivity_alerted_at IS NULL AND c.archived_at 
     AND h.last_connected_at < clock_timestamp() - interval '{IDLE_SECONDS} seconds')
   AND (h.monitored_since IS NULL
     OR h.monitored_since < clock_timestamp() - interval '{OPEN_SECONDS} seconds')
-ORDER BY o.symbols IS NULL, random() LIMIT {AT_ONCE}
+ORDER BY o.symbols IS NULL, random() LIMIT {BATCH_SIZE}
 """
 
 

@@ -34,7 +34,7 @@ from connections.session_lanes import (
 log = structlog.get_logger(__name__)
 
 MAX_AGE_SECONDS, RETRY_SECONDS = 86_400, 3_600
-AT_ONCE, AT_ONE_HOST = 20, 5
+MAX_CONCURRENT, AT_ONE_HOST = 20, 5
 SECONDS = 30
 
 _MARK_REQUESTED = """
@@ -84,7 +84,7 @@ def refresh_due_instruments(
     adapter: Callable[[str], BrokerAdapter] = adapter_for,
 ) -> int:
     """Read the books that are due, at most 20 of them; return how many were stored."""
-    values = {"age": MAX_AGE_SECONDS, "retry_seconds": RETRY_SECONDS, "limit": AT_ONCE}
+    values = {"age": MAX_AGE_SECONDS, "retry_seconds": RETRY_SECONDS, "limit": MAX_CONCURRENT}
     due = rows(due_sql(), {**values, **held_lanes_parameters(), **idle_parameters()})
     if not due:
         return 0
@@ -96,7 +96,7 @@ def _read(
     due: Sequence[DueBook], run_calls: CallRunner, adapter: Callable[[str], BrokerAdapter]
 ) -> int:
     answers: BrokerCallRunner[list[Instrument]] = BrokerCallRunner(
-        run_calls, max_calls=AT_ONCE, max_per_host=AT_ONE_HOST, seconds=SECONDS
+        run_calls, max_calls=MAX_CONCURRENT, max_per_host=AT_ONE_HOST, seconds=SECONDS
     )
     answers.start([(row, partial(_instruments, row, adapter)) for row in due])
     stored = 0

@@ -20,7 +20,7 @@ from connections.health.connection_checks import CallRunner, run_on_process_loop
 from connections.session_lanes import IN_HELD_LANES_SQL, held_lanes_parameters
 
 RETRY_SECONDS = 5
-AT_ONCE = 200
+MAX_CONCURRENT = 200
 MAX_RUN_SECONDS = 10  # after that a run starts no further batch: other probes may be due
 
 
@@ -95,7 +95,7 @@ def _due(queried: set[UUID]) -> list[ReadRow]:
     values = {
         "retry_seconds": RETRY_SECONDS,
         "queried": array(queried),
-        "limit": AT_ONCE,
+        "limit": MAX_CONCURRENT,
         **held_lanes_parameters(),
     }
     return due + list(rows(failing_sql(), values))

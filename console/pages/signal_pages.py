@@ -170,7 +170,7 @@ def publish(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
             button=reach_preview.button_label(expected),
             back=address(signal),
             keep="Not now",
-            follow_seconds=reach_preview.REFRESH_SECONDS,
+            refresh_seconds=reach_preview.REFRESH_SECONDS,
             as_of=expected.as_of,
         ),
     )

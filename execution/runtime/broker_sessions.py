@@ -64,7 +64,7 @@ class BrokerSessionManager:
         self._lanes, self._dispatcher, self._report_writer = lanes, dispatcher, report_writer
         self._taken_lanes: set[str] = set()
         self._read_at = self._idle_checked_at = machine_time()
-        self._leaving_since: dict[str, float] = {}
+        self._releasing_since: dict[str, float] = {}
         self._woken: dict[UUID, float] = {}  # idle accounts: when they were last read
         self._orphans_checked_at = float("-inf")
         self._known: set[UUID] = set()  # accounts that were in our lanes
@@ -82,10 +82,10 @@ class BrokerSessionManager:
             self._taken_lanes |= set(taken)
             session_lanes.mark_active(map(str, ids_of_lanes(taken)))
         now = machine_time()
-        if leaving := self._lanes.leaving:
-            self._dispatcher.background_calls.cancel_queued(leaving)
-        self._leaving_since = {n: self._leaving_since.get(n, now) for n in leaving}
-        self.release([n for n in leaving if self._may_release(n, now - self._leaving_since[n])])
+        if releasing := self._lanes.releasing:
+            self._dispatcher.background_calls.cancel_queued(releasing)
+        self._releasing_since = {n: self._releasing_since.get(n, now) for n in releasing}
+        self.release([n for n in releasing if self._may_release(n, now - self._releasing_since[n])])
         if taken or now - self._orphans_checked_at >= ORPHANED_EVERY_SECONDS:
             self._close_orphaned(now)
             self._orphans_checked_at = now
@@ -206,7 +206,7 @@ class BrokerSessionManager:
         """Stop all listeners and release the lanes: this process is ending."""
         for listener in self._listening.values():
             listener.cancel()
-        self.release(self._lanes.leaving)
+        self.release(self._lanes.releasing)
 
     def _listen(self) -> None:
         """Run a listener for each broker type in our lanes that has an event stream."""

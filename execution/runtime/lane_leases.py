@@ -84,12 +84,12 @@ class LaneSelection:
 
 @dataclass(slots=True)
 class HeldLease:
-    """The lease of a lane. until: the machine_time() after which nothing may be sent. is_leaving:
+    """The lease of a lane. until: the machine_time() after which nothing may be sent. is_releasing:
     it will be released, and no call starts in it."""
 
     fence: int
     until: float
-    is_leaving: bool = False
+    is_releasing: bool = False
 
 
 def fair_share(lanes: int, workers: int) -> int:
@@ -126,7 +126,7 @@ class LaneLeaseManager:
             usable = [
                 name
                 for name, lease in self._held.items()
-                if lease.until > now and not lease.is_leaving
+                if lease.until > now and not lease.is_releasing
             ]
             return (*self._general, *usable)
 
@@ -142,7 +142,7 @@ class LaneLeaseManager:
         if lane == GENERAL:
             return True
         held = self._held.get(lane)
-        return held is not None and not held.is_leaving and machine_time() <= held.until
+        return held is not None and not held.is_releasing and machine_time() <= held.until
 
     @property
     def names(self) -> list[str]:
@@ -151,10 +151,10 @@ class LaneLeaseManager:
             return list(self._held)
 
     @property
-    def leaving(self) -> list[str]:
+    def releasing(self) -> list[str]:
         """The lanes that are released as soon as their calls have ended."""
         with self._lock:
-            return [name for name, lease in self._held.items() if lease.is_leaving]
+            return [name for name, lease in self._held.items() if lease.is_releasing]
 
     def pop_lost(self) -> list[str]:
         """Return the lanes lost since the last call: the caller closes their sessions."""
@@ -179,7 +179,7 @@ class LaneLeaseManager:
         self._forget(sorted(ours - kept), are_lost=True)
 
     def balance(self) -> list[str]:
-        """Take free lanes up to our share; mark lanes beyond it as leaving. Return those taken."""
+        """Take free lanes up to our share; mark lanes beyond it. Return those taken."""
         selected = set(self.selection.named)
         if self.selection.shares:
             (shares,) = rows(LANES_TO_SHARE)
@@ -221,13 +221,13 @@ class LaneLeaseManager:
         for name in names:
             with self._lock:
                 held = self._held.get(name)
-                if held is None or held.is_leaving:
+                if held is None or held.is_releasing:
                     continue
-                held.is_leaving = True
+                held.is_releasing = True
             log.info("lane will be released", lane=name)
             self._on_change(name, False)
 
-    def leave_all(self) -> None:
+    def release_all(self) -> None:
         """Start nothing new in any lane, and take no more lanes: this process is ending."""
         with self._lock:
             self._is_ending.set()
@@ -250,5 +250,5 @@ class LaneLeaseManager:
                     self._lost.add(name)
             if are_lost:
                 log.error("lane lost; closing its sessions", lane=name)
-            if not held.is_leaving:
+            if not held.is_releasing:
                 self._on_change(name, False)

@@ -170,7 +170,7 @@ class TradingRuntime:
         if self._ended.is_set():
             return self._all_written
         self.drain()
-        self.lanes.leave_all()
+        self.lanes.release_all()
         self.dispatcher.background_calls.cancel_queued()
         idle = self.dispatcher.wait_idle(timeout) and self.report_writer.drain(timeout)
         if not idle:

@@ -169,7 +169,7 @@ def test_due_test_runs_without_its_message(
 def test_all_accounts_are_polled_concurrently_within_limits(
     broker: Broker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(account_polling, "AT_ONCE", 5)
+    monkeypatch.setattr(account_polling, "MAX_CONCURRENT", 5)
     many = [make.connection(sealed_credentials=None) for _ in range(12)]
     make.connection(sealed_credentials=None, is_active=False)
     make.connection(sealed_credentials=None, archived_at=timezone.now())

@@ -162,7 +162,7 @@ def test_repeatedly_failing_host_is_probed_less_often() -> None:
 
 
 def test_large_host_recovers_in_one_run(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(probes, "AT_ONCE", 4)
+    monkeypatch.setattr(probes, "MAX_CONCURRENT", 4)
     accounts = connect(18)
     for _ in range(5):
         fail(*accounts)
@@ -187,7 +187,7 @@ def test_refusing_host_is_not_down(broker: Broker) -> None:
 def test_run_queries_each_account_once_and_ends(
     broker: Broker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(probes, "AT_ONCE", 2)
+    monkeypatch.setattr(probes, "MAX_CONCURRENT", 2)
     monkeypatch.setattr(probes, "RETRY_SECONDS", 0)
     fail(*connect(4))
     broker.state = ReadFailed(Code.BROKER_UNREACHABLE)

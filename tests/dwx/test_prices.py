@@ -39,12 +39,12 @@ def test_unchanged_price_ages_beside_changing_one(account: Account) -> None:
 def test_age_of_price_counts_from_its_last_change() -> None:
     first, second, ages = (D(1), D(2)), (D(3), D(4)), QuoteAges()
     assert ages.of("A", 5) == math.inf
-    ages.see({"A": first, "B": first}, 10)
-    ages.see({"A": second, "B": first}, 20)
-    ages.see({"A": second, "B": first}, 30)
+    ages.record({"A": first, "B": first}, 10)
+    ages.record({"A": second, "B": first}, 20)
+    ages.record({"A": second, "B": first}, 30)
     assert (ages.of("A", 40), ages.of("B", 40)) == (20, 30)
-    ages.see({"A": second}, 50)  # the expert advisor was restarted
-    ages.see({"A": second, "B": first}, 60)
+    ages.record({"A": second}, 50)  # the expert advisor was restarted
+    ages.record({"A": second, "B": first}, 60)
     assert (ages.of("A", 70), ages.of("B", 70)) == (50, 10)
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from common.reason_codes import Code
 from events.context import EventContext
-from events.messages import COUNTED, RENDERERS, render, render_digest
+from events.messages import DIGEST_LABELS, RENDERERS, render, render_digest
 from events.models import ALARMS, TO_ONE_CHANNEL, EventKind
 
 AT = datetime(2026, 3, 6, 12, tzinfo=UTC)
@@ -26,7 +26,7 @@ def event(
 
 
 def test_every_event_kind_has_message_and_count() -> None:
-    assert set(RENDERERS) == set(COUNTED) == set(EventKind)
+    assert set(RENDERERS) == set(DIGEST_LABELS) == set(EventKind)
     assert set(EventKind) >= ALARMS
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from brokers.paper.book import day_end, place
 from brokers.paper.book_state import Account, BookOrder, ChangeSet, Listed, Market
 from brokers.paper.margin import equity_and_margin
-from brokers.paper.matching import TouchedRows, run
+from brokers.paper.matching import MonitoredRows, run
 from brokers.paper.pg_arrays import texts, times
 from brokers.types import CloseCause, OrderType, PositionMode, Quote, Side, TimeInForce
 
@@ -71,7 +71,7 @@ class BookHistory:
         self.market = Market([listed()])
         self.tickets = count(1)
         self.changes = ChangeSet(self.tickets)
-        self.watched = TouchedRows({1: self.account})
+        self.watched = MonitoredRows({1: self.account})
 
     def act(self, action: tuple[object, ...]) -> None:
         kind = action[0]

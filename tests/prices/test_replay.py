@@ -14,7 +14,7 @@ from common.clocks import MarketClock, set_market_clock
 from common.errors import MisconfiguredError
 from prices.recorded_streams import ReplayStream
 from prices.recordings import DATA, DEFAULT_FILE, Tape, find_recording, read_quotes
-from prices.replay_session import Progress, prepare, read_start
+from prices.replay_session import ManualReplay, prepare, read_start
 
 NOON = datetime(2014, 5, 2, 12, tzinfo=UTC)
 HEADER = "time_ms,symbol,bid,ask\n"
@@ -131,7 +131,7 @@ def test_tape_returns_each_quote_once_in_order_and_on_time(
 def test_seeking_returns_prices_valid_at_that_time() -> None:
     recorded = [*quotes(0, 5, 9), Quote("XAU/USD", D(7), D(8), at(10))]
     tape = Tape(iter([*recorded, *quotes(20)]))
-    assert tape.wind_to(at(12)) == [
+    assert tape.skip_to(at(12)) == [
         Quote("EUR/USD", D(3), D(4), at(12)),
         Quote("XAU/USD", D(7), D(8), at(12)),
     ]
@@ -177,29 +177,29 @@ def test_replay_in_real_time_dates_quotes_at_arrival() -> None:
             return shown[0]
 
     tape = Tape(iter(quotes(0, 30, 45, 61)))
-    progress = Progress(tape, Shown(at(0), at(0), 60), redate=True)
+    replay = ManualReplay(tape, Shown(at(0), at(0), 60), restamp=True)
     now = datetime.now(UTC)
-    assert [q.time for q in progress.due(now)] == [now]
+    assert [q.time for q in replay.due(now)] == [now]
     shown[0] = at(60)
     later = now + timedelta(seconds=1)
-    assert [later - q.time for q in progress.due(later)] == [
+    assert [later - q.time for q in replay.due(later)] == [
         timedelta(milliseconds=500),
         timedelta(milliseconds=250),
     ]
-    assert not progress.is_over
+    assert not replay.is_over
     shown[0] = at(61)
-    assert [q.bid for q in progress.due(later)] == [D(4)]
-    assert progress.is_over
+    assert [q.bid for q in replay.due(later)] == [D(4)]
+    assert replay.is_over
 
 
 def test_replay_under_market_clock_keeps_recorded_times(tmp_path: Path) -> None:
     path = recording(tmp_path, HEADER + "1399032000000,EUR/USD,1,2\n1399032005000,EUR/USD,3,4\n")
     set_market_clock(MarketClock(at(5), datetime.now(UTC), 0))
     try:
-        stream, progress = prepare(path, start="13:00", speed=1)
-        assert progress.at == at(5)
-        assert stream.due(datetime.now(UTC)) == [Quote("EUR/USD", D(3), D(4), at(5))]
-        assert progress.is_over
+        replay = prepare(path, start="13:00", speed=1)
+        assert replay.at == at(5)
+        assert replay.due(datetime.now(UTC)) == [Quote("EUR/USD", D(3), D(4), at(5))]
+        assert replay.is_over
     finally:
         set_market_clock(None)
 

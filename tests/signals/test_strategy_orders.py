@@ -8,7 +8,7 @@ import pytest
 from common.errors import InvalidInputError
 from common.reason_codes import Code
 from signals.models import Direction
-from signals.strategy_orders import Change, Meaning, Standing, StrategyOrder, meaning_of
+from signals.strategy_orders import Change, MarketPosition, Meaning, StrategyOrder, meaning_of
 
 BUY, SELL = Direction.BUY, Direction.SELL
 
@@ -19,8 +19,8 @@ def order(text: str, sizes: str = "") -> StrategyOrder:
     numbers = [None if size == "-" else D(size) for size in sizes.split()] or [None] * 3
     return StrategyOrder(
         action=None if action == "-" else Direction(action.upper()),
-        before=None if before == "-" else Standing(before),
-        after=None if after == "-" else Standing(after),
+        before=None if before == "-" else MarketPosition(before),
+        after=None if after == "-" else MarketPosition(after),
         contracts=numbers[0], size_before=numbers[1], size_after=numbers[2],
     )  # fmt: skip
 
@@ -79,7 +79,7 @@ def test_sizes_decide_between_possible_meanings(text: str, sizes: str, change: C
     strategy_order = order(text, sizes)
     if change == Change.FLAT and strategy_order.before is None:
         strategy_order = StrategyOrder(
-            SELL, None, Standing.FLAT, strategy_order.contracts, strategy_order.size_before
+            SELL, None, MarketPosition.FLAT, strategy_order.contracts, strategy_order.size_before
         )
     assert meaning_of(strategy_order).change == change
 
@@ -131,7 +131,9 @@ def test_ambiguous_order_is_rejected_with_its_possible_meanings(
 def test_contradictory_order_is_rejected(text: str, sizes: str) -> None:
     strategy_order = order(text, sizes)
     if text == "long buy -":  # an addition that reduced the position
-        strategy_order = StrategyOrder(None, Standing.LONG, Standing.LONG, D(1), D(3), D(3))
+        strategy_order = StrategyOrder(
+            None, MarketPosition.LONG, MarketPosition.LONG, D(1), D(3), D(3)
+        )
     assert rejection(strategy_order).code == Code.ALERT_CONTRADICTORY
 
 

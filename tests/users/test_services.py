@@ -145,7 +145,7 @@ def test_only_superuser_creates_and_changes_superusers(carol: User) -> None:
     )
     assert_not_allowed(above_own, services.change_rights, root.pk, by=administrator, roles=[])
     assert_not_allowed(
-        above_own, services.change_person, root.pk, by=administrator, email="mine@example.com"
+        above_own, services.update_profile, root.pk, by=administrator, email="mine@example.com"
     )
     assert_not_allowed(above_own, services.create_api_key, root, "k", by=administrator)
     key, _ = services.create_api_key(root, "k")

@@ -13,7 +13,7 @@ from tests.web_process import WebProcess, all_at_once
 from users.models import User
 
 pytestmark = pytest.mark.django_db(transaction=True)
-AT_ONCE, PASSWORD = 40, "correct horse battery"
+MAX_CONCURRENT, PASSWORD = 40, "correct horse battery"
 ITERATIONS = 100_000  # a tenth of production: enough for requests to wait for each other
 CHEAPER = {
     "DJANGO_SETTINGS_MODULE": "tests.cheaper_hash_settings",
@@ -43,11 +43,11 @@ def web(process: WebProcess, transactional_db: None, monkeypatch: pytest.MonkeyP
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "path"), [("alice", "/login/"), ("olga", "/admin/login/")])
 def test_forty_concurrent_sign_ins_are_all_answered(web: WebProcess, name: str, path: str) -> None:
-    browsers = [web.browser() for _ in range(AT_ONCE)]
+    browsers = [web.browser() for _ in range(MAX_CONCURRENT)]
     answers = all_at_once(browsers, (name, PASSWORD), path=path)
     statuses = Counter(answer.status for answer in answers)
     assert set(statuses) <= {302, 503}
-    assert statuses[302] >= AT_ONCE // 2  # a machine that others keep busy asks some to wait
+    assert statuses[302] >= MAX_CONCURRENT // 2  # a machine that others keep busy asks some to wait
     for browser, answer in zip(browsers, answers, strict=True):
         if answer.status == 503:
             assert int(answer.headers["Retry-After"]) > 0
@@ -59,9 +59,9 @@ def test_forty_concurrent_sign_ins_are_all_answered(web: WebProcess, name: str, 
 @pytest.mark.slow
 def test_concurrent_wrong_passwords_are_counted_exactly(web: WebProcess) -> None:
     """Ten are looked at, each of the others is refused unseen; the owner elsewhere is not."""
-    browsers = [web.browser() for _ in range(AT_ONCE)]
+    browsers = [web.browser() for _ in range(MAX_CONCURRENT)]
     answers = all_at_once(browsers, ("alice", "a guess"), path="/login/")
-    assert Counter(answer.status for answer in answers) == {200: 10, 429: AT_ONCE - 10}
+    assert Counter(answer.status for answer in answers) == {200: 10, 429: MAX_CONCURRENT - 10}
     refused = web.browser().sign_in("alice", PASSWORD)
     assert refused.status == 429
     assert 0 < int(refused.headers["Retry-After"]) <= 900

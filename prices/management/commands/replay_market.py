@@ -13,7 +13,7 @@ from common.commands import HelpedCommand
 from common.errors import MisconfiguredError
 from prices.feeds import Feed
 from prices.recordings import DEFAULT_FILE, find_recording
-from prices.replay_session import Progress, prepare, source_named
+from prices.replay_session import ManualReplay, get_or_create_source, prepare
 
 HELP = """Replay recorded quotes into this installation: the paper broker trades on them.
 
@@ -58,29 +58,29 @@ class Command(HelpedCommand):
             raise CommandError("--speed must be above 0 and at most 10000.")
         try:
             path = find_path(options["file"])
-            source = source_named(options["data_connection"])
-            stream, progress = prepare(path, start=options["start"], speed=options["speed"])
+            source = get_or_create_source(options["data_connection"])
+            replay = prepare(path, start=options["start"], speed=options["speed"])
         except MisconfiguredError as error:
             raise CommandError(str(error)) from error
         stop = threading.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stop.set())
         self.stderr.write(f"replaying {path.name} into price source {source.name!r}")
-        feed = Feed(source.pk, source.name, stream)
+        feed = Feed(source.pk, source.name, replay)
         try:
-            published = self._follow(feed, progress, stop)
+            published = self._follow(feed, replay, stop)
         except MisconfiguredError as error:
             raise CommandError(str(error)) from error
         self.stderr.write(f"{published:,} quotes replayed")
 
-    def _follow(self, feed: Feed, progress: Progress, stop: threading.Event) -> int:
+    def _follow(self, feed: Feed, replay: ManualReplay, stop: threading.Event) -> int:
         """Publish quotes until the recording ends or the user stops; print progress each second."""
         published, printed_at = 0, machine_time()
-        while not (stop.is_set() or progress.is_over):
+        while not (stop.is_set() or replay.is_over):
             published += feed.step(datetime.now(UTC))
             if machine_time() - printed_at >= 1:
                 printed_at = machine_time()
-                self.stderr.write(f"  {progress.at:%Y-%m-%d %H:%M:%S} UTC, {published:,} quotes")
+                self.stderr.write(f"  {replay.at:%Y-%m-%d %H:%M:%S} UTC, {published:,} quotes")
                 sys.stderr.flush()
             stop.wait(0.05)
         return published

@@ -34,8 +34,8 @@ def stages_of(kind: str) -> Mapping[str, OpenHarness]:
 
 
 def at_once(kind: str) -> int:
-    """Return how many stages of a type may be open at once: AT_ONCE of its module, default 1."""
-    result: int = getattr(importlib.import_module(_module(kind)), "AT_ONCE", 1)
+    """Return how many stages of a type may be open at once (MAX_CONCURRENT, default 1)."""
+    result: int = getattr(importlib.import_module(_module(kind)), "MAX_CONCURRENT", 1)
     return result
 
 

@@ -205,4 +205,4 @@ STAGES = {
     "okx perpetuals": _opening("okx", swap=True),
     "kraken spot": _opening("kraken"),
 }
-AT_ONCE = 4
+MAX_CONCURRENT = 4

@@ -171,4 +171,4 @@ async def _opened() -> AsyncIterator[Harness]:
 
 
 STAGES: dict[str, OpenHarness] = {"ibkr": _opened}
-AT_ONCE = 4
+MAX_CONCURRENT = 4

@@ -77,13 +77,13 @@ def test_lane_taken_while_the_process_stops_is_released(
 
     def now() -> float:  # called right before a lane is taken
         monkeypatch.undo()
-        one.leave_all()
+        one.release_all()
         return machine_time()
 
     monkeypatch.setattr("execution.runtime.lane_leases.machine_time", now)
     assert one.balance() == []
-    assert (one.held(), one.leaving) == ((), [IN_A_LANE])
-    one.release(one.leaving)
+    assert (one.held(), one.releasing) == ((), [IN_A_LANE])
+    one.release(one.releasing)
     assert one.balance() == []
     assert LaneLease.objects.get().owner == ""
 
@@ -137,17 +137,17 @@ def test_lanes_are_released_to_a_new_process(feed: Feed) -> None:
     second = lane_manager("second", "sessions")
     assert second.balance() == []
     first.balance()
-    assert first.leaving == ["sessions.3", "sessions.4", "sessions.5"]
+    assert first.releasing == ["sessions.3", "sessions.4", "sessions.5"]
     assert first.held() == ("sessions.0", "sessions.1", "sessions.2")  # nothing new in the others
     assert first.until("sessions.4") > machine_time()  # claimed orders may still be sent
     assert second.balance() == []
-    first.release(first.leaving)
+    first.release(first.releasing)
     assert second.balance() == ["sessions.3", "sessions.4", "sessions.5"]
     assert changes[-3:] == [("sessions.3", False), ("sessions.4", False), ("sessions.5", False)]
     named = lane_manager("named", "sessions.0")  # a process that names a lane gets it
     first.balance()
-    assert first.leaving == ["sessions.0"]
-    first.release(first.leaving)
+    assert first.releasing == ["sessions.0"]
+    first.release(first.releasing)
     assert named.balance() == ["sessions.0"]
     assert first.balance() == []
 

@@ -143,7 +143,7 @@ def test_lane_is_released_while_a_look_up_waits_and_its_account_is_not_called(
     waiting_in_lane(session, feed, broker)
     with occupied(session, laned.broker_host):
         assert sweeps.query_unknown_orders(session.dispatcher) == 1
-        session.lanes.leave_all()
+        session.lanes.release_all()
         session.sessions.maintain()
         print(f"lease held by {lease().owner!r}")
         assert lease().owner == ""  # at once: nothing was sent

@@ -54,7 +54,7 @@ def test_lane_is_released_after_its_calls_have_ended(
 
     monkeypatch.setattr(broker, "submit", slowly)
     execute(factories.pending())
-    session.lanes.leave_all()  # nothing new starts; claimed orders may be sent
+    session.lanes.release_all()  # nothing new starts; claimed orders may be sent
     assert session.lanes.held() == ()
     session.sessions.maintain()
     assert (lease().owner, called) == (session.id, [])
@@ -77,7 +77,7 @@ def test_dispatched_order_keeps_the_lane_busy_before_its_call_starts(
     release = threading.Event()
     session.dispatcher.loop.call_soon_threadsafe(release.wait, 10)  # a loop that is behind
     execute(factories.pending())
-    session.lanes.leave_all()
+    session.lanes.release_all()
     is_busy = session.dispatcher.is_lane_busy(LANE)
     release.set()
     assert is_busy
