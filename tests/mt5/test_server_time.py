@@ -64,7 +64,7 @@ def ticks(
     """Two looks a second apart, each with a tick that has just come."""
     for _ in range(2):
         clock.at += timedelta(seconds=1)
-        server_clock.see(symbol, int((clock.at + ahead).timestamp() * 1000))
+        server_clock.record(symbol, int((clock.at + ahead).timestamp() * 1000))
 
 
 @pytest.mark.parametrize("hours", [-4.0, 0.0, 2.0, 3.0, 5.5])
@@ -83,10 +83,10 @@ def test_offset_is_not_measured_from_old_ticks() -> None:
     server_clock = ServerTime(None, clock)
     friday = int((NOW - timedelta(hours=40)).timestamp() * 1000)
     for _ in range(3):  # the market is closed: the same tick again and again
-        server_clock.see("EURUSD", friday)
+        server_clock.record("EURUSD", friday)
     clock.at += timedelta(hours=1)
     unseen = clock.at - timedelta(hours=2)  # a new tick, two hours old; its arrival was not seen
-    server_clock.see("EURUSD", int(unseen.timestamp() * 1000))
+    server_clock.record("EURUSD", int(unseen.timestamp() * 1000))
     assert server_clock.zone is None
 
 
@@ -113,9 +113,9 @@ def test_tick_behind_our_clock_may_be_as_old_as_the_previous_poll(
 ) -> None:
     clock = Clock()
     server_clock = ServerTime(read_zone("UTC"), clock)
-    server_clock.see("EURUSD", 1)
+    server_clock.record("EURUSD", 1)
     clock.at += timedelta(seconds=apart)
-    server_clock.see("EURUSD", int((clock.at + timedelta(seconds=ahead)).timestamp() * 1000))
+    server_clock.record("EURUSD", int((clock.at + timedelta(seconds=ahead)).timestamp() * 1000))
     assert server_clock.skew == timedelta(seconds=skew)
 
 
