@@ -18,7 +18,7 @@ from tests.fakes.exchange.venue import Fault, Market, Venue
 
 PRICE = D("50000.0")
 NO_STOPS = "we monitor stops and targets: the exchange holds none"
-NO_HOST = "ccxt contains the exchange's address: a connection has no host"
+NO_HOST = "the exchange's address is in ccxt: a connection names no host"
 NO_REPEATED_ID = "the exchange refuses a repeated id"
 NO_ACCOUNT_ID = "Kraken reports no account id: a key of another account is not detected"
 REFUSALS = {

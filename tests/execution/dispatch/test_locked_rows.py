@@ -400,7 +400,7 @@ def test_answer_that_breaks_its_writer_loses_no_other_answer(
         sweeps.query_unknown_orders(runtime.dispatcher)
     bad = replace(kept[1], answer=7)
     if broken == "row":
-        about = kept[1].about._replace(type="no such type")
+        about = replace(kept[1].about, type="no such type")
         bad = CallResult(replace(kept[1].background_call, about=about), None)
     record_call_results([kept[0], bad, kept[2]])
     orders = {one.pk: one for one in Order.objects.all()}
