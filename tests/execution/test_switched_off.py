@@ -159,7 +159,7 @@ def test_account_with_open_positions_is_reported_inactive_before_idle_ones(
     others = [factories.account(feed) for _ in range(3)]
     for one in (alice, *others):
         last_contact(one, minutes=300)
-    monkeypatch.setattr(inactivity, "MAX_CONCURRENT", 1)
+    monkeypatch.setattr(inactivity, "BATCH_SIZE", 1)
     assert (run_alerts(), kinds(alice)) == (1, ["connection.inactive"])
 
 
