@@ -9,7 +9,7 @@ from brokers.base import ReadFailed, Rejected, outcome_of
 from brokers.crypto import account_identity, order_encoding, reads
 from brokers.crypto.client import Client, ClientPool
 from brokers.crypto.exchanges import CHECKED
-from brokers.crypto.orders import redact
+from brokers.crypto.orders import redact_error
 from brokers.types import Check, CheckResult, ConnectionSpec
 from common.reason_codes import Code
 
@@ -27,7 +27,7 @@ async def run(clients: ClientPool, spec: ConnectionSpec) -> list[Check]:
             return [Check("library", FAIL, client.detail, client.code.hint)]
         return [Check("settings", FAIL, client.detail, "Correct the connection's settings.")]
     if isinstance(client, Exception):
-        detail = redact(f"{type(client).__name__} {client}", spec)
+        detail = redact_error(client, spec)
         hint = "Check the network, the exchange's status page, and whether it serves this country."
         return [Check("reach", FAIL, detail, hint)]
     checks = [
@@ -89,7 +89,7 @@ async def _check_read(
 ) -> Check:
     state = await outcome_of(_in_time(read(client)))
     if isinstance(state, Exception):
-        detail = redact(f"{type(state).__name__} {state}", spec)
+        detail = redact_error(state, spec)
         hint = "Enter key and secret again; the key needs reading and trading, never withdrawing."
         return Check(name, FAIL, detail, hint)
     hint = "" if state.trading_allowed else "no trading"
@@ -140,7 +140,7 @@ async def _optional_check(
 ) -> list[Check]:
     checks = await outcome_of(_in_time(check(client)))
     if isinstance(checks, Exception):
-        detail = redact(f"{type(checks).__name__} {checks}", spec)
+        detail = redact_error(checks, spec)
         return [Check(name, WARN, f"could not be read: {detail}", "Look it up at the exchange.")]
     return checks
 
@@ -153,7 +153,7 @@ async def _account_identity(spec: ConnectionSpec, client: Client) -> list[Check]
         case ReadFailed() as error:
             return [Check("key", FAIL, f"{error.code.sentence} {error.detail}", error.code.hint)]
         case Exception() as error:
-            detail = redact(f"{type(error).__name__} {error}", spec)
+            detail = redact_error(error, spec)
             return [Check("key", WARN, f"its account could not be read: {detail}", "Test again.")]
     return [Check("key", OK, "of the account that was tested before")]
 

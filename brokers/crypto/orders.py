@@ -144,6 +144,11 @@ def redact(text: str, spec: ConnectionSpec) -> str:
     ]
 
 
+def redact_error(error: Exception, spec: ConnectionSpec) -> str:
+    """Return an error's type and text without the connection's secrets."""
+    return redact(f"{type(error).__name__} {error}", spec)
+
+
 def unreadable(guarded: GuardedCall, spec: ConnectionSpec, why: Exception) -> OutcomeUnknown:
     """Return the outcome of a malformed answer."""
     return OutcomeUnknown(
@@ -214,7 +219,7 @@ async def reading(
             raise ReadFailed(error.code, error.detail) from error
         case Exception() as error:
             code = error_code(error, rules(spec.exchange_name).envelope)
-            raise ReadFailed(code, redact(f"{type(error).__name__} {error}", spec)) from error
+            raise ReadFailed(code, redact_error(error, spec)) from error
         case answer:
             return answer
 
