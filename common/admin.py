@@ -13,6 +13,7 @@ from uuid import UUID
 from django import forms
 from django.contrib import admin
 from django.contrib.admin.views.main import ChangeList as DjangoChangeList
+from django.contrib.postgres.fields import ArrayField
 from django.core.exceptions import PermissionDenied
 from django.db.models import Model
 from django.http import HttpRequest
@@ -157,6 +158,9 @@ class ConsoleAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
     def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
         if isinstance(db_field, AmountField):
             kwargs |= {"form_class": AmountInput, "widget": UnfoldAdminTextInputWidget()}
+            return db_field.formfield(**kwargs)
+        if isinstance(db_field, ArrayField):  # separated by commas
+            kwargs |= {"widget": UnfoldAdminTextInputWidget()}
             return db_field.formfield(**kwargs)
         return super().formfield_for_dbfield(db_field, request, **kwargs)
 

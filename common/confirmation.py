@@ -22,8 +22,8 @@ class ConfirmationPage:
     """A page that lists what an action will do, before it is done.
 
     danger: the action moves money, or stops it from moving. button: '' if there is nothing to
-    confirm. refresh_seconds: how often the points are refreshed; 0: never. as_of: when they were
-    read.
+    confirm. decline_label: of the link that goes back. refresh_seconds: how often the points are
+    refreshed; 0: never. as_of: when they were read.
     """
 
     title: str
@@ -32,7 +32,7 @@ class ConfirmationPage:
     back: str
     danger: bool = True
     form: Form | None = None
-    keep: str = "Leave it"
+    decline_label: str = "Leave it"
     refresh_seconds: int = 0
     as_of: datetime | None = None
 

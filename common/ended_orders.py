@@ -101,6 +101,10 @@ ENDED_WAITS: dict[Code, EndedWait] = {
         "The first price of this symbol did not come before the signal was too old.",
         "Open the account's price source: it lists the pairs that its broker does not quote.",
     ),
+    Code.DECISION_AWAITED: EndedWait(
+        "The preset's decision provider had not answered in time when the signal was too old.",
+        "The order's page has its last answer. Check the provider, or let the preset go without.",
+    ),
     Code.EARLIER_COMMAND: EndedWait(
         "The terminal had not answered an earlier command when the signal became too old.",
         "The next signal is sent when the terminal answers. If it lasts, check whether the"

@@ -46,6 +46,12 @@ def floor_to_step(quantity: Decimal, step: Decimal) -> Decimal:
     return quantity // step * step
 
 
+def ceil_to_step(quantity: Decimal, step: Decimal) -> Decimal:
+    """Return the smallest multiple of `step` that is not below `quantity` (both >= 0)."""
+    floored = floor_to_step(quantity, step)
+    return floored if floored == quantity else floored + step
+
+
 def to_stored(value: Decimal) -> Decimal:
     """Round to numeric(38,18), so that comparisons use the stored value."""
     return _WIDE.quantize(value, _QUANTUM)

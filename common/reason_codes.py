@@ -134,6 +134,26 @@ class Code(StrEnum):
         "If you set it, choose Resume in the portal. If an operator set it, an operator releases"
         " it in the console.",
     )
+    LOSS_LIMIT = (
+        "LOSS_LIMIT",
+        "The account has lost as much as its limit allows; entries are paused, exits go on.",
+        "They resume when the limit's window ends, or by hand on the account's page.",
+    )
+    DRAWDOWN_LIMIT = (
+        "DRAWDOWN_LIMIT",
+        "The account has fallen from its peak by its limit; entries are paused, exits go on.",
+        "They resume when the limit's window ends, or by hand on the account's page.",
+    )
+    REALIZED_LOSS_LIMIT = (
+        "REALIZED_LOSS_LIMIT",
+        "The loss of closed trades has reached its limit; entries are paused, exits go on.",
+        "They resume when the limit's window ends, or by hand on the account's page.",
+    )
+    LOSING_STREAK = (
+        "LOSING_STREAK",
+        "Too many trades in a row were lost; entries are paused, exits go on.",
+        "They resume when the limit's window ends, or by hand on the account's page.",
+    )
 
     # ---- denied: our own rules ---------------------------------------------------------------
     SIGNAL_TOO_OLD = (
@@ -167,6 +187,11 @@ class Code(StrEnum):
         "The account does not list this symbol.",
         "Add it to the subscription's symbol map, or ask the broker to enable it.",
     )
+    SYMBOL_AMBIGUOUS = (
+        "SYMBOL_AMBIGUOUS",
+        "The account lists several symbols that fit this pair equally well.",
+        "Name the one to trade in the subscription's symbol map.",
+    )
     NO_CONVERSION_RATE = (
         "NO_CONVERSION_RATE",
         "There is no rate from the symbol's currency to the account's.",
@@ -195,7 +220,13 @@ class Code(StrEnum):
     QUANTITY_BELOW_MINIMUM = (
         "QUANTITY_BELOW_MINIMUM",
         "The calculated quantity is below the broker's minimum.",
-        "Add money, or raise the risk or the multiplier.",
+        "Add money, raise the risk or the multiplier, or let the preset trade the minimum.",
+    )
+    PROVIDER_SIZE_MISSING = (
+        "PROVIDER_SIZE_MISSING",
+        "The preset sizes by what the provider traded, and the signal does not state it.",
+        "Publish with provider_quantity, for an equity ratio also with provider_equity and "
+        "provider_currency, or choose another sizing mode.",
     )
     MAX_QUANTITY = (
         "MAX_QUANTITY",
@@ -212,6 +243,61 @@ class Code(StrEnum):
         "With this order, the notional of all open positions would exceed the allowed leverage.",
         "Close positions, add money or raise the preset's leverage.",
     )
+    SYMBOL_EXPOSURE = (
+        "SYMBOL_EXPOSURE",
+        "With this order, the open notional of the symbol would exceed the allowed part of equity.",
+        "Close positions in the symbol, or raise the preset's symbol exposure.",
+    )
+    MAX_OPEN_ORDERS = (
+        "MAX_OPEN_ORDERS",
+        "The account already has the maximum number of entries that are not filled yet.",
+        "Cancel an order, or raise the preset's maximum of open orders.",
+    )
+    MAX_ORDERS_PER_MINUTE = (
+        "MAX_ORDERS_PER_MINUTE",
+        "The account has sent the maximum number of entries within the last minute.",
+        "Check whether the signals are meant, or raise the preset's maximum of orders per minute.",
+    )
+    DAILY_NOTIONAL = (
+        "DAILY_NOTIONAL",
+        "With this order, the entries of the trading day would exceed the allowed notional.",
+        "Entries are sent again from the next trading day on. Or raise the daily notional.",
+    )
+    DAILY_VOLUME = (
+        "DAILY_VOLUME",
+        "With this order, the trading day's entries in the symbol would exceed the allowed volume.",
+        "Entries are sent again from the next trading day on. Or raise the daily volume.",
+    )
+    CURRENCY_EXPOSURE = (
+        "CURRENCY_EXPOSURE",
+        "With this order, the net exposure to a currency would exceed the allowed part of equity.",
+        "Close positions in that currency, or raise the maximum currency exposure.",
+    )
+    SIZE_UNUSUAL = (
+        "SIZE_UNUSUAL",
+        "The quantity is far above what the account usually trades in this symbol.",
+        "Check the preset's size and the signal, or raise the maximum size multiple.",
+    )
+    SAME_TRADE = (
+        "SAME_TRADE",
+        "The account has just taken a trade of this feed in the same symbol and on the same side.",
+        "Check whether the signal was sent twice, or shorten the same trade window.",
+    )
+    SIGNAL_NOTIONAL = (
+        "SIGNAL_NOTIONAL",
+        "With this order, the signal's entries on all accounts would exceed the feed's limit.",
+        "Ask the feed's owner. The limit is the feed's maximum notional of a signal.",
+    )
+    DECISION_REJECTED = (
+        "DECISION_REJECTED",
+        "The preset's decision provider rejected this entry.",
+        "The detail has its reason. Change its rules or your service if the entry was wanted.",
+    )
+    DECISION_UNAVAILABLE = (
+        "DECISION_UNAVAILABLE",
+        "The preset's decision provider gave no valid answer, and its fail rule denies entries.",
+        "The detail has the fault: correct it, or let the provider's fail rule trade without it.",
+    )
     NETTING_OPPOSITE = (
         "NETTING_OPPOSITE",
         "The account nets positions: an opposite entry would close the one that is open.",
@@ -226,6 +312,11 @@ class Code(StrEnum):
         "MARGIN",
         "The order needs more margin than the account has free.",
         "Add money or close positions.",
+    )
+    TRADE_RISK = (
+        "TRADE_RISK",
+        "At its stop this entry would lose more of the equity than the preset allows for a trade.",
+        "Lower the size or raise the preset's risk of a single trade.",
     )
     PORTFOLIO_RISK = (
         "PORTFOLIO_RISK",
@@ -242,16 +333,99 @@ class Code(StrEnum):
         "This broker cannot keep a market order from being filled beyond the allowed slippage.",
         "Remove the slippage limit from the signal and the preset, or publish a limit order.",
     )
+    SPREAD_LIMIT = (
+        "SPREAD_LIMIT",
+        "The spread between bid and ask was wider than allowed.",
+        "Wait for a narrower spread, or raise the maximum spread of the signal or the preset.",
+    )
+    SLICES_UNSUPPORTED = (
+        "SLICES_UNSUPPORTED",
+        "Each order is a position of its own on this account, so it cannot enter in slices.",
+        "Use an account that nets positions, or publish the signal without an execution style.",
+    )
+    SLICE_PRICE_LIMIT = (
+        "SLICE_PRICE_LIMIT",
+        "The market was beyond the price limit of the slices.",
+        "The next slice is checked again. At the beginning, the whole entry is denied: publish it"
+        " again with a wider price limit.",
+    )
+    SLICE_MISSED = (
+        "SLICE_MISSED",
+        "The slice could not be sent before the next one was due.",
+        "Its quantity is sent by the next slices, or left out, as the signal's catch-up rule says.",
+    )
+    SLICE_NOT_NEEDED = (
+        "SLICE_NOT_NEEDED",
+        "The plan has nothing left for this slice, or less than the broker's minimum.",
+        "Nothing to do.",
+    )
+    SLICES_ENDED = (
+        "SLICES_ENDED",
+        "The entry in slices ended before this slice, for the reason in its detail.",
+        "Publish a new signal if you want the rest of the trade.",
+    )
+    SLICES_POSITION_CLOSED = (
+        "SLICES_POSITION_CLOSED",
+        "The position was closed, so no more slices enter it.",
+        "Publish a new signal if you want the trade again.",
+    )
+    PRICE_UNREASONABLE = (
+        "PRICE_UNREASONABLE",
+        "The signal's price is further from the market than the preset allows.",
+        "Check the signal's price, or raise the preset's maximum price deviation.",
+    )
+    SYMBOL_NOT_ALLOWED = (
+        "SYMBOL_NOT_ALLOWED",
+        "The account's preset does not allow this symbol.",
+        "Add the symbol to the preset's allowed symbols, or use another preset.",
+    )
+    OUTSIDE_SESSION = (
+        "OUTSIDE_SESSION",
+        "The account sends entries only in its trading sessions, and this is outside of them.",
+        "Wait for the next session, or change the trading sessions.",
+    )
+    OUTSIDE_MARKET_HOURS = (
+        "OUTSIDE_MARKET_HOURS",
+        "The market of this symbol is closed.",
+        "Publish when it is open, or let the preset send entries outside of market hours.",
+    )
     ORDER_TYPE_UNSUPPORTED = (
         "ORDER_TYPE_UNSUPPORTED",
         "The account does not support this order type or time in force.",
         "Publish another type, or use another account.",
+    )
+    ACTIVATION_REACHED = (
+        "ACTIVATION_REACHED",
+        "The market has passed the activation price of the trailing stop.",
+        "Set it above the market for a sell and below it for a buy, or leave it out.",
+    )
+    TRAIL_TOO_WIDE = (
+        "TRAIL_TOO_WIDE",
+        "The distance of the trailing stop is as large as the price itself.",
+        "Check its unit: trail_distance is in the quote currency, trail_pips in pips.",
+    )
+    ATR_UNKNOWN = (
+        "ATR_UNKNOWN",
+        "There are too few prices of the symbol for its average true range (ATR).",
+        "It needs 15 complete candles, and a price that has moved in them. Wait until the price"
+        " source has them, choose shorter ones (trail_atr_minutes), or send another distance.",
     )
     PRICE_WRONG_SIDE = (
         "PRICE_WRONG_SIDE",
         "The market has reached the order's own price, and this broker refuses such an order.",
         "Set a BUY LIMIT or SELL STOP below the market, a SELL LIMIT or BUY STOP above it, or"
         " publish a market order.",
+    )
+    LIMIT_BEYOND_STOP = (
+        "LIMIT_BEYOND_STOP",
+        "This broker takes a stop-limit order only if its limit is better than its stop price.",
+        "Set the limit of a BUY below its stop price, of a SELL above it, or publish a stop order.",
+    )
+    EXPIRY_TOO_NEAR = (
+        "EXPIRY_TOO_NEAR",
+        "The broker does not take an expiry that is so near.",
+        "Set valid_until further ahead, or publish with time in force GTC: Fillcast then cancels"
+        " the order at valid_until.",
     )
 
     # ---- order outcomes ----------------------------------------------------------------------
@@ -276,10 +450,57 @@ class Code(StrEnum):
         "The kill switch was set, or could not be read, at the moment of sending.",
         "Release the kill switch.",
     )
+    DECISION_AWAITED = (
+        "DECISION_AWAITED",
+        "The preset's decision provider is being asked about this entry.",
+        "It is sent, scaled or denied when the answer comes, within seconds.",
+    )
     PRICE_AWAITED = (
         "PRICE_AWAITED",
         "The broker was asked for the first price of this symbol; the order waits for it.",
         "It usually comes within seconds. Without a price the entry is denied.",
+    )
+    AWAITING_TRIGGER = (
+        "AWAITING_TRIGGER",
+        "Fillcast holds the order until the market reaches its trigger; nothing is at the broker.",
+        "Its price source must be up. Cancel the order, or close its signal, to end it.",
+    )
+    TRIGGERED = (
+        "TRIGGERED",
+        "The market has reached the order's trigger; it is sent now.",
+        "",
+    )
+    CLOSE_TIME_MOVED = (
+        "CLOSE_TIME_MOVED",
+        "The provider has changed when the position is closed.",
+        "",
+    )
+    TIME_EXIT = (
+        "TIME_EXIT",
+        "The closing time of the position has come: it is closed now.",
+        "",
+    )
+    AWAITING_CONDITION = (
+        "AWAITING_CONDITION",
+        "Fillcast holds the order until its condition holds; nothing is at the broker.",
+        "It waits for a time, or for what this account does with another signal. Cancel the order,"
+        " or close its signal, to end it.",
+    )
+    CONDITION_MET = (
+        "CONDITION_MET",
+        "The order's condition holds: it works from now on.",
+        "",
+    )
+    CONDITION_FAILED = (
+        "CONDITION_FAILED",
+        "What the order waited for cannot happen any more on this account.",
+        "Nothing to do. Publish a new signal if you still want the trade.",
+    )
+    OCO_OTHER_LEG_TRIGGERED = (
+        "OCO_OTHER_LEG_TRIGGERED",
+        "The market reached the other order of the pair first: one cancels the other.",
+        "Nothing to do. It stays cancelled even if the other order was denied or rejected then; to"
+        " try again, publish a new pair.",
     )
     EXIT_AWAITS_OTHERS = (
         "EXIT_AWAITS_OTHERS",
@@ -307,6 +528,22 @@ class Code(StrEnum):
         "The broker holds less of the position than can be sold; the account is being compared.",
         "What was closed at the broker is closed here within seconds. If it lasts, resolve the"
         " account's differences: the exit waits for that.",
+    )
+    ROUTED = (
+        "ROUTED",
+        "The subscription's route chose the account for this entry.",
+        "The log of the order has the accounts and figures that it was chosen by.",
+    )
+    SLICE_SCHEDULED = (
+        "SLICE_SCHEDULED",
+        "The slice waits for its time in the plan.",
+        "It is sent then, if the limits, the market and the kill switch allow it.",
+    )
+    SLICE_UNKNOWN = (
+        "SLICE_UNKNOWN",
+        "It is not known whether an earlier slice arrived at the broker; nothing is sent until it"
+        " is.",
+        "It is looked up at the broker. The plan goes on when its outcome is known.",
     )
     EARLIER_COMMAND = (
         "EARLIER_COMMAND",
@@ -665,7 +902,7 @@ class Code(StrEnum):
     PRICE_REQUIRED = (
         "PRICE_REQUIRED",
         "This order type needs a price.",
-        "A limit order needs open_price, a stop order needs stop_price.",
+        "A limit order needs open_price, a stop order needs stop_price, a stop-limit order both.",
     )
     REFERENCE_REQUIRED = (
         "REFERENCE_REQUIRED",
@@ -687,6 +924,11 @@ class Code(StrEnum):
         "DUPLICATE_SIGNAL",
         "A signal with this external id was already received with other contents.",
         "Use a new external id for a new signal.",
+    )
+    DUPLICATE_REQUEST = (
+        "DUPLICATE_REQUEST",
+        "A request with this Idempotency-Key was already carried out with other contents.",
+        "Use a new key for a new request.",
     )
     FEED_NOT_APPROVED = (
         "FEED_NOT_APPROVED",
@@ -767,6 +1009,41 @@ class Code(StrEnum):
         "STATE_CONFLICT",
         "The current state does not allow this.",
         "Read the object again: it has changed.",
+    )
+    ORDER_ENDED = (
+        "ORDER_ENDED",
+        "The order has ended, so there is nothing to change any more.",
+        "Read the order again. To trade again, publish a new signal.",
+    )
+    ORDER_IN_FLIGHT = (
+        "ORDER_IN_FLIGHT",
+        "The order is being sent, or its outcome is not known yet.",
+        "Change it once the broker has confirmed it, usually within seconds.",
+    )
+    ORDER_BEING_CANCELLED = (
+        "ORDER_BEING_CANCELLED",
+        "The order is being cancelled, so it cannot be changed.",
+        "Wait for the cancellation, then publish a new signal.",
+    )
+    CHANGE_OPEN = (
+        "CHANGE_OPEN",
+        "An earlier change of this order is not finished yet.",
+        "Wait until it is, usually a second, or cancel the order.",
+    )
+    CHANGE_UNSUPPORTED = (
+        "CHANGE_UNSUPPORTED",
+        "This order, or this part of it, cannot be changed at its broker.",
+        "Cancel it, and publish a new signal with the new price or quantity.",
+    )
+    CHANGE_BELOW_FILLED = (
+        "CHANGE_BELOW_FILLED",
+        "The new quantity is not above what has filled already.",
+        "To keep only what has filled, cancel the rest of the order.",
+    )
+    NOTHING_TO_CHANGE = (
+        "NOTHING_TO_CHANGE",
+        "The order already has this price and quantity.",
+        "",
     )
     CHANNEL_UNCONFIRMED = (
         "CHANNEL_UNCONFIRMED",
@@ -945,8 +1222,47 @@ class Code(StrEnum):
         "Check the prices process and the price source.",
     )
     LEVEL_HIT = ("LEVEL_HIT", "The price reached the position's level.")
+    FLATTENED = ("FLATTENED", "A kill switch closes the position.")
     LEVELS_MOVED = ("LEVELS_MOVED", "The stop or target was moved.")
+    STOP_TO_BREAK_EVEN = (
+        "STOP_TO_BREAK_EVEN",
+        "The position's break-even rule moved its stop to the entry price.",
+    )
+    STOP_TRAILED = ("STOP_TRAILED", "The position's trailing rule moved its stop.")
     CANCEL_REQUESTED = ("CANCEL_REQUESTED", "The broker was asked to cancel.")
+    CHANGE_REQUESTED = ("CHANGE_REQUESTED", "A change of the order was requested.")
+    ORDER_CHANGED = ("ORDER_CHANGED", "The order's price or quantity was changed.")
+    CHANGE_REFUSED = (
+        "CHANGE_REFUSED",
+        "The broker refused the change; the order works as before.",
+        "Read the broker's text, and try other values.",
+    )
+    CHANGE_TOO_OLD = (
+        "CHANGE_TOO_OLD",
+        "The change could not be sent within a minute; the order works as before.",
+        "Check the price, and change the order again.",
+    )
+    CHANGE_UNANSWERED = (
+        "CHANGE_UNANSWERED",
+        "The broker has not answered a change of the order; it is read at the broker.",
+        "You need not do anything: what the broker shows is taken over.",
+    )
+    CHANGE_UNKNOWN_TOO_LONG = (
+        "CHANGE_UNKNOWN_TOO_LONG",
+        "It has been unknown for minutes whether the broker has made a change of the order.",
+        "Look at the order at the broker, and test the account's connection. The order may be"
+        " filled at the old or the new values, and it is read until that is known.",
+    )
+    CHANGE_OVERTAKEN = (
+        "CHANGE_OVERTAKEN",
+        "The broker has made an earlier change that was given up, after a later one.",
+        "Check the order's values, and change it again if they are not what you want.",
+    )
+    CHANGE_NOT_KEPT = (
+        "CHANGE_NOT_KEPT",
+        "The broker did not take over the change; the order works as before.",
+        "Check the order at the broker, then try again.",
+    )
     DRIFT_DECIDED = ("DRIFT_DECIDED", "A user decided a difference from the broker.")
     DRIFT_CORRECTED = (
         "DRIFT_CORRECTED",

@@ -38,7 +38,7 @@ def key_id(public_key: bytes) -> bytes:
     return hashlib.sha256(b"fillcast key id" + public_key).digest()[:KEY_ID]
 
 
-def sealed_for(ciphertext: bytes | memoryview, public_key: bytes) -> bool:
+def is_sealed_with_key(ciphertext: bytes | memoryview, public_key: bytes) -> bool:
     """Return whether a box was sealed with this public key; a key rotation looks for others."""
     return bytes(ciphertext[len(VERSION) : len(VERSION) + KEY_ID]) == key_id(public_key)
 

@@ -5,8 +5,10 @@ it cannot prepare. These helpers open a plain psycopg cursor on Django's own con
 they do is part of the surrounding `transaction.atomic()`.
 """
 
+import contextlib
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import fields, is_dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -15,7 +17,7 @@ from uuid import UUID
 
 import orjson
 import psycopg
-from django.db import DEFAULT_DB_ALIAS, connections
+from django.db import DEFAULT_DB_ALIAS, connections, transaction
 from django.db.utils import DatabaseErrorWrapper
 from psycopg.adapt import Loader
 from psycopg.rows import RowFactory, RowMaker, namedtuple_row
@@ -80,9 +82,9 @@ def rows(
     Those of a `Query` have its type; those of a plain string are named tuples that mypy knows
     nothing about.
 
-    planned_once: the session keeps its plan, whatever the parameters are. For a long statement that
-    finds all of its rows by index and is run in small batches: planning it costs several times what
-    it does. Only within a transaction.
+    planned_once: inside `kept_plans` the session keeps its plan, whatever the parameters are;
+    elsewhere this has no effect. For a statement that finds all of its rows by index and is run for
+    each bundle: planning it costs as much as what it does, or several times that.
 
     Raises Django's database errors (OperationalError, IntegrityError, …), as the ORM does, and
     TypeError if the columns are not the fields of the `Query`'s type.
@@ -95,10 +97,8 @@ def rows(
         psycopg.Cursor(connection.connection, row_factory=factory) as cursor,
     ):
         cursor.adapters.register_loader("jsonb", _JsonbLoader)  # Django's own leaves text
-        if planned_once:
-            _execute_with_kept_plan(cursor, sql, params)
-        else:
-            cursor.execute(sql, params)
+        is_kept = planned_once and _keeps_plans.get() == using
+        cursor.execute(sql, params, prepare=True if is_kept else None)
         return cursor.fetchall() if cursor.description is not None else []
 
 
@@ -136,22 +136,77 @@ def _column_names(cursor: Any) -> list[bytes]:
     return [] if result is None else [result.fname(i) for i in range(result.nfields)]
 
 
-def _execute_with_kept_plan(cursor: psycopg.Cursor[Any], sql: str, params: Params) -> None:
-    raw = cursor.connection
+@contextlib.contextmanager
+def kept_plans(*, using: str = DEFAULT_DB_ALIAS) -> Iterator[None]:
+    """Let the statements with `planned_once` keep their plans. Enter it in a transaction.
+
+    Meanwhile no plan scans a whole table if there is an index: a kept plan may have been made when
+    the table was empty. Leave it at the end of the transaction or of a savepoint.
+
+    Raises RuntimeError outside of a transaction.
+    """
+    connection = connections[using]
+    if not connection.in_atomic_block:
+        raise RuntimeError("enter kept_plans inside a transaction")
+    raw = connection.connection
     if raw.prepare_threshold is None:  # Django's default: nothing can be prepared
         raw.prepare_threshold = sys.maxsize  # prepare only what passes prepare=True
-    raw.execute("SET LOCAL plan_cache_mode = force_generic_plan")
-    cursor.execute(sql, params, prepare=True)
-    raw.execute("SET LOCAL plan_cache_mode = auto")
+    run(_KEEP_PLANS, using=using)
+    outer = _keeps_plans.set(using)
+    try:
+        yield
+    finally:
+        _keeps_plans.reset(outer)
+    # At the end of the transaction these settings end too.
+    if connection.savepoint_ids and _keeps_plans.get() != using:
+        run(_PLAN_AS_USUAL, using=using)
 
 
-def run(sql: str, params: Params = None, *, using: str = DEFAULT_DB_ALIAS) -> int:
-    """Run one statement and return how many rows it touched."""
+_keeps_plans: ContextVar[str] = ContextVar("keeps_plans", default="")  # the database's alias
+# To start JIT or a parallel worker takes longer than searching an index.
+_KEEP_PLANS = """
+SELECT set_config('plan_cache_mode', 'force_generic_plan', true),
+  set_config('enable_seqscan', 'off', true), set_config('jit', 'off', true),
+  set_config('max_parallel_workers_per_gather', '0', true)
+"""
+_PLAN_AS_USUAL = """
+SELECT set_config('plan_cache_mode', 'auto', true), set_config('enable_seqscan', 'on', true)
+"""
+
+
+def run(
+    sql: str,
+    params: Params = None,
+    *,
+    using: str = DEFAULT_DB_ALIAS,
+    planned_once: bool = False,
+) -> int:
+    """Run one statement and return how many rows it touched. planned_once: as for `rows`."""
     connection = connections[using]
     connection.ensure_connection()
     with DatabaseErrorWrapper(connection), psycopg.Cursor(connection.connection) as cursor:
-        cursor.execute(sql, params)
+        is_kept = planned_once and _keeps_plans.get() == using
+        cursor.execute(sql, params, prepare=True if is_kept else None)
         return cursor.rowcount
+
+
+@overload
+def periodic_rows(sql: Query[Row], params: Params = None) -> list[Row]: ...
+@overload
+def periodic_rows(sql: str, params: Params = None) -> list[Any]: ...
+def periodic_rows(sql: str, params: Params = None) -> list[Any]:
+    """Run one statement of a job that runs every second or so, in a transaction; return its rows.
+
+    The session keeps its plan. Most of these find nothing: planning would be all that they cost.
+    """
+    with transaction.atomic(), kept_plans():
+        return rows(sql, params, planned_once=True)
+
+
+def periodic_run(sql: str, params: Params = None) -> int:
+    """Run such a statement, as `periodic_rows`, and return how many rows it touched."""
+    with transaction.atomic(), kept_plans():
+        return run(sql, params, planned_once=True)
 
 
 _NOW = Query(NowRow, "SELECT clock_timestamp() AS now")

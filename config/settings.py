@@ -245,6 +245,12 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
         "HealthStatusEnum": "connections.models.HealthStatus",
         "DirectionEnum": "signals.models.Direction",
         "GuardianEnum": "positions.models.Guardian",
+        "ActionEnum": "signals.models.Action",
+        "StopRuleUnitEnum": "common.stop_rules.UNIT_CHOICES",
+        "AtrMinutesEnum": "signals.models.ATR_CHOICES",
+        "AfterStateEnum": "signals.models.AfterState",
+        "RuleOriginEnum": "positions.models.RuleOrigin",
+        "LossActionEnum": "connections.models.LossAction",
     },
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",

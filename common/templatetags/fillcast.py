@@ -140,13 +140,18 @@ def price(value: Decimal | None) -> str:
 
 @register.filter
 def terms(signal: Any) -> str:
-    """Return a signal's levels, slippage limit and validity in one sentence; empty: it has none."""
+    """Return a signal's levels, limits and validity in one sentence; empty: it has none."""
     found = [f"stop {plain(signal.sl)}"] if signal.sl else []
     if signal.target_prices:
         found.append(f"target {' and '.join(plain(at) for at in signal.target_prices)}")
     if signal.max_slippage_pips is not None:
         limit = plain(signal.max_slippage_pips)
         found.append(f"at most {limit} {unit_label(signal.slippage_unit)} worse")
+    if signal.max_spread is not None:
+        limit = plain(signal.max_spread)
+        found.append(f"spread at most {limit} {unit_label(signal.spread_unit)}")
+    if signal.stop_rule_text:
+        found.append(signal.stop_rule_text)
     if signal.valid_until:
         found.append(f"valid until {formatting.clock(signal.valid_until)}")
     text = ", ".join(found)
