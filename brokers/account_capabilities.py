@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import timedelta
 
-from brokers.types import ExitSafety, OrderType, PositionMode, TimeInForce
+from brokers.types import ExitSafety, OrderField, OrderType, PositionMode, TimeInForce
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +25,7 @@ class Capabilities:
     needs_credentials: bool
     submit_many: bool = False
     fills_horizon: timedelta | None = None  # how far back fills_since is certain; None: cannot list
+    cash_flows_horizon: timedelta | None = None  # how far back cash_flows goes; None: cannot list
     quotes: bool = False  # `quote` works
     what_if: bool = False  # `what_if` works
     reports_margin: bool = False  # the broker computes margins: call `what_if` before each entry
@@ -36,7 +37,11 @@ class Capabilities:
     arrives_within: timedelta = timedelta(0)  # after sending, an absence proves nothing so long
     own_prices: bool = True  # its quotes are its broker's, not prices that we feed to it
     # Types that it rejects if the market has reached their price; others fill or trigger at once.
+    # With LIMIT it also rejects a stop-limit order whose limit the market has reached at its stop.
     refuses_reached: frozenset[OrderType] = frozenset()
+    shortest_gtd: timedelta = timedelta(0)  # it refuses an expiry that is nearer than this
+    # What of a working order `change_order` changes in place.
+    changes_orders: frozenset[OrderField] = frozenset()
     one_at_a_time: bool = False  # one command at a time: the next waits for the outcome
 
     @property

@@ -19,9 +19,11 @@ from brokers.account_capabilities import Capabilities
 from brokers.connection_form import Form
 from brokers.types import (
     AccountState,
+    BrokerCashFlow,
     BrokerOrder,
     BrokerPosition,
     CancelRequest,
+    ChangeRequest,
     Check,
     ConnectionSpec,
     Instrument,
@@ -153,6 +155,16 @@ class BrokerAdapter(Protocol):
         """Cancel an order. Calls `check_deadline(request)` right before the socket write."""
         ...
 
+    async def change_order(self, spec: ConnectionSpec, request: ChangeRequest) -> list[OrderReport]:
+        """Change the price or quantity of a working order in place. Returns a CHANGED report.
+
+        Only for `capabilities.changes_orders`. The broker keeps the order with its ids: it never
+        ends one and places another. Raises Rejected, also CHANGE_UNSUPPORTED for fields that it
+        cannot change, and ORDER_ENDED if the order does not work any more; NotSent or
+        OutcomeUnknown, after which `open_orders` has what the order is. The same request again has
+        the same effect. Calls `check_deadline(request)` right before the socket write."""
+        ...
+
     async def modify(self, spec: ConnectionSpec, request: ModifyRequest) -> list[OrderReport]:
         """Move the stop loss and take profit of a position. Returns a LEVELS report.
 
@@ -187,6 +199,15 @@ class BrokerAdapter(Protocol):
         in several. Exits made by the broker or by the account's owner have `close_cause`,
         `broker_position_id` and, if the broker keeps it, the entry's `client_order_id`. Raises
         ReadFailed rather than returning some of them, and if `fills_horizon` is None."""
+        ...
+
+    async def cash_flows(self, spec: ConnectionSpec, since: datetime) -> list[BrokerCashFlow]:
+        """Return the deposits and withdrawals since a broker time, perhaps also earlier ones.
+
+        Not trades, and not what trading costs or earns: commission, swap, interest, dividends.
+        What has changed the balance that `account` returns must be listed in a later call. Raises
+        ReadFailed rather than returning some of them; NOT_SUPPORTED if this account cannot list
+        them at all, as by the rights of its key, and if `cash_flows_horizon` is None."""
         ...
 
     async def events(self, limit: int, after: str = "") -> list[OrderReport]:
@@ -225,6 +246,16 @@ async def unsupported_stream(what: str) -> AsyncIterator[Any]:
     for item in no_items:  # the `yield` makes this an async generator
         yield item
     raise ReadFailed(Code.NOT_SUPPORTED, what)
+
+
+async def unsupported_change(broker: str) -> list[OrderReport]:
+    """Implement `change_order` of a broker that has none: raises Rejected CHANGE_UNSUPPORTED."""
+    raise Rejected(Code.CHANGE_UNSUPPORTED, f"{broker} changes no working orders")
+
+
+async def unsupported_cash_flows(broker: str) -> list[BrokerCashFlow]:
+    """Implement `cash_flows` of a broker that has none: raises ReadFailed NOT_SUPPORTED."""
+    raise ReadFailed(Code.NOT_SUPPORTED, f"{broker} lists no deposits and withdrawals")
 
 
 async def outcome_of(call: Awaitable[T]) -> T | Exception:
@@ -275,8 +306,8 @@ async def submit_each(
             raise error
 
 
-def check_deadline(request: CancelRequest | ModifyRequest) -> None:
-    """Raise NotSent if the send deadline of a cancel or a level change has passed.
+def check_deadline(request: CancelRequest | ChangeRequest | ModifyRequest) -> None:
+    """Raise NotSent if the send deadline of a cancel or a change has passed.
 
     The adapter calls it right before the socket write and awaits nothing in between. Otherwise a
     process that was suspended for a while could replace a newer stop by an old one.

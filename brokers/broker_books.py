@@ -43,15 +43,15 @@ class BrokerBooks:
     """What the broker's books contain."""
 
     accepted: Sequence[AcceptedOrder] = field(default_factory=tuple)
-    held: Sequence[BookPosition] = field(default_factory=tuple)
+    positions: Sequence[BookPosition] = field(default_factory=tuple)
 
 
 @runtime_checkable
 class HasBrokerBooks(Protocol):
     """An adapter that can read its broker's books."""
 
-    async def journal(self, tag: str) -> BrokerBooks:
-        """Return orders whose client order id begins with `tag`, and all open positions.
+    async def journal(self, id_prefix: str) -> BrokerBooks:
+        """Return orders whose client order id begins with `id_prefix`, and all open positions.
 
         Raises ReadFailed.
         """

@@ -41,8 +41,9 @@ _LOCATION_KEYS = frozenset(
 class Setting:
     """One visible field. key: its name in the connection's settings.
 
-    default: used if the field is empty. choices: value and label, of a CHOICE. least and most: the
-    bounds of a number. check: returns a sentence if the value cannot be used, else ''. while_open:
+    default: used if the field is empty. choices: value and label, of a CHOICE. minimum and maximum:
+    the bounds of a number. check: returns a sentence if the value cannot be used,
+    else ''. while_open:
     whether it may change while something is open; None: fields that may locate the account (a HOST,
     a FOLDER, a key such as `server`) identify it, SYMBOLS are locked by symbol, all else is free.
     """
@@ -54,8 +55,8 @@ class Setting:
     default: Any = None
     choices: tuple[tuple[str, str], ...] = ()
     required: bool = False
-    least: float | None = None
-    most: float | None = None
+    minimum: float | None = None
+    maximum: float | None = None
     check: Callable[[Any], str] | None = None
     while_open: OpenChangeRule | None = None
 
@@ -128,8 +129,8 @@ UPDATE_INTERVAL = Setting(
     "How often to query orders and fills from a broker that does not push them: 0.2 to 3600"
     " seconds. Empty: the operators' default.",
     SettingType.NUMBER,
-    least=0.2,
-    most=3600,
+    minimum=0.2,
+    maximum=3600,
 )
 COMMON = (UPDATE_INTERVAL,)
 """Settings that every broker type has."""
@@ -172,7 +173,7 @@ class Form:
 
         Empty fields are omitted, so that they get the default of a later version.
         """
-        kept: dict[str, Any] = {}
+        stored: dict[str, Any] = {}
         wrong = []
         for setting in self.fields:
             try:
@@ -181,9 +182,9 @@ class Form:
                 wrong.append(error)
             else:
                 if value is not None:
-                    kept[setting.key] = value
+                    stored[setting.key] = value
         known = [setting.key for setting in self.fields]
-        return kept, wrong + [
+        return stored, wrong + [
             unknown_key_error(key, known, "setting", "settings")
             for key in settings
             if key not in known

@@ -56,19 +56,19 @@ def _number(setting: "Setting", value: Any) -> int | float:
         example = "5" if setting.value_type is SettingType.WHOLE else "1.5"
         raise InvalidSettingError(f"Write a plain number, such as {example}.") from None
     if not isfinite(number) or not _within(setting, number):
-        raise InvalidSettingError(f"Write a number {_bounds(setting.least, setting.most)}.")
+        raise InvalidSettingError(f"Write a number {_bounds(setting.minimum, setting.maximum)}.")
     return int(number) if number.is_integer() else number
 
 
 def _within(setting: "Setting", number: float) -> bool:
-    low, high = setting.least, setting.most
+    low, high = setting.minimum, setting.maximum
     return (low is None or low <= number) and (high is None or number <= high)
 
 
 def _bounds(low: float | None, high: float | None) -> str:
-    least = "" if low is None else f"from {_plain(low)}"
-    most = "" if high is None else f"up to {_plain(high)}"
-    return f"{least} {most}".strip() or "that is finite"
+    lower = "" if low is None else f"from {_plain(low)}"
+    upper = "" if high is None else f"up to {_plain(high)}"
+    return f"{lower} {upper}".strip() or "that is finite"
 
 
 def _plain(bound: float) -> str:

@@ -7,6 +7,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
+from brokers.trading_hours import TradingHours
 from common.reason_codes import Code
 
 
@@ -33,15 +34,38 @@ class OrderType(StrEnum):
     MARKET = "MARKET"
     LIMIT = "LIMIT"
     STOP = "STOP"
+    STOP_LIMIT = "STOP_LIMIT"  # at its stop price it becomes a limit order
+
+    @property
+    def has_limit_price(self) -> bool:
+        """Whether it has a `limit_price`."""
+        return self in (OrderType.LIMIT, OrderType.STOP_LIMIT)
+
+    @property
+    def has_stop_price(self) -> bool:
+        """Whether it has a `stop_price`, at which it is triggered."""
+        return self in (OrderType.STOP, OrderType.STOP_LIMIT)
 
 
 class TimeInForce(StrEnum):
-    """How long an order works: until cancelled, this day, or at once (IOC in part, FOK in full)."""
+    """How long an order works.
+
+    GTC until cancelled, GTD until its `expires_at`, DAY this day; IOC and FOK at once, in part or
+    in full.
+    """
 
     GTC = "GTC"
+    GTD = "GTD"
     DAY = "DAY"
     IOC = "IOC"
     FOK = "FOK"
+
+
+class OrderField(StrEnum):
+    """What of a working order a broker changes in place: it stays the same order."""
+
+    PRICE = "PRICE"  # its limit price and its stop price
+    QUANTITY = "QUANTITY"
 
 
 class PositionMode(StrEnum):
@@ -69,6 +93,7 @@ class ReportKind(StrEnum):
     CANCELLED = "CANCELLED"
     EXPIRED = "EXPIRED"
     CANCEL_REFUSED = "CANCEL_REFUSED"
+    CHANGED = "CHANGED"  # the `terms` that a working order has now
     LEVELS = "LEVELS"  # which `levels` the broker holds for a position
     NOT_SENT = "NOT_SENT"  # our decision
     UNKNOWN = "UNKNOWN"  # our decision
@@ -131,6 +156,7 @@ class OrderRequest:
     closes: str = ""  # an exit: client_order_id of the entry of the position it closes
     oca_group: str = ""  # when one order of the group fills, the others are reduced or cancelled
     worst_price: Decimal | None = None  # a market order's limit (`worst_price.py`)
+    expires_at: datetime | None = None  # GTD only: the broker ends the order then
     order_id: int = 0  # our row; brokers with a magic number carry it
     fence: int = 0
     send_by: float = 0.0  # machine_time(); past it the order must not leave
@@ -144,6 +170,46 @@ class CancelRequest:
     broker_order_id: str
     symbol: str
     send_by: float | None = None  # machine_time(); past it the request must not leave
+
+
+@dataclass(frozen=True, slots=True)
+class OrderTerms:
+    """Quantity and prices of a working order. quantity: all of it, what has filled included."""
+
+    quantity: Decimal
+    limit_price: Decimal | None = None
+    stop_price: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeRequest:
+    """New terms of a working order, which stays the same order at the broker.
+
+    terms: all that it shall have; what does not change is the same as in `present`.
+    """
+
+    client_order_id: str
+    broker_order_id: str
+    connection_id: str
+    symbol: str
+    side: Side
+    order_type: OrderType
+    terms: OrderTerms
+    present: OrderTerms
+    send_by: float | None = None  # machine_time(); past it the request must not leave
+
+    @property
+    def fields(self) -> frozenset[OrderField]:
+        """What it changes."""
+        changed = set()
+        if self.terms.quantity != self.present.quantity:
+            changed.add(OrderField.QUANTITY)
+        if (self.terms.limit_price, self.terms.stop_price) != (
+            self.present.limit_price,
+            self.present.stop_price,
+        ):
+            changed.add(OrderField.PRICE)
+        return frozenset(changed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,6 +274,7 @@ class OrderReport:
     detail: str = ""
     close_cause: CloseCause | None = None
     levels: HeldLevels | None = None
+    terms: OrderTerms | None = None  # CHANGED only
     fence: int = 0  # decisions only
     event_id: str = ""  # to acknowledge, if the broker delivers again until then
     as_of: datetime | None = None  # arrival of LEVELS that we deferred; never set by adapters
@@ -249,6 +316,21 @@ class AccountState:
     trading_allowed: bool = True
     demo: bool | None = None
     identity: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerCashFlow:
+    """Money that was put into an account or taken out of it, as its broker states it.
+
+    reference: the broker's own number, unique for the account and the same in each read. amount:
+    account currency, below 0 for a withdrawal. time: the broker's, aware UTC. is_credit: it changes
+    the equity but not the balance, as money that the broker lends.
+    """
+
+    reference: str
+    amount: Decimal
+    time: datetime
+    is_credit: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,6 +381,11 @@ class BrokerOrder:
     broker_position_id: str = ""  # the position that it closes, if it names one
     placed_at: datetime | None = None  # the broker's time
 
+    @property
+    def terms(self) -> OrderTerms:
+        """What a change of the order can change."""
+        return OrderTerms(self.quantity, self.limit_price, self.stop_price)
+
 
 @dataclass(frozen=True, slots=True)
 class Instrument:
@@ -317,6 +404,9 @@ class Instrument:
     close_min: Decimal = Decimal(0)  # minimum quantity of an exit; 0: one step
     close_worth_min: Decimal = Decimal(0)  # minimum value of an exit, in quote currency
     tick: Decimal = Decimal(0)  # price step; 0: one unit of the last digit
+    exchange: str = ""  # the broker's name for its exchange; not needed with `hours`
+    hours: TradingHours | None = None  # as the broker states them
+    freeze_level: Decimal = Decimal(0)  # nothing nearer to the price can be changed
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ from brokers.base import (
     Rejected,
     check_deadline,
     submit_each,
+    unsupported_cash_flows,
     unsupported_stream,
 )
 from brokers.crypto import (
@@ -48,9 +49,11 @@ from brokers.crypto.settings import Settings
 from brokers.record_cache import RECORD_CACHE, RecordCache
 from brokers.types import (
     AccountState,
+    BrokerCashFlow,
     BrokerOrder,
     BrokerPosition,
     CancelRequest,
+    ChangeRequest,
     Check,
     ConnectionSpec,
     HeldLevels,
@@ -67,6 +70,7 @@ from common.reason_codes import Code
 
 T = TypeVar("T")
 FOLLOW_UP_SECONDS = 3.0  # to read what the reply to an order lacks; polling reads it too
+CHANGE_PAUSES = (0.0, 0.3, 0.7)  # seconds before each read of a changed order
 
 
 def create() -> "CryptoAdapter":
@@ -166,6 +170,45 @@ class CryptoAdapter:
                                        detail=refused)]  # fmt: skip
         return reports
 
+    async def change_order(self, spec: ConnectionSpec, request: ChangeRequest) -> list[OrderReport]:
+        """Change a limit order in place, and report what the exchange then lists.
+
+        Its answer only states that it has taken the request. Raises NotSent, Rejected or
+        OutcomeUnknown."""
+        client = await self._open_for_write(spec, urgent=True)
+        ready = order_encoding.encode_change(client, request)
+        guarded = GuardedCall(
+            partial(check_deadline, request),
+            is_repeatable=True,
+            is_urgent=True,
+            send_by=request.send_by,
+        )
+        try:
+            await orders.send(client, spec, guarded, partial(order_encoding.change, client, ready))
+        except orders.NoSuchOrder as error:
+            raise Rejected(Code.ORDER_ENDED, str(error)) from error
+        return [await self._listed_terms(spec, request)]
+
+    async def _listed_terms(self, spec: ConnectionSpec, request: ChangeRequest) -> OrderReport:
+        """Return what the exchange lists of a changed order; wait a moment for the change.
+
+        Raises OutcomeUnknown if the order is not listed."""
+        listed: BrokerOrder | None = None
+        for pause in CHANGE_PAUSES:
+            await asyncio.sleep(pause)
+            try:
+                found = await self.open_orders(spec)
+            except ReadFailed as error:
+                raise OutcomeUnknown(Code.REPLY_LOST, error.detail) from error
+            name = request.client_order_id
+            listed = next((one for one in found if one.client_order_id == name), None)
+            if listed is None or listed.terms == request.terms:
+                break
+        if listed is None:
+            raise OutcomeUnknown(Code.REPLY_LOST, "the change was taken, and no order is listed")
+        return OrderReport(ReportKind.CHANGED, spec.connection_id, request.client_order_id,
+                           broker_order_id=listed.broker_order_id, terms=listed.terms)  # fmt: skip
+
     async def modify(self, spec: ConnectionSpec, request: ModifyRequest) -> list[OrderReport]:
         """Confirm that there are no levels at the exchange. Raises Rejected if any is to be set."""
         if request.stop_loss is not None or request.take_profit is not None:
@@ -255,6 +298,10 @@ class CryptoAdapter:
         if reports is None:
             self._order_cache.record_ended(spec.connection_id, client_order_id)
         return reports
+
+    async def cash_flows(self, spec: ConnectionSpec, since: datetime) -> list[BrokerCashFlow]:
+        """Raise ReadFailed: it lists none (`capabilities.cash_flows_horizon`)."""
+        return await unsupported_cash_flows(spec.exchange_name)
 
     async def events(self, limit: int, after: str = "") -> list[OrderReport]:
         return []

@@ -5,20 +5,34 @@ from functools import cache
 
 from brokers.account_capabilities import Capabilities
 from brokers.crypto.exchanges import ARRIVES_SECONDS, rules
-from brokers.types import ConnectionSpec, ExitSafety, OrderType, PositionMode, TimeInForce
+from brokers.types import (
+    ConnectionSpec,
+    ExitSafety,
+    OrderField,
+    OrderType,
+    PositionMode,
+    TimeInForce,
+)
 
 
 def capabilities_of(spec: ConnectionSpec) -> Capabilities:
     """What an account can do, by its exchange and its settings."""
-    return _capabilities(spec.exchange_name, str(spec.settings.get("market") or "spot"))
+    return market_capabilities(spec.exchange_name, str(spec.settings.get("market") or "spot"))
 
 
 @cache  # called for each order of a bundle
-def _capabilities(exchange_name: str, market: str) -> Capabilities:
+def market_capabilities(exchange_name: str, market: str) -> Capabilities:
+    """What an account can do at an exchange, on its market: 'spot' or 'swap'."""
     known, swap = rules(exchange_name), market == "swap"
+    stop_limit = frozenset({OrderType.STOP_LIMIT} if market in known.stop_limits else ())
     return Capabilities(
-        order_types=frozenset({OrderType.MARKET, OrderType.LIMIT}),
-        times_in_force=frozenset({TimeInForce.GTC, TimeInForce.IOC, TimeInForce.FOK}),
+        order_types=frozenset({OrderType.MARKET, OrderType.LIMIT}) | stop_limit,
+        times_in_force=(
+            frozenset({TimeInForce.GTC, TimeInForce.IOC, TimeInForce.FOK})
+            | ({TimeInForce.GTD} if market in known.gtd else set())
+        ),
+        shortest_gtd=known.gtd.get(market, timedelta(0)),
+        refuses_reached=stop_limit if known.refuses_reached_stop else frozenset(),
         native_stops=False,
         modify=False,
         position_modes=frozenset({PositionMode.NETTING}),
@@ -35,5 +49,6 @@ def _capabilities(exchange_name: str, market: str) -> Capabilities:
         fills_horizon=known.fills_horizon,
         quotes=True,
         names_time_in_force=known.names_time_in_force,
+        changes_orders=frozenset(OrderField) if known.amends else frozenset(),
         what_if=False,  # no exchange reports an order's margin and commission before it is sent
     )

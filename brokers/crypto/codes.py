@@ -94,6 +94,7 @@ _BYBIT: Mapping[str, Verdict] = {
     "33004": _KEY,
     "10024": _DISABLED, "10008": _DISABLED, "10029": _SYMBOL, "110066": _MARKET,
     "10001": _OTHER, "110009": _OTHER,
+    "110092": _PRICE, "110093": _PRICE,  # the market has reached the trigger price
     "110003": _PRICE, "170132": _PRICE, "170133": _PRICE, "170134": _PRICE, "170193": _PRICE,
     "170194": _PRICE, "110094": _VOLUME, "170136": _VOLUME, "170137": _VOLUME, "170140": _VOLUME,
     "170124": _VOLUME, "170135": _VOLUME, "110020": _OTHER, "110022": _OTHER,

@@ -168,8 +168,8 @@ async def _position_mode(client: Client) -> list[Check]:
         answer = await reads.call_method(client, "fetch_position_mode", settings.symbols[0])
         is_hedged = bool(answer["hedged"])
     else:  # Bybit reports it with each position, open or not
-        held = await reads.call_method(client, "fetch_positions", [settings.symbols[0]])
-        is_hedged = any(item.get("hedged") is True for item in held)
+        positions = await reads.call_method(client, "fetch_positions", [settings.symbols[0]])
+        is_hedged = any(item.get("hedged") is True for item in positions)
     if not is_hedged:
         return [Check("position mode", OK, "one-way")]
     hint = "Set the account to one-way mode at the exchange; it must hold no position for that."

@@ -14,15 +14,15 @@ from brokers.rate_limits import Rate
 class Limits:
     """host: of one address, in requests, or in costs where there are no points. points: of one
     account, in costs. orders: new orders of one account (cancels too: cancels_count). order_cost:
-    what a new order costs, where ccxt's number is another limit's. tiered: costs in one of the
-    points that the owner's tier frees each second; 0: there are no tiers."""
+    what a new order costs, where ccxt's number is another limit's. costs_per_tier_point: costs in
+    one of the points that the owner's tier frees each second; 0: there are no tiers."""
 
     host: Rate
     points: Rate | None
     orders: Rate
     order_cost: float | None = None
     cancels_count: bool = False
-    tiered: float = 0.0
+    costs_per_tier_point: float = 0.0
 
 
 # Weights are an address's: 6000 a minute on spot, ccxt counts a weight as a fifth: 1200 costs;
@@ -65,7 +65,7 @@ KRAKEN = Limits(
     points=Rate(per_second=0.99, burst=42.0),
     orders=Rate(per_second=0.5, burst=12.0),
     cancels_count=True,
-    tiered=3.0,
+    costs_per_tier_point=3.0,
 )
 
 CAREFUL = Limits(

@@ -49,6 +49,10 @@ class Exchange:
     cancel. id_length, id_letters: what it takes. horizon: how far back absence proves something,
     from the shortest memory (an order cancelled without a fill). expires_seconds: the exchange
     itself refuses an order that arrives later than this; 0: it has no such option.
+    stop_limits: on which markets, 'spot' and 'swap', a stop-limit order is an order like others,
+    found and cancelled by our id before and after its trigger. trigger_name: ccxt's parameter of
+    its stop price. gtd: the nearest expiry that it takes, by market; missing: it has none.
+    amends: Binance replaces a spot order by another one, and so did Kraken's older call: not used.
     """
 
     name: str
@@ -76,6 +80,14 @@ class Exchange:
     demo: bool = False  # its sandbox is what ccxt calls demo trading
     prices_at_once: str = "fetch_tickers"  # ccxt's call for the bids and asks of many symbols
     price: str = "fetch_ticker"  # and of one
+    stop_limits: frozenset[str] = frozenset()
+    trigger_name: str = "triggerPrice"
+    names_trigger_direction: bool = False
+    refuses_reached_stop: bool = False  # a stop price that the market has reached
+    gtd: Mapping[str, timedelta] = field(default_factory=dict)
+    expiry_name: str = ""  # parameter of the expiry
+    expiry_in_ms: bool = False  # else in seconds
+    amends: bool = False  # a limit order is changed in place, by our id, and keeps both its ids
     options: Mapping[str, Any] = field(default_factory=dict)
 
     def lookup_horizon(self, market: str) -> timedelta | None:
@@ -120,6 +132,16 @@ BINANCE = Exchange(
     # ccxt: ticker/24hr has no bid and ask on futures, ticker/bookTicker has.
     price="fetch_bids_asks",
     prices_at_once="fetch_bids_asks",
+    # docs spot "New order": STOP_LOSS_LIMIT, whose `stopPrice` must not be reached (-2010 "would
+    # trigger immediately"). On futures ccxt sends conditional orders to the algo endpoints: other
+    # objects, with ids and look-ups of their own.
+    stop_limits=frozenset({"spot"}),
+    refuses_reached_stop=True,
+    # remembered, futures "New Order": timeInForce GTD with goodTillDate, in ms but whole seconds,
+    # more than 600 s ahead. Spot has no GTD.
+    gtd={"swap": timedelta(minutes=11)},
+    expiry_name="goodTillDate",
+    expiry_in_ms=True,
     options={
         "recvWindow": int(EXPIRES_SECONDS * 1000),
         # ccxt fetchOpenOrders refuses to ask for all symbols without this: it weighs 40 to 80.
@@ -161,6 +183,16 @@ BYBIT = Exchange(
     # docs "Integration Guidance": server_time - recv_window <= timestamp (10002).
     expires_seconds=EXPIRES_SECONDS,
     unique_ids=True,
+    # ccxt createOrderRequest: a conditional order of perpetuals is created like others, with
+    # triggerPrice and triggerDirection. docs v5 "Get Open & Closed Orders": a unified account's
+    # list has all kinds. A price that is reached is refused (110092, 110093). Spot conditional
+    # orders need an orderFilter, and we have no proof that they keep their id: not used.
+    stop_limits=frozenset({"swap"}),
+    names_trigger_direction=True,
+    refuses_reached_stop=True,
+    # ccxt editOrder: v5/order/amend by orderLinkId. remembered, "Amend Order": price and quantity,
+    # which is all of the order; the answer only states that the request was taken.
+    amends=True,
     # ccxt createOrderRequest: on an account that is not unified, the amount of a spot market buy is
     # taken as money. Set here, so that ccxt neither requests nor guesses it; the connection test
     # checks it.
@@ -196,6 +228,9 @@ OKX = Exchange(
     # remembered, "Get transaction details (last 3 days)": at once; ccxt's, of 3 months, lags.
     # ccxt's fetchMyTrades knows the second only.
     recent_fills="privateGetTradeFills",
+    # ccxt editOrder: trade/amend-order by clOrdId. remembered, "Amend order": newSz includes what
+    # has filled; the answer only states that the request was taken, so the order is read.
+    amends=True,
     # docs "Order expiry": header expTime, refused afterwards; not part of the signature.
     expires_seconds=EXPIRES_SECONDS,
     # ccxt createOrder sends a batch of one by default, whose partial success (code 2) raises
@@ -228,6 +263,13 @@ KRAKEN = Exchange(
     one_at_a_time=True,
     # docs "Get Closed Orders": no time in force is in the answer.
     names_time_in_force=False,
+    # ccxt orderRequest: a limit order with stopLossPrice becomes stop-loss-limit, `price` its
+    # trigger and `price2` its limit. An order like others, in the same lists.
+    stop_limits=frozenset({"spot"}),
+    trigger_name="stopLossPrice",
+    # remembered, "Add Order": timeinforce GTD with expiretm, in seconds.
+    gtd={"spot": timedelta(0)},
+    expiry_name="expiretm",
 )
 
 CHECKED: Mapping[str, Exchange] = {one.name: one for one in (BINANCE, BYBIT, OKX, KRAKEN)}

@@ -108,8 +108,8 @@ FORM = Form(
             "As it is set at the exchange for these symbols; it is never changed from here.",
             SettingType.NUMBER,
             default=1,
-            least=1,
-            most=200,
+            minimum=1,
+            maximum=200,
         ),
         Setting(
             "points_per_second",
@@ -117,8 +117,8 @@ FORM = Form(
             "Kraken only: what your account's tier frees each second: 0.33, 0.5 or 1.",
             SettingType.NUMBER,
             default=0.33,
-            least=0.1,
-            most=10,
+            minimum=0.1,
+            maximum=10,
         ),
         Setting(
             "reply_timeout",
@@ -126,8 +126,8 @@ FORM = Form(
             "After that an order counts as unknown and is looked up: from 0.5 to 60 seconds.",
             SettingType.NUMBER,
             default=REPLY_TIMEOUT,
-            least=0.5,
-            most=60,
+            minimum=0.5,
+            maximum=60,
         ),
     ),
     secrets=(

@@ -4,18 +4,28 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
+from decimal import Decimal
 from typing import Any
 
+from brokers import price_rounding
 from brokers.base import Rejected
 from brokers.crypto import parse
+from brokers.crypto.capabilities import market_capabilities
 from brokers.crypto.ccxt_hooks import expires_ms
 from brokers.crypto.client import Client
-from brokers.types import CancelRequest, OrderRequest, OrderType, Side, TimeInForce
+from brokers.types import (
+    CancelRequest,
+    ChangeRequest,
+    OrderField,
+    OrderRequest,
+    OrderType,
+    Side,
+    TimeInForce,
+)
 from common.reason_codes import Code
 
-TYPES = {OrderType.MARKET: "market", OrderType.LIMIT: "limit"}
-TIMES = frozenset({TimeInForce.GTC, TimeInForce.IOC, TimeInForce.FOK})
+# A stop-limit order is a limit order with the parameters of its trigger.
+TYPES = {OrderType.MARKET: "market", OrderType.LIMIT: "limit", OrderType.STOP_LIMIT: "limit"}
 
 CLIENT_ORDER_ID = re.compile(r"[a-z0-9]{18}")  # what our client order ids look like
 
@@ -57,8 +67,7 @@ def encode(client: Client, request: OrderRequest) -> CreateOrderArguments:
     market = market_of(client, request.symbol)
     if market.get("active") is False:
         raise Rejected(Code.MARKET_CLOSED, f"{request.symbol} is not traded now")
-    if request.order_type not in TYPES or request.time_in_force not in TIMES:
-        raise Rejected(Code.ORDER_TYPE_UNSUPPORTED, f"{request.order_type} {request.time_in_force}")
+    _check_kind(client, request)
     if request.stop_loss is not None or request.take_profit is not None:
         raise Rejected(Code.STOPS_INVALID, "stops and targets are watched here, not there")
     _check_id(client, request.client_order_id)
@@ -69,8 +78,17 @@ def encode(client: Client, request: OrderRequest) -> CreateOrderArguments:
         side=request.side.value.lower(),
         amount=_amount(client, market, request, price),
         price=None if price is None else f"{price:f}",
-        params=_params(client, request),
+        params=_params(client, request) | _trigger(client, market, request),
     )
+
+
+def _check_kind(client: Client, request: OrderRequest) -> None:
+    """Raise Rejected for an order type or time in force that the account's market does not have."""
+    can = market_capabilities(client.rules.name, client.settings.market)
+    if request.order_type not in can.order_types or request.time_in_force not in can.times_in_force:
+        raise Rejected(Code.ORDER_TYPE_UNSUPPORTED, f"{request.order_type} {request.time_in_force}")
+    if (request.time_in_force is TimeInForce.GTD) is (request.expires_at is None):
+        raise Rejected(Code.ORDER_TYPE_UNSUPPORTED, "GTD needs an expiry, and only GTD has one")
 
 
 def _check_id(client: Client, name: str) -> None:
@@ -81,17 +99,34 @@ def _check_id(client: Client, name: str) -> None:
 
 def _price(market: Mapping[str, Any], request: OrderRequest) -> Decimal | None:
     """Return the limit price in whole ticks, never worse than the requested one."""
-    if request.order_type is not OrderType.LIMIT:
+    if not request.order_type.has_limit_price:
         return None
-    limit_price = request.limit_price
-    if limit_price is None or not limit_price.is_finite() or limit_price <= 0:
-        raise Rejected(Code.PRICE_INVALID, f"limit price {limit_price}")
+    return _rounded(market, request.limit_price, request.side, OrderType.LIMIT)
+
+
+def _trigger(client: Client, market: Mapping[str, Any], request: OrderRequest) -> dict[str, Any]:
+    """Return the parameters of a stop-limit order's stop price; none for other types."""
+    if request.order_type is not OrderType.STOP_LIMIT:
+        return {}
+    rules = client.rules
+    price = _rounded(market, request.stop_price, request.side, OrderType.STOP)
+    params = {rules.trigger_name: f"{price:f}"}
+    if rules.names_trigger_direction:
+        params["triggerDirection"] = "ascending" if request.side is Side.BUY else "descending"
+    return params
+
+
+def _rounded(
+    market: Mapping[str, Any], price: Decimal | None, side: Side, order_type: OrderType
+) -> Decimal:
+    """Return a price in whole ticks. Raises Rejected for a missing one, or one below a tick."""
+    if price is None or not price.is_finite() or price <= 0:
+        raise Rejected(Code.PRICE_INVALID, f"{order_type.lower()} price {price}")
     tick = parse.number(market["precision"]["price"])
-    rounding = ROUND_FLOOR if request.side is Side.BUY else ROUND_CEILING
-    price = (limit_price / tick).to_integral_value(rounding) * tick
-    if price <= 0:
-        raise Rejected(Code.PRICE_INVALID, f"limit price {limit_price} is below a tick")
-    return price
+    rounded = price_rounding.round_entry_price(price, tick, side, order_type)
+    if rounded <= 0:
+        raise Rejected(Code.PRICE_INVALID, f"{order_type.lower()} price {price} is below a tick")
+    return rounded
 
 
 def _amount(
@@ -132,8 +167,11 @@ def _may_be_below_minimum(client: Client, request: OrderRequest) -> bool:
 def _params(client: Client, request: OrderRequest) -> dict[str, Any]:
     rules, settings = client.rules, client.settings
     params: dict[str, Any] = {rules.id_name: request.client_order_id}
-    if request.order_type is OrderType.LIMIT:
+    if request.order_type.has_limit_price:
         params["timeInForce"] = request.time_in_force.value
+    if request.expires_at is not None:  # whole seconds, never later than asked
+        seconds = int(request.expires_at.timestamp())
+        params[rules.expiry_name] = seconds * 1000 if rules.expiry_in_ms else seconds
     if settings.market == "swap" and request.reduce_only:
         params["reduceOnly"] = True
     return params
@@ -150,6 +188,45 @@ async def cancel(client: Client, request: CancelRequest) -> Any:
     """Send a cancel by our id; return ccxt's answer. Raises ccxt's errors."""
     params = {client.rules.cancel_name: request.client_order_id}
     return await client.exchange.cancel_order(None, request.symbol, params)
+
+
+@dataclass(frozen=True, slots=True)
+class EditOrderArguments:
+    """The arguments of `edit_order`. amount, price: text; None: it stays as it is."""
+
+    symbol: str
+    side: str
+    amount: str | None
+    price: str | None
+    params: Mapping[str, Any]
+
+
+def encode_change(client: Client, request: ChangeRequest) -> EditOrderArguments:
+    """Write a change of a limit order in ccxt's words. Raises Rejected: nothing was sent."""
+    if not client.rules.amends or request.order_type is not OrderType.LIMIT:
+        detail = f"{client.rules.name} changes no {request.order_type.lower()} orders in place"
+        raise Rejected(Code.CHANGE_UNSUPPORTED, detail)
+    market, terms = market_of(client, request.symbol), request.terms
+    order = OrderRequest(
+        request.client_order_id, request.connection_id, "", request.symbol, request.side,
+        request.order_type, TimeInForce.GTC, terms.quantity, terms.limit_price,
+    )  # fmt: skip
+    price = _price(market, order)
+    amount = _amount(client, market, order, price)
+    return EditOrderArguments(
+        symbol=request.symbol,
+        side=request.side.value.lower(),
+        amount=amount if OrderField.QUANTITY in request.fields else None,
+        price=f"{price:f}" if OrderField.PRICE in request.fields else None,
+        params={client.rules.cancel_name: request.client_order_id},
+    )
+
+
+async def change(client: Client, ready: EditOrderArguments) -> Any:
+    """Send a change by our id; return ccxt's answer. Raises ccxt's errors."""
+    return await client.exchange.edit_order(
+        None, ready.symbol, "limit", ready.side, ready.amount, ready.price, dict(ready.params)
+    )
 
 
 def _with_expiry(client: Client, ready: CreateOrderArguments) -> dict[str, Any]:

@@ -209,7 +209,9 @@ def _reason(kind: ReportKind, order: Mapping[str, Any]) -> Code | None:
 def resting(order: Mapping[str, Any], size: Decimal) -> BrokerOrder:
     """Read a working order, also one that is not ours. Raises ValueError."""
     stop = order.get("triggerPrice") or order.get("stopLossPrice") or order.get("takeProfitPrice")
-    kind = OrderType.STOP if stop else OrderType.LIMIT
+    kind = OrderType.LIMIT
+    if stop:
+        kind = OrderType.STOP_LIMIT if order.get("price") else OrderType.STOP
     if not stop and order.get("type") == "market":
         kind = OrderType.MARKET
     return BrokerOrder(

@@ -79,8 +79,8 @@ def account_rate_limits(exchange: Exchange, spec: ConnectionSpec) -> AccountRate
     key = spec.credentials.get("api_key") or spec.connection_id
     account = f"{host} account {sha256(key.encode()).hexdigest()[:16]}"
     points = limits.points
-    if points is not None and limits.tiered:
-        tier_rate = float(spec.settings.get("points_per_second") or 0) * limits.tiered
+    if points is not None and limits.costs_per_tier_point:
+        tier_rate = float(spec.settings.get("points_per_second") or 0) * limits.costs_per_tier_point
         points = replace(points, per_second=tier_rate or points.per_second)
     return AccountRateLimits(
         host=rate_limiter_for(host, limits.host),
@@ -93,4 +93,4 @@ def account_rate_limits(exchange: Exchange, spec: ConnectionSpec) -> AccountRate
 
 def read_rate(host: Rate) -> Rate:
     """Return the part of an address's rate that reads may take."""
-    return Rate(host.per_second * READS_SHARE, host.burst / 2, kept=0.0)
+    return Rate(host.per_second * READS_SHARE, host.burst / 2, exit_reserve=0.0)

@@ -80,15 +80,15 @@ def _may_trade(read: Mapping[str, Any]) -> bool:
 
 async def _base_value(client: Client, totals: Mapping[str, Any]) -> Decimal:
     """What the bases of the listed symbols are worth at the last price."""
-    held = {
+    amounts = {
         name: parse.optional_number(totals.get(name.partition("/")[0])) for name in _listed(client)
     }
-    held = {name: amount for name, amount in held.items() if amount}
-    if not held:
+    amounts = {name: amount for name, amount in amounts.items() if amount}
+    if not amounts:
         return Decimal(0)
-    tickers = await call_method(client, "fetch_tickers", list(held))
-    prices = {name: parse.number(tickers[name]["last"]) for name in held}
-    return sum((amount * prices[name] for name, amount in held.items()), Decimal(0))
+    tickers = await call_method(client, "fetch_tickers", list(amounts))
+    prices = {name: parse.number(tickers[name]["last"]) for name in amounts}
+    return sum((amount * prices[name] for name, amount in amounts.items()), Decimal(0))
 
 
 async def _open_profit(client: Client) -> Decimal:

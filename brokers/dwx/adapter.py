@@ -14,9 +14,16 @@ from datetime import datetime
 from pathlib import Path
 
 from brokers.account_capabilities import Capabilities
-from brokers.base import Guard, NotSent, OnOutcome, ReadFailed, submit_each
+from brokers.base import (
+    Guard,
+    NotSent,
+    OnOutcome,
+    ReadFailed,
+    submit_each,
+    unsupported_cash_flows,
+)
 from brokers.connection_form import Form
-from brokers.dwx import connection_checks, orders, prices, reads
+from brokers.dwx import connection_checks, order_changes, orders, prices, reads
 from brokers.dwx.capabilities import capabilities_of
 from brokers.dwx.client import DwxClient
 from brokers.dwx.file_watcher import FileWatcher
@@ -30,9 +37,11 @@ from brokers.dwx.timeouts import Timeouts
 from brokers.record_cache import RECORD_CACHE, RecordCache
 from brokers.types import (
     AccountState,
+    BrokerCashFlow,
     BrokerOrder,
     BrokerPosition,
     CancelRequest,
+    ChangeRequest,
     Check,
     CheckResult,
     ConnectionSpec,
@@ -77,7 +86,7 @@ class DwxAdapter:
 
     def capabilities(self, spec: ConnectionSpec) -> Capabilities:
         """Return what the account supports."""
-        return capabilities_of(spec)
+        return capabilities_of(spec, takes_expiry=not self._platform.by_deals)
 
     def instrument_book(self, spec: ConnectionSpec) -> str:
         """Return a name for this terminal only: the connection's settings define its lots."""
@@ -105,6 +114,11 @@ class DwxAdapter:
         """Delete a working order. If it was filled first: the fill and CANCEL_REFUSED."""
         async with self._turn(spec) as client:
             return await orders.cancel(client, request)
+
+    async def change_order(self, spec: ConnectionSpec, request: ChangeRequest) -> list[OrderReport]:
+        """Give a waiting order another price. Raises NotSent, Rejected or OutcomeUnknown."""
+        async with self._turn(spec) as client:
+            return await order_changes.change_order(client, request)
 
     async def modify(self, spec: ConnectionSpec, request: ModifyRequest) -> list[OrderReport]:
         """Set both levels of a position or of a working order; None removes one."""
@@ -183,6 +197,10 @@ class DwxAdapter:
     def stream_events(self) -> AsyncIterator[None]:
         """Yield when `events` has something new of the terminals that this process has locked."""
         return self._watch.notifications()
+
+    async def cash_flows(self, spec: ConnectionSpec, since: datetime) -> list[BrokerCashFlow]:
+        """Raise ReadFailed: it lists none (`capabilities.cash_flows_horizon`)."""
+        return await unsupported_cash_flows("the bridge")
 
     async def events(self, limit: int, after: str = "") -> list[OrderReport]:
         """Return the oldest reports that were not acknowledged yet."""

@@ -5,19 +5,35 @@ from functools import cache
 
 from brokers.account_capabilities import Capabilities
 from brokers.dwx.client import days_of
-from brokers.types import ConnectionSpec, ExitSafety, OrderType, PositionMode, TimeInForce
+from brokers.types import (
+    ConnectionSpec,
+    ExitSafety,
+    OrderField,
+    OrderType,
+    PositionMode,
+    TimeInForce,
+)
+
+SHORTEST_EXPIRY = timedelta(minutes=11)  # docs.mql4.com/trading/OrderSend: at least ten
 
 
-def capabilities_of(spec: ConnectionSpec) -> Capabilities:
-    """Return what an account supports, by its connection's settings."""
-    return _capabilities(days_of(spec), str(spec.settings.get("folder") or ""))
+def capabilities_of(spec: ConnectionSpec, *, takes_expiry: bool = True) -> Capabilities:
+    """Return what an account supports, by its connection's settings.
+
+    takes_expiry: the expert advisor passes an order's expiry on; that of MetaTrader 5 ignores it.
+    """
+    folder = str(spec.settings.get("folder") or "")
+    return _capabilities(days_of(spec), folder, takes_expiry=takes_expiry)
 
 
 @cache  # called for each order of a bundle
-def _capabilities(days: int, folder: str) -> Capabilities:
+def _capabilities(days: int, folder: str, *, takes_expiry: bool) -> Capabilities:
     return Capabilities(
-        order_types=frozenset(OrderType),
-        times_in_force=frozenset({TimeInForce.GTC}),
+        order_types=frozenset({OrderType.MARKET, OrderType.LIMIT, OrderType.STOP}),
+        times_in_force=frozenset(
+            {TimeInForce.GTC, TimeInForce.GTD} if takes_expiry else {TimeInForce.GTC}
+        ),
+        shortest_gtd=SHORTEST_EXPIRY if takes_expiry else timedelta(0),
         native_stops=True,
         modify=True,
         position_modes=frozenset({PositionMode.HEDGING}),
@@ -35,5 +51,6 @@ def _capabilities(days: int, folder: str) -> Capabilities:
         refuses_reached=frozenset({OrderType.LIMIT, OrderType.STOP}),  # "invalid price"
         one_at_a_time=True,
         keeps_worst_price=True,
+        changes_orders=frozenset({OrderField.PRICE}),
         checks_worst_price=True,  # a command has no field for it (`preflight.check_worst_price`)
     )

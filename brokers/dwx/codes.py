@@ -60,7 +60,7 @@ REJECTED: dict[str, Code] = {
     "too many requests": Code.REJECTED_BY_BROKER,
     "too frequent requests": Code.REJECTED_BY_BROKER,
     "modification denied because order too close to market": Code.STOPS_INVALID,
-    "expirations are denied by broker": Code.REJECTED_BY_BROKER,
+    "expirations are denied by broker": Code.ORDER_TYPE_UNSUPPORTED,
     "amount of open and pending orders has reached the limit": Code.REJECTED_BY_BROKER,
     "hedging is prohibited": Code.REJECTED_BY_BROKER,
     "prohibited by FIFO rules": Code.REJECTED_BY_BROKER,

@@ -29,7 +29,7 @@ def _symbols_error(value: Any) -> str:
 def _wait(key: str, label: str, hint: str) -> Setting:
     return Setting(
         f"{key}_seconds", label, hint, SettingType.NUMBER, getattr(Timeouts(), key),
-        least=0.05, most=600,
+        minimum=0.05, maximum=600,
     )  # fmt: skip
 
 
@@ -54,7 +54,7 @@ FORM = Form(
         ),
         Setting(
             "history_days", "Look back … days", "How far back orders and fills are looked up.",
-            SettingType.WHOLE, HISTORY_DAYS, least=1, most=3600,
+            SettingType.WHOLE, HISTORY_DAYS, minimum=1, maximum=3600,
         ),
         _wait("take", "Wait for the terminal … seconds", "A command not taken then is withdrawn."),
         _wait("answer", "Wait for an outcome … seconds", "An order without one is then unknown."),

@@ -24,6 +24,7 @@ from brokers.types import (
     OrderType,
     ReportKind,
 )
+from common.reason_codes import Code
 
 ENDED = (ReportKind.CANCELLED, ReportKind.EXPIRED)
 
@@ -228,13 +229,14 @@ class Mt4Reports(TerminalState):
         )  # fmt: skip
 
     def _unfilled_report(self, ticket: Ticket, client_order_id: str) -> OrderReport:
-        kind = ReportKind.ACCEPTED
+        kind, code = ReportKind.ACCEPTED, None
         if ticket.closed_at is not None:
-            expired = "expir" in ticket.comment.lower()
-            kind = ReportKind.EXPIRED if expired else ReportKind.CANCELLED
+            kind = ReportKind.CANCELLED
+            if "expir" in ticket.comment.lower():
+                kind, code = ReportKind.EXPIRED, Code.TIME_IN_FORCE_ENDED
         return OrderReport(
             kind, self.spec.connection_id, client_order_id, str(ticket.number),
-            levels=parse.levels_of(ticket),
+            levels=parse.levels_of(ticket), code=code,
         )  # fmt: skip
 
     def _exit_fill(self, ticket: Ticket) -> Execution:

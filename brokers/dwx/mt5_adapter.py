@@ -6,11 +6,13 @@ show which lots belong to which entry. They do not contain the position mode, so
 
 from dataclasses import replace
 
+from brokers.account_capabilities import Capabilities
 from brokers.connection_form import Setting, SettingType
+from brokers.dwx import capabilities
 from brokers.dwx.adapter import DwxAdapter, valid_root
-from brokers.dwx.capabilities import capabilities_of
 from brokers.dwx.form import FORM as MT4_FORM
 from brokers.dwx.mt_platform import MT5
+from brokers.types import ConnectionSpec
 
 
 def _hedging_error(is_hedging: bool) -> str:
@@ -28,6 +30,11 @@ FORM = replace(
     label="MetaTrader 5 by files",
 )
 __all__ = ["FORM", "capabilities_of", "create"]
+
+
+def capabilities_of(spec: ConnectionSpec) -> Capabilities:
+    """Return what an account supports, by its connection's settings."""
+    return capabilities.capabilities_of(spec, takes_expiry=False)
 
 
 def create(root: str | None = None) -> DwxAdapter:

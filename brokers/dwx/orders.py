@@ -20,6 +20,7 @@ from brokers.base import (
 from brokers.dwx import codes, parse
 from brokers.dwx.client import DwxClient
 from brokers.dwx.folders import TerminalUnavailableError
+from brokers.dwx.mt4_reports import Mt4Reports
 from brokers.dwx.mt5_reports import Mt5Reports
 from brokers.dwx.parse import Snapshot
 from brokers.dwx.preflight import (
@@ -28,6 +29,7 @@ from brokers.dwx.preflight import (
     check_levels,
     check_worst_price,
     current_ticket,
+    expiration,
     is_part_filled,
     named_price,
     order_type_word,
@@ -59,7 +61,7 @@ Last = Callable[[], Awaitable[list[OrderReport] | None]]
 async def place(client: DwxClient, request: OrderRequest, guard: Guard) -> list[OrderReport]:
     """Place an entry, in a turn. Raises NotSent, Rejected or OutcomeUnknown."""
     lots, kind, at = client.lots(request.symbol), order_type_word(request), named_price(request)
-    magic = parse.magic_of(request.client_order_id)
+    magic, expires = parse.magic_of(request.client_order_id), expiration(client, request)
     check_account_mode(client)
     lots_requested = client.in_lots(request.symbol, request.quantity)
     with as_not_sent():
@@ -78,20 +80,20 @@ async def place(client: DwxClient, request: OrderRequest, guard: Guard) -> list[
             lots.level(request.take_profit, request.side),
             str(magic),
             request.client_order_id,
-            "0",
+            str(expires),
         )
     )
     number = client.terminal.next_number()
     command = SentCommand(
         number, time.time(), OPEN, request.client_order_id, magic, request.symbol, lots_requested,
-        account=client.spec.account,
+        account=client.spec.account, expires=expires,
     )  # fmt: skip
     sent = await client.terminal.send(
         number, "OPEN_ORDER", content, partial(guard, request), command
     )  # fmt: skip
     effect = partial(_entry_effect, client, request.client_order_id)
     last = partial(_executed, client, request.client_order_id) if client.by_deals else None
-    return await _outcome(client, sent, codes.OPENING, effect, command, last)
+    return await wait_for_outcome(client, sent, codes.OPENING, effect, command, last)
 
 
 async def close(client: DwxClient, request: OrderRequest, guard: Guard) -> list[OrderReport]:
@@ -100,10 +102,7 @@ async def close(client: DwxClient, request: OrderRequest, guard: Guard) -> list[
     The command names the position's present ticket. A ticket closes once, so a repetition of the
     same close can only be refused.
     """
-    if request.order_type is not OrderType.MARKET or order_type_word(request) not in (
-        "buy",
-        "sell",
-    ):
+    if request.order_type is not OrderType.MARKET or expiration(client, request):
         raise Rejected(Code.ORDER_TYPE_UNSUPPORTED, "an exit is at market")
     lots_requested = client.in_lots(request.symbol, request.quantity)
     with as_not_sent():
@@ -137,7 +136,7 @@ async def close(client: DwxClient, request: OrderRequest, guard: Guard) -> list[
         command,
     )
     effect = partial(_close_effect, client, command, ticket.lots)
-    return await _outcome(client, sent, codes.CLOSING, effect, command)
+    return await wait_for_outcome(client, sent, codes.CLOSING, effect, command)
 
 
 async def cancel(client: DwxClient, request: CancelRequest) -> list[OrderReport]:
@@ -155,7 +154,7 @@ async def cancel(client: DwxClient, request: CancelRequest) -> list[OrderReport]
     )  # fmt: skip
     effect = partial(_cancel_effect, client, request, ticket.number)
     try:
-        return await _outcome(client, sent, codes.CLOSING, effect)
+        return await wait_for_outcome(client, sent, codes.CLOSING, effect)
     except Rejected as error:
         return [_refused(client, request, error.detail, error.code)]
 
@@ -174,8 +173,11 @@ async def modify(client: DwxClient, request: ModifyRequest) -> list[OrderReport]
         # A position is closed at the other price than the one that it was opened at.
         await check_levels(client, request.symbol, ticket.side, at, *levels)
     stop, target = (lots.level(one, ticket.side) for one in levels)
+    # The command writes the expiry of a waiting order too: 0 would remove it.
+    expires = 0 if ticket.is_position else expiry_of(books, ticket.magic)
     sent = await client.terminal.send(
-        client.terminal.next_number(), "MODIFY_ORDER", f"{ticket.number},0,{stop},{target},0",
+        client.terminal.next_number(), "MODIFY_ORDER",
+        f"{ticket.number},0,{stop},{target},{expires}",
         partial(check_deadline, request),
     )  # fmt: skip
 
@@ -194,15 +196,21 @@ async def modify(client: DwxClient, request: ModifyRequest) -> list[OrderReport]
         now = next((one for one in snapshot.tickets if one.number == ticket.number), None)
         return [books.levels(now, request.client_order_id)] if now is not None else None
 
-    reports = await _outcome(client, sent, codes.MODIFYING, effect, at_end=instead)
+    reports = await wait_for_outcome(client, sent, codes.MODIFYING, effect, at_end=instead)
     for report in reports:
         if report.levels is not None:
             client.set_levels(client, books.roots_now[ticket.number], report.levels)
     return reports
 
 
+def expiry_of(books: Mt4Reports, magic: int) -> int:
+    """The expiry with which a waiting order was placed, as sent; 0: none."""
+    placed = [one for one in books.commands if one.action == OPEN and one.magic == magic]
+    return placed[-1].expires if placed else 0
+
+
 # ---- the outcome ----------------------------------------------------------------------------
-async def _outcome(
+async def wait_for_outcome(
     client: DwxClient, sent: SentMark, kinds: frozenset[str], effect: Effect,
     command: SentCommand | None = None, last: Last | None = None, at_end: Last | None = None,
 ) -> list[OrderReport]:  # fmt: skip

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC
 from decimal import Decimal
 
 from brokers.base import NotSent, Rejected
@@ -11,7 +12,14 @@ from brokers.dwx.folders import TerminalUnavailableError
 from brokers.dwx.mt4_reports import Mt4Reports
 from brokers.dwx.parse import Snapshot, Ticket
 from brokers.dwx.terminal_state import HistoryNeededError
-from brokers.types import CancelRequest, OrderRequest, OrderType, Side, TimeInForce
+from brokers.types import (
+    CancelRequest,
+    ChangeRequest,
+    OrderRequest,
+    OrderType,
+    Side,
+    TimeInForce,
+)
 from brokers.worst_price import is_worse_than
 from common.reason_codes import Code
 
@@ -60,9 +68,21 @@ async def check_worst_price(client: DwxClient, request: OrderRequest) -> None:
 
 def order_type_word(request: OrderRequest) -> str:
     """The expert advisor's word for an order's side and type. Raises Rejected."""
-    if request.time_in_force is not TimeInForce.GTC:
-        raise Rejected(Code.ORDER_TYPE_UNSUPPORTED, "the expert advisor places orders GTC only")
-    return parse.TYPES[request.side, request.order_type]
+    if (word := parse.TYPES.get((request.side, request.order_type))) is None:
+        raise Rejected(Code.ORDER_TYPE_UNSUPPORTED, f"{request.order_type} is none of its words")
+    return word
+
+
+def expiration(client: DwxClient, request: OrderRequest) -> int:
+    """The end of a GTD order in seconds of the server's time; 0: none. Raises Rejected."""
+    tif, end = request.time_in_force, request.expires_at
+    if tif is TimeInForce.GTC and end is None:
+        return 0
+    if tif is not TimeInForce.GTD or end is None or client.by_deals:
+        raise Rejected(Code.ORDER_TYPE_UNSUPPORTED, f"the expert advisor has no {tif} orders")
+    if request.order_type is OrderType.MARKET:
+        raise Rejected(Code.ORDER_TYPE_UNSUPPORTED, "a market order does not wait")
+    return int(client.zone.server(end).replace(tzinfo=UTC).timestamp())
 
 
 def named_price(request: OrderRequest) -> Decimal | None:
@@ -98,8 +118,8 @@ def current_ticket(books: Mt4Reports, position: str, client_order_id: str) -> Ti
     raise Rejected(Code.NO_POSITION, "The terminal holds no such position.")
 
 
-def waiting_ticket(snapshot: Snapshot, request: CancelRequest) -> Ticket | None:
-    """The ticket of the order that a cancel means; of one that was filled in part what waits."""
+def waiting_ticket(snapshot: Snapshot, request: CancelRequest | ChangeRequest) -> Ticket | None:
+    """The ticket of the order that a request means; of one that was filled in part what waits."""
     for one in sorted(snapshot.tickets, key=lambda one: one.is_position):
         named = request.broker_order_id == str(one.number)
         if named or parse.is_order(one, request.client_order_id):

@@ -20,7 +20,8 @@ class SentCommand:
     CLOSE closes. root: the first ticket of that position, which has another ticket after each
     partial close. outcome: UNSENT or REFUSED (no effect), PLACED (a working order), GONE (worked,
     and is neither open nor filled any more); '' if it is not known for certain. account: to which
-    the terminal was logged in; '' if an older version wrote it."""
+    the terminal was logged in; '' if an older version wrote it. expires: of a GTD order, in
+    seconds of the server's time; 0: none."""
 
     number: int
     at: float
@@ -33,6 +34,7 @@ class SentCommand:
     root: int = 0
     outcome: str = ""
     account: str = ""
+    expires: int = 0
 
     @property
     def may_take_effect(self) -> bool:

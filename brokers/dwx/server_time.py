@@ -31,6 +31,10 @@ class Zone:
         """Return what the server's clock showed as aware UTC."""
         return (server_time - self._ahead).replace(tzinfo=self._zone).astimezone(UTC)
 
+    def server(self, moment: datetime) -> datetime:
+        """Return what the server's clock shows at an aware moment, without a zone."""
+        return moment.astimezone(self._zone).replace(tzinfo=None) + self._ahead
+
 
 def earliest_possible(moment: datetime) -> datetime:
     """A time such that whatever a server's clock showed before it was before this moment: to leave

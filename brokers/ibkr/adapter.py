@@ -14,9 +14,25 @@ from weakref import WeakKeyDictionary
 
 from brokers import rate_limits
 from brokers.account_capabilities import Capabilities
-from brokers.base import Guard, NotSent, OnOutcome, ReadFailed, submit_each
+from brokers.base import (
+    Guard,
+    NotSent,
+    OnOutcome,
+    ReadFailed,
+    submit_each,
+    unsupported_cash_flows,
+)
 from brokers.event_buffer import EventBuffer
-from brokers.ibkr import bracket_orders, connection_checks, listing, orders, prices, reads, what_if
+from brokers.ibkr import (
+    bracket_orders,
+    connection_checks,
+    listing,
+    order_changes,
+    orders,
+    prices,
+    reads,
+    what_if,
+)
 from brokers.ibkr.capabilities import capabilities_of
 from brokers.ibkr.endpoint import endpoint_of
 from brokers.ibkr.form import FORM
@@ -28,9 +44,11 @@ from brokers.rate_limits import Rate, RateLimiter
 from brokers.record_cache import RECORD_CACHE, RecordCache
 from brokers.types import (
     AccountState,
+    BrokerCashFlow,
     BrokerOrder,
     BrokerPosition,
     CancelRequest,
+    ChangeRequest,
     Check,
     ConnectionSpec,
     Instrument,
@@ -120,6 +138,10 @@ class IbkrAdapter:
         """Cancel an order. If it ended first: CANCEL_REFUSED, followed by its reports."""
         return await orders.cancel(await self._session_to_write(spec), request)
 
+    async def change_order(self, spec: ConnectionSpec, request: ChangeRequest) -> list[OrderReport]:
+        """Change price or quantity of a working order; its stop and target follow the quantity."""
+        return await order_changes.change_order(await self._session_to_write(spec), request)
+
     async def modify(self, spec: ConnectionSpec, request: ModifyRequest) -> list[OrderReport]:
         """Set both levels of a position; None removes one."""
         return await bracket_orders.modify(await self._session_to_write(spec), request)
@@ -185,6 +207,10 @@ class IbkrAdapter:
     def stream_events(self) -> AsyncGenerator[None, None]:
         """Yield when `events` has something new."""
         return self._state().event_buffer.notifications()
+
+    async def cash_flows(self, spec: ConnectionSpec, since: datetime) -> list[BrokerCashFlow]:
+        """Raise ReadFailed: it lists none (`capabilities.cash_flows_horizon`)."""
+        return await unsupported_cash_flows("Interactive Brokers' API")
 
     async def events(self, limit: int, after: str = "") -> list[OrderReport]:
         """Return the oldest reports that were not acknowledged yet."""

@@ -62,15 +62,23 @@ async def modify(session: Session, request: ModifyRequest) -> list[OrderReport]:
         if now is not None:
             stop, target = request.stop_loss, request.take_profit
             require_level_sides(entry.side, stop, target, now.bid, now.ask)
+    check_deadline(request)
+    if planned:
+        await session.rate_limiter.acquire(
+            len(planned), priority=Priority.EXIT, deadline=request.send_by
+        )
+    # Again: while this waited, the order's own change may have given its levels a new quantity.
     changes = _plan_changes(session, entry, request, details)
+    if len(changes) > len(planned):
+        raise NotSent(Code.RATE_LIMITED, "the order was changed meanwhile")
     if changes:
         await _send_changes(session, request, details.contract, changes)
     order_cache = session.order_cache
-    held = [
+    legs = [
         order_cache.get(entry.connection_id, entry.client_order_id, leg) for leg in (STOP, TARGET)
     ]
-    refused = [r for r in held if r and (r.refused_change or r.ended is ReportKind.REJECTED)]
-    report = levels_report(entry, *held)
+    refused = [r for r in legs if r and (r.refused_change or r.ended is ReportKind.REJECTED)]
+    report = levels_report(entry, *legs)
     if refused and len(refused) == len(changes):
         detail = refused[0].refused_change or refused[0].detail
         raise Rejected(Code.STOPS_INVALID, detail)
@@ -97,10 +105,7 @@ async def _remove_unarrived(session: Session, entry: Record) -> None:
 async def _send_changes(
     session: Session, request: ModifyRequest, contract: Any, changes: list[LevelChange]
 ) -> None:
-    check_deadline(request)
-    await session.rate_limiter.acquire(
-        len(changes), priority=Priority.EXIT, deadline=request.send_by
-    )
+    """Write the changes at once, without waiting since they were planned; wait for the answers."""
     try:
         session.require_usable()
         client = session.client

@@ -10,7 +10,14 @@ from zoneinfo import ZoneInfo
 from brokers.account_capabilities import Capabilities
 from brokers.ibkr.endpoint import NEW_YORK
 from brokers.ibkr.form import FORM
-from brokers.types import ConnectionSpec, ExitSafety, OrderType, PositionMode, TimeInForce
+from brokers.types import (
+    ConnectionSpec,
+    ExitSafety,
+    OrderField,
+    OrderType,
+    PositionMode,
+    TimeInForce,
+)
 from common.clocks import market_now
 
 if TYPE_CHECKING:
@@ -24,7 +31,9 @@ def capabilities_of(spec: ConnectionSpec) -> Capabilities:
     """Return what the account supports. TWS lists today only: both horizons end at its midnight."""
     today = _since_midnight(str(spec.settings.get("timezone") or NEW_YORK))
     return Capabilities(
-        order_types=frozenset(OrderType),
+        order_types=frozenset(
+            {OrderType.MARKET, OrderType.LIMIT, OrderType.STOP, OrderType.STOP_LIMIT}
+        ),
         times_in_force=frozenset(TimeInForce),
         native_stops=True,
         modify=True,
@@ -41,6 +50,7 @@ def capabilities_of(spec: ConnectionSpec) -> Capabilities:
         quotes=True,
         what_if=True,
         reports_margin=True,
+        changes_orders=frozenset(OrderField),
     )
 
 

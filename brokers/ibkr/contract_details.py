@@ -63,8 +63,8 @@ async def held_details(session: Session, position_id: str, entry_id: str, symbol
     if con_id in session.details:
         return session.details[con_id]
     with suppress(Rejected, ReadFailed):  # an invalid map must not stop an exit
-        if (named := await details_of(session, symbol, Priority.EXIT)).contract.conId == con_id:
-            return named
+        if (mapped := await details_of(session, symbol, Priority.EXIT)).contract.conId == con_id:
+            return mapped
     what = f"contract {con_id}"
     found = await _request_details(
         session, Contract(conId=con_id), what, Priority.EXIT, f"; {CLOSE_IN_TWS}"

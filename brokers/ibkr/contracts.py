@@ -113,10 +113,10 @@ def _guess_contract(symbol: str, kind: str) -> dict[str, Any]:
         return {
             "secType": kind or "CASH", "symbol": base, "currency": quote, "exchange": exchange,
         }  # fmt: skip
-    if kind in ("", "FUT") and (named := FUTURE.fullmatch(symbol)):
+    if kind in ("", "FUT") and (future := FUTURE.fullmatch(symbol)):
         return {
-            "secType": "FUT", "symbol": named[1], "lastTradeDateOrContractMonth": named[2],
-            "exchange": FUTURES.get(named[1], ""), "currency": "USD",
+            "secType": "FUT", "symbol": future[1], "lastTradeDateOrContractMonth": future[2],
+            "exchange": FUTURES.get(future[1], ""), "currency": "USD",
         }  # fmt: skip
     kind = kind or "STK"
     exchange = "SMART" if kind in ("STK", "CFD") else ""

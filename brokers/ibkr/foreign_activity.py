@@ -37,12 +37,12 @@ def is_foreign(session: Session, execution: Any) -> bool:
 
 
 def foreign_exits(
-    session: Session, snapshot: Snapshot, held: dict[str, Decimal]
+    session: Session, snapshot: Snapshot, quantities: dict[str, Decimal]
 ) -> list[OrderReport]:
     """Return executions of others' orders that reduced a position, as external exits.
 
-    held: signed quantities now, by position id; changed here. Going back from them shows what was
-    open before each execution.
+    quantities: the signed ones now, by position id; changed here. Going back from them shows what
+    was open before each execution.
     """
     reports = []
     account = session.endpoint.account
@@ -57,8 +57,8 @@ def foreign_exits(
         fill = parse.fill_of(execution, parse.multiplier_of(contract))
         sign = 1 if parse.execution_side(execution.side) is Side.BUY else -1
         number = str(contract.conId)
-        before = held.get(number, Decimal(0)) - sign * fill.quantity
-        held[number] = before
+        before = quantities.get(number, Decimal(0)) - sign * fill.quantity
+        quantities[number] = before
         if is_foreign(session, execution) and before * sign < 0:
             fill.reported = True
             record = Record(

@@ -75,18 +75,18 @@ class MarketDataLines(dict[int, MarketDataLine]):
 
     def __init__(self) -> None:
         super().__init__()
-        self._kept: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
 
     @property
-    def kept(self) -> int:
+    def kept_count(self) -> int:
         """Number of lines that are kept open."""
-        return len(self._kept)
+        return len(self._tasks)
 
     def keep(self, subscription: Coroutine[None, None, None]) -> None:
         """Run a subscription in a task, until it ends or the session does."""
         task = asyncio.get_running_loop().create_task(subscription)
-        self._kept.add(task)
-        task.add_done_callback(self._kept.discard)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     def clear_quotes(self) -> None:
         """Drop all quotes; the lines stay open."""
@@ -100,6 +100,6 @@ class MarketDataLines(dict[int, MarketDataLine]):
 
     async def close(self) -> None:
         """Cancel the tasks that keep lines open."""
-        for task in (kept := list(self._kept)):
+        for task in (tasks := list(self._tasks)):
             task.cancel()
-        await asyncio.gather(*kept, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)

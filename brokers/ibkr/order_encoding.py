@@ -1,6 +1,7 @@
 """Convert our orders to IBKR's. Pure. Numbers are sent as text, so that they stay exact."""
 
 from collections.abc import Mapping
+from datetime import UTC
 from decimal import Decimal
 from typing import Any
 
@@ -11,12 +12,19 @@ from brokers import price_rounding
 from brokers.base import Rejected
 from brokers.ibkr.contracts import contract_fields
 from brokers.ibkr.order_records import ENTRY, STOP, TARGET, Record
-from brokers.ibkr.parse import NO_LIMIT, encode_number, multiplier_of, parse_order_ref
+from brokers.ibkr.parse import (
+    GOOD_TILL_DATE,
+    NO_LIMIT,
+    ORDER_TYPES,
+    encode_number,
+    multiplier_of,
+    parse_order_ref,
+)
 from brokers.types import OrderRequest, OrderType, Quote, Side, TimeInForce
 from common.reason_codes import Code
 
 Order: Any = ib_order.Order  # its fields are typed float, but its client sends text unchanged
-ORDER_TYPE_NAMES = {OrderType.MARKET: "MKT", OrderType.LIMIT: "LMT", OrderType.STOP: "STP"}
+ORDER_TYPE_NAMES = {name: kind for kind, name in ORDER_TYPES.items()}
 REDUCE_WITH_BLOCK = 2
 """ocaType 2: a fill of one order reduces the others of the group, and only one order is active at a
 time. Type 1 would cancel the stop of the remaining position after a partial exit."""
@@ -49,6 +57,7 @@ def record_of(request: OrderRequest, details: Any) -> Record:
         side=request.side,
         order_type=request.order_type,
         time_in_force=request.time_in_force,
+        expires_at=request.expires_at,
         quantity=request.quantity,
         limit_price=limit
         and price_rounding.round_entry_price(limit, tick, request.side, OrderType.LIMIT),
@@ -63,9 +72,13 @@ def _require_valid(request: OrderRequest) -> None:
     """Raise Rejected for values that IBKR cannot carry or we could not recognise again."""
     if parse_order_ref(request.client_order_id) != (request.client_order_id, ENTRY):
         raise Rejected(Code.FIELD_INVALID, "a client order id is 4 to 18 of a-z and 0-9")
-    needed = {OrderType.LIMIT: request.limit_price, OrderType.STOP: request.stop_price}
-    if needed.get(request.order_type, 1) is None:
-        raise Rejected(Code.PRICE_INVALID, f"{request.order_type} without a price")
+    kind = request.order_type
+    if (kind.has_limit_price and request.limit_price is None) or (
+        kind.has_stop_price and request.stop_price is None
+    ):
+        raise Rejected(Code.PRICE_INVALID, f"{kind} without a price")
+    if (request.time_in_force is TimeInForce.GTD) is (request.expires_at is None):
+        raise Rejected(Code.ORDER_TYPE_UNSUPPORTED, "GTD needs an expiry, and only GTD has one")
     prices = (request.limit_price, request.stop_price, request.stop_loss, request.take_profit)
     if any(p is not None and not (p.is_finite() and p > 0) for p in prices):
         raise Rejected(Code.PRICE_INVALID, "not a price")
@@ -135,10 +148,13 @@ def to_order(record: Record, account: str, *, transmit: bool = True, outside_rth
         parentId=record.parent_id,
         outsideRth=outside_rth,
     )
-    if record.order_type is OrderType.LIMIT and record.limit_price is not None:
+    kind = record.order_type or OrderType.MARKET
+    if kind.has_limit_price and record.limit_price is not None:
         order.lmtPrice = encode_number(record.limit_price)
-    if record.order_type is OrderType.STOP and record.stop_price is not None:
+    if kind.has_stop_price and record.stop_price is not None:
         order.auxPrice = encode_number(record.stop_price)
+    if record.expires_at is not None:
+        order.goodTillDate = record.expires_at.astimezone(UTC).strftime(GOOD_TILL_DATE)
     if record.is_exit:
         order.ocaGroup, order.ocaType = record.oca_group, REDUCE_WITH_BLOCK
     return order

@@ -51,7 +51,7 @@ class OrderEventHandler:
         record.symbol = self._name(contract)
         parse.update_from_order(record, contract, order, parse.multiplier_of(contract))
         if status:
-            parse.update_from_status(record, status)
+            parse.update_from_status(record, status, market_now())
         self._order_cache.report_changes(record, before)
         return record
 
@@ -68,7 +68,8 @@ class OrderEventHandler:
         units = parse.multiplier_of(contract)
         parse.update_from_order(record, contract, order, units)
         filled = parse.to_decimal(order.filledQuantity)
-        parse.update_from_completed(record, state, None if filled is None else filled * units)
+        base_units = None if filled is None else filled * units
+        parse.update_from_completed(record, state, base_units, market_now())
         self._order_cache.report_changes(record, before)
 
     def status(
@@ -84,7 +85,7 @@ class OrderEventHandler:
         if done > record.filled:
             record.filled, record.average = done, parse.to_decimal(average) or record.average
             record.fill_time = market_now()
-        parse.update_from_status(record, status)
+        parse.update_from_status(record, status, market_now())
         self._order_cache.report_changes(record, before)
         if record.in_doubt and not record.awaited:
             self._ask_again()
@@ -124,10 +125,10 @@ class OrderEventHandler:
 
     def commission(self, exec_id: str, amount: Any, currency: str) -> None:
         """Apply the commission of an execution."""
-        named = parse.EXEC_ID.fullmatch(exec_id)
-        found = self._order_cache.fill(self._connection_id, named[1] if named else exec_id)
+        parts = parse.EXEC_ID.fullmatch(exec_id)
+        found = self._order_cache.fill(self._connection_id, parts[1] if parts else exec_id)
         number = parse.to_decimal(amount)
-        if found is None or number is None or (named and int(named[2]) != found[1].correction):
+        if found is None or number is None or (parts and int(parts[2]) != found[1].correction):
             if number is not None:
                 self._early[exec_id] = (number, currency)
                 if len(self._early) > MAX_EARLY:
@@ -151,7 +152,7 @@ class OrderEventHandler:
             record.refused_change = detail
         elif number == codes.CANCELLED:
             record.detail = detail
-            parse.update_from_status(record, "Cancelled")
+            parse.update_from_status(record, "Cancelled", market_now())
         elif refused and record.live and (not record.accepted or number == 201):
             record.ended, record.code, record.detail = ReportKind.REJECTED, refused, detail
             record.in_doubt = False

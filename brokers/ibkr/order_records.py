@@ -73,6 +73,7 @@ class Record:
     side: Side = Side.BUY
     order_type: OrderType | None = None
     time_in_force: TimeInForce = TimeInForce.GTC
+    expires_at: datetime | None = None  # of a GTD order
     quantity: Decimal = ZERO
     limit_price: Decimal | None = None
     stop_price: Decimal | None = None

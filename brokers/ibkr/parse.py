@@ -5,15 +5,18 @@ ib_async reads numbers as floats; their `str` has the digits that were sent, up 
 
 import re
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from ib_async.contract import Contract, ContractDetails
 from ib_async.util import UNSET_DOUBLE
 
 from brokers.ibkr.contracts import LEVERAGE
 from brokers.ibkr.order_records import ENTRY, Fill, Record
+from brokers.trading_hours import TradingHours, read_sessions
 from brokers.types import (
     AccountState,
     BrokerPosition,
@@ -29,10 +32,16 @@ from common.reason_codes import Code
 
 OUR_REF = re.compile(r"([a-z0-9]{4,18})(?::(sl|tp))?")
 EXEC_ID = re.compile(r"(.+)\.(\d+)")
-ORDER_TYPES = {"MKT": OrderType.MARKET, "LMT": OrderType.LIMIT, "STP": OrderType.STOP}
+ORDER_TYPES = {
+    "MKT": OrderType.MARKET,
+    "LMT": OrderType.LIMIT,
+    "STP": OrderType.STOP,
+    "STP LMT": OrderType.STOP_LIMIT,
+}
 TIMES_IN_FORCE = {one.value: one for one in TimeInForce}
 WORKING = frozenset({"PreSubmitted", "Submitted", "PendingCancel", "Filled"})
 CANCELLED = frozenset({"Cancelled", "ApiCancelled"})
+GOOD_TILL_DATE = "%Y%m%d-%H:%M:%S"  # with a hyphen the time is UTC
 IMMEDIATE = frozenset({TimeInForce.IOC, TimeInForce.FOK})
 UNSET = Decimal(str(UNSET_DOUBLE))
 NO_LIMIT = Decimal(10) ** 9  # IBKR states no maximum
@@ -79,17 +88,39 @@ def fill_of(execution: Any, multiplier: Decimal) -> Fill:
 
     The last part of its id is the version of the same execution ("...01", a correction "...02").
     """
-    named = EXEC_ID.fullmatch(execution.execId)
-    quantity, paid = to_decimal(execution.shares), to_decimal(execution.price)
-    if not execution.execId or quantity is None or paid is None or quantity < 0:
+    parts = EXEC_ID.fullmatch(execution.execId)
+    quantity, price = to_decimal(execution.shares), to_decimal(execution.price)
+    if not execution.execId or quantity is None or price is None or quantity < 0:
         raise ValueError(execution.execId)
     return Fill(
-        broker_fill_id=named[1] if named else execution.execId,
-        correction=max(1, int(named[2])) if named else 1,
+        broker_fill_id=parts[1] if parts else execution.execId,
+        correction=max(1, int(parts[2])) if parts else 1,
         quantity=quantity * multiplier,
-        price=paid,
+        price=price,
         time=execution.time.astimezone(UTC),
     )
+
+
+def expiry_of(text: str) -> datetime | None:
+    """Read `goodTillDate`; None for an order whose end was written in another way than ours."""
+    with suppress(ValueError):
+        return datetime.strptime(f"{text}+0000", f"{GOOD_TILL_DATE}%z")
+    return None
+
+
+def completed_at(text: str) -> datetime | None:
+    """Read `completedTime`: our own form in UTC, or a local time with the name of its zone.
+
+    None if it is empty or written in another way.
+    """
+    if (in_utc := expiry_of(text)) is not None:
+        return in_utc
+    date, _, rest = text.partition(" ")
+    clock, _, zone = rest.strip().partition(" ")
+    with suppress(ValueError, ZoneInfoNotFoundError):
+        local = datetime.strptime(f"{date} {clock}", "%Y%m%d %H:%M:%S")  # noqa: DTZ007  # zone below
+        return local.replace(tzinfo=ZoneInfo(zone)).astimezone(UTC) if zone else None
+    return None
 
 
 def execution_side(text: str) -> Side:
@@ -105,19 +136,25 @@ def update_from_order(record: Record, contract: Contract, order: Any, multiplier
     record.side = Side.SELL if order.action.startswith("S") else Side.BUY
     record.order_type = ORDER_TYPES.get(order.orderType)
     record.time_in_force = TIMES_IN_FORCE.get(order.tif, TimeInForce.DAY)
+    if record.time_in_force is TimeInForce.GTD:
+        record.expires_at = record.expires_at or expiry_of(order.goodTillDate)
     record.quantity = (
         to_decimal(order.totalQuantity) or Decimal(0)
     ) * multiplier or record.quantity
-    if record.order_type is OrderType.LIMIT:
+    kind = record.order_type or OrderType.MARKET
+    if kind.has_limit_price:
         record.limit_price = price(order.lmtPrice)
-    if record.order_type is OrderType.STOP:
+    if kind.has_stop_price:
         record.stop_price = price(order.auxPrice)
     record.oca_group = order.ocaGroup or record.oca_group
     record.parent_id = order.parentId or record.parent_id
 
 
-def update_from_status(record: Record, status: str) -> None:
-    """Update a record by IBKR's status. An order that has ended stays so."""
+def update_from_status(record: Record, status: str, now: datetime | None = None) -> None:
+    """Update a record by IBKR's status. An order that has ended stays so.
+
+    now: to recognise a GTD order that ended by its expiry, since IBKR reports it as cancelled.
+    """
     record.status = status
     if status in WORKING:
         record.accepted = True
@@ -131,19 +168,32 @@ def update_from_status(record: Record, status: str) -> None:
     elif status in CANCELLED:
         if record.time_in_force in IMMEDIATE and not record.cancelling:
             record.ended, record.code = ReportKind.EXPIRED, Code.NO_PRICE_WITHIN_LIMIT
+        elif _has_expired(record, now):
+            record.ended, record.code = ReportKind.EXPIRED, Code.TIME_IN_FORCE_ENDED
         else:
             record.ended = ReportKind.CANCELLED
 
 
-def update_from_completed(record: Record, state: Any, filled: Decimal | None) -> None:
-    """Update a record from IBKR's list of ended orders. filled: base units."""
+def _has_expired(record: Record, now: datetime | None) -> bool:
+    if record.cancelling or record.expires_at is None or now is None:
+        return False
+    return now >= record.expires_at.replace(microsecond=0)  # IBKR has whole seconds
+
+
+def update_from_completed(
+    record: Record, state: Any, filled: Decimal | None, now: datetime | None = None
+) -> None:
+    """Update a record from IBKR's list of ended orders. filled: base units.
+
+    The list says when an order ended, which may be long before now.
+    """
     record.detail = record.detail or state.completedStatus
     record.filled = max(record.filled, filled or Decimal(0))
     if state.status == "Inactive" and record.live and not record.executed and not record.filled:
         record.ended, record.code = ReportKind.REJECTED, Code.REJECTED_BY_BROKER
         record.in_doubt = False
     else:
-        update_from_status(record, state.status)
+        update_from_status(record, state.status, completed_at(state.completedTime) or now)
 
 
 def instrument(symbol: str, details: ContractDetails, settings: Mapping[str, Any]) -> Instrument:
@@ -162,6 +212,9 @@ def instrument(symbol: str, details: ContractDetails, settings: Mapping[str, Any
     )
     base = contract.symbol if contract.secType != "FUT" else symbol.replace("/", "")
     rates = settings.get("margin_rates") or {}
+    usual = LEVERAGE.get(contract.secType, 0)
+    if contract.secType == "STK" and settings.get("cash_account"):
+        usual = Decimal(1)
     return Instrument(
         symbol=symbol,
         pair=f"{base}/{contract.currency}",
@@ -172,8 +225,17 @@ def instrument(symbol: str, details: ContractDetails, settings: Mapping[str, Any
         quantity_max=NO_LIMIT,
         contract_size=units,
         tick=tick,
-        margin_rate=Decimal(str(rates.get(symbol, LEVERAGE.get(contract.secType, 0)))),
+        margin_rate=Decimal(str(rates.get(symbol, usual))),
+        exchange=contract.primaryExchange or contract.exchange,
+        hours=_hours(details, settings),
     )
+
+
+def _hours(details: ContractDetails, settings: Mapping[str, Any]) -> TradingHours | None:
+    """Return when orders execute: also outside of regular hours if the account allows it."""
+    outside = bool(settings.get("outside_rth", False))
+    sessions = details.tradingHours if outside else details.liquidHours
+    return read_sessions(sessions, details.timeZoneId)
 
 
 def position(
@@ -191,9 +253,17 @@ def position(
 
 
 def account_state(
-    account: str, values: Mapping[str, tuple[str, str]], now: datetime, *, allowed: bool
+    account: str,
+    values: Mapping[str, tuple[str, str]],
+    now: datetime,
+    *,
+    allowed: bool,
+    settled_only: bool = False,
 ) -> AccountState:
-    """Read the account's values, each (value, currency) by tag. Raises ValueError, KeyError."""
+    """Read the account's values, each (value, currency) by tag. Raises ValueError, KeyError.
+
+    settled_only: what is sold can be spent again when it is settled, not before.
+    """
 
     def amount(tag: str, default: str | None = None) -> Decimal:
         value = values[tag][0] if default is None else values.get(tag, (default, ""))[0]
@@ -204,13 +274,16 @@ def account_state(
 
     equity = amount("NetLiquidation")
     used = amount("InitMarginReq", "0")
+    free = amount("AvailableFunds", encode_number(equity - used))
+    if settled_only:
+        free = min(free, amount("SettledCash", encode_number(free)))
     return AccountState(
         account=account,
         currency=values["NetLiquidation"][1],
         balance=equity - amount("UnrealizedPnL", "0"),
         equity=equity,
         margin_used=used,
-        free_margin=amount("AvailableFunds", encode_number(equity - used)),
+        free_margin=free,
         leverage=Decimal(1),  # margins come from each instrument's rate
         position_mode=PositionMode.NETTING,
         time=now,

@@ -51,7 +51,7 @@ async def _quote(session: Session, symbol: str, details: Any, priority: Priority
             raise line.error
         if (now := line.quote) is None:
             raise ReadFailed(Code.MARKET_CLOSED, f"{symbol}: no bid and ask")
-        if session.lines.kept < MAX_KEPT_LINES:
+        if session.lines.kept_count < MAX_KEPT_LINES:
             session.lines.keep(_keep_subscribed(line, received, stack.pop_all()))
         return now
 

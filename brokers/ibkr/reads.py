@@ -55,7 +55,13 @@ async def account(session: Session) -> AccountState:
             values[tag] = (value, currency)
     try:
         session.rates = parse.exchange_rates(found)
-        state = parse.account_state(number, values, market_now(), allowed=not session.read_only)
+        state = parse.account_state(
+            number,
+            values,
+            market_now(),
+            allowed=not session.read_only,
+            settled_only=bool(session.endpoint.settings.get("cash_account", False)),
+        )
     except (KeyError, ValueError, ArithmeticError) as error:
         raise ReadFailed(Code.BROKER_UNREACHABLE, f"account: {error!r}") from error
     session.currency = state.currency
@@ -95,9 +101,9 @@ async def positions(session: Session) -> list[BrokerPosition]:
     await session.send(client, lambda client: client.cancelPositions(), Priority.LOOKUP)
     own = (row[1:] for row in found if row[0] == session.endpoint.account)
     latest = {contract.conId: (contract, *values) for contract, *values in own}  # the last row wins
-    held = [row for row in latest.values() if parse.to_decimal(row[1])]
-    await resolve_symbols(session, (row[0] for row in held))
-    positions_read = [_position(session, *row) for row in held]
+    open_rows = [row for row in latest.values() if parse.to_decimal(row[1])]
+    await resolve_symbols(session, (row[0] for row in open_rows))
+    positions_read = [_position(session, *row) for row in open_rows]
     legs = await _working_legs(session)
     if legs is None:
         return positions_read
@@ -206,8 +212,8 @@ async def _reports_of(
     legs = [session.order_cache.get(connection_id, client_order_id, leg) for leg in (STOP, TARGET)]
     reports = [*record.reports(), *([total] if (total := record.sum_report()) else [])]
     if record.executed and not record.is_exit:  # report also that it has no levels
-        held = held_levels(*legs)
-        reports = [replace(r, levels=held) if r.fills else r for r in reports]
+        levels = held_levels(*legs)
+        reports = [replace(r, levels=levels) if r.fills else r for r in reports]
     if any(legs):
         reports.append(levels_report(record, *legs))
         reports += [r for leg in legs if leg and leg.fills for r in leg.reports() if r.fills]
@@ -276,11 +282,11 @@ def _with_levels(position: BrokerPosition, legs: list[Record]) -> BrokerPosition
     for leg in legs:
         if str(leg.con_id) == position.broker_position_id:
             by_entry.setdefault(leg.client_order_id, {})[leg.leg] = leg
-    held = {
+    by_id = {
         name: held_levels(found.get(STOP), found.get(TARGET)) for name, found in by_entry.items()
     }
-    levels = next(iter(held.values()), HeldLevels(None, None)) if len(held) < 2 else None
-    return replace(position, levels=levels, entry_levels=held)
+    levels = next(iter(by_id.values()), HeldLevels(None, None)) if len(by_id) < 2 else None
+    return replace(position, levels=levels, entry_levels=by_id)
 
 
 def _working_order(session: Session, record: Record) -> BrokerOrder:

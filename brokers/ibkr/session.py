@@ -134,9 +134,9 @@ class Session:
 
     def name_of(self, contract: Contract) -> str:
         """Return our symbol of a contract: that of our orders, else the map's, else its form."""
-        named = self.order_cache.symbol_of(self.endpoint.connection_id, contract.conId)
+        symbol = self.order_cache.symbol_of(self.endpoint.connection_id, contract.conId)
         return (
-            named or self.names.get(contract.conId) or symbol_of(contract, self.endpoint.settings)
+            symbol or self.names.get(contract.conId) or symbol_of(contract, self.endpoint.settings)
         )
 
     async def close(self) -> None:

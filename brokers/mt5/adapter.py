@@ -10,7 +10,13 @@ from datetime import datetime
 from functools import partial
 
 from brokers.account_capabilities import Capabilities
-from brokers.base import Guard, OnOutcome, Rejected, submit_each, unsupported_stream
+from brokers.base import (
+    Guard,
+    OnOutcome,
+    Rejected,
+    submit_each,
+    unsupported_stream,
+)
 from brokers.mt5 import connection_checks, lookup, reads, terminal_calls
 from brokers.mt5.capabilities import capabilities_of
 from brokers.mt5.form import FORM
@@ -21,9 +27,11 @@ from brokers.mt5.verified_logins import server_of
 from brokers.record_cache import RECORD_CACHE, RecordCache
 from brokers.types import (
     AccountState,
+    BrokerCashFlow,
     BrokerOrder,
     BrokerPosition,
     CancelRequest,
+    ChangeRequest,
     Check,
     ConnectionSpec,
     Instrument,
@@ -116,6 +124,13 @@ class Mt5Adapter:
             spec, lambda executor: executor.cancel(request), CallPriority.EXIT, request.send_by
         )
 
+    async def change_order(self, spec: ConnectionSpec, request: ChangeRequest) -> list[OrderReport]:
+        """Change the prices of a working order. Its quantity cannot be changed: Rejected."""
+        return await self.calls.order(
+            spec, lambda executor: executor.change_order(request), CallPriority.EXIT,
+            request.send_by,
+        )  # fmt: skip
+
     async def modify(self, spec: ConnectionSpec, request: ModifyRequest) -> list[OrderReport]:
         """Set both levels of a position (or of a working entry); None removes one."""
         self._require_native_levels(spec, request)
@@ -179,6 +194,10 @@ class Mt5Adapter:
     async def fills_since(self, spec: ConnectionSpec, since: datetime) -> list[OrderReport]:
         """Read executions since a time, and some before it. Raises ReadFailed."""
         return await self.calls.read(spec, partial(lookup.fills_since, since=since))
+
+    async def cash_flows(self, spec: ConnectionSpec, since: datetime) -> list[BrokerCashFlow]:
+        """Read deposits and withdrawals since a time. Raises ReadFailed."""
+        return await self.calls.read(spec, partial(lookup.cash_flows, since=since))
 
     async def quote(self, spec: ConnectionSpec, symbol: str) -> Quote:
         """Read the latest tick. Raises ReadFailed."""

@@ -3,11 +3,18 @@
 from functools import cache
 
 from brokers.account_capabilities import Capabilities
-from brokers.mt5.lookup import HORIZON
+from brokers.mt5.lookup import CASH_FLOWS_HORIZON, HORIZON
 from brokers.mt5.session import terminal_of
-from brokers.types import ConnectionSpec, ExitSafety, OrderType, PositionMode, TimeInForce
+from brokers.types import (
+    ConnectionSpec,
+    ExitSafety,
+    OrderField,
+    OrderType,
+    PositionMode,
+    TimeInForce,
+)
 
-RESTING = frozenset({OrderType.LIMIT, OrderType.STOP})
+RESTING = frozenset({OrderType.LIMIT, OrderType.STOP, OrderType.STOP_LIMIT})
 
 
 def lane_of(spec: ConnectionSpec) -> str:
@@ -40,7 +47,7 @@ def _capabilities(mode: PositionMode, native_stops: bool, lane: str) -> Capabili
     engine executes them, unless the owner sets `native_stops`."""
     hedging = mode is PositionMode.HEDGING
     return Capabilities(
-        order_types=frozenset(OrderType),
+        order_types=RESTING | {OrderType.MARKET},
         times_in_force=frozenset(TimeInForce),
         native_stops=native_stops,
         modify=True,
@@ -56,10 +63,12 @@ def _capabilities(mode: PositionMode, native_stops: bool, lane: str) -> Capabili
         needs_credentials=True,
         submit_many=True,
         fills_horizon=HORIZON,
+        cash_flows_horizon=CASH_FLOWS_HORIZON,
         quotes=True,
         what_if=True,
         # 10015 by a dealer's server; an exchange fills a limit order that it can fill at once.
         refuses_reached=RESTING if hedging else RESTING - {OrderType.LIMIT},
+        changes_orders=frozenset({OrderField.PRICE}),  # not the volume of a pending order
         one_at_a_time=True,
         reports_margin=True,
         keeps_worst_price=True,

@@ -59,6 +59,7 @@ class Lifetime(IntEnum):
 
     GTC = 0
     DAY = 1
+    SPECIFIED = 2
 
 
 class LifetimeMask(IntFlag):
@@ -66,6 +67,15 @@ class LifetimeMask(IntFlag):
 
     GTC = 1
     DAY = 2
+    SPECIFIED = 4
+
+
+class OrderMask(IntFlag):
+    """`symbol_info().order_mode`: the types that a symbol allows."""
+
+    LIMIT = 2
+    STOP = 4
+    STOP_LIMIT = 8
 
 
 class OrderState(IntEnum):
@@ -102,6 +112,15 @@ class DealEntry(IntEnum):
     OUT = 1
     INOUT = 2
     OUT_BY = 3
+
+
+class DealKind(IntEnum):
+    """ENUM_DEAL_TYPE beside the trades, 0 and 1: what puts money in or takes it out."""
+
+    BALANCE = 2  # a deposit or a withdrawal
+    CREDIT = 3  # money lent by the broker: equity, not balance
+    CORRECTION = 5  # by the broker, such as of a balance below 0
+    BONUS = 6
 
 
 class MarginMode(IntEnum):

@@ -97,8 +97,8 @@ FORM = Form(
             "For so many seconds after a login or a send, a missing order is not counted absent.",
             SettingType.NUMBER,
             default=SETTLE_SECONDS,
-            least=0,
-            most=600,
+            minimum=0,
+            maximum=600,
         ),
         Setting(
             "reply_timeout",
@@ -106,8 +106,8 @@ FORM = Form(
             "Without an answer by then, we look the order up.",
             SettingType.NUMBER,
             default=REPLY_SECONDS,
-            least=1,
-            most=120,
+            minimum=1,
+            maximum=120,
         ),
     ),
     secrets=(

@@ -16,11 +16,12 @@ from brokers.mt5.constants import OrderState
 from brokers.mt5.order_ids import magic_of
 from brokers.mt5.parse import Reader
 from brokers.mt5.session import Terminal
-from brokers.types import ConnectionSpec, OrderReport, ReportKind
+from brokers.types import BrokerCashFlow, ConnectionSpec, OrderReport, ReportKind
 from common.clocks import market_now
 from common.reason_codes import Code
 
 HORIZON = timedelta(days=30)
+CASH_FLOWS_HORIZON = timedelta(days=365)  # a terminal gets all deals of its account
 ZONE_MARGIN = timedelta(days=1)  # servers' clocks are within it of UTC
 LATE_MARGIN = timedelta(minutes=30)  # the terminal may list an execution so much later
 SETTLE_SECONDS = 10.0
@@ -88,13 +89,15 @@ def _with_levels(
     """Add the levels of the position that the order has opened, if it is still open."""
     opened = {report.broker_position_id for report in reports if report.fills}
     rows = terminal.positions() if opened else []
-    held = {
+    levels_by_position = {
         str(row.identifier): parse.levels_of(row)
         for row in rows
         if terminal.order_ids.resolve(row.magic, row.comment) == client_order_id
     }
     return [
-        replace(report, levels=held.get(report.broker_position_id)) if report.fills else report
+        replace(report, levels=levels_by_position.get(report.broker_position_id))
+        if report.fills
+        else report
         for report in reports
     ]
 
@@ -141,6 +144,14 @@ def fills_since(terminal: Terminal, spec: ConnectionSpec, since: datetime) -> li
     reports = parse.deal_reports(read, deals, entry_of)
     first = since - LATE_MARGIN
     return [report for report in reports if any(fill.time >= first for fill in report.fills)]
+
+
+def cash_flows(terminal: Terminal, spec: ConnectionSpec, since: datetime) -> list[BrokerCashFlow]:
+    """Return deposits and withdrawals since a time. Raises ReadFailed."""
+    account_info = terminal.ensure_account(spec)
+    read = account_reader(terminal, spec, account_info)
+    listed = (parse.cash_flow(read, deal) for deal in terminal.deals(*_window(since)))
+    return [flow for flow in listed if flow is not None and flow.time >= since]
 
 
 def known_reports(

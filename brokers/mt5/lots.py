@@ -6,11 +6,29 @@ from typing import Any
 
 from brokers import price_rounding
 from brokers.base import Rejected
-from brokers.mt5.constants import Execution, Filling, FillingMask, LifetimeMask, TradeMode
+from brokers.mt5.constants import (
+    Execution,
+    Filling,
+    FillingMask,
+    LifetimeMask,
+    OrderMask,
+    TradeMode,
+)
 from brokers.types import Instrument, OrderType, Side, TimeInForce
 from common.reason_codes import Code
 
 FOREX = frozenset({0, 5})  # SYMBOL_CALC_MODE_FOREX, SYMBOL_CALC_MODE_FOREX_NO_LEVERAGE
+
+LIFETIME_MASKS = {
+    TimeInForce.GTC: LifetimeMask.GTC,
+    TimeInForce.GTD: LifetimeMask.SPECIFIED,
+    TimeInForce.DAY: LifetimeMask.DAY,
+}
+ORDER_MASKS = {
+    OrderType.LIMIT: OrderMask.LIMIT,
+    OrderType.STOP: OrderMask.STOP,
+    OrderType.STOP_LIMIT: OrderMask.STOP_LIMIT,
+}
 
 
 def decimal(value: float) -> Decimal:
@@ -126,14 +144,17 @@ class Lots:
         return Filling.FOK if FillingMask.FOK in mask else None
 
     def may_work(self, order_type: OrderType, time_in_force: TimeInForce) -> bool:
-        """Whether a pending order may have this time in force here: until cancelled or today."""
-        mask = LifetimeMask(self.info.expiration_mode & 3)
-        needed = {TimeInForce.GTC: LifetimeMask.GTC, TimeInForce.DAY: LifetimeMask.DAY}
+        """Whether a pending order may have this time in force here: GTC, GTD or DAY."""
+        mask = LifetimeMask(self.info.expiration_mode & 7)
         return (
             order_type is not OrderType.MARKET
-            and time_in_force in needed
-            and needed[time_in_force] in mask
+            and time_in_force in LIFETIME_MASKS
+            and LIFETIME_MASKS[time_in_force] in mask
         )
+
+    def allows(self, order_type: OrderType) -> bool:
+        """Whether the symbol allows pending orders of this type."""
+        return ORDER_MASKS[order_type] in OrderMask(self.info.order_mode & 14)
 
     def instrument(self, pair: str = "") -> Instrument:
         """Return the instrument. pair: by the owner's settings; '': derived from the symbol."""
@@ -148,7 +169,9 @@ class Lots:
             quantity_max=self.base(info.volume_max),
             contract_size=self.contract,
             stops_level=info.trade_stops_level * point,
+            freeze_level=info.trade_freeze_level * point,
             tick=self.tick,
+            exchange=getattr(info, "exchange", ""),
         )
 
 

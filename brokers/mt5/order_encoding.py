@@ -9,7 +9,7 @@ from brokers.mt5.constants import Action, Filling, Lifetime, OrderKind
 from brokers.mt5.lots import Lots
 from brokers.mt5.order_ids import comment_of
 from brokers.mt5.parse import KINDS
-from brokers.types import OrderRequest, OrderType, PositionMode, TimeInForce
+from brokers.types import ChangeRequest, OrderRequest, OrderType, PositionMode, TimeInForce
 from brokers.worst_price import is_worse_than
 from common.reason_codes import Code
 
@@ -17,10 +17,17 @@ ANY_PRICE = 10_000  # points: deviation of an order without a price limit
 
 
 def market_or_pending_order(
-    request: OrderRequest, lots: Lots, *, magic: int, price: float, position: int
+    request: OrderRequest,
+    lots: Lots,
+    *,
+    magic: int,
+    price: float,
+    position: int,
+    expires: int = 0,
 ) -> dict[str, Any]:
     """Return the request of an order. price: the current one, for a market order; position: the
-    ticket that it closes, or 0. Raises Rejected for what the symbol does not allow."""
+    ticket that it closes, or 0; expires: the end of a GTD order, in the server's time. Raises
+    Rejected for what the symbol does not allow."""
     fields: dict[str, Any] = {
         "symbol": request.symbol,
         "volume": lots.of(request.quantity),
@@ -44,15 +51,39 @@ def market_or_pending_order(
         }
     if not lots.may_work(request.order_type, request.time_in_force):
         raise Rejected(Code.ORDER_TYPE_UNSUPPORTED, f"{request.time_in_force} on {request.symbol}")
-    is_limit = request.order_type is OrderType.LIMIT
-    price_named = request.limit_price if is_limit else request.stop_price
-    today = request.time_in_force is TimeInForce.DAY
+    if not lots.allows(request.order_type):
+        raise Rejected(Code.ORDER_TYPE_UNSUPPORTED, f"{request.order_type} on {request.symbol}")
     return fields | {
         "action": int(Action.PENDING),
-        "price": lots.price(price_named, request.side, request.order_type),
-        "type_time": int(Lifetime.DAY if today else Lifetime.GTC),
+        **_prices(request, lots),
+        **_lifetime(request, expires),
         "type_filling": int(Filling.RETURN),  # pending orders: whatever the execution mode
     }
+
+
+def _prices(request: OrderRequest, lots: Lots) -> dict[str, float]:
+    """Return the price of a pending order; of a stop-limit order also that of its limit order,
+    which the server places when the market reaches `price`. Raises Rejected."""
+    is_limit = request.order_type is OrderType.LIMIT
+    named = request.limit_price if is_limit else request.stop_price
+    rounding = OrderType.LIMIT if is_limit else OrderType.STOP
+    prices = {"price": lots.price(named, request.side, rounding)}
+    if request.order_type is OrderType.STOP_LIMIT:
+        prices["stoplimit"] = lots.price(request.limit_price, request.side, OrderType.LIMIT)
+    if 0.0 in prices.values():
+        raise Rejected(Code.PRICE_INVALID, f"{request.order_type} without a price")
+    return prices
+
+
+def _lifetime(request: OrderRequest, expires: int) -> dict[str, int]:
+    """Return how long a pending order works. Raises Rejected for GTD without an end."""
+    if request.time_in_force is TimeInForce.DAY:
+        return {"type_time": int(Lifetime.DAY)}
+    if request.time_in_force is not TimeInForce.GTD:
+        return {"type_time": int(Lifetime.GTC)}
+    if not expires:
+        raise Rejected(Code.ORDER_TYPE_UNSUPPORTED, "GTD needs an expiry")
+    return {"type_time": int(Lifetime.SPECIFIED), "expiration": expires}
 
 
 def uses_position_ticket(request: OrderRequest, mode: PositionMode) -> bool:
@@ -86,6 +117,23 @@ def order_levels(order: Any, *, stop_loss: float, take_profit: float) -> dict[st
     }  # fmt: skip
     is_stop_limit = order.type in (OrderKind.BUY_STOP_LIMIT, OrderKind.SELL_STOP_LIMIT)
     return fields | ({"stoplimit": order.price_stoplimit} if is_stop_limit else {})
+
+
+def order_prices(order: Any, request: ChangeRequest, lots: Lots) -> dict[str, Any]:
+    """Return the request that sets the prices of a working order, and keeps all else.
+
+    Raises Rejected for a type without the price."""
+    terms, side = request.terms, request.side
+    fields = order_levels(order, stop_loss=order.sl, take_profit=order.tp)
+    if request.order_type is OrderType.LIMIT:
+        fields["price"] = lots.price(terms.limit_price, side, OrderType.LIMIT)
+    else:
+        fields["price"] = lots.price(terms.stop_price, side, OrderType.STOP)
+    if "stoplimit" in fields:
+        fields["stoplimit"] = lots.price(terms.limit_price, side, OrderType.LIMIT)
+    if not (fields["price"] and fields.get("stoplimit", 1.0)):
+        raise Rejected(Code.PRICE_INVALID, f"{request.order_type} without a price")
+    return fields
 
 
 def removal(ticket: int) -> dict[str, Any]:

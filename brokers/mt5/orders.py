@@ -6,6 +6,7 @@ Nothing runs between the guard (the caller's last check) and `order_send`. A fai
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from functools import partial
 from time import monotonic, sleep
 from typing import Any
@@ -28,9 +29,11 @@ from brokers.mt5.session import Terminal
 from brokers.mt5.terminal_thread import TerminalCall
 from brokers.types import (
     CancelRequest,
+    ChangeRequest,
     ConnectionSpec,
     HeldLevels,
     ModifyRequest,
+    OrderField,
     OrderReport,
     OrderRequest,
     OrderType,
@@ -172,6 +175,58 @@ class OrderExecutor:
             )
         ]
 
+    def change_order(self, request: ChangeRequest) -> list[OrderReport]:
+        """Set the prices of a working order. Return the terms that it then has.
+
+        Raises NotSent, Rejected or OutcomeUnknown."""
+        if OrderField.QUANTITY in request.fields:
+            detail = "MetaTrader changes no volume of a pending order"
+            raise Rejected(Code.CHANGE_UNSUPPORTED, detail)
+        account_info = self.terminal.ensure_account(self.spec)
+        lots = self.terminal.lots(account_info, request.symbol)
+        order = self._working_row(request)
+        if order is None:
+            raise Rejected(Code.ORDER_ENDED, "the terminal does not list it as working")
+        if parse.TYPES[order.type][1] is not request.order_type:  # a stop-limit that was triggered
+            raise Rejected(Code.CHANGE_UNSUPPORTED, "its stop price was reached")
+        fields = order_encoding.order_prices(order, request, lots)
+        self._send(fields, partial(check_deadline, request), request.send_by)
+        prices = self._wait_for_prices(request, fields)
+        is_limit = request.order_type is OrderType.LIMIT
+        terms = replace(
+            request.terms,
+            limit_price=prices[0] if is_limit else prices[1] or None,
+            stop_price=None if is_limit else prices[0],
+        )
+        report = self._report(ReportKind.CHANGED, request.client_order_id, order.ticket)
+        return [replace(report, terms=terms)]
+
+    def _working_row(self, request: ChangeRequest) -> Any:
+        """Return the row of a working order; None if it is not listed."""
+        client_order_id, ticket = request.client_order_id, request.broker_order_id
+        magic = magic_of(client_order_id)
+        for row in self.terminal.orders():
+            if str(row.ticket) == ticket or parse.is_order_of(row, client_order_id, magic):
+                return row
+        return None
+
+    def _wait_for_prices(
+        self, request: ChangeRequest, fields: dict[str, Any]
+    ) -> tuple[Decimal, Decimal]:
+        """Wait up to LEVELS_WAIT_SECONDS until the terminal lists the accepted prices; return what
+        it lists then. An order that is not listed any more had them when it was executed."""
+        deadline = monotonic() + LEVELS_WAIT_SECONDS
+        expected = fields["price"], fields.get("stoplimit", 0.0)
+        while True:
+            try:
+                row = self._working_row(request)
+            except BrokerError as error:
+                raise OutcomeUnknown(Code.REPLY_LOST, f"accepted, but {error.detail}") from error
+            now = expected if row is None else (row.price_open, row.price_stoplimit)
+            if now == expected or monotonic() >= deadline:
+                return decimal(now[0]), decimal(now[1])
+            sleep(LEVELS_WAIT_SECONDS / 10)
+
     # ---- sending --------------------------------------------------------------------------
     def _encode(
         self, request: OrderRequest, lots: Lots, account_info: Any, magic: int
@@ -190,8 +245,24 @@ class OrderExecutor:
                 raise NotSent(Code.MARKET_CLOSED, f"the terminal has no price of {request.symbol}")
             price = tick.ask if request.side is Side.BUY else tick.bid
         return order_encoding.market_or_pending_order(
-            request, lots, magic=magic, price=price, position=ticket
+            request,
+            lots,
+            magic=magic,
+            price=price,
+            position=ticket,
+            expires=self._expires(request, account_info),
         )
+
+    def _expires(self, request: OrderRequest, account_info: Any) -> int:
+        """Return the end of a GTD order in the server's time; 0 for others.
+
+        Raises NotSent while the server's time zone is not known."""
+        if request.expires_at is None:
+            return 0
+        try:
+            return self.terminal.sample_clock(self.spec, account_info).seconds(request.expires_at)
+        except ReadFailed as error:
+            raise NotSent(Code.NOT_CONNECTED, error.detail) from error
 
     def _position_row(self, position_id: str) -> Any:
         """Return the row of a position; None if the terminal does not list it."""

@@ -10,6 +10,7 @@ from brokers.base import ReadFailed
 from brokers.mt5.constants import (
     AccountKind,
     DealEntry,
+    DealKind,
     Filling,
     MarginMode,
     OrderKind,
@@ -20,6 +21,7 @@ from brokers.mt5.lots import Lots, decimal, level
 from brokers.mt5.order_ids import OrderIds, is_ours
 from brokers.types import (
     AccountState,
+    BrokerCashFlow,
     BrokerOrder,
     BrokerPosition,
     CloseCause,
@@ -40,11 +42,14 @@ TYPES: dict[int, tuple[Side, OrderType]] = {
     OrderKind.SELL_LIMIT: (Side.SELL, OrderType.LIMIT),
     OrderKind.BUY_STOP: (Side.BUY, OrderType.STOP),
     OrderKind.SELL_STOP: (Side.SELL, OrderType.STOP),
-    OrderKind.BUY_STOP_LIMIT: (Side.BUY, OrderType.STOP),
-    OrderKind.SELL_STOP_LIMIT: (Side.SELL, OrderType.STOP),
+    OrderKind.BUY_STOP_LIMIT: (Side.BUY, OrderType.STOP_LIMIT),
+    OrderKind.SELL_STOP_LIMIT: (Side.SELL, OrderType.STOP_LIMIT),
 }
-KINDS = {what: OrderKind(kind) for kind, what in TYPES.items() if kind < OrderKind.BUY_STOP_LIMIT}
+KINDS = {what: OrderKind(kind) for kind, what in TYPES.items()}
 TRADES = frozenset({OrderKind.BUY, OrderKind.SELL})  # deals of other types are money, not trades
+# What trading costs or earns is none: 4 charge, 7 to 11 commissions, 12 interest, 15 and 16
+# dividends, 17 tax.
+CASH_FLOWS = frozenset(DealKind)
 CAUSES: dict[int, CloseCause] = {
     Reason.SL: CloseCause.STOP_LOSS,
     Reason.TP: CloseCause.TAKE_PROFIT,
@@ -125,8 +130,7 @@ def working_order(read: Reader, row: Any) -> BrokerOrder | None:
         return None
     side, order_type = TYPES[row.type]
     lots, price = read.lots(row.symbol), decimal(row.price_open)
-    two_prices = row.type in (OrderKind.BUY_STOP_LIMIT, OrderKind.SELL_STOP_LIMIT)
-    limit = level(row.price_stoplimit) if two_prices else price
+    limit = level(row.price_stoplimit) if order_type is OrderType.STOP_LIMIT else price
     return BrokerOrder(
         broker_order_id=str(row.ticket),
         symbol=row.symbol,
@@ -134,8 +138,8 @@ def working_order(read: Reader, row: Any) -> BrokerOrder | None:
         order_type=order_type,
         quantity=lots.base(row.volume_initial),
         filled=lots.base(row.volume_initial) - lots.base(row.volume_current),
-        limit_price=limit if two_prices or order_type is OrderType.LIMIT else None,
-        stop_price=price if order_type is OrderType.STOP else None,
+        limit_price=limit if order_type.has_limit_price else None,
+        stop_price=price if order_type.has_stop_price else None,
         stop_loss=level(row.sl),
         take_profit=level(row.tp),
         client_order_id=read.order_ids.resolve(row.magic, row.comment),
@@ -163,6 +167,20 @@ def execution(read: Reader, deal: Any) -> Execution:
         time=read.utc(deal.time_msc / 1000),
         commission=-(decimal(deal.commission) + decimal(deal.fee)),  # a cost is negative there
         commission_currency=read.currency,
+    )
+
+
+def cash_flow(read: Reader, deal: Any) -> BrokerCashFlow | None:
+    """Read a deposit or withdrawal; None for a trade, and for what trading costs or earns.
+
+    Raises ReadFailed if the server's time zone is not known yet."""
+    if deal.type not in CASH_FLOWS or not deal.profit:
+        return None
+    return BrokerCashFlow(
+        reference=str(deal.ticket),
+        amount=decimal(deal.profit),
+        time=read.utc(deal.time_msc / 1000),
+        is_credit=deal.type == DealKind.CREDIT,
     )
 
 

@@ -19,10 +19,18 @@ from brokers.base import (
     Rejected,
     check_deadline,
     submit_one,
+    unsupported_cash_flows,
     unsupported_stream,
 )
 from brokers.broker_books import BrokerBooks
-from brokers.paper import account_actions, broker_books, connection_checks, notifications, reads
+from brokers.paper import (
+    account_actions,
+    broker_books,
+    connection_checks,
+    notifications,
+    order_changes,
+    reads,
+)
 from brokers.paper.capabilities import capabilities_of
 from brokers.paper.db_sessions import sessions
 from brokers.paper.form import FORM, REPLY_TIMEOUT
@@ -31,9 +39,11 @@ from brokers.paper.reads import AccountAccess
 from brokers.paper.what_if import what_if
 from brokers.types import (
     AccountState,
+    BrokerCashFlow,
     BrokerOrder,
     BrokerPosition,
     CancelRequest,
+    ChangeRequest,
     Check,
     ConnectionSpec,
     Instrument,
@@ -48,7 +58,7 @@ from common.reason_codes import Code
 
 P = ParamSpec("P")
 T = TypeVar("T")
-ChangeRequest = TypeVar("ChangeRequest", CancelRequest, ModifyRequest)
+AnyRequest = TypeVar("AnyRequest", CancelRequest, ChangeRequest, ModifyRequest)
 
 
 def create() -> BrokerAdapter:
@@ -140,6 +150,10 @@ class PaperAdapter:
         work = partial(account_actions.cancel, connection_id=spec.connection_id)
         return await self._change(spec, work, request)
 
+    async def change_order(self, spec: ConnectionSpec, request: ChangeRequest) -> list[OrderReport]:
+        """Give a working order another price or quantity; it may execute at once."""
+        return await self._change(spec, order_changes.change_order, request)
+
     async def modify(self, spec: ConnectionSpec, request: ModifyRequest) -> list[OrderReport]:
         """Set both levels of a position or of a working entry; None removes one."""
         return await self._change(spec, account_actions.modify, request)
@@ -162,9 +176,13 @@ class PaperAdapter:
         access = await self._log_in(spec)
         return await self._read(reads.fills_since, access.account_id, spec.connection_id, since)
 
-    async def journal(self, tag: str) -> BrokerBooks:
+    async def journal(self, id_prefix: str) -> BrokerBooks:
         """Return the books, for the audit. Raises ReadFailed."""
-        return await self._read(broker_books.read, tag)
+        return await self._read(broker_books.read, id_prefix)
+
+    async def cash_flows(self, spec: ConnectionSpec, since: datetime) -> list[BrokerCashFlow]:
+        """Raise ReadFailed: it lists none (`capabilities.cash_flows_horizon`)."""
+        return await unsupported_cash_flows("the paper broker")
 
     async def events(self, limit: int, after: str = "") -> list[OrderReport]:
         return await self._read(reads.events, limit, after)
@@ -187,11 +205,13 @@ class PaperAdapter:
     async def _change(
         self,
         spec: ConnectionSpec,
-        work: Callable[[int, ChangeRequest], list[OrderReport]],
-        request: ChangeRequest,
+        work: Callable[[int, AnyRequest], list[OrderReport]],
+        request: AnyRequest,
     ) -> list[OrderReport]:
-        """Cancel or modify, with the account's delays and faults. The deadline is checked when the
-        request is sent and, as for an order, when it is written."""
+        """Cancel, change or modify, with the account's delays and faults.
+
+        The deadline is checked when the request is sent and, as for an order, when it is written.
+        """
         try:
             access = await self._log_in(spec)
         except ReadFailed as error:
@@ -211,8 +231,8 @@ class PaperAdapter:
 
     async def _log_in(self, spec: ConnectionSpec) -> AccountAccess:
         """Return the account's access if the password is right. Raises ReadFailed."""
-        found = await self._read(reads.account_access, [spec.account])
-        access = found.get(spec.account)
+        known = await self._read(reads.account_access, [spec.account])
+        access = known.get(spec.account)
         if access is None:
             raise ReadFailed(Code.UNKNOWN_ACCOUNT, spec.account)
         if access.unreachable:

@@ -30,9 +30,10 @@ def place(account: Account, order: BookOrder, market: Market, changes: ChangeSet
     if account.drops_levels:
         order.stop_loss = order.take_profit = None
     listed = market.by_symbol[order.symbol]
-    order.watch = order.order_type
+    order.watch = "STOP" if order.order_type is OrderType.STOP_LIMIT else order.order_type
     if order.time_in_force is TimeInForce.DAY:
         order.expires_at = day_end(order.time, listed)
+    trigger(order, listed)
     if not is_reached(order, listed):
         if order.time_in_force in IMMEDIATE:
             order.end("EXPIRED", Code.NO_PRICE_WITHIN_LIMIT)
@@ -55,10 +56,12 @@ def refuse(account: Account, order: BookOrder, market: Market) -> Refusal | None
         return Code.MARKET_CLOSED, f"last price {listed.quoted_at or 'never'}"
     if not order.reduce_only and (wrong := refuse_quantity(order.quantity, listed)):
         return wrong
-    if order.order_type is OrderType.LIMIT and (order.limit_price or ZERO) <= 0:
+    if order.order_type.has_limit_price and (order.limit_price or ZERO) <= 0:
         return Code.PRICE_INVALID, "a limit order needs a limit price"
-    if order.order_type is OrderType.STOP and (order.stop_price or ZERO) <= 0:
+    if order.order_type.has_stop_price and (order.stop_price or ZERO) <= 0:
         return Code.PRICE_INVALID, "a stop order needs a stop price"
+    if wrong := refuse_expiry(order):
+        return wrong
     if order.reduce_only:
         return None if closable(account, order) else (Code.NO_POSITION, "nothing to close")
     if order.stop_loss is not None or order.take_profit is not None:
@@ -67,6 +70,17 @@ def refuse(account: Account, order: BookOrder, market: Market) -> Refusal | None
         return refuse_levels(
             order.side, closing_reference(order, listed), order.stop_loss, order.take_profit, listed
         )
+    return None
+
+
+def refuse_expiry(order: BookOrder) -> Refusal | None:
+    """Return why a GTD order's expiry is refused: it has none, or it has passed."""
+    if order.time_in_force is not TimeInForce.GTD:
+        return None
+    if order.order_type is OrderType.MARKET or order.expires_at is None:
+        return Code.ORDER_TYPE_UNSUPPORTED, "GTD needs an expiry, and a price to wait for"
+    if order.expires_at <= order.time:
+        return Code.ORDER_TYPE_UNSUPPORTED, f"the expiry {order.expires_at} has passed"
     return None
 
 
@@ -81,9 +95,12 @@ def refuse_quantity(quantity: Decimal, listed: Listed) -> Refusal | None:
 
 def closing_reference(order: BookOrder, listed: Listed) -> Decimal:
     """Return the price that levels are measured from: where the position could first be closed."""
-    if order.order_type is OrderType.MARKET or is_reached(order, listed):
+    fills_now = is_reached(order, listed)
+    if order.order_type is OrderType.STOP_LIMIT:
+        fills_now = is_triggered(order, listed) and is_within_limit(order, listed)
+    if fills_now:
         return listed.price(order.side.opposite)
-    price = order.limit_price if order.order_type is OrderType.LIMIT else order.stop_price
+    price = order.limit_price if order.order_type.has_limit_price else order.stop_price
     return price or ZERO
 
 
@@ -105,15 +122,37 @@ def refuse_levels(
 def is_reached(order: BookOrder, listed: Listed) -> bool:
     """Whether the order can execute at the current price.
 
-    A limit order at its price or better; a stop order at its price or beyond.
+    A limit order at its price or better; a stop order at its price or beyond; a stop-limit order
+    that was triggered as a limit order, before that never.
     """
     watch = order.watch or order.order_type
     if watch == "MARKET":
         return True
-    price, sign = listed.price(order.side), order.side.sign
     if watch == "LIMIT":
-        return (price - (order.limit_price or ZERO)) * sign <= 0
-    return (price - (order.stop_price or ZERO)) * sign >= 0
+        return is_within_limit(order, listed)
+    return order.order_type is OrderType.STOP and is_triggered(order, listed)
+
+
+def is_triggered(order: BookOrder, listed: Listed) -> bool:
+    """Whether the current price is at the order's stop price or beyond it."""
+    return (listed.price(order.side) - (order.stop_price or ZERO)) * order.side.sign >= 0
+
+
+def is_within_limit(order: BookOrder, listed: Listed) -> bool:
+    """Whether the current price is at the order's limit or better."""
+    return (listed.price(order.side) - (order.limit_price or ZERO)) * order.side.sign <= 0
+
+
+def trigger(order: BookOrder, listed: Listed) -> bool:
+    """Turn a stop-limit order whose stop price is reached into a limit order.
+
+    Returns whether it did.
+    """
+    waits = order.order_type is OrderType.STOP_LIMIT and order.watch == "STOP"
+    if not waits or not is_triggered(order, listed):
+        return False
+    order.watch = "LIMIT"
+    return True
 
 
 def execute(

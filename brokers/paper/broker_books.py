@@ -19,28 +19,28 @@ WHERE p.quantity > 0 AND p.connection_id <> ''
 """
 
 
-def read(tag: str) -> BrokerBooks:
-    """Return all accepted orders whose id begins with `tag`, and all open positions."""
+def read(id_prefix: str) -> BrokerBooks:
+    """Return all accepted orders whose id begins with `id_prefix`, and all open positions."""
     with sessions.transaction() as session:
         session.execute("SET LOCAL enable_seqscan = on")  # all rows are read
         session.execute("SET LOCAL statement_timeout = 0")
-        accepted = [AcceptedOrder(*row) for row in session.execute(ACCEPTED, (f"{tag}%",))]
+        accepted = [AcceptedOrder(*row) for row in session.execute(ACCEPTED, (f"{id_prefix}%",))]
         return BrokerBooks(accepted, _open_positions(session))
 
 
 def _open_positions(session: Session) -> list[BookPosition]:
     """Return one position per entry if hedging, one per symbol if netting."""
-    found: dict[tuple[str, str], Decimal] = {}
+    quantities: dict[tuple[str, str], Decimal] = {}
     entries: dict[tuple[str, str], str] = {}
     for connection_id, lot, position, side, quantity, mode, entry in session.execute(
         OPEN_POSITIONS
     ):
         is_lot = mode == PositionMode.HEDGING
         key = (connection_id, str(lot if is_lot else position))
-        found[key] = found.get(key, Decimal(0)) + Side(side).sign * quantity
+        quantities[key] = quantities.get(key, Decimal(0)) + Side(side).sign * quantity
         entries[key] = entry if is_lot else ""
     return [
         BookPosition(*key, Side.BUY if quantity > 0 else Side.SELL, abs(quantity), entries[key])
-        for key, quantity in found.items()
+        for key, quantity in quantities.items()
         if quantity != 0
     ]

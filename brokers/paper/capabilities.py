@@ -4,7 +4,14 @@ from datetime import timedelta
 from functools import cache
 
 from brokers.account_capabilities import Capabilities
-from brokers.types import ConnectionSpec, ExitSafety, OrderType, PositionMode, TimeInForce
+from brokers.types import (
+    ConnectionSpec,
+    ExitSafety,
+    OrderField,
+    OrderType,
+    PositionMode,
+    TimeInForce,
+)
 
 
 def capabilities_of(spec: ConnectionSpec) -> Capabilities:
@@ -17,7 +24,9 @@ def capabilities_of(spec: ConnectionSpec) -> Capabilities:
 @cache  # called for each order of a bundle
 def _capabilities(mode: str, native_stops: bool) -> Capabilities:
     return Capabilities(
-        order_types=frozenset(OrderType),
+        order_types=frozenset(
+            {OrderType.MARKET, OrderType.LIMIT, OrderType.STOP, OrderType.STOP_LIMIT}
+        ),
         times_in_force=frozenset(TimeInForce),
         native_stops=native_stops,
         modify=True,
@@ -35,4 +44,5 @@ def _capabilities(mode: str, native_stops: bool) -> Capabilities:
         quotes=True,
         own_prices=False,
         what_if=True,
+        changes_orders=frozenset(OrderField),
     )

@@ -43,12 +43,13 @@ def _of_account(spec: ConnectionSpec, account_id: int) -> list[Check]:
             f"the account is {state.position_mode}, the setting is {configured}",
             "Correct position_mode in the connection's settings.",
         )
-    kept = reads.keeps_stops(account_id)
+    keeps_stops = reads.keeps_stops(account_id)
     configured_kept = bool(spec.settings.get("native_stops", True))
-    stops = Check("native stops", OK, "kept by the broker" if kept else "kept by us")
-    if kept != configured_kept:
+    stops = Check("native stops", OK, "kept by the broker" if keeps_stops else "kept by us")
+    if keeps_stops != configured_kept:
         stops = Check(
-            "native stops", FAIL, f"the account's is {kept}, the setting is {configured_kept}",
+            "native stops", FAIL,
+            f"the account's is {keeps_stops}, the setting is {configured_kept}",
             "Correct native_stops in the connection's settings.",
         )  # fmt: skip
     return [allowed, mode, stops]

@@ -52,8 +52,8 @@ def conversion_rate(
     quotes: Mapping[str, Priced], from_currency: str, to_currency: str
 ) -> Decimal | None:
     """Return only the rate of `conversion`."""
-    found = conversion(quotes, from_currency, to_currency)
-    return found.rate if found else None
+    path = conversion(quotes, from_currency, to_currency)
+    return path.rate if path else None
 
 
 def pairs_between(from_currency: str, to_currency: str) -> Iterator[str]:
@@ -69,8 +69,8 @@ def pairs_between(from_currency: str, to_currency: str) -> Iterator[str]:
 
 
 def _pair(quotes: Mapping[str, Priced], base: str, quote: str) -> Conversion | None:
-    if found := quotes.get(name := f"{base}/{quote}"):
-        return Conversion((found.bid + found.ask) / 2, (name,))
-    if found := quotes.get(name := f"{quote}/{base}"):
-        return Conversion(divide(Decimal(2), found.bid + found.ask), (name,))
+    if price := quotes.get(name := f"{base}/{quote}"):
+        return Conversion((price.bid + price.ask) / 2, (name,))
+    if price := quotes.get(name := f"{quote}/{base}"):
+        return Conversion(divide(Decimal(2), price.bid + price.ask), (name,))
     return None

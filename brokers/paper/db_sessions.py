@@ -104,13 +104,13 @@ def connection_arguments() -> dict[str, Any]:
         "host": "HOST",
         "port": "PORT",
     }
-    found = {ours: settings[theirs] for ours, theirs in names.items() if settings.get(theirs)}
+    parameters = {ours: settings[theirs] for ours, theirs in names.items() if settings.get(theirs)}
     for ours in ("connect_timeout", "sslmode", "sslrootcert", "sslcert", "sslkey", "service"):
         if ours in options:
-            found[ours] = options[ours]
-    found["options"] = f"{options.get('options', '')} {OPTIONS}".strip()
-    found["application_name"] = "fillcast-paper-broker"
-    return found
+            parameters[ours] = options[ours]
+    parameters["options"] = f"{options.get('options', '')} {OPTIONS}".strip()
+    parameters["application_name"] = "fillcast-paper-broker"
+    return parameters
 
 
 sessions = SessionPool()

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 
-from brokers.paper.book import close_lot, execute, is_reached
+from brokers.paper.book import close_lot, execute, is_reached, trigger
 from brokers.paper.book_state import Account, BookOrder, ChangeSet, Deal, Listed, Lot, Market
 from brokers.types import CloseCause, OrderType, PositionMode, Quote, TimeInForce
 from common.reason_codes import Code
@@ -118,7 +118,11 @@ def _touch_orders(
     """Execute the working orders that the current price reaches, oldest first."""
     outcomes = []
     listed = market.by_symbol[symbol]
-    reached = [o for o in watched.orders.values() if o.symbol == symbol and is_reached(o, listed)]
+    working = [o for o in watched.orders.values() if o.symbol == symbol]
+    for order in working:
+        if trigger(order, listed):
+            changes.changed_orders[order.id] = order
+    reached = [order for order in working if is_reached(order, listed)]
     for order in sorted(reached, key=lambda order: order.id):
         account = watched.accounts[order.account]
         lot_count = len(changes.new_lots)

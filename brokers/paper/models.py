@@ -157,7 +157,7 @@ class PaperOrder(models.Model):
     client_order_id = models.CharField(max_length=40, blank=True)
     symbol = models.CharField(max_length=20)
     side = models.CharField(max_length=4)
-    order_type = models.CharField(max_length=8)
+    order_type = models.CharField(max_length=16)
     time_in_force = models.CharField(max_length=4)
     quantity = AmountField()
     filled_quantity = AmountField(default=ZERO)

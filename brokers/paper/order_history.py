@@ -91,7 +91,7 @@ def reports_of(
 def _fills(
     session: Session, orders: Sequence[BookOrder], currency: str
 ) -> dict[int, list[Execution]]:
-    found: dict[int, list[Execution]] = {}
+    fills_by_order: dict[int, list[Execution]] = {}
     rows = session.execute(
         "SELECT order_id, id, quantity, price, time, commission FROM paper_fill "
         "WHERE order_id = ANY(%s::bigint[]) ORDER BY id",
@@ -105,8 +105,8 @@ def _fills(
     commission: Decimal
     for order_id, fill_id, quantity, price, time, commission in rows:
         fill = Execution(f"f{fill_id}", quantity, price, time, commission, currency)
-        found.setdefault(order_id, []).append(fill)
-    return found
+        fills_by_order.setdefault(order_id, []).append(fill)
+    return fills_by_order
 
 
 def _lots(session: Session, orders: Sequence[BookOrder]) -> dict[int, EntryOutcome]:

@@ -15,7 +15,7 @@ from brokers.paper.db_sessions import IDLE_MS, Session, sessions
 from brokers.paper.persistence import write
 from brokers.paper.reports import answer
 from brokers.paper.request_validation import malformed
-from brokers.types import OrderReport, OrderRequest, PositionMode
+from brokers.types import OrderReport, OrderRequest, PositionMode, TimeInForce
 from common.clocks import machine_time, market_now
 from common.failpoints import failpoint
 from common.reason_codes import Code
@@ -200,4 +200,5 @@ def to_book_order(incoming: IncomingOrder, ticket: int, now: datetime) -> BookOr
         request.side, request.order_type, request.time_in_force, request.quantity,
         request.limit_price, request.stop_price, request.stop_loss, request.take_profit,
         request.reduce_only or bool(position_id), closes, now,
+        expires_at=request.expires_at if request.time_in_force is TimeInForce.GTD else None,
     )  # fmt: skip

@@ -134,6 +134,14 @@ def _update_orders(session: Session, orders: list[BookOrder]) -> None:
     )
 
 
+def write_terms(session: Session, order: BookOrder) -> None:
+    """Write the quantity and prices of a working order that was changed."""
+    session.execute(
+        "UPDATE paper_order SET quantity = %s, limit_price = %s, stop_price = %s WHERE id = %s",
+        (order.quantity, order.limit_price, order.stop_price, order.id),
+    )
+
+
 def _update_lots(session: Session, lots: list[Lot]) -> None:
     if not lots:
         return

@@ -44,12 +44,12 @@ def lock_accounts(
     session: Session, ids: Iterable[int], *, skip_locked: bool = False
 ) -> dict[int, Account]:
     """Lock accounts in the order of their ids and load them. skip_locked: only the free ones."""
-    found = session.execute(
+    rows = session.execute(
         f"SELECT {ACCOUNT} FROM paper_account WHERE id = ANY(%s::bigint[]) ORDER BY id "
         f"FOR NO KEY UPDATE{' SKIP LOCKED' if skip_locked else ''}",
         (numbers(ids),),
     )
-    return {row[0]: to_account(row) for row in found}
+    return {row[0]: to_account(row) for row in rows}
 
 
 def to_account(row: Sequence[Any]) -> Account:
@@ -61,24 +61,24 @@ def to_account(row: Sequence[Any]) -> Account:
 
 def load_market(session: Session) -> Market:
     """Load every listed instrument with its current price."""
-    found = session.execute(
+    rows = session.execute(
         "SELECT i.symbol, pair, digits, pip, quantity_min, quantity_step, quantity_max, "
         "contract_size, stops_level, margin_rate, day_ends, quote_max_age_seconds, "
         "coalesce(bid, 0), coalesce(ask, 0), q.time "
         "FROM paper_instrument i LEFT JOIN paper_quote q ON q.symbol = i.symbol"
     )
-    return Market([Listed(*row) for row in found])
+    return Market([Listed(*row) for row in rows])
 
 
 def load_exposures(session: Session, accounts: Mapping[int, Account]) -> None:
     """Load the sums of what the accounts have open."""
-    found = session.execute(
+    rows = session.execute(
         "SELECT account_id, symbol, side, sum(quantity), sum(quantity * price) "
         "FROM paper_position WHERE account_id = ANY(%s::bigint[]) AND quantity > 0 "
         "GROUP BY account_id, symbol, side",
         (numbers(accounts),),
     )
-    for account_id, symbol, side, quantity, cost in found:
+    for account_id, symbol, side, quantity, cost in rows:
         exposure = accounts[account_id].exposures.setdefault(symbol, Exposure())
         if side == "BUY":
             exposure.long, exposure.long_cost = quantity, cost
@@ -93,13 +93,13 @@ def load_lots(
     pairs_sorted = sorted(set(pairs))
     if not pairs_sorted:
         return
-    found = session.execute(
+    rows = session.execute(
         f"SELECT {LOT} FROM paper_position p JOIN unnest(%s::bigint[], %s::text[]) "
         "r(requested_account, requested_symbol) ON p.account_id = requested_account "
         "AND p.symbol = requested_symbol WHERE p.quantity > 0 ORDER BY p.id",
         (numbers(pair[0] for pair in pairs_sorted), texts(pair[1] for pair in pairs_sorted)),
     )
-    for row in found:
+    for row in rows:
         lot = to_lot(row)
         accounts[lot.account].lots.setdefault(lot.symbol, []).append(lot)
 
@@ -138,18 +138,18 @@ def to_order(row: Sequence[Any]) -> BookOrder:
 
 def load_orders(session: Session, where: str, params: Sequence[Any]) -> list[BookOrder]:
     """Load the journal's orders that match a SQL condition, oldest first."""
-    found = session.execute(
+    rows = session.execute(
         f"SELECT {ORDER} FROM paper_order WHERE {where} ORDER BY id",
         params,
     )
-    return [to_order(row) for row in found]
+    return [to_order(row) for row in rows]
 
 
 def tickets(session: Session, expected: int) -> Iterator[int]:
     """Draw ids from the broker's one sequence, `expected` at once and more if needed."""
     while True:
-        found = session.execute(
+        rows = session.execute(
             "SELECT nextval('paper_ticket') FROM generate_series(1, %s)", (max(expected, 1),)
         )
-        yield from [row[0] for row in found.fetchall()]
+        yield from [row[0] for row in rows.fetchall()]
         expected = 32

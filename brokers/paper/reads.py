@@ -55,12 +55,12 @@ def hash_password(password: str) -> str:
 def account_access(accounts: Iterable[str]) -> dict[str, AccountAccess]:
     """Return access data of accounts, by number, without unknown accounts."""
     with sessions.transaction() as session:
-        found = session.execute(
+        rows = session.execute(
             "SELECT number, id, password_hash, latency_ms, reply_delay_ms, unreachable, "
             "silent_before, silent_after FROM paper_account WHERE number = ANY(%s::text[])",
             (texts(accounts),),
         )
-        return {row[0]: AccountAccess(*row[1:]) for row in found}
+        return {row[0]: AccountAccess(*row[1:]) for row in rows}
 
 
 def account_state(account_id: int) -> AccountState:

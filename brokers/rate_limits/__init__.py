@@ -24,9 +24,13 @@ class RateLimiter(Protocol):
     """The rate limit of one host or account."""
 
     async def acquire(
-        self, n: float = 1, *, priority: Priority = Priority.ENTRY, deadline: float | None = None
+        self,
+        tokens: float = 1,
+        *,
+        priority: Priority = Priority.ENTRY,
+        deadline: float | None = None,
     ) -> None:
-        """Wait until n requests may be sent together.
+        """Wait until requests of so many tokens may be sent together.
 
         priority: lower values are sent before higher ones, of all processes. deadline: on
         machine_time(); raises NotSent(RATE_LIMITED) as soon as it is clear that the requests could
@@ -46,9 +50,13 @@ class _SharedRateLimiter:
         self._bucket = BucketState(name, rate)
 
     async def acquire(
-        self, n: float = 1, *, priority: Priority = Priority.ENTRY, deadline: float | None = None
+        self,
+        tokens: float = 1,
+        *,
+        priority: Priority = Priority.ENTRY,
+        deadline: float | None = None,
     ) -> None:
-        await _scheduler().acquire(self._bucket, n, priority, deadline)
+        await _scheduler().acquire(self._bucket, tokens, priority, deadline)
 
     def back_off(self, seconds: float) -> None:
         self._bucket.back_off(seconds)

@@ -20,12 +20,12 @@ from brokers.rate_limits.token_bucket import FLOORS, Grant, Rate, RequestBatch
 if TYPE_CHECKING:
     from redis.asyncio import Redis
 
-KEPT_SECONDS = 3600  # longer than any bucket needs to fill up
+TTL_SECONDS = 3600  # longer than any bucket needs to fill up
 SET_BACK_SECONDS = 10  # longer than SETTLE_SECONDS; a clock set back by less delays little
 CONNECT_SECONDS = 0.25
 SCRIPT = """
 local key, number = KEYS[1], tonumber
-local rate, burst, kept = number(ARGV[1]), number(ARGV[2]), number(ARGV[3])
+local rate, burst, exit_reserve = number(ARGV[1]), number(ARGV[2]), number(ARGV[3])
 local me, returned, settle = ARGV[4], ARGV[5] == '1', number(ARGV[6])
 local rest, ahead, urgent = number(ARGV[7]), number(ARGV[8]), number(ARGV[9])
 local time = redis.call('TIME')
@@ -50,21 +50,22 @@ if own_until > now then
   level = math.min(level or 0, 0, (own_until - backoff_until) * rate)
   redis.call('HSET', key, 'level', text(level), 'at', text(own_until),
              'own_until', text(own_until), 'backoff_until', text(backoff_until))
-  redis.call('EXPIRE', key, KEPT)
+  redis.call('EXPIRE', key, TTL)
   return {'own', text(math.max(0, backoff_until - now))}
 end
-if not level then level, at = kept, now end -- no state: requests may have been sent just before
+-- no state: requests may have been sent just before
+if not level then level, at = exit_reserve, now end
 level = math.min(burst, level + math.max(0, now - at) * rate)
 if rest > 0 then level = math.min(level, -rest * rate) end
 
 local answer, place = {'shared', '0', 0, 0}, 10
 for i = 1, urgent do
-  local n, longest = number(ARGV[place]), number(ARGV[place + 1])
-  local wait = math.max(0, math.min(n, burst) - level) / rate
+  local tokens, longest = number(ARGV[place]), number(ARGV[place + 1])
+  local wait = math.max(0, math.min(tokens, burst) - level) / rate
   if longest >= 0 and wait > longest then
     wait = -1
   else
-    level = level - n
+    level = level - tokens
   end
   answer[4 + i] = text(wait)
   place = place + 2
@@ -76,17 +77,17 @@ if mine and ARGV[place] then -- a priority without a request any more is not nex
   line_rank = math.min(line_rank, line_last)
 end
 while ARGV[place] do
-  local n, priority = number(ARGV[place]), number(ARGV[place + 1])
+  local tokens, priority = number(ARGV[place]), number(ARGV[place + 1])
   if line ~= '' and not mine and priority >= line_rank then
     wait = math.max(0.001, line_until - now)
     break
   end
-  local floor = math.min(kept * FLOORS[priority], burst - n)
-  if level - n < floor then
-    wait, refused = (floor + n - level) / rate, priority
+  local floor = math.min(exit_reserve * FLOORS[priority], burst - tokens)
+  if level - tokens < floor then
+    wait, refused = (floor + tokens - level) / rate, priority
     break
   end
-  level = level - n
+  level = level - tokens
   answer[3] = answer[3] + 1
   had_turn = had_turn or (mine and priority >= line_rank)
   place = place + 2
@@ -106,13 +107,13 @@ end
 redis.call('HSET', key, 'level', text(level), 'at', text(now), 'backoff_until', text(backoff_until),
            'line', line, 'line_until', text(line_until), 'line_rank', line_rank,
            'line_last', line_last)
-redis.call('EXPIRE', key, KEPT)
+redis.call('EXPIRE', key, TTL)
 answer[2] = text(wait)
 return answer
 """
 _CONSTANTS = {
     "FLOORS[": "({" + ", ".join(f"[{int(r)}] = {part}" for r, part in FLOORS.items()) + "})[",
-    "KEPT)": f"{KEPT_SECONDS})",
+    "TTL)": f"{TTL_SECONDS})",
     "SET_BACK": f"{SET_BACK_SECONDS}",
 }
 for _name, _value in _CONSTANTS.items():
@@ -182,7 +183,7 @@ class RedisBucketClient:
 def script_arguments(request: BucketRequest, me: str) -> list[str | float]:
     """Return the arguments of SCRIPT. me: the id of this process's loop."""
     rate, batch = request.rate, request.batch
-    arguments: list[str | float] = [rate.per_second, rate.burst, rate.kept * rate.burst, me]
+    arguments: list[str | float] = [rate.per_second, rate.burst, rate.exit_reserve * rate.burst, me]
     arguments += [
         int(request.returned),
         request.settle,
@@ -190,10 +191,10 @@ def script_arguments(request: BucketRequest, me: str) -> list[str | float]:
         batch.ahead,
         len(batch.urgent),
     ]
-    for n, max_wait in batch.urgent:
-        arguments += [n, -1 if max_wait is None else max_wait]
-    for n, priority in batch.others:
-        arguments += [n, int(priority)]
+    for tokens, max_wait in batch.urgent:
+        arguments += [tokens, -1 if max_wait is None else max_wait]
+    for tokens, priority in batch.others:
+        arguments += [tokens, int(priority)]
     return arguments
 
 

@@ -27,7 +27,7 @@ MAX_CONCURRENT = 200  # requests that are not urgent, in one batch
 class PendingRequest:
     """A request that waits for admission."""
 
-    n: float
+    tokens: float
     priority: Priority
     deadline: float | None
     granted: asyncio.Future[None]
@@ -102,13 +102,13 @@ class RequestQueue:
             return
         insort(self.others, request, key=lambda other: other.priority)
 
-    def spend(self, n: float, priority: Priority) -> bool:
+    def spend(self, tokens: float, priority: Priority) -> bool:
         """Take prefetched tokens. Return False if there are too few or others must go first."""
         now = machine_time()
-        may = self.ahead >= n and now < self.ahead_until and now >= self.bucket.backoff_until
+        may = self.ahead >= tokens and now < self.ahead_until and now >= self.bucket.backoff_until
         if not may or (self.others and priority is not Priority.EXIT):
             return False
-        self.ahead -= n
+        self.ahead -= tokens
         return True
 
     def next_batch(self, now: float) -> RequestBatch:
@@ -118,9 +118,10 @@ class RequestQueue:
         self.has_unsent_backoff = False
         self.requested = self.others[: MAX_CONCURRENT if now >= self.not_before else 0]
         urgent = [
-            (a.n, None if a.deadline is None else max(0.0, a.deadline - now)) for a in self.urgent
+            (a.tokens, None if a.deadline is None else max(0.0, a.deadline - now))
+            for a in self.urgent
         ]
-        others = [(request.n, request.priority) for request in self.requested]
+        others = [(request.tokens, request.priority) for request in self.requested]
         ahead = self.bucket.rate.ahead if others and now >= self.ahead_until else 0
         return RequestBatch(urgent, others, ahead, max(0.0, self.bucket.backoff_until - now))
 
@@ -137,13 +138,15 @@ class RateLimitScheduler:
         self._task = asyncio.get_running_loop().create_task(self._run())
 
     async def acquire(
-        self, bucket: BucketState, n: float, priority: Priority, deadline: float | None
+        self, bucket: BucketState, tokens: float, priority: Priority, deadline: float | None
     ) -> None:
-        """Wait until n requests may leave. Raises NotSent(RATE_LIMITED)."""
+        """Wait until so many tokens are granted. Raises NotSent(RATE_LIMITED)."""
         queue = self._queue(bucket)
-        if queue.spend(n, priority):
+        if queue.spend(tokens, priority):
             return
-        request = PendingRequest(n, priority, deadline, asyncio.get_running_loop().create_future())
+        request = PendingRequest(
+            tokens, priority, deadline, asyncio.get_running_loop().create_future()
+        )
         queue.add(request)
         self._wake.set()
         await request.granted
@@ -296,4 +299,4 @@ def _refuse_late(queue: RequestQueue, now: float) -> None:
         if request.deadline is not None and granted_at > request.deadline:
             _refuse(request)
         else:
-            granted_at += request.n / queue.bucket.rate.per_second
+            granted_at += request.tokens / queue.bucket.rate.per_second

@@ -20,7 +20,7 @@ class Priority(IntEnum):
 
 
 FLOORS = {Priority.LOOKUP: 0.5, Priority.ENTRY: 1.0, Priority.READ: 2.0}
-"""Level below which a priority may not draw the bucket, as a multiple of the kept tokens."""
+"""Level below which a priority may not draw the bucket, as a multiple of the exit reserve."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,28 +29,31 @@ class Rate:
 
     An admitted request is sent within FRESH_SECONDS (scheduler.py). So for a broker that
     disconnects at more than 50 in any second use Rate(per_second=40, burst=6): 6 + 40 × 1.1 = 50.
-    kept: the part of `burst` that entries leave for exits; look-ups leave half of it, reads twice.
+    exit_reserve: the part of `burst` that entries leave for exits; look-ups leave half of it, reads
+    twice.
     """
 
     per_second: float
     burst: float
-    kept: float = 0.25
+    exit_reserve: float = 0.25
 
     def share(self, processes: int) -> "Rate":
         """Return the part of the rate that each process uses while the limit is not shared."""
-        return Rate(self.per_second / processes, self.burst / processes, self.kept)
+        return Rate(self.per_second / processes, self.burst / processes, self.exit_reserve)
 
     @property
     def ahead(self) -> int:
         """Number of tokens that a process prefetches; 0 if the rate is low."""
-        tokens = int(self.per_second * AHEAD_SECONDS)
-        return tokens if tokens > 1 else 0
+        prefetched = int(self.per_second * AHEAD_SECONDS)
+        return prefetched if prefetched > 1 else 0
 
 
 @dataclass(frozen=True, slots=True)
 class RequestBatch:
-    """The requests of one call. urgent: exits, each (n, longest wait in seconds or None); others:
-    each (n, priority), the lowest value first; ahead: tokens to prefetch; back_off: seconds."""
+    """The requests of one call. urgent: exits, each (tokens,
+    longest wait in seconds or None); others:
+    each (tokens, priority),
+    the lowest value first; ahead: tokens to prefetch; back_off: seconds."""
 
     urgent: Sequence[tuple[float, float | None]] = ()
     others: Sequence[tuple[float, Priority]] = ()
@@ -88,18 +91,18 @@ class TokenBucket:
         if batch.back_off > 0:
             level = min(level, -batch.back_off * rate.per_second)
         waits: list[float | None] = []
-        for n, max_wait in batch.urgent:
-            wait = max(0.0, min(n, rate.burst) - level) / rate.per_second
+        for tokens, max_wait in batch.urgent:
+            wait = max(0.0, min(tokens, rate.burst) - level) / rate.per_second
             late = max_wait is not None and wait > max_wait
             waits.append(None if late else wait)
-            level -= 0 if late else n
+            level -= 0 if late else tokens
         count, wait = 0, 0.0
-        for n, priority in batch.others:
-            floor = min(FLOORS[priority] * rate.kept * rate.burst, rate.burst - n)
-            if level - n < floor:
-                wait = (floor + n - level) / rate.per_second
+        for tokens, priority in batch.others:
+            floor = min(FLOORS[priority] * rate.exit_reserve * rate.burst, rate.burst - tokens)
+            if level - tokens < floor:
+                wait = (floor + tokens - level) / rate.per_second
                 break
-            level -= n
+            level -= tokens
             count += 1
         is_ample = wait == 0 and level - batch.ahead >= rate.burst / 2
         ahead = batch.ahead if is_ample else 0

@@ -13,14 +13,18 @@ from brokers.base import (
     ReadFailed,
     Rejected,
     submit_each,
+    unsupported_cash_flows,
+    unsupported_change,
     unsupported_stream,
 )
 from brokers.connection_form import Form, Secret, Setting, SettingType
 from brokers.types import (
     AccountState,
+    BrokerCashFlow,
     BrokerOrder,
     BrokerPosition,
     CancelRequest,
+    ChangeRequest,
     Check,
     CheckResult,
     ConnectionSpec,
@@ -48,7 +52,7 @@ FORM = Form(
     account="As on Tiny's statement, such as A1.",
     settings=(
         Setting("host", "Host", "tiny.example.com", SettingType.HOST, required=True),
-        Setting("port", "Port", "", SettingType.WHOLE, default=PORT, least=1, most=65535),
+        Setting("port", "Port", "", SettingType.WHOLE, default=PORT, minimum=1, maximum=65535),
     ),
     secrets=(Secret("password", "Password", "The password that allows trading."),),
 )
@@ -136,6 +140,10 @@ class TinyAdapter:
     async def cancel(self, spec: ConnectionSpec, request: CancelRequest) -> list[OrderReport]:
         raise Rejected(Code.NOT_SUPPORTED, "Tiny has no working orders")
 
+    async def change_order(self, spec: ConnectionSpec, request: ChangeRequest) -> list[OrderReport]:
+        """Raise Rejected CHANGE_UNSUPPORTED."""
+        return await unsupported_change("Tiny")
+
     async def modify(self, spec: ConnectionSpec, request: ModifyRequest) -> list[OrderReport]:
         raise Rejected(Code.NOT_SUPPORTED, "Tiny keeps no stops")
 
@@ -212,6 +220,10 @@ class TinyAdapter:
 
     def stream_events(self) -> AsyncIterator[None]:
         return unsupported_stream("Tiny is polled")
+
+    async def cash_flows(self, spec: ConnectionSpec, since: datetime) -> list[BrokerCashFlow]:
+        """Raise ReadFailed: it lists none (`capabilities.cash_flows_horizon`)."""
+        return await unsupported_cash_flows("TinyBroker")
 
     async def events(self, limit: int, after: str = "") -> list[OrderReport]:
         return []
