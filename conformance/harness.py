@@ -29,6 +29,7 @@ class HarnessFeature(StrEnum):
     RESTART = "a restart of the broker"
     OWNER = "an action of the account's owner"
     EXECUTED_TWICE = "an order that the broker executes twice"
+    CASH = "deposits and withdrawals that it can make"
     EXTREMES = "orders that the broker must refuse"
 
 
@@ -139,6 +140,10 @@ class Harness:
 
     async def owner_closes(self, broker_position_id: str) -> None:
         """Close a position as the account's owner would, at the broker. Needs OWNER."""
+        raise NotImplementedError
+
+    async def book_cash(self, amount: Decimal) -> None:
+        """Make a deposit, or a withdrawal if the amount is below 0. Needs CASH."""
         raise NotImplementedError
 
     async def execute_again(self, request: OrderRequest) -> None:

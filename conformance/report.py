@@ -4,7 +4,7 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from conformance.registry import Case
+from conformance.registry import ConformanceCheck
 from conformance.runner import Mark, Result
 
 Reasons = Mapping[str, Mapping[str, str]]
@@ -57,7 +57,7 @@ def as_json(adapters: Mapping[str, Sequence[Result]]) -> str:
     )
 
 
-def markdown(chosen: Sequence[Case], reasons: Reasons) -> str:
+def markdown(chosen: Sequence[ConformanceCheck], reasons: Reasons) -> str:
     """Return a table of the checks by adapter, then the reasons of those that do not apply."""
     rows = [
         f"| | what it shows | {' | '.join(reasons)} |",

@@ -13,7 +13,7 @@ from brokers.base import BrokerError, outcome_of
 from brokers.types import Instrument
 from common.reason_codes import Code
 from conformance.harness import Harness, InjectedFault, NotApplicable
-from conformance.registry import IS_SUPPORTED, Ability, Case, CheckFailed, registered
+from conformance.registry import IS_SUPPORTED, Capability, CheckFailed, ConformanceCheck, registered
 from conformance.scenario import Scenario
 
 OpenHarness = Callable[[], AbstractAsyncContextManager[Harness]]
@@ -41,18 +41,18 @@ class Result:
     milliseconds: float
 
 
-def cases() -> list[Case]:
+def all_checks() -> list[ConformanceCheck]:
     """Return every check, by number."""
     importlib.import_module("conformance.checks")
     return registered()
 
 
-def select_cases(numbers: Collection[str]) -> list[Case]:
+def select_checks(numbers: Collection[str]) -> list[ConformanceCheck]:
     """Return the checks with these numbers; all, if none is given.
 
     Raises LookupError for an unknown number: otherwise a mistyped one would look like a success.
     """
-    known, preferred = cases(), {number.upper() for number in numbers}
+    known, preferred = all_checks(), {number.upper() for number in numbers}
     if unknown := sorted(preferred - {item.number for item in known}):
         first, last = known[0].number, known[-1].number
         raise LookupError(f"There is no check {unknown[0]!r}; the numbers are {first} to {last}.")
@@ -60,7 +60,7 @@ def select_cases(numbers: Collection[str]) -> list[Case]:
 
 
 async def run(
-    chosen: Sequence[Case],
+    chosen: Sequence[ConformanceCheck],
     open_harness: OpenHarness,
     on_outcome: Callable[[Result], None] = lambda _: None,
     max_seconds: float = MAX_SECONDS,
@@ -70,24 +70,26 @@ async def run(
     max_seconds: time limit of one check, including its clean-up.
     """
     results = []
-    for case in chosen:
-        result = await _timed(case, open_harness, max_seconds)
+    for check in chosen:
+        result = await _timed(check, open_harness, max_seconds)
         on_outcome(result)
         results.append(result)
     return results
 
 
-async def _timed(case: Case, open_harness: OpenHarness, max_seconds: float) -> Result:
+async def _timed(check: ConformanceCheck, open_harness: OpenHarness, max_seconds: float) -> Result:
     began = time.perf_counter()
-    mark, why = await _marked(case, open_harness, max_seconds)
+    mark, why = await _marked(check, open_harness, max_seconds)
     took = (time.perf_counter() - began) * 1000
-    return Result(case.number, case.name, mark, why, round(took, 1))
+    return Result(check.number, check.name, mark, why, round(took, 1))
 
 
-async def _marked(case: Case, open_harness: OpenHarness, max_seconds: float) -> tuple[Mark, str]:
+async def _marked(
+    check: ConformanceCheck, open_harness: OpenHarness, max_seconds: float
+) -> tuple[Mark, str]:
     async def run() -> tuple[Mark, str]:
         async with asyncio.timeout(max_seconds):
-            return await _on_harness(case, open_harness)
+            return await _on_harness(check, open_harness)
 
     match await outcome_of(run()):
         case NotApplicable() as why:
@@ -102,13 +104,13 @@ async def _marked(case: Case, open_harness: OpenHarness, max_seconds: float) -> 
             return outcome
 
 
-async def _on_harness(case: Case, open_harness: OpenHarness) -> tuple[Mark, str]:
+async def _on_harness(check: ConformanceCheck, open_harness: OpenHarness) -> tuple[Mark, str]:
     async with open_harness() as harness:
-        if why := missing_requirement(case, harness):
+        if why := missing_requirement(check, harness):
             return Mark.NOT_APPLICABLE, why
         scenario = Scenario(harness, await _instrument(harness))
         try:
-            await case.work(scenario)
+            await check.function(scenario)
         except BrokerError as error:
             if error.code is Code.MARKET_CLOSED and InjectedFault.CLOSED in harness.unavailable:
                 raise NotApplicable("the market is closed now") from error
@@ -118,11 +120,11 @@ async def _on_harness(case: Case, open_harness: OpenHarness) -> tuple[Mark, str]
     return Mark.OK, ""
 
 
-def missing_requirement(case: Case, harness: Harness) -> str:
+def missing_requirement(check: ConformanceCheck, harness: Harness) -> str:
     """Return why a check cannot run on a harness, or ''."""
     can = harness.adapter.capabilities(harness.spec)
-    for need in case.needs:
-        if isinstance(need, Ability):
+    for need in check.needs:
+        if isinstance(need, Capability):
             if not IS_SUPPORTED[need](can):
                 return f"the account does not claim {need}"
         elif need in harness.unavailable:

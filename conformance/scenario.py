@@ -8,8 +8,10 @@ from typing import Any
 
 from brokers.base import Guard, NotSent, OutcomeUnknown, Rejected
 from brokers.types import (
+    BrokerOrder,
     BrokerPosition,
     CancelRequest,
+    ChangeRequest,
     ExitSafety,
     Instrument,
     ModifyRequest,
@@ -155,6 +157,24 @@ class Scenario(AccountObserver):
         broker_id = next((one.broker_order_id for one in known if one.broker_order_id), "")
         change = CancelRequest(request.client_order_id, broker_id, request.symbol, send_by)
         return await self.call(self.harness.adapter.cancel(self.spec, change))
+
+    async def change(
+        self, entry: OrderRequest, present: BrokerOrder, send_by: float | None = None,
+        **terms: Decimal,
+    ) -> list[OrderReport]:  # fmt: skip
+        """Change the price or quantity of a working order. present: as the broker lists it."""
+        request = ChangeRequest(
+            client_order_id=entry.client_order_id,
+            broker_order_id=present.broker_order_id,
+            connection_id=entry.connection_id,
+            symbol=entry.symbol,
+            side=entry.side,
+            order_type=entry.order_type,
+            terms=replace(present.terms, **terms),
+            present=present.terms,
+            send_by=send_by,
+        )
+        return await self.call(self.harness.adapter.change_order(self.spec, request))
 
     async def modify(
         self, entry: OrderRequest, stop: Decimal | None, target: Decimal | None,

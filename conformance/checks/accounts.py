@@ -15,7 +15,7 @@ from common.clocks import market_now
 from common.reason_codes import Code
 from conformance.assertions import describe_kinds, filled
 from conformance.harness import HarnessFeature, InjectedFault, NotApplicable
-from conformance.registry import IS_SUPPORTED, Ability, case, expect
+from conformance.registry import IS_SUPPORTED, Capability, check, expect
 from conformance.scenario import Scenario, new_id
 
 A_POLL = timedelta(minutes=1)  # polls read again the executions before the last poll
@@ -25,7 +25,7 @@ NO_SHORTS = (
 )  # fmt: skip
 
 
-@case(105, "one id twice", Ability.MARKET, Ability.LOOKUP, HarnessFeature.JOURNAL)
+@check(105, "one id twice", Capability.MARKET, Capability.LOOKUP, HarnessFeature.JOURNAL)
 async def one_id_twice(scenario: Scenario) -> None:
     """A second order with the same id is refused, or reported as executed: the reports match the
     position."""
@@ -40,7 +40,7 @@ async def one_id_twice(scenario: Scenario) -> None:
     await scenario.reports_of(entry, lambda reports: filled(reports) == entry.quantity * times)
 
 
-@case(106, "two entries", Ability.MARKET)
+@check(106, "two entries", Capability.MARKET)
 async def two_entries(scenario: Scenario) -> None:
     """Two entries make two positions on a hedging account and one on a netting account; closing the
     second position leaves the first one open."""
@@ -59,7 +59,7 @@ async def two_entries(scenario: Scenario) -> None:
         expect(left.broker_position_id != last.broker_position_id, "the first one was closed")
 
 
-@case(107, "sold", Ability.MARKET)
+@check(107, "sold", Capability.MARKET)
 async def sold(scenario: Scenario) -> None:
     """An entry can sell: the position is reported as short, and a buy order closes it."""
     entry = scenario.order(side=Side.SELL)
@@ -76,7 +76,7 @@ async def sold(scenario: Scenario) -> None:
     await scenario.wait_until_held(entry.quantity * 0)
 
 
-@case(108, "another account", Ability.MARKET, Ability.LOOKUP, HarnessFeature.SECOND_ACCOUNT)
+@check(108, "another account", Capability.MARKET, Capability.LOOKUP, HarnessFeature.SECOND_ACCOUNT)
 async def another_account(scenario: Scenario) -> None:
     """An account's positions and orders are not reported for another account at the same broker."""
     entry = await scenario.buy()
@@ -97,7 +97,7 @@ async def another_account(scenario: Scenario) -> None:
     await scenario.wait_until_held(entry.quantity)
 
 
-@case(109, "another clock", Ability.MARKET, Ability.LOOKUP, InjectedFault.CLOCK_AHEAD)
+@check(109, "another clock", Capability.MARKET, Capability.LOOKUP, InjectedFault.CLOCK_AHEAD)
 async def another_clock(scenario: Scenario) -> None:
     """If the broker's clock is ahead of ours, the connection test reports it; earlier and later
     orders are still reported, read, closed and found."""
@@ -109,7 +109,7 @@ async def another_clock(scenario: Scenario) -> None:
     await scenario.until(
         lambda: _reports_clock(scenario), "the test does not report the clock difference"
     )
-    if IS_SUPPORTED[Ability.FILLS](scenario.can):
+    if IS_SUPPORTED[Capability.FILLS](scenario.can):
         await scenario.until(
             lambda: _reads(scenario, began, first), "the first execution is not read"
         )
@@ -121,8 +121,13 @@ async def another_clock(scenario: Scenario) -> None:
     await scenario.wait_until_held(second.quantity * 0)
 
 
-@case(
-    111, "a clock behind", Ability.MARKET, Ability.LOOKUP, Ability.FILLS, InjectedFault.CLOCK_BEHIND
+@check(
+    111,
+    "a clock behind",
+    Capability.MARKET,
+    Capability.LOOKUP,
+    Capability.FILLS,
+    InjectedFault.CLOCK_BEHIND,
 )
 async def a_clock_behind(scenario: Scenario) -> None:
     """If the broker's clock is behind ours, a read of the executions since a minute ago by our

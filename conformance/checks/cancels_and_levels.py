@@ -16,11 +16,11 @@ from common.clocks import machine_time
 from common.reason_codes import Code
 from conformance.assertions import describe_kinds, filled
 from conformance.harness import HarnessFeature, InjectedFault, NotApplicable
-from conformance.registry import Ability, CheckFailed, case, expect
+from conformance.registry import Capability, CheckFailed, check, expect
 from conformance.scenario import Scenario, new_id
 
 
-@case(39, "filled in pieces", Ability.MARKET, InjectedFault.THREE_FILLS)
+@check(39, "filled in pieces", Capability.MARKET, InjectedFault.THREE_FILLS)
 async def pieces(scenario: Scenario) -> None:
     """An order filled in three executions has three execution ids; their sum is its quantity."""
     await scenario.harness.begin(InjectedFault.THREE_FILLS)
@@ -30,7 +30,7 @@ async def pieces(scenario: Scenario) -> None:
     expect(filled(found) == entry.quantity, f"their sum is {filled(found)}")
 
 
-@case(40, "filled in part", Ability.LIMIT, Ability.GTC, InjectedFault.PARTIAL)
+@check(40, "filled in part", Capability.LIMIT, Capability.GTC, InjectedFault.PARTIAL)
 async def partial(scenario: Scenario) -> None:
     """Of a partially filled order only the executed part is reported."""
     await scenario.harness.begin(InjectedFault.PARTIAL)
@@ -42,7 +42,7 @@ async def partial(scenario: Scenario) -> None:
     await scenario.wait_until_held(filled(answer))
 
 
-@case(41, "cancel", Ability.LIMIT, Ability.GTC)
+@check(41, "cancel", Capability.LIMIT, Capability.GTC)
 async def cancel(scenario: Scenario) -> None:
     """A working order is cancelled: it is reported, no longer open, and found as cancelled."""
     entry = await scenario.place_working()
@@ -59,7 +59,7 @@ async def cancel(scenario: Scenario) -> None:
     )
 
 
-@case(42, "cancel after a fill", Ability.LIMIT, Ability.GTC, InjectedFault.OVERTAKEN)
+@check(42, "cancel after a fill", Capability.LIMIT, Capability.GTC, InjectedFault.OVERTAKEN)
 async def overtaken(scenario: Scenario) -> None:
     """A cancel that comes after a fill never reports a cancellation: the fill is reported."""
     entry = await scenario.place_working()
@@ -77,7 +77,7 @@ async def overtaken(scenario: Scenario) -> None:
     await scenario.wait_until_held(entry.quantity)
 
 
-@case(43, "cancel of a part", Ability.LIMIT, Ability.GTC, InjectedFault.PARTIAL)
+@check(43, "cancel of a part", Capability.LIMIT, Capability.GTC, InjectedFault.PARTIAL)
 async def cancel_rest(scenario: Scenario) -> None:
     """Cancelling a half-filled order keeps the filled half and ends the remainder."""
     await scenario.harness.begin(InjectedFault.PARTIAL)
@@ -100,7 +100,7 @@ async def cancel_rest(scenario: Scenario) -> None:
     await scenario.wait_until_held(part)
 
 
-@case(44, "cancel of an unknown order")
+@check(44, "cancel of an unknown order")
 async def cancel_unknown(scenario: Scenario) -> None:
     """A cancel of an order that the broker does not have is never reported as done."""
     change = CancelRequest(new_id(), "", scenario.harness.symbol)
@@ -112,7 +112,7 @@ async def cancel_unknown(scenario: Scenario) -> None:
     expect(answer, "it returns no report")
 
 
-@case(45, "cancel past its time", Ability.LIMIT, Ability.GTC)
+@check(45, "cancel past its time", Capability.LIMIT, Capability.GTC)
 async def cancel_late(scenario: Scenario) -> None:
     """A cancel past its deadline is not sent: it raises NotSent, and the order stays open."""
     entry = await scenario.place_working()
@@ -125,7 +125,7 @@ async def cancel_late(scenario: Scenario) -> None:
     expect(await scenario.is_open(entry), "the order is no longer open")
 
 
-@case(46, "levels are moved", Ability.MARKET, Ability.MODIFY)
+@check(46, "levels are moved", Capability.MARKET, Capability.MODIFY)
 async def modify(scenario: Scenario) -> None:
     """Changed levels are reported by LEVELS and shown by the position; no second order exists."""
     entry = await _protected(scenario)
@@ -143,7 +143,13 @@ async def modify(scenario: Scenario) -> None:
         await scenario.expect_accepted(entry, 1)
 
 
-@case(47, "moved stop is the one that holds", Ability.MARKET, Ability.MODIFY, HarnessFeature.PRICES)
+@check(
+    47,
+    "moved stop is the one that holds",
+    Capability.MARKET,
+    Capability.MODIFY,
+    HarnessFeature.PRICES,
+)
 async def moved_holds(scenario: Scenario) -> None:
     """After a stop was moved, the old stop is never executed."""
     entry = await _protected(scenario)
@@ -154,7 +160,7 @@ async def moved_holds(scenario: Scenario) -> None:
     await scenario.wait_until_held(entry.quantity)
 
 
-@case(48, "levels are taken away", Ability.MARKET, Ability.MODIFY)
+@check(48, "levels are taken away", Capability.MARKET, Capability.MODIFY)
 async def take_away(scenario: Scenario) -> None:
     """Both levels are removed: it is reported by LEVELS and shown by the position."""
     entry = await _protected(scenario)
@@ -165,7 +171,7 @@ async def take_away(scenario: Scenario) -> None:
     await _shows(scenario, None, None)
 
 
-@case(49, "levels past their time", Ability.MARKET, Ability.MODIFY)
+@check(49, "levels past their time", Capability.MARKET, Capability.MODIFY)
 async def modify_late(scenario: Scenario) -> None:
     """A change of levels past its deadline is not sent: NotSent, and the old levels stay."""
     entry = await _protected(scenario)
@@ -179,7 +185,7 @@ async def modify_late(scenario: Scenario) -> None:
     await _shows(scenario, held.stop_loss, held.take_profit)
 
 
-@case(50, "levels on the wrong side", Ability.MARKET, Ability.MODIFY)
+@check(50, "levels on the wrong side", Capability.MARKET, Capability.MODIFY)
 async def modify_wrong(scenario: Scenario) -> None:
     """A stop on the wrong side of the price is refused, and the old one stays."""
     entry = await _protected(scenario)
@@ -194,7 +200,7 @@ async def modify_wrong(scenario: Scenario) -> None:
     await _shows(scenario, held.stop_loss, held.take_profit)
 
 
-@case(51, "levels of no position", Ability.MODIFY)
+@check(51, "levels of no position", Capability.MODIFY)
 async def modify_unknown(scenario: Scenario) -> None:
     """Levels of a position that does not exist are never reported as set."""
     stop = await scenario.away(-1)
@@ -211,7 +217,7 @@ async def modify_unknown(scenario: Scenario) -> None:
     expect(not reported, f"it reports {describe_kinds(answer)}")
 
 
-@case(52, "levels are not kept", Ability.MARKET)
+@check(52, "levels are not kept", Capability.MARKET)
 async def no_levels(scenario: Scenario) -> None:
     """An account that does not claim levels refuses them, with an order and later."""
     if scenario.can.native_stops:

@@ -7,11 +7,11 @@ from brokers.types import CloseCause, OrderReport, OrderRequest, OrderType, Repo
 from common.clocks import market_now
 from conformance.assertions import filled
 from conformance.harness import HarnessFeature, InjectedFault
-from conformance.registry import Ability, case, expect
+from conformance.registry import Capability, check, expect
 from conformance.scenario import Scenario
 
 
-@case(53, "close", Ability.MARKET)
+@check(53, "close", Capability.MARKET)
 async def close(scenario: Scenario) -> None:
     """An order like our exits closes a position: no position and no working order is left."""
     entry = await scenario.buy()
@@ -21,7 +21,7 @@ async def close(scenario: Scenario) -> None:
     expect(not [one for one in working if one.symbol == entry.symbol], "an order is still open")
 
 
-@case(54, "close a part", Ability.MARKET, Ability.PARTS)
+@check(54, "close a part", Capability.MARKET, Capability.PARTS)
 async def close_part(scenario: Scenario) -> None:
     """A part is closed; the remainder stays open as a position that can be closed too."""
     entry = await scenario.buy()
@@ -32,7 +32,7 @@ async def close_part(scenario: Scenario) -> None:
     await scenario.wait_until_held(entry.quantity * 0)
 
 
-@case(55, "close twice", Ability.MARKET, Ability.NO_REVERSE)
+@check(55, "close twice", Capability.MARKET, Capability.NO_REVERSE)
 async def close_twice(scenario: Scenario) -> None:
     """A second exit of a closed position is refused or fills nothing: it never reverses the
     position."""
@@ -43,7 +43,7 @@ async def close_twice(scenario: Scenario) -> None:
     await _fills_nothing(scenario, scenario.exit(entry, held))
 
 
-@case(56, "close more than is open", Ability.MARKET, Ability.NO_REVERSE)
+@check(56, "close more than is open", Capability.MARKET, Capability.NO_REVERSE)
 async def close_more(scenario: Scenario) -> None:
     """An exit of more than is open closes at most what is open: it never reverses the position."""
     entry = await scenario.buy()
@@ -58,7 +58,7 @@ async def close_more(scenario: Scenario) -> None:
     await scenario.wait_until_held(entry.quantity * 0)
 
 
-@case(57, "close with nothing open", Ability.MARKET, Ability.NO_REVERSE)
+@check(57, "close with nothing open", Capability.MARKET, Capability.NO_REVERSE)
 async def close_nothing(scenario: Scenario) -> None:
     """A reduce-only order opens nothing if no position is open."""
     entry = scenario.order()
@@ -69,7 +69,7 @@ async def close_nothing(scenario: Scenario) -> None:
     await _fills_nothing(scenario, request)
 
 
-@case(58, "close what is protected", Ability.MARKET, Ability.STOPS)
+@check(58, "close what is protected", Capability.MARKET, Capability.STOPS)
 async def close_protected(scenario: Scenario) -> None:
     """Closing a protected position removes its stop and target: no order is left to fill."""
     entry = await scenario.buy(
@@ -89,7 +89,9 @@ async def close_protected(scenario: Scenario) -> None:
         await scenario.wait_until_held(entry.quantity * 0)
 
 
-@case(59, "stop loss", Ability.MARKET, Ability.STOPS, Ability.FILLS, HarnessFeature.PRICES)
+@check(
+    59, "stop loss", Capability.MARKET, Capability.STOPS, Capability.FILLS, HarnessFeature.PRICES
+)
 async def stop_loss(scenario: Scenario) -> None:
     """The broker's stop is reported with the entry's id, STOP_LOSS, the position and its fills."""
     levels = {"stop_loss": await scenario.away(-1), "take_profit": await scenario.away(1)}
@@ -98,7 +100,9 @@ async def stop_loss(scenario: Scenario) -> None:
     await _reported_exit(scenario, entry, CloseCause.STOP_LOSS)
 
 
-@case(60, "take profit", Ability.MARKET, Ability.STOPS, Ability.FILLS, HarnessFeature.PRICES)
+@check(
+    60, "take profit", Capability.MARKET, Capability.STOPS, Capability.FILLS, HarnessFeature.PRICES
+)
 async def take_profit(scenario: Scenario) -> None:
     """The broker's target is reported with the entry's id, TAKE_PROFIT, the position and its
     fills."""
@@ -108,7 +112,7 @@ async def take_profit(scenario: Scenario) -> None:
     await _reported_exit(scenario, entry, CloseCause.TAKE_PROFIT)
 
 
-@case(61, "the owner closes", Ability.MARKET, Ability.FILLS, HarnessFeature.OWNER)
+@check(61, "the owner closes", Capability.MARKET, Capability.FILLS, HarnessFeature.OWNER)
 async def owner_closes(scenario: Scenario) -> None:
     """A position that its owner closes at the broker is reported as EXTERNAL."""
     entry = await scenario.buy()
@@ -116,7 +120,7 @@ async def owner_closes(scenario: Scenario) -> None:
     await _reported_exit(scenario, entry, CloseCause.EXTERNAL)
 
 
-@case(62, "close without an answer", Ability.MARKET, Ability.LOOKUP, InjectedFault.NO_ANSWER)
+@check(62, "close without an answer", Capability.MARKET, Capability.LOOKUP, InjectedFault.NO_ANSWER)
 async def close_without_answer(scenario: Scenario) -> None:
     """An exit whose reply is lost is unknown; the look-up finds it, and it closed once."""
     entry = await scenario.buy()

@@ -7,13 +7,13 @@ from brokers.base import BrokerError, OutcomeUnknown, Rejected
 from brokers.types import OrderReport, OrderRequest, ReportKind
 from conformance.assertions import filled
 from conformance.harness import InjectedFault
-from conformance.registry import Ability, CheckFailed, case, expect
+from conformance.registry import Capability, CheckFailed, check, expect
 from conformance.scenario import Scenario
 
 NONE = (None, None)
 
 
-@case(112, "a dropped stop", Ability.MARKET, Ability.STOPS, InjectedFault.DROPS_LEVELS)
+@check(112, "a dropped stop", Capability.MARKET, Capability.STOPS, InjectedFault.DROPS_LEVELS)
 async def dropped(scenario: Scenario) -> None:
     """If the broker accepts an order and drops its stop and target, nothing reports that it holds
     them: reply, events, look-up and position report no levels, or nothing about levels."""
@@ -27,7 +27,7 @@ async def dropped(scenario: Scenario) -> None:
     await _never_held(scenario, entry, answer)
 
 
-@case(113, "a dropped stop and no answer", Ability.MARKET, Ability.STOPS, Ability.LOOKUP,
+@check(113, "a dropped stop and no answer", Capability.MARKET, Capability.STOPS, Capability.LOOKUP,
       InjectedFault.DROPS_LEVELS, InjectedFault.NO_ANSWER)  # fmt: skip
 async def dropped_unanswered(scenario: Scenario) -> None:
     """The same if the reply is lost: the look-up finds the order and reports no stop."""
@@ -46,7 +46,7 @@ async def dropped_unanswered(scenario: Scenario) -> None:
     await _never_held(scenario, entry, answer)
 
 
-@case(114, "a moved stop is dropped", Ability.MARKET, Ability.STOPS, Ability.MODIFY,
+@check(114, "a moved stop is dropped", Capability.MARKET, Capability.STOPS, Capability.MODIFY,
       InjectedFault.DROPS_LEVELS)  # fmt: skip
 async def dropped_when_moved(scenario: Scenario) -> None:
     """If the broker accepts a moved stop and drops it, the stop is never reported as moved; the
@@ -73,7 +73,7 @@ async def dropped_when_moved(scenario: Scenario) -> None:
     await _shows_none(scenario)
 
 
-@case(115, "a confirmed stop", Ability.MARKET, Ability.STOPS, Ability.LOOKUP)
+@check(115, "a confirmed stop", Capability.MARKET, Capability.STOPS, Capability.LOOKUP)
 async def confirmed(scenario: Scenario) -> None:
     """A stop and target that the broker holds are confirmed: a reply, event, look-up or position
     states both."""
@@ -90,7 +90,13 @@ async def confirmed(scenario: Scenario) -> None:
     await scenario.until(confirmed_by_any, "no report confirms that the broker holds them")
 
 
-@case(120, "a stop dropped later is seen", Ability.MARKET, Ability.STOPS, InjectedFault.DROPS_LATER)
+@check(
+    120,
+    "a stop dropped later is seen",
+    Capability.MARKET,
+    Capability.STOPS,
+    InjectedFault.DROPS_LATER,
+)
 async def dropped_later(scenario: Scenario) -> None:
     """If a confirmed stop and target are dropped later, a LEVELS event reports it within seconds;
     at a polled broker without events the positions show it."""

@@ -7,11 +7,11 @@ from brokers.base import ReadFailed
 from brokers.types import OrderReport, OrderRequest
 from conformance.assertions import filled
 from conformance.harness import HarnessFeature, NotApplicable
-from conformance.registry import Ability, CheckFailed, case, expect
+from conformance.registry import Capability, CheckFailed, check, expect
 from conformance.scenario import Scenario
 
 
-@case(84, "events", Ability.LIMIT, Ability.GTC, Ability.EVENTS, HarnessFeature.PRICES)
+@check(84, "events", Capability.LIMIT, Capability.GTC, Capability.EVENTS, HarnessFeature.PRICES)
 async def pushed_fill(scenario: Scenario) -> None:
     """An event reports the fill of a working order, without a query."""
     entry = await _reached(scenario)
@@ -27,12 +27,12 @@ async def pushed_fill(scenario: Scenario) -> None:
     await scenario.until(received, "no event reports the fill")
 
 
-@case(
+@check(
     85,
     "events until acknowledged",
-    Ability.LIMIT,
-    Ability.GTC,
-    Ability.EVENTS,
+    Capability.LIMIT,
+    Capability.GTC,
+    Capability.EVENTS,
     HarnessFeature.PRICES,
 )
 async def until_acknowledged(scenario: Scenario) -> None:
@@ -48,12 +48,12 @@ async def until_acknowledged(scenario: Scenario) -> None:
     expect(not names & left, "an acknowledged event is delivered again")
 
 
-@case(
+@check(
     86,
     "events behind one that waits",
-    Ability.LIMIT,
-    Ability.GTC,
-    Ability.EVENTS,
+    Capability.LIMIT,
+    Capability.GTC,
+    Capability.EVENTS,
     HarnessFeature.PRICES,
 )
 async def read_after(scenario: Scenario) -> None:
@@ -71,7 +71,9 @@ async def read_after(scenario: Scenario) -> None:
     expect(one.event_id, "the event of a read limited to one has no id")
 
 
-@case(87, "notifications", Ability.LIMIT, Ability.GTC, Ability.EVENTS, HarnessFeature.PRICES)
+@check(
+    87, "notifications", Capability.LIMIT, Capability.GTC, Capability.EVENTS, HarnessFeature.PRICES
+)
 async def notification(scenario: Scenario) -> None:
     """A notification comes when a new event waits, so that no polling is needed."""
     entry = await scenario.place_working()
@@ -90,7 +92,7 @@ async def notification(scenario: Scenario) -> None:
         await asyncio.gather(listening, return_exceptions=True)
 
 
-@case(88, "notifications, not claimed")
+@check(88, "notifications, not claimed")
 async def no_notifications(scenario: Scenario) -> None:
     """An account that claims no events delivers none, and sends no notifications."""
     if scenario.can.event_stream:

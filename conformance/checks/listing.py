@@ -5,13 +5,13 @@ from datetime import datetime, timedelta
 from brokers.order_listing import ListedOrder, listed_orders
 from common.clocks import market_now
 from conformance.harness import HarnessFeature
-from conformance.registry import IS_SUPPORTED, Ability, case, expect
+from conformance.registry import IS_SUPPORTED, Capability, check, expect
 from conformance.scenario import Scenario
 
 BEFORE = timedelta(minutes=2)
 
 
-@case(117, "listed orders", Ability.MARKET, Ability.LISTING, HarnessFeature.JOURNAL)
+@check(117, "listed orders", Capability.MARKET, Capability.LISTING, HarnessFeature.JOURNAL)
 async def listed(scenario: Scenario) -> None:
     """The account's list matches the broker's journal order by order: an entry, a closed one and,
     if there are limit orders, a working one."""
@@ -47,14 +47,16 @@ async def listed(scenario: Scenario) -> None:
 
 
 def _has_limit_orders(scenario: Scenario) -> bool:
-    return IS_SUPPORTED[Ability.LIMIT](scenario.can) and IS_SUPPORTED[Ability.GTC](scenario.can)
+    return IS_SUPPORTED[Capability.LIMIT](scenario.can) and IS_SUPPORTED[Capability.GTC](
+        scenario.can
+    )
 
 
-@case(
+@check(
     118,
     "an order executed twice is listed twice",
-    Ability.MARKET,
-    Ability.LISTING,
+    Capability.MARKET,
+    Capability.LISTING,
     HarnessFeature.EXECUTED_TWICE,
 )
 async def executed_twice(scenario: Scenario) -> None:

@@ -1,20 +1,22 @@
 """C01–C12: every order type and time in force that an account claims."""
 
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
 from brokers.base import NotSent, Rejected
 from brokers.types import OrderRequest, OrderType, ReportKind, Side, TimeInForce
+from common.clocks import market_now
 from common.reason_codes import Code
 from conformance.assertions import describe_kinds, ended, filled
 from conformance.harness import HarnessFeature, InjectedFault, NotApplicable
-from conformance.registry import Ability, case, expect
+from conformance.registry import Capability, check, expect
 from conformance.scenario import Scenario
 
 REACH = Decimal("1.5")  # multiple of `far` that reaches a working order
 
 
-@case(1, "market order", Ability.MARKET)
+@check(1, "market order", Capability.MARKET)
 async def market(scenario: Scenario) -> None:
     """A market order is filled completely; each execution has a price, a time and an id."""
     entry = scenario.order()
@@ -25,7 +27,7 @@ async def market(scenario: Scenario) -> None:
     await scenario.wait_until_held(entry.quantity)
 
 
-@case(2, "limit order stays open", Ability.LIMIT, Ability.GTC)
+@check(2, "limit order stays open", Capability.LIMIT, Capability.GTC)
 async def limit_rests(scenario: Scenario) -> None:
     """A limit order below the price stays open and is reported with its price and quantity."""
     entry = await scenario.place_working()
@@ -38,7 +40,7 @@ async def limit_rests(scenario: Scenario) -> None:
     expect(await scenario.held() == 0, "it was filled at once")
 
 
-@case(3, "limit order is reached", Ability.LIMIT, Ability.GTC, HarnessFeature.PRICES)
+@check(3, "limit order is reached", Capability.LIMIT, Capability.GTC, HarnessFeature.PRICES)
 async def limit_is_reached(scenario: Scenario) -> None:
     """A working limit order is filled at its price or better when the market reaches it."""
     entry = await scenario.place_working()
@@ -49,7 +51,7 @@ async def limit_is_reached(scenario: Scenario) -> None:
     expect(max(prices) <= entry.limit_price, f"filled at {max(prices)}, above its limit")
 
 
-@case(4, "stop order", Ability.STOP, Ability.GTC)
+@check(4, "stop order", Capability.STOP, Capability.GTC)
 async def stop_rests(scenario: Scenario) -> None:
     """A stop order above the price stays open and is reported with its stop price."""
     entry = await _stop_order(scenario)
@@ -60,7 +62,7 @@ async def stop_rests(scenario: Scenario) -> None:
     _is_unfilled(working.quantity, working.filled, entry)
 
 
-@case(5, "stop order is reached", Ability.STOP, Ability.GTC, HarnessFeature.PRICES)
+@check(5, "stop order is reached", Capability.STOP, Capability.GTC, HarnessFeature.PRICES)
 async def stop_is_reached(scenario: Scenario) -> None:
     """A stop order is filled when the market reaches its price."""
     entry = await _stop_order(scenario)
@@ -69,25 +71,25 @@ async def stop_is_reached(scenario: Scenario) -> None:
     await scenario.wait_until_held(entry.quantity)
 
 
-@case(6, "for the day", Ability.LIMIT, Ability.DAY)
+@check(6, "for the day", Capability.LIMIT, Capability.DAY)
 async def day(scenario: Scenario) -> None:
     """A limit order for the day stays open."""
     await scenario.place_working(time_in_force=TimeInForce.DAY)
 
 
-@case(7, "immediate or cancel", Ability.LIMIT, Ability.IOC)
+@check(7, "immediate or cancel", Capability.LIMIT, Capability.IOC)
 async def ioc(scenario: Scenario) -> None:
     """An immediate-or-cancel order away from the market ends at once: not filled, not open."""
     await _ends_at_once(scenario, TimeInForce.IOC)
 
 
-@case(8, "fill or kill", Ability.LIMIT, Ability.FOK)
+@check(8, "fill or kill", Capability.LIMIT, Capability.FOK)
 async def fok(scenario: Scenario) -> None:
     """A fill-or-kill order away from the market ends at once: not filled, not open."""
     await _ends_at_once(scenario, TimeInForce.FOK)
 
 
-@case(9, "immediate or cancel, within reach", Ability.LIMIT, Ability.IOC)
+@check(9, "immediate or cancel, within reach", Capability.LIMIT, Capability.IOC)
 async def ioc_fills(scenario: Scenario) -> None:
     """An immediate-or-cancel order that the market price satisfies is filled."""
     price = await scenario.away(1, Decimal("0.25"))
@@ -100,7 +102,7 @@ async def ioc_fills(scenario: Scenario) -> None:
         raise
 
 
-@case(10, "fill or kill of a part", Ability.LIMIT, Ability.FOK, InjectedFault.PARTIAL)
+@check(10, "fill or kill of a part", Capability.LIMIT, Capability.FOK, InjectedFault.PARTIAL)
 async def fok_part(scenario: Scenario) -> None:
     """A fill-or-kill order is not filled at all if only a part of it could be."""
     await scenario.harness.begin(InjectedFault.PARTIAL)
@@ -112,7 +114,7 @@ async def fok_part(scenario: Scenario) -> None:
     expect(await scenario.held() == 0, "a part of it was filled")
 
 
-@case(11, "what is not claimed")
+@check(11, "what is not claimed")
 async def not_claimed(scenario: Scenario) -> None:
     """An order type or time in force that the account does not claim is refused, never replaced by
     another one."""
@@ -123,10 +125,12 @@ async def not_claimed(scenario: Scenario) -> None:
     for kind in unclaimed:
         await _is_refused(scenario, await _of_type(scenario, kind))
     for tif in unclaimed_times:
-        await _is_refused(scenario, await scenario.working_order(time_in_force=tif))
+        until = market_now() + timedelta(hours=1) if tif is TimeInForce.GTD else None
+        request = await scenario.working_order(time_in_force=tif, expires_at=until)
+        await _is_refused(scenario, request)
 
 
-@case(12, "stop and target with the order", Ability.MARKET, Ability.STOPS)
+@check(12, "stop and target with the order", Capability.MARKET, Capability.STOPS)
 async def protected(scenario: Scenario) -> None:
     """The broker holds a market order's stop and target and reports them with the position."""
     stop, target = await scenario.away(-1), await scenario.away(1)
@@ -152,9 +156,12 @@ async def _stop_order(scenario: Scenario) -> OrderRequest:
 
 
 async def _of_type(scenario: Scenario, kind: OrderType) -> OrderRequest:
-    price = await scenario.away(1 if kind is OrderType.STOP else -1)
-    prices = {OrderType.LIMIT: {"limit_price": price}, OrderType.STOP: {"stop_price": price}}
-    return scenario.order(order_type=kind, **prices.get(kind, {}))
+    prices = {}
+    if kind.has_limit_price:
+        prices["limit_price"] = await scenario.away(-1)
+    if kind.has_stop_price:
+        prices["stop_price"] = await scenario.away(1)
+    return scenario.order(order_type=kind, **prices)
 
 
 async def _ends_at_once(scenario: Scenario, tif: TimeInForce) -> None:

@@ -9,14 +9,14 @@ from common.clocks import market_now
 from common.reason_codes import Code
 from conformance.assertions import describe_kinds, ended, filled
 from conformance.harness import HarnessFeature, InjectedFault
-from conformance.registry import Ability, CheckFailed, case, expect
+from conformance.registry import Capability, CheckFailed, check, expect
 from conformance.scenario import Scenario, allow
 
 JOURNAL = HarnessFeature.JOURNAL
 ARRIVAL_SECONDS = 3.0  # time for a sent order to arrive
 
 
-@case(13, "refused", Ability.MARKET, InjectedFault.REFUSED, JOURNAL)
+@check(13, "refused", Capability.MARKET, InjectedFault.REFUSED, JOURNAL)
 async def refused(scenario: Scenario) -> None:
     """The broker's refusal has a reason code and the broker's message; nothing was accepted."""
     await scenario.harness.begin(InjectedFault.REFUSED)
@@ -29,7 +29,7 @@ async def refused(scenario: Scenario) -> None:
     expect(await scenario.held() == 0, "a position is open")
 
 
-@case(14, "lost on the way", Ability.MARKET, Ability.LOOKUP, InjectedFault.LOST, JOURNAL)
+@check(14, "lost on the way", Capability.MARKET, Capability.LOOKUP, InjectedFault.LOST, JOURNAL)
 async def lost_request(scenario: Scenario) -> None:
     """A time-out before acceptance is unknown; the look-up then proves the order absent."""
     entry = await _unknown(scenario, InjectedFault.LOST)
@@ -37,8 +37,13 @@ async def lost_request(scenario: Scenario) -> None:
     await scenario.expect_accepted(entry, 0)
 
 
-@case(
-    15, "taken without an answer", Ability.MARKET, Ability.LOOKUP, InjectedFault.NO_ANSWER, JOURNAL
+@check(
+    15,
+    "taken without an answer",
+    Capability.MARKET,
+    Capability.LOOKUP,
+    InjectedFault.NO_ANSWER,
+    JOURNAL,
 )
 async def no_answer(scenario: Scenario) -> None:
     """A time-out after acceptance is unknown; the look-up finds the order, accepted once."""
@@ -46,7 +51,14 @@ async def no_answer(scenario: Scenario) -> None:
     await _is_there_once(scenario, entry)
 
 
-@case(16, "the line breaks", Ability.MARKET, Ability.LOOKUP, InjectedFault.CONNECTION_LOST, JOURNAL)
+@check(
+    16,
+    "the line breaks",
+    Capability.MARKET,
+    Capability.LOOKUP,
+    InjectedFault.CONNECTION_LOST,
+    JOURNAL,
+)
 async def connection_lost(scenario: Scenario) -> None:
     """A connection that breaks after acceptance is unknown; the look-up finds the order, accepted
     once."""
@@ -54,7 +66,7 @@ async def connection_lost(scenario: Scenario) -> None:
     await _is_there_once(scenario, entry)
 
 
-@case(17, "a late answer", Ability.MARKET, Ability.LOOKUP, InjectedFault.LATE, JOURNAL)
+@check(17, "a late answer", Capability.MARKET, Capability.LOOKUP, InjectedFault.LATE, JOURNAL)
 async def late_answer(scenario: Scenario) -> None:
     """A reply after our time-out is not taken for another order's: the next order gets its own."""
     first = await _unknown(scenario, InjectedFault.LATE)
@@ -63,7 +75,9 @@ async def late_answer(scenario: Scenario) -> None:
     await scenario.expect_accepted(second, 1)
 
 
-@case(18, "half an answer", Ability.MARKET, Ability.LOOKUP, InjectedFault.HALF_REPLY, JOURNAL)
+@check(
+    18, "half an answer", Capability.MARKET, Capability.LOOKUP, InjectedFault.HALF_REPLY, JOURNAL
+)
 async def half_answer(scenario: Scenario) -> None:
     """Half a reply is unknown, with a message that explains it; the look-up finds the order."""
     entry = await _unknown(scenario, InjectedFault.HALF_REPLY)
@@ -71,7 +85,9 @@ async def half_answer(scenario: Scenario) -> None:
     await _is_there_once(scenario, entry)
 
 
-@case(110, "half an answer is kept", Ability.MARKET, Ability.LOOKUP, InjectedFault.HALF_REPLY)
+@check(
+    110, "half an answer is kept", Capability.MARKET, Capability.LOOKUP, InjectedFault.HALF_REPLY
+)
 async def half_answer_quoted(scenario: Scenario) -> None:
     """The outcome's message contains the received part of half a reply, in readable form."""
     await _unknown(scenario, InjectedFault.HALF_REPLY)
@@ -80,7 +96,9 @@ async def half_answer_quoted(scenario: Scenario) -> None:
         expect(piece in detail, f"{piece!r} was received, but the message is {detail!r}")
 
 
-@case(19, "an unlisted code", Ability.MARKET, Ability.LOOKUP, InjectedFault.UNLISTED, JOURNAL)
+@check(
+    19, "an unlisted code", Capability.MARKET, Capability.LOOKUP, InjectedFault.UNLISTED, JOURNAL
+)
 async def unlisted(scenario: Scenario) -> None:
     """An undocumented code proves nothing: the order is live, and is not reported as ended."""
     await scenario.harness.begin(InjectedFault.UNLISTED)
@@ -97,7 +115,7 @@ async def unlisted(scenario: Scenario) -> None:
     await _is_there_once(scenario, entry)
 
 
-@case(20, "the guard refuses", Ability.MARKET, JOURNAL)
+@check(20, "the guard refuses", Capability.MARKET, JOURNAL)
 async def guard(scenario: Scenario) -> None:
     """An order that the guard refuses is NotSent with the guard's code, and not in the journal."""
     entry = scenario.order()
@@ -111,7 +129,7 @@ async def guard(scenario: Scenario) -> None:
     expect(await scenario.held() == 0, "a position is open")
 
 
-@case(21, "the guard is called", Ability.MARKET)
+@check(21, "the guard is called", Capability.MARKET)
 async def guard_gets_the_order(scenario: Scenario) -> None:
     """The guard is called with exactly the order that is sent."""
     entry, seen_by_guard = scenario.order(), list[OrderRequest]()
@@ -120,7 +138,7 @@ async def guard_gets_the_order(scenario: Scenario) -> None:
     expect(all(one == entry for one in seen_by_guard), "the guard was called with another order")
 
 
-@case(22, "a repeated id", Ability.MARKET, Ability.UNIQUE_IDS, JOURNAL)
+@check(22, "a repeated id", Capability.MARKET, Capability.UNIQUE_IDS, JOURNAL)
 async def repeated_id(scenario: Scenario) -> None:
     """If the account claims to refuse repeated ids, a second order with one is not accepted."""
     entry = await scenario.buy()
@@ -132,7 +150,7 @@ async def repeated_id(scenario: Scenario) -> None:
     await scenario.wait_until_held(entry.quantity)
 
 
-@case(23, "given up", Ability.MARKET, JOURNAL)
+@check(23, "given up", Capability.MARKET, JOURNAL)
 async def cancelled_by_caller(scenario: Scenario) -> None:
     """An order whose caller is cancelled while it is sent arrives then or never, not later."""
     entry, seen_by_guard = scenario.order(), asyncio.Event()
@@ -162,7 +180,7 @@ async def _arrivals(scenario: Scenario, entry: OrderRequest) -> int:
     return await scenario.harness.accepted(entry.client_order_id)
 
 
-@case(24, "a time-out ends the call", Ability.MARKET, InjectedFault.LOST, JOURNAL)
+@check(24, "a time-out ends the call", Capability.MARKET, InjectedFault.LOST, JOURNAL)
 async def time_out(scenario: Scenario) -> None:
     """After a time-out the order does not arrive later, when the broker is reachable again."""
     entry = await _unknown(scenario, InjectedFault.LOST)
@@ -173,7 +191,7 @@ async def time_out(scenario: Scenario) -> None:
     )
 
 
-@case(25, "ten at once", Ability.MARKET, JOURNAL)
+@check(25, "ten at once", Capability.MARKET, JOURNAL)
 async def ten_at_once(scenario: Scenario) -> None:
     """Ten concurrent orders are accepted once each, and each gets its own reply."""
     step = scenario.instrument.quantity_step
@@ -186,7 +204,7 @@ async def ten_at_once(scenario: Scenario) -> None:
     await scenario.wait_until_held(sum((entry.quantity for entry in entries), start=step * 0))
 
 
-@case(26, "many in one call", Ability.MARKET, Ability.SUBMIT_MANY)
+@check(26, "many in one call", Capability.MARKET, Capability.SUBMIT_MANY)
 async def submit_many(scenario: Scenario) -> None:
     """Of many orders in one call each outcome is reported once; a refused one as refused."""
     entries = [scenario.order(), scenario.order(symbol="NOSUCHSYMBOL"), scenario.order()]
@@ -205,7 +223,7 @@ async def submit_many(scenario: Scenario) -> None:
         expect(isinstance(answers[0], BrokerError) == refused, f"it was reported as {answers[0]}")
 
 
-@case(27, "many in one call, some guarded", Ability.MARKET, Ability.SUBMIT_MANY, JOURNAL)
+@check(27, "many in one call, some guarded", Capability.MARKET, Capability.SUBMIT_MANY, JOURNAL)
 async def many_guarded(scenario: Scenario) -> None:
     """Of many orders in one call only those that the guard allows are sent."""
     entries = [scenario.order() for _ in range(4)]
@@ -231,7 +249,7 @@ async def many_guarded(scenario: Scenario) -> None:
         await scenario.expect_accepted(entry, 0 if stays else 1)
 
 
-@case(28, "execution time", Ability.MARKET)
+@check(28, "execution time", Capability.MARKET)
 async def execution_time(scenario: Scenario) -> None:
     """Executions carry the broker's time, which is about now."""
     before = market_now()

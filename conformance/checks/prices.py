@@ -7,11 +7,11 @@ from brokers.base import BrokerError, ReadFailed, Rejected
 from brokers.types import Quote
 from common.clocks import market_now
 from conformance.harness import HarnessFeature, NotApplicable
-from conformance.registry import Ability, CheckFailed, case, expect
+from conformance.registry import Capability, CheckFailed, check, expect
 from conformance.scenario import Scenario
 
 
-@case(77, "quote", Ability.QUOTES)
+@check(77, "quote", Capability.QUOTES)
 async def quote(scenario: Scenario) -> None:
     """A quote has a bid not above its ask, both positive, the pair's name, and a current time."""
     answer = await scenario.call(
@@ -22,7 +22,7 @@ async def quote(scenario: Scenario) -> None:
     expect(apart < 600, f"its time differs from now by {apart:.0f} s")
 
 
-@case(78, "quote of an unknown symbol", Ability.QUOTES)
+@check(78, "quote of an unknown symbol", Capability.QUOTES)
 async def quote_unknown(scenario: Scenario) -> None:
     """The quote of a symbol that the broker does not list is an error, not a price."""
     try:
@@ -32,7 +32,7 @@ async def quote_unknown(scenario: Scenario) -> None:
     raise CheckFailed(f"it returned {answer}")
 
 
-@case(79, "stream of prices", Ability.PRICE_STREAM, HarnessFeature.PRICES)
+@check(79, "stream of prices", Capability.PRICE_STREAM, HarnessFeature.PRICES)
 async def stream(scenario: Scenario) -> None:
     """The stream delivers a price that has moved."""
     stream = scenario.harness.adapter.stream_quotes(scenario.spec, [scenario.harness.symbol])
@@ -53,7 +53,7 @@ async def stream(scenario: Scenario) -> None:
             await stream.aclose()
 
 
-@case(80, "stream of prices, not claimed")
+@check(80, "stream of prices, not claimed")
 async def no_stream(scenario: Scenario) -> None:
     """On an account that claims no stream of prices, the first read of it fails."""
     if scenario.can.price_stream:
@@ -72,7 +72,7 @@ async def no_stream(scenario: Scenario) -> None:
     raise CheckFailed("it delivered a price")
 
 
-@case(81, "what if", Ability.WHAT_IF, Ability.MARKET)
+@check(81, "what if", Capability.WHAT_IF, Capability.MARKET)
 async def what_if(scenario: Scenario) -> None:
     """What-if returns a margin and sends no order."""
     request = scenario.order()
@@ -85,7 +85,7 @@ async def what_if(scenario: Scenario) -> None:
     expect(not await scenario.is_open(request), "an order is open")
 
 
-@case(82, "what if, of an unknown symbol", Ability.WHAT_IF)
+@check(82, "what if, of an unknown symbol", Capability.WHAT_IF)
 async def what_if_unknown(scenario: Scenario) -> None:
     """What-if of a symbol that the broker does not list is refused."""
     try:
@@ -97,7 +97,7 @@ async def what_if_unknown(scenario: Scenario) -> None:
     raise CheckFailed(f"it returned {answer}")
 
 
-@case(83, "what if, not claimed")
+@check(83, "what if, not claimed")
 async def no_what_if(scenario: Scenario) -> None:
     """An account that claims no what-if raises an error and sends no order."""
     if scenario.can.what_if:

@@ -7,19 +7,19 @@ from brokers.types import OrderReport, OrderRequest, OrderType, ReportKind
 from common.reason_codes import Code
 from conformance.assertions import describe_kinds, filled
 from conformance.harness import HarnessFeature, InjectedFault
-from conformance.registry import Ability, CheckFailed, case, expect
+from conformance.registry import Capability, CheckFailed, check, expect
 from conformance.scenario import Scenario
 
 JOURNAL = HarnessFeature.JOURNAL
 
 
-@case(29, "unknown symbol", Ability.MARKET)
+@check(29, "unknown symbol", Capability.MARKET)
 async def unknown_symbol(scenario: Scenario) -> None:
     """An order for a symbol that the broker does not list is refused with that code."""
     await _refused(scenario, scenario.order(symbol="NOSUCHSYMBOL"), Code.UNKNOWN_SYMBOL_AT_BROKER)
 
 
-@case(30, "between the steps", Ability.MARKET)
+@check(30, "between the steps", Capability.MARKET)
 async def between_steps(scenario: Scenario) -> None:
     """A quantity between two steps is refused or rounded down, and never filled for more."""
     step = scenario.instrument.quantity_step
@@ -34,14 +34,14 @@ async def between_steps(scenario: Scenario) -> None:
     expect(filled(got) == lower, f"{filled(got)} was filled of {entry.quantity}")
 
 
-@case(31, "below the minimum", Ability.MARKET)
+@check(31, "below the minimum", Capability.MARKET)
 async def below_minimum(scenario: Scenario) -> None:
     """A quantity below the minimum is refused with that code, and never rounded up."""
     minimum = scenario.instrument.quantity_min
     await _refused(scenario, scenario.order(quantity=minimum / 2), Code.VOLUME_INVALID)
 
 
-@case(32, "above the maximum", Ability.MARKET, HarnessFeature.EXTREMES)
+@check(32, "above the maximum", Capability.MARKET, HarnessFeature.EXTREMES)
 async def above_maximum(scenario: Scenario) -> None:
     """A quantity above the maximum is refused and never reduced."""
     maximum = scenario.instrument.quantity_max
@@ -49,7 +49,7 @@ async def above_maximum(scenario: Scenario) -> None:
     await _refused(scenario, request, Code.VOLUME_INVALID, Code.NO_MONEY)
 
 
-@case(33, "invalid quantity", Ability.MARKET)
+@check(33, "invalid quantity", Capability.MARKET)
 async def invalid_quantity(scenario: Scenario) -> None:
     """Zero, negative and non-finite quantities are refused by the adapter or the broker."""
     for text in ("0", "-1", "NaN", "Infinity"):
@@ -64,13 +64,13 @@ async def invalid_quantity(scenario: Scenario) -> None:
     expect(await scenario.held() == 0, "a position is open")
 
 
-@case(34, "stop on the wrong side", Ability.MARKET, Ability.STOPS)
+@check(34, "stop on the wrong side", Capability.MARKET, Capability.STOPS)
 async def wrong_side(scenario: Scenario) -> None:
     """A stop on the wrong side is refused; or the entry is filled and its lost stop reported."""
     await _invalid_stop(scenario, await scenario.away(1))
 
 
-@case(35, "stop too near", Ability.MARKET, Ability.STOPS, InjectedFault.STOPS_NEAR)
+@check(35, "stop too near", Capability.MARKET, Capability.STOPS, InjectedFault.STOPS_NEAR)
 async def too_near(scenario: Scenario) -> None:
     """A stop nearer than the broker allows is refused; or the entry is filled and its lost stop
     reported."""
@@ -79,7 +79,7 @@ async def too_near(scenario: Scenario) -> None:
     await _invalid_stop(scenario, scenario.rounded((await scenario.harness.quote()).bid) - tick)
 
 
-@case(36, "market closed", Ability.MARKET, InjectedFault.CLOSED)
+@check(36, "market closed", Capability.MARKET, InjectedFault.CLOSED)
 async def closed(scenario: Scenario) -> None:
     """An order to a closed market is refused with that code."""
     entry = scenario.order()
@@ -87,14 +87,14 @@ async def closed(scenario: Scenario) -> None:
     await _refused(scenario, entry, Code.MARKET_CLOSED)
 
 
-@case(37, "no money", Ability.MARKET, InjectedFault.NO_MONEY)
+@check(37, "no money", Capability.MARKET, InjectedFault.NO_MONEY)
 async def no_money(scenario: Scenario) -> None:
     """An order that the account cannot pay for is refused with that code."""
     await scenario.harness.begin(InjectedFault.NO_MONEY)
     await _refused(scenario, scenario.order(), Code.NO_MONEY)
 
 
-@case(38, "a price is missing", Ability.LIMIT)
+@check(38, "a price is missing", Capability.LIMIT)
 async def no_price(scenario: Scenario) -> None:
     """A limit order without a price is refused; it never becomes a market order."""
     await _refused(scenario, scenario.order(order_type=OrderType.LIMIT))

@@ -8,12 +8,12 @@ from brokers.types import OrderReport, OrderRequest, OrderType, Side
 from common.clocks import market_now
 from conformance.assertions import describe_kinds, filled
 from conformance.harness import HarnessFeature, InjectedFault
-from conformance.registry import Ability, CheckFailed, case, expect
+from conformance.registry import Capability, CheckFailed, check, expect
 from conformance.scenario import Scenario, new_id
 from conformance.value_checks import wrong_shapes
 
 
-@case(63, "account")
+@check(63, "account")
 async def account(scenario: Scenario) -> None:
     """The account is read completely: name, currency, valid numbers, leverage, position mode."""
     state = await scenario.call(scenario.harness.adapter.account(scenario.spec))
@@ -27,7 +27,7 @@ async def account(scenario: Scenario) -> None:
     expect(apart < 300, f"its time differs from now by {apart:.0f} s")
 
 
-@case(64, "instruments")
+@check(64, "instruments")
 async def instruments(scenario: Scenario) -> None:
     """Instruments have valid steps, limits and sizes in base units, and each is listed once."""
     answer = await scenario.call(scenario.harness.adapter.instruments(scenario.spec))
@@ -44,7 +44,7 @@ async def instruments(scenario: Scenario) -> None:
         expect(not one.quantity_min % one.quantity_step, f"{one.symbol}: minimum between steps")
 
 
-@case(65, "positions", Ability.MARKET)
+@check(65, "positions", Capability.MARKET)
 async def positions(scenario: Scenario) -> None:
     """A position is reported with its symbol, side, quantity and entry price."""
     entry = await scenario.buy()
@@ -58,7 +58,7 @@ async def positions(scenario: Scenario) -> None:
     expect(near, f"its entry price is {held.entry_price}, filled at {prices}")
 
 
-@case(66, "positions, none")
+@check(66, "positions, none")
 async def no_positions(scenario: Scenario) -> None:
     """Without positions and orders, none are reported."""
     expect(await scenario.positions() == [], "a position is reported")
@@ -69,7 +69,7 @@ async def no_positions(scenario: Scenario) -> None:
     )
 
 
-@case(67, "look-up", Ability.MARKET, Ability.LOOKUP)
+@check(67, "look-up", Capability.MARKET, Capability.LOOKUP)
 async def find_known(scenario: Scenario) -> None:
     """An order is found by our id, with its executions and the broker's number."""
     entry = await scenario.buy()
@@ -78,13 +78,19 @@ async def find_known(scenario: Scenario) -> None:
     expect(any(report.broker_order_id for report in found), "the broker's order number is missing")
 
 
-@case(68, "look-up of an unknown order", Ability.LOOKUP)
+@check(68, "look-up of an unknown order", Capability.LOOKUP)
 async def find_unknown(scenario: Scenario) -> None:
     """The look-up of an id that the broker never received proves it absent."""
     await scenario.absent(new_id())
 
 
-@case(69, "look-up after our restart", Ability.MARKET, Ability.LOOKUP, HarnessFeature.NEW_PROCESS)
+@check(
+    69,
+    "look-up after our restart",
+    Capability.MARKET,
+    Capability.LOOKUP,
+    HarnessFeature.NEW_PROCESS,
+)
 async def find_after_restart(scenario: Scenario) -> None:
     """A restarted process finds the order, with the same executions."""
     entry = await scenario.buy()
@@ -95,8 +101,8 @@ async def find_after_restart(scenario: Scenario) -> None:
     await scenario.absent(new_id())
 
 
-@case(70, "look-up of a working order after our restart", Ability.LIMIT, Ability.GTC,
-      Ability.LOOKUP, HarnessFeature.NEW_PROCESS)  # fmt: skip
+@check(70, "look-up of a working order after our restart", Capability.LIMIT, Capability.GTC,
+      Capability.LOOKUP, HarnessFeature.NEW_PROCESS)  # fmt: skip
 async def working_order_after_restart(scenario: Scenario) -> None:
     """A restarted process finds a working order under our id and can cancel it."""
     entry = await scenario.place_working()
@@ -110,7 +116,7 @@ async def working_order_after_restart(scenario: Scenario) -> None:
     await scenario.until(gone, f"it is still open: {describe_kinds(answer)}")
 
 
-@case(71, "incomplete reads", InjectedFault.READS)
+@check(71, "incomplete reads", InjectedFault.READS)
 async def reads_fail(scenario: Scenario) -> None:
     """Reads that get only a part of their reply fail: none returns that part or an empty result."""
     adapter, spec = scenario.harness.adapter, scenario.spec
@@ -136,7 +142,7 @@ async def reads_fail(scenario: Scenario) -> None:
         raise CheckFailed(f"{name} returned {answer}")
 
 
-@case(72, "executions since", Ability.MARKET, Ability.FILLS)
+@check(72, "executions since", Capability.MARKET, Capability.FILLS)
 async def fills_since(scenario: Scenario) -> None:
     """A read of the executions since a time returns all of them, with our ids."""
     began = market_now()
@@ -149,7 +155,7 @@ async def fills_since(scenario: Scenario) -> None:
     await scenario.until(all_there, "an order's executions are missing")
 
 
-@case(73, "one execution, one id", Ability.MARKET, Ability.FILLS, Ability.LOOKUP)
+@check(73, "one execution, one id", Capability.MARKET, Capability.FILLS, Capability.LOOKUP)
 async def same_ids(scenario: Scenario) -> None:
     """An execution has one id in the reply, the look-up, the events and the executions read."""
     began = market_now() - timedelta(minutes=2)
@@ -167,7 +173,7 @@ async def same_ids(scenario: Scenario) -> None:
     expect(_fill_ids(reply) <= ids, "the reply has other ids than the look-up")
 
 
-@case(74, "repeated executions", Ability.MARKET, Ability.LOOKUP, InjectedFault.REPLAY)
+@check(74, "repeated executions", Capability.MARKET, Capability.LOOKUP, InjectedFault.REPLAY)
 async def replay(scenario: Scenario) -> None:
     """Executions that the broker reports again keep their ids."""
     if (
@@ -187,7 +193,7 @@ async def replay(scenario: Scenario) -> None:
     expect(after == before, f"they are now {after}, not {before}")
 
 
-@case(75, "two orders, two executions", Ability.MARKET, Ability.LOOKUP)
+@check(75, "two orders, two executions", Capability.MARKET, Capability.LOOKUP)
 async def ids_apart(scenario: Scenario) -> None:
     """Executions of two equal orders have different ids."""
     ids = []
@@ -197,7 +203,7 @@ async def ids_apart(scenario: Scenario) -> None:
     expect(not ids[0] & ids[1], f"both have {ids[0] & ids[1]}")
 
 
-@case(76, "clock")
+@check(76, "clock")
 async def clock(scenario: Scenario) -> None:
     """The broker's time, if it has one, is aware UTC and about now."""
     await scenario.call(scenario.harness.adapter.account(scenario.spec))

@@ -5,11 +5,11 @@ from dataclasses import replace
 from brokers.base import BrokerError, NotSent, OutcomeUnknown, ReadFailed
 from conformance.assertions import describe_kinds, filled
 from conformance.harness import HarnessFeature, InjectedFault
-from conformance.registry import Ability, CheckFailed, case, expect
+from conformance.registry import Capability, CheckFailed, check, expect
 from conformance.scenario import Scenario, new_id
 
 
-@case(97, "connect")
+@check(97, "connect")
 async def connect(scenario: Scenario) -> None:
     """Connecting works, also twice, and calls work afterwards."""
     await scenario.call(scenario.harness.adapter.connect(scenario.spec))
@@ -17,7 +17,7 @@ async def connect(scenario: Scenario) -> None:
     await scenario.call(scenario.harness.adapter.account(scenario.spec))
 
 
-@case(98, "connect to an unreachable host", HarnessFeature.HOST)
+@check(98, "connect to an unreachable host", HarnessFeature.HOST)
 async def connect_unreachable(scenario: Scenario) -> None:
     """Connecting to a host where no server listens fails, if the account needs a session."""
     spec = await scenario.harness.with_mistake(HarnessFeature.HOST)
@@ -30,7 +30,7 @@ async def connect_unreachable(scenario: Scenario) -> None:
     await scenario.harness.adapter.disconnect(spec)
 
 
-@case(99, "disconnect", Ability.MARKET)
+@check(99, "disconnect", Capability.MARKET)
 async def disconnect(scenario: Scenario) -> None:
     """After a session was closed, once or twice, the next call works."""
     entry = await scenario.buy()
@@ -41,7 +41,7 @@ async def disconnect(scenario: Scenario) -> None:
     await scenario.close(entry)
 
 
-@case(100, "disconnect one", Ability.MARKET, HarnessFeature.SECOND_ACCOUNT)
+@check(100, "disconnect one", Capability.MARKET, HarnessFeature.SECOND_ACCOUNT)
 async def disconnect_one(scenario: Scenario) -> None:
     """Closing one account's session does not affect another account's calls."""
     other = await scenario.harness.second_account()
@@ -51,8 +51,13 @@ async def disconnect_one(scenario: Scenario) -> None:
     await scenario.call(scenario.harness.adapter.account(other), other)
 
 
-@case(
-    101, "the broker restarts", Ability.LIMIT, Ability.GTC, Ability.LOOKUP, HarnessFeature.RESTART
+@check(
+    101,
+    "the broker restarts",
+    Capability.LIMIT,
+    Capability.GTC,
+    Capability.LOOKUP,
+    HarnessFeature.RESTART,
 )
 async def restart(scenario: Scenario) -> None:
     """After a restart of the broker calls work again, and working orders are found."""
@@ -64,11 +69,11 @@ async def restart(scenario: Scenario) -> None:
     await scenario.buy()
 
 
-@case(
+@check(
     102,
     "filled before both restarted",
-    Ability.MARKET,
-    Ability.LOOKUP,
+    Capability.MARKET,
+    Capability.LOOKUP,
     HarnessFeature.RESTART,
     HarnessFeature.NEW_PROCESS,
 )
@@ -82,7 +87,7 @@ async def away(scenario: Scenario) -> None:
     await scenario.wait_until_held(entry.quantity)
 
 
-@case(103, "the broker is down", Ability.MARKET, InjectedFault.DOWN)
+@check(103, "the broker is down", Capability.MARKET, InjectedFault.DOWN)
 async def down(scenario: Scenario) -> None:
     """While the broker is unreachable, reads fail and no order is reported as accepted; afterwards
     all works."""
@@ -117,7 +122,7 @@ async def down(scenario: Scenario) -> None:
         await scenario.expect_accepted(entry, 0)
 
 
-@case(104, "capabilities")
+@check(104, "capabilities")
 async def claims(scenario: Scenario) -> None:
     """An account's capabilities are consistent, and the same on a second call."""
     can, now = scenario.can, scenario.harness.adapter.capabilities(scenario.spec)

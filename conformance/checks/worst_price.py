@@ -6,7 +6,7 @@ from brokers.worst_price import can_limit_price, with_worst_price
 from common.reason_codes import Code
 from conformance.assertions import describe_kinds, ended, filled
 from conformance.harness import HarnessFeature, NotApplicable
-from conformance.registry import Ability, case, expect
+from conformance.registry import Capability, check, expect
 from conformance.scenario import Scenario
 
 OVER = (ReportKind.CANCELLED, ReportKind.EXPIRED, ReportKind.REJECTED)
@@ -20,7 +20,7 @@ LIMIT_CODES = frozenset(
 NO_BOUND = "the account keeps no worst price: Fillcast denies such entries"
 
 
-@case(116, "worst price", Ability.MARKET, Ability.QUOTES, HarnessFeature.PRICES)
+@check(116, "worst price", Capability.MARKET, Capability.QUOTES, HarnessFeature.PRICES)
 async def worst_price(scenario: Scenario) -> None:
     """A market order whose price gapped beyond its limit after the quote is never filled beyond
     it: it is refused or ends, with a code that states the reason; within its limit it is filled."""
@@ -41,7 +41,7 @@ async def worst_price(scenario: Scenario) -> None:
     await scenario.wait_until_held(within.quantity)
 
 
-@case(119, "worst price at the fill", Ability.MARKET, Ability.QUOTES, HarnessFeature.PRICES)
+@check(119, "worst price at the fill", Capability.MARKET, Capability.QUOTES, HarnessFeature.PRICES)
 async def worst_price_at_the_fill(scenario: Scenario) -> None:
     """A market order whose price gaps beyond its limit after the adapter has checked the price is
     not filled beyond it: the broker enforces the limit. Only an account that claims

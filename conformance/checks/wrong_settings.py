@@ -7,7 +7,7 @@ from brokers.types import Check, CheckResult, ConnectionSpec
 from common.reason_codes import Code
 from conformance.assertions import describe_kinds
 from conformance.harness import HarnessFeature, InjectedFault, NotApplicable
-from conformance.registry import Ability, CheckFailed, case, expect
+from conformance.registry import Capability, CheckFailed, check, expect
 from conformance.scenario import Scenario, allow
 from conformance.value_checks import exposed_secret
 
@@ -16,7 +16,7 @@ MISTAKES = (HarnessFeature.PASSWORD, HarnessFeature.ACCOUNT)
 WRONG_ACCOUNT = (Code.UNKNOWN_ACCOUNT, Code.ACCOUNT_MISMATCH, Code.CREDENTIALS_REFUSED)
 
 
-@case(89, "connection test")
+@check(89, "connection test")
 async def connection_test(scenario: Scenario) -> None:
     """The connection test is a list of named lines: none fails on a good account, none has a
     secret."""
@@ -25,7 +25,7 @@ async def connection_test(scenario: Scenario) -> None:
     expect(not failed, f"it fails: {'; '.join(failed)}")
 
 
-@case(90, "wrong password", HarnessFeature.PASSWORD)
+@check(90, "wrong password", HarnessFeature.PASSWORD)
 async def wrong_password(scenario: Scenario) -> None:
     """With a wrong password every call raises that code; no order is sent, and the test states
     what to do."""
@@ -33,7 +33,7 @@ async def wrong_password(scenario: Scenario) -> None:
     await _is_refused_everywhere(scenario, spec, (Code.CREDENTIALS_REFUSED,))
 
 
-@case(91, "unknown account", HarnessFeature.ACCOUNT)
+@check(91, "unknown account", HarnessFeature.ACCOUNT)
 async def unknown_account(scenario: Scenario) -> None:
     """With an account that does not exist or does not match the credentials, every call raises that
     code."""
@@ -41,14 +41,14 @@ async def unknown_account(scenario: Scenario) -> None:
     await _is_refused_everywhere(scenario, spec, WRONG_ACCOUNT)
 
 
-@case(92, "unreachable host", HarnessFeature.HOST)
+@check(92, "unreachable host", HarnessFeature.HOST)
 async def unreachable(scenario: Scenario) -> None:
     """With a host where no server listens, every call raises that code; an order is NotSent."""
     spec = await scenario.harness.with_mistake(HarnessFeature.HOST)
     await _is_refused_everywhere(scenario, spec, UNREACHABLE)
 
 
-@case(93, "trading is not allowed", Ability.MARKET, InjectedFault.DISABLED)
+@check(93, "trading is not allowed", Capability.MARKET, InjectedFault.DISABLED)
 async def disabled(scenario: Scenario) -> None:
     """If trading is disabled, an order is refused with that code; the test states what to do."""
     await scenario.harness.begin(InjectedFault.DISABLED)
@@ -64,7 +64,7 @@ async def disabled(scenario: Scenario) -> None:
     await scenario.buy()
 
 
-@case(94, "reads without trading", InjectedFault.DISABLED)
+@check(94, "reads without trading", InjectedFault.DISABLED)
 async def disabled_reads(scenario: Scenario) -> None:
     """If trading is disabled, the account can still be read."""
     await scenario.harness.begin(InjectedFault.DISABLED)
@@ -72,7 +72,7 @@ async def disabled_reads(scenario: Scenario) -> None:
     await scenario.positions()
 
 
-@case(95, "another account's trouble", Ability.MARKET, HarnessFeature.SECOND_ACCOUNT)
+@check(95, "another account's trouble", Capability.MARKET, HarnessFeature.SECOND_ACCOUNT)
 async def others_unharmed(scenario: Scenario) -> None:
     """One connection's wrong password (or account) does not affect another at the same broker."""
     mistakes = [one for one in MISTAKES if one not in scenario.harness.unavailable]
@@ -90,7 +90,7 @@ async def others_unharmed(scenario: Scenario) -> None:
     await scenario.close(entry)
 
 
-@case(96, "connection form")
+@check(96, "connection form")
 async def form(scenario: Scenario) -> None:
     """The form has each field once, with a label; secrets are marked as secrets."""
     form = scenario.harness.adapter.form

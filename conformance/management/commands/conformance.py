@@ -21,9 +21,9 @@ from common.reason_codes import Code
 from conformance.guard import exclusive_lock, guard_error, guard_error_now
 from conformance.harness import Harness, NotApplicable
 from conformance.live_account import LiveAccount, choose_instrument
-from conformance.registry import Case
+from conformance.registry import ConformanceCheck
 from conformance.report import as_json, line, summary
-from conformance.runner import Mark, Result, run, select_cases
+from conformance.runner import Mark, Result, run, select_checks
 from connections.forms import check_resolved
 from connections.models import ExecutionConnection
 from connections.selectors import find_connection, spec_for
@@ -162,8 +162,8 @@ class Command(HelpedCommand):
         return account
 
 
-def _selected(options: dict[str, Any]) -> Sequence[Case]:
-    return select_cases(options["check"] or ())
+def _selected(options: dict[str, Any]) -> Sequence[ConformanceCheck]:
+    return select_checks(options["check"] or ())
 
 
 async def _connect(adapter: BrokerAdapter, spec: ConnectionSpec) -> None:
