@@ -1,4 +1,4 @@
-"""Run the price sources, one step every 50 ms.
+"""Run the price sources: recordings every 50 ms, brokers' every 20 ms.
 
 The prices process runs every active source; a session worker runs those of accounts in its lanes.
 """
@@ -18,17 +18,23 @@ from connections.models import DataConnection
 from connections.session_lanes import GENERAL
 from prices.broker_feeds import BACKOFF_SECONDS, DATABASE_ERRORS, BrokerFeedManager
 from prices.feeds import Feed, open_feed
+from prices.services import delete_old_bars
 from prices.signals import prices_started, prices_stopped
 
 log = logging.getLogger(__name__)
-STEP_SECONDS = 0.05  # machine time between two steps
+# Machine time from the start of a step to the next one. A hit waits as long, so brokers' are short;
+# a recording's prices are judged in fewer, larger batches.
+STEP_SECONDS, LIVE_STEP_SECONDS = 0.05, 0.02
 FIND_SOURCES_EVERY = 5.0  # seconds until a source that was added or switched off is noticed
 MAINTAIN_EVERY = 1.0  # the same for brokers' sources and for pairs that are needed now
 HEARTBEAT = 1.0  # seconds between two notifications without quotes
-LIST, LIVE = 0, -1  # keys of `_idle_until` beside the sources' ids
+DELETE_OLD_EVERY = 600.0  # minute bars that are older than a week
+LIST, LIVE, BARS = 0, -1, -2  # keys of `_idle_until` beside the sources' ids
 
 
-def run(stop: threading.Event, *, pace: float = STEP_SECONDS) -> int:
+def run(
+    stop: threading.Event, *, pace: float = STEP_SECONDS, live_pace: float = LIVE_STEP_SECONDS
+) -> int:
     """Run the prices process until `stop` is set; return how many quotes were published.
 
     Brokers' prices have their own thread: recordings go to the paper broker first, and if it is
@@ -41,7 +47,7 @@ def run(stop: threading.Event, *, pace: float = STEP_SECONDS) -> int:
     )
     prices_started.send(sender=FeedRunner)
     with ThreadPoolExecutor(1, thread_name_prefix="brokers-prices") as threads:
-        broker_run = threads.submit(_run_until, brokers, stop, pace)
+        broker_run = threads.submit(_run_until, brokers, stop, live_pace)
         try:
             _run_until(recorded, stop, pace)
         finally:
@@ -55,12 +61,18 @@ def _run_until(runner: "FeedRunner", stop: threading.Event, pace: float) -> None
     """Step until `stop` is set. An error sets it, so that the other thread ends too."""
     try:
         while not stop.is_set():
+            began = machine_time()
             runner.step()
-            stop.wait(pace)
+            stop.wait(pause_after(machine_time() - began, pace))
     finally:
         stop.set()
         runner.close()
         connections.close_all()
+
+
+def pause_after(took: float, pace: float) -> float:
+    """Return how many seconds to wait after a step. took: how long it took; pace: of the steps."""
+    return max(0.0, pace - took)
 
 
 class FeedRunner:
@@ -75,7 +87,7 @@ class FeedRunner:
         self._maintained_at = float("-inf")
         self._feeds: dict[tuple[int, str], Feed] = {}
         self._idle_until: dict[int, float] = {}
-        self._found_at = self._beat_at = float("-inf")
+        self._found_at = self._beat_at = self._deleted_at = float("-inf")
         self.published = 0  # quotes
 
     def close(self) -> None:
@@ -89,6 +101,9 @@ class FeedRunner:
         if self._live is None:
             if machine_time() - self._found_at >= FIND_SOURCES_EVERY:
                 self._guarded(LIST, "the list of sources", self._find_sources)
+            if machine_time() - self._deleted_at >= DELETE_OLD_EVERY:
+                self._deleted_at = machine_time()
+                self._guarded(BARS, "old minute bars", lambda: delete_old_bars(market_now()))
         elif machine_time() - self._maintained_at >= MAINTAIN_EVERY:
             self._maintained_at = machine_time()
             self._guarded(LIVE, "brokers' prices", self._live.maintain)
@@ -105,7 +120,7 @@ class FeedRunner:
     def _step(self, feed: Feed) -> None:
         self.published += feed.step(market_now())
 
-    def _guarded(self, key: int, name: str, work: Callable[[], None]) -> None:
+    def _guarded(self, key: int, name: str, work: Callable[[], object]) -> None:
         """Run `work` for a source; log its error and skip the source for a while."""
         if self._idle_until.get(key, 0) > machine_time():
             return

@@ -29,7 +29,7 @@ class Feed:
     def step(self, now: datetime) -> int:
         """Publish the quotes that are due; return how many.
 
-        The paper broker gets every quote, in order; only the last of each symbol is stored. After
+        The paper broker gets every quote, in order; bars and each symbol's last are stored. After
         an error the next step publishes the same quotes again: the broker skips known ones.
         """
         self._pending += self._stream.due(now)
@@ -111,7 +111,7 @@ def _forget_future_quotes(source_id: int, now: datetime) -> bool:
     newest = newest_time(source_id)
     if newest is None or newest <= now + CLOCK_TOLERANCE:
         return False
-    forget_quotes(source_id)
+    forget_quotes(source_id, now)
     return True
 
 
@@ -129,7 +129,7 @@ def open_feed(source: DataConnection, now: datetime) -> Feed | None:
     """
     since = newest_time(source.pk)
     if since is not None and since > now:
-        forget_quotes(source.pk)
+        forget_quotes(source.pk, now)
         forget_prices()
         since = None
     stream = stream_for(source, since)

@@ -7,7 +7,6 @@ broker's clock shows; a quote that is old by the broker's own clock (a closed ma
 
 import threading
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import timedelta
 
 from brokers.redaction import storable, without_secrets
@@ -75,7 +74,7 @@ class QuoteIntake:
         if self._fault is not None and not self._had_invalid_quote():
             self._fault = None
         with self._lock:
-            self._pending.append(replace(quote, time=now))
+            self._pending.append(Quote(quote.symbol, quote.bid, quote.ask, now))
             if len(self._pending) > MAX_QUOTES_PER_PAIR * (len(self.symbols) + 1):
                 self._pending = conflated(self._pending)
         return True

@@ -1,16 +1,32 @@
 """Read stored prices."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import NamedTuple
+
+from django.db.models import Avg, F, Sum
 
 from brokers.paper.currency_conversion import Conversion, conversion, conversion_rate, pairs_between
 from brokers.types import Quote
-from prices.models import LatestQuote
+from common.fields import AmountField
+from common.money import divide, to_stored
+from common.sql import Query, columns, rows
+from prices.bars import KEPT, minute_of
+from prices.indicators import CANDLES, Candle, average_true_range, percentile, trend
+from prices.models import LatestQuote, PriceBar
 
 __all__ = [
-    "Conversion", "conversion", "conversion_rate", "is_stale", "latest", "latest_by_connection",
-    "newest_time", "pairs_between",
+    "Candle", "Conversion", "average_prices", "average_true_range", "candles", "conversion",
+    "conversion_rate", "is_stale", "latest", "latest_by_connection", "minute_of", "newest_time",
+    "pairs_between", "quotes_by_day", "spread_percentiles", "trend",
 ]  # fmt: skip
+
+SourcePair = tuple[int, str]
+"""A price source's id and a canonical pair."""
+CLOSED_MARKET = timedelta(hours=72)  # candles before a weekend count
+SPREAD_WINDOW = timedelta(hours=24)
+MIN_SPREAD_BARS = 60  # fewer minutes say nothing about what is usual
 
 
 def latest(data_connection_id: int, symbols: Iterable[str] | None = None) -> dict[str, Quote]:
@@ -49,3 +65,174 @@ def newest_time(data_connection_id: int) -> datetime | None:
         .values_list("time", flat=True)
         .first()
     )
+
+
+def average_prices(
+    data_connection_id: int, pair: str, start: datetime, end: datetime
+) -> tuple[Decimal, Decimal] | None:
+    """Return the mid prices of a pair weighted by time and by volume; None without a bar.
+
+    Volume is the number of quotes. start, end: market time. Minutes in which the period begins and
+    ends count as a whole.
+    """
+    bars = PriceBar.objects.filter(
+        data_connection_id=data_connection_id, symbol=pair, minute__gte=minute_of(start),
+        minute__lte=end,
+    )  # fmt: skip
+    mid = (F("bid_open") + F("bid_close") + F("ask_open") + F("ask_close")) / Decimal(4)
+    found = bars.aggregate(
+        mean=Avg(mid, output_field=AmountField()),
+        value=Sum(mid * F("quote_count"), output_field=AmountField()),
+        count=Sum("quote_count"),
+    )
+    if found["mean"] is None:
+        return None
+    return to_stored(found["mean"]), divide(found["value"], Decimal(found["count"]))
+
+
+class DayRow(NamedTuple):
+    """How many quotes a pair had in the minutes of a day, from the minute of an entry on."""
+
+    data_connection_id: int
+    symbol: str
+    seconds: int
+    minutes: list[int]
+    quotes: list[int]
+
+
+# The same time of day on each day whose bars are kept.
+QUOTES_BY_DAY = Query(
+    DayRow,
+    """
+SELECT k.source_id AS data_connection_id, k.pair AS symbol, k.seconds,
+  array_agg((extract(epoch FROM b.minute - d.start) / 60)::int) AS minutes,
+  array_agg(b.quote_count) AS quotes
+FROM unnest(%(sources)s::bigint[], %(symbols)s::text[], %(seconds)s::int[])
+  AS k(source_id, pair, seconds)
+CROSS JOIN LATERAL (
+  SELECT date_trunc('minute', %(now)s::timestamptz) - make_interval(days => n) AS start,
+    %(now)s::timestamptz - make_interval(days => n, secs => -k.seconds) AS until
+  FROM generate_series(1, %(days)s) n) d
+JOIN prices_pricebar b ON b.data_connection_id = k.source_id AND b.symbol = k.pair
+  AND b.minute >= d.start AND b.minute < d.until
+GROUP BY 1, 2, 3, d.start
+""",
+)
+
+
+def quotes_by_day(
+    pairs: Iterable[tuple[int, str, int]], *, now: datetime
+) -> dict[tuple[int, str, int], list[dict[int, int]]]:
+    """Return the quotes by minute at this time of day, of each earlier day that has some.
+
+    pairs: source, pair, and seconds after now. Minutes count from the minute of now, market time.
+    """
+    asked = sorted(pairs)
+    sources, symbols, seconds = columns(asked, 3)
+    found: dict[tuple[int, str, int], list[dict[int, int]]] = {}
+    parameters = {"sources": sources, "symbols": symbols, "seconds": seconds, "now": now,
+                  "days": KEPT.days}  # fmt: skip
+    for row in rows(QUOTES_BY_DAY, parameters):
+        key = (row.data_connection_id, row.symbol, row.seconds)
+        found.setdefault(key, []).append(dict(zip(row.minutes, row.quotes, strict=True)))
+    return found
+
+
+class CandleRow(NamedTuple):
+    """A candle of a pair at a source."""
+
+    data_connection_id: int
+    symbol: str
+    start: datetime
+    high: Decimal
+    low: Decimal
+    close: Decimal
+
+
+class SpreadRow(NamedTuple):
+    """How many minutes of a pair had at most a given mean spread."""
+
+    data_connection_id: int
+    symbol: str
+    lower: int
+    total: int
+
+
+# Intervals count from a Monday, so that they end at full hours and midnight (UTC).
+_INTERVAL = "date_bin(make_interval(mins => %(minutes)s), {}, '2001-01-01T00:00Z'::timestamptz)"
+CANDLES_OF = Query(
+    CandleRow,
+    f"""
+SELECT data_connection_id, symbol, start, max(bid_high) AS high, min(bid_low) AS low,
+  (array_agg(bid_close ORDER BY minute DESC))[1] AS close
+FROM (
+  SELECT b.*, {_INTERVAL.format("b.minute")} AS start
+  FROM unnest(%(sources)s::bigint[], %(symbols)s::text[]) AS k(source_id, pair)
+  JOIN prices_pricebar b ON b.data_connection_id = k.source_id AND b.symbol = k.pair
+    AND b.minute >= %(since)s AND b.minute < {_INTERVAL.format("%(now)s::timestamptz")}
+) bars GROUP BY data_connection_id, symbol, start ORDER BY data_connection_id, symbol, start
+""",
+)
+SPREADS_OF = Query(
+    SpreadRow,
+    """
+SELECT k.source_id AS data_connection_id, k.pair AS symbol,
+  count(*) FILTER (WHERE b.spread_sum <= k.spread * b.quote_count)::int AS lower,
+  count(*)::int AS total
+FROM unnest(%(sources)s::bigint[], %(symbols)s::text[], %(spreads)s::numeric[])
+  AS k(source_id, pair, spread)
+JOIN prices_pricebar b ON b.data_connection_id = k.source_id AND b.symbol = k.pair
+  AND b.minute >= %(since)s AND b.minute <= %(now)s
+GROUP BY 1, 2
+""",
+)
+
+
+def candles(
+    pairs: Iterable[SourcePair], *, minutes: int, now: datetime, count: int = CANDLES
+) -> dict[SourcePair, list[Candle]]:
+    """Return the last complete candles of each pair, the oldest first, in one query.
+
+    minutes: the length of a candle. now: market time. A pair may have fewer than `count`: minutes
+    without a quote are left out, and bars are kept for a week.
+    """
+    wanted = sorted(set(pairs))
+    if not wanted:
+        return {}
+    sources, symbols = columns(wanted, 2)
+    since = now - timedelta(minutes=minutes * (count + 1)) - CLOSED_MARKET
+    found: dict[SourcePair, list[Candle]] = {}
+    for row in rows(
+        CANDLES_OF,
+        {"sources": sources, "symbols": symbols, "minutes": minutes, "since": since, "now": now},
+    ):
+        key = row.data_connection_id, row.symbol
+        found.setdefault(key, []).append(Candle(row.start, row.high, row.low, row.close))
+    return {key: of_pair[-count:] for key, of_pair in found.items()}
+
+
+def spread_percentiles(
+    spreads: Mapping[SourcePair, Decimal], *, now: datetime
+) -> dict[SourcePair, Decimal]:
+    """Return which percent of the last 24 hours' minutes had no wider spread than the given one.
+
+    spreads: ask - bid, quote currency. Pairs with fewer than 60 minutes of quotes are left out.
+    """
+    if not spreads:
+        return {}
+    records = sorted((source, pair, spread) for (source, pair), spread in spreads.items())
+    sources, symbols, values = columns(records, 3)
+    parameters = {
+        "sources": sources, "symbols": symbols, "spreads": values, "since": now - SPREAD_WINDOW,
+        "now": now,
+    }  # fmt: skip
+    return {
+        (row.data_connection_id, row.symbol): rank
+        for row in rows(SPREADS_OF, parameters)
+        if row.total >= MIN_SPREAD_BARS and (rank := percentile(row.lower, row.total)) is not None
+    }
+
+
+def quote_join_sql(source_id: str, pair: str) -> str:
+    """Return SQL that joins the latest quote `q` of a price source. Both are expressions."""
+    return f"JOIN prices_latestquote q ON q.data_connection_id = {source_id} AND q.symbol = {pair}"

@@ -1,17 +1,20 @@
 """Store and delete prices."""
 
 from collections.abc import Sequence
+from datetime import datetime
 
 from brokers.types import Quote
 from common.failpoints import failpoint
-from common.sql import run
-from prices.models import LatestQuote
+from common.sql import columns, run
+from prices import bars
+from prices.models import LatestQuote, PriceBar
 
 
 def store_quotes(data_connection_id: int, quotes: Sequence[Quote]) -> int:
-    """Store the last quote of each symbol, in one statement; return how many rows it wrote.
+    """Store the last quote of each symbol, in one statement; return how many of these it wrote.
 
-    A quote older than the stored one is ignored; one of the same time replaces it.
+    A quote older than the stored one is ignored; one of the same time replaces it. The same
+    statement adds all quotes to their minute bars, so that one commit stores both.
     """
     last: dict[str, Quote] = {}
     for quote in quotes:
@@ -21,6 +24,7 @@ def store_quotes(data_connection_id: int, quotes: Sequence[Quote]) -> int:
         return 0
     rows = [last[symbol] for symbol in sorted(last)]  # sorted: two writers cannot deadlock
     written = run(
+        f"WITH bars AS ({bars.UPSERT_BARS}) "
         "INSERT INTO prices_latestquote AS old "
         "(data_connection_id, symbol, bid, ask, time, received_at) "
         "SELECT %s, symbol, bid, ask, time, clock_timestamp() FROM "
@@ -30,6 +34,8 @@ def store_quotes(data_connection_id: int, quotes: Sequence[Quote]) -> int:
         "ask = excluded.ask, time = excluded.time, received_at = excluded.received_at "
         "WHERE old.time <= excluded.time",
         (
+            data_connection_id,
+            *columns([bar.row() for bar in bars.bars_of(quotes)], bars.COLUMNS),
             data_connection_id,
             [quote.symbol for quote in rows],
             [quote.bid for quote in rows],
@@ -41,6 +47,18 @@ def store_quotes(data_connection_id: int, quotes: Sequence[Quote]) -> int:
     return written
 
 
-def forget_quotes(data_connection_id: int) -> None:
-    """Delete a source's prices: its next market session may lie in the past (a replay)."""
+def forget_quotes(data_connection_id: int, since: datetime | None = None) -> None:
+    """Delete a source's prices: its next market session may lie in the past (a replay).
+
+    since: from when on minute bars are deleted too; None: all of them.
+    """
     LatestQuote.objects.filter(data_connection_id=data_connection_id).delete()
+    later = PriceBar.objects.filter(data_connection_id=data_connection_id)
+    if since is not None:
+        later = later.filter(minute__gte=bars.minute_of(since))
+    later.delete()
+
+
+def delete_old_bars(now: datetime) -> int:
+    """Delete minute bars that are older than a week; return how many. now: market time."""
+    return run(bars.DELETE_OLD_BARS, (now - bars.KEPT,))

@@ -8,7 +8,7 @@ from itertools import islice
 
 from brokers.paper.currency_conversion import pairs_between
 from common.sql import array, columns, rows
-from connections.exposure import all_ordered_sql, all_priced_sql
+from connections.exposure import all_ordered_sql, first_priced_sql
 from connections.models import DataConnection
 from connections.selectors import connection_join_sql
 
@@ -44,14 +44,13 @@ def required_pairs_sql() -> str:
     First the pairs that use each source's prices (one index lookup for each pair), then those of
     the newest orders, including orders that were denied because there was no price.
     """
-    of_pair = f"SELECT pair FROM {all_priced_sql()} o WHERE o.source_id"
     return f"""
 WITH RECURSIVE priced AS (
   SELECT s.source, first.pair FROM unnest(%(sources)s::bigint[]) s(source)
-  CROSS JOIN LATERAL ({of_pair} = s.source ORDER BY pair LIMIT 1) first
+  CROSS JOIN LATERAL ({first_priced_sql("o.source_id = s.source")}) first
   UNION ALL
   SELECT p.source, next.pair FROM priced p
-  CROSS JOIN LATERAL ({of_pair} = p.source AND pair > p.pair ORDER BY pair LIMIT 1) next
+  CROSS JOIN LATERAL ({first_priced_sql("o.source_id = p.source AND o.pair > p.pair")}) next
 ), used AS (
   SELECT id, data_connection_id AS source, least({MAX_ORDERS_PER_ACCOUNT},
     greatest({MIN_ORDERS_PER_ACCOUNT},
