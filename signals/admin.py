@@ -12,6 +12,7 @@ from common.admin import ConsoleAdmin, ReadOnlyAdmin, ReadOnlyInline, read_id
 from common.badges import amount, badge
 from common.clocks import market_now
 from common.permissions import Right
+from common.stop_rules import RULE_ROWS
 from signals import feeds
 from signals.forms import FeedForm, SignalForm
 from signals.models import Approval, Feed, FeedToken, Origin, Signal
@@ -136,20 +137,33 @@ class SignalAdmin(ConsoleAdmin):
     list_select_related = ("feed",)
     search_fields = ("currency_pair", "=external_id", "feed__name", "feed__slug", "strategy_id")
     search_help_text = "Symbol, S-number, external id, feed or strategy"
-    autocomplete_fields = ("feed", "refers_to")
+    autocomplete_fields = ("feed", "refers_to", "after_signal")
     ordering = ("-id",)
     fieldsets = (
         (None, {"fields": (("feed", "action"), "refers_to", ("currency_pair", "direction"))}),
         (
             "Order",
             {"fields": (("order_type", "time_in_force"), ("open_price", "stop_price"),
-                        ("max_slippage_pips", "max_slippage_unit"), "valid_until")},
+                        ("trail_distance", "trail_pips", "trail_percent"),
+                        ("trail_atr", "trail_atr_minutes"), "activation_price",
+                        "not_before", ("after_signal", "after_state"),
+                        ("max_slippage_pips", "max_slippage_unit"),
+                        ("max_spread", "max_spread_unit"), "valid_until")},
+        ),
+        (
+            "Slices",
+            {"fields": (("execution_style", "duration_seconds", "slice_count"),
+                        ("slice_variation", "price_limit"), ("catch_up", "at_end"))},
         ),
         (
             "Levels",
-            {"fields": ("sl", ("target_prices", "target_fractions"), "close_fraction")},
+            {"fields": ("sl", ("target_prices", "target_fractions"),
+                        ("close_at", "close_after_seconds"), "close_fraction")},
         ),
-        ("Meaning", {"fields": ("risk_category", ("strategy_id", "trade_plan_id"), "note")}),
+        ("Break-even and trailing", {"fields": RULE_ROWS}),
+        ("Meaning", {"fields": ("risk_category", ("strategy_id", "trade_plan_id"),
+                                ("provider_quantity", "provider_equity", "provider_currency"),
+                                "note")}),
     )  # fmt: skip
 
     @admin.display(description="Signal", ordering="id")

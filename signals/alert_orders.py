@@ -1,4 +1,4 @@
-"""Carry out an alert about a symbol: close what its feed has open, open a trade.
+"""Carry out an alert about a symbol, or all: close what its feed has open, open a trade.
 
 Called in the alert's transaction, on behalf of the feed's owner.
 """
@@ -17,7 +17,7 @@ from signals.draft import SignalDraft
 from signals.ingest import REPLAY_WINDOW, save_draft
 from signals.listings import require_listed_pair
 from signals.models import Action, Direction, Feed, Origin, ReceivedAlert, Signal
-from signals.open_signals import OpenSignal, closed_by_feed, open_signals
+from signals.open_signals import OpenSignal, all_open_signals, closed_by_feed, open_signals
 from signals.strategy_orders import Change
 from signals.symbol_completion import Closing, resolve_pair
 from users.tenancy import for_all_tenants
@@ -60,8 +60,9 @@ def carry_out(feed: Feed, order: AlertOrder) -> Outcome:
     if known and order.sent_at is not None:
         return _earlier_outcome(known)
     closing = Closing(order.side) if order.opening is None else None
-    pair = resolve_pair(feed, order.pair, field=order.symbol_field, closing=closing)
-    order = _with_pair(order, pair)
+    if order.pair:
+        pair = resolve_pair(feed, order.pair, field=order.symbol_field, closing=closing)
+        order = _with_pair(order, pair)
     closed, skipped = _to_close(feed, order, known)
     if known and not closed:
         return _earlier_outcome(known)
@@ -94,6 +95,8 @@ def _unlisted(feed: Feed, order: AlertOrder) -> InvalidInputError | None:
 
     A close of a symbol that the feed has traded before is no error: there is nothing to do.
     """
+    if not order.pair:
+        return None
     if order.opening is None and feed.signals.published().filter(currency_pair=order.pair).exists():
         return None
     try:
@@ -145,7 +148,11 @@ def _to_close(
     if not order.closes:
         return [], []
     with for_all_tenants():
-        open_now = open_signals(feed.pk, order.pair, order.side)
+        open_now = (
+            open_signals(feed.pk, order.pair, order.side)
+            if order.pair
+            else all_open_signals(feed.pk, order.side)
+        )
     closed_before = _closed_before(open_now)
     excluded = opened_later(feed, order, [signal.id for signal in open_now])
     if known:
@@ -220,7 +227,8 @@ def _summary(
 def _closing(order: AlertOrder, closed: list[OpenSignal]) -> str:
     side = {None: "", Direction.BUY: "long ", Direction.SELL: "short "}[order.side]
     if not closed:
-        return f"nothing to do: this feed has no open {side}trade in {order.pair}"
+        where = f" in {order.pair}" if order.pair else ""
+        return f"nothing to do: this feed has no open {side}trade{where}"
     share = "" if order.fraction == 1 else f"{plain(round(order.fraction * 100, 2))} % of "
     return f"closed {share}{_numbers(closed)}"
 

@@ -16,11 +16,13 @@ from typing import Any
 from common.errors import InvalidInputError
 from common.money import plain, read_decimal
 from common.reason_codes import Code
+from common.stop_rules import RULE_FIELDS
 from signals import strict_json
 from signals.draft import SignalDraft
 from signals.fields import Fields
 from signals.intake import read_signal
 from signals.models import Action, Direction, OrderType
+from signals.slicing import STYLE_FIELDS
 from signals.strategy_orders import MarketPosition, Meaning, StrategyOrder, meaning_of
 from signals.symbols import read_symbol
 
@@ -34,7 +36,8 @@ NAMES = ("order_id", "external_id", "comment")
 ENTRY_FIELDS = (
     "sl", "stop_loss", "tp", "take_profit", "targets", "price", "open_price", "valid_for",
     "valid_until", "max_slippage_pips", "risk_category", "strategy_id", "trade_plan_id", "note",
-    "time_in_force",
+    "time_in_force", "provider_quantity", "provider_equity", "provider_currency", "max_spread",
+    "max_spread_unit", *RULE_FIELDS, *STYLE_FIELDS,
 )  # fmt: skip
 _LEVELS = ("sl", "stop_loss", "tp", "take_profit")
 # A floating-point number as JavaScript, Python and Java write it, within the range of a size.
@@ -51,7 +54,7 @@ class AlertOrder:
     """
 
     meaning: Meaning | None  # None: a close by symbol
-    pair: str  # or a word without a currency, which only a broker's list completes
+    pair: str  # or a word without a currency, which only a broker's list completes; '': all symbols
     symbol_field: str
     closes: bool
     side: Direction | None  # of the trades that are closed; None: both
@@ -89,7 +92,7 @@ def read_alert(body: bytes) -> AlertSignal | AlertOrder:
     action = str(parsed.get("action") or "").strip().upper()
     referred = parsed.get("refers_to") or parsed.get("refers_to_external_id")
     if action == Action.CLOSE and not referred:
-        return _close_by_symbol(parsed)
+        return _close_without_reference(parsed)
     draft = read_signal(parsed)
     return AlertSignal(draft, None if action else _opposite(draft))
 
@@ -291,11 +294,12 @@ def _symbol_field(parsed: Mapping[str, Any]) -> str:
     return next((name for name in SYMBOL if parsed.get(name) is not None), SYMBOL[0])
 
 
-def _close_by_symbol(parsed: Mapping[str, Any]) -> AlertOrder:
-    """Read a CLOSE that names a symbol instead of a signal."""
+def _close_without_reference(parsed: Mapping[str, Any]) -> AlertOrder:
+    """Read a CLOSE that names a symbol, or with `all` everything, instead of a signal."""
     fields = Fields(parsed)
     fields.raw("action")
-    pair = _pair(fields)
+    is_all = _is_all(fields)
+    pair = "" if is_all else _pair(fields)
     side = _side(fields, fields.one_name("direction", "side"))
     fraction = fields.decimal("close_fraction")
     if fraction is not None and fraction > 1:
@@ -309,10 +313,25 @@ def _close_by_symbol(parsed: Mapping[str, Any]) -> AlertOrder:
     fields.raise_errors()
     identity = {**names, "pair": pair, "side": side, "fraction": fraction, "sent_at": sent_at}
     return AlertOrder(
-        meaning=None, pair=pair, symbol_field=_symbol_field(parsed), closes=True, side=side,
-        fraction=fraction or Decimal(1), opening=None, sent_at=sent_at, key=_key(identity, None),
-        external_id=names["external_id"],
+        meaning=None, pair=pair, symbol_field="all" if is_all else _symbol_field(parsed),
+        closes=True, side=side, fraction=fraction or Decimal(1), opening=None, sent_at=sent_at,
+        key=_key(identity, None), external_id=names["external_id"],
     )  # fmt: skip
+
+
+def _is_all(fields: Fields) -> bool:
+    """Return whether a CLOSE is about all symbols: `"all": true`, and no symbol."""
+    value = fields.raw("all")
+    if value is None:
+        return False
+    if value is not True:
+        detail = "Send true to close everything, or leave it out and name the symbol."
+        fields.add_error(Code.FIELD_INVALID, "all", detail)
+    name = fields.one_name(*SYMBOL)
+    if value is True and fields.has(name):
+        detail = f"Send {name}, or all: true for everything that the feed has open."
+        fields.add_error(Code.FIELD_INVALID, name, detail)
+    return True
 
 
 def _key(values: Mapping[str, Any], order: StrategyOrder | None) -> str:

@@ -115,7 +115,7 @@ def late_entry(feed: Feed, draft: SignalDraft) -> ConflictError | None:
     later = (
         ReceivedAlert.objects.filter(
             feed=feed,
-            pair=draft.pair,
+            pair__in=("", draft.pair),  # "": a close of all symbols
             sent_at__gt=draft.sent_at,
             ended_side__in=(draft.direction, BOTH),
         )
@@ -133,7 +133,7 @@ def late_entry(feed: Feed, draft: SignalDraft) -> ConflictError | None:
 
 
 def late_levels(feed: Feed, signal: Signal, draft: SignalDraft) -> ConflictError | None:
-    """Return the error for a MODIFY whose levels a later alert has changed; None without one."""
+    """Return the error for a MODIFY whose levels or prices a later alert has changed, or None."""
     if draft.sent_at is None:
         return None
     later = ReceivedAlert.objects.filter(
@@ -141,8 +141,11 @@ def late_levels(feed: Feed, signal: Signal, draft: SignalDraft) -> ConflictError
     )
     ids = [pk for alert in later for pk in alert.signal_ids]
     for other in Signal.objects.filter(pk__in=ids, refers_to_id=signal.refers_to_id):
-        both_move_stop = signal.sl is not None and other.sl is not None
-        if both_move_stop or (signal.target_prices and other.target_prices):
+        both_move = any(
+            getattr(signal, name) is not None and getattr(other, name) is not None
+            for name in ("sl", "open_price", "stop_price")
+        )
+        if both_move or (signal.target_prices and other.target_prices):
             detail = f"{other.number}, which was sent later, has changed the same levels."
             return ConflictError(Code.ALERT_OUT_OF_ORDER, detail)
     return None
@@ -164,6 +167,8 @@ def opened_later(feed: Feed, order: AlertOrder, ids: list[int]) -> set[int]:
     if not ids or order.sent_at is None:
         return set()
     later = ReceivedAlert.objects.filter(
-        feed=feed, pair=order.pair, sent_at__gt=order.sent_at, signal_ids__overlap=ids
+        feed=feed, sent_at__gt=order.sent_at, signal_ids__overlap=ids
     )
+    if order.pair:
+        later = later.filter(pair=order.pair)
     return {pk for alert in later for pk in alert.signal_ids}

@@ -1,6 +1,7 @@
 """REST API of feeds and signals."""
 
 import dataclasses
+from decimal import Decimal
 from typing import Any
 
 from django.db import transaction
@@ -14,22 +15,36 @@ from rest_framework.response import Response
 
 from common.errors import InvalidInputError, NotAllowedError
 from common.filters import MomentFilter
+from common.idempotency import idempotency_key
 from common.permissions import Right
 from common.reason_codes import Code
 from signals import feeds, services
+from signals.closing import TradeSelection, close_trades, open_trades
 from signals.draft import SignalDraft
 from signals.ingest import build_unsaved, save_draft
-from signals.intake import read_signal
+from signals.intake import read_bracket, read_signal
 from signals.locks import candidates_shared
 from signals.models import Action, Approval, Direction, Feed, Origin, Signal
+from signals.oco import (
+    build_unsaved_pair,
+    preview_pair,
+    read_pair,
+    require_possible_pair,
+    save_pair,
+)
 from signals.preview import preview, require_possible, require_useful, visible_to
 from signals.selectors import feeds_for, managed_signals, owned_feeds, signals_for
 from signals.serializers import (
+    ClosedTradesSerializer,
+    CloseTradesSerializer,
     CreatedFeedTokenSerializer,
     FeedSerializer,
     FeedTokenSerializer,
     NewFeedTokenSerializer,
+    NewOcoPairSerializer,
     NewSignalSerializer,
+    OcoPairSerializer,
+    OcoPreviewSerializer,
     PreviewSerializer,
     SignalSerializer,
 )
@@ -37,6 +52,15 @@ from users.api import caller
 from users.models import User
 
 READING = ("GET", "HEAD", "OPTIONS")
+NEW_SIGNAL_PARAMETERS = [
+    OpenApiParameter(
+        "Idempotency-Key",
+        str,
+        OpenApiParameter.HEADER,
+        description="Used as external_id if the body has none.",
+    ),
+    OpenApiParameter("publish", bool, description="Also publish it at once."),
+]
 
 
 class FeedFilter(filters.FilterSet):  # type: ignore[misc]  # it has no types
@@ -77,7 +101,7 @@ class FeedViewSet(
     ordering_fields = ("name", "created_at")
     rights = dict.fromkeys(
         ("create", "partial_update", "archive", "create_token", "revoke_token"), Right.FEEDS
-    )
+    ) | {"close_trades": Right.PUBLISH}
     http_method_names = ("get", "post", "patch", "head", "options")
 
     def get_queryset(self) -> QuerySet[Feed]:
@@ -105,6 +129,41 @@ class FeedViewSet(
         feeds.archive_feed(feed.pk)
         feed.refresh_from_db()
         return Response(self.get_serializer(feed).data)
+
+    @extend_schema(
+        request=CloseTradesSerializer,
+        responses=ClosedTradesSerializer,
+        parameters=[
+            OpenApiParameter(
+                "Idempotency-Key",
+                str,
+                OpenApiParameter.HEADER,
+                description="Used as external_id if the body has none.",
+            )
+        ],
+    )
+    @action(detail=True, methods=["post"], url_path="close-trades")
+    def close_trades(self, request: Request, slug: str) -> Response:
+        """Close what the feed has open: all of it, or the trades in one symbol or on one side.
+
+        It publishes a CLOSE signal for each trade, all or none. No signals: nothing was open.
+        """
+        feed = self.get_object()
+        body = CloseTradesSerializer(data=request.data)
+        body.is_valid(raise_exception=True)
+        data = body.validated_data
+        selection = TradeSelection(
+            data.get("symbol", ""), data.get("direction"), data.get("close_fraction", Decimal(1))
+        )
+        external_id = data.get("external_id", "") or idempotency_key(request)
+        if data["dry_run"]:
+            closed = open_trades(feed, selection)
+        else:
+            closed = close_trades(
+                feed, selection, origin=Origin.API, external_id=external_id, by=caller(request)
+            )
+        context = self.get_serializer_context()
+        return Response(ClosedTradesSerializer(closed, context=context).data)
 
     @extend_schema(responses=FeedTokenSerializer(many=True), filters=False)
     @action(detail=True, methods=["get"], filterset_class=None, pagination_class=None)
@@ -176,7 +235,10 @@ class SignalViewSet(
     filterset_class = SignalFilter
     ordering_fields = ("id", "published_at")
     rights = {
-        **dict.fromkeys(("create", "publish", "cancel", "preview_draft"), Right.PUBLISH),
+        **dict.fromkeys(
+            ("create", "bracket", "oco", "publish", "cancel", "preview_draft", "preview_oco"),
+            Right.PUBLISH,
+        ),
         **dict.fromkeys(("approve", "reject"), Right.APPROVE),
     }
 
@@ -189,15 +251,7 @@ class SignalViewSet(
     @extend_schema(
         request=NewSignalSerializer,
         responses={201: SignalSerializer, 200: SignalSerializer},
-        parameters=[
-            OpenApiParameter(
-                "Idempotency-Key",
-                str,
-                OpenApiParameter.HEADER,
-                description="Used as external_id if the body has none.",
-            ),
-            OpenApiParameter("publish", bool, description="Also publish it at once."),
-        ],
+        parameters=NEW_SIGNAL_PARAMETERS,
     )
     def create(self, request: Request) -> Response:
         """Send a signal to one of your feeds.
@@ -206,7 +260,64 @@ class SignalViewSet(
         another signal has this external id. 400 with the code of the denial (`STOP_AT_ENTRY`, …):
         no account that takes the feed could trade it as it is.
         """
-        draft = _with_key(read_signal(request.data), request.headers.get("Idempotency-Key", ""))
+        return self._store(request, read_signal(request.data))
+
+    @extend_schema(
+        request=NewSignalSerializer,
+        responses={201: SignalSerializer, 200: SignalSerializer},
+        parameters=NEW_SIGNAL_PARAMETERS,
+    )
+    @action(detail=False, methods=["post"])
+    def bracket(self, request: Request) -> Response:
+        """Send an entry that must have a stop loss and at least one target. In all else it is a
+        signal like any other."""
+        return self._store(request, read_bracket(request.data))
+
+    @extend_schema(
+        request=NewOcoPairSerializer,
+        responses={201: OcoPairSerializer, 200: OcoPairSerializer},
+        parameters=NEW_SIGNAL_PARAMETERS,
+    )
+    @action(detail=False, methods=["post"])
+    def oco(self, request: Request) -> Response:
+        """Send an OCO pair: two entries of one symbol, of which each account sends at most one.
+
+        Both are stored, or none; with `publish` they are published together. Fields of the legs in
+        errors are named `legs.0.sl`. 200: the same pair (by external id) exists already.
+        """
+        drafts = read_pair(request.data, key=idempotency_key(request))
+        user = caller(request)
+        with transaction.atomic():
+            feed = _feed_to_publish_in(drafts[0].feed, user)
+            if publishes := _wants_publication(request):
+                candidates_shared(feed.pk)
+            legs, created = save_pair(feed, drafts, origin=Origin.API, by=user)
+            if created:
+                require_possible_pair(legs)
+            if publishes:
+                services.publish(legs[0].pk, by=user)
+        stored = Signal.objects.select_related("feed").filter(oco_group=legs[0].oco_group)
+        pair = {"oco_group": legs[0].oco_group, "legs": stored.order_by("pk")}
+        code = status.HTTP_201_CREATED if created else status.HTTP_200_OK
+        context = self.get_serializer_context()
+        return Response(OcoPairSerializer(pair, context=context).data, status=code)
+
+    @extend_schema(request=NewOcoPairSerializer, responses=OcoPreviewSerializer)
+    @action(detail=False, methods=["post"], url_path="oco/preview")
+    def preview_oco(self, request: Request) -> Response:
+        """Return what would happen with each leg of an OCO pair that is not sent yet; nothing of it
+        is stored. The figures of a leg count if the market reaches that leg first."""
+        drafts = read_pair(request.data)
+        user = caller(request)
+        with transaction.atomic():
+            feed = _feed_to_publish_in(drafts[0].feed, user)
+            legs = build_unsaved_pair(feed, drafts)
+        expected = zip(legs, preview_pair(legs), strict=True)
+        shown = [visible_to(user, leg, one) for leg, one in expected]
+        return Response(OcoPreviewSerializer({"legs": shown}).data)
+
+    def _store(self, request: Request, draft: SignalDraft) -> Response:
+        draft = _with_key(draft, request)
         user = caller(request)
         with transaction.atomic():
             feed = _feed_to_publish_in(draft.feed, user)
@@ -291,14 +402,11 @@ def _wants_publication(request: Request) -> bool:
     return value in ("true", "1")
 
 
-def _with_key(draft: SignalDraft, key: str) -> SignalDraft:
+def _with_key(draft: SignalDraft, request: Request) -> SignalDraft:
     """Use the Idempotency-Key as external id if the draft has none."""
-    if not key or draft.external_id:
+    if draft.external_id or not (key := idempotency_key(request)):
         return draft
-    if len(key) > 90 or not key.isascii() or not key.isprintable():
-        detail = "Idempotency-Key must be at most 90 printable ASCII characters."
-        raise InvalidInputError(Code.FIELD_INVALID, detail, field="Idempotency-Key")
-    return dataclasses.replace(draft, external_id=f"key:{key}")
+    return dataclasses.replace(draft, external_id=key)
 
 
 def _feed_to_publish_in(slug: str, user: User) -> Feed:

@@ -20,3 +20,17 @@ LEFT JOIN LATERAL (
 SL = "coalesce(moved_stop.sl, s.sl)"
 TARGET_PRICES = "coalesce(moved_targets.target_prices, s.target_prices)"
 TARGET_FRACTIONS = "coalesce(moved_targets.target_fractions, s.target_fractions)"
+
+
+def close_time_sql(signal_id: str, opened_at: str) -> str:
+    """Return SQL of the market time at which a position that opens now is closed; NULL: never.
+
+    The newest MODIFY that set a time counts, else the earlier one of the signal's two. Both
+    arguments are expressions.
+    """
+    return f"""(SELECT coalesce((
+      SELECT f.close_at FROM signals_signal f
+      WHERE f.refers_to_id = s.id AND f.action = 'MODIFY' AND f.published_at IS NOT NULL
+        AND f.close_at IS NOT NULL ORDER BY f.published_at DESC, f.id DESC LIMIT 1),
+      least(s.close_at, {opened_at} + make_interval(secs => s.close_after_seconds)))
+    FROM signals_signal s WHERE s.id = {signal_id})"""

@@ -5,6 +5,7 @@ import hmac
 import secrets
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
 from django.db import transaction
@@ -32,13 +33,17 @@ def create_feed(
     description: str = "",
     is_public: bool = True,
     is_approved: bool = False,
+    max_signal_notional: Decimal | None = None,
+    max_signal_currency: str = "",
 ) -> Feed:
     """Create a feed. slug: made from the name unless given.
 
     is_approved: its signals need no further approval. For a tenant's private feed this is the
-    owner's own approval, which covers only the owner's accounts. Raises InvalidInputError
+    owner's own approval, which covers only the owner's accounts. max_signal_notional: of a signal's
+    entries on all accounts, in max_signal_currency. Raises InvalidInputError
     FIELD_INVALID for a slug that is taken or not valid.
     """
+    _check_signal_limit(max_signal_notional, max_signal_currency)
     slug = slug or slugify(name)[:60]
     if not slug or slugify(slug) != slug or len(slug) > 60:
         detail = f"{slug!r} is not a slug: use small letters, digits and hyphens, at most 60."
@@ -51,6 +56,8 @@ def create_feed(
             "description": description,
             "is_public": is_public,
             "is_approved": is_approved,
+            "max_signal_notional": max_signal_notional,
+            "max_signal_currency": max_signal_currency,
             "approved_by_owner": is_approved and not is_public and not may(owner, Right.APPROVE),
         },
     )
@@ -75,9 +82,19 @@ def update_feed(feed_id: int, *, by: User | None, **changes: Any) -> Feed:
     changes |= approval_after(feed, changes)
     for name, value in changes.items():
         setattr(feed, name, value)
+    _check_signal_limit(feed.max_signal_notional, feed.max_signal_currency)
     feed.save(update_fields=list(changes))
     feed.refresh_from_db()  # triggers may have changed it
     return feed
+
+
+def _check_signal_limit(notional: Decimal | None, currency: str) -> None:
+    """Raise InvalidInputError unless the limit is above 0 and has a currency, or both are empty."""
+    if notional is None and not currency:
+        return
+    if notional is None or notional <= 0 or not currency:
+        detail = "It is above 0 and has max_signal_currency, or both are empty."
+        raise InvalidInputError(Code.FIELD_INVALID, detail, field="max_signal_notional")
 
 
 def approval_after(feed: Feed, changes: Mapping[str, Any]) -> dict[str, bool]:

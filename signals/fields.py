@@ -104,15 +104,15 @@ class Fields:
             return None
         return number
 
-    def whole(self, name: str, highest: int) -> int | None:
-        """Return a whole number from 1 to `highest`, as a JSON number or in quotation marks."""
+    def whole(self, name: str, highest: int, lowest: int = 1) -> int | None:
+        """Return a whole number up to `highest`, as a JSON number or in quotation marks."""
         value = self.raw(name)
         if value is None:
             return None
         text = str(value) if isinstance(value, int | str) and not isinstance(value, bool) else ""
         plain = text.isascii() and text.isdigit() and len(text) < 20
-        if not plain or not 1 <= int(text) <= highest:
-            detail = f"{_excerpt(value)} is not a whole number from 1 to {highest}."
+        if not plain or not lowest <= int(text) <= highest:
+            detail = f"{_excerpt(value)} is not a whole number from {lowest} to {highest}."
             self.add_error(Code.FIELD_INVALID, name, detail)
             return None
         return int(text)

@@ -1,21 +1,51 @@
 """Operators' forms for feeds and for signals that are not published yet."""
 
+from decimal import Decimal
 from typing import Any
+from uuid import uuid4
 
 from django import forms
 from django.contrib.postgres.forms import SimpleArrayField
 from unfold.widgets import UnfoldAdminTextInputWidget
 
 from common.admin import AmountInput
+from common.clocks import market_now
 from common.errors import InvalidInputError
 from common.reason_codes import Code
+from common.stop_rules import RULE_FIELDS, stop_rule_faults
+from common.units import Unit
+from signals.closing import TradeSelection
 from signals.draft import Target, level_errors
 from signals.errors import field_errors
-from signals.models import Action, Feed, OrderType, Signal
+from signals.models import (
+    AT_MARKET_FROM_STOP,
+    CONDITION_FIELDS,
+    LIMITED,
+    TRAIL_OPTIONS,
+    TRIGGERED,
+    Action,
+    Direction,
+    Feed,
+    OrderType,
+    Signal,
+    TimeInForce,
+)
 from signals.preview import require_possible
+from signals.slicing import STYLE_FIELDS, style_errors
 from signals.symbol_completion import settled_pair
-from signals.symbols import read_symbol
-from signals.validation import unlimited_stop
+from signals.symbols import CURRENCY, read_symbol
+from signals.validation import (
+    LIMITED_AT_BROKER,
+    break_even_target_error,
+    condition_errors,
+    entry_price_errors,
+    has_no_pips,
+    limited_already,
+    no_pips,
+    time_in_force_error,
+    trail_errors,
+    unlimited_stop,
+)
 
 
 class FeedForm(forms.ModelForm):  # type: ignore[type-arg]  # generic only for type checkers
@@ -23,7 +53,10 @@ class FeedForm(forms.ModelForm):  # type: ignore[type-arg]  # generic only for t
 
     class Meta:
         model = Feed
-        fields = ("name", "slug", "description", "owner", "is_public", "is_approved")
+        fields = (
+            "name", "slug", "description", "owner", "is_public", "is_approved",
+            "max_signal_notional", "max_signal_currency",
+        )  # fmt: skip
         help_texts = {
             "is_approved": "Approved by operators: its signals need no further approval and reach "
             "every subscriber and the administrators' accounts. The approval ends if the feed "
@@ -35,8 +68,20 @@ class FeedForm(forms.ModelForm):  # type: ignore[type-arg]  # generic only for t
         if self.instance.pk is not None:
             self.initial["is_approved"] = self.instance.reaches_admins
 
+    def clean_max_signal_currency(self) -> str:
+        return _currency_code(self.cleaned_data["max_signal_currency"])
 
+
+LIMIT_UNITS = {"max_slippage_pips": "max_slippage_unit", "max_spread": "max_spread_unit"}
 _FORM_FIELDS = {"sl": "sl", "targets": "target_prices"}
+
+
+def _currency_code(text: str) -> str:
+    """Return a currency's code in capitals, '' without one. Raises ValidationError."""
+    code = text.strip().upper()
+    if code and not CURRENCY.fullmatch(code):
+        raise forms.ValidationError(f"{code!r} is not the code of a currency such as USD.")
+    return code
 
 
 class SignalForm(forms.ModelForm):  # type: ignore[type-arg]  # generic only for type checkers
@@ -59,10 +104,13 @@ class SignalForm(forms.ModelForm):  # type: ignore[type-arg]  # generic only for
         model = Signal
         fields = (
             "feed", "action", "refers_to", "currency_pair", "direction", "order_type",
-            "open_price", "stop_price", "sl", "target_prices", "target_fractions",
+            "open_price", "stop_price", *TRAIL_OPTIONS, *CONDITION_FIELDS,
+            "close_at", "close_after_seconds", "sl",
+            "target_prices", "target_fractions",
             "close_fraction", "time_in_force", "valid_until", "max_slippage_pips",
-            "max_slippage_unit",
-            "strategy_id", "trade_plan_id", "risk_category", "note",
+            "max_slippage_unit", "max_spread", "max_spread_unit", *RULE_FIELDS, *STYLE_FIELDS,
+            "strategy_id", "trade_plan_id", "risk_category", "provider_quantity", "provider_equity",
+            "provider_currency", "note",
         )  # fmt: skip
 
     def clean_currency_pair(self) -> str:
@@ -71,11 +119,20 @@ class SignalForm(forms.ModelForm):  # type: ignore[type-arg]  # generic only for
         except InvalidInputError as error:
             raise forms.ValidationError(f"{error.detail} {error.code.hint}") from error
 
+    def clean_provider_currency(self) -> str:
+        return _currency_code(self.cleaned_data["provider_currency"])
+
     def clean(self) -> dict[str, Any]:
         data = super().clean() or self.cleaned_data
         self._check_symbol(data)
         self._check_prices(data)
+        self._check_time_in_force(data)
+        self._check_condition(data)
         self._check_targets(data)
+        self._check_limits(data)
+        self._check_stop_rule(data)
+        for name, detail in style_errors(data, now=market_now()):
+            self.add_error(name, detail)
         reference = data.get("refers_to")
         if data.get("action") != Action.OPEN and (not reference or not reference.is_published):
             self.add_error("refers_to", Code.REFERENCE_REQUIRED.sentence)
@@ -124,14 +181,105 @@ class SignalForm(forms.ModelForm):  # type: ignore[type-arg]  # generic only for
 
     def _check_prices(self, data: dict[str, Any]) -> None:
         order_type = data.get("order_type")
-        if order_type == OrderType.LIMIT and not data.get("open_price"):
-            self.add_error("open_price", "A limit order needs its price.")
-        if order_type == OrderType.STOP and not data.get("stop_price"):
-            self.add_error("stop_price", "A stop order needs its trigger.")
-        if order_type == OrderType.STOP and data.get("max_slippage_pips") is not None:
-            self.add_error("max_slippage_pips", unlimited_stop("max_slippage"))
-        if order_type != OrderType.STOP and data.get("stop_price"):
-            self.add_error("stop_price", "Only a stop order has a trigger; the stop loss is below.")
+        if data.get("action") == Action.MODIFY:
+            self._check_new_prices(data)
+            return
+        if order_type in LIMITED and not data.get("open_price"):
+            self.add_error("open_price", "A limit or stop-limit order needs its limit price.")
+        if order_type in TRIGGERED and not data.get("stop_price"):
+            self.add_error("stop_price", "This type of order needs its trigger.")
+        if order_type in LIMITED_AT_BROKER and data.get("max_slippage_pips") is not None:
+            describe = unlimited_stop if order_type == OrderType.STOP else limited_already
+            self.add_error("max_slippage_pips", describe("max_slippage"))
+        if order_type not in TRIGGERED and data.get("stop_price"):
+            detail = "Only a stop, stop-limit or if-touched order has it; the stop loss is below."
+            self.add_error("stop_price", detail)
+        self._check_trail(data)
+
+    def _check_new_prices(self, data: dict[str, Any]) -> None:
+        reference = data.get("refers_to")
+        prices = {name: data.get(name) for name in ("open_price", "stop_price")}
+        if reference is not None:
+            for name, detail in entry_price_errors(reference.order_type, prices):
+                self.add_error(name, detail)
+
+    def _check_trail(self, data: dict[str, Any]) -> None:
+        errors = trail_errors(
+            data.get("order_type") or "",
+            [name for name in TRAIL_OPTIONS if data.get(name) is not None],
+            data.get("trail_percent"),
+            has_price=bool(data.get("open_price")),
+        )
+        for name, error in errors:
+            self.add_error(name, error)
+        pair = data.get("currency_pair")
+        if data.get("trail_pips") and pair and has_no_pips(pair, Unit.PIPS):
+            self.add_error("trail_pips", f"{pair} has no pips: enter a distance, percent or ATR.")
+
+    def _check_limits(self, data: dict[str, Any]) -> None:
+        """Refuse pips of a symbol without pips, and limits of a signal that enters nothing."""
+        pair, is_open = data.get("currency_pair"), data.get("action") == Action.OPEN
+        for name, unit_name in LIMIT_UNITS.items():
+            if not is_open:
+                for field in (name, unit_name):
+                    if data.get(field) not in (None, ""):
+                        self.add_error(field, "Only an OPEN has this limit.")
+            elif pair and has_no_pips(pair, data.get(unit_name) or ""):
+                self.add_error(unit_name, no_pips(pair))
+
+    def _check_time_in_force(self, data: dict[str, Any]) -> None:
+        order_type, time_in_force = data.get("order_type") or "", data.get("time_in_force") or ""
+        if error := time_in_force_error(order_type, time_in_force):
+            self.add_error("time_in_force", error)
+        elif (
+            time_in_force == TimeInForce.GTD
+            and not data.get("valid_until")
+            and "valid_until" not in self.errors
+        ):
+            self.add_error("valid_until", "Good till date needs its end.")
+
+    def _check_condition(self, data: dict[str, Any]) -> None:
+        """Check the time or signal that the entry waits for."""
+        given = [name for name in CONDITION_FIELDS if data.get(name)]
+        action, close_at = data.get("action"), data.get("close_at")
+        if action == Action.CLOSE and close_at:
+            self.add_error("close_at", "Only an OPEN or a MODIFY has it.")
+        elif close_at and close_at <= market_now():
+            self.add_error("close_at", "It has passed: enter a later time.")
+        elif close_at and data.get("not_before") and close_at <= data["not_before"]:
+            self.add_error("close_at", "It must be after not_before.")
+        elif close_at and action == Action.OPEN and "valid_until" not in self.errors:
+            data["valid_until"] = min(data.get("valid_until") or close_at, close_at)
+        seconds = data.get("close_after_seconds")
+        if seconds is not None and seconds <= 0:
+            self.add_error("close_after_seconds", "It must be above 0.")
+        if action != Action.OPEN:
+            given += [name for name in ("close_after_seconds",) if data.get(name)]
+            for name in given:
+                self.add_error(name, "Only a signal that opens a trade has it.")
+            return
+        for name, error in condition_errors(given, data.get("not_before"), data.get("valid_until")):
+            self.add_error(name, error)
+        awaited, feed = data.get("after_signal"), data.get("feed")
+        if awaited is None or feed is None:
+            return
+        if awaited.feed_id != feed.pk or awaited.action != Action.OPEN or awaited.cancelled_at:
+            self.add_error("after_signal", "Choose a signal of this feed that opens a trade.")
+
+    def _check_stop_rule(self, data: dict[str, Any]) -> None:
+        if data.get("action") != Action.OPEN:
+            for name in RULE_FIELDS:
+                if data.get(name) not in (None, ""):
+                    self.add_error(name, "Only a signal that opens a trade has it.")
+            return
+        for name, detail in stop_rule_faults(data):
+            self.add_error(name, detail)
+        targets = len(data.get("target_prices") or [])
+        if error := break_even_target_error(data.get("break_even_target"), targets):
+            self.add_error("break_even_target", error)
+        pair = data.get("currency_pair")
+        if pair and has_no_pips(pair, data.get("stop_rule_unit") or ""):
+            self.add_error("stop_rule_unit", f"{pair} has no pips: choose another unit.")
 
     def _check_targets(self, data: dict[str, Any]) -> None:
         prices, fractions = data.get("target_prices") or [], data.get("target_fractions") or []
@@ -142,12 +290,61 @@ class SignalForm(forms.ModelForm):  # type: ignore[type-arg]  # generic only for
             self.add_error("target_fractions", Code.TARGET_FRACTIONS.sentence)
         if data.get("action") != Action.OPEN or not data.get("direction"):
             return
-        is_stop = data.get("order_type") == OrderType.STOP
+        order_type = data.get("order_type")
+        is_stop_limit = order_type == OrderType.STOP_LIMIT
         targets = tuple(Target(*pair) for pair in zip(prices, fractions, strict=True))
         for problem in level_errors(
             direction=data["direction"],
-            entry=data.get("stop_price" if is_stop else "open_price"),
+            entry=data.get("stop_price" if order_type in AT_MARKET_FROM_STOP else "open_price"),
             sl=data.get("sl"),
             targets=targets,
+            trigger=data.get("stop_price") if is_stop_limit else None,
         ):
             self.add_error(_FORM_FIELDS.get(problem.field), problem.detail)
+
+
+class CloseTradesForm(forms.Form):
+    """Which of a feed's open trades to close, and how much of each."""
+
+    symbol = forms.CharField(
+        required=False,
+        max_length=40,
+        help_text="Only the trades in this symbol, for example EUR/USD. Empty: in all symbols.",
+    )
+    direction = forms.ChoiceField(
+        required=False,
+        label="Side",
+        choices=[("", "Buys and sells"), ("BUY", "Buys only"), ("SELL", "Sells only")],
+    )
+    fraction = forms.TypedChoiceField(
+        label="How much",
+        coerce=Decimal,
+        choices=[("1", "All of it"), ("0.5", "Half of what is open"), ("0.25", "A quarter of it")],
+    )
+
+    seen = forms.CharField(required=False, widget=forms.HiddenInput)
+    request_id = forms.UUIDField(required=False, widget=forms.HiddenInput)
+
+    def is_confirmed(self) -> bool:
+        """Whether a valid form answers the question that its page showed."""
+        return bool(self.cleaned_data["request_id"]) and self.cleaned_data["seen"] == _trades_text(
+            self.cleaned_data
+        )
+
+    def mark_as_seen(self) -> None:
+        """Note what the page shows, with an id that makes a second click repeat the first."""
+        self.data = {
+            **{name: self.data.get(name, "") for name in ("symbol", "direction", "fraction")},
+            "seen": _trades_text(self.cleaned_data),
+            "request_id": str(uuid4()),
+        }
+
+    def selection(self) -> TradeSelection:
+        """Return what a valid form selects."""
+        data = self.cleaned_data
+        direction = Direction(data["direction"]) if data["direction"] else None
+        return TradeSelection(data["symbol"], direction, data["fraction"])
+
+
+def _trades_text(data: dict[str, Any]) -> str:
+    return f"{data['symbol']}|{data['direction']}|{data['fraction']}"

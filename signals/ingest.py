@@ -1,7 +1,9 @@
 """Store a draft as a signal of its feed, once; recognise it if it is sent again."""
 
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
@@ -11,11 +13,14 @@ from common.errors import ConflictError, InvalidInputError
 from common.permissions import Right, require
 from common.reason_codes import Code
 from common.sql import rows
+from common.stop_rules import RULE_FIELDS
 from signals.draft import SignalDraft, Target, in_order_of_price, level_errors
 from signals.errors import InvalidSignalError
 from signals.locks import feed_shared
-from signals.models import Action, Approval, Feed, OrderType, Origin, Signal
+from signals.models import TRAIL_OPTIONS, Action, Approval, Feed, OrderType, Origin, Signal
+from signals.slicing import STYLE_FIELDS, style_errors
 from signals.symbol_completion import settled_pair
+from signals.validation import condition_errors, entry_price_errors
 from users.models import User
 
 # An equal alert without an external id within this time is a retry.
@@ -25,30 +30,47 @@ _STORED_UNCHANGED = (
     "order_type",
     "open_price",
     "stop_price",
+    *TRAIL_OPTIONS,
+    "not_before",
+    "after_state",
+    "close_at",
+    "close_after_seconds",
     "sl",
     "close_fraction",
     "time_in_force",
     "max_slippage_pips",
     "max_slippage_unit",
+    "max_spread",
+    "max_spread_unit",
+    *RULE_FIELDS,
+    *STYLE_FIELDS,
     "strategy_id",
     "trade_plan_id",
     "risk_category",
     "provider_quantity",
     "provider_equity",
+    "provider_currency",
     "note",
 )
 _ALERTS = 0x46434110  # namespace of the advisory locks that serialise equal alerts
 
 
 def save_draft(
-    feed: Feed, draft: SignalDraft, *, origin: Origin, by: User | None
+    feed: Feed,
+    draft: SignalDraft,
+    *,
+    origin: Origin,
+    by: User | None,
+    oco_group: UUID | None = None,
 ) -> tuple[Signal, bool]:
     """Store a draft as a signal of `feed`; return the signal and whether it is new.
 
     The same external id with the same contents returns the existing signal, even if two processes
     store it at once. An alert without external id is recognised by its contents for REPLAY_WINDOW.
-    Its approval follows the feed's. Call `candidates_shared` before if you also publish it. Raises
-    ConflictError DUPLICATE_SIGNAL, InvalidInputError FEED_UNKNOWN, FIELD_INVALID,
+    Its approval follows the feed's. Call `candidates_shared` before if you also publish it.
+    oco_group: of a leg of an OCO pair, which `oco.py` stores.
+
+    Raises ConflictError DUPLICATE_SIGNAL, InvalidInputError FEED_UNKNOWN, FIELD_INVALID,
     REFERENCE_REQUIRED, SIGNAL_ENDED, ALERT_TOO_OLD, SYMBOL_UNKNOWN, SYMBOL_NOT_LISTED;
     NotAllowedError for a feed that is not `by`'s. Then nothing is written.
     """
@@ -64,8 +86,9 @@ def save_draft(
         try:
             with transaction.atomic():
                 signal = Signal.objects.create(
-                    feed=feed, origin=origin, content_hash=digest, created_by=by, **values
-                )
+                    feed=feed, origin=origin, content_hash=digest, created_by=by,
+                    oco_group=oco_group, **values,
+                )  # fmt: skip
         except IntegrityError as error:
             if _constraint(error) != "one_external_id":
                 raise
@@ -153,14 +176,30 @@ def _valid_until(draft: SignalDraft, origin: Origin, now: datetime) -> datetime 
     valid_until = draft.valid_until
     if draft.valid_for is not None:
         valid_until = now + timedelta(seconds=draft.valid_for)
+    if draft.close_at is not None:
+        if draft.close_at <= now:
+            detail = f"close_at {draft.close_at.isoformat()} has passed; it is {now.isoformat()}."
+            raise InvalidInputError(Code.SIGNAL_ENDED, detail, field="close_at")
+        if draft.action == Action.OPEN:  # nothing is entered that would be closed at once
+            valid_until = min(valid_until or draft.close_at, draft.close_at)
     if valid_until is not None and valid_until <= now:
         detail = f"valid_until {valid_until.isoformat()} has passed; it is {now.isoformat()}."
         raise InvalidInputError(Code.SIGNAL_ENDED, detail, field="valid_until")
+    if valid_until is not None and draft.execution_style:
+        values = {"valid_until": valid_until}
+        values |= {name: getattr(draft, name) for name in (*STYLE_FIELDS, "action")}
+        for name, detail in style_errors(values, now=max(now, draft.not_before or now)):
+            raise InvalidInputError(Code.FIELD_INVALID, detail, field=name)
     if origin != Origin.ALERT:
         return valid_until
     if error := _too_old_to_enter(draft, now):
         raise error
-    ends = (valid_until, _market_entry_until(draft))
+    if draft.has_condition:  # its age counts from when that holds
+        return valid_until
+    first_until = _market_entry_until(draft)
+    if first_until is not None and draft.duration_seconds:  # its first slice is that old at most
+        first_until += timedelta(seconds=draft.duration_seconds)
+    ends = (valid_until, first_until)
     return min((end for end in ends if end is not None), default=None)
 
 
@@ -168,19 +207,36 @@ def _values(feed: Feed, draft: SignalDraft, origin: Origin) -> dict[str, Any]:
     """Return the columns of a signal. Raises InvalidInputError if it cannot be stored now."""
     now = market_now()
     valid_until = _valid_until(draft, origin, now)
+    for name, detail in condition_errors((), draft.not_before, valid_until):
+        raise InvalidInputError(Code.FIELD_INVALID, detail, field=name)
     referred = _require_referred(feed, draft) if draft.action != Action.OPEN else None
+    if draft.action == Action.MODIFY and referred is not None:
+        prices = {"open_price": draft.open_price, "stop_price": draft.stop_price}
+        _require_prices_of(referred.order_type, prices)
     pair, direction = _symbol(feed, draft, referred)
     targets = in_order_of_price(draft.targets, direction)
     return {
         **_unchanged_values(draft),
         **_levels(draft, direction, targets),
         "refers_to": referred,
+        "after_signal": _awaited_signal(feed, draft),
         "currency_pair": pair,
         "direction": direction,
         "valid_until": valid_until,
         "approval": Approval.APPROVED if feed.is_approved else Approval.PENDING,
         "approved_at": now if feed.is_approved else None,
     }
+
+
+def _require_prices_of(order_type: str, prices: dict[str, Decimal | None]) -> None:
+    """Raise InvalidInputError for the prices of a MODIFY that its entry does not have."""
+    errors = [
+        InvalidInputError(Code.FIELD_INVALID, detail, field=name)
+        for name, detail in entry_price_errors(order_type, prices)
+    ]
+    if errors:
+        first, *others = errors
+        raise InvalidInputError(first.code, first.detail, field=first.field, others=others)
 
 
 def _unchanged_values(draft: SignalDraft) -> dict[str, Any]:
@@ -228,6 +284,27 @@ def _require_referred(feed: Feed, draft: SignalDraft) -> Signal:
             detail += f" {reference!r} is an external id: send it as refers_to_external_id."
         raise InvalidInputError(Code.REFERENCE_REQUIRED, detail, field=name)
     return referred
+
+
+def _awaited_signal(feed: Feed, draft: SignalDraft) -> Signal | None:
+    """Return the signal that an entry waits for; None without one. Raises InvalidInputError."""
+    if draft.after_signal is None and not draft.after_signal_external_id:
+        return None
+    opened = Signal.objects.filter(feed=feed, action=Action.OPEN)
+    name, reference = "after_signal", str(draft.after_signal)
+    if draft.after_signal is not None:
+        found = opened.filter(pk=draft.after_signal).first()
+    else:
+        name, reference = "after_signal_external_id", draft.after_signal_external_id
+        found = opened.filter(external_id=reference).first()
+    if found is None:
+        detail = f"There is no OPEN signal {reference!r} in the feed {feed.slug!r}."
+        raise InvalidInputError(Code.REFERENCE_REQUIRED, detail, field=name)
+    if found.cancelled_at is not None:
+        raise InvalidInputError(
+            Code.SIGNAL_ENDED, f"{found.number} was cancelled: wait for another one.", field=name
+        )
+    return found
 
 
 def _symbol(feed: Feed, draft: SignalDraft, referred: Signal | None) -> tuple[str, str]:

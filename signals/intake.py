@@ -10,18 +10,36 @@ from typing import Any
 
 from common.errors import InvalidInputError
 from common.reason_codes import Code
+from common.stop_rules import UNIT_NAMES
 from common.units import UNITS, Unit
 from signals import strict_json
 from signals.draft import SignalDraft, Target
 from signals.fields import Fields
-from signals.models import Action, Direction, OrderType, RiskCategory, TimeInForce
-from signals.symbols import read_symbol, slippage_unit
-from signals.validation import validate
+from signals.models import (
+    ATR_MINUTES,
+    TRAIL_FIELDS,
+    Action,
+    AfterState,
+    Direction,
+    OrderType,
+    RiskCategory,
+    TimeInForce,
+)
+from signals.slicing import (
+    MAX_DURATION_SECONDS,
+    MAX_SLICES,
+    AtEnd,
+    CatchUp,
+    ExecutionStyle,
+)
+from signals.symbols import CURRENCY, read_symbol
+from signals.validation import has_no_pips, validate
 
 ONE = Decimal(1)
 MAX_TARGETS = 10
 MAX_VALIDITY_SECONDS = 366 * 86_400
 _MAX_ID = 2**63 - 1
+_TARGETS = ("tp", "take_profit", "targets")
 
 
 def read_signal(data: bytes | Mapping[str, Any]) -> SignalDraft:
@@ -31,16 +49,51 @@ def read_signal(data: bytes | Mapping[str, Any]) -> SignalDraft:
     Raises InvalidInputError if it is not JSON or too large, and InvalidSignalError with all field
     errors.
     """
+    fields = Fields(parsed_object(data))
+    draft = read_fields(fields)
+    fields.raise_errors()
+    return draft
+
+
+def read_bracket(data: bytes | Mapping[str, Any]) -> SignalDraft:
+    """Return the entry that a JSON object describes, which must have a stop loss and a target.
+
+    Raises as `read_signal` does.
+    """
+    fields = Fields(parsed_object(data))
+    draft = read_fields(fields)
+    if draft.action != Action.OPEN:
+        fields.add_error(Code.FIELD_INVALID, "action", "A bracket is an OPEN signal.")
+    for names, text in ((("stop_loss", "sl"), "a stop loss"), (_TARGETS, "a target")):
+        name = fields.first_used(*names)
+        if not fields.has(name) and not fields.failed(name):
+            fields.add_error(Code.FIELD_REQUIRED, name, f"A bracket has {text}.")
+    fields.raise_errors()
+    return draft
+
+
+def parsed_object(data: bytes | Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the JSON object of a body, or the object that `strict_json.parse` returned.
+
+    Raises InvalidInputError if it is not JSON, not an object or too large.
+    """
     parsed = strict_json.parse(data) if isinstance(data, bytes) else data
     if not isinstance(parsed, Mapping):
         raise InvalidInputError(Code.BODY_NOT_JSON, "A signal is a JSON object: { … }.")
-    fields = Fields(parsed)
+    return parsed
+
+
+def read_fields(fields: Fields) -> SignalDraft:
+    """Return the signal of these fields; what is wrong with it is added to their errors."""
+    if fields.raw("legs") is not None:
+        detail = "An OCO pair has a call of its own: POST /api/v1/signals/oco/."
+        fields.add_error(Code.FIELD_INVALID, "legs", detail)
     values = _instruction(fields) | _levels(fields) | _options(fields)
     _refuse_pips(fields, values)
+    _refuse_trail_in_pips(fields, values["pair"])
     fields.refuse_unknown()
     draft = SignalDraft(**values)
     validate(draft, fields)
-    fields.raise_errors()
     return draft
 
 
@@ -87,13 +140,33 @@ def _reference(fields: Fields) -> int | None:
 
 
 def _levels(fields: Fields) -> dict[str, Any]:
-    """Read the prices of entry, stop and targets."""
+    """Read the condition and the prices of entry, stop and targets."""
     return {
         "open_price": fields.decimal(fields.one_name("open_price", "price")),
         "stop_price": fields.decimal("stop_price"),
+        "close_at": fields.moment("close_at"),
+        "close_after_seconds": fields.whole("close_after_seconds", MAX_VALIDITY_SECONDS),
+        "not_before": fields.moment("not_before"),
+        "after_signal": fields.whole("after_signal", _MAX_ID),
+        "after_signal_external_id": fields.text("after_signal_external_id", 100),
+        "after_state": fields.choice("after_state", AfterState.values),
+        **{name: fields.decimal(name) for name in TRAIL_FIELDS},
+        "trail_atr_minutes": _atr_minutes(fields),
+        "activation_price": fields.decimal("activation_price"),
         "sl": fields.decimal(fields.one_name("sl", "stop_loss")),
         "targets": _targets(fields),
     }
+
+
+def _atr_minutes(fields: Fields) -> int | None:
+    """Read the length of the candles of a trailing stop's ATR."""
+    name = "trail_atr_minutes"
+    minutes = fields.whole(name, max(ATR_MINUTES))
+    if minutes is not None and minutes not in ATR_MINUTES:
+        known = ", ".join(map(str, ATR_MINUTES))
+        fields.add_error(Code.FIELD_INVALID, name, f"{minutes} is not one of {known}.")
+        return None
+    return minutes
 
 
 def _targets(fields: Fields) -> tuple[Target, ...]:
@@ -122,13 +195,22 @@ def _targets(fields: Fields) -> tuple[Target, ...]:
 def _refuse_pips(fields: Fields, values: Mapping[str, Any]) -> None:
     """Add an error for pips of a symbol without pips: only currencies and metals have them."""
     pair = values["pair"]
-    is_in_pips = values["max_slippage_unit"] == Unit.PIPS and not fields.failed("max_slippage_pips")
-    if pair and is_in_pips and slippage_unit(pair) is not Unit.PIPS:
-        name = "max_slippage_pips" if fields.has("max_slippage_pips") else "max_slippage_unit"
-        detail = (
-            f"{pair} has no pips: send max_slippage with max_slippage_unit BPS, TICKS or PERCENT."
-        )
-        fields.add_error(Code.FIELD_INVALID, name, detail)
+    if pair and has_no_pips(pair, values["stop_rule_unit"]):
+        detail = f"{pair} has no pips: send stop_rule_unit BPS, TICKS, PERCENT, ATR or PRICE."
+        fields.add_error(Code.FIELD_INVALID, "stop_rule_unit", detail)
+    for limit in ("max_slippage", "max_spread") if pair else ():
+        in_pips = f"{limit}_pips"
+        if has_no_pips(pair, values[f"{limit}_unit"]) and not fields.failed(in_pips):
+            name = in_pips if fields.has(in_pips) else f"{limit}_unit"
+            detail = f"{pair} has no pips: send {limit} with {limit}_unit BPS, TICKS or PERCENT."
+            fields.add_error(Code.FIELD_INVALID, name, detail)
+
+
+def _refuse_trail_in_pips(fields: Fields, pair: str) -> None:
+    """Add an error for a trailing stop in pips of a symbol without pips."""
+    if fields.has("trail_pips") and pair and has_no_pips(pair, Unit.PIPS):
+        detail = f"{pair} has no pips: send trail_distance, trail_percent or trail_atr."
+        fields.add_error(Code.FIELD_INVALID, "trail_pips", detail)
 
 
 def _slippage(fields: Fields) -> dict[str, Any]:
@@ -143,6 +225,42 @@ def _slippage(fields: Fields) -> dict[str, Any]:
         "max_slippage_pips": fields.decimal(name, zero=True),
         "max_slippage_unit": Unit.PIPS.value if in_pips and fields.has(name) else unit,
     }
+
+
+def _stop_rule(fields: Fields) -> dict[str, Any]:
+    """Read the break-even and trailing rule. 0 switches off what an account's preset has."""
+    return {
+        "break_even_target": fields.whole("break_even_target", MAX_TARGETS, lowest=0),
+        "break_even_profit": fields.decimal("break_even_profit", zero=True),
+        "break_even_offset": fields.decimal("break_even_offset", zero=True),
+        "trailing_distance": fields.decimal("trailing_distance", zero=True),
+        "trailing_step": fields.decimal("trailing_step"),
+        "trailing_activation": fields.decimal("trailing_activation", zero=True),
+        "stop_rule_unit": fields.choice("stop_rule_unit", UNIT_NAMES),
+    }
+
+
+def _style(fields: Fields) -> dict[str, Any]:
+    """Read how the entry is spread over time."""
+    return {
+        "execution_style": fields.choice("execution_style", ExecutionStyle.values),
+        "duration_seconds": fields.whole("duration_seconds", MAX_DURATION_SECONDS),
+        "slice_count": fields.whole("slice_count", MAX_SLICES),
+        "slice_variation": fields.decimal("slice_variation", zero=True),
+        "price_limit": fields.decimal("price_limit"),
+        "catch_up": fields.choice("catch_up", CatchUp.values),
+        "at_end": fields.choice("at_end", AtEnd.values),
+    }
+
+
+def _currency(fields: Fields) -> str:
+    """Read the currency of the provider's equity."""
+    currency = fields.text("provider_currency", 10).upper()
+    if currency and not CURRENCY.fullmatch(currency):
+        detail = f"{currency!r} is not the code of a currency such as USD."
+        fields.add_error(Code.FIELD_INVALID, "provider_currency", detail)
+        return ""
+    return currency
 
 
 def _options(fields: Fields) -> dict[str, Any]:
@@ -160,11 +278,16 @@ def _options(fields: Fields) -> dict[str, Any]:
         "valid_until": fields.moment("valid_until"),
         "valid_for": fields.whole("valid_for", MAX_VALIDITY_SECONDS),
         **_slippage(fields),
+        "max_spread": fields.decimal("max_spread", zero=True),
+        "max_spread_unit": fields.choice("max_spread_unit", UNITS),
+        **_stop_rule(fields),
+        **_style(fields),
         "strategy_id": fields.text("strategy_id", 64),
         "trade_plan_id": fields.text("trade_plan_id", 64),
         "risk_category": RiskCategory(risk),
         "provider_quantity": fields.decimal("provider_quantity"),
         "provider_equity": fields.decimal("provider_equity"),
+        "provider_currency": _currency(fields),
         "external_id": fields.text("external_id", 100),
         "note": fields.text("note", 500),
         "feed": fields.text("feed", 60),

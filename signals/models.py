@@ -14,8 +14,10 @@ from django.db.models import F, Q
 from common import units
 from common.db_functions import ClockTimestamp
 from common.fields import AmountField
+from common.stop_rules import StopRuleFields, describe_stop_rule, stop_rule_checks
 from common.units import Unit
-from signals.symbols import slippage_unit
+from signals.slicing import SLICING_CONSTRAINTS, SlicedEntry
+from signals.symbols import rule_unit_word, slippage_unit
 
 
 class Feed(models.Model):
@@ -38,12 +40,29 @@ class Feed(models.Model):
         editable=False,
         help_text="The approval is the owner's own: it covers the owner's accounts only.",
     )
+    max_signal_notional = AmountField(
+        null=True, blank=True,
+        help_text="Notional of a signal's entries on all accounts together. Empty: no limit.",
+    )  # fmt: skip
+    max_signal_currency = models.CharField(
+        max_length=10, blank=True, default="", db_default="",
+        help_text="The currency of that limit, such as USD.",
+    )  # fmt: skip
     archived_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
         ordering = ("name",)
         constraints = [
+            models.CheckConstraint(
+                condition=Q(max_signal_notional__isnull=True, max_signal_currency="")
+                | Q(max_signal_notional__isnull=False, max_signal_notional__gt=0)
+                & ~Q(max_signal_currency=""),
+                name="feed_signal_limit_has_currency",
+                violation_error_message=(
+                    "Max signal notional is above 0 and has a currency, or both are empty."
+                ),
+            ),
             models.CheckConstraint(
                 condition=Q(approved_by_owner=False) | Q(is_approved=True, is_public=False),
                 name="own_approval_is_private",
@@ -139,13 +158,56 @@ class OrderType(models.TextChoices):
     MARKET = "MARKET"
     LIMIT = "LIMIT"
     STOP = "STOP"
+    STOP_LIMIT = "STOP_LIMIT", "Stop limit"
+    IF_TOUCHED = "IF_TOUCHED", "If touched"
+    TRAILING_STOP = "TRAILING_STOP", "Trailing stop"
+
+
+LIMITED = (OrderType.LIMIT, OrderType.STOP_LIMIT)  # types with a limit, in `open_price`
+# Types with a `stop_price`.
+TRIGGERED = (OrderType.STOP, OrderType.STOP_LIMIT, OrderType.IF_TOUCHED)
+# Types that are sent at market when their `stop_price` is reached.
+AT_MARKET_FROM_STOP = (OrderType.STOP, OrderType.IF_TOUCHED)
+TRAIL_FIELDS = ("trail_distance", "trail_pips", "trail_percent", "trail_atr")  # exactly one
+TRAIL_OPTIONS = (*TRAIL_FIELDS, "trail_atr_minutes", "activation_price")
+ATR_MINUTES = (1, 5, 15, 30, 60, 240)  # lengths of the candles that an ATR is calculated from
+ATR_CHOICES = [(minutes, str(minutes)) for minutes in ATR_MINUTES]
+DEFAULT_ATR_MINUTES = 60
+
+
+def _has_one_trail() -> Q:
+    """Return the condition that a trailing stop has one distance, and other types have none."""
+    is_trailing = Q(order_type=OrderType.TRAILING_STOP)
+    none = Q(activation_price__isnull=True)
+    one = Q()
+    for name in TRAIL_FIELDS:
+        others = {f"{other}__isnull": True for other in TRAIL_FIELDS if other != name}
+        highest = Q(trail_percent__lt=100) if name == "trail_percent" else Q()
+        given = Q(**{f"{name}__isnull": False, f"{name}__gt": 0, **others}) & highest
+        one |= is_trailing & given
+        none &= Q(**{f"{name}__isnull": True})
+    return one | (~is_trailing & none)
 
 
 class TimeInForce(models.TextChoices):
     GTC = "GTC", "Good till cancelled"
+    GTD = "GTD", "Good till date"
     DAY = "DAY", "Day"
     IOC = "IOC", "Immediate or cancel"
     FOK = "FOK", "Fill or kill"
+
+
+class AfterState(models.TextChoices):
+    """What must have become of another signal on an account, before an entry works there."""
+
+    FILLED = "FILLED", "Filled"
+    CLOSED = "CLOSED", "Closed"
+    CLOSED_AT_STOP = "CLOSED_AT_STOP", "Closed at its stop"
+    CLOSED_AT_TARGET = "CLOSED_AT_TARGET", "Closed at its target"
+    NOT_FILLED = "NOT_FILLED", "Ended without a fill"
+
+
+CONDITION_FIELDS = ("not_before", "after_signal", "after_state")
 
 
 class Approval(models.TextChoices):
@@ -182,7 +244,7 @@ class SignalQuerySet(models.QuerySet["Signal"]):
         )
 
 
-class Signal(models.Model):
+class Signal(StopRuleFields, SlicedEntry):
     """An instruction to OPEN, MODIFY or CLOSE. Prices in quote currency, times in market time."""
 
     feed = models.ForeignKey(Feed, models.PROTECT, related_name="signals")
@@ -192,11 +254,51 @@ class Signal(models.Model):
     )
     currency_pair = models.CharField(max_length=20, help_text="Canonical, for example EUR/USD.")
     direction = models.CharField(max_length=4, choices=Direction)
-    order_type = models.CharField(max_length=6, choices=OrderType, default=OrderType.MARKET)
+    order_type = models.CharField(max_length=16, choices=OrderType, default=OrderType.MARKET)
     open_price = AmountField(
         null=True, blank=True, help_text="Limit price; for market orders the provider's price."
     )
-    stop_price = AmountField(null=True, blank=True, help_text="Trigger of a stop order.")
+    stop_price = AmountField(
+        null=True, blank=True, help_text="Trigger of a stop, stop-limit or if-touched order."
+    )
+    trail_distance = AmountField(
+        null=True, blank=True, help_text="How far a trailing stop follows, in quote currency."
+    )
+    trail_pips = AmountField(null=True, blank=True, help_text="The same in pips.")
+    trail_percent = AmountField(
+        null=True, blank=True, help_text="The same in percent of the price from which it follows."
+    )
+    trail_atr = AmountField(
+        "trail ATR", null=True, blank=True,
+        help_text="The same in average true ranges (ATR) of the last 14 candles.",
+    )  # fmt: skip
+    trail_atr_minutes = models.SmallIntegerField(
+        "trail ATR minutes", null=True, blank=True,
+        choices=ATR_CHOICES,
+        help_text="Length of these candles. Empty: an hour.",
+    )  # fmt: skip
+    activation_price = AmountField(
+        null=True, blank=True,
+        help_text="A trailing stop follows from when the market is here; empty: at once.",
+    )  # fmt: skip
+    not_before = models.DateTimeField(
+        null=True, blank=True, help_text="The entry works from this time on; empty: at once."
+    )
+    after_signal = models.ForeignKey(
+        "self", models.PROTECT, null=True, blank=True, related_name="+", db_index=False,
+        help_text="The entry works on an account once that has done with this signal what is next.",
+    )  # fmt: skip
+    after_state = models.CharField(
+        max_length=16, choices=AfterState, blank=True, default="", db_default="",
+        help_text="What must have become of that signal on the account.",
+    )  # fmt: skip
+    close_at = models.DateTimeField(
+        null=True, blank=True,
+        help_text="The position is closed at this time; an entry that still works then ends.",
+    )  # fmt: skip
+    close_after_seconds = models.IntegerField(
+        null=True, blank=True, help_text="The position is closed so long after its first fill."
+    )
     sl = AmountField("stop loss", null=True, blank=True)
     target_prices = ArrayField(AmountField(), default=list, blank=True)
     target_fractions = ArrayField(AmountField(), default=list, blank=True)
@@ -210,16 +312,32 @@ class Signal(models.Model):
         max_length=7, choices=units.CHOICES, blank=True, default="", db_default="",
         help_text="Empty: pips of currencies and metals, basis points (0.01 %) of all else.",
     )  # fmt: skip
+    max_spread = AmountField(
+        null=True, blank=True,
+        help_text="In its unit. Accounts whose prices have a larger spread do not enter.",
+    )  # fmt: skip
+    max_spread_unit = models.CharField(
+        max_length=7, choices=units.CHOICES, blank=True, default="", db_default="",
+        help_text="Empty: pips of currencies and metals, basis points (0.01 %) of all else.",
+    )  # fmt: skip
     strategy_id = models.CharField(max_length=64, blank=True)
     trade_plan_id = models.CharField(max_length=64, blank=True)
     risk_category = models.CharField(
         max_length=6, choices=RiskCategory, default=RiskCategory.NORMAL
     )
     provider_quantity = AmountField(null=True, blank=True, help_text="Base units.")
-    provider_equity = AmountField(null=True, blank=True)
+    provider_equity = AmountField(null=True, blank=True, help_text="In the provider's currency.")
+    provider_currency = models.CharField(
+        max_length=10, blank=True, default="", db_default="",
+        help_text="The currency of the provider's equity, for example USD.",
+    )  # fmt: skip
     external_id = models.CharField(max_length=100, null=True, blank=True)  # NULL: has none
     content_hash = models.CharField(max_length=64, blank=True)
     origin = models.CharField(max_length=5, choices=Origin, default=Origin.HAND)
+    oco_group = models.UUIDField(
+        null=True, blank=True, editable=False,
+        help_text="Shared by the two legs of an OCO pair: one cancels the other.",
+    )  # fmt: skip
     note = models.CharField(max_length=500, blank=True)
     created_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, models.PROTECT, null=True, blank=True, related_name="+"
@@ -274,6 +392,17 @@ class Signal(models.Model):
                 name="signal_slippage_gte_0",
             ),
             models.CheckConstraint(
+                condition=Q(max_spread__isnull=True) | Q(max_spread__gte=0),
+                name="signal_spread_gte_0",
+                violation_error_message="Max spread is 0 or more, or empty.",
+            ),
+            models.CheckConstraint(
+                condition=(Q(provider_quantity__isnull=True) | Q(provider_quantity__gt=0))
+                & (Q(provider_equity__isnull=True) | Q(provider_equity__gt=0)),
+                name="provider_figures_gt_0",
+                violation_error_message="The provider's quantity and equity are above 0, or empty.",
+            ),
+            models.CheckConstraint(
                 condition=Q(action=Action.OPEN) | Q(refers_to__isnull=False),
                 name="follower_refers",
             ),
@@ -282,20 +411,74 @@ class Signal(models.Model):
                 name="published_is_approved",
             ),
             models.CheckConstraint(
-                condition=~Q(order_type=OrderType.LIMIT) | Q(open_price__isnull=False),
+                condition=~Q(order_type__in=LIMITED) | Q(open_price__isnull=False),
                 name="limit_has_price",
             ),
             models.CheckConstraint(
-                condition=~Q(order_type=OrderType.STOP) | Q(stop_price__isnull=False),
+                condition=~Q(order_type__in=TRIGGERED) | Q(stop_price__isnull=False),
                 name="stop_has_price",
+            ),
+            models.CheckConstraint(  # `levels_on_the_right_side` compares it with the limit
+                condition=~Q(order_type=OrderType.STOP_LIMIT)
+                | Q(sl__isnull=True)
+                | Q(direction=Direction.BUY, sl__lt=F("stop_price"))
+                | Q(direction=Direction.SELL, sl__gt=F("stop_price")),
+                name="sl_behind_trigger",
+            ),
+            models.CheckConstraint(
+                condition=~Q(time_in_force=TimeInForce.GTD) | Q(valid_until__isnull=False),
+                name="gtd_has_end",
+            ),
+            models.CheckConstraint(
+                condition=_has_one_trail(),
+                name="trailing_has_one_distance",
+                violation_error_message="A trailing stop, and no other order, has one distance.",
+            ),
+            models.CheckConstraint(
+                condition=Q(trail_atr_minutes__isnull=True)
+                | Q(trail_atr__isnull=False, trail_atr_minutes__in=ATR_MINUTES),
+                name="trail_atr_minutes_of_atr",
+            ),
+            models.CheckConstraint(
+                condition=Q(activation_price__isnull=True) | Q(activation_price__gt=0),
+                name="activation_price_gt_0",
             ),
             models.CheckConstraint(
                 condition=~Q(refers_to=F("id")) | Q(refers_to__isnull=True), name="not_itself"
             ),
+            models.CheckConstraint(
+                condition=Q(oco_group__isnull=True)
+                | Q(action=Action.OPEN, execution_style="") & ~Q(order_type=OrderType.MARKET),
+                name="oco_leg_is_held",
+            ),
+            models.CheckConstraint(
+                condition=Q(not_before__isnull=True, after_signal__isnull=True, after_state="")
+                | Q(action=Action.OPEN, oco_group__isnull=True)
+                & (
+                    Q(after_signal__isnull=True, after_state="")
+                    | Q(after_signal__isnull=False, after_state__in=AfterState.values)
+                ),
+                name="condition_of_entry",
+                violation_error_message="A condition has a signal and a state, and is an entry's.",
+            ),
+            models.CheckConstraint(
+                condition=(Q(close_at__isnull=True) | ~Q(action=Action.CLOSE))
+                & (
+                    Q(close_after_seconds__isnull=True)
+                    | Q(action=Action.OPEN, close_after_seconds__gt=0)
+                ),
+                name="time_exit_of_entry",
+                violation_error_message="Close after seconds is above 0 and of an entry.",
+            ),
+            *stop_rule_checks("signal"),
+            *SLICING_CONSTRAINTS,
         ]  # the sides of levels: a CHECK with ALL(array), in the migration
         indexes = [
             models.Index(fields=["feed", "-published_at"], name="signal_feed_published"),
             models.Index(fields=["refers_to"], name="signal_refers_to"),
+            models.Index(
+                fields=["oco_group"], name="signal_oco", condition=Q(oco_group__isnull=False)
+            ),
             models.Index(
                 fields=["feed", "currency_pair", "direction", "-published_at"],
                 name="signal_opened_trades",
@@ -309,8 +492,12 @@ class Signal(models.Model):
         ]
 
     def __str__(self) -> str:
-        price = self.stop_price if self.order_type == OrderType.STOP else self.open_price
+        price = self.entry_price
         at = f" {self.order_type.lower()}" + (f" {price.normalize():f}" if price else "")
+        if self.order_type == OrderType.STOP_LIMIT and self.stop_price and price:
+            at = f" stop {self.stop_price.normalize():f} limit {price.normalize():f}"
+        if self.order_type == OrderType.TRAILING_STOP:
+            at = f" trailing stop {self.trail}"
         verb = "" if self.action == Action.OPEN else f"{self.action.title()} "
         return f"{verb}{self.direction.title()} {self.currency_pair}{at}"
 
@@ -320,9 +507,49 @@ class Signal(models.Model):
         return slippage_unit(self.currency_pair, self.max_slippage_unit)
 
     @property
+    def spread_unit(self) -> Unit:
+        """The unit of the spread limit."""
+        return slippage_unit(self.currency_pair, self.max_spread_unit)
+
+    @property
+    def stop_rule_text(self) -> str:
+        """Its break-even and trailing rule for people; empty: it has none."""
+        unit = self.stop_rule_unit
+        return describe_stop_rule(self, rule_unit_word(self.currency_pair, unit))
+
+    @property
     def number(self) -> str:
         """The signal's number for people: `S-2041`."""
         return f"S-{self.pk}"
+
+    @property
+    def has_condition(self) -> bool:
+        """Whether its entries wait for a time or another signal before they work."""
+        return self.not_before is not None or self.after_signal_id is not None
+
+    @property
+    def time_exit_text(self) -> str:
+        """When its positions are closed by time, for people; empty: they are not."""
+        parts = [f"at {self.close_at:%Y-%m-%d %H:%M:%S} UTC"] if self.close_at else []
+        if self.close_after_seconds:
+            parts.append(f"{self.close_after_seconds} s after the first fill")
+        return ", or ".join(parts)
+
+    @property
+    def condition_text(self) -> str:
+        """What its entries wait for before they work, for people; empty: for nothing."""
+        parts = [f"not before {self.not_before:%Y-%m-%d %H:%M:%S} UTC"] if self.not_before else []
+        if self.after_signal_id is not None:
+            state = AfterState(self.after_state).label.lower()
+            parts.append(f"after S-{self.after_signal_id}: {state}")
+        return ", ".join(parts)
+
+    @property
+    def other_leg(self) -> Signal | None:
+        """The other leg of its OCO pair; None: it is not of one."""
+        if self.oco_group is None:
+            return None
+        return Signal.objects.filter(oco_group=self.oco_group).exclude(pk=self.pk).first()
 
     @property
     def is_published(self) -> bool:
@@ -333,8 +560,18 @@ class Signal(models.Model):
     def entry_price(self) -> Decimal | None:
         """The price that stop and targets are compared with; None: any market price."""
         price: Decimal | None
-        price = self.stop_price if self.order_type == OrderType.STOP else self.open_price
+        is_stop = self.order_type in AT_MARKET_FROM_STOP
+        price = self.stop_price if is_stop else self.open_price
         return price
+
+    @property
+    def trail(self) -> str:
+        """How far a trailing stop follows, with its unit; empty for other types."""
+        units_of = {
+            "trail_distance": "", "trail_pips": " pips", "trail_percent": " %", "trail_atr": " ATR",
+        }  # fmt: skip
+        values = ((getattr(self, name), unit) for name, unit in units_of.items())
+        return next((f"{value.normalize():f}{unit}" for value, unit in values if value), "")
 
     @property
     def targets(self) -> list[tuple[Decimal, Decimal]]:

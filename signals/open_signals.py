@@ -13,7 +13,7 @@ WHERE s.feed_id = %(feed)s AND s.currency_pair = %(pair)s AND s.direction = ANY(
   AND s.action = 'OPEN' AND s.published_at IS NOT NULL
 """
 # Each pair is one step along the index signal_opened_trades, however many trades it has had.
-PAIRS_OF_BASE = """
+TRADED_PAIRS = """
 WITH RECURSIVE traded AS (
   (SELECT s.currency_pair AS pair FROM signals_signal s
    WHERE s.feed_id = %(feed)s AND s.action = 'OPEN' AND s.published_at IS NOT NULL
@@ -24,7 +24,7 @@ WITH RECURSIVE traded AS (
       AND s.currency_pair > t.pair ORDER BY s.currency_pair LIMIT 1)
   FROM traded t WHERE t.pair IS NOT NULL
 )
-SELECT pair FROM traded WHERE starts_with(pair, %(base)s || '/')
+SELECT pair FROM traded WHERE starts_with(pair, %(prefix)s)
 """
 
 
@@ -76,11 +76,29 @@ def open_pairs(feed_id: int, base: str, direction: Direction | None = None) -> l
 
     It may be open in any account: call it inside `for_all_tenants`.
     """
-    traded = [row.pair for row in rows(PAIRS_OF_BASE, {"feed": feed_id, "base": base})]
     ids_of = {
-        pair: {signal.id for signal in open_signals(feed_id, pair, direction)} for pair in traded
+        pair: {signal.id for signal in open_signals(feed_id, pair, direction)}
+        for pair in _traded_pairs(feed_id, f"{base}/")
     }
     return [OpenPair(pair, ids <= closed_by_feed(ids)) for pair, ids in ids_of.items() if ids]
+
+
+def all_open_signals(feed_id: int, direction: Direction | None = None) -> list[OpenSignal]:
+    """Return the open signals of a feed for all symbols (of a side), the oldest first.
+
+    They may be open in any account: call it inside `for_all_tenants`.
+    """
+    signals = [
+        signal
+        for pair in _traded_pairs(feed_id, "")
+        for signal in open_signals(feed_id, pair, direction)
+    ]
+    return sorted(signals, key=lambda signal: signal.id)
+
+
+def _traded_pairs(feed_id: int, prefix: str) -> list[str]:
+    """Return the pairs that a feed has ever traded and that begin with the prefix."""
+    return [row.pair for row in rows(TRADED_PAIRS, {"feed": feed_id, "prefix": prefix})]
 
 
 def closed_by_feed(ids: Collection[int]) -> set[int]:

@@ -14,7 +14,7 @@ from common.errors import ConflictError
 from common.permissions import Caller, Right, may
 from common.reason_codes import Code
 from signals.errors import FieldError, InvalidSignalError
-from signals.models import Action, Signal
+from signals.models import TRAIL_FIELDS, TRIGGERED, Action, Signal
 
 
 class Outcome(StrEnum):
@@ -27,21 +27,32 @@ class Outcome(StrEnum):
     DENIED = "denied"
 
 
+PROVIDER_FIELDS = ("provider_quantity", "provider_equity", "provider_currency")
 # Denials for which the signal itself is the reason, and the field that is to be corrected.
 SIGNAL_DENIALS: dict[Code, str] = {
     Code.STOP_AT_ENTRY: "sl",
     Code.STOP_TOO_NEAR: "sl",
     Code.STOP_REQUIRED: "sl",
+    Code.PROVIDER_SIZE_MISSING: "provider_quantity",  # or another of PROVIDER_FIELDS: `_field_of`
     Code.TARGET_WRONG_SIDE: "targets",
     Code.PRICE_WRONG_SIDE: "open_price",  # a stop order's is its stop price: `_field_of`
+    Code.LIMIT_BEYOND_STOP: "open_price",
+    Code.ACTIVATION_REACHED: "activation_price",
+    Code.TRAIL_TOO_WIDE: "trail_distance",  # or another of TRAIL_FIELDS: `_field_of`
+    Code.EXPIRY_TOO_NEAR: "valid_until",
     Code.SLIPPAGE_LIMIT: "open_price",
+    Code.PRICE_UNREASONABLE: "open_price",  # or the stop price: `_field_of`
     Code.ORDER_TYPE_UNSUPPORTED: "order_type",
     Code.SIGNAL_EXPIRED: "valid_until",
+    Code.SLICES_UNSUPPORTED: "execution_style",
+    Code.SLICE_PRICE_LIMIT: "price_limit",
 }
 # For accounts that do not list the symbol. Their number is public (`symbol_reach`).
 NOT_LISTED = frozenset({Code.SYMBOL_NOT_AT_BROKER})
+# A limit of the feed, which its owner has set.
+FEED_DENIALS = frozenset({Code.SIGNAL_NOTIONAL})
 # Denials for which the current market is the reason: the signal may be stored and published later.
-MARKET_DENIALS = frozenset({Code.QUOTE_STALE})
+MARKET_DENIALS = frozenset({Code.QUOTE_STALE, Code.SPREAD_LIMIT, Code.ATR_UNKNOWN})
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +100,8 @@ class Preview:
     sizes: of all broker types (''), then of each; only for an OPEN. common_denials: why candidates
     that may trade, now or after a wait, could not take the signal as it is, with the figures of one
     of them; only for what is not particular to an account (SIGNAL_DENIALS, MARKET_DENIALS).
-    able_candidates: how many candidates could take it, now or after a wait.
+    able_candidates: how many candidates could take it, now or after a wait. correlated: how many
+    that would get an order have a warning about correlated exposure.
     """
 
     as_of: datetime
@@ -98,6 +110,7 @@ class Preview:
     sizes: tuple[Sizes, ...] = ()
     common_denials: dict[Code, str] = field(default_factory=dict)
     able_candidates: int = 0
+    correlated: int = 0
 
     def count(self, outcome: Outcome) -> int:
         """Return how many candidates would have this outcome."""
@@ -160,9 +173,9 @@ def visible_to(user: Caller, signal: Signal, preview: Preview) -> Preview:
         return preview
     counts: Counter[tuple[Outcome, Code | None]] = Counter()
     for reason in preview.reasons:
-        is_public = reason.code in {*SIGNAL_DENIALS, *MARKET_DENIALS, *NOT_LISTED}
+        is_public = reason.code in {*SIGNAL_DENIALS, *FEED_DENIALS, *MARKET_DENIALS, *NOT_LISTED}
         counts[reason.outcome, reason.code if is_public else None] += reason.connections
-    return replace(preview, reasons=in_order(counts), sizes=())
+    return replace(preview, reasons=in_order(counts), sizes=(), correlated=0)
 
 
 Source = Callable[[Signal], Preview]
@@ -194,17 +207,25 @@ def require_possible(signal: Signal) -> None:
 
     Without candidates nothing can be evaluated. MODIFY and CLOSE are never refused.
     """
-    if signal.action != Action.OPEN:
-        return
+    if signal.action == Action.OPEN:
+        possible_preview(signal)
+
+
+def possible_preview(signal: Signal) -> Preview:
+    """Return the preview; raise InvalidSignalError if no candidate could take the signal as it is.
+
+    Without candidates nothing can be evaluated.
+    """
     expected = preview(signal)
     if expected.is_wrong_for_all:
         raise InvalidSignalError(
             [
-                FieldError(code, _field_of(code, signal), _describe(code, figures))
+                FieldError(code, _field_of(code, signal, figures), _describe(code, figures))
                 for code, figures in expected.common_denials.items()
                 if code in SIGNAL_DENIALS
             ]
         )
+    return expected
 
 
 def require_useful(signal: Signal) -> None:
@@ -220,9 +241,17 @@ def require_useful(signal: Signal) -> None:
     raise ConflictError(code, detail)
 
 
-def _field_of(code: Code, signal: Signal) -> str:
-    if code == Code.PRICE_WRONG_SIDE and signal.order_type == "STOP":
+def _field_of(code: Code, signal: Signal, figures: str) -> str:
+    if code == Code.PRICE_WRONG_SIDE and signal.order_type in TRIGGERED:
         return "stop_price"
+    if code == Code.PRICE_UNREASONABLE and figures.startswith("stop_price"):
+        return "stop_price"
+    if code == Code.ORDER_TYPE_UNSUPPORTED and signal.time_in_force in figures:
+        return "time_in_force"
+    if code == Code.TRAIL_TOO_WIDE:
+        return next(name for name in TRAIL_FIELDS if getattr(signal, name) is not None)
+    if code == Code.PROVIDER_SIZE_MISSING:
+        return next(name for name in PROVIDER_FIELDS if name in figures)
     return SIGNAL_DENIALS[code]
 
 

@@ -38,8 +38,27 @@ def publish(signal_id: int, *, by: User | None) -> bool:
     Feed and signal are checked under the feed's lock, so that no approval is withdrawn between the
     check and the orders. Which accounts the approval covers (`reaches_admins`, `owner_only`) is
     decided and stored by a trigger alone: migrations/sql/approval.sql.
+
+    A leg of an OCO pair is published together with the other one.
     """
     signal = Signal.objects.select_related("refers_to").get(pk=signal_id)
+    published = [_publish(leg, by) for leg in _legs_of(signal)]
+    return any(published)
+
+
+def _legs_of(signal: Signal) -> list[Signal]:
+    """Return both legs of the OCO pair that a signal is of, else the signal alone."""
+    if signal.oco_group is None:
+        return [signal]
+    return list(Signal.objects.filter(oco_group=signal.oco_group).order_by("pk"))
+
+
+def _leg_ids(signal_id: int) -> list[int]:
+    return [leg.pk for leg in _legs_of(Signal.objects.get(pk=signal_id))]
+
+
+def _publish(signal: Signal, by: User | None) -> bool:
+    signal_id = signal.pk
     candidates_shared(signal.feed_id)
     feed = feed_shared(signal.feed_id)
     require(by, Right.PUBLISH, owner_id=feed.owner_id)
@@ -77,6 +96,9 @@ def _validate_publishable(signal: Signal, feed: Feed) -> None:
     if signal.refers_to is not None and not signal.refers_to.is_published:
         detail = f"It refers to {signal.refers_to.number}, which has not been published."
         raise ConflictError(Code.SIGNAL_NOT_PUBLISHED, detail)
+    if signal.after_signal is not None and not signal.after_signal.is_published:
+        detail = f"It waits for {signal.after_signal.number}, which has not been published."
+        raise ConflictError(Code.SIGNAL_NOT_PUBLISHED, detail)
 
 
 def _raise_publish_error(signal_id: int, now: datetime) -> None:
@@ -96,6 +118,8 @@ def _raise_publish_error(signal_id: int, now: datetime) -> None:
 def approve(signal_id: int, *, by: User) -> bool:
     """Approve a signal for publication. Returns False if it was approved already.
 
+    Both legs of an OCO pair are approved, rejected and cancelled together.
+
     Raises ConflictError STATE_CONFLICT if it was rejected, SIGNAL_ENDED if it was cancelled.
     """
     return _decide(signal_id, Approval.APPROVED, by)
@@ -114,7 +138,7 @@ def _decide(signal_id: int, approval: Approval, by: User) -> bool:
     require(by, Right.APPROVE)
     feed_shared(Signal.objects.values_list("feed_id", flat=True).get(pk=signal_id))
     pending = Signal.objects.filter(
-        pk=signal_id, approval=Approval.PENDING, cancelled_at__isnull=True
+        pk__in=_leg_ids(signal_id), approval=Approval.PENDING, cancelled_at__isnull=True
     )
     if pending.update(approval=approval, approved_by=by, approved_at=market_now()):
         return True
@@ -137,6 +161,11 @@ def cancel(signal_id: int, *, by: User | None) -> bool:
     """
     owner_id = Signal.objects.values_list("feed__owner_id", flat=True).get(pk=signal_id)
     require(by, Right.PUBLISH, owner_id=owner_id)
+    cancelled = [_cancel(leg_id, by) for leg_id in _leg_ids(signal_id)]
+    return any(cancelled)
+
+
+def _cancel(signal_id: int, by: User | None) -> bool:
     cancellable = Q(published_at__isnull=True) | Q(action=Action.OPEN)  # checked again under lock
     uncancelled = Signal.objects.filter(cancellable, pk=signal_id, cancelled_at__isnull=True)
     if not uncancelled.update(cancelled_at=market_now(), cancelled_by=by):

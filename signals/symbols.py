@@ -10,6 +10,7 @@ import re
 
 from common.errors import InvalidInputError
 from common.reason_codes import Code
+from common.stop_rules import ATR
 from common.units import UNITS, AssetClass, Unit, default_unit
 
 
@@ -79,6 +80,7 @@ _SHAPE = re.compile(
 )
 _PAIR = re.compile(r"([A-Z0-9][A-Z0-9.-]{0,11})/([A-Z0-9]{2,12})", re.ASCII)
 _WORD = re.compile(r"(?=[0-9.]*[A-Z])[A-Z0-9]{1,12}(?:\.[A-Z0-9]{1,5})?", re.ASCII)
+CURRENCY = re.compile("[A-Z0-9]{2,10}", re.ASCII)
 _SEPARATOR = re.compile("[/_.-]")
 MAX_LENGTH = 20
 
@@ -97,6 +99,13 @@ def asset_class(pair: str) -> AssetClass:
 def slippage_unit(pair: str, unit: str = "") -> Unit:
     """Return the unit of a pair's slippage: `unit`, else the default of its asset class."""
     return UNITS.get(unit) or default_unit(asset_class(pair))
+
+
+def rule_unit_word(pair: str, unit: str) -> str:
+    """Return the word for the unit of a break-even or trailing rule; empty for a price."""
+    if unit in ("PRICE", ATR):
+        return "" if unit == "PRICE" else ATR
+    return slippage_unit(pair, unit).word
 
 
 def read_symbol(text: str) -> str:

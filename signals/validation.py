@@ -1,23 +1,51 @@
 """Check that the fields of a signal fit together. Pure."""
 
+from collections.abc import Collection, Iterator, Mapping
+from datetime import datetime
+from decimal import Decimal
+
 from common.reason_codes import Code
+from common.stop_rules import RULE_FIELDS, stop_rule_faults
+from common.units import Unit
 from signals.draft import SignalDraft, level_errors
 from signals.fields import Fields
-from signals.models import Action, OrderType
+from signals.models import (
+    AT_MARKET_FROM_STOP,
+    LIMITED,
+    TRAIL_FIELDS,
+    TRAIL_OPTIONS,
+    TRIGGERED,
+    Action,
+    AfterState,
+    OrderType,
+    TimeInForce,
+)
+from signals.slicing import STYLE_FIELDS, style_errors
+from signals.symbols import slippage_unit
 
+CONDITION_NAMES = ("not_before", "after_signal", "after_signal_external_id", "after_state")
 # A field without meaning for an action is rejected, because its sender expects an effect.
 _ONLY_FOR = {
     "order_type": {Action.OPEN},
-    "open_price": {Action.OPEN},
-    "price": {Action.OPEN},
-    "stop_price": {Action.OPEN},
+    "open_price": {Action.OPEN, Action.MODIFY},
+    "price": {Action.OPEN, Action.MODIFY},
+    "stop_price": {Action.OPEN, Action.MODIFY},
+    **{name: {Action.OPEN} for name in TRAIL_OPTIONS},
     "time_in_force": {Action.OPEN},
     "max_slippage_pips": {Action.OPEN},
     "max_slippage": {Action.OPEN},
     "max_slippage_unit": {Action.OPEN},
+    "max_spread": {Action.OPEN},
+    "max_spread_unit": {Action.OPEN},
+    **{name: {Action.OPEN} for name in RULE_FIELDS},
+    **{name: {Action.OPEN} for name in STYLE_FIELDS},
     "risk_category": {Action.OPEN},
     "provider_quantity": {Action.OPEN},
     "provider_equity": {Action.OPEN},
+    "provider_currency": {Action.OPEN},
+    **{name: {Action.OPEN} for name in CONDITION_NAMES},
+    "close_at": {Action.OPEN, Action.MODIFY},
+    "close_after_seconds": {Action.OPEN},
     "sl": {Action.OPEN, Action.MODIFY},
     "stop_loss": {Action.OPEN, Action.MODIFY},
     "tp": {Action.OPEN, Action.MODIFY},
@@ -27,7 +55,14 @@ _ONLY_FOR = {
     "refers_to": {Action.MODIFY, Action.CLOSE},
     "refers_to_external_id": {Action.MODIFY, Action.CLOSE},
 }
-_LEVELS = ("sl", "stop_loss", "tp", "take_profit", "targets")
+# Types whose fill price we cannot limit, since the broker executes them.
+LIMITED_AT_BROKER = (OrderType.STOP, OrderType.STOP_LIMIT)
+# Types that no broker gets: the engine holds them and sends another order when they are triggered.
+HELD = (OrderType.IF_TOUCHED, OrderType.TRAILING_STOP)
+_MODIFIABLE = (
+    "sl", "stop_loss", "tp", "take_profit", "targets", "open_price", "price", "stop_price",
+    "close_at",
+)  # fmt: skip
 
 
 def validate(draft: SignalDraft, fields: Fields) -> None:
@@ -45,15 +80,93 @@ def validate(draft: SignalDraft, fields: Fields) -> None:
         )
     if draft.action == Action.OPEN and not fields.failed("order_type"):
         _prices(draft, fields)
+        _trail(draft, fields)
+        _slippage(draft, fields)
+        _stop_rule(draft, fields)
         _sides(draft, fields)
+        if not fields.failed("time_in_force"):
+            _time_in_force(draft, fields)
+        _condition(draft, fields)
+        _style(draft, fields)
+
+
+def condition_errors(
+    given: Collection[str], not_before: datetime | None, valid_until: datetime | None
+) -> Iterator[tuple[str, str]]:
+    """Yield (field, error) where the fields of a condition contradict or need each other.
+
+    given: which of CONDITION_NAMES are there.
+    """
+    named = [name for name in ("after_signal", "after_signal_external_id") if name in given]
+    for name in named[1:]:
+        yield name, "Send only one of the signal's ids."
+    if named and "after_state" not in given:
+        known = ", ".join(AfterState.values)
+        yield "after_state", f"Send what must have become of that signal: {known}."
+    if "after_state" in given and not named:
+        yield "after_state", "Send the signal, too: after_signal or after_signal_external_id."
+    if not_before is not None and valid_until is not None and not_before >= valid_until:
+        yield "not_before", "It must be before valid_until, at which the entry ends."
+
+
+def _condition(draft: SignalDraft, fields: Fields) -> None:
+    given = [name for name in CONDITION_NAMES if fields.has(name)]
+    if any(fields.failed(name) for name in given):
+        return
+    if draft.close_at and draft.not_before and draft.close_at <= draft.not_before:
+        detail = "It must be after not_before, from which the entry works."
+        fields.add_error(Code.FIELD_INVALID, "close_at", detail)
+    for name, detail in condition_errors(given, draft.not_before, draft.valid_until):
+        code = Code.FIELD_INVALID if fields.has(name) else Code.FIELD_REQUIRED
+        fields.add_error(code, name, detail)
 
 
 def unlimited_stop(name: str) -> str:
     """Return the error for a slippage limit of a stop order. name: the limit's field."""
     return (
         "No broker limits the price of a stop order once its price is reached. "
-        f"Leave {name} out, or publish a market order at that moment."
+        f"Leave {name} out, or publish a stop-limit order."
     )
+
+
+def limited_already(name: str) -> str:
+    """Return the error for a slippage limit of a stop-limit order. name: the limit's field."""
+    return f"A stop-limit order is never filled beyond its open_price. Leave {name} out."
+
+
+def has_no_pips(pair: str, unit: str) -> bool:
+    """Return whether a limit's unit is pips and the symbol has none: only currencies and metals."""
+    return unit == Unit.PIPS and slippage_unit(pair) is not Unit.PIPS
+
+
+def no_pips(pair: str) -> str:
+    """Return the error for a limit in pips of a symbol without pips."""
+    return f"{pair} has no pips: choose basis points, ticks or percent."
+
+
+def entry_price_errors(
+    order_type: str, prices: Mapping[str, Decimal | None]
+) -> Iterator[tuple[str, str]]:
+    """Yield (field, error) for each price of a MODIFY that an entry of this type does not have.
+
+    prices: open_price and stop_price; None: it stays.
+    """
+    name = OrderType(order_type).label.lower().replace(" ", "-")
+    for field, types in (("open_price", LIMITED), ("stop_price", TRIGGERED)):
+        if prices.get(field) is not None and order_type not in types:
+            yield field, f"The entry is a {name} order, which has no {field} to change."
+
+
+def time_in_force_error(order_type: str, time_in_force: str) -> str:
+    """Return why an order of this type cannot have this time in force; empty if it can."""
+    if order_type == OrderType.STOP_LIMIT and time_in_force in (TimeInForce.IOC, TimeInForce.FOK):
+        return f"A stop-limit order waits for its stop price, and {time_in_force} ends at once."
+    if order_type in HELD and time_in_force not in (TimeInForce.GTC, TimeInForce.GTD):
+        name = OrderType(order_type).label.lower().replace(" ", "-")
+        return f"A {name} order waits for its trigger: GTC or GTD, with valid_until as its end."
+    if order_type == OrderType.MARKET and time_in_force == TimeInForce.GTD:
+        return "A market order does not wait, so it has no GTD. valid_until ends it if it is late."
+    return ""
 
 
 def _belongs_to_action(draft: SignalDraft, fields: Fields) -> None:
@@ -61,8 +174,9 @@ def _belongs_to_action(draft: SignalDraft, fields: Fields) -> None:
         if fields.has(name) and draft.action not in actions:
             known = " or ".join(sorted(actions))
             fields.add_error(Code.FIELD_INVALID, name, f"{name} is only for {known}.")
-    if draft.action == Action.MODIFY and not any(fields.has(name) for name in _LEVELS):
-        fields.add_error(Code.FIELD_REQUIRED, "sl", "MODIFY needs a new sl, tp or targets.")
+    if draft.action == Action.MODIFY and not any(fields.has(name) for name in _MODIFIABLE):
+        detail = "MODIFY needs a new sl, tp, targets, close_at, open_price or stop_price."
+        fields.add_error(Code.FIELD_REQUIRED, "sl", detail)
 
 
 def _reference(draft: SignalDraft, fields: Fields) -> None:
@@ -78,22 +192,115 @@ def _reference(draft: SignalDraft, fields: Fields) -> None:
 
 def _prices(draft: SignalDraft, fields: Fields) -> None:
     """Check that each order type has the prices that it needs, and no others."""
-    if draft.order_type == OrderType.LIMIT and not (
-        fields.has("open_price") or fields.has("price")
+    name = OrderType(draft.order_type).label.lower().replace(" ", "-")
+    if draft.order_type in LIMITED and not (fields.has("open_price") or fields.has("price")):
+        fields.add_error(Code.PRICE_REQUIRED, "open_price", f"A {name} order needs open_price.")
+    if draft.order_type not in TRIGGERED:
+        if fields.has("stop_price"):
+            detail = (
+                "Only a stop, stop-limit or if-touched order has a stop_price; the stop loss is "
+                "called sl."
+            )
+            fields.add_error(Code.FIELD_INVALID, "stop_price", detail)
+    elif not fields.has("stop_price"):
+        fields.add_error(Code.PRICE_REQUIRED, "stop_price", f"A {name} order needs stop_price.")
+    elif (
+        draft.order_type in AT_MARKET_FROM_STOP
+        and draft.open_price is not None
+        and draft.open_price != draft.stop_price
     ):
-        fields.add_error(Code.PRICE_REQUIRED, "open_price", "A limit order needs open_price.")
-    if draft.order_type == OrderType.STOP:
-        if not fields.has("stop_price"):
-            fields.add_error(Code.PRICE_REQUIRED, "stop_price", "A stop order needs stop_price.")
-        elif draft.open_price is not None and draft.open_price != draft.stop_price:
-            detail = "A stop order becomes a market order at stop_price; leave open_price out."
-            fields.add_error(Code.FIELD_INVALID, "open_price", detail)
-        for name in ("max_slippage", "max_slippage_pips"):
-            if fields.has(name):
-                fields.add_error(Code.FIELD_INVALID, name, unlimited_stop(name))
-    elif fields.has("stop_price"):
-        detail = "Only a stop order has a stop_price; the stop loss is called sl."
-        fields.add_error(Code.FIELD_INVALID, "stop_price", detail)
+        detail = f"A {name} order becomes a market order at stop_price; leave open_price out."
+        fields.add_error(Code.FIELD_INVALID, fields.first_used("price", "open_price"), detail)
+
+
+def trail_errors(
+    order_type: str, given: Collection[str], percent: Decimal | None, *, has_price: bool = False
+) -> Iterator[tuple[str, str]]:
+    """Yield (field, error) where a trailing stop's fields contradict or need each other.
+
+    given: which of its fields are there. has_price: whether the order has an open_price.
+    """
+    named = [name for name in TRAIL_FIELDS if name in given]
+    if order_type != OrderType.TRAILING_STOP:
+        for name in (name for name in TRAIL_OPTIONS if name in given):
+            yield name, f"Only a trailing stop (TRAILING_STOP) has {name}."
+        return
+    if not named:
+        yield "trail_distance", f"A trailing stop needs one of {', '.join(TRAIL_FIELDS)}."
+    for name in named[1:]:
+        yield name, f"Send one distance: {named[0]} is there already."
+    if "trail_atr_minutes" in given and "trail_atr" not in named:
+        yield (
+            "trail_atr_minutes",
+            "It is the length of trail_atr's candles; send it with trail_atr.",
+        )
+    if percent is not None and percent >= 100:
+        yield "trail_percent", "It must be below 100 percent of the price."
+    if has_price:
+        yield "open_price", "A trailing stop follows the market; leave open_price out."
+
+
+def _trail(draft: SignalDraft, fields: Fields) -> None:
+    """Check that a trailing stop has one distance, and other types have none."""
+    given = [name for name in TRAIL_OPTIONS if fields.has(name)]
+    for name, error in trail_errors(
+        draft.order_type,
+        given,
+        draft.trail_percent,
+        has_price=fields.has("open_price") or fields.has("price"),
+    ):
+        is_missing = name == "trail_distance" and not any(name in given for name in TRAIL_FIELDS)
+        code = Code.FIELD_REQUIRED if is_missing else Code.FIELD_INVALID
+        renamed = fields.first_used("price", "open_price") if name == "open_price" else name
+        fields.add_error(code, renamed, error)
+
+
+def _slippage(draft: SignalDraft, fields: Fields) -> None:
+    """Refuse a slippage limit of an order that cannot keep it, or has a limit already."""
+    if draft.order_type not in LIMITED_AT_BROKER:
+        return
+    describe = unlimited_stop if draft.order_type == OrderType.STOP else limited_already
+    for name in ("max_slippage", "max_slippage_pips"):
+        if fields.has(name):
+            fields.add_error(Code.FIELD_INVALID, name, describe(name))
+
+
+def break_even_target_error(target: int | None, targets: int) -> str:
+    """Return why break-even cannot follow this target; empty if it can. targets: their number."""
+    if not target or target <= targets:
+        return ""
+    return f"The signal has {targets} target{'' if targets == 1 else 's'}, fewer than that."
+
+
+def _stop_rule(draft: SignalDraft, fields: Fields) -> None:
+    """Check that the fields of a break-even and trailing rule fit together."""
+    for name, detail in stop_rule_faults({name: getattr(draft, name) for name in RULE_FIELDS}):
+        if not fields.failed(name):
+            fields.add_error(Code.FIELD_INVALID, name, detail)
+    error = break_even_target_error(draft.break_even_target, len(draft.targets))
+    if error and not fields.failed("targets"):
+        fields.add_error(Code.FIELD_INVALID, "break_even_target", error)
+
+
+def _time_in_force(draft: SignalDraft, fields: Fields) -> None:
+    """Check that the order type can have the time in force, and that GTD has its end."""
+    if error := time_in_force_error(draft.order_type, draft.time_in_force):
+        fields.add_error(Code.FIELD_INVALID, "time_in_force", error)
+    elif draft.time_in_force == TimeInForce.GTD and not (
+        fields.has("valid_until") or fields.has("valid_for")
+    ):
+        detail = "GTD needs valid_until or valid_for: until then the broker keeps the order."
+        fields.add_error(Code.FIELD_REQUIRED, "valid_until", detail)
+
+
+def _style(draft: SignalDraft, fields: Fields) -> None:
+    """Check the execution style, unless one of its fields could not be read."""
+    if any(fields.failed(name) for name in STYLE_FIELDS):
+        return
+    names = (*STYLE_FIELDS, "action", "order_type", "time_in_force", "direction", "sl", "valid_for")
+    for name, detail in style_errors({name: getattr(draft, name) for name in names}):
+        missing = detail.startswith("A ") and getattr(draft, name, None) is None
+        fields.add_error(Code.FIELD_REQUIRED if missing else Code.FIELD_INVALID, name, detail)
 
 
 def _sides(draft: SignalDraft, fields: Fields) -> None:
@@ -105,6 +312,7 @@ def _sides(draft: SignalDraft, fields: Fields) -> None:
         entry=draft.entry_price,
         sl=draft.sl,
         targets=draft.targets,
+        trigger=draft.trigger_price,
     ):
         renamed = shorthand if error.field == "targets" else fields.first_used("stop_loss", "sl")
         fields.add_error(error.code, renamed, error.detail)

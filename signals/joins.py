@@ -1,0 +1,17 @@
+"""Parts of other apps' SQL statements: what they test of signals."""
+
+FEED_JOIN_SQL = "JOIN signals_feed f ON f.id = s.feed_id"
+"""Joins the feed `f` of a signal `s`."""
+
+
+def is_of_feed_sql(signal_id: str, feed_id: str) -> str:
+    """Return SQL: whether a signal is of a feed. Both are expressions."""
+    return (
+        f"EXISTS (SELECT FROM signals_signal of_feed WHERE of_feed.id = {signal_id}"
+        f" AND of_feed.feed_id = {feed_id})"
+    )
+
+
+def signal_join_sql(signal_id: str) -> str:
+    """Return SQL that joins the signal `s` with this id, an expression."""
+    return f"JOIN signals_signal s ON s.id = {signal_id}"
