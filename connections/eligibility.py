@@ -9,9 +9,11 @@ Of several reasons the first in this order is returned:
 1. the kill switch: `TRADING_HALTED` before `ENTRIES_HALTED`
 2. decisions of the owner: `CONNECTION_INACTIVE`, `CONNECTION_PAUSED`, `SUBSCRIPTION_PAUSED`,
    `SUBSCRIPTION_EXPIRED`, `DIRECTION_EXCLUDED`
-3. missing parts: `NO_CREDENTIALS`, `NO_PRESET`, `NO_DATA_CONNECTION`; with a symbol also
+3. a pause that a loss limit caused: `LOSS_LIMIT`, `DRAWDOWN_LIMIT`, `REALIZED_LOSS_LIMIT`,
+   `LOSING_STREAK`
+4. missing parts: `NO_CREDENTIALS`, `NO_PRESET`, `NO_DATA_CONNECTION`; with a symbol also
    `SYMBOL_NOT_AT_BROKER`, if the account's broker does not list it
-4. the health of the connection: `CONNECTION_TEST_PENDING` (a requested test must pass first) or, if
+5. the health of the connection: `CONNECTION_TEST_PENDING` (a requested test must pass first) or, if
    no worker could run that test, `NO_SESSION_WORKER`; `CONNECTION_UNTESTED`; the code of its last
    error, such as `ACCOUNT_TRADING_DISABLED` (its broker pauses trading) or
    `ACCOUNT_ANSWER_UNUSABLE` (it is read again soon), or `CONNECTION_ERROR` (its broker refuses it);
@@ -35,16 +37,37 @@ from common.reason_codes import Code
 from common.sql import rows
 from connections.session_lanes import HANDOVER_SECONDS
 
-# An IN over an uncorrelated query is hashed once per statement, not once per candidate.
-_HALTED = """(
+# An IN over an uncorrelated query is hashed once per statement, not once per candidate. The first
+# EXISTS is evaluated once: without a halt, a candidate costs none of the look-ups.
+_HALTED = """EXISTS (SELECT FROM connections_killswitch k
+            WHERE k.released_at IS NULL AND k.mode = '{mode}') AND (
     EXISTS (SELECT FROM connections_killswitch k
             WHERE k.released_at IS NULL AND k.mode = '{mode}'
-              AND (k.scope = 'ALL' OR (k.scope = 'FEED' AND k.feed_id = %(feed_id)s::bigint)))
+              AND (k.scope = 'ALL' OR (k.scope = 'FEED' AND k.feed_id = %(feed_id)s::bigint)
+                OR (k.scope = 'SYMBOL' AND k.pair = %(pair)s::text)))
     OR c.id IN (SELECT k.connection_id FROM connections_killswitch k
                 WHERE k.released_at IS NULL AND k.mode = '{mode}' AND k.scope = 'CONNECTION')
     OR coalesce(c.user_id, c.admin_id) IN (
         SELECT k.user_id FROM connections_killswitch k
-        WHERE k.released_at IS NULL AND k.mode = '{mode}' AND k.scope = 'USER'))"""
+        WHERE k.released_at IS NULL AND k.mode = '{mode}' AND k.scope = 'USER')
+    OR c.type IN (SELECT k.broker_type FROM connections_killswitch k
+        WHERE k.released_at IS NULL AND k.mode = '{mode}' AND k.scope = 'BROKER_TYPE')
+    OR s.symbol_map ->> %(pair)s::text IS NOT NULL AND {traded_pair} IN (
+        SELECT k.pair FROM connections_killswitch k
+        WHERE k.released_at IS NULL AND k.mode = '{mode}' AND k.scope = 'SYMBOL'))"""
+
+TRADED_PAIR_SQL = """coalesce((SELECT i.pair FROM connections_instrument i
+    WHERE i.book = c.instrument_book AND i.symbol = s.symbol_map ->> %(pair)s::text),
+    %(pair)s::text)"""
+"""The pair that a candidate trades for a signal. If its subscription maps the signal's pair to a
+symbol of another pair, it is that pair, which then counts for sizing, monitoring and
+reconciliation."""
+
+
+def _halted(mode: str) -> str:
+    """Return the condition that a halt of this mode concerns a candidate."""
+    return _HALTED.format(mode=mode, traded_pair=TRADED_PAIR_SQL)
+
 
 _RECENTLY_HELD_LANES = f"""SELECT l.lane FROM connections_lanelease l
     WHERE l.until >= statement_timestamp() - interval '{HANDOVER_SECONDS} seconds'"""
@@ -62,6 +85,19 @@ _HEALTH_REASON_SQL = f"""
   WHEN h.status <> 'ACTIVE' THEN '{Code.CONNECTION_UNREACHABLE.value}'
   WHEN h.circuit_open_until > clock_timestamp() THEN '{Code.CIRCUIT_OPEN.value}'
   WHEN h.reconciled_at IS NULL THEN '{Code.CONNECTION_NOT_RECONCILED.value}'"""
+
+# As for halts: the first EXISTS is evaluated once, each IN is hashed once.
+_IS_PAUSED = """EXISTS (SELECT FROM connections_tradingpause p WHERE p.ended_at IS NULL) AND (
+    c.id IN (SELECT p.connection_id FROM connections_tradingpause p
+             WHERE p.ended_at IS NULL AND p.subscription_id IS NULL)
+    OR (s.id, c.id) IN (SELECT p.subscription_id, p.connection_id FROM connections_tradingpause p
+                WHERE p.ended_at IS NULL AND p.subscription_id IS NOT NULL))"""
+_OF_PAUSE = """(SELECT p.{column} FROM connections_tradingpause p
+    WHERE p.connection_id = {connection_id} AND p.ended_at IS NULL
+      AND (p.subscription_id IS NULL OR p.subscription_id = {subscription_id})
+    ORDER BY p.subscription_id NULLS FIRST, p.id LIMIT 1)"""
+
+_PAUSE_CODE = _OF_PAUSE.format(column="code", connection_id="c.id", subscription_id="s.id")
 
 # Scalar subqueries: the planner must not hash all books that list the symbol.
 IS_LISTED_SQL = """CASE
@@ -96,14 +132,15 @@ _IS_LISTED = IS_LISTED_SQL.format(
 REASON_SQL = f"""CASE
   WHEN coalesce(c.user_id, c.admin_id) <> %(only_owner)s::bigint
     THEN '{Code.FEED_OWNER_ONLY.value}'
-  WHEN {_HALTED.format(mode="HALTED")} THEN '{Code.TRADING_HALTED.value}'
-  WHEN {_HALTED.format(mode="REDUCING")} THEN '{Code.ENTRIES_HALTED.value}'
+  WHEN {_halted("HALTED")} THEN '{Code.TRADING_HALTED.value}'
+  WHEN {_halted("REDUCING")} THEN '{Code.ENTRIES_HALTED.value}'
   WHEN NOT c.is_active OR c.archived_at IS NOT NULL THEN '{Code.CONNECTION_INACTIVE.value}'
   WHEN c.is_paused THEN '{Code.CONNECTION_PAUSED.value}'
   WHEN s.is_paused THEN '{Code.SUBSCRIPTION_PAUSED.value}'
   WHEN s.expires_at <= %(market_now)s::timestamptz THEN '{Code.SUBSCRIPTION_EXPIRED.value}'
   WHEN s.directions <> 'BOTH' AND s.directions <> %(direction)s::text
     THEN '{Code.DIRECTION_EXCLUDED.value}'
+  WHEN {_IS_PAUSED} THEN {_PAUSE_CODE}
   WHEN c.sealed_credentials IS NULL AND c.type = ANY(%(types_with_credentials)s::text[])
     THEN '{Code.NO_CREDENTIALS.value}'
   WHEN c.preset_id IS NULL THEN '{Code.NO_PRESET.value}'
@@ -117,12 +154,21 @@ END"""
 waits, with any other it is skipped. Aliases: c (connection), h (its health, may be absent) and s
 (its subscription; absent for an admin-owned connection without one)."""
 
-TRADED_PAIR_SQL = """coalesce((SELECT i.pair FROM connections_instrument i
-    WHERE i.book = c.instrument_book AND i.symbol = s.symbol_map ->> %(pair)s::text),
-    %(pair)s::text)"""
-"""The pair that a candidate trades for a signal. If its subscription maps the signal's pair to a
-symbol of another pair, it is that pair, which then counts for sizing, monitoring and
-reconciliation."""
+PAUSE_REASONS = (
+    Code.LOSS_LIMIT,
+    Code.DRAWDOWN_LIMIT,
+    Code.REALIZED_LOSS_LIMIT,
+    Code.LOSING_STREAK,
+)
+"""The codes of pauses that loss limits cause."""
+
+
+def pause_detail_sql(connection_id: str, subscription_id: str) -> str:
+    """Return SQL of the limit, value and maximum of the pause that REASON_SQL has the code of."""
+    return _OF_PAUSE.format(
+        column="detail", connection_id=connection_id, subscription_id=subscription_id
+    )
+
 
 CANDIDATES_SQL = """(
     SELECT sub.connection_id, sub.id AS subscription_id
@@ -168,7 +214,7 @@ def health_reasons(connection_ids: Collection[str]) -> dict[str, Code]:
     """
     if not connection_ids:
         return {}
-    reasons = rows(_HEALTH_REASONS_SQL, (list(connection_ids),))
+    reasons = rows(_HEALTH_REASONS_SQL, (list(connection_ids),), planned_once=True)
     return {row.connection_id: Code[row.reason] for row in reasons}
 
 

@@ -73,9 +73,18 @@ def all_open_sql() -> str:
     return f"({' UNION ALL '.join(_sources)})"
 
 
-def all_priced_sql() -> str:
-    """Return SQL, for a FROM, of all that is open and needs prices."""
-    return f"({' UNION ALL '.join(_priced)})"
+def first_priced_sql(condition: str) -> str:
+    """Return a SELECT of the first pair, by name, of what is open and needs prices; no row: none.
+
+    condition: on the rows `o`, by their source. Each registered query is read in the order of its
+    index and only to its first row: the planner would scan all that is open for their union, or
+    with EXISTS, because it expects to find a match soon.
+    """
+    firsts = " UNION ALL ".join(
+        f"(SELECT o.pair FROM ({query}) o WHERE {condition} ORDER BY o.pair LIMIT 1)"
+        for query in _priced
+    )
+    return f"SELECT pair FROM ({firsts}) f ORDER BY pair LIMIT 1"
 
 
 def all_ordered_sql() -> str:
@@ -84,13 +93,8 @@ def all_ordered_sql() -> str:
 
 
 def is_priced_by_sql(column: str) -> str:
-    """Return SQL for whether anything open uses a price source. column: the source's id.
-
-    It reads in the order of an index. With EXISTS the planner scans all that is open, because it
-    expects to find a match soon.
-    """
-    return f"""((SELECT true FROM {all_priced_sql()} o WHERE o.source_id = {column}
-      ORDER BY o.pair LIMIT 1) IS NOT NULL)"""
+    """Return SQL for whether anything open uses a price source. column: the source's id."""
+    return f"(({first_priced_sql(f'o.source_id = {column}')}) IS NOT NULL)"
 
 
 def _rows_of(source: str, column: str) -> str:

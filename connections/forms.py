@@ -11,17 +11,21 @@ from connections.account_settings.forms import (
 from connections.account_settings.validation import check_resolved
 from connections.accounts.forms import ChangeAccountForm, NewAccountForm
 from connections.credentials.forms import CredentialsForm, credentials_page
+from connections.subscriptions.forms import PriorityForm, RouteForm, route_points
 
 __all__ = [
     "BrokerTypeForm",
     "ChangeAccountForm",
     "CredentialsForm",
     "NewAccountForm",
+    "PriorityForm",
+    "RouteForm",
     "broker_type_label",
     "check_resolved",
     "credentials_page",
     "display_settings",
     "has_only_broker_type",
+    "route_points",
     "selected_broker_type",
     "takes_credentials",
 ]

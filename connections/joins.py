@@ -15,6 +15,38 @@ HEALTH_JOIN_SQL = "JOIN connections_connectionhealth h ON h.connection_id = c.id
 PRESET_JOIN_SQL = "LEFT JOIN connections_tradingpreset t ON t.id = c.preset_id"
 """Joins the preset of `c`, if it has one."""
 
+
+def subscription_join_sql(connection_id: str) -> str:
+    """Join the subscription `b` of a connection to a signal's feed (`s`), if there is one or was.
+
+    connection_id: the expression that has the connection's id.
+    """
+    return (
+        "LEFT JOIN connections_subscription b"
+        f" ON b.connection_id = {connection_id} AND b.feed_id = s.feed_id"
+    )
+
+
+ENTRY_SUBSCRIPTION_JOIN_SQL = subscription_join_sql("coalesce(o.routed_from_id, c.id)")
+"""Joins the subscription of an entry `o` on `c`: a routed one has that which it was routed from."""
+
+ENTRY_SYMBOL_MAP_SQL = """CASE WHEN o.routed_from_id IS NULL THEN b.symbol_map
+    ELSE b.symbol_map || coalesce((SELECT r.symbol_map FROM connections_subscriptionroute r
+      WHERE r.subscription_id = b.id AND r.connection_id = o.connection_id), '{}'::jsonb) END"""
+"""The symbol map of an entry `o` with subscription `b`: an account of a route has its own first."""
+
+PAUSE_JOIN_SQL = """LEFT JOIN LATERAL (
+  SELECT p.code AS pause_code, p.value AS pause_value, p.maximum AS pause_maximum,
+    p.detail AS pause_detail
+  FROM connections_tradingpause p
+  WHERE p.connection_id IN (c.id, b.connection_id)
+    AND (p.subscription_id = b.id OR p.subscription_id IS NULL AND p.connection_id = c.id)
+    AND (p.ended_at IS NULL OR p.ended_at > coalesce(o.retried_at, s.published_at))
+  ORDER BY p.ended_at IS NOT NULL, p.id LIMIT 1) pause ON true"""
+"""Joins the pause that stops an entry `o` of a signal `s`, if any; b: its subscription.
+
+An entry that was published before a pause ended is not sent after it either."""
+
 LISTED_INSTRUMENTS_SQL = """connections_instrument i
 JOIN connections_executionconnection c ON c.instrument_book = i.book"""
 """For a FROM: the instruments that the brokers of connections list."""
@@ -27,6 +59,15 @@ HOST_IS_UP_SQL = HOST_IS_DOWN_SQL.replace(" IN ", " NOT IN ")
 
 EPOCH_IS_OPEN_SQL = "EXISTS (SELECT FROM connections_epoch WHERE released_at IS NULL)"
 """Whether a recovery epoch is open."""
+
+
+ROUTE_ACCOUNTS_SQL = """JOIN connections_subscription s ON s.connection_id = o.routed_from_id
+  AND s.feed_id = %(feed_id)s::bigint
+JOIN connections_subscriptionroute r ON r.subscription_id = s.id
+JOIN connections_executionconnection c ON c.id = r.connection_id
+LEFT JOIN connections_connectionhealth h ON h.connection_id = c.id"""
+"""Joins the accounts `c` of the route of an entry `o`, with places `r`, health `h` and subscription
+`s`: the aliases of `eligibility.REASON_SQL`."""
 
 
 def connection_join_sql(connection_id: str) -> str:

@@ -1,19 +1,104 @@
 """Set and release halts of trading. Public through `connections.services`."""
 
+from dataclasses import asdict, dataclass
+from typing import Any
 from uuid import UUID
 
 from django.db import transaction
 from django.utils import timezone
 
+from brokers.registry import broker_types
 from common.errors import ConflictError, InvalidInputError, NotAllowedError
 from common.permissions import Right, require
 from common.reason_codes import Code
 from connections.models import Epoch, ExecutionConnection, HaltMode, KillSwitch
 from events.models import Event, EventKind
 from signals.models import Feed
+from signals.symbols import read_pair
 from users.models import User
 
 Scope = KillSwitch.Scope
+
+
+@dataclass(frozen=True, slots=True)
+class HaltTarget:
+    """What a halt concerns. Only the key of its scope is neither None nor empty."""
+
+    scope: str
+    feed_id: int | None = None
+    user_id: int | None = None
+    connection_id: UUID | None = None
+    broker_type: str = ""
+    pair: str = ""
+
+
+def read_target(
+    *,
+    scope: str,
+    feed_id: int | None = None,
+    user_id: int | None = None,
+    connection_id: UUID | None = None,
+    broker_type: str = "",
+    pair: str = "",
+) -> HaltTarget:
+    """Return the target of a halt; its symbol may be written as in a signal.
+
+    Raises InvalidInputError if the scope is unknown, the target does not match it, or no broker
+    type or symbol has this name.
+    """
+    if scope not in Scope.values:
+        raise InvalidInputError(Code.FIELD_INVALID, field="scope")
+    targets = {
+        Scope.FEED: ("feed_id", feed_id is not None),
+        Scope.USER: ("user_id", user_id is not None),
+        Scope.CONNECTION: ("connection_id", connection_id is not None),
+        Scope.BROKER_TYPE: ("broker_type", bool(broker_type)),
+        Scope.SYMBOL: ("pair", bool(pair)),
+    }
+    for target, (field, is_given) in targets.items():
+        if is_given != (target == scope):
+            raise InvalidInputError(
+                Code.FIELD_INVALID,
+                f"A halt of scope {scope} must name that target and no other.",
+                field=field,
+            )
+    if broker_type and broker_type not in broker_types():
+        known = ", ".join(sorted(broker_types()))
+        detail = f"{broker_type[:40]!r} is not a broker type. There are: {known}."
+        raise InvalidInputError(Code.FIELD_INVALID, detail, field="broker_type")
+    if pair:
+        try:
+            pair = read_pair(pair)
+        except InvalidInputError as error:
+            raise InvalidInputError(error.code, error.detail, field="pair") from error
+    return HaltTarget(scope, feed_id, user_id, connection_id, broker_type, pair)
+
+
+def halt_target(
+    *,
+    scope: str,
+    mode: str,
+    by: User | None,
+    reason: str = "",
+    cancel_entries: bool = False,
+    flatten: bool = False,
+    **names: Any,
+) -> HaltTarget:
+    """Return what `set_kill_switch` would halt with the same arguments; it sets nothing.
+
+    names: as for `read_target`. Raises InvalidInputError, NotAllowedError.
+    """
+    if mode not in HaltMode.values:
+        raise InvalidInputError(Code.FIELD_INVALID, field="mode")
+    target = read_target(scope=scope, **names)
+    if flatten and mode != HaltMode.REDUCING:
+        detail = "Nothing is sent while trading is halted, no exits either. Choose exits only."
+        raise InvalidInputError(Code.FIELD_INVALID, detail, field="flatten")
+    owner_id = _owner_of(target)
+    require(by, Right.HALT, owner_id=owner_id)
+    if cancel_entries or flatten:
+        _require_trading(by, target, owner_id)
+    return target
 
 
 @transaction.atomic
@@ -23,34 +108,37 @@ def set_kill_switch(
     mode: str,
     reason: str,
     by: User | None,
-    feed_id: int | None = None,
-    user_id: int | None = None,
-    connection_id: UUID | None = None,
+    cancel_entries: bool = False,
+    flatten: bool = False,
+    **names: Any,
 ) -> KillSwitch:
     """Halt trading from the commit on: with REDUCING only exits are sent, with HALTED nothing.
 
     Staff with the right may halt everything; other users their own feeds, connections and
-    themselves. Raises InvalidInputError if the target does not match the scope; NotAllowedError.
+    themselves. cancel_entries, flatten: a trading process also cancels the entries that have not
+    filled, and closes the open positions; enqueue pending actions on commit. names: as for
+    `read_target`. Raises InvalidInputError, NotAllowedError.
     """
-    if scope not in Scope.values or mode not in HaltMode.values:
-        field = "mode" if scope in Scope.values else "scope"
-        raise InvalidInputError(Code.FIELD_INVALID, field=field)
-    targets = {Scope.FEED: feed_id, Scope.USER: user_id, Scope.CONNECTION: connection_id}
-    for target, value in targets.items():
-        if (value is not None) != (target == scope):
-            raise InvalidInputError(
-                Code.FIELD_INVALID,
-                f"A halt of scope {scope} must name that target and no other.",
-                field=f"{target.lower()}_id",
-            )
-    owner_id = _owner_of(feed_id, user_id, connection_id)
-    require(by, Right.HALT, owner_id=owner_id)
+    target = halt_target(
+        scope=scope, mode=mode, by=by, cancel_entries=cancel_entries, flatten=flatten, **names
+    )
     switch = KillSwitch.objects.create(
-        scope=scope, mode=mode, reason=reason[:200], set_by=by,
-        feed_id=feed_id, user_id=user_id, connection_id=connection_id,
+        mode=mode, reason=reason[:200], set_by=by, cancel_entries=cancel_entries, flatten=flatten,
+        **asdict(target),
     )  # fmt: skip
-    _emit_event(switch, owner_id, "set")
+    _emit_event(switch, "set")
     return switch
+
+
+def _require_trading(by: User | None, target: HaltTarget, owner_id: int | None) -> None:
+    """Raise NotAllowedError unless `by` may cancel orders and close positions of the target.
+
+    A feed's owner does not own the accounts of its followers.
+    """
+    if target.scope == Scope.FEED and by is not None and not by.is_staff:
+        detail = "Close what a feed has open by a CLOSE signal; its entries by cancelling signals."
+        raise NotAllowedError(Code.PERMISSION_DENIED, detail)
+    require(by, Right.TRADE, owner_id=owner_id)
 
 
 @transaction.atomic
@@ -70,24 +158,23 @@ def release_kill_switch(switch_id: int, *, by: User | None) -> bool:
         raise ConflictError(Code.EPOCH_OPEN)
     switch.released_at = timezone.now()
     switch.save(update_fields=["released_at"])
-    owner_id = _owner_of(switch.feed_id, switch.user_id, switch.connection_id)
-    _emit_event(switch, owner_id, "released")
+    _emit_event(switch, "released")
     return True
 
 
-def _owner_of(feed_id: int | None, user_id: int | None, connection_id: UUID | None) -> int | None:
+def _owner_of(target: HaltTarget | KillSwitch) -> int | None:
     """Return the owner of the halted target; None: it concerns all users."""
-    if feed_id is not None:
-        return Feed.objects.values_list("owner_id", flat=True).get(pk=feed_id)
-    if connection_id is not None:
-        return ExecutionConnection.objects.get(pk=connection_id).owner_id
-    return user_id
+    if target.feed_id is not None:
+        return Feed.objects.values_list("owner_id", flat=True).get(pk=target.feed_id)
+    if target.connection_id is not None:
+        return ExecutionConnection.objects.get(pk=target.connection_id).owner_id
+    return target.user_id
 
 
-def _emit_event(switch: KillSwitch, owner_id: int | None, change: str) -> None:
+def _emit_event(switch: KillSwitch, change: str) -> None:
     Event.objects.create(
         kind=EventKind.KILL_SWITCH,
-        user_id=owner_id,
+        user_id=_owner_of(switch),
         connection_id=switch.connection_id,
         payload={
             "change": change,
@@ -95,5 +182,8 @@ def _emit_event(switch: KillSwitch, owner_id: int | None, change: str) -> None:
             "mode": switch.mode,
             "reason": switch.reason,
             "feed_id": switch.feed_id,
+            "target": switch.broker_type or switch.pair,
+            "cancel_entries": switch.cancel_entries,
+            "flatten": switch.flatten,
         },
     )

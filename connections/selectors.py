@@ -11,6 +11,7 @@ from django.db.models.functions import Now
 from common.formatting import hint, sentence
 from common.sql import rows
 from connections import session_lanes
+from connections.accounts.cash_flows import flow_note
 from connections.accounts.lane_accounts import (
     IdleAccount,
     LaneAccount,
@@ -21,6 +22,7 @@ from connections.accounts.lane_accounts import (
     idle_accounts_sql,
     ids_of_lanes,
 )
+from connections.credentials.provider_secrets import open_secret
 from connections.credentials.specs import (
     READ_COLUMNS,
     SPEC_COLUMNS,
@@ -31,6 +33,7 @@ from connections.credentials.specs import (
     spec_from_row,
     spec_without_credentials,
 )
+from connections.decisions.selectors import news_around
 from connections.eligibility import (
     REASON_SQL,
     TEMPORARY_REASONS,
@@ -51,18 +54,34 @@ from connections.health.maintenance import (
 from connections.health.maintenance import describe as describe_maintenance
 from connections.joins import (
     CONNECTIONS_WITH_HEALTH_SQL,
+    ENTRY_SUBSCRIPTION_JOIN_SQL,
+    ENTRY_SYMBOL_MAP_SQL,
     EPOCH_IS_OPEN_SQL,
     HEALTH_JOIN_SQL,
     HOST_IS_DOWN_SQL,
     HOST_IS_UP_SQL,
     LISTED_INSTRUMENTS_SQL,
     OWNER_ID_SQL,
+    PAUSE_JOIN_SQL,
     PRESET_JOIN_SQL,
+    ROUTE_ACCOUNTS_SQL,
     account_join_sql,
     connection_join_sql,
     instrument_join_sql,
+    subscription_join_sql,
 )
+from connections.loss_limits.figures import (
+    AppliedLimit,
+    ClosedResult,
+    DueAccount,
+    due_accounts,
+    figures_of,
+    limit_name,
+    limits_of,
+)
+from connections.loss_limits.rules import Breach, LossFigures, breach_of, value_of
 from connections.market_data.compatibility import slippage_rule
+from connections.market_data.exchange_hours import calendars_ending
 from connections.market_data.source_status import (
     PARTIAL,
     AccountPrices,
@@ -79,7 +98,13 @@ from connections.market_data.sources import (
     sources_in_lanes,
     unavailable_reason,
 )
-from connections.market_data.ticks import TICK_SQL, on_tick_sql, tick_sql
+from connections.market_data.ticks import (
+    TICK_SQL,
+    freeze_level_sql,
+    on_tick_sql,
+    stops_level_sql,
+    tick_sql,
+)
 from connections.models import (
     ConnectionHealth,
     ExecutionConnection,
@@ -91,6 +116,8 @@ from connections.session_lanes import (
 
 __all__ = [
     "CONNECTIONS_WITH_HEALTH_SQL",
+    "ENTRY_SUBSCRIPTION_JOIN_SQL",
+    "ENTRY_SYMBOL_MAP_SQL",
     "EPOCH_IS_OPEN_SQL",
     "HEALTH_JOIN_SQL",
     "HOST_IS_DOWN_SQL",
@@ -98,14 +125,21 @@ __all__ = [
     "LISTED_INSTRUMENTS_SQL",
     "OWNER_ID_SQL",
     "PARTIAL",
+    "PAUSE_JOIN_SQL",
     "PRESET_JOIN_SQL",
     "READ_COLUMNS",
+    "ROUTE_ACCOUNTS_SQL",
     "SPEC_COLUMNS",
     "TICK_SQL",
     "AccountPrices",
     "AccountRow",
+    "AppliedLimit",
+    "Breach",
+    "ClosedResult",
+    "DueAccount",
     "IdleAccount",
     "LaneAccount",
+    "LossFigures",
     "MaintenanceNotice",
     "ReadRow",
     "SourceStatus",
@@ -117,7 +151,9 @@ __all__ = [
     "accounts_of_lanes",
     "accounts_outside_lanes",
     "accounts_to_open_sql",
+    "breach_of",
     "broker_types_of_lanes",
+    "calendars_ending",
     "can_provide_prices",
     "connection_join_sql",
     "count_open_items",
@@ -125,8 +161,12 @@ __all__ = [
     "describe_maintenance",
     "describe_open_items",
     "describe_window",
+    "due_accounts",
     "due_tests",
+    "figures_of",
     "find_connection",
+    "flow_note",
+    "freeze_level_sql",
     "health_badge",
     "health_reasons",
     "idle_accounts_sql",
@@ -134,10 +174,14 @@ __all__ = [
     "instrument_join_sql",
     "is_delivering",
     "is_test_pending",
+    "limit_name",
+    "limits_of",
     "missing_worker_message",
+    "news_around",
     "on_tick_sql",
     "open_hosts",
     "open_items",
+    "open_secret",
     "other_accounts_using",
     "reason_for",
     "resume_message",
@@ -149,9 +193,12 @@ __all__ = [
     "spec_for",
     "spec_from_row",
     "spec_without_credentials",
+    "stops_level_sql",
+    "subscription_join_sql",
     "test_checks",
     "tick_sql",
     "unavailable_reason",
+    "value_of",
     "windows_open_now",
     "with_display_columns",
     "with_status",

@@ -4,6 +4,8 @@ from uuid import UUID
 
 from django.db.models.functions import Now
 
+from connections.accounts.cash_flows import store_cash_flows
+from connections.accounts.history import record_cash_flow
 from connections.accounts.permissions import check_owner
 from connections.accounts.services import (
     activate,
@@ -22,7 +24,20 @@ from connections.accounts.snapshots import (
     store_account_states,
     store_instruments,
 )
-from connections.credentials.sealing import is_sealed_for, seal_credentials, sealing_key
+from connections.credentials.provider_secrets import is_secret_sealed_with_current_key
+from connections.credentials.sealing import (
+    are_credentials_sealed_with_key,
+    seal_credentials,
+    sealing_key,
+)
+from connections.decisions.calendars import import_calendar
+from connections.decisions.services import (
+    add_decision_provider,
+    add_news_calendar,
+    change_decision_provider,
+    delete_decision_provider,
+    delete_news_calendar,
+)
 from connections.health.account_polling import read_accounts, refresh_due_accounts
 from connections.health.connection_checks import run_on_process_loop, run_test, set_call_runner
 from connections.health.host_policy import deactivate_disallowed
@@ -46,8 +61,22 @@ from connections.health.status_updates import (
     mark_used,
     retry_policy_for,
 )
-from connections.kill_switch import release_kill_switch, set_kill_switch
+from connections.kill_switch import (
+    HaltTarget,
+    halt_target,
+    read_target,
+    release_kill_switch,
+    set_kill_switch,
+)
 from connections.leases import free_lanes, release_leases, renew_leases, take_leases
+from connections.loss_limits.figures import mark_checked
+from connections.loss_limits.pauses import (
+    end_due_pauses,
+    lock_account,
+    resume_after_limit,
+    start_pauses,
+)
+from connections.loss_limits.services import add_loss_limit, change_loss_limit, delete_loss_limit
 from connections.market_data.sources import (
     SourceReport,
     get_or_create_broker_source,
@@ -59,6 +88,13 @@ from connections.market_data.sources import (
     flag_without_worker as flag_sources_without_worker,
 )
 from connections.models import ConnectionHealth, ExecutionConnection
+from connections.subscriptions.limits import NAMES as SUBSCRIPTION_LIMITS
+from connections.subscriptions.routes import (
+    MAX_SHARE,
+    RouteAccount,
+    routable_accounts,
+    set_route,
+)
 from connections.subscriptions.services import (
     pause_subscription,
     renew_subscription,
@@ -71,22 +107,40 @@ from users.models import User
 
 __all__ = [
     "CONTACT_OPERATORS",
+    "MAX_SHARE",
     "OWN_FAULTS",
+    "SUBSCRIPTION_LIMITS",
     "UNUSABLE_ERRORS",
+    "HaltTarget",
     "RetryPolicy",
+    "RouteAccount",
     "SourceReport",
     "activate",
+    "add_decision_provider",
+    "add_loss_limit",
+    "add_news_calendar",
     "archive_connection",
+    "are_credentials_sealed_with_key",
+    "change_decision_provider",
+    "change_loss_limit",
     "check_owner",
     "create_connection",
     "deactivate",
     "deactivate_disallowed",
+    "delete_decision_provider",
+    "delete_loss_limit",
+    "delete_news_calendar",
+    "end_due_pauses",
     "flag_sources_without_worker",
     "free_lanes",
     "get_or_create_broker_source",
-    "is_sealed_for",
+    "halt_target",
+    "import_calendar",
+    "is_secret_sealed_with_current_key",
+    "lock_account",
     "lock_connection",
     "mark_active",
+    "mark_checked",
     "mark_connected",
     "mark_errors",
     "mark_failures",
@@ -96,6 +150,8 @@ __all__ = [
     "pause",
     "pause_subscription",
     "read_accounts",
+    "read_target",
+    "record_cash_flow",
     "record_source_status",
     "refresh_due_accounts",
     "refresh_due_instruments",
@@ -107,9 +163,11 @@ __all__ = [
     "require_reconciliation",
     "require_reconciliation_of_lanes",
     "resume",
+    "resume_after_limit",
     "resume_subscription",
     "retry_failed",
     "retry_policy_for",
+    "routable_accounts",
     "run_on_process_loop",
     "run_test",
     "seal_credentials",
@@ -117,9 +175,12 @@ __all__ = [
     "set_call_runner",
     "set_credentials",
     "set_kill_switch",
+    "set_route",
     "share_with_all",
+    "start_pauses",
     "store_account_state",
     "store_account_states",
+    "store_cash_flows",
     "store_instruments",
     "subscribe",
     "switch_source",

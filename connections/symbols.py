@@ -6,7 +6,8 @@ certainty is refused; then the adapter's own pair is used (`snapshots.pair_of`).
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from common.errors import InvalidInputError
@@ -62,16 +63,67 @@ class Listed:
     pair: str
 
 
-def preferred(listed: Sequence[Listed]) -> dict[str, str]:
-    """Choose one symbol for each pair: pair → symbol.
+@dataclass(frozen=True, slots=True)
+class Preferred:
+    """The symbol of a pair, and the others of the pair that fit equally well.
 
-    Of several symbols of one pair the plainest is traded: the shortest, then the first in the
-    alphabet, so that the choice is always the same. A subscription's symbol map can name another.
+    With such others, the symbol serves for prices only: an entry is denied until a subscription's
+    symbol map names the symbol to trade.
     """
-    chosen: dict[str, str] = {}
-    for item in sorted(listed, key=lambda item: (len(item.symbol), item.symbol)):
-        chosen.setdefault(item.pair, item.symbol)
-    return chosen
+
+    symbol: str
+    rivals: tuple[str, ...] = ()
+
+
+# The account's own suffix: at least so many times as frequent in its list as those of the rivals.
+_OWN_SUFFIX_RATIO = 2
+
+
+def preferred(listed: Iterable[Listed]) -> dict[str, Preferred]:
+    """Choose one symbol for each pair: pair → choice. The order of the list does not matter.
+
+    1. A pair's plain name (`EURUSD`, `EUR/USD`; `AAPL`) before any other symbol.
+    2. Without a plain name, the symbol with the account's own decoration: `EURUSD.m` before
+       `EURUSD.x` if at least twice as many symbols of the list have `.m` as have the decorations of
+       the pair's other symbols together.
+    3. Otherwise the symbols fit equally well. The shortest is returned, then the first in the
+       alphabet; the others are its rivals.
+    """
+    by_pair: dict[str, set[str]] = {}
+    for item in listed:
+        by_pair.setdefault(item.pair, set()).add(item.symbol)
+    decorations = {
+        pair: {symbol: _decoration(symbol, pair) for symbol in symbols}
+        for pair, symbols in by_pair.items()
+    }
+    frequency = Counter(name for names in decorations.values() for name in names.values())
+    return {pair: _choose(names, frequency) for pair, names in decorations.items()}
+
+
+def _choose(decorations: Mapping[str, str], frequency: Mapping[str, int]) -> Preferred:
+    """Choose one of a pair's symbols. decorations: by symbol; "": it is the plain name."""
+    candidates = [symbol for symbol, name in decorations.items() if not name] or [
+        symbol
+        for symbol, name in decorations.items()
+        if frequency[name]
+        >= _OWN_SUFFIX_RATIO
+        * sum(frequency[other] for other in {*decorations.values()} if other != name)
+    ]
+    first, *rivals = sorted(candidates or decorations, key=lambda symbol: (len(symbol), symbol))
+    return Preferred(first, tuple(rivals))
+
+
+def _decoration(symbol: str, pair: str) -> str:
+    """Return what a symbol has beside the pair's name: `*.m` of EURUSD.m, `#*` of #AAPL.
+
+    Another name than the pair's (GOLD for XAU/USD) is a decoration of its own.
+    """
+    base, _, quote = pair.rpartition("/")
+    for name in (f"{re.escape(base)}[/_.-]?{re.escape(quote)}", re.escape(base)):
+        if match := re.search(name, symbol, re.ASCII | re.IGNORECASE):
+            before, after = symbol[: match.start()], symbol[match.end() :]
+            return f"{before}*{after}" if before or after else ""
+    return symbol
 
 
 def resolve(

@@ -7,13 +7,15 @@ from celery import shared_task
 from django.core.exceptions import ObjectDoesNotExist
 from django.db import DatabaseError, InterfaceError
 
-from common.clocks import machine_time
+from common.clocks import machine_time, market_now
 from common.errors import CONTENT_ERRORS, FillcastError
 from connections import session_lanes
+from connections.accounts.history_retention import thin_history
 from connections.health import inactivity
 from connections.health.account_polling import refresh_due_accounts
 from connections.health.connection_checks import due_tests, run_test
 from connections.health.instrument_polling import refresh_due_instruments
+from connections.market_data.exchange_hours import refresh_exchange_hours
 from connections.models import ExecutionConnection
 
 log = structlog.get_logger(__name__)
@@ -64,6 +66,19 @@ def refresh_accounts() -> None:
     refresh_due_accounts()
     refresh_due_instruments()
     inactivity.alert_inactive(awake_seconds=machine_time() - _began)
+
+
+@shared_task(name="connections.thin_account_history", ignore_result=True)
+def thin_account_history() -> None:
+    """Delete hourly balances that are older than 100 days, except one a trading day."""
+    if deleted := thin_history(market_now()):
+        log.info("account history thinned out", rows=deleted)
+
+
+@shared_task(name="connections.refresh_exchange_hours", ignore_result=True)
+def refresh_exchange_hours_task() -> None:
+    """Store the next days' trading hours of instruments whose brokers do not state them."""
+    refresh_exchange_hours(market_now())
 
 
 def enqueue_test(connection_id: UUID) -> None:

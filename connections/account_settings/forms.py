@@ -99,16 +99,16 @@ class AccountSettings(ChangedFieldsForm, forms.Form):
         if form.exchange is not None:
             self.fields["exchange_name"] = SettingField(form.exchange)
 
-    kept: Mapping[str, Any] = {}
+    stored_settings: Mapping[str, Any] = {}
     is_change = False
 
-    def add_settings(self, form: Form | None, kept: Mapping[str, Any]) -> None:
-        """Add the broker type's fields. kept: the stored settings; unchanged without a form."""
-        self.kept = kept
+    def add_settings(self, form: Form | None, stored_settings: Mapping[str, Any]) -> None:
+        """Add the broker type's fields. Without a form the stored settings stay unchanged."""
+        self.stored_settings = stored_settings
         for setting in form.fields if form else ():
             self.fields[PREFIX + setting.key] = SettingField(setting)
-            if setting.key in kept:
-                self.initial[PREFIX + setting.key] = kept[setting.key]
+            if setting.key in stored_settings:
+                self.initial[PREFIX + setting.key] = stored_settings[setting.key]
 
     @property
     def setting_names(self) -> list[str]:
@@ -120,14 +120,14 @@ class AccountSettings(ChangedFieldsForm, forms.Form):
         names = set(self.setting_names)
         changed = {name: value for name, value in self.changes().items() if name not in names}
         settings = self.entered_settings()
-        return changed if settings == self.kept else {**changed, "settings": settings}
+        return changed if settings == self.stored_settings else {**changed, "settings": settings}
 
     def entered_settings(self) -> dict[str, Any]:
         """Return the entered settings by key, without empty fields and unchanged defaults."""
         if not self.setting_names:
-            return dict(self.kept)
+            return dict(self.stored_settings)
         known = {name.removeprefix(PREFIX) for name in self.setting_names}
-        entered = {key: value for key, value in self.kept.items() if key in known}
+        entered = {key: value for key, value in self.stored_settings.items() if key in known}
         for name in self.setting_names:
             field, value = self.fields[name], self.cleaned_data[name]
             assert isinstance(field, SettingField)

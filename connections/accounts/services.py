@@ -29,6 +29,7 @@ from connections.models import (
     HealthStatus,
     Subscription,
     SubscriptionInterval,
+    SubscriptionRoute,
     TradingPreset,
 )
 from signals.locks import candidates_exclusive, candidates_exclusive_many
@@ -65,13 +66,13 @@ def create_connection(
         require(by, Right.CREDENTIALS, owner_id=None if user is None else user.pk)
     _check_texts(name=name, account=account)
     exchange_name = read_exchange(type, exchange_name)
-    kept = read_settings(type, settings or {}, owner.username)
+    stored_settings = read_settings(type, settings or {}, owner.username)
     check_references(owner.pk, type, preset, data_connection)
     if admin is not None:
         candidates_exclusive(None)
     connection = ExecutionConnection(
         user=user, admin=admin, name=name.strip(), type=type, account=account.strip(),
-        exchange_name=exchange_name, settings=kept, preset=preset,
+        exchange_name=exchange_name, settings=stored_settings, preset=preset,
         data_connection=data_connection, is_active=is_active, auto_correct=auto_correct,
         created_at=market_now(),  # read after the lock: the audit compares it with publications
     )  # fmt: skip
@@ -241,7 +242,8 @@ def archive_connection(
     )
     now = market_now()
     SubscriptionInterval.objects.filter(subscription__in=live, ended_at=None).update(ended_at=now)
-    live.update(archived_at=now)
+    SubscriptionRoute.objects.filter(subscription__in=live).delete()
+    live.update(archived_at=now, route_policy="")
     ExecutionConnection.objects.filter(pk=connection.pk).update(archived_at=now, is_active=False)
     return True
 

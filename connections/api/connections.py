@@ -6,14 +6,16 @@ from typing import Any, TypeVar, cast
 from django.db import transaction
 from django.db.models import Model, Q, QuerySet
 from django_filters import rest_framework as filters
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import mixins, serializers, status, viewsets
 from rest_framework.decorators import action
+from rest_framework.pagination import CursorPagination
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from common.permissions import Right
 from connections import services, tasks
+from connections.api.instruments import InstrumentSerializer
 from connections.api.serializers import (
     ConnectionSerializer,
     CredentialsSerializer,
@@ -21,7 +23,13 @@ from connections.api.serializers import (
 )
 from connections.market_data.serializers import DataConnectionSerializer
 from connections.market_data.source_status import with_status
-from connections.models import DataConnection, ExecutionConnection, TradingPreset
+from connections.models import (
+    DataConnection,
+    ExecutionConnection,
+    Instrument,
+    Subscription,
+    TradingPreset,
+)
 from connections.selectors import with_display_columns
 from connections.services import switch_source, use_own_prices
 from signals.models import Feed
@@ -46,6 +54,9 @@ def usable_rows(model: type[S], user: User) -> QuerySet[S]:
         return cast("QuerySet[S]", feeds_for(user).filter(archived_at=None))
     if model is ExecutionConnection:
         return cast("QuerySet[S]", own_connections(user).filter(archived_at=None))
+    if model is Subscription:
+        mine = Subscription.objects.filter(connection__in=own_connections(user).values("pk"))
+        return cast("QuerySet[S]", mine.filter(archived_at=None))
     rows = model._default_manager.all()
     if model is User:
         return rows if user.is_operator else rows.filter(pk=user.pk)
@@ -187,11 +198,31 @@ class ConnectionViewSet(
         services.resume(self.get_object().pk, by=caller(request))
         return self._show()
 
+    @extend_schema(
+        responses=InstrumentSerializer(many=True),
+        filters=False,
+        parameters=[
+            OpenApiParameter("pair", str, description="Only this one: EUR/USD."),
+            OpenApiParameter("symbol", str, description="Only this one: the broker's own name."),
+        ],
+    )
+    @action(detail=True, methods=["get"], filterset_class=None)
+    def instruments(self, request: Request, pk: str) -> Response:
+        """List the symbols of the account's broker, with the hours of their markets."""
+        book = self.get_object().instrument_book
+        listed = Instrument.objects.filter(book=book) if book else Instrument.objects.none()
+        for name in ("pair", "symbol"):
+            if value := request.query_params.get(name):
+                listed = listed.filter(**{name: value})
+        paginator = cast("CursorPagination", self.paginator)
+        rows = paginator.paginate_queryset(listed, request, view=None)
+        return paginator.get_paginated_response(InstrumentSerializer(rows, many=True).data)
+
     def _show(self, code: int = status.HTTP_200_OK) -> Response:
         return Response(self.get_serializer(self.get_object()).data, status=code)
 
 
-class PresetViewSet(viewsets.ModelViewSet[TradingPreset]):
+class PresetViewSet(viewsets.ModelViewSet[TradingPreset], RelatedRowsMixin[Any]):
     """Presets for sizing and limits: yours, and shared ones.
 
     All users may use the operators' presets (`is_shared`); only operators may change them.
@@ -214,6 +245,15 @@ class PresetViewSet(viewsets.ModelViewSet[TradingPreset]):
         if self.request.method != "PATCH":
             return visible
         return visible.select_for_update(no_key=True, of=("self",))  # validated as it is now
+
+    def get_serializer_context(self) -> dict[str, Any]:
+        """Return the context with the owner of a new preset."""
+        context = super().get_serializer_context()
+        request: Request | None = self.request  # None while the schema is generated
+        user = request.user if request is not None else None
+        if isinstance(user, User) and not user.is_operator:
+            context["owner_id"] = user.pk
+        return context
 
     def perform_create(self, serializer: serializers.BaseSerializer[TradingPreset]) -> None:
         """Create a preset of the caller; an operator's is shared."""

@@ -1,5 +1,6 @@
 """Serializers of connections and presets."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from django.core.exceptions import ValidationError
@@ -15,24 +16,22 @@ from common.api_fields import (
     known_zone,
 )
 from common.reason_codes import Code
+from common.stop_rules import clean_stop_rule
 from connections.models import (
+    SIZE_FIELDS,
     AccountSnapshot,
     ConnectionHealth,
     DataConnection,
+    DecisionProvider,
     ExecutionConnection,
     SizingMode,
     TradingPreset,
 )
 from connections.selectors import count_open_items, missing_worker_message
+from connections.symbol_filter import read_patterns
+from connections.trading_sessions import read_sessions
 from signals.models import Feed
 from users.session_factor import require_fresh
-
-SIZE_FIELD_OF_MODE = {
-    SizingMode.FIXED: "fixed_quantity",
-    SizingMode.PERCENT_BALANCE: "percent_of_balance",
-    SizingMode.FIXED_AMOUNT: "fixed_amount",
-    SizingMode.RISK_PERCENT: "risk_percent",
-}
 
 
 class OwnRowField(serializers.PrimaryKeyRelatedField[Any]):
@@ -271,6 +270,10 @@ class PresetSerializer(StrictModelSerializer[TradingPreset]):
     slippage_alert_threshold_pips = Amount(
         required=False, help_text="The older name of slippage_alert_threshold."
     )
+    decision_provider = OwnRowField(
+        model=DecisionProvider, required=False, allow_null=True,
+        help_text="May reject or scale each entry before it is sent.",
+    )  # fmt: skip
 
     class Meta:
         model = TradingPreset
@@ -281,9 +284,32 @@ class PresetSerializer(StrictModelSerializer[TradingPreset]):
         """Return whether the preset belongs to the operators."""
         return preset.user_id is None
 
+    def validate_allowed_symbols(self, value: list[str]) -> list[str]:
+        """Return the symbols in their canonical spelling. Raises an error for each other text."""
+        patterns, errors = read_patterns(value)
+        if errors:
+            raise serializers.ValidationError(errors, code=str(Code.FIELD_INVALID))
+        return patterns
+
+    def validate_trading_sessions(self, value: list[str]) -> list[str]:
+        """Return the sessions in their usual spelling. Raises an error for each other text."""
+        sessions, errors = read_sessions(value)
+        if errors:
+            raise serializers.ValidationError(errors, code=str(Code.FIELD_INVALID))
+        return sessions
+
     def validate_trading_day_zone(self, value: str) -> str:
         """Return the time zone. Raises if it is unknown."""
         return known_zone(value)
+
+    def validate_decision_provider(self, value: DecisionProvider | None) -> DecisionProvider | None:
+        """Return the provider. Raises if the preset's other users may not use it."""
+        is_shared = value is None or value.user_id is None
+        owner_id = self.instance.user_id if self.instance else self.context.get("owner_id")
+        if not is_shared and value is not None and value.user_id != owner_id:
+            detail = "This provider belongs to another user."
+            raise serializers.ValidationError(detail, code=str(Code.FIELD_INVALID))
+        return value
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         """Check the whole preset, with the changes, by the constraints of the database."""
@@ -295,13 +321,39 @@ class PresetSerializer(StrictModelSerializer[TradingPreset]):
                 if not field.is_relation and not field.primary_key
             }
         )
-        needed = SIZE_FIELD_OF_MODE[SizingMode(preset.sizing_mode)]
-        if getattr(preset, needed) is None:
-            error = invalid(Code.FIELD_REQUIRED, f"{preset.sizing_mode} needs {needed}.")
-            raise serializers.ValidationError({needed: error.detail})
-        try:
-            preset.validate_constraints()
-        except ValidationError as violated:
-            detail = invalid(Code.FIELD_INVALID, " ".join(violated.messages)).detail
-            raise serializers.ValidationError(detail) from violated
+        rule = {
+            name: [invalid(Code.FIELD_INVALID, text).detail[0] for text in texts]  # type: ignore[index]
+            for name, texts in clean_stop_rule(preset).items()
+        }
+        if errors := _missing_numbers(preset) | rule | _broken_constraints(preset):
+            raise serializers.ValidationError(errors)
         return attrs
+
+
+def _missing_numbers(preset: TradingPreset) -> dict[str, Any]:
+    """Return an error for each number that the preset's mode needs and that is missing."""
+    mode = SizingMode(preset.sizing_mode)
+    return {
+        name: invalid(Code.FIELD_REQUIRED, f"{mode} needs {name}.").detail
+        for name in SIZE_FIELDS.get(mode, ())
+        if getattr(preset, name) is None
+    }
+
+
+def _broken_constraints(preset: TradingPreset) -> dict[str, Any]:
+    """Return the texts of all constraints that the preset breaks, as one error.
+
+    The constraint about the numbers of its mode is left out: `_missing_numbers` names the field.
+    """
+    texts: list[str] = []
+    constraints: Sequence[Any] = TradingPreset._meta.constraints  # the stubs lack `validate`
+    for constraint in constraints:
+        if constraint.name == "preset_mode_has_number":
+            continue
+        try:
+            constraint.validate(TradingPreset, preset)
+        except ValidationError as violated:
+            texts += violated.messages
+    if not texts:
+        return {}
+    return {"non_field_errors": invalid(Code.FIELD_INVALID, " ".join(texts)).detail}

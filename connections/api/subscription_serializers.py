@@ -1,23 +1,63 @@
-"""Serializers of subscriptions and halts."""
+"""Serializers of subscriptions."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from rest_framework import serializers
 
-from common.api_fields import StrictModelSerializer, UtcDateTime, invalid
+from common.api_fields import (
+    Amount,
+    StrictModelSerializer,
+    UtcDateTime,
+    invalid,
+)
 from common.reason_codes import Code
+from common.stop_rules import RULE_FIELDS, stop_rule_faults
 from connections.api.serializers import FeedBySlug, OwnRowField
-from connections.models import ExecutionConnection, HaltMode, KillSwitch, Subscription
-from users.models import User
+from connections.models import ExecutionConnection, Subscription, SubscriptionRoute
+from connections.services import MAX_SHARE
+from connections.services import SUBSCRIPTION_LIMITS as LIMITS
+
+
+def checked_symbol_map(value: Any) -> dict[str, str]:
+    """Return a symbol map if its values are texts of a valid length. Raises ValidationError."""
+    symbols: dict[str, Any] = value if isinstance(value, dict) else {"": None}
+    if not all(isinstance(symbol, str) and 0 < len(symbol) <= 40 for symbol in symbols.values()):
+        raise invalid(Code.FIELD_INVALID, "It maps pairs to the broker's symbols, as texts.")
+    return symbols
+
+
+class RouteAccountSerializer(StrictModelSerializer[SubscriptionRoute]):
+    """An account of a route, and its part of the signals with the policy SHARE."""
+
+    connection = OwnRowField(model=ExecutionConnection)
+    share = serializers.IntegerField(default=1, min_value=0, max_value=MAX_SHARE)
+
+    class Meta:
+        model = SubscriptionRoute
+        fields = ("connection", "share", "symbol_map")
+
+    def validate_symbol_map(self, value: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return the map if its values are texts of a valid length."""
+        return checked_symbol_map(value)
 
 
 class SubscriptionSerializer(StrictModelSerializer[Subscription]):
-    """A connection takes a feed's signals."""
+    """A connection takes a feed's signals. Its own limits may only be tighter than the preset's."""
 
     connection = OwnRowField(model=ExecutionConnection)
     feed = FeedBySlug()
     expires_at = UtcDateTime(required=False, allow_null=True)
+    route = RouteAccountSerializer(
+        source="routes",
+        many=True,
+        required=False,
+        help_text="The accounts of which one executes each signal, this one included. Of equally "
+        "good ones the first is taken. Empty: this account alone.",
+    )
+    max_slippage = Amount(
+        source="max_slippage_pips", required=False, allow_null=True, help_text="In slippage_unit."
+    )
 
     class Meta:
         model = Subscription
@@ -30,6 +70,12 @@ class SubscriptionSerializer(StrictModelSerializer[Subscription]):
             "multiplier",
             "symbol_map",
             "directions",
+            "priority",
+            "route_policy",
+            "route",
+            "max_slippage",
+            *(name for name in LIMITS if name != "max_slippage_pips"),
+            *RULE_FIELDS,
             "archived_at",
             "created_at",
         )
@@ -38,9 +84,7 @@ class SubscriptionSerializer(StrictModelSerializer[Subscription]):
 
     def validate_symbol_map(self, value: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return the map if its values are texts of a valid length."""
-        if not all(isinstance(symbol, str) and 0 < len(symbol) <= 40 for symbol in value.values()):
-            raise invalid(Code.FIELD_INVALID, "It maps pairs to the broker's symbols, as texts.")
-        return value
+        return checked_symbol_map(value)
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         """Refuse changes of the connection or the feed."""
@@ -48,35 +92,11 @@ class SubscriptionSerializer(StrictModelSerializer[Subscription]):
             if name in attrs:
                 error = invalid(Code.FIELD_UNKNOWN, "It cannot be changed.")
                 raise serializers.ValidationError({name: error.detail})
+        current = self.instance or Subscription()
+        rule = {name: attrs.get(name, getattr(current, name)) for name in RULE_FIELDS}
+        faults: dict[str, list[Any]] = {}
+        for name, text in stop_rule_faults(rule):
+            faults.setdefault(name, []).append(invalid(Code.FIELD_INVALID, text).detail[0])  # type: ignore[index]
+        if faults:
+            raise serializers.ValidationError(faults)
         return attrs
-
-
-class KillSwitchSerializer(StrictModelSerializer[KillSwitch]):
-    """A halt of trading. Released ones are history."""
-
-    mode = serializers.ChoiceField(choices=HaltMode.choices)
-    feed = FeedBySlug(required=False, allow_null=True)
-    connection = OwnRowField(model=ExecutionConnection, required=False, allow_null=True)
-    user = OwnRowField(model=User, required=False, allow_null=True, help_text="Default: yourself.")
-    set_by = serializers.CharField(source="set_by.username", read_only=True, allow_null=True)
-    epoch = serializers.IntegerField(
-        source="epoch.number", read_only=True, allow_null=True, default=None,
-        help_text="The database was restored, and this halt ends with that epoch. For operators.",
-    )  # fmt: skip
-
-    class Meta:
-        model = KillSwitch
-        fields = (
-            "id",
-            "scope",
-            "mode",
-            "feed",
-            "user",
-            "connection",
-            "reason",
-            "epoch",
-            "set_by",
-            "set_at",
-            "released_at",
-        )
-        read_only_fields = ("set_at", "released_at")

@@ -13,8 +13,10 @@ from uuid import UUID
 from django.db import transaction
 
 from common.sql import columns, rows, run
+from connections.credentials import provider_secrets as secrets
 from connections.credentials import sealing
 from connections.credentials.sealing import CredentialsError
+from connections.models import DecisionProvider
 from events import channels
 from events.models import Channel
 from events.outbound import RefusedError
@@ -58,6 +60,7 @@ def reseal_all(*, batch: int = 500) -> Generator[Rotation, None, None]:
     last: int | None = 0
     while last is not None and (last := _reseal_channels(done, last, batch)) is not None:
         yield done
+    _reseal_providers(done)
     yield done
 
 
@@ -68,9 +71,16 @@ def count_rows_to_reseal() -> int:
         "SELECT sealed_credentials AS box FROM connections_executionconnection"
         " WHERE sealed_credentials IS NOT NULL"
     )
-    old = sum(1 for row in sealed if not _is_sealed_for_current_key(row.box, key))
-    waiting = (c for c in Channel.objects.all() if not channels.is_sealed_for_present_key(c))
-    return old + sum(1 for _ in waiting)
+    old = sum(1 for row in sealed if not _is_sealed_with_current_key(row.box, key))
+    waiting = (c for c in Channel.objects.all() if not channels.is_url_sealed_with_current_key(c))
+    providers = DecisionProvider.objects.exclude(secret_sealed=None)
+    return (
+        old
+        + sum(1 for _ in waiting)
+        + sum(
+            1 for provider in providers if not secrets.is_secret_sealed_with_current_key(provider)
+        )
+    )
 
 
 @transaction.atomic
@@ -80,7 +90,7 @@ def _reseal_connections(done: Rotation, after: UUID | None, batch: int) -> UUID 
     key = sealing.sealing_key()
     changed: list[tuple[UUID, str]] = []
     for row in locked:
-        if _is_sealed_for_current_key(row.sealed_credentials, key):
+        if _is_sealed_with_current_key(row.sealed_credentials, key):
             continue
         try:
             changed.append((row.id, _resealed(row).hex()))
@@ -100,9 +110,9 @@ def _resealed(row: Any) -> bytes:
     return sealing.seal_credentials(opened, connection_id=row.id, owner_id=row.owner_id)
 
 
-def _is_sealed_for_current_key(sealed: bytes, key: bytes) -> bool:
+def _is_sealed_with_current_key(sealed: bytes, key: bytes) -> bool:
     try:
-        return sealing.is_sealed_for(sealed, key)
+        return sealing.are_credentials_sealed_with_key(sealed, key)
     except struct.error:  # malformed; decrypting it reports that
         return False
 
@@ -113,7 +123,7 @@ def _reseal_channels(done: Rotation, after: int, batch: int) -> int | None:
     batch_channels = list(locked.filter(pk__gt=after).order_by("pk")[:batch])
     changed = []
     for channel in batch_channels:
-        if channels.is_sealed_for_present_key(channel):
+        if channels.is_url_sealed_with_current_key(channel):
             continue
         try:
             channel.url_sealed = channels.seal_url(channels.open_url(channel), channel)
@@ -125,3 +135,24 @@ def _reseal_channels(done: Rotation, after: int, batch: int) -> int | None:
     done.checked += len(batch_channels)
     done.resealed += len(changed)
     return batch_channels[-1].pk if batch_channels else None
+
+
+@transaction.atomic
+def _reseal_providers(done: Rotation) -> None:
+    """Reseal the secrets of decision providers, which are few, in one batch."""
+    locked = DecisionProvider.objects.select_for_update(no_key=True).exclude(secret_sealed=None)
+    changed = []
+    providers = list(locked.order_by("pk"))
+    for provider in providers:
+        if secrets.is_secret_sealed_with_current_key(provider):
+            continue
+        try:
+            opened = secrets.open_secret(provider).decode()
+        except CredentialsError:
+            done.unopened.append(f"decision provider {provider.pk}")
+        else:
+            provider.secret_sealed = secrets.seal_secret(opened, provider)
+            changed.append(provider)
+    DecisionProvider.objects.bulk_update(changed, ["secret_sealed"])
+    done.checked += len(providers)
+    done.resealed += len(changed)

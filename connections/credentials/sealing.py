@@ -17,7 +17,7 @@ from django.conf import settings
 
 from common.errors import FillcastError, MisconfiguredError
 from common.reason_codes import Code
-from common.sealing import CannotOpenError, open_sealed, public_key_of, seal, sealed_for
+from common.sealing import CannotOpenError, is_sealed_with_key, open_sealed, public_key_of, seal
 
 MAX_BOXES = 64
 _LENGTH = struct.Struct(">I")
@@ -107,9 +107,9 @@ def _open(
     return tuple(values.items())
 
 
-def is_sealed_for(sealed: bytes | memoryview, public_key: bytes) -> bool:
+def are_credentials_sealed_with_key(sealed: bytes | memoryview, public_key: bytes) -> bool:
     """Return whether all boxes are sealed for this key; otherwise they must be resealed."""
-    return all(sealed_for(box, public_key) for box in _boxes(bytes(sealed)))
+    return all(is_sealed_with_key(box, public_key) for box in _boxes(bytes(sealed)))
 
 
 def _boxes(sealed: bytes) -> Iterator[bytes]:

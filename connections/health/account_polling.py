@@ -12,15 +12,17 @@ from django.db import transaction
 from brokers.base import BrokerAdapter, BrokerError
 from brokers.call_runner import BrokerCallRunner, HostSkipped
 from brokers.registry import adapter_for
-from brokers.types import AccountState
 from common.bisection import process_with_bisection
+from common.clocks import market_at
 from common.reason_codes import Code
-from common.sql import Query, rows
-from connections.accounts import broker_identity, snapshots
+from common.sql import Query, periodic_rows
+from connections.accounts import broker_identity, cash_flows, snapshots
+from connections.accounts.cash_flows import FlowRequest
 from connections.credentials.sealing import credentials_digest
 from connections.credentials.specs import READ_COLUMNS, ReadRow, spec_from_row
 from connections.exposure import is_monitored_sql
 from connections.health import status_updates
+from connections.health.account_reads import AccountRead, read_account
 from connections.health.connection_checks import CallRunner, run_on_process_loop
 from connections.health.host_circuit_breaker import close_answering_circuits
 from connections.session_lanes import (
@@ -35,7 +37,7 @@ log = structlog.get_logger(__name__)
 MAX_CONCURRENT, AT_ONE_HOST, LEAST_AT_ONE_HOST = 200, 25, 4
 SECONDS = 8  # for one account
 BATCH = 500
-AccountSyncState = tuple[UUID, AccountState, datetime]
+AccountSyncState = tuple[UUID, AccountRead, datetime]
 
 
 @dataclass(slots=True)
@@ -91,14 +93,17 @@ def read_accounts(
     opens (`status_updates.mark_errors`). A bug of ours (`OWN_FAULTS`) is raised after all other
     results are stored.
     """
-    answers: BrokerCallRunner[AccountState] = BrokerCallRunner(
+    answers: BrokerCallRunner[AccountRead] = BrokerCallRunner(
         run,
         max_calls=MAX_CONCURRENT,
         max_per_host=AT_ONE_HOST,
         seconds=SECONDS,
         min_per_host=LEAST_AT_ONE_HOST,
     )
-    answers.start([(row, partial(_read_account, row, adapter)) for row in due])
+    flows = cash_flows.flow_requests([row.connection_id for row in due])
+    answers.start(
+        [(row, partial(_read_account, row, flows.get(row.connection_id), adapter)) for row in due]
+    )
     answered = failed = 0
     fault: Exception | None = None
     for group in answers.groups():
@@ -146,12 +151,12 @@ def _store_with_bisection(read: PollResult) -> dict[UUID, str]:
     def store(accounts: Sequence[AccountSyncState]) -> None:
         """Write the connections' rows first, in the same order as tests and edits do."""
         changed = [
-            (pk, state.identity, read.digests[pk])
-            for pk, state, _ in accounts
+            (pk, answer.state.identity, read.digests[pk])
+            for pk, answer, _ in accounts
             if pk in read.digests
         ]
         broker_identity.store_identities(changed)
-        snapshots.store_account_states(accounts)
+        store_reads(accounts)
 
     def leave(account: AccountSyncState, fault: Exception) -> None:
         connection_id, *_ = account
@@ -173,21 +178,44 @@ def _store_with_bisection(read: PollResult) -> dict[UUID, str]:
     return unusable
 
 
-async def _read_account(row: ReadRow, adapter: Callable[[str], BrokerAdapter]) -> AccountState:
-    return await adapter(row.type).account(spec_from_row(row))
+@transaction.atomic
+def store_reads(reads: Sequence[AccountSyncState]) -> None:
+    """Store states with their flows at once: no limit is judged by a state without its flows.
+
+    The flows come first, since the history begins a period at each.
+    """
+    with_flows = [(pk, answer, answer.flows, began) for pk, answer, began in reads if answer.flows]
+    cash_flows.store_cash_flows(
+        [
+            (pk, at, flow)
+            for pk, answer, flows, began in with_flows
+            for flow, at in cash_flows.effective_times(
+                flows, equity=answer.state.equity, state_at=market_at(began)
+            )
+        ]
+    )
+    snapshots.store_account_states([(pk, answer.state, began) for pk, answer, began in reads])
+    cash_flows.mark_flows_read([(pk, began, flows) for pk, _, flows, began in with_flows])
 
 
-def _record_result(row: ReadRow, answer: AccountState | Exception, read: PollResult) -> None:
+async def _read_account(
+    row: ReadRow, request: FlowRequest | None, adapter: Callable[[str], BrokerAdapter]
+) -> AccountRead:
+    return await read_account(adapter(row.type), spec_from_row(row), request, seconds=SECONDS)
+
+
+def _record_result(row: ReadRow, answer: AccountRead | Exception, read: PollResult) -> None:
     """Add one answer to the results of its batch."""
     connection_id = row.connection_id
     read.began[connection_id] = row.began
-    if isinstance(answer, AccountState):
+    if isinstance(answer, AccountRead):
+        state = answer.state
         read.accounts.append((connection_id, answer, row.began))
         if broker_identity.uses_owner_given_name(row.type):
             digest = credentials_digest(row.sealed_credentials)
-            if broker_identity.has_changed(row, answer.identity, digest):
+            if broker_identity.has_changed(row, state.identity, digest):
                 read.digests[connection_id] = digest
-        if not answer.trading_allowed:  # in error, so that entries wait instead of being rejected
+        if not state.trading_allowed:  # in error, so that entries wait instead of being rejected
             disabled = Code.TRADING_DISABLED
             sentence = f"{disabled.sentence} {disabled.hint}"
             read.add_error(connection_id, sentence, status_updates.retry_policy_for(disabled))
@@ -224,7 +252,7 @@ def accounts_due(limit: int, *, older_than_seconds: float) -> list[ReadRow]:
         **held_lanes_parameters(),
         **idle_parameters(),
     }
-    return rows(accounts_due_sql(), due)
+    return periodic_rows(accounts_due_sql(), due)
 
 
 def accounts_due_sql() -> Query[ReadRow]:

@@ -26,6 +26,7 @@ from common.sql import array, database_now, rows
 from connections import session_lanes
 from connections.account_settings.validation import check_resolved
 from connections.accounts import ownership, snapshots
+from connections.accounts.cash_flows import mark_flows_missing
 from connections.credentials.specs import spec_for
 from connections.error_messages import explain
 from connections.health import status_updates
@@ -298,6 +299,7 @@ def _store(connection: ExecutionConnection, result: ConnectionTestResult) -> Non
         ).update(instrument_book=result.book)
     if result.account is not None:
         snapshots.store_account_state(connection.pk, result.account, read_at=result.started_at)
+        mark_flows_missing(connection.pk, result.started_at)
     if failed:
         message = with_hint(failed.detail, failed.hint)
         connection.mark_as_error(message, retry=result.again)

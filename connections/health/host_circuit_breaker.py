@@ -19,7 +19,7 @@ from uuid import UUID
 
 from django.db import transaction
 
-from common.sql import array, rows, run
+from common.sql import array, periodic_rows, rows, run
 from connections.exposure import is_monitored_sql
 from connections.session_lanes import IN_HELD_LANES_SQL, held_lanes_parameters
 from events.models import EventKind
@@ -148,4 +148,4 @@ def claim_probes(queried: Collection[UUID] = ()) -> list[str]:
     queried: accounts that the caller has read just now; a host without another account is left out.
     """
     parameters = {"queried": array(queried), **held_lanes_parameters()}
-    return [row.host for row in rows(claim_probes_sql(), parameters)]
+    return [row.host for row in periodic_rows(claim_probes_sql(), parameters)]

@@ -54,12 +54,12 @@ def is_compatible(source: DataConnection, broker_type: str) -> bool:
 
 
 def compatible_sources(
-    sources: QuerySet[DataConnection], broker_type: str, *, kept: int | None = None
+    sources: QuerySet[DataConnection], broker_type: str, *, source_in_use: int | None = None
 ) -> QuerySet[DataConnection]:
     """Return those of the sources that a broker type can trade on.
 
-    kept: the id of the source in use; it stays a choice in any case.
+    source_in_use: the id of the source in use; it stays a choice in any case.
     """
     if not needs_external_prices(broker_type):
         return sources
-    return sources.filter(~Q(kind=DataConnection.Kind.BROKER) | Q(user=None) | Q(pk=kept))
+    return sources.filter(~Q(kind=DataConnection.Kind.BROKER) | Q(user=None) | Q(pk=source_in_use))

@@ -38,7 +38,7 @@ class SourceField(forms.ModelChoiceField):  # type: ignore[type-arg]  # it takes
         queryset = self.queryset
         assert queryset is not None
         queryset = compatible_sources(
-            queryset, broker_type, kept=of.data_connection_id if of else None
+            queryset, broker_type, source_in_use=of.data_connection_id if of else None
         )
         self.offers_own = can_provide_prices(broker_type, of.exchange_name if of else "")
         if self.offers_own and of is not None:

@@ -31,13 +31,13 @@ _MAPPED = """(SELECT own.symbol FROM connections_instrument own
 
 _REACH = f"""
 WITH {_FOLLOWERS}, grouped AS (
-  SELECT book, map ->> %(pair)s::text AS mapped, count(*) AS many FROM follower GROUP BY 1, 2
+  SELECT book, map ->> %(pair)s::text AS mapped, count(*) AS accounts FROM follower GROUP BY 1, 2
 ), judged AS (
-  SELECT many, {IS_LISTED_SQL.format(book="g.book", mapped="g.mapped")} AS lists FROM grouped g
+  SELECT accounts, {IS_LISTED_SQL.format(book="g.book", mapped="g.mapped")} AS lists FROM grouped g
 )
-SELECT coalesce(sum(many), 0)::int AS followers,
-  coalesce(sum(many) FILTER (WHERE lists), 0)::int AS listing,
-  coalesce(sum(many) FILTER (WHERE lists IS NULL), 0)::int AS unread
+SELECT coalesce(sum(accounts), 0)::int AS followers,
+  coalesce(sum(accounts) FILTER (WHERE lists), 0)::int AS listing,
+  coalesce(sum(accounts) FILTER (WHERE lists IS NULL), 0)::int AS unread
 FROM judged
 """
 

@@ -14,6 +14,26 @@ def tick_sql(row: str) -> str:
       WHERE of_row.id = {row}.connection_id)"""
 
 
+def stops_level_sql(row: str) -> str:
+    """Return SQL for the least distance of a stop from the price; NULL where none is listed.
+
+    row: as in `tick_sql`.
+    """
+    return f"""(SELECT i.stops_level FROM connections_executionconnection of_row
+      JOIN connections_instrument i ON i.book = of_row.instrument_book AND i.symbol = {row}.symbol
+      WHERE of_row.id = {row}.connection_id)"""
+
+
+def freeze_level_sql(row: str) -> str:
+    """Return SQL for the distance from the price within which the broker changes nothing.
+
+    row: as in `tick_sql`. NULL where the instrument is not listed.
+    """
+    return f"""(SELECT i.freeze_level FROM connections_executionconnection of_row
+      JOIN connections_instrument i ON i.book = of_row.instrument_book AND i.symbol = {row}.symbol
+      WHERE of_row.id = {row}.connection_id)"""
+
+
 def on_tick_sql(price: str, row: str) -> str:
     """Return SQL for a level of a row, rounded to whole ticks: up for BUY, down for SELL.
 

@@ -134,6 +134,10 @@ class AccountSnapshot(models.Model):
     leverage = AmountField()
     position_mode = models.CharField(max_length=8)
     read_at = models.DateTimeField(help_text="Machine time of the read's start.")
+    limits_checked_for = models.DateTimeField(
+        null=True, help_text="`read_at` of the state that loss limits were last checked with."
+    )
+    limits_checked_at = models.DateTimeField(null=True)
 
     def __str__(self) -> str:
         return f"{self.connection_id}: {self.equity} {self.currency}"

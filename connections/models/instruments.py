@@ -7,7 +7,9 @@ from decimal import Decimal
 from django.db import models
 from django.db.models import F, Func, Q, Value
 
+from common.clocks import market_now
 from common.fields import AmountField
+from connections.market_hours import MarketState, market_state
 
 
 class Instrument(models.Model):
@@ -19,6 +21,10 @@ class Instrument(models.Model):
     is_preferred = models.BooleanField(
         default=True, help_text="It is the one of several symbols of its pair that is traded."
     )
+    rivals = models.CharField(
+        max_length=200, default="", db_default="", blank=True,
+        help_text="Other symbols of its pair that fit equally well: entries need a symbol map.",
+    )  # fmt: skip
     digits = models.SmallIntegerField()
     pip = AmountField()
     quantity_min = AmountField()
@@ -26,6 +32,10 @@ class Instrument(models.Model):
     quantity_max = AmountField()
     contract_size = AmountField(help_text="Base units in one lot at the broker.")
     stops_level = AmountField(default=Decimal(0))
+    freeze_level = AmountField(
+        default=Decimal(0), db_default=Decimal(0),
+        help_text="Nearer to the price the broker changes no level and no order; 0: none.",
+    )  # fmt: skip
     margin_rate = AmountField(default=Decimal(0))
     close_min = AmountField(
         default=Decimal(0), db_default=Decimal(0),
@@ -39,6 +49,13 @@ class Instrument(models.Model):
         default=Decimal(0), db_default=Decimal(0),
         help_text="Smallest step of its price; 0: one unit of the last digit.",
     )  # fmt: skip
+    exchange = models.CharField(
+        max_length=10, default="", db_default="", blank=True,
+        help_text="Calendar of its exchange; empty: unknown, or its broker states the hours.",
+    )  # fmt: skip
+    hours = models.JSONField(
+        null=True, blank=True, help_text="Known spans and open ones, in Unix seconds."
+    )
     read_at = models.DateTimeField()
 
     class Meta:
@@ -53,6 +70,9 @@ class Instrument(models.Model):
                 condition=Q(quantity_step__gt=0, quantity_min__gt=0, pip__gt=0),
                 name="instrument_steps_gt_0",
             ),
+            models.CheckConstraint(
+                condition=Q(is_preferred=True) | Q(rivals=""), name="rivals_of_preferred"
+            ),
         ]
         indexes = [
             models.Index(
@@ -64,6 +84,11 @@ class Instrument(models.Model):
 
     def __str__(self) -> str:
         return f"{self.symbol} ({self.book})"
+
+    @property
+    def market(self) -> MarketState:
+        """Whether its market is open now, until when, and whose hours say so."""
+        return market_state(self.pair, self.exchange, self.hours, market_now())
 
 
 class InstrumentBook(models.Model):

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from zoneinfo import available_timezones
 
 from django.conf import settings
+from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.models import Q
 
-from common import units
 from common.fields import AmountField
+from common.stop_rules import StopRuleFields, clean_stop_rule, stop_rule_checks
+from connections import symbol_filter, trading_day
+from connections.models.entry_limits import EntryLimits, limit_constraints
 
 
 class DataConnection(models.Model):
@@ -68,9 +72,36 @@ class SizingMode(models.TextChoices):
     """How a preset computes the quantity of an entry."""
 
     FIXED = "FIXED", "Fixed quantity"
+    PER_BALANCE = "PER_BALANCE", "Fixed quantity for each amount of balance"
     PERCENT_BALANCE = "PERCENT_BALANCE", "Percent of balance as notional"
+    PERCENT_EQUITY = "PERCENT_EQUITY", "Percent of equity as notional"
     FIXED_AMOUNT = "FIXED_AMOUNT", "Fixed amount as notional"
     RISK_PERCENT = "RISK_PERCENT", "Percent of equity at risk"
+    RISK_AMOUNT = "RISK_AMOUNT", "Amount at risk"
+    RISK_CATEGORY = "RISK_CATEGORY", "Percent of equity at risk, by the signal's risk category"
+    PROVIDER_MULTIPLE = "PROVIDER_MULTIPLE", "The provider's quantity, times the multiplier"
+    EQUITY_RATIO = "EQUITY_RATIO", "The provider's quantity, in proportion to equity"
+
+
+SIZE_FIELDS: dict[SizingMode, tuple[str, ...]] = {
+    SizingMode.FIXED: ("fixed_quantity",),
+    SizingMode.PER_BALANCE: ("fixed_quantity", "per_balance"),
+    SizingMode.PERCENT_BALANCE: ("percent_of_balance",),
+    SizingMode.PERCENT_EQUITY: ("percent_of_equity",),
+    SizingMode.FIXED_AMOUNT: ("fixed_amount",),
+    SizingMode.RISK_PERCENT: ("risk_percent",),
+    SizingMode.RISK_AMOUNT: ("risk_amount",),
+}
+"""The numbers that a mode needs; the modes that are not listed need none."""
+
+
+def _mode_has_numbers() -> Q:
+    """Return the condition that a preset has the numbers of its mode."""
+    condition = Q()
+    for mode, names in SIZE_FIELDS.items():
+        needed = Q(**{f"{name}__isnull": False for name in names})
+        condition &= ~Q(sizing_mode=mode.value) | needed
+    return condition
 
 
 class StuckPolicy(models.TextChoices):
@@ -80,7 +111,7 @@ class StuckPolicy(models.TextChoices):
     ESCALATE = "ESCALATE", "Alert the operators"
 
 
-class TradingPreset(models.Model):
+class TradingPreset(StopRuleFields, EntryLimits):
     """Sizing and limits of a connection's trades. Percentages are numbers such as 1.5."""
 
     name = models.CharField(max_length=100)
@@ -93,38 +124,61 @@ class TradingPreset(models.Model):
         help_text="Empty: an operators' preset that all users may use.",
     )
     sizing_mode = models.CharField(
-        max_length=16, choices=SizingMode, default=SizingMode.RISK_PERCENT
+        max_length=20, choices=SizingMode, default=SizingMode.RISK_PERCENT
     )
     fixed_quantity = AmountField(null=True, blank=True, help_text="Base units.")
+    per_balance = AmountField(
+        null=True, blank=True,
+        help_text="Account currency: the fixed quantity is traded for each such amount of balance.",
+    )  # fmt: skip
     percent_of_balance = AmountField(null=True, blank=True)
+    percent_of_equity = AmountField(null=True, blank=True)
     fixed_amount = AmountField(null=True, blank=True, help_text="Account currency.")
     risk_percent = AmountField(null=True, blank=True, help_text="Of equity, lost at the stop.")
+    risk_amount = AmountField(
+        null=True, blank=True, help_text="Account currency, lost at the stop."
+    )
+    small_risk_percent = AmountField(default=Decimal(1), db_default=Decimal(1))
+    normal_risk_percent = AmountField(default=Decimal(2), db_default=Decimal(2))
+    large_risk_percent = AmountField(default=Decimal(3), db_default=Decimal(3))
+    allow_minimum_quantity = models.BooleanField(
+        default=False, db_default=False,
+        help_text="Trade the broker's minimum if the calculated quantity is below it. Needs a "
+        "limit of the risk of a single trade.",
+    )  # fmt: skip
     multiplier = AmountField(default=Decimal(1))
     small_multiplier = AmountField(default=Decimal("0.5"))
     normal_multiplier = AmountField(default=Decimal(1))
     large_multiplier = AmountField(default=Decimal(2))
-    max_quantity = AmountField(null=True, blank=True, help_text="Base units.")
     max_open_positions = models.IntegerField(default=20)
     max_leverage = AmountField(default=Decimal(30), help_text="Open notional / equity.")
     max_portfolio_risk_percent = AmountField(default=Decimal(10))
-    max_slippage_pips = AmountField(
-        "max slippage", null=True, blank=True, help_text="In the slippage unit, see below."
-    )
     slippage_alert_threshold_pips = AmountField(
         "slippage alert threshold", default=Decimal(5), help_text="In the slippage unit."
     )
-    slippage_unit = models.CharField(
-        max_length=7, choices=units.CHOICES, blank=True, default="", db_default="",
-        help_text="Empty: pips for currencies and metals, basis points (0.01 %) for the rest.",
-    )  # fmt: skip
     max_signal_age_seconds = models.IntegerField(default=300)
     broker_holds_stops = models.BooleanField(
         default=True, help_text="Stops and targets are placed at the broker if it supports them."
     )
+    stop_move_seconds = models.SmallIntegerField(
+        default=5, db_default=5,
+        help_text="Break-even and trailing: the least time between two moves of a stop, in"
+        " seconds.",
+    )  # fmt: skip
     stuck_policy = models.CharField(max_length=8, choices=StuckPolicy, default=StuckPolicy.ESCALATE)
     trading_day_zone = models.CharField(
-        max_length=64, default="America/New_York", help_text="A trading day ends at 17:00 there."
-    )
+        max_length=64, default=trading_day.DEFAULT_ZONE,
+        help_text="The zone of the trading day's start.",
+    )  # fmt: skip
+    trading_day_start = models.TimeField(
+        default=trading_day.DEFAULT_START, db_default=trading_day.DEFAULT_START,
+        help_text="Local time at which a trading day starts, and the one before ends.",
+    )  # fmt: skip
+    decision_provider = models.ForeignKey(
+        "connections.DecisionProvider", models.PROTECT, null=True, blank=True,
+        related_name="presets",
+        help_text="May reject or scale each entry before it is sent. Empty: none.",
+    )  # fmt: skip
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
@@ -182,18 +236,115 @@ class TradingPreset(models.Model):
                 violation_error_message="Max slippage and the alert threshold are 0 or more.",
             ),
             models.CheckConstraint(
-                condition=(~Q(sizing_mode="FIXED") | Q(fixed_quantity__isnull=False))
-                & (~Q(sizing_mode="PERCENT_BALANCE") | Q(percent_of_balance__isnull=False))
-                & (~Q(sizing_mode="FIXED_AMOUNT") | Q(fixed_amount__isnull=False))
-                & (~Q(sizing_mode="RISK_PERCENT") | Q(risk_percent__isnull=False)),
+                condition=Q(max_spread__isnull=True) | Q(max_spread__gte=0),
+                name="preset_spread_gte_0",
+                violation_error_message="Max spread is 0 or more, or empty.",
+            ),
+            models.CheckConstraint(
+                condition=(
+                    Q(max_symbol_exposure_percent__isnull=True)
+                    | Q(max_symbol_exposure_percent__gt=0)
+                )
+                & (Q(max_open_orders__isnull=True) | Q(max_open_orders__gt=0)),
+                name="preset_exposure_limits_gt_0",
+                violation_error_message=(
+                    "Max symbol exposure percent and max open orders are above 0, or empty."
+                ),
+            ),
+            models.CheckConstraint(
+                condition=Q(max_price_deviation_percent__isnull=True)
+                | Q(max_price_deviation_percent__gt=0),
+                name="preset_deviation_gt_0",
+                violation_error_message="Max price deviation percent is above 0, or empty.",
+            ),
+            models.CheckConstraint(
+                condition=Q(allowed_symbols__len__lte=symbol_filter.MAX_PATTERNS),
+                name="preset_allowed_symbols_count",
+                violation_error_message=(
+                    f"At most {symbol_filter.MAX_PATTERNS} allowed symbols; "
+                    "EUR/* stands for all symbols of a currency."
+                ),
+            ),
+            models.CheckConstraint(
+                condition=_mode_has_numbers(),
                 name="preset_mode_has_number",
                 violation_error_message=(
                     "The sizing mode needs its number: percent of equity at risk needs "
-                    "risk percent, fixed quantity its quantity, percent of balance its "
-                    "percent, fixed amount its amount."
+                    "risk percent, amount at risk its amount, fixed quantity its quantity, "
+                    "fixed quantity for each amount of balance both, percent of balance or "
+                    "equity its percent, fixed amount its amount."
                 ),
             ),
+            models.CheckConstraint(
+                condition=(Q(per_balance__isnull=True) | Q(per_balance__gt=0))
+                & (Q(risk_amount__isnull=True) | Q(risk_amount__gt=0)),
+                name="preset_amounts_gt_0",
+                violation_error_message=(
+                    "The amount of balance and the amount at risk are above 0, or empty."
+                ),
+            ),
+            models.CheckConstraint(
+                condition=Q(percent_of_equity__isnull=True)
+                | Q(percent_of_equity__gt=0, percent_of_equity__lte=10_000),
+                name="percent_of_equity_range",
+                violation_error_message="Percent of equity is above 0 and at most 10,000.",
+            ),
+            models.CheckConstraint(
+                condition=Q(
+                    small_risk_percent__gt=0,
+                    small_risk_percent__lte=100,
+                    normal_risk_percent__gt=0,
+                    normal_risk_percent__lte=100,
+                    large_risk_percent__gt=0,
+                    large_risk_percent__lte=100,
+                ),
+                name="category_risk_percents_0_100",
+                violation_error_message=(
+                    "The risk percent of each category is above 0 and at most 100."
+                ),
+            ),
+            models.CheckConstraint(
+                condition=Q(max_trade_risk_percent__isnull=True)
+                | Q(max_trade_risk_percent__gt=0, max_trade_risk_percent__lte=100),
+                name="max_trade_risk_0_100",
+                violation_error_message=(
+                    "Max trade risk percent is above 0 and at most 100, or empty."
+                ),
+            ),
+            models.CheckConstraint(
+                condition=Q(allow_minimum_quantity=False) | Q(max_trade_risk_percent__isnull=False),
+                name="minimum_needs_trade_risk",
+                violation_error_message=(
+                    "Trading the broker's minimum needs max trade risk percent: it limits what "
+                    "the minimum may lose."
+                ),
+            ),
+            *limit_constraints("preset"),
+            models.CheckConstraint(
+                condition=Q(stop_move_seconds__gte=1, stop_move_seconds__lte=3600),
+                name="stop_move_seconds_range",
+                violation_error_message="Stop move seconds are 1 to 3,600.",
+            ),
+            *stop_rule_checks("preset"),
         ]
 
     def __str__(self) -> str:
         return self.name
+
+    def clean(self) -> None:
+        """Raise ValidationError for an unknown time zone, a bad symbol or session, or a bad rule.
+
+        Allowed symbols and sessions are put into their canonical spelling.
+        """
+        errors = clean_stop_rule(self)
+        try:
+            super().clean()
+        except ValidationError as unread:
+            errors |= unread.message_dict
+        if self.trading_day_zone not in available_timezones():
+            errors["trading_day_zone"] = ["No such time zone. Enter it as Europe/Berlin, or UTC."]
+        provider = self.decision_provider
+        if provider is not None and provider.user_id not in (None, self.user_id):
+            errors["decision_provider"] = ["This provider belongs to another user."]
+        if errors:
+            raise ValidationError(errors)

@@ -8,7 +8,15 @@ from django.db import models
 from django.db.models import Q
 
 from common.fields import AmountField
+from common.stop_rules import (
+    ATR,
+    UNIT_CHOICES,
+    StopRuleFields,
+    describe_stop_rule,
+    stop_rule_checks,
+)
 from connections.models.accounts import ExecutionConnection
+from connections.models.entry_limits import EntryLimits, subscription_constraints
 from signals.models import Feed
 
 
@@ -20,8 +28,29 @@ class Directions(models.TextChoices):
     SELL = "SELL", "Sells only"
 
 
-class Subscription(models.Model):
-    """A connection takes a feed's signals. Ended ones are archived; all others are candidates."""
+class PriorityClass(models.IntegerChoices):
+    """Whose entries are sent first while many wait. Entries by hand and exits come before all."""
+
+    HIGH = 1
+    NORMAL = 2
+    LOW = 3
+
+
+class RoutePolicy(models.TextChoices):
+    """How one of the accounts of a route is chosen for a signal."""
+
+    PRICE = "PRICE", "Best price, then spread"
+    HEALTH = "HEALTH", "Healthy for longest"
+    LATENCY = "LATENCY", "Quickest answers"
+    SHARE = "SHARE", "In proportion to shares"
+
+
+class Subscription(StopRuleFields, EntryLimits):
+    """A connection takes a feed's signals. Ended ones are archived; all others are candidates.
+
+    Of its own limits and those of the preset the tighter ones apply. Its own break-even and
+    trailing rule counts before that of the preset.
+    """
 
     connection = models.ForeignKey(
         ExecutionConnection, models.CASCADE, related_name="subscriptions"
@@ -36,6 +65,23 @@ class Subscription(models.Model):
         help_text='Canonical pair to broker symbol: {"EUR/USD": "EURUSD.m"}',
     )
     directions = models.CharField(max_length=4, choices=Directions, default=Directions.BOTH)
+    priority = models.SmallIntegerField(
+        choices=PriorityClass,
+        default=PriorityClass.NORMAL,
+        db_default=PriorityClass.NORMAL,
+        help_text="Whose entries are sent first while many wait. Only an operator gives HIGH (1).",
+    )
+    route_policy = models.CharField(
+        max_length=7,
+        choices=RoutePolicy,
+        blank=True,
+        default="",
+        db_default="",
+        help_text="How the account that executes a signal is chosen. Empty: this account alone.",
+    )
+    max_open_positions = models.IntegerField(null=True, blank=True)
+    max_leverage = AmountField(null=True, blank=True, help_text="Open notional / equity.")
+    max_portfolio_risk_percent = AmountField(null=True, blank=True)
     archived_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
 
@@ -45,6 +91,17 @@ class Subscription(models.Model):
             models.CheckConstraint(
                 condition=Q(multiplier__gt=0), name="subscription_multiplier_gt_0"
             ),
+            models.CheckConstraint(
+                condition=Q(priority__in=PriorityClass.values),
+                name="subscription_priority_known",
+                violation_error_message="The priority is 1 (high), 2 (normal) or 3 (low).",
+            ),
+            models.CheckConstraint(
+                condition=Q(route_policy__in=("", *RoutePolicy.values)),
+                name="subscription_route_policy_known",
+            ),
+            *subscription_constraints(),
+            *stop_rule_checks("subscription"),
         ]
         indexes = [
             models.Index(
@@ -54,6 +111,14 @@ class Subscription(models.Model):
 
     def __str__(self) -> str:
         return f"{self.connection_id} takes {self.feed_id}"
+
+    @property
+    def stop_rule_text(self) -> str:
+        """Its break-even and trailing rule for people; empty: it has none of its own."""
+        unit = self.stop_rule_unit
+        return describe_stop_rule(
+            self, unit if unit == ATR else dict(UNIT_CHOICES).get(unit, "").lower()
+        )
 
 
 class SubscriptionInterval(models.Model):

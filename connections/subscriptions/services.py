@@ -15,14 +15,23 @@ from django.db import transaction
 
 from common.clocks import market_now
 from common.errors import ConflictError, InvalidInputError, NotAllowedError
+from common.permissions import Right
 from common.reason_codes import Code
 from common.row_changes import change_row
-from connections.account_settings.validation import invalid_symbols_message
+from common.stop_rules import RULE_FIELDS, stop_rule_faults
+from connections.accounts.permissions import check_owner
 from connections.accounts.services import lock_connection
-from connections.models import Directions, ExecutionConnection, Subscription, SubscriptionInterval
+from connections.models import (
+    Directions,
+    ExecutionConnection,
+    PriorityClass,
+    Subscription,
+    SubscriptionInterval,
+)
+from connections.subscriptions import limits
+from connections.subscriptions.routes import check_not_routed, read_symbol_map
 from signals.locks import candidates_exclusive, feed_shared
 from signals.models import Feed
-from signals.symbols import read_pair
 from users.models import User
 
 
@@ -36,23 +45,33 @@ def subscribe(
     symbol_map: Mapping[str, str] | None = None,
     directions: str = Directions.BOTH,
     expires_at: datetime | None = None,
+    priority: int = PriorityClass.NORMAL,
+    **more: Any,
 ) -> Subscription:
     """Let a connection take a feed's signals from the next publication on.
 
-    An ended subscription is reopened. expires_at: market time. Raises ConflictError STATE_CONFLICT
-    if the connection takes the feed already or either is archived; NotAllowedError for a private
-    feed of another user; InvalidInputError for invalid values.
+    An ended subscription is reopened. expires_at: market time. priority: a `PriorityClass`; only an
+    operator gives HIGH. more: its own limits and the fields of its stop rule, see
+    `update_subscription`. Raises ConflictError STATE_CONFLICT if the
+    connection takes the feed already or either is archived; NotAllowedError for a private feed of
+    another user; InvalidInputError for invalid values.
     """
     connection = lock_connection(connection_id, by)
+    new = Subscription(connection=connection)
     values = {
+        **_no_limits(),
+        **_limits(new, {name: more[name] for name in more if name not in RULE_FIELDS}, by),
         "multiplier": _multiplier(multiplier),
-        "symbol_map": _symbol_map(symbol_map or {}, connection.type),
+        "symbol_map": read_symbol_map(symbol_map or {}, connection.type),
         "directions": _directions(directions),
         "expires_at": expires_at,
+        "priority": _priority(priority, new, by),
+        **_stop_rule(new, {name: more[name] for name in more if name in RULE_FIELDS}),
     }
     candidates_exclusive(feed_id)
     feed = feed_shared(feed_id)  # locked: it cannot become private or archived before the commit
     _check_feed(feed, connection, by)
+    check_not_routed(connection, feed_id)
     now = market_now()
     subscription = _create_or_reopen(connection, feed, values)
     SubscriptionInterval.objects.create(subscription=subscription, started_at=now)
@@ -90,8 +109,9 @@ def unsubscribe(subscription_id: int, *, by: User | None) -> bool:
     candidates_exclusive(subscription.feed_id)
     now = market_now()
     live = Subscription.objects.filter(pk=subscription_id, archived_at=None)
-    if not live.update(archived_at=now):
+    if not live.update(archived_at=now, route_policy=""):
         return False
+    subscription.routes.all().delete()  # its accounts may take the feed in another way
     SubscriptionInterval.objects.filter(subscription=subscription, ended_at=None).update(
         ended_at=now
     )
@@ -124,25 +144,55 @@ def renew_subscription(
 
 @transaction.atomic
 def update_subscription(subscription_id: int, *, by: User | None, **changes: Any) -> bool:
-    """Change multiplier, symbol_map, directions or expires_at. Return False if nothing changed.
+    """Change multiplier, symbol_map, directions, expires_at, priority, limits or its stop rule.
 
-    Raises InvalidInputError FIELD_UNKNOWN for other fields, other codes for invalid values.
+    A stop rule (`common.stop_rules.RULE_FIELDS`) applies to positions that open later.
+
+    Returns False if nothing changed. Raises InvalidInputError FIELD_UNKNOWN for other fields, other
+    codes for invalid values and limits that are looser than the preset's; NotAllowedError.
     """
+    known = {*limits.NAMES, *limits.ALIASES}
+    own_limits = {name: changes.pop(name) for name in list(changes) if name in known}
     readers: dict[str, Callable[[Any], Any]] = {
         "multiplier": _multiplier,
-        "symbol_map": lambda value: _symbol_map(value, subscription.connection.type),
+        "symbol_map": lambda value: read_symbol_map(value, subscription.connection.type),
         "directions": _directions,
         "expires_at": lambda value: value,
+        "priority": lambda value: _priority(value, subscription, by),
+        **dict.fromkeys(RULE_FIELDS, lambda value: value),
     }
     if unknown := sorted(set(changes) - set(readers)):
         raise InvalidInputError(
             Code.FIELD_UNKNOWN, f"{unknown[0]!r} cannot be changed.", field=unknown[0]
         )
     subscription = _active(subscription_id, by)
+    _stop_rule(subscription, {name: changes[name] for name in RULE_FIELDS if name in changes})
     read = {field: readers[field](value) for field, value in changes.items()}
+    read |= _limits(subscription, own_limits, by)
     if all(getattr(subscription, field) == value for field, value in read.items()):
         return False
     return Subscription.objects.filter(pk=subscription_id).update(**read) == 1
+
+
+def _limits(
+    subscription: Subscription, changes: Mapping[str, Any], by: User | None
+) -> dict[str, Any]:
+    """Return changed limits as they are stored. The caller has locked the connection."""
+    if not changes:
+        return {}
+    stored = {limits.ALIASES.get(name, name): value for name, value in changes.items()}
+    if unknown := sorted(set(stored) - set(limits.NAMES)):
+        raise InvalidInputError(
+            Code.FIELD_UNKNOWN, f"{unknown[0]!r} cannot be set.", field=unknown[0]
+        )
+    check_owner(subscription.connection, by, Right.LIMITS)
+    return limits.read_limits(subscription, subscription.connection.preset, stored)
+
+
+def _no_limits() -> dict[str, Any]:
+    """Return the limits of a new subscription; one that is reopened has none of its former ones."""
+    fields = {field.name: field for field in Subscription._meta.concrete_fields}
+    return {name: fields[name].get_default() for name in limits.NAMES}
 
 
 @transaction.atomic
@@ -173,6 +223,14 @@ def _multiplier(value: Decimal) -> Decimal:
     return value
 
 
+def _stop_rule(subscription: Subscription, changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of a stop rule with the changes. Raises InvalidInputError for a fault."""
+    rule = {name: changes.get(name, getattr(subscription, name)) for name in RULE_FIELDS}
+    for name, detail in stop_rule_faults(rule):
+        raise InvalidInputError(Code.FIELD_INVALID, detail, field=name)
+    return rule
+
+
 def _directions(value: str) -> str:
     if value not in Directions.values:
         raise InvalidInputError(
@@ -181,12 +239,17 @@ def _directions(value: str) -> str:
     return value
 
 
-def _symbol_map(value: Mapping[str, str], broker_type: str) -> dict[str, str]:
-    """Return the validated map from canonical pair to the broker's symbol."""
-    try:
-        read = {read_pair(pair): str(symbol) for pair, symbol in value.items()}
-    except InvalidInputError as error:
-        raise InvalidInputError(error.code, error.detail, field="symbol_map") from error
-    if wrong := invalid_symbols_message(broker_type, list(read.values())):
-        raise InvalidInputError(Code.FIELD_INVALID, wrong, field="symbol_map")
-    return read
+def _priority(value: int, subscription: Subscription, by: User | None) -> int:
+    """Return a valid priority class. Tenants share the workers, so no tenant gives itself HIGH."""
+    if value not in PriorityClass.values:
+        raise InvalidInputError(
+            Code.FIELD_INVALID, "One of 1 (high), 2 (normal), 3 (low).", field="priority"
+        )
+    is_raised = value == PriorityClass.HIGH and subscription.priority != value
+    if is_raised and by is not None and not by.is_operator:
+        raise InvalidInputError(
+            Code.FIELD_INVALID,
+            "Only an operator gives high priority. Choose normal (2) or low (3).",
+            field="priority",
+        )
+    return value

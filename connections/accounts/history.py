@@ -1,0 +1,86 @@
+"""The history of balances and equities, and of deposits and withdrawals.
+
+Public through `connections.services`.
+"""
+
+from datetime import datetime
+from decimal import Decimal
+from uuid import UUID
+
+from django.db import transaction
+
+from common.clocks import market_now
+from common.errors import InvalidInputError
+from common.permissions import Right
+from common.reason_codes import Code
+from connections.accounts.permissions import check_owner
+from connections.models import CashFlow, ExecutionConnection
+from connections.trading_day import day_start_sql, offset_sql, trading_date_sql, zone_sql
+from users.models import User
+
+_DATE = trading_date_sql("x.market_time", zone="x.zone", offset="x.day_offset")
+_DAY_START = day_start_sql(_DATE, zone="x.zone", offset="x.day_offset")
+# A period begins where a window of a loss limit may begin. greatest() ignores NULLs.
+_PERIOD_START = f"""greatest(date_trunc('hour', x.market_time, 'UTC'), {_DAY_START},
+    (SELECT max(f.at) FROM connections_cashflow f
+     WHERE f.connection_id = x.id AND f.at <= x.market_time),
+    (SELECT max(p.ended_at) FROM connections_tradingpause p
+     WHERE p.connection_id = x.id AND p.is_resumed_by_hand AND p.ended_at <= x.market_time),
+    (SELECT max(l.started_at) FROM connections_losslimit l WHERE l.started_at <= x.market_time
+     AND (l.preset_id = x.preset_id OR l.subscription_id IN (
+       SELECT s.id FROM connections_subscription s WHERE s.connection_id = x.id))))"""
+
+
+def add_to_history_sql(source: str) -> str:
+    """Return an INSERT that adds read account states to the history.
+
+    source: a FROM item with the columns id (of the connection), currency, balance, equity and
+    market_time. The first state of a period stays; later ones only raise its highest values.
+    """
+    return f"""
+  INSERT INTO connections_accounthistory AS h (connection_id, period_start, currency, read_at,
+    balance, equity, peak_balance, peak_balance_at, peak_equity, peak_equity_at)
+  SELECT x.id, {_PERIOD_START}, x.currency, x.market_time, x.balance, x.equity,
+    x.balance, x.market_time, x.equity, x.market_time
+  FROM (SELECT read.id, read.currency, read.balance, read.equity, read.market_time, c.preset_id,
+      {zone_sql()} AS zone, {offset_sql()} AS day_offset
+    FROM {source}
+    JOIN connections_executionconnection c ON c.id = read.id
+    LEFT JOIN connections_tradingpreset t ON t.id = c.preset_id) x
+  ORDER BY x.id
+  ON CONFLICT (connection_id, period_start) DO UPDATE SET
+    peak_balance = greatest(h.peak_balance, excluded.peak_balance),
+    peak_balance_at = CASE WHEN excluded.peak_balance > h.peak_balance
+      THEN excluded.peak_balance_at ELSE h.peak_balance_at END,
+    peak_equity = greatest(h.peak_equity, excluded.peak_equity),
+    peak_equity_at = CASE WHEN excluded.peak_equity > h.peak_equity
+      THEN excluded.peak_equity_at ELSE h.peak_equity_at END
+  WHERE h.currency = excluded.currency
+    AND (excluded.peak_balance > h.peak_balance OR excluded.peak_equity > h.peak_equity)"""
+
+
+@transaction.atomic
+def record_cash_flow(
+    connection_id: UUID,
+    *,
+    amount: Decimal,
+    by: User | None,
+    at: datetime | None = None,
+    note: str = "",
+) -> CashFlow:
+    """Record a deposit (amount above 0) or a withdrawal that the broker does not report.
+
+    at: market time, by default now. Loss limits leave the amount out from then on. Raises
+    NotAllowedError; InvalidInputError for an amount of 0 or a time in the future.
+    """
+    connection = ExecutionConnection.objects.live().get(pk=connection_id)
+    check_owner(connection, by, Right.LIMITS)
+    now = market_now()
+    if amount == 0:
+        raise InvalidInputError(Code.FIELD_INVALID, "The amount must not be 0.", field="amount")
+    if at is not None and at > now:
+        raise InvalidInputError(Code.FIELD_INVALID, "It must not be in the future.", field="at")
+    return CashFlow.objects.create(
+        connection=connection, at=at or now, amount=amount, note=note[:200],
+        origin=CashFlow.Origin.OWNER, created_by=by,
+    )  # fmt: skip

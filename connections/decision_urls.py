@@ -1,0 +1,40 @@
+"""Which URLs a decision provider may have. Names are resolved when a request is sent, not here."""
+
+import ipaddress
+from urllib.parse import urlsplit
+
+from django.conf import settings
+
+from common.ip_addresses import is_public, leads_to
+
+
+def check_url(url: str) -> str:
+    """Return what is wrong with a URL, as a sentence; empty: it may be saved.
+
+    http, and addresses in private networks, need FILLCAST_OUTBOUND_NETWORKS.
+    """
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        return "This is no valid URL."
+    if parts.scheme not in ("http", "https") or not host:
+        return "Enter a URL that begins with https://."
+    if parts.username is not None or parts.password is not None:
+        return "Leave user name and password out of the URL: requests are signed."
+    if parts.fragment or any(ord(letter) <= 32 for letter in url):
+        return "A URL has no spaces and no part after #."
+    return _check_host(host, encrypted=parts.scheme == "https")
+
+
+def _check_host(host: str, *, encrypted: bool) -> str:
+    networks = settings.FILLCAST_OUTBOUND_NETWORKS
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return "" if encrypted or networks else f"{host} can only be reached by https."
+    if any(leads_to(address) in network for network in networks):
+        return ""
+    if not is_public(leads_to(address)):
+        return f"{host} is in a network that the operators have not allowed."
+    return "" if encrypted else f"{host} can only be reached by https."

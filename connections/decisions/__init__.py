@@ -1,0 +1,1 @@
+"""Decision providers and news calendars: their services. Public through `connections.services`."""

@@ -1,0 +1,99 @@
+"""Add, change and delete decision providers. Public through `connections.services`."""
+
+from typing import Any
+
+from django.core.exceptions import NON_FIELD_ERRORS as ALL
+from django.core.exceptions import ValidationError
+from django.db import transaction
+from django.db.models import ProtectedError
+
+from common.errors import ConflictError, InvalidInputError
+from common.permissions import Right, require
+from common.reason_codes import Code
+from common.row_changes import change_row
+from connections.credentials.provider_secrets import seal_secret
+from connections.models import DecisionProvider, NewsCalendar
+from users.models import User
+
+
+@transaction.atomic
+def add_decision_provider(
+    provider: DecisionProvider, *, secret: str = "", by: User | None
+) -> DecisionProvider:
+    """Add a provider; presets may then use it.
+
+    Raises NotAllowedError; InvalidInputError with all faults. secret: signs the requests to a URL.
+    """
+    require(by, Right.LIMITS, owner_id=provider.user_id)
+    if secret:
+        provider.secret_sealed = seal_secret(secret, provider)
+    _check(provider)
+    provider.save(force_insert=True)
+    return provider
+
+
+@transaction.atomic
+def change_decision_provider(
+    provider_id: int, *, secret: str = "", by: User | None, **changes: Any
+) -> DecisionProvider:
+    """Change a provider from the next entry on. Raises as `add_decision_provider`."""
+    provider = DecisionProvider.objects.select_for_update(no_key=True).get(pk=provider_id)
+    require(by, Right.LIMITS, owner_id=provider.user_id)
+    for name, value in changes.items():
+        setattr(provider, name, value)
+    if secret:
+        changes["secret_sealed"] = provider.secret_sealed = seal_secret(secret, provider)
+    _check(provider)
+    if "sessions" in changes:
+        changes["sessions"] = provider.sessions
+    return change_row(provider, changes)
+
+
+@transaction.atomic
+def delete_decision_provider(provider_id: int, *, by: User | None) -> None:
+    """Delete a provider. Raises NotAllowedError, ConflictError while a preset uses it."""
+    provider = DecisionProvider.objects.select_for_update(no_key=True).get(pk=provider_id)
+    require(by, Right.LIMITS, owner_id=provider.user_id)
+    try:
+        provider.delete()
+    except ProtectedError as error:
+        detail = "Presets use it: choose another provider in them first."
+        raise ConflictError(Code.STATE_CONFLICT, detail) from error
+
+
+@transaction.atomic
+def add_news_calendar(name: str, *, owner: User | None, by: User | None) -> NewsCalendar:
+    """Add an empty calendar; `import_calendar` fills it. Raises NotAllowedError."""
+    require(by, Right.LIMITS, owner_id=owner.pk if owner else None)
+    return NewsCalendar.objects.create(name=name, user=owner)
+
+
+@transaction.atomic
+def delete_news_calendar(calendar_id: int, *, by: User | None) -> None:
+    """Delete a calendar. Raises NotAllowedError, ConflictError while a provider uses it."""
+    calendar = NewsCalendar.objects.select_for_update(no_key=True).get(pk=calendar_id)
+    require(by, Right.LIMITS, owner_id=calendar.user_id)
+    try:
+        calendar.delete()
+    except ProtectedError as error:
+        detail = "Decision providers use it: choose another calendar in them first."
+        raise ConflictError(Code.STATE_CONFLICT, detail) from error
+
+
+def _check(provider: DecisionProvider) -> None:
+    """Raise InvalidInputError with every fault of a provider."""
+    errors: dict[str, list[str]] = {}
+    for check in (provider.clean, provider.validate_constraints):
+        try:
+            check()
+        except ValidationError as found:
+            for field, texts in found.message_dict.items():
+                errors.setdefault(field, []).extend(texts)
+    faults = [
+        InvalidInputError(Code.FIELD_INVALID, " ".join(texts), field="" if name == ALL else name)
+        for name, texts in errors.items()
+    ]
+    if faults:
+        raise InvalidInputError(
+            faults[0].code, faults[0].detail, field=faults[0].field, others=faults[1:]
+        )

@@ -1,0 +1,233 @@
+"""Read the limits of accounts and the figures that they compare."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, time, timedelta
+from decimal import Decimal
+from typing import NamedTuple
+from uuid import UUID
+
+from common.clocks import market_at
+from common.sql import Query, array, columns, periodic_rows, rows, run
+from connections.accounts.cash_flows import LIMITED_ACCOUNTS
+from connections.loss_limits.rules import LossFigures, window_start
+from connections.models import LossBasis, LossLimit, LossMeasure
+from connections.trading_day import rule_of
+
+OF_STATES = frozenset({LossMeasure.BALANCE, LossMeasure.BALANCE_TO_EQUITY, LossMeasure.EQUITY})
+FLOWS_WAIT = timedelta(minutes=5)  # for deposits and withdrawals; later a state counts without them
+ALWAYS = datetime.fromisoformat("1970-01-01T00:00:00Z")
+
+
+class DueAccount(NamedTuple):
+    """An account whose limits have to be checked. read_at: of its snapshot, machine time."""
+
+    connection_id: UUID
+    read_at: datetime
+
+
+class AppliedLimit(NamedTuple):
+    """A limit that applies to an account, with the account's last state.
+
+    resumed_at: when trading was last resumed by hand after this limit. read_at: machine time.
+    flows_missing_since: machine time of the first state since when deposits and withdrawals could
+    not be read, with the error; None: they are known.
+    """
+
+    limit_id: int
+    connection_id: UUID
+    subscription_id: int | None
+    feed_id: int | None
+    window: str
+    measure: str
+    basis: str
+    maximum: Decimal
+    unit: str
+    action: str
+    resume: str
+    started_at: datetime | None
+    resumed_at: datetime | None
+    is_paused: bool
+    trading_day_zone: str
+    trading_day_start: time
+    currency: str
+    balance: Decimal
+    equity: Decimal
+    read_at: datetime
+    flows_missing_since: datetime | None
+    flows_error: str
+
+    def since(self, now: datetime) -> datetime:
+        """Return from when losses count: the window's start, or a later restart."""
+        start = window_start(self.window, now, rule_of(self)) or ALWAYS
+        return max(start, self.started_at or ALWAYS, self.resumed_at or ALWAYS)
+
+    @property
+    def lacks_flows(self) -> bool:
+        """Whether its value may be wrong, because deposits and withdrawals could not be read."""
+        return self.flows_missing_since is not None and self.measure in OF_STATES
+
+    @property
+    def is_on_hold(self) -> bool:
+        """Whether it is not judged yet, because a fall may be a withdrawal that was not read."""
+        since = self.flows_missing_since
+        return self.lacks_flows and since is not None and self.read_at - since < FLOWS_WAIT
+
+
+class ClosedResult(NamedTuple):
+    """The closed trades of a limit's window. loss: account currency, above 0 for a loss."""
+
+    loss: Decimal
+    streak: int
+
+
+NO_TRADES = ClosedResult(Decimal(0), 0)
+
+# The snapshot is new, or a position was closed and the check was not made since. A close is
+# committed up to some seconds after its time, so until then it is checked again.
+DUE = Query(
+    DueAccount,
+    f"""
+SELECT c.id AS connection_id, a.read_at
+FROM {LIMITED_ACCOUNTS} limited
+JOIN connections_executionconnection c ON c.id = limited.id
+JOIN connections_accountsnapshot a ON a.connection_id = c.id
+WHERE EXISTS (SELECT FROM connections_losslimit) AND c.archived_at IS NULL
+  AND (a.limits_checked_for IS DISTINCT FROM a.read_at OR EXISTS (
+    SELECT FROM unnest(%(closed)s::uuid[], %(closed_at)s::timestamptz[]) AS t (id, at)
+    WHERE t.id = c.id AND a.limits_checked_at < t.at + interval '5 seconds'))
+ORDER BY a.limits_checked_at NULLS FIRST LIMIT %(limit)s
+""",
+)
+
+LIMITS = Query(
+    AppliedLimit,
+    """
+SELECT l.id AS limit_id, c.id AS connection_id, l.subscription_id, s.feed_id, l.window, l.measure,
+  l.basis, l.maximum, l.unit, l.action, l.resume, l.started_at,
+  (SELECT max(p.ended_at) FROM connections_tradingpause p WHERE p.connection_id = c.id
+   AND p.limit_id = l.id AND p.is_resumed_by_hand) AS resumed_at,
+  EXISTS (SELECT FROM connections_tradingpause p WHERE p.connection_id = c.id
+   AND p.limit_id = l.id AND p.ended_at IS NULL) AS is_paused,
+  coalesce(t.trading_day_zone, '') AS trading_day_zone,
+  coalesce(t.trading_day_start, time '17:00') AS trading_day_start,
+  a.currency, a.balance, a.equity, a.read_at, flows.missing_since AS flows_missing_since,
+  coalesce(flows.error, '') AS flows_error
+FROM connections_executionconnection c
+JOIN connections_accountsnapshot a ON a.connection_id = c.id
+LEFT JOIN connections_tradingpreset t ON t.id = c.preset_id
+JOIN connections_losslimit l ON l.preset_id = c.preset_id
+  OR l.subscription_id IN (SELECT own.id FROM connections_subscription own
+    WHERE own.connection_id = c.id AND own.archived_at IS NULL
+    UNION ALL
+    SELECT r.subscription_id FROM connections_subscriptionroute r
+    JOIN connections_subscription routed ON routed.id = r.subscription_id
+    WHERE r.connection_id = c.id AND routed.connection_id <> c.id AND routed.archived_at IS NULL)
+LEFT JOIN connections_subscription s ON s.id = l.subscription_id
+LEFT JOIN connections_cashflowread flows ON flows.connection_id = c.id
+WHERE c.id = ANY(%s::uuid[]) ORDER BY c.id, l.id
+""",
+)
+
+
+class _WindowRow(NamedTuple):
+    opening_balance: Decimal | None
+    opening_equity: Decimal | None
+    peak_balance: Decimal | None
+    peak_equity: Decimal | None
+
+
+# Deposits after a value are added to it, so that it compares with the present one. The sum for each
+# row of the history is only made for accounts with deposits.
+# Credit changes the equity only.
+_IN_EQUITY = """(SELECT coalesce(sum(f.amount), 0) FROM connections_cashflow f
+    WHERE f.connection_id = r.connection_id AND f.at > {since} AND f.at <= r.as_of)"""
+_IN_BALANCE = f"{_IN_EQUITY[:-1]} AND NOT f.is_credit)"
+WINDOWS = Query(
+    _WindowRow,
+    f"""
+SELECT first.balance + {_IN_BALANCE.format(since="first.read_at")} AS opening_balance,
+  first.equity + {_IN_EQUITY.format(since="first.read_at")} AS opening_equity,
+  peak.balance AS peak_balance, peak.equity AS peak_equity
+FROM unnest(%s::uuid[], %s::timestamptz[], %s::timestamptz[], %s::text[], %s::boolean[])
+  WITH ORDINALITY AS r (connection_id, since, as_of, currency, needs_peak, number)
+LEFT JOIN LATERAL (
+  SELECT h.balance, h.equity, h.read_at FROM connections_accounthistory h
+  WHERE h.connection_id = r.connection_id AND h.period_start >= r.since
+    AND h.currency = r.currency
+  ORDER BY h.period_start LIMIT 1) first ON true
+CROSS JOIN LATERAL (
+  SELECT EXISTS (SELECT FROM connections_cashflow f WHERE f.connection_id = r.connection_id
+    AND f.at > r.since AND f.at <= r.as_of) AS known) deposits
+LEFT JOIN LATERAL (
+  SELECT
+    max(h.peak_balance + CASE WHEN deposits.known
+      THEN {_IN_BALANCE.format(since="h.peak_balance_at")} ELSE 0 END) AS balance,
+    max(h.peak_equity + CASE WHEN deposits.known
+      THEN {_IN_EQUITY.format(since="h.peak_equity_at")} ELSE 0 END) AS equity
+  FROM connections_accounthistory h
+  WHERE r.needs_peak AND h.connection_id = r.connection_id AND h.period_start >= r.since
+    AND h.currency = r.currency) peak ON true
+ORDER BY r.number
+""",
+)
+
+MARK_CHECKED = """
+UPDATE connections_accountsnapshot a
+SET limits_checked_for = t.read_at, limits_checked_at = %s
+FROM unnest(%s::uuid[], %s::timestamptz[]) AS t (id, read_at) WHERE a.connection_id = t.id
+"""
+
+
+def due_accounts(closed: Mapping[UUID, datetime], *, limit: int) -> list[DueAccount]:
+    """Return accounts with limits whose state is new, or that have just closed a position.
+
+    closed: when accounts last closed a position (machine time).
+    """
+    parameters = {"closed": list(closed), "closed_at": list(closed.values()), "limit": limit}
+    return periodic_rows(DUE, parameters)
+
+
+def mark_checked(accounts: Sequence[DueAccount], *, at: datetime) -> None:
+    """Record which snapshots were checked, and when the check began (machine time)."""
+    if accounts:
+        run(MARK_CHECKED, (at, *columns(accounts, 2)))
+
+
+def limits_of(connection_ids: Sequence[UUID]) -> list[AppliedLimit]:
+    """Return the limits that apply to these accounts and their subscriptions."""
+    return rows(LIMITS, (array(connection_ids),))
+
+
+def limit_name(limit: AppliedLimit) -> str:
+    """Return what a limit limits, for people."""
+    return LossLimit(window=limit.window, measure=limit.measure, basis=limit.basis).name
+
+
+def figures_of(
+    limits: Sequence[AppliedLimit], closed: Mapping[int, ClosedResult], now: datetime
+) -> list[LossFigures]:
+    """Return the figures of each limit, in the same order.
+
+    closed: the closed trades of the limits that count them, by their place in `limits`.
+    """
+    requests = [
+        (
+            limit.connection_id, limit.since(now), market_at(limit.read_at), limit.currency,
+            limit.basis == LossBasis.PEAK,
+        )
+        for limit in limits
+    ]  # fmt: skip
+    if not requests:
+        return []
+    return [
+        LossFigures(
+            limit.balance,
+            limit.equity,
+            *window,
+            realized_loss=closed.get(place, NO_TRADES).loss,
+            losing_streak=closed.get(place, NO_TRADES).streak,
+        )
+        for place, (limit, window) in enumerate(
+            zip(limits, rows(WINDOWS, columns(requests, 5)), strict=True)
+        )
+    ]

@@ -1,0 +1,65 @@
+"""Add, change and delete loss limits. Public through `connections.services`."""
+
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.db import transaction
+
+from common.errors import InvalidInputError
+from common.permissions import Right, require
+from common.reason_codes import Code
+from common.row_changes import change_row
+from connections.accounts.permissions import check_owner
+from connections.models import LossLimit
+from users.models import User
+
+
+@transaction.atomic
+def add_loss_limit(limit: LossLimit, *, by: User | None) -> LossLimit:
+    """Add a limit to a preset or a subscription; it is checked within a minute.
+
+    Raises NotAllowedError; InvalidInputError if a rule of the limit is broken, or if it is looser
+    than the preset's limit of the same window and measure.
+    """
+    _check_right(limit, by)
+    _check(limit)
+    limit.save(force_insert=True)
+    return limit
+
+
+@transaction.atomic
+def change_loss_limit(limit_id: int, *, by: User | None, **changes: Any) -> LossLimit:
+    """Change a limit. A pause that it has caused stays. Raises as `add_loss_limit`."""
+    limit = LossLimit.objects.select_for_update(no_key=True).get(pk=limit_id)
+    _check_right(limit, by)
+    for name, value in changes.items():
+        setattr(limit, name, value)
+    _check(limit)
+    return change_row(limit, changes)
+
+
+@transaction.atomic
+def delete_loss_limit(limit_id: int, *, by: User | None) -> None:
+    """Delete a limit. A pause that it has caused stays until its end. Raises NotAllowedError."""
+    limit = LossLimit.objects.select_for_update(no_key=True).get(pk=limit_id)
+    _check_right(limit, by)
+    limit.delete()
+
+
+def _check_right(limit: LossLimit, by: User | None) -> None:
+    if limit.preset is not None:
+        require(by, Right.LIMITS, owner_id=limit.preset.user_id)
+    elif limit.subscription is not None:
+        check_owner(limit.subscription.connection, by, Right.LIMITS)
+
+
+def _check(limit: LossLimit) -> None:
+    try:
+        limit.validate_constraints()
+        limit.clean()
+    except ValidationError as violated:
+        fields = list(getattr(violated, "error_dict", {}))
+        field = fields[0] if fields and fields[0] != "__all__" else "maximum"
+        raise InvalidInputError(
+            Code.FIELD_INVALID, " ".join(violated.messages), field=field
+        ) from violated

@@ -1,0 +1,111 @@
+"""The history of an account's balance and equity, and its deposits and withdrawals."""
+
+from __future__ import annotations
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+
+from common.db_functions import ClockTimestamp
+from common.fields import AmountField
+from connections.models.accounts import ExecutionConnection
+
+
+class AccountHistory(models.Model):
+    """Balance and equity as first read in a period, and their highest values in it.
+
+    A period is an hour. It also begins where a window of a loss limit can begin: at the start of a
+    trading day, at a deposit or withdrawal, and when trading was resumed by hand. Times are market
+    time, amounts are in the account's currency.
+    """
+
+    connection = models.ForeignKey(
+        ExecutionConnection, models.CASCADE, related_name="history", db_index=False
+    )
+    period_start = models.DateTimeField()
+    currency = models.CharField(max_length=10)
+    read_at = models.DateTimeField(help_text="When balance and equity were first read.")
+    balance = AmountField()
+    equity = AmountField()
+    peak_balance = AmountField()
+    peak_balance_at = models.DateTimeField()
+    peak_equity = AmountField()
+    peak_equity_at = models.DateTimeField()
+
+    class Meta:
+        verbose_name_plural = "account history"
+        constraints = [
+            models.UniqueConstraint(
+                fields=["connection", "period_start"], name="one_history_row_a_period"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.connection_id} at {self.period_start}: {self.equity} {self.currency}"
+
+
+class CashFlow(models.Model):
+    """A deposit (above 0) or a withdrawal, in the account's currency. Loss limits leave it out."""
+
+    class Origin(models.TextChoices):
+        """Who reported it."""
+
+        BROKER = "BROKER", "The broker"
+        OWNER = "OWNER", "Entered by hand"
+
+    connection = models.ForeignKey(
+        ExecutionConnection, models.CASCADE, related_name="cash_flows", db_index=False
+    )
+    at = models.DateTimeField(help_text="When the balance changed (market time).")
+    amount = AmountField(help_text="Account currency; below 0 for a withdrawal.")
+    origin = models.CharField(max_length=6, choices=Origin)
+    reference = models.CharField(
+        max_length=100, blank=True, default="", db_default="", help_text="The broker's own number."
+    )
+    is_credit = models.BooleanField(
+        default=False, db_default=False, help_text="It changed the equity, not the balance."
+    )
+    note = models.CharField(max_length=200, blank=True, default="", db_default="")
+    created_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="+"
+    )
+    created_at = models.DateTimeField(db_default=ClockTimestamp())
+
+    class Meta:
+        ordering = ("-at", "-id")
+        constraints = [
+            models.CheckConstraint(condition=~Q(amount=0), name="cash_flow_has_amount"),
+            models.UniqueConstraint(
+                fields=["connection", "reference"],
+                condition=~Q(reference=""),
+                name="one_cash_flow_a_reference",
+            ),
+        ]
+        indexes = [models.Index(fields=["connection", "at"], name="cash_flow_of_connection")]
+
+    def __str__(self) -> str:
+        return f"{self.connection_id}: {self.amount}"
+
+
+class CashFlowRead(models.Model):
+    """How far the deposits and withdrawals of an account are known. Times are machine time.
+
+    Only for accounts with loss limits.
+    """
+
+    connection = models.OneToOneField(
+        ExecutionConnection, models.CASCADE, primary_key=True, related_name="cash_flow_read"
+    )
+    read_at = models.DateTimeField(
+        null=True, help_text="`read_at` of the last state that was stored with its flows."
+    )
+    missing_since = models.DateTimeField(
+        null=True, help_text="`read_at` of the first state since then without its flows."
+    )
+    error = models.CharField(max_length=200, blank=True, default="", db_default="")
+    retry_at = models.DateTimeField(
+        null=True, help_text="The broker does not list them; it is tried again then."
+    )
+
+    def __str__(self) -> str:
+        return f"{self.connection_id}: {self.error or self.read_at}"

@@ -1,0 +1,149 @@
+"""A subscription's own limits: they may only be tighter than those of the account's preset."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from common.errors import InvalidInputError
+from common.money import plain
+from common.reason_codes import Code
+from common.units import UNITS
+from connections import symbol_filter, trading_sessions
+from connections.models import Subscription, TradingPreset
+
+# With the least value of each; None: above 0.
+LOWER_IS_TIGHTER: dict[str, int | None] = {
+    "max_quantity": None,
+    "max_open_positions": None,
+    "max_leverage": None,
+    "max_portfolio_risk_percent": None,
+    "max_trade_risk_percent": None,
+    "max_slippage_pips": 0,
+    "max_spread": 0,
+    "max_symbol_exposure_percent": None,
+    "max_currency_exposure_percent": None,
+    "correlated_exposure_warning_percent": None,
+    "max_open_orders": None,
+    "max_orders_per_minute": None,
+    "max_daily_notional": None,
+    "max_daily_volume": None,
+    "max_size_multiple": 1,
+    "max_price_deviation_percent": None,
+}
+HIGHER_IS_TIGHTER = ("same_trade_window_seconds",)
+UNIT_OF = {"max_slippage_pips": "slippage_unit", "max_spread": "max_spread_unit"}
+LISTS = ("allowed_symbols", "trading_sessions")
+ALIASES = {"max_slippage": "max_slippage_pips"}
+NAMES = (
+    *LOWER_IS_TIGHTER,
+    *HIGHER_IS_TIGHTER,
+    *UNIT_OF.values(),
+    *LISTS,
+    "market_hours_only",
+)
+"""The fields of `Subscription` that are limits."""
+_PUBLIC = {stored: name for name, stored in ALIASES.items()}
+
+
+def read_limits(
+    subscription: Subscription, preset: TradingPreset | None, changes: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return changed limits as they are stored. Only what is changed is compared with the preset.
+
+    Raises InvalidInputError with all errors: a value out of range, or looser than the preset's.
+    """
+    values, errors = dict(changes), []
+    for name, read in (
+        ("allowed_symbols", symbol_filter.read_patterns),
+        ("trading_sessions", trading_sessions.read_sessions),
+    ):
+        if name in changes:
+            values[name], unread = read(changes[name])
+            errors += [_error(name, text) for text in unread]
+    errors += _out_of_range(values)
+    if preset is not None and not errors:
+        errors += _looser(subscription, preset, values)
+    if errors:
+        first, *others = errors
+        raise InvalidInputError(first.code, first.detail, field=first.field, others=others)
+    return values
+
+
+def _out_of_range(values: Mapping[str, Any]) -> Iterator[InvalidInputError]:
+    for name, value in values.items():
+        if name in UNIT_OF.values() and value and value not in UNITS:
+            yield _error(name, f"One of {', '.join(UNITS)}.")
+        is_number = name in LOWER_IS_TIGHTER or name in HIGHER_IS_TIGHTER
+        if not is_number or value is None:
+            continue
+        least = LOWER_IS_TIGHTER.get(name)
+        if least is None and value <= 0:
+            yield InvalidInputError(Code.NUMBER_NOT_POSITIVE, field=_PUBLIC.get(name, name))
+        elif least is not None and value < least:
+            yield _error(name, f"It is {least} or more.")
+    for name, most in zip(
+        LISTS, (symbol_filter.MAX_PATTERNS, trading_sessions.MAX_SESSIONS), strict=True
+    ):
+        if len(values.get(name) or ()) > most:
+            yield _error(name, f"At most {most}.")
+
+
+def _looser(
+    subscription: Subscription, preset: TradingPreset, values: Mapping[str, Any]
+) -> Iterator[InvalidInputError]:
+    for name, value in values.items():
+        if value is None or name not in (*LOWER_IS_TIGHTER, *HIGHER_IS_TIGHTER):
+            continue
+        of_preset = getattr(preset, name)
+        is_looser = of_preset is not None and (
+            value < of_preset if name in HIGHER_IS_TIGHTER else value > of_preset
+        )
+        if name not in UNIT_OF and is_looser:
+            yield _tighter_only(name, _shown(of_preset))
+    yield from _looser_in_unit(subscription, preset, values)
+    yield from _looser_lists(preset, values)
+
+
+def _looser_in_unit(
+    subscription: Subscription, preset: TradingPreset, values: Mapping[str, Any]
+) -> Iterator[InvalidInputError]:
+    """Compare limits that have a unit: it must be the preset's."""
+    for name, unit_name in UNIT_OF.items():
+        value = values.get(name, getattr(subscription, name))
+        of_preset = getattr(preset, name)
+        if not {name, unit_name} & values.keys() or value is None or of_preset is None:
+            continue
+        unit, preset_unit = (
+            values.get(unit_name, getattr(subscription, unit_name)),
+            getattr(preset, unit_name),
+        )
+        if unit != preset_unit:
+            shown = preset_unit or "empty"
+            detail = f"The preset's limit is {plain(of_preset)}, unit {shown}: use the same unit."
+            yield _error(unit_name, detail)
+        elif value > of_preset:
+            yield _tighter_only(name, _shown(of_preset))
+
+
+def _looser_lists(preset: TradingPreset, values: Mapping[str, Any]) -> Iterator[InvalidInputError]:
+    symbols = symbol_filter.outside(values.get("allowed_symbols") or (), preset.allowed_symbols)
+    if symbols:
+        yield _tighter_only("allowed_symbols", ", ".join(preset.allowed_symbols), symbols)
+    sessions = trading_sessions.outside(
+        values.get("trading_sessions") or (), preset.trading_sessions
+    )
+    if sessions:
+        yield _tighter_only("trading_sessions", ", ".join(preset.trading_sessions), sessions)
+
+
+def _tighter_only(name: str, of_preset: str, beyond: list[str] | None = None) -> InvalidInputError:
+    excess = f" {', '.join(beyond)} is beyond it." if beyond else ""
+    detail = f"The preset's limit is {of_preset}: a subscription's may only be tighter.{excess}"
+    return _error(name, detail)
+
+
+def _shown(value: Any) -> str:
+    return str(value) if isinstance(value, int) else plain(value)
+
+
+def _error(name: str, detail: str) -> InvalidInputError:
+    return InvalidInputError(Code.FIELD_INVALID, detail, field=_PUBLIC.get(name, name))
