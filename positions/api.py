@@ -7,7 +7,48 @@ from rest_framework import serializers
 
 from common.api_fields import Amount, StrictModelSerializer, UtcDateTime
 from common.filters import MomentFilter
-from positions.models import ExecutionPosition
+from positions.models import ExecutionPosition, StopRule
+
+
+class StopRuleSerializer(StrictModelSerializer[StopRule]):
+    """The break-even and trailing rule of a position, as it was when the position opened."""
+
+    last_move = serializers.CharField(
+        source="move_text", read_only=True, help_text="What the rule did last, and why."
+    )
+    waits_for_atr = serializers.BooleanField(
+        read_only=True,
+        help_text="It does nothing yet: its distances are in ATR, and there are too few prices.",
+    )
+
+    class Meta:
+        model = StopRule
+        fields = (
+            "break_even_origin",
+            "break_even_target",
+            "break_even_profit",
+            "break_even_offset",
+            "break_even_unit",
+            "break_even_done",
+            "trailing_origin",
+            "trailing_distance",
+            "trailing_step",
+            "trailing_activation",
+            "trailing_unit",
+            "atr",
+            "waits_for_atr",
+            "min_seconds",
+            "water_mark",
+            "water_mark_at",
+            "resumes_beyond",
+            "moves",
+            "moved_at",
+            "moved_by",
+            "moved_from",
+            "moved_to",
+            "last_move",
+        )
+        read_only_fields = fields
 
 
 class PositionSerializer(StrictModelSerializer[ExecutionPosition]):
@@ -50,10 +91,19 @@ class PositionSerializer(StrictModelSerializer[ExecutionPosition]):
     )
     unrealized_pnl = Amount(read_only=True, allow_null=True)
     price_time = UtcDateTime(read_only=True, allow_null=True)
+    stop_rule = StopRuleSerializer(
+        source="rule", read_only=True, allow_null=True,
+        help_text="The rule that moves its stop; null: there is none.",
+    )  # fmt: skip
     exit_blocker = serializers.CharField(
         read_only=True,
         help_text="Why it cannot be closed now (a reason code); empty if it can.",
     )
+    levels_frozen_at = UtcDateTime(
+        read_only=True, allow_null=True,
+        help_text="Since when a change of its levels waits: the price is within the broker's freeze"
+        " level.",
+    )  # fmt: skip
     unprotected_since = UtcDateTime(
         read_only=True, allow_null=True, help_text="Since when it should have a stop and has none."
     )
@@ -86,6 +136,8 @@ class PositionSerializer(StrictModelSerializer[ExecutionPosition]):
             "broker_stop_loss",
             "broker_take_profit",
             "levels_reported_at",
+            "stop_rule",
+            "levels_frozen_at",
             "unprotected_since",
             "unprotected_seconds",
             "unprotected_reason",
@@ -98,6 +150,7 @@ class PositionSerializer(StrictModelSerializer[ExecutionPosition]):
             "close_reason",
             "broker_position_id",
             "opened_at",
+            "close_at",
             "closed_at",
         )
         read_only_fields = fields

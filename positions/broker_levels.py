@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from common.sql import Query, rows, run
-from connections.selectors import on_tick_sql
+from connections.selectors import freeze_level_sql, on_tick_sql
 from connections.session_lanes import in_held_lanes_sql
 from positions.levels import LACKS_LEVEL_SQL, differs_sql, lacks_level_sql
 from positions.row_locks import LOCK_BY_ID, lock_positions_sql
@@ -213,6 +213,22 @@ _DUE_LEVELS = f"""
 # Checked first: mostly no level is due, and planning the claim costs many times as much.
 ANY_DUE_LEVELS = f"{_DUE_LEVELS} LIMIT 1"
 
+NEAR_LEVELS_SQL = f"""SELECT p.id, p.side, p.pair, p.price_source_id, p.connection_id,
+    p.broker_sl, p.broker_tp, {freeze_level_sql("p")} AS freeze_level
+  FROM positions_executionposition p
+  WHERE p.id IN ({_DUE_LEVELS}) AND NOT p.protection_suspended"""
+"""The positions whose level changes are due, with the levels that their brokers have; without those
+whose levels are removed for an exit.
+"""
+
+HOLD_LEVELS_SQL = f"""UPDATE positions_executionposition p SET
+    level_sync_due_at = clock_timestamp() + interval '1 second',
+    levels_frozen_at = coalesce(p.levels_frozen_at, clock_timestamp())
+  FROM (SELECT id, levels_frozen_at FROM positions_executionposition WHERE id IN ({LOCK_BY_ID})) h
+  WHERE p.id = h.id
+  RETURNING p.id, p.signal_id, p.connection_id, h.levels_frozen_at IS NULL AS is_new"""
+"""The market is too near to a level: its change waits, and is judged again after a second."""
+
 CLAIM_LEVELS_SQL = f"""WITH due AS (
   {_DUE_LEVELS}
   ORDER BY id LIMIT 1000 FOR NO KEY UPDATE SKIP LOCKED
@@ -220,7 +236,7 @@ CLAIM_LEVELS_SQL = f"""WITH due AS (
   UPDATE positions_executionposition o SET level_sync_attempts = least(o.level_sync_attempts + 1,
     100),
     level_sync_due_at = clock_timestamp() + make_interval(secs => %(longest)s),
-      levels_reported_at = NULL,
+      levels_reported_at = NULL, levels_frozen_at = NULL,
     -- Brokers hold whole ticks; ours are rounded too, or the two would always differ.
     sl = {on_tick_sql("o.sl", "o")}, tp = {on_tick_sql("o.tp", "o")}
   WHERE o.id = ANY(ARRAY(SELECT id FROM due)) RETURNING o.*

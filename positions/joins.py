@@ -22,6 +22,19 @@ def has_open_position_sql(connection_id: str) -> str:
     )
 
 
+def open_nets_sql(connection_id: str, *, where: str) -> str:
+    """Return SQL of the pair and the net notional of a connection's open positions.
+
+    Account currency; a sold position's is below 0. connection_id, where: expressions.
+    """
+    return (
+        "SELECT p.pair, p.quantity * p.entry_price * p.conversion_rate"
+        " * CASE p.side WHEN 'BUY' THEN 1 ELSE -1 END AS net"
+        " FROM positions_executionposition p"
+        f" WHERE {where} AND p.connection_id = {connection_id} AND p.quantity > 0"
+    )
+
+
 # Each uses one of the indexes position_open, position_open_of_source and position_open_of_signal.
 OPEN_POSITIONS_SQL = """
 SELECT connection_id, symbol, 'an open position' AS what

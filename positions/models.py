@@ -118,6 +118,9 @@ class ExecutionPosition(models.Model):
         help_text="The broker's level that the price has passed.",
     )  # fmt: skip
     breached_since = models.DateTimeField(null=True)
+    stop_moves_at = AmountField(
+        null=True, help_text="The price from which its break-even or trailing rule acts."
+    )
     broker_check_due_at = models.DateTimeField(
         null=True, help_text="From then on the position is read at the broker."
     )
@@ -129,6 +132,9 @@ class ExecutionPosition(models.Model):
         default=False,
         db_default=False,
         help_text="Parts of other positions or of open entries were deducted from that quantity.",
+    )
+    levels_frozen_at = models.DateTimeField(
+        null=True, help_text="Since when a change of its levels waits for the price to move away."
     )
     unprotected_since = models.DateTimeField(null=True)
     unprotected_reason = models.CharField(max_length=20, blank=True, default="", db_default="")
@@ -156,6 +162,9 @@ class ExecutionPosition(models.Model):
         max_length=14, choices=CloseReason, blank=True, default="", db_default=""
     )
     opened_at = models.DateTimeField()
+    close_at = models.DateTimeField(
+        null=True, help_text="Market time at which it is closed, by its signal."
+    )
     closed_at = models.DateTimeField(null=True)
     last_activity_at = models.DateTimeField(
         db_default=ClockTimestamp(), help_text="Machine time of our last activity on it."
@@ -181,6 +190,11 @@ class ExecutionPosition(models.Model):
                 fields=["price_source", "pair"], name="position_open_of_source", condition=OPEN
             ),
             models.Index(fields=["closed_at"], name="position_closed_at"),
+            models.Index(
+                fields=["close_at"],
+                name="position_close_at",
+                condition=OPEN & Q(close_at__isnull=False),
+            ),
             models.Index(
                 fields=["connection", "broker_position_id"],
                 name="position_of_ticket",
@@ -210,6 +224,14 @@ class ExecutionPosition(models.Model):
                     condition=OPEN & Q(side=side, **{f"{level}__isnull": False}),
                 )
                 for level in ("sl", "tp")
+                for side in ("BUY", "SELL")
+            ),
+            *(
+                models.Index(
+                    fields=["price_source", "pair", "stop_moves_at"],
+                    name=f"stop_moves_{side.lower()}",
+                    condition=OPEN & Q(side=side, stop_moves_at__isnull=False),
+                )
                 for side in ("BUY", "SELL")
             ),
         ]  # `position_level_sync` is made by SQL in the migration
@@ -263,6 +285,26 @@ class ExecutionPosition(models.Model):
         return self.unprotected_seconds + Decimal(f"{max(running, 0):.1f}")
 
     @property
+    def rule(self) -> StopRule | None:
+        """Its break-even and trailing rule, if it has one."""
+        return getattr(self, "stop_rule", None)
+
+    @property
     def is_open(self) -> bool:
         """Whether any quantity is open."""
         return bool(self.quantity > 0)
+
+
+from positions.rule_model import RuleOrigin, StopRule  # noqa: E402  # Django looks for it here
+
+__all__ = [
+    "OPEN",
+    "STOP_NOT_HELD",
+    "CloseReason",
+    "ExecutionPosition",
+    "Guardian",
+    "PositionQuerySet",
+    "RuleOrigin",
+    "Side",
+    "StopRule",
+]

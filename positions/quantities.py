@@ -23,13 +23,13 @@ def open_positions_sql(executions: str) -> str:
 
     executions: a SELECT of the inserted columns, in their order: at most one row for each
     connection and signal. The INSERT returns of each position its id, connection_id, signal_id, its
-    new quantity and entry_price, and `is_new`: false if the position existed before.
+    new quantity and entry_price, its stop and `is_new`: false if the position existed before.
     """
     return f"""INSERT INTO positions_executionposition AS p (
     connection_id, signal_id, pair, symbol, side, quantity, opened_quantity, entry_price,
     sl, tp, sl_guardian, tp_guardian, broker_sl, broker_tp, broker_sl_quantity,
     levels_reported_at, broker_position_id, price_source_id, pip, conversion_rate,
-    commission, opened_at)
+    commission, opened_at, close_at)
   {executions}
   ON CONFLICT (connection_id, signal_id) DO UPDATE SET
     quantity = p.quantity + EXCLUDED.quantity,
@@ -43,7 +43,7 @@ def open_positions_sql(executions: str) -> str:
     opened_at = least(p.opened_at, EXCLUDED.opened_at),
     broker_position_id = coalesce(nullif(EXCLUDED.broker_position_id, ''), p.broker_position_id),
     closed_at = NULL, close_reason = '', last_activity_at = clock_timestamp()
-  RETURNING p.id, p.connection_id, p.signal_id, p.quantity, p.entry_price,
+  RETURNING p.id, p.connection_id, p.signal_id, p.quantity, p.entry_price, p.sl,
     p.xmax = 0 AS is_new  -- 0: inserted, not found"""
 
 

@@ -71,6 +71,14 @@ def open_profit(connection_ids: Sequence[UUID] | None = None) -> list[OpenProfit
     )
 
 
+def open_position_ids(connection_id: UUID, *, feed_id: int | None = None) -> list[int]:
+    """Return the ids of a connection's open positions. feed_id: of this feed only."""
+    held = ExecutionPosition.objects.open().filter(connection=connection_id)
+    if feed_id is not None:
+        held = held.filter(signal__feed=feed_id)
+    return list(held.order_by("pk").values_list("pk", flat=True))
+
+
 def protection(position: ExecutionPosition) -> tuple[str, str]:
     """Return who holds the stop, as a badge's shape and text."""
     if not position.is_open:

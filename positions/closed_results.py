@@ -1,0 +1,74 @@
+"""Results of closed positions since a time, for loss limits."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import NamedTuple
+from uuid import UUID
+
+from common.sql import Query, columns, rows
+from signals.joins import is_of_feed_sql
+
+
+class ClosedRequest(NamedTuple):
+    """Which closed positions to add up. since: market time. feed_id: None for all feeds."""
+
+    connection_id: UUID
+    since: datetime
+    feed_id: int | None
+
+
+class ClosedSum(NamedTuple):
+    """net: the result after commission, account currency. streak: losing positions in a row."""
+
+    place: int
+    net: Decimal
+    streak: int
+
+
+class LastClose(NamedTuple):
+    """When a connection last had an activity on a position that is closed (machine time)."""
+
+    connection_id: UUID
+    at: datetime
+
+
+_NET = "p.realized_pnl - p.commission"
+SUMS = Query(
+    ClosedSum,
+    f"""
+SELECT place::int, sum(net) AS net, (count(*) FILTER (WHERE only_losses))::int AS streak
+FROM (
+  SELECT r.place, {_NET} AS net, bool_and({_NET} < 0) OVER (
+    PARTITION BY r.place ORDER BY p.closed_at DESC, p.id DESC) AS only_losses
+  FROM unnest(%s::uuid[], %s::timestamptz[], %s::bigint[])
+    WITH ORDINALITY AS r (connection_id, since, feed_id, place)
+  JOIN positions_executionposition p
+    ON p.connection_id = r.connection_id AND p.closed_at >= r.since
+  WHERE r.feed_id IS NULL OR {is_of_feed_sql("p.signal_id", "r.feed_id")}
+) closed GROUP BY place ORDER BY place
+""",
+)
+
+LAST_CLOSES = Query(
+    LastClose,
+    """
+SELECT connection_id, max(last_activity_at) AS at FROM positions_executionposition
+WHERE closed_at >= %s GROUP BY connection_id
+""",
+)
+
+
+def closed_sums(requests: Sequence[ClosedRequest]) -> dict[int, ClosedSum]:
+    """Return the sums by the place of their request; requests without a closed position have none.
+
+    A position that broke even ends a streak of losses.
+    """
+    if not requests:
+        return {}
+    return {row.place - 1: row for row in rows(SUMS, columns(requests, 3))}
+
+
+def last_closes(since: datetime) -> list[LastClose]:
+    """Return the connections that closed a position since a market time."""
+    return rows(LAST_CLOSES, (since,))
