@@ -32,6 +32,7 @@ from execution.models import (
     ExecutionLog,
     Fill,
     Order,
+    ScopedAction,
     WorkerLease,
 )
 from execution.order_reasons import reason_of
@@ -358,6 +359,35 @@ class DroppedMessageCountAdmin(ReadOnlyAdmin):
     @admin.display(description="Times", ordering="total")
     def times(self, dropped: Any) -> int:
         return int(dropped.total)
+
+
+@admin.register(ScopedAction)
+class ScopedActionAdmin(ReadOnlyAdmin):
+    """What was cancelled and closed at once, by whom. Rows are never changed."""
+
+    list_display = ("done", "scope_name", "entries", "exits_shown", "by", time_column("at", "At"))
+    list_filter = ("cancels_entries", "closes_positions")
+    list_select_related = ("user",)
+    search_fields = ("scope_name", "user__username")
+    ordering = ("-id",)
+
+    @admin.display(description="Done")
+    def done(self, action: ScopedAction) -> str:
+        if action.cancels_entries and action.closes_positions:
+            return "Cancelled and closed"
+        return "Cancelled" if action.cancels_entries else "Closed"
+
+    @admin.display(description="Entries")
+    def entries(self, action: ScopedAction) -> SafeString:
+        return amount(len(action.cancelled))
+
+    @admin.display(description="Exits")
+    def exits_shown(self, action: ScopedAction) -> SafeString:
+        return amount(len(action.exits))
+
+    @admin.display(description="By")
+    def by(self, action: ScopedAction) -> str:
+        return action.user.get_username() if action.user else "a command"
 
 
 @admin.register(WorkerLease)

@@ -4,9 +4,10 @@ One INSERT … SELECT writes all candidates. Those that may not trade are SKIPPE
 every candidate is accounted for. An obstacle that will pass (a broker that does not answer, a
 comparison that is due) makes the entry wait as PENDING with its code.
 
-The order of the accounts rotates from signal to signal (`rotation_of`), so that none is always
-last: order ids follow it, and bundles, queues and the claim follow the ids. Rows are still inserted
-by connection id, the order in which all code locks them.
+Entries by hand come before those of feeds, and these by the priority class of their subscription.
+Within a class the order of the accounts rotates from signal to signal (`rotation_of`), so that none
+is always last: order ids follow both, and bundles, queues and the claim follow the ids. Rows are
+still inserted by connection id, the order in which all code locks them.
 
 MODIFY and CLOSE reach every account with a live order or position of the signal that they refer to,
 even if it no longer subscribes.
@@ -21,11 +22,13 @@ from uuid import UUID
 from django.db import connection as database
 
 from common.reason_codes import Code
-from common.sql import Query, array, rows, run
+from common.sql import IdRow, Query, array, rows, run
 from connections import eligibility
+from connections.models import PriorityClass
 from connections.selectors import connection_join_sql
 from connections.session_lanes import HELD_LANES_SQL
-from execution import signal_outcomes
+from execution import signal_changes, signal_outcomes
+from execution.base.rotation import rotation_of
 from execution.base.statements import (
     event_rows_sql,
     insert_events_sql,
@@ -33,11 +36,11 @@ from execution.base.statements import (
     log_rows_sql,
 )
 from execution.exits import orders as exits
+from execution.models import BY_HAND_PRIORITY, FEED_PRIORITY
 from positions.broker_levels import MOVE_LEVELS_SQL
-from signals.models import Action, Signal
+from positions.time_exits import MOVE_CLOSE_TIME_SQL
+from signals.models import LIMITED, TRIGGERED, Action, Origin, Signal
 from users.tenancy import for_all_tenants
-
-ENTRY_PRIORITY = 5  # exits, written in exits/orders.py, have 1 and come first
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +50,12 @@ class FanOut:
     candidates: int
     order_ids: list[int] = field(default_factory=list)
     cancel_ids: list[int] = field(default_factory=list)  # orders with a pending action
+    changes_orders: bool = False  # changes of orders wait
     position_ids: list[int] = field(default_factory=list)  # levels moved
     lanes: Mapping[int, str] = field(
         default_factory=dict
     )  # by order id; only orders in a session lane
+    priorities: Mapping[int, int] = field(default_factory=dict)  # of entries, by order id
 
 
 class _WrittenEntry(NamedTuple):
@@ -58,6 +63,7 @@ class _WrittenEntry(NamedTuple):
 
     id: int
     is_ready: bool
+    priority: int
 
 
 class _Withdrawn(NamedTuple):
@@ -85,28 +91,44 @@ class _OrderLane(NamedTuple):
 # event during this transaction did not see the order.
 WAITING_SECONDS = 5
 
+_PAUSED = f"{{{','.join(code.value for code in eligibility.PAUSE_REASONS)}}}"
+
+# The legs of an OCO pair stay on the account that subscribes: routes could send both.
+_IS_ROUTED = "%(oco_group)s::uuid IS NULL AND coalesce(s.route_policy <> '', false)"
+
 # The order rows of all candidates. `INSERT_ENTRIES` writes them; a preview only reads them.
 ENTRIES = f"""
 candidates AS (
-  SELECT c.id, {eligibility.REASON_SQL} AS reason, {eligibility.TRADED_PAIR_SQL} AS pair
+  SELECT c.id, s.id AS subscription_id, {_IS_ROUTED} AS is_routed,
+    {eligibility.REASON_SQL} AS reason,
+    CASE WHEN %(by_hand)s THEN {BY_HAND_PRIORITY}
+      ELSE {FEED_PRIORITY} + coalesce(s.priority, {PriorityClass.NORMAL.value}) END AS priority,
+    {eligibility.TRADED_PAIR_SQL} AS pair
   FROM {eligibility.CANDIDATES_SQL}
 ), classified AS (
-  SELECT id, reason, pair, CASE WHEN reason IS NULL THEN 'READY'
-    WHEN reason = ANY(%(temporary_reasons)s::text[]) THEN 'WAITING' ELSE 'SKIPPED' END AS outcome
+  SELECT id, subscription_id, is_routed, reason, priority, pair,
+    CASE WHEN reason IS NULL THEN 'READY'
+      WHEN reason = ANY(%(temporary_reasons)s::text[]) THEN 'WAITING' ELSE 'SKIPPED' END AS outcome
   FROM candidates
 ), entries AS (
   SELECT %(signal_id)s::bigint AS signal_id, id AS connection_id, 'entry' AS leg,
-    {ENTRY_PRIORITY} AS priority, pair, %(direction)s::text AS side,
+    priority, pair, %(direction)s::text AS side,
     %(order_type)s::text AS order_type, %(time_in_force)s::text AS time_in_force,
     %(limit_price)s::numeric AS limit_price, %(stop_price)s::numeric AS stop_price,
     CASE outcome WHEN 'SKIPPED' THEN outcome ELSE 'PENDING' END AS status,
     coalesce(reason, '') AS reason,
-    CASE outcome WHEN 'READY' THEN statement_timestamp()
-      WHEN 'WAITING' THEN statement_timestamp() + interval '{WAITING_SECONDS} seconds'
+    CASE WHEN reason = ANY('{_PAUSED}'::text[])
+      THEN {eligibility.pause_detail_sql("classified.id", "classified.subscription_id")}
+      ELSE '' END AS detail,
+    CASE WHEN outcome = 'READY' OR outcome = 'WAITING' AND is_routed THEN statement_timestamp()
+      WHEN outcome = 'WAITING' THEN statement_timestamp() + interval '{WAITING_SECONDS} seconds'
     END AS due_at,
     CASE WHEN outcome <> 'SKIPPED' THEN statement_timestamp() END AS enqueued_at,
     CASE outcome WHEN 'WAITING' THEN statement_timestamp() END AS waiting_since,
-    CASE outcome WHEN 'SKIPPED' THEN statement_timestamp() END AS done_at
+    CASE outcome WHEN 'SKIPPED' THEN statement_timestamp() END AS done_at,
+    CASE WHEN is_routed THEN id END AS routed_from_id,
+    CASE WHEN is_routed THEN 'OPEN' ELSE '' END AS route_state, %(oco_group)s::uuid AS oco_group,
+    %(has_condition)s::boolean AND outcome <> 'SKIPPED' AS awaits_condition
   FROM classified
 )"""
 
@@ -114,11 +136,12 @@ _CREATED = log_rows_sql(
     "written m",
     code=f"coalesce(nullif(m.reason, ''), '{Code.CREATED.value}')",
     signal_id="%(signal_id)s",
+    detail="m.detail",
 )
 _SKIPPED = event_rows_sql(
     "written m",
     kind="'order.skipped'",
-    payload="jsonb_build_object('code', m.reason)",
+    payload="jsonb_build_object('code', m.reason, 'detail', m.detail)",
     signal_id="%(signal_id)s",
     where="m.status = 'SKIPPED'",
 )
@@ -139,27 +162,28 @@ INSERT_ENTRIES = Query(
     _WrittenEntry,
     f"""
 WITH {ENTRIES}, ranked AS (
-  SELECT *, row_number() OVER (ORDER BY connection_id) - 1 AS rank, count(*) OVER () AS total
+  SELECT *, row_number() OVER (PARTITION BY priority ORDER BY connection_id) - 1 AS rank,
+    count(*) OVER (PARTITION BY priority) AS total
   FROM entries
 ), numbered AS MATERIALIZED (
   SELECT *, nextval(pg_get_serial_sequence('execution_order', 'id')) AS order_id
   FROM (SELECT * FROM ranked
-    ORDER BY (rank + total - (%(rotation)s::bigint * total >> 32)) %% total) rotated
+    ORDER BY priority, (rank + total - (%(rotation)s::bigint * total >> 32)) %% total) rotated
 ), written AS (
   INSERT INTO execution_order (id, signal_id, connection_id, leg, priority, pair, side, order_type,
-    time_in_force, limit_price, stop_price, status, reason, due_at, enqueued_at, waiting_since,
-    done_at)
+    time_in_force, limit_price, stop_price, status, reason, detail, due_at, enqueued_at,
+    waiting_since, done_at, routed_from_id, route_state, oco_group, awaits_condition)
   SELECT order_id, signal_id, connection_id, leg, priority, pair, side, order_type,
-    time_in_force, limit_price, stop_price, status, reason, due_at, enqueued_at, waiting_since,
-    done_at
+    time_in_force, limit_price, stop_price, status, reason, detail, due_at, enqueued_at,
+    waiting_since, done_at, routed_from_id, route_state, oco_group, awaits_condition
   FROM numbered ORDER BY connection_id
-  RETURNING id, connection_id, status, reason
+  RETURNING id, connection_id, status, reason, detail, priority
 ), logged AS (
   {insert_log_sql(_CREATED)}
 ), notified AS (
   {insert_events_sql(_SKIPPED)}
 )
-SELECT id, status = 'PENDING' AND reason = '' AS is_ready FROM written ORDER BY id
+SELECT id, status = 'PENDING' AND reason = '' AS is_ready, priority FROM written ORDER BY id
 """,
 )
 
@@ -170,6 +194,10 @@ WITH locked AS (
   SELECT id FROM execution_order
   WHERE signal_id = %(refers_to)s AND leg LIKE 'entry%%' AND status = ANY(%(live)s)
   ORDER BY id FOR NO KEY UPDATE
+), other_legs AS (  -- of an OCO pair, where neither has fired; locked before
+  SELECT id FROM execution_order
+  WHERE oco_group = %(oco_group)s::uuid AND signal_id <> %(refers_to)s AND status = 'PENDING'
+    AND NOT oco_fired
 ), moved AS (
   UPDATE execution_order o SET
     status = CASE WHEN o.status = 'PENDING' THEN 'CANCELLED' ELSE o.status END,
@@ -179,7 +207,7 @@ WITH locked AS (
       THEN o.pending_action
       ELSE %(pending_action)s END,
     due_at = clock_timestamp()
-  FROM locked l WHERE o.id = l.id
+  FROM (SELECT id FROM locked UNION ALL SELECT id FROM other_legs) l WHERE o.id = l.id
   RETURNING o.id, o.connection_id, o.status, o.pending_action
 ), logged AS (
   {insert_log_sql(_WITHDRAWN)}
@@ -199,6 +227,14 @@ ORDER BY id FOR NO KEY UPDATE
 """,
 )
 
+# Both legs of an OCO pair, before the orders of one: all code locks a pair in the order of its ids.
+LOCK_PAIRS = Query(
+    IdRow,
+    """
+SELECT id FROM execution_order WHERE oco_group = %s ORDER BY id FOR NO KEY UPDATE
+""",
+)
+
 MOVE_LEVELS = Query(
     _MovedPosition,
     f"""
@@ -206,6 +242,24 @@ MOVE_LEVELS = Query(
   {insert_log_sql(_LEVELS_MOVED)}
 )
 SELECT id, connection_id FROM moved
+""",
+)
+
+_TIME_MOVED = log_rows_sql(
+    "timed m",
+    code=f"'{Code.CLOSE_TIME_MOVED.value}'",
+    status="''",
+    detail="'position ' || m.id || ': ' || %(close_at)s::timestamptz",
+    order_id="NULL::bigint",
+    signal_id="%(signal_id)s",
+)
+MOVE_CLOSE_TIME = Query(
+    _MovedPosition,
+    f"""
+{MOVE_CLOSE_TIME_SQL}, logged AS (
+  {insert_log_sql(_TIME_MOVED)}
+)
+SELECT id, connection_id FROM timed
 """,
 )
 
@@ -249,7 +303,8 @@ def _open(signal: Signal) -> FanOut:
         owner_only=signal.owner_only,
     )
     written = rows(INSERT_ENTRIES, {**parameters, "rotation": rotation_of(signal.pk)})
-    return FanOut(len(written), [row.id for row in written if row.is_ready])
+    ready = {row.id: row.priority for row in written if row.is_ready}
+    return FanOut(len(written), list(ready), priorities=ready)
 
 
 def entry_parameters(
@@ -270,27 +325,23 @@ def entry_parameters(
             only_owner=signal.feed.owner_id if owner_only else None,
         ),
         "signal_id": signal.pk,
+        "oco_group": signal.oco_group,
+        "has_condition": signal.has_condition,
+        "by_hand": signal.origin == Origin.HAND,
         "order_type": signal.order_type,
         "time_in_force": signal.time_in_force,
-        "limit_price": signal.open_price if signal.order_type == "LIMIT" else None,
-        "stop_price": signal.stop_price if signal.order_type == "STOP" else None,
+        "limit_price": signal.open_price if signal.order_type in LIMITED else None,
+        "stop_price": signal.stop_price if signal.order_type in TRIGGERED else None,
     }
 
 
-def rotation_of(signal_id: int) -> int:
-    """Return where in the list of candidates a signal's orders begin, as a fraction of 2**32. Pure.
-
-    Multiples of the golden ratio are spread evenly for any sequence of ids: over several signals
-    each account is at the front as often as at the back. A signal always has the same rotation.
-    """
-    return signal_id * 0x9E3779B9 % 2**32
-
-
 def _close(signal: Signal) -> FanOut:
-    rows(LOCK_UNFILLED, (signal.refers_to_id,))
+    opened = signal.refers_to
+    assert opened is not None  # the constraint `follower_refers`
+    _lock_unfilled(opened)
     unfilled: list[_Withdrawn] = []
     if signal.close_fraction == 1:  # a part of an unfilled entry cannot be closed
-        unfilled = _withdraw(signal.refers_to_id, signal.pk, "CLOSE", Code.CLOSED_BEFORE_SENT)
+        unfilled = _withdraw(opened, signal.pk, "CLOSE", Code.CLOSED_BEFORE_SENT)
     closing = exits.close_all_of_signal(
         refers_to=signal.refers_to_id, fraction=signal.close_fraction, signal_id=signal.pk
     )
@@ -303,9 +354,23 @@ def _close(signal: Signal) -> FanOut:
 
 
 def _modify(signal: Signal) -> FanOut:
+    locked = signal_changes.lock_accounts_of(signal)
     unfilled = rows(LOCK_UNFILLED, (signal.refers_to_id,))
     waiting = [row for row in unfilled if row.status in LIVE]
-    moved = rows(
+    signal_changes.change_entries(signal, locked)
+    timed = _move_close_time(signal)
+    moved = _move_levels(signal) if signal.sl is not None or signal.target_prices else []
+    connections = {row.connection_id for row in (*timed, *moved)}
+    connections |= {row.connection_id for row in waiting}
+    return FanOut(
+        len(connections),
+        position_ids=[row.id for row in moved],
+        changes_orders=bool(waiting) and signal_changes.has_price(signal),
+    )
+
+
+def _move_levels(signal: Signal) -> list[_MovedPosition]:
+    return rows(
         MOVE_LEVELS,
         {
             "sl": signal.sl,
@@ -314,8 +379,16 @@ def _modify(signal: Signal) -> FanOut:
             "signal_id": signal.pk,
         },
     )
-    connections = {row.connection_id for row in moved} | {row.connection_id for row in waiting}
-    return FanOut(len(connections), position_ids=[row.id for row in moved])
+
+
+def _move_close_time(signal: Signal) -> list[_MovedPosition]:
+    """Give the open positions of a signal the closing time of its MODIFY, if it has one."""
+    if signal.close_at is None:
+        return []
+    parameters = {
+        "close_at": signal.close_at, "refers_to": signal.refers_to_id, "signal_id": signal.pk,
+    }  # fmt: skip
+    return rows(MOVE_CLOSE_TIME, parameters)
 
 
 def lanes_of(order_ids: Sequence[int]) -> dict[int, str]:
@@ -336,15 +409,22 @@ def withdraw(signal: Signal) -> list[int]:
     requested. Positions stay open.
     """
     with for_all_tenants():
-        moved = _withdraw(signal.pk, signal.pk, "CANCEL", Code.SIGNAL_CANCELLED)
+        _lock_unfilled(signal)  # slices that a claim writes meanwhile are seen below
+        moved = _withdraw(signal, signal.pk, "CANCEL", Code.SIGNAL_CANCELLED)
     return [row.id for row in moved if row.pending_action]
 
 
-def _withdraw(
-    refers_to: int | None, signal_id: int, pending_action: str, code: Code
-) -> list[_Withdrawn]:
+def _lock_unfilled(opened: Signal) -> None:
+    """Lock the unfilled orders of a signal: of an OCO pair both legs, in the order of their ids."""
+    if opened.oco_group is not None:
+        rows(LOCK_PAIRS, (opened.oco_group,))
+    rows(LOCK_UNFILLED, (opened.pk,))
+
+
+def _withdraw(opened: Signal, signal_id: int, pending_action: str, code: Code) -> list[_Withdrawn]:
     parameters = {
-        "refers_to": refers_to,
+        "refers_to": opened.pk,
+        "oco_group": opened.oco_group,
         "signal_id": signal_id,
         "pending_action": pending_action,
         "code": code.value,

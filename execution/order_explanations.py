@@ -145,7 +145,7 @@ def slippage_cost(order: Order) -> Decimal | None:
 
 
 def _resting(order: Order) -> str:
-    level = order.stop_price if order.order_type == "STOP" else order.limit_price
+    level = order.stop_price or order.limit_price  # a stop-limit order waits for its stop price
     return f", at {format_price(level, order.pip)}" if level else ""
 
 

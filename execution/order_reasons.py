@@ -18,7 +18,10 @@ from execution.models import Order, Status
 WORKER_SECONDS = 5  # a worker polls for due orders within two
 
 # The reasons of a row that only waits for a worker: none, or why it became due.
-DUE_REASONS = ("", Code.OPERATOR_RETRY.value, Code.RESEND.value, Code.RESTORE_CLEARED.value)
+DUE_REASONS = (
+    "", Code.OPERATOR_RETRY.value, Code.RESEND.value, Code.RESTORE_CLEARED.value,
+    Code.TRIGGERED.value,
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

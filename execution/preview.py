@@ -57,14 +57,17 @@ LOAD = Query(
     f"""
 WITH {ENTRIES}, orders AS (
   SELECT {2**62} + row_number() OVER (ORDER BY connection_id) AS id, e.*,
-    NULL::bigint AS position_id, '' AS symbol, NULL::numeric AS quantity, 0 AS attempt,
+    NULL::bigint AS position_id, '' AS symbol, NULL::numeric AS quantity,
+      NULL::numeric AS requested_quantity, 0 AS attempt,
       0 AS send_retries,
-    NULL::text AS client_order_id, '' AS pending_action, NULL::timestamptz AS retried_at
+    NULL::text AS client_order_id, '' AS pending_action, NULL::timestamptz AS retried_at,
+    false AS oco_fired
   FROM entries e
 )
 SELECT {ORDER_COLUMNS}
 FROM orders o
-CROSS JOIN (SELECT %(feed_id)s::bigint AS feed_id, %(pair)s::text AS currency_pair) s
+CROSS JOIN (SELECT %(feed_id)s::bigint AS feed_id, %(pair)s::text AS currency_pair,
+  %(market_now)s::timestamptz AS published_at) s
 {ACCOUNT_JOINS}
 ORDER BY o.priority, o.id
 """,
@@ -72,7 +75,7 @@ ORDER BY o.priority, o.id
 
 
 class _Followers(NamedTuple):
-    many: int
+    accounts: int
 
 
 # The accounts that `fan_out` reaches by a CLOSE or MODIFY: those with open positions and, unless
@@ -80,7 +83,7 @@ class _Followers(NamedTuple):
 FOLLOWERS = Query(
     _Followers,
     """
-SELECT count(DISTINCT connection_id) AS many FROM (
+SELECT count(DISTINCT connection_id) AS accounts FROM (
   SELECT connection_id FROM positions_executionposition
   WHERE signal_id = %(refers_to)s AND quantity > CASE WHEN %(closes)s THEN reserved ELSE 0 END
   UNION ALL
@@ -112,7 +115,7 @@ def _followers(signal: Signal) -> Preview:
             "live": LIVE,
         },
     )
-    return Preview(market_now(), followers.many, able_candidates=followers.many)
+    return Preview(market_now(), followers.accounts, able_candidates=followers.accounts)
 
 
 def _entries(signal: Signal) -> Preview:
@@ -141,16 +144,34 @@ def _draft(signal: Signal, now: datetime) -> SignalRow:
         direction=signal.direction,
         order_type=signal.order_type,
         open_price=signal.open_price,
+        trail_distance=signal.trail_distance,
+        trail_pips=signal.trail_pips,
+        trail_percent=signal.trail_percent,
+        activation_price=signal.activation_price,
         published_at=now,
         valid_until=signal.valid_until,
         max_slippage_pips=signal.max_slippage_pips,
         max_slippage_unit=signal.max_slippage_unit,
+        max_spread=signal.max_spread,
+        max_spread_unit=signal.max_spread_unit,
         risk_category=signal.risk_category,
+        provider_quantity=signal.provider_quantity,
+        provider_equity=signal.provider_equity,
+        provider_currency=signal.provider_currency,
         cancelled_at=signal.cancelled_at,
+        max_signal_notional=signal.feed.max_signal_notional,
+        max_signal_currency=signal.feed.max_signal_currency,
         sl=signal.sl,
         target_prices=signal.target_prices or [],
         target_fractions=signal.target_fractions or [],
         is_closed=False,
+        execution_style=signal.execution_style,
+        duration_seconds=signal.duration_seconds,
+        slice_count=signal.slice_count,
+        slice_variation=signal.slice_variation,
+        price_limit=signal.price_limit,
+        trail_atr=signal.trail_atr,
+        trail_atr_minutes=signal.trail_atr_minutes,
     )
 
 
@@ -191,6 +212,7 @@ def _evaluated(pending: Sequence[OrderRow], draft: SignalRow) -> list[_Evaluatio
     accounts = load_account_context(pending, specs, deferred, capabilities_of=capabilities_of)
     decisions = evaluate(pending, context, accounts, specs)
     waiting = [row for row, decision in decisions if isinstance(decision, Deferred)]
+    waiting = [row._replace(awaits_condition=False) for row in waiting]
     after_wait = evaluate(waiting, context, replace(accounts, deferred={}), specs)
     final = {row.id: decision for row, decision in after_wait}
     return [_Evaluation(row, decision, final.get(row.id, decision)) for row, decision in decisions]
@@ -206,7 +228,9 @@ def _summary(
         elif denial := _denial(evaluation.decision):
             counts[_counted(Outcome.DENIED, denial.code)] += 1
     sent = [
-        (e.row.type, e.decision.quantity) for e in evaluations if isinstance(e.decision, Intent)
+        (e.row.type, e.decision.whole_quantity)
+        for e in evaluations
+        if isinstance(e.decision, Intent)
     ]
 
     able_after_wait = sum(
@@ -219,6 +243,9 @@ def _summary(
         sizes=tuple(_sizes(sent)),
         common_denials=_common_denials(evaluations),
         able_candidates=len(sent) + able_after_wait,
+        correlated=sum(
+            isinstance(e.decision, Intent) and bool(e.decision.warning) for e in evaluations
+        ),
     )
 
 
@@ -258,10 +285,28 @@ def _common_denials(evaluations: Iterable[_Evaluation]) -> dict[Code, str]:
 
 
 def _figures(denial: Denial) -> str:
+    if denial.code == Code.ORDER_TYPE_UNSUPPORTED:  # its detail is the type or time in force
+        return f"It has no {denial.detail}."
+    if denial.code == Code.PRICE_UNREASONABLE:  # the maximum is the account's own
+        return f"{denial.detail}."
+    if denial.code == Code.SPREAD_LIMIT:
+        return f"It is {plain(denial.current)} {denial.detail}."
+    if denial.code == Code.PROVIDER_SIZE_MISSING:  # its detail names the fields
+        return f"It lacks {denial.detail}."
     if denial.current is None or denial.maximum is None:
         return ""
+    if denial.code == Code.SLICE_PRICE_LIMIT:
+        return f"Limit {plain(denial.maximum)}, market {plain(denial.current)}."
     if denial.code == Code.PRICE_WRONG_SIDE:
         return f"Its price {plain(denial.maximum)}, market {plain(denial.current)}."
+    if denial.code == Code.ACTIVATION_REACHED:
+        return f"It is {plain(denial.maximum)}, market {plain(denial.current)}."
+    if denial.code in (Code.TRAIL_TOO_WIDE, Code.ATR_UNKNOWN):
+        return f"{denial.detail}."
+    if denial.code == Code.LIMIT_BEYOND_STOP:
+        return f"Limit {plain(denial.current)}, stop price {plain(denial.maximum)}."
+    if denial.code == Code.EXPIRY_TOO_NEAR:
+        return f"It must be at least {plain(denial.maximum)} seconds ahead."
     if denial.code not in (Code.STOP_AT_ENTRY, Code.TARGET_WRONG_SIDE):
         return ""
     return f"Entry {plain(denial.current)}, level {plain(denial.maximum)}."

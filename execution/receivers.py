@@ -26,8 +26,10 @@ def on_signal_published(*, signal: Signal, **_: Any) -> None:
     result = fan_out(signal)
     exits = signal.action != "OPEN"
     queue = tasks.EXITS if exits else tasks.ENTRIES
-    tasks.enqueue_on_commit(result.order_ids, queue=queue, lanes=result.lanes)
-    if result.cancel_ids or result.position_ids:
+    tasks.enqueue_on_commit(
+        result.order_ids, queue=queue, lanes=result.lanes, priorities=result.priorities
+    )
+    if result.cancel_ids or result.position_ids or result.changes_orders:
         tasks.enqueue_pending_actions_on_commit()
 
 
@@ -45,6 +47,10 @@ SELECT connection_id, symbol, 'an order that is ' || status AS what
 FROM execution_order WHERE status IN ('{"', '".join((*IN_FLIGHT, *AT_BROKER))}')
 """)
 register_priced_query(PRICED_POSITIONS_SQL)
+# Uses the index trigger_armed.
+register_priced_query(
+    "SELECT source_id, connection_id, pair FROM execution_ordertrigger WHERE is_armed"
+)
 # Uses the index order_of_connection.
 register_ordered_query("SELECT connection_id, pair, id AS number FROM execution_order")
 # A signal has far more ended orders than there are live ones of all signals: the indexes

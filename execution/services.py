@@ -4,7 +4,7 @@
 the calls. The other services write rows; their callers enqueue on commit.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from decimal import Decimal
 
 import structlog
@@ -19,12 +19,15 @@ from common.permissions import Right, require
 from common.reason_codes import Code
 from common.sql import IdRow, Query, rows, run
 from connections import session_lanes
+from execution.cancels import cancel_order, cancel_orders
+from execution.decision_step import asking
 from execution.disaster_recovery import restore_detector
 from execution.dispatch.report_writer import apply_with_bisection
 from execution.exits.dust import reports_of_dust
 from execution.exits.orders import ExitRequest, open_exits
 from execution.exits.reservations import recompute_reserved
-from execution.models import Order, Status
+from execution.models import BY_HAND_PRIORITY, Order, SlicePlan, Status
+from execution.monitoring.halt_actions import HaltImpact, halt_impact
 from execution.monitoring.pending_actions import process_pending_actions
 from execution.permissions import require_on_accounts
 from execution.recovery import sweeps
@@ -32,6 +35,7 @@ from execution.runtime import margin_queries, trading_runtime
 from execution.submission.claim import DeferralPolicy, Outgoing, claim, defer_none
 from execution.submission.deferral import hold_for_restore_check
 from execution.submission.quarantine import quarantine_order
+from execution.submission.route_writes import route_failed
 from positions.models import ExecutionPosition
 from positions.row_locks import lock_positions_sql
 from positions.selectors import with_prices
@@ -41,11 +45,14 @@ log = structlog.get_logger(__name__)
 MAX_BUNDLE = 5000
 
 __all__ = [
+    "HaltImpact",
     "cancel_order",
+    "cancel_orders",
     "close_dust",
     "close_position",
     "close_positions",
     "execute",
+    "halt_impact",
     "modify_position",
     "process_due_orders",
     "process_pending_actions",
@@ -61,13 +68,31 @@ def execute(order_ids: Sequence[int], *, skip_locked: bool = False, urgent: bool
     An intent is written only after its call has a dispatcher slot: an intent whose process dies
     before the call ends as NEVER_ARRIVED. While the database may have been restored from a backup,
     nothing is claimed: the rows wait as RESTORE_CHECK and are due again a second later.
+
+    Entries whose preset has a decision provider are claimed once it has answered: by this call if
+    its rules are applied here, else on a thread of the provider's own.
     """
+    undecided = _execute(order_ids, skip_locked=skip_locked, urgent=urgent)
+    if undecided and (decided := asking.ask(undecided, _resume)):
+        _execute(decided)
+
+
+def _resume(order_ids: Sequence[int]) -> None:
+    """Execute entries that their provider has decided, on its thread."""
+    if trading_runtime.is_started():
+        execute(order_ids)
+
+
+def _execute(
+    order_ids: Sequence[int], *, skip_locked: bool = False, urgent: bool = False
+) -> list[int]:
+    """Claim and dispatch as `execute` does; return the entries that need a provider's decision."""
     runtime = trading_runtime.get_runtime()
     if restore_detector.is_suspect():
         with transaction.atomic():
             hold_for_restore_check(order_ids)
-        return
-    waiting = list(order_ids)
+        return []
+    waiting, undecided = list(order_ids), list[int]()
     while waiting and not runtime.is_draining:
         slots = runtime.dispatcher.slots.reserve(len(waiting), urgent=urgent)
         chunk, waiting = waiting[:slots], waiting[slots:]
@@ -75,15 +100,19 @@ def execute(order_ids: Sequence[int], *, skip_locked: bool = False, urgent: bool
         try:
             if not urgent:
                 margin_queries.request_margins(chunk, runtime.deferred_connections)
+            moved: list[int] = []
             bundle = _claim_with_bisection(
-                chunk, runtime.id, skip_locked, runtime.deferred_connections
-            )
+                chunk, runtime.id, skip_locked, runtime.deferred_connections,
+                undecided=undecided, moved=moved,
+            )  # fmt: skip
+            waiting += moved
         finally:
             runtime.dispatcher.slots.free(slots - len(bundle))
         if bundle:
             failpoint("claim.committed")
             session_lanes.mark_active(outgoing.request.connection_id for outgoing in bundle)
         runtime.dispatcher.dispatch(bundle)
+    return undecided
 
 
 def _claim_with_bisection(
@@ -92,6 +121,8 @@ def _claim_with_bisection(
     skip_locked: bool,
     deferral_policy: DeferralPolicy = defer_none,
     lanes_without_worker: Collection[str] = (),
+    undecided: list[int] | None = None,
+    moved: list[int] | None = None,
 ) -> list[Outgoing]:
     """Claim a bundle; if one order breaks the claim, quarantine it alone and claim the others.
 
@@ -110,6 +141,8 @@ def _claim_with_bisection(
                 skip_locked=skip_locked,
                 deferral_policy=deferral_policy,
                 lanes_without_worker=lanes_without_worker,
+                undecided=undecided,
+                moved=moved,
             )
         except Exception as error:  # any: one order's data may break any line of the evaluation
             if is_database_trouble(error):
@@ -145,6 +178,21 @@ def process_due_orders(limit: int, *, exits_only: bool = False) -> int:
         execute(order_ids, skip_locked=True, urgent=exits_only)
         seen.update(order_ids)
     return len(seen)
+
+
+def execute_rerouted() -> int:
+    """Send entries that failed unsent to the next account of their route; return how many.
+
+    While the database may have been restored from a backup, none is: the failed order may be newer.
+    """
+    if restore_detector.is_suspect():
+        return 0
+    with transaction.atomic():
+        order_ids = route_failed()
+    if order_ids:
+        failpoint("route.moved")
+        execute(order_ids)
+    return len(order_ids)
 
 
 def close_dust() -> int:
@@ -205,57 +253,15 @@ def close_positions(
         return [written.order_id for written in open_exits(requests)]
 
 
-def cancel_order(order_id: int, *, by: User | None = None) -> str:
-    """Cancel an order that is not sent, or request the cancellation of one that is.
+def _has_plan(order: Order) -> bool:
+    """Return whether it is a slice of an entry that has begun."""
+    return (
+        order.is_entry
+        and SlicePlan.objects.filter(
+            order__signal=order.signal_id, order__connection=order.connection_id, order__leg="entry"
+        ).exists()
+    )
 
-    Returns its status. Raises ConflictError if the order has ended. Enqueue pending actions on
-    commit.
-    """
-    detail = f"by {by.get_username()}" if by else ""
-    with transaction.atomic():
-        order = Order.objects.select_for_update(no_key=True).get(pk=order_id)
-        require_on_accounts([order.connection_id], by)
-        if order.done_at is not None:
-            raise ConflictError(Code.STATE_CONFLICT, f"The order is {order.status} already.")
-        if order.status == Status.PENDING:
-            run(CANCEL_PENDING, {"id": order_id, "detail": detail})
-            recompute_reserved([order_id])
-            return str(Status.CANCELLED)
-        run(REQUEST_CANCEL, (order_id,))
-        return order.status
-
-
-# A pending CLOSE stays: it includes the cancellation.
-REQUEST_CANCEL = """
-UPDATE execution_order SET pending_action = CASE pending_action WHEN 'CLOSE' THEN pending_action
-  ELSE 'CANCEL' END,
-  due_at = clock_timestamp() WHERE id = %s
-"""
-
-
-def cancel_orders(order_ids: Iterable[int], *, by: User | None = None) -> list[int]:
-    """Cancel orders as `cancel_order` does; return the ids of those that had not ended."""
-    cancelled = []
-    for order_id in order_ids:
-        try:
-            cancel_order(order_id, by=by)
-        except ConflictError:
-            continue
-        cancelled.append(order_id)
-    return cancelled
-
-
-CANCEL_PENDING = f"""
-WITH moved AS (
-  UPDATE execution_order SET status = 'CANCELLED', reason = '{Code.OWNER_CANCELLED.value}',
-    detail = %(detail)s, done_at = clock_timestamp(), fence = fence + 1
-  WHERE id = %(id)s AND status = 'PENDING'
-  RETURNING id, signal_id, connection_id
-)
-INSERT INTO execution_executionlog (order_id, signal_id, connection_id, code, status, detail)
-SELECT id, signal_id, connection_id, '{Code.OWNER_CANCELLED.value}', 'CANCELLED', %(detail)s
-FROM moved
-"""
 
 # A statement of its own: the next one then sees what the former holder of the lock committed.
 LOCK_POSITION = lock_positions_sql("SELECT position_id FROM execution_order WHERE id = %s")
@@ -268,9 +274,12 @@ WITH moved AS (
     detail = %(detail)s, done_at = NULL, send_retries = 0, attempt = least(attempt + 1, 9),
     due_at = clock_timestamp(), enqueued_at = clock_timestamp(), fence = fence + 1,
     waiting_since = clock_timestamp(), retried_at = %(now)s, pending_action_since = NULL,
-    pending_action_attempts = 0
-  WHERE id = %(id)s AND status = 'FAILED' AND attempt < 9
+    pending_action_attempts = 0, priority = least(priority, {BY_HAND_PRIORITY})
+  WHERE id = %(id)s AND status = 'FAILED' AND attempt < 9 AND route_state <> 'MOVED'
     AND reason <> '{Code.RESTORED_EXIT.value}'
+    AND NOT EXISTS (SELECT FROM execution_sliceplan s JOIN execution_order e ON e.id = s.order_id
+      WHERE e.signal_id = execution_order.signal_id AND e.leg = 'entry'
+        AND e.connection_id = execution_order.connection_id)
     AND (position_id IS NULL OR quantity <= (
       SELECT p.quantity - p.reserved FROM positions_executionposition p WHERE p.id = position_id))
   RETURNING id, signal_id, connection_id
@@ -289,6 +298,8 @@ def retry_obstacle(order: Order) -> str:
     signal = order.signal
     if order.status != Status.FAILED or not order.is_entry or signal is None:
         return ""
+    if _has_plan(order):
+        return "It is a slice of an entry, and the plan goes on without it."
     if signal.valid_until is None or not signal.is_past(market_now()):
         return ""
     return (
@@ -312,7 +323,8 @@ def retry_order(order_id: int, *, by: User | None = None) -> int:
     with transaction.atomic():
         order = Order.objects.select_related("signal").filter(pk=order_id).first()
         if order is not None and (obstacle := retry_obstacle(order)):
-            raise ConflictError(Code.SIGNAL_EXPIRED, obstacle)
+            code = Code.STATE_CONFLICT if _has_plan(order) else Code.SIGNAL_EXPIRED
+            raise ConflictError(code, obstacle)
         rows(LOCK_POSITION, (order_id,))
         moved = rows(RETRY, {"id": order_id, "detail": detail, "now": market_now()})
         recompute_reserved([order_id])

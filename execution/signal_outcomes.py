@@ -15,6 +15,7 @@ import orjson
 from django.db import transaction
 
 from common.ended_orders import was_not_sent_in_time
+from common.reason_codes import Code
 from common.sql import Query, array, columns, rows, run
 from events.models import EventKind
 from events.services import NewEvent, emit_many
@@ -29,6 +30,7 @@ MAX_SECONDS = 86_400.0  # for orders that still wait
 MAX_SIGNALS = 100  # signals in one run
 
 UNSETTLED = "'PENDING', 'SUBMITTING', 'UNKNOWN'"
+# An order that the engine holds is settled like one that works at its broker.
 COUNTED = "'REJECTED', 'SKIPPED', 'DENIED', 'FAILED', 'EXPIRED'"
 ALWAYS_REPORTED = ("REJECTED", "SKIPPED", "FAILED")
 
@@ -79,7 +81,7 @@ WITH s AS MATERIALIZED (
   SELECT id, refers_to_id, action FROM signals_signal WHERE id = ANY(%s::bigint[])
 ), caused AS (
   SELECT o.signal_id, o.status, o.reason FROM s JOIN execution_order o ON o.signal_id = s.id
-  WHERE s.action = 'OPEN' AND o.leg LIKE 'entry%%'
+  WHERE s.action = 'OPEN' AND o.leg = 'entry' AND o.leg LIKE 'entry%%' AND o.route_state <> 'MOVED'
   UNION ALL
   SELECT o.signal_id, o.status, o.reason
   FROM s JOIN positions_executionposition p ON p.signal_id = s.refers_to_id
@@ -89,6 +91,8 @@ WITH s AS MATERIALIZED (
 SELECT signal_id, CASE WHEN status IN ({UNSETTLED}) THEN '' ELSE status END AS status,
   CASE WHEN status IN ({COUNTED}) THEN reason ELSE '' END AS reason, count(*) AS orders
 FROM caused WHERE status IN ({UNSETTLED}, {COUNTED})
+  AND NOT (status = 'PENDING'
+    AND reason IN ('{Code.AWAITING_TRIGGER.value}', '{Code.AWAITING_CONDITION.value}'))
 GROUP BY 1, 2, 3
 """,
 )

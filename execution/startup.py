@@ -33,11 +33,17 @@ from execution.base import dropped_messages
 from execution.disaster_recovery import epochs, restore_detector
 from execution.models import DroppedMessageCount
 from execution.monitoring import broker_positions
+from execution.monitoring.condition_watch import wake_settled
 from execution.monitoring.level_sync import sync_levels
+from execution.monitoring.loss_limits import apply_loss_limits
 from execution.monitoring.pending_actions import process_pending_actions
 from execution.monitoring.scan_heartbeat import late_scheduler_alarm, scan_if_overdue
 from execution.monitoring.stop_failover import take_over_missed_levels
+from execution.monitoring.stop_rules import StopRuleMonitor, judge_due
 from execution.monitoring.tick_monitor import TickMonitor
+from execution.monitoring.time_exits import close_due
+from execution.monitoring.trigger_monitor import TriggerMonitor
+from execution.monitoring.trigger_upkeep import keep_up_triggers
 from execution.monitoring.unprotected_time import update_unprotected
 from execution.reconciliation.reconcile import reconcile, reconcile_new
 from execution.recovery import stale_orders, sweeps
@@ -50,17 +56,20 @@ from execution.runtime.trading_runtime import BackgroundJob
 from execution.signal_outcomes import report_outcomes
 from prices.broker_feeds import BrokerFeedManager
 from prices.event_loop import set_loop
-from prices.feed_runner import STEP_SECONDS, FeedRunner
+from prices.feed_runner import LIVE_STEP_SECONDS, FeedRunner
 from prices.signals import prices_started, prices_stopped, quotes_at_paper, quotes_stored
 
 log = structlog.get_logger(__name__)
 
 _tick_monitor, _paper_has_events = TickMonitor(), threading.Event()
+_stop_rule_monitor = StopRuleMonitor()
+_trigger_monitor = TriggerMonitor()
 GUARD_SECONDS = 1.0
 SCHEDULER_CHECK_SECONDS = 5.0  # for jobs that replace a scheduler that has stopped
 RETRY_SECONDS = 0.5
 RELEASE_EVERY_SECONDS = 5.0
 OUTCOMES_SECONDS = 2.0
+UPKEEP_SECONDS = 20.0
 LANES_SECONDS, EVENTS_SECONDS, COMPARE_SECONDS, LISTINGS_SECONDS = 1.0, 0.01, 300.0, 60.0
 
 
@@ -72,8 +81,10 @@ def connect() -> None:
     task_unknown.connect(on_task_unknown, dispatch_uid="execution.unknown_task")
     prices_started.connect(on_prices_started, dispatch_uid="execution.prices")
     prices_stopped.connect(on_worker_shutdown, dispatch_uid="execution.prices_end")
-    # Two receivers: an error in one does not prevent the other's call.
+    # Several receivers: an error in one does not prevent the others' calls. Exits come first.
     quotes_stored.connect(on_quotes_stored, dispatch_uid="execution.ticks")
+    quotes_stored.connect(on_quotes_for_stop_rules, dispatch_uid="execution.stop_rules")
+    quotes_stored.connect(on_quotes_for_triggers, dispatch_uid="execution.triggers")
     quotes_stored.connect(on_quotes_at_broker, dispatch_uid="execution.quotes")
     quotes_at_paper.connect(on_quotes_at_paper, dispatch_uid="execution.quotes_at_paper")
 
@@ -131,6 +142,22 @@ def on_quotes_stored(
         tasks.enqueue(
             _tick_monitor.process_quotes(data_connection_id, quotes, waited), queue=tasks.EXITS
         )
+
+
+def on_quotes_for_stop_rules(
+    *, data_connection_id: int, quotes: Sequence[Quote], waited: float = 0.0, **_: Any
+) -> None:
+    """Move the stops whose break-even or trailing rule acts at these quotes."""
+    if trading_runtime.is_started():
+        _stop_rule_monitor.process_quotes(data_connection_id, quotes, waited)
+
+
+def on_quotes_for_triggers(
+    *, data_connection_id: int, quotes: Sequence[Quote], waited: float = 0.0, **_: Any
+) -> None:
+    """Enqueue the entries that the engine holds and whose trigger these quotes have reached."""
+    if trading_runtime.is_started():
+        tasks.enqueue(_trigger_monitor.process_quotes(data_connection_id, quotes, waited))
 
 
 def on_quotes_at_broker(*, at_paper: bool = True, **_: Any) -> None:
@@ -192,6 +219,9 @@ def _jobs_of_role(role: str, exits_only: bool) -> tuple[BackgroundJob, ...]:
             ("stop failover", GUARD_SECONDS, _take_over_missed_levels),
             ("unprotected time", GUARD_SECONDS, update_unprotected),
             ("levels and positions", GUARD_SECONDS / 2, _sync_levels_and_positions),
+            ("break-even and trailing", GUARD_SECONDS, judge_due),
+            ("time exits", GUARD_SECONDS, lambda: _execute(close_due())),
+            ("loss limits", GUARD_SECONDS, lambda: _execute(apply_loss_limits())),
             ("overdue level scan", SCHEDULER_CHECK_SECONDS, _scan_if_overdue),
             ("late scheduler alarm", SCHEDULER_CHECK_SECONDS, late_scheduler_alarm()),
         )
@@ -209,6 +239,8 @@ def _jobs_of_role(role: str, exits_only: bool) -> tuple[BackgroundJob, ...]:
         jobs += (
             ("expired working orders", seconds, sweeps.cancel_expired_working),
             ("dust", seconds, services.close_dust),
+            ("triggers", UPKEEP_SECONDS, keep_up_triggers),
+            ("conditions", GUARD_SECONDS, lambda: tasks.enqueue(wake_settled())),
             ("stuck orders", seconds, stale_orders.resolve_stuck),
             ("stale unknown orders", seconds, stale_orders.alert_stale_unknown),
             ("dropped message counts", seconds, dropped_messages.aggregate),
@@ -240,7 +272,11 @@ def _background_jobs(exits_only: bool) -> tuple[BackgroundJob, ...]:
     if exits_only:
         return jobs
     # A job of its own: it may wait for slots of entries, and exits must not wait with it.
-    return (*jobs, ("due orders", poll_seconds, lambda: services.process_due_orders(bundle)))
+    return (
+        *jobs,
+        ("due orders", poll_seconds, lambda: services.process_due_orders(bundle)),
+        ("routed entries", poll_seconds, services.execute_rerouted),
+    )
 
 
 def _session_jobs(seconds: float) -> tuple[BackgroundJob, ...]:
@@ -256,7 +292,7 @@ def _session_jobs(seconds: float) -> tuple[BackgroundJob, ...]:
         ("connection tests", seconds, run_due_tests),
         ("reconciliation", COMPARE_SECONDS, reconcile),
         ("instruments", LISTINGS_SECONDS, refresh_due_instruments),
-        ("prices", STEP_SECONDS, _lane_price_runner().step),
+        ("prices", LIVE_STEP_SECONDS, _lane_price_runner().step),
     )
 
 

@@ -16,13 +16,14 @@ from django.db import DatabaseError, transaction
 from common.clocks import machine_time
 from common.failpoints import failpoint
 from common.sql import rows
+from connections.models import KillSwitch, PriorityClass
 from connections.session_lanes import HELD_LANES_SQL, held_lanes
 from execution import services
 from execution.audit.counters import audit_and_alert, recent, request_readings, store_run
 from execution.audit.listings import WAIT_SECONDS
 from execution.base import dropped_messages
 from execution.fan_out import lanes_of
-from execution.models import DroppedMessageCount
+from execution.models import FEED_PRIORITY, DroppedMessageCount
 from execution.monitoring.scan_heartbeat import scan_as_scheduled
 from execution.reconciliation.effects import Decided
 from execution.reconciliation.reconcile import reconcile as reconcile_connections
@@ -35,6 +36,13 @@ RECHECK_SECONDS = 10
 QUEUE_DOWN_SECONDS = 5.0  # workers poll more often than that
 _queue_down_until = 0.0  # machine time
 LARGEST_ID = 2**63 - 1
+# By the priority of an order. The messages of a queue with the lowest value are taken first; exits
+# and entries by hand have 0. Redis has a list for each value: `common.queue_keys`.
+MESSAGE_PRIORITIES = {
+    FEED_PRIORITY + PriorityClass.HIGH: 3,
+    FEED_PRIORITY + PriorityClass.NORMAL: 6,
+    FEED_PRIORITY + PriorityClass.LOW: 9,
+}
 
 
 @shared_task(name="execution.execute_signal", ignore_result=True)
@@ -96,29 +104,42 @@ def _audit_later(*arguments: bool, in_: float) -> bool:
 
 
 def enqueue(
-    order_ids: Sequence[int], *, queue: str = ENTRIES, lanes: Mapping[int, str] | None = None
+    order_ids: Sequence[int],
+    *,
+    queue: str = ENTRIES,
+    lanes: Mapping[int, str] | None = None,
+    priorities: Mapping[int, int] | None = None,
 ) -> None:
     """Send the ids in bundles; without Redis the orders are only executed later, by polling.
 
     Orders in a session lane go to its queue. lanes: `lanes_of` the orders, if known already.
+    priorities: of orders that may have to wait for others; the rest is taken first.
     """
     ids = list(order_ids)
     if not ids:
         return
     lane_by_order = _lanes_or_none(ids) if lanes is None else lanes
     size = settings.FILLCAST_BUNDLE_SIZE
-    by_queue: dict[str, list[int]] = {}
-    for order_id in ids if lane_by_order else ():
-        by_queue.setdefault(lane_by_order.get(order_id, queue), []).append(order_id)
+    groups: dict[tuple[int, str], list[int]] = {}
+    for order_id in ids:
+        group = (
+            MESSAGE_PRIORITIES.get((priorities or {}).get(order_id, 0), 0),
+            lane_by_order.get(order_id, queue),
+        )
+        groups.setdefault(group, []).append(order_id)
 
     def send() -> None:
         with current_app.producer_pool.acquire(block=True, timeout=2) as producer:
-            for target, its_ids in (by_queue or {queue: ids}).items():
+            for (priority, target), its_ids in groups.items():
                 for start in range(0, len(its_ids), size):
                     failpoint("enqueue.bundle")
                     bundle = its_ids[start : start + size]
                     execute_signal.apply_async(
-                        (bundle,), queue=target, producer=producer, retry=False
+                        (bundle,),
+                        queue=target,
+                        priority=priority,
+                        producer=producer,
+                        retry=False,
                     )
 
     _try_to_enqueue(send, orders=len(ids))
@@ -160,7 +181,11 @@ def _try_to_enqueue(send: Callable[[], object], **about: object) -> None:
 
 
 def enqueue_on_commit(
-    order_ids: Sequence[int], *, queue: str = ENTRIES, lanes: Mapping[int, str] | None = None
+    order_ids: Sequence[int],
+    *,
+    queue: str = ENTRIES,
+    lanes: Mapping[int, str] | None = None,
+    priorities: Mapping[int, int] | None = None,
 ) -> None:
     """Enqueue orders when the present transaction commits; at once outside of one.
 
@@ -168,7 +193,14 @@ def enqueue_on_commit(
     """
     if order_ids:
         lanes = lanes_of(order_ids) if lanes is None else lanes
-        transaction.on_commit(partial(enqueue, list(order_ids), queue=queue, lanes=lanes))
+        send = partial(enqueue, list(order_ids), queue=queue, lanes=lanes, priorities=priorities)
+        transaction.on_commit(send)
+
+
+def enqueue_halt_actions_on_commit(switch: KillSwitch) -> None:
+    """Enqueue what a halt does besides stopping orders, if it does more, on commit."""
+    if switch.cancel_entries or switch.flatten:
+        enqueue_pending_actions_on_commit()
 
 
 def enqueue_pending_actions_on_commit() -> None:

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from common.formatting import STATES, milliseconds, number, quantity
-from execution.models import Fill, Order
+from common.money import plain
+from execution.models import Fill, Order, trigger_of
 from execution.order_explanations import explain, format_price
 
 END_CSS = {"FILLED": "is-good", "REJECTED": "is-hot", "FAILED": "is-hot"}
@@ -51,6 +52,7 @@ def _completed(order: Order, fills: list[Fill]) -> Iterator[CompletedStep]:
     else:
         text = "Stored together with its reserved quantity, so it cannot be lost."
         yield order.created_at, "Close requested", text, ""
+    yield from _triggered(order)
     if order.validated_at:
         title = f"Sized and checked: {quantity(order.quantity, order.pair)}"
         yield order.validated_at, title, _sizing(order), ""
@@ -69,6 +71,21 @@ def _completed(order: Order, fills: list[Fill]) -> Iterator[CompletedStep]:
         explanation = explain(order)
         text = f"{explanation.summary} {explanation.why}".strip()
         yield order.done_at, explanation.state.word, text, END_CSS.get(order.status, "")
+
+
+def _triggered(order: Order) -> Iterator[CompletedStep]:
+    """Yield when an emulated order was armed, and when its trigger fired."""
+    trigger = trigger_of(order)
+    if trigger is None:
+        return
+    why = "Fillcast holds it, since its broker does not take the type"
+    if order.oco_group:
+        why = "Fillcast holds it together with the other leg of its pair: one cancels the other"
+    text = f"{why}: {trigger.condition}."
+    yield trigger.armed_at, "Held until its trigger (emulated)", text, ""
+    if trigger.fired_at:
+        text = f"Sent as {trigger.sent_as.lower()} order."
+        yield trigger.fired_at, f"Trigger reached at {plain(trigger.fired_price)}", text, "is-good"
 
 
 def _sizing(order: Order) -> str:

@@ -1,5 +1,7 @@
 """REST API of orders and positions."""
 
+from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 from django.db import transaction
@@ -11,16 +13,19 @@ from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from common.errors import ConflictError, InvalidInputError
+from common.errors import ConflictError
 from common.filters import MomentFilter
+from common.idempotency import REPEATABLE, idempotency_key
 from common.permissions import Right
 from common.reason_codes import Code
 from connections.api.connections import own_connections
 from execution import services, tasks
+from execution.api.scopes import read_scope
 from execution.api.serializers import (
     ChangeOrderSerializer,
     ChangePositionSerializer,
     CloseSerializer,
+    HaltImpactSerializer,
     ManyDoneSerializer,
     ManySerializer,
     OneOrderSerializer,
@@ -28,7 +33,17 @@ from execution.api.serializers import (
     validated_body,
 )
 from execution.models import Order, Status
+from execution.order_changes import change_order
 from execution.order_reasons import with_reason
+from execution.scoped_actions import (
+    ActionRequest,
+    ActionScope,
+    carry_out,
+    entry_ids,
+    position_ids,
+    scope_impact,
+)
+from execution.submission.changes import WantedTerms
 from positions.api import PositionFilter, PositionSerializer
 from positions.models import ExecutionPosition
 from positions.selectors import with_prices
@@ -47,7 +62,7 @@ def orders_for(user: User) -> QuerySet[Order]:
         closed_at__isnull=False,
     )
     closed = Q(position__closed_at__isnull=False) | Q(Exists(opened))
-    rows = Order.objects.select_related("connection").annotate(
+    rows = Order.objects.select_related("connection", "trigger").annotate(
         position_closed=Case(When(closed, then=Value(True)), default=Value(False))
     )
     mine = own_connections(user).values("pk")
@@ -56,24 +71,18 @@ def orders_for(user: User) -> QuerySet[Order]:
 
 def positions_for(user: User) -> QuerySet[ExecutionPosition]:
     """Return the positions of the user's accounts; all of them for operators."""
-    rows = ExecutionPosition.objects.select_related("connection")
+    rows = ExecutionPosition.objects.select_related("connection", "stop_rule")
     mine = own_connections(user).values("pk")
     return rows if user.is_operator else rows.filter(connection__in=mine)
 
 
-def _selected(rows: QuerySet[Any], request: Request) -> QuerySet[Any]:
-    """Filter by the body. Operators must select explicitly, since they reach every account."""
-    data = validated_body(ManySerializer, request)
-    if caller(request).is_operator and not (
-        data["all"] or "connection" in data or "signal" in data
-    ):
-        detail = "As an operator, send connection, signal or all: true."
-        raise InvalidInputError(Code.FIELD_REQUIRED, detail, field="all")
-    if "connection" in data:
-        rows = rows.filter(connection_id=data["connection"])
-    if "signal" in data:
-        rows = rows.filter(signal_id=data["signal"])
-    return rows
+def _dry_run(ids: Sequence[int], scope: ActionScope, user: User) -> Response:
+    impact = HaltImpactSerializer(asdict(scope_impact(scope, by=user))).data
+    return Response({"ids": ids, "count": len(ids), "dry_run": True, "impact": impact})
+
+
+def _done(ids: Sequence[int]) -> dict[str, Any]:
+    return {"ids": ids, "count": len(ids), "dry_run": False}
 
 
 class OrderFilter(filters.FilterSet):  # type: ignore[misc]  # it has no types
@@ -125,9 +134,18 @@ class OrderViewSet(
 
     @extend_schema(request=ChangeOrderSerializer, responses=OneOrderSerializer)
     def partial_update(self, request: Request, pk: str) -> Response:
-        """Change stop loss and take profit of the position it opened, or cancel the order."""
+        """Change price or quantity of an entry, or the levels of its position, or cancel it.
+
+        Price and quantity: an order that its broker does not have yet is changed at once. One that
+        works at its broker is changed there, and remains the same order: `change` has the state,
+        and the order's own values are what the broker has. While the change is open, `quantity` is
+        the larger one. A change that raises the risk is checked against the limits of an entry.
+        """
         order, data = self.get_object(), validated_body(ChangeOrderSerializer, request)
-        if "status" in data:
+        if data.keys() <= ChangeOrderSerializer.TERMS:
+            change_order(order.pk, WantedTerms(**data), by=caller(request))
+            tasks.enqueue_pending_actions_on_commit()
+        elif "status" in data:
             services.cancel_order(order.pk, by=caller(request))
             tasks.enqueue_pending_actions_on_commit()
         else:
@@ -151,16 +169,22 @@ class OrderViewSet(
         tasks.enqueue_on_commit([order_id])
         return self._response()
 
-    @extend_schema(request=ManySerializer, responses=ManyDoneSerializer, filters=False)
+    @extend_schema(
+        request=ManySerializer,
+        responses=ManyDoneSerializer,
+        parameters=[REPEATABLE],
+        filters=False,
+    )
     @action(detail=False, methods=["post"], url_path="cancel-all")
     def cancel_all(self, request: Request) -> Response:
         """Cancel all your entries that have not filled. Stops and targets stay."""
-        live = _selected(Order.objects.entries().filter(done_at=None, pending_action=""), request)
-        mine = orders_for(caller(request)).filter(pk__in=live.values("pk"))
-        ids = mine.order_by("pk").values_list("pk", flat=True)
-        requested = services.cancel_orders(ids, by=caller(request))
+        data, user = validated_body(ManySerializer, request), caller(request)
+        key, scope = idempotency_key(request), read_scope(data, user)
+        if data["dry_run"]:
+            return _dry_run(entry_ids(scope, by=user), scope, user)
+        done = carry_out(ActionRequest(scope, cancels_entries=True, request_id=key), by=user)
         tasks.enqueue_pending_actions_on_commit()
-        return Response({"ids": requested, "count": len(requested)})
+        return Response(_done(done.cancelled))
 
     def _response(self) -> Response:
         return Response(
@@ -229,12 +253,22 @@ class PositionViewSet(
         body = OrderSerializer(order, context=self.get_serializer_context()).data
         return Response(body, status=status.HTTP_202_ACCEPTED)
 
-    @extend_schema(request=ManySerializer, responses={202: ManyDoneSerializer}, filters=False)
+    @extend_schema(
+        request=ManySerializer,
+        responses={200: ManyDoneSerializer, 202: ManyDoneSerializer},
+        parameters=[REPEATABLE],
+        filters=False,
+    )
     @action(detail=False, methods=["post"], url_path="close-all")
     def close_all(self, request: Request) -> Response:
-        """Close all your open positions; return the ids of the exit orders."""
-        positions = _selected(positions_for(caller(request)).open(), request)  # type: ignore[attr-defined]
-        position_ids = list(positions.values_list("pk", flat=True))
-        ids = services.close_positions(position_ids, by=caller(request))
-        tasks.enqueue_on_commit(ids, queue=tasks.EXITS)
-        return Response({"ids": ids, "count": len(ids)}, status=status.HTTP_202_ACCEPTED)
+        """Close all your open positions; return the ids of the exit orders.
+
+        Positions that an exit closes already are not closed again.
+        """
+        data, user = validated_body(ManySerializer, request), caller(request)
+        key, scope = idempotency_key(request), read_scope(data, user)
+        if data["dry_run"]:
+            return _dry_run(position_ids(scope, by=user), scope, user)
+        done = carry_out(ActionRequest(scope, closes_positions=True, request_id=key), by=user)
+        tasks.enqueue_on_commit(done.exits, queue=tasks.EXITS)
+        return Response(_done(done.exits), status=status.HTTP_202_ACCEPTED)

@@ -17,10 +17,22 @@ from common.api_fields import (
     reason,
 )
 from common.money import plain
-from execution.models import Decision, DriftItem, ExecutionLog, Fill, Order, Status
+from execution.models import (
+    Decision,
+    DriftItem,
+    EntryChange,
+    EntryDecision,
+    ExecutionLog,
+    Fill,
+    Order,
+    OrderTrigger,
+    Status,
+    trigger_of,
+)
 from execution.order_reasons import reason_of
 from execution.reconciliation import presentation
 from execution.reconciliation.decisions import actions_of
+from execution.slice_results import slice_result
 
 ACTIONS = [decision.value.lower() for decision in Decision if decision]
 LIFECYCLES = [
@@ -88,6 +100,26 @@ class WaitingSince(UtcDateTime):
         return reason_of(instance).since
 
 
+class TriggerSerializer(StrictModelSerializer[OrderTrigger]):
+    """What Fillcast holds an entry for, since its broker does not take the type."""
+
+    class Meta:
+        model = OrderTrigger
+        fields = (
+            "kind",
+            "sent_as",
+            "level",
+            "distance",
+            "activation_price",
+            "active_since",
+            "is_armed",
+            "armed_at",
+            "fired_at",
+            "fired_price",
+        )
+        read_only_fields = fields
+
+
 class OrderSerializer(StrictModelSerializer[Order]):
     """One order: a leg of a signal on one account.
 
@@ -110,6 +142,11 @@ class OrderSerializer(StrictModelSerializer[Order]):
         help_text="Signed, + is worse; in slippage_unit.",
     )
     slippage_pips = serializers.SerializerMethodField(help_text="Null if its unit is not pips.")
+    emulated = serializers.SerializerMethodField(
+        help_text="Whether Fillcast holds it, or held it, until its condition holds or its trigger"
+        " fires."
+    )
+    trigger = serializers.SerializerMethodField(help_text="Of an emulated order, else null.")
 
     class Meta:
         model = Order
@@ -131,7 +168,13 @@ class OrderSerializer(StrictModelSerializer[Order]):
             "side",
             "order_type",
             "time_in_force",
+            "emulated",
+            "trigger",
+            "awaits_condition",
+            "oco_group",
+            "oco_fired",
             "quantity",
+            "unrounded_quantity",
             "limit_price",
             "stop_price",
             "stop_loss",
@@ -164,6 +207,16 @@ class OrderSerializer(StrictModelSerializer[Order]):
         """Return the order's number as people see it: O-12."""
         return f"O-{order.pk}"
 
+    def get_emulated(self, order: Order) -> bool:
+        """Return whether it has a trigger of ours, or waits for a condition."""
+        return order.awaits_condition or trigger_of(order) is not None
+
+    @extend_schema_field(TriggerSerializer(allow_null=True))
+    def get_trigger(self, order: Order) -> dict[str, Any] | None:
+        """Return its trigger."""
+        trigger = trigger_of(order)
+        return None if trigger is None else dict(TriggerSerializer(trigger).data)
+
     def get_slippage_pips(self, order: Order) -> str | None:
         """Return the slippage if its unit is pips."""
         is_in_pips = order.slippage_pips is not None and order.slippage_unit == "PIPS"
@@ -180,29 +233,151 @@ class OrderSerializer(StrictModelSerializer[Order]):
         return reason(reason_of(order).code, order.status)
 
 
-class OneOrderSerializer(OrderSerializer):
-    """One order with its executions."""
+class EntryDecisionSerializer(StrictModelSerializer[EntryDecision]):
+    """What the preset's decision provider answered about an entry, and what it was given.
 
-    fills = FillSerializer(many=True, read_only=True)
+    factor: null if there was no valid answer; `failure` and `detail` then state why.
+    """
+
+    market = serializers.DictField(read_only=True)
 
     class Meta:
-        model = Order
-        fields = (*OrderSerializer.Meta.fields, "fills")
+        model = EntryDecision
+        fields = (
+            "provider_name", "factor", "reason", "failure", "detail", "latency_ms", "asked_at",
+            "answered_at", "asked_count", "market",
+        )  # fmt: skip
         read_only_fields = fields
 
 
-class ChangeOrderSerializer(StrictSerializer):
-    """New levels for the position that the order opened, or its cancellation. null: no level."""
+class SliceSerializer(StrictModelSerializer[Order]):
+    """One slice of an entry. quantity: planned, or sent."""
 
+    class Meta:
+        model = Order
+        fields = (
+            "id", "leg", "status", "due_at", "quantity", "filled_quantity", "avg_fill_price",
+        )  # fmt: skip
+        read_only_fields = fields
+
+
+class SlicePlanSerializer(StrictSerializer):
+    """The entry in slices that an order is a part of. Prices: quote currency; times: market."""
+
+    execution_style = serializers.CharField(source="plan.style", read_only=True)
+    state = serializers.ChoiceField(choices=["RUNNING", "FILLED", "ENDED"], read_only=True)
+    ended_by = serializers.CharField(
+        read_only=True, allow_null=True, help_text="The reason, if something ended it early."
+    )
+    planned = Amount(source="plan.quantity", read_only=True, help_text="Base units.")
+    filled = Amount(read_only=True, help_text="Base units.")
+    average = Amount(read_only=True, allow_null=True, help_text="Price of what has filled.")
+    arrival_price = Amount(source="plan.arrival_price", read_only=True)
+    market_average = Amount(
+        read_only=True, allow_null=True, help_text="The market's mid price, weighted by time."
+    )
+    market_vwap = Amount(
+        read_only=True, allow_null=True, help_text="The same, weighted by the number of quotes."
+    )
+    against_arrival = Amount(read_only=True, allow_null=True, help_text="+ is worse.")
+    against_market = Amount(read_only=True, allow_null=True, help_text="+ is worse.")
+    against_vwap = Amount(read_only=True, allow_null=True, help_text="+ is worse.")
+    profile_days = serializers.IntegerField(
+        source="plan.profile_days", read_only=True, allow_null=True,
+        help_text="Days of a VWAP's volume profile; 0: none was known, so its slices are equal.",
+    )  # fmt: skip
+    starts_at = UtcDateTime(source="plan.starts_at", read_only=True)
+    ends_at = UtcDateTime(source="plan.ends_at", read_only=True)
+    slices = SliceSerializer(many=True, read_only=True)
+
+
+class EntryChangeSerializer(StrictModelSerializer[EntryChange]):
+    """A change of an entry's price or quantity. It is open until `done_at` is set."""
+
+    reason = serializers.SerializerMethodField(help_text="Why it was not done.")
+
+    class Meta:
+        model = EntryChange
+        fields = (
+            "state",
+            "reason",
+            "detail",
+            "quantity",
+            "limit_price",
+            "stop_price",
+            "old_quantity",
+            "old_limit_price",
+            "old_stop_price",
+            "requested_at",
+            "done_at",
+        )
+        read_only_fields = fields
+
+    @extend_schema_field(Reason(allow_null=True))
+    def get_reason(self, change: EntryChange) -> dict[str, str] | None:
+        """Return the code with its sentence and hint."""
+        return reason(change.code)
+
+
+class OneOrderSerializer(OrderSerializer):
+    """One order with its executions, and with the entry in slices that it is a part of."""
+
+    fills = FillSerializer(many=True, read_only=True)
+    decision = serializers.SerializerMethodField(
+        help_text="What its decision provider answered; null without one."
+    )
+    slice_plan = serializers.SerializerMethodField(help_text="null: it is no slice.")
+    change = serializers.SerializerMethodField(
+        help_text="The last change of its price or quantity; null: there was none."
+    )
+
+    class Meta:
+        model = Order
+        fields = (*OrderSerializer.Meta.fields, "fills", "decision", "slice_plan", "change")
+        read_only_fields = fields
+
+    @extend_schema_field(EntryDecisionSerializer(allow_null=True))
+    def get_decision(self, order: Order) -> dict[str, Any] | None:
+        """Return the stored answer about the order."""
+        found = EntryDecision.objects.filter(order=order.pk).first()
+        return None if found is None else dict(EntryDecisionSerializer(found).data)
+
+    @extend_schema_field(EntryChangeSerializer(allow_null=True))
+    def get_change(self, order: Order) -> dict[str, Any] | None:
+        """Return the last change."""
+        found = EntryChange.objects.filter(order=order.pk).first()
+        return None if found is None else dict(EntryChangeSerializer(found).data)
+
+    @extend_schema_field(SlicePlanSerializer(allow_null=True))
+    def get_slice_plan(self, order: Order) -> dict[str, Any] | None:
+        """Return the plan and what it has come to."""
+        result = slice_result(order)
+        return None if result is None else dict(SlicePlanSerializer(result).data)
+
+
+class ChangeOrderSerializer(StrictSerializer):
+    """One of three: a new price or quantity of an entry that has not filled; new levels for the
+    position that the order opened (null: no level); the status CANCELLED.
+    """
+
+    quantity = Amount(
+        required=False, positive=True, help_text="Base units, all of it: what has filled included."
+    )
+    limit_price = Amount(required=False, positive=True)
+    stop_price = Amount(required=False, positive=True, help_text="At which it is triggered.")
     stop_loss = Amount(required=False, allow_null=True, positive=True)
     take_profit = Amount(required=False, allow_null=True, positive=True)
     status = serializers.ChoiceField(choices=[Status.CANCELLED.value], required=False)
 
+    TERMS = frozenset({"quantity", "limit_price", "stop_price"})
+    LEVELS = frozenset({"stop_loss", "take_profit"})
+
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        """Raise ValidationError for an empty request, or one with levels and status."""
-        if not attrs or ("status" in attrs and len(attrs) > 1):
-            raise serializers.ValidationError("Send new levels or status CANCELLED, not both.")
-        return attrs
+        """Raise ValidationError for an empty request, or one with more than one of the three."""
+        if attrs and any(attrs.keys() <= kind for kind in (self.TERMS, self.LEVELS, {"status"})):
+            return attrs
+        detail = "Send a price or quantity, or new levels, or status CANCELLED; one of these."
+        raise serializers.ValidationError(detail)
 
 
 class ChangePositionSerializer(StrictSerializer):
@@ -225,18 +400,55 @@ class CloseSerializer(StrictSerializer):
 
 
 class ManySerializer(StrictSerializer):
-    """Which ones: of a connection, of a signal. Operators must send one of them, or `all`."""
+    """Which ones: those that fit all that you send. Operators must send a choice, or `all`."""
 
     connection = serializers.UUIDField(required=False)
     signal = WholeNumber(required=False, min_value=1)
+    feed = serializers.CharField(required=False, max_length=50, help_text="Its slug.")
+    symbol = serializers.CharField(
+        required=False, max_length=40, help_text="Written as in a signal, such as EURUSD."
+    )
+    broker_type = serializers.CharField(
+        required=False, max_length=20, help_text="Of the accounts, such as `mt5`."
+    )
+    user = WholeNumber(required=False, min_value=1, help_text="The accounts' owner.")
     all = serializers.BooleanField(required=False, default=False)
+    dry_run = serializers.BooleanField(
+        required=False, default=False,
+        help_text="Change nothing; return the orders or positions that it would reach now.",
+    )  # fmt: skip
+
+
+class HaltImpactSerializer(serializers.Serializer[Any]):
+    """What is live now and would be touched, of the accounts that you may see."""
+
+    waiting = serializers.IntegerField(help_text="Entries that were not sent.")
+    working = serializers.IntegerField(help_text="Entries that were sent and have not ended.")
+    exits = serializers.IntegerField(help_text="Exits that have not ended.")
+    positions = serializers.IntegerField(help_text="Open positions.")
+    open_amounts = serializers.DictField(
+        child=Amount(), help_text="Open positions at their entry price, by account currency."
+    )
+    working_amounts = serializers.DictField(
+        child=Amount(), help_text="What the working entries may still fill, by account currency."
+    )
 
 
 class ManyDoneSerializer(StrictSerializer):
-    """What was requested. Orders and positions that had ended meanwhile are left out."""
+    """What was requested. Orders and positions that had ended meanwhile are left out.
+
+    ids: of the orders that are cancelled, or of the exits that close; with `dry_run` of what it
+    would reach: orders or positions.
+    """
 
     ids = serializers.ListField(child=serializers.IntegerField(), read_only=True)
     count = serializers.IntegerField(read_only=True)
+    dry_run = serializers.BooleanField(read_only=True)
+    impact = HaltImpactSerializer(
+        read_only=True,
+        required=False,
+        help_text="With `dry_run`: all that is live there, also what is ending already.",
+    )
 
 
 class LogSerializer(StrictModelSerializer[ExecutionLog]):

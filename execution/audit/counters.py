@@ -271,32 +271,34 @@ def _book_arrays(
         for listing in listed
         for order in listing.accepted
     }
-    held = {
+    positions = {
         (position.connection_id, position.broker_position_id): position
         for book in books
-        for position in book.held
+        for position in book.positions
         if _is_of_a_connection(position)
     }
-    held |= {
+    positions |= {
         (position.connection_id, position.broker_position_id): position
         for listing in listed
-        for position in listing.held
+        for position in listing.positions
     }
-    return _arrays(accepted.values(), held.values(), listed)
+    return _arrays(accepted.values(), positions.values(), listed)
 
 
 def _arrays(
-    accepted: Collection[AcceptedOrder], held: Collection[BookPosition], listed: Sequence[Listing]
+    accepted: Collection[AcceptedOrder],
+    positions: Collection[BookPosition],
+    listed: Sequence[Listing],
 ) -> dict[str, str]:
     return {
         "connections": array(order.connection_id for order in accepted),
         "ids": array(order.client_order_id for order in accepted),
         "times": array(order.times for order in accepted),
         "executed": array(order.executed for order in accepted),
-        "held_connections": array(position.connection_id for position in held),
-        "tickets": array(position.broker_position_id for position in held),
-        "sides": array(position.side.value for position in held),
-        "held_ids": array(_id_if_ours(position.client_order_id) for position in held),
+        "held_connections": array(position.connection_id for position in positions),
+        "tickets": array(position.broker_position_id for position in positions),
+        "sides": array(position.side.value for position in positions),
+        "held_ids": array(_id_if_ours(position.client_order_id) for position in positions),
         "listed": array(listing.connection_id for listing in listed),
         "listed_at": array(listing.began for listing in listed),
     }

@@ -207,7 +207,7 @@ class Listing:
     began: datetime
     executed_since: datetime
     accepted: list[AcceptedOrder]
-    held: list[BookPosition]
+    positions: list[BookPosition]
 
 
 # ---- requested ---------------------------------------------------------------------------------
@@ -348,11 +348,11 @@ def _listing(row: StoredListing) -> Listing:
     assert row.began_at is not None  # as for each valid one
     assert row.executed_since is not None
     key, accepted = str(row.connection_id), list(_accepted(row, row.began_at))
-    held = [
+    positions = [
         BookPosition(key, ticket, Side(side), Decimal(quantity), cid if _is_ours(cid) else "")
         for ticket, side, quantity, cid in row.positions or ()
     ]
-    return Listing(row.connection_id, row.began_at, row.executed_since, accepted, held)
+    return Listing(row.connection_id, row.began_at, row.executed_since, accepted, positions)
 
 
 def _accepted(row: StoredListing, began: datetime) -> Iterator[AcceptedOrder]:

@@ -66,7 +66,7 @@ STATES = Query(
     StatusCount,
     f"""{SCOPE}
 SELECT o.status, count(*) AS number FROM execution_order o JOIN scope s ON s.id = o.signal_id
-WHERE o.leg = 'entry' AND o.leg LIKE 'entry%%' GROUP BY o.status
+WHERE o.leg = 'entry' AND o.leg LIKE 'entry%%' AND o.route_state <> 'MOVED' GROUP BY o.status
 """,
 )
 
@@ -149,7 +149,8 @@ FROM candidates d WHERE NOT EXISTS (SELECT FROM execution_order o
 SELECT format('order %%s', o.id) AS about
 FROM execution_order o JOIN scope s ON s.id = o.signal_id
 WHERE o.leg = 'entry' AND o.leg LIKE 'entry%%' AND NOT EXISTS (SELECT FROM candidates d
-  WHERE d.signal_id = o.signal_id AND d.connection_id = o.connection_id)""",
+  WHERE d.signal_id = o.signal_id
+    AND d.connection_id = coalesce(o.routed_from_id, o.connection_id))""",
     # Each open status has a due time; if it is %(grace)s seconds late, no process works on it.
     "LOST": f"""{_LIVE}
 SELECT format('order %%s, %%s', id, status) AS about FROM live

@@ -1,6 +1,6 @@
 """The kill switch as trading processes read it: which halts are set, and what they stop."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 from uuid import UUID
@@ -11,13 +11,15 @@ from connections.selectors import EPOCH_IS_OPEN_SQL
 
 
 class HaltRow(NamedTuple):
-    """A kill switch that is set. Of the last three only the key of its scope is not None."""
+    """A kill switch that is set. Of the keys only that of its scope is neither None nor empty."""
 
     scope: str
     mode: str
     feed_id: int | None
     user_id: int | None
     connection_id: UUID | None
+    broker_type: str
+    pair: str
 
 
 class ConnectionRow(NamedTuple):
@@ -29,7 +31,7 @@ class ConnectionRow(NamedTuple):
 CURRENT_HALTS = Query(
     HaltRow,
     """
-SELECT scope, mode, feed_id, user_id, connection_id FROM connections_killswitch
+SELECT scope, mode, feed_id, user_id, connection_id, broker_type, pair FROM connections_killswitch
 WHERE released_at IS NULL
 """,
 )
@@ -52,16 +54,32 @@ class Halts:
     feeds: dict[int, str] = field(default_factory=dict)
     users: dict[int, str] = field(default_factory=dict)
     connections: dict[str, str] = field(default_factory=dict)
+    broker_types: dict[str, str] = field(default_factory=dict)
+    pairs: dict[str, str] = field(default_factory=dict)
 
-    def mode(self, *, owner_id: int, feed_id: int | None, connection_id: UUID | str) -> str | None:
-        """Return the strictest mode that applies: HALTED, REDUCING or None."""
-        if not (self.all_trading or self.feeds or self.users or self.connections):
+    def mode(
+        self,
+        *,
+        owner_id: int,
+        feed_id: int | None,
+        connection_id: UUID | str,
+        broker_type: str,
+        pairs: Collection[str],
+    ) -> str | None:
+        """Return the strictest mode that applies: HALTED, REDUCING or None.
+
+        pairs: what the order trades, and what its signal names if that is mapped.
+        """
+        by_name = self.broker_types or self.pairs
+        if not (self.all_trading or self.feeds or self.users or self.connections or by_name):
             return None  # the usual case; called three times for each order
         modes = {
             self.all_trading,
             self.users.get(owner_id),
             self.connections.get(str(connection_id)),
             self.feeds.get(feed_id) if feed_id is not None else None,
+            self.broker_types.get(broker_type),
+            *(self.pairs.get(pair) for pair in pairs),
         }
         if HaltMode.HALTED.value in modes:
             return HaltMode.HALTED.value
@@ -77,6 +95,8 @@ def read_halts() -> Halts:
     feeds: dict[int, str] = {}
     users: dict[int, str] = {}
     connections: dict[str, str] = {}
+    broker_types: dict[str, str] = {}
+    pairs: dict[str, str] = {}
     halts = sorted(rows(CURRENT_HALTS), key=lambda row: row.mode == HaltMode.HALTED)
     for row in halts:  # HALTED last
         if row.scope == "ALL":
@@ -85,9 +105,13 @@ def read_halts() -> Halts:
             feeds[row.feed_id] = row.mode
         elif row.user_id is not None:
             users[row.user_id] = row.mode
+        elif row.broker_type:
+            broker_types[row.broker_type] = row.mode
+        elif row.pair:
+            pairs[row.pair] = row.mode
         else:
             connections[str(row.connection_id)] = row.mode
-    return Halts(all_trading, feeds, users, connections)
+    return Halts(all_trading, feeds, users, connections, broker_types, pairs)
 
 
 def unreconciled_in_epoch(connection_ids: Iterable[str]) -> set[str]:

@@ -73,6 +73,8 @@ class KillSwitchSnapshot:
             owner_id=outgoing.owner_id,
             feed_id=outgoing.feed_id,
             connection_id=outgoing.request.connection_id,
+            broker_type=outgoing.broker_type,
+            pairs=outgoing.pairs,
         )
         return mode == HaltMode.HALTED or (mode is not None and outgoing.is_entry)
 

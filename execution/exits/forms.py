@@ -1,11 +1,14 @@
 """The form that closes a position, and what closing does, for the console and the portal."""
 
+from collections import Counter
+from collections.abc import Sequence
+from decimal import Decimal
 from typing import Any
 
 from django import forms
 
 from common.confirmation import Consequence
-from common.formatting import number, signed
+from common.formatting import join_first, number, signed
 
 
 class CloseForm(forms.Form):
@@ -34,6 +37,46 @@ def close_consequences(position: Any, *, currency: str) -> list[Consequence]:
         Consequence("validated", _result(position, currency)),
         Consequence("safe", "Its stop stays active until the close is filled."),
     ]
+
+
+def close_all_consequences(positions: Sequence[tuple[Any, str, str]]) -> list[Consequence]:
+    """Return what closing several positions will do.
+
+    positions: each from `with_prices`, with the name and the currency of its account.
+    """
+    pairs = Counter(f"{position.pair} at {account}" for position, account, _ in positions)
+    listed = join_first([f"{name} ({count})" for name, count in sorted(pairs.items())], 6)
+    return [
+        Consequence(
+            "submitting",
+            f"Sends a market order for each of them, ahead of all entries: {listed}. An order can "
+            "only reduce its position, never open one.",
+        ),
+        Consequence("validated", _results(positions)),
+        Consequence("safe", "Each stop stays active until its close is filled."),
+        Consequence(
+            "skipped",
+            "Entries that are not filled yet stay. To cancel those too, pause trading and choose "
+            "to cancel them.",
+        ),
+    ]
+
+
+def _results(positions: Sequence[tuple[Any, str, str]]) -> str:
+    """Return the estimated result by currency; positions without a price are counted apart."""
+    totals: dict[str, Decimal] = {}
+    for position, _, currency in positions:
+        if position.unrealized_pnl is not None:
+            totals[currency] = totals.get(currency, Decimal(0)) + position.unrealized_pnl
+    unpriced = sum(position.unrealized_pnl is None for position, _, _ in positions)
+    missing = f" {unpriced} of them have no price now and are not counted." if unpriced else ""
+    if not totals:
+        return "Their price sources have no price now, so the result cannot be estimated."
+    amounts = " and ".join(f"{signed(total)} {name}" for name, total in sorted(totals.items()))
+    return (
+        f"At the latest prices they would make about {amounts}, before commission.{missing} The "
+        "actual prices may differ."
+    )
 
 
 def _result(position: Any, currency: str) -> str:

@@ -1,5 +1,7 @@
 """Orders, their fills, and what the engine stores about its own work."""
 
+from execution.models.changes import OPEN_CHANGE, ChangeState, EntryChange
+from execution.models.decisions import EntryDecision
 from execution.models.drift import Decision, DriftItem
 from execution.models.orders import Fill, Order, OrderQuerySet
 from execution.models.progress import (
@@ -17,38 +19,57 @@ from execution.models.records import (
     DroppedMessageCountQuerySet,
     ExecutionLog,
 )
+from execution.models.scoped_actions import ScopedAction
+from execution.models.slices import SlicePlan
 from execution.models.status import (
     AT_BROKER,
+    BY_HAND_PRIORITY,
+    FEED_PRIORITY,
     IN_FLIGHT,
     TERMINAL,
     UNSENT,
     WORKING,
     PendingAction,
+    RouteState,
     Status,
 )
+from execution.models.triggers import OrderTrigger, PricePeak, TriggerKind, trigger_of
 
 __all__ = [
     "AT_BROKER",
+    "BY_HAND_PRIORITY",
+    "FEED_PRIORITY",
     "IN_FLIGHT",
+    "OPEN_CHANGE",
     "TERMINAL",
     "UNSENT",
     "WORKING",
     "AccountSyncState",
     "AuditRun",
     "BrokerListing",
+    "ChangeState",
     "Decision",
     "DriftItem",
     "DroppedMessageCount",
     "DroppedMessageCountQuerySet",
+    "EntryChange",
+    "EntryDecision",
     "ExecutionLog",
     "Fill",
     "LevelMonitorHeartbeat",
     "LevelScanHeartbeat",
     "Order",
     "OrderQuerySet",
+    "OrderTrigger",
     "OutcomeCheck",
     "PendingAction",
+    "PricePeak",
+    "RouteState",
+    "ScopedAction",
+    "SlicePlan",
     "Status",
     "StreamLease",
+    "TriggerKind",
     "WorkerLease",
+    "trigger_of",
 ]

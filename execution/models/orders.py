@@ -13,7 +13,15 @@ from common.db_functions import ClockTimestamp
 from common.fields import AmountField
 from common.money import to_stored
 from connections.models import ExecutionConnection
-from execution.models.status import AT_BROKER, IN_FLIGHT, UNSENT, WORKING, PendingAction, Status
+from execution.models.status import (
+    AT_BROKER,
+    IN_FLIGHT,
+    UNSENT,
+    WORKING,
+    PendingAction,
+    RouteState,
+    Status,
+)
 from positions.models import ExecutionPosition
 from signals.models import OrderType, Signal, TimeInForce
 
@@ -61,15 +69,25 @@ class Order(models.Model):
         db_index=False,
     )
     leg = models.CharField(max_length=16)
-    priority = models.SmallIntegerField(default=5, db_default=5)
+    priority = models.SmallIntegerField(
+        default=5,
+        db_default=5,
+        help_text="The lowest first: 1 exits, 2 by hand, 4 to 6 the class of the subscription.",
+    )
     client_order_id = models.CharField(max_length=18, null=True)  # NULL: none yet
     broker_order_id = models.CharField(max_length=64, blank=True, default="", db_default="")
     pair = models.CharField(max_length=20)
     symbol = models.CharField(max_length=40, blank=True, default="", db_default="")
     side = models.CharField(max_length=4)
-    order_type = models.CharField(max_length=6, choices=OrderType)
+    order_type = models.CharField(max_length=16, choices=OrderType)
     time_in_force = models.CharField(max_length=3, choices=TimeInForce)
     quantity = AmountField(null=True)
+    unrounded_quantity = AmountField(
+        null=True, help_text="An entry's, before the broker's step, minimum and maximum."
+    )
+    requested_quantity = AmountField(
+        null=True, help_text="What a person wants it to be, instead of the preset's size."
+    )
     limit_price = AmountField(null=True)
     stop_price = AmountField(null=True)
     stop_loss = AmountField(null=True)
@@ -125,13 +143,31 @@ class Order(models.Model):
         null=True, help_text="Since when it waits, for the cause in `reason`; PENDING only."
     )
     retried_at = models.DateTimeField(
-        null=True, help_text="Market time of the last manual retry; its age counts from here."
+        null=True,
+        help_text="Market time from which its age counts: of its trigger, or of a manual retry.",
     )
     lookup_after = models.DateTimeField(null=True)
     lookup_claimed_until = models.DateTimeField(
         null=True, help_text="Until then only one process looks it up."
     )
     absence_confirmations = models.SmallIntegerField(default=0, db_default=0)
+    routed_from = models.ForeignKey(
+        ExecutionConnection, models.PROTECT, null=True, blank=True, related_name="+",
+        db_index=False, help_text="The connection that subscribes, of a routed entry.",
+    )  # fmt: skip
+    route_state = models.CharField(
+        max_length=5, choices=RouteState, blank=True, default="", db_default=""
+    )
+    awaits_condition = models.BooleanField(
+        default=False, db_default=False,
+        help_text="Its signal names a time or another signal, and that condition does not hold.",
+    )  # fmt: skip
+    oco_group = models.UUIDField(
+        null=True, blank=True, help_text="Its signal's: of an account's legs one is ever sent."
+    )
+    oco_fired = models.BooleanField(
+        default=False, db_default=False, help_text="It is the leg whose trigger has fired."
+    )
     created_at = models.DateTimeField(db_default=ClockTimestamp())
     enqueued_at = models.DateTimeField(null=True)
     validated_at = models.DateTimeField(null=True)
@@ -149,6 +185,34 @@ class Order(models.Model):
                 fields=["signal", "connection", "leg"],
                 condition=Q(leg__startswith="entry"),
                 name="one_entry",
+            ),
+            # Of a subscription one row at a time counts. The others are MOVED, and those cannot be
+            # sent again.
+            models.UniqueConstraint(
+                fields=["signal", "routed_from", "leg"],
+                condition=Q(route_state__in=("OPEN", "HERE", "LAST")),
+                name="one_routed_entry",
+            ),
+            models.CheckConstraint(
+                condition=~Q(route_state="MOVED") | ~Q(status__in=(Status.PENDING, *IN_FLIGHT)),
+                name="moved_is_unsent",
+            ),
+            models.CheckConstraint(
+                condition=Q(route_state="", routed_from__isnull=True)
+                | Q(route_state__gt="", routed_from__isnull=False, leg__startswith="entry"),
+                name="routed_entry_has_origin",
+            ),
+            # Of an OCO pair only the leg that fired is sent, and of an account one fires.
+            models.UniqueConstraint(
+                fields=["connection", "oco_group"],
+                condition=Q(oco_fired=True),
+                name="one_oco_leg_fires",
+            ),
+            models.CheckConstraint(
+                condition=Q(oco_group__isnull=True, oco_fired=False)
+                | Q(oco_group__isnull=False, leg="entry")
+                & (Q(oco_fired=True) | Q(status__in=UNSENT)),
+                name="sent_oco_leg_has_fired",
             ),
             # Not by `unique=True`, which would keep a second index for LIKE up to date.
             models.UniqueConstraint(fields=["client_order_id"], name="one_client_order_id"),
@@ -195,6 +259,26 @@ class Order(models.Model):
                 condition=Q(lookup_after__isnull=False),
             ),
             models.Index(fields=["connection", "-id"], name="order_of_connection"),
+            models.Index(  # what an account has sent, for limits that count it
+                fields=["connection", "submitted_at"],
+                name="order_sent",
+                condition=Q(leg__startswith="entry", submitted_at__isnull=False),
+            ),
+            models.Index(
+                fields=["oco_group", "connection"],
+                name="order_oco",
+                condition=Q(oco_group__isnull=False),
+            ),
+            models.Index(
+                fields=["id"],
+                name="order_condition",
+                condition=Q(awaits_condition=True, status=Status.PENDING),
+            ),
+            models.Index(  # entries that may be sent to the next account
+                fields=["done_at"],
+                name="order_route_failed",
+                condition=Q(route_state="HERE", status=Status.FAILED),
+            ),
             models.Index(
                 fields=["position"], name="order_inferred", condition=Q(inferred_quantity__gt=0)
             ),
@@ -210,9 +294,22 @@ class Order(models.Model):
         return (at - self.created_at).total_seconds() * 1000 if at else None
 
     @property
+    def other_leg(self) -> Order | None:
+        """The account's order of the other leg of its OCO pair; None: it is of none."""
+        if self.oco_group is None:
+            return None
+        legs = Order.objects.filter(oco_group=self.oco_group, connection=self.connection_id)
+        return legs.exclude(pk=self.pk).first()
+
+    @property
     def is_entry(self) -> bool:
         """Whether it opens a position."""
         return self.leg.startswith("entry")
+
+    @property
+    def is_slice(self) -> bool:
+        """Whether it is a later slice of an entry: `entry` is the first one, or the whole."""
+        return self.leg.startswith("entry-")
 
 
 class Fill(models.Model):

@@ -49,6 +49,23 @@ TERMINAL = (
 )
 
 
+# `Order.priority`: the lowest is processed first. Exits, written in exits/orders.py, have 1.
+BY_HAND_PRIORITY = 2
+"""Entries of signals that a person published by hand, and entries that a person retried."""
+FEED_PRIORITY = 3
+"""Entries of all other signals have this plus the priority class of their subscription."""
+
+
+class RouteState(models.TextChoices):
+    """Where the row of a routed entry stands (docs/adr/0026). Empty: the entry is not routed."""
+
+    NONE = ""
+    OPEN = "OPEN", "No account is chosen yet"
+    HERE = "HERE", "This account was chosen"
+    MOVED = "MOVED", "Proven unsent; another account has the entry"
+    LAST = "LAST", "This account was chosen; no other one follows"
+
+
 class PendingAction(models.TextChoices):
     """What to do with an order as soon as its status allows it."""
 

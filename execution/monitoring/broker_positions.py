@@ -17,7 +17,7 @@ from django.db import transaction
 
 from brokers.registry import adapter_for
 from brokers.types import BrokerPosition
-from common.sql import IdRow, Query, rows
+from common.sql import IdRow, Query, periodic_rows, rows
 from connections.selectors import SPEC_COLUMNS, LaneAccount, connection_join_sql, spec_from_row
 from connections.session_lanes import held_lanes_parameters
 from execution.dispatch.background_calls import BackgroundCall, CallResult
@@ -126,7 +126,7 @@ def refresh() -> list[int]:
             BackgroundCall(
                 ("holdings", *row.position_ids), row, partial(_read, row), _write_results
             )
-            for row in rows(
+            for row in periodic_rows(
                 CLAIM, {"longest": background_calls.max_seconds(), **held_lanes_parameters()}
             )
         ]

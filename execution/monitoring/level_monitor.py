@@ -17,7 +17,7 @@ from common.clocks import market_now
 from common.failpoints import failpoint
 from common.money import plain
 from common.reason_codes import Code
-from common.sql import Params, Query, rows, run
+from common.sql import Params, Query, kept_plans, rows
 from execution.exits.dust import HELD_BACK, request_positions_read
 from execution.exits.orders import ExitRequest, open_exits
 from positions.levels import is_guarded_by_sql, target_fraction
@@ -130,7 +130,7 @@ def scan_levels() -> list[int]:
 
     Returns the order ids to enqueue. Skips locked positions until the next scan.
     """
-    with transaction.atomic():
+    with transaction.atomic(), kept_plans():
         requests = [
             *_incomplete_closes(),
             *exit_requests_for(find_hits()),
@@ -143,17 +143,19 @@ def scan_levels() -> list[int]:
 
 
 def _incomplete_closes() -> list[ExitRequest]:
-    closes = rows(INCOMPLETE_CLOSES, (market_now() - CLOSE_RETRY_PERIOD, RETRY_SECONDS))
+    since = market_now() - CLOSE_RETRY_PERIOD
+    closes = rows(INCOMPLETE_CLOSES, (since, RETRY_SECONDS), planned_once=True)
     return [
         ExitRequest(row.id, "close", detail=f"S-{row.signal_id} is not done yet") for row in closes
     ]
 
 
 def find_hits(statement: Query[LevelHit] = HITS, parameters: Params = None) -> list[LevelHit]:
-    """Return a row for each engine-guarded level reached, with the position's id."""
-    run("SET LOCAL jit = off")
-    run("SET LOCAL max_parallel_workers_per_gather = 0")  # starting workers takes longer
-    return rows(statement, parameters)
+    """Return a row for each engine-guarded level reached, with the position's id.
+
+    Inside `kept_plans` the statement's plan is kept.
+    """
+    return rows(statement, parameters, planned_once=True)
 
 
 def exit_requests_for(hits: list[LevelHit]) -> list[ExitRequest]:

@@ -16,12 +16,13 @@ from brokers.registry import adapter_for
 from brokers.types import ModifyRequest, OrderReport
 from common.failpoints import failpoint
 from common.reason_codes import Code
-from common.sql import Query, rows
+from common.sql import Query, periodic_rows, rows
 from connections.selectors import SPEC_COLUMNS, LaneAccount, connection_join_sql, spec_from_row
 from connections.session_lanes import held_lanes_parameters
 from execution.dispatch.background_calls import BackgroundCall, CallResult, send_deadline
 from execution.dispatch.call_results import run_atomically, write_results
 from execution.dispatch.report_writer import apply_call_reports
+from execution.monitoring.freeze import hold_frozen_levels
 from execution.runtime import trading_runtime
 from positions.broker_levels import (
     ANY_DUE_LEVELS,
@@ -99,11 +100,10 @@ def sync_levels() -> None:
     background_calls = trading_runtime.get_runtime().dispatcher.background_calls
     send_by = send_deadline()
     held = held_lanes_parameters()
-    levels = (
-        rows(LEVELS, {"longest": background_calls.max_seconds(), **held})
-        if rows(ANY_DUE_LEVELS, held)
-        else []
-    )
+    levels: list[LevelChange] = []
+    if periodic_rows(ANY_DUE_LEVELS, held):
+        hold_frozen_levels()
+        levels = rows(LEVELS, {"longest": background_calls.max_seconds(), **held})
     if levels:
         failpoint("pending_actions.committed")
     background_calls.start(

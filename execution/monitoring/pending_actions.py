@@ -1,4 +1,6 @@
-"""Pending actions: cancels and closes of orders. Level changes are in `level_sync.py`.
+"""Pending actions: cancels and closes of orders.
+
+Level changes are in `level_sync.py`, changes of working orders in `entry_changes.py`.
 
 An action stays on its row until it is done, so a crash at any point only delays it. A process
 claims the row for as long as the call may take and does not wait for the answer; the answer is
@@ -17,7 +19,7 @@ from brokers.registry import adapter_for
 from brokers.types import CancelRequest, OrderReport
 from common.failpoints import failpoint
 from common.reason_codes import Code
-from common.sql import IdRow, Query, rows, run
+from common.sql import IdRow, Query, kept_plans, rows, run
 from connections.selectors import SPEC_COLUMNS, LaneAccount, connection_join_sql, spec_from_row
 from connections.session_lanes import held_lanes_parameters, in_held_lanes_sql
 from execution.dispatch.background_calls import BackgroundCall, CallResult, send_deadline
@@ -26,6 +28,9 @@ from execution.dispatch.report_writer import apply_call_reports
 from execution.exits.orders import ExitRequest, open_exits
 from execution.exits.reservations import recompute_reserved
 from execution.models import AT_BROKER, IN_FLIGHT, TERMINAL
+from execution.monitoring.entry_changes import sync_entry_changes
+from execution.monitoring.freeze import hold_frozen_cancels
+from execution.monitoring.halt_actions import carry_out_halts
 from execution.monitoring.level_sync import sync_levels
 from execution.reports.row_locks import free_orders
 from execution.runtime import trading_runtime
@@ -116,7 +121,10 @@ CLAIM_CANCEL = Query(
     f"""
 WITH claimed AS (
   UPDATE execution_order SET due_at = clock_timestamp() + make_interval(secs => %s),
-    pending_action_since = coalesce(pending_action_since, clock_timestamp())
+    pending_action_since = coalesce(pending_action_since, clock_timestamp()),
+    reason = CASE reason WHEN 'LEVELS_FROZEN' THEN '' ELSE reason END,
+    detail = CASE reason WHEN 'LEVELS_FROZEN' THEN '' ELSE detail END,
+    waiting_since = CASE reason WHEN 'LEVELS_FROZEN' THEN NULL ELSE waiting_since END
   WHERE id = ANY(%s)
   RETURNING id, connection_id, client_order_id, broker_order_id, symbol
 )
@@ -169,12 +177,16 @@ CANCEL_NOT_STARTED = _deferred("1 + random()")
 def process_pending_actions() -> list[int]:
     """Finish the actions that need no broker and start calls for the others.
 
+    First, halts that cancel or close write their actions.
+
     Returns ids of exits to enqueue. Does not wait for brokers.
     """
     background_calls = trading_runtime.get_runtime().dispatcher.background_calls
     send_by = send_deadline()
-    with transaction.atomic():
-        pending = rows(LOAD, ([row.id for row in rows(LOCK, held_lanes_parameters())],))
+    flattening = carry_out_halts()
+    with transaction.atomic(), kept_plans():
+        locked = rows(LOCK, held_lanes_parameters(), planned_once=True)
+        pending = rows(LOAD, ([row.id for row in locked],)) if locked else []
         exits = _end_finished(pending)
         cancels = _claim_cancels(pending, background_calls.max_seconds())
     if cancels:
@@ -188,7 +200,8 @@ def process_pending_actions() -> list[int]:
         ]
     )
     sync_levels()
-    return exits
+    sync_entry_changes()
+    return [*flattening, *exits]
 
 
 def _write_cancel_results(done: Sequence[CallResult]) -> None:
@@ -235,6 +248,8 @@ def _end_finished(pending: Sequence[PendingActionRow]) -> list[int]:
 
 def _claim_cancels(pending: Sequence[PendingActionRow], claimed_for: float) -> list[CancelRow]:
     ids = [row.id for row in pending if row.status in AT_BROKER]
+    frozen = hold_frozen_cancels(ids)
+    ids = [order_id for order_id in ids if order_id not in frozen]
     return rows(CLAIM_CANCEL, (claimed_for, ids)) if ids else []
 
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from django.db import transaction
 
-from common.sql import rows, run
+from common.sql import kept_plans, rows, run
 from execution.exits.orders import open_exits
 from execution.monitoring.level_monitor import (
     LATEST,
@@ -53,11 +53,11 @@ def take_over_missed_levels() -> list[int]:
 
     Returns the order ids to enqueue.
     """
-    with transaction.atomic():
+    with transaction.atomic(), kept_plans():
         hits = find_hits(PASSED)
         _mark_breached(hits)
-        run(REQUEST_READ)
-        due = {(row.id, row.level) for row in rows(MAY_TAKE_OVER)}
+        run(REQUEST_READ, planned_once=True)
+        due = {(row.id, row.level) for row in rows(MAY_TAKE_OVER, planned_once=True)}
         requests = exit_requests_for([hit for hit in hits if (hit.id, hit.level) in due])
         return [exit_.order_id for exit_ in open_exits(requests, skip_locked=True)]
 

@@ -21,7 +21,7 @@ from django.db import transaction
 
 from brokers.types import Quote
 from common.clocks import machine_time
-from common.sql import Query, columns, rows, run
+from common.sql import Query, columns, kept_plans, rows, run
 from execution.exits import orders as exits
 from execution.monitoring.level_monitor import (
     NOT_WHOLLY_RESERVED,
@@ -32,6 +32,7 @@ from execution.monitoring.level_monitor import (
 )
 from positions.levels import is_guarded_by_sql
 from positions.row_locks import lock_with_free_quantity
+from prices.ranges import PriceRanges, in_sequence, price_ranges
 
 HEARTBEAT_SECONDS = 1.0
 
@@ -74,30 +75,6 @@ FROM positions_executionposition WHERE id = ANY(%s) AND quantity > reserved
 
 
 @dataclass(slots=True)
-class PriceRange:
-    """The price range of a pair. began: machine_time() of its first quote, in seconds."""
-
-    low_bid: Decimal
-    high_bid: Decimal
-    low_ask: Decimal
-    high_ask: Decimal
-    began: float
-
-    def combined_with(self, other: "PriceRange") -> "PriceRange":
-        """Return the range that covers both."""
-        return PriceRange(
-            min(self.low_bid, other.low_bid),
-            max(self.high_bid, other.high_bid),
-            min(self.low_ask, other.low_ask),
-            max(self.high_ask, other.high_ask),
-            min(self.began, other.began),
-        )
-
-
-PriceRanges = dict[str, PriceRange]  # by pair
-
-
-@dataclass(slots=True)
 class Unprocessed:
     """What the next call has to evaluate for one price source.
 
@@ -126,9 +103,11 @@ class TickMonitor:
         """
         with self._lock:
             earlier = self._unprocessed.get(source_id, Unprocessed())
-            new = _price_ranges(quotes, waited)
+            new = price_ranges(quotes, machine_time() - waited)
             # If the evaluation fails, the next call evaluates these.
-            self._unprocessed[source_id] = Unprocessed(_joined(earlier.ranges, new), earlier.hits)
+            self._unprocessed[source_id] = Unprocessed(
+                in_sequence(earlier.ranges, new), earlier.hits
+            )
             order_ids, locked_out = _process(source_id, earlier, new, waited)
             del self._unprocessed[source_id]
             if locked_out:
@@ -142,22 +121,6 @@ class TickMonitor:
         if now - self._heartbeat_at.get(source_id, float("-inf")) >= HEARTBEAT_SECONDS:
             run(HEARTBEAT, (source_id,))
             self._heartbeat_at[source_id] = now
-
-
-def _price_ranges(quotes: Sequence[Quote], waited: float) -> PriceRanges:
-    """Return the price range of each pair. waited: seconds since the first quote arrived."""
-    began, ranges = machine_time() - waited, PriceRanges()
-    for quote in quotes:
-        price_range = PriceRange(quote.bid, quote.bid, quote.ask, quote.ask, began)
-        known = ranges.get(quote.symbol)
-        ranges[quote.symbol] = known.combined_with(price_range) if known else price_range
-    return ranges
-
-
-def _joined(some: PriceRanges, others: PriceRanges) -> PriceRanges:
-    """Return all ranges; for a pair in both, the range that covers both."""
-    both = some.keys() & others.keys()
-    return {**some, **others, **{pair: some[pair].combined_with(others[pair]) for pair in both}}
 
 
 def _process(
@@ -187,7 +150,7 @@ def _process(
         )
         for pair, prices, age in ranges_with_age
     ]
-    with transaction.atomic():
+    with transaction.atomic(), kept_plans():
         hits = _still_valid(earlier.hits)
         if records:
             hits += find_hits(HITS, columns(records, 7))

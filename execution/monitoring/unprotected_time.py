@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from django.db import transaction
 
-from common.sql import Query, columns, rows, run
+from common.sql import Query, columns, periodic_rows, rows, run
 from execution.base.statements import event_rows_sql, insert_events_sql
 from execution.monitoring.stop_failover import UNREAD_SECONDS
 from execution.submission.evaluate import QUOTE_MAX_AGE_SECONDS
@@ -96,11 +96,11 @@ def _unprotected() -> Mapping[int, tuple[datetime, str]]:
     """Return since when and why each unprotected position has no stop."""
     run("SET LOCAL jit = off")
     unprotected: list[UnprotectedPosition] = []
-    if pairs := rows(UNMONITORED):
+    if pairs := periodic_rows(UNMONITORED):
         unprotected += rows(
             OF_UNMONITORED_PAIRS, columns([(row.source, row.pair, row.since) for row in pairs], 3)
         )
-    unprotected += rows(UNCONFIRMED)
+    unprotected += periodic_rows(UNCONFIRMED)
     return {row.id: (row.since, row.reason) for row in unprotected}
 
 

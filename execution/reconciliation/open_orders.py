@@ -22,6 +22,7 @@ from execution.reconciliation.compare_orders import (
     order_record,
     orders_of,
 )
+from execution.reconciliation.late_changes import take_over_late_changes
 from execution.runtime import broker_queries
 from execution.runtime.broker_queries import OurOrder
 
@@ -112,6 +113,7 @@ def resolve_order_differences(
 
     Returns the differences that the answers do not explain.
     """
+    take_over_late_changes(run.began, theirs)
     their_ids = [order.client_order_id for orders in theirs.values() for order in orders]
     known = broker_queries.orders_by_client_id(their_ids, run.began)
     working = [row for row in rows(WORKING, (list(theirs),)) if row.id in run.orders]

@@ -27,7 +27,7 @@ from brokers.registry import adapter_for, broker_types, capabilities_if_usable
 from brokers.types import BrokerOrder, BrokerPosition, OrderReport
 from common.bisection import process_with_bisection
 from common.clocks import market_at, market_now
-from common.sql import Query, array, columns, rows, run
+from common.sql import Query, array, columns, periodic_rows, run
 from connections.selectors import (
     HOST_IS_UP_SQL,
     SPEC_COLUMNS,
@@ -191,7 +191,7 @@ def poll(limit: int = 200) -> int:
 
 
 def _start_due(calls: BrokerCallRunner[Orders], broker_types: Sequence[str], limit: int) -> int:
-    due = rows(
+    due = periodic_rows(
         DUE,
         {
             "broker_types": array(broker_types),
@@ -349,5 +349,7 @@ def polled_broker_types() -> tuple[str, ...]:
 
 def _has_no_event_stream(broker_type: str) -> bool:
     """False also if this process cannot use the type: another one has its library and polls it."""
-    capabilities = capabilities_if_usable(broker_type, with_library=True)
-    return capabilities is not None and not capabilities.event_stream
+    capabilities = capabilities_if_usable(broker_type, with_library=False)
+    if capabilities is None or capabilities.event_stream:
+        return False  # without importing a library that this process may never need
+    return capabilities_if_usable(broker_type, with_library=True) is not None

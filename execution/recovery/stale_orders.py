@@ -1,5 +1,5 @@
-"""Stale orders: unknown for too long, stuck at the broker, with a cancel that has no answer, or
-exits that wait too long for a comparison.
+"""Stale orders: unknown for too long, stuck at the broker, with a cancel or a change that has no
+answer, or exits that wait too long for a comparison.
 
 Each is alerted once. Stuck orders are looked up first and then handled as the preset's
 `stuck_policy` states. Working LIMIT and STOP orders are not stuck: they may wait while their signal
@@ -22,6 +22,7 @@ from execution.base.statements import (
 
 UNANSWERED_CANCELS = 4  # requests until an alert; the fourth is half a minute after the first
 UNANSWERED_SECONDS = 60  # since a cancel was due, however often it was requested meanwhile
+CHANGE_SECONDS = 180  # since a change was requested: three sends without an answer take less
 COMPARISON_SECONDS = 300  # far longer than a requested comparison takes
 
 
@@ -109,6 +110,20 @@ WITH found AS (
 )""" + _alert("order.stuck")
 
 
+# The order works on meanwhile; what its broker has may be either. It is read until that is known.
+ALERT_OPEN_CHANGES = f"""
+WITH found AS (
+  SELECT o.id, o.signal_id, o.connection_id, o.status,
+    '{Code.CHANGE_UNKNOWN_TOO_LONG.value}' AS code
+  FROM execution_order o JOIN execution_entrychange h ON h.order_id = o.id
+  WHERE h.state IN ('REQUESTED', 'SENT', 'UNKNOWN')
+    AND h.requested_at < clock_timestamp() - make_interval(secs => %(seconds)s)
+    AND NOT EXISTS (SELECT FROM execution_executionlog l WHERE l.order_id = o.id
+      AND l.code = '{Code.CHANGE_UNKNOWN_TOO_LONG.value}' AND l.at >= h.requested_at)
+  ORDER BY o.id + 0 LIMIT 1000 FOR NO KEY UPDATE OF o SKIP LOCKED
+)""" + _alert("order.stuck")
+
+
 # A comparison ends this wait, unless it cannot attribute the broker's quantity to one position.
 ALERT_AWAITED_COMPARISONS = f"""
 WITH found AS (
@@ -132,7 +147,8 @@ def alert_stale_unknown() -> None:
 def resolve_stuck() -> None:
     """Look up market orders that should have ended; then cancel them or alert on them.
 
-    Also alerts on cancels without an answer and on exits that wait too long for a comparison.
+    Also alerts on cancels and changes without an answer, and on exits that wait too long for a
+    comparison.
     """
     run(HANDLE_STUCK)
     times = {
@@ -141,4 +157,5 @@ def resolve_stuck() -> None:
     }
     run(LOOK_UP_STUCK, times)
     run(ALERT_UNANSWERED_CANCELS, {"tries": UNANSWERED_CANCELS, "seconds": UNANSWERED_SECONDS})
+    run(ALERT_OPEN_CHANGES, {"seconds": CHANGE_SECONDS})
     run(ALERT_AWAITED_COMPARISONS, {"seconds": COMPARISON_SECONDS})

@@ -27,7 +27,7 @@ from brokers.types import OrderReport
 from common.clocks import market_now
 from common.failpoints import failpoint
 from common.reason_codes import Code
-from common.sql import IdRow, Query, array, columns, rows, run
+from common.sql import IdRow, Query, array, columns, periodic_rows, periodic_run, run
 from connections.selectors import SPEC_COLUMNS, LaneAccount, connection_join_sql, spec_from_row
 from connections.session_lanes import held_lanes_parameters, in_held_lanes_sql
 from execution.base.drift_items import DriftRecord, upsert_items
@@ -69,16 +69,27 @@ class LookUpRow(LaneAccount):
     age: int
 
 
+# By priority. Within one the accounts take turns: the oldest of each, then the second of each, so
+# that a hundred orders of one account do not delay the only one of another. Turns are counted among
+# the oldest TURNS * limit rows: to sort a whole backlog at each poll would cost too much.
 # The oldest due first: deferred orders (for their host, for a comparison) are due again every few
 # seconds and would otherwise always come before the others.
+TURNS = 10
 DUE = Query(
     IdRow,
     f"""
-SELECT id FROM execution_order
-WHERE status = 'PENDING' AND due_at <= statement_timestamp() AND priority <= %(priority)s
-  AND pending_action = '' AND {in_held_lanes_sql("connection_id")}
-  AND coalesce(enqueued_at, created_at) < clock_timestamp() - make_interval(secs => %(grace)s)
-ORDER BY priority, due_at, id LIMIT %(limit)s
+SELECT id FROM (
+  SELECT id, priority, due_at,
+    row_number() OVER (PARTITION BY priority, connection_id ORDER BY due_at, id) AS turn
+  FROM (
+    SELECT id, priority, due_at, connection_id FROM execution_order
+    WHERE status = 'PENDING' AND due_at <= statement_timestamp() AND priority <= %(priority)s
+      AND pending_action = '' AND {in_held_lanes_sql("connection_id")}
+      AND coalesce(enqueued_at, created_at) < clock_timestamp() - make_interval(secs => %(grace)s)
+    ORDER BY priority, due_at, id LIMIT {TURNS} * %(limit)s
+  ) oldest
+) due
+ORDER BY priority, turn, due_at, id LIMIT %(limit)s
 """,
 )
 
@@ -145,7 +156,7 @@ _NEVER_ARRIVED = event_rows_sql(
     "moved m",
     kind="'order.failed'",
     payload="jsonb_build_object('code', m.reason)",
-    where="m.status = 'FAILED'",
+    where="m.status = 'FAILED' AND m.route_state <> 'HERE'",  # else `route_failed` notifies
 )
 _ABSENT = log_rows_sql(
     "moved m",
@@ -177,23 +188,27 @@ WITH d AS (
   FROM d JOIN locked USING (id) WHERE o.id = d.id AND o.fence = d.fence
     AND o.absence_confirmations = d.absence_confirmations
     AND o.status = 'UNKNOWN'
-  RETURNING o.id, o.signal_id, o.connection_id, o.status, o.reason, o.absence_confirmations
+  RETURNING o.id, o.signal_id, o.connection_id, o.status, o.reason, o.absence_confirmations,
+    o.route_state
 ), events AS (
   {insert_events_sql(_NEVER_ARRIVED)}
 )
 {insert_log_sql(_ABSENT)}
 """
 
-# Brokers do not know `valid_until`, so we cancel working entries whose signal has expired.
+# Brokers know `valid_until` only of GTD orders, so we cancel the other working entries whose signal
+# has expired. A GTD order that its broker still has GTD_GRACE_SECONDS later is cancelled too.
 # MATERIALIZED reads the working entries first: in a plain join the planner may start with every
 # signal that has ever expired.
-CANCEL_EXPIRED_WORKING = """
+GTD_GRACE_SECONDS = 30
+CANCEL_EXPIRED_WORKING = f"""
 WITH working AS MATERIALIZED (
-  SELECT id, signal_id FROM execution_order
+  SELECT id, signal_id, time_in_force FROM execution_order
   WHERE status IN ('SUBMITTED', 'PARTIALLY_FILLED') AND position_id IS NULL AND pending_action = ''
 ), expired AS MATERIALIZED (
   SELECT w.id FROM working w JOIN signals_signal s ON s.id = w.signal_id
-  WHERE s.valid_until <= %s LIMIT 1000
+  WHERE s.valid_until <= %s - make_interval(secs =>
+    CASE w.time_in_force WHEN 'GTD' THEN {GTD_GRACE_SECONDS} ELSE 0 END) LIMIT 1000
 )
 UPDATE execution_order SET pending_action = 'CANCEL', due_at = clock_timestamp()
 WHERE id = ANY(ARRAY(
@@ -236,12 +251,12 @@ def due(limit: int, *, exits_only: bool = False, lanes: Collection[str] | None =
         "limit": limit,
         **(held_lanes_parameters() if lanes is None else {"lanes": array(lanes)}),
     }
-    return [row.id for row in rows(DUE, parameters)]
+    return [row.id for row in periodic_rows(DUE, parameters)]
 
 
 def mark_orphaned_unknown(worker_id: str) -> int:
     """Set orders that dead processes left SUBMITTING to UNKNOWN; return how many."""
-    orphaned = run(MARK_ORPHANED_UNKNOWN, (worker_id,))
+    orphaned = periodic_run(MARK_ORPHANED_UNKNOWN, (worker_id,))
     if orphaned:
         failpoint("orphans.committed")
     return orphaned
@@ -269,7 +284,7 @@ def query_unknown_orders(dispatcher: OrderDispatcher, worker_id: str = "") -> in
         "claim": dispatcher.background_calls.max_seconds(LOOKUP_PATIENCE),
         "worker_id": worker_id,
     }
-    unknown = rows(CLAIM_LOOKUPS, {**times, **held_lanes_parameters()})
+    unknown = periodic_rows(CLAIM_LOOKUPS, {**times, **held_lanes_parameters()})
     dispatcher.background_calls.start(
         [
             BackgroundCall(

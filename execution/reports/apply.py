@@ -17,7 +17,7 @@ from django.db import transaction
 from brokers.types import Execution, OrderReport, ReportKind
 from common.failpoints import failpoint
 from common.reason_codes import Code
-from common.sql import array, columns, rows
+from common.sql import array, columns, kept_plans, rows
 from execution.base.drift_items import write_drift
 from execution.base.dropped_messages import record_dropped
 from execution.exits.reservations import lock_positions_of, recompute_reserved_locked
@@ -43,6 +43,7 @@ from execution.reports.order_changes import (
 )
 from execution.reports.persistence import write
 from execution.reports.position_rebuild import rebuild_positions
+from execution.reports.terms import write_terms
 from positions.broker_reads import set_broker_position_ids
 
 log = structlog.get_logger(__name__)
@@ -65,12 +66,13 @@ def apply_reports(reports: Sequence[OrderReport], *, defer_overfills: bool = Tru
     Raises Django's database errors: `report_writer.apply_with_bisection` retries, waits, or
     quarantines the report that causes them.
     """
-    with transaction.atomic():
+    with transaction.atomic(), kept_plans():
         early = awaiting_position(reports)
         if early:
             waiting = {id(report) for report in early}
             reports = [report for report in reports if id(report) not in waiting]
         lock_in_order(reports)
+        write_terms(reports)
         inferred = [report for report in reports if is_inferred_close(report)]
         other_reports = [r for r in reports if not is_inferred_close(r)] if inferred else reports
         resolved = create_exit_orders(other_reports, defer_overfills=defer_overfills)
@@ -128,11 +130,12 @@ class _Orders:
 def _load(reports: Iterable[OrderReport], ids: list[int]) -> _Orders:
     """Lock and load the orders of reports, and those with these ids."""
     client_order_ids = {r.client_order_id for r in reports if r.client_order_id}
-    loaded = rows(sql.LOAD, {"ids": ids, "client_order_ids": array(client_order_ids)})
+    wanted = {"ids": array(ids), "client_order_ids": array(client_order_ids)}
+    loaded = rows(sql.LOAD, wanted, planned_once=True)
     missing = client_order_ids - {row.client_order_id for row in loaded}
     if missing:  # another attempt of the same order, or not our order
         attempts = [cid for missing_id in missing for cid in all_attempts(missing_id)]
-        loaded += rows(sql.LOAD, {"ids": [], "client_order_ids": array(attempts)})
+        loaded += rows(sql.LOAD, {"ids": "{}", "client_order_ids": array(attempts)})
     return _Orders(
         {row.id: row for row in loaded},
         {base_of(row.client_order_id): row for row in loaded if row.client_order_id},
@@ -178,7 +181,7 @@ def _insert_fills(changes: dict[int, OrderChange]) -> None:
                     records[key] = _fill_record(change.row, fill, rates)
     if records:
         ordered = [records[key] for key in sorted(records)]
-        for fill_row in rows(sql.INSERT_FILLS, columns(ordered, 13)):
+        for fill_row in rows(sql.INSERT_FILLS, columns(ordered, 13), planned_once=True):
             changes[fill_row.order_id].fills.append(fill_row)
     to_reconcile = [
         FillCorrections(c.row, c.fills, c.corrections)

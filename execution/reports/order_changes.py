@@ -40,6 +40,7 @@ FACTS_OF_ONE_ATTEMPT = frozenset(
         ReportKind.CANCELLED,
         ReportKind.EXPIRED,
         ReportKind.CANCEL_REFUSED,
+        ReportKind.CHANGED,
     }
 )
 

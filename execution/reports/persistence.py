@@ -51,7 +51,9 @@ def write(changes: list[OrderChange]) -> int:
     records = [_record(change) for change in changes]
     arrays = dict(zip(sql.COLUMNS, columns(records, len(sql.COLUMNS)), strict=True))
     opening = {c.row.signal_id for c in changes if c.delta.quantity or _target_done(c)} - {None}
-    levels = rows(sql.EFFECTIVE_LEVELS, (list(opening),)) if opening else []
+    levels = []
+    if opening:
+        levels = rows(sql.EFFECTIVE_LEVELS, (array(opening),), planned_once=True)
     signals = {
         "signal_ids": [level.signal_id for level in levels],
         "sls": [level.sl for level in levels],

@@ -22,6 +22,7 @@ from execution.base.statements import (
     log_rows_sql,
 )
 from positions.quantities import close_positions_sql, open_positions_sql
+from positions.stop_rule_rows import insert_stop_rules_sql
 from signals import effective_levels
 
 
@@ -185,7 +186,8 @@ _EXECUTIONS = f"""
     CASE WHEN u.take_profit IS NOT NULL THEN d.reported_tp END, d.reported_quantity,
     CASE WHEN d.levels_reported THEN clock_timestamp() END,
     d.broker_position_id, c.data_connection_id, u.pip,
-    u.conversion_rate, d.new_commission, d.first_fill
+    u.conversion_rate, d.new_commission, d.first_fill,
+    {effective_levels.close_time_sql("u.signal_id", "d.first_fill")}
   FROM u JOIN d USING (id)
   {connection_join_sql("u.connection_id")}
   JOIN unnest(%(signal_ids)s::bigint[], %(sls)s::numeric[], %(targets)s::text[]) AS
@@ -211,7 +213,8 @@ _MOVED = event_rows_sql(
     kind="'order.' || lower(m.status)",
     payload="d.numbers",
     where="""d.moved AND m.status IN ('FILLED', 'PARTIALLY_FILLED', 'REJECTED', 'FAILED',
-    'CANCELLED', 'EXPIRED', 'UNKNOWN')""",
+    'CANCELLED', 'EXPIRED', 'UNKNOWN')
+    AND NOT (m.status = 'FAILED' AND m.route_state = 'HERE')""",  # `route_failed` notifies
 )
 _OPENED = event_rows_sql(
     "opened m",
@@ -230,6 +233,13 @@ _CLOSED = event_rows_sql(
     order_id="NULL::bigint",
     where="m.quantity = 0 AND m.closed_quantity > 0",
 )
+
+# The source of `insert_stop_rules_sql`. A routed entry has the subscription of another connection.
+_OPENED_FOR = """(SELECT o.*, coalesce(r.routed_from_id, o.connection_id) AS subscriber_id
+    FROM opened o LEFT JOIN (
+      SELECT DISTINCT connection_id, signal_id, routed_from_id FROM u
+      WHERE routed_from_id IS NOT NULL) r
+    ON r.connection_id = o.connection_id AND r.signal_id = o.signal_id) m"""
 
 # d: what was decided for each order (`COLUMNS`). u: the orders after the update.
 WRITE = Query(
@@ -265,9 +275,12 @@ WITH d AS (
       ELSE o.due_at END
   FROM d WHERE o.id = d.id
   RETURNING o.id, o.status, o.connection_id, o.signal_id, o.position_id, o.pair, o.symbol, o.side,
-    o.leg, o.stop_loss, o.take_profit, o.pip, o.conversion_rate, o.quantity
+    o.leg, o.stop_loss, o.take_profit, o.pip, o.conversion_rate, o.quantity, o.route_state,
+    o.routed_from_id
 ), opened AS (
   {open_positions_sql(_EXECUTIONS)}
+), ruled AS (
+  {insert_stop_rules_sql(_OPENED_FOR)}
 ), executed AS (
   SELECT u.position_id, sum(d.new_quantity) AS quantity, sum(d.new_value) AS value,
     sum(d.new_commission) AS commission, max(u.conversion_rate) AS rate,

@@ -178,6 +178,9 @@ def after_report(state: State, report: OrderReport) -> Transition | None:
     match report.kind:
         case ReportKind.ACCEPTED:
             return _after_acceptance(state)
+        case ReportKind.CHANGED:  # `terms.py` has written the quantity
+            is_full = state.status in AT_BROKER and state.filled >= state.quantity
+            return Transition(S.FILLED, Code.ORDER_CHANGED) if is_full else None
         case ReportKind.FILLED:  # no new fill: it had filled before it was UNKNOWN
             if state.status not in IN_FLIGHT or not state.filled:
                 return None

@@ -83,7 +83,10 @@ def _without_deferred(
     }
     if one_at_a_time := [row for row in entries if row.type in _types_one_at_a_time()]:
         accounts = array({row.connection_id for row in one_at_a_time})
-        exposures = rows(sql.EXPOSURE, {"connections": accounts, "unanswered": UNANSWERED_SECONDS})
+        exposures = rows(
+            sql.EXPOSURE,
+            {"connections": accounts, "unanswered": UNANSWERED_SECONDS, "pairs": []},
+        )
         unanswered = {account.connection_id for account in exposures if account.unanswered}
         waiting |= accounts_with_open_command(one_at_a_time, unanswered)
     return [

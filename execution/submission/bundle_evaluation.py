@@ -5,6 +5,7 @@ Shared by the claim, which sends, and the preview, which does not. Nothing here 
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from decimal import Decimal
 
 from django.conf import settings
 
@@ -18,20 +19,41 @@ from connections.models import HaltMode
 from connections.selectors import health_reasons
 from execution.base.kill_switch import Halts, read_halts, unreconciled_in_epoch
 from execution.exits.safety import while_halted
+from execution.models import Status
 from execution.submission import claim_sql as sql
-from execution.submission import margins
+from execution.submission import margins, triggers
+from execution.submission.average_ranges import atrs_of
 from execution.submission.deferral import UNANSWERED_SECONDS, accounts_with_open_command
 from execution.submission.evaluate import (
+    decide_awaited,
     decide_entry,
     decide_exit,
+    decide_held,
     missing_price,
     pairs_priced,
+    slice_error,
     validity_error,
 )
-from execution.submission.outcomes import Decision, Deferred, EvaluationContext
+from execution.submission.flow_limits import NOTHING_SENT, per_minute_denial
+from execution.submission.outcomes import (
+    Decision,
+    Deferred,
+    EvaluationContext,
+    Intent,
+    Terminated,
+)
+from execution.submission.recent import recent_of
 from execution.submission.risk import PortfolioExposure
-from execution.submission.rows import InstrumentRow, OrderRow, QuoteRow, SignalRow
+from execution.submission.rows import (
+    ExposureRow,
+    InstrumentRow,
+    OrderRow,
+    QuoteRow,
+    SignalRow,
+)
+from execution.submission.signal_limits import SignalTotals
 from execution.submission.sizing import Denial
+from execution.submission.slice_plans import load_plans
 
 NETTING = PositionMode.NETTING.value
 WAITING_FOR_WORKER = Deferred(Code.NO_SESSION_WORKER)
@@ -70,13 +92,13 @@ def load_account_context(
     capabilities_of: CapabilitiesOf = adapter_capabilities,
 ) -> AccountContext:
     """Read the exposure, the waits and the halts of the accounts of these rows."""
+    limited = {row.pair for row in pending if row.max_symbol_exposure_percent is not None}
     exposure_rows = rows(
-        sql.EXPOSURE, {"connections": array(specs), "unanswered": UNANSWERED_SECONDS}
+        sql.EXPOSURE,
+        {"connections": array(specs), "unanswered": UNANSWERED_SECONDS, "pairs": sorted(limited)},
+        planned_once=True,
     )
-    exposures = {
-        row.connection_id: PortfolioExposure(row.positions, row.notional, row.margin, row.risk)
-        for row in exposure_rows
-    }
+    exposures = _exposures(exposure_rows)
     entries = [row for row in pending if row.position_id is None]
     accounts = {row.connection_id for row in entries}
     _load_netting_sides(
@@ -100,6 +122,21 @@ def load_account_context(
     )
 
 
+def _exposures(found: Iterable[ExposureRow]) -> dict[str, PortfolioExposure]:
+    """Return the exposure of each account: the sum of its rows."""
+    exposures: dict[str, PortfolioExposure] = {}
+    for row in found:
+        exposure = exposures.setdefault(row.connection_id, PortfolioExposure())
+        exposure.positions += row.positions
+        exposure.orders += row.orders
+        exposure.notional += row.notional
+        exposure.margin_in_flight += row.margin
+        exposure.risk += row.risk
+        if row.pair:
+            exposure.notional_by_pair[row.pair] = row.notional
+    return exposures
+
+
 def evaluate(
     pending: Iterable[OrderRow],
     context: EvaluationContext,
@@ -117,7 +154,11 @@ def decide(
     is_entry = row.position_id is None
     feed_id = context.signals[row.signal_id].feed_id if row.signal_id is not None else None
     halt = accounts.halts.mode(
-        owner_id=row.owner_id, feed_id=feed_id, connection_id=row.connection_id
+        owner_id=row.owner_id,
+        feed_id=feed_id,
+        connection_id=row.connection_id,
+        broker_type=row.type,
+        pairs=halted_pairs(row),
     )
     if not is_entry:
         if halt == HaltMode.HALTED or row.connection_id in accounts.unreconciled_in_epoch:
@@ -127,37 +168,94 @@ def decide(
         if accounts.deferred.get(row.connection_id) is WAITING_FOR_WORKER:
             return WAITING_FOR_WORKER
         return decide_exit(row, context, accounts.capabilities_of(row.type, spec))
+    if row.awaits_condition:
+        return decide_awaited(row, context)
+    if triggers.is_held(row):
+        return decide_held(row, context)
+    if row.other_leg_fired:
+        return Terminated(Denial(Code.OCO_OTHER_LEG_TRIGGERED), Status.CANCELLED)
     if halt is not None:
         return Denial(Code.TRADING_HALTED if halt == HaltMode.HALTED else Code.ENTRIES_HALTED)
+    if row.pause_code:
+        return Denial(
+            Code[row.pause_code], row.pause_value, row.pause_maximum, row.pause_detail or ""
+        )
     if row.connection_id in accounts.without_credentials:  # the log has the error
         return Denial(Code.NO_CREDENTIALS)
+    if row.id in context.plans:
+        return decide_slice(row, context, accounts, spec)
     if deferred := accounts.deferred.get(row.connection_id):
         return validity_error(row, context.signal_of(row), context) or deferred
     exposure = accounts.exposures.setdefault(row.connection_id, PortfolioExposure())
     return decide_entry(row, context, exposure, accounts.capabilities_of(row.type, spec))
 
 
+def decide_slice(
+    row: OrderRow, context: EvaluationContext, accounts: AccountContext, spec: ConnectionSpec
+) -> Decision:
+    """Decide a later slice of a plan, or a first one that was not sent.
+
+    Halts and pauses were checked. Amounts were checked for the whole plan when it began; each slice
+    counts as an order of its minute.
+    """
+    signal, plan = context.signal_of(row), context.plans[row.id]
+    if ended := slice_error(row, signal, plan, context):
+        return ended
+    if deferred := accounts.deferred.get(row.connection_id):
+        return deferred
+    exposure = accounts.exposures.setdefault(row.connection_id, PortfolioExposure())
+    if plan.free is None and exposure.positions >= row.max_open_positions:
+        return Denial(
+            Code.MAX_OPEN_POSITIONS, Decimal(exposure.positions), Decimal(row.max_open_positions)
+        )
+    if denial := per_minute_denial(row, context.recent.get(row.id, NOTHING_SENT), exposure.flow):
+        return denial
+    capabilities = accounts.capabilities_of(row.type, spec)
+    decision = decide_entry(row, context, exposure, capabilities, slice_quantity=plan.quantity())
+    if isinstance(decision, Intent):
+        exposure.flow.sent += 1
+    return decision
+
+
+def halted_pairs(row: OrderRow) -> tuple[str, ...]:
+    """Return the pairs whose halt concerns an order: its own, and its signal's if it is mapped."""
+    if row.signal_pair is None or row.signal_pair == row.pair:
+        return (row.pair,)
+    return (row.pair, row.signal_pair)
+
+
 def load_evaluation_context(
-    pending: Sequence[OrderRow], signals: Mapping[int, SignalRow]
+    pending: Sequence[OrderRow],
+    signals: Mapping[int, SignalRow],
+    totals: SignalTotals | None = None,
 ) -> EvaluationContext:
     """Read the instruments, quotes, exits and margins that these rows are decided by.
 
-    Price sources are read only if an entry lacks a price: their state explains it.
+    For entries with limits that count it, also what their accounts have sent and hold.
+
+    totals: what was sent for signals with a limit; None: nothing. Price sources are read only if an
+    entry lacks a price: their state explains it.
     """
     quotes: dict[int, dict[str, QuoteRow]] = {}
     sources = {r.data_connection_id for r in pending if r.data_connection_id}
-    for row in rows(sql.QUOTES, (list(sources), pairs_priced(pending))):
+    priced = pairs_priced(pending, signals, totals)
+    for row in rows(sql.QUOTES, (array(sources), priced), planned_once=True):
         quotes.setdefault(row.data_connection_id, {})[row.symbol] = row
     closing = [r.id for r in pending if r.position_id]
-    exits = rows(sql.EXITS, (closing,)) if closing else []
+    exits = rows(sql.EXITS, (array(closing),), planned_once=True) if closing else []
+    now = market_now()
     context = EvaluationContext(
         signals=signals,
         instruments=instruments_of(pending),
         quotes=quotes,
         exits={exit_.order_id: exit_ for exit_ in exits},
-        now=market_now(),
+        now=now,
         margins=margins.known_margins(pending),
         market_entry_max_age_seconds=settings.FILLCAST_MARKET_ENTRY_MAX_AGE_SECONDS,
+        recent=recent_of(pending, signals),
+        plans=load_plans(pending, signals, now),
+        totals=totals or SignalTotals(),
+        atrs=atrs_of(pending, signals, now),
     )
     unpriced = {
         r.data_connection_id
@@ -178,7 +276,7 @@ def instruments_of(pending: Iterable[OrderRow]) -> dict[tuple[str, str], Instrum
     named = {(row.instrument_book, row.pair) for row in pending}
     books, pairs = {book for book, _ in named}, {pair for _, pair in named}
     instruments: dict[tuple[str, str], InstrumentRow] = {}
-    for row in rows(sql.INSTRUMENTS, (list(books), list(pairs))):
+    for row in rows(sql.INSTRUMENTS, (list(books), list(pairs)), planned_once=True):
         instruments[row.book, row.symbol] = row
         if row.is_preferred:
             instruments[row.book, row.pair] = row
@@ -194,7 +292,7 @@ def _load_netting_sides(
     """
     if not entries:
         return
-    for row in rows(sql.OPEN_SIDES, {"connections": array(entries)}):
+    for row in rows(sql.OPEN_SIDES, {"connections": array(entries)}, planned_once=True):
         exposure = exposures.setdefault(row.connection_id, PortfolioExposure())
         if row.is_closing:
             exposure.closing.add((row.pair, row.side))

@@ -8,19 +8,19 @@
 
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from django.conf import settings
 from django.db import transaction
 
 from brokers.registry import adapter_for
-from brokers.types import ConnectionSpec, ExitSafety, OrderRequest
+from brokers.types import ConnectionSpec, ExitSafety, OrderRequest, TimeInForce
 from brokers.worst_price import with_worst_price
 from common.clocks import machine_seconds_until, machine_time
 from common.failpoints import failpoint
 from common.reason_codes import Code
-from common.sql import array, columns, rows
+from common.sql import array, columns, kept_plans, rows, run
 from connections.selectors import spec_from_row
 from connections.session_lanes import GENERAL, held_lanes
 from execution.exits.dust import notify_below_minimum
@@ -30,9 +30,12 @@ from execution.submission import claim_sql as sql
 from execution.submission.bundle_evaluation import (
     WAITING_FOR_WORKER,
     evaluate,
+    halted_pairs,
     load_account_context,
     load_evaluation_context,
 )
+from execution.submission.conditions import settle_conditions
+from execution.submission.decisions import load_scales
 from execution.submission.deferral import (
     defer_orders,
     request_comparisons,
@@ -49,15 +52,22 @@ from execution.submission.outcomes import (
     Intent,
     Terminated,
 )
-from execution.submission.rows import IntentRow, OrderRow
+from execution.submission.route_writes import route_entries
+from execution.submission.rows import IntentRow, OrderRow, SignalRow
+from execution.submission.signal_limits import SignalTotals, lock_signal_totals
 from execution.submission.sizing import Denial
+from execution.submission.slice_plans import load_volumes, write_plans
+from execution.submission.triggers import seconds_until_looked_at
 
 DeferralPolicy = Callable[[Sequence[OrderRow]], Mapping[str, Deferred]]
 
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """A committed intent with all that the dispatcher needs to send it."""
+    """A committed intent with all that the dispatcher needs to send it.
+
+    pairs: whose halt concerns it.
+    """
 
     broker_type: str
     spec: ConnectionSpec
@@ -65,6 +75,7 @@ class Outgoing:
     is_entry: bool
     feed_id: int | None
     owner_id: int
+    pairs: tuple[str, ...]
     lane: str = GENERAL
 
 
@@ -80,6 +91,8 @@ def claim(
     skip_locked: bool = False,
     deferral_policy: DeferralPolicy = defer_none,
     lanes_without_worker: Collection[str] = (),
+    undecided: list[int] | None = None,
+    moved: list[int] | None = None,
 ) -> list[Outgoing]:
     """Decide every due order of the bundle in one transaction; return the intents to send.
 
@@ -88,18 +101,28 @@ def claim(
 
     deferral_policy: returns the connections whose entries wait, and why. lanes_without_worker:
     lanes that no process holds. If given, only their rows are processed and none is sent: an entry
-    that is too old ends, the others get the reason why they wait.
+    that is too old ends, the others get the reason why they wait. undecided: gets the ids of the
+    entries about which a decision provider must be asked. moved: gets the ids of the orders that
+    replace entries which their route sends to another account; they are due.
 
     Raises OperationalError if a connection stays locked beyond the lock time-out. The rows stay
     PENDING, and the next sweep claims them.
     """
     send_by = machine_time() + settings.FILLCAST_SEND_DEADLINE_SECONDS  # before the transaction
-    with transaction.atomic():
+    with transaction.atomic(), kept_plans():
         pending = _lock_and_load(order_ids, skip_locked, lanes_without_worker)
+        signals, totals = _lock_signals(pending)
+        pending, awaited = settle_conditions(pending)
+        if pending:
+            routed = route_entries(row for row in pending if not row.awaits_condition)
+            pending = [row for row in pending if row.id not in routed.left]
+            if moved is not None:
+                moved += routed.new_order_ids
         if not pending:
             return []
         specs = {row.connection_id: spec_from_row(row) for row in pending}
-        context = _load_context(pending)
+        context = _load_context(pending, signals, totals)
+        context = replace(context, awaited=awaited) if awaited else context
         if lanes_without_worker:
             deferred_accounts: Mapping[str, Deferred] = {
                 row.connection_id: WAITING_FOR_WORKER for row in pending
@@ -114,10 +137,16 @@ def claim(
             without_credentials=_without_usable_credentials(pending, specs),
         )
         decisions = evaluate(pending, context, accounts, specs)
-        deferred = [(row, d) for row, d in decisions if isinstance(d, Deferred)]
+        held = [(row, d) for row, d in decisions if _is_held(d)]
+        _await_triggers(held, context)
+        deferred = [(row, d) for row, d in decisions if isinstance(d, Deferred) and not _is_held(d)]
+        if undecided is not None:
+            undecided += [row.id for row, d in deferred if d.code is Code.DECISION_AWAITED]
         defer_orders((row.id, d, seconds_until_due(row, d, context)) for row, d in deferred)
         settled = [(row, d) for row, d in decisions if not isinstance(d, Deferred)]
         written = _write(settled, worker_id)
+        begun = [(r, d) for r, d in settled if isinstance(d, Intent) and r.id in written]
+        write_plans(begun, context.signals, context.now)
         notify_below_minimum([row.id for row, d in settled if _is_blocked(d)])
         recompute_reserved(
             [row.id for row, _ in settled if row.position_id and row.id not in written]
@@ -139,7 +168,7 @@ def _lock_and_load(
     """Lock the connections of these orders and return the rows that are due, in our lanes."""
     lock = sql.LOCK.format(skip="SKIP LOCKED" if skip_locked else "")
     ids = array(order_ids)
-    locked = {row.connection_id for row in rows(lock, (ids,))}
+    locked = {row.connection_id for row in rows(lock, (ids,), planned_once=True)}
     if not locked:
         return []
     failpoint("claim.locked")
@@ -147,12 +176,38 @@ def _lock_and_load(
     lanes = {*lanes_without_worker}.difference(held) if lanes_without_worker else held
     return [
         row
-        for row in rows(sql.LOAD, (ids,))
+        for row in rows(sql.LOAD, (ids,), planned_once=True)
         if row.status == "PENDING"
         and row.is_due
         and row.connection_id in locked
         and row.lane in lanes
     ]
+
+
+def _is_held(decision: Decision) -> bool:
+    """Return whether the engine holds the order until its trigger fires."""
+    return isinstance(decision, Deferred) and decision.code is Code.AWAITING_TRIGGER
+
+
+def _await_triggers(held: Sequence[tuple[OrderRow, Decision]], context: EvaluationContext) -> None:
+    """Arm the triggers of these orders, and store until when they are looked at again."""
+    records = [_held_record(row, decision, context) for row, decision in held]
+    if records:
+        arrays = columns(records, len(sql.HELD_COLUMNS))
+        run(sql.AWAIT_TRIGGERS, dict(zip(sql.HELD_COLUMNS, arrays, strict=True)))
+        failpoint("triggers.armed")
+
+
+def _held_record(row: OrderRow, decision: Decision, context: EvaluationContext) -> tuple[Any, ...]:
+    seconds = seconds_until_looked_at(context.signal_of(row).valid_until)
+    trigger = decision.trigger if isinstance(decision, Deferred) else None
+    if trigger is None:
+        return (row.id, row.order_type, seconds, False, *[None] * 9)
+    return (
+        row.id, row.order_type, seconds, True, trigger.kind.value, trigger.sent_as.value,
+        trigger.source_id, trigger.pair, trigger.side.value, trigger.level, trigger.distance,
+        trigger.activation_price, trigger.text,
+    )  # fmt: skip
 
 
 def _is_blocked(decision: Decision) -> bool:
@@ -171,9 +226,26 @@ def _without_usable_credentials(
     }
 
 
-def _load_context(pending: list[OrderRow]) -> EvaluationContext:
-    signals = rows(sql.SIGNALS, (list({r.signal_id for r in pending if r.signal_id}),))
-    return load_evaluation_context(pending, {signal.id: signal for signal in signals})
+def _lock_signals(pending: list[OrderRow]) -> tuple[list[SignalRow], SignalTotals]:
+    """Return the signals of these rows, with what was sent for those that are locked now.
+
+    Signals are locked after connections and before orders, here as everywhere: no deadlock.
+    """
+    if not pending:
+        return [], SignalTotals()
+    ids = array({row.signal_id for row in pending if row.signal_id})
+    signals = rows(sql.SIGNALS, (ids,), planned_once=True)
+    return signals, lock_signal_totals(signals)
+
+
+def _load_context(
+    pending: list[OrderRow], signals: list[SignalRow], totals: SignalTotals
+) -> EvaluationContext:
+    needed = {row.signal_id for row in pending}
+    by_id = {signal.id: signal for signal in signals if signal.id in needed}
+    context = load_evaluation_context(pending, by_id, totals)
+    scales, volumes = load_scales(pending), load_volumes(pending, context.signals, context.now)
+    return replace(context, scales=scales, volumes=volumes) if scales or volumes else context
 
 
 def _write(settled: Sequence[tuple[OrderRow, Decision]], worker_id: str) -> dict[int, IntentRow]:
@@ -185,7 +257,8 @@ def _write(settled: Sequence[tuple[OrderRow, Decision]], worker_id: str) -> dict
     answer_within = (
         settings.FILLCAST_SEND_DEADLINE_SECONDS + settings.FILLCAST_CALL_TIMEOUT_SECONDS + 1
     )
-    written = rows(sql.WRITE, {**arrays, "worker_id": worker_id, "answer_within": answer_within})
+    parameters = {**arrays, "worker_id": worker_id, "answer_within": answer_within}
+    written = rows(sql.WRITE, parameters, planned_once=True)
     return {row.id: row for row in written}
 
 
@@ -195,7 +268,7 @@ def _record(row: OrderRow, decision: Decision) -> tuple[Any, ...]:
         return (
             row.id, "SUBMITTING", "", i.detail, "{}", _client_order_id(row), i.symbol, i.quantity,
             i.limit_price, i.stop_price, i.stop_loss, i.take_profit, i.expected_price, i.pip,
-            i.rate, i.margin, i.risk, i.worst_price,
+            i.rate, i.margin, i.risk, i.worst_price, i.unrounded_quantity,
         )  # fmt: skip
     ended = decision if isinstance(decision, Terminated) else None
     denial = ended.denial if ended else decision
@@ -203,7 +276,7 @@ def _record(row: OrderRow, decision: Decision) -> tuple[Any, ...]:
     return (
         row.id, ended.status.value if ended else "DENIED", denial.code.value, denial.detail,
         json.dumps(denial.numbers()), None, row.symbol, None, row.limit_price, row.stop_price,
-        None, None, None, None, None, None, None, None,
+        None, None, None, None, None, None, None, None, denial.unrounded,
     )  # fmt: skip
 
 
@@ -243,14 +316,16 @@ def _outgoing(
         closes=closes,
         oca_group=_oca_group(row, spec, closes or written.client_order_id),
         worst_price=intent.worst_price,
+        expires_at=signal.valid_until if signal and row.time_in_force == TimeInForce.GTD else None,
         order_id=row.id,
         fence=written.fence,
         send_by=send_by,
     )
     request = with_worst_price(request, adapter_for(row.type).capabilities(spec))
     return Outgoing(
-        row.type, spec, request, is_entry, signal and signal.feed_id, row.owner_id, row.lane
-    )
+        row.type, spec, request, is_entry, signal and signal.feed_id, row.owner_id,
+        halted_pairs(row), row.lane,
+    )  # fmt: skip
 
 
 def _oca_group(row: OrderRow, spec: ConnectionSpec, entry_client_order_id: str) -> str:

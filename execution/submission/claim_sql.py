@@ -1,7 +1,11 @@
 """The statements of the claim; `claim.py` describes their order."""
 
+from common.reason_codes import Code
 from common.sql import Query
 from connections.selectors import (
+    ENTRY_SUBSCRIPTION_JOIN_SQL,
+    ENTRY_SYMBOL_MAP_SQL,
+    PAUSE_JOIN_SQL,
     PRESET_JOIN_SQL,
     SPEC_COLUMNS,
     TICK_SQL,
@@ -30,36 +34,70 @@ from execution.submission.rows import (
 from positions.broker_levels import prepare_exits_sql, restore_levels_sql
 from positions.joins import position_join_sql
 from signals import effective_levels
+from signals.joins import FEED_JOIN_SQL
 
-LOCK = """
+# A CASE, because for a plain comparison the planner would scan the index of the whole backlog.
+_IS_PENDING = "CASE o.status WHEN 'PENDING' THEN true END"
+
+LOCK = f"""
 SELECT connection_id::text FROM connections_connectionlock WHERE connection_id IN (
-  SELECT connection_id FROM execution_order WHERE id = ANY(%s::bigint[]) AND status = 'PENDING')
-ORDER BY connection_id FOR NO KEY UPDATE {skip}
+  SELECT o.connection_id FROM execution_order o
+  WHERE o.id = ANY(%s::bigint[]) AND {_IS_PENDING})
+ORDER BY connection_id FOR NO KEY UPDATE {{skip}}
 """
+
+
+def _tighter(*limits: str) -> str:
+    """Return SQL of limits as columns: the lower of the preset's and the subscription's."""
+    return ", ".join(f"least(t.{name}, b.{name}) AS {name}" for name in limits)
+
 
 # What the evaluation of an order needs, besides what `load_evaluation_context` reads. Aliases: o is
 # the order, s its signal (in a preview: the draft's fields).
 ORDER_COLUMNS = f"""o.id, o.status, o.connection_id::text, o.position_id, o.signal_id, o.leg,
-  o.pair, o.symbol, o.side, o.order_type, o.time_in_force, o.quantity, o.limit_price,
-  o.stop_price, o.attempt, o.send_retries, o.reason, o.retried_at, o.client_order_id,
+  o.pair, o.symbol, o.side, o.order_type, o.time_in_force, o.quantity,
+  o.requested_quantity, o.limit_price, o.stop_price, o.attempt, o.send_retries, o.reason,
+  o.route_state, o.retried_at, o.client_order_id,
   o.due_at <= clock_timestamp() AND o.pending_action = '' AS is_due, {SPEC_COLUMNS},
     c.instrument_book,
   c.data_connection_id, c.is_active, c.is_paused, c.broker_host, c.lane,
   a.currency, a.balance, a.equity, a.free_margin, a.leverage, a.position_mode,
   extract(epoch FROM clock_timestamp() - a.read_at)::int AS account_age,
   t.sizing_mode, t.fixed_quantity, t.percent_of_balance, t.fixed_amount, t.risk_percent,
-  t.multiplier, t.small_multiplier, t.normal_multiplier, t.large_multiplier, t.max_quantity,
-  t.max_open_positions, t.max_leverage, t.max_portfolio_risk_percent, t.max_slippage_pips,
-  t.slippage_unit,
-  t.max_signal_age_seconds, t.broker_holds_stops,
-  coalesce(b.multiplier, 1) AS subscription_multiplier, b.symbol_map,
-  s.currency_pair AS signal_pair"""
+  t.percent_of_equity, t.risk_amount, t.per_balance, t.small_risk_percent, t.normal_risk_percent,
+  t.large_risk_percent, t.allow_minimum_quantity, {_tighter("max_trade_risk_percent")},
+  t.multiplier, t.small_multiplier, t.normal_multiplier, t.large_multiplier,
+  {_tighter("max_quantity", "max_open_positions", "max_leverage", "max_portfolio_risk_percent")},
+  t.max_slippage_pips, t.slippage_unit, t.max_spread, t.max_spread_unit,
+  b.max_slippage_pips AS own_max_slippage, b.slippage_unit AS own_slippage_unit,
+  b.max_spread AS own_max_spread, b.max_spread_unit AS own_max_spread_unit,
+  {_tighter("max_price_deviation_percent")}, t.allowed_symbols,
+  b.allowed_symbols AS own_allowed_symbols,
+  {_tighter("max_symbol_exposure_percent", "max_currency_exposure_percent")},
+  {_tighter("correlated_exposure_warning_percent")},
+  {_tighter("max_open_orders", "max_orders_per_minute", "max_daily_notional")},
+  {_tighter("max_daily_volume", "max_size_multiple")},
+  greatest(t.same_trade_window_seconds, b.same_trade_window_seconds) AS same_trade_window_seconds,
+  t.trading_sessions, b.trading_sessions AS own_trading_sessions, t.trading_day_zone,
+  t.trading_day_start,
+  coalesce(t.market_hours_only, false) OR coalesce(b.market_hours_only, false) AS market_hours_only,
+  t.max_signal_age_seconds, t.broker_holds_stops, t.decision_provider_id,
+  coalesce(b.multiplier, 1) AS subscription_multiplier,
+  {ENTRY_SYMBOL_MAP_SQL} AS symbol_map,
+  s.currency_pair AS signal_pair,
+  o.oco_group IS NOT NULL AND NOT o.oco_fired AS is_held_leg,
+  o.oco_group IS NOT NULL AND NOT o.oco_fired AND coalesce((SELECT x.oco_fired
+    FROM execution_order x WHERE x.connection_id = o.connection_id AND x.oco_group = o.oco_group
+      AND x.oco_fired), false) AS other_leg_fired,
+  o.awaits_condition,
+  pause.pause_code, pause.pause_value, pause.pause_maximum, pause.pause_detail"""
 ACCOUNT_JOINS = f"""{connection_join_sql("o.connection_id")}
 {account_join_sql()}
 {PRESET_JOIN_SQL}
-LEFT JOIN connections_subscription b ON b.connection_id = c.id AND b.feed_id = s.feed_id"""
+{ENTRY_SUBSCRIPTION_JOIN_SQL}
+{PAUSE_JOIN_SQL}"""
 
-# Status is filtered in Python: here the planner would scan the index of the whole backlog.
+# Status is filtered in Python.
 LOAD = Query(
     OrderRow,
     f"""
@@ -69,6 +107,7 @@ FROM execution_order o LEFT JOIN signals_signal s ON s.id = o.signal_id
 WHERE o.id = ANY(%s::bigint[]) ORDER BY o.priority, o.id
 """,
 )
+
 
 # closable: what this exit may still close, after exits that are live and exits that wait ahead of
 # it. The other columns are the input of `safety.exit_blocker`: whether the broker was read after
@@ -123,13 +162,18 @@ WHERE o.id = ANY(%s)
 SIGNALS = Query(
     SignalRow,
     f"""
-SELECT s.id, s.feed_id, s.direction, s.order_type, s.open_price, s.published_at, s.valid_until,
-  s.max_slippage_pips, s.max_slippage_unit, s.risk_category, s.cancelled_at,
+SELECT s.id, s.feed_id, s.direction, s.order_type, s.open_price, s.trail_distance,
+  s.trail_pips, s.trail_percent, s.activation_price, s.published_at, s.valid_until,
+  s.max_slippage_pips, s.max_slippage_unit, s.max_spread, s.max_spread_unit, s.risk_category,
+  s.provider_quantity, s.provider_equity, s.provider_currency, s.cancelled_at,
+  f.max_signal_notional, f.max_signal_currency,
   {effective_levels.SL} AS sl, {effective_levels.TARGET_PRICES} AS target_prices,
   {effective_levels.TARGET_FRACTIONS} AS target_fractions,
   EXISTS (SELECT FROM signals_signal f WHERE f.refers_to_id = s.id AND f.action = 'CLOSE'
-    AND f.close_fraction = 1 AND f.published_at IS NOT NULL) AS is_closed
-FROM signals_signal s {effective_levels.JOIN}
+    AND f.close_fraction = 1 AND f.published_at IS NOT NULL) AS is_closed,
+  s.execution_style, s.duration_seconds, s.slice_count, s.slice_variation, s.price_limit,
+  s.catch_up, s.at_end, s.trail_atr, s.trail_atr_minutes
+FROM signals_signal s {FEED_JOIN_SQL} {effective_levels.JOIN}
 WHERE s.id = ANY(%s)
 """,
 )
@@ -137,8 +181,9 @@ WHERE s.id = ANY(%s)
 INSTRUMENTS = Query(
     InstrumentRow,
     f"""
-SELECT book, pair, symbol, is_preferred, digits, pip, quantity_min, quantity_step, quantity_max,
-  stops_level, margin_rate, close_min, close_worth_min, {TICK_SQL} AS tick
+SELECT book, pair, symbol, is_preferred, rivals, digits, pip, quantity_min, quantity_step,
+  quantity_max, stops_level, margin_rate, close_min, close_worth_min, {TICK_SQL} AS tick,
+  hours
 FROM connections_instrument i WHERE book = ANY(%s) AND pair = ANY(%s)
 """,
 )
@@ -163,13 +208,17 @@ LEFT JOIN connections_sourcehealth h ON h.source_id = d.id WHERE d.id = ANY(%s)
 """,
 )
 
+# pairs: those with a row of their own; an account's other pairs share one.
 EXPOSURE = Query(
     ExposureRow,
     f"""
-SELECT connection_id::text, sum(n)::int AS positions, sum(notional) AS notional,
+SELECT connection_id::text,
+  CASE WHEN pair = ANY(%(pairs)s::text[]) THEN pair ELSE '' END AS pair,
+  sum(n)::int AS positions, sum(orders)::int AS orders, sum(notional) AS notional,
   sum(margin) AS margin, sum(risk) AS risk, bool_or(unanswered) AS unanswered
 FROM (
-  SELECT p.connection_id, 1 AS n, p.quantity * p.entry_price * p.conversion_rate AS notional,
+  SELECT p.connection_id, p.pair, 1 AS n, 0 AS orders,
+    p.quantity * p.entry_price * p.conversion_rate AS notional,
     0 AS margin, false AS unanswered,
     CASE WHEN p.sl IS NULL
       THEN p.quantity * p.entry_price * p.conversion_rate / greatest(coalesce(a.leverage, 1), 1)
@@ -179,7 +228,8 @@ FROM (
   {account_join_sql("p.connection_id")}
   WHERE p.connection_id = ANY(%(connections)s::uuid[]) AND p.quantity > 0
   UNION ALL
-  SELECT connection_id, CASE WHEN filled_quantity > 0 THEN 0 ELSE 1 END,
+  SELECT connection_id, pair,
+    CASE WHEN filled_quantity > 0 OR leg <> 'entry' THEN 0 ELSE 1 END, 1,
     (quantity - filled_quantity) * coalesce(expected_price, 0) * coalesce(conversion_rate, 0),
     coalesce(margin, 0) * (quantity - filled_quantity) / quantity,
     status = 'SUBMITTING' AND answer_by > clock_timestamp()
@@ -188,7 +238,12 @@ FROM (
   FROM execution_order
   WHERE connection_id = ANY(%(connections)s::uuid[]) AND position_id IS NULL
     AND status IN ('SUBMITTING', 'UNKNOWN', 'SUBMITTED', 'PARTIALLY_FILLED', 'CANCEL_REQUESTED')
-) exposure GROUP BY connection_id
+  UNION ALL  -- slices that are planned and not sent; by the index `order_waiting`
+  SELECT connection_id, pair, 0, 0, quantity * expected_price * conversion_rate, margin, false, risk
+  FROM execution_order
+  WHERE connection_id = ANY(%(connections)s::uuid[]) AND status = 'PENDING' AND reason <> ''
+    AND leg LIKE 'entry-%%' AND quantity IS NOT NULL
+) exposure GROUP BY connection_id, 2
 """,
 )
 
@@ -242,16 +297,18 @@ WITH decided AS (
     %(quantity)s::numeric[], %(limit_price)s::numeric[], %(stop_price)s::numeric[],
     %(stop_loss)s::numeric[], %(take_profit)s::numeric[], %(expected_price)s::numeric[],
     %(pip)s::numeric[], %(rate)s::numeric[], %(margin)s::numeric[], %(risk)s::numeric[],
-    %(worst_price)s::numeric[])
+    %(worst_price)s::numeric[], %(unrounded_quantity)s::numeric[])
   AS t(id, status, reason, detail, numbers, client_order_id, symbol, quantity, limit_price,
-    stop_price, stop_loss, take_profit, expected_price, pip, rate, margin, risk, worst_price)
+    stop_price, stop_loss, take_profit, expected_price, pip, rate, margin, risk, worst_price,
+    unrounded_quantity)
 ), moved AS (
   UPDATE execution_order o SET status = d.status, reason = d.reason, detail = left(d.detail, 300),
     client_order_id = coalesce(d.client_order_id, o.client_order_id), symbol = d.symbol,
     quantity = coalesce(d.quantity, o.quantity), limit_price = d.limit_price,
     stop_price = d.stop_price, stop_loss = d.stop_loss, take_profit = d.take_profit,
     expected_price = d.expected_price, pip = d.pip, conversion_rate = d.rate, margin = d.margin,
-    risk = d.risk, worst_price = d.worst_price, fence = o.fence + 1,
+    risk = d.risk, worst_price = d.worst_price, unrounded_quantity = d.unrounded_quantity,
+    fence = o.fence + 1,
     -- An order that was only deferred keeps the start of its wait: it may be deferred again.
     waiting_since = CASE WHEN d.status = 'SUBMITTING' AND o.reason = ANY('{_DEFERRED}')
       THEN o.waiting_since END,
@@ -260,7 +317,7 @@ WITH decided AS (
     validated_at = clock_timestamp(),
     submitted_at = CASE WHEN d.status = 'SUBMITTING' THEN clock_timestamp() END,
     done_at = CASE WHEN d.status <> 'SUBMITTING' THEN clock_timestamp() END
-  FROM decided d WHERE o.id = d.id AND o.status = 'PENDING'
+  FROM decided d WHERE o.id = d.id AND {_IS_PENDING}
   RETURNING o.id, o.fence, o.client_order_id, o.status, o.signal_id, o.connection_id
 ), logged AS (
   {insert_log_sql(_DECIDED)}
@@ -273,7 +330,7 @@ SELECT id, fence, client_order_id FROM moved WHERE status = 'SUBMITTING'
 WRITE_COLUMNS = (
     "id", "status", "reason", "detail", "numbers", "client_order_id", "symbol", "quantity",
     "limit_price", "stop_price", "stop_loss", "take_profit", "expected_price", "pip", "rate",
-    "margin", "risk", "worst_price",
+    "margin", "risk", "worst_price", "unrounded_quantity",
 )  # fmt: skip
 
 # Request what a waiting exit needs: a read of the broker's position, or the removal of its levels
@@ -342,8 +399,51 @@ UPDATE execution_order SET due_at = clock_timestamp() WHERE id = ANY(ARRAY(
 STILL_DUE = """
 SELECT id FROM execution_order
 WHERE id = ANY(%s::bigint[]) AND status = 'PENDING' AND pending_action = ''
-  AND due_at <= clock_timestamp()
+  AND due_at <= clock_timestamp() AND reason NOT IN ('AWAITING_TRIGGER', 'AWAITING_CONDITION')
 ORDER BY id FOR NO KEY UPDATE SKIP LOCKED
+"""
+
+# Orders that the engine holds. An order whose trigger has fired since it was loaded has another
+# type by now and stays due. A trigger that is armed stays as it is, unless the account has another
+# price source; that of an order that ended and was retried starts again.
+HELD_COLUMNS = (
+    "id", "order_type", "seconds", "is_known", "kind", "sent_as", "source_id", "pair", "side",
+    "level", "distance", "activation_price", "detail",
+)  # fmt: skip
+AWAIT_TRIGGERS = f"""
+WITH held AS (
+  SELECT * FROM unnest(%(id)s::bigint[], %(order_type)s::text[], %(seconds)s::float8[],
+    %(is_known)s::boolean[], %(kind)s::text[], %(sent_as)s::text[], %(source_id)s::bigint[],
+    %(pair)s::text[], %(side)s::text[], %(level)s::numeric[], %(distance)s::numeric[],
+    %(activation_price)s::numeric[], %(detail)s::text[])
+  AS t(id, order_type, seconds, is_known, kind, sent_as, source_id, pair, side, level, distance,
+    activation_price, detail)
+), moved AS (
+  UPDATE execution_order o SET reason = '{Code.AWAITING_TRIGGER.value}',
+    detail = coalesce(h.detail, o.detail),
+    due_at = clock_timestamp() + make_interval(secs => h.seconds),
+    waiting_since = CASE WHEN o.reason = '{Code.AWAITING_TRIGGER.value}'
+      THEN coalesce(o.waiting_since, clock_timestamp()) ELSE clock_timestamp() END
+  FROM held h WHERE o.id = h.id AND o.status = 'PENDING' AND o.order_type = h.order_type
+    AND NOT o.oco_fired
+  RETURNING o.id, o.signal_id, o.connection_id, o.detail
+), armed AS (
+  INSERT INTO execution_ordertrigger AS t (order_id, connection_id, kind, sent_as, source_id, pair,
+    side, level, distance, activation_price, active_since, armed_at)
+  SELECT id, connection_id, kind, sent_as, source_id, pair, side, level, distance,
+    activation_price,
+    CASE WHEN level IS NOT NULL THEN clock_timestamp() END, clock_timestamp()
+  FROM held JOIN moved USING (id) WHERE is_known ORDER BY id
+  ON CONFLICT (order_id) DO UPDATE SET source_id = EXCLUDED.source_id, level = EXCLUDED.level,
+    distance = EXCLUDED.distance, activation_price = EXCLUDED.activation_price,
+    active_since = EXCLUDED.active_since, armed_at = EXCLUDED.armed_at, is_armed = true,
+    fired_at = NULL, fired_price = NULL
+  WHERE NOT t.is_armed OR t.source_id IS DISTINCT FROM EXCLUDED.source_id
+  RETURNING order_id
+)
+INSERT INTO execution_executionlog (order_id, signal_id, connection_id, code, status, detail)
+SELECT m.id, m.signal_id, m.connection_id, '{Code.AWAITING_TRIGGER.value}', 'PENDING', m.detail
+FROM moved m JOIN armed a ON a.order_id = m.id
 """
 
 ACCOUNTS_OF_HOSTS = """

@@ -17,6 +17,7 @@ from connections.selectors import deferred_entries, describe_window
 from execution.base.reconciliation_requests import request_reconciliation
 from execution.exits.safety import ExitBlocker
 from execution.submission import claim_sql as sql
+from execution.submission.conditions import seconds_until_judged
 from execution.submission.evaluate import seconds_left
 from execution.submission.outcomes import DEFERRAL_SECONDS, Deferred, EvaluationContext
 from execution.submission.rows import ExitRow, OrderRow
@@ -25,7 +26,7 @@ AWAITS_BROKER = (ExitBlocker.LEVELS_REMOVAL, ExitBlocker.BROKER_READ, ExitBlocke
 # A command unanswered for this long occupies a terminal that takes one command at a time.
 UNANSWERED_SECONDS = 1
 
-WAKEABLE = frozenset(DEFERRAL_SECONDS) - {Code.BROKER_MAINTENANCE}
+WAKEABLE = frozenset(DEFERRAL_SECONDS) - {Code.BROKER_MAINTENANCE, Code.DECISION_AWAITED}
 """Waits that an event ends, such as a reconciled account or a host that answers again."""
 
 
@@ -92,8 +93,13 @@ def hold_for_restore_check(order_ids: Sequence[int]) -> None:
 
 def seconds_until_due(row: OrderRow, deferred: Deferred, context: EvaluationContext) -> float:
     """Return when a deferred row is decided again: no later than an entry's signal expires."""
+    if deferred.code is Code.AWAITING_CONDITION and row.id in context.awaited:
+        valid_until = context.signal_of(row).valid_until
+        return seconds_until_judged(context.awaited[row.id], valid_until)
     if row.position_id is not None or row.max_signal_age_seconds is None:
         return min(deferred.seconds, 1.0)
+    if row.id in context.plans:  # its age does not end it; the next slice does
+        return min(deferred.seconds, 2.0)
     left = seconds_left(row, context.signal_of(row), context)
     ends = machine_seconds_until(context.now + timedelta(seconds=left))
     return max(0.2, min(deferred.seconds, ends + 0.1))

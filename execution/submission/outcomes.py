@@ -4,26 +4,49 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
+from typing import NamedTuple
 
 from brokers.types import OrderType, Side, TimeInForce
+from common.money import plain
 from common.reason_codes import Code
 from execution.exits.safety import ExitBlocker
-from execution.models import Status
+from execution.models import Status, TriggerKind
 from execution.reports.transitions import NOT_REACHED
 from execution.submission.rows import (
     ExitRow,
     InstrumentRow,
     OrderRow,
     QuoteRow,
+    RecentRow,
     SignalRow,
     SourceRow,
 )
-from execution.submission.sizing import Denial
+from execution.submission.signal_limits import SignalTotals
+from execution.submission.sizing import ZERO, Denial
+from execution.submission.slicing import PlanState, Slice
+from execution.submission.volume_profile import VolumeProfile
 
 # A row's texts as enums: a dictionary costs a tenth of the enum's own conversion.
 SIDES = {side.value: side for side in Side}
 ORDER_TYPES = {order_type.value: order_type for order_type in OrderType}
 TIMES_IN_FORCE = {time.value: time for time in TimeInForce}
+
+
+class Awaited(NamedTuple):
+    """A condition that does not hold. is_over: it never will. not_before: market time, if that is
+    what the entry waits for now. text: what it waits for, for its owner."""
+
+    is_over: bool
+    not_before: datetime | None
+    text: str
+
+
+class Atr(NamedTuple):
+    """The average true range of a pair; value None: too few candles. minutes: of a candle."""
+
+    value: Decimal | None
+    candles: int
+    minutes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +63,17 @@ class EvaluationContext:
     sources: Mapping[int, SourceRow] = field(default_factory=dict)
     # Margin of one base unit as brokers calculated it, by order id.
     margins: Mapping[int, Decimal] = field(default_factory=dict)
+    # What accounts have sent and hold, by order id; loaded only for limits that count it.
+    recent: Mapping[int, RecentRow] = field(default_factory=dict)
+    plans: Mapping[int, PlanState] = field(default_factory=dict)  # of slices, by order id
+    volumes: Mapping[int, VolumeProfile] = field(default_factory=dict)  # by order id
+    # Conditions that do not hold, by order id. Entries of a preview have none here.
+    awaited: Mapping[int, Awaited] = field(default_factory=dict)
+    atrs: Mapping[int, Atr] = field(default_factory=dict)  # where it is a distance, by order id
+    totals: SignalTotals = field(default_factory=SignalTotals)  # each allowed entry is added
+    # What decision providers made of entries, by order id: by what the size is multiplied, or why
+    # it is not sent now. Other entries are not scaled.
+    scales: Mapping[int, "Decimal | Denial | Deferred"] = field(default_factory=dict)
 
     def signal_of(self, entry: OrderRow) -> SignalRow:
         """Return the signal of an entry. Raises KeyError for an order without one."""
@@ -52,6 +86,33 @@ class EvaluationContext:
     def source_of(self, row: OrderRow) -> SourceRow | None:
         """Return the account's price source, if it was loaded."""
         return self.sources.get(row.data_connection_id or 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Trigger:
+    """When an entry is sent that the engine holds. Prices: quote currency.
+
+    order_type: the entry's own; sent_as: the type that is sent. level: of a trailing stop, by the
+    market now; None while its activation price is not reached.
+    """
+
+    kind: TriggerKind
+    sent_as: OrderType
+    source_id: int
+    pair: str
+    side: Side
+    order_type: str
+    level: Decimal | None = None
+    distance: Decimal | None = None
+    activation_price: Decimal | None = None
+
+    @property
+    def text(self) -> str:
+        """What the order waits for, for its owner."""
+        if self.distance is None:
+            return f"Emulated: {self.kind.label.lower()} at {plain(self.level)}"
+        start = f", from {plain(self.activation_price)} on" if self.activation_price else ""
+        return f"Emulated: {self.kind.label.lower()}, {plain(self.distance)} behind{start}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +131,18 @@ class Intent:
     margin: Decimal | None = None
     risk: Decimal | None = None
     worst_price: Decimal | None = None  # a market order's
+    unrounded_quantity: Decimal | None = None  # an entry's, before step, minimum and maximum
+    warning: str = ""  # a part of the detail
     detail: str = ""
+    slices: tuple[Slice, ...] = ()  # the plan that this is the first slice of
+    slice_step: Decimal = ZERO
+    slice_minimum: Decimal = ZERO
+    profile_days: int | None = None  # of its plan's volume profile; 0: none is known
+
+    @property
+    def whole_quantity(self) -> Decimal:
+        """What it sends together with the later slices of its plan."""
+        return sum((part.quantity for part in self.slices), ZERO) if self.slices else self.quantity
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,11 +155,15 @@ class Terminated:
 
 @dataclass(frozen=True, slots=True)
 class Deferred:
-    """The order waits. code, detail: why, for its owner. blocker: what an exit waits for."""
+    """The order waits. code, detail: why, for its owner. blocker: what an exit waits for.
+
+    trigger: what an order that the engine holds waits for, if it is known now.
+    """
 
     code: Code
     blocker: ExitBlocker | None = None
     detail: str = ""
+    trigger: Trigger | None = None
 
     @property
     def seconds(self) -> float:
@@ -114,6 +190,7 @@ DEFERRAL_SECONDS = {
     Code.NO_SESSION_WORKER: 20.0,
     Code.BROKER_MAINTENANCE: 5.0,
     Code.OPPOSITE_CLOSING: 0.3,
+    Code.DECISION_AWAITED: 8.0,  # its answer makes the order due; longer than any time-out
 }
 ENTRY_WAITS = frozenset(
     {*DEFERRAL_SECONDS, *NOT_REACHED, Code.PRICE_AWAITED, Code.EARLIER_COMMAND, Code.BROKER_SLOW,

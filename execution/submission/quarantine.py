@@ -25,7 +25,8 @@ _FAILED = event_rows_sql(
 QUARANTINE = f"""
 WITH moved AS (
   UPDATE execution_order SET status = 'FAILED', reason = '{Code.ORDER_PROCESSING_FAILED.value}',
-    detail = %s, done_at = clock_timestamp()
+    detail = %s, done_at = clock_timestamp(),
+    route_state = CASE route_state WHEN 'HERE' THEN 'LAST' ELSE route_state END
   WHERE id = %s AND status = 'PENDING'
   RETURNING id, signal_id, connection_id
 ), notified AS (

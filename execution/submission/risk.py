@@ -4,12 +4,12 @@ Exits are not checked: no entry limit may block them.
 """
 
 from dataclasses import dataclass, field
-from decimal import Decimal
+from decimal import ROUND_UP, Decimal
 
+from common.money import to_stored
 from common.reason_codes import Code
-from execution.submission.sizing import HUNDRED, Denial
-
-ZERO = Decimal(0)
+from execution.submission.flow_limits import BundleFlow
+from execution.submission.sizing import HUNDRED, ZERO, Denial
 
 
 @dataclass(slots=True)
@@ -22,10 +22,16 @@ class PortfolioExposure:
     risk: Decimal = ZERO
     sides: set[tuple[str, str]] = field(default_factory=set)  # (pair, side); netting accounts only
     closing: set[tuple[str, str]] = field(default_factory=set)  # exits for all of it are live
+    orders: int = 0  # entries that are sent and not done
+    notional_by_pair: dict[str, Decimal] = field(default_factory=dict)  # pairs that have a limit
+    flow: BundleFlow = field(default_factory=BundleFlow)
 
     def add(self, entry: "Entry") -> None:
         """Count an allowed entry, so that the limits of the next one include it."""
         self.positions += 1
+        self.orders += 1
+        of_pair = self.notional_by_pair.get(entry.pair, ZERO)
+        self.notional_by_pair[entry.pair] = of_pair + entry.notional
         self.notional += entry.notional
         self.margin_in_flight += entry.margin
         self.risk += entry.risk
@@ -39,6 +45,9 @@ class Limits:
     max_open_positions: int
     max_leverage: Decimal
     max_portfolio_risk_percent: Decimal
+    max_trade_risk_percent: Decimal | None = None
+    max_symbol_exposure_percent: Decimal | None = None
+    max_open_orders: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +67,7 @@ class Entry:
     notional: Decimal
     margin: Decimal
     risk: Decimal
+    pair: str = ""
 
 
 def check(
@@ -70,16 +80,46 @@ def check(
         return Denial(
             Code.MAX_OPEN_POSITIONS, Decimal(exposure.positions), Decimal(limits.max_open_positions)
         )
+    if limits.max_open_orders is not None and exposure.orders >= limits.max_open_orders:
+        return Denial(
+            Code.MAX_OPEN_ORDERS, Decimal(exposure.orders), Decimal(limits.max_open_orders)
+        )
     leverage = _ratio(exposure.notional + entry.notional, funds.equity)
     if leverage > limits.max_leverage:
         return Denial(Code.MAX_LEVERAGE, _rounded(leverage), limits.max_leverage)
+    if denial := _check_symbol(entry, exposure, limits, funds):
+        return denial
     free = _free_margin(exposure, funds)
     if entry.margin > free:
         return Denial(Code.MARGIN, _rounded(entry.margin), _rounded(max(free, ZERO)))
+    if denial := trade_risk_denial(entry.risk, limits, funds):
+        return denial
     at_risk = _ratio((exposure.risk + entry.risk) * HUNDRED, funds.equity)
     if at_risk > limits.max_portfolio_risk_percent:
         return Denial(Code.PORTFOLIO_RISK, _rounded(at_risk), limits.max_portfolio_risk_percent)
     return None
+
+
+def trade_risk_denial(risk: Decimal, limits: Limits, funds: AccountFunds) -> Denial | None:
+    """Deny an entry that alone risks too large a part of equity. risk: account currency."""
+    alone = to_stored(_ratio(risk * HUNDRED, funds.equity))  # 1 / 3 of a unit is not exact
+    if limits.max_trade_risk_percent is None or alone <= limits.max_trade_risk_percent:
+        return None
+    return Denial(Code.TRADE_RISK, _rounded_up(alone), limits.max_trade_risk_percent)
+
+
+def _check_symbol(
+    entry: Entry, exposure: PortfolioExposure, limits: Limits, funds: AccountFunds
+) -> Denial | None:
+    """Deny if the notional of the entry's pair would be too large a part of equity."""
+    maximum = limits.max_symbol_exposure_percent
+    if maximum is None:
+        return None
+    notional = exposure.notional_by_pair.get(entry.pair, ZERO) + entry.notional
+    percent = to_stored(_ratio(notional * HUNDRED, funds.equity))
+    if percent <= maximum:
+        return None
+    return Denial(Code.SYMBOL_EXPOSURE, _rounded_up(percent), maximum, entry.pair)
 
 
 def margin_of(notional: Decimal, leverage: Decimal, margin_rate: Decimal) -> Decimal:
@@ -96,6 +136,11 @@ def _free_margin(exposure: PortfolioExposure, funds: AccountFunds) -> Decimal:
 def _ratio(part: Decimal, whole: Decimal) -> Decimal:
     """Return part / whole; without funds, a ratio that is beyond every limit."""
     return part / whole if whole > 0 else Decimal(10) ** 9
+
+
+def _rounded_up(value: Decimal) -> Decimal:
+    """Return a value that breaks a limit, never equal to that limit."""
+    return value.quantize(Decimal("0.01"), ROUND_UP)
 
 
 def _rounded(value: Decimal) -> Decimal:

@@ -1,8 +1,10 @@
 """The rows that the claim and the preview read, one type for each statement in `claim_sql.py`."""
 
-from datetime import datetime
+from datetime import datetime, time
 from decimal import Decimal
 from typing import Any, NamedTuple
+
+from brokers.trading_hours import StoredHours
 
 
 class OrderRow(NamedTuple):
@@ -11,9 +13,17 @@ class OrderRow(NamedTuple):
     type: the broker type. account_age: seconds since the account was read.
 
     The account's columns (`currency` to `account_age`) are NULL until the account was read, and the
-    preset's (`sizing_mode` to `broker_holds_stops`) without a preset. `evaluate.validity_error` and
-    `evaluate.decide_entry` end such entries before they read another of these columns, so only
-    those that they check are optional here.
+    preset's (`sizing_mode` to `decision_provider_id`) without a preset. `evaluate.validity_error`
+    and `evaluate.decide_entry` end such entries before they read another of these columns, so only
+    those that they check are optional here. pause_*: of the pause that stops an entry.
+
+    is_held_leg: of an OCO pair, and its trigger has not fired; other_leg_fired: and that of its
+    other leg has.
+
+    awaits_condition: the condition of its signal does not hold yet.
+
+    Of the preset's and the subscription's limits the tighter one; own_*: the subscription's, where
+    both are checked.
     """
 
     id: int
@@ -28,11 +38,13 @@ class OrderRow(NamedTuple):
     order_type: str
     time_in_force: str
     quantity: Decimal
+    requested_quantity: Decimal | None
     limit_price: Decimal | None
     stop_price: Decimal | None
     attempt: int
     send_retries: int
     reason: str
+    route_state: str
     retried_at: datetime | None
     client_order_id: str | None
     is_due: bool
@@ -62,6 +74,14 @@ class OrderRow(NamedTuple):
     percent_of_balance: Decimal | None
     fixed_amount: Decimal | None
     risk_percent: Decimal | None
+    percent_of_equity: Decimal | None
+    risk_amount: Decimal | None
+    per_balance: Decimal | None
+    small_risk_percent: Decimal
+    normal_risk_percent: Decimal
+    large_risk_percent: Decimal
+    allow_minimum_quantity: bool
+    max_trade_risk_percent: Decimal | None
     multiplier: Decimal
     small_multiplier: Decimal
     normal_multiplier: Decimal
@@ -72,11 +92,47 @@ class OrderRow(NamedTuple):
     max_portfolio_risk_percent: Decimal
     max_slippage_pips: Decimal | None
     slippage_unit: str | None
+    max_spread: Decimal | None
+    max_spread_unit: str | None
+    own_max_slippage: Decimal | None
+    own_slippage_unit: str | None
+    own_max_spread: Decimal | None
+    own_max_spread_unit: str | None
+    max_price_deviation_percent: Decimal | None
+    allowed_symbols: list[str] | None
+    own_allowed_symbols: list[str] | None
+    max_symbol_exposure_percent: Decimal | None
+    max_currency_exposure_percent: Decimal | None
+    correlated_exposure_warning_percent: Decimal | None
+    max_open_orders: int | None
+    max_orders_per_minute: int | None
+    max_daily_notional: Decimal | None
+    max_daily_volume: Decimal | None
+    max_size_multiple: Decimal | None
+    same_trade_window_seconds: int | None
+    trading_sessions: list[str] | None
+    own_trading_sessions: list[str] | None
+    trading_day_zone: str
+    trading_day_start: time
+    market_hours_only: bool
     max_signal_age_seconds: int | None
     broker_holds_stops: bool
+    decision_provider_id: int | None
     subscription_multiplier: Decimal
     symbol_map: dict[str, str] | None
     signal_pair: str | None
+    is_held_leg: bool
+    other_leg_fired: bool
+    awaits_condition: bool
+    pause_code: str | None
+    pause_value: Decimal | None
+    pause_maximum: Decimal | None
+    pause_detail: str | None
+
+    @property
+    def has_preset(self) -> bool:
+        """Whether the account has a preset."""
+        return self.max_signal_age_seconds is not None
 
 
 class SignalRow(NamedTuple):
@@ -87,16 +143,54 @@ class SignalRow(NamedTuple):
     direction: str
     order_type: str
     open_price: Decimal | None
+    trail_distance: Decimal | None
+    trail_pips: Decimal | None
+    trail_percent: Decimal | None
+    activation_price: Decimal | None
     published_at: datetime
     valid_until: datetime | None
     max_slippage_pips: Decimal | None
     max_slippage_unit: str
+    max_spread: Decimal | None
+    max_spread_unit: str
     risk_category: str
+    provider_quantity: Decimal | None
+    provider_equity: Decimal | None
+    provider_currency: str
     cancelled_at: datetime | None
+    max_signal_notional: Decimal | None
+    max_signal_currency: str
     sl: Decimal | None
     target_prices: list[Decimal]
     target_fractions: list[Decimal]
     is_closed: bool
+    execution_style: str = ""
+    duration_seconds: int | None = None
+    slice_count: int | None = None
+    slice_variation: Decimal | None = None
+    price_limit: Decimal | None = None
+    catch_up: str = ""
+    at_end: str = ""
+    trail_atr: Decimal | None = None
+    trail_atr_minutes: int | None = None
+
+
+class RecentRow(NamedTuple):
+    """What an account has sent and holds, for the limits of an entry that count it.
+
+    day_notional, net_*: account currency; net_*: what is held in the base and quote of the entry's
+    pair, below 0 if it is sold. day_volume, last_quantities: base units. same_trade_age: seconds
+    since the last entry of the same feed, pair and side, if it lies in the window.
+    """
+
+    id: int
+    sent_in_minute: int
+    day_notional: Decimal
+    day_volume: Decimal
+    net_base: Decimal
+    net_quote: Decimal
+    last_quantities: list[Decimal] | None
+    same_trade_age: Decimal | None
 
 
 class ExitRow(NamedTuple):
@@ -131,12 +225,16 @@ class ExitRow(NamedTuple):
 
 
 class InstrumentRow(NamedTuple):
-    """An instrument as its broker lists it. Quantities: base units; tick: quote currency."""
+    """An instrument as its broker lists it. Quantities: base units; tick: quote currency.
+
+    rivals: other symbols of its pair that fit equally well. hours: when it is traded, if known.
+    """
 
     book: str
     pair: str
     symbol: str
     is_preferred: bool
+    rivals: str
     digits: int
     pip: Decimal
     quantity_min: Decimal
@@ -147,6 +245,7 @@ class InstrumentRow(NamedTuple):
     close_min: Decimal
     close_worth_min: Decimal
     tick: Decimal
+    hours: StoredHours | None = None
 
 
 class QuoteRow(NamedTuple):
@@ -173,13 +272,16 @@ class SourceRow(NamedTuple):
 
 
 class ExposureRow(NamedTuple):
-    """The exposure of an account, with orders in flight as filled. Account currency.
+    """The exposure of an account in a pair, with orders in flight as filled. Account currency.
 
-    positions: how many. unanswered: it has an order whose call has had no answer for a while.
+    pair: '' for all pairs that were not asked for. positions: how many. orders: how many entries
+    are sent and not done. unanswered: one of them is a call that has had no answer for a while.
     """
 
     connection_id: str
+    pair: str
     positions: int
+    orders: int
     notional: Decimal
     margin: Decimal
     risk: Decimal

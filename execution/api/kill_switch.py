@@ -1,0 +1,157 @@
+"""REST API of halts of trading."""
+
+from dataclasses import asdict
+from typing import Any
+
+from django.db.models import Q, QuerySet
+from django_filters import rest_framework as filters
+from drf_spectacular.utils import OpenApiResponse, extend_schema
+from rest_framework import mixins, serializers, status
+from rest_framework.decorators import action
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from common.api_fields import StrictModelSerializer
+from common.permissions import Right
+from connections import services
+from connections.api.connections import RelatedRowsMixin, own_connections
+from connections.api.serializers import FeedBySlug, OwnRowField
+from connections.models import ExecutionConnection, HaltMode, KillSwitch
+from execution import tasks
+from execution.api.serializers import HaltImpactSerializer
+from execution.services import halt_impact
+from signals.selectors import feeds_for
+from users.api import caller
+from users.models import User
+
+
+class KillSwitchSerializer(StrictModelSerializer[KillSwitch]):
+    """A halt of trading. Released ones are history."""
+
+    mode = serializers.ChoiceField(choices=HaltMode.choices)
+    feed = FeedBySlug(required=False, allow_null=True)
+    connection = OwnRowField(model=ExecutionConnection, required=False, allow_null=True)
+    user = OwnRowField(model=User, required=False, allow_null=True, help_text="Default: yourself.")
+    broker_type = serializers.CharField(
+        required=False, allow_blank=True, max_length=20, help_text="Such as `mt5`. For operators."
+    )
+    pair = serializers.CharField(
+        required=False, allow_blank=True, max_length=40,
+        help_text="A symbol, written as in a signal. For operators.",
+    )  # fmt: skip
+    set_by = serializers.CharField(source="set_by.username", read_only=True, allow_null=True)
+    epoch = serializers.IntegerField(
+        source="epoch.number", read_only=True, allow_null=True, default=None,
+        help_text="The database was restored, and this halt ends with that epoch. For operators.",
+    )  # fmt: skip
+    dry_run = serializers.BooleanField(
+        required=False, write_only=True, default=False,
+        help_text="Set nothing; return what the halt would touch now.",
+    )  # fmt: skip
+
+    class Meta:
+        model = KillSwitch
+        fields = (
+            "id",
+            "scope",
+            "mode",
+            "feed",
+            "user",
+            "connection",
+            "broker_type",
+            "pair",
+            "reason",
+            "cancel_entries",
+            "flatten",
+            "carried_out_at",
+            "epoch",
+            "set_by",
+            "set_at",
+            "released_at",
+            "dry_run",
+        )
+        read_only_fields = ("carried_out_at", "set_at", "released_at")
+
+
+class KillSwitchFilter(filters.FilterSet):  # type: ignore[misc]  # it has no types
+    """The filters of halts."""
+
+    released = filters.BooleanFilter(field_name="released_at", lookup_expr="isnull", exclude=True)
+
+    class Meta:
+        model = KillSwitch
+        fields = ("scope", "mode")
+
+
+class KillSwitchViewSet(
+    mixins.CreateModelMixin,
+    mixins.ListModelMixin,
+    mixins.RetrieveModelMixin,
+    RelatedRowsMixin[KillSwitch],
+):
+    """Halts of trading that concern you. With REDUCING only exits are sent, with HALTED nothing.
+
+    You may halt yourself, your connections and your feeds; operators may halt everything, a broker
+    type or a symbol. A halt applies from the response on. `cancel_entries` also cancels the entries
+    that have not filled, `flatten` closes the open positions: both once, for what is there when the
+    halt is set, and only on your own accounts (an API key needs the scope `trade`). `dry_run` sets
+    nothing and returns what the halt would touch.
+    """
+
+    queryset = KillSwitch.objects.none()
+    serializer_class = KillSwitchSerializer
+    lookup_value_regex = "[0-9]{1,18}"
+    filterset_class = KillSwitchFilter
+    rights = {"create": Right.HALT, "release": Right.RELEASE}
+    ordering_fields = ("id",)
+
+    def get_queryset(self) -> QuerySet[KillSwitch]:
+        """Return the halts that concern the caller; for operators, all halts."""
+        user = caller(self.request)
+        rows = KillSwitch.objects.select_related("feed", "set_by", "epoch")
+        if user.is_operator:
+            return rows
+        mine = own_connections(user)
+        concern = Q(scope__in=(KillSwitch.Scope.ALL, KillSwitch.Scope.SYMBOL)) | Q(user=user)
+        concern |= Q(connection__in=mine.values("pk"))
+        concern |= Q(scope=KillSwitch.Scope.BROKER_TYPE, broker_type__in=mine.values("type"))
+        return rows.filter(concern | Q(feed__in=feeds_for(user).values("pk")))
+
+    @extend_schema(
+        responses={
+            201: KillSwitchSerializer,
+            200: OpenApiResponse(HaltImpactSerializer, "With `dry_run`: what it would touch."),
+        }
+    )
+    def create(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        """Set the halt; with `dry_run`, only return what it would touch."""
+        serializer = self.get_serializer(data=request.data)
+        serializer.is_valid(raise_exception=True)
+        values = _named(dict(serializer.validated_data), caller(request))
+        if values.pop("dry_run"):
+            target = services.halt_target(by=caller(request), **values)
+            return Response(HaltImpactSerializer(asdict(halt_impact(target))).data)
+        switch = services.set_kill_switch(by=caller(request), **values)
+        tasks.enqueue_halt_actions_on_commit(switch)
+        return Response(self.get_serializer(switch).data, status=status.HTTP_201_CREATED)
+
+    @extend_schema(request=None, responses=KillSwitchSerializer)
+    @action(detail=True, methods=["post"])
+    def release(self, request: Request, pk: str) -> Response:
+        """Release the halt; other halts still apply."""
+        services.release_kill_switch(self.get_object().pk, by=caller(request))
+        return Response(self.get_serializer(self.get_object()).data)
+
+
+def _named(values: dict[str, Any], user: User) -> dict[str, Any]:
+    """Return the values with the ids of the rows that they name."""
+    feed, connection = values.pop("feed", None), values.pop("connection", None)
+    halted = values.pop("user", None)
+    if values["scope"] == KillSwitch.Scope.USER:
+        halted = halted or user
+    return {
+        **values,
+        "feed_id": feed.pk if feed else None,
+        "connection_id": connection.pk if connection else None,
+        "user_id": halted.pk if halted else None,
+    }

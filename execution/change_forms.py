@@ -1,0 +1,96 @@
+"""The form that changes an entry's price or quantity, for the console and the portal."""
+
+from typing import Any
+
+from django import forms
+
+from common.clocks import market_at
+from common.confirmation import Consequence
+from common.form_fields import Amount
+from common.formatting import clock
+from common.reason_codes import Code
+from execution.models import ChangeState, EntryChange, Order, Status
+from execution.order_changes import WITH_LIMIT, WITH_STOP, change_order, describe
+from execution.submission.changes import WantedTerms
+from users.models import User
+
+
+class ChangeOrderForm(forms.Form):
+    """New terms of an order, with its present ones. Only what a person has changed is sent."""
+
+    limit_price = Amount(label="Limit price", show_hidden_initial=True)
+    stop_price = Amount(label="Stop price", show_hidden_initial=True)
+    quantity = Amount(
+        label="Quantity",
+        show_hidden_initial=True,
+        help_text="Units, all of the order: what has filled included.",
+    )
+
+    def __init__(self, order: Order, data: Any = None) -> None:
+        """order: as it is now; its type decides which prices it has."""
+        is_sent = order.status != Status.PENDING
+        quantity = order.quantity if is_sent else order.requested_quantity
+        present = {
+            "limit_price": order.limit_price,
+            "stop_price": order.stop_price,
+            "quantity": quantity,
+        }
+        super().__init__(data, initial=present)
+        if order.order_type not in WITH_LIMIT:
+            del self.fields["limit_price"]
+        if order.order_type not in WITH_STOP:
+            del self.fields["stop_price"]
+        if quantity is None:
+            self.fields["quantity"].required = False
+            self.fields["quantity"].help_text = "Units. Empty: the size that the preset gives."
+
+    def wanted(self) -> WantedTerms:
+        """Return what a person has changed."""
+        return WantedTerms(**{name: self.cleaned_data[name] for name in self.changed_data})
+
+
+def change_consequences(order: Order) -> list[Consequence]:
+    """Return what a change of the order will do."""
+    if order.status == Status.PENDING:
+        return [
+            Consequence(
+                "validated",
+                "Its broker does not have it yet: it is changed at once, and its limits are "
+                "checked when it is sent.",
+            )
+        ]
+    return [
+        Consequence(
+            "submitting",
+            "Asks the broker to change the order. It stays the same order: there is never a "
+            "second one. It may still fill at the old values first.",
+        ),
+        Consequence(
+            "validated",
+            "A change that raises the risk is checked against the account's limits now.",
+        ),
+    ]
+
+
+def make_change(order: Order, form: ChangeOrderForm, by: User) -> str:
+    """Request what the form wants; return what happened as a sentence. Enqueue on commit."""
+    change: EntryChange = change_order(order.pk, form.wanted(), by=by)
+    if change.is_open:
+        return f"O-{order.pk}: the broker is asked to change the {describe(change)}."
+    return f"O-{order.pk} was changed: {describe(change)}."
+
+
+def change_line(change: EntryChange | None) -> str:
+    """Return the last change of an order as a sentence for its page; empty: there was none."""
+    if change is None:
+        return ""
+    what = describe(change)
+    if change.is_open:
+        since = clock(market_at(change.requested_at))
+        text = f"A change is under way since {since} UTC: {what}. {change.get_state_display()}."
+        why = Code[change.code].sentence if change.code == Code.LEVELS_FROZEN else ""
+        return " ".join(part for part in (text, why, change.detail) if part)
+    if change.state == ChangeState.REFUSED:
+        return f"It was not changed ({what}): {change.detail or Code[change.code].sentence}"
+    later = f" {Code[change.code].sentence}" if change.code else ""
+    return f"Last changed: {what}.{later}"

@@ -1,0 +1,1 @@
+"""Ask decision providers about entries, outside of any transaction; docs/decision-step.md."""

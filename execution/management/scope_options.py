@@ -1,0 +1,65 @@
+"""Options of commands that act on a scope: everything, or what one option names."""
+
+from typing import Any
+from uuid import UUID
+
+from django.core.management.base import CommandError, CommandParser
+
+from common.errors import FillcastError
+from common.money import plain
+from connections.models import KillSwitch
+from connections.services import HaltTarget, read_target
+from execution.services import HaltImpact
+from signals.models import Feed
+from users.models import User
+
+Scope = KillSwitch.Scope
+NAMES = ("user", "connection", "feed", "symbol", "broker_type")
+
+
+def add_scope_options(parser: CommandParser) -> None:
+    """Add the options, of which at most one may be given."""
+    parser.add_argument("--user", help="only this tenant's accounts (user name)")
+    parser.add_argument("--connection", type=UUID, help="only this connection (UUID)")
+    parser.add_argument("--feed", help="only the trades of this feed (slug)")
+    parser.add_argument("--symbol", help="only this symbol, such as EUR/USD")
+    parser.add_argument("--broker-type", help="only accounts of this broker type, such as mt5")
+
+
+def read_scope(options: dict[str, Any]) -> HaltTarget:
+    """Return the scope that the options name. Raises CommandError."""
+    given = [name for name in NAMES if options[name] not in (None, "")]
+    if any(options[name] == "" for name in NAMES):  # an unset variable must not mean everything
+        raise CommandError("An option is empty. Leave it out to act on everything.")
+    if len(given) > 1:
+        named = " and ".join(f"--{name.replace('_', '-')}" for name in given)
+        raise CommandError(f"Give only one of {named}.")
+    try:
+        return _target(given[0], options[given[0]]) if given else read_target(scope=Scope.ALL)
+    except FillcastError as error:
+        raise CommandError(f"{error.code}: {error.detail} {error.code.hint}".strip()) from error
+
+
+def _target(name: str, value: Any) -> HaltTarget:
+    if name == "connection":
+        return read_target(scope=Scope.CONNECTION, connection_id=value)
+    if name == "symbol":
+        return read_target(scope=Scope.SYMBOL, pair=value)
+    if name == "broker_type":
+        return read_target(scope=Scope.BROKER_TYPE, broker_type=value)
+    if name == "feed":
+        feed = Feed.objects.filter(slug=value).first()
+        if feed is None:
+            raise CommandError(f"There is no feed {value!r}.")
+        return read_target(scope=Scope.FEED, feed_id=feed.pk)
+    user = User.objects.filter(username=value).first()
+    if user is None:
+        raise CommandError(f"There is no user {value!r}.")
+    return read_target(scope=Scope.USER, user_id=user.pk)
+
+
+def amounts_text(impact: HaltImpact, name: str) -> str:
+    """Return ` of 1234.5 USD, 10 EUR` for the amounts of this name; '' if there are none."""
+    amounts = getattr(impact, name).items()
+    text = ", ".join(f"{plain(amount)} {currency}".strip() for currency, amount in amounts)
+    return f" of {text}" if text else ""

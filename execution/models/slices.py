@@ -1,0 +1,56 @@
+"""The plan of an entry in slices. Its first slice is the order `entry`, the others `entry-2` …"""
+
+from __future__ import annotations
+
+from django.contrib.postgres.fields import ArrayField
+from django.db import models
+from django.db.models import Q
+
+from common.db_functions import ClockTimestamp
+from common.fields import AmountField
+from connections.models import ExecutionConnection
+from execution.models.orders import Order
+from signals.slicing import AtEnd, CatchUp, ExecutionStyle
+
+
+class SlicePlan(models.Model):
+    """What an entry in slices is planned to send, written once with its first intent.
+
+    order: its first slice. quantity: the whole, in base units. offsets: seconds of each slice after
+    starts_at; quantities: what each was planned to send. The same order id (seed), quantity, step
+    and minimum give the same plan again (`submission/slicing.py`). Times: market clock.
+    """
+
+    order = models.OneToOneField(Order, models.PROTECT, primary_key=True, related_name="slice_plan")
+    connection = models.ForeignKey(
+        ExecutionConnection, models.PROTECT, related_name="+", db_index=False
+    )
+    style = models.CharField(max_length=4, choices=ExecutionStyle)
+    seed = models.BigIntegerField()
+    quantity = AmountField()
+    quantity_step = AmountField()
+    quantity_min = AmountField()
+    profile_days = models.PositiveSmallIntegerField(
+        null=True,
+        help_text="How many days its volume profile is of; 0: no volume was known, so the slices"
+        " are equal. NULL: it needs none.",
+    )
+    offsets = ArrayField(models.IntegerField())
+    quantities = ArrayField(AmountField())
+    catch_up = models.CharField(max_length=8, choices=CatchUp)
+    at_end = models.CharField(max_length=6, choices=AtEnd)
+    arrival_price = AmountField(help_text="The price at which it would have filled at its start.")
+    starts_at = models.DateTimeField()
+    ends_at = models.DateTimeField()
+    created_at = models.DateTimeField(db_default=ClockTimestamp())
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(quantity__gt=0, quantity_step__gte=0, quantity_min__gte=0),
+                name="plan_quantity_gt_0",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.style} of O-{self.pk}: {len(self.offsets)} slices"

@@ -1,0 +1,174 @@
+"""What a halt touches, and what it does besides stopping orders: cancel entries, close positions.
+
+The row of the kill switch is the job. A trading process carries it out in steps, each in one
+transaction; after a crash the next process goes on, since a step that is repeated finds nothing.
+"""
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+from decimal import Decimal
+
+from django.db import transaction
+from django.db.models import Case, Count, DecimalField, F, Q, QuerySet, Sum, Value, When
+from django.db.models.expressions import CombinedExpression
+from django.db.models.functions import Coalesce, Now
+
+from common.db_functions import ClockTimestamp
+from common.reason_codes import Code
+from connections.models import KillSwitch
+from connections.services import HaltTarget
+from execution.exits.orders import ExitRequest, open_exits
+from execution.models import Order, PendingAction, Status
+from positions.models import ExecutionPosition
+
+Scope = KillSwitch.Scope
+STEP = 1000  # entries and positions in one transaction
+# A row that another session has locked is tried again in the next round, for this time.
+RETRY_SECONDS = 60
+
+
+@dataclass(frozen=True, slots=True)
+class HaltImpact:
+    """What is live in the scope of a halt, as far as the caller may see it.
+
+    waiting: entries that were not sent; working: entries sent and not ended; exits: exits that have
+    not ended. Amounts by account currency: of open positions at their entry price, and of what the
+    working entries may still fill.
+    """
+
+    waiting: int
+    working: int
+    exits: int
+    positions: int
+    open_amounts: dict[str, Decimal] = field(default_factory=dict)
+    working_amounts: dict[str, Decimal] = field(default_factory=dict)
+
+
+def halt_impact(target: HaltTarget | KillSwitch, accounts: Q | None = None) -> HaltImpact:
+    """Return how many orders and positions, and how much money, a halt would touch now.
+
+    accounts: count only the orders and positions that meet this condition as well.
+    """
+    accounts = accounts or Q()
+    live = _orders(target).filter(accounts, done_at=None)
+    entries, waiting = Q(position=None), Q(status=Status.PENDING)
+    counts = live.aggregate(
+        waiting=Count("pk", filter=entries & waiting),
+        working=Count("pk", filter=entries & ~waiting),
+        exits=Count("pk", filter=~entries),
+    )
+    positions = _positions(target).filter(accounts)
+    working = live.filter(entries & ~waiting)
+    unfilled = (F("quantity") - F("filled_quantity")) * F("expected_price") * F("conversion_rate")
+    return HaltImpact(
+        **counts,
+        positions=positions.count(),
+        open_amounts=open_amounts(positions),
+        working_amounts=_amounts(working, unfilled),
+    )
+
+
+def open_amounts(positions: QuerySet[ExecutionPosition]) -> dict[str, Decimal]:
+    """Return what positions are worth at their entry prices, by account currency."""
+    return _amounts(positions, F("quantity") * F("entry_price") * F("conversion_rate"))
+
+
+def _amounts(
+    found: QuerySet[Order] | QuerySet[ExecutionPosition], worth: CombinedExpression
+) -> dict[str, Decimal]:
+    """Return the sum of `worth` for each account currency, without those where it is 0."""
+    amount = Sum(worth, output_field=DecimalField(max_digits=38, decimal_places=2))
+    by_currency = (
+        found.order_by()
+        .values(currency=Coalesce("connection__snapshot__currency", Value("")))
+        .annotate(amount=amount)
+        .order_by("currency")
+    )
+    return {row["currency"]: row["amount"] for row in by_currency if row["amount"]}
+
+
+def _orders(target: HaltTarget | KillSwitch) -> QuerySet[Order]:
+    return Order.objects.filter(scope_condition(target))
+
+
+def _positions(target: HaltTarget | KillSwitch) -> QuerySet[ExecutionPosition]:
+    return ExecutionPosition.objects.open().filter(scope_condition(target))
+
+
+def scope_condition(target: HaltTarget | KillSwitch) -> Q:
+    """Return the condition of the orders and positions in a scope, of a halt for example."""
+    return {
+        Scope.ALL: Q(),
+        Scope.FEED: Q(signal__feed_id=target.feed_id),
+        Scope.USER: Q(connection__user_id=target.user_id) | Q(connection__admin_id=target.user_id),
+        Scope.CONNECTION: Q(connection_id=target.connection_id),
+        Scope.BROKER_TYPE: Q(connection__type=target.broker_type),
+        Scope.SYMBOL: Q(pair=target.pair) | Q(signal__currency_pair=target.pair),
+    }[Scope(target.scope)]
+
+
+# ---- cancel and flatten -----------------------------------------------------------------------
+def carry_out_halts() -> list[int]:
+    """Do the next step of each halt that cancels or closes; return ids of exits to enqueue."""
+    with transaction.atomic():
+        switches = (
+            KillSwitch.objects.filter(
+                Q(cancel_entries=True) | Q(flatten=True), released_at=None, carried_out_at=None
+            )
+            .order_by("pk")
+            .select_for_update(skip_locked=True, no_key=True)
+        )
+        return [order_id for switch in switches for order_id in _carry_out(switch)]
+
+
+def _carry_out(switch: KillSwitch) -> list[int]:
+    exits = _close_positions(switch) if switch.flatten else []
+    if switch.cancel_entries:
+        _cancel_entries(switch)
+    is_left = (switch.cancel_entries and live_entries(switch).exists()) or (
+        switch.flatten and closable_positions(switch).exists()
+    )
+    is_recent = Q(set_at__gt=Now() - timedelta(seconds=RETRY_SECONDS))
+    if not is_left or (
+        len(exits) < STEP and not KillSwitch.objects.filter(is_recent, pk=switch.pk).exists()
+    ):
+        KillSwitch.objects.filter(pk=switch.pk).update(carried_out_at=ClockTimestamp())
+    return exits
+
+
+def live_entries(target: HaltTarget | KillSwitch) -> QuerySet[Order]:
+    """Return the entries that have not ended and of which no cancel is requested; never exits."""
+    return _orders(target).filter(position=None, done_at=None, pending_action="")
+
+
+def closable_positions(target: HaltTarget | KillSwitch) -> QuerySet[ExecutionPosition]:
+    """Return the open positions that exits do not close completely already."""
+    return _positions(target).filter(quantity__gt=F("reserved"))
+
+
+def _cancel_entries(switch: KillSwitch) -> None:
+    """Request that live entries are cancelled; with `flatten` also that what fills is closed.
+
+    An order that is being claimed is locked: the next round finds it sent.
+    """
+    found = (
+        live_entries(switch)
+        .order_by("pk")
+        .select_for_update(skip_locked=True, no_key=True, of=("self",))
+    )
+    ids = list(found.values_list("pk", flat=True)[:STEP])
+    unsent = When(status=Status.PENDING, then=Value(PendingAction.CANCEL))
+    sent = PendingAction.CLOSE if switch.flatten else PendingAction.CANCEL
+    Order.objects.filter(pk__in=ids).update(
+        pending_action=Case(unsent, default=Value(sent)), due_at=ClockTimestamp()
+    )
+
+
+def _close_positions(switch: KillSwitch) -> list[int]:
+    """Write exits for what is open and not being closed; return their ids."""
+    ids = closable_positions(switch).order_by("pk").values_list("pk", flat=True)[:STEP]
+    requests = [
+        ExitRequest(position_id, "close", code=Code.FLATTENED, detail=f"kill switch {switch.pk}")
+        for position_id in ids
+    ]
+    return [written.order_id for written in open_exits(requests, skip_locked=True)]

@@ -1,0 +1,466 @@
+"""Trigger monitor: makes an order due whose trigger the market has reached.
+
+The engine holds entries whose type their broker lacks (`submission/triggers.py`). Each batch of
+quotes is judged by its price ranges (`prices/ranges.py`), so that a price that is only touched
+within the batch counts, and set-based through partial indexes, so that triggers that are not
+reached cost nothing. Only prices since a trigger became active count.
+
+All that a decision needs is in the database, none of it in this process. If it dies, the process
+that takes over the price source judges the next quotes by the same rows:
+- A distance never changes. A level that a person changes counts from that moment on.
+- What trailing stops follow is one row for a pair, PricePeak. It is written in the statement that
+  judges the batch, only when the price passes it. A new row begins when a trigger became active
+  since the last one began, so no trigger follows prices from before its time.
+
+Firing is a compare-and-set on the locked order: it fires once, and not at all if it has ended or is
+being cancelled. A leg of an OCO pair cancels the other leg in the same statement.
+"""
+
+import threading
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from itertools import dropwhile
+from typing import NamedTuple
+
+from django.db import transaction
+
+from brokers.types import Quote, Side
+from common.clocks import machine_time, market_now
+from common.failpoints import failpoint
+from common.reason_codes import Code
+from common.sql import IdRow, Query, columns, kept_plans, rows, run
+from execution.base.statements import insert_log_sql, log_rows_sql
+from execution.models import TriggerKind
+from prices.ranges import (
+    PriceRange,
+    PriceRanges,
+    in_sequence,
+    is_trailing_stop_hit,
+    mark_after,
+    price_ranges,
+    stop_price_of,
+)
+
+
+class TriggerHit(NamedTuple):
+    """A trigger that the prices have reached. id: the order's; price: the one that reached it.
+
+    activation_price: if the prices have only reached that one; then `distance` is how far it
+    follows. began: the database's time of the first price.
+    """
+
+    id: int
+    price: Decimal
+    side: str
+    pair: str
+    began: datetime
+    activation_price: Decimal | None
+    distance: Decimal | None
+
+
+class LegRow(NamedTuple):
+    """The trigger of a leg of an OCO pair; no trailing stop. level: quote currency."""
+
+    id: int
+    kind: str
+    side: str
+    pair: str
+    level: Decimal
+
+
+# q: the price range of a pair. began: the database's time of its first price; a trigger counts that
+# was active by then. LATERAL with OFFSET 0 makes the planner search the index once for each range.
+# Only pairs with a trigger are judged. With EXISTS the planner would read all that are armed.
+_RANGES = """
+SELECT data_connection_id AS source_id, symbol AS pair, low_bid, high_bid, low_ask, high_ask, fall,
+  rise, statement_timestamp() - make_interval(secs => age) AS began
+FROM unnest(%(source_id)s::bigint[], %(pair)s::text[], %(low_bid)s::numeric[],
+  %(high_bid)s::numeric[], %(low_ask)s::numeric[], %(high_ask)s::numeric[], %(fall)s::numeric[],
+  %(rise)s::numeric[], %(age)s::float8[])
+  AS t(data_connection_id, symbol, low_bid, high_bid, low_ask, high_ask, fall, rise, age)
+WHERE t.symbol = (SELECT a.pair FROM execution_ordertrigger a
+  WHERE a.source_id = t.data_connection_id AND a.pair >= t.symbol AND a.is_armed
+  ORDER BY a.pair LIMIT 1)"""
+_OF_PAIR = "source_id = q.source_id AND pair = q.pair AND is_armed"
+_AND_TRAILING = "AND kind = 'TRAILING'"
+_ACTIVE = "(active_since + interval '0')"  # so that the planner searches by the price, not by time
+
+
+_HIT = "t.activation_price, t.distance"
+_FIRED = "NULL::numeric AS activation_price, distance"  # it is active, or needs no activation
+
+
+def _reached(side: str, price: str, condition: str, details: str = _FIRED) -> str:
+    return f"""
+  SELECT t.order_id AS id, q.{price} AS price, '{side}' AS side, q.pair, q.began, {_HIT}
+  FROM q CROSS JOIN LATERAL (
+    SELECT order_id, {details} FROM execution_ordertrigger
+    WHERE {_OF_PAIR} AND side = '{side}' AND {condition}
+    OFFSET 0) t"""
+
+
+# Most batches reach no trailing stop even from the best peak: then the others are not searched.
+def _reached_from_peak(side: str, price: str, best: str, distance: str) -> str:
+    """best: of the prices of a pair's peaks; distance: from the price to `peak`."""
+    peaks = f"source_id = q.source_id AND pair = q.pair AND side = '{side}'"
+    furthest = f"(SELECT {best} AS peak FROM execution_pricepeak WHERE {peaks}) b"
+    return f"""
+  SELECT t.order_id AS id, q.{price} AS price, '{side}' AS side, q.pair, q.began, {_HIT}
+  FROM q CROSS JOIN LATERAL (
+    SELECT price AS peak, began_at FROM execution_pricepeak
+    WHERE {peaks} AND (
+      SELECT true FROM {furthest} CROSS JOIN LATERAL (
+        SELECT FROM execution_ordertrigger
+        WHERE {_OF_PAIR} AND side = '{side}' {_AND_TRAILING} AND distance <= {distance}
+        LIMIT 1) any_trigger)
+    OFFSET 0) p
+  CROSS JOIN LATERAL (
+    SELECT order_id, {_FIRED} FROM execution_ordertrigger
+    WHERE {_OF_PAIR} AND side = '{side}' {_AND_TRAILING} AND distance <= {distance}
+      AND {_ACTIVE} <= p.began_at
+    OFFSET 0) t"""
+
+
+_BEYOND = f"kind IN ('STOP', 'TRAILING') AND {_ACTIVE} <= q.began AND level"
+_TOUCHED = f"kind = 'IF_TOUCHED' AND {_ACTIVE} <= q.began AND level"
+_WITHIN = f"true {_AND_TRAILING} AND {_ACTIVE} <= q.began AND distance <="
+_ACTIVATES = "activation_price, distance"
+_ACTIVATED = "active_since IS NULL AND armed_at <= q.began AND activation_price"
+HITS = Query(
+    TriggerHit,
+    f"""
+WITH q AS MATERIALIZED ({_RANGES}), needed AS (
+  -- The newest trailing stop of each pair and side, if there is one: its mark must be stored.
+  SELECT q.source_id, q.pair, s.side, q.began, n.active_since,
+    CASE s.side WHEN 'SELL' THEN q.high_bid ELSE q.low_ask END AS price
+  FROM q CROSS JOIN (VALUES ('BUY'), ('SELL')) s(side) CROSS JOIN LATERAL (
+    SELECT active_since FROM execution_ordertrigger
+    WHERE {_OF_PAIR} AND side = s.side {_AND_TRAILING} AND active_since <= q.began
+    ORDER BY active_since DESC LIMIT 1) n
+), latest AS (
+  SELECT n.*, p.id, p.began_at, p.price AS known
+  FROM needed n LEFT JOIN LATERAL (
+    SELECT id, began_at, price FROM execution_pricepeak
+    WHERE source_id = n.source_id AND pair = n.pair AND side = n.side
+    ORDER BY began_at DESC LIMIT 1) p ON true
+), begun AS (
+  INSERT INTO execution_pricepeak (source_id, pair, side, began_at, price)
+  SELECT source_id, pair, side, began, price FROM latest
+  WHERE id IS NULL OR began_at < active_since
+), raised AS (
+  UPDATE execution_pricepeak p SET price = l.price FROM latest l
+  WHERE p.id = l.id AND l.began_at >= l.active_since
+    AND CASE l.side WHEN 'SELL' THEN l.price > l.known ELSE l.price < l.known END
+    AND CASE l.side WHEN 'SELL' THEN l.price > p.price ELSE l.price < p.price END
+)
+SELECT DISTINCT ON (id) id, price, side, pair, began, activation_price, distance FROM (
+  {_reached("BUY", "high_ask", f"{_BEYOND} <= q.high_ask")}
+  UNION ALL {_reached("SELL", "low_bid", f"{_BEYOND} >= q.low_bid")}
+  UNION ALL {_reached("BUY", "low_ask", f"{_TOUCHED} >= q.low_ask")}
+  UNION ALL {_reached("SELL", "high_bid", f"{_TOUCHED} <= q.high_bid")}
+  UNION ALL {_reached("BUY", "high_ask", f"{_WITHIN} q.rise")}
+  UNION ALL {_reached("SELL", "low_bid", f"{_WITHIN} q.fall")}
+  UNION ALL {_reached_from_peak("BUY", "high_ask", "min(price)", "q.high_ask - peak")}
+  UNION ALL {_reached_from_peak("SELL", "low_bid", "max(price)", "peak - q.low_bid")}
+  UNION ALL {_reached("BUY", "low_ask", f"{_ACTIVATED} >= q.low_ask", _ACTIVATES)}
+  UNION ALL {_reached("SELL", "high_bid", f"{_ACTIVATED} <= q.high_bid", _ACTIVATES)}
+) hits ORDER BY id
+""",
+)
+HITS_COLUMNS = (
+    "source_id", "pair", "low_bid", "high_bid", "low_ask", "high_ask", "fall", "rise", "age",
+)  # fmt: skip
+
+# An order that another transaction has locked is left out; the next call fires it. Its age counts
+# from now on, and its own trigger price is not sent.
+#
+# Of an OCO pair one leg fires and cancels the other: both are locked, the older one first, so of
+# two processes that judge a pair at once only one gets it. Of two legs that were reached together
+# the one that comes first in the parameters fires.
+# Not `IS NOT NULL`: by that the planner would read all legs that there ever were.
+_IS_LEG = "coalesce({}.oco_group::text, '') <> ''"
+_CANCELLED = log_rows_sql(
+    "cancelled m", code=f"'{Code.OCO_OTHER_LEG_TRIGGERED.value}'", detail="m.detail"
+)
+FIRE = Query(
+    IdRow,
+    f"""
+WITH hit AS (
+  SELECT * FROM unnest(%(id)s::bigint[], %(price)s::numeric[], %(began)s::timestamptz[])
+    WITH ORDINALITY AS t(id, price, began, n)
+), locked AS (
+  SELECT o.id FROM execution_order o
+  WHERE o.id = ANY(%(id)s::bigint[]) AND o.status = 'PENDING' AND o.pending_action = ''
+    AND o.oco_group IS NULL
+  ORDER BY o.id FOR NO KEY UPDATE SKIP LOCKED
+), pairs AS (
+  SELECT x.oco_group, x.connection_id, min(x.id) AS id, count(DISTINCT x.id) AS legs
+  FROM execution_order h
+  JOIN execution_order x ON x.oco_group = h.oco_group AND x.connection_id = h.connection_id
+  WHERE h.id = ANY(%(id)s::bigint[]) AND {_IS_LEG.format("h")}
+  GROUP BY x.oco_group, x.connection_id
+), older AS MATERIALIZED (
+  SELECT o.id FROM execution_order o WHERE o.id IN (SELECT id FROM pairs)
+  ORDER BY o.id FOR NO KEY UPDATE SKIP LOCKED
+), legs AS MATERIALIZED (
+  SELECT o.id, o.oco_group, o.connection_id, o.status, o.pending_action, o.oco_fired
+  FROM older JOIN pairs USING (id)
+  JOIN execution_order o
+    ON o.oco_group = pairs.oco_group AND o.connection_id = pairs.connection_id
+  ORDER BY o.id FOR NO KEY UPDATE OF o SKIP LOCKED
+), whole AS (
+  SELECT l.oco_group, l.connection_id FROM legs l
+  JOIN pairs p ON p.oco_group = l.oco_group AND p.connection_id = l.connection_id
+  GROUP BY l.oco_group, l.connection_id, p.legs
+  HAVING count(*) = p.legs AND NOT bool_or(l.oco_fired)
+), chosen AS (
+  SELECT DISTINCT ON (l.oco_group, l.connection_id) l.id
+  FROM whole w JOIN legs l ON l.oco_group = w.oco_group AND l.connection_id = w.connection_id
+  JOIN hit h ON h.id = l.id JOIN execution_ordertrigger t ON t.order_id = l.id AND t.is_armed
+  WHERE l.status = 'PENDING' AND l.pending_action = ''
+    AND (t.active_since IS NULL OR t.active_since <= h.began)
+  ORDER BY l.oco_group, l.connection_id, h.n
+), fired AS (
+  UPDATE execution_ordertrigger t SET is_armed = false, fired_at = clock_timestamp(),
+    fired_price = h.price
+  FROM hit h JOIN (SELECT id FROM locked UNION ALL SELECT id FROM chosen) l USING (id)
+  WHERE t.order_id = h.id AND t.is_armed
+    -- A level that was changed since counts from its change on.
+    AND (t.active_since IS NULL OR t.active_since <= h.began)
+  RETURNING t.order_id, t.sent_as, t.fired_price
+), moved AS (
+  UPDATE execution_order o SET order_type = f.sent_as, stop_price = NULL,
+    time_in_force = CASE o.time_in_force WHEN 'GTD' THEN 'GTC' ELSE o.time_in_force END,
+    reason = '{Code.TRIGGERED.value}', detail = 'Trigger reached at ' || trim_scale(f.fired_price),
+    due_at = clock_timestamp(), enqueued_at = clock_timestamp(), waiting_since = NULL,
+    retried_at = %(now)s, oco_fired = o.oco_group IS NOT NULL
+  FROM fired f WHERE o.id = f.order_id
+  RETURNING o.id, o.signal_id, o.connection_id, o.status, o.detail, o.oco_group
+), cancelled AS (
+  UPDATE execution_order o SET status = 'CANCELLED', pending_action = '', waiting_since = NULL,
+    reason = '{Code.OCO_OTHER_LEG_TRIGGERED.value}', detail = 'by O-' || m.id,
+    done_at = clock_timestamp(), fence = o.fence + 1
+  FROM moved m JOIN legs l ON l.oco_group = m.oco_group AND l.connection_id = m.connection_id
+  WHERE o.id = l.id AND l.id <> m.id AND o.status = 'PENDING'
+  RETURNING o.id, o.signal_id, o.connection_id, o.status, o.detail
+), disarmed AS (
+  UPDATE execution_ordertrigger t SET is_armed = false FROM cancelled c
+  WHERE t.order_id = c.id AND t.is_armed
+), logged AS (
+  {insert_log_sql(log_rows_sql("moved m", code=f"'{Code.TRIGGERED.value}'", detail="m.detail"))}
+), cancellation_logged AS (
+  {insert_log_sql(_CANCELLED)}
+)
+SELECT id FROM moved
+""",
+)
+
+# Legs of OCO pairs. The level of a trailing stop follows the market.
+LEGS = Query(
+    LegRow,
+    f"""
+SELECT t.order_id AS id, t.kind, t.side, t.pair, t.level FROM execution_ordertrigger t
+JOIN execution_order o ON o.id = t.order_id
+WHERE t.order_id = ANY(%s::bigint[]) AND {_IS_LEG.format("o")} AND t.kind <> 'TRAILING'
+""",
+)
+
+# Of hits that did not fire: those of orders that have ended are disarmed, the others kept.
+DISARM_ENDED = """
+UPDATE execution_ordertrigger t SET is_armed = false FROM execution_order o
+WHERE t.order_id = ANY(%s::bigint[]) AND o.id = t.order_id AND t.is_armed AND o.status <> 'PENDING'
+"""
+STILL_ARMED = Query(
+    IdRow,
+    "SELECT t.order_id AS id FROM unnest(%s::bigint[], %s::timestamptz[]) AS h(id, began)"
+    " JOIN execution_ordertrigger t ON t.order_id = h.id"
+    " WHERE t.is_armed AND (t.active_since IS NULL OR t.active_since <= h.began)",
+)
+
+# Active since the batch: its best price is also the best one since the activation.
+ACTIVATE = """
+UPDATE execution_ordertrigger t SET active_since = a.began, level = a.level
+FROM unnest(%s::bigint[], %s::timestamptz[], %s::numeric[]) AS a(id, began, level)
+WHERE t.order_id = a.id AND t.is_armed AND t.active_since IS NULL
+"""
+
+
+@dataclass(slots=True)
+class Unjudged:
+    """What the next call has to judge for one price source.
+
+    ranges: prices that could not be judged. hits: triggers that fired while their order was locked.
+    """
+
+    ranges: PriceRanges = field(default_factory=dict)
+    hits: list[TriggerHit] = field(default_factory=list)
+
+
+class TriggerMonitor:
+    """Judges quotes and keeps what could not be judged, by price source. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._unjudged: dict[int, Unjudged] = {}
+        self._newest: dict[tuple[int, str], datetime] = {}
+        self._lock = threading.Lock()
+
+    def process_quotes(
+        self, source_id: int, quotes: Sequence[Quote], waited: float = 0.0
+    ) -> list[int]:
+        """Make the orders due whose trigger these quotes have reached; return their ids.
+
+        Without quotes, judges what earlier calls have kept. waited: seconds since the first quote
+        arrived, if they could not be judged at once.
+        """
+        with self._lock:
+            in_order = self._without_older(source_id, quotes)
+            earlier = self._unjudged.get(source_id, Unjudged())
+            new = price_ranges(in_order, machine_time() - waited)
+            if not (new or earlier.ranges or earlier.hits):
+                return []
+            # If this fails, the next call judges these.
+            self._unjudged[source_id] = Unjudged(in_sequence(earlier.ranges, new), earlier.hits)
+            fired, locked_out = _judge(source_id, earlier, new, in_order)
+            del self._unjudged[source_id]
+            if locked_out:
+                self._unjudged[source_id] = Unjudged(hits=locked_out)
+            if fired:
+                failpoint("triggers.committed")
+            return fired
+
+    def _without_older(self, source_id: int, quotes: Sequence[Quote]) -> list[Quote]:
+        """Return the quotes without those that are older than one of an earlier batch.
+
+        A broker may send its last price again after a reconnect: no such price may fire anything.
+        """
+        newest = self._newest
+        kept = [q for q in quotes if q.time >= newest.get((source_id, q.symbol), q.time)]
+        for quote in kept:
+            key = (source_id, quote.symbol)
+            newest[key] = max(quote.time, newest.get(key, quote.time))
+        return kept
+
+
+def _judge(
+    source_id: int, earlier: Unjudged, new: PriceRanges, quotes: Sequence[Quote]
+) -> tuple[list[int], list[TriggerHit]]:
+    """Fire what the prices have reached; return the orders' ids, and hits that were locked out."""
+    with transaction.atomic(), kept_plans():
+        hits = list(earlier.hits)
+        for ranges, known in ((earlier.ranges, ()), (new, quotes)):
+            if ranges:
+                hits += _hits_of(source_id, ranges, known)
+        if not hits:
+            return [], []
+        first: dict[int, TriggerHit] = {}
+        for hit in hits:  # each once, by its first hit, and in this order
+            first.setdefault(hit.id, hit)
+        fired = {row.id for row in rows(FIRE, _fire_parameters(first.values()))}
+        last = {hit.id: hit for hit in hits if hit.id not in fired}
+        if later := [hit for hit in last.values() if hit is not first[hit.id]]:
+            fired |= {row.id for row in rows(FIRE, _fire_parameters(later))}
+        missed = [hit for hit in last.values() if hit.id not in fired]
+        if missed:
+            ids = [hit.id for hit in missed]
+            run(DISARM_ENDED, (ids,))
+            still_armed = rows(STILL_ARMED, (ids, [hit.began for hit in missed]))
+            armed = {row.id for row in still_armed}
+            missed = [hit for hit in missed if hit.id in armed]
+        if fired:
+            failpoint("triggers.written")
+    return sorted(fired), missed
+
+
+def _fire_parameters(hits: Iterable[TriggerHit]) -> dict[str, object]:
+    listed = list(hits)
+    return {
+        "id": [hit.id for hit in listed],
+        "price": [hit.price for hit in listed],
+        "began": [hit.began for hit in listed],
+        "now": market_now(),
+    }
+
+
+def _hits_of(source_id: int, ranges: PriceRanges, quotes: Sequence[Quote]) -> list[TriggerHit]:
+    """Return the triggers that these prices fire, and activate those that they activate.
+
+    quotes: of the ranges; empty if only the ranges are known.
+    """
+    now = machine_time()
+    records = [
+        (
+            source_id, pair, p.low_bid, p.high_bid, p.low_ask, p.high_ask, p.fall, p.rise,
+            now - p.began,
+        )
+        for pair, p in sorted(ranges.items())
+    ]  # fmt: skip
+    parameters = dict(zip(HITS_COLUMNS, columns(records, len(HITS_COLUMNS)), strict=True))
+    found = rows(HITS, parameters, planned_once=True)
+    activated = [hit for hit in found if hit.activation_price is not None]
+    fired = [hit for hit in found if hit.activation_price is None]
+    return _in_order_reached(fired + _activate(activated, ranges, quotes), quotes)
+
+
+def _in_order_reached(hits: list[TriggerHit], quotes: Sequence[Quote]) -> list[TriggerHit]:
+    """Return hits with those of OCO pairs in the order in which these quotes reached them.
+
+    Of two legs that one batch has reached, the first one fires. Trailing stops come last.
+    """
+    if len(hits) < 2 or len(quotes) < 2:
+        return hits
+    reached: dict[int, int] = {}
+    for leg in rows(LEGS, ([hit.id for hit in hits],)):
+        reached[leg.id] = next(
+            (n for n, quote in enumerate(quotes) if _has_reached(leg, quote)), len(quotes)
+        )
+    return sorted(hits, key=lambda hit: reached.get(hit.id, 0)) if reached else hits
+
+
+def _has_reached(leg: LegRow, quote: Quote) -> bool:
+    """Return whether a quote is at the level of a leg, or beyond it."""
+    if quote.symbol != leg.pair:
+        return False
+    side = Side(leg.side)
+    beyond = ((quote.ask if side is Side.BUY else quote.bid) - leg.level) * side.sign
+    return beyond >= 0 if leg.kind == TriggerKind.STOP else beyond <= 0
+
+
+def _activate(
+    activated: Sequence[TriggerHit], ranges: PriceRanges, quotes: Sequence[Quote]
+) -> list[TriggerHit]:
+    """Activate trailing stops whose activation price was reached; return those hit right after.
+
+    The quotes from the one that activates them on are judged. Of prices whose quotes are lost, the
+    best one activates them, and the last one counts.
+    """
+    hits: list[TriggerHit] = []
+    levels: list[tuple[int, datetime, Decimal]] = []
+    for hit in activated:
+        side, distance = Side(hit.side), hit.distance
+        assert distance is not None  # the constraint `trigger_is_complete`
+        prices = _from_activation(hit, ranges[hit.pair], quotes)
+        mark = mark_after(prices, side, None)
+        if is_trailing_stop_hit(prices, side, None, distance):
+            last = prices.low_bid if side is Side.SELL else prices.high_ask
+            hits.append(hit._replace(price=last))
+        levels.append((hit.id, hit.began, stop_price_of(side, mark, distance)))
+    if levels:
+        run(ACTIVATE, columns(levels, 3))
+    return hits
+
+
+def _from_activation(hit: TriggerHit, prices: PriceRange, quotes: Sequence[Quote]) -> PriceRange:
+    """Return the range of the quotes from the one that reached the activation price on."""
+    activation, is_sell = hit.activation_price or Decimal(0), hit.side == Side.SELL
+
+    def is_before(quote: Quote) -> bool:
+        return quote.bid < activation if is_sell else quote.ask > activation
+
+    from_there = dropwhile(is_before, (quote for quote in quotes if quote.symbol == hit.pair))
+    if known := price_ranges(from_there, prices.began).get(hit.pair):
+        return known
+    best = Quote(hit.pair, prices.high_bid, prices.low_ask, hit.began)
+    last = Quote(hit.pair, prices.last_bid, prices.last_ask, hit.began)
+    return price_ranges((best, last), prices.began)[hit.pair]

@@ -1,0 +1,142 @@
+"""What became of the orders of a scoped action: done, ended before, and what still waits."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from django.utils import timezone
+from django.utils.safestring import SafeString
+
+from common.badges import state_badge
+from execution.models import Order, PendingAction, ScopedAction, Status
+from execution.order_explanations import Explanation, explain
+
+MAX_LINES = 200
+RECENT = timedelta(minutes=10)
+
+
+@dataclass(frozen=True, slots=True)
+class ResultLine:
+    """One order. waits: not ended. next_try: when it is tried again, if that is known."""
+
+    order: Order
+    explanation: Explanation
+    waits: bool
+    next_try: datetime | None
+
+    @property
+    def badge(self) -> SafeString:
+        """The badge of the order's status."""
+        return state_badge(self.order.status)
+
+
+@dataclass(frozen=True, slots=True)
+class Entries:
+    """Entries by what became of them.
+
+    cancelled: nothing filled. filled: wholly or in part, before the cancellation took effect.
+    waiting: their brokers have not answered.
+    """
+
+    cancelled: int = 0
+    filled: int = 0
+    waiting: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Exits:
+    """Exits by what became of them. unfilled: ended and closed nothing."""
+
+    filled: int = 0
+    unfilled: int = 0
+    waiting: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ScopedResult:
+    """lines: those that wait first, at most MAX_LINES; more: how many are left out."""
+
+    action: ScopedAction
+    entries: Entries
+    exits: Exits
+    lines: list[ResultLine] = field(default_factory=list)
+    more: int = 0
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether something has not ended."""
+        return bool(self.entries.waiting or self.exits.waiting)
+
+    @property
+    def ended_before(self) -> int | None:
+        """Entries that had ended between the question and the answer; None: no page asked."""
+        shown = self.action.shown_entries
+        if shown is None or not self.action.cancels_entries:
+            return None
+        return max(0, shown - len(self.action.cancelled))
+
+    @property
+    def more_positions(self) -> int:
+        """How many more positions were closed than the question named; below 0: fewer."""
+        shown = self.action.shown_positions
+        if shown is None or not self.action.closes_positions:
+            return 0
+        return len(self.action.exits) - shown
+
+
+def scoped_result(action: ScopedAction) -> ScopedResult:
+    """Return what became of the action's orders until now."""
+    ids = [*action.cancelled, *action.ended, *action.exits]
+    found = Order.objects.filter(pk__in=ids).select_related(
+        "connection", "signal", "trigger", "position"
+    )
+    orders = sorted(
+        found.defer("connection__sealed_credentials"),
+        key=lambda order: (order.done_at is not None, order.pk),
+    )
+    exits = set(action.exits)
+    return ScopedResult(
+        action,
+        _entries(order for order in orders if order.pk not in exits),
+        _exits(order for order in orders if order.pk in exits),
+        [_line(order) for order in orders[:MAX_LINES]],
+        max(0, len(orders) - MAX_LINES),
+    )
+
+
+def refresh_seconds(result: ScopedResult) -> int:
+    """Return how often a page shows the result again; 0: it does not change any more."""
+    if not result.is_waiting:
+        return 0
+    return 2 if timezone.now() - result.action.at < RECENT else 15
+
+
+def _entries(orders: Iterable[Order]) -> Entries:
+    counts = {"cancelled": 0, "filled": 0, "waiting": 0}
+    for order in orders:
+        if order.done_at is None:
+            counts["waiting"] += 1
+        else:
+            counts["filled" if order.filled_quantity else "cancelled"] += 1
+    return Entries(**counts)
+
+
+def _exits(orders: Iterable[Order]) -> Exits:
+    counts = {"filled": 0, "unfilled": 0, "waiting": 0}
+    for order in orders:
+        if order.done_at is None:
+            counts["waiting"] += 1
+        else:
+            counts["filled" if order.filled_quantity else "unfilled"] += 1
+    return Exits(**counts)
+
+
+def _line(order: Order) -> ResultLine:
+    waits = order.done_at is None
+    is_tried = order.status == Status.PENDING or order.pending_action in (
+        PendingAction.CANCEL, PendingAction.CLOSE,
+    )  # fmt: skip
+    is_later = order.due_at is not None and order.due_at > timezone.now()
+    return ResultLine(
+        order, explain(order), waits, order.due_at if waits and is_tried and is_later else None
+    )

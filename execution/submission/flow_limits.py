@@ -1,0 +1,192 @@
+"""Limits of what an account sends: orders a minute, a day's sums, net exposure, usual sizes. Pure.
+
+Each counts what was sent before (`recent.py`) and the entries that the same bundle has allowed.
+docs/limits.md has an example of each.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+from statistics import median
+
+from common.money import plain, to_stored
+from common.reason_codes import Code
+from execution.submission.rows import OrderRow, RecentRow
+from execution.submission.sizing import HUNDRED, ZERO, Denial
+
+LEAST_ENTRIES = 5
+"""Fewer entries have no usual size."""
+NOTHING_SENT = RecentRow(0, 0, ZERO, ZERO, ZERO, ZERO, None, None)
+
+
+@dataclass(frozen=True, slots=True)
+class NewEntry:
+    """An entry to be checked. sign: 1 for a buy, -1 for a sell; notional: account currency."""
+
+    pair: str
+    sign: int
+    quantity: Decimal
+    notional: Decimal
+    feed_id: int
+
+    @property
+    def parts(self) -> tuple[tuple[str, Decimal], tuple[str, Decimal]]:
+        """What it buys and sells: the net value by base and quote, below 0 if sold."""
+        base, _, quote = self.pair.rpartition("/")
+        value = self.notional * self.sign
+        return (base, value), (quote, -value)
+
+
+@dataclass(slots=True)
+class BundleFlow:
+    """What the bundle has allowed for an account so far. It is not in `RecentRow` yet."""
+
+    sent: int = 0
+    notional: Decimal = ZERO
+    volumes: dict[str, Decimal] = field(default_factory=dict)  # by pair
+    nets: dict[str, Decimal] = field(default_factory=dict)  # by currency
+    trades: set[tuple[int, str, int]] = field(default_factory=set)  # (feed, pair, sign)
+
+    def add(self, entry: NewEntry) -> None:
+        """Count an allowed entry, so that the limits of the next one include it."""
+        self.sent += 1
+        self.notional += entry.notional
+        self.volumes[entry.pair] = self.volumes.get(entry.pair, ZERO) + entry.quantity
+        for currency, value in entry.parts:
+            self.nets[currency] = self.nets.get(currency, ZERO) + value
+        self.trades.add((entry.feed_id, entry.pair, entry.sign))
+
+
+def flow_denial(
+    row: OrderRow, entry: NewEntry, recent: RecentRow, flow: BundleFlow
+) -> Denial | None:
+    """Return the first of these limits that the entry breaks, None if it may be sent."""
+    return (
+        _same_trade(row, entry, recent, flow)
+        or per_minute_denial(row, recent, flow)
+        or _unusual_size(row, entry, recent)
+        or _day(row, entry, recent, flow)
+        or _currency(row, entry, recent, flow)
+    )
+
+
+def growth_denial(
+    row: OrderRow, whole: Decimal, added: NewEntry, recent: RecentRow
+) -> Denial | None:
+    """Return the first of these limits that a larger order breaks, None if it may grow.
+
+    It is no new order: only what is `added` counts, and of its size the `whole` quantity.
+    """
+    flow = BundleFlow()
+    return (
+        _unusual_size(row, replace(added, quantity=whole), recent)
+        or _day(row, added, recent, flow)
+        or _currency(row, added, recent, flow)
+    )
+
+
+def _same_trade(
+    row: OrderRow, entry: NewEntry, recent: RecentRow, flow: BundleFlow
+) -> Denial | None:
+    """Deny a second entry of a feed, symbol and side within the window. Figures: seconds."""
+    window = row.same_trade_window_seconds
+    if window is None:
+        return None
+    age = recent.same_trade_age
+    if (entry.feed_id, entry.pair, entry.sign) in flow.trades:
+        age = ZERO
+    if age is None or age >= window:
+        return None
+    detail = f"{row.side} {entry.pair}"
+    return Denial(Code.SAME_TRADE, age.quantize(Decimal(1)), Decimal(window), detail)
+
+
+def per_minute_denial(row: OrderRow, recent: RecentRow, flow: BundleFlow) -> Denial | None:
+    """Deny an entry, or a slice of one, if the account has sent too many in the last minute."""
+    maximum, sent = row.max_orders_per_minute, recent.sent_in_minute + flow.sent
+    if maximum is None or sent < maximum:
+        return None
+    return Denial(Code.MAX_ORDERS_PER_MINUTE, Decimal(sent), Decimal(maximum))
+
+
+def _unusual_size(row: OrderRow, entry: NewEntry, recent: RecentRow) -> Denial | None:
+    """Deny a quantity far above the account's usual one. Figures: multiples of it."""
+    usual = usual_quantity(recent.last_quantities or ())
+    maximum = row.max_size_multiple
+    if maximum is None or usual is None or entry.quantity <= maximum * usual:
+        return None
+    detail = f"{plain(entry.quantity)}, and the median is {plain(usual)}"
+    return Denial(Code.SIZE_UNUSUAL, _above(entry.quantity / usual, maximum), maximum, detail)
+
+
+def usual_quantity(last: Sequence[Decimal]) -> Decimal | None:
+    """Return the median of an account's last entries in a symbol; None: there are too few."""
+    return Decimal(median(last)) if len(last) >= LEAST_ENTRIES else None
+
+
+def _day(row: OrderRow, entry: NewEntry, recent: RecentRow, flow: BundleFlow) -> Denial | None:
+    """Deny an entry beyond the trading day's notional or volume."""
+    notional = to_stored(recent.day_notional + flow.notional + entry.notional)
+    maximum = row.max_daily_notional
+    if maximum is not None and notional > maximum:
+        return Denial(Code.DAILY_NOTIONAL, _above(notional, maximum), maximum, row.currency or "")
+    volume = recent.day_volume + flow.volumes.get(entry.pair, ZERO) + entry.quantity
+    maximum = row.max_daily_volume
+    if maximum is not None and volume > maximum:
+        return Denial(Code.DAILY_VOLUME, volume, maximum, entry.pair)
+    return None
+
+
+def _currency(row: OrderRow, entry: NewEntry, recent: RecentRow, flow: BundleFlow) -> Denial | None:
+    """Deny an entry after which too much is held or owed in one currency. Figures: % of equity."""
+    maximum = row.max_currency_exposure_percent
+    found = _beyond(row, entry, recent, flow, maximum)
+    if maximum is None or found is None:
+        return None
+    currency, percent = found
+    return Denial(Code.CURRENCY_EXPOSURE, _above(percent, maximum), maximum, currency)
+
+
+def correlation_warning(row: OrderRow, entry: NewEntry, recent: RecentRow, flow: BundleFlow) -> str:
+    """Return a warning if the entry adds to much that moves together; empty: it does not.
+
+    Symbols that share a currency move together.
+    """
+    maximum = row.correlated_exposure_warning_percent
+    found = _beyond(row, entry, recent, flow, maximum)
+    if maximum is None or found is None:
+        return ""
+    currency, percent = found
+    shown = plain(_above(percent, maximum))
+    return f"correlated exposure to {currency}: {shown} % of equity, above {plain(maximum)} %"
+
+
+def _beyond(
+    row: OrderRow,
+    entry: NewEntry,
+    recent: RecentRow,
+    flow: BundleFlow,
+    maximum: Decimal | None,
+) -> tuple[str, Decimal] | None:
+    """Return a currency whose net exposure the entry raises beyond a percent of equity, and that.
+
+    The account's own currency is no exposure.
+    """
+    if maximum is None or row.equity is None:
+        return None
+    for held, (currency, value) in zip(
+        (recent.net_base, recent.net_quote), entry.parts, strict=True
+    ):
+        before = held + flow.nets.get(currency, ZERO)
+        after = abs(before + value)
+        if currency == row.currency or after <= abs(before):
+            continue
+        if to_stored(after * HUNDRED) > maximum * row.equity:
+            return currency, after * HUNDRED / row.equity if row.equity > 0 else Decimal(10) ** 9
+    return None
+
+
+def _above(value: Decimal, maximum: Decimal) -> Decimal:
+    """Return a value that breaks a maximum, to two digits if it does not read as equal to it."""
+    short = value.quantize(Decimal("0.01"))
+    return short if short > maximum else to_stored(value)

@@ -1,0 +1,107 @@
+"""An entry's limits that depend on the symbol, its quote and the time, not on the size. Pure.
+
+Each check returns a denial with the current value and the maximum, or None. docs/limits.md
+"""
+
+from datetime import datetime
+from decimal import ROUND_UP, Decimal
+from zoneinfo import ZoneInfo
+
+from brokers.trading_hours import is_closed, is_known, opens_at
+from common.money import plain
+from common.reason_codes import Code
+from common.units import size_of
+from connections.market_hours import is_market_open
+from connections.symbol_filter import is_allowed
+from connections.trading_sessions import is_open
+from execution.submission.rows import InstrumentRow, OrderRow, QuoteRow, SignalRow
+from execution.submission.sizing import HUNDRED, Denial
+from signals.symbols import slippage_unit
+
+# Values are rounded up: a denied one never reads as equal to its maximum.
+_PLACES = Decimal("0.000001")
+
+
+def symbol_denial(row: OrderRow) -> Denial | None:
+    """Deny a pair that the preset or the subscription does not allow."""
+    lists = (row.allowed_symbols, row.own_allowed_symbols)
+    if all(is_allowed(row.pair, patterns or ()) for patterns in lists):
+        return None
+    return Denial(Code.SYMBOL_NOT_ALLOWED, detail=row.pair)
+
+
+def hours_denial(row: OrderRow, now: datetime) -> Denial | None:
+    """Deny outside of the trading sessions, or while the market is closed. now: market time."""
+    for sessions in (row.trading_sessions, row.own_trading_sessions):
+        if sessions and not is_open(sessions, now, row.trading_day_zone):
+            local = now.astimezone(ZoneInfo(row.trading_day_zone))
+            detail = f"{local:%a %H:%M} {row.trading_day_zone}, not in {', '.join(sessions)}"
+            return Denial(Code.OUTSIDE_SESSION, detail=detail)
+    if row.market_hours_only and not is_market_open(row.pair, now):
+        return Denial(Code.OUTSIDE_MARKET_HOURS, detail=row.pair)
+    return None
+
+
+def market_hours_denial(row: OrderRow, instrument: InstrumentRow, now: datetime) -> Denial | None:
+    """Deny while the instrument's market is closed, by the hours that are known of it."""
+    hours = instrument.hours
+    if not row.market_hours_only or not hours or not is_closed(hours, now):
+        return None
+    opens = opens_at(hours, now)
+    until = f" until {opens:%a %Y-%m-%d %H:%M} UTC" if opens else ""
+    return Denial(Code.OUTSIDE_MARKET_HOURS, detail=f"{row.pair}: closed{until}")
+
+
+def hours_warning(row: OrderRow, instrument: InstrumentRow, now: datetime) -> str:
+    """Return a warning if the instrument's hours have no data for now; empty: no warning.
+
+    Without any hours there is none: nothing is ever known of that market.
+    """
+    if not row.market_hours_only or not instrument.hours or is_known(instrument.hours, now):
+        return ""
+    return f"market hours of {instrument.symbol} unknown today, not checked"
+
+
+def deviation_denial(row: OrderRow, signal: SignalRow, touch: Decimal) -> Denial | None:
+    """Deny an entry whose own price is too far from the market, as after a typing error.
+
+    touch: the best price in the market now. Current, maximum: percent of it.
+    """
+    maximum = row.max_price_deviation_percent
+    if maximum is None:
+        return None
+    own = signal.open_price if row.limit_price is None else row.limit_price  # it may be changed
+    for name, price in (("open_price", own), ("stop_price", row.stop_price)):
+        if price is not None and abs(price - touch) * HUNDRED > maximum * touch:
+            deviation = (abs(price - touch) * HUNDRED / touch).quantize(_PLACES, ROUND_UP)
+            detail = f"{name} {plain(price)}, and the market is at {plain(touch)}"
+            return Denial(Code.PRICE_UNREASONABLE, deviation, maximum, detail)
+    return None
+
+
+def spread_denial(
+    row: OrderRow, signal: SignalRow, instrument: InstrumentRow, quote: QuoteRow
+) -> Denial | None:
+    """Deny a spread above the tightest limit of signal, preset and subscription.
+
+    Basis points and percent are those of the middle of bid and ask. Current, maximum: in the unit
+    of the broken limit, which the detail names.
+    """
+    spread, middle = quote.ask - quote.bid, (quote.ask + quote.bid) / 2
+    limits = []
+    for maximum, unit_name in (
+        (signal.max_spread, signal.max_spread_unit),
+        (row.max_spread, row.max_spread_unit),
+        (row.own_max_spread, row.own_max_spread_unit),
+    ):
+        if maximum is not None:
+            unit = slippage_unit(row.pair, unit_name or "")
+            size = size_of(unit, price=middle, pip=instrument.pip, tick=instrument.tick)
+            limits.append((maximum * size, maximum, size, unit))
+    if not limits:
+        return None
+    distance, maximum, size, unit = min(limits)
+    if spread <= distance:
+        return None
+    current = (spread / size).quantize(_PLACES, ROUND_UP)
+    return Denial(Code.SPREAD_LIMIT, current, maximum, unit.word)

@@ -1,0 +1,132 @@
+"""What accounts have sent and hold. Read only for entries with limits that count it.
+
+Most bundles have none, and then nothing is read. The accounts are locked: what another claim has
+sent before is counted.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from common.clocks import machine_seconds_until, market_now
+from common.sql import Query, columns, rows
+from connections.trading_day import trading_day
+from execution.submission.rows import OrderRow, RecentRow, SignalRow
+from positions.joins import open_nets_sql
+from signals.joins import is_of_feed_sql
+
+LAST_ENTRIES = 20
+"""How many entries of a symbol the median size is of."""
+ENTRIES_SEARCHED = 500
+"""Among how many entries of the account those are looked for."""
+
+_LIVE = "('SUBMITTING', 'UNKNOWN', 'SUBMITTED', 'PARTIALLY_FILLED', 'CANCEL_REQUESTED')"
+# Entries that were sent; an attempt that was not sent after all is PENDING.
+_SENT = """x.connection_id = o.connection_id AND x.leg LIKE 'entry%%'
+    AND x.submitted_at IS NOT NULL AND x.status <> 'PENDING'"""
+# A slice that is planned; by the index `order_waiting`.
+_PLANNED = """x.connection_id = o.connection_id AND x.status = 'PENDING' AND x.reason <> ''
+    AND x.leg LIKE 'entry-%%' AND x.quantity IS NOT NULL"""
+# What an entry counts in the sums of a day: all of it while it may be filled.
+_COUNTED = f"CASE WHEN x.status IN {_LIVE} THEN x.quantity ELSE x.filled_quantity END"
+_PRICE = "coalesce(x.expected_price, 0) * coalesce(x.conversion_rate, 0)"
+_WORTH = f"{_COUNTED} * {_PRICE}"
+_SIGN = "CASE x.side WHEN 'BUY' THEN 1 ELSE -1 END"
+_MINUTE = "(statement_timestamp() - interval '1 minute')"  # stable, so by the index
+# Always true. The planner takes a range with an unknown start for a small one, and uses the index;
+# without an upper bound it expects a third of all orders, and may read every one.
+_IN_RANGE = "x.submitted_at <= 'infinity'"
+_BASE, _QUOTE = "split_part({}.pair, '/', 1)", "split_part({}.pair, '/', 2)"
+
+
+def _net_of(currency: str) -> str:
+    """Return SQL of the net value that is held in a currency, an expression."""
+    return f"""coalesce(sum(CASE WHEN {_BASE.format("n")} = {currency} THEN n.net
+      WHEN {_QUOTE.format("n")} = {currency} THEN -n.net END), 0)"""
+
+
+# since: the start of the trading day in machine time; NULL: no limit of the day. time_window: of
+# the same trade, in seconds; NULL: no limit.
+RECENT = Query(
+    RecentRow,
+    f"""
+SELECT o.id, day.sent_in_minute, day.day_notional + planned.notional AS day_notional,
+  day.day_volume + planned.volume AS day_volume, nets.net_base, nets.net_quote,
+  CASE WHEN o.counts_size THEN ARRAY(
+    SELECT coalesce(whole.quantity, x.quantity) FROM (
+      SELECT x.id, x.leg, x.pair, x.quantity, x.filled_quantity, x.submitted_at
+      FROM execution_order x
+      WHERE {_SENT} ORDER BY x.submitted_at DESC LIMIT {ENTRIES_SEARCHED}) x
+    LEFT JOIN execution_sliceplan whole ON whole.order_id = x.id
+    WHERE x.pair = o.pair AND x.leg = 'entry' AND x.filled_quantity > 0
+    ORDER BY x.submitted_at DESC LIMIT {LAST_ENTRIES}) END AS last_quantities,
+  (SELECT extract(epoch FROM statement_timestamp() - max(x.submitted_at)) FROM execution_order x
+    WHERE o.time_window IS NOT NULL AND {_SENT}
+      AND x.submitted_at > statement_timestamp() - make_interval(secs => o.time_window)
+      AND {_IN_RANGE}
+      AND x.pair = o.pair AND x.side = o.side
+      AND (x.status IN {_LIVE} OR x.filled_quantity > 0)
+      AND {is_of_feed_sql("x.signal_id", "o.feed_id")}) AS same_trade_age
+FROM unnest(%s::bigint[], %s::uuid[], %s::text[], %s::text[], %s::bigint[], %s::timestamptz[],
+    %s::boolean[], %s::boolean[], %s::boolean[], %s::float8[])
+  AS o (id, connection_id, pair, side, feed_id, since, counts_day, counts_nets, counts_size,
+    time_window)
+CROSS JOIN LATERAL (
+  SELECT count(*) FILTER (WHERE x.submitted_at > {_MINUTE})::int AS sent_in_minute,
+    coalesce(sum({_WORTH}) FILTER (WHERE x.submitted_at >= o.since), 0) AS day_notional,
+    coalesce(sum({_COUNTED}) FILTER (WHERE x.submitted_at >= o.since AND x.pair = o.pair), 0)
+      AS day_volume
+  FROM execution_order x
+  WHERE o.counts_day AND {_SENT} AND x.submitted_at >= least(o.since, {_MINUTE})
+    AND {_IN_RANGE}) day
+CROSS JOIN LATERAL (
+  SELECT coalesce(sum(x.quantity * {_PRICE}), 0) AS notional,
+    coalesce(sum(x.quantity) FILTER (WHERE x.pair = o.pair), 0) AS volume
+  FROM execution_order x WHERE o.since IS NOT NULL AND {_PLANNED}) planned
+CROSS JOIN LATERAL (
+  SELECT {_net_of(_BASE.format("o"))} AS net_base, {_net_of(_QUOTE.format("o"))} AS net_quote
+  FROM (
+    {open_nets_sql("o.connection_id", where="o.counts_nets")}
+    UNION ALL
+    SELECT x.pair, (x.quantity - x.filled_quantity) * {_PRICE} * {_SIGN} AS net
+    FROM execution_order x
+    WHERE o.counts_nets AND x.connection_id = o.connection_id AND x.position_id IS NULL
+      AND x.status IN {_LIVE}
+    UNION ALL
+    SELECT x.pair, x.quantity * {_PRICE} * {_SIGN} FROM execution_order x
+    WHERE o.counts_nets AND {_PLANNED}) n) nets
+""",
+)
+
+
+def recent_of(
+    pending: Sequence[OrderRow], signals: Mapping[int, SignalRow]
+) -> dict[int, RecentRow]:
+    """Return by order id what was sent and is held, for the entries whose limits count it."""
+    asked = [_asked(row, signals) for row in pending if row.position_id is None and row.has_preset]
+    needed = [record for record in asked if any(record[6:9]) or record[9] is not None]
+    return {row.id: row for row in rows(RECENT, columns(needed, 10))} if needed else {}
+
+
+def _asked(row: OrderRow, signals: Mapping[int, SignalRow]) -> tuple[Any, ...]:
+    """Return the parameters of RECENT for an entry; of a later slice only its minute counts."""
+    is_daily = row.max_daily_notional is not None or row.max_daily_volume is not None
+    signal = signals.get(row.signal_id or 0)
+    of = (row.id, row.connection_id, row.pair, row.side, signal.feed_id if signal else None)
+    if row.leg != "entry":
+        return (*of, None, row.max_orders_per_minute is not None, False, False, None)
+    return (
+        *of,
+        _day_start(row) if is_daily else None,
+        is_daily or row.max_orders_per_minute is not None,
+        row.max_currency_exposure_percent is not None
+        or row.correlated_exposure_warning_percent is not None,
+        row.max_size_multiple is not None,
+        row.same_trade_window_seconds if signal else None,
+    )
+
+
+def _day_start(row: OrderRow) -> datetime:
+    """Return when the account's trading day began, by the machine's clock."""
+    start = trading_day(row, market_now()).start
+    return datetime.now(UTC) + timedelta(seconds=machine_seconds_until(start))

@@ -1,0 +1,311 @@
+"""Choose the accounts of routed entries, and move the entries there (docs/adr/0026).
+
+An entry moves by a new order row on the other account, written by the statement that marks the old
+row MOVED. The database allows one row of a subscription at a time that is not MOVED, and no MOVED
+row that could be sent.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import orjson
+
+from common.clocks import market_now
+from common.reason_codes import Code
+from common.sql import IdRow, Query, array, columns, rows, run
+from connections import eligibility
+from connections.selectors import (
+    ENTRY_SUBSCRIPTION_JOIN_SQL,
+    ROUTE_ACCOUNTS_SQL,
+    connection_join_sql,
+)
+from execution.base.rotation import rotation_of
+from execution.base.statements import (
+    event_rows_sql,
+    insert_events_sql,
+    insert_log_sql,
+    log_rows_sql,
+)
+from execution.reports.transitions import LOGIN_REFUSED, NOT_REACHED
+from execution.submission.outcomes import SIDES
+from execution.submission.routing import Choice, RouteCandidate, choose
+from execution.submission.rows import OrderRow
+from prices.selectors import quote_join_sql
+from signals.joins import signal_join_sql
+
+LATENCY_ENTRIES = 20  # of an account, whose answers are averaged
+NOT_SENT = frozenset(
+    code.value for code in (*NOT_REACHED, *eligibility.TEMPORARY_REASONS, Code.BROKER_HOST_DOWN)
+)
+"""Reasons of a PENDING entry whose account is not reached: by its last call, or at all."""
+PROVEN_UNSENT = frozenset(
+    {Code.NEVER_ARRIVED.value, Code.SEND_RETRIES_EXHAUSTED.value}
+    | {code.value for code in LOGIN_REFUSED}
+)
+"""Reasons of a FAILED entry that was certainly not executed."""
+
+
+class RoutedRow(NamedTuple):
+    """A routed entry to decide about, with its signal."""
+
+    id: int
+    connection_id: str
+    policy: str
+    side: str
+    signal_id: int
+    feed_id: int
+    signal_pair: str
+
+
+ROUTED = Query(
+    RoutedRow,
+    f"""
+SELECT o.id, o.connection_id::text, b.route_policy AS policy, o.side, o.signal_id, s.feed_id,
+  s.currency_pair AS signal_pair
+FROM execution_order o {signal_join_sql("o.signal_id")}
+{connection_join_sql("o.connection_id")}
+{ENTRY_SUBSCRIPTION_JOIN_SQL}
+WHERE o.id = ANY(%s::bigint[]) AND b.archived_at IS NULL AND b.route_policy <> ''
+""",
+)
+
+_WAS_TRIED = """EXISTS (SELECT FROM execution_order x WHERE x.signal_id = o.signal_id
+    AND x.connection_id = c.id AND x.leg LIKE 'entry%%'
+    AND NOT (x.id = o.id AND o.route_state = 'OPEN'))"""
+
+
+def candidates_sql(entries: str, was_tried: str) -> str:
+    """Return the SELECT of the accounts of routes, as `RouteCandidate`.
+
+    entries: for a FROM, with `o.id` and `o.routed_from_id`. was_tried: whether account `c` got the
+    entry before; it is tried once. The eligibility is that of the fan-out.
+    """
+    select = f"""
+SELECT o.id AS order_id, c.id::text AS connection_id, {eligibility.TRADED_PAIR_SQL} AS pair,
+  r.rank, r.share, {was_tried} AS was_tried,
+  {eligibility.REASON_SQL} AS reason, q.bid, q.ask,
+  extract(epoch FROM clock_timestamp() - q.received_at)::int AS quote_age,
+  coalesce(h.consecutive_failures, 0) AS failures,
+  extract(epoch FROM clock_timestamp() - h.last_error_at)::int AS healthy_seconds,
+  (SELECT avg(extract(epoch FROM l.acknowledged_at - l.submitted_at)) FROM (
+    SELECT e.acknowledged_at, e.submitted_at FROM execution_order e
+    WHERE e.connection_id = c.id AND e.leg LIKE 'entry%%' AND e.submitted_at IS NOT NULL
+    ORDER BY e.submitted_at DESC LIMIT {LATENCY_ENTRIES}) l)::float8 AS latency
+FROM {entries}
+{ROUTE_ACCOUNTS_SQL}
+LEFT {quote_join_sql("c.data_connection_id", eligibility.TRADED_PAIR_SQL)}
+"""
+    return select.replace("s.symbol_map", "(s.symbol_map || r.symbol_map)")  # its own come first
+
+
+CANDIDATES = Query(
+    RouteCandidate,
+    candidates_sql("execution_order o", _WAS_TRIED) + "WHERE o.id = ANY(%(ids)s::bigint[])",
+)
+
+_LOGGED = log_rows_sql(
+    "stayed m", code=f"'{Code.ROUTED.value}'", detail="m.detail", numbers="m.numbers"
+)
+STAY = f"""
+WITH decided AS (
+  SELECT * FROM unnest(%s::bigint[], %s::text[], %s::text[]) AS t(id, detail, numbers)
+), stayed AS (
+  UPDATE execution_order o SET route_state = 'HERE' FROM decided d
+  WHERE o.id = d.id AND o.route_state = 'OPEN' AND o.status = 'PENDING'
+  RETURNING o.id, o.signal_id, o.connection_id, o.status, d.detail, d.numbers
+)
+{insert_log_sql(_LOGGED)}
+"""
+
+# Only a row that still has the state it was chosen with is moved: PENDING and not sent, or FAILED
+# as proven unsent. The plan of an entry in slices belongs to its first account. So does a trigger:
+# one that has fired must not be armed again by another row.
+_MOVED = log_rows_sql(
+    "moved m", code=f"'{Code.ROUTED.value}'", detail="m.route_detail", numbers="m.numbers"
+)
+_WRITTEN = log_rows_sql(
+    "written w JOIN moved o ON o.signal_id = w.signal_id AND o.target = w.connection_id"
+    " CROSS JOIN LATERAL (SELECT w.id, w.signal_id, w.connection_id, w.status) m",
+    code=f"'{Code.ROUTED.value}'",
+    detail="o.route_detail",
+    numbers="o.numbers",
+)
+# The claim has rounded the prices to the ticks of the account that is left. A price that a person
+# has changed is kept.
+_UNROUNDED = """CASE WHEN m.{own} IS NULL
+      OR EXISTS (SELECT FROM execution_entrychange e WHERE e.order_id = m.id)
+    THEN m.{own} ELSE s.{of_signal} END"""
+MOVE = Query(
+    IdRow,
+    f"""
+WITH decided AS (
+  SELECT * FROM unnest(%(ids)s::bigint[], %(targets)s::uuid[], %(pairs)s::text[],
+    %(details)s::text[], %(numbers)s::text[])
+  AS t(id, target, target_pair, route_detail, numbers)
+), locked AS (
+  SELECT o.id FROM execution_order o JOIN decided d USING (id)
+  ORDER BY o.id FOR NO KEY UPDATE OF o
+), moved AS (
+  UPDATE execution_order o SET route_state = 'MOVED',
+    status = CASE o.status WHEN 'PENDING' THEN 'CANCELLED' ELSE o.status END,
+    reason = CASE o.status WHEN 'PENDING' THEN '{Code.ROUTED.value}' ELSE o.reason END,
+    detail = CASE o.status WHEN 'PENDING' THEN left(d.route_detail, 300) ELSE o.detail END,
+    done_at = coalesce(o.done_at, clock_timestamp()), fence = o.fence + 1
+  FROM decided d JOIN locked USING (id)
+  WHERE o.id = d.id AND o.filled_quantity = 0 AND o.pending_action = '' AND (
+      o.status = 'PENDING' AND (o.route_state = 'OPEN'
+        OR o.route_state = 'HERE' AND o.reason = ANY(%(not_sent)s::text[]))
+      OR o.status = 'FAILED' AND o.route_state = 'HERE'
+        AND o.reason = ANY(%(proven_unsent)s::text[]))
+    AND NOT EXISTS (SELECT FROM execution_sliceplan p WHERE p.order_id = o.id)
+    AND NOT EXISTS (SELECT FROM execution_ordertrigger g WHERE g.order_id = o.id)
+  RETURNING o.id, o.signal_id, o.connection_id, o.status, o.leg, o.priority, o.side, o.order_type,
+    o.time_in_force, o.limit_price, o.stop_price, o.routed_from_id, o.retried_at,
+    d.target, d.target_pair, d.route_detail, d.numbers
+), written AS (
+  INSERT INTO execution_order (signal_id, connection_id, leg, priority, pair, side, order_type,
+    time_in_force, limit_price, stop_price, status, due_at, enqueued_at, routed_from_id,
+    route_state, retried_at)
+  SELECT m.signal_id, target, leg, priority, target_pair, side, m.order_type, m.time_in_force,
+    {_UNROUNDED.format(own="limit_price", of_signal="open_price")},
+    {_UNROUNDED.format(own="stop_price", of_signal="stop_price")},
+    'PENDING', clock_timestamp(), clock_timestamp(), routed_from_id, 'HERE', retried_at
+  FROM moved m {signal_join_sql("m.signal_id")} ORDER BY target
+  RETURNING id, signal_id, connection_id, status
+), logged AS (
+  {insert_log_sql(_MOVED, _WRITTEN)}
+)
+SELECT id FROM written
+""",
+)
+
+FAILED = Query(
+    IdRow,
+    """
+SELECT id FROM execution_order WHERE route_state = 'HERE' AND status = 'FAILED'
+ORDER BY done_at LIMIT 500 FOR NO KEY UPDATE SKIP LOCKED
+""",
+)
+# A signal that is over is not sent to another account. Neither is an entry that a restore has made
+# UNKNOWN: another account may have executed it in the time that was lost.
+STILL_WANTED = Query(
+    IdRow,
+    f"""
+SELECT o.id FROM execution_order o {signal_join_sql("o.signal_id")}
+WHERE o.id = ANY(%(ids)s::bigint[]) AND o.reason = ANY(%(proven_unsent)s::text[])
+  AND s.cancelled_at IS NULL AND (s.valid_until IS NULL OR s.valid_until > %(now)s)
+  AND NOT EXISTS (SELECT FROM execution_executionlog l
+    WHERE l.order_id = o.id AND l.code = 'RESTORED')
+""",
+)
+_FAILED = event_rows_sql(
+    "ended m", kind="'order.failed'", payload="jsonb_build_object('code', m.reason)"
+)
+END = f"""
+WITH ended AS (
+  UPDATE execution_order SET route_state = 'LAST'
+  WHERE id = ANY(%s::bigint[]) AND route_state = 'HERE' AND status = 'FAILED'
+  RETURNING id, signal_id, connection_id, reason
+)
+{insert_events_sql(_FAILED)}
+"""
+
+
+@dataclass(slots=True)
+class Routed:
+    """What became of routed entries. left: those that another order has replaced."""
+
+    left: set[int] = field(default_factory=set)
+    new_order_ids: list[int] = field(default_factory=list)
+
+
+def needs_route(row: OrderRow) -> bool:
+    """Return whether an account must be chosen for a due entry: for the first time, or again."""
+    return row.route_state == "OPEN" or (row.route_state == "HERE" and row.reason in NOT_SENT)
+
+
+def route_entries(pending: Iterable[OrderRow]) -> Routed:
+    """Choose the accounts of the due entries of routes. Call it in the claim's transaction.
+
+    Entries without a route cost nothing. Those that move are not claimed here any more.
+    """
+    ids = [row.id for row in pending if row.position_id is None and needs_route(row)]
+    return _route(ids) if ids else Routed()
+
+
+def route_failed() -> list[int]:
+    """Move entries that failed unsent to the next account of their route; return the new orders.
+
+    Call it in a transaction. An entry for which there is no other account keeps its failure, and
+    its owner is notified only now.
+    """
+    failed = [row.id for row in rows(FAILED)]
+    if not failed:
+        return []
+    wanted = rows(
+        STILL_WANTED, {"ids": failed, "proven_unsent": sorted(PROVEN_UNSENT), "now": market_now()}
+    )
+    routed = _route([row.id for row in wanted])
+    run(END, (array(set(failed) - routed.left),))
+    return routed.new_order_ids
+
+
+def _route(order_ids: Sequence[int]) -> Routed:
+    routed = Routed()
+    entries = rows(ROUTED, (array(order_ids),))
+    choices = _choices(entries)
+    stays, moves = [], []
+    for entry in entries:
+        choice = choices.get(entry.id)
+        if choice is None:
+            stays.append((entry.id, "no account of the route may trade now", "{}"))
+        elif choice.connection_id == entry.connection_id:
+            stays.append((entry.id, choice.detail, _json(choice)))
+        else:
+            moves.append(
+                (entry.id, choice.connection_id, choice.pair, choice.detail, _json(choice))
+            )
+    # A route that was removed meanwhile leaves the entry where it is.
+    stays += [(n, "the route was removed", "{}") for n in set(order_ids) - {e.id for e in entries}]
+    if stays:
+        run(STAY, columns(stays, 3))
+    if moves:
+        _move(moves, routed)
+    return routed
+
+
+def _move(moves: Sequence[tuple[int, str, str, str, str]], routed: Routed) -> None:
+    names = ("ids", "targets", "pairs", "details", "numbers")
+    arrays = dict(zip(names, columns(moves, len(names)), strict=True))
+    reasons = {"not_sent": sorted(NOT_SENT), "proven_unsent": sorted(PROVEN_UNSENT)}
+    routed.new_order_ids += [row.id for row in rows(MOVE, {**arrays, **reasons})]
+    left = rows(
+        Query(IdRow, "SELECT id FROM execution_order WHERE id = ANY(%s) AND route_state = 'MOVED'"),
+        ([move[0] for move in moves],),
+    )
+    routed.left |= {row.id for row in left}
+
+
+def _choices(entries: Sequence[RoutedRow]) -> dict[int, Choice | None]:
+    """Return the choice for each entry; the accounts are read once for each signal and side."""
+    by_signal: dict[tuple[int, str], list[RoutedRow]] = {}
+    for entry in entries:
+        by_signal.setdefault((entry.signal_id, entry.side), []).append(entry)
+    choices: dict[int, Choice | None] = {}
+    for (_, side), of_signal in by_signal.items():
+        first = of_signal[0]
+        parameters = eligibility.eligibility_parameters(
+            feed_id=first.feed_id, direction=side, pair=first.signal_pair
+        )
+        found = rows(CANDIDATES, {**parameters, "ids": [entry.id for entry in of_signal]})
+        for entry in of_signal:
+            accounts = [one for one in found if one.order_id == entry.id]
+            choices[entry.id] = choose(
+                entry.policy, SIDES[side], accounts, rotation_of(entry.signal_id)
+            )
+    return choices
+
+
+def _json(choice: Choice) -> str:
+    return orjson.dumps(choice.numbers).decode()

@@ -1,0 +1,144 @@
+"""Choose the account of a route that executes an entry. Pure."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+from brokers.types import Side
+from common.money import plain
+from connections.models import RoutePolicy
+
+QUOTE_MAX_AGE_SECONDS = 60
+"""Older quotes are not compared; `evaluate.py` would deny an entry with one."""
+
+
+class RouteCandidate(NamedTuple):
+    """An account of a route, as it is at the decision.
+
+    reason: why it may not trade now, None: it may. was_tried: it got this entry before. share: its
+    part with the policy SHARE. bid, ask, quote_age (seconds): of its price source, None without a
+    quote. failures: failed calls in a row. healthy_seconds: since its last error, None: it never
+    had one. latency: seconds from sending to the broker's answer, the mean of its last entries.
+    """
+
+    order_id: int
+    connection_id: str
+    pair: str
+    rank: int
+    share: int
+    was_tried: bool
+    reason: str | None
+    bid: Decimal | None
+    ask: Decimal | None
+    quote_age: int | None
+    failures: int
+    healthy_seconds: int | None
+    latency: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The account that executes an entry. detail, numbers: for the log, with all inputs."""
+
+    connection_id: str
+    pair: str
+    detail: str
+    numbers: dict[str, Any]
+
+
+def choose(
+    policy: str, side: Side, candidates: Sequence[RouteCandidate], position: int
+) -> Choice | None:
+    """Return the best account that may trade and was not tried; None: there is none.
+
+    position: where the signal falls among the shares, as a fraction of 2**32. Of equally good
+    accounts the one with the lower rank is taken.
+    """
+    able = sorted(
+        (one for one in candidates if one.reason is None and not one.was_tried),
+        key=lambda one: one.rank,
+    )
+    if not able:
+        return None
+    if policy == RoutePolicy.SHARE:
+        chosen = _by_share(able, position)
+    else:
+        chosen = min(able, key=lambda one: _key(policy, side, one))
+    return Choice(
+        chosen.connection_id,
+        chosen.pair,
+        f"{policy}: {_shown(policy, side, chosen)}",
+        {
+            "policy": policy,
+            "side": side.value,
+            "position": position,
+            "chosen": chosen.connection_id,
+            "accounts": [_inputs(one) for one in sorted(candidates, key=lambda one: one.rank)],
+        },
+    )
+
+
+def _by_share(able: Sequence[RouteCandidate], position: int) -> RouteCandidate:
+    """Return the account into whose part of the whole the position falls.
+
+    The parts of accounts that cannot trade are divided among the others.
+    """
+    total = sum(one.share for one in able)
+    if not total:
+        return able[0]
+    left = position * total
+    for one in able:
+        left -= one.share << 32
+        if left < 0:
+            return one
+    return able[-1]
+
+
+def _key(policy: str, side: Side, one: RouteCandidate) -> tuple[Any, ...]:
+    """Return what accounts are compared by, the lowest first; unknown figures come last."""
+    if policy == RoutePolicy.PRICE:
+        price, spread = _price(side, one), _spread(one)
+        if price is None or spread is None:
+            return (True,)
+        return (False, price if side is Side.BUY else -price, spread)
+    if policy == RoutePolicy.LATENCY:
+        return (one.latency is None, one.latency or 0.0)
+    healthy = one.healthy_seconds
+    return (one.failures, healthy is not None, -(healthy or 0))
+
+
+def _price(side: Side, one: RouteCandidate) -> Decimal | None:
+    if one.quote_age is None or one.quote_age > QUOTE_MAX_AGE_SECONDS:
+        return None
+    return one.ask if side is Side.BUY else one.bid
+
+
+def _spread(one: RouteCandidate) -> Decimal | None:
+    return None if one.ask is None or one.bid is None else one.ask - one.bid
+
+
+def _shown(policy: str, side: Side, chosen: RouteCandidate) -> str:
+    """Return the figure for which an account was chosen, as the log shows it."""
+    if policy == RoutePolicy.PRICE:
+        price, spread = _price(side, chosen), _spread(chosen)
+        if price is None or spread is None:
+            return "no account has a price"
+        return f"{plain(price)}, spread {plain(spread)}"
+    if policy == RoutePolicy.LATENCY:
+        return "not measured yet" if chosen.latency is None else f"{chosen.latency:.3f} s"
+    if policy == RoutePolicy.HEALTH:
+        return f"{chosen.failures} failures in a row"
+    return f"share {chosen.share}"
+
+
+def _inputs(one: RouteCandidate) -> dict[str, Any]:
+    """Return an account's figures as JSON, without those that are unknown."""
+    values = {
+        "connection": one.connection_id, "rank": one.rank, "share": one.share,
+        "was_tried": one.was_tried or None, "reason": one.reason,
+        "bid": None if one.bid is None else plain(one.bid),
+        "ask": None if one.ask is None else plain(one.ask), "quote_age": one.quote_age,
+        "failures": one.failures, "healthy_seconds": one.healthy_seconds, "latency": one.latency,
+    }  # fmt: skip
+    return {name: value for name, value in values.items() if value is not None}

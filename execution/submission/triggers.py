@@ -1,0 +1,126 @@
+"""Entries that the engine holds because their broker lacks the type: when they are sent. Pure.
+
+The order waits until its trigger fires (`monitoring/trigger_monitor.py`). It then has the type that
+is sent and is decided like any other order: by the price, limits and halts of that moment.
+"""
+
+from datetime import datetime
+from decimal import Decimal
+
+from brokers.account_capabilities import Capabilities
+from brokers.types import OrderType as SentType
+from brokers.types import TimeInForce
+from common.clocks import machine_seconds_until
+from common.money import divide, plain
+from common.reason_codes import Code
+from execution.models import TriggerKind
+from execution.submission.outcomes import SIDES, Atr, Trigger, touch_price
+from execution.submission.rows import InstrumentRow, OrderRow, QuoteRow, SignalRow
+from execution.submission.sizing import HUNDRED, Denial
+from prices.indicators import CANDLES
+from prices.ranges import stop_price_of
+from signals.models import OrderType
+
+# By type of entry: what fires it, and the type that is then sent.
+HELD_AS = {
+    OrderType.LIMIT.value: (TriggerKind.IF_TOUCHED, SentType.LIMIT),  # of an OCO pair only
+    OrderType.STOP.value: (TriggerKind.STOP, SentType.MARKET),
+    OrderType.STOP_LIMIT.value: (TriggerKind.STOP, SentType.LIMIT),
+    OrderType.IF_TOUCHED.value: (TriggerKind.IF_TOUCHED, SentType.MARKET),
+    OrderType.TRAILING_STOP.value: (TriggerKind.TRAILING, SentType.MARKET),
+}
+# The engine ends the order itself, so its broker need not know them.
+HELD_TIMES = frozenset({TimeInForce.GTC, TimeInForce.GTD})
+AT_ONCE = frozenset({TimeInForce.IOC, TimeInForce.FOK})  # for the order that is sent
+AGAIN_SECONDS = 3600.0  # a held order is looked at so often; its trigger does not wait for it
+
+
+def is_emulated(order_type: str, capabilities: Capabilities, *, is_held_leg: bool = False) -> bool:
+    """Return whether the engine holds entries of this type for an account.
+
+    It does if the broker does not take the type, and takes the one that is sent. is_held_leg: of an
+    OCO pair, which the engine holds on every account.
+    """
+    if order_type not in HELD_AS:
+        return False
+    if not is_held_leg and order_type in capabilities.order_types:
+        return False
+    return HELD_AS[order_type][1] in capabilities.order_types
+
+
+def time_in_force_denial(time_in_force: str, capabilities: Capabilities) -> Denial | None:
+    """Deny a time in force that an emulated order cannot have."""
+    if time_in_force in HELD_TIMES:
+        return None
+    if time_in_force in AT_ONCE and time_in_force in capabilities.times_in_force:
+        return None
+    return Denial(Code.ORDER_TYPE_UNSUPPORTED, detail=time_in_force)
+
+
+def trigger_of(
+    row: OrderRow,
+    signal: SignalRow,
+    instrument: InstrumentRow,
+    quote: QuoteRow,
+    atr: Atr | None = None,
+) -> Trigger | Denial:
+    """Return the trigger of an entry that the engine holds, or why it cannot be armed.
+
+    atr: of the pair, if a trailing stop's distance is in ATR.
+    """
+    kind, sent_as = HELD_AS[row.order_type]
+    side = SIDES[row.side]
+    about = kind, sent_as, row.data_connection_id or 0, row.pair, side, row.order_type
+    if kind is not TriggerKind.TRAILING:
+        is_limit = row.order_type == OrderType.LIMIT
+        return Trigger(*about, level=row.limit_price if is_limit else row.stop_price)
+    touch, activation = touch_price(quote, side), signal.activation_price
+    if activation is not None and (activation - touch) * side.sign >= 0:
+        detail = f"activation_price {plain(activation)}, and the market is at {plain(touch)}"
+        return Denial(Code.ACTIVATION_REACHED, touch, activation, detail)
+    start = touch if activation is None else activation
+    if signal.trail_atr is not None and (atr is None or not atr.value):
+        known = f"{atr.candles} of {CANDLES} candles of {atr.minutes} min" if atr else ""
+        return Denial(Code.ATR_UNKNOWN, detail=f"{row.pair}: {known}")
+    distance = _distance(signal, instrument, start, atr)
+    if distance is None or distance >= start:
+        detail = f"{plain(distance)} from {plain(start)}" if distance else row.order_type
+        return Denial(Code.TRAIL_TOO_WIDE, distance, start, detail)
+    level = stop_price_of(side, touch, distance) if activation is None else None
+    return Trigger(*about, level=level, distance=distance, activation_price=activation)
+
+
+def _distance(
+    signal: SignalRow, instrument: InstrumentRow, start: Decimal, atr: Atr | None
+) -> Decimal | None:
+    """Return how far a trailing stop follows, in quote currency. start: the price it begins at."""
+    if signal.trail_distance is not None:
+        return signal.trail_distance
+    if signal.trail_pips is not None:
+        return signal.trail_pips * instrument.pip
+    if signal.trail_percent is not None:
+        return signal.trail_percent * start / HUNDRED
+    if signal.trail_atr is not None and atr and atr.value:
+        return _in_ticks(signal.trail_atr * atr.value, instrument)
+    return None
+
+
+def _in_ticks(distance: Decimal, instrument: InstrumentRow) -> Decimal:
+    """Return a distance rounded to whole ticks, at least one."""
+    tick = instrument.tick or instrument.pip / 10
+    return max(divide(distance, tick).to_integral_value(), Decimal(1)) * tick
+
+
+def is_held(row: OrderRow) -> bool:
+    """Return whether the engine holds this order: it was armed, and its trigger has not fired."""
+    return row.reason == Code.AWAITING_TRIGGER and row.order_type in HELD_AS
+
+
+def seconds_until_looked_at(valid_until: datetime | None) -> float:
+    """Return after how many seconds a held order is looked at: no later than it expires.
+
+    valid_until: market time.
+    """
+    if valid_until is None:
+        return AGAIN_SECONDS
+    return min(AGAIN_SECONDS, max(0.2, machine_seconds_until(valid_until) + 0.1))
