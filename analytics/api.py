@@ -13,11 +13,11 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from analytics import selectors
-from analytics.days import latest_day
 from common.api_fields import Amount, StrictSerializer, invalid
 from common.clocks import market_now
 from common.reason_codes import Code
 from connections.api.connections import own_connections
+from connections.trading_day import latest_date
 from users.api import caller
 
 MAX_RANGE = timedelta(days=3660)
@@ -39,7 +39,7 @@ class RangeSerializer(serializers.Serializer[Any]):
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         """Fill in defaults; raise ValidationError for a reversed or too long range."""
-        end = attrs.setdefault("end", latest_day(market_now()))
+        end = attrs.setdefault("end", latest_date(market_now()))
         start = attrs.setdefault("start", end - timedelta(days=30))
         if start > end:
             error = invalid(Code.FIELD_INVALID, "from is after to.")

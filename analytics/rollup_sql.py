@@ -6,11 +6,13 @@ from the moment it is closed.
 
 from datetime import UTC, date, datetime, time, timedelta
 
-EARLIEST, LATEST = timedelta(hours=2), timedelta(hours=6)  # 17:00 from UTC+14 to UTC-12, and more
+from connections.trading_day import offset_sql, trading_date_sql, zone_sql
+
+# Noon of the day before in UTC+14 to noon of the next day in UTC-12, and more.
+EARLIEST, LATEST = timedelta(hours=-3), timedelta(hours=25)
 LIVE_DAYS = 3  # trading days that selectors compute: today, and what the job may have missed
 
-# One connection's trading day is the wall-clock date in its zone, 7 hours ahead: 17:00 is midnight.
-ZONE = "coalesce(nullif(preset.trading_day_zone, ''), %(zone)s)"
+ZONE, OFFSET = zone_sql("preset"), offset_sql("preset")
 
 NAMES = (
     "connection_id", "day", "trades", "wins", "losses", "gross_profit", "gross_loss", "commission",
@@ -22,6 +24,8 @@ COLUMNS = ", ".join(NAMES)
 TRADE = """p.connection_id, p.closed_at, p.id, p.commission, p.unconverted_fees,
     p.realized_pnl - p.commission AS net,
     extract(epoch FROM p.closed_at - p.opened_at) AS seconds"""
+
+TRADE_DATE = trading_date_sql("p.closed_at", zone="account.zone", offset="account.day_offset")
 
 # From `trade` (TRADE and the day) to `result` (COLUMNS).
 RESULT = f"""running AS (
@@ -51,15 +55,14 @@ RESULT = f"""running AS (
 
 # `daily`: stored rows of finished days, and the latest days computed now.
 DAILY = f"""account AS MATERIALIZED (
-  SELECT c.id, {ZONE} AS zone
+  SELECT c.id, {ZONE} AS zone, {OFFSET} AS day_offset
   FROM connections_executionconnection c
   LEFT JOIN connections_tradingpreset preset ON preset.id = c.preset_id
   WHERE %(all)s OR c.id = ANY(%(connections)s::uuid[])
 ), trade AS (
   SELECT {TRADE}, x.day
   FROM positions_executionposition p JOIN account ON account.id = p.connection_id
-  CROSS JOIN LATERAL (
-    SELECT ((p.closed_at AT TIME ZONE account.zone) + interval '7 hours')::date AS day) AS x
+  CROSS JOIN LATERAL (SELECT {TRADE_DATE} AS day) AS x
   WHERE p.closed_at >= %(live_earliest)s AND x.day >= %(live_from)s
     AND x.day >= %(start)s AND x.day <= %(end)s
 ), {RESULT}, daily AS (
@@ -71,12 +74,12 @@ DAILY = f"""account AS MATERIALIZED (
 
 
 def earliest(day: date) -> datetime:
-    """Return a time before which no zone's trading day of this name has begun."""
+    """Return a time before which no preset's trading day of this date has begun."""
     return midnight(day - timedelta(days=1)) + EARLIEST
 
 
 def latest(day: date) -> datetime:
-    """Return a time after which every zone's trading day of this name has ended."""
+    """Return a time after which every preset's trading day of this date has ended."""
     return midnight(day + timedelta(days=1)) + LATEST
 
 

@@ -12,12 +12,12 @@ from decimal import Decimal
 from typing import NamedTuple
 from uuid import UUID
 
-from analytics.days import DEFAULT_ZONE, trading_day
 from analytics.quality import Quality, execution_quality
 from analytics.rollup import Rollup
 from analytics.rollup_sql import DAILY, LIVE_DAYS, earliest
 from common.clocks import market_now
 from common.sql import Query, rows
+from connections.trading_day import trading_date
 
 __all__ = [
     "CurvePoint",
@@ -169,13 +169,12 @@ def equity_curve(
 
 def _parameters(connection_ids: Sequence[UUID] | None, start: date, end: date) -> dict[str, object]:
     """Return the parameters of the statements on days. connection_ids: None for all accounts."""
-    live_from = trading_day(market_now()) - timedelta(days=LIVE_DAYS - 1)
+    live_from = trading_date(market_now()) - timedelta(days=LIVE_DAYS - 1)
     return {
         "all": connection_ids is None,
         "connections": list(connection_ids or ()),
         "start": start,
         "end": end,
-        "zone": DEFAULT_ZONE,
         "live_from": live_from,
         "live_earliest": earliest(live_from),
     }

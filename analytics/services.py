@@ -5,29 +5,40 @@ from typing import NamedTuple
 
 from django.db import transaction
 
-from analytics.days import DEFAULT_ZONE, trading_day
-from analytics.rollup_sql import COLUMNS, NAMES, RESULT, TRADE, ZONE, earliest, latest, midnight
+from analytics.rollup_sql import (
+    COLUMNS,
+    NAMES,
+    OFFSET,
+    RESULT,
+    TRADE,
+    ZONE,
+    earliest,
+    latest,
+    midnight,
+)
 from common.clocks import market_now
 from common.sql import Query, database_now, rows, run
 from connections.selectors import connection_join_sql
+from connections.trading_day import day_start_sql, trading_date, trading_date_sql
 
 RECENT_DAYS = 3  # trading days that every run computes, changed or not
 CORRECTION_DAYS = 60  # trading days that are computed again if a closed position was corrected
 MARGIN_SECONDS = 60  # longer than any transaction may stay open (config/databases.py)
 
+CLOSED_ON = trading_date_sql("p.closed_at", zone=ZONE, offset=OFFSET)
 CLOSED = f"""
   FROM positions_executionposition p
   {connection_join_sql("p.connection_id")}
   LEFT JOIN connections_tradingpreset preset ON preset.id = c.preset_id
-  CROSS JOIN LATERAL (
-    SELECT ((p.closed_at AT TIME ZONE {ZONE}) + interval '7 hours')::date AS day) AS x
+  CROSS JOIN LATERAL (SELECT {CLOSED_ON} AS day) AS x
 """
 
 EXCLUDED = ", ".join(f"excluded.{name}" for name in NAMES)
+STARTS = day_start_sql("%(day)s::date", zone=ZONE, offset=OFFSET)
+ENDS = day_start_sql("(%(day)s::date + 1)", zone=ZONE, offset=OFFSET)
 COMPUTE = f"""
 WITH account AS MATERIALIZED (  -- computes the zone once for each account, not for each trade
-  SELECT c.id, (%(day)s::date - 1 + time '17:00') AT TIME ZONE {ZONE} AS starts,
-    (%(day)s::date + time '17:00') AT TIME ZONE {ZONE} AS ends
+  SELECT c.id, {STARTS} AS starts, {ENDS} AS ends
   FROM connections_executionconnection c
   LEFT JOIN connections_tradingpreset preset ON preset.id = c.preset_id
 ), trade AS (
@@ -76,8 +87,8 @@ ORDER BY day
 def compute_day(day: date) -> int:
     """Write one row for each connection that closed a position on a trading day; return how many.
 
-    A row whose trades are gone (a correction moved them) is removed. The day ends at 17:00 in the
-    `trading_day_zone` of the connection's preset, by default in New York.
+    A row whose trades are gone (a correction moved them) is removed. The day is that of the
+    connection's preset (`connections/trading_day.py`), by default it ends at 17:00 in New York.
     """
     with transaction.atomic():
         run("SET LOCAL jit = off")
@@ -90,9 +101,8 @@ def compute_day(day: date) -> int:
             COMPUTE,
             {
                 "day": day,
-                "zone": DEFAULT_ZONE,
                 "read_at": read_at,
-                # The index on closed_at needs constants; every zone's day lies between these.
+                # The index on closed_at needs constants; every preset's day lies between these.
                 "earliest": earliest(day),
                 "latest": latest(day),
             },
@@ -105,14 +115,13 @@ def compute_changed(*, recent: int = RECENT_DAYS, corrected: int = CORRECTION_DA
     Also computes those of the last `corrected` days whose trades have changed since, or that were
     never computed.
     """
-    today = trading_day(market_now())
+    today = trading_date(market_now())
     since = today - timedelta(days=corrected)
     with transaction.atomic():
         run("SET LOCAL jit = off")
         changed = rows(
             CHANGED,
             {
-                "zone": DEFAULT_ZONE,
                 "margin": MARGIN_SECONDS,
                 "since": midnight(since),
                 # Trades of the first day may lie before `since`, so it cannot be compared.

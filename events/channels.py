@@ -22,7 +22,7 @@ from django.core.validators import validate_email
 
 from common.errors import CONTENT_ERRORS, ConflictError, InvalidInputError
 from common.reason_codes import Code
-from common.sealing import CannotOpenError, open_sealed, public_key_of, seal, sealed_for
+from common.sealing import CannotOpenError, is_sealed_with_key, open_sealed, public_key_of, seal
 from events.models import Channel
 from events.outbound import RefusedError, guarded, is_allowed
 
@@ -75,9 +75,9 @@ def seal_url(url: str, channel: Channel) -> bytes:
     return seal(url.encode(), context=_context(channel), public_key=_sealing_key())
 
 
-def is_sealed_for_present_key(channel: Channel) -> bool:
+def is_url_sealed_with_current_key(channel: Channel) -> bool:
     """Whether the URL is encrypted for the current key, not for one that was replaced."""
-    return sealed_for(channel.url_sealed, _sealing_key())
+    return is_sealed_with_key(channel.url_sealed, _sealing_key())
 
 
 def _sealing_key() -> bytes:

@@ -57,15 +57,19 @@ DIGEST_LABELS: dict[str, tuple[str, str]] = {
     EventKind.API_KEY_ENDED: ("API key has ended", "API keys have ended"),
     EventKind.API_KEY_ENDS_SOON: ("API key ends soon", "API keys end soon"),
     EventKind.KILL_SWITCH: ("kill switch changed", "kill switches changed"),
+    EventKind.LOSS_LIMIT_REACHED: ("loss limit reached", "loss limits reached"),
     EventKind.SLIPPAGE_ALERT: ("slippage alert", "slippage alerts"),
     EventKind.ORDER_PLACED: ("order accepted by the broker", "orders accepted by the broker"),
     EventKind.ORDER_FILLED: ("order filled", "orders filled"),
     EventKind.ORDER_PARTIALLY_FILLED: ("order partly filled", "orders partly filled"),
+    EventKind.ORDER_CHANGED: ("order changed at its broker", "orders changed at their brokers"),
     EventKind.ORDER_EXPIRED: ("order expired", "orders expired"),
     EventKind.ORDER_CANCELLED: ("order cancelled", "orders cancelled"),
     EventKind.POSITION_OPENED: ("position opened", "positions opened"),
     EventKind.POSITION_CLOSED: ("position closed", "positions closed"),
+    EventKind.POSITION_STOP_MOVED: ("stop moved by a rule", "stops moved by a rule"),
     EventKind.HOST_UP: ("broker host answers again", "broker hosts answer again"),
+    EventKind.TRADING_RESUMED: ("account that trades again", "accounts that trade again"),
     EventKind.CONNECTION_RECOVERED: ("connection works again", "connections work again"),
     EventKind.SCHEDULER_BACK: ("scheduler works again", "schedulers work again"),
     EventKind.AUDIT_TRAIL_INTACT: ("audit trail intact again", "audit trails intact again"),
@@ -97,6 +101,8 @@ KILL_SWITCH_SCOPES = {
     "FEED": "For one feed.",
     "USER": "For all accounts of one owner.",
     "CONNECTION": "For one connection.",
+    "BROKER_TYPE": "For all accounts of the broker type {target}.",
+    "SYMBOL": "For {target}.",
 }
 KILL_SWITCH_EFFECTS = {"REDUCING": "exits only", "HALTED": "nothing is sent"}
 
@@ -250,6 +256,20 @@ def _cancelled(event: EventContext) -> Lines:
     return (f"Cancelled: {_trade(event)}", *_reason(event))
 
 
+def _changed(event: EventContext) -> Lines:
+    terms = [
+        f"{name.replace('_', ' ')} {before} to {now}"
+        for name in ("quantity", "limit_price", "stop_price")
+        if (now := _plain(event.get(name))) != (before := _plain(event.get(f"old_{name}")))
+    ]
+    by = event.get("by")
+    return (
+        f"Changed at the broker: {_trade(event)}",
+        _capital(f"{', '.join(terms)}.") if terms else "",
+        f"Requested by {by}." if by else "",
+    )
+
+
 def _expired(event: EventContext) -> Lines:
     if is_ended_wait(event.get("code"), FINAL_STATUS[event.kind]):
         return _not_sent(event)
@@ -259,6 +279,17 @@ def _expired(event: EventContext) -> Lines:
 def _opened(event: EventContext) -> Lines:
     price = event.get("price")
     return (f"Position opened: {_trade(event)}" + (f" at {price}" if price else ""), "")
+
+
+def _stop_moved(event: EventContext) -> Lines:
+    before = event.get("stop_before")
+    is_break_even = event.get("rule") == "BREAK_EVEN"
+    return (
+        f"Stop moved to {event.get('stop')}: {_trade(event)}",
+        f"The {'break-even' if is_break_even else 'trailing'} rule moved it"
+        + (f" from {before}" if before else "")
+        + f" at a price of {event.get('price')}.",
+    )
 
 
 def _closed(event: EventContext) -> Lines:
@@ -482,8 +513,34 @@ def _kill_switch(event: EventContext) -> Lines:
     effect = KILL_SWITCH_EFFECTS.get(mode, mode)
     return (
         f"Kill switch {change}" + (f": {effect}" if change == "set" and effect else ""),
-        KILL_SWITCH_SCOPES.get(scope, ""),
+        KILL_SWITCH_SCOPES.get(scope, "").format(target=event.get("target")),
         event.get("reason"),
+        "Entries that have not filled are cancelled." if event.get("cancel_entries") else "",
+        "Open positions are closed at the market." if event.get("flatten") else "",
+    )
+
+
+def _loss_limit_reached(event: EventContext) -> Lines:
+    closes = event.get("action") == "PAUSE_AND_CLOSE"
+    until = event.get("until")
+    return (
+        "Loss limit reached: entries are paused",
+        f"{event.get('detail')}." if event.get("detail") else "",
+        "All open positions are being closed."
+        if closes
+        else "Open positions stay open, with their stops and targets.",
+        f"Entries resume at {until}, or earlier by hand."
+        if until
+        else "Entries resume only by hand, on the account's page.",
+    )
+
+
+def _trading_resumed(event: EventContext) -> Lines:
+    by = event.get("by")
+    return (
+        "Entries resume after a loss limit" + (f", by {by}" if by else ""),
+        f"{event.get('detail')}." if event.get("detail") else "",
+        "Skipped signals are not executed later.",
     )
 
 
@@ -524,11 +581,13 @@ RENDERERS: dict[str, Callable[[EventContext], Lines]] = {
     EventKind.ORDER_UNEXPECTEDLY_LIVE: _unexpectedly_live,
     EventKind.ORDER_UNKNOWN_TOO_LONG: _unknown_too_long,
     EventKind.ORDER_STUCK: _stuck,
+    EventKind.ORDER_CHANGED: _changed,
     EventKind.ORDER_CANCELLED: _cancelled,
     EventKind.ORDER_EXPIRED: _expired,
     EventKind.POSITION_OPENED: _opened,
     EventKind.POSITION_CLOSED: _closed,
     EventKind.POSITION_UNPROTECTED: _unprotected,
+    EventKind.POSITION_STOP_MOVED: _stop_moved,
     EventKind.EXIT_DELAYED: _exit_delayed,
     EventKind.SLIPPAGE_ALERT: _slippage,
     EventKind.CONNECTION_ERROR: _connection_error,
@@ -545,6 +604,8 @@ RENDERERS: dict[str, Callable[[EventContext], Lines]] = {
     EventKind.AUDIT_TRAIL_BROKEN: _trail_broken,
     EventKind.AUDIT_TRAIL_INTACT: _trail_intact,
     EventKind.KILL_SWITCH: _kill_switch,
+    EventKind.LOSS_LIMIT_REACHED: _loss_limit_reached,
+    EventKind.TRADING_RESUMED: _trading_resumed,
     EventKind.SCHEDULER_LATE: _scheduler_late,
     EventKind.SCHEDULER_BACK: _scheduler_back,
     EventKind.CHANNEL_TEST: _channel_test,

@@ -28,11 +28,13 @@ class EventKind(models.TextChoices):
     ORDER_UNEXPECTEDLY_LIVE = "order.unexpectedly_live"
     ORDER_STUCK = "order.stuck"
     ORDER_UNKNOWN_TOO_LONG = "order.unknown_too_long"
+    ORDER_CHANGED = "order.changed"
     ORDER_CANCELLED = "order.cancelled"
     ORDER_EXPIRED = "order.expired"
     POSITION_OPENED = "position.opened"
     POSITION_CLOSED = "position.closed"
     POSITION_UNPROTECTED = "position.unprotected"
+    POSITION_STOP_MOVED = "position.stop_moved"
     EXIT_DELAYED = "exit.delayed"
     SLIPPAGE_ALERT = "slippage.alert"
     CONNECTION_ERROR = "connection.error"
@@ -51,6 +53,8 @@ class EventKind(models.TextChoices):
     SCHEDULER_LATE = "scheduler.late"
     SCHEDULER_BACK = "scheduler.back"
     KILL_SWITCH = "kill_switch.changed"
+    LOSS_LIMIT_REACHED = "loss_limit.reached"
+    TRADING_RESUMED = "trading.resumed"
     CHANNEL_TEST = "channel.test"
     CHANNEL_CONFIRMATION = "channel.confirmation"
 
@@ -78,6 +82,7 @@ ALARMS = frozenset(
         EventKind.SCHEDULER_LATE,
         EventKind.SCHEDULER_BACK,
         EventKind.KILL_SWITCH,
+        EventKind.LOSS_LIMIT_REACHED,
     }
 )
 """The kinds that operators receive as well as the owner."""
@@ -85,7 +90,7 @@ ALARMS = frozenset(
 TO_ONE_CHANNEL = frozenset({EventKind.CHANNEL_TEST, EventKind.CHANNEL_CONFIRMATION})
 """The kinds that go only to the channel they are about, whatever its `kinds`, and to no inbox."""
 
-ON_REQUEST = frozenset({EventKind.ORDER_PLACED})
+ON_REQUEST = frozenset({EventKind.ORDER_PLACED, EventKind.POSITION_STOP_MOVED})
 """The kinds that go only to channels that list them: to no inbox, to no channel of all kinds."""
 
 
