@@ -19,6 +19,7 @@ from prometheus_client.registry import Collector
 from redis import Redis
 from redis.exceptions import RedisError
 
+from common.queue_keys import queue_keys
 from common.sql import rows
 from connections import metrics as connections
 from events import metrics as events
@@ -66,7 +67,8 @@ def _queues() -> Iterator[Metric]:
         redis = Redis.from_url(settings.REDIS_URL, socket_timeout=1, socket_connect_timeout=1)
         with redis:
             for queue in QUEUES:
-                lengths.add_metric([queue], float(redis.llen(queue)))
+                waiting = sum(int(redis.llen(key)) for key in queue_keys(queue))
+                lengths.add_metric([queue], float(waiting))
         up.add_metric([], 1)
     except RedisError as error:
         log.warning("no queue lengths", error=str(error))

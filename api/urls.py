@@ -9,29 +9,39 @@ from api import schema  # noqa: F401  # registers how our authentication is docu
 from api.hooks import AlertView
 from api.problems import not_found
 from connections.api.connections import ConnectionViewSet, DataConnectionViewSet, PresetViewSet
-from connections.api.subscriptions import KillSwitchViewSet, SubscriptionViewSet
+from connections.api.decisions import DecisionProviderViewSet, NewsCalendarViewSet
+from connections.api.loss_limits import CashFlowViewSet, LossLimitViewSet, TradingPauseViewSet
+from connections.api.subscriptions import SubscriptionViewSet
 from events.api import ChannelViewSet, NotificationViewSet
 from execution.api.drift import DriftViewSet
 from execution.api.execution_log import LogViewSet
+from execution.api.kill_switch import KillSwitchViewSet
 from execution.api.orders import OrderViewSet, PositionViewSet
+from execution.api.rounding_debt import RoundingDebtViewSet
 from signals.api import FeedViewSet, SignalViewSet
 from users.api import ApiKeyViewSet, MeView
 
 router = SimpleRouter()
 router.register("api-keys", ApiKeyViewSet, basename="api-key")
+router.register("cash-flows", CashFlowViewSet, basename="cash-flow")
 router.register("channels", ChannelViewSet, basename="channel")
 router.register("connections", ConnectionViewSet, basename="connection")
 router.register("data-connections", DataConnectionViewSet, basename="data-connection")
+router.register("decision-providers", DecisionProviderViewSet, basename="decision-provider")
 router.register("drift", DriftViewSet, basename="drift")
 router.register("execution-logs", LogViewSet, basename="execution-log")
 router.register("feeds", FeedViewSet, basename="feed")
 router.register("kill-switch", KillSwitchViewSet, basename="kill-switch")
+router.register("loss-limits", LossLimitViewSet, basename="loss-limit")
+router.register("news-calendars", NewsCalendarViewSet, basename="news-calendar")
 router.register("notifications", NotificationViewSet, basename="notification")
 router.register("orders", OrderViewSet, basename="order")
 router.register("positions", PositionViewSet, basename="position")
 router.register("presets", PresetViewSet, basename="preset")
 router.register("signals", SignalViewSet, basename="signal")
 router.register("subscriptions", SubscriptionViewSet, basename="subscription")
+router.register("subscriptions", RoundingDebtViewSet, basename="subscription-debt")
+router.register("trading-pauses", TradingPauseViewSet, basename="trading-pause")
 
 v1: list[URLPattern | URLResolver] = [
     *router.urls,
