@@ -5,6 +5,7 @@ in the layer that may import them all. `console` is the last app, so this module
 """
 
 from typing import Any, ClassVar
+from urllib.parse import urlencode
 from uuid import UUID
 
 from django.contrib import admin
@@ -32,26 +33,37 @@ from connections.admin import (
     ExecutionConnectionAdmin,
     KillSwitchAdmin,
     SubscriptionAdmin,
+    TradingPauseAdmin,
 )
-from connections.models import Epoch, ExecutionConnection, KillSwitch, Subscription
+from connections.models import (
+    Epoch,
+    ExecutionConnection,
+    KillSwitch,
+    Subscription,
+    TradingPause,
+)
 from console.pages import (
     connection_actions,
     connection_pages,
     dashboard_pages,
     drift_pages,
+    entry_form_pages,
     epoch_pages,
+    feed_pages,
     kill_switch_pages,
     order_pages,
     position_pages,
+    scoped_action_pages,
     signal_pages,
     subscription_pages,
     token_pages,
+    trading_pause_pages,
     user_pages,
 )
 from console.pages.own_password import password_change
 from console.pages.page_helpers import View, can, require_read_permission
-from execution.admin import DriftItemAdmin, OrderAdmin
-from execution.models import DriftItem, Order
+from execution.admin import DriftItemAdmin, OrderAdmin, ScopedActionAdmin
+from execution.models import DriftItem, Order, ScopedAction
 from positions.admin import ExecutionPositionAdmin
 from positions.models import ExecutionPosition
 from signals.admin import FeedAdmin, FeedTokenAdmin, SignalAdmin
@@ -68,7 +80,7 @@ site.password_change = password_change
 REPLACED = (
     ApiKey, ClockedSchedule, CrontabSchedule, DriftItem, Epoch, ExecutionConnection,
     ExecutionPosition, Feed, FeedToken, IntervalSchedule, KillSwitch, Order, PeriodicTask, Signal,
-    SolarSchedule, Subscription, User,
+    ScopedAction, SolarSchedule, Subscription, TradingPause, User,
 )  # fmt: skip
 for replaced in REPLACED:
     site.unregister(replaced)
@@ -96,9 +108,31 @@ def _key(object_id: str) -> int | UUID:
     return int(object_id) if object_id.isdigit() else UUID(object_id.replace("_2D", "-"))
 
 
+class Buttons:
+    """Adds buttons above a list. button_names: (label, name of the address, required right)."""
+
+    list_before_template = "console/parts/list_button.html"
+    button_names: ClassVar[tuple[tuple[str, str, Right], ...]] = ()
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> Any:
+        buttons = [
+            (label, reverse(f"admin:{name}"))
+            for label, name, right in self.button_names
+            if can(request, right)
+        ]
+        context = {**(extra_context or {}), "list_buttons": buttons}
+        return super().changelist_view(request, context)  # type: ignore[misc]
+
+
 @admin.register(Signal)
-class SignalPages(Paged, SignalAdmin):
-    custom_urls = signal_pages.URLS
+class SignalPages(Paged, Buttons, SignalAdmin):
+    custom_urls = (*signal_pages.URLS, *entry_form_pages.URLS)
+    button_names = (
+        ("OCO pair…", "signals_signal_oco", Right.PUBLISH),
+        ("Bracket…", "signals_signal_bracket", Right.PUBLISH),
+    )
 
     def has_form(self, request: HttpRequest, object_id: str) -> bool:
         signal = Signal.objects.filter(pk=object_id).first()
@@ -156,31 +190,18 @@ class SubscriptionPages(LastColumn, SubscriptionAdmin):
             return ""
         word = "Resume…" if row.is_paused else "Pause…"
         flip = _button("connections_subscription_pause", row.pk, word)
-        return flip + _button("connections_subscription_end", row.pk, "End…")
-
-
-class Buttons:
-    """Adds buttons above a list. button_names: (label, name of the address, required right)."""
-
-    list_before_template = "console/parts/list_button.html"
-    button_names: ClassVar[tuple[tuple[str, str, Right], ...]] = ()
-
-    def changelist_view(
-        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
-    ) -> Any:
-        buttons = [
-            (label, reverse(f"admin:{name}"))
-            for label, name, right in self.button_names
-            if can(request, right)
-        ]
-        context = {**(extra_context or {}), "list_buttons": buttons}
-        return super().changelist_view(request, context)  # type: ignore[misc]
+        rank = _button("connections_subscription_priority", row.pk, "Priority…")
+        route = _button("connections_subscription_route", row.pk, "Route…")
+        return flip + rank + route + _button("connections_subscription_end", row.pk, "End…")
 
 
 @admin.register(KillSwitch)
 class KillSwitchPages(LastColumn, Buttons, KillSwitchAdmin):
     custom_urls = kill_switch_pages.URLS
-    button_names = (("Set the kill switch…", "connections_killswitch_set", Right.HALT),)
+    button_names = (
+        ("Set the kill switch…", "connections_killswitch_set", Right.HALT),
+        ("Cancel or close…", "execution_scopedaction_ask", Right.TRADE),
+    )
     last_column, last_column_right = "release", Right.RELEASE
 
     @admin.display(description="")
@@ -192,6 +213,24 @@ class KillSwitchPages(LastColumn, Buttons, KillSwitchAdmin):
                                                      "Release…")  # fmt: skip
 
 
+@admin.register(ScopedAction)
+class ScopedActionPages(Paged, Buttons, ScopedActionAdmin):
+    custom_urls = scoped_action_pages.URLS
+    button_names = (("Cancel or close…", "execution_scopedaction_ask", Right.TRADE),)
+
+
+@admin.register(TradingPause)
+class TradingPausePages(LastColumn, TradingPauseAdmin):
+    custom_urls = trading_pause_pages.URLS
+    last_column, last_column_right = "resume", Right.LIMITS
+
+    @admin.display(description="")
+    def resume(self, pause: TradingPause) -> Any:
+        if pause.ended_at:
+            return ""
+        return _button("connections_tradingpause_resume", pause.pk, "Resume…")
+
+
 @admin.register(Epoch)
 class EpochPages(Paged, EpochAdmin):
     custom_urls = epoch_pages.URLS
@@ -199,12 +238,20 @@ class EpochPages(Paged, EpochAdmin):
 
 @admin.register(Feed)
 class FeedPages(LastColumn, FeedAdmin):
-    custom_urls = token_pages.TOKEN_URLS
-    last_column, last_column_right = "token", Right.FEEDS
+    custom_urls = (*token_pages.TOKEN_URLS, *feed_pages.URLS)
+    last_column, last_column_right = "actions_of_feed", Right.FEEDS
 
     @admin.display(description="")
-    def token(self, feed: Feed) -> Any:
-        return "" if feed.archived_at else _button("signals_feed_token", feed.pk, "New token…")
+    def actions_of_feed(self, feed: Feed) -> Any:
+        """Return the buttons of a feed: end what it has live, close its trades, create a token."""
+        query = urlencode({"scope": "FEED", "name": feed.slug})
+        address = f"{reverse('admin:execution_scopedaction_ask')}?{query}"
+        end = _link(address, "Cancel or close…")
+        if feed.archived_at:
+            return end
+        close = _button("signals_feed_close_trades", feed.pk, "Close trades…")
+        token = _button("signals_feed_token", feed.pk, "New token…")
+        return format_html("{} {} {}", end, close, token)
 
 
 @admin.register(FeedToken)
@@ -243,7 +290,10 @@ class UserPages(LastColumn, UserAdmin):  # type: ignore[misc]  # Django's own tw
 
 
 def _button(name: str, pk: int, text: str) -> SafeString:
-    address = reverse(f"admin:{name}", args=[pk])
+    return _link(reverse(f"admin:{name}", args=[pk]), text)
+
+
+def _link(address: str, text: str) -> SafeString:
     return format_html('<span class="fc"><a class="fc-btn" href="{}">{}</a></span>', address, text)
 
 

@@ -37,12 +37,12 @@ class Span:
 
     p50: str
     width: str
-    most: str
+    maximum: str
 
 
-def span(p50: float, p99: float, most: float) -> Span:
+def span(p50: float, p99: float, maximum: float) -> Span:
     """Place a step's p50 to p99, and its longest."""
-    start, end, last = (min(max(log10(max(ms, 1)) / 4, 0), 1) * 100 for ms in (p50, p99, most))
+    start, end, last = (min(max(log10(max(ms, 1)) / 4, 0), 1) * 100 for ms in (p50, p99, maximum))
     return Span(
         f"{min(start, 99):.1f}%", f"{max(end - start, 0.5):.1f}%", f"{min(last, 99.5):.1f}%"
     )
@@ -94,8 +94,8 @@ def histogram(buckets: Mapping[int, int], p50: float, p99: float) -> Histogram |
     first = min(buckets) // 2 * 2
     last = max(max(buckets) + 1, first + 8)
     last += (last - first) % 2
-    many, highest = last - first, max(buckets.values())
-    wide = 100 / many
+    bucket_count, highest = last - first, max(buckets.values())
+    wide = 100 / bucket_count
     columns = [
         _column(buckets.get(k, 0), k - first, wide, highest, slow=2 ** (k / 2) >= p99)
         for k in range(first, last)
@@ -108,7 +108,12 @@ def histogram(buckets: Mapping[int, int], p50: float, p99: float) -> Histogram |
     anchors = "start" if left < LABEL else "end", "end" if right > 100 - LABEL else "start"
     meet = anchors != ("end", "start") and right - left < 2 * LABEL
     return Histogram(
-        columns, _ticks(first, many), f"{left:.1f}%", f"{right:.1f}%", *anchors, 30 if meet else 12
+        columns,
+        _ticks(first, bucket_count),
+        f"{left:.1f}%",
+        f"{right:.1f}%",
+        *anchors,
+        30 if meet else 12,
     )
 
 
@@ -128,14 +133,14 @@ def _column(count: int, place: int, wide: float, highest: int, *, slow: bool) ->
     )
 
 
-def _ticks(first: int, many: int) -> list[Tick]:
-    step = 2 if many <= 8 else 4 if many <= 24 else 8
-    places: Sequence[int] = range(0, many + 1, step)
+def _ticks(first: int, bucket_count: int) -> list[Tick]:
+    step = 2 if bucket_count <= 8 else 4 if bucket_count <= 24 else 8
+    places: Sequence[int] = range(0, bucket_count + 1, step)
     return [
         Tick(
-            f"{place / many * 100:.1f}%",
+            f"{place / bucket_count * 100:.1f}%",
             _milliseconds(2 ** ((first + place) // 2), with_unit=place == 0),
-            "start" if place == 0 else "end" if place == many else "middle",
+            "start" if place == 0 else "end" if place == bucket_count else "middle",
         )
         for place in places
     ]

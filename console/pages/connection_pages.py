@@ -11,10 +11,16 @@ from connections.forms import (
     display_settings,
     takes_credentials,
 )
-from connections.models import ConnectionHealth, ExecutionConnection
+from connections.models import (
+    ConnectionHealth,
+    ExecutionConnection,
+    Subscription,
+    TradingPause,
+)
 from connections.selectors import (
     describe_maintenance,
     describe_open_items,
+    flow_note,
     health_badge,
     is_test_pending,
     missing_worker_message,
@@ -29,6 +35,8 @@ from console.pages.connection_actions import find
 from console.pages.page_helpers import View, can, page
 from console.pages.price_source_pages import price_context
 from execution.models import DriftItem, ExecutionLog, Order
+from execution.monitoring.loss_limits import limit_states
+from execution.rounding_debt import RoundingDebt, rounding_debts
 
 LAST_ORDERS = 10
 
@@ -51,21 +59,34 @@ def show(request: HttpRequest, pk: UUID, **_: Any) -> HttpResponse:
         still_open="" if connection.is_active else describe_open_items(open_items(pk)),
         maintenance=describe_maintenance(connection),
         has_credentials=connection.sealed_credentials is not None,
-        subscriptions=connection.subscriptions.select_related("feed").order_by("feed__name"),
+        subscriptions=_with_rounding_debts(connection),
         orders=orders.select_related("signal")[:LAST_ORDERS],
         failed_steps=log_lines.filter(status__in=["REJECTED", "FAILED", "UNKNOWN"]).order_by("-pk")[
             :LAST_ORDERS
         ],
+        limits=limit_states(pk),
+        flow_note=flow_note(pk),
+        pauses=TradingPause.objects.filter(connection=pk, ended_at=None),
+        can_resume=can(request, Right.LIMITS),
         drift=DriftItem.objects.filter(connection_id=pk, state="OPEN"),
         can_change=can(request, Right.CONNECTIONS),
         can_share=can(request, Right.SHARE_PRICES),
         can_compare=can(request, Right.RECONCILE),
+        can_trade=can(request, Right.TRADE),
         can_set_credentials=can(request, Right.CREDENTIALS),
         **price_context(connection),
         **_broker_context(connection),
         lane_owner=lane_owner(connection.lane),
         **_test_context(connection),
     )
+
+
+def _with_rounding_debts(
+    connection: ExecutionConnection,
+) -> list[tuple[Subscription, list[RoundingDebt]]]:
+    debts = rounding_debts(connection.pk)
+    subscriptions = connection.subscriptions.select_related("feed").order_by("feed__name")
+    return [(taken, debts.get(taken.feed_id, [])) for taken in subscriptions]
 
 
 def _broker_context(connection: ExecutionConnection) -> dict[str, Any]:

@@ -87,7 +87,8 @@ def release(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
     ]
     title = f"Release epoch {epoch.number}?"
     return confirm(
-        request, ConfirmationPage(title, points, "Release it", back, form=form, keep="Not now")
+        request,
+        ConfirmationPage(title, points, "Release it", back, form=form, decline_label="Not now"),
     )
 
 

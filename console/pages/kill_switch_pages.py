@@ -7,53 +7,41 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
 
-from common.confirmation import ConfirmationPage, Consequence
+from common.confirmation import ConfirmationPage, Consequence, add_form_error
+from common.errors import FillcastError
 from common.permissions import Right
 from connections import services
-from connections.models import ExecutionConnection, HaltMode, KillSwitch
+from connections.models import HaltMode, KillSwitch
 from console.pages.page_helpers import View, confirm, require_permission, run_action
+from console.pages.scope_fields import ScopeForm, beside_its_field
 from console.queries.banners import KillSwitchBanner
-from signals.models import Feed
-from users.models import User
+from execution import tasks
+from execution.scoped_pages import worth_text
+from execution.services import HaltImpact, halt_impact
 
 
-class HaltForm(forms.Form):
+class HaltForm(ScopeForm):
     """What to stop, how far, and why."""
 
     mode = forms.ChoiceField(label="How far", choices=HaltMode.choices)
-    scope = forms.ChoiceField(
-        label="What",
-        choices=[("ALL", "Everything"), ("FEED", "One feed"), ("USER", "One user's accounts"),
-                 ("CONNECTION", "One connection")],
-    )  # fmt: skip
-    name = forms.CharField(
-        label="Which one", required=False, max_length=100,
-        help_text="The feed's slug, the user's name or the connection's ID. Empty for everything.",
+    cancel_entries = forms.BooleanField(
+        label="Also cancel the entries that have not filled", required=False
+    )
+    flatten = forms.BooleanField(
+        label="Also close the open positions at the market", required=False,
+        help_text="Only with exits allowed.",
     )  # fmt: skip
     reason = forms.CharField(label="Why", max_length=200, help_text="Everyone affected sees it.")
+    seen = forms.CharField(required=False, widget=forms.HiddenInput)
+    field_order = ("mode", "scope", "name", "cancel_entries", "flatten", "reason")
 
-    def clean(self) -> dict[str, Any]:
-        data = super().clean() or self.cleaned_data
-        scope, name = data.get("scope"), data.get("name", "").strip()
-        data["target"] = _target(scope, name)
-        if scope != "ALL" and data["target"] is None:
-            self.add_error("name", f"There is no such {(scope or '').lower()}.")
-        if scope == "ALL" and name:
-            self.add_error("name", "Leave this empty to stop everything.")
-        return data
-
-
-def _target(scope: str | None, name: str) -> Any:
-    if scope == "FEED":
-        return Feed.objects.filter(slug=name).first()
-    if scope == "USER":
-        return User.objects.filter(username=name).first()
-    if scope == "CONNECTION":
-        try:
-            return ExecutionConnection.objects.filter(pk=name).first()
-        except (ValueError, forms.ValidationError):
-            return None
-    return None
+    def mark_as_seen(self) -> bool:
+        """Return whether the page has shown what this halt would touch; from now on it has."""
+        names = ("mode", "scope", "name", "cancel_entries", "flatten")
+        halt = "|".join(str(self.cleaned_data[name]) for name in names)
+        has_seen: bool = self.cleaned_data["seen"] == halt
+        self.data = {**{name: self.data.get(name, "") for name in self.data}, "seen": halt}
+        return has_seen
 
 
 def _list_address() -> str:
@@ -61,12 +49,33 @@ def _list_address() -> str:
 
 
 def halt(request: HttpRequest, **_: Any) -> HttpResponse:
-    """Ask what to stop, then set the kill switch."""
+    """Ask what to stop, show what that touches, then set the kill switch."""
     require_permission(request, Right.HALT)
     form = HaltForm(request.POST or None)
+    points, button = _rules(), "Show what it stops"
     if request.method == "POST" and form.is_valid():
-        return run_action(request, lambda: _halt(form.cleaned_data, request), back=_list_address())
-    points = [
+        values = _values(form.cleaned_data, request)
+        try:
+            impact = halt_impact(services.halt_target(**values))
+        except FillcastError as error:
+            add_form_error(form, beside_its_field(error))
+        else:
+            if form.mark_as_seen():
+                return run_action(request, lambda: _halt(values), back=_list_address())
+            points, button = [*_consequences(impact, form.cleaned_data), *points], "Stop trading"
+    question = ConfirmationPage(
+        "Set the kill switch",
+        points,
+        button,
+        _list_address(),
+        form=form,
+        decline_label="Keep trading",
+    )
+    return confirm(request, question)
+
+
+def _rules() -> list[Consequence]:
+    return [
         Consequence(
             "attention",
             "Exits only: new signals are skipped and no entry is sent. Stops, targets and closes "
@@ -82,24 +91,38 @@ def halt(request: HttpRequest, **_: Any) -> HttpResponse:
             "prepared now.",
         ),
     ]
-    question = ConfirmationPage(
-        "Set the kill switch",
-        points,
-        "Stop trading",
-        _list_address(),
-        form=form,
-        keep="Keep trading",
-    )
-    return confirm(request, question)
 
 
-def _halt(data: dict[str, Any], request: HttpRequest) -> str:
-    by: Any = request.user
-    key = {"FEED": "feed_id", "USER": "user_id", "CONNECTION": "connection_id"}.get(data["scope"])
-    target: dict[str, Any] = {key: data["target"].pk} if key else {}
-    services.set_kill_switch(
-        scope=data["scope"], mode=data["mode"], reason=data["reason"], by=by, **target
-    )
+def _consequences(impact: HaltImpact, data: dict[str, Any]) -> list[Consequence]:
+    """Return what the halt touches now, in counts and money."""
+    entries = "are cancelled" if data["cancel_entries"] else "stay at their brokers"
+    positions = "are closed at the market" if data["flatten"] else "stay open"
+    lines = [
+        ("denied", f"Entries not sent yet: {impact.waiting}. They are not sent."),
+        (
+            "attention",
+            f"Entries at brokers: {impact.working}{worth_text(impact.working_amounts)}. They "
+            f"{entries}.",
+        ),
+        (
+            "attention",
+            f"Open positions: {impact.positions}{worth_text(impact.open_amounts)}. They "
+            f"{positions}.",
+        ),
+    ]
+    if data["mode"] == HaltMode.HALTED:
+        lines.append(("unprotected", f"Exits that are held back: {impact.exits}."))
+    return [Consequence(css, text) for css, text in lines]
+
+
+def _values(data: dict[str, Any], request: HttpRequest) -> dict[str, Any]:
+    names = ("scope", "mode", "reason", "cancel_entries", "flatten")
+    return {**{name: data[name] for name in names}, **data["target"], "by": request.user}
+
+
+def _halt(values: dict[str, Any]) -> str:
+    switch = services.set_kill_switch(**values)
+    tasks.enqueue_halt_actions_on_commit(switch)
     return "The kill switch was set."
 
 
@@ -120,7 +143,8 @@ def release(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
     ]
     title = f"Release the kill switch for {KillSwitchBanner(switch).scope}?"
     return confirm(
-        request, ConfirmationPage(title, points, "Release it", _list_address(), keep="Keep it set")
+        request,
+        ConfirmationPage(title, points, "Release it", _list_address(), decline_label="Keep it set"),
     )
 
 

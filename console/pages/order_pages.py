@@ -1,4 +1,4 @@
-"""An order's page: timeline, fills and log; cancel and retry, each after a confirmation."""
+"""An order's page: timeline, fills and log; change, cancel and retry, each after a question."""
 
 from typing import Any
 
@@ -13,8 +13,16 @@ from console.pages import reason_pages
 from console.pages.page_helpers import View, can, confirm, page, require_permission, run_action
 from console.queries.candidates import explanation_of
 from execution import services, tasks
-from execution.models import ExecutionLog, Order, Status
+from execution.change_forms import (
+    ChangeOrderForm,
+    change_consequences,
+    change_line,
+    make_change,
+)
+from execution.models import EntryChange, EntryDecision, ExecutionLog, Order, Status
+from execution.order_changes import may_be_changed
 from execution.order_reasons import reason_of
+from execution.slice_results import slice_result
 from execution.timeline import timeline
 
 MAX_LOG_LINES = 200
@@ -22,7 +30,7 @@ MAX_LOG_LINES = 200
 
 def find(pk: int) -> Order:
     """Return an order with what its page shows. Raises Http404."""
-    related = ("signal__feed", "connection__user", "connection__admin", "position")
+    related = ("signal__feed", "connection__user", "connection__admin", "position", "trigger")
     found = Order.objects.select_related(*related).defer("connection__sealed_credentials")
     return get_object_or_404(found, pk=pk)
 
@@ -40,6 +48,8 @@ def show(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
     opened = None
     if order.is_entry and order.signal is not None:
         opened = order.signal.positions.filter(connection=order.connection).first()
+    sliced = slice_result(order)
+    is_running = sliced is not None and sliced.state == "RUNNING"
     may_retry = can(request, Right.RETRY) and order.status == Status.FAILED
     obstacle = services.retry_obstacle(order)
     return page(
@@ -51,10 +61,14 @@ def show(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
         explanation=explanation_of(order),
         reason=reason_of(order),
         fills=fills,
+        decision=EntryDecision.objects.filter(order=pk).first(),
         filled=number(order.filled_quantity),
         steps=timeline(order, fills),
         log=log,
-        can_cancel=can(request, Right.TRADE) and order.done_at is None,
+        can_cancel=can(request, Right.TRADE) and (order.done_at is None or is_running),
+        can_change=can(request, Right.TRADE) and may_be_changed(order),
+        last_change=change_line(EntryChange.objects.filter(order=pk).first()),
+        sliced=sliced,
         can_retry=may_retry and not obstacle,
         retry_obstacle=obstacle if may_retry else "",
     )
@@ -73,10 +87,23 @@ def cancel(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
         else Consequence("cancelled", "It has not been sent and never will be."),
         Consequence("filled", f"The filled quantity, {number(order.filled_quantity)}, stays open."),
     ]
+    other = order.other_leg
+    if other is not None and not sent and not order.oco_fired and other.status == Status.PENDING:
+        points.append(
+            Consequence("cancelled", f"Cancels {other} with it: the other leg of its pair.")
+        )
+    if (sliced := slice_result(order)) is not None:
+        planned = f"{number(sliced.filled)} of {number(sliced.plan.quantity)}"
+        points = [
+            Consequence("cancelled", "Ends the entry: no more of its slices are sent."),
+            Consequence("filled", f"What has filled, {planned}, stays open."),
+        ]
     title = f"Cancel O-{pk}, {order.side.lower()} {order.pair} on {order.connection.name}?"
     return confirm(
         request,
-        ConfirmationPage(title, points, "Cancel the order", address(pk), keep="Keep the order"),
+        ConfirmationPage(
+            title, points, "Cancel the order", address(pk), decline_label="Keep the order"
+        ),
     )
 
 
@@ -87,6 +114,28 @@ def _cancel(order: Order, request: HttpRequest) -> str:
     if status == Status.CANCELLED:
         return f"O-{order.pk} was cancelled; it was never sent."
     return f"O-{order.pk}: cancellation requested; the order may still fill first."
+
+
+def change(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
+    """Ask for the new price or quantity, then change the order."""
+    require_permission(request, Right.TRADE)
+    order = find(pk)
+    by: Any = request.user
+    form = ChangeOrderForm(order, request.POST if request.method == "POST" else None)
+    if request.method == "POST" and form.is_valid():
+        return run_action(request, lambda: _change(order, form, by), back=address(pk))
+    title = f"Change O-{pk}, {order.side.lower()} {order.pair} on {order.connection.name}?"
+    question = ConfirmationPage(
+        title, change_consequences(order), "Change the order", address(pk), form=form,
+        decline_label="Keep it as it is",
+    )  # fmt: skip
+    return confirm(request, question)
+
+
+def _change(order: Order, form: ChangeOrderForm, by: Any) -> str:
+    done = make_change(order, form, by)
+    tasks.enqueue_pending_actions_on_commit()
+    return done
 
 
 def retry(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
@@ -118,6 +167,7 @@ def _retry(order: Order, request: HttpRequest) -> str:
 URLS: tuple[tuple[str, str, View], ...] = (
     ("<int:pk>/", "execution_order_page", show),
     ("<int:pk>/cancel/", "execution_order_cancel", cancel),
+    ("<int:pk>/terms/", "execution_order_terms", change),
     ("<int:pk>/retry/", "execution_order_retry", retry),
     *reason_pages.URLS,
 )

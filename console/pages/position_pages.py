@@ -21,7 +21,10 @@ from positions.selectors import protection, with_prices
 
 def find(pk: int) -> Any:
     """Return a position with `current_price` and `unrealized_pnl`. Raises Http404."""
-    related = ("connection__user", "connection__admin", "connection__snapshot", "signal__feed")
+    related = (
+        "connection__user", "connection__admin", "connection__snapshot", "signal__feed",
+        "stop_rule",
+    )  # fmt: skip
     found = with_prices(ExecutionPosition.objects.select_related(*related))
     return get_object_or_404(found.defer("connection__sealed_credentials"), pk=pk)
 
@@ -82,7 +85,9 @@ def close(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
         return run_action(request, lambda: _close(position, fraction, request), back=address(pk))
     points = close_consequences(position, currency=_currency(position))
     title = f"Close P-{pk}, {position.side.lower()} {position.pair} on {position.connection.name}?"
-    question = ConfirmationPage(title, points, "Close it", address(pk), form=form, keep="Keep it")
+    question = ConfirmationPage(
+        title, points, "Close it", address(pk), form=form, decline_label="Keep it"
+    )
     return confirm(request, question)
 
 

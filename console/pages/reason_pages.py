@@ -25,7 +25,7 @@ class AffectedAccount:
     connection_id: UUID
     name: str
     owner_name: str
-    many: int
+    count: int
     waiting: int
     latest: int
     at: datetime
@@ -45,12 +45,12 @@ def affected_accounts(code: str) -> list[AffectedAccount]:
             ),
         )
         .annotate(
-            many=Count("pk"),
+            count=Count("pk"),
             waiting=Count("pk", filter=Q(done_at=None)),
             latest=Max("pk"),
             at=Max(Coalesce("done_at", "created_at")),
         )
-        .order_by("-many", "-at")
+        .order_by("-count", "-at")
     )
     return [AffectedAccount(**row) for row in found[:50]]
 
@@ -68,7 +68,7 @@ def show(request: HttpRequest, code: str, **_: Any) -> HttpResponse:
         code=known,
         tried=retry_sentence(known),
         hits=found,
-        many=sum(hit.many for hit in found),
+        order_count=sum(hit.count for hit in found),
         searched=RECENT_ORDERS,
     )
 

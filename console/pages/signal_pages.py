@@ -21,6 +21,7 @@ from connections.models import ExecutionConnection
 from console.pages.page_helpers import View, can, confirm, page, require_permission, run_action
 from console.queries import banners, candidates, reach_preview
 from console.queries.funnel import funnel
+from execution.oco_results import pair_sentences
 from signals import services
 from signals.models import Approval, Signal
 from signals.preview import preview, require_useful
@@ -44,9 +45,8 @@ def show(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
     signal = find(pk)
     context: dict[str, Any] = {
         "signal": signal,
-        "halts": [halt for halt in banners.kill_switch_banners() if halt.switch.scope in {"ALL",
-                                                                                          "FEED"}
-                  and halt.switch.feed_id in {None, signal.feed_id}],
+        "pair": pair_sentences(signal),
+        "halts": [halt for halt in banners.kill_switch_banners() if halt.concerns(signal)],
         "can_change": can(request, Right.PUBLISH),
         "can_approve": can(request, Right.APPROVE),
     }  # fmt: skip
@@ -60,15 +60,20 @@ def _before(signal: Signal) -> dict[str, Any]:
     ended = signal.cancelled_at is not None or signal.is_past(market_now())
     if ended or signal.approval == Approval.REJECTED:
         return {"ended": ended}
-    expected = preview(signal)
+    legs = [reach_preview.SignalPreview(leg, preview(leg)) for leg in _published_with(signal)]
+    labels = [reach_preview.button_label(leg.expected) for leg in legs]
     return {
         "ended": False,
-        "preview": expected,
-        "reasons": reach_preview.reason_rows(expected),
-        "button": reach_preview.button_label(expected),
-        "common_denials": list(expected.common_denials) if not expected.able_candidates else [],
+        "legs": legs,
+        "button": labels[0] if all(labels) else "",
         "refresh_seconds": reach_preview.REFRESH_SECONDS,
     }
+
+
+def _published_with(signal: Signal) -> list[Signal]:
+    """Return the signal, and the other leg of its OCO pair."""
+    other = signal.other_leg
+    return [signal] if other is None else [signal, other]
 
 
 def _results(request: HttpRequest, signal: Signal) -> dict[str, Any]:
@@ -82,8 +87,8 @@ def _results(request: HttpRequest, signal: Signal) -> dict[str, Any]:
         "pills": [(share, counted.shares[share]) for share in candidates.FILTER_STATES],
         "broker_types": sorted(counted.broker_types),
         "reasons": [
-            (reason, counted.meanings[reason], many)
-            for reason, many in counted.reasons.most_common()
+            (reason, counted.meanings[reason], count)
+            for reason, count in counted.reasons.most_common()
         ],
         "candidates": [candidates.Candidate(order) for order in one_page],
         "one_page": one_page,
@@ -153,9 +158,16 @@ def publish(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
         return run_action(request, lambda: _publish(signal, request), back=address(signal))
     if signal.is_published:
         return HttpResponseRedirect(address(signal))
-    expected = preview(signal)
+    previews = {leg: preview(leg) for leg in _published_with(signal)}
+    expected = previews[signal]
     points = [
-        *reach_preview.consequences(signal, expected),
+        *(
+            Consequence(
+                point.css, f"{leg.number}: {point.text}" if len(previews) > 1 else point.text
+            )
+            for leg, of_leg in previews.items()
+            for point in reach_preview.consequences(leg, of_leg)
+        ),
         Consequence(
             "validated",
             "You cannot undo a publication. Unfilled orders can be cancelled; filled ones need a "
@@ -165,20 +177,27 @@ def publish(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
     return confirm(
         request,
         ConfirmationPage(
-            title=f"Publish {signal.number}: {signal}?",
+            title=_publication_title(list(previews)),
             points=points,
             button=reach_preview.button_label(expected),
             back=address(signal),
-            keep="Not now",
+            decline_label="Not now",
             refresh_seconds=reach_preview.REFRESH_SECONDS,
             as_of=expected.as_of,
         ),
     )
 
 
+def _publication_title(legs: list[Signal]) -> str:
+    """Return the question; the legs of an OCO pair are published together."""
+    names = " and ".join(f"{leg.number}: {leg}" for leg in legs)
+    return f"Publish {names}?" if len(legs) == 1 else f"Publish the pair {names}?"
+
+
 def _publish(signal: Signal, request: HttpRequest) -> str:
     if not signal.is_published:
-        require_useful(signal)
+        for leg in _published_with(signal):
+            require_useful(leg)
     won = services.publish(signal.pk, by=request.user)  # type: ignore[arg-type]
     signal.refresh_from_db()
     if not won:

@@ -1,16 +1,21 @@
-"""What operators can do with a subscription: pause, resume, end."""
+"""What operators can do with a subscription: pause, resume, priority, route, end."""
 
 from typing import Any
 
+from django.contrib import messages
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
 
-from common.confirmation import ConfirmationPage, Consequence
+from common.confirmation import ConfirmationPage, Consequence, add_form_error
+from common.errors import FillcastError
 from common.permissions import Right
 from connections import services
+from connections.forms import PriorityForm, RouteForm, route_points
 from connections.models import Subscription
-from console.pages.page_helpers import View, confirm, require_permission, run_action
+from connections.services import routable_accounts
+from console.pages.page_helpers import View, confirm, page, require_permission, run_action
+from execution.route_preview import preview_route
 
 
 def find(pk: int) -> Subscription:
@@ -85,7 +90,62 @@ def _end(subscription: Subscription, request: HttpRequest) -> str:
     return "The subscription was ended."
 
 
+def priority(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
+    """Ask for the priority class of the subscription, then set it."""
+    require_permission(request, Right.CONNECTIONS)
+    subscription = find(pk)
+    back = reverse("admin:connections_subscription_changelist")
+    data = request.POST if request.method == "POST" else None
+    form = PriorityForm(data, initial={"priority": subscription.priority})
+    if data is not None and form.is_valid():
+        changes = form.changes()
+        return run_action(request, lambda: _set_priority(subscription, request, changes), back=back)
+    points = [
+        Consequence(
+            "submitting",
+            "While many entries wait: exits are sent first, then entries by hand, then those of "
+            "high, normal and low priority. Within a priority the accounts take turns.",
+        ),
+        Consequence("validated", "Applies from the next signal on."),
+    ]
+    title = f"Priority of {subscription.feed.name} on {subscription.connection.name}"
+    return confirm(request, ConfirmationPage(title, points, "Save", back, danger=False, form=form))
+
+
+def _set_priority(subscription: Subscription, request: HttpRequest, changes: dict[str, Any]) -> str:
+    by: Any = request.user
+    changed = services.update_subscription(subscription.pk, by=by, **changes)
+    return "The priority was changed." if changed else "Nothing was changed."
+
+
+def route(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
+    """Choose the accounts of which one executes each signal, and show which one would now."""
+    require_permission(request, Right.CONNECTIONS)
+    subscription = find(pk)
+    back = reverse("admin:connections_subscription_changelist")
+    data = request.POST if request.method == "POST" else None
+    form = RouteForm(subscription, routable_accounts(subscription), data)
+    if data is not None and form.is_valid():
+        by: Any = request.user
+        try:
+            changed = services.set_route(pk, by=by, **form.route())
+        except FillcastError as error:
+            add_form_error(form, error)
+        else:
+            saved = "Saved. It applies from the next signal on."
+            messages.success(request, saved if changed else "Nothing was changed.")
+            return HttpResponseRedirect(request.path)
+    title = f"Route of {subscription.connection.name} for {subscription.feed.name}"
+    question = ConfirmationPage(title, route_points(), "Save", back, danger=False, form=form)
+    return page(
+        request, "subscription_route.html", title, question=question,
+        route=preview_route(subscription, request.GET),
+    )  # fmt: skip
+
+
 URLS: tuple[tuple[str, str, View], ...] = (
     ("<int:pk>/pause/", "connections_subscription_pause", pause),
+    ("<int:pk>/priority/", "connections_subscription_priority", priority),
+    ("<int:pk>/route/", "connections_subscription_route", route),
     ("<int:pk>/end/", "connections_subscription_end", end),
 )

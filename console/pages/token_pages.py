@@ -78,7 +78,9 @@ def revoke_token(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
         )
     ]
     title = f"Revoke the token “{token.name}” of {token.feed.name}?"
-    return confirm(request, ConfirmationPage(title, points, "Revoke it", back, keep="Keep it"))
+    return confirm(
+        request, ConfirmationPage(title, points, "Revoke it", back, decline_label="Keep it")
+    )
 
 
 def _revoke(token: FeedToken) -> str:
@@ -127,7 +129,9 @@ def revoke_key(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
         )
     ]
     title = f"Revoke the key “{key.name}” of {key.user.get_username()}?"
-    return confirm(request, ConfirmationPage(title, points, "Revoke it", back, keep="Keep it"))
+    return confirm(
+        request, ConfirmationPage(title, points, "Revoke it", back, decline_label="Keep it")
+    )
 
 
 def _revoke_key(key: ApiKey, request: HttpRequest) -> str:

@@ -29,7 +29,9 @@ def reset_second_factor(request: HttpRequest, pk: int, **_: Any) -> HttpResponse
     if second_factor.is_required(user):
         points.insert(2, Consequence("safe", "The user must set up a new one at the next sign-in."))
     title = f"Reset the second factor of {user.username}?"
-    return confirm(request, ConfirmationPage(title, points, "Reset it", back, keep="Keep it"))
+    return confirm(
+        request, ConfirmationPage(title, points, "Reset it", back, decline_label="Keep it")
+    )
 
 
 def _reset(user: User, by: User) -> str:

@@ -67,9 +67,9 @@ def last_verdict() -> AuditVerdict | None:
     """Return what the last audit found; None before the first."""
     for row in rows(_LAST):
         findings = [
-            Finding(name, many, *COUNTERS.get(name, ("", "")))
-            for name, many in row.counters.items()
-            if many
+            Finding(name, count, *COUNTERS.get(name, ("", "")))
+            for name, count in row.counters.items()
+            if count
         ]
         return AuditVerdict(row.at, row.ago, findings, row.unread, row.judged, row.not_judged)
     return None

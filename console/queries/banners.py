@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from connections.models import Epoch, HostCircuit, KillSwitch
+from signals.models import Signal
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +32,18 @@ class KillSwitchBanner:
             return f"all accounts of {switch.user.get_username()}"
         if switch.connection:
             return f"the connection {switch.connection.name}"
+        if switch.broker_type:
+            return f"all {switch.broker_type} accounts"
+        if switch.pair:
+            return switch.pair
         return "everything"
+
+    def concerns(self, signal: Signal) -> bool:
+        """Return whether it stops a signal on all accounts."""
+        switch = self.switch
+        if switch.scope == KillSwitch.Scope.SYMBOL:
+            return switch.pair == signal.currency_pair
+        return switch.scope == KillSwitch.Scope.ALL or switch.feed_id == signal.feed_id
 
     @property
     def title(self) -> str:
@@ -46,7 +58,7 @@ def kill_switch_banners() -> list[KillSwitchBanner]:
     found = KillSwitch.objects.filter(released_at__isnull=True).select_related(
         "feed", "user", "connection", "set_by", "epoch"
     )
-    order = ["ALL", "FEED", "USER", "CONNECTION"]
+    order = ["ALL", "BROKER_TYPE", "SYMBOL", "FEED", "USER", "CONNECTION"]
     return [KillSwitchBanner(k) for k in sorted(found, key=lambda k: (order.index(k.scope), -k.pk))]
 
 

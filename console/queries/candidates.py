@@ -40,7 +40,8 @@ SORTS = {"slippage": "slippage_pips", "ack": "acknowledged_at"}
 def orders_of(signal: Signal) -> QuerySet[Order]:
     """Return the orders of a publication: its entries, or the exits of a CLOSE."""
     if signal.action == Action.OPEN:
-        return Order.objects.filter(signal=signal, leg__startswith="entry")
+        # by the index `one_entry`, which has the second condition
+        return Order.objects.filter(signal=signal, leg="entry", leg__startswith="entry")
     return Order.objects.filter(signal=signal, position__signal=signal.refers_to)
 
 
@@ -87,7 +88,7 @@ class Counts:
 
     @property
     def bar_label(self) -> str:
-        parts = ", ".join(f"{many:,} {share}" for share, many in self.shares.items() if many)
+        parts = ", ".join(f"{count:,} {share}" for share, count in self.shares.items() if count)
         return f"{self.found:,} candidates: {parts}"
 
 
@@ -102,15 +103,15 @@ def counts(signal: Signal) -> Counts:
         .annotate(
             sent=Q(submitted_at__isnull=False),
             answered=Q(acknowledged_at__isnull=False),
-            many=Count("pk"),
+            count=Count("pk"),
         )
     )
-    for status, reason, broker_type, sent, answered, many in grouped:
-        made.shares[STATES[status].share] += many
-        made.broker_types[broker_type] += many
-        made.progress[Progress(status, sent=sent, answered=answered)] += many
+    for status, reason, broker_type, sent, answered, count in grouped:
+        made.shares[STATES[status].share] += count
+        made.broker_types[broker_type] += count
+        made.progress[Progress(status, sent=sent, answered=answered)] += count
         if reason:
-            made.reasons[reason] += many
+            made.reasons[reason] += count
             if STATES[status].share == "working" or reason not in made.meanings:
                 made.meanings[reason] = sentence(reason, status)
     return made
@@ -120,11 +121,11 @@ def counts(signal: Signal) -> Counts:
 class AckTimes:
     """Time from publication to acknowledgement, in milliseconds."""
 
-    many: int
+    count: int
     p50: float
     p90: float
     p99: float
-    most: float
+    maximum: float
     chart: Histogram | None
 
 
@@ -134,7 +135,7 @@ WITH times AS (
   FROM execution_order
   WHERE signal_id = %(signal)s AND leg::text LIKE 'entry%%' AND acknowledged_at IS NOT NULL
 )
-SELECT floor(2 * log(2, ms::numeric))::int AS bucket, count(*) AS many,
+SELECT floor(2 * log(2, ms::numeric))::int AS bucket, count(*) AS count,
        (SELECT percentile_cont(ARRAY[0.5, 0.9, 0.99, 1]) WITHIN GROUP (ORDER BY ms) FROM times) AS p
 FROM times GROUP BY bucket
 """
@@ -145,11 +146,11 @@ def ack_times(signal: Signal) -> AckTimes | None:
     found = rows(_ACK, {"signal": signal.pk})
     if not found:
         return None
-    p50, p90, p99, most = found[0].p
+    p50, p90, p99, maximum = found[0].p
     buckets = {max(row.bucket, 0): 0 for row in found}
     for row in found:
-        buckets[max(row.bucket, 0)] += row.many
-    return AckTimes(sum(buckets.values()), p50, p90, p99, most, histogram(buckets, p50, p99))
+        buckets[max(row.bucket, 0)] += row.count
+    return AckTimes(sum(buckets.values()), p50, p90, p99, maximum, histogram(buckets, p50, p99))
 
 
 @dataclass(frozen=True, slots=True)

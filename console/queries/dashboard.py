@@ -78,7 +78,7 @@ class Accounted:
 
 
 _COUNTS = """
-SELECT signal_id, status, count(*) AS many FROM execution_order
+SELECT signal_id, status, count(*) AS count FROM execution_order
 WHERE signal_id = ANY(%(ids)s) AND leg::text LIKE 'entry%%'
 GROUP BY signal_id, status
 """
@@ -88,17 +88,17 @@ def accounted(signals: list[Signal]) -> Accounted:
     """Count the entry legs of these signals by state, with one index range each."""
     lines = {signal.pk: SignalLine(signal) for signal in signals}
     for row in rows(_COUNTS, {"ids": list(lines)}):
-        lines[row.signal_id].shares[STATES[row.status].share] += row.many
+        lines[row.signal_id].shares[STATES[row.status].share] += row.count
     return Accounted(list(lines.values()))
 
 
-def last_signals(many: int = LAST_SIGNALS) -> list[Signal]:
+def last_signals(count: int = LAST_SIGNALS) -> list[Signal]:
     """Return the last published OPEN signals, newest first."""
     recent = Signal.objects.published().filter(action="OPEN").select_related("feed")
     newest = sorted(
         recent.order_by("-pk")[:RECENT_SIGNALS], key=lambda s: (s.published_at, s.pk), reverse=True
     )
-    return newest[:many]
+    return newest[:count]
 
 
 @dataclass(frozen=True, slots=True)

@@ -89,9 +89,9 @@ def funnel(progress: Mapping[Progress, int]) -> list[Step]:
     total = sum(progress.values())
     steps = [Step(STEPS[0], total, 0, 0, total, f"{number(total)} connections")]
     for index, name in enumerate(STEPS[1:], start=1):
-        here = {at: many for at, many in progress.items() if at.passed == index - 1}
-        passed = sum(many for at, many in progress.items() if at.passed >= index)
-        waiting = sum(many for at, many in here.items() if _waits(at.status))
+        here = {at: count for at, count in progress.items() if at.passed == index - 1}
+        passed = sum(count for at, count in progress.items() if at.passed >= index)
+        waiting = sum(count for at, count in here.items() if _waits(at.status))
         ended = sum(here.values()) - waiting
         note = _note(here) or ("all of them" if passed and passed == steps[-1].passed else "")
         steps.append(Step(name, passed, ended, waiting, total, note))
@@ -101,7 +101,7 @@ def funnel(progress: Mapping[Progress, int]) -> list[Step]:
 def _note(here: Mapping[Progress, int]) -> str:
     """Describe who did not pass: orders that ended first, then those that wait."""
     counts: Counter[str] = Counter()
-    for at, many in sorted(here.items(), key=lambda item: _waits(item[0].status)):
+    for at, count in sorted(here.items(), key=lambda item: _waits(item[0].status)):
         state = STATES[at.status]
-        counts[state.word.lower() if _waits(at.status) else state.share] += many
-    return ", ".join(f"{number(many)} {word}" for word, many in counts.items())
+        counts[state.word.lower() if _waits(at.status) else state.share] += count
+    return ", ".join(f"{number(count)} {word}" for word, count in counts.items())

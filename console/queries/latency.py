@@ -34,7 +34,7 @@ def _columns() -> str:
         parts.append(
             "percentile_cont(ARRAY[0.5, 0.9, 0.99, 1])"
             f" WITHIN GROUP (ORDER BY {ms}) {kept} AS {step},"
-            f" count(*) {kept} AS {step}_many"
+            f" count(*) {kept} AS {step}_count"
         )
     return ", ".join(parts)
 
@@ -53,15 +53,15 @@ class Step:
 
     name: str
     note: str
-    many: int
+    count: int
     p50: float
     p90: float
     p99: float
-    most: float
+    maximum: float
 
     @property
     def span(self) -> Span:
-        return span(self.p50, self.p99, self.most)
+        return span(self.p50, self.p99, self.maximum)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,9 @@ def recent() -> Latency:
     """Return the latency of the last 15 minutes' newest orders; steps without data are left out."""
     row = rows(_RECENT)[0]
     steps = {
-        key: Step(name, note, getattr(row, f"{key}_many"), *(float(ms) for ms in getattr(row, key)))
+        key: Step(
+            name, note, getattr(row, f"{key}_count"), *(float(ms) for ms in getattr(row, key))
+        )
         for key, (name, note) in STEPS.items()
         if getattr(row, key)
     }

@@ -4,6 +4,8 @@
 would not. The console shows it on a signal's page and before the publication is confirmed.
 """
 
+from dataclasses import dataclass
+
 from common.confirmation import Consequence
 from common.formatting import STATES, number, quantity
 from signals.models import Action, Signal
@@ -38,6 +40,24 @@ _SENT_VERBS = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class SignalPreview:
+    """A signal and what would happen if it were published now, as pages show it."""
+
+    signal: Signal
+    expected: Preview
+
+    @property
+    def reasons(self) -> list[tuple[str, str, Reason]]:
+        """Why connections would get no order: badge, label and the reason."""
+        return reason_rows(self.expected)
+
+    @property
+    def common_denials(self) -> list[str]:
+        """The codes for which no connection could take the signal; []: some could."""
+        return [] if self.expected.able_candidates else list(self.expected.common_denials)
+
+
 def reason_rows(preview: Preview) -> list[tuple[str, str, Reason]]:
     """Return for each reason why a connection would get no order: badge, label and the reason."""
     return [
@@ -54,7 +74,18 @@ def consequences(signal: Signal, preview: Preview) -> list[Consequence]:
             Consequence(BADGES[reason.outcome], _reason_sentence(reason))
             for reason in preview.reasons
         ),
+        *(Consequence("attention", text) for text in [correlation_sentence(preview)] if text),
     ]
+
+
+def correlation_sentence(preview: Preview) -> str:
+    """Return the warning about correlated exposure; empty: no account has it."""
+    if not preview.correlated:
+        return ""
+    return (
+        f"{_connections(preview.correlated)} would get more exposure to one currency than the "
+        "preset's warning."
+    )
 
 
 def button_label(preview: Preview) -> str:

@@ -15,7 +15,7 @@ MAX_COUNTED = 10_000  # a backlog is counted up to this number
 
 # REASON_SQL is the condition that fan-out uses.
 _CONNECTIONS = f"""
-SELECT reason, count(*) AS many FROM (
+SELECT reason, count(*) AS count FROM (
   SELECT {REASON_SQL} AS reason
   FROM connections_executionconnection c
   LEFT JOIN connections_connectionhealth h ON h.connection_id = c.id
@@ -28,6 +28,10 @@ CSS_CLASSES: dict[str, tuple[str, str]] = {  # code → badge, bar
     Code.ENTRIES_HALTED: ("attention", "warn"),
     Code.CONNECTION_INACTIVE: ("cancelled", "cancelled"),
     Code.CONNECTION_PAUSED: ("paused", "skipped"),
+    Code.LOSS_LIMIT: ("paused", "skipped"),
+    Code.DRAWDOWN_LIMIT: ("paused", "skipped"),
+    Code.REALIZED_LOSS_LIMIT: ("paused", "skipped"),
+    Code.LOSING_STREAK: ("paused", "skipped"),
     Code.NO_CREDENTIALS: ("attention", "warn"),
     Code.NO_PRESET: ("attention", "warn"),
     Code.NO_DATA_CONNECTION: ("attention", "warn"),
@@ -46,6 +50,10 @@ LABELS: dict[str, str] = {
     Code.ENTRIES_HALTED: "Exits only",
     Code.CONNECTION_INACTIVE: "Switched off",
     Code.CONNECTION_PAUSED: "Paused by owner",
+    Code.LOSS_LIMIT: "Loss limit",
+    Code.DRAWDOWN_LIMIT: "Drawdown limit",
+    Code.REALIZED_LOSS_LIMIT: "Limit of closed trades",
+    Code.LOSING_STREAK: "Losing streak",
     Code.NO_CREDENTIALS: "No credentials",
     Code.NO_PRESET: "No preset",
     Code.NO_DATA_CONNECTION: "No price source",
@@ -66,7 +74,7 @@ class HealthLine:
     """How many connections have this reason not to trade; an empty code: they trade."""
 
     code: str
-    many: int
+    count: int
 
     @property
     def css(self) -> str:
@@ -89,7 +97,7 @@ class Connections:
 
     @property
     def total(self) -> int:
-        return sum(line.many for line in self.lines)
+        return sum(line.count for line in self.lines)
 
     @property
     def not_trading_lines(self) -> list[HealthLine]:
@@ -97,35 +105,35 @@ class Connections:
 
     @property
     def not_trading(self) -> int:
-        return sum(line.many for line in self.not_trading_lines)
+        return sum(line.count for line in self.not_trading_lines)
 
     @property
     def breakdown(self) -> str:
-        return " + ".join(f"{line.many:,} {line.label.lower()}" for line in self.not_trading_lines)
+        return " + ".join(f"{line.count:,} {line.label.lower()}" for line in self.not_trading_lines)
 
     @property
     def bar(self) -> list[Segment]:
         parts: dict[str, int] = {}
         for line in self.lines:
             css = CSS_CLASSES[line.code][1] if line.code else "filled"
-            parts[css] = parts.get(css, 0) + line.many
+            parts[css] = parts.get(css, 0) + line.count
         return segments(parts)
 
     @property
     def bar_label(self) -> str:
-        return ", ".join(f"{line.many:,} {line.label.lower()}" for line in self.lines)
+        return ", ".join(f"{line.count:,} {line.label.lower()}" for line in self.lines)
 
 
 def connections() -> Connections:
     """Count the connections by fan-out's eligibility rules, without feeds and subscriptions."""
     found = rows(_CONNECTIONS, eligibility_parameters(feed_id=None, direction=None))
     order = ["", *CSS_CLASSES]
-    lines = [HealthLine(row.reason or "", row.many) for row in found]
+    lines = [HealthLine(row.reason or "", row.count) for row in found]
     return Connections(sorted(lines, key=lambda line: order.index(line.code)))
 
 
 _DUE = f"""
-SELECT NOT leg::text LIKE 'entry%%' AS is_exit, count(*) AS many,
+SELECT NOT leg::text LIKE 'entry%%' AS is_exit, count(*) AS count,
        extract(epoch FROM clock_timestamp() - min(due_at)) AS oldest
 FROM (SELECT leg, due_at FROM execution_order
       WHERE status = 'PENDING' AND due_at <= statement_timestamp()
@@ -140,17 +148,17 @@ class Queue:
 
     name: str
     note: str
-    many: int
+    count: int
     oldest: float
     slow_after: float
 
     @property
     def display_count(self) -> str:
-        return f"{MAX_COUNTED:,}+" if self.many > MAX_COUNTED else f"{self.many:,}"
+        return f"{MAX_COUNTED:,}+" if self.count > MAX_COUNTED else f"{self.count:,}"
 
     @property
     def state(self) -> tuple[str, str]:
-        if not self.many:
+        if not self.count:
             return "ok", "Empty"
         return ("attention", "Slow") if self.oldest > self.slow_after else ("ok", "Moving")
 
@@ -161,8 +169,8 @@ def queues() -> list[Queue]:
     made = []
     for is_exit, name, note in ((True, "exits", "before entries"), (False, "execution", "entries")):
         row = found.get(is_exit)
-        many, oldest = (row.many, float(row.oldest)) if row else (0, 0.0)
-        made.append(Queue(name, note, many, oldest, slow_after=1 if is_exit else 5))
+        count, oldest = (row.count, float(row.oldest)) if row else (0, 0.0)
+        made.append(Queue(name, note, count, oldest, slow_after=1 if is_exit else 5))
     return made
 
 

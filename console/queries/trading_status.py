@@ -5,18 +5,18 @@ from dataclasses import dataclass
 from common.sql import rows
 
 _UNKNOWN = """
-SELECT count(*) AS many, extract(epoch FROM clock_timestamp() - min(submitted_at)) AS oldest,
+SELECT count(*) AS count, extract(epoch FROM clock_timestamp() - min(submitted_at)) AS oldest,
        count(DISTINCT connection_id) AS connections
 FROM execution_order WHERE status IN ('SUBMITTING', 'UNKNOWN') AND status = 'UNKNOWN'
 """
 _WORKING = """
-SELECT status, count(*) AS many FROM execution_order
+SELECT status, count(*) AS count FROM execution_order
 WHERE status IN ('SUBMITTING', 'SUBMITTED', 'PARTIALLY_FILLED', 'CANCEL_REQUESTED') GROUP BY status
 UNION ALL
 SELECT 'PENDING', count(*) FROM execution_order WHERE status = 'PENDING'
 """
 _UNPROTECTED = """
-SELECT count(*) AS many,
+SELECT count(*) AS count,
   extract(epoch FROM clock_timestamp() - min(coalesce(unprotected_since,
   last_activity_at))) AS longest
 FROM (
@@ -30,7 +30,7 @@ FROM (
 ) unprotected
 """
 _DRIFT = """
-SELECT count(*) AS many, extract(epoch FROM clock_timestamp() - min(found_at)) AS oldest
+SELECT count(*) AS count, extract(epoch FROM clock_timestamp() - min(found_at)) AS oldest
 FROM execution_driftitem WHERE state = 'OPEN'
 """
 
@@ -39,7 +39,7 @@ FROM execution_driftitem WHERE state = 'OPEN'
 class Unknown:
     """Unknown orders. oldest: seconds since the first was sent; connections: how many have one."""
 
-    many: int
+    count: int
     oldest: float | None
     connections: int
 
@@ -51,7 +51,7 @@ class Working:
     parts: dict[str, int]
 
     @property
-    def many(self) -> int:
+    def count(self) -> int:
         return sum(self.parts.values())
 
     @property
@@ -61,14 +61,14 @@ class Working:
 
     @property
     def at_broker(self) -> int:
-        return self.many - self.ours
+        return self.count - self.ours
 
 
 @dataclass(frozen=True, slots=True)
 class Unprotected:
     """Open positions without the stop that they should have. longest: seconds."""
 
-    many: int
+    count: int
     longest: float | None
 
 
@@ -76,28 +76,28 @@ class Unprotected:
 class Drift:
     """Open drift items. oldest: seconds since the first was found."""
 
-    many: int
+    count: int
     oldest: float | None
 
 
 def unknown() -> Unknown:
     """Count the unknown orders."""
     row = rows(_UNKNOWN)[0]
-    return Unknown(row.many, row.oldest, row.connections)
+    return Unknown(row.count, row.oldest, row.connections)
 
 
 def working() -> Working:
     """Count the orders that have not ended."""
-    return Working({row.status: row.many for row in rows(_WORKING) if row.many})
+    return Working({row.status: row.count for row in rows(_WORKING) if row.count})
 
 
 def unprotected() -> Unprotected:
     """Count the unprotected positions."""
     row = rows(_UNPROTECTED)[0]
-    return Unprotected(row.many, row.longest)
+    return Unprotected(row.count, row.longest)
 
 
 def drift() -> Drift:
     """Count the open drift items."""
     row = rows(_DRIFT)[0]
-    return Drift(row.many, row.oldest)
+    return Drift(row.count, row.oldest)
