@@ -1,17 +1,29 @@
 """The forms of the portal. Choices are limited to the tenant's own rows."""
 
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import Any
 
 from django import forms
+from django.contrib.postgres.fields import ArrayField
+from django.db.models import BooleanField
 
+from common.fields import AmountField
 from common.form_fields import Amount
+from common.money import plain
 from common.row_changes import ChangedFieldsForm
+from common.stop_rules import RULE_FIELDS, stop_rule_faults
 from connections.forms import NewAccountForm
-from connections.models import Directions
+from connections.models import (
+    Directions,
+    PriorityClass,
+    Subscription,
+)
+from connections.services import SUBSCRIPTION_LIMITS
 from portal.selectors.accounts import Account, presets_for, price_sources_for
 from users.models import User
 
+PRIORITIES = [c for c in PriorityClass.choices if c[0] != PriorityClass.HIGH]
 DIRECTIONS = [("BOTH", "Buys and sells"), ("BUY", "Buys only"), ("SELL", "Sells only")]
 
 
@@ -26,7 +38,7 @@ class AddForm(NewAccountForm):
 
 
 class TakeForm(ChangedFieldsForm, forms.Form):
-    """How an account subscribes to a feed: size and directions."""
+    """How an account subscribes to a feed: size, directions and priority."""
 
     multiplier = Amount(
         label="Size",
@@ -34,6 +46,33 @@ class TakeForm(ChangedFieldsForm, forms.Form):
         help_text="A multiple of the size that the account’s preset gives: 0.5 is half.",
     )
     directions = forms.ChoiceField(choices=DIRECTIONS, initial=Directions.BOTH)
+    priority = forms.TypedChoiceField(
+        coerce=int,
+        choices=PRIORITIES,
+        initial=PriorityClass.NORMAL,
+        help_text="Low: its entries wait while many others are due. Exits never wait for entries.",
+    )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if self.initial.get("priority") == PriorityClass.HIGH:  # an operator gave it
+            field = self.fields["priority"]
+            assert isinstance(field, forms.ChoiceField)
+            field.choices = PriorityClass.choices
+        self.fields |= forms.fields_for_model(Subscription, RULE_FIELDS)
+        self._mark_fields()
+
+    def clean(self) -> dict[str, Any]:
+        """Add the faults of the break-even and trailing rule to their fields."""
+        data = super().clean() or self.cleaned_data
+        for name, detail in stop_rule_faults(data):
+            self.add_error(name, detail)
+        return data
+
+    @property
+    def stop_rule(self) -> dict[str, Any]:
+        """The break-even and trailing rule that was entered."""
+        return {name: self.cleaned_data[name] for name in RULE_FIELDS}
 
 
 class SubscribeForm(TakeForm):
@@ -41,7 +80,7 @@ class SubscribeForm(TakeForm):
 
     is_change = False
     account = forms.ChoiceField()
-    field_order = ("account", "multiplier", "directions")
+    field_order = ("account", "multiplier", "directions", "priority", *RULE_FIELDS)
 
     def __init__(self, free: Sequence[Account], *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -50,7 +89,84 @@ class SubscribeForm(TakeForm):
         field.choices = [(str(a.connection.pk), a.connection.name) for a in free]
 
 
+class ShownPositionsForm(forms.Form):
+    """The positions that a confirmation shows, so that no others are closed by it."""
+
+    positions = forms.CharField(widget=forms.HiddenInput)
+
+    def clean_positions(self) -> set[int]:
+        """Return the ids."""
+        texts = self.cleaned_data["positions"].split(",")
+        if not all(text.isascii() and text.isdigit() and len(text) <= 18 for text in texts):
+            raise forms.ValidationError("Open the page again from the list of positions.")
+        return {int(text) for text in texts}
+
+
+class TextList(forms.CharField):
+    """Texts separated by commas."""
+
+    def to_python(self, value: Any) -> Any:
+        """Return the list of texts."""
+        texts = (text.strip() for text in str(super().to_python(value)).split(","))
+        return [text for text in texts if text]
+
+    def prepare_value(self, value: Any) -> Any:
+        """Return the list as the input shows it."""
+        return ", ".join(value) if isinstance(value, list) else value
+
+    def has_changed(self, initial: Any, data: Any) -> bool:
+        """Return whether the texts differ from those that the page showed."""
+        shown = self.to_python(initial) if isinstance(initial, str) else list(initial or ())
+        return bool(shown != self.to_python(data or ""))
+
+
+class LimitsForm(ChangedFieldsForm, forms.Form):
+    """The limits of a subscription. The service compares them with the preset's."""
+
+    def __init__(self, subscription: Subscription, data: Any = None) -> None:
+        columns = {column.name: column for column in Subscription._meta.concrete_fields}
+        initial = {_shown_name(name): getattr(subscription, name) for name in SUBSCRIPTION_LIMITS}
+        super().__init__(data, initial=initial)
+        preset = subscription.connection.preset
+        for name in SUBSCRIPTION_LIMITS:
+            field = _limit_field(columns[name])
+            field.widget.attrs["placeholder"] = _of_preset(getattr(preset, name, None))
+            self.fields[_shown_name(name)] = field
+        self._mark_fields()
+
+
+def _of_preset(value: Any) -> str:
+    """Return what the input of a limit shows while it is empty: the preset's value."""
+    if value in (None, "", []):
+        return "The preset has no limit"
+    if isinstance(value, list):
+        return f"Preset: {', '.join(value)}"
+    return f"Preset: {plain(value) if isinstance(value, Decimal) else value}"
+
+
+def _shown_name(name: str) -> str:
+    return name.removesuffix("_pips")
+
+
+def _limit_field(column: Any) -> forms.Field:
+    """Return the form field of a limit's column."""
+    label = str(column.verbose_name).replace(" percent", ", %").replace(" seconds", ", seconds")
+    shown: dict[str, Any] = {
+        "label": label[:1].upper() + label[1:], "help_text": column.help_text, "required": False,
+    }  # fmt: skip
+    if isinstance(column, AmountField):
+        return Amount(**shown)
+    if isinstance(column, ArrayField):
+        return TextList(**shown)
+    if column.choices:
+        return forms.ChoiceField(choices=[("", "Default of the symbol"), *column.choices], **shown)
+    if isinstance(column, BooleanField):
+        return forms.BooleanField(**shown)
+    return forms.IntegerField(min_value=1, **shown)
+
+
 class PauseForm(forms.Form):
-    """Whether pausing everything also cancels working entries."""
+    """Whether pausing everything also cancels working entries and closes positions."""
 
     cancel_working = forms.BooleanField(required=False, initial=True)
+    close_positions = forms.BooleanField(required=False)

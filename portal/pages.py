@@ -87,17 +87,23 @@ def panel(request: HttpRequest, template: str, **context: Any) -> TemplateRespon
 
 
 def confirm(
-    request: HttpRequest, question: ConfirmationPage, act: Callable[[], str]
+    request: HttpRequest,
+    question: ConfirmationPage,
+    act: Callable[[], str],
+    *,
+    template: str = "confirm.html",
+    **context: Any,
 ) -> HttpResponse:
     """Show the question; once confirmed, act in a transaction, report the result and go back.
 
     An invalid field, or an error about a field, shows the form again with what was typed.
+    template, context: of a page that shows more than the question.
     """
     form = question.form
     if request.method != "POST":
-        return page(request, "confirm.html", question=question)
+        return page(request, template, question=question, **context)
     if form is not None and not form.is_valid():
-        return page(request, "confirm.html", question=question, status=422)
+        return page(request, template, question=question, status=422, **context)
     try:
         with transaction.atomic():
             messages.success(request, act())
@@ -105,7 +111,7 @@ def confirm(
         if form is None:
             return redirect_with_error(request, error, back=question.back)
         add_form_error(form, error)
-        return page(request, "confirm.html", question=question, status=422)
+        return page(request, template, question=question, status=422, **context)
     except MisconfiguredError as error:
         messages.error(request, error_message(error))
     return HttpResponseRedirect(question.back)

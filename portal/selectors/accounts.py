@@ -59,6 +59,10 @@ NEXT_STEPS = {  # by reason code: the page on which the tenant removes it, and t
     Code.ACCOUNT_ANSWER_UNUSABLE: ("account", "See what is wrong"),
     Code.CONNECTION_UNREACHABLE: ("account", "See what is wrong"),
     Code.CIRCUIT_OPEN: ("account", "See what is wrong"),
+    Code.LOSS_LIMIT: ("account", "See the limit"),
+    Code.DRAWDOWN_LIMIT: ("account", "See the limit"),
+    Code.REALIZED_LOSS_LIMIT: ("account", "See the limit"),
+    Code.LOSING_STREAK: ("account", "See the limit"),
 }
 
 
@@ -201,7 +205,9 @@ def connections_of(user: User) -> QuerySet[ExecutionConnection]:
     return with_display_columns(
         ExecutionConnection.objects.live()
         .of(user.pk)
-        .select_related("health", "snapshot", "preset", "data_connection__health")
+        .select_related(
+            "health", "snapshot", "preset__decision_provider", "data_connection__health"
+        )
         .annotate(
             has_credentials=ExpressionWrapper(
                 Q(sealed_credentials__isnull=False), output_field=BooleanField()

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from django.db.models import Q
 
-from connections.models import KillSwitch, Subscription
+from connections.models import ExecutionConnection, KillSwitch, Subscription
 from users.models import User
 
 
@@ -44,17 +44,23 @@ class Halt:
             return f"the account {self.switch.connection.name}"
         if self.switch.scope == "USER":
             return "everything" if self.is_mine else "all your accounts"
+        if self.switch.broker_type:
+            return f"all {self.switch.broker_type} accounts"
+        if self.switch.pair:
+            return f"trading in {self.switch.pair}"
         return "all trading here"
 
 
 def halts_affecting(user: User) -> list[Halt]:
     """Return the kill switches that affect a tenant now, the widest scope first."""
     taken = Subscription.objects.filter(connection__user=user, archived_at=None).values("feed")
-    concern = Q(scope="ALL") | Q(user=user) | Q(connection__user=user)
+    types = ExecutionConnection.objects.filter(user=user, archived_at=None).values("type")
+    concern = Q(scope__in=("ALL", "SYMBOL")) | Q(user=user) | Q(connection__user=user)
+    concern |= Q(scope="BROKER_TYPE", broker_type__in=types)
     found = KillSwitch.objects.filter(
         concern | Q(feed__in=taken) | Q(feed__owner=user), released_at=None
     ).select_related("feed", "connection")
-    order = ["ALL", "USER", "FEED", "CONNECTION"]
+    order = ["ALL", "BROKER_TYPE", "SYMBOL", "USER", "FEED", "CONNECTION"]
     switches = sorted(
         found.defer("connection__sealed_credentials"),
         key=lambda switch: (order.index(switch.scope), switch.pk),

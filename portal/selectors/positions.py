@@ -108,7 +108,7 @@ def positions_of(user: User) -> PositionQuerySet:
     """Return all of a tenant's positions, newest first."""
     mine: PositionQuerySet = (
         ExecutionPosition.objects.filter(connection__user=user)
-        .select_related("connection__snapshot", "signal__feed")
+        .select_related("connection__snapshot", "signal__feed", "stop_rule")
         .defer("connection__sealed_credentials")
         .order_by("-opened_at", "-pk")
     )

@@ -5,11 +5,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 from django.db.models import Count, F, Q, Sum
 
-from analytics.days import DEFAULT_ZONE, bounds, trading_day
 from common.clocks import market_now
+from connections.trading_day import DayRule, bounds, rule_of, trading_date
 from portal.selectors.accounts import Account
 from portal.selectors.positions import PositionView
 from positions.models import CloseReason, ExecutionPosition
@@ -53,7 +54,7 @@ class CurrencySummary:
 
 
 def currency_summaries(
-    accounts: Sequence[Account], held: Sequence[PositionView]
+    accounts: Sequence[Account], open_positions: Sequence[PositionView]
 ) -> list[CurrencySummary]:
     """Return equity (as last synced) and today's result by currency, real money first."""
     found: dict[Key, CurrencySummary] = {}
@@ -65,7 +66,7 @@ def currency_summaries(
         summary = _summary_of(found, row["currency"] or "", row["broker_type"] == "paper")
         summary.closed += row["made"]
         summary.lines.append(_closed_line(row))
-    _add_open(found, held)
+    _add_open(found, open_positions)
     return sorted(found.values(), key=lambda summary: (summary.is_paper, summary.currency))
 
 
@@ -76,9 +77,9 @@ def _summary_of(
 
 
 def _closed_line(row: dict[str, Any]) -> Line:
-    many = row["many"]
+    count = row["count"]
     reason = CloseReason(row["close_reason"]).label if row["close_reason"] else "Closed"
-    note = f"{many} position{'' if many == 1 else 's'}, after commission"
+    note = f"{count} position{'' if count == 1 else 's'}, after commission"
     if beside := row["beside"]:
         note += f"; fees of {beside} not included: no rate was quoted"
     return Line(f"{row['pair']}: {reason[0].lower()}{reason[1:]}", note, row["made"])
@@ -86,30 +87,29 @@ def _closed_line(row: dict[str, Any]) -> Line:
 
 def _closed_today(accounts: Sequence[Account]) -> Sequence[dict[str, Any]]:
     """Sum what closed since each account's trading day began, by currency, pair and reason."""
-    zones = defaultdict(list)
+    by_rule: dict[DayRule, list[UUID]] = defaultdict(list)
     for account in accounts:
-        preset = account.connection.preset
-        zones[preset.trading_day_zone if preset else DEFAULT_ZONE].append(account.connection.pk)
-    if not zones:
+        by_rule[rule_of(account.connection.preset)].append(account.connection.pk)
+    if not by_rule:
         return []
     today, now = Q(), market_now()
-    for zone, ids in zones.items():
-        start, end = bounds(trading_day(now, zone), zone)
+    for rule, ids in by_rule.items():
+        start, end = bounds(trading_date(now, rule), rule)
         today |= Q(connection__in=ids, closed_at__gte=start, closed_at__lt=end)
     rows = ExecutionPosition.objects.filter(today).values(
         "pair", "close_reason", currency=F("connection__snapshot__currency"),
         broker_type=F("connection__type"),
     )  # fmt: skip
     summed = rows.annotate(
-        many=Count("pk"), made=Sum(F("realized_pnl") - F("commission")),
+        count=Count("pk"), made=Sum(F("realized_pnl") - F("commission")),
         beside=Count("pk", filter=~Q(unconverted_fees={})),
     )  # fmt: skip
     return list(summed.order_by("pair", "close_reason"))
 
 
-def _add_open(found: dict[Key, CurrencySummary], held: Sequence[PositionView]) -> None:
+def _add_open(found: dict[Key, CurrencySummary], open_positions: Sequence[PositionView]) -> None:
     by_pair: dict[tuple[Key, str], list[PositionView]] = defaultdict(list)
-    for one in held:
+    for one in open_positions:
         by_pair[(one.currency, one.is_paper), one.position.pair].append(one)
     for (key, pair), group in by_pair.items():
         summary = _summary_of(found, *key)

@@ -10,7 +10,9 @@ from typing import Any
 from django.db.models import Q, QuerySet
 
 from common.formatting import SHARES, STATES, number
-from execution.models import Fill, Order, Status
+from execution.change_forms import change_line
+from execution.models import EntryChange, Fill, Order, Status
+from execution.order_changes import may_be_changed
 from execution.order_explanations import Explanation, explain, slippage_cost
 from execution.timeline import Step, timeline
 from portal.selectors.positions import PositionView, positions_of
@@ -21,7 +23,7 @@ from users.models import User
 
 NEEDS_ATTENTION = (Status.UNKNOWN, Status.FAILED, Status.REJECTED)
 CANCELLABLE = (Status.PENDING, Status.SUBMITTED, Status.PARTIALLY_FILLED)
-WRITTEN_AT_PUBLICATION = Q(leg__startswith="entry") | ~Q(signal__action="OPEN")
+WRITTEN_AT_PUBLICATION = Q(leg="entry") | ~Q(signal__action="OPEN")
 """What a publication wrote: entries, or the exits of a CLOSE; not the later exits of an OPEN."""
 
 
@@ -48,7 +50,7 @@ class SignalSummary:
     @property
     def breakdown(self) -> str:
         """The parts and their total: `2 filled + 1 skipped`."""
-        return " + ".join(f"{number(many)} {share}" for share, many in self.parts)
+        return " + ".join(f"{number(count)} {share}" for share, count in self.parts)
 
 
 def published_to(user: User) -> QuerySet[Signal]:
@@ -75,7 +77,7 @@ class AccountOutcome:
 
     order: Order
     fills: list[Fill]
-    held: PositionView | None
+    position_view: PositionView | None
 
     @property
     def explanation(self) -> Explanation:
@@ -94,6 +96,17 @@ class AccountOutcome:
         """Whether it is still working and no cancel is requested."""
         return self.order.status in CANCELLABLE and not self.order.pending_action
 
+    @property
+    def can_change(self) -> bool:
+        """Whether its price or quantity may be changed."""
+        return may_be_changed(self.order)
+
+    @property
+    def last_change(self) -> str:
+        """The last change of its price or quantity, as a sentence."""
+        newest: EntryChange | None = next(iter(self.order.changes.all()), None)
+        return change_line(newest)
+
 
 @dataclass(slots=True)
 class SignalHistory:
@@ -106,7 +119,8 @@ class SignalHistory:
     @property
     def summary(self) -> SignalSummary:
         return SignalSummary(
-            self.signal, Counter(one.explanation.state.share for one in self.outcomes)
+            self.signal,
+            Counter(one.explanation.state.share for one in self.outcomes if not one.order.is_slice),
         )
 
     @property
@@ -121,33 +135,40 @@ class SignalHistory:
         return max(measured, key=lambda one: abs(one.order.slippage_pips or 0), default=None)
 
     @property
-    def held(self) -> list[PositionView]:
-        return [one.held for one in self.outcomes if one.held]
+    def position_views(self) -> list[PositionView]:
+        return [one.position_view for one in self.outcomes if one.position_view]
 
     @property
     def results(self) -> list[tuple[str, bool, Decimal]]:
         """(currency, is paper, result so far): realized, plus what is open at the last price."""
         sums: dict[tuple[str, bool], Decimal] = {}
-        for held in self.held:
-            key = held.currency, held.is_paper
-            unrealized = held.position.unrealized_pnl if held.position.is_open else None
-            sums[key] = sums.get(key, Decimal(0)) + held.net + (unrealized or 0)
+        for view in self.position_views:
+            key = view.currency, view.is_paper
+            unrealized = view.position.unrealized_pnl if view.position.is_open else None
+            sums[key] = sums.get(key, Decimal(0)) + view.net + (unrealized or 0)
         return [(*key, sums[key]) for key in sorted(sums, key=lambda key: (key[1], key[0]))]
 
 
 def signal_history(user: User, signal: Signal) -> SignalHistory:
-    """Read what each of the tenant's accounts did, in three statements."""
+    """Read what each of the tenant's accounts did, in four statements."""
     orders = Order.objects.filter(signal=signal, connection__user=user)
-    related = orders.select_related("connection__snapshot").defer("connection__sealed_credentials")
+    related = orders.select_related("connection__snapshot", "trigger", "signal").defer(
+        "connection__sealed_credentials"
+    )
+    related = related.prefetch_related("changes")
     all_orders: list[Any] = list(related.order_by("connection__name", "pk"))
     fills: dict[int, list[Fill]] = {}
     for fill in Fill.objects.filter(order__in=all_orders).order_by("pk"):
         fills.setdefault(fill.order_id, []).append(fill)
     opened_by = signal.refers_to_id or signal.pk
     rows = with_prices(positions_of(user).filter(signal=opened_by))
-    held = {row.connection_id: PositionView(row) for row in rows}
+    views = {row.connection_id: PositionView(row) for row in rows}
     outcomes = [
-        AccountOutcome(order, fills.get(order.pk, []), held.get(order.connection_id))
+        AccountOutcome(
+            order,
+            fills.get(order.pk, []),
+            None if order.is_slice else views.get(order.connection_id),
+        )
         for order in all_orders
     ]
     rank = {status: label.rank for status, label in STATES.items()}

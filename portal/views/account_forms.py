@@ -148,7 +148,7 @@ def remove(request: HttpRequest, *, pk: UUID) -> HttpResponse:
         )
         points.insert(0, Consequence("attention", text))
     question = ConfirmationPage(
-        f"Remove {name}?", points, "Remove it", reverse("portal:accounts"), keep="Keep it"
+        f"Remove {name}?", points, "Remove it", reverse("portal:accounts"), decline_label="Keep it"
     )
 
     def act() -> str:

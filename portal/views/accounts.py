@@ -2,18 +2,22 @@
 
 from uuid import UUID
 
+from django.core.paginator import Paginator
 from django.db import transaction
+from django.db.models import Q
 from django.http import Http404, HttpRequest, HttpResponse
 from django.urls import reverse
 
 from common.formatting import sentence
 from connections import services, tasks
-from connections.models import ExecutionConnection
-from connections.selectors import account_prices, resume_message
+from connections.models import ExecutionConnection, Instrument, InstrumentBook, TradingPause
+from connections.selectors import account_prices, flow_note, resume_message
 from connections.services import use_own_prices
 from execution.models import DriftItem, Order
+from execution.monitoring.loss_limits import limit_states
 from execution.order_explanations import explain
 from execution.reconciliation import presentation
+from execution.rounding_debt import rounding_debts
 from portal.pages import current_user, page, panel, run_action, tenants_only
 from portal.selectors.accounts import (
     Account,
@@ -22,9 +26,11 @@ from portal.selectors.accounts import (
     other_accounts_on_source,
 )
 from portal.selectors.feeds import subscriptions_of
+from portal.selectors.loss_limits import own_loss_limits
 from users.models import User
 
 LAST = 8
+A_PAGE = 50
 
 
 def find(request: HttpRequest, pk: UUID) -> Account:
@@ -51,6 +57,8 @@ def account(request: HttpRequest, *, pk: UUID) -> HttpResponse:
     """One account: state, orders, differences, prices and subscriptions."""
     found = find(request, pk)
     orders = Order.objects.filter(connection_id=pk).select_related("signal").order_by("-pk")[:LAST]
+    debts = rounding_debts(pk)
+    subscriptions = subscriptions_of(current_user(request)).filter(connection=pk)
     return page(
         request,
         "account.html",
@@ -58,12 +66,31 @@ def account(request: HttpRequest, *, pk: UUID) -> HttpResponse:
         prices=account_prices(found.connection, reader=current_user(request)),
         others=other_accounts_on_source(current_user(request), found.connection),
         orders=[(order, explain(order)) for order in orders],
-        subscriptions=subscriptions_of(current_user(request)).filter(connection=pk),
+        subscriptions=[(taken, debts.get(taken.feed_id, [])) for taken in subscriptions],
+        limits=limit_states(pk),
+        flow_note=flow_note(pk),
+        own_limits=set(own_loss_limits(current_user(request)).values_list("pk", flat=True)),
+        pauses=TradingPause.objects.filter(connection=pk, ended_at=None),
         differences=[
             (item, sentence(item.kind), presentation.summary(item))
             for item in DriftItem.objects.filter(connection=pk, state=DriftItem.State.OPEN)
         ],
     )
+
+
+@tenants_only
+def symbols(request: HttpRequest, *, pk: UUID) -> HttpResponse:
+    """The symbols of an account's broker: their sizes, and when their markets are open."""
+    found = find(request, pk)
+    searched = request.GET.get("q", "").strip()[:40]
+    rows = Instrument.objects.filter(book=found.connection.instrument_book or None)
+    if searched:
+        rows = rows.filter(Q(pair__icontains=searched) | Q(symbol__icontains=searched))
+    one_page = Paginator(rows.order_by("symbol"), A_PAGE).get_page(request.GET.get("page"))
+    return page(
+        request, "symbols.html", account=found, one_page=one_page, searched=searched,
+        book=InstrumentBook.objects.filter(book=found.connection.instrument_book).first(),
+    )  # fmt: skip
 
 
 @tenants_only

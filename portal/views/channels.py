@@ -116,7 +116,7 @@ def remove(request: HttpRequest, *, pk: int) -> HttpResponse:
         Consequence("safe", "Your inbox and other channels do not change."),
     ]
     title = f"Remove the channel “{channel.name}”?"
-    question = ConfirmationPage(title, points, "Remove it", back, keep="Keep it")
+    question = ConfirmationPage(title, points, "Remove it", back, decline_label="Keep it")
     return own_page(request, "key_revoke.html", question=question)
 
 

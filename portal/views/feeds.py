@@ -7,12 +7,20 @@ from django.shortcuts import get_object_or_404
 from django.urls import reverse
 
 from common.confirmation import ConfirmationPage, Consequence
+from common.stop_rules import RULE_FIELDS
 from connections import services
+from connections.forms import RouteForm, route_points
 from connections.models import Subscription
-from portal.forms import SubscribeForm, TakeForm
+from connections.services import routable_accounts
+from execution.route_preview import preview_route
+from portal.forms import LimitsForm, SubscribeForm, TakeForm
 from portal.pages import confirm, current_user, page, run_action, tenants_only
 from portal.selectors.accounts import accounts_of
-from portal.selectors.feeds import feed_options, subscribable_feeds, subscriptions_of
+from portal.selectors.feeds import (
+    feed_options,
+    subscribable_feeds,
+    subscriptions_of,
+)
 from portal.selectors.halts import halts_affecting
 
 
@@ -26,7 +34,7 @@ def feeds(request: HttpRequest) -> HttpResponse:
 
 @tenants_only
 def subscribe(request: HttpRequest, *, slug: str) -> HttpResponse:
-    """Ask for account, size and directions, then subscribe."""
+    """Ask for account, size, directions, priority and a stop rule, then subscribe."""
     user = current_user(request)
     feed = get_object_or_404(subscribable_feeds(user), slug=slug, archived_at=None)
     (offer,) = (o for o in feed_options(user, accounts_of(user)) if o.feed.pk == feed.pk)
@@ -53,6 +61,7 @@ def subscribe(request: HttpRequest, *, slug: str) -> HttpResponse:
         services.subscribe(
             connection_id=UUID(data["account"]), feed_id=feed.pk, by=user,
             multiplier=data["multiplier"], directions=data["directions"],
+            priority=data["priority"], **form.stop_rule,
         )  # fmt: skip
         return f"Subscribed to {feed.name} from its next signal on."
 
@@ -66,12 +75,16 @@ def _find(request: HttpRequest, pk: int) -> Subscription:
 
 @tenants_only
 def edit(request: HttpRequest, *, pk: int) -> HttpResponse:
-    """Change size and directions of a subscription."""
+    """Change size, directions, priority and stop rule of a subscription."""
     user, subscription = current_user(request), _find(request, pk)
-    before = {"multiplier": subscription.multiplier, "directions": subscription.directions}
+    names = ("multiplier", "directions", "priority", *RULE_FIELDS)
+    before = {name: getattr(subscription, name) for name in names}
     form = TakeForm(request.POST or None, initial=before)
     points = [
-        Consequence("validated", "Applies from the next signal on. Open positions keep their size.")
+        Consequence(
+            "validated",
+            "Applies from the next signal on. Open positions keep their size and their rule.",
+        )
     ]
     title = f"Change the subscription of {subscription.connection.name} to {subscription.feed.name}"
     question = ConfirmationPage(title, points, "Save", reverse("portal:feeds"), False, form)
@@ -81,6 +94,48 @@ def edit(request: HttpRequest, *, pk: int) -> HttpResponse:
         return "Saved. It applies from the next signal on." if changed else "Nothing was changed."
 
     return confirm(request, question, act)
+
+
+@tenants_only
+def limits(request: HttpRequest, *, pk: int) -> HttpResponse:
+    """Change the limits of a subscription."""
+    user, subscription = current_user(request), _find(request, pk)
+    form = LimitsForm(subscription, request.POST or None)
+    points = [
+        Consequence("validated", "Applies from the next signal on. Exits are never limited."),
+        Consequence(
+            "denied",
+            "The tighter one of these limits and those of the account’s preset applies. What the "
+            "whole account holds and sends is counted.",
+        ),
+    ]
+    title = f"Limits of {subscription.connection.name} for {subscription.feed.name}"
+    question = ConfirmationPage(title, points, "Save", reverse("portal:feeds"), False, form)
+
+    def act() -> str:
+        changed = services.update_subscription(pk, by=user, **form.changes())
+        return "Saved. It applies from the next signal on." if changed else "Nothing was changed."
+
+    return confirm(request, question, act)
+
+
+@tenants_only
+def route(request: HttpRequest, *, pk: int) -> HttpResponse:
+    """Choose the accounts of which one executes each signal, and show which one would now."""
+    user, subscription = current_user(request), _find(request, pk)
+    form = RouteForm(subscription, routable_accounts(subscription), request.POST or None)
+    title = f"Route of {subscription.connection.name} for {subscription.feed.name}"
+    back = reverse("portal:feeds")
+    question = ConfirmationPage(title, route_points(), "Save", back, False, form)
+
+    def act() -> str:
+        changed = services.set_route(pk, by=user, **form.route())
+        return "Saved. It applies from the next signal on." if changed else "Nothing was changed."
+
+    return confirm(
+        request, question, act, template="subscription_route.html",
+        route=preview_route(subscription, request.GET),
+    )  # fmt: skip
 
 
 @tenants_only
@@ -124,7 +179,7 @@ def end(request: HttpRequest, *, pk: int) -> HttpResponse:
     ]
     title = f"Unsubscribe {name} from {subscription.feed.name}?"
     question = ConfirmationPage(
-        title, points, "Unsubscribe", reverse("portal:feeds"), keep="Stay subscribed"
+        title, points, "Unsubscribe", reverse("portal:feeds"), decline_label="Stay subscribed"
     )
 
     def act() -> str:

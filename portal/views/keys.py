@@ -83,7 +83,7 @@ def revoke(request: HttpRequest, *, pk: int) -> HttpResponse:
         Consequence("safe", "Orders and positions do not change."),
     ]
     title = f"Revoke the key “{key.name}”?"
-    question = ConfirmationPage(title, points, "Revoke it", back, keep="Keep it")
+    question = ConfirmationPage(title, points, "Revoke it", back, decline_label="Keep it")
     return own_page(request, "key_revoke.html", question=question)
 
 

@@ -8,17 +8,18 @@ from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 
-from analytics.days import latest_day
 from analytics.selectors import equity_curve
 from common.clocks import market_now
 from common.confirmation import ConfirmationPage, Consequence
 from common.formatting import number, signed
 from connections import services
 from connections.models import HaltMode, KillSwitch
-from execution import services as trading
+from connections.services import HaltTarget
+from connections.trading_day import latest_date
 from execution import tasks
 from execution.models import AT_BROKER, Order
 from execution.monitoring.scan_heartbeat import scan_status
+from execution.services import halt_impact
 from portal import charts
 from portal.forms import PauseForm
 from portal.pages import confirm, current_user, page, panel, tenants_only
@@ -38,17 +39,17 @@ def _overview(user: User) -> dict[str, Any]:
     unprotected: positions whose stop is missing. without_stop: those, and those of signals that
     have no stop.
     """
-    accounts, held = accounts_of(user), open_positions(user)
-    unprotected = [one for one in held if one.is_unprotected]
-    without_stop = sum(1 for one in held if one.is_without_stop)
+    accounts, positions = accounts_of(user), open_positions(user)
+    unprotected = [one for one in positions if one.is_unprotected]
+    without_stop = sum(1 for one in positions if one.is_without_stop)
     return {
         "accounts": accounts,
         "trading": sum(1 for account in accounts if not account.reason),
-        "held": held,
+        "positions": positions,
         "unprotected": unprotected,
         "without_stop": without_stop,
-        "protected": len(held) - without_stop,
-        "summaries": currency_summaries(accounts, held),
+        "protected": len(positions) - without_stop,
+        "summaries": currency_summaries(accounts, positions),
         "last": signal_summaries(user, list(published_to(user)[:LAST_SIGNALS])),
         "subscriptions": subscriptions_of(user).count() if accounts else 0,
         "at": market_now(),
@@ -82,7 +83,7 @@ def live(request: HttpRequest) -> HttpResponse:
 
 def _curves(accounts: list[Account]) -> list[dict[str, Any]]:
     """Return the result curve of each currency, real money and paper apart."""
-    end = latest_day(market_now())
+    end = latest_date(market_now())
     start = end - timedelta(days=CURVE_DAYS)
     drawn = []
     for is_paper in (False, True):
@@ -114,30 +115,42 @@ def pause(request: HttpRequest) -> HttpResponse:
     """Confirm, then send no entries for any account until trading is resumed."""
     user = current_user(request)
     working = _working(user).count()
-    form = PauseForm(request.POST or None) if working else None
-    if form is not None:
+    impact = halt_impact(HaltTarget(KillSwitch.Scope.USER, user_id=user.pk))
+    form = PauseForm(request.POST if request.method == "POST" else None)
+    if working:
         entries = _many(working, "working entry", "working entries")
         form.fields["cancel_working"].label = f"Also cancel {entries} at the broker"
+    else:
+        del form.fields["cancel_working"]
+    if impact.positions:
+        positions = _many(impact.positions, "open position", "open positions")
+        form.fields["close_positions"].label = f"Also close {positions} at the market"
+    else:
+        del form.fields["close_positions"]
     question = ConfirmationPage(
         title="Pause everything?",
         points=_pause_consequences(user),
         button=f"Pause {_many(len(accounts_of(user)), 'account', 'accounts')}",
         back=reverse("portal:overview"),
-        form=form,
-        keep="Keep trading",
+        form=form if form.fields else None,
+        decline_label="Keep trading",
     )
 
     def act() -> str:
-        cancel = form is not None and form.cleaned_data["cancel_working"]
-        return _pause(user, cancel=cancel)
+        chosen = form.cleaned_data if form.fields else {}  # without a field, it is not validated
+        return _pause(
+            user,
+            cancelled=working if chosen.get("cancel_working") else 0,
+            closed=impact.positions if chosen.get("close_positions") else 0,
+        )
 
     return confirm(request, question, act)
 
 
 def _pause_consequences(user: User) -> list[Consequence]:
-    held = open_positions(user)
-    unprotected = sum(1 for one in held if one.is_without_stop)
-    stay = f"Your {_many(len(held), 'open position stays', 'open positions stay')} open"
+    positions = open_positions(user)
+    unprotected = sum(1 for one in positions if one.is_without_stop)
+    stay = f"Your {_many(len(positions), 'open position stays', 'open positions stay')} open"
     note = f" {number(unprotected)} of them without a stop." if unprotected else ""
     return [
         Consequence(
@@ -148,7 +161,7 @@ def _pause_consequences(user: User) -> list[Consequence]:
         Consequence(
             "safe",
             f"{stay}, and every stop, target and close keeps working.{note}"
-            if held
+            if positions
             else "You have no open positions. Exits keep working.",
         ),
         Consequence(
@@ -157,20 +170,18 @@ def _pause_consequences(user: User) -> list[Consequence]:
     ]
 
 
-def _pause(user: User, *, cancel: bool) -> str:
-    services.set_kill_switch(
+def _pause(user: User, *, cancelled: int, closed: int) -> str:
+    """Pause everything; also cancel and close what the user chose. The counts are for the text."""
+    switch = services.set_kill_switch(
         scope=KillSwitch.Scope.USER, mode=HaltMode.REDUCING, reason="Paused in the portal",
-        by=user, user_id=user.pk,
+        by=user, user_id=user.pk, cancel_entries=cancelled > 0, flatten=closed > 0,
     )  # fmt: skip
-    cancelled = 0
-    if cancel:
-        for order_id in _working(user).values_list("pk", flat=True):
-            trading.cancel_order(order_id, by=user)
-            cancelled += 1
-        tasks.enqueue_pending_actions_on_commit()
+    tasks.enqueue_halt_actions_on_commit(switch)
     entries = _many(cancelled, "entry is", "entries are")
-    note = f" {entries} being cancelled." if cancelled else ""
-    return f"Everything is paused; exits keep working.{note}"
+    positions = _many(closed, "position is", "positions are")
+    notes = [f" {entries} being cancelled."] if cancelled else []
+    notes += [f" {positions} being closed."] if closed else []
+    return f"Everything is paused; exits keep working.{''.join(notes)}"
 
 
 @tenants_only
@@ -192,7 +203,12 @@ def resume(request: HttpRequest) -> HttpResponse:
         )
         points.append(Consequence("paused", f"{stay} paused."))
     question = ConfirmationPage(
-        "Resume trading?", points, "Resume", reverse("portal:overview"), False, keep="Stay paused"
+        "Resume trading?",
+        points,
+        "Resume",
+        reverse("portal:overview"),
+        False,
+        decline_label="Stay paused",
     )
 
     def act() -> str:

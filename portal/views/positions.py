@@ -1,19 +1,21 @@
-"""Open and closed positions, and closing one after a confirmation."""
+"""Open and closed positions, and closing one or all after a confirmation."""
 
 from decimal import Decimal
 from uuid import UUID
 
 from django.contrib import messages
 from django.core.paginator import Paginator
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
 from django.urls import reverse
 
 from common.confirmation import ConfirmationPage
 from execution import services, tasks
-from execution.exits.forms import CloseForm, close_consequences
+from execution.exits.forms import CloseForm, close_all_consequences, close_consequences
+from portal.forms import ShownPositionsForm
 from portal.pages import confirm, current_user, page, tenants_only
-from portal.selectors.accounts import accounts_of
+from portal.selectors.accounts import Account, accounts_of
 from portal.selectors.positions import PositionView, positions_of
+from positions.models import PositionQuerySet
 from positions.selectors import with_prices
 from users.models import User
 
@@ -30,19 +32,87 @@ def positions(request: HttpRequest) -> HttpResponse:
     state = "closed" if filters.get("state") == "closed" else "open"
     found = mine.closed().order_by("-closed_at", "-pk") if state == "closed" else mine.open()
     accounts = accounts_of(user)
-    if account := filters.get("account"):
-        known = {str(one.connection.pk) for one in accounts}
-        found = found.filter(connection=UUID(account)) if account in known else found.none()
-    if pair := filters.get("pair", "").strip().upper():
-        found = found.filter(pair__icontains=pair)
+    found = _filtered(found, accounts, filters)
     one_page = Paginator(found if state == "closed" else with_prices(found), PAGE_SIZE).get_page(
         filters.get("page")
     )
     return page(
         request, "positions.html", state=state, counts=counts, accounts=accounts, filters=filters,
-        one_page=one_page, held=[PositionView(row) for row in one_page],
+        one_page=one_page, positions=[PositionView(row) for row in one_page],
         refresh_seconds=REFRESH_SECONDS[state],
     )  # fmt: skip
+
+
+def _filtered(
+    found: PositionQuerySet, accounts: list[Account], filters: QueryDict
+) -> PositionQuerySet:
+    """Return the positions of the account and the pair that the address names; by default all."""
+    if account := filters.get("account"):
+        known = {str(one.connection.pk) for one in accounts}
+        found = found.filter(connection=UUID(account)) if account in known else found.none()
+    if pair := filters.get("pair", "").strip().upper():
+        found = found.filter(pair__icontains=pair)
+    return found
+
+
+@tenants_only
+def close_all(request: HttpRequest) -> HttpResponse:
+    """Ask, then close the positions that the question showed: by default those of the list."""
+    user, filters = current_user(request), request.GET
+    back = f"{reverse('portal:positions')}?{filters.urlencode()}".rstrip("?")
+    listed = _closable(_filtered(positions_of(user).open(), accounts_of(user), filters))
+    changed = ""
+    if request.method == "POST":
+        form = ShownPositionsForm(request.POST)
+        shown = form.cleaned_data["positions"] if form.is_valid() else set()
+        closable = _closable(positions_of(user).open().filter(pk__in=shown))
+        changed = _changed_since(
+            opened=sum(view.position.pk not in shown for view in listed),
+            closed=len(shown) - len(closable),
+        )
+    else:
+        closable = listed
+        ids = sorted(view.position.pk for view in closable)
+        form = ShownPositionsForm(initial={"positions": ",".join(map(str, ids))})
+    if not closable:
+        messages.info(request, "Nothing of that is open, or it is being closed already.")
+        return HttpResponseRedirect(back)
+    number = len(closable)
+    question = ConfirmationPage(
+        title=f"Close {'this position' if number == 1 else f'these {number} positions'}?",
+        points=close_all_consequences(
+            [(view.position, view.position.connection.name, view.currency) for view in closable]
+        ),
+        button="Close it" if number == 1 else f"Close all {number}",
+        back=back,
+        form=form,
+        decline_label="Keep it" if number == 1 else "Keep them",
+    )
+    return confirm(request, question, lambda: _close_all(closable, changed, user))
+
+
+def _closable(found: PositionQuerySet) -> list[PositionView]:
+    """Return the positions of which something is left that no exit closes already."""
+    return [view for view in map(PositionView, with_prices(found)) if view.free > 0]
+
+
+def _changed_since(*, opened: int, closed: int) -> str:
+    """Return what differs from the question, for the report; "" if nothing does."""
+    notes = [f"{opened} opened since you were asked, and stay."] if opened else []
+    notes += [f"{closed} closed since you were asked."] if closed else []
+    return "".join(f" {note}" for note in notes)
+
+
+def _close_all(views: list[PositionView], changed: str, user: User) -> str:
+    ids = services.close_positions([view.position.pk for view in views], by=user)
+    tasks.enqueue_on_commit(ids, queue=tasks.EXITS)
+    if not ids:
+        return "They were already closed or being closed; nothing was sent."
+    is_one = len(ids) == 1
+    return (
+        f"{'1 position is' if is_one else f'{len(ids)} positions are'} being closed. "
+        f"{'It disappears' if is_one else 'They disappear'} once the close is filled.{changed}"
+    )
 
 
 @tenants_only
@@ -52,26 +122,26 @@ def close(request: HttpRequest, *, pk: int) -> HttpResponse:
     position = with_prices(positions_of(user)).filter(pk=pk).first()
     if position is None:
         raise Http404
-    held = PositionView(position)
-    if held.free <= 0:
+    view = PositionView(position)
+    if view.free <= 0:
         messages.info(request, "It is already closed or being closed; nothing was sent.")
         return HttpResponseRedirect(reverse("portal:positions"))
     form = CloseForm(request.POST if request.method == "POST" else None)
     account = position.connection.name
     question = ConfirmationPage(
-        title=f"Close {position.pair} {held.direction} at {account}?",
-        points=close_consequences(position, currency=held.currency),
+        title=f"Close {position.pair} {view.direction} at {account}?",
+        points=close_consequences(position, currency=view.currency),
         button="Close it",
         back=reverse("portal:positions"),
         form=form,
-        keep="Keep it",
+        decline_label="Keep it",
     )
-    return confirm(request, question, lambda: _close(held, form, user))
+    return confirm(request, question, lambda: _close(view, form, user))
 
 
-def _close(held: PositionView, form: CloseForm, user: User) -> str:
+def _close(view: PositionView, form: CloseForm, user: User) -> str:
     order_id = services.close_position(
-        held.position.pk,
+        view.position.pk,
         fraction=Decimal(form.cleaned_data["fraction"]),
         by=user,
     )
@@ -79,5 +149,5 @@ def _close(held: PositionView, form: CloseForm, user: User) -> str:
         return "It was already closed or being closed; nothing was sent."
     tasks.enqueue_on_commit([order_id], queue=tasks.EXITS)
     return (
-        f"{held.position.pair} is being closed. The position disappears once the close is filled."
+        f"{view.position.pair} is being closed. The position disappears once the close is filled."
     )

@@ -11,7 +11,10 @@ from common.confirmation import ConfirmationPage, Consequence
 from common.formatting import STATES
 from common.permissions import Right, may
 from execution import services, tasks
-from execution.models import Order, Status
+from execution.change_forms import ChangeOrderForm, change_consequences, make_change
+from execution.models import EntryDecision, Order, Status
+from execution.oco_results import pair_sentences
+from execution.slice_results import slice_result
 from portal.pages import confirm, current_user, page, tenants_only
 from portal.selectors.signals import (
     AccountOutcome,
@@ -52,14 +55,18 @@ def signal(request: HttpRequest, *, pk: int) -> HttpResponse:
     user = current_user(request)
     found = get_object_or_404(signals_for(user).select_related("feed", "refers_to"), pk=pk)
     history = signal_history(user, found)
+    chosen = _chosen(history, request.GET.get("order", ""))
     return page(
         request,
         "signal.html",
         signal=found,
         history=history,
+        pair=pair_sentences(found, user),
         preview=_preview(user, found),
-        chosen=_chosen(history, request.GET.get("order", "")),
-        open_ones=[held for held in history.held if held.free > 0],
+        chosen=chosen,
+        sliced=chosen and slice_result(chosen.order),
+        decision=chosen and EntryDecision.objects.filter(order=chosen.order.pk).first(),
+        open_ones=[view for view in history.position_views if view.free > 0],
         refresh_seconds=_refresh_seconds(found, history),
     )
 
@@ -87,7 +94,9 @@ def _refresh_seconds(found: Signal, history: SignalHistory) -> int:
         STATES[one.order.status].share in {"working", "unknown"} for one in history.exits
     ):
         return FAST_SECONDS
-    is_over = found.is_published and not any(held.position.is_open for held in history.held)
+    is_over = found.is_published and not any(
+        view.position.is_open for view in history.position_views
+    )
     return 0 if is_over else SLOW_SECONDS
 
 
@@ -105,17 +114,48 @@ def cancel(request: HttpRequest, *, pk: int) -> HttpResponse:
         ),
         Consequence("filled", "What is filled stays open with its stop."),
     ]
+    is_sliced = slice_result(order) is not None
+    if is_sliced:
+        ended = Consequence("cancelled", "Ends the entry: no more of its slices are sent.")
+        points = [ended, Consequence("filled", "What has filled stays open with its stop.")]
     title = f"Cancel {order.side.lower()} {order.pair} at {order.connection.name}?"
     back = reverse("portal:signals")
     if order.signal_id:
         back = f"{reverse('portal:signal', args=[order.signal_id])}?order={pk}#timeline"
-    question = ConfirmationPage(title, points, "Cancel the order", back, keep="Keep the order")
+    question = ConfirmationPage(
+        title, points, "Cancel the order", back, decline_label="Keep the order"
+    )
 
     def act() -> str:
         if services.cancel_order(pk, by=user) == Status.CANCELLED:
+            if is_sliced:
+                return "The entry has ended; no more of its slices are sent."
             return "The order was cancelled; it was never sent."
         tasks.enqueue_pending_actions_on_commit()
         return "Cancellation requested; the order may still fill first."
+
+    return confirm(request, question, act)
+
+
+@tenants_only
+def change(request: HttpRequest, *, pk: int) -> HttpResponse:
+    """Ask for the new price or quantity, then change the order."""
+    user = current_user(request)
+    mine = Order.objects.filter(connection__user=user).select_related("connection", "signal")
+    order = get_object_or_404(mine.defer("connection__sealed_credentials"), pk=pk)
+    form = ChangeOrderForm(order, request.POST if request.method == "POST" else None)
+    back = reverse("portal:signals")
+    if order.signal_id:
+        back = f"{reverse('portal:signal', args=[order.signal_id])}?order={pk}#timeline"
+    title = f"Change {order.side.lower()} {order.pair} at {order.connection.name}?"
+    question = ConfirmationPage(
+        title, change_consequences(order), "Change the order", back, form=form,
+        decline_label="Keep it as it is",
+    )  # fmt: skip
+
+    def act() -> str:
+        tasks.enqueue_pending_actions_on_commit()
+        return make_change(order, form, user)
 
     return confirm(request, question, act)
 

@@ -1,0 +1,158 @@
+"""The tenant's own loss limits: add, change and remove them."""
+
+from typing import Any
+from uuid import UUID
+
+from django import forms
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404
+from django.urls import reverse
+
+from common.confirmation import ConfirmationPage, Consequence
+from common.form_fields import Amount
+from common.row_changes import ChangedFieldsForm
+from connections import services
+from connections.models import (
+    ExecutionConnection,
+    LossAction,
+    LossBasis,
+    LossLimit,
+    LossMeasure,
+    LossUnit,
+    LossWindow,
+    ResumeRule,
+    Subscription,
+)
+from portal.pages import confirm, current_user, tenants_only
+from portal.selectors.loss_limits import own_loss_limits
+from portal.views.accounts import address, find
+from users.models import User
+
+FIELDS = ("window", "measure", "basis", "maximum", "unit", "action", "resume")
+POINTS = [
+    Consequence("validated", "It is checked within a minute, and then with each new balance."),
+    Consequence("paused", "When it is reached, entries pause. Exits go on."),
+]
+
+
+class LossLimitForm(ChangedFieldsForm, forms.Form):
+    """A loss limit as it is now."""
+
+    window = forms.ChoiceField(label="Loss in", choices=LossWindow)
+    measure = forms.ChoiceField(label="What is measured", choices=LossMeasure)
+    basis = forms.ChoiceField(
+        label="From", choices=LossBasis, help_text="Only balance and equity have a highest value."
+    )
+    maximum = Amount(help_text="Entries pause at this value.")
+    unit = forms.ChoiceField(choices=LossUnit, help_text="Losing trades in a row: trades.")
+    action = forms.ChoiceField(label="Then", choices=LossAction)
+    resume = forms.ChoiceField(label="Entries resume", choices=ResumeRule)
+
+
+class NewLossLimitForm(LossLimitForm):
+    """A new loss limit of one of these presets or subscriptions."""
+
+    is_change = False
+    field_order = ("applies_to", *FIELDS)
+    applies_to = forms.ChoiceField(label="Applies to")
+
+    def __init__(self, connection: ExecutionConnection, user: User, data: Any = None) -> None:
+        usual = {"window": "DATE", "measure": "EQUITY", "basis": "OPENING", "unit": "PERCENT"}
+        super().__init__(data, initial=usual)
+        preset = connection.preset
+        choices = []
+        if preset is not None and preset.user_id == user.pk:
+            choices.append(("preset", f"All accounts with the preset {preset.name}"))
+        choices += [
+            (str(taken.pk), f"Only entries from {taken.feed.name}")
+            for taken in _subscriptions(connection)
+        ]
+        field = self.fields["applies_to"]
+        assert isinstance(field, forms.ChoiceField)
+        field.choices = choices
+        if not choices:
+            field.help_text = (
+                "Subscribe the account to a feed first: its preset belongs to the operators."
+            )
+
+
+@tenants_only
+def add(request: HttpRequest, *, pk: UUID) -> HttpResponse:
+    """Add a loss limit to the account's preset, if it is one's own, or to a subscription."""
+    user, connection = current_user(request), find(request, pk).connection
+    form = NewLossLimitForm(connection, user, request.POST or None)
+
+    def act() -> str:
+        values = {name: form.cleaned_data[name] for name in FIELDS}
+        target = form.cleaned_data["applies_to"]
+        limit = (
+            LossLimit(preset=connection.preset, **values)
+            if target == "preset"
+            else LossLimit(subscription=_subscriptions(connection).get(pk=target), **values)
+        )
+        return f"Added: {services.add_loss_limit(limit, by=user).name}."
+
+    question = ConfirmationPage(
+        f"Loss limit of {connection.name}", POINTS, "Add it", _back(connection), False, form,
+        "Not now",
+    )  # fmt: skip
+    return confirm(request, question, act)
+
+
+@tenants_only
+def edit(request: HttpRequest, *, pk: int) -> HttpResponse:
+    """Change one's own loss limit."""
+    user, limit = current_user(request), _find(request, pk)
+    initial = {name: getattr(limit, name) for name in FIELDS}
+    form = LossLimitForm(request.POST or None, initial=initial)
+    points = [*POINTS, Consequence("pending", "A pause that it has caused does not end.")]
+    question = ConfirmationPage(limit.name, points, "Save", _back_of(limit), False, form)
+
+    def act() -> str:
+        changes = form.changes()
+        if not changes:
+            return "Nothing was changed."
+        return f"Saved: {services.change_loss_limit(pk, by=user, **changes).name}."
+
+    return confirm(request, question, act)
+
+
+@tenants_only
+def remove(request: HttpRequest, *, pk: int) -> HttpResponse:
+    """Remove one's own loss limit, after a confirmation."""
+    user, limit = current_user(request), _find(request, pk)
+    points = [
+        Consequence("attention", f"{limit.name} is no longer limited."),
+        Consequence("paused", "A pause that it has caused stays until its end."),
+    ]
+    question = ConfirmationPage("Remove the loss limit?", points, "Remove it", _back_of(limit))
+
+    def act() -> str:
+        services.delete_loss_limit(pk, by=user)
+        return "The loss limit was removed."
+
+    return confirm(request, question, act)
+
+
+def _find(request: HttpRequest, pk: int) -> LossLimit:
+    own = own_loss_limits(current_user(request))
+    return get_object_or_404(own.select_related("preset", "subscription__connection"), pk=pk)
+
+
+def _subscriptions(connection: ExecutionConnection) -> QuerySet[Subscription]:
+    taken = Subscription.objects.filter(connection=connection, archived_at__isnull=True)
+    return taken.select_related("feed").order_by("feed__name")
+
+
+def _back(connection: ExecutionConnection) -> str:
+    return address(connection.pk) + "#limits"
+
+
+def _back_of(limit: LossLimit) -> str:
+    """Return the page of the limit's account, or of one with its preset."""
+    if limit.subscription is not None:
+        return _back(limit.subscription.connection)
+    own = ExecutionConnection.objects.live().filter(preset=limit.preset)
+    connection = own.first()
+    return _back(connection) if connection else reverse("portal:accounts")
