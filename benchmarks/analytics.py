@@ -6,13 +6,13 @@ from datetime import date
 from decimal import Decimal
 from uuid import UUID
 
-from analytics.days import bounds
 from analytics.models import AnalyticsDaily
 from analytics.rollup import Rollup, fold, of_trade
 from analytics.services import compute_day
 from benchmarks.data import BenchData
 from benchmarks.environment import BenchEnvironment, BenchError
 from benchmarks.results import Result, compared
+from connections.trading_day import bounds
 from positions.models import ExecutionPosition
 
 TARGET = 25.0
@@ -43,17 +43,17 @@ SELECT %s, 'OPEN', 'EUR/USD', 'BUY', 'MARKET', '{}', '{}', 1, 'GTC', 'analytics'
 """
 
 
-def analytics(environment: BenchEnvironment, data: BenchData, n: int) -> Result:
-    """Measure compute_day() for n connections with ten trades on that day and ninety before."""
+def analytics(environment: BenchEnvironment, data: BenchData, count: int) -> Result:
+    """Measure compute_day() for connections with ten trades on that day and ninety before."""
     environment.run(workers=0)
     environment.reset()
-    _seed(environment, data, n)
-    few = min(n, BASELINE_MAX)
+    _seed(environment, data, count)
+    few = min(count, BASELINE_MAX)
     seconds, plain_seconds = [], []
     for number in range(environment.rounds + 1):
-        ours, our_rollups = _timed(_ours, data, n)
+        ours, our_rollups = _timed(_ours, data, count)
         plain, plain_rollups = _timed(_plain, data, few)
-        if len(our_rollups) != n or not plain_rollups.items() <= our_rollups.items():
+        if len(our_rollups) != count or not plain_rollups.items() <= our_rollups.items():
             raise BenchError("the two ways to compute a day have different results")
         if number:  # the first is the warm-up
             seconds.append(ours)
@@ -61,21 +61,21 @@ def analytics(environment: BenchEnvironment, data: BenchData, n: int) -> Result:
     environment.reset()
     return compared(
         "analytics",
-        n=n,
+        count=count,
         seconds=seconds,
         baseline="an ORM loop over the connections",
-        baseline_n=few,
+        baseline_count=few,
         baseline_seconds=plain_seconds,
         target=TARGET,
-        trades=n * TRADES_PER_DAY,
-        positions=n * TRADES_PER_DAY * DAYS,
+        trades=count * TRADES_PER_DAY,
+        positions=count * TRADES_PER_DAY * DAYS,
     )
 
 
-def _seed(environment: BenchEnvironment, data: BenchData, n: int) -> None:
-    environment.sql(SIGNALS, data.feed(n).pk, DAYS * TRADES_PER_DAY)
+def _seed(environment: BenchEnvironment, data: BenchData, count: int) -> None:
+    environment.sql(SIGNALS, data.feed(count).pk, DAYS * TRADES_PER_DAY)
     parameters = {
-        "ids": data.connections(n),
+        "ids": data.connections(count),
         "end": bounds(DAY)[1],
         "trades_per_day": TRADES_PER_DAY,
     }
@@ -84,11 +84,11 @@ def _seed(environment: BenchEnvironment, data: BenchData, n: int) -> None:
 
 
 def _timed(
-    compute: Callable[[BenchData, int], None], data: BenchData, n: int
+    compute: Callable[[BenchData, int], None], data: BenchData, count: int
 ) -> tuple[float, dict[UUID, Rollup]]:
     AnalyticsDaily.objects.all().delete()
     start = time.perf_counter()
-    compute(data, n)
+    compute(data, count)
     seconds = time.perf_counter() - start
     return seconds, {row.connection_id: row.rollup for row in AnalyticsDaily.objects.all()}
 
@@ -97,9 +97,9 @@ def _ours(_data: BenchData, _n: int) -> None:
     compute_day(DAY)
 
 
-def _plain(data: BenchData, n: int) -> None:
+def _plain(data: BenchData, count: int) -> None:
     start, end = bounds(DAY)
-    for connection_id in data.connections(n):
+    for connection_id in data.connections(count):
         trades = ExecutionPosition.objects.filter(
             connection_id=connection_id, closed_at__gte=start, closed_at__lt=end
         ).order_by("closed_at", "id")

@@ -63,23 +63,24 @@ def _quantity(
 ) -> Decimal:
     rate = Decimal(1)
     assert signal.sl is not None
-    quantity = sizing.size(
+    size = sizing.size(
         sizing=sizing.Sizing(
-            preset.sizing_mode, preset.fixed_quantity, preset.percent_of_balance,
-            preset.fixed_amount, preset.risk_percent,
-            sizing.multiplier_of(preset, signal.risk_category, subscription.multiplier),
+            mode=preset.sizing_mode,
+            multiplier=sizing.multiplier_of(preset, signal.risk_category, subscription.multiplier),
+            fixed_quantity=preset.fixed_quantity,
+            percent_of_balance=preset.percent_of_balance,
+            fixed_amount=preset.fixed_amount,
+            risk_percent=preset.risk_percent,
         ),
-        balance=account.balance,
-        equity=account.equity,
-        price=quote.ask,
-        rate=rate,
+        account=sizing.Account(account.balance, account.equity),
+        unit_value=quote.ask * rate,
         stop_loss_per_unit=sizing.loss_per_unit(quote.ask, signal.sl, 1, rate),
         limits=sizing.QuantityLimits(
             instrument.quantity_min, instrument.quantity_step, instrument.quantity_max
         ),
-    )  # fmt: skip
-    assert isinstance(quantity, Decimal)
-    return quantity
+    )
+    assert isinstance(size, sizing.Size)
+    return size.quantity
 
 
 def _save_order(

@@ -1,6 +1,6 @@
 """Isolation: the same load with and without slow and failing accounts.
 
-Several signals are published in a row to n accounts. In the middle comes the CLOSE of an earlier
+Several signals are published in a row to all accounts. In the middle comes the CLOSE of an earlier
 signal, so that entries and exits meet. In every second run 5 % of the accounts fail (half refuse
 the connection, half never answer) and 2 % answer after ten seconds. Compared is the time from
 publication to fill, for the accounts that are healthy in both runs.
@@ -76,18 +76,18 @@ class Run:
         return percentile(self.entries, 99), percentile(self.exits, 99)
 
 
-def bulkhead(environment: BenchEnvironment, data: BenchData, n: int) -> Result:
+def bulkhead(environment: BenchEnvironment, data: BenchData, count: int) -> Result:
     """Measure runs with and without failing accounts in turn; compare the medians of their p99."""
     environment.run(workers=2)
     environment.reset()
-    sizes = {"failing": round(n * FAILING), "slow": round(n * SLOW), "ms": SLOW_MS}
-    ids = data.connections(n)
+    sizes = {"failing": round(count * FAILING), "slow": round(count * SLOW), "ms": SLOW_MS}
+    ids = data.connections(count)
     healthy = [id_ for (id_,) in environment.sql(HEALTHY, {**sizes, "ids": ids})]
-    _run(environment, data, n, healthy)  # warm-up
+    _run(environment, data, count, healthy)  # warm-up
     healthy_runs, failing_runs = [], []
     for number in range(environment.rounds):
-        healthy_runs.append(_run(environment, data, n, healthy))
-        failing_runs.append(_run(environment, data, n, healthy, {**sizes, "ids": ids}))
+        healthy_runs.append(_run(environment, data, count, healthy))
+        failing_runs.append(_run(environment, data, count, healthy, {**sizes, "ids": ids}))
         healthy_text, failing_text = _describe(healthy_runs[-1]), _describe(failing_runs[-1])
         report_progress(f"  round {number + 1}: p99 {healthy_text}; with failures {failing_text}")
     # Each process records its connections' health once a second, perhaps after the orders have
@@ -101,7 +101,7 @@ def bulkhead(environment: BenchEnvironment, data: BenchData, n: int) -> Result:
     spread = [ms for run in failing_runs for ms in run.entries]
     return Result(
         name="bulkhead",
-        n=n,
+        n=count,
         seconds=seconds,
         rate=orders / seconds,
         p50_ms=percentile(spread, 50),
@@ -136,15 +136,15 @@ def _ratio(failing_runs: Sequence[Run], healthy_runs: Sequence[Run], which: int)
 def _run(
     environment: BenchEnvironment,
     data: BenchData,
-    n: int,
+    count: int,
     healthy: list[Any],
     trouble: dict[str, Any] | None = None,
 ) -> Run:
     """Fill one signal, then publish more; the CLOSE of the first is among them."""
-    first = data.signal(data.feed(n))
+    first = data.signal(data.feed(count))
     fanout.publish_as_web(first, data)
     environment.wait(environment.nothing_open)
-    signals = [data.signal(data.feed(n)) for _ in range(SIGNALS)]
+    signals = [data.signal(data.feed(count)) for _ in range(SIGNALS)]
     signals.insert(SIGNALS // 2, _close(first))
     if trouble:
         environment.sql(CAUSE_TROUBLE, trouble)

@@ -29,25 +29,25 @@ WARM = 20
 AMPLE = Rate(per_second=100_000, burst=10_000)  # at the exchange's real limit, waits would dominate
 
 
-def overhead(n: int) -> Result:
-    """Measure n orders, one after the other: from our call to the exchange's answer, without the
+def overhead(count: int) -> Result:
+    """Measure orders, one after the other: from our call to the exchange's answer, without the
     fake's own time for our requests.
     """
     with _exchange() as exchange:
         spent = time.process_time()
-        took, added, requests = asyncio.run(_orders(exchange, n))
+        took, added, requests = asyncio.run(_orders(exchange, count))
         cpu = time.process_time() - spent
     return overhead_of(
         "crypto",
-        n,
+        count,
         took,
         added,
         target=ADDED_MS,
         detail={
             "unit": "ms that adapter, ccxt and HTTP add to an order (p99), less is better",
-            "requests_an_order": requests / n,
+            "requests_an_order": requests / count,
             "whole_p50_ms": 1000 * percentile(took, 50),
-            "cpu_ms_an_order": 1000 * cpu / (n + WARM),
+            "cpu_ms_an_order": 1000 * cpu / (count + WARM),
         },
     )
 
@@ -89,7 +89,7 @@ def _ample(known: Exchange, spec: ConnectionSpec) -> AccountRateLimits:
     return AccountRateLimits(host, points, orders, limits, reads)
 
 
-async def _orders(exchange: _FakeExchange, n: int) -> tuple[list[float], list[float], int]:
+async def _orders(exchange: _FakeExchange, count: int) -> tuple[list[float], list[float], int]:
     adapter = CryptoAdapter(ClientPool({"binance": exchange.credentials["base"]}, _ample))
     spec = ConnectionSpec(
         "11111111-1111-4111-8111-111111111111",
@@ -100,7 +100,7 @@ async def _orders(exchange: _FakeExchange, n: int) -> tuple[list[float], list[fl
     )
     await adapter.instruments(spec)
     times = []
-    for number in range(WARM + n):
+    for number in range(WARM + count):
         began = time.perf_counter()
         await adapter.submit(spec, _order(number, spec), lambda _: None)
         times.append((began, time.perf_counter()))

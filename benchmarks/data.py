@@ -31,7 +31,7 @@ BOOK = "paper"
 
 
 class BenchData:
-    """Test data that grows on demand: `feed(n)` has n subscribers, all of them eligible."""
+    """Test data that grows on demand: `feed(10)` has ten subscribers, all of them eligible."""
 
     def __init__(self, environment: BenchEnvironment) -> None:
         self.environment = environment

@@ -13,12 +13,14 @@ from typing import Any, LiteralString, Self
 
 import psycopg
 import redis
+from psycopg.sql import SQL, Identifier
 
 from benchmarks import process_usage
+from common.queue_keys import queue_keys
 from config.env import Settings
 from config.installation import var_folder
 from ops.embedded.ports import free_port
-from ops.embedded.postgres import NAME, PostgresServer
+from ops.embedded.postgres import PostgresServer
 from ops.stack.process import ProcessSpec
 from ops.stack.stack import Stack, all_processes
 
@@ -94,9 +96,7 @@ class BenchEnvironment:
     def _start(self) -> None:
         report_progress("Starting servers …")
         with PostgresServer(self.stack.folder / "postgres") as server:
-            url = server.url.removesuffix(NAME) + "postgres"
-            with psycopg.connect(url, autocommit=True) as connection:
-                connection.execute(f"DROP DATABASE IF EXISTS {NAME}")
+            drop_used_database(server.url)
         self.stack.prepare()
         self.stack.use_here()
         self.owner = psycopg.connect(self.stack.environ["DATABASE_URL"], autocommit=True)
@@ -116,17 +116,27 @@ class BenchEnvironment:
 
     # ---- processes ------------------------------------------------------------------------
     def run(self, *, workers: int) -> None:
-        """Run the whole stack with this number of workers for entries; 0 stops every process."""
-        if workers == self.workers:
+        """Run the whole stack with this number of workers for entries; 0 stops every process.
+
+        If fewer workers run, the others are started beside them.
+        """
+        running = self.workers
+        if workers == running:
             return
-        if self.stack.supervisor is not None:
-            self.stack.supervisor.stop()
         self._specs = _processes(Settings.read(self.stack.environ), workers)
-        if workers == 0:
-            self.stack.supervisor = None
-            return
-        report_progress(f"Starting the stack with {workers} workers for entries …")
-        supervisor = self.stack.start()
+        supervisor = self.stack.supervisor
+        if supervisor is not None and workers > running:
+            for child in self._specs:
+                if child.name not in supervisor.children:
+                    supervisor.add(child)
+        else:
+            if supervisor is not None:
+                supervisor.stop()
+                self.stack.supervisor = None
+            if workers == 0:
+                return
+            report_progress(f"Starting the stack with {workers} workers for entries …")
+            supervisor = self.stack.start()
         if not supervisor.wait_ready(120):
             raise BenchError(f"not ready: {', '.join(supervisor.unready())} {supervisor.failure}")
 
@@ -181,11 +191,13 @@ class BenchEnvironment:
             except psycopg.errors.DeadlockDetected:  # a polling worker locked in another order
                 if not attempts_left:
                     raise
-        self.redis.delete(EXECUTION, "exits", "maintenance", "unacked", "unacked_index")
+        queues = [key for queue in (EXECUTION, "exits", "maintenance") for key in queue_keys(queue)]
+        self.redis.delete(*queues, "unacked", "unacked_index")
 
     def waiting(self, queue: str) -> int:
         """Return the number of messages in a queue or prefetched by a worker."""
-        return int(self.redis.llen(queue)) + int(self.redis.hlen("unacked"))
+        waiting = sum(int(self.redis.llen(key)) for key in queue_keys(queue))
+        return waiting + int(self.redis.hlen("unacked"))
 
     def nothing_open(self) -> bool:
         """Return whether every order has ended.
@@ -207,6 +219,19 @@ class BenchEnvironment:
             if self.stack.supervisor is not None and self.stack.supervisor.failure:
                 raise BenchError(self.stack.supervisor.failure)
             time.sleep(every)
+
+
+def drop_used_database(url: str) -> None:
+    """Drop a database if an earlier run has written rows into it; each run creates users."""
+    server, _, name = url.rpartition("/")
+    with psycopg.connect(url) as database:
+        try:
+            used = database.execute("SELECT FROM users_user LIMIT 1").fetchone() is not None
+        except psycopg.errors.UndefinedTable:  # the migrations of that run were interrupted
+            used = False
+    if used:
+        with psycopg.connect(f"{server}/postgres", autocommit=True) as postgres:
+            postgres.execute(SQL("DROP DATABASE {}").format(Identifier(name)))
 
 
 def _processes(settings: Settings, workers: int) -> list[ProcessSpec]:

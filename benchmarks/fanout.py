@@ -1,4 +1,4 @@
-"""Fan-out of one signal to n accounts: from publish() to the commit of the last fill."""
+"""Fan-out of one signal to `count` accounts: from publish() to the commit of the last fill."""
 
 import contextlib
 import statistics
@@ -49,15 +49,15 @@ class Run:
     stages_ms: dict[str, Any]
 
 
-def ours(environment: BenchEnvironment, data: BenchData, n: int) -> Run:
-    """Publish a signal to n subscribers and wait until all of it is durable."""
-    signal = data.signal(data.feed(n))
+def ours(environment: BenchEnvironment, data: BenchData, count: int) -> Run:
+    """Publish a signal to `count` subscribers and wait until all of it is durable."""
+    signal = data.signal(data.feed(count))
     began, start = datetime.now(UTC), time.perf_counter()
     committed = publish_as_web(signal, data)
     enqueued = time.perf_counter()
     environment.wait(environment.nothing_open)
     seconds = time.perf_counter() - start
-    _check(environment, signal, n)
+    _check(environment, signal, count)
     steps = _steps(environment, began, signal)
     stages: dict[str, Any] = {
         "published": 1000 * (committed - start),
@@ -102,15 +102,15 @@ def _steps(
     }
 
 
-def plain(environment: BenchEnvironment, data: BenchData, n: int) -> float:
-    """Return the baseline's seconds for n connections."""
-    signal = data.signal(data.feed(n))
-    connection_ids = data.connections(n)
+def plain(environment: BenchEnvironment, data: BenchData, count: int) -> float:
+    """Return the baseline's seconds for `count` connections."""
+    signal = data.signal(data.feed(count))
+    connection_ids = data.connections(count)
     start = time.perf_counter()
     baseline.fan_out(signal.pk, connection_ids, EXECUTION)
-    environment.wait(lambda: _filled(environment, signal) == n, every=0.05)
+    environment.wait(lambda: _filled(environment, signal) == count, every=0.05)
     seconds = time.perf_counter() - start
-    _check(environment, signal, n)
+    _check(environment, signal, count)
     return seconds
 
 
@@ -119,11 +119,11 @@ def _filled(environment: BenchEnvironment, signal: Signal) -> int:
     return int(environment.sql(counted, signal.pk)[0][0])
 
 
-def _check(environment: BenchEnvironment, signal: Signal, n: int) -> None:
+def _check(environment: BenchEnvironment, signal: Signal, count: int) -> None:
     """Check that each order, fill, position and row of the broker's books exists once."""
     (counts,) = environment.sql(COUNTS, signal.pk)
-    if set(counts) != {n}:
-        message = f"{n} orders, but orders, fills, positions, broker's: {counts}"
+    if set(counts) != {count}:
+        message = f"{count} orders, but orders, fills, positions, broker's: {counts}"
         raise BenchError(message + unfilled(environment, signal))
 
 
@@ -136,15 +136,15 @@ def unfilled(environment: BenchEnvironment, signal: Signal) -> str:
     return "".join(message)
 
 
-def fanout(environment: BenchEnvironment, data: BenchData, n: int) -> Result:
+def fanout(environment: BenchEnvironment, data: BenchData, count: int) -> Result:
     """Compare a fan-out with one task and plain ORM writes per connection."""
     environment.run(workers=2)
     environment.reset()
-    ours(environment, data, n)  # warm-up
+    ours(environment, data, count)  # warm-up
     environment.reset()
-    plain(environment, data, min(n, 50))
+    plain(environment, data, min(count, 50))
     environment.reset()
-    few = min(n, BASELINE_MAX)
+    few = min(count, BASELINE_MAX)
     meter, plain_meter = (
         process_usage.Meter(environment.pids),
         process_usage.Meter(environment.pids),
@@ -154,8 +154,8 @@ def fanout(environment: BenchEnvironment, data: BenchData, n: int) -> Result:
         with plain_meter.over(few):
             plain_seconds.append(plain(environment, data, few))
         environment.reset()
-        with meter.over(n):
-            runs.append(ours(environment, data, n))
+        with meter.over(count):
+            runs.append(ours(environment, data, count))
         environment.reset()
         report_progress(
             f"  round {number + 1}: {runs[-1].seconds:.3f} s, plain {plain_seconds[-1]:.2f} s"
@@ -163,10 +163,10 @@ def fanout(environment: BenchEnvironment, data: BenchData, n: int) -> Result:
     middle = sorted(runs, key=lambda run: run.seconds)[len(runs) // 2]
     return compared(
         "fanout",
-        n=n,
+        count=count,
         seconds=[run.seconds for run in runs],
         baseline="one plain task and ORM writes per connection",
-        baseline_n=few,
+        baseline_count=few,
         baseline_seconds=plain_seconds,
         target=TARGET,
         latencies_ms=middle.latencies_ms,
@@ -177,13 +177,13 @@ def fanout(environment: BenchEnvironment, data: BenchData, n: int) -> Result:
     )
 
 
-def linear(environment: BenchEnvironment, data: BenchData, n: int) -> Result:
-    """Compare n connections with a tenth of them: an order must not take longer."""
-    few = max(n // 10, 1)
+def linear(environment: BenchEnvironment, data: BenchData, count: int) -> Result:
+    """Compare `count` connections with a tenth of them: an order must not take longer."""
+    few = max(count // 10, 1)
     environment.run(workers=2)
-    seconds: dict[int, list[float]] = {n: [], few: []}
+    seconds: dict[int, list[float]] = {count: [], few: []}
     for number in range(environment.rounds + 1):
-        for size in (few, n):
+        for size in (few, count):
             environment.reset()
             run = ours(environment, data, size)
             if number:  # the first is the warm-up
@@ -192,14 +192,14 @@ def linear(environment: BenchEnvironment, data: BenchData, n: int) -> Result:
     medians = {size: statistics.median(values) for size, values in seconds.items()}
     result = compared(
         "linear",
-        n=n,
-        seconds=seconds[n],
+        count=count,
+        seconds=seconds[count],
         baseline=f"the same for {few} connections",
-        baseline_n=few,
+        baseline_count=few,
         baseline_seconds=seconds[few],
         target=TARGET_LINEAR,
     )
-    time_per_order_ratio = (medians[n] / n) / (medians[few] / few)
+    time_per_order_ratio = (medians[count] / count) / (medians[few] / few)
     return _less_is_better(result, time_per_order_ratio)
 
 

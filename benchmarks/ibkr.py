@@ -61,27 +61,28 @@ def _working_order(number: int, spec: ConnectionSpec) -> OrderRequest:
 
 
 # ---- one order, one event ---------------------------------------------------------------------
-def overhead(environment: BenchEnvironment, data: BenchData, n: int) -> Result:
-    """Measure n orders, one after the other: from our call to TWS's answer, without the fake's own
+def overhead(environment: BenchEnvironment, data: BenchData, count: int) -> Result:
+    """Measure orders, one after the other: from our call to TWS's answer, without the fake's own
     time.
     """
     rate_limits.configure(environment.stack.environ["REDIS_URL"], 1)
     with tws_of() as tws:
-        took, event_ms, cpu = asyncio.run(_orders(tws, n))
+        took, event_ms, cpu = asyncio.run(_orders(tws, count))
         turns = asyncio.run(_rate_limit_turns())
         delays = tws.do("delays")["seconds"]
     added = [1000 * (ours - fake_seconds) for ours, fake_seconds in zip(took, delays, strict=True)]
     events_p99 = percentile(event_ms, 99)
     return overhead_of(
         "ibkr",
-        n,
+        count,
         took,
         added,
         target=ADDED_MS,
         is_well_otherwise=events_p99 <= EVENT_MS,
         detail={
             "unit": "ms that the adapter adds to an order (p99), less is better",
-            "cpu_ms_an_order": 1000 * cpu / n,  # of our process: independent of the machine's load
+            # of our process: independent of the machine's load
+            "cpu_ms_an_order": 1000 * cpu / count,
             "double_p50_ms": 1000 * percentile(delays, 50),
             "turn_p50_ms": percentile(turns, 50),  # in addition: one rate limit grant, from Redis
             "event_p50_ms": percentile(event_ms, 50),
@@ -91,18 +92,18 @@ def overhead(environment: BenchEnvironment, data: BenchData, n: int) -> Result:
     )
 
 
-async def _orders(tws: TwsProcess, n: int) -> tuple[list[float], list[float], float]:
+async def _orders(tws: TwsProcess, count: int) -> tuple[list[float], list[float], float]:
     adapter = IbkrAdapter(rate_limiter_for=lambda name, _: rate_limiter_for(name, AMPLE))
     spec, took = spec_of(0, tws.port), []
     await adapter.connect(spec)
     await adapter.instruments(spec)
     cpu = time.process_time()
-    for number in range(n):
+    for number in range(count):
         request, began = _working_order(number, spec), time.perf_counter()
         await adapter.submit(spec, request, lambda _: None)
         took.append(time.perf_counter() - began)
     cpu = time.process_time() - cpu
-    event_ms = await _events(adapter, tws, min(n, EVENTS))
+    event_ms = await _events(adapter, tws, min(count, EVENTS))
     await adapter.disconnect()
     return took, event_ms, cpu
 
@@ -118,12 +119,12 @@ async def _rate_limit_turns() -> list[float]:
     return took
 
 
-async def _events(adapter: IbkrAdapter, tws: TwsProcess, n: int) -> list[float]:
+async def _events(adapter: IbkrAdapter, tws: TwsProcess, count: int) -> list[float]:
     """Return the ms from TWS's execution of each order until we read it after a notification."""
     await _read(adapter)
     notifications, event_ms = adapter.stream_events(), []
     await anext(notifications)
-    for number in range(n):
+    for number in range(count):
         began = time.perf_counter()
         fill = asyncio.to_thread(tws.do, "fill", f"bench{number:09d}", "1000", "1.0000")
         fill_task = asyncio.ensure_future(fill)
@@ -142,12 +143,12 @@ async def _read(adapter: IbkrAdapter) -> bool:
     return any(report.kind is ReportKind.FILLED for report in reports)
 
 
-def events(environment: BenchEnvironment, data: BenchData, n: int) -> Result:
-    """Measure n executions of one order: from TWS's message to our committed row, through the
+def events(environment: BenchEnvironment, data: BenchData, count: int) -> Result:
+    """Measure `count` executions of one order: from TWS's message to our committed row, through the
     engine.
     """
     with tws_of() as tws:
-        command = [sys.executable, "-m", "benchmarks.ibkr_engine", str(tws.port), str(n)]
+        command = [sys.executable, "-m", "benchmarks.ibkr_engine", str(tws.port), str(count)]
         done = subprocess.run(
             command, cwd=ROOT, env=environment.stack.environ, text=True, check=True, timeout=300,
             stdout=subprocess.PIPE,
@@ -157,9 +158,9 @@ def events(environment: BenchEnvironment, data: BenchData, n: int) -> Result:
     p99 = percentile(took, 99)
     return Result(
         name="ibkr_events",
-        n=n,
+        n=count,
         seconds=sum(took) / 1000,
-        rate=1000 * n / sum(took),
+        rate=1000 * count / sum(took),
         p50_ms=percentile(took, 50),
         p99_ms=p99,
         baseline=None,
@@ -205,18 +206,18 @@ class SessionProcess:
         self._process.wait(30)
 
 
-def memory(environment: BenchEnvironment, data: BenchData, n: int) -> Result:
-    """Measure how much memory n sessions, a gateway each, and a full order cache take."""
-    with tws_of(n) as tws:
-        process = SessionProcess(environment, tws.ports, n)
+def memory(environment: BenchEnvironment, data: BenchData, count: int) -> Result:
+    """Measure how much memory `count` sessions, a gateway each, and a full order cache take."""
+    with tws_of(count) as tws:
+        process = SessionProcess(environment, tws.ports, count)
         process.close()
     figures = process.figures
-    each = max((figures["connected_mb"] - figures["before_mb"]) / n, 0.001)  # less is noise
+    each = max((figures["connected_mb"] - figures["before_mb"]) / count, 0.001)  # less is noise
     return Result(
         name="ibkr_memory",
-        n=n,
+        n=count,
         seconds=figures["connected_seconds"],
-        rate=n / figures["connected_seconds"],
+        rate=count / figures["connected_seconds"],
         p50_ms=None,
         p99_ms=None,
         baseline=None,
@@ -228,17 +229,18 @@ def memory(environment: BenchEnvironment, data: BenchData, n: int) -> Result:
     )
 
 
-def reconnect(environment: BenchEnvironment, data: BenchData, n: int) -> Result:
-    """Measure from the gateways' restart until n sessions are synchronised: a gateway for each
+def reconnect(environment: BenchEnvironment, data: BenchData, count: int) -> Result:
+    """Measure from the gateways' restart until `count` sessions are synchronised: a gateway for
+    each
     session, then one gateway for all.
     """
-    seconds = _reconnect_seconds(environment, n, n)
-    one_gateway = _reconnect_seconds(environment, n, 1)
+    seconds = _reconnect_seconds(environment, count, count)
+    one_gateway = _reconnect_seconds(environment, count, 1)
     return Result(
         name="ibkr_reconnect",
-        n=n,
+        n=count,
         seconds=seconds,
-        rate=n / seconds,
+        rate=count / seconds,
         p50_ms=None,
         p99_ms=None,
         baseline=None,

@@ -36,7 +36,7 @@ def until(condition: Callable[[], object], describe: Callable[[], object] = str)
         time.sleep(0.01)
 
 
-def main(port: int, n: int) -> dict[str, Any]:
+def main(port: int, count: int) -> dict[str, Any]:
     """Return the milliseconds of each execution, and the CPU milliseconds of one."""
     from django.conf import settings
 
@@ -54,7 +54,9 @@ def main(port: int, n: int) -> dict[str, Any]:
     control = ControlConnection(port)
     runtime = startup.start_trading("execution+sessions")
     form = {"host": "127.0.0.1", "port": port, "symbols": ["EURUSD"], "timezone": "UTC"}
-    preset = make.preset(sizing_mode="FIXED", fixed_quantity=PART * n, max_signal_age_seconds=600)
+    preset = make.preset(
+        sizing_mode="FIXED", fixed_quantity=PART * count, max_signal_age_seconds=600
+    )
     connection = make.connection(
         type="ibkr", account="DU1234567", settings=form, sealed_credentials=None,
         preset=preset, health_status=HealthStatus.UNTESTED,
@@ -84,11 +86,11 @@ def main(port: int, n: int) -> dict[str, Any]:
     with psycopg.connect(os.environ["DATABASE_URL"], autocommit=True) as database:
         cursor = database.cursor()  # without Django, so that polling costs little
         took = [
-            _commit_ms(control, client_order_id, cursor, PART * (done + 1)) for done in range(n)
+            _commit_ms(control, client_order_id, cursor, PART * (done + 1)) for done in range(count)
         ]
     cpu = time.process_time() - cpu
     runtime.stop()
-    return {"ms": took, "cpu_ms": 1000 * cpu / n}
+    return {"ms": took, "cpu_ms": 1000 * cpu / count}
 
 
 def _commit_ms(

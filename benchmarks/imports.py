@@ -17,19 +17,21 @@ BASELINE = "import django.db.models"
 OPTIONAL = ("ccxt", "ib_async", "MetaTrader5", "numpy", "aiohttp")
 
 
-def imports(n: int) -> Result:
+def imports(count: int) -> Result:
     """Measure the import of every adapter in a new interpreter, n times (at most 7) in turn with
     the baseline.
 
     The time of an interpreter that imports nothing is subtracted. Bytecode exists already, as in an
     installed package. The paper adapter needs Django and is left out.
     """
+    if not sys.dont_write_bytecode:
+        return _measure(count, dict(os.environ))
     with tempfile.TemporaryDirectory(prefix="fillcast-bench-") as folder:
         bytecode = {"PYTHONPYCACHEPREFIX": folder, "PYTHONDONTWRITEBYTECODE": ""}
-        return _measure(n, {**os.environ, **bytecode})
+        return _measure(count, {**os.environ, **bytecode})
 
 
-def _measure(n: int, environ: dict[str, str]) -> Result:
+def _measure(count: int, environ: dict[str, str]) -> Result:
     def seconds_of(code: str) -> float:
         began = time.perf_counter()
         subprocess.run([sys.executable, "-c", code], check=True, env=environ)
@@ -40,22 +42,25 @@ def _measure(n: int, environ: dict[str, str]) -> Result:
     took: dict[str, list[float]] = {NOTHING: [], every: [], BASELINE: []}
     for code in took:
         seconds_of(code)  # writes the bytecode
-    for _ in range(min(n, MOST_ROUNDS)):
+    for _ in range(min(count, MOST_ROUNDS)):
         for code, seconds in took.items():
             seconds.append(seconds_of(code))
     interpreter = statistics.median(took[NOTHING])
     each = {
         module: 1000
-        * (statistics.median(seconds_of(f"import {module}") for _ in range(3)) - interpreter)
+        * (
+            statistics.median(seconds_of(f"import {module}") for _ in range(min(count, 3)))
+            - interpreter
+        )
         for module in modules
     }
     loaded = _output(f"{every}; import sys; print(*(m for m in {OPTIONAL} if m in sys.modules))")
     return compared(
         "imports",
-        n=1,
+        count=1,
         seconds=[max(seconds - interpreter, 1e-4) for seconds in took[every]],
         baseline=BASELINE,
-        baseline_n=1,
+        baseline_count=1,
         baseline_seconds=[max(seconds - interpreter, 1e-4) for seconds in took[BASELINE]],
         target=TARGET,
         also=not loaded,

@@ -8,18 +8,18 @@ from benchmarks.results import Result
 TARGET_MB = 1.0
 
 
-def memory(environment: BenchEnvironment, data: BenchData, n: int) -> Result:
-    """Measure the proportional set size of all processes after some signals to n connections."""
+def memory(environment: BenchEnvironment, data: BenchData, count: int) -> Result:
+    """Measure the proportional set size of all processes after signals to `count` connections."""
     environment.run(workers=2)
     for _ in range(environment.rounds):
         environment.reset()
-        fanout.ours(environment, data, n)
+        fanout.ours(environment, data, count)
     by_name = process_usage.memory_mb({**environment.pids(), "supervisor": [process_usage.me()]})
     environment.reset()
-    each = sum(by_name.values()) / n
+    each = sum(by_name.values()) / count
     return Result(
         name="memory",
-        n=n,
+        n=count,
         seconds=0.0,
         rate=0.0,
         p50_ms=None,

@@ -12,6 +12,7 @@ from benchmarks.environment import BenchEnvironment, BenchError
 from benchmarks.results import Result, compared
 from brokers.types import Quote
 from common.clocks import market_now
+from common.sql import kept_plans
 from execution.monitoring.level_monitor import find_hits, scan_levels
 from prices.services import store_quotes
 
@@ -40,7 +41,7 @@ SIGNALS = """
 INSERT INTO signals_signal (feed_id, action, currency_pair, direction, order_type, target_prices,
   target_fractions, close_fraction, time_in_force, strategy_id, trade_plan_id, risk_category,
   content_hash, origin, note, approval, published_at)
-SELECT %s, 'OPEN', 'S0/USD', 'BUY', 'MARKET', '{102}', '{1}', 1, 'GTC', 'monitor', '', 'normal', '',
+SELECT %s, 'OPEN', 'S0/USD', 'BUY', 'MARKET', '{102}', '{1}', 1, 'GTC', %s, '', 'normal', '',
   'HAND', '', 'APPROVED', now() FROM generate_series(1, %s)
 """
 # What a monitor that keeps prices in its rows would do: store the profit of each position.
@@ -54,22 +55,22 @@ SIZE = "SELECT pg_total_relation_size('positions_executionposition')"
 UNDO = "UPDATE positions_executionposition SET reserved = 0 WHERE reserved > 0"
 
 
-def monitor(environment: BenchEnvironment, data: BenchData, n: int) -> Result:
+def monitor(environment: BenchEnvironment, data: BenchData, count: int) -> Result:
     """Measure finding reached levels and writing all rows, in turn."""
-    return _monitor("monitor", environment, data, n, rounds=environment.rounds)
+    return _monitor("monitor", environment, data, count, rounds=environment.rounds)
 
 
-def million(environment: BenchEnvironment, data: BenchData, n: int) -> Result:
+def million(environment: BenchEnvironment, data: BenchData, count: int) -> Result:
     """Measure the same with more rows; only one round, because writing takes long."""
-    return _monitor("monitor_million", environment, data, n, rounds=1)
+    return _monitor("monitor_million", environment, data, count, rounds=1)
 
 
 def _monitor(
-    name: str, environment: BenchEnvironment, data: BenchData, n: int, *, rounds: int
+    name: str, environment: BenchEnvironment, data: BenchData, count: int, *, rounds: int
 ) -> Result:
     environment.run(workers=0)
     environment.reset()
-    _seed(environment, data, n)
+    _seed(environment, data, count)
     grown = _scan_without_hits(environment, data)
     finds, hits, scans, writes = [], 0, [], []
     for _ in range(rounds):
@@ -84,13 +85,13 @@ def _monitor(
     find_ms = 1000 * statistics.median(finds)
     return compared(
         name,
-        n=n,
+        count=count,
         seconds=finds,
         baseline="one UPDATE of all rows",
-        baseline_n=n,
+        baseline_count=count,
         baseline_seconds=writes,
         target=TARGET,
-        also=grown == 0 and (n < 1_000_000 or find_ms <= MILLION_MS),
+        also=grown == 0 and (count < 1_000_000 or find_ms <= MILLION_MS),
         symbols=SYMBOLS,
         hits=hits,
         pass_with_exits_s=statistics.median(scans),
@@ -98,21 +99,28 @@ def _monitor(
     )
 
 
-def _seed(environment: BenchEnvironment, data: BenchData, n: int) -> None:
+def _seed(environment: BenchEnvironment, data: BenchData, count: int) -> None:
     data.connections(CONNECTIONS)
-    ((existing,),) = environment.sql(
-        "SELECT count(*) FROM signals_signal WHERE strategy_id = 'monitor'"
-    )
-    missing = max(math.ceil(n / CONNECTIONS) - existing, 0)
-    environment.sql(SIGNALS, data.feed(CONNECTIONS).pk, missing)
+    ensure_signals(environment, data, "monitor", math.ceil(count / CONNECTIONS))
     parameters = {
-        "connections": CONNECTIONS, "symbols": SYMBOLS, "n": n, "source": data.source.pk
+        "connections": CONNECTIONS, "symbols": SYMBOLS, "n": count, "source": data.source.pk
     }  # fmt: skip
     environment.sql("SET session_replication_role = replica")
     environment.owner.execute(SEED, parameters)
     environment.sql("SET session_replication_role = DEFAULT")
     _quote(data, QUIET)
     environment.sql("VACUUM ANALYZE")
+
+
+def ensure_signals(
+    environment: BenchEnvironment, data: BenchData, strategy: str, count: int
+) -> None:
+    """Make sure that there are so many published signals of this strategy."""
+    ((existing,),) = environment.sql(
+        "SELECT count(*) FROM signals_signal WHERE strategy_id = %s", strategy
+    )
+    missing = max(count - existing, 0)
+    environment.sql(SIGNALS, data.feed(CONNECTIONS).pk, strategy, missing)
 
 
 def _quote(data: BenchData, prices: tuple[Decimal, Decimal]) -> None:
@@ -139,7 +147,7 @@ def _find(data: BenchData) -> tuple[list[float], int]:
     _quote(data, MOVED)
     seconds, hits = [], 0
     for _ in range(FINDS):
-        with transaction.atomic():
+        with transaction.atomic(), kept_plans():
             start = time.perf_counter()
             hits = len(find_hits())
             seconds.append(time.perf_counter() - start)

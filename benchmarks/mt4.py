@@ -39,25 +39,25 @@ def spec_of(name: str, is_5: bool = False) -> ConnectionSpec:
     return ConnectionSpec(f"bench-{name}", "4711", "", settings | more, {"password": Terminal.key})
 
 
-def overhead(n: int) -> Result:
-    """Measure n orders at a MetaTrader 4, entries and their exits in turn: from our call to our
+def overhead(count: int) -> Result:
+    """Measure orders at a MetaTrader 4, entries and their exits in turn: from our call to our
     answer, without the time that the expert advisor took for its commands.
     """
-    return _overhead("mt4", n, is_5=False)
+    return _overhead("mt4", count, is_5=False)
 
 
-def overhead_5(n: int) -> Result:
+def overhead_5(count: int) -> Result:
     """Measure the same at a MetaTrader 5 by files."""
-    return _overhead("mt5_dwx", n, is_5=True)
+    return _overhead("mt5_dwx", count, is_5=True)
 
 
-def _overhead(name: str, n: int, *, is_5: bool) -> Result:
+def _overhead(name: str, count: int, *, is_5: bool) -> Result:
     with tempfile.TemporaryDirectory(prefix="fillcast-bench-") as folder:
         root = Path(folder) / "root"
         adapter = mt5_adapter.create(str(root)) if is_5 else create(str(root))
         with _advisor(root, Path(folder) / "broker", is_5) as advisor:
             cpu_before = time.process_time()
-            times = asyncio.run(_orders(adapter, spec_of("alice", is_5), n))
+            times = asyncio.run(_orders(adapter, spec_of("alice", is_5), count))
             cpu = time.process_time() - cpu_before
             commands_spent = advisor.spent()
     took, added, commands = [], [], 0
@@ -68,15 +68,15 @@ def _overhead(name: str, n: int, *, is_5: bool) -> Result:
         commands += len(delays)
     return overhead_of(
         name,
-        n,
+        count,
         took,
         added,
         target=ADDED_MS,
         detail={
             "unit": "ms that the adapter adds to an order (p99), less is better",
-            "commands_an_order": commands / n,
+            "commands_an_order": commands / count,
             "whole_p50_ms": 1000 * percentile(took, 50),
-            "cpu_ms_an_order": 1000 * cpu / n,
+            "cpu_ms_an_order": 1000 * cpu / count,
         },
     )
 
@@ -113,11 +113,13 @@ def _advisor(root: Path, broker: Path, is_5: bool) -> Iterator[_ExpertAdvisor]:
         process.communicate(timeout=20)
 
 
-async def _orders(adapter: DwxAdapter, spec: ConnectionSpec, n: int) -> list[tuple[float, float]]:
+async def _orders(
+    adapter: DwxAdapter, spec: ConnectionSpec, count: int
+) -> list[tuple[float, float]]:
     """Return when each order was submitted and when it was answered."""
     await adapter.connect(spec)
     times, position = [], ""
-    for number in range(n):
+    for number in range(count):
         request, began = _order(number, position), time.perf_counter()
         reports = await adapter.submit(spec, request, lambda _: None)
         times.append((began, time.perf_counter()))
@@ -135,18 +137,18 @@ def _order(number: int, position: str) -> OrderRequest:
     )  # fmt: skip
 
 
-def memory(n: int) -> Result:
-    """Measure n folders in one process, each connected once. The expert advisors are stopped
+def memory(count: int) -> Result:
+    """Measure `count` folders in one process, each connected once. The expert advisors are stopped
     afterwards, so that only our part is measured.
     """
     with tempfile.TemporaryDirectory(prefix="fillcast-bench-") as folder:
-        before, seconds, after = asyncio.run(_connected(Path(folder), n))
-    each = max((after - before) / n, LEAST_MB)
+        before, seconds, after = asyncio.run(_connected(Path(folder), count))
+    each = max((after - before) / count, LEAST_MB)
     return Result(
         name="mt4_memory",
-        n=n,
+        n=count,
         seconds=seconds,
-        rate=n / seconds,
+        rate=count / seconds,
         p50_ms=None,
         p99_ms=None,
         baseline=None,
@@ -162,12 +164,12 @@ def memory(n: int) -> Result:
     )
 
 
-async def _connected(folder: Path, n: int) -> tuple[float, float, float]:
+async def _connected(folder: Path, count: int) -> tuple[float, float, float]:
     root, terminals = folder / "root", []
     adapter = create(str(root))
     before, began = 0.0, time.perf_counter()
     try:
-        for number in range(n + 1):  # the first one pays for what all share
+        for number in range(count + 1):  # the first one pays for what all share
             name = f"folder-{number}"
             terminal = Terminal(root, folder / name, name)
             terminals.append(terminal)

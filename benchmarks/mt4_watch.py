@@ -17,10 +17,10 @@ EVENT_MS = 2000.0  # p99 until an event; the 200 expert advisors share one proce
 SHARE = 0.2  # of one processor, for watching
 
 
-def watch(n: int) -> Result:
-    """Measure a process that is like our workers and watches n terminals."""
+def watch(count: int) -> Result:
+    """Measure a process that is like our workers and watches `count` terminals."""
     with tempfile.TemporaryDirectory(prefix="fillcast-bench-") as folder:
-        arguments = [str(Path(folder) / "root"), str(Path(folder) / "brokers"), str(n)]
+        arguments = [str(Path(folder) / "root"), str(Path(folder) / "brokers"), str(count)]
         with python("tests.fakes.dwx.many_terminals", *arguments) as farm:
             assert farm.stdout
             assert farm.stdin
@@ -34,9 +34,9 @@ def watch(n: int) -> Result:
     share, event_p99 = figures["watching_cpu_share"], figures["event_p99_ms"]
     return Result(
         name="mt4_watch",
-        n=n,
+        n=count,
         seconds=figures["connect_seconds"],
-        rate=n / figures["connect_seconds"],
+        rate=count / figures["connect_seconds"],
         p50_ms=figures["event_p50_ms"],
         p99_ms=event_p99,
         baseline=None,
@@ -44,7 +44,7 @@ def watch(n: int) -> Result:
         target=SHARE,
         ok=share <= SHARE and event_p99 <= EVENT_MS,
         half=share <= 2 * SHARE,
-        detail={"unit": f"of one processor to watch {n} terminals, less is better", **figures},
+        detail={"unit": f"of one processor to watch {count} terminals, less is better", **figures},
     )
 
 

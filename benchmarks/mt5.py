@@ -30,21 +30,21 @@ SPEC = ConnectionSpec(
 )
 
 
-def overhead(n: int) -> Result:
-    """Measure n orders, entries and their exits in turn: from our call to the server's answer,
+def overhead(count: int) -> Result:
+    """Measure orders, entries and their exits in turn: from our call to the server's answer,
     without the time that was spent in the package.
     """
     venue = FakeTerminal()
     try:
         venue.configure_account(balance=1e9)
         with venue.installed():
-            took, added, more = asyncio.run(_measure(venue, n))
+            took, added, more = asyncio.run(_measure(venue, count))
     finally:
         venue.stop()
     gap = more["longest_gap_ms"]
     return overhead_of(
         "mt5",
-        n,
+        count,
         took,
         added,
         target=ADDED_MS,
@@ -53,16 +53,18 @@ def overhead(n: int) -> Result:
     )
 
 
-async def _measure(venue: FakeTerminal, n: int) -> tuple[list[float], list[float], dict[str, Any]]:
+async def _measure(
+    venue: FakeTerminal, count: int
+) -> tuple[list[float], list[float], dict[str, Any]]:
     adapter = create()
     await adapter.connect(SPEC)
-    await _orders(adapter, FEW, first=n)
-    polls = [await _timed(_poll(adapter)) for _ in range(min(n, 200))]
+    await _orders(adapter, FEW, first=count)
+    polls = [await _timed(_poll(adapter)) for _ in range(min(count, 200))]
     began = len(venue.state()["calls"])
-    took = await _orders(adapter, n)
+    took = await _orders(adapter, count)
     await adapter.account(SPEC)  # the journal has a call's time only after the next call
     journal = venue.state()
-    calls = _calls_of_orders(journal["calls"][began:], journal["spent"][began:], n)
+    calls = _calls_of_orders(journal["calls"][began:], journal["spent"][began:], count)
     added = [1000 * (seconds - sum(spent)) for seconds, spent in zip(took, calls, strict=True)]
     more = {
         "package_p50_ms": 1000 * percentile([sum(spent) for spent in calls], 50),
@@ -77,9 +79,9 @@ async def _measure(venue: FakeTerminal, n: int) -> tuple[list[float], list[float
     return took, added, more
 
 
-async def _orders(adapter: Mt5Adapter, n: int, first: int = 0) -> list[float]:
+async def _orders(adapter: Mt5Adapter, count: int, first: int = 0) -> list[float]:
     took, position = [], ""
-    for number in range(first, first + n):
+    for number in range(first, first + count):
         request = _order(number, position)
         began = time.perf_counter()
         reports = await adapter.submit(SPEC, request, lambda _: None)
@@ -97,13 +99,13 @@ def _order(number: int, position: str = "") -> OrderRequest:
     )  # fmt: skip
 
 
-def _calls_of_orders(calls: Sequence[str], spent: Sequence[float], n: int) -> list[list[float]]:
+def _calls_of_orders(calls: Sequence[str], spent: Sequence[float], count: int) -> list[list[float]]:
     """Return the package's seconds for each call of each order.
 
     An order starts with `account_info`, which is called twice more, before and after it is sent.
     """
     begins = [at for at, name in enumerate(calls) if name == "account_info"][::3]
-    return [list(spent[a:b]) for a, b in pairwise(begins[: n + 1])]
+    return [list(spent[a:b]) for a, b in pairwise(begins[: count + 1])]
 
 
 async def _poll(adapter: Mt5Adapter) -> None:

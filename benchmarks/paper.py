@@ -27,15 +27,15 @@ WARM = 20
 SPEC = ConnectionSpec("bench", "bench-adapter", credentials={"password": "correct horse"})
 
 
-def overhead(environment: BenchEnvironment, data: BenchData, n: int) -> Result:
-    """Measure n orders, entries and their exits in turn: from our call to the broker's answer,
+def overhead(environment: BenchEnvironment, data: BenchData, count: int) -> Result:
+    """Measure orders, entries and their exits in turn: from our call to the broker's answer,
     without the broker's time from an order's arrival to its answer.
     """
     environment.run(workers=0)
     with _broker(environment) as broker:
         _open_account(broker.port)
         cpu_before = time.process_time()
-        times = asyncio.run(_orders(broker.port, WARM + n))
+        times = asyncio.run(_orders(broker.port, WARM + count))
         cpu = time.process_time() - cpu_before
         handled = broker.spent()
     took, delays = [], []
@@ -46,7 +46,7 @@ def overhead(environment: BenchEnvironment, data: BenchData, n: int) -> Result:
     added = [1000 * (ours - theirs) for ours, theirs in zip(took, delays, strict=True)]
     return overhead_of(
         "paper",
-        n,
+        count,
         took,
         added,
         target=ADDED_MS,
@@ -54,7 +54,7 @@ def overhead(environment: BenchEnvironment, data: BenchData, n: int) -> Result:
             "unit": "ms that the adapter adds to an order (p99), less is better",
             "double_p50_ms": 1000 * percentile(delays, 50),
             "whole_p50_ms": 1000 * percentile(took, 50),
-            "cpu_ms_an_order": 1000 * cpu / (WARM + n),
+            "cpu_ms_an_order": 1000 * cpu / (WARM + count),
         },
     )
 
@@ -101,11 +101,11 @@ def _open_account(port: int) -> None:
         client.close()
 
 
-async def _orders(port: int, n: int) -> list[tuple[float, float]]:
+async def _orders(port: int, count: int) -> list[tuple[float, float]]:
     """Return when each order was submitted and when it was answered."""
     adapter, times, position = RemotePaper("127.0.0.1", port), [], ""
     await adapter.connect(SPEC)
-    for number in range(n):
+    for number in range(count):
         request, began = _order(number, position), time.perf_counter()
         reports = await adapter.submit(SPEC, request, lambda _: None)
         times.append((began, time.perf_counter()))

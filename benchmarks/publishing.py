@@ -18,45 +18,45 @@ from users.tenancy import on_behalf_of
 TARGET = 20.0
 
 
-def publish(environment: BenchEnvironment, data: BenchData, n: int) -> Result:
-    """Measure writing and enqueueing n orders; no worker runs, so that nothing else is measured."""
+def publish(environment: BenchEnvironment, data: BenchData, count: int) -> Result:
+    """Measure writing and enqueueing orders; no worker runs, so that nothing else is measured."""
     environment.run(workers=0)
     environment.reset()
     seconds, plain_seconds = [], []
     for number in range(environment.rounds + 1):
-        ours, plain = _ours(environment, data, n), _plain(environment, data, n)
+        ours, plain = _ours(environment, data, count), _plain(environment, data, count)
         if number:  # the first is the warm-up
             seconds.append(ours)
             plain_seconds.append(plain)
     return compared(
         "publish",
-        n=n,
+        count=count,
         seconds=seconds,
         baseline="a create() loop and a delay() loop",
-        baseline_n=n,
+        baseline_count=count,
         baseline_seconds=plain_seconds,
         target=TARGET,
     )
 
 
-def _ours(environment: BenchEnvironment, data: BenchData, n: int) -> float:
-    signal = data.signal(data.feed(n))
+def _ours(environment: BenchEnvironment, data: BenchData, count: int) -> float:
+    signal = data.signal(data.feed(count))
     start = time.perf_counter()
     publish_as_web(signal, data)
     seconds = time.perf_counter() - start
-    _check_and_reset(environment, n)
+    _check_and_reset(environment, count)
     return seconds
 
 
-def _plain(environment: BenchEnvironment, data: BenchData, n: int) -> float:
-    signal = data.signal(data.feed(n))
+def _plain(environment: BenchEnvironment, data: BenchData, count: int) -> float:
+    signal = data.signal(data.feed(count))
     start = time.perf_counter()
     with as_web(), on_behalf_of(data.operator):
         Signal.objects.filter(pk=signal.pk, published_at=None).update(published_at=timezone.now())
         order_ids = [_create(signal, subscription) for subscription in _candidates(signal)]
         transaction.on_commit(lambda: _delay(order_ids))
     seconds = time.perf_counter() - start
-    _check_and_reset(environment, n)
+    _check_and_reset(environment, count)
     return seconds
 
 
@@ -84,8 +84,8 @@ def _delay(order_ids: list[int]) -> None:
         execute_signal.apply_async(([order_id],), queue=EXECUTION)
 
 
-def _check_and_reset(environment: BenchEnvironment, n: int) -> None:
+def _check_and_reset(environment: BenchEnvironment, count: int) -> None:
     ((orders,),) = environment.sql("SELECT count(*) FROM execution_order")
-    if orders != n or not environment.waiting(EXECUTION):
-        raise BenchError(f"{n} connections, but {orders} orders were written")
+    if orders != count or not environment.waiting(EXECUTION):
+        raise BenchError(f"{count} connections, but {orders} orders were written")
     environment.reset()

@@ -13,14 +13,14 @@ from ops.embedded.redis import RedisServer
 
 TARGET = 0.2
 WAITING = 100  # concurrent requests, such as those of a bundle's orders
-ALONE = 1_000  # requests one after the other
+ALONE = 1_000  # requests one after the other, at most
 ROUNDS = 3
 # A limit that is never reached, so that only the request for a grant is measured.
 AMPLE = Rate(per_second=90, burst=1e9)
 
 
-def budget(n: int) -> Result:
-    """Measure n grants to a hundred concurrent requests: from Redis, and inside the process."""
+def budget(count: int) -> Result:
+    """Measure grants to a hundred concurrent requests: from Redis, and inside the process."""
     ours: list[float] = []
     local: list[float] = []
     alone: list[float] = []
@@ -29,18 +29,18 @@ def budget(n: int) -> Result:
         with RedisServer(Path(folder) / "redis") as server:
             for number in range(ROUNDS):
                 configure("", 1)
-                local.append(asyncio.run(_acquire_concurrently(f"local {number}", n)))
+                local.append(asyncio.run(_acquire_concurrently(f"local {number}", count)))
                 configure(server.url, 1)
                 _fill(server.url, f"shared {number}")
-                ours.append(asyncio.run(_acquire_concurrently(f"shared {number}", n)))
-                alone += asyncio.run(_acquire_in_turn(f"shared {number}"))
+                ours.append(asyncio.run(_acquire_concurrently(f"shared {number}", count)))
+                alone += asyncio.run(_acquire_in_turn(f"shared {number}", min(count, ALONE)))
     configure("", 1)
     return compared(
         "budget",
-        n=n,
+        count=count,
         seconds=ours,
         baseline="a budget of the process itself",
-        baseline_n=n,
+        baseline_count=count,
         baseline_seconds=local,
         target=TARGET,
         latencies_ms=[1000 * seconds for seconds in alone],
@@ -56,12 +56,12 @@ def _fill(url: str, name: str) -> None:
         redis.hset(f"budget:{name}", mapping={"level": AMPLE.burst, "at": seconds})
 
 
-async def _acquire_concurrently(name: str, n: int) -> float:
+async def _acquire_concurrently(name: str, count: int) -> float:
     rate_limiter = rate_limiter_for(name, AMPLE)
     await rate_limiter.acquire()  # connects to Redis
 
     async def acquire_many() -> None:
-        for _ in range(n // WAITING):
+        for _ in range(count // WAITING):
             await rate_limiter.acquire()
 
     began = time.perf_counter()
@@ -69,10 +69,10 @@ async def _acquire_concurrently(name: str, n: int) -> float:
     return time.perf_counter() - began
 
 
-async def _acquire_in_turn(name: str) -> list[float]:
+async def _acquire_in_turn(name: str, count: int) -> list[float]:
     rate_limiter = rate_limiter_for(name, AMPLE)
     took = []
-    for _ in range(ALONE):
+    for _ in range(count):
         began = time.perf_counter()
         await rate_limiter.acquire()
         took.append(time.perf_counter() - began)

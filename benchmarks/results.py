@@ -51,7 +51,7 @@ def percentile(values: Sequence[float], percent: float) -> float:
 
 def overhead_of(
     name: str,
-    n: int,
+    count: int,
     took: Sequence[float],
     added: Sequence[float],
     *,
@@ -59,7 +59,7 @@ def overhead_of(
     detail: dict[str, Any],
     is_well_otherwise: bool = True,
 ) -> Result:
-    """Return what an adapter adds to n orders that are sent one after the other.
+    """Return what an adapter adds to `count` orders that are sent one after the other.
 
     The result is the 99th percentile in milliseconds; less is better. took: total seconds of each
     order; added: our milliseconds of each. is_well_otherwise: a further condition of the target.
@@ -67,9 +67,9 @@ def overhead_of(
     p99 = percentile(added, 99)
     return Result(
         name=name,
-        n=n,
+        n=count,
         seconds=sum(took),
-        rate=n / sum(took),
+        rate=count / sum(took),
         p50_ms=percentile(added, 50),
         p99_ms=p99,
         baseline=None,
@@ -84,10 +84,10 @@ def overhead_of(
 def compared(
     name: str,
     *,
-    n: int,
+    count: int,
     seconds: Sequence[float],
     baseline: str,
-    baseline_n: int,
+    baseline_count: int,
     baseline_seconds: Sequence[float],
     target: float,
     latencies_ms: Sequence[float] = (),
@@ -100,16 +100,16 @@ def compared(
     further condition of the target. detail: further values for the JSON.
     """
     ours, theirs = statistics.median(seconds), statistics.median(baseline_seconds)
-    ratio = (n / ours) / (baseline_n / theirs)
+    ratio = (count / ours) / (baseline_count / theirs)
     spread = latencies_ms or [1000 * round_s for round_s in seconds]
     return Result(
         name=name,
-        n=n,
+        n=count,
         seconds=ours,
-        rate=n / ours,
+        rate=count / ours,
         p50_ms=percentile(spread, 50),
         p99_ms=percentile(spread, 99),
-        baseline=Baseline(baseline, theirs, baseline_n / theirs),
+        baseline=Baseline(baseline, theirs, baseline_count / theirs),
         ratio=ratio,
         target=target,
         ok=ratio >= target and also,

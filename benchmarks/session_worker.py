@@ -13,17 +13,17 @@ FOLDERS_PER_SESSION = 4
 TARGET_MB = 256.0
 
 
-def memory(n: int) -> Result:
-    """Measure n IBKR sessions, a gateway each, and four times as many running terminals."""
-    folders = FOLDERS_PER_SESSION * n
-    with tempfile.TemporaryDirectory(prefix="fillcast-bench-") as folder, tws_of(n) as tws:
+def memory(count: int) -> Result:
+    """Measure `count` IBKR sessions, a gateway each, and four times as many running terminals."""
+    folders = FOLDERS_PER_SESSION * count
+    with tempfile.TemporaryDirectory(prefix="fillcast-bench-") as folder, tws_of(count) as tws:
         root = str(Path(folder) / "root")
         brokers = str(Path(folder) / "brokers")
         with python("tests.fakes.dwx.many_terminals", root, brokers, str(folders)) as farm:
             assert farm.stdout
             assert farm.stdin
             assert farm.stdout.readline() == "ready\n"
-            arguments = [root, str(folders), str(n), *map(str, tws.ports)]
+            arguments = [root, str(folders), str(count), *map(str, tws.ports)]
             with python("benchmarks.mixed_sessions", *arguments) as worker:
                 assert worker.stdout
                 figures: dict[str, Any] = json.loads(worker.stdout.readline())
@@ -33,9 +33,9 @@ def memory(n: int) -> Result:
     memory_mb = figures["held_mb"]
     return Result(
         name="session_worker_memory",
-        n=n,
+        n=count,
         seconds=figures["connect_seconds"],
-        rate=(n + folders) / figures["connect_seconds"],
+        rate=(count + folders) / figures["connect_seconds"],
         p50_ms=None,
         p99_ms=None,
         baseline=None,

@@ -9,9 +9,11 @@ from benchmarks import (
     analytics,
     bulkhead,
     crypto,
+    decisions,
     fanout,
     ibkr,
     imports,
+    killswitch,
     memory,
     monitor,
     mt4,
@@ -23,6 +25,7 @@ from benchmarks import (
     session_worker,
     sustained,
     sweep,
+    triggers,
 )
 from benchmarks.data import BenchData
 from benchmarks.environment import USUAL_ROUNDS, BenchEnvironment, report_progress
@@ -33,15 +36,18 @@ Bench = Callable[[BenchEnvironment, BenchData, int], Result]
 BENCHES: dict[str, tuple[Bench, int]] = {  # name → (function, usual n)
     "publish": (publishing.publish, 1_000),
     "analytics": (analytics.analytics, 1_000),
-    # In order of their number of workers (two, one, none), since each change restarts the stack.
+    # In order of their number of workers (one, two, none), since fewer workers need a new stack.
+    "sustained_one": (sustained.one, 10_000),
     "fanout": (fanout.fanout, 1_000),
     "memory": (memory.memory, 1_000),
+    "killswitch": (killswitch.killswitch, 1_000),
     "sustained": (sustained.two, 10_000),
     "linear": (fanout.linear, 10_000),
     "bulkhead": (bulkhead.bulkhead, 1_000),
-    "sustained_one": (sustained.one, 10_000),
+    "decisions": (decisions.decisions, 1_000),
     "sweep": (sweep.sweep, 200_000),
     "monitor": (monitor.monitor, 100_000),
+    "triggers": (triggers.triggers, 10_000),
     "ibkr": (ibkr.overhead, 1_000),
     "ibkr_events": (ibkr.events, 200),
     "ibkr_memory": (ibkr.memory, 50),
@@ -63,10 +69,11 @@ ALONE: dict[str, tuple[Callable[[int], Result], int]] = {  # benchmarks that nee
 NAMES = [*BENCHES, *ALONE]
 
 
-def run(names: list[str], n: int | None, rounds: int = USUAL_ROUNDS) -> str:
+def run(names: list[str], count: int | None, rounds: int = USUAL_ROUNDS) -> str:
     """Run benchmarks in the given order and return the JSON line, which is also stored.
 
-    n: replaces the usual n of each benchmark. The line is stored in bench/latest.json of the
+    count: replaces the usual count of each benchmark. The line is stored in bench/latest.json of
+    the
     installation's folder.
     """
     facts, results = machine(), []
@@ -76,15 +83,15 @@ def run(names: list[str], n: int | None, rounds: int = USUAL_ROUNDS) -> str:
         for name in names:
             if name in ALONE:
                 alone, usual_n = ALONE[name]
-                report_progress(f"{name}, n = {n or usual_n:,}")
-                results.append(alone(n or usual_n))
+                report_progress(f"{name}, n = {count or usual_n:,}")
+                results.append(alone(count or usual_n))
             else:
                 bench, usual_n = BENCHES[name]
                 if stacked is None:
                     environment = stack.enter_context(BenchEnvironment(rounds))
                     stacked = environment, BenchData(environment)
-                report_progress(f"{name}, n = {n or usual_n:,}")
-                results.append(bench(*stacked, n or usual_n))
+                report_progress(f"{name}, n = {count or usual_n:,}")
+                results.append(bench(*stacked, count or usual_n))
             report_progress(_describe(results[-1]))
     output = as_json(facts, results)
     _save(output, folder)

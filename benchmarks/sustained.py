@@ -13,40 +13,40 @@ SIGNALS, NOOPS = 10, 3_000
 TARGETS = {1: 5.0, 2: 3.0}  # by the number of processes
 
 
-def two(environment: BenchEnvironment, data: BenchData, n: int) -> Result:
-    """Measure n orders with two processes, as the stack has them."""
-    return _sustained("sustained", environment, data, n, workers=2)
+def two(environment: BenchEnvironment, data: BenchData, count: int) -> Result:
+    """Measure `count` orders with two processes, as the stack has them."""
+    return _sustained("sustained", environment, data, count, workers=2)
 
 
-def one(environment: BenchEnvironment, data: BenchData, n: int) -> Result:
-    """Measure n orders with a single process."""
-    return _sustained("sustained_one", environment, data, n, workers=1)
+def one(environment: BenchEnvironment, data: BenchData, count: int) -> Result:
+    """Measure `count` orders with a single process."""
+    return _sustained("sustained_one", environment, data, count, workers=1)
 
 
 def _sustained(
-    name: str, environment: BenchEnvironment, data: BenchData, n: int, *, workers: int
+    name: str, environment: BenchEnvironment, data: BenchData, count: int, *, workers: int
 ) -> Result:
     environment.run(workers=workers)
     environment.reset()
-    noops = min(NOOPS, n)
+    noops = min(NOOPS, count)
     _noops(environment, noops // 10, process_usage.Meter(environment.pids))  # warm-up
-    fanout.ours(environment, data, max(n // SIGNALS, 1))
+    fanout.ours(environment, data, max(count // SIGNALS, 1))
     environment.reset()
     meter, noop_meter = process_usage.Meter(environment.pids), process_usage.Meter(environment.pids)
     seconds, noop_seconds = [], []
     for number in range(environment.rounds):
         noop_seconds.append(_noops(environment, noops, noop_meter))
-        with meter.over(n):
-            seconds.append(_orders(environment, data, n))
+        with meter.over(count):
+            seconds.append(_orders(environment, data, count))
         environment.reset()
-        rates = f"{n / seconds[-1]:,.0f} orders/s, {noops / noop_seconds[-1]:,.0f} no-ops/s"
+        rates = f"{count / seconds[-1]:,.0f} orders/s, {noops / noop_seconds[-1]:,.0f} no-ops/s"
         report_progress(f"  round {number + 1}: {rates}")
     return compared(
         name,
-        n=n,
+        count=count,
         seconds=seconds,
         baseline="no-op tasks of the same workers",
-        baseline_n=noops,
+        baseline_count=noops,
         baseline_seconds=noop_seconds,
         target=TARGETS[workers],
         cpu_us_an_order=meter.us_each,
@@ -57,9 +57,9 @@ def _sustained(
     )
 
 
-def _orders(environment: BenchEnvironment, data: BenchData, n: int) -> float:
-    """Return the seconds from the first publish to the end of the last of n orders."""
-    subscribers = max(n // SIGNALS, 1)
+def _orders(environment: BenchEnvironment, data: BenchData, count: int) -> float:
+    """Return the seconds from the first publish to the end of the last of `count` orders."""
+    subscribers = max(count // SIGNALS, 1)
     signals = [data.signal(data.feed(subscribers)) for _ in range(SIGNALS)]
     start = time.perf_counter()
     for signal in signals:
@@ -73,13 +73,13 @@ def _orders(environment: BenchEnvironment, data: BenchData, n: int) -> float:
     return seconds
 
 
-def _noops(environment: BenchEnvironment, n: int, meter: process_usage.Meter) -> float:
+def _noops(environment: BenchEnvironment, count: int, meter: process_usage.Meter) -> float:
     """Return the seconds to process a backlog of no-ops that was queued while workers paused."""
     with environment.halted():
         with app.producer_pool.acquire(block=True) as producer:
-            for number in range(n):
+            for number in range(count):
                 noop.apply_async(([number],), queue=EXECUTION, producer=producer)
-        metered = meter.over(n)
+        metered = meter.over(count)
         metered.__enter__()
         start = time.perf_counter()
     environment.wait(lambda: environment.waiting(EXECUTION) == 0)

@@ -1,6 +1,6 @@
-"""The queries that workers run every two seconds, with and without n finished orders.
+"""The queries that workers run every two seconds, with and without finished orders.
 
-The same statements run over the same live rows before and after n finished ones are written (by
+The same statements run over the same live rows before and after the finished ones are written (by
 SQL, not through our code), with a tenth as many closed positions, since writing takes most of the
 time. The queries should touch only live rows. Each statement is rolled back.
 `stale_statistics_ratio` is measured before ANALYZE, as in the minutes until autovacuum has analyzed
@@ -25,7 +25,7 @@ from execution.recovery import stale_orders, sweeps
 from execution.submission import claim_sql
 
 CONNECTIONS, LIVE, CHUNK, CLOSED = 1_000, 1_000, 500_000, 10
-ROUNDS, TARGET = 40, 1.5
+TRIES_PER_ROUND, TARGET = 13, 1.5
 
 SIGNALS = """
 INSERT INTO signals_signal (feed_id, action, currency_pair, direction, order_type, target_prices,
@@ -79,12 +79,12 @@ UPDATE pg_index SET indisready = false WHERE NOT indisprimary
 SIZE = "SELECT pg_total_relation_size('execution_order')"
 
 
-def sweep(environment: BenchEnvironment, data: BenchData, n: int) -> Result:
-    """Measure each statement with and without n finished rows; compare their sums."""
+def sweep(environment: BenchEnvironment, data: BenchData, count: int) -> Result:
+    """Measure each statement with and without `count` finished rows; compare their sums."""
     environment.run(workers=0)
     environment.reset()
     ids = data.connections(CONNECTIONS)
-    signals = _signals(environment, data, math.ceil(n / CONNECTIONS) + 1)
+    signals = _signals(environment, data, math.ceil(count / CONNECTIONS) + 1)
     shared = {"ids": ids, "signals": signals[1:], "connections": CONNECTIONS,
               "source": data.source.pk, "signal": signals[0]}  # fmt: skip
     environment.sql(LIVE_ORDERS, shared)
@@ -92,20 +92,21 @@ def sweep(environment: BenchEnvironment, data: BenchData, n: int) -> Result:
     environment.sql(POSITIONS, first)
     environment.sql("VACUUM ANALYZE execution_order, positions_executionposition")
     statements = _statements(environment, ids)
-    without_finished, few_blocks = _times(statements), _blocks(statements)
+    tries = TRIES_PER_ROUND * environment.rounds
+    without_finished, few_blocks = _times(statements, tries), _blocks(statements)
     start = time.perf_counter()
-    _finish(environment, shared, n)
-    report_progress(f"  {n:,} finished orders in {time.perf_counter() - start:.0f} s")
-    stale = _times(statements)
+    _finish(environment, shared, count)
+    report_progress(f"  {count:,} finished orders in {time.perf_counter() - start:.0f} s")
+    stale = _times(statements, tries)
     environment.sql("VACUUM ANALYZE execution_order, positions_executionposition")
-    with_finished, blocks = _times(statements), _blocks(statements)
+    with_finished, blocks = _times(statements, tries), _blocks(statements)
     ((size,),) = environment.sql(SIZE)
     environment.reset()
     environment.sql("DELETE FROM signals_signal WHERE strategy_id = 'sweep'")
     ratio = sum(with_finished.values()) / sum(without_finished.values())
     return Result(
         name="sweep",
-        n=n,
+        n=count,
         seconds=sum(with_finished.values()),
         rate=LIVE / sum(with_finished.values()),
         p50_ms=None,
@@ -135,8 +136,8 @@ def _signals(environment: BenchEnvironment, data: BenchData, many: int) -> list[
     return [id_ for (id_,) in ids]
 
 
-def _finish(environment: BenchEnvironment, shared: dict[str, Any], n: int) -> None:
-    """Write n finished orders.
+def _finish(environment: BenchEnvironment, shared: dict[str, Any], count: int) -> None:
+    """Write `count` finished orders.
 
     They refer to existing rows, so their foreign keys are not checked one by one. The indexes over
     whole tables are switched off and rebuilt afterwards, which takes a tenth of the time.
@@ -145,8 +146,8 @@ def _finish(environment: BenchEnvironment, shared: dict[str, Any], n: int) -> No
     environment.sql("SET maintenance_work_mem = '512MB'")
     environment.sql(DISABLE_INDEXES)
     try:
-        for begin in range(0, n, CHUNK):
-            end = min(begin + CHUNK, n) - 1
+        for begin in range(0, count, CHUNK):
+            end = min(begin + CHUNK, count) - 1
             environment.sql(FINISHED, {**shared, "from": begin, "to": end})
             closed = {"from": begin // CLOSED, "to": (end + 1) // CLOSED - 1, "open": 0}
             environment.sql(POSITIONS, {**shared, **closed})
@@ -175,17 +176,20 @@ def _statements(environment: BenchEnvironment, ids: list[Any]) -> dict[str, tupl
         "pending_actions": (pending_actions.LOCK, held_lanes_parameters()),
         "levels": (level_sync.LEVELS, {"longest": 11, **held_lanes_parameters()}),
         "claim_load": (claim_sql.LOAD, (array(live[:500]),)),
-        "claim_held": (claim_sql.EXPOSURE, {"connections": array(ids[:500]), "unanswered": 1}),
+        "claim_held": (
+            claim_sql.EXPOSURE,
+            {"connections": array(ids[:500]), "unanswered": 1, "pairs": []},
+        ),
     }
 
 
-def _times(statements: dict[str, tuple[str, Any]]) -> dict[str, float]:
+def _times(statements: dict[str, tuple[str, Any]], tries: int) -> dict[str, float]:
     """Return the shortest time of each statement in seconds; the minimum excludes other load.
 
     Each statement is rolled back. Raises BenchError if one finds no rows.
     """
     seconds: dict[str, list[float]] = {name: [] for name in statements}
-    for _ in range(ROUNDS):
+    for _ in range(tries):
         for name, (sql, parameters) in statements.items():
             with transaction.atomic():
                 start = time.perf_counter()

@@ -78,6 +78,8 @@ TRAITS = (
     Trait("double", 4, subscription={"multiplier": Decimal(2)}),
     Trait("half", 4, subscription={"multiplier": Decimal("0.5")}),
     Trait("one at a time", 4, preset="One at a time"),
+    Trait("trailing stop", 6, preset="Trailing stop"),
+    Trait("daily loss limit", 6, preset="At most 1 % a day"),
     Trait("euro", 10, paper={"currency": "EUR"}),
     Trait("kiwi dollar", 3, paper={"currency": "NZD"}),
     Trait("pound", 2, paper={"currency": "GBP"}),  # no pair converts to it
@@ -92,6 +94,14 @@ PRESETS: dict[str, dict[str, Any]] = {
     "Balance once": {"sizing_mode": "PERCENT_BALANCE", "percent_of_balance": 100},
     "Stops kept here": {"risk_percent": 1, "broker_holds_stops": False},
     "One at a time": {"risk_percent": 1, "max_open_positions": 1},
+    "Trailing stop": {
+        "risk_percent": 1, "break_even_profit": 6, "trailing_distance": 8, "trailing_step": 1,
+        "trailing_activation": 4, "stop_move_seconds": 1,
+    },
+    "At most 1 % a day": {"risk_percent": 1},
+}  # fmt: skip
+LOSS_LIMITS: dict[str, dict[str, Any]] = {  # by preset
+    "At most 1 % a day": {"measure": "REALIZED_LOSS", "maximum": 1}
 }
 USUAL_PRESETS = ("Standard 1 %", "Careful 0.5 %", "Bold 1.5 %", "5,000 each", "Balance once")
 

@@ -88,6 +88,9 @@ class MessageFormatter:
             "order.partially_filled": lambda group: f"{len(group.events)} filled in part",
             "position.opened": lambda _: None,  # the line of its fill is enough
             "position.closed": _closed,
+            "position.stop_moved": lambda group: (
+                f"{len(group.events)} stops moved by break-even or trailing"
+            ),
             "slippage.alert": _slipped,
             "connection.error": lambda group: f"{_connections(group)}in error: {group.detail}",
             "connection.inactive": lambda group: f"{_connections(group)}inactive",

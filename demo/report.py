@@ -40,6 +40,15 @@ def show(figures: Results, console: Console, *, verbose: bool) -> None:
     console.print()
     if (first := figures.seconds_to_first_fill) is not None:
         console.print(f"The first fill came {first * 1000:.0f} ms after the first publication.")
+    moves = figures.stop_moves
+    console.print(
+        f"Break-even and trailing moved {moves.positions} stops {moves.moves} times; {moves.closed}"
+        f" positions closed there. {figures.paused} accounts reached their daily loss limit."
+    )
+    console.print(
+        f"{figures.targets_hit} targets were hit, and {figures.slices_filled} slices of entries"
+        " filled."
+    )
     console.print(
         f"{figures.lost_replies.lost} orders got no reply from the broker; look-ups found the"
         f" outcome of"

@@ -32,9 +32,12 @@ RESET_APPS = ("execution", "positions", "analytics", "prices")  # all models of 
 RESET_MODELS = {
     "signals": ("Signal",),
     "events": ("Event", "Notification", "Delivery"),
-    "connections": ("AccountSnapshot", "KillSwitch"),
+    "connections": (
+        "AccountSnapshot", "AccountHistory", "CashFlow", "CashFlowRead", "KillSwitch",
+        "TradingPause",
+    ),
     "paper": ("PaperQuote", "PaperOrder", "PaperFill", "PaperPosition", "PaperEvent"),
-}
+}  # fmt: skip
 
 
 def claim_database() -> None:

@@ -5,12 +5,17 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from analytics.days import trading_day
+from django.db.models import Sum
+
 from analytics.selectors import totals
 from analytics.services import compute_day
 from common.clocks import market_now
 from common.sql import rows
+from connections.models import TradingPause
 from connections.selectors import account_join_sql
+from connections.trading_day import trading_date
+from execution.models import Order
+from positions.models import StopRule
 
 BY_SIGNAL = """
 SELECT s.id, s.currency_pair, s.direction, s.order_type, s.stop_price, s.open_price, s.action,
@@ -19,7 +24,7 @@ FROM signals_signal s
 LEFT JOIN LATERAL (
   SELECT jsonb_object_agg(x.status, x.n) AS states FROM (
     SELECT status, count(*) AS n FROM execution_order
-    WHERE signal_id = s.id AND leg LIKE 'entry%%' GROUP BY status) x) o ON true
+    WHERE signal_id = s.id AND leg = 'entry' GROUP BY status) x) o ON true
 WHERE s.published_at IS NOT NULL ORDER BY s.id
 """
 REASONS = """
@@ -87,6 +92,15 @@ class ConnectionResult:
 
 
 @dataclass(frozen=True, slots=True)
+class StopMoves:
+    """How often rules moved stops, of how many positions, and how many of those closed there."""
+
+    moves: int
+    positions: int
+    closed: int
+
+
+@dataclass(frozen=True, slots=True)
 class Results:
     """Everything that the summary shows."""
 
@@ -95,6 +109,10 @@ class Results:
     closes: Sequence[Any]
     slippage: Sequence[Any]
     results: Sequence[ConnectionResult]
+    stop_moves: StopMoves
+    slices_filled: int
+    targets_hit: int
+    paused: int  # accounts that reached a loss limit
     lost_replies: Any  # how many orders got no reply; of how many a look-up found the outcome
     seconds_to_first_fill: float | None
     audit: Mapping[str, Any]
@@ -126,6 +144,10 @@ class Results:
                 f"slippage_{unit.lower()}_max": round(float(worst), 1)
                 for unit, worst in self.slippage_max.items()
             },
+            "stops_moved": self.stop_moves.moves,
+            "slices_filled": self.slices_filled,
+            "targets_hit": self.targets_hit,
+            "accounts_paused": self.paused,
             "seconds_to_first_fill": self.seconds_to_first_fill,
         }
 
@@ -138,18 +160,32 @@ def is_settled() -> bool:
 
 def collect(audit: Mapping[str, Any]) -> Results:
     """Compute the day's results and read all figures. audit: the audit's report as a mapping."""
-    day = trading_day(market_now())
+    day = trading_date(market_now())
     compute_day(day)
     (first,) = rows(FIRST_FILL)
+    filled = Order.objects.filter(filled_quantity__gt=0)
     return Results(
         signals=rows(BY_SIGNAL),
         reasons=rows(REASONS),
         closes=rows(CLOSES),
         slippage=rows(SLIPPAGE),
         results=_results(day),
+        stop_moves=_stop_moves(),
+        slices_filled=filled.entries().exclude(signal__execution_style="").count(),
+        targets_hit=filled.filter(leg__startswith="tp").count(),
+        paused=TradingPause.objects.exclude(limit=None).values("connection").distinct().count(),
         lost_replies=rows(LOST_REPLIES)[0],
         seconds_to_first_fill=None if first.seconds is None else round(float(first.seconds), 3),
         audit=audit,
+    )
+
+
+def _stop_moves() -> StopMoves:
+    moved = StopRule.objects.filter(moves__gt=0)
+    return StopMoves(
+        moves=moved.aggregate(sum=Sum("moves", default=0))["sum"],
+        positions=moved.count(),
+        closed=moved.filter(position__close_reason="sl").count(),
     )
 
 

@@ -78,14 +78,14 @@ def _steps(entries: list[dict[str, Any]]) -> Iterator[Step]:
 
 
 class AlertClient:
-    """A client of the web process, with one connection that stays open."""
+    """A client of the web process; each request has a connection of its own, as TradingView's do.
+
+    A connection that stayed open would be closed by the web process between two alerts.
+    """
 
     def __init__(self, url: str, feed: str, token: str) -> None:
         """token: the secret in the address that alerts are posted to."""
-        parts = urlsplit(url)
-        self._http = http.client.HTTPConnection(
-            "127.0.0.1", parts.port or 80, timeout=TIMEOUT_SECONDS
-        )
+        self._port = urlsplit(url).port or 80
         self._path = f"/hooks/tradingview/{feed}/{token}/"
 
     def post(self, step: Step) -> Answer:
@@ -106,15 +106,17 @@ class AlertClient:
     def _send(
         self, path: str, body: dict[str, Any], headers: dict[str, str]
     ) -> tuple[int, dict[str, Any]]:
+        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=TIMEOUT_SECONDS)
         try:
-            self._http.request(
+            connection.request(
                 "POST", path, json.dumps(body), {"Content-Type": "application/json", **headers}
             )
-            response = self._http.getresponse()
+            response = connection.getresponse()
             content = response.read()
         except (OSError, http.client.HTTPException) as error:
-            self._http.close()  # the next request opens it again
             return 0, {"detail": f"the web process does not answer ({error})"}
+        finally:
+            connection.close()
         try:
             reply: dict[str, Any] = json.loads(content)
         except ValueError:

@@ -15,6 +15,7 @@ from connections.models import (
     ConnectionLock,
     DataConnection,
     ExecutionConnection,
+    LossLimit,
     Subscription,
     SubscriptionInterval,
     TradingPreset,
@@ -76,7 +77,11 @@ def _presets() -> dict[str, TradingPreset]:
     known = set(shared.values_list("name", flat=True))
     for name, values in accounts.PRESETS.items():
         if name not in known:
-            TradingPreset.objects.create(name=name, max_signal_age_seconds=MAX_SIGNAL_AGE, **values)
+            preset = TradingPreset.objects.create(
+                name=name, max_signal_age_seconds=MAX_SIGNAL_AGE, **values
+            )
+            if name in accounts.LOSS_LIMITS:
+                LossLimit.objects.create(preset=preset, **accounts.LOSS_LIMITS[name])
     return {
         preset.name: preset for preset in shared.filter(name__in=accounts.PRESETS).order_by("-pk")
     }

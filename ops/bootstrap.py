@@ -35,13 +35,13 @@ def development_secrets(given: Mapping[str, str]) -> dict[str, str]:
     """
     if is_production(given):
         return {}
-    kept = _stored_secrets(var_folder(given))
+    stored = _stored_secrets(var_folder(given))
     private, public = "FILLCAST_CREDENTIALS_PRIVATE_KEYS", "FILLCAST_CREDENTIALS_PUBLIC_KEY"
-    if given.get(private) or given.get(public) not in (None, "", kept[public]):
-        del kept[private], kept[public]  # half of our pair does not match half of another
+    if given.get(private) or given.get(public) not in (None, "", stored[public]):
+        del stored[private], stored[public]  # half of our pair does not match half of another
     elif given.get("FILLCAST_DB_ROLE") == "web":
-        del kept[private]
-    return {name: value for name, value in kept.items() if not given.get(name)}
+        del stored[private]
+    return {name: value for name, value in stored.items() if not given.get(name)}
 
 
 def _stored_secrets(folder: Path) -> dict[str, str]:
@@ -56,8 +56,8 @@ def _stored_secrets(folder: Path) -> dict[str, str]:
             with contextlib.suppress(FileExistsError):  # another process was faster
                 os.link(fresh, path)
             fresh.unlink()
-        kept: dict[str, str] = json.loads(path.read_text())
-    return kept
+        stored: dict[str, str] = json.loads(path.read_text())
+    return stored
 
 
 @contextlib.contextmanager

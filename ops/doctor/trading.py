@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from django_celery_beat.models import PeriodicTask
 
@@ -11,18 +11,26 @@ from brokers.registry import adapter_for
 from brokers.types import Check
 from common.clocks import market_now
 from common.formatting import age
-from common.sealing import sealed_for
+from common.sealing import is_sealed_with_key
 from common.sql import database_now, rows
 from connections import session_lanes
 from connections.exposure import is_monitored_sql
-from connections.models import Epoch
-from connections.services import is_sealed_for, sealing_key
+from connections.models import DecisionProvider, Epoch, ProviderKind
+from connections.selectors import calendars_ending
+from connections.services import (
+    are_credentials_sealed_with_key,
+    is_secret_sealed_with_current_key,
+    sealing_key,
+)
+from execution.decision_step import packages
+from execution.decision_step.types import NoAnswerError
 from execution.disaster_recovery.open_issues import list_open_issues
 from ops.doctor.prices import market_data
 from ops.doctor.servers import judge_clock
 from ops.doctor.verdicts import SECONDS, CheckFunction, failure, graded, warning, well
 
 START = "Start the processes: `make up`, or the services of your deployment."
+HOURS_WARN_DAYS = 3
 BEAT_WARN_SECONDS = 300  # beat stores the times of its last runs every three minutes; allow more
 QUEUES = {"exits": "exits", "execution": "entries", "maintenance": "beat's jobs"}
 
@@ -85,6 +93,23 @@ def judge_beat(schedules: int, seconds_ago: float | None) -> Check:
     )
 
 
+def exchange_hours() -> list[Check]:
+    """Check that the hours of exchanges reach far enough, if a broker names any exchange."""
+    return judge_exchange_hours(calendars_ending(market_now() + timedelta(days=HOURS_WARN_DAYS)))
+
+
+def judge_exchange_hours(ending: Sequence[str]) -> list[Check]:
+    """Judge the calendars whose stored hours are missing or end soon; [] if there are none."""
+    if not ending:
+        return []
+    detail = f"No hours for the next {HOURS_WARN_DAYS} days of: {', '.join(ending)}."
+    remedy = (
+        "See 'exchange hours not read' in the log of the worker for maintenance. Without hours"
+        " entries are sent at any time, and the broker refuses them while it is closed."
+    )
+    return [warning("exchange hours", detail, remedy)]
+
+
 def due_orders() -> list[Check]:
     """Check for orders that wait too long, overdue replies and undecided drift."""
     (row,) = rows(
@@ -134,38 +159,60 @@ def judge_due(waiting: float | None) -> Check:
 def outbox() -> Check:
     """Check that events leave the outbox in time."""
     (row,) = rows(
-        "SELECT count(*) AS many, extract(epoch FROM clock_timestamp() - min(created_at))::float8"
+        "SELECT count(*) AS count, extract(epoch FROM clock_timestamp() - min(created_at))::float8"
         " AS oldest FROM events_event WHERE routed_at IS NULL"
     )
-    detail = f"{row.many:,} events wait for delivery" + (
-        f", the oldest for {age(row.oldest)}." if row.many else "."
+    detail = f"{row.count:,} events wait for delivery" + (
+        f", the oldest for {age(row.oldest)}." if row.count else "."
     )
     remedy = "Check the maintenance worker and beat's schedule `deliver events`."
     return graded("outbox", row.oldest or 0, detail, warn=60, fail=3600, remedy=remedy)
 
 
 def stored_credentials() -> Check:
-    """Check that stored credentials and channels are sealed for the current key."""
+    """Check that stored credentials, channels and secrets are sealed for the current key."""
     name = "stored credentials"
     stored = rows(
         "SELECT sealed_credentials AS box FROM connections_executionconnection"
         " WHERE sealed_credentials IS NOT NULL AND archived_at IS NULL"
     )
     key = sealing_key()
-    old = sum(not is_sealed_for(row.box, key) for row in stored)
+    old = sum(not are_credentials_sealed_with_key(row.box, key) for row in stored)
     channels = rows("SELECT url_sealed AS box FROM events_channel")
-    old_channels = sum(not sealed_for(row.box, key) for row in channels)
-    if old or old_channels:
+    old_channels = sum(not is_sealed_with_key(row.box, key) for row in channels)
+    providers = DecisionProvider.objects.exclude(secret_sealed=None)
+    old_providers = sum(not is_secret_sealed_with_current_key(provider) for provider in providers)
+    if old or old_channels or old_providers:
         detail = (
             f"Sealed for an older key: {old} of {len(stored)} accounts' credentials, "
-            f"{old_channels} of {len(channels)} channels."
+            f"{old_channels} of {len(channels)} channels, "
+            f"{old_providers} of {providers.count()} decision providers."
         )
         remedy = "Run `manage.py rotate_credentials_key`; keep the older private key until then."
         return warning(name, detail, remedy)
     detail = (
-        f"{len(stored)} accounts' and {len(channels)} channels', all sealed for the current key."
+        f"{len(stored)} accounts', {len(channels)} channels' and {providers.count()} decision "
+        "providers', all sealed for the current key."
     )
     return well(name, detail)
+
+
+def decision_providers() -> list[Check]:
+    """List the installed decision providers, and check that those in use can be loaded."""
+    name, installed = "decision providers", packages.installed()
+    used = DecisionProvider.objects.filter(kind=ProviderKind.PACKAGE).exclude(presets=None)
+    broken = []
+    for entry_point in sorted(set(used.values_list("entry_point", flat=True))):
+        try:
+            packages.load(entry_point)
+        except NoAnswerError as error:
+            broken.append(error.detail)
+    if broken:
+        remedy = "Install or repair the package in every process that trades, and restart it."
+        return [warning(name, " ".join(broken), remedy)]
+    if not installed:
+        return [well(name, "No package provides one.")]
+    return [well(name, f"Installed: {', '.join(installed)}.")]
 
 
 def connections() -> list[Check]:
@@ -304,8 +351,10 @@ CHECKS: list[tuple[str, CheckFunction]] = [
     ("kill switch", halts),
     ("epoch", epoch),
     ("stored credentials", stored_credentials),
+    ("decision providers", decision_providers),
     ("connections", connections),
     ("broker hosts", broker_hosts),
     ("market data", market_data),
+    ("exchange hours", exchange_hours),
     ("clock: brokers", broker_clocks),
 ]

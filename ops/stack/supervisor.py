@@ -4,6 +4,7 @@ import contextlib
 import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import FrameType
 
@@ -42,9 +43,8 @@ class Supervisor:
         """
         logs.mkdir(parents=True, exist_ok=True)
         logs.chmod(0o700)  # other users of this machine must not read the logs
-        self.children = {
-            child.name: ManagedProcess(child, environ, logs, folder) for child in children
-        }
+        self._make = partial(ManagedProcess, environ=environ, logs=logs, folder=folder)
+        self.children = {child.name: self._make(child) for child in children}
         self.failure: str | None = None
         self._report, self._check, self._on_start = report, check, on_start
         self._stopping, self._at_once = threading.Event(), threading.Event()
@@ -59,6 +59,12 @@ class Supervisor:
         """Start all processes; return at once."""
         self._thread = threading.Thread(target=self._run, name="supervisor")
         self._thread.start()
+
+    def add(self, child: ProcessSpec) -> None:
+        """Run one more process beside the others; return at once."""
+        # A new dict, since the supervisor's thread walks through the old one. It starts the process
+        # on its next round.
+        self.children = {**self.children, child.name: self._make(child)}
 
     def wait_ready(self, seconds: float = 60) -> bool:
         """Wait until every process is ready; False after `seconds`, or if all were stopped."""
@@ -136,6 +142,9 @@ class Supervisor:
         self._on_start(running)
 
     def _poll(self, running: ManagedProcess) -> None:
+        if running.process is None:  # added since
+            self._start_process(running)
+            return
         for line in running.errors():
             self._report(f"{running.name} | {line}")
         before = running.restarts

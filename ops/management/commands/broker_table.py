@@ -1,10 +1,11 @@
-"""manage.py broker_table: write the table of broker capabilities into README.md."""
+"""manage.py broker_table: write what each broker offers into README.md and docs/order-types.md."""
 
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from enum import StrEnum
+from pathlib import Path
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
@@ -12,11 +13,20 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from brokers.account_capabilities import Capabilities
 from brokers.crypto.exchanges import CHECKED, Exchange
 from brokers.registry import BUILT_IN, capabilities_of, form_of
-from brokers.types import ConnectionSpec, ExitSafety, OrderType, PositionMode, TimeInForce
+from brokers.types import (
+    ConnectionSpec,
+    ExitSafety,
+    OrderField,
+    OrderType,
+    PositionMode,
+    TimeInForce,
+)
 from brokers.worst_price import can_limit_price
 from config.installation import ROOT
+from execution.submission.triggers import is_emulated
+from signals.models import OrderType as SignalType
 
-PAGE = ROOT / "README.md"
+PAGE, ORDER_TYPES_PAGE = ROOT / "README.md", ROOT / "docs" / "order-types.md"
 BEGIN, END = "<!-- what brokers offer: written by `make docs` -->", "<!-- until here -->"
 FIRST = ("paper", "ibkr", "mt5", "mt4")  # the order of columns; others follow by name
 
@@ -34,6 +44,9 @@ EXITS = {
     ExitSafety.OCA: "one-cancels-all group",
     ExitSafety.CANCEL_FIRST: "after the stop is cancelled",
 }
+
+
+Row = tuple[str, Callable[[Capabilities], str]]  # title, and the text of an account's cell
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +98,8 @@ def _heading(broker_type: str) -> str:
 
 
 def _names(values: Iterable[StrEnum], whole: type[StrEnum]) -> str:
-    return ", ".join(member.value.lower() for member in whole if member in values)
+    names = (member.value.lower().replace("_", "-") for member in whole if member in values)
+    return ", ".join(names)
 
 
 def _short(values: Iterable[StrEnum], whole: type[StrEnum]) -> str:
@@ -112,7 +126,7 @@ def _back(horizon: timedelta | None) -> str:
     return "always" if horizon >= timedelta(days=3650) else f"{horizon.days} days"
 
 
-def _rows() -> list[tuple[str, Callable[[Capabilities], str]]]:
+def _rows() -> list[Row]:
     return [
         ("orders", lambda can: _names(can.order_types, OrderType)),
         ("time in force", lambda can: _short(can.times_in_force, TimeInForce)),
@@ -128,6 +142,7 @@ def _rows() -> list[tuple[str, Callable[[Capabilities], str]]]:
         ("margin before the order", lambda can: _yes(can.what_if)),
         ("looks up an order", lambda can: _back(can.lookup_horizon)),
         ("lists executions", lambda can: _back(can.fills_horizon)),
+        ("lists deposits", lambda can: _back(can.cash_flows_horizon)),
         ("refuses a repeated id", lambda can: _yes(can.refuses_repeated_ids)),
         ("many orders in one call", lambda can: _yes(can.submit_many)),
         ("needs a session", lambda can: _yes(can.session)),
@@ -135,50 +150,79 @@ def _rows() -> list[tuple[str, Callable[[Capabilities], str]]]:
     ]  # fmt: skip
 
 
-def table() -> str:
-    """Return the table, in markdown."""
+def _support(value: str) -> Callable[[Capabilities], str]:
+    def describe(can: Capabilities) -> str:
+        if value in can.order_types | can.times_in_force:
+            return "native"
+        return "emulated" if is_emulated(value, can) else "refused"
+
+    return describe
+
+
+def _changes(field: OrderField) -> Callable[[Capabilities], str]:
+    return lambda can: "native" if field in can.changes_orders else "refused"
+
+
+def _order_type_rows() -> list[Row]:
+    types = [(f"`{value}`", _support(value)) for value in (*SignalType.values, *TimeInForce)]
+    changes = [(f"change of its {field.lower()}", _changes(field)) for field in OrderField]
+    return [*types, *changes]
+
+
+def table(rows: Sequence[Row]) -> str:
+    """Return a table with these rows and a column for each broker, in markdown."""
     found = columns()
     lines = [
         f"| | {' | '.join(column.heading for column in found)} |",
         f"|---{'|---' * len(found)}|",
     ]
-    for title, describe in _rows():
+    for title, describe in rows:
         lines.append(f"| {title} | {' | '.join(column.cell(describe) for column in found)} |")
     return "\n".join(lines)
 
 
-def written(page: str) -> str:
+def pages() -> dict[Path, Sequence[Row]]:
+    """Return the rows of the table of each page."""
+    return {PAGE: _rows(), ORDER_TYPES_PAGE: _order_type_rows()}
+
+
+def written(page: str, rows: Sequence[Row]) -> str:
     """Return the page with the table between its markers. Raises ValueError without them."""
     before, begin, rest = page.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:
         raise ValueError(f"{BEGIN!r} and {END!r} are missing")
-    return f"{before}{BEGIN}\n{table()}\n{END}{after}"
+    return f"{before}{BEGIN}\n{table(rows)}\n{END}{after}"
 
 
 class Command(BaseCommand):
-    """Write the table, or check that it is up to date."""
+    """Write the tables, or check that they are up to date."""
 
-    help = "Write into README.md what each broker offers, from the adapters' capabilities."
+    help = "Write into README.md and docs/order-types.md what each broker offers."
     requires_system_checks = ()
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Declare the options."""
         parser.add_argument(
-            "--check", action="store_true", help="write nothing; fail if the table would change"
+            "--check", action="store_true", help="write nothing; fail if a table would change"
         )
 
     def handle(self, *_args: Any, check: bool, **_options: Any) -> None:
-        """Write the table. With --check, exit with code 1 if it would change."""
-        page = PAGE.read_text()
-        try:
-            text = written(page)
-        except ValueError as error:
-            raise CommandError(f"{PAGE.name}: {error}.") from error
-        if page == text:
-            return
-        if check:
-            self.stderr.write(f"{PAGE.name} is out of date; run `make docs`")
+        """Write the tables. With --check, exit with code 1 if one would change."""
+        is_outdated = False
+        for page, rows in pages().items():
+            before = page.read_text()
+            try:
+                text = written(before, rows)
+            except ValueError as error:
+                raise CommandError(f"{page.name}: {error}.") from error
+            if before == text:
+                continue
+            if check:
+                is_outdated = True
+                self.stderr.write(f"{page.name} is out of date; run `make docs`")
+            else:
+                page.write_text(text)
+                self.stdout.write(f"{page.name} written")
+        if is_outdated:
             sys.exit(1)
-        PAGE.write_text(text)
-        self.stdout.write(f"{PAGE.name} written")

@@ -1,0 +1,120 @@
+"""What sizing and limits cost for each order, beside a plain formula. No I/O is measured."""
+
+import time
+from collections.abc import Callable
+from decimal import ROUND_DOWN, Decimal
+from typing import Any
+
+from django.db import transaction
+
+from benchmarks.data import PAIR, SL, BenchData
+from benchmarks.environment import BenchEnvironment, BenchError
+from benchmarks.fanout import publish_as_web
+from benchmarks.results import Result, compared
+from common.sql import rows
+from connections.models import TradingPreset
+from connections.selectors import spec_from_row
+from execution.models import Order
+from execution.submission import claim_sql
+from execution.submission.bundle_evaluation import (
+    evaluate,
+    load_account_context,
+    load_evaluation_context,
+)
+from execution.submission.outcomes import EvaluationContext, Intent
+from execution.submission.rows import OrderRow
+
+TARGET = 0.01  # at most 100 times the plain formula
+# Limits that are never reached. Those that count what an account has sent are read by the claim.
+WIDE: dict[str, Any] = {
+    "max_quantity": Decimal(10_000_000),
+    "max_trade_risk_percent": Decimal(50),
+    "max_spread": Decimal(100),
+    "max_price_deviation_percent": Decimal(50),
+    "max_symbol_exposure_percent": Decimal(10_000),
+    "max_currency_exposure_percent": Decimal(10_000),
+    "max_open_orders": 1_000,
+    "max_orders_per_minute": 1_000,
+    "max_daily_notional": Decimal(1_000_000_000),
+    "allowed_symbols": ["EUR/*", "XAU/USD"],
+}
+
+
+def decisions(environment: BenchEnvironment, data: BenchData, count: int) -> Result:
+    """Decide the entries of one signal, with and without limits, and size them by a formula."""
+    _stop_once_priced(environment, data, count)
+    unlimited = {name: getattr(TradingPreset(), name) for name in WIDE}
+    seconds: dict[str, list[float]] = {"limits": [], "no limits": [], "plain": []}
+    try:
+        for name, values in (("no limits", unlimited), ("limits", WIDE)):
+            TradingPreset.objects.update(**values)
+            pending, context = _queued(environment, data, count)
+            for _ in range(environment.rounds + 1):
+                seconds[name].append(_ours(pending, context))
+                seconds["plain"].append(_timed(lambda: [_plain(row) for row in pending]))  # noqa: B023
+            environment.reset()
+    finally:
+        TradingPreset.objects.update(**unlimited)
+    measured = {name: values[1:] for name, values in seconds.items()}
+    return compared(
+        "decisions",
+        count=count,
+        seconds=measured["limits"],
+        baseline="one formula and three comparisons per order",
+        baseline_count=count,
+        baseline_seconds=measured["plain"],
+        target=TARGET,
+        us_an_order={name: 1e6 * min(values) / count for name, values in measured.items()},
+        limits=len(WIDE),
+    )
+
+
+def _stop_once_priced(environment: BenchEnvironment, data: BenchData, count: int) -> None:
+    """Stop all processes once there is a quote; it may be a minute old."""
+    environment.run(workers=2)
+    data.feed(count)
+    key = ([data.source.pk], [PAIR])
+    environment.wait(lambda: any(row.age < 3 for row in rows(claim_sql.QUOTES, key)))
+    environment.run(workers=0)
+
+
+def _queued(
+    environment: BenchEnvironment, data: BenchData, count: int
+) -> tuple[list[OrderRow], EvaluationContext]:
+    """Publish a signal to `count` accounts; return its entries and what they are decided by."""
+    environment.reset()
+    signal = data.signal(data.feed(count))
+    publish_as_web(signal, data)
+    ids = list(Order.objects.filter(signal=signal).values_list("pk", flat=True))
+    with transaction.atomic():
+        pending = rows(claim_sql.LOAD, (ids,))
+        signals = rows(claim_sql.SIGNALS, ([signal.pk],))
+        return pending, load_evaluation_context(pending, {row.id: row for row in signals})
+
+
+def _ours(pending: list[OrderRow], context: EvaluationContext) -> float:
+    """Return how long the decisions take. Raises BenchError if an entry is not allowed."""
+    specs = {row.connection_id: spec_from_row(row) for row in pending}
+    accounts = load_account_context(pending, specs, {})  # each entry is added to it
+    decided: list[Any] = []
+    seconds = _timed(lambda: decided.extend(evaluate(pending, context, accounts, specs)))
+    refused = [decision for _, decision in decided if not isinstance(decision, Intent)]
+    if refused:
+        raise BenchError(f"{len(refused)} entries are not allowed, the first: {refused[0]}")
+    return seconds
+
+
+def _plain(row: OrderRow) -> Decimal:
+    """Size an entry by the risk at its stop, and check three limits."""
+    price, step, equity = Decimal("1.1001"), Decimal(1_000), row.equity or Decimal(0)
+    risk = (row.risk_percent or Decimal(1)) / 100 * equity
+    quantity = (risk / (price - SL) / step).to_integral_value(ROUND_DOWN) * step
+    if quantity < step or quantity * price > 30 * equity or risk > equity / 20:
+        return Decimal(0)
+    return quantity
+
+
+def _timed(act: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    act()
+    return time.perf_counter() - began

@@ -1,0 +1,283 @@
+"""Drill of the kill switch: how long after a halt is the last queued order stopped?
+
+The drill has its own user, feed and paper accounts, and halts only these. It publishes signals in
+one transaction, so that all orders are queued at once, and halts everything of its user right after
+the commit. Then it closes what was filled before the halt, by a halt that cancels and flattens, and
+removes the accounts.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from uuid import UUID, uuid4
+
+from django.db import transaction
+from django.db.models import Max, Min
+from django.utils import timezone
+
+from brokers.paper.models import (
+    PaperAccount,
+    PaperEvent,
+    PaperFill,
+    PaperOrder,
+    PaperPosition,
+    PaperQuote,
+)
+from brokers.paper.seed import list_instruments, open_accounts
+from brokers.types import Quote
+from common.clocks import market_now
+from common.reason_codes import Code
+from connections import services
+from connections.models import (
+    AccountSnapshot,
+    ConnectionHealth,
+    ConnectionLock,
+    DataConnection,
+    ExecutionConnection,
+    HaltMode,
+    Instrument,
+    KillSwitch,
+    SizingMode,
+    Subscription,
+    SubscriptionInterval,
+    TradingPreset,
+)
+from execution import tasks
+from execution.models import ExecutionLog, Order, Status
+from positions.models import ExecutionPosition
+from prices.services import store_quotes
+from signals.models import Approval, Feed, Signal
+from signals.services import publish
+from users.models import User
+
+NAME = "killswitch-drill"
+ACCOUNTS = 250
+PAIR, SYMBOL = "EUR/USD", "EURUSD"
+BALANCE, QUANTITY = Decimal(1_000_000), Decimal(1000)
+TIME_LIMIT = 60.0  # seconds
+BAR_SECONDS = 1.0
+
+
+class DrillError(Exception):
+    """The drill could not be carried out; the message states why."""
+
+
+@dataclass(frozen=True, slots=True)
+class DrillResult:
+    """seconds: from the halt until the last order was stopped or, if sent before, accepted.
+
+    queued: how many orders; stopped: how many were not sent. last_sent_seconds: from the halt to
+    the last order that the broker accepted. flatten_seconds: until everything was closed; None: it
+    was not within the time limit.
+    """
+
+    queued: int
+    stopped: int
+    seconds: float
+    last_sent_seconds: float
+    flatten_seconds: float | None
+
+    @property
+    def is_within_bar(self) -> bool:
+        """Whether the drill passed: the last order stopped in time, and everything was closed."""
+        return self.seconds <= BAR_SECONDS and self.flatten_seconds is not None
+
+
+# An order that was claimed before the halt is stopped right before its send. It is PENDING then,
+# and denied when it is due again: the first of these log lines counts.
+STOPPED = (Code.TRADING_HALTED.value, Code.ENTRIES_HALTED.value, Code.KILL_SWITCH.value)
+
+
+def run_drill(orders: int, report: Callable[[str], None] = lambda text: None) -> DrillResult:
+    """Queue orders on paper accounts, halt, and measure. Raises DrillError.
+
+    orders: rounded up to a multiple of the number of accounts. It needs running workers.
+    """
+    user, _ = User.objects.get_or_create(username=NAME, defaults={"is_active": False})
+    feed, connection_ids = _open_accounts(user)
+    try:
+        count = max(1, -(-orders // ACCOUNTS))
+        report(f"Publishing {count} signals to {ACCOUNTS} paper accounts …")
+        signals = _publish(feed, count)
+        switch = _halt(user, HaltMode.HALTED)
+        _await_stop(signals)
+        stopped, last_sent, last_stopped = _times(signals, switch)
+        report(f"{stopped} of {count * ACCOUNTS} orders were stopped.")
+    finally:
+        for halt in KillSwitch.objects.filter(user=user, released_at=None):
+            services.release_kill_switch(halt.pk, by=None)
+        flatten_seconds = _flatten(user, connection_ids)
+        _remove(feed, connection_ids)
+    return DrillResult(
+        queued=count * ACCOUNTS, stopped=stopped, seconds=max(last_sent, last_stopped),
+        last_sent_seconds=last_sent, flatten_seconds=flatten_seconds,
+    )  # fmt: skip
+
+
+def _publish(feed: Feed, count: int) -> list[int]:
+    """Publish the signals in one transaction: their orders are queued by its commit."""
+    signals = Signal.objects.bulk_create(
+        Signal(feed=feed, currency_pair=PAIR, direction="BUY", approval=Approval.APPROVED)
+        for _ in range(count)
+    )
+    with transaction.atomic():
+        for signal in signals:
+            publish(signal.pk, by=None)
+    return [signal.pk for signal in signals]
+
+
+def _halt(user: User, mode: str, **options: bool) -> KillSwitch:
+    switch = services.set_kill_switch(
+        scope=KillSwitch.Scope.USER, mode=mode, reason="Kill switch drill", by=None,
+        user_id=user.pk, **options,
+    )  # fmt: skip
+    tasks.enqueue_halt_actions_on_commit(switch)
+    switch.refresh_from_db()  # its time is the database's
+    return switch
+
+
+def _await_stop(signals: Sequence[int]) -> None:
+    """Wait until no order may be sent any more. Raises DrillError."""
+    end = time.monotonic() + TIME_LIMIT
+    unsent = Order.objects.filter(
+        signal_id__in=signals, position=None, status__in=(Status.PENDING, Status.SUBMITTING)
+    )
+    while running := set(unsent.values_list("pk", flat=True)):
+        running -= {
+            *ExecutionLog.objects.filter(order_id__in=running, code__in=STOPPED)
+            .order_by()
+            .values_list("order_id", flat=True)
+        }
+        if not running:
+            return
+        if time.monotonic() > end:
+            raise DrillError(
+                f"{len(running)} orders were not processed within {TIME_LIMIT:g} s. Does a worker "
+                "for paper accounts run? See `manage.py doctor`."
+            )
+        time.sleep(0.05)
+
+
+def _times(signals: Sequence[int], switch: KillSwitch) -> tuple[int, float, float]:
+    """Return how many orders were stopped, and two times in seconds from the halt.
+
+    These are of the last order that the paper broker accepted, and of the last that was stopped; 0:
+    none was after the halt.
+    """
+    orders = dict(
+        Order.objects.filter(signal_id__in=signals, position=None).values_list(
+            "pk", "client_order_id"
+        )
+    )
+    stops = ExecutionLog.objects.filter(order_id__in=orders, code__in=STOPPED).order_by()
+    first = [row["first"] for row in stops.values("order_id").annotate(first=Min("at"))]
+    sent = PaperOrder.objects.filter(client_order_id__in=[*filter(None, orders.values())])
+    accepted = sent.aggregate(last=Max("accepted_at"))["last"]
+    return len(first), _after(switch, accepted), _after(switch, max(first, default=None))
+
+
+def _after(switch: KillSwitch, at: datetime | None) -> float:
+    """Return the seconds from the halt to a moment; 0 for none and for an earlier one."""
+    return max((at - switch.set_at).total_seconds(), 0.0) if at else 0.0
+
+
+def _flatten(user: User, connection_ids: Sequence[UUID]) -> float | None:
+    """Cancel and close what was sent before the halt; return how long it took."""
+    switch = _halt(user, HaltMode.REDUCING, cancel_entries=True, flatten=True)
+    began = time.monotonic()
+    live = Order.objects.filter(connection_id__in=connection_ids, done_at=None)
+    held = ExecutionPosition.objects.open().filter(connection_id__in=connection_ids)
+    try:
+        while live.exists() or held.exists():
+            if time.monotonic() - began > TIME_LIMIT:
+                return None
+            time.sleep(0.05)
+        return time.monotonic() - began
+    finally:
+        services.release_kill_switch(switch.pk, by=None)
+
+
+# ---- accounts ---------------------------------------------------------------------------------
+def _open_accounts(user: User) -> tuple[Feed, list[UUID]]:
+    """Return a new feed and the ids of new paper accounts that follow it and may trade at once."""
+    tag = uuid4().hex[:8]
+    feed = Feed.objects.create(
+        slug=f"{NAME}-{tag}", name=f"Kill switch drill {tag}", owner=user, is_approved=True
+    )
+    numbers = [f"{NAME}-{tag}-{number}" for number in range(ACCOUNTS)]
+    list_instruments()
+    open_accounts(numbers, balance=BALANCE)
+    source, preset = _price_source(user), _preset(user)
+    connections = ExecutionConnection.objects.bulk_create(
+        ExecutionConnection(
+            id=uuid4(), user=user, name=number, type="paper", account=number, preset=preset,
+            data_connection=source, instrument_book=NAME,
+        )
+        for number in numbers
+    )  # fmt: skip
+    now = timezone.now()
+    ConnectionHealth.objects.bulk_create(
+        ConnectionHealth(connection=row, status="ACTIVE", reconciled_at=now) for row in connections
+    )
+    ConnectionLock.objects.bulk_create(ConnectionLock(connection=row) for row in connections)
+    AccountSnapshot.objects.bulk_create(
+        AccountSnapshot(
+            connection=row, currency="USD", balance=BALANCE, equity=BALANCE,
+            margin_used=Decimal(0), free_margin=BALANCE, leverage=Decimal(30),
+            position_mode="HEDGING", read_at=now,
+        )
+        for row in connections
+    )  # fmt: skip
+    subscriptions = Subscription.objects.bulk_create(
+        Subscription(connection=row, feed=feed) for row in connections
+    )
+    SubscriptionInterval.objects.bulk_create(
+        SubscriptionInterval(subscription=row, started_at=market_now()) for row in subscriptions
+    )
+    return feed, [row.pk for row in connections]
+
+
+def _preset(user: User) -> TradingPreset:
+    preset, _ = TradingPreset.objects.update_or_create(
+        user=user, name=NAME,
+        defaults={
+            "sizing_mode": SizingMode.FIXED, "fixed_quantity": QUANTITY,
+            "max_open_positions": 1_000_000, "max_portfolio_risk_percent": Decimal(100),
+        },
+    )  # fmt: skip
+    return preset
+
+
+def _price_source(user: User) -> DataConnection:
+    """Return a source without a stream, with the paper broker's present price of the pair."""
+    source, _ = DataConnection.objects.get_or_create(
+        user=user, name=NAME, defaults={"kind": DataConnection.Kind.STATIC, "is_active": False}
+    )
+    quoted = PaperQuote.objects.filter(symbol=SYMBOL).first()
+    bid, ask = (quoted.bid, quoted.ask) if quoted else (Decimal("1.1"), Decimal("1.1001"))
+    store_quotes(source.pk, [Quote(symbol=PAIR, bid=bid, ask=ask, time=market_now())])
+    Instrument.objects.update_or_create(
+        book=NAME, symbol=SYMBOL,
+        defaults={
+            "pair": PAIR, "digits": 5, "pip": Decimal("0.0001"), "quantity_min": QUANTITY,
+            "quantity_step": QUANTITY, "quantity_max": Decimal(50_000_000),
+            "contract_size": Decimal(100_000), "read_at": timezone.now(),
+        },
+    )  # fmt: skip
+    return source
+
+
+def _remove(feed: Feed, connection_ids: Sequence[UUID]) -> None:
+    """Archive the connections and the feed; delete the accounts at the paper broker."""
+    numbers = list(
+        ExecutionConnection.objects.filter(pk__in=connection_ids).values_list("account", flat=True)
+    )
+    for connection_id in connection_ids:
+        services.archive_connection(connection_id, by=None, although_open=True)
+    Feed.objects.filter(pk=feed.pk).update(archived_at=timezone.now())
+    with transaction.atomic():
+        for model in (PaperEvent, PaperFill, PaperPosition, PaperOrder):
+            model.objects.filter(account__number__in=numbers).delete()
+        PaperAccount.objects.filter(number__in=numbers).delete()

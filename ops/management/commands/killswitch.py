@@ -1,0 +1,174 @@
+"""`manage.py killswitch`: set, release, list and drill the kill switch."""
+
+import json
+from dataclasses import asdict
+from typing import Any
+from uuid import UUID
+
+from django.core.management.base import CommandError, CommandParser
+from django.db import transaction
+
+from common.commands import HelpedCommand
+from common.errors import FillcastError
+from common.money import plain
+from connections import services
+from connections.models import HaltMode, KillSwitch
+from execution import tasks
+from execution.services import HaltImpact, halt_impact
+from ops.kill_switch_drill import BAR_SECONDS, DrillError, run_drill
+from signals.models import Feed
+from users.models import User
+
+HELP = f"""\
+Halt trading, and allow it again. REDUCING lets only exits through, HALTED nothing.
+
+  manage.py killswitch list                                    what is halted now
+  manage.py killswitch set --reason "bad prices"               show what a halt of all touches
+  manage.py killswitch set --reason "bad prices" --yes         halt all entries
+  manage.py killswitch set --scope SYMBOL --name EUR/USD --mode HALTED --reason r --yes
+  manage.py killswitch set --scope BROKER_TYPE --name mt5 --reason r --flatten --yes
+  manage.py killswitch release 12                              allow trading again
+  manage.py killswitch drill                                   measure it on paper accounts
+
+--name: the broker type, the symbol, the feed's slug, the user's name or the connection's ID.
+--cancel-entries cancels the entries that have not filled, --flatten closes the open positions.
+drill queues orders on paper accounts of its own, halts these, and measures how long until the last
+order was stopped; the bar is {BAR_SECONDS:g} s for 1,000 orders. Nothing else is halted. It needs
+running workers. The exit code is 1 if the bar was missed.
+
+The last line on standard output is JSON."""
+
+SCOPES = KillSwitch.Scope.values
+
+
+class Command(HelpedCommand):
+    """`manage.py killswitch`."""
+
+    help = HELP
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Declare the actions and their options."""
+        actions = parser.add_subparsers(dest="action", required=True)
+        actions.add_parser("list", help="show the halts that are set")
+        setting = actions.add_parser("set", help="halt trading")
+        setting.add_argument("--scope", choices=SCOPES, default=KillSwitch.Scope.ALL.value)
+        setting.add_argument("--name", default="", help="which one; empty for ALL")
+        setting.add_argument(
+            "--mode", choices=HaltMode.values, default=HaltMode.REDUCING.value,
+            help="default: REDUCING",
+        )  # fmt: skip
+        setting.add_argument("--reason", required=True, help="everyone affected sees it")
+        setting.add_argument("--cancel-entries", action="store_true")
+        setting.add_argument("--flatten", action="store_true", help="close open positions")
+        setting.add_argument(
+            "--yes", action="store_true", help="set it; without it nothing is changed"
+        )
+        releasing = actions.add_parser("release", help="allow trading again")
+        releasing.add_argument("id", type=int, help="the number that `list` shows")
+        drill = actions.add_parser("drill", help="measure how fast a halt stops queued orders")
+        drill.add_argument("--orders", type=int, default=1000, help="default: 1000")
+
+    def handle(self, *args: Any, action: str, **options: Any) -> None:
+        """Run the action and print its result."""
+        try:
+            result = {"list": _list, "set": self._set, "release": _release, "drill": self._drill}[
+                action
+            ](options)
+        except FillcastError as error:
+            raise CommandError(f"{error.code}: {error.detail} {error.code.hint}".strip()) from error
+        except DrillError as error:
+            raise CommandError(str(error)) from error
+        self.stdout.write(json.dumps(result))
+        if not result.get("ok", True):
+            raise CommandError("The kill switch was too slow.")
+
+    def _set(self, options: dict[str, Any]) -> dict[str, Any]:
+        halt = {
+            **{name: options[name] for name in ("scope", "mode", "reason")},
+            **{name: options[name] for name in ("cancel_entries", "flatten")},
+            **_target(options["scope"], options["name"]),
+        }
+        impact = halt_impact(services.halt_target(by=None, **halt))
+        self.stderr.write(_described(impact))
+        if not options["yes"]:
+            raise CommandError("Nothing was halted. Add --yes to do it.")
+        with transaction.atomic():
+            switch = services.set_kill_switch(by=None, **halt)
+            tasks.enqueue_halt_actions_on_commit(switch)
+        return {"id": switch.pk, **_as_json(impact)}
+
+    def _drill(self, options: dict[str, Any]) -> dict[str, Any]:
+        if options["orders"] < 1:
+            raise CommandError("--orders must be at least 1.")
+        result = run_drill(options["orders"], self.stderr.write)
+        seconds = {
+            "seconds": round(result.seconds, 4),
+            "last_sent_seconds": round(result.last_sent_seconds, 4),
+            "flatten_seconds": result.flatten_seconds and round(result.flatten_seconds, 4),
+        }
+        return {"ok": result.is_within_bar, **asdict(result), **seconds, "bar": BAR_SECONDS}
+
+
+def _list(options: dict[str, Any]) -> dict[str, Any]:
+    found = KillSwitch.objects.filter(released_at=None).order_by("pk")
+    names = (
+        "id", "scope", "mode", "feed__slug", "user__username", "connection", "broker_type", "pair",
+        "reason", "cancel_entries", "flatten",
+    )  # fmt: skip
+    halts = [
+        {name.partition("__")[0]: str(value) if name == "connection" else value
+         for name, value in row.items() if value not in (None, "")}
+        for row in found.values(*names)
+    ]  # fmt: skip
+    return {"halts": halts}
+
+
+def _release(options: dict[str, Any]) -> dict[str, Any]:
+    try:
+        return {"released": services.release_kill_switch(options["id"], by=None)}
+    except KillSwitch.DoesNotExist as error:
+        raise CommandError(f"There is no halt {options['id']}; see `killswitch list`.") from error
+
+
+def _target(scope: str, name: str) -> dict[str, Any]:
+    """Return the keyword arguments that name the target. Raises CommandError."""
+    if scope == KillSwitch.Scope.BROKER_TYPE:
+        return {"broker_type": name}
+    if scope == KillSwitch.Scope.SYMBOL:
+        return {"pair": name}
+    if scope == KillSwitch.Scope.CONNECTION:
+        try:
+            connection_id = UUID(name)
+        except ValueError as error:
+            raise CommandError("--name must be the connection's ID, a UUID.") from error
+        return {"connection_id": connection_id}
+    if scope == KillSwitch.Scope.FEED:
+        found: Any = Feed.objects.filter(slug=name).first()
+    elif scope == KillSwitch.Scope.USER:
+        found = User.objects.filter(username=name).first()
+    elif name:
+        raise CommandError("Leave --name empty to halt everything.")
+    else:
+        return {}
+    if found is None:
+        raise CommandError(f"There is no {scope.lower()} {name!r}.")
+    return {f"{scope.lower()}_id": found.pk}
+
+
+def _described(impact: HaltImpact) -> str:
+    amounts = ", ".join(
+        f"{plain(amount)} {currency}" for currency, amount in impact.open_amounts.items()
+    )
+    return (
+        f"It touches {impact.waiting} entries not sent yet, {impact.working} at brokers, "
+        f"{impact.exits} exits and {impact.positions} open positions"
+        + (f" of {amounts}." if amounts else ".")
+    )
+
+
+def _as_json(impact: HaltImpact) -> dict[str, Any]:
+    texts = {
+        name: {currency: plain(amount) for currency, amount in getattr(impact, name).items()}
+        for name in ("open_amounts", "working_amounts")
+    }
+    return {**asdict(impact), **texts}
