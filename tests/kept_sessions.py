@@ -46,7 +46,7 @@ class Statements(PrepareManager):
 
     def get(self, query: PostgresQuery, prepare: bool | None = None) -> tuple[Prepare, bytes]:
         """Return whether the statement is prepared, or is to be, and its name."""
-        if query.params is None:  # it may consist of several statements
+        if query.params is None and not prepare:  # it may consist of several statements
             return Prepare.NO, b""
         if self.prepare_threshold is None:  # Django's default: nothing can be prepared
             self.prepare_threshold = sys.maxsize

@@ -1,6 +1,6 @@
 """People, accounts and closed trades for tests of results."""
 
-from datetime import datetime, timedelta
+from datetime import datetime, time, timedelta
 from decimal import Decimal
 from uuid import uuid4
 
@@ -19,12 +19,17 @@ def user(name: str = "alice", *, is_staff: bool = False) -> User:
     return made
 
 
-def connection(owner: User, *, zone: str = "", kind: str = "paper") -> ExecutionConnection:
-    """An account; with a zone it has a preset whose trading day ends there."""
+def connection(
+    owner: User, *, zone: str = "", day_start: time = time(17), kind: str = "paper"
+) -> ExecutionConnection:
+    """An account; with a zone it has a preset whose trading day starts there."""
     preset = None
     if zone:
         preset = TradingPreset.objects.create(
-            name=zone, risk_percent=Decimal(1), trading_day_zone=zone
+            name=zone,
+            risk_percent=Decimal(1),
+            trading_day_zone=zone,
+            trading_day_start=day_start,
         )
     return ExecutionConnection.objects.create(
         user=owner, name="account", type=kind, account=uuid4().hex, preset=preset

@@ -1,7 +1,7 @@
 """Daily rows in PostgreSQL, compared with the pure fold over the same trades."""
 
 from collections.abc import Iterator
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal as D
 
 import pytest
@@ -11,18 +11,26 @@ from hypothesis.extra.django import TestCase
 from rest_framework.test import APIClient
 
 from analytics import selectors, services
-from analytics.days import DEFAULT_ZONE, trading_day
 from analytics.models import AnalyticsDaily
 from analytics.rollup import Rollup, fold, of_trade
 from analytics.rollup_sql import earliest, latest
 from common import clocks
 from common.sql import rows
 from connections.models import ExecutionConnection
+from connections.trading_day import DayRule, trading_date
 from positions.models import ExecutionPosition
 from tests.analytics import factories
 
 BEGIN = datetime(2026, 3, 6, 12, tzinfo=UTC)  # the Friday before New York's clocks change
 DAYS = (date(2026, 3, 1), date(2026, 3, 31))
+RULES = [
+    DayRule(),
+    DayRule("Asia/Tokyo"),
+    DayRule("Europe/London", time(0)),
+    DayRule("America/New_York", time(9, 30)),
+    DayRule("Pacific/Kiritimati", time(12)),
+    DayRule("Etc/GMT+12", time(11, 59)),
+]
 closes = st.lists(
     st.tuples(
         st.integers(0, 6 * 24 * 3600), st.decimals("-900", "900", places=5), st.integers(1, 99999)
@@ -52,12 +60,12 @@ class AgainstTheFold(TestCase):
     """hypothesis rolls each example back."""
 
     @settings(max_examples=25, deadline=None)
-    @given(closes, st.sampled_from(["America/New_York", "Asia/Tokyo", "Europe/London"]))
+    @given(closes, st.sampled_from(RULES))
     def test_days_and_totals_follow_closing_order(
-        self, made: list[tuple[int, D, int]], zone: str
+        self, made: list[tuple[int, D, int]], rule: DayRule
     ) -> None:
         owner = factories.user()
-        account = factories.connection(owner, zone=zone)
+        account = factories.connection(owner, zone=rule.zone, day_start=rule.starts_at)
         stored = store(
             *[
                 factories.trade(
@@ -73,14 +81,14 @@ class AgainstTheFold(TestCase):
                 )
             ],
         )
-        for day in {trading_day(p.closed_at, zone) for p in stored if p.closed_at}:
+        for day in {trading_date(p.closed_at, rule) for p in stored if p.closed_at}:
             services.compute_day(day)
 
         in_order = sorted(stored, key=lambda p: (p.closed_at, p.pk))
         by_day: dict[date, list[ExecutionPosition]] = {}
         for position in in_order:
             assert position.closed_at
-            by_day.setdefault(trading_day(position.closed_at, zone), []).append(position)
+            by_day.setdefault(trading_date(position.closed_at, rule), []).append(position)
         assert {row.day: row.rollup for row in rows_of(account)} == {
             day: fold(map(_rolled, positions)) for day, positions in by_day.items()
         }
@@ -279,7 +287,6 @@ def test_api_defaults_to_current_trading_day() -> None:
             services.COMPUTE,
             {
                 "day": DAYS[0],
-                "zone": DEFAULT_ZONE,
                 "read_at": BEGIN,
                 "earliest": earliest(DAYS[0]),
                 "latest": latest(DAYS[0]),

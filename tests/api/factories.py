@@ -14,14 +14,19 @@ from common.clocks import market_now
 from common.permissions import Role
 from connections.models import (
     AccountSnapshot,
+    CashFlow,
     ConnectionHealth,
     ConnectionLock,
     DataConnection,
+    DecisionProvider,
     ExecutionConnection,
     HealthStatus,
     KillSwitch,
+    LossLimit,
+    NewsCalendar,
     Subscription,
     SubscriptionInterval,
+    TradingPause,
     TradingPreset,
 )
 from events.models import Channel, EventKind, Notification
@@ -29,6 +34,8 @@ from execution.models import DriftItem, ExecutionLog, Order, Status
 from positions.models import ExecutionPosition
 from signals.feeds import create_feed, create_feed_token
 from signals.models import Approval, Feed, FeedToken, Signal
+from tests.decisions import calendar_of, provider_of
+from tests.loss_limits import cash_flow_of, limit_of, pause_of
 from tests.roles import give
 from users.models import ApiKey, User
 from users.services import create_api_key
@@ -54,6 +61,11 @@ class World:
     prices: DataConnection
     connection: ExecutionConnection
     subscription: Subscription
+    limit: LossLimit
+    provider: DecisionProvider
+    calendar: NewsCalendar
+    pause: TradingPause
+    cash_flow: CashFlow
     position: ExecutionPosition
     pending: Order
     failed: Order
@@ -91,6 +103,13 @@ def build() -> World:
     objects["token"], _ = create_feed_token(objects["feed"])
     objects |= _signals(objects["feed"], alice)
     objects |= _account(alice, objects["public"])
+    objects |= {
+        "provider": provider_of(alice),
+        "calendar": calendar_of(alice),
+        "limit": limit_of(objects["preset"]),
+        "pause": pause_of(objects["connection"]),
+        "cash_flow": cash_flow_of(objects["connection"]),
+    }
     objects |= _trades(objects["connection"], objects["published"], objects["prices"])
     objects |= _messages(alice)
     return World(keys=keys, **objects)

@@ -2,6 +2,7 @@
 
 import logging
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -168,6 +169,84 @@ def test_operators_presets_are_shared_and_only_operators_change_them(world: Worl
     problem(alice.delete(f"/api/v1/presets/{world.preset.pk}/"), 409, "STATE_CONFLICT")
 
 
+def test_modes_that_need_no_number_are_stored_with_their_defaults(world: World) -> None:
+    body = {
+        "name": "ratio", "sizing_mode": "EQUITY_RATIO", "allow_minimum_quantity": True,
+        "max_trade_risk_percent": "2.50",
+    }  # fmt: skip
+    stored = post(world, "presets", body).json()
+    path = f"/api/v1/presets/{stored['id']}/"
+    risks = [f"{category}_risk_percent" for category in ("small", "normal", "large")]
+    assert [stored[name] for name in risks] == ["1", "2", "3"]
+    assert stored["max_trade_risk_percent"] == "2.5"
+    change: dict[str, Any] = {"max_trade_risk_percent": None}
+    refused = problem(
+        world.client("alice").patch(path, change, format="json"), 400, "FIELD_INVALID"
+    )
+    assert "needs max trade risk percent" in refused["errors"][0]["detail"]
+    change |= {"allow_minimum_quantity": False}
+    assert world.client("alice").patch(path, change, format="json").status_code == 200
+
+
+def test_preset_limits_of_the_market_are_written_and_all_faults_named(world: World) -> None:
+    body = {"name": "limited", "sizing_mode": "FIXED", "fixed_quantity": "1000"}
+    limits = {
+        "max_spread": "2.5", "max_spread_unit": "PIPS", "max_price_deviation_percent": "10",
+        "allowed_symbols": ["EUR/USD", "*/JPY"], "max_symbol_exposure_percent": "200",
+        "max_open_orders": 5, "max_orders_per_minute": 30, "max_daily_notional": "100000",
+        "max_daily_volume": "50000", "max_currency_exposure_percent": "300",
+        "max_size_multiple": "5", "same_trade_window_seconds": 60, "market_hours_only": True,
+        "trading_sessions": ["MON-FRI 08:00-16:30"],
+    }  # fmt: skip
+    made = post(world, "presets", {**body, **limits, "allowed_symbols": ["eurusd", "*/jpy"]}).json()
+    assert {name: made[name] for name in limits} == limits
+    alice, path = world.client("alice"), f"/api/v1/presets/{made['id']}/"
+    faults = {"allowed_symbols": ["EUR/USD", "*/*", "?!"], "max_spread_unit": "POINTS"}
+    error = problem(alice.patch(path, faults, format="json"), 400, "FIELD_INVALID")
+    fields = [one["field"] for one in error["errors"]]
+    assert sorted(fields) == ["allowed_symbols", "allowed_symbols", "max_spread_unit"]
+    error = problem(alice.patch(path, {"max_spread": "-1"}, format="json"), 400, "FIELD_INVALID")
+    assert error["errors"][0]["detail"] == "Max spread is 0 or more, or empty."
+    error = problem(alice.patch(path, {"max_open_orders": 0}, format="json"), 400, "FIELD_INVALID")
+    assert "max open orders are above 0, or empty" in error["errors"][0]["detail"]
+    too_low = {"max_daily_volume": "0", "max_size_multiple": "0.9"}
+    error = problem(alice.patch(path, too_low, format="json"), 400, "FIELD_INVALID")
+    assert "max daily volume and same trade window seconds are above 0" in str(error["errors"])
+    assert "Max size multiple is 1 or more, or empty." in str(error["errors"])
+    hours = {"trading_sessions": ["MON 8-17"]}
+    error = problem(alice.patch(path, hours, format="json"), 400, "FIELD_INVALID")
+    assert "Write MON-FRI 08:00-16:30" in error["errors"][0]["detail"]
+    off: dict[str, Any] = {
+        **dict.fromkeys(limits), "max_spread_unit": "", "allowed_symbols": [],
+        "trading_sessions": [], "market_hours_only": False,
+    }  # fmt: skip
+    assert alice.patch(path, off, format="json").json()["max_spread"] is None
+
+
+def test_stop_rules_of_preset_and_subscription_are_written_and_all_faults_named(
+    world: World,
+) -> None:
+    alice = world.client("alice")
+    bad = {"break_even_offset": "1", "trailing_step": "0", "trailing_activation": "-1"}
+    good = {
+        "break_even_target": 1, "break_even_offset": "1.5", "trailing_distance": "30",
+        "trailing_step": "5", "trailing_activation": "40", "stop_rule_unit": "PIPS",
+    }  # fmt: skip
+    made = post(
+        world, "presets", {"name": "ruled", "sizing_mode": "FIXED", "fixed_quantity": "1000"}
+    ).json()
+    paths = (f"/api/v1/presets/{made['id']}/", f"/api/v1/subscriptions/{world.subscription.pk}/")
+    for path in paths:
+        error = problem(alice.patch(path, bad, format="json"), 400, "FIELD_INVALID")
+        assert {one["field"] for one in error["errors"]} >= set(bad), path
+        answer = alice.patch(path, good, format="json").json()
+        assert {name: answer[name] for name in good} == good
+        error = problem(
+            alice.patch(path, {"trailing_distance": None}, format="json"), 400, "FIELD_INVALID"
+        )
+        assert {one["field"] for one in error["errors"]} >= {"trailing_step", "trailing_activation"}
+
+
 def test_exchange_symbol_is_refused_in_symbol_map_with_proposal(world: World) -> None:
     coins = make.connection(
         world.alice, type="crypto", exchange_name="binance", account="coins",
@@ -198,6 +277,12 @@ def test_subscription_is_ended_and_reactivated(world: World) -> None:
     problem(alice.patch(path, {"feed": "majors"}, format="json"), 400, "FIELD_UNKNOWN")
     problem(alice.patch(path, {"symbol_map": {"X": "Y"}}, format="json"), 400, "SYMBOL_UNKNOWN")
     problem(alice.patch(path, {"multiplier": "0"}, format="json"), 400, "NUMBER_NOT_POSITIVE")
+    assert (
+        changed["priority"],
+        alice.patch(path, {"priority": 3}, format="json").json()["priority"],
+    ) == (2, 3)
+    problem(alice.patch(path, {"priority": 1}, format="json"), 400, "FIELD_INVALID")
+    problem(alice.patch(path, {"priority": 4}, format="json"), 400, "FIELD_INVALID")
     assert alice.delete(path).status_code == 204
     assert alice.get(path).json()["archived_at"] is not None
     body = {"connection": str(world.connection.pk), "feed": "majors", "directions": "SELL"}
@@ -208,6 +293,55 @@ def test_subscription_is_ended_and_reactivated(world: World) -> None:
         "1",
         None,
     )
+
+
+def test_subscription_gets_a_route_by_the_api(world: World) -> None:
+    alice, path = world.client("alice"), f"/api/v1/subscriptions/{world.subscription.pk}/"
+    own, other = str(world.connection.pk), make.connection(world.alice, account="9001")
+    accounts = [{"connection": str(other.pk), "share": 2}, {"connection": own}]
+    body = {"route_policy": "SHARE", "route": accounts}
+    changed = alice.patch(path, body, format="json").json()
+    expected = [
+        {"connection": str(other.pk), "share": 2, "symbol_map": {}},
+        {"connection": own, "share": 1, "symbol_map": {}},
+    ]
+    assert (changed["route_policy"], changed["route"]) == ("SHARE", expected)
+    assert (
+        alice.patch(path, {"route_policy": "PRICE"}, format="json").json()["route"]
+        == (changed["route"])
+    )
+    problem(alice.patch(path, {"route_policy": "BEST"}, format="json"), 400, "FIELD_INVALID")
+    problem(alice.patch(path, {"route": accounts[1:]}, format="json"), 400, "FIELD_INVALID")
+    bobs = {"connection": str(make.connection(account="9002").pk)}
+    refused = alice.patch(path, {"route": [*accounts, bobs]}, format="json")
+    assert refused.status_code == 400
+    assert alice.get(path).json()["route"] == changed["route"]
+    ended = alice.patch(path, {"route_policy": "", "route": []}, format="json").json()
+    assert (ended["route_policy"], ended["route"]) == ("", [])
+
+
+def test_subscription_tightens_the_limits_of_its_preset(world: World) -> None:
+    alice, path = world.client("alice"), f"/api/v1/subscriptions/{world.subscription.pk}/"
+    preset = world.connection.preset
+    assert preset is not None
+    type(preset).objects.filter(pk=preset.pk).update(max_open_orders=5, max_slippage_pips=2)
+    limits = {
+        "max_open_orders": 5, "max_slippage": "1.5", "allowed_symbols": ["EUR/*"],
+        "max_daily_notional": "1000", "trading_sessions": ["MON 08:00-09:00"],
+    }  # fmt: skip
+    changed = alice.patch(path, limits, format="json").json()
+    assert {name: changed[name] for name in limits} == limits
+    looser = {"max_open_orders": 6, "max_slippage": "3", "max_quantity": "-1"}
+    error = problem(alice.patch(path, looser, format="json"), 400, "NUMBER_NOT_POSITIVE")
+    assert [one["field"] for one in error["errors"]] == ["max_quantity"]
+    del looser["max_quantity"]
+    error = problem(alice.patch(path, looser, format="json"), 400, "FIELD_INVALID")
+    assert [(one["field"], one["detail"]) for one in error["errors"]] == [
+        ("max_open_orders", "The preset's limit is 5: a subscription's may only be tighter."),
+        ("max_slippage", "The preset's limit is 2: a subscription's may only be tighter."),
+    ]
+    off: dict[str, Any] = {"max_open_orders": None, "allowed_symbols": [], "trading_sessions": []}
+    assert alice.patch(path, off, format="json").json()["max_open_orders"] is None
 
 
 def test_only_operators_halt_other_users(world: World) -> None:
@@ -229,6 +363,42 @@ def test_only_operators_halt_other_users(world: World) -> None:
     problem(alice.post(f"/api/v1/kill-switch/{all_halted}/release/"), 403, "PERMISSION_DENIED")
     released = alice.post(f"/api/v1/kill-switch/{own.json()['id']}/release/").json()
     assert released["released_at"] is not None
+
+
+def test_dry_run_of_a_halt_returns_what_it_would_touch(world: World) -> None:
+    everything = {"scope": "ALL", "mode": "REDUCING", "reason": "r", "dry_run": True}
+    before = KillSwitch.objects.count()
+    response = post(world, "kill-switch", everything, "olga")
+    assert response.status_code == 200
+    impact = response.json()
+    entries = Order.objects.filter(position=None, done_at=None)
+    assert impact["waiting"] + impact["working"] == entries.count()
+    assert impact["positions"] == ExecutionPosition.objects.open().count() > 0
+    assert all(Decimal(amount) > 0 for amount in impact["open_amounts"].values())
+    problem(post(world, "kill-switch", everything), 403, "PERMISSION_DENIED")
+    own = post(world, "kill-switch", {**everything, "scope": "USER"}).json()
+    mine = ExecutionPosition.objects.open().filter(connection__user=world.alice)
+    assert own["positions"] == mine.count()
+    assert KillSwitch.objects.count() == before
+
+
+def test_operators_halt_a_broker_type_or_a_symbol(world: World) -> None:
+    paper = {"scope": "BROKER_TYPE", "mode": "REDUCING", "reason": "r", "broker_type": "paper"}
+    symbol = {"scope": "SYMBOL", "mode": "HALTED", "reason": "r", "pair": "eurusd"}
+    for halt in (paper, symbol):
+        problem(post(world, "kill-switch", halt), 403, "PERMISSION_DENIED")
+    created = post(world, "kill-switch", {**paper, "flatten": True}, "olga").json()
+    assert (created["broker_type"], created["flatten"], created["carried_out_at"]) == (
+        "paper", True, None,
+    )  # fmt: skip
+    assert post(world, "kill-switch", symbol, "olga").json()["pair"] == "EUR/USD"
+    scopes = {
+        row["scope"] for row in world.client("alice").get("/api/v1/kill-switch/").json()["results"]
+    }
+    assert "SYMBOL" in scopes
+    wrong = {**paper, "broker_type": "mt9"}
+    problem(post(world, "kill-switch", wrong, "olga"), 400, "FIELD_INVALID")
+    problem(post(world, "kill-switch", {**symbol, "flatten": True}, "olga"), 400, "FIELD_INVALID")
 
 
 def test_secret_of_a_new_api_key_is_returned_once(world: World) -> None:

@@ -41,6 +41,7 @@ def fields_of(document: Any, name: str) -> list[str]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(400)  # a preset has eighty fields: a thousand requests
 @pytest.mark.parametrize("name", WRITING)
 def test_api_never_fails_on_a_field(world: World, document: Any, name: str) -> None:
     case, (method, path) = CASES[name], name.split(" ")

@@ -65,6 +65,14 @@ CASES: dict[str, Case] = {
     "POST /api/v1/api-keys/": Case("any", body=lambda world: {"name": "n"}, ok=201),
     "GET /api/v1/api-keys/{id}/": Case("private", **of("key")),
     "POST /api/v1/api-keys/{id}/revoke/": Case("private", **of("key")),
+    "GET /api/v1/cash-flows/": listed("cash_flow"),
+    "POST /api/v1/cash-flows/": Case(
+        "foreign",
+        body=lambda world: {"connection": str(world.connection.pk), "amount": "-250"},
+        ok=201,
+        others=INVALID,
+    ),
+    "GET /api/v1/cash-flows/{id}/": Case("own", **of("cash_flow")),
     "GET /api/v1/channels/": listed("channel"),
     "POST /api/v1/channels/": Case(
         "any", body=lambda world: {"name": "n", "url": "ftp://x"}, ok=400
@@ -81,6 +89,7 @@ CASES: dict[str, Case] = {
         "foreign", body=NEW_CONNECTION, ok=201, others=INVALID, operators=400
     ),
     "GET /api/v1/connections/{id}/": Case("own", **of("connection")),
+    "GET /api/v1/connections/{id}/instruments/": Case("own", **of("connection")),
     "PATCH /api/v1/connections/{id}/": Case(
         "own", **of("connection", body=lambda world: {"name": "changed"})
     ),
@@ -96,6 +105,13 @@ CASES: dict[str, Case] = {
     "PATCH /api/v1/data-connections/{id}/": Case(
         "own", **of("prices", body=lambda world: {"is_active": False})
     ),
+    "GET /api/v1/decision-providers/": listed("provider"),
+    "POST /api/v1/decision-providers/": Case("any", body=lambda world: {"name": "n"}, ok=201),
+    "GET /api/v1/decision-providers/{id}/": Case("own", **of("provider")),
+    "PATCH /api/v1/decision-providers/{id}/": Case(
+        "own", **of("provider", body=lambda world: {"name": "c"})
+    ),
+    "DELETE /api/v1/decision-providers/{id}/": Case("own", **of("provider", ok=204)),
     "GET /api/v1/drift/": listed("drift"),
     "GET /api/v1/drift/{id}/": Case("own", **of("drift")),
     "POST /api/v1/drift/{id}/adopt/": Case("own", **of("drift", ok=409)),
@@ -114,6 +130,7 @@ CASES: dict[str, Case] = {
     "GET /api/v1/feeds/{slug}/": Case("own", **slug()),
     "PATCH /api/v1/feeds/{slug}/": Case("own", **slug(body=lambda world: {"name": "c"})),
     "POST /api/v1/feeds/{slug}/archive/": Case("own", **slug()),
+    "POST /api/v1/feeds/{slug}/close-trades/": Case("own", **slug()),
     "GET /api/v1/feeds/{slug}/tokens/": Case("own", **slug()),
     "POST /api/v1/feeds/{slug}/tokens/": Case("own", **slug(ok=201)),
     "POST /api/v1/feeds/{slug}/tokens/{token_id}/revoke/": Case("own", **slug()),
@@ -133,6 +150,19 @@ CASES: dict[str, Case] = {
     "POST /api/v1/kill-switch/{id}/release/": Case("own", **of("halt")),
     "GET /api/v1/me/": Case("any"),
     "PATCH /api/v1/me/": Case("any", body=lambda world: {"time_zone": "Europe/Berlin"}),
+    "GET /api/v1/news-calendars/": listed("calendar"),
+    "POST /api/v1/news-calendars/": Case("any", body=lambda world: {"name": "n"}, ok=201),
+    "GET /api/v1/news-calendars/{id}/": Case("own", **of("calendar")),
+    "DELETE /api/v1/news-calendars/{id}/": Case("own", **of("calendar", ok=204)),
+    "POST /api/v1/news-calendars/{id}/events/": Case(
+        "own",
+        **of(
+            "calendar",
+            body=lambda world: {
+                "csv": "time,currency,impact,title\n2026-01-02T13:30:00Z,USD,HIGH,Payrolls\n"
+            },
+        ),
+    ),
     "GET /api/v1/notifications/": listed("notification"),
     "GET /api/v1/notifications/{id}/": Case("private", **of("notification")),
     "POST /api/v1/notifications/read/": Case(
@@ -178,6 +208,43 @@ CASES: dict[str, Case] = {
         body=lambda world: {"feed": world.feed.slug, "symbol": "EURUSD", "direction": "BUY"},
         others=(404, "FEED_UNKNOWN"),
     ),
+    "POST /api/v1/signals/bracket/": Case(
+        "foreign",
+        body=lambda world: {
+            "feed": world.feed.slug,
+            "symbol": "EURUSD",
+            "direction": "BUY",
+            "sl": "1.38",
+            "tp": "1.4",
+        },
+        ok=201,
+        others=(404, "FEED_UNKNOWN"),
+    ),
+    "POST /api/v1/signals/oco/": Case(
+        "foreign",
+        body=lambda world: {
+            "feed": world.feed.slug,
+            "symbol": "EURUSD",
+            "legs": [
+                {"direction": "BUY", "order_type": "STOP", "stop_price": "1.4"},
+                {"direction": "SELL", "order_type": "STOP", "stop_price": "1.38"},
+            ],
+        },
+        ok=201,
+        others=(404, "FEED_UNKNOWN"),
+    ),
+    "POST /api/v1/signals/oco/preview/": Case(
+        "foreign",
+        body=lambda world: {
+            "feed": world.feed.slug,
+            "symbol": "EURUSD",
+            "legs": [
+                {"direction": "BUY", "order_type": "STOP", "stop_price": "1.4"},
+                {"direction": "SELL", "order_type": "STOP", "stop_price": "1.38"},
+            ],
+        },
+        others=(404, "FEED_UNKNOWN"),
+    ),
     "POST /api/v1/signals/{id}/approve/": Case("operator", **of("signal")),
     "POST /api/v1/signals/{id}/reject/": Case("operator", **of("signal")),
     "POST /api/v1/signals/{id}/cancel/": Case("own", **of("signal")),
@@ -196,6 +263,22 @@ CASES: dict[str, Case] = {
     "DELETE /api/v1/subscriptions/{id}/": Case("own", **of("subscription", ok=204)),
     "POST /api/v1/subscriptions/{id}/pause/": Case("own", **of("subscription")),
     "POST /api/v1/subscriptions/{id}/resume/": Case("own", **of("subscription")),
+    "GET /api/v1/subscriptions/{id}/rounding-debt/": Case("own", **of("subscription")),
+    "GET /api/v1/trading-pauses/": listed("pause"),
+    "GET /api/v1/trading-pauses/{id}/": Case("own", **of("pause")),
+    "POST /api/v1/trading-pauses/{id}/resume/": Case("own", **of("pause")),
+    "GET /api/v1/loss-limits/": listed("limit"),
+    "POST /api/v1/loss-limits/": Case(
+        "foreign",
+        body=lambda world: {"preset": world.preset.pk, "window": "WEEK", "maximum": "10"},
+        ok=201,
+        others=INVALID,
+    ),
+    "GET /api/v1/loss-limits/{id}/": Case("own", **of("limit")),
+    "PATCH /api/v1/loss-limits/{id}/": Case(
+        "own", **of("limit", body=lambda world: {"maximum": "4"})
+    ),
+    "DELETE /api/v1/loss-limits/{id}/": Case("own", **of("limit", ok=204)),
     "POST /hooks/tradingview/{feed}/{token}/": Case("token"),
 }
 
@@ -224,8 +307,11 @@ def snapshot() -> list[Any]:
     """Return the rows that another tenant could have changed."""
     tables = [
         "signals_feed", "signals_feedtoken", "signals_signal", "connections_executionconnection",
-        "connections_subscription", "connections_killswitch", "connections_connectionhealth",
+        "connections_subscription", "connections_subscriptionroute", "connections_killswitch",
+        "connections_connectionhealth",
         "execution_order", "positions_executionposition", "events_channel", "events_notification",
+        "connections_losslimit", "connections_tradingpause", "connections_cashflow",
+        "connections_decisionprovider", "connections_newscalendar", "connections_newsevent",
     ]  # fmt: skip
     contents = []
     with connection.cursor() as cursor:

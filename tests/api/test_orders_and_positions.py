@@ -10,9 +10,9 @@ from django.test.utils import CaptureQueriesContext
 
 from analytics.models import AnalyticsDaily
 from common.clocks import market_now
-from connections.models import ConnectionHealth, Subscription
+from connections.models import ConnectionHealth, Instrument, Subscription
 from execution.api.serializers import lifecycle_of
-from execution.models import DriftItem, Fill, Order, Status
+from execution.models import DriftItem, Fill, Order, ScopedAction, Status
 from positions.models import ExecutionPosition
 from prices.models import LatestQuote
 from signals.feeds import create_feed
@@ -25,6 +25,19 @@ def get(world: World, path: str, username: str = "alice") -> Any:
     response = world.client(username).get(f"/api/v1/{path}")
     assert response.status_code == 200, response.content
     return response.json()
+
+
+def test_rounding_debt_of_a_subscription_is_listed_by_pair(world: World) -> None:
+    signal = world.filled.signal
+    assert signal is not None
+    taken = Subscription.objects.create(connection=world.connection, feed=signal.feed)
+    path = f"subscriptions/{taken.pk}/rounding-debt/"
+    assert get(world, path) == []
+    Order.objects.filter(pk=world.filled.pk).update(unrounded_quantity=Decimal("1234.5"))
+    assert get(world, path) == [{"pair": "EUR/USD", "quantity": "234.5", "entries": 1}]
+    assert get(world, path, "olga") == get(world, path)
+    assert get(world, f"subscriptions/{world.subscription.pk}/rounding-debt/") == []
+    assert get(world, f"orders/{world.filled.pk}/")["unrounded_quantity"] == "1234.5"
 
 
 def test_order_states_its_outcome_fills_and_reason(world: World) -> None:
@@ -173,6 +186,40 @@ def test_order_is_cancelled_by_patch(world: World) -> None:
     assert alice.put(path, {}, format="json").status_code == 405
 
 
+def test_entry_that_is_not_sent_is_changed_at_once(world: World) -> None:
+    alice = world.client("alice")
+    terms = {"order_type": "LIMIT", "open_price": Decimal("1.38"), "direction": "BUY"}
+    another = Signal.objects.create(
+        feed=world.feed, currency_pair="EUR/USD", approval="APPROVED",
+        published_at=market_now(), candidate_count=1, **terms,
+    )  # fmt: skip
+    waiting = order(
+        world.connection, another, "entry", order_type="LIMIT", limit_price=Decimal("1.38")
+    )
+    path = f"/api/v1/orders/{waiting.pk}/"
+    Instrument.objects.create(
+        book=world.connection.instrument_book, pair="EUR/USD", symbol="EURUSD", digits=5,
+        pip=Decimal("0.0001"), quantity_min=10, quantity_step=10, quantity_max=1000,
+        contract_size=100_000, read_at=market_now(),
+    )  # fmt: skip
+    change = alice.patch(path, {"limit_price": "1.37501", "quantity": 50}, format="json")
+    data = change.json()
+    assert change.status_code == 200, data
+    assert data["limit_price"] == "1.37501"
+    assert (data["change"]["state"], data["change"]["reason"]) == ("DONE", None)
+    assert (data["change"]["quantity"], data["change"]["old_limit_price"]) == ("50", "1.38")
+    problem(alice.patch(path, {"quantity": "55"}, format="json"), 400, "VOLUME_INVALID")
+    problem(alice.patch(path, {"stop_price": "1.4"}, format="json"), 400, "FIELD_INVALID")
+    problem(alice.patch(path, {"limit_price": None}, format="json"), 400, "FIELD_INVALID")
+    mixed = {"limit_price": "1.37", "stop_loss": "1.36"}
+    problem(alice.patch(path, mixed, format="json"), 400, "FIELD_INVALID")
+    problem(alice.patch(path, {"quantity": "50"}, format="json"), 409, "NOTHING_TO_CHANGE")
+    ended = f"/api/v1/orders/{world.filled.pk}/"
+    problem(alice.patch(ended, {"quantity": "2000"}, format="json"), 409, "ORDER_ENDED")
+    bob = world.client("bob").patch(path, {"quantity": "60"}, format="json")
+    assert bob.status_code == 404
+
+
 def test_closing_reserves_the_quantity_and_is_refused_when_none_is_left(world: World) -> None:
     alice, path = world.client("alice"), f"/api/v1/positions/{world.position.pk}/close/"
     problem(alice.post(path, {"fraction": "1.5"}, format="json"), 400, "FIELD_INVALID")
@@ -193,13 +240,105 @@ def test_operator_must_state_which_orders_and_positions_to_end(world: World) -> 
     for path in ("orders/cancel-all", "positions/close-all"):
         problem(olga.post(f"/api/v1/{path}/", {}, format="json"), 400, "FIELD_REQUIRED")
     cancelled = alice.post("/api/v1/orders/cancel-all/").json()
-    assert cancelled == {"ids": [world.pending.pk], "count": 1}
+    assert cancelled == {"ids": [world.pending.pk], "count": 1, "dry_run": False}
     closed = alice.post(
         "/api/v1/positions/close-all/", {"signal": world.published.pk}, format="json"
     )
     assert closed.json()["count"] == 1
     repeated = olga.post("/api/v1/positions/close-all/", {"all": True}, format="json")
     assert repeated.json()["count"] == 0
+
+
+def choices(world: World) -> dict[str, dict[str, Any]]:
+    """Choices that the world's rows fit, and the same that they do not."""
+    return {
+        "connection": {"connection": str(world.connection.pk)},
+        "signal": {"signal": world.published.pk},
+        "feed": {"feed": world.feed.slug},
+        "symbol": {"symbol": "eurusd"},
+        "broker_type": {"broker_type": "paper"},
+        "user": {"user": world.alice.pk},
+        "another symbol": {"symbol": "GBP/USD"},
+        "another type": {"broker_type": "mt5"},
+        "one of two": {"symbol": "EUR/USD", "broker_type": "mt5"},
+    }
+
+
+@pytest.mark.parametrize("choice", [
+    "connection", "signal", "feed", "symbol", "broker_type", "user", "another symbol",
+    "another type", "one of two",
+])  # fmt: skip
+@pytest.mark.parametrize("name", ["alice", "olga"])
+def test_dry_run_returns_what_a_choice_reaches_and_changes_nothing(
+    world: World, choice: str, name: str
+) -> None:
+    client, body = world.client(name), choices(world)[choice] | {"dry_run": True}
+    fits = choice in ("connection", "signal", "feed", "symbol", "broker_type", "user")
+    shown = client.post("/api/v1/positions/close-all/", body, format="json")
+    assert shown.status_code == 200
+    assert shown.json()["dry_run"] is True
+    assert (world.position.pk in shown.json()["ids"]) is fits
+    assert Order.objects.exits().filter(done_at=None).count() == 0
+    impact = shown.json()["impact"]
+    assert impact["positions"] == (1 if fits else 0)
+    orders = client.post("/api/v1/orders/cancel-all/", body, format="json").json()
+    assert orders["count"] == len(orders["ids"])
+    assert orders["impact"] == impact
+    world.pending.refresh_from_db()
+    assert world.pending.done_at is None
+
+
+@pytest.mark.parametrize("path", ["orders/cancel-all", "positions/close-all"])
+def test_only_operators_choose_another_user(world: World, path: str) -> None:
+    """The name of the scope would show a tenant the names of others."""
+    for other in (world.bob.pk, 10**9):
+        refused = world.client("alice").post(f"/api/v1/{path}/", {"user": other}, format="json")
+        assert (refused.status_code, refused.json()["code"]) == (400, "FIELD_INVALID")
+    assert not ScopedAction.objects.exists()
+    body = {"user": world.bob.pk, "dry_run": True}
+    assert world.client("olga").post(f"/api/v1/{path}/", body, format="json").status_code == 200
+
+
+def test_dry_run_leaves_out_what_is_being_closed(world: World) -> None:
+    alice, path = world.client("alice"), "/api/v1/positions/close-all/"
+    shown = alice.post(path, {"dry_run": True}, format="json").json()
+    assert world.position.pk in shown["ids"]
+    alice.post(path, {}, format="json")
+    assert alice.post(path, {"dry_run": True}, format="json").json()["ids"] == []
+
+
+def test_repeated_request_with_its_key_ends_nothing_more(world: World) -> None:
+    alice, path = world.client("alice"), "/api/v1/positions/close-all/"
+    key: Any = {"HTTP_IDEMPOTENCY_KEY": "flat-1"}
+    body = {"connection": str(world.connection.pk)}
+    first = alice.post(path, body, format="json", **key)
+    assert (first.status_code, first.json()["count"]) == (202, 1)
+    assert alice.post(path, body, format="json", **key).json() == first.json()
+    assert Order.objects.exits().filter(pk__in=first.json()["ids"]).count() == 1
+    assert alice.post(path, body, format="json").json()["ids"] == []  # without it: a new request
+    problem(alice.post(path, {}, format="json", **key), 409, "DUPLICATE_REQUEST")
+    problem(alice.post("/api/v1/orders/cancel-all/", body, format="json", **key), 409,
+            "DUPLICATE_REQUEST")  # fmt: skip
+    assert world.client("bob").post(path, {}, format="json", **key).json()["ids"] == []
+    long: Any = {"HTTP_IDEMPOTENCY_KEY": "k" * 91}
+    problem(alice.post(path, body, format="json", **long), 400, "FIELD_INVALID")
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        ({"feed": "no-such-feed"}, "FIELD_INVALID"),
+        ({"symbol": "??"}, "SYMBOL_UNKNOWN"),
+        ({"broker_type": "nobody"}, "FIELD_INVALID"),
+        ({"everything": True}, "FIELD_UNKNOWN"),
+    ],
+)
+def test_choice_that_names_nothing_is_refused(
+    world: World, body: dict[str, Any], code: str
+) -> None:
+    alice = world.client("alice")
+    for path in ("orders/cancel-all", "positions/close-all"):
+        problem(alice.post(f"/api/v1/{path}/", body, format="json"), 400, code)
 
 
 def test_analytics_return_ones_own_results(world: World) -> None:

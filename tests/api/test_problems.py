@@ -93,6 +93,25 @@ def test_malformed_bodies_are_refused(
     [
         ("presets", {}, [("FIELD_REQUIRED", "name")]),
         ("presets", {"name": "n"}, [("FIELD_REQUIRED", "risk_percent")]),
+        (
+            "presets",
+            {"name": "n", "sizing_mode": "PER_BALANCE", "allow_minimum_quantity": True},
+            [
+                ("FIELD_REQUIRED", "fixed_quantity"),
+                ("FIELD_REQUIRED", "per_balance"),
+                ("FIELD_INVALID", ""),
+            ],
+        ),
+        (
+            "presets",
+            {"name": "n", "sizing_mode": "RISK_AMOUNT"},
+            [("FIELD_REQUIRED", "risk_amount")],
+        ),
+        (
+            "presets",
+            {"name": "n", "risk_percent": "1", "max_trade_risk_percent": "101"},
+            [("FIELD_INVALID", "")],
+        ),
         ("presets", {"name": "n", "risk_percent": 1.5, "x": 1}, [("FIELD_UNKNOWN", "x")]),
         ("presets", {"name": "n", "risk_percent": "101"}, [("FIELD_INVALID", "")]),
         ("presets", {"name": "n", "risk_percent": "0"}, [("FIELD_INVALID", "")]),

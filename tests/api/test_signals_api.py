@@ -57,6 +57,25 @@ def test_signal_is_sent_and_published_in_one_call(world: World) -> None:
     problem(send(world, query="?publish=maybe"), 400, "FIELD_INVALID")
 
 
+def test_stop_limit_good_till_date_signal_is_stored_and_shown(world: World) -> None:
+    fields: dict[str, Any] = {
+        "order_type": "STOP_LIMIT", "stop_price": "1.3900", "open_price": "1.3895", "tp": "1.41",
+        "time_in_force": "GTD", "valid_until": "2040-01-01T00:00:00Z",
+    }  # fmt: skip
+    data = send(world, **fields).json()
+    names = ("order_type", "stop_price", "open_price", "time_in_force", "valid_until")
+    assert [data[name] for name in names] == [
+        "STOP_LIMIT", "1.39", "1.3895", "GTD", "2040-01-01T00:00:00Z",
+    ]  # fmt: skip
+    refused = send(world, **fields | {"open_price": None, "sl": "1.395", "valid_until": None})
+    errors = {(e["code"], e["field"]) for e in refused.json()["errors"]}
+    assert errors == {
+        ("PRICE_REQUIRED", "open_price"),
+        ("STOP_WRONG_SIDE", "sl"),
+        ("FIELD_REQUIRED", "valid_until"),
+    }
+
+
 def test_failed_publication_stores_nothing(world: World) -> None:
     newcomer = Feed.objects.create(slug="newcomer", name="n", owner=world.paula)
     response = send(world, query="?publish=true", feed="newcomer")

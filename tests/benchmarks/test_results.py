@@ -15,10 +15,10 @@ def test_percentile_is_a_measured_value() -> None:
 def test_rates_are_compared_by_medians() -> None:
     result = compared(
         "one",
-        n=1_000,
+        count=1_000,
         seconds=[0.1, 9.0, 0.2],
         baseline="slow",
-        baseline_n=100,
+        baseline_count=100,
         baseline_seconds=[0.4, 0.4, 50.0],
         target=20,
     )
@@ -30,8 +30,8 @@ def test_rates_are_compared_by_medians() -> None:
 def test_half_of_the_target_is_reported_separately() -> None:
     def outcome(seconds: float) -> tuple[bool, bool]:
         result = compared(
-            "one", n=1, seconds=[seconds], baseline="slow", baseline_n=1, baseline_seconds=[10.0],
-            target=10,
+            "one", count=1, seconds=[seconds],
+            baseline="slow", baseline_count=1, baseline_seconds=[10.0], target=10,
         )  # fmt: skip
         return result.ok, result.half
 
@@ -42,7 +42,13 @@ def test_half_of_the_target_is_reported_separately() -> None:
 
 def test_output_is_one_json_line_with_all_keys() -> None:
     result = compared(
-        "one", n=3, seconds=[1 / 3], baseline="slow", baseline_n=1, baseline_seconds=[1.0], target=2
+        "one",
+        count=3,
+        seconds=[1 / 3],
+        baseline="slow",
+        baseline_count=1,
+        baseline_seconds=[1.0],
+        target=2,
     )
     line = as_json({"cores": 2}, [result])
     assert "\n" not in line

@@ -67,6 +67,12 @@ PAIRS: dict[str, Pair] = {
         (FEED,), "feed", patch("feeds/{}/", {"name": "one"}, {"description": "two"}),
         {"name": "one", "description": "two"}, slug,
     ),
+    "feed, limited and renamed": Pair(
+        (FEED,), "feed",
+        patch("feeds/{}/", {"max_signal_notional": "5", "max_signal_currency": "usd"},
+              {"name": "one"}),
+        {"name": "one", "max_signal_notional": 5, "max_signal_currency": "USD"}, slug,
+    ),
     "feed, public three times": Pair(
         (FEED,), "feed", patch("feeds/{}/", *[{"is_public": True}] * 3),
         {"is_public": True, "is_approved": False, "approved_by_owner": False}, slug,
@@ -128,14 +134,29 @@ PAIRS: dict[str, Pair] = {
     ),
     "subscription": Pair(
         (SUBSCRIPTION,), "subscription",
-        patch("subscriptions/{}/", {"multiplier": "2"}, {"directions": "BUY"}),
-        {"multiplier": 2, "directions": "BUY"},
+        patch("subscriptions/{}/", {"multiplier": "2"}, {"directions": "BUY", "priority": 3}),
+        {"multiplier": 2, "directions": "BUY", "priority": 3},
+    ),
+    "subscription, two limits": Pair(
+        (SUBSCRIPTION,), "subscription",
+        patch("subscriptions/{}/", {"max_open_orders": 2}, {"max_daily_volume": "3"}),
+        {"max_open_orders": 2, "max_daily_volume": 3},
     ),
     "subscription, paused and resized": Pair(
         (SUBSCRIPTION, "POST /api/v1/subscriptions/{id}/pause/"), "subscription",
         (Call("post", "subscriptions/{}/pause/"),
          *patch("subscriptions/{}/", {"multiplier": "2"})),
         {"multiplier": 2, "is_paused": True},
+    ),
+    "decision provider": Pair(
+        ("PATCH /api/v1/decision-providers/{id}/",), "provider",
+        patch("decision-providers/{}/", {"name": "one"}, {"on_failure": "OPEN"}),
+        {"name": "one", "on_failure": "OPEN"},
+    ),
+    "loss limit": Pair(
+        ("PATCH /api/v1/loss-limits/{id}/",), "limit",
+        patch("loss-limits/{}/", {"maximum": "4"}, {"action": "PAUSE_AND_CLOSE"}),
+        {"maximum": 4, "action": "PAUSE_AND_CLOSE"},
     ),
     "order's levels": Pair(
         ("PATCH /api/v1/orders/{id}/",), "position",
@@ -152,7 +173,7 @@ PAIRS: dict[str, Pair] = {
 # What changes no settings of a row: it creates one, or takes one step by compare-and-set.
 STEPS = {
     "analytics", "api-keys", "channels", "drift", "execution-logs", "notifications", "signals",
-    "kill-switch",
+    "kill-switch", "cash-flows", "trading-pauses", "news-calendars",
 }  # fmt: skip
 ONE_WAY = {
     "POST /api/v1/connections/": "creates",
@@ -160,8 +181,13 @@ ONE_WAY = {
     "POST /api/v1/connections/{id}/resume/": "one column by compare-and-set, like pause",
     "POST /api/v1/connections/{id}/test/": "asks for a test",
     "POST /api/v1/feeds/": "creates",
+    "POST /api/v1/feeds/{slug}/close-trades/": "creates signals",
     "POST /api/v1/feeds/{slug}/tokens/": "creates",
     "POST /api/v1/feeds/{slug}/tokens/{token_id}/revoke/": "revokes, once",
+    "POST /api/v1/decision-providers/": "creates",
+    "DELETE /api/v1/decision-providers/{id}/": "deletes",
+    "POST /api/v1/loss-limits/": "creates",
+    "DELETE /api/v1/loss-limits/{id}/": "deletes",
     "POST /api/v1/orders/{id}/cancel/": "order state machine",
     "POST /api/v1/orders/{id}/retry/": "order state machine",
     "POST /api/v1/orders/cancel-all/": "order state machine",

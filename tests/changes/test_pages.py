@@ -30,6 +30,7 @@ from config import urls  # noqa: F401  # registers the admin's pages
 from connections.models import (
     DataConnection,
     ExecutionConnection,
+    LossLimit,
     MaintenanceWindow,
     Subscription,
 )
@@ -38,7 +39,9 @@ from portal.urls import urlpatterns as portal_urls
 from signals.models import Feed
 from tests.changes.concurrent_forms import at_once, fields_of
 from tests.connections import make
+from tests.decisions import calendar_of, provider_of
 from tests.html import html_of
+from tests.loss_limits import limit_of
 from tests.roles import give
 from users.models import User
 from users.privileges import roles_of
@@ -89,6 +92,10 @@ def private() -> Feed:
 
 FORMS: dict[str, Form] = {
     "feed": Form(make.feed, ({"name": "one"}, {"description": "two"})),
+    "feed, limited and renamed": Form(
+        make.feed, ({"max_signal_notional": "5", "max_signal_currency": "usd"}, {"name": "one"}),
+        {"name": "one", "max_signal_notional": 5, "max_signal_currency": "USD"},
+    ),
     "feed, public and renamed": Form(
         private, ({"is_public": "on"}, {"name": "one"}),
         {"is_public": True, "is_approved": False, "name": "one"},
@@ -104,6 +111,18 @@ FORMS: dict[str, Form] = {
     ),
     "preset": Form(make.preset, ({"name": "one"}, {"max_open_positions": "3"})),
     "preset, two limits": Form(make.preset, ({"max_leverage": "2"}, {"max_open_positions": "3"})),
+    "preset, limits of a day": Form(
+        make.preset,
+        ({"max_daily_volume": "2"}, {"trading_sessions": "mon 8:00-9:00"},
+         {"market_hours_only": "on"}),
+        {"max_daily_volume": 2, "trading_sessions": ["MON 08:00-09:00"], "market_hours_only": True},
+    ),
+    "decision provider": Form(provider_of, ({"name": "one"}, {"on_failure": "OPEN"})),
+    "news calendar": Form(calendar_of, ({"name": "one"}, {})),
+    "loss limit": Form(
+        lambda: limit_of(make.preset()),
+        ({"maximum": "4"}, {"action": "PAUSE_AND_CLOSE"}),
+    ),
     "price source": Form(
         lambda: DataConnection.objects.create(name="p"), ({"name": "one"}, {"is_active": None}),
         {"name": "one", "is_active": False},
@@ -152,17 +171,34 @@ def subscription() -> Subscription:
     return make.subscription(row, make.feed())
 
 
+def subscription_loss_limit() -> LossLimit:
+    return limit_of(None, subscription=subscription())
+
+
 # Forms of our own, by the name of their address.
 CONSOLE: dict[str, Form] = {
     "connections_executionconnection_edit": Form(
         connection, ({"name": "one"}, {"is_active": None}), {"name": "one", "is_active": False}
     ),
+    "connections_subscription_priority": Form(subscription, ({"priority": "1"}, {})),
 }
 PORTAL: dict[str, Form] = {
     "account_edit": Form(
         connection, ({"name": "one"}, {"auto_correct": "on"}), {"name": "one", "auto_correct": True}
     ),
-    "subscription_edit": Form(subscription, ({"multiplier": "2"}, {"directions": "BUY"})),
+    "subscription_edit": Form(
+        subscription, ({"multiplier": "2"}, {"directions": "BUY"}, {"priority": "3"})
+    ),
+    "loss_limit_edit": Form(
+        subscription_loss_limit,
+        ({"maximum": "4"}, {"action": "PAUSE_AND_CLOSE"}),
+        {"maximum": 4, "action": "PAUSE_AND_CLOSE"},
+    ),
+    "subscription_limits": Form(
+        subscription,
+        ({"max_open_orders": "2"}, {"max_daily_notional": "3"}, {"allowed_symbols": "eur/*"}),
+        {"max_open_orders": 2, "max_daily_notional": 3, "allowed_symbols": ["EUR/*"]},
+    ),
 }
 
 # Pages that change no settings of a row: they show, create, or take one step by compare-and-set.
@@ -170,16 +206,23 @@ SHOWN = {"page", "export", "checks", "reason"}
 STEPS = {
     "publish", "cancel", "approve", "reject", "test", "pause", "archive", "own_prices",
     "offer_prices", "compare", "retry", "close", "adopt", "relink", "ignore", "set", "release",
-    "token", "revoke", "create", "end", "credentials", "reset_second_factor",
+    "resume", "token", "revoke", "terms", "create", "end", "credentials", "reset_second_factor",
+    "trades",
+    "route",  # one statement of a policy and its accounts, replaced as a whole
+    "ask", "oco", "bracket",  # a request id makes a second click do nothing
 }  # fmt: skip
 PORTAL_STEPS = {
     "overview", "live", "pause", "resume", "sign_in", "sign_out", "scan_alarm", "signals", "signal",
-    "order_cancel", "positions", "close", "accounts", "account_add", "account", "account_live",
-    "account_test", "account_pause", "account_resume", "account_switch_on", "account_remove",
+    "order_cancel", "order_change", "positions", "close", "close_all", "accounts", "account_add",
+    "account", "account_symbols", "account_live", "account_test", "account_pause", "account_resume",
+    "account_switch_on", "account_remove",
     "account_compare", "account_own_prices", "credentials", "difference", "difference_adopt",
     "difference_relink", "difference_close", "difference_ignore", "feeds", "subscribe",
+    "subscription_route",  # one statement of a policy and its accounts, replaced as a whole
     "subscription_pause", "subscription_resume", "subscription_end", "reason", "inbox",
-    "inbox_read", "notification_read",
+    "inbox_read", "notification_read", "account_cash_flow", "entries_resume",
+    "account_loss_limit", "loss_limit_remove", "end_all", "account_end", "feed_end",
+    "scoped_action",
 }  # fmt: skip
 # One's own: nothing there is changed field by field (tests/portal/test_own_password.py and others).
 SECURITY_STEPS = {

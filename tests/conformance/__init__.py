@@ -1,1 +1,1 @@
-"""The conformance suite over every adapter, each against its double."""
+"""The conformance suite over every adapter, each against its fake broker."""

@@ -8,9 +8,9 @@ from contextlib import contextmanager, nullcontext
 
 import structlog
 
-from conformance.registry import Case
+from conformance.registry import ConformanceCheck
 from conformance.report import as_json, grid, line, reasons_of, summary
-from conformance.runner import Mark, Result, select_cases
+from conformance.runner import Mark, Result, select_checks
 from tests.conformance.reviewed import DOCS, differences, page, review
 from tests.conformance.stages import (
     at_once,
@@ -29,7 +29,7 @@ StageNames = Sequence[tuple[str, str]]
 def main() -> int:
     """Return 1 if a check failed, or does not apply for a reason that was not reviewed."""
     arguments = _arguments()
-    chosen = select_cases(arguments.check or ())
+    chosen = select_checks(arguments.check or ())
     if arguments.docs:
         DOCS.write_text(page(chosen))
         return 0
@@ -60,7 +60,9 @@ def main() -> int:
     return int(failed or bool(others))
 
 
-def run_stages(chosen_stages: StageNames, chosen: Sequence[Case]) -> dict[str, list[Result]]:
+def run_stages(
+    chosen_stages: StageNames, chosen: Sequence[ConformanceCheck]
+) -> dict[str, list[Result]]:
     """Run the checks on each of these stages; return the results by stage."""
     results_by_stage: dict[str, list[Result]] = {}
     for kind, name in chosen_stages:
@@ -104,7 +106,7 @@ def _arguments() -> argparse.Namespace:
         except KeyError as error:
             parser.error(f"there is no stage {stage!r}; the stages are {error.args[0]}")
     try:
-        select_cases(arguments.check or ())
+        select_checks(arguments.check or ())
     except LookupError as error:
         parser.error(str(error))
     return arguments

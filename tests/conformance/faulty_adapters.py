@@ -15,6 +15,7 @@ from brokers.base import (
 )
 from brokers.types import (
     CancelRequest,
+    ChangeRequest,
     ConnectionSpec,
     HeldLevels,
     ModifyRequest,
@@ -22,6 +23,7 @@ from brokers.types import (
     OrderRequest,
     ReportKind,
     Side,
+    TimeInForce,
 )
 from brokers.worst_price import is_worse_than
 from common.reason_codes import Code
@@ -199,6 +201,37 @@ class CancelsPastDeadline(FaultyAdapter):
 class ModifiesPastDeadline(FaultyAdapter):
     async def modify(self, spec: ConnectionSpec, request: ModifyRequest) -> Reports:
         return await self.inner.modify(spec, replace(request, send_by=None))
+
+
+class ChangesPastDeadline(FaultyAdapter):
+    async def change_order(self, spec: ConnectionSpec, request: ChangeRequest) -> Reports:
+        return await self.inner.change_order(spec, replace(request, send_by=None))
+
+
+class ChangesNoOrders(FaultyAdapter):
+    """Reports a change without sending one."""
+
+    async def change_order(self, spec: ConnectionSpec, request: ChangeRequest) -> Reports:
+        check_deadline(request)
+        head = (ReportKind.CHANGED, spec.connection_id, request.client_order_id)
+        return [OrderReport(*head, request.broker_order_id, terms=request.terms)]
+
+
+class ReplacesOrders(FaultyAdapter):
+    """Cancels the order and places another one under the same id."""
+
+    async def change_order(self, spec: ConnectionSpec, request: ChangeRequest) -> Reports:
+        check_deadline(request)
+        ids = request.client_order_id, request.broker_order_id
+        await self.inner.cancel(spec, CancelRequest(*ids, request.symbol))
+        entry = OrderRequest(
+            request.client_order_id, request.connection_id, spec.account, request.symbol,
+            request.side, request.order_type, TimeInForce.GTC, request.terms.quantity,
+            limit_price=request.terms.limit_price,
+        )  # fmt: skip
+        await self.inner.submit(spec, entry, lambda _: None)
+        head = (ReportKind.CHANGED, spec.connection_id, request.client_order_id)
+        return [OrderReport(*head, request.broker_order_id, terms=request.terms)]
 
 
 class ChangesNoLevels(FaultyAdapter):

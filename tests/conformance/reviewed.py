@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from conformance.registry import Case
+from conformance.registry import ConformanceCheck
 from conformance.report import Reasons, markdown
 from tests.conformance.stages import EXAMPLE, OURS, names_of, reviewed_in
 
@@ -26,11 +26,11 @@ def _read(path: Path) -> dict[str, dict[str, str]]:
     return reasons
 
 
-def review(kind: str, results: Reasons, chosen: Sequence[Case]) -> None:
+def review(kind: str, results: Reasons, chosen: Sequence[ConformanceCheck]) -> None:
     """Store which checks did not apply in a run. Checks and stages that did not run are kept,
     except a package's stages that no longer exist."""
     path = reviewed_in(kind)
-    rerun, known = {case.number for case in chosen}, _read(path)
+    rerun, known = {check.number for check in chosen}, _read(path)
     if path != OURS:
         known = {name: reasons for name, reasons in known.items() if name in names_of(kind)}
     for name, reasons in results.items():
@@ -40,10 +40,10 @@ def review(kind: str, results: Reasons, chosen: Sequence[Case]) -> None:
     path.write_text(json.dumps(known, indent=1, ensure_ascii=False) + "\n")
 
 
-def differences(kind: str, results: Reasons, chosen: Sequence[Case]) -> list[str]:
+def differences(kind: str, results: Reasons, chosen: Sequence[ConformanceCheck]) -> list[str]:
     """Return where a run differs from the review: another reason, or a check that now applies. For
     a stage without a review: all that does not apply, by reason."""
-    numbers, differing = [case.number for case in chosen], []
+    numbers, differing = [check.number for check in chosen], []
     for name, reasons in results.items():
         known = reviewed(kind).get(name)
         if known is None:
@@ -66,7 +66,7 @@ def _by_reason(reasons: Mapping[str, str]) -> dict[str, str]:
     return {why: ", ".join(numbers) for why, numbers in by_reason.items()}
 
 
-def page(chosen: Sequence[Case]) -> str:
+def page(chosen: Sequence[ConformanceCheck]) -> str:
     """Return the text of the documentation page."""
     written, mark, _ = DOCS.read_text().partition(MARK)
     known = {name: reasons for path in DOCUMENTED for name, reasons in _read(path).items()}

@@ -4,7 +4,7 @@ import pytest
 
 from brokers.registry import BUILT_IN
 from conformance.report import line, reasons_of, summary
-from conformance.runner import Mark, OpenHarness, cases
+from conformance.runner import Mark, OpenHarness, all_checks
 from tests.conformance.reviewed import DOCS, differences, page, reviewed
 from tests.conformance.stages import at_once, kinds, needs_database, stages_of
 from tests.conformance.together import run_together
@@ -23,10 +23,12 @@ EVERY_STAGE = [
 @pytest.mark.slow
 @pytest.mark.parametrize(("kind", "name", "open_harness"), EVERY_STAGE)
 def test_every_check(kind: str, name: str, open_harness: OpenHarness) -> None:
-    results = run_together(cases(), open_harness, lambda result: print(line(result)), at_once(kind))
+    results = run_together(
+        all_checks(), open_harness, lambda result: print(line(result)), at_once(kind)
+    )
     print(name, summary(results))
     assert [line(item) for item in results if item.mark is Mark.FAIL] == []
-    assert differences(kind, reasons_of({name: results}), cases()) == []
+    assert differences(kind, reasons_of({name: results}), all_checks()) == []
 
 
 def test_every_broker_type_has_a_stage() -> None:
@@ -40,13 +42,15 @@ def test_every_broker_type_has_a_stage() -> None:
 
 def test_check_numbers_have_no_gaps() -> None:
     """A number is never reused, also if its check was removed."""
-    assert [item.number for item in cases()] == [f"C{n:02d}" for n in range(1, len(cases()) + 1)]
+    assert [item.number for item in all_checks()] == [
+        f"C{n:02d}" for n in range(1, len(all_checks()) + 1)
+    ]
 
 
 def test_each_check_has_a_description() -> None:
-    assert [item.number for item in cases() if not item.description.endswith(".")] == []
+    assert [item.number for item in all_checks() if not item.description.endswith(".")] == []
 
 
 def test_documentation_page_is_up_to_date() -> None:
     """`make docs` writes it."""
-    assert DOCS.read_text() == page(cases())
+    assert DOCS.read_text() == page(all_checks())

@@ -10,7 +10,7 @@ import pytest
 
 from brokers.base import BrokerAdapter
 from conformance.harness import Harness
-from conformance.runner import Mark, OpenHarness, Result, cases, run
+from conformance.runner import Mark, OpenHarness, Result, all_checks, run
 from tests.conformance import faulty_adapters, faulty_reads
 from tests.conformance.stages import stages_of
 from tests.conformance.stages.paper import opening
@@ -36,6 +36,9 @@ DETECTED = [  # the check, the adapter, and a part of the check's reason
     ("C42", faulty_adapters.CancelsNothing, "it reports CANCELLED"),
     ("C44", faulty_adapters.CancelsNothing, "it reports CANCELLED"),
     ("C45", faulty_adapters.CancelsPastDeadline, "it was sent"),
+    ("C132", faulty_adapters.ChangesNoOrders, "it is listed as"),
+    ("C132", faulty_adapters.ReplacesOrders, "it is another order"),
+    ("C135", faulty_adapters.ChangesPastDeadline, "it was sent"),
     ("C46", faulty_adapters.ChangesNoLevels, "the position shows"),
     ("C47", faulty_adapters.ChangesNoLevels, "the position shows"),
     ("C48", faulty_adapters.ChangesNoLevels, "the position shows"),
@@ -158,5 +161,5 @@ def _result(number: str, open_harness: OpenHarness) -> Result:
             harness.read_seconds = harness.absence_seconds = 1.0
             yield harness
 
-    [chosen] = [one for one in cases() if one.number == number]
+    [chosen] = [one for one in all_checks() if one.number == number]
     return asyncio.run(run([chosen], with_short_waits))[0]

@@ -10,9 +10,9 @@ from brokers.base import Rejected
 from brokers.registry import BUILT_IN
 from common.reason_codes import Code
 from conformance.harness import HarnessFeature, InjectedFault, NotApplicable
-from conformance.registry import Case, CheckFunction, Need, case, expect
+from conformance.registry import CheckFunction, ConformanceCheck, Need, check, expect
 from conformance.report import as_json, grid, line, markdown, reasons_of, summary
-from conformance.runner import Mark, Result, cases, run
+from conformance.runner import Mark, Result, all_checks, run
 from conformance.scenario import Scenario
 from tests.conformance.__main__ import main
 from tests.conformance.stages import IN_OUR_DATABASE, kinds, names_of, stages_named, stages_of
@@ -21,7 +21,7 @@ from tests.conformance.together import run_together
 
 def run_check(work: CheckFunction, *needs: Need, max_seconds: float = 10) -> Result:
     """Run one check on the example's account."""
-    check = Case("C00", "a check", "It is one.", needs, work)
+    check = ConformanceCheck("C00", "a check", "It is one.", needs, work)
     [result] = asyncio.run(run([check], stages_of("tiny")["the example"], max_seconds=max_seconds))
     return result
 
@@ -92,7 +92,10 @@ def test_results_of_concurrent_checks_are_in_order() -> None:
         reached.set()
 
     works = {"C01": waits_for_signal, "C02": signals, "C03": passes}
-    checks = [Case(number, "a check", "It is one.", (), work) for number, work in works.items()]
+    checks = [
+        ConformanceCheck(number, "a check", "It is one.", (), work)
+        for number, work in works.items()
+    ]
     reported: list[str] = []
     open_harness = stages_of("tiny")["the example"]
     results = run_together(
@@ -105,9 +108,9 @@ def test_results_of_concurrent_checks_are_in_order() -> None:
 
 
 def test_check_number_is_unique() -> None:
-    assert cases()[0].number == "C01"
+    assert all_checks()[0].number == "C01"
     with pytest.raises(ValueError, match="two checks are numbered C01"):
-        case(1, "another first")(passes)
+        check(1, "another first")(passes)
 
 
 RESULTS = {
@@ -136,7 +139,7 @@ def test_tables_and_json() -> None:
 def test_documentation_table() -> None:
     reasons = reasons_of(RESULTS)
     assert reasons == {"ibkr": {}, "mt4": {"C02": "it cannot"}}
-    output = markdown(cases()[:2], reasons)
+    output = markdown(all_checks()[:2], reasons)
     assert "| C02 | *limit order stays open*: " in output
     assert output.splitlines()[3].endswith("| ok | n/a |")
     assert output.endswith("- **ibkr**: \n- **mt4**: C02 (it cannot)")

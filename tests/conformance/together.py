@@ -4,12 +4,12 @@ One stage shows for all of them which do not apply."""
 import asyncio
 from collections.abc import Callable, Sequence
 
-from conformance.registry import Case
+from conformance.registry import ConformanceCheck
 from conformance.runner import Mark, OpenHarness, Result, missing_requirement, run
 
 
 def run_together(
-    selected: Sequence[Case],
+    selected: Sequence[ConformanceCheck],
     open_harness: OpenHarness,
     on_result: Callable[[Result], None],
     at_once: int,
@@ -21,7 +21,7 @@ def run_together(
 
 
 async def _run(
-    selected: Sequence[Case],
+    selected: Sequence[ConformanceCheck],
     open_harness: OpenHarness,
     on_result: Callable[[Result], None],
     at_once: int,
@@ -35,7 +35,9 @@ async def _run(
     return [*not_applicable.values(), *(item for part in batches for item in part)]
 
 
-async def _not_applicable(selected: Sequence[Case], open_harness: OpenHarness) -> dict[str, Result]:
+async def _not_applicable(
+    selected: Sequence[ConformanceCheck], open_harness: OpenHarness
+) -> dict[str, Result]:
     """Return results of checks whose requirements are missing, by number."""
     if len(selected) == 1:
         return {}  # its own stage shows it

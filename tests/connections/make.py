@@ -13,6 +13,7 @@ from connections.models import (
     DataConnection,
     ExecutionConnection,
     HealthStatus,
+    Instrument,
     KillSwitch,
     Subscription,
     SubscriptionInterval,
@@ -85,3 +86,12 @@ def kill_switch(mode: str, **fields: Any) -> KillSwitch:
 def signal(of: Feed, **fields: Any) -> Signal:
     defaults = {"currency_pair": "EUR/USD", "direction": "BUY", "approval": Approval.APPROVED}
     return Signal.objects.create(feed=of, **{**defaults, **fields})
+
+
+def instrument(symbol: str, pair: str, **fields: Any) -> Instrument:
+    """A listed symbol of the book `b`."""
+    usual = {
+        "book": "b", "digits": 2, "pip": Decimal("0.01"), "quantity_min": 1, "quantity_step": 1,
+        "quantity_max": 1000, "contract_size": 1, "read_at": market_now(),
+    }  # fmt: skip
+    return Instrument.objects.create(symbol=symbol, pair=pair, **{**usual, **fields})

@@ -17,12 +17,12 @@ from connections.account_settings.validation import hosts_in_settings, read_sett
 from connections.credentials.forms import CredentialsForm
 
 ROOT = Path(__file__).resolve().parents[2]
-OURS = {kind for kind, path in BUILT_IN.items() if path.startswith("brokers.")}  # no doubles
+OURS = {kind for kind, path in BUILT_IN.items() if path.startswith("brokers.")}  # no fakes
 K = SettingType
 FORM = Form(
     settings=(
         Setting("gateway_host", "Gateway", value_type=K.HOST, default="127.0.0.1"),
-        Setting("port", "Port", value_type=K.WHOLE, default=4002, least=1, most=65535),
+        Setting("port", "Port", value_type=K.WHOLE, default=4002, minimum=1, maximum=65535),
         Setting("stops", "Stops", value_type=K.SWITCH, default=True),
         Setting("hedged", "Hedged", value_type=K.SWITCH),
         Setting(
@@ -150,7 +150,7 @@ def test_forms_and_capabilities_need_no_broker_library() -> None:
 
 
 def test_bounds_and_examples_are_human_readable_numbers() -> None:
-    form = Form(settings=(Setting("id", "Id", value_type=K.WHOLE, least=1, most=2**31 - 1),))
+    form = Form(settings=(Setting("id", "Id", value_type=K.WHOLE, minimum=1, maximum=2**31 - 1),))
     with pytest.raises(InvalidInputError, match="from 1 up to 2147483647"):
         form.validate({"id": -1})
     with pytest.raises(InvalidInputError, match="such as 5"):

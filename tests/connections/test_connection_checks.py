@@ -268,6 +268,30 @@ def test_instrument_book_follows_broker_list() -> None:
     assert listed() == {"EURUSD": ("GBP/USD", True), "EURUSD.m": ("EUR/USD", True)}
 
 
+def test_instrument_book_names_symbols_that_fit_equally_well() -> None:
+    def rivals() -> dict[str, str]:
+        return dict(Instrument.objects.filter(book="b").values_list("symbol", "rivals"))
+
+    names = [f"EURUSD.{letter}" for letter in "abcdef"]
+    symbols = [instrument(name, name) for name in names]
+    services.store_instruments("b", symbols[:2])
+    assert rivals() == {"EURUSD.a": "EURUSD.b", "EURUSD.b": ""}
+    services.store_instruments("b", symbols)
+    assert rivals()["EURUSD.a"] == "EURUSD.b, EURUSD.c, EURUSD.d, EURUSD.e, 1 more"
+    services.store_instruments("b", symbols[1:2])
+    assert rivals() == {"EURUSD.b": ""}
+    services.store_instruments("b", [*symbols[:2], instrument("EURUSD", "EURUSD")])
+    assert set(rivals().values()) == {""}
+    services.store_instruments("b", symbols[:2])
+    assert rivals()["EURUSD.a"] == "EURUSD.b"
+
+
+def test_names_of_rivals_fit_into_their_column() -> None:
+    names = [f"EURUSD.{letter * 8}-{letter * 24}" for letter in "abcdef"]  # 40 characters
+    services.store_instruments("b", [instrument(name, "EUR/USD") for name in names])
+    assert Instrument.objects.get(is_preferred=True).rivals.endswith(", 1 more")
+
+
 @pytest.mark.parametrize(
     ("symbol", "stated", "pair"),
     [

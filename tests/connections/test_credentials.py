@@ -11,7 +11,11 @@ from pytest_django import Settings
 from common.errors import FillcastError, MisconfiguredError
 from common.sealing import new_private_key, public_key_of
 from connections.credentials import sealing
-from connections.credentials.sealing import CredentialsError, is_sealed_for, open_credentials
+from connections.credentials.sealing import (
+    CredentialsError,
+    are_credentials_sealed_with_key,
+    open_credentials,
+)
 from connections.models import ExecutionConnection
 from connections.selectors import spec_for, spec_from_row
 from tests.connections import make
@@ -127,7 +131,7 @@ def test_older_key_opens_until_removed(
     settings.FILLCAST_CREDENTIALS_PRIVATE_KEYS = (new, keys)
     alices.set_credential("password", CANARY)
     assert alices.open_credentials() == {"login": "7", "password": CANARY}
-    assert not is_sealed_for(alices.sealed_credentials or b"", public_key_of(new))
+    assert not are_credentials_sealed_with_key(alices.sealed_credentials or b"", public_key_of(new))
     settings.FILLCAST_CREDENTIALS_PRIVATE_KEYS = (new,)
     with pytest.raises(CredentialsError, match="No private key here"):
         alices.open_credentials()

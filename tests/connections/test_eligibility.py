@@ -1,7 +1,9 @@
 """The SQL that decides who is a candidate, and why one may not trade now."""
 
+import re
 from collections.abc import Callable
 from datetime import timedelta
+from decimal import Decimal
 from itertools import combinations, product
 
 import pytest
@@ -13,7 +15,7 @@ from common.clocks import market_now
 from common.reason_codes import Code
 from common.sql import rows
 from connections import eligibility
-from connections.models import ConnectionHealth, ExecutionConnection, Subscription
+from connections.models import ConnectionHealth, ExecutionConnection, Instrument, Subscription
 from signals.models import Feed
 from tests.connections import make
 
@@ -116,7 +118,7 @@ def test_first_of_two_reasons_is_returned(subscribed: ExecutionConnection, feed:
         transaction.savepoint_rollback(savepoint)
 
 
-SCOPES = ("ALL", "FEED", "USER", "CONNECTION")
+SCOPES = ("ALL", "FEED", "USER", "CONNECTION", "BROKER_TYPE")
 
 
 @pytest.mark.parametrize(("scope", "mode"), list(product(SCOPES, ("HALTED", "REDUCING"))))
@@ -128,9 +130,10 @@ def test_kill_switch_halts_only_its_scope_until_released(
         "FEED": {"feed": feed},
         "USER": {"user": subscribed.user},
         "CONNECTION": {"connection": subscribed},
+        "BROKER_TYPE": {"broker_type": subscribed.type},
     }
     switch = make.kill_switch(mode, scope=scope, **named[scope])
-    bystander = make.connection()
+    bystander = make.connection(type="elsewhere")
     elsewhere = make.feed()
     make.subscription(bystander, elsewhere)
     halted = Code.TRADING_HALTED if mode == "HALTED" else Code.ENTRIES_HALTED
@@ -139,6 +142,29 @@ def test_kill_switch_halts_only_its_scope_until_released(
     switch.released_at = timezone.now()
     switch.save()
     assert reason(subscribed, feed) is None
+
+
+def test_kill_switch_of_a_symbol_halts_its_signals_and_what_is_mapped_to_it(
+    subscribed: ExecutionConnection, feed: Feed
+) -> None:
+    def reasons(pair: str) -> set[str | None]:
+        sql = f"SELECT {eligibility.REASON_SQL} AS reason FROM {eligibility.CANDIDATES_SQL}"
+        given = eligibility.eligibility_parameters(feed_id=feed.pk, direction="BUY", pair=pair)
+        return {row.reason for row in rows(sql, given)}
+
+    make.kill_switch("REDUCING", scope="SYMBOL", pair="EUR/USD")
+    assert reasons("EUR/USD") == {"ENTRIES_HALTED"}
+    assert "ENTRIES_HALTED" not in reasons("GBP/USD")
+    make.kill_switch("HALTED", scope="SYMBOL", pair="GER40/EUR")
+    assert "TRADING_HALTED" not in reasons("DAX/EUR")
+    ExecutionConnection.objects.filter(pk=subscribed.pk).update(instrument_book="b")
+    Instrument.objects.create(
+        book="b", symbol="GER40.cash", pair="GER40/EUR", digits=1, pip=Decimal(1),
+        quantity_min=Decimal(1), quantity_step=Decimal(1), quantity_max=Decimal(9),
+        contract_size=Decimal(1), read_at=timezone.now(),
+    )  # fmt: skip
+    Subscription.objects.filter(connection=subscribed).update(symbol_map={"DAX/EUR": "GER40.cash"})
+    assert reasons("DAX/EUR") == {"TRADING_HALTED"}
 
 
 def test_tenant_kill_switch_halts_administrators_own_account() -> None:
@@ -239,9 +265,13 @@ def test_uninstalled_broker_type_needs_credentials(monkeypatch: pytest.MonkeyPat
 
 def test_kill_switch_is_read_once_per_statement(feed: Feed) -> None:
     explain = f"EXPLAIN (VERBOSE) SELECT {eligibility.REASON_SQL} FROM {eligibility.CANDIDATES_SQL}"
-    found = rows(explain, eligibility.eligibility_parameters(feed_id=feed.pk, direction="BUY"))
+    parameters = eligibility.eligibility_parameters(
+        feed_id=feed.pk, direction="BUY", pair="EUR/USD"
+    )
+    found = rows(explain, parameters)
     plan = "\n".join(line for (line,) in found)
-    # Two modes of a halt, by connection and by owner; and the lanes that a worker holds.
-    assert plan.count("hashed SubPlan") == 5, plan
+    # Two modes of a halt, by connection, owner, broker type and mapped symbol; pauses of
+    # connections and of subscriptions; and the lanes that a worker holds.
+    assert len(set(re.findall(r"hashed SubPlan \d+", plan))) == 11, plan
     assert plan.count("InitPlan") >= 2, plan
     assert "EXISTS(SubPlan" not in plan, plan

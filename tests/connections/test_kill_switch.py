@@ -5,10 +5,13 @@ from typing import Any
 import pytest
 
 from common.errors import InvalidInputError, NotAllowedError
+from common.permissions import Role
+from common.reason_codes import Code
 from connections import services
 from connections.models import ExecutionConnection, KillSwitch
 from events.models import Event, EventKind
 from tests.connections import make
+from tests.roles import give
 from users.models import User
 
 pytestmark = pytest.mark.django_db
@@ -48,6 +51,8 @@ def targets(alices: ExecutionConnection, feed_id: int) -> dict[str, dict[str, An
         "FEED": {"feed_id": feed_id},
         "USER": {"user_id": alices.user_id},
         "CONNECTION": {"connection_id": alices.pk},
+        "BROKER_TYPE": {"broker_type": "paper"},
+        "SYMBOL": {"pair": "EUR/USD"},
     }
 
 
@@ -55,6 +60,7 @@ def test_permissions_to_halt_by_scope(alices: ExecutionConnection, operator: Use
     feed = make.feed()
     owner: dict[str, User | None] = {
         "ALL": None, "FEED": feed.owner, "USER": alices.user, "CONNECTION": alices.user,
+        "BROKER_TYPE": None, "SYMBOL": None,
     }  # fmt: skip
     for scope, target in targets(alices, feed.pk).items():
         asked: dict[str, Any] = {"scope": scope, "mode": "REDUCING", "reason": "r", **target}
@@ -94,3 +100,60 @@ def test_owner_cannot_release_operators_kill_switch(
         services.release_kill_switch(by_operator.pk, by=alices.user)
     assert services.release_kill_switch(own.pk, by=alices.user) is True
     assert not alices.can_execute_trades(), "the other one still holds"
+
+
+def test_symbol_is_read_as_in_a_signal(operator: User) -> None:
+    switch = services.set_kill_switch(
+        scope="SYMBOL", mode="REDUCING", reason="r", by=operator, pair="eurusd"
+    )
+    assert (switch.pair, str(switch)) == ("EUR/USD", "REDUCING symbol")
+
+
+@pytest.mark.parametrize(
+    ("named", "field", "code"),
+    [
+        ({"scope": "SYMBOL", "pair": "?!"}, "pair", Code.SYMBOL_UNKNOWN),
+        ({"scope": "SYMBOL", "pair": "KOSPI200"}, "pair", Code.SYMBOL_UNKNOWN),
+        ({"scope": "SYMBOL"}, "pair", Code.FIELD_INVALID),
+        ({"scope": "BROKER_TYPE", "broker_type": "mt9"}, "broker_type", Code.FIELD_INVALID),
+        ({"scope": "ALL", "pair": "EUR/USD"}, "pair", Code.FIELD_INVALID),
+        ({"scope": "ALL", "mode": "HALTED", "flatten": True}, "flatten", Code.FIELD_INVALID),
+    ],
+)
+def test_impossible_halts_are_refused(
+    named: dict[str, Any], field: str, code: Code, operator: User
+) -> None:
+    with pytest.raises(InvalidInputError) as refused:
+        services.set_kill_switch(**{"mode": "REDUCING", "reason": "r", "by": operator, **named})
+    assert (refused.value.code, refused.value.field) == (code, field)
+    assert not KillSwitch.objects.exists()
+
+
+def test_cancelling_and_closing_needs_the_right_to_trade_on_the_accounts(
+    alices: ExecutionConnection, operator: User
+) -> None:
+    """A provider halts a feed, but the accounts of its followers are not the provider's."""
+    feed = make.feed()
+    own: dict[str, Any] = {"scope": "CONNECTION", "connection_id": alices.pk, "by": alices.user}
+    flatten: dict[str, Any] = {"mode": "REDUCING", "reason": "r", "flatten": True}
+    of_feed: dict[str, Any] = {"scope": "FEED", "feed_id": feed.pk}
+    assert services.set_kill_switch(**own, **flatten).flatten
+    assert services.set_kill_switch(**of_feed, **flatten, by=operator).flatten
+    assert not services.set_kill_switch(
+        **of_feed, mode="REDUCING", reason="r", by=feed.owner
+    ).flatten
+    with pytest.raises(NotAllowedError, match="CLOSE signal"):
+        services.set_kill_switch(**of_feed, **flatten, by=feed.owner)
+    with pytest.raises(NotAllowedError):
+        services.set_kill_switch(**{**own, "by": feed.owner}, **flatten)
+
+
+def test_risk_officer_halts_and_may_not_close_positions() -> None:
+    officer = make.user()
+    officer.is_staff = True
+    officer.save()
+    give(officer, Role.RISK_OFFICER)
+    asked: dict[str, Any] = {"scope": "ALL", "mode": "REDUCING", "reason": "r", "by": officer}
+    assert services.set_kill_switch(**asked).mode == "REDUCING"
+    with pytest.raises(NotAllowedError, match="cancel orders, move levels, close positions"):
+        services.set_kill_switch(**asked, flatten=True)

@@ -7,7 +7,7 @@ from threading import Event as Flag
 from typing import Any
 
 import pytest
-from django.db import OperationalError, transaction
+from django.db import IntegrityError, OperationalError, transaction
 
 from common.clocks import market_now
 from common.errors import ConflictError, InvalidInputError, NotAllowedError
@@ -58,6 +58,9 @@ def test_overrides_are_validated_strictly(alices: ExecutionConnection, feed: Fee
     bad: list[tuple[dict[str, Any], str]] = [
         ({"multiplier": Decimal(0)}, "multiplier"),
         ({"directions": "UP"}, "directions"),
+        ({"priority": 0}, "priority"),
+        ({"priority": 4}, "priority"),
+        ({"priority": 1}, "priority"),  # only an operator gives it
         ({"symbol_map": {"NO PAIR": "X"}}, "symbol_map"),
     ]
     for fields, field in bad:
@@ -101,6 +104,31 @@ def test_subscription_is_paused_renewed_and_changed(
     services.unsubscribe(taken.pk, by=by)
     with pytest.raises(ConflictError):
         services.resume_subscription(taken.pk, by=by)
+
+
+def test_only_operators_give_high_priority(alices: ExecutionConnection, feed: Feed) -> None:
+    olga = make.user("olga", is_staff=True, is_superuser=True)
+    taken = take(alices, feed, priority=3)
+    assert taken.priority == 3
+    with pytest.raises(InvalidInputError, match="Only an operator"):
+        services.update_subscription(taken.pk, by=alices.user, priority=1)
+    assert services.update_subscription(taken.pk, by=olga, priority=1) is True
+    # The owner may leave it as it is, lower it, and then no longer raise it.
+    assert services.update_subscription(taken.pk, by=alices.user, priority=1) is False
+    assert services.update_subscription(taken.pk, by=alices.user, priority=2) is True
+    with pytest.raises(InvalidInputError, match="Only an operator"):
+        services.update_subscription(taken.pk, by=alices.user, priority=1)
+
+
+def test_reopened_subscription_has_normal_priority(alices: ExecutionConnection, feed: Feed) -> None:
+    taken = take(alices, feed, priority=3)
+    services.unsubscribe(taken.pk, by=alices.user)
+    assert take(alices, feed).priority == 2
+
+
+def test_database_refuses_unknown_priority(alices: ExecutionConnection, feed: Feed) -> None:
+    with pytest.raises(IntegrityError, match="subscription_priority_known"):
+        make.subscription(alices, feed, priority=4)
 
 
 def test_other_tenant_is_refused(alices: ExecutionConnection, feed: Feed) -> None:

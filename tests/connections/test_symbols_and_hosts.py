@@ -17,7 +17,7 @@ from connections.account_settings import hosts
 from connections.health import status_updates
 from connections.health.host_policy import deactivate_disallowed
 from connections.models import ConnectionHealth
-from connections.symbols import Listed, canonical, preferred, resolve
+from connections.symbols import Listed, Preferred, canonical, preferred, resolve
 from tests.connections import make
 from users.models import User
 
@@ -55,10 +55,48 @@ def test_any_text_is_parsed_or_refused(text: str) -> None:
     assert canonical(pair) == pair
 
 
-def test_plainest_symbol_is_preferred_in_any_order() -> None:
-    listed = [Listed("EURUSD.m", "EUR/USD"), Listed("EURUSD", "EUR/USD"), Listed("X", "GBP/USD")]
-    assert preferred(listed) == {"EUR/USD": "EURUSD", "GBP/USD": "X"}
+MINIS = ["GBPUSD.m", "USDJPY.m"]
+
+
+@pytest.mark.parametrize(
+    ("pair", "symbols", "others", "chosen", "rivals"),
+    [
+        ("EUR/USD", ["X"], [], "X", ()),
+        ("EUR/USD", ["EURUSD.m", "EURUSD"], MINIS, "EURUSD", ()),  # a plain name comes first
+        ("EUR/USD", ["eurusd", "EURUSDm"], [], "eurusd", ()),
+        ("AAPL/USD", ["#AAPL", "AAPL.NAS", "AAPL"], [], "AAPL", ()),
+        ("BTC/USDT", ["BTC/USDT:USDT", "BTC/USDT"], [], "BTC/USDT", ()),
+        # The account's own suffix: twice as frequent as those of the rivals.
+        ("EUR/USD", ["EURUSD.x", "EURUSD.m"], MINIS[:1], "EURUSD.m", ()),
+        ("EUR/USD", ["EURUSD.x", "EURUSD.m", "EURUSD.y"], MINIS[:1], "EURUSD.m",
+         ("EURUSD.x", "EURUSD.y")),
+        ("EUR/USD", ["EURUSD.x", "EURUSD.m", "EURUSD.y"], [*MINIS, "USDCHF.m"], "EURUSD.m", ()),
+        ("XAU/USD", ["GOLD", "XAUUSD.m"], MINIS, "XAUUSD.m", ()),
+        ("XAU/USD", ["GOLD", "XAUUSD.m"], [], "GOLD", ("XAUUSD.m",)),
+        # Nothing decides.
+        ("EUR/USD", ["EURUSD.b", "EURUSD.a"], [], "EURUSD.a", ("EURUSD.b",)),
+        ("EUR/USD", ["EURUSDm", "mEURUSD", "EURUSD.pro"], [], "EURUSDm", ("mEURUSD", "EURUSD.pro")),
+        ("EUR/USD", ["EURUSD", "EUR/USD"], MINIS, "EURUSD", ("EUR/USD",)),
+        ("EUR/USD", ["EURUSD.m", "EUR/USD.m"], MINIS, "EURUSD.m", ("EUR/USD.m",)),
+        ("AAPL/USD", ["#AAPL", "AAPL.NAS"], [], "#AAPL", ("AAPL.NAS",)),
+    ],
+)  # fmt: skip
+def test_best_fitting_symbol_of_a_pair_is_chosen_and_its_rivals_are_named(
+    pair: str, symbols: list[str], others: list[str], chosen: str, rivals: tuple[str, ...]
+) -> None:
+    listed = [Listed(symbol, pair) for symbol in symbols]
+    listed += [Listed(name, f"{name[:3]}/{name[3:6]}") for name in others]
+    assert preferred(listed)[pair] == Preferred(chosen, rivals)
     assert preferred(listed[::-1]) == preferred(listed)
+
+
+def test_two_complete_lists_of_suffixed_symbols_are_ambiguous() -> None:
+    """60 pairs with `.std` and 58 of them with `.ecn`: the three more are no reason to choose."""
+    pairs = [f"{chr(65 + n // 26)}{chr(65 + n % 26)}X/USD" for n in range(60)]
+    listed = [Listed(f"{pair.replace('/', '')}.std", pair) for pair in pairs]
+    listed += [Listed(f"{pair.replace('/', '')}.ecn", pair) for pair in pairs[:58]]
+    ambiguous = {pair for pair, choice in preferred(listed).items() if choice.rivals}
+    assert ambiguous == {*pairs[:58]}
 
 
 def test_owners_symbol_choice_comes_first() -> None:

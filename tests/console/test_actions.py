@@ -1,8 +1,10 @@
 """Operators' actions on pages: orders, positions, connections, kill switches, secrets."""
 
+import re
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from django.contrib import admin
@@ -29,7 +31,7 @@ def enqueued(monkeypatch: pytest.MonkeyPatch) -> list[tuple[list[int], str]]:
     """Return what would be enqueued; no message leaves the test."""
     messages: list[tuple[list[int], str]] = []
 
-    def enqueue(order_ids: list[int], *, queue: str = tasks.ENTRIES, lanes: object = None) -> None:
+    def enqueue(order_ids: list[int], *, queue: str = tasks.ENTRIES, **_: object) -> None:
         messages.append((list(order_ids), queue))
 
     monkeypatch.setattr(tasks, "enqueue", enqueue)
@@ -56,6 +58,27 @@ def test_page_of_an_order_lists_its_steps(
                   "Filled 40,000 EUR at 1.38254",
                   "The order is sized and checked and is about to be sent."):  # fmt: skip
         assert text in html
+
+
+def test_pages_of_a_pair_link_the_other_leg(
+    small: dict[str, Any], page: Page, client: Client
+) -> None:
+    client.force_login(small["operator"])
+    pair: dict[str, Any] = {
+        "oco_group": uuid4(), "order_type": "STOP", "stop_price": "1.381", "candidate_count": 1,
+        "target_prices": [], "target_fractions": [], "max_slippage_pips": None,
+    }  # fmt: skip
+    signals = [seed.signal(small["feed"], **pair) for _ in range(2)]
+    first, second = (
+        seed.orders(one, small["connections"], {("PENDING", ""): 1}) for one in signals
+    )
+    Order.objects.filter(signal__in=signals).update(oco_group=pair["oco_group"])
+    html = page(f"/admin/execution/order/{first[0].pk}/")
+    assert "One cancels the other" in html
+    assert f"/admin/execution/order/{second[0].pk}/" in html
+    html = page(f"/admin/signals/signal/{signals[0].pk}/")
+    assert f'One cancels the other: <a href="/admin/signals/signal/{signals[1].pk}/">' in html
+    assert str(second[0]) in page(f"/admin/execution/order/{first[0].pk}/cancel/")
 
 
 def test_closing_is_confirmed_and_enqueues_one_exit(
@@ -219,6 +242,22 @@ def test_subscription_is_paused(small: dict[str, Any], client: Client) -> None:
     assert subscription.is_paused
 
 
+def test_operator_gives_a_subscription_high_priority(
+    small: dict[str, Any], page: Page, client: Client
+) -> None:
+    client.force_login(small["operator"])
+    subscription = Subscription.objects.earliest("pk")
+    address = f"/admin/connections/subscription/{subscription.pk}/priority/"
+    assert "Within a priority the accounts take turns." in html_of(client.get(address))
+    assert client.post(address, {"priority": "4"}).status_code == 200
+    subscription.refresh_from_db()
+    assert subscription.priority == 2
+    shown = html_of(client.post(address, {"priority": "1"}, follow=True))
+    assert "The priority was changed." in shown
+    subscription.refresh_from_db()
+    assert subscription.priority == 1
+
+
 def test_kill_switch_is_set_displayed_and_released(
     small: dict[str, Any], page: Page, client: Client
 ) -> None:
@@ -226,7 +265,10 @@ def test_kill_switch_is_set_displayed_and_released(
     form = {"mode": "HALTED", "scope": "FEED", "name": "unknown", "reason": "drill"}
     path = "/admin/connections/killswitch/set/"
     assert "There is no such feed." in html_of(client.post(path, form))
-    client.post(path, {**form, "name": "swing"})
+    shown = html_of(client.post(path, {**form, "name": "swing"}))
+    assert "Exits that are held back:" in shown
+    assert not KillSwitch.objects.filter(released_at=None).exists()
+    client.post(path, {**form, "name": "swing", "seen": "HALTED|FEED|swing|False|False"})
     switch = KillSwitch.objects.get(released_at=None)
     assert (switch.mode, switch.feed, switch.set_by) == ("HALTED", small["feed"], small["operator"])
     assert "Kill switch: feed Swing, nothing is sent" in page("/admin/")
@@ -235,6 +277,47 @@ def test_kill_switch_is_set_displayed_and_released(
     client.post(f"/admin/connections/killswitch/{switch.pk}/release/")
     assert not KillSwitch.objects.filter(released_at=None).exists()
     assert "Kill switch:" not in page("/admin/")
+
+
+@pytest.mark.parametrize(
+    ("scope", "name", "shown"),
+    [("SYMBOL", "eurusd", "Kill switch: EUR/USD"), ("BROKER_TYPE", "paper", "all paper accounts")],
+)
+def test_kill_switch_shows_what_it_touches_before_it_is_set(
+    small: dict[str, Any], page: Page, client: Client, scope: str, name: str, shown: str
+) -> None:
+    client.force_login(small["operator"])
+    path = "/admin/connections/killswitch/set/"
+    form = {"mode": "REDUCING", "scope": scope, "name": name, "reason": "r", "flatten": "on"}
+    html = html_of(client.post(path, form))
+    for text in ("Entries not sent yet:", "Entries at brokers:", "They are closed at the market."):
+        assert text in html
+    seen = re.findall(r'name="seen" value="([^"]*)"', html)
+    assert seen == [f"REDUCING|{scope}|{name}|False|True"]
+    other = html_of(client.post(path, {**form, "seen": seen[0], "cancel_entries": "on"}))
+    assert "They are cancelled." in other  # another halt than the one that was shown
+    assert not KillSwitch.objects.filter(released_at=None).exists()
+    client.post(path, {**form, "seen": seen[0]})
+    switch = KillSwitch.objects.get(released_at=None)
+    assert (switch.scope, switch.flatten, switch.cancel_entries) == (scope, True, False)
+    assert shown in page("/admin/")
+    assert page("/admin/connections/killswitch/")
+
+
+def test_wrong_targets_of_a_kill_switch_are_explained(
+    small: dict[str, Any], client: Client
+) -> None:
+    client.force_login(small["operator"])
+    path = "/admin/connections/killswitch/set/"
+    for fields, text in (
+        ({"scope": "SYMBOL", "name": "?!"}, "is not written as a symbol."),
+        ({"scope": "SYMBOL", "name": ""}, "There is no such symbol."),
+        ({"scope": "BROKER_TYPE", "name": "mt9"}, "is not a broker type."),
+        ({"scope": "ALL", "name": "", "mode": "HALTED", "flatten": "on"}, "Choose exits only."),
+    ):
+        html = html_of(client.post(path, {"mode": "REDUCING", "reason": "r", **fields}))
+        assert text in html, fields
+    assert not KillSwitch.objects.filter(released_at=None).exists()
 
 
 def test_epoch_is_displayed_and_released_with_a_reason(
@@ -321,5 +404,40 @@ def test_preset_without_its_number_names_the_missing_field(
     assert "is violated" not in content
     content = client.post(add, {**typed, "risk_percent": "101"}).text
     assert "Risk percent is above 0 and at most 100." in content
-    client.post(add, {**typed, "risk_percent": "1"})
-    assert TradingPreset.objects.get(name="Mine").risk_percent == 1
+    content = client.post(add, {**typed, "risk_percent": "1", "allowed_symbols": "*/*"}).text
+    assert "Write EUR/USD, EUR/* or */USD." in content
+    client.post(add, {**typed, "risk_percent": "1", "allowed_symbols": "eurusd, */jpy"})
+    preset = TradingPreset.objects.get(name="Mine")
+    assert (preset.risk_percent, preset.allowed_symbols) == (1, ["EUR/USD", "*/JPY"])
+
+
+def hidden_fields(html: str) -> dict[str, str]:
+    """Return the hidden fields of a confirmation page."""
+    found = re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)"', html)
+    return {name: value for name, value in found if name != "csrfmiddlewaretoken"}
+
+
+def test_feeds_trades_are_closed_after_a_confirmation(
+    filled: dict[str, Any], page: Page, client: Client, enqueued: list[tuple[list[int], str]]
+) -> None:
+    client.force_login(filled["operator"])
+    path = f"/admin/signals/feed/{filled['feed'].pk}/close-trades/"
+    assert path in page("/admin/signals/feed/")
+    assert re.search(r"1 trade with 1 position( \([^)]+\))? on 1 account, in EUR", page(path))
+    wrong = client.post(path, {"symbol": "?!", "direction": "", "fraction": "1"})
+    assert "is not written as a symbol" in html_of(wrong)
+    side = filled["position"].side
+    half = {"symbol": "", "direction": side, "fraction": "0.5"}
+    shown = hidden_fields(page(path))
+    asked = html_of(client.post(path, half | shown))  # all of it was shown, not a half
+    assert not filled["feed"].signals.filter(action="CLOSE").exists()
+    confirmed = half | hidden_fields(asked)
+    client.post(path, confirmed)
+    client.post(path, confirmed)
+    (closing,) = filled["feed"].signals.filter(action="CLOSE")
+    assert closing.refers_to_id == filled["order"].signal_id
+    assert Order.objects.exits().get().quantity == filled["position"].quantity / 2
+    other = "SELL" if side == "BUY" else "BUY"
+    nothing = client.post(path, {"symbol": "EURUSD", "direction": other, "fraction": "1"})
+    assert "The feed has nothing open there that it has not closed." in html_of(nothing)
+    assert "Close them" not in html_of(nothing)

@@ -84,14 +84,14 @@ def test_result_of_the_last_audit_is_displayed(
 
 
 def test_figures_match_the_rows(world: dict[str, Any]) -> None:
-    assert trading_status.unknown().many == 2
+    assert trading_status.unknown().count == 2
     assert trading_status.working().parts == {"SUBMITTED": 3, "PARTIALLY_FILLED": 2, "PENDING": 1}
-    assert (trading_status.working().many, trading_status.working().at_broker) == (6, 5)
-    assert trading_status.unprotected().many == 1
-    assert trading_status.drift().many == 4
+    assert (trading_status.working().count, trading_status.working().at_broker) == (6, 5)
+    assert trading_status.unprotected().count == 1
+    assert trading_status.drift().count == 4
     connections = system_status.connections()
     assert (connections.total, connections.not_trading) == (100, 7)
-    assert {line.code: line.many for line in connections.lines} == {
+    assert {line.code: line.count for line in connections.lines} == {
         "": 93, "CONNECTION_PAUSED": 4, "CIRCUIT_OPEN": 2, "CONNECTION_UNTESTED": 1,
     }  # fmt: skip
 
@@ -99,8 +99,8 @@ def test_figures_match_the_rows(world: dict[str, Any]) -> None:
 def test_leases_and_queues_state_their_condition(world: dict[str, Any]) -> None:
     assert [lease.alive for lease in system_status.leases()] == [False, True, True, True]
     exits, entries = system_status.queues()
-    assert (exits.many, exits.state) == (0, ("ok", "Empty"))
-    assert (entries.many, entries.state) == (1, ("attention", "Slow"))
+    assert (exits.count, exits.state) == (0, ("ok", "Empty"))
+    assert (entries.count, entries.state) == (1, ("attention", "Slow"))
     assert 45 < entries.oldest < 300
 
 
@@ -108,9 +108,9 @@ def test_latency_counts_each_step_of_recent_orders(world: dict[str, Any]) -> Non
     latencies = latency.recent()
     assert latencies.orders == 259
     steps = {step.name: step for step in latencies.steps}
-    assert steps["Published → sent"].many == Order.objects.exclude(submitted_at=None).count()
+    assert steps["Published → sent"].count == Order.objects.exclude(submitted_at=None).count()
     for step in latencies.steps:
-        assert step.p50 <= step.p90 <= step.p99 <= step.most
+        assert step.p50 <= step.p90 <= step.p99 <= step.maximum
     assert latencies.sent_p99 == steps["Published → sent"].p99
 
 

@@ -52,3 +52,16 @@ def test_pages_state_what_is_open_at_an_inactive_connection(
     assert f"Still open: {description}. This is not monitored once" in question
     ConnectionHealth.objects.filter(pk=account.pk).update(inactivity_alerted_at=timezone.now())
     assert "No contact since" in page(path)
+
+
+def test_page_states_what_rounding_left_out(
+    small: dict[str, Any], page: Callable[..., str], client: Client
+) -> None:
+    client.force_login(small["operator"])
+    account = small["connections"][0]
+    published = seed.signal(small["feed"], candidate_count=1)
+    (order,) = seed.orders(published, [account], {("FILLED", ""): 1})
+    path = reverse("admin:connections_executionconnection_page", args=[account.pk])
+    assert "left out by rounding" not in page(path)
+    type(order).objects.filter(pk=order.pk).update(unrounded_quantity=order.quantity + 700)
+    assert "700 EUR of EUR/USD left out by rounding (1 entry)" in page(path)

@@ -15,12 +15,13 @@ from common.permissions import Role
 from config import urls  # noqa: F401  # registers the admin's pages
 from connections.models import KillSwitch, Subscription, TradingPreset
 from execution.disaster_recovery.epochs import current_epoch
-from execution.models import DriftItem, Status
+from execution.models import DriftItem, ScopedAction, Status
 from signals.feeds import create_feed_token
 from signals.models import Approval
 from tests.console import seed
 from tests.console.role_matrix import LISTS, PAGES, READERS, Page
 from tests.html import html_of
+from tests.loss_limits import pause_of
 from tests.roles import staff
 from users.models import User
 from users.services import create_api_key
@@ -94,6 +95,10 @@ def rows(small: dict[str, Any]) -> dict[str, Any]:
         "switch": KillSwitch.objects.create(
             scope="FEED", mode="REDUCING", feed=feed, reason="r", set_by=small["operator"]
         ),
+        "scoped": ScopedAction.objects.create(
+            cancels_entries=True, closes_positions=False, scope={}, scope_name="everything"
+        ),
+        "pause": pause_of(connection),
         "epoch": current_epoch(), "feed": feed, "token": token, "key": key,
         "tenant": User.objects.get(username="tenant-01"),
     }  # fmt: skip

@@ -11,6 +11,7 @@ import pytest
 from django.http import QueryDict
 from django.test import Client
 
+from connections.models import ExecutionConnection
 from console.queries import candidates
 from console.queries.funnel import Progress, funnel
 from execution.models import Order, Status
@@ -43,10 +44,13 @@ def test_page_displays_the_providers_own_order(
 ) -> None:
     client.force_login(world["operator"])
     assert "own order" not in page(address(world["signal"]))
-    traded = {"provider_quantity": Decimal(100_000), "provider_equity": Decimal(25_000)}
+    traded = {
+        "provider_quantity": Decimal(100_000), "provider_equity": Decimal(25_000),
+        "provider_currency": "USD",
+    }  # fmt: skip
     Signal.objects.filter(pk=world["signal"].pk).update(**traded)
     html = page(address(world["signal"]))
-    assert "own order: 100,000 EUR at an equity of 25,000.00." in html
+    assert "own order: 100,000 EUR at an equity of 25,000.00 USD." in html
 
 
 def steps_of(signal: Signal) -> list[tuple[str, int, int, int]]:
@@ -147,7 +151,7 @@ def test_acknowledgements_are_all_in_the_histogram(world: dict[str, Any]) -> Non
     assert times is not None
     assert times.chart is not None
     answered = Order.objects.filter(signal=world["signal"], acknowledged_at__isnull=False).count()
-    assert times.many == answered == sum(column.count for column in times.chart.columns)
+    assert times.count == answered == sum(column.count for column in times.chart.columns)
 
 
 def test_export_has_every_candidate_and_no_formula(world: dict[str, Any], client: Client) -> None:
@@ -259,7 +263,13 @@ def test_signal_written_by_hand_waits_for_approval(small: dict[str, Any], client
     [
         ("sl", "1.39", "must lie below"),
         ("currency_pair", "NOPE", "Write it as BASE/QUOTE"),
-        ("open_price", "", "needs its price"),
+        ("open_price", "", "needs its limit price"),
+        ("order_type", "STOP_LIMIT", "needs its trigger"),
+        ("order_type", "IF_TOUCHED", "needs its trigger"),
+        ("order_type", "TRAILING_STOP", "A trailing stop needs one of"),
+        ("trail_pips", "5", "Only a trailing stop"),
+        ("activation_price", "1.5", "Only a trailing stop"),
+        ("time_in_force", "GTD", "Good till date needs its end"),
         ("target_fractions", "0.5", "one fraction for each target"),
         ("target_fractions", "0.7,0.7", "together at most 1"),
         ("action", "CLOSE", "must name the published signal"),
@@ -274,6 +284,125 @@ def test_form_applies_the_rules_of_all_entry_points(
     assert response.status_code == 200
     assert message in html_of(response)
     assert Signal.objects.count() == 1
+
+
+def test_stop_limit_order_is_written_by_hand(small: dict[str, Any], client: Client) -> None:
+    client.force_login(small["operator"])
+    form = {
+        **FORM, "feed": str(small["feed"].pk), "order_type": "STOP_LIMIT", "stop_price": "1.3910",
+        "open_price": "1.3905", "target_prices": "1.40,1.41", "time_in_force": "GTD",
+         "valid_until_0": "2040-01-01", "valid_until_1": "00:00:00",
+    }  # fmt: skip
+    for changes, message in (
+        ({"open_price": "1.3915", "sl": "1.3912"}, "must lie below 1.391"),
+        ({"time_in_force": "IOC"}, "IOC ends at once"),
+        ({"max_slippage_pips": "2"}, "never filled beyond its open_price"),
+        (
+            {"time_in_force": "DAY", "valid_until_0": "", "valid_until_1": ""},
+            "It has no DAY",  # MetaTrader 4
+        ),
+    ):
+        refused = client.post("/admin/signals/signal/add/", form | changes)
+        assert message in html_of(refused)
+    ExecutionConnection.objects.update(type="paper")
+    assert client.post("/admin/signals/signal/add/", form).status_code == 302
+    written = Signal.objects.latest("id")
+    assert (written.order_type, written.stop_price) == ("STOP_LIMIT", seed.D("1.391"))
+    assert str(written) == "Buy EUR/USD stop 1.391 limit 1.3905"
+    assert written.valid_until is not None
+
+
+def test_trailing_stop_is_written_by_hand(small: dict[str, Any], client: Client) -> None:
+    client.force_login(small["operator"])
+    form = {
+        **FORM, "feed": str(small["feed"].pk), "order_type": "TRAILING_STOP", "trail_pips": "20",
+        "open_price": "", "target_prices": "", "target_fractions": "",
+    }  # fmt: skip
+    stored = Signal.objects.count()
+    for changes, message in (
+        ({"trail_percent": "1"}, "trail_pips is there already"),
+        ({"trail_pips": "", "trail_percent": "100"}, "below 100 percent"),
+        ({"open_price": "1.39"}, "leave open_price out"),
+        ({"trail_pips": "", "trail_atr_minutes": "60"}, "send it with trail_atr"),
+        ({"time_in_force": "IOC"}, "GTC or GTD"),
+        ({"currency_pair": "BTC/USD"}, "BTC/USD has no pips"),
+        ({"stop_price": "1.4"}, "Only a stop, stop-limit or if-touched order has it"),
+    ):
+        assert message in html_of(client.post("/admin/signals/signal/add/", form | changes))
+    assert Signal.objects.count() == stored
+    assert client.post("/admin/signals/signal/add/", form).status_code == 302
+    written = Signal.objects.latest("id")
+    assert (written.order_type, written.trail_pips) == ("TRAILING_STOP", seed.D(20))
+    assert str(written) == "Buy EUR/USD trailing stop 20 pips"
+    by_atr = form | {"trail_pips": "", "trail_atr": "1.5", "trail_atr_minutes": "15"}
+    assert client.post("/admin/signals/signal/add/", by_atr).status_code == 302
+    written = Signal.objects.latest("id")
+    assert (written.trail_atr, written.trail_atr_minutes) == (seed.D("1.5"), 15)
+    assert str(written) == "Buy EUR/USD trailing stop 1.5 ATR"
+
+
+def test_closing_time_is_written_by_hand(small: dict[str, Any], client: Client) -> None:
+    client.force_login(small["operator"])
+    form = {
+        **FORM, "feed": str(small["feed"].pk), "close_at_0": "2040-01-01",
+        "close_at_1": "00:00:00", "close_after_seconds": "600",
+    }  # fmt: skip
+    for changes, message in (
+        ({"close_at_0": "2020-01-01"}, "It has passed"),
+        ({"close_after_seconds": "0"}, "It must be above 0"),
+        ({"not_before_0": "2040-01-01", "not_before_1": "00:00:00"}, "It must be after not_before"),
+        ({"action": "CLOSE"}, "Only an OPEN or a MODIFY has it"),
+    ):
+        assert message in html_of(client.post("/admin/signals/signal/add/", form | changes))
+    assert client.post("/admin/signals/signal/add/", form).status_code == 302
+    written = Signal.objects.latest("id")
+    assert written.time_exit_text == "at 2040-01-01 00:00:00 UTC, or 600 s after the first fill"
+    assert written.valid_until == written.close_at
+
+
+def test_entry_with_a_condition_is_written_by_hand(small: dict[str, Any], client: Client) -> None:
+    client.force_login(small["operator"])
+    first = Signal.objects.latest("id")
+    form = {
+        **FORM, "feed": str(small["feed"].pk), "after_signal": str(first.pk),
+        "after_state": "CLOSED_AT_TARGET", "not_before_0": "2040-01-01", "not_before_1": "00:00:00",
+    }  # fmt: skip
+    for changes, message in (
+        ({"after_state": ""}, "what must have become of that signal"),
+        ({"after_signal": ""}, "Send the signal, too"),
+        (
+            {"valid_until_0": "2039-12-31", "valid_until_1": "00:00:00"},
+            "It must be before valid_until",
+        ),
+        ({"action": "CLOSE"}, "Only a signal that opens a trade has it"),
+    ):
+        assert message in html_of(client.post("/admin/signals/signal/add/", form | changes))
+    assert client.post("/admin/signals/signal/add/", form).status_code == 302
+    written = Signal.objects.latest("id")
+    assert written.condition_text == (
+        f"not before 2040-01-01 00:00:00 UTC, after {first.number}: closed at its target"
+    )
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"currency_pair": "BTC/USD", "max_spread": "2", "max_spread_unit": "PIPS"}, "has no pips"),
+        ({"currency_pair": "BTC/USD", "max_slippage_unit": "PIPS"}, "has no pips"),
+        ({"action": "MODIFY", "max_spread": "2"}, "Only an OPEN has this limit."),
+        ({"action": "CLOSE", "max_slippage_unit": "BPS"}, "Only an OPEN has this limit."),
+    ],
+)
+def test_limit_without_meaning_is_refused_by_hand(
+    small: dict[str, Any], client: Client, fields: dict[str, str], message: str
+) -> None:
+    client.force_login(small["operator"])
+    form = {**FORM, "feed": str(small["feed"].pk), "refers_to": str(Signal.objects.get().pk)}
+    assert message not in html_of(client.post("/admin/signals/signal/add/", form))
+    stored = Signal.objects.count()
+    response = client.post("/admin/signals/signal/add/", form | fields)
+    assert message in html_of(response)
+    assert Signal.objects.count() == stored
 
 
 def test_stop_order_takes_no_slippage_limit_by_hand(small: dict[str, Any], client: Client) -> None:

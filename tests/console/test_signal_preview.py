@@ -139,6 +139,17 @@ def test_form_refuses_a_stop_on_the_wrong_side(
     assert Signal.objects.get().sl == D("1.09")
 
 
+def test_form_takes_the_providers_figures(feed: Feed, client: Client) -> None:
+    stated = {"provider_quantity": "1000", "provider_equity": "2500", "provider_currency": "us$"}
+    add = "/admin/signals/signal/add/"
+    html = html_of(client.post(add, {**FORM, "feed": feed.pk, **stated}))
+    assert "is not the code of a currency such as USD" in html
+    client.post(add, {**FORM, "feed": feed.pk, **stated, "provider_currency": "usd"})
+    signal = Signal.objects.get()
+    figures = (signal.provider_quantity, signal.provider_equity, signal.provider_currency)
+    assert figures == (1000, 2500, "USD")
+
+
 def test_signal_without_followers_can_be_written(feed: Feed, client: Client, page: Page) -> None:
     client.post("/admin/signals/signal/add/", {**FORM, "feed": feed.pk, "sl": "1.11"})
     signal = draft(feed)

@@ -8,12 +8,12 @@ import pytest
 from django.db.models import F
 from rest_framework.test import APIClient
 
-from analytics.days import trading_day
 from analytics.models import AnalyticsDaily
 from analytics.services import compute_day
 from common.clocks import market_now
 from common.sql import rows
 from connections.models import ExecutionConnection
+from connections.trading_day import trading_date
 from execution.audit.counters import audit
 from execution.models import DriftItem, Fill, Order
 from execution.monitoring.level_monitor import scan_levels
@@ -65,7 +65,7 @@ def close(feed: Feed, signal: int) -> None:
 
 def daily() -> tuple[AnalyticsDaily, dict[str, Any]]:
     """Compute the day; return its row and what the API shows of it."""
-    compute_day(trading_day(market_now(), "America/New_York"))
+    compute_day(trading_date(market_now()))
     daily_row = AnalyticsDaily.objects.get()
     (api_row,) = api_client(daily_row.connection.user).get("/api/v1/analytics/").json()
     return daily_row, api_row

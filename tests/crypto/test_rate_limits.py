@@ -21,9 +21,13 @@ class RecordingLimiter:
         self.requested: list[tuple[float, bool]] = []
 
     async def acquire(
-        self, n: float = 1, *, priority: Priority = Priority.ENTRY, deadline: float | None = None
+        self,
+        tokens: float = 1,
+        *,
+        priority: Priority = Priority.ENTRY,
+        deadline: float | None = None,
     ) -> None:
-        self.requested.append((n, priority is Priority.EXIT))
+        self.requested.append((tokens, priority is Priority.EXIT))
 
     def back_off(self, seconds: float) -> None:
         self.requested.append((-seconds, False))

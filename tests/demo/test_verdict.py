@@ -5,12 +5,13 @@ from typing import Any
 import pytest
 
 from demo.report import _verdict
-from demo.results import Results
+from demo.results import Results, StopMoves
 
 
 def figures(**audit: Any) -> Results:
     well = {"ok": True, "signals": 1, "candidates": 3, "counters": {"DUP": 0}, "unread": []}
-    return Results([], [], [], [], [], None, None, {**well, **audit})
+    moves = StopMoves(moves=0, positions=0, closed=0)
+    return Results([], [], [], [], [], moves, 0, 0, 0, None, None, {**well, **audit})
 
 
 def test_verdict_holds_for_a_correct_run() -> None:

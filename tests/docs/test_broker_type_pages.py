@@ -9,7 +9,7 @@ from brokers.connection_form import COMMON
 from brokers.registry import BUILT_IN, form_of
 
 ROOT = Path(__file__).parents[2]
-OURS = {kind for kind, path in BUILT_IN.items() if path.startswith("brokers.")}  # no doubles
+OURS = {kind for kind, path in BUILT_IN.items() if path.startswith("brokers.")}  # no fakes
 COMMON_KEYS = {setting.key for setting in COMMON}
 SETTING_TABLES = [
     ("crypto", "docs/crypto.md"),

@@ -6,11 +6,11 @@ from hypothesis import strategies as st
 
 from common.sealing import (
     CannotOpenError,
+    is_sealed_with_key,
     new_private_key,
     open_sealed,
     public_key_of,
     seal,
-    sealed_for,
 )
 
 OLD, NEW = new_private_key(), new_private_key()
@@ -48,8 +48,8 @@ def test_older_key_opens_beside_new_key_but_other_key_does_not() -> None:
     with pytest.raises(CannotOpenError, match="No private key"):
         open_sealed(box, context=b"row", private_keys=[NEW])
     assert open_sealed(box, context=b"row", private_keys=[NEW, OLD]) == b"token"
-    assert sealed_for(box, public_key_of(OLD))
-    assert not sealed_for(box, public_key_of(NEW))
+    assert is_sealed_with_key(box, public_key_of(OLD))
+    assert not is_sealed_with_key(box, public_key_of(NEW))
 
 
 @pytest.mark.parametrize("text", [b"", b"\x01", b"plain text that was never sealed" * 4])

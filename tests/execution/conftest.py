@@ -25,9 +25,7 @@ factories.register()
 def captured_enqueues(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
     """Send nothing to Celery; record what would have been enqueued."""
     enqueued: list[list[int]] = []
-    monkeypatch.setattr(
-        tasks, "enqueue", lambda ids, queue="", lanes=None: enqueued.append(list(ids))
-    )
+    monkeypatch.setattr(tasks, "enqueue", lambda ids, **_: enqueued.append(list(ids)))
     monkeypatch.setattr(tasks, "_enqueue_pending_actions", lambda: None)
     return enqueued
 

@@ -48,6 +48,7 @@ def fake_broker() -> FakeBroker:
 
 def instrument(pair: str = "EUR/USD", **fields: Any) -> Instrument:
     usual = {
+        "book": BOOK,
         "symbol": pair.replace("/", ""),
         "digits": 5,
         "pip": D("0.0001"),
@@ -57,7 +58,7 @@ def instrument(pair: str = "EUR/USD", **fields: Any) -> Instrument:
         "contract_size": D(100_000),
         "read_at": market_now(),
     }
-    return Instrument.objects.create(book=BOOK, pair=pair, **{**usual, **fields})
+    return Instrument.objects.create(pair=pair, **{**usual, **fields})
 
 
 def account(feed: Feed | None = None, **fields: Any) -> ExecutionConnection:
@@ -241,6 +242,8 @@ MACHINE_TIMES = {
     "broker_checked_at",
                                      "broker_check_due_at", "breached_since", "unprotected_since",
                                      "levels_reported_at"),
+    "execution_entrychange": ("requested_at", "due_at", "answer_by", "done_at"),
+    "execution_sliceplan": ("starts_at", "ends_at"),
     "signals_signal": ("published_at", "valid_until"),
 }  # fmt: skip
 

@@ -16,9 +16,11 @@ from brokers.account_capabilities import Capabilities
 from brokers.base import (
     BrokerError,
     Guard,
+    NotSent,
     OnOutcome,
     OutcomeUnknown,
     ReadFailed,
+    Rejected,
     check_deadline,
     unsupported_stream,
 )
@@ -26,15 +28,18 @@ from brokers.broker_books import AcceptedOrder, BookPosition, BrokerBooks
 from brokers.connection_form import Form
 from brokers.types import (
     AccountState,
+    BrokerCashFlow,
     BrokerOrder,
     BrokerPosition,
     CancelRequest,
+    ChangeRequest,
     Check,
     ConnectionSpec,
     ExitSafety,
     HeldLevels,
     Instrument,
     ModifyRequest,
+    OrderField,
     OrderReport,
     OrderRequest,
     OrderType,
@@ -65,6 +70,8 @@ class FakeBroker(FakeBrokerBook):
         self.calls: list[tuple[str, str]] = []
         self.behaviour: Callable[[OrderRequest], list[OrderReport]] = self.fill_at_once
         self.cancelling = "take"  # refuse, or no answer: "silent"
+        self.changing = "take"  # refuse, not sent; no answer: "silent", and without effect: "lost"
+        self.changes_orders = frozenset(OrderField)
         self.reads_fail = False
         self.state: AccountState | None = None  # its report for every account, if set
         self.event_stream = True
@@ -80,6 +87,8 @@ class FakeBroker(FakeBrokerBook):
         self.shuffle: Callable[[list[OrderReport]], list[OrderReport]] = lambda reports: reports
         self.on_call: Callable[[], None] = lambda: None
         self.submit_many_at_once = False
+        self.cash_flows_horizon: timedelta | None = None
+        self.flows: list[BrokerCashFlow] = []
         self.margin: Decimal | None = None  # of one unit, if the broker reports margins
 
     def capabilities(self, spec: ConnectionSpec) -> Capabilities:
@@ -100,7 +109,9 @@ class FakeBroker(FakeBrokerBook):
             needs_credentials=False,
             submit_many=self.submit_many_at_once,
             fills_horizon=self.fills_horizon,
+            cash_flows_horizon=self.cash_flows_horizon,
             what_if=self.margin is not None,
+            changes_orders=self.changes_orders,
             reports_margin=self.margin is not None,
         )
 
@@ -163,6 +174,28 @@ class FakeBroker(FakeBrokerBook):
         if self.cancelling == "refuse" or ticket.status != "WORKING":
             return [self.report(ticket, ReportKind.CANCEL_REFUSED), *self.all_of(ticket)]
         return [self.end(ticket, "CANCELLED")]
+
+    async def change_order(self, spec: ConnectionSpec, request: ChangeRequest) -> list[OrderReport]:
+        self._called("change_order", request.client_order_id)
+        check_deadline(request)
+        if self.changing == "not sent":
+            raise NotSent(Code.NOT_CONNECTED)
+        if self.changing == "lost":
+            raise OutcomeUnknown(Code.REPLY_LOST)
+        ticket = self.known(spec, request.client_order_id)[-1]
+        if ticket.status != "WORKING":
+            raise Rejected(Code.ORDER_ENDED, ticket.status)
+        if self.changing == "refuse" or request.terms.quantity <= ticket.filled:
+            raise Rejected(Code.PRICE_INVALID, "not today")
+        ticket.request = replace(
+            ticket.request,
+            quantity=request.terms.quantity,
+            limit_price=request.terms.limit_price,
+            stop_price=request.terms.stop_price,
+        )
+        if self.changing == "silent":
+            raise OutcomeUnknown(Code.REPLY_LOST)
+        return [replace(self.report(ticket, ReportKind.CHANGED), terms=request.terms)]
 
     async def modify(self, spec: ConnectionSpec, request: ModifyRequest) -> list[OrderReport]:
         self._called("modify", request.client_order_id)
@@ -248,6 +281,10 @@ class FakeBroker(FakeBrokerBook):
             and any(fill.time >= since for fill in t.fills)
         ]
 
+    async def cash_flows(self, spec: ConnectionSpec, since: datetime) -> list[BrokerCashFlow]:
+        self._called("cash_flows", spec.connection_id)
+        return [flow for flow in self.flows if flow.time >= since]
+
     async def events(self, limit: int, after: str = "") -> list[OrderReport]:
         self._called("events", "")
         behind = int(after.removeprefix("e") or 0)
@@ -273,7 +310,7 @@ class FakeBroker(FakeBrokerBook):
     async def disconnect(self, spec: ConnectionSpec | None = None) -> None:
         await asyncio.sleep(0)
 
-    async def journal(self, tag: str) -> BrokerBooks:
+    async def journal(self, id_prefix: str) -> BrokerBooks:
         if self.reads_fail:
             raise ReadFailed(Code.BROKER_UNREACHABLE)
         ours = [
@@ -281,7 +318,7 @@ class FakeBroker(FakeBrokerBook):
             for t in self.tickets
             if t.cause is None
             and t.status != "REJECTED"
-            and t.request.client_order_id.startswith(tag)
+            and t.request.client_order_id.startswith(id_prefix)
         ]
         times = Counter((t.request.connection_id, t.request.client_order_id) for t in ours)
         return BrokerBooks(

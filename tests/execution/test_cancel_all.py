@@ -4,7 +4,11 @@ import json
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
+from common.sql import rows
+from execution import cancels
 from execution.models import Order
 from signals.models import Feed
 from tests.execution import factories
@@ -47,3 +51,32 @@ def test_cancel_all_keeps_filled_positions(two_entries: list[Order]) -> None:
     factories.fill_all()
     call_command("cancel_all", yes=True)
     assert states() == {"FILLED"}
+
+
+def statements_to_cancel(order_ids: list[int]) -> int:
+    with CaptureQueriesContext(connection) as sent:
+        assert cancels.cancel_orders(order_ids) == order_ids
+    return len(sent)
+
+
+def test_many_orders_are_cancelled_by_as_many_statements_as_one(feed: Feed) -> None:
+    for _ in range(12):
+        factories.account(feed)
+    factories.signal(feed)
+    ids = list(Order.objects.order_by("pk").values_list("pk", flat=True))
+    assert statements_to_cancel(ids[:1]) == statements_to_cancel(ids[1:])
+    assert states() == {"CANCELLED"}
+    logged = "SELECT order_id FROM execution_executionlog WHERE code = 'OWNER_CANCELLED'"
+    assert sorted(row.order_id for row in rows(logged)) == ids
+
+
+def test_many_orders_are_cancelled_in_batches(feed: Feed, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cancels, "BATCH", 2)
+    for _ in range(5):
+        factories.account(feed)
+    factories.signal(feed)
+    factories.fill_all()
+    factories.signal(feed)
+    ids = list(Order.objects.order_by("pk").values_list("pk", flat=True))
+    assert cancels.cancel_orders(ids) == ids[5:]  # the others have filled
+    assert Order.objects.filter(status="CANCELLED").count() == 5

@@ -6,7 +6,7 @@ from uuid import UUID
 import pytest
 
 from common.sql import rows
-from execution.fan_out import rotation_of
+from execution.base.rotation import rotation_of
 from execution.models import Order
 from execution.recovery import sweeps
 from signals.models import Feed

@@ -19,7 +19,7 @@ from brokers.registry import new_adapter
 from brokers.types import ConnectionSpec, Quote
 from common.clocks import market_now
 from conformance import guard, live_account
-from conformance.runner import Mark, cases, run
+from conformance.runner import Mark, all_checks, run
 from conformance.scenario import Scenario
 from connections import session_lanes
 from connections.models import ExecutionConnection, LaneLease
@@ -137,7 +137,7 @@ def test_conformance_refuses_an_account_in_a_lane_of_a_session_worker(
 
 def test_checks_stop_when_the_account_is_switched_on(switched_off: ExecutionConnection) -> None:
     """Workers trade on it from then on: no further check starts."""
-    first, second = [one.number for one in cases()][:2]
+    first, second = [one.number for one in all_checks()][:2]
 
     class Seen(StringIO):
         def write(self, text: str) -> int:
@@ -181,7 +181,7 @@ def test_all_checks_run_and_leave_no_positions() -> None:
     code, output = run_command("--i-know-it-trades")
     summary = json.loads(output.splitlines()[-1])
     assert (code, summary["failed"]) == (0, {}), output
-    assert summary["ok"] + summary["not_applicable"] == len(cases())
+    assert summary["ok"] + summary["not_applicable"] == len(all_checks())
     assert summary["ok"] >= 50
     assert is_clean()
 
@@ -200,7 +200,7 @@ def test_positions_of_a_failed_check_are_closed() -> None:
         await asyncio.Event().wait()
 
     async def play(work: object) -> Mark:
-        [one] = [type(c)(c.number, c.name, c.description, (), work) for c in cases()[:1]]  # type: ignore[arg-type]
+        [one] = [type(c)(c.number, c.name, c.description, (), work) for c in all_checks()[:1]]  # type: ignore[arg-type]
         return (await run([one], (await real_account()).ready))[0].mark
 
     async def cut() -> None:
@@ -227,7 +227,7 @@ def test_no_check_starts_after_a_failed_clean_up(monkeypatch: pytest.MonkeyPatch
             await scenario.buy()
             await asyncio.to_thread(disallow)
 
-        first = cases()[0]
+        first = all_checks()[0]
         wrong = type(first)("C00", "leaves", "", (), disallowed)
         results = await run([wrong, first], stage.ready)
         return [f"{one.mark} {one.why}" for one in results]

@@ -7,9 +7,14 @@ from django.db import transaction
 
 from common.sql import rows
 from connections.models import ExecutionConnection
+from execution.models import EntryChange, Order
+from execution.order_changes import change_order
 from execution.reconciliation import auto_correction
 from execution.reconciliation.missing_positions import external_close_report
 from execution.reports.inferred_closes import FIND
+from execution.runtime.trading_runtime import TradingRuntime
+from execution.submission.changes import WantedTerms
+from execution.submission.signal_limits import _SIGNAL_NOTIONAL, LOCK
 from positions.row_locks import lock_positions
 from signals.models import Feed
 from tests.execution import factories
@@ -41,3 +46,21 @@ def test_auto_correction_waits_for_the_position_before_inferred_closes(
     taking.join(30)
     position.refresh_from_db()
     assert (conclusion.filled_quantity, taken, position.quantity) == (30, [True], 40)
+
+
+def test_change_of_an_order_waits_for_its_signal_before_the_order(
+    alice: ExecutionConnection, feed: Feed, runtime: TradingRuntime
+) -> None:
+    """A claim that has the signal's total may wait for this order: neither waits for the other."""
+    Feed.objects.filter(pk=feed.pk).update(max_signal_notional=D(1000), max_signal_currency="USD")
+    signal = factories.signal(feed, order_type="LIMIT", open_price=D("1.095"))
+    [outgoing] = factories.claim_all()
+    factories.answer(outgoing, factories.fake_broker().rest(outgoing.request))
+    order = Order.objects.get(signal=signal)
+    with transaction.atomic():
+        rows(LOCK, (_SIGNAL_NOTIONAL, [signal.pk]))
+        changing = beside(lambda: change_order(order.pk, WantedTerms(quantity=D(150))))
+        until(lambda: bool(rows(WAITING)))
+        list(Order.objects.select_for_update(nowait=True).filter(pk=order.pk))
+    changing.join(30)
+    assert EntryChange.objects.get().quantity == 150

@@ -148,6 +148,16 @@ def test_preview_equals_outcome_of_publication(feed: Feed, broker: FakeBroker) -
         "UPDATE connections_accountsnapshot SET currency = 'XYZ'",
         "UPDATE connections_tradingpreset SET max_portfolio_risk_percent = 0.0099",
         "UPDATE connections_tradingpreset SET max_leverage = 0.0109",
+        "UPDATE connections_tradingpreset SET max_spread = 0.9",
+        "UPDATE connections_tradingpreset SET max_symbol_exposure_percent = 1.0999",
+        "UPDATE connections_tradingpreset SET allowed_symbols = '{GBP/*}'",
+        "UPDATE connections_tradingpreset SET max_currency_exposure_percent = 1.0999",
+        "UPDATE connections_tradingpreset SET max_daily_notional = 109.99",
+        "UPDATE connections_tradingpreset SET max_daily_volume = 99",
+        "UPDATE connections_tradingpreset SET trading_sessions ="
+        " ARRAY[to_char(now() + interval '2 days', 'DY') || ' 00:00-00:01']",
+        "UPDATE connections_subscription SET max_daily_volume = 99",
+        "UPDATE connections_subscription SET allowed_symbols = '{GBP/*}'",
         "UPDATE connections_subscription SET is_paused = true",
         "UPDATE connections_subscription SET directions = 'SELL'",
         "UPDATE connections_subscription SET multiplier = 2.5",
@@ -168,10 +178,12 @@ def test_preview_predicts_each_denial(feed: Feed, broker: FakeBroker, twist: str
         {"order_type": "STOP", "stop_price": D("1.105")},
         {"max_slippage_pips": D(1), "open_price": D("1.095")},
         {"max_slippage_pips": D(1)},
+        {"max_spread": D(1)},
+        {"max_spread": D("0.9")},
         {"risk_category": "large"},
         {"sl": None},
     ],
-    ids=["limit", "stop", "run away", "bounded", "large", "no stop"],
+    ids=["limit", "stop", "run away", "bounded", "narrow", "wide", "large", "no stop"],
 )
 def test_preview_predicts_effects_of_the_signals_fields(
     feed: Feed, broker: FakeBroker, fields: dict[str, Any]
@@ -202,6 +214,24 @@ def test_preview_counts_open_positions_of_an_account(
     assert (
         counts_of(preview(signal)) == {("denied", "MAX_OPEN_POSITIONS"): 1} == happened(signal)[0]
     )
+
+
+@pytest.mark.parametrize(
+    ("limit", "code"),
+    [
+        ("max_orders_per_minute = 1", "MAX_ORDERS_PER_MINUTE"),
+        ("same_trade_window_seconds = 60", "SAME_TRADE"),
+        ("max_daily_volume = 199", "DAILY_VOLUME"),
+        ("max_currency_exposure_percent = 2.1", "CURRENCY_EXPOSURE"),
+    ],
+)
+def test_preview_counts_what_the_account_has_sent(
+    alice: ExecutionConnection, feed: Feed, limit: str, code: str
+) -> None:
+    factories.filled(factories.signal(feed))
+    run(f"UPDATE connections_tradingpreset SET {limit}")
+    signal = waiting_signal(feed)
+    assert counts_of(preview(signal)) == {("denied", code): 1} == happened(signal)[0]
 
 
 def test_preview_counts_waiting_accounts(feed: Feed, broker: FakeBroker) -> None:
@@ -262,6 +292,37 @@ def test_unsaved_signal_has_the_same_preview(feed: Feed, broker: FakeBroker) -> 
 
 
 # ---- what is wrong for all accounts ----
+@pytest.mark.parametrize(
+    ("stated", "field", "text"),
+    [
+        ({}, "provider_quantity", "It lacks provider_quantity, provider_equity, provider_cu"),
+        ({"provider_quantity": D(9), "provider_equity": D(9)}, "provider_currency",
+         "It lacks provider_currency."),
+    ],
+)  # fmt: skip
+def test_missing_provider_figure_is_wrong_for_all_who_size_by_it(
+    feed: Feed, broker: FakeBroker, stated: dict[str, Any], field: str, text: str
+) -> None:
+    factories.account(feed, type="paper", preset_sizing_mode="EQUITY_RATIO")
+    signal = waiting_signal(feed, **stated)
+    with pytest.raises(InvalidInputError) as raised:
+        require_possible(signal)
+    assert (raised.value.code, raised.value.field) == (Code.PROVIDER_SIZE_MISSING, field)
+    assert text in raised.value.detail
+    factories.account(feed, type="paper")  # sized without the provider's figures
+    require_possible(signal)
+
+
+def test_preview_sizes_by_the_providers_figures(feed: Feed, broker: FakeBroker) -> None:
+    factories.account(feed, type="paper", preset_sizing_mode="EQUITY_RATIO")
+    found = preview(
+        waiting_signal(
+            feed, provider_quantity=D(1000), provider_equity=D(50_000), provider_currency="EUR"
+        )
+    )
+    assert found.sizes[0].median == 180  # 1,000 x 10,000 USD / 54,997.50 USD = 181.8
+
+
 def test_stop_on_the_wrong_side_is_wrong_for_all(feed: Feed, broker: FakeBroker) -> None:
     everybody(feed)
     signal = waiting_signal(feed, sl=D("1.11"))
@@ -423,5 +484,5 @@ def test_order_that_no_follower_could_take_is_refused(
 def test_brokers_that_reject_a_reached_price() -> None:
     both = {OrderType.LIMIT, OrderType.STOP}
     found = {kind: capabilities_of(kind, SPEC).refuses_reached for kind in sorted(BUILT_IN)}
-    dealers = {"mt4": both, "mt5": both, "mt5-dwx": both}
+    dealers = {"mt4": both, "mt5": both | {OrderType.STOP_LIMIT}, "mt5-dwx": both}
     assert found == dict.fromkeys(found, frozenset()) | dealers

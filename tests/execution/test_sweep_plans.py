@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from copy import copy
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from types import ModuleType
 from typing import Any
 from uuid import uuid4
@@ -16,10 +16,11 @@ from django.db import connection, transaction
 from django.db.models.base import ModelState
 
 from common.clocks import market_now
-from common.sql import array, rows, run
+from common.sql import array, columns, kept_plans, periodic_rows, rows, run
 from connections import selectors
 from connections.exposure import all_open_sql
 from connections.health import inactivity, probes
+from connections.loss_limits import figures
 from connections.market_data.instrument_books import COMPLETIONS
 from connections.market_data.sources import is_used_sql
 from connections.models import ConnectionHealth, ExecutionConnection
@@ -29,25 +30,31 @@ from execution.exits import dust, orders
 from execution.models import Order
 from execution.monitoring import (
     broker_positions,
+    condition_watch,
     level_monitor,
     level_sync,
     pending_actions,
     stop_failover,
+    stop_rules,
     tick_monitor,
+    time_exits,
+    trigger_monitor,
+    trigger_upkeep,
     unprotected_time,
 )
 from execution.reconciliation import open_positions, reconcile
 from execution.recovery import stale_orders, sweeps
 from execution.reports import broker_exits_sql, overfills
-from execution.submission import claim_sql
-from positions import broker_levels, broker_reads, protection
+from execution.submission import claim_sql, recent, route_writes, signal_limits
+from positions import broker_levels, broker_reads, protection, stop_rule_rows
 from prices import symbol_selection
 from signals.models import Feed
-from signals.open_signals import PAIRS_OF_BASE, open_signals_sql
+from signals.open_signals import TRADED_PAIRS, open_signals_sql
 from signals.symbol_completion import RECENTLY_TRADED
 from tests.connections import make
 from tests.execution import factories
 from tests.execution.fake_broker import KIND
+from tests.loss_limits import limit_of
 
 pytestmark = [pytest.mark.django_db, pytest.mark.timeout(400)]  # it inserts fifty thousand rows
 
@@ -119,6 +126,12 @@ def piled_up(alice: ExecutionConnection) -> Order:
 
 STATEMENTS: dict[str, tuple[str, Any, set[str]]] = {  # name → (SQL, parameters, its indexes)
     "due": (sweeps.DUE, {"priority": 9, "grace": 1, "limit": 500, "lanes": ""}, {"order_due"}),
+    "conditions": (  # each signal of the pile has one position: either index finds one row
+        condition_watch.WAKE,
+        {"now": market_now()},
+        {"order_condition", "positions_executionposition_signal_id_c11b7599"},
+    ),
+    "routes": (route_writes.FAILED, (), {"order_route_failed"}),
     "take over": (sweeps.MARK_ORPHANED_UNKNOWN, ("me",), {"order_in_flight", "order_with_broker"}),
     "ask": (
         sweeps.CLAIM_LOOKUPS,
@@ -171,7 +184,9 @@ OF_EXITS: dict[tuple[ModuleType, str], Any] = {
     (unprotected_time, "ALERT"): None,
     (broker_positions, "CLAIM"): {"longest": 11, "lanes": '{""}'},
     (broker_positions, "UNBLOCKED"): ([1, 2],),
+    (time_exits, "DUE"): {"now": market_now()},
     (tick_monitor, "HITS"): ([1], ["EUR/USD"], [1], [1], [1], [1], [1.0]),
+    (stop_rule_rows, "REACHED_RULES"): ([1], ["EUR/USD"], [1], [1]),
     (orders, "LOAD"): ([1, 2],),
     (orders, "OPEN_OF_SIGNAL"): (1,),
     (pending_actions, "LOCK"): {"lanes": '{""}'},
@@ -190,19 +205,19 @@ LIVE = {
     "position_breached", "position_without_stop", "position_unprotected", "position_level_sync",
     "watch_buy_sl", "watch_buy_tp", "watch_sell_sl", "watch_sell_tp", "order_due",
     "order_pending_action",
-    "order_with_broker", "order_in_flight",
+    "order_with_broker", "order_in_flight", "stop_moves_buy", "stop_moves_sell",
 }  # fmt: skip
 
 
 def reads_live_rows(sql: str, parameters: Any) -> list[Any]:
     """Return the scans of the big tables that read more than live rows, or rows by their keys."""
-    return [
-        scan
-        for scan in scans_of(plan(sql, parameters))
-        if not by_key(scan)
-        and scan.get("Index Name") not in LIVE
-        and not (scan.get("Index Name") == "one_exit" and "Index Cond" in scan)
-    ]
+    return [scan for scan in scans_of(plan(sql, parameters)) if not is_live(scan)]
+
+
+def is_live(scan: dict[str, Any]) -> bool:
+    """Whether a scan reads live rows only, or rows by their keys."""
+    index = scan.get("Index Name")
+    return by_key(scan) or index in LIVE or (index == "one_exit" and "Index Cond" in scan)
 
 
 @pytest.fixture(scope="class")
@@ -272,6 +287,8 @@ def test_each_exit_statement_is_planned_or_selects_by_ids() -> None:
             orders,
             pending_actions,
             level_sync,
+            stop_rules,
+            stop_rule_rows,
             broker_levels,
             broker_reads,
             protection,
@@ -283,6 +300,110 @@ def test_each_exit_statement_is_planned_or_selects_by_ids() -> None:
         if name not in HAS_TIMES | OF_ONE_ACCOUNT | PARTS | ONCE and not name.endswith("_SQL")
     ]
     assert unknown == []
+
+
+PREPARED = "SELECT name, statement, generic_plans, custom_plans FROM pg_prepared_statements"
+Prepared = dict[str, tuple[str, int, int]]
+
+
+def prepared() -> Prepared:
+    """Return the session's statements, and how often each ran by a kept plan and by a new one.
+
+    By name: a text is prepared once for each set of parameter types.
+    """
+    return {row[0]: tuple(row[1:]) for row in rows(PREPARED)}
+
+
+def kept_since(before: Prepared) -> list[str]:
+    """Return the statements that have run since, by kept plans only."""
+    earlier = {name: figures[1:] for name, figures in before.items()}
+    return [
+        statement
+        for name, (statement, generic, custom) in prepared().items()
+        if generic > earlier.get(name, (0, 0))[0] and custom == earlier.get(name, (0, 0))[1]
+    ]
+
+
+OF_BUNDLES = LIVE | {"one_client_order_id", "one_exit", "order_waiting", "position_open"}
+
+
+def test_kept_plans_of_bundles_find_their_rows_by_index(
+    alice: ExecutionConnection, feed: Feed
+) -> None:
+    """A plan is kept from a time when the tables were small; then they grow."""
+    before = prepared()
+    for _ in range(2):
+        factories.signal(feed)
+        factories.fill_all()
+    kept = kept_since(before)
+    assert len(kept) >= 8, kept
+    with kept_plans():
+        scans = {sql: list(scans_of(generic_plan(sql))) for sql in kept}
+    unbounded = [
+        (sql, scan["Node Type"], scan.get("Index Name"), scan.get("Index Cond"))
+        for sql, found in scans.items()
+        for scan in found
+        if not by_key(scan) and not by_rows(scan)
+    ]
+    assert unbounded == []
+    assert [scan for found in scans.values() for scan in found]
+
+
+PERIODIC: Sequence[tuple[str, Any]] = (
+    (sweeps.DUE, {"priority": 9, "grace": 1, "limit": 500, "lanes": "{}"}),
+    (sweeps.MARK_ORPHANED_UNKNOWN, ("me",)),
+    (
+        sweeps.CLAIM_LOOKUPS,
+        {"first": 2, "longest": 60, "claim": 31, "worker_id": "", "lanes": "{}"},
+    ),
+    (pending_actions.LOCK, {"lanes": "{}"}),
+    (broker_levels.ANY_DUE_LEVELS, {"lanes": "{}"}),
+    (broker_positions.CLAIM, {"longest": 11, "lanes": "{}"}),
+    (unprotected_time.UNMONITORED, None),
+    (level_monitor.INCOMPLETE_CLOSES, (market_now(), 30)),
+    (level_monitor.HITS, None),
+    (stop_failover.PASSED, None),
+    (stop_failover.REQUEST_READ, None),
+    (stop_failover.MAY_TAKE_OVER, None),
+    (unprotected_time.UNCONFIRMED, None),
+    (
+        selectors.accounts_due_sql(),
+        {"older": 60.0, "limit": 50, "lanes": "{}", "idle_ids": "{}"},
+    ),
+)
+
+
+def test_kept_plans_of_periodic_jobs_touch_live_rows_only(piled_up: Order) -> None:
+    """Their plans hold for all parameters, and for tables that have grown since."""
+    before = prepared()
+    for sql, parameters in PERIODIC:
+        periodic_rows(sql, parameters)
+    kept = kept_since(before)
+    assert len(kept) == len(PERIODIC)
+    with kept_plans():
+        scans = [(sql, scan) for sql in kept for scan in scans_of(generic_plan(sql))]
+    found = [
+        (sql, scan["Node Type"], scan.get("Index Name"))
+        for sql, scan in scans
+        if not is_live(scan) and scan.get("Index Name") != "order_lookup"
+    ]
+    assert scans
+    assert found == []
+
+
+def by_rows(scan: dict[str, Any]) -> bool:
+    """Whether the rows of a bundle, or the live ones of its accounts, are fetched by an index."""
+    if scan["Node Type"] == "BitmapOr":
+        return all(by_key(part) or by_rows(part) for part in scan["Plans"])
+    return scan.get("Index Name") in OF_BUNDLES and "Index Cond" in scan
+
+
+def generic_plan(sql: str) -> dict[str, Any]:
+    """Return the plan that a session keeps."""
+    raw = connection.connection
+    (explained,) = raw.execute(f"EXPLAIN (FORMAT JSON, GENERIC_PLAN) {sql}").fetchone()
+    found: dict[str, Any] = explained[0]["Plan"]
+    return found
 
 
 @pytest.mark.parametrize("lanes", ['{""}', "{}", "{sessions.1,mt5.main}"])
@@ -298,13 +419,103 @@ def test_sweeps_touch_live_rows_only(piled_up: Order, lanes: str) -> None:
             assert all("Index Cond" in scan for scan in found), (name, found)
 
 
+ARMED = 4_000
+TRIGGERS = f"""
+INSERT INTO execution_ordertrigger (order_id, connection_id, kind, sent_as, source_id, pair, side,
+  level, distance, activation_price, active_since, is_armed, fired_at)
+SELECT id, connection_id, kind, 'MARKET', 1, 'EUR/USD', side,
+  CASE WHEN n % 16 <> 0 THEN CASE WHEN (side = 'BUY') = (kind <> 'IF_TOUCHED') THEN 2 ELSE 1 END
+    END,
+  CASE kind WHEN 'TRAILING' THEN 0.5 END, CASE WHEN n % 16 = 0 THEN
+    CASE side WHEN 'BUY' THEN 1 ELSE 2 END END,
+  CASE WHEN n % 16 <> 0 THEN clock_timestamp() - interval '1 hour' END, n <= {ARMED},
+  CASE WHEN n > {ARMED} THEN now() END
+FROM (
+  SELECT id, connection_id, n, CASE n % 2 WHEN 0 THEN 'BUY' ELSE 'SELL' END AS side,
+    CASE n / 2 % 8 WHEN 0 THEN 'TRAILING' WHEN 1 THEN 'TRAILING' WHEN 2 THEN 'IF_TOUCHED'
+      ELSE 'STOP' END AS kind
+  FROM (SELECT id, connection_id, row_number() OVER (ORDER BY id) - 1 AS n FROM execution_order
+    WHERE status = 'FILLED') o) t
+"""
+
+
+def test_batch_of_quotes_reads_no_trigger_that_it_does_not_reach(piled_up: Order) -> None:
+    """Among thousands that are armed for the pair, and many that have fired."""
+    run(TRIGGERS)
+    for began in range(3):
+        run(
+            "INSERT INTO execution_pricepeak (source_id, pair, side, began_at, price)"
+            " SELECT 1, 'EUR/USD', side, clock_timestamp() - make_interval(mins => %s), 1.5"
+            " FROM (VALUES ('BUY'), ('SELL')) s(side)",
+            (began,),
+        )
+    run("ANALYZE execution_ordertrigger, execution_pricepeak")
+    one = ([1], ["EUR/USD"], [1.49], [1.51], [1.49], [1.51], [0.02], [0.02], [1.0])
+    asked = dict(zip(trigger_monitor.HITS_COLUMNS, one, strict=True))
+    (row,) = rows(f"EXPLAIN (ANALYZE, FORMAT JSON) {trigger_monitor.HITS}", asked)
+    nodes = list(nodes_of(row[0][0]["Plan"]))
+    assert "execution_ordertrigger" not in [
+        node["Relation Name"] for node in nodes if node["Node Type"] == "Seq Scan"
+    ]
+    scans = [node for node in nodes if node.get("Index Name", "").startswith("trigger_")]
+    assert len(scans) == 14
+    for scan in scans:
+        assert "Index Cond" in scan, scan
+        read = scan["Actual Rows"] + scan.get("Rows Removed by Filter", 0)
+        assert read <= 2, (
+            scan["Index Name"],
+            scan["Index Cond"],
+            scan.get("Filter"),
+            read,
+        )  # whether there are any, and the newest trailing stop of a side
+    assert rows(trigger_monitor.HITS, asked) == []
+
+
+def test_upkeep_reads_armed_triggers_only(piled_up: Order) -> None:
+    run(TRIGGERS)
+    run("ANALYZE execution_ordertrigger, execution_pricepeak")
+    for statement in (trigger_upkeep.DISARM_ENDED, trigger_upkeep.WAKE_MOVED):
+        scans = [
+            node
+            for node in nodes_of(plan(statement, None))
+            if node.get("Relation Name") == "execution_ordertrigger"
+            and node["Node Type"] != "ModifyTable"
+        ]
+        assert scans
+        assert all(node["Node Type"] != "Seq Scan" for node in scans), (statement, scans)
+
+
 def test_claim_finds_open_positions_by_index(piled_up: Order) -> None:
-    of = {"connections": array([str(piled_up.connection_id)]), "unanswered": 1}
+    of = {
+        "connections": array([str(piled_up.connection_id)]), "unanswered": 1, "pairs": ["EUR/USD"],
+    }  # fmt: skip
     for sql in (claim_sql.EXPOSURE, claim_sql.OPEN_SIDES):
         names = {scan.get("Index Name") for scan in scans_of(plan(sql, of))}
-        assert names <= {"order_with_broker", "position_open", "position_open_of_signal"}
-    (loaded,) = scans_of(plan(claim_sql.LOAD, (array([piled_up.pk]),)))
-    assert by_key(loaded)
+        assert names <= {"order_with_broker", "order_waiting", "position_open",
+                         "position_open_of_signal"}  # fmt: skip
+    loaded = list(scans_of(plan(claim_sql.LOAD, (array([piled_up.pk]),))))
+    assert len(loaded) == 2  # the orders, and the other legs of pairs
+    assert all(by_key(scan) for scan in loaded)
+
+
+def test_what_an_account_has_sent_is_found_by_index(piled_up: Order) -> None:
+    """Never among all orders that it has ever had."""
+    run("UPDATE execution_order SET submitted_at = now() - interval '1 day' - id * interval '1 s'")
+    run("ANALYZE execution_order")
+    yesterday = datetime.now(UTC) - timedelta(hours=20)
+    asked = (1, piled_up.connection_id, "EUR/USD", "BUY", 1, yesterday, True, True, True, 60.0)
+    found = list(scans_of(plan(recent.RECENT, columns([asked], len(asked)))))
+    names = {scan.get("Index Name") for scan in found if not by_key(scan)}
+    assert names <= {
+        "order_sent", "order_waiting", "order_with_broker", "position_open",
+        "position_open_of_signal",
+    }  # fmt: skip
+    assert all("Index Cond" in scan for scan in found if scan.get("Index Name") == "order_sent")
+
+
+def test_entries_of_a_signal_are_summed_by_index(piled_up: Order) -> None:
+    found = list(scans_of(plan(signal_limits.SENT, (array([piled_up.signal_id]),))))
+    assert {scan.get("Index Name") for scan in found} == {"one_entry"}
 
 
 def test_entry_of_a_position_is_found_by_its_signal(piled_up: Order) -> None:
@@ -357,12 +568,53 @@ def test_pair_of_a_word_is_searched_among_the_newest_trades(piled_up: Order, fee
 
 def test_pairs_of_a_base_are_read_one_step_each(piled_up: Order, feed: Feed) -> None:
     """Which pairs a feed has ever traded, without reading its thirty thousand trades."""
-    asked = {"feed": feed.pk, "base": "EUR"}
-    (row,) = rows(f"EXPLAIN (ANALYZE, FORMAT JSON) {PAIRS_OF_BASE}", asked)
+    asked = {"feed": feed.pk, "prefix": "EUR/"}
+    (row,) = rows(f"EXPLAIN (ANALYZE, FORMAT JSON) {TRADED_PAIRS}", asked)
     scans = [one for one in nodes_of(row[0][0]["Plan"]) if "signals_signal" in one.values()]
     assert [one.get("Index Name") for one in scans] == ["signal_opened_trades"] * 2
     assert all(one["Actual Rows"] <= 1 for one in scans), scans
-    assert [row.pair for row in rows(PAIRS_OF_BASE, asked)] == ["EUR/USD"]
+    assert [row.pair for row in rows(TRADED_PAIRS, asked)] == ["EUR/USD"]
+
+
+OFF = 3_000
+
+
+def read_accounts_of(sql: str, parameters: Any) -> int:
+    """Run a query; return how many rows it has read of connections and of their snapshots."""
+    (row,) = rows(f"EXPLAIN (ANALYZE, FORMAT JSON) {sql}", parameters)
+    tables = ("connections_executionconnection", "connections_accountsnapshot")
+    scans = [one for one in nodes_of(row[0][0]["Plan"]) if one.get("Relation Name") in tables]
+    assert scans
+    return sum(
+        round((one["Actual Rows"] + one.get("Rows Removed by Filter", 0)) * one["Actual Loops"])
+        for one in scans
+    )
+
+
+def test_loss_limits_read_no_account_if_there_is_none() -> None:
+    """Each second, in each process with exits, beside thousands of accounts."""
+    factories.register()
+    alice = factories.account()
+    preset, others = make.preset(), [copy_of(alice, number) for number in range(OFF)]
+    for other in others:
+        other.preset = preset
+    ExecutionConnection.objects.bulk_create(others)
+    run(
+        """INSERT INTO connections_accountsnapshot (connection_id, currency, balance, equity,
+          margin_used, free_margin, leverage, position_mode, read_at)
+        SELECT id, 'USD', 1, 1, 0, 1, 1, 'HEDGING', now() FROM connections_executionconnection
+        WHERE id <> %s
+        ON CONFLICT DO NOTHING""",
+        (alice.pk,),
+    )
+    asked = {"closed": [], "closed_at": [], "limit": 200}
+    assert read_accounts_of(figures.DUE, asked) == 0
+    run("ANALYZE connections_executionconnection, connections_accountsnapshot,"
+        " connections_losslimit, connections_subscription")  # fmt: skip
+    assert read_accounts_of(figures.DUE, asked) == 0
+    assert alice.preset is not None
+    limit_of(alice.preset)
+    assert [row.connection_id for row in rows(figures.DUE, asked)] == [alice.pk]
 
 
 LISTS, NAMES = 100, 300
@@ -393,9 +645,6 @@ def test_listed_pairs_of_a_word_are_found_by_their_base(
     assert read
     assert all(one["Actual Rows"] + one.get("Rows Removed by Filter", 0) <= LISTS for one in read)
     assert [(row.pair, row.listing) for row in rows(COMPLETIONS, asked)] == [("X9/USD", 1)]
-
-
-OFF = 3_000
 
 
 @pytest.fixture(scope="class")
@@ -452,11 +701,11 @@ class TestSwitchedOff:
         for name, (sql, parameters) in statements.items():
             found = {scan.get("Index Name") for scan in scans_of(plan(sql, parameters))}
             assert found, name
-            # One account by its index, or all live rows hashed once: the planner's choice.
-            assert found <= {"position_open", "position_open_of_signal", "order_with_broker"}, (
-                name,
-                found,
-            )
+            # One account or source by its index, or all live rows hashed once.
+            assert found <= {
+                "position_open", "position_open_of_signal", "position_open_of_source",
+                "order_with_broker",
+            }, (name, found)  # fmt: skip
 
     def test_users_of_a_price_source_are_found_by_index(
         self, switched_off: ExecutionConnection, alice: ExecutionConnection
@@ -513,6 +762,9 @@ def nodes_of(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def by_key(scan: dict[str, Any]) -> bool:
-    """Whether rows are fetched one by one, by their ids or by the entry of a signal."""
-    keys = {"execution_order_pkey", "positions_executionposition_pkey", "one_entry"}
+    """Whether rows are fetched one by one: by id, the entry of a signal, the leg of a pair."""
+    keys = {
+        "execution_order_pkey", "positions_executionposition_pkey", "one_entry",
+        "one_oco_leg_fires", "one_routed_entry",
+    }  # fmt: skip
     return scan.get("Index Name") in keys and "Index Cond" in scan

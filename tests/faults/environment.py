@@ -14,6 +14,16 @@ from tests.faults.servers import SEED, Database, Servers
 
 SETTLE_SECONDS = 60
 TAKE_OVER_SECONDS = 15  # after a successor has started
+RULES_DECIDE = """
+WITH provider AS (
+  INSERT INTO connections_decisionprovider (key, name, kind, on_failure, timeout_seconds,
+    max_age_seconds, candle_minutes, broken_rule_factor, max_spread_unit, sessions, session_zone,
+    news_impact, news_minutes_before, news_minutes_after, url, entry_point, created_at)
+  VALUES (gen_random_uuid(), 'Rules', 'RULES', 'CLOSED', 2, 10, 15, 0, '', '{}', 'UTC', 'HIGH', 15,
+    15, '', '', now())
+  RETURNING id)
+UPDATE connections_tradingpreset SET decision_provider_id = provider.id FROM provider
+"""
 
 
 @dataclass
@@ -110,6 +120,10 @@ class FaultEnvironment:
         )
         self.ours.rows("UPDATE connections_accountsnapshot SET position_mode = 'NETTING'")
         self.broker(position_mode="NETTING")
+
+    def rules_decide(self) -> None:
+        """From now on a provider of rules decides about each entry."""
+        self.ours.rows(RULES_DECIDE)
 
     # ---- waiting --------------------------------------------------------------------------
     def settle(self, seconds: float = SETTLE_SECONDS) -> float:

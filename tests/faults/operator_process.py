@@ -54,7 +54,7 @@ def publish(
         for name in ("open_price", "stop_price", "close_fraction"):
             if name in fields:
                 setattr(signal, name, Decimal(fields[name]))
-        for name in ("direction", "order_type", "valid_until"):
+        for name in ("direction", "order_type", "valid_until", "after_signal_id", "after_state"):
             if name in fields:
                 setattr(signal, name, fields[name])
         if seconds_valid:
@@ -62,6 +62,26 @@ def publish(
         signal.save()
         to_publish(signal.pk, by=None)
         ids.append(signal.pk)
+    return ids
+
+
+def publish_pair(feed: int, first: dict[str, str], second: dict[str, str]) -> list[int]:
+    """Publish an OCO pair to the feed with `feed` subscribers; return the ids of its signals."""
+    from uuid import uuid4
+
+    from signals.models import Approval, Feed, Signal
+    from signals.services import publish as to_publish
+
+    group, signal_feed = uuid4(), Feed.objects.get(slug=f"bench-{feed}")
+    ids = []
+    for leg in (first, second):
+        prices = {name: Decimal(leg[name]) for name in ("stop_price", "sl")}
+        signal = Signal.objects.create(
+            feed=signal_feed, currency_pair=PAIR, direction=leg["direction"], oco_group=group,
+            order_type=leg["order_type"], approval=Approval.APPROVED, **prices,
+        )  # fmt: skip
+        ids.append(signal.pk)
+    to_publish(ids[0], by=None)
     return ids
 
 
@@ -100,6 +120,21 @@ def cancel(orders: list[int]) -> list[int]:
         cancelled = services.cancel_orders(orders)
         tasks.enqueue_pending_actions_on_commit()
     return cancelled
+
+
+def change(orders: list[int], **wanted: str) -> None:
+    """Change the price or quantity of orders as a user does."""
+    from django.db import transaction
+
+    from execution import tasks
+    from execution.order_changes import change_order
+    from execution.submission.changes import WantedTerms
+
+    terms = WantedTerms(**{name: Decimal(value) for name, value in wanted.items()})
+    with transaction.atomic():
+        for order in orders:
+            change_order(order, terms)
+        tasks.enqueue_pending_actions_on_commit()
 
 
 def quote(bid: str = "1.09990", ask: str = "1.10000") -> None:
@@ -158,7 +193,19 @@ def audit() -> dict[str, Any]:
 
 ACTIONS: dict[str, Callable[..., Any]] = {
     action.__name__: action
-    for action in (publish, close, modify, cancel, quote, draft, channel, send, audit)
+    for action in (
+        publish,
+        publish_pair,
+        close,
+        modify,
+        cancel,
+        change,
+        quote,
+        draft,
+        channel,
+        send,
+        audit,
+    )
 }
 
 

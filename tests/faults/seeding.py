@@ -1,4 +1,4 @@
-"""Users and accounts: `python -m tests.faults.seeding ours|books NUMBER`, once per run.
+"""Users and accounts: `python -m tests.faults.seeding NUMBER BOOKS_URL`, once per run.
 
 The broker's books get only the same account numbers.
 """
@@ -8,6 +8,8 @@ from decimal import Decimal
 
 import django
 from django.db import connection
+
+from tests.faults.postgres_clusters import at
 
 FEEDS = (50, 200, 500, 1_000)
 
@@ -41,4 +43,7 @@ def books(connections: int) -> None:
 
 if __name__ == "__main__":
     django.setup()
-    {"ours": ours, "books": books}[sys.argv[1]](int(sys.argv[2]))
+    number, books_url = int(sys.argv[1]), sys.argv[2]
+    ours(number)
+    with at(books_url):
+        books(number)

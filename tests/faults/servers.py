@@ -88,17 +88,13 @@ class Servers:
                 settings.writelines(f"{setting}\n" for setting in QUICK)
             server.start()
         self.redis.start()
-        processes = [self._seed("ours", connections), self._seed("books", connections)]
-        for process in processes:
-            if process.wait(600):
+        line = [sys.executable, "-m", "tests.faults.seeding", str(connections), self.books.url]
+        with (self.folder / "seeding.log").open("ab") as log:
+            if subprocess.run(
+                line, env=self.environ(), cwd=ROOT, stdout=log, stderr=log
+            ).returncode:
                 raise RuntimeError(f"the seeding failed; see {self.folder}")
         self.keep(SEED)
-
-    def _seed(self, which: str, connections: int) -> "subprocess.Popen[bytes]":
-        line = [sys.executable, "-m", "tests.faults.seeding", which, str(connections)]
-        environ = {**self.environ(), "DATABASE_URL": getattr(self, which).url}
-        with (self.folder / f"seeding-{which}.log").open("ab") as log:
-            return subprocess.Popen(line, env=environ, cwd=ROOT, stdout=log, stderr=log)
 
     def environ(self) -> dict[str, str]:
         """Return the environment of every process, without the developer's own settings."""

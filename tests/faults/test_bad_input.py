@@ -2,6 +2,7 @@
 
 import pytest
 
+from common.queue_keys import queue_keys
 from tests.faults.environment import FaultEnvironment
 from tests.faults.test_entries import all_ended
 
@@ -45,7 +46,8 @@ def test_malformed_messages_are_dropped_and_delay_no_order(
     assert counts["message.unknown_task"] == 1
     assert environment.count.accepted() == accepted + 50
     all_ended(environment, 100, absent_at_most=0)
-    assert environment.servers.redis_client().llen("execution") == 0
+    redis = environment.servers.redis_client()
+    assert [redis.llen(key) for key in queue_keys("execution")] == [0, 0, 0, 0]
 
 
 def test_random_bytes_in_queue_do_not_end_a_worker(

@@ -42,6 +42,27 @@ def test_levels_are_moved_after_worker_died_moving_them(
     assert opened.count.wrong(OPENED) == {}
 
 
+TRAILING = """
+INSERT INTO positions_stoprule (position_id, trailing_origin, trailing_distance, trailing_unit,
+  known_stop, due_at)
+SELECT id, 'SIGNAL', 0.001, 'PRICE', sl, clock_timestamp() FROM positions_executionposition
+"""
+
+
+def test_trailed_stops_reach_broker_after_worker_died_moving_them(
+    opened: FaultEnvironment,
+) -> None:
+    victim = opened.fleet.worker("victim", "exits", faults="stop_rules.committed:kill")
+    opened.quote(bid="1.09990")
+    opened.ours.rows(TRAILING)
+    opened.wait(lambda: not victim.alive, "no process reached stop_rules.committed")
+    scenario = Scenario(opened)
+    opened.fleet.worker("successor", "execution,exits")
+    opened.wait(lambda: everywhere_at(opened, "1.0989"), "levels differ", 60)
+    scenario.end()
+    assert opened.count.wrong(OPENED) == {}
+
+
 @pytest.mark.parametrize("point", ["pending_actions.committed", "pending_actions.answered"])
 def test_continued_worker_does_not_restore_old_level(opened: FaultEnvironment, point: str) -> None:
     victim = opened.fleet.worker("victim", faults=f"{point}:stop", wait=False)
@@ -91,6 +112,44 @@ def test_working_orders_are_cancelled_after_canceller_died(
     assert environment.count.states() == {"CANCELLED OWNER_CANCELLED": 50}
     working = "SELECT count(*) FROM paper_order WHERE status <> 'CANCELLED'"
     assert environment.books.value(working) == 0
+    assert environment.count.wrong(50) == {}
+
+
+THEIR_TERMS = """
+SELECT count(*) FROM paper_order
+WHERE status = 'WORKING' AND quantity = 3000 AND limit_price = 1.06
+"""
+OUR_TERMS = """
+SELECT count(*) FROM execution_order o JOIN execution_entrychange h ON h.order_id = o.id
+WHERE o.status = 'SUBMITTED' AND o.quantity = 3000 AND o.limit_price = 1.06 AND h.state = 'DONE'
+"""
+
+
+@pytest.mark.parametrize("point", ["changes.committed", "changes.answered"])
+@pytest.mark.parametrize("action", ["kill", "stop"])
+def test_working_orders_are_changed_once_after_worker_died(
+    environment: FaultEnvironment, point: str, action: str
+) -> None:
+    opener = environment.fleet.worker("opener")
+    environment.quote()
+    environment.operator.do("publish", feed=50, order_type="LIMIT", open_price="1.05", sl="1.04")
+    environment.wait(lambda: environment.count.states().get("SUBMITTED") == 50, "they do not rest")
+    opener.end()
+    victim = environment.fleet.worker("victim", faults=f"{point}:{action}")
+    ids = [row.id for row in environment.ours.rows("SELECT id FROM execution_order")]
+    environment.operator.do("change", orders=ids, quantity="3000", limit_price="1.06")
+    environment.wait(lambda: not victim.alive or victim.stopped, f"no process reached {point}")
+    scenario = Scenario(environment)
+    environment.fleet.worker("successor")
+    environment.wait(lambda: environment.ours.value(OUR_TERMS) == 50, "not all are changed", 60)
+    if action == "stop":
+        victim.go_on()
+        environment.fleet.wait_for_lease(victim)
+        victim.end()
+    scenario.end()
+    assert environment.books.value(THEIR_TERMS) == 50
+    assert environment.books.value("SELECT count(*) FROM paper_order") == 50
+    assert environment.ours.value(OUR_TERMS) == 50
     assert environment.count.wrong(50) == {}
 
 

@@ -68,6 +68,25 @@ def test_worker_killed_at_failpoint_loses_and_doubles_nothing(
     all_ended(environment, N, absent_at_most=scenario.in_flight)
 
 
+@pytest.mark.parametrize("point", ["decision.answered", "decision.stored"])
+def test_worker_killed_at_decision_sends_each_entry_once(
+    environment: FaultEnvironment, point: str
+) -> None:
+    environment.rules_decide()
+    victim = environment.fleet.worker("victim", faults=f"{point}:kill:2")
+    environment.broker(reply_delay_ms=100)
+    environment.quote()
+    environment.operator.do("publish", feed=N)
+    environment.wait(lambda: not victim.alive, f"no process reached {point}")
+    scenario = Scenario(environment)
+    environment.fleet.worker("successor")
+    environment.settle()
+    scenario.end()
+    all_ended(environment, N, absent_at_most=scenario.in_flight)
+    decided = "SELECT count(*) FROM execution_entrydecision WHERE factor = 1"
+    assert environment.ours.value(decided) == N
+
+
 @pytest.mark.parametrize(("point", "nth"), quick(WORKER))
 def test_worker_stopped_at_failpoint_sends_nothing_late(
     environment: FaultEnvironment, point: str, nth: int

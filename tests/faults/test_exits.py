@@ -55,6 +55,22 @@ def test_exits_worker_killed_at_failpoint_closes_each_position_once(
     all_closed(opened)
 
 
+@pytest.mark.parametrize("point", ["exits.written", "time_exits.committed"])
+def test_worker_killed_at_time_exits_closes_each_position_once(
+    opened: FaultEnvironment, point: str
+) -> None:
+    """The times have come while no process ran."""
+    opened.quote()
+    opened.ours.rows("UPDATE positions_executionposition SET close_at = now() - interval '1 hour'")
+    victim = opened.fleet.worker("victim", "exits", faults=f"{point}:kill", wait=False)
+    opened.wait(lambda: not victim.alive, f"no process reached {point}")
+    scenario = Scenario(opened)
+    opened.fleet.worker("successor", "exits")
+    settle_closed(opened)
+    scenario.end()
+    all_closed(opened)
+
+
 @pytest.mark.parametrize("point", STOPS)
 def test_exits_worker_stopped_at_failpoint_closes_nothing_twice(
     opened: FaultEnvironment, point: str

@@ -105,9 +105,9 @@ def test_skipped_orders_are_counted_by_code() -> None:
     }
 
 
-def became(status: str, reason: str, n: int) -> SimpleNamespace:
+def became(status: str, reason: str, count: int) -> SimpleNamespace:
     """Return a row with a number of the last signal's orders."""
-    return SimpleNamespace(status=status, reason=reason, n=n)
+    return SimpleNamespace(status=status, reason=reason, n=count)
 
 
 def test_account_skipped_by_final_signal_is_locked_out() -> None:

@@ -24,6 +24,10 @@ TO_LANES = f"""
 UPDATE connections_executionconnection
 SET type = 'sessioned', lane = 'sessions.' || abs(hashtext(id::text)) % {LANES}
 """
+SUBSCRIBERS = """
+WHERE id IN (SELECT s.connection_id FROM connections_subscription s
+  JOIN signals_feed f ON f.id = s.feed_id WHERE f.slug = 'bench-200')
+"""
 OWNERS = """
 SELECT l.lane, w.pid FROM connections_lanelease l JOIN execution_workerlease w ON w.id = l.owner
 WHERE l.until >= clock_timestamp() ORDER BY l.lane
@@ -93,6 +97,14 @@ def laned(servers: Servers, tmp_path: Path) -> Iterator[Laned]:
         yield environment
 
 
+@pytest.fixture
+def few_laned(servers: Servers, tmp_path: Path) -> Iterator[Laned]:
+    """Return an environment in which only the subscribers of the feed with 200 need a session."""
+    with Laned(servers, tmp_path) as environment:
+        environment.ours.rows(TO_LANES + SUBSCRIBERS)
+        yield environment
+
+
 def by_connection(calls: list[Call]) -> dict[str, list[int]]:
     """Return the processes that called each account, in order."""
     pids: dict[str, list[int]] = defaultdict(list)
@@ -103,29 +115,29 @@ def by_connection(calls: list[Call]) -> dict[str, list[int]]:
 
 
 @pytest.mark.quick
-def test_session_workers_share_lanes_and_only_they_make_calls(laned: Laned) -> None:
+def test_session_workers_share_lanes_and_only_they_make_calls(few_laned: Laned) -> None:
     # Long enough that no lease expires in a pause of a busy machine.
-    laned.fleet.environ["FILLCAST_LEASE_SECONDS"] = "10"
-    general = laned.fleet.worker("general", "execution,exits,maintenance", wait=False)
-    one, other = laned.sessions("one", wait=False), laned.sessions("other", wait=False)
-    laned.fleet.wait_for_lease(general, one, other)
-    laned.shared(one, other, seconds=60)
-    laned.ready()
-    laned.quote()
-    laned.operator.do("publish", feed=200)
-    laned.settle()
-    all_ended(laned, 200, absent_at_most=0)
-    entries = [call for call in laned.calls() if call.what == "submit"]
+    few_laned.fleet.environ["FILLCAST_LEASE_SECONDS"] = "10"
+    general = few_laned.fleet.worker("general", "execution,exits,maintenance", wait=False)
+    one, other = few_laned.sessions("one", wait=False), few_laned.sessions("other", wait=False)
+    few_laned.fleet.wait_for_lease(general, one, other)
+    few_laned.shared(one, other, seconds=60)
+    few_laned.ready()
+    few_laned.quote()
+    few_laned.operator.do("publish", feed=200)
+    few_laned.settle()
+    all_ended(few_laned, 200, absent_at_most=0)
+    entries = [call for call in few_laned.calls() if call.what == "submit"]
     assert len(entries) == 200
     assert {call.pid for call in entries} == {one.pid, other.pid}
-    opening = laned.ours.value("SELECT min(id) FROM signals_signal")
-    laned.operator.do("publish", action="CLOSE", refers_to=opening)
-    laned.wait(lambda: laned.count.open_positions() == 0, "not flat")
-    laned.settle()
-    assert general.pid not in {call.pid for call in laned.calls()}
+    opening = few_laned.ours.value("SELECT min(id) FROM signals_signal")
+    few_laned.operator.do("publish", action="CLOSE", refers_to=opening)
+    few_laned.wait(lambda: few_laned.count.open_positions() == 0, "not flat")
+    few_laned.settle()
+    assert general.pid not in {call.pid for call in few_laned.calls()}
     # Lanes move from the first worker to the other, never back.
-    assert all(len(pids) <= 2 for pids in by_connection(laned.calls()).values())
-    assert laned.count.wrong(200) == {}
+    assert all(len(pids) <= 2 for pids in by_connection(few_laned.calls()).values())
+    assert few_laned.count.wrong(200) == {}
 
 
 def test_lanes_of_killed_owner_move_and_orders_are_sent_once(laned: Laned) -> None:
@@ -221,21 +233,21 @@ def test_orders_wait_for_terminal_worker_with_reason(laned: Laned) -> None:
 
 
 @pytest.mark.quick
-def test_terminated_worker_releases_its_lanes_immediately(laned: Laned) -> None:
-    laned.fleet.environ["FILLCAST_LEASE_SECONDS"] = "10"
-    leaving = laned.sessions("leaving")
-    laned.shared(leaving)
-    staying = laned.sessions("staying")
-    took = laned.shared(leaving, staying)
+def test_terminated_worker_releases_its_lanes_immediately(few_laned: Laned) -> None:
+    few_laned.fleet.environ["FILLCAST_LEASE_SECONDS"] = "10"
+    leaving = few_laned.sessions("leaving")
+    few_laned.shared(leaving)
+    staying = few_laned.sessions("staying")
+    took = few_laned.shared(leaving, staying)
     print(f"shared {took:.1f} s after the second came")
-    disconnected = {call.connection for call in laned.calls() if call.what == "disconnect"}
-    moved = {lane for lane, pid in laned.owners().items() if pid == staying.pid}
-    connections = laned.ours.rows("SELECT id, lane FROM connections_executionconnection")
+    disconnected = {call.connection for call in few_laned.calls() if call.what == "disconnect"}
+    moved = {lane for lane, pid in few_laned.owners().items() if pid == staying.pid}
+    connections = few_laned.ours.rows("SELECT id, lane FROM connections_executionconnection")
     lanes = {str(row.id): row.lane for row in connections}
     assert {lanes[pk] for pk in disconnected} == moved
     began = time.monotonic()
     assert leaving.end() == 0
-    assert laned.ours.value(ORPHANED_LEASES) == 0  # released, so no worker waits for expiry
-    laned.shared(staying)
+    assert few_laned.ours.value(ORPHANED_LEASES) == 0  # released, so no worker waits for expiry
+    few_laned.shared(staying)
     print(f"all of them {time.monotonic() - began:.1f} s after SIGTERM")
-    assert wait_until(lambda: not laned.fleet.has_lease(leaving.pid), 5, "its lease stays") < 5
+    assert wait_until(lambda: not few_laned.fleet.has_lease(leaving.pid), 5, "its lease stays") < 5

@@ -45,7 +45,11 @@ class UnlimitedRate:
     """A rate limiter that admits everything at once."""
 
     async def acquire(
-        self, n: float = 1, *, priority: Priority = Priority.ENTRY, deadline: float | None = None
+        self,
+        tokens: float = 1,
+        *,
+        priority: Priority = Priority.ENTRY,
+        deadline: float | None = None,
     ) -> None: ...
 
     def back_off(self, seconds: float) -> None: ...
@@ -103,13 +107,13 @@ class Environment:
         return self.reports
 
     async def wait_for_reports(
-        self, kind: ReportKind, n: int = 1, of: Callable[[OrderReport], bool] = lambda _: True
+        self, kind: ReportKind, count: int = 1, of: Callable[[OrderReport], bool] = lambda _: True
     ) -> list[OrderReport]:
         """Wait for `n` reports of a kind and return them."""
         async with asyncio.timeout(WAIT_SECONDS):
             while True:
                 found = [r for r in await self.drain_events() if r.kind is kind and of(r)]
-                if len(found) >= n:
+                if len(found) >= count:
                     return found
                 await asyncio.sleep(0.002)
 

@@ -18,12 +18,12 @@ def test_settings_are_stored_by_type() -> None:
     entered = {
         "host": " gw.example.com ", "port": "4001", "client_id": "", "symbols": "EURUSD, ES-202612",
         "timezone": "US/Eastern", "margin_rates": {"AAPL": "0.25"}, "outside_rth": "on",
-        "reply_timeout": "5",
+        "cash_account": "on", "reply_timeout": "5",
     }  # fmt: skip
     assert FORM.validate(entered) == {
         "host": "gw.example.com", "port": 4001, "symbols": ["EURUSD", "ES-202612"],
         "timezone": "US/Eastern", "margin_rates": {"AAPL": "0.25"}, "outside_rth": True,
-        "reply_timeout": 5,
+        "cash_account": True, "reply_timeout": 5,
     }  # fmt: skip
     assert FORM.validate({"host": "gw", "symbols": {"DAX": {"secType": "CFD"}, "EURUSD": "CFD"}})
     assert FORM.secrets == ()

@@ -170,7 +170,7 @@ async def test_no_level_is_placed_after_the_old_one_closed_the_position(
     await stage.submit(protected())
     stage.venue.quote("EURUSD", "1.0890", "1.0892")  # the stop
     assert stage.venue.held("EURUSD") == 0
-    await stage.wait_for_reports(ReportKind.FILLED, n=2)
+    await stage.wait_for_reports(ReportKind.FILLED, count=2)
     with pytest.raises(Rejected) as refused:  # the caller has not received it yet
         await stage.adapter.modify(stage.spec, move("1.08", "1.12", quantity=Decimal(20000)))
     assert refused.value.code is Code.NO_POSITION

@@ -105,9 +105,37 @@ def test_order_updates_its_record() -> None:
         3, Decimal(7), Decimal("1.1"),
     )  # fmt: skip
     assert bought.time_in_force is TimeInForce.DAY
+    waiting = record()
+    parse.update_from_order(
+        waiting, EUR,
+        Order(action="BUY", orderType="STP LMT", tif="GTD", goodTillDate="20300101-00:00:00",
+              lmtPrice=1.2, auxPrice=1.1),
+        Decimal(1),
+    )  # fmt: skip
+    assert (waiting.order_type, waiting.time_in_force) == (OrderType.STOP_LIMIT, TimeInForce.GTD)
+    assert (waiting.stop_price, waiting.limit_price) == (Decimal("1.1"), Decimal("1.2"))
+    assert waiting.expires_at == datetime(2030, 1, 1, tzinfo=UTC)
+    assert parse.expiry_of("20300101 00:00:00 US/Eastern") is None
     odd = record()
     parse.update_from_order(odd, EUR, Order(action="BUY", orderType="TRAIL"), Decimal(1))
     assert odd.order_type is None
+
+
+@pytest.mark.parametrize(
+    ("seconds", "cancelling", "ended"),
+    [
+        (-1, False, ReportKind.CANCELLED), (0, False, ReportKind.EXPIRED),
+        (1, False, ReportKind.EXPIRED), (1, True, ReportKind.CANCELLED),
+    ],
+)  # fmt: skip
+def test_cancelled_order_past_its_expiry_has_expired(
+    seconds: int, cancelling: bool, ended: ReportKind
+) -> None:
+    end = datetime(2030, 1, 1, tzinfo=UTC)
+    waiting = record(time_in_force=TimeInForce.GTD, expires_at=end, cancelling=cancelling)
+    parse.update_from_status(waiting, "Cancelled", end + timedelta(seconds=seconds))
+    assert waiting.ended is ended
+    assert (waiting.code is Code.TIME_IN_FORCE_ENDED) is (ended is ReportKind.EXPIRED)
 
 
 @pytest.mark.parametrize(
@@ -174,6 +202,44 @@ def test_instruments() -> None:
     assert own.margin_rate == Decimal("0.07")
     with pytest.raises(ValueError):
         parse.instrument("X", details(EUR), {})
+
+
+@pytest.mark.parametrize(
+    ("settled", "settled_only", "free"),
+    [("300", True, "300"), ("900", True, "800"), ("300", False, "800"), (None, True, "800")],
+)
+def test_cash_account_has_its_settled_cash(
+    settled: str | None, settled_only: bool, free: str
+) -> None:
+    values = {"NetLiquidation": ("1000", "USD"), "AvailableFunds": ("800", "USD")}
+    if settled is not None:
+        values["SettledCash"] = (settled, "USD")
+    state = parse.account_state(
+        "DU1", values, datetime.now(UTC), allowed=True, settled_only=settled_only
+    )
+    assert state.free_margin == Decimal(free)
+
+
+def test_cash_account_pays_shares_in_full() -> None:
+    share = details(Contract(secType="STK", symbol="AAPL", currency="USD"), minTick=0.01)
+    assert parse.instrument("AAPL", share, {}).margin_rate == Decimal("0.5")
+    assert parse.instrument("AAPL", share, {"cash_account": True}).margin_rate == 1
+    own = {"cash_account": True, "margin_rates": {"AAPL": "0.3"}}
+    assert parse.instrument("AAPL", share, own).margin_rate == Decimal("0.3")
+
+
+def test_trading_hours_are_those_in_which_orders_execute() -> None:
+    listed = details(
+        EUR, minTick=0.01, timeZoneId="America/New_York",
+        liquidHours="20261125:0930-20261125:1600", tradingHours="20261125:0400-20261125:2000",
+    )  # fmt: skip
+    regular = parse.instrument("X", listed, {}).hours
+    extended = parse.instrument("X", listed, {"outside_rth": True}).hours
+    assert regular
+    assert extended
+    assert regular.open == ((1795617000, 1795640400),)
+    assert extended.open == ((1795597200, 1795654800),)
+    assert parse.instrument("X", details(EUR, minTick=0.01), {}).hours is None
 
 
 def test_positions() -> None:
@@ -319,3 +385,26 @@ def test_exchange_rates() -> None:
     values = [("ExchangeRate", "1.1", "EUR", "DU1"), ("Cushion", "1", "", "DU1"),
             ("ExchangeRate", "", "CHF", "DU1")]  # fmt: skip
     assert parse.exchange_rates(values) == {"EUR": Decimal("1.1")}
+
+
+@pytest.mark.parametrize(
+    ("ended", "kind"),
+    [
+        ("20300101 05:59:59 US/Central", ReportKind.CANCELLED),  # a second before its expiry
+        ("20300101 06:00:00 US/Central", ReportKind.EXPIRED),
+        ("20300101-11:59:59", ReportKind.CANCELLED),
+        ("20300101-12:00:00", ReportKind.EXPIRED),
+        ("", ReportKind.EXPIRED),
+        ("20300101 05:59:59 Nowhere", ReportKind.EXPIRED),
+        ("20300101 05:59:59", ReportKind.EXPIRED),
+        ("yesterday", ReportKind.EXPIRED),
+    ],
+)
+def test_order_that_ended_before_its_expiry_was_cancelled_though_read_later(
+    ended: str, kind: ReportKind
+) -> None:
+    end = datetime(2030, 1, 1, 12, tzinfo=UTC)
+    waiting = record(time_in_force=TimeInForce.GTD, expires_at=end)
+    state = OrderState(status="Cancelled", completedTime=ended)
+    parse.update_from_completed(waiting, state, None, end + timedelta(hours=1))
+    assert waiting.ended is kind

@@ -77,7 +77,7 @@ def test_unused_market_data_line_is_released(
     async def test(stage: Environment) -> None:
         await stage.adapter.quote(stage.spec, "EURUSD")
         await stage.wait_until(lambda: not stage.tws.sessions[0].prices)
-        assert not stage.session.lines.kept
+        assert not stage.session.lines.kept_count
 
     test()
 

@@ -38,13 +38,17 @@ class Counted:
         self.order: list[tuple[str, Priority]] = []  # of requests and admissions
 
     async def acquire(
-        self, n: float = 1, *, priority: Priority = Priority.ENTRY, deadline: float | None = None
+        self,
+        tokens: float = 1,
+        *,
+        priority: Priority = Priority.ENTRY,
+        deadline: float | None = None,
     ) -> None:
-        self.asked.append((n, priority))
+        self.asked.append((tokens, priority))
         self.order.append(("asked", priority))
-        await self._budget.acquire(n, priority=priority, deadline=deadline)
+        await self._budget.acquire(tokens, priority=priority, deadline=deadline)
         self.order.append(("left", priority))
-        self.admitted.extend([asyncio.get_running_loop().time()] * int(n))
+        self.admitted.extend([asyncio.get_running_loop().time()] * int(tokens))
 
     def back_off(self, seconds: float) -> None:
         self._budget.back_off(seconds)

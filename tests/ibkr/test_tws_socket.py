@@ -78,7 +78,11 @@ class Brim(UnlimitedRate):
         stage.adapter = adapter(self, replace(QUICK, ping=5.0))  # no ping while the buffer is full
 
     async def acquire(
-        self, n: float = 1, *, priority: Priority = Priority.ENTRY, deadline: float | None = None
+        self,
+        tokens: float = 1,
+        *,
+        priority: Priority = Priority.ENTRY,
+        deadline: float | None = None,
     ) -> None:
         if not self.fills:
             return
@@ -154,12 +158,12 @@ async def test_order_waiting_for_rate_limit_is_not_sent_after_a_disconnect(
 
         async def acquire(
             self,
-            n: float = 1,
+            tokens: float = 1,
             *,
             priority: Priority = Priority.ENTRY,
             deadline: float | None = None,
         ) -> None:
-            if n == 3:
+            if tokens == 3:
                 await self.hold.wait()
 
     stage.adapter = adapter(Slow())

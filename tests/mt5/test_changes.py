@@ -1,6 +1,8 @@
 """Cancels and moved levels, and what was faster than they."""
 
+from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -8,9 +10,13 @@ from brokers.base import Rejected
 from brokers.mt5.adapter import Mt5Adapter
 from brokers.types import (
     CancelRequest,
+    ChangeRequest,
     ModifyRequest,
+    OrderTerms,
+    OrderType,
     ReportKind,
     Side,
+    TimeInForce,
 )
 from common.reason_codes import Code
 from tests.fakes.mt5.fake_terminal import FakeTerminal
@@ -90,3 +96,69 @@ def test_fill_between_our_read_and_the_cancel_wins(
     venue.fault("order_send", "retcode", code=10013)
     report = run(adapter.cancel(spec(), CancelRequest(CID, "", "EURUSD")))
     assert [item.kind for item in report] == [K.ACCEPTED, K.CANCEL_REFUSED]
+
+
+# ---- price of a waiting entry -------------------------------------------------------------------
+def change(kind: OrderType, terms: OrderTerms, present: OrderTerms) -> ChangeRequest:
+    return ChangeRequest(
+        CID, "", spec().connection_id, "EURUSD", Side.BUY, kind, terms=terms, present=present
+    )
+
+
+def test_changed_price_keeps_levels_and_lifetime(venue: FakeTerminal, adapter: Mt5Adapter) -> None:
+    submit(adapter, order(**LIMIT, stop_loss=D("1.03"), take_profit=D("1.2")))
+    (before,) = run(adapter.open_orders(spec()))
+    new = OrderTerms(before.quantity, D("1.04"))
+    for _ in range(2):  # the second changes nothing (10025) and is as good
+        (report,) = run(adapter.change_order(spec(), change(OrderType.LIMIT, new, before.terms)))
+        assert (report.kind, report.terms) == (K.CHANGED, new)
+    (rests,) = run(adapter.open_orders(spec()))
+    assert rests == replace(before, limit_price=D("1.04"))
+
+
+def test_both_prices_of_a_stop_limit_order_are_changed(
+    venue: FakeTerminal, adapter: Mt5Adapter
+) -> None:
+    prices: dict[str, Any] = {"stop_price": D("1.15"), "limit_price": D("1.14")}
+    submit(adapter, order(order_type=OrderType.STOP_LIMIT, time_in_force=TimeInForce.GTC, **prices))
+    (before,) = run(adapter.open_orders(spec()))
+    new = OrderTerms(before.quantity, D("1.145"), D("1.16"))
+    (report,) = run(adapter.change_order(spec(), change(OrderType.STOP_LIMIT, new, before.terms)))
+    assert report.terms == new
+    (rests,) = run(adapter.open_orders(spec()))
+    assert (rests.limit_price, rests.stop_price) == (D("1.145"), D("1.16"))
+
+
+def test_change_of_what_does_not_work_is_refused(venue: FakeTerminal, adapter: Mt5Adapter) -> None:
+    old, new = OrderTerms(D(1000), D("1.05")), OrderTerms(D(1000), D("1.04"))
+    with pytest.raises(Rejected) as refused:
+        run(adapter.change_order(spec(), change(OrderType.LIMIT, new, old)))
+    assert refused.value.code is Code.ORDER_ENDED
+
+
+@pytest.mark.parametrize(("ask", "is_frozen"), [(1.05004, True), (1.05006, False)])
+def test_waiting_order_near_the_price_is_frozen(
+    venue: FakeTerminal, adapter: Mt5Adapter, ask: float, is_frozen: bool
+) -> None:
+    submit(adapter, order(**LIMIT))
+    venue.configure_symbol("EURUSD", bid=ask - 0.0002, ask=ask)
+    request = CancelRequest(CID, "", "EURUSD")
+    kinds = [report.kind for report in run(adapter.cancel(spec(), request))]
+    assert (K.CANCELLED in kinds) is not is_frozen
+    if is_frozen:
+        assert K.CANCEL_REFUSED in kinds
+        venue.configure_symbol("EURUSD", bid=1.0998, ask=1.1)
+        assert K.CANCELLED in [report.kind for report in run(adapter.cancel(spec(), request))]
+
+
+def test_levels_near_the_price_are_frozen(venue: FakeTerminal, adapter: Mt5Adapter) -> None:
+    number = bought(adapter)
+    run(adapter.modify(spec(), ModifyRequest(CID, number, "EURUSD", D("1.09"), None)))
+    venue.configure_symbol("EURUSD", bid=1.09004, ask=1.0902)
+    farther = ModifyRequest(CID, number, "EURUSD", D("1.08"), None)
+    with pytest.raises(Rejected) as refused:
+        run(adapter.modify(spec(), farther))
+    assert refused.value.code is Code.LEVELS_FROZEN
+    venue.configure_symbol("EURUSD", bid=1.09006, ask=1.0902)
+    (report,) = run(adapter.modify(spec(), farther))
+    assert report.stop_loss == D("1.08")

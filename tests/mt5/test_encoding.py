@@ -173,6 +173,8 @@ def test_filling(mode: int, mask: int, wanted: TimeInForce, filling: int | None)
         (2, TimeInForce.GTC, False),
         (1, TimeInForce.DAY, False),
         (15, TimeInForce.FOK, False),
+        (15, TimeInForce.GTD, True),
+        (11, TimeInForce.GTD, False),
     ],
 )
 def test_pending_order_expirations(mask: int, wanted: TimeInForce, may: bool) -> None:
@@ -199,6 +201,50 @@ def test_pair(name: str, currencies: tuple[str, str], calc: int, pair: str) -> N
 
 
 # ---- requests ----------------------------------------------------------------------------------
+STOP_LIMIT: dict[str, Any] = {
+    "order_type": OrderType.STOP_LIMIT, "time_in_force": TimeInForce.GTC,
+    "stop_price": D("1.200001"), "limit_price": D("1.190009"),
+}  # fmt: skip
+
+
+def encode(one: Lots | None = None, expires: int = 0, **changes: Any) -> dict[str, Any]:
+    request = order(**STOP_LIMIT | changes)
+    return order_encoding.market_or_pending_order(
+        request, one or lots(), magic=7, price=0.0, position=0, expires=expires
+    )
+
+
+def test_stop_limit_order_has_both_prices() -> None:
+    words = encode()
+    assert (words["type"], words["price"], words["stoplimit"]) == (6, 1.20001, 1.19)
+    assert words["type_time"] == 0
+    assert "expiration" not in words
+    assert encode(side=Side.SELL)["type"] == 7
+
+
+@pytest.mark.parametrize(
+    ("symbol_has", "changes", "code"),
+    [
+        ({}, {"limit_price": None}, Code.PRICE_INVALID),
+        ({}, {"stop_price": None}, Code.PRICE_INVALID),
+        ({"order_mode": 119}, {}, Code.ORDER_TYPE_UNSUPPORTED),  # all but stop-limit
+        ({"expiration_mode": 3}, {"time_in_force": TimeInForce.GTD}, Code.ORDER_TYPE_UNSUPPORTED),
+        ({}, {"time_in_force": TimeInForce.GTD}, Code.ORDER_TYPE_UNSUPPORTED),  # without an end
+    ],
+)
+def test_pending_order_that_the_symbol_does_not_take(
+    symbol_has: dict[str, Any], changes: dict[str, Any], code: Code
+) -> None:
+    with pytest.raises(Rejected) as refused:
+        encode(lots(**symbol_has), **changes)
+    assert refused.value.code is code
+
+
+def test_good_till_date_order_has_its_expiry() -> None:
+    words = encode(time_in_force=TimeInForce.GTD, expires=1_900_000_000)
+    assert (words["type_time"], words["expiration"]) == (2, 1_900_000_000)
+
+
 def test_stop_limit_order_keeps_its_second_price() -> None:
     row = SimpleNamespace(
         ticket=5, symbol="EURUSD", price_open=1.1, type_time=0, time_expiration=0, type=6,

@@ -261,7 +261,7 @@ def test_instruments(adapter: Mt5Adapter) -> None:
     euro = found["EURUSD.m"]
     assert (euro.pair, euro.contract_size, euro.pip) == ("EUR/USD", D(100_000), D("0.0001"))
     assert (euro.quantity_min, euro.quantity_step) == (D(1_000), D(1_000))
-    assert euro.stops_level == D("0.0001")
+    assert (euro.stops_level, euro.freeze_level) == (D("0.0001"), D("0.00005"))
     assert found["USDJPY"].pip == D("0.01")
     assert (found["US500"].pair, found["US500"].quantity_max) == ("SPX/USD", D(100))
 

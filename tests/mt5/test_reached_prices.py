@@ -41,7 +41,8 @@ def test_the_server_refuses_what_the_capabilities_name(
 
 
 def test_an_exchange_takes_a_limit_order_that_fills_at_once() -> None:
-    assert capabilities_of(spec(), PositionMode.NETTING).refuses_reached == {OrderType.STOP}
+    refused = capabilities_of(spec(), PositionMode.NETTING).refuses_reached
+    assert refused == {OrderType.STOP, OrderType.STOP_LIMIT}
 
 
 @pytest.mark.slow

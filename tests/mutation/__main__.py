@@ -61,7 +61,8 @@ MODULES = {
     ),
     "execution/submission/risk.py": Module((f"{SUBMISSION}test_risk.py",), needs_database=False),
     "execution/submission/sizing.py": Module(
-        (f"{SUBMISSION}test_sizing.py",), needs_database=False
+        (f"{SUBMISSION}test_sizing.py", f"{SUBMISSION}test_worked_examples.py"),
+        needs_database=False,
     ),
 }
 

@@ -90,12 +90,12 @@ class Trader:
         return ConnectionSpec(connection_id=f"c-{number}", account=number, **kwargs)
 
     def request(self, side: Side, quantity: str, number: str = "A1", **kwargs: Any) -> OrderRequest:
-        """Return a market order, or a limit or stop order if its price is given."""
+        """Return a market order, or one of the type whose prices are given."""
         order_type = OrderType.MARKET
         if "limit_price" in kwargs:
             order_type = OrderType.LIMIT
         if "stop_price" in kwargs:
-            order_type = OrderType.STOP
+            order_type = OrderType.STOP_LIMIT if "limit_price" in kwargs else OrderType.STOP
         for name in ("limit_price", "stop_price", "stop_loss", "take_profit"):
             if kwargs.get(name) is not None:
                 kwargs[name] = D(kwargs[name])

@@ -15,8 +15,8 @@ K = SettingType
 FORM = Form(
     settings=(
         Setting("host", "Host", "Where the gateway runs.", K.HOST, required=True),
-        Setting("port", "Port", "", K.WHOLE, default=4002, least=1, most=65535),
-        Setting("ratio", "Ratio", "", K.NUMBER, least=0),
+        Setting("port", "Port", "", K.WHOLE, default=4002, minimum=1, maximum=65535),
+        Setting("ratio", "Ratio", "", K.NUMBER, minimum=0),
         Setting("sandbox", "Sandbox", "", K.SWITCH, default=False),
         Setting("market", "Market", "", K.CHOICE, choices=(("spot", "Spot"), ("swap", "Swap"))),
         Setting("folder", "Folder", "", K.FOLDER),

@@ -2,12 +2,14 @@
 
 from datetime import timedelta
 from decimal import Decimal as D
+from typing import Any
 
 import pytest
 
 from brokers.base import Rejected
+from brokers.paper import exchange
 from brokers.paper.models import PaperAccount, PaperFill
-from brokers.types import ReportKind, Side, TimeInForce
+from brokers.types import Quote, ReportKind, Side, TimeInForce
 from common.reason_codes import Code
 from tests.paper.conftest import NOON, Trader
 
@@ -75,6 +77,53 @@ def test_stop_order_fills_at_first_price_beyond_it(trader: Trader) -> None:
     assert trader.price("1.09901") == 0
     assert trader.price("1.09700") == 1
     assert [f.price for r in trader.new_events() for f in r.fills] == [D("1.09700")]
+
+
+def test_stop_limit_order_waits_for_its_stop_price_and_then_for_its_limit(trader: Trader) -> None:
+    [resting] = trader.buy("1000", stop_price="1.10100", limit_price="1.10050")
+    assert (resting.kind, resting.fills) == (ReportKind.ACCEPTED, ())
+    assert trader.price("1.10040") == 0  # within its limit, and not triggered yet
+    assert trader.price("1.10097") == 0  # ask 1.10099: one point below the stop price
+    assert trader.price("1.10098") == 0  # triggered, and above its limit
+    assert trader.price("1.10049") == 0  # ask 1.10051: one point above the limit
+    assert trader.price("1.10048") == 1
+    [filled] = trader.new_events()
+    assert filled.client_order_id == resting.client_order_id
+    assert [(f.quantity, f.price) for f in filled.fills] == [(D(1000), D("1.10050"))]
+
+
+def test_stop_limit_order_fills_between_its_prices(trader: Trader) -> None:
+    trader.sell("1000", stop_price="1.09900", limit_price="1.09800")
+    assert trader.price("1.09700") == 0  # a gap over both: it waits at its limit
+    assert trader.price("1.09850") == 1
+    assert [f.price for r in trader.new_events() for f in r.fills] == [D("1.09850")]
+    [at_once] = trader.buy("1000", stop_price="1.09800", limit_price="1.09900")
+    assert [f.price for f in at_once.fills] == [D("1.09852")]
+
+
+def test_stop_limit_order_is_triggered_and_filled_within_one_batch(trader: Trader) -> None:
+    trader.buy("1000", stop_price="1.10100", limit_price="1.10050")
+    at = [trader.now + timedelta(seconds=n) for n in (1, 2)]
+    trader.wait_until(at[1])
+    bids = (D("1.10200"), D("1.10000"))
+    quotes = [Quote("EUR/USD", bid, bid + D("0.00002"), t) for bid, t in zip(bids, at, strict=True)]
+    assert exchange.on_quotes(quotes) == 1
+    assert [f.price for r in trader.new_events() for f in r.fills] == [D("1.10002")]
+
+
+def test_good_till_date_order_expires_at_its_time(trader: Trader) -> None:
+    end = trader.now + timedelta(seconds=10)
+    terms: dict[str, Any] = {"time_in_force": TimeInForce.GTD, "expires_at": end}
+    [waiting] = trader.buy("1000", limit_price="1.09000", **terms)
+    [_] = trader.buy("1000", limit_price="1.09500", **terms)
+    trader.wait_until(end - timedelta(seconds=2))
+    assert trader.price("1.09400") == 1  # a second before: it still fills
+    assert [r.kind for r in trader.new_events()] == [ReportKind.FILLED]
+    assert trader.price("1.08000") == 1  # at its end: expired, though its limit is reached
+    [ended] = trader.new_events()
+    assert (ended.client_order_id, ended.kind, ended.code) == (
+        waiting.client_order_id, ReportKind.EXPIRED, Code.TIME_IN_FORCE_ENDED,
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize("price", ["limit_price", "stop_price"])

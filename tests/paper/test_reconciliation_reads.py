@@ -75,7 +75,8 @@ def test_books_list_accepted_orders_and_owners_of_open_positions(trader: Trader)
     assert {order.client_order_id: order.times for order in books.accepted} == {
         entry.client_order_id: 1, closed.client_order_id: 1,
     }  # fmt: skip
-    [held] = books.held
-    assert (held.broker_position_id, held.client_order_id, held.side, held.quantity) == (
+    [position] = books.positions
+    assert (position.broker_position_id, position.client_order_id, position.side,
+    position.quantity) == (
         entry.broker_position_id, entry.client_order_id, Side.BUY, D(3000),
     )  # fmt: skip

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from brokers.base import Rejected
-from brokers.types import OrderType, ReportKind, Side
+from brokers.types import OrderType, ReportKind, Side, TimeInForce
 from common.reason_codes import Code
 from tests.paper.conftest import NOON, Trader
 
@@ -69,6 +69,25 @@ def test_trading_may_be_disabled(trader: Trader) -> None:
 def test_limit_or_stop_order_without_price_is_rejected(trader: Trader) -> None:
     assert_rejected(trader, Code.PRICE_INVALID, Side.BUY, "1000", order_type=OrderType.LIMIT)
     assert_rejected(trader, Code.PRICE_INVALID, Side.BUY, "1000", order_type=OrderType.STOP)
+    stop_limit = {"order_type": OrderType.STOP_LIMIT}
+    assert_rejected(trader, Code.PRICE_INVALID, Side.BUY, "1000", stop_price="1.2", **stop_limit)
+    assert_rejected(trader, Code.PRICE_INVALID, Side.BUY, "1000", limit_price="1.2", **stop_limit)
+
+
+def test_good_till_date_order_without_a_future_expiry_is_rejected(trader: Trader) -> None:
+    gtd: dict[str, Any] = {"time_in_force": TimeInForce.GTD}
+    later = trader.now + timedelta(hours=1)
+    code = Code.ORDER_TYPE_UNSUPPORTED
+    assert_rejected(trader, code, Side.BUY, "1000", limit_price="1.05", **gtd)
+    assert_rejected(trader, code, Side.BUY, "1000", limit_price="1.05", expires_at=NOON, **gtd)
+    assert_rejected(trader, code, Side.BUY, "1000", expires_at=later, **gtd)  # at market
+
+
+def test_levels_of_a_stop_limit_order_are_measured_from_its_limit(trader: Trader) -> None:
+    prices = {"stop_price": "1.12000", "limit_price": "1.11000"}
+    [report] = trader.buy("1000", **prices, stop_loss="1.10900", take_profit="1.11100")
+    assert report.kind is ReportKind.ACCEPTED
+    assert_rejected(trader, Code.STOPS_INVALID, Side.BUY, "1000", **prices, stop_loss="1.115")
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,7 @@ def enqueued(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """Return what would be enqueued; no message leaves the test."""
     messages: list[Any] = []
 
-    def enqueue(ids: Any, queue: str = "execution", lanes: Any = None) -> None:
+    def enqueue(ids: Any, queue: str = "execution", **_: Any) -> None:
         messages.append((ids, queue))
 
     monkeypatch.setattr("execution.tasks.enqueue", enqueue)

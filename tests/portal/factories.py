@@ -20,11 +20,12 @@ from connections.models import (
     TradingPreset,
 )
 from events.models import EventKind, Notification
-from execution.models import DriftItem, Fill, Order
+from execution.models import DriftItem, Fill, Order, ScopedAction
 from positions.models import ExecutionPosition
 from prices.models import LatestQuote
 from signals.models import Feed, Signal
 from tests.connections import make
+from tests.loss_limits import limit_of, pause_of
 from tests.roles import give
 from users.models import User
 
@@ -60,6 +61,13 @@ class World:
         self.difference, self.bobs_difference = (
             difference(row, str(number)) for number, row in enumerate((self.mt5, self.bobs))
         )
+        self.scoped, self.bobs_scoped = (
+            ScopedAction.objects.create(
+                user=user, cancels_entries=True, closes_positions=True, scope={},
+                scope_name="everything",
+            )
+            for user in (self.alice, self.bob)
+        )  # fmt: skip
 
     def _quotes(self) -> None:
         for symbol, bid, ask in (("EUR/USD", "1.38372", "1.38375"),
@@ -101,7 +109,13 @@ class World:
             make.subscription(row, self.breakout)
             for row in (self.mt5, self.ibkr, self.twin, self.mt4, self.crypto)
         ]
+        ended = {"ended_at": market_now(), "until": None}
+        self.pause, self.bobs_pause = (pause_of(row, **ended) for row in (self.mt5, self.bobs))
         self.bobs_subscription: Subscription = make.subscription(self.bobs, self.carry)
+        self.limit, self.bobs_limit = (
+            limit_of(None, subscription=row, maximum=D(60))
+            for row in (self.subscriptions[0], self.bobs_subscription)
+        )
 
     def start_workers(self) -> None:
         """Start a worker for each account that needs one."""

@@ -1,5 +1,6 @@
 """Tenants' actions: confirmed before, done once, reported afterwards, and no input is lost."""
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -53,16 +54,24 @@ def test_all_accounts_are_paused_and_resumed(
     resumed = html_of(alice.post("/resume/", follow=True))
     assert "Resumed from the next signal on." in resumed
     assert "You paused everything" not in resumed
-    assert refresh(world.working).pending_action == "CANCEL"
     switch = KillSwitch.objects.get()
+    assert (switch.cancel_entries, switch.flatten) == (True, False)
     assert (switch.scope, switch.mode, switch.user) == ("USER", "REDUCING", world.alice)
     assert switch.released_at is not None
 
 
 def test_pausing_can_leave_working_orders(world: World, alice: Client, enqueued: list[Any]) -> None:
     alice.post("/pause/")
-    assert refresh(world.working).pending_action == ""
+    switch = KillSwitch.objects.get()
+    assert (switch.cancel_entries, switch.flatten) == (False, False)
     assert enqueued == []
+
+
+def test_pausing_can_close_positions(world: World, alice: Client) -> None:
+    assert "Also close 3 open positions at the market" in html_of(alice.get("/pause/"))
+    content = html_of(alice.post("/pause/", {"close_positions": "on"}, follow=True))
+    assert "3 positions are being closed." in content
+    assert KillSwitch.objects.get().flatten
 
 
 def test_operators_halt_is_displayed_and_cannot_be_released_by_the_tenant(
@@ -93,6 +102,85 @@ def test_position_is_closed_once_and_its_exit_is_enqueued(
     assert (exit_order.side, exit_order.quantity) == ("BUY", 40_000)
     assert enqueued == [([exit_order.pk], "exits")]
     assert "nothing was sent" in html_of(alice.get("/positions/"))
+
+
+def shown_positions(client: Client, address: str) -> dict[str, str]:
+    """Return the hidden field of the confirmation."""
+    found = re.search(r'name="positions" value="([\d,]+)"', html_of(client.get(address)))
+    assert found is not None
+    return {"positions": found[1]}
+
+
+def test_all_positions_of_the_list_are_closed_after_a_confirmation(
+    world: World, alice: Client, enqueued: list[Any], django_capture_on_commit_callbacks: Committed
+) -> None:
+    assert "/positions/close-all/?pair=EUR" in html_of(alice.get("/positions/?pair=EUR"))
+    question = html_of(alice.get("/positions/close-all/?pair=EUR"))
+    assert "Sends a market order for each of them, ahead of all entries" in question
+    assert not Order.objects.exits().exists()
+    before = Order.objects.exits().count()
+    shown = shown_positions(alice, "/positions/close-all/")
+    with django_capture_on_commit_callbacks(execute=True):
+        done = html_of(alice.post("/positions/close-all/", shown, follow=True))
+    assert "3 positions are being closed" in done
+    assert Order.objects.exits().count() == before + 3
+    assert {exit_.connection.owner_name for exit_ in Order.objects.exits()} == {"alice"}
+    assert len(enqueued) == 1
+    again = html_of(alice.post("/positions/close-all/", shown, follow=True))
+    assert "Nothing of that is open, or it is being closed already." in again
+
+
+def test_positions_that_the_filter_leaves_out_stay_open(world: World, alice: Client) -> None:
+    chosen = world.unprotected.connection_id
+    address = f"/positions/close-all/?account={chosen}"
+    alice.post(address, shown_positions(alice, address))
+    exits = Order.objects.exits()
+    assert exits.exists()
+    assert set(exits.values_list("connection_id", flat=True)) == {chosen}
+
+
+def test_positions_opened_after_the_question_stay_open(world: World, alice: Client) -> None:
+    kept = world.unprotected.pk
+    shown = shown_positions(alice, "/positions/close-all/")
+    asked = [pk for pk in shown["positions"].split(",") if pk != str(kept)]
+    done = html_of(alice.post("/positions/close-all/", {"positions": ",".join(asked)}, follow=True))
+    assert "1 opened since you were asked, and stay." in done
+    closed = set(Order.objects.exits().values_list("position_id", flat=True))
+    assert closed == {int(pk) for pk in asked}
+
+
+def test_positions_that_are_being_closed_are_not_counted_as_new(
+    world: World, alice: Client
+) -> None:
+    shown = shown_positions(alice, "/positions/close-all/")
+    alice.post(f"/positions/{world.unprotected.pk}/close/", {"fraction": "1"})
+    again = shown_positions(alice, "/positions/close-all/")
+    done = html_of(alice.post("/positions/close-all/", again, follow=True))
+    assert "since you were asked" not in done
+    assert str(world.unprotected.pk) in shown["positions"].split(",")
+
+
+def test_positions_closed_after_the_question_are_reported(world: World, alice: Client) -> None:
+    shown = shown_positions(alice, "/positions/close-all/")
+    alice.post(f"/positions/{world.unprotected.pk}/close/", {"fraction": "1"})
+    done = html_of(alice.post("/positions/close-all/", shown, follow=True))
+    assert "2 positions are being closed" in done
+    assert "1 closed since you were asked." in done
+
+
+@pytest.mark.parametrize("positions", ["", "1;2", "9" * 30, "²"])
+def test_close_all_without_shown_positions_closes_nothing(
+    world: World, alice: Client, positions: str
+) -> None:
+    alice.post("/positions/close-all/", {"positions": positions})
+    assert not Order.objects.exits().exists()
+
+
+def test_close_all_of_another_tenants_account_closes_nothing(world: World, alice: Client) -> None:
+    ids = str(world.bobs_position.pk)
+    alice.post(f"/positions/close-all/?account={world.bobs.pk}", {"positions": ids})
+    assert refresh(world.bobs_position).reserved == 0
+    assert not Order.objects.exits().exists()
 
 
 def test_invalid_fraction_closes_nothing(world: World, alice: Client) -> None:
@@ -220,16 +308,24 @@ def test_inactive_account_is_switched_on(world: World, alice: Client) -> None:
 
 
 def test_subscription_is_created_changed_paused_and_ended(world: World, alice: Client) -> None:
-    typed = {"account": str(world.mt5.pk), "multiplier": "0.5", "directions": "BUY"}
+    typed = {
+        "account": str(world.mt5.pk),
+        "multiplier": "0.5",
+        "directions": "BUY",
+        "priority": "2",
+    }
     page = html_of(alice.post("/feeds/kiwi-carry/subscribe/", typed, follow=True))
     assert "Subscribed to Kiwi Carry from its next signal on." in page
     assert "× 0.5" in page
     subscription = Subscription.objects.get(connection=world.mt5, feed=world.carry)
     base = f"/subscriptions/{subscription.pk}"
-    alice.post(f"{base}/edit/", {"multiplier": "2", "directions": "BOTH"})
+    alice.post(f"{base}/edit/", {"multiplier": "2", "directions": "BOTH", "priority": "3"})
     alice.post(f"{base}/pause/")
     changed = Subscription.objects.get(pk=subscription.pk)
     assert (changed.multiplier, changed.directions, changed.is_paused) == (2, "BOTH", True)
+    assert changed.priority == 3
+    high = {"multiplier": "2", "directions": "BOTH", "priority": "1"}  # only operators give it
+    assert alice.post(f"{base}/edit/", high).status_code == 422
     alice.post(f"{base}/resume/")
     assert "takes no more signals of Kiwi Carry" in html_of(alice.get(f"{base}/end/"))
     alice.post(f"{base}/end/")
@@ -237,9 +333,69 @@ def test_subscription_is_created_changed_paused_and_ended(world: World, alice: C
     assert refresh(subscription).archived_at is not None
 
 
+def test_subscription_gets_a_route(world: World, alice: Client) -> None:
+    subscription, spare = world.subscriptions[0], world.subscriptions[1].connection
+    alice.post(f"/subscriptions/{world.subscriptions[1].pk}/end/")  # else it takes the feed itself
+    address = f"/subscriptions/{subscription.pk}/route/"
+    assert address in html_of(alice.get("/feeds/"))
+    assert spare.name in html_of(alice.get(address))
+    typed = {"policy": "SHARE", "accounts": [str(spare.pk)], "shares": "3, x"}
+    assert "Whole numbers, separated by commas." in html_of(alice.post(address, typed))
+    assert "Enter 2 numbers, or none." in html_of(alice.post(address, typed | {"shares": "3"}))
+    page = html_of(alice.post(address, typed | {"shares": "3, 1"}, follow=True))
+    assert "Saved. It applies from the next signal on." in page
+    assert "routed: in proportion to shares" in page
+    routes = refresh(subscription).routes.values_list("connection", "share")
+    assert list(routes) == [(subscription.connection_id, 3), (spare.pk, 1)]
+    shown = html_of(alice.get(f"{address}?symbol=EURUSD&side=SELL"))
+    for text in ("3, 1", "Where an entry would go now", "% of the signals", "EUR/USD"):
+        assert text in shown, text
+    named = typed | {"shares": "3, 1", "symbols": f"{spare.name}: NZD/USD = NZDUSD.m"}
+    alice.post(address, named)
+    assert subscription.routes.get(connection=spare).symbol_map == {"NZD/USD": "NZDUSD.m"}
+    assert f"{spare.name}: NZD/USD = NZDUSD.m" in html_of(alice.get(address))
+    for wrong, text in (("Elsewhere: NZD/USD = X", "is none of the accounts"),
+                        (f"{spare.name}: NZDUSD", "write Account:"),
+                        (f"{spare.name}: ??? = X", spare.name)):  # fmt: skip
+        assert text in html_of(alice.post(address, named | {"symbols": wrong})), wrong
+    assert subscription.routes.get(connection=spare).symbol_map == {"NZD/USD": "NZDUSD.m"}
+    alone = html_of(alice.post(address, {"policy": "PRICE"}, follow=True))
+    assert "Name 2 to 10 accounts." in alone
+    alice.post(address, {"policy": "", "accounts": [str(spare.pk)]})
+    assert (refresh(subscription).route_policy, subscription.routes.count()) == ("", 0)
+
+
+def test_subscription_gets_limits_that_are_not_looser_than_the_presets(
+    world: World, alice: Client
+) -> None:
+    subscription = world.subscriptions[0]
+    preset = refresh(subscription.connection).preset
+    type(preset).objects.filter(pk=preset.pk).update(max_open_orders=5)
+    address = f"/subscriptions/{subscription.pk}/limits/"
+    assert address in html_of(alice.get("/feeds/"))
+    page = html_of(alice.get(address))
+    assert "Max symbol exposure, %" in page
+    assert 'placeholder="Preset: 5"' in page
+    assert 'placeholder="The preset has no limit"' in page
+    typed = {"max_open_orders": "6", "max_slippage": "1", "trading_sessions": "mon 8:00-9:00"}
+    refused = alice.post(address, typed)
+    assert refused.status_code == 422
+    assert "limit is 5: a subscription" in html_of(refused)
+    page = html_of(alice.post(address, typed | {"max_open_orders": "5"}, follow=True))
+    assert "Saved. It applies from the next signal on." in page
+    changed = refresh(subscription)
+    assert (changed.max_open_orders, changed.max_slippage_pips) == (5, 1)
+    assert changed.trading_sessions == ["MON 08:00-09:00"]
+
+
 @pytest.mark.parametrize("wrong", ["0", "-1", "1e3", "NaN", "", "one"])
 def test_invalid_multiplier_is_refused(world: World, alice: Client, wrong: str) -> None:
-    typed = {"account": str(world.mt5.pk), "multiplier": wrong, "directions": "BUY"}
+    typed = {
+        "account": str(world.mt5.pk),
+        "multiplier": wrong,
+        "directions": "BUY",
+        "priority": "2",
+    }
     response = alice.post("/feeds/kiwi-carry/subscribe/", typed)
     assert response.status_code == 422
     assert "Nothing was saved." in html_of(response)
@@ -247,7 +403,12 @@ def test_invalid_multiplier_is_refused(world: World, alice: Client, wrong: str) 
 
 
 def test_another_tenants_account_cannot_be_subscribed(world: World, alice: Client) -> None:
-    typed = {"account": str(world.bobs.pk), "multiplier": "1", "directions": "BOTH"}
+    typed = {
+        "account": str(world.bobs.pk),
+        "multiplier": "1",
+        "directions": "BOTH",
+        "priority": "2",
+    }
     assert alice.post("/feeds/kiwi-carry/subscribe/", typed).status_code == 422
 
 

@@ -3,9 +3,12 @@
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from typing import Any
+from uuid import uuid4
 
 import pytest
 
+from common.clocks import market_now
 from common.money import plain
 from connections.exposure import open_items
 from connections.models import ConnectionHealth, ExecutionConnection, LaneLease
@@ -17,6 +20,7 @@ from portal.selectors.positions import PositionView, open_positions
 from portal.selectors.results import currency_summaries
 from portal.selectors.signals import published_to, signal_history
 from positions.models import ExecutionPosition
+from signals.models import Signal
 from tests.connections import make
 from tests.console.conftest import statements
 from tests.html import html_of
@@ -24,6 +28,7 @@ from tests.portal import factories
 from tests.portal.conftest import SignedIn
 from tests.portal.factories import D, World
 from users.models import User
+from users.tenancy import for_all_tenants
 
 Read = Callable[[str], str]
 
@@ -99,6 +104,35 @@ def test_page_of_a_signal_explains_each_outcome(world: World, read: Read) -> Non
     assert "<code>SYMBOL_NOT_AT_BROKER</code>" in page
     assert "2 filled + 1 working + 1 skipped + 1 denied = 5" in page
     assert "Timeline of the order at Main MT5" in page
+
+
+def test_page_of_a_signal_links_the_other_leg_of_its_pair(world: World, read: Read) -> None:
+    group = uuid4()
+    fields: dict[str, Any] = {
+        "feed": world.euro.feed, "currency_pair": "EUR/USD", "order_type": "STOP",
+        "stop_price": "1.4", "approval": "APPROVED", "published_at": world.euro.published_at,
+    }  # fmt: skip
+    with for_all_tenants():
+        legs = [
+            Signal.objects.create(direction=side, oco_group=group, **fields)
+            for side in ("BUY", "SELL")
+        ]
+        orders = [
+            factories.order(account, leg, "PENDING", oco_group=group)
+            for account in (world.mt5, world.ibkr)
+            for leg in legs
+        ]
+    page = read(f"/signals/{legs[0].pk}/")
+    assert f'One cancels the other: <a href="/signals/{legs[1].pk}/">' in page
+    names = f"{legs[0].number} and {legs[1].number}"
+    assert f"{names} are an OCO pair: the first one that the market reaches cancels" in page
+    assert "Both still wait on IBKR, Main MT5." in page
+    with for_all_tenants():
+        Order.objects.filter(pk=orders[1].pk).update(oco_fired=True)
+        Order.objects.filter(pk=orders[0].pk).update(status="CANCELLED", done_at=market_now())
+    page = read(f"/signals/{legs[0].pk}/")
+    assert f"{legs[1].number} fired on Main MT5." in page
+    assert "Both still wait on IBKR." in page
 
 
 def test_page_of_a_signal_has_the_timeline_of_each_own_order(world: World, read: Read) -> None:
@@ -284,7 +318,7 @@ def test_more_rows_need_no_more_statements(world: World, signed_in: SignedIn, ad
         counts.append(len(sent))
         create_more_rows(world) if len(counts) == 1 else None
     assert counts[0] == counts[1], (path, counts)
-    assert counts[0] <= 22, (path, counts)
+    assert counts[0] <= 23, (path, counts)
 
 
 def test_only_signals_of_ones_own_accounts_are_listed(world: World) -> None:
@@ -326,3 +360,19 @@ def test_distance_to_the_stop_has_the_unit_of_the_instrument(
     view = PositionView(position)
     assert view.to_stop is not None
     assert (plain(view.to_stop), view.unit.word) == expected
+
+
+@pytest.mark.parametrize(
+    ("unrounded", "expected"),
+    [
+        ("40500", "500 EUR of EUR/USD left out by rounding (1 entry)"),
+        ("39999", "1 EUR of EUR/USD added by the broker’s minimum (1 entry)"),
+    ],
+)
+def test_account_states_what_rounding_left_out(
+    world: World, signed_in: SignedIn, unrounded: str, expected: str
+) -> None:
+    client, address = signed_in(world.alice), f"/accounts/{world.mt5.pk}/"
+    assert "by rounding" not in client.get(address).text
+    Order.objects.filter(pk=world.euro_order.pk).update(unrounded_quantity=D(unrounded))
+    assert expected in " ".join(client.get(address).text.split())

@@ -22,7 +22,7 @@ from common.clocks import market_now, set_market_clock
 from common.errors import MisconfiguredError
 from connections.market_data.sources import get_or_create_broker_source
 from connections.models import DataConnection
-from prices.feed_runner import FeedRunner, run
+from prices.feed_runner import FeedRunner, pause_after, run
 from prices.feeds import Feed, open_feed
 from prices.models import LatestQuote
 from prices.recorded_streams import StaticStream, stream_for
@@ -299,3 +299,8 @@ def test_replay_command_reports_invalid_arguments(
     set_market_clock(None)
     with pytest.raises(CommandError, match=wrong):
         call_command("replay_market", *arguments, stderr=StringIO())
+
+
+@pytest.mark.parametrize(("took", "paused"), [(0.0, 0.02), (0.015, 0.005), (0.02, 0.0), (0.5, 0.0)])
+def test_steps_begin_at_a_steady_pace(took: float, paused: float) -> None:
+    assert pause_after(took, 0.02) == pytest.approx(paused)

@@ -31,6 +31,7 @@ TYPES = {
     "str": {"text", "varchar", "bpchar"},
     "bool": {"bool"},
     "datetime": {"timestamptz"},
+    "time": {"time"},
     "date": {"date"},
     "timedelta": {"interval"},
     "UUID": {"uuid"},

@@ -65,6 +65,73 @@ def test_alert_is_published_at_once(feed: Feed, secret: str) -> None:
     assert (signal.currency_pair, signal.direction) == ("EUR/USD", "BUY")
 
 
+def test_alert_publishes_a_stop_limit_order_with_an_expiry(feed: Feed, secret: str) -> None:
+    fields: dict[str, Any] = {
+        "order_type": "STOP_LIMIT", "stop_price": "1.4000", "open_price": "1.4010", "tp": "1.42",
+        "time_in_force": "GTD", "valid_for": 3600,
+    }  # fmt: skip
+    signal, created = post(feed, secret, body(**fields))
+    assert created
+    assert (signal.order_type, signal.time_in_force) == ("STOP_LIMIT", "GTD")
+    assert (signal.stop_price, signal.open_price) == (D("1.4"), D("1.401"))
+    assert signal.valid_until is not None
+    error = rejection(feed, secret, body(**fields | {"open_price": None, "external_id": "other"}))
+    assert error.code == Code.PRICE_REQUIRED
+
+
+def test_alert_publishes_a_trailing_stop(feed: Feed, secret: str) -> None:
+    fields: dict[str, Any] = {
+        "order_type": "TRAILING_STOP", "trail_percent": "1", "activation_price": "1.39",
+        "open_price": None,
+    }  # fmt: skip
+    signal, created = post(feed, secret, body(**fields))
+    assert created
+    assert (signal.order_type, signal.trail_percent) == ("TRAILING_STOP", D(1))
+    assert signal.activation_price == D("1.39")
+    error = rejection(feed, secret, body(**fields | {"trail_pips": "5", "external_id": "other"}))
+    assert error.code == Code.FIELD_INVALID
+    by_atr = fields | {"trail_percent": None, "trail_atr": "1.5", "external_id": "by ATR"}
+    signal, created = post(feed, secret, body(**by_atr))
+    assert (created, signal.trail_atr, signal.trail_atr_minutes) == (True, D("1.5"), None)
+
+
+def test_alert_may_name_when_its_position_is_closed(feed: Feed, secret: str) -> None:
+    now = market_now()
+    fields: dict[str, Any] = {
+        "close_at": (now + timedelta(hours=1)).isoformat(), "close_after_seconds": 600,
+    }  # fmt: skip
+    signal, _ = post(feed, secret, body(**fields, external_id="a"))
+    assert (signal.close_at, signal.close_after_seconds) == (now + timedelta(hours=1), 600)
+    assert signal.valid_until == signal.close_at  # an entry that works longer would be closed
+    early, _ = post(feed, secret, body(**fields, external_id="b", valid_for=60))
+    assert early.valid_until is not None
+    assert early.valid_until < now + timedelta(minutes=2)
+    late = rejection(feed, secret, body(close_at=now.isoformat(), external_id="c"))
+    assert late.code == Code.SIGNAL_ENDED
+
+
+def test_alert_may_name_a_condition(feed: Feed, secret: str) -> None:
+    at = market_now() + timedelta(hours=1)
+    first, _ = post(feed, secret, body(external_id="first"))
+    fields: dict[str, Any] = {
+        "not_before": at.isoformat(), "after_signal_external_id": "first", "after_state": "closed",
+        "order_type": "MARKET", "open_price": None, "time": market_now().isoformat(),
+        "external_id": "second",
+    }  # fmt: skip
+    signal, created = post(feed, secret, body(**fields))
+    assert (created, signal.not_before, signal.after_state) == (True, at, "CLOSED")
+    assert signal.after_signal == first
+    assert signal.valid_until is None  # a market entry's own end would come before its time
+    fields |= {"external_id": "third"}
+    unknown = rejection(feed, secret, body(**fields | {"after_signal_external_id": "other"}))
+    assert unknown.code == Code.REFERENCE_REQUIRED
+    late = rejection(feed, secret, body(**fields | {"valid_for": 3600 - 60}))
+    assert late.code == Code.FIELD_INVALID
+    services.cancel(first.pk, by=None)
+    over = rejection(feed, secret, body(**fields))
+    assert over.code == Code.SIGNAL_ENDED
+
+
 def test_repeated_alert_is_the_same_signal(feed: Feed, secret: str) -> None:
     for changes in ({}, {"external_id": "bar-1"}):
         first, _ = post(feed, secret, body(**changes))
@@ -214,6 +281,17 @@ def strategy(**changes: Any) -> bytes:
     return json.dumps({name: value for name, value in fields.items() if value is not None}).encode()
 
 
+def test_alerts_state_what_the_provider_trades(feed: Feed, secret: str) -> None:
+    stated = {"provider_quantity": "300", "provider_equity": 2500.5, "provider_currency": "usd"}
+    sent = (body(**stated), strategy(**stated, timenow=f"{market_now():%Y-%m-%dT%H:%M:%SZ}"))
+    for data in sent:
+        signal, _ = post(feed, secret, data)
+        assert (signal.provider_quantity, signal.provider_equity) == (300, D("2500.5"))
+        assert signal.provider_currency == "USD"
+    zero = rejection(feed, secret, strategy(provider_quantity="0"))
+    assert zero.code == Code.NUMBER_NOT_POSITIVE
+
+
 @pytest.mark.parametrize(
     ("changes", "code", "field"),
     [
@@ -360,9 +438,13 @@ def test_signed_position_size_stands_for_the_position(feed: Feed, secret: str) -
 
 
 def test_entry_takes_its_levels_and_price_along(feed: Feed, secret: str) -> None:
-    signal, _ = post(feed, secret, strategy(sl="1.09", tp="1.13", max_slippage_pips="2"))
+    limits = {"max_slippage_pips": "2", "max_spread": "0.5", "max_spread_unit": "BPS",
+              "trailing_distance": "30", "trailing_step": "5"}  # fmt: skip
+    signal, _ = post(feed, secret, strategy(sl="1.09", tp="1.13", **limits))
     assert (signal.open_price, signal.sl, signal.tp) == (D("1.1"), D("1.09"), D("1.13"))
     assert (signal.note, signal.max_slippage_pips) == ("Long", D(2))
+    assert (signal.max_spread, signal.max_spread_unit) == (D("0.5"), "BPS")
+    assert (signal.trailing_distance, signal.trailing_step) == (D(30), D(5))
     assert signal.valid_until is not None
 
 

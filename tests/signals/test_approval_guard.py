@@ -157,7 +157,31 @@ def test_unapproved_signal_is_not_published(unapproved: Feed, private: Feed) -> 
 
 
 @pytest.mark.parametrize(
-    "change", [{"sl": "1.2"}, {"direction": "SELL"}, {"valid_until": None}], ids=str
+    "change",
+    [
+        {"sl": "1.2"},
+        {"direction": "SELL"},
+        {"valid_until": None},
+        {"provider_quantity": "1"},
+        {"provider_equity": "1"},
+        {"provider_currency": "JPY"},
+        {"max_spread": 3},
+        {"max_spread_unit": "BPS"},
+        {"break_even_target": 1},
+        {"break_even_profit": 1},
+        {"break_even_offset": 1},
+        {"trailing_distance": 1},
+        {"trailing_step": 1},
+        {"trailing_activation": 1},
+        {"stop_rule_unit": "PRICE"},
+        {"execution_style": "TWAP", "duration_seconds": 60, "slice_count": 3},
+        {"order_type": "TRAILING_STOP", "trail_distance": "0.01"},
+        {"order_type": "TRAILING_STOP", "trail_atr": "2"},
+        {"not_before": "2040-01-01T00:00:00Z"},
+        {"close_at": "2040-01-01T00:00:00Z"},
+        {"close_after_seconds": 60},
+    ],
+    ids=str,
 )
 def test_changed_signal_needs_a_new_approval(
     feed: Feed, operator: User, change: dict[str, Any]
@@ -178,9 +202,9 @@ def test_changed_signal_needs_a_new_approval(
 
 
 NO_INSTRUCTION = {
-    "id", "strategy_id", "trade_plan_id", "provider_quantity", "provider_equity", "external_id",
-    "content_hash", "origin", "note", "created_by_id", "approval", "approved_by_id", "approved_at",
-    "published_by_id", "published_at", "cancelled_by_id", "cancelled_at", "candidate_count",
+    "id", "strategy_id", "trade_plan_id", "external_id", "content_hash", "origin", "note",
+    "created_by_id", "approval", "approved_by_id", "approved_at", "published_by_id",
+    "published_at", "cancelled_by_id", "cancelled_at", "candidate_count",
     "reaches_admins", "owner_only", "created_at",
 }  # fmt: skip
 

@@ -196,7 +196,7 @@ prices = st.sampled_from([None, "1", "1.5", "2", "2.5"])
 @given(
     action=st.sampled_from(["OPEN", "MODIFY", "CLOSE"]),
     direction=st.sampled_from(["BUY", "SELL"]),
-    order_type=st.sampled_from([None, "LIMIT", "STOP", "MARKET"]),
+    order_type=st.sampled_from([None, "LIMIT", "STOP", "STOP_LIMIT", "MARKET"]),
     open_price=prices,
     stop_price=prices,
     sl=prices,

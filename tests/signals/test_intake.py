@@ -13,10 +13,11 @@ from common.reason_codes import Code
 from signals.draft import Target
 from signals.errors import FieldError, field_errors
 from signals.intake import read_signal
-from signals.models import Action, Direction, OrderType
+from signals.models import TRAIL_FIELDS, Action, Direction, OrderType, TimeInForce
 from signals.strict_json import MAX_BYTES
 
 GOOD: dict[str, Any] = {"symbol": "EURUSD", "direction": "BUY"}
+STOP_LIMIT = {"order_type": "STOP_LIMIT", "stop_price": "1.4", "open_price": "1.41"}
 
 
 def read_json(text: str) -> Any:
@@ -41,7 +42,11 @@ def test_complete_signal_is_parsed() -> None:
         "open_price": 1.3860, "stop_loss": "1.3900", "risk_category": "large",
         "targets": [{"price": 1.38, "fraction": 0.5}, {"price": "1.37", "fraction": "0.5"}],
         "time_in_force": "DAY", "valid_until": "2030-01-01T00:00:00+02:00",
-        "max_slippage_pips": 0, "external_id": "x-1", "provider_quantity": 100000,
+        "max_slippage_pips": 0, "max_spread": "1.5", "max_spread_unit": "bps",
+        "break_even_target": 1, "break_even_offset": "2", "trailing_distance": 0,
+        "stop_rule_unit": "pips",
+        "external_id": "x-1", "provider_quantity": 100000,
+        "provider_equity": "25000.50", "provider_currency": "usd",
         "strategy_id": "s", "trade_plan_id": "t", "note": "two\\nlines", "feed": "majors"}"""
     )
     assert (draft.action, draft.pair, draft.direction) == (Action.OPEN, "EUR/USD", Direction.SELL)
@@ -54,7 +59,159 @@ def test_complete_signal_is_parsed() -> None:
     )
     assert draft.valid_until.isoformat() == "2029-12-31T22:00:00+00:00"
     assert draft.max_slippage_pips == 0
+    assert (draft.max_spread, draft.max_spread_unit) == (Decimal("1.5"), "BPS")
+    assert (draft.break_even_target, draft.break_even_offset) == (1, Decimal(2))
+    assert (draft.trailing_distance, draft.stop_rule_unit) == (Decimal(0), "PIPS")
     assert draft.provider_quantity == 100_000
+    assert (draft.provider_equity, draft.provider_currency) == (Decimal("25000.5"), "USD")
+
+
+@pytest.mark.parametrize("currency", ['"U"', '"US DOLLAR"', '"€"', '"ABCDEFGHIJK"', "1"])
+def test_currency_of_the_provider_is_a_code(currency: str) -> None:
+    body = f'{{"symbol": "EURUSD", "direction": "BUY", "provider_currency": {currency}}}'
+    assert codes(body.encode()) == [(Code.FIELD_INVALID, "provider_currency")]
+
+
+def test_stop_limit_and_good_till_date_orders_are_parsed() -> None:
+    for levels in (
+        {"sl": "1.399", "tp": "1.411"},
+        {"open_price": "1.39", "sl": "1.389", "tp": "1.391"},  # bought after the price came back
+        {"direction": "SELL", "open_price": "1.39", "sl": "1.401", "tp": "1.389"},
+    ):
+        draft = read(**(STOP_LIMIT | levels))
+        assert draft.order_type == OrderType.STOP_LIMIT
+        assert (draft.stop_price, draft.entry_price) == (Decimal("1.4"), draft.open_price)
+    until = "2030-01-01T00:00:00Z"
+    draft = read(**STOP_LIMIT, time_in_force="gtd", valid_until=until)
+    assert (draft.time_in_force, draft.valid_until.year) == (TimeInForce.GTD, 2030)
+    assert read(**STOP_LIMIT, time_in_force="GTD", valid_for=60).valid_for == 60
+
+
+TRAILING = {"order_type": "TRAILING_STOP", "trail_distance": "0.002"}
+ENDS = "2030-01-01T00:00:00Z"
+
+
+@pytest.mark.parametrize(
+    ("fields", "entry"),
+    [
+        (TRAILING, None),
+        (TRAILING | {"activation_price": "1.39", "sl": "1.2", "tp": "1.5"}, None),
+        (TRAILING | {"trail_distance": None, "trail_pips": "20"}, None),
+        (TRAILING | {"trail_distance": None, "trail_percent": "99.99"}, None),
+        (TRAILING | {"trail_distance": None, "trail_atr": "1.5", "trail_atr_minutes": 15}, None),
+        (TRAILING | {"time_in_force": "GTD", "valid_until": ENDS, "max_slippage": "3"}, None),
+        ({"order_type": "IF_TOUCHED", "stop_price": "1.38", "max_slippage": "3"}, "1.38"),
+        ({"order_type": "IF_TOUCHED", "stop_price": "1.38", "open_price": "1.38"}, "1.38"),
+    ],
+)
+def test_orders_that_the_engine_holds_are_parsed(fields: dict[str, Any], entry: str | None) -> None:
+    draft = read(**fields)
+    assert draft.order_type == fields["order_type"]
+    assert draft.entry_price == (None if entry is None else Decimal(entry))
+    for name in (*TRAIL_FIELDS, "activation_price", "trail_atr_minutes"):
+        value = fields.get(name)
+        assert getattr(draft, name) == (None if value is None else Decimal(value))
+
+
+@pytest.mark.parametrize(
+    ("fields", "errors"),
+    [
+        ({"order_type": "TRAILING_STOP"}, [("FIELD_REQUIRED", "trail_distance")]),
+        (
+            {"order_type": "TRAILING_STOP", "activation_price": "1.4"},
+            [("FIELD_REQUIRED", "trail_distance")],
+        ),
+        (TRAILING | {"trail_pips": "5"}, [("FIELD_INVALID", "trail_pips")]),
+        (
+            TRAILING | {"trail_pips": "5", "trail_percent": "100"},
+            [("FIELD_INVALID", name) for name in ("trail_pips", "trail_percent", "trail_percent")],
+        ),
+        (
+            {"order_type": "TRAILING_STOP", "trail_percent": "100"},
+            [("FIELD_INVALID", "trail_percent")],
+        ),
+        (TRAILING | {"open_price": "1.4"}, [("FIELD_INVALID", "open_price")]),
+        (TRAILING | {"stop_price": "1.4"}, [("FIELD_INVALID", "stop_price")]),
+        (TRAILING | {"time_in_force": "DAY"}, [("FIELD_INVALID", "time_in_force")]),
+        (TRAILING | {"time_in_force": "IOC"}, [("FIELD_INVALID", "time_in_force")]),
+        (TRAILING | {"trail_distance": "0"}, [("NUMBER_NOT_POSITIVE", "trail_distance")]),
+        ({"trail_distance": "1"}, [("FIELD_INVALID", "trail_distance")]),
+        ({"activation_price": "1"}, [("FIELD_INVALID", "activation_price")]),
+        (
+            {"order_type": "STOP", "stop_price": "1.4", "trail_pips": "1"},
+            [("FIELD_INVALID", "trail_pips")],
+        ),
+        (
+            {"symbol": "BTCUSD", "order_type": "TRAILING_STOP", "trail_pips": "5"},
+            [("FIELD_INVALID", "trail_pips")],
+        ),
+        (
+            TRAILING | {"trail_atr": "2", "trail_atr_minutes": "7"},
+            [("FIELD_INVALID", "trail_atr_minutes"), ("FIELD_INVALID", "trail_atr")],
+        ),
+        (TRAILING | {"trail_atr_minutes": 60}, [("FIELD_INVALID", "trail_atr_minutes")]),
+        (
+            {"trail_atr": "2", "trail_atr_minutes": 60},
+            [("FIELD_INVALID", "trail_atr"), ("FIELD_INVALID", "trail_atr_minutes")],
+        ),
+        (
+            {"order_type": "TRAILING_STOP", "trail_atr": "0"},
+            [("NUMBER_NOT_POSITIVE", "trail_atr")],
+        ),
+        ({"not_before": ENDS, "close_at": ENDS}, [("FIELD_INVALID", "close_at")]),
+        (
+            {"close_at": "then", "close_after_seconds": 0},
+            [("FIELD_INVALID", "close_at"), ("FIELD_INVALID", "close_after_seconds")],
+        ),
+        (
+            {"action": "CLOSE", "refers_to": 1, "close_at": ENDS, "close_after_seconds": 60},
+            [("FIELD_INVALID", "close_at"), ("FIELD_INVALID", "close_after_seconds")],
+        ),
+        ({"action": "MODIFY", "refers_to": 1, "sl": None}, [("FIELD_REQUIRED", "sl")]),
+        ({"after_signal": 5}, [("FIELD_REQUIRED", "after_state")]),
+        ({"after_state": "CLOSED"}, [("FIELD_INVALID", "after_state")]),
+        (
+            {"after_signal": 5, "after_signal_external_id": "a", "after_state": "FILLED"},
+            [("FIELD_INVALID", "after_signal_external_id")],
+        ),
+        (
+            {"after_signal": "x", "after_state": "OPEN", "not_before": "soon"},
+            [("FIELD_INVALID", name) for name in ("not_before", "after_signal", "after_state")],
+        ),
+        ({"not_before": ENDS, "valid_until": ENDS}, [("FIELD_INVALID", "not_before")]),
+        (
+            {
+                "action": "CLOSE",
+                "refers_to": 1,
+                "not_before": ENDS,
+                "after_signal": 3,
+                "after_state": "CLOSED",
+            },
+            [("FIELD_INVALID", name) for name in ("not_before", "after_signal", "after_state")],
+        ),
+        ({"order_type": "IF_TOUCHED"}, [("PRICE_REQUIRED", "stop_price")]),
+        (
+            {"order_type": "IF_TOUCHED", "stop_price": "1.38", "price": "1.39"},
+            [("FIELD_INVALID", "price")],
+        ),
+        (
+            {"order_type": "IF_TOUCHED", "stop_price": "1.38", "time_in_force": "FOK"},
+            [("FIELD_INVALID", "time_in_force")],
+        ),
+        (
+            {"order_type": "IF_TOUCHED", "stop_price": "1.38", "sl": "1.38"},
+            [("STOP_WRONG_SIDE", "sl")],
+        ),
+        (
+            {"action": "CLOSE", "refers_to": 1, "trail_distance": "1", "activation_price": "1"},
+            [("FIELD_INVALID", "trail_distance"), ("FIELD_INVALID", "activation_price")],
+        ),
+    ],
+)
+def test_trigger_that_contradicts_itself_is_refused_with_all_faults(
+    fields: dict[str, Any], errors: list[tuple[str, str]]
+) -> None:
+    assert codes(json.dumps(GOOD | fields).encode()) == errors
 
 
 def test_tp_is_short_for_one_target() -> None:
@@ -72,14 +229,16 @@ BAD_NUMBERS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("field", ["sl", "tp", "open_price", "max_slippage_pips"])
+@pytest.mark.parametrize("field", ["sl", "tp", "open_price", "max_slippage_pips", "max_spread"])
 @pytest.mark.parametrize("number", BAD_NUMBERS)
 def test_number_must_be_a_plain_decimal(number: str, field: str) -> None:
     body = f'{{"symbol": "EURUSD", "direction": "BUY", "{field}": {number}}}'
     assert codes(body.encode()) == [(Code.NUMBER_MALFORMED, field)]
 
 
-@pytest.mark.parametrize("field", ["sl", "tp", "open_price", "provider_quantity"])
+@pytest.mark.parametrize(
+    "field", ["sl", "tp", "open_price", "provider_quantity", "provider_equity"]
+)
 @pytest.mark.parametrize("number", ["0", "-1", '"-1.5"', '"0.000"', "-0"])
 def test_price_must_be_positive(number: str, field: str) -> None:
     body = f'{{"symbol": "EURUSD", "direction": "BUY", "{field}": {number}}}'
@@ -123,7 +282,37 @@ def test_body_that_is_no_json_object_is_rejected(body: bytes, code: Code) -> Non
         ({"direction": "UP"}, [("FIELD_INVALID", "direction")]),
         ({"direction": ["BUY"]}, [("FIELD_INVALID", "direction")]),
         ({"action": "HOLD"}, [("FIELD_INVALID", "action")]),
-        ({"order_type": "STOP_LIMIT"}, [("FIELD_INVALID", "order_type")]),
+        ({"order_type": "TRAILING"}, [("FIELD_INVALID", "order_type")]),
+        (
+            {"order_type": "STOP_LIMIT"},
+            [("PRICE_REQUIRED", "open_price"), ("PRICE_REQUIRED", "stop_price")],
+        ),
+        (STOP_LIMIT | {"open_price": None}, [("PRICE_REQUIRED", "open_price")]),
+        (STOP_LIMIT | {"stop_price": None}, [("PRICE_REQUIRED", "stop_price")]),
+        (STOP_LIMIT | {"max_slippage": "1"}, [("FIELD_INVALID", "max_slippage")]),
+        (STOP_LIMIT | {"time_in_force": "IOC"}, [("FIELD_INVALID", "time_in_force")]),
+        (STOP_LIMIT | {"time_in_force": "FOK"}, [("FIELD_INVALID", "time_in_force")]),
+        (STOP_LIMIT | {"sl": "1.405"}, [("STOP_WRONG_SIDE", "sl")]),  # behind its limit only
+        (STOP_LIMIT | {"open_price": "1.39", "sl": "1.395"}, [("STOP_WRONG_SIDE", "sl")]),
+        (STOP_LIMIT | {"tp": "1.405"}, [("TARGET_WRONG_SIDE", "tp")]),
+        (
+            STOP_LIMIT | {"direction": "SELL", "open_price": "1.39", "sl": "1.395"},
+            [("STOP_WRONG_SIDE", "sl")],
+        ),
+        (
+            STOP_LIMIT | {"time_in_force": "FOK", "sl": "1.5", "max_slippage_pips": "2"},
+            [
+                ("FIELD_INVALID", "max_slippage_pips"),
+                ("STOP_WRONG_SIDE", "sl"),
+                ("FIELD_INVALID", "time_in_force"),
+            ],
+        ),
+        (
+            {"order_type": "LIMIT", "open_price": "1.4", "time_in_force": "GTD"},
+            [("FIELD_REQUIRED", "valid_until")],
+        ),
+        ({"time_in_force": "GTD", "valid_for": 60}, [("FIELD_INVALID", "time_in_force")]),
+        ({"time_in_force": "GTX"}, [("FIELD_INVALID", "time_in_force")]),
         ({"order_type": "LIMIT"}, [("PRICE_REQUIRED", "open_price")]),
         ({"order_type": "STOP"}, [("PRICE_REQUIRED", "stop_price")]),
         ({"stop_price": "1.4"}, [("FIELD_INVALID", "stop_price")]),
@@ -182,6 +371,59 @@ def test_body_that_is_no_json_object_is_rejected(body: bytes, code: Code) -> Non
             [("FIELD_INVALID", "valid_for")],
         ),
         ({"max_slippage_pips": -1}, [("FIELD_INVALID", "max_slippage_pips")]),
+        (
+            {"max_spread": -1, "max_spread_unit": "POINTS"},
+            [("FIELD_INVALID", "max_spread"), ("FIELD_INVALID", "max_spread_unit")],
+        ),
+        (
+            {"symbol": "AAPL", "max_spread": 1, "max_spread_unit": "PIPS"},
+            [("FIELD_INVALID", "max_spread_unit")],
+        ),
+        (
+            {"action": "CLOSE", "refers_to": 1, "max_spread": 1},
+            [("FIELD_INVALID", "max_spread")],
+        ),
+        (
+            {
+                "break_even_target": 11,
+                "break_even_offset": 1,
+                "trailing_step": 0,
+                "trailing_activation": 2,
+                "stop_rule_unit": "MILES",
+            },
+            [
+                ("FIELD_INVALID", "break_even_target"),
+                ("NUMBER_NOT_POSITIVE", "trailing_step"),
+                ("FIELD_INVALID", "stop_rule_unit"),
+                ("FIELD_INVALID", "break_even_offset"),
+                ("FIELD_INVALID", "trailing_activation"),
+            ],
+        ),
+        (
+            {"break_even_target": 2, "tp": "1.5"},
+            [("FIELD_INVALID", "break_even_target")],
+        ),
+        (
+            {"break_even_profit": 5, "break_even_offset": 5},
+            [("FIELD_INVALID", "break_even_offset")],
+        ),
+        (
+            {"break_even_profit": 0, "break_even_target": 1, "tp": "1.5"},
+            [("FIELD_INVALID", "break_even_profit")],
+        ),
+        (
+            {"trailing_distance": 100, "stop_rule_unit": "PERCENT"},
+            [("FIELD_INVALID", "trailing_distance")],
+        ),
+        (
+            {"symbol": "AAPL", "trailing_distance": 1, "stop_rule_unit": "PIPS"},
+            [("FIELD_INVALID", "stop_rule_unit")],
+        ),
+        ({"stop_rule_unit": "PIPS"}, [("FIELD_INVALID", "stop_rule_unit")]),
+        (
+            {"action": "CLOSE", "refers_to": 1, "trailing_distance": 1},
+            [("FIELD_INVALID", "trailing_distance")],
+        ),
         ({"note": "a\x00b"}, [("FIELD_INVALID", "note")]),
         ({"note": "\ud800"}, [("FIELD_INVALID", "note")]),
         ({"note": "x" * 501}, [("FIELD_INVALID", "note")]),
@@ -208,8 +450,8 @@ def test_body_that_is_no_json_object_is_rejected(body: bytes, code: Code) -> Non
         ),
         ({"action": "MODIFY", "refers_to": 1}, [("FIELD_REQUIRED", "sl")]),
         (
-            {"action": "MODIFY", "refers_to": 1, "tp": "1", "open_price": "1"},
-            [("FIELD_INVALID", "open_price")],
+            {"action": "MODIFY", "refers_to": 1, "tp": "1", "order_type": "LIMIT"},
+            [("FIELD_INVALID", "order_type")],
         ),
     ],
 )

@@ -194,8 +194,9 @@ def test_tenant_cannot_transfer_own_row(
 
 # Of these the web role may not change this column at all, its own rows included.
 NOT_GRANTED = {
-    "connections_connectionhealth", "execution_executionlog", "users_recoverycode",
-    "users_secondfactor",
+    "connections_accounthistory", "connections_cashflow", "connections_connectionhealth",
+    "connections_tradingpause", "execution_executionlog", "execution_scopedaction",
+    "positions_stoprule", "users_recoverycode", "users_secondfactor",
 }  # fmt: skip
 
 
@@ -203,7 +204,8 @@ def test_tenant_cannot_change_or_delete_others_rows(
     alice: world.Tenant, bob: world.Tenant, as_role: Opened
 ) -> None:
     for table, row in owned_rows(bob, as_role):
-        key = next(name for name in ("id", "connection_id", "source_id") if name in row)
+        names = ("id", "connection_id", "source_id", "position_id")
+        key = next(name for name in names if name in row)
         for statement in (
             f'UPDATE {table} SET "{key}" = "{key}" WHERE "{key}"::text = %s',
             f'DELETE FROM {table} WHERE "{key}"::text = %s',
@@ -319,6 +321,24 @@ def test_tenant_sees_entitled_feeds_and_signals(
     assert draft.pk not in seen()[1]
 
 
+def test_tenant_sees_halts_of_symbols_and_of_own_broker_types(
+    alice: world.Tenant, as_role: Opened
+) -> None:
+    operator = make.user(is_staff=True)
+
+    def halt(**fields: str) -> int:
+        switch = KillSwitch.objects.create(mode="HALTED", reason="r", set_by=operator, **fields)
+        return int(switch.pk)
+
+    own = halt(scope="BROKER_TYPE", broker_type=alice.connection.type)
+    other = halt(scope="BROKER_TYPE", broker_type="elsewhere")
+    symbol = halt(scope="SYMBOL", pair="EUR/USD")
+    with as_role("web", tenant=alice.user.pk) as session:
+        seen = visible(session, "connections_killswitch")
+        assert {own, symbol} <= seen
+        assert other not in seen
+
+
 def test_tenant_cannot_release_operators_kill_switch(alice: world.Tenant, as_role: Opened) -> None:
     operator = make.user(is_staff=True)
     KillSwitch.objects.create(
@@ -335,5 +355,14 @@ def test_tenant_cannot_release_operators_kill_switch(alice: world.Tenant, as_rol
                 " VALUES ('ALL', 'HALTED', 'r', %s)",
                 (alice.user.pk,),
             )
+    with (
+        as_role("web", tenant=alice.user.pk) as session,
+        pytest.raises(psycopg.errors.InsufficientPrivilege),
+    ):
+        session.execute(
+            "INSERT INTO connections_killswitch (scope, mode, reason, set_by_id, pair)"
+            " VALUES ('SYMBOL', 'HALTED', 'r', %s, 'EUR/USD')",
+            (alice.user.pk,),
+        )
     with as_role("web") as anonymous:
         assert everybody.pk not in visible(anonymous, "connections_killswitch")

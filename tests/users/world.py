@@ -8,23 +8,40 @@ from django.utils import timezone
 
 from analytics.models import AnalyticsDaily
 from connections.models import (
+    AccountHistory,
     AccountSnapshot,
+    CashFlowRead,
     DataConnection,
     ExecutionConnection,
     KillSwitch,
     SourceHealth,
     Subscription,
+    SubscriptionRoute,
+    TradingPreset,
 )
 from events.models import Channel, Delivery, Event, Notification
-from execution.models import AccountSyncState, DriftItem, ExecutionLog, Fill, Order
-from positions.models import ExecutionPosition
-from prices.models import LatestQuote
+from execution.models import (
+    AccountSyncState,
+    DriftItem,
+    EntryChange,
+    ExecutionLog,
+    Fill,
+    Order,
+    OrderTrigger,
+    ScopedAction,
+    SlicePlan,
+)
+from positions.models import ExecutionPosition, StopRule
+from prices.models import LatestQuote, PriceBar
 from signals.models import Feed, FeedToken, ReceivedAlert, Signal
 from tests.connections import make
+from tests.decisions import answered, calendar_of, provider_of
+from tests.loss_limits import cash_flow_of, limit_of, pause_of
 from users.models import ApiKey, User
 
 NOW = datetime(2026, 1, 2, 12, tzinfo=UTC)  # past, so that no test is about it by chance
 ONE = Decimal(1)
+PRICES_OF_BAR = ("open", "high", "low", "close")
 
 
 @dataclass(frozen=True)
@@ -42,12 +59,20 @@ def tenant(name: str) -> Tenant:
     user = make.user(name)
     source = DataConnection.objects.create(name=name, user=user)
     LatestQuote.objects.create(data_connection=source, symbol="EUR/USD", bid=1, ask=1, time=NOW)
+    bar = dict.fromkeys((f"{side}_{at}" for side in ("bid", "ask") for at in PRICES_OF_BAR), ONE)
+    PriceBar.objects.create(
+        data_connection=source, symbol="EUR/USD", minute=NOW, spread_sum=0, quote_count=1,
+        first_at=NOW, last_at=NOW, **bar,
+    )  # fmt: skip
     SourceHealth.objects.create(source=source)
     connection = make.connection(user, preset=make.preset(user), data_connection=source)
     feed = make.feed(user, is_public=False, approved_by_owner=True)
     signal = make.signal(feed, published_at=NOW)
     order = _trade(connection, signal)
     subscription = make.subscription(connection, feed)
+    SubscriptionRoute.objects.create(
+        subscription=subscription, feed=feed, connection=connection, rank=0
+    )
     _notify(user, name)
     FeedToken.objects.create(feed=feed, prefix=name, secret_hash="h")
     ReceivedAlert.objects.create(feed=feed, key="k", change="flat", summary="s")
@@ -56,6 +81,16 @@ def tenant(name: str) -> Tenant:
     KillSwitch.objects.create(
         scope="CONNECTION", mode="HALTED", connection=connection, reason="r", set_by=user
     )
+    limit_of(TradingPreset.objects.get(user=user))
+    answered(order, provider_of(user))
+    calendar_of(user)
+    pause_of(connection, ended_at=NOW)
+    cash_flow_of(connection)
+    CashFlowRead.objects.create(connection=connection)
+    AccountHistory.objects.create(
+        connection=connection, period_start=NOW, currency="USD", read_at=NOW, balance=ONE,
+        equity=ONE, peak_balance=ONE, peak_balance_at=NOW, peak_equity=ONE, peak_equity_at=NOW,
+    )  # fmt: skip
     return Tenant(user, connection, feed, signal, order, subscription)
 
 
@@ -68,6 +103,29 @@ def _trade(connection: ExecutionConnection, signal: Signal) -> Order:
         signal=signal, connection=connection, leg="entry", pair="EUR/USD", side="BUY",
         order_type="MARKET", time_in_force="GTC",
     )  # fmt: skip
+    SlicePlan.objects.create(
+        order=order, connection=connection, style="TWAP", seed=order.pk, quantity=ONE,
+        quantity_step=ONE, quantity_min=ONE, offsets=[0], quantities=[ONE], catch_up="SKIP",
+        at_end="LEAVE", arrival_price=ONE, starts_at=NOW, ends_at=NOW,
+    )  # fmt: skip
+    OrderTrigger.objects.create(
+        order=order,
+        connection=connection,
+        kind="STOP",
+        sent_as="MARKET",
+        pair="EUR/USD",
+        side="BUY",
+        level=ONE,
+        active_since=NOW,
+        is_armed=False,
+    )
+    ScopedAction.objects.create(
+        user=signal.feed.owner, cancels_entries=True, closes_positions=False, scope={},
+        scope_name="everything",
+    )  # fmt: skip
+    EntryChange.objects.create(
+        order=order, connection=connection, quantity=ONE, state="DONE", done_at=NOW
+    )
     Fill.objects.create(
         connection=connection, broker_fill_id="1", order=order, side="BUY", quantity=ONE,
         price=ONE, time=NOW,
@@ -75,11 +133,12 @@ def _trade(connection: ExecutionConnection, signal: Signal) -> Order:
     ExecutionLog.objects.create(order_id=order.pk, connection_id=connection.pk, code="CREATED")
     DriftItem.objects.create(connection=connection, kind="UNKNOWN_ORDER", key="k")
     AccountSyncState.objects.get(connection=connection)
-    ExecutionPosition.objects.create(
+    position = ExecutionPosition.objects.create(
         connection=connection, signal=signal, pair="EUR/USD", symbol="EURUSD", side="BUY",
         quantity=ONE, opened_quantity=ONE, entry_price=ONE, pip=ONE, conversion_rate=ONE,
         opened_at=NOW,
     )  # fmt: skip
+    StopRule.objects.create(position=position, trailing_distance=ONE)
     AnalyticsDaily.objects.create(connection=connection, day=NOW.date())
     return order
 

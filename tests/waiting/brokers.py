@@ -1,4 +1,4 @@
-"""An account at each broker double: a whole trading process, an order that the double swallows, and
+"""An account at each fake broker: a whole trading process, an order that the fake swallows, and
 the client order ids that have reached it."""
 
 import ipaddress
@@ -47,15 +47,15 @@ _exchange: list[BrokerAdapter] = []
 
 
 def exchange_adapter() -> BrokerAdapter:
-    """The adapter of this process: it reaches the exchange's double."""
+    """The adapter of this process: it reaches the fake exchange."""
     return _exchange[-1]
 
 
 @dataclass(frozen=True)
 class Account:
-    """An account at a double, tested and compared, that follows `feed`.
+    """An account at a fake broker, tested and compared, that follows `feed`.
 
-    swallow: have the double take the next order without a trace and without an answer. has_taken:
+    swallow: have the fake take the next order without a trace and without an answer. has_taken:
     whether it has. recover: from now on it answers. arrived: what has reached its books. refuse:
     from now on its terminal sends no order, while it goes on reporting the account; recover ends
     that, too.
@@ -78,7 +78,7 @@ class Account:
 def account_at(
     kind: str, tmp_path: Path, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Account]:
-    """Start a double of this kind and a trading process beside it."""
+    """Start a fake broker of this type and a trading process beside it."""
     private = new_private_key()
     settings.FILLCAST_CREDENTIALS_PUBLIC_KEY = public_key_of(private)
     settings.FILLCAST_CREDENTIALS_PRIVATE_KEYS = (private,)

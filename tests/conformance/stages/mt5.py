@@ -28,6 +28,7 @@ NO_HALF = (
     "the package MetaTrader5 reads the terminal's answer: for a truncated one it reports an error"
     " without any of its bytes"
 )
+DEPOSITED = 2  # type of a deal
 IOC = 2  # of the symbol's mask
 READS = ("positions_get", "orders_get", "history_orders_get", "history_deals_get")
 ORDER_FAULTS: dict[InjectedFault, dict[str, Any]] = {
@@ -120,6 +121,10 @@ class Mt5Stage(Harness):
         words = {"reason": 0, "comment": "", "magic": 0}
         ticket = int(broker_position_id)
         await self._hand(self.venue.control, "close", login=self.login, ticket=ticket, **words)
+
+    async def book_cash(self, amount: D) -> None:
+        deal = {"login": self.login, "kind": DEPOSITED, "amount": float(amount)}
+        await self._hand(self.venue.control, "book", **deal)
 
     async def execute_again(self, request: OrderRequest) -> None:
         words = {"login": self.login, "comment": request.client_order_id}

@@ -69,8 +69,8 @@ def test_position_closed_here_is_an_orphan_once_nothing_is_in_flight(
 
 
 def without_orders(broker: FakeBroker) -> Callable[[str], Awaitable[BrokerBooks]]:
-    async def journal(tag: str) -> BrokerBooks:
-        return replace(await FakeBroker.journal(broker, tag), accepted=())
+    async def journal(id_prefix: str) -> BrokerBooks:
+        return replace(await FakeBroker.journal(broker, id_prefix), accepted=())
 
     return journal
 

@@ -170,6 +170,14 @@ def test_kill_switch_is_checked_right_before_sending(
         (Halts(users={3: "REDUCING"}), True, True),
         (Halts(connections={"c": "HALTED"}), True, True),
         (Halts(all_trading="REDUCING", users={3: "HALTED"}), False, True),
+        (Halts(broker_types={"paper": "REDUCING"}), True, True),
+        (Halts(broker_types={"paper": "REDUCING"}), False, False),
+        (Halts(broker_types={"paper": "HALTED"}), False, True),
+        (Halts(broker_types={"mt5": "HALTED"}), True, False),
+        (Halts(pairs={"GER40/EUR": "REDUCING"}), True, True),
+        (Halts(pairs={"DAX/EUR": "HALTED"}), False, True),
+        (Halts(pairs={"EUR/USD": "HALTED"}), True, False),
+        (Halts(pairs={"DAX/EUR": "REDUCING"}, broker_types={"paper": "HALTED"}), False, True),
     ],
 )
 def test_kill_switch_stops_the_orders_in_its_scope(
@@ -193,7 +201,10 @@ def an_outgoing(is_entry: bool, send_by: float = 0) -> Any:
     from types import SimpleNamespace as Some
 
     request = Some(connection_id="c", order_id=1, fence=1, send_by=send_by)
-    return Some(owner_id=3, feed_id=7, is_entry=is_entry, request=request)
+    return Some(
+        owner_id=3, feed_id=7, is_entry=is_entry, request=request,
+        broker_type="paper", pairs=("GER40/EUR", "DAX/EUR"),
+    )  # fmt: skip
 
 
 def test_order_is_not_sent_after_its_deadline(

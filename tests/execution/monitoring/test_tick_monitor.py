@@ -121,7 +121,7 @@ def test_old_prices_do_not_hit_positions_opened_since(
     assert held.process_quotes(source(alice), quotes_of("1.09")) != []
 
 
-def _away(*_: object) -> list[object]:
+def _away(*_: object, **__: object) -> list[object]:
     raise OperationalError("the database is away")
 
 

@@ -31,8 +31,8 @@ from tests.execution.fake_broker import KIND, FakeBroker
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-def accounts(feed: Feed, n: int) -> None:
-    for _ in range(n):
+def accounts(feed: Feed, count: int) -> None:
+    for _ in range(count):
         factories.account(feed)
 
 

@@ -10,13 +10,13 @@ import pytest
 from django.db import transaction
 from rest_framework.test import APIClient
 
-from analytics.days import trading_day
 from analytics.models import AnalyticsDaily
 from analytics.services import compute_day
 from brokers.types import OrderReport
 from common.clocks import market_now
 from common.sql import rows, run
 from connections.models import AccountSnapshot, ExecutionConnection
+from connections.trading_day import trading_date
 from execution.audit.counters import audit
 from execution.models import Fill, Order
 from execution.reports import fees
@@ -180,7 +180,7 @@ def test_paper_fees_from_http_request_to_daily_result(
     send()
     position = ExecutionPosition.objects.get()
     assert (position.quantity, position.commission) == (0, D("0.66"))
-    compute_day(trading_day(market_now(), "America/New_York"))
+    compute_day(trading_date(market_now()))
     row = AnalyticsDaily.objects.get()
     assert (row.commission, row.unconverted_fees) == (D("0.66"), {})
     assert row.total_pnl == position.realized_pnl - D("0.66")

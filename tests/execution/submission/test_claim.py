@@ -89,7 +89,14 @@ def test_limit_entry_is_sent_with_all_its_fields(feed: Feed) -> None:
         send_by=outgoing.request.send_by,
     )
     assert outgoing == Outgoing(
-        KIND, outgoing.spec, outgoing.request, True, feed.pk, account.owner_id, GENERAL
+        KIND,
+        outgoing.spec,
+        outgoing.request,
+        True,
+        feed.pk,
+        account.owner_id,
+        ("EUR/USD",),
+        GENERAL,
     )
     assert outgoing.spec.connection_id == str(account.pk)
 
@@ -173,7 +180,7 @@ def test_claim_reads_only_the_prices_that_it_needs(feed: Feed, by: str) -> None:
         factories.quote(one, pair=pair)
     factories.signal(feed, [("1.12", "1")])
     pending = rows(claim_sql.LOAD, (array(factories.pending()),))
-    market = claiming._load_context(pending)
+    market = claiming._load_context(pending, *claiming._lock_signals(pending))
     assert market.quotes[pending[0].data_connection_id].keys() == {"EUR/USD", by}
     (outgoing,) = factories.claim_all()
     assert outgoing.request.symbol == "EURUSD"
@@ -294,9 +301,9 @@ def test_order_that_changes_during_its_claim_is_not_sent(
     factories.signal(feed)
     load = claiming._load_context
 
-    def cancelled_meanwhile(pending: list[Any]) -> Any:
+    def cancelled_meanwhile(pending: list[Any], *known: Any) -> Any:
         services.cancel_order(pending[0].id)
-        return load(pending)
+        return load(pending, *known)
 
     monkeypatch.setattr(claiming, "_load_context", cancelled_meanwhile)
     assert factories.claim_all() == []

@@ -231,6 +231,10 @@ def test_rules_that_deny_entries_do_not_stop_exits(
         ("FEED", "REDUCING", "ENTRIES_HALTED", "SUBMITTING"),
         ("USER", "HALTED", "TRADING_HALTED", "PENDING"),
         ("CONNECTION", "REDUCING", "ENTRIES_HALTED", "SUBMITTING"),
+        ("BROKER_TYPE", "REDUCING", "ENTRIES_HALTED", "SUBMITTING"),
+        ("BROKER_TYPE", "HALTED", "TRADING_HALTED", "PENDING"),
+        ("SYMBOL", "REDUCING", "ENTRIES_HALTED", "SUBMITTING"),
+        ("SYMBOL", "HALTED", "TRADING_HALTED", "PENDING"),
     ],
 )
 def test_kill_switch_is_checked_at_the_claim(
@@ -245,6 +249,8 @@ def test_kill_switch_is_checked_at_the_claim(
         "FEED": {"feed": feed},
         "USER": {"user": alice.user},
         "CONNECTION": {"connection": alice},
+        "BROKER_TYPE": {"broker_type": alice.type},
+        "SYMBOL": {"pair": "EUR/USD"},
     }
     make.kill_switch(mode, scope=scope, **named.get(scope, {}))
     factories.claim_all()
@@ -256,6 +262,8 @@ def test_kill_switch_is_checked_at_the_claim(
 def test_kill_switch_of_one_account_stops_no_other(alice: ExecutionConnection, feed: Feed) -> None:
     make.kill_switch("HALTED", scope="USER", user=make.user())
     make.kill_switch("HALTED", scope="FEED", feed=make.feed())
+    make.kill_switch("HALTED", scope="BROKER_TYPE", broker_type="ibkr")
+    make.kill_switch("HALTED", scope="SYMBOL", pair="GBP/USD")
     factories.signal(feed)
     assert len(factories.claim_all()) == 1
 

@@ -77,6 +77,29 @@ def test_fan_out_skips_accounts_that_do_not_list_the_symbol(
     assert Order.objects.get(connection=unread, signal=signal).reason == "SYMBOL_NOT_AT_BROKER"
 
 
+def test_entry_of_an_ambiguous_symbol_is_denied_until_it_is_mapped(feed: Feed) -> None:
+    unmapped = factories.account(feed)
+    mapped = factories.account()
+    subscription = make.subscription(mapped, feed, symbol_map={"EUR/USD": "EURUSD.b"})
+    Instrument.objects.all().delete()
+    factories.instrument(symbol="EURUSD.a", rivals="EURUSD.b")
+    factories.instrument(symbol="EURUSD.b", is_preferred=False)
+    signal = factories.signal(feed)
+    (outgoing,) = factories.claim_all()
+    assert outgoing.request.symbol == "EURUSD.b"
+    denied = Order.objects.get(signal=signal, connection=unmapped)
+    assert (denied.status, denied.reason) == ("DENIED", "SYMBOL_AMBIGUOUS")
+    logged = ExecutionLog.objects.get(order_id=denied.pk, code="SYMBOL_AMBIGUOUS")
+    assert "EUR/USD: EURUSD.a, EURUSD.b" in logged.detail
+    # What is open is closed in its own symbol, whatever the list or the map say now.
+    factories.answer(outgoing, factories.fake_broker().fill_at_once(outgoing.request))
+    subscription.symbol_map = {}
+    subscription.save(update_fields=["symbol_map"])
+    factories.close_signal(signal)
+    (outgoing,) = factories.claim_all()
+    assert outgoing.request.symbol == "EURUSD.b"
+
+
 def test_signal_for_a_symbol_that_no_account_lists_is_not_published(feed: Feed) -> None:
     elsewhere(feed, "EUR/USD", "GER40/EUR")
     with pytest.raises(ConflictError, match=r"lists DAX/EUR. Similar listed symbols: GER40/EUR\."):

@@ -21,6 +21,31 @@ FUNDS = AccountFunds(equity=D(10_000), free_margin=D(10_000), leverage=D(30))
 SMALL = Entry(quantity=D(1000), notional=D(1000), margin=D(30), risk=D(10))
 
 
+@pytest.mark.parametrize(("risk", "passes"), [("199.99", True), ("200", True), ("200.5", False)])
+def test_risk_of_one_entry_is_limited(risk: str, passes: bool) -> None:
+    limits = replace(LIMITS, max_trade_risk_percent=D(2))
+    entry, held = replace(SMALL, risk=D(risk)), PortfolioExposure(risk=D(500))
+    # 200.5 of 10,000 is 2.005 %
+    assert check(entry, held, limits, FUNDS) == (
+        None if passes else Denial(Code.TRADE_RISK, D("2.01"), D(2))
+    )
+    assert check(entry, held, LIMITS, FUNDS) is None
+
+
+def test_risk_that_is_not_exact_in_decimals_is_within_its_limit() -> None:
+    entry = replace(SMALL, risk=D(100) + D("1e-25"))  # 28 digits, as a product of a third may be
+    limits = replace(LIMITS, max_trade_risk_percent=D(1))
+    assert check(entry, PortfolioExposure(), limits, FUNDS) is None
+
+
+def test_risk_of_an_entry_without_equity_is_beyond_its_limit() -> None:
+    limits = replace(LIMITS, max_trade_risk_percent=D(100), max_leverage=D(10) ** 10)
+    broke = replace(FUNDS, equity=D(0))
+    denial = check(replace(SMALL, margin=D(-1)), PortfolioExposure(), limits, broke)
+    assert denial is not None
+    assert (denial.code, denial.maximum) == (Code.TRADE_RISK, D(100))
+
+
 def test_entry_within_all_limits_passes() -> None:
     assert check(SMALL, PortfolioExposure(), LIMITS, FUNDS) is None
 
@@ -96,8 +121,27 @@ def test_allowed_entries_count_for_the_next_one() -> None:
     for _ in range(2):
         assert check(SMALL, book, limits, FUNDS) is None
         book.add(SMALL)
-    assert book == PortfolioExposure(2, D(2000), D(60), D(20))
+    assert book == PortfolioExposure(
+        2, D(2000), D(60), D(20), orders=2, notional_by_pair={"": D(2000)}
+    )
     assert check(SMALL, book, limits, FUNDS) is not None
+
+
+@pytest.mark.parametrize(("held", "passes"), [("3000", True), ("3000.01", False)])
+def test_exposure_to_one_symbol_is_limited(held: str, passes: bool) -> None:
+    limits = replace(LIMITS, max_symbol_exposure_percent=D(40))
+    entry = replace(SMALL, pair="EUR/USD")
+    book = PortfolioExposure(notional_by_pair={"EUR/USD": D(held), "GBP/USD": D(50_000)})
+    denial = Denial(Code.SYMBOL_EXPOSURE, D("40.01"), D(40), "EUR/USD")
+    assert check(entry, book, limits, FUNDS) == (None if passes else denial)  # of 10,000
+    assert check(entry, book, LIMITS, FUNDS) is None
+
+
+@pytest.mark.parametrize(("orders", "passes"), [(1, True), (2, False)])
+def test_open_orders_are_limited(orders: int, passes: bool) -> None:
+    limits = replace(LIMITS, max_open_orders=2)
+    found = check(SMALL, PortfolioExposure(orders=orders), limits, FUNDS)
+    assert found == (None if passes else Denial(Code.MAX_OPEN_ORDERS, D(2), D(2)))
 
 
 @pytest.mark.parametrize(

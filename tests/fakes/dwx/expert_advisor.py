@@ -66,6 +66,7 @@ class ExpertAdvisor:
         finished = self.simulate_events()
         if not self.faults.get("hang"):
             self.send_late_orders()
+            self.server.expire()
             if not self.faults.get("ignore_commands"):
                 self.check_commands()
             self.write_orders()
@@ -102,7 +103,7 @@ class ExpertAdvisor:
         return None
 
     def open_order(self, content: str) -> None:
-        symbol, order_type, lots_text, price_text, sl, tp, magic, comment, _ = content.split(",")
+        symbol, order_type, lots_text, price_text, sl, tp, magic, comment, end = content.split(",")
         lots, price = round(float(lots_text), 2), float(price_text)
         open_count = len(self.server.state.tickets)
         is_known = symbol in DIGITS
@@ -122,8 +123,9 @@ class ExpertAdvisor:
         if price == 0 and (order_type not in ("buy", "sell") or not is_known):
             return self.error("OPEN_ORDER_PRICE_ZERO", f"Price is zero: {content}")
         ticket = Ticket(
-            0, int(magic), symbol, lots, order_type, price, "", float(sl), float(tp), comment
-        )
+            0, int(magic), symbol, lots, order_type, price, "", float(sl), float(tp), comment,
+            expires=int(end),
+        )  # fmt: skip
 
         def act() -> None:
             number = self.server.send(ticket)
@@ -157,14 +159,14 @@ class ExpertAdvisor:
         return self.trade("CLOSE_ORDER_TICKET", f"Could not close position {number}: ", act)
 
     def modify_order(self, content: str) -> None:
-        number, _, sl, tp, _ = content.split(",")
+        number, price, sl, tp, end = content.split(",")
         state = self.server.state
         if number not in {**state.tickets, **state.history}:
             text = f"Could not select order with ticket: {number}"
             return self.error("MODIFY_ORDER_SELECT_TICKET", text)
 
         def act() -> None:
-            self.server.modify(int(number), float(sl), float(tp))
+            self.server.modify(int(number), float(price), float(sl), float(tp), int(end))
             self.info(f"Successfully modified order {number}: {sl}, {tp}")
 
         return self.trade("MODIFY_ORDER", f"Error in modifying order {number}: ", act)

@@ -39,6 +39,7 @@ class Ticket:
     commission: float = 0.0
     closed: str = ""
     close_price: float = 0.0
+    expires: int = 0  # of a waiting order, seconds of the server's time
 
 
 @dataclass
@@ -92,6 +93,17 @@ class TradeServer:
         at = datetime.now(UTC) + ahead
         return at.strftime("%Y.%m.%d %H:%M:%S")
 
+    def expiry_in(self, seconds: float) -> int:
+        """Return the expiry that is this many seconds ahead, in seconds of the server's time."""
+        at = datetime.strptime(self.now(), "%Y.%m.%d %H:%M:%S").replace(tzinfo=UTC)
+        return int(at.timestamp() + seconds)
+
+    def expire(self) -> None:
+        """End the waiting orders whose expiry has passed."""
+        for one in list(self.state.tickets.values()):
+            if 0 < one.expires <= self.expiry_in(0) and one.type not in ("buy", "sell"):
+                self.delete(one.number, "[expiration]")
+
     def log_in(self, account: str) -> None:
         """Log in to another account. The tickets of this one are kept until its next login."""
         now = self.state
@@ -114,6 +126,10 @@ class TradeServer:
             ticket.sl = ticket.tp = 0.0
         if ticket.lots > 50:
             raise TradeError("not enough money")
+        if ticket.expires and "denies_expirations" in self.faults:
+            raise TradeError("expirations are denied by broker")
+        if ticket.expires and ticket.expires < self.expiry_in(600):
+            raise TradeError("invalid trade parameters")
         self.state.last += 1
         ticket.number, ticket.opened = self.state.last, self.now()
         ticket.comment = self._stored_comment(ticket.comment)
@@ -155,17 +171,23 @@ class TradeServer:
         self.state.history[str(number)] = ticket
         self.record("delete", ticket)
 
-    def modify(self, number: int, sl: float, tp: float) -> None:
-        """OrderModify."""
+    def modify(self, number: int, at: float, sl: float, tp: float, expires: int = 0) -> None:
+        """OrderModify. It writes a waiting order's price and expiry too: 0 keeps the price and
+        removes the expiry. A position keeps its price."""
         ticket = self.state.tickets.get(str(number))
         if ticket is None:
             raise TradeError("invalid ticket")
-        if (ticket.sl, ticket.tp) == (sl, tp):
+        at = ticket.price if not at or ticket.type in ("buy", "sell") else at
+        if (ticket.price, ticket.sl, ticket.tp) == (at, sl, tp):
             raise TradeError("no error")
         bid, ask = self.state.prices[ticket.symbol]
-        price = bid if ticket.type == "buy" else ask if ticket.type == "sell" else ticket.price
+        if at != ticket.price:
+            self._check_price(ticket, at, bid, ask)
+        price = bid if ticket.type == "buy" else ask if ticket.type == "sell" else at
         self._check_levels(ticket, price, sl, tp)
+        ticket.price = at
         ticket.sl, ticket.tp = (0.0, 0.0) if self.faults.get("drops_levels") else (sl, tp)
+        ticket.expires = expires
         self.record("modify", ticket)
 
     def trigger(self, number: int) -> None:
@@ -195,6 +217,15 @@ class TradeServer:
                 self.close(one.number, one.lots, "[sl]")
             elif won.get(one.type):
                 self.close(one.number, one.lots, "[tp]", one.tp)
+
+    def _check_price(self, ticket: Ticket, at: float, bid: float, ask: float) -> None:
+        """Refuse a price that the market has reached, or that is within the freeze level."""
+        away = {
+            "buylimit": ask - at, "buystop": at - ask,
+            "selllimit": at - bid, "sellstop": bid - at,
+        }  # fmt: skip
+        if away[ticket.type] <= self.faults.get("stops_level", 0):
+            raise TradeError("invalid stops")
 
     def _check_levels(self, ticket: Ticket, price: float, sl: float, tp: float) -> None:
         sign, minimum = (

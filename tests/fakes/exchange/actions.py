@@ -10,6 +10,7 @@ def move_price(venue: Venue, symbol: str, price: Decimal) -> None:
     """Set the price, and execute the open orders that it reaches."""
     with venue.lock:
         venue.prices[symbol] = price
+        venue.expire()
         for order in [order for order in venue.orders if order.is_open and order.symbol == symbol]:
             venue.match(order)
 

@@ -29,6 +29,8 @@ CODES = {
     "clock": (-1021, "Timestamp for this request is outside of the recvWindow."),
     "no_order": (-2013, "Order does not exist."),
     "no_cancel": (-2011, "Unknown order sent."),
+    "trigger": (-2010, "Stop price would trigger immediately."),
+    "expiry": (-1102, "Mandatory parameter 'goodTillDate' was not sent, was empty or malformed."),
     "span": (-1127, "More than 24 hours between startTime and endTime."),
 }
 DERIVATIVES = {
@@ -96,7 +98,8 @@ class Binance:
         kind: dict[str, Any] = {"isSpotTradingAllowed": True, "permissions": ["SPOT"]}
         if self._venue.derivatives:
             notional = {"filterType": "MIN_NOTIONAL", "notional": f"{market.min_cost:f}"}
-            kind = {"contractType": "PERPETUAL", "marginAsset": market.quote, "pair": name}
+            kind = {"contractType": "PERPETUAL", "marginAsset": market.quote, "pair": name,
+                    "onboardDate": 1569398400000, "deliveryDate": 4133404800000}  # fmt: skip
         lot = {
             "minQty": f"{market.min_amount or market.step:f}",
             "maxQty": "9000",
@@ -107,8 +110,8 @@ class Binance:
             "baseAsset": market.base, "quoteAsset": market.quote,
             "pricePrecision": 2, "quantityPrecision": 3, "baseAssetPrecision": 8,
             "quotePrecision": 8, "isMarginTradingAllowed": False,
-            "onboardDate": 1569398400000, "deliveryDate": 4133404800000,
-            "orderTypes": ["LIMIT", "MARKET"], "timeInForce": ["GTC", "IOC", "FOK"],
+            "orderTypes": ["LIMIT", "MARKET"] + ["STOP_LOSS_LIMIT"] * (not self._venue.derivatives),
+            "timeInForce": ["GTC", "IOC", "FOK"] + ["GTD"] * self._venue.derivatives,
             "permissionSets": [["SPOT"]],
             "filters": [
                 {"filterType": "PRICE_FILTER", "minPrice": tick, "maxPrice": "1000000",
@@ -206,12 +209,21 @@ class Binance:
 
     # ---- orders ---------------------------------------------------------------------------
     def _post_order(self, params: Mapping[str, str]) -> Any:
+        tif, expires_ms = params.get("timeInForce", "GTC"), int(params.get("goodTillDate", 0))
+        if tif == "GTD" and expires_ms <= self._venue.now() + 600_000:
+            raise RejectedError("expiry")
+        is_stop_limit = params["type"] == "STOP_LOSS_LIMIT"
+        if is_stop_limit is not ("stopPrice" in params) or (tif == "GTD") is not bool(expires_ms):
+            raise RejectedError("expiry")  # a mandatory parameter is missing, or one too many
         order = self._venue.place(
-            params["symbol"], params["side"], params["type"], Decimal(params["quantity"]),
+            params["symbol"], params["side"], "LIMIT" if is_stop_limit else params["type"],
+            Decimal(params["quantity"]),
             Decimal(params["price"]) if "price" in params else None,
             tif=params.get("timeInForce", "GTC"), cid=params["newClientOrderId"],
             reduce_only=params.get("reduceOnly") == "true",
             position_side=params.get("positionSide", "BOTH"),
+            trigger=Decimal(params["stopPrice"]) if is_stop_limit else None,
+            expires_ms=expires_ms, refuses_reached=True,
         )  # fmt: skip
         answer = self._order(order)
         if not self._venue.derivatives:
@@ -250,7 +262,9 @@ class Binance:
             "origQty": str(order.amount),
             "executedQty": str(order.filled), "cummulativeQuoteQty": f"{order.cost:f}",
             "cumQuote": f"{order.cost:f}", "avgPrice": f"{order.average:f}",
-            "status": order.status, "timeInForce": order.tif, "type": order.type,
+            "status": order.status, "timeInForce": order.tif,
+            "type": "STOP_LOSS_LIMIT" if order.trigger else order.type,
+            "stopPrice": str(order.trigger or 0),
             "side": order.side, "reduceOnly": order.reduce_only,
             "positionSide": order.position_side,
             "workingTime": order.time_ms, "isWorking": True,

@@ -26,6 +26,8 @@ CODES = {
     "key": (10003, "API key is invalid."),
     "signature": (10004, "Error sign, please check your signature generation algorithm."),
     "clock": (10002, "invalid request, please check your server timestamp or recv_window param."),
+    "trigger": (110092, "expect Rising, but trigger_price <= current"),
+    "expiry": (10001, "Params Error"),
     "no_order": (110001, "order not exists or too late to cancel"),
 }
 SPOT = {
@@ -47,7 +49,9 @@ class Bybit:
         self._venue = venue
 
     def kind(self, method: str, path: str) -> str:
-        return {"/v5/order/create": "order", "/v5/order/cancel": "cancel"}.get(path, "read")
+        return {
+            "/v5/order/create": "order", "/v5/order/amend": "order", "/v5/order/cancel": "cancel",
+        }.get(path, "read")  # fmt: skip
 
     def answer(
         self, method: str, path: str, query: str, body: str, headers: Mapping[str, str]
@@ -164,13 +168,19 @@ class Bybit:
         if not self._venue.derivatives and params["orderType"] == "Market":
             assert params["marketUnit"] == "baseCoin", "the amount would be read as money"
         position_side = {1: "LONG", 2: "SHORT"}.get(int(params.get("positionIdx", 0)), "BOTH")
+        trigger = params.get("triggerPrice")
+        if trigger is not None:
+            assert self._venue.derivatives, "not used on spot"
+            rises = {"Buy": 1, "Sell": 2}[params["side"]]
+            assert params["triggerDirection"] == rises, "a take-profit, not a stop"
         order = self._venue.place(
             params["symbol"], params["side"].upper(), params["orderType"].upper(),
             Decimal(params["qty"]),
             Decimal(params["price"]) if "price" in params else None,
             tif=params.get("timeInForce", "GTC"),
             cid=params.get("orderLinkId", ""), reduce_only=bool(params.get("reduceOnly")),
-            position_side=position_side,
+            position_side=position_side, refuses_reached=True,
+            trigger=Decimal(trigger) if trigger else None,
         )  # fmt: skip
         return {"orderId": str(order.number), "orderLinkId": order.cid}
 
@@ -179,6 +189,14 @@ class Bybit:
             params["symbol"], params.get("orderLinkId", ""), str(params.get("orderId", ""))
         )
         done = self._venue.cancel(order)
+        return {"orderId": str(done.number), "orderLinkId": done.cid}
+
+    def _order_amend(self, params: Mapping[str, Any]) -> Any:
+        order = self._venue.find(params["symbol"], params["orderLinkId"])
+        amount, price = (
+            Decimal(params[name]) if name in params else None for name in ("qty", "price")
+        )
+        done = self._venue.amend(order, amount, price)
         return {"orderId": str(done.number), "orderLinkId": done.cid}
 
     def _order_realtime(self, params: Mapping[str, Any]) -> Any:
@@ -212,12 +230,17 @@ class Bybit:
             **self._of_derivatives(),
             "orderId": str(order.number), "orderLinkId": order.cid, "symbol": order.symbol,
             "price": str(order.price or 0), "qty": str(order.amount), "side": order.side.title(),
-            "orderStatus": STATES[order.status], "avgPrice": f"{order.average:f}",
+            "orderStatus": "Untriggered"
+            if order.trigger and not order.is_triggered and order.is_open
+            else STATES[order.status],
+            "avgPrice": f"{order.average:f}",
             "leavesQty": f"{order.amount - order.filled:f}", "cumExecQty": f"{order.filled:f}",
             "cumExecValue": f"{order.cost:f}", "cumExecFee": "0", "timeInForce": order.tif,
             "orderType": order.type.title(), "createdTime": str(order.time_ms),
             "updatedTime": str(order.time_ms), "reduceOnly": order.reduce_only,
-            "positionIdx": INDEX[order.position_side], "stopOrderType": "", "triggerPrice": "",
+            "positionIdx": INDEX[order.position_side],
+            "stopOrderType": "Stop" if order.trigger else "",
+            "triggerPrice": str(order.trigger or ""),
         }  # fmt: skip
 
     def _execution_list(self, params: Mapping[str, Any]) -> Any:

@@ -27,6 +27,8 @@ CODES = {
     "clock": "EAPI:Invalid nonce",
     "deadline": "EService:Deadline elapsed",
     "far": "EGeneral:Invalid arguments:deadline",
+    "trigger": "EGeneral:Invalid arguments:price",
+    "expiry": "EGeneral:Invalid arguments:expiretm",
     "no_order": "EOrder:Unknown order",
 }
 STATES = {
@@ -116,15 +118,20 @@ class Kraken:
                 raise RejectedError("deadline")
             if until > self._venue.now() + 60_000:
                 raise RejectedError("far")
+        is_stop_limit, price = params["ordertype"] == "stop-loss-limit", params.get("price")
+        limit = params.get("price2") if is_stop_limit else price
+        tif, expires = params.get("timeinforce", "GTC"), int(params.get("expiretm", 0))
+        if (tif == "GTD") is not bool(expires):
+            raise RejectedError("expiry")
         order = self._venue.place(
-            params["pair"], params["type"].upper(), params["ordertype"].upper(),
-            Decimal(params["volume"]),
-            Decimal(params["price"]) if "price" in params else None,
-            tif=params.get("timeinforce", "GTC"), cid=params.get("cl_ord_id", ""),
+            params["pair"], params["type"].upper(),
+            "LIMIT" if is_stop_limit else params["ordertype"].upper(),
+            Decimal(params["volume"]), Decimal(limit) if limit else None,
+            tif=tif, cid=params.get("cl_ord_id", ""), expires_ms=expires * 1000,
+            trigger=Decimal(price) if is_stop_limit and price else None,
         )  # fmt: skip
-        description = (
-            f"{params['type']} {params['volume']} {params['pair']} @ {params['ordertype']}"
-        )
+        kind = f"stop loss {price} -> limit {limit}" if is_stop_limit else params["ordertype"]
+        description = f"{params['type']} {params['volume']} {params['pair']} @ {kind}"
         return {"descr": {"order": description}, "txid": [str(order.number)]}
 
     def _cancelorder(self, params: Mapping[str, str]) -> Any:
@@ -158,10 +165,12 @@ class Kraken:
         return {
             "refid": None, "userref": None, "cl_ord_id": order.cid,
             "status": STATES[order.status], "opentm": order.time_ms / 1000, "starttm": 0,
-            "expiretm": 0,
+            "expiretm": order.expires_ms / 1000,
             "descr": {"pair": order.symbol, "type": order.side.lower(),
-                      "ordertype": order.type.lower(), "price": str(order.price or 0),
-                      "price2": "0", "leverage": "none", "order": "", "close": ""},
+                      "ordertype": "stop-loss-limit" if order.trigger else order.type.lower(),
+                      "price": str(order.trigger or order.price or 0),
+                      "price2": str(order.price) if order.trigger else "0",
+                      "leverage": "none", "order": "", "close": ""},
             "vol": str(order.amount), "vol_exec": f"{order.filled:f}", "cost": f"{order.cost:f}",
             "fee": "0", "price": f"{order.average:f}", "stopprice": "0", "limitprice": "0",
             "misc": "", "oflags": "fciq", "trades": [f"T{trade.number}" for trade in trades],

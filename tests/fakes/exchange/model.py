@@ -47,6 +47,14 @@ class Order:
     filled: Decimal = ZERO
     cost: Decimal = ZERO
     status: str = "NEW"
+    trigger: Decimal | None = None  # a stop-limit order's stop price
+    is_triggered: bool = False
+    expires_ms: int = 0  # of a GTD order
+
+    def reaches_trigger(self, price: Decimal) -> bool:
+        """Whether a price is at the stop price or beyond it."""
+        assert self.trigger is not None
+        return price >= self.trigger if self.side == "BUY" else price <= self.trigger
 
     @property
     def average(self) -> Decimal:

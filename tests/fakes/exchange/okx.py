@@ -25,6 +25,7 @@ CODES = {
     "disabled": ("51024", "Trading account is suspended."),
     "flat": ("51169", "Order failed because you don't have any positions to reduce."),
     "mode": ("51000", "Parameter posSide error"),
+    "no_amend": ("51503", "Your order has already been filled or canceled."),
     "no_cancel": ("51400", "Cancellation failed as the order has been filled or canceled."),
 }
 TOP = {
@@ -46,7 +47,7 @@ class Okx:
         self._venue = venue
 
     def kind(self, method: str, path: str) -> str:
-        if method == "POST" and path == "/api/v5/trade/order":
+        if method == "POST" and path in ("/api/v5/trade/order", "/api/v5/trade/amend-order"):
             return "order"
         return "cancel" if path == "/api/v5/trade/cancel-order" else "read"
 
@@ -197,6 +198,17 @@ class Okx:
             order = self._venue.cancel(self._find(params))
         except RejectedError as error:
             raise RejectedError("no_cancel") from error
+        return [{"clOrdId": order.cid, "ordId": str(order.number), "sCode": "0", "sMsg": ""}]
+
+    def _post_trade_amend_order(self, params: Mapping[str, Any]) -> Any:
+        amount, price = (
+            Decimal(params[name]) if name in params else None for name in ("newSz", "newPx")
+        )
+        try:
+            order = self._venue.amend(self._find(params), amount, price)
+        except RejectedError as error:
+            reason = "no_amend" if error.reason == "no_order" else error.reason
+            raise RejectedError(reason) from error
         return [{"clOrdId": order.cid, "ordId": str(order.number), "sCode": "0", "sMsg": ""}]
 
     def _get_trade_order(self, params: Mapping[str, Any]) -> Any:

@@ -110,6 +110,7 @@ class Server:
         self._peers.add(request.transport.get_extra_info("peername"))
         body = await request.text()
         kind = self._dialect.kind(request.method, request.path)
+        self.venue.expire()
         with self.venue.lock:
             self.venue.request_lines.append(f"{request.method} {request.path_qs}")
             if kind in ("order", "cancel"):

@@ -115,14 +115,21 @@ class Venue:
         cid: str = "",
         reduce_only: bool = False,
         position_side: str = "BOTH",
+        trigger: Decimal | None = None,
+        expires_ms: int = 0,
+        refuses_reached: bool = False,
     ) -> Order:
-        """Accept an order and match it. Raises RejectedError."""
+        """Accept an order and match it. Raises RejectedError.
+
+        refuses_reached: a stop price that the market has reached is refused.
+        """
         with self.lock:
             market = self._check(symbol, amount, price, cid, reduce_only)
             order = Order(
                 len(self.orders) + 1001, symbol, side, type, tif, amount, price, cid, reduce_only,
-                position_side, self.now(),
+                position_side, self.now(), trigger=trigger, expires_ms=expires_ms,
             )  # fmt: skip
+            self._check_conditions(order, market, refuses_reached=refuses_reached)
             self._check_money(order, market)
             self.orders.append(order)
             if self.journal is not None:
@@ -152,6 +159,22 @@ class Venue:
         ):
             raise RejectedError("duplicate")
         return market
+
+    def _check_conditions(self, order: Order, market: Market, *, refuses_reached: bool) -> None:
+        if order.trigger is not None:
+            if order.price is None or order.trigger % market.tick:
+                raise RejectedError("trigger")
+            if refuses_reached and order.reaches_trigger(self.prices[order.symbol]):
+                raise RejectedError("trigger")
+        if order.tif == "GTD" and order.expires_ms <= self.now():
+            raise RejectedError("expiry")
+
+    def expire(self) -> None:
+        """End the orders whose expiry has passed."""
+        with self.lock:
+            for order in self.orders:
+                if order.is_open and 0 < order.expires_ms <= self.now():
+                    order.status = "EXPIRED"
 
     def _check_money(self, order: Order, market: Market) -> None:
         price = order.price or self.prices[order.symbol]
@@ -186,6 +209,10 @@ class Venue:
         fills as it is placed has the same time in every answer."""
         with self.lock:
             market, price = self.markets[order.symbol], self.prices[order.symbol]
+            if order.trigger is not None and not order.is_triggered:
+                order.is_triggered = order.reaches_trigger(price)
+                if not order.is_triggered:
+                    return
             if order.price is not None:
                 is_marketable = (
                     order.price >= price if order.side == "BUY" else order.price <= price
@@ -204,7 +231,7 @@ class Venue:
             if order.tif == "FOK" and amount < order.amount:
                 amount = D(0)
             self._execute(order, market, amount, price, time_ms or self.now())
-            stays_open = order.type == "LIMIT" and order.tif == "GTC"
+            stays_open = order.type == "LIMIT" and order.tif in ("GTC", "GTD")
             if order.filled == order.amount:
                 order.status = "FILLED"
             elif not stays_open:
@@ -294,6 +321,19 @@ class Venue:
             if order is None or not order.is_open:
                 raise RejectedError("no_order")
             order.status = "CANCELED"
+            return order
+
+    def amend(self, order: Order | None, amount: Decimal | None, price: Decimal | None) -> Order:
+        """Change an open order in place, and match it. Raises RejectedError."""
+        with self.lock:
+            if order is None or not order.is_open:
+                raise RejectedError("no_order")
+            amount, price = amount or order.amount, price or order.price
+            market = self.markets[order.symbol]
+            if amount <= order.filled or amount % market.step or (price or ZERO) % market.tick:
+                raise RejectedError("lot")
+            order.amount, order.price = amount, price
+            self.match(order)
             return order
 
     def find(self, symbol: str | None, cid: str = "", number: str = "") -> Order | None:

@@ -7,7 +7,9 @@ from typing import Any
 BUY, SELL = 0, 1
 EXPERT, BY_SL, BY_TP = 3, 4, 5
 CANCELED, PARTIAL, FILLED, EXPIRED = 2, 3, 4, 6
+SPECIFIED = 2  # of an order's lifetime: until its expiry
 HEDGING = 2
+CREDIT = 3  # of a deal
 _tickets = count(500_001)
 _deals = count(700_001)
 
@@ -27,6 +29,7 @@ class AccountModel:
     def __init__(self, login: int, margin_mode: int, now: Callable[[], int]) -> None:
         self.login, self.margin_mode, self._now = login, margin_mode, now
         self.balance, self.leverage, self.password = 10_000.0, 30, "secret"
+        self.credit = 0.0
         self.may_trade = self.may_expert = True
         self.server = "Double-Demo"
         self.orders: list[dict[str, Any]] = []
@@ -161,10 +164,30 @@ class AccountModel:
             self.late.add(ticket)
         return ticket
 
+    def book(self, kind: int, amount: float, *, ahead_seconds: int = 0) -> int:
+        """Book a deal that is no trade; return its ticket. kind: ENUM_DEAL_TYPE.
+
+        ahead_seconds: by how much its time is after the clock's.
+        """
+        now, ticket = self._now() + 1000 * ahead_seconds, next(_deals)
+        if kind == CREDIT:
+            self.credit += amount
+        else:
+            self.balance += amount
+        self.deals.append({
+            "ticket": ticket, "order": 0, "time": now // 1000, "time_msc": now, "type": kind,
+            "entry": 0, "magic": 0, "position_id": 0, "reason": 0, "volume": 0.0, "price": 0.0,
+            "commission": 0.0, "swap": 0.0, "profit": amount, "fee": 0.0, "symbol": "",
+            "comment": "", "external_id": "",
+        })  # fmt: skip
+        return ticket
+
     # ---- the market -----------------------------------------------------------------------
     def quote(self, symbol: str, bid: float, ask: float) -> None:
         """Execute the working orders and levels that a price reaches."""
+        self.expire()
         for order in [row for row in self.orders if row["symbol"] == symbol]:
+            self._trigger(order, bid, ask)
             level, order_type = order["price_open"], order["type"]
             is_reached = {2: ask <= level, 3: bid >= level, 4: ask >= level, 5: bid <= level}
             if is_reached.get(order_type):
@@ -176,6 +199,20 @@ class AccountModel:
                 self.close(position, price, BY_SL, f"[sl {position['sl']}]")
             elif position["tp"] and (price - position["tp"]) * sign >= 0:
                 self.close(position, price, BY_TP, f"[tp {position['tp']}]")
+
+    def _trigger(self, order: dict[str, Any], bid: float, ask: float) -> None:
+        """Turn a stop-limit order whose stop price is reached into a limit order: the same ticket
+        at its second price."""
+        level, kind = order["price_open"], order["type"]
+        if (kind == 6 and ask >= level) or (kind == 7 and bid <= level):
+            order.update(type=kind - 4, price_open=order["price_stoplimit"], price_stoplimit=0.0)
+
+    def expire(self) -> None:
+        """End the orders whose expiry has passed."""
+        now = self._now() // 1000
+        for order in [row for row in self.orders if row["type_time"] == SPECIFIED]:
+            if order["time_expiration"] <= now:
+                self.end(order, EXPIRED)
 
     def close(
         self, position: dict[str, Any], price: float, reason: int, comment: str,

@@ -22,7 +22,9 @@ from tests.fakes.mt5.account_model import continue_numbers
 from tests.fakes.mt5.terminal_model import FINE, TerminalModel
 
 WAIT_SECONDS = 60.0
-SAVED_FIELDS = ("balance", "password", "orders", "history", "positions", "deals", "accepted")
+SAVED_FIELDS = (
+    "balance", "credit", "password", "orders", "history", "positions", "deals", "accepted",
+)  # fmt: skip
 
 
 class Terminal(socketserver.ThreadingTCPServer):
@@ -149,6 +151,9 @@ class ClientHandler(socketserver.StreamRequestHandler):
     def _account(self, model: TerminalModel, login: int, **values: Any) -> None:
         for field, value in values.items():
             setattr(model.accounts[login], field, value)
+
+    def _book(self, model: TerminalModel, login: int, **deal: Any) -> int:
+        return model.accounts[login].book(**deal)
 
     def _comments(self, model: TerminalModel, login: int, cut: int, text: str = "") -> None:
         model.accounts[login].comments = lambda comment: text or comment[:cut]

@@ -4,7 +4,7 @@ import threading
 import time
 from typing import Any
 
-from tests.fakes.mt5.account_model import BUY, CANCELED, HEDGING, SELL, AccountModel
+from tests.fakes.mt5.account_model import BUY, CANCELED, HEDGING, SELL, SPECIFIED, AccountModel
 from tests.fakes.mt5.symbols import listed
 
 DEAL, PENDING, SLTP, MODIFY, REMOVE = 1, 5, 6, 7, 8
@@ -12,6 +12,8 @@ RETURN = 2
 REQUEST_OR_INSTANT = (0, 1)
 FINE = (1, "Success")
 BUYS = (0, 2, 4, 6)
+BUY_STOP_LIMIT, SELL_STOP_LIMIT = STOP_LIMITS = (6, 7)
+ORDER_FLAGS = {2: 2, 3: 2, 4: 4, 5: 4, 6: 8, 7: 8}  # of a symbol's `order_mode`, by order type
 
 
 class TerminalModel:
@@ -85,10 +87,11 @@ class TerminalModel:
             "login": account.login, "trade_mode": 0, "leverage": account.leverage,
             "limit_orders": 200, "margin_so_mode": 0, "trade_allowed": account.may_trade,
             "trade_expert": account.may_expert, "margin_mode": account.margin_mode,
-            "currency_digits": 2, "fifo_close": False, "balance": account.balance, "credit": 0.0,
-            "profit": 0.0, "equity": account.balance, "margin": margin,
-            "margin_free": account.balance - margin, "margin_level": 0.0, "margin_so_call": 50.0,
-            "margin_so_so": 30.0, "margin_initial": 0.0, "margin_maintenance": 0.0, "assets": 0.0,
+            "currency_digits": 2, "fifo_close": False, "balance": account.balance,
+            "credit": account.credit, "profit": 0.0, "equity": account.balance + account.credit,
+            "margin": margin, "margin_free": account.balance + account.credit - margin,
+            "margin_level": 0.0, "margin_so_call": 50.0, "margin_so_so": 30.0,
+            "margin_initial": 0.0, "margin_maintenance": 0.0, "assets": 0.0,
             "liabilities": 0.0, "commission_blocked": 0.0, "name": "A. Double",
             "server": account.server, "currency": "USD", "company": "Double",
         }  # fmt: skip
@@ -123,9 +126,11 @@ class TerminalModel:
         }  # fmt: skip
 
     def orders_total(self) -> int:
+        self._account().expire()
         return len(self._account().orders)
 
     def orders_get(self, ticket: int = 0) -> list[dict[str, Any]]:
+        self._account().expire()
         return [one for one in self._account().orders if ticket in (0, one["ticket"])]
 
     def positions_total(self) -> int:
@@ -140,6 +145,7 @@ class TerminalModel:
     def history_orders_get(
         self, begin: int = 0, end: int = 2**40, *, ticket: int = 0, position: int = 0
     ) -> list[dict[str, Any]]:
+        self._account().expire()
         return [
             one
             for one in self._account().history
@@ -226,14 +232,26 @@ class TerminalModel:
             return 10031
         action = request["action"]
         if action in (REMOVE, MODIFY):
-            there = any(one["ticket"] == request["order"] for one in self._account().orders)
-            return 0 if there else 10013
+            found = [one for one in self._account().orders if one["ticket"] == request["order"]]
+            return self._freeze_rejection(found[0], "price_open") if found else 10013
         if self.market_closed:
             return 10018
         if action == SLTP:
-            there = any(one["ticket"] == request["position"] for one in self._account().positions)
-            return (self._stops_rejection(request) if there else 10036) or 0
+            held = [p for p in self._account().positions if p["ticket"] == request["position"]]
+            if not held:
+                return 10036
+            return self._freeze_rejection(held[0], "sl", "tp") or self._stops_rejection(request)
         return self._new_order_rejection(request)
+
+    def _freeze_rejection(self, row: dict[str, Any], *names: str) -> int:
+        """Return the code if the price is too near to one of the row's prices, or 0."""
+        symbol = self.symbols[row["symbol"]]
+        is_position = "sl" in names
+        buys = row["type"] in BUYS
+        market = symbol["bid"] if buys == is_position else symbol["ask"]
+        least = symbol["trade_freeze_level"] * symbol["point"] - 1e-9
+        near = [name for name in names if row[name] and abs(row[name] - market) < least]
+        return 10029 if near and symbol["trade_freeze_level"] else 0
 
     def _new_order_rejection(self, request: dict[str, Any]) -> int:
         symbol, account = self.symbols.get(request["symbol"]), self._account()
@@ -261,7 +279,11 @@ class TerminalModel:
             if not held:
                 return 10036
             return 10038 if volume > held[0]["volume"] + 1e-9 else 0
-        if bad := self._price_rejection(request, symbol) or self._stops_rejection(request):
+        if bad := (
+            self._type_rejection(request, symbol)
+            or self._price_rejection(request, symbol)
+            or self._stops_rejection(request)
+        ):
             return bad
         needed = 0.0 if ticket else self._margin(request["symbol"], self._added_volume(request))
         return 10019 if self._used_margin(account) + needed > account.balance else 0
@@ -284,6 +306,18 @@ class TerminalModel:
         held = sum(p["volume"] if p["type"] == BUY else -p["volume"] for p in theirs)
         return float(max(0.0, abs(held + sign * request["volume"]) - abs(held)))
 
+    def _type_rejection(self, request: dict[str, Any], symbol: dict[str, Any]) -> int:
+        """Return the code if the symbol has no such pending order or lifetime, or 0."""
+        if request["action"] != PENDING:
+            return 0
+        if not symbol["order_mode"] & ORDER_FLAGS[request["type"]]:
+            return 10035
+        lifetime = request.get("type_time", 0)
+        if not symbol["expiration_mode"] & (1 << lifetime):
+            return 10022
+        is_over = lifetime == SPECIFIED and request.get("expiration", 0) <= self.now() // 1000
+        return 10022 if is_over else 0
+
     def _price_rejection(self, request: dict[str, Any], symbol: dict[str, Any]) -> int:
         """Return the code if a working order's price is already passed, or 0.
 
@@ -297,8 +331,17 @@ class TerminalModel:
             3: at <= symbol["bid"],
             4: at <= symbol["ask"],
             5: at >= symbol["bid"],
+            6: at <= symbol["ask"],
+            7: at >= symbol["bid"],
         }
-        limit_at_exchange = kind in (2, 3) and symbol["trade_exemode"] == 3
+        is_exchange = symbol["trade_exemode"] == 3
+        if kind in STOP_LIMITS:
+            # The limit order is placed when the market is at the stop: the same rule holds then.
+            limit = request.get("stoplimit", 0.0)
+            is_beyond = limit >= at if kind == BUY_STOP_LIMIT else limit <= at
+            if not limit or (is_beyond and not is_exchange):
+                return 10015
+        limit_at_exchange = kind in (2, 3) and is_exchange
         return 10015 if not at or (passed[kind] and not limit_at_exchange) else 0
 
     def _stops_rejection(self, request: dict[str, Any]) -> int:
@@ -309,7 +352,8 @@ class TerminalModel:
         kind = held[0]["type"] if request["action"] == SLTP else request["type"]
         sign = 1 if kind in BUYS else -1
         at_market = symbol["bid"] if sign > 0 else symbol["ask"]
-        price = request["price"] if request["action"] == PENDING else at_market
+        own = request.get("stoplimit") or request.get("price", 0.0)
+        price = own if request["action"] == PENDING else at_market
         stop, target = request.get("sl", 0.0), request.get("tp", 0.0)
         wrong = (stop and (price - stop) * sign < least) or (
             target and (target - price) * sign < least
@@ -357,6 +401,7 @@ class TerminalModel:
         for order in self._account().orders:
             if order["ticket"] == request["order"]:
                 order.update(sl=request["sl"], tp=request["tp"], price_open=request["price"])
+                order.update(price_stoplimit=request.get("stoplimit", 0.0))
         return self.result(request, 10009, request["order"])
 
     def _remove(self, request: dict[str, Any]) -> dict[str, Any]:

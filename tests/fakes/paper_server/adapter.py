@@ -22,6 +22,7 @@ from brokers.base import (
     ReadFailed,
     check_deadline,
     submit_one,
+    unsupported_cash_flows,
     unsupported_stream,
 )
 from brokers.broker_books import BrokerBooks
@@ -30,9 +31,11 @@ from brokers.paper.form import FORM
 from brokers.paper.request_validation import malformed
 from brokers.types import (
     AccountState,
+    BrokerCashFlow,
     BrokerOrder,
     BrokerPosition,
     CancelRequest,
+    ChangeRequest,
     Check,
     CheckResult,
     ConnectionSpec,
@@ -104,6 +107,11 @@ class RemotePaper:
         reports: list[OrderReport] = await self._change("cancel", spec, request)
         return reports
 
+    async def change_order(self, spec: ConnectionSpec, request: ChangeRequest) -> list[OrderReport]:
+        """Give a working order another price or quantity."""
+        reports: list[OrderReport] = await self._change("change_order", spec, request)
+        return reports
+
     async def modify(self, spec: ConnectionSpec, request: ModifyRequest) -> list[OrderReport]:
         """Set both levels of a position (or of a waiting entry); None takes one away."""
         reports: list[OrderReport] = await self._change("modify", spec, request)
@@ -162,10 +170,14 @@ class RemotePaper:
         reports: list[OrderReport] = await self._read("fills_since", spec, since)
         return reports
 
-    async def journal(self, tag: str) -> BrokerBooks:
+    async def journal(self, id_prefix: str) -> BrokerBooks:
         """Show the books, for the audit. Raises ReadFailed."""
-        books: BrokerBooks = await self._read("journal", tag, seconds=JOURNAL_TIMEOUT)
+        books: BrokerBooks = await self._read("journal", id_prefix, seconds=JOURNAL_TIMEOUT)
         return books
+
+    async def cash_flows(self, spec: ConnectionSpec, since: datetime) -> list[BrokerCashFlow]:
+        """Raise ReadFailed: it lists none (`capabilities.cash_flows_horizon`)."""
+        return await unsupported_cash_flows("the paper broker")
 
     async def events(self, limit: int, after: str = "") -> list[OrderReport]:
         reports: list[OrderReport] = await self._read("events", limit, after)
@@ -209,7 +221,10 @@ class RemotePaper:
             raise ReadFailed(Code.BROKER_UNREACHABLE, str(error)) from error
 
     async def _change(
-        self, name: str, spec: ConnectionSpec, request: CancelRequest | ModifyRequest
+        self,
+        name: str,
+        spec: ConnectionSpec,
+        request: CancelRequest | ChangeRequest | ModifyRequest,
     ) -> Any:
         """Ask for a change. Raises NotSent, Rejected or OutcomeUnknown."""
         # The deadline is by our clock.

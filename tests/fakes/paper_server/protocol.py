@@ -20,6 +20,7 @@ from brokers.types import (
     BrokerOrder,
     BrokerPosition,
     CancelRequest,
+    ChangeRequest,
     Check,
     ConnectionSpec,
     Instrument,
@@ -31,7 +32,7 @@ from brokers.types import (
 )
 from common.reason_codes import Code
 
-VERSION = 5
+VERSION = 6
 SUBMIT, LISTEN, UNLISTEN = "submit_many", "stream_events", "unlisten"
 ERRORS: dict[str, type[BrokerError]] = {
     kind.__name__: kind for kind in (NotSent, Rejected, OutcomeUnknown, ReadFailed)
@@ -74,6 +75,7 @@ CALLS: Mapping[str, RemoteCall] = {
     "fills_since": _call(ConnectionSpec, datetime, result_type=list[OrderReport]),
     "find_order": _call(ConnectionSpec, str, result_type=list[OrderReport] | None),
     "cancel": _call(ConnectionSpec, CancelRequest, result_type=list[OrderReport]),
+    "change_order": _call(ConnectionSpec, ChangeRequest, result_type=list[OrderReport]),
     "modify": _call(ConnectionSpec, ModifyRequest, result_type=list[OrderReport]),
     "events": _call(int, str, result_type=list[OrderReport]),
     "acknowledge": _call(list[str], result_type=None),

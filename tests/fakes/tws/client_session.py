@@ -142,11 +142,28 @@ class ClientSession:
             text = "Order being modified does not match original order"
             self.send(messages.error(placed.order_id, 105, text))
             return
+        if refusal := self._refusal(placed):
+            self.send(messages.error(placed.order_id, *refusal))
+            return
         fault = self._tws.faults.popleft() if self._tws.faults else self._tws.order_fault
         if fault is None:
             self._venue.place(self.client_id, placed)
         else:
             self._faulty(fault, placed)
+
+    def _refusal(self, placed: PlacedOrder) -> tuple[int, str] | None:
+        """Return the error against an order that TWS does not take, or None."""
+        if placed.kind == "STP LMT" and not (placed.limit and placed.aux):
+            return 201, "Order rejected - reason:Invalid price: a stop-limit order has two."
+        if placed.tif != "GTD":
+            return None
+        try:
+            end = Order(self.client_id, 0, **vars(placed)).expires
+        except ValueError:
+            return 391, "The time or time-zone entered is invalid."
+        if end is None or end <= self._venue.now():
+            return 201, "Order rejected - reason:The good-till date has passed."
+        return None
 
     def _faulty(self, fault: Fault, placed: PlacedOrder) -> None:
         if fault.kind == "reject":  # not accepted; an error is sent
@@ -180,6 +197,11 @@ class ClientSession:
             order = self._venue.place(self.client_id, placed)
             self.silent = False
             asyncio.get_running_loop().call_later(fault.seconds, self._report_all, order)
+        elif fault.kind == "status first":  # the order's terms are never sent
+            self.silent = True
+            order = self._venue.place(self.client_id, placed)
+            self.silent = False
+            self.send(messages.order_status(order, order.status, order.filled, order.average))
         else:
             raise AssertionError(fault.kind)
 

@@ -81,6 +81,7 @@ class PlacedOrder:
     parent_id: int
     oca_type: int
     what_if: bool
+    good_till: str = ""
 
 
 def by_hand(
@@ -104,14 +105,16 @@ def read_order(fields: Sequence[str]) -> PlacedOrder:
     _skip(it, 2)  # openClose, origin
     ref, transmit, parent = next(it), next(it), next(it)
     _skip(it, 6)  # blockOrder … hidden
-    _skip(it, 7)  # "", discretionaryAmt … faPercentage
+    _skip(it, 3)  # "", discretionaryAmt, goodAfterTime
+    good_till = next(it)
+    _skip(it, 3)  # faGroup … faPercentage
     _skip(it, 4)  # modelCode … exemptCode
     oca_type = next(it)
     _skip(it, 19 + 7 + 4 + 4 + 1 + 1 + 1)  # rule80A … algoId
     what_if = next(it)
     return PlacedOrder(
         order_id, con_id, action, Decimal(quantity), kind, limit, aux, tif, group, account, ref,
-        transmit == "1", int(parent), int(oca_type), what_if == "1",
+        transmit == "1", int(parent), int(oca_type), what_if == "1", good_till,
     )  # fmt: skip
 
 
@@ -127,7 +130,8 @@ def open_order(security: Security, o: Any, status: str, margin: Sequence[str] = 
         5, o.order_id, security.con_id, *security.head(),
         o.action, o.quantity, o.kind, o.limit, o.aux, o.tif, o.oca_group, o.account, "O", 0, o.ref,
         o.client_id, o.perm_id, 0, 0, 0, "", "", "", "", "",
-        "", "", "", "", "", 0, "", -1, 0, "", "", "", "", "", 0, 0, 0, 0, "", o.oca_type, 0, 0, "",
+        "", o.good_till, "", "", "", 0, "", -1, 0, "", "", "", "", "", 0, 0, 0, 0, "",
+        o.oca_type, 0, 0, "",
         o.parent_id, 0, "", 0, "", "",
         0, 0, "", "", "", "", "", 0, 0, 0,
         "", "", "", "",
@@ -144,7 +148,8 @@ def completed_order(security: Security, o: Any, status: str, filled: Decimal, wh
         101, security.con_id, *security.head(),
         o.action, o.quantity, o.kind, o.limit, o.aux, o.tif, o.oca_group, o.account, "O", 0, o.ref,
         o.perm_id, 0, 0, 0, "", "", "", "",
-        "", "", "", "", "", 0, "", -1, "", "", "", "", "", 0, 0, 0, "", o.oca_type, 0, "", 0, "",
+        "", o.good_till, "", "", "", 0, "", -1, "", "", "", "", "", 0, 0, 0, "",
+        o.oca_type, 0, "", 0, "",
         "", 0, 0, "", "", "", 0, 0, 0, "", "", "",
         "", "", "", 0, 0, "",
         0, status, 0, 0, 0,

@@ -1,5 +1,6 @@
 """The fake broker's books: orders, executions, positions. They survive every connection."""
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -57,6 +58,8 @@ class Order:
     parent_id: int
     oca_type: int
     what_if: bool = False
+    good_till: str = ""
+    triggered: bool = False  # a stop-limit order that has become a limit order
     status: str = "PendingSubmit"
     filled: Decimal = Decimal(0)
     average: Decimal = Decimal(0)
@@ -66,6 +69,13 @@ class Order:
     @property
     def live(self) -> bool:
         return self.status in LIVE
+
+    @property
+    def expires(self) -> datetime | None:
+        """When a GTD order ends. Raises ValueError for a text that TWS does not read as UTC."""
+        if self.tif != "GTD":
+            return None
+        return datetime.strptime(self.good_till, "%Y%m%d-%H:%M:%S").replace(tzinfo=UTC)
 
     @property
     def sign(self) -> int:
@@ -262,10 +272,13 @@ class Venue:
         return execution
 
     def _accept(self, order: Order) -> None:
-        waits = order.kind == "STP" or bool(order.parent_id)
+        waits = order.kind in ("STP", "STP LMT") or bool(order.parent_id)
         order.status = "PreSubmitted" if waits else "Submitted"
         self.accepted.append(order.ref)
         self.report_order(order, "accepted")
+        if (end := order.expires) is not None:
+            left = (end - self.now()).total_seconds()
+            asyncio.get_running_loop().call_later(left, self._end, order, "Cancelled")
 
     def _end(self, order: Order, status: str) -> None:
         if not order.live:
@@ -293,11 +306,7 @@ class Venue:
             return
         bid, ask = self.quotes[order.con_id]
         price = ask if order.sign > 0 else bid
-        reached = (
-            order.kind == "MKT"
-            or (order.kind == "LMT" and order.sign * (Decimal(order.limit) - price) >= 0)
-            or (order.kind == "STP" and order.sign * (price - Decimal(order.aux)) >= 0)
-        )
+        reached = self._is_reached(order, price)
         available = order.quantity * self.fill_share - order.filled
         if reached and order.tif == "FOK" and available < order.quantity:
             self._end(order, "Cancelled")
@@ -308,6 +317,16 @@ class Venue:
                 self._end(order, "Cancelled")
         elif order.tif in ("IOC", "FOK"):
             self._end(order, "Cancelled")
+
+    def _is_reached(self, order: Order, price: Decimal) -> bool:
+        """Whether an order fills at a price. A stop-limit order becomes a limit order first."""
+        beyond_stop = "STP" in order.kind and order.sign * (price - Decimal(order.aux)) >= 0
+        if order.kind == "STP LMT" and beyond_stop and not order.triggered:
+            order.triggered, order.status = True, "Submitted"
+            self.report_order(order, "status")
+        if order.kind == "LMT" or order.triggered:
+            return order.sign * (Decimal(order.limit) - price) >= 0
+        return order.kind == "MKT" or (order.kind == "STP" and beyond_stop)
 
     def _parts(self, quantity: Decimal) -> list[Decimal]:
         part = quantity // self.trades_per_fill

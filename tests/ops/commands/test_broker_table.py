@@ -6,7 +6,9 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from brokers.registry import BUILT_IN
+from brokers.types import TimeInForce
 from ops.management.commands import broker_table
+from signals.models import OrderType
 
 
 def test_readme_matches_the_adapters() -> None:
@@ -28,9 +30,35 @@ def test_accounts_of_one_type_that_differ_are_distinguished() -> None:
     assert mt5.cell(lambda can: str(can.session)) == "True"
 
 
+def test_order_types_page_states_every_type_and_time_of_each_broker() -> None:
+    page, rows = broker_table.ORDER_TYPES_PAGE, broker_table.pages()[broker_table.ORDER_TYPES_PAGE]
+    names = [title.strip("`") for title, _ in rows]
+    changes = ["change of its price", "change of its quantity"]
+    assert names == [*OrderType.values, *TimeInForce, *changes]
+    written = broker_table.table(rows)
+    assert written in page.read_text()
+    by_name = dict(zip(names, written.splitlines()[2:], strict=True))
+    cells = {name: line.split(" | ")[1:] for name, line in by_name.items()}
+    by_broker = dict(
+        zip((one.heading for one in broker_table.columns()), cells["GTD"], strict=True)
+    )
+    assert by_broker["Paper"] == "native"
+    assert by_broker["MetaTrader 4"] == "native"
+    assert by_broker["MetaTrader 5 by files"] == "refused |"
+    found = {cell.rstrip(" |") for line in cells.values() for cell in line}
+    ways = ("native", "emulated", "refused")
+    by_market = {f"spot: {spot}; perpetuals: {swap}" for spot in ways for swap in ways}
+    assert found <= {*ways, *by_market}
+    touched = {cell.rstrip(" |") for cell in cells["IF_TOUCHED"]}
+    assert touched == {"emulated"}  # no adapter has it
+    mt5 = [one.heading for one in broker_table.columns()].index("MetaTrader 5")
+    assert [cells[name][mt5] for name in changes] == ["native", "refused"]
+
+
 def test_check_detects_a_stale_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     page = tmp_path / "README.md"
-    monkeypatch.setattr(broker_table, "PAGE", page)
+    rows = broker_table.pages()[broker_table.PAGE]
+    monkeypatch.setattr(broker_table, "pages", lambda: {page: rows})
     page.write_text("no markers\n")
     with pytest.raises(CommandError, match="are missing"):
         call_command("broker_table")

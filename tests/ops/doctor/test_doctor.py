@@ -4,6 +4,7 @@ import io
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 
 import pytest
 from django.core.management import call_command
@@ -12,8 +13,17 @@ from pytest_django import Settings
 from rich.console import Console
 
 from brokers.types import Check, CheckResult
+from brokers.types import Instrument as BrokerInstrument
 from common.sealing import new_private_key, public_key_of
-from connections.models import ConnectionHealth, DataConnection, Epoch, HealthStatus, KillSwitch
+from connections.accounts.snapshots import store_instruments
+from connections.models import (
+    ConnectionHealth,
+    DataConnection,
+    Epoch,
+    HealthStatus,
+    Instrument,
+    KillSwitch,
+)
 from connections.session_lanes import Lane
 from events.models import Event, EventKind
 from execution.disaster_recovery.epochs import open_epoch, release_epoch
@@ -24,6 +34,7 @@ from ops.doctor.verdicts import FAIL, OK, WARN, well
 from ops.management.commands import doctor as command
 from prices.models import LatestQuote
 from tests.analytics import factories
+from tests.decisions import service_at
 
 OLD, NEW = new_private_key(), new_private_key()
 
@@ -187,6 +198,37 @@ def test_broken_database_fails_its_check(sql: str, run_check: Callable[[], Check
     assert result(run_check()) is OK
     run(sql)
     assert result(run_check()) is FAIL
+
+
+@pytest.mark.django_db
+def test_secret_of_a_decision_provider_for_an_older_key_is_a_warning(settings: Settings) -> None:
+    settings.FILLCAST_CREDENTIALS_PUBLIC_KEY = public_key_of(OLD)
+    service_at("https://example.com/decide")
+    assert result(trading.stored_credentials()) is OK
+    settings.FILLCAST_CREDENTIALS_PUBLIC_KEY = public_key_of(NEW)
+    check = trading.stored_credentials()
+    assert check.result is WARN
+    assert "1 of 1 decision providers" in check.detail
+
+
+@pytest.mark.django_db
+def test_exchange_without_stored_hours_is_named() -> None:
+    factories.connection(factories.user())
+    assert trading.exchange_hours() == []
+    store_instruments("book", [listed_at("NASDAQ"), listed_at("")])
+    [check] = trading.exchange_hours()
+    assert check.result is WARN
+    assert "XNYS" in check.detail
+    Instrument.objects.update(hours={"known": [[0, 2**40]]})
+    assert trading.exchange_hours() == []
+
+
+def listed_at(exchange: str) -> BrokerInstrument:
+    return BrokerInstrument(
+        symbol=f"AAPL{exchange}", pair="AAPL/USD", digits=2, pip=Decimal("0.01"),
+        quantity_min=Decimal(1), quantity_step=Decimal(1), quantity_max=Decimal(1000),
+        contract_size=Decimal(1), exchange=exchange,
+    )  # fmt: skip
 
 
 @pytest.mark.django_db

@@ -1,4 +1,8 @@
-"""The whole stack as processes: started, started twice, killed, without its database."""
+"""The whole stack as processes: started, started twice, killed, without its database.
+
+A start takes seconds of processor time. So a stack that a test leaves running serves the next test
+that needs one.
+"""
 
 import json
 import os
@@ -37,6 +41,7 @@ class SmallStack:
             "FILLCAST_PORT": str(self.port),
         }
         self.running: list[subprocess.Popen[str]] = []
+        self.started: subprocess.Popen[str] | None = None  # the one that is ready
 
     def launch(self) -> subprocess.Popen[str]:
         process = subprocess.Popen(
@@ -51,9 +56,13 @@ class SmallStack:
         return process
 
     def start(self) -> subprocess.Popen[str]:
+        """Start it, or return the process that runs already."""
+        if self.started is not None and self.started.poll() is None:
+            return self.started
         process = self.launch()
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n", process.communicate()
+        self.started = process
         return process
 
     def end(self) -> None:
@@ -61,6 +70,7 @@ class SmallStack:
         for process in self.running:
             process.kill()
             process.communicate()
+        self.running, self.started = [], None
         assert wait_until(lambda: not self.processes(), SECONDS)
 
     def processes(self) -> list[int]:
@@ -106,19 +116,23 @@ def folder() -> Iterator[Path]:
     shutil.rmtree(path, ignore_errors=True)
 
 
+@pytest.fixture(scope="module")
+def small_stack(folder: Path) -> Iterator[SmallStack]:
+    stack = SmallStack(folder)
+    yield stack
+    stack.end()
+
+
 @pytest.fixture
-def stack(folder: Path) -> Iterator[SmallStack]:
-    stack = SmallStack(folder)
-    yield stack
-    stack.end()
+def running(small_stack: SmallStack) -> SmallStack:
+    small_stack.start()
+    return small_stack
 
 
-@pytest.fixture(scope="class")
-def running(folder: Path) -> Iterator[SmallStack]:
-    stack = SmallStack(folder)
-    stack.start()
-    yield stack
-    stack.end()
+@pytest.fixture
+def stopped(small_stack: SmallStack) -> SmallStack:
+    small_stack.end()
+    return small_stack
 
 
 def get(port: int, path: str) -> dict[str, Any]:
@@ -127,83 +141,82 @@ def get(port: int, path: str) -> dict[str, Any]:
         return body
 
 
-class TestRunning:
-    """Tests that share a running stack."""
-
-    def test_web_process_has_no_private_key(self, running: SmallStack) -> None:
-        kept = json.loads((running.folder / "secrets.json").read_text())
-        private = kept["FILLCAST_CREDENTIALS_PRIVATE_KEYS"].encode()
-        web = running.process(b"uvicorn")
-        worker = running.process(b"worker")  # Celery renames its process if setproctitle is there
-        assert private not in Path(f"/proc/{web}/environ").read_bytes()
-        assert private in Path(f"/proc/{worker}/environ").read_bytes()
-
-    def test_second_stack_is_refused_with_the_first_ones_address(self, running: SmallStack) -> None:
-        second = running.launch()
-        _, errors = second.communicate(timeout=SECONDS)
-        assert second.returncode == 1
-        details = f"(small stack, pid {running.running[0].pid}, http://localhost:{running.port}/)"
-        assert errors.strip() == f"Fillcast is already running {details}; use it, or stop it first."
-        assert get(running.port, "/healthz") == {"ok": True}
-
-    def test_killed_redis_restarts_under_running_processes(self, running: SmallStack) -> None:
-        pid = int((running.folder / "redis" / "pid").read_text().split()[0])
-        os.kill(pid, signal.SIGKILL)
-        assert wait_until(lambda: get(running.port, "/readyz")["checks"]["redis"] is True, SECONDS)
-        assert int((running.folder / "redis" / "pid").read_text().split()[0]) != pid
+def test_web_process_has_no_private_key(running: SmallStack) -> None:
+    kept = json.loads((running.folder / "secrets.json").read_text())
+    private = kept["FILLCAST_CREDENTIALS_PRIVATE_KEYS"].encode()
+    web = running.process(b"uvicorn")
+    worker = running.process(b"worker")  # Celery renames its process if setproctitle is there
+    assert private not in Path(f"/proc/{web}/environ").read_bytes()
+    assert private in Path(f"/proc/{worker}/environ").read_bytes()
 
 
-def test_stopped_stack_leaves_no_process(stack: SmallStack) -> None:
-    process = stack.start()
-    assert get(stack.port, "/readyz") == {"ok": True, "checks": {"database": True, "redis": True}}
+def test_second_stack_is_refused_with_the_first_ones_address(running: SmallStack) -> None:
+    second = running.launch()
+    _, errors = second.communicate(timeout=SECONDS)
+    assert second.returncode == 1
+    details = f"(small stack, pid {running.start().pid}, http://localhost:{running.port}/)"
+    assert errors.strip() == f"Fillcast is already running {details}; use it, or stop it first."
+    assert get(running.port, "/healthz") == {"ok": True}
+
+
+def test_killed_redis_restarts_under_running_processes(running: SmallStack) -> None:
+    pid = int((running.folder / "redis" / "pid").read_text().split()[0])
+    os.kill(pid, signal.SIGKILL)
+    assert wait_until(lambda: get(running.port, "/readyz")["checks"]["redis"] is True, SECONDS)
+    assert int((running.folder / "redis" / "pid").read_text().split()[0]) != pid
+
+
+def test_killed_stack_ends_all_processes_and_starts_again(running: SmallStack) -> None:
+    running.start().kill()
+    assert wait_until(lambda: not running.processes(), SECONDS)
+    running.start()
+    assert get(running.port, "/readyz")["ok"] is True
+
+
+def test_stopped_stack_leaves_no_process(running: SmallStack) -> None:
+    process = running.start()
+    assert get(running.port, "/readyz") == {"ok": True, "checks": {"database": True, "redis": True}}
     process.terminate()
     assert process.wait(SECONDS) == 0
-    assert stack.processes() == []
-    assert (stack.folder / "secrets.json").stat().st_mode & 0o077 == 0
-    assert stack.folder.stat().st_mode & 0o066 == 0  # PostgreSQL's user may at most pass through
-    assert (stack.folder / "log").stat().st_mode & 0o077 == 0
+    assert running.processes() == []
+    assert (running.folder / "secrets.json").stat().st_mode & 0o077 == 0
+    assert running.folder.stat().st_mode & 0o066 == 0  # PostgreSQL's user may at most pass through
+    assert (running.folder / "log").stat().st_mode & 0o077 == 0
 
 
-def test_killed_stack_ends_all_processes_and_starts_again(stack: SmallStack) -> None:
-    stack.start().kill()
-    assert wait_until(lambda: not stack.processes(), SECONDS)
-    stack.start()
-    assert get(stack.port, "/readyz")["ok"] is True
-
-
-def test_stack_killed_during_start_starts_again(stack: SmallStack) -> None:
-    starting = stack.launch()
-    assert wait_until(lambda: (stack.folder / "running.json").exists(), SECONDS)
+def test_stack_killed_during_start_starts_again(stopped: SmallStack) -> None:
+    starting = stopped.launch()
+    assert wait_until(lambda: (stopped.folder / "running.json").exists(), SECONDS)
     starting.kill()
     assert starting.wait(SECONDS) == -signal.SIGKILL
-    stack.start()
+    stopped.start()
 
 
-def test_stack_interrupted_during_start_leaves_no_process(stack: SmallStack) -> None:
-    starting = stack.launch()
-    url = "DATABASE_URL"
-    running = stack.folder / "running.json"
-    assert wait_until(lambda: running.exists() and url in running.read_text(), SECONDS)
-    starting.send_signal(signal.SIGINT)
-    starting.communicate(timeout=SECONDS)
-    assert wait_until(lambda: not stack.processes(), SECONDS)
-
-
-def test_stack_stops_if_its_database_ends(stack: SmallStack) -> None:
-    process = stack.start()
+def test_stack_stops_if_its_database_ends(running: SmallStack) -> None:
+    process = running.start()
     (pid,) = (
         pid
-        for pid in stack.processes()
+        for pid in running.processes()
         if Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[0].endswith(b"bin/postgres")
     )
     os.kill(pid, signal.SIGKILL)
     _, errors = process.communicate(timeout=SECONDS)
     assert process.returncode == 1
     assert "PostgreSQL stopped, so Fillcast stops." in errors
-    assert stack.processes() == []
+    assert running.processes() == []
 
 
-def test_concurrent_commands_share_servers_until_the_last_ends(stack: SmallStack) -> None:
+def test_stack_interrupted_during_start_leaves_no_process(stopped: SmallStack) -> None:
+    starting = stopped.launch()
+    url = "DATABASE_URL"
+    running = stopped.folder / "running.json"
+    assert wait_until(lambda: running.exists() and url in running.read_text(), SECONDS)
+    starting.send_signal(signal.SIGINT)
+    starting.communicate(timeout=SECONDS)
+    assert wait_until(lambda: not stopped.processes(), SECONDS)
+
+
+def test_concurrent_commands_share_servers_until_the_last_ends(stopped: SmallStack) -> None:
     command = [sys.executable, "manage.py", "shell", "--no-imports", "--verbosity", "0", "-c"]
     code = (
         "from django.db import connection as c; c.ensure_connection();"
@@ -211,21 +224,21 @@ def test_concurrent_commands_share_servers_until_the_last_ends(stack: SmallStack
     )
     both = [
         subprocess.Popen(
-            [*command, code], cwd=ROOT, env=stack.env, stdout=subprocess.PIPE, text=True
+            [*command, code], cwd=ROOT, env=stopped.env, stdout=subprocess.PIPE, text=True
         )
         for _ in range(2)
     ]
-    stack.running += both
+    stopped.running += both
     ports = {process.communicate(timeout=SECONDS)[0] for process in both}
     assert [process.returncode for process in both] == [0, 0]
     assert len(ports) == 1
-    assert stack.processes() == []
+    assert stopped.processes() == []
 
 
-def test_taken_port_of_the_web_process_is_an_error(stack: SmallStack) -> None:
-    with socket.create_server(("127.0.0.1", stack.port)):
-        process = stack.launch()
+def test_taken_port_of_the_web_process_is_an_error(stopped: SmallStack) -> None:
+    with socket.create_server(("127.0.0.1", stopped.port)):
+        process = stopped.launch()
         _, errors = process.communicate(timeout=SECONDS)
-    expected = f"Port {stack.port} is in use by another program; stop it, or set FILLCAST_PORT."
+    expected = f"Port {stopped.port} is in use by another program; stop it, or set FILLCAST_PORT."
     assert errors.strip() == expected
-    assert stack.processes() == []
+    assert stopped.processes() == []

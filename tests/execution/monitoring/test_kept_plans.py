@@ -1,0 +1,37 @@
+"""Batches of quotes are judged by statements whose plans the session keeps."""
+
+from decimal import Decimal as D
+from typing import Any
+
+import pytest
+
+from brokers.types import Quote
+from common.clocks import market_now
+from common.sql import rows
+from connections.models import ExecutionConnection
+from execution.monitoring.stop_rules import StopRuleMonitor
+from execution.monitoring.tick_monitor import TickMonitor
+from execution.monitoring.trigger_monitor import TriggerMonitor
+
+USES = """
+SELECT coalesce(sum(generic_plans), 0) AS n FROM pg_prepared_statements
+WHERE position(%s IN statement) > 0
+"""
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("monitor", "table"),
+    [
+        (TickMonitor, "positions_executionposition"),
+        (StopRuleMonitor, "stop_moves_at"),
+        (TriggerMonitor, "execution_pricepeak"),
+    ],
+)
+def test_plan_is_kept(monitor: type[Any], table: str, alice: ExecutionConnection) -> None:
+    quotes = [Quote("EUR/USD", D("1.1"), D("1.1001"), market_now())]
+    (before,) = rows(USES, (table,))
+    for _ in range(2):
+        monitor().process_quotes(alice.data_connection_id, quotes)
+    (after,) = rows(USES, (table,))
+    assert after.n == before.n + 2

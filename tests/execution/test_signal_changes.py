@@ -1,0 +1,187 @@
+"""A MODIFY signal changes the entry price on all accounts, in whatever state the entry is."""
+
+from decimal import Decimal as D
+from typing import Any
+
+import pytest
+from django.db import transaction
+
+from brokers.types import OrderField
+from common.errors import InvalidInputError
+from common.sql import rows
+from connections.models import ExecutionConnection
+from execution import services
+from execution.models import ChangeState, EntryChange, Order, OrderTrigger
+from execution.monitoring.pending_actions import process_pending_actions
+from execution.runtime.trading_runtime import TradingRuntime
+from execution.submission import changes
+from positions.models import ExecutionPosition
+from signals.draft import SignalDraft
+from signals.ingest import save_draft
+from signals.models import Action, Feed, Origin, Signal
+from tests.execution import factories
+from tests.execution.fake_broker import FakeBroker
+from tests.hanging import beside
+
+pytestmark = pytest.mark.django_db
+PRICE, NEW = D("1.09500"), D("1.09400")
+
+
+@pytest.fixture
+def opened(alice: ExecutionConnection, feed: Feed, runtime: TradingRuntime) -> Signal:
+    return factories.signal(feed, order_type="LIMIT", open_price=PRICE)
+
+
+def modify(of: Signal, **fields: Any) -> Signal:
+    values = {"open_price": NEW, "sl": None, **fields}
+    return factories.signal(
+        of.feed, action="MODIFY", refers_to=of, direction=of.direction, **values
+    )
+
+
+def send() -> None:
+    """Every waiting entry works at the broker afterwards."""
+    broker = factories.fake_broker()
+    for outgoing in factories.claim_all():
+        factories.answer(outgoing, broker.rest(outgoing.request))
+
+
+def order() -> Order:
+    return Order.objects.get(leg="entry")
+
+
+def states() -> list[tuple[str, str]]:
+    return list(EntryChange.objects.order_by("pk").values_list("state", "code"))
+
+
+def settle() -> None:
+    for _ in range(3):
+        process_pending_actions()
+        factories.pass_time(2)
+
+
+def test_entry_that_is_not_sent_gets_the_price_at_once(opened: Signal, broker: FakeBroker) -> None:
+    follower = modify(opened)
+    assert order().limit_price == NEW
+    change = EntryChange.objects.get()
+    assert (change.state, change.signal_id, change.requested_name) == (
+        "DONE", follower.pk, follower.number,
+    )  # fmt: skip
+    [outgoing] = factories.claim_all()
+    assert outgoing.request.limit_price == NEW
+
+
+def test_entry_that_works_is_changed_at_the_broker(opened: Signal, broker: FakeBroker) -> None:
+    send()
+    follower = modify(opened)
+    assert order().limit_price == PRICE
+    settle()
+    assert (order().limit_price, broker.tickets[0].request.limit_price) == (NEW, NEW)
+    assert [one["by"] for one in factories.events("order.changed")] == [follower.number]
+    assert len(broker.tickets) == 1
+
+
+def test_modify_that_overtakes_the_entry_waits_for_its_outcome(
+    opened: Signal, broker: FakeBroker
+) -> None:
+    [outgoing] = factories.claim_all()  # being sent
+    modify(opened)
+    settle()
+    assert states() == [("WAITING", "")]
+    factories.answer(outgoing, broker.rest(outgoing.request))
+    settle()
+    assert (states(), order().limit_price) == ([("DONE", "")], NEW)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_modify_does_not_wait_for_an_account_that_is_being_claimed(
+    opened: Signal, broker: FakeBroker, alice: ExecutionConnection
+) -> None:
+    with transaction.atomic():
+        rows(changes.LOCK_CONNECTION, (alice.pk,))
+        publishing = beside(lambda: modify(opened))
+        publishing.join(10)
+        assert not publishing.is_alive()
+    assert (states(), order().limit_price) == ([("WAITING", "")], PRICE)
+    process_pending_actions()
+    assert (states(), order().limit_price) == ([("DONE", "")], NEW)
+
+
+def test_newer_modify_replaces_one_that_still_waits(opened: Signal, broker: FakeBroker) -> None:
+    [outgoing] = factories.claim_all()
+    modify(opened)
+    newest = modify(opened, open_price=D("1.09300"))
+    factories.answer(outgoing, broker.rest(outgoing.request))
+    settle()
+    assert states() == [("DONE", "")]
+    assert (EntryChange.objects.get().signal_id, order().limit_price) == (newest.pk, D("1.093"))
+
+
+def test_modify_waits_for_an_open_change(opened: Signal, broker: FakeBroker) -> None:
+    send()
+    broker.changing = "silent"
+    modify(opened)
+    process_pending_actions()
+    modify(opened, open_price=D("1.09300"))
+    broker.changing = "take"
+    settle()
+    settle()
+    assert states() == [("DONE", ""), ("DONE", "")]
+    assert order().limit_price == D("1.093")
+
+
+def test_broker_that_changes_no_prices_is_stated_on_the_order(
+    opened: Signal, broker: FakeBroker
+) -> None:
+    send()
+    broker.changes_orders = frozenset({OrderField.QUANTITY})
+    modify(opened)
+    settle()
+    assert states() == [("REFUSED", "CHANGE_UNSUPPORTED")]
+    assert order().limit_price == PRICE
+    assert factories.log_codes(order().pk)[-1][0] == "CHANGE_UNSUPPORTED"
+
+
+@pytest.mark.parametrize("how", ["filled", "cancelled"])
+def test_ended_entry_is_not_changed(opened: Signal, broker: FakeBroker, how: str) -> None:
+    [outgoing] = factories.claim_all()
+    modify(opened)
+    factories.answer(outgoing, broker.rest(outgoing.request))
+    if how == "filled":
+        factories.apply(broker.execute(broker.tickets[0]))
+    else:
+        services.cancel_order(order().pk)
+    settle()
+    [(state, code)] = states()
+    assert (state, code) in [("REFUSED", "ORDER_ENDED"), ("REFUSED", "ORDER_BEING_CANCELLED")]
+
+
+def test_held_entry_waits_at_the_new_price(
+    alice: ExecutionConnection, feed: Feed, runtime: TradingRuntime
+) -> None:
+    opened = factories.signal(feed, order_type="IF_TOUCHED", stop_price=PRICE)
+    factories.claim_all()
+    modify(opened, open_price=None, stop_price=NEW)
+    trigger = OrderTrigger.objects.get()
+    assert (trigger.level, order().stop_price) == (NEW, NEW)
+    assert "1.094" in order().detail
+
+
+def test_modify_of_price_and_stop_does_both(opened: Signal, broker: FakeBroker) -> None:
+    modify(opened, sl=D("1.08000"))
+    [outgoing] = factories.claim_all()
+    assert outgoing.request.limit_price == NEW
+    factories.answer(outgoing, broker.fill_at_once(outgoing.request))
+    assert ExecutionPosition.objects.get().sl == D("1.08")
+
+
+def test_price_that_the_entry_does_not_have_is_refused_with_all_faults(
+    alice: ExecutionConnection, feed: Feed
+) -> None:
+    opened = factories.signal(feed)  # at market
+    draft = SignalDraft(action=Action.MODIFY, refers_to=opened.pk, open_price=NEW, stop_price=NEW)
+    with pytest.raises(InvalidInputError) as refused:
+        save_draft(feed, draft, origin=Origin.API, by=None)
+    fields = [refused.value.field, *(one.field for one in refused.value.others)]
+    assert fields == ["open_price", "stop_price"]
+    assert ChangeState.WAITING not in {one.state for one in EntryChange.objects.all()}

@@ -1,0 +1,92 @@
+"""`manage.py killswitch`."""
+
+import json
+from io import StringIO
+from typing import Any
+
+import pytest
+from django.core.management import call_command
+from django.core.management.base import CommandError
+
+from connections.models import KillSwitch
+from signals.models import Feed
+from tests.connections import make
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def feed() -> Feed:
+    return make.feed()
+
+
+def killswitch(*arguments: str) -> tuple[dict[str, Any], str]:
+    """Run the command; return its JSON line and its text for people."""
+    out, err = StringIO(), StringIO()
+    call_command("killswitch", *arguments, stdout=out, stderr=err)
+    return json.loads(out.getvalue().splitlines()[-1]), err.getvalue()
+
+
+def test_halt_is_set_listed_and_released() -> None:
+    result, text = killswitch(
+        "set",
+        "--scope",
+        "SYMBOL",
+        "--name",
+        "eurusd",
+        "--reason",
+        "bad prices",
+        "--flatten",
+        "--yes",
+    )
+    assert "0 open positions" in text
+    switch = KillSwitch.objects.get()
+    assert (switch.pair, switch.mode, switch.flatten) == ("EUR/USD", "REDUCING", True)
+    assert (result["id"], result["positions"]) == (switch.pk, 0)
+    (listed,) = killswitch("list")[0]["halts"]
+    assert (listed["id"], listed["scope"], listed["pair"]) == (switch.pk, "SYMBOL", "EUR/USD")
+    assert killswitch("release", str(switch.pk))[0] == {"released": True}
+    assert killswitch("release", str(switch.pk))[0] == {"released": False}
+    assert killswitch("list")[0] == {"halts": []}
+
+
+def test_nothing_is_halted_without_confirmation() -> None:
+    with pytest.raises(CommandError, match="Add --yes"):
+        killswitch("set", "--reason", "r")
+    assert not KillSwitch.objects.exists()
+
+
+def test_each_scope_is_named_by_its_usual_name(feed: Feed) -> None:
+    owner = make.user()
+    account = make.connection(user=owner)
+    named = {
+        "ALL": "", "FEED": feed.slug, "USER": owner.username, "CONNECTION": str(account.pk),
+        "BROKER_TYPE": "paper", "SYMBOL": "EUR/USD",
+    }  # fmt: skip
+    for scope, name in named.items():
+        killswitch("set", "--scope", scope, "--name", name, "--reason", "r", "--yes")
+    assert set(KillSwitch.objects.values_list("scope", flat=True)) == {*named}
+    assert len(killswitch("list")[0]["halts"]) == len(named)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (("--scope", "FEED", "--name", "unknown"), "There is no feed 'unknown'"),
+        (("--scope", "USER", "--name", "unknown"), "There is no user 'unknown'"),
+        (("--scope", "CONNECTION", "--name", "x"), "must be the connection's ID"),
+        (("--scope", "BROKER_TYPE", "--name", "mt9"), "is not a broker type"),
+        (("--scope", "SYMBOL", "--name", "?!"), "SYMBOL_UNKNOWN"),
+        (("--name", "x"), "Leave --name empty"),
+        (("--mode", "HALTED", "--flatten"), "Choose exits only"),
+    ],
+)
+def test_wrong_targets_are_explained(arguments: tuple[str, ...], text: str) -> None:
+    with pytest.raises(CommandError, match=text.replace("?", r"\?")):
+        killswitch("set", "--reason", "r", "--yes", *arguments)
+    assert not KillSwitch.objects.exists()
+
+
+def test_unknown_number_is_explained() -> None:
+    with pytest.raises(CommandError, match="There is no halt 7"):
+        killswitch("release", "7")

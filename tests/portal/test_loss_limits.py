@@ -1,0 +1,64 @@
+"""Tenants add, change and remove the loss limits of their presets and subscriptions."""
+
+from decimal import Decimal as D
+
+import pytest
+
+from connections.models import LossLimit, TradingPreset
+from tests.html import html_of
+from tests.portal.conftest import SignedIn
+from tests.portal.factories import World
+
+pytestmark = pytest.mark.django_db
+TYPED = {
+    "window": "DATE", "measure": "BALANCE", "basis": "OPENING", "maximum": "4.5",
+    "unit": "PERCENT", "action": "PAUSE", "resume": "NEXT_WINDOW",
+}  # fmt: skip
+
+
+def test_owner_limits_a_subscription(world: World, signed_in: SignedIn) -> None:
+    client, subscription = signed_in(world.alice), world.subscriptions[0]
+    address = f"/accounts/{subscription.connection_id}/loss-limit/"
+    page = html_of(client.get(address))
+    assert "All accounts with the preset" not in page  # it is the operators'
+    answer = client.post(address, {**TYPED, "applies_to": str(subscription.pk)})
+    assert answer.status_code == 302
+    added = LossLimit.objects.get(measure="BALANCE")
+    assert (added.subscription, added.maximum, added.unit) == (subscription, D("4.5"), "PERCENT")
+
+
+def test_owner_limits_the_own_preset(world: World, signed_in: SignedIn) -> None:
+    client, row = signed_in(world.alice), world.mt5
+    preset = TradingPreset.objects.create(name="mine", user=world.alice, risk_percent=D(1))
+    type(row).objects.filter(pk=row.pk).update(preset=preset)
+    address = f"/accounts/{row.pk}/loss-limit/"
+    assert client.post(address, {**TYPED, "applies_to": "preset"}).status_code == 302
+    limit = LossLimit.objects.get(preset=preset)
+    account = html_of(client.get(f"/accounts/{row.pk}/"))
+    assert f"/loss-limits/{limit.pk}/edit/" in account
+    client.post(f"/loss-limits/{limit.pk}/edit/", {**TYPED, "maximum": "3"})
+    limit.refresh_from_db()
+    assert limit.maximum == D(3)
+    assert client.post(f"/loss-limits/{limit.pk}/remove/").status_code == 302
+    assert not LossLimit.objects.filter(pk=limit.pk).exists()
+
+
+def test_rules_of_a_limit_are_shown_beside_the_form(world: World, signed_in: SignedIn) -> None:
+    client, subscription = signed_in(world.alice), world.subscriptions[0]
+    address = f"/accounts/{subscription.connection_id}/loss-limit/"
+    typed = {**TYPED, "applies_to": str(subscription.pk), "measure": "LOSING_STREAK"}
+    answer = client.post(address, typed)
+    assert answer.status_code == 422
+    assert "Losing trades in a row have the unit trades" in html_of(answer)
+    assert not LossLimit.objects.filter(measure="LOSING_STREAK").exists()
+
+
+def test_operators_limits_and_other_subscriptions_are_not_offered(
+    world: World, signed_in: SignedIn
+) -> None:
+    client = signed_in(world.alice)
+    theirs = LossLimit.objects.create(preset=world.preset, maximum=D(50))
+    assert client.get(f"/loss-limits/{theirs.pk}/edit/").status_code == 404
+    address = f"/accounts/{world.subscriptions[0].connection_id}/loss-limit/"
+    typed = {**TYPED, "applies_to": str(world.bobs_subscription.pk)}
+    assert client.post(address, typed).status_code == 422
