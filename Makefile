@@ -27,8 +27,8 @@ up: venv ## run all processes without demo data
 test: venv ## run all tests, two processes per core; T='tests/config -k name' runs a part in one process
 	@$(PYTHON) -m pytest $(or $(T),$(if $(TEST_DATABASE_URL)$(TEST_REDIS_URL),,-n $(TEST_PROCESSES)))
 
-coverage: venv ## measure test coverage of brokers/; fails below 80 %, for parse.py and codes.py below 100 %
-	@deploy/coverage.sh
+coverage: venv ## measure what the tests reach; fails below its bars; ONLY=decisions (a minute), ONLY=brokers
+	@deploy/coverage.sh $(ONLY)
 
 mutation: ## change lines of sizing, risk, claim, reports; list changes that no test notices; FILES=, SURVIVORS=1
 	@deploy/venv.sh var/mutation-venv requirements-mutation.txt
