@@ -55,11 +55,19 @@ POINTS = {
     "broker.received": "the paper broker has an order; its books are not committed",
     "broker.accepted": "the paper broker's books are committed; it has not answered",
 }
-ACTIONS = ("kill", "stop", "exit", "raise")
+ACTIONS = ("kill", "stop", "exit", "raise", "abandon")
 
 
 class FailpointError(Exception):
     """Raised at a failpoint with the action `raise`."""
+
+
+class AbandonedError(BaseException):
+    """Raised at a failpoint with the action `abandon`.
+
+    No handler of an exception catches it: what was begun ends there, as if the process had died. So
+    a test can let a process die that is its own.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,5 +122,7 @@ def _hit(armed: Failpoint) -> None:
         signal.pthread_kill(threading.get_ident(), signal.SIGSTOP)
     elif armed.action == "exit":
         os._exit(1)
+    elif armed.action == "abandon":
+        raise AbandonedError(armed.name)
     else:
         raise FailpointError(armed.name)

@@ -155,6 +155,7 @@ class EntryModel(ExecutionModel):
         live = {t.number for t in self.broker.tickets if t.filled or t.status == "WORKING"}
         legs: Counter[Any] = Counter()
         entered: dict[Any, D] = {}
+        caps: dict[Any, D] = {}
         for order in self.orders_now:
             if order.position_id is not None:
                 continue
@@ -166,8 +167,13 @@ class EntryModel(ExecutionModel):
             ]  # fmt: skip
             legs[(*of, order.leg)] += len(tickets)
             entered[of] = sum((t.filled for t in tickets), entered.get(of, D(0)))
+            caps[of] = self.cap(order)
         assert all(n <= 1 for n in legs.values()), legs
-        assert all(quantity <= WHOLE for quantity in entered.values()), entered
+        assert all(quantity <= caps[of] for of, quantity in entered.items()), entered
+
+    def cap(self, order: Any) -> D:
+        """Return the most that a subscription may enter with the signal of this order."""
+        return WHOLE
 
     def _check_plans(self) -> None:
         plans = rows("SELECT order_id, quantity, quantities FROM execution_sliceplan")

@@ -1,0 +1,137 @@
+"""OCO pairs, changed entries and conditions against random interleavings, deaths and prices."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import initialize, precondition, rule, run_state_machine_as_test
+
+from brokers.types import ExitSafety, OrderType, TimeInForce
+from common.failpoints import arm
+from connections.models import AccountSnapshot
+from connections.services import RouteAccount, set_route
+from execution.runtime import trading_runtime
+from tests.connections import make
+from tests.execution import factories
+from tests.execution.change_model import CONDITIONS, LATER, PAIRS, WANTED, ChangeModel
+from tests.execution.fake_broker import FakeBroker
+from tests.execution.test_core_model import DEEP, INDEX, SELDOM, WHICH
+from tests.execution.test_entry_model import BIDS, Entries
+
+WAITING = [*CONDITIONS, *LATER]
+HEDGED = ["limit", "limit", "stop limit", *PAIRS, *WAITING]
+NETTED = ["limit", "limit", "stop limit", "pair", "pair, trailing", *WAITING]  # buys only
+CLAIM_POINTS = ["claim.locked", "claim.written", "triggers.armed", "conditions.met"]
+arguments: dict[str, Any] = {}
+kinds: list[str] = []
+
+
+class Changes(Entries):
+    """The events of the entries, changes, conditions, and deaths within a step."""
+
+    model: ChangeModel
+
+    @initialize(index=INDEX, second=INDEX)
+    def begin(self, index: int, second: int) -> None:
+        self.model = ChangeModel(**arguments)
+        self.model.publish(kinds[index % 3])
+        self.model.trade(self.model.processes[0], ["rest"] * 3, backwards=False)
+        self.model.publish(kinds[3 + second % (len(kinds) - 3)])
+        self.model.claim(self.model.processes[0], slice(None))
+
+    @precondition(lambda self: self.model.opens_now < 6)
+    @rule(index=st.integers(0, 99), sent=st.sampled_from(["rest", "rest", "part", "fill", "lost"]))
+    def enter(self, index: int, sent: str) -> None:
+        """Publish an entry; the usual case is that it is claimed at once."""
+        self.model.publish(kinds[index % len(kinds)])
+        self.model.trade(self.model.processes[0], [sent] * 3, backwards=False)
+
+    @rule(index=INDEX, what=st.sampled_from(sorted(WANTED)), synced=st.booleans())
+    def change(self, index: int, what: str, synced: bool) -> None:
+        self.model.change(index, what)
+        if synced:
+            self.model.sweep("pending actions")
+
+    @rule(index=INDEX, price=st.sampled_from(["1.0940", "1.0960", "1.1045", "1.1060"]))
+    def reprice(self, index: int, price: str) -> None:
+        self.model.reprice(index, price)
+
+    @rule(
+        changing=st.sampled_from(["take", "take", "silent", "lost", "refuse", "not sent"]),
+        point=st.sampled_from(["", "", "changes.committed", "changes.answered"]),
+        reads_fail=SELDOM,
+        then=st.sampled_from([0, 2.5, 7.0, 31.0]),
+    )
+    def sync(self, changing: str, point: str, reads_fail: bool, then: float) -> None:
+        """Changes are made or read at the broker; the process may die before or after the call."""
+        self.model.broker.changing, self.model.broker.reads_fail = changing, reads_fail
+        with self.model.dying(point):
+            self.model.sweep("pending actions")
+        self.model.broker.changing, self.model.broker.reads_fail = "take", False
+        self.model.pass_time(then)
+
+    @precondition(lambda self: any(o.status == "PENDING" for o in self.model.orders_now))
+    @rule(which=WHICH, point=st.sampled_from(CLAIM_POINTS))
+    def claim_and_die(self, which: int, point: str) -> None:
+        self.model.claim_and_die(self.model.processes[which], point)
+
+    @precondition(lambda self: any(o.awaits_condition for o in self.model.orders_now))
+    @rule(point=st.sampled_from(["", "conditions.woken"]))
+    def wake(self, point: str) -> None:
+        with self.model.dying(point):
+            self.model.sweep("wake")
+
+    @rule(bids=BIDS, point=st.sampled_from(["triggers.written", "triggers.committed"]))
+    def tick_and_die(self, bids: list[str], point: str) -> None:
+        self.model.tick(bids, point)
+
+
+@pytest.fixture(autouse=True)
+def disarmed() -> Iterator[None]:
+    yield
+    arm([])
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(7200 if DEEP else 900)
+@pytest.mark.parametrize("mode", ["HEDGING", "NETTING"])
+def test_changed_paired_and_conditional_entries_are_sent_once_whatever_happens(
+    mode: str,
+    transactional_db: None,
+    runtime: trading_runtime.TradingRuntime,
+    broker: FakeBroker,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    usual = broker.capabilities
+    taken = frozenset({OrderType.MARKET, OrderType.LIMIT})
+    times = frozenset({TimeInForce.GTC, TimeInForce.IOC})
+    monkeypatch.setattr(
+        broker,
+        "capabilities",
+        lambda spec: replace(usual(spec), order_types=taken, times_in_force=times),
+    )
+    factories.instrument()
+    feed = make.feed()
+    routed, other = factories.account(feed), factories.account(feed)
+    spare = factories.account(owner=routed.user)
+    AccountSnapshot.objects.update(position_mode=mode)
+    accounts = [RouteAccount(routed.pk), RouteAccount(spare.pk)]
+    set_route(routed.subscriptions.get().pk, by=routed.user, policy="HEALTH", accounts=accounts)
+    arguments.update(broker=broker, accounts=[routed, other, spare], feed=feed, netting=True)
+    arguments.update(safety=ExitSafety.REDUCE_ONLY if mode == "NETTING" else None)
+    kinds[:] = NETTED if mode == "NETTING" else HEDGED
+    run_state_machine_as_test(
+        Changes,
+        settings=settings(
+            max_examples=300 if DEEP else 30,
+            stateful_step_count=60 if DEEP else 40,
+            deadline=None,
+            derandomize=not DEEP,
+            database=None,
+            suppress_health_check=list(HealthCheck),
+            print_blob=False,
+        ),
+    )
