@@ -32,7 +32,7 @@ from common.failpoints import failpoint
 from common.reason_codes import Code
 from common.sql import IdRow, Query, columns, kept_plans, rows, run
 from execution.base.statements import insert_log_sql, log_rows_sql
-from execution.models import TriggerKind
+from execution.monitoring.oco_order import IS_LEG, LEGS, reached_at
 from prices.ranges import (
     PriceRange,
     PriceRanges,
@@ -48,7 +48,8 @@ class TriggerHit(NamedTuple):
     """A trigger that the prices have reached. id: the order's; price: the one that reached it.
 
     activation_price: if the prices have only reached that one; then `distance` is how far it
-    follows. began: the database's time of the first price.
+    follows. mark: what a trailing stop followed before, if the prices reached it from there. began:
+    the database's time of the first price.
     """
 
     id: int
@@ -58,16 +59,7 @@ class TriggerHit(NamedTuple):
     began: datetime
     activation_price: Decimal | None
     distance: Decimal | None
-
-
-class LegRow(NamedTuple):
-    """The trigger of a leg of an OCO pair; no trailing stop. level: quote currency."""
-
-    id: int
-    kind: str
-    side: str
-    pair: str
-    level: Decimal
+    mark: Decimal | None = None
 
 
 # q: the price range of a pair. began: the database's time of its first price; a trigger counts that
@@ -94,7 +86,8 @@ _FIRED = "NULL::numeric AS activation_price, distance"  # it is active, or needs
 
 def _reached(side: str, price: str, condition: str, details: str = _FIRED) -> str:
     return f"""
-  SELECT t.order_id AS id, q.{price} AS price, '{side}' AS side, q.pair, q.began, {_HIT}
+  SELECT t.order_id AS id, q.{price} AS price, '{side}' AS side, q.pair, q.began, {_HIT},
+    NULL::numeric AS mark
   FROM q CROSS JOIN LATERAL (
     SELECT order_id, {details} FROM execution_ordertrigger
     WHERE {_OF_PAIR} AND side = '{side}' AND {condition}
@@ -107,7 +100,8 @@ def _reached_from_peak(side: str, price: str, best: str, distance: str) -> str:
     peaks = f"source_id = q.source_id AND pair = q.pair AND side = '{side}'"
     furthest = f"(SELECT {best} AS peak FROM execution_pricepeak WHERE {peaks}) b"
     return f"""
-  SELECT t.order_id AS id, q.{price} AS price, '{side}' AS side, q.pair, q.began, {_HIT}
+  SELECT t.order_id AS id, q.{price} AS price, '{side}' AS side, q.pair, q.began, {_HIT},
+    p.peak AS mark
   FROM q CROSS JOIN LATERAL (
     SELECT price AS peak, began_at FROM execution_pricepeak
     WHERE {peaks} AND (
@@ -155,7 +149,7 @@ WITH q AS MATERIALIZED ({_RANGES}), needed AS (
     AND CASE l.side WHEN 'SELL' THEN l.price > l.known ELSE l.price < l.known END
     AND CASE l.side WHEN 'SELL' THEN l.price > p.price ELSE l.price < p.price END
 )
-SELECT DISTINCT ON (id) id, price, side, pair, began, activation_price, distance FROM (
+SELECT DISTINCT ON (id) id, price, side, pair, began, activation_price, distance, mark FROM (
   {_reached("BUY", "high_ask", f"{_BEYOND} <= q.high_ask")}
   UNION ALL {_reached("SELL", "low_bid", f"{_BEYOND} >= q.low_bid")}
   UNION ALL {_reached("BUY", "low_ask", f"{_TOUCHED} >= q.low_ask")}
@@ -166,7 +160,7 @@ SELECT DISTINCT ON (id) id, price, side, pair, began, activation_price, distance
   UNION ALL {_reached_from_peak("SELL", "low_bid", "max(price)", "peak - q.low_bid")}
   UNION ALL {_reached("BUY", "low_ask", f"{_ACTIVATED} >= q.low_ask", _ACTIVATES)}
   UNION ALL {_reached("SELL", "high_bid", f"{_ACTIVATED} <= q.high_bid", _ACTIVATES)}
-) hits ORDER BY id
+) hits ORDER BY id, CASE side WHEN 'SELL' THEN -mark ELSE mark END  -- the best mark, if any
 """,
 )
 HITS_COLUMNS = (
@@ -179,8 +173,6 @@ HITS_COLUMNS = (
 # Of an OCO pair one leg fires and cancels the other: both are locked, the older one first, so of
 # two processes that judge a pair at once only one gets it. Of two legs that were reached together
 # the one that comes first in the parameters fires.
-# Not `IS NOT NULL`: by that the planner would read all legs that there ever were.
-_IS_LEG = "coalesce({}.oco_group::text, '') <> ''"
 _CANCELLED = log_rows_sql(
     "cancelled m", code=f"'{Code.OCO_OTHER_LEG_TRIGGERED.value}'", detail="m.detail"
 )
@@ -199,7 +191,7 @@ WITH hit AS (
   SELECT x.oco_group, x.connection_id, min(x.id) AS id, count(DISTINCT x.id) AS legs
   FROM execution_order h
   JOIN execution_order x ON x.oco_group = h.oco_group AND x.connection_id = h.connection_id
-  WHERE h.id = ANY(%(id)s::bigint[]) AND {_IS_LEG.format("h")}
+  WHERE h.id = ANY(%(id)s::bigint[]) AND {IS_LEG.format("h")}
   GROUP BY x.oco_group, x.connection_id
 ), older AS MATERIALIZED (
   SELECT o.id FROM execution_order o WHERE o.id IN (SELECT id FROM pairs)
@@ -254,16 +246,6 @@ WITH hit AS (
   {insert_log_sql(_CANCELLED)}
 )
 SELECT id FROM moved
-""",
-)
-
-# Legs of OCO pairs. The level of a trailing stop follows the market.
-LEGS = Query(
-    LegRow,
-    f"""
-SELECT t.order_id AS id, t.kind, t.side, t.pair, t.level FROM execution_ordertrigger t
-JOIN execution_order o ON o.id = t.order_id
-WHERE t.order_id = ANY(%s::bigint[]) AND {_IS_LEG.format("o")} AND t.kind <> 'TRAILING'
 """,
 )
 
@@ -406,25 +388,17 @@ def _hits_of(source_id: int, ranges: PriceRanges, quotes: Sequence[Quote]) -> li
 def _in_order_reached(hits: list[TriggerHit], quotes: Sequence[Quote]) -> list[TriggerHit]:
     """Return hits with those of OCO pairs in the order in which these quotes reached them.
 
-    Of two legs that one batch has reached, the first one fires. Trailing stops come last.
+    Of two legs that one batch has reached, the first one fires.
     """
     if len(hits) < 2 or len(quotes) < 2:
         return hits
-    reached: dict[int, int] = {}
-    for leg in rows(LEGS, ([hit.id for hit in hits],)):
-        reached[leg.id] = next(
-            (n for n, quote in enumerate(quotes) if _has_reached(leg, quote)), len(quotes)
-        )
+    legs = {leg.id: leg for leg in rows(LEGS, ([hit.id for hit in hits],))}
+    reached = {
+        hit.id: reached_at(legs[hit.id], quotes, mark=hit.mark, activation=hit.activation_price)
+        for hit in hits
+        if hit.id in legs
+    }
     return sorted(hits, key=lambda hit: reached.get(hit.id, 0)) if reached else hits
-
-
-def _has_reached(leg: LegRow, quote: Quote) -> bool:
-    """Return whether a quote is at the level of a leg, or beyond it."""
-    if quote.symbol != leg.pair:
-        return False
-    side = Side(leg.side)
-    beyond = ((quote.ask if side is Side.BUY else quote.bid) - leg.level) * side.sign
-    return beyond >= 0 if leg.kind == TriggerKind.STOP else beyond <= 0
 
 
 def _activate(

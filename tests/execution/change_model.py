@@ -4,7 +4,7 @@ Processes die between and within their steps (`dying`). Oracles judge from rows 
 which leg of a pair fires, whether a condition holds, and which terms an order may have.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from decimal import Decimal as D
@@ -82,9 +82,10 @@ class ChangeModel(EntryModel):
         made = [Signal.objects.create(**{**usual, **leg}) for leg in legs]
         assert signal_services.publish(made[-1].pk, by=None)
 
-    def change(self, index: int, what: str) -> None:
+    def change(self, index: int, what: str, statuses: Collection[str] = ()) -> None:
         """A person changes an entry that has not ended; that it is refused is a valid answer."""
-        live = [o for o in self.orders() if o.position_id is None and o.done_at is None]
+        entries = [o for o in self.orders(*statuses) if o.position_id is None]
+        live = [o for o in entries if o.done_at is None]
         if live:
             self._ask(lambda: change_order(live[index % len(live)].id, WANTED[what]))
 
@@ -96,7 +97,7 @@ class ChangeModel(EntryModel):
             return
         signal = of[index % len(of)]
         name = "open_price" if signal.order_type == "LIMIT" else "stop_price"
-        values = {name: D(price), "sl": None, "direction": signal.direction}
+        values: dict[str, Any] = {name: D(price), "sl": None, "direction": signal.direction}
         self._ask(
             lambda: factories.signal(signal.feed, action="MODIFY", refers_to=signal, **values)
         )
@@ -156,7 +157,7 @@ class ChangeModel(EntryModel):
         quotes = [Quote("EUR/USD", D(bid), D(bid) + SPREAD, market_now()) for bid in bids]
         for account in self.accounts:
             factories.quote(account, bids[-1])
-        for source in sorted({account.data_connection_id for account in self.accounts}):
+        for source in sorted({a.data_connection_id or 0 for a in self.accounts}):
             marks = dict(self._marks)
             expected = self._expected(source, quotes)
             fired: list[int] = []
@@ -170,9 +171,7 @@ class ChangeModel(EntryModel):
             assert sorted(fired) == sorted(expected), (fired, expected, died)
 
     def _is_fired(self, order_id: int) -> bool:
-        [row] = rows(
-            "SELECT fired_at FROM execution_ordertrigger WHERE order_id = %s", (order_id,)
-        )
+        [row] = rows("SELECT fired_at FROM execution_ordertrigger WHERE order_id = %s", (order_id,))
         return row.fired_at is not None
 
     def _expected(self, source: int, quotes: Sequence[Quote]) -> list[int]:
@@ -266,7 +265,7 @@ class ChangeModel(EntryModel):
                 legs.setdefault((order.oco_group, order.connection_id), []).append(order)
         received = {t.request.client_order_id[:-1] for t in self.broker.tickets}
         for pair in legs.values():
-            sent = [o for o in pair if (o.client_order_id or "-")[:-1] in received]
+            sent = [o for o in pair if o.client_order_id and o.client_order_id[:-1] in received]
             fired = [o for o in pair if o.oco_fired]
             assert len(fired) <= 1, pair
             assert all(o.oco_fired for o in sent), pair

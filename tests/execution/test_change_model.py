@@ -13,6 +13,7 @@ from brokers.types import ExitSafety, OrderType, TimeInForce
 from common.failpoints import arm
 from connections.models import AccountSnapshot
 from connections.services import RouteAccount, set_route
+from execution.models import AT_BROKER
 from execution.runtime import trading_runtime
 from tests.connections import make
 from tests.execution import factories
@@ -25,6 +26,7 @@ WAITING = [*CONDITIONS, *LATER]
 HEDGED = ["limit", "limit", "stop limit", *PAIRS, *WAITING]
 NETTED = ["limit", "limit", "stop limit", "pair", "pair, trailing", *WAITING]  # buys only
 CLAIM_POINTS = ["claim.locked", "claim.written", "triggers.armed", "conditions.met"]
+CHANGING = st.sampled_from(["take", "take", "silent", "lost", "refuse", "not sent"])
 arguments: dict[str, Any] = {}
 kinds: list[str] = []
 
@@ -55,23 +57,38 @@ class Changes(Entries):
         if synced:
             self.model.sweep("pending actions")
 
+    @precondition(lambda self: any(o.status in AT_BROKER for o in self.model.orders_now))
+    @rule(
+        index=INDEX,
+        what=st.sampled_from(["larger", "smaller", "nearer", "further", "both"]),
+        changing=CHANGING,
+        point=st.sampled_from(["", "", "", "changes.committed", "changes.answered"]),
+    )
+    def change_working(self, index: int, what: str, changing: str, point: str) -> None:
+        """The usual case: an order at its broker is changed at once."""
+        self.model.change(index, what, AT_BROKER)
+        self.sync_once(changing, point, reads_fail=False)
+
     @rule(index=INDEX, price=st.sampled_from(["1.0940", "1.0960", "1.1045", "1.1060"]))
     def reprice(self, index: int, price: str) -> None:
         self.model.reprice(index, price)
 
     @rule(
-        changing=st.sampled_from(["take", "take", "silent", "lost", "refuse", "not sent"]),
+        changing=CHANGING,
         point=st.sampled_from(["", "", "changes.committed", "changes.answered"]),
         reads_fail=SELDOM,
         then=st.sampled_from([0, 2.5, 7.0, 31.0]),
     )
     def sync(self, changing: str, point: str, reads_fail: bool, then: float) -> None:
         """Changes are made or read at the broker; the process may die before or after the call."""
+        self.sync_once(changing, point, reads_fail=reads_fail)
+        self.model.pass_time(then)
+
+    def sync_once(self, changing: str, point: str, *, reads_fail: bool) -> None:
         self.model.broker.changing, self.model.broker.reads_fail = changing, reads_fail
         with self.model.dying(point):
             self.model.sweep("pending actions")
         self.model.broker.changing, self.model.broker.reads_fail = "take", False
-        self.model.pass_time(then)
 
     @precondition(lambda self: any(o.status == "PENDING" for o in self.model.orders_now))
     @rule(which=WHICH, point=st.sampled_from(CLAIM_POINTS))

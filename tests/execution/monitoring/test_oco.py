@@ -247,6 +247,45 @@ def test_changed_price_of_a_limit_leg_is_its_new_trigger(
     assert outgoing.request.limit_price == D("1.094")
 
 
+TRAILING_SELL: dict[str, Any] = {
+    "order_type": "TRAILING_STOP", "trail_distance": D("0.005"), "direction": "SELL",
+    "sl": D("1.13"),
+}  # fmt: skip
+LATER_SELL = TRAILING_SELL | {"activation_price": D("1.108")}
+
+
+@pytest.mark.parametrize(
+    ("trailing", "before", "bids", "winner"),
+    [
+        (TRAILING_SELL, [], ["1.1060", "1.1000"], "stop"),  # the price falls after the buy stop
+        (TRAILING_SELL, [], ["1.1040", "1.0980", "1.1060"], "trailing"),  # it fell before
+        (TRAILING_SELL, ["1.1040"], ["1.0990", "1.1060"], "trailing"),  # from an earlier price
+        (TRAILING_SELL, ["1.1040"], ["1.0991", "1.1060", "1.0991"], "stop"),
+        (TRAILING_SELL, [], ["1.0949", "1.1060"], "trailing"),  # from the price at its start
+        (LATER_SELL, [], ["1.1060", "1.1080", "1.1000"], "stop"),
+        (LATER_SELL, ["1.1040"], ["1.0980", "1.1060"], "stop"),  # it did not follow yet
+    ],
+)
+@pytest.mark.parametrize("is_first", [True, False])
+def test_first_reached_of_trailing_stop_and_other_leg_fires(
+    alice: ExecutionConnection,
+    feed: Feed,
+    monitor: TriggerMonitor,
+    trailing: dict[str, Any],
+    before: list[str],
+    bids: list[str],
+    winner: str,
+    is_first: bool,
+) -> None:
+    """One batch reaches both, or only the stop; whichever leg is the older one."""
+    orders = held(feed, *((trailing, BUY) if is_first else (BUY, trailing)))
+    names = {one.pk: one.order_type for one in orders}
+    if before:
+        assert monitor.process_quotes(source(alice), quotes_of(*before)) == []
+    [fired] = monitor.process_quotes(source(alice), quotes_of(*bids, seconds=1))
+    assert names[fired] == ("STOP" if winner == "stop" else "TRAILING_STOP")
+
+
 # ---- what ends a pair ---------------------------------------------------------------------------
 def test_cancelling_one_order_cancels_both(alice: ExecutionConnection, feed: Feed) -> None:
     buy, sell = held(feed)
