@@ -6,7 +6,7 @@ Source: bybit-exchange.github.io/docs/v5; the shapes as ccxt 4.5.90 reads them.
 import hashlib
 import hmac
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Any
 from urllib.parse import parse_qs
@@ -26,6 +26,8 @@ CODES = {
     "key": (10003, "API key is invalid."),
     "signature": (10004, "Error sign, please check your signature generation algorithm."),
     "clock": (10002, "invalid request, please check your server timestamp or recv_window param."),
+    "conditional": (110009, "The number of stop orders exceeds the maximum allowable limit"),
+    "falling": (110093, "expect Falling, but trigger_price >= current"),
     "trigger": (110092, "expect Rising, but trigger_price <= current"),
     "expiry": (10001, "Params Error"),
     "no_order": (110001, "order not exists or too late to cancel"),
@@ -169,20 +171,35 @@ class Bybit:
             assert params["marketUnit"] == "baseCoin", "the amount would be read as money"
         position_side = {1: "LONG", 2: "SHORT"}.get(int(params.get("positionIdx", 0)), "BOTH")
         trigger = params.get("triggerPrice")
+        reduces = bool(params.get("reduceOnly"))
+        rises = params.get("triggerDirection") == 1
         if trigger is not None:
             assert self._venue.derivatives, "not used on spot"
-            rises = {"Buy": 1, "Sell": 2}[params["side"]]
-            assert params["triggerDirection"] == rises, "a take-profit, not a stop"
-        order = self._venue.place(
+            is_stop = rises is (params["side"] == "Buy")
+            assert is_stop or reduces, "a take-profit, not a stop"
+            assert params.get("closeOnTrigger", False) is reduces, "it may lack margin"
+        order = self._checked(
+            rises, self._venue.place,
             params["symbol"], params["side"].upper(), params["orderType"].upper(),
             Decimal(params["qty"]),
             Decimal(params["price"]) if "price" in params else None,
             tif=params.get("timeInForce", "GTC"),
-            cid=params.get("orderLinkId", ""), reduce_only=bool(params.get("reduceOnly")),
+            cid=params.get("orderLinkId", ""), reduce_only=reduces,
             position_side=position_side, refuses_reached=True,
-            trigger=Decimal(trigger) if trigger else None,
+            trigger=Decimal(trigger) if trigger else None, rises=rises if trigger else None,
         )  # fmt: skip
         return {"orderId": str(order.number), "orderLinkId": order.cid}
+
+    def _checked(
+        self, ascending: bool, call: Callable[..., Order], *given: Any, **named: Any
+    ) -> Order:
+        """Call the venue; a reached trigger has a code for each direction."""
+        try:
+            return call(*given, **named)
+        except RejectedError as error:
+            raise RejectedError(
+                "falling" if error.reason == "trigger" and not ascending else error.reason
+            ) from error
 
     def _order_cancel(self, params: Mapping[str, Any]) -> Any:
         order = self._venue.find(
@@ -193,10 +210,14 @@ class Bybit:
 
     def _order_amend(self, params: Mapping[str, Any]) -> Any:
         order = self._venue.find(params["symbol"], params["orderLinkId"])
-        amount, price = (
-            Decimal(params[name]) if name in params else None for name in ("qty", "price")
+        amount, price, trigger = (
+            Decimal(params[name]) if name in params else None
+            for name in ("qty", "price", "triggerPrice")
         )
-        done = self._venue.amend(order, amount, price)
+        rises = bool(order and order.rises)
+        done = self._checked(
+            rises, self._venue.amend, order, amount, price, trigger, refuses_reached=True
+        )
         return {"orderId": str(done.number), "orderLinkId": done.cid}
 
     def _order_realtime(self, params: Mapping[str, Any]) -> Any:
@@ -217,8 +238,18 @@ class Bybit:
         else:
             found = list(self._venue.orders)
         found = [order for order in found if order.is_open is is_open]
-        return {"list": [self._order(order) for order in found], "nextPageCursor": "",
-                "category": "linear"}  # fmt: skip
+        symbol, kind = params.get("symbol"), params.get("orderFilter")
+        found = [
+            order
+            for order in found
+            if symbol in (None, order.symbol)
+            and not (self._venue.hides_levels and order.is_untriggered)
+            and (kind is None or order.is_untriggered is (kind == "StopOrder"))
+        ]
+        start, size = int(params.get("cursor") or 0), int(params.get("limit", 20))
+        end = start + size if start + size < len(found) else None
+        return {"list": [self._order(order) for order in found[start:end]],
+                "nextPageCursor": str(end or ""), "category": "linear"}  # fmt: skip
 
     def _of_derivatives(self) -> dict[str, str]:
         """Keys that spot's answers lack; ccxt distinguishes the markets by them."""
@@ -230,9 +261,7 @@ class Bybit:
             **self._of_derivatives(),
             "orderId": str(order.number), "orderLinkId": order.cid, "symbol": order.symbol,
             "price": str(order.price or 0), "qty": str(order.amount), "side": order.side.title(),
-            "orderStatus": "Untriggered"
-            if order.trigger and not order.is_triggered and order.is_open
-            else STATES[order.status],
+            "orderStatus": "Untriggered" if order.is_untriggered else STATES[order.status],
             "avgPrice": f"{order.average:f}",
             "leavesQty": f"{order.amount - order.filled:f}", "cumExecQty": f"{order.filled:f}",
             "cumExecValue": f"{order.cost:f}", "cumExecFee": "0", "timeInForce": order.tif,
@@ -241,6 +270,8 @@ class Bybit:
             "positionIdx": INDEX[order.position_side],
             "stopOrderType": "Stop" if order.trigger else "",
             "triggerPrice": str(order.trigger or ""),
+            "triggerDirection": 0 if order.rises is None else 1 if order.rises else 2,
+            "closeOnTrigger": order.is_level,
         }  # fmt: skip
 
     def _execution_list(self, params: Mapping[str, Any]) -> Any:

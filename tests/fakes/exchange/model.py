@@ -47,14 +47,26 @@ class Order:
     filled: Decimal = ZERO
     cost: Decimal = ZERO
     status: str = "NEW"
-    trigger: Decimal | None = None  # a stop-limit order's stop price
+    trigger: Decimal | None = None  # the stop price of a conditional order
+    rises: bool | None = None  # whether its price must rise to the trigger; None: by its side
     is_triggered: bool = False
     expires_ms: int = 0  # of a GTD order
 
     def reaches_trigger(self, price: Decimal) -> bool:
         """Whether a price is at the stop price or beyond it."""
         assert self.trigger is not None
-        return price >= self.trigger if self.side == "BUY" else price <= self.trigger
+        rises = self.side == "BUY" if self.rises is None else self.rises
+        return price >= self.trigger if rises else price <= self.trigger
+
+    @property
+    def is_untriggered(self) -> bool:
+        """Whether it waits for its trigger."""
+        return self.is_open and self.trigger is not None and not self.is_triggered
+
+    @property
+    def is_level(self) -> bool:
+        """Whether it is a stop or target of a position: conditional, and only reduces."""
+        return self.trigger is not None and self.reduce_only
 
     @property
     def average(self) -> Decimal:
@@ -89,7 +101,7 @@ class Fault:
     status: int = 500
     body: str = ""
     seconds: float = 0.0
-    on: str = "order"  # or "cancel", "read", "time"
+    on: str = "order"  # or "level" (a conditional order), "cancel", "read", "time"
     headers: dict[str, str] = field(default_factory=dict)
 
 

@@ -116,7 +116,8 @@ class Server:
             if kind in ("order", "cancel"):
                 self.venue.writes.append(f"{request.path_qs} {body}")
                 self.venue.last_write = dict(request.headers)
-        fault = self.venue.pop_fault(kind)
+        is_level = kind == "order" and "trigger" in f"{request.query_string} {body}".lower()
+        fault = (self.venue.pop_fault("level") if is_level else None) or self.venue.pop_fault(kind)
         if fault is not None and fault.kind in ("drop", "silent", "status", "redirect"):
             return await self._answer_without_accepting(request, fault)
         status, answer = self._dialect_of(request).answer(

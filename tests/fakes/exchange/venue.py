@@ -6,7 +6,7 @@ One lock guards them, since the server runs on its own thread and tests read the
 import threading
 import time
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from pathlib import Path
 
@@ -52,6 +52,9 @@ class Venue:
     fills_before_cancel: bool = False  # the order is filled before the next cancel
     journal: Path | None = None  # file for the client order id of each accepted order
     history_lags: bool = False  # Bybit's list of ended orders is still empty
+    max_conditional: int = 10  # conditional orders of one symbol
+    drops_levels: bool = False  # it accepts conditional exits and changes of them, and ends them
+    hides_levels: bool = False  # conditional orders are not listed yet
     may_read_spot: bool = True  # Binance: whether the key of a futures account may
     uid: str = "1001"  # the exchange's id of the account
     key: str = "key-1"
@@ -116,6 +119,7 @@ class Venue:
         reduce_only: bool = False,
         position_side: str = "BOTH",
         trigger: Decimal | None = None,
+        rises: bool | None = None,
         expires_ms: int = 0,
         refuses_reached: bool = False,
     ) -> Order:
@@ -127,7 +131,7 @@ class Venue:
             market = self._check(symbol, amount, price, cid, reduce_only)
             order = Order(
                 len(self.orders) + 1001, symbol, side, type, tif, amount, price, cid, reduce_only,
-                position_side, self.now(), trigger=trigger, expires_ms=expires_ms,
+                position_side, self.now(), trigger=trigger, rises=rises, expires_ms=expires_ms,
             )  # fmt: skip
             self._check_conditions(order, market, refuses_reached=refuses_reached)
             self._check_money(order, market)
@@ -136,7 +140,19 @@ class Venue:
                 with self.journal.open("a") as lines:
                     lines.write(f"{cid}\n")
             self.match(order, time_ms=order.time_ms)
+            self._drop(order)
             return order
+
+    def _drop(self, order: Order) -> None:
+        if self.drops_levels and order.is_level and order.is_untriggered:
+            order.status = "CANCELED"
+
+    def drop_levels(self) -> None:
+        """End the conditional exits that wait, as a risk control of the exchange would."""
+        with self.lock:
+            for order in self.orders:
+                if order.is_level and order.is_untriggered:
+                    order.status = "CANCELED"
 
     def _check(
         self, symbol: str, amount: Decimal, price: Decimal | None, cid: str, reduce_only: bool
@@ -162,8 +178,12 @@ class Venue:
 
     def _check_conditions(self, order: Order, market: Market, *, refuses_reached: bool) -> None:
         if order.trigger is not None:
-            if order.price is None or order.trigger % market.tick:
+            is_level = order.is_level and order.type == "MARKET"
+            if (order.price is None and not is_level) or order.trigger % market.tick:
                 raise RejectedError("trigger")
+            waiting = [one for one in self.orders if one.is_untriggered]
+            if sum(one.symbol == order.symbol for one in waiting) >= self.max_conditional:
+                raise RejectedError("conditional")
             if refuses_reached and order.reaches_trigger(self.prices[order.symbol]):
                 raise RejectedError("trigger")
         if order.tif == "GTD" and order.expires_ms <= self.now():
@@ -204,6 +224,13 @@ class Venue:
         if not (against if not self.hedged else held > 0):
             raise RejectedError("flat")
 
+    def _reducible(self, order: Order) -> Decimal:
+        """Return how much an order can take off its position."""
+        held = self.positions.get((order.symbol, order.position_side), Position()).amount
+        if self.hedged:
+            return abs(held)
+        return max(ZERO, held if order.side == "SELL" else -held)
+
     def match(self, order: Order, part: Decimal | None = None, time_ms: int = 0) -> None:
         """Execute what finds liquidity at the current price. time_ms: 0 for now; an order that
         fills as it is placed has the same time in every answer."""
@@ -226,8 +253,7 @@ class Venue:
             amount = order.amount * share // market.step * market.step
             amount = min(amount, order.amount - order.filled)
             if order.reduce_only or (self.hedged and self._is_closing(order)):
-                held = self.positions.get((order.symbol, order.position_side), Position()).amount
-                amount = min(amount, abs(held))
+                amount = min(amount, self._reducible(order))
             if order.tif == "FOK" and amount < order.amount:
                 amount = D(0)
             self._execute(order, market, amount, price, time_ms or self.now())
@@ -323,7 +349,15 @@ class Venue:
             order.status = "CANCELED"
             return order
 
-    def amend(self, order: Order | None, amount: Decimal | None, price: Decimal | None) -> Order:
+    def amend(
+        self,
+        order: Order | None,
+        amount: Decimal | None,
+        price: Decimal | None,
+        trigger: Decimal | None = None,
+        *,
+        refuses_reached: bool = False,
+    ) -> Order:
         """Change an open order in place, and match it. Raises RejectedError."""
         with self.lock:
             if order is None or not order.is_open:
@@ -332,8 +366,12 @@ class Venue:
             market = self.markets[order.symbol]
             if amount <= order.filled or amount % market.step or (price or ZERO) % market.tick:
                 raise RejectedError("lot")
-            order.amount, order.price = amount, price
+            changed = replace(order, trigger=trigger or order.trigger)
+            if refuses_reached and trigger and changed.reaches_trigger(self.prices[order.symbol]):
+                raise RejectedError("trigger")
+            order.amount, order.price, order.trigger = amount, price, changed.trigger
             self.match(order)
+            self._drop(order)
             return order
 
     def find(self, symbol: str | None, cid: str = "", number: str = "") -> Order | None:
