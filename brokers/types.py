@@ -365,7 +365,11 @@ class BrokerPosition:
 
 @dataclass(frozen=True, slots=True)
 class BrokerOrder:
-    """A working order. quantity and filled: base units."""
+    """A working order. quantity and filled: base units.
+
+    level_of: client order id of the entry whose stop or target it is, if it has outlived the
+    position. Levels of open positions are not orders.
+    """
 
     broker_order_id: str
     symbol: str
@@ -380,6 +384,7 @@ class BrokerOrder:
     client_order_id: str = ""  # if the broker keeps it; it may be another program's
     broker_position_id: str = ""  # the position that it closes, if it names one
     placed_at: datetime | None = None  # the broker's time
+    level_of: str = ""
 
     @property
     def terms(self) -> OrderTerms:

@@ -55,7 +55,8 @@ def store_reported_levels_sql(statements: str) -> str:
 
     A level that we have not placed is the owner's: a reconciliation reports it, and we do not
     remove it. What was read counts if the position has had no activity since the read began; a
-    deferred report counts if there was none since it arrived.
+    deferred report counts if there was none since it arrived. Levels that are orders of their own
+    (`protected`) and outlive their position are suspended, so that they are removed.
 
     statements: source with alias d (sl, tp, protected, refused, is_first, began, as_of) and its
     position p. Of each changed position `moved` has id, signal_id, connection_id, refused, dropped,
@@ -63,6 +64,7 @@ def store_reported_levels_sql(statements: str) -> str:
     """
     return f"""reported AS (
   SELECT p.id, d.sl, d.tp, d.protected, d.refused,
+    p.quantity = 0 AND d.protected IS NOT NULL AND NOT p.protection_suspended AS is_left,
     p.sl_guardian = 'BROKER' AND p.sl IS NOT NULL AND d.sl IS NULL
       OR p.tp_guardian = 'BROKER' AND p.tp IS NOT NULL AND d.tp IS NULL AS lacks,
     NOT p.protection_suspended AND NOT p.levels_given_up AND p.quantity > 0
@@ -82,8 +84,12 @@ def store_reported_levels_sql(statements: str) -> str:
     AND (d.as_of IS NULL OR p.last_activity_at < d.as_of)
 ), moved AS (
   UPDATE positions_executionposition p SET
-    broker_sl = CASE WHEN p.sl_guardian = 'BROKER' OR p.broker_sl IS NOT NULL THEN n.sl END,
-    broker_tp = CASE WHEN p.tp_guardian = 'BROKER' OR p.broker_tp IS NOT NULL THEN n.tp END,
+    broker_sl = CASE WHEN p.sl_guardian = 'BROKER' OR p.broker_sl IS NOT NULL OR n.is_left
+      THEN n.sl END,
+    broker_tp = CASE WHEN p.tp_guardian = 'BROKER' OR p.broker_tp IS NOT NULL OR n.is_left
+      THEN n.tp END,
+    protection_suspended = p.protection_suspended OR n.is_left,
+    level_sync_due_at = CASE WHEN n.is_left THEN NULL ELSE p.level_sync_due_at END,
     broker_sl_quantity = n.protected, last_activity_at = clock_timestamp(),
     levels_reported_at = clock_timestamp(),
     levels_given_up = n.lacks

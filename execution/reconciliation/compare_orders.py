@@ -17,12 +17,13 @@ class OrderDifferences:
     """What a comparison of orders found: drift records, and orders to look up at the broker.
 
     missing: our working orders that the broker does not list. ended: orders working at the broker
-    that have ended here.
+    that have ended here. levels: stops and targets that have outlived their positions.
     """
 
     records: list[DriftRecord] = field(default_factory=list)
     missing: list[OurOrder] = field(default_factory=list)
     ended: list[tuple[OurOrder, BrokerOrder]] = field(default_factory=list)
+    levels: list[BrokerOrder] = field(default_factory=list)
 
 
 def orders_of(
@@ -51,6 +52,8 @@ def orders_of(
         if row is not None:
             if row.has_ended:
                 differences.ended.append((row, order))
+        elif base_of(order.level_of) in known:
+            differences.levels.append(order)
         elif order.broker_order_id in is_working:
             continue
         elif is_ours(order.client_order_id, tag):

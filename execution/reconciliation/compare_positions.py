@@ -71,7 +71,8 @@ class Differences:
     gone: our positions that the broker lacks. since: start of the executions that could explain the
     differences, broker's time; None if there is nothing to explain. not_compared: (kind, key) that
     were skipped, so their absence proves nothing. level_reads: positions whose stored broker levels
-    are unknown or wrong, with the levels read.
+    are unknown or wrong, with the levels read. other_levels: levels that the broker keeps as orders
+    for entries without an open position of ours, by the entry's client order id.
     """
 
     records: list[DriftRecord] = field(default_factory=list)
@@ -79,6 +80,7 @@ class Differences:
     since: datetime | None = None
     not_compared: set[tuple[Code, str]] = field(default_factory=set)
     level_reads: list[tuple[OurPosition, HeldLevels]] = field(default_factory=list)
+    other_levels: dict[str, HeldLevels] = field(default_factory=dict)
 
     def fills_needed_since(self, positions: Sequence[OurPosition]) -> None:
         """Record that executions since these positions were opened may explain a difference."""
@@ -136,6 +138,7 @@ def positions_of(
     for ticket in theirs:
         number = ticket.broker_position_id
         mine = mine_of.pop(number, [])
+        differences.other_levels |= _other_levels(mine, ticket)
         if any(_is_changing(position, began) for position in mine):
             differences.skip(POSITION_CODES, number, *map(key_of, mine))
             continue
@@ -174,6 +177,12 @@ def positions_of(
     if differences.gone:
         differences.fills_needed_since(differences.gone)
     return differences
+
+
+def _other_levels(mine: Sequence[OurPosition], ticket: BrokerPosition) -> dict[str, HeldLevels]:
+    bases = {base_of(position.client_order_id or "") for position in mine}
+    levels = ticket.entry_levels or {}
+    return {entry: held for entry, held in levels.items() if base_of(entry) not in bases}
 
 
 def _by_ticket(

@@ -11,8 +11,9 @@ from typing import Generic, NamedTuple, TypeVar
 from uuid import UUID
 
 from django.conf import settings
+from django.db import transaction
 
-from brokers.types import BrokerOrder, CancelRequest
+from brokers.types import BrokerOrder, CancelRequest, HeldLevels
 from common.reason_codes import Code
 from common.sql import Query, database_now, rows
 from connections.selectors import AccountRow, LaneAccount
@@ -23,6 +24,7 @@ from execution.reconciliation.compare_orders import (
     orders_of,
 )
 from execution.reconciliation.late_changes import take_over_late_changes
+from execution.reports.levels import LevelStatement, write_levels
 from execution.runtime import broker_queries
 from execution.runtime.broker_queries import OurOrder
 
@@ -114,7 +116,8 @@ def resolve_order_differences(
     Returns the differences that the answers do not explain.
     """
     take_over_late_changes(run.began, theirs)
-    their_ids = [order.client_order_id for orders in theirs.values() for order in orders]
+    theirs_all = [order for orders in theirs.values() for order in orders]
+    their_ids = [order.level_of or order.client_order_id for order in theirs_all]
     known = broker_queries.orders_by_client_id(their_ids, run.began)
     working = [row for row in rows(WORKING, (list(theirs),)) if row.id in run.orders]
     by_account: dict[UUID, OrderDifferences] = {}
@@ -123,6 +126,7 @@ def resolve_order_differences(
         of_account = {base: row for base, row in known.items() if row.connection_id == key}
         tag = settings.FILLCAST_INSTALLATION_TAG
         by_account[key] = orders_of(str(key), mine, of_account, orders, tag)
+    _remove_levels(run.began, by_account)
     queries = [
         (run.accounts[key], row.client_order_id, row.symbol)
         for key, differences in by_account.items()
@@ -130,6 +134,19 @@ def resolve_order_differences(
     ]
     answers = broker_queries.query_orders(queries)
     return OrderComparison(_unexplained(run, by_account, answers), _unanswered(by_account, answers))
+
+
+def _remove_levels(began: datetime, by_account: Mapping[UUID, OrderDifferences]) -> None:
+    """Have levels removed that are left at the broker although their positions are closed."""
+    statements = [
+        LevelStatement(
+            order.level_of, HeldLevels(order.stop_price, None, order.quantity), began=began
+        )
+        for differences in by_account.values()
+        for order in differences.levels
+    ]
+    with transaction.atomic():
+        write_levels(statements)
 
 
 def _unanswered(

@@ -125,7 +125,8 @@ def store_level_reads(run: ReconciliationRun[AccountRow], read: dict[UUID, Snaps
 def store_levels(run: ReconciliationRun[AccountRow], by_account: dict[UUID, Differences]) -> None:
     """Store the brokers' levels where ours are unknown or wrong.
 
-    A missing stop is then placed again, and we guard it until the broker confirms it.
+    A missing stop is then placed again, and we guard it until the broker confirms it. Levels of
+    closed positions, which could close what belongs to another one, are removed.
     """
     statements = [
         LevelStatement(position.client_order_id, held, began=run.began)
@@ -133,8 +134,13 @@ def store_levels(run: ReconciliationRun[AccountRow], by_account: dict[UUID, Diff
         for position, held in differences.level_reads
         if position.client_order_id
     ]
+    left = [
+        LevelStatement(entry, held, began=run.began)
+        for differences in by_account.values()
+        for entry, held in differences.other_levels.items()
+    ]
     with transaction.atomic():
-        write_levels(statements)
+        write_levels([*left, *statements])
 
 
 def query_missed_entries(run: ReconciliationRun[AccountRow], read: dict[UUID, Snapshot]) -> None:
