@@ -1,14 +1,15 @@
 """Crypto exchanges by ccxt's REST clients, polled. `exchanges.py` has each exchange's rules.
 
 Spot: the balance of a base currency is the position (`spot_positions.py`), an exit is sent after
-a read of it (CANCEL_FIRST). Linear perpetuals: exits are reduce-only. Stops and targets are ours to
-watch.
+a read of it (CANCEL_FIRST). Linear perpetuals: exits are reduce-only, and stops and targets rest at
+the exchange where `exchanges.py` has `levels`. Elsewhere they are ours to watch.
 """
 
 import asyncio
 import importlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
+from decimal import Decimal
 from functools import partial
 from hashlib import sha256
 from typing import Any, TypeVar
@@ -22,6 +23,7 @@ from brokers.base import (
     ReadFailed,
     Rejected,
     check_deadline,
+    outcome_of,
     submit_each,
     unsupported_cash_flows,
     unsupported_stream,
@@ -29,6 +31,8 @@ from brokers.base import (
 from brokers.crypto import (
     account_identity,
     history,
+    level_changes,
+    level_reads,
     lookup,
     order_encoding,
     orders,
@@ -43,7 +47,8 @@ from brokers.crypto.client import Client, ClientPool
 from brokers.crypto.connection_checks import run as run_checks
 from brokers.crypto.exchanges import Lookup, rules
 from brokers.crypto.form import FORM
-from brokers.crypto.guarded_call import GuardedCall
+from brokers.crypto.guarded_call import GuardedCall, as_current, priority_read
+from brokers.crypto.level_orders import LevelName
 from brokers.crypto.order_cache import OrderCache
 from brokers.crypto.settings import Settings
 from brokers.record_cache import RECORD_CACHE, RecordCache
@@ -61,8 +66,10 @@ from brokers.types import (
     ModifyRequest,
     OrderReport,
     OrderRequest,
+    OrderType,
     Quote,
     ReportKind,
+    TimeInForce,
     WhatIf,
 )
 from common.clocks import machine_time
@@ -70,6 +77,9 @@ from common.reason_codes import Code
 
 T = TypeVar("T")
 FOLLOW_UP_SECONDS = 3.0  # to read what the reply to an order lacks; polling reads it too
+PROTECT_SECONDS = 4.0  # to place the levels of a new position; else the engine has them placed
+FILL_PAUSES = (0.2, 0.4, 0.8)  # seconds before each read of an order whose fill is not listed yet
+BRIEF = frozenset({TimeInForce.IOC, TimeInForce.FOK})
 CHANGE_PAUSES = (0.0, 0.3, 0.7)  # seconds before each read of a changed order
 
 
@@ -131,7 +141,8 @@ class CryptoAdapter:
         except ValueError as error:
             raise orders.unreadable(guarded, spec, error) from error
         self._order_cache.record_accepted(request, accepted_order)
-        return await self._report_accepted(client, spec, request, accepted_order)
+        found = await self._report_accepted(client, spec, request, accepted_order)
+        return found + await self._follow_levels(client, spec, request, found)
 
     async def submit_many(
         self,
@@ -210,7 +221,12 @@ class CryptoAdapter:
                            broker_order_id=listed.broker_order_id, terms=listed.terms)  # fmt: skip
 
     async def modify(self, spec: ConnectionSpec, request: ModifyRequest) -> list[OrderReport]:
-        """Confirm that there are no levels at the exchange. Raises Rejected if any is to be set."""
+        """Set the levels that rest at the exchange, and report what it then lists.
+
+        Where none rest there, confirm that. Raises NotSent, Rejected or OutcomeUnknown."""
+        if capabilities_of(spec).native_stops:
+            return await self._set_levels(await self._open_for_write(spec, urgent=True), spec,
+                                          request)  # fmt: skip
         if request.stop_loss is not None or request.take_profit is not None:
             raise Rejected(Code.STOPS_INVALID, "stops and targets are watched here, not there")
         return [OrderReport(ReportKind.LEVELS, spec.connection_id, request.client_order_id,
@@ -255,12 +271,12 @@ class CryptoAdapter:
 
     async def positions(self, spec: ConnectionSpec) -> list[BrokerPosition]:
         """Return the positions on the connection's symbols. Raises ReadFailed."""
-        return await self._read(spec, reads.positions)
+        return await self._read(spec, level_reads.positions)
 
     async def open_orders(self, spec: ConnectionSpec) -> list[BrokerOrder]:
         """Return the account's working orders, also those that are not ours. Raises ReadFailed."""
         since = machine_time()
-        found = await self._read(spec, reads.open_orders)
+        found = await self._read(spec, level_reads.open_orders)
         self._order_cache.set_open(spec.connection_id, found, since)
         return found
 
@@ -320,6 +336,82 @@ class CryptoAdapter:
         """Forget one account, or close this loop's connections, which all accounts share; the next
         call opens them again."""
         await self._clients.close(spec)
+
+    # ---- levels at the exchange -----------------------------------------------------------
+    async def _set_levels(
+        self, client: Client, spec: ConnectionSpec, request: ModifyRequest
+    ) -> list[OrderReport]:
+        """Raises NotSent, Rejected or OutcomeUnknown."""
+
+        async def read(ask: Callable[[Client], Awaitable[T]]) -> T:
+            with as_current(priority_read()):
+                return await self._read(spec, ask)
+
+        async def look_up(name: str, symbol: str) -> Mapping[str, Any] | None:
+            not_found_error = importlib.import_module("ccxt").OrderNotFound
+            return await read(lambda found: lookup.find(found, name, [symbol], not_found_error))
+
+        change = level_changes.LevelChange(
+            client, spec, request, self._order_cache, read=read, look_up=look_up
+        )
+        return await change.apply()
+
+    async def _follow_levels(
+        self,
+        client: Client,
+        spec: ConnectionSpec,
+        request: OrderRequest,
+        reports: list[OrderReport],
+    ) -> list[OrderReport]:
+        """Place the levels of what an entry has filled; remove those of what an exit has closed.
+
+        What fails here the engine has done by `modify`, a second later. Returns further reports."""
+        has_levels = request.stop_loss is not None or request.take_profit is not None
+        if not level_reads.has_levels(client) or not (has_levels or request.reduce_only):
+            return []
+        further: list[OrderReport] = []
+
+        async def follow() -> None:
+            async with asyncio.timeout(PROTECT_SECONDS):
+                if request.reduce_only:
+                    await self._remove_orphans(client, spec, request)
+                    return
+                further.extend(await self._awaited_fills(spec, request, reports))
+                if filled := parse.filled_quantity([*reports, *further]):
+                    levels = _levels_of(request, filled)
+                    further.extend(await self._set_levels(client, spec, levels))
+
+        error = await outcome_of(follow())
+        if isinstance(error, Rejected) and error.code is Code.STOPS_INVALID:
+            further.append(level_changes.refused_report(spec, request, error))
+        return further
+
+    async def _awaited_fills(
+        self, spec: ConnectionSpec, request: OrderRequest, reports: Sequence[OrderReport]
+    ) -> list[OrderReport]:
+        """Return the reports of an order that fills at once, if the first ones show no fill yet."""
+        is_brief = request.order_type is OrderType.MARKET or request.time_in_force in BRIEF
+        for pause in FILL_PAUSES if is_brief else ():
+            if parse.filled_quantity(reports):
+                break
+            await asyncio.sleep(pause)
+            found = await self.find_order(spec, request.client_order_id, symbol=request.symbol)
+            if found and parse.filled_quantity(found):
+                return found
+        return []
+
+    async def _remove_orphans(
+        self, client: Client, spec: ConnectionSpec, request: OrderRequest
+    ) -> None:
+        """Remove the levels of the position that an exit has closed, if nothing is open there."""
+        names = (
+            LevelName.read(order.client_order_id)
+            for order in await self._read(spec, level_reads.open_orders)
+        )
+        if any(name is not None and name.entry == request.closes for name in names):
+            removal = ModifyRequest(request.closes, request.symbol, request.symbol, None, None,
+                                    send_by=machine_time() + PROTECT_SECONDS)  # fmt: skip
+            await self._set_levels(client, spec, removal)
 
     # ---- internal -------------------------------------------------------------------------
     async def _open_for_write(self, spec: ConnectionSpec, *, urgent: bool) -> Client:
@@ -383,3 +475,11 @@ class CryptoAdapter:
         if found is None:
             raise OutcomeUnknown(Code.REPLY_LOST, detail)
         return found
+
+
+def _levels_of(request: OrderRequest, filled: Decimal) -> ModifyRequest:
+    """Return the request that places an entry's levels for what has filled."""
+    return ModifyRequest(
+        request.client_order_id, request.symbol, request.symbol, request.stop_loss,
+        request.take_profit, filled, machine_time() + PROTECT_SECONDS,
+    )  # fmt: skip

@@ -33,8 +33,8 @@ def market_capabilities(exchange_name: str, market: str) -> Capabilities:
         ),
         shortest_gtd=known.gtd.get(market, timedelta(0)),
         refuses_reached=stop_limit if known.refuses_reached_stop else frozenset(),
-        native_stops=False,
-        modify=False,
+        native_stops=market in known.levels,
+        modify=market in known.levels,
         position_modes=frozenset({PositionMode.NETTING}),
         partial_close=True,
         event_stream=False,  # orders and fills are polled, each `update_interval_seconds`

@@ -52,6 +52,9 @@ class Exchange:
     stop_limits: on which markets, 'spot' and 'swap', a stop-limit order is an order like others,
     found and cancelled by our id before and after its trigger. trigger_name: ccxt's parameter of
     its stop price. gtd: the nearest expiry that it takes, by market; missing: it has none.
+    levels: on which markets stops and targets rest there, as orders that only reduce; level_params:
+    of such an order; level_query: of reads and cancels of them; levels_apart: they are not among
+    the other working orders; amends_levels: price and quantity are changed in place.
     amends: Binance replaces a spot order by another one, and so did Kraken's older call: not used.
     """
 
@@ -88,6 +91,12 @@ class Exchange:
     expiry_name: str = ""  # parameter of the expiry
     expiry_in_ms: bool = False  # else in seconds
     amends: bool = False  # a limit order is changed in place, by our id, and keeps both its ids
+    pages_orders: bool = False  # working orders are listed in pages with a cursor
+    levels: frozenset[str] = frozenset()
+    level_params: Mapping[str, Any] = field(default_factory=dict)
+    level_query: Mapping[str, Any] = field(default_factory=dict)
+    levels_apart: bool = False
+    amends_levels: bool = False
     options: Mapping[str, Any] = field(default_factory=dict)
 
     def lookup_horizon(self, market: str) -> timedelta | None:
@@ -178,8 +187,9 @@ BYBIT = Exchange(
     # ccxt fetchMyTrades asks for execType Trade alone, fetchMyLiquidations for BustTrade (a
     # liquidation) at the same address; docs v5 "Enums": AdlTrade is auto-deleveraging.
     swap_fills=({}, {"execType": "BustTrade"}, {"execType": "AdlTrade"}),
-    # ccxt features.fetchOpenOrders: limit 50.
+    # ccxt features.fetchOpenOrders: limit 50, and nextPageCursor.
     open_page=50,
+    pages_orders=True,
     # docs "Integration Guidance": server_time - recv_window <= timestamp (10002).
     expires_seconds=EXPIRES_SECONDS,
     unique_ids=True,
@@ -193,6 +203,14 @@ BYBIT = Exchange(
     # ccxt editOrder: v5/order/amend by orderLinkId. remembered, "Amend Order": price and quantity,
     # which is all of the order; the answer only states that the request was taken.
     amends=True,
+    # docs v5 "Place Order": triggerPrice makes a conditional order, 10 for each symbol (110009);
+    # reduceOnly, and closeOnTrigger so that a lack of margin does not cancel it when it triggers.
+    # "Amend Order": triggerPrice and qty by orderLinkId. ccxt fetchOpenOrders: trigger asks for
+    # orderFilter StopOrder; without it all kinds are listed.
+    levels=frozenset({"swap"}),
+    level_params={"closeOnTrigger": True},
+    level_query={"trigger": True},
+    amends_levels=True,
     # ccxt createOrderRequest: on an account that is not unified, the amount of a spot market buy is
     # taken as money. Set here, so that ccxt neither requests nor guesses it; the connection test
     # checks it.

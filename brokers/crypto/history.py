@@ -9,6 +9,7 @@ from brokers.base import ReadFailed
 from brokers.crypto import parse
 from brokers.crypto.client import Client
 from brokers.crypto.exchanges import RECENT
+from brokers.crypto.level_orders import CAUSES, LevelName
 from brokers.crypto.lookup import recent_trades
 from brokers.crypto.order_cache import OrderCache
 from brokers.crypto.order_encoding import CLIENT_ORDER_ID
@@ -118,6 +119,16 @@ async def _report(
 ) -> OrderReport:
     symbol, broker_order_id = key
     client_order_id = await _client_order_id(client, spec, order_cache, key, trades[0])
+    if (level := LevelName.read(client_order_id)) is not None:
+        return OrderReport(
+            kind=ReportKind.FILLED,
+            connection_id=spec.connection_id,
+            client_order_id=level.entry,
+            broker_order_id=broker_order_id,
+            broker_position_id=symbol,
+            fills=parse.executions(trades, client.market(symbol)),
+            close_cause=CAUSES[level.leg],
+        )
     is_ours = bool(CLIENT_ORDER_ID.fullmatch(client_order_id))
     is_external_close = not is_ours and await _reduces_position(
         client, spec, order_cache, key, trades[0]

@@ -68,7 +68,8 @@ def encode(client: Client, request: OrderRequest) -> CreateOrderArguments:
     if market.get("active") is False:
         raise Rejected(Code.MARKET_CLOSED, f"{request.symbol} is not traded now")
     _check_kind(client, request)
-    if request.stop_loss is not None or request.take_profit is not None:
+    has_levels = request.stop_loss is not None or request.take_profit is not None
+    if has_levels and client.settings.market not in client.rules.levels:
         raise Rejected(Code.STOPS_INVALID, "stops and targets are watched here, not there")
     _check_id(client, request.client_order_id)
     price = _price(market, request)

@@ -192,6 +192,13 @@ def reports(
     return found or [milliseconds(ReportKind.ACCEPTED)]
 
 
+def filled_quantity(reports: Iterable[OrderReport]) -> Decimal:
+    """Return how much of an order its reports show as executed, base units."""
+    fills = [fill for report in reports for fill in report.fills]
+    summed = max((fill.quantity for fill in fills if fill.inferred), default=Decimal(0))
+    return max(summed, sum((fill.quantity for fill in fills if not fill.inferred), Decimal(0)))
+
+
 def has_ended(order: Mapping[str, Any]) -> bool:
     """Whether an order is no longer at the exchange, by the status that the exchange reports."""
     return order.get("status") in ALIVE - {"open"}

@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 from brokers.base import ReadFailed
-from brokers.crypto import account_identity, parse, spot_positions
+from brokers.crypto import account_identity, order_pages, parse, spot_positions
 from brokers.crypto.client import Client
 from brokers.crypto.exchanges import Total
 from brokers.types import AccountState, BrokerOrder, BrokerPosition, Instrument, PositionMode
@@ -134,13 +134,11 @@ async def _spot_positions(client: Client) -> list[BrokerPosition]:
 
 
 # ---- orders ---------------------------------------------------------------------------------
-async def open_orders(client: Client) -> list[BrokerOrder]:
-    """What rests on the account, on every symbol."""
-    params = {"type": client.settings.market}
-    page = client.rules.open_page
-    read = await call_method(client, "fetch_open_orders", None, None, page or None, params)
-    if page and len(read) >= page:
-        raise ValueError(f"{page} or more orders rest: one answer does not hold them all")
+async def open_orders(
+    client: Client, parameters: Mapping[str, Any] | None = None
+) -> list[BrokerOrder]:
+    """What rests on the account, on every symbol. parameters: further ones of the request."""
+    read = await order_pages.open_orders(client, None, parameters)
     return [
         parse.resting(order, parse.contract_size(client.market(order["symbol"]))) for order in read
     ]

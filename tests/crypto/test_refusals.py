@@ -1,6 +1,6 @@
 """Orders that the adapter rejects before it sends anything."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import pytest
@@ -15,7 +15,14 @@ from brokers.types import (
     TimeInForce,
 )
 from common.reason_codes import Code
-from tests.crypto.factories import D, ExchangeAccount, any_account, close, open_account
+from tests.crypto.factories import (
+    SYMBOLS,
+    D,
+    ExchangeAccount,
+    any_account,
+    close,
+    open_account,
+)
 
 __all__ = ["any_account"]
 
@@ -92,21 +99,34 @@ def test_limit_price_is_rounded_in_our_favour(
     assert any_account.venue.orders[0].price == D(sent)
 
 
-def test_levels_are_rejected(any_account: ExchangeAccount) -> None:
-    modify = ModifyRequest("abc", any_account.symbol, any_account.symbol, D(49000), None)
+WITH_LEVELS = ("bybit",)
+
+
+@pytest.fixture(params=[case for case in SYMBOLS if not (case[1] and case[0] in WITH_LEVELS)])
+def without_levels(request: pytest.FixtureRequest) -> Iterator[ExchangeAccount]:
+    """An account whose stops and targets the engine watches."""
+    name, swap = request.param
+    account = open_account(name, swap=swap)
+    assert not account.adapter.capabilities(account.spec).native_stops
+    yield account
+    close(account)
+
+
+def test_levels_are_rejected(without_levels: ExchangeAccount) -> None:
+    modify = ModifyRequest("abc", without_levels.symbol, without_levels.symbol, D(49000), None)
     with pytest.raises(Rejected) as outcome:
-        any_account.run(any_account.adapter.modify(any_account.spec, modify))
+        without_levels.run(without_levels.adapter.modify(without_levels.spec, modify))
     assert outcome.value.code is Code.STOPS_INVALID
 
 
 @pytest.mark.parametrize("which", ["stop_loss", "take_profit"])
 def test_order_with_levels_is_rejected_before_sending(
-    any_account: ExchangeAccount, which: str
+    without_levels: ExchangeAccount, which: str
 ) -> None:
     with pytest.raises(Rejected) as outcome:
-        any_account.submit(any_account.order(**{which: D(40000)}))
+        without_levels.submit(without_levels.order(**{which: D(40000)}))
     assert outcome.value.code is Code.STOPS_INVALID
-    assert any_account.venue.writes == []
+    assert without_levels.venue.writes == []
 
 
 @pytest.mark.parametrize(

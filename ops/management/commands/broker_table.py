@@ -163,10 +163,15 @@ def _changes(field: OrderField) -> Callable[[Capabilities], str]:
     return lambda can: "native" if field in can.changes_orders else "refused"
 
 
+def _level(can: Capabilities) -> str:
+    return "native" if can.native_stops else "emulated"
+
+
 def _order_type_rows() -> list[Row]:
     types = [(f"`{value}`", _support(value)) for value in (*SignalType.values, *TimeInForce)]
     changes = [(f"change of its {field.lower()}", _changes(field)) for field in OrderField]
-    return [*types, *changes]
+    levels = [(f"{level} of a position", _level) for level in ("stop loss", "take profit")]
+    return [*types, *changes, *levels]
 
 
 def table(rows: Sequence[Row]) -> str:

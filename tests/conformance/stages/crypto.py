@@ -17,7 +17,7 @@ from tests.fakes.exchange.server import Server
 from tests.fakes.exchange.venue import Fault, Market, Venue
 
 PRICE = D("50000.0")
-NO_STOPS = "we monitor stops and targets: the exchange holds none"
+NO_DISTANCE = "an exchange has no minimum distance of stops"
 NO_HOST = "the exchange's address is in ccxt: a connection names no host"
 NO_REPEATED_ID = "the exchange refuses a repeated id"
 NO_ACCOUNT_ID = "Kraken reports no account id: a key of another account is not detected"
@@ -69,7 +69,7 @@ class CryptoStage(Harness):
             credentials=self._keys(self.venue),
         )
         self.adapter = self._adapter()
-        self.unavailable = {HarnessFeature.HOST: NO_HOST, InjectedFault.STOPS_NEAR: NO_STOPS}
+        self.unavailable = {HarnessFeature.HOST: NO_HOST, InjectedFault.STOPS_NEAR: NO_DISTANCE}
         if exchange == "kraken":
             self.unavailable[HarnessFeature.ACCOUNT] = NO_ACCOUNT_ID
         if self.venue.refuses_duplicates == "always":
@@ -156,6 +156,10 @@ class CryptoStage(Harness):
                 venue.can_trade = False
             case InjectedFault.CLOCK_AHEAD | InjectedFault.CLOCK_BEHIND:
                 venue.skew_ms = 600_000 if fault is InjectedFault.CLOCK_AHEAD else -600_000
+            case InjectedFault.DROPS_LEVELS:
+                venue.drops_levels = True
+            case InjectedFault.DROPS_LATER:
+                venue.drop_levels()
             case InjectedFault.DOWN:
                 await asyncio.to_thread(self.server.stop)
             case _:
@@ -174,6 +178,7 @@ class CryptoStage(Harness):
             venue.truncates_reads,
         ) = 1, D(1), False, False
         venue.closed, venue.can_trade, venue.skew_ms = False, True, 0
+        venue.drops_levels = False
         venue.balances["USDT"] = max(venue.balances["USDT"], D(900_000))
         venue.faults.clear()
         if not self.server.is_up:

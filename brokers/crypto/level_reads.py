@@ -1,0 +1,82 @@
+"""Which levels rest at an exchange. Raises ccxt's errors, KeyError or ValueError."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from brokers.crypto import order_pages, parse, reads
+from brokers.crypto.client import Client
+from brokers.crypto.level_orders import LevelName, LevelOrder, levels_by_entry
+from brokers.types import BrokerOrder, BrokerPosition, HeldLevels, Side
+
+NO_LEVELS = HeldLevels(None, None)
+
+
+def has_levels(client: Client) -> bool:
+    """Whether stops and targets of the account's positions rest at its exchange."""
+    return client.settings.market in client.rules.levels
+
+
+async def live_levels(client: Client, symbol: str | None = None) -> list[LevelOrder]:
+    """Return our levels that wait for their trigger. symbol: None for all."""
+    found = await order_pages.open_orders(client, symbol, client.rules.level_query)
+    levels = (_level(client, order) for order in found)
+    return [one for one in levels if one is not None]
+
+
+def _level(client: Client, order: Mapping[str, Any]) -> LevelOrder | None:
+    """Return an order of the exchange as a level of ours; None: it is another kind of order."""
+    name = LevelName.read(str(order.get("clientOrderId") or ""))
+    trigger = order.get("triggerPrice") or order.get("stopPrice")
+    if name is None or not trigger or parse.has_ended(order):
+        return None
+    size = parse.contract_size(client.market(order["symbol"]))
+    left = parse.number(order["amount"]) - parse.optional_number(order.get("filled"))
+    return LevelOrder(
+        name=name,
+        symbol=str(order["symbol"]),
+        side=parse.side(order["side"]),
+        price=parse.number(trigger),
+        quantity=left * size,
+    )
+
+
+async def position_side(client: Client, symbol: str) -> Side | None:
+    """Return the side of a symbol's position; None: nothing is open."""
+    found = await reads.positions(client)
+    return next((one.side for one in found if one.symbol == symbol), None)
+
+
+async def positions(client: Client) -> list[BrokerPosition]:
+    """Return the open positions; where levels rest at the exchange, with them by entry."""
+    if not has_levels(client):
+        return await reads.positions(client)
+    live = await live_levels(client)  # first: one that is executed meanwhile is no dropped level
+    found = await reads.positions(client)
+    return [_with_levels(position, live) for position in found]
+
+
+def _with_levels(position: BrokerPosition, live: Sequence[LevelOrder]) -> BrokerPosition:
+    """Return the position with its levels; `levels` only if all are of one entry."""
+    closing = [one for one in live if one.side is position.side.opposite]
+    by_entry = levels_by_entry(closing, position.symbol)
+    levels = next(iter(by_entry.values()), NO_LEVELS) if len(by_entry) < 2 else None
+    return replace(position, levels=levels, entry_levels=by_entry)
+
+
+async def open_orders(client: Client) -> list[BrokerOrder]:
+    """Return what rests on the account; a level is an order only if it has no position to close."""
+    found = await reads.open_orders(client)
+    if not has_levels(client):
+        return found
+    if client.rules.levels_apart:
+        found += await reads.open_orders(client, client.rules.level_query)
+    levels = [order for order in found if LevelName.read(order.client_order_id)]
+    if not levels:
+        return found
+    closable = {(one.symbol, one.side.opposite) for one in await reads.positions(client)}
+    return [
+        order if order not in levels else replace(order, level_of=order.client_order_id[:18])
+        for order in found
+        if order not in levels or (order.symbol, order.side) not in closable
+    ]

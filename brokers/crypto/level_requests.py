@@ -1,0 +1,78 @@
+"""Levels in ccxt's words: conditional market orders that only reduce."""
+
+from decimal import Decimal
+from typing import Any
+
+from brokers.base import Rejected
+from brokers.crypto import parse
+from brokers.crypto.client import Client
+from brokers.crypto.level_orders import Leg, LevelOrder
+from brokers.crypto.order_encoding import market_of
+from brokers.types import ModifyRequest, OrderRequest, Side
+from common.reason_codes import Code
+
+
+def wanted(client: Client, request: ModifyRequest) -> dict[Leg, Decimal | None]:
+    """Return the levels that a position shall have, in whole ticks. Raises Rejected."""
+    tick = parse.number(market_of(client, request.symbol)["precision"]["price"])
+    levels = {Leg.STOP: request.stop_loss, Leg.TARGET: request.take_profit}
+    return {leg: price and _on_tick(price, tick) for leg, price in levels.items()}
+
+
+def _on_tick(price: Decimal, tick: Decimal) -> Decimal:
+    rounded = (price / tick).to_integral_value() * tick if price.is_finite() else price
+    if not rounded.is_finite() or rounded <= 0:
+        raise Rejected(Code.STOPS_INVALID, f"a level at {price}")
+    return rounded
+
+
+def quantity(client: Client, request: ModifyRequest) -> Decimal:
+    """Return how much each level closes, in whole steps. Raises Rejected."""
+    market = market_of(client, request.symbol)
+    step = parse.instrument(market).quantity_step
+    asked = request.quantity or Decimal(0)
+    whole = asked // step * step
+    if whole <= 0 and (request.stop_loss is not None or request.take_profit is not None):
+        raise Rejected(Code.STOPS_INVALID, f"a level for {asked:f}: the step is {step:f}")
+    return whole
+
+
+def _amount(client: Client, symbol: str, base_units: Decimal) -> str:
+    amount = base_units / parse.contract_size(client.market(symbol))
+    written: str = client.exchange.amount_to_precision(symbol, f"{amount:f}")
+    return written
+
+
+async def create(client: Client, request: OrderRequest, leg: Leg) -> Any:
+    """Send a new level; return ccxt's answer. Raises ccxt's errors."""
+    rules = client.rules
+    falls = (request.side is Side.SELL) is (leg is Leg.STOP)
+    params: dict[str, Any] = {
+        rules.id_name: request.client_order_id,
+        rules.trigger_name: f"{request.stop_price:f}",
+        "reduceOnly": True,
+        **rules.level_params,
+    }
+    if rules.names_trigger_direction:
+        params["triggerDirection"] = "descending" if falls else "ascending"
+    amount = _amount(client, request.symbol, request.quantity)
+    return await client.exchange.create_order(
+        request.symbol, "market", request.side.value.lower(), amount, None, params
+    )
+
+
+async def amend(client: Client, order: LevelOrder, price: Decimal, base_units: Decimal) -> Any:
+    """Change a level's price and quantity in place; return ccxt's answer. Raises ccxt's errors."""
+    rules = client.rules
+    params = {rules.cancel_name: str(order.name), rules.trigger_name: f"{price:f}"}
+    return await client.exchange.edit_order(
+        None, order.symbol, "market", order.side.value.lower(),
+        _amount(client, order.symbol, base_units), None, params,
+    )  # fmt: skip
+
+
+async def cancel(client: Client, order: LevelOrder) -> Any:
+    """End a level; return ccxt's answer. Raises ccxt's errors."""
+    rules = client.rules
+    params = {rules.cancel_name: str(order.name), **rules.level_query}
+    return await client.exchange.cancel_order(None, order.symbol, params)
