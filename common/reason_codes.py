@@ -340,8 +340,8 @@ class Code(StrEnum):
     )
     SLICES_UNSUPPORTED = (
         "SLICES_UNSUPPORTED",
-        "Each order is a position of its own on this account, so it cannot enter in slices.",
-        "Use an account that nets positions, or publish the signal without an execution style.",
+        "It is not known whether this account nets positions, so it cannot enter in slices.",
+        "Test the connection: the account is read then. Or publish without an execution style.",
     )
     SLICE_PRICE_LIMIT = (
         "SLICE_PRICE_LIMIT",

@@ -117,6 +117,7 @@ class PositionSerializer(StrictModelSerializer[ExecutionPosition]):
         fields = (
             "id",
             "number",
+            "entry_leg",
             "connection",
             "connection_name",
             "signal",

@@ -86,15 +86,19 @@ def store_reads(began: datetime, records: Sequence[tuple[int, Decimal, str, bool
 # ---- the broker's ids of positions ---------------------------------------------------------------
 SET_BROKER_POSITION_IDS = """
 UPDATE positions_executionposition p SET broker_position_id = d.broker_position_id
-FROM unnest(%s::uuid[], %s::bigint[], %s::text[]) AS d(connection_id, signal_id, broker_position_id)
+FROM unnest(%s::uuid[], %s::bigint[], %s::text[], %s::text[])
+  AS d(connection_id, signal_id, entry_leg, broker_position_id)
 WHERE p.connection_id = d.connection_id AND p.signal_id = d.signal_id
-  AND p.broker_position_id = ''
+  AND p.entry_leg = d.entry_leg AND p.broker_position_id = ''
 """
 
 
-def set_broker_position_ids(records: Collection[tuple[str, int, str]]) -> None:
-    """Store the broker's ids of positions that have none: connection id, signal id, broker's id."""
-    run(SET_BROKER_POSITION_IDS, columns(sorted(records), 3))
+def set_broker_position_ids(records: Collection[tuple[str, int, str, str]]) -> None:
+    """Store the broker's ids of positions that have none.
+
+    records: connection id, signal id, the leg of the entry that opened it, broker's id.
+    """
+    run(SET_BROKER_POSITION_IDS, columns(sorted(records), 4))
 
 
 # ---- breached levels -----------------------------------------------------------------------------

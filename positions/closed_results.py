@@ -19,7 +19,7 @@ class ClosedRequest(NamedTuple):
 
 
 class ClosedSum(NamedTuple):
-    """net: the result after commission, account currency. streak: losing positions in a row."""
+    """net: the result after commission, account currency. streak: losing trades in a row."""
 
     place: int
     net: Decimal
@@ -39,13 +39,14 @@ SUMS = Query(
     f"""
 SELECT place::int, sum(net) AS net, (count(*) FILTER (WHERE only_losses))::int AS streak
 FROM (
-  SELECT r.place, {_NET} AS net, bool_and({_NET} < 0) OVER (
-    PARTITION BY r.place ORDER BY p.closed_at DESC, p.id DESC) AS only_losses
+  SELECT r.place, sum({_NET}) AS net, bool_and(sum({_NET}) < 0) OVER (
+    PARTITION BY r.place ORDER BY max(p.closed_at) DESC, max(p.id) DESC) AS only_losses
   FROM unnest(%s::uuid[], %s::timestamptz[], %s::bigint[])
     WITH ORDINALITY AS r (connection_id, since, feed_id, place)
   JOIN positions_executionposition p
     ON p.connection_id = r.connection_id AND p.closed_at >= r.since
   WHERE r.feed_id IS NULL OR {is_of_feed_sql("p.signal_id", "r.feed_id")}
+  GROUP BY r.place, p.signal_id  -- a trade: slices on a hedging account open several positions
 ) closed GROUP BY place ORDER BY place
 """,
 )

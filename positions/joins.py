@@ -10,7 +10,30 @@ def entry_position_join_sql(entry: str) -> str:
     """Return SQL that joins the position that an entry has opened. entry: alias of its order."""
     return (
         f"JOIN positions_executionposition p ON p.connection_id = {entry}.connection_id"
-        f" AND p.signal_id = {entry}.signal_id"
+        f" AND p.signal_id = {entry}.signal_id AND p.entry_leg = {entry}.position_leg"
+    )
+
+
+def trade_sql(entry: str, columns: str) -> str:
+    """Return a SELECT over all positions `p` of an entry's trade: more than one if slices hedge.
+
+    entry: alias of any of its orders. columns: expressions over p.
+    """
+    return (
+        f"SELECT {columns} FROM positions_executionposition p"
+        f" WHERE p.connection_id = {entry}.connection_id AND p.signal_id = {entry}.signal_id"
+    )
+
+
+def is_further_ticket_sql() -> str:
+    """Return SQL: whether a position `p` belongs to a trade that another open one stands for.
+
+    Only slices of an entry on a hedging account open more than one position.
+    """
+    return (
+        "p.entry_leg <> 'entry' AND EXISTS (SELECT FROM positions_executionposition n"
+        " WHERE n.connection_id = p.connection_id AND n.signal_id = p.signal_id"
+        " AND n.quantity > 0 AND (n.entry_leg = 'entry' OR n.id < p.id) AND n.id <> p.id)"
     )
 
 

@@ -65,6 +65,8 @@ STOP_NOT_HELD = Q(OPEN, sl__isnull=False) & (
 class ExecutionPosition(models.Model):
     """A position of one signal on one connection.
 
+    A netting account has one of them. On a hedging account each slice of an entry opens one.
+    entry_leg: the leg of the entry that opened it, `entry` or a slice's.
     quantity: base units still open. Prices: quote currency. Profit: account currency.
     `opened_at` and `closed_at` are the broker's times of the fills (market clock).
     """
@@ -73,6 +75,7 @@ class ExecutionPosition(models.Model):
         ExecutionConnection, models.PROTECT, related_name="positions", db_index=False
     )
     signal = models.ForeignKey(Signal, models.PROTECT, related_name="positions")
+    entry_leg = models.CharField(max_length=16, default="entry", db_default="entry")
     pair = models.CharField(max_length=20)
     symbol = models.CharField(max_length=40)
     side = models.CharField(max_length=4, choices=Side)
@@ -177,7 +180,9 @@ class ExecutionPosition(models.Model):
 
     class Meta:
         constraints = [
-            models.UniqueConstraint(fields=["connection", "signal"], name="one_position"),
+            models.UniqueConstraint(
+                fields=["connection", "signal", "entry_leg"], name="one_position_of_leg"
+            ),
             models.CheckConstraint(
                 condition=Q(reserved__gte=0) & Q(reserved__lte=F("quantity")),
                 name="reserved_within_quantity",

@@ -22,16 +22,16 @@ def open_positions_sql(executions: str) -> str:
     """Return an INSERT that opens positions by entries' executions, or adds to open ones.
 
     executions: a SELECT of the inserted columns, in their order: at most one row for each
-    connection and signal. The INSERT returns of each position its id, connection_id, signal_id, its
-    new quantity and entry_price, its stop and `is_new`: false if the position existed before.
+    connection, signal and entry leg. The INSERT returns of each position its id, connection_id,
+    signal_id, its new quantity and entry_price, its stop and `is_new`: false if it existed before.
     """
     return f"""INSERT INTO positions_executionposition AS p (
-    connection_id, signal_id, pair, symbol, side, quantity, opened_quantity, entry_price,
+    connection_id, signal_id, entry_leg, pair, symbol, side, quantity, opened_quantity, entry_price,
     sl, tp, sl_guardian, tp_guardian, broker_sl, broker_tp, broker_sl_quantity,
     levels_reported_at, broker_position_id, price_source_id, pip, conversion_rate,
     commission, opened_at, close_at)
   {executions}
-  ON CONFLICT (connection_id, signal_id) DO UPDATE SET
+  ON CONFLICT (connection_id, signal_id, entry_leg) DO UPDATE SET
     quantity = p.quantity + EXCLUDED.quantity,
     opened_quantity = p.opened_quantity + EXCLUDED.opened_quantity,
     entry_price = {_AVERAGE_ENTRY_PRICE},

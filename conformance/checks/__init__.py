@@ -16,6 +16,7 @@ from conformance.checks import (  # noqa: F401
     quantities,
     reads,
     sessions,
+    slices,
     stop_limit,
     worst_price,
     wrong_settings,

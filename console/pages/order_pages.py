@@ -47,7 +47,9 @@ def show(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
     log = ExecutionLog.objects.filter(order_id=pk).order_by("id")[:MAX_LOG_LINES]
     opened = None
     if order.is_entry and order.signal is not None:
-        opened = order.signal.positions.filter(connection=order.connection).first()
+        opened = order.signal.positions.filter(
+            connection=order.connection, entry_leg=order.position_leg
+        ).first()
     sliced = slice_result(order)
     is_running = sliced is not None and sliced.state == "RUNNING"
     may_retry = can(request, Right.RETRY) and order.status == Status.FAILED

@@ -37,8 +37,9 @@ def address(pk: int) -> str:
 def orders_of(position: ExecutionPosition) -> list[Order]:
     """Return the entry legs that opened it, then its exits."""
     entries = Order.objects.filter(
-        signal_id=position.signal_id, connection_id=position.connection_id, leg__startswith="entry"
-    )
+        signal_id=position.signal_id, connection_id=position.connection_id,
+        leg__startswith="entry", position_leg=position.entry_leg,
+    )  # fmt: skip
     return [*entries.order_by("id"), *position.exits.order_by("id")]
 
 

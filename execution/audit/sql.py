@@ -133,7 +133,7 @@ _FILLED = """, filled AS (
     coalesce((SELECT sum(f.quantity - f.fee_in_base) FROM execution_order o
       JOIN execution_fill f ON f.order_id = o.id
       WHERE o.signal_id = p.signal_id AND o.connection_id = p.connection_id
-        AND o.leg LIKE 'entry%%'), 0) AS entered,
+        AND o.position_leg = p.entry_leg AND o.leg LIKE 'entry%%'), 0) AS entered,
     coalesce((SELECT sum(f.quantity) FROM execution_order o
       JOIN execution_fill f ON f.order_id = o.id WHERE o.position_id = p.id), 0) AS exited
   FROM positions p
@@ -195,7 +195,8 @@ WHERE p.quantity > 0 AND p.last_activity_at < c.read_at AND NOT EXISTS (SELECT F
   WHERE h.connection_id = p.connection_id AND (h.ticket = p.broker_position_id
     OR p.broker_position_id = '' AND h.base <> '' AND EXISTS (SELECT FROM execution_order e
       WHERE e.signal_id = p.signal_id AND e.connection_id = p.connection_id
-        AND e.leg LIKE 'entry%%' AND left(e.client_order_id, -1) = h.base)))
+        AND e.position_leg = p.entry_leg AND e.leg LIKE 'entry%%'
+        AND left(e.client_order_id, -1) = h.base)))
 AND NOT EXISTS (SELECT FROM execution_order x WHERE x.position_id = p.id
   AND (x.status IN ('SUBMITTING', 'UNKNOWN') OR c.is_listed
     AND x.status IN ('SUBMITTED', 'PARTIALLY_FILLED', 'CANCEL_REQUESTED')))""",

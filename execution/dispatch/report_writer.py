@@ -51,7 +51,8 @@ WHERE o.position_id IS NULL
     OR d.without_target AND o.take_profit IS NOT NULL)
   AND o.status IN ('SUBMITTING', 'UNKNOWN', 'SUBMITTED', 'PARTIALLY_FILLED', 'CANCEL_REQUESTED')
   AND NOT EXISTS (SELECT FROM positions_executionposition p
-    WHERE p.connection_id = o.connection_id AND p.signal_id = o.signal_id)
+    WHERE p.connection_id = o.connection_id AND p.signal_id = o.signal_id
+      AND p.entry_leg = o.position_leg)
 """
 RECEIVED_AT = "SELECT clock_timestamp() - make_interval(secs => %s) AS received_at"
 

@@ -5,7 +5,7 @@ the position row is locked, its free quantity is read, and the order row and the
 written in one transaction.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import NamedTuple
@@ -16,6 +16,7 @@ from common.money import floor_to_step
 from common.reason_codes import Code
 from common.sql import IdRow, Query, columns, rows
 from connections.selectors import connection_join_sql, instrument_join_sql
+from execution.exits.trade_parts import Ticket, allot_part
 from positions.quantities import reserve_sql
 from positions.row_locks import lock_with_free_quantity
 
@@ -25,7 +26,8 @@ class ExitRequest:
     """A request to close a position or a part of it. leg: `sl`, `tp-2` or `close` (numbered here).
 
     fraction: of the opened quantity or, with of_free, of the free quantity, which is open and not
-    reserved by other exits. None closes all of the free quantity.
+    reserved by other exits. None closes all of the free quantity. Requests with of_free are of one
+    signal: what an account holds of it in several positions counts as one.
     """
 
     position_id: int
@@ -131,10 +133,13 @@ def open_exits(
     if not by_position:
         return []
     locked = lock_with_free_quantity(by_position, skip_locked=skip_locked)
+    loaded = rows(LOAD, (locked,))
+    parts = _parts_of_trades(loaded, by_position)
     records = [
         record
-        for position in rows(LOAD, (locked,))
-        if (record := _record(position, by_position[position.id])) is not None
+        for position in loaded
+        if (record := _record(position, by_position[position.id], parts.get(position.id)))
+        is not None
     ]
     if not records:
         return []
@@ -187,10 +192,33 @@ def exit_quantity(position: ExitablePosition, request: ExitRequest) -> Decimal:
     return free if free - requested < max(position.minimum, position.step) else min(requested, free)
 
 
+def _parts_of_trades(
+    positions: Sequence[ExitablePosition], requests: Mapping[int, ExitRequest]
+) -> dict[int, Decimal]:
+    """Return what partial closes take of positions that are a trade together with others."""
+    trades: dict[UUID, list[ExitablePosition]] = {}
+    for position in positions:
+        if requests[position.id].of_free and requests[position.id].fraction is not None:
+            trades.setdefault(position.connection_id, []).append(position)
+    parts: dict[int, Decimal] = {}
+    for trade in trades.values():
+        if len(trade) == 1:
+            continue
+        whole = trade[0]._replace(
+            quantity=sum((p.quantity for p in trade), Decimal(0)),
+            reserved=sum((p.reserved for p in trade), Decimal(0)),
+        )
+        tickets = [Ticket(p.id, p.quantity - p.reserved) for p in trade]
+        part = exit_quantity(whole, requests[whole.id])
+        taken = allot_part(tickets, part, smallest=max(whole.minimum, whole.step))
+        parts |= {position.id: taken.get(position.id, Decimal(0)) for position in trade}
+    return parts
+
+
 def _record(
-    position: ExitablePosition, request: ExitRequest
+    position: ExitablePosition, request: ExitRequest, part: Decimal | None
 ) -> tuple[int, str, Decimal, str, str] | None:
-    quantity = exit_quantity(position, request)
+    quantity = exit_quantity(position, request) if part is None else part
     if quantity <= 0 or _is_superseded_target(position, request):
         return None
     leg = next_leg(request.leg, position.legs or [])

@@ -69,6 +69,11 @@ class Order(models.Model):
         db_index=False,
     )
     leg = models.CharField(max_length=16)
+    position_leg = models.CharField(
+        max_length=16, default="entry", db_default="entry",
+        help_text="Of an entry: the leg whose position it fills. Its own if it is a slice on a"
+        " hedging account.",
+    )  # fmt: skip
     priority = models.SmallIntegerField(
         default=5,
         db_default=5,
@@ -223,6 +228,10 @@ class Order(models.Model):
                 condition=Q(leg__startswith="entry", signal__isnull=False, position__isnull=True)
                 | (~Q(leg__startswith="entry") & Q(position__isnull=False)),
                 name="entry_has_signal_exit_position",
+            ),
+            models.CheckConstraint(
+                condition=Q(position_leg="entry") | Q(position_leg=F("leg")),
+                name="fills_position_of_its_leg",
             ),
             models.CheckConstraint(  # isnull, since NULL > 0 would pass
                 condition=Q(status__in=UNSENT) | Q(quantity__isnull=False, quantity__gt=0),

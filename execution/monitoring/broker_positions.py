@@ -82,7 +82,7 @@ OURS = Query(
 SELECT p.id, p.symbol, p.side, p.quantity, p.broker_position_id, e.client_order_id
 FROM positions_executionposition p
 JOIN execution_order e ON e.connection_id = p.connection_id AND e.signal_id = p.signal_id
-  AND e.leg = 'entry' AND e.leg LIKE 'entry%%'
+  AND e.leg = p.entry_leg AND e.leg LIKE 'entry%%'
 WHERE p.connection_id = %s AND p.quantity > 0
 """,
 )

@@ -67,7 +67,7 @@ SELECT p.id, p.connection_id, p.symbol, p.broker_position_id, p.quantity, p.prot
 FROM p
 {connection_join_sql("p.connection_id")}
 JOIN execution_order e ON e.connection_id = p.connection_id AND e.signal_id = p.signal_id
-  AND e.leg = 'entry' AND e.leg LIKE 'entry%%'  -- as the index `one_entry` has it
+  AND e.leg = p.entry_leg AND e.leg LIKE 'entry%%'  -- as the index `one_entry` has it
 ORDER BY p.id
 """,
 )

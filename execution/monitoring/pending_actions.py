@@ -85,6 +85,7 @@ SELECT o.id, o.status, o.pending_action, o.filled_quantity, p.id AS position_id,
 FROM execution_order o
 LEFT JOIN positions_executionposition p
   ON o.position_id IS NULL AND p.connection_id = o.connection_id AND p.signal_id = o.signal_id
+  AND p.entry_leg = o.position_leg
 WHERE o.id = ANY(%s) ORDER BY o.id
 """,
 )

@@ -42,7 +42,7 @@ SELECT p.id, e.client_order_id, p.quantity, p.opened_quantity, p.connection_id,
   CASE p.side WHEN 'BUY' THEN q.bid ELSE q.ask END AS price, p.entry_price
 FROM positions_executionposition p
 JOIN execution_order e ON e.connection_id = p.connection_id AND e.signal_id = p.signal_id
-  AND e.leg = 'entry' AND e.leg LIKE 'entry%%'
+  AND e.leg = p.entry_leg AND e.leg LIKE 'entry%%'
 LEFT JOIN prices_latestquote q ON q.data_connection_id = p.price_source_id AND q.symbol = p.pair
 WHERE p.id = ANY(%s) AND p.quantity > 0
 """,

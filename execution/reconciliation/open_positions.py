@@ -72,11 +72,12 @@ SELECT p.id, p.connection_id, p.symbol, p.side, p.quantity, p.entry_price, p.pip
       AND n.broker_position_id <> ''  -- as the index `position_of_ticket` has it
       AND n.id <> p.id AND (n.quantity > 0 OR n.closed_at >= p.opened_at)) AS is_shared,
   (SELECT e.client_order_id FROM execution_order e WHERE e.signal_id = p.signal_id
-    AND e.connection_id = p.connection_id AND e.leg = 'entry' AND e.leg LIKE 'entry%%'
+    AND e.connection_id = p.connection_id AND e.leg = p.entry_leg AND e.leg LIKE 'entry%%'
   ) AS client_order_id,
   EXISTS (SELECT FROM execution_order o WHERE o.connection_id = p.connection_id
       AND o.status IN ('SUBMITTING', 'UNKNOWN', 'SUBMITTED', 'PARTIALLY_FILLED',
-        'CANCEL_REQUESTED') AND (o.position_id = p.id OR o.signal_id = p.signal_id)) AS in_flight
+        'CANCEL_REQUESTED') AND (o.position_id = p.id OR o.signal_id = p.signal_id
+        AND o.position_id IS NULL AND o.position_leg = p.entry_leg)) AS in_flight
 FROM positions_executionposition p
 {account_join_sql("p.connection_id")}
 WHERE p.id = ANY(ARRAY(

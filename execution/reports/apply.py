@@ -242,7 +242,7 @@ def _first_level_statements(changes: Iterable[OrderChange]) -> list[LevelStateme
 def _store_broker_position_ids(changes: Iterable[OrderChange]) -> None:
     """Store the broker's id of a position from a report that came after its fill."""
     reported = {
-        (c.row.connection_id, c.row.signal_id, broker_position_id)
+        (c.row.connection_id, c.row.signal_id, c.row.position_leg, broker_position_id)
         for c in changes
         if not (c.delta.quantity or c.state.is_exit)
         and c.state.filled > 0

@@ -61,8 +61,7 @@ ENTRIES = Query(
     f"""
 SELECT e.client_order_id, e.connection_id::text, p.id AS position_id, {MAY_FILL} AS may_fill
 FROM execution_order e
-LEFT JOIN positions_executionposition p ON p.connection_id = e.connection_id
-  AND p.signal_id = e.signal_id
+LEFT {entry_position_join_sql("e")}
 WHERE e.client_order_id = ANY(%s)
 """,
 )

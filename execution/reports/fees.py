@@ -68,7 +68,8 @@ WITH changed AS (
       UNION ALL
       SELECT n.unconverted_fees FROM execution_order n
       WHERE n.position_id IS NULL AND n.connection_id = p.connection_id
-        AND n.signal_id = p.signal_id AND n.leg LIKE 'entry%%'  -- as in the index `one_entry`
+        AND n.signal_id = p.signal_id AND n.position_leg = p.entry_leg
+        AND n.leg LIKE 'entry%%'  -- as in the index `one_entry`
     ) o CROSS JOIN jsonb_each_text(o.unconverted_fees) e
     GROUP BY 1 HAVING sum(e.value::numeric) <> 0) x), '{{}}') AS fees
   FROM changed m JOIN positions_executionposition p USING (id)

@@ -80,7 +80,8 @@ SELECT o.id, coalesce(o.quantity, 0) AS quantity, coalesce(o.filled_quantity, 0)
 FROM execution_order r
 JOIN positions_executionposition p ON p.id = coalesce(r.position_id, (
   SELECT id FROM positions_executionposition
-  WHERE connection_id = r.connection_id AND signal_id = r.signal_id))
+  WHERE connection_id = r.connection_id AND signal_id = r.signal_id
+    AND entry_leg = r.position_leg))
 LEFT JOIN execution_order o ON o.position_id = p.id AND CASE WHEN r.position_id IS NOT NULL
   THEN o.id = r.id ELSE o.broker_order_id = nullif(%(broker_order_id)s, '') END
 WHERE r.client_order_id = ANY(%(ids)s::text[]) AND r.connection_id = %(connection)s::uuid
@@ -92,7 +93,7 @@ WAITS = Query(
     f"""
 SELECT x.id FROM execution_order x {position_join_sql("x.position_id")}
 JOIN execution_order e ON e.connection_id = p.connection_id AND e.signal_id = p.signal_id
-  AND e.leg = 'entry' AND e.leg LIKE 'entry%%'
+  AND e.leg = p.entry_leg AND e.leg LIKE 'entry%%'
 WHERE x.client_order_id = ANY(%s::text[]) AND x.connection_id = %s::uuid AND {MAY_FILL}
 """,
 )

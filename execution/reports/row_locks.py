@@ -24,7 +24,8 @@ LOCKED = Query(
     LockedOrder,
     f"""
 WITH named AS (
-  SELECT id, client_order_id, connection_id, signal_id, position_id FROM execution_order
+  SELECT id, client_order_id, connection_id, signal_id, position_leg, position_id
+  FROM execution_order
   WHERE client_order_id = ANY(%(ids)s::text[])
 ), p AS (
   SELECT n.client_order_id, n.position_id AS id FROM named n WHERE n.position_id IS NOT NULL

@@ -41,6 +41,7 @@ class OrderRow(NamedTuple):
     connection_id: str
     position_id: int | None
     leg: str
+    position_leg: str
     pair: str
     side: str
     attempt: int
@@ -97,7 +98,7 @@ LOAD = Query(
     f"""
 SELECT o.id, o.client_order_id, o.status, o.fence, o.signal_id,
   o.connection_id::text, o.position_id,  -- text, as in reports; creating UUIDs is slow
-  o.leg, o.pair, o.side, o.attempt, o.send_retries, o.quantity, o.filled_quantity,
+  o.leg, o.position_leg, o.pair, o.side, o.attempt, o.send_retries, o.quantity, o.filled_quantity,
     o.inferred_quantity,
   o.acknowledged_at IS NULL AS unacknowledged,
   coalesce(o.avg_fill_price, 0) AS avg_fill_price, o.expected_price, o.pip,
@@ -175,7 +176,7 @@ _NEXT_TARGET = f"""(SELECT {on_tick_sql(_TARGET, "p")}
 
 # The columns that `open_positions_sql` inserts. d, u: as in `WRITE`.
 _EXECUTIONS = f"""
-  SELECT u.connection_id, u.signal_id, u.pair, u.symbol, u.side, d.opened, d.opened,
+  SELECT u.connection_id, u.signal_id, u.position_leg, u.pair, u.symbol, u.side, d.opened, d.opened,
     round(d.opened_value / d.opened, 18), {on_tick_sql("l.sl", "u")},
     {on_tick_sql("l.targets[1]", "u")},
     CASE WHEN l.sl IS NULL THEN '' WHEN u.stop_loss IS NOT NULL THEN 'BROKER' ELSE 'ENGINE' END,
@@ -275,8 +276,8 @@ WITH d AS (
       ELSE o.due_at END
   FROM d WHERE o.id = d.id
   RETURNING o.id, o.status, o.connection_id, o.signal_id, o.position_id, o.pair, o.symbol, o.side,
-    o.leg, o.stop_loss, o.take_profit, o.pip, o.conversion_rate, o.quantity, o.route_state,
-    o.routed_from_id
+    o.leg, o.position_leg, o.stop_loss, o.take_profit, o.pip, o.conversion_rate, o.quantity,
+    o.route_state, o.routed_from_id
 ), opened AS (
   {open_positions_sql(_EXECUTIONS)}
 ), ruled AS (

@@ -207,7 +207,7 @@ FROM positions_executionposition p
 JOIN unnest(%s::uuid[], %s::text[]) AS t(connection_id, ticket)
   ON t.connection_id = p.connection_id AND t.ticket = p.broker_position_id
 JOIN execution_order e ON e.connection_id = p.connection_id AND e.signal_id = p.signal_id
-  AND e.leg = 'entry' AND e.leg LIKE 'entry%%'
+  AND e.leg = p.entry_leg AND e.leg LIKE 'entry%%'
 WHERE p.quantity > 0 AND e.client_order_id IS NOT NULL
 ORDER BY p.id
 """,

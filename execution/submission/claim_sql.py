@@ -32,7 +32,7 @@ from execution.submission.rows import (
     WaitingRow,
 )
 from positions.broker_levels import prepare_exits_sql, restore_levels_sql
-from positions.joins import position_join_sql
+from positions.joins import is_further_ticket_sql, position_join_sql
 from signals import effective_levels
 from signals.joins import FEED_JOIN_SQL
 
@@ -145,7 +145,7 @@ SELECT o.id AS order_id, p.quantity, p.opened_quantity, p.broker_position_id, p.
     AND x.status IN ('SUBMITTING', 'UNKNOWN', 'SUBMITTED', 'PARTIALLY_FILLED', 'CANCEL_REQUESTED'))
     AS shares_broker_position,
   (SELECT e.client_order_id FROM execution_order e WHERE e.connection_id = p.connection_id
-    AND e.signal_id = p.signal_id AND e.leg = 'entry' AND e.leg LIKE 'entry%%'
+    AND e.signal_id = p.signal_id AND e.leg = p.entry_leg AND e.leg LIKE 'entry%%'
   ) AS entry_client_order_id,  -- the LIKE matches the condition of the index `one_entry`
   p.quantity - coalesce((
     SELECT sum(x.quantity - x.filled_quantity) FROM execution_order x
@@ -217,7 +217,8 @@ SELECT connection_id::text,
   sum(n)::int AS positions, sum(orders)::int AS orders, sum(notional) AS notional,
   sum(margin) AS margin, sum(risk) AS risk, bool_or(unanswered) AS unanswered
 FROM (
-  SELECT p.connection_id, p.pair, 1 AS n, 0 AS orders,
+  SELECT p.connection_id, p.pair, CASE WHEN {is_further_ticket_sql()} THEN 0 ELSE 1 END AS n,
+    0 AS orders,
     p.quantity * p.entry_price * p.conversion_rate AS notional,
     0 AS margin, false AS unanswered,
     CASE WHEN p.sl IS NULL

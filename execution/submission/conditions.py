@@ -81,13 +81,13 @@ def of_account_sql(signal_id: str, order: str = "o") -> str:
     coalesce((array_agg(p.close_reason ORDER BY p.closed_at DESC NULLS LAST))[1], '')
       AS close_reason
   FROM (
-    SELECT x.signal_id, x.connection_id, x.status, x.filled_quantity FROM execution_order x
-    WHERE x.signal_id = {signal_id} AND x.connection_id = {subscriber} AND x.leg LIKE 'entry%%'
-      AND x.routed_from_id IS NULL
+    SELECT x.signal_id, x.connection_id, x.position_leg, x.status, x.filled_quantity
+    FROM execution_order x WHERE x.signal_id = {signal_id} AND x.connection_id = {subscriber}
+      AND x.leg LIKE 'entry%%' AND x.routed_from_id IS NULL
     UNION ALL
-    SELECT x.signal_id, x.connection_id, x.status, x.filled_quantity FROM execution_order x
-    WHERE x.signal_id = {signal_id} AND x.routed_from_id = {subscriber} AND x.leg LIKE 'entry%%'
-      AND x.route_state IN ('OPEN', 'HERE', 'LAST')
+    SELECT x.signal_id, x.connection_id, x.position_leg, x.status, x.filled_quantity
+    FROM execution_order x WHERE x.signal_id = {signal_id} AND x.routed_from_id = {subscriber}
+      AND x.leg LIKE 'entry%%' AND x.route_state IN ('OPEN', 'HERE', 'LAST')
   ) e
   LEFT {entry_position_join_sql("e")})"""
 

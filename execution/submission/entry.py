@@ -31,7 +31,7 @@ from execution.submission.outcomes import (
 from execution.submission.rows import InstrumentRow, OrderRow, QuoteRow, RecentRow, SignalRow
 from execution.submission.signal_limits import SignalBudget, signal_denial
 from execution.submission.sizing import ONE, Denial
-from execution.submission.slicing import plan_slices
+from execution.submission.slicing import plan_slices, smallest_with_targets
 from execution.submission.volume_profile import VolumeProfile
 from signals.slicing import ExecutionStyle
 from signals.symbols import slippage_unit
@@ -85,7 +85,7 @@ def size_and_check(
         return Denial(Code.SLIPPAGE_NOT_KEPT, maximum=at.worst)
     if denial := _market_denial(row, signal, instrument, quote, at, capabilities):
         return denial
-    if signal.execution_style and row.position_mode != PositionMode.NETTING:
+    if signal.execution_style and row.position_mode not in set(PositionMode):
         return Denial(Code.SLICES_UNSUPPORTED, detail=row.position_mode)
     loss = None if at.sl is None else sizing.loss_per_unit(at.entry, at.sl, at.side.sign, rate)
     if loss is not None and loss <= 0:
@@ -141,9 +141,12 @@ def next_slice(
     loss = at.sl and sizing.loss_per_unit(at.entry, at.sl, at.side.sign, rate)
     if loss is not None and loss <= 0:
         return Denial(Code.STOP_AT_ENTRY, at.entry, at.sl)
+    held_sl, held_tp = _levels_at_broker(row, signal, instrument.tick, capabilities)
     return Intent(
         symbol=instrument.symbol,
         quantity=quantity,
+        stop_loss=held_sl,
+        take_profit=held_tp,
         expected_price=at.entry,
         pip=instrument.pip,
         rate=rate,
@@ -167,6 +170,8 @@ def _first_slice(
     notes: what the log says about the whole. volume: the profile of a VWAP; None: none is known.
     """
     step, minimum = instrument.quantity_step, instrument.quantity_min
+    if row.position_mode == PositionMode.HEDGING:
+        minimum = smallest_with_targets(minimum, step, signal.target_fractions)
     slices = plan_slices(
         quantity=whole.quantity,
         step=step,
@@ -421,10 +426,12 @@ def _levels_at_broker(
 
     A broker holds one target for a whole position, so the engine guards several targets. If
     positions are netted and levels belong to the position, one signal's stop would close the others
-    too (docs/adr/0011): the engine guards both levels, and those of an entry in slices, whose
-    quantity grows.
+    too (docs/adr/0011): the engine guards both levels, and those of a position that slices add to.
+    On a hedging account each slice has its own position, and levels (docs/adr/0031).
     """
-    if not (capabilities.native_stops and row.broker_holds_stops) or signal.execution_style:
+    if not (capabilities.native_stops and row.broker_holds_stops):
+        return None, None
+    if signal.execution_style and row.position_mode != PositionMode.HEDGING:
         return None, None
     if row.position_mode == PositionMode.NETTING and capabilities.exit_safety is ExitSafety.TICKET:
         return None, None

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import NamedTuple
 
+from brokers.types import PositionMode
 from common.clocks import machine_seconds_until
 from common.reason_codes import Code
 from common.sql import Query, array, columns, rows, run
@@ -13,7 +14,7 @@ from execution.submission.outcomes import Intent
 from execution.submission.rows import OrderRow, SignalRow
 from execution.submission.slicing import PlanState, Sibling, Slice, is_last_number, slice_number
 from execution.submission.volume_profile import VolumeProfile, profile_of
-from positions.joins import entry_position_join_sql
+from positions.joins import trade_sql
 from prices.selectors import minute_of, quotes_by_day
 from signals.slicing import AtEnd, CatchUp, ExecutionStyle
 
@@ -22,9 +23,9 @@ LAST_SECONDS = 60
 
 
 class PlanRow(NamedTuple):
-    """A plan with what has become of its position.
+    """A plan with what has become of its position, or of its positions on a hedging account.
 
-    free: open and not being closed. is_stopped: its stop was hit; both None without a position.
+    free: open and not being closed; None without a position. is_stopped: a stop was hit.
     """
 
     connection_id: str
@@ -59,11 +60,10 @@ PLANS = Query(
     f"""
 SELECT e.connection_id::text, e.signal_id, d.quantities, d.offsets, d.starts_at, d.ends_at,
   d.quantity_step AS step, d.quantity_min AS minimum, d.catch_up,
-  p.quantity - p.reserved AS free,
-  EXISTS (SELECT FROM execution_order x WHERE x.position_id = p.id AND x.leg LIKE 'sl%%')
-    AS is_stopped
+  ({trade_sql("e", "sum(p.quantity - p.reserved)")}) AS free,
+  EXISTS (SELECT FROM execution_order x WHERE x.leg LIKE 'sl%%'
+    AND x.position_id IN ({trade_sql("e", "p.id")})) AS is_stopped
 FROM execution_order e JOIN execution_sliceplan d ON d.order_id = e.id
-LEFT {entry_position_join_sql("e")}
 WHERE {_OF} AND e.leg = 'entry'
 """,
 )
@@ -177,19 +177,21 @@ FROM unnest(%s::bigint[], %s::uuid[], %s::text[], %s::numeric[], %s::numeric[], 
 PLAN_COLUMNS = 14
 
 _SCHEDULED = log_rows_sql("m", code=f"'{Code.SLICE_SCHEDULED.value}'", status="'PENDING'")
+# On a hedging account each slice is a position of its own, with its own leg (docs/adr/0031).
 # Margin and risk are the first slice's, in proportion: until they are sent, slices count in limits.
 WRITE_SLICES = f"""
 WITH m AS (
   INSERT INTO execution_order (signal_id, connection_id, leg, priority, pair, symbol, side,
     order_type, time_in_force, quantity, expected_price, pip, conversion_rate, margin, risk,
-    status, reason, due_at, waiting_since, routed_from_id, route_state)
+    status, reason, due_at, waiting_since, routed_from_id, route_state, position_leg)
   SELECT o.signal_id, o.connection_id, t.leg, o.priority, o.pair, o.symbol, o.side, o.order_type,
     o.time_in_force, t.quantity, o.expected_price, o.pip, o.conversion_rate,
     o.margin * t.quantity / o.quantity, o.risk * t.quantity / o.quantity, 'PENDING',
     '{Code.SLICE_SCHEDULED.value}', clock_timestamp() + make_interval(secs => t.seconds),
-    clock_timestamp(), o.routed_from_id, CASE o.route_state WHEN '' THEN '' ELSE 'LAST' END
-  FROM unnest(%s::bigint[], %s::text[], %s::numeric[], %s::float8[])
-    AS t(order_id, leg, quantity, seconds)
+    clock_timestamp(), o.routed_from_id, CASE o.route_state WHEN '' THEN '' ELSE 'LAST' END,
+    CASE WHEN t.has_own_position THEN t.leg ELSE 'entry' END
+  FROM unnest(%s::bigint[], %s::text[], %s::numeric[], %s::float8[], %s::boolean[])
+    AS t(order_id, leg, quantity, seconds, has_own_position)
   JOIN execution_order o ON o.id = t.order_id
   ORDER BY t.order_id, t.seconds
   RETURNING id, signal_id, connection_id
@@ -207,7 +209,7 @@ def write_plans(
     now: market time.
     """
     plans = []
-    slices: list[tuple[int, str, Decimal | None, float]] = []
+    slices: list[tuple[int, str, Decimal | None, float, bool]] = []
     for row, intent in begun:
         if not intent.slices:
             continue
@@ -222,14 +224,16 @@ def write_plans(
                 at_end, intent.expected_price, now, ends_at, intent.profile_days,
             )
         )  # fmt: skip
-        slices += _following(row.id, intent.slices, now)
+        hedges = row.position_mode == PositionMode.HEDGING
+        slices += [(*one, hedges) for one in _following(row.id, intent.slices, now)]
         if at_end == AtEnd.MARKET:
             number = len(intent.slices) + 1
-            slices.append((row.id, f"entry-{number}", None, machine_seconds_until(ends_at)))
+            seconds = machine_seconds_until(ends_at)
+            slices.append((row.id, f"entry-{number}", None, seconds, hedges))
     if plans:
         run(WRITE_PLANS, columns(plans, PLAN_COLUMNS))
     if slices:
-        run(WRITE_SLICES, columns(slices, 4))
+        run(WRITE_SLICES, columns(slices, 5))
 
 
 def _following(

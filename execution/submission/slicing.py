@@ -61,6 +61,20 @@ def plan_slices(
     return tuple(map(Slice, times, _shares(quantity, step, least, weights)))
 
 
+def smallest_with_targets(minimum: Decimal, step: Decimal, fractions: Sequence[Decimal]) -> Decimal:
+    """Return the smallest slice of which each target can close its part on its own.
+
+    On a hedging account each slice is a position of its own, and the broker's minimum applies to
+    every exit. Example: 0.01 lot and two targets of a half each need slices of 0.02 lot.
+    """
+    rest = 1 - sum(fractions, ZERO)
+    parts = [part for part in (*fractions, rest) if part > 0]
+    if len(parts) < 2 or minimum <= 0:
+        return minimum
+    smallest = minimum / min(parts)
+    return ceil_to_step(smallest, step) if step > 0 else smallest
+
+
 def slice_number(leg: str) -> int:
     """Return which slice of its plan an entry is, from 1: `entry` 1, `entry-2` 2."""
     return int(leg.removeprefix("entry-")) if leg.startswith("entry-") else 1

@@ -162,14 +162,19 @@ def signal_history(user: User, signal: Signal) -> SignalHistory:
         fills.setdefault(fill.order_id, []).append(fill)
     opened_by = signal.refers_to_id or signal.pk
     rows = with_prices(positions_of(user).filter(signal=opened_by))
-    views = {row.connection_id: PositionView(row) for row in rows}
+    views = [PositionView(row) for row in rows]
+    by_id = {view.position.pk: view for view in views}
+    by_leg = {(view.position.connection_id, view.position.entry_leg): view for view in views}
+
+    def view_of(order: Order) -> PositionView | None:
+        """The position that it closes, or that its leg has opened."""
+        if order.position_id is not None:
+            return by_id.get(order.position_id)
+        is_added = order.is_slice and order.position_leg != order.leg
+        return None if is_added else by_leg.get((order.connection_id, order.position_leg))
+
     outcomes = [
-        AccountOutcome(
-            order,
-            fills.get(order.pk, []),
-            None if order.is_slice else views.get(order.connection_id),
-        )
-        for order in all_orders
+        AccountOutcome(order, fills.get(order.pk, []), view_of(order)) for order in all_orders
     ]
     rank = {status: label.rank for status, label in STATES.items()}
 

@@ -129,7 +129,11 @@ STATEMENTS: dict[str, tuple[str, Any, set[str]]] = {  # name → (SQL, parameter
     "conditions": (  # each signal of the pile has one position: either index finds one row
         condition_watch.WAKE,
         {"now": market_now()},
-        {"order_condition", "positions_executionposition_signal_id_c11b7599"},
+        {
+            "order_condition",
+            "positions_executionposition_signal_id_c11b7599",
+            "one_position_of_leg",
+        },
     ),
     "routes": (route_writes.FAILED, (), {"order_route_failed"}),
     "take over": (sweeps.MARK_ORPHANED_UNKNOWN, ("me",), {"order_in_flight", "order_with_broker"}),

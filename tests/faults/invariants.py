@@ -33,15 +33,16 @@ HELD = "SELECT client_order_id, sum(quantity) AS q FROM paper_position GROUP BY 
 POSITIONS = """
 SELECT e.client_order_id, p.quantity FROM positions_executionposition p
 JOIN execution_order e ON e.connection_id = p.connection_id AND e.signal_id = p.signal_id
-  AND e.leg = 'entry'
+  AND e.leg = p.entry_leg
 """
 FILLS = """
 SELECT count(*) FROM positions_executionposition p LEFT JOIN (
   SELECT o.connection_id, coalesce(x.signal_id, o.signal_id) AS signal_id,
+    coalesce(x.entry_leg, o.position_leg) AS entry_leg,
     sum(CASE WHEN o.position_id IS NULL THEN f.quantity ELSE -f.quantity END) AS q
   FROM execution_fill f JOIN execution_order o ON o.id = f.order_id
-  LEFT JOIN positions_executionposition x ON x.id = o.position_id GROUP BY 1, 2) s
-ON s.connection_id = p.connection_id AND s.signal_id = p.signal_id
+  LEFT JOIN positions_executionposition x ON x.id = o.position_id GROUP BY 1, 2, 3) s
+ON s.connection_id = p.connection_id AND s.signal_id = p.signal_id AND s.entry_leg = p.entry_leg
 WHERE p.quantity IS DISTINCT FROM s.q
 """
 

@@ -54,7 +54,10 @@ def publish(
         for name in ("open_price", "stop_price", "close_fraction"):
             if name in fields:
                 setattr(signal, name, Decimal(fields[name]))
-        for name in ("direction", "order_type", "valid_until", "after_signal_id", "after_state"):
+        for name in (
+            "direction", "order_type", "valid_until", "after_signal_id", "after_state",
+            "execution_style", "duration_seconds", "slice_count",
+        ):  # fmt: skip
             if name in fields:
                 setattr(signal, name, fields[name])
         if seconds_valid:

@@ -167,8 +167,21 @@ def _level(can: Capabilities) -> str:
     return "native" if can.native_stops else "emulated"
 
 
+TICKETS = {
+    frozenset({PositionMode.NETTING}): "one position",
+    frozenset({PositionMode.HEDGING}): "a position each",
+}
+
+
+def _slices(can: Capabilities) -> str:
+    if OrderType.MARKET not in can.order_types:
+        return "refused"
+    return TICKETS.get(can.position_modes, "one position, or one each")
+
+
 def _order_type_rows() -> list[Row]:
     types = [(f"`{value}`", _support(value)) for value in (*SignalType.values, *TimeInForce)]
+    types.append(("`TWAP`, `VWAP`", _slices))
     changes = [(f"change of its {field.lower()}", _changes(field)) for field in OrderField]
     levels = [(f"{level} of a position", _level) for level in ("stop loss", "take profit")]
     return [*types, *changes, *levels]

@@ -112,7 +112,8 @@ def test_one_position_is_allowed_for_all_slices(feed: Feed, broker: FakeBroker) 
     assert statuses() == ["FILLED"] * 3
 
 
-def test_hedging_account_is_denied(feed: Feed, alice: ExecutionConnection) -> None:
+def test_account_of_unknown_mode_is_denied(feed: Feed, broker: FakeBroker) -> None:
+    factories.account(feed, snapshot_position_mode="")
     factories.signal(feed, **TWAP)
     factories.fill_all()
     assert seen() == [("entry", "DENIED", "SLICES_UNSUPPORTED", None)]

@@ -10,7 +10,13 @@ from hypothesis import strategies as st
 from common.money import ceil_to_step
 from common.reason_codes import Code
 from execution.models import Status
-from execution.submission.slicing import PlanState, Sibling, ending_of, plan_slices
+from execution.submission.slicing import (
+    PlanState,
+    Sibling,
+    ending_of,
+    plan_slices,
+    smallest_with_targets,
+)
 
 STEPS = st.sampled_from([D("0.00000001"), D("0.001"), D(1), D(10), D(1000)])
 
@@ -153,3 +159,24 @@ def test_closed_position_and_unknown_slice() -> None:
     assert state(2, sibling(1, "DENIED"), free=None).ended_by() is Code.SLICES_ENDED
     assert state(2, sibling(1, Status.UNKNOWN)).has_unknown()
     assert not state(2, sibling(1, "SUBMITTED")).has_unknown()
+
+
+@pytest.mark.parametrize(
+    ("minimum", "fractions", "smallest"),
+    [
+        ("0.01", [], "0.01"),
+        ("0.01", ["1"], "0.01"),
+        ("0.01", ["0.5", "0.5"], "0.02"),
+        ("0.01", ["0.5"], "0.02"),  # and half is left for the stop
+        ("0.01", ["0.5", "0.3", "0.2"], "0.05"),
+        ("0.01", ["0.34", "0.33", "0.33"], "0.04"),
+        ("0", ["0.5", "0.5"], "0"),
+    ],
+)
+def test_slice_is_large_enough_for_its_smallest_target(
+    minimum: str, fractions: list[str], smallest: str
+) -> None:
+    step, parts = D("0.01"), [D(part) for part in fractions]
+    found = smallest_with_targets(D(minimum), step, parts)
+    assert found == D(smallest)
+    assert all(found * part // step * step >= D(minimum) for part in parts)
