@@ -349,7 +349,9 @@ class CryptoAdapter:
 
         async def look_up(name: str, symbol: str) -> Mapping[str, Any] | None:
             not_found_error = importlib.import_module("ccxt").OrderNotFound
-            return await read(lambda found: lookup.find(found, name, [symbol], not_found_error))
+            return await read(
+                lambda found: level_reads.find_level(found, name, symbol, not_found_error)
+            )
 
         change = level_changes.LevelChange(
             client, spec, request, self._order_cache, read=read, look_up=look_up

@@ -34,6 +34,13 @@ class Envelope(StrEnum):
     CCXT = "CCXT"  # only what ccxt makes of it
 
 
+class LevelApi(StrEnum):
+    """How stops and targets of positions are placed and listed."""
+
+    ORDERS = "ORDERS"  # conditional orders among the others
+    OKX_ALGO = "OKX_ALGO"  # algo orders, with ids and lists of their own
+
+
 class Total(StrEnum):
     """What ccxt's `total` of a derivatives account is."""
 
@@ -52,9 +59,8 @@ class Exchange:
     stop_limits: on which markets, 'spot' and 'swap', a stop-limit order is an order like others,
     found and cancelled by our id before and after its trigger. trigger_name: ccxt's parameter of
     its stop price. gtd: the nearest expiry that it takes, by market; missing: it has none.
-    levels: on which markets stops and targets rest there, as orders that only reduce; level_params:
-    of such an order; level_query: of reads and cancels of them; levels_apart: they are not among
-    the other working orders; amends_levels: price and quantity are changed in place.
+    levels: on which markets stops and targets rest there, as orders that only reduce, and
+    level_api how; amends_levels: their price and quantity are changed in place.
     amends: Binance replaces a spot order by another one, and so did Kraken's older call: not used.
     """
 
@@ -93,9 +99,7 @@ class Exchange:
     amends: bool = False  # a limit order is changed in place, by our id, and keeps both its ids
     pages_orders: bool = False  # working orders are listed in pages with a cursor
     levels: frozenset[str] = frozenset()
-    level_params: Mapping[str, Any] = field(default_factory=dict)
-    level_query: Mapping[str, Any] = field(default_factory=dict)
-    levels_apart: bool = False
+    level_api: LevelApi = LevelApi.ORDERS
     amends_levels: bool = False
     options: Mapping[str, Any] = field(default_factory=dict)
 
@@ -208,8 +212,6 @@ BYBIT = Exchange(
     # "Amend Order": triggerPrice and qty by orderLinkId. ccxt fetchOpenOrders: trigger asks for
     # orderFilter StopOrder; without it all kinds are listed.
     levels=frozenset({"swap"}),
-    level_params={"closeOnTrigger": True},
-    level_query={"trigger": True},
     amends_levels=True,
     # ccxt createOrderRequest: on an account that is not unified, the amount of a spot market buy is
     # taken as money. Set here, so that ccxt neither requests nor guesses it; the connection test
@@ -249,6 +251,13 @@ OKX = Exchange(
     # ccxt editOrder: trade/amend-order by clOrdId. remembered, "Amend order": newSz includes what
     # has filled; the answer only states that the request was taken, so the order is read.
     amends=True,
+    # ccxt: trade/order-algo, amend-algos, cancel-algos, orders-algo-pending, order-algo by
+    # algoClOrdId. remembered, "Place algo order": conditional with slTriggerPx or tpTriggerPx,
+    # OrdPx -1 is at market; "Get order details": algoClOrdId is that of the algo order that made
+    # the order, whose own clOrdId is empty.
+    levels=frozenset({"swap"}),
+    level_api=LevelApi.OKX_ALGO,
+    amends_levels=True,
     # docs "Order expiry": header expTime, refused afterwards; not part of the signature.
     expires_seconds=EXPIRES_SECONDS,
     # ccxt createOrder sends a batch of one by default, whose partial success (code 2) raises

@@ -8,8 +8,9 @@ from typing import Any
 from brokers.base import ReadFailed
 from brokers.crypto import parse
 from brokers.crypto.client import Client
-from brokers.crypto.exchanges import RECENT
+from brokers.crypto.exchanges import RECENT, LevelApi
 from brokers.crypto.level_orders import CAUSES, LevelName
+from brokers.crypto.level_reads import has_levels
 from brokers.crypto.lookup import recent_trades
 from brokers.crypto.order_cache import OrderCache
 from brokers.crypto.order_encoding import CLIENT_ORDER_ID
@@ -155,14 +156,18 @@ async def _client_order_id(
     the others the order is read once."""
     info = trade.get("info") or {}
     for field in ("clOrdId", "orderLinkId"):
-        if field in info:
-            return str(info[field] or "")
+        stated = str(info.get(field) or "")
+        is_certain = client.rules.level_api is LevelApi.ORDERS or CLIENT_ORDER_ID.fullmatch(stated)
+        if field in info and (is_certain or not has_levels(client)):
+            return stated
     symbol, broker_order_id = key
     record = order_cache.by_broker_id(spec.connection_id, symbol, broker_order_id)
     if record is not None and record.client_order_id is not None:
         return record.client_order_id
     order = await call_method(client, "fetch_order", broker_order_id, symbol)
-    client_order_id = str(order.get("clientOrderId") or "")
+    # An order of OKX that a level made names it.
+    algo_id = str((order.get("info") or {}).get("algoClOrdId") or "")
+    client_order_id = algo_id or str(order.get("clientOrderId") or "")
     ended = parse.has_ended(order) or not CLIENT_ORDER_ID.fullmatch(client_order_id)
     order_cache.set_client_order_id(
         spec.connection_id, symbol, broker_order_id, client_order_id, ended=ended

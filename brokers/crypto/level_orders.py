@@ -53,6 +53,7 @@ class LevelOrder:
     side: Side
     price: Decimal
     quantity: Decimal
+    broker_order_id: str = ""
 
 
 class Action(StrEnum):

@@ -4,10 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from brokers.crypto import order_pages, parse, reads
+from brokers.crypto import lookup, okx_algo, order_pages, parse, reads
 from brokers.crypto.client import Client
+from brokers.crypto.exchanges import LevelApi
 from brokers.crypto.level_orders import LevelName, LevelOrder, levels_by_entry
-from brokers.types import BrokerOrder, BrokerPosition, HeldLevels, Side
+from brokers.types import BrokerOrder, BrokerPosition, HeldLevels, OrderType, Side
 
 NO_LEVELS = HeldLevels(None, None)
 
@@ -19,7 +20,9 @@ def has_levels(client: Client) -> bool:
 
 async def live_levels(client: Client, symbol: str | None = None) -> list[LevelOrder]:
     """Return our levels that wait for their trigger. symbol: None for all."""
-    found = await order_pages.open_orders(client, symbol, client.rules.level_query)
+    if client.rules.level_api is LevelApi.OKX_ALGO:
+        return await okx_algo.live_levels(client, symbol)
+    found = await order_pages.open_orders(client, symbol, {"trigger": True})
     levels = (_level(client, order) for order in found)
     return [one for one in levels if one is not None]
 
@@ -38,7 +41,17 @@ def _level(client: Client, order: Mapping[str, Any]) -> LevelOrder | None:
         side=parse.side(order["side"]),
         price=parse.number(trigger),
         quantity=left * size,
+        broker_order_id=str(order["id"]),
     )
+
+
+async def find_level(
+    client: Client, name: str, symbol: str, not_found_error: type[Exception]
+) -> Mapping[str, Any] | None:
+    """Return a level as ccxt's order, also one that has ended; None: the exchange has none."""
+    if client.rules.level_api is LevelApi.OKX_ALGO:
+        return await okx_algo.find(client, name, not_found_error)
+    return await lookup.find(client, name, [symbol], not_found_error)
 
 
 async def position_side(client: Client, symbol: str) -> Side | None:
@@ -69,8 +82,8 @@ async def open_orders(client: Client) -> list[BrokerOrder]:
     found = await reads.open_orders(client)
     if not has_levels(client):
         return found
-    if client.rules.levels_apart:
-        found += await reads.open_orders(client, client.rules.level_query)
+    if client.rules.level_api is not LevelApi.ORDERS:
+        found += [_as_order(level) for level in await live_levels(client)]
     levels = [order for order in found if LevelName.read(order.client_order_id)]
     if not levels:
         return found
@@ -80,3 +93,15 @@ async def open_orders(client: Client) -> list[BrokerOrder]:
         for order in found
         if order not in levels or (order.symbol, order.side) not in closable
     ]
+
+
+def _as_order(level: LevelOrder) -> BrokerOrder:
+    return BrokerOrder(
+        broker_order_id=level.broker_order_id,
+        symbol=level.symbol,
+        side=level.side,
+        order_type=OrderType.STOP,
+        quantity=level.quantity,
+        stop_price=level.price,
+        client_order_id=str(level.name),
+    )

@@ -4,8 +4,9 @@ from decimal import Decimal
 from typing import Any
 
 from brokers.base import Rejected
-from brokers.crypto import parse
+from brokers.crypto import okx_algo, parse
 from brokers.crypto.client import Client
+from brokers.crypto.exchanges import LevelApi
 from brokers.crypto.level_orders import Leg, LevelOrder
 from brokers.crypto.order_encoding import market_of
 from brokers.types import ModifyRequest, OrderRequest, Side
@@ -46,16 +47,18 @@ def _amount(client: Client, symbol: str, base_units: Decimal) -> str:
 async def create(client: Client, request: OrderRequest, leg: Leg) -> Any:
     """Send a new level; return ccxt's answer. Raises ccxt's errors."""
     rules = client.rules
+    amount = _amount(client, request.symbol, request.quantity)
+    if rules.level_api is LevelApi.OKX_ALGO:
+        return await okx_algo.create(client, request, leg, amount)
     falls = (request.side is Side.SELL) is (leg is Leg.STOP)
     params: dict[str, Any] = {
         rules.id_name: request.client_order_id,
         rules.trigger_name: f"{request.stop_price:f}",
         "reduceOnly": True,
-        **rules.level_params,
+        "closeOnTrigger": True,
     }
     if rules.names_trigger_direction:
         params["triggerDirection"] = "descending" if falls else "ascending"
-    amount = _amount(client, request.symbol, request.quantity)
     return await client.exchange.create_order(
         request.symbol, "market", request.side.value.lower(), amount, None, params
     )
@@ -63,16 +66,19 @@ async def create(client: Client, request: OrderRequest, leg: Leg) -> Any:
 
 async def amend(client: Client, order: LevelOrder, price: Decimal, base_units: Decimal) -> Any:
     """Change a level's price and quantity in place; return ccxt's answer. Raises ccxt's errors."""
-    rules = client.rules
+    rules, amount = client.rules, _amount(client, order.symbol, base_units)
+    if rules.level_api is LevelApi.OKX_ALGO:
+        return await okx_algo.amend(client, order, price, amount)
     params = {rules.cancel_name: str(order.name), rules.trigger_name: f"{price:f}"}
     return await client.exchange.edit_order(
         None, order.symbol, "market", order.side.value.lower(),
-        _amount(client, order.symbol, base_units), None, params,
+        amount, None, params,
     )  # fmt: skip
 
 
 async def cancel(client: Client, order: LevelOrder) -> Any:
     """End a level; return ccxt's answer. Raises ccxt's errors."""
-    rules = client.rules
-    params = {rules.cancel_name: str(order.name), **rules.level_query}
+    if client.rules.level_api is LevelApi.OKX_ALGO:
+        return await okx_algo.cancel(client, order)
+    params = {client.rules.cancel_name: str(order.name)}
     return await client.exchange.cancel_order(None, order.symbol, params)

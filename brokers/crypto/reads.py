@@ -134,11 +134,9 @@ async def _spot_positions(client: Client) -> list[BrokerPosition]:
 
 
 # ---- orders ---------------------------------------------------------------------------------
-async def open_orders(
-    client: Client, parameters: Mapping[str, Any] | None = None
-) -> list[BrokerOrder]:
-    """What rests on the account, on every symbol. parameters: further ones of the request."""
-    read = await order_pages.open_orders(client, None, parameters)
+async def open_orders(client: Client) -> list[BrokerOrder]:
+    """What rests on the account, on every symbol."""
+    read = await order_pages.open_orders(client)
     return [
         parse.resting(order, parse.contract_size(client.market(order["symbol"]))) for order in read
     ]

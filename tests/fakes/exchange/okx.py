@@ -25,6 +25,9 @@ CODES = {
     "disabled": ("51024", "Trading account is suspended."),
     "flat": ("51169", "Order failed because you don't have any positions to reduce."),
     "mode": ("51000", "Parameter posSide error"),
+    "trigger": ("51280", "SL trigger price can not be higher than the last price"),
+    "conditional": ("51103", "The number of pending orders exceeds the limit."),
+    "algo_duplicate": ("51065", "algoClOrdId already exists."),
     "no_amend": ("51503", "Your order has already been filled or canceled."),
     "no_cancel": ("51400", "Cancellation failed as the order has been filled or canceled."),
 }
@@ -36,6 +39,7 @@ TOP = {
     "expired": ("50036", "expTime is earlier than the system time."),
     "no_order": ("51603", "Order does not exist"),
 }
+ALGO_STATES = {"CANCELED": "canceled", "EXPIRED": "order_failed", "FILLED": "effective"}
 STATES = {
     "NEW": "live", "PARTIALLY_FILLED": "partially_filled", "FILLED": "filled",
     "CANCELED": "canceled", "EXPIRED": "canceled",
@@ -47,15 +51,17 @@ class Okx:
         self._venue = venue
 
     def kind(self, method: str, path: str) -> str:
-        if method == "POST" and path in ("/api/v5/trade/order", "/api/v5/trade/amend-order"):
+        name = path.removeprefix("/api/v5/trade/")
+        if method == "POST" and name in ("order", "amend-order", "order-algo", "amend-algos"):
             return "order"
-        return "cancel" if path == "/api/v5/trade/cancel-order" else "read"
+        return "cancel" if name in ("cancel-order", "cancel-algos") else "read"
 
     def answer(
         self, method: str, path: str, query: str, body: str, headers: Mapping[str, str]
     ) -> tuple[int, Any]:
         params = {key: values[0] for key, values in parse_qs(query).items()}
-        params |= json.loads(body) if body else {}
+        sent = json.loads(body) if body else {}
+        params |= sent[0] if isinstance(sent, list) else sent  # one line each
         try:
             if not path.startswith(("/api/v5/public/", "/api/v5/market/")):
                 full = f"{path}?{query}" if query else path
@@ -211,6 +217,84 @@ class Okx:
             raise RejectedError(reason) from error
         return [{"clOrdId": order.cid, "ordId": str(order.number), "sCode": "0", "sMsg": ""}]
 
+    # ---- algo orders: stops and targets, with ids of their own ------------------------------
+    def _post_trade_order_algo(self, params: Mapping[str, Any]) -> Any:
+        assert self._venue.derivatives, "not used on spot"
+        assert params["ordType"] == "conditional"
+        assert params["reduceOnly"] is True, "it could open a position"
+        leg = "sl" if "slTriggerPx" in params else "tp"
+        assert params[f"{leg}OrdPx"] == "-1", "not at market"
+        side = params["side"].upper()
+        try:
+            order = self._venue.place(
+                params["instId"], side, "MARKET", Decimal(params["sz"]),
+                cid=params["algoClOrdId"], reduce_only=True, refuses_reached=True,
+                trigger=Decimal(params[f"{leg}TriggerPx"]), rises=(side == "BUY") is (leg == "sl"),
+            )  # fmt: skip
+        except RejectedError as error:
+            is_known = error.reason == "duplicate"
+            raise RejectedError("algo_duplicate" if is_known else error.reason) from error
+        return [self._algo_line(order)]
+
+    def _algo_line(self, order: Order) -> Any:
+        return {"algoId": f"9{order.number}", "algoClOrdId": order.cid, "sCode": "0", "sMsg": ""}
+
+    def _post_trade_amend_algos(self, params: Mapping[str, Any]) -> Any:
+        order = self._algo(params)
+        leg = "Sl" if order and (order.side == "BUY") is order.rises else "Tp"
+        try:
+            order = self._venue.amend(
+                order if order and order.is_untriggered else None,
+                Decimal(params["newSz"]), None, Decimal(params[f"new{leg}TriggerPx"]),
+                refuses_reached=True,
+            )  # fmt: skip
+        except RejectedError as error:
+            reason = "no_amend" if error.reason == "no_order" else error.reason
+            raise RejectedError(reason) from error
+        return [self._algo_line(order)]
+
+    def _post_trade_cancel_algos(self, params: Mapping[str, Any]) -> Any:
+        try:
+            return [self._algo_line(self._venue.cancel(self._algo(params)))]
+        except RejectedError as error:
+            raise RejectedError("no_cancel") from error
+
+    def _algo(self, params: Mapping[str, Any]) -> Order | None:
+        number = params.get("algoId", "")[1:]  # without the 9 that `_algo_line` puts before it
+        order = self._venue.find(None, params.get("algoClOrdId", ""), number)
+        return order if order and order.is_level else None
+
+    def _get_trade_order_algo(self, params: Mapping[str, Any]) -> Any:
+        order = self._algo(params)
+        if order is None:
+            raise RejectedError("no_order")
+        return [self._algo_order(order)]
+
+    def _get_trade_orders_algo_pending(self, params: Mapping[str, Any]) -> Any:
+        assert params["ordType"] == "conditional"
+        found = [
+            order
+            for order in self._venue.orders[::-1]
+            if order.is_level and order.is_untriggered and not self._venue.hides_levels
+            and params.get("instId") in (None, order.symbol)
+            and order.number < int(params.get("after", f"9{10**9}")[1:])
+        ]  # fmt: skip
+        return [self._algo_order(order) for order in found[: int(params.get("limit", 100))]]
+
+    def _algo_order(self, order: Order) -> Any:
+        leg = "sl" if (order.side == "BUY") is order.rises else "tp"
+        levels = {"slTriggerPx": "", "slOrdPx": "", "tpTriggerPx": "", "tpOrdPx": ""}
+        return {
+            **levels, f"{leg}TriggerPx": str(order.trigger), f"{leg}OrdPx": "-1",
+            "instId": order.symbol, "instType": "SWAP", "ordType": "conditional",
+            "algoId": f"9{order.number}", "algoClOrdId": order.cid, "clOrdId": "",
+            "ordId": str(order.number) if order.is_triggered else "",
+            "side": order.side.lower(), "posSide": _pos_side(order.position_side),
+            "sz": str(order.amount), "actualSz": f"{order.filled:f}" if order.filled else "",
+            "state": "effective" if order.filled else ALGO_STATES.get(order.status, "live"),
+            "reduceOnly": "true", "tdMode": "cross", "cTime": str(order.time_ms),
+        }  # fmt: skip
+
     def _get_trade_order(self, params: Mapping[str, Any]) -> Any:
         order = self._find(params)
         if order is None:
@@ -223,13 +307,15 @@ class Okx:
         )
 
     def _get_trade_orders_pending(self, _: Mapping[str, Any]) -> Any:
-        return [self._order(order) for order in self._venue.orders if order.is_open]
+        found = [order for order in self._venue.orders if order.is_open]
+        return [self._order(order) for order in found if not order.is_untriggered]
 
     def _order(self, order: Order) -> Any:
         kind = {"IOC": "ioc", "FOK": "fok"}.get(order.tif, "limit")
         return {
             "instId": order.symbol, "instType": "SWAP" if self._venue.derivatives else "SPOT",
-            "ordId": str(order.number), "clOrdId": order.cid, "px": str(order.price or ""),
+            "ordId": str(order.number), "clOrdId": "" if order.is_level else order.cid,
+            "algoClOrdId": order.cid if order.is_level else "", "px": str(order.price or ""),
             "sz": str(order.amount), "side": order.side.lower(), "state": STATES[order.status],
             "ordType": "market" if order.type == "MARKET" else kind, "fee": "0", "feeCcy": "USDT",
             "accFillSz": f"{order.filled:f}", "avgPx": f"{order.average:f}" if order.filled else "",
@@ -251,7 +337,8 @@ class Okx:
         order = trade.order
         return {
             "instId": order.symbol, "instType": "SWAP" if self._venue.derivatives else "SPOT",
-            "tradeId": str(trade.number), "ordId": str(order.number), "clOrdId": order.cid,
+            "tradeId": str(trade.number), "ordId": str(order.number),
+            "clOrdId": "" if order.is_level else order.cid,
             "billId": str(trade.number), "side": order.side.lower(), "execType": "T",
             "fillPx": str(trade.price), "fillSz": str(trade.amount), "fee": f"{-trade.fee:f}",
             "feeCcy": trade.fee_currency, "ts": str(trade.time_ms), "fillTime": str(trade.time_ms),
