@@ -41,6 +41,7 @@ POINTS = {
     "pending_actions.committed": "cancels and moved levels are decided; the broker is not called"
     " yet",
     "pending_actions.answered": "the broker has done it; its answer is not written",
+    "changes.begun": "a signal's change that waited for its order is requested; not committed",
     "changes.committed": "changes of working orders are claimed; the broker is not called yet",
     "changes.answered": "the broker has answered a change; nothing is written",
     "orphans.committed": "orders of a dead process are UNKNOWN; no broker is queried yet",

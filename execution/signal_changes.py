@@ -10,10 +10,18 @@ from collections.abc import Sequence
 from django.db import transaction
 
 from common.errors import ConflictError, FillcastError
+from common.failpoints import failpoint
 from common.reason_codes import Code
 from common.sql import IdRow, Query, array, rows, run
 from execution.base.statements import insert_log_sql, log_rows_sql
-from execution.models import ChangeState, EntryChange, Order, OrderTrigger
+from execution.models import (
+    ChangeState,
+    EntryChange,
+    Order,
+    OrderTrigger,
+    RouteState,
+    Status,
+)
 from execution.order_changes import WITH_LIMIT, WITH_STOP, obstacle, request_change
 from execution.submission import claim_sql
 from execution.submission.changes import WantedTerms, lock_before_order
@@ -22,9 +30,11 @@ from users.tenancy import for_all_tenants
 
 _LIMITED = ", ".join(f"'{one}'" for one in sorted(WITH_LIMIT))
 _TRIGGERED = ", ".join(f"'{one}'" for one in sorted(WITH_STOP))
+MAY_MOVE_SQL = f"status = '{Status.FAILED.value}' AND route_state = '{RouteState.HERE.value}'"
 _SOON = (Code.ORDER_IN_FLIGHT, Code.CHANGE_OPEN)
 
-# The orders whose prices the signal changes, with what they shall have. Locked before.
+# The orders whose prices the signal changes, with what they shall have. Locked before. One that has
+# failed may still move to the next account of its route, with the price that waits here.
 _WANTED = f"""
   SELECT id, signal_id, connection_id, status, order_type,
     status = 'PENDING' AND connection_id = ANY(%(locked)s::uuid[]) AS is_ours,
@@ -35,7 +45,8 @@ _WANTED = f"""
     CASE WHEN order_type IN ({_TRIGGERED}) THEN coalesce(%(stop)s::numeric, stop_price)
       ELSE stop_price END AS new_stop
   FROM execution_order
-  WHERE signal_id = %(refers_to)s AND leg = 'entry' AND leg LIKE 'entry%%' AND done_at IS NULL
+  WHERE signal_id = %(refers_to)s AND leg = 'entry' AND leg LIKE 'entry%%'
+    AND (done_at IS NULL OR {MAY_MOVE_SQL})
     AND pending_action = '' AND status <> 'CANCEL_REQUESTED'"""
 _CHANGED = "(old_limit, old_stop) IS DISTINCT FROM (new_limit, new_stop)"
 
@@ -185,14 +196,16 @@ def _begin(change_id: int) -> None:
         stop_price=change.stop_price if change.stop_price != order.stop_price else None,
     )
     error = obstacle(order)
+    may_move = order.status == Status.FAILED and order.route_state == RouteState.HERE
     if error is None:
         try:
             request_change(order, wanted, totals, change=change)
+            failpoint("changes.begun")
         except FillcastError as refusal:
             error = refusal
     if error is None:
         return
-    if isinstance(error, ConflictError) and error.code in _SOON:
+    if may_move or isinstance(error, ConflictError) and error.code in _SOON:
         run(POSTPONE, (change_id,))
         return
     run(REFUSE, {"id": change_id, "code": str(error.code), "detail": str(error)})

@@ -131,11 +131,19 @@ _WRITTEN = log_rows_sql(
     detail="o.route_detail",
     numbers="o.numbers",
 )
-# The claim has rounded the prices to the ticks of the account that is left. A price that a person
-# has changed is kept.
-_UNROUNDED = """CASE WHEN m.{own} IS NULL
-      OR EXISTS (SELECT FROM execution_entrychange e WHERE e.order_id = m.id)
-    THEN m.{own} ELSE s.{of_signal} END"""
+# The claim has rounded the prices to the ticks of the account that is left. What a person or a
+# MODIFY signal has changed counts on each account after it: also what still waited to be changed.
+_PRICE = """CASE WHEN m.{own} IS NULL THEN NULL WHEN c.id IS NULL THEN s.{of_signal}
+    ELSE c.{own} END"""
+_LAST_CHANGE = """LEFT JOIN LATERAL (
+    SELECT e.id, e.limit_price, e.stop_price FROM execution_order x
+    JOIN execution_entrychange e ON e.order_id = x.id
+    WHERE x.signal_id = m.signal_id AND x.leg = m.leg AND x.leg LIKE 'entry%%'
+      AND x.routed_from_id = m.routed_from_id AND e.state <> 'REFUSED'
+    ORDER BY e.state = 'WAITING' DESC, e.id DESC LIMIT 1) c ON true"""
+_CHANGED = log_rows_sql(
+    "carried m", code=f"'{Code.ORDER_CHANGED.value}'", detail="'by ' || m.requested_name"
+)
 MOVE = Query(
     IdRow,
     f"""
@@ -168,13 +176,19 @@ WITH decided AS (
     time_in_force, limit_price, stop_price, status, due_at, enqueued_at, routed_from_id,
     route_state, retried_at)
   SELECT m.signal_id, target, leg, priority, target_pair, side, m.order_type, m.time_in_force,
-    {_UNROUNDED.format(own="limit_price", of_signal="open_price")},
-    {_UNROUNDED.format(own="stop_price", of_signal="stop_price")},
+    {_PRICE.format(own="limit_price", of_signal="open_price")},
+    {_PRICE.format(own="stop_price", of_signal="stop_price")},
     'PENDING', clock_timestamp(), clock_timestamp(), routed_from_id, 'HERE', retried_at
-  FROM moved m {signal_join_sql("m.signal_id")} ORDER BY target
+  FROM moved m {signal_join_sql("m.signal_id")} {_LAST_CHANGE} ORDER BY target
   RETURNING id, signal_id, connection_id, status
+), carried AS (
+  UPDATE execution_entrychange e SET order_id = w.id, connection_id = w.connection_id,
+    state = 'DONE', quantity = NULL, old_quantity = NULL, done_at = clock_timestamp()
+  FROM moved m JOIN written w ON w.signal_id = m.signal_id AND w.connection_id = m.target
+  WHERE e.order_id = m.id AND e.state = 'WAITING'
+  RETURNING w.id, w.signal_id, w.connection_id, w.status, e.requested_name
 ), logged AS (
-  {insert_log_sql(_MOVED, _WRITTEN)}
+  {insert_log_sql(_MOVED, _WRITTEN, _CHANGED)}
 )
 SELECT id FROM written
 """,

@@ -25,11 +25,12 @@ from connections.models import (
 from connections.services import RouteAccount
 from execution import services
 from execution.audit.counters import audit
-from execution.models import ExecutionLog, Order
+from execution.models import EntryChange, ExecutionLog, Order
 from execution.monitoring.loss_limits import apply_loss_limits
 from execution.recovery import sweeps
 from execution.rounding_debt import rounding_debts
 from execution.route_preview import preview_route
+from execution.signal_changes import begin_waiting_changes
 from execution.submission.claim import Outgoing, claim
 from execution.submission.route_writes import route_failed
 from positions.models import StopRule
@@ -512,6 +513,74 @@ def test_price_is_rounded_to_the_ticks_of_the_account_that_gets_it(
     assert (moved.request.connection_id, moved.request.limit_price) == (
         str(second.pk), D("1.0876"),
     )  # fmt: skip
+
+
+def modify(of: Signal, price: str) -> None:
+    factories.signal(
+        of.feed, action="MODIFY", refers_to=of, direction=of.direction, open_price=D(price), sl=None
+    )
+
+
+@pytest.mark.parametrize("fails", ["NOT_CONNECTED", "NEVER_ARRIVED", "NEVER_ARRIVED before"])
+def test_price_that_a_signal_changes_while_the_entry_is_sent_moves_with_it(
+    first: ExecutionConnection, second: ExecutionConnection, feed: Feed, fails: str
+) -> None:
+    """The change waits for the outcome, and the entry ends there; or it has ended just before."""
+    route(first, second)
+    signal = publish(feed, order_type="LIMIT", open_price=D("1.095"))
+    [sent] = claimed()
+    if fails == "NEVER_ARRIVED before":
+        fail(Order.objects.get(), Code.NEVER_ARRIVED)
+    modify(signal, "1.094")
+    assert EntryChange.objects.get().state == "WAITING"
+    if fails == "NOT_CONNECTED":
+        factories.answer(sent, NotSent(Code.NOT_CONNECTED))
+        factories.force("UPDATE execution_order SET due_at = now() - interval '1 second'")
+    elif fails == "NEVER_ARRIVED":
+        fail(Order.objects.get(), Code.NEVER_ARRIVED)
+    if fails != "NOT_CONNECTED":
+        begin_waiting_changes()  # too early to refuse it: another account may follow
+        assert EntryChange.objects.get().state == "WAITING"
+        assert len(moved_on()) == 1
+    [outgoing] = claimed()
+    assert outgoing.request.connection_id == str(second.pk)
+    assert outgoing.request.limit_price == D("1.094")
+    change = EntryChange.objects.get()
+    assert (change.state, change.order.connection_id) == ("DONE", second.pk)
+    assert ("ORDER_CHANGED", "PENDING") in factories.log_codes(change.order_id)
+
+
+def test_changed_price_counts_on_each_later_account(
+    first: ExecutionConnection, second: ExecutionConnection, feed: Feed
+) -> None:
+    third = factories.account(owner=first.user)
+    route(first, second, third)
+    signal = publish(feed, order_type="LIMIT", open_price=D("1.095"))
+    modify(signal, "1.094")
+    prices = []
+    for _ in range(3):
+        [sent] = claimed()
+        prices.append((sent.request.connection_id, sent.request.limit_price))
+        factories.answer(sent, NotSent(Code.NOT_CONNECTED))
+        factories.force("UPDATE execution_order SET due_at = now() - interval '1 second'"
+                        " WHERE status = 'PENDING'")  # fmt: skip
+    assert prices == [(str(one.pk), D("1.094")) for one in (first, second, third)]
+
+
+def test_change_that_waits_is_refused_if_no_account_follows(
+    first: ExecutionConnection, second: ExecutionConnection, feed: Feed
+) -> None:
+    route(first, second)
+    signal = publish(feed, order_type="LIMIT", open_price=D("1.095"))
+    claimed()
+    fail(Order.objects.get(), Code.NEVER_ARRIVED)
+    [new] = moved_on()
+    fail(Order.objects.get(pk=new), Code.NEVER_ARRIVED)
+    modify(signal, "1.094")
+    assert moved_on() == []
+    begin_waiting_changes()
+    change = EntryChange.objects.get()
+    assert (change.state, change.code) == ("REFUSED", "ORDER_ENDED")
 
 
 def test_loss_limit_of_the_subscription_counts_on_each_account(
