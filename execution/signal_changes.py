@@ -205,7 +205,7 @@ def _begin(change_id: int) -> None:
             error = refusal
     if error is None:
         return
-    if may_move or isinstance(error, ConflictError) and error.code in _SOON:
+    if may_move or (isinstance(error, ConflictError) and error.code in _SOON):
         run(POSTPONE, (change_id,))
         return
     run(REFUSE, {"id": change_id, "code": str(error.code), "detail": str(error)})

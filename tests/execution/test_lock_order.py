@@ -5,15 +5,20 @@ from decimal import Decimal as D
 import pytest
 from django.db import transaction
 
+from brokers.base import NotSent
+from common.reason_codes import Code
 from common.sql import rows
 from connections.models import ExecutionConnection
+from connections.services import RouteAccount, set_route
 from execution.models import EntryChange, Order
 from execution.order_changes import change_order
 from execution.reconciliation import auto_correction
 from execution.reconciliation.missing_positions import external_close_report
 from execution.reports.inferred_closes import FIND
 from execution.runtime.trading_runtime import TradingRuntime
-from execution.submission.changes import WantedTerms
+from execution.signal_changes import begin_waiting_changes
+from execution.submission.changes import LOCK_CONNECTION, WantedTerms
+from execution.submission.claim import claim
 from execution.submission.signal_limits import _SIGNAL_NOTIONAL, LOCK
 from positions.row_locks import lock_positions
 from signals.models import Feed
@@ -64,3 +69,30 @@ def test_change_of_an_order_waits_for_its_signal_before_the_order(
         list(Order.objects.select_for_update(nowait=True).filter(pk=order.pk))
     changing.join(30)
     assert EntryChange.objects.get().quantity == 150
+
+
+def test_waiting_change_of_a_routed_entry_waits_for_its_account_before_the_order(
+    alice: ExecutionConnection, feed: Feed, runtime: TradingRuntime
+) -> None:
+    """The claim that moves the entry has its account: it gets the order, and takes the change."""
+    spare = factories.account(owner=alice.user)
+    route = [RouteAccount(alice.pk), RouteAccount(spare.pk)]
+    set_route(alice.subscriptions.get().pk, by=alice.user, policy="HEALTH", accounts=route)
+    signal = factories.signal(feed, order_type="LIMIT", open_price=D("1.095"))
+    [outgoing] = factories.claim_all()
+    factories.signal(
+        feed, action="MODIFY", refers_to=signal, open_price=D("1.094"), sl=None, direction="BUY"
+    )
+    factories.answer(outgoing, NotSent(Code.NOT_CONNECTED))
+    factories.pass_time(10)
+    with transaction.atomic():
+        rows(LOCK_CONNECTION, (alice.pk,))
+        beginning = beside(begin_waiting_changes)
+        until(lambda: bool(rows(WAITING)))
+        moved: list[int] = []
+        assert claim([outgoing.request.order_id], worker_id="p1", moved=moved) == []
+    beginning.join(30)
+    assert not beginning.is_alive()
+    [new] = moved
+    change = EntryChange.objects.get()
+    assert (change.order_id, change.state, change.order.limit_price) == (new, "DONE", D("1.094"))

@@ -15,6 +15,10 @@ from typing import Any
 import django
 
 PAIR, SL, TP = "EUR/USD", "1.095", "1.11"
+AS_GIVEN = (
+    "direction", "order_type", "valid_until", "after_signal_id", "after_state", "execution_style",
+    "duration_seconds", "slice_count",
+)  # fmt: skip
 
 
 def publish(
@@ -51,13 +55,10 @@ def publish(
         if action != "CLOSE":
             signal.sl = Decimal(fields.get("sl", SL))
             signal.target_prices, signal.target_fractions = [Decimal(tp)], [Decimal(1)]
-        for name in ("open_price", "stop_price", "close_fraction"):
+        for name in ("open_price", "stop_price", "close_fraction", "trail_distance"):
             if name in fields:
                 setattr(signal, name, Decimal(fields[name]))
-        for name in (
-            "direction", "order_type", "valid_until", "after_signal_id", "after_state",
-            "execution_style", "duration_seconds", "slice_count",
-        ):  # fmt: skip
+        for name in AS_GIVEN:
             if name in fields:
                 setattr(signal, name, fields[name])
         if seconds_valid:

@@ -2,8 +2,10 @@
 
 import pytest
 
+from ops.stack import stack
 from tests.faults.conftest import OPENED
 from tests.faults.environment import FaultEnvironment, Scenario
+from tests.faults.test_triggers import touch
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(180, func_only=True)]
 FIRST_SIGNAL = "SELECT min(id) FROM signals_signal"
@@ -49,6 +51,9 @@ SELECT id, 'SIGNAL', 0.001, 'PRICE', sl, clock_timestamp() FROM positions_execut
 """
 
 
+JUDGED_AT = "SELECT count(*) FROM prices_latestquote WHERE bid = %s"
+
+
 def test_trailed_stops_reach_broker_after_worker_died_moving_them(
     opened: FaultEnvironment,
 ) -> None:
@@ -60,6 +65,32 @@ def test_trailed_stops_reach_broker_after_worker_died_moving_them(
     opened.fleet.worker("successor", "execution,exits")
     opened.wait(lambda: everywhere_at(opened, "1.0989"), "levels differ", 60)
     scenario.end()
+    assert opened.count.wrong(OPENED) == {}
+
+
+def test_stops_that_prices_have_trailed_reach_broker_after_prices_process_died(
+    opened: FaultEnvironment,
+) -> None:
+    """It dies after its commit. The next one trails on, and back moves nothing."""
+    opened.fleet.worker("worker", "execution,exits")
+    opened.quote(bid="1.09900", ask="1.09910")
+    touch(opened, "1.09900", "1.09910")
+    opened.ours.rows(TRAILING)
+    opened.wait(lambda: everywhere_at(opened, "1.098"), "levels differ", 60)
+    touch(opened, "1.09990", "1.10000")
+    victim = opened.fleet.start(stack.command_process("prices"), faults="stop_rules.committed:kill")
+    opened.wait(lambda: not victim.alive, "no process reached stop_rules.committed")
+    scenario = Scenario(opened)
+    opened.wait(lambda: everywhere_at(opened, "1.0989"), "levels differ", 60)
+    touch(opened, "1.10050", "1.10060")
+    successor = opened.fleet.prices()
+    opened.wait(lambda: everywhere_at(opened, "1.0995"), "levels differ", 60)
+    successor.kill()
+    touch(opened, "1.10000", "1.10010")
+    opened.fleet.prices()
+    opened.wait(lambda: opened.ours.value(JUDGED_AT, "1.10000") > 0, "the price did not come")
+    scenario.end()
+    assert everywhere_at(opened, "1.0995")
     assert opened.count.wrong(OPENED) == {}
 
 
@@ -125,6 +156,12 @@ WHERE o.status = 'SUBMITTED' AND o.quantity = 3000 AND o.limit_price = 1.06 AND 
 """
 
 
+NEW_PRICE = """
+SELECT count(*) FROM execution_order o JOIN execution_entrychange h ON h.order_id = o.id
+WHERE o.status = 'SUBMITTED' AND o.limit_price = 1.06 AND h.state = 'DONE'
+"""
+
+
 @pytest.mark.parametrize("point", ["changes.committed", "changes.answered"])
 @pytest.mark.parametrize("action", ["kill", "stop"])
 def test_working_orders_are_changed_once_after_worker_died(
@@ -150,6 +187,43 @@ def test_working_orders_are_changed_once_after_worker_died(
     assert environment.books.value(THEIR_TERMS) == 50
     assert environment.books.value("SELECT count(*) FROM paper_order") == 50
     assert environment.ours.value(OUR_TERMS) == 50
+    assert environment.count.wrong(50) == {}
+
+
+WAITING = "SELECT count(*) FROM execution_entrychange WHERE state = 'WAITING'"
+
+
+@pytest.mark.parametrize("action", ["kill", "stop"])
+def test_signals_price_is_changed_once_after_worker_died_requesting_it(
+    environment: FaultEnvironment, action: str
+) -> None:
+    """A MODIFY has left the changes waiting; the worker requests them one by one."""
+    opener = environment.fleet.worker("opener")
+    environment.quote()
+    [signal] = environment.operator.do(
+        "publish", feed=50, order_type="LIMIT", open_price="1.05", sl="1.04"
+    )
+    environment.wait(lambda: environment.count.states().get("SUBMITTED") == 50, "they do not rest")
+    opener.end()
+    environment.operator.do(
+        "publish", action="MODIFY", refers_to=signal, open_price="1.06", sl="1.04"
+    )
+    assert environment.ours.value(WAITING) == 50
+    victim = environment.fleet.worker("victim", faults=f"changes.begun:{action}:10")
+    environment.wait(lambda: not victim.alive or victim.stopped, "no process reached changes.begun")
+    scenario = Scenario(environment)
+    environment.fleet.worker("successor")
+    environment.wait(lambda: environment.ours.value(NEW_PRICE) == 50, "not all are changed", 60)
+    if action == "stop":
+        victim.go_on()
+        environment.fleet.wait_for_lease(victim)
+        victim.end()
+    scenario.end()
+    assert environment.ours.value(WAITING) == 0
+    assert environment.books.value("SELECT count(*) FROM paper_order") == 50
+    assert (
+        environment.books.value("SELECT count(*) FROM paper_order WHERE limit_price = 1.06") == 50
+    )
     assert environment.count.wrong(50) == {}
 
 

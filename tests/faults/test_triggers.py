@@ -23,11 +23,11 @@ def publish(environment: FaultEnvironment) -> None:
     )
 
 
-def touch(environment: FaultEnvironment) -> None:
-    """From now on the prices process reports a price that reaches the triggers."""
+def touch(environment: FaultEnvironment, bid: str = "1.09400", ask: str = "1.09410") -> None:
+    """From now on the prices process reports a price; the default one reaches the triggers."""
     environment.ours.rows(
         "UPDATE connections_dataconnection SET settings = jsonb_build_object('quotes', %s::jsonb)",
-        json.dumps({"EUR/USD": ["1.09400", "1.09410"]}),
+        json.dumps({"EUR/USD": [bid, ask]}),
     )
 
 
@@ -46,6 +46,33 @@ def test_trigger_monitor_killed_at_failpoint_sends_each_order_once(
     publish(environment)
     environment.wait(lambda: environment.ours.value(HELD) == N, "not all are held")
     touch(environment)
+    victim = environment.fleet.start(stack.command_process("prices"), faults=f"{point}:kill")
+    environment.wait(lambda: not victim.alive, f"no process reached {point}")
+    scenario = Scenario(environment)
+    environment.fleet.prices()
+    all_sent_once(environment)
+    scenario.end()
+
+
+PEAKS = "SELECT count(*) FROM execution_pricepeak WHERE side = 'BUY' AND price = 1.0941"
+
+
+@pytest.mark.parametrize("point", ["triggers.written", "triggers.committed"])
+def test_trailing_entries_follow_and_fire_once_after_trigger_monitor_died(
+    environment: FaultEnvironment, point: str
+) -> None:
+    """One process has followed the price and dies, the next dies while the orders fire."""
+    environment.fleet.worker("worker")
+    environment.quote()
+    environment.operator.do(
+        "publish", feed=N, order_type="TRAILING_STOP", trail_distance="0.004", sl="1.08"
+    )
+    environment.wait(lambda: environment.ours.value(HELD) == N, "not all are held")
+    touch(environment)  # the trailing stops follow to 1.0941, and would fire at 1.0981
+    first = environment.fleet.prices()
+    environment.wait(lambda: environment.ours.value(PEAKS) == 1, "nothing followed the price")
+    first.kill()
+    touch(environment, "1.09805", "1.09815")  # from the price before, 1.1000, nothing would fire
     victim = environment.fleet.start(stack.command_process("prices"), faults=f"{point}:kill")
     environment.wait(lambda: not victim.alive, f"no process reached {point}")
     scenario = Scenario(environment)
