@@ -28,12 +28,16 @@ REFUSED_AGAIN = """
 SELECT count(*) FROM paper_order o WHERE o.accepted_at IS NULL AND o.client_order_id <> ''
   AND o.client_order_id IN (SELECT client_order_id FROM paper_order WHERE accepted_at IS NOT NULL)
 """
-# Each of our positions with the broker's position of its entry.
+# Each of our positions with the broker's positions of its entries: of all slices, if none
+# has a position of its own.
 HELD = "SELECT client_order_id, sum(quantity) AS q FROM paper_position GROUP BY 1"
 POSITIONS = """
-SELECT e.client_order_id, p.quantity FROM positions_executionposition p
+SELECT array_agg(e.client_order_id) AS entries, p.quantity FROM positions_executionposition p
 JOIN execution_order e ON e.connection_id = p.connection_id AND e.signal_id = p.signal_id
-  AND e.leg = p.entry_leg
+  AND e.leg LIKE 'entry%'
+  AND (e.leg = p.entry_leg OR NOT EXISTS (SELECT FROM positions_executionposition q
+    WHERE q.connection_id = e.connection_id AND q.signal_id = e.signal_id AND q.entry_leg = e.leg))
+GROUP BY p.id, p.quantity
 """
 FILLS = """
 SELECT count(*) FROM positions_executionposition p LEFT JOIN (
@@ -126,7 +130,9 @@ class InvariantCounts:
                 for base, row in ours.items()
             ),
             "MISMATCH": int(self._ours.value(FILLS)),
-            "GHOST": sum(p.quantity != held.get(p.client_order_id, 0) for p in positions),
+            "GHOST": sum(
+                p.quantity != sum(held.get(entry, 0) for entry in p.entries) for p in positions
+            ),
             "REVERSED": sum(q < 0 for q in held.values())
             + int(
                 self._ours.value(

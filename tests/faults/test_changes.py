@@ -72,7 +72,7 @@ def test_stops_that_prices_have_trailed_reach_broker_after_prices_process_died(
     opened: FaultEnvironment,
 ) -> None:
     """It dies after its commit. The next one trails on, and back moves nothing."""
-    opened.fleet.worker("worker", "execution,exits")
+    opened.fleet.worker("worker", "exits")
     opened.quote(bid="1.09900", ask="1.09910")
     touch(opened, "1.09900", "1.09910")
     opened.ours.rows(TRAILING)
