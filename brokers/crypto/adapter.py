@@ -198,6 +198,8 @@ class CryptoAdapter:
             await orders.send(client, spec, guarded, partial(order_encoding.change, client, ready))
         except orders.NoSuchOrder as error:
             raise Rejected(Code.ORDER_ENDED, str(error)) from error
+        except orders.Unchanged:
+            pass  # an earlier request has arrived after all
         return [await self._listed_terms(spec, request)]
 
     async def _listed_terms(self, spec: ConnectionSpec, request: ChangeRequest) -> OrderReport:

@@ -49,6 +49,6 @@ def market_capabilities(exchange_name: str, market: str) -> Capabilities:
         fills_horizon=known.fills_horizon,
         quotes=True,
         names_time_in_force=known.names_time_in_force,
-        changes_orders=frozenset(OrderField) if known.amends else frozenset(),
+        changes_orders=frozenset(OrderField) if market in known.amends else frozenset(),
         what_if=False,  # no exchange reports an order's margin and commission before it is sent
     )

@@ -25,6 +25,7 @@ class Meaning(StrEnum):
     NOT_SENT = "NOT_SENT"  # the exchange states that it accepted nothing; may be tried again
     DUPLICATE = "DUPLICATE"  # it has an order with this id: look it up
     MISSING = "MISSING"  # it has no such order
+    UNCHANGED = "UNCHANGED"  # the order is already as a change would make it
     UNKNOWN = "UNKNOWN"
 
 
@@ -39,6 +40,7 @@ class Verdict:
 UNKNOWN = Verdict(Meaning.UNKNOWN, Code.REPLY_LOST)
 DUPLICATE = Verdict(Meaning.DUPLICATE, Code.REPLY_LOST)
 MISSING = Verdict(Meaning.MISSING, Code.ORDER_MISSING)
+UNCHANGED = Verdict(Meaning.UNCHANGED, Code.REPLY_LOST)
 _BUSY = Verdict(Meaning.NOT_SENT, Code.RATE_LIMITED)
 _CLOCK = Verdict(Meaning.NOT_SENT, Code.BROKER_CLOCK)
 
@@ -84,6 +86,8 @@ _BINANCE: Mapping[str, Verdict] = {
     "-4183": _PRICE, "-4184": _PRICE, "-1014": _OTHER, "-4118": _FLAT,
     "-4116": DUPLICATE,
     "-2011": MISSING, "-2013": MISSING,
+    "-5027": UNCHANGED,  # "No need to modify the order."
+    "-5025": _OTHER, "-5026": _OTHER,  # only limit orders are changed, and not without end
 }  # fmt: skip
 
 # v5 "Error Codes".

@@ -61,7 +61,9 @@ class Exchange:
     its stop price. gtd: the nearest expiry that it takes, by market; missing: it has none.
     levels: on which markets stops and targets rest there, as orders that only reduce, and
     level_api how; amends_levels: their price and quantity are changed in place.
-    amends: Binance replaces a spot order by another one, and so did Kraken's older call: not used.
+    amends: on which markets a limit order is changed in place, by our id, and keeps both its ids.
+    Binance replaces a spot order by another one, and so did Kraken's older call: not used.
+    amends_whole: a change states price, quantity and the exchange's id, whatever stays.
     """
 
     name: str
@@ -96,7 +98,8 @@ class Exchange:
     gtd: Mapping[str, timedelta] = field(default_factory=dict)
     expiry_name: str = ""  # parameter of the expiry
     expiry_in_ms: bool = False  # else in seconds
-    amends: bool = False  # a limit order is changed in place, by our id, and keeps both its ids
+    amends: frozenset[str] = frozenset()
+    amends_whole: bool = False
     pages_orders: bool = False  # working orders are listed in pages with a cursor
     levels: frozenset[str] = frozenset()
     level_api: LevelApi = LevelApi.ORDERS
@@ -155,6 +158,11 @@ BINANCE = Exchange(
     gtd={"swap": timedelta(minutes=11)},
     expiry_name="goodTillDate",
     expiry_in_ms=True,
+    # ccxt editContractOrder: PUT fapi/v1/order. docs futures "Modify Order": limit orders only, by
+    # orderId, with quantity and price; the same orderId and clientOrderId. quantity includes what
+    # has filled; if that is not less, the rest is cancelled. Spot's cancelReplace is another order.
+    amends=frozenset({"swap"}),
+    amends_whole=True,
     options={
         "recvWindow": int(EXPIRES_SECONDS * 1000),
         # ccxt fetchOpenOrders refuses to ask for all symbols without this: it weighs 40 to 80.
@@ -206,7 +214,7 @@ BYBIT = Exchange(
     refuses_reached_stop=True,
     # ccxt editOrder: v5/order/amend by orderLinkId. remembered, "Amend Order": price and quantity,
     # which is all of the order; the answer only states that the request was taken.
-    amends=True,
+    amends=frozenset({"spot", "swap"}),
     # docs v5 "Place Order": triggerPrice makes a conditional order, 10 for each symbol (110009);
     # reduceOnly, and closeOnTrigger so that a lack of margin does not cancel it when it triggers.
     # "Amend Order": triggerPrice and qty by orderLinkId. ccxt fetchOpenOrders: trigger asks for
@@ -250,7 +258,7 @@ OKX = Exchange(
     recent_fills="privateGetTradeFills",
     # ccxt editOrder: trade/amend-order by clOrdId. remembered, "Amend order": newSz includes what
     # has filled; the answer only states that the request was taken, so the order is read.
-    amends=True,
+    amends=frozenset({"spot", "swap"}),
     # ccxt: trade/order-algo, amend-algos, cancel-algos, orders-algo-pending, order-algo by
     # algoClOrdId. remembered, "Place algo order": conditional with slTriggerPx or tpTriggerPx,
     # OrdPx -1 is at market; "Get order details": algoClOrdId is that of the algo order that made
@@ -297,6 +305,9 @@ KRAKEN = Exchange(
     # remembered, "Add Order": timeinforce GTD with expiretm, in seconds.
     gtd={"spot": timedelta(0)},
     expiry_name="expiretm",
+    # ccxt editOrder: AmendOrder by cl_ord_id. docs "Amend Order": in place, both ids stay, no
+    # cancel and no new order; order_qty includes what has filled. The answer has no order.
+    amends=frozenset({"spot"}),
 )
 
 CHECKED: Mapping[str, Exchange] = {one.name: one for one in (BINANCE, BYBIT, OKX, KRAKEN)}

@@ -193,8 +193,11 @@ async def cancel(client: Client, request: CancelRequest) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class EditOrderArguments:
-    """The arguments of `edit_order`. amount, price: text; None: it stays as it is."""
+    """The arguments of `edit_order`. amount, price: text; None: it stays as it is.
 
+    number: the exchange's id, where it must be named too."""
+
+    number: str | None
     symbol: str
     side: str
     amount: str | None
@@ -204,8 +207,9 @@ class EditOrderArguments:
 
 def encode_change(client: Client, request: ChangeRequest) -> EditOrderArguments:
     """Write a change of a limit order in ccxt's words. Raises Rejected: nothing was sent."""
-    if not client.rules.amends or request.order_type is not OrderType.LIMIT:
-        detail = f"{client.rules.name} changes no {request.order_type.lower()} orders in place"
+    rules, kind = client.rules, client.settings.market
+    if kind not in rules.amends or request.order_type is not OrderType.LIMIT:
+        detail = f"{rules.name} {kind} changes no {request.order_type.lower()} orders in place"
         raise Rejected(Code.CHANGE_UNSUPPORTED, detail)
     market, terms = market_of(client, request.symbol), request.terms
     order = OrderRequest(
@@ -214,11 +218,13 @@ def encode_change(client: Client, request: ChangeRequest) -> EditOrderArguments:
     )  # fmt: skip
     price = _price(market, order)
     amount = _amount(client, market, order, price)
+    whole = rules.amends_whole
     return EditOrderArguments(
+        number=request.broker_order_id or None if whole else None,
         symbol=request.symbol,
         side=request.side.value.lower(),
-        amount=amount if OrderField.QUANTITY in request.fields else None,
-        price=f"{price:f}" if OrderField.PRICE in request.fields else None,
+        amount=amount if whole or OrderField.QUANTITY in request.fields else None,
+        price=f"{price:f}" if whole or OrderField.PRICE in request.fields else None,
         params={client.rules.cancel_name: request.client_order_id},
     )
 
@@ -226,12 +232,15 @@ def encode_change(client: Client, request: ChangeRequest) -> EditOrderArguments:
 async def change(client: Client, ready: EditOrderArguments) -> Any:
     """Send a change by our id; return ccxt's answer. Raises ccxt's errors."""
     return await client.exchange.edit_order(
-        None, ready.symbol, "limit", ready.side, ready.amount, ready.price, dict(ready.params)
-    )
+        ready.number, ready.symbol, "limit", ready.side, ready.amount, ready.price,
+        _with_expiry(client, ready),
+    )  # fmt: skip
 
 
-def _with_expiry(client: Client, ready: CreateOrderArguments) -> dict[str, Any]:
-    """Return the parameters, for Kraken with the time after which it refuses the order."""
+def _with_expiry(
+    client: Client, ready: CreateOrderArguments | EditOrderArguments
+) -> dict[str, Any]:
+    """Return the parameters, for Kraken with the time after which it refuses the request."""
     if client.rules.name != "kraken":
         return dict(ready.params)
     until = datetime.fromtimestamp(expires_ms(client.clock) / 1000, UTC)

@@ -32,12 +32,16 @@ class NoSuchOrder(Exception):
     """The exchange has no such order, or it has ended."""
 
 
+class Unchanged(Exception):
+    """The order is already as a change would make it."""
+
+
 async def send(
     client: Client, spec: ConnectionSpec, guarded: GuardedCall, call: Callable[[], Awaitable[T]]
 ) -> T:
     """Make a call that changes something. `call` is awaited once.
 
-    Raises NotSent, Rejected, OutcomeUnknown, DuplicateId or NoSuchOrder.
+    Raises NotSent, Rejected, OutcomeUnknown, DuplicateId, NoSuchOrder or Unchanged.
     """
     try:
         async with asyncio.timeout(max(CALL_SECONDS, client.settings.reply_timeout + 5)):
@@ -51,7 +55,7 @@ async def send(
 
 def _outcome_of_error(
     client: Client, spec: ConnectionSpec, guarded: GuardedCall, error: Exception
-) -> BrokerError | DuplicateId | NoSuchOrder:
+) -> BrokerError | DuplicateId | NoSuchOrder | Unchanged:
     """Return the outcome that a failed call means."""
     detail = redact(_response_excerpt(guarded, spec) or str(error) or type(error).__name__, spec)
     if not guarded.may_have_left or _never_written(error):
@@ -72,6 +76,8 @@ def _outcome_of_error(
             return DuplicateId(detail)
         case Meaning.MISSING if guarded.is_repeatable:
             return NoSuchOrder(detail)
+        case Meaning.UNCHANGED if guarded.is_repeatable:
+            return Unchanged(detail)
     return OutcomeUnknown(Code.REPLY_LOST, detail)
 
 

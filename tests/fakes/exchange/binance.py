@@ -31,6 +31,7 @@ CODES = {
     "no_cancel": (-2011, "Unknown order sent."),
     "trigger": (-2010, "Stop price would trigger immediately."),
     "expiry": (-1102, "Mandatory parameter 'goodTillDate' was not sent, was empty or malformed."),
+    "same": (-5027, "No need to modify the order."),
     "span": (-1127, "More than 24 hours between startTime and endTime."),
 }
 DERIVATIVES = {
@@ -50,7 +51,7 @@ class Binance:
 
     def kind(self, method: str, path: str) -> str:
         if path.endswith("/order"):
-            return {"POST": "order", "DELETE": "cancel"}.get(method, "read")
+            return {"POST": "order", "PUT": "order", "DELETE": "cancel"}.get(method, "read")
         return "time" if path.endswith("/time") else "read"
 
     def answer(
@@ -235,6 +236,18 @@ class Binance:
             ]  # fmt: skip
         return answer
 
+    def _put_order(self, params: Mapping[str, str]) -> Any:
+        """Modify Order of futures: the order keeps both ids; below what has filled it ends."""
+        order = self._find(params)
+        amount, price = Decimal(params["quantity"]), Decimal(params["price"])
+        if not self._venue.derivatives or order is None or params["side"] != order.side:
+            raise RejectedError("no_order")
+        if order.is_open and (amount, price) == (order.amount, order.price):
+            raise RejectedError("same")
+        if order.is_open and 0 < amount <= order.filled:
+            return self._order(self._venue.cancel(order))
+        return self._order(self._venue.amend(order, amount, price))
+
     def _delete_order(self, params: Mapping[str, str]) -> Any:
         try:
             return self._order(self._venue.cancel(self._find(params)))
@@ -249,6 +262,8 @@ class Binance:
 
     def _find(self, params: Mapping[str, str]) -> Order | None:
         cid, number = params.get("origClientOrderId", ""), params.get("orderId", "")
+        if number:  # it prevails if both are named
+            cid = ""
         return self._venue.find(params["symbol"], cid, number)
 
     def _get_openorders(self, _: Mapping[str, str]) -> Any:

@@ -43,9 +43,10 @@ class Kraken:
         self._nonce = 0
 
     def kind(self, method: str, path: str) -> str:
-        return {"/0/private/AddOrder": "order", "/0/private/CancelOrder": "cancel"}.get(
-            path, "read"
-        )
+        return {
+            "/0/private/AddOrder": "order", "/0/private/AmendOrder": "order",
+            "/0/private/CancelOrder": "cancel",
+        }.get(path, "read")  # fmt: skip
 
     def answer(
         self, method: str, path: str, query: str, body: str, headers: Mapping[str, str]
@@ -112,12 +113,7 @@ class Kraken:
 
     # ---- orders ---------------------------------------------------------------------------
     def _addorder(self, params: Mapping[str, str]) -> Any:
-        if "deadline" in params:
-            until = datetime.fromisoformat(params["deadline"]).timestamp() * 1000
-            if until < self._venue.now():
-                raise RejectedError("deadline")
-            if until > self._venue.now() + 60_000:
-                raise RejectedError("far")
+        self._check_deadline(params)
         is_stop_limit, price = params["ordertype"] == "stop-loss-limit", params.get("price")
         limit = params.get("price2") if is_stop_limit else price
         tif, expires = params.get("timeinforce", "GTC"), int(params.get("expiretm", 0))
@@ -133,6 +129,23 @@ class Kraken:
         kind = f"stop loss {price} -> limit {limit}" if is_stop_limit else params["ordertype"]
         description = f"{params['type']} {params['volume']} {params['pair']} @ {kind}"
         return {"descr": {"order": description}, "txid": [str(order.number)]}
+
+    def _check_deadline(self, params: Mapping[str, str]) -> None:
+        if "deadline" in params:
+            until = datetime.fromisoformat(params["deadline"]).timestamp() * 1000
+            if until < self._venue.now():
+                raise RejectedError("deadline")
+            if until > self._venue.now() + 60_000:
+                raise RejectedError("far")
+
+    def _amendorder(self, params: Mapping[str, str]) -> Any:
+        self._check_deadline(params)
+        order = self._venue.find(None, params.get("cl_ord_id", ""), params.get("txid", ""))
+        amount, price = params.get("order_qty"), params.get("limit_price")
+        self._venue.amend(
+            order, Decimal(amount) if amount else None, Decimal(price) if price else None
+        )
+        return {"amend_id": "TJSMEH-AA67V-YUSQ6O"}
 
     def _cancelorder(self, params: Mapping[str, str]) -> Any:
         self._venue.cancel(
