@@ -34,7 +34,9 @@ def test_order_types_page_states_every_type_and_time_of_each_broker() -> None:
     page, rows = broker_table.ORDER_TYPES_PAGE, broker_table.pages()[broker_table.ORDER_TYPES_PAGE]
     names = [title.strip("`") for title, _ in rows]
     changes = ["change of its price", "change of its quantity"]
-    assert names == [*OrderType.values, *TimeInForce, *changes]
+    levels = ["stop loss of a position", "take profit of a position"]
+    slices = "TWAP`, `VWAP"
+    assert names == [*OrderType.values, *TimeInForce, slices, *changes, *levels]
     written = broker_table.table(rows)
     assert written in page.read_text()
     by_name = dict(zip(names, written.splitlines()[2:], strict=True))
@@ -45,10 +47,13 @@ def test_order_types_page_states_every_type_and_time_of_each_broker() -> None:
     assert by_broker["Paper"] == "native"
     assert by_broker["MetaTrader 4"] == "native"
     assert by_broker["MetaTrader 5 by files"] == "refused |"
+    sliced = {cell.rstrip(" |") for cell in cells.pop(slices)}
+    assert {"one position", "a position each"} <= sliced
     found = {cell.rstrip(" |") for line in cells.values() for cell in line}
     ways = ("native", "emulated", "refused")
     by_market = {f"spot: {spot}; perpetuals: {swap}" for spot in ways for swap in ways}
-    assert found <= {*ways, *by_market}
+    by_mode = {f"hedging: {one}; netting: {other}" for one in ways for other in ways}
+    assert found <= {*ways, *by_market, *by_mode}
     touched = {cell.rstrip(" |") for cell in cells["IF_TOUCHED"]}
     assert touched == {"emulated"}  # no adapter has it
     mt5 = [one.heading for one in broker_table.columns()].index("MetaTrader 5")
