@@ -105,6 +105,11 @@ ENDED_WAITS: dict[Code, EndedWait] = {
         "The preset's decision provider had not answered in time when the signal was too old.",
         "The order's page has its last answer. Check the provider, or let the preset go without.",
     ),
+    Code.AGGREGATION_AWAITED: EndedWait(
+        "The entry waited to be sent with others until the signal was too old.",
+        "The next signal is taken. If it happens again, shorten the account's window, or allow"
+        " older signals in its preset.",
+    ),
     Code.EARLIER_COMMAND: EndedWait(
         "The terminal had not answered an earlier command when the signal became too old.",
         "The next signal is sent when the terminal answers. If it lasts, check whether the"

@@ -545,6 +545,17 @@ class Code(StrEnum):
         " is.",
         "It is looked up at the broker. The plan goes on when its outcome is known.",
     )
+    AGGREGATION_AWAITED = (
+        "AGGREGATION_AWAITED",
+        "The entry waits for others of its account, symbol and side, to be sent with them as one"
+        " order.",
+        "It is sent when the account's window has passed, with others or alone.",
+    )
+    AGGREGATED = (
+        "AGGREGATED",
+        "The entry was sent as one order with others of its account, symbol and side.",
+        "What the broker executes is allotted to each by its size.",
+    )
     EARLIER_COMMAND = (
         "EARLIER_COMMAND",
         "The terminal takes one command at a time and has not answered the one before.",

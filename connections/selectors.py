@@ -102,6 +102,7 @@ from connections.market_data.ticks import (
     TICK_SQL,
     freeze_level_sql,
     on_tick_sql,
+    quantity_step_sql,
     stops_level_sql,
     tick_sql,
 )
@@ -183,6 +184,7 @@ __all__ = [
     "open_items",
     "open_secret",
     "other_accounts_using",
+    "quantity_step_sql",
     "reason_for",
     "resume_message",
     "serves_paper",

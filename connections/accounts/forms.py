@@ -12,7 +12,12 @@ from connections.account_settings.validation import form_if_available
 from connections.accounts import services
 from connections.market_data.forms import OWN, SourceField, selected_source
 from connections.market_data.sources import can_provide_prices
-from connections.models import DataConnection, ExecutionConnection, TradingPreset
+from connections.models import (
+    MAX_AGGREGATION_MS,
+    DataConnection,
+    ExecutionConnection,
+    TradingPreset,
+)
 from users.models import User
 
 FIRST_FIELDS = ("name", "owner", "takes_all", *ACCOUNT_FIELDS)
@@ -43,6 +48,17 @@ class AccountForm(AccountSettings):
         " a decision.",
     )
 
+    aggregation_ms = forms.IntegerField(
+        required=False,
+        min_value=0,
+        max_value=MAX_AGGREGATION_MS,
+        initial=0,
+        label="Send entries as one order within",
+        help_text="Milliseconds. Market entries of one symbol and side wait so long for others and"
+        " are then sent as one order; each keeps its own position and exits, and we guard their"
+        " levels. 0: each is sent alone, at once. Only for accounts that net positions.",
+    )
+
     def __init__(
         self,
         broker_type: str,
@@ -65,9 +81,14 @@ class AccountForm(AccountSettings):
     def _initial(self, broker_type: str, connection: ExecutionConnection | None) -> dict[str, Any]:
         if connection is None:
             return {"data_connection": OWN} if can_provide_prices(broker_type) else {}
-        names = {"name", "preset", "auto_correct", "is_active"} & set(self.base_fields)
+        names = {"name", "preset", "auto_correct", "aggregation_ms", "is_active"}
+        names &= set(self.base_fields)
         values = {name: getattr(connection, name) for name in names}
         return {**values, "data_connection": selected_source(connection)}
+
+    def clean_aggregation_ms(self) -> int:
+        """Return the window; an empty field is no window."""
+        return self.cleaned_data["aggregation_ms"] or 0
 
 
 class ChangeAccountForm(AccountForm):
@@ -111,7 +132,10 @@ class NewAccountForm(AccountForm):
     ) -> ExecutionConnection:
         """Create the account of a user or an administrator. Raises as `create_connection`."""
         data = self.cleaned_data
-        names = ("name", "account", "exchange_name", "preset", "auto_correct", "is_active")
+        names = (
+            "name", "account", "exchange_name", "preset", "auto_correct", "aggregation_ms",
+            "is_active",
+        )  # fmt: skip
         values = {name: data[name] for name in names if name in data}
         values["exchange_name"] = values.get("exchange_name") or ""
         uses_own = data["data_connection"] == OWN

@@ -7,6 +7,7 @@ from uuid import UUID
 from django.db import IntegrityError, transaction
 from django.db.models.functions import Now
 
+from brokers.types import PositionMode
 from common.clocks import market_now
 from common.errors import ConflictError, InvalidInputError
 from common.permissions import Right, may, require
@@ -22,6 +23,8 @@ from connections.accounts import broker_identity, open_exposure
 from connections.accounts.permissions import check_owner, check_references
 from connections.market_data.sources import get_or_create_broker_source
 from connections.models import (
+    MAX_AGGREGATION_MS,
+    AccountSnapshot,
     ConnectionHealth,
     ConnectionLock,
     DataConnection,
@@ -52,6 +55,7 @@ def create_connection(
     data_connection: DataConnection | None = None,
     is_active: bool = True,
     auto_correct: bool = False,
+    aggregation_ms: int = 0,
 ) -> ExecutionConnection:
     """Create a connection with its health and lock rows. It trades once its test has passed.
 
@@ -65,6 +69,7 @@ def create_connection(
     if credentials:
         require(by, Right.CREDENTIALS, owner_id=None if user is None else user.pk)
     _check_texts(name=name, account=account)
+    _check_aggregation(aggregation_ms, None)
     exchange_name = read_exchange(type, exchange_name)
     stored_settings = read_settings(type, settings or {}, owner.username)
     check_references(owner.pk, type, preset, data_connection)
@@ -74,6 +79,7 @@ def create_connection(
         user=user, admin=admin, name=name.strip(), type=type, account=account.strip(),
         exchange_name=exchange_name, settings=stored_settings, preset=preset,
         data_connection=data_connection, is_active=is_active, auto_correct=auto_correct,
+        aggregation_ms=aggregation_ms,
         created_at=market_now(),  # read after the lock: the audit compares it with publications
     )  # fmt: skip
     _save(connection, force_insert=True)
@@ -123,19 +129,39 @@ def _check_texts(*, name: str, account: str) -> None:
         check_line(value.strip(), field)
 
 
+def _check_aggregation(milliseconds: int, connection: ExecutionConnection | None) -> None:
+    """Raise InvalidInputError for a window that is too long, or on an account without netting."""
+    field = "aggregation_ms"
+    if type(milliseconds) is not int or not 0 <= milliseconds <= MAX_AGGREGATION_MS:
+        detail = f"The window is a whole number of milliseconds from 0 to {MAX_AGGREGATION_MS}."
+        raise InvalidInputError(Code.FIELD_INVALID, detail, field=field)
+    if not milliseconds or connection is None:
+        return
+    read = AccountSnapshot.objects.filter(connection=connection).first()
+    if read is not None and read.position_mode == PositionMode.HEDGING:
+        detail = (
+            "On this account each order is a position of its own, so its entries are not sent as"
+            " one. Leave the window at 0."
+        )
+        raise InvalidInputError(Code.FIELD_INVALID, detail, field=field)
+
+
 @transaction.atomic
 def update_connection(
     connection_id: UUID, *, by: User | None, **changes: Any
 ) -> ExecutionConnection:
-    """Change name, settings, auto_correct, preset or data_connection.
+    """Change name, settings, auto_correct, aggregation_ms, preset or data_connection.
 
     Owner, broker type and account cannot change: for another account create another connection.
     After a change of settings a test is requested, and no entry is sent before it has passed.
-    Raises InvalidInputError FIELD_UNKNOWN for other fields, and SETTING_IN_USE if a setting decides
+    Raises InvalidInputError FIELD_UNKNOWN for other fields, FIELD_INVALID for a window that the
+    account cannot have, and SETTING_IN_USE if a setting decides
     where the account is, or what a symbol means, while anything is open there.
     """
     connection = lock_connection(connection_id, by)
-    allowed = {"name", "settings", "auto_correct", "preset", "data_connection"}
+    allowed = {
+        "name", "settings", "auto_correct", "aggregation_ms", "preset", "data_connection",
+    }  # fmt: skip
     if unknown := sorted(set(changes) - allowed):
         raise InvalidInputError(
             Code.FIELD_UNKNOWN, f"{unknown[0]!r} cannot be changed.", field=unknown[0]
@@ -144,6 +170,8 @@ def update_connection(
     for field, value in changes.items():
         setattr(connection, field, value)
     _check_texts(name=connection.name, account=connection.account)
+    if "aggregation_ms" in changes:
+        _check_aggregation(connection.aggregation_ms, connection)
     check_references(
         connection.owner_id, connection.type,
         changes.get("preset"), changes.get("data_connection"),

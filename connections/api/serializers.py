@@ -18,6 +18,7 @@ from common.api_fields import (
 from common.reason_codes import Code
 from common.stop_rules import clean_stop_rule
 from connections.models import (
+    MAX_AGGREGATION_MS,
     SIZE_FIELDS,
     AccountSnapshot,
     ConnectionHealth,
@@ -196,6 +197,7 @@ class ConnectionSerializer(StrictModelSerializer[ExecutionConnection]):
             "is_active",
             "is_paused",
             "auto_correct",
+            "aggregation_ms",
             "settings",
             "preset",
             "data_connection",
@@ -209,6 +211,7 @@ class ConnectionSerializer(StrictModelSerializer[ExecutionConnection]):
             "archived_at",
         )
         read_only_fields = ("is_paused", "created_at", "archived_at")
+        extra_kwargs = {"aggregation_ms": {"max_value": MAX_AGGREGATION_MS}}
 
     def get_has_credentials(self, row: ExecutionConnection) -> bool:
         """Return whether credentials are stored."""

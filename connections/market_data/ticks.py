@@ -45,3 +45,13 @@ def on_tick_sql(price: str, row: str) -> str:
         WHEN {row}.side = 'BUY' THEN ceil(level.price / step.size) * step.size
         ELSE floor(level.price / step.size) * step.size END
       FROM (SELECT {price} AS price) level CROSS JOIN (SELECT {tick_sql(row)} AS size) step)"""
+
+
+def quantity_step_sql(row: str) -> str:
+    """Return SQL for the quantity step of a row's instrument; NULL where none is listed.
+
+    row: as in `tick_sql`.
+    """
+    return f"""(SELECT i.quantity_step FROM connections_executionconnection of_row
+      JOIN connections_instrument i ON i.book = of_row.instrument_book AND i.symbol = {row}.symbol
+      WHERE of_row.id = {row}.connection_id)"""

@@ -1,6 +1,10 @@
 """Broker accounts, their health, and what their owners decide about them."""
 
-from connections.models.accounts import ConnectionQuerySet, ExecutionConnection
+from connections.models.accounts import (
+    MAX_AGGREGATION_MS,
+    ConnectionQuerySet,
+    ExecutionConnection,
+)
 from connections.models.decisions import (
     DecisionProvider,
     FailRule,
@@ -49,6 +53,7 @@ from connections.models.subscriptions import (
 )
 
 __all__ = [
+    "MAX_AGGREGATION_MS",
     "SIZE_FIELDS",
     "AccountHistory",
     "AccountSnapshot",

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 LONGEST_SCOPE = 120
 LONGEST_CLAIM = 500
 LONGEST_IDENTITY = 120
+MAX_AGGREGATION_MS = 5000
 
 
 class ConnectionQuerySet(models.QuerySet["ExecutionConnection"]):
@@ -125,6 +126,13 @@ class ExecutionConnection(models.Model):
         db_default=False,
         help_text="Accept the broker's quantities and levels without a decision.",
     )
+    aggregation_ms = models.PositiveSmallIntegerField(
+        "aggregation window",
+        default=0,
+        db_default=0,
+        help_text="Milliseconds for which a market entry waits for others of its symbol and side,"
+        " to be sent with them as one order; 0: each is sent alone.",
+    )
     settings = models.JSONField(default=dict, blank=True)
     broker_host = models.GeneratedField(
         expression=BrokerHost(), output_field=models.CharField(max_length=120), db_persist=True
@@ -156,6 +164,9 @@ class ExecutionConnection(models.Model):
                 condition=Q(user__isnull=False, admin__isnull=True)
                 | Q(user__isnull=True, admin__isnull=False),
                 name="exactly_one_owner",
+            ),
+            models.CheckConstraint(
+                condition=Q(aggregation_ms__lte=MAX_AGGREGATION_MS), name="aggregation_is_short"
             ),
             models.UniqueConstraint(  # per owner: an entered number excludes no other user
                 "type",
