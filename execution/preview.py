@@ -61,7 +61,7 @@ WITH {ENTRIES}, orders AS (
       NULL::numeric AS requested_quantity, 0 AS attempt,
       0 AS send_retries,
     NULL::text AS client_order_id, '' AS pending_action, NULL::timestamptz AS retried_at,
-    false AS oco_fired
+    clock_timestamp() AS created_at, false AS oco_fired
   FROM entries e
 )
 SELECT {ORDER_COLUMNS}

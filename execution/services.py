@@ -22,6 +22,7 @@ from connections import session_lanes
 from execution.cancels import cancel_order, cancel_orders
 from execution.decision_step import asking
 from execution.disaster_recovery import restore_detector
+from execution.dispatch.delayed import DelayedOrders
 from execution.dispatch.report_writer import apply_with_bisection
 from execution.exits.dust import reports_of_dust
 from execution.exits.orders import ExitRequest, open_exits
@@ -31,6 +32,7 @@ from execution.monitoring.halt_actions import HaltImpact, halt_impact
 from execution.monitoring.pending_actions import process_pending_actions
 from execution.permissions import require_on_accounts
 from execution.recovery import sweeps
+from execution.reports.aggregates import dissolve
 from execution.runtime import margin_queries, trading_runtime
 from execution.submission.claim import DeferralPolicy, Outgoing, claim, defer_none
 from execution.submission.deferral import hold_for_restore_check
@@ -78,9 +80,12 @@ def execute(order_ids: Sequence[int], *, skip_locked: bool = False, urgent: bool
 
 
 def _resume(order_ids: Sequence[int]) -> None:
-    """Execute entries that their provider has decided, on its thread."""
+    """Execute entries on another thread: a provider has decided them, or they have waited."""
     if trading_runtime.is_started():
         execute(order_ids)
+
+
+_delayed = DelayedOrders(_resume)
 
 
 def _execute(
@@ -92,7 +97,7 @@ def _execute(
         with transaction.atomic():
             hold_for_restore_check(order_ids)
         return []
-    waiting, undecided = list(order_ids), list[int]()
+    waiting, undecided, joining = list(order_ids), list[int](), dict[int, float]()
     while waiting and not runtime.is_draining:
         slots = runtime.dispatcher.slots.reserve(len(waiting), urgent=urgent)
         chunk, waiting = waiting[:slots], waiting[slots:]
@@ -103,7 +108,7 @@ def _execute(
             moved: list[int] = []
             bundle = _claim_with_bisection(
                 chunk, runtime.id, skip_locked, runtime.deferred_connections,
-                undecided=undecided, moved=moved,
+                undecided=undecided, moved=moved, joining=joining,
             )  # fmt: skip
             waiting += moved
         finally:
@@ -112,6 +117,7 @@ def _execute(
             failpoint("claim.committed")
             session_lanes.mark_active(outgoing.request.connection_id for outgoing in bundle)
         runtime.dispatcher.dispatch(bundle)
+    _delayed.add(joining)
     return undecided
 
 
@@ -123,6 +129,7 @@ def _claim_with_bisection(
     lanes_without_worker: Collection[str] = (),
     undecided: list[int] | None = None,
     moved: list[int] | None = None,
+    joining: dict[int, float] | None = None,
 ) -> list[Outgoing]:
     """Claim a bundle; if one order breaks the claim, quarantine it alone and claim the others.
 
@@ -143,6 +150,7 @@ def _claim_with_bisection(
                 lanes_without_worker=lanes_without_worker,
                 undecided=undecided,
                 moved=moved,
+                joining=joining,
             )
         except Exception as error:  # any: one order's data may break any line of the evaluation
             if is_database_trouble(error):
@@ -300,12 +308,29 @@ def retry_obstacle(order: Order) -> str:
         return ""
     if _has_plan(order):
         return "It is a slice of an entry, and the plan goes on without it."
+    if order.sent_with.filter(done_at__isnull=True).exists():
+        return "It is not known yet what became of the order that it was sent in with others."
     if signal.valid_until is None or not signal.is_past(market_now()):
         return ""
     return (
         f"{signal.number} was valid until {signal.valid_until:%Y-%m-%d %H:%M:%S} UTC, so it would "
         "expire unsent. If you still want the trade, publish a new signal."
     )
+
+
+def _separated(order_id: int) -> Order | None:
+    """Return an order, alone from now on if all that it was sent with as one have ended.
+
+    A later attempt has the first one's client order id, and must not be taken for all of them.
+    """
+    order = Order.objects.select_related("signal").filter(pk=order_id).first()
+    if order is None or order.aggregate_id is None or order.status != Status.FAILED:
+        return order
+    members = Order.objects.select_for_update(no_key=True).filter(aggregate_id=order.aggregate_id)
+    if all(member.done_at is not None for member in members.order_by("pk")):
+        dissolve([order.aggregate_id])
+        order.aggregate_id = None
+    return order
 
 
 def retry_order(order_id: int, *, by: User | None = None) -> int:
@@ -321,9 +346,10 @@ def retry_order(order_id: int, *, by: User | None = None) -> int:
     detail = f"by {by.get_username()}; its age counts from now on" if by else ""
     require(by, Right.RETRY)
     with transaction.atomic():
-        order = Order.objects.select_related("signal").filter(pk=order_id).first()
+        order = _separated(order_id)
         if order is not None and (obstacle := retry_obstacle(order)):
-            code = Code.STATE_CONFLICT if _has_plan(order) else Code.SIGNAL_EXPIRED
+            is_part = _has_plan(order) or order.aggregate_id is not None
+            code = Code.STATE_CONFLICT if is_part else Code.SIGNAL_EXPIRED
             raise ConflictError(code, obstacle)
         rows(LOCK_POSITION, (order_id,))
         moved = rows(RETRY, {"id": order_id, "detail": detail, "now": market_now()})

@@ -14,6 +14,7 @@ CTEs:
 from typing import NamedTuple
 
 from common.sql import Query
+from execution.base.statements import sent_as_sql
 
 
 class Totals(NamedTuple):
@@ -167,7 +168,8 @@ SELECT CASE WHEN j.times > 1 THEN format('order %%s, accepted %%s times', o.id, 
 FROM (SELECT connection_id, base, sum(times) AS times, sum(executed) AS executed FROM journal
   GROUP BY connection_id, base) j
 JOIN execution_order o ON {_SAME}
-WHERE (j.times > 1 OR j.executed > o.quantity)
+WHERE (j.times > 1 OR j.executed > CASE WHEN o.aggregate_id IS NULL THEN o.quantity
+    ELSE (SELECT sum(m.quantity) FROM execution_order m WHERE m.aggregate_id = o.aggregate_id) END)
   AND (%(signal)s::bigint IS NULL OR o.id IN (SELECT id FROM orders))""",
     # A position with an order in flight, or with recent activity, is not judged.
     "ORPHAN": f"""{_ORDERS}{_JOURNAL}{_HELD}{_DECIDED}
@@ -196,7 +198,7 @@ WHERE p.quantity > 0 AND p.last_activity_at < c.read_at AND NOT EXISTS (SELECT F
     OR p.broker_position_id = '' AND h.base <> '' AND EXISTS (SELECT FROM execution_order e
       WHERE e.signal_id = p.signal_id AND e.connection_id = p.connection_id
         AND e.position_leg = p.entry_leg AND e.leg LIKE 'entry%%'
-        AND left(e.client_order_id, -1) = h.base)))
+        AND left({sent_as_sql("e")}, -1) = h.base)))
 AND NOT EXISTS (SELECT FROM execution_order x WHERE x.position_id = p.id
   AND (x.status IN ('SUBMITTING', 'UNKNOWN') OR c.is_listed
     AND x.status IN ('SUBMITTED', 'PARTIALLY_FILLED', 'CANCEL_REQUESTED')))""",

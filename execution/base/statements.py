@@ -9,6 +9,15 @@ from connections.selectors import OWNER_ID_SQL, connection_join_sql
 from events.outbox import INSERT_EVENTS_SQL
 
 
+def sent_as_sql(order: str) -> str:
+    """Return the client order id that the broker knows an order by.
+
+    Of orders that were sent as one that is the first one's. order: the alias of an order's row.
+    """
+    return f"""coalesce((SELECT sent.client_order_id FROM execution_order sent
+    WHERE sent.id = {order}.aggregate_id), {order}.client_order_id)"""
+
+
 def log_rows_sql(
     source: str,
     *,

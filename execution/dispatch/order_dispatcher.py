@@ -69,14 +69,17 @@ class KillSwitchSnapshot:
         """Return whether this order must not be sent now."""
         if machine_time() > self._read_at + self._lease:
             return True
-        mode = self._halts.mode(
-            owner_id=outgoing.owner_id,
-            feed_id=outgoing.feed_id,
-            connection_id=outgoing.request.connection_id,
-            broker_type=outgoing.broker_type,
-            pairs=outgoing.pairs,
-        )
-        return mode == HaltMode.HALTED or (mode is not None and outgoing.is_entry)
+        modes = [
+            self._halts.mode(
+                owner_id=outgoing.owner_id,
+                feed_id=feed_id,
+                connection_id=outgoing.request.connection_id,
+                broker_type=outgoing.broker_type,
+                pairs=outgoing.pairs,
+            )
+            for feed_id in (outgoing.feed_id, *outgoing.other_feeds)
+        ]
+        return HaltMode.HALTED in modes or (outgoing.is_entry and any(modes))
 
 
 @dataclass(slots=True)

@@ -163,6 +163,11 @@ class Order(models.Model):
     route_state = models.CharField(
         max_length=5, choices=RouteState, blank=True, default="", db_default=""
     )
+    aggregate_id = models.BigIntegerField(
+        null=True, blank=True, editable=False,
+        help_text="The first of the orders that it was sent with as one; the broker knows that"
+        " one's client order id.",
+    )  # fmt: skip
     awaits_condition = models.BooleanField(
         default=False, db_default=False,
         help_text="Its signal names a time or another signal, and that condition does not hold.",
@@ -279,6 +284,11 @@ class Order(models.Model):
                 condition=Q(oco_group__isnull=False),
             ),
             models.Index(
+                fields=["aggregate_id"],
+                name="order_aggregate",
+                condition=Q(aggregate_id__isnull=False),
+            ),
+            models.Index(
                 fields=["id"],
                 name="order_condition",
                 condition=Q(awaits_condition=True, status=Status.PENDING),
@@ -309,6 +319,21 @@ class Order(models.Model):
             return None
         legs = Order.objects.filter(oco_group=self.oco_group, connection=self.connection_id)
         return legs.exclude(pk=self.pk).first()
+
+    @property
+    def sent_with(self) -> models.QuerySet[Order]:
+        """The other orders that were sent as one with it."""
+        if self.aggregate_id is None:
+            return Order.objects.none()
+        members = Order.objects.filter(aggregate_id=self.aggregate_id)
+        return members.exclude(pk=self.pk).order_by("pk")
+
+    @property
+    def sent_as(self) -> str:
+        """The client order id that its broker knows it by; "" before it has one."""
+        if self.aggregate_id is None or self.aggregate_id == self.pk:
+            return self.client_order_id or ""
+        return Order.objects.get(pk=self.aggregate_id).client_order_id or ""
 
     @property
     def is_entry(self) -> bool:

@@ -20,6 +20,7 @@ from brokers.types import BrokerPosition
 from common.sql import IdRow, Query, periodic_rows, rows
 from connections.selectors import SPEC_COLUMNS, LaneAccount, connection_join_sql, spec_from_row
 from connections.session_lanes import held_lanes_parameters
+from execution.base.statements import sent_as_sql
 from execution.dispatch.background_calls import BackgroundCall, CallResult
 from execution.runtime import trading_runtime
 from positions.broker_reads import CLAIM_READS_SQL, retry_reads, store_reads
@@ -49,7 +50,7 @@ class DueRead(LaneAccount):
 
 
 class OurPosition(NamedTuple):
-    """An open position of ours, with its entry's id."""
+    """An open position of ours, with the id that the broker knows its entry by."""
 
     id: int
     symbol: str
@@ -78,8 +79,9 @@ WHERE d.broker_check_due_at IS NOT NULL GROUP BY c.id
 
 OURS = Query(
     OurPosition,
-    """
-SELECT p.id, p.symbol, p.side, p.quantity, p.broker_position_id, e.client_order_id
+    f"""
+SELECT p.id, p.symbol, p.side, p.quantity, p.broker_position_id,
+  {sent_as_sql("e")} AS client_order_id
 FROM positions_executionposition p
 JOIN execution_order e ON e.connection_id = p.connection_id AND e.signal_id = p.signal_id
   AND e.leg = p.entry_leg AND e.leg LIKE 'entry%%'

@@ -22,6 +22,7 @@ from common.reason_codes import Code
 from common.sql import IdRow, Query, kept_plans, rows, run
 from connections.selectors import SPEC_COLUMNS, LaneAccount, connection_join_sql, spec_from_row
 from connections.session_lanes import held_lanes_parameters, in_held_lanes_sql
+from execution.base.statements import sent_as_sql
 from execution.dispatch.background_calls import BackgroundCall, CallResult, send_deadline
 from execution.dispatch.call_results import run_atomically, write_results
 from execution.dispatch.report_writer import apply_call_reports
@@ -127,7 +128,8 @@ WITH claimed AS (
     detail = CASE reason WHEN 'LEVELS_FROZEN' THEN '' ELSE detail END,
     waiting_since = CASE reason WHEN 'LEVELS_FROZEN' THEN NULL ELSE waiting_since END
   WHERE id = ANY(%s)
-  RETURNING id, connection_id, client_order_id, broker_order_id, symbol
+  RETURNING id, connection_id, {sent_as_sql("execution_order")} AS client_order_id,
+    broker_order_id, symbol
 )
 SELECT m.*, {SPEC_COLUMNS}, c.broker_host, c.lane
 FROM claimed m {connection_join_sql("m.connection_id")}

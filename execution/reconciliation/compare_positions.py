@@ -34,7 +34,7 @@ class OurPosition(NamedTuple):
     tick: 0 if unknown. levels_are_changing: we change its levels at the broker, or have suspended
     them. has_unsent_levels: the broker is yet to get ours. sl_is_expected, tp_is_expected: the
     broker should hold it. is_shared: netted with another of ours at some time. in_flight: an order
-    of it is. client_order_id: its entry's.
+    of it is. client_order_id: its entry's. entry_sent_as: that which the broker knows the entry by.
     """
 
     id: int
@@ -61,6 +61,7 @@ class OurPosition(NamedTuple):
     tp_is_expected: bool
     is_shared: bool
     client_order_id: str | None
+    entry_sent_as: str | None
     in_flight: bool
 
 
@@ -193,7 +194,7 @@ def _by_ticket(
     groups: dict[str, list[OurPosition]] = {}
     for position in ours:
         ticket = position.broker_position_id or tickets.get(
-            base_of(position.client_order_id or ""), f"position {position.id}"
+            base_of(position.entry_sent_as or ""), f"position {position.id}"
         )
         groups.setdefault(ticket, []).append(position)
     return groups
@@ -204,7 +205,7 @@ def is_of(ours: Sequence[OurPosition], ticket: BrokerPosition) -> bool:
     number, base = ticket.broker_position_id, base_of(ticket.client_order_id or " ")
     return any(
         p.broker_position_id == number
-        or (not p.broker_position_id and base_of(p.client_order_id or "") == base)
+        or (not p.broker_position_id and base_of(p.entry_sent_as or "") == base)
         for p in ours
     )
 

@@ -123,6 +123,7 @@ def relink_order(decided: Decided, order_id: int) -> None:
     matches = (
         order is not None
         and order.is_entry
+        and order.aggregate_id is None
         and order.symbol == evidence.symbol
         and order.side == evidence.side
         and order.filled_quantity == 0
@@ -218,7 +219,7 @@ def end_order(item: DriftItem, by: User | None) -> None:
             OrderReport(
                 kind=ReportKind.CANCELLED,
                 connection_id=str(item.connection_id),
-                client_order_id=order.client_order_id or "",
+                client_order_id=order.sent_as,
                 broker_order_id=order.broker_order_id,
                 code=Code.DRIFT_DECIDED,
                 detail=f"Not at the broker, confirmed by {name}.",

@@ -18,6 +18,7 @@ from common.reason_codes import Code
 from common.sql import Query, database_now, rows
 from connections.selectors import AccountRow, LaneAccount
 from execution.base.drift_items import DriftRecord
+from execution.base.statements import sent_as_sql
 from execution.reconciliation.compare_orders import (
     OrderDifferences,
     order_record,
@@ -53,17 +54,19 @@ WHERE connection_id = ANY(%s) AND quantity > 0
 """,
 )
 
-# Orders without a client order id were created by the broker and cannot be compared.
+# Orders without a client order id were created by the broker and cannot be compared. Orders that
+# were sent as one are one at the broker, for as long as any of them works.
 WORKING = Query(
     OurOrder,
-    """
-SELECT o.id, o.connection_id, o.client_order_id, o.broker_order_id, o.status, o.symbol, o.side,
+    f"""
+SELECT DISTINCT ON (coalesce(o.aggregate_id, o.id)) o.id, o.connection_id,
+  {sent_as_sql("o")} AS client_order_id, o.broker_order_id, o.status, o.symbol, o.side,
   o.order_type, o.quantity, o.filled_quantity, o.limit_price, o.stop_price, o.stop_loss,
   o.take_profit, false AS has_ended
 FROM execution_order o
 WHERE o.connection_id = ANY(%s) AND o.status IN ('SUBMITTED', 'PARTIALLY_FILLED',
   'CANCEL_REQUESTED') AND o.client_order_id IS NOT NULL
-ORDER BY o.id
+ORDER BY coalesce(o.aggregate_id, o.id), o.id
 """,
 )
 

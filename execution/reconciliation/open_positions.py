@@ -15,6 +15,7 @@ from common.reason_codes import Code
 from common.sql import Query, rows
 from connections.selectors import LISTED_INSTRUMENTS_SQL, AccountRow, account_join_sql, tick_sql
 from execution.base.drift_items import DriftRecord
+from execution.base.statements import sent_as_sql
 from execution.ids import base_of
 from execution.reconciliation.compare_orders import is_ours
 from execution.reconciliation.compare_positions import (
@@ -74,6 +75,9 @@ SELECT p.id, p.connection_id, p.symbol, p.side, p.quantity, p.entry_price, p.pip
   (SELECT e.client_order_id FROM execution_order e WHERE e.signal_id = p.signal_id
     AND e.connection_id = p.connection_id AND e.leg = p.entry_leg AND e.leg LIKE 'entry%%'
   ) AS client_order_id,
+  (SELECT {sent_as_sql("e")} FROM execution_order e WHERE e.signal_id = p.signal_id
+    AND e.connection_id = p.connection_id AND e.leg = p.entry_leg AND e.leg LIKE 'entry%%'
+  ) AS entry_sent_as,
   EXISTS (SELECT FROM execution_order o WHERE o.connection_id = p.connection_id
       AND o.status IN ('SUBMITTING', 'UNKNOWN', 'SUBMITTED', 'PARTIALLY_FILLED',
         'CANCEL_REQUESTED') AND (o.position_id = p.id OR o.signal_id = p.signal_id
@@ -156,7 +160,7 @@ def query_missed_entries(run: ReconciliationRun[AccountRow], read: dict[UUID, Sn
         if is_ours(ticket.client_order_id, settings.FILLCAST_INSTALLATION_TAG)
     ]
     held = {
-        (row.connection_id, base_of(row.client_order_id or " "))
+        (row.connection_id, base_of(row.entry_sent_as or " "))
         for row in _ours(run, list(read))
         if row.quantity > 0
     }

@@ -36,6 +36,7 @@ from execution.base.statements import (
     insert_events_sql,
     insert_log_sql,
     log_rows_sql,
+    sent_as_sql,
 )
 from execution.dispatch.background_calls import BackgroundCall, CallResult
 from execution.dispatch.call_results import write_results
@@ -55,7 +56,8 @@ ENQUEUED_GRACE_SECONDS = 1
 class LookUpRow(LaneAccount):
     """An order to look up, with its connection.
 
-    overdue: seconds since `answer_by`; age: seconds since it was sent.
+    client_order_id: by which its broker knows it. overdue: seconds since `answer_by`; age: seconds
+    since it was sent.
     """
 
     id: int
@@ -142,8 +144,8 @@ WITH claimed AS (
     WHERE lookup_after <= statement_timestamp() AND {in_held_lanes_sql("connection_id")}
       AND (lookup_claimed_until IS NULL OR lookup_claimed_until <= statement_timestamp())
     ORDER BY lookup_after LIMIT 1000 FOR NO KEY UPDATE SKIP LOCKED))
-  RETURNING id, connection_id, client_order_id, symbol, fence, absence_confirmations, submitted_at,
-    lookup_claimed_until AS claimed_until,
+  RETURNING id, connection_id, {sent_as_sql("execution_order")} AS client_order_id, symbol, fence,
+    absence_confirmations, submitted_at, lookup_claimed_until AS claimed_until,
     extract(epoch FROM clock_timestamp() - answer_by)::float8 AS overdue
 )
 SELECT a.*, {SPEC_COLUMNS}, c.broker_host, c.lane,
@@ -350,7 +352,10 @@ def _confirms_absence(row: LookUpRow) -> bool:
 
 
 def _record_beyond_horizon(orders: Sequence[LookUpRow]) -> None:
-    """Record drift for orders older than the broker's history; they stay UNKNOWN until decided."""
+    """Record drift for orders older than the broker's history; they stay UNKNOWN until decided.
+
+    Orders that were sent as one are one at the broker, and one difference.
+    """
     upsert_items(
         [
             DriftRecord(
@@ -360,7 +365,7 @@ def _record_beyond_horizon(orders: Sequence[LookUpRow]) -> None:
                 {"client_order_id": row.client_order_id, "seconds": row.age},
                 order_id=row.id,
             )
-            for row in orders
+            for row in {row.client_order_id: row for row in orders}.values()
         ]
     )
 

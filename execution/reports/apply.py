@@ -22,8 +22,14 @@ from execution.base.drift_items import write_drift
 from execution.base.dropped_messages import record_dropped
 from execution.exits.reservations import lock_positions_of, recompute_reserved_locked
 from execution.ids import all_attempts, base_of
-from execution.models import DroppedMessageCount
+from execution.models import DroppedMessageCount, Status
 from execution.reports import fees, sql
+from execution.reports.aggregates import (
+    AggregatesFoundError,
+    concerns_all,
+    dissolve,
+    expand,
+)
 from execution.reports.broker_exits import (
     ResolvedReports,
     awaiting_position,
@@ -66,7 +72,24 @@ def apply_reports(reports: Sequence[OrderReport], *, defer_overfills: bool = Tru
     Raises Django's database errors: `report_writer.apply_with_bisection` retries, waits, or
     quarantines the report that causes them.
     """
+    leaders: frozenset[int] = frozenset()
+    while True:
+        try:
+            return _apply_all(reports, leaders, defer_overfills=defer_overfills)
+        except AggregatesFoundError as found:  # rolled back: once more, with all members locked
+            leaders |= found.leaders
+
+
+def _apply_all(
+    reports: Sequence[OrderReport], leaders: frozenset[int], *, defer_overfills: bool
+) -> Applied:
+    """Apply reports in one transaction. leaders: aggregates that they are about.
+
+    Raises AggregatesFoundError if they are about others too; nothing is written then.
+    """
     with transaction.atomic(), kept_plans():
+        if leaders:
+            reports = expand(reports, leaders)
         early = awaiting_position(reports)
         if early:
             waiting = {id(report) for report in early}
@@ -76,7 +99,7 @@ def apply_reports(reports: Sequence[OrderReport], *, defer_overfills: bool = Tru
         inferred = [report for report in reports if is_inferred_close(report)]
         other_reports = [r for r in reports if not is_inferred_close(r)] if inferred else reports
         resolved = create_exit_orders(other_reports, defer_overfills=defer_overfills)
-        written, deferred = _apply(resolved), resolved.deferred
+        written, deferred = _apply(resolved, leaders), resolved.deferred
         if inferred:  # afterwards: reported exits take precedence
             closes = create_inferred_closes(inferred)
             written, deferred = written + _apply(closes), deferred + closes.deferred
@@ -86,10 +109,15 @@ def apply_reports(reports: Sequence[OrderReport], *, defer_overfills: bool = Tru
     return Applied(written, early + deferred)
 
 
-def _apply(resolved: ResolvedReports) -> int:
-    """Apply reports whose order rows are known or can be looked up; return how many changed."""
+def _apply(resolved: ResolvedReports, leaders: frozenset[int] = frozenset()) -> int:
+    """Apply reports whose order rows are known or can be looked up; return how many changed.
+
+    leaders: aggregates whose members have their reports. Raises AggregatesFoundError for others.
+    """
     orders = _load((r for r, order_id in resolved.reports if order_id is None), resolved.ids)
     changes = _group_by_order(resolved.reports, orders)
+    if found := _leaders_among(changes.values()) - leaders:
+        raise AggregatesFoundError(found)
     _insert_fills(changes)
     for change in changes.values():
         apply_reports_to_order(change)
@@ -106,6 +134,11 @@ def _apply(resolved: ResolvedReports) -> int:
     rebuild_positions(restated)
     recompute_reserved_locked(positions)
     _store_broker_position_ids(changes.values())
+    dissolve(
+        change.row.aggregate_id
+        for change in changed
+        if change.row.aggregate_id is not None and change.state.status == Status.PENDING
+    )
     write_levels(_first_level_statements(changes.values()))
     return written
 
@@ -159,6 +192,19 @@ def _group_by_order(
             change = changes[row.id] = OrderChange(row, state_of(row))
         change.reports.append(report)
     return dict(sorted(changes.items()))
+
+
+def _leaders_among(changes: Iterable[OrderChange]) -> set[int]:
+    """Return the first members of aggregates that reports are about as a whole."""
+    return {
+        change.row.id
+        for change in changes
+        if change.row.aggregate_id == change.row.id
+        and any(
+            report.client_order_id == change.row.client_order_id and concerns_all(report)
+            for report in change.reports
+        )
+    }
 
 
 def _insert_fills(changes: dict[int, OrderChange]) -> None:

@@ -19,14 +19,19 @@ class LockedOrder(NamedTuple):
     client_order_id: str
 
 
-# Orders by each of their attempts' ids, their positions, and exits that brokers made of them.
+# Orders by each of their attempts' ids, those that were sent as one with them, their positions, and
+# exits that brokers made of them.
 LOCKED = Query(
     LockedOrder,
     f"""
-WITH named AS (
-  SELECT id, client_order_id, connection_id, signal_id, position_leg, position_id
-  FROM execution_order
-  WHERE client_order_id = ANY(%(ids)s::text[])
+WITH reported AS (
+  SELECT id, client_order_id, connection_id, signal_id, position_leg, position_id, aggregate_id
+  FROM execution_order WHERE client_order_id = ANY(%(ids)s::text[])
+), named AS (
+  SELECT id, client_order_id, connection_id, signal_id, position_leg, position_id FROM reported
+  UNION ALL
+  SELECT m.id, n.client_order_id, m.connection_id, m.signal_id, m.position_leg, m.position_id
+  FROM reported n JOIN execution_order m ON m.aggregate_id = n.id AND m.id <> n.id
 ), p AS (
   SELECT n.client_order_id, n.position_id AS id FROM named n WHERE n.position_id IS NOT NULL
   UNION ALL

@@ -63,6 +63,7 @@ class OrderRow(NamedTuple):
     data_connection_id: int | None
     account_currency: str | None
     has_unconverted_fees: bool
+    aggregate_id: int | None = None
 
 
 class NewFill(NamedTuple):
@@ -109,7 +110,8 @@ SELECT o.id, o.client_order_id, o.status, o.fence, o.signal_id,
   coalesce(t.slippage_unit, '') AS slippage_unit,
   CASE WHEN t.slippage_unit = 'TICKS' THEN {tick_sql("o")}
     END AS tick, c.data_connection_id,
-  a.currency AS account_currency, o.unconverted_fees <> '{{}}' AS has_unconverted_fees
+  a.currency AS account_currency, o.unconverted_fees <> '{{}}' AS has_unconverted_fees,
+  o.aggregate_id
 FROM execution_order o
 {connection_join_sql("o.connection_id")}
 {PRESET_JOIN_SQL}

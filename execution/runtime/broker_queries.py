@@ -310,8 +310,11 @@ ORDERS_BY_CLIENT_ID = Query(
     """
 SELECT o.id, o.connection_id, o.client_order_id, o.broker_order_id, o.status, o.symbol, o.side,
   o.order_type, o.quantity, o.filled_quantity, o.limit_price, o.stop_price, o.stop_loss,
-  o.take_profit, coalesce(o.status = 'PENDING' OR o.done_at < %s, false) AS has_ended
-FROM execution_order o WHERE o.client_order_id = ANY(%s)
+  o.take_profit, coalesce(o.status = 'PENDING' OR o.done_at < %(began)s, false) AND NOT (
+    o.aggregate_id IS NOT NULL AND EXISTS (SELECT FROM execution_order m
+      WHERE m.aggregate_id = o.aggregate_id AND coalesce(m.done_at >= %(began)s, true))
+  ) AS has_ended
+FROM execution_order o WHERE o.client_order_id = ANY(%(ids)s)
 """,
 )
 
@@ -319,10 +322,14 @@ FROM execution_order o WHERE o.client_order_id = ANY(%s)
 def orders_by_client_id(client_order_ids: Iterable[str], began: datetime) -> dict[str, OurOrder]:
     """Return our orders with these ids, of any attempt, by the base of their id.
 
-    has_ended: the order is not sent, or had ended before the read began at `began`.
+    has_ended: the order is not sent, or had ended before the read began at `began`, with all that
+    it was sent with as one.
     """
     ids = [attempt for known in set(client_order_ids) if known for attempt in all_attempts(known)]
-    return {base_of(row.client_order_id): row for row in rows(ORDERS_BY_CLIENT_ID, (began, ids))}
+    return {
+        base_of(row.client_order_id): row
+        for row in rows(ORDERS_BY_CLIENT_ID, {"began": began, "ids": ids})
+    }
 
 
 @dataclass(frozen=True, slots=True)

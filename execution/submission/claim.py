@@ -9,6 +9,7 @@
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from django.conf import settings
@@ -26,7 +27,9 @@ from connections.session_lanes import GENERAL, held_lanes
 from execution.exits.dust import notify_below_minimum
 from execution.exits.reservations import recompute_reserved
 from execution.ids import at_attempt, base_of, new_client_order_id
+from execution.submission import aggregation
 from execution.submission import claim_sql as sql
+from execution.submission.aggregate_rows import as_one, load_guests, maximum_of, write_groups
 from execution.submission.bundle_evaluation import (
     WAITING_FOR_WORKER,
     evaluate,
@@ -66,7 +69,7 @@ DeferralPolicy = Callable[[Sequence[OrderRow]], Mapping[str, Deferred]]
 class Outgoing:
     """A committed intent with all that the dispatcher needs to send it.
 
-    pairs: whose halt concerns it.
+    pairs: whose halt concerns it. other_feeds: of the orders that are sent with it as one.
     """
 
     broker_type: str
@@ -77,6 +80,7 @@ class Outgoing:
     owner_id: int
     pairs: tuple[str, ...]
     lane: str = GENERAL
+    other_feeds: tuple[int | None, ...] = ()
 
 
 def defer_none(entries: Sequence[OrderRow]) -> Mapping[str, Deferred]:
@@ -93,6 +97,7 @@ def claim(
     lanes_without_worker: Collection[str] = (),
     undecided: list[int] | None = None,
     moved: list[int] | None = None,
+    joining: dict[int, float] | None = None,
 ) -> list[Outgoing]:
     """Decide every due order of the bundle in one transaction; return the intents to send.
 
@@ -103,7 +108,8 @@ def claim(
     lanes that no process holds. If given, only their rows are processed and none is sent: an entry
     that is too old ends, the others get the reason why they wait. undecided: gets the ids of the
     entries about which a decision provider must be asked. moved: gets the ids of the orders that
-    replace entries which their route sends to another account; they are due.
+    replace entries which their route sends to another account; they are due. joining: gets the
+    entries that wait for others to be sent with, and for how many seconds.
 
     Raises OperationalError if a connection stays locked beyond the lock time-out. The rows stay
     PENDING, and the next sweep claims them.
@@ -111,7 +117,8 @@ def claim(
     send_by = machine_time() + settings.FILLCAST_SEND_DEADLINE_SECONDS  # before the transaction
     with transaction.atomic(), kept_plans():
         pending = _lock_and_load(order_ids, skip_locked, lanes_without_worker)
-        signals, totals = _lock_signals(pending)
+        guests = [] if lanes_without_worker else load_guests(pending)
+        signals, totals = _lock_signals([*pending, *guests])
         pending, awaited = settle_conditions(pending)
         if pending:
             routed = route_entries(row for row in pending if not row.awaits_condition)
@@ -120,6 +127,7 @@ def claim(
                 moved += routed.new_order_ids
         if not pending:
             return []
+        pending += guests
         specs = {row.connection_id: spec_from_row(row) for row in pending}
         context = _load_context(pending, signals, totals)
         context = replace(context, awaited=awaited) if awaited else context
@@ -137,14 +145,25 @@ def claim(
             without_credentials=_without_usable_credentials(pending, specs),
         )
         decisions = evaluate(pending, context, accounts, specs)
+        joined = aggregation.join(
+            decisions, {row.id for row in guests}, partial(maximum_of, context)
+        )
+        decisions = joined.decisions
         held = [(row, d) for row, d in decisions if _is_held(d)]
         _await_triggers(held, context)
         deferred = [(row, d) for row, d in decisions if isinstance(d, Deferred) and not _is_held(d)]
         if undecided is not None:
             undecided += [row.id for row, d in deferred if d.code is Code.DECISION_AWAITED]
+        if joining is not None:
+            joining |= {
+                row.id: seconds_until_due(row, d, context)
+                for row, d in deferred
+                if d.code is Code.AGGREGATION_AWAITED
+            }
         defer_orders((row.id, d, seconds_until_due(row, d, context)) for row, d in deferred)
         settled = [(row, d) for row, d in decisions if not isinstance(d, Deferred)]
         written = _write(settled, worker_id)
+        one_order = write_groups(joined.groups, settled, written)
         begun = [(r, d) for r, d in settled if isinstance(d, Intent) and r.id in written]
         write_plans(begun, context.signals, context.now)
         notify_below_minimum([row.id for row, d in settled if _is_blocked(d)])
@@ -155,11 +174,12 @@ def claim(
         request_prerequisites([(row.id, d) for row, d in deferred])
         request_comparisons(deferred, context.exits)
         failpoint("claim.written")
-        return [  # built before the commit: an error here leaves no intent behind
+        bundle = [  # built before the commit: an error here leaves no intent behind
             _outgoing(row, decision, specs[row.connection_id], written[row.id], context, send_by)
             for row, decision in settled
             if isinstance(decision, Intent) and row.id in written
         ]
+        return as_one(bundle, one_order)
 
 
 def _lock_and_load(
@@ -297,7 +317,7 @@ def _outgoing(
     signal = context.signals[row.signal_id] if row.signal_id else None
     if is_entry and signal and signal.valid_until:  # it may end between this decision and sending
         send_by = min(send_by, machine_time() + machine_seconds_until(signal.valid_until))
-    closes = "" if is_entry else context.exits[row.id].entry_client_order_id
+    closes = "" if is_entry else context.exits[row.id].entry_client_order_id  # its own, of several
     request = OrderRequest(
         client_order_id=written.client_order_id,
         connection_id=row.connection_id,
@@ -313,7 +333,7 @@ def _outgoing(
         take_profit=intent.take_profit,
         reduce_only=not is_entry,
         broker_position_id="" if is_entry else context.exits[row.id].broker_position_id,
-        closes=closes,
+        closes="" if is_entry else context.exits[row.id].entry_sent_as,
         oca_group=_oca_group(row, spec, closes or written.client_order_id),
         worst_price=intent.worst_price,
         expires_at=signal.valid_until if signal and row.time_in_force == TimeInForce.GTD else None,

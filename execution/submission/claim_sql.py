@@ -17,6 +17,7 @@ from execution.base.statements import (
     insert_events_sql,
     insert_log_sql,
     log_rows_sql,
+    sent_as_sql,
 )
 from execution.reports.transitions import DEFERRED
 from execution.submission.rows import (
@@ -58,10 +59,11 @@ ORDER_COLUMNS = f"""o.id, o.status, o.connection_id::text, o.position_id, o.sign
   o.pair, o.symbol, o.side, o.order_type, o.time_in_force, o.quantity,
   o.requested_quantity, o.limit_price, o.stop_price, o.attempt, o.send_retries, o.reason,
   o.route_state, o.retried_at, o.client_order_id,
-  o.due_at <= clock_timestamp() AND o.pending_action = '' AS is_due, {SPEC_COLUMNS},
-    c.instrument_book,
+  o.due_at <= clock_timestamp() AND o.pending_action = '' AS is_due,
+  extract(epoch FROM clock_timestamp() - o.created_at)::float8 AS age, {SPEC_COLUMNS},
+  c.instrument_book,
   c.data_connection_id, c.is_active, c.is_paused, c.broker_host, c.lane,
-  a.currency, a.balance, a.equity, a.free_margin, a.leverage, a.position_mode,
+  c.aggregation_ms, a.currency, a.balance, a.equity, a.free_margin, a.leverage, a.position_mode,
   extract(epoch FROM clock_timestamp() - a.read_at)::int AS account_age,
   t.sizing_mode, t.fixed_quantity, t.percent_of_balance, t.fixed_amount, t.risk_percent,
   t.percent_of_equity, t.risk_amount, t.per_balance, t.small_risk_percent, t.normal_risk_percent,
@@ -147,6 +149,9 @@ SELECT o.id AS order_id, p.quantity, p.opened_quantity, p.broker_position_id, p.
   (SELECT e.client_order_id FROM execution_order e WHERE e.connection_id = p.connection_id
     AND e.signal_id = p.signal_id AND e.leg = p.entry_leg AND e.leg LIKE 'entry%%'
   ) AS entry_client_order_id,  -- the LIKE matches the condition of the index `one_entry`
+  (SELECT {sent_as_sql("e")} FROM execution_order e WHERE e.connection_id = p.connection_id
+    AND e.signal_id = p.signal_id AND e.leg = p.entry_leg AND e.leg LIKE 'entry%%'
+  ) AS entry_sent_as,
   p.quantity - coalesce((
     SELECT sum(x.quantity - x.filled_quantity) FROM execution_order x
     WHERE x.position_id = p.id AND x.id <> o.id

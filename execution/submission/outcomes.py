@@ -157,18 +157,20 @@ class Terminated:
 class Deferred:
     """The order waits. code, detail: why, for its owner. blocker: what an exit waits for.
 
-    trigger: what an order that the engine holds waits for, if it is known now.
+    trigger: what an order that the engine holds waits for, if it is known now. wait: for how many
+    seconds, if not for those of its code.
     """
 
     code: Code
     blocker: ExitBlocker | None = None
     detail: str = ""
     trigger: Trigger | None = None
+    wait: float | None = None
 
     @property
     def seconds(self) -> float:
         """Seconds until the order is decided again; most waits are ended earlier by an event."""
-        return DEFERRAL_SECONDS.get(self.code, 1.0)
+        return DEFERRAL_SECONDS.get(self.code, 1.0) if self.wait is None else self.wait
 
 
 EXIT_CODES = {
@@ -194,7 +196,7 @@ DEFERRAL_SECONDS = {
 }
 ENTRY_WAITS = frozenset(
     {*DEFERRAL_SECONDS, *NOT_REACHED, Code.PRICE_AWAITED, Code.EARLIER_COMMAND, Code.BROKER_SLOW,
-     Code.RESTORE_CHECK, Code.MARKET_CLOSED}
+     Code.RESTORE_CHECK, Code.MARKET_CLOSED, Code.AGGREGATION_AWAITED}
 )  # fmt: skip
 """What an entry may wait for. If it becomes too old meanwhile, it ends with that code."""
 

@@ -10,7 +10,8 @@ from brokers.trading_hours import StoredHours
 class OrderRow(NamedTuple):
     """An order with its connection, account, preset and subscription.
 
-    type: the broker type. account_age: seconds since the account was read.
+    type: the broker type. age: seconds since the order was written. account_age: since the account
+    was read.
 
     The account's columns (`currency` to `account_age`) are NULL until the account was read, and the
     preset's (`sizing_mode` to `decision_provider_id`) without a preset. `evaluate.validity_error`
@@ -48,6 +49,7 @@ class OrderRow(NamedTuple):
     retried_at: datetime | None
     client_order_id: str | None
     is_due: bool
+    age: float
     type: str
     account: str
     exchange_name: str
@@ -62,6 +64,7 @@ class OrderRow(NamedTuple):
     is_paused: bool
     broker_host: str
     lane: str
+    aggregation_ms: int
     currency: str | None
     balance: Decimal
     equity: Decimal | None
@@ -200,7 +203,8 @@ class ExitRow(NamedTuple):
     to the position since the broker was read; and that read is recent. compared_for: seconds that
     the exit has awaited a comparison, if one found the position meanwhile. has_exit_ahead: another
     exit is in flight or waits in front of this one. shares_broker_position: several of our
-    positions may be one at the broker. closable: what is open and not taken by exits ahead.
+    positions may be one at the broker. entry_sent_as: the id that the broker knows the entry by.
+    closable: what is open and not taken by exits ahead.
     """
 
     order_id: int
@@ -221,6 +225,7 @@ class ExitRow(NamedTuple):
     has_exit_ahead: bool
     shares_broker_position: bool
     entry_client_order_id: str
+    entry_sent_as: str
     closable: Decimal
 
 

@@ -203,7 +203,7 @@ def an_outgoing(is_entry: bool, send_by: float = 0) -> Any:
     request = Some(connection_id="c", order_id=1, fence=1, send_by=send_by)
     return Some(
         owner_id=3, feed_id=7, is_entry=is_entry, request=request,
-        broker_type="paper", pairs=("GER40/EUR", "DAX/EUR"),
+        broker_type="paper", pairs=("GER40/EUR", "DAX/EUR"), other_feeds=(),
     )  # fmt: skip
 
 

@@ -35,7 +35,8 @@ def position(quantity: str) -> OurPosition:
         broker_sl=None, broker_tp=None, opened_at=now, last_activity_at=now, missing_since=None,
         levels_are_changing=True, has_unsent_levels=False, sl=None, tp=None,
         levels_reported_at=None, levels_given_up=False, sl_is_expected=False,
-        tp_is_expected=False, is_shared=True, client_order_id="", in_flight=False,
+        tp_is_expected=False, is_shared=True, client_order_id="", entry_sent_as="",
+        in_flight=False,
     )  # fmt: skip
 
 
