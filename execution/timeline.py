@@ -1,4 +1,4 @@
-"""The timeline of an order on a page: its steps, each with the time since the one before. Pure."""
+"""The timeline of an order on a page: its steps, each with the time since the one before."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -6,6 +6,7 @@ from datetime import datetime
 
 from common.formatting import STATES, milliseconds, number, quantity
 from common.money import plain
+from execution.aggregate_results import sent_with_text
 from execution.models import Fill, Order, trigger_of
 from execution.order_explanations import explain, format_price
 
@@ -58,6 +59,8 @@ def _completed(order: Order, fills: list[Fill]) -> Iterator[CompletedStep]:
         yield order.validated_at, title, _sizing(order), ""
     if order.submitted_at:
         text = f"{order.client_order_id} was stored before it was sent, so it is never sent twice."
+        if together := sent_with_text(order):
+            text = f"Stored before it was sent, so it is never sent twice. {together}"
         yield order.submitted_at, "Intent saved, then sent", text, ""
     if order.acknowledged_at:
         broker_id = order.broker_order_id

@@ -34,7 +34,8 @@ class AddForm(NewAccountForm):
         super().__init__(
             broker_type, data, presets=presets_for(user), sources=price_sources_for(user)
         )
-        del self.fields["auto_correct"]  # it is chosen later, on the account's page
+        for later in ("auto_correct", "aggregation_ms"):  # chosen on the account's page
+            del self.fields[later]
 
 
 class TakeForm(ChangedFieldsForm, forms.Form):

@@ -13,6 +13,7 @@ from console.pages import reason_pages
 from console.pages.page_helpers import View, can, confirm, page, require_permission, run_action
 from console.queries.candidates import explanation_of
 from execution import services, tasks
+from execution.aggregate_results import cancelled_with_text
 from execution.change_forms import (
     ChangeOrderForm,
     change_consequences,
@@ -94,6 +95,8 @@ def cancel(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
         points.append(
             Consequence("cancelled", f"Cancels {other} with it: the other leg of its pair.")
         )
+    if together := cancelled_with_text(order):
+        points.append(Consequence("cancelreq", together))
     if (sliced := slice_result(order)) is not None:
         planned = f"{number(sliced.filled)} of {number(sliced.plan.quantity)}"
         points = [

@@ -92,6 +92,7 @@ class OrderFilter(filters.FilterSet):  # type: ignore[misc]  # it has no types
     done = filters.BooleanFilter(field_name="done_at", lookup_expr="isnull", exclude=True)
     reason = filters.CharFilter(method="only_reason", label="The code that `reason` states.")
     entry = filters.BooleanFilter(method="only_entries", label="Entries, or exits.")
+    aggregate_id = filters.NumberFilter(label="Those that were sent as one order.")
     created_after = MomentFilter(field_name="created_at", lookup_expr="gte")
     created_before = MomentFilter(field_name="created_at", lookup_expr="lt")
 

@@ -173,6 +173,7 @@ class OrderSerializer(StrictModelSerializer[Order]):
             "awaits_condition",
             "oco_group",
             "oco_fired",
+            "aggregate_id",
             "quantity",
             "unrounded_quantity",
             "limit_price",

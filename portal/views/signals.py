@@ -11,6 +11,7 @@ from common.confirmation import ConfirmationPage, Consequence
 from common.formatting import STATES
 from common.permissions import Right, may
 from execution import services, tasks
+from execution.aggregate_results import cancelled_with_text
 from execution.change_forms import ChangeOrderForm, change_consequences, make_change
 from execution.models import EntryDecision, Order, Status
 from execution.oco_results import pair_sentences
@@ -114,6 +115,8 @@ def cancel(request: HttpRequest, *, pk: int) -> HttpResponse:
         ),
         Consequence("filled", "What is filled stays open with its stop."),
     ]
+    if together := cancelled_with_text(order):
+        points.append(Consequence("cancelreq", together))
     is_sliced = slice_result(order) is not None
     if is_sliced:
         ended = Consequence("cancelled", "Ends the entry: no more of its slices are sent.")
