@@ -15,9 +15,11 @@ UNSETTLED_ORDERS = f"""
 SELECT count(*) FROM execution_order WHERE status IN {OPEN} OR pending_action <> ''
   OR (lookup_after IS NOT NULL AND status <> 'SUBMITTED')
 """
+# The broker has the first of the orders that were sent as one.
 OURS = """
 SELECT client_order_id, left(client_order_id, -1) AS base, signal_id, connection_id, leg, status,
-  reason, position_id, filled_quantity FROM execution_order WHERE client_order_id IS NOT NULL
+  reason, position_id, filled_quantity FROM execution_order
+WHERE client_order_id IS NOT NULL AND coalesce(aggregate_id, id) = id
 """
 JOURNAL = """
 SELECT client_order_id, left(client_order_id, -1) AS base, status, filled_quantity,
@@ -28,16 +30,20 @@ REFUSED_AGAIN = """
 SELECT count(*) FROM paper_order o WHERE o.accepted_at IS NULL AND o.client_order_id <> ''
   AND o.client_order_id IN (SELECT client_order_id FROM paper_order WHERE accepted_at IS NOT NULL)
 """
-# Each of our positions with the broker's positions of its entries: of all slices, if none
-# has a position of its own.
+# Our positions with the broker's positions of their entries: of all slices, if none has a position
+# of its own. Those that were sent as one share the broker's.
 HELD = "SELECT client_order_id, sum(quantity) AS q FROM paper_position GROUP BY 1"
 POSITIONS = """
-SELECT array_agg(e.client_order_id) AS entries, p.quantity FROM positions_executionposition p
-JOIN execution_order e ON e.connection_id = p.connection_id AND e.signal_id = p.signal_id
-  AND e.leg LIKE 'entry%'
-  AND (e.leg = p.entry_leg OR NOT EXISTS (SELECT FROM positions_executionposition q
-    WHERE q.connection_id = e.connection_id AND q.signal_id = e.signal_id AND q.entry_leg = e.leg))
-GROUP BY p.id, p.quantity
+SELECT entries, sum(quantity) AS quantity FROM (
+  SELECT array_agg(f.client_order_id ORDER BY f.id) AS entries, p.quantity
+  FROM positions_executionposition p
+  JOIN execution_order e ON e.connection_id = p.connection_id AND e.signal_id = p.signal_id
+    AND e.leg LIKE 'entry%'
+    AND (e.leg = p.entry_leg OR NOT EXISTS (SELECT FROM positions_executionposition q
+      WHERE q.connection_id = e.connection_id AND q.signal_id = e.signal_id
+        AND q.entry_leg = e.leg))
+  JOIN execution_order f ON f.id = coalesce(e.aggregate_id, e.id)
+  GROUP BY p.id, p.quantity) held GROUP BY entries
 """
 FILLS = """
 SELECT count(*) FROM positions_executionposition p LEFT JOIN (
