@@ -18,6 +18,7 @@ from signals.models import Signal
 CLOSED = {
     "sl": "stop loss",
     "tp": "take profit",
+    "time_exit": "its closing time",
     "manual": "through us",
     "external_close": "by the owner at the broker",
     "dust": "the remainder is too small to sell",

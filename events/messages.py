@@ -85,6 +85,7 @@ AMOUNT_LIMIT = Decimal(10) ** 20  # every amount that can be stored is below it
 CLOSED_BY = {
     "sl": "The stop loss was hit.",
     "tp": "The take profit was hit.",
+    "time_exit": "Its closing time came.",
     "manual": "Closed through Fillcast.",
     "external_close": "Closed by its owner at the broker.",
     "dust": "What was left is too small to sell: it stays in the account, outside any position.",

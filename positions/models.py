@@ -36,6 +36,7 @@ class CloseReason(models.TextChoices):
 
     SL = "sl", "Stop loss"
     TP = "tp", "Take profit"
+    TIME = "time_exit", "Time exit"
     MANUAL = "manual", "Closed through us"
     EXTERNAL = "external_close", "Closed by its owner at the broker"
     DUST = "dust", "The rest is too small to sell"

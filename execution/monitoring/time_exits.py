@@ -44,7 +44,7 @@ def close_due() -> list[int]:
     with transaction.atomic():
         requests = [
             ExitRequest(
-                row.id, "close", code=Code.TIME_EXIT, detail=f"at {row.close_at:%Y-%m-%d %H:%M:%S}"
+                row.id, "time", code=Code.TIME_EXIT, detail=f"at {row.close_at:%Y-%m-%d %H:%M:%S}"
             )
             for row in rows(DUE, {"now": market_now()})
         ]

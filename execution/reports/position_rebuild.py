@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from common.sql import run
+from execution.reports.close_reasons import close_reason_sql
 from positions.joins import entry_position_join_sql, position_join_sql
 from positions.quantities import rebuild_positions_sql
 
@@ -37,9 +38,7 @@ WITH changed AS (
   JOIN execution_fill f ON f.order_id = o.id GROUP BY p.id
 ), newest_exit AS (
   SELECT DISTINCT ON (o.position_id) o.position_id AS id, f.time,
-    CASE WHEN o.leg LIKE 'sl%%' THEN 'sl' WHEN o.leg LIKE 'tp%%' THEN 'tp'
-      WHEN o.leg LIKE 'external%%' THEN 'external_close' WHEN o.leg LIKE 'dust%%' THEN 'dust'
-      ELSE 'manual' END AS close_reason
+    {close_reason_sql("o.leg")} AS close_reason
   FROM changed JOIN execution_order o ON o.position_id = changed.id
   JOIN execution_fill f ON f.order_id = o.id
   ORDER BY o.position_id, f.time DESC, f.broker_fill_id DESC

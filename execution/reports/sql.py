@@ -21,6 +21,7 @@ from execution.base.statements import (
     insert_log_sql,
     log_rows_sql,
 )
+from execution.reports.close_reasons import close_reason_sql
 from positions.quantities import close_positions_sql, open_positions_sql
 from positions.stop_rule_rows import insert_stop_rules_sql
 from signals import effective_levels
@@ -291,9 +292,7 @@ WITH d AS (
   FROM u JOIN d USING (id) WHERE u.position_id IS NOT NULL GROUP BY u.position_id
 ), newest_exit AS (  -- by the time of execution, not of the report
   SELECT DISTINCT ON (x.position_id) x.position_id, f.time,
-    CASE WHEN x.leg LIKE 'sl%%' THEN 'sl' WHEN x.leg LIKE 'tp%%' THEN 'tp'
-      WHEN x.leg LIKE 'external%%' THEN 'external_close' WHEN x.leg LIKE 'dust%%' THEN 'dust'
-      ELSE 'manual' END AS close_reason
+    {close_reason_sql("x.leg")} AS close_reason
   FROM executed JOIN execution_order x ON x.position_id = executed.position_id
   JOIN execution_fill f ON f.order_id = x.id WHERE executed.quantity > 0
   ORDER BY x.position_id, f.time DESC, f.broker_fill_id DESC

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from common.reason_codes import Code
 from events.context import EventContext
-from events.messages import DIGEST_LABELS, RENDERERS, render, render_digest
+from events.messages import CLOSED_BY, DIGEST_LABELS, RENDERERS, render, render_digest
 from events.models import ALARMS, TO_ONE_CHANNEL, EventKind
+from positions.models import CloseReason
 
 AT = datetime(2026, 3, 6, 12, tzinfo=UTC)
 FACTS = {"account": "MT5 · 7714", "trade": "Buy 10,000 EUR/USD", "signal": "S-2041"}
@@ -104,6 +105,16 @@ def test_closed_position_message_has_net_result() -> None:
     )
     assert words.title == "Closed with −48.40 EUR: Buy 10,000 EUR/USD"
     assert words.body.startswith("The stop loss was hit.\nCommission 2.50, part of the result.")
+
+
+def test_message_of_a_time_exit_says_so() -> None:
+    words = render(event("position.closed", facts=FACTS, pnl="1", reason="time_exit"))
+    assert words.body.startswith("Its closing time came.")
+
+
+@pytest.mark.parametrize("reason", [one for one in CloseReason.values if one])
+def test_each_close_reason_has_its_sentence(reason: str) -> None:
+    assert reason in CLOSED_BY
 
 
 def test_exit_message_names_its_leg() -> None:

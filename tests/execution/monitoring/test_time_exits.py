@@ -9,6 +9,7 @@ from common.clocks import market_now
 from connections.models import ExecutionConnection
 from execution.models import Order
 from execution.monitoring.time_exits import close_due
+from execution.reports.position_rebuild import rebuild_positions
 from positions.api import PositionSerializer
 from positions.models import ExecutionPosition
 from signals.models import Feed, Signal
@@ -65,11 +66,14 @@ def test_position_is_closed_at_its_time_once(alice: ExecutionConnection, feed: F
     [order_id] = close_due()
     assert close_due() == []
     order = Order.objects.get(pk=order_id)
-    assert (order.leg, order.quantity, order.order_type) == ("close-1", position.quantity, "MARKET")
+    assert (order.leg, order.quantity, order.order_type) == ("time-1", position.quantity, "MARKET")
     assert factories.log_codes(order_id) == [("TIME_EXIT", "PENDING")]
     factories.fill_all()
     position.refresh_from_db()
-    assert (position.quantity, position.close_reason) == (0, "manual")
+    assert (position.quantity, position.close_reason) == (0, "time_exit")
+    rebuild_positions([order_id])  # from its fills, as after a correction
+    position.refresh_from_db()
+    assert (position.quantity, position.close_reason) == (0, "time_exit")
     assert close_due() == []
 
 
