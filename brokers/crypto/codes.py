@@ -79,6 +79,8 @@ _BINANCE: Mapping[str, Verdict] = {
     "-1116": _OTHER, "-1117": _OTHER, "-1115": _OTHER, "-4015": _OTHER,
     "-4061": _OTHER,  # the position side does not fit the account's position mode
     "-4140": _MARKET, "-4141": _MARKET,  # the symbol is not trading
+    "-2021": _PRICE,  # futures: the market has reached the trigger price
+    "-4045": _OTHER,  # too many stop orders
     "-4400": _DISABLED, "-4401": _DISABLED, "-4402": _DISABLED,
     "-1005": _KEY, "-2017": _KEY,  # the address is not among the key's; keys locked
     "-4090": _DISABLED, "-4192": _DISABLED,  # cannot order now; cooling off

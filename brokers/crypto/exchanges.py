@@ -39,6 +39,7 @@ class LevelApi(StrEnum):
 
     ORDERS = "ORDERS"  # conditional orders among the others
     OKX_ALGO = "OKX_ALGO"  # algo orders, with ids and lists of their own
+    BINANCE_ALGO = "BINANCE_ALGO"
 
 
 class Total(StrEnum):
@@ -153,6 +154,11 @@ BINANCE = Exchange(
     # objects, with ids and look-ups of their own.
     stop_limits=frozenset({"spot"}),
     refuses_reached_stop=True,
+    # docs futures "New Algo Order" (clientAlgoId unique among open ones), "Query Algo Order"
+    # (actualOrderId; without a fill for 3 days, else 90), "Event Algo Order Update" (statuses);
+    # ccxt: algoOrder, openAlgoOrders, allAlgoOrders. No request changes one.
+    levels=frozenset({"swap"}),
+    level_api=LevelApi.BINANCE_ALGO,
     # remembered, futures "New Order": timeInForce GTD with goodTillDate, in ms but whole seconds,
     # more than 600 s ahead. Spot has no GTD.
     gtd={"swap": timedelta(minutes=11)},

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from brokers.crypto import lookup, okx_algo, order_pages, parse, reads
+from brokers.crypto import binance_algo, lookup, okx_algo, order_pages, parse, reads
 from brokers.crypto.client import Client
 from brokers.crypto.exchanges import LevelApi
 from brokers.crypto.level_orders import LevelName, LevelOrder, levels_by_entry
@@ -22,6 +22,8 @@ async def live_levels(client: Client, symbol: str | None = None) -> list[LevelOr
     """Return our levels that wait for their trigger. symbol: None for all."""
     if client.rules.level_api is LevelApi.OKX_ALGO:
         return await okx_algo.live_levels(client, symbol)
+    if client.rules.level_api is LevelApi.BINANCE_ALGO:
+        return await binance_algo.live_levels(client, symbol)
     found = await order_pages.open_orders(client, symbol, {"trigger": True})
     levels = (_level(client, order) for order in found)
     return [one for one in levels if one is not None]
@@ -51,6 +53,8 @@ async def find_level(
     """Return a level as ccxt's order, also one that has ended; None: the exchange has none."""
     if client.rules.level_api is LevelApi.OKX_ALGO:
         return await okx_algo.find(client, name, not_found_error)
+    if client.rules.level_api is LevelApi.BINANCE_ALGO and LevelName.read(name):
+        return await binance_algo.find(client, name, not_found_error)
     return await lookup.find(client, name, [symbol], not_found_error)
 
 

@@ -4,7 +4,7 @@ from decimal import Decimal
 from typing import Any
 
 from brokers.base import Rejected
-from brokers.crypto import okx_algo, parse
+from brokers.crypto import binance_algo, okx_algo, parse
 from brokers.crypto.client import Client
 from brokers.crypto.exchanges import LevelApi
 from brokers.crypto.level_orders import Leg, LevelOrder
@@ -50,6 +50,8 @@ async def create(client: Client, request: OrderRequest, leg: Leg) -> Any:
     amount = _amount(client, request.symbol, request.quantity)
     if rules.level_api is LevelApi.OKX_ALGO:
         return await okx_algo.create(client, request, leg, amount)
+    if rules.level_api is LevelApi.BINANCE_ALGO:
+        return await binance_algo.create(client, request, leg, amount)
     falls = (request.side is Side.SELL) is (leg is Leg.STOP)
     params: dict[str, Any] = {
         rules.id_name: request.client_order_id,
@@ -80,5 +82,7 @@ async def cancel(client: Client, order: LevelOrder) -> Any:
     """End a level; return ccxt's answer. Raises ccxt's errors."""
     if client.rules.level_api is LevelApi.OKX_ALGO:
         return await okx_algo.cancel(client, order)
+    if client.rules.level_api is LevelApi.BINANCE_ALGO:
+        return await binance_algo.cancel(client, order)
     params = {client.rules.cancel_name: str(order.name)}
     return await client.exchange.cancel_order(None, order.symbol, params)

@@ -8,7 +8,9 @@ import orjson
 
 from brokers.crypto.exchanges import Envelope
 
-BINANCE_LISTS = frozenset({"openOrders", "myTrades", "userTrades", "positionRisk"})
+BINANCE_LISTS = frozenset({
+    "openOrders", "myTrades", "userTrades", "positionRisk", "openAlgoOrders", "allAlgoOrders",
+})  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,7 +35,7 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 SECONDS = 60.0
 until = partial(engine_until, seconds=SECONDS)
 BTC = Market("BTC", "USDT", D("0.001"), D("0.1"), D(5))
-NAMES = {"bybit": "BTCUSDT", "okx": "BTC-USDT-SWAP"}
+NAMES = {"binance": "BTCUSDT", "bybit": "BTCUSDT", "okx": "BTC-USDT-SWAP"}
 STOP, TARGET = "45000", "55000"
 _adapters: list[BrokerAdapter] = []
 

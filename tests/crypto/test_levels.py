@@ -30,7 +30,7 @@ from tests.crypto.factories import ExchangeAccount, close, open_account
 from tests.fakes.exchange.actions import move_price
 from tests.fakes.exchange.model import Fault, Order
 
-EXCHANGES = ["bybit", "okx"]
+EXCHANGES = ["bybit", "okx", "binance"]
 
 
 @pytest.fixture(params=EXCHANGES)

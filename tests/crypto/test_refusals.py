@@ -99,7 +99,7 @@ def test_limit_price_is_rounded_in_our_favour(
     assert any_account.venue.orders[0].price == D(sent)
 
 
-WITH_LEVELS = ("bybit", "okx")
+WITH_LEVELS = ("bybit", "okx", "binance")
 
 
 @pytest.fixture(params=[case for case in SYMBOLS if not (case[1] and case[0] in WITH_LEVELS)])

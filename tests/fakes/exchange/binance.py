@@ -30,6 +30,7 @@ CODES = {
     "no_order": (-2013, "Order does not exist."),
     "no_cancel": (-2011, "Unknown order sent."),
     "trigger": (-2010, "Stop price would trigger immediately."),
+    "conditional": (-4045, "Reach max stop order limit."),
     "expiry": (-1102, "Mandatory parameter 'goodTillDate' was not sent, was empty or malformed."),
     "same": (-5027, "No need to modify the order."),
     "span": (-1127, "More than 24 hours between startTime and endTime."),
@@ -39,7 +40,9 @@ DERIVATIVES = {
     "duplicate": (-4116, "ClientOrderId is duplicated."),
     "notional": (-4164, "Order's notional must be no smaller than 5"),
     "closed": (-4140, "Invalid symbol status for opening position."),
+    "trigger": (-2021, "Order would immediately trigger."),
 }
+ALGO_STATES = {"CANCELED": "CANCELED", "EXPIRED": "REJECTED"}
 PUBLIC = ("exchangeInfo", "time", "ticker/24hr", "ticker/bookTicker", "ping")
 
 
@@ -50,7 +53,7 @@ class Binance:
         self._venue = venue
 
     def kind(self, method: str, path: str) -> str:
-        if path.endswith("/order"):
+        if path.endswith(("/order", "/algoOrder")):
             return {"POST": "order", "PUT": "order", "DELETE": "cancel"}.get(method, "read")
         return "time" if path.endswith("/time") else "read"
 
@@ -264,21 +267,88 @@ class Binance:
         cid, number = params.get("origClientOrderId", ""), params.get("orderId", "")
         if number:  # it prevails if both are named
             cid = ""
-        return self._venue.find(params["symbol"], cid, number)
+        order = self._venue.find(params["symbol"], cid, number)
+        return None if cid and order and order.is_level else order  # an algo order's id
 
     def _get_openorders(self, _: Mapping[str, str]) -> Any:
-        return [self._order(order) for order in self._venue.orders if order.is_open]
+        found = [order for order in self._venue.orders if order.is_open]
+        return [self._order(order) for order in found if not order.is_level]
+
+    # ---- algo orders: stops and targets of futures, with ids of their own ---------------------
+    def _post_algoorder(self, params: Mapping[str, str]) -> Any:
+        assert params["algoType"] == "CONDITIONAL"
+        assert params["reduceOnly"] == "true", "it could open a position"
+        is_stop = {"STOP_MARKET": True, "TAKE_PROFIT_MARKET": False}[params["type"]]
+        return self._algo_order(
+            self._venue.place(
+                params["symbol"], params["side"], "MARKET", Decimal(params["quantity"]),
+                cid=params["clientAlgoId"], reduce_only=True, refuses_reached=True,
+                trigger=Decimal(params["triggerPrice"]), rises=(params["side"] == "BUY") is is_stop,
+            )
+        )  # fmt: skip
+
+    def _algo(self, params: Mapping[str, str]) -> Order | None:
+        number = params.get("algoId", "")[1:]  # without the 7 that `_algo_order` puts before it
+        order = self._venue.find(None, params.get("clientAlgoId", ""), number)
+        return order if order and order.is_level else None
+
+    def _delete_algoorder(self, params: Mapping[str, str]) -> Any:
+        order = self._algo(params)
+        try:
+            done = self._venue.cancel(order if order and order.is_untriggered else None)
+        except RejectedError as error:
+            raise RejectedError("no_cancel") from error
+        return {"algoId": int(f"7{done.number}"), "clientAlgoId": done.cid, "code": "200",
+                "msg": "success"}  # fmt: skip
+
+    def _get_algoorder(self, params: Mapping[str, str]) -> Any:
+        order = self._algo(params)
+        if order is None:
+            raise RejectedError("no_order")
+        return self._algo_order(order)
+
+    def _get_openalgoorders(self, params: Mapping[str, str]) -> Any:
+        found = [order for order in self._venue.orders if order.is_level and order.is_untriggered]
+        found = [order for order in found if params.get("symbol") in (None, order.symbol)]
+        return [] if self._venue.hides_levels else [self._algo_order(order) for order in found]
+
+    def _get_allalgoorders(self, params: Mapping[str, str]) -> Any:
+        start, end = int(params["startTime"]), int(params["endTime"])
+        if end - start >= 7 * 86_400_000:
+            raise RejectedError("span")
+        return [
+            self._algo_order(order)
+            for order in self._venue.orders
+            if order.is_level and order.symbol == params["symbol"] and start <= order.time_ms <= end
+        ]
+
+    def _algo_order(self, order: Order) -> Any:
+        is_stop = (order.side == "BUY") is order.rises
+        waits = "NEW" if order.is_untriggered else "FINISHED"
+        return {
+            "algoId": int(f"7{order.number}"), "clientAlgoId": order.cid,
+            "algoType": "CONDITIONAL", "symbol": order.symbol, "side": order.side,
+            "orderType": "STOP_MARKET" if is_stop else "TAKE_PROFIT_MARKET",
+            "positionSide": order.position_side, "timeInForce": "GTC",
+            "quantity": str(order.amount), "triggerPrice": str(order.trigger), "price": "0.00",
+            "algoStatus": waits if order.filled else ALGO_STATES.get(order.status, waits),
+            "actualOrderId": str(order.number) if order.is_triggered else "",
+            "actualPrice": f"{order.average:f}", "workingType": "CONTRACT_PRICE",
+            "closePosition": False, "reduceOnly": True, "createTime": order.time_ms,
+            "updateTime": order.time_ms, "triggerTime": 0, "goodTillDate": 0,
+        }  # fmt: skip
 
     def _order(self, order: Order) -> dict[str, Any]:
         return {
             "symbol": order.symbol, "orderId": order.number, "orderListId": -1,
-            "clientOrderId": order.cid, "transactTime": order.time_ms, "time": order.time_ms,
+            "clientOrderId": f"algo-{order.number}" if order.is_level else order.cid,
+            "transactTime": order.time_ms, "time": order.time_ms,
             "updateTime": order.time_ms, "price": str(order.price or 0),
             "origQty": str(order.amount),
             "executedQty": str(order.filled), "cummulativeQuoteQty": f"{order.cost:f}",
             "cumQuote": f"{order.cost:f}", "avgPrice": f"{order.average:f}",
             "status": order.status, "timeInForce": order.tif,
-            "type": "STOP_LOSS_LIMIT" if order.trigger else order.type,
+            "type": "STOP_LOSS_LIMIT" if order.trigger and not order.is_level else order.type,
             "stopPrice": str(order.trigger or 0),
             "side": order.side, "reduceOnly": order.reduce_only,
             "positionSide": order.position_side,

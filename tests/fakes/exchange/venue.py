@@ -53,7 +53,7 @@ class Venue:
     journal: Path | None = None  # file for the client order id of each accepted order
     history_lags: bool = False  # Bybit's list of ended orders is still empty
     max_conditional: int = 10  # conditional orders of one symbol
-    drops_levels: bool = False  # it accepts conditional exits and changes of them, and ends them
+    drops_levels: bool = False  # it accepts a conditional exit or its change, and ends them all
     hides_levels: bool = False  # conditional orders are not listed yet
     may_read_spot: bool = True  # Binance: whether the key of a futures account may
     uid: str = "1001"  # the exchange's id of the account
@@ -144,8 +144,8 @@ class Venue:
             return order
 
     def _drop(self, order: Order) -> None:
-        if self.drops_levels and order.is_level and order.is_untriggered:
-            order.status = "CANCELED"
+        if self.drops_levels and order.is_level:
+            self.drop_levels()
 
     def drop_levels(self) -> None:
         """End the conditional exits that wait, as a risk control of the exchange would."""
