@@ -310,6 +310,8 @@ def retry_obstacle(order: Order) -> str:
         return "It is a slice of an entry, and the plan goes on without it."
     if order.sent_with.filter(done_at__isnull=True).exists():
         return "It is not known yet what became of the order that it was sent in with others."
+    if order.sent_with.filter(filled_quantity__gt=0).exists():
+        return "The order that it was sent in with others was executed. Publish a new signal."
     if signal.valid_until is None or not signal.is_past(market_now()):
         return ""
     return (
@@ -319,7 +321,7 @@ def retry_obstacle(order: Order) -> str:
 
 
 def _separated(order_id: int) -> Order | None:
-    """Return an order, alone from now on if all that it was sent with as one have ended.
+    """Return an order, alone from now on if nothing came of the one that it was sent in.
 
     A later attempt has the first one's client order id, and must not be taken for all of them.
     """
@@ -327,7 +329,7 @@ def _separated(order_id: int) -> Order | None:
     if order is None or order.aggregate_id is None or order.status != Status.FAILED:
         return order
     members = Order.objects.select_for_update(no_key=True).filter(aggregate_id=order.aggregate_id)
-    if all(member.done_at is not None for member in members.order_by("pk")):
+    if all(member.done_at and not member.filled_quantity for member in members.order_by("pk")):
         dissolve([order.aggregate_id])
         order.aggregate_id = None
     return order

@@ -38,11 +38,12 @@ class DelayedOrders:
             for order_id, wait in seconds.items():
                 heappush(self._due, (now + wait, order_id))
             if self._thread is None:
-                self._thread = threading.Thread(
-                    target=self._run, name="delayed-orders", daemon=True
-                )
-                self._thread.start()
+                self._start()
             self._changed.notify()
+
+    def _start(self) -> None:
+        self._thread = threading.Thread(target=self._run, name="delayed-orders", daemon=True)
+        self._thread.start()
 
     def _run(self) -> None:
         try:
@@ -53,10 +54,12 @@ class DelayedOrders:
                     log.warning("orders not executed in time", orders=len(orders), exc_info=True)
                 finally:
                     connections.close_all()
-        finally:  # after any other error the next orders get a new thread
+        finally:  # after any other error the orders that are left get a new thread
             with self._changed:
                 if self._thread is threading.current_thread():
                     self._thread = None
+                    if self._due:
+                        self._start()
 
     def _next(self) -> list[int]:
         """Wait for orders that are due and return them; none: this thread must end."""

@@ -446,6 +446,23 @@ def test_retry_waits_for_the_others_and_then_is_sent_alone(
     assert [order.status for order in orders()] == ["FILLED", "FAILED"]
 
 
+def test_retry_of_one_is_refused_if_the_others_were_executed(
+    netting: ExecutionConnection, feed: Feed, broker: FakeBroker
+) -> None:
+    """What is delivered again about that order must not be taken for the retried one."""
+    outgoing = joined(feed, 100, 200)
+    factories.answer(outgoing, broker.fill_at_once(outgoing.request))
+    first, second = orders()
+    factories.force(
+        "UPDATE execution_order SET status = 'FAILED', filled_quantity = 0 WHERE id = %s",
+        (second.pk,),
+    )
+    with pytest.raises(ConflictError) as refused:
+        services.retry_order(second.pk)
+    assert "was executed" in refused.value.detail
+    assert {order.aggregate_id for order in orders()} == {first.pk}
+
+
 # ---- exits -----------------------------------------------------------------------------------
 @pytest.mark.parametrize("safety", [ExitSafety.REDUCE_ONLY, ExitSafety.OCA])
 def test_exits_are_each_members_own(
