@@ -12,7 +12,7 @@ from django.db import transaction
 from common.errors import ConflictError, FillcastError
 from common.failpoints import failpoint
 from common.reason_codes import Code
-from common.sql import IdRow, Query, array, rows, run
+from common.sql import IdRow, Query, array, periodic_rows, rows, run
 from execution.base.statements import insert_log_sql, log_rows_sql
 from execution.models import (
     ChangeState,
@@ -178,7 +178,7 @@ def _describe_triggers(signal: Signal) -> None:
 
 def begin_waiting_changes() -> None:
     """Request the changes of signals whose orders can be changed now."""
-    for due in rows(DUE):
+    for due in periodic_rows(DUE):
         with transaction.atomic(), for_all_tenants():
             _begin(due.id)
 

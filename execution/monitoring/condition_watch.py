@@ -4,11 +4,9 @@ The claim judges each again, and would look at it within a minute anyway: a watc
 entries and loses none. Times need no watch: such an order is due at its time.
 """
 
-from django.db import transaction
-
 from common.clocks import market_now
 from common.failpoints import failpoint
-from common.sql import IdRow, Query, rows
+from common.sql import IdRow, Query, periodic_rows
 from execution.submission.conditions import of_account_sql
 from signals.joins import signal_join_sql
 
@@ -35,8 +33,7 @@ RETURNING id
 
 def wake_settled() -> list[int]:
     """Make entries due whose awaited signal is settled on their account; return their ids."""
-    with transaction.atomic():
-        woken = [row.id for row in rows(WAKE, {"now": market_now()})]
+    woken = [row.id for row in periodic_rows(WAKE, {"now": market_now()})]
     if woken:
         failpoint("conditions.woken")
     return woken

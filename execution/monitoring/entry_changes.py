@@ -31,7 +31,7 @@ from brokers.types import (
 )
 from common.failpoints import failpoint
 from common.reason_codes import Code
-from common.sql import IdRow, Query, columns, database_now, rows, run
+from common.sql import IdRow, Query, columns, database_now, periodic_rows, rows, run
 from connections.models import HaltMode
 from connections.selectors import SPEC_COLUMNS, LaneAccount, connection_join_sql, spec_from_row
 from connections.session_lanes import held_lanes_parameters, in_held_lanes_sql
@@ -269,7 +269,7 @@ SETTLE_COLUMNS = (
 def sync_entry_changes() -> None:
     """Start the calls of due changes, and end those whose order has ended. Does not wait."""
     begin_waiting_changes()
-    if not rows(ANY_DUE):
+    if not periodic_rows(ANY_DUE):
         return
     background_calls = trading_runtime.get_runtime().dispatcher.background_calls
     send_by = send_deadline()
