@@ -7,7 +7,7 @@
 """
 
 import json
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -167,9 +167,7 @@ def claim(
         begun = [(r, d) for r, d in settled if isinstance(d, Intent) and r.id in written]
         write_plans(begun, context.signals, context.now)
         notify_below_minimum([row.id for row, d in settled if _is_blocked(d)])
-        recompute_reserved(
-            [row.id for row, _ in settled if row.position_id and row.id not in written]
-        )
+        recompute_reserved([row.id for row, d in settled if _frees_quantity(row, d, written)])
         # Positions are locked after orders, here as everywhere: no deadlock.
         request_prerequisites([(row.id, d) for row, d in deferred])
         request_comparisons(deferred, context.exits)
@@ -228,6 +226,15 @@ def _held_record(row: OrderRow, decision: Decision, context: EvaluationContext) 
         trigger.source_id, trigger.pair, trigger.side.value, trigger.level, trigger.distance,
         trigger.activation_price, trigger.text,
     )  # fmt: skip
+
+
+def _frees_quantity(row: OrderRow, decision: Decision, written: Container[int]) -> bool:
+    """Return whether an exit reserves less now: it is not sent, or only a part of it is."""
+    if not row.position_id:
+        return False
+    return not (isinstance(decision, Intent) and row.id in written) or (
+        decision.quantity != row.quantity
+    )
 
 
 def _is_blocked(decision: Decision) -> bool:

@@ -307,8 +307,9 @@ class ChangeModel(EntryModel):
         super().settle()
 
     def _fingerprint(self) -> list[Any]:
-        changes = rows("SELECT id, state, sends FROM execution_entrychange ORDER BY id")
-        return [*super()._fingerprint(), *((c.id, c.state, c.sends) for c in changes)]
+        changes = rows("SELECT id, state, sends, absences FROM execution_entrychange ORDER BY id")
+        of_changes = ((c.id, c.state, c.sends, c.absences) for c in changes)
+        return [*super()._fingerprint(), *of_changes]
 
     def check_settled(self) -> None:
         super().check_settled()

@@ -181,6 +181,11 @@ class EntryModel(ExecutionModel):
             assert sum(plan.quantities) == plan.quantity == WHOLE, plan
 
     # ---- the end --------------------------------------------------------------------------------
+    def settle_once(self) -> None:
+        """Failed entries move to the next account of their route, or end."""
+        self.sweep("reroute")
+        super().settle_once()
+
     def settle(self) -> None:
         """A person ends what is still held; then as always."""
         for order in self.orders("PENDING"):

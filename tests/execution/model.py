@@ -352,22 +352,26 @@ class ExecutionModel:
                 self.broker.publish(self.broker.end(ticket, "CANCELLED"))
         for _ in range(12):
             before = self._fingerprint()
-            self.pass_time(8)
-            for what in ("take over", "drain", "ask", "pending actions"):
-                self.sweep(what)
-            self.pass_time(62)
-            for what in ("take over", "ask", "drain", "pending actions", "watch"):
-                self.sweep(what)
-            process = self.processes[0]
-            factories.live_lease(process.name)
-            self.sweep("guard")
-            self.claim(process, slice(None))
-            while process.claimed:
-                self.send(process, 0, "fill")
-            self.write_reports(process, False, False)
+            self.settle_once()
             if before == self._fingerprint():
                 return
         raise AssertionError("it does not settle")
+
+    def settle_once(self) -> None:
+        """Let time pass, run every job, and send and fill what is due."""
+        self.pass_time(8)
+        for what in ("take over", "drain", "ask", "pending actions"):
+            self.sweep(what)
+        self.pass_time(62)
+        for what in ("take over", "ask", "drain", "pending actions", "watch"):
+            self.sweep(what)
+        process = self.processes[0]
+        factories.live_lease(process.name)
+        self.sweep("guard")
+        self.claim(process, slice(None))
+        while process.claimed:
+            self.send(process, 0, "fill")
+        self.write_reports(process, False, False)
 
     def _fingerprint(self) -> list[Any]:
         return [

@@ -245,6 +245,8 @@ def test_exit_is_limited_to_what_the_broker_still_holds(
     factories.pass_time(1.1)
     (outgoing,) = factories.claim_all()
     assert outgoing.request.quantity == 30
+    kept.refresh_from_db()
+    assert (kept.quantity, kept.reserved) == (100, 30)  # the rest is free for another exit
     factories.answer(outgoing, broker.fill_at_once(outgoing.request))
     assert (broker.nets.reversed, set(broker.nets.held.values())) == ([], {D(0)})
 

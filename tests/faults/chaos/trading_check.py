@@ -24,6 +24,7 @@ WAITS = OUTAGE | {
     Code.BROKER_SLOW, Code.EARLIER_COMMAND,
     Code.PRICE_AWAITED, Code.OPPOSITE_CLOSING, Code.ACCOUNT_TRADING_DISABLED, Code.RESTORE_CHECK,
     Code.MARKET_CLOSED, Code.CLIENT_ID_IN_USE, Code.TRADING_DISABLED, Code.DECISION_AWAITED,
+    Code.AGGREGATION_AWAITED,
 }  # fmt: skip
 PUBLICATIONS = """
 SELECT s.id, extract(epoch FROM s.published_at)::float8 AS at, o.status, o.reason, count(*) AS n
