@@ -7,6 +7,7 @@ from conformance.checks import (  # noqa: F401
     closing,
     dropped_levels,
     events,
+    freeze_level,
     good_till_date,
     listing,
     order_changes,

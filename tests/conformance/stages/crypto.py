@@ -17,6 +17,7 @@ from tests.fakes.exchange.server import Server
 from tests.fakes.exchange.venue import Fault, Market, Venue
 
 PRICE = D("50000.0")
+NO_FREEZE = "an exchange has no freeze level: orders are changed at any price"
 NO_DISTANCE = "an exchange has no minimum distance of stops"
 NO_HOST = "the exchange's address is in ccxt: a connection names no host"
 NO_REPEATED_ID = "the exchange refuses a repeated id"
@@ -70,6 +71,7 @@ class CryptoStage(Harness):
         )
         self.adapter = self._adapter()
         self.unavailable = {HarnessFeature.HOST: NO_HOST, InjectedFault.STOPS_NEAR: NO_DISTANCE}
+        self.unavailable[InjectedFault.FROZEN] = NO_FREEZE
         if exchange == "kraken":
             self.unavailable[HarnessFeature.ACCOUNT] = NO_ACCOUNT_ID
         if self.venue.refuses_duplicates == "always":

@@ -24,6 +24,7 @@ TIMING = Timing(
     connect=5.0, read=1.0, reply=1.0, price=1.0, first_delay=0.02, longest_delay=0.1,
     client_id_delay=0.1, min_retry_delay=0.01, ping=0.1, resync=5.0, settle=0.2,
 )  # fmt: skip
+NO_FREEZE = "IBKR has no freeze level: orders are changed at any price"
 NO_DISTANCE = "IBKR requires no distance between a stop and the price"
 NO_PASSWORD = "the gateway is logged in by its owner: a connection has no password"
 NO_MARGIN_TEXT = (
@@ -53,7 +54,11 @@ class IbkrStage(Harness):
     quantity = D(12_000)
     tick = GRID
     drop_visible = 2.0  # TWS reports an order's end at once, both legs together
-    unavailable = {InjectedFault.STOPS_NEAR: NO_DISTANCE, HarnessFeature.PASSWORD: NO_PASSWORD}
+    unavailable = {
+        InjectedFault.STOPS_NEAR: NO_DISTANCE,
+        InjectedFault.FROZEN: NO_FREEZE,
+        HarnessFeature.PASSWORD: NO_PASSWORD,
+    }
 
     def __init__(self) -> None:
         self.venue = Venue(ACCOUNTS)

@@ -81,7 +81,9 @@ class Mt5Stage(Harness):
         self.venue.configure_account(
             self.login, balance=100_000.0, fill_share=1.0, pieces=1, drop_levels=False
         )
-        self.venue.configure_symbol(self.symbol, trade_stops_level=0)
+        self.venue.configure_symbol(
+            self.symbol, trade_stops_level=0, trade_freeze_level=self._first["trade_freeze_level"]
+        )
 
     # ---- features ---------------------------------------------------------------------------
     async def accepted(self, client_order_id: str) -> int:
@@ -170,6 +172,10 @@ class Mt5Stage(Harness):
                 await self._hand(self.venue.configure, algo_trading=False)
             case InjectedFault.STOPS_NEAR:
                 await self._hand(self.venue.configure_symbol, self.symbol, trade_stops_level=100)
+            case InjectedFault.FROZEN:  # wider than any price is away
+                await self._hand(
+                    self.venue.configure_symbol, self.symbol, trade_freeze_level=100_000
+                )
             case InjectedFault.CLOCK_AHEAD | InjectedFault.CLOCK_BEHIND:
                 ahead = 600.0 if fault is InjectedFault.CLOCK_AHEAD else -600.0
                 await self._hand(self.venue.configure, skew_seconds=ahead)

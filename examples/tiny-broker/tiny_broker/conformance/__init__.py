@@ -50,7 +50,7 @@ class TinyStage(Harness):
         )
         missing = (InjectedFault.LATE, InjectedFault.READS, InjectedFault.REPLAY,
                    InjectedFault.DISABLED, InjectedFault.DOWN,
-                   InjectedFault.STOPS_NEAR, HarnessFeature.RESTART,
+                   InjectedFault.STOPS_NEAR, InjectedFault.FROZEN, HarnessFeature.RESTART,
                    HarnessFeature.SECOND_ACCOUNT)  # fmt: skip
         self.unavailable = {
             **dict.fromkeys((HarnessFeature.PRICES, *slow_fills), FIXED),
