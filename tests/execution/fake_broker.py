@@ -264,6 +264,7 @@ class FakeBroker(FakeBrokerBook):
                 filled=t.filled,
                 limit_price=t.request.limit_price,
                 stop_price=t.request.stop_price,
+                trail_distance=t.request.trail_distance,
                 client_order_id=t.request.client_order_id,
             )
             for t in self.tickets
