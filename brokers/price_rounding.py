@@ -8,6 +8,7 @@ a long they are rounded up, for a short down. The change is always less than a t
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 
 from brokers.types import OrderType, Side
+from common.money import divide
 
 
 def round_entry_price(price: Decimal, tick: Decimal, side: Side, order_type: OrderType) -> Decimal:
@@ -18,6 +19,13 @@ def round_entry_price(price: Decimal, tick: Decimal, side: Side, order_type: Ord
 def round_level_price(price: Decimal, tick: Decimal, side: Side) -> Decimal:
     """Return the rounded stop or target of a position on this side."""
     return _rounded(price, tick, side.sign)
+
+
+def round_distance(distance: Decimal, tick: Decimal) -> Decimal:
+    """Return the distance of a trailing stop rounded to whole ticks, at least one."""
+    if tick <= 0:
+        return distance
+    return max(divide(distance, tick).to_integral_value(), Decimal(1)) * tick
 
 
 def _rounded(price: Decimal, tick: Decimal, sign: int) -> Decimal:

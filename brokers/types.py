@@ -35,6 +35,7 @@ class OrderType(StrEnum):
     LIMIT = "LIMIT"
     STOP = "STOP"
     STOP_LIMIT = "STOP_LIMIT"  # at its stop price it becomes a limit order
+    TRAILING_STOP = "TRAILING_STOP"  # a stop order whose stop price follows the market
 
     @property
     def has_limit_price(self) -> bool:
@@ -43,7 +44,8 @@ class OrderType(StrEnum):
 
     @property
     def has_stop_price(self) -> bool:
-        """Whether it has a `stop_price`, at which it is triggered."""
+        """Whether it has a fixed `stop_price`, at which it is triggered; that of a trailing stop
+        moves."""
         return self in (OrderType.STOP, OrderType.STOP_LIMIT)
 
 
@@ -137,7 +139,10 @@ def reported_levels(levels: HeldLevels | None) -> HeldLevels:
 
 @dataclass(frozen=True, slots=True)
 class OrderRequest:
-    """One order as it is sent. quantity: base units; prices: quote currency."""
+    """One order as it is sent. quantity: base units; prices: quote currency.
+
+    A TRAILING_STOP has the distance at which it follows, and its first `stop_price`.
+    """
 
     client_order_id: str
     connection_id: str
@@ -157,6 +162,7 @@ class OrderRequest:
     oca_group: str = ""  # when one order of the group fills, the others are reduced or cancelled
     worst_price: Decimal | None = None  # a market order's limit (`worst_price.py`)
     expires_at: datetime | None = None  # GTD only: the broker ends the order then
+    trail_distance: Decimal | None = None  # TRAILING_STOP only
     order_id: int = 0  # our row; brokers with a magic number carry it
     fence: int = 0
     send_by: float = 0.0  # machine_time(); past it the order must not leave
@@ -368,7 +374,8 @@ class BrokerOrder:
     """A working order. quantity and filled: base units.
 
     level_of: client order id of the entry whose stop or target it is, if it has outlived the
-    position. Levels of open positions are not orders.
+    position. Levels of open positions are not orders. stop_price: of a trailing stop the present
+    one.
     """
 
     broker_order_id: str
@@ -385,6 +392,7 @@ class BrokerOrder:
     broker_position_id: str = ""  # the position that it closes, if it names one
     placed_at: datetime | None = None  # the broker's time
     level_of: str = ""
+    trail_distance: Decimal | None = None  # TRAILING_STOP only
 
     @property
     def terms(self) -> OrderTerms:

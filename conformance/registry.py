@@ -26,6 +26,7 @@ class Capability(StrEnum):
     LIMIT = "limit orders"
     STOP = "stop orders"
     STOP_LIMIT = "stop-limit orders"
+    TRAILING_STOP = "trailing stop orders"
     GTC = "orders good till cancelled"
     GTD = "orders good till a date"
     DAY = "orders for the day"
@@ -55,6 +56,7 @@ IS_SUPPORTED: Mapping[Capability, Callable[[Capabilities], bool]] = {
     Capability.LIMIT: lambda can: OrderType.LIMIT in can.order_types,
     Capability.STOP: lambda can: OrderType.STOP in can.order_types,
     Capability.STOP_LIMIT: lambda can: OrderType.STOP_LIMIT in can.order_types,
+    Capability.TRAILING_STOP: lambda can: OrderType.TRAILING_STOP in can.order_types,
     Capability.GTD: lambda can: TimeInForce.GTD in can.times_in_force,
     Capability.GTC: lambda can: TimeInForce.GTC in can.times_in_force,
     Capability.DAY: lambda can: TimeInForce.DAY in can.times_in_force,

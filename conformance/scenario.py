@@ -6,7 +6,7 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
-from brokers.base import Guard, NotSent, OutcomeUnknown, Rejected
+from brokers.base import BrokerError, Guard, NotSent, OutcomeUnknown, Rejected
 from brokers.types import (
     BrokerOrder,
     BrokerPosition,
@@ -24,9 +24,9 @@ from brokers.types import (
 )
 from common.reason_codes import Code
 from conformance.assertions import describe_kinds, ended, filled, is_filled
-from conformance.harness import Harness
+from conformance.harness import Harness, InjectedFault
 from conformance.observer import AccountObserver
-from conformance.registry import expect
+from conformance.registry import CheckFailed, expect
 
 LETTERS = string.ascii_lowercase + string.digits
 TAG = "zcf"  # no installation's tag: an order with it was placed by a check
@@ -133,6 +133,19 @@ class Scenario(AccountObserver):
         refused = [report for report in found if report.kind is ReportKind.REJECTED]
         expect(refused, f"it was not refused but {describe_kinds(found)}")
         return refused[0].code, refused[0].detail
+
+    async def left_unknown(self, request: OrderRequest, fault: InjectedFault) -> None:
+        """Place an order with a fault: it must raise OutcomeUnknown. Ends the fault."""
+        await self.harness.begin(fault)
+        try:
+            answer = await self.submit(request)
+        except OutcomeUnknown:
+            pass
+        except BrokerError as error:
+            raise CheckFailed(f"it was reported as {type(error).__name__} {error}") from error
+        else:
+            raise CheckFailed(f"it was reported as {describe_kinds(answer)}")
+        await self.harness.end()
 
     async def buy(self, **changes: Any) -> OrderRequest:
         """Buy, and wait until reports show the order as filled."""

@@ -95,6 +95,9 @@ def obstacle(order: Order) -> FillcastError | None:
         return ConflictError(Code.CHANGE_UNSUPPORTED, "It is an entry in slices.")
     if order.status != Status.PENDING and order.order_type == OrderType.MARKET:
         return ConflictError(Code.CHANGE_UNSUPPORTED, "A market order has nothing to change.")
+    if _follows_at_broker(order):
+        detail = "A trailing stop at its broker cannot be changed. Cancel it instead."
+        return ConflictError(Code.CHANGE_UNSUPPORTED, detail)
     if EntryChange.objects.filter(OPEN_CHANGE, order=order.pk).exists():
         return ConflictError(Code.CHANGE_OPEN)
     return None
@@ -108,7 +111,13 @@ def may_be_changed(order: Order) -> bool:
         and order.leg == "entry"
         and not (order.signal is not None and order.signal.execution_style)
         and (order.status == Status.PENDING or order.order_type != OrderType.MARKET)
+        and not _follows_at_broker(order)
     )
+
+
+def _follows_at_broker(order: Order) -> bool:
+    """Return whether its broker moves its price: a change could move that back."""
+    return order.status != Status.PENDING and order.order_type == OrderType.TRAILING_STOP
 
 
 def change_order(order_id: int, wanted: WantedTerms, *, by: User | None = None) -> EntryChange:

@@ -14,6 +14,7 @@ from common.money import plain
 from common.units import unit_label
 from execution.models import AT_BROKER, Order
 from execution.order_reasons import OrderReason, reason_of
+from signals.models import OrderType
 
 LEAD = {
     "SKIPPED": "Skipped",
@@ -145,6 +146,9 @@ def slippage_cost(order: Order) -> Decimal | None:
 
 
 def _resting(order: Order) -> str:
+    if order.trail_distance and order.order_type == OrderType.TRAILING_STOP:
+        distance = format_price(order.trail_distance, order.pip)
+        return f", following {distance} behind, from {format_price(order.stop_price, order.pip)} on"
     level = order.stop_price or order.limit_price  # a stop-limit order waits for its stop price
     return f", at {format_price(level, order.pip)}" if level else ""
 

@@ -81,7 +81,7 @@ def _triggered(order: Order) -> Iterator[CompletedStep]:
     trigger = trigger_of(order)
     if trigger is None:
         return
-    why = "Fillcast holds it, since its broker does not take the type"
+    why = "Fillcast holds it, since its broker does not take the type, or not all that it asks for"
     if order.oco_group:
         why = "Fillcast holds it together with the other leg of its pair: one cancels the other"
     text = f"{why}: {trigger.condition}."

@@ -31,9 +31,7 @@ def capabilities_of(spec: ConnectionSpec) -> Capabilities:
     """Return what the account supports. TWS lists today only: both horizons end at its midnight."""
     today = _since_midnight(str(spec.settings.get("timezone") or NEW_YORK))
     return Capabilities(
-        order_types=frozenset(
-            {OrderType.MARKET, OrderType.LIMIT, OrderType.STOP, OrderType.STOP_LIMIT}
-        ),
+        order_types=frozenset(OrderType),
         times_in_force=frozenset(TimeInForce),
         native_stops=True,
         modify=True,

@@ -23,9 +23,10 @@ def working_order(session: Session, contract: Any, order: Any, executed: Decimal
     units = parse.multiplier_of(contract)
     parse.update_from_order(record, contract, order, units)
     record.filled = executed * units
-    if record.order_type is None:
-        trails = "STP" in order.orderType or "TRAIL" in order.orderType
-        record.order_type = OrderType.STOP if trails else OrderType.LIMIT
+    follows_by_percent = record.order_type is OrderType.TRAILING_STOP and not record.trail_distance
+    if record.order_type is None or follows_by_percent:
+        is_stop = "STP" in order.orderType or "TRAIL" in order.orderType
+        record.order_type = OrderType.STOP if is_stop else OrderType.LIMIT
     record.client_order_id = order.orderRef
     return record.order()
 

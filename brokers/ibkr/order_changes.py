@@ -79,6 +79,10 @@ async def _record(session: Session, request: ChangeRequest) -> Record:
 def _require_working(session: Session, record: Record) -> None:
     if record.ended is not None:
         raise Rejected(Code.ORDER_ENDED, str(record.ended))
+    if record.order_type is OrderType.TRAILING_STOP:
+        # A change sends the stop price, too: the one we know may be behind TWS's, which it would
+        # move back.
+        raise Rejected(Code.CHANGE_UNSUPPORTED, "the stop price of a trailing stop would move back")
     require_own(session, record)
 
 

@@ -25,6 +25,8 @@ from common.reason_codes import Code
 
 Order: Any = ib_order.Order  # its fields are typed float, but its client sends text unchanged
 ORDER_TYPE_NAMES = {name: kind for kind, name in ORDER_TYPES.items()}
+BID_ASK = 4
+"""triggerMethod of a trailing stop: by bid and ask as ours are, not by the last trade."""
 REDUCE_WITH_BLOCK = 2
 """ocaType 2: a fill of one order reduces the others of the group, and only one order is active at a
 time. Type 1 would cancel the stop of the remaining position after a partial exit."""
@@ -63,6 +65,8 @@ def record_of(request: OrderRequest, details: Any) -> Record:
         and price_rounding.round_entry_price(limit, tick, request.side, OrderType.LIMIT),
         stop_price=stop
         and price_rounding.round_entry_price(stop, tick, request.side, OrderType.STOP),
+        trail_distance=request.trail_distance
+        and price_rounding.round_distance(request.trail_distance, tick),
         oca_group=group_of(request),
         is_exit=is_exit,
     )
@@ -77,9 +81,14 @@ def _require_valid(request: OrderRequest) -> None:
         kind.has_stop_price and request.stop_price is None
     ):
         raise Rejected(Code.PRICE_INVALID, f"{kind} without a price")
+    if kind is OrderType.TRAILING_STOP and None in (request.trail_distance, request.stop_price):
+        raise Rejected(Code.PRICE_INVALID, f"{kind} without a distance and a first stop price")
     if (request.time_in_force is TimeInForce.GTD) is (request.expires_at is None):
         raise Rejected(Code.ORDER_TYPE_UNSUPPORTED, "GTD needs an expiry, and only GTD has one")
-    prices = (request.limit_price, request.stop_price, request.stop_loss, request.take_profit)
+    prices = (
+        request.limit_price, request.stop_price, request.stop_loss, request.take_profit,
+        request.trail_distance,
+    )  # fmt: skip
     if any(p is not None and not (p.is_finite() and p > 0) for p in prices):
         raise Rejected(Code.PRICE_INVALID, "not a price")
 
@@ -153,6 +162,10 @@ def to_order(record: Record, account: str, *, transmit: bool = True, outside_rth
         order.lmtPrice = encode_number(record.limit_price)
     if kind.has_stop_price and record.stop_price is not None:
         order.auxPrice = encode_number(record.stop_price)
+    if kind is OrderType.TRAILING_STOP and record.trail_distance and record.stop_price:
+        order.auxPrice = encode_number(record.trail_distance)
+        order.trailStopPrice = encode_number(record.stop_price)
+        order.triggerMethod = BID_ASK
     if record.expires_at is not None:
         order.goodTillDate = record.expires_at.astimezone(UTC).strftime(GOOD_TILL_DATE)
     if record.is_exit:

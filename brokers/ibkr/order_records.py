@@ -76,7 +76,8 @@ class Record:
     expires_at: datetime | None = None  # of a GTD order
     quantity: Decimal = ZERO
     limit_price: Decimal | None = None
-    stop_price: Decimal | None = None
+    stop_price: Decimal | None = None  # of a trailing stop the present one
+    trail_distance: Decimal | None = None
     oca_group: str = ""
     is_exit: bool = False
     parent_id: int = 0
@@ -167,6 +168,7 @@ class Record:
             limit_price=self.limit_price,
             stop_price=self.stop_price,
             client_order_id=self.client_order_id,
+            trail_distance=self.trail_distance,
         )
 
 

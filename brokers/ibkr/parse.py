@@ -37,6 +37,7 @@ ORDER_TYPES = {
     "LMT": OrderType.LIMIT,
     "STP": OrderType.STOP,
     "STP LMT": OrderType.STOP_LIMIT,
+    "TRAIL": OrderType.TRAILING_STOP,
 }
 TIMES_IN_FORCE = {one.value: one for one in TimeInForce}
 WORKING = frozenset({"PreSubmitted", "Submitted", "PendingCancel", "Filled"})
@@ -146,6 +147,9 @@ def update_from_order(record: Record, contract: Contract, order: Any, multiplier
         record.limit_price = price(order.lmtPrice)
     if kind.has_stop_price:
         record.stop_price = price(order.auxPrice)
+    if kind is OrderType.TRAILING_STOP:  # others' may follow by percent, without a distance
+        record.trail_distance = price(order.auxPrice)
+        record.stop_price = price(order.trailStopPrice) or record.stop_price
     record.oca_group = order.ocaGroup or record.oca_group
     record.parent_id = order.parentId or record.parent_id
 

@@ -298,7 +298,7 @@ def _working_order(session: Session, record: Record) -> BrokerOrder:
         order.filled, order.limit_price, order.stop_price,
         stop.stop_price if stop and stop.live else None,
         target.limit_price if target and target.live else None,
-        order.client_order_id,
+        order.client_order_id, trail_distance=order.trail_distance,
     )  # fmt: skip
 
 

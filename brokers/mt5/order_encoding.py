@@ -28,10 +28,12 @@ def market_or_pending_order(
     """Return the request of an order. price: the current one, for a market order; position: the
     ticket that it closes, or 0; expires: the end of a GTD order, in the server's time. Raises
     Rejected for what the symbol does not allow."""
+    if (kind := KINDS.get((request.side, request.order_type))) is None:
+        raise Rejected(Code.ORDER_TYPE_UNSUPPORTED, f"{request.order_type} on {request.symbol}")
     fields: dict[str, Any] = {
         "symbol": request.symbol,
         "volume": lots.of(request.quantity),
-        "type": int(KINDS[request.side, request.order_type]),
+        "type": int(kind),
         "magic": magic,
         "comment": comment_of(request.client_order_id),
         **_levels(request, lots),

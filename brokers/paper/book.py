@@ -56,6 +56,8 @@ def refuse(account: Account, order: BookOrder, market: Market) -> Refusal | None
         return Code.MARKET_CLOSED, f"last price {listed.quoted_at or 'never'}"
     if not order.reduce_only and (wrong := refuse_quantity(order.quantity, listed)):
         return wrong
+    if order.order_type is OrderType.TRAILING_STOP:
+        return Code.ORDER_TYPE_UNSUPPORTED, "the paper broker has no trailing stop"
     if order.order_type.has_limit_price and (order.limit_price or ZERO) <= 0:
         return Code.PRICE_INVALID, "a limit order needs a limit price"
     if order.order_type.has_stop_price and (order.stop_price or ZERO) <= 0:

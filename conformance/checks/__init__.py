@@ -19,6 +19,7 @@ from conformance.checks import (  # noqa: F401
     sessions,
     slices,
     stop_limit,
+    trailing_stop,
     worst_price,
     wrong_settings,
 )

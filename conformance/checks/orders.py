@@ -157,6 +157,9 @@ async def _stop_order(scenario: Scenario) -> OrderRequest:
 
 async def _of_type(scenario: Scenario, kind: OrderType) -> OrderRequest:
     prices = {}
+    if kind is OrderType.TRAILING_STOP:
+        price = await scenario.away(1)
+        prices = {"stop_price": price, "trail_distance": scenario.rounded(price / 50)}
     if kind.has_limit_price:
         prices["limit_price"] = await scenario.away(-1)
     if kind.has_stop_price:

@@ -101,7 +101,7 @@ class WaitingSince(UtcDateTime):
 
 
 class TriggerSerializer(StrictModelSerializer[OrderTrigger]):
-    """What Fillcast holds an entry for, since its broker does not take the type."""
+    """What Fillcast holds an entry for that its broker does not take."""
 
     class Meta:
         model = OrderTrigger
@@ -178,6 +178,7 @@ class OrderSerializer(StrictModelSerializer[Order]):
             "unrounded_quantity",
             "limit_price",
             "stop_price",
+            "trail_distance",
             "stop_loss",
             "take_profit",
             "expected_price",

@@ -94,7 +94,12 @@ class Order(models.Model):
         null=True, help_text="What a person wants it to be, instead of the preset's size."
     )
     limit_price = AmountField(null=True)
-    stop_price = AmountField(null=True)
+    stop_price = AmountField(
+        null=True, help_text="Of a trailing stop at its broker the first one; it moves there."
+    )
+    trail_distance = AmountField(
+        null=True, help_text="How far a trailing stop follows that its broker holds."
+    )
     stop_loss = AmountField(null=True)
     take_profit = AmountField(null=True)
     expected_price = AmountField(null=True)

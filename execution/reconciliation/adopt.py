@@ -23,7 +23,7 @@ from execution.models import DriftItem, Order
 from execution.reconciliation.evidence import BrokerEvidence
 from execution.reports.apply import apply_reports
 from prices.selectors import conversion_rate, latest
-from signals.models import Approval, Feed, Origin, Signal
+from signals.models import TRIGGERED, Approval, Feed, Origin, Signal
 from users.models import User
 
 FEED_NAME = "Adopted trades"
@@ -39,11 +39,13 @@ class Levels:
 
 INSERT_ORDER = """
 INSERT INTO execution_order (signal_id, connection_id, leg, pair, symbol, side, order_type,
-  time_in_force, quantity, limit_price, stop_price, stop_loss, take_profit, pip, conversion_rate,
+  time_in_force, quantity, limit_price, stop_price, trail_distance, stop_loss, take_profit, pip,
+  conversion_rate,
   client_order_id, broker_order_id, attempt, status, reason, pending_action, due_at, submitted_at,
   answer_by, lookup_after)
 VALUES (%(signal)s, %(connection)s, 'entry', %(pair)s, %(symbol)s, %(side)s, %(order_type)s, 'GTC',
-  %(quantity)s, %(limit_price)s, %(stop_price)s, %(stop_loss)s, %(take_profit)s, %(pip)s, %(rate)s,
+  %(quantity)s, %(limit_price)s, %(stop_price)s, %(trail_distance)s, %(stop_loss)s,
+  %(take_profit)s, %(pip)s, %(rate)s,
   %(client_order_id)s, %(broker_order_id)s, %(attempt)s,
   CASE WHEN %(is_ours)s THEN 'UNKNOWN' ELSE 'SUBMITTED' END, %(reason)s, %(pending_action)s,
   clock_timestamp(), clock_timestamp(), clock_timestamp(),
@@ -172,7 +174,8 @@ def _create_signal(
         direction=evidence.side.value,
         order_type=evidence.order_type,
         open_price=evidence.limit_price,
-        stop_price=evidence.stop_price,
+        stop_price=evidence.stop_price if evidence.order_type in TRIGGERED else None,
+        trail_distance=evidence.trail_distance,
         sl=levels.stop_loss,
         target_prices=[levels.take_profit] if levels.take_profit else [],
         target_fractions=[Decimal(1)] if levels.take_profit else [],
@@ -230,6 +233,7 @@ def _create_order(
         "quantity": evidence.quantity,
         "limit_price": evidence.limit_price,
         "stop_price": evidence.stop_price,
+        "trail_distance": evidence.trail_distance,
         "stop_loss": evidence.stop_loss,
         "take_profit": evidence.take_profit,
         "pip": instrument.pip,

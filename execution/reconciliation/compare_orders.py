@@ -97,6 +97,7 @@ def _order_facts(order: BrokerOrder | OurOrder, filled: Decimal) -> dict[str, st
         "filled": plain(filled),
         "limit_price": plain_or_none(order.limit_price),
         "stop_price": plain_or_none(order.stop_price),
+        **({"trail_distance": plain(order.trail_distance)} if order.trail_distance else {}),
         "stop_loss": plain_or_none(order.stop_loss),
         "take_profit": plain_or_none(order.take_profit),
     }

@@ -25,6 +25,7 @@ class BrokerEvidence:
     order_type: str = "MARKET"
     limit_price: Decimal | None = None
     stop_price: Decimal | None = None
+    trail_distance: Decimal | None = None
     client_order_id: str = ""
     broker_order_id: str = ""
     broker_position_id: str = ""
@@ -53,6 +54,7 @@ def parse_evidence(
         order_type=theirs.get("order_type", "MARKET"),
         limit_price=_price(theirs.get("limit_price")),
         stop_price=_price(theirs.get("stop_price")),
+        trail_distance=_price(theirs.get("trail_distance")),
         client_order_id=evidence.get("client_order_id", ""),
         broker_order_id=evidence.get("broker_order_id", ""),
         broker_position_id=evidence.get("broker_position_id", ""),

@@ -62,7 +62,7 @@ WORKING = Query(
 SELECT DISTINCT ON (coalesce(o.aggregate_id, o.id)) o.id, o.connection_id,
   {sent_as_sql("o")} AS client_order_id, o.broker_order_id, o.status, o.symbol, o.side,
   o.order_type, o.quantity, o.filled_quantity, o.limit_price, o.stop_price, o.stop_loss,
-  o.take_profit, false AS has_ended
+  o.take_profit, o.trail_distance, false AS has_ended
 FROM execution_order o
 WHERE o.connection_id = ANY(%s) AND o.status IN ('SUBMITTED', 'PARTIALLY_FILLED',
   'CANCEL_REQUESTED') AND o.client_order_id IS NOT NULL

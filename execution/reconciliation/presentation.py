@@ -91,7 +91,7 @@ CONSEQUENCES: dict[tuple[str, Decision], tuple[tuple[str, str], ...]] = {
 }
 FIELD_ORDER = (
     "state", "side", "order_type", "quantity", "filled", "entry_price", "limit_price",
-    "stop_price", "stop_loss", "take_profit",
+    "stop_price", "trail_distance", "stop_loss", "take_profit",
 )  # fmt: skip
 IGNORED = (("pending", "Nothing changes. If the difference changes, it opens again."),)
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
-from brokers.types import DECISIONS, Execution, OrderReport, ReportKind, Side
+from brokers.types import DECISIONS, Execution, OrderReport, OrderType, ReportKind, Side
 from common.money import divide, plain
 from common.reason_codes import Code
 from common.sql import rows
@@ -114,7 +114,8 @@ def _add_fills(change: OrderChange) -> None:
     if total <= 0:
         raise QuantityCorrectedError(f"corrections leave nothing of {state.filled}")
     change.average = divide(state.filled * row.avg_fill_price + delta.value, total)
-    if row.expected_price is not None and row.pip:
+    # A trailing stop's price has moved since it was expected; where to is not known.
+    if row.expected_price is not None and row.pip and row.order_type != OrderType.TRAILING_STOP:
         moved = (change.average - row.expected_price) * SIGN[row.side]
         change.unit = slippage_unit(row.pair, row.slippage_unit)
         size = size_of(change.unit, price=row.expected_price, pip=row.pip, tick=row.tick or row.pip)

@@ -51,6 +51,7 @@ class OurOrder(NamedTuple):
     stop_price: Decimal | None
     stop_loss: Decimal | None
     take_profit: Decimal | None
+    trail_distance: Decimal | None
     has_ended: bool
 
 
@@ -310,7 +311,8 @@ ORDERS_BY_CLIENT_ID = Query(
     """
 SELECT o.id, o.connection_id, o.client_order_id, o.broker_order_id, o.status, o.symbol, o.side,
   o.order_type, o.quantity, o.filled_quantity, o.limit_price, o.stop_price, o.stop_loss,
-  o.take_profit, coalesce(o.status = 'PENDING' OR o.done_at < %(began)s, false) AND NOT (
+  o.take_profit, o.trail_distance,
+  coalesce(o.status = 'PENDING' OR o.done_at < %(began)s, false) AND NOT (
     o.aggregate_id IS NOT NULL AND EXISTS (SELECT FROM execution_order m
       WHERE m.aggregate_id = o.aggregate_id AND coalesce(m.done_at >= %(began)s, true))
   ) AS has_ended

@@ -294,7 +294,7 @@ def _limit_denial(
         return Denial(
             Code[row.pause_code], row.pause_value, row.pause_maximum, row.pause_detail or ""
         )
-    blocked = cannot_trade(row, context.capabilities) or symbol_denial(row)
+    blocked = cannot_trade(row, signal, context.capabilities) or symbol_denial(row)
     if blocked := blocked or hours_denial(row, context.evaluation.now):
         return blocked
     quantity, side = new.quantity or ZERO, SIDES[row.side]

@@ -295,7 +295,7 @@ def _record(row: OrderRow, decision: Decision) -> tuple[Any, ...]:
         return (
             row.id, "SUBMITTING", "", i.detail, "{}", _client_order_id(row), i.symbol, i.quantity,
             i.limit_price, i.stop_price, i.stop_loss, i.take_profit, i.expected_price, i.pip,
-            i.rate, i.margin, i.risk, i.worst_price, i.unrounded_quantity,
+            i.rate, i.margin, i.risk, i.worst_price, i.unrounded_quantity, i.trail_distance,
         )  # fmt: skip
     ended = decision if isinstance(decision, Terminated) else None
     denial = ended.denial if ended else decision
@@ -303,7 +303,7 @@ def _record(row: OrderRow, decision: Decision) -> tuple[Any, ...]:
     return (
         row.id, ended.status.value if ended else "DENIED", denial.code.value, denial.detail,
         json.dumps(denial.numbers()), None, row.symbol, None, row.limit_price, row.stop_price,
-        None, None, None, None, None, None, None, None, denial.unrounded,
+        None, None, None, None, None, None, None, None, denial.unrounded, None,
     )  # fmt: skip
 
 
@@ -336,6 +336,7 @@ def _outgoing(
         quantity=intent.quantity,
         limit_price=intent.limit_price,
         stop_price=intent.stop_price,
+        trail_distance=intent.trail_distance,
         stop_loss=intent.stop_loss,
         take_profit=intent.take_profit,
         reduce_only=not is_entry,

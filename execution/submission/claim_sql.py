@@ -303,10 +303,10 @@ WITH decided AS (
     %(quantity)s::numeric[], %(limit_price)s::numeric[], %(stop_price)s::numeric[],
     %(stop_loss)s::numeric[], %(take_profit)s::numeric[], %(expected_price)s::numeric[],
     %(pip)s::numeric[], %(rate)s::numeric[], %(margin)s::numeric[], %(risk)s::numeric[],
-    %(worst_price)s::numeric[], %(unrounded_quantity)s::numeric[])
+    %(worst_price)s::numeric[], %(unrounded_quantity)s::numeric[], %(trail_distance)s::numeric[])
   AS t(id, status, reason, detail, numbers, client_order_id, symbol, quantity, limit_price,
     stop_price, stop_loss, take_profit, expected_price, pip, rate, margin, risk, worst_price,
-    unrounded_quantity)
+    unrounded_quantity, trail_distance)
 ), moved AS (
   UPDATE execution_order o SET status = d.status, reason = d.reason, detail = left(d.detail, 300),
     client_order_id = coalesce(d.client_order_id, o.client_order_id), symbol = d.symbol,
@@ -314,6 +314,7 @@ WITH decided AS (
     stop_price = d.stop_price, stop_loss = d.stop_loss, take_profit = d.take_profit,
     expected_price = d.expected_price, pip = d.pip, conversion_rate = d.rate, margin = d.margin,
     risk = d.risk, worst_price = d.worst_price, unrounded_quantity = d.unrounded_quantity,
+    trail_distance = d.trail_distance,
     fence = o.fence + 1,
     -- An order that was only deferred keeps the start of its wait: it may be deferred again.
     waiting_since = CASE WHEN d.status = 'SUBMITTING' AND o.reason = ANY('{_DEFERRED}')
@@ -336,7 +337,7 @@ SELECT id, fence, client_order_id FROM moved WHERE status = 'SUBMITTING'
 WRITE_COLUMNS = (
     "id", "status", "reason", "detail", "numbers", "client_order_id", "symbol", "quantity",
     "limit_price", "stop_price", "stop_loss", "take_profit", "expected_price", "pip", "rate",
-    "margin", "risk", "worst_price", "unrounded_quantity",
+    "margin", "risk", "worst_price", "unrounded_quantity", "trail_distance",
 )  # fmt: skip
 
 # Request what a waiting exit needs: a read of the broker's position, or the removal of its levels
@@ -411,7 +412,8 @@ ORDER BY id FOR NO KEY UPDATE SKIP LOCKED
 
 # Orders that the engine holds. An order whose trigger has fired since it was loaded has another
 # type by now and stays due. A trigger that is armed stays as it is, unless the account has another
-# price source; that of an order that ended and was retried starts again.
+# price source; that of an order that ended and was retried starts again. A trailing stop that was
+# decided for its broker before and never sent keeps nothing of that.
 HELD_COLUMNS = (
     "id", "order_type", "seconds", "is_known", "kind", "sent_as", "source_id", "pair", "side",
     "level", "distance", "activation_price", "detail",
@@ -427,7 +429,8 @@ WITH held AS (
 ), moved AS (
   UPDATE execution_order o SET reason = '{Code.AWAITING_TRIGGER.value}',
     detail = coalesce(h.detail, o.detail),
-    due_at = clock_timestamp() + make_interval(secs => h.seconds),
+    due_at = clock_timestamp() + make_interval(secs => h.seconds), trail_distance = NULL,
+    stop_price = CASE WHEN o.order_type <> 'TRAILING_STOP' THEN o.stop_price END,
     waiting_since = CASE WHEN o.reason = '{Code.AWAITING_TRIGGER.value}'
       THEN coalesce(o.waiting_since, clock_timestamp()) ELSE clock_timestamp() END
   FROM held h WHERE o.id = h.id AND o.status = 'PENDING' AND o.order_type = h.order_type

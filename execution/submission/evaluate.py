@@ -167,7 +167,7 @@ def decide_entry(
         signal = signal._replace(open_price=None)
     if error := (
         (validity_error(row, signal, context) if slice_quantity is None else None)
-        or cannot_trade(row, capabilities)
+        or cannot_trade(row, signal, capabilities)
         or _expiry_too_near(row, signal, context, capabilities)
     ):
         return error
@@ -196,6 +196,10 @@ def decide_entry(
     trigger = _trigger(row, signal, instrument, quote, capabilities, context.atrs.get(row.id))
     if isinstance(trigger, Denial):
         return trigger
+    trail = None
+    if trigger and not trigger.is_held:
+        trail, trigger = trigger, None
+        row = row._replace(stop_price=trail.level)
     # A held order is decided about when it is triggered.
     scale = ONE if trigger else context.scales.get(row.id, ONE)
     if not isinstance(scale, Decimal):
@@ -214,6 +218,9 @@ def decide_entry(
     )  # fmt: skip
     if trigger and isinstance(decision, Intent):  # checked now, and again when it is triggered
         return Deferred(Code.AWAITING_TRIGGER, trigger=trigger)
+    if trail and isinstance(decision, Intent):
+        detail = f"{decision.detail}, following {plain(trail.distance)} behind"
+        decision = replace(decision, trail_distance=trail.distance, detail=detail)
     if budget and isinstance(decision, Intent):
         notional = decision.whole_quantity * decision.expected_price
         context.totals.add(signal.id, quote_currency(row.pair), notional)
@@ -236,10 +243,18 @@ def _trigger(
     capabilities: Capabilities,
     atr: Atr | None,
 ) -> Trigger | Denial | None:
-    """Return what an entry waits for that the engine holds, None if its broker takes the type."""
-    if not _is_emulated(row, capabilities):
+    """Return what an entry waits for that the engine holds, None if its broker takes the type.
+
+    A trailing stop that its broker takes has one too, which is not held.
+    """
+    is_held = _is_emulated(row, signal, capabilities)
+    if not is_held and row.order_type != OrderType.TRAILING_STOP:
         return None
-    return triggers.trigger_of(row, signal, instrument, quote, atr)
+    trigger = triggers.trigger_of(row, signal, instrument, quote, atr)
+    if is_held or isinstance(trigger, Denial):
+        return trigger
+    sent = triggers.at_broker(trigger, instrument)
+    return trigger if triggers.has_level_at_start(signal, sent) else sent
 
 
 def signal_budget_of(
@@ -453,7 +468,7 @@ def _waited_for(row: OrderRow) -> Code | None:
     return Code[row.reason] if row.reason in ENTRY_WAITS else None
 
 
-def cannot_trade(row: OrderRow, capabilities: Capabilities) -> Denial | None:
+def cannot_trade(row: OrderRow, signal: SignalRow, capabilities: Capabilities) -> Denial | None:
     """Return what became ineligible since the fan-out, or what the account cannot trade."""
     if not row.is_active:
         return Denial(Code.CONNECTION_INACTIVE)
@@ -467,7 +482,7 @@ def cannot_trade(row: OrderRow, capabilities: Capabilities) -> Denial | None:
         return Denial(
             Code.ACCOUNT_DATA_STALE, Decimal(row.account_age), Decimal(ACCOUNT_MAX_AGE_SECONDS)
         )
-    if _is_emulated(row, capabilities):
+    if _is_emulated(row, signal, capabilities):
         return triggers.time_in_force_denial(row.time_in_force, capabilities)
     if row.is_held_leg:  # the account takes no order that its trigger could send
         return Denial(Code.ORDER_TYPE_UNSUPPORTED, detail=row.order_type)
@@ -478,9 +493,10 @@ def cannot_trade(row: OrderRow, capabilities: Capabilities) -> Denial | None:
     return None
 
 
-def _is_emulated(row: OrderRow, capabilities: Capabilities) -> bool:
+def _is_emulated(row: OrderRow, signal: SignalRow, capabilities: Capabilities) -> bool:
     """Return whether the engine holds an entry until its trigger fires."""
-    return triggers.is_emulated(row.order_type, capabilities, is_held_leg=row.is_held_leg)
+    always = triggers.must_be_held(row, signal)
+    return triggers.is_emulated(row.order_type, capabilities, always=always)
 
 
 def _expiry_too_near(
@@ -489,7 +505,7 @@ def _expiry_too_near(
     """Deny a GTD order whose end is nearer than the broker accepts. Current, maximum: seconds."""
     if row.time_in_force != TimeInForce.GTD or signal.valid_until is None:
         return None
-    if _is_emulated(row, capabilities):
+    if _is_emulated(row, signal, capabilities):
         return None  # the engine ends it
     left, shortest = signal.valid_until - context.now, capabilities.shortest_gtd
     if left >= shortest:

@@ -8,6 +8,7 @@ from decimal import ROUND_UP, Decimal
 from zoneinfo import ZoneInfo
 
 from brokers.trading_hours import is_closed, is_known, opens_at
+from brokers.types import OrderType
 from common.money import plain
 from common.reason_codes import Code
 from common.units import size_of
@@ -71,7 +72,9 @@ def deviation_denial(row: OrderRow, signal: SignalRow, touch: Decimal) -> Denial
     if maximum is None:
         return None
     own = signal.open_price if row.limit_price is None else row.limit_price  # it may be changed
-    for name, price in (("open_price", own), ("stop_price", row.stop_price)):
+    is_trailing = row.order_type == OrderType.TRAILING_STOP  # its stop price comes from the market
+    stop = None if is_trailing else row.stop_price
+    for name, price in (("open_price", own), ("stop_price", stop)):
         if price is not None and abs(price - touch) * HUNDRED > maximum * touch:
             deviation = (abs(price - touch) * HUNDRED / touch).quantize(_PLACES, ROUND_UP)
             detail = f"{name} {plain(price)}, and the market is at {plain(touch)}"

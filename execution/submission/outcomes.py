@@ -93,7 +93,8 @@ class Trigger:
     """When an entry is sent that the engine holds. Prices: quote currency.
 
     order_type: the entry's own; sent_as: the type that is sent. level: of a trailing stop, by the
-    market now; None while its activation price is not reached.
+    market now; None while its activation price is not reached. is_held: by the engine; else it is a
+    trailing stop that its broker takes.
     """
 
     kind: TriggerKind
@@ -105,6 +106,7 @@ class Trigger:
     level: Decimal | None = None
     distance: Decimal | None = None
     activation_price: Decimal | None = None
+    is_held: bool = True
 
     @property
     def text(self) -> str:
@@ -125,7 +127,8 @@ class Intent:
     pip: Decimal
     rate: Decimal
     limit_price: Decimal | None = None
-    stop_price: Decimal | None = None
+    stop_price: Decimal | None = None  # of a trailing stop the first one
+    trail_distance: Decimal | None = None  # of a trailing stop that its broker takes
     stop_loss: Decimal | None = None
     take_profit: Decimal | None = None
     margin: Decimal | None = None

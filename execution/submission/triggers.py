@@ -1,17 +1,22 @@
 """Entries that the engine holds because their broker lacks the type: when they are sent. Pure.
 
+A trailing stop is also held where its broker's own order could not do the same. Any other one that
+its broker takes is sent at once, with its distance.
+
 The order waits until its trigger fires (`monitoring/trigger_monitor.py`). It then has the type that
 is sent and is decided like any other order: by the price, limits and halts of that moment.
 """
 
+from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
 
+from brokers import price_rounding
 from brokers.account_capabilities import Capabilities
 from brokers.types import OrderType as SentType
 from brokers.types import TimeInForce
 from common.clocks import machine_seconds_until
-from common.money import divide, plain
+from common.money import plain
 from common.reason_codes import Code
 from execution.models import TriggerKind
 from execution.submission.outcomes import SIDES, Atr, Trigger, touch_price
@@ -35,17 +40,60 @@ AT_ONCE = frozenset({TimeInForce.IOC, TimeInForce.FOK})  # for the order that is
 AGAIN_SECONDS = 3600.0  # a held order is looked at so often; its trigger does not wait for it
 
 
-def is_emulated(order_type: str, capabilities: Capabilities, *, is_held_leg: bool = False) -> bool:
+def is_emulated(order_type: str, capabilities: Capabilities, *, always: bool = False) -> bool:
     """Return whether the engine holds entries of this type for an account.
 
-    It does if the broker does not take the type, and takes the one that is sent. is_held_leg: of an
-    OCO pair, which the engine holds on every account.
+    It does if the broker does not take the type, and takes the one that is sent. always: also if
+    the broker takes the type.
     """
     if order_type not in HELD_AS:
         return False
-    if not is_held_leg and order_type in capabilities.order_types:
+    if not always and order_type in capabilities.order_types:
         return False
     return HELD_AS[order_type][1] in capabilities.order_types
+
+
+def must_be_held(row: OrderRow, signal: SignalRow) -> bool:
+    """Return whether the engine holds an entry on every account, by what the signal wants.
+
+    It holds the legs of an OCO pair, and trailing stops of which a broker's own order would not
+    keep a part: they begin to follow at once, and are filled at any price.
+    """
+    if row.is_held_leg:
+        return True
+    if row.order_type != OrderType.TRAILING_STOP:
+        return False
+    slippage = (signal.max_slippage_pips, row.max_slippage_pips, row.own_max_slippage)
+    return signal.activation_price is not None or any(limit is not None for limit in slippage)
+
+
+def has_level_at_start(signal: SignalRow, trigger: Trigger) -> bool:
+    """Return whether a stop loss or target is on the wrong side of where a trailing stop begins.
+
+    Until it is triggered the price may have moved to the right side, so the engine holds the entry,
+    and the level is checked then.
+    """
+    start, sign = trigger.level, trigger.side.sign
+    if start is None:
+        return False
+    is_stop_passed = signal.sl is not None and (start - signal.sl) * sign <= 0
+    return is_stop_passed or any((price - start) * sign <= 0 for price in signal.target_prices)
+
+
+def at_broker(trigger: Trigger, instrument: InstrumentRow) -> Trigger:
+    """Return a trailing stop as its broker gets it: in whole ticks.
+
+    Its first stop price is rounded away from the market.
+    """
+    assert trigger.distance is not None
+    assert trigger.level is not None
+    tick = instrument.tick
+    return replace(
+        trigger,
+        distance=price_rounding.round_distance(trigger.distance, tick),
+        level=price_rounding.round_entry_price(trigger.level, tick, trigger.side, SentType.STOP),
+        is_held=False,
+    )
 
 
 def time_in_force_denial(time_in_force: str, capabilities: Capabilities) -> Denial | None:
@@ -107,8 +155,7 @@ def _distance(
 
 def _in_ticks(distance: Decimal, instrument: InstrumentRow) -> Decimal:
     """Return a distance rounded to whole ticks, at least one."""
-    tick = instrument.tick or instrument.pip / 10
-    return max(divide(distance, tick).to_integral_value(), Decimal(1)) * tick
+    return price_rounding.round_distance(distance, instrument.tick or instrument.pip / 10)
 
 
 def is_held(row: OrderRow) -> bool:

@@ -220,6 +220,23 @@ def test_entry_that_is_not_sent_is_changed_at_once(world: World) -> None:
     assert bob.status_code == 404
 
 
+def test_trailing_stop_at_its_broker_is_shown_as_native_and_not_changed(world: World) -> None:
+    signal = Signal.objects.create(
+        feed=world.feed, currency_pair="EUR/USD", direction="BUY", order_type="TRAILING_STOP",
+        trail_pips=Decimal(50), approval="APPROVED", published_at=market_now(), candidate_count=1,
+    )  # fmt: skip
+    working = order(
+        world.connection, signal, "entry", status="SUBMITTED", order_type="TRAILING_STOP",
+        stop_price=Decimal("1.105"), trail_distance=Decimal("0.005"),
+    )  # fmt: skip
+    data = get(world, f"orders/{working.pk}/")
+    assert (data["emulated"], data["trigger"], data["order_type"]) == (False, None, "TRAILING_STOP")
+    assert (data["trail_distance"], data["stop_price"]) == ("0.005", "1.105")
+    change = {"quantity": "2000"}
+    answer = world.client("alice").patch(f"/api/v1/orders/{working.pk}/", change, format="json")
+    problem(answer, 409, "CHANGE_UNSUPPORTED")
+
+
 def test_closing_reserves_the_quantity_and_is_refused_when_none_is_left(world: World) -> None:
     alice, path = world.client("alice"), f"/api/v1/positions/{world.position.pk}/close/"
     problem(alice.post(path, {"fraction": "1.5"}, format="json"), 400, "FIELD_INVALID")

@@ -2,7 +2,7 @@
 
 import asyncio
 from dataclasses import replace
-from decimal import ROUND_CEILING
+from decimal import ROUND_CEILING, Decimal
 from typing import Any
 
 from brokers.account_capabilities import Capabilities
@@ -14,6 +14,7 @@ from brokers.base import (
     check_deadline,
 )
 from brokers.types import (
+    BrokerOrder,
     CancelRequest,
     ChangeRequest,
     ConnectionSpec,
@@ -21,6 +22,7 @@ from brokers.types import (
     ModifyRequest,
     OrderReport,
     OrderRequest,
+    OrderType,
     ReportKind,
     Side,
     TimeInForce,
@@ -283,6 +285,35 @@ class HidesStopOrders(FaultyAdapter):
     def capabilities(self, spec: ConnectionSpec) -> Capabilities:
         can = self.inner.capabilities(spec)
         return replace(can, order_types=can.order_types - {"STOP"})
+
+
+class SendsTrailingAsStop(ChangesOrders):
+    """Places a stop order where a trailing stop begins."""
+
+    def changed(self, request: OrderRequest) -> OrderRequest:
+        if request.order_type is not OrderType.TRAILING_STOP:
+            return request
+        return replace(request, order_type=OrderType.STOP, trail_distance=None)
+
+
+class ListsFirstStopPrice(FaultyAdapter):
+    """Lists a trailing stop as it was sent, not as it is now."""
+
+    async def submit(self, spec: ConnectionSpec, request: OrderRequest, guard: Guard) -> Reports:
+        self.first = request.stop_price
+        return await self.inner.submit(spec, request, guard)
+
+    async def open_orders(self, spec: ConnectionSpec) -> list[BrokerOrder]:
+        return [replace(one, stop_price=self.first) for one in await self.inner.open_orders(spec)]
+
+
+class DefaultsDistances(ChangesOrders):
+    """Invents the distance of a trailing stop that has none."""
+
+    def changed(self, request: OrderRequest) -> OrderRequest:
+        if request.order_type is not OrderType.TRAILING_STOP:
+            return request
+        return replace(request, trail_distance=request.trail_distance or Decimal("0.01"))
 
 
 class ReportsForAnotherConnection(FaultyAdapter):

@@ -44,3 +44,21 @@ def test_page_of_an_order_offers_its_change(
     assert line in page(path)
     wrong = client.post(f"{path}terms/", body | {"limit_price": "x"})
     assert wrong.status_code == 200
+
+
+def test_page_of_a_trailing_stop_at_its_broker_shows_how_far_it_follows(
+    small: dict[str, Any], page: Page, client: Client
+) -> None:
+    published = seed.signal(
+        small["feed"], candidate_count=1, order_type="TRAILING_STOP", trail_pips=D(50)
+    )
+    (order,) = seed.orders(published, small["connections"], {("SUBMITTED", ""): 1})
+    Order.objects.filter(pk=order.pk).update(
+        order_type="TRAILING_STOP", stop_price=D("1.3845"), trail_distance=D("0.005")
+    )
+    client.force_login(small["operator"])
+    path = f"/admin/execution/order/{order.pk}/"
+    html = " ".join(page(path).split())
+    assert "0.005 behind, at its broker, beginning at 1.3845" in html
+    assert "Emulated" not in html
+    assert f"{path}terms/" not in html

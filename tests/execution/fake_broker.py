@@ -87,13 +87,14 @@ class FakeBroker(FakeBrokerBook):
         self.shuffle: Callable[[list[OrderReport]], list[OrderReport]] = lambda reports: reports
         self.on_call: Callable[[], None] = lambda: None
         self.submit_many_at_once = False
+        self.order_types = frozenset(OrderType) - {OrderType.TRAILING_STOP}
         self.cash_flows_horizon: timedelta | None = None
         self.flows: list[BrokerCashFlow] = []
         self.margin: Decimal | None = None  # of one unit, if the broker reports margins
 
     def capabilities(self, spec: ConnectionSpec) -> Capabilities:
         return Capabilities(
-            order_types=frozenset(OrderType),
+            order_types=self.order_types,
             times_in_force=frozenset(TimeInForce) - {TimeInForce.FOK},
             native_stops=bool(spec.settings.get("native_stops", False)),
             modify=True,
@@ -263,6 +264,7 @@ class FakeBroker(FakeBrokerBook):
                 filled=t.filled,
                 limit_price=t.request.limit_price,
                 stop_price=t.request.stop_price,
+                trail_distance=t.request.trail_distance,
                 client_order_id=t.request.client_order_id,
             )
             for t in self.tickets

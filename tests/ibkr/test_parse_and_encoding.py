@@ -116,8 +116,15 @@ def test_order_updates_its_record() -> None:
     assert (waiting.stop_price, waiting.limit_price) == (Decimal("1.1"), Decimal("1.2"))
     assert waiting.expires_at == datetime(2030, 1, 1, tzinfo=UTC)
     assert parse.expiry_of("20300101 00:00:00 US/Eastern") is None
+    trailing = record()
+    parse.update_from_order(
+        trailing, EUR,
+        Order(action="SELL", orderType="TRAIL", auxPrice=0.005, trailStopPrice=1.095), Decimal(1),
+    )  # fmt: skip
+    assert (trailing.order_type, trailing.limit_price) == (OrderType.TRAILING_STOP, None)
+    assert (trailing.trail_distance, trailing.stop_price) == (Decimal("0.005"), Decimal("1.095"))
     odd = record()
-    parse.update_from_order(odd, EUR, Order(action="BUY", orderType="TRAIL"), Decimal(1))
+    parse.update_from_order(odd, EUR, Order(action="BUY", orderType="TRAIL LIMIT"), Decimal(1))
     assert odd.order_type is None
 
 

@@ -29,7 +29,7 @@ def test_hedging_exits_by_ticket(adapter: Mt5Adapter) -> None:
     can = adapter.capabilities(spec())
     assert (can.exit_safety, can.native_stops) == (ExitSafety.TICKET, True)
     assert can.position_modes == {PositionMode.HEDGING}
-    assert can.order_types == set(OrderType)
+    assert can.order_types == set(OrderType) - {OrderType.TRAILING_STOP}
     assert can.times_in_force == set(TimeInForce)
     assert not can.event_stream
     assert can.lookup_horizon == can.fills_horizon is not None

@@ -194,7 +194,7 @@ def test_capabilities_by_the_settings_alone() -> None:
     assert netting.exit_safety is ExitSafety.CANCEL_FIRST
     assert not netting.native_stops
     assert capabilities_of("mt5", spec(position_mode="NETTING", native_stops=True)).native_stops
-    assert netting.order_types == set(OrderType)
+    assert netting.order_types == set(OrderType) - {OrderType.TRAILING_STOP}
     assert netting.times_in_force == set(TimeInForce)
 
 

@@ -155,6 +155,8 @@ class ClientSession:
         """Return the error against an order that TWS does not take, or None."""
         if placed.kind == "STP LMT" and not (placed.limit and placed.aux):
             return 201, "Order rejected - reason:Invalid price: a stop-limit order has two."
+        if placed.kind == "TRAIL" and not placed.aux:
+            return 321, "Error validating request.-'bX' : cause - A trailing amount is required."
         if placed.tif != "GTD":
             return None
         try:

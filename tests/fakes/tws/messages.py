@@ -82,6 +82,8 @@ class PlacedOrder:
     oca_type: int
     what_if: bool
     good_till: str = ""
+    trail_stop: str = ""  # of a TRAIL, whose `aux` is its distance
+    trigger_method: str = "0"
 
 
 def by_hand(
@@ -104,17 +106,22 @@ def read_order(fields: Sequence[str]) -> PlacedOrder:
     action, quantity, kind, limit, aux, tif, group, account = (next(it) for _ in range(8))
     _skip(it, 2)  # openClose, origin
     ref, transmit, parent = next(it), next(it), next(it)
-    _skip(it, 6)  # blockOrder … hidden
+    _skip(it, 3)  # blockOrder … displaySize
+    trigger_method = next(it)
+    _skip(it, 2)  # outsideRth, hidden
     _skip(it, 3)  # "", discretionaryAmt, goodAfterTime
     good_till = next(it)
     _skip(it, 3)  # faGroup … faPercentage
     _skip(it, 4)  # modelCode … exemptCode
     oca_type = next(it)
-    _skip(it, 19 + 7 + 4 + 4 + 1 + 1 + 1)  # rule80A … algoId
+    _skip(it, 19 + 2)  # rule80A … referencePriceType
+    trail_stop = next(it)
+    _skip(it, 4 + 4 + 4 + 1 + 1 + 1)  # trailingPercent … algoId
     what_if = next(it)
     return PlacedOrder(
         order_id, con_id, action, Decimal(quantity), kind, limit, aux, tif, group, account, ref,
-        transmit == "1", int(parent), int(oca_type), what_if == "1", good_till,
+        transmit == "1", int(parent), int(oca_type), what_if == "1", good_till, trail_stop,
+        trigger_method,
     )  # fmt: skip
 
 
@@ -132,12 +139,12 @@ def open_order(security: Security, o: Any, status: str, margin: Sequence[str] = 
         o.client_id, o.perm_id, 0, 0, 0, "", "", "", "", "",
         "", o.good_till, "", "", "", 0, "", -1, 0, "", "", "", "", "", 0, 0, 0, 0, "",
         o.oca_type, 0, 0, "",
-        o.parent_id, 0, "", 0, "", "",
-        0, 0, "", "", "", "", "", 0, 0, 0,
+        o.parent_id, o.trigger_method, "", 0, "", "",
+        0, 0, o.trail_stop, "", "", "", "", 0, 0, 0,
         "", "", "", "",
         0, "", "", 0, 0, "",
         0, o.what_if, status, *money, "1.25" if margin else "", "", "", "USD", "", 0, 0,
-        0, "", "", "", "", "", "", "", 0, "", "", "", "", 0, 0, 0, 0,
+        0, "", "", o.trail_stop, "", "", "", "", 0, "", "", "", "", 0, 0, 0, 0,
         "", "", 0, "", "", "", "", "",
     )  # fmt: skip
 
@@ -149,11 +156,11 @@ def completed_order(security: Security, o: Any, status: str, filled: Decimal, wh
         o.action, o.quantity, o.kind, o.limit, o.aux, o.tif, o.oca_group, o.account, "O", 0, o.ref,
         o.perm_id, 0, 0, 0, "", "", "", "",
         "", o.good_till, "", "", "", 0, "", -1, "", "", "", "", "", 0, 0, 0, "",
-        o.oca_type, 0, "", 0, "",
-        "", 0, 0, "", "", "", 0, 0, 0, "", "", "",
+        o.oca_type, o.trigger_method, "", 0, "",
+        "", 0, 0, o.trail_stop, "", "", 0, 0, 0, "", "", "",
         "", "", "", 0, 0, "",
         0, status, 0, 0, 0,
-        "", "", "", 0, 0, "", filled, 0, 0, "", 0, 0, 0, "", why,
+        o.trail_stop, "", "", 0, 0, "", filled, 0, 0, "", 0, 0, 0, "", why,
         "", "", "", "", "",
     )  # fmt: skip
 

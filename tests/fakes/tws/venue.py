@@ -59,7 +59,9 @@ class Order:
     oca_type: int
     what_if: bool = False
     good_till: str = ""
-    triggered: bool = False  # a stop-limit order that has become a limit order
+    trail_stop: str = ""  # the present stop price of a TRAIL
+    trigger_method: str = "0"
+    triggered: bool = False  # a stop-limit or trailing order whose stop price was reached
     status: str = "PendingSubmit"
     filled: Decimal = Decimal(0)
     average: Decimal = Decimal(0)
@@ -204,7 +206,7 @@ class Venue:
             return self._drop(client_id, known, placed)
         if known is not None:
             known.quantity, known.limit, known.aux = placed.quantity, placed.limit, placed.aux
-            known.kind, known.tif = placed.kind, placed.tif
+            known.kind, known.tif, known.trail_stop = placed.kind, placed.tif, placed.trail_stop
             self.report_order(known, "changed")
             self._match(known)
             return known
@@ -272,7 +274,7 @@ class Venue:
         return execution
 
     def _accept(self, order: Order) -> None:
-        waits = order.kind in ("STP", "STP LMT") or bool(order.parent_id)
+        waits = order.kind in ("STP", "STP LMT", "TRAIL") or bool(order.parent_id)
         order.status = "PreSubmitted" if waits else "Submitted"
         self.accepted.append(order.ref)
         self.report_order(order, "accepted")
@@ -305,8 +307,8 @@ class Venue:
         if parent is not None and parent.status != "Filled":
             return
         bid, ask = self.quotes[order.con_id]
-        price = ask if order.sign > 0 else bid
-        reached = self._is_reached(order, price)
+        price, other = (ask, bid) if order.sign > 0 else (bid, ask)
+        reached = self._has_trailed(order, price, other) or self._is_reached(order, price)
         available = order.quantity * self.fill_share - order.filled
         if reached and order.tif == "FOK" and available < order.quantity:
             self._end(order, "Cancelled")
@@ -317,6 +319,23 @@ class Venue:
                 self._end(order, "Cancelled")
         elif order.tif in ("IOC", "FOK"):
             self._end(order, "Cancelled")
+
+    def _has_trailed(self, order: Order, touch: Decimal, other: Decimal) -> bool:
+        """Move the stop price of a trailing order; return whether it has been reached.
+
+        It follows the price at which it would be filled, and never moves back. By IBKR's manual the
+        other side triggers it: a sell's stop price is reached by the ask, a buy's by the bid.
+        """
+        if order.kind != "TRAIL" or order.triggered:
+            return order.triggered and order.kind == "TRAIL"
+        follows = touch + order.sign * Decimal(order.aux)
+        if not order.trail_stop or order.sign * (Decimal(order.trail_stop) - follows) > 0:
+            order.trail_stop = format(follows, "f")
+            self.report_order(order, "changed")
+        if order.sign * (other - Decimal(order.trail_stop)) >= 0:
+            order.triggered, order.status = True, "Submitted"
+            self.report_order(order, "status")
+        return order.triggered
 
     def _is_reached(self, order: Order, price: Decimal) -> bool:
         """Whether an order fills at a price. A stop-limit order becomes a limit order first."""

@@ -5,9 +5,7 @@ from decimal import Decimal as D
 
 import pytest
 
-from brokers.types import (
-    CloseCause,
-)
+from brokers.types import CloseCause, OrderType
 from common.errors import InvalidInputError
 from execution import services
 from execution.models import DriftItem, ExecutionLog, Fill, Order
@@ -123,6 +121,28 @@ def test_working_orphan_is_adopted_as_an_order(broker: FakeBroker, owner: User) 
     assert (order.status, order.limit_price, order.broker_order_id) == (
         "SUBMITTED", D("1.09"), ticket.number,
     )  # fmt: skip
+    assert_settled(broker)
+
+
+def test_working_trailing_stop_is_adopted_with_its_distance(
+    broker: FakeBroker, owner: User
+) -> None:
+    known = broker.tickets[0].request
+    broker.receive(
+        replace(
+            known, client_order_id=tag(broker), order_type=OrderType.TRAILING_STOP,
+            stop_price=D("1.105"), trail_distance=D("0.005"), stop_loss=None, take_profit=None,
+        )
+    )  # fmt: skip
+    item = drift_item("UNKNOWN_ORDER")
+    assert item.evidence["theirs"]["trail_distance"] == "0.005"
+    drift_decisions.adopt(item.pk, by=owner)
+    query_unknown_orders(trading_runtime.get_runtime().dispatcher)
+    order = Order.objects.get(client_order_id=tag(broker))
+    assert (order.status, order.order_type) == ("SUBMITTED", "TRAILING_STOP")
+    assert (order.trail_distance, order.stop_price) == (D("0.005"), D("1.105"))
+    assert order.signal is not None
+    assert (order.signal.trail_distance, order.signal.stop_price) == (D("0.005"), None)
     assert_settled(broker)
 
 
