@@ -116,6 +116,12 @@ async def positions(client: Client) -> list[BrokerPosition]:
     return found
 
 
+async def held(client: Client, symbol: str) -> Decimal:
+    """Return the balance of a spot market's coin, base units."""
+    totals = (await _balance(client))["total"]
+    return parse.optional_number(totals.get(symbol.partition("/")[0]))
+
+
 async def _spot_positions(client: Client) -> list[BrokerPosition]:
     totals = (await _balance(client))["total"]
     found = []
