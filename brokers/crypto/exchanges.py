@@ -62,7 +62,7 @@ class Exchange:
     found and cancelled by our id before and after its trigger. trigger_name: ccxt's parameter of
     its stop price. gtd: the nearest expiry that it takes, by market; missing: it has none.
     levels: on which markets stops and targets rest there, and how: on perpetuals as orders that
-    only reduce, on spot as orders that reserve the coins. amends_levels: their price and quantity
+    only reduce, on spot as a pair that cancels each other. amends_levels: their price and quantity
     are changed in place.
     amends: on which markets a limit order is changed in place, by our id, and keeps both its ids.
     Binance replaces a spot order by another one, and so did Kraken's older call: not used.
@@ -158,10 +158,10 @@ BINANCE = Exchange(
     # docs futures "New Algo Order" (clientAlgoId unique among open ones), "Query Algo Order"
     # (actualOrderId; without a fill for 3 days, else 90), "Event Algo Order Update" (statuses);
     # ccxt: algoOrder, openAlgoOrders, allAlgoOrders. No request changes one.
-    # docs spot "New order": STOP_LOSS with stopPrice is a market order when triggered, and keeps its
-    # ids. "New Order list - OCO": a TAKE_PROFIT above a STOP_LOSS, each with a client order id; the
-    # activation of one cancels the other. "Cancel Order list": cancelling one of them cancels both.
-    # "Symbol filters": MAX_NUM_ALGO_ORDERS, 5 of a symbol; its `orderTypes` in exchangeInfo state
+    # docs spot "New order": STOP_LOSS with stopPrice is a market order when triggered, and keeps
+    # its ids. "New Order list - OCO": a TAKE_PROFIT above a STOP_LOSS, each with a client order
+    # id; the activation of one cancels the other. "Cancel Order list": cancelling one of them
+    # cancels both. "Symbol filters": MAX_NUM_ALGO_ORDERS, 5 of a symbol; its `orderTypes` in exchangeInfo state
     # which it takes. No request changes a trigger.
     levels={"swap": LevelApi.BINANCE_ALGO, "spot": LevelApi.BINANCE_OCO},
     # remembered, futures "New Order": timeInForce GTD with goodTillDate, in ms but whole seconds,
@@ -276,7 +276,11 @@ OKX = Exchange(
     # algoClOrdId. remembered, "Place algo order": conditional with slTriggerPx or tpTriggerPx,
     # OrdPx -1 is at market; "Get order details": algoClOrdId is that of the algo order that made
     # the order, whose own clOrdId is empty.
-    levels={"swap": LevelApi.OKX_ALGO},
+    # docs in copies, "Place algo order": tdMode cash on spot, "oco" with both triggers; such an
+    # order "will not freeze your free margin in advance". "Algo order details": actualSide, tp or
+    # sl, is what triggered; ordType conditional and oco are listed together. "Amend algo order":
+    # an older copy has it for futures and perpetuals only, so it is not used on spot.
+    levels={"swap": LevelApi.OKX_ALGO, "spot": LevelApi.OKX_ALGO},
     amends_levels=True,
     # docs "Order expiry": header expTime, refused afterwards; not part of the signature.
     expires_seconds=EXPIRES_SECONDS,

@@ -6,7 +6,7 @@ from itertools import product
 from typing import Any
 
 from brokers.base import ReadFailed
-from brokers.crypto import binance_algo, parse
+from brokers.crypto import binance_algo, okx_algo, parse
 from brokers.crypto.client import Client
 from brokers.crypto.exchanges import RECENT, LevelApi
 from brokers.crypto.level_orders import CAUSES, LevelName
@@ -168,6 +168,8 @@ async def _client_order_id(
     # An order of OKX that a level made names it.
     algo_id = str((order.get("info") or {}).get("algoClOrdId") or "")
     client_order_id = algo_id or str(order.get("clientOrderId") or "")
+    if algo_id:
+        client_order_id = await okx_algo.triggered_level(client, algo_id)
     is_algo = client.level_api is LevelApi.BINANCE_ALGO and has_levels(client)
     if is_algo and not CLIENT_ORDER_ID.fullmatch(client_order_id) and parse.reduces(order):
         level = await binance_algo.level_of_order(client, symbol, broker_order_id)

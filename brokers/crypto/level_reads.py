@@ -43,7 +43,7 @@ async def find_level(
 async def position_side(client: Client, symbol: str) -> Side | None:
     """Return the side of a symbol's position; None: nothing is open."""
     if client.settings.market == "spot":
-        return Side.BUY if await reads.held(client, symbol) else None
+        return Side.BUY if symbol in await reads.held_symbols(client) else None
     found = await reads.positions(client)
     return next((one.side for one in found if one.symbol == symbol), None)
 
@@ -70,20 +70,24 @@ async def open_orders(client: Client) -> list[BrokerOrder]:
     found = await reads.open_orders(client)
     if not has_levels(client):
         return found
-    if client.settings.market == "spot":  # a level reserves its coins: it has something to sell
-        listed = client.settings.symbols
-        return [one for one in found if one.symbol not in listed or not _is_level(one)]
-    if client.level_api is not LevelApi.ORDERS:
+    if client.level_api not in (LevelApi.ORDERS, LevelApi.BINANCE_OCO):
         found += [_as_order(level) for level in await live_levels(client)]
     levels = [order for order in found if _is_level(order)]
     if not levels:
         return found
-    closable = {(one.symbol, one.side.opposite) for one in await reads.positions(client)}
+    closable = await _closable(client)
     return [
         order if order not in levels else replace(order, level_of=order.client_order_id[:18])
         for order in found
         if order not in levels or (order.symbol, order.side) not in closable
     ]
+
+
+async def _closable(client: Client) -> set[tuple[str, Side]]:
+    """Return what levels may close: symbols of open positions, with the side of an exit."""
+    if client.settings.market == "spot":
+        return {(symbol, Side.SELL) for symbol in await reads.held_symbols(client)}
+    return {(one.symbol, one.side.opposite) for one in await reads.positions(client)}
 
 
 def _is_level(order: BrokerOrder) -> bool:

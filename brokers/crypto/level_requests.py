@@ -91,7 +91,9 @@ async def cancel(client: Client, order: LevelOrder) -> Any:
 
 def takes(client: Client, symbol: str, leg: Leg) -> bool:
     """Whether a spot symbol takes such levels."""
-    return binance_oco.takes(client, symbol, leg)
+    if client.level_api is LevelApi.BINANCE_OCO:
+        return binance_oco.takes(client, symbol, leg)
+    return True
 
 
 async def create_pair(
@@ -103,4 +105,6 @@ async def create_pair(
 ) -> Any:
     """Send the levels of a spot position together; return ccxt's answer. Raises ccxt's errors."""
     amount = _amount(client, symbol, base_units)
+    if client.level_api is LevelApi.OKX_ALGO:
+        return await okx_algo.create_pair(client, symbol, side, amount, pair)
     return await binance_oco.create(client, symbol, side, amount, pair)

@@ -116,10 +116,14 @@ async def positions(client: Client) -> list[BrokerPosition]:
     return found
 
 
-async def held(client: Client, symbol: str) -> Decimal:
-    """Return the balance of a spot market's coin, base units."""
+async def held_symbols(client: Client) -> list[str]:
+    """Return the listed spot symbols of whose coin there is a balance."""
     totals = (await _balance(client))["total"]
-    return parse.optional_number(totals.get(symbol.partition("/")[0]))
+    return [
+        name
+        for name in _listed(client)
+        if parse.optional_number(totals.get(name.partition("/")[0]))
+    ]
 
 
 async def _spot_positions(client: Client) -> list[BrokerPosition]:

@@ -36,10 +36,14 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 SECONDS = 60.0
 until = partial(engine_until, seconds=SECONDS)
 BTC = Market("BTC", "USDT", D("0.001"), D("0.1"), D(5))
-NAMES = {"binance": "BTCUSDT"}
+NAMES = {"binance": "BTCUSDT", "okx": "BTC-USDT"}
 STOP, TARGET = "45000", "55000"
 HELD = D("0.9995")  # of a coin, after the fee
 PAIR = [(D(STOP), D("0.999")), (D(TARGET), D("0.999"))]
+REFUSALS = {
+    "binance": Fault("status", 400, '{"code":-2010,"msg":"Market is closed."}'),
+    "okx": Fault("status", 200, '{"code":"1","data":[{"sCode":"51021","sMsg":"Not trading"}]}'),
+}
 _adapters: list[BrokerAdapter] = []
 
 
@@ -234,7 +238,7 @@ def test_exit_of_one_position_leaves_the_levels_of_the_other_one(
     entry = Order.objects.get(signal=second, leg="entry").client_order_id
     with server.venue.lock:
         resting = [one for one in server.venue.orders if one.is_level and one.is_untriggered]
-    assert {one.cid[:18] for one in resting} == {entry}
+    assert {one.cid[:18] for one in resting if one.cid} == {entry}  # OKX: one name for both
     assert ExecutionPosition.objects.get(signal=second).quantity == HELD
 
 
@@ -282,11 +286,11 @@ def test_levels_are_placed_again_while_the_exit_is_halted(
 
 
 def test_levels_are_placed_again_when_the_exit_is_refused(
-    account: ExecutionConnection, feed: Feed, server: Server
+    account: ExecutionConnection, feed: Feed, server: Server, request: Any
 ) -> None:
     signal = published(feed)
     protected(signal)
-    refused = Fault("status", 400, '{"code":-2010,"msg":"Market is closed."}')
+    refused = REFUSALS[request.node.callspec.params["server"]]
     server.venue.faults.extend([refused, refused])
     factories.close_signal(signal, "0.5")
     until(lambda: Order.objects.filter(leg__startswith="close", status="REJECTED").exists())

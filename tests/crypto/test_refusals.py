@@ -99,7 +99,9 @@ def test_limit_price_is_rounded_in_our_favour(
     assert any_account.venue.orders[0].price == D(sent)
 
 
-WITH_LEVELS = {("bybit", True), ("okx", True), ("binance", True), ("binance", False)}
+WITH_LEVELS = {
+    ("bybit", True), ("okx", True), ("okx", False), ("binance", True), ("binance", False),
+}  # fmt: skip
 
 
 @pytest.fixture(params=[case for case in SYMBOLS if case not in WITH_LEVELS])

@@ -57,6 +57,7 @@ class Venue:
     max_conditional: int = 10  # conditional orders of one symbol
     takes_levels: tuple[str, ...] = ("STOP_LOSS", "TAKE_PROFIT")  # Binance spot: its symbols' types
     drops_levels: bool = False  # it accepts a conditional exit or its change, and ends them all
+    reserves_for_levels: bool = True  # spot: conditional orders that wait reserve their coins
     hides_levels: bool = False  # conditional orders are not listed yet
     may_read_spot: bool = True  # Binance: whether the key of a futures account may
     uid: str = "1001"  # the exchange's id of the account
@@ -182,6 +183,8 @@ class Venue:
         with self.lock:
             reserved: dict[int, Decimal] = {}
             for order in [] if self.derivatives else self.orders:
+                if order.is_level and not self.reserves_for_levels:
+                    continue
                 market = self.markets[order.symbol]
                 left = order.amount - order.filled
                 if order.is_open and order.side == "SELL" and market.base == currency:
@@ -293,6 +296,9 @@ class Venue:
                 if not order.is_triggered:
                     return
                 self._end_other(order, "EXPIRED")
+                if self._lacks_coins(order, market):
+                    order.status = "EXPIRED"
+                    return
             if order.price is not None:
                 is_marketable = (
                     order.price >= price if order.side == "BUY" else order.price <= price
@@ -318,11 +324,19 @@ class Venue:
             elif order.filled:
                 order.status = "PARTIALLY_FILLED"
 
+    def _lacks_coins(self, order: Order, market: Market) -> bool:
+        """Whether a level for which nothing was reserved finds too little when it triggers."""
+        if self.derivatives or self.reserves_for_levels or not order.is_level:
+            return False
+        return order.amount > self.balances.get(market.base, D(0)) - self.locked(market.base)
+
     def execute(self, order: Order) -> None:
         """Execute all that is left of an open order, at its own price."""
         with self.lock:
             market = self.markets[order.symbol]
             price = order.price or self.prices[order.symbol]
+            order.is_triggered = order.trigger is not None
+            self._end_other(order, "EXPIRED")
             self._execute(order, market, order.amount - order.filled, price, self.now())
             order.status = "FILLED"
 
