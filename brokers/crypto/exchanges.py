@@ -161,8 +161,8 @@ BINANCE = Exchange(
     # docs spot "New order": STOP_LOSS with stopPrice is a market order when triggered, and keeps
     # its ids. "New Order list - OCO": a TAKE_PROFIT above a STOP_LOSS, each with a client order
     # id; the activation of one cancels the other. "Cancel Order list": cancelling one of them
-    # cancels both. "Symbol filters": MAX_NUM_ALGO_ORDERS, 5 of a symbol; its `orderTypes` in exchangeInfo state
-    # which it takes. No request changes a trigger.
+    # cancels both. "Symbol filters": MAX_NUM_ALGO_ORDERS, 5 of a symbol; its `orderTypes` in
+    # exchangeInfo state which it takes. No request changes a trigger.
     levels={"swap": LevelApi.BINANCE_ALGO, "spot": LevelApi.BINANCE_OCO},
     # remembered, futures "New Order": timeInForce GTD with goodTillDate, in ms but whole seconds,
     # more than 600 s ahead. Spot has no GTD.
