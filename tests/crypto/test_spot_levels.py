@@ -450,6 +450,15 @@ def test_symbol_without_stop_orders_leaves_both_levels_to_us(binance: ExchangeAc
     assert levels(binance) == []
 
 
+def test_price_band_is_for_limit_prices_and_not_for_levels(binance: ExchangeAccount) -> None:
+    binance.venue.price_band = D("0.2")
+    with pytest.raises(Rejected) as refused:
+        binance.submit(binance.order(limit_price=D(30000)))
+    assert refused.value.code is Code.PRICE_INVALID
+    buy(binance, stop_loss=D(30000), take_profit=D(90000))
+    assert terms(binance) == [(D(30000), D("0.5")), (D(90000), D("0.5"))]
+
+
 def test_stop_has_the_place_when_a_pair_is_too_many(binance: ExchangeAccount) -> None:
     binance.venue.max_conditional = 1
     reports = binance.submit(binance.order(stop_loss=D(45000), take_profit=D(55000)))

@@ -221,6 +221,21 @@ def test_removal_that_is_not_confirmed_counts_from_its_request(theirs: Execution
     assert update_unprotected() == 0
 
 
+@pytest.mark.parametrize(("attempts", "counts"), [(1, 0), (2, 1)])
+def test_change_that_is_requested_again_without_an_answer_counts(
+    theirs: ExecutionPosition, attempts: int, counts: int
+) -> None:
+    """Also if only the target is moved: a spot exchange cancels both to take another pair."""
+    levels = {"stop_loss": D("1.09"), "take_profit": D("1.12"), "protected": D(100)}
+    ExecutionPosition.objects.update(tp=D("1.12"), tp_guardian="BROKER")
+    factories.apply(factories.report(Order.objects.get(), ReportKind.LEVELS, **levels))
+    ExecutionPosition.objects.update(
+        tp=D("1.13"), level_sync_attempts=attempts, levels_reported_at=None
+    )
+    assert update_unprotected() == counts
+    assert now(theirs).unprotected_reason == ("STOP_UNCONFIRMED" if counts else "")
+
+
 def test_closed_position_ends_its_unprotected_time(ours: ExecutionPosition) -> None:
     source_was_last_watched(10)
     update_unprotected()

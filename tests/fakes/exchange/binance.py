@@ -30,6 +30,7 @@ CODES = {
     "no_order": (-2013, "Order does not exist."),
     "no_cancel": (-2011, "Unknown order sent."),
     "trigger": (-2010, "Stop price would trigger immediately."),
+    "band": (-1013, "Filter failure: PERCENT_PRICE_BY_SIDE"),
     "conditional": (-1013, "Filter failure: MAX_NUM_ALGO_ORDERS"),
     "level_type": (-2010, "Stop loss orders are not supported for this symbol."),
     "pair_type": (-1158, "Order type not supported in OCO."),

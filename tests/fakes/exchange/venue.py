@@ -54,6 +54,7 @@ class Venue:
     fills_before_cancel: bool = False  # the order is filled before the next cancel
     journal: Path | None = None  # file for the client order id of each accepted order
     history_lags: bool = False  # Bybit's list of ended orders is still empty
+    price_band: Decimal | None = None  # how far a limit price may be from the market, as a share
     max_conditional: int = 10  # conditional orders of one symbol
     takes_levels: tuple[str, ...] = ("STOP_LOSS", "TAKE_PROFIT")  # Binance spot: its symbols' types
     drops_levels: bool = False  # it accepts a conditional exit or its change, and ends them all
@@ -217,6 +218,9 @@ class Venue:
         market = self.markets[symbol]
         if amount <= 0 or amount % market.step or (price is not None and price % market.tick):
             raise RejectedError("lot")
+        market_price = self.prices[symbol]
+        if price and self.price_band and abs(price - market_price) > self.price_band * market_price:
+            raise RejectedError("band")
         cost = amount * market.contract_size * (price or self.prices[symbol])
         if cost < market.min_cost and not reduce_only:
             raise RejectedError("notional")
