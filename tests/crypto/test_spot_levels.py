@@ -459,6 +459,16 @@ def test_price_band_is_for_limit_prices_and_not_for_levels(binance: ExchangeAcco
     assert terms(binance) == [(D(30000), D("0.5")), (D(90000), D("0.5"))]
 
 
+def test_symbol_that_takes_no_pairs_has_its_stop(binance: ExchangeAccount) -> None:
+    refused = '{"code":-1158,"msg":"Order type not supported in OCO."}'
+    binance.venue.faults.append(Fault("status", 400, refused, on="level"))
+    reports = binance.submit(binance.order(stop_loss=D(45000), take_profit=D(55000)))
+    (report,) = [one for one in reports if one.kind is Kind.LEVELS]
+    assert (report.code, report.stop_loss, report.take_profit) == (
+        Code.STOPS_INVALID, D(45000), None,
+    )  # fmt: skip
+
+
 def test_stop_has_the_place_when_a_pair_is_too_many(binance: ExchangeAccount) -> None:
     binance.venue.max_conditional = 1
     reports = binance.submit(binance.order(stop_loss=D(45000), take_profit=D(55000)))
