@@ -217,9 +217,18 @@ class Scenario(AccountObserver):
         )
 
     async def close(self, entry: OrderRequest, **changes: Any) -> OrderRequest:
-        """Close the symbol's position, and wait until reports show the exit as filled."""
+        """Close the symbol's position, and wait until reports show the exit as filled.
+
+        Levels that would be in the exit's way are removed first, as the engine does."""
         held = await self.position()
+        if self.can.exit_safety is ExitSafety.CANCEL_FIRST and _has_levels(held):
+            await self.modify(entry, None, None, position=held.broker_position_id)
         request = self.exit(entry, held, **changes)
         answer = await self.submit(request)
         await self.reports_of(request, lambda reports: filled(reports) >= request.quantity, answer)
         return request
+
+
+def _has_levels(held: BrokerPosition) -> bool:
+    levels = [held.levels, *(held.entry_levels or {}).values()]
+    return any(one and (one.stop_loss or one.take_profit) for one in levels)

@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from common.sql import Query, rows, run
-from connections.selectors import freeze_level_sql, on_tick_sql
+from connections.selectors import freeze_level_sql, on_tick_sql, quantity_step_sql
 from connections.session_lanes import in_held_lanes_sql
 from positions.levels import LACKS_LEVEL_SQL, differs_sql, lacks_level_sql
 from positions.row_locks import LOCK_BY_ID, lock_positions_sql
@@ -50,20 +50,32 @@ DROPS_APART_SECONDS = 300
 CONTRADICTION_SECONDS = 5
 
 
+def _covers_sql(position: str, protected: str) -> str:
+    """Return SQL: whether levels cover all whole steps of a position, and not all of it.
+
+    A fee that was taken from the coin leaves a part of a step, which cannot be sold.
+    """
+    return f"""({protected} < {position}.quantity AND coalesce(
+      (SELECT {protected} = trunc({position}.quantity / step) * step
+        FROM (SELECT {quantity_step_sql(position)} AS step) s), false))"""
+
+
 def store_reported_levels_sql(statements: str) -> str:
     """Return the two CTEs `reported` and `moved` that store which levels brokers hold.
 
     A level that we have not placed is the owner's: a reconciliation reports it, and we do not
     remove it. What was read counts if the position has had no activity since the read began; a
     deferred report counts if there was none since it arrived. Levels that are orders of their own
-    (`protected`) and outlive their position are suspended, so that they are removed.
+    (`protected`) and outlive their position are suspended, so that they are removed. Where an
+    exchange sells whole steps only, they cover the position if they cover these.
 
     statements: source with alias d (sl, tp, protected, refused, is_first, began, as_of) and its
     position p. Of each changed position `moved` has id, signal_id, connection_id, refused, dropped,
     contradicts and levels_given_up.
     """
     return f"""reported AS (
-  SELECT p.id, d.sl, d.tp, d.protected, d.refused,
+  SELECT p.id, d.sl, d.tp, d.refused,
+    CASE WHEN {_covers_sql("p", "d.protected")} THEN p.quantity ELSE d.protected END AS protected,
     p.quantity = 0 AND d.protected IS NOT NULL AND NOT p.protection_suspended AS is_left,
     p.sl_guardian = 'BROKER' AND p.sl IS NOT NULL AND d.sl IS NULL
       OR p.tp_guardian = 'BROKER' AND p.tp IS NOT NULL AND d.tp IS NULL AS lacks,

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from common.reason_codes import Code
 from common.sql import IdRow, Query, columns, rows, run
+from positions.broker_levels import DIFFERS_FROM_BROKER_SQL
 
 
 class UnprotectedPosition(NamedTuple):
@@ -56,7 +57,9 @@ CROSS JOIN LATERAL (
 def unconfirmed_sql(unread_seconds: int) -> Query[UnprotectedPosition]:
     """Return the statement for stops that the broker should hold and has not confirmed.
 
-    Also for those breached for so long while the broker could not be read.
+    Also for those whose removal for an exit, or whose change, was sent and is not confirmed: they
+    may be gone, since some exchanges cancel a stop before they take another one. And for those
+    breached for so long while the broker could not be read.
     """
     return Query(
         UnprotectedPosition,
@@ -69,6 +72,12 @@ FROM positions_executionposition
 WHERE quantity > 0 AND sl IS NOT NULL AND (sl_guardian = ''
   OR sl_guardian = 'BROKER' AND broker_sl IS NULL
   OR sl_guardian = 'BROKER' AND broker_sl_quantity < quantity)
+UNION ALL
+SELECT id, clock_timestamp(), '{Code.STOP_UNCONFIRMED.value}' FROM positions_executionposition
+WHERE {DIFFERS_FROM_BROKER_SQL} AND (protection_suspended OR level_sync_attempts > 1)
+  AND broker_sl IS NOT NULL AND quantity > 0 AND sl IS NOT NULL
+  AND sl_guardian = 'BROKER' AND levels_reported_at IS NULL
+  AND NOT coalesce(broker_sl_quantity < quantity, false)
 UNION ALL
 SELECT id, breached_since, '{Code.STOP_NOT_EXECUTED.value}' FROM positions_executionposition
 WHERE breached_level = 'sl' AND quantity > 0

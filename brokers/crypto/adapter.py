@@ -1,8 +1,8 @@
 """Crypto exchanges by ccxt's REST clients, polled. `exchanges.py` has each exchange's rules.
 
 Spot: the balance of a base currency is the position (`spot_positions.py`), an exit is sent after
-a read of it (CANCEL_FIRST). Linear perpetuals: exits are reduce-only, and stops and targets rest at
-the exchange where `exchanges.py` has `levels`. Elsewhere they are ours to watch.
+a read of it (CANCEL_FIRST). Linear perpetuals: exits are reduce-only. Stops and targets rest at the
+exchange where `exchanges.py` has `levels` of the market. Elsewhere they are ours to watch.
 """
 
 import asyncio
@@ -40,6 +40,7 @@ from brokers.crypto import (
     prices,
     reads,
     reports,
+    spot_level_changes,
 )
 from brokers.crypto.capabilities import capabilities_of
 from brokers.crypto.ccxt_hooks import expires_ms
@@ -341,9 +342,10 @@ class CryptoAdapter:
 
     # ---- levels at the exchange -----------------------------------------------------------
     async def _set_levels(
-        self, client: Client, spec: ConnectionSpec, request: ModifyRequest
-    ) -> list[OrderReport]:
-        """Raises NotSent, Rejected or OutcomeUnknown."""
+        self, client: Client, spec: ConnectionSpec, request: ModifyRequest, *,
+        is_first: bool = False,
+    ) -> list[OrderReport]:  # fmt: skip
+        """Raises NotSent, Rejected or OutcomeUnknown. is_first: the entry has had no level yet."""
 
         async def read(ask: Callable[[Client], Awaitable[T]]) -> T:
             with as_current(priority_read()):
@@ -355,9 +357,10 @@ class CryptoAdapter:
                 lambda found: level_reads.find_level(found, name, symbol, not_found_error)
             )
 
-        change = level_changes.LevelChange(
-            client, spec, request, self._order_cache, read=read, look_up=look_up
-        )
+        make: Callable[..., level_changes.LevelChange] = level_changes.LevelChange
+        if client.settings.market == "spot":
+            make = partial(spot_level_changes.SpotLevelChange, is_first=is_first)
+        change = make(client, spec, request, self._order_cache, read=read, look_up=look_up)
         return await change.apply()
 
     async def _follow_levels(
@@ -371,8 +374,12 @@ class CryptoAdapter:
 
         What fails here the engine has done by `modify`, a second later. Returns further reports."""
         has_levels = request.stop_loss is not None or request.take_profit is not None
+        is_spot = client.settings.market == "spot"
         if not level_reads.has_levels(client) or not (has_levels or request.reduce_only):
             return []
+        if is_spot and request.reduce_only:
+            return []  # its levels were removed before: they reserved the coins
+        quantity_of = parse.opened_quantity if is_spot else parse.filled_quantity
         further: list[OrderReport] = []
 
         async def follow() -> None:
@@ -380,10 +387,13 @@ class CryptoAdapter:
                 if request.reduce_only:
                     await self._remove_orphans(client, spec, request)
                     return
-                further.extend(await self._awaited_fills(spec, request, reports))
-                if filled := parse.filled_quantity([*reports, *further]):
+                found = reports
+                if not quantity_of(reports):
+                    found = await self._awaited_fills(spec, request, quantity_of)
+                    further.extend(found)
+                if filled := quantity_of(found):
                     levels = _levels_of(request, filled)
-                    further.extend(await self._set_levels(client, spec, levels))
+                    further.extend(await self._set_levels(client, spec, levels, is_first=True))
 
         error = await outcome_of(follow())
         if isinstance(error, Rejected) and error.code is Code.STOPS_INVALID:
@@ -391,16 +401,17 @@ class CryptoAdapter:
         return further
 
     async def _awaited_fills(
-        self, spec: ConnectionSpec, request: OrderRequest, reports: Sequence[OrderReport]
+        self,
+        spec: ConnectionSpec,
+        request: OrderRequest,
+        quantity_of: Callable[[Sequence[OrderReport]], Decimal],
     ) -> list[OrderReport]:
-        """Return the reports of an order that fills at once, if the first ones show no fill yet."""
+        """Return the reports of an order that fills at once, when they show its fills."""
         is_brief = request.order_type is OrderType.MARKET or request.time_in_force in BRIEF
         for pause in FILL_PAUSES if is_brief else ():
-            if parse.filled_quantity(reports):
-                break
             await asyncio.sleep(pause)
             found = await self.find_order(spec, request.client_order_id, symbol=request.symbol)
-            if found and parse.filled_quantity(found):
+            if found and quantity_of(found):
                 return found
         return []
 

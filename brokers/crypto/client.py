@@ -17,7 +17,7 @@ from weakref import WeakKeyDictionary
 from brokers.base import ReadFailed, outcome_of
 from brokers.crypto.ccxt_hooks import HookedExchange
 from brokers.crypto.exchange_clock import ExchangeClock
-from brokers.crypto.exchanges import Exchange, rules
+from brokers.crypto.exchanges import Exchange, LevelApi, rules
 from brokers.crypto.guarded_call import as_current, priority_read
 from brokers.crypto.priority_lock import PriorityLock
 from brokers.crypto.rate_limits import AccountRateLimits, LimitsFactory, account_rate_limits
@@ -57,6 +57,11 @@ class Client:
     def is_fresh(self) -> bool:
         """Whether its markets are there, and not older than an hour."""
         return bool(self.markets_at) and machine_time() - self.markets_at < MARKETS_SECONDS
+
+    @property
+    def level_api(self) -> LevelApi | None:
+        """How stops and targets of positions rest at the exchange; None: none does."""
+        return self.rules.levels.get(self.settings.market)
 
     def market(self, symbol: str) -> Mapping[str, Any]:
         """Return ccxt's market of a listed symbol. Raises KeyError."""

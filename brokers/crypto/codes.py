@@ -89,6 +89,9 @@ _BINANCE: Mapping[str, Verdict] = {
     "-4116": DUPLICATE,
     "-2011": MISSING, "-2013": MISSING,
     "-5027": UNCHANGED,  # "No need to modify the order."
+    # an order list whose types or sides do not fit; docs spot "Error codes"
+    "-1158": _OTHER, "-1165": _OTHER, "-1166": _OTHER, "-1168": _OTHER,
+    "-1196": _OTHER, "-1197": _OTHER, "-1198": _OTHER, "-1199": _OTHER,
     "-5025": _OTHER, "-5026": _OTHER,  # only limit orders are changed, and not without end
 }  # fmt: skip
 

@@ -40,6 +40,7 @@ class LevelApi(StrEnum):
     ORDERS = "ORDERS"  # conditional orders among the others
     OKX_ALGO = "OKX_ALGO"  # algo orders, with ids and lists of their own
     BINANCE_ALGO = "BINANCE_ALGO"
+    BINANCE_OCO = "BINANCE_OCO"  # spot: a stop among the others, or an order list of both levels
 
 
 class Total(StrEnum):
@@ -60,8 +61,9 @@ class Exchange:
     stop_limits: on which markets, 'spot' and 'swap', a stop-limit order is an order like others,
     found and cancelled by our id before and after its trigger. trigger_name: ccxt's parameter of
     its stop price. gtd: the nearest expiry that it takes, by market; missing: it has none.
-    levels: on which markets stops and targets rest there, as orders that only reduce, and
-    level_api how; amends_levels: their price and quantity are changed in place.
+    levels: on which markets stops and targets rest there, and how: on perpetuals as orders that
+    only reduce, on spot as a pair that cancels each other. amends_levels: their price and quantity
+    are changed in place.
     amends: on which markets a limit order is changed in place, by our id, and keeps both its ids.
     Binance replaces a spot order by another one, and so did Kraken's older call: not used.
     amends_whole: a change states price, quantity and the exchange's id, whatever stays.
@@ -102,8 +104,7 @@ class Exchange:
     amends: frozenset[str] = frozenset()
     amends_whole: bool = False
     pages_orders: bool = False  # working orders are listed in pages with a cursor
-    levels: frozenset[str] = frozenset()
-    level_api: LevelApi = LevelApi.ORDERS
+    levels: Mapping[str, LevelApi] = field(default_factory=dict)
     amends_levels: bool = False
     options: Mapping[str, Any] = field(default_factory=dict)
 
@@ -157,8 +158,12 @@ BINANCE = Exchange(
     # docs futures "New Algo Order" (clientAlgoId unique among open ones), "Query Algo Order"
     # (actualOrderId; without a fill for 3 days, else 90), "Event Algo Order Update" (statuses);
     # ccxt: algoOrder, openAlgoOrders, allAlgoOrders. No request changes one.
-    levels=frozenset({"swap"}),
-    level_api=LevelApi.BINANCE_ALGO,
+    # docs spot "New order": STOP_LOSS with stopPrice is a market order when triggered, and keeps
+    # its ids. "New Order list - OCO": a TAKE_PROFIT above a STOP_LOSS, each with a client order
+    # id; the activation of one cancels the other. "Cancel Order list": cancelling one of them
+    # cancels both. "Symbol filters": MAX_NUM_ALGO_ORDERS, 5 of a symbol; its `orderTypes` in
+    # exchangeInfo state which it takes. No request changes a trigger.
+    levels={"swap": LevelApi.BINANCE_ALGO, "spot": LevelApi.BINANCE_OCO},
     # remembered, futures "New Order": timeInForce GTD with goodTillDate, in ms but whole seconds,
     # more than 600 s ahead. Spot has no GTD.
     gtd={"swap": timedelta(minutes=11)},
@@ -224,8 +229,10 @@ BYBIT = Exchange(
     # docs v5 "Place Order": triggerPrice makes a conditional order, 10 for each symbol (110009);
     # reduceOnly, and closeOnTrigger so that a lack of margin does not cancel it when it triggers.
     # "Amend Order": triggerPrice and qty by orderLinkId. ccxt fetchOpenOrders: trigger asks for
-    # orderFilter StopOrder; without it all kinds are listed.
-    levels=frozenset({"swap"}),
+    # orderFilter StopOrder; without it all kinds are listed. Spot: "Place Order" takes a tpslOrder
+    # or StopOrder, but no OcoOrder, and no page states that the order which a trigger makes keeps
+    # the orderLinkId: not used.
+    levels={"swap": LevelApi.ORDERS},
     amends_levels=True,
     # ccxt createOrderRequest: on an account that is not unified, the amount of a spot market buy is
     # taken as money. Set here, so that ccxt neither requests nor guesses it; the connection test
@@ -269,8 +276,11 @@ OKX = Exchange(
     # algoClOrdId. remembered, "Place algo order": conditional with slTriggerPx or tpTriggerPx,
     # OrdPx -1 is at market; "Get order details": algoClOrdId is that of the algo order that made
     # the order, whose own clOrdId is empty.
-    levels=frozenset({"swap"}),
-    level_api=LevelApi.OKX_ALGO,
+    # docs in copies, "Place algo order": tdMode cash on spot, "oco" with both triggers; such an
+    # order "will not freeze your free margin in advance". "Algo order details": actualSide, tp or
+    # sl, is what triggered; ordType conditional and oco are listed together. "Amend algo order":
+    # an older copy has it for futures and perpetuals only, so it is not used on spot.
+    levels={"swap": LevelApi.OKX_ALGO, "spot": LevelApi.OKX_ALGO},
     amends_levels=True,
     # docs "Order expiry": header expTime, refused afterwards; not part of the signature.
     expires_seconds=EXPIRES_SECONDS,

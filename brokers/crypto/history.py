@@ -6,7 +6,7 @@ from itertools import product
 from typing import Any
 
 from brokers.base import ReadFailed
-from brokers.crypto import binance_algo, parse
+from brokers.crypto import binance_algo, okx_algo, parse
 from brokers.crypto.client import Client
 from brokers.crypto.exchanges import RECENT, LevelApi
 from brokers.crypto.level_orders import CAUSES, LevelName
@@ -157,7 +157,7 @@ async def _client_order_id(
     info = trade.get("info") or {}
     for field in ("clOrdId", "orderLinkId"):
         stated = str(info.get(field) or "")
-        is_certain = client.rules.level_api is LevelApi.ORDERS or CLIENT_ORDER_ID.fullmatch(stated)
+        is_certain = client.level_api is LevelApi.ORDERS or CLIENT_ORDER_ID.fullmatch(stated)
         if field in info and (is_certain or not has_levels(client)):
             return stated
     symbol, broker_order_id = key
@@ -168,7 +168,9 @@ async def _client_order_id(
     # An order of OKX that a level made names it.
     algo_id = str((order.get("info") or {}).get("algoClOrdId") or "")
     client_order_id = algo_id or str(order.get("clientOrderId") or "")
-    is_algo = client.rules.level_api is LevelApi.BINANCE_ALGO and has_levels(client)
+    if algo_id:
+        client_order_id = await okx_algo.triggered_level(client, algo_id)
+    is_algo = client.level_api is LevelApi.BINANCE_ALGO and has_levels(client)
     if is_algo and not CLIENT_ORDER_ID.fullmatch(client_order_id) and parse.reduces(order):
         level = await binance_algo.level_of_order(client, symbol, broker_order_id)
         client_order_id = level or client_order_id

@@ -79,6 +79,7 @@ class LevelChange:
         self._touched: dict[Leg, LevelName] = {}  # the level that must be listed
         self._wrote = False
         self._refused = ""
+        self._refusal: Code | None = None  # STOPS_INVALID: we guard what is not listed
 
     async def apply(self) -> list[OrderReport]:
         """Set the levels and return a LEVELS report of what the exchange then lists.
@@ -89,10 +90,9 @@ class LevelChange:
         for pause in PAUSES:
             await asyncio.sleep(pause)
             live = await self._live()
-            steps = plan(
-                live, self._wanted, self._quantity, amends=self._client.rules.amends_levels
-            )
+            steps = self._plan(live)
             if not steps:
+                await self._settle(live)
                 return [self._report(live)]
             for step in steps:
                 if step not in self._done and not self._has_vanished(step):
@@ -100,6 +100,13 @@ class LevelChange:
                     await self._do(step, live)
         await self._require_ended(live)
         return [self._report(live)]
+
+    def _plan(self, live: Sequence[LevelOrder]) -> list[Step]:
+        amends = self._client.rules.amends_levels
+        return plan(live, self._wanted, self._quantity, amends=amends)
+
+    async def _settle(self, live: Sequence[LevelOrder]) -> None:
+        """Check that nothing else is on its way. Raises OutcomeUnknown."""
 
     # ---- reads ------------------------------------------------------------------------------
     async def _live(self) -> list[LevelOrder]:
@@ -148,7 +155,7 @@ class LevelChange:
                 raise
             if not self._wrote:
                 raise Rejected(Code.STOPS_INVALID, error.detail) from error
-            self._refused = error.detail
+            self._refused, self._refusal = error.detail, Code.STOPS_INVALID
             self._touched.pop(step.leg, None)
 
     async def _place(self, step: Step, live: Sequence[LevelOrder]) -> None:
@@ -255,7 +262,7 @@ class LevelChange:
             request.client_order_id,
             broker_position_id=request.broker_position_id or request.symbol,
             levels=held_levels(live),
-            code=Code.STOPS_INVALID if self._refused else None,
+            code=self._refusal,
             detail=self._refused,
         )
 

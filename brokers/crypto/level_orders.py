@@ -103,6 +103,23 @@ def plan(
     return [*changes, *cancels]
 
 
+def plan_pair(
+    live: Sequence[LevelOrder], wanted: Mapping[Leg, Decimal | None], quantity: Decimal
+) -> list[Step]:
+    """As `plan`, where both levels reserve the same coins: they are one pair under one number.
+
+    What rests is cancelled before the new pair is placed: the coins are needed for it. PLACE is
+    for all levels together.
+    """
+    prices = {leg: price for leg, price in wanted.items() if price is not None}
+    held = {one.name.leg: one.price for one in live if one.quantity == quantity}
+    numbers = {one.name.number: one for one in live}
+    if held == prices and len(live) == len(prices) and len(numbers) <= 1:
+        return []
+    cancels = [Step(Action.CANCEL, one.name.leg, one) for one in numbers.values()]
+    return [*cancels, *[Step(Action.PLACE, leg) for leg in prices][:1]]
+
+
 def _number(order: LevelOrder) -> int:
     return order.name.number
 

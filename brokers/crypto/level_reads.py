@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from brokers.crypto import binance_algo, lookup, okx_algo, order_pages, parse, reads
+from brokers.crypto import binance_algo, binance_oco, listed_levels, lookup, okx_algo, reads
 from brokers.crypto.client import Client
 from brokers.crypto.exchanges import LevelApi
 from brokers.crypto.level_orders import LevelName, LevelOrder, levels_by_entry
@@ -15,51 +15,35 @@ NO_LEVELS = HeldLevels(None, None)
 
 def has_levels(client: Client) -> bool:
     """Whether stops and targets of the account's positions rest at its exchange."""
-    return client.settings.market in client.rules.levels
+    return client.level_api is not None
 
 
 async def live_levels(client: Client, symbol: str | None = None) -> list[LevelOrder]:
     """Return our levels that wait for their trigger. symbol: None for all."""
-    if client.rules.level_api is LevelApi.OKX_ALGO:
+    if client.level_api is LevelApi.OKX_ALGO:
         return await okx_algo.live_levels(client, symbol)
-    if client.rules.level_api is LevelApi.BINANCE_ALGO:
+    if client.level_api is LevelApi.BINANCE_ALGO:
         return await binance_algo.live_levels(client, symbol)
-    found = await order_pages.open_orders(client, symbol, {"trigger": True})
-    levels = (_level(client, order) for order in found)
-    return [one for one in levels if one is not None]
-
-
-def _level(client: Client, order: Mapping[str, Any]) -> LevelOrder | None:
-    """Return an order of the exchange as a level of ours; None: it is another kind of order."""
-    name = LevelName.read(str(order.get("clientOrderId") or ""))
-    trigger = order.get("triggerPrice") or order.get("stopPrice")
-    if name is None or not trigger or parse.has_ended(order):
-        return None
-    size = parse.contract_size(client.market(order["symbol"]))
-    left = parse.number(order["amount"]) - parse.optional_number(order.get("filled"))
-    return LevelOrder(
-        name=name,
-        symbol=str(order["symbol"]),
-        side=parse.side(order["side"]),
-        price=parse.number(trigger),
-        quantity=left * size,
-        broker_order_id=str(order["id"]),
-    )
+    if client.level_api is LevelApi.BINANCE_OCO:
+        return await binance_oco.live_levels(client, symbol)
+    return await listed_levels.listed(client, symbol, {"trigger": True})
 
 
 async def find_level(
     client: Client, name: str, symbol: str, not_found_error: type[Exception]
 ) -> Mapping[str, Any] | None:
     """Return a level as ccxt's order, also one that has ended; None: the exchange has none."""
-    if client.rules.level_api is LevelApi.OKX_ALGO:
+    if client.level_api is LevelApi.OKX_ALGO:
         return await okx_algo.find(client, name, not_found_error)
-    if client.rules.level_api is LevelApi.BINANCE_ALGO and LevelName.read(name):
+    if client.level_api is LevelApi.BINANCE_ALGO and LevelName.read(name):
         return await binance_algo.find(client, name, not_found_error)
     return await lookup.find(client, name, [symbol], not_found_error)
 
 
 async def position_side(client: Client, symbol: str) -> Side | None:
     """Return the side of a symbol's position; None: nothing is open."""
+    if client.settings.market == "spot":
+        return Side.BUY if symbol in await reads.held_symbols(client) else None
     found = await reads.positions(client)
     return next((one.side for one in found if one.symbol == symbol), None)
 
@@ -86,17 +70,28 @@ async def open_orders(client: Client) -> list[BrokerOrder]:
     found = await reads.open_orders(client)
     if not has_levels(client):
         return found
-    if client.rules.level_api is not LevelApi.ORDERS:
+    if client.level_api not in (LevelApi.ORDERS, LevelApi.BINANCE_OCO):
         found += [_as_order(level) for level in await live_levels(client)]
-    levels = [order for order in found if LevelName.read(order.client_order_id)]
+    levels = [order for order in found if _is_level(order)]
     if not levels:
         return found
-    closable = {(one.symbol, one.side.opposite) for one in await reads.positions(client)}
+    closable = await _closable(client)
     return [
         order if order not in levels else replace(order, level_of=order.client_order_id[:18])
         for order in found
         if order not in levels or (order.symbol, order.side) not in closable
     ]
+
+
+async def _closable(client: Client) -> set[tuple[str, Side]]:
+    """Return what levels may close: symbols of open positions, with the side of an exit."""
+    if client.settings.market == "spot":
+        return {(symbol, Side.SELL) for symbol in await reads.held_symbols(client)}
+    return {(one.symbol, one.side.opposite) for one in await reads.positions(client)}
+
+
+def _is_level(order: BrokerOrder) -> bool:
+    return LevelName.read(order.client_order_id) is not None
 
 
 def _as_order(level: LevelOrder) -> BrokerOrder:

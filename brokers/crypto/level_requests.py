@@ -1,13 +1,14 @@
 """Levels in ccxt's words: conditional market orders that only reduce."""
 
+from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
 from brokers.base import Rejected
-from brokers.crypto import binance_algo, okx_algo, parse
+from brokers.crypto import binance_algo, binance_oco, okx_algo, parse
 from brokers.crypto.client import Client
 from brokers.crypto.exchanges import LevelApi
-from brokers.crypto.level_orders import Leg, LevelOrder
+from brokers.crypto.level_orders import Leg, LevelName, LevelOrder
 from brokers.crypto.order_encoding import market_of
 from brokers.types import ModifyRequest, OrderRequest, Side
 from common.reason_codes import Code
@@ -48,9 +49,9 @@ async def create(client: Client, request: OrderRequest, leg: Leg) -> Any:
     """Send a new level; return ccxt's answer. Raises ccxt's errors."""
     rules = client.rules
     amount = _amount(client, request.symbol, request.quantity)
-    if rules.level_api is LevelApi.OKX_ALGO:
+    if client.level_api is LevelApi.OKX_ALGO:
         return await okx_algo.create(client, request, leg, amount)
-    if rules.level_api is LevelApi.BINANCE_ALGO:
+    if client.level_api is LevelApi.BINANCE_ALGO:
         return await binance_algo.create(client, request, leg, amount)
     falls = (request.side is Side.SELL) is (leg is Leg.STOP)
     params: dict[str, Any] = {
@@ -69,7 +70,7 @@ async def create(client: Client, request: OrderRequest, leg: Leg) -> Any:
 async def amend(client: Client, order: LevelOrder, price: Decimal, base_units: Decimal) -> Any:
     """Change a level's price and quantity in place; return ccxt's answer. Raises ccxt's errors."""
     rules, amount = client.rules, _amount(client, order.symbol, base_units)
-    if rules.level_api is LevelApi.OKX_ALGO:
+    if client.level_api is LevelApi.OKX_ALGO:
         return await okx_algo.amend(client, order, price, amount)
     params = {rules.cancel_name: str(order.name), rules.trigger_name: f"{price:f}"}
     return await client.exchange.edit_order(
@@ -80,9 +81,30 @@ async def amend(client: Client, order: LevelOrder, price: Decimal, base_units: D
 
 async def cancel(client: Client, order: LevelOrder) -> Any:
     """End a level; return ccxt's answer. Raises ccxt's errors."""
-    if client.rules.level_api is LevelApi.OKX_ALGO:
+    if client.level_api is LevelApi.OKX_ALGO:
         return await okx_algo.cancel(client, order)
-    if client.rules.level_api is LevelApi.BINANCE_ALGO:
+    if client.level_api is LevelApi.BINANCE_ALGO:
         return await binance_algo.cancel(client, order)
     params = {client.rules.cancel_name: str(order.name)}
     return await client.exchange.cancel_order(None, order.symbol, params)
+
+
+def takes(client: Client, symbol: str, leg: Leg) -> bool:
+    """Whether a spot symbol takes such levels."""
+    if client.level_api is LevelApi.BINANCE_OCO:
+        return binance_oco.takes(client, symbol, leg)
+    return True
+
+
+async def create_pair(
+    client: Client,
+    symbol: str,
+    side: Side,
+    base_units: Decimal,
+    pair: Mapping[LevelName, Decimal],
+) -> Any:
+    """Send the levels of a spot position together; return ccxt's answer. Raises ccxt's errors."""
+    amount = _amount(client, symbol, base_units)
+    if client.level_api is LevelApi.OKX_ALGO:
+        return await okx_algo.create_pair(client, symbol, side, amount, pair)
+    return await binance_oco.create(client, symbol, side, amount, pair)

@@ -16,6 +16,7 @@ from typing import Any
 
 from brokers.crypto import parse
 from brokers.crypto.exchanges import ARRIVES_SECONDS
+from brokers.crypto.level_orders import LevelName
 from brokers.record_cache import RECORD_CACHE, RecordCache
 from brokers.types import BrokerOrder, OrderRequest
 from common.clocks import machine_time
@@ -29,7 +30,8 @@ class OrderRecord:
     """One order. client_order_id: '' if it has none; None: not read yet. broker_order_id: '' until
     it is known. sent_at: machine_time() when it may have been sent. expires_ms: when the exchange
     stops accepting it, by the exchange's clock. accepted: the exchange accepted it from this
-    process. reduces: whether it could only reduce; None: not read. ended: no longer open."""
+    process. reduces: whether it could only reduce; None: not read. ended: no longer open.
+    last_level: of an entry, the client order id of its level that was sent last."""
 
     connection_id: str
     client_order_id: str | None = None
@@ -40,6 +42,7 @@ class OrderRecord:
     accepted: bool = False
     reduces: bool | None = None
     ended: bool = False
+    last_level: str = ""
 
     @property
     def key(self) -> OrderKey:
@@ -87,6 +90,16 @@ class OrderCache:
         sent_at = record.sent_at if record else None
         return sent_at is not None and looked_up_at - sent_at < ARRIVES_SECONDS
 
+    def early_level(self, connection_id: str, entry: str) -> str:
+        """Return the entry's level that was sent last, if it was so recently that its absence
+        proves nothing yet; else ''. entry: its client order id."""
+        record = self.get(connection_id, entry)
+        level = self.get(connection_id, record.last_level) if record else None
+        if level is None or level.ended or not level.client_order_id:
+            return ""
+        name = level.client_order_id
+        return name if self.is_early(connection_id, name, machine_time()) else ""
+
     def record_send(self, request: OrderRequest, expires_ms: int) -> None:
         """Record that an order is about to be sent. expires_ms: as in `OrderRecord`."""
         with self._lock:
@@ -94,6 +107,9 @@ class OrderCache:
             if not record.broker_order_id:
                 record.symbol = request.symbol
             record.sent_at, record.expires_ms = machine_time(), expires_ms
+            level = LevelName.read(request.client_order_id)
+            if level and (entry := self.get(request.connection_id, level.entry)):
+                entry.last_level = request.client_order_id
             self._put(record, ended=False)
         self._partition.ensure_capacity()
 

@@ -199,6 +199,16 @@ def filled_quantity(reports: Iterable[OrderReport]) -> Decimal:
     return max(summed, sum((fill.quantity for fill in fills if not fill.inferred), Decimal(0)))
 
 
+def opened_quantity(reports: Iterable[OrderReport]) -> Decimal:
+    """Return what an order has bought on spot after fees in the coin, base units; 0 while the
+    executions are not complete, because their fees are not known."""
+    reports = list(reports)
+    fills = [fill for report in reports for fill in report.fills if not fill.inferred]
+    if sum((fill.quantity for fill in fills), Decimal(0)) < filled_quantity(reports):
+        return Decimal(0)
+    return sum((fill.quantity - fill.fee_in_base for fill in fills), Decimal(0))
+
+
 def has_ended(order: Mapping[str, Any]) -> bool:
     """Whether an order is no longer at the exchange, by the status that the exchange reports."""
     return order.get("status") in ALIVE - {"open"}

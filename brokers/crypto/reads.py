@@ -116,6 +116,16 @@ async def positions(client: Client) -> list[BrokerPosition]:
     return found
 
 
+async def held_symbols(client: Client) -> list[str]:
+    """Return the listed spot symbols of whose coin there is a balance."""
+    totals = (await _balance(client))["total"]
+    return [
+        name
+        for name in _listed(client)
+        if parse.optional_number(totals.get(name.partition("/")[0]))
+    ]
+
+
 async def _spot_positions(client: Client) -> list[BrokerPosition]:
     totals = (await _balance(client))["total"]
     found = []

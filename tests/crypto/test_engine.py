@@ -27,6 +27,7 @@ from tests.crypto.factories import DIALECTS, unlimited_rates
 from tests.execution import factories
 from tests.execution.trading_process import running
 from tests.execution.trading_process import wait_until as engine_until
+from tests.fakes.exchange.model import Order as VenueOrder
 from tests.fakes.exchange.server import Server
 from tests.fakes.exchange.venue import Fault, Market, Venue
 
@@ -103,8 +104,14 @@ def alice(
     return row
 
 
+def trades_of(server: Server) -> list[VenueOrder]:
+    """Return the accepted entries and exits, without levels (test_engine_spot_levels.py)."""
+    with server.venue.lock:
+        return [order for order in server.venue.orders if not order.is_level]
+
+
 def client_order_ids(server: Server) -> list[str]:
-    return [order.cid for order in server.venue.orders]
+    return [order.cid for order in trades_of(server)]
 
 
 def test_signal_is_filled_and_closed(
@@ -118,7 +125,7 @@ def test_signal_is_filled_and_closed(
 
     factories.close_signal(signal)
     until(lambda: ExecutionPosition.objects.get().quantity == 0)
-    sides = [(order.side, order.filled) for order in server.venue.orders]
+    sides = [(order.side, order.filled) for order in trades_of(server)]
     assert sides == [("BUY", D(5000)), ("SELL", D(5000))]
     assert len(set(client_order_ids(server))) == 2
 
@@ -175,4 +182,4 @@ def test_key_of_another_account_stops_connection_with_open_position(
     server.venue.key = "key-3"  # a new key of the same account
     assert enter_key(alice, server, "key-3") == []
     until(lambda: ExecutionPosition.objects.get().quantity == 0)
-    assert [order.side for order in server.venue.orders] == ["BUY", "SELL"]
+    assert [order.side for order in trades_of(server)] == ["BUY", "SELL"]

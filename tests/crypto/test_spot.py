@@ -63,8 +63,8 @@ def test_exit_sells_what_is_left_after_fees_in_coin() -> None:
     close(account)
 
 
-def test_removing_levels_is_confirmed_without_a_request() -> None:
-    account = open_account("binance")
+def test_removing_levels_is_confirmed_without_a_request_where_none_can_rest() -> None:
+    account = open_account("bybit")
     remove_levels = ModifyRequest("abc", "BTC/USDT", "BTC/USDT", None, None)
     (report,) = account.run(account.adapter.modify(account.spec, remove_levels))
     assert (report.kind, report.stop_loss, report.take_profit) == (ReportKind.LEVELS, None, None)

@@ -1,17 +1,21 @@
 """Seconds without a stop: recorded, reported after five and at the end, and added up."""
 
+from datetime import timedelta
 from decimal import Decimal as D
 from typing import Any
 
 import pytest
+from django.utils import timezone
 
 from brokers.types import ReportKind
 from common.sql import rows, run
-from connections.models import ExecutionConnection
+from connections.models import ExecutionConnection, Instrument
 from execution.audit.counters import audit
 from execution.models import Order
 from execution.monitoring import unprotected_time as module
+from execution.monitoring.level_sync import sync_levels
 from execution.monitoring.unprotected_time import update_unprotected
+from execution.runtime.trading_runtime import TradingRuntime
 from positions.models import ExecutionPosition
 from positions.selectors import UNPROTECTED, protection
 from signals.models import Feed
@@ -180,6 +184,56 @@ def test_growing_entry_is_protected_only_up_to_its_stops_quantity(
     factories.apply(factories.fill_report(entry, 60, "f2"))
     assert update_unprotected() == 1
     assert ExecutionPosition.objects.get().unprotected_reason == "STOP_COVERS_PART"
+
+
+@pytest.mark.parametrize(
+    ("protected", "why"), [("99", ""), ("98", "STOP_COVERS_PART"), ("100", "")]
+)
+def test_stop_that_covers_all_whole_steps_covers_the_position(
+    theirs: ExecutionPosition, broker: FakeBroker, runtime: TradingRuntime, protected: str, why: str
+) -> None:
+    """A spot exchange has taken its fee out of the coin: no stop can be for a part of a step."""
+    Instrument.objects.update(quantity_step=1)
+    ExecutionPosition.objects.update(quantity=D("99.7"))
+    levels = {"stop_loss": D("1.09"), "protected": D(protected)}
+    factories.apply(factories.report(Order.objects.get(), ReportKind.LEVELS, **levels))
+    assert update_unprotected() == bool(why)
+    assert now(theirs).unprotected_reason == why
+    broker.calls.clear()
+    sync_levels()  # nothing to send where nothing differs
+    assert [name for name, _ in broker.calls] == ([] if protected == "99" else ["modify"])
+
+
+def test_removal_that_is_not_confirmed_counts_from_its_request(theirs: ExecutionPosition) -> None:
+    """The stop may be gone already, and the exit behind it is not sent yet."""
+    levels = {"stop_loss": D("1.09"), "protected": D(100)}
+    factories.apply(factories.report(Order.objects.get(), ReportKind.LEVELS, **levels))
+    factories.pass_time(60)
+    ExecutionPosition.objects.update(protection_suspended=True)
+    assert update_unprotected() == 0  # not requested yet
+    ExecutionPosition.objects.update(levels_reported_at=None)
+    assert update_unprotected() == 1
+    position = now(theirs)
+    assert position.unprotected_reason == "STOP_UNCONFIRMED"
+    assert position.unprotected_since is not None
+    assert timezone.now() - position.unprotected_since < timedelta(seconds=30)
+    ExecutionPosition.objects.update(protection_suspended=False, levels_reported_at=timezone.now())
+    assert update_unprotected() == 0
+
+
+@pytest.mark.parametrize(("attempts", "counts"), [(1, 0), (2, 1)])
+def test_change_that_is_requested_again_without_an_answer_counts(
+    theirs: ExecutionPosition, attempts: int, counts: int
+) -> None:
+    """Also if only the target is moved: a spot exchange cancels both to take another pair."""
+    levels = {"stop_loss": D("1.09"), "take_profit": D("1.12"), "protected": D(100)}
+    ExecutionPosition.objects.update(tp=D("1.12"), tp_guardian="BROKER")
+    factories.apply(factories.report(Order.objects.get(), ReportKind.LEVELS, **levels))
+    ExecutionPosition.objects.update(
+        tp=D("1.13"), level_sync_attempts=attempts, levels_reported_at=None
+    )
+    assert update_unprotected() == counts
+    assert now(theirs).unprotected_reason == ("STOP_UNCONFIRMED" if counts else "")
 
 
 def test_closed_position_ends_its_unprotected_time(ours: ExecutionPosition) -> None:

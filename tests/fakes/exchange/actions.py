@@ -12,13 +12,15 @@ def move_price(venue: Venue, symbol: str, price: Decimal) -> None:
         venue.prices[symbol] = price
         venue.expire()
         for order in [order for order in venue.orders if order.is_open and order.symbol == symbol]:
-            venue.match(order)
+            if order.is_open:  # the other order of its pair may just have ended it
+                venue.match(order)
 
 
 def close_by_hand(venue: Venue, symbol: str) -> None:
     """Close what is held of a symbol, as its owner would on the exchange's page."""
     with venue.lock:
-        balance = venue.balances.get(venue.markets[symbol].base, ZERO)
+        base = venue.markets[symbol].base
+        balance = venue.balances.get(base, ZERO) - venue.locked(base)
         exits = [("SELL", balance, "BOTH")]
         if venue.derivatives:
             exits = [

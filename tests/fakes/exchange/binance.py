@@ -30,7 +30,11 @@ CODES = {
     "no_order": (-2013, "Order does not exist."),
     "no_cancel": (-2011, "Unknown order sent."),
     "trigger": (-2010, "Stop price would trigger immediately."),
-    "conditional": (-4045, "Reach max stop order limit."),
+    "band": (-1013, "Filter failure: PERCENT_PRICE_BY_SIDE"),
+    "conditional": (-1013, "Filter failure: MAX_NUM_ALGO_ORDERS"),
+    "level_type": (-2010, "Stop loss orders are not supported for this symbol."),
+    "pair_type": (-1158, "Order type not supported in OCO."),
+    "pair_side": (-1197, "A stop loss order in a sell OCO must be below."),
     "expiry": (-1102, "Mandatory parameter 'goodTillDate' was not sent, was empty or malformed."),
     "same": (-5027, "No need to modify the order."),
     "span": (-1127, "More than 24 hours between startTime and endTime."),
@@ -41,6 +45,7 @@ DERIVATIVES = {
     "notional": (-4164, "Order's notional must be no smaller than 5"),
     "closed": (-4140, "Invalid symbol status for opening position."),
     "trigger": (-2021, "Order would immediately trigger."),
+    "conditional": (-4045, "Reach max stop order limit."),
 }
 ALGO_STATES = {"CANCELED": "CANCELED", "EXPIRED": "REJECTED"}
 PUBLIC = ("exchangeInfo", "time", "ticker/24hr", "ticker/bookTicker", "ping")
@@ -53,7 +58,7 @@ class Binance:
         self._venue = venue
 
     def kind(self, method: str, path: str) -> str:
-        if path.endswith(("/order", "/algoOrder")):
+        if path.endswith(("/order", "/algoOrder", "/orderList/oco")):
             return {"POST": "order", "PUT": "order", "DELETE": "cancel"}.get(method, "read")
         return "time" if path.endswith("/time") else "read"
 
@@ -114,7 +119,9 @@ class Binance:
             "baseAsset": market.base, "quoteAsset": market.quote,
             "pricePrecision": 2, "quantityPrecision": 3, "baseAssetPrecision": 8,
             "quotePrecision": 8, "isMarginTradingAllowed": False,
-            "orderTypes": ["LIMIT", "MARKET"] + ["STOP_LOSS_LIMIT"] * (not self._venue.derivatives),
+            "orderTypes": ["LIMIT", "MARKET"] if self._venue.derivatives else [
+                "LIMIT", "LIMIT_MAKER", "MARKET", "STOP_LOSS_LIMIT", *self._venue.takes_levels],
+            "ocoAllowed": not self._venue.derivatives,
             "timeInForce": ["GTC", "IOC", "FOK"] + ["GTD"] * self._venue.derivatives,
             "permissionSets": [["SPOT"]],
             "filters": [
@@ -156,7 +163,8 @@ class Binance:
             return {
                 "uid": int(venue.uid),
                 "canTrade": venue.can_trade, "accountType": "SPOT", "updateTime": venue.now(),
-                "balances": [{"asset": name, "free": f"{amount:f}", "locked": "0"}
+                "balances": [{"asset": name, "free": f"{amount - venue.locked(name):f}",
+                              "locked": f"{venue.locked(name):f}"}
                              for name, amount in venue.balances.items()],
             }  # fmt: skip
         wallet, profit = venue.balances.get("USDT", Decimal(0)), self._profit()
@@ -216,6 +224,8 @@ class Binance:
         tif, expires_ms = params.get("timeInForce", "GTC"), int(params.get("goodTillDate", 0))
         if tif == "GTD" and expires_ms <= self._venue.now() + 600_000:
             raise RejectedError("expiry")
+        if params["type"] in ("STOP_LOSS", "TAKE_PROFIT"):
+            return self._order(self._spot_level(params))
         is_stop_limit = params["type"] == "STOP_LOSS_LIMIT"
         if is_stop_limit is not ("stopPrice" in params) or (tif == "GTD") is not bool(expires_ms):
             raise RejectedError("expiry")  # a mandatory parameter is missing, or one too many
@@ -251,9 +261,50 @@ class Binance:
             return self._order(self._venue.cancel(order))
         return self._order(self._venue.amend(order, amount, price))
 
+    def _spot_level(self, params: Mapping[str, str]) -> Order:
+        self._check_level_type(params["type"])
+        return self._venue.place(
+            params["symbol"], params["side"], "MARKET", Decimal(params["quantity"]),
+            cid=params["newClientOrderId"], trigger=Decimal(params["stopPrice"]),
+            rises=(params["side"] == "BUY") is (params["type"] == "STOP_LOSS"),
+            refuses_reached=True,
+        )  # fmt: skip
+
+    def _check_level_type(self, kind: str) -> None:
+        assert not self._venue.derivatives, "an algo order there"
+        if kind not in self._venue.takes_levels:
+            raise RejectedError("level_type")
+
+    def _post_orderlist_oco(self, params: Mapping[str, str]) -> Any:
+        kinds = {place: params[f"{place}Type"] for place in ("above", "below")}
+        if set(kinds.values()) != {"STOP_LOSS", "TAKE_PROFIT"}:
+            raise RejectedError("pair_type")
+        if (kinds["below"] == "STOP_LOSS") is not (params["side"] == "SELL"):
+            raise RejectedError("pair_side")
+        for kind in kinds.values():
+            self._check_level_type(kind)
+        pair = self._venue.place_pair(
+            params["symbol"], params["side"], Decimal(params["quantity"]),
+            *((params[f"{place}ClientOrderId"], Decimal(params[f"{place}StopPrice"]),
+               place == "above") for place in ("above", "below")),
+        )  # fmt: skip
+        return self._order_list(pair)
+
+    def _order_list(self, pair: list[Order]) -> Any:
+        return {
+            "orderListId": pair[0].pair, "contingencyType": "OCO", "symbol": pair[0].symbol,
+            "listStatusType": "EXEC_STARTED", "listOrderStatus": "EXECUTING",
+            "listClientOrderId": f"list-{pair[0].pair}", "transactionTime": pair[0].time_ms,
+            "orders": [{"symbol": one.symbol, "orderId": one.number, "clientOrderId": one.cid}
+                       for one in pair],
+            "orderReports": [self._order(one) for one in pair],
+        }  # fmt: skip
+
     def _delete_order(self, params: Mapping[str, str]) -> Any:
         try:
-            return self._order(self._venue.cancel(self._find(params)))
+            done = self._venue.cancel(self._find(params))
+            pair = [one for one in self._venue.orders if done.pair and one.pair == done.pair]
+            return self._order_list(pair) if pair else self._order(done)
         except RejectedError as error:
             raise RejectedError("no_cancel") from error
 
@@ -268,11 +319,17 @@ class Binance:
         if number:  # it prevails if both are named
             cid = ""
         order = self._venue.find(params["symbol"], cid, number)
-        return None if cid and order and order.is_level else order  # an algo order's id
+        return None if cid and order and self._is_algo(order) else order  # an algo order's id
 
-    def _get_openorders(self, _: Mapping[str, str]) -> Any:
+    def _is_algo(self, order: Order) -> bool:
+        return self._venue.derivatives and order.is_level
+
+    def _get_openorders(self, params: Mapping[str, str]) -> Any:
         found = [order for order in self._venue.orders if order.is_open]
-        return [self._order(order) for order in found if not order.is_level]
+        found = [order for order in found if params.get("symbol") in (None, order.symbol)]
+        if self._venue.hides_levels:
+            found = [order for order in found if not order.is_level]
+        return [self._order(order) for order in found if not self._is_algo(order)]
 
     # ---- algo orders: stops and targets of futures, with ids of their own ---------------------
     def _post_algoorder(self, params: Mapping[str, str]) -> Any:
@@ -340,20 +397,27 @@ class Binance:
 
     def _order(self, order: Order) -> dict[str, Any]:
         return {
-            "symbol": order.symbol, "orderId": order.number, "orderListId": -1,
-            "clientOrderId": f"algo-{order.number}" if order.is_level else order.cid,
+            "symbol": order.symbol, "orderId": order.number, "orderListId": order.pair or -1,
+            "clientOrderId": f"algo-{order.number}" if self._is_algo(order) else order.cid,
             "transactTime": order.time_ms, "time": order.time_ms,
             "updateTime": order.time_ms, "price": str(order.price or 0),
             "origQty": str(order.amount),
             "executedQty": str(order.filled), "cummulativeQuoteQty": f"{order.cost:f}",
             "cumQuote": f"{order.cost:f}", "avgPrice": f"{order.average:f}",
             "status": order.status, "timeInForce": order.tif,
-            "type": "STOP_LOSS_LIMIT" if order.trigger and not order.is_level else order.type,
+            "type": self._type(order),
             "stopPrice": str(order.trigger or 0),
             "side": order.side, "reduceOnly": order.reduce_only,
             "positionSide": order.position_side,
             "workingTime": order.time_ms, "isWorking": True,
         }  # fmt: skip
+
+    def _type(self, order: Order) -> str:
+        if order.trigger is None or self._is_algo(order):
+            return order.type
+        if not order.is_level:
+            return "STOP_LOSS_LIMIT"
+        return "STOP_LOSS" if order.rises is (order.side == "BUY") else "TAKE_PROFIT"
 
     def _get_mytrades(self, params: Mapping[str, str]) -> Any:
         start, end = int(params.get("startTime", 0)), int(params.get("endTime", 2**62))

@@ -51,6 +51,7 @@ class Order:
     rises: bool | None = None  # whether its price must rise to the trigger; None: by its side
     is_triggered: bool = False
     expires_ms: int = 0  # of a GTD order
+    pair: int = 0  # number of the pair of which one order cancels the other; 0: it is in none
 
     def reaches_trigger(self, price: Decimal) -> bool:
         """Whether a price is at the stop price or beyond it."""
@@ -65,8 +66,9 @@ class Order:
 
     @property
     def is_level(self) -> bool:
-        """Whether it is a stop or target of a position: conditional, and only reduces."""
-        return self.trigger is not None and self.reduce_only
+        """Whether it is a stop or target of a position: conditional, and only reduces, or on spot
+        sells at market."""
+        return self.trigger is not None and (self.reduce_only or self.type == "MARKET")
 
     @property
     def average(self) -> Decimal:

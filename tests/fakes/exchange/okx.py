@@ -49,6 +49,7 @@ STATES = {
 class Okx:
     def __init__(self, venue: Venue) -> None:
         self._venue = venue
+        venue.reserves_for_levels = False  # "will not freeze your free margin in advance"
 
     def kind(self, method: str, path: str) -> str:
         name = path.removeprefix("/api/v5/trade/")
@@ -219,7 +220,8 @@ class Okx:
 
     # ---- algo orders: stops and targets, with ids of their own ------------------------------
     def _post_trade_order_algo(self, params: Mapping[str, Any]) -> Any:
-        assert self._venue.derivatives, "not used on spot"
+        if not self._venue.derivatives:
+            return [self._algo_line(self._spot_level(params))]
         assert params["ordType"] == "conditional"
         assert params["reduceOnly"] is True, "it could open a position"
         leg = "sl" if "slTriggerPx" in params else "tp"
@@ -235,6 +237,36 @@ class Okx:
             is_known = error.reason == "duplicate"
             raise RejectedError("algo_duplicate" if is_known else error.reason) from error
         return [self._algo_line(order)]
+
+    def _spot_level(self, params: Mapping[str, Any]) -> Order:
+        """Accept a level of spot, or two in one algo order; return the order with its name."""
+        assert params["tdMode"] == "cash"
+        assert params["side"] == "sell"
+        legs = [leg for leg in ("sl", "tp") if f"{leg}TriggerPx" in params]
+        assert params["ordType"] == ("oco" if len(legs) == 2 else "conditional")
+        assert all(params[f"{leg}OrdPx"] == "-1" for leg in legs), "not at market"
+        levels = [
+            (params["algoClOrdId"] if leg == legs[0] else "", Decimal(params[f"{leg}TriggerPx"]),
+             leg == "tp")
+            for leg in legs
+        ]  # fmt: skip
+        amount = Decimal(params["sz"])
+        try:
+            if len(levels) == 2:
+                return self._venue.place_pair(params["instId"], "SELL", amount, *levels)[0]
+            ((cid, trigger, rises),) = levels
+            return self._venue.place(
+                params["instId"], "SELL", "MARKET", amount, cid=cid, trigger=trigger, rises=rises,
+                refuses_reached=True,
+            )  # fmt: skip
+        except RejectedError as error:
+            is_known = error.reason == "duplicate"
+            raise RejectedError("algo_duplicate" if is_known else error.reason) from error
+
+    def _named(self, order: Order) -> Order:
+        """Return the order that has the name of its algo order: of a pair the stop."""
+        pair = (one for one in self._venue.orders if order.pair and one.pair == order.pair)
+        return next(pair, order)
 
     def _algo_line(self, order: Order) -> Any:
         return {"algoId": f"9{order.number}", "algoClOrdId": order.cid, "sCode": "0", "sMsg": ""}
@@ -271,23 +303,30 @@ class Okx:
         return [self._algo_order(order)]
 
     def _get_trade_orders_algo_pending(self, params: Mapping[str, Any]) -> Any:
-        assert params["ordType"] == "conditional"
+        assert params["ordType"] == (
+            "conditional" if self._venue.derivatives else "conditional,oco"
+        )
         found = [
             order
             for order in self._venue.orders[::-1]
             if order.is_level and order.is_untriggered and not self._venue.hides_levels
+            and self._named(order) is order
             and params.get("instId") in (None, order.symbol)
             and order.number < int(params.get("after", f"9{10**9}")[1:])
         ]  # fmt: skip
         return [self._algo_order(order) for order in found[: int(params.get("limit", 100))]]
 
     def _algo_order(self, order: Order) -> Any:
-        leg = "sl" if (order.side == "BUY") is order.rises else "tp"
+        pair = [one for one in self._venue.orders if order.pair and one.pair == order.pair]
         levels = {"slTriggerPx": "", "slOrdPx": "", "tpTriggerPx": "", "tpOrdPx": ""}
+        for one in pair or [order]:
+            levels |= {f"{_leg(one)}TriggerPx": str(one.trigger), f"{_leg(one)}OrdPx": "-1"}
+        named, order = order, next((one for one in pair if one.is_triggered), order)
         return {
-            **levels, f"{leg}TriggerPx": str(order.trigger), f"{leg}OrdPx": "-1",
-            "instId": order.symbol, "instType": "SWAP", "ordType": "conditional",
-            "algoId": f"9{order.number}", "algoClOrdId": order.cid, "clOrdId": "",
+            **levels, "actualSide": _leg(order) if order.is_triggered else "",
+            "instId": order.symbol, "instType": "SWAP" if self._venue.derivatives else "SPOT",
+            "ordType": "oco" if pair else "conditional",
+            "algoId": f"9{named.number}", "algoClOrdId": named.cid, "clOrdId": "",
             "ordId": str(order.number) if order.is_triggered else "",
             "side": order.side.lower(), "posSide": _pos_side(order.position_side),
             "sz": str(order.amount), "actualSz": f"{order.filled:f}" if order.filled else "",
@@ -315,8 +354,9 @@ class Okx:
         return {
             "instId": order.symbol, "instType": "SWAP" if self._venue.derivatives else "SPOT",
             "ordId": str(order.number), "clOrdId": "" if order.is_level else order.cid,
-            "algoClOrdId": order.cid if order.is_level else "", "px": str(order.price or ""),
-            "sz": str(order.amount), "side": order.side.lower(), "state": STATES[order.status],
+            "algoClOrdId": self._named(order).cid if order.is_level else "",
+            "px": str(order.price or ""), "sz": str(order.amount), "side": order.side.lower(),
+            "state": STATES[order.status],
             "ordType": "market" if order.type == "MARKET" else kind, "fee": "0", "feeCcy": "USDT",
             "accFillSz": f"{order.filled:f}", "avgPx": f"{order.average:f}" if order.filled else "",
             "cTime": str(order.time_ms), "uTime": str(order.time_ms),
@@ -345,6 +385,10 @@ class Okx:
             "posSide": _pos_side(order.position_side), "tag": "",
             "fillPnl": f"{trade.realized:f}",
         }  # fmt: skip
+
+
+def _leg(order: Order) -> str:
+    return "sl" if (order.side == "BUY") is order.rises else "tp"
 
 
 def _pos_side(position_side: str) -> str:

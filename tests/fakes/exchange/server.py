@@ -8,6 +8,7 @@ while). `process.py` runs it in a separate process.
 """
 
 import asyncio
+import re
 import threading
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
@@ -17,6 +18,8 @@ from aiohttp import web
 
 from tests.fakes.exchange.venue import Fault, Venue
 
+LEVEL = re.compile(r"trigger|orderlist|type=(stop_loss|take_profit)\b(?!_)")
+"""In the requests that place or change a stop or target."""
 Handler = Callable[[web.Request, Mapping[str, str]], Awaitable[web.StreamResponse]]
 
 
@@ -116,7 +119,8 @@ class Server:
             if kind in ("order", "cancel"):
                 self.venue.writes.append(f"{request.path_qs} {body}")
                 self.venue.last_write = dict(request.headers)
-        is_level = kind == "order" and "trigger" in f"{request.query_string} {body}".lower()
+        words = f"{request.path_qs} {body}".lower()
+        is_level = kind == "order" and LEVEL.search(words) is not None
         fault = (self.venue.pop_fault("level") if is_level else None) or self.venue.pop_fault(kind)
         if fault is not None and fault.kind in ("drop", "silent", "status", "redirect"):
             return await self._answer_without_accepting(request, fault)

@@ -22,6 +22,8 @@ from tests.fakes.exchange.model import (
 )
 
 D = Decimal
+Level = tuple[str, Decimal, bool]
+"""Of a conditional order: client order id, trigger, and whether the price must rise to it."""
 __all__ = ["Fault", "Market", "Order", "Position", "RejectedError", "Trade", "Venue"]
 
 
@@ -52,8 +54,11 @@ class Venue:
     fills_before_cancel: bool = False  # the order is filled before the next cancel
     journal: Path | None = None  # file for the client order id of each accepted order
     history_lags: bool = False  # Bybit's list of ended orders is still empty
+    price_band: Decimal | None = None  # how far a limit price may be from the market, as a share
     max_conditional: int = 10  # conditional orders of one symbol
+    takes_levels: tuple[str, ...] = ("STOP_LOSS", "TAKE_PROFIT")  # Binance spot: its symbols' types
     drops_levels: bool = False  # it accepts a conditional exit or its change, and ends them all
+    reserves_for_levels: bool = True  # spot: conditional orders that wait reserve their coins
     hides_levels: bool = False  # conditional orders are not listed yet
     may_read_spot: bool = True  # Binance: whether the key of a futures account may
     uid: str = "1001"  # the exchange's id of the account
@@ -135,13 +140,60 @@ class Venue:
             )  # fmt: skip
             self._check_conditions(order, market, refuses_reached=refuses_reached)
             self._check_money(order, market)
-            self.orders.append(order)
-            if self.journal is not None:
-                with self.journal.open("a") as lines:
-                    lines.write(f"{cid}\n")
+            self._accept(order)
             self.match(order, time_ms=order.time_ms)
             self._drop(order)
             return order
+
+    def place_pair(self, symbol: str, side: str, amount: Decimal, *levels: Level) -> list[Order]:
+        """Accept two conditional market orders that cancel each other. Raises RejectedError.
+
+        They reserve the coins once, and the market must be between them.
+        """
+        with self.lock:
+            found: list[Order] = []
+            for cid, trigger, rises in levels:
+                market = self._check(symbol, amount, None, cid, False)
+                order = Order(
+                    len(self.orders) + 1001 + len(found), symbol, side, "MARKET", "GTC", amount,
+                    None, cid, False, "BOTH", self.now(), trigger=trigger, rises=rises,
+                    pair=len(self.orders) + 1001,
+                )  # fmt: skip
+                self._check_conditions(order, market, refuses_reached=True, more=len(found))
+                found.append(order)
+            self._check_money(found[0], market)
+            for order in found:
+                self._accept(order)
+            self._drop(found[0])
+            return found
+
+    def _accept(self, order: Order) -> None:
+        self.orders.append(order)
+        if self.journal is not None:
+            with self.journal.open("a") as lines:
+                lines.write(f"{order.cid}\n")
+
+    def _end_other(self, order: Order, status: str) -> None:
+        """End the other order of a pair."""
+        for other in self.orders:
+            if order.pair and other.pair == order.pair and other is not order and other.is_open:
+                other.status = status
+
+    def locked(self, currency: str) -> Decimal:
+        """Return what working spot orders have reserved of a currency; a pair reserves it once."""
+        with self.lock:
+            reserved: dict[int, Decimal] = {}
+            for order in [] if self.derivatives else self.orders:
+                if order.is_level and not self.reserves_for_levels:
+                    continue
+                market = self.markets[order.symbol]
+                left = order.amount - order.filled
+                if order.is_open and order.side == "SELL" and market.base == currency:
+                    reserved[order.pair or order.number] = left
+                if order.is_open and order.side == "BUY" and market.quote == currency:
+                    price = order.price or self.prices[order.symbol]
+                    reserved[order.number] = left * price
+            return sum(reserved.values(), ZERO)
 
     def _drop(self, order: Order) -> None:
         if self.drops_levels and order.is_level:
@@ -166,6 +218,9 @@ class Venue:
         market = self.markets[symbol]
         if amount <= 0 or amount % market.step or (price is not None and price % market.tick):
             raise RejectedError("lot")
+        market_price = self.prices[symbol]
+        if price and self.price_band and abs(price - market_price) > self.price_band * market_price:
+            raise RejectedError("band")
         cost = amount * market.contract_size * (price or self.prices[symbol])
         if cost < market.min_cost and not reduce_only:
             raise RejectedError("notional")
@@ -176,13 +231,17 @@ class Venue:
             raise RejectedError("duplicate")
         return market
 
-    def _check_conditions(self, order: Order, market: Market, *, refuses_reached: bool) -> None:
+    def _check_conditions(
+        self, order: Order, market: Market, *, refuses_reached: bool, more: int = 0
+    ) -> None:
+        """more: conditional orders that come in the same request."""
         if order.trigger is not None:
             is_level = order.is_level and order.type == "MARKET"
             if (order.price is None and not is_level) or order.trigger % market.tick:
                 raise RejectedError("trigger")
             waiting = [one for one in self.orders if one.is_untriggered]
-            if sum(one.symbol == order.symbol for one in waiting) >= self.max_conditional:
+            count = sum(one.symbol == order.symbol for one in waiting) + more
+            if count >= self.max_conditional:
                 raise RejectedError("conditional")
             if refuses_reached and order.reaches_trigger(self.prices[order.symbol]):
                 raise RejectedError("trigger")
@@ -210,7 +269,7 @@ class Venue:
         needed, currency = order.amount, market.base
         if order.side == "BUY":
             needed, currency = order.amount * price, market.quote
-        if needed > self.balances.get(currency, D(0)):
+        if needed > self.balances.get(currency, D(0)) - self.locked(currency):
             raise RejectedError("money")
 
     def _check_reduces(self, order: Order) -> None:
@@ -240,6 +299,10 @@ class Venue:
                 order.is_triggered = order.reaches_trigger(price)
                 if not order.is_triggered:
                     return
+                self._end_other(order, "EXPIRED")
+                if self._lacks_coins(order, market):
+                    order.status = "EXPIRED"
+                    return
             if order.price is not None:
                 is_marketable = (
                     order.price >= price if order.side == "BUY" else order.price <= price
@@ -265,11 +328,19 @@ class Venue:
             elif order.filled:
                 order.status = "PARTIALLY_FILLED"
 
+    def _lacks_coins(self, order: Order, market: Market) -> bool:
+        """Whether a level for which nothing was reserved finds too little when it triggers."""
+        if self.derivatives or self.reserves_for_levels or not order.is_level:
+            return False
+        return order.amount > self.balances.get(market.base, D(0)) - self.locked(market.base)
+
     def execute(self, order: Order) -> None:
         """Execute all that is left of an open order, at its own price."""
         with self.lock:
             market = self.markets[order.symbol]
             price = order.price or self.prices[order.symbol]
+            order.is_triggered = order.trigger is not None
+            self._end_other(order, "EXPIRED")
             self._execute(order, market, order.amount - order.filled, price, self.now())
             order.status = "FILLED"
 
@@ -347,6 +418,7 @@ class Venue:
             if order is None or not order.is_open:
                 raise RejectedError("no_order")
             order.status = "CANCELED"
+            self._end_other(order, "CANCELED")
             return order
 
     def amend(
