@@ -1053,7 +1053,7 @@ class Code(StrEnum):
     )
     NOTHING_TO_CHANGE = (
         "NOTHING_TO_CHANGE",
-        "The order already has this price and quantity.",
+        "The order already has these values.",
         "",
     )
     CHANNEL_UNCONFIRMED = (
@@ -1242,7 +1242,10 @@ class Code(StrEnum):
     STOP_TRAILED = ("STOP_TRAILED", "The position's trailing rule moved its stop.")
     CANCEL_REQUESTED = ("CANCEL_REQUESTED", "The broker was asked to cancel.")
     CHANGE_REQUESTED = ("CHANGE_REQUESTED", "A change of the order was requested.")
-    ORDER_CHANGED = ("ORDER_CHANGED", "The order's price or quantity was changed.")
+    ORDER_CHANGED = (
+        "ORDER_CHANGED",
+        "The order's price, quantity, stop loss or target was changed.",
+    )
     CHANGE_REFUSED = (
         "CHANGE_REFUSED",
         "The broker refused the change; the order works as before.",

@@ -258,14 +258,15 @@ def _cancelled(event: EventContext) -> Lines:
 
 
 def _changed(event: EventContext) -> Lines:
-    terms = [
-        f"{name.replace('_', ' ')} {before} to {now}"
-        for name in ("quantity", "limit_price", "stop_price")
+    changed = {
+        name: f"{name.replace('_', ' ')} {before or 'none'} to {now}"
+        for name in ("quantity", "limit_price", "stop_price", "stop_loss", "take_profit")
         if (now := _plain(event.get(name))) != (before := _plain(event.get(f"old_{name}")))
-    ]
-    by = event.get("by")
+    }
+    by, terms = event.get("by"), list(changed.values())
+    is_ours = terms and not changed.keys() - {"stop_loss", "take_profit"}
     return (
-        f"Changed at the broker: {_trade(event)}",
+        f"{'Levels changed' if is_ours else 'Changed at the broker'}: {_trade(event)}",
         _capital(f"{', '.join(terms)}.") if terms else "",
         f"Requested by {by}." if by else "",
     )

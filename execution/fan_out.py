@@ -235,6 +235,16 @@ SELECT id FROM execution_order WHERE oco_group = %s ORDER BY id FOR NO KEY UPDAT
 """,
 )
 
+# The newer instruction counts: an entry's own levels give way to those of a MODIFY. Locked before.
+DROP_OWN_LEVELS = """
+UPDATE execution_order SET
+  own_stop_loss = CASE WHEN %(sl)s THEN NULL ELSE own_stop_loss END,
+  own_take_profit = CASE WHEN %(targets)s THEN NULL ELSE own_take_profit END
+WHERE signal_id = %(refers_to)s AND leg LIKE 'entry%%'
+  AND status <> ALL('{FILLED, SKIPPED, DENIED}')
+  AND (%(sl)s AND own_stop_loss IS NOT NULL OR %(targets)s AND own_take_profit IS NOT NULL)
+"""
+
 MOVE_LEVELS = Query(
     _MovedPosition,
     f"""
@@ -370,6 +380,12 @@ def _modify(signal: Signal) -> FanOut:
 
 
 def _move_levels(signal: Signal) -> list[_MovedPosition]:
+    parameters = {
+        "refers_to": signal.refers_to_id,
+        "sl": signal.sl is not None,
+        "targets": bool(signal.target_prices),
+    }
+    run(DROP_OWN_LEVELS, parameters)
     return rows(
         MOVE_LEVELS,
         {

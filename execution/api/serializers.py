@@ -180,6 +180,8 @@ class OrderSerializer(StrictModelSerializer[Order]):
             "stop_price",
             "stop_loss",
             "take_profit",
+            "own_stop_loss",
+            "own_take_profit",
             "expected_price",
             "worst_price",
             "filled_quantity",
@@ -293,7 +295,7 @@ class SlicePlanSerializer(StrictSerializer):
 
 
 class EntryChangeSerializer(StrictModelSerializer[EntryChange]):
-    """A change of an entry's price or quantity. It is open until `done_at` is set."""
+    """A change of an entry's terms, or the levels of its position. Open until `done_at` is set."""
 
     reason = serializers.SerializerMethodField(help_text="Why it was not done.")
 
@@ -306,9 +308,13 @@ class EntryChangeSerializer(StrictModelSerializer[EntryChange]):
             "quantity",
             "limit_price",
             "stop_price",
+            "stop_loss",
+            "take_profit",
             "old_quantity",
             "old_limit_price",
             "old_stop_price",
+            "old_stop_loss",
+            "old_take_profit",
             "requested_at",
             "done_at",
         )
@@ -329,7 +335,7 @@ class OneOrderSerializer(OrderSerializer):
     )
     slice_plan = serializers.SerializerMethodField(help_text="null: it is no slice.")
     change = serializers.SerializerMethodField(
-        help_text="The last change of its price or quantity; null: there was none."
+        help_text="The last change of its terms or levels; null: there was none."
     )
 
     class Meta:
@@ -357,8 +363,8 @@ class OneOrderSerializer(OrderSerializer):
 
 
 class ChangeOrderSerializer(StrictSerializer):
-    """One of three: a new price or quantity of an entry that has not filled; new levels for the
-    position that the order opened (null: no level); the status CANCELLED.
+    """New price, quantity or levels of an entry that has not filled; or new levels of the position
+    that the order opened (null: no level); or the status CANCELLED.
     """
 
     quantity = Amount(
@@ -366,18 +372,25 @@ class ChangeOrderSerializer(StrictSerializer):
     )
     limit_price = Amount(required=False, positive=True)
     stop_price = Amount(required=False, positive=True, help_text="At which it is triggered.")
-    stop_loss = Amount(required=False, allow_null=True, positive=True)
-    take_profit = Amount(required=False, allow_null=True, positive=True)
+    stop_loss = Amount(
+        required=False, allow_null=True, positive=True,
+        help_text="Of the open position, or of that which the entry will open. null: no stop; only"
+        " of an open position.",
+    )  # fmt: skip
+    take_profit = Amount(
+        required=False, allow_null=True, positive=True,
+        help_text="The next target, as for the stop. Several targets: the later ones stay.",
+    )  # fmt: skip
     status = serializers.ChoiceField(choices=[Status.CANCELLED.value], required=False)
 
     TERMS = frozenset({"quantity", "limit_price", "stop_price"})
     LEVELS = frozenset({"stop_loss", "take_profit"})
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        """Raise ValidationError for an empty request, or one with more than one of the three."""
-        if attrs and any(attrs.keys() <= kind for kind in (self.TERMS, self.LEVELS, {"status"})):
+        """Raise ValidationError for an empty request, or a cancellation with other changes."""
+        if attrs and any(attrs.keys() <= kind for kind in (self.TERMS | self.LEVELS, {"status"})):
             return attrs
-        detail = "Send a price or quantity, or new levels, or status CANCELLED; one of these."
+        detail = "Send a price, quantity or levels; or status CANCELLED alone."
         raise serializers.ValidationError(detail)
 
 

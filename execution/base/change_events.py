@@ -4,7 +4,7 @@ from execution.base.statements import event_rows_sql
 
 _TERMS = ", ".join(
     f"'{name}', trim_scale(h.{name})::text, 'old_{name}', trim_scale(h.old_{name})::text"
-    for name in ("quantity", "limit_price", "stop_price")
+    for name in ("quantity", "limit_price", "stop_price", "stop_loss", "take_profit")
 )
 
 

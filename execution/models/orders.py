@@ -93,6 +93,12 @@ class Order(models.Model):
     requested_quantity = AmountField(
         null=True, help_text="What a person wants it to be, instead of the preset's size."
     )
+    own_stop_loss = AmountField(
+        null=True, help_text="Changed for this entry alone; NULL: the signal's stop counts."
+    )
+    own_take_profit = AmountField(
+        null=True, help_text="Changed for this entry alone, the first target; NULL: the signal's."
+    )
     limit_price = AmountField(null=True)
     stop_price = AmountField(null=True)
     stop_loss = AmountField(null=True)

@@ -314,7 +314,7 @@ def _outgoing(
     send_by: float,
 ) -> Outgoing:
     is_entry = row.position_id is None
-    signal = context.signals[row.signal_id] if row.signal_id else None
+    signal = context.signal_of(row) if row.signal_id else None
     if is_entry and signal and signal.valid_until:  # it may end between this decision and sending
         send_by = min(send_by, machine_time() + machine_seconds_until(signal.valid_until))
     closes = "" if is_entry else context.exits[row.id].entry_client_order_id  # its own, of several

@@ -57,7 +57,8 @@ def _tighter(*limits: str) -> str:
 # the order, s its signal (in a preview: the draft's fields).
 ORDER_COLUMNS = f"""o.id, o.status, o.connection_id::text, o.position_id, o.signal_id, o.leg,
   o.pair, o.symbol, o.side, o.order_type, o.time_in_force, o.quantity,
-  o.requested_quantity, o.limit_price, o.stop_price, o.attempt, o.send_retries, o.reason,
+  o.requested_quantity, o.own_stop_loss, o.own_take_profit, o.limit_price, o.stop_price,
+  o.attempt, o.send_retries, o.reason,
   o.route_state, o.retried_at, o.client_order_id,
   o.due_at <= clock_timestamp() AND o.pending_action = '' AS is_due,
   extract(epoch FROM clock_timestamp() - o.created_at)::float8 AS age, {SPEC_COLUMNS},

@@ -12,6 +12,7 @@ from common.reason_codes import Code
 from execution.exits.safety import ExitBlocker
 from execution.models import Status, TriggerKind
 from execution.reports.transitions import NOT_REACHED
+from execution.submission.order_levels import with_own_levels
 from execution.submission.rows import (
     ExitRow,
     InstrumentRow,
@@ -76,8 +77,12 @@ class EvaluationContext:
     scales: Mapping[int, "Decimal | Denial | Deferred"] = field(default_factory=dict)
 
     def signal_of(self, entry: OrderRow) -> SignalRow:
-        """Return the signal of an entry. Raises KeyError for an order without one."""
-        return self.signals[entry.signal_id or 0]
+        """Return the signal of an entry, with the entry's own levels instead of the signal's.
+
+        Raises KeyError for an order without one.
+        """
+        signal = self.signals[entry.signal_id or 0]
+        return with_own_levels(signal, entry.own_stop_loss, entry.own_take_profit)
 
     def quotes_of(self, row: OrderRow) -> Mapping[str, QuoteRow]:
         """Return the quotes of the account's price source, by pair."""

@@ -24,7 +24,7 @@ class OrderRow(NamedTuple):
     awaits_condition: the condition of its signal does not hold yet.
 
     Of the preset's and the subscription's limits the tighter one; own_*: the subscription's, where
-    both are checked.
+    both are checked. own_stop_loss, own_take_profit: the entry's own, instead of its signal's.
     """
 
     id: int
@@ -40,6 +40,8 @@ class OrderRow(NamedTuple):
     time_in_force: str
     quantity: Decimal
     requested_quantity: Decimal | None
+    own_stop_loss: Decimal | None
+    own_take_profit: Decimal | None
     limit_price: Decimal | None
     stop_price: Decimal | None
     attempt: int
