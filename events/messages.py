@@ -263,10 +263,12 @@ def _changed(event: EventContext) -> Lines:
         for name in ("quantity", "limit_price", "stop_price", "stop_loss", "take_profit")
         if (now := _plain(event.get(name))) != (before := _plain(event.get(f"old_{name}")))
     }
+    if end := event.get("valid_until"):
+        changed["valid_until"] = f"end {event.get('old_valid_until') or 'none'} to {end} UTC"
     by, terms = event.get("by"), list(changed.values())
-    is_ours = terms and not changed.keys() - {"stop_loss", "take_profit"}
+    is_ours = terms and not changed.keys() - {"stop_loss", "take_profit", "valid_until"}
     return (
-        f"{'Levels changed' if is_ours else 'Changed at the broker'}: {_trade(event)}",
+        f"{'Changed' if is_ours else 'Changed at the broker'}: {_trade(event)}",
         _capital(f"{', '.join(terms)}.") if terms else "",
         f"Requested by {by}." if by else "",
     )

@@ -37,6 +37,16 @@ class ChangeOrderForm(forms.Form):
         help_text="The next target. Later ones stay.",
     )  # fmt: skip
 
+    valid_until = forms.DateTimeField(
+        label="Valid until",
+        required=False,
+        show_hidden_initial=True,
+        widget=forms.DateTimeInput(
+            attrs={"type": "datetime-local", "step": "1"}, format="%Y-%m-%dT%H:%M:%S"
+        ),
+        help_text="UTC. What has not filled by then is cancelled.",
+    )
+
     def __init__(self, order: Order, data: Any = None) -> None:
         """order: as it is now; its type decides which prices it has."""
         is_sent = order.status != Status.PENDING
@@ -49,7 +59,9 @@ class ChangeOrderForm(forms.Form):
             "stop_price": order.stop_price,
             "quantity": quantity,
         }
-        super().__init__(data, initial=present)
+        signal = order.signal
+        end = order.own_valid_until or (signal.valid_until if signal is not None else None)
+        super().__init__(data, initial=present | {"valid_until": end})
         if order.order_type not in WITH_LIMIT:
             del self.fields["limit_price"]
         if order.order_type not in WITH_STOP:
@@ -59,10 +71,12 @@ class ChangeOrderForm(forms.Form):
             self.fields["quantity"].help_text = "Units. Empty: the size that the preset gives."
 
     def clean(self) -> dict[str, Any]:
-        """Refuse to remove a level of a position that is not open."""
+        """Refuse to remove the end, or a level of a position that is not open."""
         for name in ("stop_loss", "take_profit"):
             if name in self.changed_data and self.cleaned_data.get(name, 0) is None:
                 self.add_error(name, "It can be removed when the position is open.")
+        if "valid_until" in self.changed_data and self.cleaned_data.get("valid_until", 0) is None:
+            self.add_error("valid_until", "Enter a later time, if it shall work on.")
         return self.cleaned_data
 
     def wanted(self) -> WantedTerms:

@@ -37,6 +37,7 @@ from execution.base.statements import (
 )
 from execution.exits import orders as exits
 from execution.models import BY_HAND_PRIORITY, FEED_PRIORITY
+from execution.order_ends import move_ends
 from positions.broker_levels import MOVE_LEVELS_SQL
 from positions.time_exits import MOVE_CLOSE_TIME_SQL
 from signals.models import LIMITED, TRIGGERED, Action, Origin, Signal
@@ -368,6 +369,7 @@ def _modify(signal: Signal) -> FanOut:
     unfilled = rows(LOCK_UNFILLED, (signal.refers_to_id,))
     waiting = [row for row in unfilled if row.status in LIVE]
     signal_changes.change_entries(signal, locked)
+    move_ends(signal)
     timed = _move_close_time(signal)
     moved = _move_levels(signal) if signal.sl is not None or signal.target_prices else []
     connections = {row.connection_id for row in (*timed, *moved)}
@@ -375,7 +377,8 @@ def _modify(signal: Signal) -> FanOut:
     return FanOut(
         len(connections),
         position_ids=[row.id for row in moved],
-        changes_orders=bool(waiting) and signal_changes.has_price(signal),
+        changes_orders=bool(waiting)
+        and (signal_changes.has_price(signal) or signal.valid_until is not None),
     )
 
 

@@ -4,9 +4,11 @@ An order that its broker does not have yet (held by the engine, or waiting) is c
 transaction. For one that works at its broker a row is written (`EntryChange`), and
 `monitoring/entry_changes.py` makes the call. There is never a second order (docs/adr/0028).
 
-Stop and target of the coming position are ours until it opens, so they are always changed here.
+Stop and target of the coming position are ours until it opens, and we enforce the order's end, so
+these are always changed here.
 """
 
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
@@ -28,6 +30,7 @@ from execution.models import (
     SlicePlan,
     Status,
 )
+from execution.order_ends import broker_end_error, end_errors, seconds_until_end
 from execution.permissions import require_on_accounts
 from execution.position_levels import modify_position
 from execution.reports.sql import EFFECTIVE_LEVELS
@@ -68,17 +71,20 @@ CHANGE_UNSENT = f"""
 WITH moved AS (
   UPDATE execution_order SET limit_price = %(limit)s, stop_price = %(stop)s,
     requested_quantity = %(quantity)s, detail = coalesce(%(held)s, detail),
-    own_stop_loss = %(stop_loss)s, own_take_profit = %(take_profit)s
+    own_stop_loss = %(stop_loss)s, own_take_profit = %(take_profit)s,
+    own_valid_until = coalesce(%(valid_until)s, own_valid_until),
+    due_at = least(due_at, clock_timestamp() + make_interval(secs => %(seconds)s))
   WHERE id = %(id)s AND status = 'PENDING'
   RETURNING id, signal_id, connection_id, status
 )
 INSERT INTO execution_executionlog (order_id, signal_id, connection_id, code, status, detail)
 SELECT id, signal_id, connection_id, '{Code.ORDER_CHANGED.value}', status, %(detail)s FROM moved
 """
-# Levels of an order that its broker has: they are ours until the position opens.
-MOVE_LEVELS = f"""
+# Of an order that its broker has: its levels are ours until the position opens, and so is its end.
+CHANGE_OURS = f"""
 WITH moved AS (
   UPDATE execution_order SET own_stop_loss = %(stop_loss)s, own_take_profit = %(take_profit)s,
+    own_valid_until = coalesce(%(valid_until)s, own_valid_until),
     margin = %(margin)s, risk = %(risk)s
   WHERE id = %(id)s
   RETURNING id, signal_id, connection_id, status, %(change_id)s::bigint AS change_id
@@ -155,7 +161,7 @@ def change_order(order_id: int, wanted: WantedTerms, *, by: User | None = None) 
             if error := obstacle(order):
                 raise error
             change = request_change(order, wanted, totals, by=by)
-            if wanted.levels != WantedTerms():
+            if wanted.has_levels:
                 _move_position(order, wanted, by)
             return change
 
@@ -194,9 +200,9 @@ def request_change(
     """
     if error := _unfit(order, wanted):
         raise error
-    levels, terms = wanted.levels, wanted.terms
-    if order.status != Status.PENDING and WantedTerms() not in (levels, terms):
-        request_change(order, levels, totals, by=by)
+    ours, terms = wanted.ours, wanted.terms
+    if order.status != Status.PENDING and WantedTerms() not in (ours, terms):
+        request_change(order, ours, totals, by=by)
         order.refresh_from_db(fields=["margin", "risk"])
         wanted = terms
     allowed = evaluate_change(order, wanted, totals)
@@ -223,6 +229,8 @@ def _unfit(order: Order, wanted: WantedTerms) -> FillcastError | None:
     if wanted.quantity is not None and wanted.quantity <= 0:
         detail = "It must be above 0."
         errors.append(InvalidInputError(Code.FIELD_INVALID, detail, field="quantity"))
+    if wanted.valid_until is not None:
+        errors += end_errors(order, wanted.valid_until)
     if errors:
         first, *others = errors
         first.others = tuple(others)
@@ -233,7 +241,7 @@ def _unfit(order: Order, wanted: WantedTerms) -> FillcastError | None:
     if wanted.quantity is not None and is_moving:
         detail = "Its route may still choose another account, which has its own size."
         return ConflictError(Code.CHANGE_UNSUPPORTED, detail)
-    return None
+    return broker_end_error(order, wanted.valid_until)
 
 
 def _refusal(denial: Denial, wanted: WantedTerms) -> FillcastError:
@@ -245,7 +253,7 @@ def _refusal(denial: Denial, wanted: WantedTerms) -> FillcastError:
     detail = f"{denial.code.sentence}{figures}"
     if denial.detail:
         detail = f"{detail} {denial.detail}."
-    fields = _FIELDS if wanted.levels == WantedTerms() else _FIELDS | _LEVEL_FIELDS
+    fields = _FIELDS | _LEVEL_FIELDS if wanted.has_levels else _FIELDS
     if field := fields.get(denial.code):
         return InvalidInputError(denial.code, detail, field=field, **numbers)
     return ConflictError(denial.code, detail, **numbers)
@@ -279,6 +287,9 @@ def _stored(
     for name in ("stop_loss", "take_profit"):
         new, old = getattr(allowed, name), getattr(allowed, f"old_{name}")
         values |= {name: new, f"old_{name}": old} if new not in (None, old) else {}
+    if allowed.valid_until is not None:
+        values["valid_until"] = allowed.valid_until
+        values["old_valid_until"] = allowed.old_valid_until
     for name, value in values.items():
         setattr(change, name, value)
     if change.pk is not None:  # what a signal has wanted counts from now
@@ -286,8 +297,8 @@ def _stored(
     detail = describe(change)
     if change.requested_name:
         detail = f"{detail}; by {change.requested_name}"
-    # Of an order at its broker a change is about its terms or about levels, never about both.
-    if not is_sent or allowed.moves_levels:
+    # Of an order at its broker a change is about its terms or about what is ours, never about both.
+    if not is_sent or allowed.is_ours:
         change.state, change.done_at = ChangeState.DONE, database_now()
     change.save()
     values = {
@@ -300,12 +311,14 @@ def _stored(
         "risk": allowed.risk,
         "stop_loss": allowed.stop_loss,
         "take_profit": allowed.take_profit,
+        "valid_until": allowed.valid_until,
+        "seconds": seconds_until_end(allowed.valid_until),
         "level": level,
         "detail": detail[:300],
         "held": None,
     }
     if is_sent:
-        run(MOVE_LEVELS if allowed.moves_levels else REQUEST, values)
+        run(CHANGE_OURS if allowed.is_ours else REQUEST, values)
     else:
         if level != (order.limit_price if is_limit else order.stop_price):
             values["held"] = _move_trigger(values)
@@ -339,8 +352,15 @@ def describe(change: EntryChange) -> str:
         ("stop loss", change.old_stop_loss, change.stop_loss),
         ("take profit", change.old_take_profit, change.take_profit),
     )
-    return ", ".join(
+    words = [
         f"{name} {plain(old) or _NOTHING.get(name, 'none')} to {plain(new)}"
         for name, old, new in terms
         if old != new
-    )
+    ]
+    if change.valid_until is not None:
+        words.append(f"end {_moment(change.old_valid_until)} to {_moment(change.valid_until)}")
+    return ", ".join(words)
+
+
+def _moment(at: datetime | None) -> str:
+    return f"{at:%Y-%m-%d %H:%M:%S} UTC" if at else "none"

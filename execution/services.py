@@ -311,10 +311,11 @@ def retry_obstacle(order: Order) -> str:
         return "It is not known yet what became of the order that it was sent in with others."
     if order.sent_with.filter(filled_quantity__gt=0).exists():
         return "The order that it was sent in with others was executed. Publish a new signal."
-    if signal.valid_until is None or not signal.is_past(market_now()):
+    end = order.own_valid_until or signal.valid_until
+    if end is None or end > market_now():
         return ""
     return (
-        f"{signal.number} was valid until {signal.valid_until:%Y-%m-%d %H:%M:%S} UTC, so it would "
+        f"{signal.number} was valid until {end:%Y-%m-%d %H:%M:%S} UTC, so it would "
         "expire unsent. If you still want the trade, publish a new signal."
     )
 

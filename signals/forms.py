@@ -16,6 +16,7 @@ from common.stop_rules import RULE_FIELDS, stop_rule_faults
 from common.units import Unit
 from signals.closing import TradeSelection
 from signals.draft import Target, level_errors
+from signals.entry_ends import new_end_errors
 from signals.errors import field_errors
 from signals.models import (
     AT_MARKET_FROM_STOP,
@@ -202,6 +203,9 @@ class SignalForm(forms.ModelForm):  # type: ignore[type-arg]  # generic only for
         if reference is not None:
             for name, detail in entry_price_errors(reference.order_type, prices):
                 self.add_error(name, detail)
+            end, close_at = data.get("valid_until"), data.get("close_at")
+            for detail in new_end_errors(reference, end, close_at):
+                self.add_error("valid_until", detail)
 
     def _check_trail(self, data: dict[str, Any]) -> None:
         errors = trail_errors(

@@ -1,7 +1,6 @@
 """Store a draft as a signal of its feed, once; recognise it if it is sent again."""
 
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
@@ -15,6 +14,7 @@ from common.reason_codes import Code
 from common.sql import rows
 from common.stop_rules import RULE_FIELDS
 from signals.draft import SignalDraft, Target, in_order_of_price, level_errors
+from signals.entry_ends import new_end_errors
 from signals.errors import InvalidSignalError
 from signals.locks import feed_shared
 from signals.models import TRAIL_OPTIONS, Action, Approval, Feed, OrderType, Origin, Signal
@@ -211,8 +211,7 @@ def _values(feed: Feed, draft: SignalDraft, origin: Origin) -> dict[str, Any]:
         raise InvalidInputError(Code.FIELD_INVALID, detail, field=name)
     referred = _require_referred(feed, draft) if draft.action != Action.OPEN else None
     if draft.action == Action.MODIFY and referred is not None:
-        prices = {"open_price": draft.open_price, "stop_price": draft.stop_price}
-        _require_prices_of(referred.order_type, prices)
+        _require_fit(referred, draft, valid_until)
     pair, direction = _symbol(feed, draft, referred)
     targets = in_order_of_price(draft.targets, direction)
     return {
@@ -228,11 +227,17 @@ def _values(feed: Feed, draft: SignalDraft, origin: Origin) -> dict[str, Any]:
     }
 
 
-def _require_prices_of(order_type: str, prices: dict[str, Decimal | None]) -> None:
-    """Raise InvalidInputError for the prices of a MODIFY that its entry does not have."""
+def _require_fit(opened: Signal, draft: SignalDraft, valid_until: datetime | None) -> None:
+    """Raise InvalidInputError for the prices and the end of a MODIFY that its entry cannot have."""
+    prices = {"open_price": draft.open_price, "stop_price": draft.stop_price}
     errors = [
         InvalidInputError(Code.FIELD_INVALID, detail, field=name)
-        for name, detail in entry_price_errors(order_type, prices)
+        for name, detail in entry_price_errors(opened.order_type, prices)
+    ]
+    name = "valid_until" if draft.valid_for is None else "valid_for"
+    errors += [
+        InvalidInputError(Code.FIELD_INVALID, detail, field=name)
+        for detail in new_end_errors(opened, valid_until, draft.close_at)
     ]
     if errors:
         first, *others = errors

@@ -316,8 +316,14 @@ class NewSignalSerializer(StrictSerializer):
     targets = TargetSerializer(many=True, required=False, help_text="At most 10.")
     close_fraction = Amount(required=False, help_text="CLOSE: the share of what is open.")
     time_in_force = serializers.ChoiceField(choices=TimeInForce.choices, default=TimeInForce.GTC)
-    valid_until = UtcDateTime(required=False, allow_null=True)
-    valid_for = serializers.IntegerField(required=False, help_text="Seconds from now.")
+    valid_until = UtcDateTime(
+        required=False, allow_null=True,
+        help_text="Nothing is sent later, and an entry that still works ends. A MODIFY sets another"
+        " time for entries that have not filled.",
+    )  # fmt: skip
+    valid_for = serializers.IntegerField(
+        required=False, help_text="The same in seconds from now, instead of valid_until."
+    )
     max_slippage = Amount(
         required=False,
         allow_null=True,

@@ -61,7 +61,7 @@ LIMITED_AT_BROKER = (OrderType.STOP, OrderType.STOP_LIMIT)
 HELD = (OrderType.IF_TOUCHED, OrderType.TRAILING_STOP)
 _MODIFIABLE = (
     "sl", "stop_loss", "tp", "take_profit", "targets", "open_price", "price", "stop_price",
-    "close_at",
+    "close_at", "valid_until", "valid_for",
 )  # fmt: skip
 
 
@@ -157,6 +157,24 @@ def entry_price_errors(
             yield field, f"The entry is a {name} order, which has no {field} to change."
 
 
+def entry_end_errors(
+    end: datetime, *, now: datetime, closes_at: datetime | None, begins: datetime | None
+) -> Iterator[str]:
+    """Yield why an entry that was published cannot end at this market time.
+
+    closes_at: when its positions are closed. begins: the time that it waits for.
+    """
+    if end <= now:
+        yield f"It has passed; it is {now:%Y-%m-%d %H:%M:%S} UTC."
+    if closes_at is not None and end > closes_at:
+        yield (
+            f"It must not be later than {closes_at:%Y-%m-%d %H:%M:%S} UTC, when the position is "
+            "closed."
+        )
+    if begins is not None and end <= begins:
+        yield f"It must be after {begins:%Y-%m-%d %H:%M:%S} UTC, from which the entry works."
+
+
 def time_in_force_error(order_type: str, time_in_force: str) -> str:
     """Return why an order of this type cannot have this time in force; empty if it can."""
     if order_type == OrderType.STOP_LIMIT and time_in_force in (TimeInForce.IOC, TimeInForce.FOK):
@@ -175,7 +193,9 @@ def _belongs_to_action(draft: SignalDraft, fields: Fields) -> None:
             known = " or ".join(sorted(actions))
             fields.add_error(Code.FIELD_INVALID, name, f"{name} is only for {known}.")
     if draft.action == Action.MODIFY and not any(fields.has(name) for name in _MODIFIABLE):
-        detail = "MODIFY needs a new sl, tp, targets, close_at, open_price or stop_price."
+        detail = (
+            "MODIFY needs a new sl, tp, targets, close_at, valid_until, open_price or stop_price."
+        )
         fields.add_error(Code.FIELD_REQUIRED, "sl", detail)
 
 

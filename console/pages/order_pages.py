@@ -70,7 +70,7 @@ def show(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
         log=log,
         can_cancel=can(request, Right.TRADE) and (order.done_at is None or is_running),
         can_change=can(request, Right.TRADE) and may_be_changed(order),
-        last_change=change_line(EntryChange.objects.filter(order=pk).first()),
+        last_change=change_line(EntryChange.last_of(pk)),
         sliced=sliced,
         can_retry=may_retry and not obstacle,
         retry_obstacle=obstacle if may_retry else "",

@@ -182,6 +182,8 @@ class OrderSerializer(StrictModelSerializer[Order]):
             "take_profit",
             "own_stop_loss",
             "own_take_profit",
+            "own_valid_until",
+            "expires_at",
             "expected_price",
             "worst_price",
             "filled_quantity",
@@ -315,6 +317,8 @@ class EntryChangeSerializer(StrictModelSerializer[EntryChange]):
             "old_stop_price",
             "old_stop_loss",
             "old_take_profit",
+            "valid_until",
+            "old_valid_until",
             "requested_at",
             "done_at",
         )
@@ -352,7 +356,7 @@ class OneOrderSerializer(OrderSerializer):
     @extend_schema_field(EntryChangeSerializer(allow_null=True))
     def get_change(self, order: Order) -> dict[str, Any] | None:
         """Return the last change."""
-        found = EntryChange.objects.filter(order=order.pk).first()
+        found = EntryChange.last_of(order.pk)
         return None if found is None else dict(EntryChangeSerializer(found).data)
 
     @extend_schema_field(SlicePlanSerializer(allow_null=True))
@@ -381,16 +385,21 @@ class ChangeOrderSerializer(StrictSerializer):
         required=False, allow_null=True, positive=True,
         help_text="The next target, as for the stop. Several targets: the later ones stay.",
     )  # fmt: skip
+    valid_until = UtcDateTime(
+        required=False,
+        help_text="When the entry ends, if it has not filled by then. One that its broker ends"
+        " (GTD) cannot be prolonged there.",
+    )
     status = serializers.ChoiceField(choices=[Status.CANCELLED.value], required=False)
 
-    TERMS = frozenset({"quantity", "limit_price", "stop_price"})
+    TERMS = frozenset({"quantity", "limit_price", "stop_price", "valid_until"})
     LEVELS = frozenset({"stop_loss", "take_profit"})
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         """Raise ValidationError for an empty request, or a cancellation with other changes."""
         if attrs and any(attrs.keys() <= kind for kind in (self.TERMS | self.LEVELS, {"status"})):
             return attrs
-        detail = "Send a price, quantity or levels; or status CANCELLED alone."
+        detail = "Send a price, quantity, levels or valid_until; or status CANCELLED alone."
         raise serializers.ValidationError(detail)
 
 

@@ -37,7 +37,8 @@ class EntryChange(models.Model):
 
     quantity: base units, all of the order; prices: quote currency of the pair. `old_*`: what the
     order had before. An order that its broker does not have yet is changed at once: DONE. So are
-    the stop and target of the coming position, which are ours until it opens.
+    its end, which we enforce, and the stop and target of the coming position, which are ours until
+    it opens.
 
     While the change is open, the order's row has the larger of both quantities, margins and risks,
     so that no limit counts too little, and no fill exceeds it. calls: how often the broker was
@@ -57,6 +58,10 @@ class EntryChange(models.Model):
     risk = AmountField(null=True, help_text="Lost if the stop is hit, account currency.")
     stop_loss = AmountField(null=True, help_text="Of the coming position; NULL: it stays.")
     take_profit = AmountField(null=True, help_text="Its first target; NULL: it stays.")
+    valid_until = models.DateTimeField(
+        null=True, help_text="When the order ends, market time; NULL: it stays."
+    )
+    old_valid_until = models.DateTimeField(null=True)
     raises_risk = models.BooleanField(default=False, db_default=False)
     old_quantity = AmountField(null=True)
     old_limit_price = AmountField(null=True)
@@ -116,6 +121,12 @@ class EntryChange(models.Model):
 
     def __str__(self) -> str:
         return f"Change {self.pk} of O-{self.order_id}: {self.state}"
+
+    @classmethod
+    def last_of(cls, order_id: int) -> EntryChange | None:
+        """Return an order's open change, else its newest one; None: it was never changed."""
+        changes = cls.objects.filter(order=order_id)
+        return changes.filter(done_at=None).first() or changes.first()
 
     @property
     def is_open(self) -> bool:

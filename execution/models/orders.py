@@ -99,6 +99,12 @@ class Order(models.Model):
     own_take_profit = AmountField(
         null=True, help_text="Changed for this entry alone, the first target; NULL: the signal's."
     )
+    own_valid_until = models.DateTimeField(
+        null=True, help_text="When it ends, market time, if changed; NULL: its signal's end counts."
+    )
+    expires_at = models.DateTimeField(
+        null=True, help_text="GTD: the expiry that its broker was given with it."
+    )
     limit_price = AmountField(null=True)
     stop_price = AmountField(null=True)
     stop_loss = AmountField(null=True)
@@ -298,6 +304,11 @@ class Order(models.Model):
                 fields=["id"],
                 name="order_condition",
                 condition=Q(awaits_condition=True, status=Status.PENDING),
+            ),
+            models.Index(  # a GTD order whose broker will end it earlier
+                fields=["id"],
+                name="order_prolonged",
+                condition=Q(own_valid_until__gt=F("expires_at"), done_at__isnull=True),
             ),
             models.Index(  # entries that may be sent to the next account
                 fields=["done_at"],

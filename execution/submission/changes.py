@@ -6,6 +6,7 @@ else is checked when it is sent.
 """
 
 from dataclasses import dataclass, replace
+from datetime import datetime
 from decimal import Decimal
 
 from brokers.account_capabilities import Capabilities
@@ -59,7 +60,8 @@ LOCK_CONNECTION = (
 class WantedTerms:
     """What a person wants to change; None: it stays. quantity: base units, all of the order.
 
-    stop_loss, take_profit: of the coming position; take_profit is its first target.
+    stop_loss, take_profit: of the coming position; take_profit is its first target. valid_until:
+    market time at which the order ends. These three are ours, and the others the broker's.
     """
 
     quantity: Decimal | None = None
@@ -67,16 +69,22 @@ class WantedTerms:
     stop_price: Decimal | None = None
     stop_loss: Decimal | None = None
     take_profit: Decimal | None = None
+    valid_until: datetime | None = None
 
     @property
-    def levels(self) -> "WantedTerms":
-        """The levels alone."""
-        return WantedTerms(stop_loss=self.stop_loss, take_profit=self.take_profit)
+    def ours(self) -> "WantedTerms":
+        """What needs no call at the broker: the levels and the end."""
+        return replace(self, quantity=None, limit_price=None, stop_price=None)
 
     @property
     def terms(self) -> "WantedTerms":
-        """All but the levels."""
-        return replace(self, stop_loss=None, take_profit=None)
+        """What the broker has."""
+        return replace(self, stop_loss=None, take_profit=None, valid_until=None)
+
+    @property
+    def has_levels(self) -> bool:
+        """Whether a level is among them."""
+        return self.stop_loss is not None or self.take_profit is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +120,8 @@ class AllowedChange:
     """A change that may be made. Prices are rounded; margin, risk: of the whole order.
 
     quantity: None for an order that has none yet. raises_risk: it was checked as an entry is.
-    stop_loss, take_profit: the entry's own; None: the signal's. old_*: what counted before.
+    stop_loss, take_profit: the entry's own; None: the signal's. valid_until: None: it stays.
+    old_*: what counted before.
     """
 
     quantity: Decimal | None
@@ -125,6 +134,13 @@ class AllowedChange:
     take_profit: Decimal | None = None
     old_stop_loss: Decimal | None = None
     old_take_profit: Decimal | None = None
+    valid_until: datetime | None = None
+    old_valid_until: datetime | None = None
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether it is about levels or the end, and so is done at once."""
+        return self.moves_levels or self.valid_until is not None
 
     @property
     def moves_levels(self) -> bool:
@@ -196,7 +212,7 @@ def decide_change(
         changed.add(OrderField.QUANTITY)
     if (new.limit_price, new.stop_price) != (row.limit_price, row.stop_price):
         changed.add(OrderField.PRICE)
-    if not changed and not new.moves_levels:
+    if not changed and not new.is_ours:
         return Denial(Code.NOTHING_TO_CHANGE)
     if own.is_sent and (missing := changed - context.capabilities.changes_orders):
         detail = f"its broker cannot change its {' or '.join(sorted(missing)).lower()}"
@@ -212,7 +228,11 @@ def decide_change(
         denial := _price_denial(row, signal, new, own, instrument, context)
     ):
         return denial
-    return _weighed(row, signal, new, own, instrument, context) if own.is_sent else new
+    if not own.is_sent:
+        return new
+    if not changed and not new.moves_levels:
+        return replace(new, margin=own.margin, risk=own.risk)
+    return _weighed(row, signal, new, own, instrument, context)
 
 
 def _instrument(row: OrderRow, own: OrderSums, context: EvaluationContext) -> InstrumentRow | None:
@@ -246,7 +266,7 @@ def _with_levels(
     instrument: InstrumentRow,
     new: AllowedChange,
 ) -> AllowedChange:
-    """Return the change with the entry's own levels, rounded to the instrument's ticks."""
+    """Return the change with the entry's end and levels, rounded to the instrument's ticks."""
     stop, target = (
         value if level is None else round_level_price(level, instrument.tick, SIDES[row.side])
         for level, value in (
@@ -259,6 +279,8 @@ def _with_levels(
         take_profit=target,
         old_stop_loss=signal.sl,
         old_take_profit=signal.target_prices[0] if signal.target_prices else None,
+        valid_until=wanted.valid_until if wanted.valid_until != signal.valid_until else None,
+        old_valid_until=signal.valid_until,
     )
 
 

@@ -16,7 +16,7 @@ from django.conf import settings
 from django.db import transaction
 
 from brokers.registry import adapter_for
-from brokers.types import ConnectionSpec, ExitSafety, OrderRequest, TimeInForce
+from brokers.types import ConnectionSpec, ExitSafety, OrderRequest
 from brokers.worst_price import with_worst_price
 from common.clocks import machine_seconds_until, machine_time
 from common.failpoints import failpoint
@@ -288,7 +288,7 @@ def _record(row: OrderRow, decision: Decision) -> tuple[Any, ...]:
         return (
             row.id, "SUBMITTING", "", i.detail, "{}", _client_order_id(row), i.symbol, i.quantity,
             i.limit_price, i.stop_price, i.stop_loss, i.take_profit, i.expected_price, i.pip,
-            i.rate, i.margin, i.risk, i.worst_price, i.unrounded_quantity,
+            i.rate, i.margin, i.risk, i.worst_price, i.unrounded_quantity, i.expires_at,
         )  # fmt: skip
     ended = decision if isinstance(decision, Terminated) else None
     denial = ended.denial if ended else decision
@@ -296,7 +296,7 @@ def _record(row: OrderRow, decision: Decision) -> tuple[Any, ...]:
     return (
         row.id, ended.status.value if ended else "DENIED", denial.code.value, denial.detail,
         json.dumps(denial.numbers()), None, row.symbol, None, row.limit_price, row.stop_price,
-        None, None, None, None, None, None, None, None, denial.unrounded,
+        None, None, None, None, None, None, None, None, denial.unrounded, None,
     )  # fmt: skip
 
 
@@ -336,7 +336,7 @@ def _outgoing(
         closes="" if is_entry else context.exits[row.id].entry_sent_as,
         oca_group=_oca_group(row, spec, closes or written.client_order_id),
         worst_price=intent.worst_price,
-        expires_at=signal.valid_until if signal and row.time_in_force == TimeInForce.GTD else None,
+        expires_at=intent.expires_at,
         order_id=row.id,
         fence=written.fence,
         send_by=send_by,

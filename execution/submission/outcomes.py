@@ -77,11 +77,13 @@ class EvaluationContext:
     scales: Mapping[int, "Decimal | Denial | Deferred"] = field(default_factory=dict)
 
     def signal_of(self, entry: OrderRow) -> SignalRow:
-        """Return the signal of an entry, with the entry's own levels instead of the signal's.
+        """Return the signal of an entry, with the entry's own levels and end instead of its own.
 
         Raises KeyError for an order without one.
         """
         signal = self.signals[entry.signal_id or 0]
+        if entry.own_valid_until is not None:
+            signal = signal._replace(valid_until=entry.own_valid_until)
         return with_own_levels(signal, entry.own_stop_loss, entry.own_take_profit)
 
     def quotes_of(self, row: OrderRow) -> Mapping[str, QuoteRow]:
@@ -137,6 +139,7 @@ class Intent:
     risk: Decimal | None = None
     worst_price: Decimal | None = None  # a market order's
     unrounded_quantity: Decimal | None = None  # an entry's, before step, minimum and maximum
+    expires_at: datetime | None = None  # GTD: market time at which its broker ends it
     warning: str = ""  # a part of the detail
     detail: str = ""
     slices: tuple[Slice, ...] = ()  # the plan that this is the first slice of

@@ -24,7 +24,8 @@ class OrderRow(NamedTuple):
     awaits_condition: the condition of its signal does not hold yet.
 
     Of the preset's and the subscription's limits the tighter one; own_*: the subscription's, where
-    both are checked. own_stop_loss, own_take_profit: the entry's own, instead of its signal's.
+    both are checked. own_stop_loss, own_take_profit, own_valid_until: the entry's own, instead of
+    its signal's.
     """
 
     id: int
@@ -42,6 +43,7 @@ class OrderRow(NamedTuple):
     requested_quantity: Decimal | None
     own_stop_loss: Decimal | None
     own_take_profit: Decimal | None
+    own_valid_until: datetime | None
     limit_price: Decimal | None
     stop_price: Decimal | None
     attempt: int

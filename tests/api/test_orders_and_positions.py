@@ -1,6 +1,6 @@
 """Orders, positions, results and pagination over HTTP, with exact values."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -225,6 +225,13 @@ def test_entry_that_is_not_sent_is_changed_at_once(world: World) -> None:
     removed = problem(alice.patch(path, {"stop_loss": None}, format="json"), 400, "FIELD_INVALID")
     assert [error["field"] for error in removed["errors"]] == ["stop_loss"]
     assert alice.patch(path, {"take_profit": "1.4"}, format="json").status_code == 200
+    end = (market_now() + timedelta(hours=1)).replace(microsecond=0)
+    moved = alice.patch(path, {"valid_until": end.isoformat()}, format="json").json()
+    assert datetime.fromisoformat(moved["own_valid_until"]) == end
+    assert moved["change"]["old_valid_until"] is None
+    past = {"valid_until": (market_now() - timedelta(hours=1)).isoformat()}
+    wrong = problem(alice.patch(path, past, format="json"), 400, "FIELD_INVALID")
+    assert [error["field"] for error in wrong["errors"]] == ["valid_until"]
     problem(alice.patch(path, {"quantity": "50"}, format="json"), 409, "NOTHING_TO_CHANGE")
     ended = f"/api/v1/orders/{world.filled.pk}/"
     problem(alice.patch(ended, {"quantity": "2000"}, format="json"), 409, "ORDER_ENDED")

@@ -47,7 +47,8 @@ def working(feed: Feed, **fields: Any) -> Order:
 
 
 def change(of: Order, **wanted: str) -> EntryChange:
-    return change_order(of.pk, WantedTerms(**{name: D(text) for name, text in wanted.items()}))
+    terms: dict[str, Any] = {name: D(text) for name, text in wanted.items()}
+    return change_order(of.pk, WantedTerms(**terms))
 
 
 def execute(quantity: str = "100") -> ExecutionPosition:
@@ -119,8 +120,8 @@ def test_working_entry_opens_with_its_new_stop_which_the_broker_then_gets(
     assert broker.calls == []  # nothing to ask the broker for until it has filled
     order.refresh_from_db()
     assert (order.status, order.stop_loss, order.risk) == ("SUBMITTED", D("1.09"), D("0.3"))
-    [told] = factories.events("order.changed")
-    assert (told["old_stop_loss"], told["stop_loss"]) == ("1.09", "1.092")
+    [event] = factories.events("order.changed")
+    assert (event["old_stop_loss"], event["stop_loss"]) == ("1.09", "1.092")
     assert factories.log_codes(order.pk)[-1] == ("ORDER_CHANGED", "SUBMITTED")
     position = execute()
     assert (position.sl, position.broker_sl) == (D("1.092"), D("1.09"))

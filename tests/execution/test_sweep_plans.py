@@ -24,7 +24,7 @@ from connections.loss_limits import figures
 from connections.market_data.instrument_books import COMPLETIONS
 from connections.market_data.sources import is_used_sql
 from connections.models import ConnectionHealth, ExecutionConnection
-from execution import signal_changes, signal_outcomes, tasks
+from execution import order_ends, signal_changes, signal_outcomes, tasks
 from execution.dispatch import deferred_reports
 from execution.exits import dust, orders
 from execution.models import Order
@@ -136,6 +136,7 @@ STATEMENTS: dict[str, tuple[str, Any, set[str]]] = {  # name → (SQL, parameter
             "one_position_of_leg",
         },
     ),
+    "prolonged": (order_ends.PROLONGED, (), {"order_prolonged"}),
     "routes": (route_writes.FAILED, (), {"order_route_failed"}),
     "take over": (sweeps.MARK_ORPHANED_UNKNOWN, ("me",), {"order_in_flight", "order_with_broker"}),
     "ask": (
@@ -373,6 +374,7 @@ PERIODIC: Sequence[tuple[str, Any]] = (
     (unprotected_time.UNCONFIRMED, None),
     (condition_watch.WAKE, {"now": market_now()}),
     (signal_changes.DUE, None),
+    (order_ends.PROLONGED, None),
     (entry_changes.ANY_DUE, None),
     (
         selectors.accounts_due_sql(),
@@ -381,7 +383,7 @@ PERIODIC: Sequence[tuple[str, Any]] = (
 )
 
 
-OF_PERIODIC = {"order_lookup", "order_condition"}
+OF_PERIODIC = {"order_lookup", "order_condition", "order_prolonged"}
 OF_SIGNAL = {"one_entry", "positions_executionposition_signal_id_c11b7599", "one_position_of_leg"}
 
 

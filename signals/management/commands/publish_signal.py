@@ -45,7 +45,7 @@ trailing_step, trailing_activation (with stop_rule_unit), execution_style TWAP o
 (duration_seconds, slice_count, slice_variation, price_limit, catch_up, at_end), risk_category
 (small, normal, large),
 provider_quantity, provider_equity with provider_currency, external_id, feed. To change or end a
-trade: action MODIFY (sl, tp, close_at) or CLOSE (close_fraction) with refers_to or
+trade: action MODIFY (sl, tp, close_at, valid_until) or CLOSE (close_fraction) with refers_to or
 refers_to_external_id. docs/api.md lists them all.
 
 The same entry again publishes nothing: it is recognised by its external_id, else by its contents (a
