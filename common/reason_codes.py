@@ -480,6 +480,21 @@ class Code(StrEnum):
         "The closing time of the position has come: it is closed now.",
         "",
     )
+    EXIT_CONDITION_SET = (
+        "EXIT_CONDITION_SET",
+        "The provider has named another signal whose state closes the position.",
+        "",
+    )
+    CONDITION_EXIT = (
+        "CONDITION_EXIT",
+        "This account has done with another signal what closes this trade.",
+        "",
+    )
+    EXIT_CONDITION_FAILED = (
+        "EXIT_CONDITION_FAILED",
+        "What would close the position cannot happen any more on this account.",
+        "Its other exits stay. Close it by hand, or publish a CLOSE, if you want it closed.",
+    )
     AWAITING_CONDITION = (
         "AWAITING_CONDITION",
         "Fillcast holds the order until its condition holds; nothing is at the broker.",

@@ -86,6 +86,7 @@ CLOSED_BY = {
     "sl": "The stop loss was hit.",
     "tp": "The take profit was hit.",
     "time_exit": "Its closing time came.",
+    "condition_exit": "Its condition, the state of another signal, came to hold.",
     "manual": "Closed through Fillcast.",
     "external_close": "Closed by its owner at the broker.",
     "dust": "What was left is too small to sell: it stays in the account, outside any position.",

@@ -143,7 +143,14 @@ def late_levels(feed: Feed, signal: Signal, draft: SignalDraft) -> ConflictError
     for other in Signal.objects.filter(pk__in=ids, refers_to_id=signal.refers_to_id):
         both_move = any(
             getattr(signal, name) is not None and getattr(other, name) is not None
-            for name in ("sl", "open_price", "stop_price", "close_at", "valid_until")
+            for name in (
+                "sl",
+                "open_price",
+                "stop_price",
+                "close_at",
+                "close_when_signal",
+                "valid_until",
+            )
         )
         if both_move or (signal.target_prices and other.target_prices):
             detail = f"{other.number}, which was sent later, has changed the same."

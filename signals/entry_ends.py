@@ -1,4 +1,4 @@
-"""When the entries of a published signal end, and whether a MODIFY may set another time."""
+"""When the entries and positions of a published signal end, as the newest MODIFY has it."""
 
 from datetime import datetime
 
@@ -17,6 +17,18 @@ def close_time(opened: Signal) -> datetime | None:
     )
     newest = follower.order_by("-published_at", "-pk").first()
     return opened.close_at if newest is None else newest.close_at
+
+
+def exit_condition(opened: Signal) -> str:
+    """Return which state of another signal closes the signal's positions; empty: none does.
+
+    The newest MODIFY that named a signal counts, else the signal's own.
+    """
+    follower = Signal.objects.published().filter(
+        refers_to=opened.pk, action=Action.MODIFY, close_when_signal__isnull=False
+    )
+    newest = follower.order_by("-published_at", "-pk").first()
+    return (newest or opened).exit_condition_text
 
 
 def new_end_errors(opened: Signal, end: datetime | None, close_at: datetime | None) -> list[str]:

@@ -21,6 +21,7 @@ from signals.errors import field_errors
 from signals.models import (
     AT_MARKET_FROM_STOP,
     CONDITION_FIELDS,
+    EXIT_CONDITION_FIELDS,
     LIMITED,
     TRAIL_OPTIONS,
     TRIGGERED,
@@ -43,6 +44,7 @@ from signals.validation import (
     has_no_pips,
     limited_already,
     no_pips,
+    signal_state_errors,
     time_in_force_error,
     trail_errors,
     unlimited_stop,
@@ -106,7 +108,7 @@ class SignalForm(forms.ModelForm):  # type: ignore[type-arg]  # generic only for
         fields = (
             "feed", "action", "refers_to", "currency_pair", "direction", "order_type",
             "open_price", "stop_price", *TRAIL_OPTIONS, *CONDITION_FIELDS,
-            "close_at", "close_after_seconds", "sl",
+            "close_at", "close_after_seconds", *EXIT_CONDITION_FIELDS, "sl",
             "target_prices", "target_fractions",
             "close_fraction", "time_in_force", "valid_until", "max_slippage_pips",
             "max_slippage_unit", "max_spread", "max_spread_unit", *RULE_FIELDS, *STYLE_FIELDS,
@@ -129,6 +131,7 @@ class SignalForm(forms.ModelForm):  # type: ignore[type-arg]  # generic only for
         self._check_prices(data)
         self._check_time_in_force(data)
         self._check_condition(data)
+        self._check_exit_condition(data)
         self._check_targets(data)
         self._check_limits(data)
         self._check_stop_rule(data)
@@ -269,6 +272,24 @@ class SignalForm(forms.ModelForm):  # type: ignore[type-arg]  # generic only for
             return
         if awaited.feed_id != feed.pk or awaited.action != Action.OPEN or awaited.cancelled_at:
             self.add_error("after_signal", "Choose a signal of this feed that opens a trade.")
+
+    def _check_exit_condition(self, data: dict[str, Any]) -> None:
+        """Check the other signal whose state closes the position."""
+        given = [name for name in EXIT_CONDITION_FIELDS if data.get(name)]
+        if data.get("action") == Action.CLOSE:
+            for name in given:
+                self.add_error(name, "Only an OPEN or a MODIFY has it.")
+            return
+        for name, error in signal_state_errors(given, *EXIT_CONDITION_FIELDS):
+            self.add_error(name, error)
+        named, feed = data.get("close_when_signal"), data.get("feed")
+        if named is None or feed is None:
+            return
+        is_other = named not in (data.get("refers_to"), self.instance)
+        if named.feed_id != feed.pk or named.action != Action.OPEN or named.cancelled_at:
+            self.add_error("close_when_signal", "Choose a signal of this feed that opens a trade.")
+        elif not is_other:
+            self.add_error("close_when_signal", "It is the trade itself: choose another signal.")
 
     def _check_stop_rule(self, data: dict[str, Any]) -> None:
         if data.get("action") != Action.OPEN:

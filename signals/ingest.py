@@ -35,6 +35,7 @@ _STORED_UNCHANGED = (
     "after_state",
     "close_at",
     "close_after_seconds",
+    "close_when_state",
     "sl",
     "close_fraction",
     "time_in_force",
@@ -218,7 +219,10 @@ def _values(feed: Feed, draft: SignalDraft, origin: Origin) -> dict[str, Any]:
         **_unchanged_values(draft),
         **_levels(draft, direction, targets),
         "refers_to": referred,
-        "after_signal": _awaited_signal(feed, draft),
+        "after_signal": _awaited_signal(
+            feed, "after_signal", draft.after_signal, draft.after_signal_external_id
+        ),
+        "close_when_signal": _closing_signal(feed, draft, referred),
         "currency_pair": pair,
         "direction": direction,
         "valid_until": valid_until,
@@ -291,16 +295,34 @@ def _require_referred(feed: Feed, draft: SignalDraft) -> Signal:
     return referred
 
 
-def _awaited_signal(feed: Feed, draft: SignalDraft) -> Signal | None:
-    """Return the signal that an entry waits for; None without one. Raises InvalidInputError."""
-    if draft.after_signal is None and not draft.after_signal_external_id:
+def _closing_signal(feed: Feed, draft: SignalDraft, referred: Signal | None) -> Signal | None:
+    """Return the signal whose state closes the position; None without one."""
+    name = "close_when_signal"
+    found = _awaited_signal(
+        feed, name, draft.close_when_signal, draft.close_when_signal_external_id
+    )
+    if found is not None and found == referred:
+        detail = f"{found.number} is the trade itself: name another signal."
+        used = name if draft.close_when_signal is not None else f"{name}_external_id"
+        raise InvalidInputError(Code.FIELD_INVALID, detail, field=used)
+    return found
+
+
+def _awaited_signal(
+    feed: Feed, name: str, signal_id: int | None, external_id: str
+) -> Signal | None:
+    """Return the signal that an entry or exit waits for; None without one.
+
+    name: the field of its id. Raises InvalidInputError.
+    """
+    if signal_id is None and not external_id:
         return None
     opened = Signal.objects.filter(feed=feed, action=Action.OPEN)
-    name, reference = "after_signal", str(draft.after_signal)
-    if draft.after_signal is not None:
-        found = opened.filter(pk=draft.after_signal).first()
+    reference = str(signal_id)
+    if signal_id is not None:
+        found = opened.filter(pk=signal_id).first()
     else:
-        name, reference = "after_signal_external_id", draft.after_signal_external_id
+        name, reference = f"{name}_external_id", external_id
         found = opened.filter(external_id=reference).first()
     if found is None:
         detail = f"There is no OPEN signal {reference!r} in the feed {feed.slug!r}."

@@ -176,6 +176,8 @@ class SignalSerializer(StrictModelSerializer[Signal]):
             "after_state",
             "close_at",
             "close_after_seconds",
+            "close_when_signal",
+            "close_when_state",
             "sl",
             "tp",
             "targets",
@@ -310,6 +312,18 @@ class NewSignalSerializer(StrictSerializer):
     close_after_seconds = serializers.IntegerField(
         required=False, allow_null=True, min_value=1, max_value=MAX_VALIDITY_SECONDS,
         help_text="The position is closed so long after its first fill. With both: the earlier.",
+    )  # fmt: skip
+    close_when_signal = serializers.IntegerField(
+        required=False, allow_null=True,
+        help_text="Id of another OPEN signal of the feed: the position is closed on an account once"
+        " that signal has there become what `close_when_state` states. MODIFY sets it, too.",
+    )  # fmt: skip
+    close_when_signal_external_id = serializers.CharField(
+        required=False, help_text="That signal by its sender's id, instead of close_when_signal."
+    )
+    close_when_state = serializers.ChoiceField(
+        choices=AfterState.choices, required=False,
+        help_text="Required with close_when_signal; as `after_state`.",
     )  # fmt: skip
     sl = Amount(required=False, allow_null=True, help_text="Stop loss.")
     tp = Amount(required=False, allow_null=True, help_text="Shorthand for a single target.")

@@ -24,6 +24,9 @@ from signals.slicing import STYLE_FIELDS, style_errors
 from signals.symbols import slippage_unit
 
 CONDITION_NAMES = ("not_before", "after_signal", "after_signal_external_id", "after_state")
+EXIT_CONDITION_NAMES = (
+    "close_when_signal", "close_when_signal_external_id", "close_when_state",
+)  # fmt: skip
 # A field without meaning for an action is rejected, because its sender expects an effect.
 _ONLY_FOR = {
     "order_type": {Action.OPEN},
@@ -44,6 +47,7 @@ _ONLY_FOR = {
     "provider_equity": {Action.OPEN},
     "provider_currency": {Action.OPEN},
     **{name: {Action.OPEN} for name in CONDITION_NAMES},
+    **{name: {Action.OPEN, Action.MODIFY} for name in EXIT_CONDITION_NAMES},
     "close_at": {Action.OPEN, Action.MODIFY},
     "close_after_seconds": {Action.OPEN},
     "sl": {Action.OPEN, Action.MODIFY},
@@ -61,7 +65,7 @@ LIMITED_AT_BROKER = (OrderType.STOP, OrderType.STOP_LIMIT)
 HELD = (OrderType.IF_TOUCHED, OrderType.TRAILING_STOP)
 _MODIFIABLE = (
     "sl", "stop_loss", "tp", "take_profit", "targets", "open_price", "price", "stop_price",
-    "close_at", "valid_until", "valid_for",
+    "close_at", "valid_until", "valid_for", *EXIT_CONDITION_NAMES,
 )  # fmt: skip
 
 
@@ -78,6 +82,7 @@ def validate(draft: SignalDraft, fields: Fields) -> None:
         fields.add_error(
             Code.FIELD_INVALID, "valid_for", "Send valid_until or valid_for, not both."
         )
+    _exit_condition(fields)
     if draft.action == Action.OPEN and not fields.failed("order_type"):
         _prices(draft, fields)
         _trail(draft, fields)
@@ -97,16 +102,35 @@ def condition_errors(
 
     given: which of CONDITION_NAMES are there.
     """
-    named = [name for name in ("after_signal", "after_signal_external_id") if name in given]
-    for name in named[1:]:
-        yield name, "Send only one of the signal's ids."
-    if named and "after_state" not in given:
-        known = ", ".join(AfterState.values)
-        yield "after_state", f"Send what must have become of that signal: {known}."
-    if "after_state" in given and not named:
-        yield "after_state", "Send the signal, too: after_signal or after_signal_external_id."
+    yield from signal_state_errors(given, "after_signal", "after_state")
     if not_before is not None and valid_until is not None and not_before >= valid_until:
         yield "not_before", "It must be before valid_until, at which the entry ends."
+
+
+def signal_state_errors(
+    given: Collection[str], signal: str, state: str
+) -> Iterator[tuple[str, str]]:
+    """Yield (field, error) where a named signal and its state need each other.
+
+    given: which fields are there. signal, state: their names; the external id has its own field.
+    """
+    named = [name for name in (signal, f"{signal}_external_id") if name in given]
+    for name in named[1:]:
+        yield name, "Send only one of the signal's ids."
+    if named and state not in given:
+        known = ", ".join(AfterState.values)
+        yield state, f"Send what must have become of that signal: {known}."
+    if state in given and not named:
+        yield state, f"Send the signal, too: {signal} or {signal}_external_id."
+
+
+def _exit_condition(fields: Fields) -> None:
+    given = [name for name in EXIT_CONDITION_NAMES if fields.has(name)]
+    if any(fields.failed(name) for name in given):
+        return
+    for name, detail in signal_state_errors(given, "close_when_signal", "close_when_state"):
+        code = Code.FIELD_INVALID if fields.has(name) else Code.FIELD_REQUIRED
+        fields.add_error(code, name, detail)
 
 
 def _condition(draft: SignalDraft, fields: Fields) -> None:
@@ -194,7 +218,8 @@ def _belongs_to_action(draft: SignalDraft, fields: Fields) -> None:
             fields.add_error(Code.FIELD_INVALID, name, f"{name} is only for {known}.")
     if draft.action == Action.MODIFY and not any(fields.has(name) for name in _MODIFIABLE):
         detail = (
-            "MODIFY needs a new sl, tp, targets, close_at, valid_until, open_price or stop_price."
+            "MODIFY needs a new sl, tp, targets, close_at, close_when_signal, valid_until, "
+            "open_price or stop_price."
         )
         fields.add_error(Code.FIELD_REQUIRED, "sl", detail)
 

@@ -171,6 +171,7 @@ class OrderSerializer(StrictModelSerializer[Order]):
             "emulated",
             "trigger",
             "awaits_condition",
+            "has_exit_condition",
             "oco_group",
             "oco_fired",
             "aggregate_id",

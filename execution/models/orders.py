@@ -184,6 +184,10 @@ class Order(models.Model):
         default=False, db_default=False,
         help_text="Its signal names a time or another signal, and that condition does not hold.",
     )  # fmt: skip
+    has_exit_condition = models.BooleanField(
+        default=False, db_default=False,
+        help_text="Of an entry: its signal names another one whose state ends it.",
+    )  # fmt: skip
     oco_group = models.UUIDField(
         null=True, blank=True, help_text="Its signal's: of an account's legs one is ever sent."
     )
@@ -304,6 +308,11 @@ class Order(models.Model):
                 fields=["id"],
                 name="order_condition",
                 condition=Q(awaits_condition=True, status=Status.PENDING),
+            ),
+            models.Index(
+                fields=["id"],
+                name="order_exit_condition",
+                condition=Q(has_exit_condition=True, done_at__isnull=True),
             ),
             models.Index(  # a GTD order whose broker will end it earlier
                 fields=["id"],

@@ -191,7 +191,7 @@ _EXECUTIONS = f"""
     CASE WHEN d.levels_reported THEN clock_timestamp() END,
     d.broker_position_id, c.data_connection_id, u.pip,
     u.conversion_rate, d.new_commission, d.first_fill,
-    {effective_levels.close_time_sql("u.signal_id", "d.first_fill")}
+    {effective_levels.close_time_sql("u.signal_id", "d.first_fill")}, w.signal_id, w.state
   FROM u JOIN d USING (id)
   {connection_join_sql("u.connection_id")}
   JOIN unnest(%(signal_ids)s::bigint[], %(sls)s::numeric[], %(targets)s::text[]) AS
@@ -199,6 +199,7 @@ _EXECUTIONS = f"""
   CROSS JOIN LATERAL (SELECT coalesce(u.own_stop_loss, e.sl) AS sl,
     coalesce(u.own_take_profit, (e.targets::numeric[])[1]) AS tp,
     cardinality(e.targets::numeric[]) AS number) l
+  CROSS JOIN LATERAL {effective_levels.exit_condition_sql("u.signal_id")} w
   WHERE d.new_quantity > 0 AND d.opened > 0 AND u.position_id IS NULL"""
 
 # The source of `close_positions_sql`.

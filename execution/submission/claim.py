@@ -45,6 +45,7 @@ from execution.submission.deferral import (
     request_prerequisites,
     seconds_until_due,
 )
+from execution.submission.exit_conditions import closing_conditions
 from execution.submission.outcomes import (
     ORDER_TYPES,
     SIDES,
@@ -131,6 +132,8 @@ def claim(
         specs = {row.connection_id: spec_from_row(row) for row in pending}
         context = _load_context(pending, signals, totals)
         context = replace(context, awaited=awaited) if awaited else context
+        closed_by = closing_conditions(pending)
+        context = replace(context, closed_by=closed_by) if closed_by else context
         if lanes_without_worker:
             deferred_accounts: Mapping[str, Deferred] = {
                 row.connection_id: WAITING_FOR_WORKER for row in pending

@@ -70,6 +70,8 @@ class EvaluationContext:
     volumes: Mapping[int, VolumeProfile] = field(default_factory=dict)  # by order id
     # Conditions that do not hold, by order id. Entries of a preview have none here.
     awaited: Mapping[int, Awaited] = field(default_factory=dict)
+    # Entries whose positions would be closed at once, by order id: why. A preview has none here.
+    closed_by: Mapping[int, str] = field(default_factory=dict)
     atrs: Mapping[int, Atr] = field(default_factory=dict)  # where it is a distance, by order id
     totals: SignalTotals = field(default_factory=SignalTotals)  # each allowed entry is added
     # What decision providers made of entries, by order id: by what the size is multiplied, or why

@@ -21,7 +21,8 @@ class OrderRow(NamedTuple):
     is_held_leg: of an OCO pair, and its trigger has not fired; other_leg_fired: and that of its
     other leg has.
 
-    awaits_condition: the condition of its signal does not hold yet.
+    awaits_condition: the condition of its signal does not hold yet. has_exit_condition: another
+    signal may end it.
 
     Of the preset's and the subscription's limits the tighter one; own_*: the subscription's, where
     both are checked. own_stop_loss, own_take_profit, own_valid_until: the entry's own, instead of
@@ -131,6 +132,7 @@ class OrderRow(NamedTuple):
     is_held_leg: bool
     other_leg_fired: bool
     awaits_condition: bool
+    has_exit_condition: bool
     pause_code: str | None
     pause_value: Decimal | None
     pause_maximum: Decimal | None

@@ -448,6 +448,30 @@ def test_body_that_is_no_json_object_is_rejected(body: bytes, code: Code) -> Non
             {"action": "CLOSE", "refers_to": 1, "close_fraction": "1.1"},
             [("FIELD_INVALID", "close_fraction")],
         ),
+        ({"close_when_signal": 7}, [("FIELD_REQUIRED", "close_when_state")]),
+        ({"close_when_state": "CLOSED"}, [("FIELD_INVALID", "close_when_state")]),
+        (
+            {"close_when_signal": 7, "close_when_state": "OPEN"},
+            [("FIELD_INVALID", "close_when_state")],
+        ),
+        (
+            {
+                "close_when_signal": 7,
+                "close_when_signal_external_id": "a",
+                "close_when_state": "CLOSED",
+                "after_state": "CLOSED",
+            },
+            [("FIELD_INVALID", "close_when_signal_external_id"), ("FIELD_INVALID", "after_state")],
+        ),
+        (
+            {
+                "action": "CLOSE",
+                "refers_to": 1,
+                "close_when_signal": 7,
+                "close_when_state": "CLOSED",
+            },
+            [("FIELD_INVALID", "close_when_signal"), ("FIELD_INVALID", "close_when_state")],
+        ),
         ({"action": "MODIFY", "refers_to": 1}, [("FIELD_REQUIRED", "sl")]),
         (
             {"action": "MODIFY", "refers_to": 1, "valid_until": "soon", "open_price": "0"},
