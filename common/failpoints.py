@@ -35,6 +35,8 @@ POINTS = {
     "conditions.met": "entries whose condition holds are released; not committed",
     "conditions.woken": "entries whose condition is settled are due and committed; not enqueued",
     "time_exits.committed": "exits of positions whose time has come are committed; not enqueued",
+    "condition_exits.committed": "exits and cancels of positions whose condition holds are"
+    " committed; not enqueued",
     "exits.written": "exits are written with their reservation; not committed",
     "levels.committed": "exits of levels that were hit are committed; not enqueued",
     "stop_rules.committed": "stops moved by their rules are committed; the broker has the old ones",

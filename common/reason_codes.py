@@ -480,6 +480,21 @@ class Code(StrEnum):
         "The closing time of the position has come: it is closed now.",
         "",
     )
+    EXIT_CONDITION_SET = (
+        "EXIT_CONDITION_SET",
+        "The provider has named another signal whose state closes the position.",
+        "",
+    )
+    CONDITION_EXIT = (
+        "CONDITION_EXIT",
+        "This account has done with another signal what closes this trade.",
+        "",
+    )
+    EXIT_CONDITION_FAILED = (
+        "EXIT_CONDITION_FAILED",
+        "What would close the position cannot happen any more on this account.",
+        "Its other exits stay. Close it by hand, or publish a CLOSE, if you want it closed.",
+    )
     AWAITING_CONDITION = (
         "AWAITING_CONDITION",
         "Fillcast holds the order until its condition holds; nothing is at the broker.",
@@ -1053,7 +1068,7 @@ class Code(StrEnum):
     )
     NOTHING_TO_CHANGE = (
         "NOTHING_TO_CHANGE",
-        "The order already has this price and quantity.",
+        "The order already has these values.",
         "",
     )
     CHANNEL_UNCONFIRMED = (
@@ -1242,7 +1257,10 @@ class Code(StrEnum):
     STOP_TRAILED = ("STOP_TRAILED", "The position's trailing rule moved its stop.")
     CANCEL_REQUESTED = ("CANCEL_REQUESTED", "The broker was asked to cancel.")
     CHANGE_REQUESTED = ("CHANGE_REQUESTED", "A change of the order was requested.")
-    ORDER_CHANGED = ("ORDER_CHANGED", "The order's price or quantity was changed.")
+    ORDER_CHANGED = (
+        "ORDER_CHANGED",
+        "The order's price, quantity, stop loss or target was changed.",
+    )
     CHANGE_REFUSED = (
         "CHANGE_REFUSED",
         "The broker refused the change; the order works as before.",

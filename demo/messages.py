@@ -19,6 +19,7 @@ CLOSED = {
     "sl": "stop loss",
     "tp": "take profit",
     "time_exit": "its closing time",
+    "condition_exit": "the state of another signal",
     "manual": "through us",
     "external_close": "by the owner at the broker",
     "dust": "the remainder is too small to sell",

@@ -86,6 +86,7 @@ CLOSED_BY = {
     "sl": "The stop loss was hit.",
     "tp": "The take profit was hit.",
     "time_exit": "Its closing time came.",
+    "condition_exit": "Its condition, the state of another signal, came to hold.",
     "manual": "Closed through Fillcast.",
     "external_close": "Closed by its owner at the broker.",
     "dust": "What was left is too small to sell: it stays in the account, outside any position.",
@@ -258,14 +259,17 @@ def _cancelled(event: EventContext) -> Lines:
 
 
 def _changed(event: EventContext) -> Lines:
-    terms = [
-        f"{name.replace('_', ' ')} {before} to {now}"
-        for name in ("quantity", "limit_price", "stop_price")
+    changed = {
+        name: f"{name.replace('_', ' ')} {before or 'none'} to {now}"
+        for name in ("quantity", "limit_price", "stop_price", "stop_loss", "take_profit")
         if (now := _plain(event.get(name))) != (before := _plain(event.get(f"old_{name}")))
-    ]
-    by = event.get("by")
+    }
+    if end := event.get("valid_until"):
+        changed["valid_until"] = f"end {event.get('old_valid_until') or 'none'} to {end} UTC"
+    by, terms = event.get("by"), list(changed.values())
+    is_ours = terms and not changed.keys() - {"stop_loss", "take_profit", "valid_until"}
     return (
-        f"Changed at the broker: {_trade(event)}",
+        f"{'Changed' if is_ours else 'Changed at the broker'}: {_trade(event)}",
         _capital(f"{', '.join(terms)}.") if terms else "",
         f"Requested by {by}." if by else "",
     )

@@ -1,4 +1,4 @@
-"""The form that changes an entry's price or quantity, for the console and the portal."""
+"""The form that changes an entry that has not filled, for the console and the portal."""
 
 from typing import Any
 
@@ -10,7 +10,13 @@ from common.form_fields import Amount
 from common.formatting import clock
 from common.reason_codes import Code
 from execution.models import ChangeState, EntryChange, Order, Status
-from execution.order_changes import WITH_LIMIT, WITH_STOP, change_order, describe
+from execution.order_changes import (
+    WITH_LIMIT,
+    WITH_STOP,
+    change_order,
+    coming_levels,
+    describe,
+)
 from execution.submission.changes import WantedTerms
 from users.models import User
 
@@ -25,17 +31,37 @@ class ChangeOrderForm(forms.Form):
         show_hidden_initial=True,
         help_text="Units, all of the order: what has filled included.",
     )
+    stop_loss = Amount(label="Stop loss", required=False, show_hidden_initial=True)
+    take_profit = Amount(
+        label="Take profit", required=False, show_hidden_initial=True,
+        help_text="The next target. Later ones stay.",
+    )  # fmt: skip
+
+    valid_until = forms.DateTimeField(
+        label="Valid until",
+        required=False,
+        show_hidden_initial=True,
+        widget=forms.DateTimeInput(
+            attrs={"type": "datetime-local", "step": "1"}, format="%Y-%m-%dT%H:%M:%S"
+        ),
+        help_text="UTC. What has not filled by then is cancelled.",
+    )
 
     def __init__(self, order: Order, data: Any = None) -> None:
         """order: as it is now; its type decides which prices it has."""
         is_sent = order.status != Status.PENDING
         quantity = order.quantity if is_sent else order.requested_quantity
+        stop, target = coming_levels(order)
         present = {
+            "stop_loss": stop,
+            "take_profit": target,
             "limit_price": order.limit_price,
             "stop_price": order.stop_price,
             "quantity": quantity,
         }
-        super().__init__(data, initial=present)
+        signal = order.signal
+        end = order.own_valid_until or (signal.valid_until if signal is not None else None)
+        super().__init__(data, initial=present | {"valid_until": end})
         if order.order_type not in WITH_LIMIT:
             del self.fields["limit_price"]
         if order.order_type not in WITH_STOP:
@@ -43,6 +69,15 @@ class ChangeOrderForm(forms.Form):
         if quantity is None:
             self.fields["quantity"].required = False
             self.fields["quantity"].help_text = "Units. Empty: the size that the preset gives."
+
+    def clean(self) -> dict[str, Any]:
+        """Refuse to remove the end, or a level of a position that is not open."""
+        for name in ("stop_loss", "take_profit"):
+            if name in self.changed_data and self.cleaned_data.get(name, 0) is None:
+                self.add_error(name, "It can be removed when the position is open.")
+        if "valid_until" in self.changed_data and self.cleaned_data.get("valid_until", 0) is None:
+            self.add_error("valid_until", "Enter a later time, if it shall work on.")
+        return self.cleaned_data
 
     def wanted(self) -> WantedTerms:
         """Return what a person has changed."""
@@ -68,6 +103,11 @@ def change_consequences(order: Order) -> list[Consequence]:
         Consequence(
             "validated",
             "A change that raises the risk is checked against the account's limits now.",
+        ),
+        Consequence(
+            "validated",
+            "Stop loss and take profit count at once. The broker gets them when the position is "
+            "open.",
         ),
     ]
 

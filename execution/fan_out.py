@@ -37,7 +37,9 @@ from execution.base.statements import (
 )
 from execution.exits import orders as exits
 from execution.models import BY_HAND_PRIORITY, FEED_PRIORITY
+from execution.order_ends import move_ends
 from positions.broker_levels import MOVE_LEVELS_SQL
+from positions.condition_exits import MOVE_CONDITION_SQL
 from positions.time_exits import MOVE_CLOSE_TIME_SQL
 from signals.models import LIMITED, TRIGGERED, Action, Origin, Signal
 from users.tenancy import for_all_tenants
@@ -128,7 +130,8 @@ candidates AS (
     CASE outcome WHEN 'SKIPPED' THEN statement_timestamp() END AS done_at,
     CASE WHEN is_routed THEN id END AS routed_from_id,
     CASE WHEN is_routed THEN 'OPEN' ELSE '' END AS route_state, %(oco_group)s::uuid AS oco_group,
-    %(has_condition)s::boolean AND outcome <> 'SKIPPED' AS awaits_condition
+    %(has_condition)s::boolean AND outcome <> 'SKIPPED' AS awaits_condition,
+    %(has_exit_condition)s::boolean AND outcome <> 'SKIPPED' AS has_exit_condition
   FROM classified
 )"""
 
@@ -172,10 +175,12 @@ WITH {ENTRIES}, ranked AS (
 ), written AS (
   INSERT INTO execution_order (id, signal_id, connection_id, leg, priority, pair, side, order_type,
     time_in_force, limit_price, stop_price, status, reason, detail, due_at, enqueued_at,
-    waiting_since, done_at, routed_from_id, route_state, oco_group, awaits_condition)
+    waiting_since, done_at, routed_from_id, route_state, oco_group, awaits_condition,
+    has_exit_condition)
   SELECT order_id, signal_id, connection_id, leg, priority, pair, side, order_type,
     time_in_force, limit_price, stop_price, status, reason, detail, due_at, enqueued_at,
-    waiting_since, done_at, routed_from_id, route_state, oco_group, awaits_condition
+    waiting_since, done_at, routed_from_id, route_state, oco_group, awaits_condition,
+    has_exit_condition
   FROM numbered ORDER BY connection_id
   RETURNING id, connection_id, status, reason, detail, priority
 ), logged AS (
@@ -235,6 +240,16 @@ SELECT id FROM execution_order WHERE oco_group = %s ORDER BY id FOR NO KEY UPDAT
 """,
 )
 
+# The newer instruction counts: an entry's own levels give way to those of a MODIFY. Locked before.
+DROP_OWN_LEVELS = """
+UPDATE execution_order SET
+  own_stop_loss = CASE WHEN %(sl)s THEN NULL ELSE own_stop_loss END,
+  own_take_profit = CASE WHEN %(targets)s THEN NULL ELSE own_take_profit END
+WHERE signal_id = %(refers_to)s AND leg LIKE 'entry%%'
+  AND status <> ALL('{FILLED, SKIPPED, DENIED}')
+  AND (%(sl)s AND own_stop_loss IS NOT NULL OR %(targets)s AND own_take_profit IS NOT NULL)
+"""
+
 MOVE_LEVELS = Query(
     _MovedPosition,
     f"""
@@ -260,6 +275,32 @@ MOVE_CLOSE_TIME = Query(
   {insert_log_sql(_TIME_MOVED)}
 )
 SELECT id, connection_id FROM timed
+""",
+)
+
+# The entries are locked. Those that have ended may get a late fill: its position is judged.
+SET_EXIT_CONDITION = """
+UPDATE execution_order SET has_exit_condition = true
+WHERE signal_id = %s AND leg LIKE 'entry%%' AND done_at IS NULL AND NOT has_exit_condition
+"""
+MOVE_EXIT_CONDITION = Query(
+    _MovedPosition,
+    f"""
+{MOVE_CONDITION_SQL}, logged AS (
+  {
+        insert_log_sql(
+            log_rows_sql(
+                "moved m",
+                code=f"'{Code.EXIT_CONDITION_SET.value}'",
+                status="''",
+                detail="'position ' || m.id || ': ' || %(text)s",
+                order_id="NULL::bigint",
+                signal_id="%(signal_id)s",
+            )
+        )
+    }
+)
+SELECT id, connection_id FROM moved
 """,
 )
 
@@ -327,6 +368,7 @@ def entry_parameters(
         "signal_id": signal.pk,
         "oco_group": signal.oco_group,
         "has_condition": signal.has_condition,
+        "has_exit_condition": signal.close_when_signal_id is not None,
         "by_hand": signal.origin == Origin.HAND,
         "order_type": signal.order_type,
         "time_in_force": signal.time_in_force,
@@ -358,18 +400,26 @@ def _modify(signal: Signal) -> FanOut:
     unfilled = rows(LOCK_UNFILLED, (signal.refers_to_id,))
     waiting = [row for row in unfilled if row.status in LIVE]
     signal_changes.change_entries(signal, locked)
-    timed = _move_close_time(signal)
+    move_ends(signal)
+    timed = [*_move_close_time(signal), *_move_exit_condition(signal)]
     moved = _move_levels(signal) if signal.sl is not None or signal.target_prices else []
     connections = {row.connection_id for row in (*timed, *moved)}
     connections |= {row.connection_id for row in waiting}
     return FanOut(
         len(connections),
         position_ids=[row.id for row in moved],
-        changes_orders=bool(waiting) and signal_changes.has_price(signal),
+        changes_orders=bool(waiting)
+        and (signal_changes.has_price(signal) or signal.valid_until is not None),
     )
 
 
 def _move_levels(signal: Signal) -> list[_MovedPosition]:
+    parameters = {
+        "refers_to": signal.refers_to_id,
+        "sl": signal.sl is not None,
+        "targets": bool(signal.target_prices),
+    }
+    run(DROP_OWN_LEVELS, parameters)
     return rows(
         MOVE_LEVELS,
         {
@@ -389,6 +439,21 @@ def _move_close_time(signal: Signal) -> list[_MovedPosition]:
         "close_at": signal.close_at, "refers_to": signal.refers_to_id, "signal_id": signal.pk,
     }  # fmt: skip
     return rows(MOVE_CLOSE_TIME, parameters)
+
+
+def _move_exit_condition(signal: Signal) -> list[_MovedPosition]:
+    """Give entries and open positions of a signal the condition of its MODIFY, if it has one."""
+    if signal.close_when_signal_id is None:
+        return []
+    run(SET_EXIT_CONDITION, (signal.refers_to_id,))
+    parameters = {
+        "other": signal.close_when_signal_id,
+        "state": signal.close_when_state,
+        "refers_to": signal.refers_to_id,
+        "signal_id": signal.pk,
+        "text": signal.exit_condition_text,
+    }
+    return rows(MOVE_EXIT_CONDITION, parameters)
 
 
 def lanes_of(order_ids: Sequence[int]) -> dict[int, str]:

@@ -1,10 +1,15 @@
-"""Change the price or quantity of an entry that has not filled: what a person requests.
+"""Change an entry that has not filled, and the levels of its position: what a person requests.
 
 An order that its broker does not have yet (held by the engine, or waiting) is changed here, in one
 transaction. For one that works at its broker a row is written (`EntryChange`), and
 `monitoring/entry_changes.py` makes the call. There is never a second order (docs/adr/0028).
+
+Stop and target of the coming position are ours until it opens, and we enforce the order's end, so
+these are always changed here.
 """
 
+from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 from django.db import transaction
@@ -12,7 +17,9 @@ from django.db import transaction
 from common.errors import ConflictError, FillcastError, InvalidInputError
 from common.money import plain
 from common.reason_codes import Code
-from common.sql import database_now, run
+from common.sql import database_now, rows, run
+from execution.base.change_events import changed_event_sql
+from execution.base.statements import insert_events_sql
 from execution.models import (
     OPEN_CHANGE,
     ChangeState,
@@ -23,7 +30,10 @@ from execution.models import (
     SlicePlan,
     Status,
 )
+from execution.order_ends import broker_end_error, end_errors, seconds_until_end
 from execution.permissions import require_on_accounts
+from execution.position_levels import modify_position
+from execution.reports.sql import EFFECTIVE_LEVELS
 from execution.submission.changes import (
     AllowedChange,
     WantedTerms,
@@ -32,6 +42,7 @@ from execution.submission.changes import (
 )
 from execution.submission.signal_limits import SignalTotals
 from execution.submission.sizing import Denial
+from positions.models import ExecutionPosition
 from signals.models import OrderType
 from users.models import User
 from users.tenancy import for_all_tenants
@@ -45,6 +56,11 @@ _FIELDS = {
     Code.QUANTITY_BELOW_MINIMUM: "quantity",
     Code.VOLUME_INVALID: "quantity",
 }
+_NOTHING = {"quantity": "by the preset"}
+_LEVEL_FIELDS = {
+    Code.STOP_WRONG_SIDE: "stop_loss",
+    Code.TARGET_WRONG_SIDE: "take_profit",
+}
 
 # Only prices from now on count for the new level: a hit of the old one does not fire any more.
 MOVE_TRIGGER = """
@@ -54,9 +70,26 @@ WHERE order_id = %(id)s AND is_armed AND kind <> 'TRAILING'
 CHANGE_UNSENT = f"""
 WITH moved AS (
   UPDATE execution_order SET limit_price = %(limit)s, stop_price = %(stop)s,
-    requested_quantity = %(quantity)s, detail = coalesce(%(held)s, detail)
+    requested_quantity = %(quantity)s, detail = coalesce(%(held)s, detail),
+    own_stop_loss = %(stop_loss)s, own_take_profit = %(take_profit)s,
+    own_valid_until = coalesce(%(valid_until)s, own_valid_until),
+    due_at = least(due_at, clock_timestamp() + make_interval(secs => %(seconds)s))
   WHERE id = %(id)s AND status = 'PENDING'
   RETURNING id, signal_id, connection_id, status
+)
+INSERT INTO execution_executionlog (order_id, signal_id, connection_id, code, status, detail)
+SELECT id, signal_id, connection_id, '{Code.ORDER_CHANGED.value}', status, %(detail)s FROM moved
+"""
+# Of an order that its broker has: its levels are ours until the position opens, and so is its end.
+CHANGE_OURS = f"""
+WITH moved AS (
+  UPDATE execution_order SET own_stop_loss = %(stop_loss)s, own_take_profit = %(take_profit)s,
+    own_valid_until = coalesce(%(valid_until)s, own_valid_until),
+    margin = %(margin)s, risk = %(risk)s
+  WHERE id = %(id)s
+  RETURNING id, signal_id, connection_id, status, %(change_id)s::bigint AS change_id
+), notified AS (
+  {insert_events_sql(changed_event_sql("moved m"))}
 )
 INSERT INTO execution_executionlog (order_id, signal_id, connection_id, code, status, detail)
 SELECT id, signal_id, connection_id, '{Code.ORDER_CHANGED.value}', status, %(detail)s FROM moved
@@ -136,7 +169,29 @@ def change_order(order_id: int, wanted: WantedTerms, *, by: User | None = None) 
             order = locked.select_related("signal").get(pk=order_id)
             if error := obstacle(order):
                 raise error
-            return request_change(order, wanted, totals, by=by)
+            change = request_change(order, wanted, totals, by=by)
+            if wanted.has_levels:
+                _move_position(order, wanted, by)
+            return change
+
+
+def _position_of(order: Order) -> ExecutionPosition | None:
+    """Return the open position of an entry."""
+    found = ExecutionPosition.objects.open().filter(
+        connection=order.connection_id, signal=order.signal_id, entry_leg=order.position_leg
+    )
+    return found.first() if order.filled_quantity else None
+
+
+def _move_position(order: Order, wanted: WantedTerms, by: User | None) -> None:
+    """Give the position that a part of the entry has opened its new levels."""
+    if (position := _position_of(order)) is not None:
+        modify_position(
+            position.pk,
+            stop_loss=wanted.stop_loss or position.sl,
+            take_profit=wanted.take_profit or position.tp,
+            by=by,
+        )
 
 
 def request_change(
@@ -149,13 +204,19 @@ def request_change(
 ) -> EntryChange:
     """Decide and store the change of a locked order without an obstacle.
 
-    change: one that waits and becomes this change. Raises as `change_order` does.
+    change: one that waits and becomes this change. Raises as `change_order` does. Levels of an
+    order at its broker must fit its present price as well: its change may be refused.
     """
     if error := _unfit(order, wanted):
         raise error
+    ours, terms = wanted.ours, wanted.terms
+    if order.status != Status.PENDING and WantedTerms() not in (ours, terms):
+        request_change(order, ours, totals, by=by)
+        order.refresh_from_db(fields=["margin", "risk"])
+        wanted = terms
     allowed = evaluate_change(order, wanted, totals)
     if isinstance(allowed, Denial):
-        raise _refusal(allowed)
+        raise _refusal(allowed, wanted)
     return _stored(order, allowed, by, change or EntryChange(order=order))
 
 
@@ -165,6 +226,8 @@ def _unfit(order: Order, wanted: WantedTerms) -> FillcastError | None:
     for name, value, types in (
         ("limit_price", wanted.limit_price, WITH_LIMIT),
         ("stop_price", wanted.stop_price, WITH_STOP),
+        ("stop_loss", wanted.stop_loss, OrderType),
+        ("take_profit", wanted.take_profit, OrderType),
     ):
         if value is not None and order.order_type not in types:
             detail = f"An order of the type {order.order_type} has none."
@@ -175,6 +238,8 @@ def _unfit(order: Order, wanted: WantedTerms) -> FillcastError | None:
     if wanted.quantity is not None and wanted.quantity <= 0:
         detail = "It must be above 0."
         errors.append(InvalidInputError(Code.FIELD_INVALID, detail, field="quantity"))
+    if wanted.valid_until is not None:
+        errors += end_errors(order, wanted.valid_until)
     if errors:
         first, *others = errors
         first.others = tuple(others)
@@ -185,10 +250,10 @@ def _unfit(order: Order, wanted: WantedTerms) -> FillcastError | None:
     if wanted.quantity is not None and is_moving:
         detail = "Its route may still choose another account, which has its own size."
         return ConflictError(Code.CHANGE_UNSUPPORTED, detail)
-    return None
+    return broker_end_error(order, wanted.valid_until)
 
 
-def _refusal(denial: Denial) -> FillcastError:
+def _refusal(denial: Denial, wanted: WantedTerms) -> FillcastError:
     """Return a denial as an error, with its value and limit."""
     numbers: dict[str, Any] = denial.numbers()
     figures = ""
@@ -197,7 +262,8 @@ def _refusal(denial: Denial) -> FillcastError:
     detail = f"{denial.code.sentence}{figures}"
     if denial.detail:
         detail = f"{detail} {denial.detail}."
-    if field := _FIELDS.get(denial.code):
+    fields = _FIELDS | _LEVEL_FIELDS if wanted.has_levels else _FIELDS
+    if field := fields.get(denial.code):
         return InvalidInputError(denial.code, detail, field=field, **numbers)
     return ConflictError(denial.code, detail, **numbers)
 
@@ -205,7 +271,7 @@ def _refusal(denial: Denial) -> FillcastError:
 def _stored(
     order: Order, allowed: AllowedChange, by: User | None, change: EntryChange
 ) -> EntryChange:
-    """Write the change, and what of it takes effect now."""
+    """Write the change, and what of it takes effect now: all, or levels, or nothing yet."""
     is_sent = order.status != Status.PENDING
     is_limit = order.order_type == OrderType.LIMIT  # held as the leg of an OCO pair
     level = allowed.limit_price if is_limit else allowed.stop_price
@@ -227,6 +293,12 @@ def _stored(
         "requested_by": by,
         "requested_name": by.get_username() if by else change.requested_name,
     }
+    for name in ("stop_loss", "take_profit"):
+        new, old = getattr(allowed, name), getattr(allowed, f"old_{name}")
+        values |= {name: new, f"old_{name}": old} if new not in (None, old) else {}
+    if allowed.valid_until is not None:
+        values["valid_until"] = allowed.valid_until
+        values["old_valid_until"] = allowed.old_valid_until
     for name, value in values.items():
         setattr(change, name, value)
     if change.pk is not None:  # what a signal has wanted counts from now
@@ -234,26 +306,32 @@ def _stored(
     detail = describe(change)
     if change.requested_name:
         detail = f"{detail}; by {change.requested_name}"
+    # Of an order at its broker a change is about its terms or about what is ours, never about both.
+    if not is_sent or allowed.is_ours:
+        change.state, change.done_at = ChangeState.DONE, database_now()
+    change.save()
     values = {
         "id": order.pk,
+        "change_id": change.pk,
         "quantity": allowed.quantity,
         "limit": allowed.limit_price,
         "stop": allowed.stop_price,
         "margin": allowed.margin,
         "risk": allowed.risk,
+        "stop_loss": allowed.stop_loss,
+        "take_profit": allowed.take_profit,
+        "valid_until": allowed.valid_until,
+        "seconds": seconds_until_end(allowed.valid_until),
         "level": level,
         "detail": detail[:300],
         "held": None,
     }
     if is_sent:
-        run(REQUEST, values)
+        run(CHANGE_OURS if allowed.is_ours else REQUEST, values)
     else:
         if level != (order.limit_price if is_limit else order.stop_price):
             values["held"] = _move_trigger(values)
         run(CHANGE_UNSENT, values)
-        change.state = ChangeState.DONE
-        change.done_at = database_now()
-    change.save()
     return change
 
 
@@ -264,14 +342,34 @@ def _move_trigger(values: dict[str, Any]) -> str | None:
     return f"Emulated: {trigger.condition}" if trigger is not None else None
 
 
+def coming_levels(order: Order) -> tuple[Decimal | None, Decimal | None]:
+    """Return the stop and the next target of an entry's position, open or coming."""
+    opened = _position_of(order)
+    if opened is not None:
+        return opened.sl, opened.tp
+    [levels] = rows(EFFECTIVE_LEVELS, ([order.signal_id],))
+    target = levels.targets[0] if levels.targets else None
+    return order.own_stop_loss or levels.sl, order.own_take_profit or target
+
+
 def describe(change: EntryChange) -> str:
     """Return what a change changes, from what to what: `price 1.1 to 1.09`."""
-    return ", ".join(
-        f"{name} {plain(old) or 'by the preset'} to {plain(new)}"
-        for name, old, new in (
-            ("quantity", change.old_quantity, change.quantity),
-            ("limit price", change.old_limit_price, change.limit_price),
-            ("stop price", change.old_stop_price, change.stop_price),
-        )
-        if old != new
+    terms = (
+        ("quantity", change.old_quantity, change.quantity),
+        ("limit price", change.old_limit_price, change.limit_price),
+        ("stop price", change.old_stop_price, change.stop_price),
+        ("stop loss", change.old_stop_loss, change.stop_loss),
+        ("take profit", change.old_take_profit, change.take_profit),
     )
+    words = [
+        f"{name} {plain(old) or _NOTHING.get(name, 'none')} to {plain(new)}"
+        for name, old, new in terms
+        if old != new
+    ]
+    if change.valid_until is not None:
+        words.append(f"end {_moment(change.old_valid_until)} to {_moment(change.valid_until)}")
+    return ", ".join(words)
+
+
+def _moment(at: datetime | None) -> str:
+    return f"{at:%Y-%m-%d %H:%M:%S} UTC" if at else "none"

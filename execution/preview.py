@@ -58,7 +58,8 @@ LOAD = Query(
 WITH {ENTRIES}, orders AS (
   SELECT {2**62} + row_number() OVER (ORDER BY connection_id) AS id, e.*,
     NULL::bigint AS position_id, '' AS symbol, NULL::numeric AS quantity,
-      NULL::numeric AS requested_quantity, 0 AS attempt,
+      NULL::numeric AS requested_quantity, NULL::numeric AS own_stop_loss,
+      NULL::numeric AS own_take_profit, NULL::timestamptz AS own_valid_until, 0 AS attempt,
       0 AS send_retries,
     NULL::text AS client_order_id, '' AS pending_action, NULL::timestamptz AS retried_at,
     clock_timestamp() AS created_at, false AS oco_fired

@@ -14,10 +14,9 @@ from common.clocks import market_now
 from common.database_errors import is_database_trouble
 from common.errors import ConflictError, InvalidInputError
 from common.failpoints import failpoint
-from common.money import plain
 from common.permissions import Right, require
 from common.reason_codes import Code
-from common.sql import IdRow, Query, rows, run
+from common.sql import IdRow, Query, rows
 from connections import session_lanes
 from execution.cancels import cancel_order, cancel_orders
 from execution.decision_step import asking
@@ -31,6 +30,7 @@ from execution.models import BY_HAND_PRIORITY, Order, SlicePlan, Status
 from execution.monitoring.halt_actions import HaltImpact, halt_impact
 from execution.monitoring.pending_actions import process_pending_actions
 from execution.permissions import require_on_accounts
+from execution.position_levels import modify_position
 from execution.recovery import sweeps
 from execution.reports.aggregates import dissolve
 from execution.runtime import margin_queries, trading_runtime
@@ -40,7 +40,6 @@ from execution.submission.quarantine import quarantine_order
 from execution.submission.route_writes import route_failed
 from positions.models import ExecutionPosition
 from positions.row_locks import lock_positions_sql
-from positions.selectors import with_prices
 from users.models import User
 
 log = structlog.get_logger(__name__)
@@ -312,10 +311,11 @@ def retry_obstacle(order: Order) -> str:
         return "It is not known yet what became of the order that it was sent in with others."
     if order.sent_with.filter(filled_quantity__gt=0).exists():
         return "The order that it was sent in with others was executed. Publish a new signal."
-    if signal.valid_until is None or not signal.is_past(market_now()):
+    end = order.own_valid_until or signal.valid_until
+    if end is None or end > market_now():
         return ""
     return (
-        f"{signal.number} was valid until {signal.valid_until:%Y-%m-%d %H:%M:%S} UTC, so it would "
+        f"{signal.number} was valid until {end:%Y-%m-%d %H:%M:%S} UTC, so it would "
         "expire unsent. If you still want the trade, publish a new signal."
     )
 
@@ -359,63 +359,3 @@ def retry_order(order_id: int, *, by: User | None = None) -> int:
     if not moved:
         raise ConflictError(Code.STATE_CONFLICT, "Only a FAILED order can be retried.")
     return moved[0].id
-
-
-def modify_position(
-    position_id: int,
-    *,
-    stop_loss: Decimal | None,
-    take_profit: Decimal | None,
-    by: User | None = None,
-) -> None:
-    """Change the levels of an open position; levels that the broker guards are then sent to it.
-
-    Raises InvalidInputError if a level is on the wrong side of the other, or a new level is one
-    that the price has reached (it would close the position at once); ConflictError if the position
-    is closed. Enqueue pending actions on commit.
-    """
-    with transaction.atomic():
-        position = ExecutionPosition.objects.select_for_update(no_key=True).get(pk=position_id)
-        require_on_accounts([position.connection_id], by)
-        if not position.is_open:
-            raise ConflictError(Code.STATE_CONFLICT, "The position is closed.")
-        sign = position.broker_side.sign
-        if stop_loss and take_profit and (take_profit - stop_loss) * sign <= 0:
-            raise InvalidInputError(Code.STOP_WRONG_SIDE, field="stop_loss")
-        _reject_breached_levels(position, stop_loss, take_profit)
-        position.sl, position.tp = stop_loss, take_profit
-        position.sl_guardian = position.sl_guardian or ("ENGINE" if stop_loss else "")
-        position.tp_guardian = position.tp_guardian or ("ENGINE" if take_profit else "")
-        position.levels_given_up = False  # the broker may accept the new ones
-        position.levels_dropped_at = None
-        position.save(
-            update_fields=[
-                "sl", "tp", "sl_guardian", "tp_guardian", "levels_given_up", "levels_dropped_at",
-            ]
-        )  # fmt: skip
-        run(
-            "INSERT INTO execution_executionlog (signal_id, connection_id, code, detail)"
-            " VALUES (%s, %s, %s, %s)",
-            (
-                position.signal_id,
-                position.connection_id,
-                Code.LEVELS_MOVED.value,
-                f"position {position_id} {f'by {by.get_username()}' if by else ''}".strip(),
-            ),
-        )
-
-
-def _reject_breached_levels(
-    position: ExecutionPosition, stop_loss: Decimal | None, take_profit: Decimal | None
-) -> None:
-    """Raise InvalidInputError for a new level that the latest price has reached, if it is known."""
-    priced = with_prices(ExecutionPosition.objects.filter(pk=position.pk)).get()
-    price: Decimal | None = getattr(priced, "current_price", None)
-    if price is None:
-        return
-    sign = position.broker_side.sign
-    detail = f"The price is {plain(price)} and has passed the level."
-    if stop_loss not in (None, position.sl) and (price - stop_loss) * sign <= 0:
-        raise InvalidInputError(Code.STOP_WRONG_SIDE, detail, field="stop_loss")
-    if take_profit not in (None, position.tp) and (take_profit - price) * sign <= 0:
-        raise InvalidInputError(Code.TARGET_WRONG_SIDE, detail, field="take_profit")

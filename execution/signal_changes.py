@@ -23,6 +23,7 @@ from execution.models import (
     Status,
 )
 from execution.order_changes import WITH_LIMIT, WITH_STOP, obstacle, request_change
+from execution.order_ends import MAY_MOVE_SQL, refuse_prolonged
 from execution.submission import claim_sql
 from execution.submission.changes import WantedTerms, lock_before_order
 from signals.models import Signal
@@ -30,7 +31,6 @@ from users.tenancy import for_all_tenants
 
 _LIMITED = ", ".join(f"'{one}'" for one in sorted(WITH_LIMIT))
 _TRIGGERED = ", ".join(f"'{one}'" for one in sorted(WITH_STOP))
-MAY_MOVE_SQL = f"status = '{Status.FAILED.value}' AND route_state = '{RouteState.HERE.value}'"
 _SOON = (Code.ORDER_IN_FLIGHT, Code.CHANGE_OPEN)
 
 # The orders whose prices the signal changes, with what they shall have. Locked before. One that has
@@ -177,7 +177,8 @@ def _describe_triggers(signal: Signal) -> None:
 
 
 def begin_waiting_changes() -> None:
-    """Request the changes of signals whose orders can be changed now."""
+    """Request the changes of signals whose orders can be changed now; settle changed ends."""
+    refuse_prolonged()
     for due in periodic_rows(DUE):
         with transaction.atomic(), for_all_tenants():
             _begin(due.id)

@@ -33,6 +33,7 @@ from execution.base import dropped_messages
 from execution.disaster_recovery import epochs, restore_detector
 from execution.models import DroppedMessageCount
 from execution.monitoring import broker_positions
+from execution.monitoring.condition_exits import close_settled
 from execution.monitoring.condition_watch import wake_settled
 from execution.monitoring.level_sync import sync_levels
 from execution.monitoring.loss_limits import apply_loss_limits
@@ -221,6 +222,7 @@ def _jobs_of_role(role: str, exits_only: bool) -> tuple[BackgroundJob, ...]:
             ("levels and positions", GUARD_SECONDS / 2, _sync_levels_and_positions),
             ("break-even and trailing", GUARD_SECONDS, judge_due),
             ("time exits", GUARD_SECONDS, lambda: _execute(close_due())),
+            ("condition exits", GUARD_SECONDS, lambda: _execute(close_settled())),
             ("loss limits", GUARD_SECONDS, lambda: _execute(apply_loss_limits())),
             ("overdue level scan", SCHEDULER_CHECK_SECONDS, _scan_if_overdue),
             ("late scheduler alarm", SCHEDULER_CHECK_SECONDS, late_scheduler_alarm()),

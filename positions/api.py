@@ -152,6 +152,9 @@ class PositionSerializer(StrictModelSerializer[ExecutionPosition]):
             "broker_position_id",
             "opened_at",
             "close_at",
+            "close_when_signal",
+            "close_when_state",
+            "close_when_over",
             "closed_at",
         )
         read_only_fields = fields

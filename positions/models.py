@@ -13,7 +13,7 @@ from brokers.types import Side as BrokerSide
 from common.db_functions import ClockTimestamp
 from common.fields import AmountField
 from connections.models import DataConnection, ExecutionConnection
-from signals.models import Signal
+from signals.models import AfterState, Signal, exit_condition_text
 
 
 class Side(models.TextChoices):
@@ -37,6 +37,7 @@ class CloseReason(models.TextChoices):
     SL = "sl", "Stop loss"
     TP = "tp", "Take profit"
     TIME = "time_exit", "Time exit"
+    CONDITION = "condition_exit", "Condition exit"
     MANUAL = "manual", "Closed through us"
     EXTERNAL = "external_close", "Closed by its owner at the broker"
     DUST = "dust", "The rest is too small to sell"
@@ -169,6 +170,17 @@ class ExecutionPosition(models.Model):
     close_at = models.DateTimeField(
         null=True, help_text="Market time at which it is closed, by its signal."
     )
+    close_when_signal = models.ForeignKey(
+        Signal, models.PROTECT, null=True, related_name="+", db_index=False,
+        help_text="It is closed once its account has done with this signal what is next.",
+    )  # fmt: skip
+    close_when_state = models.CharField(
+        max_length=16, choices=AfterState, blank=True, default="", db_default=""
+    )
+    close_when_over = models.BooleanField(
+        default=False, db_default=False,
+        help_text="That cannot happen any more on its account.",
+    )  # fmt: skip
     closed_at = models.DateTimeField(null=True)
     last_activity_at = models.DateTimeField(
         db_default=ClockTimestamp(), help_text="Machine time of our last activity on it."
@@ -188,6 +200,11 @@ class ExecutionPosition(models.Model):
                 condition=Q(reserved__gte=0) & Q(reserved__lte=F("quantity")),
                 name="reserved_within_quantity",
             ),
+            models.CheckConstraint(
+                condition=Q(close_when_signal__isnull=True, close_when_state="")
+                | Q(close_when_signal__isnull=False, close_when_state__in=AfterState.values),
+                name="position_exit_condition_is_whole",
+            ),
         ]
         indexes = [
             models.Index(fields=["connection"], name="position_open", condition=OPEN),
@@ -200,6 +217,11 @@ class ExecutionPosition(models.Model):
                 fields=["close_at"],
                 name="position_close_at",
                 condition=OPEN & Q(close_at__isnull=False),
+            ),
+            models.Index(
+                fields=["close_when_signal"],
+                name="position_close_when",
+                condition=OPEN & Q(close_when_signal__isnull=False, close_when_over=False),
             ),
             models.Index(
                 fields=["connection", "broker_position_id"],
@@ -289,6 +311,12 @@ class ExecutionPosition(models.Model):
         since = self.unprotected_since
         running = (machine_clock() - since).total_seconds() if since is not None else 0
         return self.unprotected_seconds + Decimal(f"{max(running, 0):.1f}")
+
+    @property
+    def exit_condition_text(self) -> str:
+        """What closes it besides levels and times, for people; empty: nothing does."""
+        text = exit_condition_text(self.close_when_signal_id, self.close_when_state)
+        return f"{text}, which cannot happen any more" if self.close_when_over else text
 
     @property
     def rule(self) -> StopRule | None:

@@ -29,7 +29,7 @@ def open_positions_sql(executions: str) -> str:
     connection_id, signal_id, entry_leg, pair, symbol, side, quantity, opened_quantity, entry_price,
     sl, tp, sl_guardian, tp_guardian, broker_sl, broker_tp, broker_sl_quantity,
     levels_reported_at, broker_position_id, price_source_id, pip, conversion_rate,
-    commission, opened_at, close_at)
+    commission, opened_at, close_at, close_when_signal_id, close_when_state)
   {executions}
   ON CONFLICT (connection_id, signal_id, entry_leg) DO UPDATE SET
     quantity = p.quantity + EXCLUDED.quantity,

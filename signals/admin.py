@@ -137,7 +137,7 @@ class SignalAdmin(ConsoleAdmin):
     list_select_related = ("feed",)
     search_fields = ("currency_pair", "=external_id", "feed__name", "feed__slug", "strategy_id")
     search_help_text = "Symbol, S-number, external id, feed or strategy"
-    autocomplete_fields = ("feed", "refers_to", "after_signal")
+    autocomplete_fields = ("feed", "refers_to", "after_signal", "close_when_signal")
     ordering = ("-id",)
     fieldsets = (
         (None, {"fields": (("feed", "action"), "refers_to", ("currency_pair", "direction"))}),
@@ -158,7 +158,8 @@ class SignalAdmin(ConsoleAdmin):
         (
             "Levels",
             {"fields": ("sl", ("target_prices", "target_fractions"),
-                        ("close_at", "close_after_seconds"), "close_fraction")},
+                        ("close_at", "close_after_seconds"),
+                        ("close_when_signal", "close_when_state"), "close_fraction")},
         ),
         ("Break-even and trailing", {"fields": RULE_ROWS}),
         ("Meaning", {"fields": ("risk_category", ("strategy_id", "trade_plan_id"),

@@ -133,7 +133,7 @@ def late_entry(feed: Feed, draft: SignalDraft) -> ConflictError | None:
 
 
 def late_levels(feed: Feed, signal: Signal, draft: SignalDraft) -> ConflictError | None:
-    """Return the error for a MODIFY whose levels or prices a later alert has changed, or None."""
+    """Return the error for a MODIFY of what a later alert has changed; None: there is none."""
     if draft.sent_at is None:
         return None
     later = ReceivedAlert.objects.filter(
@@ -143,10 +143,17 @@ def late_levels(feed: Feed, signal: Signal, draft: SignalDraft) -> ConflictError
     for other in Signal.objects.filter(pk__in=ids, refers_to_id=signal.refers_to_id):
         both_move = any(
             getattr(signal, name) is not None and getattr(other, name) is not None
-            for name in ("sl", "open_price", "stop_price")
+            for name in (
+                "sl",
+                "open_price",
+                "stop_price",
+                "close_at",
+                "close_when_signal",
+                "valid_until",
+            )
         )
         if both_move or (signal.target_prices and other.target_prices):
-            detail = f"{other.number}, which was sent later, has changed the same levels."
+            detail = f"{other.number}, which was sent later, has changed the same."
             return ConflictError(Code.ALERT_OUT_OF_ORDER, detail)
     return None
 

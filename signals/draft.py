@@ -54,6 +54,9 @@ class SignalDraft:
     after_state: str = ""
     close_at: datetime | None = None
     close_after_seconds: int | None = None  # from the first fill
+    close_when_signal: int | None = None
+    close_when_signal_external_id: str = ""
+    close_when_state: str = ""
     sl: Decimal | None = None
     targets: tuple[Target, ...] = ()
     close_fraction: Decimal = Decimal(1)

@@ -22,6 +22,24 @@ TARGET_PRICES = "coalesce(moved_targets.target_prices, s.target_prices)"
 TARGET_FRACTIONS = "coalesce(moved_targets.target_fractions, s.target_fractions)"
 
 
+def exit_condition_sql(signal_id: str) -> str:
+    """Return SQL of what closes a signal's positions now, as a LATERAL subquery of one row.
+
+    It has signal_id (NULL: nothing does) and state. The newest MODIFY that named a signal counts,
+    else the signal's own. signal_id: an expression.
+    """
+    return f"""(
+  SELECT coalesce(f.close_when_signal_id, s.close_when_signal_id) AS signal_id,
+    CASE WHEN f.close_when_signal_id IS NULL THEN s.close_when_state ELSE f.close_when_state END
+      AS state
+  FROM signals_signal s LEFT JOIN LATERAL (
+    SELECT x.close_when_signal_id, x.close_when_state FROM signals_signal x
+    WHERE x.refers_to_id = s.id AND x.action = 'MODIFY' AND x.published_at IS NOT NULL
+      AND x.close_when_signal_id IS NOT NULL ORDER BY x.published_at DESC, x.id DESC LIMIT 1
+  ) f ON true
+  WHERE s.id = {signal_id})"""
+
+
 def close_time_sql(signal_id: str, opened_at: str) -> str:
     """Return SQL of the market time at which a position that opens now is closed; NULL: never.
 

@@ -16,10 +16,12 @@ from common.stop_rules import RULE_FIELDS, stop_rule_faults
 from common.units import Unit
 from signals.closing import TradeSelection
 from signals.draft import Target, level_errors
+from signals.entry_ends import new_end_errors
 from signals.errors import field_errors
 from signals.models import (
     AT_MARKET_FROM_STOP,
     CONDITION_FIELDS,
+    EXIT_CONDITION_FIELDS,
     LIMITED,
     TRAIL_OPTIONS,
     TRIGGERED,
@@ -42,6 +44,7 @@ from signals.validation import (
     has_no_pips,
     limited_already,
     no_pips,
+    signal_state_errors,
     time_in_force_error,
     trail_errors,
     unlimited_stop,
@@ -105,7 +108,7 @@ class SignalForm(forms.ModelForm):  # type: ignore[type-arg]  # generic only for
         fields = (
             "feed", "action", "refers_to", "currency_pair", "direction", "order_type",
             "open_price", "stop_price", *TRAIL_OPTIONS, *CONDITION_FIELDS,
-            "close_at", "close_after_seconds", "sl",
+            "close_at", "close_after_seconds", *EXIT_CONDITION_FIELDS, "sl",
             "target_prices", "target_fractions",
             "close_fraction", "time_in_force", "valid_until", "max_slippage_pips",
             "max_slippage_unit", "max_spread", "max_spread_unit", *RULE_FIELDS, *STYLE_FIELDS,
@@ -128,6 +131,7 @@ class SignalForm(forms.ModelForm):  # type: ignore[type-arg]  # generic only for
         self._check_prices(data)
         self._check_time_in_force(data)
         self._check_condition(data)
+        self._check_exit_condition(data)
         self._check_targets(data)
         self._check_limits(data)
         self._check_stop_rule(data)
@@ -202,6 +206,9 @@ class SignalForm(forms.ModelForm):  # type: ignore[type-arg]  # generic only for
         if reference is not None:
             for name, detail in entry_price_errors(reference.order_type, prices):
                 self.add_error(name, detail)
+            end, close_at = data.get("valid_until"), data.get("close_at")
+            for detail in new_end_errors(reference, end, close_at):
+                self.add_error("valid_until", detail)
 
     def _check_trail(self, data: dict[str, Any]) -> None:
         errors = trail_errors(
@@ -265,6 +272,24 @@ class SignalForm(forms.ModelForm):  # type: ignore[type-arg]  # generic only for
             return
         if awaited.feed_id != feed.pk or awaited.action != Action.OPEN or awaited.cancelled_at:
             self.add_error("after_signal", "Choose a signal of this feed that opens a trade.")
+
+    def _check_exit_condition(self, data: dict[str, Any]) -> None:
+        """Check the other signal whose state closes the position."""
+        given = [name for name in EXIT_CONDITION_FIELDS if data.get(name)]
+        if data.get("action") == Action.CLOSE:
+            for name in given:
+                self.add_error(name, "Only an OPEN or a MODIFY has it.")
+            return
+        for name, error in signal_state_errors(given, *EXIT_CONDITION_FIELDS):
+            self.add_error(name, error)
+        named, feed = data.get("close_when_signal"), data.get("feed")
+        if named is None or feed is None:
+            return
+        is_other = named not in (data.get("refers_to"), self.instance)
+        if named.feed_id != feed.pk or named.action != Action.OPEN or named.cancelled_at:
+            self.add_error("close_when_signal", "Choose a signal of this feed that opens a trade.")
+        elif not is_other:
+            self.add_error("close_when_signal", "It is the trade itself: choose another signal.")
 
     def _check_stop_rule(self, data: dict[str, Any]) -> None:
         if data.get("action") != Action.OPEN:

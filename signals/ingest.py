@@ -1,7 +1,6 @@
 """Store a draft as a signal of its feed, once; recognise it if it is sent again."""
 
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
@@ -15,6 +14,7 @@ from common.reason_codes import Code
 from common.sql import rows
 from common.stop_rules import RULE_FIELDS
 from signals.draft import SignalDraft, Target, in_order_of_price, level_errors
+from signals.entry_ends import new_end_errors
 from signals.errors import InvalidSignalError
 from signals.locks import feed_shared
 from signals.models import TRAIL_OPTIONS, Action, Approval, Feed, OrderType, Origin, Signal
@@ -35,6 +35,7 @@ _STORED_UNCHANGED = (
     "after_state",
     "close_at",
     "close_after_seconds",
+    "close_when_state",
     "sl",
     "close_fraction",
     "time_in_force",
@@ -211,15 +212,17 @@ def _values(feed: Feed, draft: SignalDraft, origin: Origin) -> dict[str, Any]:
         raise InvalidInputError(Code.FIELD_INVALID, detail, field=name)
     referred = _require_referred(feed, draft) if draft.action != Action.OPEN else None
     if draft.action == Action.MODIFY and referred is not None:
-        prices = {"open_price": draft.open_price, "stop_price": draft.stop_price}
-        _require_prices_of(referred.order_type, prices)
+        _require_fit(referred, draft, valid_until)
     pair, direction = _symbol(feed, draft, referred)
     targets = in_order_of_price(draft.targets, direction)
     return {
         **_unchanged_values(draft),
         **_levels(draft, direction, targets),
         "refers_to": referred,
-        "after_signal": _awaited_signal(feed, draft),
+        "after_signal": _awaited_signal(
+            feed, "after_signal", draft.after_signal, draft.after_signal_external_id
+        ),
+        "close_when_signal": _closing_signal(feed, draft, referred),
         "currency_pair": pair,
         "direction": direction,
         "valid_until": valid_until,
@@ -228,11 +231,17 @@ def _values(feed: Feed, draft: SignalDraft, origin: Origin) -> dict[str, Any]:
     }
 
 
-def _require_prices_of(order_type: str, prices: dict[str, Decimal | None]) -> None:
-    """Raise InvalidInputError for the prices of a MODIFY that its entry does not have."""
+def _require_fit(opened: Signal, draft: SignalDraft, valid_until: datetime | None) -> None:
+    """Raise InvalidInputError for the prices and the end of a MODIFY that its entry cannot have."""
+    prices = {"open_price": draft.open_price, "stop_price": draft.stop_price}
     errors = [
         InvalidInputError(Code.FIELD_INVALID, detail, field=name)
-        for name, detail in entry_price_errors(order_type, prices)
+        for name, detail in entry_price_errors(opened.order_type, prices)
+    ]
+    name = "valid_until" if draft.valid_for is None else "valid_for"
+    errors += [
+        InvalidInputError(Code.FIELD_INVALID, detail, field=name)
+        for detail in new_end_errors(opened, valid_until, draft.close_at)
     ]
     if errors:
         first, *others = errors
@@ -286,16 +295,34 @@ def _require_referred(feed: Feed, draft: SignalDraft) -> Signal:
     return referred
 
 
-def _awaited_signal(feed: Feed, draft: SignalDraft) -> Signal | None:
-    """Return the signal that an entry waits for; None without one. Raises InvalidInputError."""
-    if draft.after_signal is None and not draft.after_signal_external_id:
+def _closing_signal(feed: Feed, draft: SignalDraft, referred: Signal | None) -> Signal | None:
+    """Return the signal whose state closes the position; None without one."""
+    name = "close_when_signal"
+    found = _awaited_signal(
+        feed, name, draft.close_when_signal, draft.close_when_signal_external_id
+    )
+    if found is not None and found == referred:
+        detail = f"{found.number} is the trade itself: name another signal."
+        used = name if draft.close_when_signal is not None else f"{name}_external_id"
+        raise InvalidInputError(Code.FIELD_INVALID, detail, field=used)
+    return found
+
+
+def _awaited_signal(
+    feed: Feed, name: str, signal_id: int | None, external_id: str
+) -> Signal | None:
+    """Return the signal that an entry or exit waits for; None without one.
+
+    name: the field of its id. Raises InvalidInputError.
+    """
+    if signal_id is None and not external_id:
         return None
     opened = Signal.objects.filter(feed=feed, action=Action.OPEN)
-    name, reference = "after_signal", str(draft.after_signal)
-    if draft.after_signal is not None:
-        found = opened.filter(pk=draft.after_signal).first()
+    reference = str(signal_id)
+    if signal_id is not None:
+        found = opened.filter(pk=signal_id).first()
     else:
-        name, reference = "after_signal_external_id", draft.after_signal_external_id
+        name, reference = f"{name}_external_id", external_id
         found = opened.filter(external_id=reference).first()
     if found is None:
         detail = f"There is no OPEN signal {reference!r} in the feed {feed.slug!r}."

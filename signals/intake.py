@@ -140,7 +140,7 @@ def _reference(fields: Fields) -> int | None:
 
 
 def _levels(fields: Fields) -> dict[str, Any]:
-    """Read the condition and the prices of entry, stop and targets."""
+    """Read the conditions and the prices of entry, stop and targets."""
     return {
         "open_price": fields.decimal(fields.one_name("open_price", "price")),
         "stop_price": fields.decimal("stop_price"),
@@ -150,6 +150,9 @@ def _levels(fields: Fields) -> dict[str, Any]:
         "after_signal": fields.whole("after_signal", _MAX_ID),
         "after_signal_external_id": fields.text("after_signal_external_id", 100),
         "after_state": fields.choice("after_state", AfterState.values),
+        "close_when_signal": fields.whole("close_when_signal", _MAX_ID),
+        "close_when_signal_external_id": fields.text("close_when_signal_external_id", 100),
+        "close_when_state": fields.choice("close_when_state", AfterState.values),
         **{name: fields.decimal(name) for name in TRAIL_FIELDS},
         "trail_atr_minutes": _atr_minutes(fields),
         "activation_price": fields.decimal("activation_price"),

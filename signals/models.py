@@ -208,6 +208,19 @@ class AfterState(models.TextChoices):
 
 
 CONDITION_FIELDS = ("not_before", "after_signal", "after_state")
+EXIT_CONDITION_FIELDS = ("close_when_signal", "close_when_state")
+
+
+def exit_condition_text(signal_id: int | None, state: str) -> str:
+    """Return what closes a position, for people: `once S-7 is closed at its stop`; empty: nothing.
+
+    signal_id, state: of the other signal.
+    """
+    if signal_id is None:
+        return ""
+    verb = "has ended" if state == AfterState.NOT_FILLED else "is"
+    word = AfterState(state).label.lower().removeprefix("ended ")
+    return f"once S-{signal_id} {verb} {word}"
 
 
 class Approval(models.TextChoices):
@@ -299,6 +312,15 @@ class Signal(StopRuleFields, SlicedEntry):
     close_after_seconds = models.IntegerField(
         null=True, blank=True, help_text="The position is closed so long after its first fill."
     )
+    close_when_signal = models.ForeignKey(
+        "self", models.PROTECT, null=True, blank=True, related_name="+", db_index=False,
+        help_text="The position is closed on an account once that has done with this signal what is"
+        " next; an entry that still works then ends.",
+    )  # fmt: skip
+    close_when_state = models.CharField(
+        max_length=16, choices=AfterState, blank=True, default="", db_default="",
+        help_text="What must have become of that signal on the account.",
+    )  # fmt: skip
     sl = AmountField("stop loss", null=True, blank=True)
     target_prices = ArrayField(AmountField(), default=list, blank=True)
     target_fractions = ArrayField(AmountField(), default=list, blank=True)
@@ -470,6 +492,13 @@ class Signal(StopRuleFields, SlicedEntry):
                 name="time_exit_of_entry",
                 violation_error_message="Close after seconds is above 0 and of an entry.",
             ),
+            models.CheckConstraint(
+                condition=Q(close_when_signal__isnull=True, close_when_state="")
+                | ~Q(action=Action.CLOSE)
+                & Q(close_when_signal__isnull=False, close_when_state__in=AfterState.values),
+                name="exit_condition_is_whole",
+                violation_error_message="A condition of the exit has a signal and a state.",
+            ),
             *stop_rule_checks("signal"),
             *SLICING_CONSTRAINTS,
         ]  # the sides of levels: a CHECK with ALL(array), in the migration
@@ -526,6 +555,11 @@ class Signal(StopRuleFields, SlicedEntry):
     def has_condition(self) -> bool:
         """Whether its entries wait for a time or another signal before they work."""
         return self.not_before is not None or self.after_signal_id is not None
+
+    @property
+    def exit_condition_text(self) -> str:
+        """What closes its positions besides levels and times, for people; empty: nothing does."""
+        return exit_condition_text(self.close_when_signal_id, self.close_when_state)
 
     @property
     def time_exit_text(self) -> str:

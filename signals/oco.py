@@ -22,7 +22,7 @@ from signals.intake import parsed_object, read_fields
 from signals.models import TRAIL_OPTIONS, Action, Feed, OrderType, Origin, Signal, TimeInForce
 from signals.preview import Preview, possible_preview, preview, require_possible
 from signals.strict_json import JsonObject
-from signals.validation import CONDITION_NAMES
+from signals.validation import CONDITION_NAMES, EXIT_CONDITION_NAMES
 from users.models import User
 
 Item = TypeVar("Item")
@@ -100,7 +100,7 @@ def _leg_errors(draft: SignalDraft, *, has_type: bool) -> Iterable[tuple[str, st
         yield "order_type", f"{start}: choose LIMIT, STOP, STOP_LIMIT, IF_TOUCHED or TRAILING_STOP."
     if draft.time_in_force not in (TimeInForce.GTC, TimeInForce.GTD):
         yield "time_in_force", "A leg waits for its price: GTC or GTD, with valid_until as its end."
-    for name in CONDITION_NAMES:
+    for name in (*CONDITION_NAMES, *EXIT_CONDITION_NAMES):
         if getattr(draft, name):
             yield name, "A leg waits for its price alone. Publish an entry of its own instead."
     if draft.execution_style:

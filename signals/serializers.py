@@ -176,6 +176,8 @@ class SignalSerializer(StrictModelSerializer[Signal]):
             "after_state",
             "close_at",
             "close_after_seconds",
+            "close_when_signal",
+            "close_when_state",
             "sl",
             "tp",
             "targets",
@@ -311,13 +313,31 @@ class NewSignalSerializer(StrictSerializer):
         required=False, allow_null=True, min_value=1, max_value=MAX_VALIDITY_SECONDS,
         help_text="The position is closed so long after its first fill. With both: the earlier.",
     )  # fmt: skip
+    close_when_signal = serializers.IntegerField(
+        required=False, allow_null=True,
+        help_text="Id of another OPEN signal of the feed: the position is closed on an account once"
+        " that signal has there become what `close_when_state` states. MODIFY sets it, too.",
+    )  # fmt: skip
+    close_when_signal_external_id = serializers.CharField(
+        required=False, help_text="That signal by its sender's id, instead of close_when_signal."
+    )
+    close_when_state = serializers.ChoiceField(
+        choices=AfterState.choices, required=False,
+        help_text="Required with close_when_signal; as `after_state`.",
+    )  # fmt: skip
     sl = Amount(required=False, allow_null=True, help_text="Stop loss.")
     tp = Amount(required=False, allow_null=True, help_text="Shorthand for a single target.")
     targets = TargetSerializer(many=True, required=False, help_text="At most 10.")
     close_fraction = Amount(required=False, help_text="CLOSE: the share of what is open.")
     time_in_force = serializers.ChoiceField(choices=TimeInForce.choices, default=TimeInForce.GTC)
-    valid_until = UtcDateTime(required=False, allow_null=True)
-    valid_for = serializers.IntegerField(required=False, help_text="Seconds from now.")
+    valid_until = UtcDateTime(
+        required=False, allow_null=True,
+        help_text="Nothing is sent later, and an entry that still works ends. A MODIFY sets another"
+        " time for entries that have not filled.",
+    )  # fmt: skip
+    valid_for = serializers.IntegerField(
+        required=False, help_text="The same in seconds from now, instead of valid_until."
+    )
     max_slippage = Amount(
         required=False,
         allow_null=True,

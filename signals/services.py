@@ -96,9 +96,10 @@ def _validate_publishable(signal: Signal, feed: Feed) -> None:
     if signal.refers_to is not None and not signal.refers_to.is_published:
         detail = f"It refers to {signal.refers_to.number}, which has not been published."
         raise ConflictError(Code.SIGNAL_NOT_PUBLISHED, detail)
-    if signal.after_signal is not None and not signal.after_signal.is_published:
-        detail = f"It waits for {signal.after_signal.number}, which has not been published."
-        raise ConflictError(Code.SIGNAL_NOT_PUBLISHED, detail)
+    for awaited in (signal.after_signal, signal.close_when_signal):
+        if awaited is not None and not awaited.is_published:
+            detail = f"It waits for {awaited.number}, which has not been published."
+            raise ConflictError(Code.SIGNAL_NOT_PUBLISHED, detail)
 
 
 def _raise_publish_error(signal_id: int, now: datetime) -> None:

@@ -24,6 +24,9 @@ from signals.slicing import STYLE_FIELDS, style_errors
 from signals.symbols import slippage_unit
 
 CONDITION_NAMES = ("not_before", "after_signal", "after_signal_external_id", "after_state")
+EXIT_CONDITION_NAMES = (
+    "close_when_signal", "close_when_signal_external_id", "close_when_state",
+)  # fmt: skip
 # A field without meaning for an action is rejected, because its sender expects an effect.
 _ONLY_FOR = {
     "order_type": {Action.OPEN},
@@ -44,6 +47,7 @@ _ONLY_FOR = {
     "provider_equity": {Action.OPEN},
     "provider_currency": {Action.OPEN},
     **{name: {Action.OPEN} for name in CONDITION_NAMES},
+    **{name: {Action.OPEN, Action.MODIFY} for name in EXIT_CONDITION_NAMES},
     "close_at": {Action.OPEN, Action.MODIFY},
     "close_after_seconds": {Action.OPEN},
     "sl": {Action.OPEN, Action.MODIFY},
@@ -61,7 +65,7 @@ LIMITED_AT_BROKER = (OrderType.STOP, OrderType.STOP_LIMIT)
 HELD = (OrderType.IF_TOUCHED, OrderType.TRAILING_STOP)
 _MODIFIABLE = (
     "sl", "stop_loss", "tp", "take_profit", "targets", "open_price", "price", "stop_price",
-    "close_at",
+    "close_at", "valid_until", "valid_for", *EXIT_CONDITION_NAMES,
 )  # fmt: skip
 
 
@@ -78,6 +82,7 @@ def validate(draft: SignalDraft, fields: Fields) -> None:
         fields.add_error(
             Code.FIELD_INVALID, "valid_for", "Send valid_until or valid_for, not both."
         )
+    _exit_condition(fields)
     if draft.action == Action.OPEN and not fields.failed("order_type"):
         _prices(draft, fields)
         _trail(draft, fields)
@@ -97,16 +102,35 @@ def condition_errors(
 
     given: which of CONDITION_NAMES are there.
     """
-    named = [name for name in ("after_signal", "after_signal_external_id") if name in given]
-    for name in named[1:]:
-        yield name, "Send only one of the signal's ids."
-    if named and "after_state" not in given:
-        known = ", ".join(AfterState.values)
-        yield "after_state", f"Send what must have become of that signal: {known}."
-    if "after_state" in given and not named:
-        yield "after_state", "Send the signal, too: after_signal or after_signal_external_id."
+    yield from signal_state_errors(given, "after_signal", "after_state")
     if not_before is not None and valid_until is not None and not_before >= valid_until:
         yield "not_before", "It must be before valid_until, at which the entry ends."
+
+
+def signal_state_errors(
+    given: Collection[str], signal: str, state: str
+) -> Iterator[tuple[str, str]]:
+    """Yield (field, error) where a named signal and its state need each other.
+
+    given: which fields are there. signal, state: their names; the external id has its own field.
+    """
+    named = [name for name in (signal, f"{signal}_external_id") if name in given]
+    for name in named[1:]:
+        yield name, "Send only one of the signal's ids."
+    if named and state not in given:
+        known = ", ".join(AfterState.values)
+        yield state, f"Send what must have become of that signal: {known}."
+    if state in given and not named:
+        yield state, f"Send the signal, too: {signal} or {signal}_external_id."
+
+
+def _exit_condition(fields: Fields) -> None:
+    given = [name for name in EXIT_CONDITION_NAMES if fields.has(name)]
+    if any(fields.failed(name) for name in given):
+        return
+    for name, detail in signal_state_errors(given, "close_when_signal", "close_when_state"):
+        code = Code.FIELD_INVALID if fields.has(name) else Code.FIELD_REQUIRED
+        fields.add_error(code, name, detail)
 
 
 def _condition(draft: SignalDraft, fields: Fields) -> None:
@@ -157,6 +181,24 @@ def entry_price_errors(
             yield field, f"The entry is a {name} order, which has no {field} to change."
 
 
+def entry_end_errors(
+    end: datetime, *, now: datetime, closes_at: datetime | None, begins: datetime | None
+) -> Iterator[str]:
+    """Yield why an entry that was published cannot end at this market time.
+
+    closes_at: when its positions are closed. begins: the time that it waits for.
+    """
+    if end <= now:
+        yield f"It has passed; it is {now:%Y-%m-%d %H:%M:%S} UTC."
+    if closes_at is not None and end > closes_at:
+        yield (
+            f"It must not be later than {closes_at:%Y-%m-%d %H:%M:%S} UTC, when the position is "
+            "closed."
+        )
+    if begins is not None and end <= begins:
+        yield f"It must be after {begins:%Y-%m-%d %H:%M:%S} UTC, from which the entry works."
+
+
 def time_in_force_error(order_type: str, time_in_force: str) -> str:
     """Return why an order of this type cannot have this time in force; empty if it can."""
     if order_type == OrderType.STOP_LIMIT and time_in_force in (TimeInForce.IOC, TimeInForce.FOK):
@@ -175,7 +217,10 @@ def _belongs_to_action(draft: SignalDraft, fields: Fields) -> None:
             known = " or ".join(sorted(actions))
             fields.add_error(Code.FIELD_INVALID, name, f"{name} is only for {known}.")
     if draft.action == Action.MODIFY and not any(fields.has(name) for name in _MODIFIABLE):
-        detail = "MODIFY needs a new sl, tp, targets, close_at, open_price or stop_price."
+        detail = (
+            "MODIFY needs a new sl, tp, targets, close_at, close_when_signal, valid_until, "
+            "open_price or stop_price."
+        )
         fields.add_error(Code.FIELD_REQUIRED, "sl", detail)
 
 

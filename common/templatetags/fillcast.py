@@ -152,6 +152,10 @@ def terms(signal: Any) -> str:
         found.append(f"spread at most {limit} {unit_label(signal.spread_unit)}")
     if signal.stop_rule_text:
         found.append(signal.stop_rule_text)
+    if signal.time_exit_text:
+        found.append(f"closed {signal.time_exit_text}")
+    if signal.exit_condition_text:
+        found.append(f"closed {signal.exit_condition_text}")
     if signal.valid_until:
         found.append(f"valid until {formatting.clock(signal.valid_until)}")
     text = ", ".join(found)

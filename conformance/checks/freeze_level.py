@@ -76,7 +76,7 @@ async def keeps_levels(scenario: Scenario) -> None:
     await _wait_for_stop(scenario, stop)
     await scenario.harness.begin(InjectedFault.FROZEN)
     await _expect_frozen_stop(scenario, entry, new)
-    expect((await scenario.position()).levels.stop_loss == stop, "its stop has changed")
+    expect(await _stop_of(scenario) == stop, "its stop has changed")
     await scenario.harness.end()
     await scenario.modify(entry, new, None)
     await _wait_for_stop(scenario, new)
@@ -99,6 +99,11 @@ async def _expect_freeze_level(scenario: Scenario) -> None:
 
 async def _wait_for_stop(scenario: Scenario, stop: Decimal) -> None:
     async def has_stop() -> bool:
-        return (await scenario.position()).levels.stop_loss == stop
+        return await _stop_of(scenario) == stop
 
     await scenario.until(has_stop, f"the position does not show the stop {stop}")
+
+
+async def _stop_of(scenario: Scenario) -> Decimal | None:
+    levels = (await scenario.position()).levels
+    return levels.stop_loss if levels else None

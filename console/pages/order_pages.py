@@ -25,6 +25,7 @@ from execution.order_changes import may_be_changed
 from execution.order_reasons import reason_of
 from execution.slice_results import slice_result
 from execution.timeline import timeline
+from signals.entry_ends import exit_condition
 
 MAX_LOG_LINES = 200
 
@@ -70,7 +71,8 @@ def show(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
         log=log,
         can_cancel=can(request, Right.TRADE) and (order.done_at is None or is_running),
         can_change=can(request, Right.TRADE) and may_be_changed(order),
-        last_change=change_line(EntryChange.objects.filter(order=pk).first()),
+        last_change=change_line(EntryChange.last_of(pk)),
+        exit_condition=exit_condition(order.signal) if order.signal else "",
         sliced=sliced,
         can_retry=may_retry and not obstacle,
         retry_obstacle=obstacle if may_retry else "",

@@ -1,6 +1,6 @@
 """REST API of orders and positions."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -13,7 +13,7 @@ from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from common.errors import ConflictError
+from common.errors import ConflictError, InvalidInputError
 from common.filters import MomentFilter
 from common.idempotency import REPEATABLE, idempotency_key
 from common.permissions import Right
@@ -33,7 +33,7 @@ from execution.api.serializers import (
     validated_body,
 )
 from execution.models import Order, Status
-from execution.order_changes import change_order
+from execution.order_changes import change_order, may_be_changed, obstacle
 from execution.order_reasons import with_reason
 from execution.scoped_actions import (
     ActionRequest,
@@ -135,15 +135,18 @@ class OrderViewSet(
 
     @extend_schema(request=ChangeOrderSerializer, responses=OneOrderSerializer)
     def partial_update(self, request: Request, pk: str) -> Response:
-        """Change price or quantity of an entry, or the levels of its position, or cancel it.
+        """Change an entry's price, quantity or levels, or those of its position, or cancel it.
 
         Price and quantity: an order that its broker does not have yet is changed at once. One that
         works at its broker is changed there, and remains the same order: `change` has the state,
         and the order's own values are what the broker has. While the change is open, `quantity` is
         the larger one. A change that raises the risk is checked against the limits of an entry.
+
+        Stop loss and take profit: of the open position, and of that which an entry will open. They
+        count at once, instead of the signal's, until a MODIFY sets others.
         """
         order, data = self.get_object(), validated_body(ChangeOrderSerializer, request)
-        if data.keys() <= ChangeOrderSerializer.TERMS:
+        if "status" not in data and _is_of_entry(order, data):
             change_order(order.pk, WantedTerms(**data), by=caller(request))
             tasks.enqueue_pending_actions_on_commit()
         elif "status" in data:
@@ -191,6 +194,20 @@ class OrderViewSet(
         return Response(
             OneOrderSerializer(self.get_object(), context=self.get_serializer_context()).data
         )
+
+
+def _is_of_entry(order: Order, data: Mapping[str, Any]) -> bool:
+    """Return whether a change is one of the entry. Raises InvalidInputError for a level of null.
+
+    Levels of a position that is open are its own, unless its entry still works.
+    """
+    is_unfilled = order.is_entry and order.done_at is None and not order.filled_quantity
+    if data.keys() <= ChangeOrderSerializer.LEVELS and not is_unfilled:
+        return may_be_changed(order) and None not in data.values() and obstacle(order) is None
+    for name in (name for name, value in data.items() if value is None):
+        detail = "It can be removed when the position is open."
+        raise InvalidInputError(Code.FIELD_INVALID, detail, field=name)
+    return True
 
 
 def _position_of(order: Order) -> ExecutionPosition:

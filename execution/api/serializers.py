@@ -171,6 +171,7 @@ class OrderSerializer(StrictModelSerializer[Order]):
             "emulated",
             "trigger",
             "awaits_condition",
+            "has_exit_condition",
             "oco_group",
             "oco_fired",
             "aggregate_id",
@@ -181,6 +182,10 @@ class OrderSerializer(StrictModelSerializer[Order]):
             "trail_distance",
             "stop_loss",
             "take_profit",
+            "own_stop_loss",
+            "own_take_profit",
+            "own_valid_until",
+            "expires_at",
             "expected_price",
             "worst_price",
             "filled_quantity",
@@ -294,7 +299,7 @@ class SlicePlanSerializer(StrictSerializer):
 
 
 class EntryChangeSerializer(StrictModelSerializer[EntryChange]):
-    """A change of an entry's price or quantity. It is open until `done_at` is set."""
+    """A change of an entry's terms, or the levels of its position. Open until `done_at` is set."""
 
     reason = serializers.SerializerMethodField(help_text="Why it was not done.")
 
@@ -307,9 +312,15 @@ class EntryChangeSerializer(StrictModelSerializer[EntryChange]):
             "quantity",
             "limit_price",
             "stop_price",
+            "stop_loss",
+            "take_profit",
             "old_quantity",
             "old_limit_price",
             "old_stop_price",
+            "old_stop_loss",
+            "old_take_profit",
+            "valid_until",
+            "old_valid_until",
             "requested_at",
             "done_at",
         )
@@ -330,7 +341,7 @@ class OneOrderSerializer(OrderSerializer):
     )
     slice_plan = serializers.SerializerMethodField(help_text="null: it is no slice.")
     change = serializers.SerializerMethodField(
-        help_text="The last change of its price or quantity; null: there was none."
+        help_text="The last change of its terms or levels; null: there was none."
     )
 
     class Meta:
@@ -347,7 +358,7 @@ class OneOrderSerializer(OrderSerializer):
     @extend_schema_field(EntryChangeSerializer(allow_null=True))
     def get_change(self, order: Order) -> dict[str, Any] | None:
         """Return the last change."""
-        found = EntryChange.objects.filter(order=order.pk).first()
+        found = EntryChange.last_of(order.pk)
         return None if found is None else dict(EntryChangeSerializer(found).data)
 
     @extend_schema_field(SlicePlanSerializer(allow_null=True))
@@ -358,8 +369,8 @@ class OneOrderSerializer(OrderSerializer):
 
 
 class ChangeOrderSerializer(StrictSerializer):
-    """One of three: a new price or quantity of an entry that has not filled; new levels for the
-    position that the order opened (null: no level); the status CANCELLED.
+    """New price, quantity or levels of an entry that has not filled; or new levels of the position
+    that the order opened (null: no level); or the status CANCELLED.
     """
 
     quantity = Amount(
@@ -367,18 +378,30 @@ class ChangeOrderSerializer(StrictSerializer):
     )
     limit_price = Amount(required=False, positive=True)
     stop_price = Amount(required=False, positive=True, help_text="At which it is triggered.")
-    stop_loss = Amount(required=False, allow_null=True, positive=True)
-    take_profit = Amount(required=False, allow_null=True, positive=True)
+    stop_loss = Amount(
+        required=False, allow_null=True, positive=True,
+        help_text="Of the open position, or of that which the entry will open. null: no stop; only"
+        " of an open position.",
+    )  # fmt: skip
+    take_profit = Amount(
+        required=False, allow_null=True, positive=True,
+        help_text="The next target, as for the stop. Several targets: the later ones stay.",
+    )  # fmt: skip
+    valid_until = UtcDateTime(
+        required=False,
+        help_text="When the entry ends, if it has not filled by then. One that its broker ends"
+        " (GTD) cannot be prolonged there.",
+    )
     status = serializers.ChoiceField(choices=[Status.CANCELLED.value], required=False)
 
-    TERMS = frozenset({"quantity", "limit_price", "stop_price"})
+    TERMS = frozenset({"quantity", "limit_price", "stop_price", "valid_until"})
     LEVELS = frozenset({"stop_loss", "take_profit"})
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        """Raise ValidationError for an empty request, or one with more than one of the three."""
-        if attrs and any(attrs.keys() <= kind for kind in (self.TERMS, self.LEVELS, {"status"})):
+        """Raise ValidationError for an empty request, or a cancellation with other changes."""
+        if attrs and any(attrs.keys() <= kind for kind in (self.TERMS | self.LEVELS, {"status"})):
             return attrs
-        detail = "Send a price or quantity, or new levels, or status CANCELLED; one of these."
+        detail = "Send a price, quantity, levels or valid_until; or status CANCELLED alone."
         raise serializers.ValidationError(detail)
 
 

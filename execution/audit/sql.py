@@ -208,9 +208,9 @@ SELECT format('order %%s', id) AS about FROM live WHERE status = 'UNKNOWN'
     # Acknowledged: it reached the broker. submitted_at is machine time, valid_until market time.
     "LATE": f"""{_ORDERS}
 SELECT format('order %%s', o.id) AS about FROM orders o JOIN scope s ON s.id = o.signal_id
-WHERE o.position_id IS NULL AND o.acknowledged_at IS NOT NULL AND s.valid_until IS NOT NULL
+WHERE o.position_id IS NULL AND o.acknowledged_at IS NOT NULL
   AND %(start)s::timestamptz + (o.submitted_at - %(anchor)s::timestamptz) * %(speed)s::float8
-    > s.valid_until""",
+    > coalesce(o.own_valid_until, s.valid_until)""",
     "MISMATCH": f"""{_ORDERS}{_AND_POSITIONS}{_FILLED}
 SELECT format('position %%s', id) AS about FROM filled
 WHERE quantity <> entered - exited OR opened_quantity <> entered

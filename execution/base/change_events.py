@@ -4,7 +4,12 @@ from execution.base.statements import event_rows_sql
 
 _TERMS = ", ".join(
     f"'{name}', trim_scale(h.{name})::text, 'old_{name}', trim_scale(h.old_{name})::text"
-    for name in ("quantity", "limit_price", "stop_price")
+    for name in ("quantity", "limit_price", "stop_price", "stop_loss", "take_profit")
+)
+
+_ENDS = ", ".join(
+    f"'{name}', to_char(h.{name} AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS')"
+    for name in ("valid_until", "old_valid_until")
 )
 
 
@@ -16,6 +21,6 @@ def changed_event_sql(source: str, where: str = "true") -> str:
     return event_rows_sql(
         f"{source} JOIN execution_entrychange h ON h.id = m.change_id",
         kind="'order.changed'",
-        payload=f"jsonb_strip_nulls(jsonb_build_object({_TERMS}, 'by', h.requested_name))",
+        payload=f"jsonb_strip_nulls(jsonb_build_object({_TERMS}, {_ENDS}, 'by', h.requested_name))",
         where=where,
     )

@@ -20,13 +20,13 @@ from execution.exits.trade_parts import Ticket, allot_part
 from positions.quantities import reserve_sql
 from positions.row_locks import lock_with_free_quantity
 
-_NUMBERED = ("close", "time")  # legs that may occur often
+_NUMBERED = ("close", "time", "when")  # legs that may occur often
 
 
 @dataclass(frozen=True, slots=True)
 class ExitRequest:
-    """A request to close a position or a part of it. leg: `sl`, `tp-2`; `close` and `time` are
-    numbered here.
+    """A request to close a position or a part of it. leg: `sl`, `tp-2`; `close`, `time` and
+    `when` are numbered here.
 
     fraction: of the opened quantity or, with of_free, of the free quantity, which is open and not
     reserved by other exits. None closes all of the free quantity. Requests with of_free are of one
@@ -165,7 +165,7 @@ def close_all_of_signal(*, refers_to: int | None, fraction: Decimal, signal_id: 
 
 
 def next_leg(leg: str, taken: Sequence[str]) -> str:
-    """Return a leg name that is not taken: `sl`, then `sl-2`; closes and time exits from 1.
+    """Return a leg name that is not taken: `sl`, then `sl-2`; `close`, `time` and `when` from 1.
 
     >>> next_leg("close", ["close-1"]), next_leg("sl", []), next_leg("sl", ["sl"])
     ('close-2', 'sl', 'sl-2')

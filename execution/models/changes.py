@@ -1,4 +1,4 @@
-"""Changes of entries that have not filled: their price and quantity."""
+"""Changes of entries that have not filled: price, quantity, and levels of the coming position."""
 
 from __future__ import annotations
 
@@ -33,10 +33,12 @@ OPEN_CHANGE = Q(state__in=(ChangeState.REQUESTED, ChangeState.SENT, ChangeState.
 
 
 class EntryChange(models.Model):
-    """A change of an entry's price or quantity (docs/adr/0028). Times are machine time.
+    """A change of an entry's terms or levels (docs/adr/0028). Times are machine time.
 
     quantity: base units, all of the order; prices: quote currency of the pair. `old_*`: what the
-    order had before. An order that its broker does not have yet is changed at once: DONE.
+    order had before. An order that its broker does not have yet is changed at once: DONE. So are
+    its end, which we enforce, and the stop and target of the coming position, which are ours until
+    it opens.
 
     While the change is open, the order's row has the larger of both quantities, margins and risks,
     so that no limit counts too little, and no fill exceeds it. calls: how often the broker was
@@ -54,10 +56,18 @@ class EntryChange(models.Model):
     stop_price = AmountField(null=True)
     margin = AmountField(null=True, help_text="Estimated, account currency.")
     risk = AmountField(null=True, help_text="Lost if the stop is hit, account currency.")
+    stop_loss = AmountField(null=True, help_text="Of the coming position; NULL: it stays.")
+    take_profit = AmountField(null=True, help_text="Its first target; NULL: it stays.")
+    valid_until = models.DateTimeField(
+        null=True, help_text="When the order ends, market time; NULL: it stays."
+    )
+    old_valid_until = models.DateTimeField(null=True)
     raises_risk = models.BooleanField(default=False, db_default=False)
     old_quantity = AmountField(null=True)
     old_limit_price = AmountField(null=True)
     old_stop_price = AmountField(null=True)
+    old_stop_loss = AmountField(null=True)
+    old_take_profit = AmountField(null=True)
     old_margin = AmountField(null=True)
     old_risk = AmountField(null=True)
     state = models.CharField(
@@ -111,6 +121,12 @@ class EntryChange(models.Model):
 
     def __str__(self) -> str:
         return f"Change {self.pk} of O-{self.order_id}: {self.state}"
+
+    @classmethod
+    def last_of(cls, order_id: int) -> EntryChange | None:
+        """Return an order's open change, else its newest one; None: it was never changed."""
+        changes = cls.objects.filter(order=order_id)
+        return changes.filter(done_at=None).first() or changes.first()
 
     @property
     def is_open(self) -> bool:

@@ -93,6 +93,18 @@ class Order(models.Model):
     requested_quantity = AmountField(
         null=True, help_text="What a person wants it to be, instead of the preset's size."
     )
+    own_stop_loss = AmountField(
+        null=True, help_text="Changed for this entry alone; NULL: the signal's stop counts."
+    )
+    own_take_profit = AmountField(
+        null=True, help_text="Changed for this entry alone, the first target; NULL: the signal's."
+    )
+    own_valid_until = models.DateTimeField(
+        null=True, help_text="When it ends, market time, if changed; NULL: its signal's end counts."
+    )
+    expires_at = models.DateTimeField(
+        null=True, help_text="GTD: the expiry that its broker was given with it."
+    )
     limit_price = AmountField(null=True)
     stop_price = AmountField(
         null=True, help_text="Of a trailing stop at its broker the first one; it moves there."
@@ -176,6 +188,10 @@ class Order(models.Model):
     awaits_condition = models.BooleanField(
         default=False, db_default=False,
         help_text="Its signal names a time or another signal, and that condition does not hold.",
+    )  # fmt: skip
+    has_exit_condition = models.BooleanField(
+        default=False, db_default=False,
+        help_text="Of an entry: its signal names another one whose state ends it.",
     )  # fmt: skip
     oco_group = models.UUIDField(
         null=True, blank=True, help_text="Its signal's: of an account's legs one is ever sent."
@@ -297,6 +313,16 @@ class Order(models.Model):
                 fields=["id"],
                 name="order_condition",
                 condition=Q(awaits_condition=True, status=Status.PENDING),
+            ),
+            models.Index(
+                fields=["id"],
+                name="order_exit_condition",
+                condition=Q(has_exit_condition=True, done_at__isnull=True),
+            ),
+            models.Index(  # a GTD order whose broker will end it earlier
+                fields=["id"],
+                name="order_prolonged",
+                condition=Q(own_valid_until__gt=F("expires_at"), done_at__isnull=True),
             ),
             models.Index(  # entries that may be sent to the next account
                 fields=["done_at"],

@@ -71,6 +71,8 @@ WITH done AS (
 ), overtaken AS (
   UPDATE execution_entrychange h SET code = '{Code.CHANGE_OVERTAKEN.value}'
   FROM done d WHERE h.order_id = d.order_id AND h.id > d.id AND h.state = 'DONE'
+    AND (h.quantity, h.limit_price, h.stop_price)  -- it was not about its levels alone
+      IS DISTINCT FROM (h.old_quantity, h.old_limit_price, h.old_stop_price)
   RETURNING h.order_id
 ), counted AS (
   UPDATE execution_order o SET margin = coalesce(d.margin, o.margin),

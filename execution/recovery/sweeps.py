@@ -199,18 +199,20 @@ WITH d AS (
 """
 
 # Brokers know `valid_until` only of GTD orders, so we cancel the other working entries whose signal
-# has expired. A GTD order that its broker still has GTD_GRACE_SECONDS later is cancelled too.
+# has expired. A GTD order that its broker still has GTD_GRACE_SECONDS later is cancelled too. An
+# order's own end counts before its signal's; one that is earlier than its broker's expiry is ours.
 # MATERIALIZED reads the working entries first: in a plain join the planner may start with every
 # signal that has ever expired.
 GTD_GRACE_SECONDS = 30
 CANCEL_EXPIRED_WORKING = f"""
 WITH working AS MATERIALIZED (
-  SELECT id, signal_id, time_in_force FROM execution_order
+  SELECT id, signal_id, time_in_force, own_valid_until, expires_at FROM execution_order
   WHERE status IN ('SUBMITTED', 'PARTIALLY_FILLED') AND position_id IS NULL AND pending_action = ''
 ), expired AS MATERIALIZED (
   SELECT w.id FROM working w JOIN signals_signal s ON s.id = w.signal_id
-  WHERE s.valid_until <= %s - make_interval(secs =>
-    CASE w.time_in_force WHEN 'GTD' THEN {GTD_GRACE_SECONDS} ELSE 0 END) LIMIT 1000
+  WHERE coalesce(w.own_valid_until, s.valid_until) <= %s - make_interval(secs =>
+    CASE WHEN w.time_in_force = 'GTD' AND (w.own_valid_until IS NULL
+      OR w.own_valid_until >= w.expires_at) THEN {GTD_GRACE_SECONDS} ELSE 0 END) LIMIT 1000
 )
 UPDATE execution_order SET pending_action = 'CANCEL', due_at = clock_timestamp()
 WHERE id = ANY(ARRAY(

@@ -7,6 +7,7 @@ _BY_LEG = {
     "sl": CloseReason.SL,
     "tp": CloseReason.TP,
     "time": CloseReason.TIME,
+    "when": CloseReason.CONDITION,
     "external": CloseReason.EXTERNAL,
     "dust": CloseReason.DUST,
 }

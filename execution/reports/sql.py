@@ -181,22 +181,25 @@ _NEXT_TARGET = f"""(SELECT {on_tick_sql(_TARGET, "p")}
 _EXECUTIONS = f"""
   SELECT u.connection_id, u.signal_id, u.position_leg, u.pair, u.symbol, u.side, d.opened, d.opened,
     round(d.opened_value / d.opened, 18), {on_tick_sql("l.sl", "u")},
-    {on_tick_sql("l.targets[1]", "u")},
+    {on_tick_sql("l.tp", "u")},
     CASE WHEN l.sl IS NULL THEN '' WHEN u.stop_loss IS NOT NULL THEN 'BROKER' ELSE 'ENGINE' END,
-    CASE WHEN l.targets[1] IS NULL THEN '' WHEN u.take_profit IS NOT NULL
-      AND cardinality(l.targets) = 1 THEN 'BROKER' ELSE 'ENGINE' END,
+    CASE WHEN l.tp IS NULL THEN '' WHEN u.take_profit IS NOT NULL AND l.number <= 1
+      THEN 'BROKER' ELSE 'ENGINE' END,
     -- What the broker reports, never what was sent; a level that this order lacks is another's.
     CASE WHEN u.stop_loss IS NOT NULL THEN d.reported_sl END,
     CASE WHEN u.take_profit IS NOT NULL THEN d.reported_tp END, d.reported_quantity,
     CASE WHEN d.levels_reported THEN clock_timestamp() END,
     d.broker_position_id, c.data_connection_id, u.pip,
     u.conversion_rate, d.new_commission, d.first_fill,
-    {effective_levels.close_time_sql("u.signal_id", "d.first_fill")}
+    {effective_levels.close_time_sql("u.signal_id", "d.first_fill")}, w.signal_id, w.state
   FROM u JOIN d USING (id)
   {connection_join_sql("u.connection_id")}
   JOIN unnest(%(signal_ids)s::bigint[], %(sls)s::numeric[], %(targets)s::text[]) AS
     e(signal_id, sl, targets) ON e.signal_id = u.signal_id
-  CROSS JOIN LATERAL (SELECT e.sl AS sl, e.targets::numeric[] AS targets) l
+  CROSS JOIN LATERAL (SELECT coalesce(u.own_stop_loss, e.sl) AS sl,
+    coalesce(u.own_take_profit, (e.targets::numeric[])[1]) AS tp,
+    cardinality(e.targets::numeric[]) AS number) l
+  CROSS JOIN LATERAL {effective_levels.exit_condition_sql("u.signal_id")} w
   WHERE d.new_quantity > 0 AND d.opened > 0 AND u.position_id IS NULL"""
 
 # The source of `close_positions_sql`.
@@ -280,7 +283,7 @@ WITH d AS (
   FROM d WHERE o.id = d.id
   RETURNING o.id, o.status, o.connection_id, o.signal_id, o.position_id, o.pair, o.symbol, o.side,
     o.leg, o.position_leg, o.stop_loss, o.take_profit, o.pip, o.conversion_rate, o.quantity,
-    o.route_state, o.routed_from_id
+    o.route_state, o.routed_from_id, o.own_stop_loss, o.own_take_profit
 ), opened AS (
   {open_positions_sql(_EXECUTIONS)}
 ), ruled AS (

@@ -1,4 +1,4 @@
-"""Decide a change of an entry's price or quantity. `decide_change` is pure.
+"""Decide a change of an entry's terms or levels. `decide_change` is pure.
 
 A change that raises what the entry may lose or bind runs the limits of an entry; one that lowers it
 is never stopped by a limit. An order that its broker does not have yet only needs valid values: all
@@ -6,6 +6,7 @@ else is checked when it is sent.
 """
 
 from dataclasses import dataclass, replace
+from datetime import datetime
 from decimal import Decimal
 
 from brokers.account_capabilities import Capabilities
@@ -42,7 +43,8 @@ from execution.submission.evaluate import (
 )
 from execution.submission.flow_limits import NOTHING_SENT, NewEntry, growth_denial
 from execution.submission.market_limits import deviation_denial, hours_denial, symbol_denial
-from execution.submission.outcomes import SIDES, Deferred, EvaluationContext
+from execution.submission.order_levels import level_denial, with_own_levels
+from execution.submission.outcomes import SIDES, Deferred, EvaluationContext, touch_price
 from execution.submission.risk import PortfolioExposure
 from execution.submission.rows import InstrumentRow, OrderRow, SignalRow
 from execution.submission.signal_limits import SignalTotals, lock_signal_totals, signal_denial
@@ -56,11 +58,33 @@ LOCK_CONNECTION = (
 
 @dataclass(frozen=True, slots=True)
 class WantedTerms:
-    """What a person wants to change; None: it stays. quantity: base units, all of the order."""
+    """What a person wants to change; None: it stays. quantity: base units, all of the order.
+
+    stop_loss, take_profit: of the coming position; take_profit is its first target. valid_until:
+    market time at which the order ends. These three are ours, and the others the broker's.
+    """
 
     quantity: Decimal | None = None
     limit_price: Decimal | None = None
     stop_price: Decimal | None = None
+    stop_loss: Decimal | None = None
+    take_profit: Decimal | None = None
+    valid_until: datetime | None = None
+
+    @property
+    def ours(self) -> "WantedTerms":
+        """What needs no call at the broker: the levels and the end."""
+        return replace(self, quantity=None, limit_price=None, stop_price=None)
+
+    @property
+    def terms(self) -> "WantedTerms":
+        """What the broker has."""
+        return replace(self, stop_loss=None, take_profit=None, valid_until=None)
+
+    @property
+    def has_levels(self) -> bool:
+        """Whether a level is among them."""
+        return self.stop_loss is not None or self.take_profit is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +120,8 @@ class AllowedChange:
     """A change that may be made. Prices are rounded; margin, risk: of the whole order.
 
     quantity: None for an order that has none yet. raises_risk: it was checked as an entry is.
+    stop_loss, take_profit: the entry's own; None: the signal's. valid_until: None: it stays.
+    old_*: what counted before.
     """
 
     quantity: Decimal | None
@@ -104,6 +130,23 @@ class AllowedChange:
     margin: Decimal | None = None
     risk: Decimal | None = None
     raises_risk: bool = False
+    stop_loss: Decimal | None = None
+    take_profit: Decimal | None = None
+    old_stop_loss: Decimal | None = None
+    old_take_profit: Decimal | None = None
+    valid_until: datetime | None = None
+    old_valid_until: datetime | None = None
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether it is about levels or the end, and so is done at once."""
+        return self.moves_levels or self.valid_until is not None
+
+    @property
+    def moves_levels(self) -> bool:
+        """Whether the coming position gets another stop or target."""
+        levels = ((self.stop_loss, self.old_stop_loss), (self.take_profit, self.old_take_profit))
+        return any(new not in (None, old) for new, old in levels)
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,14 +205,14 @@ def decide_change(
     instrument = _instrument(row, own, context.evaluation)
     if instrument is None:
         return Denial(Code.SYMBOL_NOT_AT_BROKER, detail=f"{row.pair} on {row.instrument_book}")
-    new = _rounded(row, wanted, instrument, own)
+    new = _with_levels(row, wanted, signal, instrument, _rounded(row, wanted, instrument, own))
     old_quantity = row.quantity if own.is_sent else row.requested_quantity
     changed = set()
     if new.quantity != old_quantity:
         changed.add(OrderField.QUANTITY)
     if (new.limit_price, new.stop_price) != (row.limit_price, row.stop_price):
         changed.add(OrderField.PRICE)
-    if not changed:
+    if not changed and not new.is_ours:
         return Denial(Code.NOTHING_TO_CHANGE)
     if own.is_sent and (missing := changed - context.capabilities.changes_orders):
         detail = f"its broker cannot change its {' or '.join(sorted(missing)).lower()}"
@@ -178,11 +221,18 @@ def decide_change(
         denial := _quantity_denial(new.quantity or ZERO, own, instrument)
     ):
         return denial
+    signal = with_own_levels(signal, new.stop_loss, new.take_profit)
+    if new.moves_levels and (denial := _level_denial(row, signal, new, instrument, context)):
+        return denial
     if OrderField.PRICE in changed and (
         denial := _price_denial(row, signal, new, own, instrument, context)
     ):
         return denial
-    return _weighed(row, signal, new, own, instrument, context) if own.is_sent else new
+    if not own.is_sent:
+        return new
+    if not changed and not new.moves_levels:
+        return replace(new, margin=own.margin, risk=own.risk)
+    return _weighed(row, signal, new, own, instrument, context)
 
 
 def _instrument(row: OrderRow, own: OrderSums, context: EvaluationContext) -> InstrumentRow | None:
@@ -207,6 +257,46 @@ def _rounded(
         if stop is None
         else round_entry_price(stop, tick, side, OrderType.STOP),
     )
+
+
+def _with_levels(
+    row: OrderRow,
+    wanted: WantedTerms,
+    signal: SignalRow,
+    instrument: InstrumentRow,
+    new: AllowedChange,
+) -> AllowedChange:
+    """Return the change with the entry's end and levels, rounded to the instrument's ticks."""
+    stop, target = (
+        value if level is None else round_level_price(level, instrument.tick, SIDES[row.side])
+        for level, value in (
+            (wanted.stop_loss, row.own_stop_loss), (wanted.take_profit, row.own_take_profit),
+        )
+    )  # fmt: skip
+    return replace(
+        new,
+        stop_loss=stop,
+        take_profit=target,
+        old_stop_loss=signal.sl,
+        old_take_profit=signal.target_prices[0] if signal.target_prices else None,
+        valid_until=wanted.valid_until if wanted.valid_until != signal.valid_until else None,
+        old_valid_until=signal.valid_until,
+    )
+
+
+def _level_denial(
+    row: OrderRow,
+    signal: SignalRow,
+    new: AllowedChange,
+    instrument: InstrumentRow,
+    context: ChangeContext,
+) -> Denial | None:
+    """Deny levels that do not fit the entry; without a price of its own, the market's counts."""
+    entries = [price for price in (new.limit_price, new.stop_price) if price is not None]
+    quote = context.evaluation.quotes_of(row).get(row.pair)
+    if not entries and quote is not None and quote.age <= QUOTE_MAX_AGE_SECONDS:
+        entries = [touch_price(quote, SIDES[row.side])]
+    return level_denial(signal, SIDES[row.side], entries, instrument)
 
 
 def _quantity_denial(quantity: Decimal, own: OrderSums, instrument: InstrumentRow) -> Denial | None:
@@ -267,6 +357,8 @@ def _weighed(
     quantity, entry = new.quantity or ZERO, new.limit_price or new.stop_price or own.expected_price
     worth, old_worth = quantity * entry, row.quantity * own.expected_price
     margin = own.margin * worth / old_worth if own.margin and old_worth else ZERO
+    if worth == old_worth:  # exactly: only the levels change
+        margin = own.margin
     if not own.margin:
         margin = risk.margin_of(worth * own.rate, row.leverage, instrument.margin_rate)
     sl = signal.sl and round_level_price(signal.sl, instrument.tick, SIDES[row.side])

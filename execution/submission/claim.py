@@ -16,7 +16,7 @@ from django.conf import settings
 from django.db import transaction
 
 from brokers.registry import adapter_for
-from brokers.types import ConnectionSpec, ExitSafety, OrderRequest, TimeInForce
+from brokers.types import ConnectionSpec, ExitSafety, OrderRequest
 from brokers.worst_price import with_worst_price
 from common.clocks import machine_seconds_until, machine_time
 from common.failpoints import failpoint
@@ -45,6 +45,7 @@ from execution.submission.deferral import (
     request_prerequisites,
     seconds_until_due,
 )
+from execution.submission.exit_conditions import closing_conditions
 from execution.submission.outcomes import (
     ORDER_TYPES,
     SIDES,
@@ -131,6 +132,8 @@ def claim(
         specs = {row.connection_id: spec_from_row(row) for row in pending}
         context = _load_context(pending, signals, totals)
         context = replace(context, awaited=awaited) if awaited else context
+        closed_by = closing_conditions(pending)
+        context = replace(context, closed_by=closed_by) if closed_by else context
         if lanes_without_worker:
             deferred_accounts: Mapping[str, Deferred] = {
                 row.connection_id: WAITING_FOR_WORKER for row in pending
@@ -296,6 +299,7 @@ def _record(row: OrderRow, decision: Decision) -> tuple[Any, ...]:
             row.id, "SUBMITTING", "", i.detail, "{}", _client_order_id(row), i.symbol, i.quantity,
             i.limit_price, i.stop_price, i.stop_loss, i.take_profit, i.expected_price, i.pip,
             i.rate, i.margin, i.risk, i.worst_price, i.unrounded_quantity, i.trail_distance,
+            i.expires_at,
         )  # fmt: skip
     ended = decision if isinstance(decision, Terminated) else None
     denial = ended.denial if ended else decision
@@ -303,7 +307,7 @@ def _record(row: OrderRow, decision: Decision) -> tuple[Any, ...]:
     return (
         row.id, ended.status.value if ended else "DENIED", denial.code.value, denial.detail,
         json.dumps(denial.numbers()), None, row.symbol, None, row.limit_price, row.stop_price,
-        None, None, None, None, None, None, None, None, denial.unrounded, None,
+        None, None, None, None, None, None, None, None, denial.unrounded, None, None,
     )  # fmt: skip
 
 
@@ -321,7 +325,7 @@ def _outgoing(
     send_by: float,
 ) -> Outgoing:
     is_entry = row.position_id is None
-    signal = context.signals[row.signal_id] if row.signal_id else None
+    signal = context.signal_of(row) if row.signal_id else None
     if is_entry and signal and signal.valid_until:  # it may end between this decision and sending
         send_by = min(send_by, machine_time() + machine_seconds_until(signal.valid_until))
     closes = "" if is_entry else context.exits[row.id].entry_client_order_id  # its own, of several
@@ -344,7 +348,7 @@ def _outgoing(
         closes="" if is_entry else context.exits[row.id].entry_sent_as,
         oca_group=_oca_group(row, spec, closes or written.client_order_id),
         worst_price=intent.worst_price,
-        expires_at=signal.valid_until if signal and row.time_in_force == TimeInForce.GTD else None,
+        expires_at=intent.expires_at,
         order_id=row.id,
         fence=written.fence,
         send_by=send_by,

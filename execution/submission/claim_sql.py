@@ -57,7 +57,9 @@ def _tighter(*limits: str) -> str:
 # the order, s its signal (in a preview: the draft's fields).
 ORDER_COLUMNS = f"""o.id, o.status, o.connection_id::text, o.position_id, o.signal_id, o.leg,
   o.pair, o.symbol, o.side, o.order_type, o.time_in_force, o.quantity,
-  o.requested_quantity, o.limit_price, o.stop_price, o.attempt, o.send_retries, o.reason,
+  o.requested_quantity, o.own_stop_loss, o.own_take_profit, o.own_valid_until,
+  o.limit_price, o.stop_price,
+  o.attempt, o.send_retries, o.reason,
   o.route_state, o.retried_at, o.client_order_id,
   o.due_at <= clock_timestamp() AND o.pending_action = '' AS is_due,
   extract(epoch FROM clock_timestamp() - o.created_at)::float8 AS age, {SPEC_COLUMNS},
@@ -91,7 +93,7 @@ ORDER_COLUMNS = f"""o.id, o.status, o.connection_id::text, o.position_id, o.sign
   o.oco_group IS NOT NULL AND NOT o.oco_fired AND coalesce((SELECT x.oco_fired
     FROM execution_order x WHERE x.connection_id = o.connection_id AND x.oco_group = o.oco_group
       AND x.oco_fired), false) AS other_leg_fired,
-  o.awaits_condition,
+  o.awaits_condition, o.has_exit_condition,
   pause.pause_code, pause.pause_value, pause.pause_maximum, pause.pause_detail"""
 ACCOUNT_JOINS = f"""{connection_join_sql("o.connection_id")}
 {account_join_sql()}
@@ -303,10 +305,11 @@ WITH decided AS (
     %(quantity)s::numeric[], %(limit_price)s::numeric[], %(stop_price)s::numeric[],
     %(stop_loss)s::numeric[], %(take_profit)s::numeric[], %(expected_price)s::numeric[],
     %(pip)s::numeric[], %(rate)s::numeric[], %(margin)s::numeric[], %(risk)s::numeric[],
-    %(worst_price)s::numeric[], %(unrounded_quantity)s::numeric[], %(trail_distance)s::numeric[])
+    %(worst_price)s::numeric[], %(unrounded_quantity)s::numeric[], %(trail_distance)s::numeric[],
+    %(expires_at)s::timestamptz[])
   AS t(id, status, reason, detail, numbers, client_order_id, symbol, quantity, limit_price,
     stop_price, stop_loss, take_profit, expected_price, pip, rate, margin, risk, worst_price,
-    unrounded_quantity, trail_distance)
+    unrounded_quantity, trail_distance, expires_at)
 ), moved AS (
   UPDATE execution_order o SET status = d.status, reason = d.reason, detail = left(d.detail, 300),
     client_order_id = coalesce(d.client_order_id, o.client_order_id), symbol = d.symbol,
@@ -314,7 +317,7 @@ WITH decided AS (
     stop_price = d.stop_price, stop_loss = d.stop_loss, take_profit = d.take_profit,
     expected_price = d.expected_price, pip = d.pip, conversion_rate = d.rate, margin = d.margin,
     risk = d.risk, worst_price = d.worst_price, unrounded_quantity = d.unrounded_quantity,
-    trail_distance = d.trail_distance,
+    trail_distance = d.trail_distance, expires_at = d.expires_at,
     fence = o.fence + 1,
     -- An order that was only deferred keeps the start of its wait: it may be deferred again.
     waiting_since = CASE WHEN d.status = 'SUBMITTING' AND o.reason = ANY('{_DEFERRED}')
@@ -337,7 +340,7 @@ SELECT id, fence, client_order_id FROM moved WHERE status = 'SUBMITTING'
 WRITE_COLUMNS = (
     "id", "status", "reason", "detail", "numbers", "client_order_id", "symbol", "quantity",
     "limit_price", "stop_price", "stop_loss", "take_profit", "expected_price", "pip", "rate",
-    "margin", "risk", "worst_price", "unrounded_quantity", "trail_distance",
+    "margin", "risk", "worst_price", "unrounded_quantity", "trail_distance", "expires_at",
 )  # fmt: skip
 
 # Request what a waiting exit needs: a read of the broker's position, or the removal of its levels

@@ -156,13 +156,13 @@ def _after(row: OrderRow, met: Mapping[int, tuple[datetime, str]]) -> OrderRow:
 # ---- pure ----------------------------------------------------------------------------------------
 def verdict_of(row: ConditionRow, now: datetime) -> Verdict:
     """Return whether a condition holds at market time `now`, may still hold, or never will."""
-    of_signal = Verdict.HOLDS if row.after_signal_id is None else _of_signal(row)
+    of_signal = Verdict.HOLDS if row.after_signal_id is None else verdict_of_signal(row)
     if of_signal is Verdict.HOLDS and row.not_before is not None and now < row.not_before:
         return Verdict.WAITS
     return of_signal
 
 
-def _of_signal(row: ConditionRow) -> Verdict:
+def verdict_of_signal(row: ConditionRow) -> Verdict:
     """Judge the state of the other signal on the account.
 
     It is settled once no entry can fill any more, and for CLOSED once nothing is open.

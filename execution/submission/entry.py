@@ -6,7 +6,7 @@ from decimal import Decimal
 
 from brokers import price_rounding
 from brokers.account_capabilities import Capabilities
-from brokers.types import ExitSafety, OrderType, PositionMode, Side
+from brokers.types import ExitSafety, OrderType, PositionMode, Side, TimeInForce
 from brokers.worst_price import can_limit_price
 from common.money import plain, to_stored
 from common.reason_codes import Code
@@ -411,6 +411,7 @@ def _intent(
         risk=entry.risk,
         worst_price=at.worst,
         unrounded_quantity=size.unrounded,
+        expires_at=signal.valid_until if row.time_in_force == TimeInForce.GTD else None,
         detail=f"{plain(entry.quantity)} at {plain(at.entry)}{_raised(size)}",
     )
 

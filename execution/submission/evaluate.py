@@ -398,6 +398,9 @@ def _ended(row: OrderRow, signal: SignalRow, context: EvaluationContext) -> Term
         return Terminated(Denial(Code.SIGNAL_CANCELLED), Status.CANCELLED)
     if signal.is_closed:  # possible after a person's retry
         return Terminated(Denial(Code.CLOSED_BEFORE_SENT), Status.CANCELLED)
+    if row.id in context.closed_by:
+        detail = context.closed_by[row.id]
+        return Terminated(Denial(Code.CONDITION_EXIT, detail=detail), Status.CANCELLED)
     if signal.valid_until is not None and signal.valid_until <= context.now:
         detail = f"Valid until {signal.valid_until:%H:%M:%S}"
         return Terminated(Denial(_waited_for(row) or Code.SIGNAL_EXPIRED, detail=detail))

@@ -12,6 +12,7 @@ from common.reason_codes import Code
 from execution.exits.safety import ExitBlocker
 from execution.models import Status, TriggerKind
 from execution.reports.transitions import NOT_REACHED
+from execution.submission.order_levels import with_own_levels
 from execution.submission.rows import (
     ExitRow,
     InstrumentRow,
@@ -69,6 +70,8 @@ class EvaluationContext:
     volumes: Mapping[int, VolumeProfile] = field(default_factory=dict)  # by order id
     # Conditions that do not hold, by order id. Entries of a preview have none here.
     awaited: Mapping[int, Awaited] = field(default_factory=dict)
+    # Entries whose positions would be closed at once, by order id: why. A preview has none here.
+    closed_by: Mapping[int, str] = field(default_factory=dict)
     atrs: Mapping[int, Atr] = field(default_factory=dict)  # where it is a distance, by order id
     totals: SignalTotals = field(default_factory=SignalTotals)  # each allowed entry is added
     # What decision providers made of entries, by order id: by what the size is multiplied, or why
@@ -76,8 +79,14 @@ class EvaluationContext:
     scales: Mapping[int, "Decimal | Denial | Deferred"] = field(default_factory=dict)
 
     def signal_of(self, entry: OrderRow) -> SignalRow:
-        """Return the signal of an entry. Raises KeyError for an order without one."""
-        return self.signals[entry.signal_id or 0]
+        """Return the signal of an entry, with the entry's own levels and end instead of its own.
+
+        Raises KeyError for an order without one.
+        """
+        signal = self.signals[entry.signal_id or 0]
+        if entry.own_valid_until is not None:
+            signal = signal._replace(valid_until=entry.own_valid_until)
+        return with_own_levels(signal, entry.own_stop_loss, entry.own_take_profit)
 
     def quotes_of(self, row: OrderRow) -> Mapping[str, QuoteRow]:
         """Return the quotes of the account's price source, by pair."""
@@ -135,6 +144,7 @@ class Intent:
     risk: Decimal | None = None
     worst_price: Decimal | None = None  # a market order's
     unrounded_quantity: Decimal | None = None  # an entry's, before step, minimum and maximum
+    expires_at: datetime | None = None  # GTD: market time at which its broker ends it
     warning: str = ""  # a part of the detail
     detail: str = ""
     slices: tuple[Slice, ...] = ()  # the plan that this is the first slice of

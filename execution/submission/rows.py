@@ -21,10 +21,12 @@ class OrderRow(NamedTuple):
     is_held_leg: of an OCO pair, and its trigger has not fired; other_leg_fired: and that of its
     other leg has.
 
-    awaits_condition: the condition of its signal does not hold yet.
+    awaits_condition: the condition of its signal does not hold yet. has_exit_condition: another
+    signal may end it.
 
     Of the preset's and the subscription's limits the tighter one; own_*: the subscription's, where
-    both are checked.
+    both are checked. own_stop_loss, own_take_profit, own_valid_until: the entry's own, instead of
+    its signal's.
     """
 
     id: int
@@ -40,6 +42,9 @@ class OrderRow(NamedTuple):
     time_in_force: str
     quantity: Decimal
     requested_quantity: Decimal | None
+    own_stop_loss: Decimal | None
+    own_take_profit: Decimal | None
+    own_valid_until: datetime | None
     limit_price: Decimal | None
     stop_price: Decimal | None
     attempt: int
@@ -127,6 +132,7 @@ class OrderRow(NamedTuple):
     is_held_leg: bool
     other_leg_fired: bool
     awaits_condition: bool
+    has_exit_condition: bool
     pause_code: str | None
     pause_value: Decimal | None
     pause_maximum: Decimal | None

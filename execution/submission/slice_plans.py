@@ -183,13 +183,15 @@ WRITE_SLICES = f"""
 WITH m AS (
   INSERT INTO execution_order (signal_id, connection_id, leg, priority, pair, symbol, side,
     order_type, time_in_force, quantity, expected_price, pip, conversion_rate, margin, risk,
-    status, reason, due_at, waiting_since, routed_from_id, route_state, position_leg)
+    status, reason, due_at, waiting_since, routed_from_id, route_state, position_leg,
+    own_valid_until, has_exit_condition)
   SELECT o.signal_id, o.connection_id, t.leg, o.priority, o.pair, o.symbol, o.side, o.order_type,
     o.time_in_force, t.quantity, o.expected_price, o.pip, o.conversion_rate,
     o.margin * t.quantity / o.quantity, o.risk * t.quantity / o.quantity, 'PENDING',
     '{Code.SLICE_SCHEDULED.value}', clock_timestamp() + make_interval(secs => t.seconds),
     clock_timestamp(), o.routed_from_id, CASE o.route_state WHEN '' THEN '' ELSE 'LAST' END,
-    CASE WHEN t.has_own_position THEN t.leg ELSE 'entry' END
+    CASE WHEN t.has_own_position THEN t.leg ELSE 'entry' END, o.own_valid_until,
+    o.has_exit_condition
   FROM unnest(%s::bigint[], %s::text[], %s::numeric[], %s::float8[], %s::boolean[])
     AS t(order_id, leg, quantity, seconds, has_own_position)
   JOIN execution_order o ON o.id = t.order_id

@@ -103,9 +103,10 @@ class AccountOutcome:
 
     @property
     def last_change(self) -> str:
-        """The last change of its price or quantity, as a sentence."""
-        newest: EntryChange | None = next(iter(self.order.changes.all()), None)
-        return change_line(newest)
+        """Its open change, else its last one, as a sentence."""
+        changes: list[EntryChange] = list(self.order.changes.all())
+        changes.sort(key=lambda one: not one.is_open)  # else the newest stays the first
+        return change_line(next(iter(changes), None))
 
 
 @dataclass(slots=True)

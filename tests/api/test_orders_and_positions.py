@@ -1,6 +1,6 @@
 """Orders, positions, results and pagination over HTTP, with exact values."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -211,8 +211,27 @@ def test_entry_that_is_not_sent_is_changed_at_once(world: World) -> None:
     problem(alice.patch(path, {"quantity": "55"}, format="json"), 400, "VOLUME_INVALID")
     problem(alice.patch(path, {"stop_price": "1.4"}, format="json"), 400, "FIELD_INVALID")
     problem(alice.patch(path, {"limit_price": None}, format="json"), 400, "FIELD_INVALID")
-    mixed = {"limit_price": "1.37", "stop_loss": "1.36"}
+    mixed = {"limit_price": "1.37", "status": "CANCELLED"}
     problem(alice.patch(path, mixed, format="json"), 400, "FIELD_INVALID")
+    mixed = {"limit_price": "1.37", "stop_loss": "1.371"}
+    wrong = problem(alice.patch(path, mixed, format="json"), 400, "STOP_WRONG_SIDE")
+    assert [error["field"] for error in wrong["errors"]] == ["stop_loss"]
+    mixed["stop_loss"] = "1.36"
+    data = alice.patch(path, mixed, format="json").json()
+    assert (data["limit_price"], data["own_stop_loss"], data["own_take_profit"]) == (
+        "1.37", "1.36", None,
+    )  # fmt: skip
+    assert (data["change"]["old_stop_loss"], data["change"]["stop_loss"]) == (None, "1.36")
+    removed = problem(alice.patch(path, {"stop_loss": None}, format="json"), 400, "FIELD_INVALID")
+    assert [error["field"] for error in removed["errors"]] == ["stop_loss"]
+    assert alice.patch(path, {"take_profit": "1.4"}, format="json").status_code == 200
+    end = (market_now() + timedelta(hours=1)).replace(microsecond=0)
+    moved = alice.patch(path, {"valid_until": end.isoformat()}, format="json").json()
+    assert datetime.fromisoformat(moved["own_valid_until"]) == end
+    assert moved["change"]["old_valid_until"] is None
+    past = {"valid_until": (market_now() - timedelta(hours=1)).isoformat()}
+    wrong = problem(alice.patch(path, past, format="json"), 400, "FIELD_INVALID")
+    assert [error["field"] for error in wrong["errors"]] == ["valid_until"]
     problem(alice.patch(path, {"quantity": "50"}, format="json"), 409, "NOTHING_TO_CHANGE")
     ended = f"/api/v1/orders/{world.filled.pk}/"
     problem(alice.patch(ended, {"quantity": "2000"}, format="json"), 409, "ORDER_ENDED")

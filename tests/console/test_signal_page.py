@@ -360,6 +360,47 @@ def test_closing_time_is_written_by_hand(small: dict[str, Any], client: Client) 
     assert written.valid_until == written.close_at
 
 
+def test_exit_condition_is_written_by_hand(small: dict[str, Any], client: Client) -> None:
+    client.force_login(small["operator"])
+    first = seed.signal(small["feed"], candidate_count=1)
+    form = {
+        **FORM, "feed": str(small["feed"].pk), "close_when_signal": str(first.pk),
+        "close_when_state": "CLOSED_AT_STOP",
+    }  # fmt: skip
+    for changes, message in (
+        ({"close_when_state": ""}, "what must have become of that signal"),
+        ({"close_when_signal": ""}, "Send the signal, too"),
+        ({"action": "CLOSE"}, "Only an OPEN or a MODIFY has it"),
+        ({"action": "MODIFY", "refers_to": str(first.pk)}, "It is the trade itself"),
+    ):
+        assert message in html_of(client.post("/admin/signals/signal/add/", form | changes))
+    assert client.post("/admin/signals/signal/add/", form).status_code == 302
+    written = Signal.objects.latest("id")
+    assert written.exit_condition_text == f"once {first.number} is closed at its stop"
+    page = html_of(client.get(f"/admin/signals/signal/{written.pk}/"))
+    assert f"losed once {first.number} is closed at its stop" in page
+
+
+def test_end_of_entries_is_moved_by_hand(small: dict[str, Any], client: Client) -> None:
+    client.force_login(small["operator"])
+    opened = seed.signal(small["feed"], candidate_count=1)
+    form = {
+        **FORM, "feed": str(small["feed"].pk), "action": "MODIFY", "refers_to": str(opened.pk),
+        "order_type": "MARKET", "open_price": "", "valid_until_0": "2040-01-01",
+        "valid_until_1": "00:00:00",
+    }  # fmt: skip
+    for changes, message in (
+        ({"valid_until_0": "2020-01-01"}, "It has passed"),
+        ({"close_at_0": "2039-12-31", "close_at_1": "00:00:00"}, "when the position is closed"),
+    ):
+        assert message in html_of(client.post("/admin/signals/signal/add/", form | changes))
+    assert client.post("/admin/signals/signal/add/", form).status_code == 302
+    written = Signal.objects.latest("id")
+    assert (written.action, written.refers_to, str(written.valid_until)) == (
+        "MODIFY", opened, "2040-01-01 00:00:00+00:00",
+    )  # fmt: skip
+
+
 def test_entry_with_a_condition_is_written_by_hand(small: dict[str, Any], client: Client) -> None:
     client.force_login(small["operator"])
     first = Signal.objects.latest("id")

@@ -107,6 +107,15 @@ def test_closed_position_message_has_net_result() -> None:
     assert words.body.startswith("The stop loss was hit.\nCommission 2.50, part of the result.")
 
 
+def test_message_of_changed_levels_names_no_broker() -> None:
+    payload: dict[str, Any] = {"stop_loss": "1.092", "old_stop_loss": "1.09", "by": "alice"}
+    message = render(event("order.changed", facts=FACTS, **payload))
+    assert message.title.startswith("Changed: ")
+    assert "Stop loss 1.09 to 1.092." in message.body
+    payload |= {"limit_price": "1.1", "old_limit_price": "1.2"}
+    assert "Changed at the broker" in render(event("order.changed", facts=FACTS, **payload)).title
+
+
 def test_message_of_a_time_exit_says_so() -> None:
     words = render(event("position.closed", facts=FACTS, pnl="1", reason="time_exit"))
     assert words.body.startswith("Its closing time came.")

@@ -58,7 +58,8 @@ def arm(feed: Feed, **fields: Any) -> Order:
 
 
 def change(of: Order, **wanted: str) -> EntryChange:
-    return change_order(of.pk, WantedTerms(**{name: D(text) for name, text in wanted.items()}))
+    terms: dict[str, Any] = {name: D(text) for name, text in wanted.items()}
+    return change_order(of.pk, WantedTerms(**terms))
 
 
 def judge(monitor: TriggerMonitor, alice: ExecutionConnection, *bids: str) -> list[int]:

@@ -24,12 +24,13 @@ from connections.loss_limits import figures
 from connections.market_data.instrument_books import COMPLETIONS
 from connections.market_data.sources import is_used_sql
 from connections.models import ConnectionHealth, ExecutionConnection
-from execution import signal_changes, signal_outcomes, tasks
+from execution import order_ends, signal_changes, signal_outcomes, tasks
 from execution.dispatch import deferred_reports
 from execution.exits import dust, orders
 from execution.models import Order
 from execution.monitoring import (
     broker_positions,
+    condition_exits,
     condition_watch,
     entry_changes,
     level_monitor,
@@ -136,6 +137,27 @@ STATEMENTS: dict[str, tuple[str, Any, set[str]]] = {  # name → (SQL, parameter
             "one_position_of_leg",
         },
     ),
+    "condition exits": (
+        condition_exits.POSITIONS,
+        {"limit": 100},
+        {
+            "position_close_when",
+            "position_open_of_signal",
+            "one_exit",
+            "positions_executionposition_signal_id_c11b7599",
+            "one_position_of_leg",
+        },
+    ),
+    "entries of condition exits": (
+        condition_exits.ENTRIES,
+        {"limit": 100},
+        {
+            "order_exit_condition",
+            "positions_executionposition_signal_id_c11b7599",
+            "one_position_of_leg",
+        },
+    ),
+    "prolonged": (order_ends.PROLONGED, (), {"order_prolonged"}),
     "routes": (route_writes.FAILED, (), {"order_route_failed"}),
     "take over": (sweeps.MARK_ORPHANED_UNKNOWN, ("me",), {"order_in_flight", "order_with_broker"}),
     "ask": (
@@ -373,6 +395,8 @@ PERIODIC: Sequence[tuple[str, Any]] = (
     (unprotected_time.UNCONFIRMED, None),
     (condition_watch.WAKE, {"now": market_now()}),
     (signal_changes.DUE, None),
+    (order_ends.PROLONGED, None),
+    (condition_exits.ENTRIES, {"limit": 100}),
     (entry_changes.ANY_DUE, None),
     (
         selectors.accounts_due_sql(),
@@ -381,7 +405,9 @@ PERIODIC: Sequence[tuple[str, Any]] = (
 )
 
 
-OF_PERIODIC = {"order_lookup", "order_condition"}
+OF_PERIODIC = {
+    "order_lookup", "order_condition", "order_prolonged", "order_exit_condition",
+}  # fmt: skip
 OF_SIGNAL = {"one_entry", "positions_executionposition_signal_id_c11b7599", "one_position_of_leg"}
 
 
@@ -500,6 +526,24 @@ def test_upkeep_reads_armed_triggers_only(piled_up: Order) -> None:
         ]
         assert scans
         assert all(node["Node Type"] != "Seq Scan" for node in scans), (statement, scans)
+
+
+@pytest.mark.parametrize("closes", [0, 30])
+def test_condition_exits_do_not_read_all_open_positions(piled_up: Order, closes: int) -> None:
+    """Each second, beside thirty thousand positions that are open and have no such condition."""
+    run("UPDATE positions_executionposition SET quantity = 1000, closed_at = NULL")
+    run(
+        "UPDATE positions_executionposition SET close_when_signal_id = %s,"
+        " close_when_state = 'FILLED' WHERE id = ANY(ARRAY("
+        "SELECT id FROM positions_executionposition ORDER BY id LIMIT %s))",
+        (piled_up.signal_id, closes),
+    )
+    run("ANALYZE positions_executionposition")
+    sql = condition_exits.POSITIONS
+    (row,) = rows(f"EXPLAIN (ANALYZE, FORMAT JSON) {sql}", {"limit": 100})
+    read = [one for one in nodes_of(row[0][0]["Plan"]) if one.get("Alias") == "p"]
+    assert [one["Index Name"] for one in read] == ["position_close_when"]
+    assert read[0]["Actual Rows"] + read[0].get("Rows Removed by Filter", 0) == closes
 
 
 def test_claim_finds_open_positions_by_index(piled_up: Order) -> None:

@@ -134,7 +134,8 @@ def change(orders: list[int], **wanted: str) -> None:
     from execution.order_changes import change_order
     from execution.submission.changes import WantedTerms
 
-    terms = WantedTerms(**{name: Decimal(value) for name, value in wanted.items()})
+    values: dict[str, Any] = {name: Decimal(value) for name, value in wanted.items()}
+    terms = WantedTerms(**values)
     with transaction.atomic():
         for order in orders:
             change_order(order, terms)

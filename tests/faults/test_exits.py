@@ -71,6 +71,25 @@ def test_worker_killed_at_time_exits_closes_each_position_once(
     all_closed(opened)
 
 
+@pytest.mark.parametrize("point", ["exits.written", "condition_exits.committed"])
+def test_worker_killed_at_condition_exits_closes_each_position_once(
+    opened: FaultEnvironment, point: str
+) -> None:
+    """What closes the positions came to hold while no process ran: their signal has filled."""
+    opened.quote()
+    opened.ours.rows(
+        "UPDATE positions_executionposition"
+        " SET close_when_signal_id = signal_id, close_when_state = 'FILLED'"
+    )
+    victim = opened.fleet.worker("victim", "exits", faults=f"{point}:kill", wait=False)
+    opened.wait(lambda: not victim.alive, f"no process reached {point}")
+    scenario = Scenario(opened)
+    opened.fleet.worker("successor", "exits")
+    settle_closed(opened)
+    scenario.end()
+    all_closed(opened)
+
+
 @pytest.mark.parametrize("point", STOPS)
 def test_exits_worker_stopped_at_failpoint_closes_nothing_twice(
     opened: FaultEnvironment, point: str

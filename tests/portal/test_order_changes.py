@@ -1,5 +1,6 @@
 """A tenant changes the price or quantity of an entry that has not filled."""
 
+from datetime import UTC, datetime
 from decimal import Decimal as D
 from typing import Any
 
@@ -64,6 +65,33 @@ def test_form_has_the_present_values_and_changes_what_was_typed(
     assert EntryChange.objects.get().requested_by is not None
 
 
+def test_levels_of_the_coming_position_are_changed(
+    alice: Client, waiting: Order, enqueued: list[Any]
+) -> None:
+    path = f"/orders/{waiting.pk}/change/"
+    shown = html_of(alice.get(path))
+    assert "Stop loss" in shown
+    assert "Take profit" in shown
+    usual = {
+        "stop_price": "1.38564", "initial-stop_price": "1.38564", "quantity": "",
+        "initial-quantity": "", "initial-stop_loss": "1.39", "initial-take_profit": "",
+    }  # fmt: skip
+    removed = alice.post(path, usual | {"stop_loss": "", "take_profit": ""})
+    assert removed.status_code == 422
+    assert "It can be removed when the position is open." in html_of(removed)
+    wrong = alice.post(path, usual | {"stop_loss": "1.38", "take_profit": ""})
+    assert "The stop loss is on the wrong side of the entry." in html_of(wrong)
+    after = alice.post(path, usual | {"stop_loss": "1.395", "take_profit": "1.375"}, follow=True)
+    assert "take profit" in html_of(after)
+    end = {"valid_until": "2040-01-01T12:00:00", "initial-valid_until": ""}
+    kept = {"stop_loss": "1.39", "take_profit": ""}
+    page = html_of(alice.post(path, usual | kept | end, follow=True))
+    assert " UTC to 2040-01-01 12:00:00 UTC." in page
+    order = stored(waiting)
+    assert order.own_valid_until == datetime(2040, 1, 1, 12, tzinfo=UTC)
+    assert (order.own_stop_loss, order.own_take_profit) == (D("1.395"), D("1.375"))
+
+
 def test_wrong_values_are_shown_beside_their_field(alice: Client, waiting: Order) -> None:
     body = {
         "stop_price": "1.38564", "initial-stop_price": "1.38564", "quantity": "1500",
@@ -83,7 +111,7 @@ def test_unchanged_form_changes_nothing(alice: Client, waiting: Order) -> None:
         "initial-quantity": "",
     }  # fmt: skip
     page = alice.post(f"/orders/{waiting.pk}/change/", body)
-    assert "already has this price and quantity" in html_of(page)
+    assert "already has these values" in html_of(page)
 
 
 def test_page_of_the_signal_offers_the_change(alice: Client, waiting: Order, world: World) -> None:

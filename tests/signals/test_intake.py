@@ -448,7 +448,35 @@ def test_body_that_is_no_json_object_is_rejected(body: bytes, code: Code) -> Non
             {"action": "CLOSE", "refers_to": 1, "close_fraction": "1.1"},
             [("FIELD_INVALID", "close_fraction")],
         ),
+        ({"close_when_signal": 7}, [("FIELD_REQUIRED", "close_when_state")]),
+        ({"close_when_state": "CLOSED"}, [("FIELD_INVALID", "close_when_state")]),
+        (
+            {"close_when_signal": 7, "close_when_state": "OPEN"},
+            [("FIELD_INVALID", "close_when_state")],
+        ),
+        (
+            {
+                "close_when_signal": 7,
+                "close_when_signal_external_id": "a",
+                "close_when_state": "CLOSED",
+                "after_state": "CLOSED",
+            },
+            [("FIELD_INVALID", "close_when_signal_external_id"), ("FIELD_INVALID", "after_state")],
+        ),
+        (
+            {
+                "action": "CLOSE",
+                "refers_to": 1,
+                "close_when_signal": 7,
+                "close_when_state": "CLOSED",
+            },
+            [("FIELD_INVALID", "close_when_signal"), ("FIELD_INVALID", "close_when_state")],
+        ),
         ({"action": "MODIFY", "refers_to": 1}, [("FIELD_REQUIRED", "sl")]),
+        (
+            {"action": "MODIFY", "refers_to": 1, "valid_until": "soon", "open_price": "0"},
+            [("NUMBER_NOT_POSITIVE", "open_price"), ("FIELD_INVALID", "valid_until")],
+        ),
         (
             {"action": "MODIFY", "refers_to": 1, "tp": "1", "order_type": "LIMIT"},
             [("FIELD_INVALID", "order_type")],
@@ -459,6 +487,11 @@ def test_every_error_has_its_code_and_field(
     changes: dict[str, Any], errors: list[tuple[str, str]]
 ) -> None:
     assert codes(json.dumps(GOOD | changes).encode()) == errors
+
+
+def test_modify_may_set_nothing_but_another_end() -> None:
+    draft = read_signal({"action": "MODIFY", "refers_to": 1, "valid_for": 60})
+    assert (draft.valid_for, draft.sl) == (60, None)
 
 
 def test_duplicate_key_is_rejected_at_any_depth() -> None:

@@ -37,7 +37,7 @@ stop_price, STOP_LIMIT with both, IF_TOUCHED with stop_price, TRAILING_STOP with
 trail_pips, trail_percent or trail_atr (trail_atr_minutes) and maybe activation_price), sl, tp or
 targets [{"price", "fraction"}],
 not_before, after_signal (or after_signal_external_id) with after_state, close_at,
-close_after_seconds,
+close_after_seconds, close_when_signal (or close_when_signal_external_id) with close_when_state,
 time_in_force (GTC, GTD, DAY, IOC, FOK), valid_for (seconds) or valid_until,
 max_slippage (with max_slippage_unit; max_slippage_pips for currencies), max_spread (with
 max_spread_unit), break_even_target, break_even_profit, break_even_offset, trailing_distance,
@@ -45,7 +45,7 @@ trailing_step, trailing_activation (with stop_rule_unit), execution_style TWAP o
 (duration_seconds, slice_count, slice_variation, price_limit, catch_up, at_end), risk_category
 (small, normal, large),
 provider_quantity, provider_equity with provider_currency, external_id, feed. To change or end a
-trade: action MODIFY (sl, tp, close_at) or CLOSE (close_fraction) with refers_to or
+trade: action MODIFY (sl, tp, close_at, valid_until …) or CLOSE (close_fraction) with refers_to or
 refers_to_external_id. docs/api.md lists them all.
 
 The same entry again publishes nothing: it is recognised by its external_id, else by its contents (a

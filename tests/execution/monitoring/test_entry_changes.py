@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from decimal import Decimal as D
+from typing import Any
 
 import pytest
 
@@ -48,7 +49,8 @@ def working(feed: Feed) -> Order:
 
 
 def request(of: Order, **wanted: str) -> EntryChange:
-    return change_order(of.pk, WantedTerms(**{name: D(text) for name, text in wanted.items()}))
+    terms: dict[str, Any] = {name: D(text) for name, text in wanted.items()}
+    return change_order(of.pk, WantedTerms(**terms))
 
 
 def terms() -> tuple[str, D | None, D | None]:

@@ -7,7 +7,7 @@ import common.fields
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("execution", "0023_aggregate_index"),
+        ("execution", "0028_exit_condition_index"),
     ]
 
     operations = [
