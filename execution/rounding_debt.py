@@ -1,21 +1,27 @@
 """What the rounding of quantities left out, by subscription and pair.
 
 The debt of an entry is its calculated quantity less the one that was sent: above zero what the
-broker's step, minimum and maximum left out, below zero what a minimum added.
+broker's step, minimum and maximum left out, below zero what a minimum added. An entry whose quantity
+a person has changed at the broker has none: nothing of theirs was rounded.
 """
 
 from dataclasses import dataclass
 from decimal import Decimal
 from uuid import UUID
 
-from django.db.models import Case, Count, F, Q, Sum, Value, When
+from django.db.models import Case, Count, Exists, F, OuterRef, Q, Sum, Value, When
 
 from common.fields import AmountField
 from common.reason_codes import Code
 from connections.models import SubscriptionRoute
-from execution.models import AT_BROKER, IN_FLIGHT, Order, Status
+from execution.models import AT_BROKER, IN_FLIGHT, ChangeState, EntryChange, Order, Status
 
 _BELOW_MINIMUM = Q(status=Status.DENIED, reason=Code.QUANTITY_BELOW_MINIMUM.value)
+_RESIZED = Exists(
+    EntryChange.objects.filter(order=OuterRef("pk"))
+    .exclude(quantity=F("old_quantity"))
+    .exclude(state__in=(ChangeState.WAITING, ChangeState.REFUSED))
+)
 _SENT = Q(status__in=(*IN_FLIGHT, *AT_BROKER, Status.FILLED)) | Q(filled_quantity__gt=0)
 
 
@@ -48,6 +54,7 @@ def rounding_debts(connection_id: UUID) -> dict[int, list[RoundingDebt]]:
     sized = Order.objects.entries().filter(
         of_subscriptions,
         _SENT | _BELOW_MINIMUM,
+        ~_RESIZED,
         connection_id__in=accounts,
         unrounded_quantity__isnull=False,
     )

@@ -54,7 +54,7 @@ def _completed(order: Order, fills: list[Fill]) -> Iterator[CompletedStep]:
         text = "Stored together with its reserved quantity, so it cannot be lost."
         yield order.created_at, "Close requested", text, ""
     yield from _triggered(order)
-    if order.validated_at:
+    if order.validated_at and order.submitted_at:  # a denied entry was checked, and did not pass
         title = f"Sized and checked: {quantity(order.quantity, order.pair)}"
         yield order.validated_at, title, _sizing(order), ""
     if order.submitted_at:

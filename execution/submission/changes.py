@@ -42,7 +42,13 @@ from execution.submission.evaluate import (
     signal_budget_of,
 )
 from execution.submission.flow_limits import NOTHING_SENT, NewEntry, growth_denial
-from execution.submission.market_limits import deviation_denial, hours_denial, symbol_denial
+from execution.submission.market_limits import (
+    deviation_denial,
+    hours_denial,
+    market_hours_denial,
+    spread_denial,
+    symbol_denial,
+)
 from execution.submission.order_levels import level_denial, with_own_levels
 from execution.submission.outcomes import SIDES, Deferred, EvaluationContext, touch_price
 from execution.submission.risk import PortfolioExposure
@@ -366,8 +372,25 @@ def _weighed(
     at_risk = margin if loss is None else loss * quantity
     raises = quantity > row.quantity or margin > own.margin or at_risk > own.risk
     weighed = replace(new, margin=to_stored(margin), risk=to_stored(at_risk), raises_risk=raises)
-    denial = _limit_denial(row, signal, weighed, own, entry, context) if raises else None
-    return denial or weighed
+    if not raises:
+        return weighed
+    return (
+        _market_denial(row, signal, instrument, context)
+        or _limit_denial(row, signal, weighed, own, entry, context)
+        or weighed
+    )
+
+
+def _market_denial(
+    row: OrderRow, signal: SignalRow, instrument: InstrumentRow, context: ChangeContext
+) -> Denial | None:
+    """Deny a change while its market is closed or its spread is too wide for an entry."""
+    evaluation = context.evaluation
+    quote = evaluation.quotes_of(row).get(row.pair)
+    closed = market_hours_denial(row, instrument, evaluation.now)
+    if closed or quote is None:  # without a price, the check of the price has decided
+        return closed
+    return spread_denial(row, signal, instrument, quote)
 
 
 def _limit_denial(

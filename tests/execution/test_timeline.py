@@ -37,6 +37,14 @@ def test_last_step_of_live_order_is_what_it_does_now() -> None:
     assert last == Step(None, "", "Working", "Not filled yet; working at the broker.", "")
 
 
+def test_denied_entry_is_not_said_to_be_within_all_limits() -> None:
+    order = entry(Status.DENIED, validated_at=START, done_at=START)
+    order.reason = "MAX_QUANTITY"
+    steps = timeline(order, [])
+    assert [step.title for step in steps] == ["Accepted", "Denied"]
+    assert not any("Within all limits" in step.text for step in steps)
+
+
 def test_ended_order_waits_for_nothing() -> None:
     done = START + timedelta(milliseconds=90)
     order = entry(Status.FILLED, done_at=done)

@@ -22,6 +22,7 @@ from execution.order_changes import change_order
 from execution.reconciliation.late_changes import take_over_late_changes
 from execution.reconciliation.reconcile import reconcile
 from execution.recovery import stale_orders
+from execution.rounding_debt import rounding_debts
 from execution.runtime.trading_runtime import TradingRuntime, run_call
 from execution.services import cancel_order
 from execution.submission.changes import WantedTerms
@@ -554,6 +555,34 @@ def test_larger_order_is_checked_as_an_entry_and_counts_once(
     with pytest.raises(ConflictError) as refusal:
         request(order, quantity="160")
     assert (refusal.value.code, refusal.value.numbers["limit"]) == ("MAX_QUANTITY", "150")
+
+
+@pytest.mark.parametrize(("ask", "denied"), [("1.0999", False), ("1.09991", True)])
+def test_larger_order_needs_the_spread_of_an_entry(
+    feed: Feed, broker: FakeBroker, runtime: TradingRuntime, ask: str, denied: bool
+) -> None:
+    account = factories.account(feed, preset_max_spread=D(3))
+    order = working(feed)
+    factories.quote(account, "1.0996", ask)
+    if not denied:
+        request(order, quantity="150")
+        return
+    with pytest.raises(ConflictError) as refusal:
+        request(order, quantity="150")
+    assert (refusal.value.code, refusal.value.numbers["limit"]) == ("SPREAD_LIMIT", "3")
+    request(order, quantity="90")  # lowers the risk
+
+
+def test_changed_quantity_leaves_no_rounding_debt(
+    feed: Feed, broker: FakeBroker, runtime: TradingRuntime
+) -> None:
+    account = factories.account(feed, preset_fixed_quantity=D(105))
+    order = working(feed)
+    assert [debt.quantity for debt in rounding_debts(account.pk)[feed.pk]] == [5]
+    request(order, quantity="150")
+    assert rounding_debts(account.pk) == {}
+    assert run_until_settled() is ChangeState.DONE
+    assert rounding_debts(account.pk) == {}
 
 
 def test_smaller_order_passes_every_limit(

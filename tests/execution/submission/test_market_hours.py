@@ -1,14 +1,18 @@
 """`market_hours_only` with the hours of an instrument: open, closed, unknown; and exits."""
 
 from datetime import timedelta
+from decimal import Decimal as D
 from typing import Any
 
 import pytest
 
 from common.clocks import market_now
+from common.errors import ConflictError
 from connections.models import Instrument
 from execution.models import ExecutionLog, Order
+from execution.order_changes import change_order
 from execution.services import close_position
+from execution.submission.changes import WantedTerms
 from signals.models import Feed
 from tests.execution import factories
 from tests.execution.fake_broker import FakeBroker
@@ -90,3 +94,21 @@ def test_exit_is_sent_while_the_market_is_closed(feed: Feed, broker: FakeBroker)
     close_position(position.pk)
     factories.claim_all()
     assert Order.objects.filter(position=position, status="SUBMITTING").exists()
+
+
+def test_order_is_not_made_larger_while_the_market_is_closed(
+    feed: Feed, broker: FakeBroker
+) -> None:
+    trade_bitcoin(feed, preset_market_hours_only=True)
+    factories.signal(feed, **BITCOIN, order_type="LIMIT", open_price=D("1.09"))
+    [outgoing] = factories.claim_all()
+    factories.answer(outgoing, broker.rest(outgoing.request))
+    order = Order.objects.get()
+    assert order.quantity
+    larger = WantedTerms(quantity=order.quantity + 1)
+    Instrument.objects.filter(pair="BTC/USD").update(hours=hours(60, 3600))
+    with pytest.raises(ConflictError) as refusal:
+        change_order(order.pk, larger)
+    assert refusal.value.code == "OUTSIDE_MARKET_HOURS"
+    Instrument.objects.filter(pair="BTC/USD").update(hours=hours(-60, 60))
+    change_order(order.pk, larger)
