@@ -59,6 +59,7 @@ MODULES = {
     "execution/reports/transitions.py": Module(
         (f"{REPORTS}test_transitions.py",), needs_database=False
     ),
+    "prices/ranges.py": Module(("tests/prices/test_ranges.py",), needs_database=False),
     "execution/submission/risk.py": Module((f"{SUBMISSION}test_risk.py",), needs_database=False),
     "execution/submission/sizing.py": Module(
         (f"{SUBMISSION}test_sizing.py", f"{SUBMISSION}test_worked_examples.py"),
