@@ -1,8 +1,8 @@
 """What the rounding of quantities left out, by subscription and pair.
 
 The debt of an entry is its calculated quantity less the one that was sent: above zero what the
-broker's step, minimum and maximum left out, below zero what a minimum added. An entry whose quantity
-a person has changed at the broker has none: nothing of theirs was rounded.
+broker's step, minimum and maximum left out, below zero what a minimum added. An entry whose
+quantity a person has changed has none: it was not rounded.
 """
 
 from dataclasses import dataclass

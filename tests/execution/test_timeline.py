@@ -37,7 +37,7 @@ def test_last_step_of_live_order_is_what_it_does_now() -> None:
     assert last == Step(None, "", "Working", "Not filled yet; working at the broker.", "")
 
 
-def test_denied_entry_is_not_said_to_be_within_all_limits() -> None:
+def test_denied_entry_is_not_shown_as_within_all_limits() -> None:
     order = entry(Status.DENIED, validated_at=START, done_at=START)
     order.reason = "MAX_QUANTITY"
     steps = timeline(order, [])
