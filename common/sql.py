@@ -12,7 +12,7 @@ from contextvars import ContextVar
 from dataclasses import fields, is_dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, Generic, NamedTuple, TypeVar, overload
+from typing import Any, Generic, NamedTuple, TypeVar, get_args, get_type_hints, overload
 from uuid import UUID
 
 import orjson
@@ -224,6 +224,36 @@ def columns(records: Sequence[Sequence[Any]], width: int) -> list[str]:
     quote one after the other.
     """
     return [array(column) for column in zip(*records, strict=True)] or ["{}"] * width
+
+
+def records_sql(record_type: type[Any]) -> str:
+    """Return SQL that reads records of a NamedTuple, by its fields' names: `SELECT * FROM {sql} t`.
+
+    `record_arrays` makes its parameters. The fields are int, str, Decimal, bool, float or datetime,
+    or one of them or None.
+    """
+    arrays = ", ".join(
+        f"%({name})s::{_array_type(hint)}[]" for name, hint in get_type_hints(record_type).items()
+    )
+    return f"unnest({arrays}) AS t({', '.join(record_type._fields)})"
+
+
+def record_arrays(record_type: type[Any], records: Sequence[Sequence[Any]]) -> dict[str, str]:
+    """Return the parameters of `records_sql`: an array of each field's values, by its name."""
+    names = record_type._fields
+    return dict(zip(names, columns(records, len(names)), strict=True))
+
+
+def _array_type(hint: Any) -> str:
+    """Return the column type of a field."""
+    kinds = [kind for kind in get_args(hint) or (hint,) if kind is not type(None)]
+    return _COLUMN_TYPES[kinds[0]]
+
+
+_COLUMN_TYPES = {
+    int: "bigint", str: "text", Decimal: "numeric", bool: "boolean", float: "float8",
+    datetime: "timestamptz",
+}  # fmt: skip
 
 
 def array(values: Iterable[Any]) -> str:

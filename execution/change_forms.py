@@ -17,7 +17,7 @@ from execution.order_changes import (
     coming_levels,
     describe,
 )
-from execution.submission.changes import WantedTerms
+from execution.submission.change_terms import WantedTerms
 from users.models import User
 
 

@@ -34,12 +34,8 @@ from execution.order_ends import broker_end_error, end_errors, seconds_until_end
 from execution.permissions import require_on_accounts
 from execution.position_levels import modify_position
 from execution.reports.sql import EFFECTIVE_LEVELS
-from execution.submission.changes import (
-    AllowedChange,
-    WantedTerms,
-    evaluate_change,
-    lock_before_order,
-)
+from execution.submission.change_terms import AllowedChange, WantedTerms
+from execution.submission.changes import evaluate_change, lock_before_order
 from execution.submission.signal_limits import SignalTotals
 from execution.submission.sizing import Denial
 from positions.models import ExecutionPosition

@@ -12,7 +12,8 @@ from common.sql import Query, rows
 from connections.eligibility import eligibility_parameters
 from connections.models import ExecutionConnection, RoutePolicy, Subscription
 from execution.submission.route_writes import candidates_sql
-from execution.submission.routing import QUOTE_MAX_AGE_SECONDS, RouteCandidate, choose
+from execution.submission.routing import RouteCandidate, choose
+from execution.submission.rows import QUOTE_MAX_AGE_SECONDS
 from signals.models import Action, Signal
 from signals.symbols import read_pair
 

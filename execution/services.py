@@ -34,7 +34,7 @@ from execution.position_levels import modify_position
 from execution.recovery import sweeps
 from execution.reports.aggregates import dissolve
 from execution.runtime import margin_queries, trading_runtime
-from execution.submission.claim import DeferralPolicy, Outgoing, claim, defer_none
+from execution.submission.claim import Claimed, DeferralPolicy, claim, defer_none
 from execution.submission.deferral import hold_for_restore_check
 from execution.submission.quarantine import quarantine_order
 from execution.submission.route_writes import route_failed
@@ -100,22 +100,22 @@ def _execute(
     while waiting and not runtime.is_draining:
         slots = runtime.dispatcher.slots.reserve(len(waiting), urgent=urgent)
         chunk, waiting = waiting[:slots], waiting[slots:]
-        bundle: list[Outgoing] = []
+        claimed = Claimed()
         try:
             if not urgent:
                 margin_queries.request_margins(chunk, runtime.deferred_connections)
-            moved: list[int] = []
-            bundle = _claim_with_bisection(
-                chunk, runtime.id, skip_locked, runtime.deferred_connections,
-                undecided=undecided, moved=moved, joining=joining,
-            )  # fmt: skip
-            waiting += moved
+            claimed = _claim_with_bisection(
+                chunk, runtime.id, skip_locked, runtime.deferred_connections
+            )
         finally:
-            runtime.dispatcher.slots.free(slots - len(bundle))
-        if bundle:
+            runtime.dispatcher.slots.free(slots - len(claimed.outgoing))
+        waiting += claimed.moved
+        undecided += claimed.undecided
+        joining |= claimed.joining
+        if claimed.outgoing:
             failpoint("claim.committed")
-            session_lanes.mark_active(outgoing.request.connection_id for outgoing in bundle)
-        runtime.dispatcher.dispatch(bundle)
+            session_lanes.mark_active(o.request.connection_id for o in claimed.outgoing)
+        runtime.dispatcher.dispatch(claimed.outgoing)
     _delayed.add(joining)
     return undecided
 
@@ -126,35 +126,29 @@ def _claim_with_bisection(
     skip_locked: bool,
     deferral_policy: DeferralPolicy = defer_none,
     lanes_without_worker: Collection[str] = (),
-    undecided: list[int] | None = None,
-    moved: list[int] | None = None,
-    joining: dict[int, float] | None = None,
-) -> list[Outgoing]:
+) -> Claimed:
     """Claim a bundle; if one order breaks the claim, quarantine it alone and claim the others.
 
     A failure of the database is raised: the rows stay due. It is only logged if a part of the
     bundle was claimed: those intents are committed and must be sent (`common.bisection` would lose
     them).
     """
-    bundle: list[Outgoing] = []
+    claimed = Claimed()
     parts = [order_ids]  # the next one is the last
     while parts:
         part = parts.pop()
         try:
-            bundle += claim(
+            claimed += claim(
                 part,
                 worker_id=worker_id,
                 skip_locked=skip_locked,
                 deferral_policy=deferral_policy,
                 lanes_without_worker=lanes_without_worker,
-                undecided=undecided,
-                moved=moved,
-                joining=joining,
             )
         except Exception as error:  # any: one order's data may break any line of the evaluation
             if is_database_trouble(error):
                 log.warning("bundle not claimed", orders=len(part), error=str(error).strip())
-                if not bundle:
+                if not claimed.outgoing:
                     raise
                 connection.close()
             elif len(part) == 1:
@@ -162,7 +156,7 @@ def _claim_with_bisection(
             else:
                 middle = len(part) // 2
                 parts += [part[middle:], part[:middle]]
-    return bundle
+    return claimed
 
 
 def _quarantine(order_id: int, error: Exception) -> None:

@@ -25,7 +25,8 @@ from execution.models import (
 from execution.order_changes import WITH_LIMIT, WITH_STOP, obstacle, request_change
 from execution.order_ends import MAY_MOVE_SQL, refuse_prolonged
 from execution.submission import claim_sql
-from execution.submission.changes import WantedTerms, lock_before_order
+from execution.submission.change_terms import WantedTerms
+from execution.submission.changes import lock_before_order
 from signals.models import Signal
 from users.tenancy import for_all_tenants
 

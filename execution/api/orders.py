@@ -43,7 +43,7 @@ from execution.scoped_actions import (
     position_ids,
     scope_impact,
 )
-from execution.submission.changes import WantedTerms
+from execution.submission.change_terms import WantedTerms
 from positions.api import PositionFilter, PositionSerializer
 from positions.models import ExecutionPosition
 from positions.selectors import with_prices

@@ -16,7 +16,7 @@ from execution.decision_step.rules import Calendar, News
 from execution.decision_step.types import Market, Question
 from execution.submission import claim_sql as sql
 from execution.submission.bundle_evaluation import load_evaluation_context
-from execution.submission.evaluate import QUOTE_MAX_AGE_SECONDS, find_instrument
+from execution.submission.eligibility import find_instrument
 from execution.submission.outcomes import EvaluationContext
 from execution.submission.rows import OrderRow
 from prices.selectors import average_true_range, candles, spread_percentiles, trend
@@ -124,7 +124,7 @@ def _markets(
         for row in pending
         if row.data_connection_id is not None
         and (quote := context.quotes_of(row).get(row.pair)) is not None
-        and quote.age <= QUOTE_MAX_AGE_SECONDS
+        and quote.is_fresh
     }
     spreads = {key: quote.ask - quote.bid for key, quote in quotes.items()}
     ranks = spread_percentiles(spreads, now=context.now)

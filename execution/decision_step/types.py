@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from common.money import plain
-from execution.submission.decisions import MAX_FACTOR
+from execution.submission.provider_answers import MAX_FACTOR
 
 MAX_REASON = 300
 

@@ -30,7 +30,7 @@ from execution.base.kill_switch import Halts
 from execution.dispatch.background_calls import BackgroundCallRunner
 from execution.dispatch.concurrency import LatencyTracker, SlotPool, throttled_connections
 from execution.dispatch.report_writer import OrderCallReports, ResultItem
-from execution.submission.claim import Outgoing
+from execution.submission.outgoing import Outgoing
 
 log = structlog.get_logger(__name__)
 RECLAIM_SECONDS = 0.25

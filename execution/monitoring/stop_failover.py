@@ -19,7 +19,7 @@ from execution.monitoring.level_monitor import (
     find_hits,
     level_hits_sql,
 )
-from execution.submission.evaluate import QUOTE_MAX_AGE_SECONDS
+from execution.submission.rows import QUOTE_MAX_AGE_SECONDS
 from positions.broker_reads import (
     breached_levels,
     mark_breached,

@@ -4,10 +4,9 @@ The claim calls these in its transaction, with the connections locked, so no oth
 entries of the same account meanwhile.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
-from typing import TYPE_CHECKING
 
 from common.money import plain
 from common.reason_codes import Code
@@ -15,13 +14,10 @@ from common.sql import IdRow, Query, array, columns, rows, run
 from execution.base.statements import insert_log_sql, log_rows_sql
 from execution.submission import claim_sql as sql
 from execution.submission.aggregation import may_join
-from execution.submission.evaluate import find_instrument
-from execution.submission.outcomes import Decision, EvaluationContext, Intent
+from execution.submission.eligibility import find_instrument
+from execution.submission.outcomes import EvaluationContext, Intent
+from execution.submission.outgoing import Outgoing
 from execution.submission.rows import OrderRow
-
-if TYPE_CHECKING:
-    from execution.submission.claim import Outgoing
-
 
 # By the index `order_waiting`.
 WAITING = Query(
@@ -68,18 +64,16 @@ def maximum_of(context: EvaluationContext, row: OrderRow) -> Decimal | None:
 
 
 def write_groups(
-    groups: Sequence[Sequence[int]],
-    settled: Sequence[tuple[OrderRow, Decision]],
-    written: Collection[int],
+    groups: Sequence[Sequence[int]], sent: Sequence[tuple[OrderRow, Intent]]
 ) -> dict[int, list[int]]:
     """Store which orders are sent as one; return the members of each, by the first one's id.
 
-    written: the orders whose intents were written. What is left alone is an order like any other.
+    sent: the orders whose intents were written. What is left alone is an order like any other.
     """
-    quantities = {row.id: d.quantity for row, d in settled if isinstance(d, Intent)}
+    quantities = {row.id: intent.quantity for row, intent in sent}
     joined: dict[int, list[int]] = {}
     for group in groups:
-        members = sorted(order_id for order_id in group if order_id in written)
+        members = sorted(order_id for order_id in group if order_id in quantities)
         if len(members) > 1:
             joined[members[0]] = members
     records = [
@@ -98,7 +92,7 @@ def _described(order_id: int, members: Sequence[int], quantities: Mapping[int, D
     return f"{plain(whole)} in one order with {others}"
 
 
-def as_one(bundle: Sequence["Outgoing"], joined: Mapping[int, Sequence[int]]) -> "list[Outgoing]":
+def as_one(bundle: Sequence[Outgoing], joined: Mapping[int, Sequence[int]]) -> list[Outgoing]:
     """Return what is sent of a bundle: for the members of each aggregate one order of their sum.
 
     It has the first member's client order id, ends with the first of their deadlines, and is halted
@@ -117,7 +111,7 @@ def as_one(bundle: Sequence["Outgoing"], joined: Mapping[int, Sequence[int]]) ->
     return sent
 
 
-def _sum_of(members: "Sequence[Outgoing]") -> "Outgoing":
+def _sum_of(members: Sequence[Outgoing]) -> Outgoing:
     first = members[0]
     request = replace(
         first.request,

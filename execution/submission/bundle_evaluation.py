@@ -5,7 +5,6 @@ Shared by the claim, which sends, and the preview, which does not. Nothing here 
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from decimal import Decimal
 
 from django.conf import settings
 
@@ -24,17 +23,10 @@ from execution.submission import claim_sql as sql
 from execution.submission import margins, triggers
 from execution.submission.average_ranges import atrs_of
 from execution.submission.deferral import UNANSWERED_SECONDS, accounts_with_open_command
-from execution.submission.evaluate import (
-    decide_awaited,
-    decide_entry,
-    decide_exit,
-    decide_held,
-    missing_price,
-    pairs_priced,
-    slice_error,
-    validity_error,
-)
-from execution.submission.flow_limits import NOTHING_SENT, per_minute_denial
+from execution.submission.evaluate import decide_entry, decide_next_slice
+from execution.submission.evaluate_exit import decide_exit
+from execution.submission.flow_limits import NOTHING_SENT, per_minute
+from execution.submission.limits import halt_denial
 from execution.submission.outcomes import (
     Decision,
     Deferred,
@@ -42,8 +34,9 @@ from execution.submission.outcomes import (
     Intent,
     Terminated,
 )
+from execution.submission.quotes import missing_price, pairs_priced
 from execution.submission.recent import recent_of
-from execution.submission.risk import PortfolioExposure
+from execution.submission.risk import PortfolioExposure, open_positions_denial
 from execution.submission.rows import (
     ExposureRow,
     InstrumentRow,
@@ -54,6 +47,12 @@ from execution.submission.rows import (
 from execution.submission.signal_limits import SignalTotals
 from execution.submission.sizing import Denial
 from execution.submission.slice_plans import load_plans
+from execution.submission.validity import (
+    decide_awaited,
+    decide_held,
+    slice_error,
+    validity_error,
+)
 
 NETTING = PositionMode.NETTING.value
 WAITING_FOR_WORKER = Deferred(Code.NO_SESSION_WORKER)
@@ -151,7 +150,6 @@ def decide(
     row: OrderRow, context: EvaluationContext, accounts: AccountContext, spec: ConnectionSpec
 ) -> Decision:
     """Decide one order; an allowed entry is added to its account's exposure."""
-    is_entry = row.position_id is None
     feed_id = context.signals[row.signal_id].feed_id if row.signal_id is not None else None
     halt = accounts.halts.mode(
         owner_id=row.owner_id,
@@ -160,26 +158,16 @@ def decide(
         broker_type=row.type,
         pairs=halted_pairs(row),
     )
-    if not is_entry:
-        if halt == HaltMode.HALTED or row.connection_id in accounts.unreconciled_in_epoch:
-            is_halted = halt == HaltMode.HALTED
-            code = Code.TRADING_HALTED if is_halted else Code.CONNECTION_NOT_RECONCILED
-            return Deferred(code, blocker=while_halted(context.exits[row.id]))
-        if accounts.deferred.get(row.connection_id) is WAITING_FOR_WORKER:
-            return WAITING_FOR_WORKER
-        return decide_exit(row, context, accounts.capabilities_of(row.type, spec))
+    if row.position_id is not None:
+        return _decide_exit(row, context, accounts, spec, halt)
     if row.awaits_condition:
         return decide_awaited(row, context)
     if triggers.is_held(row):
         return decide_held(row, context)
     if row.other_leg_fired:
         return Terminated(Denial(Code.OCO_OTHER_LEG_TRIGGERED), Status.CANCELLED)
-    if halt is not None:
-        return Denial(Code.TRADING_HALTED if halt == HaltMode.HALTED else Code.ENTRIES_HALTED)
-    if row.pause_code:
-        return Denial(
-            Code[row.pause_code], row.pause_value, row.pause_maximum, row.pause_detail or ""
-        )
+    if denial := halt_denial(row, halt):
+        return denial
     if row.connection_id in accounts.without_credentials:  # the log has the error
         return Denial(Code.NO_CREDENTIALS)
     if row.id in context.plans:
@@ -188,6 +176,23 @@ def decide(
         return validity_error(row, context.signal_of(row), context) or deferred
     exposure = accounts.exposures.setdefault(row.connection_id, PortfolioExposure())
     return decide_entry(row, context, exposure, accounts.capabilities_of(row.type, spec))
+
+
+def _decide_exit(
+    row: OrderRow,
+    context: EvaluationContext,
+    accounts: AccountContext,
+    spec: ConnectionSpec,
+    halt: str | None,
+) -> Decision:
+    """Decide one exit. halt: the mode of the kill switch for it; REDUCING lets exits through."""
+    if halt == HaltMode.HALTED or row.connection_id in accounts.unreconciled_in_epoch:
+        is_halted = halt == HaltMode.HALTED
+        code = Code.TRADING_HALTED if is_halted else Code.CONNECTION_NOT_RECONCILED
+        return Deferred(code, blocker=while_halted(context.exits[row.id]))
+    if accounts.deferred.get(row.connection_id) is WAITING_FOR_WORKER:
+        return WAITING_FOR_WORKER
+    return decide_exit(row, context, accounts.capabilities_of(row.type, spec))
 
 
 def decide_slice(
@@ -204,14 +209,12 @@ def decide_slice(
     if deferred := accounts.deferred.get(row.connection_id):
         return deferred
     exposure = accounts.exposures.setdefault(row.connection_id, PortfolioExposure())
-    if plan.free is None and exposure.positions >= row.max_open_positions:
-        return Denial(
-            Code.MAX_OPEN_POSITIONS, Decimal(exposure.positions), Decimal(row.max_open_positions)
-        )
-    if denial := per_minute_denial(row, context.recent.get(row.id, NOTHING_SENT), exposure.flow):
+    if plan.free is None and (denial := open_positions_denial(exposure, row.max_open_positions)):
+        return denial
+    if denial := per_minute(row, context.recent.get(row.id, NOTHING_SENT), exposure.flow):
         return denial
     capabilities = accounts.capabilities_of(row.type, spec)
-    decision = decide_entry(row, context, exposure, capabilities, slice_quantity=plan.quantity())
+    decision = decide_next_slice(row, context, capabilities, plan.quantity())
     if isinstance(decision, Intent):
         exposure.flow.sent += 1
     return decision

@@ -1,6 +1,5 @@
 """The statements of the claim; `claim.py` describes their order."""
 
-from common.reason_codes import Code
 from common.sql import Query
 from connections.selectors import (
     ENTRY_SUBSCRIPTION_JOIN_SQL,
@@ -13,18 +12,12 @@ from connections.selectors import (
     connection_join_sql,
 )
 from execution.base.statements import (
-    event_rows_sql,
-    insert_events_sql,
-    insert_log_sql,
-    log_rows_sql,
     sent_as_sql,
 )
-from execution.reports.transitions import DEFERRED
 from execution.submission.rows import (
     ExitRow,
     ExposureRow,
     InstrumentRow,
-    IntentRow,
     OrderRow,
     QuoteRow,
     SideRow,
@@ -32,18 +25,17 @@ from execution.submission.rows import (
     SourceRow,
     WaitingRow,
 )
-from positions.broker_levels import prepare_exits_sql, restore_levels_sql
 from positions.joins import is_further_ticket_sql, position_join_sql
 from signals import effective_levels
 from signals.joins import FEED_JOIN_SQL
 
 # A CASE, because for a plain comparison the planner would scan the index of the whole backlog.
-_IS_PENDING = "CASE o.status WHEN 'PENDING' THEN true END"
+IS_PENDING = "CASE o.status WHEN 'PENDING' THEN true END"
 
 LOCK = f"""
 SELECT connection_id::text FROM connections_connectionlock WHERE connection_id IN (
   SELECT o.connection_id FROM execution_order o
-  WHERE o.id = ANY(%s::bigint[]) AND {_IS_PENDING})
+  WHERE o.id = ANY(%s::bigint[]) AND {IS_PENDING})
 ORDER BY connection_id FOR NO KEY UPDATE {{skip}}
 """
 
@@ -280,185 +272,3 @@ WHERE connection_id = ANY(%(connections)s::uuid[]) AND position_id IS NULL
   AND status IN ('SUBMITTING', 'UNKNOWN', 'SUBMITTED', 'PARTIALLY_FILLED', 'CANCEL_REQUESTED')
 """,
 )
-
-_DEFERRED = f"{{{','.join(sorted(code.value for code in DEFERRED))}}}"
-
-_DECIDED = log_rows_sql(
-    "moved m JOIN decided d USING (id)",
-    code="coalesce(nullif(d.reason, ''), 'INTENT')",
-    detail="d.detail",
-    numbers="d.numbers",
-)
-_NOT_SENT = event_rows_sql(
-    "moved m JOIN decided d USING (id)",
-    kind="'order.' || lower(m.status)",
-    payload="jsonb_build_object('code', d.reason, 'detail', d.detail)",
-    where="m.status <> 'SUBMITTING'",
-)
-
-WRITE = Query(
-    IntentRow,
-    f"""
-WITH decided AS (
-  SELECT * FROM unnest(%(id)s::bigint[], %(status)s::text[], %(reason)s::text[],
-    %(detail)s::text[], %(numbers)s::text[], %(client_order_id)s::text[], %(symbol)s::text[],
-    %(quantity)s::numeric[], %(limit_price)s::numeric[], %(stop_price)s::numeric[],
-    %(stop_loss)s::numeric[], %(take_profit)s::numeric[], %(expected_price)s::numeric[],
-    %(pip)s::numeric[], %(rate)s::numeric[], %(margin)s::numeric[], %(risk)s::numeric[],
-    %(worst_price)s::numeric[], %(unrounded_quantity)s::numeric[], %(trail_distance)s::numeric[],
-    %(expires_at)s::timestamptz[])
-  AS t(id, status, reason, detail, numbers, client_order_id, symbol, quantity, limit_price,
-    stop_price, stop_loss, take_profit, expected_price, pip, rate, margin, risk, worst_price,
-    unrounded_quantity, trail_distance, expires_at)
-), moved AS (
-  UPDATE execution_order o SET status = d.status, reason = d.reason, detail = left(d.detail, 300),
-    client_order_id = coalesce(d.client_order_id, o.client_order_id), symbol = d.symbol,
-    quantity = coalesce(d.quantity, o.quantity), limit_price = d.limit_price,
-    stop_price = d.stop_price, stop_loss = d.stop_loss, take_profit = d.take_profit,
-    expected_price = d.expected_price, pip = d.pip, conversion_rate = d.rate, margin = d.margin,
-    risk = d.risk, worst_price = d.worst_price, unrounded_quantity = d.unrounded_quantity,
-    trail_distance = d.trail_distance, expires_at = d.expires_at,
-    fence = o.fence + 1,
-    -- An order that was only deferred keeps the start of its wait: it may be deferred again.
-    waiting_since = CASE WHEN d.status = 'SUBMITTING' AND o.reason = ANY('{_DEFERRED}')
-      THEN o.waiting_since END,
-    worker_id = %(worker_id)s, absence_confirmations = 0,
-    answer_by = clock_timestamp() + make_interval(secs => %(answer_within)s),
-    validated_at = clock_timestamp(),
-    submitted_at = CASE WHEN d.status = 'SUBMITTING' THEN clock_timestamp() END,
-    done_at = CASE WHEN d.status <> 'SUBMITTING' THEN clock_timestamp() END
-  FROM decided d WHERE o.id = d.id AND {_IS_PENDING}
-  RETURNING o.id, o.fence, o.client_order_id, o.status, o.signal_id, o.connection_id
-), logged AS (
-  {insert_log_sql(_DECIDED)}
-), notified AS (
-  {insert_events_sql(_NOT_SENT)}
-)
-SELECT id, fence, client_order_id FROM moved WHERE status = 'SUBMITTING'
-""",
-)
-WRITE_COLUMNS = (
-    "id", "status", "reason", "detail", "numbers", "client_order_id", "symbol", "quantity",
-    "limit_price", "stop_price", "stop_loss", "take_profit", "expected_price", "pip", "rate",
-    "margin", "risk", "worst_price", "unrounded_quantity", "trail_distance", "expires_at",
-)  # fmt: skip
-
-# Request what a waiting exit needs: a read of the broker's position, or the removal of its levels
-# (lift). If the broker holds too little, the reads back off, up to 30 seconds apart.
-REQUEST_PREREQUISITES = prepare_exits_sql("""
-  SELECT o.position_id AS id, bool_or(w.lift) AS lift, coalesce(least(30, greatest(2,
-    max(extract(epoch FROM clock_timestamp() - o.waiting_since) / 10)
-      FILTER (WHERE o.reason = 'EXIT_AWAITS_COMPARISON'))), 2) AS seconds
-  FROM unnest(%s::bigint[], %s::boolean[]) AS w(order_id, lift)
-  JOIN execution_order o ON o.id = w.order_id GROUP BY o.position_id
-""")
-
-# A halt stops the exit: levels that were removed for it are placed again.
-RESTORE_LEVELS = restore_levels_sql(f"""
-  SELECT p.id FROM execution_order o {position_join_sql("o.position_id")}
-  WHERE o.id = ANY(%s) AND p.protection_suspended ORDER BY p.id FOR NO KEY UPDATE OF p
-""")
-
-# Exits wait for their own position for about a second: those waits get no line in the log.
-DEFER = """
-WITH deferred AS (
-  SELECT o.id, t.code, t.detail, t.seconds, o.reason AS previous_code
-  FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::float8[]) AS t(id, code, detail, seconds)
-  JOIN execution_order o USING (id)
-), moved AS (
-  UPDATE execution_order o SET reason = d.code, detail = left(d.detail, 300),
-    due_at = clock_timestamp() + make_interval(secs => d.seconds),
-    waiting_since = CASE WHEN d.previous_code = d.code
-      THEN coalesce(o.waiting_since, clock_timestamp())
-      ELSE clock_timestamp() END
-  FROM deferred d WHERE o.id = d.id AND o.status = 'PENDING'
-  RETURNING o.id, o.signal_id, o.connection_id, d.code, d.detail, d.previous_code
-)
-INSERT INTO execution_executionlog (order_id, signal_id, connection_id, code, detail, status)
-SELECT id, signal_id, connection_id, code, detail, 'PENDING' FROM moved
-WHERE previous_code <> code AND code NOT LIKE 'EXIT_AWAITS_%%'
-"""
-
-# Make orders due whose reason to wait has ended. Orders that are being claimed are skipped.
-WAKE = """
-UPDATE execution_order SET due_at = clock_timestamp() WHERE id = ANY(ARRAY(
-  SELECT id FROM execution_order
-  WHERE connection_id = ANY(%s::uuid[]) AND status = 'PENDING' AND reason <> ''
-    AND reason = ANY(%s::text[]) AND due_at > clock_timestamp()
-  ORDER BY id FOR NO KEY UPDATE SKIP LOCKED))
-"""
-
-# The account answers again: look up its unknown orders now, without the rest of the back-off. A
-# second look-up keeps its distance from the first, and a call in flight is not repeated.
-WAKE_LOOK_UPS = """
-UPDATE execution_order SET lookup_after = clock_timestamp() WHERE id = ANY(ARRAY(
-  SELECT id FROM execution_order
-  WHERE lookup_after > clock_timestamp() AND connection_id = ANY(%s::uuid[])
-    AND absence_confirmations = 0
-    AND status <> 'SUBMITTING'
-  ORDER BY id FOR NO KEY UPDATE SKIP LOCKED))
-"""
-WAKE_CANCELS = """
-UPDATE execution_order SET due_at = clock_timestamp() WHERE id = ANY(ARRAY(
-  SELECT id FROM execution_order
-  WHERE pending_action <> '' AND connection_id = ANY(%s::uuid[])
-    AND due_at > clock_timestamp() + make_interval(secs => %s)
-  ORDER BY id FOR NO KEY UPDATE SKIP LOCKED))
-"""
-
-STILL_DUE = """
-SELECT id FROM execution_order
-WHERE id = ANY(%s::bigint[]) AND status = 'PENDING' AND pending_action = ''
-  AND due_at <= clock_timestamp() AND reason NOT IN ('AWAITING_TRIGGER', 'AWAITING_CONDITION')
-ORDER BY id FOR NO KEY UPDATE SKIP LOCKED
-"""
-
-# Orders that the engine holds. An order whose trigger has fired since it was loaded has another
-# type by now and stays due. A trigger that is armed stays as it is, unless the account has another
-# price source; that of an order that ended and was retried starts again. A trailing stop that was
-# decided for its broker before and never sent keeps nothing of that.
-HELD_COLUMNS = (
-    "id", "order_type", "seconds", "is_known", "kind", "sent_as", "source_id", "pair", "side",
-    "level", "distance", "activation_price", "detail",
-)  # fmt: skip
-AWAIT_TRIGGERS = f"""
-WITH held AS (
-  SELECT * FROM unnest(%(id)s::bigint[], %(order_type)s::text[], %(seconds)s::float8[],
-    %(is_known)s::boolean[], %(kind)s::text[], %(sent_as)s::text[], %(source_id)s::bigint[],
-    %(pair)s::text[], %(side)s::text[], %(level)s::numeric[], %(distance)s::numeric[],
-    %(activation_price)s::numeric[], %(detail)s::text[])
-  AS t(id, order_type, seconds, is_known, kind, sent_as, source_id, pair, side, level, distance,
-    activation_price, detail)
-), moved AS (
-  UPDATE execution_order o SET reason = '{Code.AWAITING_TRIGGER.value}',
-    detail = coalesce(h.detail, o.detail),
-    due_at = clock_timestamp() + make_interval(secs => h.seconds), trail_distance = NULL,
-    stop_price = CASE WHEN o.order_type <> 'TRAILING_STOP' THEN o.stop_price END,
-    waiting_since = CASE WHEN o.reason = '{Code.AWAITING_TRIGGER.value}'
-      THEN coalesce(o.waiting_since, clock_timestamp()) ELSE clock_timestamp() END
-  FROM held h WHERE o.id = h.id AND o.status = 'PENDING' AND o.order_type = h.order_type
-    AND NOT o.oco_fired
-  RETURNING o.id, o.signal_id, o.connection_id, o.detail
-), armed AS (
-  INSERT INTO execution_ordertrigger AS t (order_id, connection_id, kind, sent_as, source_id, pair,
-    side, level, distance, activation_price, active_since, armed_at)
-  SELECT id, connection_id, kind, sent_as, source_id, pair, side, level, distance,
-    activation_price,
-    CASE WHEN level IS NOT NULL THEN clock_timestamp() END, clock_timestamp()
-  FROM held JOIN moved USING (id) WHERE is_known ORDER BY id
-  ON CONFLICT (order_id) DO UPDATE SET source_id = EXCLUDED.source_id, level = EXCLUDED.level,
-    distance = EXCLUDED.distance, activation_price = EXCLUDED.activation_price,
-    active_since = EXCLUDED.active_since, armed_at = EXCLUDED.armed_at, is_armed = true,
-    fired_at = NULL, fired_price = NULL
-  WHERE NOT t.is_armed OR t.source_id IS DISTINCT FROM EXCLUDED.source_id
-  RETURNING order_id
-)
-INSERT INTO execution_executionlog (order_id, signal_id, connection_id, code, status, detail)
-SELECT m.id, m.signal_id, m.connection_id, '{Code.AWAITING_TRIGGER.value}', 'PENDING', m.detail
-FROM moved m JOIN armed a ON a.order_id = m.id
-"""
-
-ACCOUNTS_OF_HOSTS = """
-SELECT id FROM connections_executionconnection
-WHERE broker_host = ANY(%s::text[]) AND archived_at IS NULL
-"""

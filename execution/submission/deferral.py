@@ -16,11 +16,12 @@ from common.sql import array, columns, rows, run
 from connections.selectors import deferred_entries, describe_window
 from execution.base.reconciliation_requests import request_reconciliation
 from execution.exits.safety import ExitBlocker
-from execution.submission import claim_sql as sql
+from execution.submission import deferral_sql as sql
+from execution.submission.claim_sql import OLDEST_WAITING
 from execution.submission.conditions import seconds_until_judged
-from execution.submission.evaluate import seconds_left
 from execution.submission.outcomes import DEFERRAL_SECONDS, Deferred, EvaluationContext
 from execution.submission.rows import ExitRow, OrderRow
+from execution.submission.validity import seconds_left
 
 AWAITS_BROKER = (ExitBlocker.LEVELS_REMOVAL, ExitBlocker.BROKER_READ, ExitBlocker.POSITION_ID)
 # A command unanswered for this long occupies a terminal that takes one command at a time.
@@ -120,7 +121,7 @@ def accounts_with_open_command(
     if not oldest:
         return set()
     parameters = (array(oldest), Code.EARLIER_COMMAND.value)
-    first = {row.connection_id: row.id for row in rows(sql.OLDEST_WAITING, parameters)}
+    first = {row.connection_id: row.id for row in rows(OLDEST_WAITING, parameters)}
     return {
         account
         for account, order_id in oldest.items()

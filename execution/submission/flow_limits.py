@@ -1,11 +1,11 @@
 """Limits of what an account sends: orders a minute, a day's sums, net exposure, usual sizes. Pure.
 
 Each counts what was sent before (`recent.py`) and the entries that the same bundle has allowed.
-docs/limits.md has an example of each.
+`limits.py` has the order in which they are checked, docs/limits.md an example of each.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from decimal import Decimal
 from statistics import median
 
@@ -57,35 +57,7 @@ class BundleFlow:
         self.trades.add((entry.feed_id, entry.pair, entry.sign))
 
 
-def flow_denial(
-    row: OrderRow, entry: NewEntry, recent: RecentRow, flow: BundleFlow
-) -> Denial | None:
-    """Return the first of these limits that the entry breaks, None if it may be sent."""
-    return (
-        _same_trade(row, entry, recent, flow)
-        or per_minute_denial(row, recent, flow)
-        or _unusual_size(row, entry, recent)
-        or _day(row, entry, recent, flow)
-        or _currency(row, entry, recent, flow)
-    )
-
-
-def growth_denial(
-    row: OrderRow, whole: Decimal, added: NewEntry, recent: RecentRow
-) -> Denial | None:
-    """Return the first of these limits that a larger order breaks, None if it may grow.
-
-    It is no new order: only what is `added` counts, and of its size the `whole` quantity.
-    """
-    flow = BundleFlow()
-    return (
-        _unusual_size(row, replace(added, quantity=whole), recent)
-        or _day(row, added, recent, flow)
-        or _currency(row, added, recent, flow)
-    )
-
-
-def _same_trade(
+def same_trade(
     row: OrderRow, entry: NewEntry, recent: RecentRow, flow: BundleFlow
 ) -> Denial | None:
     """Deny a second entry of a feed, symbol and side within the window. Figures: seconds."""
@@ -101,7 +73,7 @@ def _same_trade(
     return Denial(Code.SAME_TRADE, age.quantize(Decimal(1)), Decimal(window), detail)
 
 
-def per_minute_denial(row: OrderRow, recent: RecentRow, flow: BundleFlow) -> Denial | None:
+def per_minute(row: OrderRow, recent: RecentRow, flow: BundleFlow) -> Denial | None:
     """Deny an entry, or a slice of one, if the account has sent too many in the last minute."""
     maximum, sent = row.max_orders_per_minute, recent.sent_in_minute + flow.sent
     if maximum is None or sent < maximum:
@@ -109,14 +81,14 @@ def per_minute_denial(row: OrderRow, recent: RecentRow, flow: BundleFlow) -> Den
     return Denial(Code.MAX_ORDERS_PER_MINUTE, Decimal(sent), Decimal(maximum))
 
 
-def _unusual_size(row: OrderRow, entry: NewEntry, recent: RecentRow) -> Denial | None:
+def unusual_size(row: OrderRow, quantity: Decimal, recent: RecentRow) -> Denial | None:
     """Deny a quantity far above the account's usual one. Figures: multiples of it."""
     usual = usual_quantity(recent.last_quantities or ())
     maximum = row.max_size_multiple
-    if maximum is None or usual is None or entry.quantity <= maximum * usual:
+    if maximum is None or usual is None or quantity <= maximum * usual:
         return None
-    detail = f"{plain(entry.quantity)}, and the median is {plain(usual)}"
-    return Denial(Code.SIZE_UNUSUAL, _above(entry.quantity / usual, maximum), maximum, detail)
+    detail = f"{plain(quantity)}, and the median is {plain(usual)}"
+    return Denial(Code.SIZE_UNUSUAL, _above(quantity / usual, maximum), maximum, detail)
 
 
 def usual_quantity(last: Sequence[Decimal]) -> Decimal | None:
@@ -124,7 +96,9 @@ def usual_quantity(last: Sequence[Decimal]) -> Decimal | None:
     return Decimal(median(last)) if len(last) >= LEAST_ENTRIES else None
 
 
-def _day(row: OrderRow, entry: NewEntry, recent: RecentRow, flow: BundleFlow) -> Denial | None:
+def daily_sums(
+    row: OrderRow, entry: NewEntry, recent: RecentRow, flow: BundleFlow
+) -> Denial | None:
     """Deny an entry beyond the trading day's notional or volume."""
     notional = to_stored(recent.day_notional + flow.notional + entry.notional)
     maximum = row.max_daily_notional
@@ -137,7 +111,9 @@ def _day(row: OrderRow, entry: NewEntry, recent: RecentRow, flow: BundleFlow) ->
     return None
 
 
-def _currency(row: OrderRow, entry: NewEntry, recent: RecentRow, flow: BundleFlow) -> Denial | None:
+def currency_exposure(
+    row: OrderRow, entry: NewEntry, recent: RecentRow, flow: BundleFlow
+) -> Denial | None:
     """Deny an entry after which too much is held or owed in one currency. Figures: % of equity."""
     maximum = row.max_currency_exposure_percent
     found = _beyond(row, entry, recent, flow, maximum)

@@ -76,10 +76,8 @@ def check(
     """Return the first limit that the entry breaks, None if it may be sent."""
     if limits.max_quantity is not None and entry.quantity > limits.max_quantity:
         return Denial(Code.MAX_QUANTITY, entry.quantity, limits.max_quantity)
-    if exposure.positions >= limits.max_open_positions:
-        return Denial(
-            Code.MAX_OPEN_POSITIONS, Decimal(exposure.positions), Decimal(limits.max_open_positions)
-        )
+    if denial := open_positions_denial(exposure, limits.max_open_positions):
+        return denial
     if limits.max_open_orders is not None and exposure.orders >= limits.max_open_orders:
         return Denial(
             Code.MAX_OPEN_ORDERS, Decimal(exposure.orders), Decimal(limits.max_open_orders)
@@ -98,6 +96,13 @@ def check(
     if at_risk > limits.max_portfolio_risk_percent:
         return Denial(Code.PORTFOLIO_RISK, _rounded(at_risk), limits.max_portfolio_risk_percent)
     return None
+
+
+def open_positions_denial(exposure: PortfolioExposure, maximum: int) -> Denial | None:
+    """Deny an entry that would open one position too many."""
+    if exposure.positions < maximum:
+        return None
+    return Denial(Code.MAX_OPEN_POSITIONS, Decimal(exposure.positions), Decimal(maximum))
 
 
 def trade_risk_denial(risk: Decimal, limits: Limits, funds: AccountFunds) -> Denial | None:

@@ -8,9 +8,7 @@ from typing import Any, NamedTuple
 from brokers.types import Side
 from common.money import plain
 from connections.models import RoutePolicy
-
-QUOTE_MAX_AGE_SECONDS = 60
-"""Older quotes are not compared; `evaluate.py` would deny an entry with one."""
+from execution.submission.rows import QUOTE_MAX_AGE_SECONDS
 
 
 class RouteCandidate(NamedTuple):

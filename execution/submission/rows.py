@@ -6,6 +6,9 @@ from typing import Any, NamedTuple
 
 from brokers.trading_hours import StoredHours
 
+QUOTE_MAX_AGE_SECONDS = 60
+"""An older quote is stale: nothing is decided by it."""
+
 
 class OrderRow(NamedTuple):
     """An order with its connection, account, preset and subscription.
@@ -14,8 +17,8 @@ class OrderRow(NamedTuple):
     was read.
 
     The account's columns (`currency` to `account_age`) are NULL until the account was read, and the
-    preset's (`sizing_mode` to `decision_provider_id`) without a preset. `evaluate.validity_error`
-    and `evaluate.decide_entry` end such entries before they read another of these columns, so only
+    preset's (`sizing_mode` to `decision_provider_id`) without a preset. `validity.validity_error`
+    and `eligibility.cannot_trade` end such entries before another of these columns is read, so only
     those that they check are optional here. pause_*: of the pause that stops an entry.
 
     is_held_leg: of an OCO pair, and its trigger has not fired; other_leg_fired: and that of its
@@ -268,6 +271,11 @@ class QuoteRow(NamedTuple):
     ask: Decimal
     time: datetime
     age: int
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether it is not stale."""
+        return self.age <= QUOTE_MAX_AGE_SECONDS
 
 
 class SourceRow(NamedTuple):

@@ -20,7 +20,7 @@ from execution.models import AT_BROKER, TERMINAL
 from execution.monitoring.condition_watch import wake_settled
 from execution.monitoring.trigger_monitor import TriggerMonitor
 from execution.order_changes import change_order
-from execution.submission.changes import WantedTerms
+from execution.submission.change_terms import WantedTerms
 from signals import services as signal_services
 from signals.models import Approval, Signal
 from tests.execution import factories

@@ -21,7 +21,8 @@ from connections.models import AccountSnapshot, ExecutionConnection, Instrument
 from execution.dispatch.order_dispatcher import reports_from_outcome
 from execution.dispatch.report_writer import apply_with_bisection
 from execution.models import DriftItem, DroppedMessageCount, Order
-from execution.submission.claim import Outgoing, claim
+from execution.submission.claim import claim
+from execution.submission.outgoing import Outgoing
 from positions.models import ExecutionPosition
 from prices.models import LatestQuote
 from signals.models import Approval, Feed, Signal
@@ -155,7 +156,7 @@ def pending() -> list[int]:
 
 def claim_all(owner: str = OWNER) -> list[Outgoing]:
     """Claim everything that is due."""
-    return claim(pending(), worker_id=owner)
+    return claim(pending(), worker_id=owner).outgoing
 
 
 def drift_items() -> list[tuple[str, str]]:

@@ -33,7 +33,8 @@ from execution.recovery import sweeps
 from execution.reports.transitions import ALLOWED
 from execution.runtime import trading_runtime
 from execution.runtime.event_stream import drain_events
-from execution.submission.claim import Outgoing, claim
+from execution.submission.claim import claim
+from execution.submission.outgoing import Outgoing
 from signals.models import Signal
 from signals.services import cancel
 from tests.connections import make
@@ -137,7 +138,7 @@ class ExecutionModel:
 
     # ---- processes ---------------------------------------------------------------------------
     def claim(self, process: Process, part: slice) -> None:
-        claimed = claim(factories.pending()[part], worker_id=process.name)
+        claimed = claim(factories.pending()[part], worker_id=process.name).outgoing
         process.claimed += [(self.skew, outgoing) for outgoing in claimed]
 
     def send(self, process: Process, index: int, what: str) -> None:

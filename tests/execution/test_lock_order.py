@@ -17,7 +17,8 @@ from execution.reconciliation.missing_positions import external_close_report
 from execution.reports.inferred_closes import FIND
 from execution.runtime.trading_runtime import TradingRuntime
 from execution.signal_changes import begin_waiting_changes
-from execution.submission.changes import LOCK_CONNECTION, WantedTerms
+from execution.submission.change_terms import WantedTerms
+from execution.submission.changes import LOCK_CONNECTION
 from execution.submission.claim import claim
 from execution.submission.signal_limits import _SIGNAL_NOTIONAL, LOCK
 from positions.row_locks import lock_positions
@@ -89,10 +90,10 @@ def test_waiting_change_of_a_routed_entry_waits_for_its_account_before_the_order
         rows(LOCK_CONNECTION, (alice.pk,))
         beginning = beside(begin_waiting_changes)
         until(lambda: bool(rows(WAITING)))
-        moved: list[int] = []
-        assert claim([outgoing.request.order_id], worker_id="p1", moved=moved) == []
+        claimed = claim([outgoing.request.order_id], worker_id="p1")
+        assert claimed.outgoing == []
     beginning.join(30)
     assert not beginning.is_alive()
-    [new] = moved
+    [new] = claimed.moved
     change = EntryChange.objects.get()
     assert (change.order_id, change.state, change.order.limit_price) == (new, "DONE", D("1.094"))

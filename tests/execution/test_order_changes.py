@@ -19,7 +19,7 @@ from execution.models import EntryChange, ExecutionLog, Order
 from execution.monitoring import trigger_monitor
 from execution.monitoring.trigger_monitor import TriggerMonitor
 from execution.order_changes import change_order
-from execution.submission.changes import WantedTerms
+from execution.submission.change_terms import WantedTerms
 from signals.models import Feed
 from tests.connections import make
 from tests.execution import factories

@@ -17,7 +17,7 @@ from execution.monitoring.pending_actions import process_pending_actions
 from execution.order_changes import change_order
 from execution.recovery import sweeps
 from execution.runtime.trading_runtime import TradingRuntime
-from execution.submission.changes import WantedTerms
+from execution.submission.change_terms import WantedTerms
 from signals.draft import SignalDraft
 from signals.ingest import save_draft
 from signals.models import Action, Feed, Origin, Signal

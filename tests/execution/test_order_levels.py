@@ -16,7 +16,7 @@ from execution.monitoring.level_monitor import scan_levels
 from execution.monitoring.pending_actions import process_pending_actions
 from execution.order_changes import change_order, coming_levels
 from execution.runtime.trading_runtime import TradingRuntime
-from execution.submission.changes import WantedTerms
+from execution.submission.change_terms import WantedTerms
 from positions.models import ExecutionPosition
 from signals.models import Feed
 from tests.connections import make

@@ -132,7 +132,7 @@ def change(orders: list[int], **wanted: str) -> None:
 
     from execution import tasks
     from execution.order_changes import change_order
-    from execution.submission.changes import WantedTerms
+    from execution.submission.change_terms import WantedTerms
 
     values: dict[str, Any] = {name: Decimal(value) for name, value in wanted.items()}
     terms = WantedTerms(**values)

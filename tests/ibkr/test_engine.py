@@ -24,7 +24,7 @@ from execution.models import AccountSyncState, BrokerListing, DriftItem, Order, 
 from execution.order_changes import change_order
 from execution.runtime import trading_runtime
 from execution.services import cancel_order
-from execution.submission.changes import WantedTerms
+from execution.submission.change_terms import WantedTerms
 from positions.models import ExecutionPosition
 from signals.models import Feed
 from tests.connections import make

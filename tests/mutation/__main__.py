@@ -54,6 +54,9 @@ MODULES = {
     "execution/submission/claim.py": Module(
         (f"{SUBMISSION}test_claim.py", f"{SUBMISSION}test_deferral.py")
     ),
+    "execution/submission/claim_writes.py": Module(
+        (f"{SUBMISSION}test_claim.py", f"{SUBMISSION}test_deferral.py")
+    ),
     "execution/reports/order_changes.py": Module((f"{REPORTS}test_order_changes.py",)),
     "execution/reports/inferred_closes.py": Module((f"{REPORTS}test_inferred_closes.py",)),
     "execution/reports/transitions.py": Module(

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from connections.models import DecisionProvider
 from execution.models import EntryDecision, Order
 from execution.submission.claim import claim
-from execution.submission.decisions import Answer, scale_of
 from execution.submission.outcomes import Deferred
+from execution.submission.provider_answers import Answer, scale_of
 from execution.submission.risk import AccountFunds, Entry, Limits, PortfolioExposure, check
 from execution.submission.sizing import Account, Denial, QuantityLimits, Sizing, size
 from signals.models import Feed
@@ -44,10 +44,10 @@ def claimed(order: Order) -> Order:
 def test_entry_without_an_answer_waits_for_one(
     feed: Feed, broker: FakeBroker, rules: DecisionProvider
 ) -> None:
-    order, undecided = published(feed, rules), list[int]()
-    claim([order.pk], worker_id="process-1", undecided=undecided)
+    order = published(feed, rules)
+    claimed = claim([order.pk], worker_id="process-1")
     assert seen() == ("PENDING", "DECISION_AWAITED")
-    assert undecided == [order.pk]
+    assert claimed.undecided == [order.pk]
     order.refresh_from_db()
     assert order.due_at is not None
     assert order.waiting_since is not None

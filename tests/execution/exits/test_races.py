@@ -207,7 +207,7 @@ def run_at_once(actors: Sequence[Callable[[], object]]) -> None:
 
 def claim_and_fill() -> None:
     """Claim what is due, fill it at the broker and write the outcomes, as a worker does."""
-    for outgoing in claim(factories.pending(), worker_id=factories.OWNER):
+    for outgoing in claim(factories.pending(), worker_id=factories.OWNER).outgoing:
         try:
             factories.answer(outgoing, factories.fake_broker().fill_at_once(outgoing.request))
         except Rejected as rejection:

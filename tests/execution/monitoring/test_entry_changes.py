@@ -25,7 +25,7 @@ from execution.recovery import stale_orders
 from execution.rounding_debt import rounding_debts
 from execution.runtime.trading_runtime import TradingRuntime, run_call
 from execution.services import cancel_order
-from execution.submission.changes import WantedTerms
+from execution.submission.change_terms import WantedTerms
 from positions.models import ExecutionPosition
 from signals.models import Feed
 from tests.execution import factories

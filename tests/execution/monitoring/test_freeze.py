@@ -14,7 +14,7 @@ from execution.order_changes import change_order
 from execution.order_reasons import reason_of
 from execution.runtime.trading_runtime import TradingRuntime
 from execution.services import cancel_order, modify_position
-from execution.submission.changes import WantedTerms
+from execution.submission.change_terms import WantedTerms
 from positions.models import ExecutionPosition
 from prices.models import LatestQuote
 from signals.models import Feed

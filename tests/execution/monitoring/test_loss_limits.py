@@ -138,7 +138,7 @@ def test_entry_that_waits_is_denied_with_value_and_maximum(
     order = Order.objects.get(signal=factories.signal(feed))
     read(account, "9400")
     apply_loss_limits()
-    assert claim([order.pk], worker_id=factories.OWNER) == []
+    assert claim([order.pk], worker_id=factories.OWNER).outgoing == []
     order.refresh_from_db()
     assert (order.status, order.reason) == ("DENIED", "LOSS_LIMIT")
     line = ExecutionLog.objects.get(order_id=order.pk, code="LOSS_LIMIT")
@@ -154,7 +154,7 @@ def test_entry_published_during_a_pause_is_not_sent_after_it(
     apply_loss_limits()
     (pause,) = pauses(account)
     assert services.resume_after_limit(pause.pk, by=account.user)
-    assert claim([order.pk], worker_id=factories.OWNER) == []
+    assert claim([order.pk], worker_id=factories.OWNER).outgoing == []
     order.refresh_from_db()
     assert (order.status, order.reason) == ("DENIED", "LOSS_LIMIT")
     assert entry(account, feed).status == "SUBMITTING"  # the next signal is

@@ -19,7 +19,7 @@ from execution.models import Order, OrderTrigger
 from execution.monitoring.trigger_monitor import TriggerMonitor
 from execution.order_changes import change_order
 from execution.services import cancel_order, retry_order
-from execution.submission.changes import WantedTerms
+from execution.submission.change_terms import WantedTerms
 from execution.submission.claim import claim
 from signals import services
 from signals.models import Approval, Feed, Signal

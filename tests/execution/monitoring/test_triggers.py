@@ -527,19 +527,19 @@ def test_claim_of_an_order_that_has_just_fired_does_not_hold_it_again(
     alice: ExecutionConnection, feed: Feed, monitor: TriggerMonitor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It was loaded before its trigger fired, and is written after."""
-    from execution.submission import claim as claims
+    from execution.submission import claim, claim_writes
 
     order = held(feed, **BUY_STOP)
     Order.objects.update(due_at=market_now())
-    write = claims._await_triggers
+    write = claim_writes.arm_triggers
 
     def fire_first(*arguments: Any) -> None:
         assert monitor.process_quotes(source(alice), quotes_of("1.2")) == [order.pk]
         write(*arguments)
 
-    monkeypatch.setattr(claims, "_await_triggers", fire_first)
+    monkeypatch.setattr(claim, "arm_triggers", fire_first)
     assert factories.claim_all() == []
-    monkeypatch.setattr(claims, "_await_triggers", write)
+    monkeypatch.setattr(claim, "arm_triggers", write)
     assert state() == ("PENDING", "TRIGGERED")
     assert not OrderTrigger.objects.get().is_armed
     assert len(factories.claim_all()) == 1

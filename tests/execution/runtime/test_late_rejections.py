@@ -13,7 +13,7 @@ from connections.models import ConnectionHealth, ExecutionConnection
 from execution.recovery import order_polling
 from execution.runtime import trading_runtime
 from execution.runtime.health_recorder import HealthRecorder
-from execution.submission.claim import Outgoing
+from execution.submission.outgoing import Outgoing
 from signals.models import Feed
 from tests.connections.fake_brokers import Broker, account
 from tests.execution import factories

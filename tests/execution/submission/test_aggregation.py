@@ -23,7 +23,8 @@ from execution.monitoring import broker_positions
 from execution.reconciliation.reconcile import reconcile
 from execution.recovery import sweeps
 from execution.runtime import trading_runtime
-from execution.submission.claim import Outgoing, claim
+from execution.submission.claim import claim
+from execution.submission.outgoing import Outgoing
 from positions.models import ExecutionPosition
 from signals.models import Feed
 from tests.connections import make
@@ -120,10 +121,10 @@ def test_one_that_is_due_takes_along_those_that_wait(
     factories.claim_all()
     first, second = orders()
     factories.pass_time(1)
-    (outgoing,) = claim([first.pk], worker_id=factories.OWNER)
+    (outgoing,) = claim([first.pk], worker_id=factories.OWNER).outgoing
     assert outgoing.request.quantity == D(200)
     assert {order.aggregate_id for order in orders()} == {first.pk}
-    assert claim([second.pk], worker_id=factories.OWNER) == []
+    assert claim([second.pk], worker_id=factories.OWNER).outgoing == []
 
 
 def test_new_entry_is_sent_with_one_whose_window_has_ended(
@@ -133,7 +134,7 @@ def test_new_entry_is_sent_with_one_whose_window_has_ended(
     factories.claim_all()
     factories.pass_time(1)
     factories.signal(feed)
-    (outgoing,) = claim([orders()[1].pk], worker_id=factories.OWNER)
+    (outgoing,) = claim([orders()[1].pk], worker_id=factories.OWNER).outgoing
     assert outgoing.request.quantity == D(200)
     assert outgoing.request.order_id == orders()[0].pk
 

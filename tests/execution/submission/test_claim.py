@@ -23,8 +23,9 @@ from execution.models import Order
 from execution.services import close_position
 from execution.submission import bundle_evaluation, claim_sql
 from execution.submission import claim as claiming
-from execution.submission.claim import Outgoing, claim
+from execution.submission.claim import claim
 from execution.submission.outcomes import Deferred
+from execution.submission.outgoing import Outgoing
 from execution.submission.rows import OrderRow
 from positions.models import ExecutionPosition
 from signals.models import Feed
@@ -180,7 +181,8 @@ def test_claim_reads_only_the_prices_that_it_needs(feed: Feed, by: str) -> None:
         factories.quote(one, pair=pair)
     factories.signal(feed, [("1.12", "1")])
     pending = rows(claim_sql.LOAD, (array(factories.pending()),))
-    market = claiming._load_context(pending, *claiming._lock_signals(pending))
+    signals = {row.id: row for row in rows(claim_sql.SIGNALS, ([pending[0].signal_id],))}
+    market = bundle_evaluation.load_evaluation_context(pending, signals)
     assert market.quotes[pending[0].data_connection_id].keys() == {"EUR/USD", by}
     (outgoing,) = factories.claim_all()
     assert outgoing.request.symbol == "EURUSD"
@@ -253,18 +255,24 @@ def test_orders_of_a_lane_without_a_worker_state_why_they_wait(
     alice: ExecutionConnection, feed: Feed
 ) -> None:
     factories.signal(feed)
-    assert claim(factories.pending(), worker_id="a", lanes_without_worker=["sessions.3"]) == []
+    assert (
+        claim(factories.pending(), worker_id="a", lanes_without_worker=["sessions.3"]).outgoing
+        == []
+    )
     assert seen() == ("PENDING", "")  # of a lane that this process holds
     ExecutionConnection.objects.update(lane="sessions.3")
-    assert claim(factories.pending(), worker_id="a", lanes_without_worker=["sessions.3"]) == []
+    assert (
+        claim(factories.pending(), worker_id="a", lanes_without_worker=["sessions.3"]).outgoing
+        == []
+    )
     assert seen() == ("PENDING", "NO_SESSION_WORKER")
 
 
 def test_nothing_is_claimed_twice(alice: ExecutionConnection, feed: Feed) -> None:
     factories.signal(feed)
     ids = factories.pending()
-    assert len(claim([*ids, *ids], worker_id="a")) == 1
-    assert claim(ids, worker_id="b") == []
+    assert len(claim([*ids, *ids], worker_id="a").outgoing) == 1
+    assert claim(ids, worker_id="b").outgoing == []
 
 
 def test_order_that_is_not_due_is_not_claimed(alice: ExecutionConnection, feed: Feed) -> None:
@@ -364,7 +372,7 @@ def test_only_entries_may_be_deferred_by_the_policy(alice: ExecutionConnection, 
         legs.extend(row.leg for row in entries)
         return {row.connection_id: Deferred(Code.BROKER_HOST_DOWN) for row in entries}
 
-    (outgoing,) = claim(factories.pending(), worker_id="a", deferral_policy=policy)
+    (outgoing,) = claim(factories.pending(), worker_id="a", deferral_policy=policy).outgoing
     assert (outgoing.is_entry, legs) == (False, ["entry"])
     assert Order.objects.get(status="PENDING").reason == "BROKER_HOST_DOWN"
 
@@ -386,10 +394,10 @@ def test_locked_connection_leaves_its_orders_due(alice: ExecutionConnection, fee
         try:
             with pytest.raises(OperationalError, match="lock timeout"):
                 claim(ids, worker_id="late")
-            assert claim(ids, worker_id="sweep", skip_locked=True) == []
+            assert claim(ids, worker_id="sweep", skip_locked=True).outgoing == []
         finally:
             run("SET lock_timeout = 0")
-    assert len(claim(ids, worker_id="next")) == 1
+    assert len(claim(ids, worker_id="next").outgoing) == 1
 
 
 # ---- quarantine ----
@@ -413,7 +421,7 @@ def test_one_quarantined_order_of_fifty_fails_alone(
     factories.signal(feed)
     ids = factories.pending()
     poison(monkeypatch, ids[23])
-    bundle = services._claim_with_bisection(ids, "me", False)
+    bundle = services._claim_with_bisection(ids, "me", False).outgoing
     assert sorted(o.request.order_id for o in bundle) == sorted({*ids} - {ids[23]})
     poisoned = Order.objects.get(pk=ids[23])
     assert (poisoned.status, poisoned.reason) == ("FAILED", "ORDER_PROCESSING_FAILED")
@@ -452,7 +460,7 @@ def test_claimed_half_is_sent_though_the_other_half_is_locked(
 
     monkeypatch.setattr("execution.services.claim", half_locked)
     monkeypatch.setattr("execution.services.connection.close", lambda: None)
-    bundle = services._claim_with_bisection(ids, "me", False)
+    bundle = services._claim_with_bisection(ids, "me", False).outgoing
     assert [o.request.order_id for o in bundle] == [ids[0]]
 
 
@@ -460,7 +468,7 @@ def test_failure_after_the_intent_leaves_no_intent(
     alice: ExecutionConnection, feed: Feed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     factories.signal(feed)
-    monkeypatch.setattr(claiming, "_outgoing", lambda *_: 1 / 0)
+    monkeypatch.setattr(claiming, "outgoing_of", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         factories.claim_all()
     assert seen() == ("PENDING", "")

@@ -232,7 +232,9 @@ def test_sent_entry_keeps_its_condition_fulfilled(
                                                       after_state="FILLED"))  # fmt: skip
 
     down = {str(alice.pk): Deferred(Code.BROKER_HOST_DOWN)}
-    assert claim([order.pk], worker_id=factories.OWNER, deferral_policy=lambda _: down) == []
+    assert (
+        claim([order.pk], worker_id=factories.OWNER, deferral_policy=lambda _: down).outgoing == []
+    )
     assert state_of(order) == ("PENDING", "BROKER_HOST_DOWN")
     ExecutionPosition.objects.filter(pk=position.pk).update(quantity=0, closed_at=market_now())
     Order.objects.filter(pk=order.pk, status="PENDING").update(due_at=market_now() - SECOND)

@@ -42,7 +42,7 @@ def wait_of(order: Order) -> float:
 
 
 def try_to_send(order: Order, fault: Exception) -> None:
-    (outgoing,) = claim([order.pk], worker_id=factories.OWNER)
+    (outgoing,) = claim([order.pk], worker_id=factories.OWNER).outgoing
     factories.answer(outgoing, fault)
     order.refresh_from_db()
 

@@ -20,7 +20,7 @@ from connections.market_data.sources import (
 from connections.models import ExecutionConnection
 from execution.models import ExecutionLog, Order
 from execution.services import close_position
-from execution.submission.evaluate import FIRST_PRICE_SECONDS
+from execution.submission.quotes import FIRST_PRICE_SECONDS
 from signals.models import Feed, Signal
 from signals.services import cancel
 from tests.connections import make

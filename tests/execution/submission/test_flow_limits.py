@@ -20,7 +20,7 @@ from execution.models import Order
 from execution.order_changes import change_order
 from execution.preview import preview
 from execution.services import close_position
-from execution.submission.changes import WantedTerms
+from execution.submission.change_terms import WantedTerms
 from execution.submission.claim import claim
 from execution.submission.flow_limits import LEAST_ENTRIES, usual_quantity
 from signals.models import Approval, Feed, Signal

@@ -12,7 +12,7 @@ from connections.models import Instrument
 from execution.models import ExecutionLog, Order
 from execution.order_changes import change_order
 from execution.services import close_position
-from execution.submission.changes import WantedTerms
+from execution.submission.change_terms import WantedTerms
 from signals.models import Feed
 from tests.execution import factories
 from tests.execution.fake_broker import FakeBroker

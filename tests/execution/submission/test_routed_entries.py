@@ -31,7 +31,8 @@ from execution.recovery import sweeps
 from execution.rounding_debt import rounding_debts
 from execution.route_preview import preview_route
 from execution.signal_changes import begin_waiting_changes
-from execution.submission.claim import Outgoing, claim
+from execution.submission.claim import claim
+from execution.submission.outgoing import Outgoing
 from execution.submission.route_writes import route_failed
 from positions.models import StopRule
 from signals.models import Feed, Origin, Signal
@@ -70,9 +71,8 @@ def states() -> list[tuple[Any, str, str, str]]:
 
 def claimed() -> list[Outgoing]:
     """Claim what is due, and what that moved."""
-    moved: list[int] = []
-    sent = claim(factories.pending(), worker_id=factories.OWNER, moved=moved)
-    return sent + (claim(moved, worker_id=factories.OWNER) if moved else [])
+    first = claim(factories.pending(), worker_id=factories.OWNER)
+    return first.outgoing + claim(first.moved, worker_id=factories.OWNER).outgoing
 
 
 def accounts_of(sent: list[Outgoing]) -> list[str]:
@@ -226,7 +226,7 @@ def test_next_account_follows_a_failure_that_is_proven(
     assert states() == [
         (first.pk, "FAILED", code.value, "MOVED"), (second.pk, "PENDING", "", "HERE"),
     ]  # fmt: skip
-    assert accounts_of(claim([new], worker_id=factories.OWNER)) == [str(second.pk)]
+    assert accounts_of(claim([new], worker_id=factories.OWNER).outgoing) == [str(second.pk)]
 
 
 def test_owner_is_notified_of_a_failure_if_no_account_follows(
@@ -235,7 +235,7 @@ def test_owner_is_notified_of_a_failure_if_no_account_follows(
     route(first, second)
     publish(feed)
     for connection in (first, second):
-        for outgoing in claimed() or claim(factories.pending(), worker_id=factories.OWNER):
+        for outgoing in claimed() or claim(factories.pending(), worker_id=factories.OWNER).outgoing:
             factories.answer(outgoing, OutcomeUnknown(Code.REPLY_LOST))
         never_arrived(Order.objects.get(connection=connection))
         assert factories.events("order.failed") == []
@@ -414,7 +414,7 @@ def test_cancelled_signal_is_not_sent_by_the_new_order(
     fail(Order.objects.get(), Code.NEVER_ARRIVED)
     [new] = moved_on()
     Signal.objects.filter(pk=signal.pk).update(cancelled_at=market_now())
-    assert claim([new], worker_id=factories.OWNER) == []
+    assert claim([new], worker_id=factories.OWNER).outgoing == []
     assert states()[1][1:3] == ("CANCELLED", "SIGNAL_CANCELLED")
 
 

@@ -58,7 +58,7 @@ def test_later_bundles_count_what_is_filled_and_may_be_filled(
     limit(feed, "220")
     factories.signal(feed)
     first, second, third, fourth = factories.pending()
-    (outgoing,) = claim([first], worker_id="one")
+    (outgoing,) = claim([first], worker_id="one").outgoing
     factories.answer(outgoing, broker.fill_at_once(outgoing.request))
     claim([second], worker_id="two")
     claim([third], worker_id="three")

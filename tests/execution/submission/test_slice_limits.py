@@ -117,9 +117,8 @@ def test_provider_is_asked_about_the_whole_entry_only(feed: Feed, broker: FakeBr
     run("UPDATE execution_entrydecision SET asked_at = asked_at - interval '1 minute'")
     factories.pass_time(20)
     refresh()
-    undecided = list[int]()
-    claim(factories.pending(), worker_id="process-1", undecided=undecided)
-    assert undecided == []
+    claimed = claim(factories.pending(), worker_id="process-1")
+    assert claimed.undecided == []
     assert [(status, quantity) for _, status, _, quantity in seen()] == [
         ("FILLED", D(10)), ("SUBMITTING", D(10)), ("PENDING", D(20)),
     ]  # fmt: skip

@@ -17,7 +17,7 @@ from connections.models import ExecutionConnection, Subscription
 from execution.models import Order, OrderTrigger
 from execution.order_changes import change_order, may_be_changed
 from execution.order_explanations import explain
-from execution.submission.changes import WantedTerms
+from execution.submission.change_terms import WantedTerms
 from signals import services
 from signals.models import Approval, Feed, Signal
 from tests.execution import factories

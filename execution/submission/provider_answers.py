@@ -1,6 +1,6 @@
 """What a decision provider's answer means for an entry at the claim.
 
-The providers are asked before the claim, by `execution/decision/`. The claim only reads what they
+`execution/decision_step/` asks the providers before the claim. The claim only reads what they
 answered: an entry without a recent answer waits for one. Exits are never asked about.
 """
 

@@ -1,0 +1,222 @@
+"""The limits of entries, in the one order in which they are checked. Pure.
+
+An entry is decided in steps, and each step has a list here:
+
+1. `halt_denial`: the kill switch and pauses;
+2. `ADMISSION`: what the account may trade now;
+3. `PRICE`: whether the market allows its price;
+4. `SIZE`: what it adds to the account, to the day and to its signal.
+
+Each limit names the subjects that it counts for. The claim, the preview of a publication and
+changes of orders all check these lists, so a new limit is added here and nowhere else.
+docs/limits.md has an example of each.
+"""
+
+from collections.abc import Callable, Collection
+from datetime import datetime
+from decimal import Decimal
+from enum import Enum, auto
+from typing import Generic, NamedTuple, TypeVar
+
+from brokers.account_capabilities import Capabilities
+from brokers.types import PositionMode, Side
+from common.reason_codes import Code
+from connections.models import HaltMode
+from execution.submission import flow_limits, market_limits, risk
+from execution.submission.eligibility import cannot_trade, expiry_too_near, listing_denial
+from execution.submission.entry_prices import (
+    PricedEntry,
+    level_reached,
+    plan_limit_passed,
+    price_reached,
+    slippage_denial,
+    slippage_not_kept,
+    stop_passed,
+)
+from execution.submission.flow_limits import NewEntry
+from execution.submission.outcomes import Deferred
+from execution.submission.rows import InstrumentRow, OrderRow, RecentRow, SignalRow
+from execution.submission.signal_limits import SignalBudget, signal_denial
+from execution.submission.sizing import Denial
+
+Case = TypeVar("Case")
+
+
+class Subject(Enum):
+    """What a limit counts for."""
+
+    ENTRY = auto()  # a new entry, or the whole plan of one in slices
+    SLICE = auto()  # a later slice: its amounts were checked with the whole plan
+    PRICE_CHANGE = auto()  # another price of an order, whether or not it raises the risk
+    GROWTH = auto()  # a change that raises what an order may lose or bind
+
+
+SENT = frozenset({Subject.ENTRY, Subject.SLICE})
+PRICED = SENT | {Subject.PRICE_CHANGE}
+GROWING = SENT | {Subject.GROWTH}
+SIZED = frozenset({Subject.ENTRY, Subject.GROWTH})
+
+
+class LimitList(Generic[Case]):
+    """An ordered list of limits, each with the subjects that it counts for."""
+
+    def __init__(
+        self,
+        *limits: tuple[Callable[[Case], Denial | Deferred | None], Collection[Subject]],
+    ) -> None:
+        """Set the limits in the order in which they are checked."""
+        self._of = {
+            subject: tuple(check for check, subjects in limits if subject in subjects)
+            for subject in Subject
+        }
+
+    def first_broken(self, subject: Subject, case: Case) -> Denial | Deferred | None:
+        """Return why a limit stops the subject, of the first one that does; None: none does."""
+        for check in self._of[subject]:
+            if broken := check(case):
+                return broken
+        return None
+
+
+def halt_denial(row: OrderRow, halt: str | None) -> Denial | None:
+    """Deny all of the subjects while the kill switch or a pause stops them. halt: its mode."""
+    if halt is not None:
+        return Denial(Code.TRADING_HALTED if halt == HaltMode.HALTED else Code.ENTRIES_HALTED)
+    if row.pause_code:
+        return Denial(
+            Code[row.pause_code], row.pause_value, row.pause_maximum, row.pause_detail or ""
+        )
+    return None
+
+
+class Admission(NamedTuple):
+    """An entry and its account. instrument: None if its broker does not list the pair."""
+
+    row: OrderRow
+    signal: SignalRow
+    instrument: InstrumentRow | None
+    capabilities: Capabilities
+    now: datetime
+
+
+def _market_closed(case: Admission) -> Denial | None:
+    assert case.instrument is not None  # `listing_denial` comes first
+    return market_limits.market_hours_denial(case.row, case.instrument, case.now)
+
+
+ADMISSION = LimitList[Admission](
+    (lambda c: cannot_trade(c.row, c.signal, c.capabilities), GROWING),
+    (lambda c: expiry_too_near(c.row, c.signal, c.now, c.capabilities), SENT),
+    (lambda c: market_limits.symbol_denial(c.row), GROWING),
+    (lambda c: market_limits.hours_denial(c.row, c.now), GROWING),
+    (lambda c: listing_denial(c.row, c.instrument), SENT),
+    (_market_closed, GROWING),
+)
+
+
+def _spread(entry: PricedEntry) -> Denial | None:
+    instrument, quote, _ = entry.market
+    return market_limits.spread_denial(entry.row, entry.signal, instrument, quote)
+
+
+def _slices_unsupported(entry: PricedEntry) -> Denial | None:
+    """Deny slices on an account of which it is not known whether it nets positions."""
+    mode = entry.row.position_mode
+    if not entry.signal.execution_style or mode in set(PositionMode):
+        return None
+    return Denial(Code.SLICES_UNSUPPORTED, detail=mode)
+
+
+PRICE = LimitList[PricedEntry](
+    (slippage_not_kept, SENT),
+    (lambda e: market_limits.deviation_denial(e.row, e.signal, e.at.touch), PRICED),
+    (_spread, GROWING),
+    (plan_limit_passed, SENT),
+    (slippage_denial, PRICED),
+    (level_reached, PRICED),
+    (price_reached, PRICED),
+    (_slices_unsupported, {Subject.ENTRY}),
+    (stop_passed, SENT),
+)
+
+
+class SizedEntry(NamedTuple):
+    """What an entry adds, or a change of one.
+
+    on_account: what the account has with it and not without it. added: what it adds to the day.
+    quantity, risk: of the whole order. worth: what it adds to its signal, quote currency. budget:
+    what it may add to it, or why that is not known; None: the feed has no limit.
+    """
+
+    row: OrderRow
+    side: Side
+    on_account: risk.Entry
+    added: NewEntry
+    quantity: Decimal
+    risk: Decimal
+    worth: Decimal
+    exposure: risk.PortfolioExposure
+    recent: RecentRow
+    budget: SignalBudget | Denial | None
+
+
+def _portfolio(entry: SizedEntry) -> Denial | Deferred | None:
+    """Deny an entry that would close what another signal opened, or that breaks a limit.
+
+    While the opposite position is being closed (a strategy reverses) the entry waits instead: the
+    account cannot hold both, or its limits do not allow both.
+    """
+    row, exposure = entry.row, entry.exposure
+    opposite, nets = (row.pair, entry.side.opposite), row.position_mode == PositionMode.NETTING
+    if nets and opposite in exposure.sides:
+        return Denial(Code.NETTING_OPPOSITE, detail=row.pair)
+    denial = risk.check(entry.on_account, exposure, limits_of(row), funds_of(row))
+    if opposite in exposure.closing and (nets or denial):
+        return Deferred(Code.OPPOSITE_CLOSING, detail=row.pair)
+    return denial
+
+
+def _whole_risk(entry: SizedEntry) -> Denial | None:
+    return risk.trade_risk_denial(entry.risk, limits_of(entry.row), funds_of(entry.row))
+
+
+def _same_trade(entry: SizedEntry) -> Denial | None:
+    return flow_limits.same_trade(entry.row, entry.added, entry.recent, entry.exposure.flow)
+
+
+def _signal_total(entry: SizedEntry) -> Denial | None:
+    budget = entry.budget
+    if budget is None or isinstance(budget, Denial):
+        return budget
+    return signal_denial(budget, entry.worth)
+
+
+SIZE = LimitList[SizedEntry](
+    (_portfolio, SIZED),
+    (_whole_risk, {Subject.GROWTH}),  # of a new entry it is among those of the portfolio
+    (_same_trade, {Subject.ENTRY}),
+    (lambda e: flow_limits.per_minute(e.row, e.recent, e.exposure.flow), {Subject.ENTRY}),
+    (lambda e: flow_limits.unusual_size(e.row, e.quantity, e.recent), SIZED),
+    (lambda e: flow_limits.daily_sums(e.row, e.added, e.recent, e.exposure.flow), SIZED),
+    (lambda e: flow_limits.currency_exposure(e.row, e.added, e.recent, e.exposure.flow), SIZED),
+    (_signal_total, SIZED),
+)
+
+
+def limits_of(row: OrderRow) -> risk.Limits:
+    """Return the limits of the portfolio of an order's account."""
+    return risk.Limits(
+        row.max_quantity,
+        row.max_open_positions,
+        row.max_leverage,
+        row.max_portfolio_risk_percent,
+        row.max_trade_risk_percent,
+        row.max_symbol_exposure_percent,
+        row.max_open_orders,
+    )
+
+
+def funds_of(row: OrderRow) -> risk.AccountFunds:
+    """Return the funds of an order's account, which was read: `cannot_trade` comes first."""
+    assert row.equity is not None
+    return risk.AccountFunds(row.equity, row.free_margin, row.leverage)
