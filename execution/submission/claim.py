@@ -27,7 +27,7 @@ from connections.session_lanes import GENERAL, held_lanes
 from execution.exits.dust import notify_below_minimum
 from execution.exits.reservations import recompute_reserved
 from execution.ids import at_attempt, base_of, new_client_order_id
-from execution.submission import aggregation
+from execution.submission import aggregation, times_in_force
 from execution.submission import claim_sql as sql
 from execution.submission.aggregate_rows import as_one, load_guests, maximum_of, write_groups
 from execution.submission.bundle_evaluation import (
@@ -49,7 +49,6 @@ from execution.submission.exit_conditions import closing_conditions
 from execution.submission.outcomes import (
     ORDER_TYPES,
     SIDES,
-    TIMES_IN_FORCE,
     Decision,
     Deferred,
     EvaluationContext,
@@ -336,7 +335,7 @@ def _outgoing(
         symbol=intent.symbol,
         side=SIDES[row.side],
         order_type=ORDER_TYPES[row.order_type],
-        time_in_force=TIMES_IN_FORCE[row.time_in_force],
+        time_in_force=times_in_force.sent(row.time_in_force, intent.expires_at),
         quantity=intent.quantity,
         limit_price=intent.limit_price,
         stop_price=intent.stop_price,

@@ -6,13 +6,13 @@ from decimal import Decimal
 
 from brokers import price_rounding
 from brokers.account_capabilities import Capabilities
-from brokers.types import ExitSafety, OrderType, PositionMode, Side, TimeInForce
+from brokers.types import ExitSafety, OrderType, PositionMode, Side
 from brokers.worst_price import can_limit_price
 from common.money import plain, to_stored
 from common.reason_codes import Code
 from common.units import Unit, size_of
 from connections.models import SizingMode
-from execution.submission import risk, sizing
+from execution.submission import risk, sizing, times_in_force
 from execution.submission.flow_limits import (
     NOTHING_SENT,
     NewEntry,
@@ -411,9 +411,17 @@ def _intent(
         risk=entry.risk,
         worst_price=at.worst,
         unrounded_quantity=size.unrounded,
-        expires_at=signal.valid_until if row.time_in_force == TimeInForce.GTD else None,
-        detail=f"{plain(entry.quantity)} at {plain(at.entry)}{_raised(size)}",
+        expires_at=times_in_force.expiry_at_broker(
+            row.time_in_force, signal.valid_until, capabilities
+        ),
+        detail=f"{plain(entry.quantity)} at {plain(at.entry)}{_raised(size)}"
+        f"{_ended_by_us(row, capabilities)}",
     )
+
+
+def _ended_by_us(row: OrderRow, capabilities: Capabilities) -> str:
+    is_emulated = times_in_force.is_emulated(row.time_in_force, capabilities)
+    return "; GTD is emulated: sent as GTC, Fillcast ends it" if is_emulated else ""
 
 
 def _raised(size: sizing.Size) -> str:

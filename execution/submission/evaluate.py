@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 
 from brokers.account_capabilities import Capabilities
-from brokers.types import OrderType, TimeInForce
+from brokers.types import OrderType
 from common.formatting import sentence
 from common.money import plain
 from common.reason_codes import Code
@@ -23,7 +23,7 @@ from execution.exits.safety import (
     max_exit_quantity,
 )
 from execution.models import Status, TriggerKind
-from execution.submission import risk, triggers
+from execution.submission import risk, times_in_force, triggers
 from execution.submission.entry import next_slice, size_and_check
 from execution.submission.flow_limits import NOTHING_SENT
 from execution.submission.market_limits import (
@@ -37,7 +37,6 @@ from execution.submission.outcomes import (
     EXIT_CODES,
     ORDER_TYPES,
     SIDES,
-    TIMES_IN_FORCE,
     Atr,
     Decision,
     Deferred,
@@ -491,9 +490,7 @@ def cannot_trade(row: OrderRow, signal: SignalRow, capabilities: Capabilities) -
         return Denial(Code.ORDER_TYPE_UNSUPPORTED, detail=row.order_type)
     if ORDER_TYPES.get(row.order_type) not in capabilities.order_types:
         return Denial(Code.ORDER_TYPE_UNSUPPORTED, detail=row.order_type)
-    if TIMES_IN_FORCE[row.time_in_force] not in capabilities.times_in_force:
-        return Denial(Code.ORDER_TYPE_UNSUPPORTED, detail=row.time_in_force)
-    return None
+    return times_in_force.denial(row.time_in_force, capabilities)
 
 
 def _is_emulated(row: OrderRow, signal: SignalRow, capabilities: Capabilities) -> bool:
@@ -506,11 +503,10 @@ def _expiry_too_near(
     row: OrderRow, signal: SignalRow, context: EvaluationContext, capabilities: Capabilities
 ) -> Denial | None:
     """Deny a GTD order whose end is nearer than the broker accepts. Current, maximum: seconds."""
-    if row.time_in_force != TimeInForce.GTD or signal.valid_until is None:
-        return None
-    if _is_emulated(row, signal, capabilities):
+    expiry = times_in_force.expiry_at_broker(row.time_in_force, signal.valid_until, capabilities)
+    if expiry is None or _is_emulated(row, signal, capabilities):
         return None  # the engine ends it
-    left, shortest = signal.valid_until - context.now, capabilities.shortest_gtd
+    left, shortest = expiry - context.now, capabilities.shortest_gtd
     if left >= shortest:
         return None
     return Denial(
