@@ -37,6 +37,7 @@ POINTS = {
     "time_exits.committed": "exits of positions whose time has come are committed; not enqueued",
     "condition_exits.committed": "exits and cancels of positions whose condition holds are"
     " committed; not enqueued",
+    "slice_averages.read": "the market's averages of ended entries in slices are read; not stored",
     "exits.written": "exits are written with their reservation; not committed",
     "levels.committed": "exits of levels that were hit are committed; not enqueued",
     "stop_rules.committed": "stops moved by their rules are committed; the broker has the old ones",

@@ -309,6 +309,20 @@ class SlicePlanSerializer(StrictSerializer):
     market_vwap = Amount(
         read_only=True, allow_null=True, help_text="The same, weighted by the number of quotes."
     )
+    market_until = UtcDateTime(
+        source="market.until", read_only=True, help_text="Until when the market's averages count."
+    )
+    market_is_final = serializers.BooleanField(
+        source="market.is_final", read_only=True,
+        help_text="Whether the market's averages are stored, after the end; else they change.",
+    )  # fmt: skip
+    market_minutes = serializers.IntegerField(
+        source="market.minutes", read_only=True,
+        help_text="How many minutes of the time had prices; 0: the averages are null.",
+    )  # fmt: skip
+    market_of_minutes = serializers.IntegerField(
+        source="market.of_minutes", read_only=True, help_text="Of how many."
+    )
     against_arrival = Amount(read_only=True, allow_null=True, help_text="+ is worse.")
     against_market = Amount(read_only=True, allow_null=True, help_text="+ is worse.")
     against_vwap = Amount(read_only=True, allow_null=True, help_text="+ is worse.")
