@@ -37,9 +37,11 @@ POINTS = {
     "time_exits.committed": "exits of positions whose time has come are committed; not enqueued",
     "condition_exits.committed": "exits and cancels of positions whose condition holds are"
     " committed; not enqueued",
+    "slice_averages.read": "the market's averages of ended entries in slices are read; not stored",
     "exits.written": "exits are written with their reservation; not committed",
     "levels.committed": "exits of levels that were hit are committed; not enqueued",
     "stop_rules.committed": "stops moved by their rules are committed; the broker has the old ones",
+    "ends.committed": "cancels of orders whose valid_until has passed are decided; not claimed yet",
     "pending_actions.committed": "cancels and moved levels are decided; the broker is not called"
     " yet",
     "pending_actions.answered": "the broker has done it; its answer is not written",

@@ -434,6 +434,11 @@ class Code(StrEnum):
         "The signal's valid-until time passed before the order could be sent.",
         "You need not do anything; the order is never sent late.",
     )
+    VALID_UNTIL_ENDED = (
+        "VALID_UNTIL_ENDED",
+        "The order's valid-until time passed, so Fillcast cancelled it at the broker.",
+        "You need not do anything; what had filled before stays open.",
+    )
     CLOSED_BEFORE_SENT = (
         "CLOSED_BEFORE_SENT",
         "The provider closed the trade before this order was sent.",

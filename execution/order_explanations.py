@@ -12,6 +12,7 @@ from common.formatting import CANCELLING, STATES, StateLabel, number
 from common.formatting import quantity as with_unit
 from common.money import plain
 from common.units import unit_label
+from execution.end_times import end_of
 from execution.models import AT_BROKER, Order
 from execution.order_reasons import OrderReason, reason_of
 from signals.models import OrderType
@@ -59,7 +60,7 @@ def explain(order: Order) -> Explanation:
 def _brief(order: Order, reason: OrderReason) -> str:
     if not reason.code:
         return _progress(order)
-    since = f"Waiting{_since(reason)}: " if reason.since else ""
+    since = f"Waiting{_since(reason)}{_until(order)}: " if reason.since else ""
     return f"{since}{reason.sentence}"
 
 
@@ -67,7 +68,7 @@ def _summary(order: Order, reason: OrderReason) -> str:
     if lead := _lead(order):
         return f"{lead}: {_lowered(reason.sentence)}" if reason.code else f"{lead}."
     if order.status == "PENDING" and reason.code:
-        return f"Not sent yet; waiting{_since(reason)}: {_lowered(reason.sentence)}"
+        return f"Not sent yet; waiting{_since(reason)}{_until(order)}: {_lowered(reason.sentence)}"
     happened = _progress(order) or f"{STATES[order.status].word}."
     cancel_failed = order.status in AT_BROKER and order.reason in CANCEL_NOT_CONFIRMED
     return f"{happened} {reason.sentence}" if cancel_failed else happened
@@ -76,8 +77,10 @@ def _summary(order: Order, reason: OrderReason) -> str:
 def _progress(order: Order) -> str:
     """Return how far an order has come; empty if it ended unfilled."""
     filled, quantity = number(order.filled_quantity), with_unit(order.quantity, order.pair)
-    working = f"Not filled yet; working at the broker{_resting(order)}."
-    rest = "the rest is being cancelled" if order.pending_action else "the rest is working"
+    working = f"Not filled yet; working at the broker{_resting(order)}{_until(order)}."
+    rest = f"the rest is working{_until(order)}"
+    if order.pending_action:
+        rest = "the rest is being cancelled"
     sentences = {
         "PENDING": "Not sent yet; a worker will send it within seconds.",
         "SUBMITTING": "Being sent to the broker.",
@@ -105,6 +108,12 @@ def _why(order: Order, reason: OrderReason) -> str:
 
 def _since(reason: OrderReason) -> str:
     return f" since {reason.since:%H:%M:%S} UTC" if reason.since else ""
+
+
+def _until(order: Order) -> str:
+    """Return until when an entry works, and who ends it."""
+    end = end_of(order)
+    return f", {end.text}" if end else ""
 
 
 def _at(order: Order) -> str:

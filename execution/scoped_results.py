@@ -133,9 +133,7 @@ def _exits(orders: Iterable[Order]) -> Exits:
 
 def _line(order: Order) -> ResultLine:
     waits = order.done_at is None
-    is_tried = order.status == Status.PENDING or order.pending_action in (
-        PendingAction.CANCEL, PendingAction.CLOSE,
-    )  # fmt: skip
+    is_tried = order.status == Status.PENDING or order.pending_action != PendingAction.NONE
     is_later = order.due_at is not None and order.due_at > timezone.now()
     return ResultLine(
         order, explain(order), waits, order.due_at if waits and is_tried and is_later else None

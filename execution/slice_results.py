@@ -2,16 +2,46 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 from common.clocks import market_now
 from common.money import divide
 from common.reason_codes import Code
 from execution.models import Order, SlicePlan
+from execution.monitoring.slice_averages import counts_until
 from execution.submission.slicing import Sibling, ending_of, slice_number
-from prices.selectors import average_prices
+from prices.selectors import average_prices, minute_of
 
 ZERO = Decimal(0)
+
+
+@dataclass(frozen=True, slots=True)
+class MarketFigures:
+    """The market's averages from the beginning of an entry in slices.
+
+    until: until when they count, market time. minutes: how many of those minutes had prices, of
+    `of_minutes`. is_final: they are stored, and do not change any more.
+    """
+
+    average: Decimal | None
+    vwap: Decimal | None
+    until: datetime
+    minutes: int
+    of_minutes: int
+    is_final: bool
+
+    @property
+    def text(self) -> str:
+        """Until when the figures count and what is missing, for the entry's owner."""
+        at = f"{self.until:%Y-%m-%d %H:%M:%S} UTC"
+        until = f"Until {at}." if self.is_final else f"Until {at} so far."
+        if not self.minutes:
+            why = "are known" if self.is_final else "are known yet"
+            return f"{until} No prices of this time {why}: the account’s price source had none."
+        if self.minutes < self.of_minutes:
+            return f"{until} Prices of {self.minutes} of {self.of_minutes} minutes are known."
+        return until
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,9 +50,9 @@ class SliceResult:
 
     state: RUNNING while a slice may still be sent or filled, then FILLED, or ENDED with a part of
     it; ended_by: the reason, if something ended it early. average: of what has filled.
-    market_average, market_vwap: the market's mid price from the beginning until now or the end,
-    weighted by time and by the number of quotes. against_arrival, against_market, against_vwap: how
-    much worse (+) the average is than those; None until both are known.
+    market: what the market did from the beginning until now or the end. against_arrival,
+    against_market, against_vwap: how much worse (+) the average is than the arrival price and than
+    the market's averages; None until both are known.
     """
 
     plan: SlicePlan
@@ -31,11 +61,20 @@ class SliceResult:
     average: Decimal | None
     state: str
     ended_by: Code | None
-    market_average: Decimal | None
-    market_vwap: Decimal | None
+    market: MarketFigures
     against_arrival: Decimal | None
     against_market: Decimal | None
     against_vwap: Decimal | None
+
+    @property
+    def market_average(self) -> Decimal | None:
+        """The market's mid price, weighted by time."""
+        return self.market.average
+
+    @property
+    def market_vwap(self) -> Decimal | None:
+        """The market's mid price, weighted by the number of quotes."""
+        return self.market.vwap
 
     @property
     def sent(self) -> int:
@@ -56,11 +95,8 @@ def slice_result(order: Order) -> SliceResult | None:
     value = sum((one.filled_quantity * (one.avg_fill_price or ZERO) for one in slices), ZERO)
     average = divide(value, filled) if filled else None
     sign = 1 if order.side == "BUY" else -1
-    source = order.connection.data_connection_id
-    market = vwap = None
-    if source is not None:
-        until = min(plan.ends_at, market_now())
-        market, vwap = average_prices(source, order.pair, plan.starts_at, until) or (None, None)
+    figures = _market(plan, order, slices)
+    market, vwap = figures.average, figures.vwap
     return SliceResult(
         plan=plan,
         slices=slices,
@@ -68,12 +104,35 @@ def slice_result(order: Order) -> SliceResult | None:
         average=average,
         state=_state(plan, slices, filled),
         ended_by=ending_of(_siblings(slices)),
-        market_average=market,
-        market_vwap=vwap,
+        market=figures,
         against_arrival=average and (average - plan.arrival_price) * sign,
         against_market=(average - market) * sign if average and market else None,
         against_vwap=(average - vwap) * sign if average and vwap else None,
     )
+
+
+def _market(plan: SlicePlan, order: Order, slices: Sequence[Order]) -> MarketFigures:
+    """Return what is stored of an entry that has ended, else what the market has done until now."""
+    if plan.market_until is not None:
+        until, minutes = plan.market_until, plan.market_minutes or 0
+        of_minutes = _minutes(plan.starts_at, until)
+        return MarketFigures(
+            plan.market_average, plan.market_vwap, until, minutes, of_minutes, True
+        )
+    until = min(plan.ends_at, market_now())
+    ended = [one.done_at for one in slices if one.done_at is not None]
+    if len(ended) == len(slices):
+        until = min(until, counts_until(plan.ends_at, max(ended)))
+    source = order.connection.data_connection_id
+    found = source and average_prices(source, order.pair, plan.starts_at, until)
+    average, vwap, minutes = found or (None, None, 0)
+    of_minutes = _minutes(plan.starts_at, until)
+    return MarketFigures(average, vwap, until, minutes, of_minutes, False)
+
+
+def _minutes(start: datetime, end: datetime) -> int:
+    """Return how many minutes a period touches."""
+    return (minute_of(end) - minute_of(start)) // timedelta(minutes=1) + 1
 
 
 def _state(plan: SlicePlan, slices: Sequence[Order], filled: Decimal) -> str:

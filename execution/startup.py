@@ -39,6 +39,7 @@ from execution.monitoring.level_sync import sync_levels
 from execution.monitoring.loss_limits import apply_loss_limits
 from execution.monitoring.pending_actions import process_pending_actions
 from execution.monitoring.scan_heartbeat import late_scheduler_alarm, scan_if_overdue
+from execution.monitoring.slice_averages import store_slice_averages
 from execution.monitoring.stop_failover import take_over_missed_levels
 from execution.monitoring.stop_rules import StopRuleMonitor, judge_due
 from execution.monitoring.tick_monitor import TickMonitor
@@ -241,6 +242,7 @@ def _jobs_of_role(role: str, exits_only: bool) -> tuple[BackgroundJob, ...]:
         jobs += (
             ("expired working orders", seconds, sweeps.cancel_expired_working),
             ("dust", seconds, services.close_dust),
+            ("averages of slices", UPKEEP_SECONDS, store_slice_averages),
             ("triggers", UPKEEP_SECONDS, keep_up_triggers),
             ("conditions", GUARD_SECONDS, lambda: tasks.enqueue(wake_settled())),
             ("stuck orders", seconds, stale_orders.resolve_stuck),

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import NamedTuple
 
-from django.db.models import Avg, F, Sum
+from django.db.models import Avg, Count, F, Sum
 
 from brokers.paper.currency_conversion import Conversion, conversion, conversion_rate, pairs_between
 from brokers.types import Quote
@@ -17,9 +17,9 @@ from prices.indicators import CANDLES, Candle, average_true_range, percentile, t
 from prices.models import LatestQuote, PriceBar
 
 __all__ = [
-    "Candle", "Conversion", "average_prices", "average_true_range", "candles", "conversion",
-    "conversion_rate", "is_stale", "latest", "latest_by_connection", "minute_of", "newest_time",
-    "pairs_between", "quotes_by_day", "spread_percentiles", "trend",
+    "Candle", "Conversion", "MarketAverages", "average_prices", "average_true_range", "candles",
+    "conversion", "conversion_rate", "is_stale", "latest", "latest_by_connection", "minute_of",
+    "newest_time", "pairs_between", "quotes_by_day", "spread_percentiles", "trend",
 ]  # fmt: skip
 
 SourcePair = tuple[int, str]
@@ -67,9 +67,17 @@ def newest_time(data_connection_id: int) -> datetime | None:
     )
 
 
+class MarketAverages(NamedTuple):
+    """The mid prices of a period. minutes: how many of it had quotes."""
+
+    by_time: Decimal
+    by_quotes: Decimal
+    minutes: int
+
+
 def average_prices(
     data_connection_id: int, pair: str, start: datetime, end: datetime
-) -> tuple[Decimal, Decimal] | None:
+) -> MarketAverages | None:
     """Return the mid prices of a pair weighted by time and by volume; None without a bar.
 
     Volume is the number of quotes. start, end: market time. Minutes in which the period begins and
@@ -84,10 +92,12 @@ def average_prices(
         mean=Avg(mid, output_field=AmountField()),
         value=Sum(mid * F("quote_count"), output_field=AmountField()),
         count=Sum("quote_count"),
+        minutes=Count("*"),
     )
     if found["mean"] is None:
         return None
-    return to_stored(found["mean"]), divide(found["value"], Decimal(found["count"]))
+    by_quotes = divide(found["value"], Decimal(found["count"]))
+    return MarketAverages(to_stored(found["mean"]), by_quotes, found["minutes"])
 
 
 class DayRow(NamedTuple):

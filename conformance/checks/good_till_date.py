@@ -1,4 +1,4 @@
-"""C127–C129: orders that their broker ends at a given time."""
+"""C127–C129, C144: orders that end at a given time, by their broker or by us."""
 
 import asyncio
 from datetime import datetime, timedelta
@@ -50,6 +50,31 @@ async def has_passed(scenario: Scenario) -> None:
         entry = await scenario.working_order(time_in_force=TimeInForce.GTD, expires_at=expiry)
         await scenario.refusal(entry)
         expect(not await scenario.is_open(entry), "it is open")
+
+
+@check(
+    144,
+    "good till a date that we end",
+    Capability.LIMIT,
+    Capability.GTC,
+    HarnessFeature.NEW_PROCESS,
+    HarnessFeature.PRICES,
+)
+async def ended_by_us(scenario: Scenario) -> None:
+    """How we end an order where the broker has no good till date: a restarted process finds the
+    order, sent as good till cancelled, under our id and cancels it. It is reported as cancelled,
+    and a price that reaches it afterwards does not fill it."""
+    entry = await scenario.place_working()
+    await scenario.harness.new_process()
+    await scenario.found(entry.client_order_id)
+    await scenario.until(lambda: scenario.is_open(entry), "it is not listed under our id")
+    answer = await scenario.cancel(entry)
+    known = await scenario.reports_of(entry, ended, answer)
+    kinds = {report.kind for report in known}
+    expect(ReportKind.CANCELLED in kinds, f"it is reported as {kinds}")
+    expect(not await scenario.is_open(entry), "it is still open")
+    await scenario.harness.move(1 - scenario.harness.far_fraction * Decimal("1.5"))
+    expect(await scenario.held() == 0, "it was filled after its end")
 
 
 async def _placed(scenario: Scenario, expiry: datetime) -> OrderRequest:

@@ -20,6 +20,7 @@ from execution.change_forms import (
     change_line,
     make_change,
 )
+from execution.end_times import end_of
 from execution.models import EntryChange, EntryDecision, ExecutionLog, Order, Status
 from execution.order_changes import may_be_changed
 from execution.order_reasons import reason_of
@@ -63,6 +64,7 @@ def show(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
         order=order,
         position=order.position or opened,
         explanation=explanation_of(order),
+        end=end_of(order),
         reason=reason_of(order),
         fills=fills,
         decision=EntryDecision.objects.filter(order=pk).first(),

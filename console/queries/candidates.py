@@ -199,7 +199,7 @@ def filtered_orders(signal: Signal, filters: QueryDict) -> QuerySet[Order]:
         found = with_reason(found, reason)
     if term := filters.get("q", "").strip():
         found = found.filter(_search(term))
-    related = found.select_related("connection__user", "connection__admin")
+    related = found.select_related("connection__user", "connection__admin", "signal")
     sort = SORTS.get(filters.get("sort", ""))
     ordering: list[Any] = [_down(sort)] if sort else [_RANK]
     return related.defer("connection__sealed_credentials").order_by(*ordering, "pk")

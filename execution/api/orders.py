@@ -62,7 +62,7 @@ def orders_for(user: User) -> QuerySet[Order]:
         closed_at__isnull=False,
     )
     closed = Q(position__closed_at__isnull=False) | Q(Exists(opened))
-    rows = Order.objects.select_related("connection", "trigger").annotate(
+    rows = Order.objects.select_related("connection", "signal", "trigger").annotate(
         position_closed=Case(When(closed, then=Value(True)), default=Value(False))
     )
     mine = own_connections(user).values("pk")

@@ -17,6 +17,7 @@ from common.api_fields import (
     reason,
 )
 from common.money import plain
+from execution.end_times import end_of
 from execution.models import (
     Decision,
     DriftItem,
@@ -144,7 +145,13 @@ class OrderSerializer(StrictModelSerializer[Order]):
     slippage_pips = serializers.SerializerMethodField(help_text="Null if its unit is not pips.")
     emulated = serializers.SerializerMethodField(
         help_text="Whether Fillcast holds it, or held it, until its condition holds or its trigger"
-        " fires."
+        " fires; or it is GTD at a broker without GTD, so that Fillcast ends it."
+    )
+    ends_at = serializers.SerializerMethodField(
+        help_text="Until when it works, market time; null if no end is set or it has ended."
+    )
+    ended_by = serializers.SerializerMethodField(
+        help_text="Who ends it at `ends_at`: BROKER if that was given the end, else FILLCAST."
     )
     trigger = serializers.SerializerMethodField(help_text="Of an emulated order, else null.")
 
@@ -186,6 +193,8 @@ class OrderSerializer(StrictModelSerializer[Order]):
             "own_take_profit",
             "own_valid_until",
             "expires_at",
+            "ends_at",
+            "ended_by",
             "expected_price",
             "worst_price",
             "filled_quantity",
@@ -215,8 +224,22 @@ class OrderSerializer(StrictModelSerializer[Order]):
         return f"O-{order.pk}"
 
     def get_emulated(self, order: Order) -> bool:
-        """Return whether it has a trigger of ours, or waits for a condition."""
-        return order.awaits_condition or trigger_of(order) is not None
+        """Return whether it has a trigger of ours, waits for a condition, or is ended by us."""
+        return order.awaits_condition or trigger_of(order) is not None or order.has_emulated_end
+
+    @extend_schema_field(UtcDateTime(allow_null=True))
+    def get_ends_at(self, order: Order) -> str | None:
+        """Return until when it works."""
+        end = end_of(order)
+        return None if end is None else UtcDateTime().to_representation(end.at)
+
+    @extend_schema_field(serializers.ChoiceField(choices=["BROKER", "FILLCAST"], allow_null=True))
+    def get_ended_by(self, order: Order) -> str | None:
+        """Return who ends it."""
+        end = end_of(order)
+        if end is None:
+            return None
+        return "BROKER" if end.by_broker else "FILLCAST"
 
     @extend_schema_field(TriggerSerializer(allow_null=True))
     def get_trigger(self, order: Order) -> dict[str, Any] | None:
@@ -285,6 +308,20 @@ class SlicePlanSerializer(StrictSerializer):
     )
     market_vwap = Amount(
         read_only=True, allow_null=True, help_text="The same, weighted by the number of quotes."
+    )
+    market_until = UtcDateTime(
+        source="market.until", read_only=True, help_text="Until when the market's averages count."
+    )
+    market_is_final = serializers.BooleanField(
+        source="market.is_final", read_only=True,
+        help_text="Whether the market's averages are stored, after the end; else they change.",
+    )  # fmt: skip
+    market_minutes = serializers.IntegerField(
+        source="market.minutes", read_only=True,
+        help_text="How many minutes of the time had prices; 0: the averages are null.",
+    )  # fmt: skip
+    market_of_minutes = serializers.IntegerField(
+        source="market.of_minutes", read_only=True, help_text="Of how many."
     )
     against_arrival = Amount(read_only=True, allow_null=True, help_text="+ is worse.")
     against_market = Amount(read_only=True, allow_null=True, help_text="+ is worse.")

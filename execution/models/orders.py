@@ -367,6 +367,15 @@ class Order(models.Model):
         return Order.objects.get(pk=self.aggregate_id).client_order_id or ""
 
     @property
+    def has_emulated_end(self) -> bool:
+        """Whether the engine ends it at `valid_until`, because its broker has no GTD.
+
+        False before it was sent: only then it is known what its broker is given.
+        """
+        is_gtd = self.is_entry and self.time_in_force == TimeInForce.GTD
+        return is_gtd and self.client_order_id is not None and self.expires_at is None
+
+    @property
     def is_entry(self) -> bool:
         """Whether it opens a position."""
         return self.leg.startswith("entry")

@@ -18,7 +18,8 @@ class SlicePlan(models.Model):
 
     order: its first slice. quantity: the whole, in base units. offsets: seconds of each slice after
     starts_at; quantities: what each was planned to send. The same order id (seed), quantity, step
-    and minimum give the same plan again (`submission/slicing.py`). Times: market clock.
+    and minimum give the same plan again (`submission/slicing.py`). The market's averages are stored
+    when the entry has ended (`monitoring/slice_averages.py`). Times: market clock.
     """
 
     order = models.OneToOneField(Order, models.PROTECT, primary_key=True, related_name="slice_plan")
@@ -40,6 +41,16 @@ class SlicePlan(models.Model):
     catch_up = models.CharField(max_length=8, choices=CatchUp)
     at_end = models.CharField(max_length=6, choices=AtEnd)
     arrival_price = AmountField(help_text="The price at which it would have filled at its start.")
+    market_average = AmountField(
+        null=True, help_text="The market's mid price until `market_until`, weighted by time."
+    )
+    market_vwap = AmountField(null=True, help_text="The same, weighted by the number of quotes.")
+    market_minutes = models.IntegerField(
+        null=True, help_text="How many minutes of that time had prices; 0: none."
+    )
+    market_until = models.DateTimeField(
+        null=True, help_text="Until when the averages count; NULL: they are not stored yet."
+    )
     starts_at = models.DateTimeField()
     ends_at = models.DateTimeField()
     created_at = models.DateTimeField(db_default=ClockTimestamp())
@@ -49,6 +60,36 @@ class SlicePlan(models.Model):
             models.CheckConstraint(
                 condition=Q(quantity__gt=0, quantity_step__gte=0, quantity_min__gte=0),
                 name="plan_quantity_gt_0",
+            ),
+            models.CheckConstraint(
+                condition=Q(
+                    market_until__isnull=True,
+                    market_average__isnull=True,
+                    market_vwap__isnull=True,
+                    market_minutes__isnull=True,
+                )
+                | Q(
+                    market_until__isnull=False,
+                    market_average__isnull=True,
+                    market_vwap__isnull=True,
+                    market_minutes__isnull=False,
+                    market_minutes=0,
+                )
+                | Q(
+                    market_until__isnull=False,
+                    market_average__isnull=False,
+                    market_vwap__isnull=False,
+                    market_minutes__isnull=False,
+                    market_minutes__gt=0,
+                ),
+                name="plan_result_is_whole",
+            ),
+        ]
+        indexes = [
+            models.Index(
+                fields=["order"],
+                name="plan_without_result",
+                condition=Q(market_until__isnull=True),
             ),
         ]
 

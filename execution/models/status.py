@@ -72,3 +72,4 @@ class PendingAction(models.TextChoices):
     NONE = ""
     CANCEL = "CANCEL"
     CLOSE = "CLOSE", "Cancel the rest and close what filled"
+    EXPIRE = "EXPIRE", "Cancel, because its valid_until has passed"

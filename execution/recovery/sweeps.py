@@ -198,33 +198,41 @@ WITH d AS (
 {insert_log_sql(_ABSENT)}
 """
 
-# Brokers know `valid_until` only of GTD orders, so we cancel the other working entries whose signal
-# has expired. A GTD order that its broker still has GTD_GRACE_SECONDS later is cancelled too. An
-# order's own end counts before its signal's; one that is earlier than its broker's expiry is ours.
-# MATERIALIZED reads the working entries first: in a plain join the planner may start with every
-# signal that has ever expired.
+# Brokers know `valid_until` only of orders with an expiry, so we cancel the other working entries
+# whose signal has expired: also a GTD order whose broker has no GTD. One with an expiry that its
+# broker still has GTD_GRACE_SECONDS later is cancelled too. An order's own end counts before its
+# signal's; one that is earlier than its broker's expiry is ours. It is read again with the lock: a
+# person may just have moved it. MATERIALIZED reads the working entries first: in a plain join the
+# planner may start with every signal that has ever expired.
 GTD_GRACE_SECONDS = 30
 CANCEL_EXPIRED_WORKING = f"""
 WITH working AS MATERIALIZED (
-  SELECT id, signal_id, time_in_force, own_valid_until, expires_at FROM execution_order
+  SELECT id, signal_id, own_valid_until, expires_at FROM execution_order
   WHERE status IN ('SUBMITTED', 'PARTIALLY_FILLED') AND position_id IS NULL AND pending_action = ''
 ), expired AS MATERIALIZED (
   SELECT w.id FROM working w JOIN signals_signal s ON s.id = w.signal_id
-  WHERE coalesce(w.own_valid_until, s.valid_until) <= %s - make_interval(secs =>
-    CASE WHEN w.time_in_force = 'GTD' AND (w.own_valid_until IS NULL
+  WHERE coalesce(w.own_valid_until, s.valid_until) <= %(now)s - make_interval(secs =>
+    CASE WHEN w.expires_at IS NOT NULL AND (w.own_valid_until IS NULL
       OR w.own_valid_until >= w.expires_at) THEN {GTD_GRACE_SECONDS} ELSE 0 END) LIMIT 1000
+), moved AS (
+  UPDATE execution_order SET pending_action = 'EXPIRE', due_at = clock_timestamp()
+  WHERE id = ANY(ARRAY(
+    SELECT id FROM execution_order WHERE id = ANY(ARRAY(SELECT id FROM expired))
+      AND status IN ('SUBMITTED', 'PARTIALLY_FILLED') AND pending_action = ''
+      AND (own_valid_until IS NULL OR own_valid_until <= %(now)s)
+    ORDER BY id FOR NO KEY UPDATE SKIP LOCKED))
+  RETURNING id, signal_id, connection_id, status
 )
-UPDATE execution_order SET pending_action = 'CANCEL', due_at = clock_timestamp()
-WHERE id = ANY(ARRAY(
-  SELECT id FROM execution_order WHERE id = ANY(ARRAY(SELECT id FROM expired))
-    AND status IN ('SUBMITTED', 'PARTIALLY_FILLED') AND pending_action = ''
-  ORDER BY id FOR NO KEY UPDATE SKIP LOCKED))
+{insert_log_sql(log_rows_sql("moved m", code=f"'{Code.VALID_UNTIL_ENDED.value}'"))}
 """
 
 
 def cancel_expired_working() -> int:
     """Request a cancel of working entries past valid_until (market clock); return how many."""
-    return run(CANCEL_EXPIRED_WORKING, (market_now(),))
+    ended = run(CANCEL_EXPIRED_WORKING, {"now": market_now()})
+    if ended:
+        failpoint("ends.committed")
+    return ended
 
 
 # The call has ended, and so does its claim, unless another call has claimed the order since. An

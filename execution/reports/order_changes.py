@@ -73,6 +73,7 @@ def state_of(row: OrderRow) -> State:
         fence=row.fence,
         is_exit=row.position_id is not None,
         unacknowledged=row.unacknowledged,
+        is_expiring=row.is_expiring,
     )
 
 

@@ -65,6 +65,7 @@ class OrderRow(NamedTuple):
     account_currency: str | None
     has_unconverted_fees: bool
     aggregate_id: int | None = None
+    is_expiring: bool = False
 
 
 class NewFill(NamedTuple):
@@ -112,7 +113,7 @@ SELECT o.id, o.client_order_id, o.status, o.fence, o.signal_id,
   CASE WHEN t.slippage_unit = 'TICKS' THEN {tick_sql("o")}
     END AS tick, c.data_connection_id,
   a.currency AS account_currency, o.unconverted_fees <> '{{}}' AS has_unconverted_fees,
-  o.aggregate_id
+  o.aggregate_id, o.pending_action = 'EXPIRE' AS is_expiring
 FROM execution_order o
 {connection_join_sql("o.connection_id")}
 {PRESET_JOIN_SQL}

@@ -109,7 +109,7 @@ class State:
     """The state of an order between two reports of a batch; each report updates it.
 
     quantity and filled: base units. unacknowledged: the broker has not reported on it yet, so if it
-    has ended, that was our own decision.
+    has ended, that was our own decision. is_expiring: we cancel it because its end has passed.
     """
 
     status: Status
@@ -120,6 +120,7 @@ class State:
     fence: int
     is_exit: bool
     unacknowledged: bool = False
+    is_expiring: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +192,7 @@ def after_report(state: State, report: OrderReport) -> Transition | None:
             if state.status not in (*IN_FLIGHT, *AT_BROKER, S.PENDING, S.FAILED):
                 return None
             ended = S.CANCELLED if report.kind == ReportKind.CANCELLED else S.EXPIRED
-            return Transition(ended, report.code, report.detail)
+            return Transition(ended, _ending_code(state, report), report.detail)
         case ReportKind.CANCEL_REFUSED:
             if state.status != S.CANCEL_REQUESTED:
                 return None
@@ -201,6 +202,12 @@ def after_report(state: State, report: OrderReport) -> Transition | None:
             return _after_decision(state, report)
         case _:
             return None
+
+
+def _ending_code(state: State, report: OrderReport) -> Code | None:
+    """Return why an order was cancelled or expired: the broker knows our cancel, not its cause."""
+    is_ours = report.kind == ReportKind.CANCELLED and report.code in (None, Code.OWNER_CANCELLED)
+    return Code.VALID_UNTIL_ENDED if is_ours and state.is_expiring else report.code
 
 
 def _after_acceptance(state: State) -> Transition | None:

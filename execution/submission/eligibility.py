@@ -7,10 +7,9 @@ from datetime import datetime
 from decimal import Decimal
 
 from brokers.account_capabilities import Capabilities
-from brokers.types import TimeInForce
 from common.reason_codes import Code
-from execution.submission import triggers
-from execution.submission.outcomes import ORDER_TYPES, TIMES_IN_FORCE, EvaluationContext
+from execution.submission import times_in_force, triggers
+from execution.submission.outcomes import ORDER_TYPES, EvaluationContext
 from execution.submission.rows import InstrumentRow, OrderRow, SignalRow
 from execution.submission.sizing import Denial
 
@@ -37,9 +36,7 @@ def cannot_trade(row: OrderRow, signal: SignalRow, capabilities: Capabilities) -
         return Denial(Code.ORDER_TYPE_UNSUPPORTED, detail=row.order_type)
     if ORDER_TYPES.get(row.order_type) not in capabilities.order_types:
         return Denial(Code.ORDER_TYPE_UNSUPPORTED, detail=row.order_type)
-    if TIMES_IN_FORCE[row.time_in_force] not in capabilities.times_in_force:
-        return Denial(Code.ORDER_TYPE_UNSUPPORTED, detail=row.time_in_force)
-    return None
+    return times_in_force.denial(row.time_in_force, capabilities)
 
 
 def is_emulated(row: OrderRow, signal: SignalRow, capabilities: Capabilities) -> bool:
@@ -52,11 +49,10 @@ def expiry_too_near(
     row: OrderRow, signal: SignalRow, now: datetime, capabilities: Capabilities
 ) -> Denial | None:
     """Deny a GTD order whose end is nearer than the broker accepts. Current, maximum: seconds."""
-    if row.time_in_force != TimeInForce.GTD or signal.valid_until is None:
-        return None
-    if is_emulated(row, signal, capabilities):
+    expiry = times_in_force.expiry_at_broker(row.time_in_force, signal.valid_until, capabilities)
+    if expiry is None or is_emulated(row, signal, capabilities):
         return None  # the engine ends it
-    left, shortest = signal.valid_until - now, capabilities.shortest_gtd
+    left, shortest = expiry - now, capabilities.shortest_gtd
     if left >= shortest:
         return None
     return Denial(

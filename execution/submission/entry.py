@@ -5,11 +5,11 @@ from typing import NamedTuple
 
 from brokers.account_capabilities import Capabilities
 from brokers.price_rounding import round_level_price
-from brokers.types import ExitSafety, PositionMode, TimeInForce
+from brokers.types import ExitSafety, PositionMode
 from common.money import plain
 from common.reason_codes import Code
 from connections.models import SizingMode
-from execution.submission import risk, sizing
+from execution.submission import risk, sizing, times_in_force
 from execution.submission.entry_prices import PricedEntry
 from execution.submission.flow_limits import NewEntry, correlation_warning
 from execution.submission.limits import PRICE, SIZE, SizedEntry, Subject
@@ -176,10 +176,17 @@ def _intent(
         risk=at_risk,
         worst_price=at.worst,
         unrounded_quantity=unrounded,
-        expires_at=signal.valid_until if row.time_in_force == TimeInForce.GTD else None,
+        expires_at=times_in_force.expiry_at_broker(
+            row.time_in_force, signal.valid_until, capabilities
+        ),
         warning=warning,
-        detail=f"{plain(quantity)} at {plain(at.entry)}{notes}",
+        detail=f"{plain(quantity)} at {plain(at.entry)}{notes}{_ended_by_us(row, capabilities)}",
     )
+
+
+def _ended_by_us(row: OrderRow, capabilities: Capabilities) -> str:
+    is_emulated = times_in_force.is_emulated(row.time_in_force, capabilities)
+    return "; GTD is emulated: sent as GTC, Fillcast ends it" if is_emulated else ""
 
 
 def _levels_at_broker(

@@ -8,14 +8,9 @@ from brokers.worst_price import with_worst_price
 from common.clocks import machine_seconds_until, machine_time
 from connections.session_lanes import GENERAL
 from execution.ids import base_of
+from execution.submission import times_in_force
 from execution.submission.bundle_evaluation import halted_pairs
-from execution.submission.outcomes import (
-    ORDER_TYPES,
-    SIDES,
-    TIMES_IN_FORCE,
-    EvaluationContext,
-    Intent,
-)
+from execution.submission.outcomes import ORDER_TYPES, SIDES, EvaluationContext, Intent
 from execution.submission.rows import IntentRow, OrderRow
 
 
@@ -75,7 +70,7 @@ def _request(
         symbol=intent.symbol,
         side=SIDES[row.side],
         order_type=ORDER_TYPES[row.order_type],
-        time_in_force=TIMES_IN_FORCE[row.time_in_force],
+        time_in_force=times_in_force.sent(row.time_in_force, intent.expires_at),
         quantity=intent.quantity,
         limit_price=intent.limit_price,
         stop_price=intent.stop_price,

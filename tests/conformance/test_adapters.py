@@ -40,7 +40,7 @@ def test_every_broker_type_has_a_stage() -> None:
     assert {name for kind in kinds() for name in reviewed(kind)} == stage_names
 
 
-NOT_GIVEN_YET = range(144, 150)  # between those of checks that were written at the same time
+NOT_GIVEN_YET = range(145, 150)  # between those of checks that were written at the same time
 
 
 def test_check_numbers_have_no_gaps() -> None:

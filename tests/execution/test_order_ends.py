@@ -79,7 +79,7 @@ def test_working_entry_is_prolonged_and_cancelled_at_its_new_end(feed: Feed) -> 
     )  # fmt: skip
     assert not expired_after(2 * MINUTE)
     assert expired_after(HOUR)
-    assert order().pending_action == "CANCEL"
+    assert order().pending_action == "EXPIRE"
 
 
 def test_working_entry_is_shortened(feed: Feed) -> None:

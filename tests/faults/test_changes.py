@@ -5,6 +5,7 @@ import pytest
 from ops.stack import stack
 from tests.faults.conftest import OPENED
 from tests.faults.environment import FaultEnvironment, Scenario
+from tests.faults.process_fleet import EVERYTHING
 from tests.faults.test_triggers import touch
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(180, func_only=True)]
@@ -143,6 +144,37 @@ def test_working_orders_are_cancelled_after_canceller_died(
     assert environment.count.states() == {"CANCELLED OWNER_CANCELLED": 50}
     working = "SELECT count(*) FROM paper_order WHERE status <> 'CANCELLED'"
     assert environment.books.value(working) == 0
+    assert environment.count.wrong(50) == {}
+
+
+@pytest.mark.parametrize(
+    "point", ["ends.committed", "pending_actions.committed", "pending_actions.answered"]
+)
+def test_orders_end_at_valid_until_after_worker_died_ending_them(
+    environment: FaultEnvironment, point: str
+) -> None:
+    """They are as at a broker without GTD: GTD, and the broker was given no expiry."""
+    opener = environment.fleet.worker("opener")
+    environment.quote()
+    environment.operator.do(
+        "publish", feed=50, order_type="LIMIT", open_price="1.05", sl="1.04", seconds_valid=3600
+    )
+    environment.wait(lambda: environment.count.states().get("SUBMITTED") == 50, "they do not rest")
+    opener.end()
+    environment.ours.rows("UPDATE execution_order SET time_in_force = 'GTD'")
+    victim = environment.fleet.worker("victim", EVERYTHING, faults=f"{point}:kill")
+    environment.ours.rows(
+        "UPDATE execution_order SET own_valid_until = clock_timestamp() - interval '1 second'"
+    )
+    environment.wait(lambda: not victim.alive, f"no process reached {point}")
+    scenario = Scenario(environment)
+    environment.fleet.worker("successor", EVERYTHING)
+    environment.settle()
+    scenario.end()
+    assert environment.count.states() == {"CANCELLED VALID_UNTIL_ENDED": 50}
+    working = "SELECT count(*) FROM paper_order WHERE status <> 'CANCELLED'"
+    assert environment.books.value(working) == 0
+    assert environment.count.accepted() == 50
     assert environment.count.wrong(50) == {}
 
 

@@ -97,7 +97,8 @@ def test_page_of_a_signal_explains_each_outcome(world: World, read: Read) -> Non
     page = read(f"/signals/{world.euro.pk}/")
     assert "Filled 40,000 EUR at 1.38254, 31.0 pips worse than requested." in page
     assert "Requested price 1.38564; the difference cost 124.00." in page
-    assert "Not filled yet; working at the broker, at 1.38564." in page
+    until = f"until {world.euro.valid_until:%Y-%m-%d %H:%M:%S} UTC, when Fillcast ends it."
+    assert f"Not filled yet; working at the broker, at 1.38564, {until}" in page
     assert "Skipped: the owner has paused the connection." in page
     assert "Denied by our rules: the account does not list this symbol." in page
     assert "EUR/USDT exists there, but we don’t guess." in page

@@ -23,7 +23,8 @@ from brokers.types import (
 )
 from brokers.worst_price import can_limit_price
 from config.installation import ROOT
-from execution.submission.triggers import is_emulated
+from execution.submission import times_in_force
+from execution.submission.triggers import HELD_AS, is_emulated
 from signals.models import OrderType as SignalType
 
 PAGE, ORDER_TYPES_PAGE = ROOT / "README.md", ROOT / "docs" / "order-types.md"
@@ -130,6 +131,8 @@ def _rows() -> list[Row]:
     return [
         ("orders", lambda can: _names(can.order_types, OrderType)),
         ("time in force", lambda can: _short(can.times_in_force, TimeInForce)),
+        ("emulated by Fillcast", _emulated),
+        *_combinations(),
         ("positions", lambda can: _names(can.position_modes, PositionMode)),
         ("partial closes", lambda can: _yes(can.partial_close)),
         ("holds stop and target", lambda can: _yes(can.native_stops)),
@@ -154,7 +157,8 @@ def _support(value: str) -> Callable[[Capabilities], str]:
     def describe(can: Capabilities) -> str:
         if value in can.order_types | can.times_in_force:
             return "native"
-        return "emulated" if is_emulated(value, can) else "refused"
+        ours = is_emulated(value, can) or times_in_force.is_emulated(value, can)
+        return "emulated" if ours else "refused"
 
     return describe
 
@@ -176,15 +180,75 @@ TICKETS = {
 def _slices(can: Capabilities) -> str:
     if OrderType.MARKET not in can.order_types:
         return "refused"
-    return TICKETS.get(can.position_modes, "one position, or one each")
+    return f"emulated ({TICKETS.get(can.position_modes, 'one position, or one each')})"
+
+
+def _conditional(can: Capabilities) -> str:
+    """The engine holds an entry of any type that the account takes until its condition holds."""
+    return "emulated" if _takes_any(SignalType.values, can) else "refused"
+
+
+def _takes_any(types: Iterable[str], can: Capabilities) -> bool:
+    return any(_support(value)(can) != "refused" for value in types)
+
+
+def _oco(can: Capabilities) -> str:
+    """The engine holds both legs, also of types that the broker takes."""
+    legs = [value for value in SignalType.values if value in HELD_AS]
+    held = [value for value in legs if is_emulated(value, can, always=True)]
+    if not held:
+        return "refused"
+    return "emulated" if held == legs else f"emulated ({', '.join(held)})"
+
+
+def _bracket(can: Capabilities) -> str:
+    return _level(can) if _takes_any(SignalType.values, can) else "refused"
+
+
+def _several_targets(can: Capabilities) -> str:
+    """A broker holds one target of a position, so the engine watches several."""
+    return "emulated" if can.partial_close else "refused"
+
+
+def _stop_rule(can: Capabilities) -> str:
+    """The engine moves the stop, where it is held."""
+    return "emulated (moves the broker's stop)" if can.native_stops and can.modify else "emulated"
+
+
+def _engine_exit(can: Capabilities) -> str:
+    """The engine closes the position, at market."""
+    return "emulated" if OrderType.MARKET in can.order_types else "refused"
+
+
+def _combinations() -> list[Row]:
+    return [
+        ("conditional entry", _conditional),
+        ("OCO pair", _oco),
+        ("bracket", _bracket),
+        ("bracket with several targets", _several_targets),
+        ("`TWAP`, `VWAP`", _slices),
+        ("break-even rule", _stop_rule),
+        ("trailing rule", _stop_rule),
+        ("time or condition exit", _engine_exit),
+    ]
+
+
+def _types() -> list[Row]:
+    return [(f"`{value}`", _support(value)) for value in (*SignalType.values, *TimeInForce)]
+
+
+def _emulated(can: Capabilities) -> str:
+    """Which types and times in force the broker lacks and the engine has for it."""
+    values = [value for value in SignalType.values if _support(value)(can) == "emulated"]
+    times = [value for value in TimeInForce if _support(value)(can) == "emulated"]
+    names = [value.lower().replace("_", "-") for value in values]
+    return ", ".join([*names, *times]) or "–"
 
 
 def _order_type_rows() -> list[Row]:
-    types = [(f"`{value}`", _support(value)) for value in (*SignalType.values, *TimeInForce)]
-    types.append(("`TWAP`, `VWAP`", _slices))
     changes = [(f"change of its {field.lower()}", _changes(field)) for field in OrderField]
     levels = [(f"{level} of a position", _level) for level in ("stop loss", "take profit")]
-    return [*types, *changes, *levels]
+    return [*_types(), *_combinations(), *changes, *levels]
 
 
 def table(rows: Sequence[Row]) -> str:

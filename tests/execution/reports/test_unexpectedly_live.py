@@ -76,7 +76,7 @@ def test_order_live_after_its_validity_is_cancelled(
     factories.apply(factories.report(entry, ReportKind.ACCEPTED))
     assert sweeps.cancel_expired_working() == 1
     entry.refresh_from_db()
-    assert entry.pending_action == "CANCEL"
+    assert entry.pending_action == "EXPIRE"
 
 
 @pytest.mark.parametrize("kind", ["CANCELLED", "EXPIRED", "REJECTED"])

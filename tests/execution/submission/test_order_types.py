@@ -122,7 +122,7 @@ def test_stop_loss_moved_in_front_of_the_trigger_is_denied(
     ("missing", "detail"),
     [
         ({"order_types": frozenset({OrderType.MARKET})}, "STOP_LIMIT"),
-        ({"times_in_force": frozenset({TimeInForce.GTC})}, "GTD"),
+        ({"times_in_force": frozenset({TimeInForce.IOC})}, "GTD or GTC"),
     ],
 )
 def test_account_without_the_type_or_time_in_force_denies_it(
@@ -139,7 +139,7 @@ def test_account_without_the_type_or_time_in_force_denies_it(
     with pytest.raises(InvalidSignalError) as refused:  # no door stores it
         require_possible(signal)
     [error] = refused.value.errors
-    field = "time_in_force" if detail == "GTD" else "order_type"
+    field = "order_type" if detail == "STOP_LIMIT" else "time_in_force"
     assert (error.code, error.field) == (Code.ORDER_TYPE_UNSUPPORTED, field)
 
 

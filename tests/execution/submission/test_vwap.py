@@ -133,7 +133,7 @@ def test_result_has_both_averages_of_the_market(feed: Feed, account: ExecutionCo
     source = account.data_connection_id
     assert source is not None
     end = start + timedelta(minutes=1)
-    assert average_prices(source, "EUR/USD", start, end) == (D("1.101"), D("1.1005"))
+    assert average_prices(source, "EUR/USD", start, end) == (D("1.101"), D("1.1005"), 2)
     result = slice_result(plan.order)
     assert result is not None
     shown = SlicePlanSerializer(result).data

@@ -1,12 +1,15 @@
 """The README's table of broker capabilities matches the adapters."""
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
 
-from brokers.registry import BUILT_IN
-from brokers.types import TimeInForce
+from brokers.registry import BUILT_IN, capabilities_of
+from brokers.types import ConnectionSpec, TimeInForce
+from brokers.types import OrderType as SentType
 from ops.management.commands import broker_table
 from signals.models import OrderType
 
@@ -36,7 +39,11 @@ def test_order_types_page_states_every_type_and_time_of_each_broker() -> None:
     changes = ["change of its price", "change of its quantity"]
     levels = ["stop loss of a position", "take profit of a position"]
     slices = "TWAP`, `VWAP"
-    assert names == [*OrderType.values, *TimeInForce, slices, *changes, *levels]
+    combined = [
+        "conditional entry", "OCO pair", "bracket", "bracket with several targets", slices,
+        "break-even rule", "trailing rule", "time or condition exit",
+    ]  # fmt: skip
+    assert names == [*OrderType.values, *TimeInForce, *combined, *changes, *levels]
     written = broker_table.table(rows)
     assert written in page.read_text()
     by_name = dict(zip(names, written.splitlines()[2:], strict=True))
@@ -46,9 +53,12 @@ def test_order_types_page_states_every_type_and_time_of_each_broker() -> None:
     )
     assert by_broker["Paper"] == "native"
     assert by_broker["MetaTrader 4"] == "native"
-    assert by_broker["MetaTrader 5 by files"] == "refused |"
+    assert by_broker["MetaTrader 5 by files"] == "emulated |"
     sliced = {cell.rstrip(" |") for cell in cells.pop(slices)}
-    assert {"one position", "a position each"} <= sliced
+    assert {"emulated (one position)", "emulated (a position each)"} <= sliced
+    rules = {cell.rstrip(" |") for cell in cells.pop("trailing rule")}
+    assert rules == {cell.rstrip(" |") for cell in cells.pop("break-even rule")}
+    assert {"emulated", "emulated (moves the broker's stop)"} <= rules
     found = {cell.rstrip(" |") for line in cells.values() for cell in line}
     ways = ("native", "emulated", "refused")
     by_market = {f"spot: {spot}; perpetuals: {swap}" for spot in ways for swap in ways}
@@ -75,3 +85,32 @@ def test_check_detects_a_stale_table(tmp_path: Path, monkeypatch: pytest.MonkeyP
     call_command("broker_table", "--check")
     assert page.read_text().startswith("before\n")
     assert page.read_text().endswith(f"|\n{broker_table.END}\nafter\n")
+
+
+CAN = capabilities_of("paper", ConnectionSpec("", "", "", {}))
+
+
+@pytest.mark.parametrize(
+    ("title", "changed", "cell"),
+    [
+        ("`GTD`", {}, "native"),
+        ("`GTD`", {"times_in_force": frozenset({TimeInForce.GTC})}, "emulated"),
+        ("`GTD`", {"times_in_force": frozenset({TimeInForce.IOC})}, "refused"),
+        ("conditional entry", {}, "emulated"),
+        ("conditional entry", {"order_types": frozenset()}, "refused"),
+        ("OCO pair", {"order_types": frozenset()}, "refused"),
+        ("OCO pair", {"order_types": frozenset({SentType.LIMIT})}, "emulated (LIMIT, STOP_LIMIT)"),
+        ("bracket", {}, "native"),
+        ("bracket", {"native_stops": False}, "emulated"),
+        ("bracket with several targets", {}, "emulated"),
+        ("bracket with several targets", {"partial_close": False}, "refused"),
+        ("break-even rule", {}, "emulated (moves the broker's stop)"),
+        ("trailing rule", {"native_stops": False}, "emulated"),
+        ("trailing rule", {"modify": False}, "emulated"),
+        ("`TWAP`, `VWAP`", {"order_types": frozenset({SentType.LIMIT})}, "refused"),
+        ("time or condition exit", {"order_types": frozenset({SentType.LIMIT})}, "refused"),
+    ],
+)  # fmt: skip
+def test_cell_follows_from_the_capabilities(title: str, changed: Any, cell: str) -> None:
+    describe = dict(broker_table.pages()[broker_table.ORDER_TYPES_PAGE])[title]
+    assert describe(replace(CAN, **changed)) == cell
