@@ -17,7 +17,12 @@ from common.reason_codes import Code
 from common.sql import array, rows
 from connections.models import HaltMode
 from connections.selectors import health_reasons
-from execution.base.kill_switch import Halts, read_halts, unreconciled_in_epoch
+from execution.base.kill_switch import (
+    Halts,
+    denial_code,
+    read_halts,
+    unreconciled_in_epoch,
+)
 from execution.exits.safety import while_halted
 from execution.models import Status
 from execution.submission import claim_sql as sql
@@ -175,7 +180,7 @@ def decide(
     if row.other_leg_fired:
         return Terminated(Denial(Code.OCO_OTHER_LEG_TRIGGERED), Status.CANCELLED)
     if halt is not None:
-        return Denial(Code.TRADING_HALTED if halt == HaltMode.HALTED else Code.ENTRIES_HALTED)
+        return Denial(denial_code(halt))
     if row.pause_code:
         return Denial(
             Code[row.pause_code], row.pause_value, row.pause_maximum, row.pause_detail or ""

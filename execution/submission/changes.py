@@ -16,9 +16,8 @@ from brokers.types import OrderField, OrderType
 from common.money import plain, to_stored
 from common.reason_codes import Code
 from common.sql import array, rows
-from connections.models import HaltMode
 from connections.selectors import spec_without_credentials
-from execution.base.kill_switch import read_halts
+from execution.base.kill_switch import denial_code, read_halts
 from execution.models import Order, Status
 from execution.submission import claim_sql, risk, sizing
 from execution.submission.bundle_evaluation import (
@@ -403,8 +402,7 @@ def _limit_denial(
 ) -> Denial | None:
     """Deny a change that no entry of its kind would pass now: halts, pauses and limits."""
     if context.halt is not None:
-        halted = context.halt == HaltMode.HALTED
-        return Denial(Code.TRADING_HALTED if halted else Code.ENTRIES_HALTED)
+        return Denial(denial_code(context.halt))
     if row.pause_code:
         return Denial(
             Code[row.pause_code], row.pause_value, row.pause_maximum, row.pause_detail or ""
