@@ -1,13 +1,12 @@
 """What the console and the portal ask before they cancel and close: the form and the impact."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from decimal import Decimal
 from uuid import uuid4
 
 from django import forms
 
 from common.confirmation import Consequence
+from execution.halt_texts import unsent_kinds, worth_text
 from execution.models import ScopedAction
 from execution.monitoring.halt_actions import HaltImpact
 from execution.scoped_actions import (
@@ -47,7 +46,7 @@ class LiveScope:
         return not ((cancels and self.entries) or (closes and self.positions))
 
 
-def live_scope(scope: ActionScope, *, by: User) -> LiveScope:
+def live_scope(scope: ActionScope, *, by: User | None) -> LiveScope:
     """Return what is live in the scope on the accounts that `by` may trade on.
 
     Raises NotAllowedError.
@@ -167,7 +166,8 @@ def _entry_lines(live: LiveScope, *, cancels: bool, closes: bool) -> list[Conseq
     return [
         Consequence(
             "cancelled",
-            f"Entries not sent yet: {impact.waiting}. They are cancelled and never sent.",
+            f"Entries not sent yet: {impact.waiting}{unsent_kinds(impact)}. They are cancelled and "
+            "never sent.",
         ),
         Consequence(
             "cancelreq",
@@ -191,12 +191,6 @@ def _position_lines(live: LiveScope, *, closes: bool) -> list[Consequence]:
         ),
         Consequence("safe", "Each stop stays active until the close is filled."),
     ]
-
-
-def worth_text(amounts: Mapping[str, Decimal]) -> str:
-    """Return ` (1,200.00 USD, 300.00 EUR)`; nothing for no amounts."""
-    worth = ", ".join(f"{amount:,.2f} {currency}".strip() for currency, amount in amounts.items())
-    return f" ({worth})" if worth else ""
 
 
 def done_message(action: ScopedAction) -> str:

@@ -10,7 +10,7 @@ from decimal import Decimal
 import structlog
 from django.db import connection, transaction
 
-from common.clocks import market_now
+from common.clocks import machine_time, market_now
 from common.database_errors import is_database_trouble
 from common.errors import ConflictError, InvalidInputError
 from common.failpoints import failpoint
@@ -18,6 +18,7 @@ from common.permissions import Right, require
 from common.reason_codes import Code
 from common.sql import IdRow, Query, rows
 from connections import session_lanes
+from execution.base.kill_switch import read_halts
 from execution.cancels import cancel_order, cancel_orders
 from execution.decision_step import asking
 from execution.disaster_recovery import restore_detector
@@ -36,6 +37,7 @@ from execution.reports.aggregates import dissolve
 from execution.runtime import margin_queries, trading_runtime
 from execution.submission.claim import Claimed, DeferralPolicy, claim, defer_none
 from execution.submission.deferral import hold_for_restore_check
+from execution.submission.halted import deny_halted
 from execution.submission.quarantine import quarantine_order
 from execution.submission.route_writes import route_failed
 from positions.models import ExecutionPosition
@@ -96,7 +98,8 @@ def _execute(
         with transaction.atomic():
             hold_for_restore_check(order_ids)
         return []
-    waiting, undecided, joining = list(order_ids), list[int](), dict[int, float]()
+    waiting = list(order_ids) if urgent else _without_halted(order_ids)
+    undecided, joining = list[int](), dict[int, float]()
     while waiting and not runtime.is_draining:
         slots = runtime.dispatcher.slots.reserve(len(waiting), urgent=urgent)
         chunk, waiting = waiting[:slots], waiting[slots:]
@@ -118,6 +121,23 @@ def _execute(
         runtime.dispatcher.dispatch(claimed.outgoing)
     _delayed.add(joining)
     return undecided
+
+
+def _without_halted(order_ids: Sequence[int]) -> list[int]:
+    """Deny the entries that a halt stops, in other bundles too; return the ids of the others.
+
+    The process's copy of the kill switch becomes as new as this read.
+    """
+    runtime, read_at = trading_runtime.get_runtime(), machine_time()
+    halts = read_halts()
+    runtime.kill_switch.update(halts, read_at)
+    try:
+        return deny_halted(order_ids, halts, worker_id=runtime.id)
+    except Exception as error:  # any: the claim denies them too, and finds which order is at fault
+        if is_database_trouble(error):
+            raise
+        log.exception("halted entries not denied together", orders=len(order_ids))
+        return list(order_ids)
 
 
 def _claim_with_bisection(

@@ -90,28 +90,33 @@ class DrillResult:
 STOPPED = (Code.TRADING_HALTED.value, Code.ENTRIES_HALTED.value, Code.KILL_SWITCH.value)
 
 
-def run_drill(orders: int, report: Callable[[str], None] = lambda text: None) -> DrillResult:
+def run_drill(
+    orders: int,
+    report: Callable[[str], None] = lambda text: None,
+    *,
+    accounts: int = ACCOUNTS,
+) -> DrillResult:
     """Queue orders on paper accounts, halt, and measure. Raises DrillError.
 
     orders: rounded up to a multiple of the number of accounts. It needs running workers.
     """
     user, _ = User.objects.get_or_create(username=NAME, defaults={"is_active": False})
-    feed, connection_ids = _open_accounts(user)
+    feed, connection_ids = _open_accounts(user, accounts)
     try:
-        count = max(1, -(-orders // ACCOUNTS))
-        report(f"Publishing {count} signals to {ACCOUNTS} paper accounts …")
+        count = max(1, -(-orders // accounts))
+        report(f"Publishing {count} signals to {accounts} paper accounts …")
         signals = _publish(feed, count)
         switch = _halt(user, HaltMode.HALTED)
         _await_stop(signals)
         stopped, last_sent, last_stopped = _times(signals, switch)
-        report(f"{stopped} of {count * ACCOUNTS} orders were stopped.")
+        report(f"{stopped} of {count * accounts} orders were stopped.")
     finally:
         for halt in KillSwitch.objects.filter(user=user, released_at=None):
             services.release_kill_switch(halt.pk, by=None)
         flatten_seconds = _flatten(user, connection_ids)
         _remove(feed, connection_ids)
     return DrillResult(
-        queued=count * ACCOUNTS, stopped=stopped, seconds=max(last_sent, last_stopped),
+        queued=count * accounts, stopped=stopped, seconds=max(last_sent, last_stopped),
         last_sent_seconds=last_sent, flatten_seconds=flatten_seconds,
     )  # fmt: skip
 
@@ -200,13 +205,13 @@ def _flatten(user: User, connection_ids: Sequence[UUID]) -> float | None:
 
 
 # ---- accounts ---------------------------------------------------------------------------------
-def _open_accounts(user: User) -> tuple[Feed, list[UUID]]:
+def _open_accounts(user: User, accounts: int) -> tuple[Feed, list[UUID]]:
     """Return a new feed and the ids of new paper accounts that follow it and may trade at once."""
     tag = uuid4().hex[:8]
     feed = Feed.objects.create(
         slug=f"{NAME}-{tag}", name=f"Kill switch drill {tag}", owner=user, is_approved=True
     )
-    numbers = [f"{NAME}-{tag}-{number}" for number in range(ACCOUNTS)]
+    numbers = [f"{NAME}-{tag}-{number}" for number in range(accounts)]
     list_instruments()
     open_accounts(numbers, balance=BALANCE)
     source, preset = _price_source(user), _preset(user)

@@ -167,7 +167,7 @@ def _limit_field(column: Any) -> forms.Field:
 
 
 class PauseForm(forms.Form):
-    """Whether pausing everything also cancels working entries and closes positions."""
+    """Whether pausing everything also cancels unfilled entries and closes positions."""
 
     cancel_working = forms.BooleanField(required=False, initial=True)
     close_positions = forms.BooleanField(required=False)

@@ -22,7 +22,8 @@ from common.reason_codes import Code
 
 log = logging.getLogger(__name__)
 MAX_ROUNDS = 40  # every second round waits up to LOCK_MS; the guard usually ends it sooner
-Answer = list[OrderReport] | Rejected
+Answer = list[OrderReport] | Rejected | NotSent
+LATE = Code.SEND_DEADLINE  # the order counts as lost on its way
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +53,11 @@ class _DeadlinePassedError(Exception):
 def take_orders(incoming_orders: Sequence[IncomingOrder], guard: Guard) -> list[Reply | None]:
     """Place orders in the book; return a reply for each, None for one that was not placed in time.
 
-    guard runs for each order while its account is locked; it raises NotSent for an order past its
-    deadline, which then leaves no trace. An account that another session has locked delays only
-    its own orders. Raises psycopg.Error if the outcome is not known.
+    guard runs for each order while its account is locked; it raises NotSent for an order that must
+    not be placed any more, which then leaves no trace. Past its deadline it is like one that never
+    arrived; of any other (the kill switch was set on its way) the reply is that NotSent. An account
+    that another session has locked delays only its own orders. Raises psycopg.Error if the outcome
+    is not known.
     """
     replies: list[Reply | None] = [None] * len(incoming_orders)
     waiting = []  # indexes of the orders without an outcome
@@ -117,7 +120,8 @@ def _place_batch(
         ids = {incoming_orders[i].account_id for i in waiting}
         accounts = queries.lock_accounts(session, ids, skip_locked=skip_locked)
         free = [i for i in waiting if incoming_orders[i].account_id in accounts]
-        in_time = [i for i in free if _passes_guard(incoming_orders[i].request, guard)]
+        refused = {i: _refusal(incoming_orders[i].request, guard) for i in free}
+        in_time = [i for i in free if refused[i] is None]
         if in_time:
             placed = _place_all(session, accounts, [incoming_orders[i] for i in in_time])
             replies_by_index = dict(zip(in_time, placed, strict=True))
@@ -126,6 +130,9 @@ def _place_batch(
             raise _DeadlinePassedError
     if replies_by_index:
         failpoint("broker.accepted")
+    replies_by_index |= {
+        i: Reply(error) for i, error in refused.items() if error and error.code != LATE
+    }
     for index, reply in replies_by_index.items():
         replies[index] = reply
     return (
@@ -133,12 +140,13 @@ def _place_batch(
     )
 
 
-def _passes_guard(request: OrderRequest, guard: Guard) -> bool:
+def _refusal(request: OrderRequest, guard: Guard) -> NotSent | None:
+    """Return why an order must not be placed any more; None: it may be."""
     try:
         guard(request)
-    except NotSent:
-        return False
-    return True
+    except NotSent as error:
+        return error
+    return None
 
 
 def _place_all(

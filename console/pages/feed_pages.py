@@ -14,8 +14,8 @@ from common.errors import InvalidInputError
 from common.formatting import join_first
 from common.permissions import Right
 from console.pages.page_helpers import View, confirm, require_permission, run_action
+from execution.halt_texts import worth_text
 from execution.monitoring.halt_actions import open_amounts
-from execution.scoped_pages import worth_text
 from positions.models import ExecutionPosition
 from signals.closing import ClosedTrades, TradeSelection, close_trades, open_trades
 from signals.forms import CloseTradesForm

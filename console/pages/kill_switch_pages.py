@@ -16,7 +16,7 @@ from console.pages.page_helpers import View, confirm, require_permission, run_ac
 from console.pages.scope_fields import ScopeForm, beside_its_field
 from console.queries.banners import KillSwitchBanner
 from execution import tasks
-from execution.scoped_pages import worth_text
+from execution.halt_texts import RELEASE_RULE, halt_lines
 from execution.services import HaltImpact, halt_impact
 
 
@@ -95,24 +95,9 @@ def _rules() -> list[Consequence]:
 
 def _consequences(impact: HaltImpact, data: dict[str, Any]) -> list[Consequence]:
     """Return what the halt touches now, in counts and money."""
-    entries = "are cancelled" if data["cancel_entries"] else "stay at their brokers"
-    positions = "are closed at the market" if data["flatten"] else "stay open"
-    lines = [
-        ("denied", f"Entries not sent yet: {impact.waiting}. They are not sent."),
-        (
-            "attention",
-            f"Entries at brokers: {impact.working}{worth_text(impact.working_amounts)}. They "
-            f"{entries}.",
-        ),
-        (
-            "attention",
-            f"Open positions: {impact.positions}{worth_text(impact.open_amounts)}. They "
-            f"{positions}.",
-        ),
-    ]
-    if data["mode"] == HaltMode.HALTED:
-        lines.append(("unprotected", f"Exits that are held back: {impact.exits}."))
-    return [Consequence(css, text) for css, text in lines]
+    return halt_lines(
+        impact, mode=data["mode"], cancels=data["cancel_entries"], flattens=data["flatten"]
+    )
 
 
 def _values(data: dict[str, Any], request: HttpRequest) -> dict[str, Any]:
@@ -139,7 +124,7 @@ def release(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
             "submitted",
             f"Allows {KillSwitchBanner(switch).scope} to trade from the next signal on.",
         ),
-        Consequence("skipped", "Skipped signals are not executed later."),
+        Consequence("skipped", RELEASE_RULE),
     ]
     title = f"Release the kill switch for {KillSwitchBanner(switch).scope}?"
     return confirm(

@@ -485,6 +485,12 @@ class HaltImpactSerializer(serializers.Serializer[Any]):
     """What is live now and would be touched, of the accounts that you may see."""
 
     waiting = serializers.IntegerField(help_text="Entries that were not sent.")
+    held = serializers.IntegerField(
+        help_text="Of these, those that wait for a trigger or a condition."
+    )
+    slices = serializers.IntegerField(
+        help_text="Of these, later slices of entries that have begun."
+    )
     working = serializers.IntegerField(help_text="Entries that were sent and have not ended.")
     exits = serializers.IntegerField(help_text="Exits that have not ended.")
     positions = serializers.IntegerField(help_text="Open positions.")
@@ -493,6 +499,11 @@ class HaltImpactSerializer(serializers.Serializer[Any]):
     )
     working_amounts = serializers.DictField(
         child=Amount(), help_text="What the working entries may still fill, by account currency."
+    )
+    waiting_amounts = serializers.DictField(
+        child=Amount(),
+        help_text="The entries not sent that have a size, by account currency. Most get theirs"
+        " right before they are sent.",
     )
 
 

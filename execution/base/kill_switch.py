@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 from uuid import UUID
 
+from common.reason_codes import Code
 from common.sql import Query, rows
 from connections.models import HaltMode
 from connections.selectors import EPOCH_IS_OPEN_SQL
@@ -57,6 +58,11 @@ class Halts:
     broker_types: dict[str, str] = field(default_factory=dict)
     pairs: dict[str, str] = field(default_factory=dict)
 
+    def __bool__(self) -> bool:
+        """Whether any halt is set."""
+        by_name = self.broker_types or self.pairs
+        return bool(self.all_trading or self.feeds or self.users or self.connections or by_name)
+
     def mode(
         self,
         *,
@@ -70,8 +76,7 @@ class Halts:
 
         pairs: what the order trades, and what its signal names if that is mapped.
         """
-        by_name = self.broker_types or self.pairs
-        if not (self.all_trading or self.feeds or self.users or self.connections or by_name):
+        if not self:
             return None  # the usual case; called three times for each order
         modes = {
             self.all_trading,
@@ -84,6 +89,11 @@ class Halts:
         if HaltMode.HALTED.value in modes:
             return HaltMode.HALTED.value
         return HaltMode.REDUCING.value if HaltMode.REDUCING.value in modes else None
+
+
+def denial_code(mode: str) -> Code:
+    """Return why a halt of this mode stops an entry."""
+    return Code.TRADING_HALTED if mode == HaltMode.HALTED else Code.ENTRIES_HALTED
 
 
 def read_halts() -> Halts:

@@ -60,10 +60,13 @@ class KillSwitchSnapshot:
     def __init__(self, lease_seconds: float) -> None:
         self._lease = lease_seconds
         self._halts, self._read_at = Halts(), float("-inf")
+        self._storing = threading.Lock()  # the process reads it with each bundle, and each second
 
     def update(self, halts: Halts, read_at: float) -> None:
-        """Store what was read. read_at: machine_time() before the read."""
-        self._halts, self._read_at = halts, read_at
+        """Store what was read, unless a later read is stored. read_at: machine_time() before it."""
+        with self._storing:
+            if read_at >= self._read_at:
+                self._halts, self._read_at = halts, read_at
 
     def blocks(self, outgoing: Outgoing) -> bool:
         """Return whether this order must not be sent now."""

@@ -1,19 +1,21 @@
-"""Options of commands that act on a scope: everything, or what one option names."""
+"""Commands that act on a scope: the options that name it, what they show, and the confirmation."""
 
+import sys
+from collections.abc import Iterable
 from typing import Any
 from uuid import UUID
 
-from django.core.management.base import CommandError, CommandParser
+from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from common.confirmation import Consequence
 from common.errors import FillcastError
-from common.money import plain
 from connections.models import KillSwitch
 from connections.services import HaltTarget, read_target
-from execution.services import HaltImpact
 from signals.models import Feed
 from users.models import User
 
 Scope = KillSwitch.Scope
+NOT_CONFIRMED = 2  # exit code
 NAMES = ("user", "connection", "feed", "symbol", "broker_type")
 
 
@@ -58,8 +60,22 @@ def _target(name: str, value: Any) -> HaltTarget:
     return read_target(scope=Scope.USER, user_id=user.pk)
 
 
-def amounts_text(impact: HaltImpact, name: str) -> str:
-    """Return ` of 1234.5 USD, 10 EUR` for the amounts of this name; '' if there are none."""
-    amounts = getattr(impact, name).items()
-    text = ", ".join(f"{plain(amount)} {currency}".strip() for currency, amount in amounts)
-    return f" of {text}" if text else ""
+def show(command: BaseCommand, title: str, lines: Iterable[Consequence]) -> None:
+    """Print what a command would do, one line each, to standard error."""
+    command.stderr.write(title)
+    for line in lines:
+        command.stderr.write(f"- {line.text}")
+
+
+def is_confirmed(command: BaseCommand, question: str) -> bool:
+    """Ask at a terminal whether to do it; without one it is not confirmed."""
+    if not sys.stdin.isatty():
+        return False
+    command.stderr.write(f"{question} Type yes to do it: ", ending="")
+    command.stderr.flush()
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
+def not_done(what: str) -> CommandError:
+    """Return the error of a command that was not confirmed; its exit code is 2."""
+    return CommandError(f"{what} To do it, add --yes.", returncode=NOT_CONFIRMED)

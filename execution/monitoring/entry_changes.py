@@ -32,11 +32,10 @@ from brokers.types import (
 from common.failpoints import failpoint
 from common.reason_codes import Code
 from common.sql import IdRow, Query, columns, database_now, periodic_rows, rows, run
-from connections.models import HaltMode
 from connections.selectors import SPEC_COLUMNS, LaneAccount, connection_join_sql, spec_from_row
 from connections.session_lanes import held_lanes_parameters, in_held_lanes_sql
 from execution.base.change_events import changed_event_sql
-from execution.base.kill_switch import Halts, read_halts
+from execution.base.kill_switch import Halts, denial_code, read_halts
 from execution.base.statements import insert_events_sql
 from execution.dispatch.background_calls import BackgroundCall, CallResult, send_deadline
 from execution.dispatch.call_results import reports_in, write_results
@@ -319,9 +318,7 @@ def _stopped_by(row: ChangeRow, halts: Halts) -> Code | None:
         broker_type=row.type,
         pairs={row.pair, row.signal_pair or row.pair},
     )
-    if halt is None:
-        return None
-    return Code.TRADING_HALTED if halt == HaltMode.HALTED else Code.ENTRIES_HALTED
+    return None if halt is None else denial_code(halt)
 
 
 def _change(row: ChangeRow, send_by: float) -> Coroutine[Any, Any, list[OrderReport]]:

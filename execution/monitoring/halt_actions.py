@@ -22,6 +22,7 @@ from execution.models import Order, PendingAction, Status
 from positions.models import ExecutionPosition
 
 Scope = KillSwitch.Scope
+HELD = Q(awaits_condition=True) | Q(reason=Code.AWAITING_TRIGGER.value)
 STEP = 1000  # entries and positions in one transaction
 # A row that another session has locked is tried again in the next round, for this time.
 RETRY_SECONDS = 60
@@ -31,17 +32,27 @@ RETRY_SECONDS = 60
 class HaltImpact:
     """What is live in the scope of a halt, as far as the caller may see it.
 
-    waiting: entries that were not sent; working: entries sent and not ended; exits: exits that have
-    not ended. Amounts by account currency: of open positions at their entry price, and of what the
-    working entries may still fill.
+    waiting: entries that were not sent. Of these, held: that wait for a trigger or a condition;
+    slices: later slices of entries that have begun. working: entries sent and not ended; exits:
+    exits that have not ended. Amounts by account currency: of open positions at their entry price,
+    of what the working entries may still fill, and of the unsent ones that have a size. Most get
+    theirs right before they are sent.
     """
 
     waiting: int
+    held: int
+    slices: int
     working: int
     exits: int
     positions: int
     open_amounts: dict[str, Decimal] = field(default_factory=dict)
     working_amounts: dict[str, Decimal] = field(default_factory=dict)
+    waiting_amounts: dict[str, Decimal] = field(default_factory=dict)
+
+    @property
+    def queued(self) -> int:
+        """Unsent entries whose turn comes by itself."""
+        return self.waiting - self.held - self.slices
 
 
 def halt_impact(target: HaltTarget | KillSwitch, accounts: Q | None = None) -> HaltImpact:
@@ -52,19 +63,22 @@ def halt_impact(target: HaltTarget | KillSwitch, accounts: Q | None = None) -> H
     accounts = accounts or Q()
     live = _orders(target).filter(accounts, done_at=None)
     entries, waiting = Q(position=None), Q(status=Status.PENDING)
+    is_slice = Q(leg__startswith="entry-")
     counts = live.aggregate(
         waiting=Count("pk", filter=entries & waiting),
+        held=Count("pk", filter=entries & waiting & HELD & ~is_slice),
+        slices=Count("pk", filter=entries & waiting & is_slice),
         working=Count("pk", filter=entries & ~waiting),
         exits=Count("pk", filter=~entries),
     )
     positions = _positions(target).filter(accounts)
-    working = live.filter(entries & ~waiting)
     unfilled = (F("quantity") - F("filled_quantity")) * F("expected_price") * F("conversion_rate")
     return HaltImpact(
         **counts,
         positions=positions.count(),
         open_amounts=open_amounts(positions),
-        working_amounts=_amounts(working, unfilled),
+        working_amounts=_amounts(live.filter(entries & ~waiting), unfilled),
+        waiting_amounts=_amounts(live.filter(entries & waiting), unfilled),
     )
 
 

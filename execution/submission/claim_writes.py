@@ -172,13 +172,22 @@ def write_decisions(
     answer_within = (
         settings.FILLCAST_SEND_DEADLINE_SECONDS + settings.FILLCAST_CALL_TIMEOUT_SECONDS + 1
     )
+    return {row.id: row for row in write_records(records, worker_id, answer_within=answer_within)}
+
+
+def write_records(
+    records: Sequence[DecisionRecord], worker_id: str, *, answer_within: int
+) -> list[IntentRow]:
+    """Write decisions with their log and events; return the intents.
+
+    answer_within: seconds from now within which an intent is answered, else it is looked up.
+    """
     parameters = {
         **record_arrays(DecisionRecord, records),
         "worker_id": worker_id,
         "answer_within": answer_within,
     }
-    written = rows(WRITE, parameters, planned_once=True)
-    return {row.id: row for row in written}
+    return rows(WRITE, parameters, planned_once=True)
 
 
 def _record(row: OrderRow, decision: Settled) -> DecisionRecord:

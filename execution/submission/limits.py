@@ -21,7 +21,7 @@ from typing import Generic, NamedTuple, TypeVar
 from brokers.account_capabilities import Capabilities
 from brokers.types import PositionMode, Side
 from common.reason_codes import Code
-from connections.models import HaltMode
+from execution.base.kill_switch import denial_code
 from execution.submission import flow_limits, market_limits, risk
 from execution.submission.eligibility import cannot_trade, expiry_too_near, listing_denial
 from execution.submission.entry_prices import (
@@ -81,7 +81,7 @@ class LimitList(Generic[Case]):
 def halt_denial(row: OrderRow, halt: str | None) -> Denial | None:
     """Deny all of the subjects while the kill switch or a pause stops them. halt: its mode."""
     if halt is not None:
-        return Denial(Code.TRADING_HALTED if halt == HaltMode.HALTED else Code.ENTRIES_HALTED)
+        return Denial(denial_code(halt))
     if row.pause_code:
         return Denial(
             Code[row.pause_code], row.pause_value, row.pause_maximum, row.pause_detail or ""

@@ -4,7 +4,6 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
-from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 
@@ -17,9 +16,9 @@ from connections.models import HaltMode, KillSwitch
 from connections.services import HaltTarget
 from connections.trading_day import latest_date
 from execution import tasks
-from execution.models import AT_BROKER, Order
+from execution.halt_texts import RELEASE_RULE, halt_lines
 from execution.monitoring.scan_heartbeat import scan_status
-from execution.services import halt_impact
+from execution.services import HaltImpact, halt_impact
 from portal import charts
 from portal.forms import PauseForm
 from portal.pages import confirm, current_user, page, panel, tenants_only
@@ -104,22 +103,16 @@ def _curves(accounts: list[Account]) -> list[dict[str, Any]]:
     return drawn
 
 
-def _working(user: User) -> QuerySet[Order]:
-    """Return the tenant's entries that are working at a broker."""
-    entries = Order.objects.filter(connection__user=user, status__in=AT_BROKER)
-    return entries.entries()
-
-
 @tenants_only
 def pause(request: HttpRequest) -> HttpResponse:
     """Confirm, then send no entries for any account until trading is resumed."""
     user = current_user(request)
-    working = _working(user).count()
     impact = halt_impact(HaltTarget(KillSwitch.Scope.USER, user_id=user.pk))
+    unfilled = impact.waiting + impact.working
     form = PauseForm(request.POST if request.method == "POST" else None)
-    if working:
-        entries = _many(working, "working entry", "working entries")
-        form.fields["cancel_working"].label = f"Also cancel {entries} at the broker"
+    if unfilled:
+        entries = _many(unfilled, "entry that has not filled", "entries that have not filled")
+        form.fields["cancel_working"].label = f"Also cancel {entries}"
     else:
         del form.fields["cancel_working"]
     if impact.positions:
@@ -129,7 +122,7 @@ def pause(request: HttpRequest) -> HttpResponse:
         del form.fields["close_positions"]
     question = ConfirmationPage(
         title="Pause everything?",
-        points=_pause_consequences(user),
+        points=_pause_consequences(user, impact),
         button=f"Pause {_many(len(accounts_of(user)), 'account', 'accounts')}",
         back=reverse("portal:overview"),
         form=form if form.fields else None,
@@ -140,30 +133,27 @@ def pause(request: HttpRequest) -> HttpResponse:
         chosen = form.cleaned_data if form.fields else {}  # without a field, it is not validated
         return _pause(
             user,
-            cancelled=working if chosen.get("cancel_working") else 0,
+            cancelled=unfilled if chosen.get("cancel_working") else 0,
             closed=impact.positions if chosen.get("close_positions") else 0,
         )
 
     return confirm(request, question, act)
 
 
-def _pause_consequences(user: User) -> list[Consequence]:
-    positions = open_positions(user)
-    unprotected = sum(1 for one in positions if one.is_without_stop)
-    stay = f"Your {_many(len(positions), 'open position stays', 'open positions stay')} open"
-    note = f" {number(unprotected)} of them without a stop." if unprotected else ""
+def _pause_consequences(user: User, impact: HaltImpact) -> list[Consequence]:
+    """Return what a pause does, and what it touches now if nothing else is chosen below."""
+    unprotected = sum(1 for one in open_positions(user) if one.is_without_stop)
+    lines = halt_lines(impact, mode=HaltMode.REDUCING, cancels=False, flattens=False)
+    if unprotected:
+        text = f"Positions without a stop: {number(unprotected)}. They stay open, too."
+        lines.append(Consequence("unprotected", text))
     return [
         Consequence(
             "paused",
             "No new entry is sent on any of your accounts, not even one that is being prepared "
             "now: the pause is checked right before each send.",
         ),
-        Consequence(
-            "safe",
-            f"{stay}, and every stop, target and close keeps working.{note}"
-            if positions
-            else "You have no open positions. Exits keep working.",
-        ),
+        *lines,
         Consequence(
             "skipped", "Signals published meanwhile are skipped. They are not executed later."
         ),
@@ -194,7 +184,7 @@ def resume(request: HttpRequest) -> HttpResponse:
     points = [
         Consequence(
             "submitted",
-            "Your accounts trade from the next signal on. Skipped signals are not executed later.",
+            f"Your accounts trade from the next signal on. {RELEASE_RULE}",
         ),
     ]
     if paused_one_by_one:

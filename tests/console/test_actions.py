@@ -266,7 +266,7 @@ def test_kill_switch_is_set_displayed_and_released(
     path = "/admin/connections/killswitch/set/"
     assert "There is no such feed." in html_of(client.post(path, form))
     shown = html_of(client.post(path, {**form, "name": "swing"}))
-    assert "Exits that are held back:" in shown
+    assert "Exits that have not ended:" in shown
     assert not KillSwitch.objects.filter(released_at=None).exists()
     client.post(path, {**form, "name": "swing", "seen": "HALTED|FEED|swing|False|False"})
     switch = KillSwitch.objects.get(released_at=None)
@@ -290,12 +290,13 @@ def test_kill_switch_shows_what_it_touches_before_it_is_set(
     path = "/admin/connections/killswitch/set/"
     form = {"mode": "REDUCING", "scope": scope, "name": name, "reason": "r", "flatten": "on"}
     html = html_of(client.post(path, form))
-    for text in ("Entries not sent yet:", "Entries at brokers:", "They are closed at the market."):
+    closed = "They are closed at the market."
+    for text in ("Entries queued to be sent:", "Entries at brokers:", closed):
         assert text in html
     seen = re.findall(r'name="seen" value="([^"]*)"', html)
     assert seen == [f"REDUCING|{scope}|{name}|False|True"]
     other = html_of(client.post(path, {**form, "seen": seen[0], "cancel_entries": "on"}))
-    assert "They are cancelled." in other  # another halt than the one that was shown
+    assert "Each broker is asked to cancel" in other  # another halt than the one that was shown
     assert not KillSwitch.objects.filter(released_at=None).exists()
     client.post(path, {**form, "seen": seen[0]})
     switch = KillSwitch.objects.get(released_at=None)

@@ -29,8 +29,9 @@ def states() -> set[str]:
 
 
 def test_cancel_all_requires_confirmation(two_entries: list[Order]) -> None:
-    with pytest.raises(CommandError, match="2 entries would be cancelled"):
+    with pytest.raises(CommandError, match="2 entries would be") as refused:
         call_command("cancel_all")
+    assert refused.value.returncode == 2
     assert states() == {"PENDING"}
 
 

@@ -1,6 +1,7 @@
 """Cancel all and close all within a scope: what they reach, what they leave, who may."""
 
 import json
+import re
 from dataclasses import replace
 from decimal import Decimal as D
 from typing import Any
@@ -135,20 +136,25 @@ def test_close_all_shows_counts_and_amounts_before_it_acts(
     trades: dict[str, Signal], alice: ExecutionConnection, capsys: pytest.CaptureFixture[str]
 ) -> None:
     price = ExecutionPosition.objects.get(connection=alice).entry_price
-    shown = rf"1 of 1 open positions of {float(price * 100):g} USD would be closed; .* 2 entries"
-    with pytest.raises(CommandError, match=shown):
+    with pytest.raises(CommandError, match="1 positions would be"):
         call_command("close_all", connection=alice.pk)
+    shown = capsys.readouterr().err
+    assert f"Open positions: 1 ({price * 100:,.2f} USD). They are closed at the market" in shown
+    assert "Entries that have not filled: 2. They stay" in shown
     assert not Order.objects.exits().exists()
     call_command("close_all", connection=alice.pk, yes=True)
     assert json.loads(capsys.readouterr().out.splitlines()[-1]) == {"closing": 1}
     assert Order.objects.exits().get().connection_id == alice.pk
 
 
-def test_cancel_all_shows_what_is_at_brokers(trades: dict[str, Signal], feed: Feed) -> None:
-    with pytest.raises(
-        CommandError, match=r"4 entries would be cancelled \(2 at brokers of .* USD"
-    ):
+def test_cancel_all_shows_what_is_at_brokers(
+    trades: dict[str, Signal], feed: Feed, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(CommandError, match="4 entries would be"):
         call_command("cancel_all", feed=feed.slug)
+    shown = capsys.readouterr().err
+    assert "Entries not sent yet: 2. They are cancelled and never sent." in shown
+    assert re.search(r"Entries at brokers: 2 \([0-9.]+ USD\)\. Each broker is asked", shown)
     call_command("cancel_all", signal=trades["waiting"].pk, symbol="eurusd", yes=True)
     waiting = Order.objects.filter(signal=trades["waiting"])
     assert set(waiting.values_list("status", flat=True)) == {"CANCELLED"}

@@ -39,7 +39,7 @@ def test_halt_is_set_listed_and_released() -> None:
         "--flatten",
         "--yes",
     )
-    assert "0 open positions" in text
+    assert "Open positions: 0. They are closed at the market." in text
     switch = KillSwitch.objects.get()
     assert (switch.pair, switch.mode, switch.flatten) == ("EUR/USD", "REDUCING", True)
     assert (result["id"], result["positions"]) == (switch.pk, 0)
@@ -50,10 +50,36 @@ def test_halt_is_set_listed_and_released() -> None:
     assert killswitch("list")[0] == {"halts": []}
 
 
-def test_nothing_is_halted_without_confirmation() -> None:
-    with pytest.raises(CommandError, match="Add --yes"):
-        killswitch("set", "--reason", "r")
+def test_nothing_is_halted_without_confirmation(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(CommandError, match="Nothing was halted") as refused:
+        call_command("killswitch", "set", "--reason", "r")
+    assert refused.value.returncode == 2
     assert not KillSwitch.objects.exists()
+    shown = capsys.readouterr()
+    assert "Entries at brokers: 0. They stay there and may still fill." in shown.err
+    assert json.loads(shown.out)["id"] is None
+
+
+class Terminal(StringIO):
+    """Standard input with a person at it."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(("answer", "halts"), [("yes\n", 1), ("y\n", 1), ("no\n", 0), ("", 0)])
+def test_person_at_a_terminal_is_asked(
+    monkeypatch: pytest.MonkeyPatch, answer: str, halts: int
+) -> None:
+    monkeypatch.setattr("sys.stdin", Terminal(answer))
+    if halts:
+        result, text = killswitch("set", "--reason", "r")
+        assert "Set this halt? Type yes to do it:" in text
+        assert f"manage.py killswitch release {result['id']}" in text
+    else:
+        with pytest.raises(CommandError, match="Nothing was halted"):
+            killswitch("set", "--reason", "r")
+    assert KillSwitch.objects.count() == halts
 
 
 def test_each_scope_is_named_by_its_usual_name(feed: Feed) -> None:

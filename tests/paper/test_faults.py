@@ -20,8 +20,8 @@ from tests.paper.conftest import IN_PROCESS_ONLY, Trader
 class Guard:
     """Allows `passes` calls, then raises NotSent. Counts the calls."""
 
-    def __init__(self, passes: int = 1_000) -> None:
-        self.passes, self.calls = passes, 0
+    def __init__(self, passes: int = 1_000, code: Code = Code.SEND_DEADLINE) -> None:
+        self.passes, self.calls, self.code = passes, 0, code
         self.asked = asyncio.Event()
 
     def __call__(self, request: OrderRequest) -> None:
@@ -29,7 +29,7 @@ class Guard:
         if self.calls == 1:
             self.asked.set()
         if self.calls > self.passes:
-            raise NotSent(Code.SEND_DEADLINE)
+            raise NotSent(self.code)
 
 
 def test_injected_rejection_has_its_code(trader: Trader) -> None:
@@ -167,6 +167,17 @@ def test_order_past_its_deadline_on_arrival_is_lost(trader: Trader) -> None:
     with pytest.raises(OutcomeUnknown):
         trader.submit(trader.request(Side.BUY, "1000"), **trader.short_timeout)
     assert guard.calls == 2
+    assert trader.journal() == []
+
+
+@IN_PROCESS_ONLY
+def test_order_that_is_halted_on_its_way_is_not_sent(trader: Trader) -> None:
+    """The halt is seen between the send and the arrival. The order is not placed, which is known at
+    once: it needs no look-up."""
+    trader.guard = guard = Guard(passes=1, code=Code.KILL_SWITCH)
+    with pytest.raises(NotSent) as caught:
+        trader.buy("1000")
+    assert (caught.value.code, guard.calls) == (Code.KILL_SWITCH, 2)
     assert trader.journal() == []
 
 

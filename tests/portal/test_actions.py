@@ -34,8 +34,11 @@ def refresh(row: Any) -> Any:
 
 def test_pause_page_states_its_consequences(alice: Client) -> None:
     page = html_of(alice.get("/pause/"))
-    assert "Your 3 open positions stay open" in page
-    assert "1 of them without a stop" in page
+    assert "Open positions: 3 (" in page
+    assert "They stay open, and their stops and targets keep working." in page
+    assert "Positions without a stop: 1." in page
+    assert "Entries at brokers: 1 (" in page
+    assert "Also cancel 1 entry that has not filled" in page
     assert "Pause 5 accounts" in page
     assert KillSwitch.objects.count() == 0
 

@@ -3,25 +3,34 @@
 import json
 from typing import Any
 
-from django.core.management.base import CommandError, CommandParser
+from django.core.management.base import CommandParser
 
 from common.commands import HelpedCommand
 from execution import scoped_actions, tasks
-from execution.management.scope_options import add_scope_options, amounts_text, read_scope
+from execution.management.scope_options import (
+    add_scope_options,
+    is_confirmed,
+    not_done,
+    read_scope,
+    show,
+)
+from execution.scoped_pages import consequences, live_scope
 
 HELP = """\
 Cancel every entry that has not filled. Positions, stops and targets stay.
 
-Entries that were not sent are CANCELLED at once. For the others we request a cancel from the broker
-until it answers. Signals published afterwards are not affected; to stop those, set the kill switch.
+Entries that were not sent are CANCELLED at once, also those that wait for a trigger or a condition
+and later slices. For the others we request a cancel from the broker until it answers. Signals
+published afterwards are not affected; to stop those, set the kill switch.
 
-  manage.py cancel_all                        show how many would be cancelled
-  manage.py cancel_all --yes                  cancel everywhere
+  manage.py cancel_all                        show what would be cancelled, then ask
+  manage.py cancel_all --yes                  cancel everywhere, without a question
   manage.py cancel_all --user anna --yes      one tenant's; also --connection UUID, --feed SLUG,
                                               --symbol EUR/USD, --broker-type mt5
   manage.py cancel_all --signal 12 --yes      one signal's; also with one of the options above
 
-The last line on standard output is JSON: {"cancelled": n}."""
+Without --yes it asks at a terminal, and elsewhere changes nothing and ends with exit code 2. The
+last line on standard output is JSON: {"cancelled": n}."""
 
 
 class Command(HelpedCommand):
@@ -33,21 +42,16 @@ class Command(HelpedCommand):
         """Declare the scope and the confirmation."""
         add_scope_options(parser)
         parser.add_argument("--signal", type=int, help="only this signal's entries (number)")
-        parser.add_argument(
-            "--yes", action="store_true", help="cancel them; without it nothing is changed"
-        )
+        parser.add_argument("--yes", action="store_true", help="cancel them without a question")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Cancel the entries, or only count them."""
+        """Show what would be cancelled, and cancel it once that is confirmed."""
         scope = scoped_actions.ActionScope((read_scope(options),), options["signal"])
-        if not options["yes"]:
-            found = len(scoped_actions.entry_ids(scope, by=None))
-            impact = scoped_actions.scope_impact(scope, by=None)
-            amounts = amounts_text(impact, "working_amounts")
-            at_brokers = f" ({impact.working} at brokers{amounts})" if impact.working else ""
-            raise CommandError(
-                f"{found} entries would be cancelled{at_brokers}. Add --yes to do it."
-            )
+        live = live_scope(scope, by=None)
+        lines = consequences(live, cancels=True, closes=False, to_stop="set the kill switch")
+        show(self, f"Cancelling the entries of {scope.name}:", lines)
+        if not (options["yes"] or is_confirmed(self, f"Cancel {live.entries} entries?")):
+            raise not_done(f"Nothing was cancelled: {live.entries} entries would be.")
         request = scoped_actions.ActionRequest(scope, cancels_entries=True)
         done = scoped_actions.carry_out(request, by=None)
         tasks.enqueue_pending_actions_on_commit()

@@ -14,6 +14,8 @@ from common.money import plain
 from connections import services
 from connections.models import HaltMode, KillSwitch
 from execution import tasks
+from execution.halt_texts import halt_lines
+from execution.management.scope_options import is_confirmed, not_done, show
 from execution.services import HaltImpact, halt_impact
 from ops.kill_switch_drill import BAR_SECONDS, DrillError, run_drill
 from signals.models import Feed
@@ -23,15 +25,20 @@ HELP = f"""\
 Halt trading, and allow it again. REDUCING lets only exits through, HALTED nothing.
 
   manage.py killswitch list                                    what is halted now
-  manage.py killswitch set --reason "bad prices"               show what a halt of all touches
-  manage.py killswitch set --reason "bad prices" --yes         halt all entries
+  manage.py killswitch set --reason "bad prices"               show what a halt of all entries
+                                                               touches, then ask
+  manage.py killswitch set --reason "bad prices" --yes         halt them without a question
   manage.py killswitch set --scope SYMBOL --name EUR/USD --mode HALTED --reason r --yes
   manage.py killswitch set --scope BROKER_TYPE --name mt5 --reason r --flatten --yes
   manage.py killswitch release 12                              allow trading again
   manage.py killswitch drill                                   measure it on paper accounts
 
 --name: the broker type, the symbol, the feed's slug, the user's name or the connection's ID.
---cancel-entries cancels the entries that have not filled, --flatten closes the open positions.
+--cancel-entries cancels the entries that have not filled, also those that wait for a trigger or a
+condition, and later slices; --flatten closes the open positions, with REDUCING only. Without --yes
+it asks at a terminal, and elsewhere changes nothing and ends with exit code 2. After a release,
+skipped signals and denied entries are not executed later.
+
 drill queues orders on paper accounts of its own, halts these, and measures how long until the last
 order was stopped; the bar is {BAR_SECONDS:g} s for 1,000 orders. Nothing else is halted. It needs
 running workers. The exit code is 1 if the bar was missed.
@@ -60,9 +67,7 @@ class Command(HelpedCommand):
         setting.add_argument("--reason", required=True, help="everyone affected sees it")
         setting.add_argument("--cancel-entries", action="store_true")
         setting.add_argument("--flatten", action="store_true", help="close open positions")
-        setting.add_argument(
-            "--yes", action="store_true", help="set it; without it nothing is changed"
-        )
+        setting.add_argument("--yes", action="store_true", help="set it without a question")
         releasing = actions.add_parser("release", help="allow trading again")
         releasing.add_argument("id", type=int, help="the number that `list` shows")
         drill = actions.add_parser("drill", help="measure how fast a halt stops queued orders")
@@ -89,13 +94,28 @@ class Command(HelpedCommand):
             **_target(options["scope"], options["name"]),
         }
         impact = halt_impact(services.halt_target(by=None, **halt))
-        self.stderr.write(_described(impact))
-        if not options["yes"]:
-            raise CommandError("Nothing was halted. Add --yes to do it.")
+        self._show(impact, options)
+        if not (options["yes"] or is_confirmed(self, "Set this halt?")):
+            self.stdout.write(json.dumps({"id": None, **_as_json(impact)}))
+            raise not_done("Nothing was halted.")
         with transaction.atomic():
             switch = services.set_kill_switch(by=None, **halt)
             tasks.enqueue_halt_actions_on_commit(switch)
+        self.stderr.write(
+            f"Halt {switch.pk} is set. To allow trading again: manage.py killswitch release"
+            f" {switch.pk}"
+        )
         return {"id": switch.pk, **_as_json(impact)}
+
+    def _show(self, impact: HaltImpact, options: dict[str, Any]) -> None:
+        """Print what the halt touches now, in the words of the console's page."""
+        name = f" {options['name']}" if options["name"] else ""
+        mode = HaltMode(options["mode"]).label.lower()
+        lines = halt_lines(
+            impact, mode=options["mode"], cancels=options["cancel_entries"],
+            flattens=options["flatten"],
+        )  # fmt: skip
+        show(self, f"Halt of {options['scope']}{name}, {mode}. It touches now:", lines)
 
     def _drill(self, options: dict[str, Any]) -> dict[str, Any]:
         if options["orders"] < 1:
@@ -155,20 +175,9 @@ def _target(scope: str, name: str) -> dict[str, Any]:
     return {f"{scope.lower()}_id": found.pk}
 
 
-def _described(impact: HaltImpact) -> str:
-    amounts = ", ".join(
-        f"{plain(amount)} {currency}" for currency, amount in impact.open_amounts.items()
-    )
-    return (
-        f"It touches {impact.waiting} entries not sent yet, {impact.working} at brokers, "
-        f"{impact.exits} exits and {impact.positions} open positions"
-        + (f" of {amounts}." if amounts else ".")
-    )
-
-
 def _as_json(impact: HaltImpact) -> dict[str, Any]:
     texts = {
         name: {currency: plain(amount) for currency, amount in getattr(impact, name).items()}
-        for name in ("open_amounts", "working_amounts")
+        for name in ("open_amounts", "working_amounts", "waiting_amounts")
     }
     return {**asdict(impact), **texts}

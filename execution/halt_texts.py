@@ -1,0 +1,97 @@
+"""What a halt does with what is live, in sentences: for the console, the portal and the command."""
+
+from collections.abc import Mapping
+from decimal import Decimal
+
+from common.confirmation import Consequence
+from connections.models import HaltMode
+from execution.monitoring.halt_actions import HaltImpact
+
+RELEASE_RULE = (
+    "Skipped signals and denied entries are not executed later. Entries that still wait for a"
+    " trigger or a condition go on, and so do later slices if none was denied."
+)
+"""What a release makes of what the halt has stopped."""
+
+
+def worth_text(amounts: Mapping[str, Decimal]) -> str:
+    """Return ` (1,200.00 USD, 300.00 EUR)`; nothing for no amounts."""
+    worth = ", ".join(f"{amount:,.2f} {currency}".strip() for currency, amount in amounts.items())
+    return f" ({worth})" if worth else ""
+
+
+def unsent_kinds(impact: HaltImpact) -> str:
+    """Return ` (2 wait for a trigger or a condition, 1 later slice)`; nothing if all are queued."""
+    kinds = []
+    if impact.held:
+        verb = "waits" if impact.held == 1 else "wait"
+        kinds.append(f"{impact.held} {verb} for a trigger or a condition")
+    if impact.slices:
+        kinds.append(f"{impact.slices} later {'slice' if impact.slices == 1 else 'slices'}")
+    return f" ({', '.join(kinds)})" if kinds else ""
+
+
+def halt_lines(
+    impact: HaltImpact, *, mode: str, cancels: bool, flattens: bool
+) -> list[Consequence]:
+    """Return what a halt makes of each kind of order and of the positions, in counts and money.
+
+    cancels, flattens: whether it also cancels the entries and closes the positions.
+    """
+    return [
+        *_unsent(impact, cancels=cancels),
+        _at_brokers(impact, cancels=cancels, flattens=flattens),
+        _positions(impact, mode, flattens=flattens),
+        *_exits(impact, mode),
+    ]
+
+
+def _unsent(impact: HaltImpact, *, cancels: bool) -> list[Consequence]:
+    turn = "cancelled" if cancels else "denied when its turn comes"
+    lines = [f"Entries queued to be sent: {impact.queued}. None is sent: each is {turn}."]
+    if impact.held:
+        waits = f"Entries that wait for a trigger or a condition: {impact.held}."
+        lines.append(
+            f"{waits} They are cancelled."
+            if cancels
+            else f"{waits} They wait on. One that fires while the halt is set is denied for good; "
+            "the others are sent when they fire after the release."
+        )
+    if impact.slices:
+        worth = worth_text(impact.waiting_amounts)
+        slices = f"Later slices of entries that have begun: {impact.slices}{worth}."
+        lines.append(
+            f"{slices} They are cancelled."
+            if cancels
+            else f"{slices} One that is due while the halt is set is denied and ends its entry."
+        )
+    return [Consequence("denied", text) for text in lines]
+
+
+def _at_brokers(impact: HaltImpact, *, cancels: bool, flattens: bool) -> Consequence:
+    found = f"Entries at brokers: {impact.working}{worth_text(impact.working_amounts)}."
+    if not cancels:
+        return Consequence("attention", f"{found} They stay there and may still fill.")
+    filled = "is closed too" if flattens else "stays open"
+    text = f"{found} Each broker is asked to cancel; what fills first {filled}."
+    return Consequence("cancelreq", text)
+
+
+def _positions(impact: HaltImpact, mode: str, *, flattens: bool) -> Consequence:
+    found = f"Open positions: {impact.positions}{worth_text(impact.open_amounts)}."
+    if flattens:
+        return Consequence("submitting", f"{found} They are closed at the market.")
+    if mode == HaltMode.HALTED:
+        text = f"{found} They stay open. Only stops and targets that brokers hold work meanwhile."
+        return Consequence("unprotected", text)
+    return Consequence("safe", f"{found} They stay open, and their stops and targets keep working.")
+
+
+def _exits(impact: HaltImpact, mode: str) -> list[Consequence]:
+    if not impact.exits and mode != HaltMode.HALTED:
+        return []
+    found = f"Exits that have not ended: {impact.exits}."
+    if mode == HaltMode.HALTED:
+        text = f"{found} Those at brokers stay there; no other is sent until the release."
+        return [Consequence("unprotected", text)]
+    return [Consequence("safe", f"{found} They go on as usual.")]
