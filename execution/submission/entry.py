@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from decimal import Decimal
+from decimal import ROUND_UP, Decimal
 
 from brokers import price_rounding
 from brokers.account_capabilities import Capabilities
@@ -289,8 +289,8 @@ def price_error(
         if moved > limit.distance:
             return Denial(
                 Code.SLIPPAGE_LIMIT,
-                (moved / limit.size).quantize(Decimal("0.1")),
-                (limit.distance / limit.size).quantize(Decimal("0.1")),
+                (moved / limit.size).quantize(Decimal("0.000001"), ROUND_UP),
+                to_stored(limit.distance / limit.size),
                 limit.unit.word,
             )
     for target in signal.target_prices:

@@ -6,7 +6,7 @@ docs/limits.md has an example of each.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from decimal import Decimal
+from decimal import ROUND_DOWN, Decimal
 from statistics import median
 
 from common.money import plain, to_stored
@@ -98,7 +98,7 @@ def _same_trade(
     if age is None or age >= window:
         return None
     detail = f"{row.side} {entry.pair}"
-    return Denial(Code.SAME_TRADE, age.quantize(Decimal(1)), Decimal(window), detail)
+    return Denial(Code.SAME_TRADE, age.quantize(Decimal(1), ROUND_DOWN), Decimal(window), detail)
 
 
 def per_minute_denial(row: OrderRow, recent: RecentRow, flow: BundleFlow) -> Denial | None:

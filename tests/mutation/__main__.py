@@ -54,6 +54,26 @@ MODULES = {
     "execution/submission/claim.py": Module(
         (f"{SUBMISSION}test_claim.py", f"{SUBMISSION}test_deferral.py")
     ),
+    "execution/submission/flow_limits.py": Module(
+        (f"{SUBMISSION}test_limit_edges.py", f"{SUBMISSION}test_flow_limits.py")
+    ),
+    "execution/submission/triggers.py": Module(
+        (
+            f"{SUBMISSION}test_trailing_at_broker.py",
+            f"{SUBMISSION}test_conditions.py",
+            "tests/execution/monitoring/test_triggers.py",
+            "tests/execution/monitoring/test_oco.py",
+        )
+    ),
+    "execution/submission/market_limits.py": Module(
+        tuple(
+            f"{SUBMISSION}test_{name}.py"
+            for name in ("limit_edges", "market_limits", "market_hours")
+        )
+    ),
+    "execution/submission/signal_limits.py": Module(
+        (f"{SUBMISSION}test_limit_edges.py", f"{SUBMISSION}test_signal_limits.py")
+    ),
     "execution/reports/order_changes.py": Module((f"{REPORTS}test_order_changes.py",)),
     "execution/reports/inferred_closes.py": Module((f"{REPORTS}test_inferred_closes.py",)),
     "execution/reports/transitions.py": Module(
