@@ -26,7 +26,7 @@ from signals.models import RiskCategory
 
 NOW = datetime(2026, 3, 4, 12, tzinfo=UTC)  # a Wednesday
 BOOK, SOURCE, FEED = "book", 1, 7
-HUGE = D(10) ** 9
+HUGE = D(10) ** 18
 ORDER: dict[str, Any] = {
     **dict.fromkeys(OrderRow._fields),
     "id": 1, "status": "PENDING", "connection_id": "c", "signal_id": 1, "leg": "entry",
