@@ -55,10 +55,15 @@ MODULES = {
         (f"{SUBMISSION}test_claim.py", f"{SUBMISSION}test_deferral.py")
     ),
     "execution/submission/flow_limits.py": Module(
-        (f"{SUBMISSION}test_limit_edges.py", f"{SUBMISSION}test_flow_limits.py")
+        tuple(
+            f"{SUBMISSION}test_{name}.py"
+            for name in ("limit_edges", "denial_figures", "flow_limits")
+        )
     ),
     "execution/submission/triggers.py": Module(
         (
+            f"{SUBMISSION}test_denial_figures.py",
+            f"{SUBMISSION}test_limit_edges.py",
             f"{SUBMISSION}test_trailing_at_broker.py",
             f"{SUBMISSION}test_conditions.py",
             "tests/execution/monitoring/test_triggers.py",
@@ -72,7 +77,10 @@ MODULES = {
         )
     ),
     "execution/submission/signal_limits.py": Module(
-        (f"{SUBMISSION}test_limit_edges.py", f"{SUBMISSION}test_signal_limits.py")
+        tuple(
+            f"{SUBMISSION}test_{name}.py"
+            for name in ("limit_edges", "denial_figures", "signal_limits")
+        )
     ),
     "execution/reports/order_changes.py": Module((f"{REPORTS}test_order_changes.py",)),
     "execution/reports/inferred_closes.py": Module((f"{REPORTS}test_inferred_closes.py",)),
