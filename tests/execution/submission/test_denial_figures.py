@@ -92,20 +92,20 @@ def test_denial_states_value_maximum_and_detail(case: dict[str, Any], denial: De
 
 
 def test_exposure_that_only_changes_its_side_is_not_larger() -> None:
-    case = {"order": {"max_currency_exposure_percent": D("0.5")}}
+    case: dict[str, Any] = {"order": {"max_currency_exposure_percent": D("0.5")}}
     assert isinstance(decide(**case, recent={"net_base": D(-55)}), Intent)  # +55 with this
     assert isinstance(decide(**case, recent={"net_base": D("-54.99")}), Denial)
 
 
 def test_known_hours_give_no_warning() -> None:
-    case = {"order": {"market_hours_only": True}, "instrument": {"hours": HOURS}}
+    case: dict[str, Any] = {"order": {"market_hours_only": True}, "instrument": {"hours": HOURS}}
     found = decide(**case)
     assert isinstance(found, Intent)
     assert (found.warning, found.detail) == ("", "100 at 1.1")
 
 
 def test_price_that_a_trailing_stop_begins_at_is_no_mistyped_one() -> None:
-    case = {"order": {**TRAILING, "max_price_deviation_percent": D(1)}}
+    case: dict[str, Any] = {"order": {**TRAILING, "max_price_deviation_percent": D(1)}}
     assert isinstance(decide(**case, signal={"trail_distance": D("0.1")}), Intent)
 
 
