@@ -1,14 +1,14 @@
 """The prices of an entry, and whether the market allows them now. Pure."""
 
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import ROUND_UP, Decimal
 from typing import NamedTuple
 
 from brokers import price_rounding
 from brokers.account_capabilities import Capabilities
 from brokers.types import OrderType, Side
 from brokers.worst_price import can_limit_price
-from common.money import plain
+from common.money import plain, to_stored
 from common.reason_codes import Code
 from common.units import Unit, size_of
 from execution.submission.outcomes import ORDER_TYPES, SIDES, touch_price
@@ -146,8 +146,8 @@ def slippage_denial(entry: PricedEntry) -> Denial | None:
         return None
     return Denial(
         Code.SLIPPAGE_LIMIT,
-        (moved / limit.size).quantize(Decimal("0.1")),
-        (limit.distance / limit.size).quantize(Decimal("0.1")),
+        (moved / limit.size).quantize(Decimal("0.000001"), ROUND_UP),
+        to_stored(limit.distance / limit.size),
         limit.unit.word,
     )
 

@@ -6,7 +6,7 @@ Each counts what was sent before (`recent.py`) and the entries that the same bun
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from decimal import Decimal
+from decimal import ROUND_DOWN, Decimal
 from statistics import median
 
 from common.money import plain, to_stored
@@ -70,7 +70,7 @@ def same_trade(
     if age is None or age >= window:
         return None
     detail = f"{row.side} {entry.pair}"
-    return Denial(Code.SAME_TRADE, age.quantize(Decimal(1)), Decimal(window), detail)
+    return Denial(Code.SAME_TRADE, age.quantize(Decimal(1), ROUND_DOWN), Decimal(window), detail)
 
 
 def per_minute(row: OrderRow, recent: RecentRow, flow: BundleFlow) -> Denial | None:

@@ -4,7 +4,7 @@ Exits are not checked: no entry limit may block them.
 """
 
 from dataclasses import dataclass, field
-from decimal import ROUND_UP, Decimal
+from decimal import ROUND_DOWN, ROUND_UP, Decimal
 
 from common.money import to_stored
 from common.reason_codes import Code
@@ -82,19 +82,19 @@ def check(
         return Denial(
             Code.MAX_OPEN_ORDERS, Decimal(exposure.orders), Decimal(limits.max_open_orders)
         )
-    leverage = _ratio(exposure.notional + entry.notional, funds.equity)
+    leverage = to_stored(_ratio(exposure.notional + entry.notional, funds.equity))
     if leverage > limits.max_leverage:
-        return Denial(Code.MAX_LEVERAGE, _rounded(leverage), limits.max_leverage)
+        return Denial(Code.MAX_LEVERAGE, _rounded_up(leverage), limits.max_leverage)
     if denial := _check_symbol(entry, exposure, limits, funds):
         return denial
     free = _free_margin(exposure, funds)
     if entry.margin > free:
-        return Denial(Code.MARGIN, _rounded(entry.margin), _rounded(max(free, ZERO)))
+        return Denial(Code.MARGIN, _rounded_up(entry.margin), _rounded_down(max(free, ZERO)))
     if denial := trade_risk_denial(entry.risk, limits, funds):
         return denial
-    at_risk = _ratio((exposure.risk + entry.risk) * HUNDRED, funds.equity)
+    at_risk = to_stored(_ratio((exposure.risk + entry.risk) * HUNDRED, funds.equity))
     if at_risk > limits.max_portfolio_risk_percent:
-        return Denial(Code.PORTFOLIO_RISK, _rounded(at_risk), limits.max_portfolio_risk_percent)
+        return Denial(Code.PORTFOLIO_RISK, _rounded_up(at_risk), limits.max_portfolio_risk_percent)
     return None
 
 
@@ -148,5 +148,6 @@ def _rounded_up(value: Decimal) -> Decimal:
     return value.quantize(Decimal("0.01"), ROUND_UP)
 
 
-def _rounded(value: Decimal) -> Decimal:
-    return value.quantize(Decimal("0.01"))
+def _rounded_down(value: Decimal) -> Decimal:
+    """Return a maximum that is broken, never equal to the value that breaks it."""
+    return value.quantize(Decimal("0.01"), ROUND_DOWN)

@@ -116,17 +116,23 @@ class ExchangeAccount:
         )
 
 
-def open_account(name: str, *, swap: bool = False, **settings: Any) -> ExchangeAccount:
-    """Open an exchange with one symbol and an account with 100,000 USDT."""
+def open_account(
+    name: str, *, swap: bool = False, listed: tuple[str, Market] | None = None, **settings: Any
+) -> ExchangeAccount:
+    """Open an exchange with one symbol and an account with 100,000 USDT.
+
+    listed: another symbol than BTC, by the exchange's name for it.
+    """
     symbol, size = SYMBOLS[(name, swap)]
     step = D("0.001") if size == 1 else D("0.1")
     market = Market("BTC", "USDT", step, D("0.1"), D(5), size)
+    symbol, market = listed or (symbol, market)
     venue = Venue(
         {symbol: market}, {symbol: D("50000.0")}, {"USDT": D(100000)}, derivatives=swap,
         refuses_duplicates="always" if name == "bybit" else "open",
     )  # fmt: skip
     server = Server(DIALECTS[name], venue)
-    unified_symbol = "BTC/USDT:USDT" if swap else "BTC/USDT"
+    unified_symbol = f"{market.base}/{market.quote}{f':{market.quote}' if swap else ''}"
     spec = ConnectionSpec(
         connection_id="11111111-1111-4111-8111-111111111111",
         account="main",

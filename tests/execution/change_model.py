@@ -84,10 +84,14 @@ class ChangeModel(EntryModel):
 
     def change(self, index: int, what: str, statuses: Collection[str] = ()) -> None:
         """A person changes an entry that has not ended; that it is refused is a valid answer."""
+        self.change_terms(index, WANTED[what], statuses)
+
+    def change_terms(self, index: int, terms: WantedTerms, statuses: Collection[str] = ()) -> None:
+        """As `change`, with any terms."""
         entries = [o for o in self.orders(*statuses) if o.position_id is None]
         live = [o for o in entries if o.done_at is None]
         if live:
-            self._ask(lambda: change_order(live[index % len(live)].id, WANTED[what]))
+            self._ask(lambda: change_order(live[index % len(live)].id, terms))
 
     def reprice(self, index: int, price: str) -> None:
         """The provider gives an entry another price."""
@@ -290,6 +294,8 @@ class ChangeModel(EntryModel):
         for order in self.orders_now:
             ticket = tickets.get(order.broker_order_id)
             if ticket is None or order.position_id is not None or order.status not in AT_BROKER:
+                continue
+            if order.aggregate_id is not None:  # it is a part of the broker's order
                 continue
             assert order.quantity >= ticket.request.quantity >= ticket.filled, (order, ticket)
             if order.id not in is_open:

@@ -166,10 +166,14 @@ class EntryModel(ExecutionModel):
                 and t.request.client_order_id[:-1] == (order.client_order_id or "")[:-1]
             ]  # fmt: skip
             legs[(*of, order.leg)] += len(tickets)
-            entered[of] = sum((t.filled for t in tickets), entered.get(of, D(0)))
+            entered[of] = entered.get(of, D(0)) + self.entered_by(order, tickets)
             caps[of] = self.cap(order)
         assert all(n <= 1 for n in legs.values()), legs
         assert all(quantity <= caps[of] for of, quantity in entered.items()), entered
+
+    def entered_by(self, order: Any, tickets: Sequence[Any]) -> D:
+        """Return what an entry has got of the orders at the broker that were sent for it."""
+        return sum((ticket.filled for ticket in tickets), D(0))
 
     def cap(self, order: Any) -> D:
         """Return the most that a subscription may enter with the signal of this order."""

@@ -236,7 +236,7 @@ def dropped_counts() -> dict[str, tuple[int, str]]:
 MACHINE_TIMES = {
     "execution_order": ("due_at", "answer_by", "lookup_after", "submitted_at", "enqueued_at",
                         "created_at", "done_at", "acknowledged_at", "retried_at",
-                        "pending_action_since", "lookup_claimed_until"),
+                        "pending_action_since", "lookup_claimed_until", "own_valid_until"),
     "execution_accountsyncstate": ("reconcile_requested_at", "compared_at"),
     "execution_workerlease": ("lease_until",),
     "positions_executionposition": ("missing_since", "last_activity_at", "level_sync_due_at",
@@ -245,6 +245,7 @@ MACHINE_TIMES = {
                                      "levels_reported_at"),
     "execution_entrychange": ("requested_at", "due_at", "answer_by", "done_at"),
     "execution_sliceplan": ("starts_at", "ends_at"),
+    "positions_stoprule": ("water_mark_at", "due_at", "moved_at"),
     "signals_signal": ("published_at", "valid_until"),
 }  # fmt: skip
 

@@ -30,6 +30,7 @@ from execution.monitoring.stop_failover import take_over_missed_levels
 from execution.monitoring.unprotected_time import update_unprotected
 from execution.reconciliation.reconcile import reconcile
 from execution.recovery import sweeps
+from execution.reports.allotment import fill_id_of
 from execution.reports.transitions import ALLOWED
 from execution.runtime import trading_runtime
 from execution.runtime.event_stream import drain_events
@@ -303,6 +304,8 @@ class ExecutionModel:
         twice = {base: n for base, n in Counter(self.broker.accepted()).items() if n > 1}
         assert not twice, twice
         fills = {f.broker_fill_id for t in self.broker.tickets for f in t.fills}
+        shares = [o.id for o in self.orders_now if o.aggregate_id is not None]
+        fills |= {fill_id_of(one, order_id) for one in fills for order_id in shares}
         reports = {row.broker_fill_id for row in rows("SELECT broker_fill_id FROM execution_fill")}
         assert reports <= fills | {one for one in reports if one.startswith("inferred:")}
 
@@ -403,6 +406,12 @@ class ExecutionModel:
         held = {t.number: t.held for t in self.tickets(working=False)}
         assert held == {p.broker_position_id: p.quantity for p in self.positions()}
 
+    def _sent_as_one(self, order: Any) -> list[Any]:
+        """Return the orders that one order at the broker stands for."""
+        if order.aggregate_id is None:
+            return [order]
+        return [o for o in self.orders() if o.aggregate_id == order.aggregate_id]
+
     def check_settled(self) -> None:
         self.check()
         report = audit()
@@ -412,7 +421,8 @@ class ExecutionModel:
             assert order.status in (*TERMINAL, *AT_BROKER), order
             ticket = by_number.get(order.broker_order_id)
             if ticket is not None:
-                assert order.filled_quantity == ticket.filled, (order, ticket)
+                filled = sum((o.filled_quantity for o in self._sent_as_one(order)), D(0))
+                assert filled == ticket.filled, (order, ticket)
                 assert (order.status in AT_BROKER) == (ticket.status == "WORKING"), (order, ticket)
         self._check_held()
         # An exit may still work at the broker (checked above: nothing else is live), and reserves

@@ -143,7 +143,7 @@ def test_changed_paired_and_conditional_entries_are_sent_once_whatever_happens(
     run_state_machine_as_test(
         Changes,
         settings=settings(
-            max_examples=300 if DEEP else 30,
+            max_examples=300 if DEEP else 10,
             stateful_step_count=60 if DEEP else 40,
             deadline=None,
             derandomize=not DEEP,

@@ -103,7 +103,7 @@ def test_entries_are_sent_once_whatever_happens(
     run_state_machine_as_test(
         Entries,
         settings=settings(
-            max_examples=300 if DEEP else 30,
+            max_examples=300 if DEEP else 10,
             stateful_step_count=60 if DEEP else 40,
             deadline=None,
             derandomize=not DEEP,

@@ -57,6 +57,34 @@ MODULES = {
     "execution/submission/claim_writes.py": Module(
         (f"{SUBMISSION}test_claim.py", f"{SUBMISSION}test_deferral.py")
     ),
+    "execution/submission/flow_limits.py": Module(
+        tuple(
+            f"{SUBMISSION}test_{name}.py"
+            for name in ("limit_edges", "denial_figures", "flow_limits")
+        )
+    ),
+    "execution/submission/triggers.py": Module(
+        (
+            f"{SUBMISSION}test_denial_figures.py",
+            f"{SUBMISSION}test_limit_edges.py",
+            f"{SUBMISSION}test_trailing_at_broker.py",
+            f"{SUBMISSION}test_conditions.py",
+            "tests/execution/monitoring/test_triggers.py",
+            "tests/execution/monitoring/test_oco.py",
+        )
+    ),
+    "execution/submission/market_limits.py": Module(
+        tuple(
+            f"{SUBMISSION}test_{name}.py"
+            for name in ("limit_edges", "market_limits", "market_hours")
+        )
+    ),
+    "execution/submission/signal_limits.py": Module(
+        tuple(
+            f"{SUBMISSION}test_{name}.py"
+            for name in ("limit_edges", "denial_figures", "signal_limits")
+        )
+    ),
     "execution/reports/order_changes.py": Module((f"{REPORTS}test_order_changes.py",)),
     "execution/reports/inferred_closes.py": Module((f"{REPORTS}test_inferred_closes.py",)),
     "execution/reports/transitions.py": Module(

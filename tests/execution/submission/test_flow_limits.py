@@ -29,11 +29,19 @@ from signals.services import publish
 from tests.connections import make
 from tests.execution import factories
 from tests.execution.fake_broker import FakeBroker
+from tests.execution.submission.frozen_clock import database_clock_stands
 from tests.execution.submission.test_denials import numbers, seen
-from tests.execution.submission.test_market_limits import LIMIT, PRESET, seen_with_detail
+from tests.execution.submission.test_market_limits import (
+    LEAST,
+    LIMIT,
+    NINES,
+    PRESET,
+    seen_with_detail,
+)
 
 pytestmark = pytest.mark.django_db
 # An entry is 100 EUR/USD at an ask of 1.1: a notional of 110 USD, 1.1 % of the equity.
+HELD = D("2.2049575")
 
 
 def enter(feed: Feed, **fields: Any) -> None:
@@ -49,19 +57,20 @@ def gbp(account: ExecutionConnection) -> None:
 GBP: dict[str, Any] = {"currency_pair": "GBP/USD", "sl": None}
 
 
-@pytest.mark.parametrize(("seconds", "denied"), [(61, False), (40, True)])
+@pytest.mark.parametrize(("seconds", "denied"), [("60", False), ("59.999999", True)])
 def test_entries_of_the_last_minute_count_whatever_became_of_them(
-    feed: Feed, broker: FakeBroker, seconds: int, denied: bool
+    feed: Feed, broker: FakeBroker, seconds: str, denied: bool
 ) -> None:
     factories.account(feed, preset_max_orders_per_minute=2)
     position = factories.filled(factories.signal(feed))
     enter(feed)
     assert seen() == ("SUBMITTING", "")
-    run("UPDATE execution_order SET submitted_at = submitted_at - make_interval(secs => %s)"
-        " WHERE position_id IS NULL AND status = 'FILLED'", (seconds,))  # fmt: skip
     close_position(position.pk)
     factories.claim_all()  # an exit is neither blocked nor counted
-    enter(feed)
+    with database_clock_stands() as now:
+        run("UPDATE execution_order SET submitted_at = %s - %s::interval"
+            " WHERE position_id IS NULL AND status = 'FILLED'", (now, f"{seconds} s"))  # fmt: skip
+        enter(feed)
     if denied:
         assert seen() == ("DENIED", "MAX_ORDERS_PER_MINUTE")
         assert numbers() == {"current": "2", "limit": "2"}
@@ -69,7 +78,7 @@ def test_entries_of_the_last_minute_count_whatever_became_of_them(
         assert seen() == ("SUBMITTING", "")
 
 
-@pytest.mark.parametrize(("maximum", "denied"), [("330", False), ("329.99", True)])
+@pytest.mark.parametrize(("maximum", "denied"), [("330", False), (f"329.{NINES}", True)])
 def test_daily_notional_counts_what_is_filled_and_may_be_filled(
     feed: Feed, broker: FakeBroker, maximum: str, denied: bool
 ) -> None:
@@ -86,14 +95,14 @@ def test_daily_notional_counts_what_is_filled_and_may_be_filled(
     enter(feed)
     if denied:
         assert seen_with_detail() == ("DENIED", "DAILY_NOTIONAL", "USD")
-        assert numbers() == {"current": "330", "limit": "329.99"}
+        assert numbers() == {"current": "330", "limit": maximum}
     else:
         assert seen() == ("SUBMITTING", "")
 
 
-@pytest.mark.parametrize(("maximum", "denied"), [(200, False), (199, True)])
+@pytest.mark.parametrize(("maximum", "denied"), [("200", False), (f"199.{NINES}", True)])
 def test_daily_volume_is_of_one_symbol(
-    feed: Feed, broker: FakeBroker, maximum: int, denied: bool
+    feed: Feed, broker: FakeBroker, maximum: str, denied: bool
 ) -> None:
     account = factories.account(feed, preset_max_daily_volume=D(maximum))
     gbp(account)
@@ -103,16 +112,16 @@ def test_daily_volume_is_of_one_symbol(
     enter(feed)
     if denied:
         assert seen_with_detail() == ("DENIED", "DAILY_VOLUME", "EUR/USD")
-        assert numbers() == {"current": "200", "limit": "199"}
+        assert numbers() == {"current": "200", "limit": maximum}
     else:
         assert seen() == ("SUBMITTING", "")
 
 
-@pytest.mark.parametrize(("seconds", "denied"), [(-1, False), (1, True)])
+@pytest.mark.parametrize(("seconds", "denied"), [(-0.1, False), (0.1, True)])
 def test_sums_of_a_day_begin_with_the_trading_day(
-    feed: Feed, broker: FakeBroker, seconds: int, denied: bool
+    feed: Feed, broker: FakeBroker, seconds: float, denied: bool
 ) -> None:
-    """The day begins an hour ago, in the zone of the preset."""
+    """The day begins an hour ago, in the zone of the preset. Its start is read by two clocks."""
     hour_ago = market_now() - timedelta(hours=1)
     account = factories.account(
         feed, preset_max_daily_volume=D(100), preset_trading_day_zone="UTC",
@@ -176,16 +185,16 @@ def test_two_claims_at_once_do_not_pass_together(
 
 
 def test_currency_exposure_is_net_over_symbols(feed: Feed, broker: FakeBroker) -> None:
-    """EUR/GBP buys EUR and sells GBP: 100 at 0.85 GBP of 1.29995 USD is 110.50 USD."""
-    account = factories.account(feed, preset_max_currency_exposure_percent=D("2.204"))
+    """EUR/GBP buys EUR and sells GBP: 100 at 0.85 GBP of 1.29995 USD is 110.49575 USD."""
+    account = factories.account(feed, preset_max_currency_exposure_percent=HELD - LEAST)
     gbp(account)
     factories.instrument("EUR/GBP")
     factories.quote(account, "0.84990", "0.85000", pair="EUR/GBP")
     factories.filled(factories.signal(feed))
     enter(feed, currency_pair="EUR/GBP", sl=None)
     assert seen_with_detail() == ("DENIED", "CURRENCY_EXPOSURE", "EUR")
-    assert numbers() == {"current": "2.2049575", "limit": "2.204"}
-    run(f"UPDATE {PRESET} SET max_currency_exposure_percent = 2.21")
+    assert numbers() == {"current": "2.2049575", "limit": f"{HELD - LEAST}"}
+    run(f"UPDATE {PRESET} SET max_currency_exposure_percent = {HELD}")
     enter(feed, currency_pair="EUR/GBP", sl=None)
     assert seen() == ("SUBMITTING", "")
     run(f"UPDATE {PRESET} SET max_currency_exposure_percent = 1.2")
@@ -209,7 +218,7 @@ def test_currency_exposure_denies_only_what_makes_it_larger(feed: Feed, broker: 
     assert seen() == ("SUBMITTING", "")
 
 
-@pytest.mark.parametrize(("percent", "warned"), [("2.2", False), ("2.19", True)])
+@pytest.mark.parametrize(("percent", "warned"), [("2.2", False), (f"2.1{NINES[1:]}", True)])
 def test_correlated_exposure_warns_and_denies_nothing(
     feed: Feed, broker: FakeBroker, percent: str, warned: bool
 ) -> None:
@@ -224,7 +233,7 @@ def test_correlated_exposure_warns_and_denies_nothing(
     assert (preview(waiting).sent, preview(waiting).correlated) == (1, int(warned))
     publish(waiting.pk, by=None)
     factories.claim_all()
-    text = "; correlated exposure to EUR: 2.2 % of equity, above 2.19 %" if warned else ""
+    text = f"; correlated exposure to EUR: 2.2 % of equity, above {percent} %" if warned else ""
     assert seen_with_detail() == ("SUBMITTING", "", f"100 at 1.1{text}")
     factories.signal(feed, direction="SELL", sl=None)  # it makes the exposure smaller
     factories.quote(account)
@@ -242,7 +251,7 @@ def test_preview_of_a_provider_does_not_count_followers_warnings(
     assert visible_to(feed.owner, draft, found).correlated == 0
 
 
-@pytest.mark.parametrize(("multiple", "denied"), [("3", False), ("2.99", True)])
+@pytest.mark.parametrize(("multiple", "denied"), [("3", False), (f"2.{NINES}", True)])
 def test_size_far_above_the_median_is_denied(
     feed: Feed, broker: FakeBroker, multiple: str, denied: bool
 ) -> None:
@@ -253,7 +262,7 @@ def test_size_far_above_the_median_is_denied(
     enter(feed)
     if denied:
         assert seen_with_detail() == ("DENIED", "SIZE_UNUSUAL", "300, and the median is 100")
-        assert numbers() == {"current": "3", "limit": "2.99"}
+        assert numbers() == {"current": "3", "limit": multiple}
     else:
         assert seen() == ("SUBMITTING", "")
 
@@ -271,9 +280,9 @@ def test_few_entries_and_other_symbols_have_no_usual_size(feed: Feed, broker: Fa
     assert usual_quantity([D(1), D(2), D(3), D(4), D(9), D(9)]) == D("3.5")
 
 
-@pytest.mark.parametrize(("age", "denied"), [(580, True), (601, False)])
+@pytest.mark.parametrize(("age", "denied"), [("599.999999", True), ("600", False)])
 def test_same_trade_within_the_window_is_denied(
-    feed: Feed, broker: FakeBroker, age: int, denied: bool
+    feed: Feed, broker: FakeBroker, age: str, denied: bool
 ) -> None:
     account = factories.account(feed, preset_same_trade_window_seconds=600)
     other = make.feed()
@@ -283,13 +292,12 @@ def test_same_trade_within_the_window_is_denied(
     assert seen() == ("SUBMITTING", "")  # another feed
     enter(feed, direction="SELL", sl=None)
     assert seen() == ("SUBMITTING", "")  # the other side
-    factories.pass_time(age)
-    factories.quote(account)
-    enter(feed)
+    with database_clock_stands() as now:
+        run("UPDATE execution_order SET submitted_at = %s - %s::interval", (now, f"{age} s"))
+        enter(feed)
     if denied:
         assert seen_with_detail() == ("DENIED", "SAME_TRADE", "BUY EUR/USD")
-        assert age <= int(numbers()["current"]) < 600
-        assert numbers()["limit"] == "600"
+        assert numbers() == {"current": "599", "limit": "600"}
     else:
         assert seen() == ("SUBMITTING", "")
 
@@ -356,15 +364,15 @@ def test_entry_while_the_market_is_closed_is_denied(feed: Feed, broker: FakeBrok
 
 # ---- the subscription's own limits ----
 TIGHTER = [
-    ("max_quantity", 99, 100, "MAX_QUANTITY"),
-    ("max_leverage", D("0.0109"), D("0.011"), "MAX_LEVERAGE"),
-    ("max_portfolio_risk_percent", D("0.0099"), D("0.01"), "PORTFOLIO_RISK"),
-    ("max_trade_risk_percent", D("0.0099"), D("0.01"), "TRADE_RISK"),
-    ("max_symbol_exposure_percent", D("1.09"), D("1.1"), "SYMBOL_EXPOSURE"),
-    ("max_currency_exposure_percent", D("1.09"), D("1.1"), "CURRENCY_EXPOSURE"),
-    ("max_daily_notional", D("109.99"), D(110), "DAILY_NOTIONAL"),
-    ("max_daily_volume", 99, 100, "DAILY_VOLUME"),
-    ("max_spread", D("0.9"), D(1), "SPREAD_LIMIT"),
+    ("max_quantity", D(100) - LEAST, 100, "MAX_QUANTITY"),
+    ("max_leverage", D("0.011") - LEAST, D("0.011"), "MAX_LEVERAGE"),
+    ("max_portfolio_risk_percent", D("0.01") - LEAST, D("0.01"), "PORTFOLIO_RISK"),
+    ("max_trade_risk_percent", D("0.01") - LEAST, D("0.01"), "TRADE_RISK"),
+    ("max_symbol_exposure_percent", D("1.1") - LEAST, D("1.1"), "SYMBOL_EXPOSURE"),
+    ("max_currency_exposure_percent", D("1.1") - LEAST, D("1.1"), "CURRENCY_EXPOSURE"),
+    ("max_daily_notional", D(110) - LEAST, D(110), "DAILY_NOTIONAL"),
+    ("max_daily_volume", D(100) - LEAST, 100, "DAILY_VOLUME"),
+    ("max_spread", D(1) - LEAST, D(1), "SPREAD_LIMIT"),
     ("allowed_symbols", ["GBP/*"], ["EUR/*"], "SYMBOL_NOT_ALLOWED"),
 ]
 
@@ -432,7 +440,7 @@ def grow(feed: Feed, quantity: str) -> None:
     change_order(Order.objects.get(signal=signal).pk, WantedTerms(quantity=D(quantity)))
 
 
-@pytest.mark.parametrize(("maximum", "denied"), [("164.25", False), ("164.24", True)])
+@pytest.mark.parametrize(("maximum", "denied"), [("164.25", False), (f"164.24{NINES[2:]}", True)])
 def test_larger_order_adds_only_what_it_grows_to_the_day(
     feed: Feed, broker: FakeBroker, maximum: str, denied: bool
 ) -> None:
@@ -445,7 +453,7 @@ def test_larger_order_adds_only_what_it_grows_to_the_day(
     assert (refusal.value.code, refusal.value.numbers["current"]) == ("DAILY_NOTIONAL", "164.25")
 
 
-@pytest.mark.parametrize(("multiple", "denied"), [("1.5", False), ("1.49", True)])
+@pytest.mark.parametrize(("multiple", "denied"), [("1.5", False), (f"1.4{NINES[1:]}", True)])
 def test_larger_order_is_compared_with_the_usual_size_as_a_whole(
     feed: Feed, broker: FakeBroker, multiple: str, denied: bool
 ) -> None:
@@ -457,11 +465,13 @@ def test_larger_order_is_compared_with_the_usual_size_as_a_whole(
         return
     with pytest.raises(ConflictError) as refusal:
         grow(feed, "150")
-    assert (refusal.value.code, refusal.value.numbers["limit"]) == ("SIZE_UNUSUAL", "1.49")
+    assert (refusal.value.code, refusal.value.numbers["limit"]) == ("SIZE_UNUSUAL", multiple)
 
 
 def test_larger_order_adds_to_what_is_held_in_a_currency(feed: Feed, broker: FakeBroker) -> None:
-    factories.account(feed, preset_max_currency_exposure_percent=D("1.6"))
+    factories.account(feed, preset_max_currency_exposure_percent=D("1.6425"))
+    grow(feed, "150")
+    run(f"UPDATE {PRESET} SET max_currency_exposure_percent = 3.285 - 1e-18")
     with pytest.raises(ConflictError) as refusal:
         grow(feed, "150")
     assert refusal.value.code == "CURRENCY_EXPOSURE"

@@ -18,13 +18,14 @@ from tests.execution.submission.test_denials import numbers, seen
 
 pytestmark = pytest.mark.django_db
 PRESET = "connections_tradingpreset"
+LEAST, NINES = D("1e-18"), "9" * 18  # the least that can be stored
 
 
 def seen_with_detail() -> tuple[str, str, str]:
     return (*seen(), Order.objects.latest("id").detail)
 
 
-@pytest.mark.parametrize(("ask", "denied"), [("1.10020", False), ("1.10021", True)])
+@pytest.mark.parametrize(("ask", "denied"), [("1.1002", False), ("1.100200000000000001", True)])
 @pytest.mark.parametrize("limited", ["preset", "signal"])
 def test_entry_at_a_wider_spread_is_denied(
     feed: Feed, broker: FakeBroker, ask: str, denied: bool, limited: str
@@ -37,19 +38,19 @@ def test_entry_at_a_wider_spread_is_denied(
         assert seen() == ("SUBMITTING", "")
         return
     assert seen_with_detail() == ("DENIED", "SPREAD_LIMIT", "pips")
-    assert numbers() == {"current": "3.1", "limit": "3"}
+    assert numbers() == {"current": "3.000001", "limit": "3"}
 
 
 @pytest.mark.parametrize(
     ("of_signal", "of_preset", "ask", "current"),
     [
-        ((D(2), "BPS"), (D(9), ""), "1.10023", ""),
-        ((D(2), "BPS"), (D(9), ""), "1.10024", "2.090672"),
+        ((D(2), "BPS"), (D(9), ""), "1.100230024002400240", ""),
+        ((D(2), "BPS"), (D(9), ""), "1.100230024002400241", "2.000001"),
         ((D(9), ""), (D(2), "BPS"), "1.10024", "2.090672"),
         ((D(1), "PERCENT"), (D(31), "TICKS"), "1.10021", ""),
-        ((D(1), "PERCENT"), (D(31), "TICKS"), "1.10022", "32"),
+        ((D(1), "PERCENT"), (D(31), "TICKS"), "1.100210000000000001", "31.000001"),
         ((D(0), ""), (None, ""), "1.09990", ""),
-        ((D(0), ""), (None, ""), "1.09991", "0.1"),
+        ((D(0), ""), (None, ""), "1.099900000000000001", "0.000001"),
     ],
 )
 def test_tighter_of_two_spread_limits_applies_in_its_unit(
@@ -102,9 +103,9 @@ STOP: dict[str, Any] = {"order_type": "STOP", "sl": None}
     ("fields", "maximum", "detail"),
     [
         (LIMIT | {"open_price": D("1.089")}, 1, ""),  # 0.011 below 1.1: 1 %
-        (LIMIT | {"open_price": D("1.08899")}, 1, "open_price 1.08899"),
+        (LIMIT | {"open_price": D("1.089") - LEAST}, 1, f"open_price 1.088{NINES[3:]}"),
         (STOP | {"stop_price": D("1.155")}, 5, ""),  # 0.055 above: 5 %
-        (STOP | {"stop_price": D("1.15501")}, 5, "stop_price 1.15501"),
+        (STOP | {"stop_price": D("1.155") + LEAST}, 5, "stop_price 1.155000000000000001"),
         ({"open_price": D(11)}, 10, "open_price 11"),  # the decimal point is wrong
         ({"open_price": D("0.11"), "sl": None}, 10, "open_price 0.11"),
         ({"open_price": D("1.1")}, 10, ""),
@@ -126,7 +127,7 @@ def test_price_too_far_from_the_market_is_denied(
 
 
 # ---- exposure to a symbol, and open orders ----
-@pytest.mark.parametrize(("percent", "denied"), [("3.3", False), ("3.2999", True)])
+@pytest.mark.parametrize(("percent", "denied"), [("3.3", False), (f"3.2{NINES[1:]}", True)])
 def test_symbol_exposure_counts_positions_orders_and_the_bundle(
     feed: Feed, broker: FakeBroker, percent: str, denied: bool
 ) -> None:
@@ -145,7 +146,7 @@ def test_symbol_exposure_counts_positions_orders_and_the_bundle(
         assert seen() == ("SUBMITTING", "")
         return
     assert seen_with_detail() == ("DENIED", "SYMBOL_EXPOSURE", "EUR/USD")
-    assert numbers() == {"current": "3.3", "limit": "3.2999"}
+    assert numbers() == {"current": "3.3", "limit": percent}
 
 
 def test_symbol_exposure_includes_entries_of_the_same_bundle(

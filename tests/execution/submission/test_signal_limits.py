@@ -36,7 +36,9 @@ def outcomes() -> list[tuple[str, str]]:
 SENT, DENIED = ("SUBMITTING", ""), ("DENIED", "SIGNAL_NOTIONAL")
 
 
-@pytest.mark.parametrize(("notional", "denied"), [("330", 0), ("329.99", 1), ("109.99", 3)])
+@pytest.mark.parametrize(
+    ("notional", "denied"), [("330", 0), ("329." + "9" * 18, 1), ("109." + "9" * 18, 3)]
+)
 def test_accounts_of_one_bundle_share_the_limit(
     feed: Feed, broker: FakeBroker, notional: str, denied: int
 ) -> None:
@@ -120,7 +122,9 @@ def test_limit_is_converted_by_the_accounts_price_source(feed: Feed, broker: Fak
     assert Order.objects.latest("id").status == "SUBMITTING"
 
 
-@pytest.mark.parametrize(("notional", "reason"), [("220.49", "SIGNAL_NOTIONAL"), ("220.5", "")])
+@pytest.mark.parametrize(
+    ("notional", "reason"), [("220.4" + "9" * 17, "SIGNAL_NOTIONAL"), ("220.5", "")]
+)
 def test_accounts_that_trade_another_symbol_count_too(
     feed: Feed, broker: FakeBroker, notional: str, reason: str
 ) -> None:

@@ -1,4 +1,4 @@
-"""Sizing and limits for any numbers: no size above a cap, and no rounding up. No I/O."""
+"""Sizing for any numbers: no rounding up. No I/O. Limits: `test_limit_properties.py`."""
 
 from decimal import Decimal as D
 from fractions import Fraction
@@ -8,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connections.models import SizingMode
-from execution.submission.risk import AccountFunds, Entry, Limits, PortfolioExposure, check
 from execution.submission.sizing import (
     Account,
     Denial,
@@ -115,35 +114,3 @@ def test_denied_size_is_below_the_minimum(inputs: dict[str, Any]) -> None:
 def exact_or_none(inputs: dict[str, Any]) -> Fraction | None:
     by_risk = inputs["sizing"].mode.startswith("RISK_")
     return None if by_risk and inputs["stop_loss_per_unit"] is None else exact(inputs)
-
-
-@given(
-    INPUTS,
-    st.builds(Limits, st.none() | amounts(), st.integers(1, 30), amounts("100"), amounts("100"),
-              st.none() | amounts("100")),
-    st.builds(PortfolioExposure, st.integers(0, 30), amounts(), amounts("1000"), amounts("1000")),
-    amounts(),
-)  # fmt: skip
-def test_no_allowed_size_is_above_any_cap(
-    inputs: dict[str, Any], limits: Limits, held: PortfolioExposure, free: D
-) -> None:
-    found = size(**inputs)
-    if isinstance(found, Denial):
-        return
-    equity = inputs["account"].equity
-    notional = found.quantity * inputs["unit_value"]
-    loss = inputs["stop_loss_per_unit"]
-    margin = notional / 30
-    entry = Entry(
-        found.quantity, notional, margin, margin if loss is None else loss * found.quantity
-    )
-    if check(entry, held, limits, AccountFunds(equity, free, D(30))) is not None:
-        return
-    tiny = 1 + D("1e-15")
-    assert limits.max_quantity is None or found.quantity <= limits.max_quantity
-    assert held.positions < limits.max_open_positions
-    assert held.notional + notional <= limits.max_leverage * equity * tiny
-    assert margin <= free - held.margin_in_flight
-    assert (held.risk + entry.risk) * 100 <= limits.max_portfolio_risk_percent * equity * tiny
-    alone = limits.max_trade_risk_percent
-    assert alone is None or entry.risk * 100 <= alone * equity * tiny + equity * D("1e-17")

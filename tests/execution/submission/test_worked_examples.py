@@ -1,15 +1,21 @@
-"""Each sizing mode on each class of instrument, computed by hand. No I/O.
+"""Each sizing mode on each class of instrument, computed by hand.
 
 Every account has a balance of 10,000 and an equity of 12,000 in its currency, and the presets are
-the same for all: see `MODES`. `rate` is calculated from quotes, as in production.
+the same for all: see `MODES`. `rate` is calculated from quotes, as in production. Steps, minimums
+and maximums are what the adapters read from the answers of the fake brokers: a contract size that
+is read wrong gives another size.
 """
 
 from dataclasses import dataclass
 from decimal import Decimal as D
+from functools import cache
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from brokers.mt5.lots import Lots
+from brokers.types import Instrument
 from execution.submission.sizing import (
     Account,
     ProviderFigures,
@@ -20,6 +26,10 @@ from execution.submission.sizing import (
     size,
 )
 from prices.selectors import conversion
+from tests.crypto.factories import close, open_account
+from tests.fakes.exchange.venue import Market
+from tests.fakes.mt5.symbols import symbol
+from tests.ibkr.factories import Environment, with_environment
 
 ACCOUNT = Account(balance=D(10_000), equity=D(12_000))
 
@@ -39,7 +49,7 @@ class Example:
     sign: int
     entry: str
     stop: str
-    step: str  # also the minimum
+    step: str  # also the minimum: of what the broker's adapter reads
     own: str
     theirs: str
     quotes: dict[str, str]
@@ -134,20 +144,20 @@ EXAMPLES = [
             "EQUITY_RATIO": "0.6",  # 2.55 / 4 = 0.6375
         },
     ),
-    # A stock in whole shares. One share is worth 192 USD and loses 8 USD.
+    # A stock in parts of a share, as IBKR trades it. One share is worth 192 USD and loses 8 USD.
     Example(
-        "AAPL/USD", "USD", 1, "192", "184", "1", "10.5", "15.4", {"AAPL/USD": "192"},
+        "AAPL/USD", "USD", 1, "192", "184", "0.0001", "10.50009", "15.40039", {"AAPL/USD": "192"},
         {
-            "FIXED": "10",  # 10.5
-            "PER_BALANCE": "26",  # 10.5 * 2.5 = 26.25
-            "PERCENT_BALANCE": "26",  # 5,000 / 192 = 26.04
-            "PERCENT_EQUITY": "31",  # 6,000 / 192 = 31.25
-            "FIXED_AMOUNT": "15",  # 3,000 / 192 = 15.625
+            "FIXED": "10.5",  # 10.50009
+            "PER_BALANCE": "26.2502",  # 10.50009 * 2.5 = 26.250225
+            "PERCENT_BALANCE": "26.0416",  # 5,000 / 192 = 26.041666…
+            "PERCENT_EQUITY": "31.25",  # 6,000 / 192
+            "FIXED_AMOUNT": "15.625",  # 3,000 / 192
             "RISK_PERCENT": "15",  # 120 / 8
-            "RISK_AMOUNT": "12",  # 100 / 8 = 12.5
+            "RISK_AMOUNT": "12.5",  # 100 / 8
             "RISK_CATEGORY": "45",  # 360 / 8
-            "PROVIDER_MULTIPLE": "15",  # 15.4
-            "EQUITY_RATIO": "3",  # 15.4 / 4 = 3.85
+            "PROVIDER_MULTIPLE": "15.4003",  # 15.40039
+            "EQUITY_RATIO": "3.85",  # 15.40039 / 4 = 3.8500975
         },
     ),
     # A coin at a spot exchange. One coin is worth 48,000 USDT and loses 1,500 USDT.
@@ -199,6 +209,50 @@ MODES: dict[str, dict[str, D]] = {
 CASES = [(example, mode) for example in EXAMPLES for mode in MODES]
 
 
+# What a terminal answers about its symbols: sizes in lots, of so many units each.
+TERMINAL = [
+    symbol("EURUSD", 1.2499, 1.25),
+    symbol("USDJPY", 125.0, 125.01, digits=3, point=0.001, trade_tick_size=0.001),
+    symbol("EURGBP", 0.7999, 0.8),
+    symbol(
+        "XAUUSD", 1999.9, 2000.0, digits=2, point=0.01, trade_tick_size=0.01,
+        trade_contract_size=100.0,
+    ),
+    symbol(
+        "DAX", 15999.9, 16000.0, digits=1, point=0.1, trade_tick_size=0.1, trade_calc_mode=2,
+        trade_contract_size=1.0, volume_min=0.1, volume_step=0.1, currency_base="EUR",
+        currency_profit="EUR",
+    ),
+]  # fmt: skip
+COIN = ("BTCUSDT", Market("BTC", "USDT", D("0.00001"), D("0.01"), D(5)))
+CONTRACT = ("ETH-USDT-SWAP", Market("ETH", "USDT", D(1), D("0.01"), D(5), D("0.01")))
+
+
+@cache
+def instruments() -> dict[str, Instrument]:
+    """Return by pair what the adapters read from the fake brokers' answers."""
+    found = [Lots(SimpleNamespace(**row)).instrument() for row in TERMINAL]
+    found += [one for one in _of_tws() if one.symbol == "AAPL"]
+    for name, is_swap, listed in (("binance", False, COIN), ("okx", True, CONTRACT)):
+        account = open_account(name, swap=is_swap, listed=listed)
+        try:
+            found += account.run(account.adapter.instruments(account.spec))
+        finally:
+            close(account)
+    return {one.pair: one for one in found}
+
+
+def _of_tws() -> list[Instrument]:
+    found: list[Instrument] = []
+
+    @with_environment
+    async def read(stage: Environment) -> None:
+        found.extend(await stage.adapter.instruments(stage.spec))
+
+    read()
+    return found
+
+
 @pytest.mark.parametrize(
     ("example", "mode"), CASES, ids=[f"{example.pair} {mode}" for example, mode in CASES]
 )
@@ -206,14 +260,15 @@ def test_hand_computed_size(example: Example, mode: str) -> None:
     quotes = {pair: Quote(D(price), D(price)) for pair, price in example.quotes.items()}
     rate = conversion(quotes, example.pair.rpartition("/")[2], example.currency)
     assert rate is not None
-    entry, step = D(example.entry), D(example.step)
+    entry, listed = D(example.entry), instruments()[example.pair]
+    assert listed.quantity_step == listed.quantity_min == D(example.step)
     numbers: dict[str, Any] = {"fixed_quantity": D(example.own), **MODES[mode]}
     found = size(
         sizing=Sizing(mode=mode, multiplier=D(1), **numbers),
         account=ACCOUNT,
         unit_value=entry * rate.rate,
         stop_loss_per_unit=loss_per_unit(entry, D(example.stop), example.sign, rate.rate),
-        limits=QuantityLimits(step, step, D(10_000_000)),
+        limits=QuantityLimits(listed.quantity_min, listed.quantity_step, listed.quantity_max),
         provider=ProviderFigures(D(example.theirs), D(48_000)),
     )
     assert isinstance(found, Size)

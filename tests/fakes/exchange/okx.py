@@ -114,7 +114,8 @@ class Okx:
                 "ctType": "linear" if swap else "", "tickSz": f"{market.tick:f}",
                 "lotSz": f"{market.step:f}", "minSz": f"{market.min_amount or market.step:f}",
                 "maxLmtSz": "100000",
-                "uly": "BTC-USDT" if swap else "", "instFamily": "BTC-USDT" if swap else "",
+                "uly": f"{market.base}-{market.quote}" if swap else "",
+                "instFamily": f"{market.base}-{market.quote}" if swap else "",
                 "lever": "100", "listTime": "1606468572000", "expTime": "", "alias": "",
             })  # fmt: skip
         return found

@@ -1,0 +1,112 @@
+"""Stops at brokers, slices, stop rules, joined entries and their own terms, in any interleaving."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import initialize, precondition, rule, run_state_machine_as_test
+
+from brokers.types import TimeInForce
+from common.failpoints import arm
+from connections.services import RouteAccount, set_route
+from execution.runtime import trading_runtime
+from tests.connections import make
+from tests.execution import factories, test_change_model
+from tests.execution.fake_broker import FakeBroker
+from tests.execution.order_model import KINDS, OWN, WINDOW_MS, WORLDS, OrderModel
+from tests.execution.test_change_model import Changes
+from tests.execution.test_core_model import DEEP, INDEX, SENT, WHICH
+from tests.execution.test_entry_model import BIDS
+
+OWN_TERMS = st.sampled_from([*OWN, "end"])
+arguments: dict[str, Any] = {}
+
+
+class Orders(Changes):
+    """The events of the changes, rules of stops, joined entries, and own levels and ends."""
+
+    model: OrderModel
+
+    @initialize(index=INDEX, second=INDEX)
+    def begin(self, index: int, second: int) -> None:
+        world = arguments["world"]
+        self.model = OrderModel(**arguments)
+        test_change_model.kinds[:] = KINDS[world]
+        kinds = KINDS[world]
+        self.model.publish(kinds[index % 3])
+        self.model.trade(self.model.processes[0], ["rest"] * 3, backwards=False)
+        self.model.publish(kinds[3 + second % (len(kinds) - 3)])
+        self.model.claim(self.model.processes[0], slice(None))
+
+    @precondition(lambda self: any(o.done_at is None for o in self.model.orders_now))
+    @rule(index=INDEX, what=OWN_TERMS, synced=st.booleans())
+    def change_own(self, index: int, what: str, synced: bool) -> None:
+        self.model.change_own(index, what)
+        if synced:
+            self.model.sweep("pending actions")
+
+    @precondition(lambda self: self.model.positions_now)
+    @rule(bids=BIDS, then=st.sampled_from([0, 1.5, 7.0]))
+    def trail(self, bids: list[str], then: float) -> None:
+        """Rules are judged, at prices and when they are due; the broker's stops follow."""
+        self.model.sweep("rules")
+        self.model.tick(bids)
+        self.model.sweep("guard")
+        self.model.pass_time(then)
+
+    @precondition(lambda self: self.model.world == "netted" and self.model.opens_now < 6)
+    @rule(which=WHICH, number=st.integers(2, 3), answers=st.lists(SENT, min_size=1, max_size=3))
+    def join(self, which: int, number: int, answers: list[str]) -> None:
+        """Entries come within the window, and are sent when it has ended."""
+        for _ in range(number):
+            self.model.publish("plain")
+        self.model.claim(self.model.processes[which], slice(None))
+        self.model.pass_time(WINDOW_MS / 1000)
+        self.model.trade(self.model.processes[which], answers, backwards=False)
+
+
+@pytest.fixture(autouse=True)
+def disarmed() -> Iterator[None]:
+    yield
+    arm([])
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(7200 if DEEP else 900)
+@pytest.mark.parametrize("world", WORLDS)
+def test_orders_of_every_kind_are_sent_once_whatever_happens(
+    world: str,
+    transactional_db: None,
+    runtime: trading_runtime.TradingRuntime,
+    broker: FakeBroker,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    usual, times = broker.capabilities, frozenset({TimeInForce.GTC, TimeInForce.IOC})
+    monkeypatch.setattr(
+        broker, "capabilities", lambda spec: replace(usual(spec), times_in_force=times)
+    )
+    factories.instrument()
+    feed = make.feed()
+    routed, other = factories.account(feed), factories.account(feed)
+    spare = factories.account(owner=routed.user)
+    if world != "netted":
+        type(other).objects.filter(pk=other.pk).update(settings={"native_stops": True})
+    accounts = [RouteAccount(routed.pk), RouteAccount(spare.pk)]
+    set_route(routed.subscriptions.get().pk, by=routed.user, policy="HEALTH", accounts=accounts)
+    arguments.clear()
+    arguments.update(broker=broker, accounts=[routed, other, spare], feed=feed, world=world)
+    run_state_machine_as_test(
+        Orders,
+        settings=settings(
+            max_examples=250 if DEEP else 8,
+            stateful_step_count=60 if DEEP else 40,
+            deadline=None,
+            derandomize=not DEEP,
+            database=None,
+            suppress_health_check=list(HealthCheck),
+            print_blob=False,
+        ),
+    )
