@@ -135,8 +135,8 @@ class SignalForm(forms.ModelForm):  # type: ignore[type-arg]  # generic only for
         self._check_targets(data)
         self._check_limits(data)
         self._check_stop_rule(data)
-        for name, detail in style_errors(data, now=market_now()):
-            self.add_error(name, detail)
+        for error in style_errors(data, now=market_now()):
+            self.add_error(error.field, error.detail)
         reference = data.get("refers_to")
         if data.get("action") != Action.OPEN and (not reference or not reference.is_published):
             self.add_error("refers_to", Code.REFERENCE_REQUIRED.sentence)

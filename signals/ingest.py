@@ -189,8 +189,8 @@ def _valid_until(draft: SignalDraft, origin: Origin, now: datetime) -> datetime 
     if valid_until is not None and draft.execution_style:
         values = {"valid_until": valid_until}
         values |= {name: getattr(draft, name) for name in (*STYLE_FIELDS, "action")}
-        for name, detail in style_errors(values, now=max(now, draft.not_before or now)):
-            raise InvalidInputError(Code.FIELD_INVALID, detail, field=name)
+        for fault in style_errors(values, now=max(now, draft.not_before or now)):
+            raise InvalidSignalError([fault])
     if origin != Origin.ALERT:
         return valid_until
     if error := _too_old_to_enter(draft, now):

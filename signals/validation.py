@@ -339,13 +339,13 @@ def _time_in_force(draft: SignalDraft, fields: Fields) -> None:
 
 
 def _style(draft: SignalDraft, fields: Fields) -> None:
-    """Check the execution style, unless one of its fields could not be read."""
-    if any(fields.failed(name) for name in STYLE_FIELDS):
+    """Check the execution style, unless it could not be read."""
+    if fields.failed("execution_style"):
         return
     names = (*STYLE_FIELDS, "action", "order_type", "time_in_force", "direction", "sl", "valid_for")
-    for name, detail in style_errors({name: getattr(draft, name) for name in names}):
-        missing = detail.startswith("A ") and getattr(draft, name, None) is None
-        fields.add_error(Code.FIELD_REQUIRED if missing else Code.FIELD_INVALID, name, detail)
+    for error in style_errors({name: getattr(draft, name) for name in names}):
+        if not fields.failed(error.field):
+            fields.add_error(error.code, error.field, error.detail)
 
 
 def _sides(draft: SignalDraft, fields: Fields) -> None:
