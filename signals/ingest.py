@@ -109,8 +109,13 @@ def build_unsaved(feed: Feed, draft: SignalDraft) -> Signal:
 def _validate_feed(feed: Feed, draft: SignalDraft) -> None:
     if feed.archived_at is not None:
         raise InvalidInputError(Code.FEED_UNKNOWN, "The feed is archived.", field="feed")
-    if draft.feed and draft.feed != feed.slug:
-        detail = f"The signal names the feed {draft.feed!r}, but was sent to {feed.slug!r}."
+    require_own_feed(feed, draft.feed)
+
+
+def require_own_feed(feed: Feed, named: str) -> None:
+    """Raise InvalidInputError if a signal that was sent to `feed` names another one."""
+    if named and named != feed.slug:
+        detail = f"The signal names the feed {named!r}, but was sent to {feed.slug!r}."
         raise InvalidInputError(Code.FIELD_INVALID, detail, field="feed")
 
 

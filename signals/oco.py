@@ -16,13 +16,13 @@ from common.errors import ConflictError, InvalidInputError
 from common.reason_codes import Code
 from signals.draft import SignalDraft
 from signals.errors import FieldError, InvalidSignalError, field_errors
+from signals.field_table import CONDITION_NAMES, EXIT_CONDITION_NAMES
 from signals.fields import Fields
 from signals.ingest import build_unsaved, save_draft
 from signals.intake import parsed_object, read_fields
 from signals.models import TRAIL_OPTIONS, Action, Feed, OrderType, Origin, Signal, TimeInForce
 from signals.preview import Preview, possible_preview, preview, require_possible
 from signals.strict_json import JsonObject
-from signals.validation import CONDITION_NAMES, EXIT_CONDITION_NAMES
 from users.models import User
 
 Item = TypeVar("Item")
