@@ -30,6 +30,7 @@ class Door(StrEnum):
     STRATEGY = "strategy"  # an alert with the order of a strategy
     CLOSE_ALERT = "close alert"  # an alert that closes a symbol, or all
     SIGNAL_FORM = "signal form"  # the console's form of a signal
+    BRACKET = "bracket"  # by the API
     BRACKET_FORM = "bracket form"
     PAIR = "pair"  # a leg of an OCO pair, by the API
     PAIR_FORM = "pair form"
@@ -122,7 +123,7 @@ _FORM_KEY = "a form is sent once: its page carries a key of its own"
 _CHOSEN = "a form chooses the signal itself"
 _BY_END = "a form asks for the end as a time"
 _SAME = "the same as {}, which the form has"
-_OF_ORDER = "the position before and after the order tells what it does"
+_OF_ORDER = "the position before and after the order states what it does"
 _CLOSES = "it opens nothing"
 _ENTRY = "it is an entry"
 _HELD_LEG = "a leg waits for its price alone"
@@ -142,6 +143,7 @@ _FORM = {
     "time": _FORM_SENDS_NOW,
 }
 _OF_ENTRY = {"action": _ENTRY, **dict.fromkeys((*REFERENCES, "close_fraction"), _ENTRY)}
+_OF_BRACKET = dict.fromkeys((*REFERENCES, "close_fraction"), _ENTRY)
 _OF_LEG = {
     **_OF_ENTRY,
     **dict.fromkeys((*CONDITION_NAMES, *EXIT_CONDITION_NAMES), _HELD_LEG),
@@ -155,6 +157,7 @@ LEFT_OUT: Mapping[Door, Mapping[str, str]] = {
         **{field.name: _CLOSES for field in FIELDS if Action.CLOSE not in field.actions},
     },
     Door.SIGNAL_FORM: _FORM,
+    Door.BRACKET: _OF_BRACKET,
     Door.BRACKET_FORM: {**_FORM, **_OF_ENTRY},
     Door.PAIR: _OF_LEG,
     Door.PAIR_FORM: {**_FORM, **_OF_LEG},

@@ -22,6 +22,7 @@ from signals.ingest import build_unsaved, save_draft
 from signals.intake import parsed_object, read_fields
 from signals.models import TRAIL_OPTIONS, Action, Feed, OrderType, Origin, Signal, TimeInForce
 from signals.preview import Preview, possible_preview, preview, require_possible
+from signals.slicing import STYLE_FIELDS
 from signals.strict_json import JsonObject
 from users.models import User
 
@@ -103,8 +104,9 @@ def _leg_errors(draft: SignalDraft, *, has_type: bool) -> Iterable[tuple[str, st
     for name in (*CONDITION_NAMES, *EXIT_CONDITION_NAMES):
         if getattr(draft, name):
             yield name, "A leg waits for its price alone. Publish an entry of its own instead."
-    if draft.execution_style:
-        yield "execution_style", "A leg is sent as one order, not in slices."
+    for name in STYLE_FIELDS:
+        if getattr(draft, name) not in (None, ""):
+            yield name, "A leg is sent as one order, not in slices."
 
 
 def _are_equal(first: SignalDraft, second: SignalDraft) -> bool:
