@@ -7,6 +7,8 @@ import secrets
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
+from django.db import transaction
+
 from common.errors import ConflictError, FillcastError, InvalidInputError
 from common.money import plain
 from common.reason_codes import Code
@@ -77,7 +79,8 @@ def carry_out(feed: Feed, order: AlertOrder) -> Outcome:
     )
     if order.opening is not None and withheld is None:
         try:
-            signals += (_published(feed, order.opening, f"{name}:{len(closed) + 1}"),)
+            with transaction.atomic():  # nothing stays of an entry that is refused
+                signals += (_published(feed, order.opening, f"{name}:{len(closed) + 1}"),)
         except InvalidInputError as error:
             if not closed:
                 raise

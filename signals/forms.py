@@ -34,6 +34,7 @@ class FeedForm(forms.ModelForm):  # type: ignore[type-arg]  # generic only for t
         fields = (
             "name", "slug", "description", "owner", "is_public", "is_approved",
             "max_signal_notional", "max_signal_currency",
+            "max_price_deviation_percent", "max_level_deviation_percent",
         )  # fmt: skip
         help_texts = {
             "is_approved": "Approved by operators: its signals need no further approval and reach "

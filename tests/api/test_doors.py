@@ -344,10 +344,10 @@ def test_alert_that_closes_a_symbol_takes_the_fields_of_a_close(world: World, fe
     assert alert(world, feed, both) == {("FIELD_INVALID", "valid_until")}
 
 
-def test_close_signals_have_what_their_alert_said(world: World) -> None:
-    said = {"note": "done", "strategy_id": "s", "trade_plan_id": "p", "valid_for": 600}
+def test_close_signals_have_what_their_alert_stated(world: World) -> None:
+    stated = {"note": "done", "strategy_id": "s", "trade_plan_id": "p", "valid_for": 600}
     closing = {"action": "CLOSE", "ticker": "EURUSD", "close_fraction": "0.5"}
-    assert alert(world, world.published.feed, closing | said) == set()
+    assert alert(world, world.published.feed, closing | stated) == set()
     signal = Signal.objects.latest("id")
     assert (signal.action, signal.refers_to, signal.close_fraction) == (
         "CLOSE", world.published, D("0.5"),
