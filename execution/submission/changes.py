@@ -45,6 +45,7 @@ from execution.submission.flow_limits import NOTHING_SENT, NewEntry, growth_deni
 from execution.submission.market_limits import (
     deviation_denial,
     hours_denial,
+    level_deviation_denial,
     market_hours_denial,
     spread_denial,
     symbol_denial,
@@ -300,9 +301,12 @@ def _level_denial(
     """Deny levels that do not fit the entry; without a price of its own, the market's counts."""
     entries = [price for price in (new.limit_price, new.stop_price) if price is not None]
     quote = context.evaluation.quotes_of(row).get(row.pair)
-    if not entries and quote is not None and quote.age <= QUOTE_MAX_AGE_SECONDS:
-        entries = [touch_price(quote, SIDES[row.side])]
-    return level_denial(signal, SIDES[row.side], entries, instrument)
+    side, unlikely = SIDES[row.side], None
+    if quote is not None and quote.age <= QUOTE_MAX_AGE_SECONDS:
+        touch = touch_price(quote, side)
+        entries = entries or [touch]
+        unlikely = level_deviation_denial(row, signal, touch)
+    return level_denial(signal, side, entries, instrument) or unlikely
 
 
 def _quantity_denial(quantity: Decimal, own: OrderSums, instrument: InstrumentRow) -> Denial | None:

@@ -19,7 +19,11 @@ from execution.submission.flow_limits import (
     correlation_warning,
     flow_denial,
 )
-from execution.submission.market_limits import deviation_denial, spread_denial
+from execution.submission.market_limits import (
+    deviation_denial,
+    level_deviation_denial,
+    spread_denial,
+)
 from execution.submission.outcomes import (
     ORDER_TYPES,
     SIDES,
@@ -221,6 +225,7 @@ def _market_denial(
     """Deny if the market does not allow the entry now."""
     return (
         deviation_denial(row, signal, at.touch)
+        or level_deviation_denial(row, signal, at.touch)
         or spread_denial(row, signal, instrument, quote)
         or _limit_passed(signal, at)
         or price_error(row, signal, instrument, at)
