@@ -31,6 +31,7 @@ WIDE: dict[str, Any] = {
     "max_trade_risk_percent": Decimal(50),
     "max_spread": Decimal(100),
     "max_price_deviation_percent": Decimal(50),
+    "max_level_deviation_percent": Decimal(400),
     "max_symbol_exposure_percent": Decimal(10_000),
     "max_currency_exposure_percent": Decimal(10_000),
     "max_open_orders": 1_000,

@@ -371,8 +371,14 @@ class Code(StrEnum):
     )
     PRICE_UNREASONABLE = (
         "PRICE_UNREASONABLE",
-        "The signal's price is further from the market than the preset allows.",
-        "Check the signal's price, or raise the preset's maximum price deviation.",
+        "A price of the signal is further from the market than the preset allows.",
+        "Check the price that is named, or raise the preset's maximum price or level deviation.",
+    )
+    PRICE_FAR_FROM_MARKET = (
+        "PRICE_FAR_FROM_MARKET",
+        "A price of the signal is further from the market than its feed allows.",
+        "Check it for a wrong digit or a misplaced point. If it is meant, raise the feed's maximum"
+        " price or level deviation.",
     )
     SYMBOL_NOT_ALLOWED = (
         "SYMBOL_NOT_ALLOWED",

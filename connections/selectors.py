@@ -94,6 +94,7 @@ from connections.market_data.source_status import (
 from connections.market_data.sources import (
     can_provide_prices,
     other_accounts_using,
+    reference_source_ids,
     serves_paper,
     sources_in_lanes,
     unavailable_reason,
@@ -186,6 +187,7 @@ __all__ = [
     "other_accounts_using",
     "quantity_step_sql",
     "reason_for",
+    "reference_source_ids",
     "resume_message",
     "serves_paper",
     "skip_reasons",

@@ -57,6 +57,7 @@ _LEVEL_FIELDS = {
     Code.STOP_WRONG_SIDE: "stop_loss",
     Code.TARGET_WRONG_SIDE: "take_profit",
 }
+_UNLIKELY_FIELDS = {"sl": "stop_loss", "targets": "take_profit"}
 
 # Only prices from now on count for the new level: a hit of the old one does not fire any more.
 MOVE_TRIGGER = """
@@ -259,7 +260,10 @@ def _refusal(denial: Denial, wanted: WantedTerms) -> FillcastError:
     if denial.detail:
         detail = f"{detail} {denial.detail}."
     fields = _FIELDS | _LEVEL_FIELDS if wanted.has_levels else _FIELDS
-    if field := fields.get(denial.code):
+    field = fields.get(denial.code)
+    if denial.code == Code.PRICE_UNREASONABLE:  # its detail begins with the signal's field
+        field = _UNLIKELY_FIELDS.get(denial.detail.partition(" ")[0])
+    if field:
         return InvalidInputError(denial.code, detail, field=field, **numbers)
     return ConflictError(denial.code, detail, **numbers)
 

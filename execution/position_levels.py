@@ -1,6 +1,6 @@
 """Change the levels of an open position: what a person requests."""
 
-from decimal import Decimal
+from decimal import ROUND_UP, Decimal
 
 from django.db import transaction
 
@@ -11,7 +11,10 @@ from common.sql import run
 from execution.permissions import require_on_accounts
 from positions.models import ExecutionPosition
 from positions.selectors import with_prices
+from signals.price_guard import deviation_percent
 from users.models import User
+
+_PLACES = Decimal("0.01")  # rounded up: never equal to the maximum
 
 
 def modify_position(
@@ -72,3 +75,29 @@ def _reject_breached_levels(
         raise InvalidInputError(Code.STOP_WRONG_SIDE, detail, field="stop_loss")
     if take_profit not in (None, position.tp) and (take_profit - price) * sign <= 0:
         raise InvalidInputError(Code.TARGET_WRONG_SIDE, detail, field="take_profit")
+    _reject_unlikely_levels(position, price, stop_loss=stop_loss, take_profit=take_profit)
+
+
+def _reject_unlikely_levels(
+    position: ExecutionPosition, price: Decimal, **levels: Decimal | None
+) -> None:
+    """Raise InvalidInputError for new levels further from the price than the preset allows."""
+    preset = position.connection.preset
+    maximum = preset.max_level_deviation_percent if preset is not None else None
+    if maximum is None:
+        return
+    old = {"stop_loss": position.sl, "take_profit": position.tp}
+    errors = [
+        InvalidInputError(
+            Code.PRICE_UNREASONABLE,
+            f"{plain(level)} is {plain(deviation.quantize(_PLACES, ROUND_UP))} % from the price "
+            f"{plain(price)}; the maximum is {plain(maximum)} %.",
+            field=name,
+        )
+        for name, level in levels.items()
+        if level not in (None, old[name])
+        and (deviation := deviation_percent(level, price)) > maximum
+    ]
+    if errors:
+        first, *others = errors
+        raise InvalidInputError(first.code, first.detail, field=first.field, others=others)

@@ -7,6 +7,8 @@ import secrets
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
+from django.db import transaction
+
 from common.errors import ConflictError, FillcastError, InvalidInputError
 from common.money import plain
 from common.reason_codes import Code
@@ -14,7 +16,7 @@ from signals import services
 from signals.alert_reading import AlertOrder
 from signals.alert_sequence import late_entry, lock_alert_order, opened_later, record_order
 from signals.draft import SignalDraft
-from signals.ingest import REPLAY_WINDOW, save_draft
+from signals.ingest import REPLAY_WINDOW, require_own_feed, save_draft
 from signals.listings import require_listed_pair
 from signals.models import Action, Direction, Feed, Origin, ReceivedAlert, Signal
 from signals.open_signals import OpenSignal, all_open_signals, closed_by_feed, open_signals
@@ -55,6 +57,7 @@ def carry_out(feed: Feed, order: AlertOrder) -> Outcome:
     Raises what `save_draft` and `publish` raise, and ConflictError ALERT_OUT_OF_ORDER,
     DUPLICATE_SIGNAL; the caller must then roll back.
     """
+    require_own_feed(feed, order.feed)
     lock_alert_order(feed, order.pair)
     known = _received_before(feed, order)
     if known and order.sent_at is not None:
@@ -76,7 +79,8 @@ def carry_out(feed: Feed, order: AlertOrder) -> Outcome:
     )
     if order.opening is not None and withheld is None:
         try:
-            signals += (_published(feed, order.opening, f"{name}:{len(closed) + 1}"),)
+            with transaction.atomic():  # nothing stays of an entry that is refused
+                signals += (_published(feed, order.opening, f"{name}:{len(closed) + 1}"),)
         except InvalidInputError as error:
             if not closed:
                 raise
@@ -186,7 +190,7 @@ def _withheld(feed: Feed, order: AlertOrder) -> FillcastError | None:
 
 
 def _closing_draft(signal: OpenSignal, order: AlertOrder) -> SignalDraft:
-    return SignalDraft(action=Action.CLOSE, refers_to=signal.id, close_fraction=order.fraction)
+    return replace(order.closing, refers_to=signal.id, close_fraction=order.fraction)
 
 
 def _published(feed: Feed, draft: SignalDraft, external_id: str) -> Signal:

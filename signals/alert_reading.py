@@ -16,15 +16,15 @@ from typing import Any
 from common.errors import InvalidInputError
 from common.money import plain, read_decimal
 from common.reason_codes import Code
-from common.stop_rules import RULE_FIELDS
 from signals import strict_json
 from signals.draft import SignalDraft
+from signals.field_table import ENTRY_FIELDS, LEFT_OUT, Door
 from signals.fields import Fields
-from signals.intake import read_signal
+from signals.intake import MAX_VALIDITY_SECONDS, read_close_fraction, read_signal
 from signals.models import Action, Direction, OrderType
-from signals.slicing import STYLE_FIELDS
 from signals.strategy_orders import MarketPosition, Meaning, StrategyOrder, meaning_of
 from signals.symbols import read_symbol
+from signals.validation import refuse_for_action
 
 SYMBOL = ("ticker", "symbol", "currency_pair", "pair")
 TIME = ("timenow", "time")
@@ -32,13 +32,7 @@ SIDE = ("action", "direction", "side")
 POSITIONS = ("market_position", "prev_market_position", "position_size")
 SIZES = ("contracts", "market_position_size", "prev_market_position_size")
 NAMES = ("order_id", "external_id", "comment")
-# Fields of the opening part of an order, by their names in the API.
-ENTRY_FIELDS = (
-    "sl", "stop_loss", "tp", "take_profit", "targets", "price", "open_price", "valid_for",
-    "valid_until", "max_slippage_pips", "risk_category", "strategy_id", "trade_plan_id", "note",
-    "time_in_force", "provider_quantity", "provider_equity", "provider_currency", "max_spread",
-    "max_spread_unit", *RULE_FIELDS, *STYLE_FIELDS,
-)  # fmt: skip
+_PLAIN_CLOSE = SignalDraft(action=Action.CLOSE)
 _LEVELS = ("sl", "stop_loss", "tp", "take_profit")
 # A floating-point number as JavaScript, Python and Java write it, within the range of a size.
 _FLOAT = re.compile(r"-?[0-9]{1,20}(\.[0-9]{1,40})?([eE]([+]?1?[0-9]|-[0-9]{1,2}))?", re.ASCII)
@@ -50,7 +44,8 @@ class AlertOrder:
 
     key: identifies it, the same when it is sent again. opening: the trade that it opens.
     opening_error: why the trade that a reversal opens cannot be read; the reversal still closes.
-    external_id: the sender's own id of a close.
+    external_id: the sender's own id of a close. closing: what its CLOSE signals say besides the
+    signals that they close. feed: the slug that it names, if any.
     """
 
     meaning: Meaning | None  # None: a close by symbol
@@ -64,6 +59,8 @@ class AlertOrder:
     key: str
     opening_error: InvalidInputError | None = None
     external_id: str = ""
+    closing: SignalDraft = _PLAIN_CLOSE
+    feed: str = ""
 
     @property
     def change(self) -> str:
@@ -137,8 +134,13 @@ def _strategy_order(parsed: Mapping[str, Any]) -> AlertOrder:
         detail = "Send timenow: without it, two equal orders look like one that was sent twice."
         fields.add_error(Code.FIELD_REQUIRED, "timenow", detail)
     names = {name: fields.text(name, 100 if name != "comment" else 500) for name in NAMES}
+    feed = fields.text("feed", 60)
     for name in ENTRY_FIELDS:
         fields.raw(name)  # read below if the order opens a trade
+    for name, reason in LEFT_OUT[Door.STRATEGY].items():
+        if fields.raw(name) is not None:
+            detail = f"The order of a strategy has no {name}: {reason}."
+            fields.add_error(Code.FIELD_INVALID, name, detail)
     fields.refuse_unknown()
     fields.raise_errors()
     meaning = meaning_of(order)
@@ -155,6 +157,7 @@ def _strategy_order(parsed: Mapping[str, Any]) -> AlertOrder:
         sent_at=sent_at,
         key=_key(identity, order),
         opening_error=opening_error,
+        feed=feed,
     )
 
 
@@ -301,22 +304,40 @@ def _close_without_reference(parsed: Mapping[str, Any]) -> AlertOrder:
     is_all = _is_all(fields)
     pair = "" if is_all else _pair(fields)
     side = _side(fields, fields.one_name("direction", "side"))
-    fraction = fields.decimal("close_fraction")
-    if fraction is not None and fraction > 1:
-        fields.add_error(
-            Code.FIELD_INVALID, "close_fraction", "It is a share of what is open: 0 to 1."
-        )
     sent_at = fields.moment(fields.one_name(*TIME))
     names = {name: fields.text(name, 100 if name != "comment" else 500) for name in NAMES}
-    names |= {name: fields.text(name, 500) for name in ("note", "strategy_id", "trade_plan_id")}
+    closing = _closing(fields)
+    feed = fields.text("feed", 60)
+    refuse_for_action(Action.CLOSE, fields)
     fields.refuse_unknown()
     fields.raise_errors()
-    identity = {**names, "pair": pair, "side": side, "fraction": fraction, "sent_at": sent_at}
+    identity = {
+        **names, "note": closing.note, "strategy_id": closing.strategy_id,
+        "trade_plan_id": closing.trade_plan_id, "pair": pair, "side": side,
+        "fraction": closing.close_fraction if fields.has("close_fraction") else None,
+        "sent_at": sent_at,
+    }  # fmt: skip
     return AlertOrder(
         meaning=None, pair=pair, symbol_field="all" if is_all else _symbol_field(parsed),
-        closes=True, side=side, fraction=fraction or Decimal(1), opening=None, sent_at=sent_at,
-        key=_key(identity, None), external_id=names["external_id"],
+        closes=True, side=side, fraction=closing.close_fraction, opening=None, sent_at=sent_at,
+        key=_key(identity, None), external_id=names["external_id"], closing=closing, feed=feed,
     )  # fmt: skip
+
+
+def _closing(fields: Fields) -> SignalDraft:
+    """Read what the CLOSE signals of an alert say besides what they close."""
+    if fields.has("valid_until") and fields.has("valid_for"):
+        detail = "Send valid_until or valid_for, not both."
+        fields.add_error(Code.FIELD_INVALID, "valid_for", detail)
+    return SignalDraft(
+        action=Action.CLOSE,
+        close_fraction=read_close_fraction(fields),
+        valid_until=fields.moment("valid_until"),
+        valid_for=fields.whole("valid_for", MAX_VALIDITY_SECONDS),
+        note=fields.text("note", 500),
+        strategy_id=fields.text("strategy_id", 64),
+        trade_plan_id=fields.text("trade_plan_id", 64),
+    )
 
 
 def _is_all(fields: Fields) -> bool:

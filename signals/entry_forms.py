@@ -20,6 +20,7 @@ from common.errors import FillcastError, InvalidInputError
 from common.units import CHOICES
 from signals.draft import SignalDraft
 from signals.errors import field_errors
+from signals.field_table import Door, names_of
 from signals.ingest import build_unsaved, save_draft
 from signals.intake import read_bracket
 from signals.models import Direction, Feed, OrderType, Origin, RiskCategory, Signal, TimeInForce
@@ -30,6 +31,7 @@ from signals.oco import (
     require_possible_pair,
     save_pair,
 )
+from signals.option_forms import OptionsForm, moment_field
 from signals.preview import Preview, possible_preview, require_possible
 from users.models import User
 
@@ -49,11 +51,8 @@ class SharedForm(forms.Form):
 
     feed = forms.ModelChoiceField(Feed.objects.none(), to_field_name="slug")
     symbol = forms.CharField(max_length=60, help_text="EUR/USD, EURUSD, FX:EURUSD or NASDAQ:AAPL.")
-    valid_until = forms.DateTimeField(
-        required=False,
-        widget=forms.DateTimeInput(attrs={"type": "datetime-local"}, format="%Y-%m-%dT%H:%M"),
-        help_text="UTC. What has not been sent or filled then is cancelled. Empty: until you "
-        "cancel it.",
+    valid_until = moment_field(
+        "UTC. What has not been sent or filled then is cancelled. Empty: until you cancel it."
     )
     max_spread = forms.CharField(
         required=False, help_text="Accounts whose prices have a larger spread do not enter."
@@ -145,12 +144,25 @@ class LegForm(forms.Form):
         return data
 
 
+# What the first part of the page asks for; all else that the door takes is optional.
+_ASKED = (*SharedForm.base_fields, *LegForm.base_fields, "targets")
+_COMMON = (
+    "strategy_id", "trade_plan_id", "provider_quantity", "provider_equity", "provider_currency",
+)  # fmt: skip
+
+
+def options_of(door: Door) -> tuple[str, ...]:
+    """Return the fields of a form's door that an entry may leave out, by the table."""
+    return tuple(name for name in names_of(door) if name not in (*_ASKED, *_COMMON))
+
+
 class EntryForms:
-    """The forms of one page: what is shared, and a form for each leg.
+    """The forms of one page: what is shared, and a form for each leg, each with its options.
 
     A page previews what was entered; only what it has shown is stored (`is_confirmed`).
     """
 
+    door: ClassVar[Door]
     types: ClassVar[tuple[OrderType, ...]]
     leg_names: ClassVar[tuple[str, ...]]
     required: ClassVar[tuple[str, ...]] = ()
@@ -159,26 +171,29 @@ class EntryForms:
     def __init__(self, feeds: QuerySet[Feed], data: QueryDict | None = None) -> None:
         self._data = data
         self.shared = SharedForm(feeds, data)
+        self.shared_options = OptionsForm(_COMMON, data)
         self.legs = [
             LegForm(self.types, data, prefix=name, initial=self.initial.get(name))
             for name in self.leg_names
         ]
+        names = options_of(self.door)
+        self.options = [OptionsForm(names, data, prefix=name) for name in self.leg_names]
         for leg in self.legs:
             for name in self.required:
                 leg.fields[name].required = True
 
     @property
     def all_forms(self) -> list[forms.Form]:
-        """The shared form and those of the legs."""
-        return [self.shared, *self.legs]
+        """The shared forms and those of the legs."""
+        return [self.shared, self.shared_options, *self.legs, *self.options]
 
     @property
-    def titled_legs(self) -> list[tuple[str, forms.Form]]:
-        """(title, form) of each leg."""
+    def titled_legs(self) -> list[tuple[str, forms.Form, OptionsForm]]:
+        """(title, form, options) of each leg."""
         suffix = " leg" if len(self.legs) > 1 else ""
         return [
-            (f"{name.capitalize()}{suffix}", leg)
-            for name, leg in zip(self.leg_names, self.legs, strict=True)
+            (f"{name.capitalize()}{suffix}", leg, options)
+            for name, leg, options in zip(self.leg_names, self.legs, self.options, strict=True)
         ]
 
     @property
@@ -242,14 +257,17 @@ class EntryForms:
         data = self.shared.cleaned_data
         names = ("max_spread", "max_spread_unit", "risk_category", "note")
         values = {name: data[name] for name in names if data.get(name)}
+        values |= self.shared_options.values()
         if until := data.get("valid_until"):
             values["valid_until"] = until.isoformat()
         return values
 
-    def leg_values(self, leg: LegForm) -> dict[str, Any]:
+    def leg_values(self, number: int) -> dict[str, Any]:
         """Return the values of a leg with the shared ones. An end makes a waiting order GTD."""
-        values = {**self.shared_values(), **leg.values()}
-        if "valid_until" in values and values.get("order_type") != OrderType.MARKET:
+        leg, options = self.legs[number], self.options[number]
+        values = {**self.shared_values(), **leg.values(), **options.values()}
+        is_open = "valid_until" in values and "time_in_force" not in values
+        if is_open and values.get("order_type") != OrderType.MARKET:
             values["time_in_force"] = TimeInForce.GTD.value
         return values
 
@@ -278,18 +296,21 @@ class EntryForms:
             form, name = self._place(one.field)
             is_counted = name == "target_prices" and "target_fractions" in form.errors
             if name not in form.errors and not is_counted:
-                form.add_error(name, f"{one.detail} {one.hint}".strip())
+                text = f"{one.detail} {one.hint}".strip()
+                form.add_error(name, forms.ValidationError(text, code=one.code))
 
     def _place(self, path: str) -> tuple[forms.Form, str | None]:
         """Return the form and the field that an error's path names."""
         parts = path.split(".")
-        leg: forms.Form = self.legs[0]
+        number = 0
         if parts[0] == "legs":
-            leg = self.legs[int(parts[1])] if len(parts) > 1 else self.shared
-            parts = parts[2:]
+            if len(parts) == 1:
+                return self.shared, None
+            number, parts = int(parts[1]), parts[2:]
+        leg = self.legs[number]
         name = parts[0] if parts else ""
         name = "target_fractions" if parts[-1:] == ["fraction"] else _FIELD_NAMES.get(name, name)
-        for form in (self.shared, leg):
+        for form in (self.shared, self.shared_options, leg, self.options[number]):
             if name in form.fields:
                 return form, name
         return leg, None
@@ -298,6 +319,7 @@ class EntryForms:
 class PairForms(EntryForms):
     """An OCO pair: two entries of one symbol, of which each account sends at most one."""
 
+    door = Door.PAIR_FORM
     types = HELD_TYPES
     leg_names = ("first", "second")
     initial: ClassVar = {
@@ -310,7 +332,7 @@ class PairForms(EntryForms):
         data = self.shared.cleaned_data
         return {
             **{name: data[name] for name in ("symbol",) if data.get(name)},
-            "legs": [self.leg_values(leg) for leg in self.legs],
+            "legs": [self.leg_values(number) for number in range(len(self.legs))],
         }
 
     def _read(self) -> tuple[SignalDraft, ...]:
@@ -331,6 +353,7 @@ class PairForms(EntryForms):
 class BracketForms(EntryForms):
     """A bracket: an entry with a stop loss and at least one target."""
 
+    door = Door.BRACKET_FORM
     types = (OrderType.MARKET, *HELD_TYPES)
     leg_names = ("entry",)
     required = ("sl", "target_prices")
@@ -339,7 +362,7 @@ class BracketForms(EntryForms):
         """Return what was entered, as the API takes it."""
         data = self.shared.cleaned_data
         symbol = {"symbol": data["symbol"]} if data.get("symbol") else {}
-        return {**symbol, **self.leg_values(self.legs[0])}
+        return {**symbol, **self.leg_values(0)}
 
     def _read(self) -> tuple[SignalDraft, ...]:
         return (read_bracket(self.body()),)

@@ -16,7 +16,12 @@ from common.errors import InvalidInputError
 from common.permissions import Right, may, require
 from common.reason_codes import Code
 from signals.locks import feed_exclusive
-from signals.models import Feed, FeedToken
+from signals.models import (
+    DEFAULT_LEVEL_DEVIATION,
+    DEFAULT_PRICE_DEVIATION,
+    Feed,
+    FeedToken,
+)
 from signals.signing import seal_signing_key
 from users.models import User
 
@@ -35,15 +40,23 @@ def create_feed(
     is_approved: bool = False,
     max_signal_notional: Decimal | None = None,
     max_signal_currency: str = "",
+    max_price_deviation_percent: Decimal | None = DEFAULT_PRICE_DEVIATION,
+    max_level_deviation_percent: Decimal | None = DEFAULT_LEVEL_DEVIATION,
 ) -> Feed:
     """Create a feed. slug: made from the name unless given.
 
     is_approved: its signals need no further approval. For a tenant's private feed this is the
     owner's own approval, which covers only the owner's accounts. max_signal_notional: of a signal's
-    entries on all accounts, in max_signal_currency. Raises InvalidInputError
-    FIELD_INVALID for a slug that is taken or not valid.
+    entries on all accounts, in max_signal_currency. max_*_deviation_percent: of its prices and
+    levels from the market; None: not compared. Raises InvalidInputError FIELD_INVALID for a slug
+    that is taken or not valid, NUMBER_NOT_POSITIVE.
     """
     _check_signal_limit(max_signal_notional, max_signal_currency)
+    deviations = {
+        "max_price_deviation_percent": max_price_deviation_percent,
+        "max_level_deviation_percent": max_level_deviation_percent,
+    }
+    _check_deviations(deviations)
     slug = slug or slugify(name)[:60]
     if not slug or slugify(slug) != slug or len(slug) > 60:
         detail = f"{slug!r} is not a slug: use small letters, digits and hyphens, at most 60."
@@ -58,6 +71,7 @@ def create_feed(
             "is_approved": is_approved,
             "max_signal_notional": max_signal_notional,
             "max_signal_currency": max_signal_currency,
+            **deviations,
             "approved_by_owner": is_approved and not is_public and not may(owner, Right.APPROVE),
         },
     )
@@ -79,6 +93,7 @@ def update_feed(feed_id: int, *, by: User | None, **changes: Any) -> Feed:
     require(by, Right.FEEDS, owner_id=feed.owner_id)
     if "is_approved" in changes:
         require(by, Right.APPROVE)
+    _check_deviations(changes)
     changes |= approval_after(feed, changes)
     for name, value in changes.items():
         setattr(feed, name, value)
@@ -95,6 +110,14 @@ def _check_signal_limit(notional: Decimal | None, currency: str) -> None:
     if notional is None or notional <= 0 or not currency:
         detail = "It is above 0 and has max_signal_currency, or both are empty."
         raise InvalidInputError(Code.FIELD_INVALID, detail, field="max_signal_notional")
+
+
+def _check_deviations(values: Mapping[str, Any]) -> None:
+    """Raise InvalidInputError for deviations that are not above 0."""
+    for name in ("max_price_deviation_percent", "max_level_deviation_percent"):
+        if (value := values.get(name)) is not None and value <= 0:
+            detail = "It is above 0, or empty: then prices are not compared."
+            raise InvalidInputError(Code.NUMBER_NOT_POSITIVE, detail, field=name)
 
 
 def approval_after(feed: Feed, changes: Mapping[str, Any]) -> dict[str, bool]:

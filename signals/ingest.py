@@ -1,7 +1,8 @@
 """Store a draft as a signal of its feed, once; recognise it if it is sent again."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 from django.conf import settings
@@ -13,16 +14,18 @@ from common.permissions import Right, require
 from common.reason_codes import Code
 from common.sql import rows
 from common.stop_rules import RULE_FIELDS
-from signals.draft import SignalDraft, Target, in_order_of_price, level_errors
+from signals.draft import SignalDraft, in_order_of_price, level_errors
 from signals.entry_ends import new_end_errors
-from signals.errors import InvalidSignalError
+from signals.errors import FieldError, InvalidSignalError, field_errors
 from signals.locks import feed_shared
 from signals.models import TRAIL_OPTIONS, Action, Approval, Feed, OrderType, Origin, Signal
+from signals.price_guard import require_reasonable_prices
 from signals.slicing import STYLE_FIELDS, style_errors
 from signals.symbol_completion import settled_pair
 from signals.validation import condition_errors, entry_price_errors
 from users.models import User
 
+Value = TypeVar("Value")
 # An equal alert without an external id within this time is a retry.
 REPLAY_WINDOW = timedelta(minutes=5)
 _STORED_UNCHANGED = (
@@ -72,7 +75,8 @@ def save_draft(
     oco_group: of a leg of an OCO pair, which `oco.py` stores.
 
     Raises ConflictError DUPLICATE_SIGNAL, InvalidInputError FEED_UNKNOWN, FIELD_INVALID,
-    REFERENCE_REQUIRED, SIGNAL_ENDED, ALERT_TOO_OLD, SYMBOL_UNKNOWN, SYMBOL_NOT_LISTED;
+    REFERENCE_REQUIRED, SIGNAL_ENDED, ALERT_TOO_OLD, SYMBOL_UNKNOWN, SYMBOL_NOT_LISTED,
+    PRICE_FAR_FROM_MARKET, all at once;
     NotAllowedError for a feed that is not `by`'s. Then nothing is written.
     """
     require(by, Right.PUBLISH, owner_id=feed.owner_id)
@@ -109,8 +113,13 @@ def build_unsaved(feed: Feed, draft: SignalDraft) -> Signal:
 def _validate_feed(feed: Feed, draft: SignalDraft) -> None:
     if feed.archived_at is not None:
         raise InvalidInputError(Code.FEED_UNKNOWN, "The feed is archived.", field="feed")
-    if draft.feed and draft.feed != feed.slug:
-        detail = f"The signal names the feed {draft.feed!r}, but was sent to {feed.slug!r}."
+    require_own_feed(feed, draft.feed)
+
+
+def require_own_feed(feed: Feed, named: str) -> None:
+    """Raise InvalidInputError if a signal that was sent to `feed` names another one."""
+    if named and named != feed.slug:
+        detail = f"The signal names the feed {named!r}, but was sent to {feed.slug!r}."
         raise InvalidInputError(Code.FIELD_INVALID, detail, field="feed")
 
 
@@ -189,8 +198,8 @@ def _valid_until(draft: SignalDraft, origin: Origin, now: datetime) -> datetime 
     if valid_until is not None and draft.execution_style:
         values = {"valid_until": valid_until}
         values |= {name: getattr(draft, name) for name in (*STYLE_FIELDS, "action")}
-        for name, detail in style_errors(values, now=max(now, draft.not_before or now)):
-            raise InvalidInputError(Code.FIELD_INVALID, detail, field=name)
+        for fault in style_errors(values, now=max(now, draft.not_before or now)):
+            raise InvalidSignalError([fault])
     if origin != Origin.ALERT:
         return valid_until
     if error := _too_old_to_enter(draft, now):
@@ -205,26 +214,46 @@ def _valid_until(draft: SignalDraft, origin: Origin, now: datetime) -> datetime 
 
 
 def _values(feed: Feed, draft: SignalDraft, origin: Origin) -> dict[str, Any]:
-    """Return the columns of a signal. Raises InvalidInputError if it cannot be stored now."""
+    """Return the columns of a signal. Raises InvalidSignalError with all reasons why it cannot be
+    stored now."""
+    errors = list[FieldError]()
+
+    def attempt(read: Callable[[], Value]) -> Value | None:
+        try:
+            return read()
+        except InvalidInputError as error:
+            errors.extend(one for one in field_errors(error) if one not in errors)
+            return None
+
     now = market_now()
-    valid_until = _valid_until(draft, origin, now)
+    valid_until = attempt(lambda: _valid_until(draft, origin, now))
     for name, detail in condition_errors((), draft.not_before, valid_until):
-        raise InvalidInputError(Code.FIELD_INVALID, detail, field=name)
-    referred = _require_referred(feed, draft) if draft.action != Action.OPEN else None
+        errors.append(FieldError(Code.FIELD_INVALID, name, detail))
+    is_open = draft.action == Action.OPEN
+    referred = None if is_open else attempt(lambda: _require_referred(feed, draft))
     if draft.action == Action.MODIFY and referred is not None:
-        _require_fit(referred, draft, valid_until)
-    pair, direction = _symbol(feed, draft, referred)
-    targets = in_order_of_price(draft.targets, direction)
-    return {
-        **_unchanged_values(draft),
-        **_levels(draft, direction, targets),
-        "refers_to": referred,
-        "after_signal": _awaited_signal(
+        attempt(lambda: _require_fit(referred, draft, valid_until))
+    after = attempt(
+        lambda: _awaited_signal(
             feed, "after_signal", draft.after_signal, draft.after_signal_external_id
-        ),
-        "close_when_signal": _closing_signal(feed, draft, referred),
-        "currency_pair": pair,
-        "direction": direction,
+        )
+    )
+    closing = attempt(lambda: _closing_signal(feed, draft, referred))
+    symbol = attempt(lambda: _symbol(feed, draft, referred)) if is_open or referred else None
+    values: dict[str, Any] = {}
+    if symbol is not None:
+        pair, direction = symbol
+        levels = attempt(lambda: _levels(draft, direction))
+        values = _unchanged_values(draft) | (levels or {})
+        values |= {"currency_pair": pair, "direction": direction}
+        attempt(lambda: require_reasonable_prices(Signal(feed=feed, **values), feed))
+    if errors:
+        raise InvalidSignalError(errors)
+    return {
+        **values,
+        "refers_to": referred,
+        "after_signal": after,
+        "close_when_signal": closing,
         "valid_until": valid_until,
         "approval": Approval.APPROVED if feed.is_approved else Approval.PENDING,
         "approved_at": now if feed.is_approved else None,
@@ -253,13 +282,14 @@ def _unchanged_values(draft: SignalDraft) -> dict[str, Any]:
     return values | {"external_id": draft.external_id or None}
 
 
-def _levels(draft: SignalDraft, direction: str, targets: list[Target]) -> dict[str, Any]:
+def _levels(draft: SignalDraft, direction: str) -> dict[str, Any]:
     if draft.action == Action.MODIFY:  # its direction is only known now
         errors = list(
             level_errors(direction=direction, entry=None, sl=draft.sl, targets=draft.targets)
         )
         if errors:
             raise InvalidSignalError(errors)
+    targets = in_order_of_price(draft.targets, direction)
     return {
         "target_prices": [target.price for target in targets],
         "target_fractions": [target.fraction for target in targets],

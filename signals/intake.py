@@ -266,17 +266,21 @@ def _currency(fields: Fields) -> str:
     return currency
 
 
+def read_close_fraction(fields: Fields) -> Decimal:
+    """Read the share that a CLOSE ends; all of it if it has none."""
+    fraction = fields.decimal("close_fraction")
+    if fraction is not None and fraction > 1:
+        detail = "It is a share of what is open: 0 to 1."
+        fields.add_error(Code.FIELD_INVALID, "close_fraction", detail)
+    return ONE if fraction is None else fraction
+
+
 def _options(fields: Fields) -> dict[str, Any]:
     """Read validity, slippage, ids, risk category and the other options."""
-    close_fraction = fields.decimal("close_fraction")
-    if close_fraction is not None and close_fraction > 1:
-        fields.add_error(
-            Code.FIELD_INVALID, "close_fraction", "It is a share of what is open: 0 to 1."
-        )
     risk = fields.choice("risk_category", RiskCategory.values, RiskCategory.NORMAL)
     tif = fields.choice("time_in_force", TimeInForce.values, TimeInForce.GTC)
     return {
-        "close_fraction": ONE if close_fraction is None else close_fraction,
+        "close_fraction": read_close_fraction(fields),
         "time_in_force": TimeInForce(tif),
         "valid_until": fields.moment("valid_until"),
         "valid_for": fields.whole("valid_for", MAX_VALIDITY_SECONDS),

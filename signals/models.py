@@ -19,6 +19,10 @@ from common.units import Unit
 from signals.slicing import SLICING_CONSTRAINTS, SlicedEntry
 from signals.symbols import rule_unit_word, slippage_unit
 
+# A misplaced point is a factor of ten, which is 900 %.
+DEFAULT_PRICE_DEVIATION = Decimal(50)
+DEFAULT_LEVEL_DEVIATION = Decimal(400)
+
 
 class Feed(models.Model):
     """A named stream of signals with an owner. Manual orders are signals of a private feed."""
@@ -48,12 +52,36 @@ class Feed(models.Model):
         max_length=10, blank=True, default="", db_default="",
         help_text="The currency of that limit, such as USD.",
     )  # fmt: skip
+    max_price_deviation_percent = AmountField(
+        null=True, blank=True, default=DEFAULT_PRICE_DEVIATION,
+        db_default=DEFAULT_PRICE_DEVIATION,
+        help_text="How far a signal's entry prices may be from the market when it is published, in"
+        " percent of the smaller of both. Empty: they are not compared.",
+    )  # fmt: skip
+    max_level_deviation_percent = AmountField(
+        null=True, blank=True, default=DEFAULT_LEVEL_DEVIATION,
+        db_default=DEFAULT_LEVEL_DEVIATION,
+        help_text="The same for stop and targets: 400 is a fifth to five times the market. Empty:"
+        " they are not compared.",
+    )  # fmt: skip
     archived_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
         ordering = ("name",)
         constraints = [
+            models.CheckConstraint(
+                condition=(
+                    Q(max_price_deviation_percent__isnull=True)
+                    | Q(max_price_deviation_percent__gt=0)
+                )
+                & (
+                    Q(max_level_deviation_percent__isnull=True)
+                    | Q(max_level_deviation_percent__gt=0)
+                ),
+                name="feed_deviations_gt_0",
+                violation_error_message="Maximum deviations are above 0, or empty.",
+            ),
             models.CheckConstraint(
                 condition=Q(max_signal_notional__isnull=True, max_signal_currency="")
                 | Q(max_signal_notional__isnull=False, max_signal_notional__gt=0)

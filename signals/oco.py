@@ -16,13 +16,14 @@ from common.errors import ConflictError, InvalidInputError
 from common.reason_codes import Code
 from signals.draft import SignalDraft
 from signals.errors import FieldError, InvalidSignalError, field_errors
+from signals.field_table import CONDITION_NAMES, EXIT_CONDITION_NAMES
 from signals.fields import Fields
 from signals.ingest import build_unsaved, save_draft
 from signals.intake import parsed_object, read_fields
 from signals.models import TRAIL_OPTIONS, Action, Feed, OrderType, Origin, Signal, TimeInForce
 from signals.preview import Preview, possible_preview, preview, require_possible
+from signals.slicing import STYLE_FIELDS
 from signals.strict_json import JsonObject
-from signals.validation import CONDITION_NAMES, EXIT_CONDITION_NAMES
 from users.models import User
 
 Item = TypeVar("Item")
@@ -103,8 +104,9 @@ def _leg_errors(draft: SignalDraft, *, has_type: bool) -> Iterable[tuple[str, st
     for name in (*CONDITION_NAMES, *EXIT_CONDITION_NAMES):
         if getattr(draft, name):
             yield name, "A leg waits for its price alone. Publish an entry of its own instead."
-    if draft.execution_style:
-        yield "execution_style", "A leg is sent as one order, not in slices."
+    for name in STYLE_FIELDS:
+        if getattr(draft, name) not in (None, ""):
+            yield name, "A leg is sent as one order, not in slices."
 
 
 def _are_equal(first: SignalDraft, second: SignalDraft) -> bool:

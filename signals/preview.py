@@ -41,7 +41,7 @@ SIGNAL_DENIALS: dict[Code, str] = {
     Code.TRAIL_TOO_WIDE: "trail_distance",  # or another of TRAIL_FIELDS: `_field_of`
     Code.EXPIRY_TOO_NEAR: "valid_until",
     Code.SLIPPAGE_LIMIT: "open_price",
-    Code.PRICE_UNREASONABLE: "open_price",  # or the stop price: `_field_of`
+    Code.PRICE_UNREASONABLE: "open_price",  # or another price: `_field_of`
     Code.ORDER_TYPE_UNSUPPORTED: "order_type",
     Code.SIGNAL_EXPIRED: "valid_until",
     Code.SLICES_UNSUPPORTED: "execution_style",
@@ -244,8 +244,8 @@ def require_useful(signal: Signal) -> None:
 def _field_of(code: Code, signal: Signal, figures: str) -> str:
     if code == Code.PRICE_WRONG_SIDE and signal.order_type in TRIGGERED:
         return "stop_price"
-    if code == Code.PRICE_UNREASONABLE and figures.startswith("stop_price"):
-        return "stop_price"
+    if code == Code.PRICE_UNREASONABLE:  # its detail begins with the field
+        return figures.partition(" ")[0]
     if code == Code.ORDER_TYPE_UNSUPPORTED and signal.time_in_force in figures:
         return "time_in_force"
     if code == Code.TRAIL_TOO_WIDE:

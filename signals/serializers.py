@@ -49,6 +49,8 @@ class FeedSerializer(StrictModelSerializer[Feed]):
             "approved_by_owner",
             "max_signal_notional",
             "max_signal_currency",
+            "max_price_deviation_percent",
+            "max_level_deviation_percent",
             "archived_at",
             "created_at",
         )

@@ -15,6 +15,7 @@ from events.services import emit
 from signals.listings import require_listed
 from signals.locks import candidates_shared, feed_shared
 from signals.models import Action, Approval, Feed, Signal
+from signals.price_guard import require_reasonable_prices
 from signals.signals import signal_cancelled, signal_published
 from users.models import User
 
@@ -90,9 +91,10 @@ def _publish(signal: Signal, by: User | None) -> bool:
 
 
 def _validate_publishable(signal: Signal, feed: Feed) -> None:
-    """Raise ConflictError if the feed, or the signal that it refers to, forbids publication."""
+    """Raise if the feed, the signal that it refers to or the market forbids publication."""
     if feed.archived_at is not None:
         raise ConflictError(Code.STATE_CONFLICT, f"The feed {feed.slug!r} is archived.")
+    require_reasonable_prices(signal, feed)
     if signal.refers_to is not None and not signal.refers_to.is_published:
         detail = f"It refers to {signal.refers_to.number}, which has not been published."
         raise ConflictError(Code.SIGNAL_NOT_PUBLISHED, detail)

@@ -9,6 +9,8 @@ from django.db import models
 from django.db.models import Q
 
 from common.fields import AmountField
+from common.reason_codes import Code
+from signals.errors import FieldError
 
 MIN_SLICE_SECONDS = 10
 MAX_DURATION_SECONDS = 86_400
@@ -102,10 +104,8 @@ SLICING_CONSTRAINTS = (
 )  # fmt: skip
 
 
-def style_errors(
-    values: Mapping[str, Any], *, now: datetime | None = None
-) -> Iterator[tuple[str, str]]:
-    """Yield (field, what is wrong and what to do) for an execution style. Pure.
+def style_errors(values: Mapping[str, Any], *, now: datetime | None = None) -> Iterator[FieldError]:
+    """Yield what is wrong with an execution style. Pure.
 
     values: STYLE_FIELDS, action, order_type, time_in_force, direction, sl, and valid_for in seconds
     or valid_until; missing ones are not set. now: the market's time, to compare valid_until with.
@@ -114,13 +114,11 @@ def style_errors(
     if not style:
         for name in STYLE_FIELDS[1:]:
             if values.get(name) not in (None, ""):
-                yield (
-                    name,
-                    f"{name} is for an entry in slices: send execution_style TWAP or VWAP too.",
-                )
+                detail = f"{name} is for an entry in slices: send execution_style TWAP or VWAP too."
+                yield _invalid(name, detail)
         return
     if values.get("action") != "OPEN":
-        yield "execution_style", "execution_style is only for OPEN."
+        yield _invalid("execution_style", "execution_style is only for OPEN.")
         return
     yield from _order_errors(values, style)
     yield from _slice_errors(values, style)
@@ -128,56 +126,61 @@ def style_errors(
     yield from _validity_errors(values, now)
 
 
-def _order_errors(values: Mapping[str, Any], style: str) -> Iterator[tuple[str, str]]:
+def _invalid(name: str, detail: str) -> FieldError:
+    return FieldError(Code.FIELD_INVALID, name, detail)
+
+
+def _order_errors(values: Mapping[str, Any], style: str) -> Iterator[FieldError]:
     order_type = values.get("order_type") or "MARKET"
     if order_type != "MARKET":
-        yield (
-            "order_type",
-            (
-                f"{style} sends market orders, so it cannot be combined with {order_type}. Leave "
-                "order_type out; price_limit bounds the price of every slice."
-            ),
+        detail = (
+            f"{style} sends market orders, so it cannot be combined with {order_type}. Leave "
+            "order_type out; price_limit bounds the price of every slice."
         )
+        yield _invalid("order_type", detail)
     if (values.get("time_in_force") or "GTC") != "GTC":
-        yield "time_in_force", f"Every slice of a {style} is sent at once. Leave time_in_force out."
+        detail = f"Every slice of a {style} is sent at once. Leave time_in_force out."
+        yield _invalid("time_in_force", detail)
 
 
-def _slice_errors(values: Mapping[str, Any], style: str) -> Iterator[tuple[str, str]]:
+def _slice_errors(values: Mapping[str, Any], style: str) -> Iterator[FieldError]:
     duration, slices = values.get("duration_seconds"), values.get("slice_count")
     if duration is None:
-        yield "duration_seconds", f"A {style} needs duration_seconds, for example 1800."
+        detail = f"A {style} needs duration_seconds, for example 1800."
+        yield FieldError(Code.FIELD_REQUIRED, "duration_seconds", detail)
     elif duration > MAX_DURATION_SECONDS:
-        yield "duration_seconds", f"At most {MAX_DURATION_SECONDS} seconds, which is a day."
+        detail = f"At most {MAX_DURATION_SECONDS} seconds, which is a day."
+        yield _invalid("duration_seconds", detail)
     if slices is None:
-        yield "slice_count", f"A {style} needs slice_count, 2 to {MAX_SLICES}."
+        detail = f"A {style} needs slice_count, 2 to {MAX_SLICES}."
+        yield FieldError(Code.FIELD_REQUIRED, "slice_count", detail)
     elif not 2 <= slices <= MAX_SLICES:
-        yield "slice_count", f"{slices} is not 2 to {MAX_SLICES} slices."
+        yield _invalid("slice_count", f"{slices} is not 2 to {MAX_SLICES} slices.")
     elif duration is not None and duration < slices * MIN_SLICE_SECONDS:
-        yield (
-            "duration_seconds",
-            (
-                f"{duration} s are too short for {slices} slices, which are at least "
-                f"{MIN_SLICE_SECONDS} s apart. Send at least {slices * MIN_SLICE_SECONDS}, or "
-                "fewer slices."
-            ),
+        detail = (
+            f"{duration} s are too short for {slices} slices, which are at least "
+            f"{MIN_SLICE_SECONDS} s apart. Send at least {slices * MIN_SLICE_SECONDS}, or "
+            "fewer slices."
         )
+        yield _invalid("duration_seconds", detail)
     variation = values.get("slice_variation")
     if variation is not None and not 0 <= variation <= MAX_VARIATION:
-        yield "slice_variation", f"{variation} is not 0 to {MAX_VARIATION} percent."
+        yield _invalid("slice_variation", f"{variation} is not 0 to {MAX_VARIATION} percent.")
 
 
-def _limit_errors(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _limit_errors(values: Mapping[str, Any]) -> Iterator[FieldError]:
     limit, sl, direction = (values.get(name) for name in ("price_limit", "sl", "direction"))
     if limit is not None and limit <= 0:
-        yield "price_limit", "It must be above 0."
+        yield _invalid("price_limit", "It must be above 0.")
     elif limit is not None and sl is not None and direction:
         sign = 1 if direction == "BUY" else -1
         if (limit - sl) * sign <= 0:
             side = "above" if sign > 0 else "below"
-            yield "price_limit", f"For a {direction.lower()} it must lie {side} the stop {sl}."
+            detail = f"For a {direction.lower()} it must lie {side} the stop {sl}."
+            yield _invalid("price_limit", detail)
 
 
-def _validity_errors(values: Mapping[str, Any], now: datetime | None) -> Iterator[tuple[str, str]]:
+def _validity_errors(values: Mapping[str, Any], now: datetime | None) -> Iterator[FieldError]:
     duration, seconds, until = (
         values.get(name) for name in ("duration_seconds", "valid_for", "valid_until")
     )
@@ -185,10 +188,8 @@ def _validity_errors(values: Mapping[str, Any], now: datetime | None) -> Iterato
     if seconds is None and until is not None and now is not None:
         field, seconds = "valid_until", (until - now).total_seconds()
     if duration is not None and seconds is not None and seconds < duration:
-        yield (
-            field,
-            (
-                f"It ends before the {duration} s of the slices, and nothing is sent after it. "
-                "Leave it out, or make it longer."
-            ),
+        detail = (
+            f"It ends before the {duration} s of the slices, and nothing is sent after it. "
+            "Leave it out, or make it longer."
         )
+        yield _invalid(field, detail)

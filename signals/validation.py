@@ -8,6 +8,7 @@ from common.reason_codes import Code
 from common.stop_rules import RULE_FIELDS, stop_rule_faults
 from common.units import Unit
 from signals.draft import SignalDraft, level_errors
+from signals.field_table import ACTIONS, CONDITION_NAMES, EXIT_CONDITION_NAMES, MODIFIABLE
 from signals.fields import Fields
 from signals.models import (
     AT_MARKET_FROM_STOP,
@@ -23,50 +24,10 @@ from signals.models import (
 from signals.slicing import STYLE_FIELDS, style_errors
 from signals.symbols import slippage_unit
 
-CONDITION_NAMES = ("not_before", "after_signal", "after_signal_external_id", "after_state")
-EXIT_CONDITION_NAMES = (
-    "close_when_signal", "close_when_signal_external_id", "close_when_state",
-)  # fmt: skip
-# A field without meaning for an action is rejected, because its sender expects an effect.
-_ONLY_FOR = {
-    "order_type": {Action.OPEN},
-    "open_price": {Action.OPEN, Action.MODIFY},
-    "price": {Action.OPEN, Action.MODIFY},
-    "stop_price": {Action.OPEN, Action.MODIFY},
-    **{name: {Action.OPEN} for name in TRAIL_OPTIONS},
-    "time_in_force": {Action.OPEN},
-    "max_slippage_pips": {Action.OPEN},
-    "max_slippage": {Action.OPEN},
-    "max_slippage_unit": {Action.OPEN},
-    "max_spread": {Action.OPEN},
-    "max_spread_unit": {Action.OPEN},
-    **{name: {Action.OPEN} for name in RULE_FIELDS},
-    **{name: {Action.OPEN} for name in STYLE_FIELDS},
-    "risk_category": {Action.OPEN},
-    "provider_quantity": {Action.OPEN},
-    "provider_equity": {Action.OPEN},
-    "provider_currency": {Action.OPEN},
-    **{name: {Action.OPEN} for name in CONDITION_NAMES},
-    **{name: {Action.OPEN, Action.MODIFY} for name in EXIT_CONDITION_NAMES},
-    "close_at": {Action.OPEN, Action.MODIFY},
-    "close_after_seconds": {Action.OPEN},
-    "sl": {Action.OPEN, Action.MODIFY},
-    "stop_loss": {Action.OPEN, Action.MODIFY},
-    "tp": {Action.OPEN, Action.MODIFY},
-    "take_profit": {Action.OPEN, Action.MODIFY},
-    "targets": {Action.OPEN, Action.MODIFY},
-    "close_fraction": {Action.CLOSE},
-    "refers_to": {Action.MODIFY, Action.CLOSE},
-    "refers_to_external_id": {Action.MODIFY, Action.CLOSE},
-}
 # Types whose fill price we cannot limit, since the broker executes them.
 LIMITED_AT_BROKER = (OrderType.STOP, OrderType.STOP_LIMIT)
 # Types that no broker gets: the engine holds them and sends another order when they are triggered.
 HELD = (OrderType.IF_TOUCHED, OrderType.TRAILING_STOP)
-_MODIFIABLE = (
-    "sl", "stop_loss", "tp", "take_profit", "targets", "open_price", "price", "stop_price",
-    "close_at", "valid_until", "valid_for", *EXIT_CONDITION_NAMES,
-)  # fmt: skip
 
 
 def validate(draft: SignalDraft, fields: Fields) -> None:
@@ -211,12 +172,17 @@ def time_in_force_error(order_type: str, time_in_force: str) -> str:
     return ""
 
 
-def _belongs_to_action(draft: SignalDraft, fields: Fields) -> None:
-    for name, actions in _ONLY_FOR.items():
-        if fields.has(name) and draft.action not in actions:
+def refuse_for_action(action: Action, fields: Fields) -> None:
+    """Add an error for each field without a meaning for an action: its sender expects an effect."""
+    for name, actions in ACTIONS.items():
+        if action not in actions and fields.raw(name) is not None:
             known = " or ".join(sorted(actions))
             fields.add_error(Code.FIELD_INVALID, name, f"{name} is only for {known}.")
-    if draft.action == Action.MODIFY and not any(fields.has(name) for name in _MODIFIABLE):
+
+
+def _belongs_to_action(draft: SignalDraft, fields: Fields) -> None:
+    refuse_for_action(draft.action, fields)
+    if draft.action == Action.MODIFY and not any(fields.has(name) for name in MODIFIABLE):
         detail = (
             "MODIFY needs a new sl, tp, targets, close_at, close_when_signal, valid_until, "
             "open_price or stop_price."
@@ -238,8 +204,9 @@ def _reference(draft: SignalDraft, fields: Fields) -> None:
 def _prices(draft: SignalDraft, fields: Fields) -> None:
     """Check that each order type has the prices that it needs, and no others."""
     name = OrderType(draft.order_type).label.lower().replace(" ", "-")
+    order = f"{'An' if name[0] in 'aeiou' else 'A'} {name} order"
     if draft.order_type in LIMITED and not (fields.has("open_price") or fields.has("price")):
-        fields.add_error(Code.PRICE_REQUIRED, "open_price", f"A {name} order needs open_price.")
+        fields.add_error(Code.PRICE_REQUIRED, "open_price", f"{order} needs open_price.")
     if draft.order_type not in TRIGGERED:
         if fields.has("stop_price"):
             detail = (
@@ -248,13 +215,13 @@ def _prices(draft: SignalDraft, fields: Fields) -> None:
             )
             fields.add_error(Code.FIELD_INVALID, "stop_price", detail)
     elif not fields.has("stop_price"):
-        fields.add_error(Code.PRICE_REQUIRED, "stop_price", f"A {name} order needs stop_price.")
+        fields.add_error(Code.PRICE_REQUIRED, "stop_price", f"{order} needs stop_price.")
     elif (
         draft.order_type in AT_MARKET_FROM_STOP
         and draft.open_price is not None
         and draft.open_price != draft.stop_price
     ):
-        detail = f"A {name} order becomes a market order at stop_price; leave open_price out."
+        detail = f"{order} becomes a market order at stop_price; leave open_price out."
         fields.add_error(Code.FIELD_INVALID, fields.first_used("price", "open_price"), detail)
 
 
@@ -339,13 +306,13 @@ def _time_in_force(draft: SignalDraft, fields: Fields) -> None:
 
 
 def _style(draft: SignalDraft, fields: Fields) -> None:
-    """Check the execution style, unless one of its fields could not be read."""
-    if any(fields.failed(name) for name in STYLE_FIELDS):
+    """Check the execution style, unless it could not be read."""
+    if fields.failed("execution_style"):
         return
     names = (*STYLE_FIELDS, "action", "order_type", "time_in_force", "direction", "sl", "valid_for")
-    for name, detail in style_errors({name: getattr(draft, name) for name in names}):
-        missing = detail.startswith("A ") and getattr(draft, name, None) is None
-        fields.add_error(Code.FIELD_REQUIRED if missing else Code.FIELD_INVALID, name, detail)
+    for error in style_errors({name: getattr(draft, name) for name in names}):
+        if not fields.failed(error.field):
+            fields.add_error(error.code, error.field, error.detail)
 
 
 def _sides(draft: SignalDraft, fields: Fields) -> None:

@@ -14,8 +14,9 @@ from common.errors import ConflictError, InvalidInputError
 from common.formatting import join_first
 from common.permissions import Right, require
 from common.reason_codes import Code
-from common.sql import run
+from common.sql import rows, run
 from connections import session_lanes
+from connections.eligibility import CANDIDATES_SQL
 from connections.exposure import is_monitored_sql, is_priced_by_sql
 from connections.market_data.compatibility import (
     default_capabilities,
@@ -24,6 +25,15 @@ from connections.market_data.compatibility import (
 )
 from connections.models import DataConnection, ExecutionConnection
 from users.models import User
+
+_REFERENCE_SOURCES = f"""
+SELECT DISTINCT d.id
+FROM {CANDIDATES_SQL}
+JOIN connections_dataconnection d ON d.id = c.data_connection_id
+WHERE c.is_active AND c.archived_at IS NULL AND d.is_active
+  AND (d.user_id IS NULL OR d.user_id = %(owner)s::bigint)
+ORDER BY d.id
+"""
 
 NO_PRICES_MESSAGE = "Its broker provides no prices: choose another price source."
 
@@ -302,3 +312,13 @@ def _has_live_account(source: DataConnection) -> bool:
         source.broker_connection_id is not None
         and live.filter(pk=source.broker_connection_id).exists()
     )
+
+
+def reference_source_ids(feed_id: int, *, owner_id: int, reaches_admins: bool) -> list[int]:
+    """Return the price sources that a feed's prices may be compared with.
+
+    Those of the active accounts that take the feed, if they are shared or the feed's owner's: what
+    another tenant's own source quotes must not stop a publication.
+    """
+    parameters = {"feed_id": feed_id, "owner": owner_id, "reaches_admins": reaches_admins}
+    return [row.id for row in rows(_REFERENCE_SOURCES, parameters)]

@@ -68,6 +68,11 @@ class EntryLimits(models.Model):
         null=True, blank=True,
         help_text="How far a signal's own price may be from the market, in percent of it.",
     )  # fmt: skip
+    max_level_deviation_percent = AmountField(
+        null=True, blank=True,
+        help_text="The same for stop, targets, price limit and activation price, in percent of the "
+        "smaller of both: 400 is a fifth to five times the market.",
+    )  # fmt: skip
     same_trade_window_seconds = models.IntegerField(
         null=True, blank=True,
         help_text="Within this time after an entry, no second one of the same feed, symbol and "
@@ -122,6 +127,7 @@ OF_SUBSCRIPTION = (
     "max_symbol_exposure_percent",
     "max_open_orders",
     "max_price_deviation_percent",
+    "max_level_deviation_percent",
     *ABOVE_ZERO,
 )
 

@@ -114,6 +114,12 @@ class StuckPolicy(models.TextChoices):
 class TradingPreset(StopRuleFields, EntryLimits):
     """Sizing and limits of a connection's trades. Percentages are numbers such as 1.5."""
 
+    # A wide limit by default: a misplaced point is a factor of ten, which is 900 %.
+    max_level_deviation_percent = AmountField(
+        null=True, blank=True, default=Decimal(400), db_default=Decimal(400),
+        help_text="The same for stop, targets, price limit and activation price, in percent of the "
+        "smaller of both: 400 is a fifth to five times the market.",
+    )  # fmt: skip
     name = models.CharField(max_length=100)
     user = models.ForeignKey(
         settings.AUTH_USER_MODEL,
@@ -256,6 +262,12 @@ class TradingPreset(StopRuleFields, EntryLimits):
                 | Q(max_price_deviation_percent__gt=0),
                 name="preset_deviation_gt_0",
                 violation_error_message="Max price deviation percent is above 0, or empty.",
+            ),
+            models.CheckConstraint(
+                condition=Q(max_level_deviation_percent__isnull=True)
+                | Q(max_level_deviation_percent__gt=0),
+                name="preset_level_deviation_gt_0",
+                violation_error_message="Max level deviation percent is above 0, or empty.",
             ),
             models.CheckConstraint(
                 condition=Q(allowed_symbols__len__lte=symbol_filter.MAX_PATTERNS),

@@ -28,6 +28,7 @@ LOWER_IS_TIGHTER: dict[str, int | None] = {
     "max_daily_volume": None,
     "max_size_multiple": 1,
     "max_price_deviation_percent": None,
+    "max_level_deviation_percent": None,
 }
 HIGHER_IS_TIGHTER = ("same_trade_window_seconds",)
 UNIT_OF = {"max_slippage_pips": "slippage_unit", "max_spread": "max_spread_unit"}

@@ -25,6 +25,7 @@ def oco(request: HttpRequest, **_: Any) -> HttpResponse:
     return _ask(
         request, PairForms, title="OCO pair", about=ABOUT_PAIR, button="Save the pair",
         shared_title="What both legs have in common",
+        options_about="closing times, slippage, break-even and trailing",
     )  # fmt: skip
 
 
@@ -33,6 +34,7 @@ def bracket(request: HttpRequest, **_: Any) -> HttpResponse:
     return _ask(
         request, BracketForms, title="Bracket", about=ABOUT_BRACKET, button="Save the bracket",
         shared_title="Signal",
+        options_about="conditions, closing, slippage, break-even and trailing, slices",
     )  # fmt: skip
 
 

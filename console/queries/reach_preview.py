@@ -10,6 +10,7 @@ from common.confirmation import Consequence
 from common.formatting import STATES, number, quantity
 from signals.models import Action, Signal
 from signals.preview import Outcome, Preview, Reason, Sizes
+from signals.price_guard import notice
 
 REFRESH_SECONDS = 5
 # CSS classes of badges.
@@ -74,7 +75,11 @@ def consequences(signal: Signal, preview: Preview) -> list[Consequence]:
             Consequence(BADGES[reason.outcome], _reason_sentence(reason))
             for reason in preview.reasons
         ),
-        *(Consequence("attention", text) for text in [correlation_sentence(preview)] if text),
+        *(
+            Consequence("attention", text)
+            for text in (correlation_sentence(preview), notice(signal))
+            if text
+        ),
     ]
 
 

@@ -33,6 +33,7 @@ from execution.submission.change_terms import AllowedChange, OrderSums, WantedTe
 from execution.submission.eligibility import find_instrument
 from execution.submission.entry_prices import stop_passed
 from execution.submission.limits import Subject
+from execution.submission.market_limits import level_deviation_denial
 from execution.submission.order_levels import level_denial, with_own_levels
 from execution.submission.outcomes import EvaluationContext, touch_price
 from execution.submission.quotes import missing_price
@@ -197,9 +198,12 @@ def _quantity_denial(quantity: Decimal, own: OrderSums, instrument: InstrumentRo
 def _level_denial(order: ChangedOrder, new: AllowedChange) -> Denial | None:
     """Deny levels that do not fit the entry; without a price of its own, the market's counts."""
     entries = [price for price in (new.limit_price, new.stop_price) if price is not None]
-    if not entries and order.quote is not None and order.quote.is_fresh:
-        entries = [touch_price(order.quote, order.side)]
-    return level_denial(order.signal, order.side, entries, order.instrument)
+    unlikely = None
+    if order.quote is not None and order.quote.is_fresh:
+        touch = touch_price(order.quote, order.side)
+        entries = entries or [touch]
+        unlikely = level_deviation_denial(order.row, order.signal, touch)
+    return level_denial(order.signal, order.side, entries, order.instrument) or unlikely
 
 
 def _price_denial(order: ChangedOrder, new: AllowedChange) -> Denial | None:

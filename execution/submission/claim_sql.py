@@ -67,7 +67,7 @@ ORDER_COLUMNS = f"""o.id, o.status, o.connection_id::text, o.position_id, o.sign
   t.max_slippage_pips, t.slippage_unit, t.max_spread, t.max_spread_unit,
   b.max_slippage_pips AS own_max_slippage, b.slippage_unit AS own_slippage_unit,
   b.max_spread AS own_max_spread, b.max_spread_unit AS own_max_spread_unit,
-  {_tighter("max_price_deviation_percent")}, t.allowed_symbols,
+  {_tighter("max_price_deviation_percent", "max_level_deviation_percent")}, t.allowed_symbols,
   b.allowed_symbols AS own_allowed_symbols,
   {_tighter("max_symbol_exposure_percent", "max_currency_exposure_percent")},
   {_tighter("correlated_exposure_warning_percent")},

@@ -130,6 +130,7 @@ def _slices_unsupported(entry: PricedEntry) -> Denial | None:
 PRICE = LimitList[PricedEntry](
     (slippage_not_kept, SENT),
     (lambda e: market_limits.deviation_denial(e.row, e.signal, e.at.touch), PRICED),
+    (lambda e: market_limits.level_deviation_denial(e.row, e.signal, e.at.touch), SENT),
     (_spread, GROWING),
     (plan_limit_passed, SENT),
     (slippage_denial, PRICED),

@@ -17,6 +17,7 @@ from connections.symbol_filter import is_allowed
 from connections.trading_sessions import is_open
 from execution.submission.rows import InstrumentRow, OrderRow, QuoteRow, SignalRow
 from execution.submission.sizing import HUNDRED, Denial
+from signals.price_guard import deviation_percent
 from signals.symbols import slippage_unit
 
 # Values are rounded up: a denied one never reads as equal to its maximum.
@@ -80,6 +81,35 @@ def deviation_denial(row: OrderRow, signal: SignalRow, touch: Decimal) -> Denial
             detail = f"{name} {plain(price)}, and the market is at {plain(touch)}"
             return Denial(Code.PRICE_UNREASONABLE, deviation, maximum, detail)
     return None
+
+
+def level_deviation_denial(row: OrderRow, signal: SignalRow, touch: Decimal) -> Denial | None:
+    """Deny an entry with a level so far from the market that a digit of it must be wrong.
+
+    Levels may lie far away, and a price limit counts like them. touch: the best price in the market
+    now. Current, maximum: percent of the smaller of both prices.
+    """
+    targets = (("targets", price) for price in signal.target_prices)
+    levels = (("sl", signal.sl), *targets, ("price_limit", signal.price_limit))
+    denials = (
+        _unlikely(name, price, touch, row.max_level_deviation_percent) for name, price in levels
+    )
+    return next((denial for denial in denials if denial is not None), None)
+
+
+def activation_denial(row: OrderRow, activation: Decimal | None, touch: Decimal) -> Denial | None:
+    """Deny a trailing stop whose activation price is that far from the market, when it is armed."""
+    return _unlikely("activation_price", activation, touch, row.max_level_deviation_percent)
+
+
+def _unlikely(
+    name: str, price: Decimal | None, touch: Decimal, maximum: Decimal | None
+) -> Denial | None:
+    if price is None or maximum is None or deviation_percent(price, touch) <= maximum:
+        return None
+    detail = f"{name} {plain(price)}, and the market is at {plain(touch)}"
+    deviation = deviation_percent(price, touch).quantize(_PLACES, ROUND_UP)
+    return Denial(Code.PRICE_UNREASONABLE, deviation, maximum, detail)
 
 
 def spread_denial(

@@ -110,6 +110,7 @@ class OrderRow(NamedTuple):
     own_max_spread: Decimal | None
     own_max_spread_unit: str | None
     max_price_deviation_percent: Decimal | None
+    max_level_deviation_percent: Decimal | None
     allowed_symbols: list[str] | None
     own_allowed_symbols: list[str] | None
     max_symbol_exposure_percent: Decimal | None

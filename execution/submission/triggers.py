@@ -19,6 +19,7 @@ from common.clocks import machine_seconds_until
 from common.money import plain
 from common.reason_codes import Code
 from execution.models import TriggerKind
+from execution.submission.market_limits import activation_denial
 from execution.submission.outcomes import SIDES, Atr, Trigger, touch_price
 from execution.submission.rows import InstrumentRow, OrderRow, QuoteRow, SignalRow
 from execution.submission.sizing import HUNDRED, Denial
@@ -126,6 +127,8 @@ def trigger_of(
     if activation is not None and (activation - touch) * side.sign >= 0:
         detail = f"activation_price {plain(activation)}, and the market is at {plain(touch)}"
         return Denial(Code.ACTIVATION_REACHED, touch, activation, detail)
+    if unlikely := activation_denial(row, activation, touch):
+        return unlikely
     start = touch if activation is None else activation
     if signal.trail_atr is not None and (atr is None or not atr.value):
         known = f"{atr.candles} of {CANDLES} candles of {atr.minutes} min" if atr else ""

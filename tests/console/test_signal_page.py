@@ -263,13 +263,13 @@ def test_signal_written_by_hand_waits_for_approval(small: dict[str, Any], client
     [
         ("sl", "1.39", "must lie below"),
         ("currency_pair", "NOPE", "Write it as BASE/QUOTE"),
-        ("open_price", "", "needs its limit price"),
-        ("order_type", "STOP_LIMIT", "needs its trigger"),
-        ("order_type", "IF_TOUCHED", "needs its trigger"),
+        ("open_price", "", "A limit order needs open_price"),
+        ("order_type", "STOP_LIMIT", "A stop-limit order needs stop_price"),
+        ("order_type", "IF_TOUCHED", "An if-touched order needs stop_price"),
         ("order_type", "TRAILING_STOP", "A trailing stop needs one of"),
         ("trail_pips", "5", "Only a trailing stop"),
         ("activation_price", "1.5", "Only a trailing stop"),
-        ("time_in_force", "GTD", "Good till date needs its end"),
+        ("time_in_force", "GTD", "GTD needs valid_until"),
         ("target_fractions", "0.5", "one fraction for each target"),
         ("target_fractions", "0.7,0.7", "together at most 1"),
         ("action", "CLOSE", "must name the published signal"),
@@ -326,7 +326,7 @@ def test_trailing_stop_is_written_by_hand(small: dict[str, Any], client: Client)
         ({"trail_pips": "", "trail_atr_minutes": "60"}, "send it with trail_atr"),
         ({"time_in_force": "IOC"}, "GTC or GTD"),
         ({"currency_pair": "BTC/USD"}, "BTC/USD has no pips"),
-        ({"stop_price": "1.4"}, "Only a stop, stop-limit or if-touched order has it"),
+        ({"stop_price": "1.4"}, "Only a stop, stop-limit or if-touched order has a stop_price"),
     ):
         assert message in html_of(client.post("/admin/signals/signal/add/", form | changes))
     assert Signal.objects.count() == stored
@@ -348,10 +348,10 @@ def test_closing_time_is_written_by_hand(small: dict[str, Any], client: Client) 
         "close_at_1": "00:00:00", "close_after_seconds": "600",
     }  # fmt: skip
     for changes, message in (
-        ({"close_at_0": "2020-01-01"}, "It has passed"),
-        ({"close_after_seconds": "0"}, "It must be above 0"),
+        ({"close_at_0": "2020-01-01"}, "has passed"),
+        ({"close_after_seconds": "0"}, "is not a whole number from 1"),
         ({"not_before_0": "2040-01-01", "not_before_1": "00:00:00"}, "It must be after not_before"),
-        ({"action": "CLOSE"}, "Only an OPEN or a MODIFY has it"),
+        ({"action": "CLOSE"}, "close_at is only for MODIFY or OPEN"),
     ):
         assert message in html_of(client.post("/admin/signals/signal/add/", form | changes))
     assert client.post("/admin/signals/signal/add/", form).status_code == 302
@@ -367,11 +367,15 @@ def test_exit_condition_is_written_by_hand(small: dict[str, Any], client: Client
         **FORM, "feed": str(small["feed"].pk), "close_when_signal": str(first.pk),
         "close_when_state": "CLOSED_AT_STOP",
     }  # fmt: skip
+    modify = {
+        "action": "MODIFY", "direction": first.direction, "order_type": "MARKET", "open_price": "",
+        "sl": "", "target_prices": "", "target_fractions": "",
+    }  # fmt: skip
     for changes, message in (
         ({"close_when_state": ""}, "what must have become of that signal"),
         ({"close_when_signal": ""}, "Send the signal, too"),
-        ({"action": "CLOSE"}, "Only an OPEN or a MODIFY has it"),
-        ({"action": "MODIFY", "refers_to": str(first.pk)}, "It is the trade itself"),
+        ({"action": "CLOSE"}, "close_when_signal is only for MODIFY or OPEN"),
+        ({**modify, "refers_to": str(first.pk)}, "is the trade itself"),
     ):
         assert message in html_of(client.post("/admin/signals/signal/add/", form | changes))
     assert client.post("/admin/signals/signal/add/", form).status_code == 302
@@ -386,11 +390,13 @@ def test_end_of_entries_is_moved_by_hand(small: dict[str, Any], client: Client) 
     opened = seed.signal(small["feed"], candidate_count=1)
     form = {
         **FORM, "feed": str(small["feed"].pk), "action": "MODIFY", "refers_to": str(opened.pk),
-        "order_type": "MARKET", "open_price": "", "valid_until_0": "2040-01-01",
+        "direction": opened.direction, "order_type": "MARKET", "open_price": "", "sl": "",
+        "target_prices": "", "target_fractions": "", "valid_until_0": "2040-01-01",
         "valid_until_1": "00:00:00",
     }  # fmt: skip
     for changes, message in (
-        ({"valid_until_0": "2020-01-01"}, "It has passed"),
+        ({"direction": "BUY"}, "direction must be SELL or left out"),
+        ({"valid_until_0": "2020-01-01"}, "has passed"),
         ({"close_at_0": "2039-12-31", "close_at_1": "00:00:00"}, "when the position is closed"),
     ):
         assert message in html_of(client.post("/admin/signals/signal/add/", form | changes))
@@ -415,7 +421,7 @@ def test_entry_with_a_condition_is_written_by_hand(small: dict[str, Any], client
             {"valid_until_0": "2039-12-31", "valid_until_1": "00:00:00"},
             "It must be before valid_until",
         ),
-        ({"action": "CLOSE"}, "Only a signal that opens a trade has it"),
+        ({"action": "CLOSE"}, "after_signal is only for OPEN"),
     ):
         assert message in html_of(client.post("/admin/signals/signal/add/", form | changes))
     assert client.post("/admin/signals/signal/add/", form).status_code == 302
@@ -430,8 +436,8 @@ def test_entry_with_a_condition_is_written_by_hand(small: dict[str, Any], client
     [
         ({"currency_pair": "BTC/USD", "max_spread": "2", "max_spread_unit": "PIPS"}, "has no pips"),
         ({"currency_pair": "BTC/USD", "max_slippage_unit": "PIPS"}, "has no pips"),
-        ({"action": "MODIFY", "max_spread": "2"}, "Only an OPEN has this limit."),
-        ({"action": "CLOSE", "max_slippage_unit": "BPS"}, "Only an OPEN has this limit."),
+        ({"action": "MODIFY", "max_spread": "2"}, "max_spread is only for OPEN."),
+        ({"action": "CLOSE", "max_slippage_unit": "BPS"}, "max_slippage_unit is only for OPEN."),
     ],
 )
 def test_limit_without_meaning_is_refused_by_hand(

@@ -336,7 +336,7 @@ def test_unclear_strategy_alert_is_rejected(
         ('{"action": "buy", "ticker": "EURUSD", "timenow": "NOW"}', Code.ALERT_AMBIGUOUS, ""),
         ('{"direction": "sell", "symbol": "EURUSD"}', Code.ALERT_AMBIGUOUS, "action"),
         ('{"action": "CLOSE"}', Code.FIELD_REQUIRED, "ticker"),
-        ('{"action": "CLOSE", "ticker": "EURUSD", "sl": "1"}', Code.FIELD_UNKNOWN, "sl"),
+        ('{"action": "CLOSE", "ticker": "EURUSD", "sl": "1"}', Code.FIELD_INVALID, "sl"),
     ],
 )
 def test_unclear_alert_is_rejected(

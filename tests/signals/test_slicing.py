@@ -60,6 +60,16 @@ def test_all_faults_at_once() -> None:
     ]  # fmt: skip
 
 
+def test_unreadable_field_hides_no_other_fault() -> None:
+    assert faults(
+        execution_style="TWAP", duration_seconds="ten", order_type="LIMIT", open_price="1.1"
+    ) == [
+        ("duration_seconds", Code.FIELD_INVALID),
+        ("order_type", Code.FIELD_INVALID),
+        ("slice_count", Code.FIELD_REQUIRED),
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("changes", "field"),
     [

@@ -95,6 +95,20 @@ def test_price_that_was_changed_is_compared_not_the_signals(feed: Feed, broker: 
     assert seen_with_detail() == ("DENIED", "PRICE_UNREASONABLE", expected)
 
 
+def compare_nothing(feed: Feed) -> None:
+    Feed.objects.filter(pk=feed.pk).update(
+        max_price_deviation_percent=None, max_level_deviation_percent=None
+    )
+
+
+def levels(*targets: str) -> dict[str, Any]:
+    """Return the fields of targets that each close a quarter."""
+    return {
+        "target_prices": [D(price) for price in targets],
+        "target_fractions": [D("0.25")] * len(targets),
+    }
+
+
 LIMIT: dict[str, Any] = {"order_type": "LIMIT", "sl": None}
 STOP: dict[str, Any] = {"order_type": "STOP", "sl": None}
 
@@ -116,6 +130,7 @@ def test_price_too_far_from_the_market_is_denied(
     feed: Feed, broker: FakeBroker, fields: dict[str, Any], maximum: int, detail: str
 ) -> None:
     factories.account(feed, preset_max_price_deviation_percent=D(maximum))
+    compare_nothing(feed)  # the feed's own guard would refuse it before the account does
     factories.signal(feed, **fields)
     factories.claim_all()
     if not detail:
@@ -124,6 +139,72 @@ def test_price_too_far_from_the_market_is_denied(
     expected = f"{detail}, and the market is at 1.1"
     assert seen_with_detail() == ("DENIED", "PRICE_UNREASONABLE", expected)
     assert D(numbers()["current"]) > D(numbers()["limit"]) == maximum
+
+
+TRAILING: dict[str, Any] = {
+    "order_type": "TRAILING_STOP", "direction": "SELL", "trail_pips": D(20), "sl": None,
+}  # fmt: skip
+TWAP: dict[str, Any] = {
+    "execution_style": "TWAP", "duration_seconds": 600, "slice_count": 2, "sl": None,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("fields", "maximum", "detail"),
+    [
+        ({"sl": D("0.22")}, None, ""),  # a fifth of 1.1: 400 %
+        ({"sl": D("0.21999")}, None, "sl 0.21999"),
+        ({"sl": D("0.109")}, None, "sl 0.109"),
+        (levels("5.5"), None, ""),
+        (levels("1.2", "5.50001"), None, "targets 5.50001"),
+        (levels("12"), D(900), "targets 12"),
+        (levels("11"), D(900), ""),  # ten times: 900 %
+        (TWAP | {"price_limit": D("11.05")}, None, "price_limit 11.05"),
+        (TWAP | {"price_limit": D("5.5")}, None, ""),
+        (TRAILING | {"activation_price": D("10.9")}, None, "activation_price 10.9"),
+        ({"sl": D("0.9")}, D(10), "sl 0.9"),
+    ],
+)
+def test_level_with_a_wrong_digit_is_denied(
+    feed: Feed, broker: FakeBroker, fields: dict[str, Any], maximum: D | None, detail: str
+) -> None:
+    own = {} if maximum is None else {"preset_max_level_deviation_percent": maximum}
+    factories.account(feed, **own)
+    compare_nothing(feed)  # the feed's own guard would refuse it before the account does
+    factories.signal(feed, **fields)
+    factories.claim_all()
+    if not detail:
+        assert not Order.objects.filter(reason="PRICE_UNREASONABLE").exists()
+        assert Order.objects.filter(status="SUBMITTING").exists()
+        return
+    market = "1.0999" if fields.get("direction") == "SELL" else "1.1"
+    expected = f"{detail}, and the market is at {market}"
+    assert seen_with_detail() == ("DENIED", "PRICE_UNREASONABLE", expected)
+    assert D(numbers()["current"]) > D(numbers()["limit"]) == (maximum or 400)
+
+
+def test_subscription_tightens_the_deviation_of_levels(feed: Feed, broker: FakeBroker) -> None:
+    account = factories.account(feed)
+    account.subscriptions.update(max_level_deviation_percent=D(20))
+    factories.signal(feed, sl=D("0.9"))
+    factories.claim_all()
+    assert seen() == ("DENIED", "PRICE_UNREASONABLE")
+    assert numbers()["limit"] == "20"
+
+
+def test_mistyped_level_is_refused_by_its_field_when_it_is_written(
+    feed: Feed, broker: FakeBroker
+) -> None:
+    factories.account(feed)
+    compare_nothing(feed)
+    feed.refresh_from_db()
+    signal = Signal(
+        feed=feed, currency_pair="EUR/USD", direction="BUY", approval=Approval.APPROVED,
+        target_prices=[D(12)], target_fractions=[D(1)],
+    )  # fmt: skip
+    with pytest.raises(InvalidInputError) as raised:
+        require_possible(signal)
+    assert (raised.value.code, raised.value.field) == (Code.PRICE_UNREASONABLE, "targets")
 
 
 # ---- exposure to a symbol, and open orders ----

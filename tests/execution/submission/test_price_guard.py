@@ -1,0 +1,220 @@
+"""A price with a wrong digit is never published: the feed's guard, at each door and at publish."""
+
+from dataclasses import replace
+from datetime import timedelta
+from decimal import Decimal as D
+from typing import Any
+
+import pytest
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+
+from common.errors import InvalidInputError
+from common.reason_codes import Code
+from execution.models import Order
+from prices.models import LatestQuote
+from signals import services
+from signals.draft import SignalDraft, Target
+from signals.errors import field_errors
+from signals.feeds import create_feed, update_feed
+from signals.ingest import save_draft
+from signals.models import Action, Direction, Feed, Origin, Signal
+from signals.models import OrderType as Type
+from signals.price_guard import deviation_percent, notice
+from signals.slicing import ExecutionStyle
+from tests.execution import factories
+from users.models import User
+
+ENTRY = SignalDraft(pair="EUR/USD", direction=Direction.BUY)
+Faults = list[tuple[str, str]]
+
+
+def entry(**changes: Any) -> SignalDraft:
+    return replace(ENTRY, **changes)
+
+
+@pytest.fixture(autouse=True)
+def account(feed: Feed) -> Any:
+    """Return an account whose shared source quotes EUR/USD at 1.0999 / 1.1."""
+    return factories.account(feed)
+
+
+def faults(feed: Feed, draft: SignalDraft) -> Faults:
+    """Return the faults with which a draft is refused; nothing may have been stored."""
+    before = Signal.objects.count()
+    try:
+        with transaction.atomic():
+            save_draft(feed, draft, origin=Origin.API, by=None)
+            transaction.set_rollback(True)
+    except InvalidInputError as error:
+        assert Signal.objects.count() == before
+        return [(str(one.code), one.field) for one in field_errors(error)]
+    return []
+
+
+def far(*fields: str) -> Faults:
+    return [("PRICE_FAR_FROM_MARKET", name) for name in fields]
+
+
+def target(*prices: str) -> tuple[Target, ...]:
+    return tuple(Target(D(price), D("0.5")) for price in prices)
+
+
+@pytest.mark.parametrize(
+    ("price", "market", "percent"),
+    [("1.1", "1.1", 0), ("11", "1.1", 900), ("0.11", "1.1", 900), ("1.65", "1.1", 50)],
+)
+def test_deviation_is_the_same_on_both_sides(price: str, market: str, percent: int) -> None:
+    assert deviation_percent(D(price), D(market)) == percent
+
+
+@pytest.mark.parametrize(
+    ("changes", "fields"),
+    [
+        ({"open_price": D(11)}, ["open_price"]),
+        ({"order_type": Type.LIMIT, "open_price": D("0.11")}, ["open_price"]),
+        ({"order_type": Type.STOP, "stop_price": D("11.2")}, ["stop_price"]),
+        ({"order_type": Type.IF_TOUCHED, "stop_price": D("0.1")}, ["stop_price"]),
+        (
+            {"order_type": Type.STOP_LIMIT, "stop_price": D(11), "open_price": D("11.1")},
+            ["open_price", "stop_price"],
+        ),
+        (
+            {"order_type": Type.TRAILING_STOP, "trail_distance": D("0.01"),
+             "activation_price": D("10.9")},
+            ["activation_price"],
+        ),
+        (
+            {"execution_style": ExecutionStyle.TWAP, "duration_seconds": 600, "slice_count": 6,
+             "price_limit": D("11.05")},
+            ["price_limit"],
+        ),
+        ({"sl": D("0.109")}, ["sl"]),
+        ({"targets": target("1.2", "12")}, ["targets"]),
+        (
+            {"order_type": Type.LIMIT, "open_price": D(11), "sl": D("0.1"),
+             "targets": target("12", "13")},
+            ["open_price", "sl", "targets", "targets"],
+        ),
+    ],
+)  # fmt: skip
+def test_wrong_digit_is_refused_with_all_its_fields(
+    feed: Feed, changes: dict[str, Any], fields: list[str]
+) -> None:
+    assert faults(feed, entry(**changes)) == far(*fields)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"sl": D("0.3"), "targets": target("2.2", "5.4")},  # far away, and meant
+        {"order_type": Type.LIMIT, "open_price": D("0.8")},
+        {"open_price": D("1.64")},
+        {},
+    ],
+)
+def test_prices_far_away_are_published_by_default(feed: Feed, changes: dict[str, Any]) -> None:
+    assert faults(feed, entry(**changes)) == []
+
+
+@pytest.mark.parametrize(
+    ("field", "column", "edge"),
+    [
+        ("open_price", "max_price_deviation_percent", D("1.649925")),  # 1.09995 × 1.5
+        ("sl", "max_level_deviation_percent", D("0.21999")),  # 1.09995 / 5
+    ],
+)
+def test_edge_of_each_maximum(feed: Feed, field: str, column: str, edge: D) -> None:
+    step = D("0.000001") * (1 if field == "open_price" else -1)
+    assert faults(feed, entry(**{field: edge})) == []
+    assert faults(feed, entry(**{field: edge + step})) == far(field)
+    update_feed(feed.pk, by=None, **{column: None})
+    assert faults(feed, entry(**{field: edge + step})) == []
+
+
+def test_refusal_names_value_quote_and_maximum(feed: Feed, account: Any) -> None:
+    with pytest.raises(InvalidInputError) as raised:
+        save_draft(feed, entry(sl=D("0.11")), origin=Origin.API, by=None)
+    source = account.data_connection.name
+    assert raised.value.detail == (
+        f"0.11 is 899.96 % from the market, which {source} quotes at 1.0999 / 1.1; the maximum is"
+        " 400 %."
+    )
+    assert (raised.value.code, raised.value.field) == (Code.PRICE_FAR_FROM_MARKET, "sl")
+
+
+def test_prices_are_compared_again_at_publish(feed: Feed, account: Any) -> None:
+    draft = entry(order_type=Type.LIMIT, open_price=D("1.09"), targets=target("1.2", "6"))
+    factories.quote(account, "1.5")  # 6 is four times that
+    signal, _ = save_draft(feed, draft, origin=Origin.API, by=None)
+    factories.quote(account, "1.1")
+    with pytest.raises(InvalidInputError) as raised:
+        services.publish(signal.pk, by=None)
+    assert [one.field for one in field_errors(raised.value)] == ["targets"]
+    signal.refresh_from_db()
+    assert not signal.is_published
+    assert not Order.objects.exists()
+    assert "targets: 6 is 445.43 % from the market" in notice(signal)
+    factories.quote(account, "1.3")
+    assert services.publish(signal.pk, by=None)
+
+
+def test_modify_is_compared_and_close_never(feed: Feed) -> None:
+    opened = factories.signal(feed)
+    change = SignalDraft(action=Action.MODIFY, refers_to=opened.pk)
+    assert faults(feed, replace(change, sl=D("0.108"), targets=target("12"))) == far(
+        "sl", "targets"
+    )
+    assert faults(feed, replace(change, sl=D("1.08"))) == []
+    LatestQuote.objects.update(bid=D("0.001"), ask=D("0.001"))
+    close = SignalDraft(action=Action.CLOSE, refers_to=opened.pk)
+    signal, _ = save_draft(feed, close, origin=Origin.API, by=None)
+    assert services.publish(signal.pk, by=None)
+
+
+def test_without_a_recent_quote_nothing_is_compared_and_the_page_states_it(
+    feed: Feed, account: Any
+) -> None:
+    wrong = entry(sl=D("0.1"))
+    LatestQuote.objects.update(received_at=timezone.now() - timedelta(days=3, hours=23))
+    assert faults(feed, wrong) == far("sl")  # a weekend and a holiday
+    LatestQuote.objects.update(received_at=timezone.now() - timedelta(days=4, minutes=1))
+    assert faults(feed, wrong) == []
+    signal, _ = save_draft(feed, wrong, origin=Origin.API, by=None)
+    assert "no recent quote of EUR/USD" in notice(signal)
+    factories.quote(account)
+    assert "899.96" not in notice(signal)
+    assert "sl: 0.1 is 999.95 %" in notice(signal)
+
+
+def test_only_shared_sources_and_the_owners_count(feed: Feed, account: Any) -> None:
+    wrong = entry(sl=D("0.1"))
+    source = account.data_connection
+    stranger = User.objects.create_user("stranger")
+    type(source).objects.filter(pk=source.pk).update(user=stranger)
+    assert faults(feed, wrong) == []  # another tenant's quotes stop no publication
+    type(source).objects.filter(pk=source.pk).update(user=feed.owner)
+    assert faults(feed, wrong) == far("sl")
+    type(source).objects.filter(pk=source.pk).update(is_active=False)
+    assert faults(feed, wrong) == []
+
+
+def test_newest_quote_counts(feed: Feed, account: Any) -> None:
+    other = factories.account(feed)
+    factories.quote(other, "2.2")
+    LatestQuote.objects.filter(data_connection=account.data_connection).update(
+        received_at=timezone.now() - timedelta(minutes=1)
+    )
+    assert faults(feed, entry(open_price=D("1.1"))) == far("open_price")
+    assert faults(feed, entry(open_price=D("3.2"))) == []
+
+
+def test_maximum_is_above_0_or_empty(feed: Feed) -> None:
+    for name in ("max_price_deviation_percent", "max_level_deviation_percent"):
+        with pytest.raises(InvalidInputError) as raised:
+            update_feed(feed.pk, by=None, **{name: D(0)})
+        assert (raised.value.code, raised.value.field) == (Code.NUMBER_NOT_POSITIVE, name)
+        with pytest.raises(IntegrityError, match="feed_deviations_gt_0"), transaction.atomic():
+            Feed.objects.filter(pk=feed.pk).update(**{name: D(0)})
+    made = create_feed(owner=feed.owner, name="New")
+    assert (made.max_price_deviation_percent, made.max_level_deviation_percent) == (50, 400)
