@@ -1,6 +1,6 @@
 """Judging quotes with many open positions and emulated orders, beside queries for each quote.
 
-The quotes take the way of a broker's: they are validated, stored, and judged for levels, for
+The quotes take the way of a broker's: they are validated, judged for levels, stored, and judged for
 break-even and trailing rules and for triggers. First they run as fast as they can and reach
 nothing. Then they arrive at the target's rate, and some of them reach a level or a trigger; the
 latency is from such a quote's arrival until its exit, or the entry to be sent, is committed.
@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 from django.db import connection
@@ -38,7 +39,7 @@ from positions.models import ExecutionPosition
 from prices.feed_runner import LIVE_STEP_SECONDS, pause_after
 from prices.feeds import LiveFeed
 from prices.quote_intake import QuoteIntake
-from prices.signals import quotes_stored
+from prices.signals import quotes_arrived, quotes_stored
 
 Judge = Callable[[int, Sequence[Quote], float], list[int]]
 QUOTES_A_SECOND, LATENCY_MS, TARGET = 20_000, 50.0, 10.0
@@ -212,16 +213,26 @@ def judged_quotes(source: DataConnection, pairs: Sequence[str]) -> Iterator[Judg
         "entries": TriggerMonitor().process_quotes,
     }
 
-    def judge(*, data_connection_id: int, quotes: list[Quote], waited: float, **_: Any) -> None:
-        for name, process_quotes in monitors.items():
-            if written := process_quotes(data_connection_id, quotes, waited):
+    def judge(
+        names: Sequence[str],
+        *,
+        data_connection_id: int,
+        quotes: list[Quote],
+        waited: float,
+        **_: Any,
+    ) -> None:
+        for name in names:
+            if written := monitors[name](data_connection_id, quotes, waited):
                 judged.reached.setdefault(name, []).append((time.perf_counter(), len(written)))
 
-    quotes_stored.connect(judge)
+    exits, others = partial(judge, ("exits",)), partial(judge, ("rules", "entries"))
+    quotes_arrived.connect(exits)
+    quotes_stored.connect(others)
     try:
         yield judged
     finally:
-        quotes_stored.disconnect(judge)
+        quotes_arrived.disconnect(exits)
+        quotes_stored.disconnect(others)
 
 
 def _fast(judged: Judged, market: RandomWalk, count: int) -> float:
