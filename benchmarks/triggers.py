@@ -25,7 +25,7 @@ from benchmarks.data import BenchData
 from benchmarks.environment import BenchEnvironment, BenchError, report_progress
 from benchmarks.monitor import CONNECTIONS, SYMBOLS, ensure_signals
 from benchmarks.monitor import SEED as POSITIONS
-from benchmarks.process_usage import Meter, me
+from benchmarks.process_usage import Meter, me, waited_seconds
 from benchmarks.results import Result, compared, percentile
 from brokers.types import Quote
 from common.clocks import market_now
@@ -122,6 +122,7 @@ def triggers(environment: BenchEnvironment, data: BenchData, count: int) -> Resu
     meter = Meter(lambda: {"ours": [me()], "postgres": [_backend()]})
     ours: list[float] = []
     plain: list[float] = []
+    waited: list[float] = []  # for a processor, while the quotes arrive at the target's rate
     took: dict[str, list[float]] = {"exits": [], "entries": []}
     quotes, few = 10 * count, min(PLAIN_QUOTES, 10 * count)
     seconds = PACED_SECONDS * hits / HITS
@@ -131,7 +132,9 @@ def triggers(environment: BenchEnvironment, data: BenchData, count: int) -> Resu
             with meter.over(quotes):
                 ours.append(_fast(judged, market, quotes))
             plain.append(_one_by_one(data.source, market.quotes(few)))
+            before = waited_seconds((me(), _backend()))
             _paced(judged, market, _hit_quotes(number, hits), seconds, took)
+            waited.append(waited_seconds((me(), _backend())) - before)
             report_progress(f"  round {number + 1}: {quotes / ours[-1]:,.0f} quotes/s")
     environment.reset()
     p99 = percentile(took["exits"], 99)
@@ -152,6 +155,7 @@ def triggers(environment: BenchEnvironment, data: BenchData, count: int) -> Resu
         cpu_us_a_quote=meter.us_each,
         hits=sum(map(len, took.values())),
         slowest_exit_ms=max(took["exits"]),
+        waited_for_processor_s=sum(waited),
         entries_p50_ms=percentile(took["entries"], 50),
         entries_p99_ms=percentile(took["entries"], 99),
     )
