@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 TICK = os.sysconf("SC_CLK_TCK")
@@ -12,6 +12,15 @@ Pids = Mapping[str, list[int]]
 def cpu_seconds(pids: Pids) -> dict[str, float]:
     """Return the CPU seconds that each named group of processes has used so far."""
     return {name: sum(map(_cpu, group)) for name, group in pids.items()}
+
+
+def waited_seconds(pids: Iterable[int]) -> float:
+    """Return how long the threads of these processes have been ready while others ran."""
+    return sum(
+        int(waited.read_text().split()[1]) / 1e9
+        for pid in pids
+        for waited in Path(f"/proc/{pid}/task").glob("*/schedstat")
+    )
 
 
 class Meter:

@@ -1,6 +1,6 @@
 """Judging quotes with many open positions and emulated orders, beside queries for each quote.
 
-The quotes take the way of a broker's: they are validated, stored, and judged for levels, for
+The quotes take the way of a broker's: they are validated, judged for levels, stored, and judged for
 break-even and trailing rules and for triggers. First they run as fast as they can and reach
 nothing. Then they arrive at the target's rate, and some of them reach a level or a trigger; the
 latency is from such a quote's arrival until its exit, or the entry to be sent, is committed.
@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 from django.db import connection
@@ -24,7 +25,7 @@ from benchmarks.data import BenchData
 from benchmarks.environment import BenchEnvironment, BenchError, report_progress
 from benchmarks.monitor import CONNECTIONS, SYMBOLS, ensure_signals
 from benchmarks.monitor import SEED as POSITIONS
-from benchmarks.process_usage import Meter, me
+from benchmarks.process_usage import Meter, me, waited_seconds
 from benchmarks.results import Result, compared, percentile
 from brokers.types import Quote
 from common.clocks import market_now
@@ -38,7 +39,7 @@ from positions.models import ExecutionPosition
 from prices.feed_runner import LIVE_STEP_SECONDS, pause_after
 from prices.feeds import LiveFeed
 from prices.quote_intake import QuoteIntake
-from prices.signals import quotes_stored
+from prices.signals import quotes_arrived, quotes_stored
 
 Judge = Callable[[int, Sequence[Quote], float], list[int]]
 QUOTES_A_SECOND, LATENCY_MS, TARGET = 20_000, 50.0, 10.0
@@ -121,6 +122,7 @@ def triggers(environment: BenchEnvironment, data: BenchData, count: int) -> Resu
     meter = Meter(lambda: {"ours": [me()], "postgres": [_backend()]})
     ours: list[float] = []
     plain: list[float] = []
+    waited: list[float] = []  # for a processor, while the quotes arrive at the target's rate
     took: dict[str, list[float]] = {"exits": [], "entries": []}
     quotes, few = 10 * count, min(PLAIN_QUOTES, 10 * count)
     seconds = PACED_SECONDS * hits / HITS
@@ -130,7 +132,9 @@ def triggers(environment: BenchEnvironment, data: BenchData, count: int) -> Resu
             with meter.over(quotes):
                 ours.append(_fast(judged, market, quotes))
             plain.append(_one_by_one(data.source, market.quotes(few)))
+            before = waited_seconds((me(), _backend()))
             _paced(judged, market, _hit_quotes(number, hits), seconds, took)
+            waited.append(waited_seconds((me(), _backend())) - before)
             report_progress(f"  round {number + 1}: {quotes / ours[-1]:,.0f} quotes/s")
     environment.reset()
     p99 = percentile(took["exits"], 99)
@@ -151,6 +155,7 @@ def triggers(environment: BenchEnvironment, data: BenchData, count: int) -> Resu
         cpu_us_a_quote=meter.us_each,
         hits=sum(map(len, took.values())),
         slowest_exit_ms=max(took["exits"]),
+        waited_for_processor_s=sum(waited),
         entries_p50_ms=percentile(took["entries"], 50),
         entries_p99_ms=percentile(took["entries"], 99),
     )
@@ -212,16 +217,26 @@ def judged_quotes(source: DataConnection, pairs: Sequence[str]) -> Iterator[Judg
         "entries": TriggerMonitor().process_quotes,
     }
 
-    def judge(*, data_connection_id: int, quotes: list[Quote], waited: float, **_: Any) -> None:
-        for name, process_quotes in monitors.items():
-            if written := process_quotes(data_connection_id, quotes, waited):
+    def judge(
+        names: Sequence[str],
+        *,
+        data_connection_id: int,
+        quotes: list[Quote],
+        waited: float,
+        **_: Any,
+    ) -> None:
+        for name in names:
+            if written := monitors[name](data_connection_id, quotes, waited):
                 judged.reached.setdefault(name, []).append((time.perf_counter(), len(written)))
 
-    quotes_stored.connect(judge)
+    exits, others = partial(judge, ("exits",)), partial(judge, ("rules", "entries"))
+    quotes_arrived.connect(exits)
+    quotes_stored.connect(others)
     try:
         yield judged
     finally:
-        quotes_stored.disconnect(judge)
+        quotes_arrived.disconnect(exits)
+        quotes_stored.disconnect(others)
 
 
 def _fast(judged: Judged, market: RandomWalk, count: int) -> float:

@@ -91,15 +91,24 @@ def rows(
     """
     connection = connections[using]
     connection.ensure_connection()
-    factory = sql.row_factory if isinstance(sql, Query) else namedtuple_row
-    with (
-        DatabaseErrorWrapper(connection),
-        psycopg.Cursor(connection.connection, row_factory=factory) as cursor,
-    ):
-        cursor.adapters.register_loader("jsonb", _JsonbLoader)  # Django's own leaves text
+    with DatabaseErrorWrapper(connection), _rows_cursor(connection.connection) as cursor:
         is_kept = planned_once and _keeps_plans.get() == using
         cursor.execute(sql, params, prepare=True if is_kept else None)
-        return cursor.fetchall() if cursor.description is not None else []
+        return _fetched(cursor, sql)
+
+
+def _rows_cursor(raw: psycopg.Connection[Any]) -> psycopg.Cursor[Any]:
+    cursor = psycopg.Cursor(raw)
+    cursor.adapters.register_loader("jsonb", _JsonbLoader)  # Django's own leaves text
+    return cursor
+
+
+def _fetched(cursor: psycopg.Cursor[Any], sql: str) -> list[Any]:
+    if cursor.description is None:
+        return []
+    # Not before: an error of the factory in the middle of a pipeline would break the session.
+    cursor.row_factory = sql.row_factory if isinstance(sql, Query) else namedtuple_row
+    return cursor.fetchall()
 
 
 def _typed_row(row_type: type[Any]) -> RowFactory[Any]:
@@ -148,9 +157,7 @@ def kept_plans(*, using: str = DEFAULT_DB_ALIAS) -> Iterator[None]:
     connection = connections[using]
     if not connection.in_atomic_block:
         raise RuntimeError("enter kept_plans inside a transaction")
-    raw = connection.connection
-    if raw.prepare_threshold is None:  # Django's default: nothing can be prepared
-        raw.prepare_threshold = sys.maxsize  # prepare only what passes prepare=True
+    _allow_prepared(connection.connection)
     run(_KEEP_PLANS, using=using)
     outer = _keeps_plans.set(using)
     try:
@@ -160,6 +167,11 @@ def kept_plans(*, using: str = DEFAULT_DB_ALIAS) -> Iterator[None]:
     # At the end of the transaction these settings end too.
     if connection.savepoint_ids and _keeps_plans.get() != using:
         run(_PLAN_AS_USUAL, using=using)
+
+
+def _allow_prepared(raw: psycopg.Connection[Any]) -> None:
+    if raw.prepare_threshold is None:  # Django's default: nothing can be prepared
+        raw.prepare_threshold = sys.maxsize  # prepare only what passes prepare=True
 
 
 _keeps_plans: ContextVar[str] = ContextVar("keeps_plans", default="")  # the database's alias
@@ -195,18 +207,38 @@ def periodic_rows(sql: Query[Row], params: Params = None) -> list[Row]: ...
 @overload
 def periodic_rows(sql: str, params: Params = None) -> list[Any]: ...
 def periodic_rows(sql: str, params: Params = None) -> list[Any]:
-    """Run one statement of a job that runs every second or so, in a transaction; return its rows.
+    """Run one statement that is run every second or oftener, in a transaction; return its rows.
 
     The session keeps its plan. Most of these find nothing: planning would be all that they cost.
+    Outside of a transaction the statement and its settings are sent together, and are answered
+    together: on a busy machine each answer that is waited for takes longer than the statement.
     """
-    with transaction.atomic(), kept_plans():
-        return rows(sql, params, planned_once=True)
+    if connections[DEFAULT_DB_ALIAS].in_atomic_block:
+        with transaction.atomic(), kept_plans():
+            return rows(sql, params, planned_once=True)
+    return _fetched(_in_one_exchange(sql, params), sql)
 
 
 def periodic_run(sql: str, params: Params = None) -> int:
     """Run such a statement, as `periodic_rows`, and return how many rows it touched."""
-    with transaction.atomic(), kept_plans():
-        return run(sql, params, planned_once=True)
+    if connections[DEFAULT_DB_ALIAS].in_atomic_block:
+        with transaction.atomic(), kept_plans():
+            return run(sql, params, planned_once=True)
+    return _in_one_exchange(sql, params).rowcount
+
+
+def _in_one_exchange(sql: str, params: Params) -> psycopg.Cursor[Any]:
+    """Run one statement with a kept plan. The server makes a pipeline one transaction."""
+    connection = connections[DEFAULT_DB_ALIAS]
+    connection.ensure_connection()
+    raw = connection.connection
+    _allow_prepared(raw)
+    with DatabaseErrorWrapper(connection):
+        cursor = _rows_cursor(raw)
+        with raw.pipeline():
+            psycopg.Cursor(raw).execute(_KEEP_PLANS, prepare=True)
+            cursor.execute(sql, params, prepare=True)
+    return cursor
 
 
 _NOW = Query(NowRow, "SELECT clock_timestamp() AS now")

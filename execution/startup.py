@@ -59,7 +59,13 @@ from execution.signal_outcomes import report_outcomes
 from prices.broker_feeds import BrokerFeedManager
 from prices.event_loop import set_loop
 from prices.feed_runner import LIVE_STEP_SECONDS, FeedRunner
-from prices.signals import prices_started, prices_stopped, quotes_at_paper, quotes_stored
+from prices.signals import (
+    prices_started,
+    prices_stopped,
+    quotes_arrived,
+    quotes_at_paper,
+    quotes_stored,
+)
 
 log = structlog.get_logger(__name__)
 
@@ -84,7 +90,7 @@ def connect() -> None:
     prices_started.connect(on_prices_started, dispatch_uid="execution.prices")
     prices_stopped.connect(on_worker_shutdown, dispatch_uid="execution.prices_end")
     # Several receivers: an error in one does not prevent the others' calls. Exits come first.
-    quotes_stored.connect(on_quotes_stored, dispatch_uid="execution.ticks")
+    quotes_arrived.connect(on_quotes_arrived, dispatch_uid="execution.ticks")
     quotes_stored.connect(on_quotes_for_stop_rules, dispatch_uid="execution.stop_rules")
     quotes_stored.connect(on_quotes_for_triggers, dispatch_uid="execution.triggers")
     quotes_stored.connect(on_quotes_at_broker, dispatch_uid="execution.quotes")
@@ -136,7 +142,7 @@ def on_prices_started(**_: Any) -> None:
     start_trading("prices", exits_only=True)
 
 
-def on_quotes_stored(
+def on_quotes_arrived(
     *, data_connection_id: int, quotes: Sequence[Quote], waited: float = 0.0, **_: Any
 ) -> None:
     """Check the levels that the engine guards against these quotes and enqueue their exits."""

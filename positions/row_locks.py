@@ -58,4 +58,4 @@ def lock_with_free_quantity(position_ids: Iterable[int], *, skip_locked: bool = 
     """
     skip = "SKIP LOCKED" if skip_locked else ""
     statement = Query(IdRow, LOCK_WITH_FREE_QUANTITY.format(skip=skip))
-    return [row.id for row in rows(statement, (sorted(position_ids),))]
+    return [row.id for row in rows(statement, (sorted(position_ids),), planned_once=True)]

@@ -45,6 +45,12 @@ _TRAILING = _first(
     ("trailing_distance", "trailing_step", "trailing_activation"),
     "trailing_distance IS NOT NULL",
 )
+# Most positions have no rule: the two choices above are made only for those that have one.
+_HAS_ANY = " OR ".join(
+    f"{alias}.{column} IS NOT NULL"
+    for _, alias in _ORIGINS
+    for column in ("break_even_target", "break_even_profit", "trailing_distance")
+)
 # 0 switches a part off.
 _HAS_BREAK_EVEN = "(be.break_even_target > 0 OR be.break_even_profit > 0)"
 _HAS_TRAILING = "(tr.trailing_distance > 0)"
@@ -80,7 +86,7 @@ def insert_stop_rules_sql(opened: str) -> str:
   {subscription_join_sql("m.subscriber_id")}
   {_BREAK_EVEN}
   {_TRAILING}
-  WHERE m.is_new AND ({_HAS_BREAK_EVEN} OR {_HAS_TRAILING})"""
+  WHERE m.is_new AND ({_HAS_ANY}) AND ({_HAS_BREAK_EVEN} OR {_HAS_TRAILING})"""
 
 
 class StoredRule(NamedTuple):

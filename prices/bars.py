@@ -6,17 +6,22 @@ A bar is what a symbol did at a source in one minute of the market clock. Other 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from operator import attrgetter
 from typing import Any
 
 from brokers.types import Quote
 
 KEPT = timedelta(days=7)
+MINUTE = timedelta(minutes=1)
+LONG_AGO = datetime.min.replace(tzinfo=UTC)
+ZERO = Decimal(0)
+_TIME = attrgetter("time")
 MAX_DELETED = 50_000  # rows in one statement
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Bar:
     """A symbol's quotes in one minute. bid, ask: opening, highest, lowest and last value."""
 
@@ -28,25 +33,6 @@ class Bar:
     count: int
     first_at: datetime
     last_at: datetime
-
-    def add(self, quote: Quote) -> None:
-        """Count one more quote; they may come in any order of time."""
-        bid, ask, at = quote.bid, quote.ask, quote.time
-        for values, price in ((self.bid, bid), (self.ask, ask)):
-            if price > values[1]:
-                values[1] = price
-            elif price < values[2]:
-                values[2] = price
-            if at < self.first_at:
-                values[0] = price
-            if at >= self.last_at:
-                values[3] = price
-        self.spread_sum += ask - bid
-        self.count += 1
-        if at < self.first_at:
-            self.first_at = at
-        if at >= self.last_at:
-            self.last_at = at
 
     def row(self) -> tuple[Any, ...]:
         """Return the bar as a row of `UPSERT_BARS`."""
@@ -61,17 +47,31 @@ COLUMNS = 14
 
 def bars_of(quotes: Sequence[Quote]) -> list[Bar]:
     """Return the bars of a batch, sorted by symbol and minute: two writers cannot deadlock."""
-    bars: dict[tuple[str, datetime], Bar] = {}
+    of_bar: dict[tuple[str, datetime], list[Quote]] = {}
+    minute, following = LONG_AGO, LONG_AGO
     for quote in quotes:
-        key = (quote.symbol, minute_of(quote.time))
-        if (bar := bars.get(key)) is not None:
-            bar.add(quote)
-        else:
-            bars[key] = Bar(
-                *key, [quote.bid] * 4, [quote.ask] * 4, quote.ask - quote.bid, 1,
-                quote.time, quote.time,
-            )  # fmt: skip
-    return [bars[key] for key in sorted(bars)]
+        if not minute <= quote.time < following:  # most of a batch are of one minute
+            minute = minute_of(quote.time)
+            following = minute + MINUTE
+        of_bar.setdefault((quote.symbol, minute), []).append(quote)
+    return [_bar_of(symbol, minute, of_bar[symbol, minute]) for symbol, minute in sorted(of_bar)]
+
+
+def _bar_of(symbol: str, minute: datetime, quotes: Sequence[Quote]) -> Bar:
+    """Return the bar of one or more quotes, which may come in any order of time."""
+    first = min(quotes, key=_TIME)  # of several with one time, the one that came first
+    last = max(reversed(quotes), key=_TIME)  # and the one that came last
+    bids, asks = [quote.bid for quote in quotes], [quote.ask for quote in quotes]
+    return Bar(
+        symbol,
+        minute,
+        [first.bid, max(bids), min(bids), last.bid],
+        [first.ask, max(asks), min(asks), last.ask],
+        sum(asks, ZERO) - sum(bids, ZERO),
+        len(quotes),
+        first.time,
+        last.time,
+    )
 
 
 def minute_of(moment: datetime) -> datetime:
@@ -79,16 +79,21 @@ def minute_of(moment: datetime) -> datetime:
     return moment.replace(second=0, microsecond=0)
 
 
-_ROWS = """unnest(%s::text[], %s::timestamptz[], %s::numeric[], %s::numeric[], %s::numeric[],
-  %s::numeric[], %s::numeric[], %s::numeric[], %s::numeric[], %s::numeric[], %s::numeric[],
-  %s::int[], %s::timestamptz[], %s::timestamptz[])"""
 _NAMES = """symbol, minute, bid_open, bid_high, bid_low, bid_close, ask_open, ask_high, ask_low,
   ask_close, spread_sum, quote_count, first_at, last_at"""
 
-# Parameters: the source, then the columns of `Bar.row`.
+# The rows of `Bar.row`, as a table with the source. Parameters: the source, then their columns.
+BAR_ROWS = f"""
+SELECT %s::bigint AS data_connection_id, t.* FROM unnest(%s::text[], %s::timestamptz[],
+  %s::numeric[], %s::numeric[], %s::numeric[], %s::numeric[], %s::numeric[], %s::numeric[],
+  %s::numeric[], %s::numeric[], %s::numeric[], %s::int[], %s::timestamptz[], %s::timestamptz[])
+  AS t({_NAMES})
+"""
+
+# new: a table of BAR_ROWS.
 UPSERT_BARS = f"""
 INSERT INTO prices_pricebar AS b (data_connection_id, {_NAMES})
-SELECT %s, {_NAMES} FROM {_ROWS} t({_NAMES})
+SELECT data_connection_id, {_NAMES} FROM new
 ON CONFLICT (data_connection_id, symbol, minute) DO UPDATE SET
   bid_open = CASE WHEN excluded.first_at < b.first_at THEN excluded.bid_open ELSE b.bid_open END,
   ask_open = CASE WHEN excluded.first_at < b.first_at THEN excluded.ask_open ELSE b.ask_open END,

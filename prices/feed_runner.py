@@ -112,7 +112,7 @@ class FeedRunner:
         if machine_time() - self._beat_at >= HEARTBEAT:
             self._beat_at = machine_time()
             for feed in self._all():
-                feed.notify([])
+                feed.beat()
 
     def _all(self) -> list[Feed]:
         return [*self._feeds.values()] if self._live is None else self._live.feeds

@@ -1,7 +1,10 @@
 """Publish the quotes of a source to storage, the paper broker and receivers; errors lose none."""
 
 import logging
+from collections.abc import Sequence
 from datetime import datetime, timedelta
+
+from django.dispatch import Signal
 
 from brokers.paper.exchange import forget_prices, on_quotes
 from brokers.types import Quote
@@ -11,7 +14,7 @@ from prices.quote_buffer import conflated, fresh_quotes
 from prices.recorded_streams import Stream, stream_for
 from prices.selectors import newest_time
 from prices.services import forget_quotes, store_quotes
-from prices.signals import quotes_stored
+from prices.signals import quotes_arrived, quotes_stored
 
 log = logging.getLogger(__name__)
 PROMPT_AGE = timedelta(seconds=0.5)  # an older quote was delayed, for example by the database
@@ -24,7 +27,8 @@ class Feed:
     def __init__(self, data_connection_id: int, name: str, stream: Stream) -> None:
         self.data_connection_id, self.name = data_connection_id, name
         self._stream, self._to_paper = stream, True
-        self._pending: list[Quote] = []
+        self._to_be_published: list[Quote] = []  # that the paper broker does not have yet
+        self._pending: list[Quote] = []  # that are not stored yet
 
     def step(self, now: datetime) -> int:
         """Publish the quotes that are due; return how many.
@@ -32,24 +36,38 @@ class Feed:
         The paper broker gets every quote, in order; bars and each symbol's last are stored. After
         an error the next step publishes the same quotes again: the broker skips known ones.
         """
-        self._pending += self._stream.due(now)
+        self._to_be_published += self._stream.due(now)
+        if arrived := self._to_be_published:
+            on_quotes(arrived)
+            self._pending, self._to_be_published = [*self._pending, *arrived], []
+            self._send(quotes_arrived, arrived)
         quotes = self._pending
         if not quotes:
             return 0
-        on_quotes(quotes)
         store_quotes(self.data_connection_id, quotes)
         self._pending = []
         self.notify(quotes)
         return len(quotes)
 
+    def beat(self) -> None:
+        """Send the signals without quotes, so that receivers process what they have missed."""
+        self._send(quotes_arrived, [])
+        self.notify([])
+
     def notify(self, quotes: list[Quote], waited: float = 0.0) -> None:
-        """Send `quotes_stored`; errors of receivers are only logged. waited: seconds."""
-        for receiver, outcome in quotes_stored.send_robust(
+        """Send `quotes_stored`. waited: seconds."""
+        self._send(quotes_stored, quotes, waited=waited, at_paper=self._to_paper)
+
+    def _send(
+        self, notice: Signal, quotes: list[Quote], waited: float = 0.0, **arguments: bool
+    ) -> None:
+        """Send a signal; errors of receivers are only logged."""
+        for receiver, outcome in notice.send_robust(
             sender=Feed,
             data_connection_id=self.data_connection_id,
             quotes=quotes,
-            at_paper=self._to_paper,
             waited=waited,
+            **arguments,
         ):
             if isinstance(outcome, Exception):
                 log.error("receiver %r of quotes failed", receiver, exc_info=outcome)
@@ -78,7 +96,10 @@ class LiveFeed(Feed):
 
         An unavailable or busy paper broker does not delay the prices of real accounts.
         """
-        self._pending = quotes = conflated([*self._pending, *self._stream.due(now)])
+        if arrived := conflated(self._stream.due(now)):
+            for part, waited in _by_age(arrived, now):
+                self._send(quotes_arrived, part, waited)
+        self._pending = quotes = conflated([*self._pending, *arrived])
         if not quotes:
             return 0
         fresh = fresh_quotes(quotes, now)
@@ -86,11 +107,8 @@ class LiveFeed(Feed):
         if self._paper is not None:
             self._paper.publish(fresh)
         self._pending = []
-        late = [quote for quote in quotes if now - quote.time > PROMPT_AGE]
-        if late:  # compared with the levels that were open then, not with later ones
-            self.notify(late, max((now - quote.time).total_seconds() for quote in late))
-        if len(late) < len(quotes):
-            self.notify([quote for quote in quotes if now - quote.time <= PROMPT_AGE])
+        for part, waited in _by_age(quotes, now):
+            self.notify(part, waited)
         return len(quotes)
 
     def _store(self, fresh: list[Quote], now: datetime) -> None:
@@ -100,6 +118,20 @@ class LiveFeed(Feed):
             self.data_connection_id, now
         ):
             store_quotes(self.data_connection_id, fresh)
+
+
+def _by_age(quotes: Sequence[Quote], now: datetime) -> list[tuple[list[Quote], float]]:
+    """Return the late quotes and the others, each with how long they waited, in seconds.
+
+    Late ones are compared with the levels that were open then, not with later ones.
+    """
+    late = [quote for quote in quotes if now - quote.time > PROMPT_AGE]
+    if not late:
+        return [(list(quotes), 0.0)]
+    parts = [(late, max((now - quote.time).total_seconds() for quote in late))]
+    if len(late) < len(quotes):
+        parts.append(([quote for quote in quotes if now - quote.time <= PROMPT_AGE], 0.0))
+    return parts
 
 
 def _forget_future_quotes(source_id: int, now: datetime) -> bool:

@@ -5,9 +5,21 @@ from datetime import datetime
 
 from brokers.types import Quote
 from common.failpoints import failpoint
-from common.sql import columns, run
+from common.sql import columns, periodic_run, run
 from prices import bars
 from prices.models import LatestQuote, PriceBar
+
+# In the order of symbols: two writers cannot deadlock.
+STORE_QUOTES = f"""
+WITH new AS MATERIALIZED ({bars.BAR_ROWS}), bars AS ({bars.UPSERT_BARS})
+INSERT INTO prices_latestquote AS old (data_connection_id, symbol, bid, ask, time, received_at)
+SELECT DISTINCT ON (symbol) data_connection_id, symbol, bid_close, ask_close, last_at,
+  clock_timestamp()
+FROM new ORDER BY symbol, minute DESC
+ON CONFLICT (data_connection_id, symbol) DO UPDATE SET bid = excluded.bid, ask = excluded.ask,
+  time = excluded.time, received_at = excluded.received_at
+WHERE old.time <= excluded.time
+"""
 
 
 def store_quotes(data_connection_id: int, quotes: Sequence[Quote]) -> int:
@@ -16,33 +28,10 @@ def store_quotes(data_connection_id: int, quotes: Sequence[Quote]) -> int:
     A quote older than the stored one is ignored; one of the same time replaces it. The same
     statement adds all quotes to their minute bars, so that one commit stores both.
     """
-    last: dict[str, Quote] = {}
-    for quote in quotes:
-        if quote.symbol not in last or quote.time >= last[quote.symbol].time:
-            last[quote.symbol] = quote
-    if not last:
+    if not quotes:
         return 0
-    rows = [last[symbol] for symbol in sorted(last)]  # sorted: two writers cannot deadlock
-    written = run(
-        f"WITH bars AS ({bars.UPSERT_BARS}) "
-        "INSERT INTO prices_latestquote AS old "
-        "(data_connection_id, symbol, bid, ask, time, received_at) "
-        "SELECT %s, symbol, bid, ask, time, clock_timestamp() FROM "
-        "unnest(%s::text[], %s::numeric[], %s::numeric[], %s::timestamptz[]) "
-        "new(symbol, bid, ask, time) "
-        "ON CONFLICT (data_connection_id, symbol) DO UPDATE SET bid = excluded.bid, "
-        "ask = excluded.ask, time = excluded.time, received_at = excluded.received_at "
-        "WHERE old.time <= excluded.time",
-        (
-            data_connection_id,
-            *columns([bar.row() for bar in bars.bars_of(quotes)], bars.COLUMNS),
-            data_connection_id,
-            [quote.symbol for quote in rows],
-            [quote.bid for quote in rows],
-            [quote.ask for quote in rows],
-            [quote.time for quote in rows],
-        ),
-    )
+    rows = [bar.row() for bar in bars.bars_of(quotes)]
+    written = periodic_run(STORE_QUOTES, (data_connection_id, *columns(rows, bars.COLUMNS)))
     failpoint("quotes.stored")
     return written
 

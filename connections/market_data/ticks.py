@@ -44,7 +44,8 @@ def on_tick_sql(price: str, row: str) -> str:
         WHEN step.size IS NULL OR mod(level.price, step.size) = 0 THEN level.price
         WHEN {row}.side = 'BUY' THEN ceil(level.price / step.size) * step.size
         ELSE floor(level.price / step.size) * step.size END
-      FROM (SELECT {price} AS price) level CROSS JOIN (SELECT {tick_sql(row)} AS size) step)"""
+      FROM (SELECT {price} AS price) level
+      CROSS JOIN (SELECT {tick_sql(row)} AS size OFFSET 0) step)"""  # OFFSET 0: looked up once
 
 
 def quantity_step_sql(row: str) -> str:

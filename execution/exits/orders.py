@@ -124,19 +124,25 @@ OPEN_OF_SIGNAL = Query(
 
 
 def open_exits(
-    requests: Sequence[ExitRequest], *, signal_id: int | None = None, skip_locked: bool = False
+    requests: Sequence[ExitRequest],
+    *,
+    signal_id: int | None = None,
+    skip_locked: bool = False,
+    are_locked: bool = False,
 ) -> list[Exit]:
     """Write an exit order for each request whose position has a free quantity.
 
     Must run in a transaction. At most one request for each position. skip_locked: for sweeps; a
-    position that another session has locked is left to the next run. signal_id: the CLOSE signal,
-    if any.
+    position that another session has locked is left to the next run. are_locked: the caller has
+    locked the positions. signal_id: the CLOSE signal, if any.
     """
     by_position = {request.position_id: request for request in requests}
     if not by_position:
         return []
-    locked = lock_with_free_quantity(by_position, skip_locked=skip_locked)
-    loaded = rows(LOAD, (locked,))
+    locked = list(by_position)
+    if not are_locked:
+        locked = lock_with_free_quantity(by_position, skip_locked=skip_locked)
+    loaded = rows(LOAD, (locked,), planned_once=True)
     parts = _parts_of_trades(loaded, by_position)
     records = [
         record
@@ -146,7 +152,7 @@ def open_exits(
     ]
     if not records:
         return []
-    written = rows(WRITE, (*columns(records, 5), signal_id))
+    written = rows(WRITE, (*columns(records, 5), signal_id), planned_once=True)
     failpoint("exits.written")
     return written
 

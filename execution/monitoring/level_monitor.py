@@ -163,7 +163,7 @@ def exit_requests_for(hits: list[LevelHit]) -> list[ExitRequest]:
     if not hits:
         return []
     by_position = {hit.id: hit for hit in sorted(hits, key=lambda hit: hit.level == "sl")}
-    details = rows(DETAILS, (RETRY_SECONDS, list(by_position)))
+    details = rows(DETAILS, (RETRY_SECONDS, list(by_position)), planned_once=True)
     return [
         _exit_request(by_position[d.id], d)
         for d in details

@@ -20,7 +20,7 @@ from common.clocks import machine_time, market_now
 from common.failpoints import failpoint
 from common.money import plain, to_stored
 from common.reason_codes import Code
-from common.sql import IdRow, Query, columns, kept_plans, rows, run
+from common.sql import IdRow, Query, columns, periodic_rows, rows, run
 from common.stop_rules import ATR, ATR_MINUTES
 from execution.base.statements import (
     event_rows_sql,
@@ -155,9 +155,7 @@ def _apply(source_id: int, prices: Prices) -> tuple[list[int], set[str]]:
     Returns the ids of the positions whose stop moved, and the pairs with a locked position.
     """
     records = [(source_id, pair, one.best_bid, one.best_ask) for pair, one in prices.items()]
-    with transaction.atomic(), kept_plans():
-        found = rows(REACHED_RULES, columns(records, 4), planned_once=True)
-    reached = [row.id for row in found]
+    reached = [row.id for row in periodic_rows(REACHED_RULES, columns(records, 4))]
     if not reached:
         return [], set()
     with transaction.atomic():

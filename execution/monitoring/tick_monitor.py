@@ -21,13 +21,12 @@ from django.db import transaction
 
 from brokers.types import Quote
 from common.clocks import machine_time
-from common.sql import Query, columns, kept_plans, rows, run
+from common.sql import Query, columns, kept_plans, periodic_rows, rows, run
 from execution.exits import orders as exits
 from execution.monitoring.level_monitor import (
     NOT_WHOLLY_RESERVED,
     LevelHit,
     exit_requests_for,
-    find_hits,
     level_hits_sql,
 )
 from positions.levels import is_guarded_by_sql
@@ -150,15 +149,16 @@ def _process(
         )
         for pair, prices, age in ranges_with_age
     ]
+    found = periodic_rows(HITS, columns(records, 7)) if records else []
+    if not (found or earlier.hits):
+        return [], []
     with transaction.atomic(), kept_plans():
-        hits = _still_valid(earlier.hits)
-        if records:
-            hits += find_hits(HITS, columns(records, 7))
+        hits = _still_valid(earlier.hits) + found
         if not hits:
             return [], []
         locked = set(lock_with_free_quantity({hit.id for hit in hits}, skip_locked=True))
         requests = exit_requests_for([hit for hit in hits if hit.id in locked])
-        order_ids = [exit_.order_id for exit_ in exits.open_exits(requests)]
+        order_ids = [exit_.order_id for exit_ in exits.open_exits(requests, are_locked=True)]
     return order_ids, _still_valid([hit for hit in hits if hit.id not in locked])
 
 

@@ -8,9 +8,12 @@ reached cost nothing. Only prices since a trigger became active count.
 All that a decision needs is in the database, none of it in this process. If it dies, the process
 that takes over the price source judges the next quotes by the same rows:
 - A distance never changes. A level that a person changes counts from that moment on.
-- What trailing stops follow is one row for a pair, PricePeak. It is written in the statement that
-  judges the batch, only when the price passes it. A new row begins when a trigger became active
-  since the last one began, so no trigger follows prices from before its time.
+- What trailing stops follow is one row for a pair, PricePeak. It is written with what the batch
+  fires, only when the price passes it. A new row begins when a trigger became active since the last
+  one began, so no trigger follows prices from before its time.
+
+Judging a batch is one statement that only reads. A batch that neither reaches a trigger nor passes
+a peak writes nothing and begins no transaction.
 
 Firing is a compare-and-set on the locked order: it fires once, and not at all if it has ended or is
 being cancelled. A leg of an OCO pair cancels the other leg in the same statement.
@@ -30,7 +33,16 @@ from brokers.types import Quote, Side
 from common.clocks import machine_time, market_now
 from common.failpoints import failpoint
 from common.reason_codes import Code
-from common.sql import IdRow, Query, columns, kept_plans, rows, run
+from common.sql import (
+    IdRow,
+    Query,
+    columns,
+    kept_plans,
+    periodic_rows,
+    periodic_run,
+    rows,
+    run,
+)
 from execution.base.statements import insert_log_sql, log_rows_sql
 from execution.monitoring.oco_order import IS_LEG, LEGS, reached_at
 from prices.ranges import (
@@ -42,6 +54,24 @@ from prices.ranges import (
     price_ranges,
     stop_price_of,
 )
+
+
+class Reached(NamedTuple):
+    """What prices have reached: a trigger, or the peak that a pair's trailing stops follow.
+
+    order_id: of the trigger; None for a peak. price: the one that reached it. peak_id: the peak
+    that has this price from now on; None: a new one begins. The others: as of TriggerHit.
+    """
+
+    order_id: int | None
+    price: Decimal
+    side: str
+    pair: str
+    began: datetime
+    activation_price: Decimal | None
+    distance: Decimal | None
+    mark: Decimal | None
+    peak_id: int | None
 
 
 class TriggerHit(NamedTuple):
@@ -59,7 +89,7 @@ class TriggerHit(NamedTuple):
     began: datetime
     activation_price: Decimal | None
     distance: Decimal | None
-    mark: Decimal | None = None
+    mark: Decimal | None
 
 
 # q: the price range of a pair. began: the database's time of its first price; a trigger counts that
@@ -80,92 +110,117 @@ _AND_TRAILING = "AND kind = 'TRAILING'"
 _ACTIVE = "(active_since + interval '0')"  # so that the planner searches by the price, not by time
 
 
-_HIT = "t.activation_price, t.distance"
+_NO_PEAK = "NULL::bigint AS peak_id"
 _FIRED = "NULL::numeric AS activation_price, distance"  # it is active, or needs no activation
 
 
-def _reached(side: str, price: str, condition: str, details: str = _FIRED) -> str:
+def _reached(
+    side: str, price: str, condition: str, details: str = _FIRED, source: str = "q"
+) -> str:
+    """source: `q`, or a part of it that may reach such a trigger."""
     return f"""
-  SELECT t.order_id AS id, q.{price} AS price, '{side}' AS side, q.pair, q.began, {_HIT},
-    NULL::numeric AS mark
-  FROM q CROSS JOIN LATERAL (
+  SELECT t.order_id, q.{price} AS price, '{side}' AS side, q.pair, q.began, t.activation_price,
+    t.distance, NULL::numeric AS mark, {_NO_PEAK}
+  FROM {source} CROSS JOIN LATERAL (
     SELECT order_id, {details} FROM execution_ordertrigger
     WHERE {_OF_PAIR} AND side = '{side}' AND {condition}
     OFFSET 0) t"""
 
 
-# Most batches reach no trailing stop even from the best peak: then the others are not searched.
-def _reached_from_peak(side: str, price: str, best: str, distance: str) -> str:
-    """best: of the prices of a pair's peaks; distance: from the price to `peak`."""
-    peaks = f"source_id = q.source_id AND pair = q.pair AND side = '{side}'"
-    furthest = f"(SELECT {best} AS peak FROM execution_pricepeak WHERE {peaks}) b"
-    return f"""
-  SELECT t.order_id AS id, q.{price} AS price, '{side}' AS side, q.pair, q.began, {_HIT},
-    p.peak AS mark
-  FROM q CROSS JOIN LATERAL (
-    SELECT price AS peak, began_at FROM execution_pricepeak
-    WHERE {peaks} AND (
-      SELECT true FROM {furthest} CROSS JOIN LATERAL (
-        SELECT FROM execution_ordertrigger
-        WHERE {_OF_PAIR} AND side = '{side}' {_AND_TRAILING} AND distance <= {distance}
-        LIMIT 1) any_trigger)
-    OFFSET 0) p
-  CROSS JOIN LATERAL (
-    SELECT order_id, {_FIRED} FROM execution_ordertrigger
-    WHERE {_OF_PAIR} AND side = '{side}' {_AND_TRAILING} AND distance <= {distance}
-      AND {_ACTIVE} <= p.began_at
-    OFFSET 0) t"""
-
-
 _BEYOND = f"kind IN ('STOP', 'TRAILING') AND {_ACTIVE} <= q.began AND level"
 _TOUCHED = f"kind = 'IF_TOUCHED' AND {_ACTIVE} <= q.began AND level"
-_WITHIN = f"true {_AND_TRAILING} AND {_ACTIVE} <= q.began AND distance <="
 _ACTIVATES = "activation_price, distance"
 _ACTIVATED = "active_since IS NULL AND armed_at <= q.began AND activation_price"
-HITS = Query(
-    TriggerHit,
-    f"""
-WITH q AS MATERIALIZED ({_RANGES}), needed AS (
-  -- The newest trailing stop of each pair and side, if there is one: its mark must be stored.
-  SELECT q.source_id, q.pair, s.side, q.began, n.active_since,
-    CASE s.side WHEN 'SELL' THEN q.high_bid ELSE q.low_ask END AS price
-  FROM q CROSS JOIN (VALUES ('BUY'), ('SELL')) s(side) CROSS JOIN LATERAL (
+
+# trailed: the pairs and sides with trailing stops. worst, best: of the prices that count for them.
+# moved: the largest move against them within the batch. nearest: the smallest distance, and peak:
+# the best price that one of them follows, so most batches search no further.
+_TRAILED = f"""
+  SELECT q.source_id, q.pair, q.began, s.*, n.distance AS nearest, p.peak,
+    CASE s.side WHEN 'SELL' THEN p.peak - s.worst ELSE s.worst - p.peak END AS behind
+  FROM q CROSS JOIN LATERAL (VALUES ('BUY', q.high_ask, q.low_ask, q.rise),
+    ('SELL', q.low_bid, q.high_bid, q.fall)) s(side, worst, best, moved)
+  CROSS JOIN LATERAL (
+    SELECT distance FROM execution_ordertrigger
+    WHERE {_OF_PAIR} AND side = s.side {_AND_TRAILING}
+    ORDER BY distance LIMIT 1) n
+  CROSS JOIN LATERAL (
+    SELECT CASE s.side WHEN 'SELL' THEN max(price) ELSE min(price) END AS peak
+    FROM execution_pricepeak
+    WHERE source_id = q.source_id AND pair = q.pair AND side = s.side) p"""
+# Those that a move within the batch reaches, and those that are far enough from a peak.
+_TRAILING_REACHED = f"""
+  SELECT t.order_id, q.worst AS price, q.side, q.pair, q.began, NULL::numeric AS activation_price,
+    t.distance, t.mark, {_NO_PEAK}
+  FROM trailed q CROSS JOIN LATERAL (
+    SELECT order_id, distance, NULL::numeric AS mark FROM execution_ordertrigger
+    WHERE {_OF_PAIR} AND side = q.side {_AND_TRAILING} AND distance <= q.moved
+      AND {_ACTIVE} <= q.began
+    OFFSET 0) t
+  WHERE q.moved >= q.nearest
+  UNION ALL
+  SELECT t.order_id, q.worst AS price, q.side, q.pair, q.began, NULL::numeric AS activation_price,
+    t.distance, p.peak AS mark, {_NO_PEAK}
+  FROM trailed q CROSS JOIN LATERAL (
+    SELECT price AS peak, began_at,
+      CASE q.side WHEN 'SELL' THEN price - q.worst ELSE q.worst - price END AS behind
+    FROM execution_pricepeak
+    WHERE source_id = q.source_id AND pair = q.pair AND side = q.side
+    OFFSET 0) p
+  CROSS JOIN LATERAL (
+    SELECT order_id, distance FROM execution_ordertrigger
+    WHERE {_OF_PAIR} AND side = q.side {_AND_TRAILING} AND distance <= p.behind
+      AND {_ACTIVE} <= p.began_at
+    OFFSET 0) t
+  WHERE q.behind >= q.nearest"""
+# The newest peak counts for the newest trailing stop of a pair and side, if it began since then.
+_PEAKS_REACHED = f"""
+  SELECT NULL::bigint AS order_id, q.best AS price, q.side, q.pair, q.began,
+    NULL::numeric AS activation_price, NULL::numeric AS distance, NULL::numeric AS mark,
+    CASE WHEN p.began_at >= n.active_since THEN p.id END AS peak_id
+  FROM trailed q CROSS JOIN LATERAL (
     SELECT active_since FROM execution_ordertrigger
-    WHERE {_OF_PAIR} AND side = s.side {_AND_TRAILING} AND active_since <= q.began
+    WHERE {_OF_PAIR} AND side = q.side {_AND_TRAILING} AND active_since <= q.began
     ORDER BY active_since DESC LIMIT 1) n
-), latest AS (
-  SELECT n.*, p.id, p.began_at, p.price AS known
-  FROM needed n LEFT JOIN LATERAL (
+  LEFT JOIN LATERAL (
     SELECT id, began_at, price FROM execution_pricepeak
-    WHERE source_id = n.source_id AND pair = n.pair AND side = n.side
+    WHERE source_id = q.source_id AND pair = q.pair AND side = q.side
     ORDER BY began_at DESC LIMIT 1) p ON true
-), begun AS (
-  INSERT INTO execution_pricepeak (source_id, pair, side, began_at, price)
-  SELECT source_id, pair, side, began, price FROM latest
-  WHERE id IS NULL OR began_at < active_since
-), raised AS (
-  UPDATE execution_pricepeak p SET price = l.price FROM latest l
-  WHERE p.id = l.id AND l.began_at >= l.active_since
-    AND CASE l.side WHEN 'SELL' THEN l.price > l.known ELSE l.price < l.known END
-    AND CASE l.side WHEN 'SELL' THEN l.price > p.price ELSE l.price < p.price END
-)
-SELECT DISTINCT ON (id) id, price, side, pair, began, activation_price, distance, mark FROM (
+  WHERE p.id IS NULL OR p.began_at < n.active_since
+    OR CASE q.side WHEN 'SELL' THEN q.best > p.price ELSE q.best < p.price END"""
+REACHED = Query(
+    Reached,
+    f"""
+WITH q AS MATERIALIZED ({_RANGES}), trailed AS MATERIALIZED ({_TRAILED})
+{_PEAKS_REACHED}
+UNION ALL (
+SELECT DISTINCT ON (order_id) * FROM (
   {_reached("BUY", "high_ask", f"{_BEYOND} <= q.high_ask")}
   UNION ALL {_reached("SELL", "low_bid", f"{_BEYOND} >= q.low_bid")}
   UNION ALL {_reached("BUY", "low_ask", f"{_TOUCHED} >= q.low_ask")}
   UNION ALL {_reached("SELL", "high_bid", f"{_TOUCHED} <= q.high_bid")}
-  UNION ALL {_reached("BUY", "high_ask", f"{_WITHIN} q.rise")}
-  UNION ALL {_reached("SELL", "low_bid", f"{_WITHIN} q.fall")}
-  UNION ALL {_reached_from_peak("BUY", "high_ask", "min(price)", "q.high_ask - peak")}
-  UNION ALL {_reached_from_peak("SELL", "low_bid", "max(price)", "peak - q.low_bid")}
   UNION ALL {_reached("BUY", "low_ask", f"{_ACTIVATED} >= q.low_ask", _ACTIVATES)}
   UNION ALL {_reached("SELL", "high_bid", f"{_ACTIVATED} <= q.high_bid", _ACTIVATES)}
-) hits ORDER BY id, CASE side WHEN 'SELL' THEN -mark ELSE mark END  -- the best mark, if any
+  UNION ALL {_TRAILING_REACHED}
+) hits ORDER BY order_id, CASE side WHEN 'SELL' THEN -mark ELSE mark END)  -- the best mark, if any
 """,
 )
-HITS_COLUMNS = (
+REACHED_COLUMNS = (
     "source_id", "pair", "low_bid", "high_bid", "low_ask", "high_ask", "fall", "rise", "age",
 )  # fmt: skip
+
+# A peak never gets worse, even if another process has written it since.
+WRITE_PEAKS = """
+WITH reached AS (
+  SELECT * FROM unnest(%s::bigint[], %s::bigint[], %s::text[], %s::text[], %s::timestamptz[],
+    %s::numeric[]) AS t(id, source_id, pair, side, began, price)
+), begun AS (
+  INSERT INTO execution_pricepeak (source_id, pair, side, began_at, price)
+  SELECT source_id, pair, side, began, price FROM reached WHERE id IS NULL
+)
+UPDATE execution_pricepeak p SET price = r.price FROM reached r
+WHERE p.id = r.id AND CASE p.side WHEN 'SELL' THEN r.price > p.price ELSE r.price < p.price END
+"""
 
 # An order that another transaction has locked is left out; the next call fires it. Its age counts
 # from now on, and its own trigger price is not sent.
@@ -329,30 +384,48 @@ def _judge(
     source_id: int, earlier: Unjudged, new: PriceRanges, quotes: Sequence[Quote]
 ) -> tuple[list[int], list[TriggerHit]]:
     """Fire what the prices have reached; return the orders' ids, and hits that were locked out."""
+    if earlier.ranges or earlier.hits:
+        with transaction.atomic(), kept_plans():
+            hits = list(earlier.hits)
+            for ranges, known in ((earlier.ranges, ()), (new, quotes)):
+                if ranges:
+                    found = _reached_by(source_id, ranges)
+                    hits += _hits_of(source_id, found, ranges, known)
+            return _fire(hits)
+    found = _reached_by(source_id, new)
+    if all(one.order_id is None for one in found):
+        if found:
+            periodic_run(WRITE_PEAKS, _peaks(source_id, found))
+        return [], []
     with transaction.atomic(), kept_plans():
-        hits = list(earlier.hits)
-        for ranges, known in ((earlier.ranges, ()), (new, quotes)):
-            if ranges:
-                hits += _hits_of(source_id, ranges, known)
-        if not hits:
-            return [], []
-        first: dict[int, TriggerHit] = {}
-        for hit in hits:  # each once, by its first hit, and in this order
-            first.setdefault(hit.id, hit)
-        fired = {row.id for row in rows(FIRE, _fire_parameters(first.values()))}
-        last = {hit.id: hit for hit in hits if hit.id not in fired}
-        if later := [hit for hit in last.values() if hit is not first[hit.id]]:
-            fired |= {row.id for row in rows(FIRE, _fire_parameters(later))}
-        missed = [hit for hit in last.values() if hit.id not in fired]
-        if missed:
-            ids = [hit.id for hit in missed]
-            run(DISARM_ENDED, (ids,))
-            still_armed = rows(STILL_ARMED, (ids, [hit.began for hit in missed]))
-            armed = {row.id for row in still_armed}
-            missed = [hit for hit in missed if hit.id in armed]
-        if fired:
-            failpoint("triggers.written")
+        return _fire(_hits_of(source_id, found, new, quotes))
+
+
+def _fire(hits: Sequence[TriggerHit]) -> tuple[list[int], list[TriggerHit]]:
+    """Make the orders of these hits due; return their ids, and the hits that were locked out."""
+    if not hits:
+        return [], []
+    first: dict[int, TriggerHit] = {}
+    for hit in hits:  # each once, by its first hit, and in this order
+        first.setdefault(hit.id, hit)
+    fired = _fired(first.values())
+    last = {hit.id: hit for hit in hits if hit.id not in fired}
+    if later := [hit for hit in last.values() if hit is not first[hit.id]]:
+        fired |= _fired(later)
+    missed = [hit for hit in last.values() if hit.id not in fired]
+    if missed:
+        ids = [hit.id for hit in missed]
+        run(DISARM_ENDED, (ids,))
+        still_armed = rows(STILL_ARMED, (ids, [hit.began for hit in missed]))
+        armed = {row.id for row in still_armed}
+        missed = [hit for hit in missed if hit.id in armed]
+    if fired:
+        failpoint("triggers.written")
     return sorted(fired), missed
+
+
+def _fired(hits: Iterable[TriggerHit]) -> set[int]:
+    return {row.id for row in rows(FIRE, _fire_parameters(hits), planned_once=True)}
 
 
 def _fire_parameters(hits: Iterable[TriggerHit]) -> dict[str, object]:
@@ -365,11 +438,7 @@ def _fire_parameters(hits: Iterable[TriggerHit]) -> dict[str, object]:
     }
 
 
-def _hits_of(source_id: int, ranges: PriceRanges, quotes: Sequence[Quote]) -> list[TriggerHit]:
-    """Return the triggers that these prices fire, and activate those that they activate.
-
-    quotes: of the ranges; empty if only the ranges are known.
-    """
+def _reached_by(source_id: int, ranges: PriceRanges) -> list[Reached]:
     now = machine_time()
     records = [
         (
@@ -378,11 +447,31 @@ def _hits_of(source_id: int, ranges: PriceRanges, quotes: Sequence[Quote]) -> li
         )
         for pair, p in sorted(ranges.items())
     ]  # fmt: skip
-    parameters = dict(zip(HITS_COLUMNS, columns(records, len(HITS_COLUMNS)), strict=True))
-    found = rows(HITS, parameters, planned_once=True)
-    activated = [hit for hit in found if hit.activation_price is not None]
-    fired = [hit for hit in found if hit.activation_price is None]
+    width = len(REACHED_COLUMNS)
+    return periodic_rows(REACHED, dict(zip(REACHED_COLUMNS, columns(records, width), strict=True)))
+
+
+def _hits_of(
+    source_id: int, found: Sequence[Reached], ranges: PriceRanges, quotes: Sequence[Quote]
+) -> list[TriggerHit]:
+    """Return the triggers that these prices fire. Store new peaks, and activate what they activate.
+
+    found: what the ranges have reached. quotes: of the ranges; empty if only the ranges are known.
+    """
+    if any(one.order_id is None for one in found):
+        run(WRITE_PEAKS, _peaks(source_id, found), planned_once=True)
+    hits = [TriggerHit(one.order_id, *one[1:-1]) for one in found if one.order_id is not None]
+    activated = [hit for hit in hits if hit.activation_price is not None]
+    fired = [hit for hit in hits if hit.activation_price is None]
     return _in_order_reached(fired + _activate(activated, ranges, quotes), quotes)
+
+
+def _peaks(source_id: int, found: Sequence[Reached]) -> list[str]:
+    """Return the parameters of WRITE_PEAKS."""
+    peaks = [one for one in found if one.order_id is None]
+    return columns(
+        [(one.peak_id, source_id, one.pair, one.side, one.began, one.price) for one in peaks], 6
+    )
 
 
 def _in_order_reached(hits: list[TriggerHit], quotes: Sequence[Quote]) -> list[TriggerHit]:

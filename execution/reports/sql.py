@@ -178,49 +178,45 @@ _NEXT_TARGET = f"""(SELECT {on_tick_sql(_TARGET, "p")}
       FROM unnest(%(signal_ids)s::bigint[], %(targets)s::text[])
       AS e(signal_id, targets) WHERE e.signal_id = p.signal_id)"""
 
-# The columns that `open_positions_sql` inserts. d, u: as in `WRITE`.
+# The columns that `open_positions_sql` inserts. u, levels: as in `WRITE`.
 _EXECUTIONS = f"""
-  SELECT u.connection_id, u.signal_id, u.position_leg, u.pair, u.symbol, u.side, d.opened, d.opened,
-    round(d.opened_value / d.opened, 18), {on_tick_sql("l.sl", "u")},
+  SELECT u.connection_id, u.signal_id, u.position_leg, u.pair, u.symbol, u.side, u.opened, u.opened,
+    round(u.opened_value / u.opened, 18), {on_tick_sql("l.sl", "u")},
     {on_tick_sql("l.tp", "u")},
     CASE WHEN l.sl IS NULL THEN '' WHEN u.stop_loss IS NOT NULL THEN 'BROKER' ELSE 'ENGINE' END,
     CASE WHEN l.tp IS NULL THEN '' WHEN u.take_profit IS NOT NULL AND l.number <= 1
       THEN 'BROKER' ELSE 'ENGINE' END,
     -- What the broker reports, never what was sent; a level that this order lacks is another's.
-    CASE WHEN u.stop_loss IS NOT NULL THEN d.reported_sl END,
-    CASE WHEN u.take_profit IS NOT NULL THEN d.reported_tp END, d.reported_quantity,
-    CASE WHEN d.levels_reported THEN clock_timestamp() END,
-    d.broker_position_id, c.data_connection_id, u.pip,
-    u.conversion_rate, d.new_commission, d.first_fill,
-    {effective_levels.close_time_sql("u.signal_id", "d.first_fill")}, w.signal_id, w.state
-  FROM u JOIN d USING (id)
+    CASE WHEN u.stop_loss IS NOT NULL THEN u.reported_sl END,
+    CASE WHEN u.take_profit IS NOT NULL THEN u.reported_tp END, u.reported_quantity,
+    CASE WHEN u.levels_reported THEN clock_timestamp() END,
+    u.broker_position_id, c.data_connection_id, u.pip,
+    u.conversion_rate, u.new_commission, u.first_fill,
+    {effective_levels.close_time_sql("u.signal_id", "u.first_fill")}, e.when_signal_id, e.when_state
+  FROM u
   {connection_join_sql("u.connection_id")}
-  JOIN unnest(%(signal_ids)s::bigint[], %(sls)s::numeric[], %(targets)s::text[]) AS
-    e(signal_id, sl, targets) ON e.signal_id = u.signal_id
+  JOIN levels e ON e.signal_id = u.signal_id
   CROSS JOIN LATERAL (SELECT coalesce(u.own_stop_loss, e.sl) AS sl,
     coalesce(u.own_take_profit, (e.targets::numeric[])[1]) AS tp,
     cardinality(e.targets::numeric[]) AS number) l
-  CROSS JOIN LATERAL {effective_levels.exit_condition_sql("u.signal_id")} w
-  WHERE d.new_quantity > 0 AND d.opened > 0 AND u.position_id IS NULL"""
+  WHERE u.new_quantity > 0 AND u.opened > 0 AND u.position_id IS NULL"""
 
 # The source of `close_positions_sql`.
 _EXITS = "executed LEFT JOIN newest_exit USING (position_id)"
 
 _STEP = log_rows_sql(
-    "u m JOIN d USING (id)",
-    code="""CASE WHEN d.reason <> '' THEN d.reason WHEN d.new_quantity > 0 THEN 'FILL'
-      WHEN d.status = 'SUBMITTED' THEN 'ACCEPTED' ELSE d.status END""",
-    detail="d.detail",
-    numbers="d.numbers",
+    "u m",
+    code="""CASE WHEN m.reason <> '' THEN m.reason WHEN m.new_quantity > 0 THEN 'FILL'
+      WHEN m.status = 'SUBMITTED' THEN 'ACCEPTED' ELSE m.status END""",
+    detail="m.detail",
+    numbers="m.numbers",
 )
-_IMPLIED_STEP = log_rows_sql(
-    "u m JOIN d USING (id)", code="'SUBMITTED'", status="'SUBMITTED'", where="d.implied"
-)
+_IMPLIED_STEP = log_rows_sql("u m", code="'SUBMITTED'", status="'SUBMITTED'", where="m.implied")
 _MOVED = event_rows_sql(
-    "u m JOIN d USING (id)",
+    "u m",
     kind="'order.' || lower(m.status)",
-    payload="d.numbers",
-    where="""d.moved AND m.status IN ('FILLED', 'PARTIALLY_FILLED', 'REJECTED', 'FAILED',
+    payload="m.numbers",
+    where="""m.moved AND m.status IN ('FILLED', 'PARTIALLY_FILLED', 'REJECTED', 'FAILED',
     'CANCELLED', 'EXPIRED', 'UNKNOWN')
     AND NOT (m.status = 'FAILED' AND m.route_state = 'HERE')""",  # `route_failed` notifies
 )
@@ -249,7 +245,9 @@ _OPENED_FOR = """(SELECT o.*, coalesce(r.routed_from_id, o.connection_id) AS sub
       WHERE routed_from_id IS NOT NULL) r
     ON r.connection_id = o.connection_id AND r.signal_id = o.signal_id) m"""
 
-# d: what was decided for each order (`COLUMNS`). u: the orders after the update.
+# d: what was decided for each order (`COLUMNS`). u: the orders after the update, with what was
+# decided: to join both again would compare each row with each, as the kept plan expects few rows.
+# levels: what positions of these signals begin with.
 WRITE = Query(
     WriteResult,
     f"""
@@ -284,16 +282,24 @@ WITH d AS (
   FROM d WHERE o.id = d.id
   RETURNING o.id, o.status, o.connection_id, o.signal_id, o.position_id, o.pair, o.symbol, o.side,
     o.leg, o.position_leg, o.stop_loss, o.take_profit, o.pip, o.conversion_rate, o.quantity,
-    o.route_state, o.routed_from_id, o.own_stop_loss, o.own_take_profit
+    o.route_state, o.routed_from_id, o.own_stop_loss, o.own_take_profit, d.moved, d.reason,
+    d.detail, d.numbers, d.implied, d.broker_position_id, d.new_quantity, d.new_value, d.opened,
+    d.opened_value, d.new_commission, d.first_fill, d.target_done, d.levels_reported,
+    d.reported_sl, d.reported_tp, d.reported_quantity
+), levels AS MATERIALIZED (
+  SELECT e.*, w.signal_id AS when_signal_id, w.state AS when_state
+  FROM unnest(%(signal_ids)s::bigint[], %(sls)s::numeric[], %(targets)s::text[])
+    AS e(signal_id, sl, targets)
+  CROSS JOIN LATERAL {effective_levels.exit_condition_sql("e.signal_id")} w
 ), opened AS (
   {open_positions_sql(_EXECUTIONS)}
 ), ruled AS (
   {insert_stop_rules_sql(_OPENED_FOR)}
 ), executed AS (
-  SELECT u.position_id, sum(d.new_quantity) AS quantity, sum(d.new_value) AS value,
-    sum(d.new_commission) AS commission, max(u.conversion_rate) AS rate,
-    count(*) FILTER (WHERE d.target_done) AS targets_done
-  FROM u JOIN d USING (id) WHERE u.position_id IS NOT NULL GROUP BY u.position_id
+  SELECT u.position_id, sum(u.new_quantity) AS quantity, sum(u.new_value) AS value,
+    sum(u.new_commission) AS commission, max(u.conversion_rate) AS rate,
+    count(*) FILTER (WHERE u.target_done) AS targets_done
+  FROM u WHERE u.position_id IS NOT NULL GROUP BY u.position_id
 ), newest_exit AS (  -- by the time of execution, not of the report
   SELECT DISTINCT ON (x.position_id) x.position_id, f.time,
     {close_reason_sql("x.leg")} AS close_reason

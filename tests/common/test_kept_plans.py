@@ -3,9 +3,9 @@
 from typing import Any
 
 import pytest
-from django.db import connection, transaction
+from django.db import DataError, connection, transaction
 
-from common.sql import kept_plans, rows
+from common.sql import IdRow, NowRow, Query, kept_plans, periodic_rows, periodic_run, rows
 
 PLANNER = """
 SELECT current_setting('plan_cache_mode') AS mode, current_setting('enable_seqscan') AS scans
@@ -56,3 +56,31 @@ def test_error_inside_leaves_no_setting_behind() -> None:
     with pytest.raises(ZeroDivisionError), transaction.atomic(), kept_plans():
         raise ZeroDivisionError
     assert _planner() == ("auto", "on")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_periodic_statement_is_its_own_transaction_with_a_kept_plan() -> None:
+    statement, counts = (text.replace("40", "50") for text in (STATEMENT, COUNTS))
+    assert [periodic_rows(statement, (number,))[0].kept for number in range(3)] == [50, 51, 52]
+    assert [tuple(row) for row in rows(counts)] == [(3, 0)]
+    assert [tuple(row) for row in periodic_rows(PLANNER)] == [("force_generic_plan", "off")]
+    assert _planner() == ("auto", "on")
+    (inside,) = periodic_rows("SELECT txid_current() AS id")
+    assert rows("SELECT txid_status(%s) AS status", (inside.id,))[0].status == "committed"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_periodic_statement_that_fails_writes_nothing_and_the_session_goes_on() -> None:
+    rows("CREATE TEMPORARY TABLE kept (id bigint)")
+    written = "WITH w AS (INSERT INTO kept SELECT %s RETURNING id) SELECT 1 / (id - 1) AS id FROM w"
+    with pytest.raises(DataError, match="division by zero"):
+        periodic_run(written, (1,))
+    assert _planner() == ("auto", "on")
+    assert periodic_run(written, (2,)) == 1
+    assert [row.id for row in periodic_rows(Query(IdRow, "SELECT id FROM kept"))] == [2]
+    with pytest.raises(TypeError, match="NowRow has the fields"):
+        periodic_rows(Query(NowRow, "SELECT id FROM kept"))
+    with transaction.atomic():
+        assert periodic_run(written, (3,)) == 1
+        transaction.set_rollback(True)
+    assert [row.id for row in periodic_rows(Query(IdRow, "SELECT id FROM kept"))] == [2]

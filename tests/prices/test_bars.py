@@ -57,7 +57,7 @@ def test_batches_of_a_minute_are_added_up_in_one_statement(source: DataConnectio
     store_quotes(source.pk, [quote("1.2", 1), quote("1.4", 2)])
     with CaptureQueriesContext(connection) as captured:
         store_quotes(source.pk, [quote("1.1", 3, "0.0004"), quote("1.3", 4)])
-    assert len(captured) <= 1
+    assert len([sent for sent in captured if "SAVEPOINT" not in sent["sql"]]) <= 1
     bar = PriceBar.objects.get()
     assert bids(bar) == [D("1.2"), D("1.4"), D("1.1"), D("1.3")]
     assert (bar.spread_sum, bar.quote_count) == (D("0.0010"), 4)

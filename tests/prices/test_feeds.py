@@ -14,7 +14,7 @@ from typing import Any
 import psycopg
 import pytest
 from django.core.management import CommandError, call_command
-from django.db import connection
+from django.db import ProgrammingError, connection
 
 from brokers.paper.models import PaperQuote
 from brokers.types import Quote
@@ -23,11 +23,11 @@ from common.errors import MisconfiguredError
 from connections.market_data.sources import get_or_create_broker_source
 from connections.models import DataConnection
 from prices.feed_runner import FeedRunner, pause_after, run
-from prices.feeds import Feed, open_feed
+from prices.feeds import Feed, open_feed, open_live
 from prices.models import LatestQuote
 from prices.recorded_streams import StaticStream, stream_for
 from prices.selectors import latest
-from prices.signals import prices_started, prices_stopped, quotes_stored
+from prices.signals import prices_started, prices_stopped, quotes_arrived, quotes_stored
 from tests.connections import make
 from tests.prices.sources import Source, at, quote, received_batches, source, stand_at, wait_for
 
@@ -64,6 +64,38 @@ def test_quote_is_published_again_after_error(
     stream.coming = [quote("1.20", 2)]
     assert feed.step(at(100)) == 2
     assert [q.bid for q in received_batches[0]] == [D("1.10"), D("1.20")]
+
+
+@pytest.mark.parametrize("is_live", [False, True])
+def test_quotes_are_sent_for_exits_once_and_before_they_are_stored(
+    source: DataConnection, received_batches: list[list[Quote]], is_live: bool
+) -> None:
+    arrived: list[list[Quote]] = []
+
+    def judge(quotes: list[Quote], **_: object) -> None:
+        arrived.append(quotes)
+
+    quotes_arrived.connect(judge)
+    first, second = quote("1.10", 100), quote("1.20", 100)
+    stream = Source(first)
+    feed: Feed = Feed(source.pk, "Recorded", stream)
+    if is_live:
+        feed = open_live(source, stream, at(100), to_paper=False)
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("ALTER TABLE prices_pricebar RENAME TO prices_pricebar_away")
+        try:
+            with pytest.raises(ProgrammingError):
+                feed.step(at(100))
+        finally:
+            with connection.cursor() as cursor:
+                cursor.execute("ALTER TABLE prices_pricebar_away RENAME TO prices_pricebar")
+        assert (arrived, received_batches) == ([[first]], [])
+        stream.coming = [second]
+        assert feed.step(at(100)) == 2
+    finally:
+        quotes_arrived.disconnect(judge)
+    assert (arrived, received_batches) == ([[first], [second]], [[first, second]])
 
 
 def test_failing_receiver_does_not_stop_prices(

@@ -73,7 +73,7 @@ def test_storing_any_number_of_quotes_takes_one_statement(source: DataConnection
     ) as captured:
         store_quotes(source.pk, [quote(f"S{i}/USD", "1") for i in range(200)])
         assert store_quotes(source.pk, []) == 0
-    assert len(captured) <= 1
+    assert len([sent for sent in captured if "SAVEPOINT" not in sent["sql"]]) <= 1
     assert LatestQuote.objects.count() == 200
 
 

@@ -18,7 +18,7 @@ from execution.monitoring import tick_monitor
 from execution.monitoring.tick_monitor import TickMonitor
 from positions.models import ExecutionPosition
 from prices.feeds import LiveFeed
-from prices.signals import quotes_stored
+from prices.signals import quotes_arrived
 from signals.models import Feed
 from tests.execution import factories
 
@@ -102,7 +102,7 @@ def test_unprocessed_quotes_are_evaluated_with_the_next_ones(
 ) -> None:
     held = TickMonitor()
     with monkeypatch.context() as patched:
-        patched.setattr(tick_monitor, "find_hits", _away)
+        patched.setattr(tick_monitor, "periodic_rows", _away)
         with pytest.raises(OperationalError):
             held.process_quotes(source(alice), quotes_of("1.08", "1.1"))
     assert len(held.process_quotes(source(alice), quotes_of("1.1"))) == 1
@@ -113,7 +113,7 @@ def test_old_prices_do_not_hit_positions_opened_since(
 ) -> None:
     held = TickMonitor()
     with monkeypatch.context() as patched:
-        patched.setattr(tick_monitor, "find_hits", _away)
+        patched.setattr(tick_monitor, "periodic_rows", _away)
         with pytest.raises(OperationalError):
             held.process_quotes(source(alice), quotes_of("1.08", "1.1"))
     factories.filled(factories.signal(feed, HALVES))  # at 1.1, with its stop at 1.09
@@ -182,9 +182,9 @@ def test_queued_broker_prices_do_not_hit_positions_opened_since(
     ) -> None:
         held.process_quotes(data_connection_id, quotes, waited)
 
-    quotes_stored.connect(judged)
+    quotes_arrived.connect(judged)
     try:
         LiveFeed(row, stream, to_paper=False).step(market_now())
     finally:
-        quotes_stored.disconnect(judged)
+        quotes_arrived.disconnect(judged)
     assert exits() == expected
