@@ -17,15 +17,16 @@ from prices.indicators import CANDLES, Candle, average_true_range, percentile, t
 from prices.models import LatestQuote, PriceBar
 
 __all__ = [
-    "Candle", "Conversion", "MarketAverages", "average_prices", "average_true_range", "candles",
-    "conversion", "conversion_rate", "is_stale", "latest", "latest_by_connection", "minute_of",
-    "newest_time", "pairs_between", "quotes_by_day", "spread_percentiles", "trend",
+    "Candle", "Conversion", "MarketAverages", "average_prices", "average_true_range", "bar_at",
+    "candles", "conversion", "conversion_rate", "is_stale", "latest", "latest_by_connection",
+    "minute_of", "newest_time", "pairs_between", "quotes_by_day", "spread_percentiles", "trend",
 ]  # fmt: skip
 
 SourcePair = tuple[int, str]
 """A price source's id and a canonical pair."""
 CLOSED_MARKET = timedelta(hours=72)  # candles before a weekend count
 SPREAD_WINDOW = timedelta(hours=24)
+RECENT_BAR = timedelta(minutes=5)  # an older one is not the market of the moment
 MIN_SPREAD_BARS = 60  # fewer minutes say nothing about what is usual
 
 
@@ -98,6 +99,29 @@ def average_prices(
         return None
     by_quotes = divide(found["value"], Decimal(found["count"]))
     return MarketAverages(to_stored(found["mean"]), by_quotes, found["minutes"])
+
+
+class BarPrices(NamedTuple):
+    """What a symbol cost at the end of a minute. spread: the mean of the minute."""
+
+    minute: datetime
+    bid: Decimal
+    ask: Decimal
+    spread: Decimal
+
+
+def bar_at(data_connection_id: int, pair: str, at: datetime) -> BarPrices | None:
+    """Return the newest prices of a pair at a market time, at most some minutes old; None: none."""
+    bars = PriceBar.objects.filter(
+        data_connection_id=data_connection_id, symbol=pair, minute__lte=at,
+        minute__gt=at - RECENT_BAR,
+    )  # fmt: skip
+    values = ("minute", "bid_close", "ask_close", "spread_sum", "quote_count")
+    found = bars.order_by("-minute").values_list(*values).first()
+    if found is None:
+        return None
+    minute, bid, ask, spread_sum, count = found
+    return BarPrices(minute, bid, ask, divide(spread_sum, Decimal(count)))
 
 
 class DayRow(NamedTuple):

@@ -21,6 +21,7 @@ from execution.change_forms import (
     make_change,
 )
 from execution.end_times import end_of
+from execution.market_analysis import market_analysis
 from execution.models import EntryChange, EntryDecision, ExecutionLog, Order, Status
 from execution.order_changes import may_be_changed
 from execution.order_reasons import reason_of
@@ -53,6 +54,7 @@ def show(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
         opened = order.signal.positions.filter(
             connection=order.connection, entry_leg=order.position_leg
         ).first()
+    decision = EntryDecision.objects.filter(order=pk).first()
     sliced = slice_result(order)
     is_running = sliced is not None and sliced.state == "RUNNING"
     may_retry = can(request, Right.RETRY) and order.status == Status.FAILED
@@ -67,7 +69,8 @@ def show(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
         end=end_of(order),
         reason=reason_of(order),
         fills=fills,
-        decision=EntryDecision.objects.filter(order=pk).first(),
+        decision=decision,
+        market=market_analysis(order, decision),
         filled=number(order.filled_quantity),
         steps=timeline(order, fills),
         log=log,

@@ -2,7 +2,8 @@
 
 The request goes out through the same guard as webhooks: the host is resolved once, its address is
 checked and then connected to; redirects are not followed, and at the time-out the connection is
-closed. The answer is untrusted: its size is bounded, and each part of it is checked.
+closed. The answer is untrusted: its size is bounded, and its schema (`answer_schema.py`) and each
+part of it are checked.
 """
 
 import hashlib
@@ -24,6 +25,7 @@ from common.money import plain, read_decimal
 from connections.models import DecisionProvider
 from connections.selectors import open_secret
 from events.outbound import RefusedError, guarded
+from execution.decision_step.answer_schema import faults_of
 from execution.decision_step.types import (
     Answers,
     Decided,
@@ -153,14 +155,19 @@ def read_answer(data: bytes, request_id: str, order_ids: set[int], limit: int) -
         raise NoAnswerError(Failure.BAD_ANSWER, "It has text that cannot be stored.")
     if not isinstance(body, JsonObject) or not isinstance(body.get("decisions"), list):
         raise NoAnswerError(Failure.BAD_ANSWER, "It has no list of decisions.")
+    if len(body["decisions"]) > len(order_ids):
+        raise NoAnswerError(Failure.BAD_ANSWER, "It has more decisions than the request entries.")
+    faults = faults_of(body)
+    if faults.whole:
+        raise NoAnswerError(Failure.BAD_ANSWER, f"Its schema: {faults.whole[:200]}")
     if body.get("request_id") != request_id:
         raise NoAnswerError(Failure.BAD_ANSWER, "It has another request_id: an earlier answer?")
     answers: dict[int, Decided | NoAnswerError] = {}
-    for item in body["decisions"]:
+    for place, item in enumerate(body["decisions"]):
         order_id = _order_id(item, order_ids)
         if order_id in answers:
             raise NoAnswerError(Failure.BAD_ANSWER, f"Order {order_id} is there twice.")
-        answers[order_id] = _decided(item)
+        answers[order_id] = _decided(item, faults.of_decisions.get(place, ""))
     return answers
 
 
@@ -171,7 +178,12 @@ def _order_id(item: Any, order_ids: set[int]) -> int:
     return int(text)
 
 
-def _decided(item: JsonObject) -> Decided | NoAnswerError:
+def _decided(item: JsonObject, wrong_part: str) -> Decided | NoAnswerError:
+    if wrong_part == "reason":
+        return NoAnswerError(Failure.BAD_ANSWER, "The reason is not a text.")
+    if wrong_part:
+        detail = f"{str(item.get('factor'))[:40]!r} is not from 0 to 3."
+        return NoAnswerError(Failure.BAD_FACTOR, detail)
     try:
         factor: object = read_decimal(item.get("factor"))
     except InvalidInputError:

@@ -13,6 +13,7 @@ from common.permissions import Right, may
 from execution import services, tasks
 from execution.aggregate_results import cancelled_with_text
 from execution.change_forms import ChangeOrderForm, change_consequences, make_change
+from execution.market_analysis import market_analysis
 from execution.models import EntryDecision, Order, Status
 from execution.oco_results import pair_sentences
 from execution.slice_results import slice_result
@@ -57,6 +58,7 @@ def signal(request: HttpRequest, *, pk: int) -> HttpResponse:
     found = get_object_or_404(signals_for(user).select_related("feed", "refers_to"), pk=pk)
     history = signal_history(user, found)
     chosen = _chosen(history, request.GET.get("order", ""))
+    decision = EntryDecision.objects.filter(order=chosen.order.pk).first() if chosen else None
     return page(
         request,
         "signal.html",
@@ -66,7 +68,8 @@ def signal(request: HttpRequest, *, pk: int) -> HttpResponse:
         preview=_preview(user, found),
         chosen=chosen,
         sliced=chosen and slice_result(chosen.order),
-        decision=chosen and EntryDecision.objects.filter(order=chosen.order.pk).first(),
+        decision=decision,
+        market=chosen and market_analysis(chosen.order, decision),
         open_ones=[view for view in history.position_views if view.free > 0],
         refresh_seconds=_refresh_seconds(found, history),
     )

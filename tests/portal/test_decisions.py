@@ -43,6 +43,21 @@ def test_operator_sees_it_on_the_orders_page(client: Client, order: Order) -> No
     assert_shown(html_of(client.get(f"/admin/execution/order/{order.pk}/")))
 
 
+@pytest.mark.parametrize("by", ["tenant", "operator"])
+def test_entry_without_a_provider_states_why_its_market_is_not_known(
+    world: World, signed_in: SignedIn, client: Client, by: str
+) -> None:
+    mine = Order.objects.filter(connection__user=world.alice, leg="entry").latest("id")
+    if by == "tenant":
+        page = signed_in(world.alice).get(f"/signals/{mine.signal_id}/?order={mine.pk}")
+    else:
+        client.force_login(User.objects.create_superuser("op", password="op"))
+        page = client.get(f"/admin/execution/order/{mine.pk}/")
+    html = html_of(page)
+    assert "Market analysis" in html
+    assert "The account has no price source." in html or "had no price of" in html
+
+
 def test_api_has_it_in_the_order(world: World, order: Order) -> None:
     _, secret = create_api_key(world.alice, "test")
     client = APIClient(headers={"authorization": f"Bearer {secret}"})
