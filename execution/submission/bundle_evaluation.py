@@ -31,6 +31,7 @@ from execution.submission.evaluate import (
     decide_held,
     missing_price,
     pairs_priced,
+    pause_denial,
     slice_error,
     validity_error,
 )
@@ -177,9 +178,7 @@ def decide(
     if halt is not None:
         return Denial(Code.TRADING_HALTED if halt == HaltMode.HALTED else Code.ENTRIES_HALTED)
     if row.pause_code:
-        return Denial(
-            Code[row.pause_code], row.pause_value, row.pause_maximum, row.pause_detail or ""
-        )
+        return pause_denial(row)
     if row.connection_id in accounts.without_credentials:  # the log has the error
         return Denial(Code.NO_CREDENTIALS)
     if row.id in context.plans:

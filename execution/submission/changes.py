@@ -13,6 +13,7 @@ from brokers.account_capabilities import Capabilities
 from brokers.price_rounding import round_entry_price, round_level_price
 from brokers.registry import capabilities_of
 from brokers.types import OrderField, OrderType
+from common.limit_figures import BASE_UNIT, Bound, Limit
 from common.money import plain, to_stored
 from common.reason_codes import Code
 from common.sql import array, rows
@@ -39,6 +40,7 @@ from execution.submission.evaluate import (
     cannot_trade,
     find_instrument,
     missing_price,
+    pause_denial,
     signal_budget_of,
 )
 from execution.submission.flow_limits import NOTHING_SENT, NewEntry, growth_denial
@@ -315,7 +317,8 @@ def _quantity_denial(quantity: Decimal, own: OrderSums, instrument: InstrumentRo
         return Denial(Code.VOLUME_INVALID, quantity, instrument.quantity_max, "above the maximum")
     if instrument.quantity_step and quantity % instrument.quantity_step:
         detail = f"not a multiple of {plain(instrument.quantity_step)}"
-        return Denial(Code.VOLUME_INVALID, quantity, instrument.quantity_step, detail)
+        step = Limit("Quantity", BASE_UNIT, Bound.COMPARED_WITH, "step")
+        return Denial(Code.VOLUME_INVALID, quantity, instrument.quantity_step, detail, limit=step)
     return None
 
 
@@ -406,9 +409,7 @@ def _limit_denial(
         halted = context.halt == HaltMode.HALTED
         return Denial(Code.TRADING_HALTED if halted else Code.ENTRIES_HALTED)
     if row.pause_code:
-        return Denial(
-            Code[row.pause_code], row.pause_value, row.pause_maximum, row.pause_detail or ""
-        )
+        return pause_denial(row)
     blocked = cannot_trade(row, signal, context.capabilities) or symbol_denial(row)
     if blocked := blocked or hours_denial(row, context.evaluation.now):
         return blocked

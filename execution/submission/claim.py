@@ -304,10 +304,11 @@ def _record(row: OrderRow, decision: Decision) -> tuple[Any, ...]:
     ended = decision if isinstance(decision, Terminated) else None
     denial = ended.denial if ended else decision
     assert isinstance(denial, Denial)  # the caller has filtered Deferred
+    numbers = json.dumps(denial.numbers(row.pair, row.currency or ""))
     return (
         row.id, ended.status.value if ended else "DENIED", denial.code.value, denial.detail,
-        json.dumps(denial.numbers()), None, row.symbol, None, row.limit_price, row.stop_price,
-        None, None, None, None, None, None, None, None, denial.unrounded, None, None,
+        numbers, None, row.symbol, None, row.limit_price, row.stop_price, None, None, None,
+        None, None, None, None, None, denial.unrounded, None, None,
     )  # fmt: skip
 
 

@@ -17,6 +17,7 @@ from execution.base.statements import (
     insert_events_sql,
     insert_log_sql,
     log_rows_sql,
+    refusal_payload_sql,
     sent_as_sql,
 )
 from execution.reports.transitions import DEFERRED
@@ -94,7 +95,8 @@ ORDER_COLUMNS = f"""o.id, o.status, o.connection_id::text, o.position_id, o.sign
     FROM execution_order x WHERE x.connection_id = o.connection_id AND x.oco_group = o.oco_group
       AND x.oco_fired), false) AS other_leg_fired,
   o.awaits_condition, o.has_exit_condition,
-  pause.pause_code, pause.pause_value, pause.pause_maximum, pause.pause_detail"""
+  pause.pause_code, pause.pause_value, pause.pause_maximum, pause.pause_detail,
+  pause.pause_name, pause.pause_unit"""
 ACCOUNT_JOINS = f"""{connection_join_sql("o.connection_id")}
 {account_join_sql()}
 {PRESET_JOIN_SQL}
@@ -292,7 +294,7 @@ _DECIDED = log_rows_sql(
 _NOT_SENT = event_rows_sql(
     "moved m JOIN decided d USING (id)",
     kind="'order.' || lower(m.status)",
-    payload="jsonb_build_object('code', d.reason, 'detail', d.detail)",
+    payload=refusal_payload_sql("d.reason", "d.detail", "d.numbers"),
     where="m.status <> 'SUBMITTING'",
 )
 

@@ -8,7 +8,8 @@ from brokers import price_rounding
 from brokers.account_capabilities import Capabilities
 from brokers.types import ExitSafety, OrderType, PositionMode, Side, TimeInForce
 from brokers.worst_price import can_limit_price
-from common.money import plain, to_stored
+from common.limit_figures import Limit
+from common.money import plain, rounded_away, to_stored
 from common.reason_codes import Code
 from common.units import Unit, size_of
 from connections.models import SizingMode
@@ -82,7 +83,7 @@ def size_and_check(
     """
     at = prices_of(row, signal, instrument, quote, capabilities)
     if at.worst is not None and not can_limit_price(capabilities):
-        return Denial(Code.SLIPPAGE_NOT_KEPT, maximum=at.worst)
+        return Denial(Code.SLIPPAGE_NOT_KEPT, at.touch, at.worst)
     if denial := _market_denial(row, signal, instrument, quote, at, capabilities):
         return denial
     if signal.execution_style and row.position_mode not in set(PositionMode):
@@ -133,7 +134,7 @@ def next_slice(
     """Decide a slice of a plan that has begun, by the market alone. quantity: base units."""
     at = prices_of(row, signal, instrument, quote, capabilities)
     if at.worst is not None and not can_limit_price(capabilities):
-        return Denial(Code.SLIPPAGE_NOT_KEPT, maximum=at.worst)
+        return Denial(Code.SLIPPAGE_NOT_KEPT, at.touch, at.worst)
     if denial := _market_denial(row, signal, instrument, quote, at, capabilities):
         return denial
     notional = quantity * at.entry * rate
@@ -289,13 +290,14 @@ def price_error(
         if moved > limit.distance:
             return Denial(
                 Code.SLIPPAGE_LIMIT,
-                (moved / limit.size).quantize(Decimal("0.1")),
-                (limit.distance / limit.size).quantize(Decimal("0.1")),
+                rounded_away(moved / limit.size, limit.maximum),
+                limit.maximum,
                 limit.unit.word,
+                limit=Limit("Slippage", limit.unit.word),
             )
     for target in signal.target_prices:
         if (target - at.entry) * at.side.sign <= 0:  # the market has passed it already
-            return Denial(Code.TARGET_WRONG_SIDE, at.entry, target)
+            return Denial(Code.TARGET_WRONG_SIDE, target, at.entry)
     for level in (at.sl, *signal.target_prices):
         if level is not None and abs(at.entry - level) < instrument.stops_level:
             return Denial(Code.STOP_TOO_NEAR, abs(at.entry - level), instrument.stops_level)
@@ -361,7 +363,7 @@ def _too_risky_minimum(size: sizing.Size, denial: Denial | Deferred) -> Denial |
     if not (size.is_minimum and isinstance(denial, Denial) and denial.code is Code.TRADE_RISK):
         return None
     detail = (
-        f"The minimum would risk {plain(denial.current)} % of equity; the preset allows "
+        f"The minimum would risk {plain(denial.value)} % of equity; the preset allows "
         f"{plain(denial.maximum)} %"
     )
     return Denial(
@@ -448,9 +450,10 @@ def _levels_at_broker(
 
 @dataclass(frozen=True, slots=True)
 class _Slippage:
-    """How far a price may move. distance, and size of one `unit`: quote currency."""
+    """How far a price may move. maximum: in `unit`; distance, size of one unit: quote currency."""
 
     distance: Decimal
+    maximum: Decimal
     unit: Unit
     size: Decimal
 
@@ -469,7 +472,7 @@ def _max_slippage(
             unit = slippage_unit(row.pair, unit_name or "")
             price, tick = signal.open_price or touch, instrument.tick
             size = size_of(unit, price=price, pip=instrument.pip, tick=tick)
-            limits.append(_Slippage(value * size, unit, size))
+            limits.append(_Slippage(value * size, value, unit, size))
     return min(limits, key=lambda limit: limit.distance, default=None)
 
 

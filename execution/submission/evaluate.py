@@ -13,9 +13,11 @@ from decimal import Decimal
 from brokers.account_capabilities import Capabilities
 from brokers.types import OrderType, TimeInForce
 from common.formatting import sentence
+from common.limit_figures import FIGURES
 from common.money import plain
 from common.reason_codes import Code
 from connections.models import SizingMode
+from connections.selectors import pause_limit
 from execution.exits.safety import (
     ExitBlocker,
     exit_blocker,
@@ -422,7 +424,7 @@ def validity_error(row: OrderRow, signal: SignalRow, context: EvaluationContext)
     if (waited := _waited_for(row)) is None:
         return Denial(Code.SIGNAL_TOO_OLD, age, Decimal(max_seconds))
     detail = f"The signal became older than {max_seconds} s while the order waited."
-    return Denial(waited, age, Decimal(max_seconds), detail)
+    return Denial(waited, age, Decimal(max_seconds), detail, limit=FIGURES[Code.SIGNAL_TOO_OLD])
 
 
 def slice_error(
@@ -471,6 +473,18 @@ def _waited_for(row: OrderRow) -> Code | None:
     return Code[row.reason] if row.reason in ENTRY_WAITS else None
 
 
+def pause_denial(row: OrderRow) -> Denial:
+    """Deny an entry of an account that a loss limit has paused. The pause has its figures."""
+    assert row.pause_code is not None  # the caller has checked
+    return Denial(
+        Code[row.pause_code],
+        row.pause_value,
+        row.pause_maximum,
+        row.pause_detail or "",
+        limit=pause_limit(row.pause_name or "", row.pause_unit or "", row.currency or ""),
+    )
+
+
 def cannot_trade(row: OrderRow, signal: SignalRow, capabilities: Capabilities) -> Denial | None:
     """Return what became ineligible since the fan-out, or what the account cannot trade."""
     if not row.is_active:
@@ -505,7 +519,7 @@ def _is_emulated(row: OrderRow, signal: SignalRow, capabilities: Capabilities) -
 def _expiry_too_near(
     row: OrderRow, signal: SignalRow, context: EvaluationContext, capabilities: Capabilities
 ) -> Denial | None:
-    """Deny a GTD order whose end is nearer than the broker accepts. Current, maximum: seconds."""
+    """Deny a GTD order whose end is nearer than the broker accepts. Value, minimum: seconds."""
     if row.time_in_force != TimeInForce.GTD or signal.valid_until is None:
         return None
     if _is_emulated(row, signal, capabilities):

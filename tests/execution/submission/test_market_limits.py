@@ -37,7 +37,7 @@ def test_entry_at_a_wider_spread_is_denied(
         assert seen() == ("SUBMITTING", "")
         return
     assert seen_with_detail() == ("DENIED", "SPREAD_LIMIT", "pips")
-    assert numbers() == {"current": "3.1", "limit": "3"}
+    assert numbers() == {"value": "3.1", "maximum": "3"}
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ def test_tighter_of_two_spread_limits_applies_in_its_unit(
         return
     assert seen() == ("DENIED", "SPREAD_LIMIT")
     limits = (D(limit) for limit, unit in (of_signal, of_preset) if limit and unit != "PERCENT")
-    assert numbers() == {"current": current, "limit": str(min(limits, default=0))}
+    assert numbers() == {"value": current, "maximum": str(min(limits, default=0))}
 
 
 @pytest.mark.parametrize(
@@ -122,7 +122,7 @@ def test_price_too_far_from_the_market_is_denied(
         return
     expected = f"{detail}, and the market is at 1.1"
     assert seen_with_detail() == ("DENIED", "PRICE_UNREASONABLE", expected)
-    assert D(numbers()["current"]) > D(numbers()["limit"]) == maximum
+    assert D(numbers()["value"]) > D(numbers()["maximum"]) == maximum
 
 
 # ---- exposure to a symbol, and open orders ----
@@ -145,7 +145,7 @@ def test_symbol_exposure_counts_positions_orders_and_the_bundle(
         assert seen() == ("SUBMITTING", "")
         return
     assert seen_with_detail() == ("DENIED", "SYMBOL_EXPOSURE", "EUR/USD")
-    assert numbers() == {"current": "3.3", "limit": "3.2999"}
+    assert numbers() == {"value": "3.3", "maximum": "3.2999"}
 
 
 def test_symbol_exposure_includes_entries_of_the_same_bundle(
@@ -167,7 +167,7 @@ def test_open_orders_count_until_they_are_filled(feed: Feed, broker: FakeBroker)
     factories.signal(feed)
     factories.claim_all()
     assert seen() == ("DENIED", "MAX_OPEN_ORDERS")
-    assert numbers() == {"current": "2", "limit": "2"}
+    assert numbers() == {"value": "2", "maximum": "2"}
     factories.apply(factories.fill_report(Order.objects.order_by("id")[0], 100, "f1"))
     factories.signal(feed)
     factories.claim_all()

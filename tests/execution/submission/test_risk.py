@@ -5,6 +5,7 @@ from decimal import Decimal as D
 
 import pytest
 
+from common.limit_figures import Limit
 from common.reason_codes import Code
 from execution.submission.risk import (
     AccountFunds,
@@ -132,7 +133,10 @@ def test_exposure_to_one_symbol_is_limited(held: str, passes: bool) -> None:
     limits = replace(LIMITS, max_symbol_exposure_percent=D(40))
     entry = replace(SMALL, pair="EUR/USD")
     book = PortfolioExposure(notional_by_pair={"EUR/USD": D(held), "GBP/USD": D(50_000)})
-    denial = Denial(Code.SYMBOL_EXPOSURE, D("40.01"), D(40), "EUR/USD")
+    denial = Denial(
+        Code.SYMBOL_EXPOSURE, D("40.01"), D(40), "EUR/USD",
+        limit=Limit("Exposure to EUR/USD", "% of equity"),
+    )  # fmt: skip
     assert check(entry, book, limits, FUNDS) == (None if passes else denial)  # of 10,000
     assert check(entry, book, LIMITS, FUNDS) is None
 
