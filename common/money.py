@@ -5,7 +5,7 @@ because Python's Decimal accepts `NaN`, `1_000`, full-width digits and `1e999`.
 """
 
 import re
-from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Context, Decimal
+from decimal import ROUND_HALF_EVEN, Context, Decimal
 
 from common.errors import InvalidInputError
 from common.reason_codes import Code
@@ -57,12 +57,16 @@ def to_stored(value: Decimal) -> Decimal:
     return _WIDE.quantize(value, _QUANTUM)
 
 
-def rounded_away(value: Decimal, bound: Decimal, places: int = 2) -> Decimal:
-    """Round a value away from a bound, so that one that breaks it never reads as equal to it."""
-    if value == bound:
-        return value
-    rounding = ROUND_CEILING if value > bound else ROUND_FLOOR
-    return value.quantize(Decimal(1).scaleb(-places), rounding, _WIDE)
+def rounded_apart(value: Decimal, bound: Decimal, places: int = 2) -> Decimal:
+    """Round a value to `places`, or to as many more as keep it on its side of a bound.
+
+    So a value that breaks a limit never reads as equal to it.
+    """
+    for digits in range(places, PLACES):
+        shown = value.quantize(Decimal(1).scaleb(-digits), ROUND_HALF_EVEN, _WIDE)
+        if (shown > bound, shown < bound) == (value > bound, value < bound):
+            return shown
+    return value
 
 
 def divide(a: Decimal, b: Decimal) -> Decimal:

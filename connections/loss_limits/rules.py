@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Protocol
 
 from common.limit_figures import Figures, Limit
-from common.money import plain, rounded_away
+from common.money import plain, rounded_apart
 from common.reason_codes import Code
 from connections.models import LossBasis, LossMeasure, LossUnit, LossWindow, ResumeRule
 from connections.trading_day import DayRule, bounds, trading_date
@@ -161,7 +161,7 @@ def pause_limit(name: str, unit: str, currency: str) -> Limit:
 def pause_figures(name: str, value: Decimal, maximum: Decimal, unit: str, currency: str) -> Figures:
     """Return the figures of a pause, or of a limit that is reached."""
     limit = pause_limit(name, unit, currency)
-    shown = rounded_away(value, maximum)
+    shown = rounded_apart(value, maximum)
     return Figures(limit.name, plain(shown), limit.bound, plain(maximum), limit.unit)
 
 

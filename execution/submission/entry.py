@@ -9,7 +9,7 @@ from brokers.account_capabilities import Capabilities
 from brokers.types import ExitSafety, OrderType, PositionMode, Side, TimeInForce
 from brokers.worst_price import can_limit_price
 from common.limit_figures import Limit
-from common.money import plain, rounded_away, to_stored
+from common.money import plain, rounded_apart, to_stored
 from common.reason_codes import Code
 from common.units import Unit, size_of
 from connections.models import SizingMode
@@ -290,7 +290,7 @@ def price_error(
         if moved > limit.distance:
             return Denial(
                 Code.SLIPPAGE_LIMIT,
-                rounded_away(moved / limit.size, limit.maximum),
+                rounded_apart(moved / limit.size, limit.maximum),
                 limit.maximum,
                 limit.unit.word,
                 limit=Limit("Slippage", limit.unit.word),

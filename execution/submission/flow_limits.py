@@ -10,7 +10,7 @@ from decimal import Decimal
 from statistics import median
 
 from common.limit_figures import BASE_UNIT, OF_EQUITY, Limit
-from common.money import plain, rounded_away, to_stored
+from common.money import plain, rounded_apart, to_stored
 from common.reason_codes import Code
 from execution.submission.rows import OrderRow, RecentRow
 from execution.submission.sizing import HUNDRED, ZERO, Denial
@@ -99,7 +99,7 @@ def _same_trade(
     if age is None or age >= window:
         return None
     detail = f"{row.side} {entry.pair}"
-    shown = rounded_away(age, Decimal(window), places=0)
+    shown = rounded_apart(age, Decimal(window), places=0)
     return Denial(Code.SAME_TRADE, shown, Decimal(window), detail)
 
 
@@ -118,7 +118,7 @@ def _unusual_size(row: OrderRow, entry: NewEntry, recent: RecentRow) -> Denial |
     if maximum is None or usual is None or entry.quantity <= maximum * usual:
         return None
     detail = f"{plain(entry.quantity)}, and the median is {plain(usual)}"
-    value = rounded_away(entry.quantity / usual, maximum)
+    value = rounded_apart(entry.quantity / usual, maximum)
     return Denial(Code.SIZE_UNUSUAL, value, maximum, detail)
 
 
@@ -132,7 +132,7 @@ def _day(row: OrderRow, entry: NewEntry, recent: RecentRow, flow: BundleFlow) ->
     notional = to_stored(recent.day_notional + flow.notional + entry.notional)
     maximum = row.max_daily_notional
     if maximum is not None and notional > maximum:
-        value = rounded_away(notional, maximum)
+        value = rounded_apart(notional, maximum)
         return Denial(Code.DAILY_NOTIONAL, value, maximum, row.currency or "")
     volume = recent.day_volume + flow.volumes.get(entry.pair, ZERO) + entry.quantity
     maximum = row.max_daily_volume
@@ -150,7 +150,7 @@ def _currency(row: OrderRow, entry: NewEntry, recent: RecentRow, flow: BundleFlo
         return None
     currency, percent = found
     of = Limit(f"Exposure to {currency}", OF_EQUITY)
-    value = rounded_away(percent, maximum)
+    value = rounded_apart(percent, maximum)
     return Denial(Code.CURRENCY_EXPOSURE, value, maximum, currency, limit=of)
 
 
@@ -164,7 +164,7 @@ def correlation_warning(row: OrderRow, entry: NewEntry, recent: RecentRow, flow:
     if maximum is None or found is None:
         return ""
     currency, percent = found
-    shown = plain(rounded_away(percent, maximum))
+    shown = plain(rounded_apart(percent, maximum))
     return f"correlated exposure to {currency}: {shown} % of equity, above {plain(maximum)} %"
 
 

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 from brokers.trading_hours import is_closed, is_known, opens_at
 from brokers.types import OrderType
 from common.limit_figures import Limit
-from common.money import plain, rounded_away
+from common.money import plain, rounded_apart
 from common.reason_codes import Code
 from common.units import size_of
 from connections.market_hours import is_market_open
@@ -94,7 +94,7 @@ def deviation_denial(row: OrderRow, signal: SignalRow, touch: Decimal) -> Denial
     stop = None if is_trailing else row.stop_price
     for name, price in (("open_price", own), ("stop_price", stop)):
         if price is not None and abs(price - touch) * HUNDRED > maximum * touch:
-            deviation = rounded_away(abs(price - touch) * HUNDRED / touch, maximum, _PLACES)
+            deviation = rounded_apart(abs(price - touch) * HUNDRED / touch, maximum, _PLACES)
             detail = f"{name} {plain(price)}, and the market is at {plain(touch)}"
             return Denial(Code.PRICE_UNREASONABLE, deviation, maximum, detail)
     return None
@@ -124,5 +124,5 @@ def spread_denial(
     distance, maximum, size, unit = min(limits)
     if spread <= distance:
         return None
-    value = rounded_away(spread / size, maximum, _PLACES)
+    value = rounded_apart(spread / size, maximum, _PLACES)
     return Denial(Code.SPREAD_LIMIT, value, maximum, unit.word, limit=Limit("Spread", unit.word))

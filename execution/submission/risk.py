@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 
 from common.limit_figures import OF_EQUITY, Limit
-from common.money import rounded_away, to_stored
+from common.money import rounded_apart, to_stored
 from common.reason_codes import Code
 from execution.submission.flow_limits import BundleFlow
 from execution.submission.sizing import HUNDRED, ZERO, Denial
@@ -87,19 +87,20 @@ def check(
         )
     leverage = _ratio(exposure.notional + entry.notional, funds.equity)
     if leverage > limits.max_leverage:
-        value = rounded_away(leverage, limits.max_leverage)
+        value = rounded_apart(leverage, limits.max_leverage)
         return Denial(Code.MAX_LEVERAGE, value, limits.max_leverage)
     if denial := _check_symbol(entry, exposure, limits, funds):
         return denial
     free = _free_margin(exposure, funds)
     if entry.margin > free:
-        value, maximum = rounded_away(entry.margin, free), rounded_away(free, entry.margin)
+        value = rounded_apart(entry.margin, free)
+        maximum = rounded_apart(free, value)
         return Denial(Code.MARGIN, value, max(maximum, ZERO))
     if denial := trade_risk_denial(entry.risk, limits, funds):
         return denial
     at_risk = _ratio((exposure.risk + entry.risk) * HUNDRED, funds.equity)
     if at_risk > limits.max_portfolio_risk_percent:
-        value = rounded_away(at_risk, limits.max_portfolio_risk_percent)
+        value = rounded_apart(at_risk, limits.max_portfolio_risk_percent)
         return Denial(Code.PORTFOLIO_RISK, value, limits.max_portfolio_risk_percent)
     return None
 
@@ -109,7 +110,7 @@ def trade_risk_denial(risk: Decimal, limits: Limits, funds: AccountFunds) -> Den
     alone = to_stored(_ratio(risk * HUNDRED, funds.equity))  # 1 / 3 of a unit is not exact
     if limits.max_trade_risk_percent is None or alone <= limits.max_trade_risk_percent:
         return None
-    value = rounded_away(alone, limits.max_trade_risk_percent)
+    value = rounded_apart(alone, limits.max_trade_risk_percent)
     return Denial(Code.TRADE_RISK, value, limits.max_trade_risk_percent)
 
 
@@ -125,7 +126,7 @@ def _check_symbol(
     if percent <= maximum:
         return None
     of = Limit(f"Exposure to {entry.pair}", OF_EQUITY) if entry.pair else None
-    value = rounded_away(percent, maximum)
+    value = rounded_apart(percent, maximum)
     return Denial(Code.SYMBOL_EXPOSURE, value, maximum, entry.pair, limit=of)
 
 

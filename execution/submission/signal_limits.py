@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from common.limit_figures import Limit
-from common.money import rounded_away, to_stored
+from common.money import rounded_apart, to_stored
 from common.reason_codes import Code
 from common.sql import Query, array, rows
 from execution.submission.rows import QuoteRow, SignalRow
@@ -116,5 +116,6 @@ def signal_denial(budget: SignalBudget, notional: Decimal) -> Denial | None:
     if to_stored(budget.used) + own <= budget.maximum:
         return None
     detail = f"{budget.currency}, together with the other accounts of the feed"
-    value, of = rounded_away(own, budget.maximum), Limit("This account's notional", budget.currency)
+    value = rounded_apart(own, budget.maximum)
+    of = Limit("This account's notional", budget.currency)
     return Denial(Code.SIGNAL_NOTIONAL, value, budget.maximum, detail, limit=of)

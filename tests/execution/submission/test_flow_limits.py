@@ -184,7 +184,7 @@ def test_currency_exposure_is_net_over_symbols(feed: Feed, broker: FakeBroker) -
     factories.filled(factories.signal(feed))
     enter(feed, currency_pair="EUR/GBP", sl=None)
     assert seen_with_detail() == ("DENIED", "CURRENCY_EXPOSURE", "EUR")
-    assert numbers() == {"value": "2.21", "maximum": "2.204"}
+    assert numbers() == {"value": "2.205", "maximum": "2.204"}
     run(f"UPDATE {PRESET} SET max_currency_exposure_percent = 2.21")
     enter(feed, currency_pair="EUR/GBP", sl=None)
     assert seen() == ("SUBMITTING", "")
