@@ -38,7 +38,7 @@ pytestmark = pytest.mark.django_db
 PRESET, SNAPSHOT = "connections_tradingpreset", "connections_accountsnapshot"
 QUOTE = "prices_latestquote"
 ROOT = Path(__file__).parents[3]
-Step = Callable[[ExecutionConnection, Feed], None]
+Step = Callable[[ExecutionConnection, Feed], object]
 
 
 @dataclass(frozen=True)
@@ -95,12 +95,8 @@ def paused(code: str, unit: str, shown: str) -> Case:
     return Case(
         figures(name, "5.201", shown, maximum="5.2"),
         detail,
-        after=lambda account, feed: void(pause_of(account, code=code, detail=detail, **fields)),
+        after=lambda account, feed: pause_of(account, code=code, detail=detail, **fields),
     )
-
-
-def void(_: object) -> None:
-    """Return nothing."""
 
 
 OF_EQUITY = "% of equity"
