@@ -1,4 +1,4 @@
-"""Each limit's denial tells name, value and maximum: in log, event, API, message and pages.
+"""Each limit's denial states name, value and maximum: in log, event, API, message and pages.
 
 A limit without a case here fails `test_each_limit_has_a_case`, and one whose denial has figures
 without a name fails `test_each_code_with_figures_has_a_name`.
@@ -288,7 +288,7 @@ UNITS_AND_WARNINGS = {"slippage_unit", "max_spread_unit", "correlated_exposure_w
 
 
 @pytest.mark.parametrize("code", CASES)
-def test_denial_tells_its_figures_everywhere(
+def test_denial_states_its_figures_everywhere(
     client: Client, feed: Feed, broker: FakeBroker, code: str
 ) -> None:
     case = CASES[code]
@@ -395,7 +395,7 @@ def test_each_code_with_figures_has_a_name() -> None:
     assert seen - named == set()
 
 
-def test_skipped_entry_of_a_paused_account_tells_the_figures(
+def test_skipped_entry_of_a_paused_account_states_the_figures(
     client: Client, feed: Feed, broker: FakeBroker
 ) -> None:
     account = factories.account(feed)
