@@ -16,8 +16,8 @@ class MisconfiguredError(Exception):
 class FillcastError(Exception):
     """A refusal with a stable code.
 
-    detail: one sentence about this case. numbers: the figures of the sentence, for machines (limit,
-    current, maximum).
+    detail: one sentence about this case. numbers: the figures of the sentence, for machines (name,
+    value, maximum).
     """
 
     def __init__(self, code: Code, detail: str = "", **numbers: Any) -> None:

@@ -57,6 +57,18 @@ def to_stored(value: Decimal) -> Decimal:
     return _WIDE.quantize(value, _QUANTUM)
 
 
+def rounded_apart(value: Decimal, bound: Decimal, places: int = 2) -> Decimal:
+    """Round a value to `places`, or to as many more as keep it on its side of a bound.
+
+    So a value that breaks a limit never reads as equal to it.
+    """
+    for digits in range(places, PLACES):
+        shown = value.quantize(Decimal(1).scaleb(-digits), ROUND_HALF_EVEN, _WIDE)
+        if (shown > bound, shown < bound) == (value > bound, value < bound):
+            return shown
+    return value
+
+
 def divide(a: Decimal, b: Decimal) -> Decimal:
     """Divide at full precision and round to numeric(38,18)."""
     return _WIDE.quantize(_WIDE.divide(a, b), _QUANTUM)

@@ -170,6 +170,21 @@ def pause_detail_sql(connection_id: str, subscription_id: str) -> str:
     )
 
 
+def pause_numbers_sql(order: str) -> str:
+    """Return SQL of the figures of the pause that an order was skipped for.
+
+    order: the alias of a row with the pause's code as `reason`, its `detail` and `connection_id`.
+    """
+    return f"""coalesce((SELECT jsonb_build_object('name', p.name,
+      'value', trim_scale(ceil(p.value * 100) / 100)::text,
+      'maximum', trim_scale(p.maximum)::text, 'unit', CASE p.unit WHEN 'PERCENT' THEN '%%'
+        WHEN 'TRADES' THEN 'trades' ELSE coalesce((SELECT a.currency
+          FROM connections_accountsnapshot a WHERE a.connection_id = p.connection_id), '') END)
+    FROM connections_tradingpause p
+    WHERE p.connection_id = {order}.connection_id AND p.ended_at IS NULL
+      AND p.code = {order}.reason AND p.detail = {order}.detail LIMIT 1), jsonb_build_object())"""
+
+
 CANDIDATES_SQL = """(
     SELECT sub.connection_id, sub.id AS subscription_id
     FROM connections_subscription sub

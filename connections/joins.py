@@ -37,7 +37,7 @@ ENTRY_SYMBOL_MAP_SQL = """CASE WHEN o.routed_from_id IS NULL THEN b.symbol_map
 
 PAUSE_JOIN_SQL = """LEFT JOIN LATERAL (
   SELECT p.code AS pause_code, p.value AS pause_value, p.maximum AS pause_maximum,
-    p.detail AS pause_detail
+    p.detail AS pause_detail, p.name AS pause_name, p.unit AS pause_unit
   FROM connections_tradingpause p
   WHERE p.connection_id IN (c.id, b.connection_id)
     AND (p.subscription_id = b.id OR p.subscription_id IS NULL AND p.connection_id = c.id)

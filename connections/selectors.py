@@ -79,7 +79,14 @@ from connections.loss_limits.figures import (
     limit_name,
     limits_of,
 )
-from connections.loss_limits.rules import Breach, LossFigures, breach_of, value_of
+from connections.loss_limits.rules import (
+    Breach,
+    LossFigures,
+    breach_of,
+    pause_figures,
+    pause_limit,
+    value_of,
+)
 from connections.market_data.compatibility import slippage_rule
 from connections.market_data.exchange_hours import calendars_ending
 from connections.market_data.source_status import (
@@ -185,6 +192,8 @@ __all__ = [
     "open_items",
     "open_secret",
     "other_accounts_using",
+    "pause_figures",
+    "pause_limit",
     "quantity_step_sql",
     "reason_for",
     "reference_source_ids",

@@ -11,6 +11,7 @@ from decimal import Decimal, InvalidOperation
 
 from common.ended_orders import is_ended_wait
 from common.formatting import hint, number, sentence, signed, unconverted
+from common.limit_figures import read_figures, text_with_detail
 from common.reason_codes import Code
 from common.units import unit_label
 from events.context import EventContext
@@ -175,12 +176,13 @@ def _trade(event: EventContext) -> str:
 
 
 def _reason(event: EventContext) -> Lines:
-    """Return the code's sentence, the detail of this case, what to do, and the code."""
+    """Return the code's sentence, figures and detail of this case, what to do, and the code."""
     name, detail = event.get("code"), event.get("detail")
     code = Code(name) if name in Code.__members__ else None
     if code is None:
         return (detail, name)
     detail = "" if detail == code.sentence else detail
+    detail = text_with_detail(read_figures(code.value, event.payload.get("figures")), detail)
     status = FINAL_STATUS.get(event.kind, "")
     return (sentence(code, status), detail, hint(code, status), f"Code {code.value}")
 

@@ -22,6 +22,7 @@ from common.admin import (
 from common.badges import amount, badge, code, state_badge
 from common.formatting import STATES, known_code, sentence, signed, statuses_of, units_of
 from common.formatting import age as format_age
+from common.limit_figures import read_figures, text_with_detail
 from common.money import plain
 from common.units import unit_label
 from connections.models import ExecutionConnection
@@ -233,7 +234,7 @@ class ExecutionLogAdmin(BigTableAdmin):
     """The execution log: one line for each attempt and transition; never changed."""
 
     list_display = ("at", "account", "order_link", "signal_link", "code_shown", "state",
-                    "quantity", "price", "detail")  # fmt: skip
+                    "quantity", "price", "detail_shown")  # fmt: skip
     list_filter = (LogStateFilter, LogBrokerFilter)
     ordering = ("-id",)
     list_display_links = ("at",)
@@ -303,6 +304,10 @@ class ExecutionLogAdmin(BigTableAdmin):
     @admin.display(description="Code")
     def code_shown(self, line: ExecutionLog) -> SafeString:
         return code(line.code)
+
+    @admin.display(description="Detail")
+    def detail_shown(self, line: ExecutionLog) -> str:
+        return text_with_detail(read_figures(line.code, line.numbers), line.detail)
 
     @admin.display(description="State")
     def state(self, line: ExecutionLog) -> Any:

@@ -34,6 +34,7 @@ from execution.base.statements import (
     insert_events_sql,
     insert_log_sql,
     log_rows_sql,
+    refusal_payload_sql,
 )
 from execution.exits import orders as exits
 from execution.models import BY_HAND_PRIORITY, FEED_PRIORITY
@@ -135,16 +136,20 @@ candidates AS (
   FROM classified
 )"""
 
+# Only skipped entries of paused accounts have figures.
+_NUMBERS = f"""CASE WHEN m.reason = ANY('{_PAUSED}'::text[])
+  THEN {eligibility.pause_numbers_sql("m")} ELSE jsonb_build_object() END"""
 _CREATED = log_rows_sql(
     "written m",
     code=f"coalesce(nullif(m.reason, ''), '{Code.CREATED.value}')",
     signal_id="%(signal_id)s",
     detail="m.detail",
+    numbers=_NUMBERS,
 )
 _SKIPPED = event_rows_sql(
     "written m",
     kind="'order.skipped'",
-    payload="jsonb_build_object('code', m.reason, 'detail', m.detail)",
+    payload=refusal_payload_sql("m.reason", "m.detail", _NUMBERS),
     signal_id="%(signal_id)s",
     where="m.status = 'SKIPPED'",
 )

@@ -15,9 +15,11 @@ from typing import Any
 from django.db import transaction
 
 from common.errors import ConflictError, FillcastError, InvalidInputError
+from common.limit_figures import text_with_detail
 from common.money import plain
 from common.reason_codes import Code
 from common.sql import database_now, rows, run
+from connections.models import AccountSnapshot
 from execution.base.change_events import changed_event_sql
 from execution.base.statements import insert_events_sql
 from execution.models import (
@@ -213,7 +215,7 @@ def request_change(
         wanted = terms
     allowed = evaluate_change(order, wanted, totals)
     if isinstance(allowed, Denial):
-        raise _refusal(allowed, wanted)
+        raise _refusal(order, allowed, wanted)
     return _stored(order, allowed, by, change or EntryChange(order=order))
 
 
@@ -250,15 +252,14 @@ def _unfit(order: Order, wanted: WantedTerms) -> FillcastError | None:
     return broker_end_error(order, wanted.valid_until)
 
 
-def _refusal(denial: Denial, wanted: WantedTerms) -> FillcastError:
-    """Return a denial as an error, with its value and limit."""
-    numbers: dict[str, Any] = denial.numbers()
-    figures = ""
-    if numbers.keys() == {"current", "limit"}:
-        figures = f" ({numbers['current']}, limit {numbers['limit']})"
-    detail = f"{denial.code.sentence}{figures}"
-    if denial.detail:
-        detail = f"{detail} {denial.detail}."
+def _refusal(order: Order, denial: Denial, wanted: WantedTerms) -> FillcastError:
+    """Return a denial as an error, with its figures."""
+    currency = AccountSnapshot.objects.filter(connection=order.connection_id)
+    figures = denial.figures(order.pair, currency.values_list("currency", flat=True).first() or "")
+    numbers: dict[str, Any] = figures.as_json() if figures else {}
+    detail = denial.code.sentence
+    if why := text_with_detail(figures, denial.detail):
+        detail = f"{detail} {why.removesuffix('.')}."
     fields = _FIELDS | _LEVEL_FIELDS if wanted.has_levels else _FIELDS
     field = fields.get(denial.code)
     if denial.code == Code.PRICE_UNREASONABLE:  # its detail begins with the signal's field

@@ -1,4 +1,4 @@
-"""What happened to an order and why, in sentences, for the console and the portal. Pure.
+"""What happened to an order and why, in sentences, for the console and the portal.
 
 Denied: by our own rules. Rejected: by the broker. Skipped: the account was not eligible. Failed:
 proven not sent. Unknown: sent, outcome not known.
@@ -14,6 +14,7 @@ from common.money import plain
 from common.units import unit_label
 from execution.end_times import end_of
 from execution.models import AT_BROKER, Order
+from execution.order_figures import stated_detail
 from execution.order_reasons import OrderReason, reason_of
 from signals.models import OrderType
 
@@ -35,24 +36,27 @@ class Explanation:
     """What happened to an order.
 
     summary: one sentence. brief: the same for lists that show the state beside it; may be empty.
-    why: details and what to do. code: a reason code.
+    detail: the figures and details of this case; may be empty. why: these, and what to do. code: a
+    reason code.
     """
 
     state: StateLabel
     summary: str
     brief: str
+    detail: str
     why: str
     code: str
 
 
 def explain(order: Order) -> Explanation:
     """Return what happened to an order and why, in sentences."""
-    reason = reason_of(order)
+    reason, detail = reason_of(order), stated_detail(order)
     return Explanation(
         STATES[order.status],
         _summary(order, reason),
         _brief(order, reason),
-        _why(order, reason),
+        detail,
+        _why(order, reason, detail),
         reason.code,
     )
 
@@ -99,8 +103,8 @@ def _lead(order: Order) -> str:
     return LEAD.get(order.status, "")
 
 
-def _why(order: Order, reason: OrderReason) -> str:
-    parts = [order.detail, _cost(order), reason.hint]
+def _why(order: Order, reason: OrderReason, detail: str) -> str:
+    parts = [detail, _cost(order), reason.hint]
     if order.status in NOTHING_SENT or is_ended_wait(order.reason, order.status):
         parts.insert(1, "Nothing was sent.")
     return " ".join(part for part in parts if part)

@@ -1,11 +1,11 @@
 """Change the levels of an open position: what a person requests."""
 
-from decimal import ROUND_UP, Decimal
+from decimal import Decimal
 
 from django.db import transaction
 
 from common.errors import ConflictError, InvalidInputError
-from common.money import plain
+from common.money import plain, rounded_apart
 from common.reason_codes import Code
 from common.sql import run
 from execution.permissions import require_on_accounts
@@ -13,8 +13,6 @@ from positions.models import ExecutionPosition
 from positions.selectors import with_prices
 from signals.price_guard import deviation_percent
 from users.models import User
-
-_PLACES = Decimal("0.01")  # rounded up: never equal to the maximum
 
 
 def modify_position(
@@ -90,7 +88,7 @@ def _reject_unlikely_levels(
     errors = [
         InvalidInputError(
             Code.PRICE_UNREASONABLE,
-            f"{plain(level)} is {plain(deviation.quantize(_PLACES, ROUND_UP))} % from the price "
+            f"{plain(level)} is {plain(rounded_apart(deviation, maximum))} % from the price "
             f"{plain(price)}; the maximum is {plain(maximum)} %.",
             field=name,
         )

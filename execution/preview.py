@@ -291,26 +291,28 @@ def _figures(denial: Denial) -> str:
     if denial.code == Code.PRICE_UNREASONABLE:  # the maximum is the account's own
         return f"{denial.detail}."
     if denial.code == Code.SPREAD_LIMIT:
-        return f"It is {plain(denial.current)} {denial.detail}."
+        return f"It is {plain(denial.value)} {denial.detail}."
     if denial.code == Code.PROVIDER_SIZE_MISSING:  # its detail names the fields
         return f"It lacks {denial.detail}."
-    if denial.current is None or denial.maximum is None:
+    if denial.value is None or denial.maximum is None:
         return ""
     if denial.code == Code.SLICE_PRICE_LIMIT:
-        return f"Limit {plain(denial.maximum)}, market {plain(denial.current)}."
+        return f"Limit {plain(denial.maximum)}, market {plain(denial.value)}."
     if denial.code == Code.PRICE_WRONG_SIDE:
-        return f"Its price {plain(denial.maximum)}, market {plain(denial.current)}."
+        return f"Its price {plain(denial.maximum)}, market {plain(denial.value)}."
     if denial.code == Code.ACTIVATION_REACHED:
-        return f"It is {plain(denial.maximum)}, market {plain(denial.current)}."
+        return f"It is {plain(denial.maximum)}, market {plain(denial.value)}."
     if denial.code in (Code.TRAIL_TOO_WIDE, Code.ATR_UNKNOWN):
         return f"{denial.detail}."
     if denial.code == Code.LIMIT_BEYOND_STOP:
-        return f"Limit {plain(denial.current)}, stop price {plain(denial.maximum)}."
+        return f"Limit {plain(denial.value)}, stop price {plain(denial.maximum)}."
     if denial.code == Code.EXPIRY_TOO_NEAR:
         return f"It must be at least {plain(denial.maximum)} seconds ahead."
     if denial.code not in (Code.STOP_AT_ENTRY, Code.TARGET_WRONG_SIDE):
         return ""
-    return f"Entry {plain(denial.current)}, level {plain(denial.maximum)}."
+    if denial.code == Code.TARGET_WRONG_SIDE:
+        return f"Entry {plain(denial.maximum)}, level {plain(denial.value)}."
+    return f"Entry {plain(denial.value)}, level {plain(denial.maximum)}."
 
 
 def _sizes(sent: Sequence[tuple[str, Decimal]]) -> Iterable[Sizes]:

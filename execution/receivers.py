@@ -13,11 +13,13 @@ from execution import tasks
 from execution.fan_out import fan_out, withdraw
 from execution.models import AT_BROKER, IN_FLIGHT
 from execution.preview import preview
+from execution.signal_totals import signal_total
 from positions.joins import OPEN_POSITIONS_SQL, PRICED_POSITIONS_SQL, SIGNAL_HAS_OPEN_POSITION_SQL
 from signals.models import Signal
 from signals.open_signals import register_open_signals
 from signals.preview import register_preview
 from signals.signals import signal_cancelled, signal_published
+from signals.totals import register_total
 
 
 @receiver(signal_published, dispatch_uid="execution.fan_out")
@@ -64,3 +66,4 @@ register_open_signals("""s.id IN (
 SELECT o.signal_id FROM execution_order o WHERE o.leg LIKE 'entry%%'
   AND o.status = 'PENDING')""")
 register_preview(preview)
+register_total(signal_total)

@@ -10,6 +10,7 @@ from django.utils.safestring import SafeString
 from common.badges import state_badge
 from execution.models import Order, PendingAction, ScopedAction, Status
 from execution.order_explanations import Explanation, explain
+from execution.order_figures import with_figures
 
 MAX_LINES = 200
 RECENT = timedelta(minutes=10)
@@ -87,7 +88,7 @@ class ScopedResult:
 def scoped_result(action: ScopedAction) -> ScopedResult:
     """Return what became of the action's orders until now."""
     ids = [*action.cancelled, *action.ended, *action.exits]
-    found = Order.objects.filter(pk__in=ids).select_related(
+    found = with_figures(Order.objects.filter(pk__in=ids)).select_related(
         "connection", "signal", "trigger", "position"
     )
     orders = sorted(

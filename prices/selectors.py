@@ -19,7 +19,8 @@ from prices.models import LatestQuote, PriceBar
 __all__ = [
     "Candle", "Conversion", "MarketAverages", "average_prices", "average_true_range", "bar_at",
     "candles", "conversion", "conversion_rate", "is_stale", "latest", "latest_by_connection",
-    "minute_of", "newest_time", "pairs_between", "quotes_by_day", "spread_percentiles", "trend",
+    "minute_of", "newest_quotes", "newest_time", "pairs_between", "quotes_by_day",
+    "spread_percentiles", "trend",
 ]  # fmt: skip
 
 SourcePair = tuple[int, str]
@@ -51,6 +52,19 @@ def latest_by_connection(
     ):
         quotes.setdefault(source, {})[symbol] = Quote(symbol, bid, ask, time)
     return quotes
+
+
+def newest_quotes(symbols: Iterable[str], *, received_since: datetime) -> dict[str, Quote]:
+    """Return the newest quote of each symbol over all sources, of those received since a time.
+
+    received_since: machine time.
+    """
+    rows = LatestQuote.objects.filter(symbol__in=set(symbols), received_at__gte=received_since)
+    newest = rows.order_by("symbol", "-received_at").distinct("symbol")
+    return {
+        symbol: Quote(symbol, bid, ask, time)
+        for symbol, bid, ask, time in newest.values_list("symbol", "bid", "ask", "time")
+    }
 
 
 def is_stale(quote: Quote, *, now: datetime, max_age: timedelta) -> bool:

@@ -47,7 +47,9 @@ from signals.serializers import (
     OcoPreviewSerializer,
     PreviewSerializer,
     SignalSerializer,
+    SignalTotalSerializer,
 )
+from signals.totals import total_of
 from users.api import caller
 from users.models import User
 
@@ -244,7 +246,7 @@ class SignalViewSet(
 
     def get_queryset(self) -> QuerySet[Signal]:
         user = caller(self.request)
-        if self.action == "preview":
+        if self.action in ("preview", "notional"):
             return managed_signals(user)
         return signals_for(user) if self.request.method in READING else managed_signals(user)
 
@@ -364,6 +366,16 @@ class SignalViewSet(
             feed = _feed_to_publish_in(draft.feed, user)
             signal = build_unsaved(feed, draft)
         return Response(PreviewSerializer(visible_to(user, signal, preview(signal))).data)
+
+    @extend_schema(responses=SignalTotalSerializer)
+    @action(detail=True, methods=["get"])
+    def notional(self, request: Request, pk: str) -> Response:
+        """Return what all accounts together have entered for a published signal now, and the feed's
+        `max_signal_notional`. For the feed's owner and operators: the total, never its parts.
+
+        409 if the feed has no such limit, or before the publication.
+        """
+        return Response(SignalTotalSerializer(total_of(self.get_object())).data)
 
     @extend_schema(request=None, responses=SignalSerializer)
     @action(detail=True, methods=["post"])

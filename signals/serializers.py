@@ -120,6 +120,19 @@ class TargetSerializer(StrictSerializer):
     fraction = Amount(positive=True)
 
 
+class SignalTotalSerializer(StrictSerializer):
+    """What all accounts together have entered for a signal: filled, or what may still fill."""
+
+    total = Amount(read_only=True, help_text="In `currency`.")
+    maximum = Amount(read_only=True, help_text="The feed's `max_signal_notional`.")
+    currency = serializers.CharField(read_only=True)
+    unconverted = serializers.DictField(
+        child=Amount(), read_only=True,
+        help_text="Amounts that `total` lacks, by currency: no price source quotes a rate now.",
+    )  # fmt: skip
+    as_of = UtcDateTime(read_only=True)
+
+
 class ReachSerializer(StrictSerializer):
     """How many of the active accounts that take the feed list the symbol."""
 

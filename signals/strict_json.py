@@ -40,7 +40,7 @@ def parse(data: bytes, *, max_bytes: int = MAX_BYTES) -> Any:
         raise InvalidInputError(
             Code.BODY_TOO_LARGE,
             f"{len(data)} bytes are more than the maximum of {max_bytes}.",
-            current=len(data),
+            value=len(data),
             maximum=max_bytes,
         )
     try:

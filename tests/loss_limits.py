@@ -26,7 +26,7 @@ def pause_of(connection: ExecutionConnection, **fields: Any) -> TradingPause:
     values: dict[str, Any] = {
         "code": "LOSS_LIMIT", "name": "Fall of the equity from its first value in the trading day",
         "value": Decimal("5.2"), "maximum": Decimal(5), "unit": "PERCENT",
-        "detail": "Fall of the equity: 5.20 %, limit 5 %", "action": "PAUSE", "since": now,
+        "detail": "Fall of the equity: 5.2 %, maximum 5 %", "action": "PAUSE", "since": now,
         "until": now + timedelta(hours=1),
     } | fields  # fmt: skip
     return TradingPause.objects.create(connection=connection, **values)

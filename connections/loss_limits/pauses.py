@@ -8,11 +8,12 @@ from uuid import UUID
 from django.db import transaction
 
 from common.clocks import market_now
+from common.limit_figures import Figures
 from common.permissions import Right
 from common.sql import Query, rows
 from connections.accounts.permissions import check_owner
 from connections.loss_limits.figures import AppliedLimit, limit_name
-from connections.loss_limits.rules import Breach, describe, pause_end
+from connections.loss_limits.rules import Breach, describe, pause_end, pause_figures
 from connections.models import ConnectionLock, ExecutionConnection, TradingPause
 from connections.trading_day import rule_of
 from events.models import EventKind
@@ -74,7 +75,8 @@ def _start(limit: AppliedLimit, breach: Breach, now: datetime) -> TradingPause:
         since=now,
         until=pause_end(limit, now, rule_of(limit)),
     )
-    _emit(pause, EventKind.LOSS_LIMIT_REACHED)
+    figures = pause_figures(name, breach.value, breach.maximum, limit.unit, limit.currency)
+    _emit(pause, EventKind.LOSS_LIMIT_REACHED, figures=figures)
     return pause
 
 
@@ -111,7 +113,13 @@ def resume_after_limit(pause_id: int, *, by: User | None) -> bool:
     return True
 
 
-def _emit(pause: TradingPause, kind: EventKind, *, by: User | None = None) -> None:
+def _emit(
+    pause: TradingPause,
+    kind: EventKind,
+    *,
+    by: User | None = None,
+    figures: Figures | None = None,
+) -> None:
     connection = ExecutionConnection.objects.only("user_id", "admin_id").get(pk=pause.connection_id)
     emit(
         kind,
@@ -125,5 +133,6 @@ def _emit(pause: TradingPause, kind: EventKind, *, by: User | None = None) -> No
             "until": f"{pause.until:%Y-%m-%d %H:%M} UTC" if pause.until else "",
             "subscription": pause.subscription_id,
             "by": by.get_username() if by else "",
+            **({"figures": figures.as_json()} if figures else {}),
         },
     )

@@ -8,7 +8,8 @@ from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Protocol
 
-from common.money import plain
+from common.limit_figures import Figures, Limit
+from common.money import plain, rounded_apart
 from common.reason_codes import Code
 from connections.models import LossBasis, LossMeasure, LossUnit, LossWindow, ResumeRule
 from connections.trading_day import DayRule, bounds, trading_date
@@ -147,11 +148,21 @@ def code_of(limit: LossRule) -> Code:
 
 
 def describe(name: str, breach: Breach, unit: str, currency: str) -> str:
-    """Return one line: `Fall of the equity … in the trading day: 512.30 USD, limit 500 USD`."""
-    after = {LossUnit.AMOUNT: f" {currency}", LossUnit.PERCENT: " %", LossUnit.TRADES: ""}
-    suffix = after[LossUnit(unit)].rstrip()
-    value = plain(breach.value.quantize(Decimal("0.01")))
-    return f"{name}: {value}{suffix}, limit {plain(breach.maximum)}{suffix}"
+    """Return one line: `Fall of the equity … in the trading day: 512.3 USD, maximum 500 USD`."""
+    return pause_figures(name, breach.value, breach.maximum, unit, currency).text
+
+
+def pause_limit(name: str, unit: str, currency: str) -> Limit:
+    """Return what the figures of a pause are of."""
+    units = {LossUnit.AMOUNT: currency, LossUnit.PERCENT: "%", LossUnit.TRADES: "trades"}
+    return Limit(name, units[LossUnit(unit)])
+
+
+def pause_figures(name: str, value: Decimal, maximum: Decimal, unit: str, currency: str) -> Figures:
+    """Return the figures of a pause, or of a limit that is reached."""
+    limit = pause_limit(name, unit, currency)
+    shown = rounded_apart(value, maximum)
+    return Figures(limit.name, plain(shown), limit.bound, plain(maximum), limit.unit)
 
 
 def _start(limit: LossRule, figures: LossFigures) -> Decimal | None:

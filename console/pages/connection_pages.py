@@ -36,6 +36,7 @@ from console.pages.page_helpers import View, can, page
 from console.pages.price_source_pages import price_context
 from execution.models import DriftItem, ExecutionLog, Order
 from execution.monitoring.loss_limits import limit_states
+from execution.order_figures import with_figures
 from execution.rounding_debt import RoundingDebt, rounding_debts
 
 LAST_ORDERS = 10
@@ -60,7 +61,7 @@ def show(request: HttpRequest, pk: UUID, **_: Any) -> HttpResponse:
         maintenance=describe_maintenance(connection),
         has_credentials=connection.sealed_credentials is not None,
         subscriptions=_with_rounding_debts(connection),
-        orders=orders.select_related("signal")[:LAST_ORDERS],
+        orders=with_figures(orders.select_related("signal"))[:LAST_ORDERS],
         failed_steps=log_lines.filter(status__in=["REJECTED", "FAILED", "UNKNOWN"]).order_by("-pk")[
             :LAST_ORDERS
         ],

@@ -24,6 +24,7 @@ from execution.end_times import end_of
 from execution.market_analysis import market_analysis
 from execution.models import EntryChange, EntryDecision, ExecutionLog, Order, Status
 from execution.order_changes import may_be_changed
+from execution.order_figures import with_figures
 from execution.order_reasons import reason_of
 from execution.slice_results import slice_result
 from execution.timeline import timeline
@@ -35,7 +36,8 @@ MAX_LOG_LINES = 200
 def find(pk: int) -> Order:
     """Return an order with what its page shows. Raises Http404."""
     related = ("signal__feed", "connection__user", "connection__admin", "position", "trigger")
-    found = Order.objects.select_related(*related).defer("connection__sealed_credentials")
+    orders = with_figures(Order.objects.select_related(*related))
+    found = orders.defer("connection__sealed_credentials")
     return get_object_or_404(found, pk=pk)
 
 

@@ -15,6 +15,7 @@ from console.queries.candidates import Candidate
 from execution import services, tasks
 from execution.exits.forms import CloseForm, close_consequences
 from execution.models import Fill, Order
+from execution.order_figures import with_figures
 from positions.models import ExecutionPosition
 from positions.selectors import protection, with_prices
 
@@ -36,11 +37,12 @@ def address(pk: int) -> str:
 
 def orders_of(position: ExecutionPosition) -> list[Order]:
     """Return the entry legs that opened it, then its exits."""
-    entries = Order.objects.filter(
+    orders = with_figures(Order.objects.all())
+    entries = orders.filter(
         signal_id=position.signal_id, connection_id=position.connection_id,
         leg__startswith="entry", position_leg=position.entry_leg,
     )  # fmt: skip
-    return [*entries.order_by("id"), *position.exits.order_by("id")]
+    return [*entries.order_by("id"), *orders.filter(position=position).order_by("id")]
 
 
 def show(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:

@@ -25,6 +25,7 @@ from execution.oco_results import pair_sentences
 from signals import services
 from signals.models import Approval, Signal
 from signals.preview import preview, require_useful
+from signals.totals import has_total, total_of
 
 ORDERS_PER_PAGE = 50
 
@@ -95,6 +96,7 @@ def _results(request: HttpRequest, signal: Signal) -> dict[str, Any]:
         "filters": request.GET,
         "read_at": timezone.now(),
         "follow_up": _follow_up(signal),
+        "total": total_of(signal) if has_total(signal) else None,
     }
 
 

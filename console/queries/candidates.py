@@ -22,6 +22,7 @@ from console.charts import Histogram, Segment, histogram, segments
 from console.queries.funnel import Progress
 from execution.models import Order
 from execution.order_explanations import explain
+from execution.order_figures import with_figures
 from execution.order_reasons import reason_of, stated_reason, states, with_reason
 from signals.models import Action, Signal
 
@@ -183,7 +184,8 @@ class Candidate:
 
 def explanation_of(order: Order) -> str:
     """Return what happened to an order and why, to be shown beside its state."""
-    return f"{explain(order).brief} {order.detail}".strip()
+    explanation = explain(order)
+    return f"{explanation.brief} {explanation.detail}".strip()
 
 
 def filtered_orders(signal: Signal, filters: QueryDict) -> QuerySet[Order]:
@@ -199,7 +201,7 @@ def filtered_orders(signal: Signal, filters: QueryDict) -> QuerySet[Order]:
         found = with_reason(found, reason)
     if term := filters.get("q", "").strip():
         found = found.filter(_search(term))
-    related = found.select_related("connection__user", "connection__admin", "signal")
+    related = with_figures(found).select_related("connection__user", "connection__admin", "signal")
     sort = SORTS.get(filters.get("sort", ""))
     ordering: list[Any] = [_down(sort)] if sort else [_RANK]
     return related.defer("connection__sealed_credentials").order_by(*ordering, "pk")

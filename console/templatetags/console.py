@@ -7,9 +7,11 @@ from django.utils.safestring import SafeString
 
 from common import formatting
 from common.badges import code, state_badge
+from common.limit_figures import read_figures, text_with_detail
 from console.queries.first_steps import Step, step_of, steps_taken
-from execution.models import Order
+from execution.models import ExecutionLog, Order
 from execution.monitoring.scan_heartbeat import scan_status
+from execution.order_figures import stated_detail
 from execution.order_reasons import OrderReason, reason_of
 from users.trail_alarm import trail_status
 
@@ -50,6 +52,24 @@ def order_state(status: str) -> SafeString:
 def order_reason(order: Order) -> OrderReason:
     """Return why an order is in its status, and since when it waits."""
     return reason_of(order)
+
+
+@register.filter
+def order_detail(order: Order) -> str:
+    """Return the figures and details of an order's reason."""
+    return stated_detail(order)
+
+
+@register.filter
+def line_detail(line: ExecutionLog) -> str:
+    """Return the figures and details of a log line."""
+    return text_with_detail(read_figures(line.code, line.numbers), line.detail)
+
+
+@register.filter
+def other_numbers(line: ExecutionLog) -> dict[str, Any]:
+    """Return the numbers of a log line that are no figures of a denial."""
+    return {} if read_figures(line.code, line.numbers) else line.numbers
 
 
 @register.filter

@@ -34,6 +34,7 @@ from execution.api.serializers import (
 )
 from execution.models import Order, Status
 from execution.order_changes import change_order, may_be_changed, obstacle
+from execution.order_figures import with_figures
 from execution.order_reasons import with_reason
 from execution.scoped_actions import (
     ActionRequest,
@@ -62,7 +63,8 @@ def orders_for(user: User) -> QuerySet[Order]:
         closed_at__isnull=False,
     )
     closed = Q(position__closed_at__isnull=False) | Q(Exists(opened))
-    rows = Order.objects.select_related("connection", "signal", "trigger").annotate(
+    orders = with_figures(Order.objects.select_related("connection", "signal", "trigger"))
+    rows = orders.annotate(
         position_closed=Case(When(closed, then=Value(True)), default=Value(False))
     )
     mine = own_connections(user).values("pk")

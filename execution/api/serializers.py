@@ -16,6 +16,7 @@ from common.api_fields import (
     WholeNumber,
     reason,
 )
+from common.limit_figures import Bound, Figures, read_figures
 from common.money import plain
 from execution.end_times import end_of
 from execution.models import (
@@ -30,6 +31,7 @@ from execution.models import (
     Status,
     trigger_of,
 )
+from execution.order_figures import figures_of
 from execution.order_reasons import reason_of
 from execution.reconciliation import presentation
 from execution.reconciliation.decisions import actions_of
@@ -60,6 +62,58 @@ def lifecycle_of(order: Any) -> str:
         return "CLOSED"
     status = str(order.status)
     return {"PENDING": "RECEIVED", "SUBMITTING": "VALIDATED"}.get(status, status)
+
+
+class FiguresSerializer(StrictSerializer):
+    """What was limited, its value and the bound that it broke; numbers in plain digits.
+
+    One of maximum, minimum, compared_with and allowed is set; all are null if it is not known.
+    """
+
+    name = serializers.CharField(read_only=True, help_text="What was limited.")
+    value = serializers.CharField(read_only=True)
+    maximum = serializers.CharField(read_only=True, allow_null=True)
+    minimum = serializers.CharField(read_only=True, allow_null=True)
+    compared_with = serializers.CharField(
+        read_only=True, allow_null=True, help_text="Another price or quantity."
+    )
+    allowed = serializers.CharField(
+        read_only=True, allow_null=True, help_text="A list, such as of symbols, or a time."
+    )
+    bound_name = serializers.CharField(
+        read_only=True, help_text="What the bound is: `maximum`, or such as `stop loss`."
+    )
+    unit = serializers.CharField(
+        read_only=True, allow_blank=True, help_text="Of value and bound; empty: a price or count."
+    )
+    text = serializers.CharField(read_only=True, help_text="All of it, for people.")
+
+
+class RefusalReason(Reason):
+    """A reason with the figures of a denial; null for reasons without."""
+
+    figures = FiguresSerializer(read_only=True, allow_null=True)
+
+
+def refusal(code: str, status: str, figures: Figures | None) -> dict[str, Any] | None:
+    """Return a reason code with its sentence, hint and figures; None without a code."""
+    stated = reason(code, status)
+    return None if stated is None else {**stated, "figures": figures and _figures(figures)}
+
+
+def _figures(figures: Figures) -> dict[str, str | None]:
+    bounds = {
+        bound.value: figures.bound_value if bound is figures.bound and figures.bound_value else None
+        for bound in Bound
+    }
+    return {
+        "name": figures.name,
+        "value": figures.value,
+        **bounds,
+        "bound_name": figures.word or figures.bound.value,
+        "unit": figures.unit,
+        "text": figures.text,
+    }
 
 
 class FillSerializer(StrictModelSerializer[Fill]):
@@ -257,10 +311,10 @@ class OrderSerializer(StrictModelSerializer[Order]):
         """Return the lifecycle state."""
         return lifecycle_of(order)
 
-    @extend_schema_field(Reason(allow_null=True))
-    def get_reason(self, order: Order) -> dict[str, str] | None:
-        """Return the code, sentence and hint of the reason."""
-        return reason(reason_of(order).code, order.status)
+    @extend_schema_field(RefusalReason(allow_null=True))
+    def get_reason(self, order: Order) -> dict[str, Any] | None:
+        """Return the code, sentence and hint of the reason, with the figures of a denial."""
+        return refusal(reason_of(order).code, order.status, figures_of(order))
 
 
 class EntryDecisionSerializer(StrictModelSerializer[EntryDecision]):
@@ -544,10 +598,10 @@ class LogSerializer(StrictModelSerializer[ExecutionLog]):
         )
         read_only_fields = fields
 
-    @extend_schema_field(Reason(allow_null=True))
-    def get_reason(self, line: ExecutionLog) -> dict[str, str] | None:
-        """Return the code, sentence and hint of the reason."""
-        return reason(line.code, line.status)
+    @extend_schema_field(RefusalReason(allow_null=True))
+    def get_reason(self, line: ExecutionLog) -> dict[str, Any] | None:
+        """Return the code, sentence and hint of the reason, with the figures of a denial."""
+        return refusal(line.code, line.status, read_figures(line.code, line.numbers))
 
 
 class DriftSerializer(StrictModelSerializer[DriftItem]):

@@ -45,6 +45,14 @@ def insert_log_sql(*selects: str) -> str:
     )
 
 
+def refusal_payload_sql(code: str, detail: str, numbers: str) -> str:
+    """Return the payload of an event about a refusal. numbers: its figures, or an empty object."""
+    return (
+        f"jsonb_strip_nulls(jsonb_build_object('code', {code}, 'detail', {detail},"
+        f" 'figures', nullif({numbers}::jsonb, jsonb_build_object())))"
+    )
+
+
 def event_rows_sql(
     source: str,
     *,

@@ -17,7 +17,6 @@ import structlog
 from django.db import DatabaseError, transaction
 
 from common.clocks import market_at, market_now
-from common.money import plain
 from common.reason_codes import Code
 from common.sql import database_now, run
 from connections.models import LossAction, LossMeasure, LossUnit, TradingPause
@@ -30,6 +29,7 @@ from connections.selectors import (
     figures_of,
     limit_name,
     limits_of,
+    pause_figures,
     value_of,
 )
 from connections.services import end_due_pauses, lock_account, mark_checked, start_pauses
@@ -134,12 +134,13 @@ def pause_account(connection_id: UUID) -> list[int]:
         now = market_now()
         breaches = find_breaches([connection_id], now)
         pauses = start_pauses(breaches, now=now)
-        feeds = {limit.limit_id: limit.feed_id for limit, _ in breaches}
+        reached = {limit.limit_id: limit for limit, _ in breaches}
         exits: list[int] = []
         for pause in pauses:
-            _add_to_log(pause)
+            limit = reached[pause.limit_id or 0]
+            _add_to_log(pause, limit.currency)
             if pause.action == LossAction.PAUSE_AND_CLOSE:
-                exits += _close_all(pause, feeds[pause.limit_id or 0])
+                exits += _close_all(pause, limit.feed_id)
     for pause in pauses:
         log.warning("entries paused", connection=str(connection_id), limit=pause.detail)
     return exits
@@ -157,12 +158,14 @@ def _closed_results(limits: Sequence[AppliedLimit], now: datetime) -> dict[int, 
     return {places[i]: ClosedResult(-row.net, row.streak) for i, row in sums.items()}
 
 
-def _add_to_log(pause: TradingPause) -> None:
+def _add_to_log(pause: TradingPause, currency: str) -> None:
     ExecutionLog.objects.create(
         connection_id=pause.connection_id,
         code=pause.code,
         detail=pause.detail,
-        numbers={"current": plain(pause.value), "limit": plain(pause.maximum)},
+        numbers=pause_figures(
+            pause.name, pause.value, pause.maximum, pause.unit, currency
+        ).as_json(),
     )
 
 

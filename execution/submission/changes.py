@@ -11,6 +11,7 @@ from decimal import Decimal
 from brokers.price_rounding import round_entry_price, round_level_price
 from brokers.registry import capabilities_of
 from brokers.types import OrderField, OrderType
+from common.limit_figures import BASE_UNIT, Bound, Limit
 from common.money import plain
 from common.reason_codes import Code
 from common.sql import array, rows
@@ -191,7 +192,8 @@ def _quantity_denial(quantity: Decimal, own: OrderSums, instrument: InstrumentRo
         return Denial(Code.VOLUME_INVALID, quantity, instrument.quantity_max, "above the maximum")
     if instrument.quantity_step and quantity % instrument.quantity_step:
         detail = f"not a multiple of {plain(instrument.quantity_step)}"
-        return Denial(Code.VOLUME_INVALID, quantity, instrument.quantity_step, detail)
+        step = Limit("Quantity", BASE_UNIT, Bound.COMPARED_WITH, "step")
+        return Denial(Code.VOLUME_INVALID, quantity, instrument.quantity_step, detail, limit=step)
     return None
 
 

@@ -86,7 +86,8 @@ ORDER_COLUMNS = f"""o.id, o.status, o.connection_id::text, o.position_id, o.sign
     FROM execution_order x WHERE x.connection_id = o.connection_id AND x.oco_group = o.oco_group
       AND x.oco_fired), false) AS other_leg_fired,
   o.awaits_condition, o.has_exit_condition,
-  pause.pause_code, pause.pause_value, pause.pause_maximum, pause.pause_detail"""
+  pause.pause_code, pause.pause_value, pause.pause_maximum, pause.pause_detail,
+  pause.pause_name, pause.pause_unit"""
 ACCOUNT_JOINS = f"""{connection_join_sql("o.connection_id")}
 {account_join_sql()}
 {PRESET_JOIN_SQL}

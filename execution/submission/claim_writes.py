@@ -16,6 +16,7 @@ from execution.base.statements import (
     insert_events_sql,
     insert_log_sql,
     log_rows_sql,
+    refusal_payload_sql,
 )
 from execution.ids import at_attempt, new_client_order_id
 from execution.models import Status
@@ -88,7 +89,7 @@ _DECIDED = log_rows_sql(
 _NOT_SENT = event_rows_sql(
     "moved m JOIN decided d USING (id)",
     kind="'order.' || lower(m.status)",
-    payload="jsonb_build_object('code', d.reason, 'detail', d.detail)",
+    payload=refusal_payload_sql("d.reason", "d.detail", "d.numbers"),
     where="m.status <> 'SUBMITTING'",
 )
 
@@ -202,7 +203,7 @@ def _record(row: OrderRow, decision: Settled) -> DecisionRecord:
         status=status.value,
         reason=denial.code.value,
         detail=denial.detail,
-        numbers=json.dumps(denial.numbers()),
+        numbers=json.dumps(denial.numbers(row.pair, row.currency or "")),
         symbol=row.symbol,
         limit_price=row.limit_price,
         stop_price=row.stop_price,

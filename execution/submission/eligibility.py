@@ -48,7 +48,7 @@ def is_emulated(row: OrderRow, signal: SignalRow, capabilities: Capabilities) ->
 def expiry_too_near(
     row: OrderRow, signal: SignalRow, now: datetime, capabilities: Capabilities
 ) -> Denial | None:
-    """Deny a GTD order whose end is nearer than the broker accepts. Current, maximum: seconds."""
+    """Deny a GTD order whose end is nearer than the broker accepts. Value, minimum: seconds."""
     expiry = times_in_force.expiry_at_broker(row.time_in_force, signal.valid_until, capabilities)
     if expiry is None or is_emulated(row, signal, capabilities):
         return None  # the engine ends it

@@ -137,7 +137,7 @@ def _too_risky_minimum(size: sizing.Size, denial: Denial | Deferred) -> Denial |
     if not (size.is_minimum and isinstance(denial, Denial) and denial.code is Code.TRADE_RISK):
         return None
     detail = (
-        f"The minimum would risk {plain(denial.current)} % of equity; the preset allows "
+        f"The minimum would risk {plain(denial.value)} % of equity; the preset allows "
         f"{plain(denial.maximum)} %"
     )
     return Denial(

@@ -1,14 +1,15 @@
 """The prices of an entry, and whether the market allows them now. Pure."""
 
 from dataclasses import dataclass
-from decimal import ROUND_UP, Decimal
+from decimal import Decimal
 from typing import NamedTuple
 
 from brokers import price_rounding
 from brokers.account_capabilities import Capabilities
 from brokers.types import OrderType, Side
 from brokers.worst_price import can_limit_price
-from common.money import plain, to_stored
+from common.limit_figures import Limit
+from common.money import plain, rounded_apart
 from common.reason_codes import Code
 from common.units import Unit, size_of
 from execution.submission.outcomes import ORDER_TYPES, SIDES, touch_price
@@ -94,9 +95,10 @@ def _provider_price(row: OrderRow, signal: SignalRow) -> Decimal | None:
 
 @dataclass(frozen=True, slots=True)
 class _Slippage:
-    """How far a price may move. distance, and size of one `unit`: quote currency."""
+    """How far a price may move. maximum: in `unit`; distance, size of one unit: quote currency."""
 
     distance: Decimal
+    maximum: Decimal
     unit: Unit
     size: Decimal
 
@@ -115,7 +117,7 @@ def _max_slippage(
             unit = slippage_unit(row.pair, unit_name or "")
             price, tick = signal.open_price or touch, instrument.tick
             size = size_of(unit, price=price, pip=instrument.pip, tick=tick)
-            limits.append(_Slippage(value * size, unit, size))
+            limits.append(_Slippage(value * size, value, unit, size))
     return min(limits, key=lambda limit: limit.distance, default=None)
 
 
@@ -123,7 +125,7 @@ def slippage_not_kept(entry: PricedEntry) -> Denial | None:
     """Deny a worst price that the account's orders cannot carry."""
     if entry.at.worst is None or can_limit_price(entry.capabilities):
         return None
-    return Denial(Code.SLIPPAGE_NOT_KEPT, maximum=entry.at.worst)
+    return Denial(Code.SLIPPAGE_NOT_KEPT, entry.at.touch, entry.at.worst)
 
 
 def plan_limit_passed(entry: PricedEntry) -> Denial | None:
@@ -146,9 +148,10 @@ def slippage_denial(entry: PricedEntry) -> Denial | None:
         return None
     return Denial(
         Code.SLIPPAGE_LIMIT,
-        (moved / limit.size).quantize(Decimal("0.000001"), ROUND_UP),
-        to_stored(limit.distance / limit.size),
+        rounded_apart(moved / limit.size, limit.maximum),
+        limit.maximum,
         limit.unit.word,
+        limit=Limit("Slippage", limit.unit.word),
     )
 
 
@@ -157,7 +160,7 @@ def level_reached(entry: PricedEntry) -> Denial | None:
     at, nearest = entry.at, entry.market.instrument.stops_level
     for target in entry.signal.target_prices:
         if (target - at.entry) * at.side.sign <= 0:
-            return Denial(Code.TARGET_WRONG_SIDE, at.entry, target)
+            return Denial(Code.TARGET_WRONG_SIDE, target, at.entry)
     for level in (at.sl, *entry.signal.target_prices):
         if level is not None and abs(at.entry - level) < nearest:
             return Denial(Code.STOP_TOO_NEAR, abs(at.entry - level), nearest)

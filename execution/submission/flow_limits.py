@@ -6,10 +6,11 @@ Each counts what was sent before (`recent.py`) and the entries that the same bun
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from decimal import ROUND_DOWN, Decimal
+from decimal import Decimal
 from statistics import median
 
-from common.money import plain, to_stored
+from common.limit_figures import BASE_UNIT, OF_EQUITY, Limit
+from common.money import plain, rounded_apart, to_stored
 from common.reason_codes import Code
 from execution.submission.rows import OrderRow, RecentRow
 from execution.submission.sizing import HUNDRED, ZERO, Denial
@@ -70,7 +71,8 @@ def same_trade(
     if age is None or age >= window:
         return None
     detail = f"{row.side} {entry.pair}"
-    return Denial(Code.SAME_TRADE, age.quantize(Decimal(1), ROUND_DOWN), Decimal(window), detail)
+    shown = rounded_apart(age, Decimal(window), places=0)
+    return Denial(Code.SAME_TRADE, shown, Decimal(window), detail)
 
 
 def per_minute(row: OrderRow, recent: RecentRow, flow: BundleFlow) -> Denial | None:
@@ -88,7 +90,8 @@ def unusual_size(row: OrderRow, quantity: Decimal, recent: RecentRow) -> Denial 
     if maximum is None or usual is None or quantity <= maximum * usual:
         return None
     detail = f"{plain(quantity)}, and the median is {plain(usual)}"
-    return Denial(Code.SIZE_UNUSUAL, _above(quantity / usual, maximum), maximum, detail)
+    value = rounded_apart(quantity / usual, maximum)
+    return Denial(Code.SIZE_UNUSUAL, value, maximum, detail)
 
 
 def usual_quantity(last: Sequence[Decimal]) -> Decimal | None:
@@ -103,11 +106,13 @@ def daily_sums(
     notional = to_stored(recent.day_notional + flow.notional + entry.notional)
     maximum = row.max_daily_notional
     if maximum is not None and notional > maximum:
-        return Denial(Code.DAILY_NOTIONAL, _above(notional, maximum), maximum, row.currency or "")
+        value = rounded_apart(notional, maximum)
+        return Denial(Code.DAILY_NOTIONAL, value, maximum, row.currency or "")
     volume = recent.day_volume + flow.volumes.get(entry.pair, ZERO) + entry.quantity
     maximum = row.max_daily_volume
     if maximum is not None and volume > maximum:
-        return Denial(Code.DAILY_VOLUME, volume, maximum, entry.pair)
+        of = Limit(f"Volume of the day in {entry.pair}", BASE_UNIT)
+        return Denial(Code.DAILY_VOLUME, volume, maximum, entry.pair, limit=of)
     return None
 
 
@@ -120,7 +125,9 @@ def currency_exposure(
     if maximum is None or found is None:
         return None
     currency, percent = found
-    return Denial(Code.CURRENCY_EXPOSURE, _above(percent, maximum), maximum, currency)
+    of = Limit(f"Exposure to {currency}", OF_EQUITY)
+    value = rounded_apart(percent, maximum)
+    return Denial(Code.CURRENCY_EXPOSURE, value, maximum, currency, limit=of)
 
 
 def correlation_warning(row: OrderRow, entry: NewEntry, recent: RecentRow, flow: BundleFlow) -> str:
@@ -133,7 +140,7 @@ def correlation_warning(row: OrderRow, entry: NewEntry, recent: RecentRow, flow:
     if maximum is None or found is None:
         return ""
     currency, percent = found
-    shown = plain(_above(percent, maximum))
+    shown = plain(rounded_apart(percent, maximum))
     return f"correlated exposure to {currency}: {shown} % of equity, above {plain(maximum)} %"
 
 
@@ -160,9 +167,3 @@ def _beyond(
         if to_stored(after * HUNDRED) > maximum * row.equity:
             return currency, after * HUNDRED / row.equity if row.equity > 0 else Decimal(10) ** 9
     return None
-
-
-def _above(value: Decimal, maximum: Decimal) -> Decimal:
-    """Return a value that breaks a maximum, to two digits if it does not read as equal to it."""
-    short = value.quantize(Decimal("0.01"))
-    return short if short > maximum else to_stored(value)

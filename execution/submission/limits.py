@@ -21,6 +21,7 @@ from typing import Generic, NamedTuple, TypeVar
 from brokers.account_capabilities import Capabilities
 from brokers.types import PositionMode, Side
 from common.reason_codes import Code
+from connections.selectors import pause_limit
 from execution.base.kill_switch import denial_code
 from execution.submission import flow_limits, market_limits, risk
 from execution.submission.eligibility import cannot_trade, expiry_too_near, listing_denial
@@ -84,7 +85,11 @@ def halt_denial(row: OrderRow, halt: str | None) -> Denial | None:
         return Denial(denial_code(halt))
     if row.pause_code:
         return Denial(
-            Code[row.pause_code], row.pause_value, row.pause_maximum, row.pause_detail or ""
+            Code[row.pause_code],
+            row.pause_value,
+            row.pause_maximum,
+            row.pause_detail or "",
+            limit=pause_limit(row.pause_name or "", row.pause_unit or "", row.currency or ""),
         )
     return None
 

@@ -1,15 +1,16 @@
 """An entry's limits that depend on the symbol, its quote and the time, not on the size. Pure.
 
-Each check returns a denial with the current value and the maximum, or None. docs/limits.md
+Each check returns a denial with the value and the maximum, or None. docs/limits.md
 """
 
 from datetime import datetime
-from decimal import ROUND_UP, Decimal
+from decimal import Decimal
 from zoneinfo import ZoneInfo
 
 from brokers.trading_hours import is_closed, is_known, opens_at
 from brokers.types import OrderType
-from common.money import plain
+from common.limit_figures import Limit
+from common.money import plain, rounded_apart
 from common.reason_codes import Code
 from common.units import size_of
 from connections.market_hours import is_market_open
@@ -20,8 +21,8 @@ from execution.submission.sizing import HUNDRED, Denial
 from signals.price_guard import deviation_percent
 from signals.symbols import slippage_unit
 
-# Values are rounded up: a denied one never reads as equal to its maximum.
-_PLACES = Decimal("0.000001")
+_PLACES = 6
+_LIST_MAX = 200  # characters of a list of symbols that a denial states
 
 
 def symbol_denial(row: OrderRow) -> Denial | None:
@@ -29,7 +30,14 @@ def symbol_denial(row: OrderRow) -> Denial | None:
     lists = (row.allowed_symbols, row.own_allowed_symbols)
     if all(is_allowed(row.pair, patterns or ()) for patterns in lists):
         return None
-    return Denial(Code.SYMBOL_NOT_ALLOWED, detail=row.pair)
+    broken = next(patterns for patterns in lists if not is_allowed(row.pair, patterns or ()))
+    allowed = ", ".join(broken or ())
+    return Denial(
+        Code.SYMBOL_NOT_ALLOWED,
+        detail=row.pair,
+        text_value=row.pair,
+        allowed=allowed if len(allowed) <= _LIST_MAX else f"{allowed[:_LIST_MAX]} …",
+    )
 
 
 def hours_denial(row: OrderRow, now: datetime) -> Denial | None:
@@ -37,10 +45,11 @@ def hours_denial(row: OrderRow, now: datetime) -> Denial | None:
     for sessions in (row.trading_sessions, row.own_trading_sessions):
         if sessions and not is_open(sessions, now, row.trading_day_zone):
             local = now.astimezone(ZoneInfo(row.trading_day_zone))
-            detail = f"{local:%a %H:%M} {row.trading_day_zone}, not in {', '.join(sessions)}"
-            return Denial(Code.OUTSIDE_SESSION, detail=detail)
+            at, allowed = f"{local:%a %H:%M} {row.trading_day_zone}", ", ".join(sessions)
+            detail = f"{at}, not in {allowed}"
+            return Denial(Code.OUTSIDE_SESSION, detail=detail, text_value=at, allowed=allowed)
     if row.market_hours_only and not is_market_open(row.pair, now):
-        return Denial(Code.OUTSIDE_MARKET_HOURS, detail=row.pair)
+        return Denial(Code.OUTSIDE_MARKET_HOURS, detail=row.pair, text_value=_minute(now))
     return None
 
 
@@ -50,8 +59,17 @@ def market_hours_denial(row: OrderRow, instrument: InstrumentRow, now: datetime)
     if not row.market_hours_only or not hours or not is_closed(hours, now):
         return None
     opens = opens_at(hours, now)
-    until = f" until {opens:%a %Y-%m-%d %H:%M} UTC" if opens else ""
-    return Denial(Code.OUTSIDE_MARKET_HOURS, detail=f"{row.pair}: closed{until}")
+    until = f" until {_minute(opens)}" if opens else ""
+    return Denial(
+        Code.OUTSIDE_MARKET_HOURS,
+        detail=f"{row.pair}: closed{until}",
+        text_value=_minute(now),
+        allowed=_minute(opens) if opens else "",
+    )
+
+
+def _minute(moment: datetime) -> str:
+    return f"{moment:%a %Y-%m-%d %H:%M} UTC"
 
 
 def hours_warning(row: OrderRow, instrument: InstrumentRow, now: datetime) -> str:
@@ -67,7 +85,7 @@ def hours_warning(row: OrderRow, instrument: InstrumentRow, now: datetime) -> st
 def deviation_denial(row: OrderRow, signal: SignalRow, touch: Decimal) -> Denial | None:
     """Deny an entry whose own price is too far from the market, as after a typing error.
 
-    touch: the best price in the market now. Current, maximum: percent of it.
+    touch: the best price in the market now. Value, maximum: percent of it.
     """
     maximum = row.max_price_deviation_percent
     if maximum is None:
@@ -77,7 +95,7 @@ def deviation_denial(row: OrderRow, signal: SignalRow, touch: Decimal) -> Denial
     stop = None if is_trailing else row.stop_price
     for name, price in (("open_price", own), ("stop_price", stop)):
         if price is not None and abs(price - touch) * HUNDRED > maximum * touch:
-            deviation = (abs(price - touch) * HUNDRED / touch).quantize(_PLACES, ROUND_UP)
+            deviation = rounded_apart(abs(price - touch) * HUNDRED / touch, maximum, _PLACES)
             detail = f"{name} {plain(price)}, and the market is at {plain(touch)}"
             return Denial(Code.PRICE_UNREASONABLE, deviation, maximum, detail)
     return None
@@ -108,7 +126,7 @@ def _unlikely(
     if price is None or maximum is None or deviation_percent(price, touch) <= maximum:
         return None
     detail = f"{name} {plain(price)}, and the market is at {plain(touch)}"
-    deviation = deviation_percent(price, touch).quantize(_PLACES, ROUND_UP)
+    deviation = rounded_apart(deviation_percent(price, touch), maximum, _PLACES)
     return Denial(Code.PRICE_UNREASONABLE, deviation, maximum, detail)
 
 
@@ -117,7 +135,7 @@ def spread_denial(
 ) -> Denial | None:
     """Deny a spread above the tightest limit of signal, preset and subscription.
 
-    Basis points and percent are those of the middle of bid and ask. Current, maximum: in the unit
+    Basis points and percent are those of the middle of bid and ask. Value, maximum: in the unit
     of the broken limit, which the detail names.
     """
     spread, middle = quote.ask - quote.bid, (quote.ask + quote.bid) / 2
@@ -136,5 +154,5 @@ def spread_denial(
     distance, maximum, size, unit = min(limits)
     if spread <= distance:
         return None
-    current = (spread / size).quantize(_PLACES, ROUND_UP)
-    return Denial(Code.SPREAD_LIMIT, current, maximum, unit.word)
+    value = rounded_apart(spread / size, maximum, _PLACES)
+    return Denial(Code.SPREAD_LIMIT, value, maximum, unit.word, limit=Limit("Spread", unit.word))

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 
 from brokers.types import Side
+from common.limit_figures import Bound, Limit
 from common.money import plain
 from common.reason_codes import Code
 from execution.submission.rows import InstrumentRow, SignalRow
@@ -41,7 +42,8 @@ def level_denial(
     targets = signal.target_prices
     if len(targets) > 1 and (targets[1] - targets[0]) * side.sign <= 0:
         detail = f"the second target is at {plain(targets[1])}"
-        return Denial(Code.TARGET_WRONG_SIDE, targets[0], targets[1], detail)
+        second = Limit("First target", bound=Bound.COMPARED_WITH, word="second target")
+        return Denial(Code.TARGET_WRONG_SIDE, targets[0], targets[1], detail, limit=second)
     for price in entries:
         if signal.sl is not None and (price - signal.sl) * side.sign <= 0:
             return Denial(Code.STOP_WRONG_SIDE, signal.sl, price)

@@ -4,9 +4,10 @@ Exits are not checked: no entry limit may block them.
 """
 
 from dataclasses import dataclass, field
-from decimal import ROUND_DOWN, ROUND_UP, Decimal
+from decimal import Decimal
 
-from common.money import to_stored
+from common.limit_figures import OF_EQUITY, Limit
+from common.money import rounded_apart, to_stored
 from common.reason_codes import Code
 from execution.submission.flow_limits import BundleFlow
 from execution.submission.sizing import HUNDRED, ZERO, Denial
@@ -84,17 +85,20 @@ def check(
         )
     leverage = to_stored(_ratio(exposure.notional + entry.notional, funds.equity))
     if leverage > limits.max_leverage:
-        return Denial(Code.MAX_LEVERAGE, _rounded_up(leverage), limits.max_leverage)
+        value = rounded_apart(leverage, limits.max_leverage)
+        return Denial(Code.MAX_LEVERAGE, value, limits.max_leverage)
     if denial := _check_symbol(entry, exposure, limits, funds):
         return denial
     free = _free_margin(exposure, funds)
     if entry.margin > free:
-        return Denial(Code.MARGIN, _rounded_up(entry.margin), _rounded_down(max(free, ZERO)))
+        value = rounded_apart(entry.margin, free)
+        return Denial(Code.MARGIN, value, max(rounded_apart(free, value), ZERO))
     if denial := trade_risk_denial(entry.risk, limits, funds):
         return denial
     at_risk = to_stored(_ratio((exposure.risk + entry.risk) * HUNDRED, funds.equity))
     if at_risk > limits.max_portfolio_risk_percent:
-        return Denial(Code.PORTFOLIO_RISK, _rounded_up(at_risk), limits.max_portfolio_risk_percent)
+        value = rounded_apart(at_risk, limits.max_portfolio_risk_percent)
+        return Denial(Code.PORTFOLIO_RISK, value, limits.max_portfolio_risk_percent)
     return None
 
 
@@ -110,7 +114,8 @@ def trade_risk_denial(risk: Decimal, limits: Limits, funds: AccountFunds) -> Den
     alone = to_stored(_ratio(risk * HUNDRED, funds.equity))  # 1 / 3 of a unit is not exact
     if limits.max_trade_risk_percent is None or alone <= limits.max_trade_risk_percent:
         return None
-    return Denial(Code.TRADE_RISK, _rounded_up(alone), limits.max_trade_risk_percent)
+    value = rounded_apart(alone, limits.max_trade_risk_percent)
+    return Denial(Code.TRADE_RISK, value, limits.max_trade_risk_percent)
 
 
 def _check_symbol(
@@ -124,7 +129,9 @@ def _check_symbol(
     percent = to_stored(_ratio(notional * HUNDRED, funds.equity))
     if percent <= maximum:
         return None
-    return Denial(Code.SYMBOL_EXPOSURE, _rounded_up(percent), maximum, entry.pair)
+    of = Limit(f"Exposure to {entry.pair}", OF_EQUITY) if entry.pair else None
+    value = rounded_apart(percent, maximum)
+    return Denial(Code.SYMBOL_EXPOSURE, value, maximum, entry.pair, limit=of)
 
 
 def margin_of(notional: Decimal, leverage: Decimal, margin_rate: Decimal) -> Decimal:
@@ -141,13 +148,3 @@ def _free_margin(exposure: PortfolioExposure, funds: AccountFunds) -> Decimal:
 def _ratio(part: Decimal, whole: Decimal) -> Decimal:
     """Return part / whole; without funds, a ratio that is beyond every limit."""
     return part / whole if whole > 0 else Decimal(10) ** 9
-
-
-def _rounded_up(value: Decimal) -> Decimal:
-    """Return a value that breaks a limit, never equal to that limit."""
-    return value.quantize(Decimal("0.01"), ROUND_UP)
-
-
-def _rounded_down(value: Decimal) -> Decimal:
-    """Return a maximum that is broken, never equal to the value that breaks it."""
-    return value.quantize(Decimal("0.01"), ROUND_DOWN)

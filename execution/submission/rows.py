@@ -141,6 +141,8 @@ class OrderRow(NamedTuple):
     pause_value: Decimal | None
     pause_maximum: Decimal | None
     pause_detail: str | None
+    pause_name: str | None
+    pause_unit: str | None
 
     @property
     def has_preset(self) -> bool:

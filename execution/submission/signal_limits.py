@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import NamedTuple
 
-from common.money import to_stored
+from common.limit_figures import Limit
+from common.money import rounded_apart, to_stored
 from common.reason_codes import Code
 from common.sql import Query, array, rows
 from execution.submission.rows import QuoteRow, SignalRow
@@ -115,4 +116,6 @@ def signal_denial(budget: SignalBudget, notional: Decimal) -> Denial | None:
     if to_stored(budget.used) + own <= budget.maximum:
         return None
     detail = f"{budget.currency}, together with the other accounts of the feed"
-    return Denial(Code.SIGNAL_NOTIONAL, own.quantize(Decimal("0.01")), budget.maximum, detail)
+    value = rounded_apart(own, budget.maximum)
+    of = Limit("This account's notional", budget.currency)
+    return Denial(Code.SIGNAL_NOTIONAL, value, budget.maximum, detail, limit=of)

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Protocol
 
+from common.formatting import units_of
+from common.limit_figures import ACCOUNT_CURRENCY, BASE_UNIT, FIGURES, Figures, Limit
 from common.money import ceil_to_step, floor_to_step, plain, to_stored
 from common.reason_codes import Code
 from connections.models import SizingMode
@@ -25,19 +27,34 @@ MAX_UNROUNDED = Decimal(10) ** 19  # what a column can store; a tiny loss per un
 class Denial:
     """An order denied by our rules: the code, the value that broke the limit, and the limit.
 
-    unrounded: the calculated quantity of an entry below its broker's minimum.
+    maximum: the bound, whichever it is: `limit` states that, if not the code's entry in FIGURES.
+    text_value, allowed: the same for what has no numbers. unrounded: the calculated quantity of an
+    entry below its broker's minimum.
     """
 
     code: Code
-    current: Decimal | None = None
+    value: Decimal | None = None
     maximum: Decimal | None = None
     detail: str = ""
     unrounded: Decimal | None = None
+    limit: Limit | None = None
+    text_value: str = ""
+    allowed: str = ""
 
-    def numbers(self) -> dict[str, str]:
-        """Return value and limit as JSON-safe text, without those that do not apply."""
-        figures = {"current": self.current, "limit": self.maximum}
-        return {name: plain(value) for name, value in figures.items() if value is not None}
+    def figures(self, pair: str = "", currency: str = "") -> Figures | None:
+        """Return name, value and bound, None without any. pair, currency: for their units."""
+        value, bound = plain(self.value) or self.text_value, plain(self.maximum) or self.allowed
+        limit = self.limit or FIGURES.get(self.code)
+        if limit is None or not (value or bound):
+            return None
+        units = {BASE_UNIT: units_of(pair), ACCOUNT_CURRENCY: currency}
+        unit = units.get(limit.unit, limit.unit)
+        return Figures(limit.name, value, limit.bound, bound, unit, limit.word)
+
+    def numbers(self, pair: str = "", currency: str = "") -> dict[str, str]:
+        """Return the figures as they are stored, empty without any."""
+        found = self.figures(pair, currency)
+        return found.as_json() if found else {}
 
 
 @dataclass(frozen=True, slots=True)

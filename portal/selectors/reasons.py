@@ -2,6 +2,7 @@
 
 from execution.models import Order
 from execution.order_explanations import Explanation, explain
+from execution.order_figures import with_figures
 from execution.order_reasons import with_reason
 from portal.selectors.accounts import connections_of
 from users.models import User
@@ -14,7 +15,8 @@ def recent_orders_with(user: User, reason: str) -> list[tuple[Order, Explanation
     """Return the tenant's recent orders that ended, or wait, for this reason; newest first."""
     mine = Order.objects.filter(connection__in=connections_of(user)).order_by("-id")
     latest = list(mine.values_list("pk", flat=True)[:RECENT_ORDERS])
-    found = with_reason(mine.filter(pk__in=latest), reason).select_related("connection", "signal")
+    found = with_reason(with_figures(mine.filter(pk__in=latest)), reason)
+    found = found.select_related("connection", "signal")
     return [
         (order, explain(order))
         for order in found.defer("connection__sealed_credentials")[:MAX_SHOWN]

@@ -14,6 +14,7 @@ from execution.change_forms import change_line
 from execution.models import EntryChange, Fill, Order, Status
 from execution.order_changes import may_be_changed
 from execution.order_explanations import Explanation, explain, slippage_cost
+from execution.order_figures import with_figures
 from execution.timeline import Step, timeline
 from portal.selectors.positions import PositionView, positions_of
 from positions.selectors import with_prices
@@ -152,7 +153,7 @@ class SignalHistory:
 
 def signal_history(user: User, signal: Signal) -> SignalHistory:
     """Read what each of the tenant's accounts did, in four statements."""
-    orders = Order.objects.filter(signal=signal, connection__user=user)
+    orders = with_figures(Order.objects.filter(signal=signal, connection__user=user))
     related = orders.select_related("connection__snapshot", "trigger", "signal").defer(
         "connection__sealed_credentials"
     )

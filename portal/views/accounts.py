@@ -16,6 +16,7 @@ from connections.services import use_own_prices
 from execution.models import DriftItem, Order
 from execution.monitoring.loss_limits import limit_states
 from execution.order_explanations import explain
+from execution.order_figures import with_figures
 from execution.reconciliation import presentation
 from execution.rounding_debt import rounding_debts
 from portal.pages import current_user, page, panel, run_action, tenants_only
@@ -56,7 +57,7 @@ def accounts(request: HttpRequest) -> HttpResponse:
 def account(request: HttpRequest, *, pk: UUID) -> HttpResponse:
     """One account: state, orders, differences, prices and subscriptions."""
     found = find(request, pk)
-    orders = Order.objects.filter(connection_id=pk).select_related("signal").order_by("-pk")[:LAST]
+    orders = with_figures(Order.objects.filter(connection_id=pk).select_related("signal"))
     debts = rounding_debts(pk)
     subscriptions = subscriptions_of(current_user(request)).filter(connection=pk)
     return page(
@@ -65,7 +66,7 @@ def account(request: HttpRequest, *, pk: UUID) -> HttpResponse:
         account=found,
         prices=account_prices(found.connection, reader=current_user(request)),
         others=other_accounts_on_source(current_user(request), found.connection),
-        orders=[(order, explain(order)) for order in orders],
+        orders=[(order, explain(order)) for order in orders.order_by("-pk")[:LAST]],
         subscriptions=[(taken, debts.get(taken.feed_id, [])) for taken in subscriptions],
         limits=limit_states(pk),
         flow_note=flow_note(pk),

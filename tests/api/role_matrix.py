@@ -104,6 +104,7 @@ MATRIX: dict[str, str] = {
     "GET /api/v1/signals/": READERS,
     "POST /api/v1/signals/": TRADERS,
     "GET /api/v1/signals/{id}/": READERS,
+    "GET /api/v1/signals/{id}/notional/": READERS,
     "GET /api/v1/signals/{id}/preview/": READERS,
     "POST /api/v1/signals/bracket/": TRADERS,
     "POST /api/v1/signals/oco/": TRADERS,

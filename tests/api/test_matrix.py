@@ -203,6 +203,7 @@ CASES: dict[str, Case] = {
     ),
     "GET /api/v1/signals/{id}/": Case("own", **of("signal")),
     "GET /api/v1/signals/{id}/preview/": Case("own", **of("signal")),
+    "GET /api/v1/signals/{id}/notional/": Case("own", **of("signal", ok=409)),  # no limit
     "POST /api/v1/signals/preview/": Case(
         "foreign",
         body=lambda world: {"feed": world.feed.slug, "symbol": "EURUSD", "direction": "BUY"},

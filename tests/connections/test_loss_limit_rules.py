@@ -159,6 +159,8 @@ def test_description_names_limit_value_and_maximum() -> None:
     breach = breach_of(Rule("EQUITY", D(400)), FIGURES)
     assert breach is not None
     assert describe("Fall of the equity", breach, "AMOUNT", "USD") == (
-        "Fall of the equity: 400 USD, limit 400 USD"
+        "Fall of the equity: 400 USD, maximum 400 USD"
     )
-    assert describe("Losing trades", breach, "TRADES", "USD") == ("Losing trades: 400, limit 400")
+    assert describe("Losing trades", breach, "TRADES", "USD") == (
+        "Losing trades: 400 trades, maximum 400 trades"
+    )

@@ -87,10 +87,11 @@ def test_message_names_the_side_that_refused(
 
 
 def test_code_follows_its_sentence_with_remedy() -> None:
-    words = render(event("order.denied", code="MAX_LEVERAGE", detail="32 of at most 30."))
+    figures = {"name": "Leverage", "value": "1032.5", "maximum": "30"}
+    words = render(event("order.denied", code="MAX_LEVERAGE", figures=figures))
     assert words.body.splitlines() == [
         Code.MAX_LEVERAGE.sentence,
-        "32 of at most 30.",
+        "Leverage: 1,032.5, maximum 30.",
         Code.MAX_LEVERAGE.hint,
         "Code MAX_LEVERAGE",
         "Nothing was sent to the broker.",

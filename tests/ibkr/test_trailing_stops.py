@@ -55,7 +55,7 @@ async def test_trailing_stop_is_sent_with_its_distance_and_first_stop_price(
 
 
 @with_environment
-async def test_first_stop_price_is_rounded_away_from_the_market(stage: Environment) -> None:
+async def test_first_stop_price_is_rounded_apart_from_the_market(stage: Environment) -> None:
     stage.venue.quotes.clear()  # else it follows at once
     await stage.submit(trailing(stop_price=Decimal("1.105237")))
     sell = trailing(

@@ -60,12 +60,12 @@ MODULES = {
     "execution/submission/flow_limits.py": Module(
         tuple(
             f"{SUBMISSION}test_{name}.py"
-            for name in ("limit_edges", "denial_figures", "flow_limits")
+            for name in ("limit_edges", "denial_values", "flow_limits")
         )
     ),
     "execution/submission/triggers.py": Module(
         (
-            f"{SUBMISSION}test_denial_figures.py",
+            f"{SUBMISSION}test_denial_values.py",
             f"{SUBMISSION}test_limit_edges.py",
             f"{SUBMISSION}test_trailing_at_broker.py",
             f"{SUBMISSION}test_conditions.py",
@@ -82,7 +82,7 @@ MODULES = {
     "execution/submission/signal_limits.py": Module(
         tuple(
             f"{SUBMISSION}test_{name}.py"
-            for name in ("limit_edges", "denial_figures", "signal_limits")
+            for name in ("limit_edges", "denial_values", "signal_limits")
         )
     ),
     "execution/reports/order_changes.py": Module((f"{REPORTS}test_order_changes.py",)),

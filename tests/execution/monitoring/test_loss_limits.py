@@ -36,6 +36,7 @@ from tests.execution import factories
 from tests.loss_limits import cash_flow_of, limit_of
 
 pytestmark = pytest.mark.django_db
+OF_EQUITY = {"name": "Fall of the equity from its first value in the trading day", "unit": "USD"}
 
 
 @pytest.fixture(autouse=True)
@@ -117,7 +118,7 @@ def test_equity_at_the_limit_pauses_entries(account: ExecutionConnection, feed: 
     read(account, "9500")
     apply_loss_limits()
     (pause,) = pauses(account)
-    detail = "Fall of the equity from its first value in the trading day: 500 USD, limit 500 USD"
+    detail = "Fall of the equity from its first value in the trading day: 500 USD, maximum 500 USD"
     assert (pause.code, pause.value, pause.maximum, pause.detail) == (
         "LOSS_LIMIT", D(500), D(500), detail,
     )  # fmt: skip
@@ -126,7 +127,7 @@ def test_equity_at_the_limit_pauses_entries(account: ExecutionConnection, feed: 
     assert (event.user_id, event.connection_id) == (account.user_id, account.pk)
     assert event.payload["detail"] == detail
     line = ExecutionLog.objects.get(code="LOSS_LIMIT", order_id=None)
-    assert line.numbers == {"current": "500", "limit": "500"}
+    assert line.numbers == {"value": "500", "maximum": "500", **OF_EQUITY}
     skipped = entry(account, feed)
     assert (skipped.status, skipped.reason, skipped.detail) == ("SKIPPED", "LOSS_LIMIT", detail)
 
@@ -142,7 +143,7 @@ def test_entry_that_waits_is_denied_with_value_and_maximum(
     order.refresh_from_db()
     assert (order.status, order.reason) == ("DENIED", "LOSS_LIMIT")
     line = ExecutionLog.objects.get(order_id=order.pk, code="LOSS_LIMIT")
-    assert line.numbers == {"current": "600", "limit": "500"}
+    assert line.numbers == {"value": "600", "maximum": "500", **OF_EQUITY}
 
 
 def test_entry_published_during_a_pause_is_not_sent_after_it(
@@ -205,7 +206,7 @@ def test_check_that_dies_leaves_nothing_and_is_repeated(
     limit(account)
     read(account, "9400")
 
-    def die(pause: TradingPause) -> None:
+    def die(pause: TradingPause, _currency: str) -> None:
         raise DatabaseError(pause.detail)
 
     with monkeypatch.context() as patched:

@@ -170,7 +170,10 @@ def test_denied_entry_keeps_its_prices_and_states_its_numbers(feed: Feed) -> Non
     assert (order.limit_price, order.stop_price, order.quantity) == (D("1.095"), None, None)
     assert (order.client_order_id, order.expected_price, order.margin) == (None, None, None)
     (line,) = rows("SELECT numbers, detail FROM execution_executionlog WHERE code = 'MAX_QUANTITY'")
-    assert (line.numbers, line.detail) == ({"current": "100", "limit": "50"}, "")
+    assert (line.numbers, line.detail) == (
+        {"name": "Quantity", "value": "100", "maximum": "50", "unit": "EUR"},
+        "",
+    )
 
 
 @pytest.mark.parametrize("by", ["USD/CHF", "CHF/USD", "EUR/CHF"])

@@ -38,9 +38,9 @@ def seen() -> tuple[str, str]:
 
 
 def numbers() -> dict[str, str]:
-    """Return the figures of the last log line."""
+    """Return value and bound of the last log line."""
     found = rows("SELECT numbers FROM execution_executionlog ORDER BY id DESC LIMIT 1")
-    return dict(found[0].numbers)
+    return {name: text for name, text in found[0].numbers.items() if name not in ("name", "unit")}
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,7 @@ def test_entry_beyond_its_slippage_limit_is_denied(
     factories.claim_all()
     assert seen() == (("DENIED", "SLIPPAGE_LIMIT") if denied else ("SUBMITTING", ""))
     if denied:
-        assert numbers() == {"current": "3.1", "limit": "3"}
+        assert numbers() == {"value": "3.1", "maximum": "3"}
 
 
 def test_tighter_of_two_slippage_limits_applies(feed: Feed, broker: FakeBroker) -> None:
@@ -128,7 +128,7 @@ def test_stale_conversion_rate_is_not_used(
         assert seen() == ("SUBMITTING", "")
         return
     assert seen() == ("DENIED", "CONVERSION_RATE_STALE")
-    assert numbers() == {"current": "61", "limit": "60"}
+    assert numbers() == {"value": "61", "maximum": "60"}
     assert Order.objects.get().detail == "USD CHF by USD/CHF"
     factories.quote(account, "1.9", pair="EUR/CHF")  # a fresh conversion path counts
     factories.quote(account)
@@ -141,7 +141,7 @@ def test_denial_states_limit_and_current_value(feed: Feed, broker: FakeBroker) -
     factories.account(feed, preset_max_quantity=D(50))
     factories.signal(feed)
     factories.claim_all()
-    assert numbers() == {"current": "100", "limit": "50"}
+    assert numbers() == {"value": "100", "maximum": "50"}
     (event,) = factories.events("order.denied")
     assert event["code"] == "MAX_QUANTITY"
     assert Order.objects.get().submitted_at is None

@@ -79,4 +79,4 @@ def test_example_is_sent_and_denied_as_documented(code: str) -> None:
     found = decided(code, second, DENIED.get(code, {}))
     assert isinstance(found, Denial)
     assert found.code == code
-    assert (plain(found.current), plain(found.maximum)) == (current, maximum)
+    assert (plain(found.value), plain(found.maximum)) == (current, maximum)

@@ -73,7 +73,7 @@ def test_entries_of_the_last_minute_count_whatever_became_of_them(
         enter(feed)
     if denied:
         assert seen() == ("DENIED", "MAX_ORDERS_PER_MINUTE")
-        assert numbers() == {"current": "2", "limit": "2"}
+        assert numbers() == {"value": "2", "maximum": "2"}
     else:
         assert seen() == ("SUBMITTING", "")
 
@@ -95,7 +95,7 @@ def test_daily_notional_counts_what_is_filled_and_may_be_filled(
     enter(feed)
     if denied:
         assert seen_with_detail() == ("DENIED", "DAILY_NOTIONAL", "USD")
-        assert numbers() == {"current": "330", "limit": maximum}
+        assert numbers() == {"value": "330", "maximum": maximum}
     else:
         assert seen() == ("SUBMITTING", "")
 
@@ -112,7 +112,7 @@ def test_daily_volume_is_of_one_symbol(
     enter(feed)
     if denied:
         assert seen_with_detail() == ("DENIED", "DAILY_VOLUME", "EUR/USD")
-        assert numbers() == {"current": "200", "limit": maximum}
+        assert numbers() == {"value": "200", "maximum": maximum}
     else:
         assert seen() == ("SUBMITTING", "")
 
@@ -136,7 +136,7 @@ def test_sums_of_a_day_begin_with_the_trading_day(
 
 
 @pytest.mark.parametrize(
-    "limit",
+    "maximum",
     [{"max_daily_notional": D(220)}, {"max_daily_volume": D(200)}, {"max_orders_per_minute": 2},
      {"max_currency_exposure_percent": D("2.2")}],
 )  # fmt: skip
@@ -153,7 +153,7 @@ def test_entries_of_the_same_bundle_count(
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize(
-    ("limit", "code"),
+    ("maximum", "code"),
     [
         ({"max_daily_notional": D(110)}, "DAILY_NOTIONAL"),
         ({"max_daily_volume": D(100)}, "DAILY_VOLUME"),
@@ -193,7 +193,7 @@ def test_currency_exposure_is_net_over_symbols(feed: Feed, broker: FakeBroker) -
     factories.filled(factories.signal(feed))
     enter(feed, currency_pair="EUR/GBP", sl=None)
     assert seen_with_detail() == ("DENIED", "CURRENCY_EXPOSURE", "EUR")
-    assert numbers() == {"current": "2.2049575", "limit": f"{HELD - LEAST}"}
+    assert numbers() == {"value": "2.2049575", "maximum": f"{HELD - LEAST}"}
     run(f"UPDATE {PRESET} SET max_currency_exposure_percent = {HELD}")
     enter(feed, currency_pair="EUR/GBP", sl=None)
     assert seen() == ("SUBMITTING", "")
@@ -212,7 +212,7 @@ def test_currency_exposure_denies_only_what_makes_it_larger(feed: Feed, broker: 
     assert seen() == ("SUBMITTING", "")
     enter(feed)
     assert seen_with_detail() == ("DENIED", "CURRENCY_EXPOSURE", "EUR")
-    assert numbers() == {"current": "3.3", "limit": "2.2"}
+    assert numbers() == {"value": "3.3", "maximum": "2.2"}
     run(f"UPDATE {PRESET} SET max_currency_exposure_percent = 1")
     enter(feed, direction="SELL", sl=None)  # it makes the exposure smaller
     assert seen() == ("SUBMITTING", "")
@@ -262,7 +262,7 @@ def test_size_far_above_the_median_is_denied(
     enter(feed)
     if denied:
         assert seen_with_detail() == ("DENIED", "SIZE_UNUSUAL", "300, and the median is 100")
-        assert numbers() == {"current": "3", "limit": multiple}
+        assert numbers() == {"value": "3", "maximum": multiple}
     else:
         assert seen() == ("SUBMITTING", "")
 
@@ -297,7 +297,8 @@ def test_same_trade_within_the_window_is_denied(
         enter(feed)
     if denied:
         assert seen_with_detail() == ("DENIED", "SAME_TRADE", "BUY EUR/USD")
-        assert numbers() == {"current": "599", "limit": "600"}
+        assert D(numbers()["value"]) < 600
+        assert numbers()["minimum"] == "600"
     else:
         assert seen() == ("SUBMITTING", "")
 
@@ -310,7 +311,7 @@ def test_same_trade_of_the_same_bundle_is_denied(feed: Feed, broker: FakeBroker)
     factories.claim_all()
     found = Order.objects.order_by("id").values_list("reason", flat=True)
     assert list(found) == ["", "", "SAME_TRADE"]
-    assert numbers() == {"current": "0", "limit": "60"}
+    assert numbers() == {"value": "0", "minimum": "60"}
 
 
 def test_denied_trade_does_not_prolong_the_window(feed: Feed, broker: FakeBroker) -> None:
@@ -450,7 +451,7 @@ def test_larger_order_adds_only_what_it_grows_to_the_day(
         return
     with pytest.raises(ConflictError) as refusal:
         grow(feed, "150")
-    assert (refusal.value.code, refusal.value.numbers["current"]) == ("DAILY_NOTIONAL", "164.25")
+    assert (refusal.value.code, refusal.value.numbers["value"]) == ("DAILY_NOTIONAL", "164.25")
 
 
 @pytest.mark.parametrize(("multiple", "denied"), [("1.5", False), (f"1.4{NINES[1:]}", True)])
@@ -465,7 +466,7 @@ def test_larger_order_is_compared_with_the_usual_size_as_a_whole(
         return
     with pytest.raises(ConflictError) as refusal:
         grow(feed, "150")
-    assert (refusal.value.code, refusal.value.numbers["limit"]) == ("SIZE_UNUSUAL", multiple)
+    assert (refusal.value.code, refusal.value.numbers["maximum"]) == ("SIZE_UNUSUAL", multiple)
 
 
 def test_larger_order_adds_to_what_is_held_in_a_currency(feed: Feed, broker: FakeBroker) -> None:

@@ -297,13 +297,13 @@ def test_last_allowed_and_first_denied_value_of_a_limit(
     assert outcome(allowed)[1] is None
     found, reason = outcome(denied)
     assert reason == code
-    if isinstance(found, Denial) and found.current is not None and found.maximum is not None:
+    if isinstance(found, Denial) and found.value is not None and found.maximum is not None:
         if code in TOO_SMALL:  # what is denied never reads as if it were allowed
-            assert found.current < found.maximum
+            assert found.value < found.maximum
         elif code in AS_LARGE:
-            assert found.current == found.maximum
+            assert found.value == found.maximum
         else:
-            assert found.current > found.maximum
+            assert found.value > found.maximum
 
 
 TOO_SMALL = {

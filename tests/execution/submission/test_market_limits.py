@@ -38,11 +38,11 @@ def test_entry_at_a_wider_spread_is_denied(
         assert seen() == ("SUBMITTING", "")
         return
     assert seen_with_detail() == ("DENIED", "SPREAD_LIMIT", "pips")
-    assert numbers() == {"current": "3.000001", "limit": "3"}
+    assert numbers() == {"value": "3.000001", "maximum": "3"}
 
 
 @pytest.mark.parametrize(
-    ("of_signal", "of_preset", "ask", "current"),
+    ("of_signal", "of_preset", "ask", "value"),
     [
         ((D(2), "BPS"), (D(9), ""), "1.100230024002400240", ""),
         ((D(2), "BPS"), (D(9), ""), "1.100230024002400241", "2.000001"),
@@ -67,7 +67,7 @@ def test_tighter_of_two_spread_limits_applies_in_its_unit(
         return
     assert seen() == ("DENIED", "SPREAD_LIMIT")
     limits = (D(limit) for limit, unit in (of_signal, of_preset) if limit and unit != "PERCENT")
-    assert numbers() == {"current": current, "limit": str(min(limits, default=0))}
+    assert numbers() == {"value": current, "maximum": str(min(limits, default=0))}
 
 
 @pytest.mark.parametrize(
@@ -138,7 +138,7 @@ def test_price_too_far_from_the_market_is_denied(
         return
     expected = f"{detail}, and the market is at 1.1"
     assert seen_with_detail() == ("DENIED", "PRICE_UNREASONABLE", expected)
-    assert D(numbers()["current"]) > D(numbers()["limit"]) == maximum
+    assert D(numbers()["value"]) > D(numbers()["maximum"]) == maximum
 
 
 TRAILING: dict[str, Any] = {
@@ -180,7 +180,7 @@ def test_level_with_a_wrong_digit_is_denied(
     market = "1.0999" if fields.get("direction") == "SELL" else "1.1"
     expected = f"{detail}, and the market is at {market}"
     assert seen_with_detail() == ("DENIED", "PRICE_UNREASONABLE", expected)
-    assert D(numbers()["current"]) > D(numbers()["limit"]) == (maximum or 400)
+    assert D(numbers()["value"]) > D(numbers()["maximum"]) == (maximum or 400)
 
 
 def test_subscription_tightens_the_deviation_of_levels(feed: Feed, broker: FakeBroker) -> None:
@@ -189,7 +189,7 @@ def test_subscription_tightens_the_deviation_of_levels(feed: Feed, broker: FakeB
     factories.signal(feed, sl=D("0.9"))
     factories.claim_all()
     assert seen() == ("DENIED", "PRICE_UNREASONABLE")
-    assert numbers()["limit"] == "20"
+    assert numbers()["maximum"] == "20"
 
 
 def test_mistyped_level_is_refused_by_its_field_when_it_is_written(
@@ -227,7 +227,7 @@ def test_symbol_exposure_counts_positions_orders_and_the_bundle(
         assert seen() == ("SUBMITTING", "")
         return
     assert seen_with_detail() == ("DENIED", "SYMBOL_EXPOSURE", "EUR/USD")
-    assert numbers() == {"current": "3.3", "limit": percent}
+    assert numbers() == {"value": "3.3", "maximum": percent}
 
 
 def test_symbol_exposure_includes_entries_of_the_same_bundle(
@@ -249,7 +249,7 @@ def test_open_orders_count_until_they_are_filled(feed: Feed, broker: FakeBroker)
     factories.signal(feed)
     factories.claim_all()
     assert seen() == ("DENIED", "MAX_OPEN_ORDERS")
-    assert numbers() == {"current": "2", "limit": "2"}
+    assert numbers() == {"value": "2", "maximum": "2"}
     factories.apply(factories.fill_report(Order.objects.order_by("id")[0], 100, "f1"))
     factories.signal(feed)
     factories.claim_all()

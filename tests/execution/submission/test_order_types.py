@@ -89,7 +89,7 @@ def test_limit_beyond_its_stop_price_is_denied_where_the_broker_refuses_it(
     denied = is_beyond and refuses
     assert seen() == (("DENIED", "LIMIT_BEYOND_STOP") if denied else ("SUBMITTING", ""))
     if denied:
-        assert set(figures()) == {"current", "limit"}
+        assert figures()["bound_name"] == "stop price"
 
 
 @pytest.mark.parametrize(("ask", "denied"), [("1.10499", False), ("1.10500", True)])
@@ -164,8 +164,8 @@ def test_expiry_nearer_than_the_broker_accepts_is_denied(
     factories.claim_all()
     assert seen() == (("DENIED", "EXPIRY_TOO_NEAR") if denied else ("SUBMITTING", ""))
     if denied:
-        assert figures()["limit"] == "600"
-        assert 580 < int(figures()["current"]) <= 590
+        assert figures()["minimum"] == "600"
+        assert 580 < int(figures()["value"]) <= 590
 
 
 @pytest.mark.parametrize(

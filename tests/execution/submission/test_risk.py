@@ -5,6 +5,7 @@ from decimal import Decimal as D
 
 import pytest
 
+from common.limit_figures import Limit
 from common.reason_codes import Code
 from execution.submission.risk import (
     AccountFunds,
@@ -27,7 +28,7 @@ def test_risk_of_one_entry_is_limited(risk: str, passes: bool) -> None:
     entry, held = replace(SMALL, risk=D(risk)), PortfolioExposure(risk=D(500))
     # 200.5 of 10,000 is 2.005 %
     assert check(entry, held, limits, FUNDS) == (
-        None if passes else Denial(Code.TRADE_RISK, D("2.01"), D(2))
+        None if passes else Denial(Code.TRADE_RISK, D("2.005"), D(2))
     )
     assert check(entry, held, LIMITS, FUNDS) is None
 
@@ -132,7 +133,10 @@ def test_exposure_to_one_symbol_is_limited(held: str, passes: bool) -> None:
     limits = replace(LIMITS, max_symbol_exposure_percent=D(40))
     entry = replace(SMALL, pair="EUR/USD")
     book = PortfolioExposure(notional_by_pair={"EUR/USD": D(held), "GBP/USD": D(50_000)})
-    denial = Denial(Code.SYMBOL_EXPOSURE, D("40.01"), D(40), "EUR/USD")
+    denial = Denial(
+        Code.SYMBOL_EXPOSURE, D("40.0001"), D(40), "EUR/USD",
+        limit=Limit("Exposure to EUR/USD", "% of equity"),
+    )  # fmt: skip
     assert check(entry, book, limits, FUNDS) == (None if passes else denial)  # of 10,000
     assert check(entry, book, LIMITS, FUNDS) is None
 

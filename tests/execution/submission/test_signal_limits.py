@@ -49,7 +49,7 @@ def test_accounts_of_one_bundle_share_the_limit(
     factories.claim_all()
     assert outcomes() == [DENIED] * denied + [SENT] * (3 - denied)
     if denied:
-        assert numbers() == {"current": "110", "limit": notional}  # its own notional only
+        assert numbers() == {"value": "110", "maximum": notional}  # its own notional only
 
 
 def test_later_bundles_count_what_is_filled_and_may_be_filled(

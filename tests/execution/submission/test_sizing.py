@@ -176,7 +176,7 @@ def test_multipliers_are_multiplied(category: str, product: str) -> None:
 
 def test_numbers_of_a_denial_are_plain_text() -> None:
     denial = Denial(Code.MAX_QUANTITY, D("1E+3"), D(500))
-    assert denial.numbers() == {"current": "1000", "limit": "500"}
+    assert denial.numbers() == {"name": "Quantity", "value": "1000", "maximum": "500"}
     assert Denial(Code.QUOTE_MISSING).numbers() == {}
 
 

@@ -1,0 +1,63 @@
+"""`manage.py explain`: what happened to an order, and why."""
+
+from typing import Any
+
+from django.core.management.base import CommandError, CommandParser
+
+from common.commands import HelpedCommand
+from common.formatting import sentence
+from common.limit_figures import read_figures, text_with_detail
+from execution.models import ExecutionLog, Order
+from execution.order_explanations import explain
+from execution.order_figures import with_figures
+
+HELP = """\
+Show what happened to an order, and why: its state, the limit that denied it with value and maximum,
+what to do about it, and each line of its log.
+
+  manage.py explain O-12      by its number; 12 is the same"""
+
+
+class Command(HelpedCommand):
+    """`manage.py explain`."""
+
+    help = HELP
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Declare the order."""
+        parser.add_argument("order", help="its number, such as O-12")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Print the order's explanation and its log."""
+        order = _find(options["order"])
+        explanation = explain(order)
+        self.stdout.write(f"{order}: {order.side} {order.pair}, {order.leg}, {order.connection}")
+        self.stdout.write(explanation.summary)
+        if explanation.why:
+            self.stdout.write(explanation.why)
+        if explanation.code:
+            self.stdout.write(f"Code {explanation.code}")
+        for line in ExecutionLog.objects.filter(order_id=order.pk).order_by("id"):
+            self.stdout.write(_line(line))
+
+
+def _find(number: str) -> Order:
+    """Return an order by its number. Raises CommandError."""
+    digits = number.upper().removeprefix("O-")
+    orders = with_figures(Order.objects.select_related("connection", "signal", "trigger"))
+    found = orders.filter(pk=int(digits)).first() if _is_id(digits) else None
+    if found is None:
+        raise CommandError(f"There is no order {number}. Its number is such as O-12.")
+    return found
+
+
+def _is_id(digits: str) -> bool:
+    return digits.isascii() and digits.isdigit() and len(digits) <= 18
+
+
+def _line(line: ExecutionLog) -> str:
+    detail = text_with_detail(read_figures(line.code, line.numbers), line.detail)
+    shown = " ".join(
+        filter(None, [line.status, line.code, sentence(line.code, line.status), detail])
+    )
+    return f"{line.at:%Y-%m-%d %H:%M:%S} UTC  {shown}"

@@ -1,0 +1,103 @@
+"""Figures of refusals: rounding away from a bound, texts, and rows of earlier versions."""
+
+from decimal import Decimal as D
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from common.limit_figures import FIGURES, Bound, Figures, read_figures, text_with_detail
+from common.money import rounded_apart
+from common.reason_codes import Code
+
+AMOUNTS = st.decimals(D(0), D(10) ** 9, places=6, allow_nan=False, allow_infinity=False)
+
+
+@pytest.mark.parametrize(
+    ("value", "bound", "shown"),
+    [
+        ("2.001", "2", "2.001"),
+        ("2.0149", "2", "2.01"),
+        ("2.2049575", "2.204", "2.205"),
+        ("330.000000000000000001", "330", "330.000000000000000001"),
+        ("59.999", "60", "59.999"),
+        ("29.9951", "29.995", "30"),
+        ("29.995", "29.9951", "29.995"),
+        ("0.011", "0.0109", "0.011"),
+        ("331", "300", "331"),
+        ("2", "2", "2"),
+        ("-0.001", "0", "-0.001"),
+        (str(10**9), "30", str(10**9)),
+    ],
+)
+def test_value_is_rounded_apart_from_its_bound(value: str, bound: str, shown: str) -> None:
+    assert rounded_apart(D(value), D(bound)) == D(shown)
+
+
+@given(AMOUNTS, AMOUNTS)
+def test_rounded_value_stays_on_its_side_of_the_bound(value: D, bound: D) -> None:
+    shown = rounded_apart(value, bound)
+    assert (shown > bound, shown < bound) == (value > bound, value < bound)
+    assert abs(shown - value) <= D("0.005")
+
+
+def test_text_has_name_value_bound_and_unit() -> None:
+    quantity = Figures("Quantity", "1001.5", Bound.MAXIMUM, "1000", "EUR")
+    assert quantity.text == "Quantity: 1,001.5 EUR, maximum 1,000 EUR"
+    prices = Figures("Entry price", "1.1", Bound.COMPARED_WITH, "1.2", word="stop loss")
+    assert prices.text == "Entry price: 1.1, stop loss 1.2"
+    symbol = Figures("Symbol", "GBP/USD", Bound.ALLOWED, "EUR/*, XAU/USD", word="not in")
+    assert symbol.text == "Symbol: GBP/USD, not in EUR/*, XAU/USD"
+    assert Figures("Quantity", "5", Bound.MINIMUM, "").text == "Quantity: 5"
+
+
+@pytest.mark.parametrize(
+    "figures",
+    [
+        Figures("Quantity", "1001.5", Bound.MAXIMUM, "1000", "EUR"),
+        Figures("Time until its end", "5", Bound.MINIMUM, "60", "s"),
+        Figures("Entry price", "1.1", Bound.COMPARED_WITH, "1.2", word="stop loss"),
+        Figures("Time", "Sat 12:00 UTC", Bound.ALLOWED, ""),
+    ],
+)
+def test_stored_figures_are_read_as_they_were(figures: Figures) -> None:
+    found = read_figures("MAX_QUANTITY", figures.as_json())
+    assert found is not None
+    assert found.text == figures.text
+    assert found.as_json() == figures.as_json()
+
+
+def test_rows_of_earlier_versions_are_read() -> None:
+    old = {"current": "2.01", "limit": "2"}
+    risk = read_figures("TRADE_RISK", old)
+    assert risk == Figures("Risk of the trade", "2.01", Bound.MAXIMUM, "2", "% of equity")
+    below = read_figures("QUANTITY_BELOW_MINIMUM", {"current": "5", "limit": "10"})
+    assert below is not None
+    assert below.text == "Quantity: 5, minimum 10"
+    assert read_figures("NO_LONGER_KNOWN", old) == Figures("Value", "2.01", Bound.MAXIMUM, "2")
+
+
+@pytest.mark.parametrize("stored", [None, {}, [], "", {"accounts": 3}, {"name": "x"}])
+def test_lines_without_figures_have_none(stored: object) -> None:
+    assert read_figures("MAX_QUANTITY", stored) is None
+
+
+def test_detail_is_not_repeated() -> None:
+    spread = Figures("Spread", "3.1", Bound.MAXIMUM, "3", "pips")
+    assert text_with_detail(spread, "pips") == "Spread: 3.1 pips, maximum 3 pips."
+    loss = Figures("Fall of the equity", "500", Bound.MAXIMUM, "400", "USD")
+    detail = "Fall of the equity: 500 USD, maximum 400 USD. Flows could not be read"
+    assert text_with_detail(loss, detail) == detail
+    size = Figures("Size", "3.1", Bound.MAXIMUM, "3", "× the median")
+    assert text_with_detail(size, "3100, and the median is 1000") == (
+        "Size: 3.1 × the median, maximum 3 × the median. 3100, and the median is 1000"
+    )
+    assert text_with_detail(None, "detail") == "detail"
+    assert text_with_detail(size, "") == "Size: 3.1 × the median, maximum 3 × the median."
+
+
+@pytest.mark.parametrize("code", FIGURES)
+def test_each_code_has_a_name_and_a_word_for_its_bound(code: str) -> None:
+    limit = FIGURES[Code(code)]
+    assert limit.name
+    assert limit.word or limit.bound in (Bound.MAXIMUM, Bound.MINIMUM)

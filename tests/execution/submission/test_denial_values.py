@@ -1,0 +1,167 @@
+"""What a denial by a limit states: value, maximum and detail. No I/O."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal as D
+from typing import Any
+
+import pytest
+
+from brokers.types import OrderType, TimeInForce
+from common.clocks import market_now
+from common.reason_codes import Code
+from execution.submission import triggers
+from execution.submission.outcomes import Atr, Intent, Trigger
+from execution.submission.sizing import Denial
+from tests.execution.submission.entry_inputs import (
+    capabilities,
+    decide,
+    instrument_row,
+    order_row,
+    quote_row,
+    signal_row,
+)
+from tests.execution.submission.test_limit_edges import HOURS
+
+TRAILING: dict[str, Any] = {"order_type": "TRAILING_STOP"}
+NEVER_AGAIN = {"known": HOURS["known"], "open": []}
+NO_COST: dict[str, Any] = {"margins": {1: D(0)}}
+
+
+@pytest.mark.parametrize(
+    ("case", "denial"),
+    [
+        (
+            {"order": {"trading_sessions": ["MON 08:00-09:00", "FRI 08:00-09:00"],
+                       "trading_day_zone": "Europe/Berlin"}},
+            Denial(Code.OUTSIDE_SESSION,
+                   detail="Wed 13:00 Europe/Berlin, not in MON 08:00-09:00, FRI 08:00-09:00"),
+        ),
+        (
+            {"now": datetime(2026, 3, 7, 12, tzinfo=UTC), "order": {"market_hours_only": True},
+             "signal": {"published_at": datetime(2026, 3, 7, 12, tzinfo=UTC)}},
+            Denial(Code.OUTSIDE_MARKET_HOURS, detail="EUR/USD"),
+        ),
+        (
+            {"order": {"market_hours_only": True}, "instrument": {"hours": NEVER_AGAIN}},
+            Denial(Code.OUTSIDE_MARKET_HOURS, detail="EUR/USD: closed"),
+        ),
+        (
+            {"order": {"order_type": "LIMIT", "limit_price": D("0.99"),
+                       "max_price_deviation_percent": D(5)}},
+            Denial(Code.PRICE_UNREASONABLE, D(10), D(5),
+                   "open_price 0.99, and the market is at 1.1"),
+        ),
+        (
+            {"signal": {"max_signal_notional": D(50), "max_signal_currency": "USD"}},
+            Denial(Code.SIGNAL_NOTIONAL, D(110), D(50),
+                   "USD, together with the other accounts of the feed"),
+        ),
+        (
+            {"order": TRAILING, "signal": {"trail_distance": D("0.005"),
+                                           "activation_price": D("1.2")}},
+            Denial(Code.ACTIVATION_REACHED, D("1.1"), D("1.2"),
+                   "activation_price 1.2, and the market is at 1.1"),
+        ),
+        (
+            {"order": {"max_size_multiple": D("2.5")}, "recent": {"last_quantities": [D(30)] * 5}},
+            Denial(Code.SIZE_UNUSUAL, D("3.33"), D("2.5"), "100, and the median is 30"),
+        ),
+        (  # 2.2049 reads as 2.2 with two digits, and that would be the maximum
+            {"order": {"max_currency_exposure_percent": D("2.2")},
+             "recent": {"net_base": D("110.49")}},
+            Denial(Code.CURRENCY_EXPOSURE, D("2.2049"), D("2.2"), "EUR"),
+        ),
+        (
+            {"order": {"max_currency_exposure_percent": D(5), "equity": D(1)}, **NO_COST},
+            Denial(Code.CURRENCY_EXPOSURE, D(11_000), D(5), "EUR"),
+        ),
+        (  # without equity any exposure is beyond every limit
+            {"order": {"max_currency_exposure_percent": D(5), "equity": D(0)}, **NO_COST},
+            Denial(Code.CURRENCY_EXPOSURE, D(10) ** 9, D(5), "EUR"),
+        ),
+        (  # a held order is sent as a market order, which the account takes for no FOK
+            {"order": {"order_type": "IF_TOUCHED", "time_in_force": "FOK", "stop_price": D(1)},
+             "can": {"times_in_force": frozenset({TimeInForce.GTC})}},
+            Denial(Code.ORDER_TYPE_UNSUPPORTED, detail="FOK"),
+        ),
+    ],
+)  # fmt: skip
+def test_denial_states_value_maximum_and_detail(case: dict[str, Any], denial: Denial) -> None:
+    assert decide(**case) == denial
+
+
+def test_exposure_that_only_changes_its_side_is_not_larger() -> None:
+    case: dict[str, Any] = {"order": {"max_currency_exposure_percent": D("0.5")}}
+    assert isinstance(decide(**case, recent={"net_base": D(-55)}), Intent)  # +55 with this
+    assert isinstance(decide(**case, recent={"net_base": D("-54.99")}), Denial)
+
+
+def test_known_hours_give_no_warning() -> None:
+    case: dict[str, Any] = {"order": {"market_hours_only": True}, "instrument": {"hours": HOURS}}
+    found = decide(**case)
+    assert isinstance(found, Intent)
+    assert (found.warning, found.detail) == ("", "100 at 1.1")
+
+
+def test_price_that_a_trailing_stop_begins_at_is_no_mistyped_one() -> None:
+    case: dict[str, Any] = {"order": {**TRAILING, "max_price_deviation_percent": D(1)}}
+    assert isinstance(decide(**case, signal={"trail_distance": D("0.1")}), Intent)
+
+
+# ---- triggers -----------------------------------------------------------------------------------
+def trigger(**signal: Any) -> Trigger:
+    found = triggers.trigger_of(
+        order_row(**TRAILING, data_connection_id=None), signal_row(**TRAILING, **signal),
+        instrument_row(), quote_row(),
+    )  # fmt: skip
+    assert isinstance(found, Trigger)
+    return found
+
+
+def test_trigger_without_a_source_has_none() -> None:
+    assert trigger(trail_distance=D("0.005")).source_id == 0
+
+
+def test_trailing_stop_is_sent_in_whole_ticks_away_from_the_market() -> None:
+    exact = replace(trigger(trail_distance=D("0.0050031")), level=D("1.1050031"))
+    sent = triggers.at_broker(exact, instrument_row())
+    assert (sent.distance, sent.level, sent.is_held) == (D("0.005"), D("1.10501"), False)
+
+
+@pytest.mark.parametrize(
+    ("tick", "distance"), [(D("0.001"), "0.002"), (D("0.00001"), "0.00185"), (D(0), "0.00185")]
+)
+def test_distance_in_atr_is_in_ticks_or_tenths_of_a_pip(tick: D, distance: str) -> None:
+    found = triggers.trigger_of(
+        order_row(**TRAILING), signal_row(**TRAILING, trail_atr=D("1.5")),
+        instrument_row(tick=tick), quote_row(), Atr(D("0.001234"), 14, 60),
+    )  # fmt: skip
+    assert isinstance(found, Trigger)
+    assert found.distance == D(distance)
+
+
+def test_level_of_a_stop_that_is_not_active_yet_is_not_passed() -> None:
+    inactive = trigger(trail_distance=D("0.005"), activation_price=D("1.05"))
+    assert inactive.level is None
+    assert not triggers.has_level_at_start(signal_row(sl=D("1.2")), inactive)
+
+
+@pytest.mark.parametrize(
+    ("left", "least", "most"),
+    [(None, 3600, 3600), (10_000, 3600, 3600), (-5, 0.2, 0.2), (0.05, 0.2, 0.2), (10, 9.9, 10.1)],
+)
+def test_held_order_is_looked_at_when_it_expires(
+    left: float | None, least: float, most: float
+) -> None:
+    end = None if left is None else market_now() + timedelta(seconds=left)
+    assert least <= triggers.seconds_until_looked_at(end) <= most
+    if left == 10:
+        assert triggers.seconds_until_looked_at(end) > 10  # just after its end
+
+
+def test_type_that_is_held_is_sent_only_if_the_account_takes_it() -> None:
+    takes_limits = capabilities(order_types=frozenset({OrderType.LIMIT}))
+    assert triggers.is_emulated("STOP_LIMIT", takes_limits)
+    assert not triggers.is_emulated("STOP", takes_limits)
+    assert not triggers.is_emulated("MARKET", takes_limits)
