@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from statistics import median
+from typing import NamedTuple
 
 from common.money import plain, to_stored
 from common.reason_codes import Code
@@ -19,8 +20,7 @@ LEAST_ENTRIES = 5
 NOTHING_SENT = RecentRow(0, 0, ZERO, ZERO, ZERO, ZERO, None, None)
 
 
-@dataclass(frozen=True, slots=True)
-class NewEntry:
+class NewEntry(NamedTuple):
     """An entry to be checked. sign: 1 for a buy, -1 for a sell; notional: account currency."""
 
     pair: str
@@ -83,9 +83,11 @@ def per_minute(row: OrderRow, recent: RecentRow, flow: BundleFlow) -> Denial | N
 
 def unusual_size(row: OrderRow, quantity: Decimal, recent: RecentRow) -> Denial | None:
     """Deny a quantity far above the account's usual one. Figures: multiples of it."""
-    usual = usual_quantity(recent.last_quantities or ())
     maximum = row.max_size_multiple
-    if maximum is None or usual is None or quantity <= maximum * usual:
+    if maximum is None:
+        return None
+    usual = usual_quantity(recent.last_quantities or ())
+    if usual is None or quantity <= maximum * usual:
         return None
     detail = f"{plain(quantity)}, and the median is {plain(usual)}"
     return Denial(Code.SIZE_UNUSUAL, _above(quantity / usual, maximum), maximum, detail)
@@ -100,14 +102,15 @@ def daily_sums(
     row: OrderRow, entry: NewEntry, recent: RecentRow, flow: BundleFlow
 ) -> Denial | None:
     """Deny an entry beyond the trading day's notional or volume."""
-    notional = to_stored(recent.day_notional + flow.notional + entry.notional)
-    maximum = row.max_daily_notional
-    if maximum is not None and notional > maximum:
-        return Denial(Code.DAILY_NOTIONAL, _above(notional, maximum), maximum, row.currency or "")
-    volume = recent.day_volume + flow.volumes.get(entry.pair, ZERO) + entry.quantity
-    maximum = row.max_daily_volume
-    if maximum is not None and volume > maximum:
-        return Denial(Code.DAILY_VOLUME, volume, maximum, entry.pair)
+    if (maximum := row.max_daily_notional) is not None:
+        notional = to_stored(recent.day_notional + flow.notional + entry.notional)
+        if notional > maximum:
+            shown = _above(notional, maximum)
+            return Denial(Code.DAILY_NOTIONAL, shown, maximum, row.currency or "")
+    if (maximum := row.max_daily_volume) is not None:
+        volume = recent.day_volume + flow.volumes.get(entry.pair, ZERO) + entry.quantity
+        if volume > maximum:
+            return Denial(Code.DAILY_VOLUME, volume, maximum, entry.pair)
     return None
 
 
@@ -116,8 +119,10 @@ def currency_exposure(
 ) -> Denial | None:
     """Deny an entry after which too much is held or owed in one currency. Figures: % of equity."""
     maximum = row.max_currency_exposure_percent
+    if maximum is None:
+        return None
     found = _beyond(row, entry, recent, flow, maximum)
-    if maximum is None or found is None:
+    if found is None:
         return None
     currency, percent = found
     return Denial(Code.CURRENCY_EXPOSURE, _above(percent, maximum), maximum, currency)
@@ -129,8 +134,10 @@ def correlation_warning(row: OrderRow, entry: NewEntry, recent: RecentRow, flow:
     Symbols that share a currency move together.
     """
     maximum = row.correlated_exposure_warning_percent
+    if maximum is None:
+        return ""
     found = _beyond(row, entry, recent, flow, maximum)
-    if maximum is None or found is None:
+    if found is None:
         return ""
     currency, percent = found
     shown = plain(_above(percent, maximum))
@@ -142,14 +149,13 @@ def _beyond(
     entry: NewEntry,
     recent: RecentRow,
     flow: BundleFlow,
-    maximum: Decimal | None,
+    maximum: Decimal,
 ) -> tuple[str, Decimal] | None:
     """Return a currency whose net exposure the entry raises beyond a percent of equity, and that.
 
     The account's own currency is no exposure.
     """
-    if maximum is None or row.equity is None:
-        return None
+    assert row.equity is not None  # `eligibility.cannot_trade` comes first
     for held, (currency, value) in zip(
         (recent.net_base, recent.net_quote), entry.parts, strict=True
     ):
