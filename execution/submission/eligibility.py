@@ -41,6 +41,8 @@ def cannot_trade(row: OrderRow, signal: SignalRow, capabilities: Capabilities) -
 
 def is_emulated(row: OrderRow, signal: SignalRow, capabilities: Capabilities) -> bool:
     """Return whether the engine holds an entry until its trigger fires."""
+    if row.order_type not in triggers.HELD_AS:
+        return False
     always = triggers.must_be_held(row, signal)
     return triggers.is_emulated(row.order_type, capabilities, always=always)
 

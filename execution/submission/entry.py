@@ -207,6 +207,8 @@ def _levels_at_broker(
         return None, None
     single = len(signal.target_prices) == 1 and signal.target_fractions[0] == 1
     target = signal.target_prices[0] if single else None
-    side = SIDES[row.side]
-    levels = (level and round_level_price(level, tick, side) for level in (signal.sl, target))
-    return next(levels), next(levels)
+    side, sl = SIDES[row.side], signal.sl
+    return (
+        sl and round_level_price(sl, tick, side),
+        target and round_level_price(target, tick, side),
+    )

@@ -26,8 +26,7 @@ class EntryMarket(NamedTuple):
     rate: Decimal
 
 
-@dataclass(frozen=True, slots=True)
-class EntryPrices:
+class EntryPrices(NamedTuple):
     """An entry's prices, the order's own rounded to the instrument's ticks.
 
     touch: best price in the market now. entry: expected fill price; of a stop-limit order its
@@ -81,8 +80,10 @@ def _worst_price(
 
     A signal without a price counts from the touch. None: no limit, or not a market order.
     """
+    if row.order_type != OrderType.MARKET:
+        return None
     limit = _max_slippage(row, signal, instrument, touch)
-    if row.order_type != OrderType.MARKET or limit is None:
+    if limit is None:
         return None
     worst = (_provider_price(row, signal) or touch) + limit.distance * side.sign
     return price_rounding.round_entry_price(worst, instrument.tick, side, OrderType.LIMIT)
@@ -139,9 +140,11 @@ def plan_limit_passed(entry: PricedEntry) -> Denial | None:
 def slippage_denial(entry: PricedEntry) -> Denial | None:
     """Deny a market order if the market has moved beyond the slippage limit."""
     row, signal, at = entry.row, entry.signal, entry.at
-    limit = _max_slippage(row, signal, entry.market.instrument, at.touch)
     seen = _provider_price(row, signal)
-    if row.order_type != OrderType.MARKET or not seen or limit is None:
+    if row.order_type != OrderType.MARKET or not seen:
+        return None
+    limit = _max_slippage(row, signal, entry.market.instrument, at.touch)
+    if limit is None:
         return None
     moved = (at.touch - seen) * at.side.sign
     if moved <= limit.distance:
@@ -169,11 +172,11 @@ def level_reached(entry: PricedEntry) -> Denial | None:
 
 def stop_passed(entry: PricedEntry) -> Denial | None:
     """Deny a stop loss on the wrong side of the entry, or of a stop-limit order's trigger."""
-    at = entry.at
+    at, sign = entry.at, entry.at.side.sign
     if at.sl is None:
         return None
     for price in (at.entry, at.stop):
-        if price is not None and (price - at.sl) * at.side.sign <= 0:
+        if price is not None and (price - at.sl) * sign <= 0:
             return Denial(Code.STOP_AT_ENTRY, price, at.sl)
     return None
 

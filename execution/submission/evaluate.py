@@ -30,10 +30,9 @@ from execution.submission.outcomes import (
     Trigger,
 )
 from execution.submission.quotes import (
-    Quoted,
+    market_of,
     provider_figures,
     quote_currency,
-    quoted_price,
     signal_budget_of,
 )
 from execution.submission.rows import OrderRow, SignalRow
@@ -101,10 +100,7 @@ def _market_of(
     if broken := ADMISSION.first_broken(subject, admission):
         return broken
     assert instrument is not None  # `eligibility.listing_denial` is among the limits
-    quoted = quoted_price(row, signal, context)
-    if not isinstance(quoted, Quoted):
-        return quoted
-    return EntryMarket(instrument, quoted.quote, quoted.rate)
+    return market_of(row, signal, instrument, context)
 
 
 def _figures(

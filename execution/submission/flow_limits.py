@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from statistics import median
+from typing import NamedTuple
 
 from common.limit_figures import BASE_UNIT, OF_EQUITY, Limit
 from common.money import plain, rounded_apart, to_stored
@@ -20,8 +21,7 @@ LEAST_ENTRIES = 5
 NOTHING_SENT = RecentRow(0, 0, ZERO, ZERO, ZERO, ZERO, None, None)
 
 
-@dataclass(frozen=True, slots=True)
-class NewEntry:
+class NewEntry(NamedTuple):
     """An entry to be checked. sign: 1 for a buy, -1 for a sell; notional: account currency."""
 
     pair: str
@@ -85,9 +85,11 @@ def per_minute(row: OrderRow, recent: RecentRow, flow: BundleFlow) -> Denial | N
 
 def unusual_size(row: OrderRow, quantity: Decimal, recent: RecentRow) -> Denial | None:
     """Deny a quantity far above the account's usual one. Figures: multiples of it."""
-    usual = usual_quantity(recent.last_quantities or ())
     maximum = row.max_size_multiple
-    if maximum is None or usual is None or quantity <= maximum * usual:
+    if maximum is None:
+        return None
+    usual = usual_quantity(recent.last_quantities or ())
+    if usual is None or quantity <= maximum * usual:
         return None
     detail = f"{plain(quantity)}, and the median is {plain(usual)}"
     value = rounded_apart(quantity / usual, maximum)
@@ -103,16 +105,16 @@ def daily_sums(
     row: OrderRow, entry: NewEntry, recent: RecentRow, flow: BundleFlow
 ) -> Denial | None:
     """Deny an entry beyond the trading day's notional or volume."""
-    notional = to_stored(recent.day_notional + flow.notional + entry.notional)
-    maximum = row.max_daily_notional
-    if maximum is not None and notional > maximum:
-        value = rounded_apart(notional, maximum)
-        return Denial(Code.DAILY_NOTIONAL, value, maximum, row.currency or "")
-    volume = recent.day_volume + flow.volumes.get(entry.pair, ZERO) + entry.quantity
-    maximum = row.max_daily_volume
-    if maximum is not None and volume > maximum:
-        of = Limit(f"Volume of the day in {entry.pair}", BASE_UNIT)
-        return Denial(Code.DAILY_VOLUME, volume, maximum, entry.pair, limit=of)
+    if (maximum := row.max_daily_notional) is not None:
+        notional = to_stored(recent.day_notional + flow.notional + entry.notional)
+        if notional > maximum:
+            value = rounded_apart(notional, maximum)
+            return Denial(Code.DAILY_NOTIONAL, value, maximum, row.currency or "")
+    if (maximum := row.max_daily_volume) is not None:
+        volume = recent.day_volume + flow.volumes.get(entry.pair, ZERO) + entry.quantity
+        if volume > maximum:
+            of = Limit(f"Volume of the day in {entry.pair}", BASE_UNIT)
+            return Denial(Code.DAILY_VOLUME, volume, maximum, entry.pair, limit=of)
     return None
 
 
@@ -121,8 +123,10 @@ def currency_exposure(
 ) -> Denial | None:
     """Deny an entry after which too much is held or owed in one currency. Figures: % of equity."""
     maximum = row.max_currency_exposure_percent
+    if maximum is None:
+        return None
     found = _beyond(row, entry, recent, flow, maximum)
-    if maximum is None or found is None:
+    if found is None:
         return None
     currency, percent = found
     of = Limit(f"Exposure to {currency}", OF_EQUITY)
@@ -136,8 +140,10 @@ def correlation_warning(row: OrderRow, entry: NewEntry, recent: RecentRow, flow:
     Symbols that share a currency move together.
     """
     maximum = row.correlated_exposure_warning_percent
+    if maximum is None:
+        return ""
     found = _beyond(row, entry, recent, flow, maximum)
-    if maximum is None or found is None:
+    if found is None:
         return ""
     currency, percent = found
     shown = plain(rounded_apart(percent, maximum))
@@ -149,14 +155,13 @@ def _beyond(
     entry: NewEntry,
     recent: RecentRow,
     flow: BundleFlow,
-    maximum: Decimal | None,
+    maximum: Decimal,
 ) -> tuple[str, Decimal] | None:
     """Return a currency whose net exposure the entry raises beyond a percent of equity, and that.
 
     The account's own currency is no exposure.
     """
-    if maximum is None or row.equity is None:
-        return None
+    assert row.equity is not None  # `eligibility.cannot_trade` comes first
     for held, (currency, value) in zip(
         (recent.net_base, recent.net_quote), entry.parts, strict=True
     ):

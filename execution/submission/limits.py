@@ -15,7 +15,7 @@ docs/limits.md has an example of each.
 from collections.abc import Callable, Collection
 from datetime import datetime
 from decimal import Decimal
-from enum import Enum, auto
+from enum import IntEnum
 from typing import Generic, NamedTuple, TypeVar
 
 from brokers.account_capabilities import Capabilities
@@ -43,13 +43,13 @@ from execution.submission.sizing import Denial
 Case = TypeVar("Case")
 
 
-class Subject(Enum):
+class Subject(IntEnum):
     """What a limit counts for."""
 
-    ENTRY = auto()  # a new entry, or the whole plan of one in slices
-    SLICE = auto()  # a later slice: its amounts were checked with the whole plan
-    PRICE_CHANGE = auto()  # another price of an order, whether or not it raises the risk
-    GROWTH = auto()  # a change that raises what an order may lose or bind
+    ENTRY = 0  # a new entry, or the whole plan of one in slices
+    SLICE = 1  # a later slice: its amounts were checked with the whole plan
+    PRICE_CHANGE = 2  # another price of an order, whether or not it raises the risk
+    GROWTH = 3  # a change that raises what an order may lose or bind
 
 
 SENT = frozenset({Subject.ENTRY, Subject.SLICE})
@@ -66,10 +66,9 @@ class LimitList(Generic[Case]):
         *limits: tuple[Callable[[Case], Denial | Deferred | None], Collection[Subject]],
     ) -> None:
         """Set the limits in the order in which they are checked."""
-        self._of = {
-            subject: tuple(check for check, subjects in limits if subject in subjects)
-            for subject in Subject
-        }
+        self._of = [
+            tuple(check for check, subjects in limits if subject in subjects) for subject in Subject
+        ]
 
     def first_broken(self, subject: Subject, case: Case) -> Denial | Deferred | None:
         """Return why a limit stops the subject, of the first one that does; None: none does."""

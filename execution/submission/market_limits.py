@@ -27,17 +27,16 @@ _LIST_MAX = 200  # characters of a list of symbols that a denial states
 
 def symbol_denial(row: OrderRow) -> Denial | None:
     """Deny a pair that the preset or the subscription does not allow."""
-    lists = (row.allowed_symbols, row.own_allowed_symbols)
-    if all(is_allowed(row.pair, patterns or ()) for patterns in lists):
-        return None
-    broken = next(patterns for patterns in lists if not is_allowed(row.pair, patterns or ()))
-    allowed = ", ".join(broken or ())
-    return Denial(
-        Code.SYMBOL_NOT_ALLOWED,
-        detail=row.pair,
-        text_value=row.pair,
-        allowed=allowed if len(allowed) <= _LIST_MAX else f"{allowed[:_LIST_MAX]} …",
-    )
+    for patterns in (row.allowed_symbols, row.own_allowed_symbols):
+        if patterns and not is_allowed(row.pair, patterns):
+            allowed = ", ".join(patterns)
+            return Denial(
+                Code.SYMBOL_NOT_ALLOWED,
+                detail=row.pair,
+                text_value=row.pair,
+                allowed=allowed if len(allowed) <= _LIST_MAX else f"{allowed[:_LIST_MAX]} …",
+            )
+    return None
 
 
 def hours_denial(row: OrderRow, now: datetime) -> Denial | None:
@@ -138,6 +137,8 @@ def spread_denial(
     Basis points and percent are those of the middle of bid and ask. Value, maximum: in the unit
     of the broken limit, which the detail names.
     """
+    if signal.max_spread is None and row.max_spread is None and row.own_max_spread is None:
+        return None
     spread, middle = quote.ask - quote.bid, (quote.ask + quote.bid) / 2
     limits = []
     for maximum, unit_name in (
@@ -149,8 +150,6 @@ def spread_denial(
             unit = slippage_unit(row.pair, unit_name or "")
             size = size_of(unit, price=middle, pip=instrument.pip, tick=instrument.tick)
             limits.append((maximum * size, maximum, size, unit))
-    if not limits:
-        return None
     distance, maximum, size, unit = min(limits)
     if spread <= distance:
         return None

@@ -2,14 +2,15 @@
 
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
-from typing import NamedTuple
 
 from common.formatting import sentence
 from common.reason_codes import Code
 from connections.models import SizingMode
+from execution.submission.entry_prices import EntryMarket
 from execution.submission.outcomes import Deferred, EvaluationContext
 from execution.submission.rows import (
     QUOTE_MAX_AGE_SECONDS,
+    InstrumentRow,
     OrderRow,
     QuoteRow,
     SignalRow,
@@ -24,21 +25,14 @@ from prices.selectors import Conversion, conversion, pairs_between
 FIRST_PRICE_SECONDS = 10
 
 
-class Quoted(NamedTuple):
-    """A fresh quote. rate: account currency for one of the pair's quote currency, fresh too."""
-
-    quote: QuoteRow
-    rate: Decimal
-
-
-def quoted_price(
-    row: OrderRow, signal: SignalRow, context: EvaluationContext
-) -> Quoted | Denial | Deferred:
-    """Return the quote that an entry is priced by, or why it has none now."""
+def market_of(
+    row: OrderRow, signal: SignalRow, instrument: InstrumentRow, context: EvaluationContext
+) -> EntryMarket | Denial | Deferred:
+    """Return the market that an entry is priced by, quote and rate fresh, or why it has none."""
     quote = context.quotes_of(row).get(row.pair)
     known = account_conversion(row, context, fresh_only=True)
     if quote is not None and quote.is_fresh and known is not None:
-        return Quoted(quote, known.rate)
+        return EntryMarket(instrument, quote, known.rate)
     missing = missing_price(row, context)
     assert missing is not None  # it checks the same three conditions
     return _awaiting_first_price(row, signal, context) or missing

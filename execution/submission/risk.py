@@ -111,8 +111,10 @@ def open_positions_denial(exposure: PortfolioExposure, maximum: int) -> Denial |
 
 def trade_risk_denial(risk: Decimal, limits: Limits, funds: AccountFunds) -> Denial | None:
     """Deny an entry that alone risks too large a part of equity. risk: account currency."""
+    if limits.max_trade_risk_percent is None:
+        return None
     alone = to_stored(_ratio(risk * HUNDRED, funds.equity))  # 1 / 3 of a unit is not exact
-    if limits.max_trade_risk_percent is None or alone <= limits.max_trade_risk_percent:
+    if alone <= limits.max_trade_risk_percent:
         return None
     value = rounded_apart(alone, limits.max_trade_risk_percent)
     return Denial(Code.TRADE_RISK, value, limits.max_trade_risk_percent)

@@ -8,7 +8,7 @@ docs/sizing.md.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from common.formatting import units_of
 from common.limit_figures import ACCOUNT_CURRENCY, BASE_UNIT, FIGURES, Figures, Limit
@@ -57,8 +57,7 @@ class Denial:
         return found.as_json() if found else {}
 
 
-@dataclass(frozen=True, slots=True)
-class QuantityLimits:
+class QuantityLimits(NamedTuple):
     """The quantities that a broker accepts, in base units."""
 
     minimum: Decimal
@@ -66,8 +65,7 @@ class QuantityLimits:
     maximum: Decimal
 
 
-@dataclass(frozen=True, slots=True)
-class Sizing:
+class Sizing(NamedTuple):
     """The sizing of a preset and a subscription. Percents are numbers such as 1.5.
 
     risk_percent: of the signal's risk category in the mode RISK_CATEGORY. multiplier: preset x risk
@@ -86,16 +84,14 @@ class Sizing:
     allow_minimum: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Account:
+class Account(NamedTuple):
     """The account that an entry is sized for. Account currency."""
 
     balance: Decimal
     equity: Decimal
 
 
-@dataclass(frozen=True, slots=True)
-class ProviderFigures:
+class ProviderFigures(NamedTuple):
     """What the provider traded: base units, and its equity in the account's currency."""
 
     quantity: Decimal | None = None
@@ -110,8 +106,7 @@ PROVIDER_FIELDS: Mapping[str, tuple[str, ...]] = {
 NO_FIGURES = ProviderFigures()
 
 
-@dataclass(frozen=True, slots=True)
-class Size:
+class Size(NamedTuple):
     """A quantity to trade, in base units.
 
     unrounded: before the broker's step, minimum and maximum. is_minimum: it is the broker's
