@@ -32,10 +32,10 @@ def test_without_a_worker_nothing_is_opened() -> None:
 
 def test_orders_that_no_worker_stops_are_reported_and_removed() -> None:
     factories.live_lease()
-    said: list[str] = []
+    reported: list[str] = []
     with pytest.raises(drill.DrillError, match="6 orders were not processed"):
-        drill.run_drill(5, said.append, accounts=2)
-    assert said[:3] == [
+        drill.run_drill(5, reported.append, accounts=2)
+    assert reported[:3] == [
         "Opening 2 paper accounts …",
         "Publishing 3 signals to them: 6 orders …",
         "Halting these accounts …",
