@@ -32,21 +32,29 @@ def unsent_kinds(impact: HaltImpact) -> str:
 
 
 def halt_lines(
-    impact: HaltImpact, *, mode: str, cancels: bool, flattens: bool
+    impact: HaltImpact, *, mode: str, cancels: bool, flattens: bool, may_choose: bool = False
 ) -> list[Consequence]:
     """Return what a halt makes of each kind of order and of the positions, in counts and money.
 
-    cancels, flattens: whether it also cancels the entries and closes the positions.
+    cancels, flattens: whether it also cancels the entries and closes the positions. may_choose: a
+    person can still choose that beside these lines.
     """
     return [
-        *_unsent(impact, cancels=cancels),
-        _at_brokers(impact, cancels=cancels, flattens=flattens),
-        _positions(impact, mode, flattens=flattens),
+        *_unsent(impact, cancels=cancels, kept=", unless you cancel them here" * may_choose),
+        _at_brokers(
+            impact,
+            cancels=cancels,
+            flattens=flattens,
+            kept=", unless you cancel them here" * may_choose,
+        ),
+        _positions(
+            impact, mode, flattens=flattens, kept=", unless you close them here" * may_choose
+        ),
         *_exits(impact, mode),
     ]
 
 
-def _unsent(impact: HaltImpact, *, cancels: bool) -> list[Consequence]:
+def _unsent(impact: HaltImpact, *, cancels: bool, kept: str) -> list[Consequence]:
     turn = "cancelled" if cancels else "denied when its turn comes"
     lines = [f"Entries queued to be sent: {impact.queued}. None is sent: each is {turn}."]
     if impact.held:
@@ -54,8 +62,8 @@ def _unsent(impact: HaltImpact, *, cancels: bool) -> list[Consequence]:
         lines.append(
             f"{waits} They are cancelled."
             if cancels
-            else f"{waits} They wait on. One that fires while the halt is set is denied for good; "
-            "the others are sent when they fire after the release."
+            else f"{waits} They wait on{kept}. One that fires while the halt is set is denied for "
+            "good; the others are sent when they fire after the release."
         )
     if impact.slices:
         worth = worth_text(impact.waiting_amounts)
@@ -63,28 +71,30 @@ def _unsent(impact: HaltImpact, *, cancels: bool) -> list[Consequence]:
         lines.append(
             f"{slices} They are cancelled."
             if cancels
-            else f"{slices} One that is due while the halt is set is denied and ends its entry."
+            else f"{slices} One that is due while the halt is set is denied and ends its entry"
+            f"{kept}."
         )
     return [Consequence("denied", text) for text in lines]
 
 
-def _at_brokers(impact: HaltImpact, *, cancels: bool, flattens: bool) -> Consequence:
+def _at_brokers(impact: HaltImpact, *, cancels: bool, flattens: bool, kept: str) -> Consequence:
     found = f"Entries at brokers: {impact.working}{worth_text(impact.working_amounts)}."
     if not cancels:
-        return Consequence("attention", f"{found} They stay there and may still fill.")
+        return Consequence("attention", f"{found} They stay there and may still fill{kept}.")
     filled = "is closed too" if flattens else "stays open"
     text = f"{found} Each broker is asked to cancel; what fills first {filled}."
     return Consequence("cancelreq", text)
 
 
-def _positions(impact: HaltImpact, mode: str, *, flattens: bool) -> Consequence:
+def _positions(impact: HaltImpact, mode: str, *, flattens: bool, kept: str) -> Consequence:
     found = f"Open positions: {impact.positions}{worth_text(impact.open_amounts)}."
     if flattens:
         return Consequence("submitting", f"{found} They are closed at the market.")
     if mode == HaltMode.HALTED:
         text = f"{found} They stay open. Only stops and targets that brokers hold work meanwhile."
         return Consequence("unprotected", text)
-    return Consequence("safe", f"{found} They stay open, and their stops and targets keep working.")
+    stay = f"They stay open, and their stops and targets keep working{kept}."
+    return Consequence("safe", f"{found} {stay}")
 
 
 def _exits(impact: HaltImpact, mode: str) -> list[Consequence]:

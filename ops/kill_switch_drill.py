@@ -7,14 +7,16 @@ removes the accounts.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from uuid import UUID, uuid4
 
-from django.db import transaction
-from django.db.models import Max, Min
+from django.db import connection, transaction
+from django.db.models import Max, Min, QuerySet
+from django.db.models.functions import Now
 from django.utils import timezone
 
 from brokers.paper.models import (
@@ -29,6 +31,7 @@ from brokers.paper.seed import list_instruments, open_accounts
 from brokers.types import Quote
 from common.clocks import market_now
 from common.reason_codes import Code
+from common.sql import rows
 from connections import services
 from connections.models import (
     AccountSnapshot,
@@ -45,7 +48,7 @@ from connections.models import (
     TradingPreset,
 )
 from execution import tasks
-from execution.models import ExecutionLog, Order, Status
+from execution.models import ExecutionLog, Order, Status, WorkerLease
 from positions.models import ExecutionPosition
 from prices.services import store_quotes
 from signals.models import Approval, Feed, Signal
@@ -56,6 +59,7 @@ NAME = "killswitch-drill"
 ACCOUNTS = 250
 PAIR, SYMBOL = "EUR/USD", "EURUSD"
 BALANCE, QUANTITY = Decimal(1_000_000), Decimal(1000)
+SIGNALS_BEFORE_HALT = 100  # whose messages are sent before the halt is set
 TIME_LIMIT = 60.0  # seconds
 BAR_SECONDS = 1.0
 
@@ -81,8 +85,12 @@ class DrillResult:
 
     @property
     def is_within_bar(self) -> bool:
-        """Whether the drill passed: the last order stopped in time, and everything was closed."""
-        return self.seconds <= BAR_SECONDS and self.flatten_seconds is not None
+        """Whether the drill passed: the last order stopped in time, and everything was closed.
+
+        If none was left to stop, nothing was measured.
+        """
+        is_measured = self.stopped > 0 and self.flatten_seconds is not None
+        return is_measured and self.seconds <= BAR_SECONDS
 
 
 # An order that was claimed before the halt is stopped right before its send. It is PENDING then,
@@ -98,39 +106,120 @@ def run_drill(
 ) -> DrillResult:
     """Queue orders on paper accounts, halt, and measure. Raises DrillError.
 
-    orders: rounded up to a multiple of the number of accounts. It needs running workers.
+    orders: rounded up to a multiple of the number of accounts. It needs running workers. What an
+    earlier drill left whose process was killed is removed first.
     """
+    if not _has_worker():
+        raise DrillError(
+            "No worker runs, so no order would be processed. Start one (`manage.py up` starts all"
+            " processes), or see `manage.py doctor`."
+        )
     user, _ = User.objects.get_or_create(username=NAME, defaults={"is_active": False})
-    feed, connection_ids = _open_accounts(user, accounts)
-    try:
+    with _only_drill():
+        _remove_all(user)
+        report(f"Opening {accounts:,} paper accounts …")
+        feed, connection_ids = _open_accounts(user, accounts)
         count = max(1, -(-orders // accounts))
-        report(f"Publishing {count} signals to {accounts} paper accounts …")
-        signals = _publish(feed, count)
-        switch = _halt(user, HaltMode.HALTED)
-        _await_stop(signals)
-        stopped, last_sent, last_stopped = _times(signals, switch)
-        report(f"{stopped} of {count * accounts} orders were stopped.")
-    finally:
-        for halt in KillSwitch.objects.filter(user=user, released_at=None):
-            services.release_kill_switch(halt.pk, by=None)
-        flatten_seconds = _flatten(user, connection_ids)
-        _remove(feed, connection_ids)
+        try:
+            report(f"Publishing {count:,} signals to them: {count * accounts:,} orders …")
+            signals, switch = _publish(feed, count, lambda: _halt_reported(user, report))
+            _await_stop(signals)
+            stopped, last_sent, last_stopped = _times(signals, switch)
+            report(_described(count * accounts, stopped, last_sent, last_stopped))
+        except BaseException:
+            connection.close()  # an interrupt may have left it in the middle of a statement
+            raise
+        finally:
+            _release_all(user)
+            report("Closing what was filled before the halt, and removing the accounts …")
+            flatten_seconds = _flatten(user, connection_ids)
+            _remove(Feed.objects.filter(pk=feed.pk), connection_ids)
     return DrillResult(
         queued=count * accounts, stopped=stopped, seconds=max(last_sent, last_stopped),
         last_sent_seconds=last_sent, flatten_seconds=flatten_seconds,
     )  # fmt: skip
 
 
-def _publish(feed: Feed, count: int) -> list[int]:
-    """Publish the signals in one transaction: their orders are queued by its commit."""
+def _has_worker() -> bool:
+    return WorkerLease.objects.filter(lease_until__gt=Now()).exists()
+
+
+def clean_up() -> bool:
+    """Remove what a drill left whose process was killed; return whether there was anything.
+
+    Its halt is released and its accounts are archived. Raises DrillError while a drill runs.
+    """
+    user = User.objects.filter(username=NAME).first()
+    if user is None:
+        return False
+    with _only_drill():
+        return _remove_all(user)
+
+
+@contextmanager
+def _only_drill() -> Iterator[None]:
+    """Hold the drill's lock, which ends with the process. Raises DrillError if another has it."""
+    if not rows("SELECT pg_try_advisory_lock(hashtext(%s)) AS is_free", (NAME,))[0].is_free:
+        raise DrillError("Another drill is running.")
+    try:
+        yield
+    finally:
+        rows("SELECT pg_advisory_unlock(hashtext(%s))", (NAME,))
+
+
+def _described(queued: int, stopped: int, last_sent: float, last_stopped: float) -> str:
+    text = f"{stopped:,} of {queued:,} orders were stopped, the last {last_stopped:.3f} s after the"
+    text += " halt."
+    if before := queued - stopped:
+        when = f"{last_sent:.3f} s after" if last_sent else "before"
+        text += f" {before:,} had been sent already, the last one {when} the halt."
+    if before and not PaperQuote.objects.filter(symbol=SYMBOL).exists():
+        text += f" The paper broker has no price of {PAIR}, so it has rejected them."
+    return text
+
+
+def _release_all(user: User) -> bool:
+    """Release every halt of the drill; return whether there was one."""
+    halts = KillSwitch.objects.filter(user=user, released_at=None)
+    released = [services.release_kill_switch(halt.pk, by=None) for halt in halts]
+    return any(released)
+
+
+def _remove_all(user: User) -> bool:
+    """Release the halts and remove the accounts of all drills; return whether there were any."""
+    is_released = _release_all(user)
+    left = ExecutionConnection.objects.filter(user=user, archived_at=None)
+    connection_ids = list(left.values_list("pk", flat=True))
+    if connection_ids:
+        _flatten(user, connection_ids)
+        _remove(Feed.objects.filter(owner=user, archived_at=None), connection_ids)
+    return is_released or bool(connection_ids)
+
+
+def _publish(
+    feed: Feed, count: int, halt: Callable[[], KillSwitch]
+) -> tuple[list[int], KillSwitch]:
+    """Publish the signals in one transaction, which queues all orders, and halt after its commit.
+
+    The halt is set once the first messages are sent: to send those of a thousand signals takes
+    long enough for workers to execute the first orders.
+    """
     signals = Signal.objects.bulk_create(
         Signal(feed=feed, currency_pair=PAIR, direction="BUY", approval=Approval.APPROVED)
         for _ in range(count)
     )
+    halts: list[KillSwitch] = []
     with transaction.atomic():
-        for signal in signals:
+        for number, signal in enumerate(signals, 1):
             publish(signal.pk, by=None)
-    return [signal.pk for signal in signals]
+            if number == min(count, SIGNALS_BEFORE_HALT):
+                transaction.on_commit(lambda: halts.append(halt()))
+    return [signal.pk for signal in signals], halts[0]
+
+
+def _halt_reported(user: User, report: Callable[[str], None]) -> KillSwitch:
+    report("Halting these accounts …")
+    return _halt(user, HaltMode.HALTED)
 
 
 def _halt(user: User, mode: str, **options: bool) -> KillSwitch:
@@ -189,14 +278,14 @@ def _after(switch: KillSwitch, at: datetime | None) -> float:
 
 
 def _flatten(user: User, connection_ids: Sequence[UUID]) -> float | None:
-    """Cancel and close what was sent before the halt; return how long it took."""
+    """Cancel and close what was sent before the halt; return how long it took, None: too long."""
     switch = _halt(user, HaltMode.REDUCING, cancel_entries=True, flatten=True)
     began = time.monotonic()
     live = Order.objects.filter(connection_id__in=connection_ids, done_at=None)
     held = ExecutionPosition.objects.open().filter(connection_id__in=connection_ids)
     try:
         while live.exists() or held.exists():
-            if time.monotonic() - began > TIME_LIMIT:
+            if time.monotonic() - began > TIME_LIMIT or not _has_worker():
                 return None
             time.sleep(0.05)
         return time.monotonic() - began
@@ -274,14 +363,14 @@ def _price_source(user: User) -> DataConnection:
     return source
 
 
-def _remove(feed: Feed, connection_ids: Sequence[UUID]) -> None:
-    """Archive the connections and the feed; delete the accounts at the paper broker."""
+def _remove(feeds: QuerySet[Feed], connection_ids: Sequence[UUID]) -> None:
+    """Archive the connections and the feeds; delete the accounts at the paper broker."""
     numbers = list(
         ExecutionConnection.objects.filter(pk__in=connection_ids).values_list("account", flat=True)
     )
     for connection_id in connection_ids:
         services.archive_connection(connection_id, by=None, although_open=True)
-    Feed.objects.filter(pk=feed.pk).update(archived_at=timezone.now())
+    feeds.update(archived_at=timezone.now())
     with transaction.atomic():
         for model in (PaperEvent, PaperFill, PaperPosition, PaperOrder):
             model.objects.filter(account__number__in=numbers).delete()

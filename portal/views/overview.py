@@ -143,7 +143,9 @@ def pause(request: HttpRequest) -> HttpResponse:
 def _pause_consequences(user: User, impact: HaltImpact) -> list[Consequence]:
     """Return what a pause does, and what it touches now if nothing else is chosen below."""
     unprotected = sum(1 for one in open_positions(user) if one.is_without_stop)
-    lines = halt_lines(impact, mode=HaltMode.REDUCING, cancels=False, flattens=False)
+    lines = halt_lines(
+        impact, mode=HaltMode.REDUCING, cancels=False, flattens=False, may_choose=True
+    )
     if unprotected:
         text = f"Positions without a stop: {number(unprotected)}. They stay open, too."
         lines.append(Consequence("unprotected", text))

@@ -35,9 +35,10 @@ def refresh(row: Any) -> Any:
 def test_pause_page_states_its_consequences(alice: Client) -> None:
     page = html_of(alice.get("/pause/"))
     assert "Open positions: 3 (" in page
-    assert "They stay open, and their stops and targets keep working." in page
+    assert "their stops and targets keep working, unless you close them here." in page
     assert "Positions without a stop: 1." in page
     assert "Entries at brokers: 1 (" in page
+    assert "They stay there and may still fill, unless you cancel them here." in page
     assert "Also cancel 1 entry that has not filled" in page
     assert "Pause 5 accounts" in page
     assert KillSwitch.objects.count() == 0

@@ -1,6 +1,13 @@
 """`manage.py killswitch`: set, release, list and drill the kill switch."""
 
+import argparse
 import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
 from uuid import UUID
@@ -11,13 +18,14 @@ from django.db import transaction
 from common.commands import HelpedCommand
 from common.errors import FillcastError
 from common.money import plain
+from config.installation import ROOT
 from connections import services
 from connections.models import HaltMode, KillSwitch
 from execution import tasks
 from execution.halt_texts import halt_lines
 from execution.management.scope_options import is_confirmed, not_done, show
 from execution.services import HaltImpact, halt_impact
-from ops.kill_switch_drill import BAR_SECONDS, DrillError, run_drill
+from ops.kill_switch_drill import ACCOUNTS, BAR_SECONDS, DrillError, clean_up, run_drill
 from signals.models import Feed
 from users.models import User
 
@@ -39,13 +47,16 @@ condition, and later slices; --flatten closes the open positions, with REDUCING 
 it asks at a terminal, and elsewhere changes nothing and ends with exit code 2. After a release,
 skipped signals and denied entries are not executed later.
 
-drill queues orders on paper accounts of its own, halts these, and measures how long until the last
-order was stopped; the bar is {BAR_SECONDS:g} s for 1,000 orders. Nothing else is halted. It needs
-running workers. The exit code is 1 if the bar was missed.
+drill opens paper accounts of its own, queues orders on them, halts these accounts, and measures how
+long until the last order was stopped; the bar is {BAR_SECONDS:g} s for 1,000 orders. No other
+account is halted, and you need none. It needs running workers and takes some ten seconds. Then it
+closes what was filled, releases its halt and removes the accounts, also if you interrupt it. If it
+is killed, a process beside it does that, or `drill --clean-up`. Exit code 1: the bar was missed.
 
 The last line on standard output is JSON."""
 
 SCOPES = KillSwitch.Scope.values
+CLEAN_UP_SECONDS = 10
 
 
 class Command(HelpedCommand):
@@ -72,6 +83,13 @@ class Command(HelpedCommand):
         releasing.add_argument("id", type=int, help="the number that `list` shows")
         drill = actions.add_parser("drill", help="measure how fast a halt stops queued orders")
         drill.add_argument("--orders", type=int, default=1000, help="default: 1000")
+        drill.add_argument(
+            "--accounts", type=int, default=ACCOUNTS, help=f"paper accounts (default: {ACCOUNTS})"
+        )
+        drill.add_argument(
+            "--clean-up", action="store_true", help="only remove what a killed drill left"
+        )
+        drill.add_argument("--when-killed", action="store_true", help=argparse.SUPPRESS)
 
     def handle(self, *args: Any, action: str, **options: Any) -> None:
         """Run the action and print its result."""
@@ -118,15 +136,65 @@ class Command(HelpedCommand):
         show(self, f"Halt of {options['scope']}{name}, {mode}. It touches now:", lines)
 
     def _drill(self, options: dict[str, Any]) -> dict[str, Any]:
-        if options["orders"] < 1:
-            raise CommandError("--orders must be at least 1.")
-        result = run_drill(options["orders"], self.stderr.write)
+        if min(options["orders"], options["accounts"]) < 1:
+            raise CommandError("--orders and --accounts must be at least 1.")
+        if options["clean_up"]:
+            if options["when_killed"]:
+                sys.stdin.read()  # ends with the drill's process, however that ends
+            return {"cleaned_up": _clean_up()}
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that it cleans up
+        try:
+            with _watched():
+                result = run_drill(
+                    options["orders"], self.stderr.write, accounts=options["accounts"]
+                )
+        except KeyboardInterrupt as error:
+            done = "Interrupted. The halt was released and the accounts were removed."
+            raise CommandError(done, returncode=130) from error
+        flatten = result.flatten_seconds
+        if flatten is None:
+            self.stderr.write("Not everything was closed in time; see `manage.py doctor`.")
+        elif result.is_within_bar:
+            self.stderr.write(f"Passed: the bar is {BAR_SECONDS:g} s.")
         seconds = {
             "seconds": round(result.seconds, 4),
             "last_sent_seconds": round(result.last_sent_seconds, 4),
-            "flatten_seconds": result.flatten_seconds and round(result.flatten_seconds, 4),
+            "flatten_seconds": flatten and round(flatten, 4),
         }
         return {"ok": result.is_within_bar, **asdict(result), **seconds, "bar": BAR_SECONDS}
+
+
+@contextmanager
+def _watched() -> Iterator[None]:
+    """Have another process clean up if this one is killed meanwhile.
+
+    It waits for the end of its standard input, which also a killed process closes.
+    """
+    command = (sys.executable, "-m", "django", "killswitch", "drill", "--clean-up", "--when-killed")
+    watcher = subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        cwd=ROOT, start_new_session=True,
+    )  # fmt: skip
+    assert watcher.stdin is not None
+    try:
+        yield
+    except BaseException:
+        watcher.stdin.close()  # it makes up for a clean-up that has failed
+        raise
+    watcher.kill()
+    watcher.communicate()
+
+
+def _clean_up() -> bool:
+    """Clean up; try again while the killed process still has the lock. Raises DrillError."""
+    end = time.monotonic() + CLEAN_UP_SECONDS
+    while True:
+        try:
+            return clean_up()
+        except DrillError:
+            if time.monotonic() > end:
+                raise
+        time.sleep(0.2)
 
 
 def _list(options: dict[str, Any]) -> dict[str, Any]:
