@@ -5,8 +5,18 @@ A source is what stands after FROM, with the alias `m` for the rows that have `i
 SQL expressions over the source.
 """
 
+from common.sql import array
 from connections.selectors import OWNER_ID_SQL, connection_join_sql
 from events.outbox import INSERT_EVENTS_SQL
+from execution.models import AT_BROKER, OPEN_CHANGE_STATES
+
+AT_BROKER_SQL = f"'{array(AT_BROKER)}'"
+"""The array of the statuses of orders at their broker: `status = ANY({AT_BROKER_SQL})`."""
+OPEN_CHANGE_SQL = "(" + ", ".join(f"'{state.value}'" for state in OPEN_CHANGE_STATES) + ")"
+"""The states of open changes: `state IN {OPEN_CHANGE_SQL}`."""
+LOCK_ORDERS = """
+SELECT id FROM execution_order WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE
+"""
 
 
 def sent_as_sql(order: str) -> str:

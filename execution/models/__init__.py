@@ -1,6 +1,6 @@
 """Orders, their fills, and what the engine stores about its own work."""
 
-from execution.models.changes import OPEN_CHANGE, ChangeState, EntryChange
+from execution.models.changes import OPEN_CHANGE, OPEN_CHANGE_STATES, ChangeState, EntryChange
 from execution.models.decisions import EntryDecision
 from execution.models.drift import Decision, DriftItem
 from execution.models.orders import Fill, Order, OrderQuerySet
@@ -41,6 +41,7 @@ __all__ = [
     "FEED_PRIORITY",
     "IN_FLIGHT",
     "OPEN_CHANGE",
+    "OPEN_CHANGE_STATES",
     "TERMINAL",
     "UNSENT",
     "WORKING",
