@@ -136,7 +136,7 @@ def test_sums_of_a_day_begin_with_the_trading_day(
 
 
 @pytest.mark.parametrize(
-    "maximum",
+    "limit",
     [{"max_daily_notional": D(220)}, {"max_daily_volume": D(200)}, {"max_orders_per_minute": 2},
      {"max_currency_exposure_percent": D("2.2")}],
 )  # fmt: skip
