@@ -207,7 +207,7 @@ class AfterOther(Case):
 
 class OcoPair(Case):
     """A limit below the market and a stop above it: the dip sends the limit, the top nothing. A
-    broker that refuses a limit which the market has reached gets an if-touched leg."""
+    broker that refuses a limit which the market has reached gets a market order for it."""
 
     number = "C167"
     limit: Signal
@@ -220,10 +220,8 @@ class OcoPair(Case):
             "approval": Approval.APPROVED, "oco_group": uuid4(),
         }  # fmt: skip
         below: dict[str, Any] = {"order_type": "LIMIT", "open_price": account.price("-9.5")}
-        self.sent_as = OrderType.LIMIT
-        if OrderType.LIMIT in account.can.refuses_reached:
-            below = {"order_type": "IF_TOUCHED", "stop_price": account.price("-9.5")}
-            self.sent_as = OrderType.MARKET
+        is_refused = OrderType.LIMIT in account.can.refuses_reached
+        self.sent_as = OrderType.MARKET if is_refused else OrderType.LIMIT
         self.limit = Signal.objects.create(**usual, **below)
         self.stop = Signal.objects.create(
             **usual, order_type="STOP", stop_price=account.price("9.5")
