@@ -554,7 +554,7 @@ def test_larger_order_is_checked_as_an_entry_and_counts_once(
     run_until_settled()
     with pytest.raises(ConflictError) as refusal:
         request(order, quantity="160")
-    assert (refusal.value.code, refusal.value.numbers["limit"]) == ("MAX_QUANTITY", "150")
+    assert (refusal.value.code, refusal.value.numbers["maximum"]) == ("MAX_QUANTITY", "150")
 
 
 @pytest.mark.parametrize(("ask", "denied"), [("1.0999", False), ("1.09991", True)])
@@ -569,7 +569,7 @@ def test_larger_order_needs_the_spread_of_an_entry(
         return
     with pytest.raises(ConflictError) as refusal:
         request(order, quantity="150")
-    assert (refusal.value.code, refusal.value.numbers["limit"]) == ("SPREAD_LIMIT", "3")
+    assert (refusal.value.code, refusal.value.numbers["maximum"]) == ("SPREAD_LIMIT", "3")
     request(order, quantity="90")  # lowers the risk
 
 
