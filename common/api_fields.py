@@ -14,6 +14,7 @@ from django.db import models
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
+from rest_framework.request import Request
 
 from common.errors import InvalidInputError
 from common.fields import AmountField
@@ -174,3 +175,10 @@ def known_zone(name: str) -> str:
     if name not in available_timezones():
         raise invalid(Code.FIELD_INVALID, f"There is no time zone {name!r}.")
     return name
+
+
+def validated_body(serializer: type[StrictSerializer], request: Request) -> dict[str, Any]:
+    """Return the request's body as this serializer reads it. Raises DRF's ValidationError."""
+    body = serializer(data=request.data)
+    body.is_valid(raise_exception=True)
+    return dict(body.validated_data)

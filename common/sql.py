@@ -12,6 +12,7 @@ from contextvars import ContextVar
 from dataclasses import fields, is_dataclass
 from datetime import datetime
 from decimal import Decimal
+from types import NoneType, UnionType
 from typing import Any, Generic, NamedTuple, TypeVar, get_args, get_type_hints, overload
 from uuid import UUID
 
@@ -262,7 +263,7 @@ def records_sql(record_type: type[Any]) -> str:
     """Return SQL that reads records of a NamedTuple, by its fields' names: `SELECT * FROM {sql} t`.
 
     `record_arrays` makes its parameters. The fields are int, str, Decimal, bool, float or datetime,
-    or one of them or None.
+    or one of them or None. Raises TypeError for other fields.
     """
     arrays = ", ".join(
         f"%({name})s::{_array_type(hint)}[]" for name, hint in get_type_hints(record_type).items()
@@ -278,8 +279,11 @@ def record_arrays(record_type: type[Any], records: Sequence[Sequence[Any]]) -> d
 
 def _array_type(hint: Any) -> str:
     """Return the column type of a field."""
-    kinds = [kind for kind in get_args(hint) or (hint,) if kind is not type(None)]
-    return _COLUMN_TYPES[kinds[0]]
+    kinds = get_args(hint) if isinstance(hint, UnionType) else (hint,)
+    found = [_COLUMN_TYPES.get(kind) for kind in kinds if kind is not NoneType]
+    if len(found) != 1 or found[0] is None:
+        raise TypeError(f"records have no array of {hint}")
+    return found[0]
 
 
 _COLUMN_TYPES = {

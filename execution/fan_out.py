@@ -34,6 +34,7 @@ from execution.base.statements import (
     insert_events_sql,
     insert_log_sql,
     log_rows_sql,
+    position_log_rows_sql,
     refusal_payload_sql,
 )
 from execution.exits import orders as exits
@@ -157,12 +158,10 @@ _WITHDRAWN = log_rows_sql(
     "moved m", code="%(code)s", signal_id="%(signal_id)s", where="m.status = 'CANCELLED'"
 )
 
-_LEVELS_MOVED = log_rows_sql(
+_LEVELS_MOVED = position_log_rows_sql(
     "moved m",
     code=f"'{Code.LEVELS_MOVED.value}'",
-    status="''",
     detail="'position ' || m.id",
-    order_id="NULL::bigint",
     signal_id="%(signal_id)s",
 )
 
@@ -265,12 +264,10 @@ SELECT id, connection_id FROM moved
 """,
 )
 
-_TIME_MOVED = log_rows_sql(
+_TIME_MOVED = position_log_rows_sql(
     "timed m",
     code=f"'{Code.CLOSE_TIME_MOVED.value}'",
-    status="''",
     detail="'position ' || m.id || ': ' || %(close_at)s::timestamptz",
-    order_id="NULL::bigint",
     signal_id="%(signal_id)s",
 )
 MOVE_CLOSE_TIME = Query(
@@ -294,12 +291,10 @@ MOVE_EXIT_CONDITION = Query(
 {MOVE_CONDITION_SQL}, logged AS (
   {
         insert_log_sql(
-            log_rows_sql(
+            position_log_rows_sql(
                 "moved m",
                 code=f"'{Code.EXIT_CONDITION_SET.value}'",
-                status="''",
                 detail="'position ' || m.id || ': ' || %(text)s",
-                order_id="NULL::bigint",
                 signal_id="%(signal_id)s",
             )
         )

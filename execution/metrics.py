@@ -1,11 +1,12 @@
 """Metrics of orders, workers, differences and audits, for `/metrics`."""
 
 from common.metrics import Gauge
+from execution.base.statements import LIVE_SQL
 
 GAUGES = (
-    Gauge("orders_live", "Orders that have not ended, by state.", ("state",), """
+    Gauge("orders_live", "Orders that have not ended, by state.", ("state",), f"""
 SELECT status AS state, count(*) AS value FROM execution_order
-WHERE status IN ('SUBMITTING', 'UNKNOWN', 'SUBMITTED', 'PARTIALLY_FILLED', 'CANCEL_REQUESTED')
+WHERE status IN {LIVE_SQL}
 GROUP BY status
 UNION ALL SELECT 'PENDING', count(*) FROM execution_order WHERE status = 'PENDING'"""),
     Gauge("order_due_seconds", "How long the oldest due order has been due.", (), """

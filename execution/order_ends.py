@@ -12,8 +12,8 @@ from common.clocks import machine_seconds_until, market_now
 from common.errors import ConflictError, FillcastError, InvalidInputError
 from common.reason_codes import Code
 from common.sql import IdRow, Query, periodic_rows, run
-from execution.base.statements import insert_log_sql, log_rows_sql
-from execution.models import AT_BROKER, Order, RouteState, Status
+from execution.base.statements import AT_BROKER_SQL, insert_log_sql, log_rows_sql
+from execution.models import Order, RouteState, Status
 from signals.entry_ends import close_time
 from signals.joins import signal_join_sql
 from signals.models import Signal
@@ -125,7 +125,7 @@ PROLONGED = Query(
     IdRow,
     f"""
 SELECT id FROM execution_order WHERE own_valid_until > expires_at AND done_at IS NULL
-  AND status = ANY('{{{",".join(AT_BROKER)}}}')
+  AND status = ANY({AT_BROKER_SQL})
 LIMIT 200
 """,
 )
@@ -133,7 +133,7 @@ REFUSE_PROLONGED = f"""
 WITH locked AS (
   SELECT id, own_valid_until, expires_at FROM execution_order
   WHERE id = ANY(%s::bigint[]) AND own_valid_until > expires_at AND done_at IS NULL
-    AND status = ANY('{{{",".join(AT_BROKER)}}}')
+    AND status = ANY({AT_BROKER_SQL})
   ORDER BY id FOR NO KEY UPDATE SKIP LOCKED
 ), moved AS (
   UPDATE execution_order o SET own_valid_until = l.expires_at FROM locked l WHERE o.id = l.id

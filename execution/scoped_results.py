@@ -113,23 +113,26 @@ def refresh_seconds(result: ScopedResult) -> int:
 
 
 def _entries(orders: Iterable[Order]) -> Entries:
-    counts = {"cancelled": 0, "filled": 0, "waiting": 0}
-    for order in orders:
-        if order.done_at is None:
-            counts["waiting"] += 1
-        else:
-            counts["filled" if order.filled_quantity else "cancelled"] += 1
-    return Entries(**counts)
+    filled, cancelled, waiting = _counts(orders)
+    return Entries(filled=filled, cancelled=cancelled, waiting=waiting)
 
 
 def _exits(orders: Iterable[Order]) -> Exits:
-    counts = {"filled": 0, "unfilled": 0, "waiting": 0}
+    filled, unfilled, waiting = _counts(orders)
+    return Exits(filled=filled, unfilled=unfilled, waiting=waiting)
+
+
+def _counts(orders: Iterable[Order]) -> tuple[int, int, int]:
+    """Return how many have filled, also in part, have ended without a fill, have not ended."""
+    filled = unfilled = waiting = 0
     for order in orders:
         if order.done_at is None:
-            counts["waiting"] += 1
+            waiting += 1
+        elif order.filled_quantity:
+            filled += 1
         else:
-            counts["filled" if order.filled_quantity else "unfilled"] += 1
-    return Exits(**counts)
+            unfilled += 1
+    return filled, unfilled, waiting
 
 
 def _line(order: Order) -> ResultLine:

@@ -26,7 +26,15 @@ from signals.models import (
     Signal,
     TimeInForce,
 )
-from signals.slicing import STYLE_FIELDS, AtEnd, CatchUp, ExecutionStyle
+from signals.slicing import (
+    MAX_SLICES,
+    MAX_VARIATION,
+    MIN_SLICES,
+    STYLE_FIELDS,
+    AtEnd,
+    CatchUp,
+    ExecutionStyle,
+)
 from signals.symbols import CURRENCY
 
 
@@ -407,9 +415,13 @@ class NewSignalSerializer(StrictSerializer):
     duration_seconds = serializers.IntegerField(
         required=False, help_text="From the first slice to the end; at least 10 for each slice."
     )
-    slice_count = serializers.IntegerField(required=False, help_text="2 to 100.")
+    slice_count = serializers.IntegerField(
+        required=False, help_text=f"{MIN_SLICES} to {MAX_SLICES}."
+    )
     slice_variation = Amount(
-        required=False, allow_null=True, help_text="Percent, 0 to 50: random sizes and times."
+        required=False,
+        allow_null=True,
+        help_text=f"Percent, 0 to {MAX_VARIATION}: random sizes and times.",
     )
     price_limit = Amount(
         required=False, allow_null=True,

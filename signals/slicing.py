@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping
 from datetime import datetime
-from decimal import Decimal
 from typing import Any
 
 from django.db import models
@@ -14,8 +13,8 @@ from signals.errors import FieldError
 
 MIN_SLICE_SECONDS = 10
 MAX_DURATION_SECONDS = 86_400
-MAX_SLICES = 100
-MAX_VARIATION = Decimal(50)
+MIN_SLICES, MAX_SLICES = 2, 100
+MAX_VARIATION = 50  # percent
 
 
 class ExecutionStyle(models.TextChoices):
@@ -52,11 +51,12 @@ class SlicedEntry(models.Model):
     )  # fmt: skip
     slice_count = models.PositiveSmallIntegerField(
         "slices", null=True, blank=True,
-        help_text=f"2 to {MAX_SLICES}, at least {MIN_SLICE_SECONDS} seconds apart.",
+        help_text=f"{MIN_SLICES} to {MAX_SLICES}, at least {MIN_SLICE_SECONDS} seconds apart.",
     )  # fmt: skip
     slice_variation = AmountField(
         null=True, blank=True,
-        help_text="Percent by which sizes and times of slices vary at random; 0 to 50.",
+        help_text="Percent by which sizes and times of slices vary at random; 0 to"
+        f" {MAX_VARIATION}.",
     )  # fmt: skip
     price_limit = AmountField(
         null=True, blank=True, help_text="No slice is sent while the market is beyond this price."
@@ -88,18 +88,21 @@ SLICING_CONSTRAINTS = (
             ~Q(execution_style=""), action="OPEN", order_type="MARKET", time_in_force="GTC",
             duration_seconds__isnull=False, duration_seconds__gt=0,
             duration_seconds__lte=MAX_DURATION_SECONDS, slice_count__isnull=False,
-            slice_count__gte=2, slice_count__lte=MAX_SLICES,
+            slice_count__gte=MIN_SLICES, slice_count__lte=MAX_SLICES,
         ),
         name="style_is_complete",
         violation_error_message="Slices need OPEN, MARKET, GTC, a duration and their number.",
     ),
     models.CheckConstraint(
         condition=(
-            Q(slice_variation__isnull=True) | Q(slice_variation__gte=0, slice_variation__lte=50)
+            Q(slice_variation__isnull=True)
+            | Q(slice_variation__gte=0, slice_variation__lte=MAX_VARIATION)
         )
         & (Q(price_limit__isnull=True) | Q(price_limit__gt=0)),
         name="style_in_range",
-        violation_error_message="Variation is 0 to 50 percent; the price limit is above 0.",
+        violation_error_message=(
+            f"Variation is 0 to {MAX_VARIATION} percent; the price limit is above 0."
+        ),
     ),
 )  # fmt: skip
 
@@ -152,10 +155,10 @@ def _slice_errors(values: Mapping[str, Any], style: str) -> Iterator[FieldError]
         detail = f"At most {MAX_DURATION_SECONDS} seconds, which is a day."
         yield _invalid("duration_seconds", detail)
     if slices is None:
-        detail = f"A {style} needs slice_count, 2 to {MAX_SLICES}."
+        detail = f"A {style} needs slice_count, {MIN_SLICES} to {MAX_SLICES}."
         yield FieldError(Code.FIELD_REQUIRED, "slice_count", detail)
-    elif not 2 <= slices <= MAX_SLICES:
-        yield _invalid("slice_count", f"{slices} is not 2 to {MAX_SLICES} slices.")
+    elif not MIN_SLICES <= slices <= MAX_SLICES:
+        yield _invalid("slice_count", f"{slices} is not {MIN_SLICES} to {MAX_SLICES} slices.")
     elif duration is not None and duration < slices * MIN_SLICE_SECONDS:
         detail = (
             f"{duration} s are too short for {slices} slices, which are at least "

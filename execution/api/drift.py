@@ -11,17 +11,17 @@ from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from common.api_fields import validated_body
 from common.permissions import Right
 from connections.api.connections import own_connections
 from execution import tasks
-from execution.api.serializers import (
+from execution.api.drift_serializers import (
     AdoptSerializer,
     CompareDoneSerializer,
     CompareSerializer,
     DriftSerializer,
     IgnoreSerializer,
     RelinkSerializer,
-    validated_body,
 )
 from execution.base import reconciliation_requests
 from execution.models import DriftItem

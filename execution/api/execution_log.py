@@ -1,14 +1,45 @@
 """REST API of the execution log."""
 
+from typing import Any
+
 from django.db.models import QuerySet
 from django_filters import rest_framework as filters
-from rest_framework import viewsets
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers, viewsets
 
+from common.api_fields import StrictModelSerializer
 from common.filters import MomentFilter
+from common.limit_figures import read_figures
 from connections.api.connections import own_connections
-from execution.api.serializers import LogSerializer
+from execution.api.refusals import RefusalReason, refusal
 from execution.models import ExecutionLog
 from users.api import caller
+
+
+class LogSerializer(StrictModelSerializer[ExecutionLog]):
+    """One line of the append-only execution log."""
+
+    reason = serializers.SerializerMethodField()
+
+    class Meta:
+        model = ExecutionLog
+        fields = (
+            "id",
+            "at",
+            "order_id",
+            "signal_id",
+            "connection_id",
+            "status",
+            "reason",
+            "detail",
+            "numbers",
+        )
+        read_only_fields = fields
+
+    @extend_schema_field(RefusalReason(allow_null=True))
+    def get_reason(self, line: ExecutionLog) -> dict[str, Any] | None:
+        """Return the code, sentence and hint of the reason, with the figures of a denial."""
+        return refusal(line.code, line.status, read_figures(line.code, line.numbers))
 
 
 class LogFilter(filters.FilterSet):  # type: ignore[misc]  # it has no types

@@ -18,7 +18,7 @@ from connections.api.connections import RelatedRowsMixin, own_connections
 from connections.api.serializers import FeedBySlug, OwnRowField
 from connections.models import ExecutionConnection, HaltMode, KillSwitch
 from execution import tasks
-from execution.api.serializers import HaltImpactSerializer
+from execution.api.action_serializers import HaltImpactSerializer
 from execution.services import halt_impact
 from signals.selectors import feeds_for
 from users.api import caller

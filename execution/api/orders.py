@@ -13,6 +13,7 @@ from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from common.api_fields import validated_body
 from common.errors import ConflictError, InvalidInputError
 from common.filters import MomentFilter
 from common.idempotency import REPEATABLE, idempotency_key
@@ -20,18 +21,16 @@ from common.permissions import Right
 from common.reason_codes import Code
 from connections.api.connections import own_connections
 from execution import services, tasks
-from execution.api.scopes import read_scope
-from execution.api.serializers import (
+from execution.api.action_serializers import (
     ChangeOrderSerializer,
     ChangePositionSerializer,
     CloseSerializer,
     HaltImpactSerializer,
     ManyDoneSerializer,
     ManySerializer,
-    OneOrderSerializer,
-    OrderSerializer,
-    validated_body,
 )
+from execution.api.order_serializers import OneOrderSerializer, OrderSerializer
+from execution.api.scopes import read_scope
 from execution.models import Order, Status
 from execution.order_changes import change_order, may_be_changed, obstacle
 from execution.order_figures import with_figures

@@ -5,8 +5,27 @@ A source is what stands after FROM, with the alias `m` for the rows that have `i
 SQL expressions over the source.
 """
 
+from collections.abc import Iterable
+
+from common.sql import array
 from connections.selectors import OWNER_ID_SQL, connection_join_sql
 from events.outbox import INSERT_EVENTS_SQL
+from execution.models import AT_BROKER, LIVE, OPEN_CHANGE_STATES
+
+
+def _listed(values: Iterable[str]) -> str:
+    return "(" + ", ".join(f"'{value}'" for value in values) + ")"
+
+
+LIVE_SQL = _listed(LIVE)
+"""The statuses of live orders, as partial indexes list them: `status IN {LIVE_SQL}`."""
+AT_BROKER_SQL = f"'{array(AT_BROKER)}'"
+"""The array of the statuses of orders at their broker: `status = ANY({AT_BROKER_SQL})`."""
+OPEN_CHANGE_SQL = _listed(OPEN_CHANGE_STATES)
+"""The states of open changes: `state IN {OPEN_CHANGE_SQL}`."""
+LOCK_ORDERS = """
+SELECT id FROM execution_order WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE
+"""
 
 
 def sent_as_sql(order: str) -> str:
@@ -34,6 +53,11 @@ def log_rows_sql(
         f"SELECT {order_id}, {signal_id}, m.connection_id, {code}, {status}, {detail},"
         f" {numbers}::jsonb FROM {source} WHERE {where}"
     )
+
+
+def position_log_rows_sql(source: str, **parts: str) -> str:
+    """Return the same for lines about positions: `m.id` is a position's. parts: as there."""
+    return log_rows_sql(source, status="''", order_id="NULL::bigint", **parts)
 
 
 def insert_log_sql(*selects: str) -> str:

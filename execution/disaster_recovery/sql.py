@@ -8,6 +8,7 @@ from common.reason_codes import Code
 from common.sql import IdRow, Query
 from connections.selectors import account_join_sql, connection_join_sql
 from execution.base.statements import (
+    LIVE_SQL,
     event_rows_sql,
     insert_events_sql,
     insert_log_sql,
@@ -51,11 +52,10 @@ FROM (SELECT pg_get_serial_sequence(%(table)s, 'id')::regclass AS name) s
 # In two parts, each by a partial index, so that finished orders are not read.
 LIVE = Query(
     IdRow,
-    """
+    f"""
 SELECT id FROM execution_order WHERE status = 'PENDING' AND created_at <= %(since)s
 UNION ALL
-SELECT id FROM execution_order WHERE status IN ('SUBMITTING', 'UNKNOWN', 'SUBMITTED',
-  'PARTIALLY_FILLED', 'CANCEL_REQUESTED') AND created_at <= %(since)s
+SELECT id FROM execution_order WHERE status IN {LIVE_SQL} AND created_at <= %(since)s
 """,
 )
 LOCK = "SELECT id FROM execution_order WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE"
@@ -74,31 +74,23 @@ _LOGGED = f"""
 SELECT id FROM moved
 """
 
+
 # A row without a client order id may have got one and been sent since. That id is lost, so the
 # order cannot be looked up. An entry ends; a fill that a person links to it still counts.
-END_ENTRIES = Query(
-    IdRow,
-    f"""
+def _end_unsent_sql(status: str, code: Code, whose: str) -> str:
+    """Return SQL that ends orders that have no client order id. whose: a condition."""
+    return f"""
 WITH moved AS (
-  UPDATE execution_order SET status = 'EXPIRED', reason = '{Code.RESTORED_UNSENT.value}',
+  UPDATE execution_order SET status = '{status}', reason = '{code.value}',
     detail = '', pending_action = '', fence = fence + {FENCES_AHEAD}, done_at = clock_timestamp()
   WHERE id = ANY(%(ids)s) AND status = 'PENDING' AND client_order_id IS NULL
-    AND position_id IS NULL
+    AND {whose}
   RETURNING id, signal_id, connection_id, status, reason
-){_LOGGED}""",
-)
+){_LOGGED}"""
 
-HOLD_EXITS = Query(
-    IdRow,
-    f"""
-WITH moved AS (
-  UPDATE execution_order SET status = 'FAILED', reason = '{Code.RESTORED_EXIT.value}',
-    detail = '', pending_action = '', fence = fence + {FENCES_AHEAD}, done_at = clock_timestamp()
-  WHERE id = ANY(%(ids)s) AND status = 'PENDING' AND client_order_id IS NULL
-    AND position_id IS NOT NULL
-  RETURNING id, signal_id, connection_id, status, reason
-){_LOGGED}""",
-)
+
+END_ENTRIES = Query(IdRow, _end_unsent_sql("EXPIRED", Code.RESTORED_UNSENT, "position_id IS NULL"))
+HOLD_EXITS = Query(IdRow, _end_unsent_sql("FAILED", Code.RESTORED_EXIT, "position_id IS NOT NULL"))
 
 # Looked up under the id of the attempt that it waited for. An absence before `answer_by` proves
 # nothing: processes from before the restore may still be sending.

@@ -22,6 +22,7 @@ from common.sql import columns, rows
 from execution.base.drift_items import quarantine_report
 from execution.base.dropped_messages import new_reference, record_dropped
 from execution.base.reconciliation_requests import request_reconciliation
+from execution.base.statements import LIVE_SQL
 from execution.dispatch import deferred_reports
 from execution.dispatch.background_calls import CallResult
 from execution.dispatch.call_results import log_blocked, log_not_written, reports_in
@@ -41,7 +42,7 @@ LATE_LEVELS_SECONDS = 1.0
 # A fill, and so its position, is usually stored within this time.
 LATE_FILL_SECONDS = 3.0
 # Accounts with an entry that has no position yet, and that was sent with a level now reported gone.
-VANISHED_LEVELS = """
+VANISHED_LEVELS = f"""
 SELECT DISTINCT o.connection_id
 FROM unnest(%s::text[], %s::boolean[], %s::boolean[])
   AS d(client_order_id, without_stop, without_target)
@@ -49,7 +50,7 @@ JOIN execution_order o ON o.client_order_id = d.client_order_id
 WHERE o.position_id IS NULL
   AND (d.without_stop AND o.stop_loss IS NOT NULL
     OR d.without_target AND o.take_profit IS NOT NULL)
-  AND o.status IN ('SUBMITTING', 'UNKNOWN', 'SUBMITTED', 'PARTIALLY_FILLED', 'CANCEL_REQUESTED')
+  AND o.status IN {LIVE_SQL}
   AND NOT EXISTS (SELECT FROM positions_executionposition p
     WHERE p.connection_id = o.connection_id AND p.signal_id = o.signal_id
       AND p.entry_leg = o.position_leg)

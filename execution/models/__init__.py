@@ -1,6 +1,6 @@
 """Orders, their fills, and what the engine stores about its own work."""
 
-from execution.models.changes import OPEN_CHANGE, ChangeState, EntryChange
+from execution.models.changes import OPEN_CHANGE, OPEN_CHANGE_STATES, ChangeState, EntryChange
 from execution.models.decisions import EntryDecision
 from execution.models.drift import Decision, DriftItem
 from execution.models.orders import Fill, Order, OrderQuerySet
@@ -26,6 +26,7 @@ from execution.models.status import (
     BY_HAND_PRIORITY,
     FEED_PRIORITY,
     IN_FLIGHT,
+    LIVE,
     TERMINAL,
     UNSENT,
     WORKING,
@@ -40,7 +41,9 @@ __all__ = [
     "BY_HAND_PRIORITY",
     "FEED_PRIORITY",
     "IN_FLIGHT",
+    "LIVE",
     "OPEN_CHANGE",
+    "OPEN_CHANGE_STATES",
     "TERMINAL",
     "UNSENT",
     "WORKING",

@@ -29,7 +29,8 @@ class ChangeState(models.TextChoices):
 
 
 WAITING_CHANGE = Q(state=ChangeState.WAITING)
-OPEN_CHANGE = Q(state__in=(ChangeState.REQUESTED, ChangeState.SENT, ChangeState.UNKNOWN))
+OPEN_CHANGE_STATES = (ChangeState.REQUESTED, ChangeState.SENT, ChangeState.UNKNOWN)
+OPEN_CHANGE = Q(state__in=OPEN_CHANGE_STATES)
 
 
 class EntryChange(models.Model):

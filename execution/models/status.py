@@ -30,6 +30,8 @@ WORKING = (
 )
 IN_FLIGHT = (Status.SUBMITTING, Status.UNKNOWN)
 AT_BROKER = (Status.SUBMITTED, Status.PARTIALLY_FILLED, Status.CANCEL_REQUESTED)
+LIVE = (*IN_FLIGHT, *AT_BROKER)
+"""Sent, or perhaps sent, and not ended."""
 UNSENT = (
     Status.PENDING,
     Status.SKIPPED,

@@ -15,7 +15,7 @@ from common.reason_codes import Code
 from common.sql import IdRow, Query, columns, rows, run
 from connections.selectors import connection_join_sql, freeze_level_sql
 from connections.session_lanes import held_lanes_parameters
-from execution.base.statements import insert_log_sql, log_rows_sql
+from execution.base.statements import insert_log_sql, log_rows_sql, position_log_rows_sql
 from execution.monitoring.stop_failover import FRESH
 from positions.broker_levels import HOLD_LEVELS_SQL, NEAR_LEVELS_SQL
 from positions.freeze_level import frozen_price
@@ -58,11 +58,9 @@ WITH held AS (
 )
 {
     insert_log_sql(
-        log_rows_sql(
+        position_log_rows_sql(
             "held m",
             code=f"'{Code.LEVELS_FROZEN.value}'",
-            status="''",
-            order_id="NULL::bigint",
             detail="'position ' || m.id || ': the change of its levels waits'",
             where="m.is_new",
         )

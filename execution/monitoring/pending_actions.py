@@ -22,7 +22,7 @@ from common.reason_codes import Code
 from common.sql import IdRow, Query, kept_plans, rows, run
 from connections.selectors import SPEC_COLUMNS, LaneAccount, connection_join_sql, spec_from_row
 from connections.session_lanes import held_lanes_parameters, in_held_lanes_sql
-from execution.base.statements import sent_as_sql
+from execution.base.statements import AT_BROKER_SQL, LOCK_ORDERS, sent_as_sql
 from execution.dispatch.background_calls import BackgroundCall, CallResult, send_deadline
 from execution.dispatch.call_results import run_atomically, write_results
 from execution.dispatch.report_writer import apply_call_reports
@@ -68,14 +68,10 @@ LOCK = Query(
     IdRow,
     f"""
 SELECT id FROM execution_order WHERE pending_action <> '' AND due_at <= statement_timestamp()
-  AND (status <> ALL('{{{",".join(AT_BROKER)}}}') OR {in_held_lanes_sql("connection_id")})
+  AND (status <> ALL({AT_BROKER_SQL}) OR {in_held_lanes_sql("connection_id")})
 ORDER BY due_at LIMIT 1000 FOR NO KEY UPDATE SKIP LOCKED
 """,
 )
-
-LOCK_ORDERS = """
-SELECT id FROM execution_order WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE
-"""
 
 # A separate statement: a join in LOCK would return the position as it was before a parallel fill.
 LOAD = Query(

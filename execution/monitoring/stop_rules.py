@@ -26,7 +26,7 @@ from execution.base.statements import (
     event_rows_sql,
     insert_events_sql,
     insert_log_sql,
-    log_rows_sql,
+    position_log_rows_sql,
 )
 from execution.monitoring.stop_failover import FRESH
 from positions.row_locks import lock_unlocked
@@ -62,9 +62,8 @@ _CODE = f"""CASE m.kind WHEN '{MoveKind.BREAK_EVEN.value}'
   THEN '{Code.STOP_TO_BREAK_EVEN.value}' ELSE '{Code.STOP_TRAILED.value}' END"""
 _DETAIL = """'position ' || m.id || ': stop ' || coalesce(trim_scale(m.expected)::text, 'none')
   || ' to ' || trim_scale(m.stop)::text"""
-_LINE = log_rows_sql(
-    "moved m", code=_CODE, status="''", detail=_DETAIL, numbers="m.numbers",
-    order_id="NULL::bigint",
+_LINE = position_log_rows_sql(
+    "moved m", code=_CODE, detail=_DETAIL, numbers="m.numbers",
 )  # fmt: skip
 _MOVED = event_rows_sql(
     "moved m",

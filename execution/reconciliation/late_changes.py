@@ -5,7 +5,7 @@ arrive. Should it arrive all the same, the next comparison shows its values, and
 also if a later change was made before it arrived.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
@@ -14,13 +14,13 @@ from uuid import UUID
 
 from django.db import transaction
 
-from brokers.types import BrokerOrder, OrderReport, OrderTerms, ReportKind
+from brokers.types import BrokerOrder, OrderReport, OrderTerms
 from common.reason_codes import Code
 from common.sql import Query, rows, run
 from execution.base.change_events import changed_event_sql
-from execution.base.statements import insert_events_sql
-from execution.ids import base_of
-from execution.models import AT_BROKER, Order
+from execution.base.changed_orders import listed_order, terms_report
+from execution.base.statements import AT_BROKER_SQL, insert_events_sql
+from execution.models import Order
 from execution.reports.apply import apply_reports
 
 
@@ -57,7 +57,7 @@ FROM execution_order o JOIN LATERAL (
   ORDER BY c.id DESC LIMIT 1) newest ON newest.done_at < %(began)s
 JOIN execution_entrychange h ON h.order_id = o.id AND h.state = 'REFUSED' AND h.sends > 0
 WHERE o.connection_id = ANY(%(connections)s)
-  AND o.status = ANY('{{{",".join(AT_BROKER)}}}') AND o.client_order_id IS NOT NULL
+  AND o.status = ANY({AT_BROKER_SQL}) AND o.client_order_id IS NOT NULL
 ORDER BY o.id, h.id DESC
 """,
 )
@@ -111,19 +111,11 @@ def _made(
     """Return the given-up changes whose values the broker lists: of an order the newest one."""
     made: dict[int, tuple[GivenUpChange, BrokerOrder]] = {}
     for change in rows(GIVEN_UP, {"connections": list(theirs), "began": began}):
-        listed = _listed(change, theirs.get(change.connection_id, ()))
+        orders = theirs.get(change.connection_id, ())
+        listed = listed_order(change.client_order_id, change.broker_order_id, orders)
         if listed is not None and _is_made(change, listed.terms):
             made.setdefault(change.order_id, (change, listed))
     return list(made.values())
-
-
-def _listed(change: GivenUpChange, orders: Iterable[BrokerOrder]) -> BrokerOrder | None:
-    base = base_of(change.client_order_id)
-    for order in orders:
-        is_ours = order.client_order_id and base_of(order.client_order_id) == base
-        if is_ours or (change.broker_order_id and order.broker_order_id == change.broker_order_id):
-            return order
-    return None
 
 
 def _is_made(change: GivenUpChange, shown: OrderTerms) -> bool:
@@ -142,9 +134,8 @@ def _is_made(change: GivenUpChange, shown: OrderTerms) -> bool:
 def _report(change: GivenUpChange, terms: OrderTerms) -> OrderReport:
     if change.quantity == change.old_quantity:  # some brokers list what is left of an order
         terms = replace(terms, quantity=change.now_quantity)
-    return OrderReport(
-        kind=ReportKind.CHANGED,
-        connection_id=str(change.connection_id),
+    return terms_report(
+        connection_id=change.connection_id,
         client_order_id=change.client_order_id,
         broker_order_id=change.broker_order_id,
         terms=terms,

@@ -15,7 +15,7 @@ from common.reason_codes import Code
 from common.sql import Query, rows
 from connections.selectors import LISTED_INSTRUMENTS_SQL, AccountRow, account_join_sql, tick_sql
 from execution.base.drift_items import DriftRecord
-from execution.base.statements import sent_as_sql
+from execution.base.statements import LIVE_SQL, sent_as_sql
 from execution.ids import base_of
 from execution.reconciliation.compare_orders import is_ours
 from execution.reconciliation.compare_positions import (
@@ -79,8 +79,7 @@ SELECT p.id, p.connection_id, p.symbol, p.side, p.quantity, p.entry_price, p.pip
     AND e.connection_id = p.connection_id AND e.leg = p.entry_leg AND e.leg LIKE 'entry%%'
   ) AS entry_sent_as,
   EXISTS (SELECT FROM execution_order o WHERE o.connection_id = p.connection_id
-      AND o.status IN ('SUBMITTING', 'UNKNOWN', 'SUBMITTED', 'PARTIALLY_FILLED',
-        'CANCEL_REQUESTED') AND (o.position_id = p.id OR o.signal_id = p.signal_id
+      AND o.status IN {LIVE_SQL} AND (o.position_id = p.id OR o.signal_id = p.signal_id
         AND o.position_id IS NULL AND o.position_leg = p.entry_leg)) AS in_flight
 FROM positions_executionposition p
 {account_join_sql("p.connection_id")}
@@ -110,10 +109,10 @@ WHERE i.close_min > 0 AND c.id = ANY(%(connections)s)
 # Entries whose fill the broker may have and we do not know yet.
 ENTERING = Query(
     EnteringSymbol,
-    """
+    f"""
 SELECT DISTINCT connection_id, symbol FROM execution_order
 WHERE connection_id = ANY(%s) AND position_id IS NULL
-  AND status IN ('SUBMITTING', 'UNKNOWN', 'SUBMITTED', 'PARTIALLY_FILLED', 'CANCEL_REQUESTED')
+  AND status IN {LIVE_SQL}
 """,
 )
 

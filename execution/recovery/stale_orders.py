@@ -14,6 +14,7 @@ from common.reason_codes import Code
 from common.sql import run
 from connections.selectors import PRESET_JOIN_SQL, connection_join_sql
 from execution.base.statements import (
+    OPEN_CHANGE_SQL,
     event_rows_sql,
     insert_events_sql,
     insert_log_sql,
@@ -116,7 +117,7 @@ WITH found AS (
   SELECT o.id, o.signal_id, o.connection_id, o.status,
     '{Code.CHANGE_UNKNOWN_TOO_LONG.value}' AS code
   FROM execution_order o JOIN execution_entrychange h ON h.order_id = o.id
-  WHERE h.state IN ('REQUESTED', 'SENT', 'UNKNOWN')
+  WHERE h.state IN {OPEN_CHANGE_SQL}
     AND h.requested_at < clock_timestamp() - make_interval(secs => %(seconds)s)
     AND NOT EXISTS (SELECT FROM execution_executionlog l WHERE l.order_id = o.id
       AND l.code = '{Code.CHANGE_UNKNOWN_TOO_LONG.value}' AND l.at >= h.requested_at)

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 from brokers.types import OrderReport
 from common.sql import columns, run
-from execution.models import AT_BROKER
+from execution.base.statements import AT_BROKER_SQL
 
 # Nothing below what has filled. A price that the broker does not report any more, as the stop price
 # of a triggered order, stays.
@@ -22,7 +22,7 @@ WITH t AS (
     coalesce(t.limit_price, o.limit_price) AS limit_price,
     coalesce(t.stop_price, o.stop_price) AS stop_price
   FROM t JOIN execution_order o ON o.client_order_id = t.cid AND o.connection_id = t.connection_id
-  WHERE o.status = ANY('{{{",".join(AT_BROKER)}}}') ORDER BY o.id FOR NO KEY UPDATE OF o
+  WHERE o.status = ANY({AT_BROKER_SQL}) ORDER BY o.id FOR NO KEY UPDATE OF o
 )
 UPDATE execution_order o SET quantity = l.quantity, limit_price = l.limit_price,
   stop_price = l.stop_price,

@@ -12,6 +12,7 @@ from connections.selectors import (
     connection_join_sql,
 )
 from execution.base.statements import (
+    LIVE_SQL,
     sent_as_sql,
 )
 from execution.submission.rows import (
@@ -131,7 +132,7 @@ SELECT o.id AS order_id, p.quantity, p.opened_quantity, p.broker_position_id, p.
     r.compared_at > p.last_activity_at AND r.compared_at >= o.waiting_since,
       false) AS needs_comparison,
   EXISTS (SELECT FROM execution_order x WHERE x.position_id = p.id AND x.id <> o.id
-    AND (x.status IN ('SUBMITTING', 'UNKNOWN', 'SUBMITTED', 'PARTIALLY_FILLED', 'CANCEL_REQUESTED')
+    AND (x.status IN {LIVE_SQL}
       OR x.status = 'PENDING' AND x.id < o.id)) AS has_exit_ahead,
   EXISTS (SELECT FROM positions_executionposition n WHERE n.connection_id = p.connection_id
     AND n.quantity > 0 AND n.id <> p.id AND n.symbol = p.symbol
@@ -139,7 +140,7 @@ SELECT o.id AS order_id, p.quantity, p.opened_quantity, p.broker_position_id, p.
   OR a.position_mode IS DISTINCT FROM 'HEDGING' AND EXISTS (
     SELECT FROM execution_order x WHERE x.connection_id = p.connection_id
     AND x.position_id IS NULL AND x.symbol = p.symbol AND x.signal_id <> p.signal_id
-    AND x.status IN ('SUBMITTING', 'UNKNOWN', 'SUBMITTED', 'PARTIALLY_FILLED', 'CANCEL_REQUESTED'))
+    AND x.status IN {LIVE_SQL})
     AS shares_broker_position,
   (SELECT e.client_order_id FROM execution_order e WHERE e.connection_id = p.connection_id
     AND e.signal_id = p.signal_id AND e.leg = p.entry_leg AND e.leg LIKE 'entry%%'
@@ -150,8 +151,7 @@ SELECT o.id AS order_id, p.quantity, p.opened_quantity, p.broker_position_id, p.
   p.quantity - coalesce((
     SELECT sum(x.quantity - x.filled_quantity) FROM execution_order x
     WHERE x.position_id = p.id AND x.id <> o.id
-      AND (x.status IN ('SUBMITTING', 'UNKNOWN', 'SUBMITTED', 'PARTIALLY_FILLED',
-        'CANCEL_REQUESTED') OR x.status = 'PENDING' AND x.id < o.id)), 0) AS closable
+      AND (x.status IN {LIVE_SQL} OR x.status = 'PENDING' AND x.id < o.id)), 0) AS closable
 FROM execution_order o {position_join_sql("o.position_id")}
 {account_join_sql("p.connection_id")}
 LEFT JOIN execution_accountsyncstate r ON r.connection_id = p.connection_id
@@ -238,7 +238,7 @@ FROM (
     coalesce(risk, 0) * (quantity - filled_quantity) / quantity
   FROM execution_order
   WHERE connection_id = ANY(%(connections)s::uuid[]) AND position_id IS NULL
-    AND status IN ('SUBMITTING', 'UNKNOWN', 'SUBMITTED', 'PARTIALLY_FILLED', 'CANCEL_REQUESTED')
+    AND status IN {LIVE_SQL}
   UNION ALL  -- slices that are planned and not sent; by the index `order_waiting`
   SELECT connection_id, pair, 0, 0, quantity * expected_price * conversion_rate, margin, false, risk
   FROM execution_order
@@ -263,13 +263,13 @@ GROUP BY connection_id
 # for all of it are live, so an opposite entry only has to wait.
 OPEN_SIDES = Query(
     SideRow,
-    """
+    f"""
 SELECT connection_id::text, pair, side, quantity <= reserved AS is_closing
 FROM positions_executionposition
 WHERE connection_id = ANY(%(connections)s::uuid[]) AND quantity > 0
 UNION
 SELECT connection_id::text, pair, side, pending_action = 'CLOSE' FROM execution_order
 WHERE connection_id = ANY(%(connections)s::uuid[]) AND position_id IS NULL
-  AND status IN ('SUBMITTING', 'UNKNOWN', 'SUBMITTED', 'PARTIALLY_FILLED', 'CANCEL_REQUESTED')
+  AND status IN {LIVE_SQL}
 """,
 )

@@ -11,6 +11,7 @@ from typing import Any
 from common.clocks import machine_seconds_until, market_now
 from common.sql import Query, columns, rows
 from connections.trading_day import trading_day
+from execution.base.statements import LIVE_SQL
 from execution.submission.rows import OrderRow, RecentRow, SignalRow
 from positions.joins import open_nets_sql
 from signals.joins import is_of_feed_sql
@@ -20,7 +21,6 @@ LAST_ENTRIES = 20
 ENTRIES_SEARCHED = 500
 """Among how many entries of the account those are looked for."""
 
-_LIVE = "('SUBMITTING', 'UNKNOWN', 'SUBMITTED', 'PARTIALLY_FILLED', 'CANCEL_REQUESTED')"
 # Entries that were sent; an attempt that was not sent after all is PENDING.
 _SENT = """x.connection_id = o.connection_id AND x.leg LIKE 'entry%%'
     AND x.submitted_at IS NOT NULL AND x.status <> 'PENDING'"""
@@ -28,7 +28,7 @@ _SENT = """x.connection_id = o.connection_id AND x.leg LIKE 'entry%%'
 _PLANNED = """x.connection_id = o.connection_id AND x.status = 'PENDING' AND x.reason <> ''
     AND x.leg LIKE 'entry-%%' AND x.quantity IS NOT NULL"""
 # What an entry counts in the sums of a day: all of it while it may be filled.
-_COUNTED = f"CASE WHEN x.status IN {_LIVE} THEN x.quantity ELSE x.filled_quantity END"
+_COUNTED = f"CASE WHEN x.status IN {LIVE_SQL} THEN x.quantity ELSE x.filled_quantity END"
 _PRICE = "coalesce(x.expected_price, 0) * coalesce(x.conversion_rate, 0)"
 _WORTH = f"{_COUNTED} * {_PRICE}"
 _SIGN = "CASE x.side WHEN 'BUY' THEN 1 ELSE -1 END"
@@ -65,7 +65,7 @@ SELECT o.id, day.sent_in_minute, day.day_notional + planned.notional AS day_noti
       AND x.submitted_at > statement_timestamp() - make_interval(secs => o.time_window)
       AND {_IN_RANGE}
       AND x.pair = o.pair AND x.side = o.side
-      AND (x.status IN {_LIVE} OR x.filled_quantity > 0)
+      AND (x.status IN {LIVE_SQL} OR x.filled_quantity > 0)
       AND {is_of_feed_sql("x.signal_id", "o.feed_id")}) AS same_trade_age
 FROM unnest(%s::bigint[], %s::uuid[], %s::text[], %s::text[], %s::bigint[], %s::timestamptz[],
     %s::boolean[], %s::boolean[], %s::boolean[], %s::float8[])
@@ -91,7 +91,7 @@ CROSS JOIN LATERAL (
     SELECT x.pair, (x.quantity - x.filled_quantity) * {_PRICE} * {_SIGN} AS net
     FROM execution_order x
     WHERE o.counts_nets AND x.connection_id = o.connection_id AND x.position_id IS NULL
-      AND x.status IN {_LIVE}
+      AND x.status IN {LIVE_SQL}
     UNION ALL
     SELECT x.pair, x.quantity * {_PRICE} * {_SIGN} FROM execution_order x
     WHERE o.counts_nets AND {_PLANNED}) n) nets

@@ -16,7 +16,6 @@ from execution.submission.volume_profile import VolumeProfile
 
 ZERO = Decimal(0)
 HUNDRED = Decimal(100)
-MIN_SECONDS, MAX_SLICES, MAX_VARIATION = 10, 100, 50
 
 
 @dataclass(frozen=True, slots=True)

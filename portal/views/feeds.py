@@ -1,5 +1,7 @@
 """Feeds, and the subscriptions of the tenant's accounts to them."""
 
+from collections.abc import Mapping
+from typing import Any
 from uuid import UUID
 
 from django.http import HttpRequest, HttpResponse
@@ -22,6 +24,7 @@ from portal.selectors.feeds import (
     subscriptions_of,
 )
 from portal.selectors.halts import halts_affecting
+from users.models import User
 
 
 @tenants_only
@@ -89,11 +92,13 @@ def edit(request: HttpRequest, *, pk: int) -> HttpResponse:
     title = f"Change the subscription of {subscription.connection.name} to {subscription.feed.name}"
     question = ConfirmationPage(title, points, "Save", reverse("portal:feeds"), False, form)
 
-    def act() -> str:
-        changed = services.update_subscription(pk, by=user, **form.changes())
-        return "Saved. It applies from the next signal on." if changed else "Nothing was changed."
+    return confirm(request, question, lambda: _change(pk, form.changes(), user))
 
-    return confirm(request, question, act)
+
+def _change(pk: int, changes: Mapping[str, Any], user: User) -> str:
+    """Change a subscription; return a sentence about it."""
+    changed = services.update_subscription(pk, by=user, **changes)
+    return "Saved. It applies from the next signal on." if changed else "Nothing was changed."
 
 
 @tenants_only
@@ -112,11 +117,7 @@ def limits(request: HttpRequest, *, pk: int) -> HttpResponse:
     title = f"Limits of {subscription.connection.name} for {subscription.feed.name}"
     question = ConfirmationPage(title, points, "Save", reverse("portal:feeds"), False, form)
 
-    def act() -> str:
-        changed = services.update_subscription(pk, by=user, **form.changes())
-        return "Saved. It applies from the next signal on." if changed else "Nothing was changed."
-
-    return confirm(request, question, act)
+    return confirm(request, question, lambda: _change(pk, form.changes(), user))
 
 
 @tenants_only

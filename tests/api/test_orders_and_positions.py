@@ -11,7 +11,7 @@ from django.test.utils import CaptureQueriesContext
 from analytics.models import AnalyticsDaily
 from common.clocks import market_now
 from connections.models import ConnectionHealth, Instrument, Subscription
-from execution.api.serializers import lifecycle_of
+from execution.api.order_serializers import lifecycle_of
 from execution.models import DriftItem, Fill, Order, ScopedAction, Status
 from positions.models import ExecutionPosition
 from prices.models import LatestQuote

@@ -7,7 +7,7 @@ import pytest
 from django.test import Client
 
 from common.errors import InvalidInputError
-from connections.models import AccountSnapshot, ExecutionConnection
+from connections.models import MAX_AGGREGATION_MS, AccountSnapshot, ExecutionConnection
 from connections.services import create_connection, update_connection
 from execution.aggregate_results import cancelled_with_text, sent_with_text
 from execution.models import Order
@@ -23,11 +23,11 @@ pytestmark = pytest.mark.django_db
 @pytest.fixture
 def sent(feed: Feed, broker: FakeBroker) -> list[Order]:
     """Two orders of 100, sent as one, of which 30 have filled."""
-    factories.account(feed, snapshot_position_mode="NETTING", aggregation_ms=500)
+    factories.account(feed, snapshot_position_mode="NETTING", aggregation_ms=MAX_AGGREGATION_MS)
     factories.signal(feed)
     factories.signal(feed)
     factories.claim_all()
-    factories.pass_time(1)
+    factories.pass_time(MAX_AGGREGATION_MS / 1000)
     (outgoing,) = factories.claim_all()
     factories.apply(broker.execute(broker.receive(outgoing.request), D(30)))
     return list(Order.objects.order_by("id"))

@@ -30,9 +30,9 @@ from execution.exits import dust, orders
 from execution.models import Order
 from execution.monitoring import (
     broker_positions,
+    change_statements,
     condition_exits,
     condition_watch,
-    entry_changes,
     level_monitor,
     level_sync,
     pending_actions,
@@ -401,7 +401,7 @@ PERIODIC: Sequence[tuple[str, Any]] = (
     (signal_changes.DUE, None),
     (order_ends.PROLONGED, None),
     (condition_exits.ENTRIES, {"limit": 100}),
-    (entry_changes.ANY_DUE, None),
+    (change_statements.ANY_DUE, None),
     (
         selectors.accounts_due_sql(),
         {"older": 60.0, "limit": 50, "lanes": "{}", "idle_ids": "{}"},

@@ -370,14 +370,14 @@ def test_change_whose_reads_keep_failing_is_alerted_once(order: Order, broker: F
     process_pending_actions()
     broker.reads_fail = True
     for _ in range(2):
-        factories.pass_time(89)
+        factories.pass_time(80)
         process_pending_actions()
         stale_orders.resolve_stuck()
     assert factories.events("order.stuck") == []
     line = change_line(change())
     assert "under way since" in line
     assert "could not be read: BROKER_UNREACHABLE" in line
-    factories.pass_time(3)
+    factories.pass_time(21)
     for _ in range(2):
         stale_orders.resolve_stuck()
     assert factories.events("order.stuck") == [{"code": "CHANGE_UNKNOWN_TOO_LONG"}]

@@ -15,7 +15,7 @@ from common.clocks import market_now
 from common.reason_codes import Code
 from common.sql import run
 from connections import services as connections
-from connections.models import ExecutionConnection, KillSwitch
+from connections.models import MAX_AGGREGATION_MS, ExecutionConnection, KillSwitch
 from connections.services import HaltTarget
 from execution.halt_texts import halt_lines
 from execution.models import Order
@@ -135,9 +135,8 @@ def without_stops(broker: FakeBroker) -> None:
 def account(feed: Feed, broker: FakeBroker, request: pytest.FixtureRequest) -> ExecutionConnection:
     name = request.node.callspec.params["state"]
     size = {"preset_fixed_quantity": D(90)} if name == "sliced" else {}
-    return factories.account(
-        feed, snapshot_position_mode="NETTING", aggregation_ms=500 * (name == "aggregating"), **size
-    )
+    window = MAX_AGGREGATION_MS if name == "aggregating" else 0
+    return factories.account(feed, snapshot_position_mode="NETTING", aggregation_ms=window, **size)
 
 
 def entered(state: str, feed: Feed) -> Order:

@@ -126,9 +126,9 @@ def test_failed_stop_is_retried_after_thirty_seconds_as_a_new_leg(
     (outgoing,) = factories.claim_all()
     factories.answer(outgoing, Rejected(Code.MARKET_CLOSED))
     assert scan_levels() == []
-    factories.pass_time(29)
+    factories.pass_time(20)
     assert scan_levels() == []
-    factories.pass_time(2)
+    factories.pass_time(11)
     scan_levels()
     assert exits() == [("sl", 100), ("sl-2", 100)]
 

@@ -114,10 +114,10 @@ def test_market_order_that_does_not_end_is_looked_up(
     entry: Order, runtime: trading_runtime.TradingRuntime, broker: FakeBroker
 ) -> None:
     ticket = accepted(entry, broker)
-    factories.pass_time(29)
+    factories.pass_time(20)
     stale_orders.resolve_stuck()
     assert state(entry) == ("SUBMITTED", "", "")
-    factories.pass_time(2)
+    factories.pass_time(11)
     stale_orders.resolve_stuck()
     assert state(entry) == ("SUBMITTED", "STUCK", "")
     broker.execute(ticket)  # and its reports were lost

@@ -10,7 +10,7 @@ from django.test.utils import CaptureQueriesContext
 
 from common.clocks import market_now
 from connections.models import ExecutionConnection
-from execution.api.serializers import SlicePlanSerializer
+from execution.api.order_serializers import SlicePlanSerializer
 from execution.models import ExecutionLog, Order, SlicePlan
 from execution.slice_results import slice_result
 from prices.models import PriceBar

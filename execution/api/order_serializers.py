@@ -1,11 +1,10 @@
-"""Serializers of orders, the execution log and drift items."""
+"""Orders as the API returns them: executions, trigger, decision, slices and changes."""
 
 from datetime import datetime
 from typing import Any
 
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
-from rest_framework.request import Request
 
 from common.api_fields import (
     Amount,
@@ -13,18 +12,14 @@ from common.api_fields import (
     StrictModelSerializer,
     StrictSerializer,
     UtcDateTime,
-    WholeNumber,
     reason,
 )
-from common.limit_figures import Bound, Figures, read_figures
 from common.money import plain
+from execution.api.refusals import RefusalReason, refusal
 from execution.end_times import end_of
 from execution.models import (
-    Decision,
-    DriftItem,
     EntryChange,
     EntryDecision,
-    ExecutionLog,
     Fill,
     Order,
     OrderTrigger,
@@ -33,24 +28,14 @@ from execution.models import (
 )
 from execution.order_figures import figures_of
 from execution.order_reasons import reason_of
-from execution.reconciliation import presentation
-from execution.reconciliation.decisions import actions_of
 from execution.slice_results import slice_result
 
-ACTIONS = [decision.value.lower() for decision in Decision if decision]
 LIFECYCLES = [
     "RECEIVED",
     "VALIDATED",
     "CLOSED",
     *(status for status in Status.values if status not in ("PENDING", "SUBMITTING")),
 ]
-
-
-def validated_body(serializer: type[StrictSerializer], request: Request) -> dict[str, Any]:
-    """Return the request's body as this serializer reads it. Raises DRF's ValidationError."""
-    body = serializer(data=request.data)
-    body.is_valid(raise_exception=True)
-    return dict(body.validated_data)
 
 
 def lifecycle_of(order: Any) -> str:
@@ -62,58 +47,6 @@ def lifecycle_of(order: Any) -> str:
         return "CLOSED"
     status = str(order.status)
     return {"PENDING": "RECEIVED", "SUBMITTING": "VALIDATED"}.get(status, status)
-
-
-class FiguresSerializer(StrictSerializer):
-    """What was limited, its value and the bound that it broke; numbers in plain digits.
-
-    One of maximum, minimum, compared_with and allowed is set; all are null if it is not known.
-    """
-
-    name = serializers.CharField(read_only=True, help_text="What was limited.")
-    value = serializers.CharField(read_only=True)
-    maximum = serializers.CharField(read_only=True, allow_null=True)
-    minimum = serializers.CharField(read_only=True, allow_null=True)
-    compared_with = serializers.CharField(
-        read_only=True, allow_null=True, help_text="Another price or quantity."
-    )
-    allowed = serializers.CharField(
-        read_only=True, allow_null=True, help_text="A list, such as of symbols, or a time."
-    )
-    bound_name = serializers.CharField(
-        read_only=True, help_text="What the bound is: `maximum`, or such as `stop loss`."
-    )
-    unit = serializers.CharField(
-        read_only=True, allow_blank=True, help_text="Of value and bound; empty: a price or count."
-    )
-    text = serializers.CharField(read_only=True, help_text="All of it, for people.")
-
-
-class RefusalReason(Reason):
-    """A reason with the figures of a denial; null for reasons without."""
-
-    figures = FiguresSerializer(read_only=True, allow_null=True)
-
-
-def refusal(code: str, status: str, figures: Figures | None) -> dict[str, Any] | None:
-    """Return a reason code with its sentence, hint and figures; None without a code."""
-    stated = reason(code, status)
-    return None if stated is None else {**stated, "figures": figures and _figures(figures)}
-
-
-def _figures(figures: Figures) -> dict[str, str | None]:
-    bounds = {
-        bound.value: figures.bound_value if bound is figures.bound and figures.bound_value else None
-        for bound in Bound
-    }
-    return {
-        "name": figures.name,
-        "value": figures.value,
-        **bounds,
-        "bound_name": figures.word or figures.bound.value,
-        "unit": figures.unit,
-        "text": figures.text,
-    }
 
 
 class FillSerializer(StrictModelSerializer[Fill]):
@@ -457,230 +390,3 @@ class OneOrderSerializer(OrderSerializer):
         """Return the plan and what it has come to."""
         result = slice_result(order)
         return None if result is None else dict(SlicePlanSerializer(result).data)
-
-
-class ChangeOrderSerializer(StrictSerializer):
-    """New price, quantity or levels of an entry that has not filled; or new levels of the position
-    that the order opened (null: no level); or the status CANCELLED.
-    """
-
-    quantity = Amount(
-        required=False, positive=True, help_text="Base units, all of it: what has filled included."
-    )
-    limit_price = Amount(required=False, positive=True)
-    stop_price = Amount(required=False, positive=True, help_text="At which it is triggered.")
-    stop_loss = Amount(
-        required=False, allow_null=True, positive=True,
-        help_text="Of the open position, or of that which the entry will open. null: no stop; only"
-        " of an open position.",
-    )  # fmt: skip
-    take_profit = Amount(
-        required=False, allow_null=True, positive=True,
-        help_text="The next target, as for the stop. Several targets: the later ones stay.",
-    )  # fmt: skip
-    valid_until = UtcDateTime(
-        required=False,
-        help_text="When the entry ends, if it has not filled by then. One that its broker ends"
-        " (GTD) cannot be prolonged there.",
-    )
-    status = serializers.ChoiceField(choices=[Status.CANCELLED.value], required=False)
-
-    TERMS = frozenset({"quantity", "limit_price", "stop_price", "valid_until"})
-    LEVELS = frozenset({"stop_loss", "take_profit"})
-
-    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        """Raise ValidationError for an empty request, or a cancellation with other changes."""
-        if attrs and any(attrs.keys() <= kind for kind in (self.TERMS | self.LEVELS, {"status"})):
-            return attrs
-        detail = "Send a price, quantity, levels or valid_until; or status CANCELLED alone."
-        raise serializers.ValidationError(detail)
-
-
-class ChangePositionSerializer(StrictSerializer):
-    """New levels of a position. null: no level."""
-
-    stop_loss = Amount(required=False, allow_null=True, positive=True)
-    take_profit = Amount(required=False, allow_null=True, positive=True)
-
-    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        """Raise ValidationError for an empty request."""
-        if not attrs:
-            raise serializers.ValidationError("Send stop_loss, take_profit or both.")
-        return attrs
-
-
-class CloseSerializer(StrictSerializer):
-    """How much of the opened quantity to close."""
-
-    fraction = Amount(required=False, positive=True, help_text="Above 0, at most 1 (all).")
-
-
-class ManySerializer(StrictSerializer):
-    """Which ones: those that fit all that you send. Operators must send a choice, or `all`."""
-
-    connection = serializers.UUIDField(required=False)
-    signal = WholeNumber(required=False, min_value=1)
-    feed = serializers.CharField(required=False, max_length=50, help_text="Its slug.")
-    symbol = serializers.CharField(
-        required=False, max_length=40, help_text="Written as in a signal, such as EURUSD."
-    )
-    broker_type = serializers.CharField(
-        required=False, max_length=20, help_text="Of the accounts, such as `mt5`."
-    )
-    user = WholeNumber(required=False, min_value=1, help_text="The accounts' owner.")
-    all = serializers.BooleanField(required=False, default=False)
-    dry_run = serializers.BooleanField(
-        required=False, default=False,
-        help_text="Change nothing; return the orders or positions that it would reach now.",
-    )  # fmt: skip
-
-
-class HaltImpactSerializer(serializers.Serializer[Any]):
-    """What is live now and would be touched, of the accounts that you may see."""
-
-    waiting = serializers.IntegerField(help_text="Entries that were not sent.")
-    held = serializers.IntegerField(
-        help_text="Of these, those that wait for a trigger or a condition."
-    )
-    slices = serializers.IntegerField(
-        help_text="Of these, later slices of entries that have begun."
-    )
-    working = serializers.IntegerField(help_text="Entries that were sent and have not ended.")
-    exits = serializers.IntegerField(help_text="Exits that have not ended.")
-    positions = serializers.IntegerField(help_text="Open positions.")
-    open_amounts = serializers.DictField(
-        child=Amount(), help_text="Open positions at their entry price, by account currency."
-    )
-    working_amounts = serializers.DictField(
-        child=Amount(), help_text="What the working entries may still fill, by account currency."
-    )
-    waiting_amounts = serializers.DictField(
-        child=Amount(),
-        help_text="The entries not sent that have a size, by account currency. Most get theirs"
-        " right before they are sent.",
-    )
-
-
-class ManyDoneSerializer(StrictSerializer):
-    """What was requested. Orders and positions that had ended meanwhile are left out.
-
-    ids: of the orders that are cancelled, or of the exits that close; with `dry_run` of what it
-    would reach: orders or positions.
-    """
-
-    ids = serializers.ListField(child=serializers.IntegerField(), read_only=True)
-    count = serializers.IntegerField(read_only=True)
-    dry_run = serializers.BooleanField(read_only=True)
-    impact = HaltImpactSerializer(
-        read_only=True,
-        required=False,
-        help_text="With `dry_run`: all that is live there, also what is ending already.",
-    )
-
-
-class LogSerializer(StrictModelSerializer[ExecutionLog]):
-    """One line of the append-only execution log."""
-
-    reason = serializers.SerializerMethodField()
-
-    class Meta:
-        model = ExecutionLog
-        fields = (
-            "id",
-            "at",
-            "order_id",
-            "signal_id",
-            "connection_id",
-            "status",
-            "reason",
-            "detail",
-            "numbers",
-        )
-        read_only_fields = fields
-
-    @extend_schema_field(RefusalReason(allow_null=True))
-    def get_reason(self, line: ExecutionLog) -> dict[str, Any] | None:
-        """Return the code, sentence and hint of the reason, with the figures of a denial."""
-        return refusal(line.code, line.status, read_figures(line.code, line.numbers))
-
-
-class DriftSerializer(StrictModelSerializer[DriftItem]):
-    """A difference between our rows and a broker: its evidence and decisions."""
-
-    reason = serializers.SerializerMethodField()
-    connection_name = serializers.CharField(source="connection.name", read_only=True)
-    summary = serializers.SerializerMethodField(
-        help_text="Which position or order it is about, and what both sides hold."
-    )
-    actions = serializers.SerializerMethodField(help_text="The decisions that are possible now.")
-
-    class Meta:
-        model = DriftItem
-        fields = (
-            "id",
-            "kind",
-            "reason",
-            "summary",
-            "connection",
-            "connection_name",
-            "order_id",
-            "position_id",
-            "key",
-            "evidence",
-            "state",
-            "actions",
-            "decision",
-            "decided_by",
-            "decided_at",
-            "resolution",
-            "found_at",
-            "seen_at",
-            "resolved_at",
-        )
-        read_only_fields = fields
-
-    def get_summary(self, item: DriftItem) -> str:
-        """Return what differs and how, in short."""
-        return presentation.summary(item)
-
-    @extend_schema_field(serializers.ListField(child=serializers.ChoiceField(ACTIONS)))
-    def get_actions(self, item: DriftItem) -> list[str]:
-        """Return the decisions that are possible now."""
-        return [decision.value.lower() for decision in actions_of(item)]
-
-    @extend_schema_field(Reason(allow_null=True))
-    def get_reason(self, item: DriftItem) -> dict[str, str] | None:
-        """Return the code, sentence and hint of the difference."""
-        return reason(item.kind)
-
-
-class AdoptSerializer(StrictSerializer):
-    """Levels for an adopted trade, instead of the broker's."""
-
-    stop_loss = Amount(required=False, positive=True)
-    take_profit = Amount(required=False, positive=True)
-
-
-class RelinkSerializer(StrictSerializer):
-    """The order or position of the same connection that it belongs to. Empty for levels."""
-
-    order = WholeNumber(required=False, min_value=1)
-    position = WholeNumber(required=False, min_value=1)
-
-
-class IgnoreSerializer(StrictSerializer):
-    """Why the difference is ignored."""
-
-    reason = serializers.CharField(max_length=200)
-
-
-class CompareSerializer(StrictSerializer):
-    """Which connection to compare; by default all that the caller may see."""
-
-    connection = serializers.UUIDField(required=False)
-
-
-class CompareDoneSerializer(StrictSerializer):
-    """How many connections will be compared."""
-
-    count = serializers.IntegerField(read_only=True)

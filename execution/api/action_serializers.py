@@ -1,0 +1,127 @@
+"""What callers send to change, cancel and close, and what an action reaches."""
+
+from typing import Any
+
+from rest_framework import serializers
+
+from common.api_fields import Amount, StrictSerializer, UtcDateTime, WholeNumber
+from execution.models import Status
+
+
+class ChangeOrderSerializer(StrictSerializer):
+    """New price, quantity or levels of an entry that has not filled; or new levels of the position
+    that the order opened (null: no level); or the status CANCELLED.
+    """
+
+    quantity = Amount(
+        required=False, positive=True, help_text="Base units, all of it: what has filled included."
+    )
+    limit_price = Amount(required=False, positive=True)
+    stop_price = Amount(required=False, positive=True, help_text="At which it is triggered.")
+    stop_loss = Amount(
+        required=False, allow_null=True, positive=True,
+        help_text="Of the open position, or of that which the entry will open. null: no stop; only"
+        " of an open position.",
+    )  # fmt: skip
+    take_profit = Amount(
+        required=False, allow_null=True, positive=True,
+        help_text="The next target, as for the stop. Several targets: the later ones stay.",
+    )  # fmt: skip
+    valid_until = UtcDateTime(
+        required=False,
+        help_text="When the entry ends, if it has not filled by then. One that its broker ends"
+        " (GTD) cannot be prolonged there.",
+    )
+    status = serializers.ChoiceField(choices=[Status.CANCELLED.value], required=False)
+
+    TERMS = frozenset({"quantity", "limit_price", "stop_price", "valid_until"})
+    LEVELS = frozenset({"stop_loss", "take_profit"})
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """Raise ValidationError for an empty request, or a cancellation with other changes."""
+        if attrs and any(attrs.keys() <= kind for kind in (self.TERMS | self.LEVELS, {"status"})):
+            return attrs
+        detail = "Send a price, quantity, levels or valid_until; or status CANCELLED alone."
+        raise serializers.ValidationError(detail)
+
+
+class ChangePositionSerializer(StrictSerializer):
+    """New levels of a position. null: no level."""
+
+    stop_loss = Amount(required=False, allow_null=True, positive=True)
+    take_profit = Amount(required=False, allow_null=True, positive=True)
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """Raise ValidationError for an empty request."""
+        if not attrs:
+            raise serializers.ValidationError("Send stop_loss, take_profit or both.")
+        return attrs
+
+
+class CloseSerializer(StrictSerializer):
+    """How much of the opened quantity to close."""
+
+    fraction = Amount(required=False, positive=True, help_text="Above 0, at most 1 (all).")
+
+
+class ManySerializer(StrictSerializer):
+    """Which ones: those that fit all that you send. Operators must send a choice, or `all`."""
+
+    connection = serializers.UUIDField(required=False)
+    signal = WholeNumber(required=False, min_value=1)
+    feed = serializers.CharField(required=False, max_length=50, help_text="Its slug.")
+    symbol = serializers.CharField(
+        required=False, max_length=40, help_text="Written as in a signal, such as EURUSD."
+    )
+    broker_type = serializers.CharField(
+        required=False, max_length=20, help_text="Of the accounts, such as `mt5`."
+    )
+    user = WholeNumber(required=False, min_value=1, help_text="The accounts' owner.")
+    all = serializers.BooleanField(required=False, default=False)
+    dry_run = serializers.BooleanField(
+        required=False, default=False,
+        help_text="Change nothing; return the orders or positions that it would reach now.",
+    )  # fmt: skip
+
+
+class HaltImpactSerializer(serializers.Serializer[Any]):
+    """What is live now and would be touched, of the accounts that you may see."""
+
+    waiting = serializers.IntegerField(help_text="Entries that were not sent.")
+    held = serializers.IntegerField(
+        help_text="Of these, those that wait for a trigger or a condition."
+    )
+    slices = serializers.IntegerField(
+        help_text="Of these, later slices of entries that have begun."
+    )
+    working = serializers.IntegerField(help_text="Entries that were sent and have not ended.")
+    exits = serializers.IntegerField(help_text="Exits that have not ended.")
+    positions = serializers.IntegerField(help_text="Open positions.")
+    open_amounts = serializers.DictField(
+        child=Amount(), help_text="Open positions at their entry price, by account currency."
+    )
+    working_amounts = serializers.DictField(
+        child=Amount(), help_text="What the working entries may still fill, by account currency."
+    )
+    waiting_amounts = serializers.DictField(
+        child=Amount(),
+        help_text="The entries not sent that have a size, by account currency. Most get theirs"
+        " right before they are sent.",
+    )
+
+
+class ManyDoneSerializer(StrictSerializer):
+    """What was requested. Orders and positions that had ended meanwhile are left out.
+
+    ids: of the orders that are cancelled, or of the exits that close; with `dry_run` of what it
+    would reach: orders or positions.
+    """
+
+    ids = serializers.ListField(child=serializers.IntegerField(), read_only=True)
+    count = serializers.IntegerField(read_only=True)
+    dry_run = serializers.BooleanField(read_only=True)
+    impact = HaltImpactSerializer(
+        read_only=True,
+        required=False,
+        help_text="With `dry_run`: all that is live there, also what is ending already.",
+    )
