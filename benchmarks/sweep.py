@@ -171,7 +171,7 @@ def _statements(environment: BenchEnvironment, ids: list[Any]) -> dict[str, tupl
             sweeps.CLAIM_LOOKUPS,
             {"first": 2, "longest": 60, "claim": 31, "worker_id": "", **held_lanes_parameters()},
         ),
-        "expired_working": (sweeps.CANCEL_EXPIRED_WORKING, (market_now(),)),
+        "expired_working": (sweeps.CANCEL_EXPIRED_WORKING, {"now": market_now()}),
         "stuck": (stale_orders.LOOK_UP_STUCK, {"stuck": 60, "answer": 10}),
         "pending_actions": (pending_actions.LOCK, held_lanes_parameters()),
         "levels": (level_sync.LEVELS, {"longest": 11, **held_lanes_parameters()}),

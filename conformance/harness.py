@@ -5,11 +5,12 @@ check that needs such a feature is reported as not applicable with that reason, 
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
 
 from brokers.base import BrokerAdapter
-from brokers.types import ConnectionSpec, OrderRequest, Quote
+from brokers.types import ConnectionSpec, OrderRequest, OrderType, Quote, Side
 
 
 class NotApplicable(Exception):
@@ -31,6 +32,7 @@ class HarnessFeature(StrEnum):
     EXECUTED_TWICE = "an order that the broker executes twice"
     CASH = "deposits and withdrawals that it can make"
     EXTREMES = "orders that the broker must refuse"
+    ENGINE = "a trading process whose only account it is"
 
 
 class InjectedFault(StrEnum):
@@ -62,6 +64,16 @@ class InjectedFault(StrEnum):
     )
     CLOCK_AHEAD = "the broker's clock is ten minutes ahead of ours"
     CLOCK_BEHIND = "the broker's clock is ten minutes behind ours"
+
+
+@dataclass(frozen=True, slots=True)
+class JournalEntry:
+    """An order as the broker's journal has it. quantity: base units."""
+
+    client_order_id: str
+    order_type: OrderType
+    side: Side
+    quantity: Decimal
 
 
 class Harness:
@@ -101,6 +113,16 @@ class Harness:
 
     async def accepted(self, client_order_id: str) -> int:
         """Return how often the broker accepted an order with this id. Needs JOURNAL."""
+        raise NotImplementedError
+
+    async def journal(self) -> Sequence[JournalEntry]:
+        """Return every order with an id of ours that the broker accepted, in its order, without
+        the stops and targets of positions. Needs JOURNAL; ENGINE checks use it."""
+        raise NotImplementedError
+
+    async def stops(self) -> Sequence[Decimal]:
+        """Return the prices of the stops of positions that the broker holds now. Needs JOURNAL;
+        ENGINE checks use it."""
         raise NotImplementedError
 
     async def move(self, factor: Decimal) -> None:

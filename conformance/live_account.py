@@ -37,6 +37,7 @@ MISSING: dict[HarnessFeature | InjectedFault, str] = {
     HarnessFeature.RESTART: "the broker cannot be restarted",
     HarnessFeature.OWNER: "no user acts at the broker",
     HarnessFeature.EXECUTED_TWICE: "a real broker cannot be made to execute an order twice",
+    HarnessFeature.ENGINE: "they move the market's price: tests run them against fake brokers",
     HarnessFeature.EXTREMES: "if the broker accepted such an order, it would be a real one",
 }
 CLEAR_SECONDS, CALL_SECONDS, POLL_SECONDS = 120.0, 30.0, 0.5

@@ -97,6 +97,11 @@ class ConformanceCheck:
     function: CheckFunction
 
 
+def is_engine_check(item: ConformanceCheck) -> bool:
+    """Whether a check needs an engine beside the adapter."""
+    return HarnessFeature.ENGINE in item.needs
+
+
 _checks: dict[str, ConformanceCheck] = {}
 
 

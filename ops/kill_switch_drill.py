@@ -120,16 +120,17 @@ def run_drill(
         report(f"Opening {accounts:,} paper accounts …")
         feed, connection_ids = _open_accounts(user, accounts)
         count = max(1, -(-orders // accounts))
+        is_whole = False
         try:
             report(f"Publishing {count:,} signals to them: {count * accounts:,} orders …")
             signals, switch = _publish(feed, count, lambda: _halt_reported(user, report))
             _await_stop(signals)
             stopped, last_sent, last_stopped = _times(signals, switch)
             report(_described(count * accounts, stopped, last_sent, last_stopped))
-        except BaseException:
-            connection.close()  # an interrupt may have left it in the middle of a statement
-            raise
+            is_whole = True
         finally:
+            if not is_whole:
+                connection.close()  # an interrupt may have left it in the middle of a statement
             _release_all(user)
             report("Closing what was filled before the halt, and removing the accounts …")
             flatten_seconds = _flatten(user, connection_ids)

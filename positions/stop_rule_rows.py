@@ -172,6 +172,11 @@ WHERE r.position_id = a.id AND r.atr IS NULL
 """The average true range of rules whose distances are in ATR: it is fixed once."""
 
 
+_TICK = f"coalesce(nullif({tick_sql('p')}, 0), p.pip / 10)"
+# A stop exactly at the freeze level is frozen (`freeze_level.py`): it keeps a tick more.
+_BEYOND_FREEZE = f"nullif({freeze_level_sql('p')}, 0) + {_TICK}"
+
+
 def load_rules_sql(quotes: str) -> Query[StoredRule]:
     """Return the statement that loads positions with their rules. Lock the positions first.
 
@@ -184,8 +189,7 @@ SELECT p.id, p.price_source_id AS source_id, p.quantity > 0 AS is_open,
   extract(epoch FROM clock_timestamp() - CASE WHEN r.water_mark IS NULL
     THEN coalesce(r.water_mark_at, r.created_at) ELSE r.created_at END)::float8 AS age,
   q.low_bid AS bid, q.low_ask AS ask, p.pair, p.side, p.entry_price, p.sl, p.pip,
-  coalesce(nullif({tick_sql("p")}, 0), p.pip / 10) AS tick,
-  coalesce(greatest({stops_level_sql("p")}, {freeze_level_sql("p")}), 0) AS stops_level,
+  {_TICK} AS tick, coalesce(greatest({stops_level_sql("p")}, {_BEYOND_FREEZE}), 0) AS stops_level,
   p.sl_guardian = 'BROKER' AND NOT p.levels_given_up AS at_broker, p.tp_number - 1 AS targets_done,
   r.break_even_target, r.break_even_profit, r.break_even_offset, r.break_even_unit,
   r.break_even_done, r.trailing_distance, r.trailing_step, r.trailing_activation, r.trailing_unit,

@@ -6,6 +6,7 @@ from conformance.checks import (  # noqa: F401
     cash_flows,
     closing,
     dropped_levels,
+    engine,
     events,
     freeze_level,
     good_till_date,

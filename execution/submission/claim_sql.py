@@ -85,7 +85,7 @@ ORDER_COLUMNS = f"""o.id, o.status, o.connection_id::text, o.position_id, o.sign
   o.oco_group IS NOT NULL AND NOT o.oco_fired AS is_held_leg,
   o.oco_group IS NOT NULL AND NOT o.oco_fired AND coalesce((SELECT x.oco_fired
     FROM execution_order x WHERE x.connection_id = o.connection_id AND x.oco_group = o.oco_group
-      AND x.oco_fired), false) AS other_leg_fired,
+      AND x.oco_fired), false) AS other_leg_fired, o.oco_fired,
   o.awaits_condition, o.has_exit_condition,
   pause.pause_code, pause.pause_value, pause.pause_maximum, pause.pause_detail,
   pause.pause_name, pause.pause_unit"""

@@ -41,6 +41,7 @@ class DecisionRecord(NamedTuple):
     numbers: str
     symbol: str
     client_order_id: str | None = None
+    order_type: str | None = None
     quantity: Decimal | None = None
     limit_price: Decimal | None = None
     stop_price: Decimal | None = None
@@ -101,6 +102,7 @@ WITH decided AS (
 ), moved AS (
   UPDATE execution_order o SET status = d.status, reason = d.reason, detail = left(d.detail, 300),
     client_order_id = coalesce(d.client_order_id, o.client_order_id), symbol = d.symbol,
+    order_type = coalesce(d.order_type, o.order_type),
     quantity = coalesce(d.quantity, o.quantity), limit_price = d.limit_price,
     stop_price = d.stop_price, stop_loss = d.stop_loss, take_profit = d.take_profit,
     expected_price = d.expected_price, pip = d.pip, conversion_rate = d.rate, margin = d.margin,
@@ -220,6 +222,7 @@ def _intent_record(row: OrderRow, intent: Intent) -> DecisionRecord:
         numbers="{}",
         symbol=intent.symbol,
         client_order_id=_client_order_id(row),
+        order_type=intent.order_type,
         quantity=intent.quantity,
         limit_price=intent.limit_price,
         stop_price=intent.stop_price,

@@ -160,7 +160,7 @@ def _intent(
     notes: str = "",
 ) -> Intent:
     """Return the intent of a quantity of an entry. notes: what its detail ends with."""
-    row, signal, market, capabilities, at = entry
+    row, signal, market, capabilities, at, at_market = entry
     stop_loss, take_profit = _levels_at_broker(row, signal, market.instrument.tick, capabilities)
     return Intent(
         symbol=market.instrument.symbol,
@@ -168,6 +168,7 @@ def _intent(
         expected_price=at.entry,
         pip=market.instrument.pip,
         rate=market.rate,
+        order_type=row.order_type if at_market else None,
         limit_price=at.limit,
         stop_price=at.stop,
         stop_loss=stop_loss,
@@ -180,13 +181,18 @@ def _intent(
             row.time_in_force, signal.valid_until, capabilities
         ),
         warning=warning,
-        detail=f"{plain(quantity)} at {plain(at.entry)}{notes}{_ended_by_us(row, capabilities)}",
+        detail=f"{plain(quantity)} at {plain(at.entry)}{notes}{_emulated(entry)}",
     )
 
 
-def _ended_by_us(row: OrderRow, capabilities: Capabilities) -> str:
-    is_emulated = times_in_force.is_emulated(row.time_in_force, capabilities)
-    return "; GTD is emulated: sent as GTC, Fillcast ends it" if is_emulated else ""
+def _emulated(entry: PricedEntry) -> str:
+    """Return what the engine does for the order because its broker does not, for the log."""
+    notes = ""
+    if entry.at_market:
+        notes = "; sent at market, because this broker refuses a limit that the market has reached"
+    if times_in_force.is_emulated(entry.row.time_in_force, entry.capabilities):
+        notes += "; GTD is emulated: sent as GTC, Fillcast ends it"
+    return notes
 
 
 def _levels_at_broker(

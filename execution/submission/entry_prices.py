@@ -43,13 +43,17 @@ class EntryPrices(NamedTuple):
 
 
 class PricedEntry(NamedTuple):
-    """An entry with its market and its prices: what the limits of a price are checked by."""
+    """An entry with its market and its prices: what the limits of a price are checked by.
+
+    at_market: a limit order that is sent as a market order (`_at_market`); its row says so already.
+    """
 
     row: OrderRow
     signal: SignalRow
     market: EntryMarket
     capabilities: Capabilities
     at: EntryPrices
+    at_market: bool = False
 
 
 def price_entry(
@@ -65,12 +69,41 @@ def price_entry(
     )
     sl = signal.sl and price_rounding.round_level_price(signal.sl, tick, side)
     touch = touch_price(market.quote, side)
+    bounds = list[Decimal]()
+    at_market = limit is not None and _at_market(
+        row, signal, (limit - touch) * side.sign, capabilities
+    )
+    if limit is not None and at_market:
+        bounds.append(limit)
+        row, limit = row._replace(order_type=OrderType.MARKET.value, limit_price=None), None
     worst = _worst_price(row, signal, market.instrument, touch, side)
     if signal.price_limit is not None and can_limit_price(capabilities):
-        bound = price_rounding.round_entry_price(signal.price_limit, tick, side, OrderType.LIMIT)
+        bounds.append(
+            price_rounding.round_entry_price(signal.price_limit, tick, side, OrderType.LIMIT)
+        )
+    for bound in bounds:
         worst = bound if worst is None else min(worst * side.sign, bound * side.sign) * side.sign
     at = EntryPrices(side, touch, limit or stop or touch, limit, stop, sl, worst)
-    return PricedEntry(row, signal, market, capabilities, at)
+    return PricedEntry(row, signal, market, capabilities, at, at_market)
+
+
+def _at_market(
+    row: OrderRow, signal: SignalRow, beyond: Decimal, capabilities: Capabilities
+) -> bool:
+    """Return whether a limit order that the engine held goes out as a market order.
+
+    Its trigger fires when the market is at its limit, or the market is there soon after. Brokers
+    that refuse a limit order which could be filled at once get a market order in its place, never
+    filled beyond the limit. beyond: by how much the limit is better than the market, for the order.
+    """
+    is_fired = row.oco_fired or signal.order_type == OrderType.STOP_LIMIT
+    return (
+        beyond >= 0
+        and is_fired
+        and row.order_type == OrderType.LIMIT
+        and OrderType.LIMIT in capabilities.refuses_reached
+        and capabilities.keeps_worst_price
+    )
 
 
 def _worst_price(
@@ -185,7 +218,7 @@ def price_reached(entry: PricedEntry) -> Denial | None:
     """Deny if the market has reached the order's own price and the broker refuses such orders."""
     row, at, refused = entry.row, entry.at, entry.capabilities.refuses_reached
     order_type = ORDER_TYPES.get(row.order_type)
-    if order_type is OrderType.STOP_LIMIT and (denial := _limit_beyond_stop(row, at, refused)):
+    if order_type is OrderType.STOP_LIMIT and (denial := _limit_beyond_stop(entry)):
         return denial
     if order_type is None:  # the engine holds it, and its broker never gets it
         return None
@@ -200,14 +233,15 @@ def price_reached(entry: PricedEntry) -> Denial | None:
     return Denial(Code.PRICE_WRONG_SIDE, at.touch, own, detail)
 
 
-def _limit_beyond_stop(
-    row: OrderRow, at: EntryPrices, refused: frozenset[OrderType]
-) -> Denial | None:
+def _limit_beyond_stop(entry: PricedEntry) -> Denial | None:
     """Deny a stop-limit order whose limit the market has reached once it is at the stop price.
 
-    A broker that refuses such limit orders places this one at that moment, and refuses it too.
+    A broker that refuses such limit orders places this one at that moment, and refuses it too. One
+    that the engine holds then goes out as a market order (`_at_market`).
     """
-    if OrderType.LIMIT not in refused:
+    row, at, can = entry.row, entry.at, entry.capabilities
+    is_held = OrderType.STOP_LIMIT not in can.order_types and can.keeps_worst_price
+    if is_held or OrderType.LIMIT not in can.refuses_reached:
         return None
     if at.limit is None or at.stop is None or (at.limit - at.stop) * at.side.sign < 0:
         return None

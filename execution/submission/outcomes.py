@@ -135,6 +135,7 @@ class Intent:
     expected_price: Decimal
     pip: Decimal
     rate: Decimal
+    order_type: str | None = None  # None: the order's own
     limit_price: Decimal | None = None
     stop_price: Decimal | None = None  # of a trailing stop the first one
     trail_distance: Decimal | None = None  # of a trailing stop that its broker takes

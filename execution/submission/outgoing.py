@@ -69,7 +69,7 @@ def _request(
         account=row.account,
         symbol=intent.symbol,
         side=SIDES[row.side],
-        order_type=ORDER_TYPES[row.order_type],
+        order_type=ORDER_TYPES[intent.order_type or row.order_type],
         time_in_force=times_in_force.sent(row.time_in_force, intent.expires_at),
         quantity=intent.quantity,
         limit_price=intent.limit_price,

@@ -135,6 +135,7 @@ class OrderRow(NamedTuple):
     signal_pair: str | None
     is_held_leg: bool
     other_leg_fired: bool
+    oco_fired: bool
     awaits_condition: bool
     has_exit_condition: bool
     pause_code: str | None

@@ -8,7 +8,7 @@ from contextlib import contextmanager, nullcontext
 
 import structlog
 
-from conformance.registry import ConformanceCheck
+from conformance.registry import ConformanceCheck, is_engine_check
 from conformance.report import as_json, grid, line, reasons_of, summary
 from conformance.runner import Mark, Result, select_checks
 from tests.conformance.reviewed import DOCS, differences, page, review
@@ -34,7 +34,10 @@ def main() -> int:
         DOCS.write_text(page(chosen))
         return 0
     chosen_stages = [item for stage in arguments.adapter or kinds() for item in stages_named(stage)]
-    with _servers() if any(needs_database(kind) for kind, _ in chosen_stages) else nullcontext():
+    needs_servers = any(map(is_engine_check, chosen)) or any(
+        needs_database(kind) for kind, _ in chosen_stages
+    )
+    with _servers() if needs_servers else nullcontext():
         results_by_stage = run_stages(chosen_stages, chosen)
     if arguments.review:
         for kind, name in chosen_stages:
@@ -64,14 +67,33 @@ def run_stages(
     chosen_stages: StageNames, chosen: Sequence[ConformanceCheck]
 ) -> dict[str, list[Result]]:
     """Run the checks on each of these stages; return the results by stage."""
-    results_by_stage: dict[str, list[Result]] = {}
-    for kind, name in chosen_stages:
+    of_adapters = [check for check in chosen if not is_engine_check(check)]
+    of_engine = [check for check in chosen if is_engine_check(check)]
+    results_by_stage: dict[str, list[Result]] = {name: [] for _, name in chosen_stages}
+    for kind, name in chosen_stages if of_adapters else ():
         print(f"\n{name}")
         opened = stages_of(kind)[name]
-        results_by_stage[name] = run_together(
-            chosen, opened, lambda item: print(line(item)), at_once(kind)
+        results_by_stage[name] += run_together(
+            of_adapters, opened, lambda item: print(line(item)), at_once(kind)
         )
+    if of_engine:
+        _run_with_engine(chosen_stages, of_engine, results_by_stage)
     return results_by_stage
+
+
+def _run_with_engine(
+    chosen_stages: StageNames,
+    checks: Sequence[ConformanceCheck],
+    results_by_stage: dict[str, list[Result]],
+) -> None:
+    """Run the checks that need an engine on all of these stages at once; add their results."""
+    from tests.conformance.engine.runner import run_engine_checks  # it imports models
+
+    stages = [(kind, name, stages_of(kind)[name]) for kind, name in chosen_stages]
+    for name, results in run_engine_checks(stages, checks).items():
+        print(f"\n{name}, with an engine")
+        print("\n".join(line(item) for item in results))
+        results_by_stage[name] += results
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 import pytest
 
 from brokers.registry import BUILT_IN
+from conformance.registry import is_engine_check
 from conformance.report import line, reasons_of, summary
 from conformance.runner import Mark, OpenHarness, all_checks
 from tests.conformance.reviewed import DOCS, differences, page, reviewed
@@ -10,6 +11,8 @@ from tests.conformance.stages import at_once, kinds, needs_database, stages_of
 from tests.conformance.together import run_together
 
 WITH_DATABASE = pytest.mark.django_db(transaction=True)
+# test_engine_checks.py runs the others.
+ADAPTER_CHECKS = [one for one in all_checks() if not is_engine_check(one)]
 EVERY_STAGE = [
     pytest.param(
         kind, name, open_harness, id=name, marks=WITH_DATABASE if needs_database(kind) else ()
@@ -24,11 +27,11 @@ EVERY_STAGE = [
 @pytest.mark.parametrize(("kind", "name", "open_harness"), EVERY_STAGE)
 def test_every_check(kind: str, name: str, open_harness: OpenHarness) -> None:
     results = run_together(
-        all_checks(), open_harness, lambda result: print(line(result)), at_once(kind)
+        ADAPTER_CHECKS, open_harness, lambda result: print(line(result)), at_once(kind)
     )
     print(name, summary(results))
     assert [line(item) for item in results if item.mark is Mark.FAIL] == []
-    assert differences(kind, reasons_of({name: results}), all_checks()) == []
+    assert differences(kind, reasons_of({name: results}), ADAPTER_CHECKS) == []
 
 
 def test_every_broker_type_has_a_stage() -> None:

@@ -19,6 +19,7 @@ from execution.recovery import sweeps
 from execution.runtime.trading_runtime import TradingRuntime
 from execution.submission.change_terms import WantedTerms
 from signals.draft import SignalDraft
+from signals.errors import field_errors
 from signals.ingest import save_draft
 from signals.models import Action, Feed, Origin, Signal
 from tests.execution import factories
@@ -198,8 +199,7 @@ def test_faults_of_a_modify_are_named_all_at_once(feed: Feed) -> None:
     wrong = draft_of(signal, valid_until=now + 2 * HOUR, stop_price=D("1.2"))
     with pytest.raises(InvalidInputError) as refusal:
         save_draft(feed, wrong, origin=Origin.API, by=None)
-    error = refusal.value
-    assert [one.field for one in (error, *error.others)] == ["stop_price", "valid_until"]
+    assert [one.field for one in field_errors(refusal.value)] == ["stop_price", "valid_until"]
     wrong = draft_of(signal, valid_for=7200)
     with pytest.raises(InvalidInputError) as refusal:
         save_draft(feed, wrong, origin=Origin.API, by=None)

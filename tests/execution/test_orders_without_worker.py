@@ -73,6 +73,7 @@ def test_api_portal_and_console_show_that_no_worker_took_a_due_order(
         "code": NO_WORKER,
         "sentence": Code.NO_WORKER.sentence,
         "hint": Code.NO_WORKER.hint,
+        "figures": None,
     }
     assert since_of(answer) == order.due_at
     assert timedelta(seconds=29) < datetime.now(UTC) - since_of(answer) < timedelta(minutes=2)

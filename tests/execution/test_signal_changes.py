@@ -17,6 +17,7 @@ from execution.runtime.trading_runtime import TradingRuntime
 from execution.submission import changes
 from positions.models import ExecutionPosition
 from signals.draft import SignalDraft
+from signals.errors import field_errors
 from signals.ingest import save_draft
 from signals.models import Action, Feed, Origin, Signal
 from tests.execution import factories
@@ -182,6 +183,5 @@ def test_price_that_the_entry_does_not_have_is_refused_with_all_faults(
     draft = SignalDraft(action=Action.MODIFY, refers_to=opened.pk, open_price=NEW, stop_price=NEW)
     with pytest.raises(InvalidInputError) as refused:
         save_draft(feed, draft, origin=Origin.API, by=None)
-    fields = [refused.value.field, *(one.field for one in refused.value.others)]
-    assert fields == ["open_price", "stop_price"]
+    assert [one.field for one in field_errors(refused.value)] == ["open_price", "stop_price"]
     assert ChangeState.WAITING not in {one.state for one in EntryChange.objects.all()}

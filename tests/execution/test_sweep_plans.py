@@ -166,7 +166,11 @@ STATEMENTS: dict[str, tuple[str, Any, set[str]]] = {  # name → (SQL, parameter
         {"order_lookup"},
     ),
     "unclaim": (sweeps.RELEASE_CLAIMS, (), {"order_lookup"}),
-    "expired_working": (sweeps.CANCEL_EXPIRED_WORKING, (market_now(),), {"order_with_broker"}),
+    "expired_working": (
+        sweeps.CANCEL_EXPIRED_WORKING,
+        {"now": market_now()},
+        {"order_with_broker"},
+    ),
     "stale unknown": (
         stale_orders.ALERT_STALE_UNKNOWN,
         (60,),

@@ -23,17 +23,19 @@ def running(role: str, seconds: float) -> Iterator[trading_runtime.TradingRuntim
         threading.enumerate(),
     )
     present = startup.start_trading(role)
-    yield present
-    present.stop()
-    for thread in set(threading.enumerate()) - set(threads):
-        # The loop's pool, the paper broker's and the line to a MetaTrader 5 idle until the end.
-        if not thread.name.startswith(("asyncio_", "mt5", "paper_")):
-            thread.join(seconds)  # each has a connection to the database
-    trading_runtime._runtime = before
-    connection_created.disconnect(dispatch_uid="execution.restore_detector")
-    # Objects frozen at the start stay frozen: otherwise each collection would scan all imports.
-    gc.set_threshold(*thresholds)
-    gc.collect()  # what ended threads left open
+    try:
+        yield present
+    finally:
+        present.stop()
+        for thread in set(threading.enumerate()) - set(threads):
+            # The loop's pool, the paper broker's and the line to a MetaTrader 5 idle until the end.
+            if not thread.name.startswith(("asyncio_", "mt5", "paper_")):
+                thread.join(seconds)  # each has a connection to the database
+        trading_runtime._runtime = before
+        connection_created.disconnect(dispatch_uid="execution.restore_detector")
+        # Objects frozen at the start stay frozen: else each collection would scan all imports.
+        gc.set_threshold(*thresholds)
+        gc.collect()  # what ended threads left open
 
 
 def wait_until(is_so: Callable[[], object], seconds: float) -> None:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -11,6 +12,7 @@ from tests.faults.broker_process import Broker
 from tests.faults.invariants import InvariantCounts
 from tests.faults.process_fleet import Fleet, OperatorProcess, Process, wait_until
 from tests.faults.servers import SEED, Database, Servers
+from tests.faults.unprotected_time import MAX_SECONDS, RECORDED, UnprotectedTime
 
 SETTLE_SECONDS = 60
 TAKE_OVER_SECONDS = 15  # after a successor has started
@@ -69,15 +71,19 @@ class FaultEnvironment:
         self.ours: Database = servers.ours
         self.books: Database = servers.books
         self._late = False
+        self._unprotected = UnprotectedTime(self.ours, self.books)
+        self._watching = ExitStack()
         self.count = InvariantCounts(self.ours, self.books, lambda: self.operator.do("audit"))
 
     def __enter__(self) -> Self:
         self.venue.start()
         self.servers.fresh(self._state)
         self.ours.rows("UPDATE connections_accountsnapshot SET read_at = clock_timestamp()")
+        self._watching.enter_context(self._unprotected.watching())
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._watching.close()
         self.fleet.end_all()
         if self._late:
             self.venue.kill()  # no late order of this case may arrive in the next one
@@ -148,6 +154,23 @@ class FaultEnvironment:
             " WHERE o.status = 'SUBMITTING' AND (w.pid = %s OR w.id IS NULL) LIMIT 1",
             victim.pid,
         )
+
+    def unprotected_seconds(self) -> float:
+        """Return the longest time that a position had no stop, by the broker's books."""
+        return self._unprotected.longest
+
+    def recorded_unprotected_seconds(self) -> float:
+        """Return the longest time that a position had no stop, by the product's own figure."""
+        return float(self.ours.value(RECORDED))
+
+    def expect_protected(self) -> None:
+        """Raise AssertionError if a position had no stop for more than five seconds, by the
+        broker's books or by the product's own figure."""
+        assert self._unprotected.samples > 0, "the broker's books were not read"
+        unprotected, recorded = self.unprotected_seconds(), self.recorded_unprotected_seconds()
+        assert unprotected <= MAX_SECONDS, f"a position had no stop for {unprotected:.1f} s"
+        assert recorded <= MAX_SECONDS, f"{recorded:.1f} s without a stop are recorded"
+        print(f"without a stop: {unprotected:.1f} s at most, recorded {recorded:.1f} s")
 
     def positions(self) -> list[int]:
         """Return the ids of our open positions."""

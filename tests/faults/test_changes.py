@@ -1,5 +1,7 @@
 """Workers that die or stop during level changes, cancels and broker events."""
 
+from decimal import Decimal
+
 import pytest
 
 from ops.stack import stack
@@ -43,6 +45,7 @@ def test_levels_are_moved_after_worker_died_moving_them(
     opened.wait(lambda: everywhere_at(opened, "1.096"), "levels differ", 60)
     scenario.end()
     assert opened.count.wrong(OPENED) == {}
+    opened.expect_protected()
 
 
 TRAILING = """
@@ -52,6 +55,10 @@ SELECT id, 'SIGNAL', 0.001, 'PRICE', sl, clock_timestamp() FROM positions_execut
 """
 
 
+MAY_NOT_MOVE_YET = """
+SELECT count(*) FROM positions_stoprule
+WHERE moved_at + make_interval(secs => min_seconds) > clock_timestamp()
+"""
 JUDGED_AT = "SELECT count(*) FROM prices_latestquote WHERE bid = %s"
 
 
@@ -67,6 +74,7 @@ def test_trailed_stops_reach_broker_after_worker_died_moving_them(
     opened.wait(lambda: everywhere_at(opened, "1.0989"), "levels differ", 60)
     scenario.end()
     assert opened.count.wrong(OPENED) == {}
+    opened.expect_protected()
 
 
 def test_stops_that_prices_have_trailed_reach_broker_after_prices_process_died(
@@ -78,6 +86,8 @@ def test_stops_that_prices_have_trailed_reach_broker_after_prices_process_died(
     touch(opened, "1.09900", "1.09910")
     opened.ours.rows(TRAILING)
     opened.wait(lambda: everywhere_at(opened, "1.098"), "levels differ", 60)
+    # Else the move waits, and the worker makes it.
+    opened.wait(lambda: opened.ours.value(MAY_NOT_MOVE_YET) == 0, "the rules still wait")
     touch(opened, "1.09990", "1.10000")
     victim = opened.fleet.start(stack.command_process("prices"), faults="stop_rules.committed:kill")
     opened.wait(lambda: not victim.alive, "no process reached stop_rules.committed")
@@ -93,6 +103,7 @@ def test_stops_that_prices_have_trailed_reach_broker_after_prices_process_died(
     scenario.end()
     assert everywhere_at(opened, "1.0995")
     assert opened.count.wrong(OPENED) == {}
+    opened.expect_protected()
 
 
 @pytest.mark.parametrize("point", ["pending_actions.committed", "pending_actions.answered"])
@@ -220,6 +231,17 @@ def test_working_orders_are_changed_once_after_worker_died(
     assert environment.books.value("SELECT count(*) FROM paper_order") == 50
     assert environment.ours.value(OUR_TERMS) == 50
     assert environment.count.wrong(50) == {}
+    fill_at(environment, "1.06")
+
+
+def fill_at(environment: FaultEnvironment, price: str) -> None:
+    """Let the market reach the changed orders: each is filled once, and has its stop."""
+    environment.quote(bid=str(Decimal(price) - Decimal("0.0002")), ask=price)
+    environment.wait(lambda: environment.filled() == 50, "not all were filled")
+    environment.settle()
+    assert environment.count.open_positions() == 50
+    assert environment.count.wrong(50) == {}
+    environment.expect_protected()
 
 
 WAITING = "SELECT count(*) FROM execution_entrychange WHERE state = 'WAITING'"
@@ -257,6 +279,7 @@ def test_signals_price_is_changed_once_after_worker_died_requesting_it(
         environment.books.value("SELECT count(*) FROM paper_order WHERE limit_price = 1.06") == 50
     )
     assert environment.count.wrong(50) == {}
+    fill_at(environment, "1.06")
 
 
 @pytest.mark.parametrize("point", ["events.read", "events.applied"])

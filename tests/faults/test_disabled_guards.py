@@ -4,6 +4,7 @@ import pytest
 
 from tests.faults.conftest import OPENED
 from tests.faults.environment import FaultEnvironment
+from tests.faults.unprotected_time import MAX_SECONDS
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(180, func_only=True)]
 N = 50
@@ -105,3 +106,13 @@ def test_stale_report_counts_only_without_fencing_token(
     assert (twice > 0) is harm
     assert wrong.get("journal DUP", 0) == wrong.get("audit DUP", 0) == twice
     assert harm or wrong == {}
+
+
+def test_without_prices_process_stops_kept_by_us_are_unprotected(watched: FaultEnvironment) -> None:
+    """Both figures notice: that of the broker's books, and the product's own."""
+    watched.quote()
+    watched.fleet.worker("worker", "exits")
+    watched.wait(lambda: watched.unprotected_seconds() > MAX_SECONDS, "the books show no time")
+    watched.wait(lambda: watched.recorded_unprotected_seconds() > MAX_SECONDS, "none was recorded")
+    with pytest.raises(AssertionError, match="had no stop for"):
+        watched.expect_protected()

@@ -3,6 +3,7 @@
 import pytest
 
 from tests.faults.environment import FaultEnvironment, Scenario
+from tests.faults.test_triggers import touch
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(180, func_only=True)]
 N, SLICES = 50, 3
@@ -37,6 +38,8 @@ def test_worker_killed_between_slices_enters_each_account_once(
 ) -> None:
     """The second slice is under way: the successor continues the plan that is stored."""
     environment.netting()
+    touch(environment, "1.09990", "1.10000")
+    environment.fleet.prices()  # it evaluates the stops that the engine guards
     victim = environment.fleet.worker("victim", faults=point)
     environment.quote()
     environment.operator.do(
@@ -58,3 +61,4 @@ def test_worker_killed_between_slices_enters_each_account_once(
     assert len(sent) == len(set(sent)) <= N * SLICES
     assert environment.ours.value(WITHOUT_STOP) == 0
     assert environment.count.wrong() == {}
+    environment.expect_protected()

@@ -45,6 +45,7 @@ def test_worker_killed_in_slices_opens_each_ticket_once(
     assert environment.ours.value(UNLIKE_ITS_ENTRY) == 0
     assert environment.count.accepted() == 2 * N
     assert environment.count.wrong(2 * N) == {}
+    environment.expect_protected()
     environment.operator.do("publish", feed=N, action="CLOSE", refers_to=signal)
     environment.wait(lambda: environment.ours.value(ENDED) == 2 * N, "not all were closed")
     environment.settle()

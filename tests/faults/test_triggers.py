@@ -9,6 +9,7 @@ from tests.faults.environment import FaultEnvironment, Scenario
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(180, func_only=True)]
 N = 200
+GUARDIANS = ("broker", "engine")  # who keeps the stops
 ARMED = "SELECT count(*) FROM execution_ordertrigger WHERE is_armed"
 OTHER_LEGS = """SELECT count(*) FROM execution_order
 WHERE status = 'CANCELLED' AND reason = 'OCO_OTHER_LEG_TRIGGERED'"""
@@ -36,6 +37,7 @@ def all_sent_once(environment: FaultEnvironment, entries: int = N) -> None:
     environment.settle()
     assert environment.ours.value(ARMED) == 0
     assert environment.count.wrong(entries) == {}
+    environment.expect_protected()
 
 
 @pytest.mark.parametrize("point", ["triggers.written", "triggers.committed"])
@@ -58,10 +60,13 @@ PEAKS = "SELECT count(*) FROM execution_pricepeak WHERE side = 'BUY' AND price =
 
 
 @pytest.mark.parametrize("point", ["triggers.written", "triggers.committed"])
+@pytest.mark.parametrize("guardian", GUARDIANS)
 def test_trailing_entries_follow_and_fire_once_after_trigger_monitor_died(
-    environment: FaultEnvironment, point: str
+    environment: FaultEnvironment, point: str, guardian: str
 ) -> None:
     """One process has followed the price and dies, the next dies while the orders fire."""
+    if guardian == "engine":
+        environment.engine_guards()
     environment.fleet.worker("worker")
     environment.quote()
     environment.operator.do(
@@ -98,10 +103,13 @@ def test_worker_killed_while_arming_triggers_holds_each_order_once(
 
 
 @pytest.mark.parametrize("point", ["triggers.written", "triggers.committed"])
+@pytest.mark.parametrize("guardian", GUARDIANS)
 def test_trigger_monitor_killed_while_it_fires_pairs_sends_one_leg_of_each(
-    environment: FaultEnvironment, point: str
+    environment: FaultEnvironment, point: str, guardian: str
 ) -> None:
     """The price reaches both legs of every pair at once."""
+    if guardian == "engine":
+        environment.engine_guards()
     environment.fleet.worker("worker")
     environment.quote()
     environment.operator.do(

@@ -176,13 +176,16 @@ def _watched() -> Iterator[None]:
         cwd=ROOT, start_new_session=True,
     )  # fmt: skip
     assert watcher.stdin is not None
+    is_clean = False
     try:
         yield
-    except BaseException:
-        watcher.stdin.close()  # it makes up for a clean-up that has failed
-        raise
-    watcher.kill()
-    watcher.communicate()
+        is_clean = True
+    finally:
+        if is_clean:
+            watcher.kill()
+            watcher.communicate()
+        else:
+            watcher.stdin.close()  # it makes up for a clean-up that has failed
 
 
 def _clean_up() -> bool:

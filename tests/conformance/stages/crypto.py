@@ -8,8 +8,8 @@ from decimal import Decimal as D
 
 from brokers.crypto.adapter import CryptoAdapter
 from brokers.crypto.client import ClientPool
-from brokers.types import ConnectionSpec, OrderRequest
-from conformance.harness import Harness, HarnessFeature, InjectedFault
+from brokers.types import ConnectionSpec, OrderRequest, OrderType, Side
+from conformance.harness import Harness, HarnessFeature, InjectedFault, JournalEntry
 from conformance.runner import OpenHarness
 from tests.crypto.factories import DIALECTS, SYMBOLS, unlimited_rates
 from tests.fakes.exchange import actions
@@ -95,6 +95,24 @@ class CryptoStage(Harness):
     # ---- features ---------------------------------------------------------------------------
     async def accepted(self, client_order_id: str) -> int:
         return self.venue.accepted(client_order_id)
+
+    async def journal(self) -> Sequence[JournalEntry]:
+        with self.venue.lock:
+            orders = [one for one in self.venue.orders if one.cid and not one.is_level]
+        return [
+            JournalEntry(
+                one.cid,
+                OrderType.STOP_LIMIT if one.trigger is not None else OrderType(one.type),
+                Side(one.side),
+                one.amount * self.market.contract_size,
+            )
+            for one in orders
+        ]
+
+    async def stops(self) -> Sequence[D]:
+        with self.venue.lock:
+            levels = [one for one in self.venue.orders if one.is_level and one.is_untriggered]
+        return [one.trigger for one in levels if one.trigger is not None and not one.rises]
 
     async def move(self, factor: D) -> None:
         price = (PRICE * factor / self.tick).to_integral_value() * self.tick if self.tick else PRICE

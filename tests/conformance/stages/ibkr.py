@@ -10,8 +10,8 @@ from decimal import Decimal as D
 from brokers.ibkr.adapter import IbkrAdapter
 from brokers.ibkr.timing import Timing
 from brokers.rate_limits import rate_limiter_for
-from brokers.types import ConnectionSpec, OrderRequest
-from conformance.harness import Harness, HarnessFeature, InjectedFault
+from brokers.types import ConnectionSpec, OrderRequest, OrderType, Side
+from conformance.harness import Harness, HarnessFeature, InjectedFault, JournalEntry
 from conformance.runner import OpenHarness
 from tests.fakes.tws.faults import Fault
 from tests.fakes.tws.server import FakeTws
@@ -31,6 +31,11 @@ NO_MARGIN_TEXT = (
     "Order rejected - reason:YOUR ORDER IS NOT ACCEPTED. IN ORDER TO OBTAIN THE DESIRED POSITION "
     "YOUR EQUITY WITH LOAN VALUE [10.00 USD] MUST EXCEED THE INITIAL MARGIN [600.00 USD]"
 )
+LEVELS = (":sl", ":tp")  # how the references of stops and targets end
+ORDER_TYPES = {
+    "MKT": OrderType.MARKET, "LMT": OrderType.LIMIT, "STP": OrderType.STOP,
+    "STP LMT": OrderType.STOP_LIMIT, "TRAIL": OrderType.TRAILING_STOP,
+}  # fmt: skip
 NEXT_ORDER_FAULTS: dict[InjectedFault, Fault] = {
     InjectedFault.REFUSED: Fault("reject", 201, "Order rejected - reason:Invalid destination"),
     InjectedFault.LOST: Fault("ignore"),
@@ -86,6 +91,17 @@ class IbkrStage(Harness):
     async def accepted(self, client_order_id: str) -> int:
         return self.venue.accepted.count(client_order_id)
 
+    async def journal(self) -> Sequence[JournalEntry]:
+        accepted = set(self.venue.accepted)
+        return [
+            JournalEntry(one.ref, ORDER_TYPES[one.kind], Side(one.action), one.quantity)
+            for one in self.venue.orders
+            if one.ref in accepted and not one.ref.endswith(LEVELS) and not one.what_if
+        ]
+
+    async def stops(self) -> Sequence[D]:
+        return [D(one.aux) for one in self.venue.orders if one.live and one.ref.endswith(":sl")]
+
     async def move(self, factor: D) -> None:
         bid = (BID * factor / GRID).quantize(D(1)) * GRID
         self.venue.quote("EURUSD", str(bid), str(bid + ASK - BID))
@@ -136,7 +152,7 @@ class IbkrStage(Harness):
                 self.venue.drops_levels = True
             case InjectedFault.DROPS_LATER:
                 for order in [order for order in self.venue.orders if order.live]:
-                    if order.ref.endswith((":sl", ":tp")):
+                    if order.ref.endswith(LEVELS):
                         self.venue.end(order.ref)
             case InjectedFault.OVERTAKEN:
                 self.tws.fills_before_cancel = True

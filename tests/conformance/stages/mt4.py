@@ -12,8 +12,14 @@ from typing import Any
 
 from brokers.dwx import adapter, mt5_adapter
 from brokers.dwx.adapter import DwxAdapter
-from brokers.types import ConnectionSpec, OrderRequest
-from conformance.harness import Harness, HarnessFeature, InjectedFault, NotApplicable
+from brokers.types import ConnectionSpec, OrderRequest, OrderType, Side
+from conformance.harness import (
+    Harness,
+    HarnessFeature,
+    InjectedFault,
+    JournalEntry,
+    NotApplicable,
+)
 from conformance.runner import OpenHarness
 from tests.fakes.dwx.terminal import Terminal, until
 
@@ -49,6 +55,8 @@ FAULTS_5 = FAULTS | {
     InjectedFault.PARTIAL: {"fill_half": True},
     InjectedFault.DISABLED: {"error": "ErrorCode: 4752"},
 }
+ORDER_TYPES = {"": OrderType.MARKET, "limit": OrderType.LIMIT, "stop": OrderType.STOP}
+LOT = D(100_000)
 HALF_LENGTH = 60  # characters of the file; each price update changes what comes later in it
 SETTINGS = {
     "folder": "alice", "symbols": ["EURUSD", "USDJPY"], "server_zone": "UTC+2",
@@ -111,6 +119,21 @@ class DwxStage(Harness):
     # ---- features ---------------------------------------------------------------------------
     async def accepted(self, client_order_id: str) -> int:
         return [item["comment"] for item in self.terminal.journal()].count(client_order_id)
+
+    async def journal(self) -> Sequence[JournalEntry]:
+        """The entries: an exit closes a ticket and has no id of its own."""
+        entries = []
+        for one in self.terminal.journal():
+            side = Side.BUY if one["type"].startswith("buy") else Side.SELL
+            order_type = ORDER_TYPES[one["type"].removeprefix(side.lower())]
+            quantity = D(str(one["lots"])) * LOT
+            entries.append(JournalEntry(one["comment"], order_type, side, quantity))
+        return entries
+
+    async def stops(self) -> Sequence[D]:
+        tickets = self.terminal.open_tickets().values()
+        held = [one for one in tickets if one["type"] in ("buy", "sell") and one["sl"]]
+        return [D(str(one["sl"])) for one in held]
 
     async def move(self, factor: D) -> None:
         bid = float(round(BID * factor, 5))

@@ -9,8 +9,14 @@ from decimal import Decimal as D
 from typing import Any
 
 from brokers.mt5.adapter import create
-from brokers.types import ConnectionSpec, OrderRequest
-from conformance.harness import Harness, HarnessFeature, InjectedFault, NotApplicable
+from brokers.types import ConnectionSpec, OrderRequest, OrderType, Side
+from conformance.harness import (
+    Harness,
+    HarnessFeature,
+    InjectedFault,
+    JournalEntry,
+    NotApplicable,
+)
 from conformance.runner import OpenHarness
 from tests.fakes.mt5.fake_terminal import FakeTerminal
 
@@ -29,6 +35,8 @@ NO_HALF = (
     " without any of its bytes"
 )
 DEPOSITED = 2  # type of a deal
+TRADES = (1, 5)  # actions of a request: a deal, a pending order
+ORDER_TYPES = (OrderType.MARKET, OrderType.LIMIT, OrderType.STOP, OrderType.STOP_LIMIT)
 IOC = 2  # of the symbol's mask
 READS = ("positions_get", "orders_get", "history_orders_get", "history_deals_get")
 ORDER_FAULTS: dict[InjectedFault, dict[str, Any]] = {
@@ -89,6 +97,24 @@ class Mt5Stage(Harness):
     async def accepted(self, client_order_id: str) -> int:
         accepted: list[str] = await self._hand(self.venue.accepted, self.login)
         return accepted.count(client_order_id)
+
+    async def journal(self) -> Sequence[JournalEntry]:
+        accepted = (await self._hand(self.venue.state, self.login))["accepted"]
+        lot = D(str(self._first["trade_contract_size"]))
+        return [
+            JournalEntry(
+                one["comment"],
+                ORDER_TYPES[one["type"] // 2],  # of each, first the number of its buys
+                Side.SELL if one["type"] % 2 else Side.BUY,
+                D(str(one["volume"])) * lot,
+            )
+            for one in accepted
+            if one["action"] in TRADES
+        ]
+
+    async def stops(self) -> Sequence[D]:
+        positions = (await self._hand(self.venue.state, self.login))["positions"]
+        return [D(str(one["sl"])) for one in positions if one["sl"]]
 
     async def move(self, factor: D) -> None:
         await self._hand(self.venue.quote, self.symbol, *self._at(factor))

@@ -12,10 +12,16 @@ from django.db.models import F
 
 from brokers.base import BrokerAdapter
 from brokers.paper.adapter import create
-from brokers.paper.models import PaperAccount, PaperEvent, PaperInstrument, PaperOrder
-from brokers.types import ConnectionSpec, OrderRequest, Quote
+from brokers.paper.models import (
+    PaperAccount,
+    PaperEvent,
+    PaperInstrument,
+    PaperOrder,
+    PaperPosition,
+)
+from brokers.types import ConnectionSpec, OrderRequest, OrderType, Quote, Side
 from common.clocks import market_now
-from conformance.harness import Harness, HarnessFeature, InjectedFault
+from conformance.harness import Harness, HarnessFeature, InjectedFault, JournalEntry
 from conformance.runner import OpenHarness
 from conformance.scenario import allow
 from tests.conformance.paper_host import Host
@@ -46,6 +52,7 @@ OUR_CLOCK = "the paper broker uses our market clock"
 KEEPS_LEVELS = "the paper broker keeps each level that it has confirmed"
 NO_LINE = "the broker is in this process: there is no connection to it"
 NO_HOST = "a connection names no host of the paper broker"
+NO_ENGINE = "an installation has the paper broker in its own process: the stage 'paper' tests that"
 _numbers = count(1)
 
 
@@ -79,6 +86,8 @@ class PaperStage(Harness):
         self.unavailable |= dict.fromkeys(
             (InjectedFault.CLOCK_AHEAD, InjectedFault.CLOCK_BEHIND), OUR_CLOCK
         )
+        if host is not None:
+            self.unavailable[HarnessFeature.ENGINE] = NO_ENGINE
         if host is None:
             remote_only = (
                 InjectedFault.CONNECTION_LOST,
@@ -125,6 +134,26 @@ class PaperStage(Harness):
     async def accepted(self, client_order_id: str) -> int:
         orders = PaperOrder.objects.filter(client_order_id=client_order_id)
         return await in_database(orders.exclude(status=PaperOrder.Status.REJECTED).count)
+
+    async def journal(self) -> Sequence[JournalEntry]:
+        accepted = PaperOrder.objects.filter(account__number=self.account).exclude(
+            status=PaperOrder.Status.REJECTED
+        )
+        known: list[PaperOrder] = await in_database(
+            list, accepted.exclude(client_order_id="").order_by("id")
+        )
+        return [
+            JournalEntry(
+                one.client_order_id, OrderType(one.order_type), Side(one.side), one.quantity
+            )
+            for one in known
+        ]
+
+    async def stops(self) -> Sequence[D]:
+        held = PaperPosition.objects.filter(
+            account__number=self.account, quantity__gt=0, stop_loss__isnull=False
+        )
+        return await in_database(list, held.values_list("stop_loss", flat=True))
 
     async def move(self, factor: D) -> None:
         self._factor = factor

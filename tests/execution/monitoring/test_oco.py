@@ -2,6 +2,7 @@
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal as D
 from random import Random
@@ -135,6 +136,30 @@ def test_limit_leg_is_sent_as_a_limit_order(
     request = outgoing.request
     assert (request.order_type, request.limit_price) == (OrderType.LIMIT, D("1.095"))
     assert states(stop) == [("CANCELLED", OVER)]
+
+
+@pytest.mark.parametrize(("ask", "at_market"), [("1.095", True), ("1.09501", False)])
+def test_limit_leg_goes_out_at_market_where_the_broker_refuses_a_reached_limit(
+    alice: ExecutionConnection, feed: Feed, broker: FakeBroker, monitor: TriggerMonitor,
+    monkeypatch: pytest.MonkeyPatch, ask: str, at_market: bool,
+) -> None:  # fmt: skip
+    usual = broker.capabilities
+    can: dict[str, Any] = {
+        "refuses_reached": frozenset({OrderType.LIMIT}), "keeps_worst_price": True,
+    }  # fmt: skip
+    monkeypatch.setattr(broker, "capabilities", lambda spec: replace(usual(spec), **can))
+    limit, _ = held(feed, BUY_LIMIT, BUY)
+    assert monitor.process_quotes(source(alice), quotes_of("1.0949")) == [limit.pk]
+    factories.quote(alice, "1.0949", ask)
+    [outgoing] = factories.claim_all()
+    request, limit = outgoing.request, Order.objects.get(pk=limit.pk)
+    if at_market:
+        assert (request.order_type, request.limit_price) == (OrderType.MARKET, None)
+        assert (limit.order_type, limit.limit_price) == ("MARKET", None)
+        assert request.worst_price == limit.worst_price == D("1.095")
+    else:  # the market has turned, so the limit order rests
+        assert (request.order_type, request.limit_price) == (OrderType.LIMIT, D("1.095"))
+        assert (limit.order_type, limit.worst_price) == ("LIMIT", None)
 
 
 def test_limit_leg_that_fired_is_not_armed_again_when_it_waits(

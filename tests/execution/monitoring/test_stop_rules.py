@@ -365,6 +365,61 @@ def test_brokers_stop_keeps_its_least_distance(
     assert stop_of(position) == D("1.1")
 
 
+@pytest.mark.parametrize(
+    ("stops_level", "freeze_level", "too_near", "far_enough"),
+    [
+        ("0", "0.0005", "1.1005", "1.10051"),  # exactly at the freeze level is within it
+        ("0.0003", "0.0005", "1.1005", "1.10051"),  # the larger of both counts
+        ("0.0005", "0.0003", "1.10049", "1.1005"),
+        ("0.0005", "0.0005", "1.1005", "1.10051"),
+    ],
+)
+def test_break_even_puts_no_stop_within_the_freeze_level(
+    feed: Feed, broker: FakeBroker, runtime: TradingRuntime,
+    stops_level: str, freeze_level: str, too_near: str, far_enough: str,
+) -> None:  # fmt: skip
+    Instrument.objects.update(stops_level=D(stops_level), freeze_level=D(freeze_level))
+    account = factories.account(feed, settings={"native_stops": True}, **_prefixed(BREAK_EVEN))
+    position = bought(feed)
+    StopRuleMonitor().process_quotes(source(account), quotes_of("1.102", too_near))
+    assert stop_of(position) == D("1.09")
+    run("UPDATE positions_stoprule SET due_at = clock_timestamp()")
+    factories.quote(account, too_near)
+    assert judge_due() == []
+    factories.quote(account, far_enough)
+    run("UPDATE positions_stoprule SET due_at = clock_timestamp()")
+    assert judge_due() == [position.pk]
+    assert stop_of(position) == D("1.1")
+
+
+@pytest.mark.parametrize(
+    ("freeze_level", "stop"),
+    [("0.00298", "1.103"), ("0.00299", "1.103"), ("0.003", "1.10299"), ("0.004", "1.10199")],
+)
+def test_trailing_stop_stays_beyond_the_freeze_level(
+    feed: Feed, broker: FakeBroker, runtime: TradingRuntime, freeze_level: str, stop: str
+) -> None:
+    """Its distance is 30 pips: a wider freeze level puts it a tick behind that."""
+    Instrument.objects.update(freeze_level=D(freeze_level))
+    account = factories.account(feed, settings={"native_stops": True}, **_prefixed(TRAILING))
+    position = bought(feed)
+    let_move(position)
+    StopRuleMonitor().process_quotes(source(account), quotes_of("1.106"))
+    assert stop_of(position) == D(stop)
+
+
+def test_freeze_level_does_not_count_for_a_stop_that_we_monitor(
+    alice: ExecutionConnection, feed: Feed
+) -> None:
+    Instrument.objects.update(freeze_level=D("0.004"))
+    preset(alice, **TRAILING)
+    position = bought(feed)
+    assert position.sl_guardian == "ENGINE"
+    let_move(position)
+    StopRuleMonitor().process_quotes(source(alice), quotes_of("1.106"))
+    assert stop_of(position) == D("1.103")
+
+
 def test_refused_stop_is_monitored_by_us_and_trails_on(
     feed: Feed, broker: FakeBroker, runtime: TradingRuntime
 ) -> None:

@@ -277,6 +277,7 @@ CODE_OF_SETTING = {
     "max_daily_volume": "DAILY_VOLUME",
     "max_size_multiple": "SIZE_UNUSUAL",
     "max_price_deviation_percent": "PRICE_UNREASONABLE",
+    "max_level_deviation_percent": "PRICE_UNREASONABLE",
     "same_trade_window_seconds": "SAME_TRADE",
     "allowed_symbols": "SYMBOL_NOT_ALLOWED",
     "trading_sessions": "OUTSIDE_SESSION",

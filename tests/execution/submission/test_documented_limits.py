@@ -15,7 +15,7 @@ from tests.execution.submission.entry_inputs import decide, quote_row
 
 PAGE = Path(__file__).parents[3] / "docs" / "sizing.md"
 ROW = re.compile(
-    r"^\| `(\w+)` \| (.*) \| (.*) \| (.*current ([\d.]+), maximum ([\d.]+)) \|$", re.MULTILINE
+    r"^\| `(\w+)` \| (.*) \| (.*) \| (.*value ([\d.]+), maximum ([\d.]+)) \|$", re.MULTILINE
 )
 STOP = {"sl": D("1.09")}
 # By code: what the preset, the account and the market have. Quantities: sent, and denied.
@@ -48,7 +48,7 @@ DENIED: dict[str, dict[str, Any]] = {
 
 
 def documented() -> dict[str, tuple[str, ...]]:
-    """Return the rows of the table by code: setting, sent, denied, current value, maximum."""
+    """Return the rows of the table by code: setting, sent, denied, value, maximum."""
     section = PAGE.read_text().partition("## 4. Limits")[2].partition("### ")[0]
     return {code: tuple(rest) for code, *rest in ROW.findall(section)}
 
@@ -68,7 +68,7 @@ def test_every_code_of_the_section_has_an_example() -> None:
 
 @pytest.mark.parametrize("code", EXAMPLES)
 def test_example_is_sent_and_denied_as_documented(code: str) -> None:
-    setting, sent, denied, current, maximum = documented()[code]
+    setting, sent, denied, value, maximum = documented()[code]
     by_quantity = code not in SENT
     first, second = (
         D(match.group().replace(",", "")) if by_quantity and match else D(100)
@@ -79,4 +79,4 @@ def test_example_is_sent_and_denied_as_documented(code: str) -> None:
     found = decided(code, second, DENIED.get(code, {}))
     assert isinstance(found, Denial)
     assert found.code == code
-    assert (plain(found.value), plain(found.maximum)) == (current, maximum)
+    assert (plain(found.value), plain(found.maximum)) == (value, maximum)

@@ -153,7 +153,7 @@ def test_entries_of_the_same_bundle_count(
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize(
-    ("maximum", "code"),
+    ("limit", "code"),
     [
         ({"max_daily_notional": D(110)}, "DAILY_NOTIONAL"),
         ({"max_daily_volume": D(100)}, "DAILY_VOLUME"),
@@ -193,7 +193,7 @@ def test_currency_exposure_is_net_over_symbols(feed: Feed, broker: FakeBroker) -
     factories.filled(factories.signal(feed))
     enter(feed, currency_pair="EUR/GBP", sl=None)
     assert seen_with_detail() == ("DENIED", "CURRENCY_EXPOSURE", "EUR")
-    assert numbers() == {"value": "2.2049575", "maximum": f"{HELD - LEAST}"}
+    assert numbers() == {"value": "2.205", "maximum": f"{HELD - LEAST}"}
     run(f"UPDATE {PRESET} SET max_currency_exposure_percent = {HELD}")
     enter(feed, currency_pair="EUR/GBP", sl=None)
     assert seen() == ("SUBMITTING", "")

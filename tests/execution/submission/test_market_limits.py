@@ -38,19 +38,19 @@ def test_entry_at_a_wider_spread_is_denied(
         assert seen() == ("SUBMITTING", "")
         return
     assert seen_with_detail() == ("DENIED", "SPREAD_LIMIT", "pips")
-    assert numbers() == {"value": "3.000001", "maximum": "3"}
+    assert numbers() == {"value": "3.00000000000001", "maximum": "3"}
 
 
 @pytest.mark.parametrize(
-    ("of_signal", "of_preset", "ask", "value"),
+    ("of_signal", "of_preset", "ask", "current"),
     [
         ((D(2), "BPS"), (D(9), ""), "1.100230024002400240", ""),
-        ((D(2), "BPS"), (D(9), ""), "1.100230024002400241", "2.000001"),
+        ((D(2), "BPS"), (D(9), ""), "1.100230024002400241", "2.00000000000001"),
         ((D(9), ""), (D(2), "BPS"), "1.10024", "2.090672"),
         ((D(1), "PERCENT"), (D(31), "TICKS"), "1.10021", ""),
-        ((D(1), "PERCENT"), (D(31), "TICKS"), "1.100210000000000001", "31.000001"),
+        ((D(1), "PERCENT"), (D(31), "TICKS"), "1.100210000000000001", "31.0000000000001"),
         ((D(0), ""), (None, ""), "1.09990", ""),
-        ((D(0), ""), (None, ""), "1.099900000000000001", "0.000001"),
+        ((D(0), ""), (None, ""), "1.099900000000000001", "0.00000000000001"),
     ],
 )
 def test_tighter_of_two_spread_limits_applies_in_its_unit(

@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 from django.db import IntegrityError, transaction
 
-from brokers.types import OrderType, ReportKind, TimeInForce
+from brokers.types import OrderType, Quote, ReportKind, TimeInForce
 from common.clocks import market_now
 from common.reason_codes import Code
 from common.sql import rows
 from connections.models import ExecutionConnection
 from execution.models import Order
+from execution.monitoring.trigger_monitor import TriggerMonitor
 from execution.recovery import sweeps
 from signals.errors import InvalidSignalError
 from signals.models import Feed, Signal
@@ -90,6 +91,28 @@ def test_limit_beyond_its_stop_price_is_denied_where_the_broker_refuses_it(
     assert seen() == (("DENIED", "LIMIT_BEYOND_STOP") if denied else ("SUBMITTING", ""))
     if denied:
         assert figures()["bound_name"] == "stop price"
+
+
+def test_held_stop_limit_order_may_have_its_limit_beyond_its_stop_price(
+    alice: ExecutionConnection, feed: Feed, broker: FakeBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is held, and what fires goes out at market where the limit would be refused."""
+    claims(
+        broker, monkeypatch, refuses_reached=frozenset({OrderType.LIMIT}), keeps_worst_price=True,
+        order_types=frozenset({OrderType.MARKET, OrderType.LIMIT, OrderType.STOP}),
+    )  # fmt: skip
+    factories.signal(feed, **STOP_LIMIT)
+    assert factories.claim_all() == []
+    assert seen() == ("PENDING", "AWAITING_TRIGGER")
+    at = market_now()
+    order = Order.objects.get()
+    monitor = TriggerMonitor()
+    quotes = [Quote("EUR/USD", D("1.10490"), D("1.10500"), at)]
+    assert monitor.process_quotes(alice.data_connection_id or 0, quotes) == [order.pk]
+    factories.quote(alice, "1.10490", "1.10500")
+    [outgoing] = factories.claim_all()
+    request = outgoing.request
+    assert (request.order_type, request.worst_price) == (OrderType.MARKET, D("1.10600"))
 
 
 @pytest.mark.parametrize(("ask", "denied"), [("1.10499", False), ("1.10500", True)])

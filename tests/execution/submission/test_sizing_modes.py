@@ -125,7 +125,7 @@ def test_minimum_is_traded_if_its_risk_is_within_the_limit(
         assert order.detail == "10 at 1.1, the minimum; 3 was calculated"
     else:
         assert order.quantity is None
-        assert "would risk 0.01 % of equity; the preset allows 0.0009 %" in order.detail
+        assert "would risk 0.001 % of equity; the preset allows 0.0009 %" in order.detail
 
 
 # Without a stop its margin of 10 x 1.10 / 30 = 0.3667 USD counts: 0.003667 %.

@@ -1,0 +1,1 @@
+"""Checks of the engine over each adapter: a price path, and the orders that reach the broker."""
