@@ -28,13 +28,10 @@ from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 from common.admin import ConsoleAdmin
 from common.badges import badge
 from common.permissions import Right
-from connections.admin import (
-    EpochAdmin,
-    ExecutionConnectionAdmin,
-    KillSwitchAdmin,
-    SubscriptionAdmin,
-    TradingPauseAdmin,
-)
+from connections.admin.accounts import ExecutionConnectionAdmin
+from connections.admin.limits import TradingPauseAdmin
+from connections.admin.operations import EpochAdmin, KillSwitchAdmin
+from connections.admin.subscriptions import SubscriptionAdmin
 from connections.models import (
     Epoch,
     ExecutionConnection,

@@ -1,0 +1,114 @@
+"""Decision providers, and the news calendars of their rules."""
+
+from typing import Any
+
+from django import forms
+from django.contrib import admin
+from django.core.exceptions import ValidationError
+from django.http import HttpRequest
+from unfold.contrib.filters.admin import ChoicesDropdownFilter
+from unfold.widgets import UnfoldAdminFileFieldWidget, UnfoldAdminPasswordWidget
+
+from common.admin import ConsoleAdmin
+from common.permissions import Right
+from common.row_changes import change_row
+from connections import services
+from connections.credentials.provider_secrets import seal_secret
+from connections.decisions.calendars import MAX_BYTES as MAX_CALENDAR_BYTES
+from connections.decisions.calendars import read_calendar
+from connections.models import DecisionProvider, NewsCalendar
+
+
+class DecisionProviderForm(forms.ModelForm):  # type: ignore[type-arg]
+    """A provider with its secret, which is only entered, never shown."""
+
+    secret = forms.CharField(
+        required=False, min_length=16, max_length=200, strip=False,
+        widget=UnfoldAdminPasswordWidget(attrs={"autocomplete": "new-password"}),
+        help_text="Signs the requests to the URL; at least 16 characters. Empty: it stays.",
+    )  # fmt: skip
+
+    def clean(self) -> dict[str, Any]:
+        """Seal the secret, before the constraints of the row are checked."""
+        values = super().clean() or self.cleaned_data
+        if secret := values.get("secret"):
+            self.instance.user = values.get("user")
+            self.instance.secret_sealed = seal_secret(secret, self.instance)
+        return values
+
+
+@admin.register(DecisionProvider)
+class DecisionProviderAdmin(ConsoleAdmin):
+    """Decision providers: who may reject or scale entries before they are sent."""
+
+    form = DecisionProviderForm
+    change_right = Right.LIMITS
+    list_display = ("name", "user", "kind", "on_failure", "timeout_seconds", "max_age_seconds")
+    list_filter = (("kind", ChoicesDropdownFilter), ("on_failure", ChoicesDropdownFilter))
+    list_select_related = ("user",)
+    search_fields = ("name", "user__username")
+    autocomplete_fields = ("user", "calendar")
+    fieldsets = (
+        (None, {"fields": (("name", "user"), ("kind", "on_failure"),
+                           ("timeout_seconds", "max_age_seconds"), "candle_minutes")}),
+        (
+            "Rules",
+            {"fields": (("max_spread", "max_spread_unit", "max_spread_percentile"),
+                        ("min_atr_percent", "max_atr_percent"), ("sessions", "session_zone"),
+                        ("calendar", "news_impact"), ("news_minutes_before", "news_minutes_after"),
+                        "broken_rule_factor")},
+        ),
+        ("Your own web service", {"fields": ("url", "secret")}),
+        ("Installed package", {"fields": ("entry_point",)}),
+    )  # fmt: skip
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        """Write what was changed on the page, with a new secret."""
+        super().save_model(request, obj, form, change)
+        if change and form.cleaned_data.get("secret"):
+            change_row(obj, {"secret_sealed": obj.secret_sealed})
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+        """Return the owner for a provider that exists: its secret is bound to them."""
+        return ("user",) if obj is not None else ()
+
+
+class NewsCalendarForm(forms.ModelForm):  # type: ignore[type-arg]
+    """A calendar with a file of its events, which replaces all of them."""
+
+    file = forms.FileField(
+        required=False, widget=UnfoldAdminFileFieldWidget,
+        help_text="CSV with the columns time, currency, impact and title. It replaces all events.",
+    )  # fmt: skip
+
+    def clean_file(self) -> bytes | None:
+        """Return the file's bytes. Raises ValidationError with all its faults."""
+        uploaded = self.cleaned_data.get("file")
+        if uploaded is None:
+            return None
+        if uploaded.size > MAX_CALENDAR_BYTES:
+            raise ValidationError(f"The file has more than {MAX_CALENDAR_BYTES} bytes.")
+        data: bytes = uploaded.read()
+        if faults := read_calendar(data)[1]:
+            raise ValidationError(faults[:100])
+        return data
+
+
+@admin.register(NewsCalendar)
+class NewsCalendarAdmin(ConsoleAdmin):
+    """Imported news calendars, for rules about news."""
+
+    form = NewsCalendarForm
+    change_right = Right.LIMITS
+    list_display = ("name", "user", "event_count", "starts_at", "ends_at", "imported_at")
+    list_select_related = ("user",)
+    search_fields = ("name", "user__username")
+    autocomplete_fields = ("user",)
+    fields = ("name", "user", "file")
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        """Write the calendar, and replace its events by those of the file."""
+        super().save_model(request, obj, form, change)
+        if data := form.cleaned_data.get("file"):
+            by: Any = request.user
+            services.import_calendar(obj.pk, data, by=by)

@@ -1,0 +1,140 @@
+"""Presets, loss limits and the pauses that they cause, and the cash flows that they exclude."""
+
+from typing import Any
+
+from django.contrib import admin
+from django.http import HttpRequest
+from django.utils.safestring import SafeString
+from unfold.contrib.filters.admin import ChoicesDropdownFilter, RelatedDropdownFilter
+
+from common.admin import ConsoleAdmin, ReadOnlyAdmin
+from common.badges import badge
+from common.permissions import Right
+from common.stop_rules import RULE_ROWS
+from connections.models import CashFlow, LossLimit, TradingPause, TradingPreset
+
+
+@admin.register(TradingPreset)
+class TradingPresetAdmin(ConsoleAdmin):
+    """Presets for sizing and limits."""
+
+    change_right = Right.LIMITS
+    list_display = ("name", "user", "sizing_mode", "max_open_positions", "max_leverage")
+    list_filter = (("sizing_mode", ChoicesDropdownFilter),)
+    list_select_related = ("user",)
+    search_fields = ("name", "user__username")
+    autocomplete_fields = ("user",)
+    fieldsets = (
+        (None, {"fields": (("name", "user"),)}),
+        (
+            "Size",
+            {"fields": ("sizing_mode", ("risk_percent", "fixed_quantity"),
+                        ("percent_of_balance", "percent_of_equity", "fixed_amount"),
+                        ("risk_amount", "per_balance"), "multiplier",
+                        ("small_multiplier", "normal_multiplier", "large_multiplier"),
+                        ("small_risk_percent", "normal_risk_percent", "large_risk_percent"),
+                        "allow_minimum_quantity")},
+        ),
+        (
+            "Limits",
+            {"fields": (("max_quantity", "max_open_positions"),
+                        ("max_leverage", "max_portfolio_risk_percent", "max_trade_risk_percent"),
+                        ("max_slippage_pips", "slippage_alert_threshold_pips", "slippage_unit"),
+                        ("max_spread", "max_spread_unit"),
+                        ("max_price_deviation_percent", "max_level_deviation_percent"),
+                        ("max_symbol_exposure_percent", "max_currency_exposure_percent",
+                         "correlated_exposure_warning_percent"),
+                        ("max_open_orders", "max_orders_per_minute"),
+                        ("max_daily_notional", "max_daily_volume", "max_size_multiple"),
+                        ("allowed_symbols", "trading_sessions"),
+                        ("market_hours_only", "same_trade_window_seconds"),
+                        "max_signal_age_seconds")},
+        ),
+        ("Decision step", {"fields": ("decision_provider",)}),
+        ("Break-even and trailing", {"fields": (*RULE_ROWS, "stop_move_seconds")}),
+        ("Levels and days", {"fields": (("broker_holds_stops", "stuck_policy"),
+                                        ("trading_day_zone", "trading_day_start"))}),
+    )  # fmt: skip
+
+
+@admin.register(LossLimit)
+class LossLimitAdmin(ConsoleAdmin):
+    """Loss limits of presets and subscriptions."""
+
+    change_right = Right.LIMITS
+    list_display = ("name", "target", "maximum", "unit", "action", "resume")
+    list_filter = (
+        ("window", ChoicesDropdownFilter),
+        ("measure", ChoicesDropdownFilter),
+        ("preset", RelatedDropdownFilter),
+    )
+    list_select_related = ("preset", "subscription__connection", "subscription__feed")
+    search_fields = ("preset__name", "subscription__connection__name")
+    autocomplete_fields = ("preset", "subscription")
+    fieldsets = (
+        ("Applies to", {"fields": (("preset", "subscription"),)}),
+        ("Loss", {"fields": (("measure", "basis"), "window", ("maximum", "unit"))}),
+        ("When it is reached", {"fields": (("action", "resume"), "started_at")}),
+    )
+
+    @admin.display(description="Applies to")
+    def target(self, limit: LossLimit) -> str:
+        """Return the preset, or the account and feed of the subscription."""
+        if limit.subscription is None:
+            return f"Preset {limit.preset}"
+        return f"{limit.subscription.feed} on {limit.subscription.connection.name}"
+
+
+@admin.register(TradingPause)
+class TradingPauseAdmin(ReadOnlyAdmin):
+    """Pauses that loss limits caused. A button resumes entries; rows are never deleted."""
+
+    list_display = ("account", "state", "detail", "since", "until", "ended_at", "ended_by")
+    list_filter = (("action", ChoicesDropdownFilter), "is_resumed_by_hand")
+    list_select_related = ("connection", "ended_by")
+    search_fields = ("connection__name", "=connection__account", "detail")
+    ordering = ("-id",)
+
+    @admin.display(description="Connection", ordering="connection__name")
+    def account(self, pause: TradingPause) -> str:
+        """Return the connection's name."""
+        return pause.connection.name
+
+    @admin.display(description="State")
+    def state(self, pause: TradingPause) -> SafeString:
+        """Return the badge of the pause's state."""
+        if pause.ended_at is None:
+            return badge("paused", "Paused")
+        return badge("ok", "Resumed by hand" if pause.is_resumed_by_hand else "Resumed")
+
+
+@admin.register(CashFlow)
+class CashFlowAdmin(ConsoleAdmin):
+    """Deposits and withdrawals. Operators add those that the broker does not report."""
+
+    change_right = Right.LIMITS
+    list_display = ("account", "at", "amount", "origin", "note", "created_by")
+    list_filter = (("origin", ChoicesDropdownFilter),)
+    list_select_related = ("connection", "created_by")
+    search_fields = ("connection__name", "=connection__account", "reference")
+    autocomplete_fields = ("connection",)
+    fields = ("connection", "at", "amount", "note")
+    actions = None
+
+    @admin.display(description="Connection", ordering="connection__name")
+    def account(self, flow: CashFlow) -> str:
+        """Return the connection's name."""
+        return flow.connection.name
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Return False: a wrong entry is corrected by its opposite."""
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Return False: a wrong entry is corrected by its opposite."""
+        return False
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        """Write a new row with the operator who entered it."""
+        obj.origin, obj.created_by = CashFlow.Origin.OWNER, request.user
+        obj.save()
