@@ -96,16 +96,17 @@ class LiveFeed(Feed):
 
         An unavailable or busy paper broker does not delay the prices of real accounts.
         """
-        if arrived := conflated(self._stream.due(now)):
+        arrived = conflated(self._stream.due(now))
+        self._pending = quotes = conflated([*self._pending, *arrived])
+        fresh = fresh_quotes(quotes, now)
+        if self._paper is not None and fresh:  # before exits of paper accounts are sent there
+            self._paper.publish(fresh)
+        if arrived:
             for part, waited in _by_age(arrived, now):
                 self._send(quotes_arrived, part, waited)
-        self._pending = quotes = conflated([*self._pending, *arrived])
         if not quotes:
             return 0
-        fresh = fresh_quotes(quotes, now)
         self._store(fresh, now)
-        if self._paper is not None:
-            self._paper.publish(fresh)
         self._pending = []
         for part, waited in _by_age(quotes, now):
             self.notify(part, waited)

@@ -36,6 +36,29 @@ def store_quotes(data_connection_id: int, quotes: Sequence[Quote]) -> int:
     return written
 
 
+# An exit is decided by the newest quote: the one that it was written for is there when it is.
+STORE_LATEST = """
+INSERT INTO prices_latestquote AS old (data_connection_id, symbol, bid, ask, time, received_at)
+SELECT %s, symbol, bid, ask, time, clock_timestamp()
+FROM unnest(%s::text[], %s::numeric[], %s::numeric[], %s::timestamptz[])
+  AS new(symbol, bid, ask, time)
+ORDER BY symbol
+ON CONFLICT (data_connection_id, symbol) DO UPDATE SET bid = excluded.bid, ask = excluded.ask,
+  time = excluded.time, received_at = excluded.received_at
+WHERE old.time <= excluded.time
+"""
+
+
+def store_latest(data_connection_id: int, quotes: Sequence[Quote]) -> None:
+    """Store the newest quote of some symbols in the caller's transaction, without their bars.
+
+    quotes: one of each symbol. `store_quotes` stores them again, with all others of their batch.
+    """
+    if quotes:
+        values = [(quote.symbol, quote.bid, quote.ask, quote.time) for quote in quotes]
+        run(STORE_LATEST, (data_connection_id, *columns(values, 4)))
+
+
 def forget_quotes(data_connection_id: int, since: datetime | None = None) -> None:
     """Delete a source's prices: its next market session may lie in the past (a replay).
 

@@ -12,7 +12,7 @@ for levels that existed at the time of the quotes:
 """
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import NamedTuple
@@ -32,6 +32,7 @@ from execution.monitoring.level_monitor import (
 from positions.levels import is_guarded_by_sql
 from positions.row_locks import lock_with_free_quantity
 from prices.ranges import PriceRanges, in_sequence, price_ranges
+from prices.services import store_latest
 
 HEARTBEAT_SECONDS = 1.0
 
@@ -107,7 +108,8 @@ class TickMonitor:
             self._unprocessed[source_id] = Unprocessed(
                 in_sequence(earlier.ranges, new), earlier.hits
             )
-            order_ids, locked_out = _process(source_id, earlier, new, waited)
+            current = {} if waited else {quote.symbol: quote for quote in quotes}
+            order_ids, locked_out = _process(source_id, earlier, new, waited, current)
             del self._unprocessed[source_id]
             if locked_out:
                 self._unprocessed[source_id] = Unprocessed(hits=locked_out)
@@ -123,12 +125,17 @@ class TickMonitor:
 
 
 def _process(
-    source_id: int, earlier: Unprocessed, new: PriceRanges, waited: float
+    source_id: int,
+    earlier: Unprocessed,
+    new: PriceRanges,
+    waited: float,
+    current: Mapping[str, Quote],
 ) -> tuple[list[int], list[LevelHit]]:
     """Write exits for the levels that were reached.
 
     Returns the ids of the orders written, and the hits whose position was locked. waited: the age
-    of the new ranges in seconds.
+    of the new ranges in seconds. current: the last quote by pair, if it is current: those that
+    wrote an exit are stored with it.
     """
     if not (earlier.ranges or earlier.hits or new):
         return [], []
@@ -159,6 +166,8 @@ def _process(
         locked = set(lock_with_free_quantity({hit.id for hit in hits}, skip_locked=True))
         requests = exit_requests_for([hit for hit in hits if hit.id in locked])
         order_ids = [exit_.order_id for exit_ in exits.open_exits(requests, are_locked=True)]
+        pairs = sorted({hit.pair for hit in hits} & current.keys())
+        store_latest(source_id, [current[pair] for pair in pairs])
     return order_ids, _still_valid([hit for hit in hits if hit.id not in locked])
 
 

@@ -61,6 +61,18 @@ def test_level_touched_between_two_passes_is_not_missed(
     assert exits() == expected
 
 
+@pytest.mark.parametrize(("waited", "expected"), [(0.0, D("1.07")), (3.0, D("1.0999"))])
+def test_exit_is_decided_by_the_quote_that_it_was_written_for(
+    bought: ExecutionPosition, alice: ExecutionConnection, waited: float, expected: D
+) -> None:
+    """Its batch is stored after that. A quote that came late is never stored as the current one."""
+    factories.pass_time(10)
+    factories.quote(alice, "1.0999")
+    TickMonitor().process_quotes(source(alice), quotes_of("1.08", "1.07"), waited)
+    [outgoing] = factories.claim_all()
+    assert Order.objects.get(pk=outgoing.request.order_id).expected_price == expected
+
+
 def test_levels_of_a_sell_are_hit_by_the_ask(alice: ExecutionConnection, feed: Feed) -> None:
     factories.filled(factories.signal(feed, [("1.08", "1")], direction="SELL", sl=D("1.11")))
     judge = TickMonitor().process_quotes
