@@ -13,7 +13,7 @@ from common.api_fields import StrictSerializer
 from common.errors import InvalidInputError
 from common.reason_codes import Code
 from signals.alerts import receive_alert
-from signals.serializers import NewSignalSerializer
+from signals.draft_serializers import NewSignalSerializer
 from signals.strict_json import MAX_BYTES
 
 

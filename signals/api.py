@@ -21,6 +21,17 @@ from common.reason_codes import Code
 from signals import feeds, services
 from signals.closing import TradeSelection, close_trades, open_trades
 from signals.draft import SignalDraft
+from signals.draft_serializers import (
+    CloseTradesSerializer,
+    NewOcoPairSerializer,
+    NewSignalSerializer,
+)
+from signals.feed_serializers import (
+    CreatedFeedTokenSerializer,
+    FeedSerializer,
+    FeedTokenSerializer,
+    NewFeedTokenSerializer,
+)
 from signals.ingest import build_unsaved, save_draft
 from signals.intake import read_bracket, read_signal
 from signals.locks import candidates_shared
@@ -33,19 +44,11 @@ from signals.oco import (
     save_pair,
 )
 from signals.preview import preview, require_possible, require_useful, visible_to
+from signals.preview_serializers import OcoPreviewSerializer, PreviewSerializer
 from signals.selectors import feeds_for, managed_signals, owned_feeds, signals_for
-from signals.serializers import (
+from signals.signal_serializers import (
     ClosedTradesSerializer,
-    CloseTradesSerializer,
-    CreatedFeedTokenSerializer,
-    FeedSerializer,
-    FeedTokenSerializer,
-    NewFeedTokenSerializer,
-    NewOcoPairSerializer,
-    NewSignalSerializer,
     OcoPairSerializer,
-    OcoPreviewSerializer,
-    PreviewSerializer,
     SignalSerializer,
     SignalTotalSerializer,
 )

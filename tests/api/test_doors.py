@@ -8,9 +8,9 @@ import pytest
 
 from common.clocks import market_now
 from connections.models import Subscription
+from signals.draft_serializers import NewSignalSerializer
 from signals.field_table import BY_NAME, FIELDS, LEFT_OUT, MODIFIABLE, Door, names_of
 from signals.models import Action, Feed, Signal
-from signals.serializers import NewSignalSerializer
 from tests.api.doors import DOORS, ENTRY, TARGETS, alert, api, file, signal_form, stored, takes
 from tests.api.factories import World
 

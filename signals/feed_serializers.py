@@ -1,0 +1,92 @@
+"""Feeds and their tokens as the API reads and returns them."""
+
+from rest_framework import serializers
+
+from common.api_fields import StrictModelSerializer, StrictSerializer, UtcDateTime
+from common.permissions import Right, may, require
+from common.reason_codes import Code
+from signals.models import Feed, FeedToken
+from signals.symbols import CURRENCY
+
+
+class FeedSerializer(StrictModelSerializer[Feed]):
+    """A named stream of signals."""
+
+    owner = serializers.CharField(source="owner.username", read_only=True)
+    is_mine = serializers.SerializerMethodField(help_text="Whether you may publish in it.")
+
+    class Meta:
+        model = Feed
+        fields = (
+            "slug",
+            "name",
+            "description",
+            "owner",
+            "is_mine",
+            "is_public",
+            "is_approved",
+            "approved_by_owner",
+            "max_signal_notional",
+            "max_signal_currency",
+            "max_price_deviation_percent",
+            "max_level_deviation_percent",
+            "archived_at",
+            "created_at",
+        )
+        read_only_fields = ("approved_by_owner", "archived_at", "created_at")
+        extra_kwargs = {
+            "slug": {"required": False, "help_text": "Made from the name unless given."},
+            "is_approved": {"help_text": "Its signals need no further approval. Set by operators."},
+        }
+
+    def get_is_mine(self, feed: Feed) -> bool:
+        user = self.context["request"].user
+        return may(user, Right.PUBLISH, owner_id=feed.owner_id)
+
+    def validate_is_approved(self, value: bool) -> bool:
+        require(self.context["request"].user, Right.APPROVE)
+        return value
+
+    def validate_max_signal_currency(self, value: str) -> str:
+        code = value.strip().upper()
+        if code and not CURRENCY.fullmatch(code):
+            detail = f"{code!r} is not the code of a currency such as USD."
+            raise serializers.ValidationError(detail, code=str(Code.FIELD_INVALID))
+        return code
+
+    def validate_slug(self, value: str) -> str:
+        if self.instance is not None and value != self.instance.slug:
+            detail = "The slug cannot be changed: the addresses for alerts contain it."
+            raise serializers.ValidationError(detail, code=str(Code.FIELD_INVALID))
+        return value
+
+
+class FeedTokenSerializer(StrictModelSerializer[FeedToken]):
+    """An alert token. Its secret is shown once, in the response that creates it."""
+
+    signed = serializers.SerializerMethodField(help_text="Alerts must carry a signature.")
+
+    class Meta:
+        model = FeedToken
+        fields = ("id", "name", "prefix", "signed", "created_at", "expires_at", "revoked_at")
+        read_only_fields = fields
+
+    def get_signed(self, token: FeedToken) -> bool:
+        return bool(token.signing_key)
+
+
+class NewFeedTokenSerializer(StrictSerializer):
+    """A new alert token."""
+
+    name = serializers.CharField(max_length=100, default="alerts")
+    expires_at = UtcDateTime(default=None, allow_null=True)
+    signed = serializers.BooleanField(default=False)
+
+
+class CreatedFeedTokenSerializer(StrictSerializer):
+    """A new alert token with its secrets, which are never shown again."""
+
+    token = FeedTokenSerializer(read_only=True)
+    secret = serializers.CharField(read_only=True)
+    signing_key = serializers.CharField(read_only=True, help_text="Empty unless signed.")
+    path = serializers.CharField(read_only=True, help_text="The path to post alerts to.")
