@@ -43,6 +43,7 @@ class PriceTerms(NamedTuple):
     own_stop_loss: Decimal | None
     own_take_profit: Decimal | None
     position_mode: str
+    oco_fired: bool
     preset_id: int
     limiting_subscription_id: int | None
 
@@ -87,14 +88,15 @@ class SharedPrices:
             return _priced(row, signal, market, capabilities)
         terms = PriceTerms(
             row.signal_id, row.pair, row.side, row.order_type, row.limit_price, row.stop_price,
-            row.own_stop_loss, row.own_take_profit, row.position_mode, row.preset_id,
-            row.limiting_subscription_id,
+            row.own_stop_loss, row.own_take_profit, row.position_mode, row.oco_fired,
+            row.preset_id, row.limiting_subscription_id,
         )  # fmt: skip
         known = self._priced.get(terms)
         if known is not None and known.market is market and known.capabilities is capabilities:
             return PricedEntry(row, signal, market, capabilities, known.at)
         entry = _priced(row, signal, market, capabilities)
-        if isinstance(entry, PricedEntry):
+        # Not what goes out as another type than its row has: the row in the entry is changed.
+        if isinstance(entry, PricedEntry) and entry.row is row:
             self._priced[terms] = _Priced(market, capabilities, entry.at)
         return entry
 

@@ -116,6 +116,7 @@ def test_accounts_with_the_same_terms_share_their_prices() -> None:
         {"order_type": "LIMIT", "limit_price": D("1.1")},
         {"position_mode": "NETTING"},
         {"own_stop_loss": D("1.08")},
+        {"oco_fired": True},
         {"account": capabilities(native_stops=False)},
         {"currency": "EUR"},
         {"preset_id": None},
@@ -139,6 +140,18 @@ def test_other_terms_have_prices_of_their_own(fields: dict[str, Any]) -> None:
 def test_entries_without_a_preset_share_nothing() -> None:
     prices = SharedPrices()
     assert priced(prices, order_row()).at is not priced(prices, order_row()).at
+
+
+def test_fired_limit_that_goes_out_at_market_is_changed_for_each_account() -> None:
+    prices = SharedPrices()
+    refuses = capabilities(refuses_reached=frozenset({OrderType.LIMIT}), keeps_worst_price=True)
+    for number in (1, 2):
+        row = order_row(
+            id=number, preset_id=1, order_type="LIMIT", limit_price=D("1.11"), oco_fired=True
+        )
+        entry = priced(prices, row, account=refuses)
+        assert entry.at_market
+        assert (entry.row.id, entry.row.order_type) == (number, "MARKET")
 
 
 def test_denials_are_not_shared() -> None:
