@@ -21,6 +21,7 @@ from execution.submission.bundle_evaluation import (
     load_account_context,
     load_evaluation_context,
 )
+from execution.submission.order_loading import load_orders
 from execution.submission.outcomes import EvaluationContext, Intent
 from execution.submission.rows import OrderRow
 
@@ -88,7 +89,7 @@ def _queued(
     publish_as_web(signal, data)
     ids = list(Order.objects.filter(signal=signal).values_list("pk", flat=True))
     with transaction.atomic():
-        pending = rows(claim_sql.LOAD, (ids,))
+        pending = load_orders(ids)
         signals = rows(claim_sql.SIGNALS, ([signal.pk],))
         return pending, load_evaluation_context(pending, {row.id: row for row in signals})
 

@@ -34,8 +34,9 @@ from execution.submission.bundle_evaluation import (
 )
 from execution.submission.claim_sql import ACCOUNT_JOINS, ORDER_COLUMNS
 from execution.submission.deferral import deferred_by_brokers
+from execution.submission.order_loading import with_terms
 from execution.submission.outcomes import Decision, Deferred, Intent, Terminated
-from execution.submission.rows import OrderRow, SignalRow
+from execution.submission.rows import LoadedOrder, OrderRow, SignalRow
 from execution.submission.sizing import Denial
 from signals.models import Action, Signal
 from signals.preview import (
@@ -53,7 +54,7 @@ log = structlog.get_logger(__name__)
 
 # The rows of ENTRIES with the table's defaults. Their ids are above those of all stored orders.
 LOAD = Query(
-    OrderRow,
+    LoadedOrder,
     f"""
 WITH {ENTRIES}, orders AS (
   SELECT {2**62} + row_number() OVER (ORDER BY connection_id) AS id, e.*,
@@ -128,7 +129,7 @@ def _entries(signal: Signal) -> Preview:
         reaches_admins=feed.reaches_admins,
         owner_only=feed.approved_by_owner and signal.approved_by_id is None,
     )
-    candidates = rows(LOAD, {**parameters, "signal_id": signal.pk or 0})
+    candidates = with_terms(rows(LOAD, {**parameters, "signal_id": signal.pk or 0}))
     pending = [row for row in candidates if row.status == "PENDING"]
     skipped: Counter[tuple[Outcome, Code | None]] = Counter(
         _counted(Outcome.SKIPPED, Code[row.reason]) for row in candidates if row.status == "SKIPPED"

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 
 from common.reason_codes import Code
-from common.sql import array, database_now, rows
+from common.sql import database_now, rows
 from connections.models import DecisionProvider, ExecutionConnection, ProviderKind
 from connections.selectors import news_around
 from execution.decision_step.rules import Calendar, News
@@ -17,6 +17,7 @@ from execution.decision_step.types import Market, Question
 from execution.submission import claim_sql as sql
 from execution.submission.bundle_evaluation import load_evaluation_context
 from execution.submission.eligibility import find_instrument
+from execution.submission.order_loading import load_orders
 from execution.submission.outcomes import EvaluationContext
 from execution.submission.rows import OrderRow
 from prices.selectors import average_true_range, candles, spread_percentiles, trend
@@ -75,7 +76,7 @@ def load_asked(provider_id: int, order_ids: Sequence[int]) -> Asked | None:
 def _waiting_rows(order_ids: Sequence[int]) -> list[OrderRow]:
     return [
         row
-        for row in rows(sql.LOAD, (array(order_ids),))
+        for row in load_orders(order_ids)
         if row.status == "PENDING" and row.reason == Code.DECISION_AWAITED
     ]
 

@@ -28,6 +28,7 @@ from execution.submission import claim_sql as sql
 from execution.submission.bundle_evaluation import instruments_of
 from execution.submission.deferral import UNANSWERED_SECONDS, accounts_with_open_command
 from execution.submission.margins import Key, is_fresh, key_of, stored_margins
+from execution.submission.order_loading import load_orders
 from execution.submission.outcomes import SIDES, Deferred
 from execution.submission.rows import InstrumentRow, OrderRow
 
@@ -58,10 +59,9 @@ def request_margins(order_ids: Sequence[int], deferral_policy: DeferralPolicy) -
     broker_types = _types_with_margins()
     if broker_types <= _types_with_sessions() and set(session_lanes.held_lanes()) <= {GENERAL}:
         return  # this process holds none of their sessions
-    ids = array(order_ids)
-    if not rows(PENDING_ENTRIES, (ids, array(broker_types))):
+    if not rows(PENDING_ENTRIES, (array(order_ids), array(broker_types))):
         return
-    unknown = [row for row in rows(sql.LOAD, (ids,)) if _is_needed(row)]
+    unknown = [row for row in load_orders(order_ids) if _is_needed(row)]
     pending = _without_deferred(unknown, deferral_policy) if unknown else []
     listed = instruments_of(pending) if pending else {}
     needed: dict[Key, tuple[OrderRow, InstrumentRow]] = {}

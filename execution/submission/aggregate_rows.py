@@ -12,9 +12,9 @@ from common.money import plain
 from common.reason_codes import Code
 from common.sql import IdRow, Query, array, columns, rows, run
 from execution.base.statements import insert_log_sql, log_rows_sql
-from execution.submission import claim_sql as sql
 from execution.submission.aggregation import may_join
 from execution.submission.eligibility import find_instrument
+from execution.submission.order_loading import load_orders
 from execution.submission.outcomes import EvaluationContext, Intent
 from execution.submission.outgoing import Outgoing
 from execution.submission.rows import OrderRow
@@ -53,7 +53,7 @@ def load_guests(pending: Sequence[OrderRow]) -> list[OrderRow]:
     waiting = rows(WAITING, (array(accounts), [row.id for row in pending]))
     if not waiting:
         return []
-    loaded = rows(sql.LOAD, (array(row.id for row in waiting),), planned_once=True)
+    loaded = load_orders(row.id for row in waiting)
     return [row for row in loaded if row.reason == Code.AGGREGATION_AWAITED]
 
 

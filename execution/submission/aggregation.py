@@ -7,7 +7,7 @@ waited for something else, does not wait.
 """
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import NamedTuple
 
@@ -140,4 +140,4 @@ def _as_one(pack: Sequence[Offer]) -> dict[int, Decision]:
 
     A broker holds one stop for an order, and each of these has its own.
     """
-    return {row.id: replace(intent, stop_loss=None, take_profit=None) for row, intent in pack}
+    return {row.id: intent._replace(stop_loss=None, take_profit=None) for row, intent in pack}

@@ -4,7 +4,7 @@ Shared by the claim, which sends, and the preview, which does not. Nothing here 
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from django.conf import settings
 
@@ -44,6 +44,7 @@ from execution.submission.rows import (
     QuoteRow,
     SignalRow,
 )
+from execution.submission.shared_prices import SharedPrices
 from execution.submission.signal_limits import SignalTotals
 from execution.submission.sizing import Denial
 from execution.submission.slice_plans import load_plans
@@ -71,7 +72,7 @@ class AccountContext:
 
     exposures: each allowed entry is added to its account's. deferred: why entries wait.
     unreconciled_in_epoch: nothing may be sent until they are compared. without_credentials: stored
-    credentials that could not be decrypted.
+    credentials that could not be decrypted. prices: filled by the decisions.
     """
 
     exposures: dict[str, PortfolioExposure]
@@ -80,6 +81,7 @@ class AccountContext:
     unreconciled_in_epoch: Collection[str]
     without_credentials: Collection[str]
     capabilities_of: CapabilitiesOf
+    prices: SharedPrices = field(default_factory=SharedPrices)
 
 
 def load_account_context(
@@ -175,7 +177,8 @@ def decide(
     if deferred := accounts.deferred.get(row.connection_id):
         return validity_error(row, context.signal_of(row), context) or deferred
     exposure = accounts.exposures.setdefault(row.connection_id, PortfolioExposure())
-    return decide_entry(row, context, exposure, accounts.capabilities_of(row.type, spec))
+    capabilities = accounts.capabilities_of(row.type, spec)
+    return decide_entry(row, context, exposure, capabilities, accounts.prices)
 
 
 def _decide_exit(

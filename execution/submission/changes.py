@@ -36,6 +36,7 @@ from execution.submission.entry_prices import stop_passed
 from execution.submission.limits import Subject
 from execution.submission.market_limits import level_deviation_denial
 from execution.submission.order_levels import level_denial, with_own_levels
+from execution.submission.order_loading import load_orders
 from execution.submission.outcomes import EvaluationContext, touch_price
 from execution.submission.quotes import missing_price
 from execution.submission.risk import PortfolioExposure
@@ -60,7 +61,7 @@ def evaluate_change(
     order: Order, wanted: WantedTerms, totals: SignalTotals
 ) -> AllowedChange | Denial:
     """Decide a change of an order that is locked, after `lock_before_order`."""
-    [row] = rows(claim_sql.LOAD, ([order.pk],))
+    [row] = load_orders([order.pk])
     signals = rows(claim_sql.SIGNALS, ([row.signal_id],))
     context = load_evaluation_context([row], {signal.id: signal for signal in signals}, totals)
     spec = spec_without_credentials(row)

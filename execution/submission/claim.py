@@ -42,6 +42,7 @@ from execution.submission.deferral import (
     seconds_until_due,
 )
 from execution.submission.exit_conditions import closing_conditions
+from execution.submission.order_loading import with_terms
 from execution.submission.outcomes import (
     Awaited,
     Deferred,
@@ -178,7 +179,7 @@ def _lock_and_load(
     failpoint("claim.locked")
     held = held_lanes()
     lanes = {*lanes_without_worker}.difference(held) if lanes_without_worker else held
-    return [
+    due = [
         row
         for row in rows(sql.LOAD, (ids,), planned_once=True)
         if row.status == "PENDING"
@@ -186,6 +187,7 @@ def _lock_and_load(
         and row.connection_id in locked
         and row.lane in lanes
     ]
+    return with_terms(due)
 
 
 def _load_context(pending: list[OrderRow], due: _Due) -> EvaluationContext:

@@ -5,7 +5,6 @@ from connections.selectors import (
     ENTRY_SUBSCRIPTION_JOIN_SQL,
     ENTRY_SYMBOL_MAP_SQL,
     PAUSE_JOIN_SQL,
-    PRESET_JOIN_SQL,
     SPEC_COLUMNS,
     TICK_SQL,
     account_join_sql,
@@ -19,11 +18,12 @@ from execution.submission.rows import (
     ExitRow,
     ExposureRow,
     InstrumentRow,
-    OrderRow,
+    LoadedOrder,
     QuoteRow,
     SideRow,
     SignalRow,
     SourceRow,
+    TermsRow,
     WaitingRow,
 )
 from positions.joins import is_further_ticket_sql, position_join_sql
@@ -41,13 +41,29 @@ ORDER BY connection_id FOR NO KEY UPDATE {{skip}}
 """
 
 
+# What a subscription may set as well. Of these limits the tighter one counts: the lower, except for
+# a window, and both are checked where a list or a unit belongs to the limit.
+_LOWER = (
+    "max_trade_risk_percent", "max_quantity", "max_open_positions", "max_leverage",
+    "max_portfolio_risk_percent", "max_price_deviation_percent", "max_level_deviation_percent",
+    "max_symbol_exposure_percent", "max_currency_exposure_percent",
+    "correlated_exposure_warning_percent", "max_open_orders", "max_orders_per_minute",
+    "max_daily_notional", "max_daily_volume", "max_size_multiple",
+)  # fmt: skip
+_SETS_A_LIMIT = f"""b.market_hours_only OR num_nonnulls(
+    {", ".join(f"b.{name}" for name in _LOWER)},
+    b.same_trade_window_seconds, b.max_slippage_pips, b.max_spread,
+    nullif(b.allowed_symbols, '{{}}'), nullif(b.trading_sessions, '{{}}')) > 0"""
+
+
 def _tighter(*limits: str) -> str:
     """Return SQL of limits as columns: the lower of the preset's and the subscription's."""
+    assert set(limits) <= set(_LOWER), limits
     return ", ".join(f"least(t.{name}, b.{name}) AS {name}" for name in limits)
 
 
-# What the evaluation of an order needs, besides what `load_evaluation_context` reads. Aliases: o is
-# the order, s its signal (in a preview: the draft's fields).
+# What the evaluation of an order needs, besides TERMS and what `load_evaluation_context` reads.
+# Aliases: o is the order, s its signal (in a preview: the draft's fields).
 ORDER_COLUMNS = f"""o.id, o.status, o.connection_id::text, o.position_id, o.signal_id, o.leg,
   o.pair, o.symbol, o.side, o.order_type, o.time_in_force, o.quantity,
   o.requested_quantity, o.own_stop_loss, o.own_take_profit, o.own_valid_until,
@@ -60,6 +76,39 @@ ORDER_COLUMNS = f"""o.id, o.status, o.connection_id::text, o.position_id, o.sign
   c.data_connection_id, c.is_active, c.is_paused, c.broker_host, c.lane,
   c.aggregation_ms, a.currency, a.balance, a.equity, a.free_margin, a.leverage, a.position_mode,
   extract(epoch FROM clock_timestamp() - a.read_at)::int AS account_age,
+  coalesce(b.multiplier, 1) AS subscription_multiplier,
+  {ENTRY_SYMBOL_MAP_SQL} AS symbol_map,
+  s.currency_pair AS signal_pair,
+  o.oco_group IS NOT NULL AND NOT o.oco_fired AS is_held_leg,
+  o.oco_group IS NOT NULL AND NOT o.oco_fired AND coalesce((SELECT x.oco_fired
+    FROM execution_order x WHERE x.connection_id = o.connection_id AND x.oco_group = o.oco_group
+      AND x.oco_fired), false) AS other_leg_fired, o.oco_fired,
+  o.awaits_condition, o.has_exit_condition,
+  pause.pause_code, pause.pause_value, pause.pause_maximum, pause.pause_detail,
+  pause.pause_name, pause.pause_unit, c.preset_id,
+  CASE WHEN {_SETS_A_LIMIT} THEN b.id END AS limiting_subscription_id"""
+ACCOUNT_JOINS = f"""{connection_join_sql("o.connection_id")}
+{account_join_sql()}
+{ENTRY_SUBSCRIPTION_JOIN_SQL}
+{PAUSE_JOIN_SQL}"""
+
+# Status is filtered in Python.
+LOAD = Query(
+    LoadedOrder,
+    f"""
+SELECT {ORDER_COLUMNS}
+FROM execution_order o LEFT JOIN signals_signal s ON s.id = o.signal_id
+{ACCOUNT_JOINS}
+WHERE o.id = ANY(%s::bigint[]) ORDER BY o.priority, o.id
+""",
+)
+
+# What presets set, and subscriptions with limits of their own: read once for all orders of a bundle
+# that have the same two (`order_loading.with_terms`).
+TERMS = Query(
+    TermsRow,
+    f"""
+SELECT wanted.preset_id, wanted.limiting_subscription_id,
   t.sizing_mode, t.fixed_quantity, t.percent_of_balance, t.fixed_amount, t.risk_percent,
   t.percent_of_equity, t.risk_amount, t.per_balance, t.small_risk_percent, t.normal_risk_percent,
   t.large_risk_percent, t.allow_minimum_quantity, {_tighter("max_trade_risk_percent")},
@@ -78,31 +127,10 @@ ORDER_COLUMNS = f"""o.id, o.status, o.connection_id::text, o.position_id, o.sign
   t.trading_sessions, b.trading_sessions AS own_trading_sessions, t.trading_day_zone,
   t.trading_day_start,
   coalesce(t.market_hours_only, false) OR coalesce(b.market_hours_only, false) AS market_hours_only,
-  t.max_signal_age_seconds, t.broker_holds_stops, t.decision_provider_id,
-  coalesce(b.multiplier, 1) AS subscription_multiplier,
-  {ENTRY_SYMBOL_MAP_SQL} AS symbol_map,
-  s.currency_pair AS signal_pair,
-  o.oco_group IS NOT NULL AND NOT o.oco_fired AS is_held_leg,
-  o.oco_group IS NOT NULL AND NOT o.oco_fired AND coalesce((SELECT x.oco_fired
-    FROM execution_order x WHERE x.connection_id = o.connection_id AND x.oco_group = o.oco_group
-      AND x.oco_fired), false) AS other_leg_fired, o.oco_fired,
-  o.awaits_condition, o.has_exit_condition,
-  pause.pause_code, pause.pause_value, pause.pause_maximum, pause.pause_detail,
-  pause.pause_name, pause.pause_unit"""
-ACCOUNT_JOINS = f"""{connection_join_sql("o.connection_id")}
-{account_join_sql()}
-{PRESET_JOIN_SQL}
-{ENTRY_SUBSCRIPTION_JOIN_SQL}
-{PAUSE_JOIN_SQL}"""
-
-# Status is filtered in Python.
-LOAD = Query(
-    OrderRow,
-    f"""
-SELECT {ORDER_COLUMNS}
-FROM execution_order o LEFT JOIN signals_signal s ON s.id = o.signal_id
-{ACCOUNT_JOINS}
-WHERE o.id = ANY(%s::bigint[]) ORDER BY o.priority, o.id
+  t.max_signal_age_seconds, t.broker_holds_stops, t.decision_provider_id
+FROM unnest(%s::bigint[], %s::bigint[]) AS wanted(preset_id, limiting_subscription_id)
+LEFT JOIN connections_tradingpreset t ON t.id = wanted.preset_id
+LEFT JOIN connections_subscription b ON b.id = wanted.limiting_subscription_id
 """,
 )
 

@@ -40,10 +40,9 @@ def size_and_check(
 ) -> Decision:
     """Size an entry and check its limits; an allowed one is added to the exposure.
 
-    The intent is that of the whole entry, also if it is sent in slices.
+    The limits of its price were checked. The intent is that of the whole entry, also if it is sent
+    in slices.
     """
-    if broken := PRICE.first_broken(Subject.ENTRY, entry):
-        return broken
     loss = _loss_per_unit(entry)
     size = _size(entry, figures, loss)
     if isinstance(size, Denial):

@@ -6,7 +6,6 @@ in their order.
 """
 
 from copy import deepcopy
-from dataclasses import replace
 from decimal import Decimal
 
 from brokers.account_capabilities import Capabilities
@@ -30,12 +29,12 @@ from execution.submission.outcomes import (
     Trigger,
 )
 from execution.submission.quotes import (
-    market_of,
     provider_figures,
     quote_currency,
     signal_budget_of,
 )
 from execution.submission.rows import OrderRow, SignalRow
+from execution.submission.shared_prices import SharedPrices
 from execution.submission.sizing import ONE, Denial, ProviderFigures
 from execution.submission.validity import validity_error
 
@@ -45,12 +44,17 @@ def decide_entry(
     context: EvaluationContext,
     exposure: risk.PortfolioExposure,
     capabilities: Capabilities,
+    prices: SharedPrices | None = None,
 ) -> Decision:
-    """Decide an entry; an allowed one is added to the exposure, and to its signal's total."""
+    """Decide an entry; an allowed one is added to the exposure, and to its signal's total.
+
+    prices: those of the bundle, which an entry has in common with others.
+    """
+    prices = prices or SharedPrices()
     signal = context.signal_of(row)
     if error := validity_error(row, signal, context):
         return error
-    market = _market_of(Subject.ENTRY, row, signal, context, capabilities)
+    market = _market_of(Subject.ENTRY, row, signal, context, capabilities, prices)
     if not isinstance(market, EntryMarket):
         return market
     provider = provider_figures(row, signal, context)
@@ -66,7 +70,9 @@ def decide_entry(
         if trigger.is_held:  # it has no price to check yet
             return Deferred(Code.AWAITING_TRIGGER, trigger=trigger)
         row = row._replace(stop_price=trigger.level)
-    entry = price_entry(row, signal, market, capabilities)
+    entry = prices.priced(row, signal, market, capabilities)
+    if not isinstance(entry, PricedEntry):
+        return entry
     if trigger is not None and trigger.is_held:
         return _held(entry, figures, exposure, trigger)
     trail_distance = trigger.distance if trigger else None
@@ -81,7 +87,7 @@ def decide_next_slice(
     The limits of what it adds were checked for the whole plan.
     """
     signal = context.signal_of(row)._replace(open_price=None)  # the provider's was of the beginning
-    market = _market_of(Subject.SLICE, row, signal, context, capabilities)
+    market = _market_of(Subject.SLICE, row, signal, context, capabilities, SharedPrices())
     if not isinstance(market, EntryMarket):
         return market
     return next_slice(price_entry(row, signal, market, capabilities), quantity)
@@ -93,6 +99,7 @@ def _market_of(
     signal: SignalRow,
     context: EvaluationContext,
     capabilities: Capabilities,
+    prices: SharedPrices,
 ) -> EntryMarket | Denial | Deferred:
     """Return the market of an entry that its account may trade now, or why there is none."""
     instrument = find_instrument(row, context)
@@ -100,7 +107,7 @@ def _market_of(
     if broken := ADMISSION.first_broken(subject, admission):
         return broken
     assert instrument is not None  # `eligibility.listing_denial` is among the limits
-    return market_of(row, signal, instrument, context)
+    return prices.market_of(row, signal, instrument, context)
 
 
 def _figures(
@@ -171,7 +178,7 @@ def _sent(
         intent = first_slice(entry, intent, notes, context.volumes.get(row.id))
     if trail_distance is not None:
         detail = f"{intent.detail}, following {plain(trail_distance)} behind"
-        intent = replace(intent, trail_distance=trail_distance, detail=detail)
+        intent = intent._replace(trail_distance=trail_distance, detail=detail)
     if figures.budget:
         notional = intent.whole_quantity * intent.expected_price
         context.totals.add(signal.id, quote_currency(row.pair), notional)
@@ -183,4 +190,4 @@ def _with_warning(intent: Intent, warning: str) -> Intent:
     if not warning:
         return intent
     warnings = "; ".join(filter(None, [intent.warning, warning]))
-    return replace(intent, warning=warnings, detail=f"{intent.detail}; {warning}")
+    return intent._replace(warning=warnings, detail=f"{intent.detail}; {warning}")

@@ -1,7 +1,6 @@
 """The first slice of an entry that is sent in slices, with the plan of all of them. Pure."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from decimal import Decimal
 
 from brokers.types import PositionMode
@@ -36,8 +35,7 @@ def first_slice(
         f"{plain(whole.expected_price)}{fewer if len(slices) < asked else ''}"
     )
     share = first / whole.quantity
-    return replace(
-        whole,
+    return whole._replace(
         quantity=first,
         margin=whole.margin and to_stored(whole.margin * share),
         risk=whole.risk and to_stored(whole.risk * share),

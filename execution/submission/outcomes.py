@@ -126,8 +126,7 @@ class Trigger:
         return f"Emulated: {self.kind.label.lower()}, {plain(self.distance)} behind{start}"
 
 
-@dataclass(frozen=True, slots=True)
-class Intent:
+class Intent(NamedTuple):
     """The request exactly as it is sent. Prices: quote currency; margin, risk: account currency."""
 
     symbol: str

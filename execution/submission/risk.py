@@ -5,6 +5,7 @@ Exits are not checked: no entry limit may block them.
 
 from dataclasses import dataclass, field
 from decimal import Decimal
+from typing import NamedTuple
 
 from common.limit_figures import OF_EQUITY, Limit
 from common.money import rounded_apart, to_stored
@@ -38,8 +39,7 @@ class PortfolioExposure:
         self.risk += entry.risk
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(NamedTuple):
     """A preset's limits. Percents are numbers such as 10."""
 
     max_quantity: Decimal | None
@@ -51,8 +51,7 @@ class Limits:
     max_open_orders: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class AccountFunds:
+class AccountFunds(NamedTuple):
     """The account's funds as its broker last reported them. Account currency; leverage 30: 1:30."""
 
     equity: Decimal
@@ -60,8 +59,7 @@ class AccountFunds:
     leverage: Decimal
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """An entry to be checked. quantity: base units; the rest: account currency."""
 
     quantity: Decimal

@@ -2,7 +2,7 @@
 
 from datetime import datetime, time
 from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_type_hints
 
 from brokers.trading_hours import StoredHours
 
@@ -17,7 +17,7 @@ class OrderRow(NamedTuple):
     was read.
 
     The account's columns (`currency` to `account_age`) are NULL until the account was read, and the
-    preset's (`sizing_mode` to `decision_provider_id`) without a preset. `validity.validity_error`
+    preset's (from `sizing_mode` on) without a preset. `validity.validity_error`
     and `eligibility.cannot_trade` end such entries before another of these columns is read, so only
     those that they check are optional here. pause_*: of the pause that stops an entry.
 
@@ -26,6 +26,8 @@ class OrderRow(NamedTuple):
 
     awaits_condition: the condition of its signal does not hold yet. has_exit_condition: another
     signal may end it.
+
+    limiting_subscription_id: of the subscription, if it sets a limit of its own.
 
     Of the preset's and the subscription's limits the tighter one; own_*: the subscription's, where
     both are checked. own_stop_loss, own_take_profit, own_valid_until: the entry's own, instead of
@@ -80,6 +82,22 @@ class OrderRow(NamedTuple):
     leverage: Decimal
     position_mode: str
     account_age: int
+    subscription_multiplier: Decimal
+    symbol_map: dict[str, str] | None
+    signal_pair: str | None
+    is_held_leg: bool
+    other_leg_fired: bool
+    oco_fired: bool
+    awaits_condition: bool
+    has_exit_condition: bool
+    pause_code: str | None
+    pause_value: Decimal | None
+    pause_maximum: Decimal | None
+    pause_detail: str | None
+    pause_name: str | None
+    pause_unit: str | None
+    preset_id: int | None
+    limiting_subscription_id: int | None
     sizing_mode: str
     fixed_quantity: Decimal | None
     percent_of_balance: Decimal | None
@@ -130,25 +148,20 @@ class OrderRow(NamedTuple):
     max_signal_age_seconds: int | None
     broker_holds_stops: bool
     decision_provider_id: int | None
-    subscription_multiplier: Decimal
-    symbol_map: dict[str, str] | None
-    signal_pair: str | None
-    is_held_leg: bool
-    other_leg_fired: bool
-    oco_fired: bool
-    awaits_condition: bool
-    has_exit_condition: bool
-    pause_code: str | None
-    pause_value: Decimal | None
-    pause_maximum: Decimal | None
-    pause_detail: str | None
-    pause_name: str | None
-    pause_unit: str | None
 
     @property
     def has_preset(self) -> bool:
         """Whether the account has a preset."""
         return self.max_signal_age_seconds is not None
+
+
+# An order is loaded in two parts (`order_loading.py`): what is its own and its account's, and from
+# `sizing_mode` on what its preset and its subscription set, which are the fields before that.
+_FIELDS = list(get_type_hints(OrderRow).items())
+_OWN = OrderRow._fields.index("sizing_mode")
+_row_type: Any = NamedTuple  # mypy knows only those whose fields are written out
+LoadedOrder: type[Any] = _row_type("LoadedOrder", _FIELDS[:_OWN])
+TermsRow: type[Any] = _row_type("TermsRow", _FIELDS[_OWN - 2 :])
 
 
 class SignalRow(NamedTuple):

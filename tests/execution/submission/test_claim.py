@@ -13,7 +13,7 @@ from django.db import OperationalError
 from brokers.types import ExitSafety, OrderRequest, OrderType, Side, TimeInForce
 from common.clocks import machine_time, market_now
 from common.reason_codes import Code
-from common.sql import array, rows, run
+from common.sql import rows, run
 from connections import session_lanes
 from connections.models import ExecutionConnection, Instrument
 from connections.session_lanes import GENERAL
@@ -24,6 +24,7 @@ from execution.services import close_position
 from execution.submission import bundle_evaluation, claim_sql
 from execution.submission import claim as claiming
 from execution.submission.claim import claim
+from execution.submission.order_loading import load_orders
 from execution.submission.outcomes import Deferred
 from execution.submission.outgoing import Outgoing
 from execution.submission.rows import OrderRow
@@ -183,10 +184,10 @@ def test_claim_reads_only_the_prices_that_it_needs(feed: Feed, by: str) -> None:
     for pair in (by, "XAU/USD", "GBP/USD", "EUR/JPY"):
         factories.quote(one, pair=pair)
     factories.signal(feed, [("1.12", "1")])
-    pending = rows(claim_sql.LOAD, (array(factories.pending()),))
+    pending = load_orders(factories.pending())
     signals = {row.id: row for row in rows(claim_sql.SIGNALS, ([pending[0].signal_id],))}
     market = bundle_evaluation.load_evaluation_context(pending, signals)
-    assert market.quotes[pending[0].data_connection_id].keys() == {"EUR/USD", by}
+    assert market.quotes[pending[0].data_connection_id or 0].keys() == {"EUR/USD", by}
     (outgoing,) = factories.claim_all()
     assert outgoing.request.symbol == "EURUSD"
 

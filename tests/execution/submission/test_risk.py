@@ -1,6 +1,5 @@
 """The limit check before every entry: each limit at, below and above. No I/O."""
 
-from dataclasses import replace
 from decimal import Decimal as D
 
 import pytest
@@ -24,8 +23,8 @@ SMALL = Entry(quantity=D(1000), notional=D(1000), margin=D(30), risk=D(10))
 
 @pytest.mark.parametrize(("risk", "passes"), [("199.99", True), ("200", True), ("200.5", False)])
 def test_risk_of_one_entry_is_limited(risk: str, passes: bool) -> None:
-    limits = replace(LIMITS, max_trade_risk_percent=D(2))
-    entry, held = replace(SMALL, risk=D(risk)), PortfolioExposure(risk=D(500))
+    limits = LIMITS._replace(max_trade_risk_percent=D(2))
+    entry, held = SMALL._replace(risk=D(risk)), PortfolioExposure(risk=D(500))
     # 200.5 of 10,000 is 2.005 %
     assert check(entry, held, limits, FUNDS) == (
         None if passes else Denial(Code.TRADE_RISK, D("2.005"), D(2))
@@ -34,15 +33,15 @@ def test_risk_of_one_entry_is_limited(risk: str, passes: bool) -> None:
 
 
 def test_risk_that_is_not_exact_in_decimals_is_within_its_limit() -> None:
-    entry = replace(SMALL, risk=D(100) + D("1e-25"))  # 28 digits, as a product of a third may be
-    limits = replace(LIMITS, max_trade_risk_percent=D(1))
+    entry = SMALL._replace(risk=D(100) + D("1e-25"))  # 28 digits, as a product of a third may be
+    limits = LIMITS._replace(max_trade_risk_percent=D(1))
     assert check(entry, PortfolioExposure(), limits, FUNDS) is None
 
 
 def test_risk_of_an_entry_without_equity_is_beyond_its_limit() -> None:
-    limits = replace(LIMITS, max_trade_risk_percent=D(100), max_leverage=D(10) ** 10)
-    broke = replace(FUNDS, equity=D(0))
-    denial = check(replace(SMALL, margin=D(-1)), PortfolioExposure(), limits, broke)
+    limits = LIMITS._replace(max_trade_risk_percent=D(100), max_leverage=D(10) ** 10)
+    broke = FUNDS._replace(equity=D(0))
+    denial = check(SMALL._replace(margin=D(-1)), PortfolioExposure(), limits, broke)
     assert denial is not None
     assert (denial.code, denial.maximum) == (Code.TRADE_RISK, D(100))
 
@@ -54,9 +53,9 @@ def test_entry_within_all_limits_passes() -> None:
 @pytest.mark.parametrize(("quantity", "passes"), [("999", True), ("1000", True), ("1001", False)])
 def test_entry_above_max_quantity_is_denied(quantity: str, passes: bool) -> None:
     denial = check(
-        replace(SMALL, quantity=D(quantity)),
+        SMALL._replace(quantity=D(quantity)),
         PortfolioExposure(),
-        replace(LIMITS, max_quantity=D(1000)),
+        LIMITS._replace(max_quantity=D(1000)),
         FUNDS,
     )
     assert denial == (None if passes else Denial(Code.MAX_QUANTITY, D(1001), D(1000)))
@@ -65,7 +64,7 @@ def test_entry_above_max_quantity_is_denied(quantity: str, passes: bool) -> None
 @pytest.mark.parametrize(("held", "passes"), [(1, True), (2, False), (3, False)])
 def test_entry_above_max_open_positions_is_denied(held: int, passes: bool) -> None:
     denial = check(
-        SMALL, PortfolioExposure(positions=held), replace(LIMITS, max_open_positions=2), FUNDS
+        SMALL, PortfolioExposure(positions=held), LIMITS._replace(max_open_positions=2), FUNDS
     )
     assert denial == (None if passes else Denial(Code.MAX_OPEN_POSITIONS, D(held), D(2)))
 
@@ -73,7 +72,7 @@ def test_entry_above_max_open_positions_is_denied(held: int, passes: bool) -> No
 @pytest.mark.parametrize(("held", "passes"), [("18999", True), ("19000", True), ("19100", False)])
 def test_max_leverage_counts_open_positions(held: str, passes: bool) -> None:
     denial = check(
-        SMALL, PortfolioExposure(notional=D(held)), replace(LIMITS, max_leverage=D(2)), FUNDS
+        SMALL, PortfolioExposure(notional=D(held)), LIMITS._replace(max_leverage=D(2)), FUNDS
     )
     assert denial == (None if passes else Denial(Code.MAX_LEVERAGE, D("2.01"), D(2)))
 
@@ -88,12 +87,12 @@ def test_margin_counts_positions_newer_than_the_account_sync() -> None:
     book = PortfolioExposure(
         notional=D(299_400)
     )  # 9,980 of margin at 1:30 that free_margin does not know
-    limits = replace(LIMITS, max_leverage=D(100))
+    limits = LIMITS._replace(max_leverage=D(100))
     assert check(SMALL, book, limits, FUNDS) == Denial(Code.MARGIN, D("30.00"), D("20.00"))
 
 
 def test_brokers_margin_applies_where_it_is_stricter() -> None:
-    funds = replace(FUNDS, free_margin=D(29))
+    funds = FUNDS._replace(free_margin=D(29))
     assert check(SMALL, PortfolioExposure(), LIMITS, funds) == Denial(
         Code.MARGIN, D("30.00"), D("29.00")
     )
@@ -106,7 +105,7 @@ def test_entry_above_portfolio_risk_is_denied(held: str, passes: bool) -> None:
 
 
 def test_account_without_equity_may_open_nothing() -> None:
-    denial = check(SMALL, PortfolioExposure(), LIMITS, replace(FUNDS, equity=D(0)))
+    denial = check(SMALL, PortfolioExposure(), LIMITS, FUNDS._replace(equity=D(0)))
     assert denial == Denial(Code.MAX_LEVERAGE, D(10) ** 9, D(30))
 
 
@@ -118,7 +117,7 @@ def test_limits_apply_to_an_account_with_equity_below_one() -> None:
 
 def test_allowed_entries_count_for_the_next_one() -> None:
     book = PortfolioExposure()
-    limits = replace(LIMITS, max_open_positions=2)
+    limits = LIMITS._replace(max_open_positions=2)
     for _ in range(2):
         assert check(SMALL, book, limits, FUNDS) is None
         book.add(SMALL)
@@ -130,8 +129,8 @@ def test_allowed_entries_count_for_the_next_one() -> None:
 
 @pytest.mark.parametrize(("held", "passes"), [("3000", True), ("3000.01", False)])
 def test_exposure_to_one_symbol_is_limited(held: str, passes: bool) -> None:
-    limits = replace(LIMITS, max_symbol_exposure_percent=D(40))
-    entry = replace(SMALL, pair="EUR/USD")
+    limits = LIMITS._replace(max_symbol_exposure_percent=D(40))
+    entry = SMALL._replace(pair="EUR/USD")
     book = PortfolioExposure(notional_by_pair={"EUR/USD": D(held), "GBP/USD": D(50_000)})
     denial = Denial(
         Code.SYMBOL_EXPOSURE, D("40.0001"), D(40), "EUR/USD",
@@ -143,7 +142,7 @@ def test_exposure_to_one_symbol_is_limited(held: str, passes: bool) -> None:
 
 @pytest.mark.parametrize(("orders", "passes"), [(1, True), (2, False)])
 def test_open_orders_are_limited(orders: int, passes: bool) -> None:
-    limits = replace(LIMITS, max_open_orders=2)
+    limits = LIMITS._replace(max_open_orders=2)
     found = check(SMALL, PortfolioExposure(orders=orders), limits, FUNDS)
     assert found == (None if passes else Denial(Code.MAX_OPEN_ORDERS, D(2), D(2)))
 
