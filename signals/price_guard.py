@@ -8,18 +8,15 @@ accounts remain (docs/limits.md).
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from decimal import ROUND_UP, Decimal
+from decimal import Decimal
 
-from common.money import plain
+from common.money import percent_apart, plain, rounded_apart
 from common.reason_codes import Code
 from signals.errors import FieldError, InvalidSignalError
 from signals.models import Action, Feed, Signal
 
-HUNDRED = Decimal(100)
 # At what the market is traded, and levels, which may lie far away from it.
 PRICES = ("open_price", "stop_price", "activation_price", "price_limit")
-# Values are rounded up: a refused one never reads as equal to its maximum.
-_PLACES = Decimal("0.01")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +52,10 @@ def reference_price(feed: Feed, pair: str) -> Reference | None:
 def deviation_percent(price: Decimal, market: Decimal) -> Decimal:
     """Return how far two prices are apart: the larger one above the smaller one, in percent of it.
 
-    So a tenth and ten times the market's price are equally far, 900 %. Both are above 0. Pure.
+    So a tenth and ten times the market's price are equally far, 900 %. Both are above 0, and of any
+    size that is stored. Pure.
     """
-    low, high = sorted((price, market))
-    return (high - low) * HUNDRED / low
+    return percent_apart(price, market)
 
 
 def prices_of(signal: Signal) -> Iterator[tuple[str, Decimal, bool]]:
@@ -79,7 +76,7 @@ def price_errors(signal: Signal, feed: Feed, reference: Reference) -> Iterator[F
         maximum = feed.max_level_deviation_percent if is_level else feed.max_price_deviation_percent
         if maximum is None or price <= 0 or deviation_percent(price, market) <= maximum:
             continue
-        deviation = deviation_percent(price, market).quantize(_PLACES, ROUND_UP)
+        deviation = rounded_apart(deviation_percent(price, market), maximum)
         detail = (
             f"{plain(price)} is {plain(deviation)} % from the market, which {reference.source} "
             f"quotes at {plain(reference.bid)} / {plain(reference.ask)}; the maximum is "
