@@ -72,7 +72,8 @@ def test_only_shared_sources_and_the_owners_convert(feed: Feed, broker: FakeBrok
     limit(feed, "1000", "EUR")
     signal = factories.signal(feed)
     factories.claim_all()
-    assert shared.data_connection_id and private.data_connection_id
+    assert shared.data_connection_id
+    assert private.data_connection_id
     source = DataConnection.objects.filter(pk=private.data_connection_id)
     source.update(user=make.user())
     factories.quote(private, "2.2", "2.2")  # the newest

@@ -201,6 +201,61 @@ def test_deviation_is_exact_for_all_stored_digits() -> None:
     assert deviation_percent(D("1E-18"), D("1E20")) == D(9999999999999999999999999999999999999900)
 
 
+def trailing(side: Direction = Direction.SELL, **distance: D) -> SignalDraft:
+    return entry(order_type=Type.TRAILING_STOP, direction=side, **distance)
+
+
+@pytest.mark.parametrize("side", Direction)
+@pytest.mark.parametrize(
+    ("field", "edge", "step"),
+    [("trail_distance", "0.36665", "0.00001"), ("trail_pips", "3666.5", "0.1")],
+)
+def test_distance_of_a_trailing_stop_is_compared(
+    feed: Feed, side: Direction, field: str, edge: str, step: str
+) -> None:
+    """A stop at 0.7333 is 50 % from 1.09995."""
+    assert faults(feed, trailing(side, **{field: D(edge)})) == []
+    for distance in (D(edge) + D(step), D(edge) * 3, D(10) ** 20 - 1):
+        assert faults(feed, trailing(side, **{field: distance})) == far(field)
+    update_feed(feed.pk, by=None, max_price_deviation_percent=None)
+    assert faults(feed, trailing(side, **{field: D(edge) * 3})) == []
+
+
+def test_refused_distance_is_described(feed: Feed, account: Any) -> None:
+    quoted = f"the market, which {account.data_connection.name} quotes at 1.0999 / 1.1; the maximum"
+    for distance, detail in (
+        ("0.5", f"A stop at 0.59995, 0.5 below, is 83.34 % from {quoted} is 50 %."),
+        ("1.09995", f"1.09995 is the whole price or more of {quoted} is 50 %."),
+    ):
+        with pytest.raises(InvalidInputError) as raised:
+            save_draft(feed, trailing(trail_distance=D(distance)), origin=Origin.API, by=None)
+        assert raised.value.detail == detail
+
+
+def test_distance_is_compared_again_at_publish(feed: Feed, account: Any) -> None:
+    factories.quote(account, "11")
+    signal, _ = save_draft(feed, trailing(trail_distance=D("0.5")), origin=Origin.API, by=None)
+    factories.quote(account)
+    with pytest.raises(InvalidInputError, match=r"83\.34 %"):
+        services.publish(signal.pk, by=None)
+    assert "trail_distance: A stop at 0.59995" in notice(signal)
+
+
+def test_smallest_pip_of_the_accounts_counts_and_an_unknown_one_refuses_nothing(
+    feed: Feed, account: Any
+) -> None:
+    wide = trailing(trail_pips=D(5000))
+    assert faults(feed, wide) == far("trail_pips")
+    factories.instrument(book="other", pip=D("0.00001"))
+    assert faults(feed, wide) == far("trail_pips")  # no account of the feed trades there
+    other = factories.account(feed, instrument_book="other")
+    assert faults(feed, wide) == []
+    type(other).objects.filter(pk=other.pk).update(instrument_book="")
+    assert faults(feed, wide) == far("trail_pips")
+    type(other).objects.update(instrument_book="")  # no broker's list has been read
+    assert faults(feed, wide) == []
+
+
 def test_prices_are_compared_again_at_publish(feed: Feed, account: Any) -> None:
     draft = entry(order_type=Type.LIMIT, open_price=D("1.09"), targets=target("1.2", "6"))
     factories.quote(account, "1.5")  # 6 is four times that
