@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from common.errors import InvalidInputError
 from common.reason_codes import Code
+from common.sql import rows
 from execution.models import Order
 from prices.models import LatestQuote
 from signals import services
@@ -20,13 +21,17 @@ from signals.draft import SignalDraft, Target
 from signals.errors import field_errors
 from signals.feeds import create_feed, update_feed
 from signals.ingest import save_draft
+from signals.locks import candidates_exclusive
 from signals.models import Action, Direction, Feed, Origin, Signal
 from signals.models import OrderType as Type
 from signals.price_guard import deviation_percent, notice
 from signals.slicing import ExecutionStyle
 from tests.execution import factories
 from tests.execution.fake_broker import FakeBroker
+from tests.execution.test_lock_order import WAITING
 from tests.execution.test_strategy_run import Door
+from tests.hanging import beside
+from tests.paper.broker_process import until
 from tests.signals.charting import Chart, fill_in, templates
 from users.models import User
 
@@ -331,3 +336,31 @@ def test_maximum_is_above_0_or_empty(feed: Feed) -> None:
             Feed.objects.filter(pk=feed.pk).update(**{name: D(0)})
     made = create_feed(owner=feed.owner, name="New")
     assert (made.max_price_deviation_percent, made.max_level_deviation_percent) == (50, 400)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_edit_while_a_publication_waits_is_compared(feed: Feed) -> None:
+    signal, _ = save_draft(feed, entry(sl=D("1.09")), origin=Origin.API, by=None)
+    refused: list[str] = []
+
+    def publish() -> None:
+        with pytest.raises(InvalidInputError) as raised:
+            services.publish(signal.pk, by=None)
+        refused.append(raised.value.field)
+
+    with transaction.atomic():
+        candidates_exclusive(feed.pk)
+        publication = beside(publish)
+        until(lambda: bool(rows(WAITING)))
+        Signal.objects.filter(pk=signal.pk).update(sl=D("0.109"))
+    publication.join(30)
+    assert refused == ["sl"]
+    assert not Order.objects.exists()
+    Signal.objects.filter(pk=signal.pk).update(sl=D("1.08"))
+    with transaction.atomic():  # an edit that began before it
+        Signal.objects.filter(pk=signal.pk).update(sl=D("0.109"))
+        publication = beside(publish)
+        until(lambda: bool(rows(WAITING)))
+    publication.join(30)
+    assert refused == ["sl", "sl"]
+    assert not Order.objects.exists()
