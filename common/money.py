@@ -69,6 +69,12 @@ def rounded_apart(value: Decimal, bound: Decimal, places: int = 2) -> Decimal:
     return value
 
 
+def percent_apart(a: Decimal, b: Decimal) -> Decimal:
+    """Return how far the larger of two positive numbers is above the smaller, in percent of it."""
+    low, high = sorted((a, b))
+    return _WIDE.divide(_WIDE.multiply(_WIDE.subtract(high, low), Decimal(100)), low)
+
+
 def divide(a: Decimal, b: Decimal) -> Decimal:
     """Divide at full precision and round to numeric(38,18)."""
     return _WIDE.quantize(_WIDE.divide(a, b), _QUANTUM)

@@ -103,6 +103,7 @@ from connections.market_data.sources import (
     other_accounts_using,
     reference_source_ids,
     serves_paper,
+    smallest_pip,
     sources_in_lanes,
     unavailable_reason,
 )
@@ -201,6 +202,7 @@ __all__ = [
     "serves_paper",
     "skip_reasons",
     "slippage_rule",
+    "smallest_pip",
     "source_status",
     "sources_in_lanes",
     "spec_for",

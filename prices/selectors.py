@@ -54,13 +54,18 @@ def latest_by_connection(
     return quotes
 
 
-def newest_quotes(symbols: Iterable[str], *, received_since: datetime) -> dict[str, Quote]:
-    """Return the newest quote of each symbol over all sources, of those received since a time.
+def newest_quotes(
+    data_connection_ids: Iterable[int], symbols: Iterable[str], *, received_since: datetime
+) -> dict[str, Quote]:
+    """Return the newest quote of each symbol over these sources, of those received since a time.
 
     received_since: machine time.
     """
-    rows = LatestQuote.objects.filter(symbol__in=set(symbols), received_at__gte=received_since)
-    newest = rows.order_by("symbol", "-received_at").distinct("symbol")
+    rows = LatestQuote.objects.filter(
+        data_connection_id__in=set(data_connection_ids), symbol__in=set(symbols),
+        received_at__gte=received_since,
+    )  # fmt: skip
+    newest = rows.order_by("symbol", "-received_at", "data_connection_id").distinct("symbol")
     return {
         symbol: Quote(symbol, bid, ask, time)
         for symbol, bid, ask, time in newest.values_list("symbol", "bid", "ask", "time")

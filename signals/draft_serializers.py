@@ -124,7 +124,7 @@ class NewSignalSerializer(StrictSerializer):
     )  # fmt: skip
     max_spread = Amount(
         required=False, allow_null=True,
-        help_text="Accounts whose prices have a larger spread do not enter.",
+        help_text="Accounts whose prices have a larger spread do not enter. 0: only without one.",
     )  # fmt: skip
     max_spread_unit = serializers.ChoiceField(
         choices=CHOICES, required=False,

@@ -55,7 +55,8 @@ class SharedForm(forms.Form):
         "UTC. What has not been sent or filled then is cancelled. Empty: until you cancel it."
     )
     max_spread = forms.CharField(
-        required=False, help_text="Accounts whose prices have a larger spread do not enter."
+        required=False,
+        help_text="Accounts whose prices have a larger spread do not enter. 0: only without one.",
     )
     max_spread_unit = forms.ChoiceField(
         required=False, choices=[("", "Default of the symbol"), *CHOICES]

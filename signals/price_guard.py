@@ -2,34 +2,37 @@
 
 Each price is compared with the newest quote of the feed's reference sources. `prices` provides it,
 and registers itself at start-up. Without a recent quote nothing is compared: the limits of the
-accounts remain (docs/limits.md).
+accounts remain (docs/limits.md). A trailing stop's distance counts as the stop price at which a
+sell's starts.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from decimal import ROUND_UP, Decimal
+from decimal import Decimal
+from typing import Protocol
 
-from common.money import plain
+from common.money import percent_apart, plain, rounded_apart
 from common.reason_codes import Code
 from signals.errors import FieldError, InvalidSignalError
 from signals.models import Action, Feed, Signal
 
-HUNDRED = Decimal(100)
 # At what the market is traded, and levels, which may lie far away from it.
 PRICES = ("open_price", "stop_price", "activation_price", "price_limit")
-# Values are rounded up: a refused one never reads as equal to its maximum.
-_PLACES = Decimal("0.01")
 
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """The quote that a signal's prices are compared with. source: its name; time: market time."""
+    """The quote that a signal's prices are compared with. source: its name; time: market time.
+
+    pip: the smallest that the feed's accounts have for the pair; None: unknown, or not asked for.
+    """
 
     bid: Decimal
     ask: Decimal
     time: datetime
     source: str
+    pip: Decimal | None = None
 
     @property
     def middle(self) -> Decimal:
@@ -37,7 +40,13 @@ class Reference:
         return (self.bid + self.ask) / 2
 
 
-Source = Callable[[Feed, str], Reference | None]
+class Source(Protocol):
+    """Returns the newest quote of a pair for a feed."""
+
+    def __call__(self, feed: Feed, pair: str, /, *, with_pip: bool) -> Reference | None:
+        """Return it; with_pip: with the pair's pip."""
+
+
 _source: Source | None = None
 
 
@@ -47,18 +56,19 @@ def register_reference_price(source: Source) -> None:
     _source = source
 
 
-def reference_price(feed: Feed, pair: str) -> Reference | None:
-    """Return the quote that prices of this feed are compared with; None: there is no recent one."""
-    return _source(feed, pair) if _source else None
+def reference_price(signal: Signal, feed: Feed) -> Reference | None:
+    """Return the quote that a signal's prices are compared with; None: there is no recent one."""
+    with_pip = signal.trail_pips is not None
+    return _source(feed, signal.currency_pair, with_pip=with_pip) if _source else None
 
 
 def deviation_percent(price: Decimal, market: Decimal) -> Decimal:
     """Return how far two prices are apart: the larger one above the smaller one, in percent of it.
 
-    So a tenth and ten times the market's price are equally far, 900 %. Both are above 0. Pure.
+    So a tenth and ten times the market's price are equally far, 900 %. Both are above 0, and of any
+    size that is stored. Pure.
     """
-    low, high = sorted((price, market))
-    return (high - low) * HUNDRED / low
+    return percent_apart(price, market)
 
 
 def prices_of(signal: Signal) -> Iterator[tuple[str, Decimal, bool]]:
@@ -72,6 +82,13 @@ def prices_of(signal: Signal) -> Iterator[tuple[str, Decimal, bool]]:
         yield "targets", price, True
 
 
+def _is_compared(signal: Signal) -> bool:
+    """Whether a signal has something to compare with the market. Pure."""
+    distances = (signal.trail_distance, signal.trail_pips)
+    has_any = any(prices_of(signal)) or any(distance is not None for distance in distances)
+    return has_any and signal.action != Action.CLOSE
+
+
 def price_errors(signal: Signal, feed: Feed, reference: Reference) -> Iterator[FieldError]:
     """Yield an error for each price further from the market than the feed allows. Pure."""
     market = reference.middle
@@ -79,20 +96,49 @@ def price_errors(signal: Signal, feed: Feed, reference: Reference) -> Iterator[F
         maximum = feed.max_level_deviation_percent if is_level else feed.max_price_deviation_percent
         if maximum is None or price <= 0 or deviation_percent(price, market) <= maximum:
             continue
-        deviation = deviation_percent(price, market).quantize(_PLACES, ROUND_UP)
-        detail = (
-            f"{plain(price)} is {plain(deviation)} % from the market, which {reference.source} "
-            f"quotes at {plain(reference.bid)} / {plain(reference.ask)}; the maximum is "
-            f"{plain(maximum)} %."
-        )
+        deviation = rounded_apart(deviation_percent(price, market), maximum)
+        detail = f"{plain(price)} is {plain(deviation)} % from {_described(reference, maximum)}"
         yield FieldError(Code.PRICE_FAR_FROM_MARKET, name, detail)
+    yield from _distance_errors(signal, feed.max_price_deviation_percent, reference)
+
+
+def _described(reference: Reference, maximum: Decimal) -> str:
+    return (
+        f"the market, which {reference.source} quotes at {plain(reference.bid)} / "
+        f"{plain(reference.ask)}; the maximum is {plain(maximum)} %."
+    )
+
+
+def _distance_errors(
+    signal: Signal, maximum: Decimal | None, reference: Reference
+) -> Iterator[FieldError]:
+    """Yield an error for a trailing stop's distance, if a stop that far below is too far. Pure.
+
+    It is the same for buys and sells. A distance in pips is compared if the pip is known.
+    """
+    name, distance = "trail_distance", signal.trail_distance
+    if signal.trail_pips is not None and reference.pip is not None:
+        name, distance = "trail_pips", signal.trail_pips * reference.pip
+    if maximum is None or distance is None or distance <= 0:
+        return
+    market = reference.middle
+    stop = market - distance
+    if stop <= 0:
+        detail = f"{plain(distance)} is the whole price or more of {_described(reference, maximum)}"
+    elif (apart := deviation_percent(stop, market)) > maximum:
+        shown = plain(rounded_apart(apart, maximum))
+        detail = f"A stop at {plain(stop)}, {plain(distance)} below, is {shown} % from "
+        detail += _described(reference, maximum)
+    else:
+        return
+    yield FieldError(Code.PRICE_FAR_FROM_MARKET, name, detail)
 
 
 def found_price_errors(signal: Signal, feed: Feed) -> list[FieldError]:
     """Return the errors of an OPEN's or MODIFY's prices now. The signal may be unsaved."""
-    if signal.action == Action.CLOSE or not any(prices_of(signal)):
+    if not _is_compared(signal):
         return []
-    reference = reference_price(feed, signal.currency_pair)
+    reference = reference_price(signal, feed)
     return [] if reference is None else list(price_errors(signal, feed, reference))
 
 
@@ -104,9 +150,9 @@ def require_reasonable_prices(signal: Signal, feed: Feed) -> None:
 
 def notice(signal: Signal) -> str:
     """Return what a person should know about the prices before publishing; empty: nothing."""
-    if signal.action == Action.CLOSE or not any(prices_of(signal)):
+    if not _is_compared(signal):
         return ""
-    reference = reference_price(signal.feed, signal.currency_pair)
+    reference = reference_price(signal, signal.feed)
     if reference is None:
         return (
             f"There is no recent quote of {signal.currency_pair}, so the signal's prices are not "

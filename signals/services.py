@@ -36,13 +36,14 @@ def publish(signal_id: int, *, by: User | None) -> bool:
     refers to), STATE_CONFLICT (the feed is archived), SYMBOL_NOT_LISTED (no account could trade
     it); NotAllowedError; Signal.DoesNotExist.
 
-    Feed and signal are checked under the feed's lock, so that no approval is withdrawn between the
-    check and the orders. Which accounts the approval covers (`reaches_admins`, `owner_only`) is
-    decided and stored by a trigger alone: migrations/sql/approval.sql.
+    Feed and signal are read and checked under their locks, so that no approval is withdrawn and no
+    price edited between the check and the orders. Which accounts the approval covers
+    (`reaches_admins`, `owner_only`) is decided and stored by a trigger alone:
+    migrations/sql/approval.sql.
 
     A leg of an OCO pair is published together with the other one.
     """
-    signal = Signal.objects.select_related("refers_to").get(pk=signal_id)
+    signal = Signal.objects.get(pk=signal_id)
     published = [_publish(leg, by) for leg in _legs_of(signal)]
     return any(published)
 
@@ -63,6 +64,8 @@ def _publish(signal: Signal, by: User | None) -> bool:
     candidates_shared(signal.feed_id)
     feed = feed_shared(signal.feed_id)
     require(by, Right.PUBLISH, owner_id=feed.owner_id)
+    # As it is published: it may have been edited while this waited, and is not from here on.
+    signal = Signal.objects.select_for_update(no_key=True).get(pk=signal_id)
     now = market_now()  # after the lock: subscriptions that ended before are stamped earlier
     if not signal.is_published:
         _validate_publishable(signal, feed)

@@ -110,8 +110,9 @@ SLICING_CONSTRAINTS = (
 def style_errors(values: Mapping[str, Any], *, now: datetime | None = None) -> Iterator[FieldError]:
     """Yield what is wrong with an execution style. Pure.
 
-    values: STYLE_FIELDS, action, order_type, time_in_force, direction, sl, and valid_for in seconds
-    or valid_until; missing ones are not set. now: the market's time, to compare valid_until with.
+    values: STYLE_FIELDS, action, order_type, time_in_force, direction, sl, close_after_seconds, and
+    valid_for in seconds or valid_until; missing ones are not set. now: the market's time, to
+    compare valid_until with.
     """
     style = values.get("execution_style")
     if not style:
@@ -196,3 +197,10 @@ def _validity_errors(values: Mapping[str, Any], now: datetime | None) -> Iterato
             "Leave it out, or make it longer."
         )
         yield _invalid(field, detail)
+    close_after = values.get("close_after_seconds")
+    if duration is not None and close_after is not None and close_after < duration:
+        detail = (
+            f"It would close the position during the {duration} s of the slices, which still open "
+            "it. Make it at least as long."
+        )
+        yield _invalid("close_after_seconds", detail)

@@ -47,6 +47,7 @@ def validate(draft: SignalDraft, fields: Fields) -> None:
     if draft.action == Action.OPEN and not fields.failed("order_type"):
         _prices(draft, fields)
         _trail(draft, fields)
+        _units(draft, fields)
         _slippage(draft, fields)
         _stop_rule(draft, fields)
         _sides(draft, fields)
@@ -267,6 +268,18 @@ def _trail(draft: SignalDraft, fields: Fields) -> None:
         fields.add_error(code, renamed, error)
 
 
+def _units(draft: SignalDraft, fields: Fields) -> None:
+    """Refuse the unit of a limit that is not there: it would limit nothing."""
+    for limit, names in (
+        ("max_slippage", ("max_slippage", "max_slippage_pips")),
+        ("max_spread", ("max_spread",)),
+    ):
+        unit = f"{limit}_unit"
+        if getattr(draft, unit) and not fields.failed(unit) and not any(map(fields.has, names)):
+            detail = f"It is the unit of {limit}: send that too, or leave the unit out."
+            fields.add_error(Code.FIELD_INVALID, unit, detail)
+
+
 def _slippage(draft: SignalDraft, fields: Fields) -> None:
     """Refuse a slippage limit of an order that cannot keep it, or has a limit already."""
     if draft.order_type not in LIMITED_AT_BROKER:
@@ -309,7 +322,10 @@ def _style(draft: SignalDraft, fields: Fields) -> None:
     """Check the execution style, unless it could not be read."""
     if fields.failed("execution_style"):
         return
-    names = (*STYLE_FIELDS, "action", "order_type", "time_in_force", "direction", "sl", "valid_for")
+    names = (
+        *STYLE_FIELDS, "action", "order_type", "time_in_force", "direction", "sl", "valid_for",
+        "close_after_seconds",
+    )  # fmt: skip
     for error in style_errors({name: getattr(draft, name) for name in names}):
         if not fields.failed(error.field):
             fields.add_error(error.code, error.field, error.detail)

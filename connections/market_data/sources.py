@@ -3,6 +3,7 @@
 import json
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
+from decimal import Decimal
 from uuid import UUID
 
 from django.db import transaction
@@ -26,13 +27,16 @@ from connections.market_data.compatibility import (
 from connections.models import DataConnection, ExecutionConnection
 from users.models import User
 
-_REFERENCE_SOURCES = f"""
-SELECT DISTINCT d.id
+_REFERENCE_ACCOUNTS = f"""
 FROM {CANDIDATES_SQL}
 JOIN connections_dataconnection d ON d.id = c.data_connection_id
 WHERE c.is_active AND c.archived_at IS NULL AND d.is_active
   AND (d.user_id IS NULL OR d.user_id = %(owner)s::bigint)
-ORDER BY d.id
+"""
+_REFERENCE_SOURCES = f"SELECT DISTINCT d.id {_REFERENCE_ACCOUNTS} ORDER BY d.id"
+_SMALLEST_PIP = f"""
+SELECT min(i.pip) AS pip FROM connections_instrument i
+WHERE i.pair = %(pair)s::text AND i.book IN (SELECT c.instrument_book {_REFERENCE_ACCOUNTS})
 """
 
 NO_PRICES_MESSAGE = "Its broker provides no prices: choose another price source."
@@ -322,3 +326,13 @@ def reference_source_ids(feed_id: int, *, owner_id: int, reaches_admins: bool) -
     """
     parameters = {"feed_id": feed_id, "owner": owner_id, "reaches_admins": reaches_admins}
     return [row.id for row in rows(_REFERENCE_SOURCES, parameters)]
+
+
+def smallest_pip(pair: str, *, feed_id: int, owner_id: int, reaches_admins: bool) -> Decimal | None:
+    """Return the smallest pip of a pair at the brokers of those accounts; None: none lists it."""
+    parameters = {
+        "feed_id": feed_id, "owner": owner_id, "reaches_admins": reaches_admins, "pair": pair,
+    }  # fmt: skip
+    (row,) = rows(_SMALLEST_PIP, parameters)
+    pip: Decimal | None = row.pip
+    return pip

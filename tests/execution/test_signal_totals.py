@@ -8,10 +8,11 @@ from django.db import connection
 from django.test import Client
 
 from common.errors import ConflictError
-from connections.models import ExecutionConnection
+from connections.models import DataConnection, ExecutionConnection
 from execution.submission.claim import claim
 from signals.models import Feed
 from signals.totals import total_of
+from tests.connections import make
 from tests.console import seed
 from tests.execution import factories
 from tests.execution.fake_broker import FakeBroker
@@ -64,6 +65,24 @@ def test_total_is_converted_and_states_what_it_lacks(feed: Feed, broker: FakeBro
     assert total_of(signal).text == "0 CHF and 110 USD (no current rate), maximum 1,000 CHF"
     factories.quote(account, "0.89990", pair="USD/CHF")
     assert total_of(signal).text == "98.99 CHF, maximum 1,000 CHF"
+
+
+def test_only_shared_sources_and_the_owners_convert(feed: Feed, broker: FakeBroker) -> None:
+    shared, private = followers(feed, 2)
+    limit(feed, "1000", "EUR")
+    signal = factories.signal(feed)
+    factories.claim_all()
+    assert shared.data_connection_id
+    assert private.data_connection_id
+    source = DataConnection.objects.filter(pk=private.data_connection_id)
+    source.update(user=make.user())
+    factories.quote(private, "2.2", "2.2")  # the newest
+    assert total_of(signal).total == D("200.01")  # 220 / 1.09995
+    source.update(user=feed.owner)
+    assert total_of(signal).total == 100
+    source.update(user=make.user())
+    DataConnection.objects.filter(pk=shared.data_connection_id).update(is_active=False)
+    assert total_of(signal).text == "0 EUR and 220 USD (no current rate), maximum 1,000 EUR"
 
 
 def test_signal_without_a_limit_has_no_total(feed: Feed, broker: FakeBroker) -> None:

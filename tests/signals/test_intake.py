@@ -376,6 +376,11 @@ def test_body_that_is_no_json_object_is_rejected(body: bytes, code: Code) -> Non
             [("FIELD_INVALID", "max_spread"), ("FIELD_INVALID", "max_spread_unit")],
         ),
         (
+            {"max_spread_unit": "BPS", "max_slippage_unit": "BPS"},
+            [("FIELD_INVALID", "max_slippage_unit"), ("FIELD_INVALID", "max_spread_unit")],
+        ),
+        ({"max_spread": None, "max_spread_unit": "BPS"}, [("FIELD_INVALID", "max_spread_unit")]),
+        (
             {"symbol": "AAPL", "max_spread": 1, "max_spread_unit": "PIPS"},
             [("FIELD_INVALID", "max_spread_unit")],
         ),

@@ -80,6 +80,7 @@ def test_unreadable_field_hides_no_other_fault() -> None:
         ({"execution_style": "ICEBERG"}, "execution_style"),
         ({"execution_style": None, "slice_count": None}, "duration_seconds"),
         ({"valid_for": 599}, "valid_for"),
+        ({"close_after_seconds": 599}, "close_after_seconds"),
         ({"price_limit": "1.09", "sl": "1.09"}, "price_limit"),
         ({"catch_up": "LATER"}, "catch_up"),
         ({"at_end": "LIMIT"}, "at_end"),
@@ -89,8 +90,15 @@ def test_wrong_value_is_refused_by_its_field(changes: dict[str, Any], field: str
     assert [name for name, _ in faults(**{**TWAP, **changes})] == [field]
 
 
-@pytest.mark.parametrize("changes", [{"duration_seconds": 60}, {"valid_for": 600},
-                                     {"slice_variation": "50"}])  # fmt: skip
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"duration_seconds": 60},
+        {"valid_for": 600},
+        {"close_after_seconds": 600},
+        {"slice_variation": "50"},
+    ],
+)
 @pytest.mark.parametrize("style", ["TWAP", "VWAP"])
 def test_edges_are_accepted(style: str, changes: dict[str, Any]) -> None:
     assert read(**{**TWAP, **changes, "execution_style": style}).execution_style == style

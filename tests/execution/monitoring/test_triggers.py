@@ -206,6 +206,7 @@ def test_distance_in_atr_without_enough_prices_is_denied(
 def test_trigger_that_cannot_be_right_is_denied_at_once(
     alice: ExecutionConnection, feed: Feed, fields: dict[str, Any], reason: str | None
 ) -> None:
+    Feed.objects.update(max_price_deviation_percent=None)  # its guard refuses such distances
     factories.signal(feed, **fields)
     factories.claim_all()
     assert state() == (("DENIED", reason) if reason else ("PENDING", "AWAITING_TRIGGER"))
@@ -224,6 +225,7 @@ def test_trigger_that_cannot_be_right_is_denied_at_once(
 def test_trigger_at_the_edge_is_armed(
     alice: ExecutionConnection, feed: Feed, fields: dict[str, Any]
 ) -> None:
+    Feed.objects.update(max_price_deviation_percent=None)
     held(feed, **fields)
 
 

@@ -1,5 +1,6 @@
 """A price with a wrong digit is never published: the feed's guard, at each door and at publish."""
 
+import json
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal as D
@@ -11,18 +12,27 @@ from django.utils import timezone
 
 from common.errors import InvalidInputError
 from common.reason_codes import Code
+from common.sql import rows
 from execution.models import Order
 from prices.models import LatestQuote
 from signals import services
+from signals.batch import Publisher, entries_of
 from signals.draft import SignalDraft, Target
 from signals.errors import field_errors
 from signals.feeds import create_feed, update_feed
 from signals.ingest import save_draft
+from signals.locks import candidates_exclusive
 from signals.models import Action, Direction, Feed, Origin, Signal
 from signals.models import OrderType as Type
 from signals.price_guard import deviation_percent, notice
 from signals.slicing import ExecutionStyle
 from tests.execution import factories
+from tests.execution.fake_broker import FakeBroker
+from tests.execution.test_lock_order import WAITING
+from tests.execution.test_strategy_run import Door
+from tests.hanging import beside
+from tests.paper.broker_process import until
+from tests.signals.charting import Chart, fill_in, templates
 from users.models import User
 
 ENTRY = SignalDraft(pair="EUR/USD", direction=Direction.BUY)
@@ -137,10 +147,118 @@ def test_refusal_names_value_quote_and_maximum(feed: Feed, account: Any) -> None
         save_draft(feed, entry(sl=D("0.11")), origin=Origin.API, by=None)
     source = account.data_connection.name
     assert raised.value.detail == (
-        f"0.11 is 899.96 % from the market, which {source} quotes at 1.0999 / 1.1; the maximum is"
+        f"0.11 is 899.95 % from the market, which {source} quotes at 1.0999 / 1.1; the maximum is"
         " 400 %."
     )
     assert (raised.value.code, raised.value.field) == (Code.PRICE_FAR_FROM_MARKET, "sl")
+
+
+@pytest.mark.parametrize(
+    ("pair", "bid", "changes", "fields"),
+    [
+        ("BTC/JPY", "15000000", {"sl": D("0.000000000000000001")}, ["sl"]),
+        ("EUR/USD", "0.00000001",
+         {"order_type": Type.LIMIT, "open_price": D(99999999999999999999),
+          "sl": D("0.000000000000000001"), "targets": target("999999999999999999990")},
+         ["open_price", "sl", "targets"]),
+    ],
+)  # fmt: skip
+def test_prices_of_any_size_are_refused_with_their_fields(
+    feed: Feed, account: Any, pair: str, bid: str, changes: dict[str, Any], fields: list[str]
+) -> None:
+    if pair != "EUR/USD":
+        factories.instrument(pair)
+    factories.quote(account, bid, bid, pair=pair)
+    assert faults(feed, entry(pair=pair, **changes)) == far(*fields)
+
+
+def test_reversal_whose_entry_is_refused_still_closes(
+    feed: Feed, account: Any, broker: FakeBroker, settings: Any
+) -> None:
+    settings.ALLOWED_HOSTS = ["testserver"]
+    opened = factories.signal(feed)
+    factories.filled(opened)
+    factories.quote(account, "0.00000001", "0.00000001")
+    chart = Chart(position=D(3))
+    alert = json.loads(fill_in(templates()["strategy"], chart.order("Short", "sell", "6")))
+    answer = Door(feed).send(json.dumps(alert | {"sl": "99999999999999999999"}).encode())
+    assert (answer["status"], answer["change"]) == (201, "reverse")
+    assert "opened no short trade: 1.1 is 10999999900 % from" in answer["summary"]
+    closing = Signal.objects.get(action=Action.CLOSE)
+    assert (closing.refers_to, closing.is_published) == (opened, True)
+    assert list(Signal.objects.filter(action=Action.OPEN)) == [opened]
+
+
+def test_refused_price_in_a_file_leaves_its_other_entries(feed: Feed, account: Any) -> None:
+    factories.instrument("BTC/JPY")
+    factories.quote(account, "15000000", "15000000", pair="BTC/JPY")
+    listed = {"feed": feed.slug, "direction": "BUY"}
+    lines = [listed | {"symbol": "BTCJPY", "sl": "0.000000000000000001"},
+             listed | {"symbol": "EURUSD"}]  # fmt: skip
+    refused, published = Publisher().publish(entries_of(json.dumps(lines).encode()))
+    assert [(str(error.code), error.field) for error in refused.errors] == far("sl")
+    assert published.outcome == "published"
+
+
+def test_deviation_is_exact_for_all_stored_digits() -> None:
+    price = D("12345678901234567890.123456789012345678")
+    assert deviation_percent(price, D(1)) == D("1234567890123456788912.3456789012345678")
+    assert deviation_percent(D("1E-18"), D("1E20")) == D(9999999999999999999999999999999999999900)
+
+
+def trailing(side: Direction = Direction.SELL, **distance: D) -> SignalDraft:
+    return entry(order_type=Type.TRAILING_STOP, direction=side, **distance)
+
+
+@pytest.mark.parametrize("side", Direction)
+@pytest.mark.parametrize(
+    ("field", "edge", "step"),
+    [("trail_distance", "0.36665", "0.00001"), ("trail_pips", "3666.5", "0.1")],
+)
+def test_distance_of_a_trailing_stop_is_compared(
+    feed: Feed, side: Direction, field: str, edge: str, step: str
+) -> None:
+    """A stop at 0.7333 is 50 % from 1.09995."""
+    assert faults(feed, trailing(side, **{field: D(edge)})) == []
+    for distance in (D(edge) + D(step), D(edge) * 3, D(10) ** 20 - 1):
+        assert faults(feed, trailing(side, **{field: distance})) == far(field)
+    update_feed(feed.pk, by=None, max_price_deviation_percent=None)
+    assert faults(feed, trailing(side, **{field: D(edge) * 3})) == []
+
+
+def test_refused_distance_is_described(feed: Feed, account: Any) -> None:
+    quoted = f"the market, which {account.data_connection.name} quotes at 1.0999 / 1.1; the maximum"
+    for distance, detail in (
+        ("0.5", f"A stop at 0.59995, 0.5 below, is 83.34 % from {quoted} is 50 %."),
+        ("1.09995", f"1.09995 is the whole price or more of {quoted} is 50 %."),
+    ):
+        with pytest.raises(InvalidInputError) as raised:
+            save_draft(feed, trailing(trail_distance=D(distance)), origin=Origin.API, by=None)
+        assert raised.value.detail == detail
+
+
+def test_distance_is_compared_again_at_publish(feed: Feed, account: Any) -> None:
+    factories.quote(account, "11")
+    signal, _ = save_draft(feed, trailing(trail_distance=D("0.5")), origin=Origin.API, by=None)
+    factories.quote(account)
+    with pytest.raises(InvalidInputError, match=r"83\.34 %"):
+        services.publish(signal.pk, by=None)
+    assert "trail_distance: A stop at 0.59995" in notice(signal)
+
+
+def test_smallest_pip_of_the_accounts_counts_and_an_unknown_one_refuses_nothing(
+    feed: Feed, account: Any
+) -> None:
+    wide = trailing(trail_pips=D(5000))
+    assert faults(feed, wide) == far("trail_pips")
+    factories.instrument(book="other", pip=D("0.00001"))
+    assert faults(feed, wide) == far("trail_pips")  # no account of the feed trades there
+    other = factories.account(feed, instrument_book="other")
+    assert faults(feed, wide) == []
+    type(other).objects.filter(pk=other.pk).update(instrument_book="")
+    assert faults(feed, wide) == far("trail_pips")
+    type(other).objects.update(instrument_book="")  # no broker's list has been read
+    assert faults(feed, wide) == []
 
 
 def test_prices_are_compared_again_at_publish(feed: Feed, account: Any) -> None:
@@ -183,7 +301,7 @@ def test_without_a_recent_quote_nothing_is_compared_and_the_page_states_it(
     signal, _ = save_draft(feed, wrong, origin=Origin.API, by=None)
     assert "no recent quote of EUR/USD" in notice(signal)
     factories.quote(account)
-    assert "899.96" not in notice(signal)
+    assert "899.95" not in notice(signal)
     assert "sl: 0.1 is 999.95 %" in notice(signal)
 
 
@@ -218,3 +336,31 @@ def test_maximum_is_above_0_or_empty(feed: Feed) -> None:
             Feed.objects.filter(pk=feed.pk).update(**{name: D(0)})
     made = create_feed(owner=feed.owner, name="New")
     assert (made.max_price_deviation_percent, made.max_level_deviation_percent) == (50, 400)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_edit_while_a_publication_waits_is_compared(feed: Feed) -> None:
+    signal, _ = save_draft(feed, entry(sl=D("1.09")), origin=Origin.API, by=None)
+    refused: list[str] = []
+
+    def publish() -> None:
+        with pytest.raises(InvalidInputError) as raised:
+            services.publish(signal.pk, by=None)
+        refused.append(raised.value.field)
+
+    with transaction.atomic():
+        candidates_exclusive(feed.pk)
+        publication = beside(publish)
+        until(lambda: bool(rows(WAITING)))
+        Signal.objects.filter(pk=signal.pk).update(sl=D("0.109"))
+    publication.join(30)
+    assert refused == ["sl"]
+    assert not Order.objects.exists()
+    Signal.objects.filter(pk=signal.pk).update(sl=D("1.08"))
+    with transaction.atomic():  # an edit that began before it
+        Signal.objects.filter(pk=signal.pk).update(sl=D("0.109"))
+        publication = beside(publish)
+        until(lambda: bool(rows(WAITING)))
+    publication.join(30)
+    assert refused == ["sl", "sl"]
+    assert not Order.objects.exists()

@@ -121,7 +121,7 @@ def test_accounts_with_the_same_terms_share_their_prices() -> None:
         {"currency": "EUR"},
         {"preset_id": None},
     ],
-    ids=str,
+    ids=lambda fields: ", ".join(fields),
 )
 def test_other_terms_have_prices_of_their_own(fields: dict[str, Any]) -> None:
     prices, account = SharedPrices(), fields.pop("account", TAKES_ALL)

@@ -145,6 +145,7 @@ def test_armed_trailing_stop_stays_held_when_the_broker_takes_the_type(
 def test_distance_that_cannot_be_right_is_denied(
     alice: ExecutionConnection, feed: Feed, fields: dict[str, Any], reason: str
 ) -> None:
+    Feed.objects.update(max_price_deviation_percent=None)  # its guard refuses such distances
     factories.signal(feed, **fields)
     assert factories.claim_all() == []
     order = Order.objects.get()
