@@ -75,6 +75,26 @@ def percent_apart(a: Decimal, b: Decimal) -> Decimal:
     return _WIDE.divide(_WIDE.multiply(_WIDE.subtract(high, low), Decimal(100)), low)
 
 
+def significant(value: Decimal, digits: int = 6, rounding: str = ROUND_HALF_EVEN) -> Decimal:
+    """Round a value to significant digits, but no whole units: `0.0000123457`, `12345678`.
+
+    So what is small in absolute terms, such as the spread of a low-priced coin, does not become 0.
+    """
+    places = max(0, digits - 1 - value.adjusted()) if value else 0
+    return value.quantize(Decimal(1).scaleb(-places), rounding, _WIDE)
+
+
+def rounded_apart_sql(value: str, bound: str) -> str:
+    """Return SQL of `rounded_apart` to two places. value, bound: SQL of numeric(38,18) values."""
+    half_even = (
+        f"CASE WHEN mod(abs({value}) * power(10::numeric, digits), 2) = 0.5"
+        f" THEN trunc({value}, digits) ELSE round({value}, digits) END"
+    )
+    return f"""coalesce((SELECT shown FROM (
+      SELECT digits, {half_even} AS shown FROM generate_series(2, {PLACES - 1}) digits) rounded
+    WHERE sign(shown - {bound}) = sign({value} - {bound}) ORDER BY digits LIMIT 1), {value})"""
+
+
 def divide(a: Decimal, b: Decimal) -> Decimal:
     """Divide at full precision and round to numeric(38,18)."""
     return _WIDE.quantize(_WIDE.divide(a, b), _QUANTUM)

@@ -33,6 +33,7 @@ from uuid import UUID
 
 from brokers.registry import broker_types, capabilities_if_usable
 from common.clocks import market_now
+from common.money import rounded_apart_sql
 from common.reason_codes import Code
 from common.sql import rows
 from connections.session_lanes import HANDOVER_SECONDS
@@ -176,7 +177,7 @@ def pause_numbers_sql(order: str) -> str:
     order: the alias of a row with the pause's code as `reason`, its `detail` and `connection_id`.
     """
     return f"""coalesce((SELECT jsonb_build_object('name', p.name,
-      'value', trim_scale(ceil(p.value * 100) / 100)::text,
+      'value', trim_scale({rounded_apart_sql("p.value", "p.maximum")})::text,
       'maximum', trim_scale(p.maximum)::text, 'unit', CASE p.unit WHEN 'PERCENT' THEN '%%'
         WHEN 'TRADES' THEN 'trades' ELSE coalesce((SELECT a.currency
           FROM connections_accountsnapshot a WHERE a.connection_id = p.connection_id), '') END)

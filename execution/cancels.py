@@ -56,11 +56,14 @@ SELECT id, signal_id, connection_id, '{Code.OWNER_CANCELLED.value}', 'CANCELLED'
 FROM moved ORDER BY id
 """
 
-# A pending CLOSE stays: it includes the cancellation.
+# A pending CLOSE stays: it includes the cancellation. A cancel that becomes one keeps the time of
+# its next request: a call may be under way.
 REQUEST_CANCEL = """
 UPDATE execution_order SET pending_action = CASE WHEN pending_action = 'CLOSE'
     OR %(then_close)s AND leg LIKE 'entry%%' THEN 'CLOSE' ELSE 'CANCEL' END,
-  due_at = clock_timestamp() WHERE id = ANY(%(ids)s::bigint[])
+  due_at = CASE WHEN %(then_close)s AND pending_action <> ''
+    THEN coalesce(due_at, clock_timestamp()) ELSE clock_timestamp() END
+WHERE id = ANY(%(ids)s::bigint[])
 """
 
 

@@ -27,13 +27,18 @@ class EntryEnd:
         return f"{self.at:%Y-%m-%d %H:%M:%S} UTC"
 
     @property
-    def text(self) -> str:
-        """Until when it works and who ends it, for its owner."""
+    def moment_and_cause(self) -> str:
+        """The time and who ends it then, for its owner."""
         if self.by_broker:
-            return f"until {self.moment}, when its broker ends it"
+            return f"{self.moment}, when its broker ends it"
         if self.is_emulated:
-            return f"until {self.moment}, when Fillcast cancels it (good till date is emulated)"
-        return f"until {self.moment}, when Fillcast ends it"
+            return f"{self.moment}, when Fillcast cancels it (good till date is emulated)"
+        return f"{self.moment}, when Fillcast ends it"
+
+    @property
+    def text(self) -> str:
+        """Until when it works and who ends it, as a part of a sentence."""
+        return f"until {self.moment_and_cause}"
 
 
 def end_of(order: Order) -> EntryEnd | None:

@@ -10,7 +10,7 @@ from datetime import datetime
 from decimal import Decimal
 
 from common.clocks import market_at, market_now
-from common.money import plain
+from common.money import plain, significant
 from execution.models import EntryDecision, Order
 from prices.bars import KEPT
 from prices.indicators import CANDLES
@@ -25,7 +25,6 @@ from prices.selectors import (
 
 CANDLE_MINUTES = 15
 HUNDRED = Decimal(100)
-PLACES = Decimal("0.0000001")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +78,7 @@ def _from_bars(order: Order, as_of: datetime) -> MarketAnalysis:
         return _nothing(as_of, f"The account’s price source had no price of {pair} then.")
     key = source, pair
     of_pair = candles([key], minutes=CANDLE_MINUTES, now=as_of).get(key, [])
-    atr, rank = average_true_range(of_pair), spread_percentiles({key: bar.spread}, now=as_of)
+    atr, rank = average_true_range(of_pair), spread_percentiles({key: bar.spread}, now=bar.minute)
     values = {
         "bid": plain(bar.bid),
         "ask": plain(bar.ask),
@@ -112,4 +111,4 @@ def _missing(atr: object, rank: object, known: int | None, minutes: int) -> tupl
 
 
 def _text(value: Decimal | None) -> str | None:
-    return None if value is None else plain(value.quantize(PLACES))
+    return None if value is None else plain(significant(value))

@@ -56,22 +56,23 @@ def seconds_until_end(valid_until: datetime | None) -> float | None:
 
 # ---- by a signal ---------------------------------------------------------------------------------
 # Slices end with their entry. The orders are locked. What is being sent gets its end as well: only
-# a broker's own expiry counts before it, and that is settled by `refuse_prolonged`.
+# a broker's own expiry counts before it, and that is settled by `refuse_prolonged`. An entry that
+# is being cancelled keeps its end, and states that the signal's one was refused.
 MOVE_ENDS = f"""
 WITH wanted AS (
   SELECT o.id, o.leg, o.quantity, o.requested_quantity, o.limit_price, o.stop_price,
     coalesce(o.own_valid_until, s.valid_until) AS old_end,
     coalesce(%(valid_until)s::timestamptz,
-      least(coalesce(o.own_valid_until, s.valid_until), %(close_at)s::timestamptz)) AS new_end
+      least(coalesce(o.own_valid_until, s.valid_until), %(close_at)s::timestamptz)) AS new_end,
+    o.pending_action <> '' OR o.status = 'CANCEL_REQUESTED' AS is_ending
   FROM execution_order o {signal_join_sql("o.signal_id")}
   WHERE o.signal_id = %(refers_to)s AND o.leg LIKE 'entry%%'
     AND (o.done_at IS NULL OR o.{MAY_MOVE_SQL.replace("AND ", "AND o.")})
-    AND o.pending_action = '' AND o.status <> 'CANCEL_REQUESTED'
 ), moved AS (
   UPDATE execution_order o SET own_valid_until = w.new_end,
     due_at = CASE o.status WHEN 'PENDING' THEN least(o.due_at, clock_timestamp()
       + make_interval(secs => %(seconds)s)) ELSE o.due_at END
-  FROM wanted w WHERE o.id = w.id AND w.new_end IS DISTINCT FROM w.old_end
+  FROM wanted w WHERE o.id = w.id AND w.new_end IS DISTINCT FROM w.old_end AND NOT w.is_ending
   RETURNING o.id, o.signal_id, o.connection_id, o.status, w.leg, w.old_end, w.new_end,
     coalesce(w.quantity, w.requested_quantity) AS quantity, w.limit_price, w.stop_price
 ), changes AS (
@@ -81,6 +82,20 @@ WITH wanted AS (
   SELECT id, connection_id, %(signal_id)s, quantity, quantity, limit_price, limit_price, stop_price,
     stop_price, new_end, old_end, 'DONE', %(name)s, clock_timestamp() FROM moved
   WHERE leg = 'entry'
+), refused AS (
+  SELECT o.id, o.signal_id, o.connection_id, o.status, w.leg, w.old_end, w.new_end,
+    coalesce(w.quantity, w.requested_quantity) AS quantity, w.limit_price, w.stop_price
+  FROM wanted w JOIN execution_order o ON o.id = w.id
+  WHERE w.is_ending AND o.done_at IS NULL AND w.new_end IS DISTINCT FROM w.old_end
+    AND %(valid_until)s::timestamptz IS NOT NULL
+), refusals AS (
+  INSERT INTO execution_entrychange (order_id, connection_id, signal_id, quantity, old_quantity,
+    limit_price, old_limit_price, stop_price, old_stop_price, valid_until, old_valid_until, state,
+    code, requested_name, done_at)
+  SELECT id, connection_id, %(signal_id)s, quantity, quantity, limit_price, limit_price, stop_price,
+    stop_price, new_end, old_end, 'REFUSED', '{Code.ORDER_BEING_CANCELLED.value}', %(name)s,
+    clock_timestamp() FROM refused
+  WHERE leg = 'entry'
 )
 {
     insert_log_sql(
@@ -89,7 +104,13 @@ WITH wanted AS (
             code=f"'{Code.ORDER_CHANGED.value}'",
             detail="'valid until ' || to_char(m.new_end AT TIME ZONE 'UTC',"
             " 'YYYY-MM-DD HH24:MI:SS') || ' UTC, by ' || %(name)s",
-        )
+        ),
+        log_rows_sql(
+            "refused m",
+            code=f"'{Code.ORDER_BEING_CANCELLED.value}'",
+            detail="'valid until ' || to_char(m.new_end AT TIME ZONE 'UTC',"
+            " 'YYYY-MM-DD HH24:MI:SS') || ' UTC, by ' || %(name)s",
+        ),
     )
 }
 """

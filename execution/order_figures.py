@@ -1,6 +1,6 @@
 """The figures of an order that was denied or ended: what was limited, its value and its maximum.
 
-The execution log has them (docs/adr/0033): the order's row would carry them for millions of orders
+The execution log has them (docs/adr/0034): the order's row would carry them for millions of orders
 that need none. `with_figures` reads them with the orders, one index look-up for each that has some.
 """
 

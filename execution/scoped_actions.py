@@ -113,7 +113,7 @@ def carry_out(request: ActionRequest, *, by: User | None) -> ScopedAction:
         found: list[int] = []
         cancelled: list[int] = []
         if request.cancels_entries:
-            found = entry_ids(request.scope, by=by)
+            found = entry_ids(request.scope, by=by, closes=request.closes_positions)
             _lock(found)
             cancelled = services.cancel_orders(found, by=by, then_close=request.closes_positions)
         exits = close_all(request.scope, by=by) if request.closes_positions else []
@@ -162,9 +162,15 @@ def cancel_all(scope: HaltTarget | ActionScope, *, by: User | None) -> tuple[lis
     return services.cancel_orders(ids, by=by), len(ids)
 
 
-def entry_ids(scope: HaltTarget | ActionScope, *, by: User | None) -> list[int]:
-    """Return the ids of the entries that `cancel_all` would cancel now. Raises NotAllowedError."""
-    found = live_entries(EVERYTHING).filter(_tradable(by), as_scope(scope).condition)
+def entry_ids(
+    scope: HaltTarget | ActionScope, *, by: User | None, closes: bool = False
+) -> list[int]:
+    """Return the ids of the entries that `cancel_all` would cancel now. Raises NotAllowedError.
+
+    closes: also those that are being cancelled, if nothing closes what they fill before.
+    """
+    live = live_entries(EVERYTHING, closes=closes)
+    found = live.filter(_tradable(by), as_scope(scope).condition)
     return list(found.order_by("pk").values_list("pk", flat=True))
 
 

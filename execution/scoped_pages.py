@@ -33,17 +33,24 @@ class LiveScope:
     """What is live in a scope now.
 
     entries, positions: how many an action would cancel and close. The impact also counts those that
-    are being cancelled and closed already.
+    are being cancelled and closed already. cancelling: entries of these whose fills nothing closes
+    yet; an action that closes does.
     """
 
     scope: ActionScope
     impact: HaltImpact
     entries: int
     positions: int
+    cancelling: int = 0
+
+    def reached(self, *, closes: bool) -> int:
+        """How many entries an action that cancels would concern, if it also closes or not."""
+        return self.entries + self.cancelling if closes else self.entries
 
     def is_empty(self, *, cancels: bool, closes: bool) -> bool:
         """Whether the action would find nothing."""
-        return not ((cancels and self.entries) or (closes and self.positions))
+        reached = cancels and self.reached(closes=closes)
+        return not (reached or (closes and self.positions))
 
 
 def live_scope(scope: ActionScope, *, by: User | None) -> LiveScope:
@@ -51,11 +58,15 @@ def live_scope(scope: ActionScope, *, by: User | None) -> LiveScope:
 
     Raises NotAllowedError.
     """
+    impact = scope_impact(scope, by=by)
+    entries = len(entry_ids(scope, by=by))
+    reached = len(entry_ids(scope, by=by, closes=True))
     return LiveScope(
         scope,
-        scope_impact(scope, by=by),
-        len(entry_ids(scope, by=by)),
+        impact,
+        entries,
         len(position_ids(scope, by=by)),
+        max(0, reached - entries),
     )
 
 
@@ -102,7 +113,7 @@ class ScopedActionForm(forms.Form):
             **others,
             "seen": self.question(),
             "request_id": str(uuid4()),
-            "shown_entries": str(live.entries),
+            "shown_entries": str(live.reached(closes=self.closes)),
             "shown_positions": str(live.positions),
         }
 

@@ -35,7 +35,7 @@ class MarketFigures:
     def text(self) -> str:
         """Until when the figures count and what is missing, for the entry's owner."""
         at = f"{self.until:%Y-%m-%d %H:%M:%S} UTC"
-        until = f"Until {at}." if self.is_final else f"Until {at} so far."
+        until = f"Of the prices until {at}." if self.is_final else f"So far, until {at}."
         if not self.minutes:
             why = "are known" if self.is_final else "are known yet"
             return f"{until} No prices of this time {why}: the account’s price source had none."

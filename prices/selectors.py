@@ -26,6 +26,7 @@ __all__ = [
 SourcePair = tuple[int, str]
 """A price source's id and a canonical pair."""
 CLOSED_MARKET = timedelta(hours=72)  # candles before a weekend count
+MINUTE = timedelta(minutes=1)
 SPREAD_WINDOW = timedelta(hours=24)
 RECENT_BAR = timedelta(minutes=5)  # an older one is not the market of the moment
 MIN_SPREAD_BARS = 60  # fewer minutes say nothing about what is usual
@@ -130,9 +131,13 @@ class BarPrices(NamedTuple):
 
 
 def bar_at(data_connection_id: int, pair: str, at: datetime) -> BarPrices | None:
-    """Return the newest prices of a pair at a market time, at most some minutes old; None: none."""
+    """Return the newest prices of a pair before a market time; None: there are none of late.
+
+    They are those of the end of a whole minute: what came after `at` within its own minute does not
+    count.
+    """
     bars = PriceBar.objects.filter(
-        data_connection_id=data_connection_id, symbol=pair, minute__lte=at,
+        data_connection_id=data_connection_id, symbol=pair, minute__lte=at - MINUTE,
         minute__gt=at - RECENT_BAR,
     )  # fmt: skip
     values = ("minute", "bid_close", "ask_close", "spread_sum", "quote_count")

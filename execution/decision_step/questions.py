@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 
+from common.money import significant
 from common.reason_codes import Code
 from common.sql import database_now, rows
 from connections.models import DecisionProvider, ExecutionConnection, ProviderKind
@@ -145,7 +146,7 @@ def _markets(
 
 
 def _rounded(value: Decimal | None) -> Decimal | None:
-    return None if value is None else value.quantize(Decimal("0.0000001"))
+    return None if value is None else significant(value)
 
 
 def _calendar(provider: DecisionProvider, now: datetime) -> Calendar | None:

@@ -139,7 +139,8 @@ def _carry_out(switch: KillSwitch) -> list[int]:
     exits = _close_positions(switch) if switch.flatten else []
     if switch.cancel_entries:
         _cancel_entries(switch)
-    is_left = (switch.cancel_entries and live_entries(switch).exists()) or (
+    entries = live_entries(switch, closes=switch.flatten)
+    is_left = (switch.cancel_entries and entries.exists()) or (
         switch.flatten and closable_positions(switch).exists()
     )
     is_recent = Q(set_at__gt=Now() - timedelta(seconds=RETRY_SECONDS))
@@ -150,9 +151,16 @@ def _carry_out(switch: KillSwitch) -> list[int]:
     return exits
 
 
-def live_entries(target: HaltTarget | KillSwitch) -> QuerySet[Order]:
-    """Return the entries that have not ended and of which no cancel is requested; never exits."""
-    return _orders(target).filter(position=None, done_at=None, pending_action="")
+def live_entries(target: HaltTarget | KillSwitch, *, closes: bool = False) -> QuerySet[Order]:
+    """Return the entries that have not ended and of which no cancel is requested; never exits.
+
+    closes: also those that are being cancelled, but what they fill before stays open.
+    """
+    untouched = Q(pending_action=PendingAction.NONE)
+    if closes:
+        cancels = Q(pending_action__in=(PendingAction.CANCEL, PendingAction.EXPIRE))
+        untouched |= cancels & ~Q(status=Status.PENDING)  # an unsent one is never sent
+    return _orders(target).filter(untouched, position=None, done_at=None)
 
 
 def closable_positions(target: HaltTarget | KillSwitch) -> QuerySet[ExecutionPosition]:
@@ -163,18 +171,21 @@ def closable_positions(target: HaltTarget | KillSwitch) -> QuerySet[ExecutionPos
 def _cancel_entries(switch: KillSwitch) -> None:
     """Request that live entries are cancelled; with `flatten` also that what fills is closed.
 
-    An order that is being claimed is locked: the next round finds it sent.
+    An order that is being claimed is locked: the next round finds it sent. One that is being
+    cancelled already keeps the time of its next request: a call may be under way.
     """
     found = (
-        live_entries(switch)
+        live_entries(switch, closes=switch.flatten)
         .order_by("pk")
         .select_for_update(skip_locked=True, no_key=True, of=("self",))
     )
     ids = list(found.values_list("pk", flat=True)[:STEP])
     unsent = When(status=Status.PENDING, then=Value(PendingAction.CANCEL))
     sent = PendingAction.CLOSE if switch.flatten else PendingAction.CANCEL
+    requested = When(~Q(pending_action="") & Q(due_at__isnull=False), then=F("due_at"))
     Order.objects.filter(pk__in=ids).update(
-        pending_action=Case(unsent, default=Value(sent)), due_at=ClockTimestamp()
+        pending_action=Case(unsent, default=Value(sent)),
+        due_at=Case(requested, default=ClockTimestamp()),
     )
 
 

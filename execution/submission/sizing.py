@@ -7,12 +7,12 @@ docs/sizing.md.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import ROUND_DOWN, Decimal
 from typing import NamedTuple, Protocol
 
 from common.formatting import units_of
 from common.limit_figures import ACCOUNT_CURRENCY, BASE_UNIT, FIGURES, Figures, Limit
-from common.money import ceil_to_step, floor_to_step, plain, to_stored
+from common.money import ceil_to_step, floor_to_step, plain, significant, to_stored
 from common.reason_codes import Code
 from connections.models import SizingMode
 from signals.models import RiskCategory
@@ -210,9 +210,11 @@ def size(
     minimum = ceil_to_step(limits.minimum, limits.step)
     if sizing.allow_minimum and wanted > 0 and 0 < minimum <= limits.maximum:
         return Size(minimum, unrounded, is_minimum=True)
-    return Denial(
-        Code.QUANTITY_BELOW_MINIMUM, max(quantity, ZERO), limits.minimum, unrounded=unrounded
-    )
+    # The least that can be sent is a whole step, also without a minimum; nothing above the maximum
+    # counts. So what is shown is below what is shown as the minimum.
+    least = minimum or limits.step
+    shown = significant(max(min(wanted, limits.maximum), ZERO), rounding=ROUND_DOWN)
+    return Denial(Code.QUANTITY_BELOW_MINIMUM, shown, least, unrounded=unrounded)
 
 
 def _raw_quantity(

@@ -3,13 +3,18 @@
 from decimal import Decimal as D
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from common.limit_figures import FIGURES, Bound, Figures, read_figures, text_with_detail
-from common.money import rounded_apart
+from common.money import plain, rounded_apart, rounded_apart_sql, significant
 from common.reason_codes import Code
+from common.sql import rows
 
+# Near to each other, so that two places are often too few, and halfway between two values.
+EDGES = st.integers(-40, 40).map(lambda n: D(n) / 1000) | st.decimals(
+    D(-1000), D(1000), places=18, allow_nan=False, allow_infinity=False
+)
 AMOUNTS = st.decimals(D(0), D(10) ** 9, places=6, allow_nan=False, allow_infinity=False)
 
 
@@ -39,6 +44,36 @@ def test_rounded_value_stays_on_its_side_of_the_bound(value: D, bound: D) -> Non
     shown = rounded_apart(value, bound)
     assert (shown > bound, shown < bound) == (value > bound, value < bound)
     assert abs(shown - value) <= D("0.005")
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ("0.00000001", "0.00000001"),
+        ("0.0000000123456789", "0.0000000123457"),
+        ("-0.00123456789", "-0.00123457"),
+        ("1.23456789", "1.23457"),
+        ("12345678.9", "12345679"),
+        ("0", "0"),
+    ],
+)
+def test_small_values_keep_their_significant_digits(value: str, shown: str) -> None:
+    assert plain(significant(D(value))) == shown
+
+
+@pytest.mark.django_db
+@given(st.lists(st.tuples(EDGES, EDGES), min_size=1, max_size=200))
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@example([(D("0.125"), D(3)), (D("0.135"), D(3)), (D("-2.125"), D(1)), (D("0.005"), D(0))])
+@example([(D("500.004"), D(500)), (D("330.000000000000000001"), D(330)), (D(2), D(2))])
+def test_database_rounds_values_as_the_program_does(pairs: list[tuple[D, D]]) -> None:
+    shown = rounded_apart_sql("t.value", "t.bound")
+    query = f"""SELECT {shown} AS shown
+        FROM unnest(%s::numeric[], %s::numeric[]) WITH ORDINALITY AS t(value, bound, number)
+        ORDER BY number"""
+    values, bounds = zip(*pairs, strict=True)
+    found = [row.shown for row in rows(query, (list(values), list(bounds)))]
+    assert found == [rounded_apart(value, bound) for value, bound in pairs]
 
 
 def test_text_has_name_value_bound_and_unit() -> None:

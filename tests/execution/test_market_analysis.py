@@ -42,17 +42,24 @@ def bars(account: ExecutionConnection, until: datetime, minutes: int) -> None:
 def test_entry_without_a_provider_has_the_market_of_its_decision(entry: Order) -> None:
     decided = market_now() - timedelta(days=2)
     Order.objects.update(validated_at=decided)
-    bars(entry.connection, decided, 16 * 15)
+    bars(entry.connection, decided - MINUTE, 16 * 15)
+    store_bar(entry.connection, decided, "1.9")  # its minute had not ended
     bars(entry.connection, market_now(), 1)  # what came later does not count
     entry.refresh_from_db()
     found = analysis(entry)
     assert (found.as_of, found.is_stored, found.missing) == (decided, False, ())
-    assert found.values["bid"] == "1.2"
+    assert found.values["bid"] == found.values["ask"] == "1.2"
     assert found.values["spread"] == "0.0002"
     assert found.values["spread_percentile"] == "100"
     # A candle rises 14 pips within itself, and 15 from the close before.
     assert (found.values["atr"], found.values["trend"]) == ("0.0015", "14")
     assert "from the minute prices" in found.origin
+
+
+def test_low_priced_symbol_keeps_its_digits(entry: Order) -> None:
+    bars(entry.connection, market_now(), 20)
+    PriceBar.objects.update(spread_sum=D("0.0000000123456789"))
+    assert analysis(entry).values["spread"] == "0.0000000123457"
 
 
 def test_with_few_prices_it_says_what_is_missing(entry: Order) -> None:

@@ -122,6 +122,27 @@ def test_end_moves_while_the_order_is_being_sent(feed: Feed) -> None:
     assert EntryChange.objects.get().state == "DONE"
 
 
+@pytest.mark.parametrize("action", ["EXPIRE", "CANCEL", "CLOSE", ""])
+def test_end_of_an_entry_that_is_being_cancelled_is_refused(feed: Feed, action: str) -> None:
+    now = market_now()
+    signal = opened(feed, now + MINUTE)
+    send()
+    status = order().status if action else "CANCEL_REQUESTED"
+    Order.objects.update(pending_action=action, status=status)
+    follower = modify(signal, valid_until=now + HOUR)
+    assert (order().own_valid_until, order().pending_action) == (None, action)
+    change = EntryChange.objects.get()
+    assert (change.state, change.code, change.signal_id) == (
+        "REFUSED", "ORDER_BEING_CANCELLED", follower.pk,
+    )  # fmt: skip
+    assert (change.old_valid_until, change.valid_until) == (now + MINUTE, now + HOUR)
+    assert change.done_at is not None
+    assert factories.log_codes(order().pk)[-1] == ("ORDER_BEING_CANCELLED", status)
+    modify(signal, valid_until=now + MINUTE)  # what it has already
+    modify(signal, close_at=now + timedelta(seconds=30))  # asks for no other end
+    assert EntryChange.objects.count() == 1
+
+
 # ---- expiries that brokers have ------------------------------------------------------------------
 @pytest.mark.parametrize("in_flight", [False, True])
 def test_order_with_an_expiry_at_its_broker_is_not_prolonged_and_the_others_are(

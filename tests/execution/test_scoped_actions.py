@@ -3,12 +3,14 @@
 import json
 import re
 from dataclasses import replace
+from datetime import timedelta
 from decimal import Decimal as D
 from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
 
+from common.db_functions import ClockTimestamp
 from common.errors import ConflictError, NotAllowedError
 from common.permissions import Role
 from common.reason_codes import Code
@@ -16,6 +18,7 @@ from connections.models import ExecutionConnection
 from connections.services import HaltTarget
 from execution import scoped_actions
 from execution.models import Order, ScopedAction
+from execution.scoped_pages import live_scope
 from positions.models import ExecutionPosition
 from signals.models import Feed, Signal
 from tests.connections import make
@@ -198,6 +201,29 @@ def test_both_actions_also_close_what_sent_entries_still_fill(trades: dict[str, 
     }
     stored = ScopedAction.objects.get()
     assert (stored.scope_name, stored.shown_entries, stored.shown_positions) == ("everything", 4, 2)
+
+
+@pytest.mark.parametrize("action", ["CANCEL", "EXPIRE"])
+def test_both_actions_also_close_what_entries_fill_that_are_being_cancelled(
+    trades: dict[str, Signal], action: str
+) -> None:
+    due = ClockTimestamp() + timedelta(seconds=20)  # the calls are under way
+    Order.objects.filter(signal=trades["working"]).update(pending_action=action, due_at=due)
+    working = Order.objects.filter(signal=trades["working"]).order_by("pk")
+    before = list(working.values_list("due_at", flat=True))
+    everything = scoped_actions.ActionScope()
+    live = live_scope(everything, by=None)
+    assert (live.reached(closes=False), live.reached(closes=True)) == (2, 4)
+    assert scoped_actions.cancel_all(ALL, by=None)[1] == 2  # those not sent
+    live = live_scope(everything, by=None)
+    assert not live.is_empty(cancels=True, closes=True)
+    assert set(working.values_list("pending_action", flat=True)) == {action}
+    done = scoped_actions.carry_out(request(), by=None)
+    assert done.cancelled == list(working.values_list("pk", flat=True))
+    assert set(working.values_list("pending_action", flat=True)) == {"CLOSE"}
+    assert list(working.values_list("due_at", flat=True)) == before  # nothing is requested twice
+    live = live_scope(everything, by=None)
+    assert live.is_empty(cancels=True, closes=True)
 
 
 def test_repeated_request_does_nothing_and_returns_the_first(

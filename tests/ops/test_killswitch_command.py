@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 from django.core.management import call_command
 from django.core.management.base import CommandError
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from connections.models import KillSwitch
 from signals.models import Feed
@@ -48,6 +50,20 @@ def test_halt_is_set_listed_and_released() -> None:
     assert killswitch("release", str(switch.pk))[0] == {"released": True}
     assert killswitch("release", str(switch.pk))[0] == {"released": False}
     assert killswitch("list")[0] == {"halts": []}
+
+
+def test_confirmed_halt_is_set_before_its_orders_are_counted() -> None:
+    with CaptureQueriesContext(connection) as found:
+        _, text = killswitch("set", "--reason", "r", "--yes")
+    statements = [query["sql"] for query in found.captured_queries]
+    halted = [
+        n for n, one in enumerate(statements) if 'INSERT INTO "connections_killswitch"' in one
+    ]
+    counted = [n for n, one in enumerate(statements) if 'FROM "execution_order"' in one]
+    assert len(halted) == 1
+    assert counted
+    assert halted[0] < min(counted)
+    assert text.index("is set.") < text.index("It touches:")
 
 
 def test_nothing_is_halted_without_confirmation(capsys: pytest.CaptureFixture[str]) -> None:

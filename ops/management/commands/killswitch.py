@@ -35,7 +35,8 @@ Halt trading, and allow it again. REDUCING lets only exits through, HALTED nothi
   manage.py killswitch list                                    what is halted now
   manage.py killswitch set --reason "bad prices"               show what a halt of all entries
                                                                touches, then ask
-  manage.py killswitch set --reason "bad prices" --yes         halt them without a question
+  manage.py killswitch set --reason "bad prices" --yes         halt them without a question,
+                                                               then show what it touches
   manage.py killswitch set --scope SYMBOL --name EUR/USD --mode HALTED --reason r --yes
   manage.py killswitch set --scope BROKER_TYPE --name mt5 --reason r --flatten --yes
   manage.py killswitch release 12                              allow trading again
@@ -111,11 +112,20 @@ class Command(HelpedCommand):
             **{name: options[name] for name in ("cancel_entries", "flatten")},
             **_target(options["scope"], options["name"]),
         }
+        if options["yes"]:  # nothing is counted before: each second counts
+            switch = self._halt(halt)
+            impact = halt_impact(switch)
+            self._show(impact, options, "It touches:")
+            return {"id": switch.pk, **_as_json(impact)}
         impact = halt_impact(services.halt_target(by=None, **halt))
-        self._show(impact, options)
-        if not (options["yes"] or is_confirmed(self, "Set this halt?")):
+        self._show(impact, options, "It touches now:")
+        if not is_confirmed(self, "Set this halt?"):
             self.stdout.write(json.dumps({"id": None, **_as_json(impact)}))
             raise not_done("Nothing was halted.")
+        return {"id": self._halt(halt).pk, **_as_json(impact)}
+
+    def _halt(self, halt: dict[str, Any]) -> KillSwitch:
+        """Set the halt, and print how to release it."""
         with transaction.atomic():
             switch = services.set_kill_switch(by=None, **halt)
             tasks.enqueue_halt_actions_on_commit(switch)
@@ -123,17 +133,17 @@ class Command(HelpedCommand):
             f"Halt {switch.pk} is set. To allow trading again: manage.py killswitch release"
             f" {switch.pk}"
         )
-        return {"id": switch.pk, **_as_json(impact)}
+        return switch
 
-    def _show(self, impact: HaltImpact, options: dict[str, Any]) -> None:
-        """Print what the halt touches now, in the words of the console's page."""
+    def _show(self, impact: HaltImpact, options: dict[str, Any], touches: str) -> None:
+        """Print what the halt touches, in the words of the console's page."""
         name = f" {options['name']}" if options["name"] else ""
         mode = HaltMode(options["mode"]).label.lower()
         lines = halt_lines(
             impact, mode=options["mode"], cancels=options["cancel_entries"],
             flattens=options["flatten"],
         )  # fmt: skip
-        show(self, f"Halt of {options['scope']}{name}, {mode}. It touches now:", lines)
+        show(self, f"Halt of {options['scope']}{name}, {mode}. {touches}", lines)
 
     def _drill(self, options: dict[str, Any]) -> dict[str, Any]:
         if min(options["orders"], options["accounts"]) < 1:

@@ -67,6 +67,24 @@ def test_real_request_fits_its_schema(
         assert set(entry["market"]) == set(REQUEST["$defs"]["market"]["properties"])
 
 
+@pytest.mark.django_db
+@pytest.mark.usefixtures("accounts")
+def test_range_of_a_low_priced_symbol_keeps_its_digits(
+    feed: Feed, service: DecisionService, provider: DecisionProvider
+) -> None:
+    now = market_now().replace(second=0, microsecond=0)
+    for account in ExecutionConnection.objects.all():
+        for minute in range(1, 20):
+            at = now - minute * timedelta(minutes=1)
+            if not PriceBar.objects.filter(data_connection=account.data_connection, minute=at):
+                store_bar(account, at, str(D("0.00001") + minute * D("0.00000001")))
+    DecisionProvider.objects.filter(pk=provider.pk).update(candle_minutes=1)
+    asking.ask_provider(provider.pk, waiting(feed))
+    [request] = service.journal
+    assert request["entries"][0]["market"]["atr"] == "0.00000001"
+    assert list(Draft202012Validator(REQUEST).iter_errors(request)) == []
+
+
 @pytest.mark.parametrize(
     ("factor", "is_valid"),
     [

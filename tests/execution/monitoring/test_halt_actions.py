@@ -1,15 +1,17 @@
 """What a halt touches, and halts that cancel entries and close positions."""
 
+from datetime import timedelta
 from decimal import Decimal as D
 from typing import Any
 
 import pytest
 
+from common.db_functions import ClockTimestamp
 from connections import services as connections
 from connections.models import ExecutionConnection, KillSwitch
 from connections.services import HaltTarget
 from execution.models import ExecutionLog, Order
-from execution.monitoring.halt_actions import carry_out_halts, halt_impact
+from execution.monitoring.halt_actions import carry_out_halts, closable_positions, halt_impact
 from execution.monitoring.pending_actions import process_pending_actions
 from execution.runtime.trading_runtime import TradingRuntime
 from positions.models import ExecutionPosition
@@ -113,6 +115,43 @@ def test_with_both_what_an_unanswered_entry_fills_is_closed_too(trades: dict[str
     assert entry_of(trades["unanswered"]).pending_action == "CLOSE"
     assert entry_of(trades["working"]).pending_action == "CLOSE"
     assert entry_of(trades["waiting"]).pending_action == "CANCEL"
+
+
+@pytest.mark.parametrize("action", ["CANCEL", "EXPIRE"])
+def test_with_both_what_fills_of_an_entry_that_is_being_cancelled_is_closed_too(
+    trades: dict[str, Signal], trading: TradingRuntime, action: str
+) -> None:
+    """Its cancel was requested before the halt, and the broker fills it first."""
+    being_cancelled = Order.objects.filter(signal=trades["working"])
+    due = ClockTimestamp() + timedelta(seconds=20)  # the call is under way
+    being_cancelled.update(pending_action=action, due_at=due)
+    before = entry_of(trades["working"]).due_at
+    halt(cancel_entries=True, flatten=True)
+    assert len(process_pending_actions()) == 1  # the exit of the open position
+    working = entry_of(trades["working"])
+    assert (working.pending_action, working.due_at) == ("CLOSE", before)
+    assert KillSwitch.objects.get().carried_out_at is not None
+    broker = factories.fake_broker()
+    assert "cancel" not in [name for name, _ in broker.calls]  # none beside the one under way
+    factories.apply(factories.fill_report(working, 100, "late"))
+    assert len(process_pending_actions()) == 1
+    assert not closable_positions(HaltTarget("ALL")).exists()
+
+
+def test_halt_that_only_cancels_leaves_a_requested_cancel(trades: dict[str, Signal]) -> None:
+    Order.objects.filter(signal=trades["working"]).update(pending_action="EXPIRE")
+    halt(cancel_entries=True)
+    carry_out_halts()
+    assert entry_of(trades["working"]).pending_action == "EXPIRE"
+
+
+def test_unsent_entry_that_is_being_cancelled_delays_no_halt(trades: dict[str, Signal]) -> None:
+    Order.objects.filter(signal=trades["waiting"]).update(pending_action="CANCEL")
+    switch = halt(cancel_entries=True, flatten=True)
+    carry_out_halts()
+    switch.refresh_from_db()
+    assert entry_of(trades["waiting"]).pending_action == "CANCEL"
+    assert switch.carried_out_at is not None
 
 
 def test_only_the_scope_is_cancelled_and_closed(trades: dict[str, Signal]) -> None:

@@ -101,7 +101,8 @@ def test_nothing_is_stored_while_a_slice_may_still_be_sent(
     market = result().market
     assert (market.is_final, market.minutes) == (False, 0)
     assert market.until <= market_now()
-    assert "so far. No prices of this time are known yet" in market.text
+    assert market.text.startswith("So far, until ")
+    assert "UTC. No prices of this time are known yet" in market.text
 
 
 def test_plan_waits_until_its_last_minute_is_complete(

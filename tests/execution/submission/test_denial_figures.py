@@ -20,6 +20,7 @@ from common.clocks import market_now
 from common.limit_figures import FIGURES, LIMITS, read_figures
 from common.sql import run
 from connections.eligibility import PAUSE_REASONS
+from connections.loss_limits.rules import pause_figures
 from connections.models import ExecutionConnection, TradingPreset
 from connections.models.entry_limits import EntryLimits
 from events.context import EventContext
@@ -239,8 +240,8 @@ CASES: dict[str, Case] = {
         after=sql(f"UPDATE {QUOTE} SET received_at = now() - interval '100 s'"),
     ),
     "QUANTITY_BELOW_MINIMUM": Case(
-        figures("Quantity", "0", "EUR", minimum="10"),
-        "Quantity: 0 EUR, minimum 10 EUR",
+        figures("Quantity", "9", "EUR", minimum="10"),
+        "Quantity: 9 EUR, minimum 10 EUR",
         {"preset_fixed_quantity": D(9)},
     ),
     "STOP_TOO_NEAR": Case(
@@ -400,15 +401,16 @@ def test_skipped_entry_of_a_paused_account_states_the_figures(
     client: Client, feed: Feed, broker: FakeBroker
 ) -> None:
     account = factories.account(feed)
-    detail = "Fall of the equity: 512.31 USD, maximum 500 USD"
+    detail = "Fall of the equity: 500.004 USD, maximum 500 USD"
     pause_of(
-        account, name="Fall of the equity", value=D("512.3012"), maximum=D(500), unit="AMOUNT",
+        account, name="Fall of the equity", value=D("500.004"), maximum=D(500), unit="AMOUNT",
         detail=detail,
     )  # fmt: skip
     factories.signal(feed)
     order = Order.objects.get()
     assert (order.status, order.reason) == ("SKIPPED", "LOSS_LIMIT")
-    expected = figures("Fall of the equity", "512.31", "USD", maximum="500")
+    expected = figures("Fall of the equity", "500.004", "USD", maximum="500")
+    assert pause_figures("Fall of the equity", D("500.004"), D(500), "AMOUNT", "USD").text == detail
     assert _log_line(order).numbers == expected
     event = Event.objects.get(kind="order.skipped")
     assert event.payload["figures"] == expected

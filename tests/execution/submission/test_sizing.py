@@ -124,7 +124,7 @@ def test_sizing_by_risk_needs_a_stop() -> None:
 @pytest.mark.parametrize(
     ("fixed", "expected"),
     [
-        ("999", below_minimum("0", "1000", "999")),
+        ("999", below_minimum("999", "1000", "999")),
         ("1000", D(1000)),
         ("1999.99", D(1000)),
         ("2000", D(2000)),
@@ -139,7 +139,24 @@ def test_quantity_is_floored_to_the_brokers_steps(fixed: str, expected: D | Deni
 def test_denial_below_the_minimum_states_the_raw_quantity() -> None:
     steps = QuantityLimits(D(5000), D(1000), D(10_000))
     denial = quantity(sized("FIXED", fixed_quantity="4500"), steps)
-    assert denial == below_minimum("4000", "5000", "4500")
+    assert denial == below_minimum("4500", "5000", "4500")
+
+
+@pytest.mark.parametrize(
+    ("limits", "fixed", "shown", "least"),
+    [
+        (QuantityLimits(D(10), D(3), D(100)), "11", "11", "12"),  # whole steps: 9 or 12
+        (QuantityLimits(D(10), D(1), D(8)), "20", "8", "10"),  # no more than the maximum
+        (QuantityLimits(D(10), D(1), D(100)), "9.99999999", "9.99999", "10"),
+        (QuantityLimits(D("0.0001"), D("0.0001"), D(100)), "0.0000123456789", "0.0000123456",
+         "0.0001"),
+    ],
+)  # fmt: skip
+def test_denied_quantity_reads_as_below_the_least_that_can_be_sent(
+    limits: QuantityLimits, fixed: str, shown: str, least: str
+) -> None:
+    denial = quantity(sized("FIXED", fixed_quantity=fixed), limits)
+    assert denial == below_minimum(shown, least, fixed)
 
 
 def test_quantity_below_one_unit_is_allowed() -> None:
@@ -149,7 +166,7 @@ def test_quantity_below_one_unit_is_allowed() -> None:
 def test_quantity_of_zero_is_denied_without_a_minimum() -> None:
     no_minimum = QuantityLimits(D(0), D("0.01"), D(100))
     denial = quantity(sized("FIXED", fixed_quantity="0.009"), no_minimum)
-    assert denial == below_minimum("0", "0", "0.009")
+    assert denial == below_minimum("0.009", "0.01", "0.009")
 
 
 @pytest.mark.parametrize(
@@ -265,13 +282,13 @@ def test_allowed_minimum_is_a_multiple_of_the_step_within_the_maximum() -> None:
     fixed = sized("FIXED", allow_minimum=True, fixed_quantity="1")
     assert quantity(fixed, QuantityLimits(D(1000), D(300), D(10_000))) == D(1200)
     assert quantity(fixed, QuantityLimits(D(1000), D(300), D(1199))) == below_minimum(
-        "0", "1000", "1"
+        "1", "1200", "1"
     )
     assert quantity(fixed, QuantityLimits(D(1000), D(300), D(1200))) == D(1200)
     tenth = sized("FIXED", allow_minimum=True, fixed_quantity="0.001")
     assert quantity(tenth, GOLD) == D("0.01")
     no_minimum = QuantityLimits(D(0), D(10), D(100))
-    assert quantity(fixed, no_minimum) == below_minimum("0", "0", "1")
+    assert quantity(fixed, no_minimum) == below_minimum("1", "10", "1")
 
 
 def test_unrounded_quantity_is_before_step_and_maximum() -> None:
