@@ -35,10 +35,12 @@ _TRIGGERED = ", ".join(f"'{one}'" for one in sorted(WITH_STOP))
 _SOON = (Code.ORDER_IN_FLIGHT, Code.CHANGE_OPEN)
 
 # The orders whose prices the signal changes, with what they shall have. Locked before. One that has
-# failed may still move to the next account of its route, with the price that waits here.
+# failed may still move to the next account of its route, with the price that waits here. A change
+# of one that is being cancelled waits too, so that its refusal is stated like any other.
 _WANTED = f"""
   SELECT id, signal_id, connection_id, status, order_type,
-    status = 'PENDING' AND connection_id = ANY(%(locked)s::uuid[]) AS is_ours,
+    status = 'PENDING' AND pending_action = '' AND connection_id = ANY(%(locked)s::uuid[])
+      AS is_ours,
     requested_quantity, quantity,
     limit_price AS old_limit, stop_price AS old_stop,
     CASE WHEN order_type IN ({_LIMITED}) THEN coalesce(%(limit)s::numeric, limit_price)
@@ -47,8 +49,7 @@ _WANTED = f"""
       ELSE stop_price END AS new_stop
   FROM execution_order
   WHERE signal_id = %(refers_to)s AND leg = 'entry' AND leg LIKE 'entry%%'
-    AND (done_at IS NULL OR {MAY_MOVE_SQL})
-    AND pending_action = '' AND status <> 'CANCEL_REQUESTED'"""
+    AND (done_at IS NULL OR {MAY_MOVE_SQL})"""
 _CHANGED = "(old_limit, old_stop) IS DISTINCT FROM (new_limit, new_stop)"
 
 CHANGE_UNSENT = f"""

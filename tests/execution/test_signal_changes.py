@@ -1,5 +1,6 @@
 """A MODIFY signal changes the entry price on all accounts, in whatever state the entry is."""
 
+from datetime import timedelta
 from decimal import Decimal as D
 from typing import Any
 
@@ -7,6 +8,7 @@ import pytest
 from django.db import transaction
 
 from brokers.types import OrderField
+from common.clocks import market_now
 from common.errors import InvalidInputError
 from common.sql import rows
 from connections.models import ExecutionConnection
@@ -26,6 +28,7 @@ from tests.hanging import beside
 
 pytestmark = pytest.mark.django_db
 PRICE, NEW = D("1.09500"), D("1.09400")
+HOUR = timedelta(hours=1)
 
 
 @pytest.fixture
@@ -92,6 +95,19 @@ def test_modify_that_overtakes_the_entry_waits_for_its_outcome(
     factories.answer(outgoing, broker.rest(outgoing.request))
     settle()
     assert (states(), order().limit_price) == ([("DONE", "")], NEW)
+
+
+@pytest.mark.parametrize("action", ["EXPIRE", "CANCEL", "CLOSE", ""])
+def test_price_of_an_entry_that_is_being_cancelled_is_refused(
+    opened: Signal, broker: FakeBroker, action: str
+) -> None:
+    send()
+    status = order().status if action else "CANCEL_REQUESTED"
+    Order.objects.update(pending_action=action, status=status, due_at=market_now() + HOUR)
+    modify(opened)
+    settle()
+    assert states() == [("REFUSED", "ORDER_BEING_CANCELLED")]
+    assert (order().limit_price, order().pending_action) == (PRICE, action)
 
 
 @pytest.mark.django_db(transaction=True)
