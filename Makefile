@@ -4,8 +4,8 @@ SHELL := /bin/bash
 PYTHON := .venv/bin/python
 STAMP := .venv/.installed
 export PYTHONDONTWRITEBYTECODE ?=
-# Two test processes per core: each waits part of the time for processes and brokers.
-TEST_PROCESSES ?= $(shell echo $$(( 2 * $$(nproc) < 12 ? 2 * $$(nproc) : 12 )))
+# Three test processes per core: each waits part of the time for processes and brokers.
+TEST_PROCESSES ?= $(shell echo $$(( 3 * $$(nproc) < 12 ? 3 * $$(nproc) : 12 )))
 
 .PHONY: help venv demo up test coverage mutation test-faults chaos conformance lint format bench docs lock clean
 
@@ -24,7 +24,7 @@ demo: venv ## run all processes with demo data; ONCE=1: run it once and exit; VE
 up: venv ## run all processes without demo data
 	@$(PYTHON) manage.py stack
 
-test: venv ## run all tests, two processes per core; T='tests/config -k name' runs a part in one process
+test: venv ## run all tests, three processes per core; T='tests/config -k name' runs a part in one process
 	@$(PYTHON) -m pytest $(or $(T),$(if $(TEST_DATABASE_URL)$(TEST_REDIS_URL),,-n $(TEST_PROCESSES)))
 
 coverage: venv ## measure what the tests reach; fails below its bars; ONLY=decisions (a minute), ONLY=brokers

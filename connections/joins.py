@@ -75,6 +75,12 @@ def connection_join_sql(connection_id: str) -> str:
     return f"JOIN connections_executionconnection c ON c.id = {connection_id}"
 
 
+def terms_join_sql(preset_id: str, subscription_id: str) -> str:
+    """Return SQL that joins the preset `t` and the subscription `b` with these ids, expressions."""
+    return f"""LEFT JOIN connections_tradingpreset t ON t.id = {preset_id}
+LEFT JOIN connections_subscription b ON b.id = {subscription_id}"""
+
+
 def account_join_sql(connection_id: str = "c.id") -> str:
     """Return SQL that joins the snapshot `a` of an account, if it has been read.
 

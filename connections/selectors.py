@@ -69,6 +69,7 @@ from connections.joins import (
     connection_join_sql,
     instrument_join_sql,
     subscription_join_sql,
+    terms_join_sql,
 )
 from connections.loss_limits.figures import (
     AppliedLimit,
@@ -210,6 +211,7 @@ __all__ = [
     "spec_without_credentials",
     "stops_level_sql",
     "subscription_join_sql",
+    "terms_join_sql",
     "test_checks",
     "tick_sql",
     "unavailable_reason",

@@ -9,6 +9,7 @@ from connections.selectors import (
     TICK_SQL,
     account_join_sql,
     connection_join_sql,
+    terms_join_sql,
 )
 from execution.base.statements import (
     LIVE_SQL,
@@ -129,8 +130,7 @@ SELECT wanted.preset_id, wanted.limiting_subscription_id,
   coalesce(t.market_hours_only, false) OR coalesce(b.market_hours_only, false) AS market_hours_only,
   t.max_signal_age_seconds, t.broker_holds_stops, t.decision_provider_id
 FROM unnest(%s::bigint[], %s::bigint[]) AS wanted(preset_id, limiting_subscription_id)
-LEFT JOIN connections_tradingpreset t ON t.id = wanted.preset_id
-LEFT JOIN connections_subscription b ON b.id = wanted.limiting_subscription_id
+{terms_join_sql("wanted.preset_id", "wanted.limiting_subscription_id")}
 """,
 )
 

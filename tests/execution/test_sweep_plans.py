@@ -142,6 +142,7 @@ STATEMENTS: dict[str, tuple[str, Any, set[str]]] = {  # name → (SQL, parameter
         {"limit": 100},
         {
             "position_close_when",
+            "position_open",
             "position_open_of_signal",
             "one_exit",
             "positions_executionposition_signal_id_c11b7599",
