@@ -50,3 +50,10 @@ class ConflictError(FillcastError):
 
 class NotAllowedError(FillcastError):
     """The caller may not do this."""
+
+
+def raise_all(errors: Sequence[InvalidInputError]) -> None:
+    """Raise the first error of an input, with the others beside it; nothing without any."""
+    if errors:
+        first, *others = errors
+        raise InvalidInputError(first.code, first.detail, field=first.field, others=others)

@@ -276,34 +276,7 @@ def _stored(
     is_sent = order.status != Status.PENDING
     is_limit = order.order_type == OrderType.LIMIT  # held as the leg of an OCO pair
     level = allowed.limit_price if is_limit else allowed.stop_price
-    old_quantity = order.quantity if is_sent else order.requested_quantity
-    values: dict[str, Any] = {
-        "state": ChangeState.REQUESTED,
-        "connection_id": order.connection_id,
-        "quantity": allowed.quantity,
-        "limit_price": allowed.limit_price,
-        "stop_price": allowed.stop_price,
-        "margin": allowed.margin,
-        "risk": allowed.risk,
-        "raises_risk": allowed.raises_risk,
-        "old_quantity": old_quantity,
-        "old_limit_price": order.limit_price,
-        "old_stop_price": order.stop_price,
-        "old_margin": order.margin,
-        "old_risk": order.risk,
-        "requested_by": by,
-        "requested_name": by.get_username() if by else change.requested_name,
-    }
-    for name in ("stop_loss", "take_profit"):
-        new, old = getattr(allowed, name), getattr(allowed, f"old_{name}")
-        values |= {name: new, f"old_{name}": old} if new not in (None, old) else {}
-    if allowed.valid_until is not None:
-        values["valid_until"] = allowed.valid_until
-        values["old_valid_until"] = allowed.old_valid_until
-    for name, value in values.items():
-        setattr(change, name, value)
-    if change.pk is not None:  # what a signal has wanted counts from now
-        change.requested_at = change.due_at = database_now()
+    _fill_in(change, order, allowed, by)
     detail = describe(change)
     if change.requested_name:
         detail = f"{detail}; by {change.requested_name}"
@@ -311,7 +284,7 @@ def _stored(
     if not is_sent or allowed.is_ours:
         change.state, change.done_at = ChangeState.DONE, database_now()
     change.save()
-    values = {
+    values: dict[str, Any] = {
         "id": order.pk,
         "change_id": change.pk,
         "quantity": allowed.quantity,
@@ -334,6 +307,38 @@ def _stored(
             values["held"] = _move_trigger(values)
         run(CHANGE_UNSENT, values)
     return change
+
+
+def _fill_in(change: EntryChange, order: Order, allowed: AllowedChange, by: User | None) -> None:
+    """Set the columns of a change: what it asks for, what the order had, and by whom."""
+    is_sent = order.status != Status.PENDING
+    values: dict[str, Any] = {
+        "state": ChangeState.REQUESTED,
+        "connection_id": order.connection_id,
+        "quantity": allowed.quantity,
+        "limit_price": allowed.limit_price,
+        "stop_price": allowed.stop_price,
+        "margin": allowed.margin,
+        "risk": allowed.risk,
+        "raises_risk": allowed.raises_risk,
+        "old_quantity": order.quantity if is_sent else order.requested_quantity,
+        "old_limit_price": order.limit_price,
+        "old_stop_price": order.stop_price,
+        "old_margin": order.margin,
+        "old_risk": order.risk,
+        "requested_by": by,
+        "requested_name": by.get_username() if by else change.requested_name,
+    }
+    for name in ("stop_loss", "take_profit"):
+        new, old = getattr(allowed, name), getattr(allowed, f"old_{name}")
+        values |= {name: new, f"old_{name}": old} if new not in (None, old) else {}
+    if allowed.valid_until is not None:
+        values["valid_until"] = allowed.valid_until
+        values["old_valid_until"] = allowed.old_valid_until
+    for name, value in values.items():
+        setattr(change, name, value)
+    if change.pk is not None:  # what a signal has wanted counts from now
+        change.requested_at = change.due_at = database_now()
 
 
 def _move_trigger(values: dict[str, Any]) -> str | None:

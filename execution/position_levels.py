@@ -4,7 +4,7 @@ from decimal import Decimal
 
 from django.db import transaction
 
-from common.errors import ConflictError, InvalidInputError
+from common.errors import ConflictError, InvalidInputError, raise_all
 from common.money import plain, rounded_apart
 from common.reason_codes import Code
 from common.sql import run
@@ -96,6 +96,4 @@ def _reject_unlikely_levels(
         if level not in (None, old[name])
         and (deviation := deviation_percent(level, price)) > maximum
     ]
-    if errors:
-        first, *others = errors
-        raise InvalidInputError(first.code, first.detail, field=first.field, others=others)
+    raise_all(errors)

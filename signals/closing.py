@@ -10,7 +10,7 @@ from decimal import Decimal
 
 from django.db import transaction
 
-from common.errors import ConflictError, InvalidInputError
+from common.errors import ConflictError, InvalidInputError, raise_all
 from common.money import PLACES, to_stored
 from common.permissions import Right, require
 from common.reason_codes import Code
@@ -134,9 +134,7 @@ def _require_valid(selection: TradeSelection, external_id: str = "") -> None:
         for field, detail in details.items()
         if detail
     ]
-    if faults:
-        first, *others = faults
-        raise InvalidInputError(first.code, first.detail, field=first.field, others=others)
+    raise_all(faults)
 
 
 def _fraction_fault(fraction: Decimal) -> str:

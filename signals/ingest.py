@@ -9,7 +9,7 @@ from django.conf import settings
 from django.db import IntegrityError, transaction
 
 from common.clocks import market_now
-from common.errors import ConflictError, InvalidInputError
+from common.errors import ConflictError, InvalidInputError, raise_all
 from common.permissions import Right, require
 from common.reason_codes import Code
 from common.sql import rows
@@ -272,9 +272,7 @@ def _require_fit(opened: Signal, draft: SignalDraft, valid_until: datetime | Non
         InvalidInputError(Code.FIELD_INVALID, detail, field=name)
         for detail in new_end_errors(opened, valid_until, draft.close_at)
     ]
-    if errors:
-        first, *others = errors
-        raise InvalidInputError(first.code, first.detail, field=first.field, others=others)
+    raise_all(errors)
 
 
 def _unchanged_values(draft: SignalDraft) -> dict[str, Any]:

@@ -51,7 +51,7 @@ class HaltImpact:
 
     @property
     def queued(self) -> int:
-        """Unsent entries whose turn comes by itself."""
+        """Unsent entries that are sent automatically when it is their turn."""
         return self.waiting - self.held - self.slices
 
 
