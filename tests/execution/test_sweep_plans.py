@@ -552,6 +552,25 @@ def test_condition_exits_do_not_read_all_open_positions(piled_up: Order, closes:
     assert read[0]["Actual Rows"] + read[0].get("Rows Removed by Filter", 0) == closes
 
 
+UNKNOWN_TO_PLANNER = """
+DELETE FROM pg_statistic WHERE starelid = ANY(%(tables)s::regclass[]);
+UPDATE pg_class SET reltuples = -1, relpages = 0 WHERE oid = ANY(%(tables)s::regclass[])
+"""
+
+
+def test_condition_exits_read_no_order_before_the_first_analyze(piled_up: Order) -> None:
+    """A new installation that trades at once has no statistics yet: no join begins with orders."""
+    run("UPDATE positions_executionposition SET quantity = 1000, closed_at = NULL")
+    with connection.cursor() as cursor:
+        cursor.execute(UNKNOWN_TO_PLANNER, {"tables": [*BIG, "signals_signal"]})
+    (row,) = rows(f"EXPLAIN (ANALYZE, FORMAT JSON) {condition_exits.POSITIONS}", {"limit": 100})
+    orders_read = [
+        node for node in nodes_of(row[0][0]["Plan"])
+        if node.get("Relation Name") == "execution_order" and node["Actual Loops"]
+    ]  # fmt: skip
+    assert orders_read == []
+
+
 def test_claim_finds_open_positions_by_index(piled_up: Order) -> None:
     of = {
         "connections": array([str(piled_up.connection_id)]), "unanswered": 1, "pairs": ["EUR/USD"],
