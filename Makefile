@@ -5,7 +5,7 @@ PYTHON := .venv/bin/python
 STAMP := .venv/.installed
 export PYTHONDONTWRITEBYTECODE ?=
 # Three test processes per core: each waits part of the time for processes and brokers.
-TEST_PROCESSES ?= $(shell echo $$(( 3 * $$(nproc) < 12 ? 3 * $$(nproc) : 12 )))
+export TEST_PROCESSES ?= $(shell echo $$(( 3 * $$(nproc) < 12 ? 3 * $$(nproc) : 12 )))
 
 .PHONY: help venv demo up test coverage mutation test-faults chaos conformance lint format bench docs lock clean
 
@@ -24,10 +24,10 @@ demo: venv ## run all processes with demo data; ONCE=1: run it once and exit; VE
 up: venv ## run all processes without demo data
 	@$(PYTHON) manage.py stack
 
-test: venv ## run all tests, three processes per core; T='tests/config -k name' runs a part in one process
-	@$(PYTHON) -m pytest $(or $(T),$(if $(TEST_DATABASE_URL)$(TEST_REDIS_URL),,-n $(TEST_PROCESSES)))
+test: venv ## run all tests, three processes per core; T='tests/config -k name': a part; COVERAGE=1: with coverage
+	@$(if $(COVERAGE),deploy/coverage.sh,$(PYTHON) -m pytest $(or $(T),$(if $(TEST_DATABASE_URL)$(TEST_REDIS_URL),,-n $(TEST_PROCESSES))))
 
-coverage: venv ## measure what the tests reach; fails below its bars; ONLY=decisions (a minute), ONLY=brokers
+coverage: venv ## measure what the tests reach; fails below its bars; ONLY=decisions (half a minute), ONLY=brokers
 	@deploy/coverage.sh $(ONLY)
 
 mutation: ## change lines of sizing, risk, claim, reports; list changes that no test notices; FILES=, SURVIVORS=1
