@@ -7,10 +7,11 @@ from typing import Any
 
 from django.db import transaction
 
-from benchmarks.data import PAIR, SL, BenchData
+from benchmarks.data import SL, BenchData
 from benchmarks.environment import BenchEnvironment, BenchError
 from benchmarks.fanout import publish_as_web
 from benchmarks.results import Result, compared
+from common.clocks import market_now
 from common.sql import rows
 from connections.models import TradingPreset
 from connections.selectors import spec_from_row
@@ -24,6 +25,8 @@ from execution.submission.bundle_evaluation import (
 from execution.submission.order_loading import load_orders
 from execution.submission.outcomes import EvaluationContext, Intent
 from execution.submission.rows import OrderRow
+from prices.recorded_streams import stream_for
+from prices.services import store_quotes
 
 TARGET = 0.01  # at most 100 times the plain formula
 # Limits that are never reached. Those that count what an account has sent are read by the claim.
@@ -44,7 +47,7 @@ WIDE: dict[str, Any] = {
 
 def decisions(environment: BenchEnvironment, data: BenchData, count: int) -> Result:
     """Decide the entries of one signal, with and without limits, and size them by a formula."""
-    _stop_once_priced(environment, data, count)
+    _prepare(environment, data, count)
     unlimited = {name: getattr(TradingPreset(), name) for name in WIDE}
     seconds: dict[str, list[float]] = {"limits": [], "no limits": [], "plain": []}
     try:
@@ -71,13 +74,13 @@ def decisions(environment: BenchEnvironment, data: BenchData, count: int) -> Res
     )
 
 
-def _stop_once_priced(environment: BenchEnvironment, data: BenchData, count: int) -> None:
-    """Stop all processes once there is a quote; it may be a minute old."""
-    environment.run(workers=2)
-    data.feed(count)
-    key = ([data.source.pk], [PAIR])
-    environment.wait(lambda: any(row.age < 3 for row in rows(claim_sql.QUOTES, key)))
+def _prepare(environment: BenchEnvironment, data: BenchData, count: int) -> None:
+    """Stop all processes and store the source's quotes once; they may be a minute old."""
     environment.run(workers=0)
+    data.feed(count)
+    stream = stream_for(data.source, None)
+    assert stream is not None
+    store_quotes(data.source.pk, stream.due(market_now()))
 
 
 def _queued(

@@ -13,6 +13,7 @@ import pytest
 from config.installation import ROOT
 from config.which_database import PRINTED, database_sentence, embedded_sentence, redis_sentence
 from ops.embedded.ports import free_port
+from tests.prepared_database import copy_to
 
 
 def test_named_database_is_printed_without_password() -> None:
@@ -47,12 +48,13 @@ def run(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
 
 def test_commands_print_the_embedded_database_of_their_folder(tmp_path: Path) -> None:
     here, there = str(tmp_path / "here"), str(tmp_path / "there")
+    copy_to(tmp_path / "there" / "postgres")
     first = run("showmigrations", "users", FILLCAST_VAR=here)
     assert f"Database: embedded, in {here} (new and empty)." in first.stderr
     again = run("showmigrations", "users", FILLCAST_VAR=here)
     assert f"Database: embedded, in {here} (started for this command)." in again.stderr
     other = run("showmigrations", "users", FILLCAST_VAR=there)
-    assert f"Database: embedded, in {there} (new and empty)." in other.stderr
+    assert f"Database: embedded, in {there} (started for this command)." in other.stderr
     assert all(done.returncode == 0 for done in (first, again, other))
     assert all("Database:" not in done.stdout for done in (first, again, other))
 
@@ -100,13 +102,12 @@ BEAT = ["celery", "-A", "config", "beat", "-s", os.devnull]
 WEB = ["uvicorn", "config.asgi:application", "--lifespan", "off", "--port"]
 
 
-@pytest.mark.parametrize("name", ["worker", "beat", "web"])
+@pytest.mark.parametrize("name", ["worker", "web"])
 def test_process_started_by_hand_prints_its_servers_once(tmp_path: Path, name: str) -> None:
     environ = closed_servers(FILLCAST_DB_ROLE="web" if name == "web" else "trade")
     web = [*WEB, str(free_port())]
     line, text = {  # the text that is printed after a worker has started its children
-        "worker": (PREFORK, "Cannot connect to redis"), "beat": (BEAT, "OperationalError"),
-        "web": (web, "Uvicorn running"),
+        "worker": (PREFORK, "Cannot connect to redis"), "web": (web, "Uvicorn running"),
     }[name]  # fmt: skip
     output = output_until(text, line, tmp_path / "log", **environ)
     host = environ["nowhere"]
@@ -117,12 +118,16 @@ def test_process_started_by_hand_prints_its_servers_once(tmp_path: Path, name: s
     assert "s3cret" not in output
 
 
-def test_worker_with_own_login_prints_its_setting(tmp_path: Path) -> None:
+def test_beat_with_own_login_prints_its_setting_once(tmp_path: Path) -> None:
     own = f"postgresql://trader:s3cret@127.0.0.1:{free_port()}/elsewhere"
     environ = closed_servers(FILLCAST_DB_ROLE="trade", FILLCAST_TRADE_DATABASE_URL=own)
     output = output_until("OperationalError", BEAT, tmp_path / "log", **environ)
     host = own.rpartition("@")[2].partition("/")[0]
-    assert f"Database: elsewhere at {host} (FILLCAST_TRADE_DATABASE_URL)." in output
+    assert output.count("Database:") == 1
+    assert f"Database: elsewhere at {host} (FILLCAST_TRADE_DATABASE_URL).\n" in output
+    assert output.count("Redis:") == 1
+    assert f"Redis: database 3 at {environ['nowhere']} (REDIS_URL).\n" in output
+    assert "s3cret" not in output
     child = output_until("OperationalError", BEAT, tmp_path / "log", **environ, **{PRINTED: "1"})
     assert "Database:" not in child  # its parent has printed it
 

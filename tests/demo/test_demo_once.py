@@ -26,6 +26,8 @@ ROOT = Path(__file__).parents[2]
 SECONDS = 300  # 90 on an idle machine
 SPEED = "30"  # half the usual: what is a second late is not a minute late in the market
 PIP = Decimal("0.0001")
+# The demo commits hundreds of times a second. Nothing here depends on what survives a power loss.
+QUICK = ("fsync = off", "synchronous_commit = off", "full_page_writes = off")
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(SECONDS + 60)]
 
 
@@ -85,7 +87,9 @@ def _has(pid: int, needle: bytes) -> bool:
 def run() -> Iterator[Run]:
     folder = Path(tempfile.mkdtemp(prefix="fillcast-demo-"))
     folder.chmod(0o755)  # PostgreSQL runs as another user when we are root
-    copy_to(folder / "postgres")
+    data = copy_to(folder / "postgres")
+    with (data / "postgresql.auto.conf").open("a") as settings:
+        settings.writelines(f"{setting}\n" for setting in QUICK)
     yield Run(folder)
     shutil.rmtree(folder, ignore_errors=True)
 

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.environment import FaultEnvironment, end_reused
+from tests.faults.environment import ACCOUNTS, FaultEnvironment, end_reused
 from tests.faults.servers import Servers
 
-CONNECTIONS, OPENED = 1_000, 200
+OPENED = ACCOUNTS
+CROWD = 1_000
 
 
 @pytest.fixture(scope="session")
@@ -18,7 +19,7 @@ def servers() -> Iterator[Servers]:
     folder = Path(tempfile.mkdtemp(prefix="fillcast-faults-"))
     servers = Servers(folder)
     try:
-        servers.start(connections=CONNECTIONS)
+        servers.start()
         yield servers
     finally:
         end_reused(servers)
@@ -70,4 +71,11 @@ def netted(servers: Servers, tmp_path: Path) -> Iterator[FaultEnvironment]:
 @pytest.fixture
 def environment(servers: Servers, tmp_path: Path) -> Iterator[FaultEnvironment]:
     with FaultEnvironment(servers, tmp_path) as environment:
+        yield environment
+
+
+@pytest.fixture
+def crowded(servers: Servers, tmp_path: Path) -> Iterator[FaultEnvironment]:
+    """Return an environment with CROWD eligible accounts, for bursts."""
+    with FaultEnvironment(servers, tmp_path, state=servers.state_with(CROWD)) as environment:
         yield environment

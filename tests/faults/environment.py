@@ -11,9 +11,10 @@ from tests.fakes.paper_server import environ_for
 from tests.faults.broker_process import Broker
 from tests.faults.invariants import InvariantCounts
 from tests.faults.process_fleet import Fleet, OperatorProcess, Process, wait_until
-from tests.faults.servers import SEED, Database, Servers
+from tests.faults.servers import Database, Servers
 from tests.faults.unprotected_time import MAX_SECONDS, RECORDED, UnprotectedTime
 
+ACCOUNTS = 200  # eligible ones of a usual case; burst cases have more
 SETTLE_SECONDS = 60
 TAKE_OVER_SECONDS = 15  # after a successor has started
 RULES_DECIDE = """
@@ -55,9 +56,9 @@ class FaultEnvironment:
         servers: Servers,
         folder: Path,
         environ: Mapping[str, str] | None = None,
-        state: str = SEED,
+        state: str = "",
     ) -> None:
-        """state: the stored state from which the databases begin (`Servers.keep`)."""
+        """state: the stored state from which the databases begin; default: ACCOUNTS accounts."""
         self.servers, self.folder, self._state = servers, folder, state
         if servers not in _reused:
             _reused[servers] = ReusedProcesses(Broker(servers))
@@ -77,7 +78,7 @@ class FaultEnvironment:
 
     def __enter__(self) -> Self:
         self.venue.start()
-        self.servers.fresh(self._state)
+        self.servers.fresh(self._state or self.servers.state_with(ACCOUNTS))
         self.ours.rows("UPDATE connections_accountsnapshot SET read_at = clock_timestamp()")
         self._watching.enter_context(self._unprotected.watching())
         return self

@@ -30,6 +30,7 @@ def ours(connections: int) -> None:
     for subscribers in FEEDS:
         if subscribers <= connections:
             data.feed(subscribers)
+    data.connections(connections)  # those beyond the largest feed subscribe to nothing
 
 
 def books(connections: int) -> None:

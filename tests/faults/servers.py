@@ -16,10 +16,9 @@ from psycopg.rows import namedtuple_row
 from common.sealing import new_private_key, public_key_of
 from ops.embedded.postgres import NAME, PostgresServer
 from ops.embedded.redis import RedisServer
-from tests.prepared_database import copy_to
+from tests.prepared_database import TEST_NAME, copy_to
 
 ROOT = Path(__file__).resolve().parents[2]
-SEED = "seed"
 BOOKS = (
     "paper_account", "paper_instrument", "paper_quote", "paper_order", "paper_fill",
     "paper_position", "paper_event",
@@ -67,7 +66,11 @@ class Database:
 
 
 class Servers:
-    """Started once; `fresh` restores both databases and Redis to a stored state."""
+    """Started once; `fresh` restores both databases and Redis to a stored state.
+
+    Each account costs in every case: it is seeded, copied, read and compared. So a state has as
+    many as its cases publish to (`state_with`).
+    """
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -80,21 +83,32 @@ class Servers:
         self.ours, self.books = Database(self.postgres), Database(self.books_server)
 
     # ---- making ---------------------------------------------------------------------------
-    def start(self, *, connections: int) -> None:
-        """Start the servers with all tables, and create eligible accounts."""
+    def start(self) -> None:
+        """Start the servers with all tables and no rows."""
         for server in (self.postgres, self.books_server):
             data = copy_to(server.folder)
             with (data / "postgresql.auto.conf").open("a") as settings:
                 settings.writelines(f"{setting}\n" for setting in QUICK)
             server.start()
         self.redis.start()
+
+    def state_with(self, connections: int) -> str:
+        """Return the stored state with so many eligible accounts; the first call makes it."""
+        state = f"seed_{connections}"
+        if not self.kept(state):
+            self._replace_ours(TEST_NAME)  # its tables have no rows
+            self.books.rows(f"TRUNCATE {', '.join(BOOKS)}")
+            self._seed(connections)
+            self.keep(state)
+        return state
+
+    def _seed(self, connections: int) -> None:
         line = [sys.executable, "-m", "tests.faults.seeding", str(connections), self.books.url]
         with (self.folder / "seeding.log").open("ab") as log:
             if subprocess.run(
                 line, env=self.environ(), cwd=ROOT, stdout=log, stderr=log
             ).returncode:
                 raise RuntimeError(f"the seeding failed; see {self.folder}")
-        self.keep(SEED)
 
     def environ(self) -> dict[str, str]:
         """Return the environment of every process, without the developer's own settings."""
@@ -127,20 +141,23 @@ class Servers:
             result = admin.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name])
             return result.fetchone() is not None
 
-    def fresh(self, state: str = SEED) -> None:
+    def fresh(self, state: str) -> None:
         """Restore a stored state: our processes must have ended, the broker may run."""
-        self.ours.close()
         self.postgres.start()
         self.redis.start()
-        with self._admin(self.postgres) as admin:
-            admin.execute(f"DROP DATABASE IF EXISTS {NAME} WITH (FORCE)".encode())
-            admin.execute(f"CREATE DATABASE {NAME} TEMPLATE {state}".encode())
-            # Otherwise a crash resets the sequences to the values at the copy: a copied page is
-            # newer than the last checkpoint and states that the next 32 values were logged.
-            admin.execute(b"CHECKPOINT")
+        self._replace_ours(state)
         inserts = [f"INSERT INTO public.{table} SELECT * FROM {state}.{table}" for table in BOOKS]
         self.books.rows("; ".join([f"TRUNCATE {', '.join(BOOKS)}", *inserts]))
         self.flush_redis()
+
+    def _replace_ours(self, template: str) -> None:
+        self.ours.close()
+        with self._admin(self.postgres) as admin:
+            admin.execute(f"DROP DATABASE IF EXISTS {NAME} WITH (FORCE)".encode())
+            admin.execute(f"CREATE DATABASE {NAME} TEMPLATE {template}".encode())
+            # Otherwise a crash resets the sequences to the values at the copy: a copied page is
+            # newer than the last checkpoint and states that the next 32 values were logged.
+            admin.execute(b"CHECKPOINT")
 
     def stop(self) -> None:
         self.ours.close()

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.faults.conftest import CROWD
 from tests.faults.environment import FaultEnvironment, Scenario, _reused
 from tests.faults.process_fleet import FAST, Process, wait_until
 from tests.faults.servers import ROOT, Servers
@@ -19,7 +20,7 @@ from tests.faults.test_entries import all_ended
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(300, func_only=True)]
 LEASE = float(FAST["FILLCAST_LEASE_SECONDS"])
-LANES = 8
+LANES, OTHERS = 8, 50
 TO_LANES = f"""
 UPDATE connections_executionconnection
 SET type = 'sessioned', lane = 'sessions.' || abs(hashtext(id::text)) % {LANES}
@@ -52,13 +53,13 @@ class Call:
 class Laned(FaultEnvironment):
     """An environment in which every account needs a session."""
 
-    def __init__(self, servers: Servers, folder: Path) -> None:
+    def __init__(self, servers: Servers, folder: Path, state: str = "") -> None:
         self.journal = folder / "calls.log"
         if (kept := _reused.get(servers)) and kept.operator is not None:
             kept.operator.kill()  # a new one knows the broker type too
         plugin = str(ROOT / "tests/fakes/plugin")
         environ = {"PYTHONPATH": plugin, "SESSIONED_JOURNAL": str(self.journal)}
-        super().__init__(servers, folder, environ)
+        super().__init__(servers, folder, environ, state)
 
     def calls(self) -> list[Call]:
         """Return all calls in order."""
@@ -92,15 +93,19 @@ class Laned(FaultEnvironment):
 
 @pytest.fixture
 def laned(servers: Servers, tmp_path: Path) -> Iterator[Laned]:
-    with Laned(servers, tmp_path) as environment:
+    """Return an environment with CROWD accounts that all need a session."""
+    with Laned(servers, tmp_path, servers.state_with(CROWD)) as environment:
         environment.ours.rows(TO_LANES)
         yield environment
 
 
 @pytest.fixture
 def few_laned(servers: Servers, tmp_path: Path) -> Iterator[Laned]:
-    """Return an environment in which only the subscribers of the feed with 200 need a session."""
-    with Laned(servers, tmp_path) as environment:
+    """Return an environment in which only the subscribers of the feed with 200 need a session.
+
+    OTHERS more are the general worker's.
+    """
+    with Laned(servers, tmp_path, servers.state_with(200 + OTHERS)) as environment:
         environment.ours.rows(TO_LANES + SUBSCRIBERS)
         yield environment
 

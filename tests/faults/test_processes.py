@@ -12,7 +12,7 @@ import pytest
 from config.env import Settings
 from ops.embedded.ports import free_port
 from ops.stack import stack
-from tests.faults.conftest import OPENED
+from tests.faults.conftest import CROWD, OPENED
 from tests.faults.environment import TAKE_OVER_SECONDS, FaultEnvironment, Scenario
 from tests.faults.test_entries import all_ended
 
@@ -21,12 +21,17 @@ BURST = 5
 FIRST_SIGNAL = "SELECT min(id) FROM signals_signal"
 
 
+@pytest.fixture
+def environment(crowded: FaultEnvironment) -> FaultEnvironment:
+    return crowded
+
+
 def burst(environment: FaultEnvironment) -> int:
-    """Publish BURST signals to 1,000 accounts each; return how many orders that makes."""
+    """Publish BURST signals to CROWD accounts each; return how many orders that makes."""
     environment.broker(reply_delay_ms=200)
     environment.quote()
-    environment.operator.do("publish", feed=1_000, count=BURST)
-    return BURST * 1_000
+    environment.operator.do("publish", feed=CROWD, count=BURST)
+    return BURST * CROWD
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
@@ -219,7 +224,7 @@ def test_deploy_loses_nothing_and_waits_for_no_lease(environment: FaultEnvironme
     leaving = environment.fleet.worker("leaving")
     environment.broker(reply_delay_ms=100)
     environment.quote()
-    environment.operator.do("publish", feed=1_000)
+    environment.operator.do("publish", feed=CROWD)
     environment.wait(lambda: environment.filled() > 0, "never in the middle of it")
     assert leaving.end() == 0
     scenario = Scenario(environment)
@@ -232,7 +237,7 @@ def test_deploy_loses_nothing_and_waits_for_no_lease(environment: FaultEnvironme
     assert took < lease  # until the first one; the total depends on the machine
     environment.settle()
     scenario.end()
-    all_ended(environment, 1_000, absent_at_most=0)
+    all_ended(environment, CROWD, absent_at_most=0)
 
 
 def test_deploy_during_exits(opened: FaultEnvironment) -> None:

@@ -24,26 +24,26 @@ def in_the_middle(environment: FaultEnvironment) -> int:
 
 
 @pytest.mark.parametrize("fault", ["killed, back empty", "flushed", "never back", "stands still"])
-def test_redis_fails_in_a_burst(environment: FaultEnvironment, fault: str) -> None:
-    expected = in_the_middle(environment)
-    servers = environment.servers
+def test_redis_fails_in_a_burst(crowded: FaultEnvironment, fault: str) -> None:
+    expected = in_the_middle(crowded)
+    servers = crowded.servers
     if fault == "flushed":
         servers.flush_redis()
     elif fault == "stands still":
         servers.signal_redis(signal.SIGSTOP)
     else:
         servers.kill_redis()
-    scenario = Scenario(environment)
+    scenario = Scenario(crowded)
     assert scenario.at_fault["PENDING"] > 0
     if fault == "killed, back empty":
         servers.redis.start()
     try:
-        environment.settle()
+        crowded.settle()
     finally:
         if fault == "stands still":
             servers.signal_redis(signal.SIGCONT)
     scenario.end()
-    all_ended(environment, expected, absent_at_most=0)
+    all_ended(crowded, expected, absent_at_most=0)
 
 
 @pytest.mark.quick
@@ -59,20 +59,20 @@ def test_publication_succeeds_without_redis_and_workers_find_it(
 
 
 @pytest.mark.parametrize("how", ["restarted", "crashed", "a session killed"])
-def test_postgres_fails_in_a_burst(environment: FaultEnvironment, how: str) -> None:
-    expected = in_the_middle(environment)
-    scenario = Scenario(environment)
+def test_postgres_fails_in_a_burst(crowded: FaultEnvironment, how: str) -> None:
+    expected = in_the_middle(crowded)
+    scenario = Scenario(crowded)
     if how == "a session killed":
-        environment.servers.kill_backend()
+        crowded.servers.kill_backend()
     else:
-        environment.servers.end_postgres(signal.SIGINT if how == "restarted" else signal.SIGQUIT)
-        environment.servers.postgres.start()
-    environment.settle()
+        crowded.servers.end_postgres(signal.SIGINT if how == "restarted" else signal.SIGQUIT)
+        crowded.servers.postgres.start()
+    crowded.settle()
     scenario.end()
-    assert all(environment.fleet[name].alive for name in ("worker-1", "worker-2"))
+    assert all(crowded.fleet[name].alive for name in ("worker-1", "worker-2"))
     # Orders of intents whose commit was not confirmed have not left.
-    all_ended(environment, expected, absent_at_most=expected)
-    assert environment.filled() > expected * 0.8
+    all_ended(crowded, expected, absent_at_most=expected)
+    assert crowded.filled() > expected * 0.8
 
 
 def test_postgres_crashes_during_mass_close(opened: FaultEnvironment) -> None:

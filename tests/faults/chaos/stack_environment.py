@@ -100,8 +100,8 @@ class StackEnvironment:
 
     def _start(self) -> None:
         self._report_progress("servers, tables, 500 accounts …")
-        self.servers.start(connections=CONNECTIONS)
-        self.servers.fresh()
+        self.servers.start()
+        self.servers.fresh(self.servers.state_with(CONNECTIONS))
         self.servers.ours.rows(OFTEN)
         self.servers.ours.rows(TO_LANES)
         self.network.__enter__()
