@@ -2,15 +2,14 @@
 
 import atexit
 import os
-import shutil
 import sys
-import tempfile
-from pathlib import Path
+from contextlib import ExitStack
 
 import django
 
 from ops.embedded.servers import Servers
 from tests.prepared_database import BYTECODE, copy_to, kept_folder
+from tests.server_folders import remove_left_behind, server_folder
 
 NEEDED = ("DATABASE_URL", "REDIS_URL")
 UNREACHABLE = {
@@ -31,8 +30,9 @@ class TestServers:
 
         If none are needed, addresses without a server are announced.
         """
-        self.folder = Path(tempfile.mkdtemp(prefix="fillcast-tests-"))
-        self.folder.chmod(0o755)  # PostgreSQL runs as another user when we are root
+        remove_left_behind()
+        self._ends = ExitStack()
+        self.folder = self._ends.enter_context(server_folder("fillcast-tests-"))
         (self.folder / "static").mkdir()  # whitenoise warns without it
         given = (
             {name: os.environ.get(f"TEST_{name}", "") for name in NEEDED} if needed else UNREACHABLE
@@ -46,7 +46,7 @@ class TestServers:
     def stop(self) -> None:
         """Stop the servers and remove their data. May be called twice."""
         self._servers.stop()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        self._ends.close()
 
 
 def keep_bytecode() -> None:

@@ -5,11 +5,9 @@ The tables exist already, without rows. tests/ops/stack/test_stack.py begins wit
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -20,6 +18,7 @@ import pytest
 from benchmarks.suite import NAMES
 from ops.embedded.processes import birth, wait_until
 from tests.prepared_database import copy_to
+from tests.server_folders import server_folder
 
 ROOT = Path(__file__).parents[2]
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -29,11 +28,9 @@ WORKERS = 5  # of the stack
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    path = Path(tempfile.mkdtemp(prefix="fillcast-bench-"))
-    path.chmod(0o755)
-    copy_to(path / "bench" / "stack" / "postgres")
-    yield path
-    shutil.rmtree(path, ignore_errors=True)
+    with server_folder("fillcast-bench-") as path:
+        copy_to(path / "bench" / "stack" / "postgres")
+        yield path
 
 
 def launch(folder: Path, *arguments: str) -> subprocess.Popen[str]:

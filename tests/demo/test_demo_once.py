@@ -6,10 +6,8 @@ an empty folder.
 
 import json
 import os
-import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -21,6 +19,7 @@ from ops.embedded.ports import free_port
 from ops.embedded.processes import birth
 from prices.recordings import DATA, DEFAULT_FILE, read_quotes
 from tests.prepared_database import copy_to
+from tests.server_folders import server_folder
 
 ROOT = Path(__file__).parents[2]
 SECONDS = 300  # 90 on an idle machine
@@ -85,13 +84,11 @@ def _has(pid: int, needle: bytes) -> bool:
 
 @pytest.fixture(scope="module")
 def run() -> Iterator[Run]:
-    folder = Path(tempfile.mkdtemp(prefix="fillcast-demo-"))
-    folder.chmod(0o755)  # PostgreSQL runs as another user when we are root
-    data = copy_to(folder / "postgres")
-    with (data / "postgresql.auto.conf").open("a") as settings:
-        settings.writelines(f"{setting}\n" for setting in QUICK)
-    yield Run(folder)
-    shutil.rmtree(folder, ignore_errors=True)
+    with server_folder("fillcast-demo-") as folder:
+        data = copy_to(folder / "postgres")
+        with (data / "postgresql.auto.conf").open("a") as settings:
+            settings.writelines(f"{setting}\n" for setting in QUICK)
+        yield Run(folder)
 
 
 def test_audit_of_a_demo_run_holds(run: Run) -> None:

@@ -1,7 +1,5 @@
 """Servers for the whole run, and a new environment for each case."""
 
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -9,6 +7,7 @@ import pytest
 
 from tests.faults.environment import ACCOUNTS, FaultEnvironment, end_reused
 from tests.faults.servers import Servers
+from tests.server_folders import server_folder
 
 OPENED = ACCOUNTS
 CROWD = 1_000
@@ -16,15 +15,14 @@ CROWD = 1_000
 
 @pytest.fixture(scope="session")
 def servers() -> Iterator[Servers]:
-    folder = Path(tempfile.mkdtemp(prefix="fillcast-faults-"))
-    servers = Servers(folder)
-    try:
-        servers.start()
-        yield servers
-    finally:
-        end_reused(servers)
-        servers.stop()
-        shutil.rmtree(folder, ignore_errors=True)
+    with server_folder("fillcast-faults-") as folder:
+        servers = Servers(folder)
+        try:
+            servers.start()
+            yield servers
+        finally:
+            end_reused(servers)
+            servers.stop()
 
 
 def _fill(

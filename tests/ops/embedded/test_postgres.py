@@ -6,7 +6,6 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,17 +16,16 @@ from ops.embedded import paths, postgres
 from ops.embedded.errors import EmbeddedError
 from ops.embedded.postgres import PostgresServer
 from ops.embedded.processes import birth, wait_until, works_in
+from tests.server_folders import server_folder
 
 
 @pytest.fixture(scope="module")
 def prepared() -> Iterator[Path]:
     """Return a server's folder as its first start leaves it."""
-    base = Path(tempfile.mkdtemp(prefix="fillcast-embedded-"))
-    base.chmod(0o755)
-    with PostgresServer(base / "postgres", fast=True):
-        pass
-    yield base / "postgres"
-    shutil.rmtree(base, ignore_errors=True)
+    with server_folder("fillcast-embedded-") as base:
+        with PostgresServer(base / "postgres", fast=True):
+            pass
+        yield base / "postgres"
 
 
 @pytest.fixture

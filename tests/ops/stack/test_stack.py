@@ -6,12 +6,10 @@ that needs one.
 
 import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +19,7 @@ import pytest
 
 from ops.embedded.ports import free_port
 from ops.embedded.processes import birth, wait_until
+from tests.server_folders import server_folder
 
 ROOT = Path(__file__).parents[3]
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
@@ -110,10 +109,8 @@ def _has(pid: int, needle: bytes) -> bool:
 
 @pytest.fixture(scope="module")
 def folder() -> Iterator[Path]:
-    path = Path(tempfile.mkdtemp(prefix="fillcast-stack-"))
-    path.chmod(0o755)
-    yield path
-    shutil.rmtree(path, ignore_errors=True)
+    with server_folder("fillcast-stack-") as path:
+        yield path
 
 
 @pytest.fixture(scope="module")
