@@ -20,7 +20,7 @@ from common.failpoints import failpoint
 from common.reason_codes import Code
 from common.sql import IdRow, Query, columns, rows
 from connections.models import DecisionProvider, ProviderKind
-from execution.decision_step import packages, rules
+from execution.decision_step import http_provider, packages, rules
 from execution.decision_step.questions import Asked, load_asked, load_waiting
 from execution.decision_step.types import Answers, Failure, NoAnswerError
 
@@ -110,10 +110,6 @@ def _answers(asked: Asked) -> Answers:
 
     def call() -> Answers:
         if provider.kind == ProviderKind.HTTP:
-            # Only here: most installations have no such provider, and each process would import
-            # a schema validator.
-            from execution.decision_step import http_provider
-
             seconds = float(provider.timeout_seconds)
             return http_provider.ask(provider, allowed, asked.asked_at, seconds)
         return packages.ask(provider.entry_point, allowed)
