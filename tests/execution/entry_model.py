@@ -167,7 +167,8 @@ class EntryModel(ExecutionModel):
             ]  # fmt: skip
             legs[(*of, order.leg)] += len(tickets)
             entered[of] = entered.get(of, D(0)) + self.entered_by(order, tickets)
-            caps[of] = self.cap(order)
+            if of not in caps:
+                caps[of] = self.cap(order)
         assert all(n <= 1 for n in legs.values()), legs
         assert all(quantity <= caps[of] for of, quantity in entered.items()), entered
 

@@ -252,9 +252,12 @@ MACHINE_TIMES = {
 
 def pass_time(seconds: float) -> None:
     """Let time pass without waiting: move every stored time into the past."""
-    for table, names in MACHINE_TIMES.items():
-        moved = ", ".join(f"{name} = {name} - make_interval(secs => %(s)s)" for name in names)
-        run(f"UPDATE {table} SET {moved}", {"s": seconds})
+    by = f"make_interval(secs => {float(seconds)!r})"
+    moved = (
+        f"UPDATE {table} SET {', '.join(f'{name} = {name} - {by}' for name in names)}"
+        for table, names in MACHINE_TIMES.items()
+    )
+    run("; ".join(moved))
 
 
 @contextmanager

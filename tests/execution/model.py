@@ -10,12 +10,14 @@ from decimal import Decimal as D
 from itertools import count
 from typing import Any
 
+from django.db import connection
+
 from brokers.base import NotSent, Rejected
 from brokers.types import CloseCause, ExitSafety, OrderReport, OrderRequest, ReportKind
 from common.clocks import machine_time
 from common.errors import ConflictError
 from common.reason_codes import Code
-from common.sql import rows, run
+from common.sql import _allow_prepared, _fetched, _rows_cursor, rows, run
 from connections.models import ExecutionConnection
 from execution.audit.counters import audit
 from execution.base.kill_switch import read_halts
@@ -48,6 +50,33 @@ TABLES = ("execution_fill", "execution_order", "positions_executionposition", "e
           "execution_executionlog", "execution_workerlease", "events_event",
           "connections_killswitch", "signals_signal")  # fmt: skip
 NOW_AND_THEN = (1.5, 7.0, 31.0, 70.0)
+ORDERS = "SELECT * FROM execution_order ORDER BY id"
+POSITIONS = "SELECT * FROM positions_executionposition WHERE quantity > 0 ORDER BY id"
+OPENS = "SELECT count(*) AS number FROM signals_signal WHERE action = 'OPEN'"
+FILLS = "SELECT broker_fill_id FROM execution_fill"
+SUMS = f"""
+SELECT p.id, p.quantity, p.reserved, coalesce(sum(o.quantity - o.filled_quantity)
+    FILTER (WHERE o.status NOT IN ({", ".join(f"'{status}'" for status in sorted(TERMINAL))})), 0)
+    AS live,
+  p.opened_quantity - coalesce((SELECT sum(f.quantity) FROM execution_fill f
+    JOIN execution_order x ON x.id = f.order_id WHERE x.position_id = p.id), 0) AS left
+FROM positions_executionposition p LEFT JOIN execution_order o ON o.position_id = p.id
+GROUP BY p.id"""
+LOG = (
+    "SELECT order_id, status, code FROM execution_executionlog"
+    " WHERE order_id IS NOT NULL AND status <> '' ORDER BY order_id, id"
+)
+
+
+def read(*statements: str) -> list[list[Any]]:
+    """Return the rows of several statements, which are planned once and sent together: a model
+    reads them after each of its thousands of steps."""
+    connection.ensure_connection()
+    raw = connection.connection
+    _allow_prepared(raw)
+    with raw.pipeline():
+        cursors = [_rows_cursor(raw).execute(one, prepare=True) for one in statements]
+    return [_fetched(*one) for one in zip(cursors, statements, strict=True)]
 
 
 @dataclass
@@ -75,8 +104,7 @@ class ExecutionModel:
         self.broker, self.accounts, self.feed = broker, accounts, feed
         self.broker.reset()
         self.broker.nets = NettingModel(safety, netting=netting) if safety else None
-        for table in TABLES:
-            run(f"DELETE FROM {table}")
+        run("; ".join(f"DELETE FROM {table}" for table in TABLES))
         # The same choices must lead to the same state: the order of accounts depends on a signal's
         # number, and pauses are drawn at random.
         run("SELECT setval(pg_get_serial_sequence('signals_signal', 'id'), 1, false), setseed(0)")
@@ -111,11 +139,11 @@ class ExecutionModel:
             factories.close_signal(of, "1" if what == "close" else "0.5")
 
     def orders(self, *statuses: str) -> list[Any]:
-        found = rows("SELECT * FROM execution_order ORDER BY id")
+        found = rows(ORDERS)
         return [o for o in found if not statuses or o.status in statuses]
 
     def positions(self) -> list[Any]:
-        return rows("SELECT * FROM positions_executionposition WHERE quantity > 0 ORDER BY id")
+        return rows(POSITIONS)
 
     def request(self, what: Any, *args: Any, **kwargs: Any) -> Any:
         """Run a service that a person calls; that it refuses is a valid answer."""
@@ -290,13 +318,15 @@ class ExecutionModel:
     def check(self) -> None:
         """Check everything, and remember what there is until something happens: a model that asks
         before each step which events are possible need not read it again."""
-        self.orders_now, self.positions_now = self.orders(), self.positions()
-        self.opens_now = Signal.objects.filter(action="OPEN").count()
-        self._check_journal()
-        self._check_positions()
-        self._check_log()
+        self.orders_now, self.positions_now, opens, fills, sums, lines = read(
+            ORDERS, POSITIONS, OPENS, FILLS, SUMS, LOG
+        )
+        self.opens_now = opens[0].number
+        self._check_journal({row.broker_fill_id for row in fills})
+        self._check_positions(sums)
+        self._check_log(lines)
 
-    def _check_journal(self) -> None:
+    def _check_journal(self, reports: set[str]) -> None:
         if nets := self.broker.nets:
             assert not nets.reversed, nets.reversed
             assert not nets.stolen, nets.stolen
@@ -306,28 +336,14 @@ class ExecutionModel:
         fills = {f.broker_fill_id for t in self.broker.tickets for f in t.fills}
         shares = [o.id for o in self.orders_now if o.aggregate_id is not None]
         fills |= {fill_id_of(one, order_id) for one in fills for order_id in shares}
-        reports = {row.broker_fill_id for row in rows("SELECT broker_fill_id FROM execution_fill")}
         assert reports <= fills | {one for one in reports if one.startswith("inferred:")}
 
-    def _check_positions(self) -> None:
-        found = rows(
-            "SELECT p.id, p.quantity, p.reserved, coalesce(sum(o.quantity - o.filled_quantity)"
-            " FILTER (WHERE o.status <> ALL(%s)), 0) AS live, p.opened_quantity - coalesce(("
-            "  SELECT sum(f.quantity) FROM execution_fill f JOIN execution_order x"
-            "  ON x.id = f.order_id WHERE x.position_id = p.id), 0) AS left"
-            " FROM positions_executionposition p"
-            " LEFT JOIN execution_order o ON o.position_id = p.id GROUP BY p.id",
-            ([str(status) for status in TERMINAL],),
-        )
-        for p in found:
+    def _check_positions(self, sums: Sequence[Any]) -> None:
+        for p in sums:
             assert p.quantity == p.left >= 0, p
             assert p.reserved == min(p.quantity, p.live), p
 
-    def _check_log(self) -> None:
-        lines = rows(
-            "SELECT order_id, status, code FROM execution_executionlog"
-            " WHERE order_id IS NOT NULL AND status <> '' ORDER BY order_id, id"
-        )
+    def _check_log(self, lines: Sequence[Any]) -> None:
         last: dict[int, str] = {}
         for line in lines:
             before = last.get(line.order_id)
@@ -354,11 +370,13 @@ class ExecutionModel:
         for ticket in self.tickets(working=True):
             if ticket.is_exit:
                 self.broker.publish(self.broker.end(ticket, "CANCELLED"))
+        before = self._fingerprint()
         for _ in range(12):
-            before = self._fingerprint()
             self.settle_once()
-            if before == self._fingerprint():
+            after = self._fingerprint()
+            if before == after:
                 return
+            before = after
         raise AssertionError("it does not settle")
 
     def settle_once(self) -> None:

@@ -58,9 +58,9 @@ from tests.execution import factories
 from tests.execution.fake_broker import KIND
 from tests.loss_limits import limit_of
 
-pytestmark = [pytest.mark.django_db, pytest.mark.timeout(400)]  # it inserts fifty thousand rows
+pytestmark = [pytest.mark.django_db, pytest.mark.timeout(400)]  # it inserts many rows
 
-FINISHED = 30_000
+FINISHED = 10_000
 SEED = """
 INSERT INTO signals_signal (feed_id, action, currency_pair, direction, order_type, target_prices,
   target_fractions, close_fraction, time_in_force, strategy_id, trade_plan_id, risk_category,
@@ -467,7 +467,7 @@ def test_sweeps_touch_live_rows_only(piled_up: Order, lanes: str) -> None:
             assert all("Index Cond" in scan for scan in found), (name, found)
 
 
-ARMED = 4_000
+ARMED = 1_300
 TRIGGERS = f"""
 INSERT INTO execution_ordertrigger (order_id, connection_id, kind, sent_as, source_id, pair, side,
   level, distance, activation_price, active_since, is_armed, fired_at)
@@ -488,7 +488,7 @@ FROM (
 
 
 def test_batch_of_quotes_reads_no_trigger_that_it_does_not_reach(piled_up: Order) -> None:
-    """Among thousands that are armed for the pair, and many that have fired."""
+    """Among more than a thousand that are armed for the pair, and many that have fired."""
     run(TRIGGERS)
     for began in range(3):
         run(
@@ -536,7 +536,7 @@ def test_upkeep_reads_armed_triggers_only(piled_up: Order) -> None:
 
 @pytest.mark.parametrize("closes", [0, 30])
 def test_condition_exits_do_not_read_all_open_positions(piled_up: Order, closes: int) -> None:
-    """Each second, beside thirty thousand positions that are open and have no such condition."""
+    """Each second, beside ten thousand positions that are open and have no such condition."""
     run("UPDATE positions_executionposition SET quantity = 1000, closed_at = NULL")
     run(
         "UPDATE positions_executionposition SET close_when_signal_id = %s,"
@@ -623,7 +623,7 @@ def test_entry_of_a_position_is_found_by_its_signal(piled_up: Order) -> None:
 
 
 def test_positions_of_one_ticket_are_found_by_it(piled_up: Order) -> None:
-    """Run each second for a polled account, which has had thirty thousand positions."""
+    """Run each second for a polled account, which has had ten thousand positions."""
     run("UPDATE positions_executionposition SET broker_position_id = 't' || id")
     run("ANALYZE positions_executionposition")
     one = {"connections": [piled_up.connection_id], "before": []}
@@ -643,7 +643,7 @@ def test_open_signals_of_a_feed_are_found_from_live_rows(piled_up: Order, feed: 
 
 
 def test_pair_of_a_word_is_searched_among_the_newest_trades(piled_up: Order, feed: Feed) -> None:
-    """An alert of a symbol without a currency; its feed has had thirty thousand trades."""
+    """An alert of a symbol without a currency; its feed has had ten thousand trades."""
     asked = {"feed": feed.pk, "base": "EUR/"}
     explained = rows(f"EXPLAIN {RECENTLY_TRADED}", asked)
     text = "\n".join(row[0] for row in explained)
@@ -653,7 +653,7 @@ def test_pair_of_a_word_is_searched_among_the_newest_trades(piled_up: Order, fee
 
 
 def test_pairs_of_a_base_are_read_one_step_each(piled_up: Order, feed: Feed) -> None:
-    """Which pairs a feed has ever traded, without reading its thirty thousand trades."""
+    """Which pairs a feed has ever traded, without reading its ten thousand trades."""
     asked = {"feed": feed.pk, "prefix": "EUR/"}
     (row,) = rows(f"EXPLAIN (ANALYZE, FORMAT JSON) {TRADED_PAIRS}", asked)
     scans = [one for one in nodes_of(row[0][0]["Plan"]) if "signals_signal" in one.values()]
