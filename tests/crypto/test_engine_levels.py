@@ -73,7 +73,7 @@ def engine(
     private = new_private_key()
     settings.FILLCAST_CREDENTIALS_PUBLIC_KEY = public_key_of(private)
     settings.FILLCAST_CREDENTIALS_PRIVATE_KEYS = (private,)
-    settings.FILLCAST_POLL_SECONDS = 0.2
+    settings.FILLCAST_POLL_SECONDS = 0.4
     with running("execution+maintenance", SECONDS) as runtime:
         yield runtime
 

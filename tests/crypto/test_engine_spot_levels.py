@@ -76,7 +76,7 @@ def keys(settings: Any) -> None:
     private = new_private_key()
     settings.FILLCAST_CREDENTIALS_PUBLIC_KEY = public_key_of(private)
     settings.FILLCAST_CREDENTIALS_PRIVATE_KEYS = (private,)
-    settings.FILLCAST_POLL_SECONDS = 0.2
+    settings.FILLCAST_POLL_SECONDS = 0.4
 
 
 @pytest.fixture

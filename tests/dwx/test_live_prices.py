@@ -48,7 +48,7 @@ def runtime(
     private = new_private_key()
     settings.FILLCAST_CREDENTIALS_PUBLIC_KEY = public_key_of(private)
     settings.FILLCAST_CREDENTIALS_PRIVATE_KEYS = (private,)
-    settings.FILLCAST_POLL_SECONDS = 0.2
+    settings.FILLCAST_POLL_SECONDS = 0.4
     monkeypatch.setenv("FILLCAST_MT4_ROOT", str(tmp_path / "root"))
     registry.clear_cache()
     with running("execution+sessions", SECONDS) as runtime:

@@ -52,7 +52,7 @@ def tws(tmp_path: Path) -> Iterator[TwsProcess]:
 def engine(transactional_db: None, settings: Any) -> Iterator[trading_runtime.TradingRuntime]:
     """A trading process that also holds sessions and polls for due orders."""
     settings.FILLCAST_BROKER_NETWORKS = (ipaddress.ip_network("127.0.0.0/8"),)
-    settings.FILLCAST_POLL_SECONDS = 0.2
+    settings.FILLCAST_POLL_SECONDS = 0.4
     with running("execution+sessions", SECONDS) as present:
         yield present
 

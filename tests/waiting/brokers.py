@@ -83,7 +83,7 @@ def account_at(
     settings.FILLCAST_CREDENTIALS_PUBLIC_KEY = public_key_of(private)
     settings.FILLCAST_CREDENTIALS_PRIVATE_KEYS = (private,)
     settings.FILLCAST_BROKER_NETWORKS = (ipaddress.ip_network("127.0.0.0/8"),)
-    settings.FILLCAST_POLL_SECONDS = 0.2
+    settings.FILLCAST_POLL_SECONDS = 0.4
     with _STARTED[kind](tmp_path, monkeypatch) as account:
         yield account
 
