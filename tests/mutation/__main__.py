@@ -85,18 +85,6 @@ MODULES = {
             for name in ("limit_edges", "denial_values", "signal_limits")
         )
     ),
-    **{
-        f"execution/submission/{module}.py": Module(
-            tuple(f"{SUBMISSION}test_{name}.py" for name in names)
-        )
-        for module, names in {
-            "entry_prices": ("limit_edges", "denials", "order_types", "worst_price"),
-            "entry": ("limit_edges", "denials", "order_types", "slices"),
-            "limits": ("limit_edges", "denial_values", "denials", "slice_limits"),
-            "validity": ("denials", "order_types", "conditions", "slices", "slice_limits"),
-            "quotes": ("limit_edges", "denials", "market_limits", "shared_prices"),
-        }.items()
-    },
     "execution/reports/order_changes.py": Module((f"{REPORTS}test_order_changes.py",)),
     "execution/reports/inferred_closes.py": Module((f"{REPORTS}test_inferred_closes.py",)),
     "execution/reports/transitions.py": Module(
