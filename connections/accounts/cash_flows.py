@@ -42,8 +42,7 @@ class FlowRequest:
     """What is known of an account's flows before they are read.
 
     known: references that are stored. read_at: machine time of the last state that was stored with
-    its flows; equity: of that state, if it is still the last one. history_since: market time of the
-    first known state.
+    its flows; equity: of that state. history_since: market time of the first known state.
     """
 
     connection_id: UUID
@@ -76,7 +75,7 @@ class AccountFlows:
 REQUESTS = Query(
     FlowRequest,
     f"""
-SELECT c.id AS connection_id, r.read_at, a.equity,
+SELECT c.id AS connection_id, r.read_at, r.equity,
   (SELECT min(h.read_at) FROM connections_accounthistory h
    WHERE h.connection_id = c.id AND r.read_at IS NULL) AS history_since,
   ARRAY(SELECT f.reference::text FROM connections_cashflow f
@@ -84,7 +83,6 @@ SELECT c.id AS connection_id, r.read_at, a.equity,
      AND f.at > coalesce(r.read_at, '-infinity') - interval '3 days') AS known
 FROM connections_executionconnection c
 LEFT JOIN connections_cashflowread r ON r.connection_id = c.id
-LEFT JOIN connections_accountsnapshot a ON a.connection_id = c.id AND a.read_at = r.read_at
 WHERE EXISTS (SELECT FROM connections_losslimit) AND c.id = ANY(%s::uuid[])
   AND c.id IN {LIMITED_ACCOUNTS}
   AND (r.retry_at IS NULL OR r.retry_at <= clock_timestamp())
@@ -153,8 +151,9 @@ def store_cash_flows(flows: Sequence[tuple[UUID, datetime, BrokerCashFlow]]) -> 
 
 # Only for a state that was stored: an older one was dropped.
 _MARK_READ = """
-INSERT INTO connections_cashflowread AS r (connection_id, read_at, missing_since, error, retry_at)
-SELECT t.id, CASE WHEN t.error = '' THEN t.read_at END,
+INSERT INTO connections_cashflowread AS r (
+  connection_id, read_at, equity, missing_since, error, retry_at)
+SELECT t.id, CASE WHEN t.error = '' THEN t.read_at END, CASE WHEN t.error = '' THEN a.equity END,
   CASE WHEN t.error <> '' AND NOT t.is_refused THEN t.read_at END, t.error,
   CASE WHEN t.is_refused THEN clock_timestamp() + interval '1 hour' END
 FROM unnest(%s::uuid[], %s::timestamptz[], %s::text[], %s::boolean[])
@@ -162,7 +161,7 @@ FROM unnest(%s::uuid[], %s::timestamptz[], %s::text[], %s::boolean[])
 JOIN connections_accountsnapshot a ON a.connection_id = t.id AND a.read_at = t.read_at
 ORDER BY t.id
 ON CONFLICT (connection_id) DO UPDATE SET
-  read_at = coalesce(excluded.read_at, r.read_at),
+  read_at = coalesce(excluded.read_at, r.read_at), equity = coalesce(excluded.equity, r.equity),
   missing_since = CASE WHEN excluded.missing_since IS NOT NULL
     THEN coalesce(r.missing_since, excluded.missing_since) END,
   error = excluded.error, retry_at = excluded.retry_at

@@ -20,8 +20,19 @@ from users.models import User
 
 _DATE = trading_date_sql("x.market_time", zone="x.zone", offset="x.day_offset")
 _DAY_START = day_start_sql(_DATE, zone="x.zone", offset="x.day_offset")
+# A period also begins with a state in another currency, and with one that may show a deposit or
+# withdrawal: the balance has changed by 1 % of the equity or more, and the equity about as much,
+# while a closed trade leaves the equity as it is. Such a flow may become known later only. Then the
+# highest values of a period are still all from before it, or all from after it.
+_BEGINS_PERIOD = """before.currency <> read.currency
+      OR (abs(read.balance - before.balance) >= greatest(abs(before.equity) * 0.01, 0.01)
+        AND abs((read.equity - before.equity) - (read.balance - before.balance))
+          < abs(read.equity - before.equity))"""
 # A period begins where a window of a loss limit may begin. greatest() ignores NULLs.
 _PERIOD_START = f"""greatest(date_trunc('hour', x.market_time, 'UTC'), {_DAY_START},
+    CASE WHEN x.begins_period THEN x.market_time END,
+    (SELECT max(h.period_start) FROM connections_accounthistory h
+     WHERE h.connection_id = x.id AND h.period_start <= x.market_time),
     (SELECT max(f.at) FROM connections_cashflow f
      WHERE f.connection_id = x.id AND f.at <= x.market_time),
     (SELECT max(p.ended_at) FROM connections_tradingpause p
@@ -35,7 +46,8 @@ def add_to_history_sql(source: str) -> str:
     """Return an INSERT that adds read account states to the history.
 
     source: a FROM item with the columns id (of the connection), currency, balance, equity and
-    market_time. The first state of a period stays; later ones only raise its highest values.
+    market_time. The first state of a period stays; later ones only raise its highest values. Part
+    of the statement that replaces the accounts' last states, which it compares with.
     """
     return f"""
   INSERT INTO connections_accounthistory AS h (connection_id, period_start, currency, read_at,
@@ -43,10 +55,11 @@ def add_to_history_sql(source: str) -> str:
   SELECT x.id, {_PERIOD_START}, x.currency, x.market_time, x.balance, x.equity,
     x.balance, x.market_time, x.equity, x.market_time
   FROM (SELECT read.id, read.currency, read.balance, read.equity, read.market_time, c.preset_id,
-      {zone_sql()} AS zone, {offset_sql()} AS day_offset
+      {zone_sql()} AS zone, {offset_sql()} AS day_offset, {_BEGINS_PERIOD} AS begins_period
     FROM {source}
     JOIN connections_executionconnection c ON c.id = read.id
-    LEFT JOIN connections_tradingpreset t ON t.id = c.preset_id) x
+    LEFT JOIN connections_tradingpreset t ON t.id = c.preset_id
+    LEFT JOIN connections_accountsnapshot before ON before.connection_id = read.id) x
   ORDER BY x.id
   ON CONFLICT (connection_id, period_start) DO UPDATE SET
     peak_balance = greatest(h.peak_balance, excluded.peak_balance),

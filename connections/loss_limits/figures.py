@@ -139,6 +139,8 @@ class _WindowRow(NamedTuple):
 # Deposits after a value are added to it, so that it compares with the present one. The sum for each
 # row of the history is only made for accounts with deposits.
 # Credit changes the equity only.
+# A deposit may become known after the states that include it: then a row's highest value is one
+# from after it, although the first one, with the deposit added, is higher. So both count.
 _IN_EQUITY = """(SELECT coalesce(sum(f.amount), 0) FROM connections_cashflow f
     WHERE f.connection_id = r.connection_id AND f.at > {since} AND f.at <= r.as_of)"""
 _IN_BALANCE = f"{_IN_EQUITY[:-1]} AND NOT f.is_credit)"
@@ -160,10 +162,14 @@ CROSS JOIN LATERAL (
     AND f.at > r.since AND f.at <= r.as_of) AS known) deposits
 LEFT JOIN LATERAL (
   SELECT
-    max(h.peak_balance + CASE WHEN deposits.known
-      THEN {_IN_BALANCE.format(since="h.peak_balance_at")} ELSE 0 END) AS balance,
-    max(h.peak_equity + CASE WHEN deposits.known
-      THEN {_IN_EQUITY.format(since="h.peak_equity_at")} ELSE 0 END) AS equity
+    max(CASE WHEN deposits.known THEN greatest(
+        h.balance + {_IN_BALANCE.format(since="h.read_at")},
+        h.peak_balance + {_IN_BALANCE.format(since="h.peak_balance_at")})
+      ELSE h.peak_balance END) AS balance,
+    max(CASE WHEN deposits.known THEN greatest(
+        h.equity + {_IN_EQUITY.format(since="h.read_at")},
+        h.peak_equity + {_IN_EQUITY.format(since="h.peak_equity_at")})
+      ELSE h.peak_equity END) AS equity
   FROM connections_accounthistory h
   WHERE r.needs_peak AND h.connection_id = r.connection_id AND h.period_start >= r.since
     AND h.currency = r.currency) peak ON true

@@ -15,8 +15,9 @@ class AccountHistory(models.Model):
     """Balance and equity as first read in a period, and their highest values in it.
 
     A period is an hour. It also begins where a window of a loss limit can begin: at the start of a
-    trading day, at a deposit or withdrawal, and when trading was resumed by hand. Times are market
-    time, amounts are in the account's currency.
+    trading day, at a deposit or withdrawal, and when trading was resumed by hand; and with a state
+    that may show a deposit which is not known yet. Times are market time, amounts are in the
+    account's currency.
     """
 
     connection = models.ForeignKey(
@@ -99,6 +100,7 @@ class CashFlowRead(models.Model):
     read_at = models.DateTimeField(
         null=True, help_text="`read_at` of the last state that was stored with its flows."
     )
+    equity = AmountField(null=True, help_text="Of that state.")
     missing_since = models.DateTimeField(
         null=True, help_text="`read_at` of the first state since then without its flows."
     )

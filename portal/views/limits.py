@@ -11,6 +11,7 @@ from connections import services
 from connections.models import TradingPause
 from portal.pages import confirm, current_user, tenants_only
 from portal.views.accounts import address, find
+from signals.option_forms import moment_field
 from users.models import User
 
 
@@ -19,6 +20,10 @@ class CashFlowForm(forms.Form):
 
     direction = forms.ChoiceField(choices=[("1", "Deposit"), ("-1", "Withdrawal")])
     amount = Amount(help_text="In the account’s currency.")
+    at = moment_field(
+        "When your broker booked it (UTC). Empty: now. Fillcast may have read it already, so an "
+        "entry that is made later needs the time."
+    )
     note = forms.CharField(required=False, max_length=200)
 
 
@@ -57,7 +62,7 @@ def cash_flow(request: HttpRequest, *, pk: UUID) -> HttpResponse:
     points = [
         Consequence(
             "pending",
-            "Loss limits leave the amount out from now on. Add it when your broker shows it.",
+            "Loss limits leave the amount out. Add it when your broker shows it.",
         ),
         Consequence("skipped", "It cannot be changed. To correct it, add its opposite."),
     ]
@@ -67,8 +72,9 @@ def cash_flow(request: HttpRequest, *, pk: UUID) -> HttpResponse:
     )  # fmt: skip
 
     def act() -> str:
-        amount = form.cleaned_data["amount"] * int(form.cleaned_data["direction"])
-        services.record_cash_flow(pk, amount=amount, by=user, note=form.cleaned_data["note"])
+        values = form.cleaned_data
+        amount = values["amount"] * int(values["direction"])
+        services.record_cash_flow(pk, amount=amount, by=user, at=values["at"], note=values["note"])
         return "The deposit or withdrawal was added."
 
     return confirm(request, question, act)

@@ -33,7 +33,7 @@ def periods(account: ExecutionConnection) -> list[tuple[datetime, D, D]]:
 def test_first_value_of_an_hour_stays_and_its_peak_rises() -> None:
     account = make.connection()
     for minute, equity in ((3, "100"), (10, "130"), (20, "90"), (59, "110"), (60, "95")):
-        read(account, equity, NOON + timedelta(minutes=minute))
+        read(account, equity, NOON + timedelta(minutes=minute), balance="100")
     assert periods(account) == [
         (NOON, D(100), D(130)),
         (NOON + timedelta(hours=1), D(95), D(95)),
@@ -47,7 +47,7 @@ def test_trading_day_begins_a_period_within_an_hour() -> None:
     preset = make.preset(trading_day_zone="UTC", trading_day_start="12:30")
     account = make.connection(preset=preset)
     for minute, equity in ((10, "100"), (29, "105"), (31, "90")):
-        read(account, equity, NOON + timedelta(minutes=minute))
+        read(account, equity, NOON + timedelta(minutes=minute), balance="100")
     assert periods(account) == [
         (NOON, D(100), D(105)),
         (NOON + timedelta(minutes=30), D(90), D(90)),
@@ -64,6 +64,37 @@ def test_deposit_resume_and_start_of_a_limit_begin_periods() -> None:
     for minute in (5, 15, 25, 35):
         read(account, "100", NOON + timedelta(minutes=minute))
     assert [start for start, *_ in periods(account)] == [NOON, *at]
+
+
+@pytest.mark.parametrize(
+    ("balance", "equity", "begins"),
+    [
+        ("1500", "1490", True),  # a deposit
+        ("400", "410", True),  # a withdrawal
+        ("1500", "1005", False),  # a trade was closed with a gain that the equity had already
+        ("1000", "1500", False),  # a price has moved
+        ("1009", "1009", False),  # below 1 %
+    ],
+)
+def test_state_that_may_show_a_flow_begins_a_period_and_the_next_ones_stay_in_it(
+    balance: str, equity: str, begins: bool
+) -> None:
+    account = make.connection()
+    read(account, "1000", NOON + timedelta(minutes=5))
+    for minute in (10, 11):
+        read(account, equity, NOON + timedelta(minutes=minute), balance=balance)
+    starts = [start for start, *_ in periods(account)]
+    assert starts == [NOON, *[NOON + timedelta(minutes=10)] * begins]
+
+
+def test_another_currency_begins_a_period() -> None:
+    account = make.connection()
+    for minute, currency in ((5, "USD"), (10, "EUR"), (15, "EUR")):
+        read(account, "100", NOON + timedelta(minutes=minute), currency=currency)
+    rows = AccountHistory.objects.order_by("period_start")
+    assert [(row.period_start, row.currency) for row in rows] == [
+        (NOON, "USD"), (NOON + timedelta(minutes=10), "EUR"),
+    ]  # fmt: skip
 
 
 def test_pause_that_ended_by_rule_begins_no_period() -> None:

@@ -14,6 +14,7 @@ from brokers.types import AccountState, BrokerCashFlow, ConnectionSpec
 from common.reason_codes import Code
 from connections.accounts.cash_flows import AccountFlows, FlowRequest, effective_times
 from connections.health import account_polling, connection_checks
+from connections.loss_limits.figures import figures_of, limits_of
 from connections.models import AccountSnapshot, CashFlow, CashFlowRead, ExecutionConnection
 from connections.selectors import flow_note
 from tests.connections import make
@@ -193,6 +194,40 @@ class TestReading:
         poll(bank)
         assert stored(limited) == (D(7000), [D(-3000)])
         assert CashFlowRead.objects.get(connection=limited).missing_since is None
+
+    def test_flow_of_a_slow_clock_counts_after_the_last_state_without_it(
+        self, limited: ExecutionConnection, bank: Bank
+    ) -> None:
+        """States were stored while flows could not be read, so that state is not the last one."""
+        poll(bank)
+        before = AccountSnapshot.objects.get(connection=limited).read_at
+        bank.error = ReadFailed(Code.BROKER_UNREACHABLE, "no answer")
+        bank.money += 5000
+        bank.listed_flows.append(flow(5000, before - timedelta(seconds=5)))
+        poll(bank)
+        bank.error = None
+        poll(bank)
+        assert CashFlow.objects.get().at == before + timedelta(microseconds=1)
+
+    @pytest.mark.parametrize("is_limited", [True, False])
+    def test_peak_from_before_a_flow_that_is_read_later_counts(
+        self, row: ExecutionConnection, bank: Bank, is_limited: bool
+    ) -> None:
+        """It could not be read with the states after it, or no limit needed it then."""
+        assert row.preset is not None
+        if is_limited:
+            limit_of(row.preset, basis="PEAK")
+        poll(bank)
+        bank.error = ReadFailed(Code.BROKER_UNREACHABLE, "no answer")
+        bank.book(5000)
+        bank.money -= 1000
+        poll(bank)
+        if not is_limited:
+            limit_of(row.preset, basis="PEAK")
+        bank.error = None
+        poll(bank)
+        [figures] = figures_of(limits_of([row.pk]), {}, datetime.now(UTC))
+        assert (figures.peak_equity, figures.equity) == (D(15_000), D(14_000))
 
     @pytest.mark.parametrize("by_key", [True, False])
     def test_broker_that_lists_none_is_asked_again_after_an_hour(

@@ -1,10 +1,12 @@
 """Tenants add, change and remove the loss limits of their presets and subscriptions."""
 
+from datetime import timedelta
 from decimal import Decimal as D
 
 import pytest
 
-from connections.models import LossLimit, TradingPreset
+from common.clocks import market_now
+from connections.models import CashFlow, LossLimit, TradingPreset
 from tests.html import html_of
 from tests.portal.conftest import SignedIn
 from tests.portal.factories import World
@@ -62,3 +64,16 @@ def test_operators_limits_and_other_subscriptions_are_not_offered(
     address = f"/accounts/{world.subscriptions[0].connection_id}/loss-limit/"
     typed = {**TYPED, "applies_to": str(world.bobs_subscription.pk)}
     assert client.post(address, typed).status_code == 422
+
+
+def test_owner_adds_a_deposit_with_the_time_of_its_booking(
+    world: World, signed_in: SignedIn
+) -> None:
+    client, row = signed_in(world.alice), world.mt5
+    booked = market_now().replace(second=0, microsecond=0) - timedelta(minutes=20)
+    typed = {"direction": "1", "amount": "5000", "at": f"{booked:%Y-%m-%dT%H:%M}"}
+    assert client.post(f"/accounts/{row.pk}/cash-flow/", typed).status_code == 302
+    assert client.post(f"/accounts/{row.pk}/cash-flow/", {**typed, "at": ""}).status_code == 302
+    now, before = CashFlow.objects.filter(connection=row).order_by("-at")[:2]
+    assert (before.at, before.amount) == (booked, D(5000))
+    assert market_now() - now.at < timedelta(minutes=1)

@@ -324,6 +324,46 @@ def test_peak_before_a_withdrawal_is_lowered_by_it(account: ExecutionConnection)
         assert len(pauses(account)) == reached, equity
 
 
+@pytest.mark.parametrize(
+    ("before", "flow", "after", "maximum"),
+    [
+        (["10000"], "5000", ["14000"], 1000),  # the first value was the highest: 15,000 with it
+        (["12000"], "5000", ["16500", "14000"], 3000),  # 17,000
+        (["12000"], "-5000", ["8000", "7100"], 900),  # 8,000 of later, not 7,000
+    ],
+)
+def test_peak_is_known_of_a_flow_that_is_entered_later(
+    account: ExecutionConnection, before: list[str], flow: str, after: list[str], maximum: int
+) -> None:
+    """The balance is 10,000 and all trades stay open; the states that show the flow come first."""
+    row = limit(account, basis="PEAK", measure="EQUITY", maximum=D(maximum))
+    for equity in before:
+        read(account, equity)
+    at = market_now()
+    balance = str(10_000 + D(flow))
+    for equity in after:
+        read(account, equity, balance)
+    services.record_cash_flow(account.pk, amount=D(flow), by=account.user, at=at)
+    read(account, after[-1], balance)
+    apply_loss_limits()
+    (state,) = limit_states(account.pk)
+    assert (state.limit_id, state.value) == (row.pk, D(maximum))
+    assert len(pauses(account)) == 1
+
+
+def test_small_flow_that_is_entered_later_leaves_the_first_value(
+    account: ExecutionConnection,
+) -> None:
+    """Below 1 % of the equity it begins no period: the row's first and highest values count."""
+    limit(account, basis="PEAK", measure="EQUITY", maximum=D(30))
+    at = market_now()
+    read(account, "10050", "10080")
+    services.record_cash_flow(account.pk, amount=D(80), by=account.user, at=at)
+    read(account, "10050", "10080")
+    apply_loss_limits()
+    assert [pause.value for pause in pauses(account)] == [D(30)]
+
+
 def test_losses_before_the_window_do_not_count(account: ExecutionConnection) -> None:
     limit(account, window="DAY")
     AccountHistory.objects.update(period_start=market_now() - timedelta(hours=26))
