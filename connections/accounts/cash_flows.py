@@ -17,24 +17,12 @@ from brokers.redaction import storable
 from brokers.types import BrokerCashFlow
 from common.clocks import market_at
 from common.sql import Query, array, columns, rows, run
+from connections.accounts.limit_scope import LIMITED_ACCOUNTS
 from connections.models import CashFlowRead
 
 OVERLAP = timedelta(days=1)  # a broker may list a flow so much later
 STEP = timedelta(microseconds=1)
 LONGEST_REFERENCE, LONGEST_ERROR = 100, 200
-
-LIMITED_ACCOUNTS = """(
-  SELECT c.id FROM connections_losslimit l
-    JOIN connections_executionconnection c ON c.preset_id = l.preset_id
-  UNION
-  SELECT s.connection_id FROM connections_losslimit l
-    JOIN connections_subscription s ON s.id = l.subscription_id
-  UNION
-  SELECT r.connection_id FROM connections_losslimit l
-    JOIN connections_subscriptionroute r ON r.subscription_id = l.subscription_id)"""
-"""SQL: the ids of the accounts with loss limits, their own or those of a route. Put
-`EXISTS (SELECT FROM connections_losslimit)` beside it: then an installation without limits reads no
-account."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from common.clocks import market_now
 from common.errors import InvalidInputError
 from common.permissions import Right
 from common.reason_codes import Code
+from connections.accounts.limit_scope import applies_sql
 from connections.accounts.permissions import check_owner
 from connections.models import CashFlow, ExecutionConnection
 from connections.trading_day import day_start_sql, offset_sql, trading_date_sql, zone_sql
@@ -38,8 +39,7 @@ _PERIOD_START = f"""greatest(date_trunc('hour', x.market_time, 'UTC'), {_DAY_STA
     (SELECT max(p.ended_at) FROM connections_tradingpause p
      WHERE p.connection_id = x.id AND p.is_resumed_by_hand AND p.ended_at <= x.market_time),
     (SELECT max(l.started_at) FROM connections_losslimit l WHERE l.started_at <= x.market_time
-     AND (l.preset_id = x.preset_id OR l.subscription_id IN (
-       SELECT s.id FROM connections_subscription s WHERE s.connection_id = x.id))))"""
+     AND {applies_sql(account="x.id", preset="x.preset_id")}))"""
 
 
 def add_to_history_sql(source: str) -> str:

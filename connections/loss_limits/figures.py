@@ -8,7 +8,7 @@ from uuid import UUID
 
 from common.clocks import market_at
 from common.sql import Query, array, columns, periodic_rows, rows, run
-from connections.accounts.cash_flows import LIMITED_ACCOUNTS
+from connections.accounts.limit_scope import LIMITED_ACCOUNTS, applies_sql
 from connections.loss_limits.rules import LossFigures, window_start
 from connections.models import LossBasis, LossLimit, LossMeasure
 from connections.trading_day import rule_of
@@ -101,7 +101,7 @@ ORDER BY a.limits_checked_at NULLS FIRST LIMIT %(limit)s
 
 LIMITS = Query(
     AppliedLimit,
-    """
+    f"""
 SELECT l.id AS limit_id, c.id AS connection_id, l.subscription_id, s.feed_id, l.window, l.measure,
   l.basis, l.maximum, l.unit, l.action, l.resume, l.started_at,
   (SELECT max(p.ended_at) FROM connections_tradingpause p WHERE p.connection_id = c.id
@@ -115,13 +115,7 @@ SELECT l.id AS limit_id, c.id AS connection_id, l.subscription_id, s.feed_id, l.
 FROM connections_executionconnection c
 JOIN connections_accountsnapshot a ON a.connection_id = c.id
 LEFT JOIN connections_tradingpreset t ON t.id = c.preset_id
-JOIN connections_losslimit l ON l.preset_id = c.preset_id
-  OR l.subscription_id IN (SELECT own.id FROM connections_subscription own
-    WHERE own.connection_id = c.id AND own.archived_at IS NULL
-    UNION ALL
-    SELECT r.subscription_id FROM connections_subscriptionroute r
-    JOIN connections_subscription routed ON routed.id = r.subscription_id
-    WHERE r.connection_id = c.id AND routed.connection_id <> c.id AND routed.archived_at IS NULL)
+JOIN connections_losslimit l ON {applies_sql(account="c.id", preset="c.preset_id")}
 LEFT JOIN connections_subscription s ON s.id = l.subscription_id
 LEFT JOIN connections_cashflowread flows ON flows.connection_id = c.id
 WHERE c.id = ANY(%s::uuid[]) ORDER BY c.id, l.id

@@ -15,6 +15,8 @@ from brokers.types import AccountState, PositionMode
 from common.clocks import market_now
 from common.errors import InvalidInputError, NotAllowedError
 from connections import services
+from connections.accounts.limit_scope import LIMITED_ACCOUNTS
+from connections.loss_limits.figures import limits_of
 from connections.models import (
     AccountHistory,
     AccountSnapshot,
@@ -410,6 +412,55 @@ def test_limit_of_a_subscription_pauses_only_its_feed(
     assert [pause.subscription for pause in pauses(account)] == [subscription]
     assert entry(account, feed).status == "SKIPPED"
     assert entry(account, other).status == "SUBMITTING"
+
+
+def test_limit_of_a_route_that_begins_later_counts_on_each_of_its_accounts_at_once(
+    account: ExecutionConnection, feed: Feed
+) -> None:
+    other = factories.account(owner=account.user)
+    AccountSnapshot.objects.filter(connection=other).update(
+        read_at=market_now() - timedelta(minutes=2)
+    )
+    subscription = Subscription.objects.get(connection=account, feed=feed)
+    both = [account, other]
+    services.set_route(
+        subscription.pk, by=account.user, policy="HEALTH",
+        accounts=[services.RouteAccount(row.pk) for row in both],
+    )  # fmt: skip
+    for row in both:
+        read(row, "10000")
+    limit_of(
+        None, subscription=subscription, unit="AMOUNT", maximum=D(500), measure="EQUITY",
+        started_at=market_now(),
+    )  # fmt: skip
+    for equity in ("10000", "9400"):
+        for row in both:
+            read(row, equity)
+    apply_loss_limits()
+    assert [[pause.value for pause in pauses(row)] for row in both] == [[D(600)], [D(600)]]
+
+
+@pytest.mark.parametrize("ended", [False, True])
+def test_limited_accounts_are_those_that_a_limit_applies_to(
+    account: ExecutionConnection, feed: Feed, ended: bool
+) -> None:
+    by_route, by_preset = factories.account(owner=account.user), factories.account()
+    factories.account(owner=account.user)  # without
+    subscription = Subscription.objects.get(connection=account, feed=feed)
+    services.set_route(
+        subscription.pk, by=account.user, policy="HEALTH",
+        accounts=[services.RouteAccount(row.pk) for row in (account, by_route)],
+    )  # fmt: skip
+    limit_of(None, subscription=subscription)
+    limit(by_preset)
+    if ended:
+        Subscription.objects.filter(pk=subscription.pk).update(archived_at=market_now())
+    every = list(ExecutionConnection.objects.values_list("pk", flat=True))
+    applied = {row.connection_id for row in limits_of(every)}
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT id FROM {LIMITED_ACCOUNTS} limited")
+        assert {pk for (pk,) in cursor.fetchall()} == applied
+    assert applied == {by_preset.pk} | (set() if ended else {account.pk, by_route.pk})
 
 
 def test_subscription_may_only_be_tighter_than_its_preset(account: ExecutionConnection) -> None:
