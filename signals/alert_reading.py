@@ -20,7 +20,7 @@ from signals import strict_json
 from signals.draft import SignalDraft
 from signals.field_table import ENTRY_FIELDS, LEFT_OUT, Door
 from signals.fields import Fields
-from signals.intake import MAX_VALIDITY_SECONDS, read_close_fraction, read_signal
+from signals.intake import MAX_VALIDITY_SECONDS, read_close_fraction, read_fields, read_signal
 from signals.models import Action, Direction, OrderType
 from signals.strategy_orders import MarketPosition, Meaning, StrategyOrder, meaning_of
 from signals.symbols import read_symbol
@@ -285,10 +285,12 @@ def _opening(parsed: Mapping[str, Any], meaning: Meaning, names: Mapping[str, st
                 "bar with an entry, or leave it out of the message."
             )
             fields.add_error(Code.NUMBER_MALFORMED, name, detail)
-    fields.raise_errors()
+            del entry[name]
     note = entry.get("note") or names["comment"] or names["order_id"]
     entry |= {"symbol": parsed[symbol], "direction": meaning.opens, "note": note}
-    draft = read_signal({**entry, "action": Action.OPEN})
+    fields = Fields({**entry, "action": Action.OPEN}, errors=fields.errors)
+    draft = read_fields(fields)
+    fields.raise_errors(draft)
     return replace(draft, external_id="", symbol_field=symbol)
 
 

@@ -2,7 +2,6 @@
 
 import dataclasses
 import hmac
-from datetime import datetime
 
 from django.db import transaction
 
@@ -13,8 +12,9 @@ from signals import services
 from signals.alert_orders import Outcome, carry_out
 from signals.alert_reading import AlertOrder, AlertSignal, ambiguous, read_alert
 from signals.alert_sequence import lock_alert_order, record_signal, require_in_order
+from signals.errors import FieldError, InvalidSignalError
 from signals.feeds import signature_of, token_for
-from signals.ingest import REPLAY_WINDOW, referred_pair, save_draft
+from signals.ingest import REPLAY_WINDOW, referred_pair, save_draft, with_feed_errors
 from signals.locks import candidates_shared
 from signals.models import Action, Feed, FeedToken, Origin
 from signals.open_signals import last_is_unended
@@ -60,12 +60,11 @@ def receive_alert(*, feed_slug: str, secret: str, body: bytes, signature: str = 
     if not token.feed.is_approved:
         raise NotAllowedError(Code.FEED_NOT_APPROVED)
     with on_behalf_of(token.feed.owner):
-        alert = read_alert(body)
+        with with_feed_errors(lambda _: token.feed):
+            alert = read_alert(body)
+            _verify_time(alert, token)
         if isinstance(alert, AlertOrder):
-            _verify_time(alert.sent_at, token, has_external_id=False)
             return carry_out(token.feed, alert)
-        has_external_id = bool(alert.draft.external_id)
-        _verify_time(alert.draft.sent_at, token, has_external_id=has_external_id)
         return _save_and_publish(token.feed, alert)
 
 
@@ -101,14 +100,17 @@ def _verify_signature(token: FeedToken, body: bytes, signature: str) -> None:
         raise NotAllowedError(Code.PERMISSION_DENIED, detail)
 
 
-def _verify_time(sent_at: datetime | None, token: FeedToken, *, has_external_id: bool) -> None:
-    """Raise InvalidInputError for an alert that could be replayed: too old, or without a time."""
+def _verify_time(alert: AlertSignal | AlertOrder, token: FeedToken) -> None:
+    """Raise InvalidSignalError for an alert that could be replayed: too old, or without a time."""
+    drafts = () if isinstance(alert, AlertOrder) else (alert.draft,)
+    sent_at = alert.sent_at if isinstance(alert, AlertOrder) else alert.draft.sent_at
+    has_external_id = any(draft.external_id for draft in drafts)
     if sent_at is None:
         if token.signing_key and not has_external_id:
             detail = "A signed alert needs its time or an external_id, so that it works only once."
-            raise InvalidInputError(Code.FIELD_REQUIRED, detail, field="time")
+            raise InvalidSignalError([FieldError(Code.FIELD_REQUIRED, "time", detail)], drafts)
         return
     now = market_now()
     if abs(now - sent_at) > REPLAY_WINDOW:
         detail = f"It was sent at {sent_at.isoformat()}; the time here is {now.isoformat()}."
-        raise InvalidInputError(Code.ALERT_TOO_OLD, detail, field="time")
+        raise InvalidSignalError([FieldError(Code.ALERT_TOO_OLD, "time", detail)], drafts)

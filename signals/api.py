@@ -1,6 +1,7 @@
 """REST API of feeds and signals."""
 
 import dataclasses
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
@@ -32,7 +33,7 @@ from signals.feed_serializers import (
     FeedTokenSerializer,
     NewFeedTokenSerializer,
 )
-from signals.ingest import build_unsaved, save_draft
+from signals.ingest import build_unsaved, save_draft, with_feed_errors
 from signals.intake import read_bracket, read_signal
 from signals.locks import candidates_shared
 from signals.models import Action, Approval, Direction, Feed, Origin, Signal
@@ -265,7 +266,7 @@ class SignalViewSet(
         another signal has this external id. 400 with the code of the denial (`STOP_AT_ENTRY`, …):
         no account that takes the feed could trade it as it is.
         """
-        return self._store(request, read_signal(request.data))
+        return self._store(request, _read(read_signal, request))
 
     @extend_schema(
         request=NewSignalSerializer,
@@ -276,7 +277,7 @@ class SignalViewSet(
     def bracket(self, request: Request) -> Response:
         """Send an entry that must have a stop loss and at least one target. In all else it is a
         signal like any other."""
-        return self._store(request, read_bracket(request.data))
+        return self._store(request, _read(read_bracket, request))
 
     @extend_schema(
         request=NewOcoPairSerializer,
@@ -290,8 +291,9 @@ class SignalViewSet(
         Both are stored, or none; with `publish` they are published together. Fields of the legs in
         errors are named `legs.0.sl`. 200: the same pair (by external id) exists already.
         """
-        drafts = read_pair(request.data, key=idempotency_key(request))
         user = caller(request)
+        with with_feed_errors(lambda draft: _feed_to_publish_in(draft.feed, user)):
+            drafts = read_pair(request.data, key=idempotency_key(request))
         with transaction.atomic():
             feed = _feed_to_publish_in(drafts[0].feed, user)
             if publishes := _wants_publication(request):
@@ -312,8 +314,9 @@ class SignalViewSet(
     def preview_oco(self, request: Request) -> Response:
         """Return what would happen with each leg of an OCO pair that is not sent yet; nothing of it
         is stored. The figures of a leg count if the market reaches that leg first."""
-        drafts = read_pair(request.data)
         user = caller(request)
+        with with_feed_errors(lambda draft: _feed_to_publish_in(draft.feed, user)):
+            drafts = read_pair(request.data)
         with transaction.atomic():
             feed = _feed_to_publish_in(drafts[0].feed, user)
             legs = build_unsaved_pair(feed, drafts)
@@ -363,7 +366,7 @@ class SignalViewSet(
     @action(detail=False, methods=["post"], url_path="preview")
     def preview_draft(self, request: Request) -> Response:
         """The same for a signal that is not sent yet; nothing of it is stored."""
-        draft = read_signal(request.data)
+        draft = _read(read_signal, request)
         user = caller(request)
         with transaction.atomic():
             feed = _feed_to_publish_in(draft.feed, user)
@@ -408,6 +411,13 @@ class SignalViewSet(
     def _show(self, signal_id: int, code: int = status.HTTP_200_OK) -> Response:
         signal = Signal.objects.select_related("feed").get(pk=signal_id)
         return Response(self.get_serializer(signal).data, status=code)
+
+
+def _read(read: Callable[[Any], SignalDraft], request: Request) -> SignalDraft:
+    """Return the signal of a body. Raises InvalidSignalError with those of the feed, too."""
+    user = caller(request)
+    with with_feed_errors(lambda draft: _feed_to_publish_in(draft.feed, user)):
+        return read(request.data)
 
 
 def _wants_publication(request: Request) -> bool:

@@ -19,9 +19,9 @@ from django.http import QueryDict
 from common.errors import FillcastError, InvalidInputError
 from common.units import CHOICES
 from signals.draft import SignalDraft
-from signals.errors import field_errors
+from signals.errors import FieldError, InvalidSignalError, field_errors
 from signals.field_table import Door, names_of
-from signals.ingest import build_unsaved, save_draft
+from signals.ingest import build_unsaved, further_errors, save_draft
 from signals.intake import read_bracket
 from signals.models import Direction, Feed, OrderType, Origin, RiskCategory, Signal, TimeInForce
 from signals.oco import (
@@ -211,12 +211,20 @@ class EntryForms:
     def read(self) -> tuple[SignalDraft, ...] | None:
         """Return what was entered; None: the forms show what is wrong, all of it."""
         is_complete = all([form.is_valid() for form in self.all_forms])  # noqa: C419 - each of them
-        drafts = None
+        drafts: tuple[SignalDraft, ...] = ()
+        errors: tuple[FieldError, ...] = ()
         try:
             drafts = self._read()
         except InvalidInputError as error:
             self._show(error)
-        return drafts if is_complete and not self.has_errors else None
+            if isinstance(error, InvalidSignalError):
+                drafts, errors = error.drafts, error.errors
+        if is_complete and not self.has_errors:
+            return drafts
+        has_feed = "feed" in self.shared.cleaned_data
+        if has_feed and (more := further_errors(drafts, errors, lambda _: self.feed)):
+            self._show(InvalidSignalError(more))
+        return None
 
     def preview(self, drafts: Sequence[SignalDraft]) -> list[tuple[Signal, Preview]]:
         """Return what would happen now to each leg; []: the forms show why none could be sent."""

@@ -1,10 +1,16 @@
 """All errors of one input, so that its sender can fix them at once."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from common.errors import InvalidInputError
 from common.reason_codes import Code
+
+if TYPE_CHECKING:
+    from signals.draft import SignalDraft
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,12 +32,17 @@ class FieldError:
 
 
 class InvalidSignalError(InvalidInputError):
-    """A signal with errors. Code and text are those of the first one; `errors` holds all."""
+    """A signal with errors. Code and text are those of the first one; `errors` holds all.
 
-    def __init__(self, errors: Sequence[FieldError]) -> None:
+    drafts: what could be read of it, of an OCO pair both legs; what depends on the feed can be
+    checked with them (`ingest.with_feed_errors`). Empty: not enough could be read.
+    """
+
+    def __init__(self, errors: Sequence[FieldError], drafts: Sequence[SignalDraft] = ()) -> None:
         first = errors[0]
         super().__init__(first.code, first.detail, field=first.field)
         self.errors = tuple(errors)
+        self.drafts = tuple(drafts)
 
 
 def field_errors(error: InvalidInputError) -> tuple[FieldError, ...]:

@@ -8,6 +8,7 @@ from typing import Any
 from common.errors import InvalidInputError
 from common.money import read_decimal
 from common.reason_codes import Code
+from signals.draft import SignalDraft
 from signals.errors import FieldError, InvalidSignalError
 from signals.strict_json import JsonObject, NumberText
 
@@ -156,10 +157,10 @@ class Fields:
             if name not in self._read:
                 self.add_error(Code.FIELD_UNKNOWN, name, f"{_excerpt(name)} is not a known field.")
 
-    def raise_errors(self) -> None:
-        """Raise InvalidSignalError if there are errors."""
+    def raise_errors(self, *drafts: SignalDraft) -> None:
+        """Raise InvalidSignalError if there are errors. drafts: what was read all the same."""
         if self.errors:
-            raise InvalidSignalError(self.errors)
+            raise InvalidSignalError(self.errors, () if self.failed("action") else drafts)
 
 
 def _is_prose(text: str) -> bool:

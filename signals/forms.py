@@ -19,7 +19,7 @@ from signals.draft import SignalDraft
 from signals.errors import FieldError, field_errors
 from signals.field_table import BY_NAME, FIELDS, Door, columns_of, names_of
 from signals.fields import Fields
-from signals.ingest import build_unsaved
+from signals.ingest import build_unsaved, further_errors
 from signals.intake import read_fields
 from signals.models import Action, Direction, Feed, Signal
 from signals.preview import require_possible
@@ -105,6 +105,9 @@ class SignalForm(forms.ModelForm):  # type: ignore[type-arg]  # generic only for
                 self.add_error(name, "It is the trade itself: choose another signal.")
         if not self.errors:
             self._settle(draft, data)
+        elif data.get("feed") and not fields.failed("action"):
+            for problem in further_errors([draft], fields.errors, lambda _: data["feed"]):
+                self._show(problem)
         return data
 
     def _settle(self, draft: SignalDraft, data: dict[str, Any]) -> None:

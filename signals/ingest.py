@@ -1,6 +1,8 @@
 """Store a draft as a signal of its feed, once; recognise it if it is sent again."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 from uuid import UUID
@@ -9,7 +11,7 @@ from django.conf import settings
 from django.db import IntegrityError, transaction
 
 from common.clocks import market_now
-from common.errors import ConflictError, InvalidInputError, raise_all
+from common.errors import ConflictError, InvalidInputError, NotAllowedError, raise_all
 from common.permissions import Right, require
 from common.reason_codes import Code
 from common.sql import rows
@@ -83,9 +85,7 @@ def save_draft(
     digest = draft.digest(with_time=not draft.external_id)
     with transaction.atomic():
         feed = feed_shared(feed.pk)  # read again: its approval may have been withdrawn
-        _validate_feed(feed, draft)
-        known = _existing(feed, draft, digest, origin)
-        if known:
+        if _feed_error(feed, draft) is None and (known := _existing(feed, draft, digest, origin)):
             return known, False
         values = _values(feed, draft, origin)
         try:
@@ -106,21 +106,73 @@ def build_unsaved(feed: Feed, draft: SignalDraft) -> Signal:
 
     Raises InvalidInputError as `save_draft` does.
     """
-    _validate_feed(feed, draft)
     return Signal(feed=feed, **_values(feed, draft, Origin.API))
 
 
-def _validate_feed(feed: Feed, draft: SignalDraft) -> None:
+@contextmanager
+def with_feed_errors(find_feed: Callable[[SignalDraft], Feed]) -> Iterator[None]:
+    """Add to the errors of a signal that is read here those that its feed and the market show.
+
+    So its sender gets all of them at once. find_feed: returns the feed that the signal is for, or
+    raises as the entry point does; what it raises because of the field is added as well.
+    """
+    try:
+        yield
+    except InvalidSignalError as error:
+        more = further_errors(error.drafts, error.errors, find_feed)
+        raise InvalidSignalError([*error.errors, *more]) from error
+
+
+def further_errors(
+    drafts: Sequence[SignalDraft],
+    errors: Sequence[FieldError],
+    find_feed: Callable[[SignalDraft], Feed],
+) -> list[FieldError]:
+    """Return what a feed and the market show of drafts that have errors already.
+
+    drafts: what could be read of one signal, or of both legs of an OCO pair.
+    """
+    found = list[FieldError]()
+    for index, draft in enumerate(drafts):
+        at = f"legs.{index}." if len(drafts) > 1 else ""
+        failed = {one.field.removeprefix(at).partition(".")[0] for one in errors}
+        for one in _found_beside(draft, failed, find_feed):
+            is_shared = not at or one.field in (draft.symbol_field, "feed")
+            found.append(one if is_shared else replace(one, field=f"{at}{one.field}"))
+    return list(dict.fromkeys(found))
+
+
+def _found_beside(
+    draft: SignalDraft, failed: Collection[str], find_feed: Callable[[SignalDraft], Feed]
+) -> list[FieldError]:
+    """Return what a feed finds wrong with a draft of which some fields could not be read."""
+    try:
+        with transaction.atomic():
+            _values(find_feed(draft), draft, Origin.API, failed=failed)
+    except InvalidInputError as error:
+        return [one for one in field_errors(error) if one.field.partition(".")[0] not in failed]
+    except (ConflictError, NotAllowedError):
+        pass  # what could be read is not what was meant, so only its own errors are sure
+    return []
+
+
+def _feed_error(feed: Feed, draft: SignalDraft) -> InvalidInputError | None:
     if feed.archived_at is not None:
-        raise InvalidInputError(Code.FEED_UNKNOWN, "The feed is archived.", field="feed")
-    require_own_feed(feed, draft.feed)
+        return InvalidInputError(Code.FEED_UNKNOWN, "The feed is archived.", field="feed")
+    return _other_feed_error(feed, draft.feed)
+
+
+def _other_feed_error(feed: Feed, named: str) -> InvalidInputError | None:
+    if named and named != feed.slug:
+        detail = f"The signal names the feed {named!r}, but was sent to {feed.slug!r}."
+        return InvalidInputError(Code.FIELD_INVALID, detail, field="feed")
+    return None
 
 
 def require_own_feed(feed: Feed, named: str) -> None:
     """Raise InvalidInputError if a signal that was sent to `feed` names another one."""
-    if named and named != feed.slug:
-        detail = f"The signal names the feed {named!r}, but was sent to {feed.slug!r}."
-        raise InvalidInputError(Code.FIELD_INVALID, detail, field="feed")
+    if error := _other_feed_error(feed, named):
+        raise error
 
 
 def _existing(feed: Feed, draft: SignalDraft, digest: str, origin: Origin) -> Signal | None:
@@ -181,30 +233,45 @@ def _market_entry_until(draft: SignalDraft) -> datetime | None:
     return draft.sent_at + timedelta(seconds=settings.FILLCAST_MARKET_ENTRY_MAX_AGE_SECONDS)
 
 
+def _end_errors(
+    draft: SignalDraft, origin: Origin, now: datetime, failed: Collection[str]
+) -> Iterator[FieldError]:
+    """Yield what is wrong with the times of a draft now.
+
+    failed: fields that could not be read, so that what depends on them is not compared.
+    """
+    if draft.close_at is not None and draft.close_at <= now:
+        detail = f"close_at {draft.close_at.isoformat()} has passed; it is {now.isoformat()}."
+        yield FieldError(Code.SIGNAL_ENDED, "close_at", detail)
+    if draft.valid_for is None and draft.valid_until is not None and draft.valid_until <= now:
+        detail = f"valid_until {draft.valid_until.isoformat()} has passed; it is {now.isoformat()}."
+        yield FieldError(Code.SIGNAL_ENDED, "valid_until", detail)
+    until = _own_end(draft, now)
+    if until is not None and until > now and draft.execution_style and not failed:
+        values: dict[str, Any] = {"valid_until": until}
+        values |= {name: getattr(draft, name) for name in (*STYLE_FIELDS, "action")}
+        yield from style_errors(values, now=max(now, draft.not_before or now))
+    if origin == Origin.ALERT and (error := _too_old_to_enter(draft, now)):
+        yield FieldError(error.code, error.field, error.detail)
+    if until is not None and until > now and not {"not_before", "close_at"} & set(failed):
+        for name, detail in condition_errors((), draft.not_before, until):
+            yield FieldError(Code.FIELD_INVALID, name, detail)
+
+
+def _own_end(draft: SignalDraft, now: datetime) -> datetime | None:
+    """Return until when a draft may be sent by its own fields; None: it has no end."""
+    until = draft.valid_until
+    if draft.valid_for is not None:
+        until = now + timedelta(seconds=draft.valid_for)
+    if draft.close_at is not None and draft.action == Action.OPEN:
+        return min(until or draft.close_at, draft.close_at)  # nothing is entered to close at once
+    return until
+
+
 def _valid_until(draft: SignalDraft, origin: Origin, now: datetime) -> datetime | None:
     """Return until when a signal may be sent; an alert's market entry always has an end."""
-    valid_until = draft.valid_until
-    if draft.valid_for is not None:
-        valid_until = now + timedelta(seconds=draft.valid_for)
-    if draft.close_at is not None:
-        if draft.close_at <= now:
-            detail = f"close_at {draft.close_at.isoformat()} has passed; it is {now.isoformat()}."
-            raise InvalidInputError(Code.SIGNAL_ENDED, detail, field="close_at")
-        if draft.action == Action.OPEN:  # nothing is entered that would be closed at once
-            valid_until = min(valid_until or draft.close_at, draft.close_at)
-    if valid_until is not None and valid_until <= now:
-        detail = f"valid_until {valid_until.isoformat()} has passed; it is {now.isoformat()}."
-        raise InvalidInputError(Code.SIGNAL_ENDED, detail, field="valid_until")
-    if valid_until is not None and draft.execution_style:
-        values = {"valid_until": valid_until}
-        values |= {name: getattr(draft, name) for name in (*STYLE_FIELDS, "action")}
-        for fault in style_errors(values, now=max(now, draft.not_before or now)):
-            raise InvalidSignalError([fault])
-    if origin != Origin.ALERT:
-        return valid_until
-    if error := _too_old_to_enter(draft, now):
-        raise error
-    if draft.has_condition:  # its age counts from when that holds
+    valid_until = _own_end(draft, now)
+    if origin != Origin.ALERT or draft.has_condition:  # its age counts from when that holds
         return valid_until
     first_until = _market_entry_until(draft)
     if first_until is not None and draft.duration_seconds:  # its first slice is that old at most
@@ -213,9 +280,14 @@ def _valid_until(draft: SignalDraft, origin: Origin, now: datetime) -> datetime 
     return min((end for end in ends if end is not None), default=None)
 
 
-def _values(feed: Feed, draft: SignalDraft, origin: Origin) -> dict[str, Any]:
+def _values(
+    feed: Feed, draft: SignalDraft, origin: Origin, *, failed: Collection[str] = ()
+) -> dict[str, Any]:
     """Return the columns of a signal. Raises InvalidSignalError with all reasons why it cannot be
-    stored now."""
+    stored now.
+
+    failed: fields that could not be read; the draft is then only checked for further errors.
+    """
     errors = list[FieldError]()
 
     def attempt(read: Callable[[], Value]) -> Value | None:
@@ -225,12 +297,15 @@ def _values(feed: Feed, draft: SignalDraft, origin: Origin) -> dict[str, Any]:
             errors.extend(one for one in field_errors(error) if one not in errors)
             return None
 
+    if (wrong_feed := _feed_error(feed, draft)) is not None:
+        errors.extend(field_errors(wrong_feed))
     now = market_now()
-    valid_until = attempt(lambda: _valid_until(draft, origin, now))
-    for name, detail in condition_errors((), draft.not_before, valid_until):
-        errors.append(FieldError(Code.FIELD_INVALID, name, detail))
+    valid_until = _valid_until(draft, origin, now)
+    errors += _end_errors(draft, origin, now, failed)
     is_open = draft.action == Action.OPEN
-    referred = None if is_open else attempt(lambda: _require_referred(feed, draft))
+    names_another = draft.refers_to is not None or draft.refers_to_external_id
+    refers = not is_open and bool(names_another or not failed)
+    referred = attempt(lambda: _require_referred(feed, draft)) if refers else None
     if draft.action == Action.MODIFY and referred is not None:
         attempt(lambda: _require_fit(referred, draft, valid_until))
     after = attempt(
@@ -366,14 +441,16 @@ def _symbol(feed: Feed, draft: SignalDraft, referred: Signal | None) -> tuple[st
     if referred is None:
         pair = settled_pair(feed, draft.pair, field=draft.symbol_field)
         return pair, str(draft.direction)
+    errors = []
     for name, sent, expected in (
-        ("symbol", draft.pair, referred.currency_pair),
+        (draft.symbol_field, draft.pair, referred.currency_pair),
         ("direction", draft.direction, referred.direction),
     ):
         # A symbol may be sent without its currency.
         if sent and sent != expected and not expected.startswith(f"{sent}/"):
             detail = f"{referred.number} is {referred}; {name} must be {expected} or left out."
-            raise InvalidInputError(Code.FIELD_INVALID, detail, field=name)
+            errors.append(InvalidInputError(Code.FIELD_INVALID, detail, field=name))
+    raise_all(errors)
     return referred.currency_pair, referred.direction
 
 

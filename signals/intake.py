@@ -1,7 +1,8 @@
 """The strict reader of signals in API bodies and files.
 
 `read_signal` validates what the sender wrote; `ingest.save_draft` checks it against the feed and
-stores it.
+stores it. Entry points read within `ingest.with_feed_errors`, so that a signal with errors is
+checked against the feed, too, and its sender gets all errors at once.
 """
 
 from collections.abc import Mapping
@@ -51,7 +52,7 @@ def read_signal(data: bytes | Mapping[str, Any]) -> SignalDraft:
     """
     fields = Fields(parsed_object(data))
     draft = read_fields(fields)
-    fields.raise_errors()
+    fields.raise_errors(draft)
     return draft
 
 
@@ -68,7 +69,7 @@ def read_bracket(data: bytes | Mapping[str, Any]) -> SignalDraft:
         name = fields.first_used(*names)
         if not fields.has(name) and not fields.failed(name):
             fields.add_error(Code.FIELD_REQUIRED, name, f"A bracket has {text}.")
-    fields.raise_errors()
+    fields.raise_errors(draft)
     return draft
 
 

@@ -59,7 +59,8 @@ def read_pair(data: bytes | Mapping[str, Any], *, key: str = "") -> tuple[Signal
         detail = f"external_id has at most {LONGEST_EXTERNAL_ID} characters here."
         outer.add_error(Code.FIELD_INVALID, "external_id", detail)
     if outer.errors:
-        raise InvalidSignalError(_named_once(outer.errors, legs))
+        is_readable = not any(outer.failed(f"legs.{index}.action") for index in range(LEGS))
+        raise InvalidSignalError(_named_once(outer.errors, legs), drafts if is_readable else ())
     return tuple(
         replace(draft, external_id=f"{external_id}:{number}" if external_id else "")
         for number, draft in enumerate(drafts, 1)

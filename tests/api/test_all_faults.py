@@ -1,0 +1,90 @@
+"""All faults of an input are stated at once, also those of different stages, by their fields."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from common.clocks import market_now
+from connections.models import DataConnection
+from signals.models import Signal
+from tests.api.doors import DOORS, ENTRY, alert, api, takes
+from tests.api.factories import World
+from tests.api.test_doors import written
+from tests.execution.factories import quote as quote_of
+
+pytestmark = pytest.mark.django_db
+PASSED = datetime(2020, 1, 2, 10, 30, tzinfo=UTC)
+
+
+@pytest.fixture(autouse=True)
+def quote(world: World) -> None:
+    """Let the follower's source quote EUR/USD, so that prices are compared with the market."""
+    DataConnection.objects.filter(pk=world.prices.pk).update(user=None)
+    quote_of(world.connection)
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_signal_is_refused_with_faults_of_its_fields_the_feed_and_the_market(
+    world: World, door: str
+) -> None:
+    kind, send = DOORS[door]
+    Signal.objects.filter(pk=world.published.pk).update(external_id="first")
+    sent = written(
+        {"order_type": "LIMIT", "open_price": "1.09", "sl": "0.109", "break_even_target": "3",
+         "valid_until": PASSED, "time_in_force": "GTD"},
+        door,
+    )  # fmt: skip
+    assert takes(kind, sent)
+    before = Signal.objects.count()
+    assert send(world, world.public, sent) == {
+        ("FIELD_INVALID", "break_even_target"),  # there are two targets
+        ("SIGNAL_ENDED", "valid_until"),
+        ("PRICE_FAR_FROM_MARKET", "sl"),
+    }
+    assert Signal.objects.count() == before
+
+
+@pytest.mark.parametrize("send", [api, alert])
+def test_signals_that_it_names_are_looked_up_beside_other_faults(world: World, send: Any) -> None:
+    sent = ENTRY | {
+        "action": "OPEN", "break_even_target": "3", "after_signal": "999", "after_state": "FILLED",
+        "close_when_signal": "998", "close_when_state": "CLOSED", "close_at": PASSED.isoformat(),
+    }  # fmt: skip
+    assert send(world, world.public, sent) == {
+        ("FIELD_INVALID", "break_even_target"),
+        ("SIGNAL_ENDED", "close_at"),
+        ("REFERENCE_REQUIRED", "after_signal"),
+        ("REFERENCE_REQUIRED", "close_when_signal"),
+    }
+
+
+@pytest.mark.parametrize("send", [api, alert])
+def test_modify_without_a_known_entry_is_refused_for_its_other_faults_too(
+    world: World, send: Any
+) -> None:
+    sent = {"action": "MODIFY", "refers_to": "999", "sl": "-1", "valid_until": PASSED.isoformat()}
+    faults = {field for _, field in send(world, world.public, sent)}
+    assert faults == {"refers_to", "sl", "valid_until"}
+
+
+def test_unreadable_action_or_reference_causes_no_further_faults(world: World) -> None:
+    assert api(world, world.public, {**ENTRY, "action": "GO", "sl": "0.109"}) == {
+        ("FIELD_INVALID", "action"),
+    }
+    faults = api(world, world.public, {"action": "CLOSE", "refers_to": "abc"})
+    assert faults == {("FIELD_INVALID", "refers_to")}
+
+
+def test_unknown_feed_is_told_beside_the_signals_faults(world: World) -> None:
+    body = {**ENTRY, "feed": "nowhere", "break_even_target": "3"}
+    answer = world.client("paula").post("/api/v1/signals/", body, format="json")
+    assert [one["field"] for one in answer.json()["errors"]] == ["break_even_target", "feed"]
+
+
+def test_entry_that_is_too_old_is_told_beside_other_faults(world: World) -> None:
+    long_ago = (market_now() - timedelta(hours=1)).isoformat()
+    sent = {**ENTRY, "action": "OPEN", "time": long_ago, "after_signal": "999",
+            "after_state": "FILLED", "sl": "0.109"}  # fmt: skip
+    faults = {field for _, field in alert(world, world.public, sent)}
+    assert faults >= {"after_signal", "sl"}
