@@ -4,10 +4,11 @@ Decimals are strings without trailing zeros, never JSON numbers, which readers t
 Times are ISO 8601 in UTC. Unknown fields are rejected, because their sender expects an effect.
 """
 
-from collections.abc import Mapping
+import copy
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 from zoneinfo import available_timezones
 
 from django.db import models
@@ -22,6 +23,7 @@ from common.formatting import hint, sentence
 from common.money import plain, read_decimal
 from common.reason_codes import Code
 from common.row_changes import change_row
+from common.row_faults import row_faults
 
 M = TypeVar("M", bound=models.Model)
 _AMOUNT: dict[str, Any] = {
@@ -108,24 +110,57 @@ def _to_plain(value: Any) -> Any:
 
 
 class StrictFields(serializers.Serializer[Any]):
-    """Rejects unknown fields, each by its name."""
+    """Rejects unknown fields, each by its name, beside all other faults.
+
+    Also if a field cannot be read, the others are checked together (`faults_together`), so that a
+    caller gets all faults at once.
+    """
 
     def to_internal_value(self, data: Any) -> Any:
-        if isinstance(data, Mapping):
-            writable = {name for name, field in self.fields.items() if not field.read_only}
-            unknown = [str(name) for name in data if name not in writable]
-            if unknown:
-                raise serializers.ValidationError(
-                    {
-                        name.encode(errors="replace").decode(): [
-                            serializers.ErrorDetail(
-                                "This cannot be set here.", code=str(Code.FIELD_UNKNOWN)
-                            )
-                        ]
-                        for name in unknown
-                    }
-                )
-        return super().to_internal_value(data)
+        if not isinstance(data, Mapping):
+            return super().to_internal_value(data)
+        errors: dict[str, Any] = _unknown_fields(self, data)
+        values: dict[str, Any] = {}
+        try:
+            values = super().to_internal_value(data)
+        except serializers.ValidationError as unread:
+            errors |= cast("dict[str, Any]", unread.detail)
+        if errors:
+            errors |= self._further_faults(data, set(errors))
+            raise serializers.ValidationError(errors)
+        return values
+
+    def _further_faults(self, data: Mapping[str, Any], failed: set[str]) -> dict[str, Any]:
+        """Return what is wrong with the fields that could be read."""
+        if type(self).faults_together is StrictFields.faults_together:
+            return {}
+        kept = {name: data[name] for name in data if name not in failed}
+        is_partial, self.partial = self.partial, True
+        try:
+            values = super().to_internal_value(kept)
+        except serializers.ValidationError:
+            return {}  # they are only readable together with the others
+        finally:
+            self.partial = is_partial
+        found = self.faults_together(values, failed)
+        return {name: fault for name, fault in found.items() if name not in failed}
+
+    def faults_together(self, values: dict[str, Any], failed: Collection[str]) -> dict[str, Any]:
+        """Return the faults of the fields together, by field.
+
+        failed: fields that could not be read, and are not in the values.
+        """
+        return {}
+
+
+def _unknown_fields(serializer: serializers.Serializer[Any], data: Mapping[str, Any]) -> Any:
+    writable = {name for name, field in serializer.fields.items() if not field.read_only}
+    detail = serializers.ErrorDetail("This cannot be set here.", code=str(Code.FIELD_UNKNOWN))
+    return {
+        str(name).encode(errors="replace").decode(): [detail]
+        for name in data
+        if name not in writable
+    }
 
 
 class StrictSerializer(StrictFields):
@@ -146,6 +181,45 @@ class StrictModelSerializer(StrictFields, serializers.ModelSerializer[M]):
         models.AutoField: WholeNumber,
         models.BigAutoField: WholeNumber,
     }
+
+    row_rules = False
+    """Whether the rules of the model and its constraints are checked, as `row_faults` does."""
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """Refuse a row that its rules and constraints do not allow, with all faults."""
+        if errors := self.faults_together(attrs, ()):
+            raise serializers.ValidationError(errors)
+        return attrs
+
+    def faults_together(self, values: dict[str, Any], failed: Collection[str]) -> dict[str, Any]:
+        """Return the faults of the row as it would be stored."""
+        if not self.row_rules:
+            return {}
+        sources = {name: str(field.source) for name, field in self.fields.items()}
+        found = row_faults(
+            self.unsaved_row(values), failed={sources.get(name, name) for name in failed}
+        )
+        sent = cast("dict[str, Any]", self.initial_data)
+        by_use = sorted(
+            sources, key=lambda name: name in sent
+        )  # of two names, the one that is used
+        names = {sources[name]: name for name in by_use}
+        return {
+            names.get(name, name) or "non_field_errors": [
+                serializers.ErrorDetail(" ".join(texts), code=str(Code.FIELD_INVALID))
+            ]
+            for name, texts in found.items()
+        }
+
+    def unsaved_row(self, values: dict[str, Any]) -> M:
+        """Return the row with these values, which is not stored."""
+        model = cast("type[M]", self.Meta.model)
+        row = cast("M", copy.copy(self.instance)) if self.instance is not None else model()
+        columns = {field.name for field in row._meta.concrete_fields}
+        for name, value in values.items():
+            if name in columns:
+                setattr(row, name, value)
+        return row
 
     def update(self, instance: M, validated_data: Any) -> M:
         """Write only the fields that were sent. Rows with further rules have services."""

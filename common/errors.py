@@ -1,10 +1,11 @@
 """Errors with a stable reason code, so that every entry point explains them the same way."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 from common.reason_codes import Code
 
+Value = TypeVar("Value")
 CONTENT_ERRORS = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 """What our code raises if a value from outside has content that it does not expect."""
 
@@ -56,4 +57,25 @@ def raise_all(errors: Sequence[InvalidInputError]) -> None:
     """Raise the first error of an input, with the others beside it; nothing without any."""
     if errors:
         first, *others = errors
-        raise InvalidInputError(first.code, first.detail, field=first.field, others=others)
+        raise InvalidInputError(
+            first.code, first.detail, field=first.field, others=others, **first.numbers
+        )
+
+
+class CollectedErrors:
+    """The errors of an input, of all stages of its checks. Raise them together at the end."""
+
+    def __init__(self) -> None:
+        self.errors: list[InvalidInputError] = []
+
+    def attempt(self, read: Callable[[], Value]) -> Value | None:
+        """Return what a function returns; None if it refuses the input: its errors are kept."""
+        try:
+            return read()
+        except InvalidInputError as error:
+            self.errors += [error, *error.others]
+            return None
+
+    def raise_all(self) -> None:
+        """Raise all of them, if there are any."""
+        raise_all(self.errors)

@@ -100,6 +100,7 @@ from connections.subscriptions.services import (
     renew_subscription,
     resume_subscription,
     subscribe,
+    subscription_errors,
     unsubscribe,
     update_subscription,
 )
@@ -183,6 +184,7 @@ __all__ = [
     "store_cash_flows",
     "store_instruments",
     "subscribe",
+    "subscription_errors",
     "switch_source",
     "take_leases",
     "unsubscribe",

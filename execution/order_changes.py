@@ -8,6 +8,8 @@ Stop and target of the coming position are ours until it opens, and we enforce t
 these are always changed here.
 """
 
+from collections.abc import Collection
+from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -207,16 +209,47 @@ def request_change(
     order at its broker must fit its present price as well: its change may be refused.
     """
     if error := _unfit(order, wanted):
-        raise error
+        raise _with_further(error, order, wanted, totals)
     ours, terms = wanted.ours, wanted.terms
     if order.status != Status.PENDING and WantedTerms() not in (ours, terms):
-        request_change(order, ours, totals, by=by)
+        try:
+            request_change(order, ours, totals, by=by)
+        except InvalidInputError as error:
+            raise _with_further(error, order, terms, totals) from error
         order.refresh_from_db(fields=["margin", "risk"])
         wanted = terms
     allowed = evaluate_change(order, wanted, totals)
     if isinstance(allowed, Denial):
-        raise _refusal(order, allowed, wanted)
+        raise _with_further(_refusal(order, allowed, wanted), order, wanted, totals)
     return _stored(order, allowed, by, change or EntryChange(order=order))
+
+
+def _with_further(
+    error: FillcastError, order: Order, wanted: WantedTerms, totals: SignalTotals
+) -> FillcastError:
+    """Return the error of a change together with those of its other values.
+
+    They are evaluated without the refused ones. Levels are only if the entry's prices are right.
+    """
+    if not isinstance(error, InvalidInputError):
+        return error
+    found = [error, *error.others]
+    while (left := _without(wanted, {one.field for one in found})) != WantedTerms():
+        denial = evaluate_change(order, left, totals)
+        further = _refusal(order, denial, left) if isinstance(denial, Denial) else None
+        if not isinstance(further, InvalidInputError) or getattr(left, further.field, None) is None:
+            break
+        found.append(further)
+    error.others = tuple(found[1:])
+    return error
+
+
+def _without(wanted: WantedTerms, refused: Collection[str]) -> WantedTerms:
+    """Return what remains to be judged beside refused values."""
+    names = {name for name in refused if hasattr(wanted, name)}
+    if names & {"limit_price", "stop_price"}:
+        names |= {"stop_loss", "take_profit"}
+    return replace(wanted, **dict.fromkeys(names))
 
 
 def _unfit(order: Order, wanted: WantedTerms) -> FillcastError | None:

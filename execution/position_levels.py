@@ -33,10 +33,7 @@ def modify_position(
         require_on_accounts([position.connection_id], by)
         if not position.is_open:
             raise ConflictError(Code.STATE_CONFLICT, "The position is closed.")
-        sign = position.broker_side.sign
-        if stop_loss and take_profit and (take_profit - stop_loss) * sign <= 0:
-            raise InvalidInputError(Code.STOP_WRONG_SIDE, field="stop_loss")
-        _reject_breached_levels(position, stop_loss, take_profit)
+        _reject_levels(position, stop_loss, take_profit)
         position.sl, position.tp = stop_loss, take_profit
         position.sl_guardian = position.sl_guardian or ("ENGINE" if stop_loss else "")
         position.tp_guardian = position.tp_guardian or ("ENGINE" if take_profit else "")
@@ -59,33 +56,42 @@ def modify_position(
         )
 
 
-def _reject_breached_levels(
+def _reject_levels(
     position: ExecutionPosition, stop_loss: Decimal | None, take_profit: Decimal | None
 ) -> None:
-    """Raise InvalidInputError for a new level that the latest price has reached, if it is known."""
+    """Raise InvalidInputError with all faults of new levels: on the wrong side of each other, or
+    of the latest price, if it is known, and those that are unlikely.
+    """
     priced = with_prices(ExecutionPosition.objects.filter(pk=position.pk)).get()
     price: Decimal | None = getattr(priced, "current_price", None)
-    if price is None:
-        return
     sign = position.broker_side.sign
+    errors = []
+    if stop_loss and take_profit and (take_profit - stop_loss) * sign <= 0:
+        errors.append(InvalidInputError(Code.STOP_WRONG_SIDE, field="stop_loss"))
+    if price is None:
+        raise_all(errors)
+        return
     detail = f"The price is {plain(price)} and has passed the level."
-    if stop_loss not in (None, position.sl) and (price - stop_loss) * sign <= 0:
-        raise InvalidInputError(Code.STOP_WRONG_SIDE, detail, field="stop_loss")
+    is_crossed = bool(errors)
+    if stop_loss not in (None, position.sl) and (price - stop_loss) * sign <= 0 and not is_crossed:
+        errors.append(InvalidInputError(Code.STOP_WRONG_SIDE, detail, field="stop_loss"))
     if take_profit not in (None, position.tp) and (take_profit - price) * sign <= 0:
-        raise InvalidInputError(Code.TARGET_WRONG_SIDE, detail, field="take_profit")
-    _reject_unlikely_levels(position, price, stop_loss=stop_loss, take_profit=take_profit)
+        errors.append(InvalidInputError(Code.TARGET_WRONG_SIDE, detail, field="take_profit"))
+    wrong = {error.field for error in errors}
+    unlikely = _unlikely_levels(position, price, stop_loss=stop_loss, take_profit=take_profit)
+    raise_all([*errors, *(error for error in unlikely if error.field not in wrong)])
 
 
-def _reject_unlikely_levels(
+def _unlikely_levels(
     position: ExecutionPosition, price: Decimal, **levels: Decimal | None
-) -> None:
-    """Raise InvalidInputError for new levels further from the price than the preset allows."""
+) -> list[InvalidInputError]:
+    """Return the errors of new levels further from the price than the preset allows."""
     preset = position.connection.preset
     maximum = preset.max_level_deviation_percent if preset is not None else None
     if maximum is None:
-        return
+        return []
     old = {"stop_loss": position.sl, "take_profit": position.tp}
-    errors = [
+    return [
         InvalidInputError(
             Code.PRICE_UNREASONABLE,
             f"{plain(level)} is {plain(rounded_apart(deviation, maximum))} % from the price "
@@ -96,4 +102,3 @@ def _reject_unlikely_levels(
         if level not in (None, old[name])
         and (deviation := deviation_percent(level, price)) > maximum
     ]
-    raise_all(errors)

@@ -10,9 +10,9 @@ from uuid import UUID
 from django.db import transaction
 
 from common.clocks import market_now
-from common.errors import InvalidInputError
+from common.errors import raise_all
 from common.permissions import Right
-from common.reason_codes import Code
+from common.row_faults import row_errors
 from connections.accounts.limit_scope import applies_sql
 from connections.accounts.permissions import check_owner
 from connections.models import CashFlow, ExecutionConnection
@@ -89,11 +89,10 @@ def record_cash_flow(
     connection = ExecutionConnection.objects.live().get(pk=connection_id)
     check_owner(connection, by, Right.LIMITS)
     now = market_now()
-    if amount == 0:
-        raise InvalidInputError(Code.FIELD_INVALID, "The amount must not be 0.", field="amount")
-    if at is not None and at > now:
-        raise InvalidInputError(Code.FIELD_INVALID, "It must not be in the future.", field="at")
-    return CashFlow.objects.create(
-        connection=connection, at=at or now, amount=amount, note=note[:200],
+    flow = CashFlow(
+        connection=connection, at=now if at is None else at, amount=amount, note=note[:200],
         origin=CashFlow.Origin.OWNER, created_by=by,
     )  # fmt: skip
+    raise_all(row_errors(flow))
+    flow.save(force_insert=True)
+    return flow

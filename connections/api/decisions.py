@@ -1,5 +1,6 @@
 """REST views of decision providers and news calendars."""
 
+from collections.abc import Collection
 from typing import Any
 
 from django.db.models import QuerySet
@@ -49,7 +50,23 @@ class DecisionProviderSerializer(StrictModelSerializer[DecisionProvider]):
         model = DecisionProvider
         exclude = ("user", "key", "secret_sealed")
         read_only_fields = ("created_at",)
-        validators: list[Any] = []  # the service checks the constraints, with our texts
+        validators: list[Any] = []  # the rules of the row have our texts
+
+    row_rules = True
+
+    def faults_together(self, values: dict[str, Any], failed: Collection[str]) -> dict[str, Any]:
+        """Return the faults of the row; a secret that cannot be read is not missing."""
+        return super().faults_together(
+            values, {*failed, "secret_sealed"} if "secret" in failed else failed
+        )
+
+    def unsaved_row(self, values: dict[str, Any]) -> DecisionProvider:
+        """Return the provider with its owner, and something in the place of a new secret."""
+        row = super().unsaved_row(values)
+        row.user_id = self.instance.user_id if self.instance else self.context.get("owner_id")
+        if values.get("secret"):
+            row.secret_sealed = b"sealed when it is stored"
+        return row
 
     def get_is_shared(self, provider: DecisionProvider) -> bool:
         """Return whether the provider belongs to the operators."""
@@ -78,6 +95,15 @@ class DecisionProviderViewSet(viewsets.ModelViewSet[DecisionProvider], RelatedRo
         return (
             rows if self.request.method in READING or user.is_operator else rows.filter(user=user)
         )
+
+    def get_serializer_context(self) -> dict[str, Any]:
+        """Return the context with the owner of a new provider."""
+        context = super().get_serializer_context()
+        request: Request | None = self.request  # None while the schema is generated
+        user = request.user if request is not None else None
+        if isinstance(user, User) and not user.is_operator:
+            context["owner_id"] = user.pk
+        return context
 
     def perform_create(self, serializer: serializers.BaseSerializer[DecisionProvider]) -> None:
         """Add a provider of the caller; an operator's is shared."""

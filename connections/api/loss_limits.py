@@ -1,5 +1,6 @@
 """REST views of loss limits, their pauses, and deposits and withdrawals."""
 
+from collections.abc import Collection
 from typing import Any
 
 from django.db.models import Q, QuerySet
@@ -44,15 +45,20 @@ class LossLimitSerializer(StrictModelSerializer[LossLimit]):
             "action", "resume", "started_at", "created_at",
         )  # fmt: skip
         read_only_fields = ("created_at",)
-        validators: list[Any] = []  # the service checks the constraints, with our texts
+        validators: list[Any] = []  # the rules of the row have our texts
 
-    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        """Refuse a change of the preset or subscription."""
-        for name in ("preset", "subscription") if self.instance is not None else ():
-            if name in attrs:
-                error = invalid(Code.FIELD_UNKNOWN, "It cannot be changed.")
-                raise serializers.ValidationError({name: error.detail})
-        return attrs
+    row_rules = True
+
+    def faults_together(self, values: dict[str, Any], failed: Collection[str]) -> dict[str, Any]:
+        """Return the faults of the row, and changes of the preset or subscription."""
+        fixed = ("preset", "subscription") if self.instance is not None else ()
+        changed = {
+            name: invalid(Code.FIELD_UNKNOWN, "It cannot be changed.").detail
+            for name in fixed
+            if name in values
+        }
+        kept = {name: value for name, value in values.items() if name not in changed}
+        return changed | super().faults_together(kept, failed)
 
 
 class LossLimitViewSet(
@@ -151,6 +157,8 @@ class CashFlowSerializer(StrictModelSerializer[CashFlow]):
         model = CashFlow
         fields = ("id", "connection", "at", "amount", "origin", "reference", "note", "created_at")
         read_only_fields = ("origin", "reference", "created_at")
+
+    row_rules = True
 
 
 class CashFlowViewSet(

@@ -1,9 +1,8 @@
 """Serializers of connections and presets."""
 
-from collections.abc import Sequence
+from collections.abc import Collection
 from typing import Any
 
-from django.core.exceptions import ValidationError
 from django.db.models import Model, QuerySet
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
@@ -16,7 +15,6 @@ from common.api_fields import (
     known_zone,
 )
 from common.reason_codes import Code
-from common.stop_rules import clean_stop_rule
 from connections.models import (
     MAX_AGGREGATION_MS,
     SIZE_FIELDS,
@@ -314,23 +312,21 @@ class PresetSerializer(StrictModelSerializer[TradingPreset]):
             raise serializers.ValidationError(detail, code=str(Code.FIELD_INVALID))
         return value
 
-    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        """Check the whole preset, with the changes, by the constraints of the database."""
-        current = self.instance or TradingPreset()
-        preset = TradingPreset(
-            **{
-                field.attname: attrs.get(field.name, getattr(current, field.attname))
-                for field in TradingPreset._meta.concrete_fields
-                if not field.is_relation and not field.primary_key
-            }
-        )
-        rule = {
-            name: [invalid(Code.FIELD_INVALID, text).detail[0] for text in texts]  # type: ignore[index]
-            for name, texts in clean_stop_rule(preset).items()
-        }
-        if errors := _missing_numbers(preset) | rule | _broken_constraints(preset):
-            raise serializers.ValidationError(errors)
-        return attrs
+    row_rules = True
+
+    def faults_together(self, values: dict[str, Any], failed: Collection[str]) -> dict[str, Any]:
+        """Return the faults of the whole preset, with the changes."""
+        found = super().faults_together(values, failed)
+        found.pop("sizing_mode", None)  # the field that is missing is named instead
+        if "sizing_mode" in failed:
+            return found
+        return found | _missing_numbers(self.unsaved_row(values))
+
+    def unsaved_row(self, values: dict[str, Any]) -> TradingPreset:
+        """Return the preset with its owner."""
+        row = super().unsaved_row(values)
+        row.user_id = self.instance.user_id if self.instance else self.context.get("owner_id")
+        return row
 
 
 def _missing_numbers(preset: TradingPreset) -> dict[str, Any]:
@@ -341,22 +337,3 @@ def _missing_numbers(preset: TradingPreset) -> dict[str, Any]:
         for name in SIZE_FIELDS.get(mode, ())
         if getattr(preset, name) is None
     }
-
-
-def _broken_constraints(preset: TradingPreset) -> dict[str, Any]:
-    """Return the texts of all constraints that the preset breaks, as one error.
-
-    The constraint about the numbers of its mode is left out: `_missing_numbers` names the field.
-    """
-    texts: list[str] = []
-    constraints: Sequence[Any] = TradingPreset._meta.constraints  # the stubs lack `validate`
-    for constraint in constraints:
-        if constraint.name == "preset_mode_has_number":
-            continue
-        try:
-            constraint.validate(TradingPreset, preset)
-        except ValidationError as violated:
-            texts += violated.messages
-    if not texts:
-        return {}
-    return {"non_field_errors": invalid(Code.FIELD_INVALID, " ".join(texts)).detail}

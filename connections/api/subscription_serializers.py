@@ -1,9 +1,10 @@
 """Serializers of subscriptions."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from rest_framework import serializers
+from rest_framework.exceptions import ErrorDetail
 
 from common.api_fields import (
     Amount,
@@ -12,10 +13,10 @@ from common.api_fields import (
     invalid,
 )
 from common.reason_codes import Code
-from common.stop_rules import RULE_FIELDS, stop_rule_faults
+from common.stop_rules import RULE_FIELDS
 from connections.api.serializers import FeedBySlug, OwnRowField
 from connections.models import ExecutionConnection, Subscription, SubscriptionRoute
-from connections.services import MAX_SHARE
+from connections.services import MAX_SHARE, subscription_errors
 from connections.services import SUBSCRIPTION_LIMITS as LIMITS
 
 
@@ -86,17 +87,18 @@ class SubscriptionSerializer(StrictModelSerializer[Subscription]):
         """Return the map if its values are texts of a valid length."""
         return checked_symbol_map(value)
 
-    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        """Refuse changes of the connection or the feed."""
+    def faults_together(self, values: dict[str, Any], failed: Collection[str]) -> dict[str, Any]:
+        """Return changes of the connection or feed, and the faults of what the service checks."""
+        found: dict[str, Any] = {}
         for name in ("connection", "feed") if self.instance is not None else ():
-            if name in attrs:
-                error = invalid(Code.FIELD_UNKNOWN, "It cannot be changed.")
-                raise serializers.ValidationError({name: error.detail})
-        current = self.instance or Subscription()
-        rule = {name: attrs.get(name, getattr(current, name)) for name in RULE_FIELDS}
-        faults: dict[str, list[Any]] = {}
-        for name, text in stop_rule_faults(rule):
-            faults.setdefault(name, []).append(invalid(Code.FIELD_INVALID, text).detail[0])  # type: ignore[index]
-        if faults:
-            raise serializers.ValidationError(faults)
-        return attrs
+            if name in values:
+                found[name] = invalid(Code.FIELD_UNKNOWN, "It cannot be changed.").detail
+        connection = self.instance.connection if self.instance else values.get("connection")
+        if connection is None:
+            return found
+        for error in subscription_errors(
+            self.instance or Subscription(connection=connection), values
+        ):
+            if error.field not in failed:
+                found.setdefault(error.field, []).append(ErrorDetail(error.detail, str(error.code)))
+        return found

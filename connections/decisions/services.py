@@ -2,15 +2,14 @@
 
 from typing import Any
 
-from django.core.exceptions import NON_FIELD_ERRORS as ALL
-from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.db.models import ProtectedError
 
-from common.errors import ConflictError, InvalidInputError
+from common.errors import ConflictError, raise_all
 from common.permissions import Right, require
 from common.reason_codes import Code
 from common.row_changes import change_row
+from common.row_faults import row_errors
 from connections.credentials.provider_secrets import seal_secret
 from connections.models import DecisionProvider, NewsCalendar
 from users.models import User
@@ -27,7 +26,7 @@ def add_decision_provider(
     require(by, Right.LIMITS, owner_id=provider.user_id)
     if secret:
         provider.secret_sealed = seal_secret(secret, provider)
-    _check(provider)
+    raise_all(row_errors(provider))
     provider.save(force_insert=True)
     return provider
 
@@ -43,7 +42,7 @@ def change_decision_provider(
         setattr(provider, name, value)
     if secret:
         changes["secret_sealed"] = provider.secret_sealed = seal_secret(secret, provider)
-    _check(provider)
+    raise_all(row_errors(provider))
     if "sessions" in changes:
         changes["sessions"] = provider.sessions
     return change_row(provider, changes)
@@ -78,22 +77,3 @@ def delete_news_calendar(calendar_id: int, *, by: User | None) -> None:
     except ProtectedError as error:
         detail = "Decision providers use it: choose another calendar in them first."
         raise ConflictError(Code.STATE_CONFLICT, detail) from error
-
-
-def _check(provider: DecisionProvider) -> None:
-    """Raise InvalidInputError with every fault of a provider."""
-    errors: dict[str, list[str]] = {}
-    for check in (provider.clean, provider.validate_constraints):
-        try:
-            check()
-        except ValidationError as found:
-            for field, texts in found.message_dict.items():
-                errors.setdefault(field, []).extend(texts)
-    faults = [
-        InvalidInputError(Code.FIELD_INVALID, " ".join(texts), field="" if name == ALL else name)
-        for name, texts in errors.items()
-    ]
-    if faults:
-        raise InvalidInputError(
-            faults[0].code, faults[0].detail, field=faults[0].field, others=faults[1:]
-        )

@@ -2,13 +2,12 @@
 
 from typing import Any
 
-from django.core.exceptions import ValidationError
 from django.db import transaction
 
-from common.errors import InvalidInputError
+from common.errors import raise_all
 from common.permissions import Right, require
-from common.reason_codes import Code
 from common.row_changes import change_row
+from common.row_faults import row_errors
 from connections.accounts.permissions import check_owner
 from connections.models import LossLimit
 from users.models import User
@@ -18,11 +17,11 @@ from users.models import User
 def add_loss_limit(limit: LossLimit, *, by: User | None) -> LossLimit:
     """Add a limit to a preset or a subscription; it is checked within a minute.
 
-    Raises NotAllowedError; InvalidInputError if a rule of the limit is broken, or if it is looser
-    than the preset's limit of the same window and measure.
+    Raises NotAllowedError; InvalidInputError with all faults: broken rules of the limit, and a
+    maximum that is looser than that of the preset's limit of the same window and measure.
     """
     _check_right(limit, by)
-    _check(limit)
+    raise_all(row_errors(limit))
     limit.save(force_insert=True)
     return limit
 
@@ -34,7 +33,7 @@ def change_loss_limit(limit_id: int, *, by: User | None, **changes: Any) -> Loss
     _check_right(limit, by)
     for name, value in changes.items():
         setattr(limit, name, value)
-    _check(limit)
+    raise_all(row_errors(limit))
     return change_row(limit, changes)
 
 
@@ -51,15 +50,3 @@ def _check_right(limit: LossLimit, by: User | None) -> None:
         require(by, Right.LIMITS, owner_id=limit.preset.user_id)
     elif limit.subscription is not None:
         check_owner(limit.subscription.connection, by, Right.LIMITS)
-
-
-def _check(limit: LossLimit) -> None:
-    try:
-        limit.validate_constraints()
-        limit.clean()
-    except ValidationError as violated:
-        fields = list(getattr(violated, "error_dict", {}))
-        field = fields[0] if fields and fields[0] != "__all__" else "maximum"
-        raise InvalidInputError(
-            Code.FIELD_INVALID, " ".join(violated.messages), field=field
-        ) from violated

@@ -14,6 +14,7 @@ from django.db.models import F, Q
 
 from common import units
 from common.fields import AmountField
+from common.row_faults import FieldConstraints
 from connections import trading_sessions
 from connections.decision_urls import check_url
 
@@ -81,11 +82,17 @@ class FailRule(models.TextChoices):
     OPEN = "OPEN", "Trade as if there were no provider"
 
 
-class DecisionProvider(models.Model):
+class DecisionProvider(FieldConstraints, models.Model):
     """May reject or scale the entries of presets before they are sent. Exits never ask it.
 
     RULES uses the rules below; HTTP asks `url`; PACKAGE calls the installed package `entry_point`.
     """
+
+    CONSTRAINT_FIELDS = {
+        "decision_atr_in_order": "min_atr_percent",
+        "decision_http_has_url": "secret",
+        "decision_package_has_name": "entry_point",
+    }
 
     key = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
     name = models.CharField(max_length=100)

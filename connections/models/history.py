@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from django.conf import settings
+from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.models import Q
 
+from common.clocks import market_now
 from common.db_functions import ClockTimestamp
 from common.fields import AmountField
+from common.row_faults import FieldConstraints
 from connections.models.accounts import ExecutionConnection
 
 
@@ -45,7 +50,7 @@ class AccountHistory(models.Model):
         return f"{self.connection_id} at {self.period_start}: {self.equity} {self.currency}"
 
 
-class CashFlow(models.Model):
+class CashFlow(FieldConstraints, models.Model):
     """A deposit (above 0) or a withdrawal, in the account's currency. Loss limits leave it out."""
 
     class Origin(models.TextChoices):
@@ -86,6 +91,17 @@ class CashFlow(models.Model):
 
     def __str__(self) -> str:
         return f"{self.connection_id}: {self.amount}"
+
+    def clean(self) -> None:
+        """Raise ValidationError for an amount of 0 and for a time in the future."""
+        errors = {}
+        at: datetime | None = self.at
+        if self.amount == 0:
+            errors["amount"] = "The amount must not be 0."
+        if at is not None and at > market_now():
+            errors["at"] = "It must not be in the future."
+        if errors:
+            raise ValidationError(errors)
 
 
 class CashFlowRead(models.Model):

@@ -9,6 +9,7 @@ from django.db.models import Q
 
 from common.fields import AmountField
 from common.money import plain
+from common.row_faults import FieldConstraints
 from connections.models.accounts import ExecutionConnection
 from connections.models.presets import TradingPreset
 from connections.models.subscriptions import Subscription
@@ -69,12 +70,22 @@ class ResumeRule(models.TextChoices):
     BY_HAND = "BY_HAND", "By hand"
 
 
-class LossLimit(models.Model):
+class LossLimit(FieldConstraints, models.Model):
     """A loss at which the entries of an account, or of one subscription, are paused.
 
     A preset's limit applies to each account with that preset. A subscription's limit pauses only
     the entries of its feed; of its own trades it counts only those of that feed.
     """
+
+    CONSTRAINT_FIELDS = {
+        "loss_limit_has_one_owner": "subscription",
+        "loss_limit_maximum_range": "maximum",
+        "loss_limit_unit_of_measure": "unit",
+        "loss_limit_peak_of_balance_or_equity": "basis",
+        "loss_limit_of_all_time_by_hand": "resume",
+        "one_loss_limit_of_preset": "measure",
+        "one_loss_limit_of_subscription": "measure",
+    }
 
     preset = models.ForeignKey(
         TradingPreset, models.CASCADE, null=True, blank=True, related_name="loss_limits"

@@ -11,6 +11,7 @@ from django.db import models
 from django.db.models import Q
 
 from common.fields import AmountField
+from common.row_faults import FieldConstraints
 from common.stop_rules import StopRuleFields, clean_stop_rule, stop_rule_checks
 from connections import symbol_filter, trading_day
 from connections.models.entry_limits import EntryLimits, limit_constraints
@@ -111,8 +112,13 @@ class StuckPolicy(models.TextChoices):
     ESCALATE = "ESCALATE", "Alert the operators"
 
 
-class TradingPreset(StopRuleFields, EntryLimits):
+class TradingPreset(FieldConstraints, StopRuleFields, EntryLimits):
     """Sizing and limits of a connection's trades. Percentages are numbers such as 1.5."""
+
+    CONSTRAINT_FIELDS = {
+        "preset_mode_has_number": "sizing_mode",
+        "minimum_needs_trade_risk": "allow_minimum_quantity",
+    }
 
     # A wide limit by default: a misplaced point is a factor of ten, which is 900 %.
     max_level_deviation_percent = AmountField(

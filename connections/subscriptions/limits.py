@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from common.errors import InvalidInputError
+from common.errors import InvalidInputError, raise_all
 from common.money import plain
 from common.reason_codes import Code
 from common.units import UNITS
@@ -61,11 +61,11 @@ def read_limits(
             values[name], unread = read(changes[name])
             errors += [_error(name, text) for text in unread]
     errors += _out_of_range(values)
-    if preset is not None and not errors:
-        errors += _looser(subscription, preset, values)
-    if errors:
-        first, *others = errors
-        raise InvalidInputError(first.code, first.detail, field=first.field, others=others)
+    if preset is not None:  # a field has the first of its faults
+        wrong = {error.field for error in errors}
+        looser = _looser(subscription, preset, values)
+        errors += [error for error in looser if error.field not in wrong]
+    raise_all(errors)
     return values
 
 

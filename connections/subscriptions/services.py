@@ -8,13 +8,20 @@ a publication from the intervals.
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from decimal import Decimal
+from functools import partial
 from typing import Any
 from uuid import UUID
 
 from django.db import transaction
 
 from common.clocks import market_now
-from common.errors import ConflictError, InvalidInputError, NotAllowedError
+from common.errors import (
+    CollectedErrors,
+    ConflictError,
+    InvalidInputError,
+    NotAllowedError,
+    raise_all,
+)
 from common.permissions import Right
 from common.reason_codes import Code
 from common.row_changes import change_row
@@ -58,16 +65,20 @@ def subscribe(
     """
     connection = lock_connection(connection_id, by)
     new = Subscription(connection=connection)
+    own_limits = {name: more[name] for name in more if name not in RULE_FIELDS}
+    rule = {name: more[name] for name in more if name in RULE_FIELDS}
+    faults = CollectedErrors()
     values = {
         **_no_limits(),
-        **_limits(new, {name: more[name] for name in more if name not in RULE_FIELDS}, by),
-        "multiplier": _multiplier(multiplier),
-        "symbol_map": read_symbol_map(symbol_map or {}, connection.type),
-        "directions": _directions(directions),
+        **(faults.attempt(lambda: _limits(new, own_limits, by)) or {}),
+        "multiplier": faults.attempt(lambda: _multiplier(multiplier)),
+        "symbol_map": faults.attempt(lambda: read_symbol_map(symbol_map or {}, connection.type)),
+        "directions": faults.attempt(lambda: _directions(directions)),
         "expires_at": expires_at,
-        "priority": _priority(priority, new, by),
-        **_stop_rule(new, {name: more[name] for name in more if name in RULE_FIELDS}),
+        "priority": faults.attempt(lambda: _priority(priority, new, by)),
+        **(faults.attempt(lambda: _stop_rule(new, rule)) or {}),
     }
+    faults.raise_all()
     candidates_exclusive(feed_id)
     feed = feed_shared(feed_id)  # locked: it cannot become private or archived before the commit
     _check_feed(feed, connection, by)
@@ -166,9 +177,14 @@ def update_subscription(subscription_id: int, *, by: User | None, **changes: Any
             Code.FIELD_UNKNOWN, f"{unknown[0]!r} cannot be changed.", field=unknown[0]
         )
     subscription = _active(subscription_id, by)
-    _stop_rule(subscription, {name: changes[name] for name in RULE_FIELDS if name in changes})
-    read = {field: readers[field](value) for field, value in changes.items()}
-    read |= _limits(subscription, own_limits, by)
+    rule = {name: changes[name] for name in RULE_FIELDS if name in changes}
+    faults = CollectedErrors()
+    faults.attempt(lambda: _stop_rule(subscription, rule))
+    read = {
+        field: faults.attempt(partial(readers[field], value)) for field, value in changes.items()
+    }
+    read |= faults.attempt(lambda: _limits(subscription, own_limits, by)) or {}
+    faults.raise_all()
     if all(getattr(subscription, field) == value for field, value in read.items()):
         return False
     return Subscription.objects.filter(pk=subscription_id).update(**read) == 1
@@ -187,6 +203,25 @@ def _limits(
         )
     check_owner(subscription.connection, by, Right.LIMITS)
     return limits.read_limits(subscription, subscription.connection.preset, stored)
+
+
+def subscription_errors(
+    subscription: Subscription, changes: Mapping[str, Any]
+) -> list[InvalidInputError]:
+    """Return what is wrong with changed settings, without those that depend on who changes them."""
+    values = {limits.ALIASES.get(name, name): value for name, value in changes.items()}
+    own_limits = {name: values[name] for name in limits.NAMES if name in values}
+    rule = {name: values[name] for name in RULE_FIELDS if name in values}
+    preset = subscription.connection.preset
+    faults = CollectedErrors()
+    faults.attempt(lambda: limits.read_limits(subscription, preset, own_limits))
+    faults.attempt(lambda: _stop_rule(subscription, rule))
+    if "multiplier" in values:
+        faults.attempt(lambda: _multiplier(values["multiplier"]))
+    if "symbol_map" in values:
+        broker_type = subscription.connection.type
+        faults.attempt(lambda: read_symbol_map(values["symbol_map"], broker_type))
+    return faults.errors
 
 
 def _no_limits() -> dict[str, Any]:
@@ -224,10 +259,14 @@ def _multiplier(value: Decimal) -> Decimal:
 
 
 def _stop_rule(subscription: Subscription, changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the fields of a stop rule with the changes. Raises InvalidInputError for a fault."""
+    """Return a stop rule with the changes. Raises InvalidInputError with all faults."""
     rule = {name: changes.get(name, getattr(subscription, name)) for name in RULE_FIELDS}
-    for name, detail in stop_rule_faults(rule):
-        raise InvalidInputError(Code.FIELD_INVALID, detail, field=name)
+    raise_all(
+        [
+            InvalidInputError(Code.FIELD_INVALID, detail, field=name)
+            for name, detail in stop_rule_faults(rule)
+        ]
+    )
     return rule
 
 

@@ -1,5 +1,6 @@
 """All faults of an input are stated at once, also those of different stages, by their fields."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -88,3 +89,82 @@ def test_entry_that_is_too_old_is_told_beside_other_faults(world: World) -> None
             "after_state": "FILLED", "sl": "0.109"}  # fmt: skip
     faults = {field for _, field in alert(world, world.public, sent)}
     assert faults >= {"after_signal", "sl"}
+
+
+RowDoor = tuple[str, Callable[[World], str], dict[str, Any], set[str]]
+ROW_DOORS: dict[str, RowDoor] = {
+    "loss limit": (
+        "post", lambda _: "/api/v1/loss-limits/",
+        {"window": "LIFETIME", "measure": "LOSING_STREAK", "basis": "PEAK", "unit": "PERCENT",
+         "maximum": "5", "resume": "NEXT_WINDOW"},
+        {"unit", "basis", "resume"},
+    ),
+    "loss limit with an unreadable maximum": (
+        "post", lambda _: "/api/v1/loss-limits/",
+        {"window": "LIFETIME", "measure": "LOSING_STREAK", "basis": "PEAK", "unit": "PERCENT",
+         "maximum": "-5", "resume": "NEXT_WINDOW", "nonsense": 1},
+        {"unit", "basis", "resume", "maximum", "nonsense"},
+    ),
+    "change of a loss limit": (
+        "patch", lambda world: f"/api/v1/loss-limits/{world.limit.pk}/",
+        {"window": "LIFETIME", "unit": "TRADES", "preset": 1, "maximum": "abc"},
+        {"preset", "resume", "unit", "maximum"},
+    ),
+    "preset": (
+        "patch", lambda world: f"/api/v1/presets/{world.preset.pk}/",
+        {"trading_sessions": ["XXX"], "allowed_symbols": ["???"], "trading_day_zone": "Mars/Base",
+         "max_size_multiple": "0.5", "max_spread_unit": "FOO", "trailing_step": "1",
+         "break_even_offset": "3", "sizing_mode": "RISK_AMOUNT", "allow_minimum_quantity": True,
+         "max_leverage": "0", "max_open_positions": 0},
+        {"trading_sessions", "allowed_symbols", "trading_day_zone", "max_size_multiple",
+         "max_spread_unit", "trailing_step", "break_even_offset", "risk_amount",
+         "allow_minimum_quantity", "max_leverage", "max_open_positions"},
+    ),
+    "new preset": (
+        "post", lambda _: "/api/v1/presets/",
+        {"name": "new", "sizing_mode": "PER_BALANCE", "max_spread": "-1", "max_open_orders": "x"},
+        {"fixed_quantity", "per_balance", "max_spread", "max_open_orders"},
+    ),
+    "decision provider": (
+        "post", lambda _: "/api/v1/decision-providers/",
+        {"name": "x", "kind": "HTTP", "url": "http://127.0.0.1/", "timeout_seconds": "50",
+         "max_age_seconds": 1, "candle_minutes": 7, "broken_rule_factor": "9",
+         "on_failure": "MAYBE"},
+        {"url", "timeout_seconds", "max_age_seconds", "candle_minutes", "broken_rule_factor",
+         "on_failure", "secret"},
+    ),
+    "change of a decision provider": (
+        "patch", lambda world: f"/api/v1/decision-providers/{world.provider.pk}/",
+        {"candle_minutes": "x", "news_minutes_before": -1, "session_zone": "Mars/Base"},
+        {"candle_minutes", "news_minutes_before", "session_zone"},
+    ),
+    "subscription": (
+        "patch", lambda world: f"/api/v1/subscriptions/{world.subscription.pk}/",
+        {"max_leverage": "50", "max_size_multiple": "0.5", "multiplier": "0",
+         "trailing_step": "1", "break_even_offset": "2", "allowed_symbols": ["???"]},
+        {"max_leverage", "max_size_multiple", "multiplier", "trailing_step", "break_even_offset",
+         "allowed_symbols"},
+    ),
+    "deposit": (
+        "post", lambda _: "/api/v1/cash-flows/",
+        {"amount": "0", "at": "2099-01-01T00:00:00Z"},
+        {"amount", "at"},
+    ),
+    "order": (
+        "patch", lambda world: f"/api/v1/orders/{world.pending.pk}/",
+        {"limit_price": "-1", "quantity": "abc", "nonsense": "1"},
+        {"limit_price", "quantity", "nonsense"},
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("door", ROW_DOORS)
+def test_settings_are_refused_with_faults_of_all_stages(world: World, door: str) -> None:
+    method, path, sent, fields = ROW_DOORS[door]
+    if door.startswith("loss limit"):
+        sent = {"preset": world.preset.pk} | sent
+    if door == "deposit":
+        sent = {"connection": str(world.connection.pk)} | sent
+    answer = getattr(world.client("alice"), method)(path(world), sent, format="json")
+    assert answer.status_code == 400
+    assert {one["field"] for one in answer.json()["errors"]} == fields

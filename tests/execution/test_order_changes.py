@@ -194,3 +194,31 @@ def test_owner_changes_orders_through_the_web_role(held: Order, alice: Execution
         rows("RESET ROLE")
     held.trigger.refresh_from_db()
     assert held.trigger.level == D("1.11")
+
+
+def faults_of(of: Order, **wanted: str) -> set[tuple[str, str]]:
+    """Return (field, code) of each fault for which a change is refused."""
+    with pytest.raises(InvalidInputError) as refused, transaction.atomic():
+        change_order(of.pk, WantedTerms(**{name: D(value) for name, value in wanted.items()}))
+    errors = (refused.value, *refused.value.others)
+    return {(error.field, str(error.code)) for error in errors}
+
+
+def test_change_of_a_waiting_entry_is_refused_with_all_its_faults(held: Order) -> None:
+    faults = faults_of(held, quantity="0.0001", stop_loss="1.2", take_profit="1.0")
+    assert {field for field, _ in faults} == {"quantity", "stop_loss", "take_profit"}
+    faults = faults_of(held, quantity="-5", limit_price="1.1", stop_loss="1.2")
+    assert {field for field, _ in faults} == {"quantity", "limit_price"}  # levels need its price
+    faults = faults_of(held, quantity="-5", stop_loss="1.2")
+    assert faults == {("quantity", "FIELD_INVALID"), ("stop_loss", "STOP_WRONG_SIDE")}
+
+
+def test_change_of_an_order_at_its_broker_is_refused_with_its_and_our_faults(
+    alice: ExecutionConnection, feed: Feed, broker: FakeBroker
+) -> None:
+    signal = factories.signal(feed, order_type="LIMIT", open_price=D("1.095"))
+    [outgoing] = factories.claim_all()
+    factories.accept(outgoing)
+    order = Order.objects.get(signal=signal)
+    faults = faults_of(order, quantity="0.0001", stop_loss="1.2", take_profit="1.0")
+    assert {field for field, _ in faults} == {"quantity", "stop_loss", "take_profit"}
