@@ -132,7 +132,7 @@ class Aggregate:
         """Return the members' shares of an execution, by order id; it counts from then on.
 
         Nothing is returned for one that is known already, or for a cumulative quantity that states
-        nothing new. What is beyond all that the members lack is the first member's: it cannot be
+        nothing new, or for an unknown execution of 0. What is beyond all that the members lack is the first member's: it cannot be
         stored there, and so becomes a difference that a person sees.
         """
         if fill.inferred:
@@ -142,6 +142,8 @@ class Aggregate:
             return {}
         if known is not None:
             return self._correct(fill)
+        if fill.quantity == 0:  # corrected to nothing before it was ever reported
+            return {}
         replaced = [member.inferred for member in self.members]
         part = min(fill.quantity, sum(replaced, ZERO))
         before = allot(part, replaced, self.step)

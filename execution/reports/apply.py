@@ -223,7 +223,7 @@ def _insert_fills(changes: dict[int, OrderChange]) -> None:
                     change.corrections.append(fill)
                     continue
                 key = (change.row.connection_id, fill.broker_fill_id)
-                if key not in records:
+                if key not in records and fill.quantity != 0:  # nothing was executed
                     records[key] = _fill_record(change.row, fill, rates)
     if records:
         ordered = [records[key] for key in sorted(records)]

@@ -299,7 +299,8 @@ def _correct(
     for fill_id in sorted(latest):
         fill, known = latest[fill_id], stored.get((order.row.id, fill_id))
         if known is None:
-            _add(order.row, fill, delta, rates)
+            if fill.quantity != 0:  # else corrected to nothing before it was ever reported
+                _add(order.row, fill, delta, rates)
         elif known.revision < fill.revision:
             if fill.quantity <= 0:
                 raise QuantityCorrectedError(f"{fill_id}: {known.quantity} → {fill.quantity}")

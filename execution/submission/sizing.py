@@ -201,9 +201,9 @@ def size(
     raw_quantity = _raw_quantity(sizing, account, unit_value, stop_loss_per_unit, provider)
     if isinstance(raw_quantity, Denial):
         return raw_quantity
-    # Capped first: the quotient of a huge quantity and a small step has too many digits.
+    # Bounded first: the quotient of a huge quantity and a small step has too many digits.
     wanted = min(raw_quantity * sizing.multiplier, MAX_UNROUNDED)
-    quantity = floor_to_step(min(wanted, limits.maximum), limits.step)
+    quantity = floor_to_step(max(min(wanted, limits.maximum), ZERO), limits.step)
     unrounded = to_stored(max(wanted, ZERO))
     if quantity >= limits.minimum and quantity > 0:
         return Size(quantity, unrounded)

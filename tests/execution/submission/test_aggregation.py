@@ -9,7 +9,8 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from brokers.base import NotSent, OutcomeUnknown, Rejected
-from brokers.types import ExitSafety, OrderReport, ReportKind
+from brokers.types import Execution, ExitSafety, OrderReport, ReportKind
+from common.clocks import market_now
 from common.errors import ConflictError
 from common.reason_codes import Code
 from common.sql import rows, run
@@ -582,6 +583,28 @@ def test_cancel_of_a_resting_member_cancels_the_order(
     assert ("cancel", outgoing.request.client_order_id) in broker.calls
     assert [order.status for order in orders()] == ["CANCELLED", "CANCELLED"]
     assert [order.filled_quantity for order in orders()] == [D(10), D(20)]
+
+
+@pytest.mark.parametrize("revision", [0, 1])
+@pytest.mark.parametrize("members", [1, 2])
+def test_unknown_execution_of_nothing_takes_no_other_one_along(
+    netting: ExecutionConnection, feed: Feed, members: int, revision: int
+) -> None:
+    """The broker has corrected it to 0 before it ever reported it."""
+    outgoing = joined(feed, *[100] * members)
+    nothing = Execution("x", D(0), D("1.1"), market_now(), revision=revision)
+    real = Execution("y", D(100 * members), D("1.1"), market_now())
+    request = outgoing.request
+    for fills in ((nothing,), (nothing, real)):
+        factories.apply(
+            OrderReport(
+                kind=ReportKind.FILLED, connection_id=request.connection_id,
+                client_order_id=request.client_order_id, broker_order_id="b1", fills=fills,
+            )
+        )  # fmt: skip
+    assert seen() == [("FILLED", "")] * members
+    assert sum(fill.quantity for fill in Fill.objects.all()) == D(100 * members)
+    assert factories.drift_items() == []
 
 
 def test_late_kind_of_report_about_levels_stays_the_first_members(

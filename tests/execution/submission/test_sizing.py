@@ -136,6 +136,15 @@ def test_quantity_is_floored_to_the_brokers_steps(fixed: str, expected: D | Deni
     assert quantity(sized("FIXED", fixed_quantity=fixed)) == expected
 
 
+def test_size_far_below_zero_is_denied() -> None:
+    denied = whole(
+        sized("RISK_PERCENT", risk_percent="1"), equity="-1000000000000",
+        stop_loss_per_unit="0.000000000001",
+    )  # fmt: skip
+    assert isinstance(denied, Denial)
+    assert (denied.code, denied.value) == (Code.QUANTITY_BELOW_MINIMUM, D(0))
+
+
 def test_denial_below_the_minimum_states_the_raw_quantity() -> None:
     steps = QuantityLimits(D(5000), D(1000), D(10_000))
     denial = quantity(sized("FIXED", fixed_quantity="4500"), steps)
