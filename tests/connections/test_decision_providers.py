@@ -49,9 +49,13 @@ def test_all_faults_are_named_at_once() -> None:
             sessions=["Mon 8-9"], min_atr_percent=D(2), max_atr_percent=D(1),
         )  # fmt: skip
     faults = [error.value, *error.value.others]
-    assert [fault.field for fault in faults] == ["session_zone", "sessions", "url", ""]
-    for text in ("0.1 to 5 seconds", "not above its maximum", "needs its URL and its secret"):
-        assert text in faults[-1].detail
+    stated = {fault.field: fault.detail for fault in faults}
+    assert set(stated) == {
+        "session_zone", "sessions", "url", "timeout_seconds", "min_atr_percent", "secret",
+    }  # fmt: skip
+    assert "0.1 to 5 seconds" in stated["timeout_seconds"]
+    assert "not above its maximum" in stated["min_atr_percent"]
+    assert "needs its URL and its secret" in stated["secret"]
 
 
 @pytest.mark.parametrize(

@@ -218,7 +218,7 @@ def test_change_of_an_order_at_its_broker_is_refused_with_its_and_our_faults(
 ) -> None:
     signal = factories.signal(feed, order_type="LIMIT", open_price=D("1.095"))
     [outgoing] = factories.claim_all()
-    factories.accept(outgoing)
+    factories.answer(outgoing, broker.rest(outgoing.request))
     order = Order.objects.get(signal=signal)
     faults = faults_of(order, quantity="0.0001", stop_loss="1.2", take_profit="1.0")
     assert {field for field, _ in faults} == {"quantity", "stop_loss", "take_profit"}

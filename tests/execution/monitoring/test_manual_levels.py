@@ -44,6 +44,13 @@ def test_level_beyond_the_price_is_rejected(
     assert (position.sl, position.tp) == (D("1.09000"), None)
 
 
+def test_both_levels_beyond_the_price_are_named(position: ExecutionPosition) -> None:
+    with pytest.raises(InvalidInputError) as refused:
+        modify_position(position.pk, stop_loss=D("1.2"), take_profit=D("1.0"))
+    errors = (refused.value, *refused.value.others)
+    assert [error.field for error in errors] == ["stop_loss", "take_profit"]
+
+
 def test_stop_that_locks_a_gain_is_accepted(
     alice: ExecutionConnection, position: ExecutionPosition
 ) -> None:
