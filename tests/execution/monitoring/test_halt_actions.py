@@ -11,6 +11,7 @@ from connections import services as connections
 from connections.models import ExecutionConnection, KillSwitch
 from connections.services import HaltTarget
 from execution.models import ExecutionLog, Order
+from execution.monitoring import halt_actions
 from execution.monitoring.halt_actions import carry_out_halts, closable_positions, halt_impact
 from execution.monitoring.pending_actions import process_pending_actions
 from execution.runtime.trading_runtime import TradingRuntime
@@ -173,6 +174,21 @@ def test_positions_opened_after_the_halt_was_carried_out_stay(trades: dict[str, 
     late = next(o for o in Order.objects.filter(status="SUBMITTING") if o.position_id is None)
     assert late.signal_id == trades["unanswered"].pk
     assert carry_out_halts() == []
+
+
+def test_old_halt_closes_more_positions_than_one_step_does(
+    alice: ExecutionConnection, feed: Feed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A full step proves that it goes on: it is not given up as one that waits for something."""
+    monkeypatch.setattr(halt_actions, "STEP", 1)
+    for _ in range(3):
+        factories.filled(factories.signal(feed))
+    switch = halt(flatten=True)
+    KillSwitch.objects.update(set_at=ClockTimestamp() - timedelta(hours=1))
+    assert [len(carry_out_halts()) for _ in range(4)] == [1, 1, 1, 0]
+    assert Order.objects.filter(leg="close-1").count() == 3
+    switch.refresh_from_db()
+    assert switch.carried_out_at is not None
 
 
 def test_crash_between_two_steps_is_made_up_for(

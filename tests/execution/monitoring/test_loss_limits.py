@@ -63,11 +63,13 @@ def account(feed: Feed) -> ExecutionConnection:
     return row
 
 
-def read(account: ExecutionConnection, equity: str, balance: str = "10000") -> None:
+def read(
+    account: ExecutionConnection, equity: str, balance: str = "10000", currency: str = "USD"
+) -> None:
     """Store what the broker reports now."""
     now = market_now()
     state = AccountState(
-        account=account.account, currency="USD", balance=D(balance), equity=D(equity),
+        account=account.account, currency=currency, balance=D(balance), equity=D(equity),
         margin_used=D(0), free_margin=D(equity), leverage=D(30),
         position_mode=PositionMode.HEDGING, time=now,
     )  # fmt: skip
@@ -364,6 +366,18 @@ def test_small_flow_that_is_entered_later_leaves_the_first_value(
     read(account, "10050", "10080")
     apply_loss_limits()
     assert [pause.value for pause in pauses(account)] == [D(30)]
+
+
+@pytest.mark.parametrize("basis", ["OPENING", "PEAK"])
+def test_amounts_in_another_currency_are_not_compared(
+    account: ExecutionConnection, basis: str
+) -> None:
+    """10,000 USD were there; the account is in euros since. Its first state in them counts."""
+    limit(account, basis=basis, measure="EQUITY")
+    for equity, reached in (("9000", 0), ("8501", 0), ("8500", 1)):
+        read(account, equity, currency="EUR")
+        apply_loss_limits()
+        assert len(pauses(account)) == reached, equity
 
 
 def test_losses_before_the_window_do_not_count(account: ExecutionConnection) -> None:
