@@ -131,9 +131,9 @@ class Aggregate:
     def allot(self, fill: Execution) -> Mapping[int, Execution]:
         """Return the members' shares of an execution, by order id; it counts from then on.
 
-        Nothing is returned for one that is known already, or for a cumulative quantity that states
-        nothing new, or for an unknown execution of 0. What is beyond all that the members lack is the first member's: it cannot be
-        stored there, and so becomes a difference that a person sees.
+        Nothing is returned for one that is known already, for an unknown one of 0, or for a
+        cumulative quantity that states nothing new. What is beyond all that the members lack is the
+        first member's: it cannot be stored there, and so becomes a difference that a person sees.
         """
         if fill.inferred:
             return self._allot_cumulative(fill)

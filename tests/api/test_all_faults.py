@@ -77,13 +77,13 @@ def test_unreadable_action_or_reference_causes_no_further_faults(world: World) -
     assert faults == {("FIELD_INVALID", "refers_to")}
 
 
-def test_unknown_feed_is_told_beside_the_signals_faults(world: World) -> None:
+def test_unknown_feed_is_stated_beside_the_signals_faults(world: World) -> None:
     body = {**ENTRY, "feed": "nowhere", "break_even_target": "3"}
     answer = world.client("paula").post("/api/v1/signals/", body, format="json")
     assert [one["field"] for one in answer.json()["errors"]] == ["break_even_target", "feed"]
 
 
-def test_entry_that_is_too_old_is_told_beside_other_faults(world: World) -> None:
+def test_entry_that_is_too_old_is_stated_beside_other_faults(world: World) -> None:
     long_ago = (market_now() - timedelta(hours=1)).isoformat()
     sent = {**ENTRY, "action": "OPEN", "time": long_ago, "after_signal": "999",
             "after_state": "FILLED", "sl": "0.109"}  # fmt: skip
@@ -102,8 +102,8 @@ ROW_DOORS: dict[str, RowDoor] = {
     "loss limit with an unreadable maximum": (
         "post", lambda _: "/api/v1/loss-limits/",
         {"window": "LIFETIME", "measure": "LOSING_STREAK", "basis": "PEAK", "unit": "PERCENT",
-         "maximum": "-5", "resume": "NEXT_WINDOW", "nonsense": 1},
-        {"unit", "basis", "resume", "maximum", "nonsense"},
+         "maximum": "-5", "resume": "NEXT_WINDOW", "unheard_of": 1},
+        {"unit", "basis", "resume", "maximum", "unheard_of"},
     ),
     "change of a loss limit": (
         "patch", lambda world: f"/api/v1/loss-limits/{world.limit.pk}/",
@@ -152,8 +152,8 @@ ROW_DOORS: dict[str, RowDoor] = {
     ),
     "order": (
         "patch", lambda world: f"/api/v1/orders/{world.pending.pk}/",
-        {"limit_price": "-1", "quantity": "abc", "nonsense": "1"},
-        {"limit_price", "quantity", "nonsense"},
+        {"limit_price": "-1", "quantity": "abc", "unheard_of": "1"},
+        {"limit_price", "quantity", "unheard_of"},
     ),
 }  # fmt: skip
 

@@ -198,8 +198,9 @@ def test_owner_changes_orders_through_the_web_role(held: Order, alice: Execution
 
 def faults_of(of: Order, **wanted: str) -> set[tuple[str, str]]:
     """Return (field, code) of each fault for which a change is refused."""
+    terms: dict[str, Any] = {name: D(value) for name, value in wanted.items()}
     with pytest.raises(InvalidInputError) as refused, transaction.atomic():
-        change_order(of.pk, WantedTerms(**{name: D(value) for name, value in wanted.items()}))
+        change_order(of.pk, WantedTerms(**terms))
     errors = (refused.value, *refused.value.others)
     return {(error.field, str(error.code)) for error in errors}
 
