@@ -12,6 +12,7 @@ from django.urls import reverse
 from common.confirmation import ConfirmationPage, Consequence
 from common.form_fields import Amount
 from common.row_changes import ChangedFieldsForm
+from common.row_faults import row_faults
 from connections import services
 from connections.models import (
     ExecutionConnection,
@@ -48,6 +49,16 @@ class LossLimitForm(ChangedFieldsForm, forms.Form):
     unit = forms.ChoiceField(choices=LossUnit, help_text="Losing trades in a row: trades.")
     action = forms.ChoiceField(label="Then", choices=LossAction)
     resume = forms.ChoiceField(label="Entries resume", choices=ResumeRule)
+
+    def clean(self) -> dict[str, Any]:
+        """Show the broken rules of the limit also if one of its fields cannot be read."""
+        data: dict[str, Any] = super().clean() or self.cleaned_data
+        if self.errors:  # else the service states them
+            row = LossLimit(**{name: data[name] for name in FIELDS if name in data})
+            unknown = {*self.errors, "preset", "subscription"}
+            for name, texts in row_faults(row, failed=unknown).items():
+                self.add_error(name if name in self.fields else None, " ".join(texts))
+        return data
 
 
 class NewLossLimitForm(LossLimitForm):

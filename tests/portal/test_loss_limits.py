@@ -55,6 +55,19 @@ def test_rules_of_a_limit_are_shown_beside_the_form(world: World, signed_in: Sig
     assert not LossLimit.objects.filter(measure="LOSING_STREAK").exists()
 
 
+def test_all_faults_of_a_limit_are_shown_at_once(world: World, signed_in: SignedIn) -> None:
+    client, subscription = signed_in(world.alice), world.subscriptions[0]
+    address = f"/accounts/{subscription.connection_id}/loss-limit/"
+    typed = {**TYPED, "applies_to": str(subscription.pk), "maximum": "-5", "window": "LIFETIME"}
+    typed |= {"measure": "LOSING_STREAK", "basis": "PEAK"}
+    page = html_of(client.post(address, typed))
+    for text in (
+        "Losing trades in a row have the unit trades", "Only balance and equity have a peak",
+        "resume by hand", "must be greater than 0",
+    ):  # fmt: skip
+        assert text in page, text
+
+
 def test_operators_limits_and_other_subscriptions_are_not_offered(
     world: World, signed_in: SignedIn
 ) -> None:
