@@ -138,8 +138,9 @@ def test_quantity_is_floored_to_the_brokers_steps(fixed: str, expected: D | Deni
 
 def test_size_far_below_zero_is_denied() -> None:
     denied = whole(
-        sized("RISK_PERCENT", risk_percent="1"), equity="-1000000000000",
-        stop_loss_per_unit="0.000000000001",
+        sized("RISK_PERCENT", risk_percent="1"),
+        QuantityLimits(D("0.00000001"), D("0.00000001"), D(100)),
+        equity="-1000000000000", stop_loss_per_unit="0.000000000001",
     )  # fmt: skip
     assert isinstance(denied, Denial)
     assert (denied.code, denied.value) == (Code.QUANTITY_BELOW_MINIMUM, D(0))
