@@ -35,17 +35,25 @@ ENTRY_SYMBOL_MAP_SQL = """CASE WHEN o.routed_from_id IS NULL THEN b.symbol_map
       WHERE r.subscription_id = b.id AND r.connection_id = o.connection_id), '{}'::jsonb) END"""
 """The symbol map of an entry `o` with subscription `b`: an account of a route has its own first."""
 
-PAUSE_JOIN_SQL = """LEFT JOIN LATERAL (
+
+def pause_join_sql(planned_at: str) -> str:
+    """Return SQL that joins the pause that stops an entry `o` of a signal `s`, if any.
+
+    b: its subscription. An entry that was published before a pause ended is not sent after it
+    either. planned_at: an expression of the time for which a part of an entry is planned, NULL for
+    all else. Such a part is stopped by a pause that is open, or that lasted at its time.
+    """
+    return f"""LEFT JOIN LATERAL (
   SELECT p.code AS pause_code, p.value AS pause_value, p.maximum AS pause_maximum,
     p.detail AS pause_detail, p.name AS pause_name, p.unit AS pause_unit
   FROM connections_tradingpause p
   WHERE p.connection_id IN (c.id, b.connection_id)
     AND (p.subscription_id = b.id OR p.subscription_id IS NULL AND p.connection_id = c.id)
-    AND (p.ended_at IS NULL OR p.ended_at > coalesce(o.retried_at, s.published_at))
+    AND (p.ended_at IS NULL
+      OR p.ended_at > coalesce({planned_at}, o.retried_at, s.published_at)
+        AND coalesce(p.since <= {planned_at}, true))
   ORDER BY p.ended_at IS NOT NULL, p.id LIMIT 1) pause ON true"""
-"""Joins the pause that stops an entry `o` of a signal `s`, if any; b: its subscription.
 
-An entry that was published before a pause ended is not sent after it either."""
 
 LISTED_INSTRUMENTS_SQL = """connections_instrument i
 JOIN connections_executionconnection c ON c.instrument_book = i.book"""

@@ -5,7 +5,7 @@ entry for good. `monitoring/condition_watch.py` makes those due whose other sign
 that none waits for its next look (docs/adr/0029).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from enum import StrEnum
 from typing import NamedTuple
@@ -15,6 +15,7 @@ from common.failpoints import failpoint
 from common.reason_codes import Code
 from common.sql import Query, array, columns, rows, run
 from execution.base.statements import insert_log_sql, log_rows_sql
+from execution.submission.order_loading import load_orders
 from execution.submission.outcomes import Awaited
 from execution.submission.rows import OrderRow
 from positions.joins import entry_position_join_sql
@@ -123,8 +124,8 @@ def settle_conditions(
     """Judge the conditions of due entries; return the rows, and what does not hold by order id.
 
     Call it in the claim's transaction. An entry whose condition holds is an ordinary one from then
-    on: its age counts from that moment, or from the time that it waited for. Without conditions
-    nothing is read.
+    on: its age counts from that moment, or from the time that it waited for. Its row is read again:
+    what stops it depends on that, too. Without conditions nothing is read.
     """
     waiting = [row.id for row in pending if row.awaits_condition]
     if not waiting:
@@ -139,18 +140,12 @@ def settle_conditions(
     if met:
         run(MEET, columns([(order_id, *what) for order_id, what in met.items()], 3))
         failpoint("conditions.met")
-    return [_after(row, met) for row in pending], {
+    released = {row.id: row for row in load_orders(met)} if met else {}
+    return [released.get(row.id, row) for row in pending], {
         order_id: _awaited(row, verdict, now)
         for order_id, (row, verdict) in judged.items()
         if verdict is not Verdict.HOLDS
     }
-
-
-def _after(row: OrderRow, met: Mapping[int, tuple[datetime, str]]) -> OrderRow:
-    if row.id not in met:
-        return row
-    since, code = met[row.id][0], Code.CONDITION_MET.value
-    return row._replace(awaits_condition=False, retried_at=since, reason=code)
 
 
 # ---- pure ----------------------------------------------------------------------------------------
