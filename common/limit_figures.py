@@ -91,6 +91,7 @@ OTHER_FIGURES: Mapping[Code, Limit] = {
     Code.TARGET_WRONG_SIDE: _price("Take profit", "entry price"),
     Code.PRICE_WRONG_SIDE: _price("Market price", "its own price"),
     Code.LIMIT_BEYOND_STOP: _price("Limit price", "stop price"),
+    Code.SLICES_TOO_FEW: Limit("Slices", bound=Bound.MINIMUM),
     Code.SLICE_PRICE_LIMIT: _price("Market price", "price limit"),
     Code.SLIPPAGE_NOT_KEPT: _price("Market price", "worst price"),
     Code.ACTIVATION_REACHED: _price("Market price", "activation price"),

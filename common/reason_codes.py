@@ -343,6 +343,11 @@ class Code(StrEnum):
         "It is not known whether this account nets positions, so it cannot enter in slices.",
         "Test the connection: the account is read then. Or publish without an execution style.",
     )
+    SLICES_TOO_FEW = (
+        "SLICES_TOO_FEW",
+        "Each target needs a part of each slice, so too few slices were left, or only one.",
+        "Publish it with fewer or larger targets or with fewer slices, or trade a larger size.",
+    )
     SLICE_PRICE_LIMIT = (
         "SLICE_PRICE_LIMIT",
         "The market was beyond the price limit of the slices.",

@@ -57,7 +57,7 @@ def size_and_check(
     added = NewEntry(row.pair, at.side.sign, quantity, notional, entry.signal.feed_id)
     sized = SizedEntry(
         row, at.side, on_account, added, quantity, at_risk, quantity * at.entry, exposure,
-        figures.recent, figures.budget,
+        figures.recent, figures.budget, entry,
     )  # fmt: skip
     if broken := SIZE.first_broken(Subject.ENTRY, sized):
         return _too_risky_minimum(size, broken) or broken

@@ -5,10 +5,17 @@ from decimal import Decimal
 
 from brokers.types import PositionMode
 from common.money import plain, to_stored
+from common.reason_codes import Code
 from execution.submission.entry_prices import PricedEntry
 from execution.submission.outcomes import Intent
-from execution.submission.sizing import ZERO
-from execution.submission.slicing import Slice, plan_slices, smallest_with_targets
+from execution.submission.sizing import ZERO, Denial
+from execution.submission.slicing import (
+    Slice,
+    most_slices,
+    plan_slices,
+    slices_needed,
+    smallest_with_targets,
+)
 from execution.submission.volume_profile import VolumeProfile
 from signals.slicing import ExecutionStyle
 
@@ -30,8 +37,9 @@ def first_slice(
         volume_notes = [f"by the volume of {days} days" if days else NO_VOLUME]
     first, asked = slices[0].quantity, entry.signal.slice_count or 1
     fewer = f"; {asked} would be below the minimum of {plain(minimum)}"
+    number = f"{len(slices)} slices" if len(slices) > 1 else "one slice"
     text = (
-        f"{plain(first)} of {plain(whole.quantity)} in {len(slices)} slices, at "
+        f"{plain(first)} of {plain(whole.quantity)} in {number}, at "
         f"{plain(whole.expected_price)}{fewer if len(slices) < asked else ''}"
     )
     share = first / whole.quantity
@@ -46,6 +54,24 @@ def first_slice(
         slice_minimum=minimum,
         profile_days=days,
     )
+
+
+def targets_denial(entry: PricedEntry, quantity: Decimal) -> Denial | None:
+    """Deny an entry in slices whose targets would leave few of them, or a single large one."""
+    asked, instrument = entry.signal.slice_count, entry.market.instrument
+    if asked is None:
+        return None
+    smallest, possible = _smallest_slice(entry), _slices(entry, quantity, instrument.quantity_min)
+    left, needed = _slices(entry, quantity, smallest), slices_needed(possible)
+    if left >= needed:
+        return None
+    detail = f"targets need slices of {plain(smallest)}, and the entry is {plain(quantity)}"
+    return Denial(Code.SLICES_TOO_FEW, Decimal(left), Decimal(needed), detail)
+
+
+def _slices(entry: PricedEntry, quantity: Decimal, minimum: Decimal) -> int:
+    step, asked = entry.market.instrument.quantity_step, entry.signal.slice_count or 1
+    return most_slices(quantity, step=step, minimum=minimum, slices=asked)
 
 
 def _smallest_slice(entry: PricedEntry) -> Decimal:

@@ -34,6 +34,7 @@ from execution.submission.entry_prices import (
     slippage_not_kept,
     stop_passed,
 )
+from execution.submission.first_slice import targets_denial
 from execution.submission.flow_limits import NewEntry
 from execution.submission.outcomes import Deferred
 from execution.submission.rows import InstrumentRow, OrderRow, RecentRow, SignalRow
@@ -150,7 +151,8 @@ class SizedEntry(NamedTuple):
 
     on_account: what the account has with it and not without it. added: what it adds to the day.
     quantity, risk: of the whole order. worth: what it adds to its signal, quote currency. budget:
-    what it may add to it, or why that is not known; None: the feed has no limit.
+    what it may add to it, or why that is not known; None: the feed has no limit. priced: a new
+    entry at its market.
     """
 
     row: OrderRow
@@ -163,6 +165,7 @@ class SizedEntry(NamedTuple):
     exposure: risk.PortfolioExposure
     recent: RecentRow
     budget: SignalBudget | Denial | None
+    priced: PricedEntry | None = None
 
 
 def _portfolio(entry: SizedEntry) -> Denial | Deferred | None:
@@ -179,6 +182,10 @@ def _portfolio(entry: SizedEntry) -> Denial | Deferred | None:
     if opposite in exposure.closing and (nets or denial):
         return Deferred(Code.OPPOSITE_CLOSING, detail=row.pair)
     return denial
+
+
+def _too_few_slices(entry: SizedEntry) -> Denial | None:
+    return targets_denial(entry.priced, entry.quantity) if entry.priced else None
 
 
 def _whole_risk(entry: SizedEntry) -> Denial | None:
@@ -205,6 +212,7 @@ SIZE = LimitList[SizedEntry](
     (lambda e: flow_limits.daily_sums(e.row, e.added, e.recent, e.exposure.flow), SIZED),
     (lambda e: flow_limits.currency_exposure(e.row, e.added, e.recent, e.exposure.flow), SIZED),
     (_signal_total, SIZED),
+    (_too_few_slices, {Subject.ENTRY}),
 )
 
 

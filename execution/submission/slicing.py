@@ -46,8 +46,8 @@ def plan_slices(
 
     If the quantity is too small for so many slices, there are fewer; at least one.
     """
-    least = max(ceil_to_step(minimum, step), step) if step > 0 else minimum
-    number = max(1, min(slices, int(quantity // least))) if least > 0 else slices
+    least = _least(minimum, step)
+    number = most_slices(quantity, step=step, minimum=minimum, slices=slices)
     draw = random.Random(seed)  # not a secret
     spread = float(variation / HUNDRED)
     weights = [Decimal(str(1 + spread * draw.uniform(-1, 1))) for _ in range(number)]
@@ -60,18 +60,37 @@ def plan_slices(
     return tuple(map(Slice, times, _shares(quantity, step, least, weights)))
 
 
+def most_slices(quantity: Decimal, *, step: Decimal, minimum: Decimal, slices: int) -> int:
+    """Return into how many of the wanted slices a quantity can be divided; at least one."""
+    least = _least(minimum, step)
+    return max(1, min(slices, int(quantity // least))) if least > 0 else slices
+
+
 def smallest_with_targets(minimum: Decimal, step: Decimal, fractions: Sequence[Decimal]) -> Decimal:
     """Return the smallest slice of which each target can close its part on its own.
 
     On a hedging account each slice is a position of its own, and the broker's minimum applies to
     every exit. Example: 0.01 lot and two targets of a half each need slices of 0.02 lot.
+
+    What the targets leave needs nothing: the last one takes a rest below the minimum
+    (`exits.orders.exit_quantity`), such as 0.0001 after three targets of 0.3333.
     """
-    rest = 1 - sum(fractions, ZERO)
-    parts = [part for part in (*fractions, rest) if part > 0]
-    if len(parts) < 2 or minimum <= 0:
+    if not fractions or minimum <= 0:
         return minimum
-    smallest = minimum / min(parts)
+    smallest = minimum / min(fractions)
     return ceil_to_step(smallest, step) if step > 0 else smallest
+
+
+def slices_needed(possible: int) -> int:
+    """Return how many slices targets must leave of those that the size alone would allow.
+
+    Half of them, and at least two: a trader who asks for slices does not want one large order.
+    """
+    return min(possible, max(2, -(-possible // 2)))
+
+
+def _least(minimum: Decimal, step: Decimal) -> Decimal:
+    return max(ceil_to_step(minimum, step), step) if step > 0 else minimum
 
 
 def slice_number(leg: str) -> int:

@@ -249,6 +249,15 @@ CASES: dict[str, Case] = {
         "Distance of a level from the entry: 0.01, minimum 0.0101",
         after=sql("UPDATE connections_instrument SET stops_level = 0.0101"),
     ),
+    "SLICES_TOO_FEW": Case(
+        figures("Slices", "2", minimum="3"),
+        "Slices: 2, minimum 3",
+        {"preset_fixed_quantity": D(50)},
+        signal={
+            "execution_style": "TWAP", "duration_seconds": 600, "slice_count": 6,
+            "target_prices": [D("1.2"), D("1.3")], "target_fractions": [D("0.5"), D("0.5")],
+        },
+    ),
     "STOP_AT_ENTRY": Case(
         figures("Entry price", "1.09", bound_name="stop loss", compared_with="1.09"),
         "Entry price: 1.09, stop loss 1.09",

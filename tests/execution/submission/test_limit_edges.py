@@ -45,6 +45,11 @@ def at(moment: datetime, **fields: Any) -> Case:
 
 SL = {"sl": D("1.09")}  # 100 lose 1 USD: 0.01 % of 10,000
 EUR_GBP: Case = {"others": (quote_row("1.3", "1.3", symbol="GBP/USD"),)}
+# Six slices of at least 20, so that each target has 10 of each.
+HALVES = {
+    "execution_style": "TWAP", "duration_seconds": 600, "slice_count": 6,
+    "target_prices": [D("1.2"), D("1.3")], "target_fractions": [D("0.5"), D("0.5")],
+}  # fmt: skip
 # By code: what is limited, an entry that is allowed, and one that is denied.
 EDGES: list[tuple[Code, str, Case, Case]] = [
     (Code.MAX_QUANTITY, *preset("max_quantity", "100")),
@@ -200,6 +205,11 @@ EDGES: list[tuple[Code, str, Case, Case]] = [
         {"signal": {"price_limit": D("1.1")}}, {"signal": {"price_limit": D("1.1") - LEAST}},
     ),
     (
+        Code.SLICES_TOO_FEW, "slice_count",
+        {"order": {"fixed_quantity": D(60)}, "signal": HALVES},
+        {"order": {"fixed_quantity": D(50)}, "signal": HALVES},
+    ),
+    (
         Code.ACTIVATION_REACHED, "activation_price",
         {"order": {"order_type": "TRAILING_STOP"},
          "signal": {"trail_distance": TICK, "activation_price": D("1.1") - LEAST}},
@@ -308,6 +318,7 @@ def test_last_allowed_and_first_denied_value_of_a_limit(
 
 TOO_SMALL = {
     Code.SAME_TRADE, Code.STOP_TOO_NEAR, Code.QUANTITY_BELOW_MINIMUM, Code.EXPIRY_TOO_NEAR,
+    Code.SLICES_TOO_FEW,
 }  # fmt: skip
 AS_LARGE = {
     Code.MAX_OPEN_POSITIONS, Code.MAX_OPEN_ORDERS, Code.MAX_ORDERS_PER_MINUTE, Code.STOP_AT_ENTRY,

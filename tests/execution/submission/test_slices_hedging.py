@@ -13,7 +13,7 @@ from common.sql import rows, run
 from connections import services as connections
 from connections.models import ExecutionConnection
 from execution.audit.counters import audit
-from execution.models import Order, SlicePlan
+from execution.models import ExecutionLog, Order, SlicePlan
 from execution.monitoring.halt_actions import carry_out_halts
 from execution.monitoring.pending_actions import process_pending_actions
 from execution.reconciliation.reconcile import reconcile
@@ -121,6 +121,55 @@ def test_slices_are_large_enough_for_each_target(feed: Feed, broker: FakeBroker)
     planned = SlicePlan.objects.get()
     assert len(planned.quantities) == 4
     assert [sum(planned.quantities), min(planned.quantities)] == [90, 20]
+
+
+@pytest.mark.parametrize(
+    "fractions", [["0.3333"] * 3, ["0.33"] * 3, ["0.5", "0.499"], ["0.5", "0.5"]]
+)
+def test_small_rest_of_the_targets_needs_no_part_of_a_slice(
+    feed: Feed, broker: FakeBroker, fractions: list[str]
+) -> None:
+    """The last target closes it, so that nothing stays open and all ten slices are sent."""
+    factories.account(
+        feed, preset_fixed_quantity=D(100_000), preset_max_leverage=D(30),
+        snapshot_balance=D(1_000_000), snapshot_equity=D(1_000_000),
+        snapshot_free_margin=D(1_000_000), preset_max_signal_age_seconds=15,
+    )  # fmt: skip
+    targets = [(f"1.{12 + number}", part) for number, part in enumerate(fractions)]
+    plan = {**TWAP, "slice_count": 10, "duration_seconds": 600}
+    factories.signal(feed, targets, **plan)
+    factories.fill_all()
+    assert SlicePlan.objects.get().quantities == [D(10_000)] * 10
+
+
+@pytest.mark.parametrize(
+    ("fractions", "planned"),
+    [
+        (["0.5", "0.5"], 4),  # 20 each, of 90
+        (["0.34", "0.33", "0.33"], None),  # 40 each: two slices of six
+        (["0.8", "0.2"], None),  # 50 each: all at once
+    ],
+)
+def test_targets_that_leave_few_slices_deny_the_entry(
+    feed: Feed, broker: FakeBroker, fractions: list[str], planned: int | None
+) -> None:
+    """Of 90, six slices of at least 10 are possible, of which three must be left."""
+    factories.account(feed, preset_fixed_quantity=D(90))
+    targets = [(f"1.{12 + number}", part) for number, part in enumerate(fractions)]
+    factories.signal(feed, targets, **{**TWAP, "slice_count": 6})
+    factories.fill_all()
+    assert [len(plan.quantities) for plan in SlicePlan.objects.all()] == [planned] * bool(planned)
+    if planned is None:
+        assert seen() == [("entry", "DENIED", "SLICES_TOO_FEW", None)]
+
+
+def test_entry_that_is_too_small_for_slices_is_sent_at_once(feed: Feed, broker: FakeBroker) -> None:
+    """That is its size's doing, and no target's."""
+    factories.account(feed, preset_fixed_quantity=D(10))
+    factories.signal(feed, [("1.12", "0.5"), ("1.13", "0.5")], **TWAP)
+    factories.fill_all()
+    assert seen() == [("entry", "FILLED", "", D(10))]
+    assert "10 in one slice" in ExecutionLog.objects.get(code="INTENT").detail
 
 
 def test_close_acts_on_a_slice_without_an_outcome(

@@ -15,6 +15,7 @@ from execution.submission.slicing import (
     Sibling,
     ending_of,
     plan_slices,
+    slices_needed,
     smallest_with_targets,
 )
 
@@ -170,6 +171,10 @@ def test_closed_position_and_unknown_slice() -> None:
         ("0.01", ["0.5"], "0.02"),  # and half is left for the stop
         ("0.01", ["0.5", "0.3", "0.2"], "0.05"),
         ("0.01", ["0.34", "0.33", "0.33"], "0.04"),
+        ("0.01", ["0.3333"] * 3, "0.04"),  # 0.0001 is left, which the last target takes
+        ("0.01", ["0.33"] * 3, "0.04"),
+        ("0.01", ["0.5", "0.499"], "0.03"),
+        ("0.01", ["0.9"], "0.02"),
         ("0", ["0.5", "0.5"], "0"),
     ],
 )
@@ -180,3 +185,10 @@ def test_slice_is_large_enough_for_its_smallest_target(
     found = smallest_with_targets(D(minimum), step, parts)
     assert found == D(smallest)
     assert all(found * part // step * step >= D(minimum) for part in parts)
+
+
+@pytest.mark.parametrize(
+    ("possible", "needed"), [(1, 1), (2, 2), (3, 2), (4, 2), (5, 3), (10, 5), (99, 50)]
+)
+def test_targets_must_leave_half_of_the_slices_and_at_least_two(possible: int, needed: int) -> None:
+    assert slices_needed(possible) == needed
