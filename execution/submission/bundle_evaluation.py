@@ -217,7 +217,7 @@ def decide_slice(
     if denial := per_minute(row, context.recent.get(row.id, NOTHING_SENT), exposure.flow):
         return denial
     capabilities = accounts.capabilities_of(row.type, spec)
-    decision = decide_next_slice(row, context, capabilities, plan.quantity())
+    decision = decide_next_slice(row, context, capabilities, plan)
     if isinstance(decision, Intent):
         exposure.flow.sent += 1
     return decision

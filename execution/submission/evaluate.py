@@ -36,6 +36,7 @@ from execution.submission.quotes import (
 from execution.submission.rows import OrderRow, SignalRow
 from execution.submission.shared_prices import SharedPrices
 from execution.submission.sizing import ONE, Denial, ProviderFigures
+from execution.submission.slicing import PlanState
 from execution.submission.validity import validity_error
 
 
@@ -80,17 +81,20 @@ def decide_entry(
 
 
 def decide_next_slice(
-    row: OrderRow, context: EvaluationContext, capabilities: Capabilities, quantity: Decimal
+    row: OrderRow, context: EvaluationContext, capabilities: Capabilities, plan: PlanState
 ) -> Decision:
     """Decide a slice of a plan that has begun: it is sent as it is, if the market allows it.
 
-    The limits of what it adds were checked for the whole plan.
+    The limits of what it adds were checked for the whole plan. Targets that have closed their part
+    do not count any more.
     """
     signal = context.signal_of(row)._replace(open_price=None)  # the provider's was of the beginning
+    if plan.targets is not None:  # the engine guards them, so no order has them
+        signal = signal._replace(target_prices=[*plan.targets])
     market = _market_of(Subject.SLICE, row, signal, context, capabilities, SharedPrices())
     if not isinstance(market, EntryMarket):
         return market
-    return next_slice(price_entry(row, signal, market, capabilities), quantity)
+    return next_slice(price_entry(row, signal, market, capabilities), plan.quantity())
 
 
 def _market_of(

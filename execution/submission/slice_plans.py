@@ -25,7 +25,8 @@ LAST_SECONDS = 60
 class PlanRow(NamedTuple):
     """A plan with what has become of its position, or of its positions on a hedging account.
 
-    free: open and not being closed; None without a position. is_stopped: a stop was hit.
+    free: open and not being closed; None without a position. target: the next one of a position
+    that is netted. is_stopped: a stop was hit.
     """
 
     connection_id: str
@@ -38,6 +39,7 @@ class PlanRow(NamedTuple):
     minimum: Decimal
     catch_up: str
     free: Decimal | None
+    target: Decimal | None
     is_stopped: bool
 
 
@@ -61,6 +63,7 @@ PLANS = Query(
 SELECT e.connection_id::text, e.signal_id, d.quantities, d.offsets, d.starts_at, d.ends_at,
   d.quantity_step AS step, d.quantity_min AS minimum, d.catch_up,
   ({trade_sql("e", "sum(p.quantity - p.reserved)")}) AS free,
+  ({trade_sql("e", "max(p.tp)")}) AS target,
   EXISTS (SELECT FROM execution_order x WHERE x.leg LIKE 'sl%%'
     AND x.position_id IN ({trade_sql("e", "p.id")})) AS is_stopped
 FROM execution_order e JOIN execution_sliceplan d ON d.order_id = e.id
@@ -128,7 +131,15 @@ def _state(row: OrderRow, plan: PlanRow, slices: Iterable[SliceRow], now: dateti
             if s.leg != row.leg
         ),
         free=Decimal(0) if plan.is_stopped else plan.free,
+        targets=_targets_left(row, plan),
     )
+
+
+def _targets_left(row: OrderRow, plan: PlanRow) -> tuple[Decimal, ...] | None:
+    """Return what a slice must not pass. One that hedges is a position of its own, with all."""
+    if row.position_mode == PositionMode.HEDGING or plan.free is None:
+        return None
+    return (plan.target,) if plan.target is not None else ()
 
 
 def load_volumes(

@@ -151,7 +151,8 @@ SPENT = frozenset({*IN_FLIGHT, *AT_BROKER, Status.FAILED})
 GOES_ON = frozenset({
     Code.SLICE_PRICE_LIMIT, Code.SLICE_MISSED, Code.SLICE_NOT_NEEDED, Code.SPREAD_LIMIT,
     Code.QUOTE_MISSING, Code.QUOTE_STALE, Code.NO_CONVERSION_RATE, Code.CONVERSION_RATE_STALE,
-    Code.SLIPPAGE_LIMIT, Code.NEVER_ARRIVED, Code.MAX_ORDERS_PER_MINUTE,
+    Code.SLIPPAGE_LIMIT, Code.NEVER_ARRIVED, Code.MAX_ORDERS_PER_MINUTE, Code.ACCOUNT_DATA_STALE,
+    Code.TARGET_WRONG_SIDE, Code.STOP_TOO_NEAR, Code.PRICE_UNREASONABLE,
 })  # fmt: skip
 UNFINISHED = frozenset({Status.DENIED, Status.CANCELLED, Status.EXPIRED, Status.REJECTED,
                         Status.FAILED})  # fmt: skip
@@ -164,6 +165,7 @@ class PlanState:
     number: which slice. planned: the quantities of the plan in their order; beyond the last one is
     the slice that sends what is left at the end. is_late: the next slice is due already. free: what
     of the signal's position is open and not being closed; None: nothing has filled yet.
+    targets: the next one of the position that this slice adds to, if any; None: all of the signal.
     """
 
     number: int
@@ -174,6 +176,7 @@ class PlanState:
     is_late: bool
     siblings: tuple[Sibling, ...]
     free: Decimal | None = None
+    targets: tuple[Decimal, ...] | None = None
 
     @property
     def total(self) -> Decimal:

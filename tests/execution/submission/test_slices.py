@@ -15,6 +15,7 @@ from common.sql import run
 from connections import services as connections
 from connections.models import ExecutionConnection
 from execution.audit.counters import audit
+from execution.exits.orders import ExitRequest, open_exits
 from execution.fan_out import withdraw
 from execution.models import Order, SlicePlan
 from execution.services import cancel_order, close_position, retry_order
@@ -140,6 +141,88 @@ def test_slice_beyond_the_price_limit_is_caught_up_or_left_out(
     filled = Order.objects.filter(status="FILLED").order_by("id")
     assert [order.quantity for order in filled] == [30, *quantities[1:]]
     assert ExecutionPosition.objects.get().quantity == 30 + sum(quantities[1:])
+
+
+def test_target_that_has_closed_its_part_stops_no_slice(
+    feed: Feed, account: ExecutionConnection
+) -> None:
+    """The market stays above the first target, and is below the second."""
+    signal = factories.signal(feed, [("1.12", "0.3"), ("1.14", "0.7")], **TWAP)
+    factories.fill_all()
+    next_slice(bid="1.1210")
+    assert seen()[1][1:3] == ("DENIED", "TARGET_WRONG_SIDE")  # its part is not closed yet
+    hit_target(signal, 1)
+    next_slice(bid="1.1210")
+    assert seen()[2][1:] == ("FILLED", "", D(60))  # caught up
+    assert ExecutionPosition.objects.get().quantity == 80
+
+
+def test_slice_after_all_targets_is_compared_with_none(
+    feed: Feed, account: ExecutionConnection
+) -> None:
+    signal = factories.signal(feed, [("1.12", "0.4"), ("1.125", "0.3")], **TWAP)
+    factories.fill_all()
+    hit_target(signal, 1)
+    hit_target(signal, 2)
+    next_slice(bid="1.1260")
+    assert seen()[1][1:] == ("FILLED", "", D(30))
+
+
+def hit_target(signal: Signal, number: int) -> None:
+    """Let the engine close what a target closes of the position."""
+    position = ExecutionPosition.objects.get(signal=signal)
+    assert position.tp_number == number
+    with transaction.atomic():
+        fraction = signal.target_fractions[number - 1]
+        assert open_exits([ExitRequest(position.pk, f"tp-{number}", fraction)])
+    factories.fill_all()
+
+
+@pytest.mark.parametrize(
+    ("prepared", "quote", "code"),
+    [
+        ("UPDATE connections_instrument SET stops_level = 0.0005", "1.0902", "STOP_TOO_NEAR"),
+        ("UPDATE connections_instrument SET stops_level = 0.0005", "1.1197", "STOP_TOO_NEAR"),
+        ("SELECT 1", "1.1200", "TARGET_WRONG_SIDE"),
+        (
+            "UPDATE connections_tradingpreset SET max_level_deviation_percent = 1.9",
+            "1.0990", "PRICE_UNREASONABLE",
+        ),
+    ],
+)  # fmt: skip
+def test_slice_near_a_level_is_caught_up(
+    feed: Feed, account: ExecutionConnection, prepared: str, quote: str, code: str
+) -> None:
+    factories.signal(feed, [("1.12", "1")], **TWAP)
+    factories.fill_all()
+    run(prepared)
+    next_slice(bid=quote)
+    assert seen()[1][1:3] == ("DENIED", code)
+    next_slice(bid="1.1000")
+    assert seen()[2][1:] == ("FILLED", "", D(60))
+
+
+def test_slice_of_an_account_that_was_not_read_is_caught_up(
+    feed: Feed, account: ExecutionConnection
+) -> None:
+    factories.signal(feed, **TWAP)
+    factories.fill_all()
+    factories.pass_time(20)
+    refresh()
+    run("UPDATE connections_accountsnapshot SET read_at = now() - interval '1 hour'")
+    factories.fill_all()
+    assert seen()[1][1:3] == ("DENIED", "ACCOUNT_DATA_STALE")
+    next_slice()
+    assert seen()[2][1:] == ("FILLED", "", D(60))
+
+
+def test_slice_beyond_the_stop_ends_the_entry(feed: Feed, account: ExecutionConnection) -> None:
+    factories.signal(feed, **TWAP)
+    factories.fill_all()
+    next_slice(bid="1.0899")
+    assert seen()[1][1:3] == ("DENIED", "STOP_AT_ENTRY")
+    next_slice()
+    assert seen()[2][1:3] == ("CANCELLED", "SLICES_ENDED")
 
 
 def test_price_limit_at_the_beginning_denies_the_entry(

@@ -4,6 +4,7 @@ from decimal import Decimal as D
 from typing import Any
 
 import pytest
+from django.db import transaction
 
 from brokers.base import OutcomeUnknown
 from brokers.types import CloseCause
@@ -13,6 +14,7 @@ from common.sql import rows, run
 from connections import services as connections
 from connections.models import ExecutionConnection
 from execution.audit.counters import audit
+from execution.exits.orders import ExitRequest, open_exits
 from execution.models import ExecutionLog, Order, SlicePlan
 from execution.monitoring.halt_actions import carry_out_halts
 from execution.monitoring.pending_actions import process_pending_actions
@@ -121,6 +123,20 @@ def test_slices_are_large_enough_for_each_target(feed: Feed, broker: FakeBroker)
     planned = SlicePlan.objects.get()
     assert len(planned.quantities) == 4
     assert [sum(planned.quantities), min(planned.quantities)] == [90, 20]
+
+
+def test_slice_has_all_targets_ahead_of_it(feed: Feed, account: ExecutionConnection) -> None:
+    """Its ticket has each of them, whatever other tickets have closed."""
+    factories.signal(feed, [("1.12", "0.5"), ("1.14", "0.5")], **TWAP)
+    factories.fill_all()
+    position = ExecutionPosition.objects.get()
+    with transaction.atomic():
+        open_exits([ExitRequest(position.pk, "tp-1", D("0.5"))])
+    factories.fill_all()
+    next_slice(bid="1.1210")
+    assert seen()[1][1:3] == ("DENIED", "TARGET_WRONG_SIDE")
+    next_slice()
+    assert seen()[2][1:] == ("FILLED", "", D(60))
 
 
 @pytest.mark.parametrize(

@@ -141,6 +141,10 @@ LIVE_OR_LOST = {"SUBMITTING", "UNKNOWN", "SUBMITTED", "PARTIALLY_FILLED", "FAILE
     ("status", "reason", "ended"),
     [
         ("DENIED", Code.SLICE_PRICE_LIMIT, None),
+        ("DENIED", Code.TARGET_WRONG_SIDE, None),
+        ("DENIED", Code.STOP_TOO_NEAR, None),
+        ("DENIED", Code.PRICE_UNREASONABLE, None),
+        ("DENIED", Code.STOP_AT_ENTRY, Code.STOP_AT_ENTRY),
         ("EXPIRED", Code.SLICE_MISSED, None),
         ("FAILED", Code.NEVER_ARRIVED, None),
         ("FILLED", "", None),
