@@ -22,10 +22,10 @@ def round_level_price(price: Decimal, tick: Decimal, side: Side) -> Decimal:
 
 
 def round_distance(distance: Decimal, tick: Decimal) -> Decimal:
-    """Return the distance of a trailing stop rounded to whole ticks, at least one."""
+    """Return the distance of a trailing stop rounded up to whole ticks, at least one."""
     if tick <= 0:
         return distance
-    return max(divide(distance, tick).to_integral_value(), Decimal(1)) * tick
+    return max(divide(distance, tick).to_integral_value(ROUND_CEILING), Decimal(1)) * tick
 
 
 def _rounded(price: Decimal, tick: Decimal, sign: int) -> Decimal:

@@ -95,6 +95,7 @@ OTHER_FIGURES: Mapping[Code, Limit] = {
     Code.SLICE_PRICE_LIMIT: _price("Market price", "price limit"),
     Code.SLIPPAGE_NOT_KEPT: _price("Market price", "worst price"),
     Code.ACTIVATION_REACHED: _price("Market price", "activation price"),
+    Code.DISTANCE_BELOW_TICK: Limit("Trailing distance", bound=Bound.MINIMUM),
     Code.TRAIL_TOO_WIDE: _price("Trailing distance", "price"),
     Code.DECISION_UNAVAILABLE: Limit("Factor of the decision"),
 }

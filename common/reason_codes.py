@@ -385,6 +385,12 @@ class Code(StrEnum):
         "Check it for a wrong digit or a misplaced point. If it is meant, raise the feed's maximum"
         " price or level deviation.",
     )
+    DISTANCE_BELOW_TICK = (
+        "DISTANCE_BELOW_TICK",
+        "A distance is smaller than the smallest step of the price, so the next quote reaches it.",
+        "Check it for a wrong digit, and its unit: trail_distance is in the quote currency,"
+        " trail_pips in pips.",
+    )
     SYMBOL_NOT_ALLOWED = (
         "SYMBOL_NOT_ALLOWED",
         "The account's preset does not allow this symbol.",

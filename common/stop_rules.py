@@ -32,7 +32,8 @@ RULE_FIELDS = (
 """The fields of `StopRuleFields`, in the order of forms."""
 RULE_ROWS = (RULE_FIELDS[:3], RULE_FIELDS[3:6], RULE_FIELDS[6])
 """The same, as the rows of a form."""
-_DISTANCES = RULE_FIELDS[1:6]
+RULE_DISTANCES = RULE_FIELDS[1:6]
+"""Those that are distances, all in the rule's unit."""
 
 
 class StopRuleFields(models.Model):
@@ -80,7 +81,7 @@ def stop_rule_checks(name: str) -> list[models.CheckConstraint]:
     at_least_0 = Q(break_even_target__isnull=True) | Q(
         break_even_target__gte=0, break_even_target__lte=MAX_TARGET
     )
-    for field in _DISTANCES:
+    for field in RULE_DISTANCES:
         at_least_0 &= Q(**{f"{field}__isnull": True}) | Q(**{f"{field}__gte": 0})
     return [
         models.CheckConstraint(
@@ -102,7 +103,7 @@ def stop_rule_faults(values: dict[str, Any]) -> Iterator[tuple[str, str]]:
     target = values.get("break_even_target")
     if target is not None and not 0 <= target <= MAX_TARGET:
         yield "break_even_target", f"It is the number of a target, 1 to {MAX_TARGET}, or 0."
-    for name in _DISTANCES:
+    for name in RULE_DISTANCES:
         if (value := values.get(name)) is not None and value < 0:
             yield name, "It is a distance: 0 or more."
     if values.get("trailing_step") == 0:
@@ -125,10 +126,10 @@ def _combination_faults(values: dict[str, Any]) -> Iterator[tuple[str, str]]:
             yield name, "It needs a trailing_distance."
     unit = values.get("stop_rule_unit") or ""
     if unit == units.Unit.PERCENT:
-        for name in _DISTANCES:
+        for name in RULE_DISTANCES:
             if (value := values.get(name)) is not None and value >= MAX_PERCENT:
                 yield name, "It is percent of the entry price: below 100."
-    if unit and not any(values.get(name) is not None for name in _DISTANCES):
+    if unit and not any(values.get(name) is not None for name in RULE_DISTANCES):
         yield "stop_rule_unit", "It is the unit of a distance, and there is none."
 
 

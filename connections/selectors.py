@@ -104,7 +104,7 @@ from connections.market_data.sources import (
     other_accounts_using,
     reference_source_ids,
     serves_paper,
-    smallest_pip,
+    smallest_steps,
     sources_in_lanes,
     unavailable_reason,
 )
@@ -203,7 +203,7 @@ __all__ = [
     "serves_paper",
     "skip_reasons",
     "slippage_rule",
-    "smallest_pip",
+    "smallest_steps",
     "source_status",
     "sources_in_lanes",
     "spec_for",

@@ -303,7 +303,7 @@ def _figures(denial: Denial) -> str:
         return f"Its price {plain(denial.maximum)}, market {plain(denial.value)}."
     if denial.code == Code.ACTIVATION_REACHED:
         return f"It is {plain(denial.maximum)}, market {plain(denial.value)}."
-    if denial.code in (Code.TRAIL_TOO_WIDE, Code.ATR_UNKNOWN):
+    if denial.code in (Code.TRAIL_TOO_WIDE, Code.DISTANCE_BELOW_TICK, Code.ATR_UNKNOWN):
         return f"{denial.detail}."
     if denial.code == Code.LIMIT_BEYOND_STOP:
         return f"Limit {plain(denial.value)}, stop price {plain(denial.maximum)}."

@@ -207,7 +207,7 @@ def _rule_of(position: RuledPosition, sign: Decimal, best: Decimal) -> _Rule:
     return _Rule(
         entry=entry, stop=stop, mark=mark, tick=tick, break_even=level, starts_at=starts_at,
         is_reached=is_reached,
-        distance=in_price(position.trailing_distance, unit) if is_trailing else None,
+        distance=max(in_price(position.trailing_distance, unit), tick) if is_trailing else None,
         step=divide(step, tick).to_integral_value(ROUND_CEILING) * tick,
         active_from=active_from, resumes=resumes,
     )  # fmt: skip

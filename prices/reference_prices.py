@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from django.db.models.functions import Now
 
-from connections.selectors import reference_source_ids, smallest_pip
+from connections.selectors import reference_source_ids, smallest_steps
 from prices.models import LatestQuote
 from signals.models import Feed
 from signals.price_guard import Reference
@@ -14,10 +14,10 @@ from users.tenancy import for_all_tenants
 MAX_AGE = timedelta(days=4)
 
 
-def newest_reference(feed: Feed, pair: str, /, *, with_pip: bool) -> Reference | None:
+def newest_reference(feed: Feed, pair: str, /, *, with_steps: bool) -> Reference | None:
     """Return the newest quote of the sources that a feed's accounts trade on; None without one.
 
-    with_pip: with the smallest pip that the feed's accounts have for it.
+    with_steps: with the smallest pip and tick that the feed's accounts have for it.
 
     It reads all tenants' accounts, and returns nothing of them.
     """
@@ -31,9 +31,10 @@ def newest_reference(feed: Feed, pair: str, /, *, with_pip: bool) -> Reference |
         newest = recent.order_by("-received_at", "data_connection_id").first()
         if newest is None:
             return None
-        pip = None
-        if with_pip:
-            pip = smallest_pip(
+        pip = tick = None
+        if with_steps:
+            pip, tick = smallest_steps(
                 pair, feed_id=feed.pk, owner_id=feed.owner_id, reaches_admins=feed.reaches_admins
             )
-    return Reference(newest.bid, newest.ask, newest.time, newest.data_connection.name, pip)
+    name = newest.data_connection.name
+    return Reference(newest.bid, newest.ask, newest.time, name, pip, tick)

@@ -39,6 +39,7 @@ SIGNAL_DENIALS: dict[Code, str] = {
     Code.LIMIT_BEYOND_STOP: "open_price",
     Code.ACTIVATION_REACHED: "activation_price",
     Code.TRAIL_TOO_WIDE: "trail_distance",  # or another of TRAIL_FIELDS: `_field_of`
+    Code.DISTANCE_BELOW_TICK: "trail_distance",  # likewise
     Code.EXPIRY_TOO_NEAR: "valid_until",
     Code.SLIPPAGE_LIMIT: "open_price",
     Code.PRICE_UNREASONABLE: "open_price",  # or another price: `_field_of`
@@ -248,7 +249,7 @@ def _field_of(code: Code, signal: Signal, figures: str) -> str:
         return figures.partition(" ")[0]
     if code == Code.ORDER_TYPE_UNSUPPORTED and signal.time_in_force in figures:
         return "time_in_force"
-    if code == Code.TRAIL_TOO_WIDE:
+    if code in (Code.TRAIL_TOO_WIDE, Code.DISTANCE_BELOW_TICK):
         return next(name for name in TRAIL_FIELDS if getattr(signal, name) is not None)
     if code == Code.PROVIDER_SIZE_MISSING:
         return next(name for name in PROVIDER_FIELDS if name in figures)

@@ -14,18 +14,26 @@ from typing import Protocol
 
 from common.money import percent_apart, plain, rounded_apart
 from common.reason_codes import Code
+from common.stop_rules import ATR, RULE_DISTANCES
+from common.units import Unit, size_of
 from signals.errors import FieldError, InvalidSignalError
 from signals.models import Action, Feed, Signal
+from signals.symbols import slippage_unit
 
 # At what the market is traded, and levels, which may lie far away from it.
 PRICES = ("open_price", "stop_price", "activation_price", "price_limit")
+_PRICE = "PRICE"
+_TRAILS = {
+    "trail_distance": _PRICE, "trail_pips": Unit.PIPS.value, "trail_percent": Unit.PERCENT.value,
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class Reference:
     """The quote that a signal's prices are compared with. source: its name; time: market time.
 
-    pip: the smallest that the feed's accounts have for the pair; None: unknown, or not asked for.
+    pip, tick: the smallest that the feed's accounts have for the pair; None: unknown, or not asked
+    for.
     """
 
     bid: Decimal
@@ -33,6 +41,7 @@ class Reference:
     time: datetime
     source: str
     pip: Decimal | None = None
+    tick: Decimal | None = None
 
     @property
     def middle(self) -> Decimal:
@@ -43,8 +52,8 @@ class Reference:
 class Source(Protocol):
     """Returns the newest quote of a pair for a feed."""
 
-    def __call__(self, feed: Feed, pair: str, /, *, with_pip: bool) -> Reference | None:
-        """Return it; with_pip: with the pair's pip."""
+    def __call__(self, feed: Feed, pair: str, /, *, with_steps: bool) -> Reference | None:
+        """Return it; with_steps: with the pair's pip and tick."""
 
 
 _source: Source | None = None
@@ -58,8 +67,9 @@ def register_reference_price(source: Source) -> None:
 
 def reference_price(signal: Signal, feed: Feed) -> Reference | None:
     """Return the quote that a signal's prices are compared with; None: there is no recent one."""
-    with_pip = signal.trail_pips is not None
-    return _source(feed, signal.currency_pair, with_pip=with_pip) if _source else None
+    if _source is None:
+        return None
+    return _source(feed, signal.currency_pair, with_steps=any(_distances(signal)))
 
 
 def deviation_percent(price: Decimal, market: Decimal) -> Decimal:
@@ -82,10 +92,43 @@ def prices_of(signal: Signal) -> Iterator[tuple[str, Decimal, bool]]:
         yield "targets", price, True
 
 
+def _distances(signal: Signal) -> Iterator[tuple[str, Decimal, str]]:
+    """Yield (field, distance above 0, unit) of a signal, except in ATR. Pure."""
+    for name, unit in _TRAILS.items():
+        if distance := getattr(signal, name):
+            yield name, distance, unit
+    if signal.stop_rule_unit == ATR:
+        return
+    for name in RULE_DISTANCES:
+        if distance := getattr(signal, name):
+            yield name, distance, signal.stop_rule_unit or slippage_unit(signal.currency_pair)
+
+
+def _in_price(distance: Decimal, unit: str, reference: Reference) -> Decimal | None:
+    """Return a distance in quote currency by the market now; None: the pip is not known. Pure."""
+    if unit == _PRICE:
+        return distance
+    if reference.pip is None or reference.tick is None:
+        return None
+    size = size_of(Unit(unit), price=reference.middle, pip=reference.pip, tick=reference.tick)
+    return distance * size
+
+
+def _step_errors(signal: Signal, reference: Reference) -> Iterator[FieldError]:
+    """Yield an error for each distance below one tick: the next quote would reach it. Pure."""
+    for name, distance, unit in _distances(signal):
+        in_price, tick = _in_price(distance, unit, reference), reference.tick
+        if tick is not None and in_price is not None and 0 < in_price < tick:
+            detail = (
+                f"It is {plain(in_price)} in price, and {signal.currency_pair} moves by "
+                f"{plain(tick)} or more."
+            )
+            yield FieldError(Code.DISTANCE_BELOW_TICK, name, detail)
+
+
 def _is_compared(signal: Signal) -> bool:
     """Whether a signal has something to compare with the market. Pure."""
-    distances = (signal.trail_distance, signal.trail_pips)
-    has_any = any(prices_of(signal)) or any(distance is not None for distance in distances)
+    has_any = any(prices_of(signal)) or any(_distances(signal))
     return has_any and signal.action != Action.CLOSE
 
 
@@ -100,6 +143,7 @@ def price_errors(signal: Signal, feed: Feed, reference: Reference) -> Iterator[F
         detail = f"{plain(price)} is {plain(deviation)} % from {_described(reference, maximum)}"
         yield FieldError(Code.PRICE_FAR_FROM_MARKET, name, detail)
     yield from _distance_errors(signal, feed.max_price_deviation_percent, reference)
+    yield from _step_errors(signal, reference)
 
 
 def _described(reference: Reference, maximum: Decimal) -> str:

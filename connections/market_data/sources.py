@@ -24,6 +24,7 @@ from connections.market_data.compatibility import (
     lock_shared_source,
     needs_external_prices,
 )
+from connections.market_data.ticks import TICK_SQL
 from connections.models import DataConnection, ExecutionConnection
 from users.models import User
 
@@ -34,8 +35,8 @@ WHERE c.is_active AND c.archived_at IS NULL AND d.is_active
   AND (d.user_id IS NULL OR d.user_id = %(owner)s::bigint)
 """
 _REFERENCE_SOURCES = f"SELECT DISTINCT d.id {_REFERENCE_ACCOUNTS} ORDER BY d.id"
-_SMALLEST_PIP = f"""
-SELECT min(i.pip) AS pip FROM connections_instrument i
+_SMALLEST_STEPS = f"""
+SELECT min(i.pip) AS pip, min({TICK_SQL}) AS tick FROM connections_instrument i
 WHERE i.pair = %(pair)s::text AND i.book IN (SELECT c.instrument_book {_REFERENCE_ACCOUNTS})
 """
 
@@ -328,11 +329,15 @@ def reference_source_ids(feed_id: int, *, owner_id: int, reaches_admins: bool) -
     return [row.id for row in rows(_REFERENCE_SOURCES, parameters)]
 
 
-def smallest_pip(pair: str, *, feed_id: int, owner_id: int, reaches_admins: bool) -> Decimal | None:
-    """Return the smallest pip of a pair at the brokers of those accounts; None: none lists it."""
+def smallest_steps(
+    pair: str, *, feed_id: int, owner_id: int, reaches_admins: bool
+) -> tuple[Decimal | None, Decimal | None]:
+    """Return the smallest pip and tick of a pair at the brokers of those accounts.
+
+    None: none lists it.
+    """
     parameters = {
         "feed_id": feed_id, "owner": owner_id, "reaches_admins": reaches_admins, "pair": pair,
     }  # fmt: skip
-    (row,) = rows(_SMALLEST_PIP, parameters)
-    pip: Decimal | None = row.pip
-    return pip
+    (row,) = rows(_SMALLEST_STEPS, parameters)
+    return row.pip, row.tick

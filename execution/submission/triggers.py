@@ -133,7 +133,11 @@ def trigger_of(
     if signal.trail_atr is not None and (atr is None or not atr.value):
         known = f"{atr.candles} of {CANDLES} candles of {atr.minutes} min" if atr else ""
         return Denial(Code.ATR_UNKNOWN, detail=f"{row.pair}: {known}")
-    distance = _distance(signal, instrument, start, atr)
+    exact, tick = _distance(signal, instrument, start, atr), smallest_step(instrument)
+    if exact is not None and exact < tick and signal.trail_atr is None:
+        detail = f"{plain(exact)}, and its tick is {plain(tick)}"
+        return Denial(Code.DISTANCE_BELOW_TICK, exact, tick, detail)
+    distance = exact and price_rounding.round_distance(exact, tick)
     if distance is None or distance >= start:
         detail = f"{plain(distance)} from {plain(start)}" if distance else row.order_type
         return Denial(Code.TRAIL_TOO_WIDE, distance, start, detail)
@@ -144,7 +148,10 @@ def trigger_of(
 def _distance(
     signal: SignalRow, instrument: InstrumentRow, start: Decimal, atr: Atr | None
 ) -> Decimal | None:
-    """Return how far a trailing stop follows, in quote currency. start: the price it begins at."""
+    """Return how far a trailing stop is to follow, in quote currency; None: not known.
+
+    start: the price it begins at.
+    """
     if signal.trail_distance is not None:
         return signal.trail_distance
     if signal.trail_pips is not None:
@@ -152,13 +159,13 @@ def _distance(
     if signal.trail_percent is not None:
         return signal.trail_percent * start / HUNDRED
     if signal.trail_atr is not None and atr and atr.value:
-        return _in_ticks(signal.trail_atr * atr.value, instrument)
+        return signal.trail_atr * atr.value
     return None
 
 
-def _in_ticks(distance: Decimal, instrument: InstrumentRow) -> Decimal:
-    """Return a distance rounded to whole ticks, at least one."""
-    return price_rounding.round_distance(distance, instrument.tick or instrument.pip / 10)
+def smallest_step(instrument: InstrumentRow) -> Decimal:
+    """Return the tick of an instrument; a tenth of its pip if its broker states none."""
+    return instrument.tick or instrument.pip / 10
 
 
 def is_held(row: OrderRow) -> bool:

@@ -87,6 +87,11 @@ def test_break_even_at_its_edge(fields: dict[str, Any], price: str, stop: str | 
         (TRAILING | {"trailing_step": None, "sl": D("1.097")}, "1.1001", "1.0971"),
         (TRAILING | {"sl": D("1.097"), "tick": D("0.0002")}, "1.1005", None),  # 1.0974
         (TRAILING | {"sl": D("1.097"), "tick": D("0.0002")}, "1.1006", "1.0976"),
+        ({"trailing_distance": D("0.0001"), "sl": None}, "1.2", "1.19999"),  # at least one tick
+        (
+            {"trailing_distance": D("0.0001"), "sl": None, "at_broker": False},
+            "1.200005", "1.19999",
+        ),
         ({"trailing_distance": D(1), "trailing_unit": "PERCENT", "sl": None}, "1.2", "1.189"),
         ({"trailing_distance": D("0.01"), "trailing_unit": "PRICE", "sl": None}, "1.2", "1.19"),
     ],

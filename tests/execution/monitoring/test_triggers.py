@@ -20,7 +20,7 @@ from execution.monitoring.trigger_monitor import TriggerMonitor
 from execution.monitoring.trigger_upkeep import keep_up_triggers
 from execution.services import cancel_order
 from prices import symbol_selection
-from prices.models import PriceBar
+from prices.models import LatestQuote, PriceBar
 from signals.models import Feed, Signal
 from signals.services import cancel
 from tests.execution import factories
@@ -198,6 +198,9 @@ def test_distance_in_atr_without_enough_prices_is_denied(
         (SELL_TRAIL | {"activation_price": D("1.0999")}, "ACTIVATION_REACHED"),  # the bid
         (BUY_TRAIL | {"activation_price": D("1.1")}, "ACTIVATION_REACHED"),  # the ask
         (SELL_TRAIL | {"trail_distance": D("1.0999")}, "TRAIL_TOO_WIDE"),
+        (SELL_TRAIL | {"trail_distance": D("0.0000001")}, "DISTANCE_BELOW_TICK"),
+        (BUY_TRAIL | {"trail_distance": None, "trail_pips": D("0.09")}, "DISTANCE_BELOW_TICK"),
+        (BUY_TRAIL | {"trail_distance": None, "trail_percent": D("1E-7")}, "DISTANCE_BELOW_TICK"),
         (BUY_STOP | {"time_in_force": "DAY"}, "ORDER_TYPE_UNSUPPORTED"),
         (BUY_STOP | {"time_in_force": "FOK"}, "ORDER_TYPE_UNSUPPORTED"),
         (BUY_STOP | {"sl": D("1.10499")}, None),
@@ -207,9 +210,19 @@ def test_trigger_that_cannot_be_right_is_denied_at_once(
     alice: ExecutionConnection, feed: Feed, fields: dict[str, Any], reason: str | None
 ) -> None:
     Feed.objects.update(max_price_deviation_percent=None)  # its guard refuses such distances
+    LatestQuote.objects.update(received_at=market_now() - timedelta(days=5))  # nothing to compare
     factories.signal(feed, **fields)
+    factories.quote(alice)
     factories.claim_all()
     assert state() == (("DENIED", reason) if reason else ("PENDING", "AWAITING_TRIGGER"))
+
+
+def test_distance_is_armed_in_whole_ticks_rounded_up(
+    alice: ExecutionConnection, feed: Feed
+) -> None:
+    order = held(feed, **SELL_TRAIL | {"trail_distance": None, "trail_percent": D("0.1")})
+    assert order.trigger.distance == D("0.00110")  # of 1.0999: 0.0010999
+    assert order.trigger.level == D("1.0988")
 
 
 @pytest.mark.parametrize(

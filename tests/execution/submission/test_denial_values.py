@@ -129,11 +129,11 @@ def test_trigger_without_a_source_has_none() -> None:
 def test_trailing_stop_is_sent_in_whole_ticks_away_from_the_market() -> None:
     exact = replace(trigger(trail_distance=D("0.0050031")), level=D("1.1050031"))
     sent = triggers.at_broker(exact, instrument_row())
-    assert (sent.distance, sent.level, sent.is_held) == (D("0.005"), D("1.10501"), False)
+    assert (sent.distance, sent.level, sent.is_held) == (D("0.00501"), D("1.10501"), False)
 
 
 @pytest.mark.parametrize(
-    ("tick", "distance"), [(D("0.001"), "0.002"), (D("0.00001"), "0.00185"), (D(0), "0.00185")]
+    ("tick", "distance"), [(D("0.001"), "0.002"), (D("0.00001"), "0.00186"), (D(0), "0.00186")]
 )
 def test_distance_in_atr_is_in_ticks_or_tenths_of_a_pip(tick: D, distance: str) -> None:
     found = triggers.trigger_of(

@@ -217,9 +217,14 @@ EDGES: list[tuple[Code, str, Case, Case]] = [
          "signal": {"trail_distance": TICK, "activation_price": D("1.1")}},
     ),
     (
+        Code.DISTANCE_BELOW_TICK, "trail_distance",
+        {"order": {"order_type": "TRAILING_STOP"}, "signal": {"trail_distance": TICK}},
+        {"order": {"order_type": "TRAILING_STOP"}, "signal": {"trail_distance": TICK - LEAST}},
+    ),
+    (
         Code.TRAIL_TOO_WIDE, "trail_distance",
         {"order": {"order_type": "TRAILING_STOP"},
-         "signal": {"trail_distance": D("1.1") - LEAST}},
+         "signal": {"trail_distance": D("1.1") - TICK}},
         {"order": {"order_type": "TRAILING_STOP"}, "signal": {"trail_distance": D("1.1")}},
     ),
     (
@@ -318,7 +323,7 @@ def test_last_allowed_and_first_denied_value_of_a_limit(
 
 TOO_SMALL = {
     Code.SAME_TRADE, Code.STOP_TOO_NEAR, Code.QUANTITY_BELOW_MINIMUM, Code.EXPIRY_TOO_NEAR,
-    Code.SLICES_TOO_FEW,
+    Code.SLICES_TOO_FEW, Code.DISTANCE_BELOW_TICK,
 }  # fmt: skip
 AS_LARGE = {
     Code.MAX_OPEN_POSITIONS, Code.MAX_OPEN_ORDERS, Code.MAX_ORDERS_PER_MINUTE, Code.STOP_AT_ENTRY,

@@ -261,6 +261,45 @@ def test_smallest_pip_of_the_accounts_counts_and_an_unknown_one_refuses_nothing(
     assert faults(feed, wide) == []
 
 
+@pytest.mark.parametrize(
+    ("fields", "least"),
+    [
+        ({"order_type": Type.TRAILING_STOP, "trail_distance": D("0.00001")}, "0.00000001"),
+        ({"order_type": Type.TRAILING_STOP, "trail_pips": D("0.1")}, "0.0001"),
+        # of 1.09995
+        ({"order_type": Type.TRAILING_STOP, "trail_percent": D("0.00090914")}, "0.00000001"),
+        ({"trailing_distance": D("0.1")}, "0.0001"),  # pips
+        ({"trailing_distance": D("0.00001"), "stop_rule_unit": "PRICE"}, "0.00000001"),
+        ({"trailing_distance": D(1), "stop_rule_unit": "TICKS"}, "0.0001"),
+        ({"trailing_distance": D("0.0910"), "stop_rule_unit": "BPS"}, "0.0001"),
+        ({"break_even_profit": D("0.1")}, "0.0001"),
+    ],
+)
+def test_distance_below_a_tick_is_refused(
+    feed: Feed, account: Any, fields: dict[str, Any], least: str
+) -> None:
+    """EUR/USD moves by 0.00001 at the feed's accounts."""
+    draft = entry(**fields)
+    [name] = [name for name, value in fields.items() if isinstance(value, D)]
+    narrow = replace(draft, **{name: fields[name] - D(least)})
+    assert faults(feed, draft) == []
+    assert faults(feed, narrow) == [("DISTANCE_BELOW_TICK", name)]
+    if fields.get("stop_rule_unit") == "TICKS":
+        return
+    factories.instrument(book="finer", tick=D("0.000001"))
+    factories.account(feed, instrument_book="finer")
+    factories.quote(account)
+    assert faults(feed, narrow) == []
+
+
+@pytest.mark.parametrize("name", ["break_even_offset", "trailing_step", "trailing_activation"])
+def test_each_distance_of_a_rule_is_compared_with_a_tick(feed: Feed, name: str) -> None:
+    whole = {"break_even_profit": D(5), "trailing_distance": D(5)}
+    assert faults(feed, entry(**whole, **{name: D("0.1")})) == []
+    assert faults(feed, entry(**whole, **{name: D("0.09")})) == [("DISTANCE_BELOW_TICK", name)]
+    assert faults(feed, entry(**whole, **{name: D("0.09")}, stop_rule_unit="ATR")) == []
+
+
 def test_prices_are_compared_again_at_publish(feed: Feed, account: Any) -> None:
     draft = entry(order_type=Type.LIMIT, open_price=D("1.09"), targets=target("1.2", "6"))
     factories.quote(account, "1.5")  # 6 is four times that

@@ -56,9 +56,11 @@ def held() -> bool:
         (SELL, "1.0949", "0.005"),  # below the bid, which is 1.0999
         (by(SELL, trail_pips=D(20)), "1.0979", "0.002"),
         (by(BUY, trail_percent=D(1)), "1.111", "0.011"),
-        (by(BUY, trail_distance=D("0.0050049")), "1.10501", "0.005"),  # a tick is 0.00001
-        (by(SELL, trail_distance=D("0.0050041")), "1.09489", "0.005"),  # triggered no earlier
-        (by(BUY, trail_distance=D("0.000001")), "1.10001", "0.00001"),  # at least one tick
+        (by(BUY, trail_distance=D("0.0050049")), "1.10501", "0.00501"),  # a tick is 0.00001
+        (by(SELL, trail_distance=D("0.0050041")), "1.09489", "0.00501"),  # triggered no earlier
+        (by(BUY, trail_distance=D("0.00001")), "1.10001", "0.00001"),  # at least one tick
+        (by(BUY, trail_percent=D("0.01")), "1.10011", "0.00011"),
+        (by(BUY, trail_percent=D("0.0101")), "1.10012", "0.00012"),
     ],
 )
 def test_trailing_stop_is_sent_with_its_distance_and_first_stop_price(
