@@ -50,8 +50,8 @@ async def test_trailing_stop_is_sent_with_its_distance_and_first_stop_price(
     (report,) = await stage.submit(wanted)
     assert report.kind is ReportKind.ACCEPTED
     sent = stage.venue.order(ID)
-    assert (sent.kind, sent.aux, sent.limit) == ("TRAIL", "0.005", "")
-    assert (sent.trail_stop, sent.trigger_method) == ("1.1052", "4")  # by bid and ask
+    assert (sent.kind, sent.aux, sent.limit) == ("TRAIL", "0.00505", "")
+    assert (sent.trail_stop, sent.trigger_method) == ("1.10525", "4")  # by bid and ask
 
 
 @with_environment
