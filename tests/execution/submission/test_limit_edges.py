@@ -161,6 +161,16 @@ EDGES: list[tuple[Code, str, Case, Case]] = [
         Code.SLIPPAGE_LIMIT,
         *preset("max_slippage_pips", "3", signal={"open_price": D("1.0997")}),
     ),
+    (  # of the signal's price, not of the market's: 1000 basis points of 1 are 0.1
+        Code.SLIPPAGE_LIMIT,
+        *preset("max_slippage_pips", "1000", order={"slippage_unit": "BPS"},
+                signal={"open_price": D(1)}),
+    ),
+    (
+        Code.SLIPPAGE_LIMIT,
+        *preset("max_slippage_pips", "10", order={"slippage_unit": "PERCENT"},
+                signal={"open_price": D(1)}),
+    ),
     (
         Code.SLIPPAGE_LIMIT,
         *preset("own_max_slippage", "3", signal={"open_price": D("1.1002")},

@@ -418,6 +418,35 @@ def test_cancelled_signal_is_not_sent_by_the_new_order(
     assert states()[1][1:3] == ("CANCELLED", "SIGNAL_CANCELLED")
 
 
+def test_cancelled_signal_is_sent_to_no_other_account(
+    first: ExecutionConnection, second: ExecutionConnection, feed: Feed
+) -> None:
+    """It was cancelled while the first account had it, and only then it proved not to."""
+    route(first, second)
+    signal = publish(feed)
+    claimed()
+    Signal.objects.filter(pk=signal.pk).update(cancelled_at=market_now())
+    fail(Order.objects.get(), Code.NEVER_ARRIVED)
+    assert moved_on() == []
+    assert states() == [(first.pk, "FAILED", "NEVER_ARRIVED", "LAST")]
+
+
+def test_plan_of_slices_stays_on_the_account_that_began_it(
+    first: ExecutionConnection, second: ExecutionConnection, feed: Feed
+) -> None:
+    """Its first slice never arrived, and the others would be sent by both accounts."""
+    route(first, second)
+    publish(feed, execution_style="TWAP", duration_seconds=60, slice_count=3)
+    claimed()
+    fail(Order.objects.get(leg="entry"), Code.NEVER_ARRIVED)
+    assert moved_on() == []
+    assert states() == [
+        (first.pk, "FAILED", "NEVER_ARRIVED", "LAST"),
+        (first.pk, "PENDING", "SLICE_SCHEDULED", "LAST"),
+        (first.pk, "PENDING", "SLICE_SCHEDULED", "LAST"),
+    ]
+
+
 def test_move_is_undone_with_its_transaction(
     first: ExecutionConnection, second: ExecutionConnection, feed: Feed
 ) -> None:

@@ -70,6 +70,23 @@ def test_later_bundles_count_what_is_filled_and_may_be_filled(
     assert Order.objects.get(pk=fourth).status == "SUBMITTING"
 
 
+def test_later_bundles_count_slices_that_are_planned(feed: Feed, broker: FakeBroker) -> None:
+    """An entry of 90 in slices of 30 is 99 USD, of which 33 are sent at first."""
+    for _ in range(2):
+        factories.account(feed, preset_fixed_quantity=D(90))
+    limit(feed, "197.99")
+    factories.signal(feed, execution_style="TWAP", duration_seconds=60, slice_count=3)
+    first, second = factories.pending()
+    (outgoing,) = claim([first], worker_id="one").outgoing
+    factories.answer(outgoing, broker.fill_at_once(outgoing.request))
+    assert claim([second], worker_id="two").outgoing == []
+    assert Order.objects.get(pk=second).reason == "SIGNAL_NOTIONAL"
+    limit(feed, "198")
+    factories.signal(feed, execution_style="TWAP", duration_seconds=60, slice_count=3)
+    for number in factories.pending()[-2:]:
+        assert len(claim([number], worker_id="one").outgoing) == 1
+
+
 def test_each_signal_has_a_budget_of_its_own(feed: Feed, broker: FakeBroker) -> None:
     factories.account(feed)
     limit(feed, "110")
