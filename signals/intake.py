@@ -29,6 +29,7 @@ from signals.models import (
 from signals.slicing import (
     MAX_DURATION_SECONDS,
     MAX_SLICES,
+    MIN_SLICES,
     AtEnd,
     CatchUp,
     ExecutionStyle,
@@ -249,7 +250,7 @@ def _style(fields: Fields) -> dict[str, Any]:
     return {
         "execution_style": fields.choice("execution_style", ExecutionStyle.values),
         "duration_seconds": fields.whole("duration_seconds", MAX_DURATION_SECONDS),
-        "slice_count": fields.whole("slice_count", MAX_SLICES),
+        "slice_count": fields.whole("slice_count", MAX_SLICES, lowest=MIN_SLICES),
         "slice_variation": fields.decimal("slice_variation", zero=True),
         "price_limit": fields.decimal("price_limit"),
         "catch_up": fields.choice("catch_up", CatchUp.values),

@@ -13,6 +13,7 @@ from common.money import ceil_to_step, floor_to_step
 from common.reason_codes import Code
 from execution.models.status import AT_BROKER, IN_FLIGHT, Status
 from execution.submission.volume_profile import VolumeProfile
+from signals.slicing import MIN_SLICE_SECONDS
 
 ZERO = Decimal(0)
 HUNDRED = Decimal(100)
@@ -41,8 +42,8 @@ def plan_slices(
 
     duration: seconds; the first slice is due at once, each other in its own equal part of it.
     variation: percent by which a slice's size, and half of which its distance to its neighbours,
-    may deviate. volume: by which the sizes are weighted; None: they are equal. The same arguments
-    give the same plan in every process.
+    may deviate; less where slices would come nearer than they may. volume: by which the sizes are
+    weighted; None: they are equal. The same arguments give the same plan in every process.
 
     If the quantity is too small for so many slices, there are fewer; at least one.
     """
@@ -54,8 +55,9 @@ def plan_slices(
     if volume is not None:
         usual = volume.weights(duration, number)
         weights = [weight * part for weight, part in zip(weights, usual, strict=True)]
-    shifts = [spread * draw.uniform(-0.5, 0.5) for _ in range(number)]
     part = duration / number
+    reach = min(spread, max(1 - MIN_SLICE_SECONDS / part, 0.0))
+    shifts = [reach * draw.uniform(-0.5, 0.5) for _ in range(number)]
     times = [0, *(round((i + shifts[i]) * part) for i in range(1, number))]
     return tuple(map(Slice, times, _shares(quantity, step, least, weights)))
 

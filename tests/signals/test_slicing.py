@@ -90,6 +90,12 @@ def test_wrong_value_is_refused_by_its_field(changes: dict[str, Any], field: str
     assert [name for name, _ in faults(**{**TWAP, **changes})] == [field]
 
 
+@pytest.mark.parametrize("number", [1, 101, "x"])
+def test_wrong_number_of_slices_states_its_range(number: int | str) -> None:
+    with pytest.raises(InvalidInputError, match="is not a whole number from 2 to 100"):
+        read(**{**TWAP, "slice_count": number})
+
+
 @pytest.mark.parametrize(
     "changes",
     [

@@ -45,9 +45,21 @@ def test_slices_add_up_and_are_in_order(
     times = [part.at for part in plan]
     assert times[0] == 0
     assert times[-1] < slices * seconds
-    assert all(later - earlier >= 5 for earlier, later in pairwise(times))
+    assert all(later - earlier >= 10 for earlier, later in pairwise(times))
     assert len(plan) == min(slices, quantity // ceil_to_step(minimum, step))
     assert plan == plan_slices(**arguments)  # type: ignore[arg-type]  # after a restart
+
+
+@given(seconds=st.integers(1000, 5000), variation=st.integers(1, 50), seed=st.integers(0, 2**62))
+def test_slices_stay_ten_seconds_apart(seconds: int, variation: int, seed: int) -> None:
+    parts = plan_slices(
+        quantity=D(10_000), step=D(1), minimum=D(1), duration=seconds, slices=100,
+        variation=D(variation), seed=seed,
+    )  # fmt: skip
+    times = [part.at for part in parts]
+    assert min(later - earlier for earlier, later in pairwise([*times, seconds])) >= 10
+    if seconds >= 2000:  # as far as there is room, they vary
+        assert len({later - earlier for earlier, later in pairwise(times)}) > 1
 
 
 def plan(quantity: str, slices: int, variation: int = 0, seed: int = 1) -> list[tuple[int, D]]:
