@@ -173,7 +173,8 @@ class NewSignalSerializer(StrictSerializer):
     )
     price_limit = Amount(
         required=False, allow_null=True,
-        help_text="No slice is sent while the market is beyond this price.",
+        help_text="No slice is sent while the market is beyond this price. In a MODIFY: for slices"
+        " that are not sent yet.",
     )  # fmt: skip
     catch_up = serializers.ChoiceField(
         choices=CatchUp.choices, required=False,

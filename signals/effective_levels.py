@@ -22,6 +22,14 @@ TARGET_PRICES = "coalesce(moved_targets.target_prices, s.target_prices)"
 TARGET_FRACTIONS = "coalesce(moved_targets.target_fractions, s.target_fractions)"
 
 
+PRICE_LIMIT = """CASE WHEN s.execution_style = '' THEN s.price_limit ELSE coalesce((
+    SELECT f.price_limit FROM signals_signal f
+    WHERE f.refers_to_id = s.id AND f.action = 'MODIFY' AND f.published_at IS NOT NULL
+      AND f.price_limit IS NOT NULL ORDER BY f.published_at DESC, f.id DESC LIMIT 1),
+    s.price_limit) END"""
+"""The price limit of the slices of a signal `s` that are not sent yet."""
+
+
 def exit_condition_sql(signal_id: str) -> str:
     """Return SQL of what closes a signal's positions now, as a LATERAL subquery of one row.
 

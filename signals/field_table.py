@@ -91,7 +91,7 @@ FIELDS = (
     SignalField("max_spread"),
     SignalField("max_spread_unit"),
     *_of(RULE_FIELDS),
-    *_of(STYLE_FIELDS),
+    *(SignalField(name, LEVELS if name == "price_limit" else OPEN) for name in STYLE_FIELDS),
     SignalField("strategy_id", ANY),
     SignalField("trade_plan_id", ANY),
     SignalField("risk_category"),

@@ -22,7 +22,7 @@ from signals.errors import FieldError, InvalidSignalError, field_errors
 from signals.locks import feed_shared
 from signals.models import TRAIL_OPTIONS, Action, Approval, Feed, OrderType, Origin, Signal
 from signals.price_guard import require_reasonable_prices
-from signals.slicing import STYLE_FIELDS, style_errors
+from signals.slicing import STYLE_FIELDS, new_limit_errors, style_errors
 from signals.symbol_completion import settled_pair
 from signals.validation import condition_errors, entry_price_errors
 from users.models import User
@@ -338,7 +338,7 @@ def _values(
 def _require_fit(opened: Signal, draft: SignalDraft, valid_until: datetime | None) -> None:
     """Raise InvalidInputError for the prices and the end of a MODIFY that its entry cannot have."""
     prices = {"open_price": draft.open_price, "stop_price": draft.stop_price}
-    errors = [
+    errors: list[InvalidInputError] = [
         InvalidInputError(Code.FIELD_INVALID, detail, field=name)
         for name, detail in entry_price_errors(opened.order_type, prices)
     ]
@@ -346,6 +346,11 @@ def _require_fit(opened: Signal, draft: SignalDraft, valid_until: datetime | Non
     errors += [
         InvalidInputError(Code.FIELD_INVALID, detail, field=name)
         for detail in new_end_errors(opened, valid_until, draft.close_at)
+    ]
+    style = opened.execution_style
+    errors += [
+        InvalidSignalError([error])
+        for error in new_limit_errors(style, opened.direction, draft.price_limit, draft.sl)
     ]
     raise_all(errors)
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 from django.db import models
@@ -82,8 +83,9 @@ SLICING_CONSTRAINTS = (
     models.CheckConstraint(
         condition=Q(
             execution_style="", duration_seconds__isnull=True, slice_count__isnull=True,
-            slice_variation__isnull=True, price_limit__isnull=True, catch_up="", at_end="",
+            slice_variation__isnull=True, catch_up="", at_end="",
         )
+        & (Q(price_limit__isnull=True) | Q(action="MODIFY"))
         | Q(
             ~Q(execution_style=""), action="OPEN", order_type="MARKET", time_in_force="GTC",
             duration_seconds__isnull=False, duration_seconds__gt=0,
@@ -128,6 +130,20 @@ def style_errors(values: Mapping[str, Any], *, now: datetime | None = None) -> I
     yield from _slice_errors(values, style)
     yield from _limit_errors(values)
     yield from _validity_errors(values, now)
+
+
+def new_limit_errors(
+    style: str, direction: str, limit: Decimal | None, sl: Decimal | None
+) -> Iterator[FieldError]:
+    """Yield what is wrong with the price limit of a MODIFY. Pure.
+
+    style, direction: of the entry that it changes. sl: the stop that it sets, if any.
+    """
+    if limit is not None and not style:
+        detail = "The entry is not sent in slices, so it has no price_limit to change."
+        yield _invalid("price_limit", detail)
+        return
+    yield from _limit_errors({"price_limit": limit, "sl": sl, "direction": direction})
 
 
 def _invalid(name: str, detail: str) -> FieldError:

@@ -186,7 +186,7 @@ def _belongs_to_action(draft: SignalDraft, fields: Fields) -> None:
     if draft.action == Action.MODIFY and not any(fields.has(name) for name in MODIFIABLE):
         detail = (
             "MODIFY needs a new sl, tp, targets, close_at, close_when_signal, valid_until, "
-            "open_price or stop_price."
+            "open_price, stop_price or price_limit."
         )
         fields.add_error(Code.FIELD_REQUIRED, "sl", detail)
 

@@ -153,7 +153,7 @@ def test_table_has_the_fields_of_the_api() -> None:
     assert set(MODIFIABLE) == {
         "sl", "stop_loss", "tp", "take_profit", "targets", "open_price", "price", "stop_price",
         "close_at", "close_when_signal", "close_when_signal_external_id", "close_when_state",
-        "valid_until", "valid_for",
+        "valid_until", "valid_for", "price_limit",
     }  # fmt: skip
 
 
@@ -347,6 +347,9 @@ FOLLOW_UPS: dict[str, tuple[dict[str, Any], set[tuple[str, str]]]] = {
     "a price that the entry has not": (
         {"action": "MODIFY", "open_price": "1.1"}, {("FIELD_INVALID", "open_price")},
     ),
+    "a limit of slices of one order": (
+        {"action": "MODIFY", "price_limit": "1.1"}, {("FIELD_INVALID", "price_limit")},
+    ),
 }  # fmt: skip
 
 
@@ -361,6 +364,28 @@ def test_follow_up_has_the_same_faults_at_every_door(world: World, feed: Feed, d
         values = {k: v for k, v in written(sent, door).items() if k in sent or k in same}
         assert send(world, feed, {**values, **same}) == faults, name
     assert Signal.objects.filter(action__in=FOLLOW).count() == 0
+
+
+@pytest.mark.parametrize("door", ["API", "file", "alert", "form"])
+def test_price_limit_of_slices_is_modified_at_every_door(
+    world: World, feed: Feed, door: str
+) -> None:
+    assert api(world, feed, {**ENTRY, **TWAP, "order_type": None, "open_price": None,
+                             "external_id": "sliced"}) == set()  # fmt: skip
+    sliced = Signal.objects.get(external_id="sliced")
+    Signal.objects.filter(pk=sliced.pk).update(published_at=market_now())
+    send = {"API": api, "file": file, "alert": alert, "form": signal_form}[door]
+    same = {"refers_to": str(sliced.pk)}
+    if door == "form":
+        same |= {"symbol": "EUR/USD", "direction": "BUY"}
+    wrong = {"action": "MODIFY", "sl": "1.06", "price_limit": "1.05"}
+    for sent, faults in (
+        (wrong, {("FIELD_INVALID", "price_limit")}),
+        ({"action": "MODIFY", "price_limit": "1.15"}, set[tuple[str, str]]()),
+    ):
+        values = {k: v for k, v in written(sent, door).items() if k in sent or k in same}
+        assert send(world, feed, {**values, **same}) == faults
+    assert Signal.objects.get(action="MODIFY").price_limit == D("1.15")
 
 
 FOLLOW = (Action.MODIFY, Action.CLOSE)

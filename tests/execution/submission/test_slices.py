@@ -225,6 +225,40 @@ def test_slice_beyond_the_stop_ends_the_entry(feed: Feed, account: ExecutionConn
     assert seen()[2][1:3] == ("CANCELLED", "SLICES_ENDED")
 
 
+def test_modify_changes_the_price_limit_of_slices_not_yet_sent(
+    feed: Feed, account: ExecutionConnection
+) -> None:
+    """The newest one counts, and a MODIFY without a limit changes none."""
+    signal = factories.signal(feed, **TWAP, price_limit=D("1.10050"))
+    factories.fill_all()
+    modify(signal, price_limit=D("1.09990"))
+    next_slice()
+    assert seen()[1][1:3] == ("DENIED", "SLICE_PRICE_LIMIT")
+    modify(signal, price_limit=D("1.10100"))
+    modify(signal, sl=D("1.08"))
+    next_slice(bid="1.1009")
+    assert seen()[2][1:] == ("FILLED", "", D(60))
+    assert Order.objects.get(leg="entry").status == "FILLED"  # the first one stays as it was
+
+
+def test_modify_sets_a_price_limit_where_there_was_none(
+    feed: Feed, account: ExecutionConnection
+) -> None:
+    signal = factories.signal(feed, **TWAP)
+    factories.fill_all()
+    modify(signal, price_limit=D("1.10009"))
+    next_slice()
+    assert seen()[1][1:3] == ("FILLED", "")
+    next_slice(bid="1.1")
+    assert seen()[2][1:3] == ("DENIED", "SLICE_PRICE_LIMIT")
+
+
+def modify(of: Signal, **changes: Any) -> Signal:
+    return factories.signal(
+        of.feed, action="MODIFY", refers_to=of, direction=of.direction, **{"sl": None} | changes
+    )
+
+
 def test_price_limit_at_the_beginning_denies_the_entry(
     feed: Feed, account: ExecutionConnection
 ) -> None:
