@@ -58,7 +58,7 @@ def test_slices_stay_ten_seconds_apart(seconds: int, variation: int, seed: int) 
     )  # fmt: skip
     times = [part.at for part in parts]
     assert min(later - earlier for earlier, later in pairwise([*times, seconds])) >= 10
-    if seconds >= 2000:  # as far as there is room, they vary
+    if seconds >= 2000 and variation >= 20:  # as far as there is room, they vary
         assert len({later - earlier for earlier, later in pairwise(times)}) > 1
 
 
