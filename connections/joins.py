@@ -36,12 +36,12 @@ ENTRY_SYMBOL_MAP_SQL = """CASE WHEN o.routed_from_id IS NULL THEN b.symbol_map
 """The symbol map of an entry `o` with subscription `b`: an account of a route has its own first."""
 
 
-def pause_join_sql(planned_at: str) -> str:
+def pause_join_sql(*, is_planned: str, planned_at: str) -> str:
     """Return SQL that joins the pause that stops an entry `o` of a signal `s`, if any.
 
     b: its subscription. An entry that was published before a pause ended is not sent after it
-    either. planned_at: an expression of the time for which a part of an entry is planned, NULL for
-    all else. Such a part is stopped by a pause that is open, or that lasted at its time.
+    either. is_planned, planned_at: expressions of whether `o` is a part of an entry with a time of
+    its own, and of that time. A pause stops it that is open, or that lasted at its time.
     """
     return f"""LEFT JOIN LATERAL (
   SELECT p.code AS pause_code, p.value AS pause_value, p.maximum AS pause_maximum,
@@ -49,9 +49,9 @@ def pause_join_sql(planned_at: str) -> str:
   FROM connections_tradingpause p
   WHERE p.connection_id IN (c.id, b.connection_id)
     AND (p.subscription_id = b.id OR p.subscription_id IS NULL AND p.connection_id = c.id)
-    AND (p.ended_at IS NULL
-      OR p.ended_at > coalesce({planned_at}, o.retried_at, s.published_at)
-        AND coalesce(p.since <= {planned_at}, true))
+    AND (p.ended_at IS NULL OR CASE WHEN {is_planned}
+      THEN tstzrange(p.since, greatest(p.since, p.ended_at)) @> {planned_at}
+      ELSE p.ended_at > coalesce(o.retried_at, s.published_at) END)
   ORDER BY p.ended_at IS NOT NULL, p.id LIMIT 1) pause ON true"""
 
 

@@ -88,18 +88,18 @@ ORDER_COLUMNS = f"""o.id, o.status, o.connection_id::text, o.position_id, o.sign
   pause.pause_code, pause.pause_value, pause.pause_maximum, pause.pause_detail,
   pause.pause_name, pause.pause_unit, c.preset_id,
   CASE WHEN {_SETS_A_LIMIT} THEN b.id END AS limiting_subscription_id"""
-# Market time; NULL for what is no later slice. `slicing.slice_number` reads the same number.
-SLICE_PLANNED_AT = """CASE WHEN o.leg LIKE 'entry-%%' THEN (
+# A later slice, and its market time. `slicing.slice_number` reads the same number.
+IS_LATER_SLICE = "o.leg LIKE 'entry-%%'"
+SLICE_PLANNED_AT = """(
     SELECT coalesce(d.starts_at + make_interval(secs => d.offsets[substr(o.leg, 7)::int]),
       d.ends_at)
     FROM execution_order f JOIN execution_sliceplan d ON d.order_id = f.id
     WHERE f.signal_id = o.signal_id AND f.connection_id = o.connection_id AND f.leg = 'entry'
-      AND f.leg LIKE 'entry%%')
-  END"""
+      AND f.leg LIKE 'entry%%')"""
 ACCOUNT_JOINS = f"""{connection_join_sql("o.connection_id")}
 {account_join_sql()}
 {ENTRY_SUBSCRIPTION_JOIN_SQL}
-{pause_join_sql(SLICE_PLANNED_AT)}"""
+{pause_join_sql(is_planned=IS_LATER_SLICE, planned_at=SLICE_PLANNED_AT)}"""
 
 # Status is filtered in Python.
 LOAD = Query(

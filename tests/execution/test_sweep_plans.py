@@ -580,7 +580,7 @@ def test_claim_finds_open_positions_by_index(piled_up: Order) -> None:
         assert names <= {"order_with_broker", "order_waiting", "position_open",
                          "position_open_of_signal"}  # fmt: skip
     loaded = list(scans_of(plan(claim_sql.LOAD, (array([piled_up.pk]),))))
-    assert len(loaded) == 2  # the orders, and the other legs of pairs
+    assert len(loaded) == 3  # the orders, the other legs of pairs, and the plans of slices
     assert all(by_key(scan) for scan in loaded)
 
 
