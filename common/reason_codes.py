@@ -1324,6 +1324,11 @@ class Code(StrEnum):
         "INFERRED_REPLACED",
         "The broker's own executions replaced fills that had been inferred from a total.",
     )
+    SHARE_MOVED = (
+        "SHARE_MOVED",
+        "The order that this entry was sent as with others ended filled in part, and one of them"
+        " had less than can be closed on its own: a part of the others' executions is now its own.",
+    )
     FILL_CORRECTED = ("FILL_CORRECTED", "The broker corrected an execution that it had reported.")
     ABSENCE_CONFIRMED = ("ABSENCE_CONFIRMED", "The broker was asked and does not have it.")
 

@@ -15,10 +15,11 @@ import structlog
 from brokers.types import DECISIONS, Execution, OrderReport, ReportKind
 from common.reason_codes import Code
 from common.sql import IdRow, Query, array, rows, run
-from connections.selectors import quantity_step_sql
+from connections.selectors import connection_join_sql, instrument_join_sql
 from execution.ids import all_attempts
 from execution.models import Status
 from execution.reports.allotment import Aggregate, Member, fill_id_of
+from execution.reports.member_shares import closing_minimum
 
 log = structlog.get_logger(__name__)
 
@@ -35,7 +36,11 @@ class AggregatesFoundError(Exception):
 
 
 class MemberRow(NamedTuple):
-    """A member of an aggregate. step: its instrument's quantity step; 0 if unknown."""
+    """A member of an aggregate.
+
+    step, quantity_min, close_min, close_worth_min: of its instrument; 0 if unknown. price: its
+    average, or the one that was expected.
+    """
 
     id: int
     aggregate_id: int
@@ -46,7 +51,19 @@ class MemberRow(NamedTuple):
     quantity: Decimal
     filled_quantity: Decimal
     inferred_quantity: Decimal
+    price: Decimal
     step: Decimal
+    quantity_min: Decimal
+    close_min: Decimal
+    close_worth_min: Decimal
+
+    @property
+    def closing_minimum(self) -> Decimal:
+        """The least that can be closed on its own, base units."""
+        return closing_minimum(
+            quantity_min=self.quantity_min, close_min=self.close_min,
+            worth_min=self.close_worth_min, price=self.price, step=self.step,
+        )  # fmt: skip
 
 
 class ShareRow(NamedTuple):
@@ -74,8 +91,13 @@ MEMBERS = Query(
     f"""
 SELECT o.id, o.aggregate_id, o.client_order_id, o.connection_id::text, o.status, o.fence,
   o.quantity, o.filled_quantity, o.inferred_quantity,
-  coalesce({quantity_step_sql("o")}, 0) AS step
-FROM execution_order o WHERE o.aggregate_id = ANY(%s::bigint[]) ORDER BY o.id
+  coalesce(nullif(o.avg_fill_price, 0), o.expected_price, 0) AS price,
+  coalesce(i.quantity_step, 0) AS step, coalesce(i.quantity_min, 0) AS quantity_min,
+  coalesce(i.close_min, 0) AS close_min, coalesce(i.close_worth_min, 0) AS close_worth_min
+FROM execution_order o
+{connection_join_sql("o.connection_id")}
+{instrument_join_sql("o.symbol")}
+WHERE o.aggregate_id = ANY(%s::bigint[]) ORDER BY o.id
 """,
 )
 SHARES = Query(
@@ -149,7 +171,7 @@ def _aggregate_of(group: Sequence[MemberRow]) -> Aggregate:
     members = [
         Member(row.id, row.quantity, row.filled_quantity, row.inferred_quantity) for row in group
     ]
-    return Aggregate(members, max(row.step for row in group))
+    return Aggregate(members, group[0].step, group[0].closing_minimum)
 
 
 def _recall(aggregate: Aggregate, fills: Iterable[Execution], stored: Stored) -> None:

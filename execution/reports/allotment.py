@@ -1,8 +1,10 @@
 """Allot what one order at the broker executes to the orders that were sent as it. Pure.
 
 Each execution is shared in proportion to what its members still lack, by largest remainder in whole
-quantity steps. So the shares of an execution add up to it exactly, no member gets more than it
-lacks or ever loses a share, and the execution that completes the order completes every member.
+quantity steps, and so that as few members as possible have less than can be closed
+(`member_shares.py`). So the shares of an execution add up to it exactly, no member gets more than
+it lacks or loses a share while the order works, and the execution that completes the order
+completes every member.
 
 A cumulative quantity without fill ids is shared in the same way. Executions with ids that are
 reported afterwards replace it: they go first to the members whose share of it they explain.
@@ -11,9 +13,11 @@ reported afterwards replace it: they go first to the members whose share of it t
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Context, Decimal, localcontext
+from functools import partial
 from hashlib import sha256
 
 from brokers.types import Execution
+from execution.reports.member_shares import share_out
 
 ZERO = Decimal(0)
 FEE_PLACES = -8  # fees are shared in units this small, or smaller if the fee has more digits
@@ -114,12 +118,14 @@ def fill_id_of(broker_fill_id: str, order_id: int) -> str:
 class Aggregate:
     """The members of one order at the broker, in the order of their ids.
 
-    step: the broker's quantity step; 0 if unknown. revisions, holders: of the executions that are
-    known, and the order whose share has the broker's own id.
+    step: the broker's quantity step; 0 if unknown. minimum: the least that can be closed on its
+    own. revisions, holders: of the executions that are known, and the order whose share has the
+    broker's own id.
     """
 
     members: list[Member]
     step: Decimal = ZERO
+    minimum: Decimal = ZERO
     revisions: dict[str, int] = field(default_factory=dict)
     holders: dict[str, int] = field(default_factory=dict)
 
@@ -159,7 +165,7 @@ class Aggregate:
         """Return shares of a quantity that no member has got yet."""
         lacking = [member.lacking for member in self.members]
         part = min(quantity, sum(lacking, ZERO))
-        shares = allot(part, lacking, self.step)
+        shares = share_out(part, self.members, self.minimum, partial(allot, step=self.step))
         shares[0] += quantity - part
         return shares
 

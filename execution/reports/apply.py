@@ -24,6 +24,7 @@ from execution.exits.reservations import lock_positions_of, recompute_reserved_l
 from execution.ids import all_attempts, base_of
 from execution.models import DroppedMessageCount, Status
 from execution.reports import fees, sql
+from execution.reports.aggregate_ends import settle_ended
 from execution.reports.aggregates import (
     AggregatesFoundError,
     concerns_all,
@@ -103,6 +104,7 @@ def _apply_all(
         if inferred:  # afterwards: reported exits take precedence
             closes = create_inferred_closes(inferred)
             written, deferred = written + _apply(closes), deferred + closes.deferred
+        settle_ended(leaders)
         write_levels(level_statements(reports))
         failpoint("reports.written")
     failpoint("reports.committed")
@@ -116,14 +118,20 @@ def _apply(resolved: ResolvedReports, leaders: frozenset[int] = frozenset()) -> 
     """
     orders = _load((r for r, order_id in resolved.reports if order_id is None), resolved.ids)
     changes = _group_by_order(resolved.reports, orders)
-    if found := _leaders_among(changes.values()) - leaders:
+    if found := _aggregates_among(changes.values()) - leaders:
         raise AggregatesFoundError(found)
     _insert_fills(changes)
     for change in changes.values():
         apply_reports_to_order(change)
     changed = [change for change in changes.values() if change.transition is not None]
     # A first fill opens a position: there is none to lock yet, and it has no exits.
-    with_position = [c.row.id for c in changed if c.state.is_exit or c.row.filled_quantity > 0]
+    # A member of an aggregate may get a part of another one's fills when both have ended.
+    with_position = [
+        c.row.id
+        for c in changes.values()
+        if (c.transition is not None and c.state.is_exit)
+        or (c.row.filled_quantity > 0 and (c.transition is not None or c.row.aggregate_id))
+    ]
     positions = lock_positions_of(with_position)
     restated = _reverse_inferred_closes(changed, resolved.are_inferred)
     # Separately, because a statement can change a position's row only once.
@@ -194,12 +202,12 @@ def _group_by_order(
     return dict(sorted(changes.items()))
 
 
-def _leaders_among(changes: Iterable[OrderChange]) -> set[int]:
-    """Return the first members of aggregates that reports are about as a whole."""
+def _aggregates_among(changes: Iterable[OrderChange]) -> set[int]:
+    """Return the aggregates that reports are about as a whole or that a member's own may end."""
     return {
-        change.row.id
+        change.row.aggregate_id
         for change in changes
-        if change.row.aggregate_id == change.row.id
+        if change.row.aggregate_id is not None
         and any(
             report.client_order_id == change.row.client_order_id and concerns_all(report)
             for report in change.reports

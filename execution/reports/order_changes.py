@@ -110,6 +110,31 @@ def _with_bound(change: OrderChange, report: OrderReport, transition: Transition
 
 
 def _add_fills(change: OrderChange) -> None:
+    state, delta = change.state, change.delta
+    total = _restate(change)
+    if delta.quantity > 0:
+        _move(change, after_fill(state, total))
+    else:
+        code = Code.INFERRED_REPLACED if delta.replaced else Code.FILL_CORRECTED
+        _move(change, Transition(state.status, code))
+    change.state.filled = total
+
+
+def move_share(change: OrderChange, detail: str) -> None:
+    """Apply a part of an execution that has moved from one member of an aggregate to another.
+
+    change.delta: what that changes of the order's fills.
+    """
+    total = _restate(change)
+    moved = Transition(change.state.status)
+    if change.delta.quantity > 0:
+        moved = after_fill(change.state, total)
+    _move(change, replace(moved, code=Code.SHARE_MOVED, detail=detail))
+    change.state.filled = total
+
+
+def _restate(change: OrderChange) -> Decimal:
+    """Set an order's average price and slippage by its delta; return what it has filled then."""
     row, state, delta = change.row, change.state, change.delta
     total = state.filled + delta.quantity
     if total <= 0:
@@ -121,12 +146,7 @@ def _add_fills(change: OrderChange) -> None:
         change.unit = slippage_unit(row.pair, row.slippage_unit)
         size = size_of(change.unit, price=row.expected_price, pip=row.pip, tick=row.tick or row.pip)
         change.slippage = divide(moved, size) if size else None
-    if delta.quantity > 0:
-        _move(change, after_fill(state, total))
-    else:
-        code = Code.INFERRED_REPLACED if delta.replaced else Code.FILL_CORRECTED
-        _move(change, Transition(state.status, code))
-    change.state.filled = total
+    return total
 
 
 def _is_of_the_attempt_before(change: OrderChange) -> bool:

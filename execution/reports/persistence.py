@@ -204,10 +204,14 @@ def price_beyond_limit(change: OrderChange) -> Decimal | None:
     return price if is_worse_than(price, worst, side) else None
 
 
+def _is_moved_share(change: OrderChange) -> bool:
+    return change.transition is not None and change.transition.code is Code.SHARE_MOVED
+
+
 def _exceeds_slippage_alert(change: OrderChange) -> bool:
     """Return whether the slippage exceeds the alert threshold, or a new fill is beyond the worst
     price."""
-    if change.slippage is None:
+    if change.slippage is None or _is_moved_share(change):  # its execution was judged before
         return False
     if price_beyond_limit(change) is not None:
         return True

@@ -12,7 +12,8 @@ from common.money import plain
 from common.reason_codes import Code
 from common.sql import IdRow, Query, array, columns, rows, run
 from execution.base.statements import insert_log_sql, log_rows_sql
-from execution.submission.aggregation import may_join
+from execution.reports.member_shares import closing_minimum
+from execution.submission.aggregation import Bounds, may_join
 from execution.submission.eligibility import find_instrument
 from execution.submission.order_loading import load_orders
 from execution.submission.outcomes import EvaluationContext, Intent
@@ -57,10 +58,17 @@ def load_guests(pending: Sequence[OrderRow]) -> list[OrderRow]:
     return [row for row in loaded if row.reason == Code.AGGREGATION_AWAITED]
 
 
-def maximum_of(context: EvaluationContext, row: OrderRow) -> Decimal | None:
-    """Return the largest order of an entry's instrument, base units; None if it is not listed."""
+def bounds_of(context: EvaluationContext, row: OrderRow, intent: Intent) -> Bounds | None:
+    """Return what an entry's broker takes as one order; None if it lists no instrument."""
     instrument = find_instrument(row, context)
-    return instrument.quantity_max if instrument else None
+    if instrument is None:
+        return None
+    step = instrument.quantity_step
+    minimum = closing_minimum(
+        quantity_min=instrument.quantity_min, close_min=instrument.close_min,
+        worth_min=instrument.close_worth_min, price=intent.expected_price, step=step,
+    )  # fmt: skip
+    return Bounds(instrument.quantity_max, minimum, step)
 
 
 def write_groups(

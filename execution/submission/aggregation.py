@@ -14,12 +14,23 @@ from typing import NamedTuple
 from brokers.types import OrderType, PositionMode
 from common.money import plain
 from common.reason_codes import Code
+from execution.reports.member_shares import are_divisible
 from execution.submission.outcomes import Decision, Deferred, Intent
 from execution.submission.rows import OrderRow
 
 MARKET, NETTING = OrderType.MARKET.value, PositionMode.NETTING.value
-MaximumOf = Callable[[OrderRow], Decimal | None]
 Offer = tuple[OrderRow, Intent]
+
+
+class Bounds(NamedTuple):
+    """What a broker takes as one order, base units. minimum: the least that it can be closed in."""
+
+    maximum: Decimal
+    minimum: Decimal
+    step: Decimal
+
+
+BoundsOf = Callable[[OrderRow, Intent], Bounds | None]
 
 
 class Terms(NamedTuple):
@@ -63,12 +74,12 @@ def may_join(row: OrderRow) -> bool:
 def join(
     decisions: Sequence[tuple[OrderRow, Decision]],
     guests: Collection[int],
-    maximum_of: MaximumOf,
+    bounds_of: BoundsOf,
 ) -> Joined:
     """Return what becomes of decided orders: those that wait, and those that are sent as one.
 
     guests: orders that wait and that this bundle does not contain: they are sent with others or
-    left as they are. maximum_of: the largest order that an entry's broker takes, base units.
+    left as they are. bounds_of: what an entry's broker takes; None if it lists no instrument.
     """
     offers: dict[Terms, list[Offer]] = {}
     for row, decision in decisions:
@@ -81,7 +92,7 @@ def join(
         if (wait := _wait([row for row, _ in offered])) is not None:
             changed |= {row.id: wait for row, _ in offered if row.id not in guests}
             continue
-        for pack in _packs(offered, guests, maximum_of):
+        for pack in _packs(offered, guests, bounds_of):
             if len(pack) > 1:
                 changed |= _as_one(pack)
                 groups.append(sorted(row.id for row, _ in pack))
@@ -114,25 +125,36 @@ def _wait(rows: Sequence[OrderRow]) -> Deferred | None:
 
 
 def _packs(
-    offered: Sequence[Offer], guests: Collection[int], maximum_of: MaximumOf
+    offered: Sequence[Offer], guests: Collection[int], bounds_of: BoundsOf
 ) -> list[list[Offer]]:
-    """Return which entries are sent as one order each, none above the broker's maximum.
+    """Return which entries are sent as one order each.
 
     Each order has an entry of the bundle: guests that fit nowhere are left out.
     """
     packs: list[list[Offer]] = []
     for offer in sorted(offered, key=lambda offer: offer[0].id in guests):
-        row, intent = offer
-        maximum = maximum_of(row)
+        bounds = bounds_of(*offer)
         for pack in packs:
-            whole = sum((one.quantity for _, one in pack), intent.quantity)
-            if maximum is None or whole <= maximum:
+            if _fit([*pack, offer], bounds):
                 pack.append(offer)
                 break
         else:
-            if row.id not in guests:
+            if offer[0].id not in guests:
                 packs.append([offer])
     return packs
+
+
+def _fit(pack: Sequence[Offer], bounds: Bounds | None) -> bool:
+    """Return whether the broker takes entries as one order, whatever part of it is executed.
+
+    Else they are sent apart: one of them could be left with less than can be closed.
+    """
+    if bounds is None:
+        return True
+    quantities = [intent.quantity for _, intent in pack]
+    return sum(quantities, Decimal(0)) <= bounds.maximum and are_divisible(
+        quantities, bounds.minimum, bounds.step
+    )
 
 
 def _as_one(pack: Sequence[Offer]) -> dict[int, Decision]:

@@ -25,7 +25,7 @@ from execution.exits.dust import notify_below_minimum
 from execution.exits.reservations import recompute_reserved
 from execution.submission import aggregation
 from execution.submission import claim_sql as sql
-from execution.submission.aggregate_rows import as_one, load_guests, maximum_of, write_groups
+from execution.submission.aggregate_rows import as_one, bounds_of, load_guests, write_groups
 from execution.submission.aggregation import Joined
 from execution.submission.bundle_evaluation import (
     WAITING_FOR_WORKER,
@@ -143,7 +143,7 @@ def claim(
         joined = aggregation.join(
             evaluate(pending, context, accounts, specs),
             {row.id for row in due.guests},
-            partial(maximum_of, context),
+            partial(bounds_of, context),
         )
         claimed = _write(joined, specs, context, worker_id=worker_id, send_by=send_by)
         return replace(claimed, moved=due.moved)

@@ -14,7 +14,7 @@ from common.clocks import market_now
 from common.errors import ConflictError
 from common.reason_codes import Code
 from common.sql import rows, run
-from connections.models import MAX_AGGREGATION_MS, ExecutionConnection, HaltMode
+from connections.models import MAX_AGGREGATION_MS, ExecutionConnection, HaltMode, Instrument
 from execution import services
 from execution.audit.counters import audit
 from execution.base.kill_switch import Halts
@@ -230,6 +230,26 @@ def test_sum_does_not_exceed_the_brokers_maximum(netting: ExecutionConnection, f
     factories.pass_time(WINDOW)
     sent = factories.claim_all()
     assert sorted(outgoing.request.quantity for outgoing in sent) == [D(100), D(200)]
+
+
+@pytest.mark.parametrize(
+    "minimum",
+    [{"quantity_min": 100}, {"close_min": 90}, {"close_worth_min": 105}],
+    ids=["of orders", "of exits, after fees", "of their value"],
+)
+def test_entries_that_cannot_be_divided_are_sent_apart(
+    netting: ExecutionConnection, feed: Feed, minimum: dict[str, int]
+) -> None:
+    """150 of 200 would leave one with 50. With a larger one both can always be closed."""
+    Instrument.objects.update(**minimum)
+    for quantity in (100, 100, 300):
+        run("UPDATE connections_tradingpreset SET fixed_quantity = %s", (quantity,))
+        row = factories.signal(feed)
+        Order.objects.filter(signal=row).update(requested_quantity=quantity)
+    factories.claim_all()
+    factories.pass_time(WINDOW)
+    sent = sorted(factories.claim_all(), key=lambda outgoing: outgoing.request.order_id)
+    assert [outgoing.request.quantity for outgoing in sent] == [D(400), D(100)]
 
 
 def test_accounts_are_never_joined_with_each_other(
