@@ -2,8 +2,8 @@
 
 While the order works a member may have less than the least that can be closed on its own, because
 the next execution may be its. When all members have ended, one that still has too little gets what
-it lacks from executions of the others (`member_shares.moves_at_end`). That is decided anew, from
-the rows, with each report about the aggregate: a late execution is allotted and then judged again.
+it lacks from executions of the others (`member_shares.moves_at_end`). That is decided from the
+rows with each report about the aggregate: a late execution is allotted, then the end judged again.
 `apply.py` calls this in its transaction, so a process that is killed has moved all or nothing.
 """
 

@@ -138,12 +138,29 @@ class TrailingPercent(HeldTrailingStop):
 
 
 class ActivatedTrailingStop(HeldTrailingStop):
-    """No broker has one that begins to follow at a price."""
+    """No broker has one that begins to follow at a price. Beside it one with half of the distance
+    whose activation price is never reached: it is still held at the end."""
 
     number, other = "C163", ""
+    unreached: Signal
 
     def terms(self, account: EngineAccount) -> dict[str, Any]:
         return {"trail_distance": account.distance(8), "activation_price": account.price("-7.5")}
+
+    def begin(self, account: EngineAccount) -> None:
+        super().begin(account)
+        self.unreached = account.publish(
+            order_type=self.order_type, trail_distance=account.distance(4),
+            activation_price=account.price(-20),
+        )  # fmt: skip
+
+    def has_begun(self, account: EngineAccount) -> None:
+        super().has_begun(account)
+        account.until(lambda: is_held(self.unreached), "the other one is not held")
+
+    def at(self, account: EngineAccount, step: Step) -> None:
+        super().at(account, step)
+        expect_held(account, self.unreached)
 
 
 class IfTouched(WaitingEntry):
