@@ -84,7 +84,7 @@ def arms_at_the_market(patch: Patch) -> None:
 
 
 def follows_at_half_the_distance(patch: Patch) -> None:
-    real = triggers._distance
+    real: Any = triggers._distance
     patch.setattr(triggers, "_distance", lambda *about: real(*about) / 2)
 
 
