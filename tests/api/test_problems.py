@@ -91,15 +91,15 @@ def test_malformed_bodies_are_refused(
 @pytest.mark.parametrize(
     ("path", "body", "expected"),
     [
-        ("presets", {}, [("FIELD_REQUIRED", "name")]),
+        ("presets", {}, [("FIELD_REQUIRED", "name"), ("FIELD_REQUIRED", "risk_percent")]),
         ("presets", {"name": "n"}, [("FIELD_REQUIRED", "risk_percent")]),
         (
             "presets",
             {"name": "n", "sizing_mode": "PER_BALANCE", "allow_minimum_quantity": True},
             [
+                ("FIELD_INVALID", "allow_minimum_quantity"),
                 ("FIELD_REQUIRED", "fixed_quantity"),
                 ("FIELD_REQUIRED", "per_balance"),
-                ("FIELD_INVALID", ""),
             ],
         ),
         (
@@ -110,11 +110,11 @@ def test_malformed_bodies_are_refused(
         (
             "presets",
             {"name": "n", "risk_percent": "1", "max_trade_risk_percent": "101"},
-            [("FIELD_INVALID", "")],
+            [("FIELD_INVALID", "max_trade_risk_percent")],
         ),
         ("presets", {"name": "n", "risk_percent": 1.5, "x": 1}, [("FIELD_UNKNOWN", "x")]),
-        ("presets", {"name": "n", "risk_percent": "101"}, [("FIELD_INVALID", "")]),
-        ("presets", {"name": "n", "risk_percent": "0"}, [("FIELD_INVALID", "")]),
+        ("presets", {"name": "n", "risk_percent": "101"}, [("FIELD_INVALID", "risk_percent")]),
+        ("presets", {"name": "n", "risk_percent": "0"}, [("FIELD_INVALID", "risk_percent")]),
         ("presets", {"name": "n", "risk_percent": "1_0"}, [("NUMBER_MALFORMED", "risk_percent")]),
         ("presets", {"name": "n", "risk_percent": "１"}, [("NUMBER_MALFORMED", "risk_percent")]),
         ("presets", {"name": "n", "risk_percent": "1e999"}, [("NUMBER_MALFORMED", "risk_percent")]),

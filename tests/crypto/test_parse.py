@@ -9,7 +9,7 @@ import pytest
 from brokers.crypto import codes, parse, response
 from brokers.crypto.codes import Meaning
 from brokers.crypto.exchanges import CHECKED, Envelope, Lookup, rules
-from brokers.types import OrderType, ReportKind, Side
+from brokers.types import Execution, OrderReport, OrderType, ReportKind, Side
 from common.reason_codes import Code
 from execution.ids import new_client_order_id
 
@@ -298,3 +298,14 @@ def test_every_class_in_the_table_exists_in_ccxt() -> None:
     for name, verdict in codes.CLASSES.items():
         if issubclass(getattr(errors, name), errors.NetworkError):
             assert verdict.means is not Meaning.REJECTED, name
+
+
+@pytest.mark.parametrize(("summed", "opened"), [("4", "3.996"), ("10", "0")])
+def test_what_a_spot_order_opened_is_known_once_its_executions_are(
+    summed: str, opened: str
+) -> None:
+    """Their fees in the coin come with them; of a sum alone they are not known."""
+    one = Execution("9", D(4), D(50_000), NOW, fee_in_base=D("0.004"))
+    all_of_it = Execution("inferred:77", D(summed), D(50_000), NOW, inferred=True)
+    report = OrderReport(ReportKind.FILLED, "c", "abc", fills=(one, all_of_it))
+    assert parse.opened_quantity([report]) == D(opened)
