@@ -135,8 +135,7 @@ def _in_proportion(
         shares = dict(zip(others, allot(rest, [lacking[one] for one in others]), strict=True))
         needs = {number: min(minimum, members[number].quantity) for number in others}
         below = [
-            number for number, share in shares.items()
-            if share > 0 and held[number] + share < needs[number]
+            number for number, share in shares.items() if held[number] + share < needs[number]
         ]  # fmt: skip
         if not below:
             return {**raised, **shares}

@@ -168,6 +168,7 @@ def test_each_member_can_be_closed_at_the_end(case: tuple[list[int], list[int]])
 
 
 @given(orders())
+@example(([10, 10, 19], [20]))
 def test_one_execution_is_divided_at_once(case: tuple[list[int], list[int]]) -> None:
     """Nothing moves at the end, and a larger entry never has less than a smaller one."""
     sizes, parts = case
