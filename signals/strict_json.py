@@ -1,6 +1,7 @@
 """A strict JSON parser: numbers keep their text, duplicate keys are detected."""
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -25,8 +26,8 @@ class JsonObject(dict[str, Any]):
 def _object(pairs: list[tuple[str, Any]]) -> JsonObject:
     parsed = JsonObject(pairs)
     if len(parsed) != len(pairs):
-        names = [name for name, _ in pairs]
-        parsed.duplicates = tuple(name for name in parsed if names.count(name) > 1)
+        times = Counter(name for name, _ in pairs)
+        parsed.duplicates = tuple(name for name in parsed if times[name] > 1)
     return parsed
 
 
@@ -63,33 +64,47 @@ def parse(data: bytes, *, max_bytes: int = MAX_BYTES) -> Any:
 
 def first_duplicate(value: Any) -> str | None:
     """Return the path of the first duplicate key in a parsed value (`legs.0.price`), or None."""
-    for path, item in _walk(value, ""):
+    for place, item in _walk(value):
         if isinstance(item, JsonObject) and item.duplicates:
-            return f"{path}.{item.duplicates[0]}".lstrip(".")
+            return _path((place, item.duplicates[0]))
     return None
 
 
 def first_unwritable(value: Any) -> str | None:
     """Return the path of the first text that no database accepts: with NUL or half a surrogate."""
-    for path, item in _walk(value, ""):
+    for place, item in _walk(value):
         texts = [item] if isinstance(item, str) else list(item) if isinstance(item, dict) else []
         if any("\x00" in text or not _is_whole(text) for text in texts):
-            return path
+            return _path(place)
     return None
 
 
-def _walk(value: Any, path: str) -> Iterator[tuple[str, Any]]:
-    """Yield the path and value of every item in a parsed value, in order, at any depth."""
-    stack = [(path, value)]
+# An item's place: that of what it is in, and its key or number there. The paths are not made of
+# texts, since a long key with many items below would be copied for each.
+_Place = tuple[Any, str | int] | None
+
+
+def _walk(value: Any) -> Iterator[tuple[_Place, Any]]:
+    """Yield the place and value of every item in a parsed value, in order, at any depth."""
+    stack: list[tuple[_Place, Any]] = [(None, value)]
     while stack:
-        at, item = stack.pop()
-        yield at.lstrip("."), item
+        place, item = stack.pop()
+        yield place, item
         children: list[tuple[Any, Any]] = []
         if isinstance(item, dict):
             children = list(item.items())
         elif isinstance(item, list):
             children = list(enumerate(item))
-        stack += [(f"{at}.{name}", child) for name, child in reversed(children)]
+        stack += [((place, name), child) for name, child in reversed(children)]
+
+
+def _path(place: _Place) -> str:
+    """Return a place as a text: `legs.0.price`; empty for the whole value."""
+    names: list[str] = []
+    while place is not None:
+        place, name = place
+        names.append(str(name))
+    return ".".join(reversed(names))
 
 
 def _is_whole(text: str) -> bool:
