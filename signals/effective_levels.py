@@ -1,8 +1,12 @@
-"""SQL for the levels that a signal has now.
+"""The levels that a signal has now, mostly as SQL.
 
 A signal has its own levels, or those of the latest published MODIFY that set any. Prices and
 fractions of targets come from the same signal, so their number always agrees.
 """
+
+from decimal import Decimal
+
+from signals.models import Action, Signal
 
 JOIN = """
 LEFT JOIN LATERAL (
@@ -60,3 +64,12 @@ def close_time_sql(signal_id: str, opened_at: str) -> str:
         AND f.close_at IS NOT NULL ORDER BY f.published_at DESC, f.id DESC LIMIT 1),
       least(s.close_at, {opened_at} + make_interval(secs => s.close_after_seconds)))
     FROM signals_signal s WHERE s.id = {signal_id})"""
+
+
+def stop_now(signal: Signal) -> Decimal | None:
+    """Return the stop that a signal has now: of the newest MODIFY that set one, else its own."""
+    moved = Signal.objects.published().filter(
+        refers_to=signal.pk, action=Action.MODIFY, sl__isnull=False
+    )
+    stop: Decimal | None = (moved.order_by("-published_at", "-pk").first() or signal).sl
+    return stop

@@ -17,6 +17,7 @@ from common.reason_codes import Code
 from common.sql import rows
 from common.stop_rules import RULE_FIELDS
 from signals.draft import SignalDraft, in_order_of_price, level_errors
+from signals.effective_levels import stop_now
 from signals.entry_ends import new_end_errors
 from signals.errors import FieldError, InvalidSignalError, field_errors
 from signals.locks import feed_shared
@@ -347,10 +348,12 @@ def _require_fit(opened: Signal, draft: SignalDraft, valid_until: datetime | Non
         InvalidInputError(Code.FIELD_INVALID, detail, field=name)
         for detail in new_end_errors(opened, valid_until, draft.close_at)
     ]
-    style = opened.execution_style
+    style, limit = opened.execution_style, draft.price_limit
+    # A stop may pass the limit later: it secures a profit.
+    sl = stop_now(opened) if limit is not None and draft.sl is None else draft.sl
     errors += [
         InvalidSignalError([error])
-        for error in new_limit_errors(style, opened.direction, draft.price_limit, draft.sl)
+        for error in new_limit_errors(style, opened.direction, limit, sl)
     ]
     raise_all(errors)
 

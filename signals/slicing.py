@@ -137,7 +137,7 @@ def new_limit_errors(
 ) -> Iterator[FieldError]:
     """Yield what is wrong with the price limit of a MODIFY. Pure.
 
-    style, direction: of the entry that it changes. sl: the stop that it sets, if any.
+    style, direction: of the entry that it changes. sl: the stop that it has then, if any.
     """
     if limit is not None and not style:
         detail = "The entry is not sent in slices, so it has no price_limit to change."

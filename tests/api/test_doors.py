@@ -381,6 +381,8 @@ def test_price_limit_of_slices_is_modified_at_every_door(
     wrong = {"action": "MODIFY", "sl": "1.06", "price_limit": "1.05"}
     for sent, faults in (
         (wrong, {("FIELD_INVALID", "price_limit")}),
+        # below the stop that the entry has
+        ({"action": "MODIFY", "price_limit": "1.04"}, {("FIELD_INVALID", "price_limit")}),
         ({"action": "MODIFY", "price_limit": "1.15"}, set[tuple[str, str]]()),
     ):
         values = {k: v for k, v in written(sent, door).items() if k in sent or k in same}

@@ -253,6 +253,17 @@ def test_modify_sets_a_price_limit_where_there_was_none(
     assert seen()[2][1:3] == ("DENIED", "SLICE_PRICE_LIMIT")
 
 
+def test_price_limit_that_waits_for_approval_does_not_count(
+    feed: Feed, account: ExecutionConnection
+) -> None:
+    signal = factories.signal(feed, **TWAP)
+    factories.fill_all()
+    moved = modify(signal, price_limit=D("1.09990"))
+    Signal.objects.filter(pk=moved.pk).update(published_at=None)
+    next_slice()
+    assert seen()[1][1:3] == ("FILLED", "")
+
+
 def modify(of: Signal, **changes: Any) -> Signal:
     return factories.signal(
         of.feed, action="MODIFY", refers_to=of, direction=of.direction, **{"sl": None} | changes
