@@ -41,7 +41,8 @@ def pause_join_sql(*, is_planned: str, planned_at: str) -> str:
 
     b: its subscription. An entry that was published before a pause ended is not sent after it
     either. is_planned, planned_at: expressions of whether `o` is a part of an entry with a time of
-    its own, and of that time. A pause stops it that is open, or that lasted at its time.
+    its own, and of that time. A pause stops it that is open, or that lasted at its time; of an
+    order that was sent it stops changes, only while it is open.
     """
     return f"""LEFT JOIN LATERAL (
   SELECT p.code AS pause_code, p.value AS pause_value, p.maximum AS pause_maximum,
@@ -49,7 +50,7 @@ def pause_join_sql(*, is_planned: str, planned_at: str) -> str:
   FROM connections_tradingpause p
   WHERE p.connection_id IN (c.id, b.connection_id)
     AND (p.subscription_id = b.id OR p.subscription_id IS NULL AND p.connection_id = c.id)
-    AND (p.ended_at IS NULL OR CASE WHEN {is_planned}
+    AND (p.ended_at IS NULL OR o.status = 'PENDING' AND CASE WHEN {is_planned}
       THEN tstzrange(p.since, greatest(p.since, p.ended_at)) @> {planned_at}
       ELSE p.ended_at > coalesce(o.retried_at, s.published_at) END)
   ORDER BY p.ended_at IS NOT NULL, p.id LIMIT 1) pause ON true"""

@@ -7,15 +7,21 @@ from decimal import Decimal as D
 import pytest
 
 from common.clocks import market_now
+from common.errors import ConflictError
 from common.reason_codes import Code
 from connections.models import ExecutionConnection
-from execution.models import Order, SlicePlan
+from execution.models import EntryChange, Order, SlicePlan
+from execution.monitoring.pending_actions import process_pending_actions
 from execution.monitoring.trigger_monitor import TriggerMonitor
+from execution.order_changes import change_order
+from execution.runtime.trading_runtime import TradingRuntime
+from execution.submission.change_terms import WantedTerms
 from execution.submission.claim import claim
 from execution.submission.outcomes import Deferred
 from signals.models import Feed, Signal
 from tests.execution import factories
 from tests.execution.fake_broker import FakeBroker
+from tests.execution.monitoring.test_entry_changes import working
 from tests.execution.monitoring.test_triggers import quotes_of, source
 from tests.execution.submission.test_conditions import end_first, reach
 from tests.execution.submission.test_routed_entries import fail, moved_on, publish, route
@@ -146,3 +152,50 @@ def test_pause_before_another_signal_is_settled_does_not_stop_what_waited_for_it
     Order.objects.filter(status="PENDING").update(due_at=market_now() - SECOND)
     factories.claim_all()
     assert Order.objects.get(signal=second).status == "SUBMITTING"
+
+
+PAUSES = pytest.mark.parametrize("is_open", [False, True])
+
+
+def pause_working(account: ExecutionConnection, order: Order, *, is_open: bool) -> None:
+    """Pause the account after the order was published, until now or still."""
+    assert order.signal is not None
+    since = known(order.signal.published_at) + INSTANT
+    pause_of(account, since=since, ended_at=None if is_open else since + INSTANT)
+
+
+@PAUSES
+def test_working_order_grows_once_a_pause_has_ended(
+    alice: ExecutionConnection, feed: Feed, runtime: TradingRuntime, is_open: bool
+) -> None:
+    order = working(feed)
+    pause_working(alice, order, is_open=is_open)
+    wanted = WantedTerms(quantity=D(150))
+    if is_open:
+        with pytest.raises(ConflictError) as refused:
+            change_order(order.pk, wanted)
+        assert refused.value.code is Code.LOSS_LIMIT
+        return
+    change_order(order.pk, wanted)
+    process_pending_actions()
+    order.refresh_from_db()
+    assert order.quantity == 150
+
+
+@PAUSES
+def test_modify_moves_a_working_order_once_a_pause_has_ended(
+    alice: ExecutionConnection, feed: Feed, runtime: TradingRuntime, is_open: bool
+) -> None:
+    order = working(feed)
+    pause_working(alice, order, is_open=is_open)
+    price = D("1.096")
+    factories.signal(
+        feed, action="MODIFY", refers_to=order.signal, direction="BUY", sl=None, open_price=price
+    )
+    for _ in range(3):
+        process_pending_actions()
+        factories.pass_time(2)
+    change, expected = EntryChange.objects.get(), ("REFUSED", "LOSS_LIMIT")
+    assert (change.state, change.code) == (expected if is_open else ("DONE", ""))
+    order.refresh_from_db()
+    assert order.limit_price == (D("1.095") if is_open else price)
