@@ -65,7 +65,7 @@ def size_and_check(
     exposure.add(on_account)
     exposure.flow.add(added)
     exposure.sides.add((row.pair, at.side))
-    notes = "; ".join([_raised(size), *notes_of(figures.scale, warning)])
+    notes = "; ".join([_raised(size), *notes_of(row, figures.scale, warning)])
     return _intent(
         entry, quantity, margin, at_risk, unrounded=size.unrounded, warning=warning, notes=notes
     )
@@ -80,10 +80,17 @@ def next_slice(entry: PricedEntry, quantity: Decimal) -> Decision:
     return _intent(entry, quantity, margin, margin if loss is None else loss * quantity)
 
 
-def notes_of(scale: Decimal, warning: str) -> list[str]:
+def notes_of(row: OrderRow, scale: Decimal, warning: str) -> list[str]:
     """Return what the log says of an entry as a whole, beside its quantity and price."""
     notes = [f"scaled by {plain(scale)}"] if scale != ONE else []
+    if scale != _scale_used(row, scale):
+        notes = [f"not scaled by {plain(scale)}, because its quantity was set by hand"]
     return [*notes, warning] if warning else notes
+
+
+def _scale_used(row: OrderRow, scale: Decimal) -> Decimal:
+    """Return by what an entry is multiplied: a provider may lower a quantity set by hand."""
+    return scale if row.requested_quantity is None else min(scale, ONE)
 
 
 def _loss_per_unit(entry: PricedEntry) -> Decimal | None:
@@ -114,8 +121,9 @@ def _size(entry: PricedEntry, figures: EntryFigures, loss: Decimal | None) -> si
 
 
 def _sizing_of(row: OrderRow, signal: SignalRow, scale: Decimal) -> sizing.Sizing:
+    scale = _scale_used(row, scale)
     if row.requested_quantity is not None:  # by hand
-        return sizing.Sizing(SizingMode.FIXED, ONE, fixed_quantity=row.requested_quantity)
+        return sizing.Sizing(SizingMode.FIXED, scale, fixed_quantity=row.requested_quantity)
     multiplier = sizing.multiplier_of(row, signal.risk_category, row.subscription_multiplier)
     return sizing.Sizing(
         mode=row.sizing_mode,

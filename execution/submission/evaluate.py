@@ -178,7 +178,7 @@ def _sent(
         return intent
     row, signal = entry.row, entry.signal
     if signal.execution_style:
-        notes = notes_of(figures.scale, intent.warning)
+        notes = notes_of(row, figures.scale, intent.warning)
         intent = first_slice(entry, intent, notes, context.volumes.get(row.id))
     if trail_distance is not None:
         detail = f"{intent.detail}, following {plain(trail_distance)} behind"

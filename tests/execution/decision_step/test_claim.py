@@ -10,7 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connections.models import DecisionProvider
-from execution.models import EntryDecision, Order
+from execution.models import EntryDecision, ExecutionLog, Order
+from execution.order_changes import change_order
+from execution.submission.change_terms import WantedTerms
 from execution.submission.claim import claim
 from execution.submission.outcomes import Deferred
 from execution.submission.provider_answers import Answer, scale_of
@@ -66,6 +68,42 @@ def test_factor_scales_before_the_quantity_is_rounded_down(
     order = claimed(order)
     assert (order.status, order.quantity) == ("SUBMITTING", D(quantity))
     assert order.unrounded_quantity == D(factor) * 100
+
+
+NOT_RAISED = "; not scaled by {}, because its quantity was set by hand"
+
+
+@pytest.mark.parametrize(
+    ("factor", "quantity", "note"),
+    [
+        ("0.5", 30, "; scaled by 0.5"),
+        ("0.99", 50, "; scaled by 0.99"),
+        ("1", 60, ""),
+        ("1.01", 60, NOT_RAISED.format("1.01")),
+        ("3", 60, NOT_RAISED.format("3")),
+    ],
+)
+def test_factor_lowers_a_quantity_set_by_hand_and_never_raises_it(
+    feed: Feed, broker: FakeBroker, rules: DecisionProvider, factor: str, quantity: int, note: str
+) -> None:
+    order = published(feed, rules)
+    change_order(order.pk, WantedTerms(quantity=D(60)))
+    answered(order, rules, factor)
+    order = claimed(order)
+    assert (order.status, order.quantity) == ("SUBMITTING", D(quantity))
+    assert order.unrounded_quantity == min(D(factor), D(1)) * 60
+    [line] = ExecutionLog.objects.filter(code="INTENT").values_list("detail", flat=True)
+    assert line == f"{quantity} at 1.1{note}"
+
+
+def test_scaled_quantity_set_by_hand_below_the_brokers_minimum_is_denied(
+    feed: Feed, broker: FakeBroker, rules: DecisionProvider
+) -> None:
+    order = published(feed, rules, allow_minimum_quantity=True, max_trade_risk_percent=D(100))
+    change_order(order.pk, WantedTerms(quantity=D(60)))
+    answered(order, rules, "0.1")
+    claimed(order)
+    assert seen() == ("DENIED", "QUANTITY_BELOW_MINIMUM")
 
 
 def test_scaled_quantity_below_the_brokers_minimum_is_denied(
