@@ -13,8 +13,9 @@ from common.errors import ConflictError
 from common.reason_codes import Code
 from common.sql import Query, array, rows, run
 from execution.exits.reservations import recompute_reserved
-from execution.models import Order, Status
+from execution.models import Order, RouteState, Status
 from execution.permissions import require_on_accounts
+from execution.submission.route_writes import end_routes
 from users.models import User
 
 BATCH = 500
@@ -71,7 +72,8 @@ def cancel_order(order_id: int, *, by: User | None = None) -> str:
     """Cancel an order that is not sent, or request the cancellation of one that is.
 
     An order of an entry in slices stands for all of them: those that have not ended are cancelled
-    too. So is the other leg of an OCO pair of which none has fired.
+    too. So is the other leg of an OCO pair of which none has fired. A routed entry that has failed
+    unsent is not sent to another account any more.
 
     Returns its status: of an order that has ended before, that of its next slice. Raises
     ConflictError if the order and all its slices have ended. Enqueue pending actions on commit.
@@ -82,7 +84,7 @@ def cancel_order(order_id: int, *, by: User | None = None) -> str:
         if not live:
             order.refresh_from_db(fields=["status"])
             raise ConflictError(Code.STATE_CONFLICT, f"The order is {order.status} already.")
-        sent = [one for one in live if one.status != Status.PENDING]
+        sent = [one for one in live if one.status != Status.PENDING and one.done_at is None]
         return sent[0].status if sent else str(Status.CANCELLED)
 
 
@@ -123,7 +125,7 @@ def _cancel(orders: Sequence[Order], by: User | None, then_close: bool) -> dict[
         order_id: [
             found[pk]
             for pk in _without_other_leg(order_id, sorted(group), found)
-            if found[pk].done_at is None
+            if found[pk].done_at is None or _may_move(found[pk])
         ]
         for order_id, group in together.items()
     }
@@ -132,9 +134,16 @@ def _cancel(orders: Sequence[Order], by: User | None, then_close: bool) -> dict[
     if waiting:
         run(CANCEL_PENDING, {"ids": array(waiting), "detail": detail})
         recompute_reserved(waiting)
-    if sent := sorted(chosen.keys() - set(waiting)):
+    if failed := {pk for pk, one in chosen.items() if _may_move(one)}:
+        end_routes(failed, detail=detail)
+    if sent := sorted(chosen.keys() - failed - set(waiting)):
         run(REQUEST_CANCEL, {"then_close": then_close, "ids": array(sent)})
     return live
+
+
+def _may_move(order: Order) -> bool:
+    """Return whether a failed entry would be sent to the next account of its route."""
+    return order.status == Status.FAILED and order.route_state == RouteState.HERE
 
 
 def _locked(order_ids: Collection[int]) -> dict[int, Order]:

@@ -8,6 +8,8 @@ prolonged, also if its end was changed while it was being sent.
 from datetime import datetime
 from typing import Any
 
+from django.db.models import Q
+
 from common.clocks import machine_seconds_until, market_now
 from common.errors import ConflictError, FillcastError, InvalidInputError
 from common.reason_codes import Code
@@ -20,6 +22,8 @@ from signals.models import Signal
 from signals.validation import entry_end_errors
 
 MAY_MOVE_SQL = f"status = '{Status.FAILED.value}' AND route_state = '{RouteState.HERE.value}'"
+MAY_MOVE = Q(status=Status.FAILED, route_state=RouteState.HERE)
+"""Entries that have failed, and may still move to the next account of their route."""
 
 
 def end_errors(order: Order, valid_until: datetime) -> list[InvalidInputError]:

@@ -19,9 +19,12 @@ from connections.models import KillSwitch
 from connections.services import HaltTarget
 from execution.exits.orders import ExitRequest, open_exits
 from execution.models import Order, PendingAction, Status
+from execution.order_ends import MAY_MOVE
+from execution.submission.route_writes import end_routes
 from positions.models import ExecutionPosition
 
 Scope = KillSwitch.Scope
+LIVE = Q(done_at=None) | MAY_MOVE
 HELD = Q(awaits_condition=True) | Q(reason=Code.AWAITING_TRIGGER.value)
 STEP = 1000  # entries and positions in one transaction
 # A row that another session has locked is tried again in the next round, for this time.
@@ -32,11 +35,11 @@ RETRY_SECONDS = 60
 class HaltImpact:
     """What is live in the scope of a halt, as far as the caller may see it.
 
-    waiting: entries that were not sent. Of these, held: that wait for a trigger or a condition;
-    slices: later slices of entries that have begun. working: entries sent and not ended; exits:
-    exits that have not ended. Amounts by account currency: of open positions at their entry price,
-    of what the working entries may still fill, and of the unsent ones that have a size. Most get
-    theirs right before they are sent.
+    waiting: entries that were not sent, or failed unsent and may move to the next account of their
+    route. Of these, held: that wait for a trigger or a condition; slices: later slices of entries
+    that have begun. working: entries sent and not ended; exits: exits that have not ended. Amounts
+    by account currency: of open positions at their entry price, of what the working entries may
+    still fill, and of the unsent ones that have a size. Most get theirs right before they are sent.
     """
 
     waiting: int
@@ -61,8 +64,8 @@ def halt_impact(target: HaltTarget | KillSwitch, accounts: Q | None = None) -> H
     accounts: count only the orders and positions that meet this condition as well.
     """
     accounts = accounts or Q()
-    live = _orders(target).filter(accounts, done_at=None)
-    entries, waiting = Q(position=None), Q(status=Status.PENDING)
+    live = _orders(target).filter(LIVE, accounts)
+    entries, waiting = Q(position=None), Q(status=Status.PENDING) | MAY_MOVE
     is_slice = Q(leg__startswith="entry-")
     counts = live.aggregate(
         waiting=Count("pk", filter=entries & waiting),
@@ -154,13 +157,15 @@ def _carry_out(switch: KillSwitch) -> list[int]:
 def live_entries(target: HaltTarget | KillSwitch, *, closes: bool = False) -> QuerySet[Order]:
     """Return the entries that have not ended and of which no cancel is requested; never exits.
 
+    Those that have failed count as long as they may move to the next account of their route.
+
     closes: also those that are being cancelled, but what they fill before stays open.
     """
     untouched = Q(pending_action=PendingAction.NONE)
     if closes:
         cancels = Q(pending_action__in=(PendingAction.CANCEL, PendingAction.EXPIRE))
         untouched |= cancels & ~Q(status=Status.PENDING)  # an unsent one is never sent
-    return _orders(target).filter(untouched, position=None, done_at=None)
+    return _orders(target).filter(untouched & Q(done_at=None) | MAY_MOVE, position=None)
 
 
 def closable_positions(target: HaltTarget | KillSwitch) -> QuerySet[ExecutionPosition]:
@@ -183,7 +188,8 @@ def _cancel_entries(switch: KillSwitch) -> None:
     unsent = When(status=Status.PENDING, then=Value(PendingAction.CANCEL))
     sent = PendingAction.CLOSE if switch.flatten else PendingAction.CANCEL
     requested = When(~Q(pending_action="") & Q(due_at__isnull=False), then=F("due_at"))
-    Order.objects.filter(pk__in=ids).update(
+    end_routes(ids, detail=f"kill switch {switch.pk}")
+    Order.objects.filter(pk__in=ids, done_at=None).update(
         pending_action=Case(unsent, default=Value(sent)),
         due_at=Case(requested, default=ClockTimestamp()),
     )

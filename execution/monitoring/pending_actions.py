@@ -35,6 +35,7 @@ from execution.monitoring.halt_actions import carry_out_halts
 from execution.monitoring.level_sync import sync_levels
 from execution.reports.row_locks import free_orders
 from execution.runtime import trading_runtime
+from execution.submission.route_writes import end_routes
 
 # Seconds until the next request: 5, 10, 20, then 30. `pending_action_attempts` is read before this
 # request is counted.
@@ -236,6 +237,9 @@ def _end_finished(pending: Sequence[PendingActionRow]) -> list[int]:
         if row.position_id is not None and row.pending_action == "CLOSE" and row.free > 0
     ]
     exits = open_exits([ExitRequest(position_id, "close") for position_id in closing])
+    # Cancelled while it was being sent: the next account of its route does not get it either.
+    if failed := [row.id for row in ended if row.status == "FAILED"]:
+        end_routes(failed, detail="")
     if ended:
         run(END_ACTIONS, ([row.id for row in ended],))
     if unsent := [row.id for row in pending if row.status == "PENDING"]:

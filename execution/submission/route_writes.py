@@ -5,7 +5,7 @@ row MOVED. The database allows one row of a subscription at a time that is not M
 row that could be sent.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -219,11 +219,21 @@ WHERE o.id = ANY(%(ids)s::bigint[]) AND o.reason = ANY(%(proven_unsent)s::text[]
 _FAILED = event_rows_sql(
     "ended m", kind="'order.failed'", payload="jsonb_build_object('code', m.reason)"
 )
-END = f"""
-WITH ended AS (
+_ENDED = """ended AS (
   UPDATE execution_order SET route_state = 'LAST'
-  WHERE id = ANY(%s::bigint[]) AND route_state = 'HERE' AND status = 'FAILED'
-  RETURNING id, signal_id, connection_id, reason
+  WHERE id = ANY(%(ids)s::bigint[]) AND route_state = 'HERE' AND status = 'FAILED'
+  RETURNING id, signal_id, connection_id, status, reason
+)"""
+END = f"""
+WITH {_ENDED}
+{insert_events_sql(_FAILED)}
+"""
+_CANCELLED = log_rows_sql(
+    "ended m", code=f"'{Code.OWNER_CANCELLED.value}'", detail="left(%(detail)s, 300)"
+)
+END_BY_CANCEL = f"""
+WITH {_ENDED}, logged AS (
+  {insert_log_sql(_CANCELLED)}
 )
 {insert_events_sql(_FAILED)}
 """
@@ -264,8 +274,18 @@ def route_failed() -> list[int]:
         STILL_WANTED, {"ids": failed, "proven_unsent": sorted(PROVEN_UNSENT), "now": market_now()}
     )
     routed = _route([row.id for row in wanted])
-    run(END, (array(set(failed) - routed.left),))
+    run(END, {"ids": array(set(failed) - routed.left)})
     return routed.new_order_ids
+
+
+def end_routes(order_ids: Collection[int], *, detail: str) -> None:
+    """Cancel the move of entries that failed unsent to the next account; notify of the failure.
+
+    The orders are locked. Others among them are left alone.
+    """
+    text = "not sent to another account of its route"
+    parameters = {"ids": array(order_ids), "detail": f"{text}, {detail}" if detail else text}
+    run(END_BY_CANCEL, parameters)
 
 
 def _route(order_ids: Sequence[int]) -> Routed:
