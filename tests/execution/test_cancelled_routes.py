@@ -40,7 +40,7 @@ def failed(sent: Order) -> Order:
 
 
 def expect_ended(order: Order, detail: str = "") -> None:
-    """The entry keeps its failure, its owner is told once, and no account gets it."""
+    """The entry keeps its failure, its owner gets one message, and no account gets it."""
     assert moved_on() == []
     assert factories.claim_all() == []
     assert states() == [(order.connection_id, "FAILED", "NEVER_ARRIVED", "LAST")]
@@ -50,7 +50,7 @@ def expect_ended(order: Order, detail: str = "") -> None:
     assert Event.objects.filter(kind="order.failed", order_id=order.pk).count() == 1
 
 
-def test_it_moves_if_nobody_cancels(failed: Order) -> None:
+def test_it_moves_without_a_cancel(failed: Order) -> None:
     impact = halt_impact(ALL)
     assert (impact.queued, impact.working) == (1, 0)
     [moved] = moved_on()
