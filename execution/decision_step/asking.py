@@ -43,6 +43,9 @@ WITH answered AS (
     factor, reason, failure, detail, latency_ms, asked_at, attempt, market, answered_at)
   SELECT order_id, connection_id, provider_id, provider_name, factor, reason, failure, detail,
     latency_ms, asked_at, attempt, market::jsonb, clock_timestamp() FROM answered
+  -- what an order was sent or denied with stays, whatever another process is answered later
+  WHERE EXISTS (SELECT FROM execution_order o WHERE o.id = order_id AND o.status = 'PENDING'
+    AND o.reason = '{Code.DECISION_AWAITED.value}')
   ORDER BY order_id
   ON CONFLICT (order_id) DO UPDATE SET provider_id = excluded.provider_id,
     provider_name = excluded.provider_name, factor = excluded.factor, reason = excluded.reason,

@@ -232,6 +232,24 @@ def test_answer_to_an_earlier_question_changes_nothing(
 
 
 @pytest.mark.usefixtures("accounts")
+def test_answer_after_an_order_was_sent_changes_nothing(
+    feed: Feed, service: DecisionService, provider: DecisionProvider
+) -> None:
+    """Another process has asked, too, and is answered later: the order keeps what decided it."""
+    ids = waiting(feed)
+    asking.ask_provider(provider.pk, ids)
+    later = load_asked(provider.pk, ids)
+    assert later is not None
+    factories.claim_all()
+    late = http_provider.read_answer(
+        json.dumps(factor("3")({"request_id": "r", "entries": service.journal[0]["entries"]}))
+        .encode(), "r", set(ids), 10_000,
+    )  # fmt: skip
+    assert asking.store(later, late, 1) == []
+    assert [row[0] for row in kept()] == [1, 1]
+
+
+@pytest.mark.usefixtures("accounts")
 def test_asking_again_counts_and_replaces_the_answer(
     feed: Feed, service: DecisionService, provider: DecisionProvider
 ) -> None:
