@@ -4,8 +4,8 @@ SHELL := /bin/bash
 PYTHON := .venv/bin/python
 STAMP := .venv/.installed
 export PYTHONDONTWRITEBYTECODE ?=
-# Three test processes per core: each waits part of the time for processes and brokers.
-export TEST_PROCESSES ?= $(shell echo $$(( 3 * $$(nproc) < 12 ? 3 * $$(nproc) : 12 )))
+# Two test processes per core: each waits part of the time. With three, engines that poll cost a third more.
+export TEST_PROCESSES ?= $(shell echo $$(( 2 * $$(nproc) < 8 ? 2 * $$(nproc) : 8 )))
 
 .PHONY: help venv demo up test coverage mutation test-faults chaos conformance lint format bench docs lock clean
 
@@ -24,7 +24,7 @@ demo: venv ## run all processes with demo data; ONCE=1: run it once and exit; VE
 up: venv ## run all processes without demo data
 	@$(PYTHON) manage.py stack
 
-test: venv ## run all tests, three processes per core; T='tests/config -k name': a part; COVERAGE=1: with coverage
+test: venv ## run all tests, two processes per core; T='tests/config -k name': a part; COVERAGE=1: with coverage
 	@$(if $(COVERAGE),deploy/coverage.sh,$(PYTHON) -m pytest $(or $(T),$(if $(TEST_DATABASE_URL)$(TEST_REDIS_URL),,-n $(TEST_PROCESSES))))
 
 coverage: venv ## measure what the tests reach; fails below its bars; ONLY=decisions (half a minute), ONLY=brokers
