@@ -66,10 +66,16 @@ def close_time_sql(signal_id: str, opened_at: str) -> str:
     FROM signals_signal s WHERE s.id = {signal_id})"""
 
 
-def stop_now(signal: Signal) -> Decimal | None:
-    """Return the stop that a signal has now: of the newest MODIFY that set one, else its own."""
-    moved = Signal.objects.published().filter(
-        refers_to=signal.pk, action=Action.MODIFY, sl__isnull=False
+def newest_modify(opened: Signal, name: str) -> Signal | None:
+    """Return the newest published MODIFY of a signal that set this field."""
+    followers = Signal.objects.published().filter(
+        refers_to=opened.pk, action=Action.MODIFY, **{f"{name}__isnull": False}
     )
-    stop: Decimal | None = (moved.order_by("-published_at", "-pk").first() or signal).sl
+    newest: Signal | None = followers.order_by("-published_at", "-pk").first()
+    return newest
+
+
+def stop_now(opened: Signal) -> Decimal | None:
+    """Return the stop that a signal has now: of the newest MODIFY that set one, else its own."""
+    stop: Decimal | None = (newest_modify(opened, "sl") or opened).sl
     return stop

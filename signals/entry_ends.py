@@ -3,7 +3,8 @@
 from datetime import datetime
 
 from common.clocks import market_now
-from signals.models import Action, Signal
+from signals.effective_levels import newest_modify
+from signals.models import Signal
 from signals.validation import entry_end_errors
 
 
@@ -12,11 +13,8 @@ def close_time(opened: Signal) -> datetime | None:
 
     The newest MODIFY that set one counts, else the signal's own.
     """
-    follower = Signal.objects.published().filter(
-        refers_to=opened.pk, action=Action.MODIFY, close_at__isnull=False
-    )
-    newest = follower.order_by("-published_at", "-pk").first()
-    return opened.close_at if newest is None else newest.close_at
+    closes: datetime | None = (newest_modify(opened, "close_at") or opened).close_at
+    return closes
 
 
 def exit_condition(opened: Signal) -> str:
@@ -24,11 +22,7 @@ def exit_condition(opened: Signal) -> str:
 
     The newest MODIFY that named a signal counts, else the signal's own.
     """
-    follower = Signal.objects.published().filter(
-        refers_to=opened.pk, action=Action.MODIFY, close_when_signal__isnull=False
-    )
-    newest = follower.order_by("-published_at", "-pk").first()
-    return (newest or opened).exit_condition_text
+    return (newest_modify(opened, "close_when_signal") or opened).exit_condition_text
 
 
 def new_end_errors(opened: Signal, end: datetime | None, close_at: datetime | None) -> list[str]:
