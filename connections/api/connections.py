@@ -91,6 +91,19 @@ class ConnectionFilter(filters.FilterSet):  # type: ignore[misc]  # it has no ty
         fields = ("type", "is_active", "is_paused")
 
 
+class NewRowOwnerMixin(RelatedRowsMixin[S]):
+    """States to the serializer whose a new row is; an operator's belongs to no tenant."""
+
+    def get_serializer_context(self) -> dict[str, Any]:
+        """Return the context with the owner of a new row."""
+        context = super().get_serializer_context()
+        request: Request | None = self.request  # None while the schema is generated
+        user = request.user if request is not None else None
+        if isinstance(user, User) and not user.is_operator:
+            context["owner_id"] = user.pk
+        return context
+
+
 class ConnectionViewSet(
     mixins.CreateModelMixin,
     mixins.ListModelMixin,
@@ -222,7 +235,7 @@ class ConnectionViewSet(
         return Response(self.get_serializer(self.get_object()).data, status=code)
 
 
-class PresetViewSet(viewsets.ModelViewSet[TradingPreset], RelatedRowsMixin[Any]):
+class PresetViewSet(viewsets.ModelViewSet[TradingPreset], NewRowOwnerMixin[Any]):
     """Presets for sizing and limits: yours, and shared ones.
 
     All users may use the operators' presets (`is_shared`); only operators may change them.
@@ -245,15 +258,6 @@ class PresetViewSet(viewsets.ModelViewSet[TradingPreset], RelatedRowsMixin[Any])
         if self.request.method != "PATCH":
             return visible
         return visible.select_for_update(no_key=True, of=("self",))  # validated as it is now
-
-    def get_serializer_context(self) -> dict[str, Any]:
-        """Return the context with the owner of a new preset."""
-        context = super().get_serializer_context()
-        request: Request | None = self.request  # None while the schema is generated
-        user = request.user if request is not None else None
-        if isinstance(user, User) and not user.is_operator:
-            context["owner_id"] = user.pk
-        return context
 
     def perform_create(self, serializer: serializers.BaseSerializer[TradingPreset]) -> None:
         """Create a preset of the caller; an operator's is shared."""

@@ -13,7 +13,7 @@ from rest_framework.response import Response
 from common.api_fields import Amount, StrictModelSerializer, StrictSerializer
 from common.permissions import Right
 from connections import services
-from connections.api.connections import READING, RelatedRowsMixin, usable_rows
+from connections.api.connections import READING, NewRowOwnerMixin, usable_rows
 from connections.api.serializers import OwnRowField
 from connections.models import DecisionProvider, NewsCalendar
 from users.api import caller
@@ -77,7 +77,7 @@ class DecisionProviderSerializer(StrictModelSerializer[DecisionProvider]):
         return bool(provider.secret_sealed)
 
 
-class DecisionProviderViewSet(viewsets.ModelViewSet[DecisionProvider], RelatedRowsMixin[Any]):
+class DecisionProviderViewSet(viewsets.ModelViewSet[DecisionProvider], NewRowOwnerMixin[Any]):
     """Decision providers: yours, and those of the operators. Name one in a preset to use it."""
 
     queryset = DecisionProvider.objects.none()
@@ -95,15 +95,6 @@ class DecisionProviderViewSet(viewsets.ModelViewSet[DecisionProvider], RelatedRo
         return (
             rows if self.request.method in READING or user.is_operator else rows.filter(user=user)
         )
-
-    def get_serializer_context(self) -> dict[str, Any]:
-        """Return the context with the owner of a new provider."""
-        context = super().get_serializer_context()
-        request: Request | None = self.request  # None while the schema is generated
-        user = request.user if request is not None else None
-        if isinstance(user, User) and not user.is_operator:
-            context["owner_id"] = user.pk
-        return context
 
     def perform_create(self, serializer: serializers.BaseSerializer[DecisionProvider]) -> None:
         """Add a provider of the caller; an operator's is shared."""
