@@ -16,19 +16,31 @@ RELEASE_RULE = (
 
 def worth_text(amounts: Mapping[str, Decimal]) -> str:
     """Return ` (1,200.00 USD, 300.00 EUR)`; nothing for no amounts."""
-    worth = ", ".join(f"{amount:,.2f} {currency}".strip() for currency, amount in amounts.items())
-    return f" ({worth})" if worth else ""
+    return f" ({worth})" if (worth := _worth(amounts)) else ""
 
 
 def unsent_kinds(impact: HaltImpact) -> str:
-    """Return ` (2 wait for a trigger or a condition, 1 later slice)`; nothing if all are queued."""
-    kinds = []
-    if impact.held:
-        verb = "waits" if impact.held == 1 else "wait"
-        kinds.append(f"{impact.held} {verb} for a trigger or a condition")
-    if impact.slices:
-        kinds.append(f"{impact.slices} later {'slice' if impact.slices == 1 else 'slices'}")
-    return f" ({', '.join(kinds)})" if kinds else ""
+    """Return ` (2 wait for a trigger or a condition: 40.00 USD; 1 later slice)`: each kind of
+    unsent entries with its money, as far as it has a size; only the money if all are queued."""
+    if impact.queued == impact.waiting:
+        return worth_text(impact.queued_amounts)
+    waits = "waits" if impact.held == 1 else "wait"
+    slices = "later slice" if impact.slices == 1 else "later slices"
+    kinds = [
+        (impact.queued, "queued to be sent", impact.queued_amounts),
+        (impact.held, f"{waits} for a trigger or a condition", impact.held_amounts),
+        (impact.slices, slices, impact.slice_amounts),
+    ]
+    texts = [
+        ": ".join(filter(None, (f"{count} {kind}", _worth(amounts))))
+        for count, kind, amounts in kinds
+        if count
+    ]
+    return f" ({'; '.join(texts)})"
+
+
+def _worth(amounts: Mapping[str, Decimal]) -> str:
+    return ", ".join(f"{amount:,.2f} {currency}".strip() for currency, amount in amounts.items())
 
 
 def halt_lines(
@@ -56,9 +68,11 @@ def halt_lines(
 
 def _unsent(impact: HaltImpact, *, cancels: bool, kept: str) -> list[Consequence]:
     turn = "cancelled" if cancels else "denied when its turn comes"
-    lines = [f"Entries queued to be sent: {impact.queued}. None is sent: each is {turn}."]
+    queued = f"Entries queued to be sent: {impact.queued}{worth_text(impact.queued_amounts)}."
+    lines = [f"{queued} None is sent: each is {turn}."]
     if impact.held:
-        waits = f"Entries that wait for a trigger or a condition: {impact.held}."
+        worth = worth_text(impact.held_amounts)
+        waits = f"Entries that wait for a trigger or a condition: {impact.held}{worth}."
         lines.append(
             f"{waits} They are cancelled."
             if cancels
@@ -66,7 +80,7 @@ def _unsent(impact: HaltImpact, *, cancels: bool, kept: str) -> list[Consequence
             "good; the others are sent when they fire after the release."
         )
     if impact.slices:
-        worth = worth_text(impact.waiting_amounts)
+        worth = worth_text(impact.slice_amounts)
         slices = f"Later slices of entries that have begun: {impact.slices}{worth}."
         lines.append(
             f"{slices} They are cancelled."

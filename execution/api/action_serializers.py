@@ -103,11 +103,16 @@ class HaltImpactSerializer(serializers.Serializer[Any]):
     working_amounts = serializers.DictField(
         child=Amount(), help_text="What the working entries may still fill, by account currency."
     )
-    waiting_amounts = serializers.DictField(
+    queued_amounts = serializers.DictField(
         child=Amount(),
-        help_text="The entries not sent that have a size, by account currency. Most get theirs"
-        " right before they are sent.",
+        help_text="The entries that are next to be sent and have a size, by account currency. Most"
+        " get theirs right before they are sent.",
     )
+    held_amounts = serializers.DictField(
+        child=Amount(),
+        help_text="Those that wait for a trigger or a condition and have a size, likewise.",
+    )
+    slice_amounts = serializers.DictField(child=Amount(), help_text="The later slices, likewise.")
 
 
 class ManyDoneSerializer(StrictSerializer):

@@ -39,7 +39,8 @@ class HaltImpact:
     route. Of these, held: that wait for a trigger or a condition; slices: later slices of entries
     that have begun. working: entries sent and not ended; exits: exits that have not ended. Amounts
     by account currency: of open positions at their entry price, of what the working entries may
-    still fill, and of the unsent ones that have a size. Most get theirs right before they are sent.
+    still fill, and of each kind of unsent ones, as far as they have a size. Most get theirs right
+    before they are sent.
     """
 
     waiting: int
@@ -50,7 +51,9 @@ class HaltImpact:
     positions: int
     open_amounts: dict[str, Decimal] = field(default_factory=dict)
     working_amounts: dict[str, Decimal] = field(default_factory=dict)
-    waiting_amounts: dict[str, Decimal] = field(default_factory=dict)
+    queued_amounts: dict[str, Decimal] = field(default_factory=dict)
+    held_amounts: dict[str, Decimal] = field(default_factory=dict)
+    slice_amounts: dict[str, Decimal] = field(default_factory=dict)
 
     @property
     def queued(self) -> int:
@@ -65,13 +68,15 @@ def halt_impact(target: HaltTarget | KillSwitch, accounts: Q | None = None) -> H
     """
     accounts = accounts or Q()
     live = _orders(target).filter(LIVE, accounts)
-    entries, waiting = Q(position=None), Q(status=Status.PENDING) | MAY_MOVE
+    entries, unsent = Q(position=None), Q(status=Status.PENDING) | MAY_MOVE
     is_slice = Q(leg__startswith="entry-")
+    waiting, working = entries & unsent, entries & ~unsent
+    held, slices = waiting & HELD & ~is_slice, waiting & is_slice
     counts = live.aggregate(
-        waiting=Count("pk", filter=entries & waiting),
-        held=Count("pk", filter=entries & waiting & HELD & ~is_slice),
-        slices=Count("pk", filter=entries & waiting & is_slice),
-        working=Count("pk", filter=entries & ~waiting),
+        waiting=Count("pk", filter=waiting),
+        held=Count("pk", filter=held),
+        slices=Count("pk", filter=slices),
+        working=Count("pk", filter=working),
         exits=Count("pk", filter=~entries),
     )
     positions = _positions(target).filter(accounts)
@@ -80,8 +85,10 @@ def halt_impact(target: HaltTarget | KillSwitch, accounts: Q | None = None) -> H
         **counts,
         positions=positions.count(),
         open_amounts=open_amounts(positions),
-        working_amounts=_amounts(live.filter(entries & ~waiting), unfilled),
-        waiting_amounts=_amounts(live.filter(entries & waiting), unfilled),
+        working_amounts=_amounts(live.filter(working), unfilled),
+        queued_amounts=_amounts(live.filter(waiting & ~HELD & ~is_slice), unfilled),
+        held_amounts=_amounts(live.filter(held), unfilled),
+        slice_amounts=_amounts(live.filter(slices), unfilled),
     )
 
 

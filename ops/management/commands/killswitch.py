@@ -259,6 +259,7 @@ def _target(scope: str, name: str) -> dict[str, Any]:
 def _as_json(impact: HaltImpact) -> dict[str, Any]:
     texts = {
         name: {currency: plain(amount) for currency, amount in getattr(impact, name).items()}
-        for name in ("open_amounts", "working_amounts", "waiting_amounts")
+        for name in asdict(impact)
+        if name.endswith("_amounts")
     }
     return {**asdict(impact), **texts}

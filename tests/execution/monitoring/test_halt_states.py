@@ -17,7 +17,7 @@ from common.sql import run
 from connections import services as connections
 from connections.models import MAX_AGGREGATION_MS, ExecutionConnection, KillSwitch
 from connections.services import HaltTarget
-from execution.halt_texts import halt_lines
+from execution.halt_texts import halt_lines, unsent_kinds
 from execution.models import Order
 from execution.monitoring.halt_actions import HaltImpact, halt_impact
 from execution.monitoring.trigger_monitor import TriggerMonitor
@@ -273,13 +273,40 @@ def test_impact_counts_each_state_as_what_becomes_of_it(
     assert counts == expected
     assert impact.waiting == 1 + STATES[state].others
     worth = {"sliced": {"USD": D("66.00")}, "deferred": {"USD": D("110.00")}}
-    assert impact.waiting_amounts == worth.get(state, {})  # of those that have a size
+    amounts = {"queued": impact.queued_amounts, "held": impact.held_amounts,
+               "slices": impact.slice_amounts}  # fmt: skip
+    has_size = {STATES[state].kind: worth[state]} if state in worth else {}
+    assert {kind: worth for kind, worth in amounts.items() if worth} == has_size
+
+
+@pytest.mark.parametrize("state", ["sliced"])
+def test_impact_has_the_money_of_each_kind_separately(
+    account: ExecutionConnection, feed: Feed, state: str
+) -> None:
+    """Slices, one entry that is next, and two that are held: no kind shows another one's money."""
+    entered(state, feed)
+    publish_held(feed)
+    publish_conditional(feed)
+    publish_plain(feed)
+    orders = Order.objects.filter(status="PENDING", position=None)
+    price = {"expected_price": D("1.1"), "conversion_rate": D(1)}
+    orders.filter(reason="").update(quantity=D(7), **price)
+    orders.filter(reason__startswith="AWAITING_").update(quantity=D(20), **price)
+    impact = halt_impact(HaltTarget("ALL"))
+    assert (impact.queued, impact.held, impact.slices) == (1, 2, 2)
+    assert impact.queued_amounts == {"USD": D("7.70")}
+    assert impact.held_amounts == {"USD": D("44.00")}
+    assert impact.slice_amounts == {"USD": D("66.00")}
+    assert unsent_kinds(impact) == (
+        " (1 queued to be sent: 7.70 USD; 2 wait for a trigger or a condition: 44.00 USD;"
+        " 2 later slices: 66.00 USD)"
+    )
 
 
 IMPACT = HaltImpact(
     waiting=9, held=2, slices=3, working=5, exits=1, positions=6,
     open_amounts={"EUR": D("10.5"), "USD": D(1200)}, working_amounts={"USD": D(70)},
-    waiting_amounts={"USD": D(30)},
+    queued_amounts={"USD": D(40)}, held_amounts={"USD": D(50)}, slice_amounts={"USD": D(30)},
 )  # fmt: skip
 
 
@@ -290,9 +317,11 @@ def shown(mode: str, *, cancels: bool = False, flattens: bool = False) -> str:
 
 def test_lines_name_each_kind_with_its_count_and_money() -> None:
     assert shown("REDUCING") == (
-        "Entries queued to be sent: 4. None is sent: each is denied when its turn comes.\n"
-        "Entries that wait for a trigger or a condition: 2. They wait on. One that fires while the"
-        " halt is set is denied for good; the others are sent when they fire after the release.\n"
+        "Entries queued to be sent: 4 (40.00 USD). None is sent: each is denied when its turn"
+        " comes.\n"
+        "Entries that wait for a trigger or a condition: 2 (50.00 USD). They wait on. One that"
+        " fires while the halt is set is denied for good; the others are sent when they fire after"
+        " the release.\n"
         "Later slices of entries that have begun: 3 (30.00 USD). One that is due while the halt is"
         " set is denied and ends its entry.\n"
         "Entries at brokers: 5 (70.00 USD). They stay there and may still fill.\n"
@@ -310,8 +339,8 @@ def test_lines_of_halted_state_what_is_held_back() -> None:
 
 def test_lines_of_a_halt_that_cancels_and_closes() -> None:
     text = shown("REDUCING", cancels=True, flattens=True)
-    assert "Entries queued to be sent: 4. None is sent: each is cancelled." in text
-    assert "trigger or a condition: 2. They are cancelled." in text
+    assert "Entries queued to be sent: 4 (40.00 USD). None is sent: each is cancelled." in text
+    assert "trigger or a condition: 2 (50.00 USD). They are cancelled." in text
     assert "begun: 3 (30.00 USD). They are cancelled." in text
     assert "Each broker is asked to cancel; what fills first is closed too." in text
     assert "Open positions: 6 (10.50 EUR, 1,200.00 USD). They are closed at the market." in text
