@@ -1,6 +1,7 @@
 """The statuses of an order, groups of them, and pending actions."""
 
 from django.db import models
+from django.db.models import Q
 
 
 class Status(models.TextChoices):
@@ -32,6 +33,8 @@ IN_FLIGHT = (Status.SUBMITTING, Status.UNKNOWN)
 AT_BROKER = (Status.SUBMITTED, Status.PARTIALLY_FILLED, Status.CANCEL_REQUESTED)
 LIVE = (*IN_FLIGHT, *AT_BROKER)
 """Sent, or perhaps sent, and not ended."""
+NOT_ENDED = Q(status=Status.PENDING) | Q(status__in=LIVE)
+"""Two conditions that partial indexes have; by `done_at`, which none has, all orders are read."""
 UNSENT = (
     Status.PENDING,
     Status.SKIPPED,

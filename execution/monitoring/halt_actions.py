@@ -18,13 +18,12 @@ from common.reason_codes import Code
 from connections.models import KillSwitch
 from connections.services import HaltTarget
 from execution.exits.orders import ExitRequest, open_exits
-from execution.models import Order, PendingAction, Status
+from execution.models import NOT_ENDED, Order, PendingAction, Status
 from execution.order_ends import MAY_MOVE
 from execution.submission.route_writes import end_routes
 from positions.models import ExecutionPosition
 
 Scope = KillSwitch.Scope
-LIVE = Q(done_at=None) | MAY_MOVE
 HELD = Q(awaits_condition=True) | Q(reason=Code.AWAITING_TRIGGER.value)
 STEP = 1000  # entries and positions in one transaction
 # A row that another session has locked is tried again in the next round, for this time.
@@ -67,7 +66,7 @@ def halt_impact(target: HaltTarget | KillSwitch, accounts: Q | None = None) -> H
     accounts: count only the orders and positions that meet this condition as well.
     """
     accounts = accounts or Q()
-    live = _orders(target).filter(LIVE, accounts)
+    live = _orders(target).filter(NOT_ENDED | MAY_MOVE, accounts)
     entries, unsent = Q(position=None), Q(status=Status.PENDING) | MAY_MOVE
     is_slice = Q(leg__startswith="entry-")
     waiting, working = entries & unsent, entries & ~unsent
@@ -172,7 +171,7 @@ def live_entries(target: HaltTarget | KillSwitch, *, closes: bool = False) -> Qu
     if closes:
         cancels = Q(pending_action__in=(PendingAction.CANCEL, PendingAction.EXPIRE))
         untouched |= cancels & ~Q(status=Status.PENDING)  # an unsent one is never sent
-    return _orders(target).filter(untouched & Q(done_at=None) | MAY_MOVE, position=None)
+    return _orders(target).filter(untouched & NOT_ENDED | MAY_MOVE, position=None)
 
 
 def closable_positions(target: HaltTarget | KillSwitch) -> QuerySet[ExecutionPosition]:
@@ -196,7 +195,7 @@ def _cancel_entries(switch: KillSwitch) -> None:
     sent = PendingAction.CLOSE if switch.flatten else PendingAction.CANCEL
     requested = When(~Q(pending_action="") & Q(due_at__isnull=False), then=F("due_at"))
     end_routes(ids, detail=f"kill switch {switch.pk}")
-    Order.objects.filter(pk__in=ids, done_at=None).update(
+    Order.objects.filter(NOT_ENDED, pk__in=ids).update(
         pending_action=Case(unsent, default=Value(sent)),
         due_at=Case(requested, default=ClockTimestamp()),
     )

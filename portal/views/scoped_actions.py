@@ -15,7 +15,7 @@ from common.errors import FillcastError
 from connections.models import KillSwitch
 from connections.services import HaltTarget
 from execution import tasks
-from execution.models import Order, ScopedAction
+from execution.models import NOT_ENDED, Order, ScopedAction
 from execution.scoped_actions import ActionRequest, ActionScope, carry_out
 from execution.scoped_pages import ACTIONS, CANCEL, ScopedActionForm, done_message, live_scope
 from execution.scoped_results import ResultLine, refresh_seconds, scoped_result
@@ -60,7 +60,7 @@ def of_feed(request: HttpRequest, *, slug: str) -> HttpResponse:
 
 def _traded_feeds(user: User) -> set[int]:
     """Return the ids of the feeds that have something live on the tenant's accounts."""
-    orders = Order.objects.filter(connection__user=user, done_at=None)
+    orders = Order.objects.filter(NOT_ENDED, connection__user=user)
     positions = ExecutionPosition.objects.open().filter(connection__user=user)
     return {
         *orders.order_by().values_list("signal__feed_id", flat=True).distinct(),

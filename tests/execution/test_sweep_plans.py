@@ -14,6 +14,7 @@ from uuid import uuid4
 import pytest
 from django.db import connection, transaction
 from django.db.models.base import ModelState
+from django.test.utils import CaptureQueriesContext
 
 from common.clocks import market_now
 from common.sql import array, columns, kept_plans, periodic_rows, rows, run
@@ -24,6 +25,7 @@ from connections.loss_limits import figures
 from connections.market_data.instrument_books import COMPLETIONS
 from connections.market_data.sources import is_used_sql
 from connections.models import ConnectionHealth, ExecutionConnection
+from connections.services import HaltTarget, set_kill_switch
 from execution import order_ends, signal_changes, signal_outcomes, tasks
 from execution.dispatch import deferred_reports
 from execution.exits import dust, orders
@@ -33,6 +35,7 @@ from execution.monitoring import (
     change_statements,
     condition_exits,
     condition_watch,
+    halt_actions,
     level_monitor,
     level_sync,
     pending_actions,
@@ -465,6 +468,29 @@ def test_sweeps_touch_live_rows_only(piled_up: Order, lanes: str) -> None:
         assert found, name
         if name in BY_TIME:  # rows that wait until later are not read
             assert all("Index Cond" in scan for scan in found), (name, found)
+
+
+def test_halt_reads_live_rows_only(piled_up: Order) -> None:
+    """What it touches, and each round of what it cancels; it may be the first after a big day."""
+    with CaptureQueriesContext(connection) as captured:
+        halt_actions.halt_impact(HaltTarget("ALL"))
+        for flatten in (False, True):
+            set_kill_switch(
+                scope="ALL", mode="REDUCING", reason="test", by=None, cancel_entries=True,
+                flatten=flatten,
+            )  # fmt: skip
+            halt_actions.carry_out_halts()
+    asked = [one["sql"] for one in captured if any(table in one["sql"] for table in BIG)]
+    scans = [(sql, scan) for sql in asked for scan in scans_of(plan(sql, None))]
+    assert len(scans) > 8
+    found = [
+        (sql, part["Node Type"], part.get("Index Name"))
+        for sql, scan in scans
+        for part in nodes_of(scan)
+        if part["Node Type"] not in ("BitmapOr", "Bitmap Heap Scan")
+        if not is_live(part) and part.get("Index Name") != "order_route_failed"
+    ]
+    assert found == []
 
 
 ARMED = 1_300
