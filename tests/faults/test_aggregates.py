@@ -159,6 +159,56 @@ def test_worker_killed_between_partial_fills_allots_each_once(
     assert all_are_exact(environment) == environment.count.accepted() == N
 
 
+CLOSING_MINIMUM, EXECUTED_AT_ONCE = 12_000, 10_000
+EXECUTED = "SELECT sum(filled_quantity) FROM execution_order"
+THERE_ALL = "SELECT sum(filled_quantity) FROM paper_order"
+# Executed, of entries that were sent with others, and of which nothing can be closed alone.
+TOO_SMALL = f"""
+SELECT id FROM execution_order WHERE aggregate_id IS NOT NULL
+  AND filled_quantity > 0 AND filled_quantity < {CLOSING_MINIMUM}
+"""
+MOVED = "SELECT count(*) FROM execution_executionlog WHERE code = 'SHARE_MOVED'"
+
+
+@pytest.mark.parametrize("point", ["reports.written", "reports.committed"])
+def test_worker_killed_while_shares_move_at_the_end_moves_each_once(
+    environment: FaultEnvironment, point: str
+) -> None:
+    """Of the 30,000 that each order gets, the first entry has all of its own and another the rest:
+    too little to be closed alone. The order is cancelled; then the first gives what is missing."""
+    begin(environment)
+    environment.ours.rows(f"UPDATE connections_instrument SET close_min = {CLOSING_MINIMUM}")
+    environment.broker(partial_fill_max=EXECUTED_AT_ONCE)
+    opener = environment.fleet.worker("opener")
+    publish(environment)
+    environment.wait(lambda: all_is_known(environment), "not all were sent")
+    for ask in ("1.10001", "1.10002"):
+        environment.quote("1.09990", ask)
+        environment.wait(lambda: all_is_known(environment), f"not all executions at {ask} came")
+    opener.end()
+    lacking = environment.ours.rows(TOO_SMALL)
+    assert lacking
+    victim = environment.fleet.worker("victim", faults=f"{point}:kill")
+    environment.operator.do("cancel", orders=[row.id for row in lacking])
+    environment.wait(lambda: not victim.alive, f"no process reached {point}")
+    scenario = Scenario(environment)
+    environment.fleet.worker("successor")
+    environment.wait(lambda: not environment.ours.rows(TOO_SMALL), "not all have enough")
+    environment.settle()
+    scenario.end()
+    assert environment.count.wrong(TOTAL) == {}
+    assert environment.ours.value(MOVED) == 2 * len(lacking)  # of who gives and of who gets
+    there = {row.client_order_id: row for row in environment.books.rows(THERE)}
+    for one in environment.ours.rows(ALLOTTED):
+        assert one.filled == one.fills == there[one.client_order_id].filled_quantity
+
+
+def all_is_known(environment: FaultEnvironment) -> bool:
+    """Whether all orders are at the broker, and all that it executed is in our books."""
+    waiting = environment.count.states().get("PENDING", 0) + environment.count.in_flight()
+    return waiting == 0 and environment.ours.value(EXECUTED) == environment.books.value(THERE_ALL)
+
+
 @pytest.mark.parametrize("point", ["claim.committed", "dispatch.answered", "reports.written"])
 def test_worker_killed_while_one_of_them_closes_leaves_the_others_open(
     environment: FaultEnvironment, point: str
