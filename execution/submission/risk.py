@@ -66,7 +66,7 @@ class Entry(NamedTuple):
     notional: Decimal
     margin: Decimal
     risk: Decimal
-    pair: str = ""
+    pair: str
 
 
 def check(
@@ -129,7 +129,7 @@ def _check_symbol(
     percent = to_stored(_ratio(notional * HUNDRED, funds.equity))
     if percent <= maximum:
         return None
-    of = Limit(f"Exposure to {entry.pair}", OF_EQUITY) if entry.pair else None
+    of = Limit(f"Exposure to {entry.pair}", OF_EQUITY)
     value = rounded_apart(percent, maximum)
     return Denial(Code.SYMBOL_EXPOSURE, value, maximum, entry.pair, limit=of)
 

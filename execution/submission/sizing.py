@@ -41,7 +41,7 @@ class Denial:
     text_value: str = ""
     allowed: str = ""
 
-    def figures(self, pair: str = "", currency: str = "") -> Figures | None:
+    def figures(self, pair: str, currency: str) -> Figures | None:
         """Return name, value and bound, None without any. pair, currency: for their units."""
         value, bound = plain(self.value) or self.text_value, plain(self.maximum) or self.allowed
         limit = self.limit or FIGURES.get(self.code)
@@ -51,7 +51,7 @@ class Denial:
         unit = units.get(limit.unit, limit.unit)
         return Figures(limit.name, value, limit.bound, bound, unit, limit.word)
 
-    def numbers(self, pair: str = "", currency: str = "") -> dict[str, str]:
+    def numbers(self, pair: str, currency: str) -> dict[str, str]:
         """Return the figures as they are stored, empty without any."""
         found = self.figures(pair, currency)
         return found.as_json() if found else {}

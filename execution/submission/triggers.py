@@ -82,19 +82,14 @@ def has_level_at_start(signal: SignalRow, trigger: Trigger) -> bool:
 
 
 def at_broker(trigger: Trigger, instrument: InstrumentRow) -> Trigger:
-    """Return a trailing stop as its broker gets it: in whole ticks.
+    """Return a trailing stop as its broker gets it. Its distance is in whole ticks already.
 
     Its first stop price is rounded away from the market.
     """
-    assert trigger.distance is not None
     assert trigger.level is not None
     tick = instrument.tick
-    return replace(
-        trigger,
-        distance=price_rounding.round_distance(trigger.distance, tick),
-        level=price_rounding.round_entry_price(trigger.level, tick, trigger.side, SentType.STOP),
-        is_held=False,
-    )
+    level = price_rounding.round_entry_price(trigger.level, tick, trigger.side, SentType.STOP)
+    return replace(trigger, level=level, is_held=False)
 
 
 def time_in_force_denial(time_in_force: str, capabilities: Capabilities) -> Denial | None:
@@ -131,8 +126,8 @@ def trigger_of(
         return unlikely
     start = touch if activation is None else activation
     if signal.trail_atr is not None and (atr is None or not atr.value):
-        known = f"{atr.candles} of {CANDLES} candles of {atr.minutes} min" if atr else ""
-        return Denial(Code.ATR_UNKNOWN, detail=f"{row.pair}: {known}")
+        known = f": {atr.candles} of {CANDLES} candles of {atr.minutes} min" if atr else ""
+        return Denial(Code.ATR_UNKNOWN, detail=row.pair + known)
     exact, tick = _distance(signal, instrument, start, atr), smallest_step(instrument)
     if exact is not None and exact < tick and signal.trail_atr is None:
         detail = f"{plain(exact)}, and its tick is {plain(tick)}"

@@ -245,7 +245,7 @@ def test_scaled_entry_is_never_above_any_cap(
         return
     assert sized.quantity <= min(quantity * factor, maximum_at_broker)
     assert sized.quantity % step == 0
-    entry = Entry(sized.quantity, sized.quantity, D(0), D(0))
+    entry = Entry(sized.quantity, sized.quantity, D(0), D(0), "EUR/USD")
     limits = Limits(maximum, 5, leverage, D(100))
     if check(entry, PortfolioExposure(), limits, AccountFunds(D(1000), D(1000), D(30))) is None:
         assert sized.quantity <= maximum

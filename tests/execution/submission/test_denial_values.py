@@ -133,6 +133,48 @@ def test_trailing_stop_is_sent_in_whole_ticks_away_from_the_market() -> None:
 
 
 @pytest.mark.parametrize(
+    ("order", "signal", "atr", "denial"),
+    [
+        (
+            {}, {"trail_distance": D("0.000004")}, None,
+            Denial(Code.DISTANCE_BELOW_TICK, D("0.000004"), D("0.00001"),
+                   "0.000004, and its tick is 0.00001"),
+        ),
+        (
+            {}, {"trail_distance": D("1.1")}, None,
+            Denial(Code.TRAIL_TOO_WIDE, D("1.1"), D("1.1"), "1.1 from 1.1"),
+        ),
+        ({}, {}, None, Denial(Code.TRAIL_TOO_WIDE, None, D("1.1"), "TRAILING_STOP")),
+        (
+            {}, {"trail_distance": D("0.01"), "activation_price": D("1.11")}, None,
+            Denial(Code.ACTIVATION_REACHED, D("1.1"), D("1.11"),
+                   "activation_price 1.11, and the market is at 1.1"),
+        ),
+        (
+            {"max_level_deviation_percent": D(5)},
+            {"trail_distance": D("0.01"), "activation_price": D("1.0")}, None,
+            Denial(Code.PRICE_UNREASONABLE, D(10), D(5),
+                   "activation_price 1, and the market is at 1.1"),
+        ),
+        ({}, {"trail_atr": D(2)}, None, Denial(Code.ATR_UNKNOWN, detail="EUR/USD")),
+        (
+            {}, {"trail_atr": D(2)}, Atr(None, 3, 60),
+            Denial(Code.ATR_UNKNOWN, detail="EUR/USD: 3 of 15 candles of 60 min"),
+        ),
+    ],
+    ids=["below a tick", "as wide as the price", "without", "reached", "far", "no bars", "few"],
+)  # fmt: skip
+def test_trailing_stop_that_cannot_be_armed_states_why(
+    order: dict[str, Any], signal: dict[str, Any], atr: Atr | None, denial: Denial
+) -> None:
+    found = triggers.trigger_of(
+        order_row(**TRAILING, **order), signal_row(**TRAILING, **signal), instrument_row(),
+        quote_row(), atr,
+    )  # fmt: skip
+    assert found == denial
+
+
+@pytest.mark.parametrize(
     ("tick", "distance"), [(D("0.001"), "0.002"), (D("0.00001"), "0.00186"), (D(0), "0.00186")]
 )
 def test_distance_in_atr_is_in_ticks_or_tenths_of_a_pip(tick: D, distance: str) -> None:
@@ -168,3 +210,5 @@ def test_type_that_is_held_is_sent_only_if_the_account_takes_it() -> None:
     assert triggers.is_emulated("STOP_LIMIT", takes_limits)
     assert not triggers.is_emulated("STOP", takes_limits)
     assert not triggers.is_emulated("MARKET", takes_limits)
+    assert not triggers.is_emulated("LIMIT", takes_limits)
+    assert triggers.is_emulated("LIMIT", takes_limits, always=True)

@@ -18,7 +18,7 @@ from execution.submission.sizing import Denial
 
 LIMITS = Limits(None, 20, D(30), D(10))
 FUNDS = AccountFunds(equity=D(10_000), free_margin=D(10_000), leverage=D(30))
-SMALL = Entry(quantity=D(1000), notional=D(1000), margin=D(30), risk=D(10))
+SMALL = Entry(quantity=D(1000), notional=D(1000), margin=D(30), risk=D(10), pair="EUR/USD")
 
 
 @pytest.mark.parametrize(("risk", "passes"), [("199.99", True), ("200", True), ("200.5", False)])
@@ -111,7 +111,7 @@ def test_account_without_equity_may_open_nothing() -> None:
 
 def test_limits_apply_to_an_account_with_equity_below_one() -> None:
     funds = AccountFunds(equity=D("0.5"), free_margin=D("0.5"), leverage=D(30))
-    entry = Entry(quantity=D(1), notional=D(1), margin=D("0.03"), risk=D("0.01"))
+    entry = SMALL._replace(quantity=D(1), notional=D(1), margin=D("0.03"), risk=D("0.01"))
     assert check(entry, PortfolioExposure(), LIMITS, funds) is None
 
 
@@ -122,7 +122,7 @@ def test_allowed_entries_count_for_the_next_one() -> None:
         assert check(SMALL, book, limits, FUNDS) is None
         book.add(SMALL)
     assert book == PortfolioExposure(
-        2, D(2000), D(60), D(20), orders=2, notional_by_pair={"": D(2000)}
+        2, D(2000), D(60), D(20), orders=2, notional_by_pair={"EUR/USD": D(2000)}
     )
     assert check(SMALL, book, limits, FUNDS) is not None
 

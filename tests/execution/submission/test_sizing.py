@@ -203,8 +203,22 @@ def test_multipliers_are_multiplied(category: str, product: str) -> None:
 
 def test_numbers_of_a_denial_are_plain_text() -> None:
     denial = Denial(Code.MAX_QUANTITY, D("1E+3"), D(500))
-    assert denial.numbers() == {"name": "Quantity", "value": "1000", "maximum": "500"}
-    assert Denial(Code.QUOTE_MISSING).numbers() == {}
+    assert denial.numbers("EUR/USD", "CHF") == {
+        "name": "Quantity", "value": "1000", "maximum": "500", "unit": "EUR"
+    }  # fmt: skip
+    assert Denial(Code.MARGIN, D(7), D(5)).numbers("EUR/USD", "CHF")["unit"] == "CHF"
+    assert Denial(Code.QUOTE_MISSING).numbers("EUR/USD", "CHF") == {}
+
+
+def test_figures_state_what_is_known_of_value_and_bound() -> None:
+    """A price is compared with another, which has a name; either may be unknown."""
+    passed = Denial(Code.ACTIVATION_REACHED, D("1.1"), D("1.05")).figures("EUR/USD", "USD")
+    assert passed is not None
+    assert (passed.value, passed.bound_value, passed.word) == ("1.1", "1.05", "activation price")
+    only_bound = Denial(Code.MAX_QUANTITY, maximum=D(5)).figures("EUR/USD", "USD")
+    assert only_bound is not None
+    assert (only_bound.value, only_bound.bound_value) == ("", "5")
+    assert Denial(Code.MAX_QUANTITY).figures("EUR/USD", "USD") is None
 
 
 @pytest.mark.parametrize(("category", "percent"), [("small", 1), ("normal", 2), ("large", 3)])
