@@ -1,25 +1,24 @@
 """Level monitor: writes exit orders for engine-guarded levels that the price has reached.
 
 `tick_monitor.py` evaluates quotes as they arrive; beat scans all levels each minute. A scan also
-writes an exit again for what a CLOSE signal has left open.
+writes exits again for what a CLOSE, a loss limit or a halt has left open (`incomplete_closes.py`).
 
 Hits are found set-based, through the partial indexes on (price source, pair, level). A scan without
 hits writes nothing, and prices are never written into position rows.
 """
 
-from datetime import timedelta
 from decimal import Decimal
 from typing import NamedTuple
 
 from django.db import transaction
 
-from common.clocks import market_now
 from common.failpoints import failpoint
 from common.money import plain
 from common.reason_codes import Code
 from common.sql import Params, Query, kept_plans, rows
 from execution.exits.dust import HELD_BACK, request_positions_read
 from execution.exits.orders import ExitRequest, open_exits
+from execution.monitoring.incomplete_closes import incomplete_closes
 from positions.levels import is_guarded_by_sql, target_fraction
 from signals import effective_levels
 
@@ -44,13 +43,6 @@ class HitDetails(NamedTuple):
     tp_number: int
     target_fractions: list[Decimal]
     is_held_back: bool
-
-
-class IncompleteClose(NamedTuple):
-    """A position that a CLOSE signal has left open."""
-
-    id: int
-    signal_id: int
 
 
 LATEST = """
@@ -106,33 +98,15 @@ WHERE p.id = ANY(%s)
 """,
 )
 
-# A CLOSE is incomplete if the broker rejected its exit (market closed) or another exit blocked it.
-INCOMPLETE_CLOSES = Query(
-    IncompleteClose,
-    f"""
-SELECT p.id, f.id AS signal_id FROM signals_signal f
-CROSS JOIN LATERAL (
-  SELECT id, connection_id, symbol, side, pair, price_source_id, quantity, entry_price,
-    broker_quantity, broker_checked_at, broker_quantity_is_shared, last_activity_at
-  FROM positions_executionposition
-  WHERE signal_id = f.refers_to_id AND quantity > 0 AND reserved < quantity OFFSET 0) p
-WHERE f.action = 'CLOSE' AND f.close_fraction = 1 AND f.published_at > %s
-  AND NOT EXISTS (SELECT FROM execution_order o WHERE o.position_id = p.id
-    AND o.filled_quantity = 0 AND o.done_at > clock_timestamp() - make_interval(secs => %s))
-  AND NOT ({HELD_BACK})
-""",
-)
-CLOSE_RETRY_PERIOD = timedelta(days=7)  # after this time a CLOSE is no longer completed
-
 
 def scan_levels() -> list[int]:
-    """Write an exit order for each engine-guarded level reached, and for each incomplete CLOSE.
+    """Write an exit order for each engine-guarded level reached, and for each incomplete close.
 
     Returns the order ids to enqueue. Skips locked positions until the next scan.
     """
     with transaction.atomic(), kept_plans():
         requests = [
-            *_incomplete_closes(),
+            *incomplete_closes(RETRY_SECONDS),
             *exit_requests_for(find_hits()),
         ]  # of two requests for a position, the later one counts
         written = open_exits(requests, skip_locked=True)
@@ -140,14 +114,6 @@ def scan_levels() -> list[int]:
         failpoint("levels.committed")
     request_positions_read()
     return [exit_.order_id for exit_ in written]
-
-
-def _incomplete_closes() -> list[ExitRequest]:
-    since = market_now() - CLOSE_RETRY_PERIOD
-    closes = rows(INCOMPLETE_CLOSES, (since, RETRY_SECONDS), planned_once=True)
-    return [
-        ExitRequest(row.id, "close", detail=f"S-{row.signal_id} is not done yet") for row in closes
-    ]
 
 
 def find_hits(statement: Query[LevelHit] = HITS, parameters: Params = None) -> list[LevelHit]:

@@ -36,6 +36,7 @@ from execution.monitoring import (
     condition_exits,
     condition_watch,
     halt_actions,
+    incomplete_closes,
     level_monitor,
     level_sync,
     pending_actions,
@@ -207,6 +208,8 @@ BY_TIME = {"due", "ask", "pending actions"}
 OF_EXITS: dict[tuple[ModuleType, str], Any] = {
     (level_monitor, "HITS"): None,
     (level_monitor, "DETAILS"): (30, [1, 2]),
+    (incomplete_closes, "OF_PAUSES"): {"retry": 30},
+    (incomplete_closes, "OF_HALTS"): {"retry": 30},
     (dust, "FIND_DUST"): None,
     (dust, "REQUEST_READ"): None,
     (stop_failover, "PASSED"): None,
@@ -228,7 +231,7 @@ OF_EXITS: dict[tuple[ModuleType, str], Any] = {
     (broker_levels, "ANY_DUE_LEVELS"): {"lanes": '{""}'},
     (level_sync, "LEVELS"): {"longest": 11, "lanes": '{""}'},
 }
-HAS_TIMES = {"INCOMPLETE_CLOSES", "OF_UNMONITORED_PAIRS"}  # planned below, with times
+HAS_TIMES = {"OF_CLOSES", "OF_UNMONITORED_PAIRS"}  # planned below, with times
 OF_ONE_ACCOUNT = {"OURS", "ENTERING"}  # planned below
 PARTS = {"HELD_BACK", "_DUE_LEVELS"}  # of the statements above, as is what ends with _SQL
 ONCE = {"UNMARK_ALL_MISSING"}  # after a restore
@@ -298,9 +301,9 @@ class TestWithExits:
         self, with_exits: ExecutionConnection, alice: ExecutionConnection
     ) -> None:
         """Among all signals ever published; then their positions, one by one."""
-        asked = (market_now() - timedelta(days=7), 30)
-        assert reads_live_rows(level_monitor.INCOMPLETE_CLOSES, asked) == []
-        nodes = list(nodes_of(plan(level_monitor.INCOMPLETE_CLOSES, asked)))
+        asked = {"since": market_now() - timedelta(days=7), "retry": 30}
+        assert reads_live_rows(incomplete_closes.OF_CLOSES, asked) == []
+        nodes = list(nodes_of(plan(incomplete_closes.OF_CLOSES, asked)))
         scans = [one for one in nodes if one.get("Index Name") == "signal_published_closes"]
         assert len(scans) == 1
         assert "Index Cond" in scans[0]
@@ -314,6 +317,7 @@ def test_each_exit_statement_is_planned_or_selects_by_ids() -> None:
         (module.__name__, name)
         for module in (
             level_monitor,
+            incomplete_closes,
             dust,
             stop_failover,
             unprotected_time,
@@ -395,7 +399,9 @@ PERIODIC: Sequence[tuple[str, Any]] = (
     (broker_levels.ANY_DUE_LEVELS, {"lanes": "{}"}),
     (broker_positions.CLAIM, {"longest": 11, "lanes": "{}"}),
     (unprotected_time.UNMONITORED, None),
-    (level_monitor.INCOMPLETE_CLOSES, (market_now(), 30)),
+    (incomplete_closes.OF_CLOSES, {"since": market_now(), "retry": 30}),
+    (incomplete_closes.OF_PAUSES, {"since": market_now(), "retry": 30}),
+    (incomplete_closes.OF_HALTS, {"since": market_now(), "retry": 30}),
     (level_monitor.HITS, None),
     (stop_failover.PASSED, None),
     (stop_failover.REQUEST_READ, None),

@@ -1,0 +1,110 @@
+"""Positions that should be closed and are not: their exit was rejected, or another one blocked it.
+
+Brokers reject exits while a market is closed, for example. Such a close is not given up: each
+minute's scan of levels writes another exit as long as what requested it holds: a CLOSE signal of
+the last days, a pause by a loss limit that closes, or a halt that closes until its release.
+
+What a person closes by hand is not repeated: they see that it was rejected, and decide.
+"""
+
+from datetime import timedelta
+from typing import NamedTuple
+
+from common.clocks import market_now
+from common.reason_codes import Code
+from common.sql import Query, rows
+from execution.exits.dust import HELD_BACK
+from execution.exits.orders import ExitRequest
+from signals.joins import is_of_feed_sql
+
+CLOSE_RETRY_PERIOD = timedelta(days=7)  # after this time a CLOSE is no longer completed
+
+
+class IncompleteClose(NamedTuple):
+    """A position that is still open. code, detail: why it is to be closed."""
+
+    id: int
+    code: str
+    detail: str
+
+
+def _open_position(condition: str) -> str:
+    """Return a join with each position `p` that has something to close, by an index each."""
+    return f"""CROSS JOIN LATERAL (
+  SELECT id, signal_id, connection_id, symbol, side, pair, price_source_id, quantity, entry_price,
+    broker_quantity, broker_checked_at, broker_quantity_is_shared, last_activity_at
+  FROM positions_executionposition
+  WHERE {condition} AND quantity > 0 AND reserved < quantity OFFSET 0) p"""
+
+
+# No exit of the position has just ended without a fill, and its remainder can be sold.
+MAY_BE_REPEATED_SQL = f"""NOT EXISTS (SELECT FROM execution_order o WHERE o.position_id = p.id
+    AND o.filled_quantity = 0 AND o.done_at > clock_timestamp() - make_interval(secs => %(retry)s))
+  AND NOT ({HELD_BACK})"""
+
+OF_CLOSES = Query(
+    IncompleteClose,
+    f"""
+SELECT p.id, '{Code.CREATED.value}' AS code, 'S-' || f.id || ' is not done yet' AS detail
+FROM signals_signal f
+{_open_position("signal_id = f.refers_to_id")}
+WHERE f.action = 'CLOSE' AND f.close_fraction = 1 AND f.published_at > %(since)s
+  AND {MAY_BE_REPEATED_SQL}
+""",
+)
+
+OF_PAUSES = Query(
+    IncompleteClose,
+    f"""
+SELECT p.id, t.code, t.detail FROM connections_tradingpause t
+LEFT JOIN connections_subscription u ON u.id = t.subscription_id
+{_open_position("connection_id = t.connection_id")}
+WHERE t.ended_at IS NULL AND t.action = 'PAUSE_AND_CLOSE'
+  AND (t.subscription_id IS NULL OR {is_of_feed_sql("p.signal_id", "u.feed_id")})
+  AND {MAY_BE_REPEATED_SQL}
+""",
+)
+
+# A branch for each scope, so that each finds its positions by an index. Only what the halt has
+# tried to close: entries that it does not cancel may fill and stay.
+_SCOPES = {
+    "ALL": "true",
+    "FEED": is_of_feed_sql("signal_id", "k.feed_id"),
+    "USER": """connection_id IN (SELECT id FROM connections_executionconnection
+    WHERE user_id = k.user_id OR admin_id = k.user_id)""",
+    "CONNECTION": "connection_id = k.connection_id",
+    "BROKER_TYPE": """connection_id IN (SELECT id FROM connections_executionconnection
+    WHERE type = k.broker_type)""",
+    "SYMBOL": """(pair = k.pair OR EXISTS (SELECT FROM signals_signal s
+    WHERE s.id = signal_id AND s.currency_pair = k.pair))""",
+}
+OF_SCOPES_SQL = "\nUNION ALL\n".join(
+    f"""SELECT p.*, k.id AS halt_id, k.set_at FROM connections_killswitch k
+{_open_position(condition)}
+WHERE k.scope = '{scope}' AND k.flatten AND k.released_at IS NULL"""
+    for scope, condition in _SCOPES.items()
+)
+OF_HALTS = Query(
+    IncompleteClose,
+    f"""
+SELECT p.id, '{Code.FLATTENED.value}' AS code, 'kill switch ' || p.halt_id AS detail
+FROM ({OF_SCOPES_SQL}) p
+WHERE EXISTS (SELECT FROM execution_order o WHERE o.position_id = p.id AND o.leg LIKE 'close-%%'
+    AND o.created_at >= p.set_at)
+  AND {MAY_BE_REPEATED_SQL}
+""",
+)
+
+
+def incomplete_closes(retry_seconds: float) -> list[ExitRequest]:
+    """Return requests for all that is to be closed and has no live exit.
+
+    retry_seconds: none for a position of which an exit ended unfilled in this time.
+    """
+    asked = {"retry": retry_seconds, "since": market_now() - CLOSE_RETRY_PERIOD}
+    found = [
+        row
+        for statement in (OF_CLOSES, OF_PAUSES, OF_HALTS)
+        for row in rows(statement, asked, planned_once=True)
+    ]
+    return [ExitRequest(row.id, "close", code=Code(row.code), detail=row.detail) for row in found]
