@@ -176,17 +176,10 @@ def change_order(order_id: int, wanted: WantedTerms, *, by: User | None = None) 
             return change
 
 
-def _position_of(order: Order) -> ExecutionPosition | None:
-    """Return the open position of an entry."""
-    found = ExecutionPosition.objects.open().filter(
-        connection=order.connection_id, signal=order.signal_id, entry_leg=order.position_leg
-    )
-    return found.first() if order.filled_quantity else None
-
-
 def _move_position(order: Order, wanted: WantedTerms, by: User | None) -> None:
     """Give the position that a part of the entry has opened its new levels."""
-    if (position := _position_of(order)) is not None:
+    position = order.opened_position if order.filled_quantity else None
+    if position is not None and position.is_open:
         modify_position(
             position.pk,
             stop_loss=wanted.stop_loss or position.sl,
@@ -383,8 +376,8 @@ def _move_trigger(values: dict[str, Any]) -> str | None:
 
 def coming_levels(order: Order) -> tuple[Decimal | None, Decimal | None]:
     """Return the stop and the next target of an entry's position, open or coming."""
-    opened = _position_of(order)
-    if opened is not None:
+    opened = order.opened_position if order.filled_quantity else None
+    if opened is not None and opened.is_open:
         return opened.sl, opened.tp
     [levels] = rows(EFFECTIVE_LEVELS, ([order.signal_id],))
     target = levels.targets[0] if levels.targets else None

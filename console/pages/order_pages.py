@@ -51,11 +51,6 @@ def show(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
     order = find(pk)
     fills = list(order.fills.order_by("id"))
     log = ExecutionLog.objects.filter(order_id=pk).order_by("id")[:MAX_LOG_LINES]
-    opened = None
-    if order.is_entry and order.signal is not None:
-        opened = order.signal.positions.filter(
-            connection=order.connection, entry_leg=order.position_leg
-        ).first()
     decision = EntryDecision.objects.filter(order=pk).first()
     sliced = slice_result(order)
     is_running = sliced is not None and sliced.state == "RUNNING"
@@ -66,7 +61,7 @@ def show(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
         "order/page.html",
         f"O-{pk}",
         order=order,
-        position=order.position or opened,
+        position=order.position or order.opened_position,
         explanation=explanation_of(order),
         end=end_of(order),
         reason=reason_of(order),

@@ -59,6 +59,7 @@ def orders_for(user: User) -> QuerySet[Order]:
     opened = ExecutionPosition.objects.filter(
         connection_id=OuterRef("connection_id"),
         signal_id=OuterRef("signal_id"),
+        entry_leg=OuterRef("position_leg"),
         closed_at__isnull=False,
     )
     closed = Q(position__closed_at__isnull=False) | Q(Exists(opened))
@@ -212,11 +213,7 @@ def _is_of_entry(order: Order, data: Mapping[str, Any]) -> bool:
 
 
 def _position_of(order: Order) -> ExecutionPosition:
-    position = order.position
-    if position is None:
-        position = ExecutionPosition.objects.filter(
-            connection=order.connection_id, signal=order.signal_id
-        ).first()
+    position = order.position or order.opened_position
     if position is None or not position.is_open:
         detail = "It has no open position whose levels could be changed."
         raise ConflictError(Code.STATE_CONFLICT, detail)

@@ -376,6 +376,15 @@ class Order(models.Model):
         return is_gtd and self.client_order_id is not None and self.expires_at is None
 
     @property
+    def opened_position(self) -> ExecutionPosition | None:
+        """The position that it has opened; of a trade in slices the one of its own leg."""
+        if not self.is_entry:
+            return None
+        return ExecutionPosition.objects.filter(
+            connection=self.connection_id, signal=self.signal_id, entry_leg=self.position_leg
+        ).first()
+
+    @property
     def is_entry(self) -> bool:
         """Whether it opens a position."""
         return self.leg.startswith("entry")

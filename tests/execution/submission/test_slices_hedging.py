@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from django.db import transaction
+from rest_framework.test import APIClient
 
 from brokers.base import OutcomeUnknown
 from brokers.types import CloseCause
@@ -21,6 +22,7 @@ from execution.monitoring.pending_actions import process_pending_actions
 from execution.reconciliation.reconcile import reconcile
 from execution.reports.apply import apply_reports
 from execution.runtime.trading_runtime import TradingRuntime
+from execution.services import close_position
 from execution.slice_results import slice_result
 from execution.submission.claim_sql import EXPOSURE
 from positions.closed_results import ClosedRequest, closed_sums
@@ -29,6 +31,7 @@ from signals.models import Feed
 from tests.execution import factories
 from tests.execution.fake_broker import FakeBroker
 from tests.execution.submission.test_slices import next_slice, seen, statuses
+from users.services import create_api_key
 
 pytestmark = pytest.mark.django_db(transaction=True)
 TWAP: dict[str, Any] = {"execution_style": "TWAP", "duration_seconds": 60, "slice_count": 3}
@@ -81,6 +84,45 @@ def test_each_slice_opens_its_own_position_with_its_levels(
         result = slice_result(order)
         assert result is not None
         assert (result.filled, result.sent, result.state) == (D(90), 3, "FILLED")
+
+
+@pytest.fixture
+def api(account: ExecutionConnection) -> APIClient:
+    """The owner's client of the API."""
+    assert account.user is not None
+    _, key = create_api_key(account.user, "test", scopes=["read", "trade"])
+    client = APIClient()
+    client.credentials(HTTP_AUTHORIZATION=f"Bearer {key}")
+    return client
+
+
+def test_levels_are_changed_on_the_ticket_of_the_slice(
+    feed: Feed, account: ExecutionConnection, api: APIClient
+) -> None:
+    factories.signal(feed, **TWAP)
+    all_slices()
+    second = Order.objects.get(leg="entry-2")
+    path = f"/api/v1/orders/{second.pk}/"
+    assert api.patch(path, {"stop_loss": "1.095"}, format="json").status_code == 200
+    assert [stop for _, _, stop, _ in positions()] == [D("1.09"), D("1.095"), D("1.09")]
+    close_position(ExecutionPosition.objects.get(entry_leg="entry").pk)
+    factories.fill_all()
+    assert api.patch(path, {"stop_loss": "1.096"}, format="json").status_code == 200
+    assert [stop for _, _, stop, _ in positions()][1] == D("1.096")
+
+
+def test_slice_is_closed_when_its_own_ticket_is(
+    feed: Feed, account: ExecutionConnection, api: APIClient
+) -> None:
+    factories.signal(feed, **TWAP)
+    all_slices()
+    close_position(ExecutionPosition.objects.get(entry_leg="entry-2").pk)
+    factories.fill_all()
+    lifecycles = {
+        order.leg: api.get(f"/api/v1/orders/{order.pk}/").json()["lifecycle"]
+        for order in Order.objects.entries()
+    }
+    assert lifecycles == {"entry": "FILLED", "entry-2": "CLOSED", "entry-3": "FILLED"}
 
 
 def test_close_closes_each_ticket_once_and_cancels_the_rest(
