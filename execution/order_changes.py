@@ -42,7 +42,6 @@ from execution.submission.change_terms import AllowedChange, WantedTerms
 from execution.submission.changes import evaluate_change, lock_before_order
 from execution.submission.signal_limits import SignalTotals
 from execution.submission.sizing import Denial
-from positions.models import ExecutionPosition
 from signals.models import OrderType
 from users.models import User
 from users.tenancy import for_all_tenants
