@@ -13,7 +13,7 @@ from common.errors import ConflictError
 from common.reason_codes import Code
 from common.sql import Query, array, rows, run
 from execution.exits.reservations import recompute_reserved
-from execution.models import Order, RouteState, Status
+from execution.models import Order, Status
 from execution.permissions import require_on_accounts
 from execution.submission.route_writes import end_routes
 from users.models import User
@@ -27,14 +27,29 @@ class _Member(NamedTuple):
     id: int
 
 
-# Which orders an order stands for: all slices of its entry, and the legs of its pair.
+# Which orders an order stands for: of an entry that its route has moved that on the account which
+# has it now, all slices of its entry, and the legs of its pair.
 MEMBERS = Query(
     _Member,
     """
-SELECT o.id AS order_id, e.id FROM execution_order o
+WITH moved AS (
+  SELECT o.id AS order_id, e.id, e.signal_id, e.connection_id
+  FROM execution_order o
+  JOIN execution_order e ON e.signal_id = o.signal_id AND e.routed_from_id = o.routed_from_id
+    AND e.leg = o.leg AND e.route_state IN ('OPEN', 'HERE', 'LAST')  -- as `one_routed_entry` has it
+  WHERE o.id = ANY(%(ids)s::bigint[]) AND o.route_state = 'MOVED'
+), present AS (
+  SELECT id AS order_id, signal_id, connection_id FROM execution_order
+  WHERE id = ANY(%(ids)s::bigint[]) AND leg LIKE 'entry%%'
+  UNION ALL
+  SELECT order_id, signal_id, connection_id FROM moved
+)
+SELECT order_id, id FROM moved
+UNION
+SELECT o.order_id, e.id FROM present o
 JOIN execution_order e ON e.signal_id = o.signal_id AND e.connection_id = o.connection_id
   AND e.leg LIKE 'entry%%'
-WHERE o.id = ANY(%(ids)s::bigint[]) AND o.leg LIKE 'entry%%' AND EXISTS (
+WHERE EXISTS (
   SELECT FROM execution_sliceplan s JOIN execution_order f ON f.id = s.order_id
   WHERE f.signal_id = o.signal_id AND f.connection_id = o.connection_id
     AND f.leg = 'entry' AND f.leg LIKE 'entry%%')  -- as the index `one_entry` has it
@@ -73,7 +88,7 @@ def cancel_order(order_id: int, *, by: User | None = None) -> str:
 
     An order of an entry in slices stands for all of them: those that have not ended are cancelled
     too. So is the other leg of an OCO pair of which none has fired. A routed entry that has failed
-    unsent is not sent to another account any more.
+    unsent is not sent to another account any more, and one that has moved is cancelled there.
 
     Returns its status: of an order that has ended before, that of its next slice. Raises
     ConflictError if the order and all its slices have ended. Enqueue pending actions on commit.
@@ -113,19 +128,16 @@ def _cancel(orders: Sequence[Order], by: User | None, then_close: bool) -> dict[
     Returns for each of them which orders, with itself, had not ended. Raises NotAllowedError.
     """
     detail = f"by {by.get_username()}" if by else ""
-    require_on_accounts(list({order.connection_id for order in orders}), by)
-    ids = [order.pk for order in orders]
-    found = _locked({*ids, *(one.id for one in rows(MEMBERS, {"ids": array(ids)}))})
-    members = rows(MEMBERS, {"ids": array(ids)})  # with slices that a claim was writing meanwhile
-    found |= _locked({one.id for one in members} - found.keys())
-    together = {order_id: {order_id} for order_id in ids}
-    for one in members:
-        together[one.order_id].add(one.id)
+    accounts = {order.connection_id for order in orders}
+    require_on_accounts(list(accounts), by)
+    together, found = _lock_together([order.pk for order in orders])
+    if elsewhere := {one.connection_id for one in found.values()} - accounts:
+        require_on_accounts(list(elsewhere), by)
     live = {
         order_id: [
             found[pk]
             for pk in _without_other_leg(order_id, sorted(group), found)
-            if found[pk].done_at is None or _may_move(found[pk])
+            if found[pk].done_at is None or found[pk].may_move
         ]
         for order_id, group in together.items()
     }
@@ -134,16 +146,30 @@ def _cancel(orders: Sequence[Order], by: User | None, then_close: bool) -> dict[
     if waiting:
         run(CANCEL_PENDING, {"ids": array(waiting), "detail": detail})
         recompute_reserved(waiting)
-    if failed := {pk for pk, one in chosen.items() if _may_move(one)}:
+    if failed := {pk for pk, one in chosen.items() if one.may_move}:
         end_routes(failed, detail=detail)
     if sent := sorted(chosen.keys() - failed - set(waiting)):
         run(REQUEST_CANCEL, {"then_close": then_close, "ids": array(sent)})
     return live
 
 
-def _may_move(order: Order) -> bool:
-    """Return whether a failed entry would be sent to the next account of its route."""
-    return order.status == Status.FAILED and order.route_state == RouteState.HERE
+def _lock_together(order_ids: Sequence[int]) -> tuple[dict[int, set[int]], dict[int, Order]]:
+    """Lock orders with all that they stand for: return the ids of each, and all by id.
+
+    While a lock is awaited, a claim may write slices, or a route may move the entry on. So they are
+    read again until no other ones are found: what is locked and has not moved does not move.
+    """
+    found: dict[int, Order] = {}
+    members: Sequence[_Member] = []
+    wanted = {*order_ids, *(one.id for one in rows(MEMBERS, {"ids": array(order_ids)}))}
+    while missing := wanted - found.keys():
+        found |= _locked(missing)
+        members = rows(MEMBERS, {"ids": array(order_ids)})
+        wanted = {one.id for one in members}
+    together = {order_id: {order_id} for order_id in order_ids}
+    for one in members:
+        together[one.order_id].add(one.id)
+    return together, found
 
 
 def _locked(order_ids: Collection[int]) -> dict[int, Order]:

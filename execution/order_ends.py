@@ -8,22 +8,16 @@ prolonged, also if its end was changed while it was being sent.
 from datetime import datetime
 from typing import Any
 
-from django.db.models import Q
-
 from common.clocks import machine_seconds_until, market_now
 from common.errors import ConflictError, FillcastError, InvalidInputError
 from common.reason_codes import Code
 from common.sql import IdRow, Query, periodic_rows, run
 from execution.base.statements import AT_BROKER_SQL, insert_log_sql, log_rows_sql
-from execution.models import Order, RouteState, Status
+from execution.models import Order, Status, may_move_sql
 from signals.entry_ends import close_time
 from signals.joins import signal_join_sql
 from signals.models import Signal
 from signals.validation import entry_end_errors
-
-MAY_MOVE_SQL = f"status = '{Status.FAILED.value}' AND route_state = '{RouteState.HERE.value}'"
-MAY_MOVE = Q(status=Status.FAILED, route_state=RouteState.HERE)
-"""Entries that have failed, and may still move to the next account of their route."""
 
 
 def end_errors(order: Order, valid_until: datetime) -> list[InvalidInputError]:
@@ -71,7 +65,7 @@ WITH wanted AS (
     o.pending_action <> '' OR o.status = 'CANCEL_REQUESTED' AS is_ending
   FROM execution_order o {signal_join_sql("o.signal_id")}
   WHERE o.signal_id = %(refers_to)s AND o.leg LIKE 'entry%%'
-    AND (o.done_at IS NULL OR o.{MAY_MOVE_SQL.replace("AND ", "AND o.")})
+    AND (o.done_at IS NULL OR {may_move_sql("o")})
 ), moved AS (
   UPDATE execution_order o SET own_valid_until = w.new_end,
     due_at = CASE o.status WHEN 'PENDING' THEN least(o.due_at, clock_timestamp()

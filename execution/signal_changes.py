@@ -19,11 +19,10 @@ from execution.models import (
     EntryChange,
     Order,
     OrderTrigger,
-    RouteState,
-    Status,
+    may_move_sql,
 )
 from execution.order_changes import WITH_LIMIT, WITH_STOP, obstacle, request_change
-from execution.order_ends import MAY_MOVE_SQL, refuse_prolonged
+from execution.order_ends import refuse_prolonged
 from execution.submission import claim_sql
 from execution.submission.change_terms import WantedTerms
 from execution.submission.changes import lock_before_order
@@ -49,7 +48,7 @@ _WANTED = f"""
       ELSE stop_price END AS new_stop
   FROM execution_order
   WHERE signal_id = %(refers_to)s AND leg = 'entry' AND leg LIKE 'entry%%'
-    AND (done_at IS NULL OR {MAY_MOVE_SQL})"""
+    AND (done_at IS NULL OR {may_move_sql("execution_order")})"""
 _CHANGED = "(old_limit, old_stop) IS DISTINCT FROM (new_limit, new_stop)"
 
 CHANGE_UNSENT = f"""
@@ -199,7 +198,6 @@ def _begin(change_id: int) -> None:
         stop_price=change.stop_price if change.stop_price != order.stop_price else None,
     )
     error = obstacle(order)
-    may_move = order.status == Status.FAILED and order.route_state == RouteState.HERE
     if error is None:
         try:
             request_change(order, wanted, totals, change=change)
@@ -208,7 +206,7 @@ def _begin(change_id: int) -> None:
             error = refusal
     if error is None:
         return
-    if may_move or (isinstance(error, ConflictError) and error.code in _SOON):
+    if order.may_move or (isinstance(error, ConflictError) and error.code in _SOON):
         run(POSTPONE, (change_id,))
         return
     run(REFUSE, {"id": change_id, "code": str(error.code), "detail": str(error)})

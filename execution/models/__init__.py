@@ -3,7 +3,7 @@
 from execution.models.changes import OPEN_CHANGE, OPEN_CHANGE_STATES, ChangeState, EntryChange
 from execution.models.decisions import EntryDecision
 from execution.models.drift import Decision, DriftItem
-from execution.models.orders import Fill, Order, OrderQuerySet
+from execution.models.orders import MAY_MOVE, Fill, Order, OrderQuerySet, may_move_sql
 from execution.models.progress import (
     AccountSyncState,
     BrokerListing,
@@ -43,6 +43,7 @@ __all__ = [
     "FEED_PRIORITY",
     "IN_FLIGHT",
     "LIVE",
+    "MAY_MOVE",
     "NOT_ENDED",
     "OPEN_CHANGE",
     "OPEN_CHANGE_STATES",
@@ -76,5 +77,6 @@ __all__ = [
     "StreamLease",
     "TriggerKind",
     "WorkerLease",
+    "may_move_sql",
     "trigger_of",
 ]

@@ -25,6 +25,17 @@ from execution.models.status import (
 from positions.models import ExecutionPosition
 from signals.models import OrderType, Signal, TimeInForce
 
+_OF_FAILED_ROUTE = {"route_state": RouteState.HERE, "status": Status.FAILED}
+MAY_MOVE = Q(**_OF_FAILED_ROUTE)
+"""Entries that have failed, and may still move to the next account of their route: of one loaded
+order `Order.may_move`, in SQL `may_move_sql`."""
+
+
+def may_move_sql(order: str) -> str:
+    """Return MAY_MOVE as SQL. order: the alias of the row."""
+    tests = (f"{order}.{name} = '{value.value}'" for name, value in _OF_FAILED_ROUTE.items())
+    return f"({' AND '.join(tests)})"
+
 
 class OrderQuerySet(models.QuerySet["Order"]):
     """Orders by leg and status."""
@@ -327,7 +338,7 @@ class Order(models.Model):
             models.Index(  # entries that may be sent to the next account
                 fields=["done_at"],
                 name="order_route_failed",
-                condition=Q(route_state="HERE", status=Status.FAILED),
+                condition=MAY_MOVE,
             ),
             models.Index(
                 fields=["position"], name="order_inferred", condition=Q(inferred_quantity__gt=0)
@@ -383,6 +394,11 @@ class Order(models.Model):
         return ExecutionPosition.objects.filter(
             connection=self.connection_id, signal=self.signal_id, entry_leg=self.position_leg
         ).first()
+
+    @property
+    def may_move(self) -> bool:
+        """Whether it has failed, and may still move to the next account of its route."""
+        return all(getattr(self, name) == value for name, value in _OF_FAILED_ROUTE.items())
 
     @property
     def is_entry(self) -> bool:

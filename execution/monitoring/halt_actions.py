@@ -18,8 +18,7 @@ from common.reason_codes import Code
 from connections.models import KillSwitch
 from connections.services import HaltTarget
 from execution.exits.orders import ExitRequest, open_exits
-from execution.models import NOT_ENDED, Order, PendingAction, Status
-from execution.order_ends import MAY_MOVE
+from execution.models import MAY_MOVE, NOT_ENDED, Order, PendingAction, Status
 from execution.submission.route_writes import end_routes
 from positions.models import ExecutionPosition
 

@@ -42,6 +42,7 @@ from execution.dispatch.background_calls import BackgroundCall, CallResult
 from execution.dispatch.call_results import write_results
 from execution.dispatch.order_dispatcher import OrderDispatcher
 from execution.dispatch.report_writer import apply_call_reports
+from execution.models import may_move_sql
 from execution.reports.row_locks import free_orders
 
 FIRST_LOOKUP_SECONDS = 2
@@ -158,7 +159,7 @@ _NEVER_ARRIVED = event_rows_sql(
     "moved m",
     kind="'order.failed'",
     payload="jsonb_build_object('code', m.reason)",
-    where="m.status = 'FAILED' AND m.route_state <> 'HERE'",  # else `route_failed` notifies
+    where=f"m.status = 'FAILED' AND NOT {may_move_sql('m')}",  # else `route_failed` notifies
 )
 _ABSENT = log_rows_sql(
     "moved m",

@@ -21,6 +21,7 @@ from execution.base.statements import (
     insert_log_sql,
     log_rows_sql,
 )
+from execution.models import may_move_sql
 from execution.reports.close_reasons import close_reason_sql
 from positions.quantities import close_positions_sql, open_positions_sql
 from positions.stop_rule_rows import insert_stop_rules_sql
@@ -216,9 +217,8 @@ _MOVED = event_rows_sql(
     "u m",
     kind="'order.' || lower(m.status)",
     payload="m.numbers",
-    where="""m.moved AND m.status IN ('FILLED', 'PARTIALLY_FILLED', 'REJECTED', 'FAILED',
-    'CANCELLED', 'EXPIRED', 'UNKNOWN')
-    AND NOT (m.status = 'FAILED' AND m.route_state = 'HERE')""",  # `route_failed` notifies
+    where=f"""m.moved AND m.status IN ('FILLED', 'PARTIALLY_FILLED', 'REJECTED', 'FAILED',
+    'CANCELLED', 'EXPIRED', 'UNKNOWN') AND NOT {may_move_sql("m")}""",  # `route_failed` notifies
 )
 _OPENED = event_rows_sql(
     "opened m",

@@ -16,10 +16,13 @@ WHERE datname = current_database() AND wait_event_type = 'Lock' AND pid <> pg_ba
 """
 
 
-def at_once(row: Model, *acts: Callable[[], Any]) -> list[Any]:
+def at_once(
+    row: Model, *acts: Callable[[], Any], holder: Callable[[], Any] | None = None
+) -> list[Any]:
     """Hold a row until each act waits for it or is done; let go, and return what each answered.
 
     What waits for the row has read what it will. An act that raised is its exception.
+    holder: what the session that holds the row does before it lets go.
     """
     answers: list[Any] = [None] * len(acts)
 
@@ -37,6 +40,8 @@ def at_once(row: Model, *acts: Callable[[], Any]) -> list[Any]:
         for thread in threads:
             thread.start()
         _wait_until_they_wait(threads)
+        if holder is not None:
+            holder()
     for thread in threads:
         thread.join(SECONDS)
     assert not any(thread.is_alive() for thread in threads), "a request hangs"

@@ -1,24 +1,35 @@
-"""A routed entry that failed unsent is cancelled before it moves to the next account."""
+"""A routed entry is cancelled before it moves to the next account, while it does, and there."""
 
 from collections.abc import Callable
 
 import pytest
 
+from brokers.base import NotSent
 from common.errors import ConflictError
 from common.reason_codes import Code
+from common.sql import IdRow, Query, rows
 from connections import services as connections
 from connections.models import ExecutionConnection
 from connections.services import HaltTarget
 from events.models import Event
 from execution import scoped_actions, services
-from execution.models import ExecutionLog, Order
+from execution.models import MAY_MOVE, ExecutionLog, Order, may_move_sql
 from execution.monitoring.halt_actions import halt_impact
 from execution.monitoring.pending_actions import process_pending_actions
 from execution.runtime.trading_runtime import TradingRuntime
 from execution.scoped_actions import ActionRequest, ActionScope
+from execution.submission.claim import claim
 from signals.models import Feed
+from tests.changes.concurrent_forms import at_once
 from tests.execution import factories
-from tests.execution.submission.test_routed_entries import fail, moved_on, publish, route, states
+from tests.execution.submission.test_routed_entries import (
+    claimed,
+    fail,
+    moved_on,
+    publish,
+    route,
+    states,
+)
 
 pytestmark = pytest.mark.django_db(transaction=True)
 ALL = HaltTarget("ALL")
@@ -101,3 +112,109 @@ def test_cancel_before_the_failure_ends_the_route(sent: Order, runtime: TradingR
     fail(sent, Code.NEVER_ARRIVED)
     process_pending_actions()
     expect_ended(sent)
+
+
+# ---- while it moves, and after it has ------------------------------------------------------------
+def not_sent(order: Order) -> None:
+    """Its broker is not reached, so its next claim sends it to another account."""
+    factories.answer(factories.claimed_call(order), NotSent(Code.NOT_CONNECTED))
+    factories.force("UPDATE execution_order SET due_at = now() - interval '1 second'")
+
+
+def cancel_one_of_many(order: Order) -> None:
+    assert services.cancel_orders([order.pk]) == [order.pk]
+
+
+@pytest.mark.parametrize("cancel", [cancel_one, cancel_one_of_many])
+@pytest.mark.parametrize("moves", ["after its failure", "by its claim"])
+def test_cancel_reaches_an_entry_that_moves_meanwhile(
+    sent: Order, cancel: Callable[[Order], None], moves: str
+) -> None:
+    """The cancel has read the entry on its old account, and waits for its row."""
+    if moves == "by its claim":
+        not_sent(sent)
+    else:
+        fail(sent, Code.NEVER_ARRIVED)
+
+    def move() -> None:
+        if moves == "by its claim":
+            assert len(claim([sent.pk], worker_id=factories.OWNER).moved) == 1
+        else:
+            assert len(moved_on()) == 1
+
+    assert at_once(sent, lambda: cancel(sent), holder=move) == [None]
+    old, new = Order.objects.order_by("id")
+    assert (old.route_state, new.route_state) == ("MOVED", "HERE")
+    assert (new.status, new.reason) == ("CANCELLED", "OWNER_CANCELLED")
+    assert claimed() == []
+    assert moved_on() == []
+
+
+def test_move_that_meets_a_cancel_is_stopped(sent: Order) -> None:
+    """The cancel has the row first; the move has read it and waits."""
+    not_sent(sent)
+    [found] = at_once(
+        sent,
+        lambda: claim([sent.pk], worker_id=factories.OWNER),
+        holder=lambda: cancel_one(sent),
+    )
+    assert (found.moved, found.outgoing) == ([], [])
+    assert states() == [(sent.connection_id, "CANCELLED", "OWNER_CANCELLED", "HERE")]
+
+
+@pytest.mark.parametrize("is_sent", [False, True])
+def test_cancel_of_an_order_that_has_moved_reaches_its_last_account(
+    sent: Order, runtime: TradingRuntime, is_sent: bool
+) -> None:
+    """A page shows the first of three accounts, and the third one has the entry."""
+    third = factories.account(owner=sent.connection.user)
+    route(sent.connection, *_others(sent), third)
+    fail(sent, Code.NEVER_ARRIVED)
+    [second] = moved_on()
+    fail(Order.objects.get(pk=second), Code.NEVER_ARRIVED)
+    [last] = moved_on()
+    if is_sent:
+        [outgoing] = claimed()
+        assert outgoing.request.connection_id == str(third.pk)
+    services.cancel_order(sent.pk)
+    order = Order.objects.get(pk=last)
+    assert order.connection_id == third.pk
+    if is_sent:
+        assert (order.status, order.pending_action) == ("SUBMITTING", "CANCEL")
+    else:
+        assert order.status == "CANCELLED"
+        with pytest.raises(ConflictError):
+            services.cancel_order(sent.pk)
+
+
+def _others(order: Order) -> list[ExecutionConnection]:
+    user = order.connection.user
+    return list(ExecutionConnection.objects.filter(user=user).exclude(pk=order.connection_id)
+                .order_by("created_at", "pk"))[:1]  # fmt: skip
+
+
+def test_cancel_of_an_order_that_has_moved_ends_the_slices_on_its_new_account(
+    alice: ExecutionConnection, feed: Feed
+) -> None:
+    second = factories.account(owner=alice.user)
+    route(alice, second, policy="PRICE")
+    factories.quote(alice, "1.1", "1.1003")
+    factories.quote(second, "1.1", "1.1002")
+    publish(feed, execution_style="TWAP", duration_seconds=60, slice_count=3)
+    assert [one.request.connection_id for one in claimed()] == [str(second.pk)]
+    old = Order.objects.get(connection=alice)
+    services.cancel_order(old.pk)
+    slices = Order.objects.filter(connection=second).order_by("id")
+    assert [(one.status, one.pending_action) for one in slices] == [
+        ("SUBMITTING", "CANCEL"), ("CANCELLED", ""), ("CANCELLED", ""),
+    ]  # fmt: skip
+
+
+def test_one_definition_says_which_entries_may_move(failed: Order, feed: Feed) -> None:
+    other = factories.account(feed)
+    publish(feed)
+    assert Order.objects.filter(connection=other).exists()
+    by_sql = rows(Query(IdRow, f"SELECT o.id FROM execution_order o WHERE {may_move_sql('o')}"))
+    assert [row.id for row in by_sql] == [failed.pk]
+    assert list(Order.objects.filter(MAY_MOVE)) == [failed]
+    assert [one.pk for one in Order.objects.all() if one.may_move] == [failed.pk]
