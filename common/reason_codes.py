@@ -187,6 +187,11 @@ class Code(StrEnum):
         "The account does not list this symbol.",
         "Add it to the subscription's symbol map, or ask the broker to enable it.",
     )
+    NO_ROUTE_ACCOUNT = (
+        "NO_ROUTE_ACCOUNT",
+        "No account of the subscription's route may take the entry.",
+        "The detail names why each was left out: end one of these reasons, or change the route.",
+    )
     SYMBOL_AMBIGUOUS = (
         "SYMBOL_AMBIGUOUS",
         "The account lists several symbols that fit this pair equally well.",

@@ -12,7 +12,8 @@ Of several reasons the first in this order is returned:
 3. a pause that a loss limit caused: `LOSS_LIMIT`, `DRAWDOWN_LIMIT`, `REALIZED_LOSS_LIMIT`,
    `LOSING_STREAK`
 4. missing parts: `NO_CREDENTIALS`, `NO_PRESET`, `NO_DATA_CONNECTION`; with a symbol also
-   `SYMBOL_NOT_AT_BROKER`, if the account's broker does not list it
+   `SYMBOL_NOT_AT_BROKER`, if the account's broker does not list it, and on accounts of routes
+   `SYMBOL_AMBIGUOUS`, if several of its symbols fit (elsewhere the claim denies the entry)
 5. the health of the connection: `CONNECTION_TEST_PENDING` (a requested test must pass first) or, if
    no worker could run that test, `NO_SESSION_WORKER`; `CONNECTION_UNTESTED`; the code of its last
    error, such as `ACCOUNT_TRADING_DISABLED` (its broker pauses trading) or
@@ -20,9 +21,10 @@ Of several reasons the first in this order is returned:
    `CONNECTION_UNREACHABLE`, `CIRCUIT_OPEN`, `CONNECTION_NOT_RECONCILED`
 
 Decisions of people come first because only people can change them; entries are then SKIPPED. For a
-temporary reason (TEMPORARY_REASONS) entries wait, up to the maximum age of their signal. Under
-row-level security these statements see only one tenant's rows: fan-out runs them inside
-`users.tenancy.for_all_tenants()`.
+temporary reason (TEMPORARY_REASONS) entries wait, up to the maximum age of their signal. Of the
+account that subscribes with a route only the decisions count that stop the whole route; the rest is
+judged of each account when one is chosen (ROUTE_ACCOUNT_REASON_SQL). Under row-level security these
+statements see only one tenant's rows: fan-out runs them inside `users.tenancy.for_all_tenants()`.
 """
 
 from collections.abc import Collection, Mapping
@@ -46,16 +48,17 @@ _HALTED = """EXISTS (SELECT FROM connections_killswitch k
             WHERE k.released_at IS NULL AND k.mode = '{mode}'
               AND (k.scope = 'ALL' OR (k.scope = 'FEED' AND k.feed_id = %(feed_id)s::bigint)
                 OR (k.scope = 'SYMBOL' AND k.pair = %(pair)s::text)))
-    OR c.id IN (SELECT k.connection_id FROM connections_killswitch k
-                WHERE k.released_at IS NULL AND k.mode = '{mode}' AND k.scope = 'CONNECTION')
     OR coalesce(c.user_id, c.admin_id) IN (
         SELECT k.user_id FROM connections_killswitch k
         WHERE k.released_at IS NULL AND k.mode = '{mode}' AND k.scope = 'USER')
-    OR c.type IN (SELECT k.broker_type FROM connections_killswitch k
-        WHERE k.released_at IS NULL AND k.mode = '{mode}' AND k.scope = 'BROKER_TYPE')
-    OR s.symbol_map ->> %(pair)s::text IS NOT NULL AND {traded_pair} IN (
-        SELECT k.pair FROM connections_killswitch k
-        WHERE k.released_at IS NULL AND k.mode = '{mode}' AND k.scope = 'SYMBOL'))"""
+    OR NOT {is_routed} AND (
+      c.id IN (SELECT k.connection_id FROM connections_killswitch k
+               WHERE k.released_at IS NULL AND k.mode = '{mode}' AND k.scope = 'CONNECTION')
+      OR c.type IN (SELECT k.broker_type FROM connections_killswitch k
+          WHERE k.released_at IS NULL AND k.mode = '{mode}' AND k.scope = 'BROKER_TYPE')
+      OR s.symbol_map ->> %(pair)s::text IS NOT NULL AND {traded_pair} IN (
+          SELECT k.pair FROM connections_killswitch k
+          WHERE k.released_at IS NULL AND k.mode = '{mode}' AND k.scope = 'SYMBOL')))"""
 
 TRADED_PAIR_SQL = """coalesce((SELECT i.pair FROM connections_instrument i
     WHERE i.book = c.instrument_book AND i.symbol = s.symbol_map ->> %(pair)s::text),
@@ -65,9 +68,9 @@ symbol of another pair, it is that pair, which then counts for sizing, monitorin
 reconciliation."""
 
 
-def _halted(mode: str) -> str:
+def _halted(mode: str, is_routed: str) -> str:
     """Return the condition that a halt of this mode concerns a candidate."""
-    return _HALTED.format(mode=mode, traded_pair=TRADED_PAIR_SQL)
+    return _HALTED.format(mode=mode, traded_pair=TRADED_PAIR_SQL, is_routed=is_routed)
 
 
 _RECENTLY_HELD_LANES = f"""SELECT l.lane FROM connections_lanelease l
@@ -89,16 +92,14 @@ _HEALTH_REASON_SQL = f"""
 
 # As for halts: the first EXISTS is evaluated once, each IN is hashed once.
 _IS_PAUSED = """EXISTS (SELECT FROM connections_tradingpause p WHERE p.ended_at IS NULL) AND (
-    c.id IN (SELECT p.connection_id FROM connections_tradingpause p
+    NOT {is_routed} AND c.id IN (SELECT p.connection_id FROM connections_tradingpause p
              WHERE p.ended_at IS NULL AND p.subscription_id IS NULL)
     OR (s.id, c.id) IN (SELECT p.subscription_id, p.connection_id FROM connections_tradingpause p
                 WHERE p.ended_at IS NULL AND p.subscription_id IS NOT NULL))"""
 _OF_PAUSE = """(SELECT p.{column} FROM connections_tradingpause p
     WHERE p.connection_id = {connection_id} AND p.ended_at IS NULL
-      AND (p.subscription_id IS NULL OR p.subscription_id = {subscription_id})
+      AND (p.subscription_id IS NULL AND NOT {is_routed} OR p.subscription_id = {subscription_id})
     ORDER BY p.subscription_id NULLS FIRST, p.id LIMIT 1)"""
-
-_PAUSE_CODE = _OF_PAUSE.format(column="code", connection_id="c.id", subscription_id="s.id")
 
 # Scalar subqueries: the planner must not hash all books that list the symbol.
 IS_LISTED_SQL = """CASE
@@ -130,30 +131,65 @@ _IS_LISTED = IS_LISTED_SQL.format(
     book="c.instrument_book", mapped="s.symbol_map ->> %(pair)s::text"
 )
 
-REASON_SQL = f"""CASE
-  WHEN coalesce(c.user_id, c.admin_id) <> %(only_owner)s::bigint
-    THEN '{Code.FEED_OWNER_ONLY.value}'
-  WHEN {_halted("HALTED")} THEN '{Code.TRADING_HALTED.value}'
-  WHEN {_halted("REDUCING")} THEN '{Code.ENTRIES_HALTED.value}'
-  WHEN NOT c.is_active OR c.archived_at IS NOT NULL THEN '{Code.CONNECTION_INACTIVE.value}'
-  WHEN c.is_paused THEN '{Code.CONNECTION_PAUSED.value}'
+# Decisions about the subscription. Those about its account are in `reason_sql`.
+_OF_SUBSCRIPTION = f"""
   WHEN s.is_paused THEN '{Code.SUBSCRIPTION_PAUSED.value}'
   WHEN s.expires_at <= %(market_now)s::timestamptz THEN '{Code.SUBSCRIPTION_EXPIRED.value}'
   WHEN s.directions <> 'BOTH' AND s.directions <> %(direction)s::text
-    THEN '{Code.DIRECTION_EXCLUDED.value}'
-  WHEN {_IS_PAUSED} THEN {_PAUSE_CODE}
+    THEN '{Code.DIRECTION_EXCLUDED.value}'"""
+_PREFERRED = """(SELECT {column} FROM connections_instrument i WHERE i.book = c.instrument_book
+    AND i.pair = %(pair)s::text AND i.is_preferred
+    AND s.symbol_map ->> %(pair)s::text IS NULL LIMIT 1)"""
+_AMBIGUOUS = f"""
+  WHEN {_PREFERRED.format(column="i.rivals")} <> '' THEN '{Code.SYMBOL_AMBIGUOUS.value}'"""
+SYMBOLS_THAT_FIT_SQL = _PREFERRED.format(
+    column="CASE WHEN i.rivals <> '' THEN i.symbol || ', ' || i.rivals END"
+)
+"""The names of several symbols that fit a pair equally well on the account `c`; else NULL."""
+
+
+def reason_sql(
+    *, is_routed: str = "false", of_subscription: str = _OF_SUBSCRIPTION, ambiguous: str = ""
+) -> str:
+    """Return SQL of why a candidate may not trade now: see REASON_SQL.
+
+    is_routed: an expression of whether accounts of a route may take the signal instead. Of such a
+    candidate only the reasons count that stop the whole route.
+    """
+    pause_code = _OF_PAUSE.format(
+        column="code", connection_id="c.id", subscription_id="s.id", is_routed=is_routed
+    )
+    return f"""CASE
+  WHEN coalesce(c.user_id, c.admin_id) <> %(only_owner)s::bigint
+    THEN '{Code.FEED_OWNER_ONLY.value}'
+  WHEN {_halted("HALTED", is_routed)} THEN '{Code.TRADING_HALTED.value}'
+  WHEN {_halted("REDUCING", is_routed)} THEN '{Code.ENTRIES_HALTED.value}'
+  WHEN NOT c.is_active OR c.archived_at IS NOT NULL THEN '{Code.CONNECTION_INACTIVE.value}'
+  WHEN c.is_paused THEN '{Code.CONNECTION_PAUSED.value}'{of_subscription}
+  WHEN {_IS_PAUSED.format(is_routed=is_routed)} THEN {pause_code}
+  WHEN {is_routed} THEN NULL
   WHEN c.sealed_credentials IS NULL AND c.type = ANY(%(types_with_credentials)s::text[])
     THEN '{Code.NO_CREDENTIALS.value}'
   WHEN c.preset_id IS NULL THEN '{Code.NO_PRESET.value}'
   WHEN c.data_connection_id IS NULL THEN '{Code.NO_DATA_CONNECTION.value}'
-  WHEN %(pair)s::text IS NOT NULL AND NOT {_IS_LISTED} THEN '{Code.SYMBOL_NOT_AT_BROKER.value}'
+  WHEN %(pair)s::text IS NOT NULL AND NOT {_IS_LISTED}
+    THEN '{Code.SYMBOL_NOT_AT_BROKER.value}'{ambiguous}
   WHEN {_TEST_IS_PENDING} AND c.lane <> '' AND c.lane NOT IN ({_RECENTLY_HELD_LANES})
     THEN '{Code.NO_SESSION_WORKER.value}'
 {_HEALTH_REASON_SQL}
 END"""
+
+
+REASON_SQL = reason_sql()
 """Why a candidate may not trade now; NULL: it may. With a code of TEMPORARY_REASONS its entry
 waits, with any other it is skipped. Aliases: c (connection), h (its health, may be absent) and s
 (its subscription; absent for an admin-owned connection without one)."""
+
+ROUTE_ACCOUNT_REASON_SQL = reason_sql(of_subscription="", ambiguous=_AMBIGUOUS)
+"""Why an account of a route may not take an entry now; NULL: it may. What its subscription allows
+was decided when the signal was published."""
+SUBSCRIPTION_REASON_SQL = f"CASE{_OF_SUBSCRIPTION} END"
+"""Why a subscription `s` takes no signal now; NULL: it may."""
 
 PAUSE_REASONS = (
     Code.LOSS_LIMIT,
@@ -164,10 +200,13 @@ PAUSE_REASONS = (
 """The codes of pauses that loss limits cause."""
 
 
-def pause_detail_sql(connection_id: str, subscription_id: str) -> str:
-    """Return SQL of the limit, value and maximum of the pause that REASON_SQL has the code of."""
+def pause_detail_sql(connection_id: str, subscription_id: str, *, is_routed: str) -> str:
+    """Return SQL of the limit, value and maximum of the pause that `reason_sql` has the code of."""
     return _OF_PAUSE.format(
-        column="detail", connection_id=connection_id, subscription_id=subscription_id
+        column="detail",
+        connection_id=connection_id,
+        subscription_id=subscription_id,
+        is_routed=is_routed,
     )
 
 

@@ -2,7 +2,8 @@
 
 One INSERT … SELECT writes all candidates. Those that may not trade are SKIPPED with a code, so that
 every candidate is accounted for. An obstacle that will pass (a broker that does not answer, a
-comparison that is due) makes the entry wait as PENDING with its code.
+comparison that is due) makes the entry wait as PENDING with its code. The entry of a route is
+skipped only for what stops all its accounts; the claim chooses one that may trade.
 
 Entries by hand come before those of feeds, and these by the priority class of their subscription.
 Within a class the order of the accounts rotates from signal to signal (`rotation_of`), so that none
@@ -98,13 +99,13 @@ WAITING_SECONDS = 5
 _PAUSED = f"{{{','.join(code.value for code in eligibility.PAUSE_REASONS)}}}"
 
 # The legs of an OCO pair stay on the account that subscribes: routes could send both.
-_IS_ROUTED = "%(oco_group)s::uuid IS NULL AND coalesce(s.route_policy <> '', false)"
+_IS_ROUTED = "(%(oco_group)s::uuid IS NULL AND coalesce(s.route_policy <> '', false))"
 
 # The order rows of all candidates. `INSERT_ENTRIES` writes them; a preview only reads them.
 ENTRIES = f"""
 candidates AS (
   SELECT c.id, s.id AS subscription_id, {_IS_ROUTED} AS is_routed,
-    {eligibility.REASON_SQL} AS reason,
+    {eligibility.reason_sql(is_routed=_IS_ROUTED)} AS reason,
     CASE WHEN %(by_hand)s THEN {BY_HAND_PRIORITY}
       ELSE {FEED_PRIORITY} + coalesce(s.priority, {PriorityClass.NORMAL.value}) END AS priority,
     {eligibility.TRADED_PAIR_SQL} AS pair
@@ -122,9 +123,13 @@ candidates AS (
     CASE outcome WHEN 'SKIPPED' THEN outcome ELSE 'PENDING' END AS status,
     coalesce(reason, '') AS reason,
     CASE WHEN reason = ANY('{_PAUSED}'::text[])
-      THEN {eligibility.pause_detail_sql("classified.id", "classified.subscription_id")}
+      THEN {
+    eligibility.pause_detail_sql(
+        "classified.id", "classified.subscription_id", is_routed="classified.is_routed"
+    )
+}
       ELSE '' END AS detail,
-    CASE WHEN outcome = 'READY' OR outcome = 'WAITING' AND is_routed THEN statement_timestamp()
+    CASE WHEN outcome = 'READY' THEN statement_timestamp()
       WHEN outcome = 'WAITING' THEN statement_timestamp() + interval '{WAITING_SECONDS} seconds'
     END AS due_at,
     CASE WHEN outcome <> 'SKIPPED' THEN statement_timestamp() END AS enqueued_at,

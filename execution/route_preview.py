@@ -8,8 +8,9 @@ from uuid import UUID
 from brokers.types import Side
 from common import formatting
 from common.errors import InvalidInputError
+from common.reason_codes import Code
 from common.sql import Query, rows
-from connections.eligibility import eligibility_parameters
+from connections import eligibility
 from connections.models import ExecutionConnection, RoutePolicy, Subscription
 from execution.submission.route_writes import candidates_sql
 from execution.submission.routing import RouteCandidate, choose
@@ -17,9 +18,13 @@ from execution.submission.rows import QUOTE_MAX_AGE_SECONDS
 from signals.models import Action, Signal
 from signals.symbols import read_pair
 
+_REASON = f"""coalesce({eligibility.SUBSCRIPTION_REASON_SQL},
+    {eligibility.ROUTE_ACCOUNT_REASON_SQL})"""
 _CANDIDATES = Query(
     RouteCandidate,
-    candidates_sql("(SELECT 0::bigint AS id, %(subscriber)s::uuid AS routed_from_id) o", "false")
+    candidates_sql(
+        "(SELECT 0::bigint AS id, %(subscriber)s::uuid AS routed_from_id) o", "false", _REASON
+    )
     + "ORDER BY r.rank",
 )
 
@@ -48,7 +53,11 @@ class RouteLine:
     @property
     def why_not(self) -> str:
         """Why it may not trade now, as a sentence; empty if it may."""
-        return formatting.sentence(self.account.reason) if self.account.reason else ""
+        if not self.account.reason:
+            return ""
+        sentence = formatting.sentence(self.account.reason)
+        is_ambiguous = self.account.reason == Code.SYMBOL_AMBIGUOUS
+        return f"{sentence} ({self.account.symbols})" if is_ambiguous else sentence
 
     @property
     def latency_ms(self) -> float | None:
@@ -95,7 +104,9 @@ def preview_route(subscription: Subscription, asked: Mapping[str, str]) -> Route
     accounts = rows(
         _CANDIDATES,
         {
-            **eligibility_parameters(feed_id=subscription.feed_id, direction=side.value, pair=pair),
+            **eligibility.eligibility_parameters(
+                feed_id=subscription.feed_id, direction=side.value, pair=pair
+            ),
             "subscriber": subscription.connection_id,
         },
     )

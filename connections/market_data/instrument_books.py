@@ -16,12 +16,18 @@ from users.tenancy import for_all_tenants
 # so many books, and among so many names.
 MAX_BOOKS, MAX_NAMES = 20, 5000
 
+# route: the subscription, if it names several accounts. Each of them is a row, and one is enough.
 _FOLLOWERS = f"""
 follower AS (
-  SELECT c.instrument_book AS book, s.symbol_map AS map, coalesce(c.user_id, c.admin_id) AS owner,
-    coalesce(s.id, 0) AS subscription
+  SELECT coalesce(a.instrument_book, c.instrument_book) AS book, CASE WHEN r.id IS NULL
+    THEN s.symbol_map ELSE s.symbol_map || r.symbol_map END AS map,
+    coalesce(c.user_id, c.admin_id) AS owner, coalesce(s.id, 0) AS subscription,
+    r.subscription_id AS route
   FROM {CANDIDATES_SQL}
+  LEFT JOIN connections_subscriptionroute r ON r.subscription_id = s.id AND s.route_policy <> ''
+  LEFT JOIN connections_executionconnection a ON a.id = r.connection_id
   WHERE c.is_active AND c.archived_at IS NULL
+    AND (r.id IS NULL OR a.is_active AND a.archived_at IS NULL)
     AND (%(only_owner)s::bigint IS NULL
       OR coalesce(c.user_id, c.admin_id) = %(only_owner)s::bigint)
 )"""
@@ -31,9 +37,17 @@ _MAPPED = """(SELECT own.symbol FROM connections_instrument own
 
 _REACH = f"""
 WITH {_FOLLOWERS}, grouped AS (
-  SELECT book, map ->> %(pair)s::text AS mapped, count(*) AS accounts FROM follower GROUP BY 1, 2
+  SELECT book, map ->> %(pair)s::text AS mapped, route, count(*) AS accounts
+  FROM follower GROUP BY 1, 2, 3
+), found AS (
+  SELECT route, accounts, {IS_LISTED_SQL.format(book="g.book", mapped="g.mapped")} AS lists
+  FROM grouped g
 ), judged AS (
-  SELECT accounts, {IS_LISTED_SQL.format(book="g.book", mapped="g.mapped")} AS lists FROM grouped g
+  SELECT accounts, lists FROM found WHERE route IS NULL
+  UNION ALL
+  SELECT 1, CASE WHEN bool_or(lists) THEN true WHEN bool_or(lists IS NULL) THEN NULL
+    ELSE false END
+  FROM found WHERE route IS NOT NULL GROUP BY route
 )
 SELECT coalesce(sum(accounts), 0)::int AS followers,
   coalesce(sum(accounts) FILTER (WHERE lists), 0)::int AS listing,

@@ -168,6 +168,8 @@ def decide(
         return decide_held(row, context)
     if row.other_leg_fired:
         return Terminated(Denial(Code.OCO_OTHER_LEG_TRIGGERED), Status.CANCELLED)
+    if denial := context.unroutable.get(row.id):
+        return validity_error(row, context.signal_of(row), context) or denial
     if denial := halt_denial(row, halt):
         return denial
     if row.connection_id in accounts.without_credentials:  # the log has the error

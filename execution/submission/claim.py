@@ -55,6 +55,7 @@ from execution.submission.provider_answers import load_scales
 from execution.submission.route_writes import route_entries
 from execution.submission.rows import OrderRow, SignalRow
 from execution.submission.signal_limits import SignalTotals, lock_signal_totals
+from execution.submission.sizing import Denial
 from execution.submission.slice_plans import load_volumes, write_plans
 
 DeferralPolicy = Callable[[Sequence[OrderRow]], Mapping[str, Deferred]]
@@ -90,7 +91,7 @@ class _Due(NamedTuple):
 
     guests: entries beside the bundle that may be sent as one order with some of it. totals: what
     was sent for the signals that are locked now. awaited: conditions that do not hold. moved: as in
-    `Claimed`.
+    `Claimed`. unroutable: entries that no account of their route may take.
     """
 
     bundle: list[OrderRow]
@@ -99,6 +100,7 @@ class _Due(NamedTuple):
     totals: SignalTotals
     awaited: Mapping[int, Awaited]
     moved: list[int]
+    unroutable: Mapping[int, Denial]
 
 
 def defer_none(entries: Sequence[OrderRow]) -> Mapping[str, Deferred]:
@@ -163,8 +165,12 @@ def _load_due(
     totals = lock_signal_totals(signals)
     pending, awaited = settle_conditions(pending)
     routed = route_entries(row for row in pending if not row.awaits_condition)
-    pending = [row for row in pending if row.id not in routed.left]
-    return _Due(pending, guests, signals, totals, awaited, routed.new_order_ids)
+    pending = [
+        row._replace(pair=routed.pairs[row.id]) if row.id in routed.pairs else row
+        for row in pending
+        if row.id not in routed.left
+    ]
+    return _Due(pending, guests, signals, totals, awaited, routed.new_order_ids, routed.denied)
 
 
 def _lock_and_load(
@@ -197,6 +203,7 @@ def _load_context(pending: list[OrderRow], due: _Due) -> EvaluationContext:
         scales=load_scales(pending),
         volumes=load_volumes(pending, context.signals, context.now),
         awaited=due.awaited,
+        unroutable=due.unroutable,
         closed_by=closing_conditions(pending),
     )
 

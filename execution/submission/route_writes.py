@@ -27,10 +27,18 @@ from execution.base.statements import (
     insert_log_sql,
     log_rows_sql,
 )
+from execution.models import may_move_sql
 from execution.reports.transitions import LOGIN_REFUSED, NOT_REACHED
 from execution.submission.outcomes import SIDES
-from execution.submission.routing import Choice, RouteCandidate, choose
+from execution.submission.routing import (
+    Choice,
+    NoAccount,
+    RouteCandidate,
+    choose,
+    choose_or_wait,
+)
 from execution.submission.rows import OrderRow
+from execution.submission.sizing import Denial
 from prices.selectors import quote_join_sql
 from signals.joins import signal_join_sql
 
@@ -75,23 +83,26 @@ _WAS_TRIED = """EXISTS (SELECT FROM execution_order x WHERE x.signal_id = o.sign
     AND NOT (x.id = o.id AND o.route_state = 'OPEN'))"""
 
 
-def candidates_sql(entries: str, was_tried: str) -> str:
+def candidates_sql(
+    entries: str, was_tried: str, reason: str = eligibility.ROUTE_ACCOUNT_REASON_SQL
+) -> str:
     """Return the SELECT of the accounts of routes, as `RouteCandidate`.
 
     entries: for a FROM, with `o.id` and `o.routed_from_id`. was_tried: whether account `c` got the
-    entry before; it is tried once. The eligibility is that of the fan-out.
+    entry before; it is tried once. reason: why the account may not trade now.
     """
     select = f"""
 SELECT o.id AS order_id, c.id::text AS connection_id, {eligibility.TRADED_PAIR_SQL} AS pair,
   r.rank, r.share, {was_tried} AS was_tried,
-  {eligibility.REASON_SQL} AS reason, q.bid, q.ask,
+  {reason} AS reason, q.bid, q.ask,
   extract(epoch FROM clock_timestamp() - q.received_at)::int AS quote_age,
   coalesce(h.consecutive_failures, 0) AS failures,
   extract(epoch FROM clock_timestamp() - h.last_error_at)::int AS healthy_seconds,
   (SELECT avg(extract(epoch FROM l.acknowledged_at - l.submitted_at)) FROM (
     SELECT e.acknowledged_at, e.submitted_at FROM execution_order e
     WHERE e.connection_id = c.id AND e.leg LIKE 'entry%%' AND e.submitted_at IS NOT NULL
-    ORDER BY e.submitted_at DESC LIMIT {LATENCY_ENTRIES}) l)::float8 AS latency
+    ORDER BY e.submitted_at DESC LIMIT {LATENCY_ENTRIES}) l)::float8 AS latency,
+  c.name, {eligibility.SYMBOLS_THAT_FIT_SQL} AS symbols
 FROM {entries}
 {ROUTE_ACCOUNTS_SQL}
 LEFT {quote_join_sql("c.data_connection_id", eligibility.TRADED_PAIR_SQL)}
@@ -109,9 +120,11 @@ _LOGGED = log_rows_sql(
 )
 STAY = f"""
 WITH decided AS (
-  SELECT * FROM unnest(%s::bigint[], %s::text[], %s::text[]) AS t(id, detail, numbers)
+  SELECT * FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::text[])
+  AS t(id, pair, detail, numbers)
 ), stayed AS (
-  UPDATE execution_order o SET route_state = 'HERE' FROM decided d
+  UPDATE execution_order o SET route_state = 'HERE', pair = coalesce(nullif(d.pair, ''), o.pair)
+  FROM decided d
   WHERE o.id = d.id AND o.route_state = 'OPEN' AND o.status = 'PENDING'
   RETURNING o.id, o.signal_id, o.connection_id, o.status, d.detail, d.numbers
 )
@@ -198,8 +211,8 @@ SELECT id FROM written
 
 FAILED = Query(
     IdRow,
-    """
-SELECT id FROM execution_order WHERE route_state = 'HERE' AND status = 'FAILED'
+    f"""
+SELECT id FROM execution_order WHERE {may_move_sql("execution_order")}
 ORDER BY done_at LIMIT 500 FOR NO KEY UPDATE SKIP LOCKED
 """,
 )
@@ -219,9 +232,9 @@ WHERE o.id = ANY(%(ids)s::bigint[]) AND o.reason = ANY(%(proven_unsent)s::text[]
 _FAILED = event_rows_sql(
     "ended m", kind="'order.failed'", payload="jsonb_build_object('code', m.reason)"
 )
-_ENDED = """ended AS (
+_ENDED = f"""ended AS (
   UPDATE execution_order SET route_state = 'LAST'
-  WHERE id = ANY(%(ids)s::bigint[]) AND route_state = 'HERE' AND status = 'FAILED'
+  WHERE id = ANY(%(ids)s::bigint[]) AND {may_move_sql("execution_order")}
   RETURNING id, signal_id, connection_id, status, reason
 )"""
 END = f"""
@@ -241,9 +254,15 @@ WITH {_ENDED}, logged AS (
 
 @dataclass(slots=True)
 class Routed:
-    """What became of routed entries. left: those that another order has replaced."""
+    """What became of routed entries.
+
+    left: those that another order has replaced. denied: those that no account may take. pairs: what
+    those trade whose account was chosen and has them already.
+    """
 
     left: set[int] = field(default_factory=set)
+    denied: dict[int, Denial] = field(default_factory=dict)
+    pairs: dict[int, str] = field(default_factory=dict)
     new_order_ids: list[int] = field(default_factory=list)
 
 
@@ -273,7 +292,7 @@ def route_failed() -> list[int]:
     wanted = rows(
         STILL_WANTED, {"ids": failed, "proven_unsent": sorted(PROVEN_UNSENT), "now": market_now()}
     )
-    routed = _route([row.id for row in wanted])
+    routed = _route([row.id for row in wanted], have_failed=True)
     run(END, {"ids": array(set(failed) - routed.left)})
     return routed.new_order_ids
 
@@ -288,25 +307,32 @@ def end_routes(order_ids: Collection[int], *, detail: str) -> None:
     run(END_BY_CANCEL, parameters)
 
 
-def _route(order_ids: Sequence[int]) -> Routed:
+def _route(order_ids: Sequence[int], *, have_failed: bool = False) -> Routed:
+    """Choose the accounts of entries, and move them. have_failed: none of them waits any more."""
     routed = Routed()
     entries = rows(ROUTED, (array(order_ids),))
-    choices = _choices(entries)
+    choices = _choices(entries, have_failed=have_failed)
     stays, moves = [], []
     for entry in entries:
         choice = choices.get(entry.id)
         if choice is None:
-            stays.append((entry.id, "no account of the route may trade now", "{}"))
+            stays.append((entry.id, "", "no account of the route may trade now", "{}"))
+        elif isinstance(choice, NoAccount):
+            routed.denied[entry.id] = Denial(choice.code, detail=choice.detail)
+            stays.append((entry.id, "", choice.detail, _json(choice)))
         elif choice.connection_id == entry.connection_id:
-            stays.append((entry.id, choice.detail, _json(choice)))
+            routed.pairs[entry.id] = choice.pair
+            stays.append((entry.id, choice.pair, choice.detail, _json(choice)))
         else:
             moves.append(
                 (entry.id, choice.connection_id, choice.pair, choice.detail, _json(choice))
             )
     # A route that was removed meanwhile leaves the entry where it is.
-    stays += [(n, "the route was removed", "{}") for n in set(order_ids) - {e.id for e in entries}]
+    stays += [
+        (n, "", "the route was removed", "{}") for n in set(order_ids) - {e.id for e in entries}
+    ]
     if stays:
-        run(STAY, columns(stays, 3))
+        run(STAY, columns(stays, 4))
     if moves:
         _move(moves, routed)
     return routed
@@ -324,12 +350,14 @@ def _move(moves: Sequence[tuple[int, str, str, str, str]], routed: Routed) -> No
     routed.left |= {row.id for row in left}
 
 
-def _choices(entries: Sequence[RoutedRow]) -> dict[int, Choice | None]:
+def _choices(
+    entries: Sequence[RoutedRow], *, have_failed: bool
+) -> dict[int, Choice | NoAccount | None]:
     """Return the choice for each entry; the accounts are read once for each signal and side."""
     by_signal: dict[tuple[int, str], list[RoutedRow]] = {}
     for entry in entries:
         by_signal.setdefault((entry.signal_id, entry.side), []).append(entry)
-    choices: dict[int, Choice | None] = {}
+    choices: dict[int, Choice | NoAccount | None] = {}
     for (_, side), of_signal in by_signal.items():
         first = of_signal[0]
         parameters = eligibility.eligibility_parameters(
@@ -338,11 +366,12 @@ def _choices(entries: Sequence[RoutedRow]) -> dict[int, Choice | None]:
         found = rows(CANDIDATES, {**parameters, "ids": [entry.id for entry in of_signal]})
         for entry in of_signal:
             accounts = [one for one in found if one.order_id == entry.id]
-            choices[entry.id] = choose(
-                entry.policy, SIDES[side], accounts, rotation_of(entry.signal_id)
+            inputs = (entry.policy, SIDES[side], accounts, rotation_of(entry.signal_id))
+            choices[entry.id] = (
+                choose(*inputs) if have_failed else choose_or_wait(*inputs, entry.connection_id)
             )
     return choices
 
 
-def _json(choice: Choice) -> str:
+def _json(choice: Choice | NoAccount) -> str:
     return orjson.dumps(choice.numbers).decode()

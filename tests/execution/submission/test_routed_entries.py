@@ -151,7 +151,7 @@ def test_account_that_does_not_answer_is_passed_over_at_once(
         circuit_open_until=market_now() + timedelta(hours=1)
     )
     publish(feed)
-    assert states() == [(first.pk, "PENDING", "CIRCUIT_OPEN", "OPEN")]
+    assert states() == [(first.pk, "PENDING", "", "OPEN")]
     assert accounts_of(claimed()) == [str(second.pk)]
 
 
