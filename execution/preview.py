@@ -6,7 +6,7 @@ accounts are slow at the moment.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
@@ -25,18 +25,17 @@ from common.reason_codes import Code
 from common.sql import Query, rows
 from connections import session_lanes
 from connections.selectors import open_hosts, spec_without_credentials, windows_open_now
-from execution.fan_out import ENTRIES, LIVE, entry_parameters
+from execution.fan_out import LIVE, entry_parameters
+from execution.preview_rows import load_candidates
 from execution.submission.bundle_evaluation import (
     WAITING_FOR_WORKER,
     evaluate,
     load_account_context,
     load_evaluation_context,
 )
-from execution.submission.claim_sql import ACCOUNT_JOINS, ORDER_COLUMNS
 from execution.submission.deferral import deferred_by_brokers
-from execution.submission.order_loading import with_terms
 from execution.submission.outcomes import Decision, Deferred, Intent, Terminated
-from execution.submission.rows import LoadedOrder, OrderRow, SignalRow
+from execution.submission.rows import OrderRow, SignalRow
 from execution.submission.sizing import Denial
 from signals.models import Action, Signal
 from signals.preview import (
@@ -51,29 +50,6 @@ from signals.preview import (
 from users.tenancy import for_all_tenants
 
 log = structlog.get_logger(__name__)
-
-# The rows of ENTRIES with the table's defaults. Their ids are above those of all stored orders.
-LOAD = Query(
-    LoadedOrder,
-    f"""
-WITH {ENTRIES}, orders AS (
-  SELECT {2**62} + row_number() OVER (ORDER BY connection_id) AS id, e.*,
-    NULL::bigint AS position_id, '' AS symbol, NULL::numeric AS quantity,
-      NULL::numeric AS requested_quantity, NULL::numeric AS own_stop_loss,
-      NULL::numeric AS own_take_profit, NULL::timestamptz AS own_valid_until, 0 AS attempt,
-      0 AS send_retries,
-    NULL::text AS client_order_id, '' AS pending_action, NULL::timestamptz AS retried_at,
-    clock_timestamp() AS created_at, false AS oco_fired
-  FROM entries e
-)
-SELECT {ORDER_COLUMNS}
-FROM orders o
-CROSS JOIN (SELECT %(feed_id)s::bigint AS feed_id, %(pair)s::text AS currency_pair,
-  %(market_now)s::timestamptz AS published_at) s
-{ACCOUNT_JOINS}
-ORDER BY o.priority, o.id
-""",
-)
 
 
 class _Followers(NamedTuple):
@@ -129,12 +105,13 @@ def _entries(signal: Signal) -> Preview:
         reaches_admins=feed.reaches_admins,
         owner_only=feed.approved_by_owner and signal.approved_by_id is None,
     )
-    candidates = with_terms(rows(LOAD, {**parameters, "signal_id": signal.pk or 0}))
+    candidates, unroutable = load_candidates({**parameters, "signal_id": signal.pk or 0})
     pending = [row for row in candidates if row.status == "PENDING"]
     skipped: Counter[tuple[Outcome, Code | None]] = Counter(
         _counted(Outcome.SKIPPED, Code[row.reason]) for row in candidates if row.status == "SKIPPED"
     )
-    evaluations = _evaluate_pending(pending, _draft(signal, now)) if pending else []
+    draft = _draft(signal, now)
+    evaluations = _evaluate_pending(pending, draft, unroutable) if pending else []
     return _summary(now, skipped, evaluations)
 
 
@@ -186,7 +163,9 @@ class _Evaluation:
     final: Decision
 
 
-def _evaluate_pending(pending: Sequence[OrderRow], draft: SignalRow) -> list[_Evaluation]:
+def _evaluate_pending(
+    pending: Sequence[OrderRow], draft: SignalRow, unroutable: Mapping[int, Denial]
+) -> list[_Evaluation]:
     """Decide candidates as a claim would; one that causes an error in our code is denied alone.
 
     Raises failures of the database. Any other database error rolls back only the group it came in.
@@ -194,7 +173,7 @@ def _evaluate_pending(pending: Sequence[OrderRow], draft: SignalRow) -> list[_Ev
 
     def together(some: Sequence[OrderRow]) -> list[_Evaluation]:
         with transaction.atomic():
-            return _evaluated(some, draft)
+            return _evaluated(some, draft, unroutable)
 
     def alone(row: OrderRow, error: Exception) -> list[_Evaluation]:
         log.error("preview.candidate_breaks", connection=row.connection_id, error=repr(error))
@@ -205,9 +184,11 @@ def _evaluate_pending(pending: Sequence[OrderRow], draft: SignalRow) -> list[_Ev
     return [evaluation for part in parts for evaluation in part]
 
 
-def _evaluated(pending: Sequence[OrderRow], draft: SignalRow) -> list[_Evaluation]:
+def _evaluated(
+    pending: Sequence[OrderRow], draft: SignalRow, unroutable: Mapping[int, Denial]
+) -> list[_Evaluation]:
     specs = {row.connection_id: spec_without_credentials(row) for row in pending}
-    context = load_evaluation_context(pending, {draft.id: draft})
+    context = replace(load_evaluation_context(pending, {draft.id: draft}), unroutable=unroutable)
     lanes = session_lanes.lanes_without_worker(session_lanes.HANDOVER_SECONDS)
     deferred = deferred_by_brokers(pending, open_hosts(), windows_open_now())
     deferred |= {row.connection_id: WAITING_FOR_WORKER for row in pending if row.lane in lanes}

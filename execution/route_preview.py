@@ -12,7 +12,7 @@ from common.reason_codes import Code
 from common.sql import Query, rows
 from connections import eligibility
 from connections.models import ExecutionConnection, RoutePolicy, Subscription
-from execution.submission.route_writes import candidates_sql
+from execution.submission.route_choices import candidates_sql
 from execution.submission.routing import RouteCandidate, choose
 from execution.submission.rows import QUOTE_MAX_AGE_SECONDS
 from signals.models import Action, Signal

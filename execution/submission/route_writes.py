@@ -7,7 +7,6 @@ row that could be sent.
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 import orjson
 
@@ -17,10 +16,8 @@ from common.sql import IdRow, Query, array, columns, rows, run
 from connections import eligibility
 from connections.selectors import (
     ENTRY_SUBSCRIPTION_JOIN_SQL,
-    ROUTE_ACCOUNTS_SQL,
     connection_join_sql,
 )
-from execution.base.rotation import rotation_of
 from execution.base.statements import (
     event_rows_sql,
     insert_events_sql,
@@ -29,20 +26,15 @@ from execution.base.statements import (
 )
 from execution.models import may_move_sql
 from execution.reports.transitions import LOGIN_REFUSED, NOT_REACHED
-from execution.submission.outcomes import SIDES
+from execution.submission.route_choices import CANDIDATES, RoutedRow, choices_of
 from execution.submission.routing import (
     Choice,
     NoAccount,
-    RouteCandidate,
-    choose,
-    choose_or_wait,
 )
 from execution.submission.rows import OrderRow
 from execution.submission.sizing import Denial
-from prices.selectors import quote_join_sql
 from signals.joins import signal_join_sql
 
-LATENCY_ENTRIES = 20  # of an account, whose answers are averaged
 NOT_SENT = frozenset(
     code.value for code in (*NOT_REACHED, *eligibility.TEMPORARY_REASONS, Code.BROKER_HOST_DOWN)
 )
@@ -52,18 +44,6 @@ PROVEN_UNSENT = frozenset(
     | {code.value for code in LOGIN_REFUSED}
 )
 """Reasons of a FAILED entry that was certainly not executed."""
-
-
-class RoutedRow(NamedTuple):
-    """A routed entry to decide about, with its signal."""
-
-    id: int
-    connection_id: str
-    policy: str
-    side: str
-    signal_id: int
-    feed_id: int
-    signal_pair: str
 
 
 ROUTED = Query(
@@ -76,43 +56,6 @@ FROM execution_order o {signal_join_sql("o.signal_id")}
 {ENTRY_SUBSCRIPTION_JOIN_SQL}
 WHERE o.id = ANY(%s::bigint[]) AND b.archived_at IS NULL AND b.route_policy <> ''
 """,
-)
-
-_WAS_TRIED = """EXISTS (SELECT FROM execution_order x WHERE x.signal_id = o.signal_id
-    AND x.connection_id = c.id AND x.leg LIKE 'entry%%'
-    AND NOT (x.id = o.id AND o.route_state = 'OPEN'))"""
-
-
-def candidates_sql(
-    entries: str, was_tried: str, reason: str = eligibility.ROUTE_ACCOUNT_REASON_SQL
-) -> str:
-    """Return the SELECT of the accounts of routes, as `RouteCandidate`.
-
-    entries: for a FROM, with `o.id` and `o.routed_from_id`. was_tried: whether account `c` got the
-    entry before; it is tried once. reason: why the account may not trade now.
-    """
-    select = f"""
-SELECT o.id AS order_id, c.id::text AS connection_id, {eligibility.TRADED_PAIR_SQL} AS pair,
-  r.rank, r.share, {was_tried} AS was_tried,
-  {reason} AS reason, q.bid, q.ask,
-  extract(epoch FROM clock_timestamp() - q.received_at)::int AS quote_age,
-  coalesce(h.consecutive_failures, 0) AS failures,
-  extract(epoch FROM clock_timestamp() - h.last_error_at)::int AS healthy_seconds,
-  (SELECT avg(extract(epoch FROM l.acknowledged_at - l.submitted_at)) FROM (
-    SELECT e.acknowledged_at, e.submitted_at FROM execution_order e
-    WHERE e.connection_id = c.id AND e.leg LIKE 'entry%%' AND e.submitted_at IS NOT NULL
-    ORDER BY e.submitted_at DESC LIMIT {LATENCY_ENTRIES}) l)::float8 AS latency,
-  c.name, {eligibility.SYMBOLS_THAT_FIT_SQL} AS symbols
-FROM {entries}
-{ROUTE_ACCOUNTS_SQL}
-LEFT {quote_join_sql("c.data_connection_id", eligibility.TRADED_PAIR_SQL)}
-"""
-    return select.replace("s.symbol_map", "(s.symbol_map || r.symbol_map)")  # its own come first
-
-
-CANDIDATES = Query(
-    RouteCandidate,
-    candidates_sql("execution_order o", _WAS_TRIED) + "WHERE o.id = ANY(%(ids)s::bigint[])",
 )
 
 _LOGGED = log_rows_sql(
@@ -311,7 +254,7 @@ def _route(order_ids: Sequence[int], *, have_failed: bool = False) -> Routed:
     """Choose the accounts of entries, and move them. have_failed: none of them waits any more."""
     routed = Routed()
     entries = rows(ROUTED, (array(order_ids),))
-    choices = _choices(entries, have_failed=have_failed)
+    choices = choices_of(entries, CANDIDATES, may_wait=not have_failed)
     stays, moves = [], []
     for entry in entries:
         choice = choices.get(entry.id)
@@ -348,29 +291,6 @@ def _move(moves: Sequence[tuple[int, str, str, str, str]], routed: Routed) -> No
         ([move[0] for move in moves],),
     )
     routed.left |= {row.id for row in left}
-
-
-def _choices(
-    entries: Sequence[RoutedRow], *, have_failed: bool
-) -> dict[int, Choice | NoAccount | None]:
-    """Return the choice for each entry; the accounts are read once for each signal and side."""
-    by_signal: dict[tuple[int, str], list[RoutedRow]] = {}
-    for entry in entries:
-        by_signal.setdefault((entry.signal_id, entry.side), []).append(entry)
-    choices: dict[int, Choice | NoAccount | None] = {}
-    for (_, side), of_signal in by_signal.items():
-        first = of_signal[0]
-        parameters = eligibility.eligibility_parameters(
-            feed_id=first.feed_id, direction=side, pair=first.signal_pair
-        )
-        found = rows(CANDIDATES, {**parameters, "ids": [entry.id for entry in of_signal]})
-        for entry in of_signal:
-            accounts = [one for one in found if one.order_id == entry.id]
-            inputs = (entry.policy, SIDES[side], accounts, rotation_of(entry.signal_id))
-            choices[entry.id] = (
-                choose(*inputs) if have_failed else choose_or_wait(*inputs, entry.connection_id)
-            )
-    return choices
 
 
 def _json(choice: Choice | NoAccount) -> str:

@@ -263,8 +263,16 @@ def test_uninstalled_broker_type_needs_credentials(monkeypatch: pytest.MonkeyPat
     eligibility.needs_credentials.cache_clear()
 
 
-def test_kill_switch_is_read_once_per_statement(feed: Feed) -> None:
-    explain = f"EXPLAIN (VERBOSE) SELECT {eligibility.REASON_SQL} FROM {eligibility.CANDIDATES_SQL}"
+@pytest.mark.parametrize(
+    "reason",
+    [
+        eligibility.REASON_SQL,
+        eligibility.reason_sql(is_routed="coalesce(s.route_policy <> '', false)"),
+    ],
+    ids=["un-routed", "fan-out"],
+)
+def test_kill_switch_is_read_once_per_statement(feed: Feed, reason: str) -> None:
+    explain = f"EXPLAIN (VERBOSE) SELECT {reason} FROM {eligibility.CANDIDATES_SQL}"
     parameters = eligibility.eligibility_parameters(
         feed_id=feed.pk, direction="BUY", pair="EUR/USD"
     )

@@ -100,6 +100,7 @@ def test_accounts_take_turns_in_a_backlog(feed: Feed) -> None:
     for _ in range(5):
         factories.signal(feed, origin=Origin.API)
     factories.signal(other, origin=Origin.API)  # the last one, of an account with no other
+    assert not Order.objects.filter(enqueued_at=None).exists()  # its message waits behind five
     factories.pass_time(2)
     assert accounts_of(sweeps.due(2)) == [busy.pk, calm.pk]
     assert accounts_of(sweeps.due(100)) == [busy.pk, calm.pk, *[busy.pk] * 4]

@@ -20,6 +20,7 @@ from connections.models import (
 )
 from connections.services import RouteAccount
 from execution.models import ExecutionLog, Order
+from execution.preview import preview
 from execution.route_preview import preview_route
 from execution.submission.claim import claim
 from execution.submission.outgoing import Outgoing
@@ -366,3 +367,27 @@ def test_preview_shows_why_an_account_is_left_out(
     shown = preview_route(subscription, {"symbol": "EUR/USD"})
     assert shown is not None
     assert [line.account.reason for line in shown.lines] == ["SUBSCRIPTION_PAUSED"] * 2
+
+
+def shown(feed: Feed) -> dict[str, int]:
+    """Return how many entries a preview says are sent, and by which codes others are not."""
+    draft = Signal(
+        feed=feed, action="OPEN", currency_pair="EUR/USD", direction="BUY", order_type="MARKET",
+        time_in_force="GTC", sl=D("1.09"), reaches_admins=True,
+    )  # fmt: skip
+    result = preview(draft)
+    return {"sent": result.sent, **{one.name: one.connections for one in result.reasons}}
+
+
+@pytest.mark.parametrize("is_halted", [False, True])
+def test_preview_of_a_publication_counts_the_account_that_would_get_it(
+    feed: Feed, first: ExecutionConnection, second: ExecutionConnection,
+    subscription: Subscription, is_halted: bool,
+) -> None:  # fmt: skip
+    lists(first)
+    assert shown(feed) == {"sent": 1}
+    if is_halted:
+        halt("CONNECTION", connection_id=second.pk)
+        assert shown(feed) == {"sent": 0, "NO_ROUTE_ACCOUNT": 1}
+        halt("ALL")
+        assert shown(feed) == {"sent": 0, "TRADING_HALTED": 1}
