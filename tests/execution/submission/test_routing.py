@@ -7,12 +7,12 @@ import pytest
 
 from brokers.types import Side
 from connections.models import RoutePolicy
-from execution.submission.routing import RouteCandidate, choose
+from execution.submission.routing import NoAccount, RouteCandidate, choose, choose_or_wait
 
 
-def account(name: str, **fields: Any) -> RouteCandidate:
+def account(number: str, **fields: Any) -> RouteCandidate:
     usual: dict[str, Any] = {
-        "order_id": 1, "connection_id": name, "pair": "EUR/USD", "rank": ord(name) - ord("a"),
+        "order_id": 1, "connection_id": number, "pair": "EUR/USD", "rank": ord(number) - ord("a"),
         "share": 1, "was_tried": False, "reason": None, "bid": D("1.1"), "ask": D("1.2"),
         "quote_age": 1, "failures": 0, "healthy_seconds": None, "latency": 0.1,
     }  # fmt: skip
@@ -125,3 +125,48 @@ def test_log_states_that_a_figure_is_unknown() -> None:
     assert (latency.detail, price.detail) == (
         "LATENCY: not measured yet", "PRICE: no account has a price",
     )  # fmt: skip
+
+
+def waits_on(*accounts: RouteCandidate, current: str = "a") -> str:
+    choice = choose_or_wait("HEALTH", Side.BUY, accounts, 0, current)
+    assert not isinstance(choice, NoAccount)
+    return choice.connection_id if choice else ""
+
+
+HALTED, CIRCUIT = "TRADING_HALTED", "CIRCUIT_OPEN"
+
+
+def test_unsent_entry_waits_where_it_is_if_it_can() -> None:
+    assert waits_on(account("a", reason=CIRCUIT), account("b", reason=CIRCUIT)) == "a"
+    assert waits_on(account("a", was_tried=True), account("b", reason=CIRCUIT)) == "a"
+    assert waits_on(account("a", reason=CIRCUIT), account("b")) == "b"
+    assert waits_on(account("b", reason=HALTED), current="gone") == ""
+
+
+def test_unsent_entry_waits_on_the_first_account_that_will_be_able() -> None:
+    halted, later = account("a", reason=HALTED), account("c", reason=CIRCUIT)
+    assert waits_on(halted, later, account("b", reason=CIRCUIT)) == "b"
+    assert waits_on(halted, later, account("b", reason=CIRCUIT, was_tried=True)) == "c"
+
+
+@pytest.mark.parametrize(
+    ("reasons", "code"),
+    [
+        ((HALTED, HALTED), "TRADING_HALTED"),
+        ((HALTED, "NO_PRESET"), "NO_ROUTE_ACCOUNT"),
+        (("NO_PRESET", "SYMBOL_AMBIGUOUS"), "SYMBOL_AMBIGUOUS"),
+    ],
+)
+def test_code_of_an_entry_that_no_account_may_take(reasons: tuple[str, str], code: str) -> None:
+    found = choose_or_wait(
+        "HEALTH", Side.BUY,
+        [account("b", reason=reasons[1], name="two", symbols="X, Y"),
+         account("a", reason=reasons[0], name="one"),
+         account("c", was_tried=True, name="three")],
+        0, "a",
+    )  # fmt: skip
+    assert isinstance(found, NoAccount)
+    assert found.code == code
+    names = f"{reasons[1]} (X, Y)" if code == "SYMBOL_AMBIGUOUS" else reasons[1]
+    assert found.detail == f"one: {reasons[0]}; two: {names}; three: tried already"
+    assert [one["connection"] for one in found.numbers["accounts"]] == ["a", "b", "c"]
