@@ -12,6 +12,7 @@ from connections.eligibility import TEMPORARY_REASONS
 from connections.models import RoutePolicy
 from execution.submission.rows import QUOTE_MAX_AGE_SECONDS
 
+MAX_DETAIL = 2000  # of a line in an order's log; its figures have all accounts in full
 _TEMPORARY = frozenset(code.value for code in TEMPORARY_REASONS)
 
 
@@ -114,7 +115,7 @@ def choose_or_wait(
         detail = "no account of the route may trade now"
         return Choice(waiting.connection_id, waiting.pair, detail, numbers)
     detail = "; ".join(f"{one.name}: {one.why_not}" for one in ranked)
-    return NoAccount(_code_of(ranked), detail, numbers)
+    return NoAccount(_code_of(ranked), detail[:MAX_DETAIL], numbers)
 
 
 def _code_of(left_out: Sequence[RouteCandidate]) -> Code:

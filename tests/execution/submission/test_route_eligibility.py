@@ -24,6 +24,7 @@ from execution.preview import preview
 from execution.route_preview import preview_route
 from execution.submission.claim import claim
 from execution.submission.outgoing import Outgoing
+from execution.submission.routing import MAX_DETAIL
 from signals import listings
 from signals.models import Feed, Signal
 from tests.execution import factories
@@ -274,6 +275,27 @@ def test_ambiguous_symbol_is_denied_if_no_other_account_is_left(
     for name in ("first", "second"):
         text = f"{name}: SYMBOL_AMBIGUOUS (EURUSD.a, EURUSD.b)"
         assert (text in detail) == (ambiguous in ("both", name))
+
+
+def test_denial_of_ten_accounts_with_long_names_fits_its_log(
+    feed: Feed, first: ExecutionConnection, subscription: Subscription
+) -> None:
+    rows = [first, *(factories.account(owner=first.user) for _ in range(9))]
+    accounts.set_route(
+        subscription.pk, by=first.user, policy="HEALTH",
+        accounts=[RouteAccount(row.pk) for row in rows],
+    )  # fmt: skip
+    for number, row in enumerate(rows):
+        lists(row, f"EURUSD.{number}", *(f"{n}{'x' * 38}" for n in range(4)), book=f"b{number}")
+        ExecutionConnection.objects.filter(pk=row.pk).update(name=f"{number}".ljust(100, "n"))
+    factories.signal(feed)
+    assert sent_to() == []
+    assert only_state()[1:3] == ("DENIED", "SYMBOL_AMBIGUOUS")
+    [line] = ExecutionLog.objects.filter(code="ROUTED")
+    assert len(line.detail) == MAX_DETAIL
+    assert [one["symbols"][:8] for one in line.numbers["accounts"]] == [
+        f"EURUSD.{number}" for number in range(10)
+    ]
 
 
 def test_signal_that_is_over_ends_as_such(
