@@ -187,6 +187,24 @@ def test_cancel_of_an_order_that_has_moved_reaches_its_last_account(
             services.cancel_order(sent.pk)
 
 
+def test_cancel_follows_an_entry_that_moves_again_meanwhile(sent: Order) -> None:
+    """It has moved before the cancel, which waits for its second account; then comes the third."""
+    third = factories.account(owner=sent.connection.user)
+    route(sent.connection, *_others(sent), third)
+    fail(sent, Code.NEVER_ARRIVED)
+    [moved] = moved_on()
+    second = Order.objects.get(pk=moved)
+    fail(second, Code.NEVER_ARRIVED)
+
+    def move() -> None:
+        assert len(moved_on()) == 1
+
+    assert at_once(second, lambda: cancel_one(sent), holder=move) == [None]
+    last = Order.objects.get(connection=third)
+    assert (last.status, last.reason) == ("CANCELLED", "OWNER_CANCELLED")
+    assert (claimed(), moved_on()) == ([], [])
+
+
 def _others(order: Order) -> list[ExecutionConnection]:
     user = order.connection.user
     return list(ExecutionConnection.objects.filter(user=user).exclude(pk=order.connection_id)
