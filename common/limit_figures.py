@@ -87,6 +87,7 @@ OTHER_FIGURES: Mapping[Code, Limit] = {
     Code.CHANGE_BELOW_FILLED: Limit("Quantity", BASE_UNIT, Bound.COMPARED_WITH, "filled"),
     Code.STOP_TOO_NEAR: Limit("Distance of a level from the entry", bound=Bound.MINIMUM),
     Code.STOP_AT_ENTRY: _price("Entry price", "stop loss"),
+    Code.LEVEL_PAST_ENTRY: _price("Entry price", "stop loss"),
     Code.STOP_WRONG_SIDE: _price("Stop loss", "entry price"),
     Code.TARGET_WRONG_SIDE: _price("Take profit", "entry price"),
     Code.PRICE_WRONG_SIDE: _price("Market price", "its own price"),

@@ -465,6 +465,13 @@ class Code(StrEnum):
         "CLOSED_BEFORE_SENT",
         "The provider closed the trade before this order was sent.",
     )
+    LEVEL_PAST_ENTRY = (
+        "LEVEL_PAST_ENTRY",
+        "The stop or a target was moved past the price of the entry before it had filled, so the"
+        " entry was cancelled: its position would have been closed as it opened.",
+        "You need not do anything: what had filled keeps its position with the new levels. To enter"
+        " all the same, publish a new signal.",
+    )
     SIGNAL_CANCELLED = ("SIGNAL_CANCELLED", "The provider cancelled the signal.")
     OWNER_CANCELLED = ("OWNER_CANCELLED", "The owner cancelled the order.")
     SEND_DEADLINE = (

@@ -41,6 +41,7 @@ from execution.base.statements import (
 from execution.exits import orders as exits
 from execution.models import BY_HAND_PRIORITY, FEED_PRIORITY
 from execution.order_ends import move_ends
+from execution.passed_entries import cancel_passed_entries
 from positions.broker_levels import MOVE_LEVELS_SQL
 from positions.condition_exits import MOVE_CONDITION_SQL
 from positions.time_exits import MOVE_CLOSE_TIME_SQL
@@ -78,6 +79,7 @@ class _Withdrawn(NamedTuple):
 
 
 class _UnfilledEntry(NamedTuple):
+    id: int
     connection_id: UUID
     status: str
 
@@ -235,7 +237,7 @@ SELECT id, connection_id, pending_action FROM moved
 LOCK_UNFILLED = Query(
     _UnfilledEntry,
     """
-SELECT connection_id, status FROM execution_order
+SELECT id, connection_id, status FROM execution_order
 WHERE signal_id = %s AND leg LIKE 'entry%%' AND status <> ALL('{FILLED, SKIPPED, DENIED}')
 ORDER BY id FOR NO KEY UPDATE
 """,
@@ -404,27 +406,42 @@ def _modify(signal: Signal) -> FanOut:
     locked = signal_changes.lock_accounts_of(signal)
     unfilled = rows(LOCK_UNFILLED, (signal.refers_to_id,))
     waiting = [row for row in unfilled if row.status in LIVE]
+    _drop_own_levels(signal)
     signal_changes.change_entries(signal, locked)
     move_ends(signal)
     timed = [*_move_close_time(signal), *_move_exit_condition(signal)]
-    moved = _move_levels(signal) if signal.sl is not None or signal.target_prices else []
+    moved, passed = list[_MovedPosition](), list[int]()
+    if _has_levels(signal):
+        passed = cancel_passed_entries([row.id for row in unfilled], by=signal.number)
+        moved = _move_levels(signal)
     connections = {row.connection_id for row in (*timed, *moved)}
     connections |= {row.connection_id for row in waiting}
     return FanOut(
         len(connections),
+        cancel_ids=passed,
         position_ids=[row.id for row in moved],
         changes_orders=bool(waiting)
         and (signal_changes.has_price(signal) or signal.valid_until is not None),
     )
 
 
-def _move_levels(signal: Signal) -> list[_MovedPosition]:
+def _has_levels(signal: Signal) -> bool:
+    """Return whether a MODIFY moves the stop or the targets."""
+    return signal.sl is not None or bool(signal.target_prices)
+
+
+def _drop_own_levels(signal: Signal) -> None:
+    """Let the levels of a MODIFY count for its entries, also where a person had set others."""
     parameters = {
         "refers_to": signal.refers_to_id,
         "sl": signal.sl is not None,
         "targets": bool(signal.target_prices),
     }
-    run(DROP_OWN_LEVELS, parameters)
+    if _has_levels(signal):
+        run(DROP_OWN_LEVELS, parameters)
+
+
+def _move_levels(signal: Signal) -> list[_MovedPosition]:
     return rows(
         MOVE_LEVELS,
         {

@@ -35,11 +35,13 @@ from execution.models import (
     Status,
 )
 from execution.order_ends import broker_end_error, end_errors, seconds_until_end
+from execution.passed_entries import passed_level
 from execution.permissions import require_on_accounts
 from execution.position_levels import modify_position
 from execution.reports.sql import EFFECTIVE_LEVELS
 from execution.submission.change_terms import AllowedChange, WantedTerms
 from execution.submission.changes import evaluate_change, lock_before_order
+from execution.submission.outcomes import SIDES
 from execution.submission.signal_limits import SignalTotals
 from execution.submission.sizing import Denial
 from signals.models import OrderType
@@ -259,6 +261,8 @@ def _unfit(order: Order, wanted: WantedTerms) -> FillcastError | None:
         elif value is not None and value <= 0:
             detail = "It must be above 0."
             errors.append(InvalidInputError(Code.FIELD_INVALID, detail, field=name))
+    if not errors:
+        errors += _passed_errors(order, wanted)
     if wanted.quantity is not None and wanted.quantity <= 0:
         detail = "It must be above 0."
         errors.append(InvalidInputError(Code.FIELD_INVALID, detail, field="quantity"))
@@ -275,6 +279,31 @@ def _unfit(order: Order, wanted: WantedTerms) -> FillcastError | None:
         detail = "Its route may still choose another account, which has its own size."
         return ConflictError(Code.CHANGE_UNSUPPORTED, detail)
     return broker_end_error(order, wanted.valid_until)
+
+
+def _passed_errors(order: Order, wanted: WantedTerms) -> list[InvalidInputError]:
+    """Return which wanted prices lie on the wrong side of the stop or target of now.
+
+    New levels beside them are compared with the prices where they are evaluated.
+    """
+    prices = {"limit_price": wanted.limit_price, "stop_price": wanted.stop_price}
+    if not any(prices.values()):
+        return []
+    stop, target = coming_levels(order)
+    stop = None if wanted.stop_loss is not None else stop
+    targets = [] if target is None or wanted.take_profit is not None else [target]
+    filled_at = "limit_price" if order.order_type in WITH_LIMIT else "stop_price"
+    errors = []
+    for name, price in prices.items():
+        reached = targets if name == filled_at else []
+        figures = price and passed_level(SIDES[order.side].sign, price, None, stop, reached)
+        if figures:
+            of_stop = figures.word == "stop loss"
+            detail = f"{figures.text}. Send another price, or move the {figures.word} with it."
+            code = Code.STOP_AT_ENTRY if of_stop else Code.TARGET_WRONG_SIDE
+            numbers: dict[str, Any] = figures.as_json()
+            errors.append(InvalidInputError(code, detail, field=name, **numbers))
+    return errors
 
 
 def _refusal(order: Order, denial: Denial, wanted: WantedTerms) -> FillcastError:

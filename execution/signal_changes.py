@@ -23,6 +23,7 @@ from execution.models import (
 )
 from execution.order_changes import WITH_LIMIT, WITH_STOP, obstacle, request_change
 from execution.order_ends import refuse_prolonged
+from execution.passed_entries import cancel_passed_entries
 from execution.submission import claim_sql
 from execution.submission.change_terms import WantedTerms
 from execution.submission.changes import lock_before_order
@@ -35,11 +36,17 @@ _SOON = (Code.ORDER_IN_FLIGHT, Code.CHANGE_OPEN)
 
 # The orders whose prices the signal changes, with what they shall have. Locked before. One that has
 # failed may still move to the next account of its route, with the price that waits here. A change
-# of one that is being cancelled waits too, so that its refusal is stated like any other.
+# of one that is being cancelled waits too, so that its refusal is stated like any other, and so
+# does a price that the entry's own levels have passed.
 _WANTED = f"""
-  SELECT id, signal_id, connection_id, status, order_type,
+  SELECT *, may_be_ours AND NOT coalesce(CASE side
+    WHEN 'BUY' THEN least(new_limit, new_stop) <= own_stop_loss
+      OR coalesce(new_limit, new_stop) >= own_take_profit
+    ELSE greatest(new_limit, new_stop) >= own_stop_loss
+      OR coalesce(new_limit, new_stop) <= own_take_profit END, false) AS is_ours
+  FROM (SELECT id, signal_id, connection_id, status, order_type,
     status = 'PENDING' AND pending_action = '' AND connection_id = ANY(%(locked)s::uuid[])
-      AS is_ours,
+      AS may_be_ours, side, own_stop_loss, own_take_profit,
     requested_quantity, quantity,
     limit_price AS old_limit, stop_price AS old_stop,
     CASE WHEN order_type IN ({_LIMITED}) THEN coalesce(%(limit)s::numeric, limit_price)
@@ -48,7 +55,7 @@ _WANTED = f"""
       ELSE stop_price END AS new_stop
   FROM execution_order
   WHERE signal_id = %(refers_to)s AND leg = 'entry' AND leg LIKE 'entry%%'
-    AND (done_at IS NULL OR {may_move_sql("execution_order")})"""
+    AND (done_at IS NULL OR {may_move_sql("execution_order")})) entries"""
 _CHANGED = "(old_limit, old_stop) IS DISTINCT FROM (new_limit, new_stop)"
 
 CHANGE_UNSENT = f"""
@@ -210,3 +217,4 @@ def _begin(change_id: int) -> None:
         run(POSTPONE, (change_id,))
         return
     run(REFUSE, {"id": change_id, "code": str(error.code), "detail": str(error)})
+    cancel_passed_entries([order.pk], by=change.requested_name)

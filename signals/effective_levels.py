@@ -68,8 +68,10 @@ def close_time_sql(signal_id: str, opened_at: str) -> str:
 
 def newest_modify(opened: Signal, name: str) -> Signal | None:
     """Return the newest published MODIFY of a signal that set this field."""
+    is_list = name == "target_prices"
+    is_set: dict[str, int] = {f"{name}__len__gt": 0} if is_list else {f"{name}__isnull": False}
     followers = Signal.objects.published().filter(
-        refers_to=opened.pk, action=Action.MODIFY, **{f"{name}__isnull": False}
+        refers_to=opened.pk, action=Action.MODIFY, **is_set
     )
     newest: Signal | None = followers.order_by("-published_at", "-pk").first()
     return newest
@@ -79,3 +81,9 @@ def stop_now(opened: Signal) -> Decimal | None:
     """Return the stop that a signal has now: of the newest MODIFY that set one, else its own."""
     stop: Decimal | None = (newest_modify(opened, "sl") or opened).sl
     return stop
+
+
+def targets_now(opened: Signal) -> list[Decimal]:
+    """Return the targets that a signal has now, the nearest first."""
+    prices: list[Decimal] = (newest_modify(opened, "target_prices") or opened).target_prices
+    return prices

@@ -19,6 +19,7 @@ from common.stop_rules import RULE_FIELDS
 from signals.draft import SignalDraft, in_order_of_price, level_errors
 from signals.effective_levels import stop_now
 from signals.entry_ends import new_end_errors
+from signals.entry_sides import new_price_errors
 from signals.errors import FieldError, InvalidSignalError, field_errors
 from signals.locks import feed_shared
 from signals.models import TRAIL_OPTIONS, Action, Approval, Feed, OrderType, Origin, Signal
@@ -347,6 +348,12 @@ def _require_fit(opened: Signal, draft: SignalDraft, valid_until: datetime | Non
     errors += [
         InvalidInputError(Code.FIELD_INVALID, detail, field=name)
         for detail in new_end_errors(opened, valid_until, draft.close_at)
+    ]
+    errors += [
+        InvalidSignalError([error])
+        for error in new_price_errors(
+            opened, **prices, sl=draft.sl, targets=[one.price for one in draft.targets]
+        )
     ]
     style, limit = opened.execution_style, draft.price_limit
     # A stop may pass the limit later: it secures a profit.

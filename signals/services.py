@@ -12,6 +12,8 @@ from common.permissions import Right, require
 from common.reason_codes import Code
 from events.models import EventKind
 from events.services import emit
+from signals.entry_sides import new_price_errors
+from signals.errors import InvalidSignalError
 from signals.listings import require_listed
 from signals.locks import candidates_shared, feed_shared
 from signals.models import Action, Approval, Feed, Signal
@@ -101,10 +103,25 @@ def _validate_publishable(signal: Signal, feed: Feed) -> None:
     if signal.refers_to is not None and not signal.refers_to.is_published:
         detail = f"It refers to {signal.refers_to.number}, which has not been published."
         raise ConflictError(Code.SIGNAL_NOT_PUBLISHED, detail)
+    if signal.action == Action.MODIFY and signal.refers_to is not None:
+        _require_entry_prices(signal, signal.refers_to)
     for awaited in (signal.after_signal, signal.close_when_signal):
         if awaited is not None and not awaited.is_published:
             detail = f"It waits for {awaited.number}, which has not been published."
             raise ConflictError(Code.SIGNAL_NOT_PUBLISHED, detail)
+
+
+def _require_entry_prices(modify: Signal, opened: Signal) -> None:
+    """Raise InvalidSignalError if the stop or targets of now have passed a MODIFY's entry price."""
+    errors = new_price_errors(
+        opened,
+        open_price=modify.open_price,
+        stop_price=modify.stop_price,
+        sl=modify.sl,
+        targets=modify.target_prices,
+    )
+    if errors:
+        raise InvalidSignalError(errors)
 
 
 def _raise_publish_error(signal_id: int, now: datetime) -> None:

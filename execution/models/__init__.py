@@ -24,6 +24,7 @@ from execution.models.slices import SlicePlan
 from execution.models.status import (
     AT_BROKER,
     BY_HAND_PRIORITY,
+    CANCELS,
     FEED_PRIORITY,
     IN_FLIGHT,
     LIVE,
@@ -40,6 +41,7 @@ from execution.models.triggers import OrderTrigger, PricePeak, TriggerKind, trig
 __all__ = [
     "AT_BROKER",
     "BY_HAND_PRIORITY",
+    "CANCELS",
     "FEED_PRIORITY",
     "IN_FLIGHT",
     "LIVE",

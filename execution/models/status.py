@@ -78,3 +78,8 @@ class PendingAction(models.TextChoices):
     CANCEL = "CANCEL"
     CLOSE = "CLOSE", "Cancel the rest and close what filled"
     EXPIRE = "EXPIRE", "Cancel, because its valid_until has passed"
+    PASSED = "PASSED", "Cancel, because a level has passed its price"
+
+
+CANCELS = (PendingAction.CANCEL, PendingAction.EXPIRE, PendingAction.PASSED)
+"""Those that leave open what has filled."""

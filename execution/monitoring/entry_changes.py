@@ -30,6 +30,7 @@ from execution.monitoring.change_outcomes import not_made, outcome_of_call, stop
 from execution.monitoring.change_rows import ChangeOutcome, ChangeRow
 from execution.monitoring.change_statements import ANY_DUE, CLAIM, END, SETTLE, SettledRecord
 from execution.monitoring.freeze import hold_frozen_changes
+from execution.passed_entries import cancel_passed_entries
 from execution.reports.apply import apply_reports
 from execution.reports.row_locks import free_orders
 from execution.runtime import trading_runtime
@@ -108,6 +109,12 @@ def _store(outcomes: Sequence[ChangeOutcome]) -> None:
         ]
         if reports:
             apply_reports(reports)
+        refused = {
+            one.row.id
+            for one in outcomes
+            if one.state is ChangeState.REFUSED and one.row.change_id in settled
+        }
+        cancel_passed_entries(refused, by="the refusal of its change")
 
 
 def _settled_record(outcome: ChangeOutcome) -> SettledRecord:

@@ -18,7 +18,7 @@ from common.reason_codes import Code
 from connections.models import KillSwitch
 from connections.services import HaltTarget
 from execution.exits.orders import ExitRequest, open_exits
-from execution.models import MAY_MOVE, NOT_ENDED, Order, PendingAction, Status
+from execution.models import CANCELS, MAY_MOVE, NOT_ENDED, Order, PendingAction, Status
 from execution.submission.route_writes import end_routes
 from positions.models import ExecutionPosition
 
@@ -168,7 +168,7 @@ def live_entries(target: HaltTarget | KillSwitch, *, closes: bool = False) -> Qu
     """
     untouched = Q(pending_action=PendingAction.NONE)
     if closes:
-        cancels = Q(pending_action__in=(PendingAction.CANCEL, PendingAction.EXPIRE))
+        cancels = Q(pending_action__in=CANCELS)
         untouched |= cancels & ~Q(status=Status.PENDING)  # an unsent one is never sent
     return _orders(target).filter(untouched & NOT_ENDED | MAY_MOVE, position=None)
 

@@ -107,6 +107,7 @@ WITH moved AS (
     pending_action_since = NULL, pending_action_attempts = 0,
     reason = CASE pending_action WHEN 'CLOSE' THEN '{Code.CLOSED_BEFORE_SENT.value}'
       WHEN 'EXPIRE' THEN '{Code.SIGNAL_EXPIRED.value}'
+      WHEN 'PASSED' THEN '{Code.LEVEL_PAST_ENTRY.value}'
       ELSE '{Code.OWNER_CANCELLED.value}' END, done_at = clock_timestamp()
   WHERE id = ANY(%s) AND status = 'PENDING'
   RETURNING id, signal_id, connection_id, reason

@@ -21,6 +21,7 @@ from execution.base.change_events import changed_event_sql
 from execution.base.changed_orders import listed_order, terms_report
 from execution.base.statements import AT_BROKER_SQL, insert_events_sql
 from execution.models import Order
+from execution.passed_entries import cancel_passed_entries
 from execution.reports.apply import apply_reports
 
 
@@ -103,6 +104,9 @@ def take_over_late_changes(began: datetime, theirs: Mapping[UUID, Sequence[Broke
         made = [one for one in _made(began, theirs) if one[0].order_id in ids]
         apply_reports([_report(change, listed.terms) for change, listed in made])
         run(DONE_AFTER_ALL, ([change.id for change, _ in made],))
+        cancel_passed_entries(
+            [change.order_id for change, _ in made], by="a change that was late at its broker"
+        )
 
 
 def _made(

@@ -73,7 +73,8 @@ def state_of(row: OrderRow) -> State:
         fence=row.fence,
         is_exit=row.position_id is not None,
         unacknowledged=row.unacknowledged,
-        is_expiring=row.is_expiring,
+        pending_action=row.pending_action,
+        passed_detail=row.passed_detail,
     )
 
 

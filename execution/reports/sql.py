@@ -4,6 +4,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import NamedTuple
 
+from common.reason_codes import Code
 from common.sql import IdRow, Query
 from connections.selectors import (
     OWNER_ID_SQL,
@@ -66,7 +67,8 @@ class OrderRow(NamedTuple):
     account_currency: str | None
     has_unconverted_fees: bool
     aggregate_id: int | None = None
-    is_expiring: bool = False
+    pending_action: str = ""
+    passed_detail: str = ""
 
 
 class NewFill(NamedTuple):
@@ -114,7 +116,11 @@ SELECT o.id, o.client_order_id, o.status, o.fence, o.signal_id,
   CASE WHEN t.slippage_unit = 'TICKS' THEN {tick_sql("o")}
     END AS tick, c.data_connection_id,
   a.currency AS account_currency, o.unconverted_fees <> '{{}}' AS has_unconverted_fees,
-  o.aggregate_id, o.pending_action = 'EXPIRE' AS is_expiring
+  o.aggregate_id, o.pending_action,
+  CASE o.pending_action WHEN 'PASSED' THEN coalesce((
+    SELECT l.detail FROM execution_executionlog l
+    WHERE l.order_id = o.id AND l.code = '{Code.LEVEL_PAST_ENTRY.value}'
+    ORDER BY l.id DESC LIMIT 1), '') ELSE '' END AS passed_detail
 FROM execution_order o
 {connection_join_sql("o.connection_id")}
 {PRESET_JOIN_SQL}

@@ -5,7 +5,7 @@ from decimal import Decimal
 
 from brokers.types import OrderReport, OrderType, ReportKind
 from common.reason_codes import Code
-from execution.models import AT_BROKER, IN_FLIGHT, Status
+from execution.models import AT_BROKER, IN_FLIGHT, PendingAction, Status
 
 S = Status
 
@@ -93,6 +93,11 @@ NEVER_FILLED = frozenset({S.SKIPPED, S.DENIED})
 ENDINGS = frozenset({ReportKind.CANCELLED, ReportKind.EXPIRED, ReportKind.REJECTED})
 LATE = frozenset({S.CANCELLED, S.EXPIRED, S.REJECTED, S.FAILED})
 
+# The broker knows our cancel, not its cause: by the pending action.
+_CANCELLED_FOR: dict[str, Code] = {
+    PendingAction.EXPIRE: Code.VALID_UNTIL_ENDED, PendingAction.PASSED: Code.LEVEL_PAST_ENTRY,
+}  # fmt: skip
+
 
 class IllegalTransitionError(Exception):
     """Our own code attempted a transition that is not in the table."""
@@ -109,7 +114,8 @@ class State:
     """The state of an order between two reports of a batch; each report updates it.
 
     quantity and filled: base units. unacknowledged: the broker has not reported on it yet, so if it
-    has ended, that was our own decision. is_expiring: we cancel it because its end has passed.
+    has ended, that was our own decision. pending_action: why we cancel it. passed_detail: which
+    level has passed its price, if that is why.
     """
 
     status: Status
@@ -120,7 +126,8 @@ class State:
     fence: int
     is_exit: bool
     unacknowledged: bool = False
-    is_expiring: bool = False
+    pending_action: str = ""
+    passed_detail: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +199,9 @@ def after_report(state: State, report: OrderReport) -> Transition | None:
             if state.status not in (*IN_FLIGHT, *AT_BROKER, S.PENDING, S.FAILED):
                 return None
             ended = S.CANCELLED if report.kind == ReportKind.CANCELLED else S.EXPIRED
-            return Transition(ended, _ending_code(state, report), report.detail)
+            code = _ending_code(state, report)
+            of_level = state.passed_detail if code is Code.LEVEL_PAST_ENTRY else ""
+            return Transition(ended, code, report.detail or of_level)
         case ReportKind.CANCEL_REFUSED:
             if state.status != S.CANCEL_REQUESTED:
                 return None
@@ -207,7 +216,7 @@ def after_report(state: State, report: OrderReport) -> Transition | None:
 def _ending_code(state: State, report: OrderReport) -> Code | None:
     """Return why an order was cancelled or expired: the broker knows our cancel, not its cause."""
     is_ours = report.kind == ReportKind.CANCELLED and report.code in (None, Code.OWNER_CANCELLED)
-    return Code.VALID_UNTIL_ENDED if is_ours and state.is_expiring else report.code
+    return _CANCELLED_FOR.get(state.pending_action, report.code) if is_ours else report.code
 
 
 def _after_acceptance(state: State) -> Transition | None:

@@ -11,7 +11,7 @@ from django.db import transaction
 from brokers.base import NotSent
 from brokers.types import OrderType, Quote, TimeInForce
 from common.clocks import market_now
-from common.errors import ConflictError, InvalidInputError, NotAllowedError
+from common.errors import InvalidInputError, NotAllowedError
 from common.reason_codes import Code
 from common.sql import rows
 from connections.models import ExecutionConnection
@@ -137,9 +137,9 @@ def test_trailing_stop_keeps_its_distance(
 
 
 def test_level_on_the_wrong_side_of_the_stop_is_refused(held: Order) -> None:
-    with pytest.raises(ConflictError) as refusal:
+    with pytest.raises(InvalidInputError) as refusal:
         change(held, stop_price="1.08")
-    assert refusal.value.code == "STOP_AT_ENTRY"
+    assert (refusal.value.code, refusal.value.field) == ("STOP_AT_ENTRY", "stop_price")
 
 
 # ---- waiting ------------------------------------------------------------------------------------

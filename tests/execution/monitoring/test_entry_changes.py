@@ -493,7 +493,7 @@ def test_late_result_of_an_earlier_call_does_not_count(
         ({"quantity": "0"}, "FIELD_INVALID", "quantity"),
         ({"limit_price": "-1"}, "FIELD_INVALID", "limit_price"),
         ({"stop_price": "1.2"}, "FIELD_INVALID", "stop_price"),
-        ({"limit_price": "1.08"}, "STOP_AT_ENTRY", ""),
+        ({"limit_price": "1.08"}, "STOP_AT_ENTRY", "limit_price"),
         ({"limit_price": "1.095", "quantity": "100"}, "NOTHING_TO_CHANGE", ""),
     ],
 )

@@ -40,7 +40,7 @@ def row(status: Status = S.SUBMITTING, **fields: Any) -> OrderRow:
         "quantity": D(100), "filled_quantity": D(0), "inferred_quantity": D(0),
         "unacknowledged": True, "avg_fill_price": D(0), "expected_price": D("1.1"),
         "pip": D("0.0001"), "order_type": "MARKET", "age": 1.0, "slippage_unit": "",
-        "has_unconverted_fees": False, "is_expiring": False,
+        "has_unconverted_fees": False, "pending_action": "", "passed_detail": "",
     }  # fmt: skip
     return OrderRow(**{**usual, "status": status.value, **fields})
 

@@ -225,6 +225,19 @@ def test_slice_beyond_the_stop_ends_the_entry(feed: Feed, account: ExecutionConn
     assert seen()[2][1:3] == ("CANCELLED", "SLICES_ENDED")
 
 
+def test_slices_end_when_a_modify_moves_the_stop_past_the_market(
+    feed: Feed, account: ExecutionConnection
+) -> None:
+    signal = factories.signal(feed, **TWAP)
+    factories.fill_all()
+    modify(signal, sl=D("1.2"))
+    next_slice()
+    assert seen()[1][1:3] == ("DENIED", "STOP_AT_ENTRY")
+    assert seen()[0][1] == "FILLED"
+    next_slice()
+    assert seen()[2][1:3] == ("CANCELLED", "SLICES_ENDED")
+
+
 def test_modify_changes_the_price_limit_of_slices_not_yet_sent(
     feed: Feed, account: ExecutionConnection
 ) -> None:
