@@ -122,7 +122,7 @@ def cancel_passed_entries(order_ids: Collection[int], *, by: str) -> list[int]:
     run(_CANCEL, dict(zip(names, columns(records, len(names)), strict=True)))
     for entry, _ in passed:
         if entry.status == "FAILED":  # it would be sent to the next account of its route
-            end_routes([entry.id], detail=details[entry.id])
+            end_routes([entry.id], detail=details[entry.id], code=Code.LEVEL_PAST_ENTRY)
     return [entry.id for entry, _ in passed if entry.status not in ("PENDING", "FAILED")]
 
 

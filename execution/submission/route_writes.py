@@ -184,9 +184,7 @@ END = f"""
 WITH {_ENDED}
 {insert_events_sql(_FAILED)}
 """
-_CANCELLED = log_rows_sql(
-    "ended m", code=f"'{Code.OWNER_CANCELLED.value}'", detail="left(%(detail)s, 300)"
-)
+_CANCELLED = log_rows_sql("ended m", code="%(code)s", detail="left(%(detail)s, 300)")
 END_BY_CANCEL = f"""
 WITH {_ENDED}, logged AS (
   {insert_log_sql(_CANCELLED)}
@@ -240,13 +238,19 @@ def route_failed() -> list[int]:
     return routed.new_order_ids
 
 
-def end_routes(order_ids: Collection[int], *, detail: str) -> None:
+def end_routes(
+    order_ids: Collection[int], *, detail: str, code: Code = Code.OWNER_CANCELLED
+) -> None:
     """Cancel the move of entries that failed unsent to the next account; notify of the failure.
 
-    The orders are locked. Others among them are left alone.
+    The orders are locked. Others among them are left alone. code: why, for their log.
     """
     text = "not sent to another account of its route"
-    parameters = {"ids": array(order_ids), "detail": f"{text}, {detail}" if detail else text}
+    parameters = {
+        "ids": array(order_ids),
+        "detail": f"{text}, {detail}" if detail else text,
+        "code": code.value,
+    }
     run(END_BY_CANCEL, parameters)
 
 

@@ -1,6 +1,7 @@
 """A routed entry is cancelled before it moves to the next account, while it does, and there."""
 
 from collections.abc import Callable
+from decimal import Decimal as D
 
 import pytest
 
@@ -91,6 +92,24 @@ def test_cancel_ends_the_route(failed: Order, cancel: Callable[[Order], None]) -
     assert halt_impact(ALL).waiting == 0
     with pytest.raises(ConflictError, match="FAILED already"):
         services.cancel_order(failed.pk)
+
+
+def test_stop_that_is_moved_past_the_price_ends_the_route(
+    alice: ExecutionConnection, feed: Feed
+) -> None:
+    route(alice, factories.account(owner=alice.user))
+    opened = publish(feed, order_type="LIMIT", open_price=D("1.095"))
+    factories.claim_all()
+    order = Order.objects.get()
+    fail(order, Code.NEVER_ARRIVED)
+    factories.signal(
+        feed, action="MODIFY", refers_to=opened, direction=opened.direction, sl=D("1.097")
+    )
+    assert moved_on() == []
+    assert states() == [(order.connection_id, "FAILED", "NEVER_ARRIVED", "LAST")]
+    line = ExecutionLog.objects.get(order_id=order.pk, code="LEVEL_PAST_ENTRY")
+    assert "stop loss 1.097" in line.detail
+    assert Event.objects.filter(kind="order.failed", order_id=order.pk).count() == 1
 
 
 @pytest.mark.parametrize("flatten", [False, True])
