@@ -23,7 +23,7 @@ from execution.base.statements import (
     log_rows_sql,
     refusal_payload_sql,
 )
-from execution.order_ends import MAY_MOVE_SQL
+from execution.models import may_move_sql
 from execution.reports.sql import EFFECTIVE_LEVELS
 from execution.submission.outcomes import SIDES
 from execution.submission.route_writes import end_routes
@@ -57,7 +57,7 @@ FROM execution_order o LEFT JOIN LATERAL (
 ) h ON true
 WHERE o.id = ANY(%s::bigint[]) AND o.leg LIKE 'entry%%' AND o.pending_action = ''
   AND (o.limit_price IS NOT NULL OR o.stop_price IS NOT NULL)
-  AND (o.done_at IS NULL OR o.{MAY_MOVE_SQL.replace("AND ", "AND o.")})
+  AND (o.done_at IS NULL OR {may_move_sql("o")})
 ORDER BY o.id
 """,
 )
