@@ -39,7 +39,7 @@ from execution.base.statements import (
     refusal_payload_sql,
 )
 from execution.exits import orders as exits
-from execution.models import BY_HAND_PRIORITY, FEED_PRIORITY
+from execution.models import BY_HAND_PRIORITY, FEED_PRIORITY, may_move_sql
 from execution.order_ends import move_ends
 from execution.passed_entries import cancel_passed_entries
 from positions.broker_levels import MOVE_LEVELS_SQL
@@ -288,9 +288,10 @@ SELECT id, connection_id FROM timed
 )
 
 # The entries are locked. Those that have ended may get a late fill: its position is judged.
-SET_EXIT_CONDITION = """
-UPDATE execution_order SET has_exit_condition = true
-WHERE signal_id = %s AND leg LIKE 'entry%%' AND done_at IS NULL AND NOT has_exit_condition
+SET_EXIT_CONDITION = f"""
+UPDATE execution_order o SET has_exit_condition = true
+WHERE signal_id = %s AND leg LIKE 'entry%%' AND (done_at IS NULL OR {may_move_sql("o")})
+  AND NOT has_exit_condition
 """
 MOVE_EXIT_CONDITION = Query(
     _MovedPosition,

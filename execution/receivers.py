@@ -11,7 +11,7 @@ from connections.exposure import (
 )
 from execution import tasks
 from execution.fan_out import fan_out, withdraw
-from execution.models import AT_BROKER, IN_FLIGHT
+from execution.models import AT_BROKER, IN_FLIGHT, may_move_sql
 from execution.preview import preview
 from execution.signal_totals import signal_total
 from positions.joins import OPEN_POSITIONS_SQL, PRICED_POSITIONS_SQL, SIGNAL_HAS_OPEN_POSITION_SQL
@@ -65,5 +65,8 @@ SELECT o.signal_id FROM execution_order o WHERE o.leg LIKE 'entry%%'
 register_open_signals("""s.id IN (
 SELECT o.signal_id FROM execution_order o WHERE o.leg LIKE 'entry%%'
   AND o.status = 'PENDING')""")
+register_open_signals(f"""s.id IN (
+SELECT o.signal_id FROM execution_order o WHERE o.leg LIKE 'entry%%'
+  AND {may_move_sql("o")})""")
 register_preview(preview)
 register_total(signal_total)

@@ -15,6 +15,7 @@ from common.failpoints import failpoint
 from common.reason_codes import Code
 from common.sql import Query, array, columns, rows, run
 from execution.base.statements import insert_log_sql, log_rows_sql
+from execution.models import may_move_sql
 from execution.submission.order_loading import load_orders
 from execution.submission.outcomes import Awaited
 from execution.submission.rows import OrderRow
@@ -76,17 +77,17 @@ def of_account_sql(signal_id: str, order: str = "o") -> str:
     subscriber = f"coalesce({order}.routed_from_id, {order}.connection_id)"
     return f"""(
   SELECT count(*) FILTER (WHERE e.status <> 'SKIPPED')::int AS orders,
-    coalesce(bool_or(e.status IN {_LIVE}), false) AS is_live,
+    coalesce(bool_or(e.status IN {_LIVE} OR {may_move_sql("e")}), false) AS is_live,
     coalesce(bool_or(e.filled_quantity > 0), false) AS is_filled,
     coalesce(bool_or(p.quantity > 0), false) AS is_open,
     coalesce((array_agg(p.close_reason ORDER BY p.closed_at DESC NULLS LAST))[1], '')
       AS close_reason
   FROM (
-    SELECT x.signal_id, x.connection_id, x.position_leg, x.status, x.filled_quantity
+    SELECT x.signal_id, x.connection_id, x.position_leg, x.status, x.filled_quantity, x.route_state
     FROM execution_order x WHERE x.signal_id = {signal_id} AND x.connection_id = {subscriber}
       AND x.leg LIKE 'entry%%' AND x.routed_from_id IS NULL
     UNION ALL
-    SELECT x.signal_id, x.connection_id, x.position_leg, x.status, x.filled_quantity
+    SELECT x.signal_id, x.connection_id, x.position_leg, x.status, x.filled_quantity, x.route_state
     FROM execution_order x WHERE x.signal_id = {signal_id} AND x.routed_from_id = {subscriber}
       AND x.leg LIKE 'entry%%' AND x.route_state IN ('OPEN', 'HERE', 'LAST')
   ) e

@@ -26,6 +26,7 @@ from connections.services import RouteAccount
 from execution import services
 from execution.audit.counters import audit
 from execution.models import EntryChange, ExecutionLog, Order
+from execution.monitoring.condition_watch import wake_settled
 from execution.monitoring.loss_limits import apply_loss_limits
 from execution.recovery import sweeps
 from execution.rounding_debt import rounding_debts
@@ -35,6 +36,7 @@ from execution.submission.claim import claim
 from execution.submission.outgoing import Outgoing
 from execution.submission.route_writes import route_failed
 from positions.models import StopRule
+from signals.closing import TradeSelection, close_trades
 from signals.models import Feed, Origin, Signal
 from tests.execution import factories
 from tests.execution.fake_broker import FakeBroker
@@ -718,3 +720,59 @@ def test_account_of_a_route_has_symbols_of_its_own(
         )  # fmt: skip
     assert "symbol map of the subscription" in refused.value.detail
     assert len(refused.value.others) == 1
+
+
+@pytest.mark.parametrize("state", ["NOT_FILLED", "FILLED"])
+def test_entry_that_waits_for_another_waits_until_that_has_no_account_left(
+    first: ExecutionConnection, second: ExecutionConnection, feed: Feed, state: str
+) -> None:
+    """One that has failed on one account may still fill on the next."""
+    route(first, second)
+    awaited = publish(feed)
+    claimed()
+    other: dict[str, Any] = {"direction": "SELL", "sl": D("1.2")}
+    waiting = Order.objects.get(
+        signal=publish(feed, after_signal=awaited, after_state=state, **other)
+    )
+    claimed()
+    fail(Order.objects.get(signal=awaited), Code.NEVER_ARRIVED)
+    assert wake_settled() == []
+    run("UPDATE execution_order SET due_at = clock_timestamp() WHERE id = %s", (waiting.pk,))
+    assert claimed() == []
+    waiting.refresh_from_db()
+    assert (waiting.status, waiting.reason) == ("PENDING", "AWAITING_CONDITION")
+    assert len(moved_on()) == 1
+    factories.fill_all()
+    assert Order.objects.filter(signal=awaited, status="FILLED").count() == 1
+    assert wake_settled() == [waiting.pk]
+    sent = claimed()
+    assert len(sent) == (state == "FILLED")
+
+
+def test_close_of_all_trades_reaches_an_entry_that_is_about_to_move(
+    first: ExecutionConnection, second: ExecutionConnection, feed: Feed
+) -> None:
+    route(first, second)
+    signal = publish(feed)
+    claimed()
+    fail(Order.objects.get(), Code.NEVER_ARRIVED)
+    done = close_trades(feed, TradeSelection(), origin=Origin.API, by=None)
+    assert [close.refers_to_id for close in done.signals] == [signal.pk]
+    moved_on()
+    assert claimed() == []
+    assert states()[-1][1:3] == ("CANCELLED", "CLOSED_BEFORE_SENT")
+
+
+def test_exit_condition_is_set_on_an_entry_that_is_about_to_move(
+    first: ExecutionConnection, second: ExecutionConnection, feed: Feed
+) -> None:
+    route(first, second)
+    signal, other = publish(feed), publish(feed, direction="SELL", sl=D("1.2"))
+    claimed()
+    fail(Order.objects.get(signal=signal), Code.NEVER_ARRIVED)
+    publish(
+        feed, action="MODIFY", refers_to=signal, sl=None, close_when_signal=other,
+        close_when_state="FILLED",
+    )  # fmt: skip
+    moved_on()
+    assert Order.objects.get(signal=signal, status="PENDING").has_exit_condition
