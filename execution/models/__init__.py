@@ -3,7 +3,14 @@
 from execution.models.changes import OPEN_CHANGE, OPEN_CHANGE_STATES, ChangeState, EntryChange
 from execution.models.decisions import EntryDecision
 from execution.models.drift import Decision, DriftItem
-from execution.models.orders import MAY_MOVE, Fill, Order, OrderQuerySet, may_move_sql
+from execution.models.orders import (
+    MAY_MOVE,
+    Fill,
+    Order,
+    OrderQuerySet,
+    VoidedFill,
+    may_move_sql,
+)
 from execution.models.progress import (
     AccountSyncState,
     BrokerListing,
@@ -78,6 +85,7 @@ __all__ = [
     "Status",
     "StreamLease",
     "TriggerKind",
+    "VoidedFill",
     "WorkerLease",
     "may_move_sql",
     "trigger_of",

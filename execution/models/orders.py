@@ -462,3 +462,24 @@ class Fill(models.Model):
         if self.commission_rate is None:
             return None if self.commission else Decimal(0)
         return to_stored(self.commission * self.commission_rate)
+
+
+class VoidedFill(models.Model):
+    """An execution that its broker has corrected to nothing, and that is no fill.
+
+    It may be reported after its correction, or again: then it is not booked.
+    """
+
+    connection = models.ForeignKey(
+        ExecutionConnection, models.CASCADE, related_name="+", db_index=False
+    )
+    broker_fill_id = models.CharField(max_length=100)
+    revision = models.SmallIntegerField(help_text="Of the correction to nothing.")
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["connection", "broker_fill_id"], name="one_void"),
+        ]
+
+    def __str__(self) -> str:
+        return self.broker_fill_id

@@ -20,6 +20,7 @@ from execution.ids import all_attempts
 from execution.models import Status
 from execution.reports.allotment import Aggregate, Member, fill_id_of
 from execution.reports.member_shares import closing_minimum
+from execution.reports.voided_fills import without_voided
 
 log = structlog.get_logger(__name__)
 
@@ -120,6 +121,7 @@ def expand(reports: Sequence[OrderReport], leaders: Iterable[int]) -> list[Order
     """
     ids = {cid for r in reports if r.client_order_id for cid in all_attempts(r.client_order_id)}
     rows(LOCK, {"ids": array(ids), "leaders": array(leaders)})
+    reports = without_voided(reports)
     members: dict[int, list[MemberRow]] = {}
     for row in rows(MEMBERS, (array(leaders),)):
         members.setdefault(row.aggregate_id, []).append(row)

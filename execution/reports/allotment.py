@@ -137,8 +137,9 @@ class Aggregate:
     def allot(self, fill: Execution) -> Mapping[int, Execution]:
         """Return the members' shares of an execution, by order id; it counts from then on.
 
-        Nothing is returned for one that is known already, for an unknown one of 0, or for a
-        cumulative quantity that states nothing new. What is beyond all that the members lack is the
+        Nothing is returned for one that is known already, or for a cumulative quantity that states
+        nothing new. An unknown one that was corrected to 0 is the first member's, whose report
+        stores that. What is beyond all that the members lack is the
         first member's: it cannot be stored there, and so becomes a difference that a person sees.
         """
         if fill.inferred:
@@ -149,7 +150,8 @@ class Aggregate:
         if known is not None:
             return self._correct(fill)
         if fill.quantity == 0:  # corrected to nothing before it was ever reported
-            return {}
+            self.revisions[fill.broker_fill_id] = fill.revision
+            return {self.members[0].order_id: fill} if fill.revision else {}
         replaced = [member.inferred for member in self.members]
         part = min(fill.quantity, sum(replaced, ZERO))
         before = allot(part, replaced, self.step)

@@ -223,6 +223,13 @@ def _insert_fills(changes: dict[int, OrderChange]) -> None:
         for report in change.reports
         for fill in report.fills
     )
+    voided = {
+        (change.row.connection_id, fill.broker_fill_id)
+        for change in changes.values()
+        for report in change.reports
+        for fill in report.fills
+        if fill.revision and not fill.quantity
+    }
     records: dict[tuple[str, str], tuple[Any, ...]] = {}
     for change in changes.values():
         for report in change.reports:
@@ -231,7 +238,7 @@ def _insert_fills(changes: dict[int, OrderChange]) -> None:
                     change.corrections.append(fill)
                     continue
                 key = (change.row.connection_id, fill.broker_fill_id)
-                if key not in records and fill.quantity != 0:  # nothing was executed
+                if key not in records and key not in voided and fill.quantity != 0:
                     records[key] = _fill_record(change.row, fill, rates)
     if records:
         ordered = [records[key] for key in sorted(records)]

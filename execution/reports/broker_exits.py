@@ -22,6 +22,7 @@ from execution.reports.broker_exits_sql import (
     ClosedPosition,
     EntryRow,
 )
+from execution.reports.voided_fills import VoidedFillRow, store_voided
 from positions.row_locks import lock_positions
 
 
@@ -219,6 +220,7 @@ def _resolve_exit(
         return
     row = _row_of(report, closing)
     if row is None and growth <= 0:
+        _store_voided(report)  # there is no order whose fills it could correct
         return
     if not (new or growth > 0 or any(fill.revision for fill in report.fills)):
         return
@@ -232,6 +234,15 @@ def _resolve_exit(
     else:
         row.growth += growth + corrected
     resolved.exits.append((report, closing, row))
+
+
+def _store_voided(report: OrderReport) -> None:
+    """Store which executions the report corrects to nothing."""
+    store_voided(
+        VoidedFillRow(report.connection_id, fill.broker_fill_id, fill.revision)
+        for fill in report.fills
+        if fill.revision and not fill.quantity
+    )
 
 
 def _accumulator(report: OrderReport, closing: Closing) -> FillAccumulator:

@@ -102,7 +102,10 @@ KNOWN = Query(
     """
 SELECT f.connection_id::text, f.broker_fill_id, f.revision, f.quantity
 FROM unnest(%s::uuid[], %s::text[]) AS reported(connection_id, broker_fill_id)
-JOIN execution_fill f USING (connection_id, broker_fill_id)
+JOIN (SELECT connection_id, broker_fill_id, revision, quantity FROM execution_fill
+  UNION ALL SELECT connection_id, broker_fill_id, revision, 0 FROM execution_voidedfill) f
+  USING (connection_id, broker_fill_id)
+ORDER BY f.revision
 """,
 )
 

@@ -5,7 +5,8 @@ cumulative quantity without fills is stored as one fill of the order, marked inf
 average price of the cumulative report. It shrinks as fills with ids arrive and is deleted with the
 last of them. So nothing is counted twice, whatever the order of arrival.
 
-A corrected execution (a higher revision) replaces the earlier one with its id in all totals. A
+A corrected execution (a higher revision) replaces the earlier one with its id in all totals; one
+that is corrected to nothing is no fill any more, and none later (`voided_fills.py`). A
 cumulative report from before a correction that arrives after it looks like a new one: the next
 reconciliation shows the difference.
 
@@ -24,6 +25,7 @@ from common.money import divide
 from common.sql import Query, array, columns, rows, run
 from execution.reports.fees import SAME_CURRENCY, FeeRate, FeeRates, converted, withheld_fee
 from execution.reports.sql import NewFill, OrderRow
+from execution.reports.voided_fills import VoidedFillRow, load_voided, store_voided
 
 ZERO = Decimal(0)
 
@@ -180,6 +182,8 @@ FROM unnest(%s::bigint[], %s::text[], %s::numeric[], %s::numeric[], %s::numeric[
 WHERE f.order_id = d.order_id AND f.broker_fill_id = d.broker_fill_id
 """
 
+VOID = "DELETE FROM execution_fill WHERE order_id = %s AND broker_fill_id = %s"
+
 ADD = """
 INSERT INTO execution_fill (connection_id, broker_fill_id, order_id, side, quantity, price,
   commission, commission_currency, commission_rate, commission_rate_at, fee_in_base, time, revision)
@@ -242,12 +246,18 @@ def reconcile_fills(
             )  # fmt: skip
         else:
             stored[row.order_id, row.broker_fill_id] = row
+    voided = load_voided(
+        (order.row.connection_id, fill.broker_fill_id)
+        for order in corrections
+        for fill in order.corrections
+        if not fill.inferred
+    )
     deltas: dict[int, FillDelta] = {}
     after: dict[int, InferredFill] = {}
     for order in corrections:
         before = inferred.get(order.row.id, InferredFill())
         delta = deltas[order.row.id] = count_new(order.new)
-        _correct(order, stored, delta, rates)
+        _correct(order, stored, voided, delta, rates)
         now = after[order.row.id] = inferred_fill_after(
             before,
             [fill for fill in order.corrections if fill.inferred],
@@ -287,6 +297,7 @@ def _count_inferred(delta: FillDelta, before: InferredFill, now: InferredFill) -
 def _correct(
     order: FillCorrections,
     stored: dict[tuple[int, str], FillRow],
+    voided: dict[tuple[str, str], int],
     delta: FillDelta,
     rates: FeeRates,
 ) -> None:
@@ -296,15 +307,33 @@ def _correct(
         other = latest.get(fill.broker_fill_id)
         if not fill.inferred and (other is None or fill.revision > other.revision):
             latest[fill.broker_fill_id] = fill
+    account = order.row.connection_id
+    gone = []
     for fill_id in sorted(latest):
         fill, known = latest[fill_id], stored.get((order.row.id, fill_id))
-        if known is None:
-            if fill.quantity != 0:  # else corrected to nothing before it was ever reported
-                _add(order.row, fill, delta, rates)
-        elif known.revision < fill.revision:
-            if fill.quantity <= 0:
+        if voided.get((account, fill_id), -1) >= fill.revision:
+            continue
+        if known is not None and known.revision >= fill.revision:
+            continue
+        if fill.quantity == 0:
+            gone.append(VoidedFillRow(account, fill_id, fill.revision))
+            if known is not None:
+                _void(known, delta)
+        elif known is None:
+            _add(order.row, fill, delta, rates)
+        else:
+            if fill.quantity < 0:
                 raise QuantityCorrectedError(f"{fill_id}: {known.quantity} → {fill.quantity}")
             _replace(order.row, known, fill, delta, rates)
+    store_voided(gone)
+
+
+def _void(known: FillRow, delta: FillDelta) -> None:
+    """Delete an execution that was corrected to nothing."""
+    run(VOID, (known.order_id, known.broker_fill_id))
+    delta.count(-1, known)
+    delta.shift -= known.quantity
+    delta.corrected += 1
 
 
 def _add(row: OrderRow, fill: Execution, delta: FillDelta, rates: FeeRates) -> None:

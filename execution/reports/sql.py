@@ -137,7 +137,9 @@ INSERT INTO execution_fill (connection_id, broker_fill_id, order_id, side, quant
   commission, commission_currency, commission_rate, commission_rate_at, fee_in_base, time, inferred)
 SELECT * FROM unnest(%s::uuid[], %s::text[], %s::bigint[], %s::text[], %s::numeric[],
   %s::numeric[], %s::numeric[], %s::text[], %s::numeric[], %s::timestamptz[], %s::numeric[],
-  %s::timestamptz[], %s::boolean[])
+  %s::timestamptz[], %s::boolean[]) AS d(connection_id, broker_fill_id)
+WHERE NOT EXISTS (SELECT FROM execution_voidedfill v  -- corrected to nothing before
+  WHERE v.connection_id = d.connection_id AND v.broker_fill_id = d.broker_fill_id)
 ON CONFLICT (connection_id, broker_fill_id) DO NOTHING
 RETURNING order_id, broker_fill_id, quantity, price, commission, commission_rate, fee_in_base, time
 """,

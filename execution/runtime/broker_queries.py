@@ -176,9 +176,12 @@ def fully_known_fill_ids(
 KNOWN_FILLS = Query(
     KnownFill,
     """
-SELECT f.connection_id::text, f.broker_fill_id, f.revision FROM execution_fill f
+SELECT f.connection_id::text, f.broker_fill_id, f.revision FROM (
+  SELECT connection_id, broker_fill_id, revision FROM execution_fill
+  UNION ALL SELECT connection_id, broker_fill_id, revision FROM execution_voidedfill) f
 JOIN unnest(%s::uuid[], %s::text[]) AS t(connection_id, fill_id)
   ON t.connection_id = f.connection_id AND t.fill_id = f.broker_fill_id
+ORDER BY f.revision
 """,
 )
 

@@ -170,6 +170,52 @@ def test_correction_to_zero_is_left_to_a_person(entry: Order) -> None:
     assert (position().quantity, factories.order().filled_quantity) == (100, 100)
 
 
+@pytest.mark.parametrize("together", [False, True])
+def test_execution_corrected_to_nothing_is_none_in_any_order(entry: Order, together: bool) -> None:
+    busted, other = factories.fill_report(entry, 60, "e1"), factories.fill_report(entry, 40, "e2")
+    reports = (busted, corrected(busted, 0, 2), corrected(busted, 50), other)
+    for one in permutations(reports):
+        if one.index(other) > one.index(reports[1]) > min(map(one.index, (busted, reports[2]))):
+            continue  # nothing is left before the other: a person decides
+        with transaction.atomic():
+            for batch in [one] if together else [(report,) for report in one]:
+                factories.apply(*batch)
+                factories.apply(*batch)
+            assert [fill.broker_fill_id for fill in Fill.objects.all()] == ["e2"]
+            assert (position().quantity, position().opened_quantity) == (40, 40)
+            assert agree()
+            assert not DriftItem.objects.exists()
+            transaction.set_rollback(True)
+
+
+@pytest.mark.parametrize("reversed_", [False, True])
+def test_lone_execution_after_its_correction_to_nothing_is_none(
+    entry: Order, reversed_: bool
+) -> None:
+    report = factories.fill_report(entry, 100, "e1")
+    both = (corrected(report, 0), report)
+    factories.apply(*(both[::-1] if reversed_ else both))
+    factories.apply(report)
+    assert not Fill.objects.exists()
+    assert not DriftItem.objects.exists()
+    factories.apply(corrected(report, 100, 2))  # the broker takes it back
+    assert (position().quantity, factories.order().status) == (100, "FILLED")
+    assert agree()
+
+
+def test_broker_exit_after_its_correction_to_nothing_closes_nothing(entry: Order) -> None:
+    factories.apply(factories.fill_report(entry, 100, "e1"))
+    report = stopped(entry, 40, "x1")
+    for _ in range(2):
+        factories.apply(corrected(report, 0))
+        factories.apply(report)
+    assert (position().quantity, Order.objects.count()) == (100, 1)
+    factories.apply(replace(stopped(entry, 30, "x2"), broker_order_id="X2"))
+    assert position().quantity == 70
+    assert agree()
+    assert not DriftItem.objects.exists()
+
+
 def test_correction_above_the_ordered_quantity_is_left_to_a_person(entry: Order) -> None:
     report = factories.fill_report(entry, 100, "e1")
     factories.apply(report)

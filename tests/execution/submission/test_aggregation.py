@@ -627,6 +627,30 @@ def test_unknown_execution_of_nothing_takes_no_other_one_along(
     assert factories.drift_items() == []
 
 
+def test_execution_corrected_to_nothing_before_it_arrives_is_no_members(
+    netting: ExecutionConnection, feed: Feed
+) -> None:
+    request = joined(feed, 100, 100).request
+
+    def apply(quantity: int, revision: int = 0, name: str = "x") -> None:
+        fill = Execution(name, D(quantity), D("1.1"), market_now(), revision=revision)
+        factories.apply(
+            OrderReport(
+                kind=ReportKind.FILLED, connection_id=request.connection_id,
+                client_order_id=request.client_order_id, broker_order_id="b1", fills=(fill,),
+            )
+        )  # fmt: skip
+
+    apply(0, revision=1)
+    apply(120)
+    apply(0, revision=1)
+    apply(120)
+    assert not Fill.objects.exists()
+    apply(200, name="y")
+    assert [order.filled_quantity for order in orders()] == [D(100), D(100)]
+    assert factories.drift_items() == []
+
+
 def test_late_kind_of_report_about_levels_stays_the_first_members(
     netting: ExecutionConnection, feed: Feed, broker: FakeBroker
 ) -> None:
