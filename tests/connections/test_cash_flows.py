@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal as D
+from importlib import import_module
 from uuid import uuid4
 
 import pytest
@@ -12,6 +13,7 @@ from brokers.base import ReadFailed
 from brokers.paper.capabilities import capabilities_of
 from brokers.types import AccountState, BrokerCashFlow, ConnectionSpec
 from common.reason_codes import Code
+from common.sql import run
 from connections.accounts.cash_flows import AccountFlows, FlowRequest, effective_times
 from connections.health import account_polling, connection_checks
 from connections.loss_limits.figures import figures_of, limits_of
@@ -52,6 +54,14 @@ def test_flow_counts_from_the_first_state_that_includes_it(
     read = AccountFlows(request, (flow(amount, listed_at),))
     times = effective_times(read, equity=D(equity), state_at=NOON + A_MINUTE)
     assert times == [(read.flows[0], counts_from)]
+
+
+def test_flow_from_before_a_state_of_unknown_equity_counts_from_the_brokers_time() -> None:
+    """Nothing shows that the state did not include it, as if it were listed late."""
+    earlier = flow(-3000, NOON - A_MINUTE)
+    read = AccountFlows(FlowRequest(uuid4(), NOON, None, None, []), (earlier,))
+    times = effective_times(read, equity=D(7000), state_at=NOON + A_MINUTE)
+    assert times == [(earlier, earlier.time)]
 
 
 def test_first_read_counts_flows_from_the_brokers_time() -> None:
@@ -155,6 +165,7 @@ class TestReading:
         read = CashFlowRead.objects.get(connection=limited)
         snapshot = AccountSnapshot.objects.get(connection=limited)
         assert (read.read_at, read.missing_since, read.error) == (snapshot.read_at, None, "")
+        assert read.equity == snapshot.equity == D(7000)
         assert "are read from the broker" in flow_note(limited.pk)
 
     @pytest.mark.parametrize("amount", [-3000, 3000])
@@ -166,6 +177,21 @@ class TestReading:
         assert stored(limited) == (D(10_000 + amount), [D(amount)])
         flow_at = CashFlow.objects.get().at
         assert flow_at <= AccountSnapshot.objects.get(connection=limited).read_at
+
+    def test_equity_of_an_older_row_is_that_of_its_own_state(
+        self, limited: ExecutionConnection, bank: Bank
+    ) -> None:
+        backfill = import_module("connections.migrations.0023_backfill_cash_flow_equity").BACKFILL
+        poll(bank)
+        CashFlowRead.objects.update(equity=None)
+        run(backfill)
+        assert CashFlowRead.objects.get().equity == D(10_000)
+        CashFlowRead.objects.update(equity=None)
+        bank.book(-3000)
+        bank.error = ReadFailed(Code.BROKER_UNREACHABLE, "no answer")
+        poll(bank)
+        run(backfill)
+        assert CashFlowRead.objects.get().equity is None
 
     def test_flows_that_keep_coming_are_missing(
         self, limited: ExecutionConnection, bank: Bank
@@ -188,6 +214,7 @@ class TestReading:
         assert read.read_at is not None
         assert read.missing_since is not None
         assert read.read_at < read.missing_since < snapshot.read_at
+        assert read.equity == D(10_000)  # of the last state with its flows
         assert read.error.endswith("no answer")
         assert "could not be read since" in flow_note(limited.pk)
         bank.error = None
