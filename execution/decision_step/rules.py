@@ -42,7 +42,8 @@ def decide(
     """Return what the rules make of an entry: the factor of broken rules with all that broke.
 
     A broken rule decides even if another lacks its data. Without one, a rule that lacks its data
-    (no quote, too few minute bars, a calendar that does not cover now) is no answer.
+    (no quote, too few minute bars, a calendar that does not cover the window around now) is no
+    answer.
     """
     broken: list[str] = []
     missing: list[str] = []
@@ -127,7 +128,8 @@ def _news(rules: DecisionProvider, question: Question, calendar: Calendar) -> It
         if counts and event.currency in currencies and event.at - before <= now <= event.at + after:
             return (f"news: {event.currency} {event.title} at {event.at:%H:%M} UTC",)
     starts, ends = calendar.starts_at, calendar.ends_at
-    if starts is None or ends is None or not starts - before <= now <= ends:
+    # An event in the window that the calendar does not know of must not count as none.
+    if starts is None or ends is None or now - after < starts or now + before > ends:
         raise _no_data(f"The calendar {calendar.name} does not cover this time.")
     return ()
 

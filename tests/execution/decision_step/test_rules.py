@@ -107,13 +107,16 @@ def test_news_of_the_pairs_currencies_and_impact_count(
 
 @pytest.mark.parametrize(
     ("starts", "ends", "covered"),
-    [(-1, 0, True), (0.25, 1, True), (-1, -0.01, False), (0.26, 1, False)],
-)
-def test_calendar_that_does_not_cover_now_is_no_answer(
+    [
+        (-30, 15, True), (-29.99, 15, False), (-30, 14.99, False), (-60, 0, False),
+        (0, 60, False),
+    ],
+)  # fmt: skip
+def test_calendar_that_does_not_cover_the_window_is_no_answer(
     starts: float, ends: float, covered: bool
 ) -> None:
-    found = Calendar("News", NOW + timedelta(hours=starts), NOW + timedelta(hours=ends))
-    answer = decided(calendar=found)
+    found = Calendar("News", NOW + timedelta(minutes=starts), NOW + timedelta(minutes=ends))
+    answer = decided(calendar=found, news_minutes_before=15, news_minutes_after=30)
     assert (answer == Decided(D(1))) is covered
     empty = decided(calendar=Calendar("News", None, None))
     assert isinstance(empty, NoAnswerError)
