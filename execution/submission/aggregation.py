@@ -14,6 +14,7 @@ from typing import NamedTuple
 from brokers.types import OrderType, PositionMode
 from common.money import plain
 from common.reason_codes import Code
+from execution.models import BY_HAND_PRIORITY
 from execution.reports.member_shares import are_divisible
 from execution.submission.outcomes import Decision, Deferred, Intent
 from execution.submission.rows import OrderRow
@@ -56,7 +57,8 @@ def may_join(row: OrderRow) -> bool:
     """Return whether an entry may be sent as one order with others.
 
     Not where each order is a position of its own; nor what was sent before, was triggered, retried
-    or routed, or is a slice: their time has come.
+    or routed, or is a slice: their time has come. Nor what a person published by hand: it goes
+    before the entries of feeds, so it does not wait for them.
     """
     return (
         row.aggregation_ms > 0
@@ -68,6 +70,7 @@ def may_join(row: OrderRow) -> bool:
         and row.retried_at is None
         and not row.route_state
         and not row.is_held_leg
+        and row.priority > BY_HAND_PRIORITY
     )
 
 

@@ -70,7 +70,7 @@ ORDER_COLUMNS = f"""o.id, o.status, o.connection_id::text, o.position_id, o.sign
   o.requested_quantity, o.own_stop_loss, o.own_take_profit, o.own_valid_until,
   o.limit_price, o.stop_price,
   o.attempt, o.send_retries, o.reason,
-  o.route_state, o.retried_at, o.client_order_id,
+  o.route_state, o.retried_at, o.priority, o.client_order_id,
   o.due_at <= clock_timestamp() AND o.pending_action = '' AS is_due,
   extract(epoch FROM clock_timestamp() - o.created_at)::float8 AS age, {SPEC_COLUMNS},
   c.instrument_book,

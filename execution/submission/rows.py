@@ -57,6 +57,7 @@ class OrderRow(NamedTuple):
     reason: str
     route_state: str
     retried_at: datetime | None
+    priority: int
     client_order_id: str | None
     is_due: bool
     age: float

@@ -25,7 +25,7 @@ from execution.submission.claim import claim
 from execution.submission.outgoing import Outgoing
 from positions.models import ExecutionPosition
 from prices.models import LatestQuote
-from signals.models import Approval, Feed, Signal
+from signals.models import Approval, Feed, Origin, Signal
 from signals.services import publish
 from tests.connections import make
 from tests.execution.fake_broker import BOOK, KIND, FakeBroker
@@ -140,6 +140,11 @@ def signal(feed: Feed, targets: Sequence[tuple[str, str]] = (), **fields: Any) -
     row = Signal.objects.create(feed=feed, **{**defaults, **fields})
     assert publish(row.pk, by=None)
     return Signal.objects.get(pk=row.pk)
+
+
+def feed_signal(feed: Feed, **fields: Any) -> Signal:
+    """Publish it as a program does: its entries have no precedence over those of other feeds."""
+    return signal(feed, **{"origin": Origin.API, **fields})
 
 
 def close_signal(of: Signal, fraction: str = "1") -> Signal:

@@ -124,7 +124,7 @@ class ExecutionModel:
     def publish(self, kind: str) -> None:
         targets = [("1.12", "0.5"), ("1.13", "0.5")] if kind == "targets" else [("1.12", "1")]
         limit = {"order_type": "LIMIT", "open_price": D("1.095")} if kind == "limit" else {}
-        factories.signal(self.feed, targets, **limit)
+        factories.feed_signal(self.feed, targets, **limit)
 
     def opens(self) -> list[Signal]:
         return list(Signal.objects.filter(action="OPEN").order_by("id"))

@@ -24,8 +24,8 @@ pytestmark = pytest.mark.django_db
 def sent(feed: Feed, broker: FakeBroker) -> list[Order]:
     """Two orders of 100, sent as one, of which 30 have filled."""
     factories.account(feed, snapshot_position_mode="NETTING", aggregation_ms=MAX_AGGREGATION_MS)
-    factories.signal(feed)
-    factories.signal(feed)
+    factories.feed_signal(feed)
+    factories.feed_signal(feed)
     factories.claim_all()
     factories.pass_time(MAX_AGGREGATION_MS / 1000)
     (outgoing,) = factories.claim_all()
@@ -84,7 +84,7 @@ def test_order_names_those_that_it_was_sent_with(sent: list[Order]) -> None:
 
 
 def test_order_that_was_sent_alone_says_nothing(alice: ExecutionConnection, feed: Feed) -> None:
-    factories.filled(factories.signal(feed))
+    factories.filled(factories.feed_signal(feed))
     order = Order.objects.get()
     assert (sent_with_text(order), cancelled_with_text(order)) == ("", "")
     assert order.sent_as == order.client_order_id

@@ -16,6 +16,7 @@ import django
 
 PAIR, SL, TP = "EUR/USD", "1.095", "1.11"
 AS_GIVEN = (
+    "origin",
     "direction", "order_type", "valid_until", "after_signal_id", "after_state", "execution_style",
     "duration_seconds", "slice_count",
 )  # fmt: skip

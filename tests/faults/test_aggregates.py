@@ -44,7 +44,9 @@ def begin(environment: FaultEnvironment) -> None:
 
 
 def publish(environment: FaultEnvironment) -> list[int]:
-    ids: list[int] = environment.operator.do("publish", feed=N, count=SIGNALS, together=True)
+    ids: list[int] = environment.operator.do(
+        "publish", feed=N, count=SIGNALS, together=True, origin="API"
+    )
     return ids
 
 

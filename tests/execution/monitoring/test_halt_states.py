@@ -39,6 +39,10 @@ def publish_plain(feed: Feed) -> None:
     factories.signal(feed)
 
 
+def publish_aggregating(feed: Feed) -> None:
+    factories.feed_signal(feed)
+
+
 def publish_deferred(feed: Feed) -> None:
     """An entry that was not sent since its account could not be reached."""
     factories.signal(feed)
@@ -116,7 +120,7 @@ class State:
 STATES = {
     "queued": State(publish_plain, at_once),
     "deferred": State(publish_deferred, by_time, "NOT_CONNECTED"),
-    "aggregating": State(publish_plain, by_time, "AGGREGATION_AWAITED"),
+    "aggregating": State(publish_aggregating, by_time, "AGGREGATION_AWAITED"),
     "held": State(publish_held, by_price, "AWAITING_TRIGGER", "held"),
     "pair": State(publish_pair, by_price, "AWAITING_TRIGGER", "held", others=1),
     "conditional": State(publish_conditional, by_time, "AWAITING_CONDITION", "held"),

@@ -35,7 +35,7 @@ ORDER: dict[str, Any] = {
     "is_due": True, "age": 0.0, "type": "fake", "account": "1", "exchange_name": "",
     "settings": {}, "identity": "", "owner_id": 1, "instrument_book": BOOK,
     "data_connection_id": SOURCE, "is_active": True, "is_paused": False, "broker_host": "",
-    "lane": "", "aggregation_ms": 0, "currency": "USD", "balance": D(10_000),
+    "lane": "", "aggregation_ms": 0, "priority": 4, "currency": "USD", "balance": D(10_000),
     "equity": D(10_000), "free_margin": D(10_000), "leverage": D(30), "position_mode": "HEDGING",
     "account_age": 0, "sizing_mode": "FIXED", "fixed_quantity": D(100),
     "small_risk_percent": D(1), "normal_risk_percent": D(2), "large_risk_percent": D(3),

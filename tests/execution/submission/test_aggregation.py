@@ -27,7 +27,7 @@ from execution.runtime import trading_runtime
 from execution.submission.claim import claim
 from execution.submission.outgoing import Outgoing
 from positions.models import ExecutionPosition
-from signals.models import Feed
+from signals.models import Feed, Origin
 from tests.connections import make
 from tests.execution import factories
 from tests.execution.fake_broker import FakeBroker
@@ -58,7 +58,7 @@ def joined(feed: Feed, *quantities: int) -> Outgoing:
     """Publish a signal for each quantity and return the one order that they are sent as."""
     for quantity in quantities:
         run("UPDATE connections_tradingpreset SET fixed_quantity = %s", (quantity,))
-        row = factories.signal(feed)
+        row = factories.feed_signal(feed)
         Order.objects.filter(signal=row).update(requested_quantity=quantity)
     assert factories.claim_all() == []
     factories.pass_time(WINDOW)
@@ -67,6 +67,18 @@ def joined(feed: Feed, *quantities: int) -> Outgoing:
 
 
 # ---- waiting -------------------------------------------------------------------------------
+def test_entry_by_hand_neither_waits_nor_joins_those_that_do(
+    netting: ExecutionConnection, feed: Feed
+) -> None:
+    factories.feed_signal(feed)
+    assert factories.claim_all() == []
+    factories.signal(feed, origin=Origin.HAND)
+    [outgoing] = factories.claim_all()
+    of_feed, by_hand = orders()
+    assert (outgoing.request.order_id, by_hand.aggregate_id) == (by_hand.pk, None)
+    assert (of_feed.status, of_feed.reason) == ("PENDING", "AGGREGATION_AWAITED")
+
+
 def test_entries_within_the_window_are_sent_as_one(
     netting: ExecutionConnection, feed: Feed
 ) -> None:
@@ -88,7 +100,7 @@ def test_entries_within_the_window_are_sent_as_one(
 
 
 def test_entry_waits_at_most_for_the_window(netting: ExecutionConnection, feed: Feed) -> None:
-    factories.signal(feed)
+    factories.feed_signal(feed)
     assert factories.claim_all() == []
     order = Order.objects.get()
     assert (order.status, order.reason) == ("PENDING", "AGGREGATION_AWAITED")
@@ -103,10 +115,10 @@ def test_entry_waits_at_most_for_the_window(netting: ExecutionConnection, feed: 
 
 
 def test_later_entry_waits_as_long_as_the_first(netting: ExecutionConnection, feed: Feed) -> None:
-    factories.signal(feed)
+    factories.feed_signal(feed)
     factories.claim_all()
     factories.pass_time(WINDOW / 2)
-    factories.signal(feed)
+    factories.feed_signal(feed)
     factories.claim_all()
     first, second = orders()
     assert first.due_at is not None
@@ -117,8 +129,8 @@ def test_later_entry_waits_as_long_as_the_first(netting: ExecutionConnection, fe
 def test_one_that_is_due_takes_along_those_that_wait(
     netting: ExecutionConnection, feed: Feed
 ) -> None:
-    factories.signal(feed)
-    factories.signal(feed)
+    factories.feed_signal(feed)
+    factories.feed_signal(feed)
     factories.claim_all()
     first, second = orders()
     factories.pass_time(WINDOW)
@@ -131,10 +143,10 @@ def test_one_that_is_due_takes_along_those_that_wait(
 def test_new_entry_is_sent_with_one_whose_window_has_ended(
     netting: ExecutionConnection, feed: Feed
 ) -> None:
-    factories.signal(feed)
+    factories.feed_signal(feed)
     factories.claim_all()
     factories.pass_time(WINDOW)
-    factories.signal(feed)
+    factories.feed_signal(feed)
     (outgoing,) = claim([orders()[1].pk], worker_id=factories.OWNER).outgoing
     assert outgoing.request.quantity == D(200)
     assert outgoing.request.order_id == orders()[0].pk
@@ -144,7 +156,7 @@ def test_entry_that_has_waited_for_something_else_is_sent_at_once(
     netting: ExecutionConnection, feed: Feed
 ) -> None:
     """Or one whose decision grows too old in each window would never be sent."""
-    factories.signal(feed)
+    factories.feed_signal(feed)
     factories.claim_all()
     factories.pass_time(WINDOW)
     Order.objects.update(reason="DECISION_AWAITED")
@@ -157,8 +169,8 @@ def test_runtime_sends_what_has_waited_without_a_poll(
     broker: FakeBroker,
 ) -> None:  # fmt: skip
     ExecutionConnection.objects.update(aggregation_ms=500)  # one that has ended changes nothing
-    factories.signal(feed)
-    factories.signal(feed)
+    factories.feed_signal(feed)
+    factories.feed_signal(feed)
     services.execute([order.pk for order in orders()])
     wait_until(lambda: seen() == [("FILLED", "")] * 2, 20, "not sent")
     assert [ticket.request.quantity for ticket in broker.tickets] == [D(200)]
@@ -167,8 +179,8 @@ def test_runtime_sends_what_has_waited_without_a_poll(
 # ---- who is not joined ---------------------------------------------------------------------
 def test_without_a_window_each_is_sent_alone_at_once(feed: Feed) -> None:
     factories.account(feed, snapshot_position_mode="NETTING", preset_max_open_positions=50)
-    factories.signal(feed)
-    factories.signal(feed)
+    factories.feed_signal(feed)
+    factories.feed_signal(feed)
     assert len(factories.claim_all()) == 2
     assert {order.aggregate_id for order in orders()} == {None}
 
@@ -176,7 +188,7 @@ def test_without_a_window_each_is_sent_alone_at_once(feed: Feed) -> None:
 def test_without_a_window_no_statement_is_about_aggregates(feed: Feed, broker: FakeBroker) -> None:
     """They would cost every order something: neither in the claim nor for its reports."""
     factories.account(feed, snapshot_position_mode="NETTING", preset_max_open_positions=50)
-    factories.signal(feed)
+    factories.feed_signal(feed)
     with CaptureQueriesContext(connection) as ran:
         (outgoing,) = factories.claim_all()
         factories.answer(outgoing, broker.fill_at_once(outgoing.request))
@@ -189,8 +201,8 @@ def test_without_a_window_no_statement_is_about_aggregates(feed: Feed, broker: F
 
 def test_entries_of_a_hedging_account_are_sent_alone_at_once(feed: Feed) -> None:
     factories.account(feed, aggregation_ms=MS, preset_max_open_positions=50)
-    factories.signal(feed)
-    factories.signal(feed)
+    factories.feed_signal(feed)
+    factories.feed_signal(feed)
     assert len(factories.claim_all()) == 2
 
 
@@ -205,16 +217,16 @@ def test_entries_of_a_hedging_account_are_sent_alone_at_once(feed: Feed) -> None
 def test_other_entries_are_sent_at_once(
     netting: ExecutionConnection, feed: Feed, fields: dict[str, Any]
 ) -> None:
-    factories.signal(feed, **fields)
+    factories.feed_signal(feed, **fields)
     assert len(factories.claim_all()) == 1
 
 
 def test_entries_with_different_terms_are_sent_apart(
     netting: ExecutionConnection, feed: Feed
 ) -> None:
-    factories.signal(feed)
-    factories.signal(feed, max_slippage_pips=D(3))
-    factories.signal(feed, max_slippage_pips=D(3))
+    factories.feed_signal(feed)
+    factories.feed_signal(feed, max_slippage_pips=D(3))
+    factories.feed_signal(feed, max_slippage_pips=D(3))
     factories.claim_all()
     factories.pass_time(WINDOW)
     sent = sorted(factories.claim_all(), key=lambda outgoing: outgoing.request.order_id)
@@ -225,7 +237,7 @@ def test_entries_with_different_terms_are_sent_apart(
 def test_sum_does_not_exceed_the_brokers_maximum(netting: ExecutionConnection, feed: Feed) -> None:
     run("UPDATE connections_instrument SET quantity_max = 250")
     for _ in range(3):
-        factories.signal(feed)
+        factories.feed_signal(feed)
     factories.claim_all()
     factories.pass_time(WINDOW)
     sent = factories.claim_all()
@@ -244,7 +256,7 @@ def test_entries_that_cannot_be_divided_are_sent_apart(
     Instrument.objects.update(**minimum)
     for quantity in (100, 100, 300):
         run("UPDATE connections_tradingpreset SET fixed_quantity = %s", (quantity,))
-        row = factories.signal(feed)
+        row = factories.feed_signal(feed)
         Order.objects.filter(signal=row).update(requested_quantity=quantity)
     factories.claim_all()
     factories.pass_time(WINDOW)
@@ -256,7 +268,7 @@ def test_accounts_are_never_joined_with_each_other(
     netting: ExecutionConnection, feed: Feed
 ) -> None:
     factories.account(feed, snapshot_position_mode="NETTING", aggregation_ms=MS)
-    factories.signal(feed)
+    factories.feed_signal(feed)
     factories.claim_all()
     factories.pass_time(WINDOW)
     assert [outgoing.request.quantity for outgoing in factories.claim_all()] == [D(100)] * 2
@@ -267,7 +279,7 @@ def test_each_member_counts_as_an_entry_in_limits(feed: Feed) -> None:
         feed, snapshot_position_mode="NETTING", aggregation_ms=MS, preset_max_open_positions=2
     )
     for _ in range(3):
-        factories.signal(feed)
+        factories.feed_signal(feed)
     assert factories.claim_all() == []
     assert seen()[2] == ("DENIED", "MAX_OPEN_POSITIONS")  # at once: nothing would change that
     factories.pass_time(WINDOW)
@@ -280,8 +292,8 @@ def test_halted_feed_is_denied_and_the_others_are_sent(
 ) -> None:
     other = make.feed()
     make.subscription(netting, other)
-    factories.signal(feed)
-    factories.signal(other)
+    factories.feed_signal(feed)
+    factories.feed_signal(other)
     factories.claim_all()
     make.kill_switch("REDUCING", scope="FEED", feed=other)
     factories.pass_time(WINDOW)
@@ -293,8 +305,8 @@ def test_halted_feed_is_denied_and_the_others_are_sent(
 def test_halt_of_any_members_feed_stops_the_order(netting: ExecutionConnection, feed: Feed) -> None:
     other = make.feed()
     make.subscription(netting, other)
-    factories.signal(feed)
-    factories.signal(other)
+    factories.feed_signal(feed)
+    factories.feed_signal(other)
     factories.claim_all()
     factories.pass_time(WINDOW)
     (outgoing,) = factories.claim_all()
@@ -310,8 +322,8 @@ def test_levels_of_members_are_guarded_by_the_engine(feed: Feed, broker: FakeBro
     factories.account(
         feed, snapshot_position_mode="NETTING", aggregation_ms=MS, settings={"native_stops": True}
     )
-    factories.signal(feed, sl=D("1.09"))
-    factories.signal(feed, sl=D("1.08"))
+    factories.feed_signal(feed, sl=D("1.09"))
+    factories.feed_signal(feed, sl=D("1.08"))
     factories.claim_all()
     factories.pass_time(WINDOW)
     (outgoing,) = factories.claim_all()
