@@ -23,9 +23,10 @@ from execution.reports import sql
 from execution.reports.allotment import allot
 from execution.reports.cumulative_fills import SET_INFERRED_QUANTITY, FillDelta
 from execution.reports.member_shares import (
+    MINIMUM_COLUMNS,
     Holding,
     ShareMove,
-    closing_minimum,
+    least_closable,
     moves_at_end,
 )
 from execution.reports.moved_fills import MemberFill, after_moves, inferred_of
@@ -64,8 +65,7 @@ ENDED = Query(
 SELECT o.id, o.aggregate_id, o.quantity, o.filled_quantity AS filled,
   coalesce(o.avg_fill_price, 0) AS price, coalesce(p.opened_quantity, 0) AS opened,
   coalesce(p.quantity, 0) AS open_quantity, coalesce(p.reserved, 0) AS reserved,
-  coalesce(i.quantity_step, 0) AS step, coalesce(i.quantity_min, 0) AS quantity_min,
-  coalesce(i.close_min, 0) AS close_min, coalesce(i.close_worth_min, 0) AS close_worth_min
+  {MINIMUM_COLUMNS}
 FROM execution_order o
 {connection_join_sql("o.connection_id")}
 {instrument_join_sql("o.symbol")}
@@ -136,10 +136,7 @@ def settle_ended(aggregates: Collection[int]) -> None:
 
 def _holding(row: EndedRow) -> Holding:
     """Return what a member has; what live exits may still close of it is not to spare."""
-    least = closing_minimum(
-        quantity_min=row.quantity_min, close_min=row.close_min, worth_min=row.close_worth_min,
-        price=row.price, step=row.step,
-    )  # fmt: skip
+    least = least_closable(row)
     floor = min(least, row.quantity)
     free = min(row.filled - floor, row.open_quantity - row.reserved - least)
     return Holding(

@@ -19,7 +19,7 @@ from connections.selectors import connection_join_sql, instrument_join_sql
 from execution.ids import all_attempts
 from execution.models import Status
 from execution.reports.allotment import Aggregate, Member, fill_id_of
-from execution.reports.member_shares import closing_minimum
+from execution.reports.member_shares import MINIMUM_COLUMNS, least_closable
 from execution.reports.voided_fills import without_voided
 
 log = structlog.get_logger(__name__)
@@ -58,14 +58,6 @@ class MemberRow(NamedTuple):
     close_min: Decimal
     close_worth_min: Decimal
 
-    @property
-    def closing_minimum(self) -> Decimal:
-        """The least that can be closed on its own, base units."""
-        return closing_minimum(
-            quantity_min=self.quantity_min, close_min=self.close_min,
-            worth_min=self.close_worth_min, price=self.price, step=self.step,
-        )  # fmt: skip
-
 
 class ShareRow(NamedTuple):
     """A member's share of an execution, as it is stored."""
@@ -93,8 +85,7 @@ MEMBERS = Query(
 SELECT o.id, o.aggregate_id, o.client_order_id, o.connection_id::text, o.status, o.fence,
   o.quantity, o.filled_quantity, o.inferred_quantity,
   coalesce(nullif(o.avg_fill_price, 0), o.expected_price, 0) AS price,
-  coalesce(i.quantity_step, 0) AS step, coalesce(i.quantity_min, 0) AS quantity_min,
-  coalesce(i.close_min, 0) AS close_min, coalesce(i.close_worth_min, 0) AS close_worth_min
+  {MINIMUM_COLUMNS}
 FROM execution_order o
 {connection_join_sql("o.connection_id")}
 {instrument_join_sql("o.symbol")}
@@ -173,7 +164,7 @@ def _aggregate_of(group: Sequence[MemberRow]) -> Aggregate:
     members = [
         Member(row.id, row.quantity, row.filled_quantity, row.inferred_quantity) for row in group
     ]
-    return Aggregate(members, group[0].step, group[0].closing_minimum)
+    return Aggregate(members, group[0].step, least_closable(group[0]))
 
 
 def _recall(aggregate: Aggregate, fills: Iterable[Execution], stored: Stored) -> None:

@@ -63,6 +63,35 @@ def closing_minimum(
     return in_steps(least, step)
 
 
+class ExitMinimums(Protocol):
+    """What `least_closable` reads of an order or an instrument. Base units but the value."""
+
+    @property
+    def step(self) -> Decimal: ...
+    @property
+    def quantity_min(self) -> Decimal: ...
+    @property
+    def close_min(self) -> Decimal: ...
+    @property
+    def close_worth_min(self) -> Decimal: ...
+    @property
+    def price(self) -> Decimal: ...
+
+
+# Of an order o and its instrument i, as `ExitMinimums` has them; 0 if unknown.
+MINIMUM_COLUMNS = """coalesce(i.quantity_step, 0) AS step,
+  coalesce(i.quantity_min, 0) AS quantity_min, coalesce(i.close_min, 0) AS close_min,
+  coalesce(i.close_worth_min, 0) AS close_worth_min"""
+
+
+def least_closable(member: ExitMinimums) -> Decimal:
+    """Return the least of a member's position that can be closed on its own, base units."""
+    return closing_minimum(
+        quantity_min=member.quantity_min, close_min=member.close_min,
+        worth_min=member.close_worth_min, price=member.price, step=member.step,
+    )  # fmt: skip
+
+
 def in_steps(quantity: Decimal, step: Decimal) -> Decimal:
     """Return a quantity rounded up to whole steps."""
     return ceil_to_step(quantity, step) if step > 0 else quantity
