@@ -103,3 +103,26 @@ def instrument_join_sql(symbol: str) -> str:
     return (
         f"LEFT JOIN connections_instrument i ON i.book = c.instrument_book AND i.symbol = {symbol}"
     )
+
+
+CLOSING_PAUSES_SQL = """
+SELECT t.connection_id, b.feed_id, t.code, t.detail FROM connections_tradingpause t
+LEFT JOIN connections_subscription b ON b.id = t.subscription_id
+WHERE t.ended_at IS NULL AND t.action = 'PAUSE_AND_CLOSE'"""
+"""The open pauses whose loss limit closes positions: of an account, or of one feed on it."""
+
+_CLOSES = "k.flatten AND k.released_at IS NULL"
+CLOSING_HALTS_SQL = f"""
+SELECT k.id AS halt_id, k.set_at, k.scope, k.connection_id, k.feed_id, k.pair
+FROM connections_killswitch k
+WHERE {_CLOSES} AND k.scope IN ('ALL', 'CONNECTION', 'FEED', 'SYMBOL')
+UNION ALL
+SELECT k.id, k.set_at, 'CONNECTION', c.id, NULL, '' FROM connections_killswitch k
+JOIN connections_executionconnection c ON k.user_id IN (c.user_id, c.admin_id)
+WHERE {_CLOSES} AND k.scope = 'USER'
+UNION ALL
+SELECT k.id, k.set_at, 'CONNECTION', c.id, NULL, '' FROM connections_killswitch k
+JOIN connections_executionconnection c ON c.type = k.broker_type
+WHERE {_CLOSES} AND k.scope = 'BROKER_TYPE'"""
+"""The halts that close positions and are not released. Those of a tenant or a broker type are
+those of each of their accounts."""

@@ -53,6 +53,8 @@ from connections.health.maintenance import (
 )
 from connections.health.maintenance import describe as describe_maintenance
 from connections.joins import (
+    CLOSING_HALTS_SQL,
+    CLOSING_PAUSES_SQL,
     CONNECTIONS_WITH_HEALTH_SQL,
     ENTRY_SUBSCRIPTION_JOIN_SQL,
     ENTRY_SYMBOL_MAP_SQL,
@@ -126,6 +128,8 @@ from connections.session_lanes import (
 )
 
 __all__ = [
+    "CLOSING_HALTS_SQL",
+    "CLOSING_PAUSES_SQL",
     "CONNECTIONS_WITH_HEALTH_SQL",
     "ENTRY_SUBSCRIPTION_JOIN_SQL",
     "ENTRY_SYMBOL_MAP_SQL",

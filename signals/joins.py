@@ -12,6 +12,14 @@ def is_of_feed_sql(signal_id: str, feed_id: str) -> str:
     )
 
 
+def is_of_pair_sql(signal_id: str, pair: str) -> str:
+    """Return SQL: whether a signal is of a symbol. Both are expressions."""
+    return (
+        f"EXISTS (SELECT FROM signals_signal of_pair WHERE of_pair.id = {signal_id}"
+        f" AND of_pair.currency_pair = {pair})"
+    )
+
+
 def signal_join_sql(signal_id: str) -> str:
     """Return SQL that joins the signal `s` with this id, an expression."""
     return f"JOIN signals_signal s ON s.id = {signal_id}"

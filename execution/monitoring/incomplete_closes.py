@@ -13,9 +13,10 @@ from typing import NamedTuple
 from common.clocks import market_now
 from common.reason_codes import Code
 from common.sql import Query, rows
+from connections.selectors import CLOSING_HALTS_SQL, CLOSING_PAUSES_SQL
 from execution.exits.dust import HELD_BACK
 from execution.exits.orders import ExitRequest
-from signals.joins import is_of_feed_sql
+from signals.joins import is_of_feed_sql, is_of_pair_sql
 
 CLOSE_RETRY_PERIOD = timedelta(days=7)  # after this time a CLOSE is no longer completed
 
@@ -56,11 +57,9 @@ WHERE f.action = 'CLOSE' AND f.close_fraction = 1 AND f.published_at > %(since)s
 OF_PAUSES = Query(
     IncompleteClose,
     f"""
-SELECT p.id, t.code, t.detail FROM connections_tradingpause t
-LEFT JOIN connections_subscription u ON u.id = t.subscription_id
+SELECT p.id, t.code, t.detail FROM ({CLOSING_PAUSES_SQL}) t
 {_open_position("connection_id = t.connection_id")}
-WHERE t.ended_at IS NULL AND t.action = 'PAUSE_AND_CLOSE'
-  AND (t.subscription_id IS NULL OR {is_of_feed_sql("p.signal_id", "u.feed_id")})
+WHERE (t.feed_id IS NULL OR {is_of_feed_sql("p.signal_id", "t.feed_id")})
   AND {MAY_BE_REPEATED_SQL}
 """,
 )
@@ -70,18 +69,13 @@ WHERE t.ended_at IS NULL AND t.action = 'PAUSE_AND_CLOSE'
 _SCOPES = {
     "ALL": "true",
     "FEED": is_of_feed_sql("signal_id", "k.feed_id"),
-    "USER": """connection_id IN (SELECT id FROM connections_executionconnection
-    WHERE user_id = k.user_id OR admin_id = k.user_id)""",
     "CONNECTION": "connection_id = k.connection_id",
-    "BROKER_TYPE": """connection_id IN (SELECT id FROM connections_executionconnection
-    WHERE type = k.broker_type)""",
-    "SYMBOL": """(pair = k.pair OR EXISTS (SELECT FROM signals_signal s
-    WHERE s.id = signal_id AND s.currency_pair = k.pair))""",
+    "SYMBOL": f"(pair = k.pair OR {is_of_pair_sql('signal_id', 'k.pair')})",
 }
 OF_SCOPES_SQL = "\nUNION ALL\n".join(
-    f"""SELECT p.*, k.id AS halt_id, k.set_at FROM connections_killswitch k
+    f"""SELECT p.*, k.halt_id, k.set_at FROM ({CLOSING_HALTS_SQL}) k
 {_open_position(condition)}
-WHERE k.scope = '{scope}' AND k.flatten AND k.released_at IS NULL"""
+WHERE k.scope = '{scope}'"""
     for scope, condition in _SCOPES.items()
 )
 OF_HALTS = Query(

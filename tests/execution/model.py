@@ -38,7 +38,7 @@ from execution.runtime import trading_runtime
 from execution.runtime.event_stream import drain_events
 from execution.submission.claim import claim
 from execution.submission.outgoing import Outgoing
-from signals.models import Signal
+from signals.models import Origin, Signal
 from signals.services import cancel
 from tests.connections import make
 from tests.execution import factories
@@ -124,7 +124,7 @@ class ExecutionModel:
     def publish(self, kind: str) -> None:
         targets = [("1.12", "0.5"), ("1.13", "0.5")] if kind == "targets" else [("1.12", "1")]
         limit = {"order_type": "LIMIT", "open_price": D("1.095")} if kind == "limit" else {}
-        factories.feed_signal(self.feed, targets, **limit)
+        factories.signal(self.feed, targets, origin=Origin.API, **limit)
 
     def opens(self) -> list[Signal]:
         return list(Signal.objects.filter(action="OPEN").order_by("id"))

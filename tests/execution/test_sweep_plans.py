@@ -670,7 +670,7 @@ def test_open_signals_of_a_feed_are_found_from_live_rows(piled_up: Order, feed: 
     asked = {"feed": feed.pk, "pair": "EUR/USD", "sides": "{BUY,SELL}"}
     explained = plan(open_signals_sql(), asked)
     names = [scan.get("Index Name") for scan in scans_of(explained)]
-    orders = {"order_with_broker", "order_due"}
+    orders = {"order_with_broker", "order_due", "order_route_failed"}
     assert orders <= {*names} <= orders | {"position_open", "position_open_of_signal"}, names
 
 

@@ -9,7 +9,7 @@ from common.row_security import operator_rows
 class Migration(migrations.Migration):
     dependencies = [
         ("connections", "0022_cash_flow_read_equity"),
-        ("execution", "0031_slice_result"),
+        ("execution", "0032_passed_pending_action"),
     ]
 
     operations = [
