@@ -9,7 +9,6 @@ from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, TypeVar, cast
-from zoneinfo import available_timezones
 
 from django.db import models
 from drf_spectacular.types import OpenApiTypes
@@ -24,6 +23,7 @@ from common.money import plain, read_decimal
 from common.reason_codes import Code
 from common.row_changes import change_row
 from common.row_faults import row_faults
+from common.time_zones import is_time_zone
 
 M = TypeVar("M", bound=models.Model)
 _AMOUNT: dict[str, Any] = {
@@ -246,7 +246,7 @@ def reason(code: str, status: str = "") -> dict[str, str] | None:
 
 def known_zone(name: str) -> str:
     """Return a time zone's name. Raises ValidationError if there is no such zone."""
-    if name not in available_timezones():
+    if not is_time_zone(name):
         raise invalid(Code.FIELD_INVALID, f"There is no time zone {name!r}.")
     return name
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import uuid
 from decimal import Decimal
-from zoneinfo import available_timezones
 
 from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
@@ -15,6 +14,7 @@ from django.db.models import F, Q
 from common import units
 from common.fields import AmountField
 from common.row_faults import FieldConstraints
+from common.time_zones import is_time_zone
 from connections import trading_sessions
 from connections.decision_urls import check_url
 
@@ -232,7 +232,7 @@ class DecisionProvider(FieldConstraints, models.Model):
     def clean(self) -> None:
         """Raise ValidationError for a zone, session, URL or calendar that cannot be used."""
         errors: dict[str, list[str]] = {}
-        if self.session_zone not in available_timezones():
+        if not is_time_zone(self.session_zone):
             errors["session_zone"] = ["No such time zone. Enter it as Europe/Berlin, or UTC."]
         self.sessions, unread = trading_sessions.read_sessions(self.sessions)
         if unread:
