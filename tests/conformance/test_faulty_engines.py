@@ -182,6 +182,8 @@ def trails_in_both_directions(patch: Patch) -> None:
     def process_quotes(
         monitor: StopRuleMonitor, source_id: int, quotes: Sequence[Quote], waited: float = 0.0
     ) -> list[int]:
+        if not quotes:
+            return []
         positions = ExecutionPosition.objects.filter(
             price_source_id=source_id, quantity__gt=0, stop_rule__trailing_distance__isnull=False
         )

@@ -28,9 +28,10 @@ class OtherProcess:
         self._monitors = TriggerMonitor(), TickMonitor(), StopRuleMonitor()
         self.judged: dict[tuple[int, str], Decimal] = {}  # the last bid, by source and pair
 
-    def __call__(
+    def judge(
         self, *, data_connection_id: int, quotes: Sequence[Quote], waited: float = 0.0, **_: object
     ) -> None:
+        """Judge quotes, all of one source."""
         for monitor in self._monitors:
             monitor.process_quotes(data_connection_id, quotes, waited)
         for quote in quotes:
@@ -39,7 +40,7 @@ class OtherProcess:
     @contextmanager
     def judging(self) -> Iterator["OtherProcess"]:
         """Judge every quote, after the engine's own monitors."""
-        quotes_stored.connect(self, weak=False, dispatch_uid="tests.conformance.other")
+        quotes_stored.connect(self.judge, weak=False, dispatch_uid="tests.conformance.other")
         try:
             yield self
         finally:
