@@ -14,6 +14,7 @@ from django.test.utils import _TestState
 from common.gc_tuning import exclude_imports_from_gc
 from tests import kept_rows
 from tests.db_cleanup import copy_aside, empty_quickly
+from tests.frame_memory import FrameMemoryPlugin
 from tests.kept_sessions import end_sessions, keep_sessions
 from tests.servers import NEEDED, PREPARED, TestServers, set_up
 
@@ -39,6 +40,7 @@ def pytest_addoption(pluginmanager: pytest.PytestPluginManager) -> None:
     empty_quickly()
     keep_sessions()
     pluginmanager.register(kept_rows.KeptRowsPlugin())
+    pluginmanager.register(FrameMemoryPlugin())
 
 
 @pytest.hookimpl(trylast=True)
