@@ -117,6 +117,11 @@ class Code(StrEnum):
         "The subscription to this feed has expired.",
         "Renew the subscription.",
     )
+    SUBSCRIPTION_ENDED = (
+        "SUBSCRIPTION_ENDED",
+        "The subscription to this feed ended before the entry was sent.",
+        "Subscribe again to take later signals of the feed.",
+    )
     DIRECTION_EXCLUDED = (
         "DIRECTION_EXCLUDED",
         "The subscription takes only signals of the other direction.",

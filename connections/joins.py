@@ -4,6 +4,8 @@ The aliases are the same everywhere. c: a connection; h: its health; t: its pres
 snapshot of its account; i: an instrument that its broker lists. `selectors` exports them all.
 """
 
+from common.reason_codes import Code
+
 OWNER_ID_SQL = "coalesce(c.user_id, c.admin_id)"
 """The owner of a connection `c`."""
 
@@ -29,6 +31,13 @@ def subscription_join_sql(connection_id: str) -> str:
 
 ENTRY_SUBSCRIPTION_JOIN_SQL = subscription_join_sql("coalesce(o.routed_from_id, c.id)")
 """Joins the subscription of an entry `o` on `c`: a routed one has that which it was routed from."""
+
+SUBSCRIPTION_CODE_SQL = f"""CASE
+    WHEN b.archived_at IS NOT NULL THEN '{Code.SUBSCRIPTION_ENDED.value}'
+    WHEN b.is_paused THEN '{Code.SUBSCRIPTION_PAUSED.value}'
+    WHEN b.directions <> 'BOTH' AND b.directions <> o.side THEN '{Code.DIRECTION_EXCLUDED.value}'
+    ELSE '' END"""
+"""Why the subscription `b` takes an entry `o` no longer, without its time; '': it does."""
 
 ENTRY_SYMBOL_MAP_SQL = """CASE WHEN o.routed_from_id IS NULL THEN b.symbol_map
     ELSE b.symbol_map || coalesce((SELECT r.symbol_map FROM connections_subscriptionroute r

@@ -16,6 +16,7 @@ from connections.models import Subscription
 from connections.services import routable_accounts
 from console.pages.page_helpers import View, confirm, page, require_permission, run_action
 from execution.route_preview import preview_route
+from execution.subscription_texts import live_lines
 
 
 def find(pk: int) -> Subscription:
@@ -48,10 +49,7 @@ def pause(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
         )
     points = [
         Consequence("skipped", "New signals are skipped on this account."),
-        Consequence(
-            "filled",
-            "Open positions keep their stops, and the provider's closes still apply to them.",
-        ),
+        *live_lines(subscription, ends=False),
     ]
     return confirm(
         request, ConfirmationPage(f"Pause {name}?", points, "Pause it", back, danger=False)
@@ -76,9 +74,7 @@ def end(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
         return run_action(request, lambda: _end(subscription, request), back=back)
     points = [
         Consequence("cancelled", "The account takes no more signals of this feed."),
-        Consequence(
-            "filled", "Open positions stay open, and the provider's closes still apply to them."
-        ),
+        *live_lines(subscription, ends=True),
     ]
     title = f"End {subscription.feed.name} on {subscription.connection.name}?"
     return confirm(request, ConfirmationPage(title, points, "End it", back))

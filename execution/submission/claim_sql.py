@@ -5,6 +5,7 @@ from connections.selectors import (
     ENTRY_SUBSCRIPTION_JOIN_SQL,
     ENTRY_SYMBOL_MAP_SQL,
     SPEC_COLUMNS,
+    SUBSCRIPTION_CODE_SQL,
     TICK_SQL,
     account_join_sql,
     connection_join_sql,
@@ -86,7 +87,8 @@ ORDER_COLUMNS = f"""o.id, o.status, o.connection_id::text, o.position_id, o.sign
       AND x.oco_fired), false) AS other_leg_fired, o.oco_fired,
   o.awaits_condition, o.has_exit_condition,
   pause.pause_code, pause.pause_value, pause.pause_maximum, pause.pause_detail,
-  pause.pause_name, pause.pause_unit, c.preset_id,
+  pause.pause_name, pause.pause_unit, {SUBSCRIPTION_CODE_SQL} AS subscription_code,
+  b.expires_at AS subscription_expires_at, c.preset_id,
   CASE WHEN {_SETS_A_LIMIT} THEN b.id END AS limiting_subscription_id"""
 # A later slice, and its market time. `slicing.slice_number` reads the same number.
 IS_LATER_SLICE = "o.leg LIKE 'entry-%%'"

@@ -39,6 +39,18 @@ def cannot_trade(row: OrderRow, signal: SignalRow, capabilities: Capabilities) -
     return times_in_force.denial(row.time_in_force, capabilities)
 
 
+def subscription_denial(row: OrderRow, now: datetime) -> Denial | None:
+    """Deny an entry whose subscription takes no such entries any more. now: market time.
+
+    It did at the fan-out, but the entry may have waited for days since.
+    """
+    if row.subscription_code:
+        return Denial(Code(row.subscription_code))
+    if row.subscription_expires_at is not None and row.subscription_expires_at <= now:
+        return Denial(Code.SUBSCRIPTION_EXPIRED)
+    return None
+
+
 def is_emulated(row: OrderRow, signal: SignalRow, capabilities: Capabilities) -> bool:
     """Return whether the engine holds an entry until its trigger fires."""
     if row.order_type not in triggers.HELD_AS:

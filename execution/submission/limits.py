@@ -24,7 +24,12 @@ from common.reason_codes import Code
 from connections.selectors import pause_limit
 from execution.base.kill_switch import denial_code
 from execution.submission import flow_limits, market_limits, risk
-from execution.submission.eligibility import cannot_trade, expiry_too_near, listing_denial
+from execution.submission.eligibility import (
+    cannot_trade,
+    expiry_too_near,
+    listing_denial,
+    subscription_denial,
+)
 from execution.submission.entry_prices import (
     PricedEntry,
     level_reached,
@@ -111,6 +116,7 @@ def _market_closed(case: Admission) -> Denial | None:
 
 ADMISSION = LimitList[Admission](
     (lambda c: cannot_trade(c.row, c.signal, c.capabilities), GROWING),
+    (lambda c: subscription_denial(c.row, c.now), SENT),
     (lambda c: expiry_too_near(c.row, c.signal, c.now, c.capabilities), SENT),
     (lambda c: market_limits.symbol_denial(c.row), GROWING),
     (lambda c: market_limits.hours_denial(c.row, c.now), GROWING),

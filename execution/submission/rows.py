@@ -21,6 +21,9 @@ class OrderRow(NamedTuple):
     and `eligibility.cannot_trade` end such entries before another of these columns is read, so only
     those that they check are optional here. pause_*: of the pause that stops an entry.
 
+    subscription_code: why the subscription takes no such entry any more, '' if it does;
+    subscription_expires_at: market time. Both empty without a subscription.
+
     is_held_leg: of an OCO pair, and its trigger has not fired; other_leg_fired: and that of its
     other leg has.
 
@@ -97,6 +100,8 @@ class OrderRow(NamedTuple):
     pause_detail: str | None
     pause_name: str | None
     pause_unit: str | None
+    subscription_code: str
+    subscription_expires_at: datetime | None
     preset_id: int | None
     limiting_subscription_id: int | None
     sizing_mode: str

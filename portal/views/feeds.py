@@ -15,6 +15,7 @@ from connections.forms import RouteForm, route_points
 from connections.models import Subscription
 from connections.services import routable_accounts
 from execution.route_preview import preview_route
+from execution.subscription_texts import live_lines
 from portal.forms import LimitsForm, SubscribeForm, TakeForm
 from portal.pages import confirm, current_user, page, run_action, tenants_only
 from portal.selectors.accounts import accounts_of
@@ -147,7 +148,8 @@ def pause(request: HttpRequest, *, pk: int) -> HttpResponse:
     def act() -> str:
         services.pause_subscription(pk, by=user)
         name = subscription.connection.name
-        return f"{name} skips {subscription.feed.name} until you resume it. Open positions stay."
+        live = " ".join(line.text for line in live_lines(subscription, ends=False))
+        return f"{name} skips {subscription.feed.name} until you resume it. {live}"
 
     return run_action(request, act, back=reverse("portal:feeds"))
 
@@ -172,10 +174,7 @@ def end(request: HttpRequest, *, pk: int) -> HttpResponse:
     name = subscription.connection.name
     points = [
         Consequence("cancelled", f"{name} takes no more signals of {subscription.feed.name}."),
-        Consequence(
-            "filled",
-            "Open positions stay open. They are still closed when the provider closes them.",
-        ),
+        *live_lines(subscription, ends=True),
         Consequence("validated", "You can subscribe again at any time."),
     ]
     title = f"Unsubscribe {name} from {subscription.feed.name}?"

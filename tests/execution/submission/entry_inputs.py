@@ -45,6 +45,7 @@ ORDER: dict[str, Any] = {
     "own_allowed_symbols": [], "trading_sessions": [], "own_trading_sessions": [],
     "trading_day_zone": "UTC", "trading_day_start": time(0), "market_hours_only": False,
     "max_signal_age_seconds": 600, "broker_holds_stops": True, "subscription_multiplier": D(1),
+    "subscription_code": "",
     "symbol_map": {}, "signal_pair": "EUR/USD", "is_held_leg": False, "other_leg_fired": False,
     "oco_fired": False,
     "awaits_condition": False, "has_exit_condition": False,
