@@ -127,9 +127,9 @@ def test_stop_price_that_the_market_has_reached_is_denied(
     assert seen() == (("DENIED", "PRICE_WRONG_SIDE") if denied else ("SUBMITTING", ""))
 
 
-@pytest.mark.parametrize(("sl", "denied"), [("1.10499", False), ("1.10500", True)])
-def test_stop_loss_moved_in_front_of_the_trigger_is_denied(
-    alice: ExecutionConnection, feed: Feed, sl: str, denied: bool
+@pytest.mark.parametrize(("sl", "passed"), [("1.10499", False), ("1.10500", True)])
+def test_stop_loss_moved_in_front_of_the_trigger_cancels_the_entry(
+    alice: ExecutionConnection, feed: Feed, sl: str, passed: bool
 ) -> None:
     """A MODIFY may move it before the entry is sent."""
     opened = factories.signal(feed, **STOP_LIMIT)
@@ -137,7 +137,7 @@ def test_stop_loss_moved_in_front_of_the_trigger_is_denied(
     factories.claim_all()
     entry = Order.objects.get()
     assert (entry.status, entry.reason) == (
-        ("DENIED", "STOP_AT_ENTRY") if denied else ("SUBMITTING", "")
+        ("CANCELLED", "LEVEL_PAST_ENTRY") if passed else ("SUBMITTING", "")
     )
 
 

@@ -309,13 +309,14 @@ def test_signal_that_is_over_ends_as_such(
     assert only_state()[1:3] == ("CANCELLED", "SIGNAL_CANCELLED")
 
 
-def test_paused_subscription_changes_nothing_of_what_was_published(
+def test_subscription_that_is_paused_meanwhile_denies_what_was_not_sent(
     feed: Feed, subscription: Subscription
 ) -> None:
-    """As without a route: it counts for later signals."""
+    """As without a route."""
     factories.signal(feed)
-    Subscription.objects.update(is_paused=True, expires_at=market_now())
-    assert sent_to() == ["first"]
+    Subscription.objects.update(is_paused=True)
+    assert sent_to() == []
+    assert only_state()[1:3] == ("DENIED", "SUBSCRIPTION_PAUSED")
 
 
 # ---- an obstacle that will pass ------------------------------------------------------------------
