@@ -34,20 +34,28 @@ class LastClose(NamedTuple):
 
 
 _NET = "p.realized_pnl - p.commission"
+# A trade may have several positions: each slice opens one on a hedging account.
 SUMS = Query(
     ClosedSum,
     f"""
-SELECT place::int, sum(net) AS net, (count(*) FILTER (WHERE only_losses))::int AS streak
-FROM (
-  SELECT r.place, sum({_NET}) AS net, bool_and(sum({_NET}) < 0) OVER (
-    PARTITION BY r.place ORDER BY max(p.closed_at) DESC, max(p.id) DESC) AS only_losses
+WITH trades AS (
+  SELECT r.place, sum({_NET}) AS net, max(p.closed_at) AS closed_at, max(p.id) AS id,
+    EXISTS (SELECT FROM positions_executionposition n WHERE n.connection_id = r.connection_id
+      AND n.signal_id = p.signal_id AND n.quantity > 0) AS is_open
   FROM unnest(%s::uuid[], %s::timestamptz[], %s::bigint[])
     WITH ORDINALITY AS r (connection_id, since, feed_id, place)
   JOIN positions_executionposition p
     ON p.connection_id = r.connection_id AND p.closed_at >= r.since
   WHERE r.feed_id IS NULL OR {is_of_feed_sql("p.signal_id", "r.feed_id")}
-  GROUP BY r.place, p.signal_id  -- a trade: slices on a hedging account open several positions
-) closed GROUP BY place ORDER BY place
+  GROUP BY r.place, r.connection_id, p.signal_id
+)
+SELECT place::int, sum(net) AS net,
+  (count(*) FILTER (WHERE only_losses AND NOT is_open))::int AS streak
+FROM (
+  SELECT place, net, is_open, bool_and(is_open OR net < 0) OVER (
+    PARTITION BY place ORDER BY closed_at DESC, id DESC) AS only_losses
+  FROM trades
+) judged GROUP BY place ORDER BY place
 """,
 )
 
@@ -63,7 +71,8 @@ WHERE closed_at >= %s GROUP BY connection_id
 def closed_sums(requests: Sequence[ClosedRequest]) -> dict[int, ClosedSum]:
     """Return the sums by the place of their request; requests without a closed position have none.
 
-    A position that broke even ends a streak of losses.
+    A trade that broke even ends a streak of losses. One that is open in part counts in the result
+    only: whether it is lost is not known yet.
     """
     if not requests:
         return {}

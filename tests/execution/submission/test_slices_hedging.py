@@ -358,6 +358,31 @@ def test_tickets_of_a_trade_are_one_of_a_losing_streak(
     assert closed_sums([request])[0].streak == 0
 
 
+def test_trade_that_is_open_in_part_neither_counts_as_lost_nor_ends_a_streak(
+    feed: Feed, account: ExecutionConnection
+) -> None:
+    lost = factories.filled(factories.signal(feed))
+    close_position(lost.pk)
+    factories.fill_all()
+    factories.signal(feed, **TWAP)
+    all_slices()
+    first, *others = ExecutionPosition.objects.open().order_by("pk")
+    close_position(first.pk)
+    factories.fill_all()
+    run("UPDATE positions_executionposition SET realized_pnl = -100 WHERE quantity = 0")
+    lost.refresh_from_db()
+    assert lost.closed_at is not None
+    request = ClosedRequest(account.pk, lost.closed_at, None)
+    assert (closed_sums([request])[0].net, closed_sums([request])[0].streak) == (D(-200), 1)
+    for other in others:
+        close_position(other.pk)
+    factories.fill_all()
+    for result, streak in ((-1, 2), (90, 0)):
+        run("UPDATE positions_executionposition SET realized_pnl = %s WHERE id = ANY(%s)",
+            (result, [other.pk for other in others]))  # fmt: skip
+        assert closed_sums([request])[0].streak == streak
+
+
 def test_reports_repeated_after_a_crash_open_each_ticket_once(
     feed: Feed, account: ExecutionConnection, broker: FakeBroker
 ) -> None:
