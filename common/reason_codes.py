@@ -310,8 +310,9 @@ class Code(StrEnum):
     )
     NETTING_OPPOSITE = (
         "NETTING_OPPOSITE",
-        "The account nets positions: an opposite entry would close the one that is open.",
-        "Close the open position first, or use a hedging account.",
+        "The account nets positions: an opposite entry would close what another signal holds or"
+        " still enters.",
+        "Close or cancel the other trade first, or use a hedging account.",
     )
     OPPOSITE_CLOSING = (
         "OPPOSITE_CLOSING",

@@ -26,8 +26,9 @@ from execution.submission.deferral import UNANSWERED_SECONDS, accounts_with_open
 from execution.submission.evaluate import decide_entry, decide_next_slice
 from execution.submission.evaluate_exit import decide_exit
 from execution.submission.flow_limits import NOTHING_SENT, per_minute
-from execution.submission.limits import halt_denial
+from execution.submission.limits import halt_denial, netting_denial
 from execution.submission.outcomes import (
+    SIDES,
     Decision,
     Deferred,
     EvaluationContext,
@@ -205,8 +206,8 @@ def decide_slice(
 ) -> Decision:
     """Decide a later slice of a plan, or a first one that was not sent.
 
-    Halts and pauses were checked. Amounts were checked for the whole plan when it began; each slice
-    counts as an order of its minute.
+    Halts and pauses were checked. Amounts were checked for the whole plan when it began. What
+    other signals hold may have changed since then, and each slice counts as an order of its minute.
     """
     signal, plan = context.signal_of(row), context.plans[row.id]
     if ended := slice_error(row, signal, plan, context):
@@ -214,6 +215,8 @@ def decide_slice(
     if deferred := accounts.deferred.get(row.connection_id):
         return deferred
     exposure = accounts.exposures.setdefault(row.connection_id, PortfolioExposure())
+    if broken := netting_denial(row, SIDES[row.side], exposure):
+        return broken
     if plan.free is None and (denial := open_positions_denial(exposure, row.max_open_positions)):
         return denial
     if denial := per_minute(row, context.recent.get(row.id, NOTHING_SENT), exposure.flow):
@@ -300,7 +303,8 @@ def _load_netting_sides(
     """
     if not entries:
         return
-    for row in rows(sql.OPEN_SIDES, {"connections": array(entries)}, planned_once=True):
+    accounts = {"connections": array(entries), "netting": array(entries & netting)}
+    for row in rows(sql.OPEN_SIDES, accounts, planned_once=True):
         exposure = exposures.setdefault(row.connection_id, PortfolioExposure())
         if row.is_closing:
             exposure.closing.add((row.pair, row.side))

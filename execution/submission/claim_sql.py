@@ -28,7 +28,8 @@ from execution.submission.rows import (
     TermsRow,
     WaitingRow,
 )
-from positions.joins import is_further_ticket_sql, position_join_sql
+from execution.submission.slicing import ENDS_PLAN_SQL
+from positions.joins import is_further_ticket_sql, position_join_sql, trade_sql
 from signals import effective_levels
 from signals.joins import FEED_JOIN_SQL
 
@@ -298,8 +299,14 @@ GROUP BY connection_id
 """,
 )
 
-# On a netting account an opposite entry would close what another signal opened. is_closing: exits
-# for all of it are live, so an opposite entry only has to wait.
+# A plan that sends no more slices: its trade is closed, or one of its orders `o` has ended it.
+_PLAN_IS_OVER = f"""(coalesce(({trade_sql("s", "max(p.quantity)")}) <= 0, false)
+  OR EXISTS (SELECT FROM execution_order o
+    WHERE o.signal_id = s.signal_id AND o.connection_id = s.connection_id AND o.leg LIKE 'entry%%'
+      AND {ENDS_PLAN_SQL}))"""
+
+# On a netting account an opposite entry would close what another signal opened, or what its slices
+# will open. is_closing: exits for all of it are live, so an opposite entry only has to wait.
 OPEN_SIDES = Query(
     SideRow,
     f"""
@@ -310,5 +317,9 @@ UNION
 SELECT connection_id::text, pair, side, pending_action = 'CLOSE' FROM execution_order
 WHERE connection_id = ANY(%(connections)s::uuid[]) AND position_id IS NULL
   AND status IN {LIVE_SQL}
+UNION  -- slices that are planned and not sent; by the index `order_waiting`
+SELECT s.connection_id::text, s.pair, s.side, false FROM execution_order s
+WHERE s.connection_id = ANY(%(netting)s::uuid[]) AND s.status = 'PENDING' AND s.reason <> ''
+  AND s.leg LIKE 'entry-%%' AND NOT {_PLAN_IS_OVER}
 """,
 )

@@ -181,13 +181,29 @@ def _portfolio(entry: SizedEntry) -> Denial | Deferred | None:
     account cannot hold both, or its limits do not allow both.
     """
     row, exposure = entry.row, entry.exposure
-    opposite, nets = (row.pair, entry.side.opposite), row.position_mode == PositionMode.NETTING
-    if nets and opposite in exposure.sides:
-        return Denial(Code.NETTING_OPPOSITE, detail=row.pair)
+    if broken := netting_denial(row, entry.side, exposure):
+        return broken
     denial = risk.check(entry.on_account, exposure, limits_of(row), funds_of(row))
-    if opposite in exposure.closing and (nets or denial):
+    if denial and (row.pair, entry.side.opposite) in exposure.closing:
         return Deferred(Code.OPPOSITE_CLOSING, detail=row.pair)
     return denial
+
+
+def netting_denial(
+    row: OrderRow, side: Side, exposure: risk.PortfolioExposure
+) -> Denial | Deferred | None:
+    """Deny an entry that would close what another signal holds, or may open, on a netting account.
+
+    It waits if that is being closed. Each slice is checked, also while its plan holds nothing yet.
+    """
+    if row.position_mode != PositionMode.NETTING:
+        return None
+    opposite = (row.pair, side.opposite)
+    if opposite in exposure.sides:
+        return Denial(Code.NETTING_OPPOSITE, detail=row.pair)
+    if opposite in exposure.closing:
+        return Deferred(Code.OPPOSITE_CLOSING, detail=row.pair)
+    return None
 
 
 def _too_few_slices(entry: SizedEntry) -> Denial | None:

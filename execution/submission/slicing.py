@@ -158,6 +158,11 @@ GOES_ON = frozenset({
 })  # fmt: skip
 UNFINISHED = frozenset({Status.DENIED, Status.CANCELLED, Status.EXPIRED, Status.REJECTED,
                         Status.FAILED})  # fmt: skip
+ENDS_PLAN_SQL = (
+    f"o.status = ANY('{{{','.join(sorted(UNFINISHED))}}}') "
+    f"AND o.reason <> ALL('{{{','.join(sorted(GOES_ON))}}}')"
+)
+"""Whether an order `o` of a plan has ended it: `ending_of` in SQL."""
 
 
 @dataclass(frozen=True, slots=True)

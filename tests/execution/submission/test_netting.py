@@ -1,11 +1,19 @@
 """On a netting account an entry never closes what another signal opened."""
 
+from decimal import Decimal as D
+from typing import Any
+
 import pytest
 
+from brokers.base import Rejected
+from brokers.types import ReportKind
 from common.reason_codes import Code
 from execution.models import Order
-from signals.models import Feed
+from execution.services import close_position
+from positions.models import ExecutionPosition
+from signals.models import Feed, Signal
 from tests.execution import factories
+from tests.execution.submission.test_slices import next_slice, refresh
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -42,3 +50,126 @@ def test_entries_of_the_same_side_are_all_sent(feed: Feed) -> None:
     more = factories.signal(feed)
     factories.fill_all()
     assert Order.objects.get(signal=more).status == "FILLED"
+
+
+# ---- slices -----------------------------------------------------------------------------------
+TWAP: dict[str, Any] = {"execution_style": "TWAP", "duration_seconds": 60, "slice_count": 3}
+
+
+def begun_plan(feed: Feed, mode: str = "NETTING") -> Signal:
+    """Return a BUY of 90 in slices whose first one was sent and did not fill."""
+    factories.account(
+        feed, snapshot_position_mode=mode, preset_fixed_quantity=D(90),
+        preset_max_signal_age_seconds=15,
+    )  # fmt: skip
+    return plan_without_a_fill(feed)
+
+
+def plan_without_a_fill(feed: Feed) -> Signal:
+    buy = factories.signal(feed, **TWAP)
+    factories.claim_all()
+    first = Order.objects.get(signal=buy, leg="entry")
+    factories.apply(factories.report(first, ReportKind.CANCELLED, code=Code.SLIPPAGE_LIMIT))
+    return buy
+
+
+def opposite(feed: Feed) -> Signal:
+    return factories.signal(feed, direction="SELL", sl="1.11000")
+
+
+def entries(of: Signal) -> list[tuple[str, str, str]]:
+    found = Order.objects.entries().filter(signal=of).order_by("id")
+    return [(order.leg, order.status, order.reason) for order in found]
+
+
+def test_planned_slices_deny_an_opposite_entry(feed: Feed) -> None:
+    buy = begun_plan(feed)
+    sell = opposite(feed)
+    factories.fill_all()
+    assert entries(sell) == [("entry", "DENIED", "NETTING_OPPOSITE")]
+    next_slice()
+    next_slice()
+    assert [status for _, status, _ in entries(buy)] == ["CANCELLED", "FILLED", "FILLED"]
+
+
+def test_planned_slices_deny_no_entry_of_their_side(feed: Feed) -> None:
+    begun_plan(feed)
+    more = factories.signal(feed)
+    factories.fill_all()
+    assert entries(more) == [("entry", "FILLED", "")]
+
+
+def test_planned_slices_deny_nothing_on_a_hedging_account(feed: Feed) -> None:
+    buy = begun_plan(feed, "HEDGING")
+    sell = opposite(feed)
+    factories.fill_all()
+    assert entries(sell) == [("entry", "FILLED", "")]
+    next_slice()
+    assert entries(buy)[1] == ("entry-2", "FILLED", "")
+
+
+def test_slices_of_a_plan_that_is_over_deny_nothing(feed: Feed) -> None:
+    """A rejected slice has ended it; the last one still waits for its time."""
+    buy = begun_plan(feed)
+    factories.pass_time(20)
+    refresh()
+    (outgoing,) = factories.claim_all()
+    factories.answer(outgoing, Rejected(Code.NO_MONEY))
+    sell = opposite(feed)
+    factories.fill_all()
+    assert entries(sell) == [("entry", "FILLED", "")]
+    next_slice()
+    assert entries(buy)[2] == ("entry-3", "CANCELLED", "SLICES_ENDED")
+
+
+def test_slices_of_a_closed_trade_deny_nothing(feed: Feed) -> None:
+    factories.account(feed, snapshot_position_mode="NETTING", preset_fixed_quantity=D(90))
+    buy = factories.signal(feed, **TWAP)
+    factories.fill_all()
+    close_position(ExecutionPosition.objects.get(signal=buy).pk)
+    factories.fill_all()
+    assert ExecutionPosition.objects.get(signal=buy).quantity == 0
+    sell = opposite(feed)
+    factories.fill_all()
+    assert entries(sell) == [("entry", "FILLED", "")]
+    assert entries(buy)[1] == ("entry-2", "PENDING", "SLICE_SCHEDULED")
+
+
+def late_sell(feed: Feed) -> tuple[Signal, Signal]:
+    """Return a plan that holds nothing, and a SELL whose fill came after its end."""
+    factories.account(
+        feed, snapshot_position_mode="NETTING", preset_fixed_quantity=D(90),
+        preset_max_signal_age_seconds=15,
+    )  # fmt: skip
+    sell = opposite(feed)
+    factories.claim_all()
+    order = Order.objects.get(signal=sell)
+    factories.apply(factories.report(order, ReportKind.CANCELLED))
+    buy = plan_without_a_fill(feed)
+    factories.apply(factories.fill_report(Order.objects.get(pk=order.pk), 90, "late"))
+    return buy, sell
+
+
+def test_later_slice_never_closes_what_another_signal_holds(feed: Feed) -> None:
+    buy, sell = late_sell(feed)
+    next_slice()
+    assert entries(buy)[1] == ("entry-2", "DENIED", "NETTING_OPPOSITE")
+    next_slice()
+    assert entries(buy)[2] == ("entry-3", "CANCELLED", "SLICES_ENDED")
+    position = ExecutionPosition.objects.get()
+    assert (position.signal_id, position.side, position.quantity) == (sell.pk, "SELL", 90)
+
+
+def test_later_slice_waits_while_the_opposite_position_is_closed(feed: Feed) -> None:
+    buy, sell = late_sell(feed)
+    factories.close_signal(sell)
+    factories.claim_all()
+    factories.pass_time(20)
+    refresh()
+    assert factories.claim_all() == []
+    assert entries(buy)[1] == ("entry-2", "PENDING", "OPPOSITE_CLOSING")
+    factories.apply(factories.fill_report(Order.objects.get(leg="close-1"), 90, "closed"))
+    factories.pass_time(1)
+    refresh()
+    factories.fill_all()
+    assert entries(buy)[1] == ("entry-2", "FILLED", "")
