@@ -39,6 +39,8 @@ POINTS = {
     " committed; not enqueued",
     "slice_averages.read": "the market's averages of ended entries in slices are read; not stored",
     "exits.written": "exits are written with their reservation; not committed",
+    "partial_closes.written": "exits of what filled after its CLOSE of a part are written; not"
+    " committed",
     "levels.committed": "exits of levels that were hit are committed; not enqueued",
     "stop_rules.committed": "stops moved by their rules are committed; the broker has the old ones",
     "ends.committed": "cancels of orders whose valid_until has passed are decided; not claimed yet",

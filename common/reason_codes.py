@@ -510,6 +510,12 @@ class Code(StrEnum):
         "The market has reached the order's trigger; it is sent now.",
         "",
     )
+    PARTIAL_CLOSE_REMEMBERED = (
+        "PARTIAL_CLOSE_REMEMBERED",
+        "A CLOSE of a part came before this entry had filled: that part of what fills is closed"
+        " then.",
+        "",
+    )
     CLOSE_TIME_MOVED = (
         "CLOSE_TIME_MOVED",
         "The provider has changed when the position is closed.",

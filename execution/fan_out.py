@@ -39,6 +39,7 @@ from execution.base.statements import (
     refusal_payload_sql,
 )
 from execution.exits import orders as exits
+from execution.exits.partial_closes import remember_partial_close
 from execution.models import BY_HAND_PRIORITY, FEED_PRIORITY, may_move_sql
 from execution.order_ends import move_ends
 from execution.passed_entries import cancel_passed_entries
@@ -390,12 +391,17 @@ def _close(signal: Signal) -> FanOut:
     assert opened is not None  # the constraint `follower_refers`
     _lock_unfilled(opened)
     unfilled: list[_Withdrawn] = []
-    if signal.close_fraction == 1:  # a part of an unfilled entry cannot be closed
+    connections: set[UUID] = set()
+    if signal.close_fraction == 1:
         unfilled = _withdraw(opened, signal.pk, "CLOSE", Code.CLOSED_BEFORE_SENT)
+    else:
+        connections = remember_partial_close(
+            refers_to=opened.pk, fraction=signal.close_fraction, signal_id=signal.pk
+        )
     closing = exits.close_all_of_signal(
         refers_to=signal.refers_to_id, fraction=signal.close_fraction, signal_id=signal.pk
     )
-    connections = {row.connection_id for row in unfilled} | {x.connection_id for x in closing}
+    connections |= {row.connection_id for row in unfilled} | {x.connection_id for x in closing}
     return FanOut(
         len(connections),
         [x.order_id for x in closing],

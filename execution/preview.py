@@ -25,6 +25,7 @@ from common.reason_codes import Code
 from common.sql import Query, rows
 from connections import session_lanes
 from connections.selectors import open_hosts, spec_without_credentials, windows_open_now
+from execution.exits.partial_closes import IS_REACHED_SQL
 from execution.fan_out import LIVE, entry_parameters
 from execution.preview_rows import load_candidates
 from execution.submission.bundle_evaluation import (
@@ -56,18 +57,18 @@ class _Followers(NamedTuple):
     accounts: int
 
 
-# The accounts that `fan_out` reaches by a CLOSE or MODIFY: those with open positions and, unless
-# only a part is closed, those with entries that are not filled yet.
+# The accounts that `fan_out` reaches by a CLOSE or MODIFY: those with open positions and those with
+# entries that are not filled yet.
 FOLLOWERS = Query(
     _Followers,
-    """
+    f"""
 SELECT count(DISTINCT connection_id) AS accounts FROM (
   SELECT connection_id FROM positions_executionposition
   WHERE signal_id = %(refers_to)s AND quantity > CASE WHEN %(closes)s THEN reserved ELSE 0 END
   UNION ALL
   SELECT connection_id FROM execution_order
-  WHERE %(unfilled)s AND signal_id = %(refers_to)s AND leg::text LIKE 'entry%%'
-    AND status = ANY(%(live)s)
+  WHERE signal_id = %(refers_to)s AND leg::text LIKE 'entry%%' AND status = ANY(%(live)s)
+    AND (NOT %(is_part)s OR {IS_REACHED_SQL})
 ) touched
 """,
 )
@@ -89,7 +90,7 @@ def _followers(signal: Signal) -> Preview:
         {
             "refers_to": signal.refers_to_id,
             "closes": closes,
-            "unfilled": not closes or signal.close_fraction == 1,
+            "is_part": closes and signal.close_fraction < 1,
             "live": LIVE,
         },
     )

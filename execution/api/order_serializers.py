@@ -179,6 +179,7 @@ class OrderSerializer(StrictModelSerializer[Order]):
             "own_stop_loss",
             "own_take_profit",
             "own_valid_until",
+            "close_fraction",
             "expires_at",
             "ends_at",
             "ended_by",

@@ -15,6 +15,8 @@ from typing import NamedTuple
 
 from common.sql import Query
 from execution.base.statements import sent_as_sql
+from execution.exits.partial_closes import IS_DUE_SQL
+from positions.joins import entry_position_join_sql
 
 
 class Totals(NamedTuple):
@@ -160,7 +162,13 @@ WHERE status <> ALL(%(terminal)s::text[]) AND status <> ALL(%(at_broker)s::text[
     WHEN 'UNKNOWN' THEN greatest(lookup_after, lookup_claimed_until) END, '-infinity')
     < clock_timestamp() - make_interval(secs => %(grace)s)
   OR pending_action <> '' AND coalesce(due_at, '-infinity')
-    < clock_timestamp() - make_interval(secs => %(grace)s)""",
+    < clock_timestamp() - make_interval(secs => %(grace)s)
+UNION ALL
+SELECT format('CLOSE of a part of order %%s', o.id) FROM execution_order o
+{entry_position_join_sql("o")}
+WHERE o.close_fraction IS NOT NULL AND p.quantity > p.reserved AND {IS_DUE_SQL}
+  AND o.done_at < clock_timestamp() - make_interval(secs => %(grace)s)
+  AND (%(signal)s::bigint IS NULL OR o.id IN (SELECT id FROM orders))""",
     "DUP": f"""{_ORDERS}{_JOURNAL}
 SELECT CASE WHEN j.times > 1 THEN format('order %%s, accepted %%s times', o.id, j.times)
   ELSE format('order %%s, executed %%s of %%s', o.id, trim_scale(j.executed),

@@ -30,7 +30,8 @@ class ExitRequest:
 
     fraction: of the opened quantity or, with of_free, of the free quantity, which is open and not
     reserved by other exits. None closes all of the free quantity. Requests with of_free are of one
-    signal: what an account holds of it in several positions counts as one.
+    signal: what an account holds of it in several positions counts as one. quantity: base units, in
+    place of a fraction.
     """
 
     position_id: int
@@ -39,6 +40,7 @@ class ExitRequest:
     code: Code = Code.CREATED
     detail: str = ""
     of_free: bool = False
+    quantity: Decimal | None = None
 
 
 class Exit(NamedTuple):
@@ -188,13 +190,16 @@ def next_leg(leg: str, taken: Sequence[str]) -> str:
 def exit_quantity(position: ExitablePosition, request: ExitRequest) -> Decimal:
     """Return how much an exit may take: all that is free, or the requested fraction. Base units.
 
-    A fraction is floored to the broker's step. An exit that would leave less than the smallest
+    A part is floored to the broker's step. An exit that would leave less than the smallest
     quantity takes all.
     """
     free = position.quantity - position.reserved
-    if request.fraction is None or request.fraction >= 1:
+    if request.quantity is not None:
+        requested = request.quantity
+    elif request.fraction is None or request.fraction >= 1:
         return free
-    requested = (free if request.of_free else position.opened_quantity) * request.fraction
+    else:
+        requested = (free if request.of_free else position.opened_quantity) * request.fraction
     if position.step > 0:
         requested = floor_to_step(requested, position.step)
     requested = max(requested, position.minimum)

@@ -116,6 +116,12 @@ class Order(models.Model):
     expires_at = models.DateTimeField(
         null=True, help_text="GTD: the expiry that its broker was given with it."
     )
+    close_fraction = AmountField(
+        null=True, help_text="An entry's: of what it fills, the part that CLOSE signals close."
+    )
+    close_offset = AmountField(
+        null=True, help_text="What of that part is closed already, or was not to be; base units."
+    )
     limit_price = AmountField(null=True)
     stop_price = AmountField(
         null=True, help_text="Of a trailing stop at its broker the first one; it moves there."
@@ -334,6 +340,11 @@ class Order(models.Model):
                 fields=["id"],
                 name="order_prolonged",
                 condition=Q(own_valid_until__gt=F("expires_at"), done_at__isnull=True),
+            ),
+            models.Index(  # entries of which a part is closed once they have filled
+                fields=["id"],
+                name="order_close_fraction",
+                condition=Q(close_fraction__isnull=False),
             ),
             models.Index(  # entries that may be sent to the next account
                 fields=["done_at"],

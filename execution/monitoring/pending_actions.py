@@ -27,6 +27,7 @@ from execution.dispatch.background_calls import BackgroundCall, CallResult, send
 from execution.dispatch.call_results import run_atomically, write_results
 from execution.dispatch.report_writer import apply_call_reports
 from execution.exits.orders import ExitRequest, open_exits
+from execution.exits.partial_closes import close_remembered_parts
 from execution.exits.reservations import recompute_reserved
 from execution.models import AT_BROKER, IN_FLIGHT, TERMINAL
 from execution.monitoring.entry_changes import sync_entry_changes
@@ -179,13 +180,14 @@ CANCEL_NOT_STARTED = _deferred("1 + random()")
 def process_pending_actions() -> list[int]:
     """Finish the actions that need no broker and start calls for the others.
 
-    First, halts that cancel or close write their actions.
+    First, halts that cancel or close write their actions, and parts of entries that have filled
+    since their CLOSE get their exits.
 
     Returns ids of exits to enqueue. Does not wait for brokers.
     """
     background_calls = trading_runtime.get_runtime().dispatcher.background_calls
     send_by = send_deadline()
-    flattening = carry_out_halts()
+    flattening = [*carry_out_halts(), *close_remembered_parts()]
     with transaction.atomic(), kept_plans():
         locked = rows(LOCK, held_lanes_parameters(), planned_once=True)
         pending = rows(LOAD, ([row.id for row in locked],)) if locked else []

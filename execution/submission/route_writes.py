@@ -127,16 +127,18 @@ WITH decided AS (
   RETURNING o.id, o.signal_id, o.connection_id, o.status, o.leg, o.priority, o.side, o.order_type,
     o.time_in_force, o.limit_price, o.stop_price, o.routed_from_id, o.retried_at,
     o.own_stop_loss, o.own_take_profit, o.own_valid_until, o.has_exit_condition,
-    d.target, d.target_pair, d.route_detail, d.numbers
+    o.close_fraction, o.close_offset, d.target, d.target_pair, d.route_detail, d.numbers
 ), written AS (
   INSERT INTO execution_order (signal_id, connection_id, leg, priority, pair, side, order_type,
     time_in_force, limit_price, stop_price, status, due_at, enqueued_at, routed_from_id,
-    route_state, retried_at, own_stop_loss, own_take_profit, own_valid_until, has_exit_condition)
+    route_state, retried_at, own_stop_loss, own_take_profit, own_valid_until, has_exit_condition,
+    close_fraction, close_offset)
   SELECT m.signal_id, target, leg, priority, target_pair, side, m.order_type, m.time_in_force,
     {_PRICE.format(own="limit_price", of_signal="open_price")},
     {_PRICE.format(own="stop_price", of_signal="stop_price")},
     'PENDING', clock_timestamp(), clock_timestamp(), routed_from_id, 'HERE', retried_at,
-    own_stop_loss, own_take_profit, own_valid_until, has_exit_condition
+    own_stop_loss, own_take_profit, own_valid_until, has_exit_condition, m.close_fraction,
+    close_offset
   FROM moved m {signal_join_sql("m.signal_id")} {_LAST_CHANGE} ORDER BY target
   RETURNING id, signal_id, connection_id, status
 ), carried AS (

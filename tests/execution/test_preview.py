@@ -405,7 +405,7 @@ def test_without_candidates_nothing_is_refused(feed: Feed) -> None:
     ("fields", "many"),
     [
         ({"action": "CLOSE"}, 2),
-        ({"action": "CLOSE", "close_fraction": D("0.5")}, 1),
+        ({"action": "CLOSE", "close_fraction": D("0.5")}, 2),
         ({"action": "MODIFY", "sl": D("1.095")}, 2),
     ],
     ids=["close", "close half", "modify"],

@@ -28,7 +28,7 @@ from connections.models import ConnectionHealth, ExecutionConnection
 from connections.services import HaltTarget, set_kill_switch
 from execution import order_ends, signal_changes, signal_outcomes, tasks
 from execution.dispatch import deferred_reports
-from execution.exits import dust, orders
+from execution.exits import dust, orders, partial_closes
 from execution.models import Order
 from execution.monitoring import (
     broker_positions,
@@ -635,6 +635,18 @@ def test_what_an_account_has_sent_is_found_by_index(piled_up: Order) -> None:
 
 def test_entries_of_a_signal_are_summed_by_index(piled_up: Order) -> None:
     found = list(scans_of(plan(signal_limits.SENT, (array([piled_up.signal_id]),))))
+    assert {scan.get("Index Name") for scan in found} == {"one_entry"}
+
+
+def test_remembered_parts_are_found_by_their_index(piled_up: Order) -> None:
+    """Each second, beside ten thousand ended orders that remember nothing."""
+    [scan] = scans_of(plan(partial_closes.LOCK_DUE, None))
+    assert scan["Index Name"] == "order_close_fraction"
+    scans = list(scans_of(plan(partial_closes.DUE_PARTS, ([1],))))
+    names = {scan["Index Name"] for scan in scans if not by_key(scan)}
+    assert names <= {"order_close_fraction", "position_open", "position_open_of_signal"}
+    of = {"fraction": "0.5", "signal_id": 1, "refers_to": piled_up.signal_id, "detail": ""}
+    found = scans_of(plan(partial_closes.REMEMBER, of))
     assert {scan.get("Index Name") for scan in found} == {"one_entry"}
 
 

@@ -39,6 +39,11 @@ class TestOldSignals:
             ("status = 'UNKNOWN', lookup_after = NULL", "LOST"),
             ("pending_action = 'CLOSE', due_at = NULL", "LOST"),
             (
+                "close_fraction = 0.5, close_offset = 0, done_at = clock_timestamp()"
+                " - interval '61 s'",
+                "LOST",
+            ),
+            (
                 "status = 'UNKNOWN', lookup_after = clock_timestamp(),"
                 " answer_by = clock_timestamp() - interval '1 hour'",
                 "LIMBO",

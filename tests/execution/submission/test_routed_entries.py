@@ -28,9 +28,11 @@ from execution.audit.counters import audit
 from execution.models import EntryChange, ExecutionLog, Order
 from execution.monitoring.condition_watch import wake_settled
 from execution.monitoring.loss_limits import apply_loss_limits
+from execution.monitoring.pending_actions import process_pending_actions
 from execution.recovery import sweeps
 from execution.rounding_debt import rounding_debts
 from execution.route_preview import preview_route
+from execution.runtime.trading_runtime import TradingRuntime
 from execution.signal_changes import begin_waiting_changes
 from execution.submission.claim import claim
 from execution.submission.outgoing import Outgoing
@@ -229,6 +231,25 @@ def test_next_account_follows_a_failure_that_is_proven(
         (first.pk, "FAILED", code.value, "MOVED"), (second.pk, "PENDING", "", "HERE"),
     ]  # fmt: skip
     assert accounts_of(claim([new], worker_id=factories.OWNER).outgoing) == [str(second.pk)]
+
+
+def test_close_of_a_part_moves_with_its_entry(
+    first: ExecutionConnection, second: ExecutionConnection, feed: Feed, runtime: TradingRuntime
+) -> None:
+    """Published while the entry has failed and may still move."""
+    route(first, second)
+    opened = publish(feed)
+    claimed()
+    fail(Order.objects.get(), Code.NEVER_ARRIVED)
+    half = factories.close_signal(opened, "0.5")
+    assert Signal.objects.get(pk=half.pk).candidate_count == 1
+    moved_on()
+    factories.fill_all()
+    factories.pass_time(2)
+    [exit_id] = process_pending_actions()
+    exit_ = Order.objects.get(pk=exit_id)
+    assert (exit_.connection_id, exit_.quantity) == (second.pk, 50)
+    assert process_pending_actions() == []
 
 
 def test_owner_is_notified_of_a_failure_if_no_account_follows(

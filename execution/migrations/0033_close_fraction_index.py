@@ -1,0 +1,21 @@
+"""The index of entries of which a part is closed later, built while orders are written."""
+
+from django.contrib.postgres.operations import AddIndexConcurrently
+from django.db import migrations, models
+
+
+class Migration(migrations.Migration):
+    atomic = False
+
+    dependencies = [("execution", "0032_close_fraction")]
+
+    operations = [
+        AddIndexConcurrently(
+            model_name="order",
+            index=models.Index(
+                condition=models.Q(("close_fraction__isnull", False)),
+                fields=["id"],
+                name="order_close_fraction",
+            ),
+        ),
+    ]
