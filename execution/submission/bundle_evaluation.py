@@ -27,6 +27,7 @@ from execution.submission.evaluate import decide_entry, decide_next_slice
 from execution.submission.evaluate_exit import decide_exit
 from execution.submission.flow_limits import NOTHING_SENT, per_minute
 from execution.submission.limits import halt_denial, netting_denial
+from execution.submission.moved_triggers import moved_trails_of
 from execution.submission.outcomes import (
     SIDES,
     Decision,
@@ -267,6 +268,7 @@ def load_evaluation_context(
         plans=load_plans(pending, signals, now),
         totals=totals or SignalTotals(),
         atrs=atrs_of(pending, signals, now),
+        moved_trails=moved_trails_of(pending),
     )
     unpriced = {
         r.data_connection_id

@@ -50,6 +50,17 @@ class Atr(NamedTuple):
     minutes: int
 
 
+class MovedTrail(NamedTuple):
+    """A trailing stop that is armed by the prices of a source that its account had before.
+
+    Quote currency. is_active: its activation price was reached, or it has none.
+    """
+
+    distance: Decimal
+    activation_price: Decimal | None
+    is_active: bool
+
+
 @dataclass(frozen=True, slots=True)
 class EvaluationContext:
     """What the orders of a bundle are decided by, loaded once for all of them."""
@@ -75,6 +86,8 @@ class EvaluationContext:
     # Entries whose positions would be closed at once, by order id: why. A preview has none here.
     closed_by: Mapping[int, str] = field(default_factory=dict)
     atrs: Mapping[int, Atr] = field(default_factory=dict)  # where it is a distance, by order id
+    # Trailing stops whose account has another price source now, by order id.
+    moved_trails: Mapping[int, MovedTrail] = field(default_factory=dict)
     totals: SignalTotals = field(default_factory=SignalTotals)  # each allowed entry is added
     # What decision providers made of entries, by order id: by what the size is multiplied, or why
     # it is not sent now. Other entries are not scaled.

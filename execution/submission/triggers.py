@@ -20,7 +20,7 @@ from common.money import plain
 from common.reason_codes import Code
 from execution.models import TriggerKind
 from execution.submission.market_limits import activation_denial
-from execution.submission.outcomes import SIDES, Atr, Trigger, touch_price
+from execution.submission.outcomes import SIDES, Atr, MovedTrail, Trigger, touch_price
 from execution.submission.rows import InstrumentRow, OrderRow, QuoteRow, SignalRow
 from execution.submission.sizing import HUNDRED, Denial
 from prices.indicators import CANDLES
@@ -138,6 +138,29 @@ def trigger_of(
         return Denial(Code.TRAIL_TOO_WIDE, distance, start, detail)
     level = stop_price_of(side, touch, distance) if activation is None else None
     return Trigger(*about, level=level, distance=distance, activation_price=activation)
+
+
+def on_other_source(row: OrderRow, trail: MovedTrail, quote: QuoteRow) -> Trigger | None:
+    """Return an armed trailing stop as it goes on by the prices of another source.
+
+    Its distance stays. It begins again from the market there, if it was active or the market is at
+    its activation price; what it followed before were prices of the other source. None: it cannot
+    follow there, because the distance is more than the price.
+    """
+    kind, sent_as = HELD_AS[row.order_type]
+    side, start, touch = (
+        SIDES[row.side],
+        trail.activation_price,
+        touch_price(quote, SIDES[row.side]),
+    )
+    if trail.distance >= touch:
+        return None
+    is_active = trail.is_active or start is None or (start - touch) * side.sign >= 0
+    return Trigger(
+        kind, sent_as, row.data_connection_id or 0, row.pair, side, row.order_type,
+        level=stop_price_of(side, touch, trail.distance) if is_active else None,
+        distance=trail.distance, activation_price=start,
+    )  # fmt: skip
 
 
 def _distance(

@@ -82,6 +82,8 @@ def decide_held(row: OrderRow, context: EvaluationContext) -> Decision:
     quote = context.quotes_of(row).get(row.pair)
     if instrument is None or quote is None or not quote.is_fresh:
         return Deferred(Code.AWAITING_TRIGGER)
+    if trail := context.moved_trails.get(row.id):
+        return Deferred(Code.AWAITING_TRIGGER, trigger=triggers.on_other_source(row, trail, quote))
     trigger = triggers.trigger_of(row, signal, instrument, quote, context.atrs.get(row.id))
     return Deferred(Code.AWAITING_TRIGGER, trigger=None if isinstance(trigger, Denial) else trigger)
 

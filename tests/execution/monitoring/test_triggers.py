@@ -585,6 +585,65 @@ def test_account_with_another_price_source_follows_that_one(
     assert monitor.process_quotes(other.pk, quotes_of("1.195")) == [order.pk]
 
 
+ACTIVATED_SELL: dict[str, Any] = {
+    "order_type": "TRAILING_STOP", "direction": "SELL", "trail_distance": D("0.005"),
+    "activation_price": D("1.11"), "sl": D("1.2"),
+}  # fmt: skip
+
+
+def give_another_source(of: ExecutionConnection, bid: str) -> int:
+    """Give an account another price source with this price, and let its triggers follow."""
+    other = DataConnection.objects.create(name="other prices")
+    ExecutionConnection.objects.filter(pk=of.pk).update(data_connection=other)
+    of.refresh_from_db()
+    factories.quote(of, bid)
+    keep_up_triggers()
+    factories.claim_all()
+    return other.pk
+
+
+def test_activated_trailing_stop_follows_another_price_source(
+    alice: ExecutionConnection, feed: Feed, monitor: TriggerMonitor
+) -> None:
+    order = held(feed, **ACTIVATED_SELL)
+    monitor.process_quotes(source(alice), quotes_of("1.11"))
+    monitor.process_quotes(source(alice), quotes_of("1.118", seconds=1))
+    other = give_another_source(alice, "1.116")
+    trigger = OrderTrigger.objects.get()
+    assert (trigger.source_id, trigger.level, trigger.distance) == (other, D("1.111"), D("0.005"))
+    assert trigger.active_since is not None
+    looked_at = Order.objects.get().due_at
+    keep_up_triggers()
+    assert Order.objects.get().due_at == looked_at  # not woken again
+    assert monitor.process_quotes(other, quotes_of("1.1111")) == []
+    assert monitor.process_quotes(other, quotes_of("1.111", seconds=1)) == [order.pk]
+
+
+@pytest.mark.parametrize(
+    ("bid", "level"), [("1.105", None), ("1.11", D("1.105")), ("1.118", D("1.113"))]
+)
+def test_waiting_trailing_stop_is_activated_by_the_price_of_another_source(
+    alice: ExecutionConnection, feed: Feed, monitor: TriggerMonitor, bid: str, level: D | None
+) -> None:
+    held(feed, **ACTIVATED_SELL)
+    other = give_another_source(alice, bid)
+    trigger = OrderTrigger.objects.get()
+    assert (trigger.source_id, trigger.level) == (other, level)
+    assert (trigger.active_since is None) == (level is None)
+    assert trigger.activation_price == D("1.11")
+
+
+def test_distance_stays_when_the_price_source_changes(
+    alice: ExecutionConnection, feed: Feed, monitor: TriggerMonitor
+) -> None:
+    """One in percent was calculated when it was armed; the other source's price is far higher."""
+    held(feed, order_type="TRAILING_STOP", direction="SELL", trail_percent=D(1), sl=D("1.2"))
+    distance = OrderTrigger.objects.get().distance
+    give_another_source(alice, "2.2")
+    trigger = OrderTrigger.objects.get()
+    assert (trigger.distance, trigger.level) == (distance, D("2.2") - (distance or 0))
+
+
 def test_peaks_that_nothing_follows_are_deleted(
     alice: ExecutionConnection, feed: Feed, monitor: TriggerMonitor
 ) -> None:

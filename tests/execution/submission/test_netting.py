@@ -1,18 +1,23 @@
 """On a netting account an entry never closes what another signal opened."""
 
+from dataclasses import replace
 from decimal import Decimal as D
 from typing import Any
 
 import pytest
 
 from brokers.base import Rejected
-from brokers.types import ReportKind
+from brokers.types import OrderType, Quote, ReportKind
+from common.clocks import market_now
 from common.reason_codes import Code
 from execution.models import Order
+from execution.monitoring.condition_watch import wake_settled
+from execution.monitoring.trigger_monitor import TriggerMonitor
 from execution.services import close_position
 from positions.models import ExecutionPosition
 from signals.models import Feed, Signal
 from tests.execution import factories
+from tests.execution.fake_broker import FakeBroker
 from tests.execution.submission.test_slices import next_slice, refresh
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -50,6 +55,39 @@ def test_entries_of_the_same_side_are_all_sent(feed: Feed) -> None:
     more = factories.signal(feed)
     factories.fill_all()
     assert Order.objects.get(signal=more).status == "FILLED"
+
+
+def test_held_entry_is_judged_again_when_it_is_triggered(
+    feed: Feed, broker: FakeBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was armed while the account held nothing."""
+    usual = broker.capabilities
+    only = frozenset({OrderType.MARKET, OrderType.LIMIT})
+    monkeypatch.setattr(broker, "capabilities", lambda spec: replace(usual(spec), order_types=only))
+    account = factories.account(feed, snapshot_position_mode="NETTING")
+    monitor = TriggerMonitor()
+    buy = factories.signal(feed, order_type="STOP", stop_price=D("1.105"))
+    factories.claim_all()
+    assert entries(buy) == [("entry", "PENDING", "AWAITING_TRIGGER")]
+    sell = opposite(feed)
+    factories.fill_all()
+    assert entries(sell) == [("entry", "FILLED", "")]
+    bid = D("1.10500")
+    factories.quote(account, str(bid))
+    quote = Quote("EUR/USD", bid, bid + D("0.0001"), market_now())
+    assert monitor.process_quotes(account.data_connection_id or 0, [quote])
+    factories.fill_all()
+    assert entries(buy) == [("entry", "DENIED", "NETTING_OPPOSITE")]
+
+
+def test_conditional_entry_is_judged_when_its_condition_holds(feed: Feed) -> None:
+    factories.account(feed, snapshot_position_mode="NETTING")
+    first = factories.signal(feed, direction="SELL", sl="1.11000")
+    buy = factories.signal(feed, after_signal=first, after_state="FILLED")
+    factories.fill_all()
+    wake_settled()
+    factories.fill_all()
+    assert entries(buy) == [("entry", "DENIED", "NETTING_OPPOSITE")]
 
 
 # ---- slices -----------------------------------------------------------------------------------
