@@ -234,12 +234,14 @@ SELECT id, connection_id, pending_action FROM moved
 )
 
 # Applying a fill locks the order's row too. So either the next statements see the position, or the
-# transaction that opens it sees this MODIFY or CLOSE. An order that has ended may get a late fill.
+# transaction that opens it sees this MODIFY or CLOSE. An order that has ended may get a late fill,
+# and of one that has filled a part may still have to be closed.
 LOCK_UNFILLED = Query(
     _UnfilledEntry,
     """
 SELECT id, connection_id, status FROM execution_order
-WHERE signal_id = %s AND leg LIKE 'entry%%' AND status <> ALL('{FILLED, SKIPPED, DENIED}')
+WHERE signal_id = %s AND leg LIKE 'entry%%'
+  AND (status <> ALL('{FILLED, SKIPPED, DENIED}') OR close_fraction IS NOT NULL)
 ORDER BY id FOR NO KEY UPDATE
 """,
 )
