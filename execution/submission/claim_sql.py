@@ -318,8 +318,10 @@ SELECT connection_id::text, pair, side, pending_action = 'CLOSE' FROM execution_
 WHERE connection_id = ANY(%(connections)s::uuid[]) AND position_id IS NULL
   AND status IN {LIVE_SQL}
 UNION  -- slices that are planned and not sent; by the index `order_waiting`
-SELECT s.connection_id::text, s.pair, s.side, false FROM execution_order s
-WHERE s.connection_id = ANY(%(netting)s::uuid[]) AND s.status = 'PENDING' AND s.reason <> ''
-  AND s.leg LIKE 'entry-%%' AND NOT {_PLAN_IS_OVER}
+SELECT s.connection_id::text, s.pair, s.side, false FROM (
+  SELECT DISTINCT connection_id, signal_id, pair, side FROM execution_order
+  WHERE connection_id = ANY(%(netting)s::uuid[]) AND status = 'PENDING' AND reason <> ''
+    AND leg LIKE 'entry-%%') s
+WHERE NOT {_PLAN_IS_OVER}
 """,
 )
