@@ -15,7 +15,7 @@ from django.db import IntegrityError, connection, transaction
 from brokers.types import OrderType, Quote
 from common.clocks import market_now
 from common.errors import ConflictError
-from connections.models import ExecutionConnection
+from connections.models import AccountSnapshot, ExecutionConnection
 from execution.models import Order, OrderTrigger
 from execution.monitoring.trigger_monitor import TriggerMonitor
 from execution.order_changes import change_order
@@ -233,6 +233,18 @@ def test_other_leg_stays_cancelled_when_the_fired_one_is_denied(
     assert factories.claim_all() == []
     assert states(buy, sell) == [("DENIED", "SYMBOL_NOT_ALLOWED"), ("CANCELLED", OVER)]
     assert monitor.process_quotes(source(alice), quotes_of(DOWN, seconds=1)) == []
+
+
+def test_fired_leg_closes_nothing_of_another_signal(
+    alice: ExecutionConnection, feed: Feed, monitor: TriggerMonitor
+) -> None:
+    """The account nets, and got an opposite position after the legs were armed."""
+    AccountSnapshot.objects.filter(connection=alice).update(position_mode="NETTING")
+    buy, sell = held(feed)
+    factories.filled(factories.signal(feed, direction="SELL", sl=D("1.12")))
+    assert monitor.process_quotes(source(alice), quotes_of(UP)) == [buy.pk]
+    assert factories.claim_all() == []
+    assert states(buy, sell) == [("DENIED", "NETTING_OPPOSITE"), ("CANCELLED", OVER)]
 
 
 def test_leg_that_is_denied_before_leaves_the_other(

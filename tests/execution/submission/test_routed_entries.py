@@ -233,6 +233,24 @@ def test_next_account_follows_a_failure_that_is_proven(
     assert accounts_of(claim([new], worker_id=factories.OWNER).outgoing) == [str(second.pk)]
 
 
+def test_moved_entry_closes_nothing_of_another_signal(
+    first: ExecutionConnection, second: ExecutionConnection, feed: Feed
+) -> None:
+    """The account that it moves to nets, and has an opposite order of another signal."""
+    AccountSnapshot.objects.filter(connection=second).update(position_mode="NETTING")
+    route(first, second)
+    publish(feed)
+    claimed()
+    fail(Order.objects.get(), Code.NEVER_ARRIVED)
+    sell = publish(feed, direction="SELL", sl="1.11000")
+    Order.objects.filter(signal=sell).update(connection=second, route_state="LAST")
+    claimed()
+    assert Order.objects.get(signal=sell).status == "SUBMITTING"
+    [new] = moved_on()
+    assert claim([new], worker_id=factories.OWNER).outgoing == []
+    assert Order.objects.get(pk=new).reason == Code.NETTING_OPPOSITE
+
+
 def test_close_of_a_part_moves_with_its_entry(
     first: ExecutionConnection, second: ExecutionConnection, feed: Feed, runtime: TradingRuntime
 ) -> None:
