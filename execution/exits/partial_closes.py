@@ -20,6 +20,7 @@ from common.reason_codes import Code
 from common.sql import IdRow, Query, array, rows, run
 from execution.base.statements import insert_log_sql, log_rows_sql
 from execution.exits.orders import ExitRequest, open_exits
+from execution.models import may_move_sql
 from positions.joins import entry_position_join_sql
 from signals.joins import newest_part_close_sql
 
@@ -49,7 +50,7 @@ class _DuePart(NamedTuple):
 # later 1 - (1 - a) * (1 - g) is closed. A filled order counts while its part is not written yet.
 _AFTER = "(1 - (1 - coalesce(close_fraction, 0)) * (1 - %(fraction)s::numeric))"
 _DUE = "(coalesce(close_fraction, 0) * filled_quantity - coalesce(close_offset, 0))"
-_MAY_FILL = "(m.done_at IS NULL OR m.status = 'FAILED' AND m.route_state = 'HERE')"
+_MAY_FILL = f"(m.done_at IS NULL OR {may_move_sql('m')})"
 _REMEMBERED = log_rows_sql(
     "marked m",
     code=f"'{Code.PARTIAL_CLOSE_REMEMBERED.value}'",

@@ -7,7 +7,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
     atomic = False
 
-    dependencies = [("execution", "0032_close_fraction")]
+    dependencies = [("execution", "0034_close_fraction")]
 
     operations = [
         AddIndexConcurrently(

@@ -6,7 +6,7 @@ import common.fields
 
 
 class Migration(migrations.Migration):
-    dependencies = [("execution", "0031_slice_result")]
+    dependencies = [("execution", "0033_voided_fills")]
 
     operations = [
         migrations.AddField(
