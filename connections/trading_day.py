@@ -2,7 +2,9 @@
 
 A trading day has the date on which most of it lies. One that starts at 17:00 in New York has the
 date of the next calendar day; one that starts at 09:30 has the date on which it starts. Starts and
-ends are wall-clock times: the day on which clocks change has 23 or 25 hours.
+ends are wall-clock times: the day on which clocks change has 23 or 25 hours. A start that the
+clocks show twice that night is the second one; one that they skip is as much later. PostgreSQL
+reads local times so, too.
 """
 
 from dataclasses import dataclass
@@ -75,7 +77,10 @@ def trading_date(at: datetime, rule: DayRule = DEFAULT_RULE) -> date:
     At the start exactly the next one begins.
     """
     local = at.astimezone(ZoneInfo(rule.zone)).replace(tzinfo=None)
-    return (local - rule.offset).date()
+    day = (local - rule.offset).date()
+    start, end = bounds(day, rule)
+    # In a night in which the clocks change, the hours from the start on may show another time.
+    return day + timedelta(days=int(at >= end) - int(at < start))
 
 
 def latest_date(at: datetime) -> date:
@@ -89,13 +94,12 @@ def latest_date(at: datetime) -> date:
 
 def bounds(day: date, rule: DayRule = DEFAULT_RULE) -> tuple[datetime, datetime]:
     """Return [start, end) of the trading day of a date, aware UTC."""
-    start, end = (
-        (datetime.combine(date_, time()) + rule.offset)
-        .replace(tzinfo=ZoneInfo(rule.zone))
-        .astimezone(UTC)
-        for date_ in (day, day + timedelta(days=1))
-    )
-    return start, end
+    return _start_of(day, rule), _start_of(day + timedelta(days=1), rule)
+
+
+def _start_of(day: date, rule: DayRule) -> datetime:
+    local = datetime.combine(day, time(), ZoneInfo(rule.zone)) + rule.offset
+    return max(local.replace(fold=fold).astimezone(UTC) for fold in (0, 1))
 
 
 def zone_sql(preset: str = "t") -> str:
@@ -114,7 +118,10 @@ def offset_sql(preset: str = "t") -> str:
 
 def trading_date_sql(at: str, *, zone: str, offset: str) -> str:
     """Return SQL of `trading_date`: all arguments are SQL expressions."""
-    return f"(({at} AT TIME ZONE {zone}) - {offset})::date"
+    day = f"(({at} AT TIME ZONE {zone}) - {offset})::date"
+    start = day_start_sql(day, zone=zone, offset=offset)
+    end = day_start_sql(f"({day} + 1)", zone=zone, offset=offset)
+    return f"({day} + CASE WHEN {at} < {start} THEN -1 WHEN {at} >= {end} THEN 1 ELSE 0 END)"
 
 
 def day_start_sql(day: str, *, zone: str, offset: str) -> str:

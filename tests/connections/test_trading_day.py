@@ -1,15 +1,40 @@
 """A trading day starts by the wall clock of its preset's zone, summer and winter."""
 
+from collections.abc import Iterator
 from datetime import UTC, date, datetime, time, timedelta
+from functools import cache
+from typing import Any
+from zoneinfo import ZoneInfo, available_timezones
 
 import pytest
+from django.db import connection
 from hypothesis import given
 from hypothesis import strategies as st
 
 from connections.models import TradingPreset
-from connections.trading_day import DayRule, bounds, latest_date, rule_of, trading_date, trading_day
+from connections.trading_day import (
+    DayRule,
+    bounds,
+    day_start_sql,
+    latest_date,
+    rule_of,
+    trading_date,
+    trading_date_sql,
+    trading_day,
+)
 
 NOON = time(12)
+WEEK, SECOND = timedelta(weeks=1), timedelta(seconds=1)
+SINCE, UNTIL = datetime(2010, 1, 1, tzinfo=UTC), datetime(2024, 1, 1, tzinfo=UTC)
+# By 1 h, by 30 min, by 2 h, backwards in winter, for good, and by a whole day. The rules of few
+# zones, since the database has them from somewhere else, perhaps of another year.
+ZONES = (
+    "America/New_York", "Europe/London", "Australia/Lord_Howe", "Antarctica/Troll",
+    "Europe/Dublin", "Europe/Moscow", "Pacific/Apia",
+)  # fmt: skip
+CHANGED_DAYS = """SELECT x.day, {start}, {end} FROM (SELECT moment.*, {date} AS day FROM unnest(
+      %(at)s::timestamptz[], %(zone)s::text[], %(day_offset)s::interval[])
+    WITH ORDINALITY AS moment(at, zone, day_offset, number)) x ORDER BY x.number"""
 
 
 @pytest.mark.parametrize(
@@ -57,6 +82,80 @@ def test_every_moment_belongs_to_exactly_one_day(at: datetime, zone: str, starts
     assert start <= at < end
     assert bounds(day + timedelta(days=1), rule)[0] == end
     assert day <= latest_date(at)  # "until today" covers every preset
+
+
+@cache
+def changes(zone: str) -> list[datetime]:
+    """Return the moments at which the clocks of a zone change."""
+    tz = ZoneInfo(zone)
+
+    def ahead(at: datetime) -> timedelta:
+        return at.astimezone(tz).utcoffset() or timedelta()
+
+    found = []
+    for week in range((UNTIL - SINCE) // WEEK):
+        early, late = SINCE + week * WEEK, SINCE + (week + 1) * WEEK
+        if (before := ahead(early)) == ahead(late):
+            continue
+        while late - early > SECOND:
+            middle = (early + (late - early) / 2).replace(microsecond=0)
+            early, late = (middle, late) if ahead(middle) == before else (early, middle)
+        found.append(late)
+    return found
+
+
+@st.composite
+def changed_nights(draw: st.DrawFn) -> tuple[datetime, DayRule]:
+    """A change of the clocks, and a day that starts near the local time at which they change."""
+    zone = draw(st.sampled_from(sorted(available_timezones())).filter(changes))
+    at = draw(st.sampled_from(changes(zone)))
+    local = at.astimezone(ZoneInfo(zone)).replace(tzinfo=None)
+    minutes = draw(st.integers(-130, 130))
+    return at, DayRule(zone, (local + timedelta(minutes=minutes)).time())
+
+
+def moments_around(at: datetime) -> Iterator[datetime]:
+    return (at + timedelta(minutes=13 * step) for step in range(-200, 200))
+
+
+@given(night=changed_nights())
+def test_days_follow_each_other_when_clocks_change(night: tuple[datetime, DayRule]) -> None:
+    at, rule = night
+    last = date.min
+    for moment in moments_around(at):
+        day = trading_date(moment, rule)
+        start, end = bounds(day, rule)
+        assert start <= moment < end
+        assert day >= last
+        last = day
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("starts_at", [time(0), time(1, 30), time(2, 30), time(17), time(23, 45)])
+def test_database_has_the_same_days_when_clocks_change(starts_at: time) -> None:
+    moments = [
+        (at + step * timedelta(minutes=30), DayRule(zone, starts_at))
+        for zone in ZONES
+        for at in changes(zone)
+        for step in range(-6, 7)
+    ]
+    columns = {"zone": "x.zone", "offset": "x.day_offset"}
+    statement = CHANGED_DAYS.format(
+        date=trading_date_sql("moment.at", zone="moment.zone", offset="moment.day_offset"),
+        start=day_start_sql("x.day", **columns),
+        end=day_start_sql("(x.day + 1)", **columns),
+    )
+    values: dict[str, Any] = {
+        "at": [at for at, _ in moments],
+        "zone": [rule.zone for _, rule in moments],
+        "day_offset": [rule.offset for _, rule in moments],
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(statement, values)
+        stored = cursor.fetchall()
+    for (at, rule), (day, start, end) in zip(moments, stored, strict=True):
+        assert (day, start, end) == (trading_date(at, rule), *bounds(day, rule)), (at, rule)
+        assert start <= at < end
 
 
 def test_preset_decides_the_day_and_without_one_new_york() -> None:
