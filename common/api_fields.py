@@ -5,7 +5,7 @@ Times are ISO 8601 in UTC. Unknown fields are rejected, because their sender exp
 """
 
 import copy
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, TypeVar, cast
@@ -37,6 +37,21 @@ _AMOUNT: dict[str, Any] = {
 def invalid(code: Code, detail: str = "") -> serializers.ValidationError:
     """Return the error to raise in a serializer for a reason code."""
     return serializers.ValidationError(detail or code.sentence, code=str(code))
+
+
+def error_details(
+    errors: Iterable[InvalidInputError], failed: Collection[str] = ()
+) -> dict[str, list[serializers.ErrorDetail]]:
+    """Return errors by field, as a serializer has them.
+
+    failed: fields that could not be read. They have a fault already, so that others are left out.
+    """
+    found: dict[str, list[serializers.ErrorDetail]] = {}
+    for error in errors:
+        if error.field not in failed:
+            detail = serializers.ErrorDetail(error.detail, code=str(error.code))
+            found.setdefault(error.field or "non_field_errors", []).append(detail)
+    return found
 
 
 @extend_schema_field(_AMOUNT)
@@ -251,8 +266,13 @@ def known_zone(name: str) -> str:
     return name
 
 
-def validated_body(serializer: type[StrictSerializer], request: Request) -> dict[str, Any]:
-    """Return the request's body as this serializer reads it. Raises DRF's ValidationError."""
-    body = serializer(data=request.data)
+def validated_body(
+    serializer: type[StrictSerializer], request: Request, **context: Any
+) -> dict[str, Any]:
+    """Return the request's body as this serializer reads it. Raises DRF's ValidationError.
+
+    context: what the serializer needs to judge fields beside those that cannot be read.
+    """
+    body = serializer(data=request.data, context={"request": request, **context})
     body.is_valid(raise_exception=True)
     return dict(body.validated_data)

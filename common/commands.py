@@ -1,9 +1,12 @@
-"""The base of management commands whose help is laid out by hand."""
+"""What management commands share: help that is laid out by hand, and the text of errors."""
 
 from argparse import RawDescriptionHelpFormatter
+from collections.abc import Iterable
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from common.errors import FillcastError, InvalidInputError
 
 
 class HelpedCommand(BaseCommand):
@@ -15,3 +18,16 @@ class HelpedCommand(BaseCommand):
         """Return a parser that keeps the help's line breaks."""
         kwargs["formatter_class"] = RawDescriptionHelpFormatter
         return super().create_parser(prog_name, subcommand, **kwargs)
+
+
+def fault_text(error: FillcastError) -> str:
+    """Return an error with its hint; all faults of an input, one a line."""
+    others = error.others if isinstance(error, InvalidInputError) else ()
+    own = f"{error.code}: {error.detail} {error.code.hint}".strip()
+    return "\n".join([own, *map(fault_text, others)])
+
+
+def raise_faults(faults: Iterable[str | FillcastError]) -> None:
+    """Raise CommandError with all faults of a command's options, one a line, if there are any."""
+    if lines := [one if isinstance(one, str) else fault_text(one) for one in faults]:
+        raise CommandError("\n".join(lines))

@@ -1,6 +1,6 @@
 """Set and release halts of trading. Public through `connections.services`."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 from uuid import UUID
 
@@ -8,7 +8,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from brokers.registry import broker_types
-from common.errors import ConflictError, InvalidInputError, NotAllowedError
+from common.errors import ConflictError, InvalidInputError, NotAllowedError, raise_all
 from common.permissions import Right, require
 from common.reason_codes import Code
 from connections.models import Epoch, ExecutionConnection, HaltMode, KillSwitch
@@ -18,6 +18,14 @@ from signals.symbols import read_pair
 from users.models import User
 
 Scope = KillSwitch.Scope
+TARGET_FIELDS = {
+    Scope.FEED: "feed",
+    Scope.USER: "user",
+    Scope.CONNECTION: "connection",
+    Scope.BROKER_TYPE: "broker_type",
+    Scope.SYMBOL: "pair",
+}
+"""The field that names the target of each scope, as callers write it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,35 +51,73 @@ def read_target(
 ) -> HaltTarget:
     """Return the target of a halt; its symbol may be written as in a signal.
 
-    Raises InvalidInputError if the scope is unknown, the target does not match it, or no broker
-    type or symbol has this name.
+    Raises InvalidInputError with all faults if the scope is unknown, the target does not match it,
+    or no broker type or symbol has this name. Their fields are those of TARGET_FIELDS and `scope`.
     """
-    if scope not in Scope.values:
-        raise InvalidInputError(Code.FIELD_INVALID, field="scope")
-    targets = {
-        Scope.FEED: ("feed_id", feed_id is not None),
-        Scope.USER: ("user_id", user_id is not None),
-        Scope.CONNECTION: ("connection_id", connection_id is not None),
-        Scope.BROKER_TYPE: ("broker_type", bool(broker_type)),
-        Scope.SYMBOL: ("pair", bool(pair)),
+    target = HaltTarget(scope, feed_id, user_id, connection_id, broker_type, pair)
+    raise_all(_target_errors(scope, target))
+    return replace(target, pair=read_pair(pair) if pair else "")
+
+
+def _target_errors(scope: str | None, target: HaltTarget) -> list[InvalidInputError]:
+    """Return the faults of a target. scope: None if it could not be read."""
+    errors = []
+    if scope is not None and scope not in Scope.values:
+        detail = f"One of {', '.join(Scope.values)}."
+        errors.append(InvalidInputError(Code.FIELD_INVALID, detail, field="scope"))
+        scope = None
+    given = {
+        Scope.FEED: target.feed_id,
+        Scope.USER: target.user_id,
+        Scope.CONNECTION: target.connection_id,
+        Scope.BROKER_TYPE: target.broker_type,
+        Scope.SYMBOL: target.pair,
     }
-    for target, (field, is_given) in targets.items():
-        if is_given != (target == scope):
-            raise InvalidInputError(
-                Code.FIELD_INVALID,
-                f"A halt of scope {scope} must name that target and no other.",
-                field=field,
-            )
-    if broker_type and broker_type not in broker_types():
+    for kind, value in given.items():
+        is_given, field = value not in (None, ""), TARGET_FIELDS[kind]
+        if scope is not None and is_given != (kind == scope):
+            needed = "It names what is halted: send it." if kind == scope else "Leave it out."
+            detail = f"A halt of scope {scope} names {_named_by(scope)}. {needed}"
+            errors.append(InvalidInputError(Code.FIELD_INVALID, detail, field=field))
+        elif is_given:
+            errors += _unknown_name(kind, target)
+    return errors
+
+
+def _named_by(scope: str) -> str:
+    field = TARGET_FIELDS.get(Scope(scope))
+    return f"{field} and no other target" if field else "no target"
+
+
+def _unknown_name(kind: Scope, target: HaltTarget) -> list[InvalidInputError]:
+    """Return an error if no broker type or symbol has this name."""
+    if kind == Scope.BROKER_TYPE and target.broker_type not in broker_types():
         known = ", ".join(sorted(broker_types()))
-        detail = f"{broker_type[:40]!r} is not a broker type. There are: {known}."
-        raise InvalidInputError(Code.FIELD_INVALID, detail, field="broker_type")
-    if pair:
+        detail = f"{target.broker_type[:40]!r} is not a broker type. There are: {known}."
+        return [InvalidInputError(Code.FIELD_INVALID, detail, field="broker_type")]
+    if kind == Scope.SYMBOL:
         try:
-            pair = read_pair(pair)
+            read_pair(target.pair)
         except InvalidInputError as error:
-            raise InvalidInputError(error.code, error.detail, field="pair") from error
-    return HaltTarget(scope, feed_id, user_id, connection_id, broker_type, pair)
+            return [InvalidInputError(error.code, error.detail, field="pair")]
+    return []
+
+
+def halt_errors(
+    *, scope: str | None, mode: str | None, flatten: bool = False, **names: Any
+) -> list[InvalidInputError]:
+    """Return all faults of a halt. names: as for `read_target`.
+
+    scope, mode: None if they could not be read; then what depends on them is not judged.
+    """
+    errors = _target_errors(scope, HaltTarget(scope or "", **names))
+    if mode is not None and mode not in HaltMode.values:
+        detail = f"One of {', '.join(HaltMode.values)}."
+        errors.append(InvalidInputError(Code.FIELD_INVALID, detail, field="mode"))
+    if flatten and mode == HaltMode.HALTED:
+        detail = "Nothing is sent while trading is halted, no exits either. Choose exits only."
+        errors.append(InvalidInputError(Code.FIELD_INVALID, detail, field="flatten"))
+    return errors
 
 
 def halt_target(
@@ -86,14 +132,10 @@ def halt_target(
 ) -> HaltTarget:
     """Return what `set_kill_switch` would halt with the same arguments; it sets nothing.
 
-    names: as for `read_target`. Raises InvalidInputError, NotAllowedError.
+    names: as for `read_target`. Raises InvalidInputError with all faults, NotAllowedError.
     """
-    if mode not in HaltMode.values:
-        raise InvalidInputError(Code.FIELD_INVALID, field="mode")
+    raise_all(halt_errors(scope=scope, mode=mode, flatten=flatten, **names))
     target = read_target(scope=scope, **names)
-    if flatten and mode != HaltMode.REDUCING:
-        detail = "Nothing is sent while trading is halted, no exits either. Choose exits only."
-        raise InvalidInputError(Code.FIELD_INVALID, detail, field="flatten")
     owner_id = _owner_of(target)
     require(by, Right.HALT, owner_id=owner_id)
     if cancel_entries or flatten:

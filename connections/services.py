@@ -62,7 +62,9 @@ from connections.health.status_updates import (
     retry_policy_for,
 )
 from connections.kill_switch import (
+    TARGET_FIELDS,
     HaltTarget,
+    halt_errors,
     halt_target,
     read_target,
     release_kill_switch,
@@ -93,6 +95,7 @@ from connections.subscriptions.routes import (
     MAX_SHARE,
     RouteAccount,
     routable_accounts,
+    route_errors,
     set_route,
 )
 from connections.subscriptions.services import (
@@ -111,6 +114,7 @@ __all__ = [
     "MAX_SHARE",
     "OWN_FAULTS",
     "SUBSCRIPTION_LIMITS",
+    "TARGET_FIELDS",
     "UNUSABLE_ERRORS",
     "HaltTarget",
     "RetryPolicy",
@@ -135,6 +139,7 @@ __all__ = [
     "flag_sources_without_worker",
     "free_lanes",
     "get_or_create_broker_source",
+    "halt_errors",
     "halt_target",
     "import_calendar",
     "is_secret_sealed_with_current_key",
@@ -169,6 +174,7 @@ __all__ = [
     "retry_failed",
     "retry_policy_for",
     "routable_accounts",
+    "route_errors",
     "run_on_process_loop",
     "run_test",
     "seal_credentials",

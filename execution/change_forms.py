@@ -9,6 +9,7 @@ from common.confirmation import Consequence
 from common.form_fields import Amount
 from common.formatting import clock
 from common.reason_codes import Code
+from execution.change_trials import trial_errors
 from execution.models import ChangeState, EntryChange, Order, Status
 from execution.order_changes import (
     WITH_LIMIT,
@@ -49,6 +50,7 @@ class ChangeOrderForm(forms.Form):
 
     def __init__(self, order: Order, data: Any = None) -> None:
         """order: as it is now; its type decides which prices it has."""
+        self.order = order
         is_sent = order.status != Status.PENDING
         quantity = order.quantity if is_sent else order.requested_quantity
         stop, target = coming_levels(order)
@@ -77,11 +79,17 @@ class ChangeOrderForm(forms.Form):
                 self.add_error(name, "It can be removed when the position is open.")
         if "valid_until" in self.changed_data and self.cleaned_data.get("valid_until", 0) is None:
             self.add_error("valid_until", "Enter a later time, if it shall work on.")
+        wanted = self.wanted()
+        if self.errors and wanted != WantedTerms():  # else the change itself states them
+            for error in trial_errors(lambda: change_order(self.order.pk, wanted)):
+                if error.field in self.fields and error.field not in self.errors:
+                    self.add_error(error.field, error.detail)
         return self.cleaned_data
 
     def wanted(self) -> WantedTerms:
-        """Return what a person has changed."""
-        return WantedTerms(**{name: self.cleaned_data[name] for name in self.changed_data})
+        """Return what a person has changed, as far as it could be read."""
+        changed = [name for name in self.changed_data if name in self.cleaned_data]
+        return WantedTerms(**{name: self.cleaned_data[name] for name in changed})
 
 
 def change_consequences(order: Order) -> list[Consequence]:

@@ -1,5 +1,6 @@
 """Change the levels of an open position: what a person requests."""
 
+from collections.abc import Mapping
 from decimal import Decimal
 
 from django.db import transaction
@@ -33,7 +34,7 @@ def modify_position(
         require_on_accounts([position.connection_id], by)
         if not position.is_open:
             raise ConflictError(Code.STATE_CONFLICT, "The position is closed.")
-        _reject_levels(position, stop_loss, take_profit)
+        raise_all(level_errors(position, {"stop_loss": stop_loss, "take_profit": take_profit}))
         position.sl, position.tp = stop_loss, take_profit
         position.sl_guardian = position.sl_guardian or ("ENGINE" if stop_loss else "")
         position.tp_guardian = position.tp_guardian or ("ENGINE" if take_profit else "")
@@ -56,12 +57,16 @@ def modify_position(
         )
 
 
-def _reject_levels(
-    position: ExecutionPosition, stop_loss: Decimal | None, take_profit: Decimal | None
-) -> None:
-    """Raise InvalidInputError with all faults of new levels: on the wrong side of each other, or
-    of the latest price, if it is known, and those that are unlikely.
+def level_errors(
+    position: ExecutionPosition, levels: Mapping[str, Decimal | None]
+) -> list[InvalidInputError]:
+    """Return all faults of new levels: on the wrong side of each other, or of the latest price, if
+    it is known, and those that are unlikely.
+
+    levels: stop_loss and take_profit; None: none, and one that is missing stays.
     """
+    stop_loss = levels.get("stop_loss", position.sl)
+    take_profit = levels.get("take_profit", position.tp)
     priced = with_prices(ExecutionPosition.objects.filter(pk=position.pk)).get()
     price: Decimal | None = getattr(priced, "current_price", None)
     sign = position.broker_side.sign
@@ -69,8 +74,7 @@ def _reject_levels(
     if stop_loss and take_profit and (take_profit - stop_loss) * sign <= 0:
         errors.append(InvalidInputError(Code.STOP_WRONG_SIDE, field="stop_loss"))
     if price is None:
-        raise_all(errors)
-        return
+        return errors
     detail = f"The price is {plain(price)} and has passed the level."
     is_crossed = bool(errors)
     if stop_loss not in (None, position.sl) and (price - stop_loss) * sign <= 0 and not is_crossed:
@@ -79,7 +83,7 @@ def _reject_levels(
         errors.append(InvalidInputError(Code.TARGET_WRONG_SIDE, detail, field="take_profit"))
     wrong = {error.field for error in errors}
     unlikely = _unlikely_levels(position, price, stop_loss=stop_loss, take_profit=take_profit)
-    raise_all([*errors, *(error for error in unlikely if error.field not in wrong)])
+    return [*errors, *(error for error in unlikely if error.field not in wrong)]
 
 
 def _unlikely_levels(

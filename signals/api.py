@@ -2,7 +2,6 @@
 
 import dataclasses
 from collections.abc import Callable
-from decimal import Decimal
 from typing import Any
 
 from django.db import transaction
@@ -14,18 +13,20 @@ from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from common.api_fields import validated_body
 from common.errors import InvalidInputError, NotAllowedError
 from common.filters import MomentFilter
 from common.idempotency import idempotency_key
 from common.permissions import Right
 from common.reason_codes import Code
 from signals import feeds, services
-from signals.closing import TradeSelection, close_trades, open_trades
+from signals.closing import close_trades, open_trades
 from signals.draft import SignalDraft
 from signals.draft_serializers import (
     CloseTradesSerializer,
     NewOcoPairSerializer,
     NewSignalSerializer,
+    selection_of,
 )
 from signals.feed_serializers import (
     CreatedFeedTokenSerializer,
@@ -155,12 +156,8 @@ class FeedViewSet(
         It publishes a CLOSE signal for each trade, all or none. No signals: nothing was open.
         """
         feed = self.get_object()
-        body = CloseTradesSerializer(data=request.data)
-        body.is_valid(raise_exception=True)
-        data = body.validated_data
-        selection = TradeSelection(
-            data.get("symbol", ""), data.get("direction"), data.get("close_fraction", Decimal(1))
-        )
+        data = validated_body(CloseTradesSerializer, request)
+        selection = selection_of(data)
         external_id = data.get("external_id", "") or idempotency_key(request)
         if data["dry_run"]:
             closed = open_trades(feed, selection)
@@ -183,9 +180,8 @@ class FeedViewSet(
     def create_token(self, request: Request, slug: str) -> Response:
         """Create an alert token. The secrets in the response are never shown again."""
         feed = self.get_object()
-        body = NewFeedTokenSerializer(data=request.data)
-        body.is_valid(raise_exception=True)
-        token, secret = feeds.create_feed_token(feed, by=caller(request), **body.validated_data)
+        values = validated_body(NewFeedTokenSerializer, request)
+        token, secret = feeds.create_feed_token(feed, by=caller(request), **values)
         created: dict[str, Any] = {
             "token": FeedTokenSerializer(token).data,
             "secret": secret,

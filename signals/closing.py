@@ -88,7 +88,7 @@ def close_trades(
     DUPLICATE_SIGNAL (the external id with another selection); NotAllowedError.
     """
     require(by, Right.PUBLISH, owner_id=feed.owner_id)
-    _require_valid(selection, external_id)
+    raise_all(selection_errors(selection, external_id))
     if external_id and (known := _known(feed, external_id, selection)):
         return ClosedTrades(known)
     trades, skipped = _select(feed, selection)
@@ -100,7 +100,7 @@ def close_trades(
 
 def _select(feed: Feed, selection: TradeSelection) -> tuple[list[OpenSignal], tuple[int, ...]]:
     """Return the trades to close, and the ids of those to skip; locks out alerts."""
-    _require_valid(selection)
+    raise_all(selection_errors(selection))
     symbol = _read_symbol(selection.symbol)
     lock_alert_order(feed, symbol)
     if symbol:
@@ -116,8 +116,8 @@ def _select(feed: Feed, selection: TradeSelection) -> tuple[list[OpenSignal], tu
     return [signal for signal in opened if signal.id not in skipped], tuple(sorted(skipped))
 
 
-def _require_valid(selection: TradeSelection, external_id: str = "") -> None:
-    """Raise InvalidInputError with all faults of a call."""
+def selection_errors(selection: TradeSelection, external_id: str = "") -> list[InvalidInputError]:
+    """Return all faults of what `close_trades` gets."""
     faults = []
     try:
         _read_symbol(selection.symbol)
@@ -134,7 +134,7 @@ def _require_valid(selection: TradeSelection, external_id: str = "") -> None:
         for field, detail in details.items()
         if detail
     ]
-    raise_all(faults)
+    return faults
 
 
 def _fraction_fault(fraction: Decimal) -> str:

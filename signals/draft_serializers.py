@@ -1,11 +1,15 @@
 """What callers send: new signals, OCO pairs, and which trades to close."""
 
+from collections.abc import Collection, Mapping
+from decimal import Decimal
+from typing import Any
+
 from rest_framework import serializers
 
-from common.api_fields import Amount, StrictSerializer, UtcDateTime
+from common.api_fields import Amount, StrictSerializer, UtcDateTime, error_details
 from common.stop_rules import MAX_TARGET, UNIT_CHOICES
 from common.units import CHOICES
-from signals.closing import LONGEST_EXTERNAL_ID
+from signals.closing import LONGEST_EXTERNAL_ID, TradeSelection, selection_errors
 from signals.intake import MAX_VALIDITY_SECONDS
 from signals.models import (
     ATR_CHOICES,
@@ -249,3 +253,13 @@ class CloseTradesSerializer(StrictSerializer):
         required=False, default=False,
         help_text="Publish nothing; return the OPEN signals of the trades that it would close now.",
     )  # fmt: skip
+
+    def faults_together(self, values: dict[str, Any], failed: Collection[str]) -> dict[str, Any]:
+        """Return the faults of the selection."""
+        return error_details(selection_errors(selection_of(values)), failed)
+
+
+def selection_of(values: Mapping[str, Any]) -> TradeSelection:
+    """Return which trades a body names."""
+    fraction = values.get("close_fraction", Decimal(1))
+    return TradeSelection(values.get("symbol", ""), values.get("direction"), fraction)

@@ -1,16 +1,23 @@
 """Feeds and their tokens as the API reads and returns them."""
 
+from datetime import datetime
+from typing import Any
+
 from rest_framework import serializers
 
-from common.api_fields import StrictModelSerializer, StrictSerializer, UtcDateTime
+from common.api_fields import StrictModelSerializer, StrictSerializer, UtcDateTime, invalid
+from common.errors import InvalidInputError
 from common.permissions import Right, may, require
 from common.reason_codes import Code
+from signals.feeds import approval_after, token_end
 from signals.models import Feed, FeedToken
 from signals.symbols import CURRENCY
 
 
 class FeedSerializer(StrictModelSerializer[Feed]):
     """A named stream of signals."""
+
+    row_rules = True
 
     owner = serializers.CharField(source="owner.username", read_only=True)
     is_mine = serializers.SerializerMethodField(help_text="Whether you may publish in it.")
@@ -36,8 +43,19 @@ class FeedSerializer(StrictModelSerializer[Feed]):
         read_only_fields = ("approved_by_owner", "archived_at", "created_at")
         extra_kwargs = {
             "slug": {"required": False, "help_text": "Made from the name unless given."},
+            "max_signal_notional": {"positive": True},
+            "max_price_deviation_percent": {"positive": True},
+            "max_level_deviation_percent": {"positive": True},
             "is_approved": {"help_text": "Its signals need no further approval. Set by operators."},
         }
+
+    def unsaved_row(self, values: dict[str, Any]) -> Feed:
+        """Return the feed with the changes, and with what they change of its approval."""
+        row = super().unsaved_row(values)
+        if self.instance is not None:
+            for name, value in approval_after(self.instance, values).items():
+                setattr(row, name, value)
+        return row
 
     def get_is_mine(self, feed: Feed) -> bool:
         user = self.context["request"].user
@@ -77,6 +95,13 @@ class FeedTokenSerializer(StrictModelSerializer[FeedToken]):
 
 class NewFeedTokenSerializer(StrictSerializer):
     """A new alert token."""
+
+    def validate_expires_at(self, value: datetime | None) -> datetime | None:
+        """Return the end. Raises ValidationError if it has passed or is after the key's."""
+        try:
+            return token_end(value, by=self.context["request"].user)
+        except InvalidInputError as error:
+            raise invalid(error.code, error.detail) from error
 
     name = serializers.CharField(max_length=100, default="alerts")
     expires_at = UtcDateTime(default=None, allow_null=True)

@@ -12,9 +12,10 @@ from django.db import transaction
 from django.utils.text import slugify
 
 from common.clocks import market_now
-from common.errors import InvalidInputError
+from common.errors import InvalidInputError, raise_all
 from common.permissions import Right, may, require
 from common.reason_codes import Code
+from common.row_faults import row_errors
 from signals.locks import feed_exclusive
 from signals.models import (
     DEFAULT_LEVEL_DEVIATION,
@@ -48,33 +49,28 @@ def create_feed(
     is_approved: its signals need no further approval. For a tenant's private feed this is the
     owner's own approval, which covers only the owner's accounts. max_signal_notional: of a signal's
     entries on all accounts, in max_signal_currency. max_*_deviation_percent: of its prices and
-    levels from the market; None: not compared. Raises InvalidInputError FIELD_INVALID for a slug
-    that is taken or not valid, NUMBER_NOT_POSITIVE.
+    levels from the market; None: not compared. Raises InvalidInputError FIELD_INVALID with all
+    faults: of the limits, and a slug that is taken or not valid.
     """
-    _check_signal_limit(max_signal_notional, max_signal_currency)
-    deviations = {
+    slug = slug or slugify(name)[:60]
+    values = {
+        "owner": owner,
+        "name": name,
+        "description": description,
+        "is_public": is_public,
+        "is_approved": is_approved,
+        "max_signal_notional": max_signal_notional,
+        "max_signal_currency": max_signal_currency,
         "max_price_deviation_percent": max_price_deviation_percent,
         "max_level_deviation_percent": max_level_deviation_percent,
+        "approved_by_owner": is_approved and not is_public and not may(owner, Right.APPROVE),
     }
-    _check_deviations(deviations)
-    slug = slug or slugify(name)[:60]
+    errors = row_errors(Feed(slug=slug, **values))
     if not slug or slugify(slug) != slug or len(slug) > 60:
         detail = f"{slug!r} is not a slug: use small letters, digits and hyphens, at most 60."
-        raise InvalidInputError(Code.FIELD_INVALID, detail, field="slug")
-    feed, created = Feed.objects.get_or_create(
-        slug=slug,
-        defaults={
-            "owner": owner,
-            "name": name,
-            "description": description,
-            "is_public": is_public,
-            "is_approved": is_approved,
-            "max_signal_notional": max_signal_notional,
-            "max_signal_currency": max_signal_currency,
-            **deviations,
-            "approved_by_owner": is_approved and not is_public and not may(owner, Right.APPROVE),
-        },
-    )
+        errors.append(InvalidInputError(Code.FIELD_INVALID, detail, field="slug"))
+    raise_all(errors)
+    feed, created = Feed.objects.get_or_create(slug=slug, defaults=values)
     if not created:
         raise InvalidInputError(Code.FIELD_INVALID, f"{slug!r} is taken.", field="slug")
     return feed
@@ -86,38 +82,20 @@ def update_feed(feed_id: int, *, by: User | None, **changes: Any) -> Feed:
 
     If it goes public or to another owner, its approval is withdrawn, unless an operator approves it
     in the same call. A trigger then sets its unpublished signals to PENDING, as it does when the
-    feed is archived. Raises NotAllowedError if `by` (None: the system) may not change or approve
-    it.
+    feed is archived. Raises InvalidInputError with all faults; NotAllowedError if `by` (None: the
+    system) may not change or approve it.
     """
     feed = feed_exclusive(feed_id)
     require(by, Right.FEEDS, owner_id=feed.owner_id)
     if "is_approved" in changes:
         require(by, Right.APPROVE)
-    _check_deviations(changes)
     changes |= approval_after(feed, changes)
     for name, value in changes.items():
         setattr(feed, name, value)
-    _check_signal_limit(feed.max_signal_notional, feed.max_signal_currency)
+    raise_all(row_errors(feed))
     feed.save(update_fields=list(changes))
     feed.refresh_from_db()  # triggers may have changed it
     return feed
-
-
-def _check_signal_limit(notional: Decimal | None, currency: str) -> None:
-    """Raise InvalidInputError unless the limit is above 0 and has a currency, or both are empty."""
-    if notional is None and not currency:
-        return
-    if notional is None or notional <= 0 or not currency:
-        detail = "It is above 0 and has max_signal_currency, or both are empty."
-        raise InvalidInputError(Code.FIELD_INVALID, detail, field="max_signal_notional")
-
-
-def _check_deviations(values: Mapping[str, Any]) -> None:
-    """Raise InvalidInputError for deviations that are not above 0."""
-    for name in ("max_price_deviation_percent", "max_level_deviation_percent"):
-        if (value := values.get(name)) is not None and value <= 0:
-            detail = "It is above 0, or empty: then prices are not compared."
-            raise InvalidInputError(Code.NUMBER_NOT_POSITIVE, detail, field=name)
 
 
 def approval_after(feed: Feed, changes: Mapping[str, Any]) -> dict[str, bool]:
@@ -169,7 +147,7 @@ def create_feed_token(
     body under `signing_key`, so that an address from a log is not enough. The returned token has
     that key; the row has it sealed (signals/signing.py).
     """
-    ends = _end_of(expires_at, at_most=by.key_ends_at if by else None)
+    ends = token_end(expires_at, by=by)
     prefix = secrets.token_hex(_PREFIX // 2)
     secret = f"{prefix}{secrets.token_hex(24)}"
     signing_key = secrets.token_hex(32) if signed else ""
@@ -186,7 +164,9 @@ def create_feed_token(
     return token, secret
 
 
-def _end_of(expires_at: datetime | None, *, at_most: datetime | None) -> datetime | None:
+def token_end(expires_at: datetime | None, *, by: User | None) -> datetime | None:
+    """Return when an alert token ends that is to end then (None: not); raises as its creation."""
+    at_most = by.key_ends_at if by else None
     if expires_at is None:
         return at_most
     if expires_at <= datetime.now(UTC):

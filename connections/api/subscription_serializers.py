@@ -4,19 +4,19 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from rest_framework import serializers
-from rest_framework.exceptions import ErrorDetail
 
 from common.api_fields import (
     Amount,
     StrictModelSerializer,
     UtcDateTime,
+    error_details,
     invalid,
 )
 from common.reason_codes import Code
 from common.stop_rules import RULE_FIELDS
 from connections.api.serializers import FeedBySlug, OwnRowField
 from connections.models import ExecutionConnection, Subscription, SubscriptionRoute
-from connections.services import MAX_SHARE, subscription_errors
+from connections.services import MAX_SHARE, RouteAccount, route_errors, subscription_errors
 from connections.services import SUBSCRIPTION_LIMITS as LIMITS
 
 
@@ -96,9 +96,26 @@ class SubscriptionSerializer(StrictModelSerializer[Subscription]):
         connection = self.instance.connection if self.instance else values.get("connection")
         if connection is None:
             return found
-        for error in subscription_errors(
-            self.instance or Subscription(connection=connection), values
-        ):
-            if error.field not in failed:
-                found.setdefault(error.field, []).append(ErrorDetail(error.detail, str(error.code)))
-        return found
+        feed = values.get("feed")
+        row = self.instance or Subscription(connection=connection)
+        if self.instance is None and feed is not None:
+            row.feed_id = feed.pk
+        errors = subscription_errors(row, values, self.context["request"].user)
+        if not {"route", "route_policy"} & set(failed) and (route := route_of(values)):
+            errors += route_errors(row, **route)
+        return error_details(errors, failed) | found
+
+
+def route_of(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments of `set_route` that a body contains."""
+    route: dict[str, Any] = {}
+    if "route_policy" in values:
+        route["policy"] = values["route_policy"]
+    if "routes" in values:
+        route["accounts"] = [
+            RouteAccount(
+                account["connection"].pk, account.get("share", 1), account.get("symbol_map", {})
+            )
+            for account in values["routes"]
+        ]
+    return route

@@ -1,5 +1,6 @@
 """REST views of subscriptions."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from django.db import transaction
@@ -14,9 +15,11 @@ from rest_framework.response import Response
 from common.permissions import Right
 from connections import services
 from connections.api.connections import RelatedRowsMixin, own_connections
-from connections.api.subscription_serializers import SubscriptionSerializer
+from connections.api.subscription_serializers import SubscriptionSerializer, route_of
 from connections.models import Subscription
 from users.api import caller
+
+ROUTE_FIELDS = ("route_policy", "routes")
 
 
 class SubscriptionFilter(filters.FilterSet):  # type: ignore[misc]  # it has no types
@@ -30,20 +33,10 @@ class SubscriptionFilter(filters.FilterSet):  # type: ignore[misc]  # it has no 
         fields = ("connection", "is_paused")
 
 
-def _route_of(values: dict[str, Any]) -> dict[str, Any]:
-    """Take the fields of a route out of the values; return the arguments of `set_route`."""
-    route: dict[str, Any] = {}
-    if "route_policy" in values:
-        route["policy"] = values.pop("route_policy")
-    if "routes" in values:
-        accounts = values.pop("routes")
-        route["accounts"] = [
-            services.RouteAccount(
-                account["connection"].pk, account.get("share", 1), account.get("symbol_map", {})
-            )
-            for account in accounts
-        ]
-    return route
+def _split(values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the values without those of a route, and the arguments of `set_route`."""
+    own = {name: value for name, value in values.items() if name not in ROUTE_FIELDS}
+    return own, route_of(values)
 
 
 class SubscriptionViewSet(
@@ -73,8 +66,8 @@ class SubscriptionViewSet(
 
     def perform_create(self, serializer: serializers.BaseSerializer[Subscription]) -> None:
         """Subscribe the connection to the feed."""
-        values: dict[str, Any] = dict(serializer.validated_data)
-        by, route = caller(self.request), _route_of(values)
+        values, route = _split(serializer.validated_data)
+        by = caller(self.request)
         with transaction.atomic():
             serializer.instance = services.subscribe(
                 connection_id=values.pop("connection").pk,
@@ -89,8 +82,7 @@ class SubscriptionViewSet(
     def perform_update(self, serializer: serializers.BaseSerializer[Subscription]) -> None:
         """Apply the changes."""
         row, by = self.get_object(), caller(self.request)
-        values: dict[str, Any] = dict(serializer.validated_data)
-        route = _route_of(values)
+        values, route = _split(serializer.validated_data)
         with transaction.atomic():
             services.update_subscription(row.pk, by=by, **values)
             if route:

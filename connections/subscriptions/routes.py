@@ -6,7 +6,7 @@ from uuid import UUID
 
 from django.db import transaction
 
-from common.errors import ConflictError, InvalidInputError
+from common.errors import CollectedErrors, ConflictError, InvalidInputError
 from common.reason_codes import Code
 from connections.account_settings.validation import invalid_symbols_message
 from connections.accounts.permissions import NOT_FOUND_MESSAGE
@@ -64,13 +64,9 @@ def set_route(
     subscription.refresh_from_db()
     if subscription.archived_at is not None:
         raise ConflictError(Code.STATE_CONFLICT, "The subscription has ended.")
-    known = [
-        RouteAccount(*row)
-        for row in subscription.routes.values_list("connection_id", "share", "symbol_map")
-    ]
+    known = _accounts_of(subscription)
     policy = subscription.route_policy if policy is None else policy
-    accounts = known if accounts is None else accounts
-    accounts = _check(subscription, policy, accounts)
+    accounts = _check(subscription, policy, known if accounts is None else accounts)
     if subscription.route_policy == policy and known == list(accounts):
         return False
     subscription.routes.all().delete()
@@ -87,6 +83,25 @@ def set_route(
     )
     Subscription.objects.filter(pk=subscription_id).update(route_policy=policy)
     return True
+
+
+def route_errors(
+    subscription: Subscription,
+    *,
+    policy: str | None = None,
+    accounts: Sequence[RouteAccount] | None = None,
+) -> list[InvalidInputError]:
+    """Return what `set_route` would refuse. subscription: may be one that is not stored yet."""
+    policy = subscription.route_policy if policy is None else policy
+    accounts = _accounts_of(subscription) if accounts is None else accounts
+    faults = CollectedErrors()
+    faults.attempt(lambda: _check(subscription, policy, accounts))
+    return faults.errors
+
+
+def _accounts_of(subscription: Subscription) -> list[RouteAccount]:
+    found = SubscriptionRoute.objects.filter(subscription_id=subscription.pk).order_by("rank")
+    return [RouteAccount(*row) for row in found.values_list("connection_id", "share", "symbol_map")]
 
 
 def _check(
@@ -160,7 +175,7 @@ def _faults_of_others(subscription: Subscription, ids: set[UUID]) -> list[str]:
     faults += [f"{name} takes this feed itself: unsubscribe it first." for name in takers]
     routed = SubscriptionRoute.objects.filter(
         feed_id=subscription.feed_id, connection__in=names
-    ).exclude(subscription=subscription)
+    ).exclude(subscription_id=subscription.pk)
     names_routed = routed.values_list("connection__name", flat=True)
     return faults + [f"{name} is in another route of this feed." for name in names_routed]
 

@@ -206,9 +206,9 @@ def _limits(
 
 
 def subscription_errors(
-    subscription: Subscription, changes: Mapping[str, Any]
+    subscription: Subscription, changes: Mapping[str, Any], by: User | None
 ) -> list[InvalidInputError]:
-    """Return what is wrong with changed settings, without those that depend on who changes them."""
+    """Return what is wrong with changed settings."""
     values = {limits.ALIASES.get(name, name): value for name, value in changes.items()}
     own_limits = {name: values[name] for name in limits.NAMES if name in values}
     rule = {name: values[name] for name in RULE_FIELDS if name in values}
@@ -221,6 +221,8 @@ def subscription_errors(
     if "symbol_map" in values:
         broker_type = subscription.connection.type
         faults.attempt(lambda: read_symbol_map(values["symbol_map"], broker_type))
+    if "priority" in values:
+        faults.attempt(lambda: _priority(values["priority"], subscription, by))
     return faults.errors
 
 

@@ -8,12 +8,12 @@ from django.shortcuts import get_object_or_404
 from django.urls import reverse
 
 from common.confirmation import ConfirmationPage, Consequence, add_form_error
-from common.errors import FillcastError
+from common.errors import FillcastError, InvalidInputError
 from common.permissions import Right
 from connections import services
 from connections.models import HaltMode, KillSwitch
 from console.pages.page_helpers import View, confirm, require_permission, run_action
-from console.pages.scope_fields import ScopeForm, beside_its_field
+from console.pages.scope_fields import ScopeForm
 from console.queries.banners import KillSwitchBanner
 from execution import tasks
 from execution.halt_texts import RELEASE_RULE, halt_lines
@@ -34,6 +34,11 @@ class HaltForm(ScopeForm):
     reason = forms.CharField(label="Why", max_length=200, help_text="Everyone affected sees it.")
     seen = forms.CharField(required=False, widget=forms.HiddenInput)
     field_order = ("mode", "scope", "name", "cancel_entries", "flatten", "reason")
+
+    def errors_of(self, data: dict[str, Any]) -> list[InvalidInputError]:
+        """Return the faults of the halt."""
+        names = {"scope": data.get("scope"), "mode": data.get("mode"), **data["target"]}
+        return services.halt_errors(flatten=data.get("flatten", False), **names)
 
     def mark_as_seen(self) -> bool:
         """Return whether the page has shown what this halt would touch; from now on it has."""
@@ -58,7 +63,7 @@ def halt(request: HttpRequest, **_: Any) -> HttpResponse:
         try:
             impact = halt_impact(services.halt_target(**values))
         except FillcastError as error:
-            add_form_error(form, beside_its_field(error))
+            add_form_error(form, error)
         else:
             if form.mark_as_seen():
                 return run_action(request, lambda: _halt(values), back=_list_address())

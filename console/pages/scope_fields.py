@@ -4,8 +4,9 @@ from typing import Any
 
 from django import forms
 
-from common.errors import FillcastError, InvalidInputError
+from common.errors import InvalidInputError
 from connections.models import ExecutionConnection
+from connections.services import TARGET_FIELDS, halt_errors
 from signals.models import Feed
 from users.models import User
 
@@ -39,7 +40,15 @@ class ScopeForm(forms.Form):
             self.add_error("name", f"There is no such {words}.")
         if scope == "ALL" and name:
             self.add_error("name", "Leave this empty for everything.")
+        for error in self.errors_of(data):
+            at = "name" if error.field in TARGET_FIELDS.values() else error.field
+            if at in self.fields and at not in self.errors:
+                self.add_error(at, error.detail)
         return data
+
+    def errors_of(self, data: dict[str, Any]) -> list[InvalidInputError]:
+        """Return the faults of what the form names. A field that could not be read is missing."""
+        return halt_errors(scope=data.get("scope"), mode=None, **data["target"])
 
 
 def _target(scope: str | None, name: str) -> dict[str, Any]:
@@ -57,10 +66,3 @@ def _target(scope: str | None, name: str) -> dict[str, Any]:
     if scope in {"BROKER_TYPE", "SYMBOL"} and name:
         return {"broker_type" if scope == "BROKER_TYPE" else "pair": name}
     return {f"{(scope or '').lower()}_id": found.pk} if found else {}
-
-
-def beside_its_field(error: FillcastError) -> FillcastError:
-    """Return the error of a target's name, for the form's field."""
-    if isinstance(error, InvalidInputError) and error.field in {"broker_type", "pair"}:
-        return InvalidInputError(error.code, error.detail, field="name")
-    return error

@@ -7,12 +7,12 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
 
-from common.confirmation import ConfirmationPage, Consequence, add_form_error, error_message
+from common.confirmation import ConfirmationPage, Consequence, error_message
 from common.errors import FillcastError
 from common.permissions import Right
 from connections.services import read_target
 from console.pages.page_helpers import View, confirm, page, require_permission
-from console.pages.scope_fields import ScopeForm, beside_its_field
+from console.pages.scope_fields import ScopeForm
 from execution import tasks
 from execution.models import ScopedAction
 from execution.scoped_actions import ActionRequest, ActionScope, carry_out
@@ -63,15 +63,11 @@ def _named(request: HttpRequest) -> dict[str, str] | None:
     return {"action": BOTH, **{n: request.GET[n] for n in names if n in request.GET}}
 
 
-def _live(form: AskForm, request: HttpRequest) -> LiveScope | None:
-    """Return what is live in the form's scope; None if the scope is refused."""
+def _live(form: AskForm, request: HttpRequest) -> LiveScope:
+    """Return what is live in a valid form's scope."""
     by: Any = request.user
     data = form.cleaned_data
-    try:
-        target = read_target(scope=data["scope"], **data["target"])
-    except FillcastError as error:
-        add_form_error(form, beside_its_field(error))
-        return None
+    target = read_target(scope=data["scope"], **data["target"])
     return live_scope(ActionScope((target,)), by=by)
 
 

@@ -1,11 +1,25 @@
 """What callers send to change, cancel and close, and what an action reaches."""
 
+from collections.abc import Collection
+from decimal import Decimal
 from typing import Any
 
 from rest_framework import serializers
 
-from common.api_fields import Amount, StrictSerializer, UtcDateTime, WholeNumber
+from common.api_fields import (
+    Amount,
+    StrictSerializer,
+    UtcDateTime,
+    WholeNumber,
+    error_details,
+    invalid,
+)
+from common.reason_codes import Code
+from execution.api.order_changes import LEVELS, TERMS, apply_change
+from execution.api.scopes import scope_errors
+from execution.change_trials import trial_errors
 from execution.models import Status
+from execution.position_levels import level_errors
 
 
 class ChangeOrderSerializer(StrictSerializer):
@@ -34,12 +48,16 @@ class ChangeOrderSerializer(StrictSerializer):
     )
     status = serializers.ChoiceField(choices=[Status.CANCELLED.value], required=False)
 
-    TERMS = frozenset({"quantity", "limit_price", "stop_price", "valid_until"})
-    LEVELS = frozenset({"stop_loss", "take_profit"})
+    def faults_together(self, values: dict[str, Any], failed: Collection[str]) -> dict[str, Any]:
+        """Return what the order cannot be changed to."""
+        order, by = self.context["order"], self.context["request"].user
+        kept = {name: value for name, value in values.items() if name in TERMS | LEVELS}
+        errors = trial_errors(lambda: apply_change(order, kept, by=by)) if kept else []
+        return error_details(errors, failed)
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         """Raise ValidationError for an empty request, or a cancellation with other changes."""
-        if attrs and any(attrs.keys() <= kind for kind in (self.TERMS | self.LEVELS, {"status"})):
+        if attrs and any(attrs.keys() <= kind for kind in (TERMS | LEVELS, {"status"})):
             return attrs
         detail = "Send a price, quantity, levels or valid_until; or status CANCELLED alone."
         raise serializers.ValidationError(detail)
@@ -50,6 +68,11 @@ class ChangePositionSerializer(StrictSerializer):
 
     stop_loss = Amount(required=False, allow_null=True, positive=True)
     take_profit = Amount(required=False, allow_null=True, positive=True)
+
+    def faults_together(self, values: dict[str, Any], failed: Collection[str]) -> dict[str, Any]:
+        """Return which levels the position cannot have."""
+        levels = dict.fromkeys(LEVELS & set(failed)) | values  # as if there were none
+        return error_details(level_errors(self.context["position"], levels), failed)
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         """Raise ValidationError for an empty request."""
@@ -62,6 +85,12 @@ class CloseSerializer(StrictSerializer):
     """How much of the opened quantity to close."""
 
     fraction = Amount(required=False, positive=True, help_text="Above 0, at most 1 (all).")
+
+    def validate_fraction(self, value: Decimal) -> Decimal:
+        """Return the fraction. Raises ValidationError if it is above 1."""
+        if value > 1:
+            raise invalid(Code.FIELD_INVALID, "The fraction must be above 0 and at most 1.")
+        return value
 
 
 class ManySerializer(StrictSerializer):
@@ -82,6 +111,10 @@ class ManySerializer(StrictSerializer):
         required=False, default=False,
         help_text="Change nothing; return the orders or positions that it would reach now.",
     )  # fmt: skip
+
+    def faults_together(self, values: dict[str, Any], failed: Collection[str]) -> dict[str, Any]:
+        """Return which of the names are unknown."""
+        return error_details(scope_errors(values, self.context["request"].user), failed)
 
 
 class HaltImpactSerializer(serializers.Serializer[Any]):

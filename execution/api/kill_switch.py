@@ -1,5 +1,6 @@
 """REST API of halts of trading."""
 
+from collections.abc import Collection, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -11,7 +12,7 @@ from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from common.api_fields import StrictModelSerializer
+from common.api_fields import StrictModelSerializer, error_details
 from common.permissions import Right
 from connections import services
 from connections.api.connections import RelatedRowsMixin, own_connections
@@ -23,6 +24,8 @@ from execution.services import halt_impact
 from signals.selectors import feeds_for
 from users.api import caller
 from users.models import User
+
+HALT_NAMES = ("feed_id", "user_id", "connection_id", "broker_type", "pair")
 
 
 class KillSwitchSerializer(StrictModelSerializer[KillSwitch]):
@@ -71,6 +74,13 @@ class KillSwitchSerializer(StrictModelSerializer[KillSwitch]):
             "dry_run",
         )
         read_only_fields = ("carried_out_at", "set_at", "released_at")
+
+    def faults_together(self, values: dict[str, Any], failed: Collection[str]) -> dict[str, Any]:
+        """Return what does not fit the scope or the mode."""
+        halt = _named(values, self.context["request"].user)
+        names = ("scope", "mode", "flatten", *HALT_NAMES)
+        judged = {name: halt[name] for name in names if name in halt}
+        return error_details(services.halt_errors(**{"scope": None, "mode": None} | judged), failed)
 
 
 class KillSwitchFilter(filters.FilterSet):  # type: ignore[misc]  # it has no types
@@ -127,7 +137,7 @@ class KillSwitchViewSet(
         """Set the halt; with `dry_run`, only return what it would touch."""
         serializer = self.get_serializer(data=request.data)
         serializer.is_valid(raise_exception=True)
-        values = _named(dict(serializer.validated_data), caller(request))
+        values = _named(serializer.validated_data, caller(request))
         if values.pop("dry_run"):
             target = services.halt_target(by=caller(request), **values)
             return Response(HaltImpactSerializer(asdict(halt_impact(target))).data)
@@ -143,14 +153,14 @@ class KillSwitchViewSet(
         return Response(self.get_serializer(self.get_object()).data)
 
 
-def _named(values: dict[str, Any], user: User) -> dict[str, Any]:
+def _named(values: Mapping[str, Any], user: User) -> dict[str, Any]:
     """Return the values with the ids of the rows that they name."""
-    feed, connection = values.pop("feed", None), values.pop("connection", None)
-    halted = values.pop("user", None)
-    if values["scope"] == KillSwitch.Scope.USER:
+    feed, connection, halted = (values.get(name) for name in ("feed", "connection", "user"))
+    if values.get("scope") == KillSwitch.Scope.USER:
         halted = halted or user
+    others = {name: values[name] for name in values if name not in ("feed", "connection", "user")}
     return {
-        **values,
+        **others,
         "feed_id": feed.pk if feed else None,
         "connection_id": connection.pk if connection else None,
         "user_id": halted.pk if halted else None,

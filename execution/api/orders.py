@@ -1,10 +1,9 @@
 """REST API of orders and positions."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from django.db import transaction
 from django.db.models import Case, Exists, OuterRef, Q, QuerySet, Value, When
 from django_filters import rest_framework as filters
 from drf_spectacular.utils import extend_schema
@@ -14,7 +13,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from common.api_fields import validated_body
-from common.errors import ConflictError, InvalidInputError
+from common.errors import ConflictError
 from common.filters import MomentFilter
 from common.idempotency import REPEATABLE, idempotency_key
 from common.permissions import Right
@@ -29,10 +28,10 @@ from execution.api.action_serializers import (
     ManyDoneSerializer,
     ManySerializer,
 )
+from execution.api.order_changes import apply_change, change_levels
 from execution.api.order_serializers import OneOrderSerializer, OrderSerializer
 from execution.api.scopes import read_scope
 from execution.models import Order, Status
-from execution.order_changes import change_order, may_be_changed, obstacle
 from execution.order_figures import with_figures
 from execution.order_reasons import with_reason
 from execution.scoped_actions import (
@@ -43,7 +42,6 @@ from execution.scoped_actions import (
     position_ids,
     scope_impact,
 )
-from execution.submission.change_terms import WantedTerms
 from positions.api import PositionFilter, PositionSerializer
 from positions.models import ExecutionPosition
 from positions.selectors import with_prices
@@ -147,15 +145,13 @@ class OrderViewSet(
         Stop loss and take profit: of the open position, and of that which an entry will open. They
         count at once, instead of the signal's, until a MODIFY sets others.
         """
-        order, data = self.get_object(), validated_body(ChangeOrderSerializer, request)
-        if "status" not in data and _is_of_entry(order, data):
-            change_order(order.pk, WantedTerms(**data), by=caller(request))
-            tasks.enqueue_pending_actions_on_commit()
-        elif "status" in data:
+        order = self.get_object()
+        data = validated_body(ChangeOrderSerializer, request, order=order)
+        if "status" in data:
             services.cancel_order(order.pk, by=caller(request))
-            tasks.enqueue_pending_actions_on_commit()
         else:
-            _change_levels(_position_of(order), data, caller(request))
+            apply_change(order, data, by=caller(request))
+        tasks.enqueue_pending_actions_on_commit()
         return self._response()
 
     @extend_schema(request=None, responses=OneOrderSerializer)
@@ -198,41 +194,6 @@ class OrderViewSet(
         )
 
 
-def _is_of_entry(order: Order, data: Mapping[str, Any]) -> bool:
-    """Return whether a change is one of the entry. Raises InvalidInputError for a level of null.
-
-    Levels of a position that is open are its own, unless its entry still works.
-    """
-    is_unfilled = order.is_entry and order.done_at is None and not order.filled_quantity
-    if data.keys() <= ChangeOrderSerializer.LEVELS and not is_unfilled:
-        return may_be_changed(order) and None not in data.values() and obstacle(order) is None
-    for name in (name for name, value in data.items() if value is None):
-        detail = "It can be removed when the position is open."
-        raise InvalidInputError(Code.FIELD_INVALID, detail, field=name)
-    return True
-
-
-def _position_of(order: Order) -> ExecutionPosition:
-    position = order.position or order.opened_position
-    if position is None or not position.is_open:
-        detail = "It has no open position whose levels could be changed."
-        raise ConflictError(Code.STATE_CONFLICT, detail)
-    return position
-
-
-def _change_levels(position: ExecutionPosition, levels: dict[str, Any], user: User) -> None:
-    with transaction.atomic():
-        rows = ExecutionPosition.objects.select_for_update(no_key=True)
-        current = rows.get(pk=position.pk)  # a level that is not sent stays
-        services.modify_position(
-            position.pk,
-            stop_loss=levels.get("stop_loss", current.sl),
-            take_profit=levels.get("take_profit", current.tp),
-            by=user,
-        )
-    tasks.enqueue_pending_actions_on_commit()
-
-
 class PositionViewSet(
     mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.GenericViewSet[ExecutionPosition]
 ):
@@ -252,8 +213,10 @@ class PositionViewSet(
     @extend_schema(request=ChangePositionSerializer, responses=PositionSerializer)
     def partial_update(self, request: Request, pk: str) -> Response:
         """Change stop loss and take profit."""
-        position, levels = self.get_object(), validated_body(ChangePositionSerializer, request)
-        _change_levels(position, levels, caller(request))
+        position = self.get_object()
+        levels = validated_body(ChangePositionSerializer, request, position=position)
+        change_levels(position, levels, by=caller(request))
+        tasks.enqueue_pending_actions_on_commit()
         return Response(self.get_serializer(self.get_object()).data)
 
     @extend_schema(request=CloseSerializer, responses={202: OrderSerializer})

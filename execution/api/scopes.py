@@ -1,12 +1,13 @@
 """The scope that the body of cancel-all and close-all names."""
 
+from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
-from brokers.registry import broker_types
-from common.errors import InvalidInputError
+from common.errors import CollectedErrors, InvalidInputError, raise_all
 from common.reason_codes import Code
 from connections.models import KillSwitch
-from connections.services import HaltTarget
+from connections.services import HaltTarget, read_target
 from execution.models import Order
 from execution.scoped_actions import ActionScope
 from positions.models import ExecutionPosition
@@ -20,18 +21,30 @@ CHOICES = ("connection", "signal", "feed", "symbol", "broker_type", "user")
 
 
 def read_scope(data: dict[str, Any], user: User) -> ActionScope:
-    """Return the scope of a valid body. Raises InvalidInputError.
+    """Return the scope of a valid body. Raises InvalidInputError with all faults.
 
     Operators must choose explicitly, since they reach every account.
     """
-    chosen = {name: data[name] for name in CHOICES if name in data}
-    if user.is_operator and not (data["all"] or chosen):
+    targets, errors = _targets(data, user)
+    if user.is_operator and not (data["all"] or any(name in data for name in CHOICES)):
         detail = f"As an operator, send {', '.join(CHOICES)} or all: true."
-        raise InvalidInputError(Code.FIELD_REQUIRED, detail, field="all")
-    signal_id = chosen.pop("signal", None)
-    return ActionScope(
-        tuple(_target(name, value, user) for name, value in chosen.items()), signal_id
-    )
+        errors.append(InvalidInputError(Code.FIELD_REQUIRED, detail, field="all"))
+    raise_all(errors)
+    return ActionScope(tuple(targets), data.get("signal"))
+
+
+def scope_errors(data: Mapping[str, Any], user: User) -> list[InvalidInputError]:
+    """Return the faults of what a body names; a field that could not be read is missing."""
+    return _targets(data, user)[1]
+
+
+def _targets(
+    data: Mapping[str, Any], user: User
+) -> tuple[list[HaltTarget], list[InvalidInputError]]:
+    faults = CollectedErrors()
+    named = [name for name in CHOICES if name in data and name != "signal"]
+    read = [faults.attempt(partial(_target, name, data[name], user)) for name in named]
+    return [target for target in read if target is not None], faults.errors
 
 
 def _target(name: str, value: Any, user: User) -> HaltTarget:
@@ -39,7 +52,8 @@ def _target(name: str, value: Any, user: User) -> HaltTarget:
         return HaltTarget(Scope.CONNECTION, connection_id=value)
     if name == "user":
         if value != user.pk and not user.is_operator:
-            raise InvalidInputError(Code.FIELD_INVALID, "This is not you.", field="user")
+            detail = "This is not you. Leave it out: only your accounts are concerned."
+            raise InvalidInputError(Code.FIELD_INVALID, detail, field="user")
         return HaltTarget(Scope.USER, user_id=value)
     if name == "feed":
         return HaltTarget(Scope.FEED, feed_id=_feed_id(value, user))
@@ -48,10 +62,7 @@ def _target(name: str, value: Any, user: User) -> HaltTarget:
             return HaltTarget(Scope.SYMBOL, pair=read_pair(value))
         except InvalidInputError as error:
             raise InvalidInputError(error.code, error.detail, field="symbol") from error
-    if value not in broker_types():
-        detail = f"There are: {', '.join(sorted(broker_types()))}."
-        raise InvalidInputError(Code.FIELD_INVALID, detail, field="broker_type")
-    return HaltTarget(Scope.BROKER_TYPE, broker_type=value)
+    return read_target(scope=Scope.BROKER_TYPE, broker_type=value)
 
 
 def _feed_id(slug: str, user: User) -> int:

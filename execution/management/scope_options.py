@@ -7,6 +7,7 @@ from uuid import UUID
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from common.commands import raise_faults
 from common.confirmation import Consequence
 from common.errors import FillcastError
 from connections.models import KillSwitch
@@ -29,17 +30,30 @@ def add_scope_options(parser: CommandParser) -> None:
 
 
 def read_scope(options: dict[str, Any]) -> HaltTarget:
-    """Return the scope that the options name. Raises CommandError."""
+    """Return the scope that the options name. Raises CommandError with all faults."""
     given = [name for name in NAMES if options[name] not in (None, "")]
-    if any(options[name] == "" for name in NAMES):  # an unset variable must not mean everything
-        raise CommandError("An option is empty. Leave it out to act on everything.")
+    # An unset variable must not mean everything.
+    faults: list[str | FillcastError] = [
+        f"{_option(name)} is empty. Leave it out to act on everything."
+        for name in NAMES
+        if options[name] == ""
+    ]
     if len(given) > 1:
-        named = " and ".join(f"--{name.replace('_', '-')}" for name in given)
-        raise CommandError(f"Give only one of {named}.")
-    try:
-        return _target(given[0], options[given[0]]) if given else read_target(scope=Scope.ALL)
-    except FillcastError as error:
-        raise CommandError(f"{error.code}: {error.detail} {error.code.hint}".strip()) from error
+        faults.append(f"Give only one of {' and '.join(map(_option, given))}.")
+    found = []
+    for name in given:
+        try:
+            found.append(_target(name, options[name]))
+        except FillcastError as error:
+            faults.append(error)
+        except CommandError as error:
+            faults.append(str(error))
+    raise_faults(faults)
+    return found[0] if found else read_target(scope=Scope.ALL)
+
+
+def _option(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
 
 
 def _target(name: str, value: Any) -> HaltTarget:

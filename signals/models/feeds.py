@@ -9,13 +9,14 @@ from django.db.models import Q
 
 from common.db_functions import ClockTimestamp
 from common.fields import AmountField
+from common.row_faults import FieldConstraints
 
 # A misplaced point is a factor of ten, which is 900 %.
 DEFAULT_PRICE_DEVIATION = Decimal(50)
 DEFAULT_LEVEL_DEVIATION = Decimal(400)
 
 
-class Feed(models.Model):
+class Feed(FieldConstraints, models.Model):
     """A named stream of signals with an owner. Manual orders are signals of a private feed."""
 
     slug = models.SlugField(max_length=60, unique=True)
@@ -57,6 +58,11 @@ class Feed(models.Model):
     )  # fmt: skip
     archived_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
+
+    CONSTRAINT_FIELDS = {
+        "feed_signal_limit_has_currency": "max_signal_notional",
+        "own_approval_is_private": "is_public",
+    }
 
     class Meta:
         ordering = ("name",)

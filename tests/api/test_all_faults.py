@@ -2,15 +2,18 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
 
 from common.clocks import market_now
-from connections.models import DataConnection
+from connections.models import DataConnection, Instrument
+from execution.models import EntryChange, Order
 from signals.models import Signal
 from tests.api.doors import DOORS, ENTRY, alert, api, takes
 from tests.api.factories import World
+from tests.api.factories import order as order_of
 from tests.api.test_doors import written
 from tests.execution.factories import quote as quote_of
 
@@ -91,6 +94,24 @@ def test_entry_that_is_too_old_is_stated_beside_other_faults(world: World) -> No
     assert faults >= {"after_signal", "sl"}
 
 
+def limit_order(world: World) -> Order:
+    """Return an entry of Alice's that was not sent."""
+    signal = Signal.objects.create(
+        feed=world.feed, currency_pair="EUR/USD", direction="BUY", order_type="LIMIT",
+        open_price=Decimal("1.09"), approval="APPROVED", published_at=market_now(),
+        candidate_count=1,
+    )  # fmt: skip
+    Instrument.objects.create(
+        book=world.connection.instrument_book, pair="EUR/USD", symbol="EURUSD", digits=5,
+        pip=Decimal("0.0001"), quantity_min=10, quantity_step=10, quantity_max=1000,
+        contract_size=100_000, read_at=market_now(),
+    )  # fmt: skip
+    return order_of(
+        world.connection, signal, "entry", order_type="LIMIT", limit_price=Decimal("1.09"),
+        quantity=None,
+    )  # fmt: skip
+
+
 RowDoor = tuple[str, Callable[[World], str], dict[str, Any], set[str]]
 ROW_DOORS: dict[str, RowDoor] = {
     "loss limit": (
@@ -155,6 +176,74 @@ ROW_DOORS: dict[str, RowDoor] = {
         {"limit_price": "-1", "quantity": "abc", "unheard_of": "1"},
         {"limit_price", "quantity", "unheard_of"},
     ),
+    "order with an unreadable quantity": (
+        "patch", lambda world: f"/api/v1/orders/{limit_order(world).pk}/",
+        {"valid_until": PASSED.isoformat(), "quantity": "1e5", "stop_loss": None},
+        {"valid_until", "quantity", "stop_loss"},
+    ),
+    "position": (
+        "patch", lambda world: f"/api/v1/positions/{world.position.pk}/",
+        {"stop_loss": "abc", "take_profit": "0.5", "unheard_of": 1},
+        {"stop_loss", "take_profit", "unheard_of"},
+    ),
+    "closing of a position": (
+        "post", lambda world: f"/api/v1/positions/{world.position.pk}/close/",
+        {"fraction": "1.5", "unheard_of": 1}, {"fraction", "unheard_of"},
+    ),
+    "halt": (
+        "post", lambda _: "/api/v1/kill-switch/",
+        {"scope": "CONNECTION", "mode": "HALTED", "flatten": True, "pair": "EURUSD",
+         "broker_type": "zz", "reason": "r"},
+        {"connection", "flatten", "pair", "broker_type"},
+    ),
+    "halt with an unreadable scope": (
+        "post", lambda _: "/api/v1/kill-switch/",
+        {"scope": "WORLD", "mode": "HALTED", "flatten": True, "pair": "?!", "broker_type": "zz",
+         "feed": "nowhere", "reason": 1, "unheard_of": 1},
+        {"scope", "flatten", "pair", "broker_type", "feed", "unheard_of"},
+    ),
+    "cancel all": (
+        "post", lambda _: "/api/v1/orders/cancel-all/",
+        {"symbol": "??", "broker_type": "x", "feed": "nowhere", "user": 999},
+        {"symbol", "broker_type", "feed", "user"},
+    ),
+    "close all with an unreadable connection": (
+        "post", lambda _: "/api/v1/positions/close-all/",
+        {"connection": "x", "symbol": "??", "broker_type": "x", "feed": "nowhere", "user": 999},
+        {"connection", "symbol", "broker_type", "feed", "user"},
+    ),
+    "close trades": (
+        "post", lambda world: f"/api/v1/feeds/{world.feed.slug}/close-trades/",
+        {"symbol": "???", "direction": "UP", "close_fraction": "2", "unheard_of": 1},
+        {"symbol", "direction", "close_fraction", "unheard_of"},
+    ),
+    "change of a feed": (
+        "patch", lambda world: f"/api/v1/feeds/{world.feed.slug}/",
+        {"max_signal_notional": "-1", "max_signal_currency": "??", "slug": "other",
+         "max_price_deviation_percent": "-3", "max_level_deviation_percent": "0"},
+        {"max_signal_notional", "max_signal_currency", "slug", "max_price_deviation_percent",
+         "max_level_deviation_percent"},
+    ),
+    "limit of a feed without its currency": (
+        "patch", lambda world: f"/api/v1/feeds/{world.feed.slug}/",
+        {"max_signal_notional": "5", "name": "", "max_price_deviation_percent": "x"},
+        {"max_signal_notional", "name", "max_price_deviation_percent"},
+    ),
+    "new feed": (
+        "post", lambda _: "/api/v1/feeds/",
+        {"name": "x", "slug": "majors", "max_signal_currency": "USD", "unheard_of": 1},
+        {"slug", "max_signal_notional", "unheard_of"},
+    ),
+    "feed token": (
+        "post", lambda world: f"/api/v1/feeds/{world.feed.slug}/tokens/",
+        {"name": "x" * 101, "expires_at": PASSED.isoformat(), "signed": "perhaps"},
+        {"name", "expires_at", "signed"},
+    ),
+    "route of a subscription": (
+        "patch", lambda world: f"/api/v1/subscriptions/{world.subscription.pk}/",
+        {"route_policy": "SHARE", "route": [], "multiplier": "0", "priority": 1},
+        {"route", "multiplier", "priority"},
+    ),
 }  # fmt: skip
 
 
@@ -167,4 +256,31 @@ def test_settings_are_refused_with_faults_of_all_stages(world: World, door: str)
         sent = {"connection": str(world.connection.pk)} | sent
     answer = getattr(world.client("alice"), method)(path(world), sent, format="json")
     assert answer.status_code == 400
-    assert {one["field"] for one in answer.json()["errors"]} == fields
+    errors = answer.json()["errors"]
+    assert {one["field"] for one in errors} == fields
+    assert all(one["detail"] for one in errors)
+
+
+def test_new_subscription_is_refused_with_the_faults_of_its_route(world: World) -> None:
+    mine = str(world.connection.pk)
+    sent = {
+        "connection": mine, "feed": world.feed.slug, "route_policy": "PRICE", "multiplier": "x",
+        "route": [{"connection": mine}, {"connection": mine}], "max_leverage": "0",
+    }  # fmt: skip
+    answer = world.client("alice").post("/api/v1/subscriptions/", sent, format="json")
+    faults = {(one["field"], one["detail"]) for one in answer.json()["errors"]}
+    assert {field for field, _ in faults} == {"multiplier", "route", "max_leverage"}
+    assert ("route", "An account is named twice.") in faults
+
+
+def test_change_of_an_order_is_only_tried_while_it_is_judged(world: World) -> None:
+    order = limit_order(world)
+    sent = {"quantity": "70", "limit_price": "abc"}
+    answer = world.client("alice").patch(f"/api/v1/orders/{order.pk}/", sent, format="json")
+    assert [one["field"] for one in answer.json()["errors"]] == ["limit_price"]
+    order.refresh_from_db()
+    assert order.requested_quantity is None
+    assert not EntryChange.objects.exists()
+    sent["limit_price"] = "1.08"
+    answer = world.client("alice").patch(f"/api/v1/orders/{order.pk}/", sent, format="json")
+    assert answer.json()["change"]["quantity"] == "70"

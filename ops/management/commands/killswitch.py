@@ -15,7 +15,7 @@ from uuid import UUID
 from django.core.management.base import CommandError, CommandParser
 from django.db import transaction
 
-from common.commands import HelpedCommand
+from common.commands import HelpedCommand, fault_text, raise_faults
 from common.errors import FillcastError
 from common.money import plain
 from config.installation import ROOT
@@ -99,7 +99,7 @@ class Command(HelpedCommand):
                 action
             ](options)
         except FillcastError as error:
-            raise CommandError(f"{error.code}: {error.detail} {error.code.hint}".strip()) from error
+            raise CommandError(fault_text(error)) from error
         except DrillError as error:
             raise CommandError(str(error)) from error
         self.stdout.write(json.dumps(result))
@@ -107,11 +107,15 @@ class Command(HelpedCommand):
             raise CommandError("The kill switch was too slow.")
 
     def _set(self, options: dict[str, Any]) -> dict[str, Any]:
-        halt = {
-            **{name: options[name] for name in ("scope", "mode", "reason")},
-            **{name: options[name] for name in ("cancel_entries", "flatten")},
-            **_target(options["scope"], options["name"]),
-        }
+        values = {name: options[name] for name in ("scope", "mode", "flatten")}
+        try:
+            target = _target(options["scope"], options["name"])
+        except CommandError as error:
+            faults = services.halt_errors(**{**values, "scope": None})
+            raise_faults([str(error), *faults])
+        raise_faults(services.halt_errors(**values, **target))
+        others = {name: options[name] for name in ("reason", "cancel_entries")}
+        halt = {**values, **others, **target}
         if options["yes"]:  # nothing is counted before: each second counts
             switch = self._halt(halt)
             impact = halt_impact(switch)

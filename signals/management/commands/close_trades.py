@@ -1,14 +1,15 @@
 """`manage.py close_trades`: close what a feed has open."""
 
 import json
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
-from common.commands import HelpedCommand
-from common.errors import FillcastError
-from signals.closing import TradeSelection, close_trades, open_trades
+from common.commands import HelpedCommand, fault_text, raise_faults
+from common.errors import FillcastError, InvalidInputError
+from common.money import read_decimal
+from signals.closing import TradeSelection, close_trades, open_trades, selection_errors
 from signals.models import Approval, Direction, Feed, Origin
 
 HELP = """\
@@ -46,12 +47,8 @@ class Command(HelpedCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        feed = Feed.objects.filter(slug=options["feed"]).first()
-        if feed is None:
-            raise CommandError(f"There is no feed {options['feed']!r}.")
-        direction = Direction(options["direction"]) if options["direction"] else None
+        feed, selection = _read(options)
         try:
-            selection = TradeSelection(options["symbol"], direction, Decimal(options["fraction"]))
             if not options["yes"]:
                 opened = open_trades(feed, selection).signals
                 listed = "".join(f"\n  {signal.number} {signal}" for signal in opened)
@@ -61,10 +58,8 @@ class Command(HelpedCommand):
             closed = close_trades(
                 feed, selection, origin=Origin.FILE, external_id=options["external_id"], by=None
             )
-        except InvalidOperation as error:
-            raise CommandError("--fraction must be a number, for example 0.5.") from error
         except FillcastError as error:
-            raise CommandError(f"{error.code}: {error.detail} {error.code.hint}".strip()) from error
+            raise CommandError(fault_text(error)) from error
         waiting = [one.pk for one in closed.signals if one.approval != Approval.APPROVED]
         done = [one.pk for one in closed.signals if one.approval == Approval.APPROVED]
         self.stderr.write(f"Closed: {_trades(len(done))}.")
@@ -76,6 +71,24 @@ class Command(HelpedCommand):
         self.stdout.write(
             json.dumps({"closed": done, "waiting": waiting, "skipped": list(closed.skipped)})
         )
+
+
+def _read(options: dict[str, Any]) -> tuple[Feed, TradeSelection]:
+    """Return the feed and its trades to close. Raises CommandError with all faults."""
+    faults: list[str | FillcastError] = []
+    feed = Feed.objects.filter(slug=options["feed"]).first()
+    if feed is None:
+        faults.append(f"There is no feed {options['feed']!r}.")
+    fraction = Decimal(1)
+    try:
+        fraction = read_decimal(options["fraction"])
+    except InvalidInputError:
+        faults.append("--fraction must be a number, for example 0.5.")
+    direction = Direction(options["direction"]) if options["direction"] else None
+    selection = TradeSelection(options["symbol"], direction, fraction)
+    raise_faults([*faults, *selection_errors(selection, options["external_id"])])
+    assert feed is not None
+    return feed, selection
 
 
 def _trades(count: int) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 from django.core.management.base import CommandError, CommandParser
 from django.db import transaction
 
-from common.commands import HelpedCommand
+from common.commands import HelpedCommand, fault_text
 from common.errors import InvalidInputError
 from common.permissions import Right, may
 from signals.batch import (
@@ -107,7 +107,7 @@ class Command(HelpedCommand):
         except OSError as error:
             raise CommandError(f"{file}: {error.strerror}", returncode=2) from error
         except InvalidInputError as error:
-            detail = f"{file}: {error.code}: {error.detail} {error.code.hint}".strip()
+            detail = f"{file}: {fault_text(error)}"
             raise CommandError(detail, returncode=2) from error
 
     def _user(self, username: str) -> User | None:
