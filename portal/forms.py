@@ -19,7 +19,7 @@ from connections.models import (
     PriorityClass,
     Subscription,
 )
-from connections.services import SUBSCRIPTION_LIMITS
+from connections.services import SUBSCRIPTION_LIMITS, subscription_errors
 from portal.selectors.accounts import Account, presets_for, price_sources_for
 from users.models import User
 
@@ -134,6 +134,17 @@ class LimitsForm(ChangedFieldsForm, forms.Form):
             field.widget.attrs["placeholder"] = _of_preset(getattr(preset, name, None))
             self.fields[_shown_name(name)] = field
         self._mark_fields()
+        self.subscription = subscription
+
+    def clean(self) -> dict[str, Any]:
+        """Compare the limits that could be read with the preset's, if others could not."""
+        data = super().clean() or self.cleaned_data
+        changes = {name: data[name] for name in self.changed_data if name in data}
+        errors = subscription_errors(self.subscription, changes, None) if self.errors else []
+        for error in errors:  # else saving them states them
+            if error.field in self.fields and error.field not in self.errors:
+                self.add_error(error.field, error.detail)
+        return data
 
 
 def _of_preset(value: Any) -> str:

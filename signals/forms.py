@@ -14,7 +14,7 @@ from common.admin import AmountInput
 from common.errors import InvalidInputError
 from common.money import plain
 from common.reason_codes import Code
-from signals.closing import TradeSelection
+from signals.closing import TradeSelection, selection_errors
 from signals.draft import SignalDraft
 from signals.errors import FieldError, field_errors
 from signals.field_table import BY_NAME, FIELDS, Door, columns_of, names_of
@@ -213,6 +213,13 @@ class CloseTradesForm(forms.Form):
 
     seen = forms.CharField(required=False, widget=forms.HiddenInput)
     request_id = forms.UUIDField(required=False, widget=forms.HiddenInput)
+
+    def clean_symbol(self) -> str:
+        """Return the symbol as it was written. Raises ValidationError if it cannot be read."""
+        text = str(self.cleaned_data["symbol"])
+        for error in selection_errors(TradeSelection(text)):
+            raise forms.ValidationError(error.detail)
+        return text
 
     def is_confirmed(self) -> bool:
         """Whether a valid form answers the question that its page showed."""

@@ -15,7 +15,7 @@ from connections.models import (
     Subscription,
     SubscriptionRoute,
 )
-from connections.subscriptions.routes import RouteAccount
+from connections.subscriptions.routes import RouteAccount, route_errors
 
 
 class PriorityForm(ChangedFieldsForm, forms.Form):
@@ -79,15 +79,19 @@ class RouteForm(forms.Form):
     def clean_symbols(self) -> dict[UUID, dict[str, str]]:
         """Return the symbol map of each account that has a line."""
         maps: dict[UUID, dict[str, str]] = {}
+        faults = []
         for line in filter(None, map(str.strip, self.cleaned_data["symbols"].splitlines())):
             name, _, rest = line.rpartition(":")
             account = self._ids.get(name.strip().casefold())
             pairs = [part.partition("=")[::2] for part in rest.split(",") if part.strip()]
             if account is None:
-                raise forms.ValidationError(f"{name.strip() or line!r} is none of the accounts.")
-            if not pairs or not all(pair.strip() and symbol.strip() for pair, symbol in pairs):
-                raise forms.ValidationError(f"{line}: write Account: EUR/USD = EURUSD.m")
-            maps[account] = {pair.strip(): symbol.strip() for pair, symbol in pairs}
+                faults.append(f"{name.strip() or line!r} is none of the accounts.")
+            elif not pairs or not all(pair.strip() and symbol.strip() for pair, symbol in pairs):
+                faults.append(f"{line}: write Account: EUR/USD = EURUSD.m")
+            else:
+                maps[account] = {pair.strip(): symbol.strip() for pair, symbol in pairs}
+        if faults:
+            raise forms.ValidationError(faults)
         return maps
 
     def clean(self) -> dict[str, Any]:
@@ -97,20 +101,24 @@ class RouteForm(forms.Form):
         is_shared = data.get("policy") == RoutePolicy.SHARE
         if is_shared and shares and len(shares) != len(others) + 1:
             self.add_error("shares", f"Enter {len(others) + 1} numbers, or none.")
+        if self.errors and {"policy", "accounts"} <= data.keys():  # else saving it states them
+            for error in route_errors(self.subscription, **self.route()):
+                self.add_error(None, error.detail)
         return data
 
     def route(self) -> dict[str, Any]:
-        """Return the arguments of `set_route`."""
+        """Return the arguments of `set_route`, as far as they could be read."""
         policy, others = self.cleaned_data["policy"], self.cleaned_data["accounts"]
         if not policy:
             return {"policy": "", "accounts": []}
         ids = [self.subscription.connection_id, *map(UUID, others)]
-        shares = self.cleaned_data["shares"]
+        shares = self.cleaned_data.get("shares", [])
+        maps = self.cleaned_data.get("symbols", {})
         shares = shares if len(shares) == len(ids) else [1] * len(ids)
         return {
             "policy": policy,
             "accounts": [
-                RouteAccount(pk, share, self.cleaned_data["symbols"].get(pk, {}))
+                RouteAccount(pk, share, maps.get(pk, {}))
                 for pk, share in zip(ids, shares, strict=True)
             ],
         }

@@ -318,6 +318,14 @@ def test_wrong_targets_of_a_kill_switch_are_explained(
     ):
         html = html_of(client.post(path, {"mode": "REDUCING", "reason": "r", **fields}))
         assert text in html, fields
+    wrong = {"scope": "FEED", "name": "unknown", "mode": "HALTED", "flatten": "on", "reason": ""}
+    html = html_of(client.post(path, wrong))
+    for text in ("There is no such feed.", "Choose exits only.", "This field is required."):
+        assert text in html, text
+    path = "/admin/execution/scopedaction/ask/"
+    html = html_of(client.post(path, {"scope": "SYMBOL", "name": "?!", "action": "SELL"}))
+    assert "is not written as a symbol." in html
+    assert "SELL is not one of the available choices." in html
     assert not KillSwitch.objects.filter(released_at=None).exists()
 
 

@@ -81,3 +81,9 @@ def test_many_orders_are_cancelled_in_batches(feed: Feed, monkeypatch: pytest.Mo
     ids = list(Order.objects.order_by("pk").values_list("pk", flat=True))
     assert cancels.cancel_orders(ids) == ids[5:]  # the others have filled
     assert Order.objects.filter(status="CANCELLED").count() == 5
+
+
+def test_all_faults_of_the_scope_are_named_at_once() -> None:
+    faults = "--feed is empty.*\nGive only one of --user and --symbol.*\nThere is no user.*\nSYMBOL"
+    with pytest.raises(CommandError, match=faults):
+        call_command("cancel_all", feed="", user="nobody", symbol="?!", yes=True)

@@ -228,6 +228,12 @@ class TestCommand:
             ({"fraction": "half"}, "--fraction must be a number"),
             ({"fraction": "2"}, "FIELD_INVALID"),
             ({"symbol": "?!"}, "SYMBOL_UNKNOWN"),
+            ({"fraction": "nan"}, "--fraction must be a number"),
+            (
+                {"feed": "nowhere", "fraction": "half", "symbol": "?!", "external_id": "x" * 71},
+                "There is no feed.*\n--fraction must.*\nSYMBOL_UNKNOWN.*\nFIELD_INVALID",
+            ),
+            ({"symbol": "?!", "fraction": "2"}, "SYMBOL_UNKNOWN.*\nFIELD_INVALID"),
         ],
     )
     def test_explains_a_wrong_option(

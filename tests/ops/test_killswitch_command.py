@@ -121,6 +121,14 @@ def test_each_scope_is_named_by_its_usual_name(feed: Feed) -> None:
         (("--scope", "SYMBOL", "--name", "?!"), "SYMBOL_UNKNOWN"),
         (("--name", "x"), "Leave --name empty"),
         (("--mode", "HALTED", "--flatten"), "Choose exits only"),
+        (
+            ("--mode", "HALTED", "--flatten", "--scope", "FEED", "--name", "unknown"),
+            "There is no feed 'unknown'.\nFIELD_INVALID: .* Choose exits only",
+        ),
+        (
+            ("--mode", "HALTED", "--flatten", "--scope", "BROKER_TYPE", "--name", "mt9"),
+            "is not a broker type.*\nFIELD_INVALID: .* Choose exits only",
+        ),
     ],
 )
 def test_wrong_targets_are_explained(arguments: tuple[str, ...], text: str) -> None:

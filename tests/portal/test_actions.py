@@ -363,6 +363,10 @@ def test_subscription_gets_a_route(world: World, alice: Client) -> None:
                         (f"{spare.name}: ??? = X", spare.name)):  # fmt: skip
         assert text in html_of(alice.post(address, named | {"symbols": wrong})), wrong
     assert subscription.routes.get(connection=spare).symbol_map == {"NZD/USD": "NZDUSD.m"}
+    several = f"Elsewhere: NZD/USD = X\n{spare.name}: NZDUSD"
+    page = html_of(alice.post(address, {"policy": "PRICE", "shares": "x", "symbols": several}))
+    for text in ("is none of the accounts", "write Account:", "Whole numbers,", "Name 2 to 10"):
+        assert text in page, text
     alone = html_of(alice.post(address, {"policy": "PRICE"}, follow=True))
     assert "Name 2 to 10 accounts." in alone
     alice.post(address, {"policy": "", "accounts": [str(spare.pk)]})
@@ -385,6 +389,9 @@ def test_subscription_gets_limits_that_are_not_looser_than_the_presets(
     refused = alice.post(address, typed)
     assert refused.status_code == 422
     assert "limit is 5: a subscription" in html_of(refused)
+    both = html_of(alice.post(address, typed | {"max_slippage": "abc"}))
+    assert "is not a plain decimal" in both
+    assert "limit is 5: a subscription" in both
     page = html_of(alice.post(address, typed | {"max_open_orders": "5"}, follow=True))
     assert "Saved. It applies from the next signal on." in page
     changed = refresh(subscription)

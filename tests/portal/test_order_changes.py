@@ -100,8 +100,11 @@ def test_wrong_values_are_shown_beside_their_field(alice: Client, waiting: Order
     page = alice.post(f"/orders/{waiting.pk}/change/", body)
     assert page.status_code == 422
     assert "not a multiple of 1000" in html_of(page)
-    body |= {"quantity": "", "stop_price": "abc"}
-    assert alice.post(f"/orders/{waiting.pk}/change/", body).status_code == 422
+    page = alice.post(f"/orders/{waiting.pk}/change/", body | {"stop_price": "abc"})
+    assert page.status_code == 422
+    assert "is not a plain decimal" in html_of(page)
+    assert "not a multiple of 1000" in html_of(page)  # beside the one that cannot be read
+    assert not EntryChange.objects.exists()
     assert stored(waiting).stop_price == D("1.38564")
 
 
