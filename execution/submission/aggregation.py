@@ -3,7 +3,7 @@
 A market entry of an account with a window waits for others of its symbol and side, until it is as
 old as the window. Then all that wait are sent together. Each has been decided on its own, by every
 limit, so this only decides when and with which others it is sent. One that is older, because it has
-waited for something else, does not wait.
+waited for something else, does not wait; those that do are sent with it.
 """
 
 from collections.abc import Callable, Collection, Sequence

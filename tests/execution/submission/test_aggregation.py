@@ -164,6 +164,22 @@ def test_entry_that_has_waited_for_something_else_is_sent_at_once(
     assert outgoing.request.quantity == D(100)
 
 
+@pytest.mark.parametrize("is_new", [False, True])
+def test_entry_that_has_waited_for_something_else_takes_others_along(
+    netting: ExecutionConnection, feed: Feed, is_new: bool
+) -> None:
+    """Those that are due with it, or wait: they would make a second order of the same kind."""
+    factories.signal(feed)
+    factories.pass_time(5 * WINDOW)
+    Order.objects.update(reason="AWAITING_PRICE")
+    factories.signal(feed)
+    if not is_new:
+        factories.pass_time(5 * WINDOW)
+    (outgoing,) = factories.claim_all()
+    assert outgoing.request.quantity == D(200)
+    assert {order.aggregate_id for order in orders()} == {orders()[0].pk}
+
+
 def test_runtime_sends_what_has_waited_without_a_poll(
     trading: trading_runtime.TradingRuntime, netting: ExecutionConnection, feed: Feed,
     broker: FakeBroker,
