@@ -41,6 +41,17 @@ def pair_sentences(signal: Signal, user: User | None = None) -> list[str]:
     return [about, *fired]
 
 
+def cancelled_leg_text(order: Order) -> str:
+    """Return what cancelling a leg of an OCO pair does to the other one, '' if nothing.
+
+    While neither has fired, both are cancelled together.
+    """
+    other = order.other_leg
+    if other is None or order.oco_fired or {order.status, other.status} != {Status.PENDING}:
+        return ""
+    return f"Cancels {other} with it: the other leg of its pair."
+
+
 _WAITING, _ENDED = 0, -1  # instead of the id of the leg that fired
 
 

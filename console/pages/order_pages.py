@@ -23,6 +23,7 @@ from execution.change_forms import (
 from execution.end_times import end_of
 from execution.market_analysis import market_analysis
 from execution.models import EntryChange, EntryDecision, ExecutionLog, Order, Status
+from execution.oco_results import cancelled_leg_text
 from execution.order_changes import may_be_changed
 from execution.order_figures import with_figures
 from execution.order_reasons import reason_of
@@ -94,11 +95,8 @@ def cancel(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
         else Consequence("cancelled", "It has not been sent and never will be."),
         Consequence("filled", f"The filled quantity, {number(order.filled_quantity)}, stays open."),
     ]
-    other = order.other_leg
-    if other is not None and not sent and not order.oco_fired and other.status == Status.PENDING:
-        points.append(
-            Consequence("cancelled", f"Cancels {other} with it: the other leg of its pair.")
-        )
+    if other_leg := cancelled_leg_text(order):
+        points.append(Consequence("cancelled", other_leg))
     if together := cancelled_with_text(order):
         points.append(Consequence("cancelreq", together))
     if (sliced := slice_result(order)) is not None:

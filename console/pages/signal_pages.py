@@ -218,7 +218,8 @@ def cancel(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
         return HttpResponseRedirect(address(signal))
     if request.method == "POST":
         return run_action(request, lambda: _cancel(signal, request), back=address(signal))
-    open_ones = candidates.counts(signal).shares["working"] if signal.is_published else 0
+    legs = _published_with(signal)
+    open_ones = sum(candidates.counts(leg).shares["working"] for leg in legs if leg.is_published)
     points = (
         [
             Consequence(
@@ -229,6 +230,11 @@ def cancel(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
         if signal.is_published
         else [Consequence("cancelled", "It can no longer be published. Nothing was sent.")]
     )
+    points += [
+        Consequence("cancelled", f"Cancels {leg.number} with it: the other leg of its pair.")
+        for leg in legs
+        if leg.pk != signal.pk
+    ]
     title = f"Cancel {signal.number}: {signal}?"
     return confirm(request, ConfirmationPage(title, points, "Cancel the signal", address(signal)))
 

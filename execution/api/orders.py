@@ -157,7 +157,11 @@ class OrderViewSet(
     @extend_schema(request=None, responses=OneOrderSerializer)
     @action(detail=True, methods=["post"])
     def cancel(self, request: Request, pk: str) -> Response:
-        """Cancel what has not filled. If the broker has the order, we request its cancellation."""
+        """Cancel what has not filled. If the broker has the order, we request its cancellation.
+
+        The other leg of an OCO pair of which none has fired, and other slices of the entry, are
+        cancelled with it.
+        """
         services.cancel_order(self.get_object().pk, by=caller(request))
         tasks.enqueue_pending_actions_on_commit()
         return self._response()

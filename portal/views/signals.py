@@ -15,7 +15,7 @@ from execution.aggregate_results import cancelled_with_text
 from execution.change_forms import ChangeOrderForm, change_consequences, make_change
 from execution.market_analysis import market_analysis
 from execution.models import EntryDecision, Order, Status
-from execution.oco_results import pair_sentences
+from execution.oco_results import cancelled_leg_text, pair_sentences
 from execution.slice_results import slice_result
 from portal.pages import confirm, current_user, page, tenants_only
 from portal.selectors.signals import (
@@ -120,6 +120,8 @@ def cancel(request: HttpRequest, *, pk: int) -> HttpResponse:
         ),
         Consequence("filled", "What is filled stays open with its stop."),
     ]
+    if other_leg := cancelled_leg_text(order):
+        points.append(Consequence("cancelled", other_leg))
     if together := cancelled_with_text(order):
         points.append(Consequence("cancelreq", together))
     is_sliced = slice_result(order) is not None

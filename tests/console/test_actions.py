@@ -79,6 +79,8 @@ def test_pages_of_a_pair_link_the_other_leg(
     html = page(f"/admin/signals/signal/{signals[0].pk}/")
     assert f'One cancels the other: <a href="/admin/signals/signal/{signals[1].pk}/">' in html
     assert str(second[0]) in page(f"/admin/execution/order/{first[0].pk}/cancel/")
+    html = page(f"/admin/signals/signal/{signals[0].pk}/cancel/")
+    assert f"Cancels {signals[1].number} with it: the other leg of its pair." in html
 
 
 def test_closing_is_confirmed_and_enqueues_one_exit(

@@ -128,11 +128,14 @@ def test_page_of_a_signal_links_the_other_leg_of_its_pair(world: World, read: Re
     names = f"{legs[0].number} and {legs[1].number}"
     assert f"{names} are an OCO pair: the first one that the market reaches cancels" in page
     assert "Both still wait on IBKR, Main MT5." in page
+    both = f"Cancels {orders[1]} with it: the other leg of its pair."
+    assert both in read(f"/orders/{orders[0].pk}/cancel/")
     with for_all_tenants():
         Order.objects.filter(pk=orders[1].pk).update(oco_fired=True)
         Order.objects.filter(pk=orders[0].pk).update(status="CANCELLED", done_at=market_now())
     page = read(f"/signals/{legs[0].pk}/")
     assert f"{legs[1].number} fired on Main MT5." in page
+    assert "the other leg" not in read(f"/orders/{orders[1].pk}/cancel/")
     assert "Both still wait on IBKR." in page
 
 
