@@ -9,7 +9,7 @@ from common.confirmation import Consequence
 from common.form_fields import Amount
 from common.formatting import clock
 from common.reason_codes import Code
-from execution.change_trials import trial_errors
+from common.trials import trial_errors
 from execution.models import ChangeState, EntryChange, Order, Status
 from execution.order_changes import (
     WITH_LIMIT,

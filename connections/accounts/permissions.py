@@ -1,6 +1,6 @@
 """Who may change what. Row-level security enforces the same in the database."""
 
-from common.errors import InvalidInputError
+from common.errors import InvalidInputError, raise_all
 from common.permissions import Right, require
 from common.reason_codes import Code
 from connections.market_data.compatibility import is_compatible, lock_shared_source
@@ -32,11 +32,14 @@ def check_references(
     the source. Call it in a transaction: a shared source then stays shared until its end.
     """
     source = data_connection and _locked_source(data_connection)
-    for field, row in (("preset", preset), ("data_connection", source)):
-        if row is not None and row.user_id not in (None, owner_id):
-            raise InvalidInputError(Code.FIELD_INVALID, NOT_FOUND_MESSAGE, field=field)
-    if source is not None and not is_compatible(source, broker_type):
-        raise InvalidInputError(Code.PAPER_NEEDS_SHARED, field="data_connection")
+    errors = [
+        InvalidInputError(Code.FIELD_INVALID, NOT_FOUND_MESSAGE, field=field)
+        for field, row in (("preset", preset), ("data_connection", source))
+        if row is not None and row.user_id not in (None, owner_id)
+    ]
+    if source is not None and not is_compatible(source, broker_type) and not errors:
+        errors.append(InvalidInputError(Code.PAPER_NEEDS_SHARED, field="data_connection"))
+    raise_all(errors)
 
 
 def _locked_source(source: DataConnection) -> DataConnection:

@@ -1,6 +1,7 @@
 """Create, change, pause and archive connections. Public through `connections.services`."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -9,7 +10,7 @@ from django.db.models.functions import Now
 
 from brokers.types import PositionMode
 from common.clocks import market_now
-from common.errors import ConflictError, InvalidInputError
+from common.errors import CollectedErrors, ConflictError, InvalidInputError
 from common.permissions import Right, may, require
 from common.reason_codes import Code
 from connections.account_settings.validation import (
@@ -68,24 +69,27 @@ def create_connection(
     require(by, Right.CONNECTIONS, owner_id=None if user is None else user.pk)
     if credentials:
         require(by, Right.CREDENTIALS, owner_id=None if user is None else user.pk)
-    _check_texts(name=name, account=account)
-    _check_aggregation(aggregation_ms, None)
-    exchange_name = read_exchange(type, exchange_name)
-    stored_settings = read_settings(type, settings or {}, owner.username)
-    check_references(owner.pk, type, preset, data_connection)
+    faults = CollectedErrors()
+    faults.attempt(lambda: _check_texts(name=name, account=account))
+    faults.attempt(lambda: _check_aggregation(aggregation_ms, None))
+    exchange = faults.attempt(lambda: read_exchange(type, exchange_name))
+    stored_settings = faults.attempt(lambda: read_settings(type, settings or {}, owner.username))
+    faults.attempt(lambda: check_references(owner.pk, type, preset, data_connection))
+    if credentials:
+        faults.attempt(lambda: check_secrets(credentials))
+        faults.attempt(lambda: check_credential_names(type, credentials))
+    faults.raise_all()
     if admin is not None:
         candidates_exclusive(None)
     connection = ExecutionConnection(
         user=user, admin=admin, name=name.strip(), type=type, account=account.strip(),
-        exchange_name=exchange_name, settings=stored_settings, preset=preset,
+        exchange_name=exchange or "", settings=stored_settings or {}, preset=preset,
         data_connection=data_connection, is_active=is_active, auto_correct=auto_correct,
         aggregation_ms=aggregation_ms,
         created_at=market_now(),  # read after the lock: the audit compares it with publications
     )  # fmt: skip
     _save(connection, force_insert=True)
     if credentials:
-        check_secrets(credentials)
-        check_credential_names(type, credentials)
         connection.set_credentials(credentials)
     ConnectionHealth.objects.create(connection=connection, needs_test=True)
     ConnectionLock.objects.create(connection=connection)
@@ -123,10 +127,13 @@ def _owner(user: User | None, admin: User | None) -> User:
 
 
 def _check_texts(*, name: str, account: str) -> None:
+    faults = CollectedErrors()
     for field, value in (("name", name), ("account", account)):
-        if not value.strip():
-            raise InvalidInputError(Code.FIELD_REQUIRED, field=field)
-        check_line(value.strip(), field)
+        if value.strip():
+            faults.attempt(partial(check_line, value.strip(), field))
+        else:
+            faults.errors.append(InvalidInputError(Code.FIELD_REQUIRED, field=field))
+    faults.raise_all()
 
 
 def _check_aggregation(milliseconds: int, connection: ExecutionConnection | None) -> None:
@@ -169,23 +176,24 @@ def update_connection(
     before = connection.settings
     for field, value in changes.items():
         setattr(connection, field, value)
-    _check_texts(name=connection.name, account=connection.account)
+    kind, owner_id = connection.type, connection.owner_id
+    faults = CollectedErrors()
+    faults.attempt(lambda: _check_texts(name=connection.name, account=connection.account))
     if "aggregation_ms" in changes:
-        _check_aggregation(connection.aggregation_ms, connection)
-    check_references(
-        connection.owner_id, connection.type,
-        changes.get("preset"), changes.get("data_connection"),
-    )  # fmt: skip
+        faults.attempt(lambda: _check_aggregation(connection.aggregation_ms, connection))
+    references = (changes.get("preset"), changes.get("data_connection"))
+    faults.attempt(lambda: check_references(owner_id, kind, *references))
     if "settings" in changes and connection.settings != before:
-        connection.settings = read_settings(
-            connection.type, connection.settings, connection.owner_name
-        )
+        sent, owner_name = connection.settings, connection.owner_name
+        connection.settings = faults.attempt(lambda: read_settings(kind, sent, owner_name)) or {}
+        faults.raise_all()
         if connection.settings != before:
             open_exposure.ensure_settings_changeable(connection, before)
             _require_test(connection)
             # The settings may name another account now: the next test determines which.
             connection.claim = connection.credentials_claim = ""
             changes |= {"claim": "", "credentials_claim": ""}
+    faults.raise_all()
     _save(connection, update_fields=list(changes))
     return connection
 

@@ -1,6 +1,6 @@
 """Serializers of connections and presets."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from django.db.models import Model, QuerySet
@@ -11,10 +11,14 @@ from common.api_fields import (
     Amount,
     StrictModelSerializer,
     StrictSerializer,
+    error_details,
     invalid,
     known_zone,
 )
+from common.errors import InvalidInputError
 from common.reason_codes import Code
+from common.trials import trial_errors
+from connections import services
 from connections.models import (
     MAX_AGGREGATION_MS,
     SIZE_FIELDS,
@@ -148,6 +152,10 @@ class WorkerSerializer(StrictSerializer):
     )
 
 
+IDENTITY = ("type", "account", "exchange_name", "credentials", "as_administrator")
+"""The fields that say which account a connection is: they cannot be changed."""
+
+
 class ConnectionSerializer(StrictModelSerializer[ExecutionConnection]):
     """One broker account."""
 
@@ -236,19 +244,34 @@ class ConnectionSerializer(StrictModelSerializer[ExecutionConnection]):
         snapshot = getattr(row, "snapshot", None)
         return SnapshotSerializer(snapshot).data if snapshot else None
 
-    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        """Refuse conflicting fields, and changes of fields that identify the connection."""
-        if attrs.get("own_prices") and "data_connection" in attrs:
+    def faults_together(self, values: dict[str, Any], failed: Collection[str]) -> dict[str, Any]:
+        """Return conflicting fields and changes of fields that identify the connection.
+
+        With them, or with fields that could not be read, also what the service would refuse.
+        """
+        found: dict[str, Any] = {}
+        if values.get("own_prices") and "data_connection" in values:
             detail = "Send own_prices or data_connection, not both."
-            error = invalid(Code.FIELD_INVALID, detail)
-            raise serializers.ValidationError({"own_prices": error.detail})
-        fixed = ("type", "account", "exchange_name", "credentials", "as_administrator")
-        for name in fixed if self.instance is not None else ():
-            if name in attrs:
-                raise serializers.ValidationError(
-                    {name: [invalid(Code.FIELD_UNKNOWN, "It cannot be changed here.").detail[0]]}  # type: ignore[index]
-                )
-        return attrs
+            found["own_prices"] = invalid(Code.FIELD_INVALID, detail).detail
+        for name in IDENTITY if self.instance is not None else ():
+            if name in values:
+                found[name] = invalid(Code.FIELD_UNKNOWN, "It cannot be changed here.").detail
+        if not found and not failed:
+            return {}
+        return error_details(self._refusals(values), failed) | found
+
+    def _refusals(self, values: Mapping[str, Any]) -> list[InvalidInputError]:
+        """Return what the service would refuse of the fields that could be read."""
+        row, by = self.instance, self.context["request"].user
+        others = {"own_prices", "as_administrator", "is_active"}
+        if row is not None:
+            others |= {*IDENTITY}
+        sent = {name: value for name, value in values.items() if name not in others}
+        if row is not None:
+            return trial_errors(lambda: services.update_connection(row.pk, by=by, **sent))
+        if not {"name", "type", "account"} <= sent.keys():
+            return []
+        return trial_errors(lambda: services.create_connection(by=by, user=by, **sent))
 
 
 class PresetSerializer(StrictModelSerializer[TradingPreset]):

@@ -15,9 +15,9 @@ from common.api_fields import (
     invalid,
 )
 from common.reason_codes import Code
+from common.trials import trial_errors
 from execution.api.order_changes import LEVELS, TERMS, apply_change
 from execution.api.scopes import scope_errors
-from execution.change_trials import trial_errors
 from execution.models import Status
 from execution.position_levels import level_errors
 

@@ -7,8 +7,8 @@ from django.db import transaction
 
 from common.errors import ConflictError, InvalidInputError, raise_all
 from common.reason_codes import Code
+from common.trials import trial_errors
 from execution import services
-from execution.change_trials import trial_errors
 from execution.models import Order
 from execution.order_changes import change_order, may_be_changed, obstacle
 from execution.submission.change_terms import WantedTerms

@@ -239,6 +239,18 @@ ROW_DOORS: dict[str, RowDoor] = {
         {"name": "x" * 101, "expires_at": PASSED.isoformat(), "signed": "perhaps"},
         {"name", "expires_at", "signed"},
     ),
+    "new connection": (
+        "post", lambda _: "/api/v1/connections/",
+        {"name": "n", "type": "mt5", "account": "5", "aggregation_ms": 9000, "unheard_of": 1,
+         "settings": {"foo": 1}, "credentials": {"bar": "2"}, "exchange_name": "a\nb"},
+        {"aggregation_ms", "unheard_of", "settings.foo", "credentials.bar", "exchange_name",
+         "credentials.password", "settings.server"},
+    ),
+    "change of a connection": (
+        "patch", lambda world: f"/api/v1/connections/{world.connection.pk}/",
+        {"aggregation_ms": 9000, "settings": {"foo": 1}, "name": "a\tb", "type": "mt5"},
+        {"aggregation_ms", "settings.foo", "name", "type"},
+    ),
     "route of a subscription": (
         "patch", lambda world: f"/api/v1/subscriptions/{world.subscription.pk}/",
         {"route_policy": "SHARE", "route": [], "multiplier": "0", "priority": 1},
