@@ -60,7 +60,7 @@ MODULES = {
     "execution/submission/flow_limits.py": Module(
         tuple(
             f"{SUBMISSION}test_{name}.py"
-            for name in ("limit_edges", "denial_values", "flow_limits")
+            for name in ("denial_values", "limit_edges", "flow_limits")
         )
     ),
     "execution/submission/triggers.py": Module(
@@ -76,13 +76,13 @@ MODULES = {
     "execution/submission/market_limits.py": Module(
         tuple(
             f"{SUBMISSION}test_{name}.py"
-            for name in ("limit_edges", "market_limits", "market_hours")
+            for name in ("denial_values", "limit_edges", "market_limits", "market_hours")
         )
     ),
     "execution/submission/signal_limits.py": Module(
         tuple(
             f"{SUBMISSION}test_{name}.py"
-            for name in ("limit_edges", "denial_values", "signal_limits")
+            for name in ("denial_values", "limit_edges", "signal_limits")
         )
     ),
     "execution/reports/order_changes.py": Module((f"{REPORTS}test_order_changes.py",)),

@@ -1,4 +1,4 @@
-"""What a denial by a limit states: value, maximum and detail. No I/O."""
+"""What a denial by a limit states: value, bound, their name and unit, detail. No I/O."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -9,11 +9,14 @@ import pytest
 
 from brokers.types import OrderType, TimeInForce
 from common.clocks import market_now
+from common.limit_figures import BASE_UNIT, Limit
 from common.reason_codes import Code
-from execution.submission import triggers
+from execution.submission import flow_limits, triggers
+from execution.submission.flow_limits import NewEntry
 from execution.submission.outcomes import Atr, Intent, Trigger
 from execution.submission.sizing import Denial
 from tests.execution.submission.entry_inputs import (
+    NOW,
     capabilities,
     decide,
     instrument_row,
@@ -21,10 +24,11 @@ from tests.execution.submission.entry_inputs import (
     quote_row,
     signal_row,
 )
-from tests.execution.submission.test_limit_edges import HOURS
+from tests.execution.submission.test_limit_edges import HOURS, at
 
 TRAILING: dict[str, Any] = {"order_type": "TRAILING_STOP"}
 NEVER_AGAIN = {"known": HOURS["known"], "open": []}
+OF_EUR = Limit("Exposure to EUR", "% of equity")
 NO_COST: dict[str, Any] = {"margins": {1: D(0)}}
 
 
@@ -35,16 +39,42 @@ NO_COST: dict[str, Any] = {"margins": {1: D(0)}}
             {"order": {"trading_sessions": ["MON 08:00-09:00", "FRI 08:00-09:00"],
                        "trading_day_zone": "Europe/Berlin"}},
             Denial(Code.OUTSIDE_SESSION,
-                   detail="Wed 13:00 Europe/Berlin, not in MON 08:00-09:00, FRI 08:00-09:00"),
+                   detail="Wed 13:00 Europe/Berlin, not in MON 08:00-09:00, FRI 08:00-09:00",
+                   text_value="Wed 13:00 Europe/Berlin",
+                   allowed="MON 08:00-09:00, FRI 08:00-09:00"),
         ),
         (
             {"now": datetime(2026, 3, 7, 12, tzinfo=UTC), "order": {"market_hours_only": True},
              "signal": {"published_at": datetime(2026, 3, 7, 12, tzinfo=UTC)}},
-            Denial(Code.OUTSIDE_MARKET_HOURS, detail="EUR/USD"),
+            Denial(Code.OUTSIDE_MARKET_HOURS, detail="EUR/USD",
+                   text_value="Sat 2026-03-07 12:00 UTC"),
         ),
         (
             {"order": {"market_hours_only": True}, "instrument": {"hours": NEVER_AGAIN}},
-            Denial(Code.OUTSIDE_MARKET_HOURS, detail="EUR/USD: closed"),
+            Denial(Code.OUTSIDE_MARKET_HOURS, detail="EUR/USD: closed",
+                   text_value="Wed 2026-03-04 12:00 UTC"),
+        ),
+        (
+            at(NOW - timedelta(minutes=1), order={"market_hours_only": True},
+               instrument={"hours": HOURS}),
+            Denial(Code.OUTSIDE_MARKET_HOURS,
+                   detail="EUR/USD: closed until Wed 2026-03-04 12:00 UTC",
+                   text_value="Wed 2026-03-04 11:59 UTC", allowed="Wed 2026-03-04 12:00 UTC"),
+        ),
+        (
+            {"order": {"allowed_symbols": ["GBP/*", "XAU/USD"]}},
+            Denial(Code.SYMBOL_NOT_ALLOWED, detail="EUR/USD", text_value="EUR/USD",
+                   allowed="GBP/*, XAU/USD"),
+        ),
+        (  # 200 characters are shown
+            {"order": {"allowed_symbols": ["X" * 99, "Y" * 99]}},
+            Denial(Code.SYMBOL_NOT_ALLOWED, detail="EUR/USD", text_value="EUR/USD",
+                   allowed=f"{'X' * 99}, {'Y' * 99}"),
+        ),
+        (
+            {"order": {"allowed_symbols": ["X" * 99, "Y" * 100]}},
+            Denial(Code.SYMBOL_NOT_ALLOWED, detail="EUR/USD", text_value="EUR/USD",
+                   allowed=f"{'X' * 99}, {'Y' * 99} …"),
         ),
         (
             {"order": {"order_type": "LIMIT", "limit_price": D("0.99"),
@@ -53,9 +83,26 @@ NO_COST: dict[str, Any] = {"margins": {1: D(0)}}
                    "open_price 0.99, and the market is at 1.1"),
         ),
         (
+            {"order": {"order_type": "LIMIT", "limit_price": D("0.98765"),
+                       "max_price_deviation_percent": D(5)}},
+            Denial(Code.PRICE_UNREASONABLE, D("10.213636"), D(5),
+                   "open_price 0.98765, and the market is at 1.1"),
+        ),
+        (
+            {"order": {"max_level_deviation_percent": D(5)}, "signal": {"sl": D("0.98765")}},
+            Denial(Code.PRICE_UNREASONABLE, D("11.375487"), D(5),
+                   "sl 0.98765, and the market is at 1.1"),
+        ),
+        (
+            {"order": {"max_spread": D("0.9")}, "quote": quote_row("1.09987654321", "1.1")},
+            Denial(Code.SPREAD_LIMIT, D("1.234568"), D("0.9"), "pips",
+                   limit=Limit("Spread", "pips")),
+        ),
+        (
             {"signal": {"max_signal_notional": D(50), "max_signal_currency": "USD"}},
             Denial(Code.SIGNAL_NOTIONAL, D(110), D(50),
-                   "USD, together with the other accounts of the feed"),
+                   "USD, together with the other accounts of the feed",
+                   limit=Limit("This account's notional", "USD")),
         ),
         (
             {"order": TRAILING, "signal": {"trail_distance": D("0.005"),
@@ -63,22 +110,39 @@ NO_COST: dict[str, Any] = {"margins": {1: D(0)}}
             Denial(Code.ACTIVATION_REACHED, D("1.1"), D("1.2"),
                    "activation_price 1.2, and the market is at 1.1"),
         ),
+        (  # whole seconds
+            {"order": {"same_trade_window_seconds": 600}, "recent": {"same_trade_age": D("12.35")}},
+            Denial(Code.SAME_TRADE, D(12), D(600), "BUY EUR/USD"),
+        ),
+        (
+            {"order": {"max_orders_per_minute": 3}, "recent": {"sent_in_minute": 4}},
+            Denial(Code.MAX_ORDERS_PER_MINUTE, D(4), D(3)),
+        ),
         (
             {"order": {"max_size_multiple": D("2.5")}, "recent": {"last_quantities": [D(30)] * 5}},
             Denial(Code.SIZE_UNUSUAL, D("3.33"), D("2.5"), "100, and the median is 30"),
         ),
+        (
+            {"order": {"max_daily_notional": D(50)}, "recent": {"day_notional": D("0.125")}},
+            Denial(Code.DAILY_NOTIONAL, D("110.12"), D(50), "USD"),
+        ),
+        (
+            {"order": {"max_daily_volume": D(99)}},
+            Denial(Code.DAILY_VOLUME, D(100), D(99), "EUR/USD",
+                   limit=Limit("Volume of the day in EUR/USD", BASE_UNIT)),
+        ),
         (  # 2.2049 reads as 2.2 with two digits, and that is the maximum
             {"order": {"max_currency_exposure_percent": D("2.2")},
              "recent": {"net_base": D("110.49")}},
-            Denial(Code.CURRENCY_EXPOSURE, D("2.205"), D("2.2"), "EUR"),
+            Denial(Code.CURRENCY_EXPOSURE, D("2.205"), D("2.2"), "EUR", limit=OF_EUR),
         ),
         (
             {"order": {"max_currency_exposure_percent": D(5), "equity": D(1)}, **NO_COST},
-            Denial(Code.CURRENCY_EXPOSURE, D(11_000), D(5), "EUR"),
+            Denial(Code.CURRENCY_EXPOSURE, D(11_000), D(5), "EUR", limit=OF_EUR),
         ),
         (  # without equity any exposure is beyond every limit
             {"order": {"max_currency_exposure_percent": D(5), "equity": D(0)}, **NO_COST},
-            Denial(Code.CURRENCY_EXPOSURE, D(10) ** 9, D(5), "EUR"),
+            Denial(Code.CURRENCY_EXPOSURE, D(10) ** 9, D(5), "EUR", limit=OF_EUR),
         ),
         (  # a held order is sent as a market order, which the account takes for no FOK
             {"order": {"order_type": "IF_TOUCHED", "time_in_force": "FOK", "stop_price": D(1)},
@@ -87,11 +151,15 @@ NO_COST: dict[str, Any] = {"margins": {1: D(0)}}
         ),
     ],
 )  # fmt: skip
-def test_denial_states_value_maximum_and_detail(case: dict[str, Any], denial: Denial) -> None:
-    found = decide(**case)
-    assert isinstance(found, Denial)
-    stated = (found.code, found.value, found.maximum, found.detail)
-    assert stated == (denial.code, denial.value, denial.maximum, denial.detail)
+def test_denial_states_what_broke_which_limit(case: dict[str, Any], denial: Denial) -> None:
+    assert decide(**case) == denial
+
+
+def test_day_of_an_account_without_a_known_currency_names_none() -> None:
+    row = order_row(max_daily_notional=D(50), currency=None)
+    entry = NewEntry("EUR/USD", 1, D(100), D(110), 7)
+    denial = flow_limits.daily_sums(row, entry, flow_limits.NOTHING_SENT, flow_limits.BundleFlow())
+    assert denial == Denial(Code.DAILY_NOTIONAL, D(110), D(50))
 
 
 def test_exposure_that_only_changes_its_side_is_not_larger() -> None:
