@@ -8,6 +8,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from typing import Any, Self
 
 from config import which_database
@@ -20,7 +21,7 @@ from ops.embedded.install_lock import InstallLock
 from ops.embedded.ports import is_free
 from ops.embedded.servers import Servers
 from ops.stack.process import ManagedProcess, ProcessSpec
-from ops.stack.supervisor import Fatal, Supervisor
+from ops.stack.supervisor import Fatal, Supervisor, handled_by
 
 REDIS_RETRY_SECONDS = 5.0
 SESSION_THREADS = 4
@@ -86,7 +87,8 @@ def all_processes(settings: Settings) -> list[ProcessSpec]:
 class Stack:
     """Prepare, start, wait, stop: `with Stack(...) as stack: stack.prepare(); stack.start() …`.
 
-    Leaving the `with` stops everything. Use it from the main thread.
+    Leaving the `with` stops everything. Use it from the main thread: within, SIGTERM and SIGHUP
+    raise KeyboardInterrupt as Ctrl-C does, so that none is lost before the supervisor handles them.
     """
 
     def __init__(
@@ -106,14 +108,17 @@ class Stack:
         self._lock = InstallLock(self.folder, what)
         self._servers: Servers | None = None
         self._redis_due = 0.0
+        self._at_exit = ExitStack()
 
     def __enter__(self) -> Self:
         """Lock the folder var/. Raises AlreadyRunningError if another stack uses it."""
         self._lock.__enter__()
+        self._at_exit.enter_context(handled_by(signal.default_int_handler))
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.stop()
+        with self._at_exit:
+            self.stop()
 
     @property
     def url(self) -> str:
@@ -126,7 +131,8 @@ class Stack:
         self.environ |= development_secrets(self.environ)
         (self.folder / "static").mkdir(exist_ok=True)  # whitenoise warns if it is missing
         self._require_free_port()
-        self._servers = Servers(self.folder, self.environ).start()
+        self._servers = Servers(self.folder, self.environ)  # kept first: a signal may end its start
+        self._servers.start()
         if not self.environ.get("DATABASE_URL"):
             self.database = which_database.embedded_sentence(self.folder, "running")
         self.environ |= self._servers.urls | {which_database.PRINTED: "1"}

@@ -1,6 +1,7 @@
 """Keeps processes running: restarts those that end, and stops them all without leftovers."""
 
 import contextlib
+import math
 import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -12,6 +13,23 @@ from ops.embedded import processes
 from ops.stack.process import ManagedProcess, ProcessSpec
 
 POLL_SECONDS = 0.1
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+
+@contextlib.contextmanager
+def handled_by(handle: Callable[[int, FrameType | None], object]) -> Iterator[None]:
+    """Within: SIGTERM, SIGHUP and Ctrl-C call `handle`, even if they were ignored before.
+
+    A script lets the commands that it starts in the background ignore Ctrl-C.
+    """
+    before = {number: signal.getsignal(number) for number in STOP_SIGNALS}
+    try:
+        for number in STOP_SIGNALS:
+            signal.signal(number, handle)
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 class Fatal(Exception):
@@ -47,7 +65,9 @@ class Supervisor:
         self.children = {child.name: self._make(child) for child in children}
         self.failure: str | None = None
         self._report, self._check, self._on_start = report, check, on_start
-        self._stopping, self._at_once = threading.Event(), threading.Event()
+        # No events: a signal handler that sets one waits for its lock, for ever if the thread that
+        # it interrupts holds it.
+        self._stopping = self._at_once = False
         self._thread: threading.Thread | None = None
 
     @property
@@ -56,9 +76,10 @@ class Supervisor:
         return sum(running.restarts for running in self.children.values())
 
     def start(self) -> None:
-        """Start all processes; return at once."""
-        self._thread = threading.Thread(target=self._run, name="supervisor")
-        self._thread.start()
+        """Start all processes; return at once. A signal until then requests a stop."""
+        with self.signals_handled():  # a thread that is only half started could not be joined
+            self._thread = threading.Thread(target=self._run, name="supervisor")
+            self._thread.start()
 
     def add(self, child: ProcessSpec) -> None:
         """Run one more process beside the others; return at once."""
@@ -69,8 +90,8 @@ class Supervisor:
     def wait_ready(self, seconds: float = 60) -> bool:
         """Wait until every process is ready; False after `seconds`, or if all were stopped."""
         return (
-            processes.wait_until(lambda: self._stopping.is_set() or not self.unready(), seconds)
-            and not self._stopping.is_set()
+            processes.wait_until(lambda: self._stopping or not self.unready(), seconds)
+            and not self._stopping
         )
 
     def unready(self) -> list[str]:
@@ -79,17 +100,18 @@ class Supervisor:
 
     def wait(self, seconds: float | None = None) -> bool:
         """Wait until a stop is requested, or for `seconds`; return whether one was."""
-        return self._stopping.wait(seconds)
+        most = math.inf if seconds is None else seconds
+        return processes.wait_until(lambda: self._stopping, most, every=POLL_SECONDS / 2)
 
     def request_stop(self) -> None:
         """Let the processes finish; a second call kills them. Safe in a signal handler."""
-        if self._stopping.is_set():
-            self._at_once.set()
-        self._stopping.set()
+        if self._stopping:
+            self._at_once = True
+        self._stopping = True
 
     def stop(self) -> None:
         """Stop all processes and wait until they have ended. May be called twice."""
-        self._stopping.set()
+        self._stopping = True
         if self._thread is not None:
             self._thread.join()
 
@@ -109,25 +131,23 @@ class Supervisor:
         def handle(_number: int, _frame: FrameType | None) -> None:
             self.request_stop()
 
-        numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-        before = {number: signal.signal(number, handle) for number in numbers}
-        try:
+        with handled_by(handle):
             yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
 
     def _run(self) -> None:
         with contextlib.ExitStack() as at_the_end:
             at_the_end.callback(self._end_all)
-            at_the_end.callback(self._stopping.set)
+            at_the_end.callback(self._set_stopping)
             at_the_end.push(self._record_failure)  # first: `wait` returns once `_stopping` is set
             for running in self.children.values():
                 self._start_process(running)
-            while not self._stopping.wait(POLL_SECONDS):
+            while not self.wait(POLL_SECONDS):
                 self._check()
                 for running in self.children.values():
                     self._poll(running)
+
+    def _set_stopping(self) -> None:
+        self._stopping = True
 
     def _record_failure(self, _type: object, error: BaseException | None, _trace: object) -> bool:
         """Keep why the supervisor ends, for the operator; return whether that was intended."""
@@ -161,7 +181,7 @@ class Supervisor:
                 running.process.terminate()
         longest = max((running.child.stop_seconds for running in alive), default=0)
         processes.wait_until(
-            lambda: self._at_once.is_set() or not any(running.alive for running in alive), longest
+            lambda: self._at_once or not any(running.alive for running in alive), longest
         )
         for running in self.children.values():
             if running.process is not None:

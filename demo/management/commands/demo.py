@@ -3,7 +3,6 @@
 import errno
 import json
 import logging
-import signal
 import sys
 from textwrap import shorten
 from typing import Any
@@ -48,7 +47,6 @@ class Command(BaseCommand):
         """Run the demo until it ends or a signal stops it."""
         if not 1 <= speed <= 600:
             sys.exit("--speed must be between 1 and 600.")
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
         console = Console(stderr=True, highlight=False)
         if not console.is_terminal:
             console = Console(stderr=True, highlight=False, width=WIDTH)

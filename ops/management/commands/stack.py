@@ -1,6 +1,5 @@
 """manage.py stack: the whole installation on this machine, without demo data."""
 
-import signal
 import sys
 from typing import Any
 
@@ -30,8 +29,6 @@ class Command(BaseCommand):
 
     def handle(self, *_args: Any, once: bool, **_options: Any) -> None:
         """Run until a signal stops it; the exit code is 1 if a server failed for good."""
-        # until the supervisor takes over, SIGTERM must unwind like Ctrl-C to stop the servers
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
             with Stack() as stack:
                 self.stderr.write("Starting …")

@@ -16,8 +16,8 @@ def main() -> int:
         stack.prepare()
         supervisor = stack.start()
         with supervisor.signals_handled():
-            supervisor.wait_ready()
-            print("ready", flush=True)
+            if supervisor.wait_ready():
+                print("ready", flush=True)
             return supervisor.run_forever()
 
 

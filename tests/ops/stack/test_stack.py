@@ -42,9 +42,10 @@ class SmallStack:
         self.running: list[subprocess.Popen[str]] = []
         self.started: subprocess.Popen[str] | None = None  # the one that is ready
 
-    def launch(self) -> subprocess.Popen[str]:
+    def launch(self, *prefix: str) -> subprocess.Popen[str]:
+        """Start it without waiting. prefix: of its command."""
         process = subprocess.Popen(
-            [sys.executable, "-m", "tests.ops.stack.small_stack"],
+            [*prefix, sys.executable, "-m", "tests.ops.stack.small_stack"],
             cwd=ROOT,
             env=self.env,
             stdout=subprocess.PIPE,
@@ -203,13 +204,18 @@ def test_stack_stops_if_its_database_ends(running: SmallStack) -> None:
     assert running.processes() == []
 
 
-def test_stack_interrupted_during_start_leaves_no_process(stopped: SmallStack) -> None:
-    starting = stopped.launch()
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_stack_interrupted_during_start_leaves_no_process(
+    stopped: SmallStack, number: signal.Signals
+) -> None:
+    # as a script starts a command in the background
+    starting = stopped.launch("sh", "-c", "trap '' INT HUP; exec \"$@\"", "sh")
     url = "DATABASE_URL"
     running = stopped.folder / "running.json"
     assert wait_until(lambda: running.exists() and url in running.read_text(), SECONDS)
-    starting.send_signal(signal.SIGINT)
-    starting.communicate(timeout=SECONDS)
+    starting.send_signal(number)
+    output, errors = starting.communicate(timeout=SECONDS)
+    assert (output, "KeyboardInterrupt" in errors) == ("", True)
     assert wait_until(lambda: not stopped.processes(), SECONDS)
 
 

@@ -6,6 +6,8 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
 import pytest
 
@@ -124,6 +126,28 @@ def test_second_stop_request_does_not_wait(make: Make) -> None:
     supervisor.request_stop()
     supervisor.stop()
     assert supervisor.children["stubborn"].pid is None
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize("step", range(1, 12))
+def test_signal_at_any_moment_of_the_wait_ends_it(make: Make, step: int) -> None:
+    supervisor, steps = make(ProcessSpec("a", SLEEPER)), 0
+
+    def trace(_frame: FrameType, event: str, _: object) -> Any:
+        nonlocal steps
+        steps += event == "line"
+        if event == "line" and steps == step:
+            signal.raise_signal(signal.SIGTERM)
+        return trace
+
+    with supervisor.signals_handled():
+        before = sys.gettrace()
+        sys.settrace(trace)
+        try:
+            assert supervisor.wait(20)
+        finally:
+            sys.settrace(before)
+    assert steps >= step
 
 
 def test_fatal_check_stops_all_children(make: Make) -> None:
