@@ -16,7 +16,8 @@ from signals import services
 from signals.alert_reading import AlertOrder
 from signals.alert_sequence import late_entry, lock_alert_order, opened_later, record_order
 from signals.draft import SignalDraft
-from signals.ingest import REPLAY_WINDOW, require_own_feed, save_draft
+from signals.errors import FieldError, InvalidSignalError, field_errors
+from signals.ingest import REPLAY_WINDOW, further_errors, other_feed_error, save_draft
 from signals.listings import require_listed_pair
 from signals.models import Action, Direction, Feed, Origin, ReceivedAlert, Signal
 from signals.open_signals import OpenSignal, all_open_signals, closed_by_feed, open_signals
@@ -57,20 +58,24 @@ def carry_out(feed: Feed, order: AlertOrder) -> Outcome:
     Raises what `save_draft` and `publish` raise, and ConflictError ALERT_OUT_OF_ORDER,
     DUPLICATE_SIGNAL; the caller must then roll back.
     """
-    require_own_feed(feed, order.feed)
+    if wrong_feed := other_feed_error(feed, order.feed):
+        raise _all_errors(feed, order, wrong_feed)
     lock_alert_order(feed, order.pair)
     known = _received_before(feed, order)
     if known and order.sent_at is not None:
         return _earlier_outcome(known)
-    closing = Closing(order.side) if order.opening is None else None
     if order.pair:
-        pair = resolve_pair(feed, order.pair, field=order.symbol_field, closing=closing)
-        order = _with_pair(order, pair)
+        try:
+            order = _with_pair(order, _resolved(feed, order))
+        except InvalidInputError as error:
+            raise _all_errors(feed, order, error) from error
     closed, skipped = _to_close(feed, order, known)
     if known and not closed:
         return _earlier_outcome(known)
     withheld = _withheld(feed, order)
     if withheld and not closed:
+        if isinstance(withheld, InvalidInputError):
+            raise _all_errors(feed, order, withheld)
         raise withheld
     name = _name(order)
     signals = tuple(
@@ -88,6 +93,33 @@ def carry_out(feed: Feed, order: AlertOrder) -> Outcome:
     summary = _summary(order, closed, skipped, withheld)
     record_order(feed, order, summary, signals)
     return Outcome(signals, True, order.change, summary)
+
+
+def _all_errors(feed: Feed, order: AlertOrder, first: InvalidInputError) -> InvalidSignalError:
+    """Return an error of an alert with everything else that is wrong with it."""
+    errors = [*field_errors(first)]
+    if order.opening_error is not None:
+        errors += field_errors(order.opening_error)
+    if order.opening is None and first.field != order.symbol_field:
+        errors += _symbol_errors(feed, order)
+    draft = replace(order.opening or order.closing, feed=order.feed)
+    errors += further_errors([draft], errors, lambda _: feed, Origin.ALERT)
+    return InvalidSignalError(list(dict.fromkeys(errors)))
+
+
+def _symbol_errors(feed: Feed, order: AlertOrder) -> tuple[FieldError, ...]:
+    """Return what is wrong with the symbol of an alert that only closes."""
+    try:
+        pair = order.pair and _resolved(feed, order)
+    except InvalidInputError as error:
+        return field_errors(error)
+    unlisted = _unlisted(feed, _with_pair(order, pair))
+    return field_errors(unlisted) if unlisted else ()
+
+
+def _resolved(feed: Feed, order: AlertOrder) -> str:
+    closing = Closing(order.side) if order.opening is None else None
+    return resolve_pair(feed, order.pair, field=order.symbol_field, closing=closing)
 
 
 def _with_pair(order: AlertOrder, pair: str) -> AlertOrder:

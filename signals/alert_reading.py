@@ -18,6 +18,7 @@ from common.money import plain, read_decimal
 from common.reason_codes import Code
 from signals import strict_json
 from signals.draft import SignalDraft
+from signals.errors import InvalidSignalError, field_errors
 from signals.field_table import ENTRY_FIELDS, LEFT_OUT, Door
 from signals.fields import Fields
 from signals.intake import MAX_VALIDITY_SECONDS, read_close_fraction, read_fields, read_signal
@@ -91,7 +92,15 @@ def read_alert(body: bytes) -> AlertSignal | AlertOrder:
     if action == Action.CLOSE and not referred:
         return _close_without_reference(parsed)
     draft = read_signal(parsed)
-    return AlertSignal(draft, None if action else _opposite(draft))
+    try:
+        return AlertSignal(draft, None if action else _opposite(draft))
+    except InvalidInputError as error:
+        raise InvalidSignalError(field_errors(error), (only_feed(draft.feed),)) from error
+
+
+def only_feed(named: str) -> SignalDraft:
+    """Return what can still be checked of an alert that does not say what it trades: its feed."""
+    return SignalDraft(action=Action.CLOSE, feed=named)
 
 
 def ambiguous(direction: Direction) -> InvalidInputError:
@@ -142,9 +151,9 @@ def _strategy_order(parsed: Mapping[str, Any]) -> AlertOrder:
             detail = f"The order of a strategy has no {name}: {reason}."
             fields.add_error(Code.FIELD_INVALID, name, detail)
     fields.refuse_unknown()
-    fields.raise_errors()
+    _raise_errors(fields, feed)
     meaning = meaning_of(order)
-    opening, opening_error = _opening_or_error(parsed, meaning, names, sent_at)
+    opening, opening_error = _opening_or_error(parsed, meaning, names, sent_at, feed)
     identity = {**names, "pair": pair, "sent_at": sent_at, "price": str(parsed.get("price") or "")}
     return AlertOrder(
         meaning=meaning,
@@ -159,6 +168,11 @@ def _strategy_order(parsed: Mapping[str, Any]) -> AlertOrder:
         opening_error=opening_error,
         feed=feed,
     )
+
+
+def _raise_errors(fields: Fields, feed: str) -> None:
+    if fields.errors:
+        raise InvalidSignalError(fields.errors, (only_feed(feed),))
 
 
 def _order(fields: Fields) -> StrategyOrder:
@@ -257,7 +271,11 @@ def _is_unfilled(fields: Fields, name: str, text: str) -> bool:
 
 
 def _opening_or_error(
-    parsed: Mapping[str, Any], meaning: Meaning, names: Mapping[str, str], sent_at: datetime | None
+    parsed: Mapping[str, Any],
+    meaning: Meaning,
+    names: Mapping[str, str],
+    sent_at: datetime | None,
+    feed: str,
 ) -> tuple[SignalDraft | None, InvalidInputError | None]:
     """Return what an order opens. If a reversal cannot open, return its error: it still closes.
 
@@ -266,14 +284,16 @@ def _opening_or_error(
     if meaning.opens is None:
         return None, None
     try:
-        return replace(_opening(parsed, meaning, names), sent_at=sent_at), None
+        return replace(_opening(parsed, meaning, names, feed), sent_at=sent_at), None
     except InvalidInputError as error:
         if meaning.closes is None:
             raise
         return None, error
 
 
-def _opening(parsed: Mapping[str, Any], meaning: Meaning, names: Mapping[str, str]) -> SignalDraft:
+def _opening(
+    parsed: Mapping[str, Any], meaning: Meaning, names: Mapping[str, str], feed: str
+) -> SignalDraft:
     """Return the OPEN signal of an order that begins a trade."""
     symbol = _symbol_field(parsed)
     entry = {name: parsed[name] for name in ENTRY_FIELDS if parsed.get(name) is not None}
@@ -290,7 +310,7 @@ def _opening(parsed: Mapping[str, Any], meaning: Meaning, names: Mapping[str, st
     entry |= {"symbol": parsed[symbol], "direction": meaning.opens, "note": note}
     fields = Fields({**entry, "action": Action.OPEN}, errors=fields.errors)
     draft = read_fields(fields)
-    fields.raise_errors(draft)
+    fields.raise_errors(replace(draft, symbol_field=symbol, feed=feed))
     return replace(draft, external_id="", symbol_field=symbol)
 
 
@@ -312,7 +332,7 @@ def _close_without_reference(parsed: Mapping[str, Any]) -> AlertOrder:
     feed = fields.text("feed", 60)
     refuse_for_action(Action.CLOSE, fields)
     fields.refuse_unknown()
-    fields.raise_errors()
+    _raise_errors(fields, feed)
     identity = {
         **names, "note": closing.note, "strategy_id": closing.strategy_id,
         "trade_plan_id": closing.trade_plan_id, "pair": pair, "side": side,

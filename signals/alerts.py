@@ -10,9 +10,10 @@ from common.errors import FillcastError, InvalidInputError, NotAllowedError
 from common.reason_codes import Code
 from signals import services
 from signals.alert_orders import Outcome, carry_out
-from signals.alert_reading import AlertOrder, AlertSignal, ambiguous, read_alert
+from signals.alert_reading import AlertOrder, AlertSignal, ambiguous, only_feed, read_alert
 from signals.alert_sequence import lock_alert_order, record_signal, require_in_order
-from signals.errors import FieldError, InvalidSignalError
+from signals.draft import SignalDraft
+from signals.errors import FieldError, InvalidSignalError, field_errors
 from signals.feeds import signature_of, token_for
 from signals.ingest import REPLAY_WINDOW, referred_pair, save_draft, with_feed_errors
 from signals.locks import candidates_shared
@@ -60,7 +61,7 @@ def receive_alert(*, feed_slug: str, secret: str, body: bytes, signature: str = 
     if not token.feed.is_approved:
         raise NotAllowedError(Code.FEED_NOT_APPROVED)
     with on_behalf_of(token.feed.owner):
-        with with_feed_errors(lambda _: token.feed):
+        with with_feed_errors(lambda _: token.feed, Origin.ALERT):
             alert = read_alert(body)
             _verify_time(alert, token)
         if isinstance(alert, AlertOrder):
@@ -76,12 +77,13 @@ def _save_and_publish(feed: Feed, alert: AlertSignal) -> Outcome:
     else:
         lock_alert_order(feed, draft.pair if opens else referred_pair(feed, draft))
     if opens:  # a MODIFY or CLOSE has the pair of the signal that it refers to
-        pair = resolve_pair(feed, draft.pair, field=draft.symbol_field)
-        draft = dataclasses.replace(draft, pair=pair)
+        draft = dataclasses.replace(draft, pair=_resolved(feed, draft))
     if alert.opposite and last_is_unended(feed.pk, draft.pair, alert.opposite):
         known = draft.external_id and feed.signals.filter(external_id=draft.external_id).exists()
         if not known and draft.direction:
-            raise ambiguous(draft.direction)
+            errors = field_errors(ambiguous(draft.direction))
+            with with_feed_errors(lambda _: feed, Origin.ALERT):
+                raise InvalidSignalError(errors, (only_feed(draft.feed),))
     signal, created = save_draft(feed, draft, origin=Origin.ALERT, by=feed.owner)
     if not signal.is_published and signal.cancelled_at is None:
         require_in_order(feed, signal, draft)
@@ -89,6 +91,15 @@ def _save_and_publish(feed: Feed, alert: AlertSignal) -> Outcome:
         record_signal(feed, signal, draft)
         signal.refresh_from_db()
     return Outcome((signal,), created)
+
+
+def _resolved(feed: Feed, draft: SignalDraft) -> str:
+    """Return the pair of an alert's symbol. Raises InvalidSignalError with all of its errors."""
+    with with_feed_errors(lambda _: feed, Origin.ALERT):
+        try:
+            return resolve_pair(feed, draft.pair, field=draft.symbol_field)
+        except InvalidInputError as error:
+            raise InvalidSignalError(field_errors(error), (draft,)) from error
 
 
 def _verify_signature(token: FeedToken, body: bytes, signature: str) -> None:
@@ -102,9 +113,13 @@ def _verify_signature(token: FeedToken, body: bytes, signature: str) -> None:
 
 def _verify_time(alert: AlertSignal | AlertOrder, token: FeedToken) -> None:
     """Raise InvalidSignalError for an alert that could be replayed: too old, or without a time."""
-    drafts = () if isinstance(alert, AlertOrder) else (alert.draft,)
-    sent_at = alert.sent_at if isinstance(alert, AlertOrder) else alert.draft.sent_at
-    has_external_id = any(draft.external_id for draft in drafts)
+    if isinstance(alert, AlertOrder):
+        sent_at, has_external_id = alert.sent_at, False
+        opening = alert.opening or only_feed(alert.feed)
+        drafts = (dataclasses.replace(opening, feed=alert.feed),)
+    else:
+        sent_at, has_external_id = alert.draft.sent_at, bool(alert.draft.external_id)
+        drafts = (alert.draft,)
     if sent_at is None:
         if token.signing_key and not has_external_id:
             detail = "A signed alert needs its time or an external_id, so that it works only once."

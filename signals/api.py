@@ -1,7 +1,7 @@
 """REST API of feeds and signals."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from django.db import transaction
@@ -34,7 +34,7 @@ from signals.feed_serializers import (
     FeedTokenSerializer,
     NewFeedTokenSerializer,
 )
-from signals.ingest import build_unsaved, save_draft, with_feed_errors
+from signals.ingest import build_unsaved, require_feed, save_draft, with_feed_errors
 from signals.intake import read_bracket, read_signal
 from signals.locks import candidates_shared
 from signals.models import Action, Approval, Direction, Feed, Origin, Signal
@@ -291,7 +291,7 @@ class SignalViewSet(
         with with_feed_errors(lambda draft: _feed_to_publish_in(draft.feed, user)):
             drafts = read_pair(request.data, key=idempotency_key(request))
         with transaction.atomic():
-            feed = _feed_to_publish_in(drafts[0].feed, user)
+            feed = _feed_of(drafts, user)
             if publishes := _wants_publication(request):
                 candidates_shared(feed.pk)
             legs, created = save_pair(feed, drafts, origin=Origin.API, by=user)
@@ -314,7 +314,7 @@ class SignalViewSet(
         with with_feed_errors(lambda draft: _feed_to_publish_in(draft.feed, user)):
             drafts = read_pair(request.data)
         with transaction.atomic():
-            feed = _feed_to_publish_in(drafts[0].feed, user)
+            feed = _feed_of(drafts, user)
             legs = build_unsaved_pair(feed, drafts)
         expected = zip(legs, preview_pair(legs), strict=True)
         shown = [visible_to(user, leg, one) for leg, one in expected]
@@ -324,7 +324,7 @@ class SignalViewSet(
         draft = _with_key(draft, request)
         user = caller(request)
         with transaction.atomic():
-            feed = _feed_to_publish_in(draft.feed, user)
+            feed = _feed_of([draft], user)
             if publishes := _wants_publication(request):
                 candidates_shared(feed.pk)  # before the feed's lock, which `save_draft` takes
             signal, created = save_draft(feed, draft, origin=Origin.API, by=user)
@@ -365,7 +365,7 @@ class SignalViewSet(
         draft = _read(read_signal, request)
         user = caller(request)
         with transaction.atomic():
-            feed = _feed_to_publish_in(draft.feed, user)
+            feed = _feed_of([draft], user)
             signal = build_unsaved(feed, draft)
         return Response(PreviewSerializer(visible_to(user, signal, preview(signal))).data)
 
@@ -428,6 +428,10 @@ def _with_key(draft: SignalDraft, request: Request) -> SignalDraft:
     if draft.external_id or not (key := idempotency_key(request)):
         return draft
     return dataclasses.replace(draft, external_id=key)
+
+
+def _feed_of(drafts: Sequence[SignalDraft], user: User) -> Feed:
+    return require_feed(lambda draft: _feed_to_publish_in(draft.feed, user), drafts)
 
 
 def _feed_to_publish_in(slug: str, user: User) -> Feed:

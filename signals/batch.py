@@ -13,7 +13,7 @@ from common.reason_codes import Code
 from signals import services, strict_json
 from signals.draft import SignalDraft
 from signals.errors import FieldError, field_errors
-from signals.ingest import save_draft, with_feed_errors
+from signals.ingest import require_feed, save_draft, with_feed_errors
 from signals.intake import read_signal
 from signals.locks import candidates_shared
 from signals.models import Approval, Feed, Origin, Signal
@@ -108,7 +108,7 @@ class Publisher:
         with with_feed_errors(self._feed):
             draft = read_signal(entry.data)
         draft = self._with_external_id(draft)
-        feed = self._feed(draft)
+        feed = require_feed(self._feed, [draft])
         candidates_shared(feed.pk)  # before the feed's lock, which `save_draft` takes
         signal, is_new = save_draft(feed, draft, origin=Origin.FILE, by=self.by)
         if is_new:

@@ -112,7 +112,9 @@ def build_unsaved(feed: Feed, draft: SignalDraft) -> Signal:
 
 
 @contextmanager
-def with_feed_errors(find_feed: Callable[[SignalDraft], Feed]) -> Iterator[None]:
+def with_feed_errors(
+    find_feed: Callable[[SignalDraft], Feed], origin: Origin = Origin.API
+) -> Iterator[None]:
     """Add to the errors of a signal that is read here those that its feed and the market show.
 
     So its sender gets all of them at once. find_feed: returns the feed that the signal is for, or
@@ -121,14 +123,31 @@ def with_feed_errors(find_feed: Callable[[SignalDraft], Feed]) -> Iterator[None]
     try:
         yield
     except InvalidSignalError as error:
-        more = further_errors(error.drafts, error.errors, find_feed)
+        more = further_errors(error.drafts, error.errors, find_feed, origin)
         raise InvalidSignalError([*error.errors, *more]) from error
+
+
+def require_feed(
+    find_feed: Callable[[SignalDraft], Feed],
+    drafts: Sequence[SignalDraft],
+    origin: Origin = Origin.API,
+) -> Feed:
+    """Return the feed of a signal that was read, of an OCO pair both legs, by `find_feed`.
+
+    Raises what that raises, with what else is wrong with the signal now.
+    """
+    with with_feed_errors(find_feed, origin):
+        try:
+            return find_feed(drafts[0])
+        except InvalidInputError as error:
+            raise InvalidSignalError(field_errors(error), drafts) from error
 
 
 def further_errors(
     drafts: Sequence[SignalDraft],
     errors: Sequence[FieldError],
     find_feed: Callable[[SignalDraft], Feed],
+    origin: Origin = Origin.API,
 ) -> list[FieldError]:
     """Return what a feed and the market show of drafts that have errors already.
 
@@ -138,43 +157,44 @@ def further_errors(
     for index, draft in enumerate(drafts):
         at = f"legs.{index}." if len(drafts) > 1 else ""
         failed = {one.field.removeprefix(at).partition(".")[0] for one in errors}
-        for one in _found_beside(draft, failed, find_feed):
+        for one in _found_beside(draft, failed, find_feed, origin):
             is_shared = not at or one.field in (draft.symbol_field, "feed")
             found.append(one if is_shared else replace(one, field=f"{at}{one.field}"))
     return list(dict.fromkeys(found))
 
 
 def _found_beside(
-    draft: SignalDraft, failed: Collection[str], find_feed: Callable[[SignalDraft], Feed]
+    draft: SignalDraft,
+    failed: Collection[str],
+    find_feed: Callable[[SignalDraft], Feed],
+    origin: Origin,
 ) -> list[FieldError]:
     """Return what a feed finds wrong with a draft of which some fields could not be read."""
+    found: Sequence[FieldError] = ()
     try:
         with transaction.atomic():
-            _values(find_feed(draft), draft, Origin.API, failed=failed)
-    except InvalidInputError as error:
-        return [one for one in field_errors(error) if one.field.partition(".")[0] not in failed]
+            _values(find_feed(draft), draft, origin, failed=failed)
+    except InvalidSignalError as error:
+        found = error.errors
+    except InvalidInputError as error:  # by find_feed: the times need no feed
+        found = [*field_errors(error), *_end_errors(draft, origin, market_now(), failed)]
     except (ConflictError, NotAllowedError):
         pass  # what could be read is not what was meant, so only its own errors are sure
-    return []
+    return [one for one in found if one.field.partition(".")[0] not in failed]
 
 
 def _feed_error(feed: Feed, draft: SignalDraft) -> InvalidInputError | None:
     if feed.archived_at is not None:
         return InvalidInputError(Code.FEED_UNKNOWN, "The feed is archived.", field="feed")
-    return _other_feed_error(feed, draft.feed)
+    return other_feed_error(feed, draft.feed)
 
 
-def _other_feed_error(feed: Feed, named: str) -> InvalidInputError | None:
+def other_feed_error(feed: Feed, named: str) -> InvalidInputError | None:
+    """Return the error if a signal that was sent to `feed` names another one."""
     if named and named != feed.slug:
         detail = f"The signal names the feed {named!r}, but was sent to {feed.slug!r}."
         return InvalidInputError(Code.FIELD_INVALID, detail, field="feed")
     return None
-
-
-def require_own_feed(feed: Feed, named: str) -> None:
-    """Raise InvalidInputError if a signal that was sent to `feed` names another one."""
-    if error := _other_feed_error(feed, named):
-        raise error
 
 
 def _existing(feed: Feed, draft: SignalDraft, digest: str, origin: Origin) -> Signal | None:
@@ -249,7 +269,8 @@ def _end_errors(
         detail = f"valid_until {draft.valid_until.isoformat()} has passed; it is {now.isoformat()}."
         yield FieldError(Code.SIGNAL_ENDED, "valid_until", detail)
     until = _own_end(draft, now)
-    if until is not None and until > now and draft.execution_style and not failed:
+    is_read = not {*failed} - {"feed"}
+    if until is not None and until > now and draft.execution_style and is_read:
         values: dict[str, Any] = {"valid_until": until}
         values |= {name: getattr(draft, name) for name in (*STYLE_FIELDS, "action")}
         yield from style_errors(values, now=max(now, draft.not_before or now))

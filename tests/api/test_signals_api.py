@@ -117,6 +117,18 @@ def test_signals_are_sent_to_ones_own_feeds_only(world: World) -> None:
     assert send(world, "olga").status_code == 201
 
 
+@pytest.mark.parametrize("wrong", [{}, {"sl": "NaN"}])
+@pytest.mark.parametrize(("feed", "code"), [("nowhere", "FEED_UNKNOWN"), (None, "FIELD_REQUIRED")])
+def test_unknown_feed_hides_no_fault_that_needs_no_feed(
+    world: World, feed: str | None, code: str, wrong: dict[str, str]
+) -> None:
+    ended = {"close_at": "2020-01-01T00:00:00Z", "valid_until": "2020-01-01T00:00:00Z"}
+    errors = send(world, "paula", feed=feed, **ended, **wrong).json()["errors"]
+    found = {error["field"]: error["code"] for error in errors}
+    expected = {"feed": code, "close_at": "SIGNAL_ENDED", "valid_until": "SIGNAL_ENDED"}
+    assert found == expected | ({"sl": "NUMBER_MALFORMED"} if wrong else {})
+
+
 def test_only_operators_approve_signals(world: World) -> None:
     newcomer = Feed.objects.create(slug="newcomer", name="n", owner=world.paula)
     signal_id = send(world, feed="newcomer").json()["id"]

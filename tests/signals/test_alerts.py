@@ -482,3 +482,63 @@ def test_signing_key_is_sealed_with_its_tokens_secret(feed: Feed) -> None:
     assert post(feed, secret, data, signature=feeds.signature_of(token.signing_key, data))
     forged = feeds.signature_of(stored, data)  # with the key from a copy of the database
     assert isinstance(rejection(feed, secret, data, signature=forged), NotAllowedError)
+
+
+STRATEGY = {
+    "ticker": "EURUSD", "action": "buy", "market_position": "long",
+    "prev_market_position": "flat",
+}  # fmt: skip
+
+
+def faults(error: FillcastError) -> list[tuple[str, str]]:
+    assert isinstance(error, InvalidInputError)
+    return [(one.code, one.field) for one in field_errors(error)]
+
+
+@pytest.mark.parametrize(
+    ("fields", "others"),
+    [
+        ({**ALERT, "direction": "up"}, [("FIELD_INVALID", "direction")]),
+        ({"symbol": "EURUSD", "direction": "buy"}, [("ALERT_AMBIGUOUS", "action")]),
+        ({**ALERT, "symbol": "NOWHERE"}, [("SYMBOL_UNKNOWN", "symbol")]),
+        (
+            {**ALERT, "close_at": "2020-01-01T00:00:00Z"},
+            [("SIGNAL_ENDED", "close_at")],
+        ),
+        # ---- the order of a strategy ----
+        ({**STRATEGY, "action": "up", "time": "now"}, [("FIELD_INVALID", "action"),
+                                                      ("FIELD_INVALID", "time")]),
+        ({**STRATEGY, "time": "2020-01-01T00:00:00Z"}, [("ALERT_TOO_OLD", "time")]),
+        ({**STRATEGY, "time": None}, [("FIELD_REQUIRED", "timenow")]),
+        ({**STRATEGY, "sl": "NaN"}, [("NUMBER_MALFORMED", "sl")]),
+        ({**STRATEGY, "valid_until": "2020-01-01T00:00:00Z"}, [("SIGNAL_ENDED", "valid_until")]),
+        ({**STRATEGY, "ticker": "NOWHERE"}, [("SYMBOL_UNKNOWN", "ticker")]),
+        (  # a reversal
+            {**STRATEGY, "prev_market_position": "short", "sl": "NaN"},
+            [("NUMBER_MALFORMED", "sl")],
+        ),
+        # ---- a close by symbol ----
+        ({"action": "CLOSE", "symbol": "EURUSD", "close_fraction": "2"},
+         [("FIELD_INVALID", "close_fraction")]),
+        (
+            {"action": "CLOSE", "symbol": "NOWHERE", "valid_until": "2020-01-01T00:00:00Z"},
+            [("SYMBOL_UNKNOWN", "symbol"), ("SIGNAL_ENDED", "valid_until")],
+        ),
+        ({"action": "CLOSE", "all": True, "valid_until": "2020-01-01T00:00:00Z"},
+         [("SIGNAL_ENDED", "valid_until")]),
+    ],
+)  # fmt: skip
+def test_wrong_feed_hides_no_other_fault_of_an_alert(
+    feed: Feed, secret: str, fields: dict[str, Any], others: list[tuple[str, str]]
+) -> None:
+    given = {"time": market_now().isoformat(), **fields, "feed": "another"}
+    data = json.dumps({name: value for name, value in given.items() if value is not None})
+    found = faults(rejection(feed, secret, data.encode()))
+    assert sorted(found) == sorted([("FIELD_INVALID", "feed"), *others])
+
+
+def test_unknown_symbol_hides_no_other_fault_of_a_strategy(feed: Feed, secret: str) -> None:
+    given = {**STRATEGY, "time": market_now().isoformat(), "ticker": "NOWHERE",
+             "close_at": "2020-01-01T00:00:00Z"}  # fmt: skip
+    found = faults(rejection(feed, secret, json.dumps(given).encode()))
+    assert sorted(found) == [("SIGNAL_ENDED", "close_at"), ("SYMBOL_UNKNOWN", "ticker")]
