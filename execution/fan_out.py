@@ -41,6 +41,7 @@ from execution.base.statements import (
 from execution.exits import orders as exits
 from execution.exits.partial_closes import remember_partial_close
 from execution.models import BY_HAND_PRIORITY, FEED_PRIORITY, may_move_sql
+from execution.modify_lines import write_modify_lines
 from execution.order_ends import move_ends
 from execution.passed_entries import cancel_passed_entries
 from positions.broker_levels import MOVE_LEVELS_SQL
@@ -415,6 +416,7 @@ def _modify(signal: Signal) -> FanOut:
     locked = signal_changes.lock_accounts_of(signal)
     unfilled = rows(LOCK_UNFILLED, (signal.refers_to_id,))
     waiting = [row for row in unfilled if row.status in LIVE]
+    write_modify_lines(signal)
     _drop_own_levels(signal)
     signal_changes.change_entries(signal, locked)
     move_ends(signal)

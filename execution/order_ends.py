@@ -53,6 +53,11 @@ def seconds_until_end(valid_until: datetime | None) -> float | None:
 
 
 # ---- by a signal ---------------------------------------------------------------------------------
+_MOMENT = "to_char(m.{} AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS') || ' UTC'"
+_FROM_TO = (
+    f"'end ' || coalesce({_MOMENT.format('old_end')}, 'none')"
+    f" || ' to ' || {_MOMENT.format('new_end')} || '; by ' || %(name)s"
+)
 # Slices end with their entry. The orders are locked. What is being sent gets its end as well: only
 # a broker's own expiry counts before it, and that is settled by `refuse_prolonged`. An entry that
 # is being cancelled keeps its end, and states that the signal's one was refused.
@@ -100,14 +105,12 @@ WITH wanted AS (
         log_rows_sql(
             "moved m",
             code=f"'{Code.ORDER_CHANGED.value}'",
-            detail="'valid until ' || to_char(m.new_end AT TIME ZONE 'UTC',"
-            " 'YYYY-MM-DD HH24:MI:SS') || ' UTC, by ' || %(name)s",
+            detail=_FROM_TO,
         ),
         log_rows_sql(
             "refused m",
             code=f"'{Code.ORDER_BEING_CANCELLED.value}'",
-            detail="'valid until ' || to_char(m.new_end AT TIME ZONE 'UTC',"
-            " 'YYYY-MM-DD HH24:MI:SS') || ' UTC, by ' || %(name)s",
+            detail=_FROM_TO,
         ),
     )
 }

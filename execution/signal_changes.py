@@ -57,6 +57,16 @@ _WANTED = f"""
   WHERE signal_id = %(refers_to)s AND leg = 'entry' AND leg LIKE 'entry%%'
     AND (done_at IS NULL OR {may_move_sql("execution_order")})) entries"""
 _CHANGED = "(old_limit, old_stop) IS DISTINCT FROM (new_limit, new_stop)"
+_FROM_TO = (
+    "concat_ws(', ', "
+    + ", ".join(
+        f"CASE WHEN m.old_{name} IS DISTINCT FROM m.new_{name} THEN '{name} price '"
+        f" || coalesce(trim_scale(m.old_{name})::text, 'none')"
+        f" || ' to ' || trim_scale(m.new_{name})::text END"
+        for name in ("limit", "stop")
+    )
+    + ") || '; by ' || %(name)s"
+)
 
 CHANGE_UNSENT = f"""
 WITH wanted AS ({_WANTED}
@@ -76,11 +86,7 @@ WITH wanted AS ({_WANTED}
   SELECT id, connection_id, %(signal_id)s, requested_quantity, requested_quantity, new_limit,
     old_limit, new_stop, old_stop, 'DONE', %(name)s, clock_timestamp() FROM moved
 )
-{
-    insert_log_sql(
-        log_rows_sql("moved m", code=f"'{Code.ORDER_CHANGED.value}'", detail="'by ' || %(name)s")
-    )
-}
+{insert_log_sql(log_rows_sql("moved m", code=f"'{Code.ORDER_CHANGED.value}'", detail=_FROM_TO))}
 """
 
 # A newer signal replaces what an earlier one still waits for.
@@ -102,7 +108,7 @@ WITH wanted AS ({_WANTED}
         log_rows_sql(
             "wanted m JOIN waiting ON order_id = m.id",
             code=f"'{Code.CHANGE_REQUESTED.value}'",
-            detail="'by ' || %(name)s",
+            detail=_FROM_TO,
         )
     )
 }

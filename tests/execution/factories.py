@@ -299,6 +299,15 @@ def log_codes(order_id: int) -> list[tuple[str, str]]:
     return [(row.code, row.status) for row in found]
 
 
+def log_texts(order_id: int, code: str) -> list[str]:
+    """Details of an order's log lines with this code, in order."""
+    found = rows(
+        "SELECT detail FROM execution_executionlog WHERE order_id = %s AND code = %s ORDER BY id",
+        (order_id, code),
+    )
+    return [row.detail for row in found]
+
+
 def events(kind: str) -> list[dict[str, Any]]:
     found = rows("SELECT payload FROM events_event WHERE kind = %s ORDER BY id", (kind,))
     return [row.payload for row in found]

@@ -201,3 +201,43 @@ def test_price_that_the_entry_does_not_have_is_refused_with_all_faults(
         save_draft(feed, draft, origin=Origin.API, by=None)
     assert [one.field for one in field_errors(refused.value)] == ["open_price", "stop_price"]
     assert ChangeState.WAITING not in {one.state for one in EntryChange.objects.all()}
+
+
+# ---- the order's log -----------------------------------------------------------------------------
+def test_log_states_the_old_and_the_new_price(opened: Signal, broker: FakeBroker) -> None:
+    first = modify(opened)
+    send()
+    second = modify(opened, open_price=D("1.09300"))
+    assert factories.log_texts(order().pk, "ORDER_CHANGED") == [
+        f"limit price 1.095 to 1.094; by {first.number}"
+    ]
+    assert factories.log_texts(order().pk, "CHANGE_REQUESTED") == [
+        f"limit price 1.094 to 1.093; by {second.number}"
+    ]
+
+
+def test_log_states_the_old_and_the_new_end(opened: Signal, broker: FakeBroker) -> None:
+    until = market_now() + HOUR
+    assert opened.valid_until is None or opened.valid_until != until
+    moved = modify(opened, open_price=None, valid_until=until)
+    [text] = factories.log_texts(order().pk, "ORDER_CHANGED")
+    old = opened.valid_until
+    before = f"{old:%Y-%m-%d %H:%M:%S} UTC" if old else "none"
+    assert text == f"end {before} to {until:%Y-%m-%d %H:%M:%S} UTC; by {moved.number}"
+
+
+def test_log_states_the_levels_of_an_entry_that_has_not_filled(
+    opened: Signal, broker: FakeBroker
+) -> None:
+    """Those of a person give way: they are what it had."""
+    send()
+    first = modify(
+        opened, open_price=None, sl=D("1.089"), targets=[("1.11", "0.5"), ("1.12", "0.5")]
+    )
+    Order.objects.update(own_stop_loss=D("1.0885"), own_take_profit=D("1.105"))
+    second = modify(opened, open_price=None, sl=D("1.087"), targets=[("1.13", "1")])
+    modify(opened, open_price=None, sl=D("1.087"))
+    assert factories.log_texts(order().pk, "ORDER_CHANGED") == [
+        f"stop loss 1.09 to 1.089, targets none to 1.11 1.12; by {first.number}",
+        f"stop loss 1.0885 to 1.087, targets 1.105 1.12 to 1.13; by {second.number}",
+    ]

@@ -266,6 +266,60 @@ def test_modify_sets_a_price_limit_where_there_was_none(
     assert seen()[2][1:3] == ("DENIED", "SLICE_PRICE_LIMIT")
 
 
+def test_price_limit_of_a_modify_is_stated_on_each_order_of_the_entry(
+    feed: Feed, account: ExecutionConnection
+) -> None:
+    """From what to what and by which signal; a slice that is sent already says why it is not its.
+
+    The same limit again is no change.
+    """
+    signal = factories.signal(feed, **TWAP, price_limit=D("1.10050"))
+    factories.fill_all()
+    factories.pass_time(20)
+    refresh()
+    assert len(factories.claim_all()) == 1  # the second is being sent
+    moved = modify(signal, price_limit=D("1.10100"))
+    modify(signal, price_limit=D("1.10100"))
+    entry, second, third = Order.objects.order_by("id")
+    text = "price limit 1.1005 to 1.101"
+    assert factories.log_texts(entry.pk, "ORDER_CHANGED") == [
+        f"{text}, for the slices that are not sent yet; by {moved.number}"
+    ]
+    assert factories.log_texts(third.pk, "ORDER_CHANGED") == [f"{text}; by {moved.number}"]
+    assert factories.log_texts(second.pk, "ORDER_CHANGED") == []
+    assert factories.log_texts(second.pk, "CHANGE_UNSUPPORTED") == [
+        f"{text}: it counts for slices that are not sent yet, and this one is; by {moved.number}"
+    ]
+
+
+def test_price_limit_of_an_entry_that_waits_is_stated_on_it(
+    feed: Feed, account: ExecutionConnection
+) -> None:
+    """Also of one that waits for another signal."""
+    other = factories.signal(feed)
+    factories.fill_all()
+    waits: dict[str, Any] = {"after_signal": other, "after_state": "CLOSED"}
+    cases: list[dict[str, Any]] = [{}, waits]
+    for fields in cases:
+        signal = factories.signal(feed, **TWAP, **fields)
+        moved = modify(signal, price_limit=D("1.10100"))
+        entry = Order.objects.get(signal=signal)
+        text = f"price limit none to 1.101; by {moved.number}"
+        assert factories.log_texts(entry.pk, "ORDER_CHANGED") == [text]
+
+
+def test_price_limit_after_the_last_slice_leaves_no_line(
+    feed: Feed, account: ExecutionConnection
+) -> None:
+    signal = factories.signal(feed, **TWAP)
+    factories.fill_all()
+    next_slice()
+    next_slice()
+    modify(signal, price_limit=D("1.10100"))
+    for order in Order.objects.all():
+        assert factories.log_texts(order.pk, "ORDER_CHANGED") == []
+
+
 def test_price_limit_that_waits_for_approval_does_not_count(
     feed: Feed, account: ExecutionConnection
 ) -> None:
