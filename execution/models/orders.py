@@ -299,7 +299,7 @@ class Order(models.Model):
                 name="order_waiting",
                 condition=~Q(reason="") & Q(status=Status.PENDING),
             ),
-            models.Index(
+            models.Index(  # `order_with_broker` has all that rest at brokers, too
                 fields=["answer_by"], name="order_in_flight", condition=Q(status__in=IN_FLIGHT)
             ),
             models.Index(

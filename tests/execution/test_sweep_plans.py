@@ -476,6 +476,29 @@ def test_sweeps_touch_live_rows_only(piled_up: Order, lanes: str) -> None:
             assert all("Index Cond" in scan for scan in found), (name, found)
 
 
+WORKING = """
+INSERT INTO execution_order (connection_id, position_id, leg, pair, symbol, side, order_type,
+  time_in_force, limit_price, quantity, filled_quantity, status, client_order_id, answer_by,
+  submitted_at, acknowledged_at)
+SELECT connection_id, id, 'close-1', pair, symbol, 'SELL', 'LIMIT', 'GTC', 1.2, 1000, 0,
+  'SUBMITTED', 'working' || id, now(), now(), now()
+FROM positions_executionposition WHERE quantity = 0
+"""
+
+
+def test_orders_in_flight_are_not_sought_among_those_that_work(piled_up: Order) -> None:
+    """Run each second, beside ten thousand orders that rest at their brokers."""
+    run(WORKING)
+    run("ANALYZE execution_order")
+    for name in ("take over", "stale unknown"):
+        sql, parameters, _ = STATEMENTS[name]
+        (row,) = rows(f"EXPLAIN (ANALYZE, FORMAT JSON) {sql}", parameters)
+        scans = [scan for scan in scans_of(row[0][0]["Plan"]) if not by_key(scan)]
+        assert {scan.get("Index Name") for scan in scans} == {"order_in_flight"}, name
+        read = sum(scan["Actual Rows"] + scan.get("Rows Removed by Filter", 0) for scan in scans)
+        assert read <= 1, name
+
+
 def test_halt_reads_live_rows_only(piled_up: Order) -> None:
     """What it touches, and each round of what it cancels; it may be the first after a big day."""
     with CaptureQueriesContext(connection) as captured:
