@@ -1302,6 +1302,10 @@ class Code(StrEnum):
     )
     STOP_TRAILED = ("STOP_TRAILED", "The position's trailing rule moved its stop.")
     CANCEL_REQUESTED = ("CANCEL_REQUESTED", "The broker was asked to cancel.")
+    CHANGE_REPLACED = (
+        "CHANGE_REPLACED",
+        "A change that waited was replaced by a newer signal.",
+    )
     CHANGE_REQUESTED = ("CHANGE_REQUESTED", "A change of the order was requested.")
     ORDER_CHANGED = (
         "ORDER_CHANGED",

@@ -44,6 +44,7 @@ from execution.models import BY_HAND_PRIORITY, FEED_PRIORITY, may_move_sql
 from execution.modify_lines import write_modify_lines
 from execution.order_ends import move_ends
 from execution.passed_entries import cancel_passed_entries
+from execution.waiting_stops import drop_waiting_stops
 from positions.broker_levels import MOVE_LEVELS_SQL
 from positions.condition_exits import MOVE_CONDITION_SQL
 from positions.time_exits import MOVE_CLOSE_TIME_SQL
@@ -418,6 +419,7 @@ def _modify(signal: Signal) -> FanOut:
     waiting = [row for row in unfilled if row.status in LIVE]
     write_modify_lines(signal)
     _drop_own_levels(signal)
+    drop_waiting_stops(signal)
     signal_changes.change_entries(signal, locked)
     move_ends(signal)
     timed = [*_move_close_time(signal), *_move_exit_condition(signal)]

@@ -44,6 +44,7 @@ from execution.submission.changes import evaluate_change, lock_before_order
 from execution.submission.outcomes import SIDES
 from execution.submission.signal_limits import SignalTotals
 from execution.submission.sizing import Denial
+from execution.waiting_stops import has_waiting_stop, write_waiting_stop
 from signals.models import OrderType
 from users.models import User
 from users.tenancy import for_all_tenants
@@ -171,16 +172,19 @@ def change_order(order_id: int, wanted: WantedTerms, *, by: User | None = None) 
             order = locked.select_related("signal").get(pk=order_id)
             if error := obstacle(order):
                 raise error
+            if has_waiting_stop(order_id):
+                raise ConflictError(Code.CHANGE_OPEN)
             change = request_change(order, wanted, totals, by=by)
-            if wanted.has_levels:
-                _move_position(order, wanted, by)
+            if has_waiting_stop(order_id):
+                wanted = replace(wanted, stop_loss=None)
+            move_position_of(order, wanted, by)
             return change
 
 
-def _move_position(order: Order, wanted: WantedTerms, by: User | None) -> None:
-    """Give the position that a part of the entry has opened its new levels."""
+def move_position_of(order: Order, wanted: WantedTerms, by: User | None) -> None:
+    """Give the position that a part of the entry has opened the wanted levels, if there are any."""
     position = order.opened_position if order.filled_quantity else None
-    if position is not None and position.is_open:
+    if wanted.has_levels and position is not None and position.is_open:
         modify_position(
             position.pk,
             stop_loss=wanted.stop_loss or position.sl,
@@ -206,6 +210,8 @@ def request_change(
         raise _with_further(error, order, wanted, totals)
     ours, terms = wanted.ours, wanted.terms
     if order.status != Status.PENDING and WantedTerms() not in (ours, terms):
+        if (together := _in_turn(order, wanted, totals)) is not None:
+            return _request_in_turn(order, wanted, together, totals, by)
         try:
             request_change(order, ours, totals, by=by)
         except InvalidInputError as error:
@@ -216,6 +222,52 @@ def request_change(
     if isinstance(allowed, Denial):
         raise _with_further(_refusal(order, allowed, wanted), order, wanted, totals)
     return _stored(order, allowed, by, change or EntryChange(order=order))
+
+
+def _in_turn(order: Order, wanted: WantedTerms, totals: SignalTotals) -> AllowedChange | None:
+    """Return the change as a whole if its stop may count only once its quantity has fallen.
+
+    None: its levels may count at once, or are not valid. Raises as `change_order` does if a limit
+    denies both together.
+    """
+    if wanted.stop_loss is None or wanted.quantity is None:
+        return None
+    if order.quantity is None or wanted.quantity >= order.quantity:
+        return None
+    alone = evaluate_change(order, wanted.ours, totals)
+    if not isinstance(alone, Denial) or alone.code == Code.NOTHING_TO_CHANGE:
+        return None
+    if isinstance(_refusal(order, alone, wanted.ours), InvalidInputError):
+        return None
+    together = evaluate_change(order, wanted, totals)
+    if isinstance(together, Denial):
+        raise _with_further(_refusal(order, together, wanted), order, wanted, totals)
+    return together
+
+
+def _request_in_turn(
+    order: Order,
+    wanted: WantedTerms,
+    together: AllowedChange,
+    totals: SignalTotals,
+    by: User | None,
+) -> EntryChange:
+    """Store the terms of a change for the broker, and its stop to wait for them.
+
+    Until then the order counts with the risk of both, so that no other entry takes its place.
+    """
+    rest = replace(wanted.ours, stop_loss=None)
+    if rest != WantedTerms():
+        request_change(order, rest, totals, by=by)
+        order.refresh_from_db(fields=["margin", "risk"])
+    terms = evaluate_change(order, wanted.terms, totals)
+    if isinstance(terms, Denial):
+        raise _with_further(_refusal(order, terms, wanted.terms), order, wanted.terms, totals)
+    then = write_waiting_stop(order, together, by)
+    counted = replace(
+        terms, margin=together.margin, risk=together.risk, raises_risk=together.raises_risk
+    )
+    return _stored(order, counted, by, EntryChange(order=order, detail=then))
 
 
 def _with_further(
@@ -385,7 +437,8 @@ def _fill_in(change: EntryChange, order: Order, allowed: AllowedChange, by: User
     }
     for name in ("stop_loss", "take_profit"):
         new, old = getattr(allowed, name), getattr(allowed, f"old_{name}")
-        values |= {name: new, f"old_{name}": old} if new not in (None, old) else {}
+        is_moved = new not in (None, old)
+        values |= {name: new if is_moved else None, f"old_{name}": old if is_moved else None}
     if allowed.valid_until is not None:
         values["valid_until"] = allowed.valid_until
         values["old_valid_until"] = allowed.old_valid_until

@@ -53,7 +53,9 @@ SELECT o.id, o.signal_id, o.status, o.side,
   o.own_stop_loss, o.own_take_profit
 FROM execution_order o LEFT JOIN LATERAL (
   SELECT c.id, c.limit_price, c.stop_price FROM execution_entrychange c
-  WHERE c.order_id = o.id AND c.done_at IS NULL ORDER BY c.state = 'WAITING' DESC LIMIT 1
+  WHERE c.order_id = o.id AND c.done_at IS NULL
+    AND (c.state <> 'WAITING' OR c.signal_id IS NOT NULL)  -- else a stop waits, and no price
+  ORDER BY c.state = 'WAITING' DESC LIMIT 1
 ) h ON true
 WHERE o.id = ANY(%s::bigint[]) AND o.leg LIKE 'entry%%' AND o.pending_action = ''
   AND (o.limit_price IS NOT NULL OR o.stop_price IS NOT NULL)

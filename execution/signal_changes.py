@@ -21,12 +21,19 @@ from execution.models import (
     OrderTrigger,
     may_move_sql,
 )
-from execution.order_changes import WITH_LIMIT, WITH_STOP, obstacle, request_change
+from execution.order_changes import (
+    WITH_LIMIT,
+    WITH_STOP,
+    move_position_of,
+    obstacle,
+    request_change,
+)
 from execution.order_ends import refuse_prolonged
 from execution.passed_entries import cancel_passed_entries
 from execution.submission import claim_sql
 from execution.submission.change_terms import WantedTerms
 from execution.submission.changes import lock_before_order
+from execution.waiting_stops import refusal_of_stop
 from signals.models import Signal
 from users.tenancy import for_all_tenants
 
@@ -100,6 +107,8 @@ WITH wanted AS ({_WANTED}
   FROM wanted WHERE NOT is_ours AND {_CHANGED} ORDER BY id
   ON CONFLICT (order_id) WHERE state = 'WAITING' DO UPDATE SET signal_id = excluded.signal_id,
     limit_price = excluded.limit_price, stop_price = excluded.stop_price,
+    old_limit_price = coalesce(h.old_limit_price, excluded.old_limit_price),
+    old_stop_price = coalesce(h.old_stop_price, excluded.old_stop_price),
     requested_name = excluded.requested_name, due_at = clock_timestamp()
   RETURNING order_id
 )
@@ -209,11 +218,14 @@ def _begin(change_id: int) -> None:
     wanted = WantedTerms(
         limit_price=change.limit_price if change.limit_price != order.limit_price else None,
         stop_price=change.stop_price if change.stop_price != order.stop_price else None,
+        stop_loss=change.stop_loss,
     )
-    error = obstacle(order)
+    error = obstacle(order) or refusal_of_stop(change, order)
     if error is None:
         try:
-            request_change(order, wanted, totals, change=change)
+            with transaction.atomic():  # of a stop and a position's: both or neither
+                request_change(order, wanted, totals, by=change.requested_by, change=change)
+                move_position_of(order, wanted, change.requested_by)
             failpoint("changes.begun")
         except FillcastError as refusal:
             error = refusal

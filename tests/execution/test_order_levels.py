@@ -196,6 +196,123 @@ def test_stop_further_away_passes_the_limits_and_a_nearer_one_always_may(
     assert (order.own_stop_loss, order.risk) == (D("1.093"), D("0.2"))
 
 
+# ---- a smaller quantity with a wider stop --------------------------------------------------------
+@pytest.fixture
+def limited(alice: ExecutionConnection, feed: Feed, runtime: TradingRuntime) -> Order:
+    """100 with a risk of 0.5; the account's limit is 0.6."""
+    order = working(feed)
+    TradingPreset.objects.update(max_portfolio_risk_percent=D("0.006"))
+    return order
+
+
+def outcomes() -> list[tuple[D | None, str, str]]:
+    found = EntryChange.objects.order_by("pk")
+    return [(one.stop_loss, one.state, one.code) for one in found]
+
+
+def settle() -> None:
+    for _ in range(3):
+        process_pending_actions()
+        factories.pass_time(2)
+
+
+def test_smaller_quantity_comes_first_and_the_wider_stop_counts_once_it_is_confirmed(
+    limited: Order, broker: FakeBroker
+) -> None:
+    requested = change(limited, quantity="50", stop_loss="1.085")  # 0.5 of both; 1.0 with 100
+    assert (requested.state, requested.quantity, requested.risk) == ("REQUESTED", D(50), D("0.5"))
+    assert requested.detail == "Then: stop loss 1.09 to 1.085 once the quantity is 50."
+    limited.refresh_from_db()
+    assert (limited.own_stop_loss, limited.risk) == (None, D("0.5"))
+    assert coming_levels(limited)[0] == D("1.09")
+    settle()
+    limited.refresh_from_db()
+    assert (limited.quantity, limited.own_stop_loss, limited.risk) == (
+        D(50), D("1.085"), D("0.5"),
+    )  # fmt: skip
+    assert outcomes() == [(D("1.085"), "DONE", ""), (None, "DONE", "")]
+    assert execute("50").sl == D("1.085")
+
+
+def test_wider_stop_is_refused_with_the_quantity(limited: Order, broker: FakeBroker) -> None:
+    """Also if a limit would allow it by then."""
+    change(limited, quantity="50", stop_loss="1.085")
+    broker.changing = "refuse"
+    TradingPreset.objects.update(max_portfolio_risk_percent=D(5))
+    settle()
+    limited.refresh_from_db()
+    assert (limited.quantity, limited.own_stop_loss, limited.risk) == (D(100), None, D("0.5"))
+    assert outcomes()[0] == (D("1.085"), "REFUSED", "CHANGE_REFUSED")
+    assert outcomes()[1] == (None, "REFUSED", "PRICE_INVALID")  # of the broker
+    assert "The quantity stayed 100" in factories.log_texts(limited.pk, "CHANGE_REFUSED")[-1]
+
+
+def test_both_together_are_denied_beyond_the_limit_and_nothing_is_stored(limited: Order) -> None:
+    with pytest.raises(ConflictError) as refusal:
+        change(limited, quantity="70", stop_loss="1.055")  # 2.8; 4.0 with 100
+    assert (refusal.value.code, refusal.value.numbers["value"]) == ("PORTFOLIO_RISK", "0.03")
+    assert not EntryChange.objects.exists()
+
+
+def test_wider_stop_that_waits_moves_the_position_of_a_part_afterwards(
+    limited: Order, broker: FakeBroker
+) -> None:
+    execute("20")
+    limited.refresh_from_db()
+    change(limited, quantity="50", stop_loss="1.085", take_profit="1.2")
+    position = ExecutionPosition.objects.get()
+    assert (position.sl, position.tp) == (D("1.09"), D("1.2"))
+    with pytest.raises(ConflictError) as refusal:
+        change(limited, stop_loss="1.08")
+    assert refusal.value.code == "CHANGE_OPEN"
+    settle()
+    position.refresh_from_db()
+    assert (position.sl, position.tp) == (D("1.085"), D("1.2"))
+
+
+def test_entry_that_fills_first_keeps_its_stop(limited: Order, broker: FakeBroker) -> None:
+    change(limited, quantity="50", stop_loss="1.085")
+    position = execute("100")
+    settle()
+    position.refresh_from_db()
+    assert position.sl == D("1.09")
+    assert outcomes()[0] == (D("1.085"), "REFUSED", "ORDER_ENDED")
+
+
+def test_stop_of_a_later_modify_replaces_one_that_waits(limited: Order, broker: FakeBroker) -> None:
+    broker.changing = "silent"
+    change(limited, quantity="50", stop_loss="1.085")
+    process_pending_actions()
+    assert limited.signal is not None
+    of: dict[str, Any] = {"action": "MODIFY", "refers_to": limited.signal, "direction": "BUY"}
+    factories.signal(limited.signal.feed, **of, sl=D("1.088"), open_price=D("1.094"))
+    assert outcomes()[0][1:] == ("REFUSED", "CHANGE_REPLACED")
+    broker.changing = "take"
+    settle()
+    settle()
+    limited.refresh_from_db()
+    assert coming_levels(limited)[0] == D("1.088")
+    assert (limited.quantity, limited.limit_price) == (D(50), D("1.094"))
+
+
+def test_price_of_a_modify_joins_a_stop_that_waits(limited: Order, broker: FakeBroker) -> None:
+    change(limited, quantity="50", stop_loss="1.085")
+    assert limited.signal is not None
+    of: dict[str, Any] = {
+        "action": "MODIFY",
+        "refers_to": limited.signal,
+        "direction": "BUY",
+        "sl": None,
+    }
+    factories.signal(limited.signal.feed, **of, open_price=D("1.094"))
+    settle()
+    settle()
+    limited.refresh_from_db()
+    assert (limited.quantity, limited.limit_price, limited.own_stop_loss) == (
+        D(50), D("1.094"), D("1.085"),
+    )  # fmt: skip
+
+
 def test_price_and_stop_together_both_fit_the_present_price(
     alice: ExecutionConnection, feed: Feed, broker: FakeBroker, runtime: TradingRuntime
 ) -> None:
