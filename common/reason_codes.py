@@ -1355,7 +1355,7 @@ class Code(StrEnum):
     SHARE_MOVED = (
         "SHARE_MOVED",
         "The order that this entry was sent as with others ended filled in part, and one of them"
-        " had less than can be closed on its own: a part of the others' executions is now its own.",
+        " had less than can be closed on its own: a part of the executions has moved to it.",
     )
     FILL_CORRECTED = ("FILL_CORRECTED", "The broker corrected an execution that it had reported.")
     ABSENCE_CONFIRMED = ("ABSENCE_CONFIRMED", "The broker was asked and does not have it.")

@@ -11,9 +11,10 @@ from common.ended_orders import is_ended_wait
 from common.formatting import CANCELLING, STATES, StateLabel, number
 from common.formatting import quantity as with_unit
 from common.money import plain
+from common.reason_codes import Code
 from common.units import unit_label
 from execution.end_times import end_of
-from execution.models import AT_BROKER, Order
+from execution.models import AT_BROKER, Order, Status
 from execution.order_figures import stated_detail
 from execution.order_reasons import OrderReason, reason_of
 from signals.models import OrderType
@@ -64,6 +65,8 @@ def explain(order: Order) -> Explanation:
 def _brief(order: Order, reason: OrderReason) -> str:
     if not reason.code:
         return _progress(order)
+    if _is_share_moved(order, reason):
+        return f"{_progress(order)} {reason.sentence}"
     since = f"Waiting{_since(reason)}{_until(order)}: " if reason.since else ""
     return f"{since}{reason.sentence}"
 
@@ -75,7 +78,13 @@ def _summary(order: Order, reason: OrderReason) -> str:
         return f"Not sent yet; waiting{_since(reason)}{_until(order)}: {_lowered(reason.sentence)}"
     happened = _progress(order) or f"{STATES[order.status].word}."
     cancel_failed = order.status in AT_BROKER and order.reason in CANCEL_NOT_CONFIRMED
-    return f"{happened} {reason.sentence}" if cancel_failed else happened
+    says_why = cancel_failed or _is_share_moved(order, reason)
+    return f"{happened} {reason.sentence}" if says_why else happened
+
+
+def _is_share_moved(order: Order, reason: OrderReason) -> bool:
+    """Return whether what the order has filled is explained by another member of its aggregate."""
+    return order.status == Status.FILLED and reason.code == Code.SHARE_MOVED
 
 
 def _progress(order: Order) -> str:
@@ -91,9 +100,17 @@ def _progress(order: Order) -> str:
         "SUBMITTED": CANCELLING if order.pending_action else working,
         "PARTIALLY_FILLED": f"Filled {filled} of {quantity}{_at(order)}; {rest}.",
         "CANCEL_REQUESTED": CANCELLING,
-        "FILLED": f"Filled {with_unit(order.filled_quantity, order.pair)}{_at(order)}.",
+        "FILLED": f"Filled {_of_size(order)}{_at(order)}.",
     }
     return sentences.get(order.status, "")
+
+
+def _of_size(order: Order) -> str:
+    """Return what a filled order has, beside its size if that differs."""
+    filled = with_unit(order.filled_quantity, order.pair)
+    if order.quantity is None or order.filled_quantity == order.quantity:
+        return filled
+    return f"{number(order.filled_quantity)} of {with_unit(order.quantity, order.pair)}"
 
 
 def _lead(order: Order) -> str:

@@ -203,6 +203,6 @@ def _delta(order_id: int, before: Sequence[MemberFill], after: Sequence[MemberFi
 
 def _detail(order_id: int, moves: Sequence[ShareMove]) -> str:
     """Describe what an order got or gave."""
-    got = [f"{plain(m.quantity)} from O-{m.giver}" for m in moves if m.getter == order_id]
-    gave = [f"{plain(m.quantity)} to O-{m.getter}" for m in moves if m.giver == order_id]
-    return ", ".join((*got, *gave))
+    got = [f"Got {plain(m.quantity)} from O-{m.giver}." for m in moves if m.getter == order_id]
+    gave = [f"Gave {plain(m.quantity)} to O-{m.getter}." for m in moves if m.giver == order_id]
+    return " ".join((*got, *gave))

@@ -253,6 +253,8 @@ _OPENED_FOR = """(SELECT o.*, coalesce(r.routed_from_id, o.connection_id) AS sub
       WHERE routed_from_id IS NOT NULL) r
     ON r.connection_id = o.connection_id AND r.signal_id = o.signal_id) m"""
 
+_SHARE_MOVED = f"(d.reason = '{Code.SHARE_MOVED.value}' AND o.status = 'FILLED')"
+
 # d: what was decided for each order (`COLUMNS`). u: the orders after the update, with what was
 # decided: to join both again would compare each row with each, as the kept plan expects few rows.
 # levels: what positions of these signals begin with.
@@ -263,8 +265,11 @@ WITH d AS (
   SELECT * FROM unnest({_UNNEST}) AS t({", ".join(COLUMNS)})
 ), u AS (
   UPDATE execution_order o SET status = d.status,
-    reason = CASE WHEN d.moved THEN d.reason ELSE o.reason END,
-    detail = CASE WHEN d.moved THEN left(d.detail, 300) ELSE o.detail END,
+    -- Of a filled order that gave a share its size and what it has differ.
+    reason = CASE WHEN d.moved OR {_SHARE_MOVED} THEN d.reason ELSE o.reason END,
+    detail = CASE WHEN d.moved THEN left(d.detail, 300)
+      WHEN {_SHARE_MOVED} AND o.reason = d.reason THEN left(o.detail || ' ' || d.detail, 300)
+      WHEN {_SHARE_MOVED} THEN left(d.detail, 300) ELSE o.detail END,
     broker_order_id = coalesce(nullif(d.broker_order_id, ''), o.broker_order_id),
     filled_quantity = d.filled, avg_fill_price = nullif(d.average, 0),
     commission = o.commission + d.new_commission,

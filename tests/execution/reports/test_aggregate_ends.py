@@ -5,14 +5,18 @@ from dataclasses import replace
 from decimal import Decimal as D
 
 import pytest
+from django.core.management import call_command
 
 from brokers.types import Execution, ReportKind
 from common import failpoints
 from common.clocks import market_now
 from connections.models import ExecutionConnection, Instrument
+from execution.api.order_serializers import OrderSerializer
+from execution.api.orders import orders_for
 from execution.audit.counters import audit
 from execution.models import Fill, Order
 from execution.monitoring.level_monitor import scan_levels
+from execution.order_explanations import explain
 from execution.services import close_position
 from execution.submission.outgoing import Outgoing
 from positions.models import ExecutionPosition
@@ -133,6 +137,27 @@ def test_each_says_what_it_got_and_gave(netting: ExecutionConnection, feed: Feed
     )
     assert of_first == {"e": D(50), "d": D(30), f"c#{first.pk}": D(20)}  # the newest of the other
     assert of_second == {"a": D(90), "b": D(90), "c": D(70)}
+
+
+def test_order_that_gave_a_share_explains_why_it_is_filled_below_its_size(
+    netting: ExecutionConnection, feed: Feed, capsys: pytest.CaptureFixture[str]
+) -> None:
+    in_small_parts(outgoing := joined(feed, 100, 300))
+    report(outgoing, ReportKind.CANCELLED)
+    first, second = Order.objects.filter(leg="entry").order_by("id")
+    found = explain(second)
+    assert found.summary.startswith("Filled 250 of 300 EUR at 1.1")
+    assert found.brief == found.summary
+    assert "has moved" in found.summary
+    assert (found.code, found.detail) == ("SHARE_MOVED", f"Gave 50 to O-{first.pk}.")
+    assert explain(first).detail == f"Got 50 from O-{second.pk}."
+    call_command("explain", f"O-{second.pk}")
+    printed = capsys.readouterr().out
+    assert "Filled 250 of 300 EUR" in printed.splitlines()[1]
+    assert f"Gave 50 to O-{first.pk}." in printed.splitlines()[2]
+    assert netting.user is not None
+    shown = OrderSerializer(orders_for(netting.user).get(pk=second.pk)).data
+    assert (shown["reason"]["code"], shown["detail"]) == ("SHARE_MOVED", found.detail)
 
 
 def test_late_execution_is_allotted_and_judged_again(
