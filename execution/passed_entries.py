@@ -5,6 +5,9 @@ who are in. Elsewhere the entry still waits; filled now, its position would be c
 Such an entry is cancelled wherever it is; what has filled of it keeps its position. Entries without
 a price of their own (at market, slices, a trailing stop that the engine follows) are judged by the
 market when they are sent.
+
+A level of an open position may pass the price of what is left of its entry in other ways, too: such
+a rest is cancelled by `cancel_passed_rests`.
 """
 
 import json
@@ -12,10 +15,12 @@ from collections.abc import Collection, Sequence
 from decimal import Decimal
 from typing import NamedTuple
 
+from django.db import transaction
+
 from common.limit_figures import Bound, Figures
 from common.money import plain
 from common.reason_codes import Code
-from common.sql import Query, array, columns, rows, run
+from common.sql import IdRow, Query, array, columns, periodic_rows, rows, run
 from execution.base.statements import (
     event_rows_sql,
     insert_events_sql,
@@ -27,6 +32,7 @@ from execution.models import may_move_sql
 from execution.reports.sql import EFFECTIVE_LEVELS
 from execution.submission.outcomes import SIDES
 from execution.submission.route_writes import end_routes
+from positions.joins import entry_position_join_sql
 
 
 class _Unfilled(NamedTuple):
@@ -43,25 +49,49 @@ class _Unfilled(NamedTuple):
 
 
 # A price that is requested or waits counts in place of the order's: if it is refused, the order is
-# judged again. Locked before.
-_UNFILLED = Query(
-    _Unfilled,
-    f"""
-SELECT o.id, o.signal_id, o.status, o.side,
-  CASE WHEN h.id IS NULL THEN o.limit_price ELSE h.limit_price END AS limit_price,
-  CASE WHEN h.id IS NULL THEN o.stop_price ELSE h.stop_price END AS stop_price,
-  o.own_stop_loss, o.own_take_profit
-FROM execution_order o LEFT JOIN LATERAL (
+# judged again.
+_LIMIT_PRICE = "CASE WHEN h.id IS NULL THEN o.limit_price ELSE h.limit_price END"
+_STOP_PRICE = "CASE WHEN h.id IS NULL THEN o.stop_price ELSE h.stop_price END"
+_WANTED_PRICE = """LEFT JOIN LATERAL (
   SELECT c.id, c.limit_price, c.stop_price FROM execution_entrychange c
   WHERE c.order_id = o.id AND c.done_at IS NULL
     AND (c.state <> 'WAITING' OR c.signal_id IS NOT NULL)  -- else a stop waits, and no price
   ORDER BY c.state = 'WAITING' DESC LIMIT 1
-) h ON true
+) h ON true"""
+
+# Locked before.
+_UNFILLED = Query(
+    _Unfilled,
+    f"""
+SELECT o.id, o.signal_id, o.status, o.side, {_LIMIT_PRICE} AS limit_price,
+  {_STOP_PRICE} AS stop_price, o.own_stop_loss, o.own_take_profit
+FROM execution_order o {_WANTED_PRICE}
 WHERE o.id = ANY(%s::bigint[]) AND o.leg LIKE 'entry%%' AND o.pending_action = ''
   AND (o.limit_price IS NOT NULL OR o.stop_price IS NOT NULL)
   AND (o.done_at IS NULL OR {may_move_sql("o")})
 ORDER BY o.id
 """,
+)
+
+# The levels of a position that a part of the entry has opened, by hand or by a rule. In a transaction
+# that moves these, orders could only be locked against the order of all others: orders come first.
+_RESTS = f"""
+SELECT o.id, o.signal_id, o.status, o.side, w.limit_price, w.stop_price, p.sl AS own_stop_loss,
+  p.tp AS own_take_profit
+FROM execution_order o {entry_position_join_sql("o")} {_WANTED_PRICE}
+CROSS JOIN LATERAL (SELECT {_LIMIT_PRICE} AS limit_price, {_STOP_PRICE} AS stop_price) w
+WHERE o.status = 'PARTIALLY_FILLED' AND o.leg LIKE 'entry%%' AND o.pending_action = ''
+  AND p.quantity > 0 AND CASE o.side
+    WHEN 'BUY' THEN p.sl >= least(w.limit_price, w.stop_price)
+      OR p.tp <= coalesce(w.limit_price, w.stop_price)
+    ELSE p.sl <= greatest(w.limit_price, w.stop_price)
+      OR p.tp >= coalesce(w.limit_price, w.stop_price) END"""
+PASSED_RESTS = Query(_Unfilled, f"{_RESTS} LIMIT 200")
+_LOCKED_RESTS = Query(_Unfilled, f"{_RESTS} AND o.id = ANY(%s::bigint[]) ORDER BY o.id")
+_LOCK_FREE = Query(
+    IdRow,
+    "SELECT id FROM execution_order WHERE id = ANY(%s::bigint[]) ORDER BY id"
+    " FOR NO KEY UPDATE SKIP LOCKED",
 )
 
 _CODE = f"'{Code.LEVEL_PAST_ENTRY.value}'"
@@ -116,6 +146,31 @@ def cancel_passed_entries(order_ids: Collection[int], *, by: str) -> list[int]:
     ]
     if not passed:
         return []
+    return _cancel(passed, by)
+
+
+def cancel_passed_rests() -> None:
+    """Cancel what still works of entries whose position has got a level past their price.
+
+    By hand, by a break-even or trailing rule, or taken over from the broker. Call it periodically:
+    it reads the levels of positions, so whatever has moved them need not know of orders.
+    """
+    found = [row.id for row in periodic_rows(PASSED_RESTS)]
+    if not found:
+        return
+    with transaction.atomic():
+        free = [row.id for row in rows(_LOCK_FREE, (array(found),))]
+        passed = []
+        for entry in rows(_LOCKED_RESTS, (array(free),)):
+            targets = [] if entry.own_take_profit is None else [entry.own_take_profit]
+            if (figures := _passed_by(entry, entry.own_stop_loss, targets)) is not None:
+                passed.append((entry, figures))
+        if passed:
+            _cancel(passed, "the levels of its position")
+
+
+def _cancel(passed: Sequence[tuple[_Unfilled, Figures]], by: str) -> list[int]:
+    """Cancel locked entries; return which have a pending action."""
     details = {entry.id: f"{figures.text}; by {by}"[:300] for entry, figures in passed}
     records = [
         (entry.id, details[entry.id], json.dumps(figures.as_json())) for entry, figures in passed

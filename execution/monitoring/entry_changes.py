@@ -30,7 +30,7 @@ from execution.monitoring.change_outcomes import not_made, outcome_of_call, stop
 from execution.monitoring.change_rows import ChangeOutcome, ChangeRow
 from execution.monitoring.change_statements import ANY_DUE, CLAIM, END, SETTLE, SettledRecord
 from execution.monitoring.freeze import hold_frozen_changes
-from execution.passed_entries import cancel_passed_entries
+from execution.passed_entries import cancel_passed_entries, cancel_passed_rests
 from execution.reports.apply import apply_reports
 from execution.reports.row_locks import free_orders
 from execution.runtime import trading_runtime
@@ -38,8 +38,12 @@ from execution.signal_changes import begin_waiting_changes
 
 
 def sync_entry_changes() -> None:
-    """Start the calls of due changes, and end those whose order has ended. Does not wait."""
+    """Start the calls of due changes, and end those whose order has ended. Does not wait.
+
+    Entries whose price a level of their position has passed get a pending action that cancels them.
+    """
     begin_waiting_changes()
+    cancel_passed_rests()
     if not periodic_rows(ANY_DUE):
         return
     background_calls = trading_runtime.get_runtime().dispatcher.background_calls

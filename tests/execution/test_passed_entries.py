@@ -9,13 +9,15 @@ import pytest
 
 from common.clocks import market_now
 from common.errors import InvalidInputError
-from connections.models import ExecutionConnection
+from connections.models import ExecutionConnection, TradingPreset
 from execution.audit.counters import audit
 from execution.models import EntryChange, Order, OrderTrigger
 from execution.monitoring.pending_actions import process_pending_actions
+from execution.monitoring.stop_rules import judge_due
 from execution.order_changes import change_order
 from execution.order_explanations import explain
 from execution.passed_entries import passed_level
+from execution.position_levels import modify_position
 from execution.recovery import sweeps
 from execution.runtime.trading_runtime import TradingRuntime
 from execution.submission.change_terms import WantedTerms
@@ -390,3 +392,64 @@ def test_expired_sweep_leaves_an_entry_that_is_being_cancelled(
     factories.force("UPDATE signals_signal SET valid_until = valid_until - interval '1 hour'")
     assert sweeps.cancel_expired_working() == 0
     assert order().pending_action == "PASSED"
+
+
+# ---- the levels of a position that a part has opened ---------------------------------------------
+def partly_filled(feed: Feed, broker: FakeBroker) -> ExecutionPosition:
+    """40 of 100 at 1.095."""
+    opened(feed)
+    send(broker)
+    factories.apply(broker.execute(broker.tickets[0], D(40)))
+    return ExecutionPosition.objects.get()
+
+
+@pytest.mark.parametrize(
+    "levels",
+    [{"stop_loss": PASSED, "take_profit": None}, {"stop_loss": PRICE, "take_profit": None}],
+)
+def test_stop_moved_by_hand_past_the_price_of_the_rest_cancels_it(
+    feed: Feed, broker: FakeBroker, levels: dict[str, Any]
+) -> None:
+    position = partly_filled(feed, broker)
+    modify_position(position.pk, **levels)
+    settle()
+    assert state() == ENDED
+    stop = levels["stop_loss"].normalize()
+    assert order().detail == f"Entry price: 1.095, stop loss {stop}; by the levels of its position"
+    position.refresh_from_db()
+    assert (position.quantity, position.sl) == (D(40), levels["stop_loss"])
+    assert audit().ok
+
+
+def test_stop_moved_by_hand_before_the_price_lets_the_rest_work(
+    feed: Feed, broker: FakeBroker
+) -> None:
+    position = partly_filled(feed, broker)
+    modify_position(position.pk, stop_loss=D("1.0949"), take_profit=None)
+    settle()
+    assert state() == ("PARTIALLY_FILLED", "")
+
+
+def test_trailing_stop_past_the_price_of_the_rest_cancels_it(
+    feed: Feed, broker: FakeBroker, account: ExecutionConnection
+) -> None:
+    rule = {"trailing_distance": D(30), "trailing_step": D(5)}
+    assert account.preset_id is not None
+    TradingPreset.objects.filter(pk=account.preset_id).update(**rule)
+    position = partly_filled(feed, broker)
+    assert judge_due() == [position.pk]  # the bid is 1.0999
+    settle()
+    assert state() == ENDED
+    position.refresh_from_db()
+    assert position.sl == D("1.0969")
+
+
+def test_price_that_moves_with_the_stop_keeps_the_rest(feed: Feed, broker: FakeBroker) -> None:
+    """The new price is requested already."""
+    position = partly_filled(feed, broker)
+    broker.changing = "silent"
+    change_order(order().pk, WantedTerms(limit_price=D("1.0990")))
+    process_pending_actions()
+    modify_position(position.pk, stop_loss=PASSED, take_profit=None)
+    settle()
+    assert order().status == "PARTIALLY_FILLED"
