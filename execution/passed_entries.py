@@ -73,8 +73,8 @@ ORDER BY o.id
 """,
 )
 
-# The levels of a position that a part of the entry has opened, by hand or by a rule. In a transaction
-# that moves these, orders could only be locked against the order of all others: orders come first.
+# The levels of a position that a part of the entry has opened, moved by hand or by a rule. Orders
+# are locked before positions, so what moves the levels of a position cannot lock them.
 _RESTS = f"""
 SELECT o.id, o.signal_id, o.status, o.side, w.limit_price, w.stop_price, p.sl AS own_stop_loss,
   p.tp AS own_take_profit
