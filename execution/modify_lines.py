@@ -8,19 +8,10 @@ from common.reason_codes import Code
 from common.sql import run
 from execution.base.statements import insert_log_sql, log_rows_sql
 from execution.models import may_move_sql
+from signals.effective_levels import LEVELS_BEFORE_SQL, prices_text_sql
 from signals.models import Signal
 
-
-def _before(column: str, is_set: str) -> str:
-    """Return SQL of what counted before: the newest earlier MODIFY's, else the signal's own."""
-    return f"""coalesce((SELECT f.{column} FROM signals_signal f
-      WHERE f.refers_to_id = s.id AND f.action = 'MODIFY' AND f.published_at IS NOT NULL
-        AND f.id <> %(signal_id)s AND {is_set} ORDER BY f.published_at DESC, f.id DESC LIMIT 1),
-      s.{column})"""
-
-
-_TARGETS = "(SELECT string_agg(trim_scale(t)::text, ' ') FROM unnest({}::numeric[]) t)"
-_NEW_TARGETS = _TARGETS.format("%(targets)s")
+_NEW_TARGETS = prices_text_sql("%(targets)s")
 
 
 def _from_to(name: str, old: str, new: str) -> str:
@@ -44,10 +35,7 @@ _LIMIT_NOTE = """CASE
     ELSE ': it counts for slices that are not sent yet, and this one is' END"""
 WRITE_LINES = f"""
 WITH before AS (
-  SELECT s.id AS signal_id, trim_scale({_before("sl", "f.sl IS NOT NULL")})::text AS sl,
-    {_TARGETS.format(_before("target_prices", "cardinality(f.target_prices) > 0"))} AS targets,
-    trim_scale({_before("price_limit", "f.price_limit IS NOT NULL")})::text AS price_limit
-  FROM signals_signal s WHERE s.id = %(refers_to)s
+{LEVELS_BEFORE_SQL}
 ), entries AS (
   SELECT o.id, o.signal_id, o.connection_id, o.status, o.done_at,
     coalesce(trim_scale(o.own_stop_loss)::text, b.sl) AS old_sl,

@@ -34,6 +34,27 @@ PRICE_LIMIT = """CASE WHEN s.execution_style = '' THEN s.price_limit ELSE coales
 """The price limit of the slices of a signal `s` that are not sent yet."""
 
 
+def prices_text_sql(prices: str) -> str:
+    """Return SQL of prices as one text, `1.12 1.13`. prices: an expression, an array."""
+    return f"(SELECT string_agg(trim_scale(t)::text, ' ') FROM unnest({prices}::numeric[]) t)"
+
+
+def _before(column: str, is_set: str) -> str:
+    """Return SQL of what counted before: the newest earlier MODIFY's, else the signal's own."""
+    return f"""coalesce((SELECT f.{column} FROM signals_signal f
+      WHERE f.refers_to_id = s.id AND f.action = 'MODIFY' AND f.published_at IS NOT NULL
+        AND f.id <> %(signal_id)s AND {is_set} ORDER BY f.published_at DESC, f.id DESC LIMIT 1),
+      s.{column})"""
+
+
+LEVELS_BEFORE_SQL = f"""
+  SELECT s.id AS signal_id, trim_scale({_before("sl", "f.sl IS NOT NULL")})::text AS sl,
+    {prices_text_sql(_before("target_prices", "cardinality(f.target_prices) > 0"))} AS targets,
+    trim_scale({_before("price_limit", "f.price_limit IS NOT NULL")})::text AS price_limit
+  FROM signals_signal s WHERE s.id = %(refers_to)s"""
+"""The levels of a signal before its MODIFY `signal_id`, as texts."""
+
+
 def exit_condition_sql(signal_id: str) -> str:
     """Return SQL of what closes a signal's positions now, as a LATERAL subquery of one row.
 
