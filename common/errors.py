@@ -69,11 +69,16 @@ class CollectedErrors:
         self.errors: list[InvalidInputError] = []
 
     def attempt(self, read: Callable[[], Value]) -> Value | None:
-        """Return what a function returns; None if it refuses the input: its errors are kept."""
+        """Return what a function returns; None if it refuses the input: its errors are kept.
+
+        Two functions may find the same fault, such as an unknown broker type: it is kept once.
+        """
         try:
             return read()
         except InvalidInputError as error:
-            self.errors += [error, *error.others]
+            known = {(one.code, one.field, str(one)) for one in self.errors}
+            found = (error, *error.others)
+            self.errors += [one for one in found if (one.code, one.field, str(one)) not in known]
             return None
 
     def raise_all(self) -> None:

@@ -169,10 +169,10 @@ def test_entry_that_has_waited_for_something_else_takes_others_along(
     netting: ExecutionConnection, feed: Feed, is_new: bool
 ) -> None:
     """Those that are due with it, or wait: they would make a second order of the same kind."""
-    factories.signal(feed)
+    factories.feed_signal(feed)
     factories.pass_time(5 * WINDOW)
     Order.objects.update(reason="AWAITING_PRICE")
-    factories.signal(feed)
+    factories.feed_signal(feed)
     if not is_new:
         factories.pass_time(5 * WINDOW)
     (outgoing,) = factories.claim_all()

@@ -370,7 +370,7 @@ def test_maximum_is_above_0_or_empty(feed: Feed) -> None:
     for name in ("max_price_deviation_percent", "max_level_deviation_percent"):
         with pytest.raises(InvalidInputError) as raised:
             update_feed(feed.pk, by=None, **{name: D(0)})
-        assert (raised.value.code, raised.value.field) == (Code.NUMBER_NOT_POSITIVE, name)
+        assert (raised.value.code, raised.value.field) == (Code.FIELD_INVALID, name)
         with pytest.raises(IntegrityError, match="feed_deviations_gt_0"), transaction.atomic():
             Feed.objects.filter(pk=feed.pk).update(**{name: D(0)})
     made = create_feed(owner=feed.owner, name="New")
