@@ -24,7 +24,7 @@ from execution.models import may_move_sql
 from positions.joins import entry_position_join_sql
 from signals.joins import newest_part_close_sql
 
-LATE_FILL_DAYS = 7  # a later fill of an order that has ended is not closed in part
+LATE_FILL_DAYS = 7  # a later fill of an order that ended filled in part is not closed in part
 _LEAST = "0.000000000001"  # less is a rounding difference of a product of fractions
 
 IS_REACHED_SQL = "NOT (status = 'PENDING' AND leg <> 'entry')"
@@ -78,12 +78,13 @@ IS_DUE_SQL = f"close_fraction * filled_quantity - close_offset > {_LEAST}"
 """Whether a part of what an ended entry has filled is still to be closed."""
 # FILLED: nothing more fills, so the part can be forgotten.
 _IS_OVER = f"(status = 'FILLED' OR done_at < clock_timestamp() - interval '{LATE_FILL_DAYS} days')"
-# By the index `order_close_fraction`.
+# By the index `order_close_fraction`. What ended unfilled is not in it and keeps its mark.
 LOCK_DUE = Query(
     IdRow,
     f"""
 SELECT id FROM execution_order
-WHERE close_fraction IS NOT NULL AND done_at IS NOT NULL AND ({IS_DUE_SQL} OR {_IS_OVER})
+WHERE close_fraction IS NOT NULL AND filled_quantity > 0 AND done_at IS NOT NULL
+  AND ({IS_DUE_SQL} OR {_IS_OVER})
 ORDER BY id LIMIT 1000 FOR NO KEY UPDATE SKIP LOCKED
 """,
 )

@@ -13,7 +13,7 @@ class Migration(migrations.Migration):
         AddIndexConcurrently(
             model_name="order",
             index=models.Index(
-                condition=models.Q(("close_fraction__isnull", False)),
+                condition=models.Q(("close_fraction__isnull", False), ("filled_quantity__gt", 0)),
                 fields=["id"],
                 name="order_close_fraction",
             ),

@@ -344,7 +344,7 @@ class Order(models.Model):
             models.Index(  # entries of which a part is closed once they have filled
                 fields=["id"],
                 name="order_close_fraction",
-                condition=Q(close_fraction__isnull=False),
+                condition=Q(close_fraction__isnull=False, filled_quantity__gt=0),
             ),
             models.Index(  # entries that may be sent to the next account
                 fields=["done_at"],

@@ -38,9 +38,14 @@ def _open_position(condition: str) -> str:
   WHERE {condition} AND quantity > 0 AND reserved < quantity OFFSET 0) p"""
 
 
-# No exit of the position has just ended without a fill, and its remainder can be sold.
-MAY_BE_REPEATED_SQL = f"""NOT EXISTS (SELECT FROM execution_order o WHERE o.position_id = p.id
-    AND o.filled_quantity = 0 AND o.done_at > clock_timestamp() - make_interval(secs => %(retry)s))
+LONGEST_WAIT_SECONDS = 900
+# No exit of the position has just ended without a fill, and its remainder can be sold. The more
+# have, the longer it waits: a market may be closed for days.
+MAY_BE_REPEATED_SQL = f"""NOT EXISTS (
+    SELECT FROM execution_order o WHERE o.position_id = p.id AND o.filled_quantity = 0
+      AND o.done_at IS NOT NULL
+    HAVING max(o.done_at) > clock_timestamp() - make_interval(secs => least(
+      {LONGEST_WAIT_SECONDS}, %(retry)s * power(2, least(count(*), 10) - 1))))
   AND NOT ({HELD_BACK})"""
 
 OF_CLOSES = Query(
@@ -93,7 +98,8 @@ WHERE EXISTS (SELECT FROM execution_order o WHERE o.position_id = p.id AND o.leg
 def incomplete_closes(retry_seconds: float) -> list[ExitRequest]:
     """Return requests for all that is to be closed and has no live exit.
 
-    retry_seconds: none for a position of which an exit ended unfilled in this time.
+    retry_seconds: none for a position of which an exit ended unfilled in this time; twice as long
+    after each further one, up to LONGEST_WAIT_SECONDS.
     """
     asked = {"retry": retry_seconds, "since": market_now() - CLOSE_RETRY_PERIOD}
     found = [

@@ -163,18 +163,22 @@ def test_late_fill_of_a_cancelled_entry_is_closed_in_part(
     assert (settle(), left()) == ([50], 50)
 
 
-def test_what_stays_unfilled_is_forgotten_after_a_week(
-    alice: ExecutionConnection, feed: Feed
+@pytest.mark.parametrize("filled", [0, 40])
+def test_what_was_filled_in_part_is_forgotten_after_a_week(
+    alice: ExecutionConnection, feed: Feed, filled: int
 ) -> None:
+    """An entry that has not filled is in no index: it may remember its part for good."""
     opened = factories.signal(feed)
     factories.claim_all()
     factories.close_signal(opened, "0.5")
+    if filled:
+        fill(filled, "f1")
     factories.apply(factories.report(entry(), ReportKind.CANCELLED))
     settle()
     assert entry().close_fraction == D("0.5")
     factories.pass_time(7 * 86_400)
     settle()
-    assert (entry().close_fraction, entry().close_offset) == (None, None)
+    assert entry().close_fraction == (None if filled else D("0.5"))
 
 
 def test_position_that_was_closed_before_gets_no_exit(

@@ -82,6 +82,7 @@ def test_halt_closes_again_what_the_broker_rejected_until_its_release(
     assert scan_levels() == []  # one is on its way
     reject()
     later()
+    later()
     connections.release_kill_switch(switch.pk, by=None)
     assert scan_levels() == []
 
@@ -144,6 +145,7 @@ def test_loss_limit_closes_again_what_the_broker_rejected_until_its_pause_ends(
     assert first_log("close-2") == (pause.code, pause.detail)
     reject()
     later()
+    later()
     connections.resume_after_limit(pause.pk, by=None)
     assert scan_levels() == []
 
@@ -168,6 +170,24 @@ def test_pause_closes_what_is_of_its_account_or_subscription(
     subscriptions = {"account": None, "subscription": mine, "another subscription": other}
     pause_of(alice, action="PAUSE_AND_CLOSE", subscription=subscriptions[of])
     assert len(scan_levels()) == (of != "another subscription")
+
+
+def test_repetitions_wait_longer_and_longer(bought: ExecutionPosition, runtime: Any) -> None:
+    """A market may be closed for a weekend."""
+    halt(bought, "ALL")
+    carry_out_halts()
+    waits = []
+    for _ in range(7):
+        reject()
+        waited = 0
+        while not scan_levels():
+            waited += 30
+            factories.force(
+                "UPDATE execution_order SET done_at = done_at - interval '30 s'"
+                " WHERE done_at IS NOT NULL"
+            )
+        waits.append(waited)
+    assert waits == [30, 60, 120, 240, 480, 900, 900]
 
 
 def test_exit_that_a_person_wrote_is_not_repeated(bought: ExecutionPosition, runtime: Any) -> None:
