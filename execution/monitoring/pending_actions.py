@@ -7,13 +7,14 @@ claims the row for as long as the call may take and does not wait for the answer
 stored by `apply_reports`. A request without an answer is repeated with a growing pause.
 """
 
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import partial
 from typing import Any, NamedTuple
 
-from django.db import transaction
+import structlog
+from django.db import DatabaseError, transaction
 
 from brokers.registry import adapter_for
 from brokers.types import CancelRequest, OrderReport
@@ -37,6 +38,8 @@ from execution.monitoring.level_sync import sync_levels
 from execution.reports.row_locks import free_orders
 from execution.runtime import trading_runtime
 from execution.submission.route_writes import end_routes
+
+log = structlog.get_logger(__name__)
 
 # Seconds until the next request: 5, 10, 20, then 30. `pending_action_attempts` is read before this
 # request is counted.
@@ -187,7 +190,7 @@ def process_pending_actions() -> list[int]:
     """
     background_calls = trading_runtime.get_runtime().dispatcher.background_calls
     send_by = send_deadline()
-    flattening = [*carry_out_halts(), *close_remembered_parts()]
+    written = [*_isolated(carry_out_halts), *_isolated(close_remembered_parts)]
     with transaction.atomic(), kept_plans():
         locked = rows(LOCK, held_lanes_parameters(), planned_once=True)
         pending = rows(LOAD, ([row.id for row in locked],)) if locked else []
@@ -205,7 +208,17 @@ def process_pending_actions() -> list[int]:
     )
     sync_levels()
     sync_entry_changes()
-    return [*flattening, *exits]
+    return [*written, *exits]
+
+
+def _isolated(step: Callable[[], list[int]]) -> list[int]:
+    """Return the exits that a step has written. One that fails is logged and tried again with the
+    next round: it must not hold up the cancels of all accounts."""
+    try:
+        return step()
+    except DatabaseError as error:
+        log.exception("step failed", step=step.__name__, error=str(error))
+        return []
 
 
 def _write_cancel_results(done: Sequence[CallResult]) -> None:

@@ -10,6 +10,7 @@ from brokers.types import ReportKind
 from common.reason_codes import Code
 from common.sql import run
 from connections.models import ExecutionConnection
+from connections.services import set_kill_switch
 from execution.models import Order
 from execution.monitoring.pending_actions import process_pending_actions
 from execution.runtime.trading_runtime import TradingRuntime
@@ -281,3 +282,30 @@ def test_acceptance_after_the_cancel_request_changes_nothing(
     process_pending_actions()
     factories.apply(factories.report(entry(), ReportKind.ACCEPTED))
     assert entry().status == "CANCEL_REQUESTED"
+
+
+REFUSE_EXITS = (
+    "CREATE FUNCTION refuse_exits() RETURNS trigger LANGUAGE plpgsql AS"
+    " $$ BEGIN RAISE EXCEPTION 'no exits today'; END $$",
+    "CREATE TRIGGER refuse_exits BEFORE INSERT ON execution_order FOR EACH ROW"
+    " WHEN (NEW.position_id IS NOT NULL) EXECUTE FUNCTION refuse_exits()",
+)
+
+
+def test_halt_that_cannot_be_carried_out_holds_up_no_cancel(
+    signal: Signal, feed: Feed, broker: FakeBroker
+) -> None:
+    factories.fill_all()
+    resting = factories.signal(feed, order_type="LIMIT", open_price=D("1.05"), sl=D("1.04"))
+    (outgoing,) = factories.claim_all()
+    factories.answer(outgoing, broker.rest(outgoing.request))
+    set_kill_switch(scope="ALL", mode="REDUCING", reason="test", by=None, flatten=True)
+    order = Order.objects.get(signal=resting)
+    cancel_order(order.pk)
+    for statement in REFUSE_EXITS:
+        run(statement)
+    assert process_pending_actions() == []
+    order.refresh_from_db()
+    assert order.status == "CANCELLED"
+    run("DROP TRIGGER refuse_exits ON execution_order")
+    assert len(process_pending_actions()) == 1
