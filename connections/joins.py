@@ -29,8 +29,12 @@ def subscription_join_sql(connection_id: str) -> str:
     )
 
 
-ENTRY_SUBSCRIPTION_JOIN_SQL = subscription_join_sql("coalesce(o.routed_from_id, c.id)")
-"""Joins the subscription of an entry `o` on `c`: a routed one has that which it was routed from."""
+ENTRY_SUBSCRIPTION_JOIN_SQL = f"""{subscription_join_sql("coalesce(o.routed_from_id, c.id)")}
+  AND NOT (c.admin_id IS NOT NULL AND coalesce(b.archived_at <= s.published_at, false))"""
+"""Joins the subscription of an entry `o` on `c`: a routed one has that which it was routed from.
+
+Accounts of operators take feeds without one too: one that had ended before the signal is none.
+"""
 
 SUBSCRIPTION_CODE_SQL = f"""CASE
     WHEN b.archived_at IS NOT NULL THEN '{Code.SUBSCRIPTION_ENDED.value}'

@@ -12,6 +12,7 @@ from connections.models import ExecutionConnection, Subscription
 from execution.models import Order
 from execution.monitoring.trigger_monitor import TriggerMonitor
 from signals.models import Feed
+from tests.connections import make
 from tests.execution import factories
 from tests.execution.fake_broker import FakeBroker
 from tests.execution.monitoring.test_triggers import held, quotes_of, source, state
@@ -76,6 +77,30 @@ def test_entry_that_waits_is_denied_if_its_subscription_takes_it_no_longer(
     factories.force("UPDATE execution_order SET due_at = now()")
     assert factories.claim_all() == []
     assert state() == ("DENIED", code)
+
+
+@pytest.mark.parametrize("code", NO_LONGER)
+def test_operators_account_takes_a_feed_without_the_subscription_that_ended(
+    feed: Feed, code: str
+) -> None:
+    """Neither its state nor its size counts any more."""
+    account = factories.account(feed, user=None, admin=make.user("olga", is_staff=True))
+    subscription = account.subscriptions.get()
+    connections.update_subscription(subscription.pk, by=None, multiplier=D(2))
+    if code != "SUBSCRIPTION_ENDED":
+        NO_LONGER[code](subscription)
+    ended(subscription)
+    factories.signal(feed)
+    (outgoing,) = factories.claim_all()
+    assert outgoing.request.quantity == 100
+
+
+def test_operators_account_sends_nothing_of_a_subscription_that_ends(feed: Feed) -> None:
+    account = factories.account(feed, user=None, admin=make.user("olga", is_staff=True))
+    factories.signal(feed)
+    ended(account.subscriptions.get())
+    assert factories.claim_all() == []
+    assert state() == ("DENIED", "SUBSCRIPTION_ENDED")
 
 
 def test_entry_whose_subscription_expires_later_is_sent(
