@@ -125,16 +125,17 @@ WHERE t.ended_at IS NULL AND t.action = 'PAUSE_AND_CLOSE'"""
 """The open pauses whose loss limit closes positions: of an account, or of one feed on it."""
 
 _CLOSES = "k.flatten AND k.released_at IS NULL"
+_CLOSING = "k.id AS halt_id, k.set_at, k.cancel_entries"
 CLOSING_HALTS_SQL = f"""
-SELECT k.id AS halt_id, k.set_at, k.scope, k.connection_id, k.feed_id, k.pair
+SELECT {_CLOSING}, k.scope, k.connection_id, k.feed_id, k.pair
 FROM connections_killswitch k
 WHERE {_CLOSES} AND k.scope IN ('ALL', 'CONNECTION', 'FEED', 'SYMBOL')
 UNION ALL
-SELECT k.id, k.set_at, 'CONNECTION', c.id, NULL, '' FROM connections_killswitch k
+SELECT {_CLOSING}, 'CONNECTION', c.id, NULL, '' FROM connections_killswitch k
 JOIN connections_executionconnection c ON k.user_id IN (c.user_id, c.admin_id)
 WHERE {_CLOSES} AND k.scope = 'USER'
 UNION ALL
-SELECT k.id, k.set_at, 'CONNECTION', c.id, NULL, '' FROM connections_killswitch k
+SELECT {_CLOSING}, 'CONNECTION', c.id, NULL, '' FROM connections_killswitch k
 JOIN connections_executionconnection c ON c.type = k.broker_type
 WHERE {_CLOSES} AND k.scope = 'BROKER_TYPE'"""
 """The halts that close positions and are not released. Those of a tenant or a broker type are

@@ -69,8 +69,7 @@ WHERE (t.feed_id IS NULL OR {is_of_feed_sql("p.signal_id", "t.feed_id")})
 """,
 )
 
-# A branch for each scope, so that each finds its positions by an index. Only what the halt has
-# tried to close: entries that it does not cancel may fill and stay.
+# A branch for each scope, so that each finds its positions by an index.
 _SCOPES = {
     "ALL": "true",
     "FEED": is_of_feed_sql("signal_id", "k.feed_id"),
@@ -78,18 +77,23 @@ _SCOPES = {
     "SYMBOL": f"(pair = k.pair OR {is_of_pair_sql('signal_id', 'k.pair')})",
 }
 OF_SCOPES_SQL = "\nUNION ALL\n".join(
-    f"""SELECT p.*, k.halt_id, k.set_at FROM ({CLOSING_HALTS_SQL}) k
+    f"""SELECT p.*, k.halt_id, k.set_at, k.cancel_entries FROM ({CLOSING_HALTS_SQL}) k
 {_open_position(condition)}
 WHERE k.scope = '{scope}'"""
     for scope, condition in _SCOPES.items()
 )
+# Only what a halt has tried to close. Entries that it does not cancel may fill and stay: an exit of
+# theirs is another's, for example of a person who closes a part. Of those that it cancels, what
+# fills before is closed by an exit of the cancel.
 OF_HALTS = Query(
     IncompleteClose,
     f"""
 SELECT p.id, '{Code.FLATTENED.value}' AS code, 'kill switch ' || p.halt_id AS detail
 FROM ({OF_SCOPES_SQL}) p
 WHERE EXISTS (SELECT FROM execution_order o WHERE o.position_id = p.id AND o.leg LIKE 'close-%%'
-    AND o.created_at >= p.set_at)
+    AND (p.cancel_entries AND o.created_at >= p.set_at OR EXISTS (
+      SELECT FROM execution_executionlog l
+      WHERE l.order_id = o.id AND l.code = '{Code.FLATTENED.value}')))
   AND {MAY_BE_REPEATED_SQL}
 """,
 )

@@ -1,5 +1,6 @@
 """Closes that brokers reject are repeated as long as what requested them holds."""
 
+from collections.abc import Callable
 from decimal import Decimal as D
 from typing import Any
 
@@ -117,6 +118,60 @@ def test_halt_leaves_open_what_it_has_not_tried_to_close(
     factories.answer(outgoing, factories.fake_broker().fill_at_once(outgoing.request))
     assert ExecutionPosition.objects.open().get().signal_id == signal.pk
     assert scan_levels() == []
+
+
+@pytest.fixture
+def filled_later(
+    alice: ExecutionConnection, feed: Feed, runtime: Any
+) -> Callable[..., ExecutionPosition]:
+    """A position of an entry that a halt which closes found at its broker, filled after it."""
+
+    def fill(**halted: Any) -> ExecutionPosition:
+        factories.signal(feed)
+        (outgoing,) = factories.claim_all()
+        values = {"scope": "ALL", "mode": "REDUCING", "reason": "test", "by": None, **halted}
+        connections.set_kill_switch(flatten=True, **values)
+        carry_out_halts()
+        factories.answer(outgoing, factories.fake_broker().fill_at_once(outgoing.request))
+        return ExecutionPosition.objects.open().get()
+
+    return fill
+
+
+@pytest.mark.parametrize("by", ["person", "provider"])
+def test_halt_leaves_open_what_others_close_in_part(
+    filled_later: Callable[..., ExecutionPosition], by: str
+) -> None:
+    position = filled_later()
+    if by == "person":
+        services.close_positions([position.pk], fraction=D("0.2"))
+    else:
+        factories.close_signal(Signal.objects.get(), "0.2")
+    factories.fill_all()
+    position.refresh_from_db()
+    assert position.quantity == 80
+    assert scan_levels() == []
+
+
+def test_halt_leaves_open_what_a_person_could_not_close(
+    filled_later: Callable[..., ExecutionPosition],
+) -> None:
+    services.close_positions([filled_later().pk])
+    reject()
+    later()
+    assert scan_levels() == []
+
+
+def test_halt_that_cancels_closes_again_what_filled_before_the_cancel(
+    filled_later: Callable[..., ExecutionPosition],
+) -> None:
+    filled_later(cancel_entries=True)
+    factories.pass_time(2)
+    process_pending_actions()
+    reject()
+    later()
+    assert len(scan_levels()) == 1
+    assert exits() == [("close-1", "REJECTED"), ("close-2", "PENDING")]
 
 
 def test_halt_that_only_cancels_closes_nothing(bought: ExecutionPosition, runtime: Any) -> None:
