@@ -306,7 +306,8 @@ _PLAN_IS_OVER = f"""(coalesce(({trade_sql("s", "max(p.quantity)")}) <= 0, false)
       AND {ENDS_PLAN_SQL}))"""
 
 # On a netting account an opposite entry would close what another signal opened, or what its slices
-# will open. is_closing: exits for all of it are live, so an opposite entry only has to wait.
+# will open. is_closing: exits for all of it are live, so an opposite entry only has to wait; a plan
+# is over when its trade is closed.
 OPEN_SIDES = Query(
     SideRow,
     f"""
@@ -318,7 +319,8 @@ SELECT connection_id::text, pair, side, pending_action = 'CLOSE' FROM execution_
 WHERE connection_id = ANY(%(connections)s::uuid[]) AND position_id IS NULL
   AND status IN {LIVE_SQL}
 UNION  -- slices that are planned and not sent; by the index `order_waiting`
-SELECT s.connection_id::text, s.pair, s.side, false FROM (
+SELECT s.connection_id::text, s.pair, s.side,
+  coalesce(({trade_sql("s", "max(p.quantity - p.reserved)")}) <= 0, false) FROM (
   SELECT DISTINCT connection_id, signal_id, pair, side FROM execution_order
   WHERE connection_id = ANY(%(netting)s::uuid[]) AND status = 'PENDING' AND reason <> ''
     AND leg LIKE 'entry-%%') s

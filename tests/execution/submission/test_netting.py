@@ -173,6 +173,24 @@ def test_slices_of_a_closed_trade_deny_nothing(feed: Feed) -> None:
     assert entries(buy)[1] == ("entry-2", "PENDING", "SLICE_SCHEDULED")
 
 
+def test_opposite_entry_waits_while_a_trade_in_slices_is_closed(feed: Feed) -> None:
+    """Its plan is over then. If the exit fails, the entry is denied."""
+    factories.account(feed, snapshot_position_mode="NETTING", preset_fixed_quantity=D(90))
+    buy = factories.signal(feed, **TWAP)
+    factories.fill_all()
+    position = ExecutionPosition.objects.get(signal=buy)
+    close_position(position.pk)
+    (outgoing,) = factories.claim_all()
+    sell = opposite(feed)
+    assert factories.claim_all() == []
+    assert entries(sell) == [("entry", "PENDING", "OPPOSITE_CLOSING")]
+    factories.answer(outgoing, factories.fake_broker().fill_at_once(outgoing.request))
+    factories.pass_time(1)
+    refresh()
+    factories.fill_all()
+    assert entries(sell) == [("entry", "FILLED", "")]
+
+
 def late_sell(feed: Feed) -> tuple[Signal, Signal]:
     """Return a plan that holds nothing, and a SELL whose fill came after its end."""
     factories.account(
