@@ -33,6 +33,7 @@ from execution.reports.sql import EFFECTIVE_LEVELS
 from execution.submission.outcomes import SIDES
 from execution.submission.route_writes import end_routes
 from positions.joins import entry_position_join_sql
+from signals.models import OrderType
 
 
 class _Unfilled(NamedTuple):
@@ -42,6 +43,7 @@ class _Unfilled(NamedTuple):
     signal_id: int
     status: str
     side: str
+    order_type: str
     limit_price: Decimal | None
     stop_price: Decimal | None
     own_stop_loss: Decimal | None
@@ -63,7 +65,7 @@ _WANTED_PRICE = """LEFT JOIN LATERAL (
 _UNFILLED = Query(
     _Unfilled,
     f"""
-SELECT o.id, o.signal_id, o.status, o.side, {_LIMIT_PRICE} AS limit_price,
+SELECT o.id, o.signal_id, o.status, o.side, o.order_type, {_LIMIT_PRICE} AS limit_price,
   {_STOP_PRICE} AS stop_price, o.own_stop_loss, o.own_take_profit
 FROM execution_order o {_WANTED_PRICE}
 WHERE o.id = ANY(%s::bigint[]) AND o.leg LIKE 'entry%%' AND o.pending_action = ''
@@ -188,6 +190,10 @@ def _passed_by(entry: _Unfilled, sl: Decimal | None, targets: Sequence[Decimal])
     stop = entry.own_stop_loss or sl
     if entry.own_take_profit is not None:
         targets = [entry.own_take_profit, *targets[1:]]
+    # Its broker has moved its stop price since, away from the stop loss's side: a stop loss beyond
+    # the first one is beyond each later one, a target need not be.
+    if entry.order_type == OrderType.TRAILING_STOP:
+        targets = ()
     return passed_level(SIDES[entry.side].sign, entry.limit_price, entry.stop_price, stop, targets)
 
 

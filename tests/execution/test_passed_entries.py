@@ -7,6 +7,7 @@ from uuid import uuid4
 
 import pytest
 
+from brokers.types import OrderType as BrokerOrderType
 from common.clocks import market_now
 from common.errors import InvalidInputError
 from connections.models import ExecutionConnection, TradingPreset
@@ -234,6 +235,24 @@ def test_target_that_is_moved_past_the_price_ends_the_entry_as_well(
     modify(signal, [("1.094", "0.5"), ("1.12", "0.5")])
     assert state() == ENDED
     assert "target 1.094" in order().detail
+
+
+@pytest.mark.parametrize(
+    ("levels", "ends"),
+    [({"targets": [("1.10", "1")]}, False), ({"sl": D("1.09")}, False), ({"sl": D("1.11")}, True)],
+)
+def test_trailing_stop_that_its_broker_has_moved_is_compared_with_stops_only(
+    feed: Feed, broker: FakeBroker, levels: dict[str, Any], ends: bool
+) -> None:
+    """Its first price is 1.105; where it is now, only its broker knows."""
+    broker.order_types = frozenset(BrokerOrderType)
+    signal = factories.signal(
+        feed, [("1.12", "1")], order_type="TRAILING_STOP", trail_distance=D("0.005"), sl="1.08"
+    )
+    send(broker)
+    assert (order().status, order().stop_price) == ("SUBMITTED", D("1.105"))
+    modify(signal, **levels)
+    assert order().pending_action == ("PASSED" if ends else "")
 
 
 def test_own_stop_of_an_entry_gives_way_to_the_moved_one(feed: Feed, broker: FakeBroker) -> None:
