@@ -30,7 +30,7 @@ from execution.dispatch.report_writer import apply_call_reports
 from execution.exits.orders import ExitRequest, open_exits
 from execution.exits.partial_closes import close_remembered_parts
 from execution.exits.reservations import recompute_reserved
-from execution.models import AT_BROKER, IN_FLIGHT, TERMINAL
+from execution.models import AT_BROKER, IN_FLIGHT, TERMINAL, PendingAction
 from execution.monitoring.entry_changes import sync_entry_changes
 from execution.monitoring.freeze import hold_frozen_cancels
 from execution.monitoring.halt_actions import carry_out_halts
@@ -254,8 +254,11 @@ def _end_finished(pending: Sequence[PendingActionRow]) -> list[int]:
     ]
     exits = open_exits([ExitRequest(position_id, "close") for position_id in closing])
     # Cancelled while it was being sent: the next account of its route does not get it either.
-    if failed := [row.id for row in ended if row.status == "FAILED"]:
-        end_routes(failed, detail="")
+    for row in ended:
+        if row.status == "FAILED":
+            passed = row.pending_action == PendingAction.PASSED
+            code = Code.LEVEL_PAST_ENTRY if passed else Code.OWNER_CANCELLED
+            end_routes([row.id], detail="", code=code)
     if ended:
         run(END_ACTIONS, ([row.id for row in ended],))
     if unsent := [row.id for row in pending if row.status == "PENDING"]:

@@ -112,6 +112,25 @@ def test_stop_that_is_moved_past_the_price_ends_the_route(
     assert Event.objects.filter(kind="order.failed", order_id=order.pk).count() == 1
 
 
+def test_stop_that_is_moved_past_the_price_before_the_failure_ends_the_route(
+    alice: ExecutionConnection, feed: Feed, runtime: TradingRuntime
+) -> None:
+    route(alice, factories.account(owner=alice.user))
+    opened = publish(feed, order_type="LIMIT", open_price=D("1.095"))
+    factories.claim_all()
+    order = Order.objects.get()
+    factories.signal(
+        feed, action="MODIFY", refers_to=opened, direction=opened.direction, sl=D("1.097")
+    )
+    fail(order, Code.NEVER_ARRIVED)
+    process_pending_actions()
+    assert moved_on() == []
+    assert states() == [(order.connection_id, "FAILED", "NEVER_ARRIVED", "LAST")]
+    codes = [code for code, _ in factories.log_codes(order.pk)]
+    assert codes[-1] == "LEVEL_PAST_ENTRY"
+    assert "OWNER_CANCELLED" not in codes
+
+
 @pytest.mark.parametrize("flatten", [False, True])
 def test_kill_switch_ends_the_route(failed: Order, runtime: TradingRuntime, flatten: bool) -> None:
     switch = connections.set_kill_switch(
