@@ -21,20 +21,20 @@ PRESET_JOIN_SQL = "LEFT JOIN connections_tradingpreset t ON t.id = c.preset_id"
 def subscription_join_sql(connection_id: str) -> str:
     """Join the subscription `b` of a connection to a signal's feed (`s`), if there is one or was.
 
-    connection_id: the expression that has the connection's id.
+    Operators' accounts take feeds without one, too: one that had ended before the signal is none.
+
+    connection_id: the expression that has the id of the connection `c`, or of the one that has
+    routed to it.
     """
     return (
         "LEFT JOIN connections_subscription b"
         f" ON b.connection_id = {connection_id} AND b.feed_id = s.feed_id"
+        " AND NOT (c.admin_id IS NOT NULL AND coalesce(b.archived_at <= s.published_at, false))"
     )
 
 
-ENTRY_SUBSCRIPTION_JOIN_SQL = f"""{subscription_join_sql("coalesce(o.routed_from_id, c.id)")}
-  AND NOT (c.admin_id IS NOT NULL AND coalesce(b.archived_at <= s.published_at, false))"""
-"""Joins the subscription of an entry `o` on `c`: a routed one has that which it was routed from.
-
-Accounts of operators take feeds without one too: one that had ended before the signal is none.
-"""
+ENTRY_SUBSCRIPTION_JOIN_SQL = subscription_join_sql("coalesce(o.routed_from_id, c.id)")
+"""Joins the subscription of an entry `o` on `c`: a routed one has that which it was routed from."""
 
 SUBSCRIPTION_CODE_SQL = f"""CASE
     WHEN b.archived_at IS NOT NULL THEN '{Code.SUBSCRIPTION_ENDED.value}'

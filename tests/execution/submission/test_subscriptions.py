@@ -11,6 +11,7 @@ from connections import services as connections
 from connections.models import ExecutionConnection, Subscription
 from execution.models import Order
 from execution.monitoring.trigger_monitor import TriggerMonitor
+from positions.models import StopRule
 from signals.models import Feed
 from tests.connections import make
 from tests.execution import factories
@@ -81,18 +82,20 @@ def test_entry_that_waits_is_denied_if_its_subscription_takes_it_no_longer(
 
 @pytest.mark.parametrize("code", NO_LONGER)
 def test_operators_account_takes_a_feed_without_the_subscription_that_ended(
-    feed: Feed, code: str
+    feed: Feed, broker: FakeBroker, code: str
 ) -> None:
-    """Neither its state nor its size counts any more."""
+    """Neither its state nor its size nor its stop rule counts any more."""
     account = factories.account(feed, user=None, admin=make.user("olga", is_staff=True))
     subscription = account.subscriptions.get()
-    connections.update_subscription(subscription.pk, by=None, multiplier=D(2))
+    Subscription.objects.update(multiplier=D(2), break_even_profit=D(5), stop_rule_unit="PIPS")
     if code != "SUBSCRIPTION_ENDED":
         NO_LONGER[code](subscription)
     ended(subscription)
     factories.signal(feed)
     (outgoing,) = factories.claim_all()
     assert outgoing.request.quantity == 100
+    factories.answer(outgoing, broker.fill_at_once(outgoing.request))
+    assert not StopRule.objects.exists()
 
 
 def test_operators_account_sends_nothing_of_a_subscription_that_ends(feed: Feed) -> None:
