@@ -36,7 +36,8 @@ def publish(signal_id: int, *, by: User | None) -> bool:
     of all tenants in this transaction; if one fails, nothing is published. by: None for the system.
     Raises ConflictError SIGNAL_NOT_APPROVED, SIGNAL_ENDED, SIGNAL_NOT_PUBLISHED (the signal that it
     refers to), STATE_CONFLICT (the feed is archived), SYMBOL_NOT_LISTED (no account could trade
-    it); NotAllowedError; Signal.DoesNotExist.
+    it); InvalidInputError for prices that the market, or the levels of now, do not allow;
+    NotAllowedError; Signal.DoesNotExist.
 
     Feed and signal are read and checked under their locks, so that no approval is withdrawn and no
     price edited between the check and the orders. Which accounts the approval covers
