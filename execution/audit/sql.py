@@ -167,7 +167,8 @@ UNION ALL
 SELECT format('CLOSE of a part of order %%s', o.id) FROM execution_order o
 {entry_position_join_sql("o")}
 WHERE o.close_fraction IS NOT NULL AND p.quantity > p.reserved AND {IS_DUE_SQL}
-  AND o.done_at < clock_timestamp() - make_interval(secs => %(grace)s)
+  AND greatest(o.done_at, p.last_activity_at)  -- a late fill is not lost as it arrives
+    < clock_timestamp() - make_interval(secs => %(grace)s)
   AND (%(signal)s::bigint IS NULL OR o.id IN (SELECT id FROM orders))""",
     "DUP": f"""{_ORDERS}{_JOURNAL}
 SELECT CASE WHEN j.times > 1 THEN format('order %%s, accepted %%s times', o.id, j.times)

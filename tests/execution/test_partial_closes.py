@@ -11,6 +11,7 @@ from brokers.types import ReportKind
 from common.failpoints import Failpoint, FailpointError, arm
 from common.reason_codes import Code
 from connections.models import ExecutionConnection
+from execution.audit.counters import audit
 from execution.models import Order
 from execution.monitoring.pending_actions import process_pending_actions
 from execution.runtime.trading_runtime import TradingRuntime
@@ -161,6 +162,19 @@ def test_late_fill_of_a_cancelled_entry_is_closed_in_part(
     assert Signal.objects.get(action="CLOSE").candidate_count == 0
     fill(100, "late")
     assert (settle(), left()) == ([50], 50)
+
+
+def test_late_fill_counts_as_lost_only_after_the_grace_time(
+    alice: ExecutionConnection, feed: Feed
+) -> None:
+    opened = factories.signal(feed)
+    cancelled()
+    factories.close_signal(opened, "0.5")
+    factories.pass_time(86_400)
+    fill(100, "late")
+    assert audit().counters["LOST"] == 0
+    factories.pass_time(86_400)
+    assert audit().counters["LOST"] == 1
 
 
 @pytest.mark.parametrize("filled", [0, 40])
