@@ -28,7 +28,8 @@ class KillSwitch(models.Model):
     """A halt of trading in one scope. Released ones are history.
 
     cancel_entries, flatten: also cancel the entries and close the positions in its scope, once. A
-    trading process does it, from `set_at` to `carried_out_at`.
+    trading process does it, from `set_at` to `carried_out_at`. Exits that are rejected are written
+    again until the release.
     """
 
     class Scope(models.TextChoices):

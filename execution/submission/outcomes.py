@@ -81,7 +81,7 @@ class EvaluationContext:
     volumes: Mapping[int, VolumeProfile] = field(default_factory=dict)  # by order id
     # Conditions that do not hold, by order id. Entries of a preview have none here.
     awaited: Mapping[int, Awaited] = field(default_factory=dict)
-    # Entries that no account of their route may take. A preview has none here.
+    # Entries that no account of their route may take, by order id.
     unroutable: Mapping[int, Denial] = field(default_factory=dict)
     # Entries whose positions would be closed at once, by order id: why. A preview has none here.
     closed_by: Mapping[int, str] = field(default_factory=dict)
