@@ -121,8 +121,9 @@ def instrument_join_sql(symbol: str) -> str:
 CLOSING_PAUSES_SQL = """
 SELECT t.connection_id, b.feed_id, t.code, t.detail FROM connections_tradingpause t
 LEFT JOIN connections_subscription b ON b.id = t.subscription_id
-WHERE t.ended_at IS NULL AND t.action = 'PAUSE_AND_CLOSE'"""
-"""The open pauses whose loss limit closes positions: of an account, or of one feed on it."""
+WHERE t.ended_at IS NULL AND t.action = 'PAUSE_AND_CLOSE' AND b.archived_at IS NULL"""
+"""The open pauses whose loss limit closes positions: of an account, or of one feed on it. A limit
+ends with its subscription."""
 
 _CLOSES = "k.flatten AND k.released_at IS NULL"
 _CLOSING = "k.id AS halt_id, k.set_at, k.cancel_entries"

@@ -245,6 +245,16 @@ def test_repetitions_wait_longer_and_longer(bought: ExecutionPosition, runtime: 
     assert waits == [30, 60, 120, 240, 480, 900, 900]
 
 
+def test_pause_of_a_subscription_that_has_ended_closes_nothing(
+    bought: ExecutionPosition, alice: ExecutionConnection, feed: Feed, runtime: Any
+) -> None:
+    """As the page says that ends it, and docs/loss-limits.md."""
+    subscription = alice.subscriptions.get(feed=feed)
+    pause_of(alice, action="PAUSE_AND_CLOSE", subscription=subscription)
+    connections.unsubscribe(subscription.pk, by=None)
+    assert scan_levels() == []
+
+
 def test_exit_that_a_person_wrote_is_not_repeated(bought: ExecutionPosition, runtime: Any) -> None:
     services.close_positions([bought.pk])
     reject()
