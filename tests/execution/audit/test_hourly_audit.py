@@ -54,6 +54,10 @@ class TestOldSignals:
         self, row: str, counter: str, alice: ExecutionConnection
     ) -> None:
         factories.force(f"UPDATE execution_order SET {row} WHERE id = {entry(alice).pk}")
+        factories.force(
+            "UPDATE positions_executionposition"
+            " SET last_activity_at = last_activity_at - interval '61 s'"
+        )
         assert self.found() == {counter: 1}
 
     def test_hourly_audit_counts_positions(
