@@ -89,11 +89,13 @@ ORDER BY id LIMIT 1000 FOR NO KEY UPDATE SKIP LOCKED
 """,
 )
 # A separate statement: it must see the positions that the previous holders of the locks committed.
+# Of what others closed meanwhile (a person, a stop) nothing is left to close a part of.
 DUE_PARTS = Query(
     _DuePart,
     f"""
 SELECT o.id AS order_id, p.id AS position_id,
-  o.close_fraction * o.filled_quantity - o.close_offset AS quantity,
+  least(o.close_fraction * o.filled_quantity - o.close_offset,
+    o.close_fraction * (p.quantity - p.reserved)) AS quantity,
   {newest_part_close_sql("o.signal_id")} AS signal_id
 FROM execution_order o {entry_position_join_sql("o")}
 WHERE o.id = ANY(%s::bigint[]) AND p.quantity > 0 AND {IS_DUE_SQL}

@@ -15,6 +15,7 @@ from execution.audit.counters import audit
 from execution.models import Order
 from execution.monitoring.pending_actions import process_pending_actions
 from execution.runtime.trading_runtime import TradingRuntime
+from execution.services import close_positions
 from positions.models import ExecutionPosition
 from signals.models import Feed, Signal
 from tests.execution import factories
@@ -208,6 +209,18 @@ def test_position_that_was_closed_before_gets_no_exit(
     settle()
     settle()
     assert left() == 0
+
+
+def test_part_is_one_of_what_others_have_left_open(alice: ExecutionConnection, feed: Feed) -> None:
+    """A person closes the 40 that have filled. Of the other 60 a half is closed, not 50."""
+    opened = factories.signal(feed)
+    factories.claim_all()
+    factories.close_signal(opened, "0.5")
+    fill(40, "f1")
+    close_positions([ExecutionPosition.objects.get().pk])
+    fill_exits()
+    fill(60, "f2")
+    assert (settle(), left()) == ([30], 30)
 
 
 # ---- kills and races ---------------------------------------------------------------------------
