@@ -78,11 +78,12 @@ ORDER BY o.id
 # The levels of a position that a part of the entry has opened, moved by hand or by a rule. Orders
 # are locked before positions, so what moves the levels of a position cannot lock them.
 _RESTS = f"""
-SELECT o.id, o.signal_id, o.status, o.side, w.limit_price, w.stop_price, p.sl AS own_stop_loss,
-  p.tp AS own_take_profit
+SELECT o.id, o.signal_id, o.status, o.side, o.order_type, w.limit_price, w.stop_price,
+  p.sl AS own_stop_loss, p.tp AS own_take_profit
 FROM execution_order o {entry_position_join_sql("o")} {_WANTED_PRICE}
 CROSS JOIN LATERAL (SELECT {_LIMIT_PRICE} AS limit_price, {_STOP_PRICE} AS stop_price) w
 WHERE o.status = 'PARTIALLY_FILLED' AND o.leg LIKE 'entry%%' AND o.pending_action = ''
+  AND o.order_type <> 'TRAILING_STOP'  -- its broker has moved its price, and it has been triggered
   AND p.quantity > 0 AND CASE o.side
     WHEN 'BUY' THEN p.sl >= least(w.limit_price, w.stop_price)
       OR p.tp <= coalesce(w.limit_price, w.stop_price)
