@@ -13,7 +13,7 @@ from common.limit_figures import BASE_UNIT, Limit
 from common.reason_codes import Code
 from execution.submission import flow_limits, triggers
 from execution.submission.flow_limits import NewEntry
-from execution.submission.outcomes import Atr, Intent, Trigger
+from execution.submission.outcomes import Atr, Intent, MovedTrail, Trigger
 from execution.submission.sizing import Denial
 from tests.execution.submission.entry_inputs import (
     NOW,
@@ -252,6 +252,17 @@ def test_distance_in_atr_is_in_ticks_or_tenths_of_a_pip(tick: D, distance: str) 
     )  # fmt: skip
     assert isinstance(found, Trigger)
     assert found.distance == D(distance)
+
+
+@pytest.mark.parametrize(("distance", "level"), [("1.1", None), ("1.09", "2.19")])
+def test_trailing_stop_follows_another_source_if_its_distance_is_below_the_price(
+    distance: str, level: str | None
+) -> None:
+    """A buy; it begins again from the ask of 1.1."""
+    trail = MovedTrail(D(distance), None, is_active=True)
+    row = order_row(**TRAILING, data_connection_id=None)
+    found = triggers.on_other_source(row, trail, quote_row())
+    assert (found and (found.level, found.source_id)) == (level and (D(level), 0))
 
 
 def test_level_of_a_stop_that_is_not_active_yet_is_not_passed() -> None:
