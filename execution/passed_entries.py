@@ -147,9 +147,7 @@ def cancel_passed_entries(order_ids: Collection[int], *, by: str) -> list[int]:
         for entry in found
         if (figures := _passed_by(entry, *levels[entry.signal_id])) is not None
     ]
-    if not passed:
-        return []
-    return _cancel(passed, by)
+    return _cancel(passed, by) if passed else []
 
 
 def cancel_passed_rests() -> None:

@@ -254,11 +254,14 @@ def _end_finished(pending: Sequence[PendingActionRow]) -> list[int]:
     ]
     exits = open_exits([ExitRequest(position_id, "close") for position_id in closing])
     # Cancelled while it was being sent: the next account of its route does not get it either.
+    failed: dict[Code, list[int]] = {}
     for row in ended:
         if row.status == "FAILED":
             passed = row.pending_action == PendingAction.PASSED
             code = Code.LEVEL_PAST_ENTRY if passed else Code.OWNER_CANCELLED
-            end_routes([row.id], detail="", code=code)
+            failed.setdefault(code, []).append(row.id)
+    for code, ids in failed.items():
+        end_routes(ids, detail="", code=code)
     if ended:
         run(END_ACTIONS, ([row.id for row in ended],))
     if unsent := [row.id for row in pending if row.status == "PENDING"]:

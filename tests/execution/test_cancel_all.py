@@ -86,4 +86,4 @@ def test_many_orders_are_cancelled_in_batches(feed: Feed, monkeypatch: pytest.Mo
 def test_all_faults_of_the_scope_are_named_at_once() -> None:
     faults = "--feed is empty.*\nGive only one of --user and --symbol.*\nThere is no user.*\nSYMBOL"
     with pytest.raises(CommandError, match=faults):
-        call_command("cancel_all", feed="", user="nobody", symbol="?!", yes=True)
+        call_command("cancel_all", feed="", user="unknown", symbol="?!", yes=True)
