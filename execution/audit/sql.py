@@ -167,6 +167,7 @@ UNION ALL
 SELECT format('CLOSE of a part of order %%s', o.id) FROM execution_order o
 {entry_position_join_sql("o")}
 WHERE o.close_fraction IS NOT NULL AND p.quantity > p.reserved AND {IS_DUE_SQL}
+  AND o.done_at IS NOT NULL  -- what still works at the broker is closed in part once it has ended
   AND greatest(o.done_at, p.last_activity_at)  -- a late fill is not lost as it arrives
     < clock_timestamp() - make_interval(secs => %(grace)s)
   AND (%(signal)s::bigint IS NULL OR o.id IN (SELECT id FROM orders))""",

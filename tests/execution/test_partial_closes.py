@@ -178,6 +178,18 @@ def test_late_fill_counts_as_lost_only_after_the_grace_time(
     assert audit().counters["LOST"] == 1
 
 
+def test_part_of_an_entry_that_still_works_is_not_lost(
+    alice: ExecutionConnection, feed: Feed
+) -> None:
+    """Its part is closed once the order has ended, however long that takes."""
+    opened = factories.signal(feed)
+    factories.claim_all()
+    factories.close_signal(opened, "0.5")
+    fill(40, "f1")
+    factories.pass_time(600)
+    assert (settle(), audit().counters["LOST"]) == ([], 0)
+
+
 @pytest.mark.parametrize("filled", [0, 40])
 def test_what_was_filled_in_part_is_forgotten_after_a_week(
     alice: ExecutionConnection, feed: Feed, filled: int
