@@ -7,7 +7,7 @@ export PYTHONDONTWRITEBYTECODE ?=
 # Two test processes per core: each waits part of the time. With three, engines that poll cost a third more.
 export TEST_PROCESSES ?= $(shell echo $$(( 2 * $$(nproc) < 8 ? 2 * $$(nproc) : 8 )))
 
-.PHONY: help venv demo up test coverage mutation test-faults chaos conformance lint format bench docs lock clean
+.PHONY: help venv demo up test coverage mutation test-faults test-browser chaos conformance lint format bench docs lock clean
 
 help: ## list these commands
 	@echo "Fillcast: publish a trading signal once, execute it exactly once on every subscribed account."
@@ -36,6 +36,9 @@ mutation: ## change lines of sizing, risk, claim, reports; list changes that no 
 
 test-faults: venv ## run the crash and network-failure tests on real processes; about 20 minutes
 	@$(PYTHON) -m pytest tests/faults -m "faults or not faults" $(T)
+
+test-browser: venv ## use every page of a running demo in chromium, on desktop, phone, dark; screenshots in var/screenshots
+	@$(PYTHON) -m pytest $(or $(T),tests/browser) -m browser
 
 chaos: venv ## break something every one to three seconds under load, then count; SECONDS=600 SEED=1 BUSY=2
 	@$(PYTHON) -m tests.faults.chaos $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED)) $(if $(BUSY),--busy $(BUSY))

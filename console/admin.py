@@ -181,7 +181,7 @@ class SubscriptionPages(LastColumn, SubscriptionAdmin):
     custom_urls = subscription_pages.URLS
     last_column, last_column_right = "decide", Right.CONNECTIONS
 
-    @admin.display(description="")
+    @admin.display(description="action")
     def decide(self, row: Subscription) -> Any:
         if row.archived_at:
             return ""
@@ -201,7 +201,7 @@ class KillSwitchPages(LastColumn, Buttons, KillSwitchAdmin):
     )
     last_column, last_column_right = "release", Right.RELEASE
 
-    @admin.display(description="")
+    @admin.display(description="action")
     def release(self, switch: KillSwitch) -> Any:
         epoch = Epoch.objects.filter(kill_switch=switch, released_at=None).first()
         if epoch is not None:
@@ -221,7 +221,7 @@ class TradingPausePages(LastColumn, TradingPauseAdmin):
     custom_urls = trading_pause_pages.URLS
     last_column, last_column_right = "resume", Right.LIMITS
 
-    @admin.display(description="")
+    @admin.display(description="action")
     def resume(self, pause: TradingPause) -> Any:
         if pause.ended_at:
             return ""
@@ -238,7 +238,7 @@ class FeedPages(LastColumn, FeedAdmin):
     custom_urls = (*token_pages.TOKEN_URLS, *feed_pages.URLS)
     last_column, last_column_right = "actions_of_feed", Right.FEEDS
 
-    @admin.display(description="")
+    @admin.display(description="action")
     def actions_of_feed(self, feed: Feed) -> Any:
         """Return the buttons of a feed: end what it has live, close its trades, create a token."""
         query = urlencode({"scope": "FEED", "name": feed.slug})
@@ -256,7 +256,7 @@ class FeedTokenPages(LastColumn, FeedTokenAdmin):
     custom_urls = token_pages.REVOKE_URLS
     last_column, last_column_right = "revoke", Right.FEEDS
 
-    @admin.display(description="")
+    @admin.display(description="action")
     def revoke(self, token: FeedToken) -> Any:
         if token.revoked_at:
             return ""
@@ -269,7 +269,7 @@ class ApiKeyPages(LastColumn, Buttons, ApiKeyAdmin):
     button_names = (("New API key…", "users_apikey_create", Right.API_KEYS),)
     last_column, last_column_right = "revoke", Right.API_KEYS
 
-    @admin.display(description="")
+    @admin.display(description="action")
     def revoke(self, key: ApiKey) -> Any:
         return "" if key.revoked_at else _button("users_apikey_revoke", key.pk, "Revoke…")
 
@@ -312,6 +312,7 @@ class ScheduleAdmin(DjangoPeriodicTaskAdmin, ConsoleAdmin):  # type: ignore[misc
 
     change_right = Right.SCHEDULES
     form = ScheduleForm
+    change_form_template = "admin/change_form.html"  # its own has an inline script
     date_hierarchy = None
     list_display = ("name", "enabled", "scheduler", "queue", "last_run_at", "total_run_count")
     list_filter = ("enabled", "one_off")

@@ -116,7 +116,10 @@ UNFOLD: dict[str, Any] = {
         lambda _request: static("fillcast/fillcast.css"),
         lambda _request: static("fillcast/console.css"),
     ],
-    "SCRIPTS": [lambda _request: static("fillcast/live.js")],
+    "SCRIPTS": [
+        lambda _request: static("fillcast/live.js"),
+        lambda _request: static("fillcast/landmarks.js"),
+    ],
     "ENVIRONMENT": "console.unfold_settings.environment",
     "DASHBOARD_CALLBACK": "console.pages.dashboard_pages.callback",
     "SIDEBAR": {"show_search": False, "navigation": NAVIGATION},

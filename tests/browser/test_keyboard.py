@@ -1,0 +1,86 @@
+"""A person without a mouse: sign in, subscribe, close a position and halt, with Tab and Enter."""
+
+from playwright.sync_api import Page, expect
+
+from demo.accounts import PASSWORD
+from tests.browser.visits import TENANT, Visit
+
+MOST_TABS = 150
+
+
+def tab_to(page: Page, name: str) -> None:
+    """Press Tab until the element with this name has the focus, and see that the focus is shown."""
+    for _ in range(MOST_TABS):
+        page.keyboard.press("Tab")
+        focused = page.evaluate(
+            """() => {
+              const e = document.activeElement, style = getComputedStyle(e);
+              return [
+                (e.getAttribute('aria-label') || e.labels?.[0]?.textContent || e.textContent || '')
+                  .replace(/\\s+/g, ' ').trim(),
+                style.outlineStyle !== 'none' || style.boxShadow !== 'none',
+              ];
+            }"""
+        )
+        if focused[0].startswith(name):
+            assert focused[1], f"the focus on {name!r} cannot be seen"
+            return
+    raise AssertionError(f"{name!r} cannot be reached with Tab")
+
+
+def press(page: Page, name: str) -> None:
+    tab_to(page, name)
+    with page.expect_navigation():
+        page.keyboard.press("Enter")
+
+
+def sign_in(page: Page) -> None:
+    page.goto("/login/")
+    tab_to(page, "User name")
+    page.keyboard.type(TENANT)
+    tab_to(page, "Password")
+    page.keyboard.type(PASSWORD)
+    with page.expect_navigation():
+        page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", level=1)).to_be_visible()
+
+
+def test_skip_link_leads_to_the_content(visit: Visit) -> None:
+    page = visit.sign_in()
+    tab_to(page, "Skip to content")
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.id") == "main"
+
+
+def test_close_a_position(visit: Visit) -> None:
+    page = visit.page
+    sign_in(page)
+    press(page, "Positions")
+    press(page, "Close…")
+    expect(page.get_by_role("heading", level=1)).to_contain_text("Close")
+    press(page, "Close it")
+    expect(page.get_by_text("is being closed")).to_be_visible()
+
+
+def test_pause_and_resume_everything(visit: Visit) -> None:
+    page = visit.page
+    sign_in(page)
+    press(page, "Pause everything")
+    press(page, "Pause 3 accounts")
+    expect(page.get_by_role("link", name="Resume…")).to_be_visible()
+    press(page, "Resume…")
+    press(page, "Resume")
+    expect(page.get_by_role("link", name="Pause everything…")).to_be_visible()
+
+
+def test_unsubscribe_and_subscribe_again(visit: Visit) -> None:
+    page = visit.page
+    sign_in(page)
+    press(page, "Feeds")
+    press(page, "Unsubscribe")
+    press(page, "Unsubscribe")
+    expect(page.get_by_text("is unsubscribed from")).to_be_visible()
+    press(page, "Subscribe another")
+    tab_to(page, "Account")
+    press(page, "Subscribe")
+    expect(page.get_by_text("from its next signal on")).to_be_visible()
