@@ -127,6 +127,7 @@ from connections.models import (
 from connections.session_lanes import (
     missing_worker_message,
 )
+from connections.subscriptions.followers import Followers, followers_of, owner_count
 
 __all__ = [
     "CLOSING_HALTS_SQL",
@@ -153,6 +154,7 @@ __all__ = [
     "Breach",
     "ClosedResult",
     "DueAccount",
+    "Followers",
     "IdleAccount",
     "LaneAccount",
     "LossFigures",
@@ -182,6 +184,7 @@ __all__ = [
     "figures_of",
     "find_connection",
     "flow_note",
+    "followers_of",
     "freeze_level_sql",
     "health_badge",
     "health_reasons",
@@ -199,6 +202,7 @@ __all__ = [
     "open_items",
     "open_secret",
     "other_accounts_using",
+    "owner_count",
     "pause_figures",
     "pause_join_sql",
     "pause_limit",

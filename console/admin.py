@@ -47,6 +47,7 @@ from console.pages import (
     entry_form_pages,
     epoch_pages,
     feed_pages,
+    feed_request_pages,
     kill_switch_pages,
     order_pages,
     position_pages,
@@ -235,7 +236,7 @@ class EpochPages(Paged, EpochAdmin):
 
 @admin.register(Feed)
 class FeedPages(LastColumn, FeedAdmin):
-    custom_urls = (*token_pages.TOKEN_URLS, *feed_pages.URLS)
+    custom_urls = (*token_pages.TOKEN_URLS, *feed_pages.URLS, *feed_request_pages.URLS)
     last_column, last_column_right = "actions_of_feed", Right.FEEDS
 
     @admin.display(description="action")

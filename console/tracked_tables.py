@@ -32,6 +32,7 @@ TRACKED = (
     Tracked("users_secondfactor", "second factor", ("sealed_secret",), ("last_step",)),
     Tracked("users_recoverycode", "recovery code", ("code_hash",)),
     Tracked("signals_feed", "feed"),
+    Tracked("signals_approvalrequest", "request for approval of a feed"),
     Tracked("signals_feedtoken", "alert address", ("secret_hash", "signing_key")),
     Tracked(
         "events_channel",

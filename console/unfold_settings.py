@@ -37,6 +37,13 @@ def drift_count(_request: HttpRequest) -> str:
     return str(DriftItem.objects.filter(state="OPEN").count())
 
 
+def request_count(_request: HttpRequest) -> str:
+    """Return the number of feeds whose approval is requested, for the navigation."""
+    from signals.models import ApprovalRequest  # settings are read before the models
+
+    return str(ApprovalRequest.objects.filter(outcome="").count())
+
+
 NAVIGATION: list[dict[str, Any]] = [
     {
         "items": [
@@ -78,6 +85,13 @@ NAVIGATION: list[dict[str, Any]] = [
         "collapsible": True,
         "items": [
             _item("Feeds", "podcasts", "signals_feed_changelist"),
+            _item(
+                "Requests for approval",
+                "approval",
+                "signals_feed_requests",
+                badge="console.unfold_settings.request_count",
+                badge_variant="warning",
+            ),
             _item("Subscriptions", "rss_feed", "connections_subscription_changelist"),
             _item("Presets", "tune", "connections_tradingpreset_changelist"),
             _item("Loss limits", "trending_down", "connections_losslimit_changelist"),

@@ -12,6 +12,7 @@ from datetime import datetime
 from decimal import Decimal
 from statistics import median_low
 from typing import NamedTuple
+from uuid import UUID
 
 import structlog
 from django.db import transaction
@@ -24,7 +25,12 @@ from common.money import plain
 from common.reason_codes import Code
 from common.sql import Query, rows
 from connections import session_lanes
-from connections.selectors import open_hosts, spec_without_credentials, windows_open_now
+from connections.selectors import (
+    open_hosts,
+    owner_count,
+    spec_without_credentials,
+    windows_open_now,
+)
 from execution.exits.partial_closes import IS_REACHED_SQL
 from execution.fan_out import LIVE, entry_parameters
 from execution.preview_rows import load_candidates
@@ -54,7 +60,8 @@ log = structlog.get_logger(__name__)
 
 
 class _Followers(NamedTuple):
-    accounts: int
+    ids: list[UUID]
+    quantity: Decimal
 
 
 # The accounts that `fan_out` reaches by a CLOSE or MODIFY: those with open positions and those with
@@ -62,11 +69,13 @@ class _Followers(NamedTuple):
 FOLLOWERS = Query(
     _Followers,
     f"""
-SELECT count(DISTINCT connection_id) AS accounts FROM (
-  SELECT connection_id FROM positions_executionposition
+SELECT coalesce(array_agg(DISTINCT connection_id), '{{}}') AS ids,
+  coalesce(sum(free), 0) AS quantity FROM (
+  SELECT connection_id, quantity - CASE WHEN %(closes)s THEN reserved ELSE 0 END AS free
+  FROM positions_executionposition
   WHERE signal_id = %(refers_to)s AND quantity > CASE WHEN %(closes)s THEN reserved ELSE 0 END
   UNION ALL
-  SELECT connection_id FROM execution_order
+  SELECT connection_id, 0 AS free FROM execution_order
   WHERE signal_id = %(refers_to)s AND leg::text LIKE 'entry%%' AND status = ANY(%(live)s)
     AND (NOT %(is_part)s OR {IS_REACHED_SQL})
 ) touched
@@ -94,7 +103,16 @@ def _followers(signal: Signal) -> Preview:
             "live": LIVE,
         },
     )
-    return Preview(market_now(), followers.accounts, able_candidates=followers.accounts)
+    accounts = len(followers.ids)
+    owners = owner_count(followers.ids)
+    return Preview(
+        market_now(),
+        accounts,
+        able_candidates=accounts,
+        followers=owners,
+        sent_followers=owners,
+        quantity=followers.quantity * signal.close_fraction if closes and accounts else None,
+    )
 
 
 def _entries(signal: Signal) -> Preview:
@@ -113,7 +131,9 @@ def _entries(signal: Signal) -> Preview:
     )
     draft = _draft(signal, now)
     evaluations = _evaluate_pending(pending, draft, unroutable) if pending else []
-    return _summary(now, skipped, evaluations)
+    return replace(
+        _summary(now, skipped, evaluations), followers=len({row.owner_id for row in candidates})
+    )
 
 
 def _draft(signal: Signal, now: datetime) -> SignalRow:
@@ -216,6 +236,7 @@ def _summary(
         for e in evaluations
         if isinstance(e.decision, Intent)
     ]
+    owners = {e.row.owner_id for e in evaluations if isinstance(e.decision, Intent)}
 
     able_after_wait = sum(
         isinstance(e.decision, Deferred) and not _is_denied_for_signal(e.final) for e in evaluations
@@ -230,6 +251,8 @@ def _summary(
         correlated=sum(
             isinstance(e.decision, Intent) and bool(e.decision.warning) for e in evaluations
         ),
+        sent_followers=len(owners),
+        quantity=sum((quantity for _, quantity in sent), Decimal(0)) if sent else None,
     )
 
 

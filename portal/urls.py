@@ -17,8 +17,13 @@ from portal.views import (
     scoped_actions,
     signals,
 )
+from portal.views.publishing import drafts as feed_drafts
+from portal.views.publishing import feeds as publishing
+from portal.views.publishing import settings as feed_settings
+from portal.views.publishing import signals as feed_signals
 
 app_name = "portal"
+MINE = "publishing/<slug:slug>"  # a feed of one's own, with any slug: nothing else begins so
 urlpatterns = [
     path("", overview.overview, name="overview"),
     path("live/", overview.live, name="live"),
@@ -69,6 +74,39 @@ urlpatterns = [
     path("feeds/<slug:slug>/cancel-or-close/", scoped_actions.of_feed, name="feed_end"),
     path("cancelled-and-closed/<int:pk>/", scoped_actions.result, name="scoped_action"),
     path("feeds/<slug:slug>/subscribe/", feeds.subscribe, name="subscribe"),
+    path("feeds/<slug:slug>/terms/", publishing.terms, name="feed_terms"),
+    path("publishing/", publishing.publishing, name="publishing"),
+    path("publish/new/", publishing.new, name="publishing_new"),
+    path(f"{MINE}/", publishing.feed, name="publishing_feed"),
+    path(f"{MINE}/followers/", publishing.feed_followers, name="publishing_followers"),
+    path(f"{MINE}/approval/", publishing.ask_approval, name="publishing_approval"),
+    path(f"{MINE}/approval/withdraw/", publishing.withdraw, name="publishing_withdraw"),
+    path(f"{MINE}/archive/", publishing.archive, name="publishing_archive"),
+    path(f"{MINE}/settings/", feed_settings.settings, name="publishing_settings"),
+    path(f"{MINE}/terms/", feed_settings.change, name="publishing_terms"),
+    path(f"{MINE}/signals/", feed_signals.feed_signals, name="publishing_signals"),
+    path(f"{MINE}/signals/new/", feed_drafts.choose, name="publishing_choose"),
+    *(
+        path(
+            f"{MINE}/signals/new/{act}/", feed_drafts.write, {"act": act}, name=f"publishing_{act}"
+        )
+        for act in ("open", "modify", "close")
+    ),
+    path(f"{MINE}/signals/<int:pk>/", feed_signals.feed_signal, name="publishing_signal"),
+    path(
+        f"{MINE}/signals/<int:pk>/publish/",
+        feed_signals.publish_signal,
+        name="publishing_signal_publish",
+    ),
+    path(
+        f"{MINE}/signals/<int:pk>/cancel/",
+        feed_signals.cancel_signal,
+        name="publishing_signal_cancel",
+    ),
+    path(f"{MINE}/drafts/", feed_drafts.drafts, name="publishing_drafts"),
+    path(f"{MINE}/drafts/<int:pk>/", feed_drafts.edit, name="publishing_draft"),
+    path(f"{MINE}/drafts/<int:pk>/publish/", feed_drafts.publish, name="publishing_draft_publish"),
+    path(f"{MINE}/drafts/<int:pk>/discard/", feed_drafts.discard, name="publishing_draft_discard"),
     path("subscriptions/<int:pk>/edit/", feeds.edit, name="subscription_edit"),
     path("subscriptions/<int:pk>/limits/", feeds.limits, name="subscription_limits"),
     path("subscriptions/<int:pk>/route/", feeds.route, name="subscription_route"),

@@ -133,7 +133,7 @@ class FeedViewSet(
     def archive(self, request: Request, slug: str) -> Response:
         """Archive the feed. It accepts and publishes no more signals; its history stays."""
         feed = self.get_object()
-        feeds.archive_feed(feed.pk)
+        feeds.archive_feed(feed.pk, by=caller(request))
         feed.refresh_from_db()
         return Response(self.get_serializer(feed).data)
 

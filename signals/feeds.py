@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.utils.text import slugify
 
 from common.clocks import market_now
@@ -20,8 +20,11 @@ from signals.locks import feed_exclusive
 from signals.models import (
     DEFAULT_LEVEL_DEVIATION,
     DEFAULT_PRICE_DEVIATION,
+    Approval,
+    ApprovalRequest,
     Feed,
     FeedToken,
+    RequestOutcome,
 )
 from signals.signing import seal_signing_key
 from users.models import User
@@ -44,7 +47,7 @@ def create_feed(
     max_price_deviation_percent: Decimal | None = DEFAULT_PRICE_DEVIATION,
     max_level_deviation_percent: Decimal | None = DEFAULT_LEVEL_DEVIATION,
 ) -> Feed:
-    """Create a feed. slug: made from the name unless given.
+    """Create a feed. slug: made from the name unless given, or made up if that has no Latin letter.
 
     is_approved: its signals need no further approval. For a tenant's private feed this is the
     owner's own approval, which covers only the owner's accounts. max_signal_notional: of a signal's
@@ -52,7 +55,7 @@ def create_feed(
     levels from the market; None: not compared. Raises InvalidInputError FIELD_INVALID with all
     faults: of the limits, and a slug that is taken or not valid.
     """
-    slug = slug or slugify(name)[:60]
+    slug = slug or slug_of(name) or f"feed-{secrets.token_hex(4)}"
     values = {
         "owner": owner,
         "name": name,
@@ -70,10 +73,20 @@ def create_feed(
         detail = f"{slug!r} is not a slug: use small letters, digits and hyphens, at most 60."
         errors.append(InvalidInputError(Code.FIELD_INVALID, detail, field="slug"))
     raise_all(errors)
-    feed, created = Feed.objects.get_or_create(slug=slug, defaults=values)
+    taken = InvalidInputError(Code.FIELD_INVALID, f"{slug!r} is taken.", field="slug")
+    try:
+        with transaction.atomic():
+            feed, created = Feed.objects.get_or_create(slug=slug, defaults=values)
+    except IntegrityError as error:  # by a feed that this user may not see
+        raise taken from error
     if not created:
-        raise InvalidInputError(Code.FIELD_INVALID, f"{slug!r} is taken.", field="slug")
+        raise taken
     return feed
+
+
+def slug_of(name: str) -> str:
+    """Return the slug that is made from a feed's name; '' without a Latin letter or digit."""
+    return slugify(name)[:60].strip("-_")
 
 
 @transaction.atomic
@@ -90,6 +103,7 @@ def update_feed(feed_id: int, *, by: User | None, **changes: Any) -> Feed:
     if "is_approved" in changes:
         require(by, Right.APPROVE)
     changes |= approval_after(feed, changes)
+    _end_request(feed, changes, by)
     for name, value in changes.items():
         setattr(feed, name, value)
     raise_all(row_errors(feed))
@@ -108,6 +122,31 @@ def approval_after(feed: Feed, changes: Mapping[str, Any]) -> dict[str, bool]:
     return {"is_approved": False, "approved_by_owner": False} if is_withdrawn else {}
 
 
+def withdrawn_by(feed: Feed, changes: Mapping[str, Any]) -> list[str]:
+    """Return, in sentences, what these changes of a feed would withdraw; []: nothing.
+
+    A page states them before it saves. changes: `archived_at` stands for archiving it.
+    """
+    found = []
+    archives = bool(changes.get("archived_at"))
+    after = approval_after(feed, changes)
+    if feed.is_approved and not after.get("is_approved", True):
+        whose = "your own approval" if feed.approved_by_owner else "the operators' approval"
+        found.append(f"Withdraws {whose} of the feed: its signals then wait for an operator.")
+    approved = feed.signals.filter(
+        approval=Approval.APPROVED, published_at=None, cancelled_at=None
+    ).count()
+    if approved and (found or archives):
+        found.append(
+            f"Withdraws the approval of {approved:,} signal{'' if approved == 1 else 's'} that "
+            f"{'is' if approved == 1 else 'are'} not published yet."
+        )
+    ends_request = archives or not changes.get("is_public", True)
+    if ends_request and feed.approval_requests.filter(outcome=RequestOutcome.OPEN).exists():
+        found.append("Withdraws the open request for approval.")
+    return found
+
+
 def narrow_own_approval(*, user: User, **_: Any) -> None:
     """Limit the approval of a former operator's own private feeds to the owner's accounts.
 
@@ -123,10 +162,28 @@ def narrow_own_approval(*, user: User, **_: Any) -> None:
         private.filter(pk=feed_id).update(approved_by_owner=True)
 
 
+def _end_request(feed: Feed, changes: Mapping[str, Any], by: User | None) -> None:
+    """End the open request for approval that a change answers, or that it leaves without sense."""
+    if changes.get("is_approved") and by is not None:
+        end_request(feed.pk, RequestOutcome.GRANTED, by=by)
+    elif changes.get("owner", feed.owner) != feed.owner or not changes.get("is_public", True):
+        end_request(feed.pk, RequestOutcome.WITHDRAWN, by=by)
+
+
+def end_request(
+    feed_id: int, outcome: RequestOutcome, *, by: User | None, sentence: str = ""
+) -> bool:
+    """End the open request for a feed's approval; return False without one."""
+    open_request = ApprovalRequest.objects.filter(feed_id=feed_id, outcome=RequestOutcome.OPEN)
+    values = {"outcome": outcome, "decided_by": by, "sentence": sentence}
+    return bool(open_request.update(decided_at=datetime.now(UTC), **values))
+
+
 @transaction.atomic
-def archive_feed(feed_id: int) -> bool:
+def archive_feed(feed_id: int, *, by: User | None = None) -> bool:
     """Archive a feed: it accepts no more signals. Returns False if it was archived before."""
     feed_exclusive(feed_id)
+    end_request(feed_id, RequestOutcome.WITHDRAWN, by=by)
     return bool(Feed.objects.filter(pk=feed_id, archived_at=None).update(archived_at=market_now()))
 
 

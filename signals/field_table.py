@@ -34,6 +34,9 @@ class Door(StrEnum):
     BRACKET_FORM = "bracket form"
     PAIR = "pair"  # a leg of an OCO pair, by the API
     PAIR_FORM = "pair form"
+    OPEN_FORM = "open form"  # the portal's forms, one for each action
+    MODIFY_FORM = "modify form"
+    CLOSE_FORM = "close form"
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,12 +146,22 @@ _FORM = {
     "time": _FORM_SENDS_NOW,
 }
 _OF_ENTRY = {"action": _ENTRY, **dict.fromkeys((*REFERENCES, "close_fraction"), _ENTRY)}
+_FOLLOWS = dict.fromkeys(("symbol", "direction"), "those of the trade that it refers to")
 _OF_BRACKET = dict.fromkeys((*REFERENCES, "close_fraction"), _ENTRY)
 _OF_LEG = {
     **_OF_ENTRY,
     **dict.fromkeys((*CONDITION_NAMES, *EXIT_CONDITION_NAMES), _HELD_LEG),
     **dict.fromkeys(STYLE_FIELDS, "a leg is sent as one order"),
 }
+
+
+def _not_of(action: Action) -> dict[str, str]:
+    """Return the fields that an action has no use for, and that the page has chosen it."""
+    others = {field.name: f"a {action} has no such field" for field in FIELDS
+              if action not in field.actions}  # fmt: skip
+    return {**others, "action": "each action has its own page"}
+
+
 LEFT_OUT: Mapping[Door, Mapping[str, str]] = {
     Door.JSON: {},
     Door.STRATEGY: _STRATEGY,
@@ -161,6 +174,9 @@ LEFT_OUT: Mapping[Door, Mapping[str, str]] = {
     Door.BRACKET_FORM: {**_FORM, **_OF_ENTRY},
     Door.PAIR: _OF_LEG,
     Door.PAIR_FORM: {**_FORM, **_OF_LEG},
+    Door.OPEN_FORM: {**_FORM, **_not_of(Action.OPEN)},
+    Door.MODIFY_FORM: {**_FORM, **_FOLLOWS, **_not_of(Action.MODIFY)},
+    Door.CLOSE_FORM: {**_FORM, **_FOLLOWS, **_not_of(Action.CLOSE)},
 }
 """What a door does not take, by the field's name, and why."""
 

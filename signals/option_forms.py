@@ -25,7 +25,7 @@ class OptionsForm(forms.Form):
         """names: of the fields, by the table."""
         super().__init__(data, prefix=prefix or None)
         for name in names:
-            self.fields[name] = _field(name)
+            self.fields[name] = option_field(name)
 
     @property
     def has_values(self) -> bool:
@@ -55,7 +55,7 @@ class SignalIdField(forms.CharField):
         return str(super().clean(value)).strip().upper().removeprefix("S-")
 
 
-def _field(name: str) -> forms.Field:
+def option_field(name: str) -> forms.Field:
     """Return the form field of a signal's field, which may be left empty."""
     column: Any = Signal._meta.get_field(BY_NAME[name].column or name)
     label = str(column.verbose_name)

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from decimal import Decimal
+from decimal import ROUND_HALF_EVEN, Decimal
 from enum import StrEnum
 
 from common.errors import ConflictError
@@ -48,6 +48,8 @@ SIGNAL_DENIALS: dict[Code, str] = {
     Code.SLICES_UNSUPPORTED: "execution_style",
     Code.SLICE_PRICE_LIMIT: "price_limit",
 }
+FEW = 5
+"""Figures of accounts are shown to a provider only if they are of so many followers."""
 # For accounts that do not list the symbol. Their number is public (`symbol_reach`).
 NOT_LISTED = frozenset({Code.SYMBOL_NOT_AT_BROKER})
 # A limit of the feed, which its owner has set.
@@ -102,7 +104,9 @@ class Preview:
     that may trade, now or after a wait, could not take the signal as it is, with the figures of one
     of them; only for what is not particular to an account (SIGNAL_DENIALS, MARKET_DENIALS).
     able_candidates: how many candidates could take it, now or after a wait. correlated: how many
-    that would get an order have a warning about correlated exposure.
+    that would get an order have a warning about correlated exposure. followers: the owners of the
+    candidates; sent_followers: of those that would get an order. quantity: what would be sent to
+    all of them, or closed, in base units; None: it is not the reader's to see, or nothing is sent.
     """
 
     as_of: datetime
@@ -112,6 +116,9 @@ class Preview:
     common_denials: dict[Code, str] = field(default_factory=dict)
     able_candidates: int = 0
     correlated: int = 0
+    followers: int = 0
+    sent_followers: int = 0
+    quantity: Decimal | None = None
 
     def count(self, outcome: Outcome) -> int:
         """Return how many candidates would have this outcome."""
@@ -166,7 +173,8 @@ def visible_to(user: Caller, signal: Signal, preview: Preview) -> Preview:
 
     Staff who may read everything see all of it, and so do owners whose approval covers only their
     own accounts. Providers see how many followers would trade and what is wrong with the signal,
-    but not the followers' sizes, nor the reasons of their accounts.
+    but not the followers' sizes, nor the reasons of their accounts. What all of them would send is
+    shown to two digits, if it is that of FEW followers at least.
     """
     feed = signal.feed
     is_own = feed.approved_by_owner and signal.approved_by_id is None and feed.owner_id == user.pk
@@ -174,9 +182,24 @@ def visible_to(user: Caller, signal: Signal, preview: Preview) -> Preview:
         return preview
     counts: Counter[tuple[Outcome, Code | None]] = Counter()
     for reason in preview.reasons:
-        is_public = reason.code in {*SIGNAL_DENIALS, *FEED_DENIALS, *MARKET_DENIALS, *NOT_LISTED}
-        counts[reason.outcome, reason.code if is_public else None] += reason.connections
-    return replace(preview, reasons=in_order(counts), sizes=(), correlated=0)
+        shown = reason.code if is_public_reason(reason.code) else None
+        counts[reason.outcome, shown] += reason.connections
+    quantity = preview.quantity if preview.sent_followers >= FEW else None
+    return replace(
+        preview, reasons=in_order(counts), sizes=(), correlated=0, quantity=rounded(quantity)
+    )
+
+
+def rounded(value: Decimal | None) -> Decimal | None:
+    """Return two digits of a total over several owners, so that two of them reveal no part."""
+    if not value:
+        return value
+    return value.quantize(Decimal(1).scaleb(value.adjusted() - 1), ROUND_HALF_EVEN)
+
+
+def is_public_reason(code: Code | None) -> bool:
+    """Whether a reason concerns the signal, its feed or the market, not one account alone."""
+    return code in {*SIGNAL_DENIALS, *FEED_DENIALS, *MARKET_DENIALS, *NOT_LISTED}
 
 
 Source = Callable[[Signal], Preview]

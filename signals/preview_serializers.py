@@ -47,6 +47,15 @@ class PreviewSerializer(StrictSerializer):
         help_text="Those that would get an order, with a warning about correlated exposure. 0 if "
         "the sizes are not yours to see."
     )
+    followers = serializers.IntegerField(help_text="The owners of the candidates.")
+    sent_followers = serializers.IntegerField(
+        help_text="The owners of those that would get an order."
+    )
+    quantity = Amount(
+        allow_null=True,
+        help_text="What would be sent to all of them, or closed, in base units. Providers see two "
+        "digits, and null if it is that of fewer than 5 followers.",
+    )
     reasons = ReasonCountSerializer(many=True)
     sizes = SizesSerializer(many=True)
 

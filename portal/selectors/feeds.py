@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass
 
-from django.db.models import Q, QuerySet
+from django.db.models import OuterRef, Q, QuerySet, Subquery
 
 from connections.models import Subscription
 from portal.selectors.accounts import Account
-from signals.models import Feed
+from signals.models import Feed, FeedTerms
 from signals.selectors import feeds_for
 from users.models import User
 
@@ -28,6 +28,12 @@ def subscribable_feeds(user: User) -> QuerySet[Feed]:
     return feeds_for(user).filter(open_ones | Q(pk__in=mine))
 
 
+def with_terms(feeds: QuerySet[Feed]) -> QuerySet[Feed]:
+    """Add to feeds when their terms were changed last, `terms_at`; None: they have none."""
+    newest = FeedTerms.objects.filter(feed=OuterRef("pk")).order_by("-id")
+    return feeds.annotate(terms_at=Subquery(newest.values("created_at")[:1]))
+
+
 def subscriptions_of(user: User) -> QuerySet[Subscription]:
     """Return the current subscriptions of a tenant's accounts."""
     live = Subscription.objects.filter(
@@ -43,7 +49,7 @@ def feed_options(user: User, accounts: list[Account]) -> list[FeedOption]:
     for subscription in subscriptions_of(user):
         taken.setdefault(subscription.feed_id, []).append(subscription)
     found = []
-    for feed in subscribable_feeds(user):
+    for feed in with_terms(subscribable_feeds(user)):
         mine = taken.get(feed.pk, [])
         ids = {subscription.connection_id for subscription in mine}
         free = [account for account in accounts if account.connection.pk not in ids]

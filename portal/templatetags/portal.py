@@ -34,3 +34,16 @@ def initial(text: str) -> str:
 def here(context: dict[str, Any], *names: str) -> SafeString:
     """Mark the navigation entry of the current page."""
     return SafeString(' aria-current="page"' if context.get("section") in names else "")
+
+
+@register.simple_tag(takes_context=True)
+def here_in(context: dict[str, Any], area: str) -> SafeString:
+    """Mark the navigation entry of an area, whose pages' names begin with its name."""
+    is_here = str(context.get("section", "")).startswith(area)
+    return SafeString(' aria-current="page"' if is_here else "")
+
+
+@register.simple_tag
+def tab_here(tab: str, name: str) -> SafeString:
+    """Mark a page's tab if it is the current one."""
+    return SafeString(' aria-current="page"' if tab == name else "")

@@ -28,6 +28,14 @@ from signals.models.feeds import (
     FeedToken,
     ReceivedAlert,
 )
+from signals.models.providers import (
+    MAX_TERMS,
+    MAX_TEXT,
+    ApprovalRequest,
+    FeedTerms,
+    RequestOutcome,
+    SavedDraft,
+)
 from signals.models.signals import Signal, SignalQuerySet
 
 __all__ = [
@@ -40,19 +48,25 @@ __all__ = [
     "DEFAULT_PRICE_DEVIATION",
     "EXIT_CONDITION_FIELDS",
     "LIMITED",
+    "MAX_TERMS",
+    "MAX_TEXT",
     "TRAIL_FIELDS",
     "TRAIL_OPTIONS",
     "TRIGGERED",
     "Action",
     "AfterState",
     "Approval",
+    "ApprovalRequest",
     "Direction",
     "Feed",
+    "FeedTerms",
     "FeedToken",
     "OrderType",
     "Origin",
     "ReceivedAlert",
+    "RequestOutcome",
     "RiskCategory",
+    "SavedDraft",
     "Signal",
     "SignalQuerySet",
     "TimeInForce",

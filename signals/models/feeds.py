@@ -20,7 +20,7 @@ class Feed(FieldConstraints, models.Model):
     """A named stream of signals with an owner. Manual orders are signals of a private feed."""
 
     slug = models.SlugField(max_length=60, unique=True)
-    name = models.CharField(max_length=120)
+    name = models.CharField(max_length=200)
     description = models.TextField(blank=True)
     owner = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="feeds")
     is_public = models.BooleanField(

@@ -17,7 +17,7 @@ from connections.models import KillSwitch, Subscription, TradingPreset
 from execution.disaster_recovery.epochs import current_epoch
 from execution.models import DriftItem, ScopedAction, Status
 from signals.feeds import create_feed_token
-from signals.models import Approval
+from signals.models import Approval, ApprovalRequest
 from tests.console import seed
 from tests.console.role_matrix import LISTS, PAGES, READERS, Page
 from tests.html import html_of
@@ -99,6 +99,7 @@ def rows(small: dict[str, Any]) -> dict[str, Any]:
             cancels_entries=True, closes_positions=False, scope={}, scope_name="everything"
         ),
         "pause": pause_of(connection),
+        "request": ApprovalRequest.objects.create(feed=feed, requested_by=provider),
         "epoch": current_epoch(), "feed": feed, "token": token, "key": key,
         "tenant": User.objects.get(username="tenant-01"),
     }  # fmt: skip

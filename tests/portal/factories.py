@@ -23,7 +23,7 @@ from events.models import EventKind, Notification
 from execution.models import DriftItem, Fill, Order, ScopedAction
 from positions.models import ExecutionPosition
 from prices.models import LatestQuote
-from signals.models import Feed, Signal
+from signals.models import Feed, SavedDraft, Signal
 from tests.connections import make
 from tests.loss_limits import limit_of, pause_of
 from tests.roles import give
@@ -60,6 +60,20 @@ class World:
         self._notifications()
         self.difference, self.bobs_difference = (
             difference(row, str(number)) for number, row in enumerate((self.mt5, self.bobs))
+        )
+        self.own, self.bobs_own = (own_feed(user) for user in (self.alice, self.bob))
+        self.draft, self.bobs_draft = (
+            SavedDraft.objects.create(
+                feed=one, action="OPEN", created_by=one.owner,
+                body={"symbol": "EUR/USD", "direction": "BUY"},
+            )
+            for one in (self.own, self.bobs_own)
+        )  # fmt: skip
+        self.waiting, self.bobs_waiting = (
+            Signal.objects.create(
+                feed=one, approval="APPROVED", currency_pair="GBP/USD", direction="BUY"
+            )
+            for one in (self.own, self.bobs_own)
         )
         self.scoped, self.bobs_scoped = (
             ScopedAction.objects.create(
@@ -207,6 +221,15 @@ def feed(owner: User, slug: str, name: str) -> Feed:
     return Feed.objects.create(
         slug=slug, name=name, owner=owner, is_approved=True,
         description="About two signals a day around economic releases.",
+    )  # fmt: skip
+
+
+def own_feed(owner: User) -> Feed:
+    """Create a tenant's private feed, which only its owner has approved."""
+    name = owner.username.capitalize()
+    return Feed.objects.create(
+        slug=f"{owner.username}-own", name=f"{name}'s own", owner=owner, is_public=False,
+        is_approved=True, approved_by_owner=True,
     )  # fmt: skip
 
 

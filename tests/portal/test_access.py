@@ -42,6 +42,35 @@ OWN_ARGUMENTS: dict[str, Callable[[World, str], Any]] = {  # arguments that name
 }
 
 
+OF_FEED = (
+    "feed_terms", "publishing_feed", "publishing_followers", "publishing_approval",
+    "publishing_withdraw", "publishing_archive", "publishing_settings", "publishing_terms",
+    "publishing_signals", "publishing_choose", "publishing_open", "publishing_modify",
+    "publishing_close", "publishing_drafts",
+)  # fmt: skip
+
+
+def _of_feed(row: str) -> Callable[[World, str], Any]:
+    """Return the arguments of a page about a row of a tenant's own feed; '' for the feed."""
+
+    def arguments(world: World, username: str) -> dict[str, Any]:
+        prefix = "" if username == "alice" else "bobs_"
+        slug = {"slug": getattr(world, f"{prefix}own").slug}
+        return slug | ({"pk": getattr(world, f"{prefix}{row}").pk} if row else {})
+
+    return arguments
+
+
+OWN_ARGUMENTS |= dict.fromkeys(OF_FEED, _of_feed(""))
+OWN_ARGUMENTS |= dict.fromkeys(
+    ("publishing_signal", "publishing_signal_publish", "publishing_signal_cancel"),
+    _of_feed("waiting"),
+)
+OWN_ARGUMENTS |= dict.fromkeys(
+    ("publishing_draft", "publishing_draft_publish", "publishing_draft_discard"), _of_feed("draft")
+)
+
+
 def names() -> Iterator[str]:
     for pattern in urlpatterns:
         assert isinstance(pattern, URLPattern)
@@ -74,7 +103,8 @@ TABLES = (
     "connections_killswitch", "execution_order", "positions_executionposition",
     "events_notification", "execution_driftitem", "connections_tradingpause",
     "connections_cashflow", "connections_losslimit", "connections_subscriptionroute",
-    "execution_scopedaction",
+    "execution_scopedaction", "signals_feed", "signals_signal", "signals_saveddraft",
+    "signals_feedterms", "signals_approvalrequest",
 )  # fmt: skip
 
 

@@ -33,7 +33,15 @@ from execution.models import (
 )
 from positions.models import ExecutionPosition, StopRule
 from prices.models import LatestQuote, PriceBar
-from signals.models import Feed, FeedToken, ReceivedAlert, Signal
+from signals.models import (
+    ApprovalRequest,
+    Feed,
+    FeedTerms,
+    FeedToken,
+    ReceivedAlert,
+    SavedDraft,
+    Signal,
+)
 from tests.connections import make
 from tests.decisions import answered, calendar_of, provider_of
 from tests.loss_limits import cash_flow_of, limit_of, pause_of
@@ -76,6 +84,9 @@ def tenant(name: str) -> Tenant:
     _notify(user, name)
     FeedToken.objects.create(feed=feed, prefix=name, secret_hash="h")
     ReceivedAlert.objects.create(feed=feed, key="k", change="flat", summary="s")
+    ApprovalRequest.objects.create(feed=feed, requested_by=user)
+    FeedTerms.objects.create(feed=feed, text="terms", changed_by=user)
+    SavedDraft.objects.create(feed=feed, action="OPEN", created_by=user)
     ends = timezone.now() + timedelta(days=90)
     ApiKey.objects.create(user=user, name="key", prefix=name, secret_hash="h", expires_at=ends)
     KillSwitch.objects.create(

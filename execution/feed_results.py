@@ -1,0 +1,106 @@
+"""What became of a feed's signals on all accounts, in counts, for its provider.
+
+A provider sees how many accounts filled, and why others did not if the signal, the feed or the
+market is the reason. What concerns an account itself (its money, its limits) is counted without a
+reason, so that it tells nothing about one follower.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from django.db import transaction
+from django.db.models import Count, Q
+
+from common.formatting import SHARES, STATES, known_code, number
+from execution.models import Order
+from execution.order_reasons import stated_reason
+from signals.models import Action, Signal
+from signals.preview import is_public_reason
+from users.tenancy import for_all_tenants
+
+
+@dataclass(frozen=True, slots=True)
+class ReasonCount:
+    """How many accounts ended so, and why. code: '' for reasons of the accounts themselves."""
+
+    share: str
+    code: str
+    sentence: str
+    accounts: int
+
+
+@dataclass(slots=True)
+class FeedResult:
+    """The orders of one signal: entries of an OPEN, exits of a CLOSE; a MODIFY has none."""
+
+    shares: dict[str, int] = field(default_factory=lambda: dict.fromkeys(SHARES, 0))
+    reasons: list[ReasonCount] = field(default_factory=list)
+
+    @property
+    def accounts(self) -> int:
+        """All accounts that it reached."""
+        return sum(self.shares.values())
+
+    @property
+    def breakdown(self) -> str:
+        """Its parts that are not zero: `8 filled, 1 denied`; empty without any."""
+        parts = [f"{number(count)} {share}" for share, count in self.shares.items() if count]
+        return ", ".join(parts)
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether it can no longer change on its own."""
+        return not (self.shares["working"] or self.shares["unknown"])
+
+
+def results_of(signals: Sequence[Signal]) -> dict[int, FeedResult]:
+    """Return the result of each of these signals by its id, in two statements at most.
+
+    Reads all tenants' rows, and returns only counts: check the user's rights.
+    """
+    results = {signal.pk: FeedResult() for signal in signals}
+    opens = [signal.pk for signal in signals if signal.action == Action.OPEN]
+    closes = [signal.pk for signal in signals if signal.action == Action.CLOSE]
+    entries = Q(signal__in=opens, leg="entry", leg__startswith="entry")  # index `one_entry`
+    exits = Q(signal__in=closes, position__isnull=False)
+    counts: dict[int, Counter[tuple[str, str]]] = {}
+    with transaction.atomic(), for_all_tenants():
+        for condition in (entries if opens else None, exits if closes else None):
+            if condition is None:
+                continue
+            grouped = (
+                Order.objects.filter(condition)
+                .order_by()
+                .annotate(stated=stated_reason())
+                .values_list("signal_id", "status", "stated")
+                .annotate(count=Count("connection", distinct=True))
+            )
+            for signal_id, status, reason, count in grouped:
+                share = STATES[status].share
+                results[signal_id].shares[share] += count
+                if share != "filled":
+                    shown = reason if is_public_reason(known_code(reason)) else ""
+                    counts.setdefault(signal_id, Counter())[share, shown] += count
+    for signal_id, counter in counts.items():
+        results[signal_id].reasons = _reasons(counter)
+    return results
+
+
+def _reasons(counter: Counter[tuple[str, str]]) -> list[ReasonCount]:
+    order = list(SHARES)
+    ordered = sorted(counter.items(), key=lambda item: (order.index(item[0][0]), -item[1]))
+    return [
+        ReasonCount(share, code, _sentence(share, code), count)
+        for (share, code), count in ordered
+        if code or share in ("denied", "rejected", "skipped", "failed")
+    ]
+
+
+def _sentence(share: str, code: str) -> str:
+    known = known_code(code)
+    if known is not None:
+        return known.sentence
+    if share == "rejected":
+        return "Their brokers rejected the order, for reasons of the accounts."
+    return "For reasons of the accounts themselves."

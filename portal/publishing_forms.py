@@ -1,0 +1,107 @@
+"""The forms of a provider's feed. The service checks what the database requires."""
+
+from typing import Any
+
+from django import forms
+
+from common.form_fields import Amount
+from common.row_changes import ChangedFieldsForm
+from signals.models import MAX_TERMS, MAX_TEXT, Feed
+from signals.models.feeds import DEFAULT_LEVEL_DEVIATION, DEFAULT_PRICE_DEVIATION
+from signals.symbols import CURRENCY
+
+FIELDS = (
+    "name", "description", "is_public", "max_signal_notional", "max_signal_currency",
+    "max_price_deviation_percent", "max_level_deviation_percent",
+)  # fmt: skip
+
+
+class FeedFields(ChangedFieldsForm, forms.Form):
+    """What a provider decides about a feed."""
+
+    name = forms.CharField(max_length=200)
+    description = forms.CharField(
+        required=False,
+        widget=forms.Textarea(attrs={"rows": 4}),
+        help_text="What it trades, when, and how. Everybody who may subscribe reads it.",
+    )
+    is_public = forms.BooleanField(
+        required=False,
+        initial=True,
+        label="Public",
+        help_text="Every user may find it and subscribe. A public feed needs the operators’ "
+        "approval; a private one is for your own accounts.",
+    )
+    max_signal_notional = Amount(
+        required=False,
+        label="Most that one signal may enter",
+        help_text="Notional of its entries on all accounts together. Empty: no limit.",
+    )
+    max_signal_currency = forms.CharField(
+        required=False, max_length=10, label="Currency of that limit", help_text="Such as USD."
+    )
+    max_price_deviation_percent = Amount(
+        required=False,
+        label="Entry prices: most percent from the market",
+        initial=DEFAULT_PRICE_DEVIATION,
+        help_text="A signal with another price is refused. Empty: they are not compared.",
+    )
+    max_level_deviation_percent = Amount(
+        required=False,
+        label="Stop and targets: most percent from the market",
+        initial=DEFAULT_LEVEL_DEVIATION,
+        help_text="400 is a fifth to five times the market. Empty: they are not compared.",
+    )
+
+    def clean_max_signal_currency(self) -> str:
+        code = str(self.cleaned_data["max_signal_currency"]).strip().upper()
+        if code and not CURRENCY.fullmatch(code):
+            raise forms.ValidationError(f"{code!r} is not the code of a currency such as USD.")
+        return code
+
+
+class NewFeedForm(FeedFields):
+    """A new feed."""
+
+    is_change = False
+    slug = forms.SlugField(
+        required=False,
+        max_length=60,
+        label="Address",
+        help_text="Small letters, digits and hyphens; it is part of the addresses for alerts and "
+        "stays. Empty: made from the name.",
+    )
+    field_order = ("name", "slug", *FIELDS[1:])
+
+
+class FeedSettingsForm(FeedFields):
+    """The settings of a feed; only what was changed is written."""
+
+    def __init__(self, feed: Feed, data: Any = None) -> None:
+        super().__init__(data, initial={name: getattr(feed, name) for name in FIELDS})
+
+
+class TermsForm(forms.Form):
+    """The terms of a feed."""
+
+    text = forms.CharField(
+        required=False,
+        strip=False,
+        max_length=MAX_TERMS,
+        label="Terms",
+        widget=forms.Textarea(attrs={"rows": 14}),
+        help_text="Price, risks, what followers may expect. Followers see when they were changed "
+        "last; earlier ones stay readable.",
+    )
+
+
+class RequestForm(forms.Form):
+    """A request for approval."""
+
+    text = forms.CharField(
+        required=False,
+        max_length=MAX_TEXT,
+        label="For the operators",
+        widget=forms.Textarea(attrs={"rows": 4}),
+        help_text="How you trade, your record elsewhere, how to reach you.",
+    )
