@@ -17,6 +17,7 @@ from execution.api.drift import DriftViewSet
 from execution.api.execution_log import LogViewSet
 from execution.api.kill_switch import KillSwitchViewSet
 from execution.api.orders import OrderViewSet, PositionViewSet
+from execution.api.provider_results import FeedFollowersViewSet, SignalResultsViewSet
 from execution.api.rounding_debt import RoundingDebtViewSet
 from signals.api import FeedViewSet, SignalViewSet
 from users.api import ApiKeyViewSet, MeView
@@ -31,6 +32,7 @@ router.register("decision-providers", DecisionProviderViewSet, basename="decisio
 router.register("drift", DriftViewSet, basename="drift")
 router.register("execution-logs", LogViewSet, basename="execution-log")
 router.register("feeds", FeedViewSet, basename="feed")
+router.register("feeds", FeedFollowersViewSet, basename="feed-followers")
 router.register("kill-switch", KillSwitchViewSet, basename="kill-switch")
 router.register("loss-limits", LossLimitViewSet, basename="loss-limit")
 router.register("news-calendars", NewsCalendarViewSet, basename="news-calendar")
@@ -39,6 +41,7 @@ router.register("orders", OrderViewSet, basename="order")
 router.register("positions", PositionViewSet, basename="position")
 router.register("presets", PresetViewSet, basename="preset")
 router.register("signals", SignalViewSet, basename="signal")
+router.register("signals", SignalResultsViewSet, basename="signal-results")
 router.register("subscriptions", SubscriptionViewSet, basename="subscription")
 router.register("subscriptions", RoundingDebtViewSet, basename="subscription-debt")
 router.register("trading-pauses", TradingPauseViewSet, basename="trading-pause")

@@ -37,7 +37,16 @@ from signals.feed_serializers import (
 from signals.ingest import build_unsaved, require_feed, save_draft, with_feed_errors
 from signals.intake import read_bracket, read_signal
 from signals.locks import candidates_shared
-from signals.models import Action, Approval, Direction, Feed, Origin, Signal
+from signals.models import (
+    Action,
+    Approval,
+    ApprovalRequest,
+    Direction,
+    Feed,
+    Origin,
+    RequestOutcome,
+    Signal,
+)
 from signals.oco import (
     build_unsaved_pair,
     preview_pair,
@@ -47,6 +56,7 @@ from signals.oco import (
 )
 from signals.preview import preview, require_possible, require_useful, visible_to
 from signals.preview_serializers import OcoPreviewSerializer, PreviewSerializer
+from signals.provider_api import ProviderActions
 from signals.selectors import feeds_for, managed_signals, owned_feeds, signals_for
 from signals.signal_serializers import (
     ClosedTradesSerializer,
@@ -71,8 +81,11 @@ NEW_SIGNAL_PARAMETERS = [
 
 
 class FeedFilter(filters.FilterSet):  # type: ignore[misc]  # it has no types
-    """`mine`, `is_public`, `is_approved`."""
+    """`mine`, `is_public`, `is_approved`, `awaits_approval`."""
 
+    awaits_approval = filters.BooleanFilter(
+        method="only_awaiting", label="Feeds whose owner has asked for approval."
+    )
     mine = filters.BooleanFilter(method="only_mine", label="Feeds that you own.")
 
     class Meta:
@@ -84,8 +97,14 @@ class FeedFilter(filters.FilterSet):  # type: ignore[misc]  # it has no types
         user = self.request.user
         return queryset.filter(owner=user) if value else queryset.exclude(owner=user)
 
+    def only_awaiting(self, queryset: QuerySet[Feed], _name: str, value: bool) -> QuerySet[Feed]:
+        """Return the feeds with an open request for approval, or with `false` those without."""
+        waiting = ApprovalRequest.objects.filter(outcome=RequestOutcome.OPEN).values("feed")
+        return queryset.filter(pk__in=waiting) if value else queryset.exclude(pk__in=waiting)
+
 
 class FeedViewSet(
+    ProviderActions,
     mixins.CreateModelMixin,
     mixins.ListModelMixin,
     mixins.RetrieveModelMixin,
@@ -108,12 +127,13 @@ class FeedViewSet(
     ordering_fields = ("name", "created_at")
     rights = dict.fromkeys(
         ("create", "partial_update", "archive", "create_token", "revoke_token"), Right.FEEDS
-    ) | {"close_trades": Right.PUBLISH}
+    ) | {"close_trades": Right.PUBLISH, **ProviderActions.provider_rights}
     http_method_names = ("get", "post", "patch", "head", "options")
 
     def get_queryset(self) -> QuerySet[Feed]:
         user = caller(self.request)
-        is_read = self.request.method in READING and self.action != "tokens"
+        is_private = self.action in {"tokens", *self.owner_reads}
+        is_read = self.request.method in READING and not is_private
         feeds = feeds_for(user) if is_read else owned_feeds(user)
         return feeds.distinct()
 

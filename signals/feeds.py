@@ -29,7 +29,7 @@ from signals.models import (
 from signals.signing import seal_signing_key
 from users.models import User
 
-_PREFIX = 10
+_PREFIX, MAX_NAME = 10, 200
 _NO_TOKEN = hashlib.sha256(b"no such token").hexdigest()
 
 
@@ -69,6 +69,9 @@ def create_feed(
         "approved_by_owner": is_approved and not is_public and not may(owner, Right.APPROVE),
     }
     errors = row_errors(Feed(slug=slug, **values))
+    if len(name) > MAX_NAME or "\0" in name:
+        detail = f"A name has at most {MAX_NAME} characters, and no NUL."
+        errors.append(InvalidInputError(Code.FIELD_INVALID, detail, field="name"))
     if not slug or slugify(slug) != slug or len(slug) > 60:
         detail = f"{slug!r} is not a slug: use small letters, digits and hyphens, at most 60."
         errors.append(InvalidInputError(Code.FIELD_INVALID, detail, field="slug"))

@@ -33,7 +33,7 @@ from events.models import Channel, EventKind, Notification
 from execution.models import DriftItem, ExecutionLog, Order, Status
 from positions.models import ExecutionPosition
 from signals.feeds import create_feed, create_feed_token
-from signals.models import Approval, Feed, FeedToken, Signal
+from signals.models import Approval, Feed, FeedToken, SavedDraft, Signal
 from tests.decisions import calendar_of, provider_of
 from tests.loss_limits import cash_flow_of, limit_of, pause_of
 from tests.roles import give
@@ -55,6 +55,7 @@ class World:
     feed: Feed  # Alice's private one
     public: Feed  # Paula's, approved
     token: FeedToken
+    draft: SavedDraft  # of that feed, with faults
     signal: Signal  # not published, in Alice's feed
     published: Signal
     preset: TradingPreset
@@ -101,6 +102,9 @@ def build() -> World:
     objects["feed"] = create_feed(owner=alice, name="By hand", is_public=False, is_approved=True)
     objects["public"] = create_feed(owner=objects["paula"], name="Majors", is_approved=True)
     objects["token"], _ = create_feed_token(objects["feed"])
+    objects["draft"] = SavedDraft.objects.create(
+        feed=objects["feed"], action="OPEN", created_by=alice
+    )
     objects |= _signals(objects["feed"], alice)
     objects |= _account(alice, objects["public"])
     objects |= {

@@ -44,7 +44,14 @@ def of(name: str, **more: Any) -> dict[str, Any]:
 
 
 def slug(**more: Any) -> dict[str, Any]:
-    return {"path": lambda world: {"slug": world.feed.slug, "token_id": world.token.pk}, **more}
+    return {
+        "path": lambda world: {
+            "slug": world.feed.slug,
+            "token_id": world.token.pk,
+            "draft_id": world.draft.pk,
+        },
+        **more,
+    }
 
 
 def listed(name: str, **more: Any) -> Case:
@@ -131,6 +138,28 @@ CASES: dict[str, Case] = {
     "PATCH /api/v1/feeds/{slug}/": Case("own", **slug(body=lambda world: {"name": "c"})),
     "POST /api/v1/feeds/{slug}/archive/": Case("own", **slug()),
     "POST /api/v1/feeds/{slug}/close-trades/": Case("own", **slug()),
+    "GET /api/v1/feeds/{slug}/approval-requests/": Case("own", **slug()),
+    "POST /api/v1/feeds/{slug}/request-approval/": Case("own", **slug(), ok=409),
+    "POST /api/v1/feeds/{slug}/withdraw-request/": Case("own", **slug()),
+    "POST /api/v1/feeds/{slug}/approve/": Case("operator", **slug()),
+    "POST /api/v1/feeds/{slug}/refuse/": Case(
+        "operator", **slug(body=lambda world: {"sentence": "no"}, ok=409)
+    ),
+    "GET /api/v1/feeds/{slug}/terms/": Case("own", **slug()),
+    "POST /api/v1/feeds/{slug}/terms/": Case(
+        "own", **slug(body=lambda world: {"text": "t"}, ok=201)
+    ),
+    "GET /api/v1/feeds/{slug}/followers/": Case("own", **slug()),
+    "GET /api/v1/feeds/{slug}/drafts/": Case("own", **slug()),
+    "POST /api/v1/feeds/{slug}/drafts/": Case(
+        "own", **slug(body=lambda world: {"action": "OPEN", "body": {}}, ok=201)
+    ),
+    "GET /api/v1/feeds/{slug}/drafts/{draft_id}/": Case("own", **slug()),
+    "PATCH /api/v1/feeds/{slug}/drafts/{draft_id}/": Case(
+        "own", **slug(body=lambda world: {"body": {"note": "n"}, "version": 1})
+    ),
+    "POST /api/v1/feeds/{slug}/drafts/{draft_id}/publish/": Case("own", **slug(ok=400)),
+    "POST /api/v1/feeds/{slug}/drafts/{draft_id}/discard/": Case("own", **slug()),
     "GET /api/v1/feeds/{slug}/tokens/": Case("own", **slug()),
     "POST /api/v1/feeds/{slug}/tokens/": Case("own", **slug(ok=201)),
     "POST /api/v1/feeds/{slug}/tokens/{token_id}/revoke/": Case("own", **slug()),
@@ -202,6 +231,7 @@ CASES: dict[str, Case] = {
         others=(404, "FEED_UNKNOWN"),
     ),
     "GET /api/v1/signals/{id}/": Case("own", **of("signal")),
+    "GET /api/v1/signals/{id}/results/": Case("own", **of("signal")),
     "GET /api/v1/signals/{id}/preview/": Case("own", **of("signal")),
     "GET /api/v1/signals/{id}/notional/": Case("own", **of("signal", ok=409)),  # no limit
     "POST /api/v1/signals/preview/": Case(
