@@ -2,7 +2,7 @@
 
 A provider sees how many accounts filled, and why others did not if the signal, the feed or the
 market is the reason. What concerns an account itself (its money, its limits) is counted without a
-reason, so that it tells nothing about one follower.
+reason, so that it reveals nothing about one follower.
 """
 
 from collections import Counter

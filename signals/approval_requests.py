@@ -30,7 +30,7 @@ def request_approval(feed_id: int, *, text: str = "", by: User) -> tuple[Approva
 
 
 def why_not_requestable(feed: Feed) -> str:
-    """Return why nobody can ask for a feed's approval now; empty: its owner can."""
+    """Return why its owner cannot ask for a feed's approval now; empty: it is possible."""
     if feed.archived_at is not None:
         return "The feed is archived."
     if not feed.is_public:

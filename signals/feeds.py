@@ -55,7 +55,9 @@ def create_feed(
     levels from the market; None: not compared. Raises InvalidInputError FIELD_INVALID with all
     faults: of the limits, and a slug that is taken or not valid.
     """
-    slug = slug or slug_of(name) or f"feed-{secrets.token_hex(4)}"
+    slug = slug or slug_of(name)
+    if not slug and any(map(str.isalnum, name)):  # of another script
+        slug = f"feed-{secrets.token_hex(4)}"
     values = {
         "owner": owner,
         "name": name,

@@ -106,7 +106,7 @@ def _find(request: HttpRequest, pk: int) -> ApprovalRequest:
 def _about(row: ApprovalRequest) -> list[Consequence]:
     """Return what the owner wrote, and what the feed lacks."""
     owner = row.feed.owner.get_username()
-    points = [Consequence("note", f"{owner} wrote: “{row.text}”")] if row.text else []
+    points = [Consequence("validated", f"{owner} wrote: “{row.text}”")] if row.text else []
     if not row.feed.description:
         points.append(Consequence("attention", "The feed has no description."))
     if current_terms(row.feed) is None:

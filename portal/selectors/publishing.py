@@ -133,6 +133,9 @@ def reach_points(user: User, signal: Signal, preview: Preview) -> list[Consequen
     feed = signal.feed
     points = [_approval_point(signal)] if not _may_publish(signal) else []
     points.append(_sent_point(signal, preview))
+    if signal.action == Action.OPEN and preview.candidates > preview.sent:
+        text = f"{_accounts(preview.candidates)} of {_owners(preview.followers)} follow the feed."
+        points.append(Consequence("validated", text))
     if preview.sent and signal.action != Action.MODIFY:
         points.append(_quantity_point(signal, preview))
     points += [
@@ -197,7 +200,7 @@ def _sent_point(signal: Signal, preview: Preview) -> Consequence:
     if not preview.sent:
         return Consequence("denied", "Nothing would be sent now.")
     one, several = _VERBS[Action(signal.action)]
-    owners = f"{number(preview.sent_followers)} follower{_s(preview.sent_followers)}"
+    owners = _owners(preview.sent_followers)
     verb = one if preview.sent == 1 else several
     return Consequence("submitting", f"{_accounts(preview.sent)} of {owners} {verb}.")
 
@@ -218,6 +221,10 @@ def _halt_point(halt: Halt) -> Consequence:
         rest = "Entries are skipped there and not sent later; exits still work."
     waits = "An entry that waits already is denied if its time comes before the release."
     return Consequence("paused", f"{halt.title}. {rest} {waits}")
+
+
+def _owners(count: int) -> str:
+    return f"{number(count)} follower{_s(count)}"
 
 
 def _accounts(count: int) -> str:

@@ -1,4 +1,4 @@
-"""A provider's pages: create a feed, write, publish, and read results without anybody's data."""
+"""A provider's pages: create a feed, write, publish, and read results without others' data."""
 
 from datetime import timedelta
 from decimal import Decimal
@@ -263,7 +263,7 @@ def test_followers_are_counted_without_names_and_rare_kinds_together(
     page = html_of(signed_in(world.alice).get(at("publishing_followers", world.own)))
     assert "Secret desk" not in page
     assert "ibkr" not in page
-    assert ibkr.connection.user.username not in page
+    assert ibkr.connection.owner_name not in page
 
 
 def test_follower_that_came_last_month_is_not_new(world: World) -> None:
@@ -359,7 +359,7 @@ def test_feed_without_followers_has_empty_states(
 ) -> None:
     client = signed_in(world.alice)
     followers = html_of(client.get(at("publishing_followers", world.own)))
-    assert "Nobody follows the feed yet" in followers
+    assert "No followers yet" in followers
     assert "Nothing published yet" in html_of(client.get(at("publishing_signals", world.own)))
     nora: User = world.nora
     assert "You publish no feed yet" in html_of(signed_in(nora).get(reverse("portal:publishing")))

@@ -33,7 +33,7 @@ CEILINGS = {
     ("console", "execution"): 11,
     ("console", "paper"): 1,
     ("console", "positions"): 2,
-    ("console", "signals"): 4,
+    ("console", "signals"): 5,
     ("console", "users"): 7,
     ("demo", "connections"): 2,
     ("demo", "events"): 2,

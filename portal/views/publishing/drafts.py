@@ -1,5 +1,6 @@
 """Write a signal as a draft, see what it would reach, then publish it: once, also by two clicks."""
 
+from datetime import timedelta
 from typing import Any
 
 from django.contrib import messages
@@ -132,6 +133,7 @@ def publish(request: HttpRequest, *, slug: str, pk: int) -> HttpResponse:
         shown = {
             "signal": signal,
             "preview": visible,
+            "counts_until": visible.as_of + timedelta(seconds=REFRESH_SECONDS),
             "points": reach_points(user, signal, visible),
             "button": reach_button(signal, visible),
         }
