@@ -9,7 +9,7 @@ from common.formatting import number, quantity
 from connections.selectors import Followers, followers_of
 from execution.feed_results import FeedResult, results_of
 from portal.selectors.halts import Halt, halts_affecting
-from signals.models import Action, Approval, Feed, RequestOutcome, Signal
+from signals.models import Action, Approval, ApprovalRequest, Feed, RequestOutcome, Signal
 from signals.preview import FEW, Outcome, Preview
 from signals.price_guard import notice
 from users.models import User
@@ -62,14 +62,11 @@ class SignalPage:
 
 def my_feeds(user: User) -> QuerySet[Feed]:
     """Return the feeds that a tenant owns, archived ones last."""
-    open_requests = Q(approval_requests__outcome=RequestOutcome.OPEN)
+    requests = ApprovalRequest.objects.filter(feed=OuterRef("pk"), outcome=RequestOutcome.OPEN)
     waiting = Q(drafts__signal=None, drafts__discarded_at=None, drafts__isnull=False)
     return (
         Feed.objects.filter(owner=user)
-        .annotate(
-            is_requested=Count("approval_requests", filter=open_requests, distinct=True),
-            draft_count=Count("drafts", filter=waiting, distinct=True),
-        )
+        .annotate(is_requested=Exists(requests), draft_count=Count("drafts", filter=waiting))
         .order_by("archived_at", "name")
     )
 

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Mapping
 from typing import Any
+from uuid import uuid4
 
 from django.core.cache import cache
 from django.http import QueryDict
@@ -10,13 +11,16 @@ from django.test import Client
 
 from common.clocks import market_now
 from common.errors import InvalidInputError
+from signals.act_forms import ActForm
 from signals.batch import Publisher, entries_of
+from signals.drafts import read_draft, store_draft
 from signals.entry_forms import BracketForms, EntryForms, PairForms
 from signals.errors import field_errors
 from signals.feeds import create_feed_token
 from signals.field_table import BY_NAME, FIELDS, Door, names_of
 from signals.forms import SignalForm
-from signals.models import Feed, Origin, Signal
+from signals.ingest import save_draft
+from signals.models import Action, Feed, Origin, Signal
 from tests.api.factories import World
 
 Sent = Mapping[str, Any]
@@ -169,6 +173,18 @@ def pair_form(_: World, feed: Feed, sent: Sent) -> Faults:
     return _entry_forms(PairForms, feed, other | _of_leg(PairForms, "first", sent))
 
 
+def open_form(_: World, feed: Feed, sent: Sent) -> Faults:
+    """Fill in the portal's form of an entry, and publish nothing."""
+    values = dict(sent) | _targets(sent.get("targets"))
+    values.pop("targets", None)
+    usual = {"order_type": "MARKET", "risk_category": "normal", "key": str(uuid4())}
+    form = ActForm(feed, Action.OPEN, data=usual | values)
+    if not form.find_faults():
+        draft = store_draft(feed.pk, action=Action.OPEN, body=form.body(), by=feed.owner)
+        save_draft(feed, read_draft(draft), origin=Origin.HAND, by=feed.owner)
+    return _shown(form)
+
+
 DOORS: dict[str, tuple[Door, Callable[[World, Feed, Sent], Faults]]] = {
     "API": (Door.JSON, api),
     "API bracket": (Door.BRACKET, bracket),
@@ -179,6 +195,7 @@ DOORS: dict[str, tuple[Door, Callable[[World, Feed, Sent], Faults]]] = {
     "form": (Door.SIGNAL_FORM, signal_form),
     "bracket form": (Door.BRACKET_FORM, bracket_form),
     "pair form": (Door.PAIR_FORM, pair_form),
+    "portal form": (Door.OPEN_FORM, open_form),
 }
 
 

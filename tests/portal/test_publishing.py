@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from common.clocks import market_now
@@ -322,9 +323,7 @@ def test_close_counts_accounts_followers_and_quantity(world: World) -> None:
     assert expected.quantity == Decimal("7.5")
 
 
-def test_pages_take_few_statements(
-    world: World, signed_in: SignedIn, django_assert_max_num_queries: Any
-) -> None:
+def test_pages_take_few_statements(world: World, signed_in: SignedIn) -> None:
     for number in range(40):
         signal(
             world.own, market_now() - timedelta(minutes=number), currency_pair="EUR/USD",
@@ -334,8 +333,10 @@ def test_pages_take_few_statements(
     first = html_of(client.get(at("publishing_signals", world.own)))
     assert "?before=" in first
     for name in ("feed", "signals", "drafts", "followers", "settings", "choose", "modify"):
-        with django_assert_max_num_queries(30):
+        with CaptureQueriesContext(connection) as captured:
             client.get(at(f"publishing_{name}", world.own))
+        statements = [query["sql"] for query in captured if "SAVEPOINT" not in query["sql"]]
+        assert len(statements) <= 12, name
 
 
 def test_second_page_goes_on_where_the_first_ends(

@@ -13,7 +13,6 @@ from common.confirmation import ConfirmationPage, Consequence, add_form_error
 from common.errors import FillcastError, InvalidInputError
 from portal.pages import confirm, current_user, page, run_action, tenants_only
 from portal.publishing_forms import NewFeedForm, RequestForm
-from portal.selectors.halts import halts_affecting
 from portal.selectors.publishing import (
     approval_of,
     followers,
@@ -75,7 +74,7 @@ def _create(user: User, values: dict[str, Any]) -> tuple[Feed, bool]:
 @tenants_only
 def feed(request: HttpRequest, *, slug: str) -> HttpResponse:
     """One feed: its approval, followers, last signals and terms."""
-    user, found = current_user(request), find_feed(request, slug)
+    found = find_feed(request, slug)
     latest = published_page(found, None)
     return feed_page(
         request, "feed.html", found, "overview",
@@ -85,7 +84,6 @@ def feed(request: HttpRequest, *, slug: str) -> HttpResponse:
         latest=latest.signals[:5],
         waiting=unpublished(found).count(),
         terms=current_terms(found),
-        feed_halts=[h for h in halts_affecting(user) if h.switch.feed_id == found.pk],
     )  # fmt: skip
 
 
