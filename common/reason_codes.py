@@ -1097,6 +1097,35 @@ class Code(StrEnum):
         "The order is being cancelled, so it cannot be changed.",
         "Wait for the cancellation, then publish a new signal.",
     )
+    CHANGED_SINCE_SHOWN = (
+        "CHANGED_SINCE_SHOWN",
+        "It has changed since the page was shown, so nothing was sent.",
+        "Look at the present values and confirm again.",
+    )
+    BREAK_EVEN_NOT_REACHED = (
+        "BREAK_EVEN_NOT_REACHED",
+        "The price is not beyond the level, so a stop there would close the position at once.",
+        "Wait until it is, choose a smaller offset, or close the position.",
+    )
+    STOP_IS_BETTER = (
+        "STOP_IS_BETTER",
+        "The stop is at that level already, or at a better one.",
+        "To move it back nevertheless, enter the price as a new stop.",
+    )
+    LEVEL_TOO_NEAR = (
+        "LEVEL_TOO_NEAR",
+        "The level is nearer to the price than the broker accepts.",
+        "Move it further from the price, or close the position instead.",
+    )
+    TRAILING_NOT_SET = (
+        "TRAILING_NOT_SET",
+        "The stop of this position does not trail.",
+    )
+    EXIT_ABOVE_OPEN = (
+        "EXIT_ABOVE_OPEN",
+        "The quantity is larger than what is open and not being closed already.",
+        "Enter at most that quantity, or close all of it.",
+    )
     CHANGE_OPEN = (
         "CHANGE_OPEN",
         "An earlier change of this order is not finished yet.",
@@ -1301,6 +1330,8 @@ class Code(StrEnum):
         "The position's break-even rule moved its stop to the entry price.",
     )
     STOP_TRAILED = ("STOP_TRAILED", "The position's trailing rule moved its stop.")
+    TRAILING_SET = ("TRAILING_SET", "The owner set how the stop trails.")
+    TRAILING_ENDED = ("TRAILING_ENDED", "The owner ended the trailing of the stop.")
     CANCEL_REQUESTED = ("CANCEL_REQUESTED", "The broker was asked to cancel.")
     CHANGE_REPLACED = (
         "CHANGE_REPLACED",

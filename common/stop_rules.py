@@ -15,6 +15,8 @@ ATR = "ATR"
 UNIT_CHOICES = [*units.CHOICES, ("PRICE", "Price"), (ATR, "ATR")]
 """The units of a rule's distances; PRICE: the quote currency itself; ATR: average true ranges of
 the last 14 hours when the position opened."""
+OFFSET_UNITS = UNIT_CHOICES[:-1]
+"""The units of an offset that is resolved at once: no ATR, which needs prices of hours."""
 ATR_MINUTES = 60
 UNIT_NAMES = [name for name, _ in UNIT_CHOICES]
 MAX_TARGET = 10

@@ -247,10 +247,12 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
         "GuardianEnum": "positions.models.Guardian",
         "ActionEnum": "signals.models.Action",
         "StopRuleUnitEnum": "common.stop_rules.UNIT_CHOICES",
+        "OffsetUnitEnum": "common.stop_rules.OFFSET_UNITS",
         "AtrMinutesEnum": "signals.models.ATR_CHOICES",
         "AfterStateEnum": "signals.models.AfterState",
         "RuleOriginEnum": "positions.models.RuleOrigin",
         "LossActionEnum": "connections.models.LossAction",
+        "UnitEnum": "connections.models.loss_limits.LossUnit",
     },
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",

@@ -12,8 +12,9 @@ from django.db import connection, transaction
 
 from common.clocks import machine_time, market_now
 from common.database_errors import is_database_trouble
-from common.errors import ConflictError, InvalidInputError
+from common.errors import ConflictError, InvalidInputError, raise_all
 from common.failpoints import failpoint
+from common.money import plain
 from common.permissions import Right, require
 from common.reason_codes import Code
 from common.sql import IdRow, Query, rows
@@ -25,13 +26,14 @@ from execution.disaster_recovery import restore_detector
 from execution.dispatch.delayed import DelayedOrders
 from execution.dispatch.report_writer import apply_with_bisection
 from execution.exits.dust import reports_of_dust
-from execution.exits.orders import ExitRequest, open_exits
+from execution.exits.orders import ExitablePosition, ExitRequest, exitable, open_exits
 from execution.exits.reservations import recompute_reserved
 from execution.models import BY_HAND_PRIORITY, Order, SlicePlan, Status
 from execution.monitoring.halt_actions import HaltImpact, halt_impact
 from execution.monitoring.pending_actions import process_pending_actions
 from execution.permissions import require_on_accounts
-from execution.position_levels import modify_position
+from execution.position_levels import modify_position, move_to_break_even
+from execution.position_trailing import end_trailing, set_trailing
 from execution.recovery import sweeps
 from execution.reports.aggregates import dissolve
 from execution.runtime import margin_queries, trading_runtime
@@ -41,7 +43,7 @@ from execution.submission.halted import deny_halted
 from execution.submission.quarantine import quarantine_order
 from execution.submission.route_writes import route_failed
 from positions.models import ExecutionPosition
-from positions.row_locks import lock_positions_sql
+from positions.row_locks import lock_positions_sql, lock_with_free_quantity
 from users.models import User
 
 log = structlog.get_logger(__name__)
@@ -54,12 +56,16 @@ __all__ = [
     "close_dust",
     "close_position",
     "close_positions",
+    "end_trailing",
     "execute",
     "halt_impact",
     "modify_position",
+    "move_to_break_even",
     "process_due_orders",
     "process_pending_actions",
+    "quantity_errors",
     "retry_order",
+    "set_trailing",
 ]  # fmt: skip
 
 
@@ -243,15 +249,42 @@ def close_position(
     position_id: int,
     *,
     fraction: Decimal = Decimal(1),
+    quantity: Decimal | None = None,
     by: User | None = None,
 ) -> int | None:
     """Write an exit for a fraction of the opened quantity; return the id of the order to enqueue.
 
-    None: all of the position is closed or being closed already. Raises InvalidInputError for a
-    fraction outside (0, 1].
+    quantity: base units, in place of the fraction; floored to the broker's step. None: all of the
+    position is closed or being closed already. Raises InvalidInputError for a fraction outside
+    (0, 1], and for a quantity that is not open or below the smallest one.
     """
-    written = close_positions([position_id], fraction=fraction, by=by)
-    return written[0] if written else None
+    if quantity is None:
+        written = close_positions([position_id], fraction=fraction, by=by)
+        return written[0] if written else None
+    account = ExecutionPosition.objects.values_list("connection_id", flat=True).get(pk=position_id)
+    require_on_accounts([account], by)
+    request = ExitRequest(
+        position_id, "close", quantity=quantity, detail=f"by {by.get_username()}" if by else ""
+    )
+    with transaction.atomic():
+        if not lock_with_free_quantity([position_id]):
+            return None
+        raise_all(quantity_errors(exitable(position_id), quantity))
+        [closing] = open_exits([request], are_locked=True)
+        return closing.order_id
+
+
+def quantity_errors(position: ExitablePosition, quantity: Decimal) -> list[InvalidInputError]:
+    """Return why a quantity, in base units, cannot be closed of a position. Pure."""
+    free = position.quantity - position.reserved
+    if quantity > free:
+        detail = f"{plain(free)} is open and not being closed already. Enter at most that."
+        return [InvalidInputError(Code.EXIT_ABOVE_OPEN, detail, field="quantity")]
+    least = min(max(position.minimum, position.step), free)
+    if quantity < least:
+        detail = f"The smallest quantity that the broker closes is {plain(least)}."
+        return [InvalidInputError(Code.QUANTITY_BELOW_MINIMUM, detail, field="quantity")]
+    return []
 
 
 def close_positions(

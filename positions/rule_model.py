@@ -19,10 +19,11 @@ class RuleOrigin(models.TextChoices):
     SIGNAL = "SIGNAL", "The signal"
     SUBSCRIPTION = "SUBSCRIPTION", "The subscription"
     PRESET = "PRESET", "The preset"
+    OWNER = "OWNER", "Set by hand"
 
 
 class StopRule(models.Model):
-    """The rule that moves a position's stop, as it was when the position opened.
+    """The rule that moves a position's stop: as it was when the position opened, or set by hand.
 
     Distances are in their units, all prices in quote currency. Times are machine time.
     """

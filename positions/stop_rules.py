@@ -79,18 +79,26 @@ class Judgement:
 
 def distance_in_price(value: Decimal, unit: str, position: RuledPosition) -> Decimal:
     """Return a rule's distance in the quote currency. Percent: of the entry price."""
-    if unit == "PRICE":
-        return value
     if unit == ATR:
         assert position.atr is not None  # the caller judges no rule before it is known
         return value * position.atr
-    size = size_of(
-        slippage_unit(position.pair, unit),
+    return price_distance(
+        value,
+        unit,
+        pair=position.pair,
         price=position.entry_price,
         pip=position.pip,
         tick=position.tick,
     )
-    return value * size
+
+
+def price_distance(
+    value: Decimal, unit: str, *, pair: str, price: Decimal, pip: Decimal, tick: Decimal
+) -> Decimal:
+    """Return a distance in the quote currency. unit: any but ATR; '': the usual one of the pair."""
+    if unit == "PRICE":
+        return value
+    return value * size_of(slippage_unit(pair, unit), price=price, pip=pip, tick=tick)
 
 
 @dataclass(frozen=True, slots=True)

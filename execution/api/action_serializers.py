@@ -15,11 +15,14 @@ from common.api_fields import (
     invalid,
 )
 from common.reason_codes import Code
+from common.stop_rules import OFFSET_UNITS, UNIT_CHOICES
 from common.trials import trial_errors
 from execution.api.order_changes import LEVELS, TERMS, apply_change
 from execution.api.scopes import scope_errors
 from execution.models import Status
 from execution.position_levels import level_errors
+from execution.position_trailing import trailing_errors
+from positions.owner_rules import Trailing
 
 
 class ChangeOrderSerializer(StrictSerializer):
@@ -82,15 +85,68 @@ class ChangePositionSerializer(StrictSerializer):
 
 
 class CloseSerializer(StrictSerializer):
-    """How much of the opened quantity to close."""
+    """How much to close: a fraction of the opened quantity, or a quantity; neither: all of it."""
 
     fraction = Amount(required=False, positive=True, help_text="Above 0, at most 1 (all).")
+    quantity = Amount(
+        required=False, positive=True,
+        help_text="Base units, in place of a fraction; floored to the broker's step. All of it if"
+        " what it would leave is below the broker's smallest quantity.",
+    )  # fmt: skip
 
     def validate_fraction(self, value: Decimal) -> Decimal:
         """Return the fraction. Raises ValidationError if it is above 1."""
         if value > 1:
             raise invalid(Code.FIELD_INVALID, "The fraction must be above 0 and at most 1.")
         return value
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """Raise ValidationError for both at once."""
+        if len(attrs) > 1:
+            raise serializers.ValidationError("Send a fraction or a quantity, not both.")
+        return attrs
+
+
+class BreakEvenSerializer(StrictSerializer):
+    """Where the stop goes: the entry price, or beyond it on the side of the profit."""
+
+    offset = Amount(
+        required=False, default=Decimal(0), help_text="How far beyond the entry price; 0 or more."
+    )
+    unit = serializers.ChoiceField(
+        choices=OFFSET_UNITS, required=False, default="",
+        help_text="Of the offset. Empty: pips for currencies and metals, basis points for the"
+        " rest.",
+    )  # fmt: skip
+
+    def validate_offset(self, value: Decimal) -> Decimal:
+        """Return the offset. Raises ValidationError if it is below 0."""
+        if value < 0:
+            raise invalid(Code.FIELD_INVALID, "The offset must be 0 or more.")
+        return value
+
+
+class TrailingSerializer(StrictSerializer):
+    """How the stop trails from now on. Distances are in one unit."""
+
+    distance = Amount(positive=True, help_text="How far it follows behind the best price.")
+    step = Amount(
+        required=False, allow_null=True, positive=True,
+        help_text="The least move. Empty: one pip.",
+    )  # fmt: skip
+    activation = Amount(
+        required=False, allow_null=True, help_text="The profit from which it trails."
+    )
+    unit = serializers.ChoiceField(
+        choices=UNIT_CHOICES, required=False, default="",
+        help_text="Empty: pips for currencies and metals, basis points for the rest.",
+    )  # fmt: skip
+
+    def faults_together(self, values: dict[str, Any], failed: Collection[str]) -> dict[str, Any]:
+        """Return what is wrong with the values that could be read."""
+        if "distance" not in values:
+            return {}
+        return error_details(trailing_errors(Trailing(**values)), failed)
 
 
 class ManySerializer(StrictSerializer):

@@ -21,17 +21,19 @@ from common.reason_codes import Code
 from connections.api.connections import own_connections
 from execution import services, tasks
 from execution.api.action_serializers import (
+    BreakEvenSerializer,
     ChangeOrderSerializer,
     ChangePositionSerializer,
     CloseSerializer,
     HaltImpactSerializer,
     ManyDoneSerializer,
     ManySerializer,
+    TrailingSerializer,
 )
 from execution.api.order_changes import apply_change, change_levels
 from execution.api.order_serializers import OneOrderSerializer, OrderSerializer
 from execution.api.scopes import read_scope
-from execution.models import Order, Status
+from execution.models import NOT_ENDED, Order, Status
 from execution.order_figures import with_figures
 from execution.order_reasons import with_reason
 from execution.scoped_actions import (
@@ -44,6 +46,7 @@ from execution.scoped_actions import (
 )
 from positions.api import PositionFilter, PositionSerializer
 from positions.models import ExecutionPosition
+from positions.owner_rules import Trailing
 from positions.selectors import with_prices
 from users.api import caller
 from users.models import User
@@ -90,6 +93,10 @@ class OrderFilter(filters.FilterSet):  # type: ignore[misc]  # it has no types
 
     status = filters.MultipleChoiceFilter(choices=Status.choices)
     done = filters.BooleanFilter(field_name="done_at", lookup_expr="isnull", exclude=True)
+    working = filters.BooleanFilter(
+        method="only_working", label="True: orders that wait, or may still fill."
+    )
+    feed = filters.CharFilter(field_name="signal__feed__slug", label="The feed's slug.")
     reason = filters.CharFilter(method="only_reason", label="The code that `reason` states.")
     entry = filters.BooleanFilter(method="only_entries", label="Entries, or exits.")
     aggregate_id = filters.NumberFilter(label="Those that were sent as one order.")
@@ -99,6 +106,10 @@ class OrderFilter(filters.FilterSet):  # type: ignore[misc]  # it has no types
     class Meta:
         model = Order
         fields = ("signal", "connection", "position", "pair", "side")
+
+    def only_working(self, queryset: Any, _name: str, value: bool) -> Any:
+        """Keep orders that have not ended, or those that have."""
+        return queryset.filter(NOT_ENDED) if value else queryset.exclude(NOT_ENDED)
 
     def only_reason(self, queryset: Any, _name: str, value: str) -> Any:
         """Keep orders whose `reason` has this code."""
@@ -207,7 +218,10 @@ class PositionViewSet(
     serializer_class = PositionSerializer
     lookup_value_regex = "[0-9]{1,18}"
     filterset_class = PositionFilter
-    rights = dict.fromkeys(("partial_update", "close", "close_all"), Right.TRADE)
+    rights = dict.fromkeys(
+        ("partial_update", "break_even", "trailing", "end_trailing", "close", "close_all"),
+        Right.TRADE,
+    )
     ordering_fields = ("id", "opened_at")
 
     def get_queryset(self) -> QuerySet[ExecutionPosition]:
@@ -223,10 +237,40 @@ class PositionViewSet(
         tasks.enqueue_pending_actions_on_commit()
         return Response(self.get_serializer(self.get_object()).data)
 
+    @extend_schema(request=BreakEvenSerializer, responses=PositionSerializer)
+    @action(detail=True, methods=["post"], url_path="break-even")
+    def break_even(self, request: Request, pk: str) -> Response:
+        """Move the stop to the entry price, once. The target stays.
+
+        Refused while the price is not beyond it, and if the stop is there already or better.
+        """
+        position, data = self.get_object(), validated_body(BreakEvenSerializer, request)
+        services.move_to_break_even(position.pk, by=caller(request), **data)
+        tasks.enqueue_pending_actions_on_commit()
+        return Response(self.get_serializer(self.get_object()).data)
+
+    @extend_schema(request=TrailingSerializer, responses=PositionSerializer)
+    @action(detail=True, methods=["put"])
+    def trailing(self, request: Request, pk: str) -> Response:
+        """Let the stop trail from now on, in place of the rule that the position has.
+
+        Its break-even rule stays. Prices from before do not count; the stop never moves back.
+        """
+        position, data = self.get_object(), validated_body(TrailingSerializer, request)
+        services.set_trailing(position.pk, Trailing(**data), by=caller(request))
+        return Response(self.get_serializer(self.get_object()).data)
+
+    @extend_schema(request=None, responses=PositionSerializer)
+    @trailing.mapping.delete
+    def end_trailing(self, request: Request, pk: str) -> Response:
+        """Let the stop stay where it is. A break-even rule stays."""
+        services.end_trailing(self.get_object().pk, by=caller(request))
+        return Response(self.get_serializer(self.get_object()).data)
+
     @extend_schema(request=CloseSerializer, responses={202: OrderSerializer})
     @action(detail=True, methods=["post"])
     def close(self, request: Request, pk: str) -> Response:
-        """Close it, or a fraction of what was opened; return the exit order."""
+        """Close it, a fraction of what was opened, or a quantity; return the exit order."""
         position, data = self.get_object(), validated_body(CloseSerializer, request)
         order_id = services.close_position(position.pk, by=caller(request), **data)
         if order_id is None:

@@ -206,6 +206,12 @@ def exit_quantity(position: ExitablePosition, request: ExitRequest) -> Decimal:
     return free if free - requested < max(position.minimum, position.step) else min(requested, free)
 
 
+def exitable(position_id: int) -> ExitablePosition:
+    """Return a position as an exit would find it now. Lock it first if it must stay like that."""
+    [found] = rows(LOAD, ([position_id],))
+    return found
+
+
 def _parts_of_trades(
     positions: Sequence[ExitablePosition], requests: Mapping[int, ExitRequest]
 ) -> dict[int, Decimal]:

@@ -212,6 +212,11 @@ CASES: dict[str, Case] = {
     "PATCH /api/v1/positions/{id}/": Case(
         "own", **of("position", body=lambda world: {"take_profit": "1.45"})
     ),
+    "POST /api/v1/positions/{id}/break-even/": Case("own", **of("position")),
+    "PUT /api/v1/positions/{id}/trailing/": Case(
+        "own", **of("position", body=lambda world: {"distance": "30"})
+    ),
+    "DELETE /api/v1/positions/{id}/trailing/": Case("own", **of("position", ok=409)),
     "POST /api/v1/positions/{id}/close/": Case("own", **of("position", ok=202)),
     "POST /api/v1/positions/close-all/": Case(
         "any", body=lambda world: {"connection": str(world.connection.pk)}, ok=202

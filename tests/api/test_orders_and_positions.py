@@ -105,7 +105,10 @@ def test_orders_are_filtered_and_sorted(world: World) -> None:
         return [result["id"] for result in get(world, f"orders/?{query}")["results"]]
 
     assert ids("status=PENDING&status=FAILED") == [world.failed.pk, world.pending.pk]
-    assert ids("done=false") == [world.pending.pk]
+    assert ids("done=false") == ids("working=true") == [world.pending.pk]
+    assert ids("working=false") == [world.failed.pk, world.filled.pk]
+    feed = world.published.feed
+    assert (ids(f"feed={feed.slug}"), ids("feed=other")) == (ids(""), [])
     assert ids("reason=NEVER_ARRIVED") == [world.failed.pk]
     assert ids("ordering=id")[0] == world.filled.pk
     assert ids(f"signal={world.published.pk}&entry=true&side=BUY") == ids("")
@@ -412,3 +415,30 @@ def test_notifications_are_marked_as_read_once(world: World) -> None:
     assert alice.post("/api/v1/notifications/read/").json() == {"marked": 1}
     assert alice.post("/api/v1/notifications/read/").json() == {"marked": 0}
     assert get(world, "notifications/?unread=true")["results"] == []
+
+
+def test_break_even_trailing_and_a_quantity_over_http(world: World) -> None:
+    client, path = world.client("alice"), f"/api/v1/positions/{world.position.pk}/"
+    LatestQuote.objects.update_or_create(
+        data_connection=world.prices, symbol="EUR/USD",
+        defaults={"bid": Decimal("1.4"), "ask": Decimal("1.4001"), "time": market_now()},
+    )  # fmt: skip
+    ExecutionPosition.objects.update(price_source=world.prices)
+    entry = world.position.entry_price
+    moved = client.post(f"{path}break-even/", {"offset": "2"}, format="json")
+    assert Decimal(moved.json()["stop_loss"]) == entry + Decimal("0.0002")
+    again = client.post(f"{path}break-even/", {"offset": "1"}, format="json")
+    problem(again, 409, "STOP_IS_BETTER")
+    rule = client.put(f"{path}trailing/", {"distance": "30", "unit": "PIPS"}, format="json")
+    assert rule.json()["stop_rule"]["trailing_distance"] == "30"
+    assert rule.json()["stop_rule"]["trailing_origin"] == "OWNER"
+    assert client.delete(f"{path}trailing/").json()["stop_rule"] is None
+    problem(client.delete(f"{path}trailing/"), 409, "TRAILING_NOT_SET")
+    without_step = {"distance": "5", "activation": "-1"}
+    problem(client.put(f"{path}trailing/", without_step, format="json"), 400, "FIELD_INVALID")
+    too_much = client.post(f"{path}close/", {"quantity": "99999999"}, format="json")
+    assert too_much.json()["code"] == "EXIT_ABOVE_OPEN"
+    both = client.post(f"{path}close/", {"quantity": "1", "fraction": "1"}, format="json")
+    problem(both, 400, "FIELD_INVALID")
+    closing = client.post(f"{path}close/", {"quantity": "400"}, format="json")
+    assert (closing.status_code, closing.json()["quantity"]) == (202, "400")
