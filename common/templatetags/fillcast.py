@@ -15,6 +15,7 @@ from common import formatting
 from common import reason_links as reason_pages
 from common.badges import badge
 from common.clocks import market_at, market_now
+from common.currencies import money_places
 from common.ended_orders import ENDED_WAITS, EndedWait
 from common.money import plain
 from common.units import unit_label
@@ -43,6 +44,18 @@ def unconverted(fees: Mapping[str, Any] | None) -> str:
 def units(value: Decimal | None, pair: str) -> str:
     """Return a quantity with its unit: `10,000 EUR`."""
     return formatting.quantity(value, pair)
+
+
+@register.filter
+def base_unit(pair: str) -> str:
+    """Return the unit of quantities of a symbol: `EUR` of `EUR/USD`."""
+    return formatting.units_of(pair)
+
+
+@register.filter
+def percent(fraction: Decimal | None) -> str:
+    """Return a fraction as `25 %`."""
+    return "" if fraction is None else f"{plain(fraction * 100)} %"
 
 
 @register.filter
@@ -98,6 +111,12 @@ def wrong_fields(form: Form) -> list[BoundField]:
 @register.filter
 def signed(value: Decimal | int | None, places: int = 2) -> str:
     return formatting.signed(value, places)
+
+
+@register.filter
+def gain(value: Decimal | int | None, currency: str) -> str:
+    """Return a gain or loss with the decimals of its currency: `+1,200` in JPY."""
+    return formatting.signed(value, money_places(currency))
 
 
 @register.filter

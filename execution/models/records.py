@@ -24,7 +24,14 @@ class ExecutionLog(models.Model):
 
     class Meta:
         ordering = ("-id",)
-        indexes = [models.Index(fields=["order_id"], name="log_of_order")]
+        indexes = [
+            models.Index(fields=["order_id"], name="log_of_order"),
+            models.Index(  # lines about positions; those about orders are far more
+                fields=["signal_id", "connection_id"],
+                name="log_of_position",
+                condition=models.Q(order_id__isnull=True),
+            ),
+        ]
 
     def __str__(self) -> str:
         return f"{self.code} of order {self.order_id}"

@@ -21,9 +21,17 @@ OWN_ARGUMENTS: dict[str, Callable[[World, str], Any]] = {  # arguments that name
         ("order_cancel", "order_change"),
         lambda w, username: {"pk": (w.working if username == "alice" else w.bobs_order).pk},
     ),
-    "close": lambda w, username: {
-        "pk": (w.unprotected if username == "alice" else w.bobs_position).pk
-    },
+    **dict.fromkeys(
+        (
+            "position",
+            "position_close_part",
+            "position_levels",
+            "position_break_even",
+            "position_trailing",
+            "close",
+        ),
+        lambda w, username: {"pk": (w.unprotected if username == "alice" else w.bobs_position).pk},
+    ),
     "reason": lambda w, username: {"code": "NO_MONEY"},
     **dict.fromkeys(("subscribe", "feed_end"), lambda w, username: {"slug": w.carry.slug}),
     "scoped_action": lambda w, username: {

@@ -1,0 +1,188 @@
+"""One position of a tenant: its figures, levels, the orders around it, and what happened."""
+
+import re
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from django.db.models import Exists, OuterRef, Q
+from django.db.models.functions import Now
+
+from common.formatting import sentence
+from connections.models import Instrument, LaneLease
+from connections.session_lanes import HANDOVER_SECONDS
+from execution.base.kill_switch import read_halts
+from execution.models import ExecutionLog, Order
+from execution.order_explanations import Explanation, explain
+from execution.order_figures import with_figures
+from execution.position_outlook import Surroundings
+from portal.selectors.positions import PositionView, positions_of
+from portal.selectors.signals import AccountOutcome
+from positions.figures import LevelFigures, PositionFigures
+from positions.selectors import with_prices
+from users.models import User
+
+MAX_ORDERS, MAX_LINES = 30, 60
+_OF_POSITION = re.compile(r"position (\d+)(?: by [^:]*)?:? ?")
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """A stop or a target of a position. word: `Stop`, `Target 2`. fraction: of what was opened, if
+    its signal states one. is_next: the one that is guarded now; later targets come after it."""
+
+    word: str
+    figures: LevelFigures
+    guardian: str
+    at_broker: Decimal | None
+    fraction: Decimal | None = None
+    is_next: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class LogLine:
+    """A line of the timeline. order: the id of the order it is about; None: the position itself."""
+
+    at: datetime
+    text: str
+    detail: str
+    code: str
+    order: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class PositionHistory:
+    """The orders around a position. entry: the order that opened it, if there still is one."""
+
+    entry: Order | None
+    orders: list[AccountOutcome]
+    more: bool
+
+    @property
+    def explained(self) -> list[tuple[AccountOutcome, Explanation]]:
+        """Each order with what happened to it."""
+        return [(one, explain(one.order)) for one in self.orders]
+
+
+@dataclass(frozen=True, slots=True)
+class PositionPage:
+    """All that the page of a position shows."""
+
+    view: PositionView
+    around: Surroundings
+    history: PositionHistory
+
+    @property
+    def levels(self) -> list[Level]:
+        """The stop, the next target, and the later ones of its signal."""
+        position, figures = self.view.position, self.around.figures
+        found = []
+        if position.sl is not None:
+            stop = figures.level(position.sl, is_stop=True)
+            found.append(Level("Stop", stop, position.stop_watcher, position.broker_sl))
+        prices = list(position.signal.target_prices or [])
+        fractions = list(position.signal.target_fractions or [])
+        for number, price in self._targets(prices):
+            is_next = number == position.tp_number
+            found.append(
+                Level(
+                    f"Target {number}" if len(prices) > 1 else "Target",
+                    figures.level(price, is_stop=False),
+                    position.target_watcher if is_next else "",
+                    position.broker_tp if is_next else None,
+                    fractions[number - 1] if number <= len(fractions) else None,
+                    is_next,
+                )
+            )
+        return found
+
+    def _targets(self, prices: list[Decimal]) -> list[tuple[int, Decimal]]:
+        position = self.view.position
+        first = [] if position.tp is None else [(position.tp_number, position.tp)]
+        later = list(enumerate(prices, 1))[position.tp_number :]
+        return first + later if first else []
+
+
+def position_of(user: User, pk: int) -> PositionView | None:
+    """Return one of the tenant's positions with prices and its account's state; None: not found."""
+    handover = timedelta(seconds=HANDOVER_SECONDS)
+    leases = LaneLease.objects.filter(
+        lane=OuterRef("connection__lane"), until__gte=Now() - handover
+    )
+    found = positions_of(user).filter(pk=pk).select_related("connection__health")
+    row: Any = with_prices(found.annotate(has_worker=Exists(leases))).first()
+    if row is None:
+        return None
+    row.connection.has_worker = row.has_worker
+    return PositionView(row)
+
+
+def surroundings(view: PositionView, entry: Order | None = None) -> Surroundings:
+    """Return a position with its instrument and the halts. Two queries, or three without `entry`.
+
+    entry: the order that opened it, if it was read already.
+    """
+    position = view.position
+    entry = entry or _entries(position).only("stop_loss").order_by("pk").first()
+    book, symbol = position.connection.instrument_book, position.symbol
+    return Surroundings(
+        position,
+        PositionFigures(
+            position,
+            position.current_price if position.is_open else None,
+            entry.stop_loss if entry is not None else None,
+        ),
+        Instrument.objects.filter(book=book, symbol=symbol).first(),
+        read_halts(),
+        view.currency,
+    )
+
+
+def position_page(view: PositionView) -> PositionPage:
+    """Return what the page of a position shows, in four statements."""
+    history = _history(view.position)
+    return PositionPage(view, surroundings(view, history.entry), history)
+
+
+def _entries(position: Any) -> Any:
+    return Order.objects.filter(
+        connection=position.connection_id, signal=position.signal_id,
+        position_leg=position.entry_leg, leg__startswith="entry",
+    )  # fmt: skip
+
+
+def _history(position: Any) -> PositionHistory:
+    of_entry = Q(
+        connection=position.connection_id, signal=position.signal_id,
+        position_leg=position.entry_leg, leg__startswith="entry",
+    )  # fmt: skip
+    rows = with_figures(Order.objects.filter(of_entry | Q(position=position.pk)))
+    rows = rows.select_related("trigger", "signal").prefetch_related("changes")
+    found: list[Any] = list(rows.order_by("pk")[: MAX_ORDERS + 1])
+    for order in found:
+        order.connection = position.connection
+    entry = next((order for order in found if order.is_entry), None)
+    outcomes = [AccountOutcome(order, [], None) for order in found[:MAX_ORDERS]]
+    return PositionHistory(entry, outcomes, len(found) > MAX_ORDERS)
+
+
+def log_lines(page: PositionPage) -> list[LogLine]:
+    """Return the newest lines about a position and the orders around it, the newest first."""
+    position = page.view.position
+    orders = [one.order.pk for one in page.history.orders]
+    of_position = Q(order_id=None, signal_id=position.signal_id,
+                    connection_id=position.connection_id)  # fmt: skip
+    rows = ExecutionLog.objects.filter(of_position | Q(order_id__in=orders)).order_by("-pk")
+    lines = []
+    for row in rows[:MAX_LINES]:
+        detail = row.detail
+        if row.order_id is None and (named := _OF_POSITION.match(detail)):
+            if int(named[1]) != position.pk:
+                continue
+            who = re.match(r"position \d+( by [^:]*)", detail)
+            rest = detail[named.end() :].strip()
+            detail = f"{rest}{who[1] if who else ''}".strip()
+        text = sentence(row.code, row.status)
+        lines.append(LogLine(row.at, text, detail, row.code, row.order_id))
+    return lines
