@@ -1,10 +1,10 @@
 """What will be sent for a position, to whom, and what stands in its way now: sentences for people.
 
-An obstacle does not refuse an action: it is stored and waits, and its owner is told before for how
+An obstacle does not refuse an action: it is stored and waits, and its owner knows before for how
 long. What would be refused is found by a trial of the service itself (`common/trials.py`).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -51,15 +51,7 @@ class Surroundings:
     @property
     def is_halted(self) -> bool:
         """Whether a kill switch stops its exits, too."""
-        position, connection = self.position, self.position.connection
-        mode = self.halts.mode(
-            owner_id=connection.owner_id,
-            feed_id=position.signal.feed_id,
-            connection_id=connection.pk,
-            broker_type=connection.type,
-            pairs={position.pair, position.signal.currency_pair},
-        )
-        return mode == HaltMode.HALTED
+        return _is_halted(self.position, self.halts)
 
     @property
     def price_age(self) -> float | None:
@@ -70,6 +62,30 @@ class Surroundings:
     def money(self, amount: Decimal) -> str:
         """Return an amount of its account's currency."""
         return f"{signed(amount, money_places(self.currency))} {self.currency}".rstrip()
+
+
+def _is_halted(position: Any, halts: Halts) -> bool:
+    connection = position.connection
+    mode = halts.mode(
+        owner_id=connection.owner_id,
+        feed_id=position.signal.feed_id,
+        connection_id=connection.pk,
+        broker_type=connection.type,
+        pairs={position.pair, position.signal.currency_pair},
+    )
+    return mode == HaltMode.HALTED
+
+
+def halted_text(positions: Sequence[Any], halts: Halts) -> list[Consequence]:
+    """Return how many of these positions a kill switch keeps from being closed now, if any."""
+    halted = sum(_is_halted(position, halts) for position in positions)
+    if not halted:
+        return []
+    text = (
+        f"A kill switch stops the exits of {halted} of them (TRADING_HALTED): their closes are"
+        " stored and sent once it is released, however long that takes."
+    )
+    return [Consequence("attention", text)]
 
 
 def exit_obstacles(around: Surroundings) -> list[Consequence]:

@@ -97,10 +97,24 @@ class ShownPositionsForm(forms.Form):
 
     def clean_positions(self) -> set[int]:
         """Return the ids."""
-        texts = self.cleaned_data["positions"].split(",")
-        if not all(text.isascii() and text.isdigit() and len(text) <= 18 for text in texts):
-            raise forms.ValidationError("Open the page again from the list of positions.")
-        return {int(text) for text in texts}
+        return _ids_of(self.cleaned_data["positions"], "positions")
+
+
+class ShownOrdersForm(forms.Form):
+    """The orders that a confirmation shows, so that no others are cancelled by it."""
+
+    orders = forms.CharField(widget=forms.HiddenInput)
+
+    def clean_orders(self) -> set[int]:
+        """Return the ids."""
+        return _ids_of(self.cleaned_data["orders"], "working orders")
+
+
+def _ids_of(text: str, what: str) -> set[int]:
+    texts = text.split(",")
+    if not all(text.isascii() and text.isdigit() and len(text) <= 18 for text in texts):
+        raise forms.ValidationError(f"Open the page again from the list of {what}.")
+    return {int(text) for text in texts}
 
 
 class TextList(forms.CharField):

@@ -17,6 +17,7 @@ from portal.views import (
     reasons,
     scoped_actions,
     signals,
+    working_orders,
 )
 from portal.views.publishing import drafts as feed_drafts
 from portal.views.publishing import feeds as publishing
@@ -37,6 +38,8 @@ urlpatterns = [
     path("signals/<int:pk>/", signals.signal, name="signal"),
     path("orders/<int:pk>/cancel/", signals.cancel, name="order_cancel"),
     path("orders/<int:pk>/change/", signals.change, name="order_change"),
+    path("orders/", working_orders.orders, name="working_orders"),
+    path("orders/cancel-all/", working_orders.cancel_all, name="cancel_all"),
     path("positions/", positions.positions, name="positions"),
     path("positions/close-all/", positions.close_all, name="close_all"),
     path("positions/cancel-or-close/", scoped_actions.of_all, name="end_all"),

@@ -3,17 +3,25 @@
 from decimal import Decimal
 from uuid import UUID
 
+from django import forms
 from django.contrib import messages
 from django.core.paginator import Paginator
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
 from django.urls import reverse
 
-from common.confirmation import ConfirmationPage
+from common.confirmation import ConfirmationPage, Consequence
+from common.errors import ConflictError
+from common.money import plain
+from common.reason_codes import Code
 from execution import services, tasks
+from execution.base.kill_switch import read_halts
 from execution.exits.forms import CloseForm, close_all_consequences, close_consequences
+from execution.exits.orders import exitable
+from execution.position_outlook import exit_obstacles, fractions_text, halted_text
 from portal.forms import ShownPositionsForm
 from portal.pages import confirm, current_user, page, tenants_only
 from portal.selectors.accounts import Account, accounts_of
+from portal.selectors.position import position_of, surroundings
 from portal.selectors.positions import PositionView, positions_of
 from positions.models import PositionQuerySet
 from positions.selectors import with_prices
@@ -80,9 +88,12 @@ def close_all(request: HttpRequest) -> HttpResponse:
     number = len(closable)
     question = ConfirmationPage(
         title=f"Close {'this position' if number == 1 else f'these {number} positions'}?",
-        points=close_all_consequences(
-            [(view.position, view.position.connection.name, view.currency) for view in closable]
-        ),
+        points=[
+            *close_all_consequences(
+                [(view.position, view.position.connection.name, view.currency) for view in closable]
+            ),
+            *halted_text([view.position for view in closable], read_halts()),
+        ],
         button="Close it" if number == 1 else f"Close all {number}",
         back=back,
         form=form,
@@ -119,24 +130,52 @@ def _close_all(views: list[PositionView], changed: str, user: User) -> str:
 def close(request: HttpRequest, *, pk: int) -> HttpResponse:
     """Ask how much, then create an exit order and enqueue it."""
     user = current_user(request)
-    position = with_prices(positions_of(user)).filter(pk=pk).first()
-    if position is None:
+    view = position_of(user, pk)
+    if view is None:
         raise Http404
-    view = PositionView(position)
     if view.free <= 0:
         messages.info(request, "It is already closed or being closed; nothing was sent.")
         return HttpResponseRedirect(reverse("portal:positions"))
-    form = CloseForm(request.POST if request.method == "POST" else None)
-    account = position.connection.name
+    shown = {"shown": plain(view.free)}
+    form = CloseShownForm(request.POST if request.method == "POST" else None, initial=shown)
+    position = view.position
+    sizes = fractions_text(exitable(pk), position.pair)
     question = ConfirmationPage(
-        title=f"Close {position.pair} {view.direction} at {account}?",
-        points=close_consequences(position, currency=view.currency),
+        title=f"Close {position.pair} {view.direction} at {position.connection.name}?",
+        points=[
+            *close_consequences(position, currency=view.currency),
+            Consequence("validated", sizes),
+            *exit_obstacles(surroundings(view)),
+        ],
         button="Close it",
         back=reverse("portal:positions"),
         form=form,
         decline_label="Keep it",
     )
-    return confirm(request, question, lambda: _close(view, form, user))
+
+    def act() -> str:
+        if (changed := form.changed_to(view.free)) is not None:
+            form.data = {**{name: form.data.get(name, "") for name in form.data}, **shown}
+            raise ConflictError(Code.CHANGED_SINCE_SHOWN, changed)
+        return _close(view, form, user)
+
+    return confirm(request, question, act)
+
+
+class CloseShownForm(CloseForm):
+    """How much of a position to close, and how much could be closed when the page was shown."""
+
+    shown = forms.CharField(required=False, widget=forms.HiddenInput)
+
+    def changed_to(self, free: Decimal) -> str | None:
+        """Return what differs from what the page showed; None: nothing."""
+        shown = self.cleaned_data["shown"]
+        if not shown or shown == plain(free):
+            return None
+        return (
+            f"Since you were shown it, what can be closed was {shown} and is {plain(free)}. Confirm"
+            " again, if you still want it."
+        )
 
 
 def _close(view: PositionView, form: CloseForm, user: User) -> str:

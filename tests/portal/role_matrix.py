@@ -28,6 +28,8 @@ PAGES: dict[str, str] = {
     "portal:account_end": TENANT,
     "portal:feed_end": TENANT,
     "portal:scoped_action": TENANT,
+    "portal:working_orders": TENANT,
+    "portal:cancel_all": TENANT,
     "portal:position": TENANT,
     "portal:position_close_part": TENANT,
     "portal:position_levels": TENANT,

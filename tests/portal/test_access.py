@@ -180,7 +180,15 @@ def test_every_page_has_a_strict_policy_and_is_not_cached(
 
 def test_lists_contain_no_rows_of_others(world: World, signed_in: SignedIn, as_web: None) -> None:
     client = signed_in(world.alice)
-    for name in ("overview", "signals", "positions", "accounts", "feeds", "inbox"):
+    for name in (
+        "overview",
+        "signals",
+        "positions",
+        "working_orders",
+        "accounts",
+        "feeds",
+        "inbox",
+    ):
         page = html_of(client.get(reverse(f"portal:{name}")))
         assert not re.search(r"\bBob\b", page), name  # as a word: a token is random letters
         assert "NZD/USD" not in page, name

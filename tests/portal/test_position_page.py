@@ -230,7 +230,7 @@ def test_stop_is_removed_only_on_purpose(alice: Client, held: ExecutionPosition)
     assert stored(held).sl is None
 
 
-def test_frozen_level_is_said_to_wait(owner: Client, held: ExecutionPosition) -> None:
+def test_frozen_level_is_stated_to_wait(owner: Client, held: ExecutionPosition) -> None:
     Instrument.objects.update(freeze_level=D("0.005"))
     ExecutionPosition.objects.filter(pk=held.pk).update(broker_sl=D("1.38814"))
     page, _ = preview(owner, f"/positions/{held.pk}/levels/", stop_loss="1.3880", take_profit="")
@@ -330,3 +330,31 @@ def test_action_on_an_account_with_a_long_arabic_name(
     type(world.mt5).objects.filter(pk=world.mt5.pk).update(name=name)
     page = html_of(owner.get(f"/positions/{held.pk}/"))
     assert f'dir="auto">{name}' in page
+
+
+# ---- closing -------------------------------------------------------------------------------------
+def test_close_states_sizes_after_rounding_and_what_stands_in_its_way(
+    world: World, owner: Client, held: ExecutionPosition
+) -> None:
+    KillSwitch.objects.create(scope="USER", mode="HALTED", user=world.alice, set_by=world.olga)
+    page = html_of(owner.get(f"/positions/{held.pk}/close/"))
+    assert "all 40,000 EUR, half 20,000 EUR, a quarter 10,000 EUR" in page
+    assert "a close is stored and sent once it is released" in page
+    of_all = html_of(owner.get("/positions/close-all/"))
+    assert "A kill switch stops the exits of 3 of them" in of_all
+
+
+def test_close_of_a_position_that_changed_is_asked_again(
+    owner: Client, held: ExecutionPosition
+) -> None:
+    path = f"/positions/{held.pk}/close/"
+    owner.get(path)
+    ExecutionPosition.objects.filter(pk=held.pk).update(quantity=D(30_000))
+    refused = owner.post(path, {"fraction": "1", "shown": "40000"})
+    page = html_of(refused)
+    assert refused.status_code == 422
+    assert "what can be closed was 40000 and is 30000." in page
+    assert 'name="shown" value="30000"' in page
+    assert not Order.objects.filter(position_id=held.pk).exists()
+    owner.post(path, {"fraction": "1", "shown": "30000"})
+    assert Order.objects.get(position_id=held.pk).quantity == 30_000
