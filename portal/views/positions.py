@@ -41,12 +41,13 @@ def positions(request: HttpRequest) -> HttpResponse:
     found = mine.closed().order_by("-closed_at", "-pk") if state == "closed" else mine.open()
     accounts = accounts_of(user)
     found = _filtered(found, accounts, filters)
-    one_page = Paginator(found if state == "closed" else with_prices(found), PAGE_SIZE).get_page(
-        filters.get("page")
-    )
+    ids = found.values_list("pk", flat=True)  # only those of the page are priced
+    one_page = Paginator(ids, PAGE_SIZE).get_page(filters.get("page"))
+    shown = found.filter(pk__in=list(one_page))
+    rows = shown if state == "closed" else with_prices(shown)
     return page(
         request, "positions.html", state=state, counts=counts, accounts=accounts, filters=filters,
-        one_page=one_page, positions=[PositionView(row) for row in one_page],
+        one_page=one_page, positions=[PositionView(row) for row in rows],
         refresh_seconds=REFRESH_SECONDS[state],
     )  # fmt: skip
 

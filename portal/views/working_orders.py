@@ -5,7 +5,7 @@ from uuid import UUID
 
 from django.contrib import messages
 from django.core.paginator import Paginator
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
 from django.urls import reverse
 
@@ -24,6 +24,7 @@ from portal.selectors.working_orders import (
     with_market,
     working_orders,
 )
+from signals.models import Feed
 from users.models import User
 
 A_PAGE, REFRESH_SECONDS, MAX_NAMED = 30, 5, 12
@@ -35,16 +36,14 @@ def orders(request: HttpRequest) -> HttpResponse:
     user, filters = current_user(request), request.GET
     mine = working_orders(user)
     accounts = ExecutionConnection.objects.live().of(user.pk).order_by("name").values("pk", "name")
-    feeds = mine.order_by("signal__feed__name").values_list(
-        "signal__feed__slug", "signal__feed__name"
-    )
-    found = _filtered(mine, filters)
-    one_page = Paginator(needs_attention_first(found), A_PAGE).get_page(filters.get("page"))
-    ids = [row.pk for row in one_page]
-    rows = needs_attention_first(with_market(Order.objects.filter(pk__in=ids)))
+    known = Q(subscriptions__connection__user=user) | Q(owner=user)
+    feeds = Feed.objects.filter(known).order_by("name").values_list("slug", "name").distinct()
+    found = needs_attention_first(_filtered(mine, filters)).values_list("pk", flat=True)
+    one_page = Paginator(found, A_PAGE).get_page(filters.get("page"))  # ids: quick to sort
+    rows = needs_attention_first(with_market(Order.objects.filter(pk__in=list(one_page))))
     return page(
         request, "working_orders.html", accounts=accounts, filters=filters, kinds=KINDS,
-        feeds=[one for one in feeds.distinct() if one[0]], one_page=one_page,
+        feeds=feeds, one_page=one_page,
         orders=[WorkingOrder(row) for row in rows], refresh_seconds=REFRESH_SECONDS,
         is_filtered=any(filters.get(name) for name in ("account", "pair", "feed", "kind")),
     )  # fmt: skip
