@@ -1,4 +1,4 @@
-"""Daily results: one row for each connection and trading day, which can be added up."""
+"""Daily results, which can be added up; what trades cost; how all accounts executed a signal."""
 
 from decimal import Decimal
 
@@ -8,6 +8,8 @@ from analytics.rollup import Rollup
 from common.db_functions import ClockTimestamp
 from common.fields import AmountField
 from connections.models import ExecutionConnection
+from positions.models import ExecutionPosition
+from signals.models import Signal
 
 
 class AnalyticsDaily(models.Model):
@@ -80,3 +82,52 @@ class AnalyticsDaily(models.Model):
     def average_duration_seconds(self) -> Decimal | None:
         """Average time from open to close; None without trades."""
         return self.rollup.average_duration_seconds
+
+
+class TradeCost(models.Model):
+    """What a position cost in spread and slippage, in its account's currency; + is a cost.
+
+    Both are part of the result already. A spread is NULL if the price source had no price in that
+    minute: minute prices are kept for a week only, so the job writes what they show before.
+    """
+
+    position = models.OneToOneField(
+        ExecutionPosition, models.CASCADE, primary_key=True, related_name="cost",
+        db_constraint=False,  # a constraint's locks would be in the way of executions
+    )  # fmt: skip
+    connection = models.ForeignKey(
+        ExecutionConnection, models.CASCADE, related_name="+", db_index=False, db_constraint=False
+    )
+    entry_spread = AmountField(null=True, help_text="Half of the minute's mean spread at entry.")
+    exit_spread = AmountField(null=True, help_text="Half of the minute's mean spread at exit.")
+    slippage = AmountField(null=True, help_text="Of its orders whose slippage is known.")
+    computed_at = models.DateTimeField(db_default=ClockTimestamp())
+
+    def __str__(self) -> str:
+        return f"costs of {self.position_id}"
+
+
+class SignalQuality(models.Model):
+    """The medians of all accounts that an entry of a signal has filled on.
+
+    accounts: how many those are. Tenants see the row only if there are more than five, and pages
+    only if at least five are others'. Medians of market entries alone: latencies.
+    """
+
+    signal = models.OneToOneField(
+        Signal, models.CASCADE, primary_key=True, related_name="execution_quality",
+        db_constraint=False,
+    )  # fmt: skip
+    accounts = models.IntegerField()
+    unit = models.CharField(max_length=7, blank=True, help_text="Empty: the accounts differ.")
+    slippage = AmountField(null=True, help_text="In the unit, + is worse.")
+    bps = AmountField(null=True)
+    to_wire_ms = AmountField(null=True)
+    to_fill_ms = AmountField(null=True)
+    computed_at = models.DateTimeField(db_default=ClockTimestamp())
+
+    class Meta:
+        verbose_name_plural = "signal quality"
+
+    def __str__(self) -> str:
+        return f"quality of signal {self.signal_id}"

@@ -6,6 +6,7 @@ from the moment it is closed.
 
 from datetime import UTC, date, datetime, time, timedelta
 
+from connections.selectors import PRESET_OF_ACCOUNT_SQL
 from connections.trading_day import offset_sql, trading_date_sql, zone_sql
 
 # Noon of the day before in UTC+14 to noon of the next day in UTC-12, and more.
@@ -53,13 +54,15 @@ RESULT = f"""running AS (
   FROM aggregated LEFT JOIN fees USING (connection_id, day)
 )"""
 
-# `daily`: stored rows of finished days, and the latest days computed now.
-DAILY = f"""account AS MATERIALIZED (
+# The chosen accounts, with the zone and the start of their trading days.
+ACCOUNT = f"""account AS MATERIALIZED (
   SELECT c.id, {ZONE} AS zone, {OFFSET} AS day_offset
-  FROM connections_executionconnection c
-  LEFT JOIN connections_tradingpreset preset ON preset.id = c.preset_id
+  {PRESET_OF_ACCOUNT_SQL}
   WHERE %(all)s OR c.id = ANY(%(connections)s::uuid[])
-), trade AS (
+)"""
+
+# `daily`: stored rows of finished days, and the latest days computed now.
+DAILY = f"""{ACCOUNT}, trade AS (
   SELECT {TRADE}, x.day
   FROM positions_executionposition p JOIN account ON account.id = p.connection_id
   CROSS JOIN LATERAL (SELECT {TRADE_DATE} AS day) AS x

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from django.db import transaction
 
+from analytics.costs import compute_costs
 from analytics.rollup_sql import (
     COLUMNS,
     NAMES,
@@ -16,10 +17,13 @@ from analytics.rollup_sql import (
     latest,
     midnight,
 )
+from analytics.signal_quality import compute_signal_quality
 from common.clocks import market_now
 from common.sql import Query, database_now, rows, run
 from connections.selectors import connection_join_sql
 from connections.trading_day import day_start_sql, trading_date, trading_date_sql
+
+__all__ = ["compute_changed", "compute_costs", "compute_day", "compute_signal_quality"]
 
 RECENT_DAYS = 3  # trading days that every run computes, changed or not
 CORRECTION_DAYS = 60  # trading days that are computed again if a closed position was corrected

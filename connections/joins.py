@@ -17,6 +17,10 @@ HEALTH_JOIN_SQL = "JOIN connections_connectionhealth h ON h.connection_id = c.id
 PRESET_JOIN_SQL = "LEFT JOIN connections_tradingpreset t ON t.id = c.preset_id"
 """Joins the preset of `c`, if it has one."""
 
+PRESET_OF_ACCOUNT_SQL = """FROM connections_executionconnection c
+LEFT JOIN connections_tradingpreset preset ON preset.id = c.preset_id"""
+"""All connections `c`, with their `preset`, if they have one."""
+
 
 def subscription_join_sql(connection_id: str) -> str:
     """Join the subscription `b` of a connection to a signal's feed (`s`), if there is one or was.

@@ -12,6 +12,11 @@ from common.formatting import hint, sentence
 from common.sql import rows
 from connections import session_lanes
 from connections.accounts.cash_flows import flow_note
+from connections.accounts.equity_readings import (
+    EquityReading,
+    account_currencies,
+    equity_readings,
+)
 from connections.accounts.lane_accounts import (
     IdleAccount,
     LaneAccount,
@@ -65,6 +70,7 @@ from connections.joins import (
     LISTED_INSTRUMENTS_SQL,
     OWNER_ID_SQL,
     PRESET_JOIN_SQL,
+    PRESET_OF_ACCOUNT_SQL,
     ROUTE_ACCOUNTS_SQL,
     SUBSCRIPTION_CODE_SQL,
     account_join_sql,
@@ -143,6 +149,7 @@ __all__ = [
     "OWNER_ID_SQL",
     "PARTIAL",
     "PRESET_JOIN_SQL",
+    "PRESET_OF_ACCOUNT_SQL",
     "READ_COLUMNS",
     "ROUTE_ACCOUNTS_SQL",
     "SPEC_COLUMNS",
@@ -154,6 +161,7 @@ __all__ = [
     "Breach",
     "ClosedResult",
     "DueAccount",
+    "EquityReading",
     "Followers",
     "IdleAccount",
     "LaneAccount",
@@ -162,6 +170,7 @@ __all__ = [
     "ReadRow",
     "SourceStatus",
     "SpecRow",
+    "account_currencies",
     "account_join_sql",
     "account_prices",
     "accounts_due",
@@ -181,6 +190,7 @@ __all__ = [
     "describe_window",
     "due_accounts",
     "due_tests",
+    "equity_readings",
     "figures_of",
     "find_connection",
     "flow_note",

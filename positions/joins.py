@@ -74,3 +74,18 @@ FROM positions_executionposition WHERE quantity > 0
 SIGNAL_HAS_OPEN_POSITION_SQL = """EXISTS (
 SELECT FROM positions_executionposition p WHERE p.signal_id = s.id AND p.quantity > 0)"""
 """Whether a signal `s` has an open position."""
+
+CLOSED_SINCE_SQL = """FROM positions_executionposition p
+WHERE p.closed_at >= %(since)s OR p.quantity > 0"""
+"""The open positions `p`, and those closed since a market time, the parameter `since`."""
+
+
+def closed_trades_join_sql(connection_id: str, starts: str, ends: str) -> str:
+    """Return SQL that joins a connection's positions `p` that closed in [starts, ends).
+
+    All arguments are expressions. It uses the index position_closed_of_account.
+    """
+    return (
+        f"JOIN positions_executionposition p ON p.connection_id = {connection_id}"
+        f" AND p.closed_at >= {starts} AND p.closed_at < {ends}"
+    )

@@ -213,6 +213,11 @@ class ExecutionPosition(models.Model):
                 fields=["price_source", "pair"], name="position_open_of_source", condition=OPEN
             ),
             models.Index(fields=["closed_at"], name="position_closed_at"),
+            models.Index(  # an account's results over any range
+                fields=["connection", "closed_at"],
+                name="position_closed_of_account",
+                condition=Q(closed_at__isnull=False),
+            ),
             models.Index(
                 fields=["close_at"],
                 name="position_close_at",

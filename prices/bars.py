@@ -111,3 +111,15 @@ DELETE_OLD_BARS = f"""
 DELETE FROM prices_pricebar WHERE id = ANY(ARRAY(
   SELECT id FROM prices_pricebar WHERE minute < %s ORDER BY minute LIMIT {MAX_DELETED}))
 """
+
+
+def mean_spread_sql(source: str, symbol: str, at: str) -> str:
+    """Return a scalar SELECT: the mean spread of the minute that a market time lies in.
+
+    Quote currency; NULL without a price in that minute. All arguments are SQL expressions.
+    """
+    return (
+        "(SELECT b.spread_sum / b.quote_count FROM prices_pricebar b"
+        f" WHERE b.data_connection_id = {source} AND b.symbol = {symbol}"
+        f" AND b.minute = date_trunc('minute', {at}, 'UTC'))"
+    )

@@ -35,3 +35,11 @@ def newest_part_close_sql(opened_id: str) -> str:
         " AND f.action = 'CLOSE' AND f.close_fraction < 1 AND f.published_at IS NOT NULL"
         " ORDER BY f.published_at DESC, f.id DESC LIMIT 1)"
     )
+
+
+def published_since_sql(signal_id: str, since: str) -> str:
+    """Return SQL: whether a signal was published at a market time or later. Both expressions."""
+    return (
+        f"{signal_id} IN (SELECT recent.id FROM signals_signal recent"
+        f" WHERE recent.published_at >= {since})"
+    )

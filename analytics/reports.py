@@ -1,0 +1,201 @@
+"""A whole report of results: trades, equity and execution of one book over a period.
+
+A book is all of a reader's accounts of one currency, with real or with paper money: money of
+different currencies is never added, and paper is no money. API, portal and exports use these
+functions. They read in few statements, whatever the number of trades.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+from itertools import groupby
+from typing import Any
+from uuid import UUID
+
+from analytics.equity import AccountEquity, Book, account_equity, book_of
+from analytics.results import (
+    ALL,
+    DayRow,
+    MonthRow,
+    Scope,
+    TradeResults,
+    closed_between,
+    result_days,
+    result_months,
+    trade_results,
+)
+from analytics.signal_quality import (
+    ExecutionSums,
+    SignalExecution,
+    SignalScope,
+    execution_sums,
+    signal_executions,
+)
+from common.clocks import market_now
+from connections.selectors import equity_readings
+from connections.trading_day import latest_date
+from users.tenancy import for_all_tenants
+
+ZERO = Decimal(0)
+PAPER = "paper"
+
+
+@dataclass(frozen=True, slots=True)
+class ReportAccount:
+    """An account of the reader. currency: as it was last read, '' before that."""
+
+    id: UUID
+    name: str
+    number: str
+    currency: str
+    is_paper: bool
+    is_archived: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class BookKey:
+    """A currency, and whether its money is paper."""
+
+    currency: str
+    is_paper: bool
+
+    @property
+    def slug(self) -> str:
+        """The book's name in addresses: `USD`, `USD-paper`."""
+        return f"{self.currency or 'unknown'}{'-paper' if self.is_paper else ''}"
+
+    @property
+    def label(self) -> str:
+        """The book's name for people."""
+        return f"{self.currency or 'Currency not known'}{', paper' if self.is_paper else ''}"
+
+
+@dataclass(frozen=True, slots=True)
+class AccountLine:
+    """One account of the equity table. closed: net results of its trades between its readings.
+
+    other: the rest of its balance's change: swap, interest, fees, trades outside of Fillcast, and
+    deposits or withdrawals that are not recorded.
+    """
+
+    account: ReportAccount
+    equity: AccountEquity
+    closed: Decimal
+
+    @property
+    def other(self) -> Decimal:
+        return self.equity.other(self.closed)
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The results of a book. book: None if a filter leaves out trades of its accounts.
+
+    until: market time; what closed until then is counted.
+    """
+
+    key: BookKey
+    scope: Scope
+    accounts: tuple[ReportAccount, ...]
+    trades: TradeResults
+    days: list[DayRow]
+    months: list[MonthRow]
+    book: Book | None
+    lines: tuple[AccountLine, ...]
+    execution: ExecutionSums
+    until: datetime
+
+    @property
+    def has_anything(self) -> bool:
+        """Whether there is a trade or a reading in it."""
+        return bool(self.trades.total.trades or (self.book and self.book.days))
+
+    @property
+    def other(self) -> Decimal | None:
+        """What of the balances' change nothing explains; None: the equity is not known."""
+        return sum((line.other for line in self.lines), ZERO) if self.lines else None
+
+
+def books(accounts: Iterable[ReportAccount]) -> dict[BookKey, list[ReportAccount]]:
+    """Return the reader's accounts by book, real money first."""
+    found: dict[BookKey, list[ReportAccount]] = {}
+    for account in accounts:
+        found.setdefault(BookKey(account.currency, account.is_paper), []).append(account)
+    order = sorted(found, key=lambda key: (key.is_paper, not key.currency, key.currency))
+    return {key: found[key] for key in order}
+
+
+def report_accounts(connections: Any) -> list[ReportAccount]:
+    """Return a queryset of connections as accounts, by name, in one statement."""
+    values = connections.order_by("name", "pk").values_list(
+        "pk", "name", "account", "snapshot__currency", "type", "archived_at"
+    )
+    return [
+        ReportAccount(pk, name, number, currency or "", kind == PAPER, archived is not None)
+        for pk, name, number, currency, kind, archived in values
+    ]
+
+
+def report(
+    key: BookKey, accounts: Sequence[ReportAccount], scope: Scope, *, mine: Sequence[UUID]
+) -> Report:
+    """Return the report of some accounts of a book.
+
+    scope: its connections are those accounts. mine: all accounts of the reader. The connections
+    must be the reader's own: the statements reach all rows.
+    """
+    until = market_now()
+    with for_all_tenants():  # feeds that were left are hidden from their former subscribers
+        trades = trade_results(scope)
+        every_month = result_months(_all_time(scope))
+        days = result_days(scope)
+        execution = execution_sums(signal_scope(scope, mine))
+    book: Book | None = None
+    lines: tuple[AccountLine, ...] = ()
+    if not scope.is_part_of_accounts:
+        book, lines = equity_of(accounts, scope)
+    return Report(
+        key, scope, tuple(accounts), trades, days, every_month, book, lines, execution, until
+    )
+
+
+def equity_of(
+    accounts: Sequence[ReportAccount], scope: Scope
+) -> tuple[Book, tuple[AccountLine, ...]]:
+    """Return the equity of accounts of one book, and each of them."""
+    readings = equity_readings(scope.connection_ids, scope.start, scope.end)
+    by_id: Mapping[UUID, ReportAccount] = {account.id: account for account in accounts}
+    found = [
+        equity
+        for _, group in groupby(readings, key=lambda reading: reading.connection_id)
+        if (equity := account_equity(list(group), start=scope.start, end=scope.end)) is not None
+    ]
+    closed = closed_between([(e.connection_id, e.opened_at, e.closed_at) for e in found])
+    lines = tuple(
+        AccountLine(by_id[e.connection_id], e, closed.get(e.connection_id, ZERO)) for e in found
+    )
+    return book_of(found), lines
+
+
+def signal_scope(scope: Scope, mine: Sequence[UUID]) -> SignalScope:
+    """Return the signals that belong to a scope of trades."""
+    return SignalScope(
+        scope.connection_ids, mine, scope.start, scope.end, scope.feed_id, scope.pair
+    )
+
+
+def executions(
+    scope: Scope, mine: Sequence[UUID], *, before: int | None = None, limit: int = 30
+) -> list[SignalExecution]:
+    """Return the signals of a scope with my execution and the medians, the newest first."""
+    with for_all_tenants():
+        return signal_executions(signal_scope(scope, mine), before=before, limit=limit)
+
+
+def _all_time(scope: Scope) -> Scope:
+    """Return the scope without its period, for the table of months."""
+    return Scope(
+        scope.connection_ids, ALL, latest_date(market_now()) + timedelta(days=1), scope.zone,
+        scope.feed_id, scope.pair,
+    )  # fmt: skip

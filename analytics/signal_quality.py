@@ -1,0 +1,217 @@
+"""My execution of each signal against the median of all accounts that traded the same one.
+
+The medians are computed by the daily job, over all tenants' accounts. A tenant sees one only where
+at least OTHERS accounts besides their own filled, so that it shows no single one.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from typing import NamedTuple
+from uuid import UUID
+
+from django.db import transaction
+
+from common.clocks import market_now
+from common.sql import Query, array, rows, run
+from connections.trading_day import bounds
+from execution.entry_quality import filled_entries_sql
+from signals.joins import published_since_sql, signal_join_sql
+
+OTHERS = 5  # accounts that are not one's own
+RECENT = timedelta(days=4)  # whose signals each run computes again
+
+_OF_RECENT = published_since_sql("o.signal_id", "%(since)s")
+_MEDIAN = "(percentile_disc(0.5) WITHIN GROUP (ORDER BY e.{0}))::numeric(38, 18)"
+COMPUTE_QUALITY = f"""
+INSERT INTO analytics_signalquality AS q
+  (signal_id, accounts, unit, slippage, bps, to_wire_ms, to_fill_ms, computed_at)
+SELECT e.signal_id, count(*), CASE WHEN count(DISTINCT e.unit) = 1 THEN min(e.unit) ELSE '' END,
+  CASE WHEN count(DISTINCT e.unit) = 1 THEN {_MEDIAN.format("slippage")} END,
+  {_MEDIAN.format("bps")}, {_MEDIAN.format("to_wire")}, {_MEDIAN.format("to_fill")},
+  clock_timestamp()
+FROM ({filled_entries_sql(_OF_RECENT)}) e
+GROUP BY e.signal_id ORDER BY e.signal_id
+ON CONFLICT (signal_id) DO UPDATE SET
+  (accounts, unit, slippage, bps, to_wire_ms, to_fill_ms, computed_at) = (excluded.accounts,
+   excluded.unit, excluded.slippage, excluded.bps, excluded.to_wire_ms, excluded.to_fill_ms,
+   excluded.computed_at)
+"""
+
+
+class SignalExecution(NamedTuple):
+    """One signal on my accounts, and the medians of all that traded it (None: too few others).
+
+    slippage, all_slippage: in `unit`, + is worse; bps: basis points of the expected price; cost:
+    account currency. Latencies in milliseconds, of market entries: to_wire from the publication's
+    orders to the send, to_fill from then on. others: accounts besides mine, 0 if they are too few.
+    """
+
+    signal_id: int
+    published_at: datetime
+    pair: str
+    side: str
+    accounts: int
+    unit: str
+    slippage: Decimal | None
+    bps: Decimal | None
+    cost: Decimal | None
+    to_wire: Decimal | None
+    to_fill: Decimal | None
+    others: int
+    all_slippage: Decimal | None
+    all_bps: Decimal | None
+    all_to_wire: Decimal | None
+    all_to_fill: Decimal | None
+    computed_at: datetime | None
+
+    @property
+    def number(self) -> str:
+        """The signal's number as people know it."""
+        return f"S-{self.signal_id}"
+
+
+class ExecutionSums(NamedTuple):
+    """The aggregate over signals. compared: how many have a median of at least OTHERS others.
+
+    all_*: the median over those of all accounts' medians; mine_*: of mine over the same signals.
+    better, worse: on how many of them my slippage was smaller, or larger. cost: over all signals.
+    """
+
+    signals: int
+    compared: int
+    better: int
+    worse: int
+    cost: Decimal | None
+    bps: Decimal | None
+    mine_bps: Decimal | None
+    all_bps: Decimal | None
+    to_wire: Decimal | None
+    mine_to_wire: Decimal | None
+    all_to_wire: Decimal | None
+    to_fill: Decimal | None
+    mine_to_fill: Decimal | None
+    all_to_fill: Decimal | None
+    computed_at: datetime | None
+
+
+# Others are not mine: all of my accounts are counted, also those that the page leaves out.
+_MINE = filled_entries_sql("o.connection_id = ANY(%(mine)s::uuid[])")
+_CHOSEN = "FILTER (WHERE e.connection_id = ANY(%(connections)s::uuid[]))"
+_MY_MEDIAN = "(percentile_disc(0.5) WITHIN GROUP (ORDER BY e.{0}) " + _CHOSEN + ")::numeric(38, 18)"
+_HAS_OTHERS = f"q.accounts - mine.all_accounts >= {OTHERS}"
+# The median of my accounts of one signal, so that it compares with a median.
+_COMPARED = f"""mine AS (
+  SELECT e.signal_id, count(*)::int AS all_accounts, (count(*) {_CHOSEN})::int AS accounts,
+    min(e.pair) AS pair, min(e.side) AS side,
+    CASE WHEN count(DISTINCT e.unit) = 1 THEN min(e.unit) ELSE '' END AS unit,
+    {_MY_MEDIAN.format("slippage")} AS slippage, {_MY_MEDIAN.format("bps")} AS bps,
+    (sum(e.cost) {_CHOSEN})::numeric(38, 18) AS cost, {_MY_MEDIAN.format("to_wire")} AS to_wire,
+    {_MY_MEDIAN.format("to_fill")} AS to_fill
+  FROM ({_MINE}) e GROUP BY e.signal_id HAVING count(*) {_CHOSEN} > 0
+), compared AS (
+  SELECT mine.signal_id, s.published_at, mine.pair, mine.side, mine.accounts, mine.unit,
+    CASE WHEN mine.unit <> '' THEN mine.slippage END AS slippage, mine.bps, mine.cost,
+    mine.to_wire, mine.to_fill,
+    CASE WHEN {_HAS_OTHERS} THEN q.accounts - mine.all_accounts ELSE 0 END AS others,
+    CASE WHEN {_HAS_OTHERS} AND q.unit = mine.unit THEN q.slippage END AS all_slippage,
+    CASE WHEN {_HAS_OTHERS} THEN q.bps END AS all_bps,
+    CASE WHEN {_HAS_OTHERS} THEN q.to_wire_ms END AS all_to_wire,
+    CASE WHEN {_HAS_OTHERS} THEN q.to_fill_ms END AS all_to_fill,
+    CASE WHEN {_HAS_OTHERS} THEN q.computed_at END AS computed_at
+  FROM mine {signal_join_sql("mine.signal_id")}
+  LEFT JOIN analytics_signalquality q ON q.signal_id = mine.signal_id
+  WHERE s.published_at >= %(start)s AND s.published_at < %(end)s
+    AND (%(feed)s::bigint IS NULL OR s.feed_id = %(feed)s)
+    AND (%(pair)s::text IS NULL OR mine.pair = %(pair)s)
+)"""
+
+SIGNALS = Query(
+    SignalExecution,
+    f"""
+WITH {_COMPARED}
+SELECT * FROM compared
+WHERE %(before)s::bigint IS NULL OR signal_id < %(before)s
+ORDER BY signal_id DESC LIMIT %(limit)s
+""",
+)
+
+_MIDDLE = "(percentile_disc(0.5) WITHIN GROUP (ORDER BY {0}){1})::numeric(38, 18)"
+
+
+def _middle(value: str, where: str = "") -> str:
+    return _MIDDLE.format(value, f" FILTER (WHERE {where})" if where else "")
+
+
+SUMS = Query(
+    ExecutionSums,
+    f"""
+WITH {_COMPARED}
+SELECT count(*)::int AS signals, count(all_bps)::int AS compared,
+  (count(*) FILTER (WHERE bps < all_bps))::int AS better,
+  (count(*) FILTER (WHERE bps > all_bps))::int AS worse, sum(cost)::numeric(38, 18) AS cost,
+  {_middle("bps")} AS bps, {_middle("bps", "all_bps IS NOT NULL")} AS mine_bps,
+  {_middle("all_bps", "bps IS NOT NULL")} AS all_bps,
+  {_middle("to_wire")} AS to_wire, {_middle("to_wire", "all_to_wire IS NOT NULL")} AS mine_to_wire,
+  {_middle("all_to_wire", "to_wire IS NOT NULL")} AS all_to_wire,
+  {_middle("to_fill")} AS to_fill, {_middle("to_fill", "all_to_fill IS NOT NULL")} AS mine_to_fill,
+  {_middle("all_to_fill", "to_fill IS NOT NULL")} AS all_to_fill,
+  min(computed_at) AS computed_at
+FROM compared
+""",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class SignalScope:
+    """Which signals, on which of my accounts. Days are those of the default trading day.
+
+    connection_ids: the chosen accounts; mine: all of the user's, which are not others.
+    """
+
+    connection_ids: Sequence[UUID]
+    mine: Sequence[UUID]
+    start: date
+    end: date
+    feed_id: int | None = None
+    pair: str | None = None
+
+    def parameters(self) -> dict[str, object]:
+        """Return the parameters of the statements."""
+        return {
+            "connections": array(self.connection_ids),
+            "mine": array(self.mine),
+            "start": bounds(self.start)[0],
+            "end": bounds(self.end)[1],
+            "feed": self.feed_id,
+            "pair": self.pair,
+        }
+
+
+def signal_executions(
+    scope: SignalScope, *, before: int | None = None, limit: int = 30
+) -> list[SignalExecution]:
+    """Return the signals that filled, the newest first. before: a signal id to go on below.
+
+    Call it where all signals are visible (`for_all_tenants`): a feed that the user has left is
+    hidden, but what its signals cost on their accounts is theirs.
+    """
+    return rows(SIGNALS, {**scope.parameters(), "before": before, "limit": limit})
+
+
+def execution_sums(scope: SignalScope) -> ExecutionSums:
+    """Return the aggregate over all signals of the scope. Call it as `signal_executions`."""
+    return rows(SUMS, scope.parameters())[0]
+
+
+def compute_signal_quality(now: datetime | None = None, *, recent: timedelta = RECENT) -> int:
+    """Write the medians of recently published signals; return how many. now: market time.
+
+    Safe to repeat. It needs the rows of all tenants, as workers have them.
+    """
+    since = (now or market_now()) - recent
+    with transaction.atomic():
+        run("SET LOCAL jit = off")
+        run("SELECT pg_advisory_xact_lock(hashtext('analytics.compute_signal_quality'))")
+        return run(COMPUTE_QUALITY, {"since": since})

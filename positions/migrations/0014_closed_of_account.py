@@ -1,0 +1,21 @@
+"""The index of an account's closed positions, built while the table is used."""
+
+from django.contrib.postgres.operations import AddIndexConcurrently
+from django.db import migrations, models
+
+
+class Migration(migrations.Migration):
+    atomic = False
+
+    dependencies = [("positions", "0013_exit_condition_index")]
+
+    operations = [
+        AddIndexConcurrently(
+            model_name="executionposition",
+            index=models.Index(
+                condition=models.Q(("closed_at__isnull", False)),
+                fields=["connection", "closed_at"],
+                name="position_closed_of_account",
+            ),
+        ),
+    ]
