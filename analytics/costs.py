@@ -35,7 +35,7 @@ ON CONFLICT (position_id) DO UPDATE SET
 def compute_costs(now: datetime | None = None) -> int:
     """Write the costs of what closed within the last week, and of open positions; return how many.
 
-    Safe to repeat: what the minute prices no longer tell stays as it was. now: market time.
+    Safe to repeat: what minute prices no longer show stays as it was. now: market time.
     """
     since = (now or market_now()) - KEPT - MARGIN
     with transaction.atomic():

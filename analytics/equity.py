@@ -1,4 +1,4 @@
-"""Equity by trading day, with deposits and withdrawals told apart from results. Pure.
+"""Equity by trading day, with deposits and withdrawals separate from results. Pure.
 
 A day's return is time-weighted: the readings after each deposit or withdrawal cut it into parts,
 each part returns (equity at its end − what came in) / equity at its start − 1, and the parts are

@@ -57,8 +57,11 @@ class Period:
         return None if self.kind in (Kind.ALL, Kind.CUSTOM) else self.end + DAY
 
 
-def period_of(kind: Kind, day: date, *, first: date) -> Period:
-    """Return the period of this kind that a trading day lies in. first: where all time begins."""
+def period_of(kind: Kind, day: date) -> Period:
+    """Return the day, week (from Monday), month or year that a trading day lies in.
+
+    Raises ValueError for a kind without fixed bounds.
+    """
     match kind:
         case Kind.DAY:
             return Period(kind, day, day)
@@ -70,4 +73,4 @@ def period_of(kind: Kind, day: date, *, first: date) -> Period:
             return Period(kind, day.replace(day=1), day.replace(day=last))
         case Kind.YEAR:
             return Period(kind, date(day.year, 1, 1), date(day.year, 12, 31))
-    return Period(Kind.ALL, min(first, day), day)
+    raise ValueError(f"{kind} has no fixed bounds")

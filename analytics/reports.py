@@ -35,6 +35,7 @@ from analytics.signal_quality import (
 from common.clocks import market_now
 from connections.selectors import equity_readings
 from connections.trading_day import latest_date
+from signals.models import Feed
 from users.tenancy import for_all_tenants
 
 ZERO = Decimal(0)
@@ -92,7 +93,8 @@ class AccountLine:
 class Report:
     """The results of a book. book: None if a filter leaves out trades of its accounts.
 
-    until: market time; what closed until then is counted.
+    feeds: names of the feeds with trades in it. until: market time; what closed until then is
+    counted.
     """
 
     key: BookKey
@@ -104,6 +106,7 @@ class Report:
     book: Book | None
     lines: tuple[AccountLine, ...]
     execution: ExecutionSums
+    feeds: Mapping[int, str]
     until: datetime
 
     @property
@@ -151,13 +154,16 @@ def report(
         every_month = result_months(_all_time(scope))
         days = result_days(scope)
         execution = execution_sums(signal_scope(scope, mine))
+        ids = [int(row.key) for row in trades.breakdowns["feed"]]
+        feeds = dict(Feed.objects.filter(pk__in=ids).values_list("pk", "name"))
     book: Book | None = None
     lines: tuple[AccountLine, ...] = ()
     if not scope.is_part_of_accounts:
         book, lines = equity_of(accounts, scope)
     return Report(
-        key, scope, tuple(accounts), trades, days, every_month, book, lines, execution, until
-    )
+        key, scope, tuple(accounts), trades, days, every_month, book, lines, execution,
+        feeds, until,
+    )  # fmt: skip
 
 
 def equity_of(

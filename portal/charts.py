@@ -33,8 +33,8 @@ def line(points: Sequence[tuple[date, Decimal]], *, description: str) -> Chart |
     if len(points) < 2:
         return None
     values = [float(value) for _, value in points]
-    ticks = _ticks(min(0.0, *values), max(0.0, *values))
-    low, high = ticks[0], ticks[-1]
+    scale = ticks(min(0.0, *values), max(0.0, *values))
+    low, high = scale[0], scale[-1]
     first, last = points[0][0], points[-1][0]
     days = max((last - first).days, 1)
 
@@ -44,7 +44,7 @@ def line(points: Sequence[tuple[date, Decimal]], *, description: str) -> Chart |
     path = " L".join(
         f"{(day - first).days / days * WIDTH:.1f} {y(float(value)):.1f}" for day, value in points
     )
-    levels = [Mark(f"{y(tick) + TOP:.1f}", f"{tick:,.0f}".replace("-", "−")) for tick in ticks]
+    levels = [Mark(f"{y(tick) + TOP:.1f}", f"{tick:,.0f}".replace("-", "−")) for tick in scale]
     marks = [Mark("0%", f"{first:%-d %b}"), Mark("100%", f"{last:%-d %b}", "end")]
     middle = first + (last - first) / 2
     if first < middle < last:  # a line of two days has no day in the middle
@@ -52,7 +52,7 @@ def line(points: Sequence[tuple[date, Decimal]], *, description: str) -> Chart |
     return Chart(f"M{path}", levels, marks, f"{y(values[-1]) + TOP:.1f}", description)
 
 
-def _ticks(low: float, high: float) -> list[float]:
+def ticks(low: float, high: float) -> list[float]:
     """Return three to six round values that enclose low and high."""
     span = (high - low) or 1.0
     step = 1.0
@@ -61,7 +61,7 @@ def _ticks(low: float, high: float) -> list[float]:
     while span / step < 2:
         step /= 2
     first = step * (low // step)
-    ticks = [first]
-    while ticks[-1] < high:
-        ticks.append(ticks[-1] + step)
-    return ticks if len(ticks) > 1 else [first, first + step]
+    levels = [first]
+    while levels[-1] < high:
+        levels.append(levels[-1] + step)
+    return levels if len(levels) > 1 else [first, first + step]

@@ -103,7 +103,7 @@ class Migration(migrations.Migration):
             ],
         ),
         tenant_rows("analytics_tradecost", MY_CONNECTION, write="false"),
-        # Fewer would tell of a single one.
+        # Fewer would show a single one.
         tenant_rows(
             "analytics_signalquality", "false", read=f"accounts > 5 AND {SIGNED_IN}", write="false"
         ),

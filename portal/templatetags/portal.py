@@ -4,9 +4,12 @@ from decimal import Decimal
 from typing import Any
 
 from django import template
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from analytics.statistics import Figure
 from common.badges import badge
+from common.formatting import MINUS, age, number
 from execution.order_explanations import format_price
 
 register = template.Library()
@@ -47,3 +50,34 @@ def here_in(context: dict[str, Any], area: str) -> SafeString:
 def tab_here(tab: str, name: str) -> SafeString:
     """Mark a page's tab if it is the current one."""
     return SafeString(' aria-current="page"' if tab == name else "")
+
+
+@register.filter
+def percent(value: Decimal | None) -> str:
+    """Return a fraction in percent: 0.1234 as `12.34 %`. None is empty."""
+    return "" if value is None else f"{number(value * 100, 2)}\N{NO-BREAK SPACE}%"
+
+
+@register.filter
+def signed_percent(value: Decimal | None) -> str:
+    """Return a gain of a fraction as `+1.20 %`, a loss as `−1.20 %`."""
+    text = percent(value)
+    if not text.strip(f"0.{MINUS}%\N{NO-BREAK SPACE}"):
+        return text.removeprefix(MINUS)
+    return f"+{text}" if value is not None and value > 0 else text
+
+
+@register.simple_tag
+def figure(value: Figure, form: str = "number") -> SafeString:
+    """Render a statistic: as `percent`, `seconds`, or a number; "not defined" with the reason."""
+    if value.value is None:
+        return format_html(
+            '<dd class="fc-big"><small>not defined</small></dd><dd>{}</dd>', value.why
+        )
+    if form == "percent":
+        shown = percent(value.value)
+    elif form == "signed":
+        shown = signed_percent(value.value)
+    else:
+        shown = age(float(value.value)) if form == "seconds" else number(value.value, 2)
+    return format_html('<dd class="fc-big">{}</dd>', shown)

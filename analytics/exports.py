@@ -1,0 +1,190 @@
+"""Tables of results as CSV, row by row, so that a long one is never in memory at once.
+
+Numbers are plain decimals with a point, times UTC. A text that a spreadsheet would take for a
+formula gets an apostrophe in front.
+"""
+
+import csv
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from uuid import UUID
+
+from analytics.reports import Report, executions
+from analytics.results import SumsRow, trades_after
+from analytics.statistics import Figure
+from common.money import plain
+from users.models import User
+from users.tenancy import for_all_tenants, on_behalf_of
+
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
+CHUNK = 500
+TABLES = (
+    "trades", "days", "months", "feed", "pair", "account", "hour", "equity", "costs", "execution",
+)  # fmt: skip
+"""The tables that can be downloaded, by their name in addresses."""
+Cell = str | int | Decimal | date | datetime | UUID | Figure | None
+Row = Sequence[Cell]
+
+_SUMS = (
+    "trades", "wins", "losses", "win_rate", "gross_profit", "gross_loss", "net", "profit_factor",
+    "expectancy", "average_seconds", "commission", "spread", "trades_with_spread", "slippage",
+    "trades_with_slippage",
+)  # fmt: skip
+
+
+class _Line:
+    """A file for `csv.writer` that keeps one line."""
+
+    text = ""
+
+    def write(self, text: str) -> None:
+        self.text = text
+
+
+def csv_lines(rows: Iterable[Row]) -> Iterator[str]:
+    """Return the rows as lines of CSV, the first with a mark that spreadsheets read as UTF-8."""
+    line = _Line()
+    writer = csv.writer(line)
+    first = "\ufeff"
+    for row in rows:
+        writer.writerow([cell(value) for value in row])
+        yield first + line.text
+        first = ""
+
+
+def cell(value: Cell) -> str:
+    """Return a value as text; an unknown one is empty."""
+    if isinstance(value, Figure):
+        value = value.value
+    if value is None:
+        return ""
+    if isinstance(value, Decimal):
+        return plain(value)
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    if isinstance(value, str):
+        return f"'{value}" if value.startswith(FORMULA_STARTS) else value
+    return str(value)
+
+
+def table_rows(
+    table: str, report: Report, user: User, *, mine: Sequence[UUID], feeds: Mapping[int, str]
+) -> Iterator[Row]:
+    """Return the rows of a table, its header first. feeds: their names.
+
+    It is read after the request's transaction has ended, and opens its own. table: of TABLES.
+    """
+    currency = report.key.currency
+    match table:
+        case "trades":
+            return _trades(report, user, feeds)
+        case "execution":
+            return _executions(report, user, mine)
+        case "days":
+            head: Row = ("day", "trades", "wins", "net", "total", "currency")
+            days = report.days
+            return iter(
+                [head, *((d.day, d.trades, d.wins, d.net, d.total, currency) for d in days)]
+            )
+        case "months":
+            head = ("year", "month", "trades", "wins", "net", "currency")
+            return iter([head, *((*month, currency) for month in report.months)])
+        case "equity":
+            return iter(_equity(report))
+        case "costs":
+            return iter(_costs(report))
+    names = _names(table, report, feeds)
+    parts = report.trades.breakdowns[table]
+    head = (table, *_SUMS, "currency")
+    return iter([head, *((names.get(r.key, r.key), *_sums(r), currency) for r in parts)])
+
+
+def _names(table: str, report: Report, feeds: Mapping[int, str]) -> dict[str, str]:
+    if table == "account":
+        return {str(account.id): account.name for account in report.accounts}
+    return {str(pk): name for pk, name in feeds.items()} if table == "feed" else {}
+
+
+def _sums(row: SumsRow) -> Row:
+    s = row.sums
+    return (
+        s.trades, s.wins, s.losses, s.win_rate, s.gross_profit, s.gross_loss, s.total,
+        s.profit_factor, s.expectancy, s.average_seconds, s.commission,
+        row.spread if row.with_spread else None, row.with_spread,
+        row.slippage if row.with_slippage else None, row.with_slippage,
+    )  # fmt: skip
+
+
+def _trades(report: Report, user: User, feeds: Mapping[int, str]) -> Iterator[Row]:
+    names = {account.id: account.name for account in report.accounts}
+    yield (
+        "position", "account", "signal", "feed", "pair", "side", "quantity", "entry_price",
+        "opened_at", "closed_at", "closed_by", "gross", "commission", "net", "currency", "spread",
+        "slippage", "fees_not_included",
+    )  # fmt: skip
+    after, after_id = datetime(2000, 1, 1, tzinfo=UTC), 0
+    while True:
+        with on_behalf_of(user), for_all_tenants():
+            chunk = trades_after(report.scope, after, after_id, limit=CHUNK)
+        for t in chunk:
+            fees = " ".join(f"{amount} {name}" for name, amount in t.unconverted_fees.items())
+            yield (
+                f"P-{t.id}", names.get(t.connection_id, ""), f"S-{t.signal_id}",
+                feeds.get(t.feed_id, ""), t.pair, t.side, t.quantity, t.entry_price, t.opened_at,
+                t.closed_at, t.close_reason, t.gross, t.commission, t.net, report.key.currency,
+                t.spread, t.slippage, fees,
+            )  # fmt: skip
+        if len(chunk) < CHUNK:
+            return
+        after, after_id = chunk[-1].closed_at, chunk[-1].id
+
+
+def _executions(report: Report, user: User, mine: Sequence[UUID]) -> Iterator[Row]:
+    yield (
+        "signal", "published_at", "pair", "side", "accounts", "unit", "slippage", "slippage_median",
+        "bps", "bps_median", "slippage_money", "currency", "to_sent_ms", "to_sent_ms_median",
+        "to_fill_ms", "to_fill_ms_median", "other_accounts", "median_computed_at",
+    )  # fmt: skip
+    before: int | None = None
+    while True:
+        with on_behalf_of(user):
+            chunk = executions(report.scope, mine, before=before, limit=CHUNK)
+        for e in chunk:
+            yield (
+                e.number, e.published_at, e.pair, e.side, e.accounts, e.unit, e.slippage,
+                e.all_slippage, e.bps, e.all_bps, e.cost, report.key.currency, e.to_wire,
+                e.all_to_wire, e.to_fill, e.all_to_fill, e.others or None, e.computed_at,
+            )  # fmt: skip
+        if len(chunk) < CHUNK:
+            return
+        before = chunk[-1].signal_id
+
+
+def _equity(report: Report) -> list[Row]:
+    head: Row = (
+        "day", "equity", "deposits", "withdrawals", "added", "return", "below_peak", "full_day",
+        "currency",
+    )  # fmt: skip
+    days = report.book.days if report.book else ()
+    return [head, *(
+        (d.day, d.equity, d.deposits, d.withdrawals, d.added, d.value, d.below_peak,
+         "yes" if d.is_full else "no", report.key.currency)
+        for d in days
+    )]  # fmt: skip
+
+
+def _costs(report: Report) -> list[Row]:
+    total = report.trades.total
+    currency = report.key.currency
+    lines: list[Row] = [("cost", "amount", "currency", "known_of_trades", "trades")]
+    lines.append(("commission", total.commission, currency, total.trades, total.trades))
+    spread = total.spread if total.with_spread else None
+    lines.append(("spread", spread, currency, total.with_spread, total.trades))
+    slippage = total.slippage if total.with_slippage else None
+    lines.append(("slippage", slippage, currency, total.with_slippage, total.trades))
+    other = None if report.other is None else -report.other
+    lines.append(("swap, interest and other", other, currency, None, None))
+    lines += [("fees without a rate", fee, name, None, None)
+              for name, fee in report.trades.fees.items()]  # fmt: skip
+    return lines

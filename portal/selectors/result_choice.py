@@ -1,0 +1,95 @@
+"""What a page of results shows: the period, the book, accounts, feed and pair of its address.
+
+What an address names wrongly counts as not named: a page then shows more, never another's.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from uuid import UUID
+
+from django.http import QueryDict
+
+from analytics.periods import Kind, Period, period_of
+from analytics.reports import BookKey, Report, ReportAccount, books, report, report_accounts
+from analytics.results import ALL, Scope
+from common.clocks import market_now
+from common.time_zones import is_time_zone
+from connections.models import ExecutionConnection
+from connections.trading_day import latest_date, trading_date
+from users.models import User
+
+LONGEST = 20  # characters of a pair
+
+
+@dataclass(frozen=True, slots=True)
+class ResultChoice:
+    """A reader's choice. key: None while they have no account. mine: all of their accounts."""
+
+    period: Period
+    keys: Sequence[BookKey]
+    key: BookKey | None
+    accounts: Sequence[ReportAccount]
+    account: ReportAccount | None
+    scope: Scope
+    mine: Sequence[UUID]
+    today: date
+
+    def report(self) -> Report | None:
+        """Return the report of the choice; None without an account."""
+        if self.key is None:
+            return None
+        chosen = [self.account] if self.account else self.accounts
+        return report(self.key, chosen, self.scope, mine=self.mine)
+
+
+def result_choice(user: User, query: QueryDict, *, period: Period | None = None) -> ResultChoice:
+    """Return what the address asks for, of the user's own accounts. period: instead of its own."""
+    today = trading_date(market_now())
+    period = period or _period(query, today)
+    own = report_accounts(ExecutionConnection.objects.filter(user=user))
+    by_book = books(own)
+    account = next((a for a in own if str(a.id) == query.get("account")), None)
+    slugs = {key.slug: key for key in by_book}
+    key = slugs.get(query.get("book", ""))
+    if account is not None:
+        key = BookKey(account.currency, account.is_paper)
+    if key is None:
+        key = next(iter(by_book), None)
+    accounts = by_book.get(key, []) if key else []
+    zone = user.time_zone if is_time_zone(user.time_zone) else "UTC"
+    scope = Scope(
+        [account.id] if account else [one.id for one in accounts],
+        period.start,
+        period.end,
+        "UTC" if query.get("zone") == "utc" else zone,
+        _number(query.get("feed", "")),
+        query.get("pair", "").strip().upper()[:LONGEST] or None,
+    )
+    return ResultChoice(
+        period, list(by_book), key, accounts, account, scope, [one.id for one in own], today
+    )
+
+
+def _period(query: QueryDict, today: date) -> Period:
+    start, end = _day(query.get("from", "")), _day(query.get("to", ""))
+    name = query.get("period", "")
+    if name == Kind.CUSTOM and (start or end):
+        start, end = start or ALL, end or today
+        return Period(Kind.CUSTOM, min(start, end), max(start, end))
+    kind = Kind(name) if name in set(Kind) - {Kind.CUSTOM} else Kind.MONTH
+    if kind == Kind.ALL:
+        return Period(kind, ALL, latest_date(market_now()))
+    return period_of(kind, _day(query.get("on", "")) or today)
+
+
+def _day(text: str) -> date | None:
+    try:
+        day = date.fromisoformat(text)
+    except ValueError:
+        return None
+    return day if 2000 <= day.year <= 2100 else None
+
+
+def _number(text: str) -> int | None:
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 18 else None

@@ -1,0 +1,208 @@
+"""The pages of results: figures, filters, empty states, CSV, a month to print, many trades."""
+
+import csv
+import io
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from analytics.models import SignalQuality
+from common.clocks import market_now
+from connections.models import AccountHistory, AccountSnapshot, CashFlow
+from positions.models import ExecutionPosition
+from signals.models import Feed, Signal
+from tests.console.conftest import statements
+from tests.html import html_of
+from tests.portal.conftest import SignedIn
+from tests.portal.factories import D, World
+
+Read = Callable[[str], str]
+
+
+@pytest.fixture
+def read(world: World, signed_in: SignedIn, as_web: None) -> Read:
+    """Return a function that opens an address as Alice."""
+    client = signed_in(world.alice)
+
+    def page(address: str) -> str:
+        response = client.get(address)
+        assert response.status_code == 200, (address, response.status_code)
+        return str(html_of(response))
+
+    return page
+
+
+def table(world: World, signed_in: SignedIn, address: str) -> list[dict[str, str]]:
+    response: Any = signed_in(world.alice).get(address)
+    assert response.status_code == 200
+    assert response["Content-Type"] == "text/csv; charset=utf-8"
+    text = b"".join(response.streaming_content).decode("utf-8-sig")
+    return list(csv.DictReader(io.StringIO(text)))
+
+
+def readings(world: World, *equities: str) -> None:
+    """Give the MT5 account a reading on each of the last days, the latest is its snapshot."""
+    now = market_now()
+    for back, equity in enumerate(reversed(equities), 1):
+        at, amount = now - timedelta(days=back), D(equity)
+        AccountHistory.objects.create(
+            connection=world.mt5, period_start=at, currency="USD", read_at=at, balance=amount,
+            equity=amount, peak_balance=amount, peak_balance_at=at, peak_equity=amount,
+            peak_equity_at=at,
+        )  # fmt: skip
+
+
+def test_page_shows_exact_figures_and_until_when_they_count(read: Read) -> None:
+    page = read("/results/?period=all")
+    assert "−211.50" in page  # −209.10 less 2.40 of commission
+    assert "Counted until" in page
+    assert "1 closed trade" in page
+    assert "no trade was lost" not in page
+    assert "0 won, 1 lost" in page
+    assert "Macro Breakout" in page
+    assert "XAU/USD" in page
+    assert "What the figures mean" in page
+
+
+def test_paper_is_a_book_of_its_own(read: Read) -> None:
+    assert "Nothing in this period" in read("/results/?period=day&book=USD-paper&on=2020-01-01")
+    assert "USD, paper" in read("/results/")
+
+
+def test_equity_states_deposits_and_gaps(world: World, read: Read) -> None:
+    with_owner(lambda: readings(world, "9000", "9100", "9877.80"))
+    with_owner(
+        lambda: CashFlow.objects.create(
+            connection=world.mt5, at=market_now() - timedelta(days=1, hours=3), amount=D(700),
+            origin="OWNER",
+        )
+    )  # fmt: skip
+    page = read(f"/results/?period=all&account={world.mt5.pk}")
+    assert "700.00" in page
+    assert "+177.80" in page  # 9,877.80 − 9,000 − 700
+    assert "deposit 700.00 USD" in page
+    assert 'role="img"' in page
+
+
+def with_owner(act: Callable[[], Any]) -> None:
+    """Write as the owner of the tables, not as the web process."""
+    from django.db import connection
+
+    with connection.cursor() as cursor:
+        cursor.execute("RESET ROLE")
+        act()
+        cursor.execute("SET ROLE fillcast_web")
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "period=week", "period=nonsense&on=x", "period=custom&from=2026-13-01", "book=XXX",
+        "account=1", "feed=x&pair=%27", "period=custom&from=2026-03-02&to=2026-01-01",
+        "feed=99999999999999999", "period=year&on=2100-12-31", "pair=EUR/USD",
+    ],
+)  # fmt: skip
+def test_wrong_address_shows_ones_own_results(read: Read, query: str) -> None:
+    for address in ("/results/", "/results/execution/", "/results/2026/3/"):
+        assert "Results" in read(f"{address}?{query}")
+
+
+def test_account_of_another_tenant_is_not_named(world: World, read: Read) -> None:
+    page = read(f"/results/?period=all&account={world.bobs.pk}")
+    assert "NZD/USD" not in page
+    assert "Bob" not in page
+
+
+def test_user_without_accounts_sees_what_to_do(
+    world: World, signed_in: SignedIn, as_web: None
+) -> None:
+    page = html_of(signed_in(world.nora).get("/results/"))
+    assert "No results yet" in page
+    assert "Add an account" in page
+    response: Any = signed_in(world.nora).get("/results/trades.csv")
+    assert b"".join(response.streaming_content) == b""
+
+
+def test_month_is_laid_out_for_paper(read: Read) -> None:
+    now = market_now()
+    page = read(f"/results/{now.year}/{now.month}/")
+    assert f"Results of {now:%B %Y}" in page
+    assert "fc-screen" in page
+
+
+def test_definitions_are_linked_from_each_figure(read: Read) -> None:
+    page, definitions = read("/results/?period=all"), read("/results/definitions/")
+    for slug in ("net-result", "sharpe", "sortino", "calmar", "streaks", "costs", "execution"):
+        assert f"/results/definitions/#{slug}" in page
+        assert f'id="{slug}"' in definitions
+
+
+def test_each_table_is_a_csv(world: World, signed_in: SignedIn, as_web: None) -> None:
+    (trade,) = table(world, signed_in, "/results/trades.csv?period=all")
+    assert (trade["net"], trade["commission"], trade["currency"]) == ("-211.5", "2.4", "USD")
+    assert trade["closed_at"].endswith("Z")
+    for name, key in (("feed", "Macro Breakout"), ("pair", "XAU/USD"), ("account", "Main MT5")):
+        (row,) = table(world, signed_in, f"/results/{name}.csv?period=all")
+        assert (row[name], row["net"], row["win_rate"]) == (key, "-211.5", "0")
+    for name in ("days", "months", "hour", "costs", "equity", "execution"):
+        table(world, signed_in, f"/results/{name}.csv?period=all")
+    assert signed_in(world.alice).get("/results/nothing.csv").status_code == 404
+
+
+def test_name_that_is_a_formula_is_text_in_the_csv(world: World, signed_in: SignedIn) -> None:
+    Feed.objects.filter(pk=world.breakout.pk).update(name='=HYPERLINK("http://x","y")')
+    (row,) = table(world, signed_in, "/results/feed.csv?period=all")
+    assert row["feed"] == '\'=HYPERLINK("http://x","y")'
+
+
+def test_median_is_shown_only_with_five_accounts_of_others(world: World, read: Read) -> None:
+    def medians(accounts: int) -> None:
+        SignalQuality.objects.update_or_create(
+            signal=world.gold,
+            defaults={"accounts": accounts, "unit": "PIPS", "slippage": D("0.7"), "bps": D("0.31"),
+                      "to_wire_ms": D(40), "to_fill_ms": D(90)},
+        )  # fmt: skip
+
+    address = "/results/execution/?period=all"
+    with_owner(lambda: medians(6))  # two of them are Alice's
+    assert "+0.31" not in read(address)
+    with_owner(lambda: medians(7))
+    page = read(address)
+    assert "all +0.31" in page
+    assert f"/signals/{world.gold.pk}/" in page
+
+
+def test_page_is_fast_with_ten_thousand_trades(world: World, signed_in: SignedIn) -> None:
+    now = datetime.now(UTC)
+    signals = Signal.objects.bulk_create(
+        Signal(feed=world.breakout, currency_pair="EUR/USD", direction="BUY", approval="APPROVED")
+        for _ in range(200)
+    )
+    ExecutionPosition.objects.bulk_create(
+        ExecutionPosition(
+            connection=world.mt5, signal=signal, entry_leg=f"entry-{n}", pair="EUR/USD",
+            symbol="EURUSD", side="BUY", quantity=D(0), opened_quantity=D(1000),
+            entry_price=D("1.1"), pip=D("0.0001"), conversion_rate=D(1), realized_pnl=D(n % 7 - 3),
+            opened_at=now - timedelta(days=n, hours=2), closed_at=now - timedelta(days=n, hours=1),
+        )
+        for signal in signals
+        for n in range(5)
+    )  # fmt: skip
+    client = signed_in(world.alice)
+    with statements() as sent:
+        page = html_of(client.get("/results/?period=all"))
+    assert "1,001 closed trades" in page
+    assert len(sent) <= 30, sent
+    rows = table(world, signed_in, "/results/trades.csv?period=all")
+    assert len(rows) == 1001
+    assert sum((Decimal(row["net"]) for row in rows), D(0)) == D("-1211.5")
+
+
+def test_latest_reading_states_until_when_equity_counts(world: World, read: Read) -> None:
+    at = datetime(2026, 3, 5, 12, 30, 15, tzinfo=UTC)
+    with_owner(lambda: AccountSnapshot.objects.filter(connection=world.mt5).update(read_at=at))
+    page = read(f"/results/?period=all&account={world.mt5.pk}")
+    assert "No account was read twice" in page
