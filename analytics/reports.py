@@ -21,7 +21,7 @@ from analytics.results import (
     Scope,
     TradeResults,
     closed_between,
-    result_days,
+    months_of,
     result_months,
     trade_results,
 )
@@ -35,7 +35,6 @@ from analytics.signal_quality import (
 from common.clocks import market_now
 from connections.selectors import equity_readings
 from connections.trading_day import latest_date
-from signals.models import Feed
 from users.tenancy import for_all_tenants
 
 ZERO = Decimal(0)
@@ -93,21 +92,28 @@ class AccountLine:
 class Report:
     """The results of a book. book: None if a filter leaves out trades of its accounts.
 
-    feeds: names of the feeds with trades in it. until: market time; what closed until then is
-    counted.
+    until: market time; what closed until then is counted.
     """
 
     key: BookKey
     scope: Scope
     accounts: tuple[ReportAccount, ...]
     trades: TradeResults
-    days: list[DayRow]
     months: list[MonthRow]
     book: Book | None
     lines: tuple[AccountLine, ...]
     execution: ExecutionSums
-    feeds: Mapping[int, str]
     until: datetime
+
+    @property
+    def days(self) -> list[DayRow]:
+        """The trading days with a closed trade."""
+        return self.trades.days
+
+    @property
+    def feeds(self) -> dict[int, str]:
+        """The names of the feeds with trades in it."""
+        return {int(row.key): row.feed_name for row in self.trades.breakdowns["feed"]}
 
     @property
     def has_anything(self) -> bool:
@@ -151,18 +157,16 @@ def report(
     until = market_now()
     with for_all_tenants():  # feeds that were left are hidden from their former subscribers
         trades = trade_results(scope)
-        every_month = result_months(_all_time(scope))
-        days = result_days(scope)
+        is_all = scope.start == ALL and scope.end >= latest_date(until)
+        every_month = months_of(trades.days) if is_all else result_months(_all_time(scope))
         execution = execution_sums(signal_scope(scope, mine))
-        ids = [int(row.key) for row in trades.breakdowns["feed"]]
-        feeds = dict(Feed.objects.filter(pk__in=ids).values_list("pk", "name"))
     book: Book | None = None
     lines: tuple[AccountLine, ...] = ()
     if not scope.is_part_of_accounts:
         book, lines = equity_of(accounts, scope)
     return Report(
-        key, scope, tuple(accounts), trades, days, every_month, book, lines, execution,
-        feeds, until,
+        key, scope, tuple(accounts), trades, every_month, book, lines, execution,
+        until,
     )  # fmt: skip
 
 
@@ -189,6 +193,12 @@ def signal_scope(scope: Scope, mine: Sequence[UUID]) -> SignalScope:
     return SignalScope(
         scope.connection_ids, mine, scope.start, scope.end, scope.feed_id, scope.pair
     )
+
+
+def execution_report(scope: Scope, mine: Sequence[UUID]) -> ExecutionSums:
+    """Return the aggregate of my execution and the medians over the signals of a scope."""
+    with for_all_tenants():
+        return execution_sums(signal_scope(scope, mine))
 
 
 def executions(

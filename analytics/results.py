@@ -8,10 +8,11 @@ are visible (`users.tenancy.for_all_tenants`): the feed of a trade may be hidden
 since they left it, the trade is still theirs.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from decimal import Decimal
+from itertools import groupby
 from typing import NamedTuple
 from uuid import UUID
 
@@ -21,7 +22,7 @@ from common.sql import Query, array, rows
 from connections.selectors import PRESET_OF_ACCOUNT_SQL
 from connections.trading_day import day_start_sql, trading_date_sql
 from positions.joins import closed_trades_join_sql
-from signals.joins import signal_join_sql
+from signals.joins import feed_name_sql, signal_join_sql
 
 ALL = date(2000, 1, 1)  # before any trade
 STEP = timedelta(microseconds=1)
@@ -60,10 +61,14 @@ class Scope:
 
 
 class SumsRow(NamedTuple):
-    """Sums of the trades of one part. kind: `total`, or a breakdown; key: its value as text."""
+    """Sums of the trades of one part. kind: `total`, or a breakdown.
+
+    key: its value as text, '' of the total.
+    """
 
     kind: str
     key: str
+    feed_name: str
     trades: int
     wins: int
     losses: int
@@ -98,6 +103,11 @@ class DayRow(NamedTuple):
     net: Decimal
     total: Decimal
 
+    @property
+    def month(self) -> tuple[int, int]:
+        """Its calendar month."""
+        return self.day.year, self.day.month
+
 
 class MonthRow(NamedTuple):
     """The trades of a calendar month of trading days."""
@@ -118,6 +128,7 @@ class RunRow(NamedTuple):
     drawdown: Decimal
     best: Decimal
     worst: Decimal
+    has_fees: bool
 
 
 class FeeRow(NamedTuple):
@@ -161,7 +172,12 @@ _JOINS = f"""FROM account
   LEFT JOIN analytics_tradecost cost ON cost.position_id = p.id
   WHERE (%(feed)s::bigint IS NULL OR s.feed_id = %(feed)s)
     AND (%(pair)s::text IS NULL OR p.pair = %(pair)s)"""
-_DAY = trading_date_sql("p.closed_at", zone="account.zone", offset="account.day_offset")
+_EXACT_DAY = trading_date_sql("p.closed_at", zone="account.zone", offset="account.day_offset")
+# Clocks change by three hours at most, so only near its start a day is not the local date. The
+# exact expression costs five times as much, and here it is computed for each trade.
+_LOCAL = "((p.closed_at AT TIME ZONE account.zone) - account.day_offset)"
+_DAY = f"""CASE WHEN {_LOCAL}::time BETWEEN '03:00' AND '21:00' THEN {_LOCAL}::date
+    ELSE {_EXACT_DAY} END"""
 _NET = "p.realized_pnl - p.commission"
 _SPREAD = "cost.entry_spread + cost.exit_spread"
 # Corrected: changed once its trading day had ended, so that figures of that day were others before.
@@ -174,13 +190,16 @@ WITH {_ACCOUNT}, trade AS (
   SELECT p.connection_id, p.pair, s.feed_id, {_NET} AS net, p.commission,
     extract(hour FROM p.closed_at AT TIME ZONE %(zone)s)::int AS hour,
     extract(epoch FROM p.closed_at - p.opened_at) AS seconds, {_SPREAD} AS spread, cost.slippage,
-    cost.computed_at, CASE WHEN {_CORRECTED} THEN p.last_activity_at END AS corrected_at
+    {_DAY} AS day, cost.computed_at,
+    CASE WHEN {_CORRECTED} THEN p.last_activity_at END AS corrected_at
   {_JOINS}
 )
 SELECT CASE WHEN grouping(feed_id) = 0 THEN 'feed' WHEN grouping(pair) = 0 THEN 'pair'
     WHEN grouping(connection_id) = 0 THEN 'account' WHEN grouping(hour) = 0 THEN 'hour'
-    ELSE 'total' END AS kind,
-  coalesce(feed_id::text, pair, connection_id::text, hour::text, '') AS key,
+    WHEN grouping(day) = 0 THEN 'day' ELSE 'total' END AS kind,
+  coalesce(feed_id::text, pair, connection_id::text, hour::text,
+    day::text, '') AS key,
+  coalesce({feed_name_sql("feed_id")}, '') AS feed_name,
   count(*)::int AS trades, (count(*) FILTER (WHERE net > 0))::int AS wins,
   (count(*) FILTER (WHERE net < 0))::int AS losses,
   coalesce(sum(net) FILTER (WHERE net > 0), 0) AS gross_profit,
@@ -190,18 +209,8 @@ SELECT CASE WHEN grouping(feed_id) = 0 THEN 'feed' WHEN grouping(pair) = 0 THEN 
   coalesce(sum(slippage), 0) AS slippage, count(slippage)::int AS with_slippage,
   count(corrected_at)::int AS corrected, max(corrected_at) AS corrected_at,
   max(computed_at) AS costs_at
-FROM trade GROUP BY GROUPING SETS ((), (feed_id), (pair), (connection_id), (hour))
+FROM trade GROUP BY GROUPING SETS ((), (feed_id), (pair), (connection_id), (hour), (day))
 ORDER BY kind, sum(net) DESC, key
-""",
-)
-
-DAYS = Query(
-    DayRow,
-    f"""
-WITH {_ACCOUNT}
-SELECT day, count(*)::int AS trades, (count(*) FILTER (WHERE net > 0))::int AS wins,
-  sum(net) AS net, sum(sum(net)) OVER (ORDER BY day) AS total
-FROM (SELECT {_NET} AS net, {_DAY} AS day {_JOINS}) trade GROUP BY day ORDER BY day
 """,
 )
 
@@ -220,22 +229,25 @@ RUNS = Query(
     RunRow,
     f"""
 WITH {_ACCOUNT}, trade AS (
-  SELECT {_NET} AS net, p.closed_at, p.id, sign({_NET})::int AS outcome {_JOINS}
+  SELECT {_NET} AS net, p.closed_at, p.id, sign({_NET})::int AS outcome,
+    p.unconverted_fees <> '{{}}' AS has_fees {_JOINS}
 ), numbered AS (
-  SELECT net, outcome, row_number() OVER in_order AS place, sum(net) OVER in_order AS total,
+  SELECT net, outcome, has_fees, row_number() OVER in_order AS place,
+    sum(net) OVER in_order AS total,
     row_number() OVER in_order - row_number() OVER (
       PARTITION BY outcome ORDER BY closed_at, id) AS run
   FROM trade WINDOW in_order AS (ORDER BY closed_at, id)
 ), runs AS (
   SELECT outcome, count(*)::int AS length, max(place) AS last FROM numbered GROUP BY outcome, run
 ), fallen AS (
-  SELECT greatest(max(total) OVER (ORDER BY place), 0) - total AS below_peak, net FROM numbered
+  SELECT greatest(max(total) OVER (ORDER BY place), 0) - total AS below_peak, net, has_fees
+  FROM numbered
 )
 SELECT coalesce((SELECT max(length) FROM runs WHERE outcome = 1), 0) AS wins,
   coalesce((SELECT max(length) FROM runs WHERE outcome = -1), 0) AS losses,
   coalesce((SELECT length * outcome FROM runs ORDER BY last DESC LIMIT 1), 0) AS current,
   coalesce(max(below_peak), 0) AS drawdown, coalesce(max(net), 0) AS best,
-  coalesce(min(net), 0) AS worst
+  coalesce(min(net), 0) AS worst, coalesce(bool_or(has_fees), false) AS has_fees
 FROM fallen
 """,
 )
@@ -268,12 +280,13 @@ ORDER BY p.closed_at, p.id LIMIT %(limit)s
 class TradeResults:
     """All figures of closed trades of a scope. total: one row, of all trades.
 
-    breakdowns: by kind, the largest result first; hours in order, only those with trades.
+    breakdowns: by kind, the largest result first; hours and days in order, only those with trades.
     """
 
     scope: Scope
     total: SumsRow
     breakdowns: dict[str, list[SumsRow]]
+    days: list[DayRow]
     streaks: Streaks
     run: RunRow
     fees: dict[str, Decimal] = field(default_factory=dict)
@@ -284,24 +297,45 @@ class TradeResults:
 
 
 def trade_results(scope: Scope) -> TradeResults:
-    """Return the sums, breakdowns, streaks and fees of a scope, in three statements."""
+    """Return the sums, breakdowns, streaks and fees of a scope, in two or three statements."""
     parts = rows(SUMS, scope.parameters())
     (run,) = rows(RUNS, scope.parameters())
     breakdowns = {kind: [row for row in parts if row.kind == kind] for kind in BREAKDOWNS}
     breakdowns["hour"].sort(key=lambda row: int(row.key))
+    fees: dict[str, Decimal] = {}
+    if run.has_fees:
+        fees = {row.currency: row.fee for row in rows(FEES, scope.parameters())}
     return TradeResults(
         scope=scope,
         total=next(row for row in parts if row.kind == "total"),
         breakdowns=breakdowns,
+        days=_days(row for row in parts if row.kind == "day"),
         streaks=Streaks(run.wins, run.losses, run.current),
         run=run,
-        fees={row.currency: row.fee for row in rows(FEES, scope.parameters())},
+        fees=fees,
     )
 
 
-def result_days(scope: Scope) -> list[DayRow]:
-    """Return the trading days with a closed trade, in order."""
-    return rows(DAYS, scope.parameters())
+def _days(parts: Iterable[SumsRow]) -> list[DayRow]:
+    """Return the days in order, with their running sum."""
+    total = Decimal(0)
+    days = []
+    for row in sorted(parts, key=lambda row: row.key):
+        net = row.sums.total
+        total += net
+        days.append(DayRow(date.fromisoformat(row.key), row.trades, row.wins, net, total))
+    return days
+
+
+def months_of(days: Iterable[DayRow]) -> list[MonthRow]:
+    """Return the months of all days, in order."""
+    found = []
+    for (year, month), group in groupby(days, key=lambda day: day.month):
+        listed = list(group)
+        net = sum((day.net for day in listed), Decimal(0))
+        trades, wins = sum(day.trades for day in listed), sum(day.wins for day in listed)
+        found.append(MonthRow(year, month, trades, wins, net))
+    return found
 
 
 def result_months(scope: Scope) -> list[MonthRow]:

@@ -43,3 +43,8 @@ def published_since_sql(signal_id: str, since: str) -> str:
         f"{signal_id} IN (SELECT recent.id FROM signals_signal recent"
         f" WHERE recent.published_at >= {since})"
     )
+
+
+def feed_name_sql(feed_id: str) -> str:
+    """Return a scalar SELECT of the name of the feed with this id, an expression."""
+    return f"(SELECT named.name FROM signals_feed named WHERE named.id = {feed_id})"

@@ -13,7 +13,7 @@ from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpRespons
 from analytics.definitions import DEFINITIONS
 from analytics.exports import TABLES, csv_lines, table_rows
 from analytics.periods import Kind, period_of
-from analytics.reports import Report, executions
+from analytics.reports import Report, execution_report, executions
 from analytics.results import MonthRow, SumsRow
 from analytics.signal_quality import OTHERS
 from common.formatting import number, signed
@@ -94,9 +94,9 @@ def execution(request: HttpRequest) -> HttpResponse:
     found = executions(
         choice.scope, choice.mine, before=int(before) if _is_id(before) else None, limit=SIGNALS + 1
     )
-    report = choice.report()
+    sums = execution_report(choice.scope, choice.mine) if choice.key else None
     return page(
-        request, "results_execution.html", choice=choice, report=report, signals=found[:SIGNALS],
+        request, "results_execution.html", choice=choice, execution=sums, signals=found[:SIGNALS],
         more=found[SIGNALS - 1].signal_id if len(found) > SIGNALS else None, others=OTHERS,
     )  # fmt: skip
 
