@@ -20,8 +20,8 @@ from connections.api.connections import own_connections
 from connections.trading_day import latest_date
 from users.api import caller
 
-MAX_RANGE = timedelta(days=3660)
-_RANGE = [
+MAXRANGE = timedelta(days=3660)
+RANGE = [
     OpenApiParameter("from", date, description="First trading day; default: 30 days ago."),
     OpenApiParameter("to", date, description="Last trading day, included; default: today's."),
     OpenApiParameter(
@@ -44,8 +44,8 @@ class RangeSerializer(serializers.Serializer[Any]):
         if start > end:
             error = invalid(Code.FIELD_INVALID, "from is after to.")
             raise serializers.ValidationError({"from": error.detail})
-        if end - start > MAX_RANGE:
-            error = invalid(Code.FIELD_INVALID, f"At most {MAX_RANGE.days} days.")
+        if end - start > MAXRANGE:
+            error = invalid(Code.FIELD_INVALID, f"At most {MAXRANGE.days} days.")
             raise serializers.ValidationError({"from": error.detail})
         return attrs
 
@@ -119,7 +119,7 @@ class QualitySerializer(StrictSerializer):
     to_fill_p99_ms = Amount(allow_null=True)
 
 
-class _RangeView(APIView):
+class RangeView(APIView):
     """A view with the parameters `from`, `to` and `connection`."""
 
     def range(self, request: Request) -> tuple[date, date, Sequence[UUID]]:
@@ -139,12 +139,12 @@ class _RangeView(APIView):
         return data["start"], data["end"], list(mine.values_list("pk", flat=True))
 
 
-class AnalyticsView(_RangeView):
+class AnalyticsView(RangeView):
     """Results of each of your connections over trading days."""
 
     @extend_schema(
         operation_id="analytics_totals",
-        parameters=_RANGE,
+        parameters=RANGE,
         responses=TotalsSerializer(many=True),
     )
     def get(self, request: Request) -> Response:
@@ -171,11 +171,11 @@ class AnalyticsView(_RangeView):
         return Response(TotalsSerializer(results, many=True).data)
 
 
-class EquityView(_RangeView):
+class EquityView(RangeView):
     """The running result of your accounts."""
 
     @extend_schema(
-        operation_id="analytics_equity", parameters=_RANGE, responses=CurveSerializer(many=True)
+        operation_id="analytics_equity", parameters=RANGE, responses=CurveSerializer(many=True)
     )
     def get(self, request: Request) -> Response:
         """The sum of results at the end of each trading day, for each account currency."""
@@ -193,12 +193,12 @@ class EquityView(_RangeView):
         return Response(CurveSerializer(results, many=True).data)
 
 
-class ExecutionQualityView(_RangeView):
+class ExecutionQualityView(RangeView):
     """How well your orders were executed."""
 
     @extend_schema(
         operation_id="analytics_execution",
-        parameters=_RANGE,
+        parameters=RANGE,
         responses=QualitySerializer(many=True),
     )
     def get(self, request: Request) -> Response:

@@ -5,6 +5,7 @@ from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitVie
 from rest_framework.routers import SimpleRouter
 
 from analytics.api import AnalyticsView, EquityView, ExecutionQualityView
+from analytics.api_results import BreakdownView, ComparedView, ExportView, StatisticsView
 from api import schema  # noqa: F401  # registers how our authentication is documented
 from api.hooks import AlertView
 from api.problems import not_found
@@ -52,6 +53,10 @@ v1: list[URLPattern | URLResolver] = [
     path("analytics/", AnalyticsView.as_view(), name="analytics"),
     path("analytics/equity/", EquityView.as_view(), name="analytics-equity"),
     path("analytics/execution/", ExecutionQualityView.as_view(), name="analytics-execution"),
+    path("analytics/statistics/", StatisticsView.as_view(), name="analytics-statistics"),
+    path("analytics/breakdown/", BreakdownView.as_view(), name="analytics-breakdown"),
+    path("analytics/compared/", ComparedView.as_view(), name="analytics-compared"),
+    path("analytics/export/<slug:table>/", ExportView.as_view(), name="analytics-export"),
     path("schema/", SpectacularAPIView.as_view(), name="schema"),
     path("docs/", SpectacularSwaggerSplitView.as_view(url_name="schema"), name="docs"),
 ]

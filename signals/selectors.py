@@ -56,3 +56,8 @@ def _taken(user: User, *, live: bool = False) -> QuerySet[Feed, int]:
     if live:
         mine &= Q(subscriptions__archived_at=None)
     return Feed.objects.filter(mine).values_list("pk", flat=True)
+
+
+def feed_id_of(slug: str) -> int | None:
+    """Return the id of the feed with this slug, whoever's it is; None: there is none."""
+    return Feed.objects.filter(slug=slug).values_list("pk", flat=True).first()

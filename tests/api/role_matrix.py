@@ -14,8 +14,12 @@ HALTS = "AOR"
 
 MATRIX: dict[str, str] = {
     "GET /api/v1/analytics/": OWN,
+    "GET /api/v1/analytics/breakdown/": OWN,
+    "GET /api/v1/analytics/compared/": OWN,
     "GET /api/v1/analytics/equity/": OWN,
     "GET /api/v1/analytics/execution/": OWN,
+    "GET /api/v1/analytics/export/{table}/": OWN,
+    "GET /api/v1/analytics/statistics/": OWN,
     "GET /api/v1/api-keys/": OWN,
     "POST /api/v1/api-keys/": OWN,
     "GET /api/v1/api-keys/{id}/": OWN,

@@ -64,7 +64,15 @@ NEW_CONNECTION: Values = lambda world: {  # noqa: E731
 }  # fmt: skip
 CASES: dict[str, Case] = {
     "GET /api/v1/analytics/": Case("any"),
+    "GET /api/v1/analytics/breakdown/": Case("any"),
+    "GET /api/v1/analytics/compared/": Case("any"),
     "GET /api/v1/analytics/equity/": Case("any"),
+    "GET /api/v1/analytics/export/{table}/": Case(
+        "any",
+        path=lambda world: {"table": "trades"},
+        query=lambda world: {"connection": world.connection.pk},
+    ),
+    "GET /api/v1/analytics/statistics/": Case("any"),
     "GET /api/v1/analytics/execution/": Case(
         "any", query=lambda world: {"connection": world.connection.pk}
     ),

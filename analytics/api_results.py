@@ -1,0 +1,347 @@
+"""REST API of statistics, breakdowns and execution of results, and of each table as CSV."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from django.http import StreamingHttpResponse
+from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
+from rest_framework import serializers
+from rest_framework.exceptions import NotFound
+from rest_framework.renderers import BaseRenderer, JSONRenderer
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from analytics.api import RANGE, RangeView
+from analytics.exports import TABLES, csv_lines, table_rows
+from analytics.reports import BookKey, Report, ReportAccount, books, report, report_accounts
+from analytics.results import BREAKDOWNS, Scope, SumsRow
+from analytics.signal_quality import OTHERS
+from analytics.statistics import Figure
+from common.api_fields import Amount, StrictSerializer, invalid
+from common.reason_codes import Code
+from connections.api.connections import own_connections
+from signals.selectors import feed_id_of
+from users.api import caller
+from users.models import User
+from users.tenancy import for_all_tenants
+
+_FILTERS = [
+    *RANGE,
+    OpenApiParameter("feed", str, description="Only trades of this feed, by its slug."),
+    OpenApiParameter("pair", str, description="Only trades of this pair."),
+    OpenApiParameter(
+        "book", str, description="Only this currency: USD, or USD-paper for paper money."
+    ),
+]
+_FORMAT = OpenApiParameter(
+    "format", str, enum=["json", "csv"], description="Or by `Accept: text/csv`. CSV is streamed."
+)
+
+
+class CsvRenderer(BaseRenderer):
+    """Lets a client ask for text/csv. Views stream it themselves; errors stay problem details."""
+
+    media_type, format, charset = "text/csv", "csv", "utf-8"
+
+    def render(self, data: Any, *_: Any) -> bytes:
+        return orjson.dumps(data, default=str)
+
+
+class FigureSerializer(StrictSerializer):
+    """A statistic; if it is not defined, `value` is null and `why` states the reason."""
+
+    value = Amount(allow_null=True)
+    why = serializers.CharField()
+
+
+class SumsSerializer(StrictSerializer):
+    """Closed trades of a part, net of commission, in the book's currency."""
+
+    key = serializers.CharField(help_text="Feed or account id, pair, hour; '' of the total.")
+    name = serializers.CharField()
+    trades = serializers.IntegerField()
+    wins = serializers.IntegerField()
+    losses = serializers.IntegerField()
+    gross_profit = Amount()
+    gross_loss = Amount(help_text="A positive number.")
+    net = Amount()
+    win_rate = FigureSerializer()
+    profit_factor = FigureSerializer()
+    expectancy = FigureSerializer()
+    average_seconds = FigureSerializer()
+    commission = Amount()
+    spread = Amount(help_text="Part of the net result. Of `trades_with_spread` trades.")
+    trades_with_spread = serializers.IntegerField()
+    slippage = Amount(help_text="Part of the net result, + is worse.")
+    trades_with_slippage = serializers.IntegerField()
+
+
+class ReturnsSerializer(StrictSerializer):
+    """Time-weighted returns of the accounts' equity: deposits and withdrawals change none."""
+
+    total = FigureSerializer()
+    max_drawdown = FigureSerializer()
+    volatility = FigureSerializer()
+    sharpe = FigureSerializer()
+    sortino = FigureSerializer()
+    annual = FigureSerializer()
+    calmar = FigureSerializer()
+    days = serializers.IntegerField()
+
+
+class EquitySerializer(StrictSerializer):
+    """opening + added + deposits − withdrawals + result = closing."""
+
+    opening = Amount()
+    added = Amount(help_text="First equity of accounts that were added in the period.")
+    deposits = Amount()
+    withdrawals = Amount()
+    result = Amount()
+    closing = Amount()
+    other = Amount(allow_null=True, help_text="Swap, interest and what else nothing explains.")
+    gaps = serializers.IntegerField(help_text="How often readings of whole days are missing.")
+    until = serializers.DateTimeField(allow_null=True)
+
+
+class StatisticsSerializer(StrictSerializer):
+    """Results of one book: the accounts of a currency, with real or with paper money."""
+
+    book = serializers.CharField()
+    currency = serializers.CharField()
+    is_paper = serializers.BooleanField()
+    total = SumsSerializer()
+    longest_wins = serializers.IntegerField()
+    longest_losses = serializers.IntegerField()
+    current_streak = serializers.IntegerField(help_text="Below 0: losses.")
+    closed_drawdown = Amount()
+    unconverted_fees = serializers.DictField(child=Amount())
+    returns = ReturnsSerializer(allow_null=True, help_text="null with a feed or a pair.")
+    equity = EquitySerializer(allow_null=True, help_text="null with a feed or a pair.")
+    corrected_trades = serializers.IntegerField()
+    recomputed_at = serializers.DateTimeField(allow_null=True)
+    until = serializers.DateTimeField()
+
+
+class BreakdownSerializer(StrictSerializer):
+    """The parts of one book; their sums are the total's."""
+
+    book = serializers.CharField()
+    currency = serializers.CharField()
+    by = serializers.ChoiceField(choices=BREAKDOWNS)
+    parts = SumsSerializer(many=True)
+    until = serializers.DateTimeField()
+
+
+class ComparedSerializer(StrictSerializer):
+    """My execution beside the median of all who traded the same signals; null: too few others."""
+
+    book = serializers.CharField()
+    currency = serializers.CharField()
+    signals = serializers.IntegerField()
+    compared = serializers.IntegerField()
+    better = serializers.IntegerField()
+    worse = serializers.IntegerField()
+    least_others = serializers.IntegerField()
+    slippage_money = Amount(allow_null=True)
+    bps = Amount(allow_null=True)
+    compared_bps = Amount(allow_null=True, help_text="Mine, over the compared signals.")
+    median_bps = Amount(allow_null=True)
+    to_sent_ms = Amount(allow_null=True)
+    median_to_sent_ms = Amount(allow_null=True)
+    to_fill_ms = Amount(allow_null=True)
+    median_to_fill_ms = Amount(allow_null=True)
+    computed_at = serializers.DateTimeField(allow_null=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a request asks for: a report for each book."""
+
+    user: User
+    mine: list[ReportAccount]
+    reports: list[Report]
+
+
+class _ReportView(RangeView):
+    """A view of reports with the parameters of `_FILTERS`."""
+
+    renderer_classes: Sequence[type[BaseRenderer]] = (JSONRenderer, CsvRenderer)
+
+    def asked(self, request: Request) -> Asked:
+        """Return the reports. Raises ValidationError for a parameter that names nothing."""
+        start, end, ids = self.range(request)
+        user = caller(request)
+        mine = report_accounts(own_connections(user))
+        chosen = [account for account in mine if account.id in set(ids)]
+        by_book = books(chosen)
+        if name := request.query_params.get("book"):
+            by_book = {key: listed for key, listed in by_book.items() if key.slug == name}
+        scope = _scope_of(request, start=start, end=end)
+        return Asked(user, mine, [
+            report(key, listed, scope([a.id for a in listed]), mine=[a.id for a in mine])
+            for key, listed in by_book.items()
+        ])  # fmt: skip
+
+    def csv(self, asked: Asked, table: str) -> StreamingHttpResponse:
+        """Return a table of the only book as streamed CSV. Raises ValidationError for several."""
+        if len(asked.reports) > 1:
+            names = ", ".join(made.key.slug for made in asked.reports)
+            error = invalid(Code.FIELD_INVALID, f"A CSV has one currency: choose of {names}.")
+            raise serializers.ValidationError({"book": error.detail})
+        lines: Iterator[str] = iter(())
+        for made in asked.reports:
+            ids = [account.id for account in asked.mine]
+            lines = csv_lines(table_rows(table, made, asked.user, mine=ids, feeds=made.feeds))
+        response = StreamingHttpResponse(lines, content_type="text/csv; charset=utf-8")
+        response["Content-Disposition"] = f'attachment; filename="fillcast-{table}.csv"'
+        return response
+
+
+def _scope_of(request: Request, *, start: Any, end: Any) -> Any:
+    pair = request.query_params.get("pair", "").strip().upper()[:20] or None
+    slug, zone = request.query_params.get("feed"), caller(request).time_zone or "UTC"
+    feed_id = None
+    if slug:
+        with for_all_tenants():  # a feed that was left is hidden, but its trades are the caller's
+            feed_id = feed_id_of(slug) or 0  # none has this id: no trade
+
+    def scope(ids: Sequence[Any]) -> Scope:
+        return Scope(ids, start, end, zone, feed_id, pair)
+
+    return scope
+
+
+def _figure(figure: Figure) -> dict[str, Any]:
+    return {"value": figure.value, "why": figure.why}
+
+
+def _sums(row: SumsRow, names: Mapping[str, str]) -> dict[str, Any]:
+    s = row.sums
+    return {
+        "key": row.key, "name": row.feed_name or names.get(row.key, row.key), "trades": s.trades,
+        "wins": s.wins, "losses": s.losses, "gross_profit": s.gross_profit,
+        "gross_loss": s.gross_loss, "net": s.total, "win_rate": _figure(s.win_rate),
+        "profit_factor": _figure(s.profit_factor), "expectancy": _figure(s.expectancy),
+        "average_seconds": _figure(s.average_seconds), "commission": s.commission,
+        "spread": row.spread, "trades_with_spread": row.with_spread, "slippage": row.slippage,
+        "trades_with_slippage": row.with_slippage,
+    }  # fmt: skip
+
+
+def _book(key: BookKey) -> dict[str, Any]:
+    return {"book": key.slug, "currency": key.currency}
+
+
+class StatisticsView(_ReportView):
+    """Statistics of your results, for each currency."""
+
+    renderer_classes = (JSONRenderer,)
+
+    @extend_schema(
+        operation_id="analytics_statistics",
+        parameters=_FILTERS,
+        responses=StatisticsSerializer(many=True),
+    )
+    def get(self, request: Request) -> Response:
+        """Trades, streaks, costs, equity and ratios; each undefined figure states why."""
+        found = [self._statistics(made) for made in self.asked(request).reports]
+        return Response(StatisticsSerializer(found, many=True).data)
+
+    def _statistics(self, made: Report) -> dict[str, Any]:
+        trades, book = made.trades, made.book
+        names = ("total", "max_drawdown", "volatility", "sharpe", "sortino", "annual", "calmar")
+        returns = equity = None
+        if book is not None:
+            figures = {name: _figure(getattr(book.statistics, name)) for name in names}
+            returns = {**figures, "days": book.statistics.days}
+            sums = ("opening", "added", "deposits", "withdrawals", "result", "closing", "until")
+            equity = {name: getattr(book, name) for name in sums}
+            equity |= {"other": made.other, "gaps": len(book.gaps)}
+        return {
+            **_book(made.key), "is_paper": made.key.is_paper, "total": _sums(trades.total, {}),
+            "longest_wins": trades.streaks.wins, "longest_losses": trades.streaks.losses,
+            "current_streak": trades.streaks.current, "closed_drawdown": trades.run.drawdown,
+            "unconverted_fees": trades.fees, "returns": returns, "equity": equity,
+            "corrected_trades": trades.total.corrected,
+            "recomputed_at": trades.total.corrected_at, "until": made.until,
+        }  # fmt: skip
+
+
+class BreakdownView(_ReportView):
+    """Your results by feed, pair, account or hour."""
+
+    @extend_schema(
+        operation_id="analytics_breakdown",
+        parameters=[
+            *_FILTERS, _FORMAT,
+            OpenApiParameter("by", str, enum=list(BREAKDOWNS), description="Default: feed."),
+        ],
+        responses=BreakdownSerializer(many=True),
+    )  # fmt: skip
+    def get(self, request: Request) -> Response | StreamingHttpResponse:
+        """The parts of each currency, the largest result first; hours are of your time zone."""
+        by = request.query_params.get("by", "feed")
+        if by not in BREAKDOWNS:
+            error = invalid(Code.FIELD_INVALID, f"One of {', '.join(BREAKDOWNS)}.")
+            raise serializers.ValidationError({"by": error.detail})
+        asked = self.asked(request)
+        if request.accepted_renderer.format == "csv":
+            return self.csv(asked, by)
+        names = {str(account.id): account.name for account in asked.mine}
+        found = [
+            {
+                **_book(made.key), "by": by, "until": made.until,
+                "parts": [_sums(row, names) for row in made.trades.breakdowns[by]],
+            }
+            for made in asked.reports
+        ]  # fmt: skip
+        return Response(BreakdownSerializer(found, many=True).data)
+
+
+class ComparedView(_ReportView):
+    """Your execution against the median of all accounts that traded the same signals."""
+
+    @extend_schema(
+        operation_id="analytics_compared",
+        parameters=[*_FILTERS, _FORMAT],
+        responses=ComparedSerializer(many=True),
+    )
+    def get(self, request: Request) -> Response | StreamingHttpResponse:
+        """The aggregate of each currency; the CSV has each signal."""
+        asked = self.asked(request)
+        if request.accepted_renderer.format == "csv":
+            return self.csv(asked, "execution")
+        found = []
+        for made in asked.reports:
+            e = made.execution
+            found.append({
+                **_book(made.key), "signals": e.signals, "compared": e.compared,
+                "better": e.better, "worse": e.worse, "least_others": OTHERS,
+                "slippage_money": e.cost, "bps": e.bps, "compared_bps": e.mine_bps,
+                "median_bps": e.all_bps, "to_sent_ms": e.to_wire,
+                "median_to_sent_ms": e.all_to_wire, "to_fill_ms": e.to_fill,
+                "median_to_fill_ms": e.all_to_fill, "computed_at": e.computed_at,
+            })  # fmt: skip
+        return Response(ComparedSerializer(found, many=True).data)
+
+
+class ExportView(_ReportView):
+    """A table of your results as CSV."""
+
+    renderer_classes = (CsvRenderer, JSONRenderer)
+
+    @extend_schema(
+        operation_id="analytics_export",
+        parameters=[
+            *_FILTERS,
+            OpenApiParameter("table", str, OpenApiParameter.PATH, enum=list(TABLES)),
+        ],
+        responses={(200, "text/csv"): OpenApiResponse(str, "The table, streamed.")},
+    )
+    def get(self, request: Request, table: str) -> StreamingHttpResponse:
+        """Streamed: trades, days, months, feed, pair, account, hour, equity, costs, execution."""
+        if table not in TABLES:
+            raise NotFound
+        return self.csv(self.asked(request), table)
