@@ -87,6 +87,11 @@ class AccountLine:
     def other(self) -> Decimal:
         return self.equity.other(self.closed)
 
+    @property
+    def is_unexplained(self) -> bool:
+        """Whether so much is unexplained that a deposit may be missing: 1 % of the equity."""
+        return abs(self.other) >= max(abs(self.equity.opening) / 100, Decimal(1))
+
 
 @dataclass(frozen=True, slots=True)
 class Report:
@@ -176,10 +181,12 @@ def equity_of(
     """Return the equity of accounts of one book, and each of them."""
     readings = equity_readings(scope.connection_ids, scope.start, scope.end)
     by_id: Mapping[UUID, ReportAccount] = {account.id: account for account in accounts}
+    # What was there when the first account was read is the opening, what came later was added.
+    start = max(scope.start, min((reading.day for reading in readings), default=scope.start))
     found = [
         equity
         for _, group in groupby(readings, key=lambda reading: reading.connection_id)
-        if (equity := account_equity(list(group), start=scope.start, end=scope.end)) is not None
+        if (equity := account_equity(list(group), start=start, end=scope.end)) is not None
     ]
     closed = closed_between([(e.connection_id, e.opened_at, e.closed_at) for e in found])
     lines = tuple(

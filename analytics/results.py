@@ -18,6 +18,7 @@ from uuid import UUID
 
 from analytics.rollup_sql import OFFSET, ZONE
 from analytics.statistics import Streaks, TradeSums
+from common.clocks import market_clock
 from common.sql import Query, array, rows
 from connections.selectors import PRESET_OF_ACCOUNT_SQL
 from connections.trading_day import day_start_sql, trading_date_sql
@@ -57,6 +58,7 @@ class Scope:
             "zone": self.zone,
             "feed": self.feed_id,
             "pair": self.pair,
+            "is_real_time": market_clock() is None,
         }
 
 
@@ -181,7 +183,8 @@ _DAY = f"""CASE WHEN {_LOCAL}::time BETWEEN '03:00' AND '21:00' THEN {_LOCAL}::d
 _NET = "p.realized_pnl - p.commission"
 _SPREAD = "cost.entry_spread + cost.exit_spread"
 # Corrected: changed once its trading day had ended, so that figures of that day were others before.
-_CORRECTED = "p.last_activity_at > p.closed_at + interval '1 day'"
+# In a replay the two times are of different clocks.
+_CORRECTED = "%(is_real_time)s AND p.last_activity_at > p.closed_at + interval '1 day'"
 
 SUMS = Query(
     SumsRow,

@@ -92,6 +92,11 @@ class Streaks:
     losses: int = 0
     current: int = 0
 
+    @property
+    def length(self) -> int:
+        """How many trades the current run has."""
+        return abs(self.current)
+
 
 @dataclass(frozen=True, slots=True)
 class ReturnStatistics:

@@ -1,6 +1,6 @@
 """Charts of equity and drawdown as numbers for inline SVG. Pure.
 
-Days without a value are gaps: the line stops before them and begins anew after them.
+Days without a value are gaps: the line stops before them and begins again after them.
 """
 
 from collections.abc import Sequence

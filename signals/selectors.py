@@ -59,5 +59,5 @@ def _taken(user: User, *, live: bool = False) -> QuerySet[Feed, int]:
 
 
 def feed_id_of(slug: str) -> int | None:
-    """Return the id of the feed with this slug, whoever's it is; None: there is none."""
+    """Return the id of the feed with this slug, of any owner; None: there is none."""
     return Feed.objects.filter(slug=slug).values_list("pk", flat=True).first()

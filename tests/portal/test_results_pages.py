@@ -100,7 +100,7 @@ def with_owner(act: Callable[[], Any]) -> None:
 @pytest.mark.parametrize(
     "query",
     [
-        "period=week", "period=nonsense&on=x", "period=custom&from=2026-13-01", "book=XXX",
+        "period=week", "period=moon&on=x", "period=custom&from=2026-13-01", "book=XXX",
         "account=1", "feed=x&pair=%27", "period=custom&from=2026-03-02&to=2026-01-01",
         "feed=99999999999999999", "period=year&on=2100-12-31", "pair=EUR/USD",
     ],
