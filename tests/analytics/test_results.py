@@ -80,7 +80,7 @@ def two_feeds(owner: User, number: int) -> list[list[Signal]]:
 class AgainstTheOracle(TestCase):
     """hypothesis rolls each example back."""
 
-    @settings(max_examples=20, deadline=None)
+    @settings(max_examples=8, deadline=None)
     @given(trades)
     def test_sums_and_streaks_equal_a_slow_computation(self, made: Any) -> None:
         owner = factories.user()
@@ -121,7 +121,7 @@ class AgainstTheOracle(TestCase):
         listed = trades_after(scope(*accounts), BEGIN - timedelta(days=9), 0, limit=99)
         assert sum((row.net for row in listed), D(0)) == found.sums.total
 
-    @settings(max_examples=20, deadline=None)
+    @settings(max_examples=8, deadline=None)
     @given(
         st.lists(st.decimals("-0.09", "0.09", places=4), min_size=5, max_size=5),
         st.lists(
