@@ -22,6 +22,8 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 # Read before the user is known: by the login.
 ALSO_SHARED = {"users_user", "users_secondfactor"}
+# Medians over the accounts of all tenants, of more than five of them.
+SEEN_BY_TENANTS = {"analytics_signalquality"}
 
 
 def with_second_factor(name: str) -> world.Tenant:
@@ -115,7 +117,7 @@ def test_tenant_sees_exactly_own_rows(
         for tenant in (alice, bob):
             with as_role("web", tenant=tenant.user.pk) as session:
                 seen.append(count(session, table))
-        if table in ALSO_SHARED:
+        if table in ALSO_SHARED | SEEN_BY_TENANTS:
             assert seen == [total, total], table
         else:
             assert seen == [total / 2, total / 2], table
@@ -205,7 +207,7 @@ def test_tenant_cannot_change_or_delete_others_rows(
     alice: world.Tenant, bob: world.Tenant, as_role: Opened
 ) -> None:
     for table, row in owned_rows(bob, as_role):
-        names = ("id", "connection_id", "source_id", "position_id")
+        names = ("id", "connection_id", "source_id", "position_id", "signal_id")
         key = next(name for name in names if name in row)
         for statement in (
             f'UPDATE {table} SET "{key}" = "{key}" WHERE "{key}"::text = %s',
@@ -367,3 +369,12 @@ def test_tenant_cannot_release_operators_kill_switch(alice: world.Tenant, as_rol
         )
     with as_role("web") as anonymous:
         assert everybody.pk not in visible(anonymous, "connections_killswitch")
+
+
+def test_median_of_five_accounts_is_hidden_from_tenants(
+    alice: world.Tenant, bob: world.Tenant, as_role: Opened
+) -> None:
+    for accounts, seen in ((5, 0), (6, 2)):
+        before = f"UPDATE analytics_signalquality SET accounts = {accounts}"
+        with as_role("web", tenant=alice.user.pk, before=before) as session:
+            assert count(session, "analytics_signalquality") == seen

@@ -6,7 +6,7 @@ from decimal import Decimal
 
 from django.utils import timezone
 
-from analytics.models import AnalyticsDaily
+from analytics.models import AnalyticsDaily, SignalQuality, TradeCost
 from connections.models import (
     AccountHistory,
     AccountSnapshot,
@@ -151,6 +151,8 @@ def _trade(connection: ExecutionConnection, signal: Signal) -> Order:
     )  # fmt: skip
     StopRule.objects.create(position=position, trailing_distance=ONE)
     AnalyticsDaily.objects.create(connection=connection, day=NOW.date())
+    TradeCost.objects.create(position=position, connection=connection)
+    SignalQuality.objects.create(signal=signal, accounts=6)
     return order
 
 
