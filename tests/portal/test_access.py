@@ -191,8 +191,8 @@ def test_lists_contain_no_rows_of_others(world: World, signed_in: SignedIn, as_w
         "accounts",
         "feeds",
         "inbox",
+        "results",
     ):
-    for name in ("overview", "signals", "positions", "accounts", "feeds", "inbox", "results"):
         page = html_of(client.get(reverse(f"portal:{name}")))
         assert not re.search(r"\bBob\b", page), name  # as a word: a token is random letters
         assert "NZD/USD" not in page, name

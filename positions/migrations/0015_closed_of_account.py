@@ -7,7 +7,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
     atomic = False
 
-    dependencies = [("positions", "0013_exit_condition_index")]
+    dependencies = [("positions", "0014_owner_trailing")]
 
     operations = [
         AddIndexConcurrently(
