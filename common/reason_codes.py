@@ -1162,6 +1162,31 @@ class Code(StrEnum):
         "No further confirmation message is sent now: there is a limit for each channel and user.",
         "Look for the last message, also among spam, or try again later.",
     )
+    SIGN_UP_OFF = (
+        "SIGN_UP_OFF",
+        "This installation does not let people sign up in this way.",
+        "Ask an administrator for a login or an invitation. FILLCAST_SIGN_UP decides.",
+    )
+    LINK_INVALID = (
+        "LINK_INVALID",
+        "This link was used before, or it is too old.",
+        "Ask for a new link, on the page where you asked for this one.",
+    )
+    MAIL_MISSING = (
+        "MAIL_MISSING",
+        "This installation cannot send mail, so no link can be sent.",
+        "Ask an administrator: FILLCAST_EMAIL_URL and FILLCAST_PUBLIC_URL must be set.",
+    )
+    LOGIN_IN_USE = (
+        "LOGIN_IN_USE",
+        "The login cannot be deleted while money is at risk or others depend on it.",
+        "Close the positions, cancel the orders and archive the feeds that the page lists.",
+    )
+    EXPORT_LIMIT = (
+        "EXPORT_LIMIT",
+        "An export of your data is being made, or was made a short time ago.",
+        "Download that one, or ask again later.",
+    )
     EPOCH_OPEN = (
         "EPOCH_OPEN",
         "The database was restored, and not everything that it lost is resolved.",

@@ -86,6 +86,11 @@ class Settings:
         None,
         "Whether staff must have a second factor. If empty: yes in production, no in development.",
     )
+    sign_up: Literal["off", "invitation", "open"] = setting(
+        "invitation",
+        "Who may create a login without an administrator: no one, the holder of an invitation's"
+        " link, or everybody with an e-mail address (needs FILLCAST_EMAIL_URL).",
+    )
     metrics_token: BearerToken | None = setting(
         None, "Bearer token for /metrics. If empty, the endpoint returns 404.", secret=True
     )

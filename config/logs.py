@@ -9,9 +9,10 @@ import structlog
 from django.http import HttpRequest
 
 from api.alert_paths import hide_tokens
+from users.link_paths import hide_link_secrets
 
 # Registered at import: a process's first request may be an alert whose URL contains a token.
-_redactors: list[Callable[[str], str]] = [hide_tokens]
+_redactors: list[Callable[[str], str]] = [hide_tokens, hide_link_secrets]
 HIDDEN = "[hidden]"
 _SECRET_NAME = re.compile(
     r"passw|secret|token|api_?key|private|credential|authorization|cookie|signature|ciphertext",

@@ -22,6 +22,8 @@ FILLCAST_ENV = env.env
 FILLCAST_VAR = BASE_DIR / env.var
 FILLCAST_PORT = env.port
 FILLCAST_PUBLIC_URL = env.public_url or f"http://localhost:{env.port}"
+HAS_PUBLIC_URL = env.public_url is not None  # otherwise links lead to this machine
+FILLCAST_SIGN_UP = env.sign_up
 FILLCAST_INSTALLATION_TAG = env.installation_tag
 FILLCAST_TRUSTED_PROXIES = env.trusted_proxies
 FILLCAST_STAFF_SECOND_FACTOR = (
@@ -122,6 +124,8 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django_structlog.middlewares.RequestMiddleware",
     "config.middleware.second_factor.SecondFactorMiddleware",
+    "users.login_sessions.LastSeenMiddleware",
+    "portal.last_user.LastUserMiddleware",
     "portal.sign_in.PasswordHashingMiddleware",  # slow, so outside the transaction
     # before TenantMiddleware, whose transaction it retries
     "config.middleware.request_retry.RetryMiddleware",
@@ -159,7 +163,7 @@ CACHES = {
         "OPTIONS": {"socket_timeout": 1, "socket_connect_timeout": 1},
     }
 }
-SESSION_ENGINE = "django.contrib.sessions.backends.db"  # losing Redis signs no user out
+SESSION_ENGINE = "users.session_store"  # the database: losing Redis signs no user out
 
 # --- Time and language
 USE_TZ = True
@@ -193,6 +197,7 @@ AUTH_PASSWORD_VALIDATORS = [
         "NumericPasswordValidator",
     )
 ]
+PASSWORD_RESET_TIMEOUT = 3600  # seconds for which the link of a forgotten password works
 LOGIN_URL = "/login/"
 LOGIN_REDIRECT_URL = "/"
 LOGOUT_REDIRECT_URL = "/login/"

@@ -66,8 +66,8 @@ from positions.admin import ExecutionPositionAdmin
 from positions.models import ExecutionPosition
 from signals.admin import FeedAdmin, FeedTokenAdmin, SignalAdmin
 from signals.models import Feed, FeedToken, Signal
-from users.admin import ApiKeyAdmin, UserAdmin
-from users.models import ApiKey, User
+from users.admin import ApiKeyAdmin, InvitationAdmin, UserAdmin
+from users.models import ApiKey, Invitation, User
 from users.second_factor import factor_of
 
 site: Any = admin.site
@@ -77,8 +77,8 @@ site.admin_view = require_read_permission(site.admin_view)
 site.password_change = password_change
 REPLACED = (
     ApiKey, ClockedSchedule, CrontabSchedule, DriftItem, Epoch, ExecutionConnection,
-    ExecutionPosition, Feed, FeedToken, IntervalSchedule, KillSwitch, Order, PeriodicTask, Signal,
-    ScopedAction, SolarSchedule, Subscription, TradingPause, User,
+    ExecutionPosition, Feed, FeedToken, IntervalSchedule, Invitation, KillSwitch, Order,
+    PeriodicTask, Signal, ScopedAction, SolarSchedule, Subscription, TradingPause, User,
 )  # fmt: skip
 for replaced in REPLACED:
     site.unregister(replaced)
@@ -273,6 +273,19 @@ class ApiKeyPages(LastColumn, Buttons, ApiKeyAdmin):
     @admin.display(description="action")
     def revoke(self, key: ApiKey) -> Any:
         return "" if key.revoked_at else _button("users_apikey_revoke", key.pk, "Revoke…")
+
+
+@admin.register(Invitation)
+class InvitationPages(LastColumn, Buttons, InvitationAdmin):
+    custom_urls = user_pages.INVITATION_URLS
+    button_names = (("Invite a person…", "users_invitation_create", Right.USERS),)
+    last_column, last_column_right = "revoke", Right.USERS
+
+    @admin.display(description="")
+    def revoke(self, row: Invitation) -> Any:
+        if row.used_at or row.revoked_at:
+            return ""
+        return _button("users_invitation_revoke", row.pk, "Revoke…")
 
 
 @admin.register(User)

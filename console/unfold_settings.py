@@ -75,6 +75,7 @@ NAVIGATION: list[dict[str, Any]] = [
             _item("Audit trail", "history", "console_trail"),
             _item("Schedules", "schedule", "django_celery_beat_periodictask_changelist"),
             _item("Access", "group", "users_user_changelist"),
+            _item("Invitations", "person_add", "users_invitation_changelist"),
             {"title": "My security", "icon": "lock", "link": reverse_lazy("security:overview")},
             {"title": "My channels", "icon": "mail", "link": reverse_lazy("security:channels")},
         ],

@@ -16,6 +16,7 @@ from common.confirmation import ConfirmationPage, add_form_error, error_message
 from common.errors import FillcastError, MisconfiguredError
 from events.selectors import unread_count
 from execution.monitoring.scan_heartbeat import scan_status
+from portal import kept_forms
 from portal.selectors.halts import halts_affecting
 from users.models import User
 
@@ -52,11 +53,15 @@ def tenants_only(view: View) -> View:
 
 
 def redirect_to_sign_in(request: HttpRequest) -> HttpResponse:
-    """Send the user to the sign-in page, and from there back to this page."""
+    """Send the user to the sign-in page, and from there back to this page.
+
+    What was typed into a form is kept, secrets excepted, and shown again there.
+    """
     if request.headers.get("HX-Request"):  # a panel that polls must not become a login form
         return HttpResponse(headers={"HX-Refresh": "true"})
-    is_page = request.method == "GET"
-    return redirect_to_login(request.get_full_path() if is_page else reverse("portal:overview"))
+    is_kept = request.method == "POST" and kept_forms.keep(request)
+    back_here = request.method == "GET" or is_kept
+    return redirect_to_login(request.get_full_path() if back_here else reverse("portal:overview"))
 
 
 def current_user(request: HttpRequest) -> User:
@@ -76,6 +81,7 @@ def page(
         "scan": scan_status(),
         "market_at": market_now() if market_clock() else None,
         "section": request.resolver_match.url_name if request.resolver_match else "",
+        "is_restored": kept_forms.restore(request, context),
     }
     name = f"portal/{template}"
     return TemplateResponse(request, name, {**shell, **context}, status=status)

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from portal.views import channels, keys, own_password, second_factor
+from portal.views import channels, keys, own_password, profile, second_factor, sessions
 
 app_name = "security"
 urlpatterns = [
@@ -13,6 +13,12 @@ urlpatterns = [
     path("security/enrol/", second_factor.enrol, name="enrol"),
     path("security/recovery-codes/", second_factor.recovery_codes, name="recovery_codes"),
     path("security/turn-off/", second_factor.turn_off, name="turn_off"),
+    path("security/email/", profile.email, name="email"),
+    path("profile/", profile.profile, name="profile"),
+    path("profile/confirm-address/", profile.resend, name="email_resend"),
+    path("sessions/", sessions.sessions, name="sessions"),
+    path("sessions/end/", sessions.end_others, name="sessions_end"),
+    path("sessions/<str:reference>/end/", sessions.end_one, name="session_end"),
     path("password/", own_password.change, name="password"),
     path("keys/", keys.keys, name="keys"),
     path("keys/create/", keys.create, name="key_create"),

@@ -13,6 +13,7 @@ from django.urls import Resolver404, resolve
 from common.permissions import Right, may
 from portal.pages import with_security_headers
 from portal.sign_in_steps import continue_sign_in, home_url
+from users import sign_up
 from users.attempt_limits import TooManyAttemptsError
 from users.new_passwords import PasswordFields, prepared_for, undo_password_attempt
 from users.password_slots import SlotsBusyError
@@ -35,6 +36,9 @@ class SignIn(views.LoginView):
     form_class: type[AuthenticationForm] = SignInForm
     template_name = "portal/sign_in.html"
     redirect_authenticated_user = True
+
+    def get_context_data(self, **context: Any) -> dict[str, Any]:
+        return super().get_context_data(**context, can_sign_up=sign_up.is_open())
 
     def get_default_redirect_url(self) -> str:
         user: Any = self.request.user

@@ -17,7 +17,8 @@ from common.permissions import Right, Role
 from users import services
 from users.api_keys import ends_soon, has_ended
 from users.forms import PasswordForm, UserForm
-from users.models import ApiKey, User
+from users.invitations import why_unusable
+from users.models import AccountMail, ApiKey, Invitation, User
 from users.privileges import require_above
 
 admin.site.unregister(Group)
@@ -40,11 +41,14 @@ class UserAdmin(DjangoUserAdmin, ConsoleAdmin):  # type: ignore[type-arg,misc]
     filter_horizontal = ()
     fieldsets = (
         (None, {"fields": ("username", "password")}),
-        ("Person", {"fields": (("first_name", "last_name"), ("email", "time_zone"))}),
+        (
+            "Person",
+            {"fields": ("full_name", ("email", "time_zone"), "email_confirmed_at")},
+        ),
         ("Access", {"fields": RIGHTS}),
         ("Dates", {"fields": (("last_login", "date_joined"),)}),
     )
-    readonly_fields = ("last_login", "date_joined")
+    readonly_fields = ("last_login", "date_joined", "email_confirmed_at")
 
     def get_queryset(self, request: HttpRequest) -> Any:
         return super().get_queryset(request).prefetch_related("groups")
@@ -160,3 +164,30 @@ class ApiKeyAdmin(ReadOnlyAdmin):
         if has_ended(key, now=now):
             return badge("expired", "Ended")
         return badge("attention", "Ends soon") if ends_soon(key, now=now) else badge("ok", "Open")
+
+
+@admin.register(Invitation)
+class InvitationAdmin(ReadOnlyAdmin):
+    """Links with which one person each may sign up. A link is shown once, when it is made."""
+
+    list_display = ("note", "created_by", "created_at", "expires_at", "used_by", "state")
+    list_select_related = ("created_by", "used_by")
+    search_fields = ("note", "used_by__username")
+    exclude = ("secret_hash",)
+
+    @admin.display(description="State")
+    def state(self, invitation: Invitation) -> SafeString:
+        if invitation.used_at:
+            return badge("ok", "Used")
+        if invitation.revoked_at:
+            return badge("cancelled", "Revoked")
+        return badge("expired", "Ended") if why_unusable(invitation) else badge("attention", "Open")
+
+
+@admin.register(AccountMail)
+class AccountMailAdmin(ReadOnlyAdmin):
+    """Mails about logins of the last 30 days, and what became of each. They hold no links."""
+
+    list_display = ("kind", "address", "created_at", "tries", "done_at", "outcome")
+    list_filter = ("kind",)
+    search_fields = ("=address",)

@@ -17,7 +17,15 @@ log = logging.getLogger(__name__)
 WITHOUT_TRANSACTION = frozenset({"/healthz", "/readyz", "/metrics"})
 # Views that open their own transactions, one for each step. They hash passwords, for longer than a
 # transaction may idle, and a failed attempt must count even if the request fails.
-OWN_TRANSACTIONS = ("/login/", "/admin/login/", "/security/")
+OWN_TRANSACTIONS = (
+    "/login/",
+    "/admin/login/",
+    "/security/",
+    "/sign-up/",
+    "/invitation/",
+    "/forgot-password/",
+    "/reset-password/",
+)
 # The origin that the audit trail records, by the beginning of the path; the first match counts.
 ORIGINS = (
     ("/api/", "API"),

@@ -6,9 +6,12 @@ from django.conf import settings
 from django.contrib.auth.hashers import check_password
 from django.contrib.auth.models import AbstractUser
 from django.contrib.postgres.fields import ArrayField
+from django.contrib.sessions.backends.base import SessionBase
+from django.contrib.sessions.base_session import AbstractBaseSession
 from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.models import Q
+from django.db.models.functions import Lower, Now
 
 from common.permissions import Right, Scope, read_only_rights
 from users.password_slots import slots
@@ -20,6 +23,15 @@ class User(AbstractUser):
     """A tenant is a user. Operators are staff; providers own feeds."""
 
     email = models.EmailField("email address", blank=True)
+    email_confirmed_at = models.DateTimeField(
+        null=True,
+        blank=True,
+        editable=False,
+        help_text="When the user proved that they read the address. Another address is unproven.",
+    )
+    full_name = models.CharField(
+        max_length=255, blank=True, default="", db_default="", help_text="As you write it."
+    )
     time_zone = models.CharField(max_length=64, default="UTC", help_text="For screens only.")
     key_scopes: frozenset[Scope] | None = None  # of the API key that was sent; None: signed in
     key_ends_at: datetime | None = None
@@ -28,6 +40,14 @@ class User(AbstractUser):
     class Meta:
         verbose_name, verbose_name_plural = "user", "users"
         permissions = [(right.value, right.value.replace("_", " ")) for right in Right]
+        constraints = (
+            models.UniqueConstraint(
+                Lower("email"),
+                condition=Q(email_confirmed_at__isnull=False),
+                name="one_user_of_a_confirmed_address",
+                violation_error_message="Another user has confirmed this e-mail address.",
+            ),
+        )
 
     def clean(self) -> None:
         """Raise ValidationError for a new name if FILLCAST_GATEWAY_OWNERS has the old or new one:
@@ -188,3 +208,87 @@ class ApiKey(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name} ({self.prefix}…)"
+
+
+class LoginSession(AbstractBaseSession):
+    """A browser's session, with its user: so users list theirs and sign out everywhere."""
+
+    user_id = models.BigIntegerField(null=True, db_index=True)
+
+    class Meta:
+        default_permissions = ()
+        verbose_name, verbose_name_plural = "session", "sessions"
+
+    @classmethod
+    def get_session_store_class(cls) -> type[SessionBase]:
+        """Return the store that writes these rows."""
+        from users.session_store import SessionStore
+
+        return SessionStore
+
+
+class Invitation(models.Model):
+    """A link with which one person may sign up. Only its hash is stored."""
+
+    secret_hash = models.CharField(max_length=64, unique=True)
+    note = models.CharField(max_length=200, help_text="For whom it is, as operators will read it.")
+    created_by = models.ForeignKey(User, models.PROTECT, related_name="+", null=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+    expires_at = models.DateTimeField()
+    revoked_at = models.DateTimeField(null=True, blank=True)
+    used_at = models.DateTimeField(null=True, blank=True)
+    used_by = models.ForeignKey(User, models.PROTECT, related_name="+", null=True, blank=True)
+
+    class Meta:
+        default_permissions = ()
+        ordering = ("-created_at", "-id")
+        constraints = (
+            models.CheckConstraint(
+                condition=Q(used_at__isnull=True, used_by__isnull=True)
+                | Q(used_at__isnull=False, used_by__isnull=False),
+                name="a_used_invitation_has_a_user",
+            ),
+            models.CheckConstraint(
+                condition=Q(used_at__isnull=True) | Q(revoked_at__isnull=True),
+                name="a_revoked_invitation_is_not_used",
+            ),
+        )
+
+    def __str__(self) -> str:
+        return self.note
+
+
+class AccountMail(models.Model):
+    """A mail about a login that must be sent (users/account_mails.py). The row is the job.
+
+    It holds no link: the process that sends it makes the link, so that a reader of the table
+    cannot use it.
+    """
+
+    class Kind(models.TextChoices):
+        SIGN_UP = "sign up", "Link to sign up"
+        RESET = "reset", "Link to a new password"
+        CONFIRM = "confirm", "Link that confirms an address"
+        PASSWORD_RESET = "password reset", "A password was replaced by a link"
+        ADDRESS_CHANGED = "address changed", "The address was replaced"
+        DELETED = "deleted", "The login was deleted"
+
+    kind = models.CharField(max_length=20, choices=Kind)
+    address = models.EmailField()
+    user_id = models.BigIntegerField(null=True, blank=True)
+    name = models.CharField(max_length=150, blank=True, default="", db_default="")
+    created_at = models.DateTimeField(db_default=Now())
+    due_at = models.DateTimeField(db_default=Now())
+    tries = models.PositiveSmallIntegerField(default=0, db_default=0)
+    done_at = models.DateTimeField(null=True, blank=True)
+    outcome = models.CharField(max_length=200, blank=True, default="", db_default="")
+
+    class Meta:
+        default_permissions = ()
+        indexes = (
+            models.Index(fields=["due_at"], name="mail_due", condition=Q(done_at__isnull=True)),
+            models.Index(fields=["done_at"], name="mail_done", condition=Q(done_at__isnull=False)),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.kind} to {self.address}"

@@ -28,7 +28,9 @@ from users.tenancy import for_all_tenants
 _BRAND = "fc"  # lets secret scanners and people recognise a key
 _PREFIX_BYTES, _SECRET_BYTES = 6, 32
 _USE_INTERVAL = timedelta(minutes=1)
-PROFILE_FIELDS = frozenset({"username", "first_name", "last_name", "email", "time_zone"})
+PROFILE_FIELDS = frozenset(
+    {"username", "first_name", "last_name", "full_name", "email", "time_zone"}
+)
 _DUMMY_HASH = sha256(b"no such key").hexdigest()
 _KEY_BY_PREFIX = PreparedLookup(lambda: ApiKey.objects.select_related("user").filter(prefix="p"))
 

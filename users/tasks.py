@@ -1,9 +1,10 @@
-"""Tasks: check the audit trail every five minutes, API keys that end every hour."""
+"""Tasks: check the audit trail, notify of API keys that end, send mails about logins."""
 
 import structlog
 from celery import shared_task
 
 from common.audit_trail_check import checkpoint, verify
+from users.account_mails import send_due
 from users.key_notices import notify_key_ends
 from users.trail_alarm import raise_alarm, trail_status
 
@@ -25,3 +26,9 @@ def checkpoint_trail() -> None:
 def notify_of_key_ends() -> None:
     """Notify the owners of API keys that end soon or have ended."""
     notify_key_ends()
+
+
+@shared_task(name="users.send_account_mails", ignore_result=True)
+def send_account_mails() -> None:
+    """Send the due mails about logins."""
+    send_due()

@@ -24,9 +24,9 @@ REAUTHENTICATED_VIEWS = frozenset(
     {
         "portal:credentials", "portal:resume",
         "security:enrol", "security:recovery_codes", "security:turn_off",
-        "security:key_create", "security:password",
+        "security:key_create", "security:password", "security:email",
         "security:channel_create", "security:channel_remove",
-        "admin:users_apikey_create", "admin:signals_feed_token",
+        "admin:users_apikey_create", "admin:signals_feed_token", "admin:users_invitation_create",
         "admin:connections_executionconnection_credentials",
         "admin:connections_killswitch_release", "admin:connections_epoch_release",
         "admin:users_user_add", "admin:users_user_change", "admin:auth_user_password_change",

@@ -55,7 +55,7 @@ def create_token(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
         secrets = [("Post alerts to this address", request.build_absolute_uri(path))]
         if token.signing_key:
             secrets.append(("Key for the signature", token.signing_key))
-        return _show_once(request, f"Token “{token.name}” of {feed.name}", secrets, back)
+        return show_once(request, f"Token “{token.name}” of {feed.name}", secrets, back)
     points = [
         Consequence("safe", "The address is shown once, on the next page. Only its hash is stored.")
     ]
@@ -102,9 +102,7 @@ def create_key(request: HttpRequest, **_: Any) -> HttpResponse:
             add_form_error(form, error)
         else:
             shown = [("Send it as Authorization: Bearer …", secret)]
-            return _show_once(
-                request, f"API key “{key.name}” of {user.get_username()}", shown, back
-            )
+            return show_once(request, f"API key “{key.name}” of {user.get_username()}", shown, back)
     points = [
         Consequence("safe", "The key is shown once, on the next page. Only its hash is stored.")
     ]
@@ -140,9 +138,10 @@ def _revoke_key(key: ApiKey, request: HttpRequest) -> str:
     return f"“{key.name}” is revoked."
 
 
-def _show_once(
+def show_once(
     request: HttpRequest, title: str, secrets: list[tuple[str, str]], back: str
 ) -> HttpResponse:
+    """Show secrets that cannot be read again."""
     response = page(request, "secret.html", title, secrets=secrets, back=back)
     response["Cache-Control"] = "no-store"
     return response

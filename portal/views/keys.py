@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from common.confirmation import ConfirmationPage, Consequence, add_form_error
 from common.errors import FillcastError
+from portal import kept_forms
 from portal.pages import current_user, page, redirect_to_sign_in, run_action, with_security_headers
 from portal.sign_in_steps import home_url
 from users import api_keys, services
@@ -101,6 +102,7 @@ def own_page(
         return page(request, name, status=status, shell="portal/base.html", **facts)
     shell = {
         "shell": "portal/security/staff.html",
+        "is_restored": kept_forms.restore(request, facts),
         "home": home_url(current_user(request)),
         **facts,
     }

@@ -35,7 +35,7 @@ class OwnPasswordForm(PasswordChangeForm):
             "New password",
             "New password, again",
         )
-        present.help_text = "Forgotten? An administrator can set a new one."
+        present.help_text = "Forgotten? Sign out, then choose “Forgot password?”."
         new.help_text = " ".join(password_validators_help_texts())
         again.help_text = ""
         present.error_messages["required"] = "Enter your current password."

@@ -118,7 +118,7 @@ def enrol(request: HttpRequest) -> HttpResponse:
     counted: list[Limit] = []
     if request.method == "POST" and form.is_valid() and NEW_SECRET in request.session:
         counted = second_factor.count_enrolment(user)
-        _check_password(request, user, form, counted)
+        check_own_password(request, user, form, counted)
     new_codes = _enrolled(request, user, form, counted)
     if new_codes is None:
         return _show_secret(request, user, form, "enrol.html")
@@ -175,9 +175,13 @@ def _is_accepted(user: User, form: forms.Form) -> bool:
     return True
 
 
-def _check_password(
-    request: HttpRequest, user: User, form: forms.Form, counted: Sequence[Limit]
+def check_own_password(
+    request: HttpRequest, user: User, form: forms.Form, counted: Sequence[Limit] = ()
 ) -> None:
+    """Add an error to the form unless its password is the user's.
+
+    counted: what is taken back if too many others sign in at that moment, and none was checked.
+    """
     from django.contrib.auth import authenticate  # attempts are limited as when signing in
 
     typed = form.cleaned_data["password"]

@@ -86,6 +86,8 @@ PAGES: dict[str, Page] = {
     "signals_feed_request_refuse": Page(TRADERS, "request"),
     "signals_feedtoken_revoke": Page(TRADERS, "token"),
     "users_apikey_create": Page(ADMINISTRATORS),
+    "users_invitation_create": Page(ADMINISTRATORS),
+    "users_invitation_revoke": Page(ADMINISTRATORS, "invitation"),
     "users_apikey_revoke": Page(ADMINISTRATORS, "key"),
     "auth_user_password_change": Page(ADMINISTRATORS, "tenant"),
     "users_user_reset_second_factor": Page(ADMINISTRATORS, "tenant"),
@@ -159,6 +161,8 @@ LISTS: dict[str, Rows] = {
     "signals.feed": Rows(add=TRADERS, change=TRADERS),
     "signals.feedtoken": READ_ONLY,
     "signals.signal": Rows(add=TRADERS, change=TRADERS),
+    "users.accountmail": READ_ONLY,
     "users.apikey": READ_ONLY,
+    "users.invitation": READ_ONLY,
     "users.user": Rows(add=ADMINISTRATORS, change=ADMINISTRATORS),
 }

@@ -23,6 +23,7 @@ from tests.console.role_matrix import LISTS, PAGES, READERS, Page
 from tests.html import html_of
 from tests.loss_limits import pause_of
 from tests.roles import staff
+from users.invitations import invite
 from users.models import User
 from users.services import create_api_key
 
@@ -101,6 +102,7 @@ def rows(small: dict[str, Any]) -> dict[str, Any]:
         "pause": pause_of(connection),
         "request": ApprovalRequest.objects.create(feed=feed, requested_by=provider),
         "epoch": current_epoch(), "feed": feed, "token": token, "key": key,
+        "invitation": invite("for Zoe", by=None)[0],
         "tenant": User.objects.get(username="tenant-01"),
     }  # fmt: skip
 

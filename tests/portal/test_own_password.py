@@ -46,7 +46,7 @@ def test_password_is_changed_and_only_other_sessions_end(
     client, elsewhere = signed_in(user), signed_in(user)
     form = html_of(client.get(PAGE))
     assert "at least 8 characters" in form
-    assert "An administrator can set a new one" in form, "help with a forgotten password"
+    assert "choose “Forgot password?”" in form, "help with a forgotten password"
     assert 'href="/security/"' in form, "the way back"
     done = client.post(PAGE, TYPED, follow=True)
     assert done.redirect_chain == [("/security/", 302)]

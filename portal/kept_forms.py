@@ -1,0 +1,120 @@
+"""What was typed into a form whose session had ended: it is shown again after signing in.
+
+A POST without a session changes nothing. Its fields, secrets excepted, wait in the visitor's
+session for half an hour. They are shown on the form's page to the user who typed them (a signed
+cookie names the last user of the browser), and nothing is sent until that user presses the button.
+"""
+
+import re
+import time
+from collections.abc import Iterator, Mapping
+from functools import cache
+from typing import Any
+
+from django.conf import settings
+from django.core.exceptions import RequestDataTooBig
+from django.core.signing import BadSignature
+from django.forms import BaseForm
+from django.forms.utils import ErrorDict
+from django.http import HttpRequest, HttpResponse, QueryDict, UnreadablePostError
+
+from brokers.registry import broker_types
+from common.confirmation import ConfirmationPage
+from connections.account_settings.validation import form_if_available
+
+SESSION_NAME = "kept_form"
+KEPT_SECONDS, MAX_CHARACTERS = 1800, 20_000
+COOKIE, SALT, COOKIE_SECONDS = "fillcast_user", "fillcast.last-user", 30 * 86_400
+SECRET_NAME = re.compile(
+    r"passw|secret|token|api_?key|private|credential|passphrase|^code$|^url$|csrf", re.IGNORECASE
+)
+# Pages whose fields are secrets, whatever their names are.
+NEVER_KEPT = frozenset({"portal:credentials", "portal:sign_in", "portal:sign_out"})
+
+
+def keep(request: HttpRequest) -> bool:
+    """Keep the fields of a POST that nobody is signed in for. Returns whether anything was kept."""
+    user_id, match = _last_user(request), request.resolver_match
+    if user_id is None or match is None or match.view_name in NEVER_KEPT:
+        return False
+    try:
+        fields = {name: values for name, values in request.POST.lists() if not _is_secret(name)}
+    except (RequestDataTooBig, UnreadablePostError):
+        return False
+    if not fields or sum(len(text) for texts in fields.values() for text in texts) > MAX_CHARACTERS:
+        return False
+    request.session[SESSION_NAME] = {
+        "path": request.path, "fields": fields, "user": user_id, "at": time.time(),
+    }  # fmt: skip
+    return True
+
+
+def restore(request: HttpRequest, context: Mapping[str, Any]) -> bool:
+    """Fill the forms of a page with what was typed there, once. Returns whether it filled any."""
+    kept: dict[str, Any] = request.session.get(SESSION_NAME) or {}
+    if not kept or request.method != "GET" or kept["path"] != request.path:
+        return False
+    del request.session[SESSION_NAME]
+    is_late = not 0 <= time.time() - kept["at"] <= KEPT_SECONDS
+    if is_late or kept["user"] != request.user.pk:
+        return False
+    filled = [_fill(form, kept["fields"]) for form in _forms(context.values())]
+    return any(filled)
+
+
+def remember_user(request: HttpRequest, response: HttpResponse) -> None:
+    """Let the browser name its last user, who may see what was typed after the session ended."""
+    pk = request.user.pk
+    if pk is not None and _last_user(request) != pk:
+        response.set_signed_cookie(
+            COOKIE,
+            str(pk),
+            salt=SALT,
+            max_age=COOKIE_SECONDS,
+            secure=bool(settings.SESSION_COOKIE_SECURE),
+            httponly=True,
+            samesite="Lax",
+        )
+
+
+def _last_user(request: HttpRequest) -> int | None:
+    try:
+        text = request.get_signed_cookie(COOKIE, salt=SALT, max_age=COOKIE_SECONDS)
+    except (KeyError, BadSignature):
+        return None
+    return int(str(text))
+
+
+def _is_secret(name: str) -> bool:
+    plain = name.rpartition("-")[2]  # without a form's prefix, and without "initial-"
+    return bool(SECRET_NAME.search(plain)) or plain in _secrets_of_brokers()
+
+
+@cache
+def _secrets_of_brokers() -> frozenset[str]:
+    """Return the names of all brokers' credentials."""
+    forms = [form_if_available(broker_type) for broker_type in broker_types()]
+    return frozenset(secret.key for form in forms if form for secret in form.secrets)
+
+
+def _forms(values: Any) -> Iterator[BaseForm]:
+    """Return the forms of a page's context, also those of a question."""
+    for value in values:
+        if isinstance(value, BaseForm):
+            yield value
+        elif isinstance(value, ConfirmationPage) and value.form is not None:
+            yield value.form
+        elif isinstance(value, (list, tuple)):
+            yield from _forms(value)
+
+
+def _fill(form: BaseForm, fields: Mapping[str, list[str]]) -> bool:
+    """Bind a form to what was typed, without judging it yet."""
+    if form.is_bound or not any(form.add_prefix(name) in fields for name in form.fields):
+        return False
+    data = QueryDict(mutable=True)
+    for name, texts in fields.items():
+        data.setlist(name, texts)
+    form.data, form.is_bound = data, True
+    vars(form)["_errors"] = ErrorDict()  # no error is shown before it is sent
+    return True
