@@ -13,6 +13,15 @@ class ConnectionsConfig(AppConfig):
         from connections.account_settings import hosts
         from connections.market_data.instrument_books import InstrumentBooks
         from signals import listings
+        from users.data_export import register_export
 
         safe_connect.set_address_policy(hosts.may_resolve_to)
         listings.use(InstrumentBooks())
+        register_export("accounts", "connections.ExecutionConnection", "user_id")
+        register_export("subscriptions", "connections.Subscription", "connection__user_id")
+        register_export("presets", "connections.TradingPreset", "user_id")
+        limits = "connections.LossLimit"
+        register_export("loss_limits_of_presets", limits, "preset__user_id")
+        register_export("loss_limits_of_feeds", limits, "subscription__connection__user_id")
+        register_export("deposits", "connections.CashFlow", "connection__user_id")
+        register_export("balances", "connections.AccountHistory", "connection__user_id")

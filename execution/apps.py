@@ -22,8 +22,11 @@ class ExecutionConfig(AppConfig):
             startup,
         )
         from execution.reconciliation.event_context import context_of_events
+        from users.data_export import register_export
 
         startup.connect()
+        register_export("orders", "execution.Order", "connection__user_id")
+        register_export("fills", "execution.Fill", "order__connection__user_id")
         register_provider(context_of_events)
         # In processes that do not trade, too: a connection test in the web process calls brokers.
         rate_limits.configure(settings.REDIS_URL, PROCESSES_UNKNOWN)

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from portal.views import channels, keys, own_password, profile, second_factor, sessions
+from portal.views import channels, keys, own_data, own_password, profile, second_factor, sessions
 
 app_name = "security"
 urlpatterns = [
@@ -19,6 +19,8 @@ urlpatterns = [
     path("sessions/", sessions.sessions, name="sessions"),
     path("sessions/end/", sessions.end_others, name="sessions_end"),
     path("sessions/<str:reference>/end/", sessions.end_one, name="session_end"),
+    path("data/", own_data.own_data, name="data"),
+    path("data/download/", own_data.download, name="data_download"),
     path("password/", own_password.change, name="password"),
     path("keys/", keys.keys, name="keys"),
     path("keys/create/", keys.create, name="key_create"),

@@ -6,3 +6,9 @@ class PositionsConfig(AppConfig):
 
     name = "positions"
     default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        """Add positions to the archive of a user's data."""
+        from users.data_export import register_export
+
+        register_export("positions", "positions.ExecutionPosition", "connection__user_id")

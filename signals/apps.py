@@ -8,6 +8,9 @@ class SignalsConfig(AppConfig):
     def ready(self) -> None:
         """Update feeds when the rights of their owners change."""
         from signals.feeds import narrow_own_approval
+        from users.data_export import register_export
         from users.signals import rights_changed
 
         rights_changed.connect(narrow_own_approval, dispatch_uid="narrow_own_approval")
+        register_export("feeds", "signals.Feed", "owner_id")
+        register_export("signals", "signals.Signal", "feed__owner_id")

@@ -7,5 +7,8 @@ class UsersConfig(AppConfig):
 
     def ready(self) -> None:
         from users import receivers
+        from users.data_export import register_export
 
         receivers.connect()
+        register_export("profile", "users.User", "id")
+        register_export("api_keys", "users.ApiKey", "user_id")

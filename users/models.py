@@ -292,3 +292,48 @@ class AccountMail(models.Model):
 
     def __str__(self) -> str:
         return f"{self.kind} to {self.address}"
+
+
+class DataExport(models.Model):
+    """A user's request for an archive of their data (users/data_export.py). The row is the job."""
+
+    class State(models.TextChoices):
+        WAITING = "waiting", "Waiting"
+        RUNNING = "running", "Being made"
+        READY = "ready", "Ready"
+        FAILED = "failed", "Failed"
+
+    user = models.ForeignKey(User, models.CASCADE, related_name="data_exports")
+    state = models.CharField(max_length=8, choices=State, default=State.WAITING)
+    requested_at = models.DateTimeField(auto_now_add=True)
+    claimed_until = models.DateTimeField(null=True)
+    tries = models.PositiveSmallIntegerField(default=0)
+    tables_done = models.PositiveSmallIntegerField(default=0)
+    tables_total = models.PositiveSmallIntegerField(default=0)
+    rows_done = models.BigIntegerField(default=0)
+    size = models.BigIntegerField(default=0, help_text="Of the archive, in bytes.")
+    ready_at = models.DateTimeField(null=True)
+    expires_at = models.DateTimeField(null=True, db_index=True)
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"data of {self.user_id}: {self.state}"
+
+
+class DataExportPart(models.Model):
+    """A megabyte of an archive."""
+
+    export = models.ForeignKey(DataExport, models.CASCADE, related_name="parts")
+    number = models.PositiveIntegerField()
+    content = models.BinaryField()
+
+    class Meta:
+        default_permissions = ()
+        constraints = (
+            models.UniqueConstraint(fields=["export", "number"], name="one_part_of_an_archive"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.export_id}: {self.number}"

@@ -5,6 +5,7 @@ from celery import shared_task
 
 from common.audit_trail_check import checkpoint, verify
 from users.account_mails import send_due
+from users.data_export import build_next
 from users.key_notices import notify_key_ends
 from users.trail_alarm import raise_alarm, trail_status
 
@@ -32,3 +33,10 @@ def notify_of_key_ends() -> None:
 def send_account_mails() -> None:
     """Send the due mails about logins."""
     send_due()
+
+
+@shared_task(name="users.build_data_exports", ignore_result=True)
+def build_data_exports() -> None:
+    """Make the archives that users asked for, one after another."""
+    while build_next():
+        pass

@@ -13,6 +13,12 @@ EVERY = (
         3,
         "Sends the links of sign-up, new passwords and confirmed addresses.",
     ),
+    (
+        "make archives of users' data",
+        "users.build_data_exports",
+        5,
+        "Makes the archives that users ask for under “Your data”; deletes old ones.",
+    ),
 )
 
 
@@ -41,7 +47,7 @@ class Migration(migrations.Migration):
     dependencies = [
         ("config", "0003_exchange_hours"),
         ("django_celery_beat", "0019_alter_periodictasks_options"),
-        ("users", "0002_sign_up"),
+        ("users", "0003_data_export"),
     ]
     operations = [
         track("users_invitation", secrets=("secret_hash",), ignored=()),

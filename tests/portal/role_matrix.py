@@ -107,6 +107,8 @@ PAGES: dict[str, str] = {
     "security:email": OWN,
     "security:profile": OWN,
     "security:email_resend": OWN,
+    "security:data": OWN,
+    "security:data_download": OWN,
     "security:sessions": OWN,
     "security:sessions_end": OWN,
     "security:session_end": OWN,

@@ -5,6 +5,7 @@ import time
 import pytest
 from django.test import Client
 
+from common.sql import run
 from tests.html import html_of
 from tests.portal.conftest import SignedIn
 from tests.portal.factories import PASSWORD, World
@@ -36,7 +37,9 @@ def test_form_is_shown_again_with_what_was_typed(
     session_ends(client)
     to = client.post(page, TYPED)["Location"]
     assert to == f"/login/?next={page}"
+    run("RESET ROLE")
     world.subscriptions[0].refresh_from_db()
+    run("SET ROLE fillcast_web")
     assert str(world.subscriptions[0].multiplier.normalize()) == "1", "nothing was changed"
     shown = sign_in(client, to)
     assert "Your session had ended when you sent this form." in shown
