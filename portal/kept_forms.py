@@ -8,6 +8,7 @@ cookie names the last user of the browser), and nothing is sent until that user 
 import re
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from functools import cache
 from typing import Any
 
@@ -18,9 +19,9 @@ from django.forms import BaseForm
 from django.forms.utils import ErrorDict
 from django.http import HttpRequest, HttpResponse, QueryDict, UnreadablePostError
 
-from brokers.registry import broker_types
+from brokers.registry import broker_types, form_of
 from common.confirmation import ConfirmationPage
-from connections.account_settings.validation import form_if_available
+from common.errors import FillcastError, MisconfiguredError
 
 SESSION_NAME = "kept_form"
 KEPT_SECONDS, MAX_CHARACTERS = 1800, 20_000
@@ -33,7 +34,7 @@ NEVER_KEPT = frozenset({"portal:credentials", "portal:sign_in", "portal:sign_out
 
 
 def keep(request: HttpRequest) -> bool:
-    """Keep the fields of a POST that nobody is signed in for. Returns whether anything was kept."""
+    """Keep the fields of a POST without a signed-in user. Returns whether anything was kept."""
     user_id, match = _last_user(request), request.resolver_match
     if user_id is None or match is None or match.view_name in NEVER_KEPT:
         return False
@@ -93,8 +94,11 @@ def _is_secret(name: str) -> bool:
 @cache
 def _secrets_of_brokers() -> frozenset[str]:
     """Return the names of all brokers' credentials."""
-    forms = [form_if_available(broker_type) for broker_type in broker_types()]
-    return frozenset(secret.key for form in forms if form for secret in form.secrets)
+    keys: set[str] = set()
+    for broker_type in broker_types():
+        with suppress(FillcastError, ImportError, AttributeError, MisconfiguredError):
+            keys.update(secret.key for secret in form_of(broker_type).secrets)
+    return frozenset(keys)  # a broker type without its package has no page with a form either
 
 
 def _forms(values: Any) -> Iterator[BaseForm]:

@@ -12,3 +12,4 @@ class UsersConfig(AppConfig):
         receivers.connect()
         register_export("profile", "users.User", "id")
         register_export("api_keys", "users.ApiKey", "user_id")
+        register_export("notifications", "events.Notification", "user_id")

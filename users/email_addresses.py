@@ -24,7 +24,7 @@ def change_own_email(user: User, address: str) -> bool:
 
 @transaction.atomic
 def change_email(user: User, address: str) -> bool:
-    """Store another address, unproven, and have a link sent there; tell the old one.
+    """Store another address, unproven, and have a link sent there; notify the old one.
 
     Returns whether anything changed. An empty address is stored and gets no mail. Raises
     ConflictError MAIL_MISSING if no mail can be sent to a new address, CONFIRMATION_LIMIT.

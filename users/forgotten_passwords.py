@@ -1,7 +1,7 @@
 """A new password for a user who forgot theirs, by a link that is sent to the confirmed address.
 
-Django's token generator makes and checks the link. The second factor stays: whoever only reads the
-mailbox cannot sign in where there is one.
+Django's token generator makes and checks the link. The second factor stays: a person who only reads
+the inbox cannot sign in where there is one.
 """
 
 import structlog
@@ -40,7 +40,7 @@ def user_of_link(uid: str, token: str) -> User | None:
 
 
 def set_forgotten_password(uid: str, token: str, password: str) -> User:
-    """Store the new password, end all sessions of the user, and tell them by mail.
+    """Store the new password, end all sessions of the user, and notify them by mail.
 
     Call it outside a transaction: the password is hashed first. Raises ConflictError LINK_INVALID,
     InvalidInputError for a weak password.

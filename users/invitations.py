@@ -64,7 +64,7 @@ def find_invitation(secret: str) -> Invitation | None:
 
 
 def why_unusable(invitation: Invitation | None) -> str:
-    """Return a sentence that says why nobody can sign up with it; '' if somebody can."""
+    """Return a sentence that says why it cannot be used; '' if it can."""
     if invitation is None:
         return "This invitation does not exist. Perhaps the link was not copied completely."
     if invitation.used_at is not None:

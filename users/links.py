@@ -20,7 +20,7 @@ SIGN_UP_SALT, CONFIRM_SALT = "fillcast.sign-up", "fillcast.confirm-address"
 
 
 def sign_up_link(email: str) -> str:
-    """Return the address at which the reader of this mailbox signs up."""
+    """Return the address at which the reader of this inbox signs up."""
     return _absolute(f"/sign-up/{signing.dumps(email, salt=SIGN_UP_SALT)}/")
 
 
@@ -31,7 +31,7 @@ def read_sign_up(token: str) -> str | None:
 
 
 def confirm_link(user_id: int, email: str) -> str:
-    """Return the address at which a user proves that they read this mailbox."""
+    """Return the address at which a user proves that they read this inbox."""
     return _absolute(f"/confirm-address/{signing.dumps([user_id, email], salt=CONFIRM_SALT)}/")
 
 

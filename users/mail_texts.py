@@ -34,7 +34,7 @@ def _sign_up(mail: AccountMail) -> MailText:
     for user in users_of_address(mail.address):
         return MailText(
             "You already have a Fillcast login",
-            f"Somebody, probably you, asked for a new login with this address. You have one: your"
+            f"A person, probably you, asked for a new login with this address. You have one: your"
             f" user name is {user.get_username()}.\n\n"
             f"Sign in: {links.page_link('/login/')}\n"
             f"Forgot your password? {links.page_link('/forgot-password/')}\n\n"
@@ -103,7 +103,7 @@ def _address_changed(mail: AccountMail) -> MailText:
 def _deleted(mail: AccountMail) -> MailText:
     return MailText(
         "Your Fillcast login was deleted",
-        f"The login {mail.name} was deleted, as asked on its page. Nobody can sign in with it."
+        f"The login {mail.name} was deleted, as asked on its page. No one can sign in with it."
         " If it was not you, ask an administrator at once.",
     )
 

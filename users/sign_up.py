@@ -44,7 +44,7 @@ def is_open() -> bool:
 
 
 def count_mail(request: HttpRequest, address: str) -> None:
-    """Count a request for a mail, by its sender and by the mailbox. Raises TooManyAttemptsError."""
+    """Count a request for a mail, by its sender and by the inbox. Raises TooManyAttemptsError."""
     count_attempt(
         [
             Limit("mails of", client_address(request), MAILS_FROM_ONE_ADDRESS, LIMIT_WINDOW),
@@ -142,7 +142,7 @@ def _checked(new: NewLogin) -> User:
 
 @transaction.atomic
 def _stored(user: User, invitation: Invitation | None) -> User:
-    act_as(None)  # the database lets a visitor add a user without rights, and nobody else
+    act_as(None)  # the database lets a visitor add a user without rights, and no one else
     try:
         with transaction.atomic():
             user.save(force_insert=True)

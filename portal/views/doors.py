@@ -142,7 +142,7 @@ def ask_to_sign_up(request: HttpRequest) -> HttpResponse:
 
 @door
 def finish_sign_up(request: HttpRequest, *, token: str) -> HttpResponse:
-    """Let the reader of the mailbox choose a user name and a password."""
+    """Let the reader of the inbox choose a user name and a password."""
     if not sign_up.is_open():
         return _closed(request)
     email = links.read_sign_up(token)
@@ -165,7 +165,7 @@ def accept_invitation(request: HttpRequest, *, secret: str) -> HttpResponse:
         sign_up.count_form(request)  # also guesses of links
     found = find_invitation(secret)
     if fault := why_unusable(found):
-        return _dead_link(request, f"{fault} Ask whoever invited you for a new one.", "")
+        return _dead_link(request, f"{fault} Ask the person who invited you for a new one.", "")
     assert found is not None
     form = InvitedForm(request.POST or None)
 
@@ -184,7 +184,7 @@ def forgot_password(request: HttpRequest) -> HttpResponse:
 
 @door
 def reset_password(request: HttpRequest, *, uid: str, token: str) -> HttpResponse:
-    """Let the holder of a link set a new password; it signs nobody in."""
+    """Let the holder of a link set a new password; it signs no one in."""
     again = reverse("door:forgot_password")
     if request.method == "POST":
         sign_up.count_form(request)

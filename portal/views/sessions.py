@@ -44,7 +44,7 @@ def end_others(request: HttpRequest) -> HttpResponse:
     points = [
         Consequence("cancelled", "Every other browser must sign in again, with your password."),
         Consequence("safe", "This browser stays signed in. API keys, orders and positions stay."),
-        Consequence("attention", "Does somebody know your password? Change it as well."),
+        Consequence("attention", "Does another person know your password? Change it as well."),
     ]
     question = ConfirmationPage(
         "Sign out everywhere else?", points, "Sign out the others", back, decline_label="Not now"

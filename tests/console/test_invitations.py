@@ -59,7 +59,7 @@ def test_revoked_invitation_stays_revoked_and_listed(browser: Client) -> None:
     assert "It was already revoked." in html_of(browser.post(page, follow=True))
 
 
-def test_nobody_is_invited_where_sign_up_is_off(browser: Client, settings: object) -> None:
+def test_no_one_is_invited_where_sign_up_is_off(browser: Client, settings: object) -> None:
     settings.FILLCAST_SIGN_UP = "off"  # type: ignore[attr-defined]
     form = {"note": "Zoe", "days": "3"}
     page = html_of(browser.post("/admin/users/invitation/create/", form))

@@ -73,7 +73,7 @@ def test_archive_has_every_own_row_as_json_and_csv_and_no_secret(
     assert "Main MT5" in everything
 
 
-def test_nobody_else_gets_it(world: World, signed_in: SignedIn, as_web: None) -> None:
+def test_no_one_else_gets_it(world: World, signed_in: SignedIn, as_web: None) -> None:
     with as_owner():
         export = data_export.request_export(world.alice)
         assert build()

@@ -86,7 +86,7 @@ def test_visitor_signs_up_by_a_link_and_is_signed_in(world: World, as_web: None)
     assert client.get("/accounts/").status_code == 200
 
 
-def test_used_link_says_so_and_adds_nobody(world: World, as_web: None) -> None:
+def test_used_link_says_so_and_adds_no_one(world: World, as_web: None) -> None:
     link = link_in(links.sign_up_link(MAIL))
     assert Client().post(link, CHOSEN).status_code == 302
     again = Client().post(link, {**CHOSEN, "username": "zoe2"})
@@ -188,7 +188,7 @@ def test_printed_mail_is_called_printed(world: World, as_web: None, settings: An
 
 
 @pytest.mark.parametrize("page", ["/sign-up/", "/forgot-password/"])
-def test_mails_to_one_mailbox_are_limited(world: World, as_web: None, page: str) -> None:
+def test_mails_to_one_inbox_are_limited(world: World, as_web: None, page: str) -> None:
     for number in range(sign_up.MAILS_TO_ONE_ADDRESS + 1):
         client = Client(REMOTE_ADDR=f"198.51.100.{number}")
         response = client.post(page, {"email": MAIL})
@@ -246,7 +246,7 @@ def test_dead_invitation_says_why(
     for response in (Client().get(link), Client().post(link, CHOSEN)):
         assert response.status_code == 410
         assert sentence in html_of(response)
-        assert "Ask whoever invited you" in html_of(response)
+        assert "Ask the person who invited you" in html_of(response)
     assert not User.objects.filter(username="zoe").exists()
 
 
@@ -265,8 +265,8 @@ def test_forgotten_password_is_replaced_once_and_signs_everybody_out(
     assert "Your password was replaced." in html_of(done)
     assert elsewhere.get("/security/")["Location"].startswith("/login/")
     assert not Client().login(username="alice", password=PASSWORD)
-    (told,) = send_mails()
-    assert told.subject == "Your password was replaced"
+    (notice,) = send_mails()
+    assert notice.subject == "Your password was replaced"
     second = Client().post(link, {"new_password1": PASSWORD, "new_password2": PASSWORD})
     assert second.status_code == 410
     assert 'href="/forgot-password/"' in html_of(second)
@@ -299,7 +299,7 @@ def test_no_mail_goes_to_unknown_unproven_or_deactivated_users(world: World, as_
         User.objects.filter(pk=world.nora.pk).update(is_active=False)
     answers = {
         html_of(Client().post("/forgot-password/", {"email": to})).replace(to, "")
-        for to in ("nobody@example.com", "bob@example.com", "nora@example.com")
+        for to in ("unknown@example.com", "bob@example.com", "nora@example.com")
     }
     assert len(answers) == 1
     assert send_mails() == []

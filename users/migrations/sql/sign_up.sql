@@ -30,7 +30,7 @@ BEGIN
   RETURN coalesce(NEW, OLD);
 END $$;
 
--- Another address is unproven, whoever enters it.
+-- Another address is unproven, also if an operator enters it.
 CREATE FUNCTION public.fillcast_forget_confirmation() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
