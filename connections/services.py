@@ -6,6 +6,7 @@ from django.db.models.functions import Now
 
 from connections.accounts.cash_flows import store_cash_flows
 from connections.accounts.history import record_cash_flow
+from connections.accounts.login_deletion import delete_login, items_of_login
 from connections.accounts.permissions import check_owner
 from connections.accounts.services import (
     activate,
@@ -133,6 +134,7 @@ __all__ = [
     "deactivate",
     "deactivate_disallowed",
     "delete_decision_provider",
+    "delete_login",
     "delete_loss_limit",
     "delete_news_calendar",
     "end_due_pauses",
@@ -143,6 +145,7 @@ __all__ = [
     "halt_target",
     "import_calendar",
     "is_secret_sealed_with_current_key",
+    "items_of_login",
     "lock_account",
     "lock_connection",
     "mark_active",

@@ -2,7 +2,16 @@
 
 from django.urls import path
 
-from portal.views import channels, keys, own_data, own_password, profile, second_factor, sessions
+from portal.views import (
+    channels,
+    delete_login,
+    keys,
+    own_data,
+    own_password,
+    profile,
+    second_factor,
+    sessions,
+)
 
 app_name = "security"
 urlpatterns = [
@@ -13,6 +22,7 @@ urlpatterns = [
     path("security/enrol/", second_factor.enrol, name="enrol"),
     path("security/recovery-codes/", second_factor.recovery_codes, name="recovery_codes"),
     path("security/turn-off/", second_factor.turn_off, name="turn_off"),
+    path("security/delete/", delete_login.delete, name="delete_login"),
     path("security/email/", profile.email, name="email"),
     path("profile/", profile.profile, name="profile"),
     path("profile/confirm-address/", profile.resend, name="email_resend"),

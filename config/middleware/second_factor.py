@@ -24,7 +24,7 @@ REAUTHENTICATED_VIEWS = frozenset(
     {
         "portal:credentials", "portal:resume",
         "security:enrol", "security:recovery_codes", "security:turn_off",
-        "security:key_create", "security:password", "security:email",
+        "security:key_create", "security:password", "security:email", "security:delete_login",
         "security:data_download",
         "security:channel_create", "security:channel_remove",
         "admin:users_apikey_create", "admin:signals_feed_token", "admin:users_invitation_create",

@@ -107,6 +107,7 @@ PAGES: dict[str, str] = {
     "security:email": OWN,
     "security:profile": OWN,
     "security:email_resend": OWN,
+    "security:delete_login": OWN,
     "security:data": OWN,
     "security:data_download": OWN,
     "security:sessions": OWN,
