@@ -85,6 +85,12 @@ BEGIN
 END $body$
 """
 
+LOCK_HEAD_IF_NEEDED = f"""IF EXISTS (SELECT FROM public.{LINES} WHERE number IS NULL) THEN
+    PERFORM FROM public.{HEAD} WHERE id = 1 FOR UPDATE;
+  END IF;"""
+"""PL/pgSQL for other triggers at commit that lock: the trail's head comes first, so that none of
+them deadlocks."""
+
 GUARD = """
 CREATE OR REPLACE FUNCTION public.fillcast_guard_trail() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $body$

@@ -37,4 +37,6 @@ def newest_reference(feed: Feed, pair: str, /, *, with_steps: bool) -> Reference
                 pair, feed_id=feed.pk, owner_id=feed.owner_id, reaches_admins=feed.reaches_admins
             )
     name = newest.data_connection.name
-    return Reference(newest.bid, newest.ask, newest.time, name, pip, tick)
+    return Reference(
+        newest.bid, newest.ask, newest.time, name, pip, tick, newest.data_connection_id
+    )

@@ -353,6 +353,7 @@ def _values(
         "after_signal": after,
         "close_when_signal": closing,
         "valid_until": valid_until,
+        "sent_at": draft.sent_at,
         "approval": Approval.APPROVED if feed.is_approved else Approval.PENDING,
         "approved_at": now if feed.is_approved else None,
     }

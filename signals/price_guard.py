@@ -33,7 +33,7 @@ class Reference:
     """The quote that a signal's prices are compared with. source: its name; time: market time.
 
     pip, tick: the smallest that the feed's accounts have for the pair; None: unknown, or not asked
-    for.
+    for. source_id: the price source's.
     """
 
     bid: Decimal
@@ -42,6 +42,7 @@ class Reference:
     source: str
     pip: Decimal | None = None
     tick: Decimal | None = None
+    source_id: int | None = None
 
     @property
     def middle(self) -> Decimal:
@@ -190,6 +191,19 @@ def require_reasonable_prices(signal: Signal, feed: Feed) -> None:
     """Raise InvalidSignalError with all prices that are further from the market than allowed."""
     if errors := found_price_errors(signal, feed):
         raise InvalidSignalError(errors)
+
+
+def market_of_publication(signal: Signal, feed: Feed) -> Reference | None:
+    """Return the quote of the moment that a signal is published; None: there is no recent one.
+
+    Raises InvalidSignalError as `require_reasonable_prices` does, by the same quote.
+    """
+    market = reference_price(signal, feed)
+    if market is None or not _is_compared(signal):
+        return market
+    if errors := list(price_errors(signal, feed, market)):
+        raise InvalidSignalError(errors)
+    return market
 
 
 def notice(signal: Signal) -> str:

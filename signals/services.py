@@ -1,11 +1,12 @@
 """Approve, cancel and publish signals. Each service acts in one transaction."""
 
 from datetime import datetime
+from typing import Any
 
 from django.db import transaction
 from django.db.models import Q
 
-from common.clocks import market_now
+from common.clocks import market_at, market_now
 from common.errors import ConflictError
 from common.failpoints import failpoint
 from common.permissions import Right, require
@@ -14,10 +15,11 @@ from events.models import EventKind
 from events.services import emit
 from signals.entry_sides import new_price_errors
 from signals.errors import InvalidSignalError
+from signals.late_publication import marks_of
 from signals.listings import require_listed
 from signals.locks import candidates_shared, feed_shared
 from signals.models import Action, Approval, Feed, Signal
-from signals.price_guard import require_reasonable_prices
+from signals.price_guard import Reference, market_of_publication
 from signals.signals import signal_cancelled, signal_published
 from users.models import User
 
@@ -70,8 +72,7 @@ def _publish(signal: Signal, by: User | None) -> bool:
     # As it is published: it may have been edited while this waited, and is not from here on.
     signal = Signal.objects.select_for_update(no_key=True).get(pk=signal_id)
     now = market_now()  # after the lock: subscriptions that ended before are stamped earlier
-    if not signal.is_published:
-        _validate_publishable(signal, feed)
+    market = None if signal.is_published else _validate_publishable(signal, feed)
     # Conditions on this row only: joined columns are not read again after a wait for another
     # process, and both would succeed.
     unpublished = Signal.objects.waiting().filter(
@@ -79,7 +80,8 @@ def _publish(signal: Signal, by: User | None) -> bool:
     )
     if not feed.is_approved:
         unpublished = unpublished.filter(approved_by__isnull=False)
-    if not unpublished.update(published_at=now, published_by=by):
+    record = _record_values(signal, market, now)
+    if not unpublished.update(published_at=now, published_by=by, **record):
         _raise_publish_error(signal_id, now)
         return False
     signal = Signal.objects.select_related("feed").get(pk=signal_id)
@@ -96,11 +98,22 @@ def _publish(signal: Signal, by: User | None) -> bool:
     return True
 
 
-def _validate_publishable(signal: Signal, feed: Feed) -> None:
-    """Raise if the feed, the signal that it refers to or the market forbids publication."""
+def _record_values(signal: Signal, market: Reference | None, now: datetime) -> dict[str, Any]:
+    """Return what the link of the record states of this moment besides the signal itself."""
+    marks = marks_of(signal, market, written_at=market_at(signal.created_at), now=now)
+    if market is None:
+        return {"marks": marks}
+    return {
+        "marks": marks, "market_bid": market.bid, "market_ask": market.ask,
+        "market_at": market.time, "market_source": market.source_id,
+    }  # fmt: skip
+
+
+def _validate_publishable(signal: Signal, feed: Feed) -> Reference | None:
+    """Return the market of now. Raises if feed, signal or market forbids the publication."""
     if feed.archived_at is not None:
         raise ConflictError(Code.STATE_CONFLICT, f"The feed {feed.slug!r} is archived.")
-    require_reasonable_prices(signal, feed)
+    market = market_of_publication(signal, feed)
     if signal.refers_to is not None and not signal.refers_to.is_published:
         detail = f"It refers to {signal.refers_to.number}, which has not been published."
         raise ConflictError(Code.SIGNAL_NOT_PUBLISHED, detail)
@@ -110,6 +123,7 @@ def _validate_publishable(signal: Signal, feed: Feed) -> None:
         if awaited is not None and not awaited.is_published:
             detail = f"It waits for {awaited.number}, which has not been published."
             raise ConflictError(Code.SIGNAL_NOT_PUBLISHED, detail)
+    return market
 
 
 def _require_entry_prices(modify: Signal, opened: Signal) -> None:

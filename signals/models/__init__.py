@@ -36,6 +36,7 @@ from signals.models.providers import (
     RequestOutcome,
     SavedDraft,
 )
+from signals.models.records import RecordAnchor, RecordHead, RecordLink, RecordStatus
 from signals.models.signals import Signal, SignalQuerySet
 
 __all__ = [
@@ -64,6 +65,10 @@ __all__ = [
     "OrderType",
     "Origin",
     "ReceivedAlert",
+    "RecordAnchor",
+    "RecordHead",
+    "RecordLink",
+    "RecordStatus",
     "RequestOutcome",
     "RiskCategory",
     "SavedDraft",

@@ -56,6 +56,11 @@ class Feed(FieldConstraints, models.Model):
         help_text="The same for stop and targets: 400 is a fifth to five times the market. Empty:"
         " they are not compared.",
     )  # fmt: skip
+    record_is_public = models.BooleanField(
+        default=False,
+        db_default=False,
+        help_text="Its record has a page that needs no sign-in, as long as the feed is public.",
+    )
     archived_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
 

@@ -182,6 +182,22 @@ class Signal(StopRuleFields, SlicedEntry):
         settings.AUTH_USER_MODEL, models.PROTECT, null=True, blank=True, related_name="+"
     )
     published_at = models.DateTimeField(null=True, blank=True)
+    sent_at = models.DateTimeField(
+        null=True, editable=False, help_text="When it was sent, by its sender's clock."
+    )
+    market_bid = AmountField(null=True, editable=False)
+    market_ask = AmountField(null=True, editable=False)
+    market_at = models.DateTimeField(
+        null=True, editable=False,
+        help_text="Of the newest quote when it was published, market clock.",
+    )  # fmt: skip
+    market_source = models.BigIntegerField(
+        null=True, editable=False, help_text="The price source of that quote."
+    )
+    marks = ArrayField(
+        models.CharField(max_length=20), default=list, db_default=[], editable=False,
+        help_text="What its publication came too late for; docs/records.md.",
+    )  # fmt: skip
     cancelled_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, models.PROTECT, null=True, blank=True, related_name="+"
     )

@@ -205,7 +205,8 @@ NO_INSTRUCTION = {
     "id", "strategy_id", "trade_plan_id", "external_id", "content_hash", "origin", "note",
     "created_by_id", "approval", "approved_by_id", "approved_at", "published_by_id",
     "published_at", "cancelled_by_id", "cancelled_at", "candidate_count",
-    "reaches_admins", "owner_only", "created_at",
+    "reaches_admins", "owner_only", "created_at", "sent_at",
+    "market_bid", "market_ask", "market_at", "market_source", "marks",
 }  # fmt: skip
 
 

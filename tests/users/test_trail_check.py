@@ -14,6 +14,7 @@ from django.test import override_settings
 
 from common.audit_trail_check import checkpoint
 from common.audit_trail_sql import CHECKPOINTS, CONTENT, HEAD, LINES
+from common.hash_chain import Findings
 from common.sql import rows, run
 from connections.models import TradingPreset
 from tests.connections import make
@@ -163,7 +164,7 @@ def _inside_a_transaction() -> list[str]:
     from common import audit_trail_check
     from console.tracked_tables import TRACKED
 
-    found = audit_trail_check.Findings()
+    found = Findings()
     audit_trail_check._check_triggers(found, [tracked.table for tracked in TRACKED])
     for right in rows(audit_trail_check._RIGHTS):
         found.add(str(right))
