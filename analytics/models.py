@@ -1,7 +1,8 @@
-"""Daily results, which can be added up; what trades cost; how all accounts executed a signal."""
+"""Daily results that can be added up, costs, quality, and the records of feeds."""
 
 from decimal import Decimal
 
+from django.contrib.postgres.fields import ArrayField
 from django.db import models
 
 from analytics.rollup import Rollup
@@ -9,7 +10,7 @@ from common.db_functions import ClockTimestamp
 from common.fields import AmountField
 from connections.models import ExecutionConnection
 from positions.models import ExecutionPosition
-from signals.models import Signal
+from signals.models import Feed, Signal
 
 
 class AnalyticsDaily(models.Model):
@@ -131,3 +132,67 @@ class SignalQuality(models.Model):
 
     def __str__(self) -> str:
         return f"quality of signal {self.signal_id}"
+
+
+class FeedTrade(models.Model):
+    """A published OPEN signal as its feed's record counts it. docs/records.md."""
+
+    class State(models.TextChoices):
+        OPEN = "OPEN", "Open"
+        CLOSED = "CLOSED", "Closed"
+        NOT_ENTERED = "NOT_ENTERED", "Not entered"
+        UNKNOWN = "UNKNOWN", "No price is known"
+
+    class Basis(models.TextChoices):
+        PRICES = "PRICES", "Recorded prices"
+        FILLS = "FILLS", "Median fill of subscribers"
+
+    signal = models.OneToOneField(Signal, models.CASCADE, primary_key=True, related_name="+")
+    feed = models.ForeignKey(Feed, models.CASCADE, related_name="+", db_index=False)
+    pair = models.CharField(max_length=20)
+    direction = models.CharField(max_length=4)
+    published_at = models.DateTimeField()
+    ended_at = models.DateTimeField(null=True, help_text="Market clock.")
+    state = models.CharField(max_length=11, choices=State)
+    basis = models.CharField(max_length=6, choices=Basis, blank=True)
+    entry_price = AmountField(null=True)
+    exit_price = AmountField(null=True, help_text="The mean of its exits, by their parts.")
+    percent = AmountField(null=True, help_text="Of the entry price; what is open at its mark.")
+    r = AmountField(null=True, help_text="In distances from the entry to its stop.")
+    marks = ArrayField(models.CharField(max_length=20), default=list)
+    subscribers = models.IntegerField(default=0, help_text="Persons who traded it for real.")
+    real_low = AmountField(null=True, help_text="25th percentile of their results, percent.")
+    real_median = AmountField(null=True)
+    real_high = AmountField(null=True, help_text="75th percentile.")
+    slippage = AmountField(null=True, help_text="Their median, basis points, + is worse.")
+    progress = models.JSONField(help_text="How far it was followed.")
+    followed_until = models.DateTimeField(help_text="Market clock.")
+    is_final = models.BooleanField(default=False, help_text="It is not computed again.")
+
+    class Meta:
+        default_permissions = ()
+        indexes = [
+            models.Index(fields=["feed", "-signal"], name="feed_trade_newest"),
+            models.Index(fields=["feed", "ended_at", "signal"], name="feed_trade_in_order"),
+            models.Index(
+                fields=["feed"], name="feed_trade_unfinished", condition=models.Q(is_final=False)
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"S-{self.signal_id} {self.state}"
+
+
+class FeedRecord(models.Model):
+    """The figures of a feed's record (`analytics/record_figures.py`), as of `until`."""
+
+    feed = models.OneToOneField(Feed, models.CASCADE, primary_key=True, related_name="+")
+    until = models.DateTimeField(help_text="Market clock: later prices and signals are not in it.")
+    followers = models.IntegerField(help_text="Persons with a live account that takes it now.")
+    figures = models.JSONField()
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"record of feed {self.feed_id}"

@@ -1,8 +1,9 @@
-"""Celery task of the daily results."""
+"""Celery tasks of daily results and of the records of feeds."""
 
 from celery import shared_task
 
-from analytics import services
+from analytics import feed_records, services
+from signals.record_jobs import anchor_all, verify_all
 
 
 @shared_task(name="analytics.compute_daily", ignore_result=True)
@@ -14,3 +15,16 @@ def compute_daily() -> None:
     services.compute_changed()
     services.compute_costs()
     services.compute_signal_quality()
+
+
+@shared_task(name="analytics.compute_records", ignore_result=True)
+def compute_records() -> None:
+    """Sign the heads of all records, and bring their figures up to date."""
+    anchor_all()
+    feed_records.compute_records()
+
+
+@shared_task(name="analytics.verify_records", ignore_result=True)
+def verify_records() -> None:
+    """Check every link of every record, and report those that are broken only now."""
+    verify_all()

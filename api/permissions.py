@@ -24,7 +24,9 @@ class HasRight(IsAuthenticated):
     def has_permission(self, request: Request, view: "APIView") -> bool:
         """Raise NotAllowedError for a missing scope or right; False: not authenticated."""
         if not super().has_permission(request, view):
-            return False
+            # Such a view itself shows visitors only what is public.
+            is_open = getattr(view, "open_to_visitors", False)
+            return is_open and request.method in SAFE_METHODS and request.auth is None
         user: Any = request.user
         method = request.method or ""
         needed = needed_by(view, method)

@@ -6,6 +6,7 @@ from rest_framework.routers import SimpleRouter
 
 from analytics.api import AnalyticsView, EquityView, ExecutionQualityView
 from analytics.api_results import BreakdownView, ComparedView, ExportView, StatisticsView
+from analytics.record_api import RecordHeadView, RecordLinksView, RecordTradesView, RecordView
 from api import schema  # noqa: F401  # registers how our authentication is documented
 from api.hooks import AlertView
 from api.problems import not_found
@@ -57,6 +58,10 @@ v1: list[URLPattern | URLResolver] = [
     path("analytics/breakdown/", BreakdownView.as_view(), name="analytics-breakdown"),
     path("analytics/compared/", ComparedView.as_view(), name="analytics-compared"),
     path("analytics/export/<slug:table>/", ExportView.as_view(), name="analytics-export"),
+    path("feeds/<slug:slug>/record/", RecordView.as_view(), name="feed-record"),
+    path("feeds/<slug:slug>/record/trades/", RecordTradesView.as_view(), name="feed-record-trades"),
+    path("feeds/<slug:slug>/record/links/", RecordLinksView.as_view(), name="feed-record-links"),
+    path("feeds/<slug:slug>/record/head/", RecordHeadView.as_view(), name="feed-record-head"),
     path("schema/", SpectacularAPIView.as_view(), name="schema"),
     path("docs/", SpectacularSwaggerSplitView.as_view(url_name="schema"), name="docs"),
 ]

@@ -129,6 +129,7 @@ from connections.models import (
     ConnectionHealth,
     ExecutionConnection,
     LaneLease,
+    Subscription,
 )
 from connections.session_lanes import (
     missing_worker_message,
@@ -354,3 +355,17 @@ def test_checks(state: ConnectionHealth | None) -> list[dict[str, Any]]:
     css = {"ok": "ok", "warn": "attention", "fail": "rejected"}
     checks = state.last_test if state else []
     return [{**check, "css": css.get(str(check.get("result")), "pending")} for check in checks]
+
+
+def follower_count(feed_id: int, *, owner_id: int) -> int:
+    """Return how many persons take a feed now with an account that is not paper, without its owner.
+
+    Needs all tenants' rows.
+    """
+    live = Subscription.objects.filter(
+        feed_id=feed_id, archived_at=None, connection__archived_at=None,
+        connection__user__isnull=False,
+    ).exclude(connection__type="paper")  # fmt: skip
+    others = live.exclude(connection__user_id=owner_id)
+    persons: int = others.values("connection__user_id").distinct().count()
+    return persons

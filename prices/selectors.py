@@ -19,7 +19,7 @@ from prices.models import LatestQuote, PriceBar
 __all__ = [
     "Candle", "Conversion", "MarketAverages", "average_prices", "average_true_range", "bar_at",
     "candles", "conversion", "conversion_rate", "is_stale", "latest", "latest_by_connection",
-    "minute_of", "newest_quotes", "newest_time", "pairs_between", "quotes_by_day",
+    "minute_bars", "minute_of", "newest_quotes", "newest_time", "pairs_between", "quotes_by_day",
     "spread_percentiles", "trend",
 ]  # fmt: skip
 
@@ -294,3 +294,27 @@ def spread_percentiles(
 def quote_join_sql(source_id: str, pair: str) -> str:
     """Return SQL that joins the latest quote `q` of a price source. Both are expressions."""
     return f"JOIN prices_latestquote q ON q.data_connection_id = {source_id} AND q.symbol = {pair}"
+
+
+class MinuteRow(NamedTuple):
+    """A minute bar: open, highest, lowest and last bid and ask."""
+
+    minute: datetime
+    bid_open: Decimal
+    bid_high: Decimal
+    bid_low: Decimal
+    bid_close: Decimal
+    ask_open: Decimal
+    ask_high: Decimal
+    ask_low: Decimal
+    ask_close: Decimal
+
+
+def minute_bars(
+    data_connection_id: int, pair: str, *, since: datetime, before: datetime
+) -> list[MinuteRow]:
+    """Return the bars of the minutes that begin in [since, before), market time, oldest first."""
+    bars = PriceBar.objects.filter(
+        data_connection_id=data_connection_id, symbol=pair, minute__gte=since, minute__lt=before
+    )
+    return [MinuteRow(*bar) for bar in bars.order_by("minute").values_list(*MinuteRow._fields)]

@@ -37,6 +37,7 @@ class FeedSerializer(StrictModelSerializer[Feed]):
             "max_signal_currency",
             "max_price_deviation_percent",
             "max_level_deviation_percent",
+            "record_is_public",
             "archived_at",
             "created_at",
         )

@@ -1,0 +1,52 @@
+"""Read the computed record of a feed."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.db.models import Q
+
+from analytics.models import FeedRecord, FeedTrade
+from analytics.record_figures import FEWEST, Figures, from_json
+from common.clocks import market_now
+from signals.models import Feed
+from signals.record_selectors import WITHHELD
+from users.tenancy import for_all_tenants
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """The figures of a feed. until: later prices and signals are not in them; None: not computed.
+
+    followers: None: fewer than FEWEST. age: since the feed was made.
+    """
+
+    figures: Figures
+    until: datetime | None
+    followers: int | None
+    age: timedelta
+
+
+def record_of(feed: Feed) -> Record:
+    """Return the figures of a feed's record, in one statement."""
+    with for_all_tenants():
+        stored = FeedRecord.objects.filter(pk=feed.pk).first()
+    age = market_now() - feed.created_at
+    if stored is None:
+        return Record(Figures(), None, None, max(age, timedelta(0)))
+    followers = stored.followers if stored.followers >= FEWEST else None
+    return Record(from_json(stored.figures), stored.until, followers, max(age, timedelta(0)))
+
+
+def trades_of(feed: Feed, *, before: int | None, limit: int, with_new: bool) -> list[FeedTrade]:
+    """Return a feed's trades, the newest first, from below signal id `before` (None: the newest).
+
+    with_new: also those published in the last 24 hours.
+    """
+    wanted = Q(feed=feed)
+    if before is not None:
+        wanted &= Q(signal_id__lt=before)
+    if not with_new:
+        wanted &= Q(published_at__lt=market_now() - WITHHELD)
+    with for_all_tenants():
+        newest = FeedTrade.objects.filter(wanted).order_by("-signal_id")
+        return list(newest.defer("progress")[:limit])
