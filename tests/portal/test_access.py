@@ -14,7 +14,8 @@ from tests.html import html_of
 from tests.portal.conftest import SignedIn
 from tests.portal.factories import PASSWORD, World
 
-OPEN = {"sign_in", "sign_out", "reason"}
+FEED_PAGES = ("feed_record", "feed_proof", "feed_record_show", "public_record", "public_proof")
+OPEN = {"sign_in", "sign_out", "reason", "public_record", "public_proof"}
 OWN_ARGUMENTS: dict[str, Callable[[World, str], Any]] = {  # arguments that name a user's object
     "signal": lambda w, username: {"pk": (w.euro if username == "alice" else w.bobs_signal).pk},
     **dict.fromkeys(
@@ -35,7 +36,9 @@ OWN_ARGUMENTS: dict[str, Callable[[World, str], Any]] = {  # arguments that name
     "reason": lambda w, username: {"code": "NO_MONEY"},
     "results_csv": lambda w, username: {"table": "trades"},
     "results_month": lambda w, username: {"year": 2026, "month": 3},
-    **dict.fromkeys(("subscribe", "feed_end"), lambda w, username: {"slug": w.carry.slug}),
+    **dict.fromkeys(
+        ("subscribe", "feed_end", *FEED_PAGES), lambda w, username: {"slug": w.carry.slug}
+    ),
     "scoped_action": lambda w, username: {
         "pk": (w.scoped if username == "alice" else w.bobs_scoped).pk
     },
@@ -107,7 +110,7 @@ def args(world: World, name: str, username: str) -> dict[str, Any]:
 
 PRIVATE = [name for name in names() if name not in OPEN]
 # Public feeds, and what shows one's own rows whatever its address names.
-WITHOUT_OWNER = {"subscribe", "reason", "feed_end", "results_csv", "results_month"}
+WITHOUT_OWNER = {"subscribe", "reason", "feed_end", "results_csv", "results_month", *FEED_PAGES}
 WITH_OWNER = [p.name for p in urlpatterns if p.pattern.converters and p.name not in WITHOUT_OWNER]
 TABLES = (
     "connections_executionconnection", "connections_connectionhealth", "connections_subscription",
