@@ -1,0 +1,89 @@
+"""Verify the record of a Fillcast feed with nothing but Python's standard library.
+
+    python verify_feed.py https://fillcast.example.com my-feed
+    python verify_feed.py https://fillcast.example.com my-feed --expect 1041:9f2c…
+
+It reads all links over the API and computes each hash again: SHA-256 of the previous link's hash
+(text, empty for the first) and the link's content, exactly as the API gives it. It prints the head,
+NUMBER:HASH. Keep it, and pass it with --expect next time: then nobody, not even the operator of the
+service, can have changed what came before it.
+
+A link whose content is withheld (for 24 hours, from those who do not take the feed) is taken by its
+hash; run it again later, or with an API key of a subscriber in FILLCAST_API_KEY.
+Exit code: 0 if the record is intact, 1 if not.
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import sys
+import urllib.parse
+import urllib.request
+
+
+def read(address: str) -> dict:
+    """Return the JSON at an address of the API."""
+    request = urllib.request.Request(address)
+    if key := os.environ.get("FILLCAST_API_KEY"):
+        request.add_header("Authorization", f"Bearer {key}")
+    with urllib.request.urlopen(request, timeout=30) as response:
+        return json.load(response)
+
+
+def all_links(base: str, slug: str):
+    """Yield all links, the oldest first."""
+    after = 0
+    while after is not None:
+        query = urllib.parse.urlencode({"after": after, "limit": 500})
+        page = read(f"{base}/api/v1/feeds/{slug}/record/links/?{query}")
+        yield from page["links"]
+        after = page["next_after"]
+
+
+def verify(links, expected=()):
+    """Return (findings, head, number of withheld links). expected: heads, as NUMBER:HASH."""
+    findings, kept = [], dict(text.split(":") for text in expected)
+    previous, number, sealed, withheld = "", 0, "", 0
+    for link in links:
+        number += 1
+        if link["number"] != number:
+            findings.append(f"Link {number} is missing.")
+            number = link["number"]
+        if link["content"] is None:
+            withheld += 1
+        else:
+            found = hashlib.sha256((previous + link["content"]).encode()).hexdigest()
+            if found != link["hash"]:
+                findings.append(f"Link {number}: its hash does not match its content.")
+            content = json.loads(link["content"])
+            if content["number"] != number or content["sealed_at"] < sealed:
+                findings.append(f"Link {number} is out of order.")
+            sealed = content["sealed_at"]
+        if kept.pop(str(number), link["hash"]) != link["hash"]:
+            findings.append(f"Link {number} has another hash than the one you kept.")
+        previous = link["hash"]
+    findings += [f"Link {missing}, which you kept, does not exist." for missing in kept]
+    return findings, f"{number}:{previous}", withheld
+
+
+def main() -> int:
+    """Verify one feed and print what was found."""
+    parser = argparse.ArgumentParser(description="Verify the record of a Fillcast feed.")
+    parser.add_argument("base", help="the address of the service")
+    parser.add_argument("slug", help="the feed")
+    parser.add_argument("--expect", action="append", default=[], metavar="NUMBER:HASH")
+    given = parser.parse_args()
+    base = given.base.rstrip("/")
+    findings, head, withheld = verify(all_links(base, given.slug), given.expect)
+    stated = read(f"{base}/api/v1/feeds/{given.slug}/record/head/")["head"]
+    if int(stated.split(":")[0]) < int(head.split(":")[0]):
+        findings.append(f"The service states {stated} as its head, and there are later links.")
+    for finding in findings:
+        print(finding)
+    print(f"head {head}, {withheld} links withheld: {'BROKEN' if findings else 'intact'}")
+    return 1 if findings else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,160 @@
+"""The pages of a feed's record: for tenants, for its owner, and without sign-in."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from decimal import Decimal
+
+import pytest
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+
+from analytics import record_figures
+from analytics.models import FeedRecord, FeedTrade
+from analytics.record_figures import RecordTrade, figures_of
+from common.clocks import market_now
+from common.sql import rows
+from signals import services
+from signals.models import Approval, Feed, RecordStatus, Signal
+from tests.portal.conftest import SignedIn
+from tests.portal.factories import World
+
+pytestmark = pytest.mark.django_db
+D = Decimal
+TWO_DAYS = timedelta(days=2)
+
+
+@pytest.fixture
+def alice(signed_in: SignedIn, world: World) -> Client:
+    return signed_in(world.alice)
+
+
+@pytest.fixture
+def paula(signed_in: SignedIn, world: World) -> Client:
+    return signed_in(world.paula)
+
+
+def url(name: str, feed: Feed) -> str:
+    return reverse(f"portal:{name}", args=[feed.slug])
+
+
+def traded(feed: Feed, *, age: timedelta = TWO_DAYS, count: int = 1) -> list[Signal]:
+    """Signals with their trades, and the feed's figures."""
+    Feed.objects.filter(pk=feed.pk).update(is_approved=True)
+    signals, now = [], market_now()
+    for _ in range(count):
+        signal = Signal.objects.create(
+            feed=feed, currency_pair="EUR/USD", direction="BUY", approval=Approval.APPROVED,
+            published_at=now - age,
+        )  # fmt: skip
+        signals.append(signal)
+        FeedTrade.objects.create(
+            signal=signal, feed=feed, pair="EUR/USD", direction="BUY", published_at=now - age,
+            ended_at=now - age, state="CLOSED", basis="PRICES", percent=D("1.25"), r=D("0.5"),
+            marks=["PRICE_MOVED"], progress={}, followed_until=now,
+        )  # fmt: skip
+    of_all = [
+        RecordTrade(s.pk, "EUR/USD", now - age, now - age, "CLOSED", D("1.25"), D("0.5"),
+                    ["PRICE_MOVED"], None, None, None, None)
+        for s in signals
+    ]  # fmt: skip
+    figures = record_figures.to_json(figures_of(of_all))
+    FeedRecord.objects.update_or_create(
+        feed=feed, defaults={"until": now, "followers": 7, "figures": figures}
+    )
+    rows("SET CONSTRAINTS record_seal IMMEDIATE")
+    return signals
+
+
+@contextmanager
+def web_role() -> Iterator[None]:
+    """Work as the web process does: row-level security applies."""
+    with connection.cursor() as cursor:
+        cursor.execute("SET ROLE fillcast_web")
+        yield
+        cursor.execute("RESET ROLE")
+
+
+def test_record_shows_figures_until_when_and_definitions(alice: Client, world: World) -> None:
+    traded(world.breakout)
+    with web_role():
+        text = alice.get(url("feed_record", world.breakout)).content.decode()
+    for part in ("+1.25", "counted until", 'id="definitions"', "market was worse than the price",
+                 "By pair", "no trade was closed by 5 persons or more"):  # fmt: skip
+        assert part in text, part
+    feeds = alice.get(reverse("portal:feeds")).content.decode()
+    assert url("feed_record", world.breakout) in feeds
+
+
+def test_empty_record_says_so(alice: Client, world: World) -> None:
+    quiet = Feed.objects.create(slug="quiet", name="Quiet", owner=world.paula)
+    text = alice.get(url("feed_record", quiet)).content.decode()
+    assert "No figures yet" in text
+    assert "No trades" in text
+    assert "No links" in alice.get(url("feed_proof", quiet)).content.decode()
+
+
+def test_new_signals_are_shown_to_subscribers_only(alice: Client, world: World) -> None:
+    (taken,) = traded(world.breakout, age=timedelta(0))
+    (foreign,) = traded(world.carry, age=timedelta(0))
+    for name, shown in (("feed_record", "Buy EUR/USD"), ("feed_proof", "Open S-")):
+        assert shown in alice.get(url(name, world.breakout)).content.decode()
+        text = alice.get(url(name, world.carry)).content.decode()
+        assert f"S-{foreign.pk}" not in text
+    assert "withheld for 24 hours" in text
+    assert taken.pk != foreign.pk
+
+
+def test_visitors_see_a_record_only_if_the_owner_shows_it(
+    client: Client, alice: Client, paula: Client, world: World
+) -> None:
+    feed, page = world.breakout, url("public_record", world.breakout)
+    traded(feed)
+    assert client.get(page).status_code == 404
+    api = reverse("feed-record", args=[feed.slug])
+    assert client.get(api).status_code == 401
+    assert alice.post(url("feed_record_show", feed), {"shown": "on"}).status_code == 404
+    paula.post(url("feed_record_show", feed), {"shown": "on"})
+    with web_role():
+        assert "+1.25" in client.get(page).content.decode()
+        assert client.get(url("public_proof", feed)).status_code == 200
+        data = client.get(api).json()
+    assert (D(data["percent"]), data["closed"], data["followers"]) == (D("1.25"), 1, 7)
+    links = client.get(reverse("feed-record-links", args=[feed.slug])).json()
+    assert links["links"][-1]["content"] is None  # it was sealed just now
+    Feed.objects.filter(pk=feed.pk).update(is_public=False)
+    assert client.get(page).status_code == 404
+
+
+def test_broken_record_is_shown_as_broken(alice: Client, world: World) -> None:
+    RecordStatus.objects.create(
+        feed=world.breakout, verified_at=market_now(), number=3, findings="Link 3 is missing."
+    )
+    for name in ("feed_record", "feed_proof"):
+        assert 'role="alert"' in alice.get(url(name, world.breakout)).content.decode()
+    assert "Link 3 is missing." in alice.get(url("feed_proof", world.breakout)).content.decode()
+
+
+def test_pages_of_a_long_record_take_few_statements(alice: Client, world: World) -> None:
+    signals = traded(world.breakout, count=60)
+    for name in ("feed_record", "feed_proof"):
+        with CaptureQueriesContext(
+            connection,
+        ) as queries:
+            text = alice.get(url(name, world.breakout)).content.decode()
+        reads = [q for q in queries.captured_queries if "set_config" not in q["sql"]
+                 and "SAVEPOINT" not in q["sql"]]  # fmt: skip
+        assert len(reads) <= 12
+    assert "Later links" in text
+    oldest = alice.get(url("feed_record", world.breakout), {"before": signals[1].pk})
+    assert f"S-{signals[0].pk}" in oldest.content.decode()
+    assert f"S-{signals[1].pk}" not in oldest.content.decode()
+
+
+def test_cancelled_signal_is_a_link_of_the_proof(alice: Client, world: World) -> None:
+    (signal,) = traded(world.breakout)
+    services.cancel(signal.pk, by=None)
+    rows("SET CONSTRAINTS record_seal IMMEDIATE")
+    assert f"Cancel S-{signal.pk}" in alice.get(url("feed_proof", world.breakout)).content.decode()
