@@ -119,7 +119,7 @@ class AnchorSerializer(StrictSerializer):
 
 
 class RecordHeadSerializer(StrictSerializer):
-    """The head of a record: keep it, and nobody can rewrite what is before it unnoticed."""
+    """The head of a record: with a kept head, a rewrite of what is before it is found."""
 
     feed = serializers.CharField()
     feed_id = serializers.IntegerField()

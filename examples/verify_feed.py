@@ -5,8 +5,8 @@
 
 It reads all links over the API and computes each hash again: SHA-256 of the previous link's hash
 (text, empty for the first) and the link's content, exactly as the API gives it. It prints the head,
-NUMBER:HASH. Keep it, and pass it with --expect next time: then nobody, not even the operator of the
-service, can have changed what came before it.
+NUMBER:HASH. Keep it, and pass it with --expect next time: it proves that what came before it was not
+changed, not even by the operator of the service.
 
 A link whose content is withheld (for 24 hours, from those who do not take the feed) is taken by its
 hash; run it again later, or with an API key of a subscriber in FILLCAST_API_KEY.
@@ -20,9 +20,11 @@ import os
 import sys
 import urllib.parse
 import urllib.request
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 
-def read(address: str) -> dict:
+def read(address: str) -> Any:
     """Return the JSON at an address of the API."""
     request = urllib.request.Request(address)
     if key := os.environ.get("FILLCAST_API_KEY"):
@@ -31,9 +33,9 @@ def read(address: str) -> dict:
         return json.load(response)
 
 
-def all_links(base: str, slug: str):
+def all_links(base: str, slug: str) -> Iterator[dict[str, Any]]:
     """Yield all links, the oldest first."""
-    after = 0
+    after: int | None = 0
     while after is not None:
         query = urllib.parse.urlencode({"after": after, "limit": 500})
         page = read(f"{base}/api/v1/feeds/{slug}/record/links/?{query}")
@@ -41,9 +43,12 @@ def all_links(base: str, slug: str):
         after = page["next_after"]
 
 
-def verify(links, expected=()):
+def verify(
+    links: Iterable[dict[str, Any]], expected: Sequence[str] = ()
+) -> tuple[list[str], str, int]:
     """Return (findings, head, number of withheld links). expected: heads, as NUMBER:HASH."""
-    findings, kept = [], dict(text.split(":") for text in expected)
+    findings: list[str] = []
+    kept = dict(text.split(":") for text in expected)
     previous, number, sealed, withheld = "", 0, "", 0
     for link in links:
         number += 1

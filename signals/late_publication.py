@@ -1,7 +1,7 @@
 """What a signal's publication came too late for, by the market of that moment. Pure.
 
-A provider who publishes an entry after the price has moved shows a result that nobody could have
-had. Such a signal is marked in its link of the record; docs/records.md defines the marks.
+A provider who publishes an entry after the price has moved shows a result that no subscriber could
+have had. Such a signal is marked in its link of the record; docs/records.md defines the marks.
 """
 
 from collections.abc import Iterator

@@ -72,7 +72,7 @@ class Anchor:
 
 @dataclass(frozen=True, slots=True)
 class FeedStatement:
-    """What the operator states about a record now, to be kept by whoever downloads it.
+    """What the operator states about a record now, for its readers to keep.
 
     signature: over feed id and head, with the installation's key. anchors: the newest ones first.
     verified_at: of the last full check; None: there was none. findings: what it found; empty:

@@ -1,5 +1,7 @@
 """The record of a feed: for tenants, and without sign-in if its provider shows it to all."""
 
+from typing import Any
+
 from django.http import Http404, HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import reverse
@@ -77,7 +79,7 @@ def _feed(slug: str, user: User) -> Feed:
     return feed
 
 
-def _context(request: HttpRequest, feed: Feed, user: User | None) -> dict[str, object]:
+def _context(request: HttpRequest, feed: Feed, user: User | None) -> dict[str, Any]:
     with_new = sees_new(feed, user)
     before = _number(request, "before")
     trades = trades_of(feed, before=before, limit=ROWS, with_new=with_new)
@@ -97,7 +99,7 @@ def _context(request: HttpRequest, feed: Feed, user: User | None) -> dict[str, o
     }
 
 
-def _proof(request: HttpRequest, feed: Feed, user: User | None) -> dict[str, object]:
+def _proof(request: HttpRequest, feed: Feed, user: User | None) -> dict[str, Any]:
     with_new = sees_new(feed, user)
     after = _number(request, "after") or 0
     found = links(feed, after=after, limit=ROWS, with_new=with_new)

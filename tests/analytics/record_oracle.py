@@ -1,6 +1,6 @@
 """An independent, slow computation of a signal's result from the raw rows. Nothing is shared.
 
-It walks over every minute from the publication on and looks all facts up anew in each, in exact
+It walks over every minute from the publication on and looks all facts up again in each, in exact
 fractions: no state that is carried, no events that are merged.
 """
 

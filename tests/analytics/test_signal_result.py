@@ -40,7 +40,7 @@ def bar(number: int, *bids: int) -> MinutePrices:
 
 
 def opened(**fields: Any) -> TradeState:
-    values = {
+    values: dict[str, Any] = {
         "sign": 1, "published_at": T, "price": None, "comes_back": False, "valid_until": None,
         "sl": D(90), "targets": (),
     }  # fmt: skip

@@ -284,7 +284,7 @@ def test_concurrent_publications_are_one_chain() -> None:
 
 
 def test_a_publication_waits_for_the_commit_of_an_earlier_seal() -> None:
-    """The seal of the one that holds the head first is the earlier link, whoever began first."""
+    """The one that holds the head first has the earlier link, whichever began first."""
     feed = approved_feed()
     first, later = make(feed), make(feed)
     sealed, done = threading.Event(), threading.Event()
@@ -303,7 +303,7 @@ def test_a_publication_waits_for_the_commit_of_an_earlier_seal() -> None:
         services.publish(first.pk, by=None)
         rows("SET CONSTRAINTS record_seal IMMEDIATE")
         sealed.set()
-        while not _somebody_waits():
+        while not _one_waits():
             assert thread.is_alive()
         assert not done.is_set()
     thread.join(10)
@@ -311,7 +311,7 @@ def test_a_publication_waits_for_the_commit_of_an_earlier_seal() -> None:
     assert verify_feed(feed.pk).is_proven
 
 
-def _somebody_waits() -> bool:
+def _one_waits() -> bool:
     with connection.cursor() as cursor:
         cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
         return bool(cursor.fetchone()[0])

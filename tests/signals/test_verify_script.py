@@ -53,14 +53,14 @@ def shortened(links: list[dict[str, Any]]) -> None:
     del links[4]
 
 
-def written_anew(links: list[dict[str, Any]]) -> None:
+def written_again(links: list[dict[str, Any]]) -> None:
     edited(links)
     previous = links[1]["hash"]
     for one in links[2:]:
         previous = one["hash"] = next_hash(previous, one["content"])
 
 
-@pytest.mark.parametrize("tamper", [edited, removed, swapped, shortened, written_anew])
+@pytest.mark.parametrize("tamper", [edited, removed, swapped, shortened, written_again])
 def test_tampering_is_found(tamper: Callable[[list[dict[str, Any]]], None]) -> None:
     links = chain()
     kept = f"5:{links[-1]['hash']}"
