@@ -5,7 +5,7 @@
 
 It reads all links over the API and computes each hash again: SHA-256 of the previous link's hash
 (text, empty for the first) and the link's content, exactly as the API gives it. It prints the head,
-NUMBER:HASH. Keep it, and pass it with --expect next time: it proves that what came before it was not
+NUMBER:HASH. Keep it, and pass it with --expect next time: it proves that what came before was not
 changed, not even by the operator of the service.
 
 A link whose content is withheld (for 24 hours, from those who do not take the feed) is taken by its

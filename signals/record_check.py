@@ -1,7 +1,7 @@
 """Prove that the record of a feed is as it was sealed, and that its signals are as recorded.
 
 Hashes are computed here and not by the database's functions, which an intruder may have replaced.
-Anchors are signed with a key that the database does not have. An intruder who has that key, too, can
+Anchors are signed with a key that the database does not have. An intruder who has that key too can
 rewrite a record of which no subscriber kept a head: docs/records.md states what that means.
 """
 

@@ -8,6 +8,7 @@ from django.urls import reverse
 
 from analytics.record_figures import FEWEST
 from analytics.record_selectors import record_of, trades_of
+from common.permissions import Right, require
 from portal.pages import current_user, page, run_action, tenants_only, with_security_headers
 from signals.feeds import update_feed
 from signals.late_publication import Mark
@@ -49,10 +50,9 @@ def show_to_all(request: HttpRequest, *, slug: str) -> HttpResponse:
     """Switch the page without sign-in on or off: for the feed's owner."""
     user = current_user(request)
     feed = _feed(slug, user)
-    if feed.owner_id != user.pk:
-        raise Http404
 
     def act() -> str:
+        require(user, Right.FEEDS, owner_id=feed.owner_id)  # others may not even lock its row
         is_shown = request.POST.get("shown") == "on"
         update_feed(feed.pk, by=user, record_is_public=is_shown)
         if is_shown:

@@ -52,6 +52,7 @@ class World:
         give(self.olga, Role.OPERATOR)
         self.breakout = feed(self.paula, "macro-breakout", "Macro Breakout")
         self.carry = feed(self.paula, "kiwi-carry", "Kiwi Carry")
+        Feed.objects.filter(pk=self.carry.pk).update(record_is_public=True)
         self.preset = TradingPreset.objects.create(name="1 % at risk", risk_percent=D(1))
         self.prices = DataConnection.objects.create(name="Recorded quotes")
         self._quotes()
