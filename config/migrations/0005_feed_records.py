@@ -55,7 +55,7 @@ def write(apps, schema_editor):
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("config", "0003_exchange_hours"),
+        ("config", "0004_sign_up"),
         ("django_celery_beat", "0019_alter_periodictasks_options"),
     ]
     operations = [migrations.RunPython(write, migrations.RunPython.noop)]

@@ -10,8 +10,8 @@ from common.row_security import operator_rows
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("analytics", "0001_initial"),
-        ("signals", "0019_feed_records"),
+        ("analytics", "0002_results"),
+        ("signals", "0020_feed_records"),
     ]
 
     operations = [

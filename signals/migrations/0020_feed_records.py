@@ -10,7 +10,7 @@ from signals.record_sql import install
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("signals", "0018_modified_price_limit"),
+        ("signals", "0019_providers"),
         ("common", "0001_initial"),
     ]
 
