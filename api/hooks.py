@@ -6,55 +6,55 @@ from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
+from rest_framework.reverse import reverse
 from rest_framework.views import APIView
 
+from api.problems import refusal
 from api.throttling import AlertThrottle
 from common.api_fields import StrictSerializer
 from common.errors import InvalidInputError
 from common.reason_codes import Code
-from signals.alerts import receive_alert
+from signals.alert_log import entries_for
+from signals.alert_serializers import AlertStatusSerializer
+from signals.alerts import alert_sent_with, receive_alert
 from signals.draft_serializers import NewSignalSerializer
+from signals.models import AlertState, IncomingAlert
 from signals.strict_json import MAX_BYTES
+from signals.tasks import ring_on_commit
 
 
 class AlertAnswerSerializer(StrictSerializer):
-    """The result of an alert."""
+    """An alert that was stored; a worker publishes it at once."""
 
-    id = serializers.IntegerField(allow_null=True, help_text="Null: there was nothing to do.")
-    number = serializers.CharField(allow_null=True)
-    is_published = serializers.BooleanField()
-    is_new = serializers.BooleanField(help_text="False: the same alert was received before.")
-    change = serializers.CharField(
-        help_text="How it was read: entry, add, reduce, reverse, flat, close; empty for a signal."
-    )
-    signals = serializers.ListField(
-        child=serializers.CharField(), help_text="The numbers of all signals that it published."
-    )
-    candidates = serializers.IntegerField(
-        allow_null=True,
-        help_text="Accounts that the signal was sent to; see its orders for their results.",
-    )
-    summary = serializers.CharField(help_text="What was done, in a sentence.")
+    alert = serializers.IntegerField(help_text="Its number in the feed's log of alerts.")
+    state = serializers.ChoiceField(AlertState.choices)
+    status = serializers.CharField(help_text="The path at which to see what became of it.")
+    summary = serializers.CharField()
 
 
-class AlertView(APIView):
-    """Post an alert, as TradingView does. The token in the address selects the feed.
-
-    The body is a signal (without `feed`), a CLOSE of a `symbol`, or the order of a strategy (with
-    `market_position` and `prev_market_position`), of any content type. The feed must be approved;
-    the alert is published at once. A repeated alert is the same signal.
-    """
+class _TokenView(APIView):
+    """What opens by the token in its address."""
 
     authentication_classes = ()
     permission_classes = ()
     throttle_classes = (AlertThrottle,)
     opens_by_token = True  # a wrong token counts as an unauthenticated call (api/problems.py)
 
+
+class AlertView(_TokenView):
+    """Post an alert, as TradingView does. The token in the address selects the feed.
+
+    The body is a signal (without `feed`), a CLOSE of a `symbol`, or the order of a strategy (with
+    `market_position` and `prev_market_position`), of any content type. The feed must be approved.
+    It is answered as soon as it is read and stored; a worker publishes it at once. A repeated alert
+    is the same signal. What cannot be read is refused with all of its faults.
+    """
+
     @extend_schema(
         operation_id="hooks_tradingview",
         auth=[],
         request=NewSignalSerializer,
-        responses={201: AlertAnswerSerializer, 200: AlertAnswerSerializer},
+        responses={202: AlertAnswerSerializer},
         parameters=[
             OpenApiParameter(
                 "X-Fillcast-Signature",
@@ -65,25 +65,44 @@ class AlertView(APIView):
         ],
     )
     def post(self, request: Request, feed: str, token: str) -> Response:
-        """Carry out the alert."""
-        outcome = receive_alert(
+        """Store the alert."""
+        receipt = receive_alert(
             feed_slug=feed,
             secret=token,
             body=_body(request),
             signature=request.headers.get("X-Fillcast-Signature", ""),
+            address=str(request.META.get("REMOTE_ADDR", "")),
         )
-        signal = outcome.main
-        answer: dict[str, Any] = {
-            "id": signal and signal.pk,
-            "number": signal and signal.number,
-            "is_published": signal is not None and signal.is_published,
-            "is_new": outcome.is_new,
-            "change": outcome.change,
-            "signals": [published.number for published in outcome.signals],
-            "candidates": signal and signal.candidate_count,
-            "summary": outcome.summary,
-        }
-        return Response(answer, status=201 if outcome.is_new and signal else 200)
+        if receipt.error is not None:
+            return refusal(receipt.error)  # not raised: its row in the log stays
+        assert receipt.alert is not None
+        ring_on_commit()
+        return Response(_answer(receipt.alert, feed, token), status=202)
+
+
+class AlertStatusView(_TokenView):
+    """Read what became of an alert, with the address that it was posted to."""
+
+    @extend_schema(
+        operation_id="hooks_tradingview_status",
+        auth=[],
+        responses=AlertStatusSerializer,
+        parameters=[OpenApiParameter("alert", int, OpenApiParameter.PATH)],
+    )
+    def get(self, request: Request, feed: str, token: str, alert: int) -> Response:
+        """Return the alert's state, and its signals, or why there are none."""
+        [entry] = entries_for([alert_sent_with(feed_slug=feed, secret=token, alert_id=alert)])
+        return Response(AlertStatusSerializer(entry).data)
+
+
+def _answer(alert: IncomingAlert, feed: str, token: str) -> dict[str, Any]:
+    names = {"feed": feed, "token": token, "alert": alert.pk}
+    return {
+        "alert": alert.pk,
+        "state": alert.state,
+        "status": reverse("alert_status", kwargs=names),
+        "summary": "Received and stored. A worker publishes it; the status shows what became of it.",
+    }
 
 
 def _body(request: Request) -> bytes:

@@ -126,6 +126,11 @@ def _wait_if_unauthenticated(error: Exception, context: dict[str, Any]) -> int:
     return retry_after_unauthenticated(request) if is_unauthenticated and request is not None else 0
 
 
+def refusal(error: FillcastError) -> Response:
+    """Return the problem of a refusal whose transaction is not rolled back: it stores why."""
+    return _from_fillcast_error(error)
+
+
 def _answer(body: dict[str, Any], headers: dict[str, str] | None = None) -> Response:
     return Response(body, body["status"], headers=headers, content_type=CONTENT_TYPE)
 

@@ -63,9 +63,12 @@ class AnonymousThrottle(PerMinute):
 
 
 class AlertThrottle(PerMinute):
-    """Limits each address that posts alerts; each feed also has its own limit."""
+    """Limits each address that posts alerts; each feed also has its own limit.
 
-    limit = 600
+    High: TradingView sends the alerts of all its users from a few addresses.
+    """
+
+    limit = 60_000
 
     def caller(self, request: Request, view: "APIView") -> str | None:
         return f"alerts-from:{client_address(request)}"

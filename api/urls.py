@@ -8,7 +8,7 @@ from analytics.api import AnalyticsView, EquityView, ExecutionQualityView
 from analytics.api_results import BreakdownView, ComparedView, ExportView, StatisticsView
 from analytics.record_api import RecordHeadView, RecordLinksView, RecordTradesView, RecordView
 from api import schema  # noqa: F401  # registers how our authentication is documented
-from api.hooks import AlertView
+from api.hooks import AlertStatusView, AlertView
 from api.problems import not_found
 from connections.api.connections import ConnectionViewSet, DataConnectionViewSet, PresetViewSet
 from connections.api.decisions import DecisionProviderViewSet, NewsCalendarViewSet
@@ -69,5 +69,10 @@ v1: list[URLPattern | URLResolver] = [
 urlpatterns: list[URLPattern | URLResolver] = [
     path("api/v1/", include(v1)),
     path("hooks/tradingview/<slug:feed>/<str:token>/", AlertView.as_view(), name="alerts"),
+    path(
+        "hooks/tradingview/<slug:feed>/<str:token>/alerts/<int:alert>/",
+        AlertStatusView.as_view(),
+        name="alert_status",
+    ),
     re_path(r"^(?:api|hooks)(?:/.*)?$", not_found),
 ]

@@ -12,6 +12,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 POINTS = {
+    "alert.stored": "an alert is in the inbox and committed; no worker is told yet",
+    "alert.claimed": "a worker has locked a waiting alert; nothing of it is published",
+    "alert.written": "its signals are published and it is settled; not committed",
     "publish.written": "a signal is published and its orders are written; not committed",
     "enqueue.bundle": "everything is committed; a bundle is about to be enqueued (the nth bundle)",
     "enqueue.done": "all bundles are enqueued",

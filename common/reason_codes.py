@@ -1013,6 +1013,36 @@ class Code(StrEnum):
         "By its own time the alert is outside the replay window, or too old for a market entry.",
         "Check the sender's clock, and whether its alerts arrive late.",
     )
+    ALERT_EXPIRED = (
+        "ALERT_EXPIRED",
+        "The alert waited too long before a worker could publish it; nothing was done.",
+        "Send it again if it is still meant. If workers or the database were down, ask an operator.",
+    )
+    ALERT_SOURCE_NOT_ALLOWED = (
+        "ALERT_SOURCE_NOT_ALLOWED",
+        "The feed does not accept alerts from this network address.",
+        "Add the sender's address to the feed's addresses for alerts, or send from a listed one.",
+    )
+    ALERT_SYMBOL_NOT_ALLOWED = (
+        "ALERT_SYMBOL_NOT_ALLOWED",
+        "The feed does not open trades in this symbol by alerts.",
+        "Add the pair to the feed's symbols for alerts, or leave that list empty to allow all.",
+    )
+    ALERT_PROCESSING_FAILED = (
+        "ALERT_PROCESSING_FAILED",
+        "The alert makes our program fail; it was set aside, and nothing was done.",
+        "Report its number to the operators. Send what you meant by hand.",
+    )
+    ALERT_WAITS_FOR_WORKER = (
+        "ALERT_WAITS_FOR_WORKER",
+        "The alert is stored and waits for a worker to publish it.",
+        "It takes less than a second, unless no worker runs.",
+    )
+    ALERT_WAITS_ITS_TURN = (
+        "ALERT_WAITS_ITS_TURN",
+        "The alert waits for an earlier one of its symbol.",
+        "Alerts of one symbol are published in the order in which they arrived.",
+    )
     ALERT_OUT_OF_ORDER = (
         "ALERT_OUT_OF_ORDER",
         "A later alert has already ended or changed what this one is about; nothing was done.",

@@ -276,7 +276,10 @@ CELERY_TASK_SERIALIZER = "json"
 CELERY_ACCEPT_CONTENT = ["json"]
 CELERY_TASK_DEFAULT_QUEUE = "maintenance"  # trading tasks are routed by name
 # the sender names the queue of exits
-CELERY_TASK_ROUTES = {"execution.execute_signal": {"queue": "execution"}}
+CELERY_TASK_ROUTES = {
+    "execution.execute_signal": {"queue": "execution"},
+    "signals.publish_alerts": {"queue": "execution"},
+}
 CELERY_DB_REUSE_MAX = 10_000  # otherwise each task opens a new connection
 CELERY_WORKER_PREFETCH_MULTIPLIER = 4
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False

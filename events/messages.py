@@ -50,6 +50,10 @@ DIGEST_LABELS: dict[str, tuple[str, str]] = {
         "signal that did not reach all accounts",
         "signals that did not reach all accounts",
     ),
+    EventKind.ALERT_REFUSED: (
+        "alert refused after it was received",
+        "alerts refused after they were received",
+    ),
     EventKind.ORDER_SKIPPED: ("order skipped", "orders skipped"),
     EventKind.CONNECTION_ERROR: ("connection in error", "connections in error"),
     EventKind.CONNECTION_INACTIVE: ("inactive connection", "inactive connections"),
@@ -559,6 +563,16 @@ def _published(event: EventContext) -> Lines:
     )
 
 
+def _alert_refused(event: EventContext) -> Lines:
+    verb = "waited too long" if event.get("state") == "EXPIRED" else "was refused"
+    return (
+        f"An alert of the feed {event.get('feed')} {verb} and was not published",
+        f"{event.get('code')}: {event.get('detail')}",
+        f"Received {event.get('received')} as alert {event.get('alert')}; the feed's log of alerts"
+        " shows it.",
+    )
+
+
 def _channel_test(event: EventContext) -> Lines:
     return ("Fillcast can reach you here", "This is the test message that you requested.")
 
@@ -576,6 +590,7 @@ def _channel_confirmation(event: EventContext) -> Lines:
 
 RENDERERS: dict[str, Callable[[EventContext], Lines]] = {
     EventKind.SIGNAL_PUBLISHED: _published,
+    EventKind.ALERT_REFUSED: _alert_refused,
     EventKind.ORDER_FILLED: _filled,
     EventKind.ORDER_PARTIALLY_FILLED: _filled,
     EventKind.ORDER_DENIED: _denied,

@@ -17,6 +17,7 @@ class EventKind(models.TextChoices):
 
     SIGNAL_PUBLISHED = "signal.published"
     SIGNAL_INCOMPLETE = "signal.incomplete"
+    ALERT_REFUSED = "alert.refused"
     ORDER_SKIPPED = "order.skipped"
     ORDER_PLACED = "order.placed"
     ORDER_FILLED = "order.filled"

@@ -66,6 +66,7 @@ from prices.signals import (
     quotes_at_paper,
     quotes_stored,
 )
+from signals.alert_publishing import publish_waiting, remove_old_alerts
 
 log = structlog.get_logger(__name__)
 
@@ -77,6 +78,7 @@ SCHEDULER_CHECK_SECONDS = 5.0  # for jobs that replace a scheduler that has stop
 RETRY_SECONDS = 0.5
 RELEASE_EVERY_SECONDS = 5.0
 OUTCOMES_SECONDS = 2.0
+ALERTS_SECONDS = 30.0  # at once, while alerts wait
 UPKEEP_SECONDS = 20.0
 LANES_SECONDS, EVENTS_SECONDS, COMPARE_SECONDS, LISTINGS_SECONDS = 1.0, 0.01, 300.0, 60.0
 
@@ -256,6 +258,7 @@ def _jobs_of_role(role: str, exits_only: bool) -> tuple[BackgroundJob, ...]:
             ("dropped message counts", seconds, dropped_messages.aggregate),
             ("signal outcomes", OUTCOMES_SECONDS, report_outcomes),
             ("overdue events", SCHEDULER_CHECK_SECONDS, deliver_if_overdue),
+            ("old alerts", COMPARE_SECONDS / 10, remove_old_alerts),
             ("orders without a worker", seconds, services.flag_orders_without_worker),
             ("price sources without a worker", COMPARE_SECONDS / 10, flag_sources_without_worker),
         )
@@ -286,6 +289,7 @@ def _background_jobs(exits_only: bool) -> tuple[BackgroundJob, ...]:
         *jobs,
         ("due orders", poll_seconds, lambda: services.process_due_orders(bundle)),
         ("routed entries", poll_seconds, services.execute_rerouted),
+        ("waiting alerts", poll_seconds, _publish_alerts),
     )
 
 
@@ -319,6 +323,12 @@ def _execute(order_ids: Sequence[int]) -> None:
     """Execute exits in lanes of this process now; enqueue the others."""
     tasks.enqueue_for_other_lanes(order_ids)
     services.execute(order_ids, urgent=True)
+
+
+def _publish_alerts() -> None:
+    """Publish alerts of which no worker was told: their message was lost, or Redis was down."""
+    runtime = trading_runtime.get_runtime()
+    publish_waiting(seconds=ALERTS_SECONDS, is_ending=lambda: runtime.is_draining)
 
 
 def _take_over_missed_levels() -> None:

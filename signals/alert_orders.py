@@ -4,8 +4,10 @@ Called in the alert's transaction, on behalf of the feed's owner.
 """
 
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
+from functools import partial
 
 from django.db import transaction
 
@@ -14,6 +16,7 @@ from common.money import plain
 from common.reason_codes import Code
 from signals import services
 from signals.alert_reading import AlertOrder
+from signals.alert_rules import entry_symbol_error
 from signals.alert_sequence import late_entry, lock_alert_order, opened_later, record_order
 from signals.draft import SignalDraft
 from signals.errors import FieldError, InvalidSignalError, field_errors
@@ -45,12 +48,19 @@ class Outcome:
     @property
     def main(self) -> Signal | None:
         """The signal that represents the alert: the one that opens, else the first that closes."""
-        opening = (signal for signal in self.signals if signal.action == Action.OPEN)
-        return next(opening, None) or next(iter(self.signals), None)
+        return main_signal(self.signals)
 
 
-def carry_out(feed: Feed, order: AlertOrder) -> Outcome:
+def main_signal(signals: Sequence[Signal]) -> Signal | None:
+    """Return the one of an alert's signals that opens, else the first that closes; None: none."""
+    opening = (signal for signal in signals if signal.action == Action.OPEN)
+    return next(opening, None) or next(iter(signals), None)
+
+
+def carry_out(feed: Feed, order: AlertOrder, *, received_at: datetime) -> Outcome:
     """Publish the signals of an alert's order: once, however often it is sent.
+
+    received_at: when it arrived; what arrived shortly before may be the same.
 
     It closes first, then opens. A late alert closes nothing that a later one opened, and opens no
     trade that a later one ended. A reversal that may not open still closes, even if no account can
@@ -61,7 +71,7 @@ def carry_out(feed: Feed, order: AlertOrder) -> Outcome:
     if wrong_feed := other_feed_error(feed, order.feed):
         raise _all_errors(feed, order, wrong_feed)
     lock_alert_order(feed, order.pair)
-    known = _received_before(feed, order)
+    known = _received_before(feed, order, received_at)
     if known and order.sent_at is not None:
         return _earlier_outcome(known)
     if order.pair:
@@ -78,20 +88,21 @@ def carry_out(feed: Feed, order: AlertOrder) -> Outcome:
             raise _all_errors(feed, order, withheld)
         raise withheld
     name = _name(order)
+    publish = partial(_published, feed, received_at=received_at)
     signals = tuple(
-        _published(feed, _closing_draft(signal, order), f"{name}:{number}")
+        publish(_closing_draft(signal, order), f"{name}:{number}")
         for number, signal in enumerate(closed, 1)
     )
     if order.opening is not None and withheld is None:
         try:
             with transaction.atomic():  # nothing stays of an entry that is refused
-                signals += (_published(feed, order.opening, f"{name}:{len(closed) + 1}"),)
+                signals += (publish(order.opening, f"{name}:{len(closed) + 1}"),)
         except InvalidInputError as error:
             if not closed:
                 raise
             withheld = error
     summary = _summary(order, closed, skipped, withheld)
-    record_order(feed, order, summary, signals)
+    record_order(feed, order, summary, signals, received_at=received_at)
     return Outcome(signals, True, order.change, summary)
 
 
@@ -153,14 +164,16 @@ def _name(order: AlertOrder) -> str:
     return name if is_identified else f"{name}:{secrets.token_hex(8)}"
 
 
-def _received_before(feed: Feed, order: AlertOrder) -> list[ReceivedAlert]:
-    """Return the equal alerts that were received before, the latest first.
+def _received_before(
+    feed: Feed, order: AlertOrder, received_at: datetime
+) -> list[ReceivedAlert]:
+    """Return the equal alerts that were carried out before, the latest first.
 
-    Without a time and an external id, only those within REPLAY_WINDOW count.
+    Without a time and an external id, only those within REPLAY_WINDOW before this one count.
     """
     same = ReceivedAlert.objects.filter(feed=feed, key=order.key)
     if order.sent_at is None and not order.external_id:
-        same = same.filter(received_at__gt=datetime.now(UTC) - REPLAY_WINDOW)
+        same = same.filter(received_at__gt=received_at - REPLAY_WINDOW)
     return list(same.order_by("-id"))
 
 
@@ -218,16 +231,20 @@ def _closed_before(open_now: list[OpenSignal]) -> set[int]:
 def _withheld(feed: Feed, order: AlertOrder) -> FillcastError | None:
     """Return why an order must not open its trade, as far as that is known beforehand."""
     late = late_entry(feed, order.opening) if order.opening else order.opening_error
-    return late or _unlisted(feed, order)
+    return late or entry_symbol_error(feed, order.opening) or _unlisted(feed, order)
 
 
 def _closing_draft(signal: OpenSignal, order: AlertOrder) -> SignalDraft:
     return replace(order.closing, refers_to=signal.id, close_fraction=order.fraction)
 
 
-def _published(feed: Feed, draft: SignalDraft, external_id: str) -> Signal:
+def _published(
+    feed: Feed, draft: SignalDraft, external_id: str, *, received_at: datetime
+) -> Signal:
     draft = replace(draft, external_id=external_id)
-    signal, is_new = save_draft(feed, draft, origin=Origin.ALERT, by=feed.owner)
+    signal, is_new = save_draft(
+        feed, draft, origin=Origin.ALERT, by=feed.owner, received_at=received_at
+    )
     if not services.publish(signal.pk, by=feed.owner) or not is_new:
         detail = f"This alert was carried out before, as {signal.number}; nothing was done now."
         raise ConflictError(Code.DUPLICATE_SIGNAL, detail)

@@ -7,6 +7,7 @@ later levels. All functions need the caller's transaction, and `lock_alert_order
 
 import zlib
 from collections.abc import Iterable
+from datetime import datetime
 
 from common.errors import ConflictError
 from common.reason_codes import Code
@@ -56,13 +57,25 @@ def _key(feed: Feed, symbol: str) -> int:
     A base that may be sent without its currency has one lock for all its pairs: which of them an
     alert is about may depend on an alert that is still being processed.
     """
-    name = symbol if needs_currency(symbol) else symbol.partition("/")[0]
-    return zlib.crc32(f"{feed.pk} {name}".encode()) - 2**31
+    return zlib.crc32(f"{feed.pk} {sequence_symbol(symbol)}".encode()) - 2**31
 
 
-def record_order(feed: Feed, order: AlertOrder, summary: str, signals: Iterable[Signal]) -> None:
+def sequence_symbol(symbol: str) -> str:
+    """Return the name under which alerts about a symbol wait for each other; '' for all symbols."""
+    return symbol if needs_currency(symbol) else symbol.partition("/")[0]
+
+
+def record_order(
+    feed: Feed,
+    order: AlertOrder,
+    summary: str,
+    signals: Iterable[Signal],
+    *,
+    received_at: datetime,
+) -> None:
     """Store an order that was carried out, and which earlier trades it ended."""
     _store(
+        received_at=received_at,
         feed=feed,
         key=order.key,
         pair=order.pair,
@@ -74,10 +87,13 @@ def record_order(feed: Feed, order: AlertOrder, summary: str, signals: Iterable[
     )
 
 
-def record_signal(feed: Feed, signal: Signal, draft: SignalDraft) -> None:
+def record_signal(
+    feed: Feed, signal: Signal, draft: SignalDraft, *, received_at: datetime
+) -> None:
     """Store an alert that is a signal, if it has the time at which it was sent."""
     if draft.sent_at is not None:
         _store(
+            received_at=received_at,
             feed=feed,
             key=signal.content_hash,
             pair=signal.currency_pair,

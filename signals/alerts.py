@@ -1,31 +1,48 @@
-"""The entry point for alerts: TradingView and others that post JSON, with a token in the URL."""
+"""The door for alerts: TradingView and others post them, with a token in the URL.
 
-import dataclasses
+An alert is read and stored in the inbox (`IncomingAlert`); a worker publishes it
+(`signals/alert_publishing.py`). What cannot be read, or may not be sent, is refused at once, and
+stored as refused, so that the provider sees it. docs/adr/0039.
+"""
+
 import hmac
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 
+from django.conf import settings
 from django.db import transaction
 
-from common.clocks import market_now
-from common.errors import FillcastError, InvalidInputError, NotAllowedError
+from common.clocks import machine_seconds_until, market_now
+from common.errors import ConflictError, FillcastError, InvalidInputError, NotAllowedError
 from common.reason_codes import Code
-from signals import services
-from signals.alert_orders import Outcome, carry_out
-from signals.alert_reading import AlertOrder, AlertSignal, ambiguous, only_feed, read_alert
-from signals.alert_sequence import lock_alert_order, record_signal, require_in_order
+from signals.alert_reading import AlertOrder, AlertSignal, only_feed, read_alert
+from signals.alert_rules import entry_symbol_error, require_source
+from signals.alert_sequence import sequence_symbol
 from signals.draft import SignalDraft
 from signals.errors import FieldError, InvalidSignalError, field_errors
 from signals.feeds import signature_of, token_for
-from signals.ingest import REPLAY_WINDOW, referred_pair, save_draft, with_feed_errors
-from signals.locks import candidates_shared
-from signals.models import Action, Feed, FeedToken, Origin
-from signals.open_signals import last_is_unended
+from signals.ingest import REPLAY_WINDOW, referred_pair, with_feed_errors
+from signals.models import (
+    Action,
+    AlertSource,
+    AlertState,
+    Feed,
+    FeedToken,
+    IncomingAlert,
+    OrderType,
+    Origin,
+    Refusal,
+)
 from signals.rate import seconds_to_wait
 from signals.signing import open_signing_key
 from signals.strict_json import MAX_BYTES
-from signals.symbol_completion import resolve_pair
-from users.tenancy import for_all_tenants, on_behalf_of
+from users.tenancy import act_as, for_all_tenants, on_behalf_of
 
-ALERTS_PER_MINUTE = 120  # of one feed
+# How long an alert that closes or changes trades waits for a worker. Entries wait less.
+EXIT_PATIENCE = timedelta(hours=1)
+# Refused alerts of a feed are stored at most that often, and only their beginning: whoever has an
+# address must not fill the database with what is refused anyway.
+REFUSALS_PER_MINUTE, REFUSED_BODY_BYTES = 20, 2_000
 
 
 class RateLimitedError(FillcastError):
@@ -36,92 +53,219 @@ class RateLimitedError(FillcastError):
         self.retry_after = retry_after
 
 
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What the door did with an alert.
+
+    alert: its row; None: refused, and not stored since many were. error: why it was refused; None:
+    it waits for a worker, or it was stored before.
+    """
+
+    alert: IncomingAlert | None
+    error: FillcastError | None = None
+
+
 @transaction.atomic
-def receive_alert(*, feed_slug: str, secret: str, body: bytes, signature: str = "") -> Outcome:
-    """Carry out an alert at once; return its outcome.
+def receive_alert(
+    *, feed_slug: str, secret: str, body: bytes, signature: str = "", address: str = ""
+) -> Receipt:
+    """Store an alert that was posted with a token, as waiting or as refused.
 
-    A repeated alert is recognised: a strategy's order by `AlertOrder.key`, a signal by its external
-    id, else by its contents within REPLAY_WINDOW. An alert that arrives after one that was sent
-    later is checked against it (`alert_sequence`). signature: X-Fillcast-Signature, for tokens that
-    require it.
-
-    Raises InvalidInputError (BODY_TOO_LARGE, FEED_UNKNOWN, ALERT_TOO_OLD, and as `read_alert` and
-    `save_draft` do), NotAllowedError FEED_NOT_APPROVED, PERMISSION_DENIED (signature),
-    RateLimitedError, ConflictError (ALERT_OUT_OF_ORDER, DUPLICATE_SIGNAL, and as `publish` does).
-    Then nothing is written.
+    signature: X-Fillcast-Signature, for tokens that require it. address: the sender's.
+    The receipt's error is of any kind that `accept_alert` refuses with, or NotAllowedError
+    ALERT_SOURCE_NOT_ALLOWED, PERMISSION_DENIED (signature).
+    Raises InvalidInputError BODY_TOO_LARGE, FEED_UNKNOWN; then nothing is stored.
     """
     if len(body) > MAX_BYTES:
         raise InvalidInputError(Code.BODY_TOO_LARGE)
     with for_all_tenants():
         token = token_for(feed_slug, secret)
-    token.signing_key = open_signing_key(token.signing_key, secret, token.prefix)
-    _verify_signature(token, body, signature)  # first: unsigned alerts must not use up the limit
-    if wait := seconds_to_wait(f"alerts:{token.feed_id}", limit=ALERTS_PER_MINUTE):
-        raise RateLimitedError(wait)
-    if not token.feed.is_approved:
-        raise NotAllowedError(Code.FEED_NOT_APPROVED)
-    with on_behalf_of(token.feed.owner):
-        with with_feed_errors(lambda _: token.feed, Origin.ALERT):
-            alert = read_alert(body)
-            _verify_time(alert, token)
-        if isinstance(alert, AlertOrder):
-            return carry_out(token.feed, alert)
-        return _save_and_publish(token.feed, alert)
+    signing_key = open_signing_key(token.signing_key, secret, token.prefix)
+    try:
+        require_source(token.feed, address)
+        _verify_signature(token.feed, signing_key, body, signature)
+    except NotAllowedError as error:  # must not use up the limit of the others
+        with on_behalf_of(token.feed.owner):
+            return _refused(token.feed, body, error, token=token, address=address)
+    return accept_alert(
+        token.feed, body, token=token, address=address, is_signed=bool(signing_key)
+    )
 
 
-def _save_and_publish(feed: Feed, alert: AlertSignal) -> Outcome:
-    draft = alert.draft
-    opens = draft.action == Action.OPEN
-    if draft.sent_at is None:  # the time of sending is not known: there is no order to keep
-        candidates_shared(feed.pk)
-    else:
-        lock_alert_order(feed, draft.pair if opens else referred_pair(feed, draft))
-    if opens:  # a MODIFY or CLOSE has the pair of the signal that it refers to
-        draft = dataclasses.replace(draft, pair=_resolved(feed, draft))
-    if alert.opposite and last_is_unended(feed.pk, draft.pair, alert.opposite):
-        known = draft.external_id and feed.signals.filter(external_id=draft.external_id).exists()
-        if not known and draft.direction:
-            errors = field_errors(ambiguous(draft.direction))
-            with with_feed_errors(lambda _: feed, Origin.ALERT):
-                raise InvalidSignalError(errors, (only_feed(draft.feed),))
-    signal, created = save_draft(feed, draft, origin=Origin.ALERT, by=feed.owner)
-    if not signal.is_published and signal.cancelled_at is None:
-        require_in_order(feed, signal, draft)
-        services.publish(signal.pk, by=feed.owner)
-        record_signal(feed, signal, draft)
-        signal.refresh_from_db()
-    return Outcome((signal,), created)
+def accept_alert(
+    feed: Feed,
+    body: bytes,
+    *,
+    source: AlertSource = AlertSource.WEBHOOK,
+    source_key: str = "",
+    token: FeedToken | None = None,
+    address: str = "",
+    is_signed: bool = False,
+) -> Receipt:
+    """Store an alert whose sender is known: for all doors. Needs no transaction.
 
-
-def _resolved(feed: Feed, draft: SignalDraft) -> str:
-    """Return the pair of an alert's symbol. Raises InvalidSignalError with all of its errors."""
-    with with_feed_errors(lambda _: feed, Origin.ALERT):
+    source_key: what the source calls the message; a second one with the same key is the first.
+    The receipt's error is RateLimitedError, NotAllowedError FEED_NOT_APPROVED, or InvalidInputError
+    with all faults of its text, as `read_alert` has them, ALERT_TOO_OLD,
+    ALERT_SYMBOL_NOT_ALLOWED.
+    """
+    sent: dict[str, object] = {"token": token, "address": address or None}
+    with on_behalf_of(feed.owner):
+        if source_key and (known := _by_source(feed, source, source_key)):
+            return Receipt(known)
+        sent |= {"source": source, "source_key": source_key}
+        if wait := seconds_to_wait(f"alerts:{feed.pk}", limit=feed.alerts_per_minute):
+            return _refused(feed, body, RateLimitedError(wait), **sent)
         try:
-            return resolve_pair(feed, draft.pair, field=draft.symbol_field)
-        except InvalidInputError as error:
-            raise InvalidSignalError(field_errors(error), (draft,)) from error
+            alert = _read(feed, body, is_signed)
+        except FillcastError as error:
+            return _refused(feed, body, error, **sent)
+        waiting = IncomingAlert(feed=feed, body=body, **_waiting(feed, alert), **sent)
+        IncomingAlert.objects.bulk_create([waiting], ignore_conflicts=bool(source_key))
+        if source_key:  # two processes may receive the same message
+            return Receipt(_by_source(feed, source, source_key))
+        return Receipt(waiting)
 
 
-def _verify_signature(token: FeedToken, body: bytes, signature: str) -> None:
-    if not token.signing_key:
+@transaction.atomic
+def alert_sent_with(*, feed_slug: str, secret: str, alert_id: int) -> IncomingAlert:
+    """Return an alert that was posted with this token; the transaction then acts for the feed's
+    owner. Raises InvalidInputError FEED_UNKNOWN, IncomingAlert.DoesNotExist."""
+    with for_all_tenants():
+        token = token_for(feed_slug, secret)
+    act_as(token.feed.owner)
+    return IncomingAlert.objects.get(pk=alert_id, feed_id=token.feed_id, token_id=token.pk)
+
+
+def _by_source(feed: Feed, source: AlertSource, key: str) -> IncomingAlert | None:
+    return IncomingAlert.objects.filter(feed=feed, source=source, source_key=key).first()
+
+
+def _refused(feed: Feed, body: bytes, error: FillcastError, **sent: object) -> Receipt:
+    """Store a refused alert, unless many of the feed were refused in this minute."""
+    if seconds_to_wait(f"refused-alerts:{feed.pk}", limit=REFUSALS_PER_MINUTE):
+        return Receipt(None, error)
+    refused = IncomingAlert(
+        feed=feed,
+        body=body[:REFUSED_BODY_BYTES],
+        state=AlertState.REFUSED,
+        settled_at=datetime.now(UTC),
+        **refusal_values(error),
+        **sent,
+    )
+    refused.save(force_insert=True)
+    return Receipt(refused, error)
+
+
+def refusal_values(error: FillcastError) -> dict[str, object]:
+    """Return the columns that hold why an alert was refused; `refusal_of` reads them."""
+    kinds: tuple[tuple[type[FillcastError], Refusal], ...] = (
+        (ConflictError, Refusal.CONFLICT),
+        (NotAllowedError, Refusal.NOT_ALLOWED),
+        (RateLimitedError, Refusal.THROTTLED),
+    )
+    errors = field_errors(error) if isinstance(error, InvalidInputError) else ()
+    return {
+        "refusal": next((kind for of, kind in kinds if isinstance(error, of)), Refusal.INVALID),
+        "code": str(error.code),
+        "detail": _storable(error.detail),
+        "errors": [
+            {"code": str(one.code), "field": _storable(one.field), "detail": _storable(one.detail)}
+            for one in errors
+        ],
+    }
+
+
+def _storable(text: str) -> str:
+    """Replace what PostgreSQL does not store: a refused text may contain anything."""
+    return text.encode("utf-8", "replace").decode().replace("\x00", "�")[:2_000]
+
+
+def refusal_of(alert: IncomingAlert) -> FillcastError:
+    """Return the error with which a stored alert was refused, or for which it is too old."""
+    code = Code(alert.code)
+    if alert.refusal == Refusal.CONFLICT:
+        return ConflictError(code, alert.detail)
+    if alert.refusal == Refusal.NOT_ALLOWED:
+        return NotAllowedError(code, alert.detail)
+    if alert.refusal == Refusal.THROTTLED:
+        return FillcastError(code, alert.detail)
+    if not alert.errors:
+        return InvalidInputError(code, alert.detail)
+    return InvalidSignalError(
+        [FieldError(Code(one["code"]), one["field"], one["detail"]) for one in alert.errors]
+    )
+
+
+def _read(feed: Feed, body: bytes, is_signed: bool) -> AlertSignal | AlertOrder:
+    """Return an alert that may wait for a worker. Raises FillcastError with all of its faults."""
+    if not feed.is_approved:
+        raise NotAllowedError(Code.FEED_NOT_APPROVED)
+    with with_feed_errors(lambda _: feed, Origin.ALERT):
+        alert = read_alert(body)
+        _verify_time(alert, is_signed)
+        opens = alert.draft if isinstance(alert, AlertSignal) else alert.opening
+        closes = isinstance(alert, AlertOrder) and alert.closes
+        error = None if closes else entry_symbol_error(feed, opens)
+        if error is not None:
+            raise InvalidSignalError(field_errors(error), (opens,) if opens else ())
+    return alert
+
+
+def _waiting(feed: Feed, alert: AlertSignal | AlertOrder) -> dict[str, object]:
+    """Return the columns that decide how an alert waits: behind which others, and until when."""
+    now = datetime.now(UTC)
+    if isinstance(alert, AlertOrder):
+        opens, symbol, closes = alert.opening, alert.pair, alert.closes
+    else:
+        opens = alert.draft if alert.draft.action == Action.OPEN else None
+        symbol, closes = _symbol_of(feed, alert.draft), opens is None
+    entry_until = now + _patience(opens) if opens is not None else None
+    return {
+        "symbol": sequence_symbol(symbol),
+        "entry_until": entry_until,
+        "expires_at": now + EXIT_PATIENCE if closes or entry_until is None else entry_until,
+    }
+
+
+def _patience(opening: SignalDraft) -> timedelta:
+    """Return how long an entry may wait: at the market as long as any market entry."""
+    if opening.order_type != OrderType.MARKET:
+        return REPLAY_WINDOW
+    most = market_now() + timedelta(seconds=settings.FILLCAST_MARKET_ENTRY_MAX_AGE_SECONDS)
+    return timedelta(seconds=machine_seconds_until(most))
+
+
+def _symbol_of(feed: Feed, draft: SignalDraft) -> str:
+    """Return the symbol of a signal; empty if it names a signal that may still wait itself."""
+    if draft.after_signal_external_id or draft.close_when_signal_external_id:
+        return ""
+    return draft.pair if draft.action == Action.OPEN else referred_pair(feed, draft)
+
+
+def _verify_signature(feed: Feed, signing_key: str, body: bytes, signature: str) -> None:
+    if not signing_key:
+        if feed.alerts_signed_only:
+            detail = "The feed accepts only signed alerts: use an address with a signing key."
+            raise NotAllowedError(Code.PERMISSION_DENIED, detail)
         return
-    expected = signature_of(token.signing_key, body)
+    expected = signature_of(signing_key, body)
     if not hmac.compare_digest(expected.encode(), signature.encode()):
         detail = "X-Fillcast-Signature is not the HMAC-SHA256 of this body under the token's key."
         raise NotAllowedError(Code.PERMISSION_DENIED, detail)
 
 
-def _verify_time(alert: AlertSignal | AlertOrder, token: FeedToken) -> None:
+def _verify_time(alert: AlertSignal | AlertOrder, is_signed: bool) -> None:
     """Raise InvalidSignalError for an alert that could be replayed: too old, or without a time."""
     if isinstance(alert, AlertOrder):
         sent_at, has_external_id = alert.sent_at, False
         opening = alert.opening or only_feed(alert.feed)
-        drafts = (dataclasses.replace(opening, feed=alert.feed),)
+        drafts = (replace(opening, feed=alert.feed),)
     else:
         sent_at, has_external_id = alert.draft.sent_at, bool(alert.draft.external_id)
         drafts = (alert.draft,)
     if sent_at is None:
-        if token.signing_key and not has_external_id:
+        if is_signed and not has_external_id:
             detail = "A signed alert needs its time or an external_id, so that it works only once."
             raise InvalidSignalError([FieldError(Code.FIELD_REQUIRED, "time", detail)], drafts)
         return

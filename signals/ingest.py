@@ -10,7 +10,7 @@ from uuid import UUID
 from django.conf import settings
 from django.db import IntegrityError, transaction
 
-from common.clocks import market_now
+from common.clocks import market_at, market_now
 from common.errors import ConflictError, InvalidInputError, NotAllowedError, raise_all
 from common.permissions import Right, require
 from common.reason_codes import Code
@@ -70,13 +70,15 @@ def save_draft(
     origin: Origin,
     by: User | None,
     oco_group: UUID | None = None,
+    received_at: datetime | None = None,
 ) -> tuple[Signal, bool]:
     """Store a draft as a signal of `feed`; return the signal and whether it is new.
 
     The same external id with the same contents returns the existing signal, even if two processes
     store it at once. An alert without external id is recognised by its contents for REPLAY_WINDOW.
     Its approval follows the feed's. Call `candidates_shared` before if you also publish it.
-    oco_group: of a leg of an OCO pair, which `oco.py` stores.
+    oco_group: of a leg of an OCO pair, which `oco.py` stores. received_at: when it arrived, if it
+    waited since; valid_for and REPLAY_WINDOW count from then.
 
     Raises ConflictError DUPLICATE_SIGNAL, InvalidInputError FEED_UNKNOWN, FIELD_INVALID,
     REFERENCE_REQUIRED, SIGNAL_ENDED, ALERT_TOO_OLD, SYMBOL_UNKNOWN, SYMBOL_NOT_LISTED,
@@ -87,9 +89,11 @@ def save_draft(
     digest = draft.digest(with_time=not draft.external_id)
     with transaction.atomic():
         feed = feed_shared(feed.pk)  # read again: its approval may have been withdrawn
-        if _feed_error(feed, draft) is None and (known := _existing(feed, draft, digest, origin)):
+        if _feed_error(feed, draft) is None and (
+            known := _existing(feed, draft, digest, origin, received_at)
+        ):
             return known, False
-        values = _values(feed, draft, origin)
+        values = _values(feed, draft, origin, received_at=received_at)
         try:
             with transaction.atomic():
                 signal = Signal.objects.create(
@@ -197,7 +201,9 @@ def other_feed_error(feed: Feed, named: str) -> InvalidInputError | None:
     return None
 
 
-def _existing(feed: Feed, draft: SignalDraft, digest: str, origin: Origin) -> Signal | None:
+def _existing(
+    feed: Feed, draft: SignalDraft, digest: str, origin: Origin, received_at: datetime | None
+) -> Signal | None:
     if draft.external_id:
         known = _by_external_id(feed, draft)
         return _same_or_conflict(known, digest) if known else None
@@ -209,7 +215,7 @@ def _existing(feed: Feed, draft: SignalDraft, digest: str, origin: Origin) -> Si
         feed=feed,
         external_id__isnull=True,
         content_hash=digest,
-        created_at__gt=datetime.now(UTC) - REPLAY_WINDOW,
+        created_at__gt=(received_at or datetime.now(UTC)) - REPLAY_WINDOW,
     )
     known = same.order_by("-id").first()
     return None if known and draft.sent_at is None and _is_superseded(known) else known
@@ -304,12 +310,18 @@ def _valid_until(draft: SignalDraft, origin: Origin, now: datetime) -> datetime 
 
 
 def _values(
-    feed: Feed, draft: SignalDraft, origin: Origin, *, failed: Collection[str] = ()
+    feed: Feed,
+    draft: SignalDraft,
+    origin: Origin,
+    *,
+    failed: Collection[str] = (),
+    received_at: datetime | None = None,
 ) -> dict[str, Any]:
     """Return the columns of a signal. Raises InvalidSignalError with all reasons why it cannot be
     stored now.
 
     failed: fields that could not be read; the draft is then only checked for further errors.
+    received_at: when it arrived; None: now.
     """
     errors = list[FieldError]()
 
@@ -323,7 +335,7 @@ def _values(
     if (wrong_feed := _feed_error(feed, draft)) is not None:
         errors.extend(field_errors(wrong_feed))
     now = market_now()
-    valid_until = _valid_until(draft, origin, now)
+    valid_until = _valid_until(draft, origin, market_at(received_at) if received_at else now)
     errors += _end_errors(draft, origin, now, failed)
     is_open = draft.action == Action.OPEN
     names_another = draft.refers_to is not None or draft.refers_to_external_id

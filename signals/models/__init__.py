@@ -1,5 +1,6 @@
 """Feeds, alert tokens and signals, with their invariants as database constraints."""
 
+from signals.models.alerts import AlertSource, AlertState, IncomingAlert, Refusal
 from signals.models.choices import (
     AT_MARKET_FROM_STOP,
     ATR_CHOICES,
@@ -22,8 +23,10 @@ from signals.models.choices import (
     exit_condition_text,
 )
 from signals.models.feeds import (
+    DEFAULT_ALERTS_PER_MINUTE,
     DEFAULT_LEVEL_DEVIATION,
     DEFAULT_PRICE_DEVIATION,
+    MAX_ALERTS_PER_MINUTE,
     Feed,
     FeedToken,
     ReceivedAlert,
@@ -44,11 +47,13 @@ __all__ = [
     "ATR_MINUTES",
     "AT_MARKET_FROM_STOP",
     "CONDITION_FIELDS",
+    "DEFAULT_ALERTS_PER_MINUTE",
     "DEFAULT_ATR_MINUTES",
     "DEFAULT_LEVEL_DEVIATION",
     "DEFAULT_PRICE_DEVIATION",
     "EXIT_CONDITION_FIELDS",
     "LIMITED",
+    "MAX_ALERTS_PER_MINUTE",
     "MAX_TERMS",
     "MAX_TEXT",
     "TRAIL_FIELDS",
@@ -56,12 +61,15 @@ __all__ = [
     "TRIGGERED",
     "Action",
     "AfterState",
+    "AlertSource",
+    "AlertState",
     "Approval",
     "ApprovalRequest",
     "Direction",
     "Feed",
     "FeedTerms",
     "FeedToken",
+    "IncomingAlert",
     "OrderType",
     "Origin",
     "ReceivedAlert",
@@ -69,6 +77,7 @@ __all__ = [
     "RecordHead",
     "RecordLink",
     "RecordStatus",
+    "Refusal",
     "RequestOutcome",
     "RiskCategory",
     "SavedDraft",

@@ -14,6 +14,7 @@ from common.row_faults import FieldConstraints
 # A misplaced point is a factor of ten, which is 900 %.
 DEFAULT_PRICE_DEVIATION = Decimal(50)
 DEFAULT_LEVEL_DEVIATION = Decimal(400)
+DEFAULT_ALERTS_PER_MINUTE, MAX_ALERTS_PER_MINUTE = 120, 6_000
 
 
 class Feed(FieldConstraints, models.Model):
@@ -61,6 +62,26 @@ class Feed(FieldConstraints, models.Model):
         db_default=False,
         help_text="Its record has a page that needs no sign-in, as long as the feed is public.",
     )
+    alerts_per_minute = models.PositiveIntegerField(
+        default=DEFAULT_ALERTS_PER_MINUTE,
+        db_default=DEFAULT_ALERTS_PER_MINUTE,
+        help_text="How many alerts its addresses accept each minute.",
+    )
+    alert_symbols = ArrayField(
+        models.CharField(max_length=20), blank=True, default=list, db_default=[],
+        help_text="Pairs in which alerts may open trades, such as EUR/USD. Empty: all. Alerts that"
+        " close are accepted whatever is listed.",
+    )  # fmt: skip
+    alert_sources = ArrayField(
+        models.CharField(max_length=43), blank=True, default=list, db_default=[],
+        help_text="Network addresses from which alerts are accepted, such as 203.0.113.0/24;"
+        " tradingview stands for those that TradingView publishes. Empty: all.",
+    )  # fmt: skip
+    alerts_signed_only = models.BooleanField(
+        default=False,
+        db_default=False,
+        help_text="Only addresses whose alerts must be signed are accepted.",
+    )
     archived_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
 
@@ -72,6 +93,14 @@ class Feed(FieldConstraints, models.Model):
     class Meta:
         ordering = ("name",)
         constraints = [
+            models.CheckConstraint(
+                condition=Q(alerts_per_minute__gte=1)
+                & Q(alerts_per_minute__lte=MAX_ALERTS_PER_MINUTE),
+                name="feed_alerts_per_minute",
+                violation_error_message=(
+                    f"Alerts per minute are from 1 to {MAX_ALERTS_PER_MINUTE:,}."
+                ),
+            ),
             models.CheckConstraint(
                 condition=(
                     Q(max_price_deviation_percent__isnull=True)

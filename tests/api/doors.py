@@ -21,6 +21,7 @@ from signals.field_table import BY_NAME, FIELDS, Door, names_of
 from signals.forms import SignalForm
 from signals.ingest import save_draft
 from signals.models import Action, Feed, Origin, Signal
+from tests.alert_inbox import answer_of
 from tests.api.factories import World
 
 Sent = Mapping[str, Any]
@@ -101,7 +102,8 @@ def alert(_: World, feed: Feed, sent: Sent) -> Faults:
     cache.clear()
     _token, secret = create_feed_token(feed)
     path = f"/hooks/tradingview/{feed.slug}/{secret}/"
-    return _answered(Client().post(path, json.dumps(sent), content_type="application/json"))
+    response = Client().post(path, json.dumps(sent), content_type="application/json")
+    return _answered(answer_of(response))
 
 
 def plain_alert(world: World, feed: Feed, sent: Sent) -> Faults:

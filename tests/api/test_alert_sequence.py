@@ -21,6 +21,7 @@ from signals.alert_orders import MAX_CLOSED_AGAIN
 from signals.feeds import create_feed_token
 from signals.models import Direction, Feed, ReceivedAlert, Signal
 from signals.open_signals import open_signals
+from tests.alert_inbox import answer_of
 from tests.api.conftest import AsWeb
 from tests.api.factories import World
 from tests.api.test_problems import problem
@@ -43,7 +44,8 @@ class AlertEndpoint:
         client: Any = Client(enforce_csrf_checks=True)
         data = json.dumps(fields).encode()
         with self._as_web():
-            return client.post(self.path, data, content_type="application/json")
+            response = client.post(self.path, data, content_type="application/json")
+        return answer_of(response)
 
     def accept(self, **fields: Any) -> dict[str, Any]:
         """Post an alert that must not be refused; return the body of the response."""

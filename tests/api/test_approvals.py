@@ -17,6 +17,7 @@ from execution.audit.counters import audit
 from execution.models import Order
 from signals.feeds import create_feed_token
 from signals.models import Approval, Feed, Signal
+from tests.alert_inbox import answer_of
 from tests.api.conftest import AsWeb
 from tests.api.factories import World
 from tests.api.test_problems import problem
@@ -208,7 +209,7 @@ def publish_by_alert(accounts: Accounts) -> int:
     response = Client().post(
         path, body, content_type="text/plain", headers={"X-Fillcast-Signature": header}
     )
-    return response.status_code
+    return int(answer_of(response).status_code)
 
 
 def publish_by_command(accounts: Accounts) -> int:

@@ -15,6 +15,7 @@ from django.test import Client
 from common.sql import rows
 from positions.models import ExecutionPosition
 from signals.models import Signal
+from tests.alert_inbox import answer_of
 from tests.api.conftest import AsWeb
 from tests.api.factories import World
 from tests.api.test_alert_sequence import AlertEndpoint, exits, strategy
@@ -49,7 +50,7 @@ class PostedAlert:
 
     def _run(self, path: str, body: str) -> None:
         try:
-            response = Client().post(path, body, content_type="text/plain")
+            response = answer_of(Client().post(path, body, content_type="text/plain"))
             self.status, self.body = response.status_code, response.json()
         finally:
             connection.close()

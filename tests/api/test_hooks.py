@@ -11,6 +11,7 @@ from signals.feeds import create_feed_token, signature_of
 from signals.models import Feed, Signal
 from tests.api.conftest import AsWeb
 from tests.api.factories import World
+from tests.alert_inbox import answer_of
 from tests.api.test_problems import problem
 
 ALERT = {"symbol": "FX:EURUSD", "direction": "buy", "sl": "1.08"}
@@ -22,7 +23,7 @@ def endpoint(world: World) -> str:
     return f"/hooks/tradingview/{world.public.slug}/{secret}/"
 
 
-def post(
+def posted(
     path: str, body: Any = None, content_type: str = "application/json", **headers: str
 ) -> Any:
     data = body if isinstance(body, bytes) else json.dumps(body or ALERT).encode()
@@ -30,12 +31,20 @@ def post(
     return client.post(path, data, content_type=content_type, **headers)
 
 
+def post(*sent: Any, **headers: str) -> Any:
+    """Post an alert and publish it, as a worker does; return the answer of the whole."""
+    return answer_of(posted(*sent, **headers))
+
+
 def test_tradingview_posts_json_or_text(world: World, endpoint: str, as_web: AsWeb) -> None:
     with as_web():
-        first = post(endpoint)
-        again = post(endpoint, content_type="text/plain; charset=utf-8")
+        answers = [
+            posted(endpoint), posted(endpoint, content_type="text/plain; charset=utf-8")
+        ]
+    first, again = map(answer_of, answers)
     assert (first.status_code, again.status_code) == (201, 200)
-    assert first.json() | {"is_new": False} == again.json()
+    assert again.json()["is_new"] is False
+    assert again.json()["signals"] == first.json()["signals"]
     signal = Signal.objects.get(pk=first.json()["id"])
     assert signal.is_published
     assert signal.orders.count() == first.json()["candidates"] == 1
@@ -56,7 +65,7 @@ def test_wrong_addresses_get_identical_responses(
     secret = endpoint.split("/")[-2]
     with as_web():
         bodies = [
-            problem(post(path), 404, "FEED_UNKNOWN") | {"request_id": ""}
+            problem(posted(path), 404, "FEED_UNKNOWN") | {"request_id": ""}
             for path in (
                 "/hooks/tradingview/majors/wrong/",
                 f"/hooks/tradingview/newcomer/{secret}/",
@@ -76,11 +85,11 @@ def test_unapproved_feed_and_malformed_bodies_are_refused(
     _, secret = create_feed_token(newcomer)
     before = Signal.objects.count()
     with as_web():
-        problem(post(f"/hooks/tradingview/newcomer/{secret}/"), 403, "FEED_NOT_APPROVED")
-        problem(post(endpoint, b"x" * 20_000), 413, "BODY_TOO_LARGE")
-        problem(post(endpoint, b"x" * 2_000_000), 413, "BODY_TOO_LARGE")
-        problem(post(endpoint, b"buy!"), 400, "BODY_NOT_JSON")
-        refused = problem(post(endpoint, ALERT | {"sl": "NaN", "x": 1}), 400, "NUMBER_MALFORMED")
+        problem(posted(f"/hooks/tradingview/newcomer/{secret}/"), 403, "FEED_NOT_APPROVED")
+        problem(posted(endpoint, b"x" * 20_000), 413, "BODY_TOO_LARGE")
+        problem(posted(endpoint, b"x" * 2_000_000), 413, "BODY_TOO_LARGE")
+        problem(posted(endpoint, b"buy!"), 400, "BODY_NOT_JSON")
+        refused = problem(posted(endpoint, ALERT | {"sl": "NaN", "x": 1}), 400, "NUMBER_MALFORMED")
     assert [error["field"] for error in refused["errors"]] == ["sl", "x"]
     assert Signal.objects.count() == before
 
@@ -90,15 +99,16 @@ def test_signed_alerts_need_their_signature(world: World, as_web: AsWeb) -> None
     path = f"/hooks/tradingview/majors/{secret}/"
     body = json.dumps(ALERT | {"external_id": "e"}).encode()
     with as_web():
-        problem(post(path, body), 403, "PERMISSION_DENIED")
-        good = post(path, body, HTTP_X_FILLCAST_SIGNATURE=signature_of(token.signing_key, body))
-    assert good.status_code == 201
+        problem(posted(path, body), 403, "PERMISSION_DENIED")
+        good = posted(path, body, HTTP_X_FILLCAST_SIGNATURE=signature_of(token.signing_key, body))
+    assert answer_of(good).status_code == 201
 
 
 def test_throttled_feed_returns_retry_after(
-    world: World, endpoint: str, monkeypatch: pytest.MonkeyPatch
+    world: World, endpoint: str
 ) -> None:
-    monkeypatch.setattr("signals.alerts.ALERTS_PER_MINUTE", 0)
+    Feed.objects.filter(pk=world.public.pk).update(alerts_per_minute=1)
+    assert posted(endpoint).status_code == 202
     response = post(endpoint)
     problem(response, 429, "THROTTLED")
     assert 1 <= int(response["Retry-After"]) <= 60

@@ -20,6 +20,7 @@ from signals.batch import Publisher, entries_of
 from signals.feeds import create_feed_token
 from signals.locks import candidates_exclusive
 from signals.models import Feed, Signal
+from tests.alert_inbox import answer_of
 from tests.api.factories import World
 
 OPEN = {"symbol": "EURUSD", "direction": "BUY", "action": "OPEN", "sl": "1.08"}
@@ -30,7 +31,8 @@ def _alert(**fields: Any) -> Callable[[Feed], int]:
     def post(feed: Feed) -> int:
         secret = create_feed_token(feed)[1]
         path = f"/hooks/tradingview/{feed.slug}/{secret}/"
-        return int(Client().post(path, json.dumps(fields), content_type="text/plain").status_code)
+        response = Client().post(path, json.dumps(fields), content_type="text/plain")
+        return int(answer_of(response).status_code)
 
     return post
 

@@ -11,6 +11,7 @@ from connections.models import ExecutionConnection, Subscription
 from connections.services import store_instruments
 from signals.feeds import create_feed_token
 from signals.models import Feed, Signal
+from tests.alert_inbox import answer_of
 from tests.api.conftest import AsWeb
 from tests.api.factories import World
 from tests.api.test_problems import problem
@@ -220,7 +221,8 @@ def test_private_feed_uses_the_lists_of_its_owners_accounts_only(world: World, f
 def alert(world: World, feed: Feed, **fields: Any) -> Any:
     _, secret = create_feed_token(feed)
     body = {"action": "OPEN", "direction": "BUY", **fields}
-    return APIClient().post(f"/hooks/tradingview/{feed.slug}/{secret}/", body, format="json")
+    path = f"/hooks/tradingview/{feed.slug}/{secret}/"
+    return answer_of(APIClient().post(path, body, format="json"))
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from execution.models import Order
 from positions.models import ExecutionPosition
 from signals.feeds import create_feed_token
 from signals.models import Feed, Signal
+from tests.alert_inbox import answer_of
 from tests.connections import make
 from tests.execution import factories
 from tests.execution.submission.test_listed_symbols import INDEX
@@ -40,7 +41,8 @@ class Door:
 
     def send(self, **fields: Any) -> dict[str, Any]:
         body = {"ticker": "DAX/EUR", "timenow": market_now().isoformat(), **fields}
-        answer = Client().post(self.path, json.dumps(body), content_type="text/plain")
+        response = Client().post(self.path, json.dumps(body), content_type="text/plain")
+        answer = answer_of(response)
         assert answer.status_code in (200, 201), answer.content
         return dict(answer.json())
 

@@ -21,6 +21,7 @@ from connections.models import ExecutionConnection, Instrument, Subscription, Tr
 from execution.models import Order
 from signals.feeds import create_feed_token
 from signals.models import Feed, ReceivedAlert, Signal
+from tests.alert_inbox import answer_of
 from tests.execution import factories
 from tests.execution.trading_process import running
 from tests.execution.trading_process import wait_until as engine_until
@@ -78,7 +79,7 @@ class Door:
 
     def send(self, body: bytes, kind: str = "application/json") -> dict[str, Any]:
         client: Any = Client(enforce_csrf_checks=True)
-        answer = client.post(self.path, body, content_type=kind)
+        answer = answer_of(client.post(self.path, body, content_type=kind))
         return {"status": answer.status_code, **answer.json()}
 
 

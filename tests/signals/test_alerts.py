@@ -18,6 +18,7 @@ from signals.ingest import REPLAY_WINDOW
 from signals.models import Feed, FeedToken, Origin, ReceivedAlert, Signal
 from signals.rate import forget_failures
 from signals.signing import open_signing_key
+from tests.alert_inbox import deliver
 from tests.signals.charting import Chart, fill_in, templates
 
 ALERT = {"symbol": "OANDA:EURUSD", "direction": "buy", "open_price": "1.386", "sl": "1.38"}
@@ -39,7 +40,7 @@ def body(**changes: Any) -> bytes:
 
 
 def post(feed: Feed, secret: str, data: bytes, **more: Any) -> tuple[Signal, bool]:
-    outcome = alerts.receive_alert(feed_slug=feed.slug, secret=secret, body=data, **more)
+    outcome = deliver(feed, secret, data, **more)
     assert outcome.main is not None
     return outcome.main, outcome.is_new
 
@@ -251,7 +252,7 @@ class TestSignedToken:
 def test_alerts_per_minute_of_a_feed_are_limited(
     feed: Feed, secret: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(alerts, "ALERTS_PER_MINUTE", 2)
+    feeds.update_feed(feed.pk, by=None, alerts_per_minute=2)
     monkeypatch.setattr(time, "time", lambda: 1_700_000_010.0)  # 30 s before a full minute
     for number in range(2):
         post(feed, secret, body(external_id=str(number)))
@@ -265,9 +266,10 @@ def test_alerts_per_minute_of_a_feed_are_limited(
 
 
 def test_alerts_are_accepted_without_redis(
-    feed: Feed, secret: str, monkeypatch: pytest.MonkeyPatch, settings: Any
+    feed: Feed, secret: str, settings: Any
 ) -> None:
-    monkeypatch.setattr(alerts, "ALERTS_PER_MINUTE", 0)
+    feeds.update_feed(feed.pk, by=None, alerts_per_minute=1)
+    assert post(feed, secret, body(external_id="first"))[1]
     assert rejection(feed, secret, body()).code == Code.THROTTLED
     nowhere = {**settings.CACHES["default"], "LOCATION": "redis://127.0.0.1:1/0"}
     settings.CACHES = {"default": nowhere}
@@ -397,7 +399,7 @@ def test_sizes_are_read_in_every_format_of_platforms(feed: Feed, secret: str, si
         action="sell", prev_market_position="long", prev_market_position_size=size, contracts=size,
         market_position="flat", market_position_size="0",
     )  # fmt: skip
-    outcome = alerts.receive_alert(feed_slug=feed.slug, secret=secret, body=flat)
+    outcome = deliver(feed, secret, flat)
     assert outcome.change == "flat"
 
 
@@ -463,7 +465,7 @@ def test_tickers_of_charts_are_mapped_to_pairs(
 ) -> None:
     chart = Chart(ticker, exchange, plots={"Stop": "1", "Target": "2"})
     data = fill_in(templates()[name], chart.order("Long", "buy", "1"))
-    outcome = alerts.receive_alert(feed_slug=feed.slug, secret=secret, body=data)
+    outcome = deliver(feed, secret, data)
     assert {signal.currency_pair for signal in outcome.signals} <= {pair}
     assert bool(outcome.signals) == (name != "close")
     assert pair in outcome.summary or name == "indicator"

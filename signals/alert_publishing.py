@@ -1,0 +1,284 @@
+"""Publish the alerts of the inbox, each once, in the order in which they arrived.
+
+The row is the job: a worker locks it, publishes its signals and settles it in one transaction. If
+the worker dies, its session ends, the lock with it, and nothing is written: another worker does the
+same again. Alerts of one feed and symbol are published one after another; those of other symbols do
+not wait for them. A message in Redis only starts a worker sooner. docs/adr/0039.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+import structlog
+from django.db import DatabaseError, InterfaceError, transaction
+
+from common.clocks import machine_time
+from common.database_errors import is_database_trouble, is_transient
+from common.errors import ConflictError, FillcastError, InvalidInputError, NotAllowedError
+from common.failpoints import failpoint
+from common.reason_codes import Code
+from common.sql import Query, periodic_run, rows, run
+from events.models import EventKind
+from events.services import emit
+from signals import services
+from signals.alert_orders import Outcome, carry_out
+from signals.alert_reading import AlertOrder, AlertSignal, ambiguous, only_feed, read_alert
+from signals.alert_rules import entry_symbol_error
+from signals.alert_sequence import (
+    RETENTION_DAYS,
+    lock_alert_order,
+    record_signal,
+    require_in_order,
+)
+from signals.alerts import refusal_values
+from signals.errors import InvalidSignalError, field_errors
+from signals.ingest import referred_pair, save_draft, with_feed_errors
+from signals.locks import candidates_shared
+from signals.models import Action, AlertState, Feed, IncomingAlert, Origin
+from signals.open_signals import last_is_unended
+from signals.symbol_completion import resolve_pair
+from users.tenancy import on_behalf_of
+
+log = structlog.get_logger(__name__)
+SECONDS_AT_ONCE = 1.0  # then the worker looks at its other work
+MAX_ATTEMPTS = 5
+
+
+class NextRow(NamedTuple):
+    """The alert to publish next. is_late: too old to open a trade; is_over: too old for all."""
+
+    id: int
+    is_late: bool
+    is_over: bool
+
+
+# The oldest alert that is due and has none of its symbol before it that still waits. One that
+# another worker is publishing waits as well: its row says so until that worker commits.
+NEXT = Query(
+    NextRow,
+    """
+SELECT a.id, coalesce(a.entry_until < clock_timestamp(), false) AS is_late,
+  a.expires_at < clock_timestamp() AS is_over
+FROM signals_incomingalert a
+WHERE a.state = 'WAITING' AND a.due_at <= statement_timestamp() AND NOT EXISTS (
+  SELECT FROM signals_incomingalert b
+  WHERE b.state = 'WAITING' AND b.feed_id = a.feed_id AND b.id < a.id
+    AND (b.symbol = a.symbol OR b.symbol = '' OR a.symbol = ''))
+ORDER BY a.id LIMIT 1 FOR NO KEY UPDATE OF a SKIP LOCKED
+""",
+)
+# Each pause is twice the last one: 1, 2, 4, 8 s. Trouble of the database is not the alert's fault
+# and ends with its age only.
+POSTPONE = f"""
+UPDATE signals_incomingalert SET attempts = least(attempts + 1, 1000), code = %(code)s,
+  detail = %(detail)s,
+  due_at = clock_timestamp() + make_interval(secs => least(power(2, attempts), 30))
+WHERE id = %(id)s AND state = '{AlertState.WAITING}'
+"""
+REMOVE_OLD = f"""
+DELETE FROM signals_incomingalert WHERE id = ANY(ARRAY(
+  SELECT id FROM signals_incomingalert
+  WHERE received_at < statement_timestamp() - interval '{RETENTION_DAYS} days'
+  ORDER BY received_at LIMIT 1000 FOR UPDATE SKIP LOCKED))
+"""
+
+
+def publish_waiting(
+    *, seconds: float = SECONDS_AT_ONCE, is_ending: Callable[[], bool] = lambda: False
+) -> int:
+    """Publish waiting alerts until none is due, or for about `seconds`; return how many."""
+    end, done = machine_time() + seconds, 0
+    while not is_ending() and publish_next():
+        done += 1
+        if machine_time() >= end:
+            break
+    return done
+
+
+def remove_old_alerts() -> int:
+    """Delete up to 1,000 alerts that are older than a week; return how many."""
+    return periodic_run(REMOVE_OLD)
+
+
+def publish_next() -> bool:
+    """Publish the next waiting alert and settle it, in one transaction. False: none is due.
+
+    An alert that is refused, or too old, is settled with the reason, and its provider is notified.
+    If the database is in trouble, or our program fails, nothing is written; the alert waits, with
+    the reason, and is tried again. Raises database errors that prevent even that.
+    """
+    chosen: NextRow | None = None
+    try:
+        with transaction.atomic():
+            found = rows(NEXT)
+            if not found:
+                return False
+            (chosen,) = found
+            failpoint("alert.claimed")
+            alert = IncomingAlert.objects.select_related("feed__owner").get(pk=chosen.id)
+            _settle(alert, chosen)
+            failpoint("alert.written")
+    except (DatabaseError, InterfaceError) as error:
+        if chosen is None or not (is_transient(error) or is_database_trouble(error)):
+            if chosen is None:
+                raise
+            _set_back(chosen.id, Code.UNEXPECTED, error)
+        else:
+            _set_back(chosen.id, Code.DATABASE_BUSY, error)
+    except Exception as error:  # any: a fault of ours must not stop the other alerts
+        if chosen is None:
+            raise
+        _set_back(chosen.id, Code.UNEXPECTED, error)
+    return True
+
+
+def _set_back(alert_id: int, code: Code, error: Exception) -> None:
+    """Let an alert wait for its next attempt; refuse it after MAX_ATTEMPTS faults of ours."""
+    log.warning("alert not published", alert=alert_id, code=str(code), exc_info=error)
+    with transaction.atomic():
+        alert = (
+            IncomingAlert.objects.select_related("feed__owner")
+            .select_for_update(of=("self",), no_key=True)
+            .get(pk=alert_id)
+        )
+        if not alert.is_waiting:
+            return
+        if code == Code.UNEXPECTED and alert.attempts + 1 >= MAX_ATTEMPTS:
+            _refuse(alert, ConflictError(Code.ALERT_PROCESSING_FAILED))
+        else:
+            run(POSTPONE, {"id": alert_id, "code": str(code), "detail": code.sentence})
+
+
+def _settle(alert: IncomingAlert, chosen: NextRow) -> None:
+    try:
+        if chosen.is_over:
+            raise ConflictError(Code.ALERT_EXPIRED, _age(alert))
+        with transaction.atomic():  # nothing stays of what is refused
+            outcome = carry_out_alert(alert, is_late=chosen.is_late)
+    except FillcastError as error:
+        _refuse(alert, error)
+        return
+    _close(
+        alert,
+        AlertState.NOTHING
+        if not outcome.signals
+        else AlertState.PUBLISHED
+        if outcome.is_new
+        else AlertState.REPEATED,
+        change=outcome.change,
+        summary=outcome.summary[:300],
+        signal_ids=[signal.pk for signal in outcome.signals],
+        code="",
+        detail="",
+    )
+
+
+def _refuse(alert: IncomingAlert, error: FillcastError) -> None:
+    """Settle an alert as refused, and notify the provider: its sender was told that it waits."""
+    is_old = error.code in (Code.ALERT_EXPIRED, Code.ALERT_TOO_OLD)
+    state = AlertState.EXPIRED if is_old else AlertState.REFUSED
+    _close(alert, state, **refusal_values(error))
+    emit(
+        EventKind.ALERT_REFUSED,
+        user_id=alert.feed.owner_id,
+        payload={
+            "feed": alert.feed.slug,
+            "alert": alert.pk,
+            "state": state.value,
+            "code": str(error.code),
+            "detail": alert.detail,
+            "received": f"{alert.received_at:%Y-%m-%d %H:%M:%S} UTC",
+        },
+    )
+
+
+def _close(alert: IncomingAlert, state: AlertState, **values: object) -> None:
+    for name, value in values.items():
+        setattr(alert, name, value)
+    alert.state, alert.settled_at = state, datetime.now(UTC)
+    alert.save(update_fields=["state", "settled_at", *values])
+
+
+def _age(alert: IncomingAlert) -> str:
+    waited = int((datetime.now(UTC) - alert.received_at).total_seconds())
+    reason = f" The last attempt failed: {alert.detail}" if alert.detail else ""
+    return f"It waited {waited} s, since {alert.received_at:%H:%M:%S} UTC.{reason}"
+
+
+def carry_out_alert(alert: IncomingAlert, *, is_late: bool = False) -> Outcome:
+    """Publish what an alert says, in the caller's transaction; return the outcome.
+
+    A repeated alert is recognised: a strategy's order by `AlertOrder.key`, a signal by its external
+    id, else by its contents within REPLAY_WINDOW. An alert that arrives after one that was sent
+    later is checked against it (`alert_sequence`). is_late: it opens nothing any more.
+
+    Raises InvalidInputError (FEED_UNKNOWN, ALERT_SYMBOL_NOT_ALLOWED, and as `read_alert` and
+    `save_draft` do), NotAllowedError FEED_NOT_APPROVED, ConflictError (ALERT_EXPIRED,
+    ALERT_OUT_OF_ORDER, DUPLICATE_SIGNAL, and as `publish` does). Then the caller must roll back.
+    """
+    feed = alert.feed
+    if feed.archived_at is not None or not feed.owner.is_active:
+        raise InvalidInputError(Code.FEED_UNKNOWN, "The feed is archived, or its owner inactive.")
+    if not feed.is_approved:
+        raise NotAllowedError(Code.FEED_NOT_APPROVED)
+    with on_behalf_of(feed.owner):
+        with with_feed_errors(lambda _: feed, Origin.ALERT):
+            read = read_alert(bytes(alert.body))
+        late = ConflictError(Code.ALERT_EXPIRED, _age(alert)) if is_late else None
+        if isinstance(read, AlertOrder):
+            return _carry_out_order(alert, read, late)
+        if late is not None and read.draft.action == Action.OPEN:
+            raise late
+        return _save_and_publish(alert, read)
+
+
+def _carry_out_order(
+    alert: IncomingAlert, order: AlertOrder, late: ConflictError | None
+) -> Outcome:
+    """Carry out a strategy's order; without its entry, if that may not be opened any more."""
+    if late is not None and order.opening is not None:
+        if not order.closes:
+            raise late
+        withheld = InvalidInputError(Code.ALERT_EXPIRED, late.detail)
+        order = replace(order, opening=None, opening_error=withheld)
+    return carry_out(alert.feed, order, received_at=alert.received_at)
+
+
+def _save_and_publish(row: IncomingAlert, alert: AlertSignal) -> Outcome:
+    feed, draft = row.feed, alert.draft
+    opens = draft.action == Action.OPEN
+    if draft.sent_at is None:  # the time of sending is not known: there is no order to keep
+        candidates_shared(feed.pk)
+    else:
+        lock_alert_order(feed, draft.pair if opens else referred_pair(feed, draft))
+    if opens:  # a MODIFY or CLOSE has the pair of the signal that it refers to
+        draft = replace(draft, pair=_resolved(feed, alert))
+        if (error := entry_symbol_error(feed, draft)) is not None:
+            raise error
+    if alert.opposite and last_is_unended(feed.pk, draft.pair, alert.opposite):
+        known = draft.external_id and feed.signals.filter(external_id=draft.external_id).exists()
+        if not known and draft.direction:
+            errors = field_errors(ambiguous(draft.direction))
+            with with_feed_errors(lambda _: feed, Origin.ALERT):
+                raise InvalidSignalError(errors, (only_feed(draft.feed),))
+    signal, created = save_draft(
+        feed, draft, origin=Origin.ALERT, by=feed.owner, received_at=row.received_at
+    )
+    if not signal.is_published and signal.cancelled_at is None:
+        require_in_order(feed, signal, draft)
+        services.publish(signal.pk, by=feed.owner)
+        record_signal(feed, signal, draft, received_at=row.received_at)
+        signal.refresh_from_db()
+    return Outcome((signal,), created)
+
+
+def _resolved(feed: Feed, alert: AlertSignal) -> str:
+    """Return the pair of an alert's symbol. Raises InvalidSignalError with all of its errors."""
+    draft = alert.draft
+    with with_feed_errors(lambda _: feed, Origin.ALERT):
+        try:
+            return resolve_pair(feed, draft.pair, field=draft.symbol_field)
+        except InvalidInputError as error:
+            raise InvalidSignalError(field_errors(error), (draft,)) from error

@@ -1,0 +1,77 @@
+"""The Celery task that publishes alerts, and the bell that starts it. The inbox's rows are the jobs.
+
+A message names no row: whoever is told takes the oldest alerts that are due.
+"""
+
+import threading
+
+import structlog
+from celery import shared_task
+from django.db import transaction
+
+from common.clocks import machine_time
+from common.failpoints import failpoint
+from signals.alert_publishing import SECONDS_AT_ONCE, publish_waiting
+
+log = structlog.get_logger(__name__)
+QUEUE_DOWN_SECONDS = 5.0  # workers poll as often
+LONGEST_WAIT_SECONDS = 60.0  # then an idle thread ends
+
+
+@shared_task(name="signals.publish_alerts", ignore_result=True)
+def publish_alerts(*_: object, **__: object) -> None:
+    """Publish waiting alerts for about a second; start again later if that was not enough."""
+    began = machine_time()
+    if publish_waiting() and machine_time() - began >= SECONDS_AT_ONCE:
+        BELL.ring()  # behind the orders that came meanwhile
+
+
+class Bell:
+    """Tells workers that alerts wait, on a thread of its own.
+
+    So no answer of the door waits for Redis, and several alerts at once are one message. A message
+    that cannot be sent is given up: workers poll the inbox.
+    """
+
+    def __init__(self) -> None:
+        self._wanted = threading.Event()
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+
+    def ring(self) -> None:
+        """Send a message soon. Returns at once."""
+        with self._lock:
+            self._wanted.set()
+            if self._thread is None or not self._thread.is_alive():
+                self._thread = threading.Thread(target=self._run, name="alert bell", daemon=True)
+                self._thread.start()
+
+    def _run(self) -> None:
+        silent_until = 0.0
+        while True:
+            is_wanted = self._wanted.wait(LONGEST_WAIT_SECONDS)
+            with self._lock:
+                if not is_wanted and not self._wanted.is_set():
+                    self._thread = None
+                    return
+                self._wanted.clear()
+            if machine_time() < silent_until:
+                continue
+            try:
+                publish_alerts.apply_async(retry=False)
+            except Exception as error:  # any: kombu and redis-py raise many types
+                log.warning("no worker was told of an alert", error=repr(error))
+                silent_until = machine_time() + QUEUE_DOWN_SECONDS
+
+
+BELL = Bell()
+
+
+def ring_on_commit() -> None:
+    """Tell a worker once the present transaction, which stores an alert, is committed."""
+    transaction.on_commit(_ring)
+
+
+def _ring() -> None:
+    failpoint("alert.stored")
+    BELL.ring()
