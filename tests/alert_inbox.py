@@ -19,6 +19,8 @@ from signals.alerts import Receipt, receive_alert, refusal_of
 from signals.models import AlertState, Feed, IncomingAlert, Signal
 
 SECONDS = 30.0
+# What differs between an alert and the same one again.
+OF_ITSELF = {"alert", "state", "received_at", "settled_at"}
 
 
 @dataclass(frozen=True)
@@ -65,10 +67,12 @@ def answer_of(response: Any) -> Any:
     alert = settled(response.json()["alert"])
     if alert.refusal:
         refused = refusal(refusal_of(alert))
-        headers = {name: str(value) for name, value in refused.headers.items()}
-        return Answer(refused.status_code, refused.data, CONTENT_TYPE, headers)
+        body = refused.data | {"request_id": "0" * 32}  # a worker answers no request
+        headers = {"Retry-After": str(refused.headers.get("Retry-After", ""))}
+        return Answer(refused.status_code, body, CONTENT_TYPE, headers)
     [entry] = entries_for([alert])
-    body = dict(AlertStatusSerializer(entry).data)
+    about_signals = dict(AlertStatusSerializer(entry).data)
+    body = {name: value for name, value in about_signals.items() if name not in OF_ITSELF}
     body |= {"is_published": bool(entry.signals), "summary": alert.summary}
     return Answer(201 if alert.state == AlertState.PUBLISHED else 200, body)
 

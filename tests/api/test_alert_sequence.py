@@ -348,7 +348,9 @@ def test_equal_closes_at_the_same_moment_act_once(
     def post() -> None:
         try:
             client = Client()
-            response = client.post(endpoint.path, json.dumps(body), content_type="text/plain")
+            response = answer_of(
+                client.post(endpoint.path, json.dumps(body), content_type="text/plain")
+            )
             responses.append((response.status_code, response.json()["is_new"]))
         finally:
             connection.close()

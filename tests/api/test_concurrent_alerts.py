@@ -14,7 +14,7 @@ from django.test import Client
 
 from common.sql import rows
 from positions.models import ExecutionPosition
-from signals.models import Signal
+from signals.models import IncomingAlert, Signal
 from tests.alert_inbox import answer_of
 from tests.api.conftest import AsWeb
 from tests.api.factories import World
@@ -126,7 +126,7 @@ def test_alerts_of_one_pair_are_processed_one_after_the_other(
         leaving = PostedAlert(endpoint, **leave("BTC"))
         assert waiting(1)
         entry = PostedAlert(endpoint, **{**strategy("flat", "buy", "long", -20), "ticker": ticker})
-        assert waiting(2)
+        assert in_turn(2)
     assert until(lambda: leaving.is_answered and entry.is_answered)
     assert (leaving.status, entry.status) == (201, 409), entry.body
     assert entry.body["code"] == "ALERT_OUT_OF_ORDER"
@@ -144,8 +144,7 @@ def test_alert_that_refers_to_a_signal_waits_for_alerts_of_its_pair(
         leaving = PostedAlert(endpoint, **leave("BTC"))
         assert waiting(1)
         moving = PostedAlert(endpoint, **later, sl="1.2")
-        assert waiting(2)
-        assert _advisory_waits() == 1
+        assert in_turn(2)
     assert until(lambda: leaving.is_answered and moving.is_answered)
     assert (leaving.status, moving.status) == (201, 201), moving.body
 
@@ -162,8 +161,7 @@ def test_alert_that_refers_to_an_unknown_signal_waits_for_all_pairs(
         later = {"action": "MODIFY", "timenow": strategy("", "", "", 0)["timenow"], "sl": "1.2"}
         named = {"refers_to": position.signal_id + 1000, "refers_to_external_id": "mine"}
         unknown = PostedAlert(endpoint, **later, **{reference: named[reference]})
-        assert waiting(2)
-        assert _advisory_waits() == 1
+        assert in_turn(2)
     assert until(lambda: leaving.is_answered and unknown.is_answered)
     assert (leaving.status, unknown.status) == (201, 400)
 
@@ -180,8 +178,7 @@ def test_alert_of_a_word_waits_for_all_pairs_of_its_base(
         word = PostedAlert(endpoint, **{**leave(""), "ticker": other})
         elsewhere = PostedAlert(endpoint, **{**leave(""), "ticker": "KOSPI100"})
         assert until(lambda: elsewhere.is_answered)
-        assert waiting(2)
-        assert _advisory_waits() == 1
+        assert in_turn(2)
     assert until(lambda: leaving.is_answered and word.is_answered)
     assert (leaving.status, elsewhere.status) == (201, 400)
 
@@ -196,11 +193,12 @@ def test_alert_of_a_word_waits_for_its_pair_only(endpoint: AlertEndpoint) -> Non
         )
         other = PostedAlert(endpoint, **leave("BTC"))
         assert until(lambda: other.is_answered)
-        assert waiting(2)
+        assert in_turn(2)
     assert until(lambda: leaving.is_answered and entry.is_answered)
     assert (leaving.status, entry.status, other.status) == (201, 409, 200)
 
 
-def _advisory_waits() -> int:
-    result = rows("SELECT count(*) AS n FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
-    return int(result[0].n)
+def in_turn(number: int) -> bool:
+    """Wait until this number of alerts wait; return whether they do, and only one is worked on."""
+    is_stored = until(lambda: IncomingAlert.objects.filter(state="WAITING").count() == number)
+    return is_stored and waiting(1)

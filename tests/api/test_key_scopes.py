@@ -132,7 +132,7 @@ def test_alert_address_created_by_a_key_ends_with_the_key(world: World) -> None:
     created = client.post(path, {"name": "alerts"}, "json").json()
     assert FeedToken.objects.get(pk=created["token"]["id"]).expires_at == week
     alert = {"symbol": "FX:EURUSD", "direction": "buy", "sl": "1.08"}
-    assert client.post(created["path"], alert, "json").status_code == 201
+    assert client.post(created["path"], alert, "json").status_code == 202
     revoke_api_key(key.pk)
     closed = client.post(created["path"], {**alert, "external_id": "2"}, "json")
     assert (closed.status_code, closed.json()["code"]) == (404, "FEED_UNKNOWN")
