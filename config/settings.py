@@ -258,6 +258,7 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
         "RuleOriginEnum": "positions.models.RuleOrigin",
         "LossActionEnum": "connections.models.LossAction",
         "UnitEnum": "connections.models.loss_limits.LossUnit",
+        "AlertStateEnum": "signals.models.AlertState",
     },
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",

@@ -261,7 +261,10 @@ class FeedTokenPages(LastColumn, FeedTokenAdmin):
     def revoke(self, token: FeedToken) -> Any:
         if token.revoked_at:
             return ""
-        return _button("signals_feedtoken_revoke", token.pk, "Revoke…")
+        replace = _button("signals_feedtoken_rotate", token.pk, "Replace…")
+        return format_html(
+            "{} {}", replace, _button("signals_feedtoken_revoke", token.pk, "Revoke…")
+        )
 
 
 @admin.register(ApiKey)

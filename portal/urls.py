@@ -6,6 +6,7 @@ from portal import sign_in
 from portal.views import (
     account_forms,
     accounts,
+    alert_log,
     drift,
     feed_records,
     feeds,
@@ -94,6 +95,7 @@ urlpatterns = [
     path("records/<slug:slug>/proof/", feed_records.public_proof, name="public_proof"),
     path("feeds/<slug:slug>/cancel-or-close/", scoped_actions.of_feed, name="feed_end"),
     path("cancelled-and-closed/<int:pk>/", scoped_actions.result, name="scoped_action"),
+    path("feeds/<slug:slug>/alerts/log/", alert_log.alert_log, name="feed_alert_log"),
     path("feeds/<slug:slug>/subscribe/", feeds.subscribe, name="subscribe"),
     path("feeds/<slug:slug>/terms/", publishing.terms, name="feed_terms"),
     path("publishing/", publishing.publishing, name="publishing"),

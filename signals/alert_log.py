@@ -6,11 +6,22 @@ from datetime import datetime
 
 from django.db.models import QuerySet
 
+from common.errors import InvalidInputError
 from common.formatting import known_code
 from common.reason_codes import Code
 from common.sql import Query, rows
 from signals.alert_orders import main_signal
 from signals.models import AlertState, Feed, IncomingAlert, Signal
+
+
+SHAPES = {
+    AlertState.WAITING: "pending",
+    AlertState.PUBLISHED: "ok",
+    AlertState.NOTHING: "skipped",
+    AlertState.REPEATED: "skipped",
+    AlertState.REFUSED: "denied",
+    AlertState.EXPIRED: "expired",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +68,11 @@ class AlertEntry:
     wait: Wait | None
 
     @property
+    def shape(self) -> str:
+        """The class of its state's mark."""
+        return SHAPES[AlertState(self.alert.state)]
+
+    @property
     def main(self) -> Signal | None:
         """The signal that represents the alert: the one that opens, else the first."""
         return main_signal(self.signals)
@@ -90,10 +106,21 @@ class AlertEntry:
         return sum(counts) if counts else None
 
 
-def alerts_of(feed: Feed, *, state: str = "") -> QuerySet[IncomingAlert]:
+def state_of(text: str) -> AlertState | None:
+    """Return the state that a filter names; None: all. Raises InvalidInputError FIELD_INVALID."""
+    if not text:
+        return None
+    try:
+        return AlertState(text)
+    except ValueError as error:
+        detail = f"{text[:40]!r} is none of {', '.join(AlertState.values)}."
+        raise InvalidInputError(Code.FIELD_INVALID, detail, field="state") from error
+
+
+def alerts_of(feed: Feed, *, state: AlertState | None = None) -> QuerySet[IncomingAlert]:
     """Return a feed's alerts, the newest first; all, or those of one state."""
     found = IncomingAlert.objects.filter(feed=feed).select_related("token").order_by("-id")
-    if state in AlertState.values:
+    if state is not None:
         found = found.filter(state=state)
     return found
 

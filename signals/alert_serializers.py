@@ -67,6 +67,11 @@ class AlertStatusSerializer(StrictSerializer):
         source="alert.errors", many=True
     )
 
+    is_published = serializers.SerializerMethodField()
+
+    def get_is_published(self, entry: AlertEntry) -> bool:
+        return bool(entry.signals)
+
     def get_id(self, entry: AlertEntry) -> int | None:
         return entry.main.pk if entry.main else None
 

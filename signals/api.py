@@ -20,6 +20,8 @@ from common.idempotency import idempotency_key
 from common.permissions import Right
 from common.reason_codes import Code
 from signals import feeds, services
+from signals.alert_log import alerts_of, entries_for, state_of
+from signals.alert_serializers import AlertLogSerializer
 from signals.closing import close_trades, open_trades
 from signals.draft import SignalDraft
 from signals.draft_serializers import (
@@ -33,16 +35,19 @@ from signals.feed_serializers import (
     FeedSerializer,
     FeedTokenSerializer,
     NewFeedTokenSerializer,
+    RotateFeedTokenSerializer,
 )
 from signals.ingest import build_unsaved, require_feed, save_draft, with_feed_errors
 from signals.intake import read_bracket, read_signal
 from signals.locks import candidates_shared
 from signals.models import (
     Action,
+    AlertState,
     Approval,
     ApprovalRequest,
     Direction,
     Feed,
+    FeedToken,
     Origin,
     RequestOutcome,
     Signal,
@@ -78,6 +83,17 @@ NEW_SIGNAL_PARAMETERS = [
     ),
     OpenApiParameter("publish", bool, description="Also publish it at once."),
 ]
+
+
+def _created(feed: Feed, token: FeedToken, secret: str) -> Response:
+    """Return the response that shows a new token's secrets, once."""
+    created: dict[str, Any] = {
+        "token": FeedTokenSerializer(token).data,
+        "secret": secret,
+        "signing_key": token.signing_key,
+        "path": f"/hooks/tradingview/{feed.slug}/{secret}/",
+    }
+    return Response(created, status=status.HTTP_201_CREATED, headers={"Cache-Control": "no-store"})
 
 
 class FeedFilter(filters.FilterSet):  # type: ignore[misc]  # it has no types
@@ -126,13 +142,14 @@ class FeedViewSet(
     filterset_class = FeedFilter
     ordering_fields = ("name", "created_at")
     rights = dict.fromkeys(
-        ("create", "partial_update", "archive", "create_token", "revoke_token"), Right.FEEDS
+        ("create", "partial_update", "archive", "create_token", "rotate_token", "revoke_token"),
+        Right.FEEDS,
     ) | {"close_trades": Right.PUBLISH, **ProviderActions.provider_rights}
     http_method_names = ("get", "post", "patch", "head", "options")
 
     def get_queryset(self) -> QuerySet[Feed]:
         user = caller(self.request)
-        is_private = self.action in {"tokens", *self.owner_reads}
+        is_private = self.action in {"tokens", "alerts", *self.owner_reads}
         is_read = self.request.method in READING and not is_private
         feeds = feeds_for(user) if is_read else owned_feeds(user)
         return feeds.distinct()
@@ -201,15 +218,36 @@ class FeedViewSet(
         """Create an alert token. The secrets in the response are never shown again."""
         feed = self.get_object()
         values = validated_body(NewFeedTokenSerializer, request)
-        token, secret = feeds.create_feed_token(feed, by=caller(request), **values)
-        created: dict[str, Any] = {
-            "token": FeedTokenSerializer(token).data,
-            "secret": secret,
-            "signing_key": token.signing_key,
-            "path": f"/hooks/tradingview/{feed.slug}/{secret}/",
-        }
-        return Response(
-            created, status=status.HTTP_201_CREATED, headers={"Cache-Control": "no-store"}
+        return _created(feed, *feeds.create_feed_token(feed, by=caller(request), **values))
+
+    @extend_schema(
+        request=RotateFeedTokenSerializer,
+        responses={201: CreatedFeedTokenSerializer},
+        parameters=[OpenApiParameter("token_id", int, OpenApiParameter.PATH)],
+    )
+    @action(detail=True, methods=["post"], url_path=r"tokens/(?P<token_id>[0-9]{1,18})/rotate")
+    def rotate_token(self, request: Request, slug: str, token_id: str) -> Response:
+        """Create a token that replaces this one, which works until `old_ends_at`."""
+        feed = self.get_object()
+        old = feed.tokens.get(pk=int(token_id))
+        values = validated_body(RotateFeedTokenSerializer, request)
+        return _created(feed, *feeds.rotate_feed_token(old.pk, by=caller(request), **values))
+
+    @extend_schema(
+        responses=AlertLogSerializer(many=True),
+        parameters=[
+            OpenApiParameter("state", enum=AlertState.values, description="Only those.")
+        ],
+        filters=False,
+    )
+    @action(detail=True, methods=["get"], filterset_class=None)
+    def alerts(self, request: Request, slug: str) -> Response:
+        """List the alerts of the last week with what became of each, the newest first."""
+        found = alerts_of(self.get_object(), state=state_of(request.query_params.get("state", "")))
+        pages: Any = self  # rows of another model than its own
+        alerts = pages.paginate_queryset(found)
+        return self.get_paginated_response(
+            AlertLogSerializer(entries_for(alerts), many=True).data
         )
 
     @extend_schema(

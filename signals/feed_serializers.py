@@ -1,5 +1,6 @@
 """Feeds and their tokens as the API reads and returns them."""
 
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
@@ -9,6 +10,7 @@ from common.api_fields import StrictModelSerializer, StrictSerializer, UtcDateTi
 from common.errors import InvalidInputError
 from common.permissions import Right, may, require
 from common.reason_codes import Code
+from signals.alert_rules import read_sources, read_symbols
 from signals.feeds import approval_after, token_end
 from signals.models import Feed, FeedToken
 from signals.symbols import CURRENCY
@@ -38,6 +40,10 @@ class FeedSerializer(StrictModelSerializer[Feed]):
             "max_price_deviation_percent",
             "max_level_deviation_percent",
             "record_is_public",
+            "alerts_per_minute",
+            "alert_symbols",
+            "alert_sources",
+            "alerts_signed_only",
             "archived_at",
             "created_at",
         )
@@ -73,11 +79,30 @@ class FeedSerializer(StrictModelSerializer[Feed]):
             raise serializers.ValidationError(detail, code=str(Code.FIELD_INVALID))
         return code
 
+    def validate_alert_symbols(self, value: list[str]) -> list[str]:
+        return _read(read_symbols, value)
+
+    def validate_alert_sources(self, value: list[str]) -> list[str]:
+        return _read(read_sources, value)
+
     def validate_slug(self, value: str) -> str:
         if self.instance is not None and value != self.instance.slug:
             detail = "The slug cannot be changed: the addresses for alerts contain it."
             raise serializers.ValidationError(detail, code=str(Code.FIELD_INVALID))
         return value
+
+
+def _read(read: Callable[[list[str]], list[str]], value: list[str]) -> list[str]:
+    try:
+        return read(value)
+    except InvalidInputError as error:
+        raise invalid(error.code, error.detail) from error
+
+
+class RotateFeedTokenSerializer(StrictSerializer):
+    """How long the old token works beside the new one."""
+
+    old_ends_at = UtcDateTime(help_text="Until when the old token works.")
 
 
 class FeedTokenSerializer(StrictModelSerializer[FeedToken]):

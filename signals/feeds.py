@@ -12,7 +12,7 @@ from django.db import IntegrityError, transaction
 from django.utils.text import slugify
 
 from common.clocks import market_now
-from common.errors import InvalidInputError, raise_all
+from common.errors import ConflictError, InvalidInputError, raise_all
 from common.permissions import Right, may, require
 from common.reason_codes import Code
 from common.row_faults import row_errors
@@ -206,12 +206,14 @@ def create_feed_token(
     expires_at: real time. by: the acting user; a token made with an API key ends with that key at
     the latest, and when the key is revoked. Raises InvalidInputError for an end in the past, or
     after the key's. signed: alerts must also carry X-Fillcast-Signature, the HMAC-SHA256 of the
-    body under `signing_key`, so that an address from a log is not enough. The returned token has
+    body under `signing_key`, so that an address from a log is not enough. If the feed accepts only
+    signed alerts, every token is signed. The returned token has
     that key; the row has it sealed (signals/signing.py).
     """
     ends = token_end(expires_at, by=by)
     prefix = secrets.token_hex(_PREFIX // 2)
     secret = f"{prefix}{secrets.token_hex(24)}"
+    signed = signed or feed.alerts_signed_only
     signing_key = secrets.token_hex(32) if signed else ""
     token = FeedToken.objects.create(
         feed=feed,
@@ -239,6 +241,34 @@ def token_end(expires_at: datetime | None, *, by: User | None) -> datetime | Non
         )
         raise InvalidInputError(Code.FIELD_INVALID, detail, field="expires_at")
     return expires_at
+
+
+@transaction.atomic
+def rotate_feed_token(
+    token_id: int, *, old_ends_at: datetime, by: User | None = None
+) -> tuple[FeedToken, str]:
+    """Create a token that replaces this one, of the same name and signed as it is; return it as
+    `create_feed_token` does. The old one works until `old_ends_at` (real time), so that no alert is
+    refused while its senders change over.
+
+    Raises InvalidInputError FIELD_INVALID (old_ends_at) for an end that has passed or is later than
+    the old token's own; ConflictError STATE_CONFLICT for one that works no more.
+    """
+    old = FeedToken.objects.select_for_update(of=("self",), no_key=True).select_related(
+        "feed", "feed__owner", "made_with"
+    ).get(pk=token_id)  # fmt: skip
+    now = datetime.now(UTC)
+    if old.revoked_at is not None or (old.expires_at is not None and old.expires_at <= now):
+        raise ConflictError(Code.STATE_CONFLICT, "This address works no more: create a new one.")
+    if old_ends_at <= now:
+        detail = "The end of the old address is in the past."
+        raise InvalidInputError(Code.FIELD_INVALID, detail, field="old_ends_at")
+    if old.expires_at is not None and old_ends_at > old.expires_at:
+        detail = f"The old address ends at {old.expires_at.isoformat()} anyway."
+        raise InvalidInputError(Code.FIELD_INVALID, detail, field="old_ends_at")
+    created = create_feed_token(old.feed, old.name, signed=bool(old.signing_key), by=by)
+    FeedToken.objects.filter(pk=old.pk).update(expires_at=old_ends_at)
+    return created
 
 
 @transaction.atomic

@@ -1,6 +1,6 @@
 """Operators' forms for feeds and for signals that are not published yet."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -14,6 +14,7 @@ from common.admin import AmountInput
 from common.errors import InvalidInputError
 from common.money import plain
 from common.reason_codes import Code
+from signals.alert_rules import read_sources, read_symbols
 from signals.closing import TradeSelection, selection_errors
 from signals.draft import SignalDraft
 from signals.errors import FieldError, field_errors
@@ -35,6 +36,7 @@ class FeedForm(forms.ModelForm):  # type: ignore[type-arg]  # generic only for t
             "name", "slug", "description", "owner", "is_public", "is_approved",
             "max_signal_notional", "max_signal_currency",
             "max_price_deviation_percent", "max_level_deviation_percent",
+            "alerts_per_minute", "alert_symbols", "alert_sources", "alerts_signed_only",
         )  # fmt: skip
         help_texts = {
             "is_approved": "Approved by operators: its signals need no further approval and reach "
@@ -47,8 +49,21 @@ class FeedForm(forms.ModelForm):  # type: ignore[type-arg]  # generic only for t
         if self.instance.pk is not None:
             self.initial["is_approved"] = self.instance.reaches_admins
 
+    def clean_alert_symbols(self) -> list[str]:
+        return _read_list(read_symbols, self.cleaned_data["alert_symbols"])
+
+    def clean_alert_sources(self) -> list[str]:
+        return _read_list(read_sources, self.cleaned_data["alert_sources"])
+
     def clean_max_signal_currency(self) -> str:
         return _currency_code(self.cleaned_data["max_signal_currency"])
+
+
+def _read_list(read: Callable[[list[str]], list[str]], value: list[str]) -> list[str]:
+    try:
+        return read(value)
+    except InvalidInputError as error:
+        raise forms.ValidationError(error.detail, code=str(error.code)) from error
 
 
 def _currency_code(text: str) -> str:

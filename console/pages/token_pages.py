@@ -1,5 +1,6 @@
 """Creating and revoking secrets that are shown once: feed tokens and API keys."""
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django import forms
@@ -8,7 +9,7 @@ from django.shortcuts import get_object_or_404
 from django.urls import reverse
 
 from common.confirmation import ConfirmationPage, Consequence, add_form_error
-from common.errors import NotAllowedError
+from common.errors import FillcastError, NotAllowedError
 from common.permissions import Right
 from console.pages.page_helpers import View, confirm, page, require_permission, run_action
 from signals import feeds
@@ -25,6 +26,15 @@ class TokenForm(forms.Form):
     signed = forms.BooleanField(
         label="Alerts must be signed", required=False,
         help_text="With X-Fillcast-Signature. The address alone, read in a log, is then of no use.",
+    )  # fmt: skip
+
+
+class RotateForm(forms.Form):
+    """How long the old token works beside the new one."""
+
+    hours = forms.IntegerField(
+        label="The old address works for", min_value=1, max_value=720, initial=24,
+        help_text="Hours, at most 720 (30 days).",
     )  # fmt: skip
 
 
@@ -62,6 +72,37 @@ def create_token(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
     title = f"New token for {feed.name}"
     return confirm(
         request, ConfirmationPage(title, points, "Create the token", back, False, form, "Not now")
+    )
+
+
+def rotate_token(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
+    """Create a token that replaces this one, and show its address once."""
+    require_permission(request, Right.FEEDS)
+    old = get_object_or_404(FeedToken.objects.select_related("feed"), pk=pk)
+    back = reverse("admin:signals_feedtoken_changelist")
+    form = RotateForm(request.POST or None)
+    if request.method == "POST" and form.is_valid():
+        ends = datetime.now(UTC) + timedelta(hours=form.cleaned_data["hours"])
+        by: Any = request.user
+        try:
+            token, secret = feeds.rotate_feed_token(old.pk, old_ends_at=ends, by=by)
+        except FillcastError as error:
+            add_form_error(form, error)
+        else:
+            path = f"/hooks/tradingview/{old.feed.slug}/{secret}/"
+            secrets = [("Post alerts to this address", request.build_absolute_uri(path))]
+            if token.signing_key:
+                secrets.append(("Key for the signature", token.signing_key))
+            title = f"New address for “{token.name}” of {old.feed.name}"
+            return _show_once(request, title, secrets, back)
+    points = [
+        Consequence("safe", "Alerts to the old address are accepted until its end."),
+        Consequence("cancelled", "From then on they are refused. Change its senders before."),
+    ]
+    title = f"Replace the token “{old.name}” of {old.feed.name}?"
+    return confirm(
+        request,
+        ConfirmationPage(title, points, "Create the new address", back, False, form, "Not now"),
     )
 
 
@@ -152,6 +193,7 @@ TOKEN_URLS: tuple[tuple[str, str, View], ...] = (
 )
 REVOKE_URLS: tuple[tuple[str, str, View], ...] = (
     ("<int:pk>/revoke/", "signals_feedtoken_revoke", revoke_token),
+    ("<int:pk>/rotate/", "signals_feedtoken_rotate", rotate_token),
 )
 KEY_URLS: tuple[tuple[str, str, View], ...] = (
     ("create/", "users_apikey_create", create_key),

@@ -87,6 +87,8 @@ MATRIX: dict[str, str] = {
     "POST /api/v1/feeds/{slug}/drafts/{draft_id}/discard/": TRADERS,
     "GET /api/v1/feeds/{slug}/tokens/": READERS,
     "POST /api/v1/feeds/{slug}/tokens/": TRADERS,
+    "GET /api/v1/feeds/{slug}/alerts/": READERS,
+    "POST /api/v1/feeds/{slug}/tokens/{token_id}/rotate/": TRADERS,
     "POST /api/v1/feeds/{slug}/tokens/{token_id}/revoke/": TRADERS,
     "GET /api/v1/kill-switch/": READERS,
     "POST /api/v1/kill-switch/": HALTS,
@@ -151,5 +153,6 @@ MATRIX: dict[str, str] = {
     "GET /api/v1/trading-pauses/": READERS,
     "GET /api/v1/trading-pauses/{id}/": READERS,
     "POST /api/v1/trading-pauses/{id}/resume/": LIMITS,
+    "GET /hooks/tradingview/{feed}/{token}/alerts/{alert}/": "token",
     "POST /hooks/tradingview/{feed}/{token}/": "token",  # no sign-in: the token decides
 }

@@ -17,6 +17,7 @@ from common.database_errors import is_lost, is_transient
 from events.models import Event, EventKind
 from signals.feeds import create_feed_token
 from signals.models import Feed, Signal
+from tests.alert_inbox import answer_of
 from tests.api import factories
 from tests.api.factories import World
 from tests.api.test_problems import problem
@@ -134,7 +135,8 @@ def alert(world: World, secret: str) -> Any:
     fields = {"action": "OPEN", "symbol": "EUR/USD", "direction": "BUY", "external_id": "one"}
     body = json.dumps(fields)
     path = f"/hooks/tradingview/{world.feed.slug}/{secret}/"
-    return without_raising(Client()).post(path, body, content_type="text/plain")
+    response = without_raising(Client()).post(path, body, content_type="text/plain")
+    return answer_of(response)
 
 
 def test_alert_is_retried_and_published_once(world: World, limits: Callable[..., None]) -> None:

@@ -174,6 +174,10 @@ CASES: dict[str, Case] = {
     "POST /api/v1/feeds/{slug}/drafts/{draft_id}/discard/": Case("own", **slug()),
     "GET /api/v1/feeds/{slug}/tokens/": Case("own", **slug()),
     "POST /api/v1/feeds/{slug}/tokens/": Case("own", **slug(ok=201)),
+    "GET /api/v1/feeds/{slug}/alerts/": Case("own", **slug()),
+    "POST /api/v1/feeds/{slug}/tokens/{token_id}/rotate/": Case(
+        "own", **slug(body=lambda world: {"old_ends_at": "2999-01-01T00:00:00Z"}, ok=201)
+    ),
     "POST /api/v1/feeds/{slug}/tokens/{token_id}/revoke/": Case("own", **slug()),
     "GET /api/v1/kill-switch/": listed("halt"),
     "POST /api/v1/kill-switch/": Case(
@@ -328,6 +332,7 @@ CASES: dict[str, Case] = {
     ),
     "DELETE /api/v1/loss-limits/{id}/": Case("own", **of("limit", ok=204)),
     "POST /hooks/tradingview/{feed}/{token}/": Case("token"),
+    "GET /hooks/tradingview/{feed}/{token}/alerts/{alert}/": Case("token"),
 }
 
 

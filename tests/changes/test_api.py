@@ -183,6 +183,7 @@ ONE_WAY = {
     "POST /api/v1/feeds/": "creates",
     "POST /api/v1/feeds/{slug}/close-trades/": "creates signals",
     "POST /api/v1/feeds/{slug}/tokens/": "creates",
+    "POST /api/v1/feeds/{slug}/tokens/{token_id}/rotate/": "creates, under the old one's lock",
     "POST /api/v1/feeds/{slug}/tokens/{token_id}/revoke/": "revokes, once",
     "POST /api/v1/decision-providers/": "creates",
     "DELETE /api/v1/decision-providers/{id}/": "deletes",
@@ -198,7 +199,7 @@ ONE_WAY = {
     "POST /api/v1/subscriptions/": "creates, or takes up again",
     "DELETE /api/v1/subscriptions/{id}/": "ends, once",
     "POST /api/v1/subscriptions/{id}/resume/": "one column by compare-and-set, like pause",
-    "POST /hooks/tradingview/{feed}/{token}/": "creates a signal",
+    "POST /hooks/tradingview/{feed}/{token}/": "creates an alert",
 }
 
 

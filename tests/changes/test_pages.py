@@ -206,7 +206,7 @@ SHOWN = {"page", "export", "checks", "reason"}
 STEPS = {
     "publish", "cancel", "approve", "reject", "test", "pause", "archive", "own_prices",
     "offer_prices", "compare", "retry", "close", "adopt", "relink", "ignore", "set", "release",
-    "resume", "token", "revoke", "terms", "create", "end", "credentials", "reset_second_factor",
+    "resume", "token", "revoke", "rotate", "terms", "create", "end", "credentials", "reset_second_factor",
     "trades",
     "route",  # one statement of a policy and its accounts, replaced as a whole
     "ask", "oco", "bracket",  # a request id makes a second click do nothing
@@ -222,7 +222,7 @@ PORTAL_STEPS = {
     "subscription_pause", "subscription_resume", "subscription_end", "reason", "inbox",
     "inbox_read", "notification_read", "account_cash_flow", "entries_resume",
     "account_loss_limit", "loss_limit_remove", "end_all", "account_end", "feed_end",
-    "scoped_action",
+    "scoped_action", "feed_alert_log",
 }  # fmt: skip
 # One's own: nothing there is changed field by field (tests/portal/test_own_password.py and others).
 SECURITY_STEPS = {

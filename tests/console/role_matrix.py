@@ -85,6 +85,7 @@ PAGES: dict[str, Page] = {
     "signals_feed_request_approve": Page(TRADERS, "request"),
     "signals_feed_request_refuse": Page(TRADERS, "request"),
     "signals_feedtoken_revoke": Page(TRADERS, "token"),
+    "signals_feedtoken_rotate": Page(TRADERS, "token"),
     "users_apikey_create": Page(ADMINISTRATORS),
     "users_invitation_create": Page(ADMINISTRATORS),
     "users_invitation_revoke": Page(ADMINISTRATORS, "invitation"),

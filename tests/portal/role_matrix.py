@@ -93,6 +93,7 @@ PAGES: dict[str, str] = {
     "portal:feed_record_show": TENANT,
     "portal:public_record": OPEN,
     "portal:public_proof": OPEN,
+    "portal:feed_alert_log": TENANT,
     "portal:subscribe": TENANT,
     "portal:subscription_edit": TENANT,
     "portal:subscription_limits": TENANT,
