@@ -46,7 +46,7 @@ class ConsoleOutput:
         outcome = {201: "accepted", STATUS_DUPLICATE: "already known"}.get(
             answer.status, answer.sentence
         )
-        number = f" as {answer.body['number']}" if "number" in answer.body else ""
+        number = f" as {answer.body['number']}" if answer.body.get("number") else ""
         surprise = "" if answer.is_expected else "  (the scenario expects another status)"
         text = f"alert: {answer.step.title} → {answer.status} {outcome}{number}{surprise}"
         self.write(text, "cyan" if answer.is_expected else "bold red")

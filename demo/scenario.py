@@ -5,10 +5,13 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, time
+from http import HTTPStatus
 from pathlib import Path
+from time import sleep
 from typing import Any
 from urllib.parse import urlsplit
 
+from common.clocks import machine_time
 from common.errors import MisconfiguredError
 from demo.accounts import DAY
 
@@ -17,6 +20,12 @@ CREATED = (201,)
 CLOSING = 202
 TITLE_FIELDS = ("action", "side", "symbol", "order_type")
 TIMEOUT_SECONDS = 10
+STORED, LOOK_SECONDS = 202, 0.05
+# By what became of a stored alert, or the kind of its refusal.
+STATUS_OF = {
+    "PUBLISHED": 201, "NOTHING": 200, "REPEATED": 200, "INVALID": 400, "NOT_ALLOWED": 403,
+    "CONFLICT": 409,
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +98,21 @@ class AlertClient:
         self._path = f"/hooks/tradingview/{feed}/{token}/"
 
     def post(self, step: Step) -> Answer:
-        """Post a step's alert, as TradingView would; the status is 0 if there was no reply."""
-        return Answer(step, *self._send(self._path, step.alert, {}))
+        """Post a step's alert, as TradingView would; the status is 0 if there was no reply.
+
+        An alert that is stored is looked up until a worker has published it. The answer's status is
+        then that of the whole: 201 for a new signal, 200 for a known one, 4xx for a refusal.
+        """
+        status, body = self._send(self._path, step.alert, {})
+        end = machine_time() + TIMEOUT_SECONDS
+        path = str(body.get("status", ""))
+        while status == STORED and machine_time() < end:
+            sleep(LOOK_SECONDS)
+            found, known = self._send(path, None, {})
+            if found == HTTPStatus.OK and known["state"] != "WAITING":
+                key = str(known["refusal"] or known["state"])
+                status, body = STATUS_OF[key], {**known, "detail": known["summary"]}
+        return Answer(step, status, body)
 
     def close_all(self, key: str) -> int:
         """Close all positions of an API key's owner; return the number of exit orders.
@@ -104,13 +126,15 @@ class AlertClient:
         return int(body["count"])
 
     def _send(
-        self, path: str, body: dict[str, Any], headers: dict[str, str]
+        self, path: str, body: dict[str, Any] | None, headers: dict[str, str]
     ) -> tuple[int, dict[str, Any]]:
         connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=TIMEOUT_SECONDS)
         try:
-            connection.request(
-                "POST", path, json.dumps(body), {"Content-Type": "application/json", **headers}
-            )
+            if body is None:
+                connection.request("GET", path, headers=headers)
+            else:
+                typed = {"Content-Type": "application/json", **headers}
+                connection.request("POST", path, json.dumps(body), typed)
             response = connection.getresponse()
             content = response.read()
         except (OSError, http.client.HTTPException) as error:

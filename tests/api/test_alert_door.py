@@ -12,7 +12,7 @@ from tests.alert_inbox import settled
 from tests.api.conftest import AsWeb
 from tests.api.factories import World
 from tests.api.test_alert_sequence import AlertEndpoint, exits, strategy
-from tests.api.test_hooks import ALERT, posted
+from tests.api.test_hooks import posted
 from tests.api.test_problems import problem
 
 REVERSAL = strategy("long", "sell", "short", 0, contracts="2")
@@ -43,7 +43,7 @@ def test_answer_names_the_status_of_the_alert(
 
 def test_refused_alert_states_why(world: World, endpoint: AlertEndpoint, as_web: AsWeb) -> None:
     with as_web():
-        answer = posted(endpoint.path, ALERT | {"action": "CLOSE", "refers_to": 10**15})
+        answer = posted(endpoint.path, {"action": "CLOSE", "refers_to_external_id": "no"})
     settled(answer.json()["alert"])
     with as_web():
         done = Client().get(answer.json()["status"]).json()

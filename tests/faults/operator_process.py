@@ -90,6 +90,30 @@ def publish_pair(feed: int, first: dict[str, str], second: dict[str, str]) -> li
     return ids
 
 
+def alert(feed: int, count: int = 1, first: int = 0, times: int = 1) -> list[str]:
+    """Send alerts to the feed with `feed` subscribers as the door receives them, each `times`
+    times; return their states."""
+    from django.db import transaction
+
+    from signals.alerts import accept_alert
+    from signals.models import Feed
+    from signals.tasks import ring_on_commit
+
+    signal_feed = Feed.objects.select_related("owner").get(slug=f"bench-{feed}")
+    states = []
+    for number in range(first, first + count):
+        fields = {"action": "OPEN", "symbol": PAIR, "direction": "BUY", "sl": SL, "tp": TP,
+                  "external_id": f"alert-{number}"}  # fmt: skip
+        for _ in range(times):
+            with transaction.atomic():
+                receipt = accept_alert(signal_feed, json.dumps(fields).encode())
+                ring_on_commit()
+            if receipt.error is not None or receipt.alert is None:
+                raise RuntimeError(f"refused: {receipt.error}")
+            states.append(str(receipt.alert.state))
+    return states
+
+
 def close(positions: list[int], fraction: str = "1") -> list[int]:
     """Close positions as a user does; return the ids of the new exits."""
     from django.db import transaction
@@ -202,6 +226,7 @@ ACTIONS: dict[str, Callable[..., Any]] = {
     for action in (
         publish,
         publish_pair,
+        alert,
         close,
         modify,
         cancel,
