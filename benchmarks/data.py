@@ -64,7 +64,7 @@ class BenchData:
                 slug=f"bench-{subscribers}", name=f"{subscribers} subscribers",
                 owner=self.operator, is_approved=True,
             )  # fmt: skip
-            self._subscribe(feed, self.connections(subscribers))
+            self.subscribe(feed, self.connections(subscribers))
             self._feeds[subscribers] = feed
             self.environment.sql("VACUUM ANALYZE")
         self.refresh()
@@ -128,7 +128,7 @@ class BenchData:
         )  # fmt: skip
         self.connection_ids += [c.pk for c in connections]
 
-    def _subscribe(self, feed: Feed, connection_ids: list[UUID]) -> None:
+    def subscribe(self, feed: Feed, connection_ids: list[UUID]) -> None:
         subscriptions = Subscription.objects.bulk_create(
             (Subscription(connection_id=pk, feed=feed) for pk in connection_ids), BATCH
         )

@@ -6,6 +6,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from benchmarks import (
+    alert_door,
     analytics,
     bulkhead,
     crypto,
@@ -43,6 +44,8 @@ BENCHES: dict[str, tuple[Bench, int]] = {  # name → (function, usual n)
     "killswitch": (killswitch.killswitch, 1_000),
     "sustained": (sustained.two, 10_000),
     "linear": (fanout.linear, 10_000),
+    "alert_door": (alert_door.slow, 60),  # seconds
+    "alert_door_500": (alert_door.fast, 60),
     "bulkhead": (bulkhead.bulkhead, 1_000),
     "decisions": (decisions.decisions, 1_000),
     "sweep": (sweep.sweep, 200_000),

@@ -12,6 +12,7 @@ from common.sealing import new_private_key, public_key_of
 from events.confirmation import code_of, confirm
 from events.models import Channel, Event
 from events.services import create_channel
+from signals.models import Feed
 from tests.kept_rows import kept_rows
 from tests.portal.factories import World
 from users.models import User
@@ -78,6 +79,14 @@ def email_channel(world: World, settings: Any) -> Channel:
 def workers(world: World) -> None:
     """Start the workers of the accounts that need one. Request it before `as_web`."""
     world.start_workers()
+
+
+@pytest.fixture
+def private_feeds(world: World) -> None:
+    """Give Alice and Bob a feed of their own each."""
+    for owner in (world.alice, world.bob):
+        slug = f"of-{owner.username}"
+        Feed.objects.create(slug=slug, name=slug, owner=owner, is_public=False)
 
 
 @pytest.fixture

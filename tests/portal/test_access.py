@@ -10,27 +10,16 @@ from django.test import Client
 from django.urls import URLPattern, reverse
 
 from portal.urls import urlpatterns
-from signals.models import Feed
 from tests.html import html_of
 from tests.portal.conftest import SignedIn
 from tests.portal.factories import PASSWORD, World
 
 FEED_PAGES = ("feed_record", "feed_proof", "feed_record_show", "public_record", "public_proof")
 OPEN = {"sign_in", "sign_out", "reason", "public_record", "public_proof"}
-
-
-def private_feed(world: World, username: str) -> Feed:
-    """Return a feed of one's own."""
-    owner = world.alice if username == "alice" else world.bob
-    made, _ = Feed.objects.get_or_create(
-        slug=f"of-{username}", defaults={"name": username, "owner": owner, "is_public": False}
-    )
-    return made
-
-
+pytestmark = pytest.mark.usefixtures("private_feeds")
 OWN_ARGUMENTS: dict[str, Callable[[World, str], Any]] = {  # arguments that name a user's object
     "signal": lambda w, username: {"pk": (w.euro if username == "alice" else w.bobs_signal).pk},
-    "feed_alert_log": lambda w, username: {"slug": private_feed(w, username).slug},
+    "feed_alert_log": lambda w, username: {"slug": f"of-{username}"},
     **dict.fromkeys(
         ("order_cancel", "order_change"),
         lambda w, username: {"pk": (w.working if username == "alice" else w.bobs_order).pk},

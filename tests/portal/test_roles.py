@@ -18,6 +18,7 @@ from tests.portal.test_access import TABLES, WITH_OWNER, args
 from tests.roles import staff
 from users.services import create_api_key
 
+pytestmark = pytest.mark.usefixtures("private_feeds")
 CONFIRMATION = "security:channel_confirm"
 OF_ALICE = frozenset(f"portal:{name}" for name in WITH_OWNER) | {
     "security:key_revoke", "security:channel_test", "security:channel_resend",

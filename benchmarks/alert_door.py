@@ -1,0 +1,177 @@
+"""The door for alerts: how soon it answers, while workers publish to a thousand subscribers."""
+
+import http.client
+import json
+import os
+import statistics
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+from benchmarks.data import PAIR, SL, TP, BenchData
+from benchmarks.environment import BenchEnvironment, BenchError
+from benchmarks.results import Baseline, Result, percentile
+from config.env import Settings
+from signals.feeds import create_feed_token
+from signals.models import MAX_ALERTS_PER_MINUTE, Feed
+
+SUBSCRIBERS = 1_000
+SLOW, FAST = 50, 500  # alerts a second
+TARGET_MS = 100.0
+CLIENTS = 32
+FEEDS = 50  # among which the subscribers are spread: a feed has its own limit a minute
+BASELINE = "one INSERT with its own commit"
+INSERT = "INSERT INTO bench_door (body) VALUES (%s)"
+
+
+def slow(environment: BenchEnvironment, data: BenchData, seconds: int) -> Result:
+    """Measure the door's answers at 50 alerts a second for `seconds`."""
+    return _measure("alert_door", environment, data, SLOW, seconds)
+
+
+def fast(environment: BenchEnvironment, data: BenchData, seconds: int) -> Result:
+    """Measure the door's answers at 500 alerts a second for `seconds`."""
+    return _measure("alert_door_500", environment, data, FAST, seconds)
+
+
+def _measure(
+    name: str, environment: BenchEnvironment, data: BenchData, rate: int, seconds: int
+) -> Result:
+    """Send alerts at a fixed rate, whether the door keeps up or not.
+
+    The time of an alert counts from when it was due, so a door that falls behind is seen. Workers
+    publish and trade meanwhile, as many of the alerts as the machine allows.
+    """
+    environment.run(workers=2)
+    environment.reset()
+    environment.sql("TRUNCATE signals_incomingalert")
+    port = int(Settings.read(environment.stack.environ).port)
+    feeds = _feeds(environment, data)
+    Feed.objects.filter(pk__in=[feed.pk for feed in feeds]).update(
+        alerts_per_minute=MAX_ALERTS_PER_MINUTE
+    )
+    paths = [
+        f"/hooks/tradingview/{feed.slug}/{create_feed_token(feed)[1]}/" for feed in feeds
+    ]
+    baseline = _insert_seconds(environment)
+    client = _Clients(port, paths)
+    _at_rate(client.post, rate, 2)  # the first connections, and the first of each statement
+    client.forget()
+    began = time.perf_counter()
+    _at_rate(client.post, rate, seconds)
+    took = time.perf_counter() - began
+    if client.refused:
+        raise BenchError(f"the door answered {client.refused[:3]}")
+    p99 = 1000 * percentile(client.seconds, 99)
+    answered = 1000 * percentile(client.answered, 99)
+    waited = environment.sql(
+        "SELECT coalesce(percentile_cont(0.99) WITHIN GROUP (ORDER BY settled_at - received_at),"
+        " interval '0')::text, count(*) FILTER (WHERE settled_at IS NOT NULL), count(*)"
+        " FROM signals_incomingalert"
+    )[0]
+    return Result(
+        name=name,
+        n=len(client.seconds),
+        seconds=took,
+        rate=len(client.seconds) / took,
+        p50_ms=1000 * percentile(client.seconds, 50),
+        p99_ms=p99,
+        baseline=Baseline(BASELINE, baseline, 1 / baseline),
+        ratio=p99 / TARGET_MS,
+        target=1.0,
+        ok=p99 <= TARGET_MS,
+        half=p99 <= 2 * TARGET_MS,
+        detail={
+            "wanted_rate": rate,
+            "answered_p99_ms": round(answered, 1),  # from sending, without the wait for a client
+            "times_baseline": round(statistics.median(client.answered) / baseline, 1),
+            "settled": waited[1],
+            "stored": waited[2],
+            "settled_p99": waited[0],
+        },
+    )
+
+
+def _feeds(environment: BenchEnvironment, data: BenchData) -> list[Feed]:
+    """Return the feeds, each with its share of the subscribers; the first call creates them."""
+    known = list(Feed.objects.filter(slug__startswith="door-").order_by("pk"))
+    if not known:
+        connections, each = data.connections(SUBSCRIBERS), SUBSCRIBERS // FEEDS
+        for number in range(FEEDS):
+            feed = Feed.objects.create(
+                slug=f"door-{number}", name=f"door {number}", owner=data.operator, is_approved=True
+            )
+            data.subscribe(feed, connections[number * each : (number + 1) * each])
+            known.append(feed)
+        environment.sql("VACUUM ANALYZE")
+    data.refresh()
+    return known
+
+
+def _insert_seconds(environment: BenchEnvironment) -> float:
+    """Return the median seconds of one durable insert."""
+    environment.sql("CREATE TABLE IF NOT EXISTS bench_door (body text)")
+    took = []
+    for _ in range(200):
+        began = time.perf_counter()
+        environment.sql(INSERT, "x" * 300)
+        took.append(time.perf_counter() - began)
+    environment.sql("DROP TABLE bench_door")
+    return statistics.median(took)
+
+
+class _Clients:
+    """Senders of alerts, each with a connection that stays open."""
+
+    def __init__(self, port: int, paths: list[str]) -> None:
+        self._port, self._paths = port, paths
+        self._local = threading.local()
+        self.forget()
+
+    def forget(self) -> None:
+        """Forget what was measured."""
+        self.seconds: list[float] = []
+        self.answered: list[float] = []
+        self.refused: list[tuple[int, bytes]] = []
+
+    def post(self, number: int, due: float) -> None:
+        """Post one alert; measure from when it was due and from when it was sent."""
+        fields = {
+            "action": "OPEN", "symbol": PAIR, "direction": "BUY", "sl": str(SL), "tp": str(TP),
+            "external_id": f"{os.getpid()}-{due}-{number}",
+        }  # fmt: skip
+        sent = time.perf_counter()
+        for is_last in (False, True):
+            connection = getattr(self._local, "connection", None)
+            if connection is None:
+                connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=30)
+                self._local.connection = connection
+            try:
+                path = self._paths[number % len(self._paths)]
+                connection.request("POST", path, json.dumps(fields))
+                response = connection.getresponse()
+                body = response.read()
+                break
+            except (OSError, http.client.HTTPException):  # it was closed while idle
+                self._local.connection = None
+                if is_last:
+                    raise
+        now = time.perf_counter()
+        self.seconds.append(now - due)
+        self.answered.append(now - sent)
+        if response.status != 202:
+            self.refused.append((response.status, body[:200]))
+
+
+def _at_rate(post: Callable[[int, float], None], rate: int, seconds: int) -> None:
+    began = time.perf_counter()
+    with ThreadPoolExecutor(CLIENTS) as pool:
+        posts = []
+        for number in range(rate * seconds):
+            due = began + number / rate
+            if (left := due - time.perf_counter()) > 0:
+                time.sleep(left)
+            posts.append(pool.submit(post, number, due))
+        for one in posts:
+            one.result()
