@@ -51,9 +51,7 @@ def _measure(
     Feed.objects.filter(pk__in=[feed.pk for feed in feeds]).update(
         alerts_per_minute=MAX_ALERTS_PER_MINUTE
     )
-    paths = [
-        f"/hooks/tradingview/{feed.slug}/{create_feed_token(feed)[1]}/" for feed in feeds
-    ]
+    paths = [f"/hooks/tradingview/{feed.slug}/{create_feed_token(feed)[1]}/" for feed in feeds]
     baseline = _insert_seconds(environment)
     client = _Clients(port, paths)
     _at_rate(client.post, rate, 2)  # the first connections, and the first of each statement

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 POINTS = {
-    "alert.stored": "an alert is in the inbox and committed; no worker is told yet",
+    "alert.stored": "an alert is in the inbox and committed; no worker is notified yet",
     "alert.claimed": "a worker has locked a waiting alert; nothing of it is published",
     "alert.written": "its signals are published and it is settled; not committed",
     "publish.written": "a signal is published and its orders are written; not committed",

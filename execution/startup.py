@@ -326,7 +326,7 @@ def _execute(order_ids: Sequence[int]) -> None:
 
 
 def _publish_alerts() -> None:
-    """Publish alerts of which no worker was told: their message was lost, or Redis was down."""
+    """Publish alerts of which no worker was notified: their message was lost, or Redis was down."""
     runtime = trading_runtime.get_runtime()
     publish_waiting(seconds=ALERTS_SECONDS, is_ending=lambda: runtime.is_draining)
 

@@ -13,7 +13,6 @@ from common.sql import Query, rows
 from signals.alert_orders import main_signal
 from signals.models import AlertState, Feed, IncomingAlert, Signal
 
-
 SHAPES = {
     AlertState.WAITING: "pending",
     AlertState.PUBLISHED: "ok",

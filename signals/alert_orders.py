@@ -164,9 +164,7 @@ def _name(order: AlertOrder) -> str:
     return name if is_identified else f"{name}:{secrets.token_hex(8)}"
 
 
-def _received_before(
-    feed: Feed, order: AlertOrder, received_at: datetime
-) -> list[ReceivedAlert]:
+def _received_before(feed: Feed, order: AlertOrder, received_at: datetime) -> list[ReceivedAlert]:
     """Return the equal alerts that were carried out before, the latest first.
 
     Without a time and an external id, only those within REPLAY_WINDOW before this one count.

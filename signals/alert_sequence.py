@@ -87,9 +87,7 @@ def record_order(
     )
 
 
-def record_signal(
-    feed: Feed, signal: Signal, draft: SignalDraft, *, received_at: datetime
-) -> None:
+def record_signal(feed: Feed, signal: Signal, draft: SignalDraft, *, received_at: datetime) -> None:
     """Store an alert that is a signal, if it has the time at which it was sent."""
     if draft.sent_at is not None:
         _store(

@@ -40,8 +40,8 @@ from users.tenancy import act_as, for_all_tenants, on_behalf_of
 
 # How long an alert that closes or changes trades waits for a worker. Entries wait less.
 EXIT_PATIENCE = timedelta(hours=1)
-# Refused alerts of a feed are stored at most that often, and only their beginning: whoever has an
-# address must not fill the database with what is refused anyway.
+# Refused alerts of a feed are stored at most that often, and only their beginning: a sender with
+# an address must not fill the database with what is refused anyway.
 REFUSALS_PER_MINUTE, REFUSED_BODY_BYTES = 20, 2_000
 
 
@@ -87,9 +87,7 @@ def receive_alert(
     except NotAllowedError as error:  # must not use up the limit of the others
         with on_behalf_of(token.feed.owner):
             return _refused(token.feed, body, error, token=token, address=address)
-    return accept_alert(
-        token.feed, body, token=token, address=address, is_signed=bool(signing_key)
-    )
+    return accept_alert(token.feed, body, token=token, address=address, is_signed=bool(signing_key))
 
 
 def accept_alert(

@@ -235,9 +235,7 @@ class FeedViewSet(
 
     @extend_schema(
         responses=AlertLogSerializer(many=True),
-        parameters=[
-            OpenApiParameter("state", enum=AlertState.values, description="Only those.")
-        ],
+        parameters=[OpenApiParameter("state", enum=AlertState.values, description="Only those.")],
         filters=False,
     )
     @action(detail=True, methods=["get"], filterset_class=None)
@@ -246,9 +244,7 @@ class FeedViewSet(
         found = alerts_of(self.get_object(), state=state_of(request.query_params.get("state", "")))
         pages: Any = self  # rows of another model than its own
         alerts = pages.paginate_queryset(found)
-        return self.get_paginated_response(
-            AlertLogSerializer(entries_for(alerts), many=True).data
-        )
+        return self.get_paginated_response(AlertLogSerializer(entries_for(alerts), many=True).data)
 
     @extend_schema(
         request=None,

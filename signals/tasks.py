@@ -1,6 +1,6 @@
 """The Celery task that publishes alerts, and the bell that starts it. The inbox's rows are the jobs.
 
-A message names no row: whoever is told takes the oldest alerts that are due.
+A message names no row: its worker takes the oldest alerts that are due.
 """
 
 import threading
@@ -27,7 +27,7 @@ def publish_alerts(*_: object, **__: object) -> None:
 
 
 class Bell:
-    """Tells workers that alerts wait, on a thread of its own.
+    """Notifies workers that alerts wait, on a thread of its own.
 
     So no answer of the door waits for Redis, and several alerts at once are one message. A message
     that cannot be sent is given up: workers poll the inbox.
@@ -60,7 +60,7 @@ class Bell:
             try:
                 publish_alerts.apply_async(retry=False)
             except Exception as error:  # any: kombu and redis-py raise many types
-                log.warning("no worker was told of an alert", error=repr(error))
+                log.warning("no worker was notified of an alert", error=repr(error))
                 silent_until = machine_time() + QUEUE_DOWN_SECONDS
 
 
@@ -68,7 +68,7 @@ BELL = Bell()
 
 
 def ring_on_commit() -> None:
-    """Tell a worker once the present transaction, which stores an alert, is committed."""
+    """Notify a worker once the present transaction, which stores an alert, is committed."""
     transaction.on_commit(_ring)
 
 

@@ -9,9 +9,9 @@ from django.test import Client
 from api.alert_paths import hide_tokens
 from signals.feeds import create_feed_token, signature_of
 from signals.models import Feed, Signal
+from tests.alert_inbox import answer_of
 from tests.api.conftest import AsWeb
 from tests.api.factories import World
-from tests.alert_inbox import answer_of
 from tests.api.test_problems import problem
 
 ALERT = {"symbol": "FX:EURUSD", "direction": "buy", "sl": "1.08"}
@@ -38,9 +38,7 @@ def post(*sent: Any, **headers: str) -> Any:
 
 def test_tradingview_posts_json_or_text(world: World, endpoint: str, as_web: AsWeb) -> None:
     with as_web():
-        answers = [
-            posted(endpoint), posted(endpoint, content_type="text/plain; charset=utf-8")
-        ]
+        answers = [posted(endpoint), posted(endpoint, content_type="text/plain; charset=utf-8")]
     first, again = map(answer_of, answers)
     assert (first.status_code, again.status_code) == (201, 200)
     assert again.json()["is_new"] is False
@@ -104,9 +102,7 @@ def test_signed_alerts_need_their_signature(world: World, as_web: AsWeb) -> None
     assert answer_of(good).status_code == 201
 
 
-def test_throttled_feed_returns_retry_after(
-    world: World, endpoint: str
-) -> None:
+def test_throttled_feed_returns_retry_after(world: World, endpoint: str) -> None:
     Feed.objects.filter(pk=world.public.pk).update(alerts_per_minute=1)
     assert posted(endpoint).status_code == 202
     response = post(endpoint)

@@ -87,9 +87,7 @@ def test_door_accepts_alerts_without_redis(environment: FaultEnvironment, fault:
 
 
 @pytest.mark.parametrize("how", ["restarted", "crashed"])
-def test_database_fails_while_alerts_are_published(
-    environment: FaultEnvironment, how: str
-) -> None:
+def test_database_fails_while_alerts_are_published(environment: FaultEnvironment, how: str) -> None:
     environment.fleet.worker("worker-1", wait=False)
     environment.fleet.worker("worker-2")
     environment.quote()

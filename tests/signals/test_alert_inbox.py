@@ -90,7 +90,7 @@ def test_unreadable_alert_is_refused_at_once_and_stays_in_the_log(feed: Feed) ->
 
 
 def test_log_of_refusals_is_limited(feed: Feed) -> None:
-    receipts = [only_receipt(feed, b"nonsense") for _ in range(REFUSALS_PER_MINUTE + 5)]
+    receipts = [only_receipt(feed, b"invalid") for _ in range(REFUSALS_PER_MINUTE + 5)]
     assert all(receipt.error for receipt in receipts)
     assert REFUSALS_PER_MINUTE <= IncomingAlert.objects.count() <= 2 * REFUSALS_PER_MINUTE
 

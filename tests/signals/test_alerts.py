@@ -265,9 +265,7 @@ def test_alerts_per_minute_of_a_feed_are_limited(
     assert post(feed, secret, body(external_id="3"))[1]
 
 
-def test_alerts_are_accepted_without_redis(
-    feed: Feed, secret: str, settings: Any
-) -> None:
+def test_alerts_are_accepted_without_redis(feed: Feed, secret: str, settings: Any) -> None:
     feeds.update_feed(feed.pk, by=None, alerts_per_minute=1)
     assert post(feed, secret, body(external_id="first"))[1]
     assert rejection(feed, secret, body()).code == Code.THROTTLED
