@@ -101,7 +101,7 @@ def _answer(alert: IncomingAlert, feed: str, token: str) -> dict[str, Any]:
         "alert": alert.pk,
         "state": alert.state,
         "status": reverse("alert_status", kwargs=names),
-        "summary": "Received and stored. A worker publishes it; the status shows what became of it.",
+        "summary": "Received and stored. A worker publishes it; see its status.",
     }
 
 

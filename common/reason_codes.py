@@ -1016,7 +1016,7 @@ class Code(StrEnum):
     ALERT_EXPIRED = (
         "ALERT_EXPIRED",
         "The alert waited too long before a worker could publish it; nothing was done.",
-        "Send it again if it is still meant. If workers or the database were down, ask an operator.",
+        "Send it again if it is still meant. Operators see whether workers were down.",
     )
     ALERT_SOURCE_NOT_ALLOWED = (
         "ALERT_SOURCE_NOT_ALLOWED",

@@ -176,7 +176,7 @@ def _settle(alert: IncomingAlert, chosen: NextRow) -> None:
 
 
 def _refuse(alert: IncomingAlert, error: FillcastError) -> None:
-    """Settle an alert as refused, and notify the provider: the answer to its sender was that it waits."""
+    """Settle an alert as refused, and notify the provider: its sender has an answer already."""
     is_old = error.code in (Code.ALERT_EXPIRED, Code.ALERT_TOO_OLD)
     state = AlertState.EXPIRED if is_old else AlertState.REFUSED
     _close(alert, state, **refusal_values(error))

@@ -1,4 +1,4 @@
-"""The Celery task that publishes alerts, and the bell that starts it. The inbox's rows are the jobs.
+"""The Celery task that publishes alerts, and the bell that starts it. The rows are the jobs.
 
 A message names no row: its worker takes the oldest alerts that are due.
 """

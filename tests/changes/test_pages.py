@@ -206,8 +206,8 @@ SHOWN = {"page", "export", "checks", "reason"}
 STEPS = {
     "publish", "cancel", "approve", "reject", "test", "pause", "archive", "own_prices",
     "offer_prices", "compare", "retry", "close", "adopt", "relink", "ignore", "set", "release",
-    "resume", "token", "revoke", "rotate", "terms", "create", "end", "credentials", "reset_second_factor",
-    "trades",
+    "resume", "token", "revoke", "rotate", "terms", "create", "end", "credentials",
+    "reset_second_factor", "trades",
     "route",  # one statement of a policy and its accounts, replaced as a whole
     "ask", "oco", "bracket",  # a request id makes a second click do nothing
 }  # fmt: skip

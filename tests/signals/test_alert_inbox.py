@@ -1,4 +1,4 @@
-"""The inbox of alerts: what is stored at once, in which order it is published, how each one ends."""
+"""The inbox of alerts: what is stored at once, the order of publication, how each one ends."""
 
 import json
 from datetime import UTC, datetime, timedelta
