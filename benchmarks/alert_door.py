@@ -19,6 +19,7 @@ from signals.models import MAX_ALERTS_PER_MINUTE, Feed
 SUBSCRIBERS = 1_000
 SLOW, FAST = 50, 500  # alerts a second
 TARGET_MS = 100.0
+ALONE_SECONDS = 5
 CLIENTS = 32
 FEEDS = 50  # among which the subscribers are spread: a feed has its own limit a minute
 BASELINE = "one INSERT with its own commit"
@@ -56,6 +57,10 @@ def _measure(
     client = _Clients(port, paths)
     _at_rate(client.post, rate, 2)  # the first connections, and the first of each statement
     client.forget()
+    with environment.halted():  # the door alone
+        _at_rate(client.post, rate, ALONE_SECONDS)
+    alone = 1000 * percentile(client.seconds, 99)
+    client.forget()
     began = time.perf_counter()
     _at_rate(client.post, rate, seconds)
     took = time.perf_counter() - began
@@ -82,6 +87,7 @@ def _measure(
         half=p99 <= 2 * TARGET_MS,
         detail={
             "wanted_rate": rate,
+            "alone_p99_ms": round(alone, 1),  # while no worker runs
             "answered_p99_ms": round(answered, 1),  # from sending, without the wait for a client
             "times_baseline": round(statistics.median(client.answered) / baseline, 1),
             "settled": waited[1],

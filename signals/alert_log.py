@@ -88,10 +88,9 @@ class AlertEntry:
             return self.wait.detail
         if self.alert.detail:
             return self.alert.detail
-        if self.alert.summary:
-            return self.alert.summary
-        published = ", ".join(signal.number for signal in self.signals)
-        return f"Published {published}." if published else AlertState(self.alert.state).label
+        if self.alert.state == AlertState.REPEATED:
+            return "The same alert was received before; nothing more was done."
+        return self.alert.summary or f"{AlertState(self.alert.state).label}."
 
     @property
     def hint(self) -> str:
