@@ -13,7 +13,7 @@ OF_MY_FEED = f"feed_id IN (SELECT mine.id FROM signals_feed mine WHERE mine.owne
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("signals", "0018_modified_price_limit"),
+        ("signals", "0020_feed_records"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
