@@ -1050,8 +1050,19 @@ class Code(StrEnum):
     )
     ALERT_AMBIGUOUS = (
         "ALERT_AMBIGUOUS",
-        "The alert could open a trade or close one; nothing was done.",
-        "Send the action OPEN or CLOSE, or the strategy's position before and after the order.",
+        "The alert could mean two things; nothing was done.",
+        "Send the one that you mean: OPEN or CLOSE, the strategy's position before and after the "
+        "order, or the text as the detail says.",
+    )
+    ALERT_NOT_UNDERSTOOD = (
+        "ALERT_NOT_UNDERSTOOD",
+        "A part of the alert is not understood; nothing was done.",
+        "Write it as the detail says, and test it on the feed's page Alerts (docs/alerts.md).",
+    )
+    ALERT_WITHOUT_TRADE = (
+        "ALERT_WITHOUT_TRADE",
+        "The feed has no open trade that the alert could be about; nothing was done.",
+        "Check the symbol, or whether the trade has ended. To change a certain one, send its id.",
     )
     ALERT_CONTRADICTORY = (
         "ALERT_CONTRADICTORY",

@@ -7,6 +7,7 @@ from portal.views import (
     account_forms,
     accounts,
     alert_log,
+    alerts,
     drift,
     feed_records,
     feeds,
@@ -88,6 +89,19 @@ urlpatterns = [
         for decision in ("adopt", "relink", "close", "ignore")
     ),
     path("feeds/", feeds.feeds, name="feeds"),
+    path("feeds/<slug:slug>/alerts/", alerts.alerts, name="alerts"),
+    path("feeds/<slug:slug>/alerts/mapping/", alerts.mapping, name="alert_mapping"),
+    path("feeds/<slug:slug>/alerts/addresses/new/", alerts.new_address, name="alert_address_new"),
+    path(
+        "feeds/<slug:slug>/alerts/addresses/<int:pk>/replace/",
+        alerts.replace_address,
+        name="alert_address_replace",
+    ),
+    path(
+        "feeds/<slug:slug>/alerts/addresses/<int:pk>/revoke/",
+        alerts.revoke_address,
+        name="alert_address_revoke",
+    ),
     path("feeds/<slug:slug>/", feed_records.record, name="feed_record"),
     path("feeds/<slug:slug>/proof/", feed_records.proof, name="feed_proof"),
     path("feeds/<slug:slug>/show-record/", feed_records.show_to_all, name="feed_record_show"),

@@ -23,15 +23,19 @@ from common.sql import Query, periodic_run, rows, run
 from events.models import EventKind
 from events.services import emit
 from signals import services
+from signals.alert_dialects import AlertUpdate, read_mapping
+from signals.alert_distances import with_distances
 from signals.alert_orders import Outcome, carry_out
 from signals.alert_reading import AlertOrder, AlertSignal, ambiguous, only_feed, read_alert
 from signals.alert_rules import entry_symbol_error
 from signals.alert_sequence import (
     RETENTION_DAYS,
+    known_signal,
     lock_alert_order,
     record_signal,
     require_in_order,
 )
+from signals.alert_updates import carry_out_update
 from signals.alerts import refusal_values
 from signals.errors import InvalidSignalError, field_errors
 from signals.ingest import referred_pair, save_draft, with_feed_errors
@@ -225,10 +229,13 @@ def carry_out_alert(alert: IncomingAlert, *, is_late: bool = False) -> Outcome:
         raise NotAllowedError(Code.FEED_NOT_APPROVED)
     with on_behalf_of(feed.owner):
         with with_feed_errors(lambda _: feed, Origin.ALERT):
-            read = read_alert(bytes(alert.body))
+            read = read_alert(bytes(alert.body), read_mapping(feed.alert_mapping))
         late = ConflictError(Code.ALERT_EXPIRED, _age(alert)) if is_late else None
         if isinstance(read, AlertOrder):
             return _carry_out_order(alert, read, late)
+        if isinstance(read, AlertUpdate):
+            done = carry_out_update(feed, read, received_at=alert.received_at)
+            return Outcome(done.signals, done.is_new, "update", done.summary)
         if late is not None and read.draft.action == Action.OPEN:
             raise late
         return _save_and_publish(alert, read)
@@ -257,9 +264,14 @@ def _save_and_publish(row: IncomingAlert, alert: AlertSignal) -> Outcome:
         draft = replace(draft, pair=_resolved(feed, alert))
         if (error := entry_symbol_error(feed, draft)) is not None:
             raise error
+    if alert.distances:
+        # Its levels follow the market, so only its text recognises it when it is sent again.
+        if known := known_signal(feed, alert.key, received_at=row.received_at):
+            return Outcome((known,), False)
+        draft = with_distances(feed, draft, alert.distances)
     if alert.opposite and last_is_unended(feed.pk, draft.pair, alert.opposite):
-        known = draft.external_id and feed.signals.filter(external_id=draft.external_id).exists()
-        if not known and draft.direction:
+        seen = draft.external_id and feed.signals.filter(external_id=draft.external_id).exists()
+        if not seen and draft.direction:
             errors = field_errors(ambiguous(draft.direction))
             with with_feed_errors(lambda _: feed, Origin.ALERT):
                 raise InvalidSignalError(errors, (only_feed(draft.feed),))
@@ -269,7 +281,8 @@ def _save_and_publish(row: IncomingAlert, alert: AlertSignal) -> Outcome:
     if not signal.is_published and signal.cancelled_at is None:
         require_in_order(feed, signal, draft)
         services.publish(signal.pk, by=feed.owner)
-        record_signal(feed, signal, draft, received_at=row.received_at)
+        text_key = alert.key if alert.distances else ""
+        record_signal(feed, signal, draft, received_at=row.received_at, text_key=text_key)
         signal.refresh_from_db()
     return Outcome((signal,), created)
 

@@ -1,7 +1,8 @@
 """Parse the text of an alert. Pure: nothing is looked up or written.
 
-An alert is a signal as the API accepts it, a close by symbol, or the order of a strategy in the
-charting platform's placeholders (docs/tradingview.md).
+An alert is a signal as the API accepts it, a close by symbol, the order of a strategy in the
+charting platform's placeholders (docs/tradingview.md), or a text of another dialect, which
+`alert_dialects` translates into one of these or into an update of an open trade (docs/alerts.md).
 """
 
 import hashlib
@@ -16,7 +17,16 @@ from typing import Any
 from common.errors import InvalidInputError
 from common.money import plain, read_decimal
 from common.reason_codes import Code
-from signals import strict_json
+from signals.alert_dialects import (
+    NO_MAPPING,
+    AlertMapping,
+    AlertUpdate,
+    Dialect,
+    Distance,
+    Note,
+    Reading,
+    translate,
+)
 from signals.draft import SignalDraft
 from signals.errors import InvalidSignalError, field_errors
 from signals.field_table import ENTRY_FIELDS, LEFT_OUT, Door
@@ -33,6 +43,7 @@ SIDE = ("action", "direction", "side")
 POSITIONS = ("market_position", "prev_market_position", "position_size")
 SIZES = ("contracts", "market_position_size", "prev_market_position_size")
 NAMES = ("order_id", "external_id", "comment")
+OTHER_SIDE = {Direction.BUY: Direction.SELL, Direction.SELL: Direction.BUY}
 _PLAIN_CLOSE = SignalDraft(action=Action.CLOSE)
 _LEVELS = ("sl", "stop_loss", "tp", "take_profit")
 # A floating-point number as JavaScript, Python and Java write it, within the range of a size.
@@ -62,6 +73,8 @@ class AlertOrder:
     external_id: str = ""
     closing: SignalDraft = _PLAIN_CLOSE
     feed: str = ""
+    dialect: Dialect = Dialect.OWN
+    notes: tuple[Note, ...] = ()
 
     @property
     def change(self) -> str:
@@ -74,24 +87,49 @@ class AlertSignal:
     """An alert that is a signal as the API accepts it.
 
     opposite: the side of trades that it could also be meant to end, if the feed has one open.
+    distances: levels to add when the entry price is known. key: of its text, for those with levels
+    that depend on the market.
     """
 
     draft: SignalDraft
     opposite: Direction | None = None
+    dialect: Dialect = Dialect.OWN
+    notes: tuple[Note, ...] = ()
+    distances: tuple[Distance, ...] = ()
+    key: str = ""
 
 
-def read_alert(body: bytes) -> AlertSignal | AlertOrder:
-    """Return a parsed alert. Raises InvalidInputError; InvalidSignalError holds all its errors."""
-    parsed = strict_json.parse(body)
-    if not isinstance(parsed, Mapping):
-        raise InvalidInputError(Code.BODY_NOT_JSON, "An alert is a JSON object: { … }.")
+Alert = AlertSignal | AlertOrder | AlertUpdate
+
+
+def read_alert(body: bytes, mapping: AlertMapping = NO_MAPPING) -> Alert:
+    """Return a parsed alert. mapping: the feed's own.
+
+    Raises InvalidInputError; InvalidSignalError holds all its errors.
+    """
+    reading = translate(body, mapping)
+    key = hashlib.sha256(body.strip()).hexdigest()
+    if reading.update is not None:
+        return replace(reading.update, key=key, dialect=reading.dialect, notes=reading.notes)
+    alert = _read_document(reading)
+    if isinstance(alert, AlertOrder):
+        return replace(alert, dialect=reading.dialect, notes=reading.notes)
+    return replace(
+        alert, dialect=reading.dialect, notes=reading.notes, distances=reading.distances, key=key
+    )
+
+
+def _read_document(reading: Reading) -> AlertSignal | AlertOrder:
+    parsed = reading.document
     if _is_strategy(parsed):
-        return _strategy_order(parsed)
+        return _strategy_order(parsed, needs_time=reading.needs_time)
     action = str(parsed.get("action") or "").strip().upper()
     referred = parsed.get("refers_to") or parsed.get("refers_to_external_id")
     if action == Action.CLOSE and not referred:
         return _close_without_reference(parsed)
     draft = read_signal(parsed)
+    if reading.may_end and draft.direction:
+        return AlertSignal(draft, OTHER_SIDE[draft.direction])
     try:
         return AlertSignal(draft, None if action else _opposite(draft))
     except InvalidInputError as error:
@@ -124,7 +162,7 @@ def _opposite(draft: SignalDraft) -> Direction | None:
         return None
     if draft.sl is None and not draft.targets:
         raise ambiguous(draft.direction)
-    return Direction.SELL if draft.direction == Direction.BUY else Direction.BUY
+    return OTHER_SIDE[draft.direction]
 
 
 def _is_strategy(parsed: Mapping[str, Any]) -> bool:
@@ -132,14 +170,14 @@ def _is_strategy(parsed: Mapping[str, Any]) -> bool:
     return any(parsed.get(name) is not None for name in POSITIONS) or action in Direction.values
 
 
-def _strategy_order(parsed: Mapping[str, Any]) -> AlertOrder:
+def _strategy_order(parsed: Mapping[str, Any], *, needs_time: bool) -> AlertOrder:
     """Read the order of a strategy: the fields in docs/tradingview.md, and those of entries."""
     fields = Fields(parsed)
     pair = _pair(fields)
     order = _order(fields)
     time_field = fields.one_name(*TIME)
     sent_at = fields.moment(time_field)
-    if sent_at is None and not fields.failed(time_field):
+    if needs_time and sent_at is None and not fields.failed(time_field):
         detail = "Send timenow: without it, two equal orders look like one that was sent twice."
         fields.add_error(Code.FIELD_REQUIRED, "timenow", detail)
     names = {name: fields.text(name, 100 if name != "comment" else 500) for name in NAMES}

@@ -14,6 +14,7 @@ from common.reason_codes import Code
 from common.sql import rows
 from signals.alert_reading import AlertOrder
 from signals.draft import SignalDraft
+from signals.ingest import REPLAY_WINDOW
 from signals.locks import candidates_shared
 from signals.models import Action, Direction, Feed, ReceivedAlert, Signal
 from signals.strategy_orders import Change
@@ -87,13 +88,24 @@ def record_order(
     )
 
 
-def record_signal(feed: Feed, signal: Signal, draft: SignalDraft, *, received_at: datetime) -> None:
-    """Store an alert that is a signal, if it has the time at which it was sent."""
-    if draft.sent_at is not None:
+def known_signal(feed: Feed, text_key: str, *, received_at: datetime) -> Signal | None:
+    """Return the signal of an alert with the same text within REPLAY_WINDOW before; None: new."""
+    same = ReceivedAlert.objects.filter(
+        feed=feed, key=text_key, received_at__gt=received_at - REPLAY_WINDOW
+    )
+    known = same.order_by("-id").first()
+    return Signal.objects.filter(pk__in=known.signal_ids).first() if known else None
+
+
+def record_signal(
+    feed: Feed, signal: Signal, draft: SignalDraft, *, received_at: datetime, text_key: str = ""
+) -> None:
+    """Store an alert that is a signal, if it has the time at which it was sent, or a text_key."""
+    if draft.sent_at is not None or text_key:
         _store(
             received_at=received_at,
             feed=feed,
-            key=signal.content_hash,
+            key=text_key or signal.content_hash,
             pair=signal.currency_pair,
             change=signal.action.lower(),
             summary=str(signal)[:_SUMMARY_LENGTH],

@@ -15,7 +15,8 @@ from django.db import transaction
 from common.clocks import machine_seconds_until, market_now
 from common.errors import ConflictError, FillcastError, InvalidInputError, NotAllowedError
 from common.reason_codes import Code
-from signals.alert_reading import AlertOrder, AlertSignal, only_feed, read_alert
+from signals.alert_dialects import AlertUpdate, read_mapping
+from signals.alert_reading import Alert, AlertOrder, AlertSignal, only_feed, read_alert
 from signals.alert_rules import entry_symbol_error, require_source
 from signals.alert_sequence import sequence_symbol
 from signals.draft import SignalDraft
@@ -195,13 +196,15 @@ def refusal_of(alert: IncomingAlert) -> FillcastError:
     )
 
 
-def _read(feed: Feed, body: bytes, is_signed: bool) -> AlertSignal | AlertOrder:
+def _read(feed: Feed, body: bytes, is_signed: bool) -> Alert:
     """Return an alert that may wait for a worker. Raises FillcastError with all of its faults."""
     if not feed.is_approved:
         raise NotAllowedError(Code.FEED_NOT_APPROVED)
     with with_feed_errors(lambda _: feed, Origin.ALERT):
-        alert = read_alert(body)
+        alert = read_alert(body, read_mapping(feed.alert_mapping))
         _verify_time(alert, is_signed)
+        if isinstance(alert, AlertUpdate):
+            return alert
         opens = alert.draft if isinstance(alert, AlertSignal) else alert.opening
         closes = isinstance(alert, AlertOrder) and alert.closes
         error = None if closes else entry_symbol_error(feed, opens)
@@ -210,11 +213,13 @@ def _read(feed: Feed, body: bytes, is_signed: bool) -> AlertSignal | AlertOrder:
     return alert
 
 
-def _waiting(feed: Feed, alert: AlertSignal | AlertOrder) -> dict[str, object]:
+def _waiting(feed: Feed, alert: Alert) -> dict[str, object]:
     """Return the columns that decide how an alert waits: behind which others, and until when."""
     now = datetime.now(UTC)
     if isinstance(alert, AlertOrder):
         opens, symbol, closes = alert.opening, alert.pair, alert.closes
+    elif isinstance(alert, AlertUpdate):  # of the only open trade, whatever is published before
+        opens, symbol, closes = None, alert.pair, True
     else:
         opens = alert.draft if alert.draft.action == Action.OPEN else None
         symbol, closes = _symbol_of(feed, alert.draft), opens is None
@@ -253,12 +258,14 @@ def _verify_signature(feed: Feed, signing_key: str, body: bytes, signature: str)
         raise NotAllowedError(Code.PERMISSION_DENIED, detail)
 
 
-def _verify_time(alert: AlertSignal | AlertOrder, is_signed: bool) -> None:
+def _verify_time(alert: Alert, is_signed: bool) -> None:
     """Raise InvalidSignalError for an alert that could be replayed: too old, or without a time."""
     if isinstance(alert, AlertOrder):
         sent_at, has_external_id = alert.sent_at, False
         opening = alert.opening or only_feed(alert.feed)
         drafts = (replace(opening, feed=alert.feed),)
+    elif isinstance(alert, AlertUpdate):
+        sent_at, has_external_id, drafts = alert.sent_at, False, (only_feed(""),)
     else:
         sent_at, has_external_id = alert.draft.sent_at, bool(alert.draft.external_id)
         drafts = (alert.draft,)

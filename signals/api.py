@@ -21,6 +21,12 @@ from common.permissions import Right
 from common.reason_codes import Code
 from signals import feeds, services
 from signals.alert_log import alerts_of, entries_for, state_of
+from signals.alert_preview import preview_alert
+from signals.alert_reading_serializers import (
+    AlertMappingSerializer,
+    AlertReadingSerializer,
+    AlertTextSerializer,
+)
 from signals.alert_serializers import AlertLogSerializer
 from signals.closing import close_trades, open_trades
 from signals.draft import SignalDraft
@@ -142,14 +148,26 @@ class FeedViewSet(
     filterset_class = FeedFilter
     ordering_fields = ("name", "created_at")
     rights = dict.fromkeys(
-        ("create", "partial_update", "archive", "create_token", "rotate_token", "revoke_token"),
+        (
+            "create",
+            "partial_update",
+            "archive",
+            "create_token",
+            "rotate_token",
+            "revoke_token",
+            "set_alert_mapping",
+        ),
         Right.FEEDS,
-    ) | {"close_trades": Right.PUBLISH, **ProviderActions.provider_rights}
+    ) | {
+        "close_trades": Right.PUBLISH,
+        "read_alert": Right.PUBLISH,
+        **ProviderActions.provider_rights,
+    }
     http_method_names = ("get", "post", "patch", "head", "options")
 
     def get_queryset(self) -> QuerySet[Feed]:
         user = caller(self.request)
-        is_private = self.action in {"tokens", "alerts", *self.owner_reads}
+        is_private = self.action in {"tokens", "alerts", "alert_mapping", *self.owner_reads}
         is_read = self.request.method in READING and not is_private
         feeds = feeds_for(user) if is_read else owned_feeds(user)
         return feeds.distinct()
@@ -258,6 +276,35 @@ class FeedViewSet(
         feeds.revoke_feed_token(token.pk)
         token.refresh_from_db()
         return Response(FeedTokenSerializer(token).data)
+
+    @extend_schema(request=AlertTextSerializer, responses=AlertReadingSerializer)
+    @action(detail=True, methods=["post"], url_path="alerts/read")
+    def read_alert(self, request: Request, slug: str) -> Response:
+        """Show how an alert would be read and what it would do now. Nothing is published.
+
+        A text that would be refused is an answer too, with its `errors`.
+        """
+        text = validated_body(AlertTextSerializer, request)["text"]
+        shown = preview_alert(self.get_object(), text.encode())
+        return Response(AlertReadingSerializer(shown).data)
+
+    @extend_schema(responses=AlertMappingSerializer, filters=False)
+    @action(
+        detail=True, methods=["get"], url_path="alert-mapping", filterset_class=None,
+        pagination_class=None,
+    )  # fmt: skip
+    def alert_mapping(self, request: Request, slug: str) -> Response:
+        """Return how the feed's alerts are read besides the known forms."""
+        return Response(AlertMappingSerializer({"mapping": self.get_object().alert_mapping}).data)
+
+    @extend_schema(request=AlertMappingSerializer, responses=AlertMappingSerializer)
+    @alert_mapping.mapping.patch
+    def set_alert_mapping(self, request: Request, slug: str) -> Response:
+        """Replace the mapping: paths of a JSON, symbols, side words, phrases without meaning."""
+        feed = self.get_object()
+        mapping = validated_body(AlertMappingSerializer, request)["mapping"]
+        feed = feeds.update_feed(feed.pk, by=caller(request), alert_mapping=mapping)
+        return Response(AlertMappingSerializer({"mapping": feed.alert_mapping}).data)
 
 
 class SignalFilter(filters.FilterSet):  # type: ignore[misc]  # it has no types

@@ -16,6 +16,7 @@ from common.errors import ConflictError, InvalidInputError, raise_all
 from common.permissions import Right, may, require
 from common.reason_codes import Code
 from common.row_faults import row_errors
+from signals.alert_dialects import read_mapping
 from signals.locks import feed_exclusive
 from signals.models import (
     DEFAULT_LEVEL_DEVIATION,
@@ -107,6 +108,8 @@ def update_feed(feed_id: int, *, by: User | None, **changes: Any) -> Feed:
     require(by, Right.FEEDS, owner_id=feed.owner_id)
     if "is_approved" in changes:
         require(by, Right.APPROVE)
+    if "alert_mapping" in changes:
+        read_mapping(changes["alert_mapping"])
     changes |= approval_after(feed, changes)
     _end_request(feed, changes, by)
     for name, value in changes.items():

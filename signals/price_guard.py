@@ -73,6 +73,11 @@ def reference_price(signal: Signal, feed: Feed) -> Reference | None:
     return _source(feed, signal.currency_pair, with_steps=any(_distances(signal)))
 
 
+def newest_quote(feed: Feed, pair: str) -> Reference | None:
+    """Return the newest recent quote of a pair for a feed; None: there is none."""
+    return None if _source is None else _source(feed, pair, with_steps=False)
+
+
 def deviation_percent(price: Decimal, market: Decimal) -> Decimal:
     """Return how far two prices are apart: the larger one above the smaller one, in percent of it.
 

@@ -94,7 +94,7 @@ def rotate_token(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
             if token.signing_key:
                 secrets.append(("Key for the signature", token.signing_key))
             title = f"New address for “{token.name}” of {old.feed.name}"
-            return _show_once(request, title, secrets, back)
+            return show_once(request, title, secrets, back)
     points = [
         Consequence("safe", "Alerts to the old address are accepted until its end."),
         Consequence("cancelled", "From then on they are refused. Change its senders before."),

@@ -57,6 +57,10 @@ class Feed(FieldConstraints, models.Model):
         help_text="The same for stop and targets: 400 is a fifth to five times the market. Empty:"
         " they are not compared.",
     )  # fmt: skip
+    alert_mapping = models.JSONField(
+        default=dict, blank=True, db_default=models.Value({}, models.JSONField()),
+        help_text="How its alerts are read: paths, symbols and words (docs/alerts.md#mapping).",
+    )  # fmt: skip
     record_is_public = models.BooleanField(
         default=False,
         db_default=False,

@@ -86,7 +86,7 @@ def test_unapproved_feed_and_malformed_bodies_are_refused(
         problem(posted(f"/hooks/tradingview/newcomer/{secret}/"), 403, "FEED_NOT_APPROVED")
         problem(posted(endpoint, b"x" * 20_000), 413, "BODY_TOO_LARGE")
         problem(posted(endpoint, b"x" * 2_000_000), 413, "BODY_TOO_LARGE")
-        problem(posted(endpoint, b"buy!"), 400, "BODY_NOT_JSON")
+        problem(posted(endpoint, b"buy!"), 400, "ALERT_NOT_UNDERSTOOD")
         refused = problem(posted(endpoint, ALERT | {"sl": "NaN", "x": 1}), 400, "NUMBER_MALFORMED")
     assert [error["field"] for error in refused["errors"]] == ["sl", "x"]
     assert Signal.objects.count() == before

@@ -23,6 +23,7 @@ from events.models import EventKind, Notification
 from execution.models import DriftItem, Fill, Order, ScopedAction
 from positions.models import ExecutionPosition
 from prices.models import LatestQuote
+from signals.feeds import create_feed_token
 from signals.models import Feed, SavedDraft, Signal
 from tests.connections import make
 from tests.loss_limits import limit_of, pause_of
@@ -153,6 +154,13 @@ class World:
             order_type="STOP", stop_price=D("1.38564"), sl=D("1.38814"), max_slippage_pips=D(3),
             valid_until=now + timedelta(minutes=15),
         )  # fmt: skip
+        self.addresses = {
+            owner.username: create_feed_token(
+                feed(owner, f"{owner.username}-own", f"{owner.username.title()} own")
+            )[0]
+            for owner in (self.alice, self.bob)
+        }
+        Feed.objects.filter(slug__endswith="-own").update(is_public=False)
         self.bobs_signal = signal(self.carry, now, currency_pair="NZD/USD", direction="BUY")
         self._gold(now)
         self._euro()

@@ -39,6 +39,17 @@ OWN_ARGUMENTS: dict[str, Callable[[World, str], Any]] = {  # arguments that name
     "results_csv": lambda w, username: {"table": "trades"},
     "results_month": lambda w, username: {"year": 2026, "month": 3},
     **dict.fromkeys(
+        ("alerts", "alert_mapping", "alert_address_new"),
+        lambda w, username: {"slug": w.addresses[username].feed.slug},
+    ),
+    **dict.fromkeys(
+        ("alert_address_replace", "alert_address_revoke"),
+        lambda w, username: {
+            "slug": w.addresses[username].feed.slug,
+            "pk": w.addresses[username].pk,
+        },
+    ),
+    **dict.fromkeys(
         ("subscribe", "feed_end", *FEED_PAGES), lambda w, username: {"slug": w.carry.slug}
     ),
     "scoped_action": lambda w, username: {

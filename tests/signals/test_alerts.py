@@ -153,7 +153,7 @@ def test_repeated_alert_does_not_revive_cancelled_signal(feed: Feed, secret: str
     ("data", "code", "field"),
     [
         (b"", Code.BODY_NOT_JSON, ""),
-        (b"EURUSD buy now", Code.BODY_NOT_JSON, ""),
+        (b"EURUSD buy maybe", Code.ALERT_NOT_UNDERSTOOD, ""),
         (b"x" * 20_000, Code.BODY_TOO_LARGE, ""),
         (body(sl="NaN"), Code.NUMBER_MALFORMED, "sl"),
         (body(sl="1.39"), Code.STOP_WRONG_SIDE, "sl"),

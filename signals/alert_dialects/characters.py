@@ -1,0 +1,85 @@
+"""Make a message's characters safe to read: what cannot be seen, or looks like another, is refused.
+
+Emoji between words are decoration, except those that say that a target was reached or that
+something is not to be done.
+"""
+
+import re
+import unicodedata
+
+from common.errors import InvalidInputError
+from signals.alert_dialects.reading import excerpt, not_understood
+
+_KEYCAP = re.compile("([0-9])\ufe0f?\u20e3")
+_JOINER, _VARIANT = "\u200d", "\ufe0f"
+_REACHED = set("✅☑✔✓🏆💯")
+_FORBIDDING = set("❌🚫⛔🛑✖❎🙅❓❔⁉")
+_UP, _DOWN = set("📈⬆🔼"), set("📉⬇🔽")
+_STOP_WORD = re.compile(r"\s*(sl|s/l|stop)\b", re.IGNORECASE)
+_REPORTED = re.compile(r"\b(hit|reached|done)\s*$", re.IGNORECASE)  # the word says it, too
+_DASHES = str.maketrans({"–": "-", "—": "-", "−": "-", "’": "'", "\u00a0": " ", "\r": "\n"})
+_DECORATION = {"So", "Sk", "Sm"}
+_ASCII_SYMBOLS = set("+<=>^`|~$")
+MAX_CHARACTERS = 4_000
+
+
+def readable(text: str) -> str:
+    """Return a text with ASCII letters, digits and marks only. Raises InvalidInputError."""
+    if len(text) > MAX_CHARACTERS:
+        raise not_understood(
+            f"It has {len(text)} characters.", f"Write at most {MAX_CHARACTERS}, the signal only."
+        )
+    text = _KEYCAP.sub(r"\1 ", text.removeprefix("\ufeff")).translate(_DASHES)
+    lines = [_line(line) for line in text.split("\n")]
+    plain = "\n".join(lines)
+    for letter in plain:
+        if not (letter.isascii() and (letter.isprintable() or letter in "\n\t")):
+            raise _unreadable(letter)
+    return plain.replace("**", " ")
+
+
+def _line(line: str) -> str:
+    """Return a line without its decoration."""
+    shown: list[str] = []
+    is_start = True
+    for index, letter in enumerate(line):
+        if letter in (_VARIANT, _JOINER):
+            before, after = line[index - 1 : index], line[index + 1 : index + 2]
+            if (before + after).isascii() and before + after:
+                raise _unreadable(letter)
+            continue
+        if letter in _REACHED and not is_start and not _REPORTED.search("".join(shown)):
+            raise not_understood(
+                f"{letter} after a word can say that it was reached.",
+                "Leave it out, or write it at the beginning of a line.",
+            )
+        if letter in _FORBIDDING and not _STOP_WORD.match(_after(line, index)):
+            raise not_understood(f"{letter} can say that it is not meant.", "Leave it out.")
+        if letter in _ASCII_SYMBOLS or unicodedata.category(letter) not in _DECORATION:
+            shown.append(letter)
+            is_start = is_start and letter.isspace()
+        else:  # what a report is followed by is another instruction
+            shown.append("," if letter in _REACHED and not is_start else " ")
+    return "".join(shown)
+
+
+def _after(line: str, index: int) -> str:
+    """Return what follows an emoji, without the marks that belong to it and other emoji."""
+    rest = line[index + 1 :]
+    return "".join(
+        letter for letter in rest if letter != _VARIANT and unicodedata.category(letter) != "So"
+    )
+
+
+def _unreadable(letter: str) -> InvalidInputError:
+    name = unicodedata.name(letter, "a character without a name").lower()
+    return not_understood(
+        f"{excerpt(letter)} ({name}) is not a letter, digit or mark that is read.",
+        "Write it in plain letters and digits, without formatting.",
+    )
+
+
+def trend_of(text: str) -> str:
+    """Return BUY or SELL if the emoji of a text all point up or down; else empty."""
+    up, down = bool(_UP & set(text)), bool(_DOWN & set(text))
+    return "BUY" if up and not down else "SELL" if down and not up else ""

@@ -1,0 +1,225 @@
+"""Comma commands as PineConnector's users write them: `licence,buy,EURUSD,sl=20,tp=40`. Pure.
+
+Levels without a unit are pips for pairs of major currencies, where no price looks like that. Where
+a number could be a price as well as pips, it is refused; sl_pips, sl_price and sl_pct are clear.
+"""
+
+import re
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+from common.errors import InvalidInputError
+from common.money import plain, read_decimal
+from common.reason_codes import Code
+from signals.alert_dialects.mapping import AlertMapping
+from signals.alert_dialects.reading import (
+    SIZING,
+    AlertUpdate,
+    Dialect,
+    Distance,
+    Note,
+    Reading,
+    Unit,
+    ambiguous,
+    excerpt,
+    not_understood,
+)
+from signals.draft import Target
+from signals.models import Action, Direction
+from signals.symbols import read_symbol
+
+BUY, SELL = Direction.BUY, Direction.SELL
+_MARKET = {"buy": BUY, "long": BUY, "bull": BUY, "bullish": BUY,
+           "sell": SELL, "short": SELL, "bear": SELL, "bearish": SELL}  # fmt: skip
+_PENDING = {"buylimit": (BUY, "LIMIT"), "selllimit": (SELL, "LIMIT"),
+            "buystop": (BUY, "STOP"), "sellstop": (SELL, "STOP")}  # fmt: skip
+_CLOSE = {"closelong": BUY, "closeshort": SELL}
+_CANCEL = {"cancellong": BUY, "cancelshort": SELL}
+_MODIFY = {"newsltplong": BUY, "newsltpshort": SELL}
+COMMANDS = {*_MARKET, *_PENDING, "closelong", "closeshort", "closeall", *_CANCEL, *_MODIFY}
+_LICENCE = re.compile(r"[0-9]{8,20}|[A-Za-z0-9-]{16,60}", re.ASCII)
+_IGNORED = {
+    "risk": SIZING, "vol_lots": SIZING, "vol_dollar": SIZING, "vol_pct": SIZING, "lots": SIZING,
+    "secret": "the address is the secret here",
+}  # fmt: skip
+_RULES = {"betrigger": "break_even_profit", "beoffset": "break_even_offset",
+          "trailtrig": "trailing_activation", "traildist": "trailing_distance",
+          "trailstep": "trailing_step"}  # fmt: skip
+_LEVELS = ("sl", "tp")
+_MAJORS = {"EUR", "USD", "GBP", "CHF", "AUD", "NZD", "CAD"}
+WRITE = "Write it like “licence,buy,EURUSD,sl_pips=20,tp_pips=40”."
+_LEAST_PIPS = Decimal(5)
+
+
+def is_comma_command(text: str) -> bool:
+    """Whether a text is a licence or a command, then more after a comma."""
+    parts = [part.strip() for part in text.split(",")]
+    if len(parts) < 2 or "\n" in text.strip():
+        return False
+    first, second = parts[0].lower(), parts[1].lower()
+    has_licence = bool(_LICENCE.fullmatch(parts[0])) and any(letter.isdigit() for letter in first)
+    return first in COMMANDS or (has_licence and bool(re.fullmatch("[a-z]+", second, re.ASCII)))
+
+
+def read_comma_command(text: str, mapping: AlertMapping) -> Reading:
+    """Return what a comma command says. Raises InvalidInputError."""
+    parts = [part.strip() for part in text.strip().split(",")]
+    if parts[0].lower() not in COMMANDS:
+        parts = parts[1:]  # the licence: the address is the secret here
+    command = parts[0].lower()
+    if command not in COMMANDS:
+        known = ", ".join(sorted(COMMANDS))
+        raise not_understood(f"{excerpt(parts[0])} is no command.", f"Known are: {known}.")
+    options = _options(parts[2:])
+    notes = [Note(f"{name}=", _IGNORED[name]) for name in _IGNORED if options.pop(name, None)]
+    if command == "closeall":
+        _refuse_options(options, "comment")
+        return _reading({"action": "CLOSE", "all": True}, options, notes)
+    if len(parts) < 2 or not parts[1]:
+        raise not_understood("It has no symbol.", WRITE, field="symbol")
+    symbol = mapping.symbol_of(parts[1])
+    pair = read_symbol(symbol)
+    if command in _CANCEL:
+        _refuse_options(options)
+        update = AlertUpdate(pair=pair, side=_CANCEL[command], cancels=True)
+        return Reading(Dialect.COMMA_COMMAND, update=update, notes=tuple(notes))
+    if command in _CLOSE:
+        _refuse_options(options, "comment")
+        document = {"action": "CLOSE", "symbol": symbol, "direction": _CLOSE[command].value}
+        return _reading(document, options, notes)
+    levels, distances = _levels(options, pair, mapping)
+    if command in _MODIFY:
+        _refuse_options(options)
+        return _modified(pair, _MODIFY[command], levels, distances, notes)
+    return _entry(command, symbol, options, levels, distances, notes)
+
+
+def _entry(
+    command: str,
+    symbol: str,
+    options: dict[str, str],
+    levels: dict[str, str],
+    distances: tuple[Distance, ...],
+    notes: list[Note],
+) -> Reading:
+    """Return the entry of buy, sellstop and their like."""
+    side, kind = _PENDING.get(command) or (_MARKET[command], "MARKET")
+    document: dict[str, Any] = {
+        "action": Action.OPEN.value, "symbol": symbol, "direction": side.value, "order_type": kind,
+    } | levels  # fmt: skip
+    price = options.pop("price", None)
+    if price is not None:
+        document["stop_price" if kind == "STOP" else "open_price"] = price
+        number = read_decimal(price, field="price", positive=True)
+        if kind != "MARKET" and number >= _LEAST_PIPS and _is_major(read_symbol(symbol)):
+            raise ambiguous(
+                f"price={price}", "a price", "pips from the market", field="open_price",
+                write="Send the price itself, like price=1.0850.",
+            )  # fmt: skip
+    rules = {_RULES[name]: options.pop(name) for name in _RULES if name in options}
+    if rules:
+        document |= rules | {"stop_rule_unit": "PIPS"}
+    if spread := options.pop("spread", None):
+        document |= {"max_spread": spread, "max_spread_unit": "PIPS"}
+    _refuse_options(options, "comment")
+    return _reading(document, options, notes, distances)
+
+
+def _options(parts: list[str]) -> dict[str, str]:
+    options: dict[str, str] = {}
+    for part in parts:
+        name, equals, value = part.partition("=")
+        name, value = name.strip().lower(), value.strip().strip('"')
+        if not equals or not value:
+            raise not_understood(f"{excerpt(part)} is not name=value.", WRITE)
+        if name in options:
+            raise InvalidInputError(Code.DUPLICATE_KEY, f"{name}= is there twice.", field=name[:60])
+        options[name] = value
+    return options
+
+
+def _refuse_options(options: Mapping[str, str], *known: str) -> None:
+    for name in options:
+        if name not in known:
+            detail = f"{excerpt(name + '=')} cannot be carried out here: leave it out."
+            raise InvalidInputError(Code.FIELD_UNKNOWN, detail, field=name[:60])
+
+
+def _reading(
+    document: dict[str, Any],
+    options: Mapping[str, str],
+    notes: list[Note],
+    distances: tuple[Distance, ...] = (),
+) -> Reading:
+    if comment := options.get("comment"):
+        document["note"] = comment
+    return Reading(Dialect.COMMA_COMMAND, document, notes=tuple(notes), distances=distances)
+
+
+def _levels(
+    options: dict[str, str], pair: str, mapping: AlertMapping
+) -> tuple[dict[str, str], tuple[Distance, ...]]:
+    """Return the levels that are prices, and those that are distances."""
+    prices, distances = {}, []
+    for level in _LEVELS:
+        names = (level, f"{level}_price", f"{level}_pips", f"{level}_pct")
+        given = [name for name in names if name in options]
+        if len(given) > 1:
+            raise ambiguous(
+                f"{given[0]}= with {given[1]}=", "the one", "the other", field=level,
+                write="Send one of them.",
+            )  # fmt: skip
+        if not given:
+            continue
+        text = options.pop(given[0])
+        number = read_decimal(text, field=level, positive=True)
+        unit = given[0].removeprefix(level).lstrip("_") or _unit(level, number, pair, mapping)
+        if unit == "price":
+            prices[level] = text
+        else:
+            distances.append(
+                Distance(level, number, Unit({"pips": "PIPS", "pct": "PERCENT"}[unit]))
+            )
+    return prices, tuple(distances)
+
+
+def _is_major(pair: str) -> bool:
+    base, _, quote = pair.partition("/")
+    return {base, quote} <= _MAJORS
+
+
+def _unit(level: str, number: Decimal, pair: str, mapping: AlertMapping) -> str:
+    """Return the unit of a level that is sent without one. Raises ALERT_AMBIGUOUS."""
+    if mapping.distances:
+        return {"PIPS": "pips", "PERCENT": "pct", "PRICE": "price"}[mapping.distances]
+    if _is_major(pair):  # their prices are 0.3 to 3
+        if number >= _LEAST_PIPS:
+            return "pips"
+        exponent = number.as_tuple().exponent
+        if isinstance(exponent, int) and exponent <= -3 and Decimal("0.3") <= number < 3:
+            return "price"
+    shown = plain(number)
+    raise ambiguous(
+        f"{level}={shown} of {pair}", f"{shown} pips", f"the price {shown}", f"{shown} percent",
+        field=level,
+        write=f"Send {level}_pips=, {level}_price= or {level}_pct=, or choose it in the feed's "
+        "mapping.",
+    )  # fmt: skip
+
+
+def _modified(
+    pair: str,
+    side: Direction,
+    levels: dict[str, str],
+    distances: tuple[Distance, ...],
+    notes: list[Note],
+) -> Reading:
+    """Return the new levels of an open trade, which must be prices."""
+    if distances or not levels:
+        detail = "New levels of an open trade are prices: send sl_price= or tp_price=."
+        raise InvalidInputError(Code.FIELD_REQUIRED, detail, field="sl")
+    numbers = {name: Decimal(text) for name, text in levels.items()}
+    targets = (Target(numbers["tp"], Decimal(1)),) if "tp" in numbers else ()
+    update = AlertUpdate(pair=pair, side=side, sl=numbers.get("sl"), targets=targets)
+    return Reading(Dialect.COMMA_COMMAND, update=update, notes=tuple(notes))

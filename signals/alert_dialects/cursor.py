@@ -1,0 +1,103 @@
+"""Walk along the tokens of an entry, and read what stands beside a price. Pure."""
+
+import re
+from dataclasses import dataclass, field
+
+from common.errors import InvalidInputError
+from signals.alert_dialects.numbers import read_number
+from signals.alert_dialects.reading import (
+    Distance,
+    Note,
+    Unit,
+    ambiguous,
+    excerpt,
+    not_understood,
+)
+from signals.alert_dialects.tokens import Kind, Token
+
+_PIPS = re.compile(r"([0-9]+(?:\.[0-9]+)?)(pips?|p)", re.IGNORECASE)
+
+
+@dataclass(slots=True)
+class Cursor:
+    """A place in the tokens of a text. notes: what has no effect."""
+
+    tokens: list[Token]
+    place: int = 0
+    notes: list[Note] = field(default_factory=list)
+
+    def _next(self) -> Token:
+        self.place += 1
+        return self.tokens[self.place - 1]
+
+    def _peek(self, ahead: int = 0) -> Token:
+        place = self.place + ahead
+        return self.tokens[place] if place < len(self.tokens) else Token(Kind.LINE, "\n")
+
+    def _skip(self, marks: str, *kinds: Kind) -> bool:
+        """Skip these marks and kinds; return whether there was one."""
+        start = self.place
+        while self.place < len(self.tokens) and (
+            (self._peek().kind is Kind.MARK and self._peek().text in marks)
+            or self._peek().kind in kinds
+            or self._peek().text.lower() == "at"
+        ):
+            self.place += 1
+        return self.place > start
+
+    def _skip_enumerator(self) -> None:
+        """Skip the `1)` of a list."""
+        number = self._peek()
+        if number.kind is Kind.NUMBER and self._peek(1).text == ")" and number.text.isdigit():
+            if self._peek(2).kind is not Kind.NUMBER or int(number.text) > 10:
+                raise self._no_price("The list", "targets")
+            self.place += 2
+
+    def _share(self) -> str:
+        start = self.place
+        self._skip("(-:")
+        if self._peek().kind is Kind.PERCENT:
+            text = self._next().text.rstrip("% ")
+            self._skip(")")
+            return text
+        self.place = start
+        return ""
+
+    def _distance(self, level: str) -> Distance | None:
+        """Return a distance in pips (`20 pips`, `20pips`), if there is one."""
+        token, after = self._peek(), self._peek(1)
+        if token.kind is Kind.PERCENT or (token.text == "+" and after.kind is Kind.PERCENT):
+            raise ambiguous(
+                f"{level.upper()} in percent", "percent of the price",
+                "percent of the margin with leverage", field=level, write="Write the price.",
+            )  # fmt: skip
+        if token.kind is Kind.NUMBER and after.kind is Kind.PIPS:
+            self.place += 2
+            return Distance(level, read_number(token.text, field=level), Unit.PIPS)
+        if token.kind is Kind.WORD and (match := _PIPS.fullmatch(token.text)):
+            self.place += 1
+            return Distance(level, read_number(match[1], field=level), Unit.PIPS)
+        return None
+
+    def _annotation(self) -> None:
+        """Skip the pips in parentheses after a price: the price counts."""
+        if self._peek().text != "(":
+            return
+        ahead = 1 if self._peek(1).text in "+-" else 0
+        number, unit = self._peek(1 + ahead), self._peek(2 + ahead)
+        if (
+            number.kind is Kind.NUMBER
+            and unit.kind is Kind.PIPS
+            and (self._peek(3 + ahead).text == ")")
+        ):
+            self.place += 4 + ahead
+            self.notes.append(Note(f"({number.text} pips)", "the price counts"))
+        elif number.kind is Kind.WORD and _PIPS.fullmatch(number.text) and unit.text == ")":
+            self.place += 3 + ahead
+            self.notes.append(Note(f"({number.text})", "the price counts"))
+
+    def _no_price(self, what: str, name: str) -> InvalidInputError:
+        shown = excerpt(self._peek().text) if self._peek().kind is not Kind.LINE else "nothing"
+        return not_understood(
+            f"{what} has no price, but {shown}.", "Write a price like 1.0850.", field=name
+        )

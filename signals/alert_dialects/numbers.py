@@ -1,0 +1,61 @@
+"""Numbers as people write them in texts: points, decimal commas, thousands. Pure."""
+
+import re
+from decimal import Decimal
+
+from common.errors import InvalidInputError
+from common.money import plain, read_decimal
+from signals.alert_dialects.reading import ambiguous, not_understood
+
+_PLAIN = re.compile(r"(0|[1-9][0-9]*)(\.[0-9]+)?", re.ASCII)
+_THOUSANDS = re.compile(r"[1-9][0-9]{0,2}(,[0-9]{3})+", re.ASCII)
+_THOUSANDS_WITH_POINT = re.compile(r"[1-9][0-9]{0,2}(,[0-9]{3})+\.[0-9]+", re.ASCII)
+_COMMA = re.compile(r"(0|[1-9][0-9]*),([0-9]+)", re.ASCII)
+
+
+def read_number(text: str, *, field: str = "") -> Decimal:
+    """Return the number that a text can only mean. Raises InvalidInputError.
+
+    1.0850 and 64,200.50 have one meaning; 1,085 could be 1.085 or 1085; 95,90 could be 95.90 or two
+    prices, but 1,0850 only 1.0850.
+    """
+    if _PLAIN.fullmatch(text):
+        return read_decimal(text, field=field, positive=True)
+    if _THOUSANDS_WITH_POINT.fullmatch(text) or (
+        _THOUSANDS.fullmatch(text) and text.count(",") > 1
+    ):
+        return read_decimal(text.replace(",", ""), field=field, positive=True)
+    if match := _COMMA.fullmatch(text):
+        return _with_comma(text, match[1], match[2], field)
+    raise not_understood(
+        f"{text[:40]!r} is not a number.", "Write prices like 1.0850 or 64200.5.", field=field
+    )
+
+
+def _with_comma(text: str, whole: str, after: str, field: str) -> Decimal:
+    """Return the number of digits, a comma and digits, if it has one meaning."""
+    point = f"{whole}.{after}"
+    if len(after) == 3 and whole != "0":
+        raise ambiguous(
+            repr(text), plain(Decimal(point)), whole + after, field=field,
+            write=f"Write {point} or {whole}{after}.",
+        )  # fmt: skip
+    is_one = after[0] == "0" or whole == "0" or (len(whole) == 1 and len(after) >= 4)
+    if not is_one:
+        raise ambiguous(
+            repr(text), plain(Decimal(point)), f"the two prices {whole} and {after}", field=field,
+            write=f"Write {point}, or “{whole}, {after}” with a space.",
+        )  # fmt: skip
+    return read_decimal(point, field=field, positive=True)
+
+
+def mixed_separators(texts: list[str]) -> InvalidInputError | None:
+    """Return the error if 18.250 beside a decimal comma may be thousands; None: it is clear."""
+    has_comma = any(_COMMA.fullmatch(text) for text in texts)
+    for text in texts:
+        if has_comma and re.fullmatch(r"[1-9][0-9]{0,2}\.[0-9]{3}", text, re.ASCII):
+            return ambiguous(
+                f"{text!r} beside a decimal comma", text, text.replace(".", ""),
+                write="Write all prices with a point for decimals.",
+            )  # fmt: skip
+    return None

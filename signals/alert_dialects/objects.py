@@ -1,0 +1,264 @@
+"""JSON objects: our own fields, `ticker/action/sentiment` objects, and those of a feed's mapping.
+
+They become objects of our own fields, so that one reader validates them all. Pure.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from common.errors import InvalidInputError
+from common.reason_codes import Code
+from signals.alert_dialects.mapping import AlertMapping
+from signals.alert_dialects.reading import SIZING, AlertUpdate, Dialect, Note, Reading, excerpt
+from signals.models import Action, Direction
+from signals.strict_json import first_duplicate
+from signals.symbols import read_symbol
+
+# Names that only the objects of other services have.
+_FOREIGN = {
+    "sentiment", "quantity", "quantityType", "signalPrice", "orderType", "limitPrice", "stopPrice",
+    "takeProfit", "stopLoss", "interval", "extras", "tv_instrument", "tv_exchange", "bot_uuid",
+    "secret", "max_lag", "trigger_price", "strategy_info", "order", "timestamp",
+}  # fmt: skip
+_POSITIONS = {"market_position", "prev_market_position", "position_size"}
+_WORDS = {"exit", "cancel", "enter_long", "enter_short", "exit_long", "exit_short"}
+_SENTIMENTS = {"bullish": "long", "bearish": "short", "long": "long", "short": "short",
+               "flat": "flat"}  # fmt: skip
+_IGNORED = {
+    "quantity": SIZING, "quantityType": SIZING, "interval": "it has no effect",
+    "extras": "it has no effect", "bot_uuid": "the address selects the feed",
+    "secret": "the address is the secret here", "max_lag": "an alert counts for 5 minutes",
+}  # fmt: skip
+_TYPES = {"market": "MARKET", "limit": "LIMIT", "stop": "STOP", "stop_limit": "STOP_LIMIT"}
+
+
+def read_object(parsed: Mapping[str, Any], mapping: AlertMapping) -> Reading:
+    """Return an object in our own fields. Raises InvalidInputError."""
+    if mapping.paths and all(
+        value_at(parsed, mapping.paths[name]) is not None for name in ("symbol", "side")
+    ):
+        return _mapped(parsed, mapping)
+    action = str(parsed.get("action") or "").strip().lower()
+    is_ours = not {"direction", "side", "order_type", "refers_to"}.isdisjoint(parsed)
+    if is_ours or not (_FOREIGN & set(parsed) or action in _WORDS):
+        is_side_only = action in ("buy", "sell") and not _POSITIONS & set(parsed)
+        return Reading(Dialect.OWN, _with_symbol(parsed, mapping), needs_time=not is_side_only)
+    if duplicate := first_duplicate(parsed):
+        raise InvalidInputError(
+            Code.DUPLICATE_KEY, f"{duplicate!r} is there twice.", field=duplicate
+        )
+    return _order_object(parsed, action, mapping)
+
+
+def _with_symbol(parsed: Mapping[str, Any], mapping: AlertMapping) -> Mapping[str, Any]:
+    """Return our own object with the feed's pair for its word of a symbol."""
+    for name in ("ticker", "symbol", "currency_pair", "pair"):
+        text = parsed.get(name)
+        if isinstance(text, str) and (pair := mapping.symbol_of(text)) != text:
+            changed = type(parsed)(parsed)  # type: ignore[call-arg]  # keeps its duplicate keys
+            if hasattr(parsed, "duplicates"):
+                changed.duplicates = parsed.duplicates  # type: ignore[attr-defined]
+            changed[name] = pair  # type: ignore[index]
+            return changed
+    return parsed
+
+
+def _order_object(parsed: Mapping[str, Any], action: str, mapping: AlertMapping) -> Reading:
+    """Read an object of TradersPost, 3Commas and their like."""
+    rest = dict(parsed)
+    notes = [Note(name, _IGNORED[name]) for name in _IGNORED if rest.pop(name, None) is not None]
+    symbol = _symbol(rest, mapping)
+    time = next((rest.pop(name) for name in ("time", "timenow", "timestamp") if name in rest), None)
+    document: dict[str, Any] = {"ticker": symbol} | ({"timenow": time} if time else {})
+    for name in ("external_id", "comment", "note", "sl", "tp", "stop_loss", "take_profit", "feed"):
+        if name in rest:
+            document[name] = rest.pop(name)
+    rest.pop("action", None)
+    price = _price(rest)
+    if action == "cancel":
+        _refuse_rest(rest, keep=())
+        update = AlertUpdate(pair=read_symbol(str(symbol)), cancels=True)
+        return Reading(Dialect.ORDER_OBJECT, update=update, notes=tuple(notes))
+    if action == "exit" or action.startswith("exit_"):
+        return _exit(document, rest, action, notes, price)
+    positions = _positions(rest)
+    document |= _levels(rest)
+    if action.startswith("enter_"):
+        direction = Direction.BUY if action == "enter_long" else Direction.SELL
+        document |= {"action": Action.OPEN.value, "direction": direction.value}
+        document |= {"price": price} if price else {}
+        _order_type(document, rest)
+        _refuse_rest(rest, keep=())
+        return Reading(Dialect.ORDER_OBJECT, document, notes=tuple(notes))
+    document |= {"action": parsed.get("action"), **_after_reversal(action, positions)}
+    document |= {"price": price} if price else {}
+    _order_type(document, rest)
+    _refuse_rest(rest, keep=())
+    if not time:
+        notes.append(Note("no time", "an equal message within 5 minutes counts as the same one"))
+    dialect = Dialect.STRATEGY_OBJECT if positions else Dialect.ORDER_OBJECT
+    return Reading(dialect, document, notes=tuple(notes), needs_time=False)
+
+
+def _symbol(rest: dict[str, Any], mapping: AlertMapping) -> str:
+    used = [name for name in ("ticker", "symbol", "tv_instrument") if rest.get(name)]
+    if len(used) != 1 or not isinstance(rest[used[0]], str):
+        detail = "Send one symbol, as ticker." if len(used) != 1 else "A symbol is a text."
+        raise InvalidInputError(Code.FIELD_REQUIRED, detail, field="ticker")
+    text, exchange = rest.pop(used[0]), rest.pop("tv_exchange", None)
+    if (pair := mapping.symbol_of(text)) != text:
+        return pair
+    return f"{exchange}:{text}" if isinstance(exchange, str) and ":" not in text else str(text)
+
+
+def _price(rest: dict[str, Any]) -> Any:
+    names = [name for name in ("price", "signalPrice", "trigger_price") if rest.get(name)]
+    if len({str(rest[name]) for name in names}) > 1:
+        raise _wrong(names[1], f"{names[0]} and {names[1]} differ: send one price.")
+    values = [rest.pop(name) for name in ("price", "signalPrice", "trigger_price") if name in rest]
+    return next(filter(None, values), None)
+
+
+def _exit(
+    document: dict[str, Any], rest: dict[str, Any], action: str, notes: list[Note], price: Any
+) -> Reading:
+    """Read a close by symbol; its size is not a share, so it closes all of it."""
+    side = {"exit_long": Direction.BUY, "exit_short": Direction.SELL}.get(action)
+    document |= {"action": Action.CLOSE.value} | ({"direction": side.value} if side else {})
+    _refuse_rest(rest, keep=("sentiment",))
+    if str(rest.get("sentiment") or "flat").lower() != "flat":
+        detail = "An exit that leaves a position has no share: send action CLOSE, close_fraction."
+        raise InvalidInputError(Code.ALERT_CONTRADICTORY, detail, field="sentiment")
+    if price:
+        notes.append(Note("price", "an exit is made at market"))
+    if any(note.text == "quantity" for note in notes):
+        detail = (
+            "An exit with a quantity could close that much, or everything. Leave quantity out, or "
+            "send action CLOSE with close_fraction."
+        )
+        raise InvalidInputError(Code.ALERT_AMBIGUOUS, detail, field="quantity")
+    if "order" in rest:
+        rest.pop("order")
+    return Reading(Dialect.ORDER_OBJECT, document, notes=tuple(notes))
+
+
+def _positions(rest: dict[str, Any]) -> dict[str, Any]:
+    """Return the strategy's position and sizes that an object states."""
+    info = rest.pop("strategy_info", None)
+    found = dict(info) if isinstance(info, Mapping) else {}
+    for name in ("market_position", "market_position_size", "prev_market_position",
+                 "prev_market_position_size", "position_size", "contracts"):  # fmt: skip
+        if name in rest:
+            found[name] = rest.pop(name)
+    order = rest.pop("order", None)
+    if isinstance(order, Mapping) and order.get("amount") is not None and found:
+        found["contracts"] = order["amount"]
+    sentiment = rest.pop("sentiment", None)
+    if sentiment is not None:
+        word = _SENTIMENTS.get(str(sentiment).strip().lower())
+        if word is None:
+            raise _wrong("sentiment", f"{excerpt(str(sentiment))} is not long, short or flat.")
+        if str(found.get("market_position", word)).lower() != word:
+            raise _wrong("sentiment", "sentiment and market_position differ.")
+        found["market_position"] = word
+    return found
+
+
+def _after_reversal(action: str, positions: dict[str, Any]) -> dict[str, Any]:
+    """Return the positions with the one before a buy that ends long, or a sell that ends short.
+
+    Whether it enters, adds or reverses, it does the same to the feed: what is open on the other
+    side is closed, and one trade is opened. So it is read as a reversal, which does just that.
+    """
+    opposite = {("buy", "long"): "short", ("sell", "short"): "long"}
+    before = opposite.get((action, str(positions.get("market_position")).lower()))
+    if before and set(positions) == {"market_position"}:
+        return positions | {"prev_market_position": before}
+    return positions
+
+
+def _levels(rest: dict[str, Any]) -> dict[str, Any]:
+    """Return the stop and the target of nested objects, which must be prices."""
+    levels = {}
+    for name, ours, keys in (
+        ("takeProfit", "tp", ("limitPrice", "price")), ("stopLoss", "sl", ("stopPrice", "price")),
+    ):  # fmt: skip
+        value = rest.pop(name, None)
+        if value is None:
+            continue
+        given = dict(value) if isinstance(value, Mapping) else {}
+        kind = given.pop("type", "stop")
+        prices = [given.pop(key) for key in keys if key in given]
+        if len(prices) != 1 or given or kind != "stop":
+            raise _wrong(name, f"Send {name} as a price: {{{keys[0]!r}: 1.0850}}, without percent.")
+        levels[ours] = prices[0]
+    return levels
+
+
+def _order_type(document: dict[str, Any], rest: dict[str, Any]) -> None:
+    """Read orderType, limitPrice and stopPrice into our own fields."""
+    name, limit, stop = (rest.pop(key, None) for key in ("orderType", "limitPrice", "stopPrice"))
+    if name is not None:
+        kind = _TYPES.get(str(name).lower())
+        if kind is None:
+            raise _wrong("orderType", f"{excerpt(str(name))} is not market, limit or stop.")
+        document["order_type"] = kind
+    if limit is not None:
+        document.pop("price", None)
+        document["open_price"] = limit
+    if stop is not None:
+        document.pop("price", None)
+        document["stop_price"] = stop
+
+
+def _refuse_rest(rest: dict[str, Any], *, keep: tuple[str, ...]) -> None:
+    for name in rest:
+        if name not in keep and rest[name] not in (None, ""):
+            detail = f"{excerpt(name)} is not read here: leave it out."
+            raise InvalidInputError(Code.FIELD_UNKNOWN, detail, field=name[:60])
+
+
+def _wrong(name: str, detail: str) -> InvalidInputError:
+    return InvalidInputError(Code.FIELD_INVALID, detail, field=name)
+
+
+def value_at(parsed: Any, path: str) -> Any:
+    """Return the value at a path such as `order.legs.0.price`; None if there is none."""
+    for name in path.split("."):
+        if isinstance(parsed, Mapping):
+            parsed = parsed.get(name)
+        elif isinstance(parsed, list) and name.isdigit() and len(name) < 4:
+            parsed = parsed[int(name)] if int(name) < len(parsed) else None
+        else:
+            return None
+    return parsed
+
+
+def _mapped(parsed: Mapping[str, Any], mapping: AlertMapping) -> Reading:
+    """Read an object by the paths of the feed's mapping."""
+    if duplicate := first_duplicate(parsed):
+        raise InvalidInputError(
+            Code.DUPLICATE_KEY, f"{duplicate!r} is there twice.", field=duplicate
+        )
+    values = {name: value_at(parsed, path) for name, path in mapping.paths.items()}
+    word = str(values.pop("side")).strip().upper()
+    side = mapping.sides.get(word)
+    if side is None:
+        known = ", ".join(mapping.sides) or "none"
+        detail = f"{excerpt(word)} is no side word of the feed's mapping ({known}): add it there."
+        raise InvalidInputError(Code.FIELD_INVALID, detail, field="side")
+    symbol = values.pop("symbol")
+    document = {"symbol": mapping.symbol_of(symbol) if isinstance(symbol, str) else symbol}
+    document |= side.fields
+    is_open = side.fields["action"] == Action.OPEN
+    notes = []
+    for name, value in values.items():
+        if value in (None, ""):
+            continue
+        if (name in ("price", "sl", "tp")) > is_open or (name == "close_fraction" and is_open):
+            notes.append(Note(name, f"a {side.fields['action']} has none"))
+        else:
+            document[name] = value
+    used = {path.split(".")[0] for path in mapping.paths.values()}
+    notes += [Note(str(name)[:60], "no path leads there") for name in parsed if name not in used]
+    return Reading(Dialect.MAPPED, document, notes=tuple(notes))

@@ -1,0 +1,272 @@
+"""Put the tokens of an entry into their places: side, symbol, entry, stop, targets. Pure."""
+
+import re
+from dataclasses import dataclass, field
+
+from signals.alert_dialects.cursor import Cursor
+from signals.alert_dialects.reading import (
+    SIZING,
+    Distance,
+    Note,
+    ambiguous,
+    excerpt,
+    not_understood,
+)
+from signals.alert_dialects.tokens import Kind, Token, symbol_after_side
+from signals.models import Direction
+
+WRITE = "Write it like “BUY EURUSD @ 1.0850 SL 1.0800 TP1 1.0900 TP2 1.0950”."
+_SEPARATORS = ":=@-"
+_SIDES = {Kind.BUY: Direction.BUY, Kind.SELL: Direction.SELL}
+_TYPES = (Kind.LIMIT, Kind.STOP_ORDER, Kind.STOP_LIMIT, Kind.MARKET)
+_FRAME = re.compile("[1-9][0-9]?(m|min|h|d|w)", re.ASCII | re.IGNORECASE)
+_AT = "@"
+
+
+@dataclass(slots=True)
+class TargetText:
+    """A target as written. price: '' for an open one. share: in percent; ''."""
+
+    price: str
+    share: str = ""
+
+
+@dataclass(slots=True)
+class Parts(Cursor):
+    """The places of an entry's tokens. is_bare: the entry price has no @ and no label."""
+
+    sides: list[Direction] = field(default_factory=list)
+    pairs: list[str] = field(default_factory=list)
+    types: list[Kind] = field(default_factory=list)
+    entry: list[str] = field(default_factory=list)
+    is_bare: bool = False
+    sl: str = ""
+    targets: list[TargetText] = field(default_factory=list)
+    distances: list[Distance] = field(default_factory=list)
+    label: str = ""
+
+    def read(self) -> None:
+        """Read all tokens. Raises InvalidInputError for one without a meaning in its place."""
+        while self.place < len(self.tokens):
+            token = self._next()
+            self._read(token)
+            is_open_label = token.kind in (Kind.LABEL, Kind.FILLER, Kind.DECOR)
+            if not (is_open_label or token.text in ":=-("):
+                self.label = ""
+
+    def _read(self, token: Token) -> None:
+        if token.kind in _SIDES:
+            self._side(_SIDES[token.kind])
+        elif token.kind is Kind.SYMBOL:
+            self._symbol(token)
+        elif token.kind in _TYPES:
+            self.types.append(token.kind)
+        elif token.kind is Kind.ENTRY or token.text == _AT:
+            self._entry(token)
+        elif token.kind in (Kind.SL, Kind.STOP):
+            self._stop(token)
+        elif token.kind is Kind.TP:
+            self._targets(token)
+        elif token.kind in (Kind.LEVERAGE, Kind.SIZE, Kind.RISK, Kind.RATIO):
+            self._without_effect(token)
+        elif token.kind is Kind.LABEL:
+            self.label = token.text
+        elif token.kind is Kind.NUMBER:
+            self._number(token)
+        elif token.kind is Kind.WORD:
+            self._word(token)
+        elif token.kind not in (Kind.FILLER, Kind.DECOR, Kind.LINE):
+            self._mark(token)
+
+    def _symbol(self, token: Token) -> None:
+        ahead = 1 if self._peek().kind is Kind.LINE else 0
+        if self._peek(ahead).text == "!" and token.text[-1] in "12":
+            raise ambiguous(
+                f"{token.text} !", f"the continuous future {token.text}!", token.text,
+                field="symbol", write="Write it without a space, or leave the mark out.",
+            )  # fmt: skip
+        if token.pair not in self.pairs:
+            self.pairs.append(token.pair)
+
+    def _side(self, side: Direction) -> None:
+        """Add a side. A second one is only a label's, or it is another trade."""
+        in_parens = self.place > 1 and self.tokens[self.place - 2].text == "("
+        if self.sides and side == self.sides[0] and not (self.label or in_parens):
+            raise ambiguous(
+                f"{side} twice", "one trade", "two trades", field="direction",
+                write="Write the side once; send one message for each trade.",
+            )  # fmt: skip
+        self.sides.append(side)
+        following = self._peek()
+        if following.kind is Kind.WORD and (pair := symbol_after_side(following.text)):
+            self.place += 1
+            if pair not in self.pairs:
+                self.pairs.append(pair)
+
+    def _entry(self, token: Token) -> None:
+        self._skip(_SEPARATORS, Kind.LINE, Kind.FILLER)
+        if self._peek().kind is Kind.MARKET:
+            return
+        self._skip_enumerator()
+        if self._peek().kind is not Kind.NUMBER:
+            if self._peek().kind in _SIDES and token.kind is Kind.ENTRY:
+                return  # “Entry: BUY @ …”
+            raise self._no_price("The entry", "open_price")
+        self._take_entry()
+
+    def _take_entry(self) -> None:
+        if self.entry:
+            raise not_understood(
+                "It has several entry prices.", "Write one, or send one message for each entry.",
+                field="open_price",
+            )  # fmt: skip
+        self.entry.append(self._next().text)
+        if self._peek().text == "-" and self._peek(1).kind is Kind.NUMBER:
+            self.place += 1
+            self.entry.append(self._next().text)
+        if self._peek().text in (",", "/", "&") and self._peek(1).kind is Kind.NUMBER:
+            raise ambiguous(
+                "Several entry prices", "a range", "an entry at each", field="open_price",
+                write="Write a range as 1.0840-1.0860, or one message for each entry.",
+            )  # fmt: skip
+        self._annotation()
+
+    def _stop(self, token: Token) -> None:
+        if token.kind is Kind.STOP and not (self.entry or Kind.MARKET in self.types):
+            raise ambiguous(
+                "“stop” before an entry price", "a stop order to enter", "the stop loss",
+                field="sl", write="Write “BUY STOP @ …” for the one, “SL …” for the other.",
+            )  # fmt: skip
+        self._skip(_SEPARATORS, Kind.LINE, Kind.FILLER)
+        self._skip_enumerator()
+        if self.sl or any(one.level == "sl" for one in self.distances):
+            raise not_understood("It has several stops.", "Write one SL.", field="sl")
+        if distance := self._distance("sl"):
+            self.distances.append(distance)
+            return
+        if self._peek().kind is not Kind.NUMBER:
+            raise self._no_price("The stop loss", "sl")
+        self.sl = self._next().text
+        self._annotation()
+
+    def _targets(self, token: Token) -> None:
+        """Read a target, or a list of them."""
+        index = token.index or self._index()
+        if index and index != len(self.targets) + 1:
+            raise not_understood(
+                f"Target {index} is number {len(self.targets) + 1} of the text.",
+                "Number targets from 1, each once.", field="targets",
+            )  # fmt: skip
+        self._skip(_SEPARATORS, Kind.LINE, Kind.FILLER)
+        if distance := self._distance("tp"):
+            if self.targets or any(one.level == "tp" for one in self.distances):
+                raise not_understood("Only one target can be in pips.", "Write prices.", field="tp")
+            self.distances.append(distance)
+            return
+        self._skip_enumerator()
+        self._target(is_numbered=bool(index))
+        while not index and self._has_another():
+            self._skip(",/|&", Kind.LINE, Kind.FILLER)
+            self._skip_enumerator()
+            self._target(is_numbered=False)
+
+    def _target(self, *, is_numbered: bool) -> None:
+        if self._peek().kind is Kind.OPEN_END:
+            self.place += 1
+            self.targets.append(TargetText(""))
+            return
+        if self._peek().kind is not Kind.NUMBER:
+            raise self._no_price("The target", "targets")
+        if any(one.level == "tp" for one in self.distances):
+            raise not_understood("Only one target can be in pips.", "Write prices.", field="tp")
+        price = self._next().text
+        self.targets.append(TargetText(price, self._share()))
+        self._annotation()
+
+    def _has_another(self) -> bool:
+        """Whether the list of targets goes on: after a comma, or on a line with its number."""
+        ahead = 0
+        while self._peek(ahead).kind is Kind.LINE and self.place + ahead < len(self.tokens):
+            ahead += 1
+        if ahead:
+            return self._peek(ahead).kind is Kind.NUMBER and self._peek(ahead + 1).text == ")"
+        return self._peek().text in (",", "/", "|", "&", "and") and (
+            self._peek(1).kind is Kind.NUMBER
+        )
+
+    def _index(self) -> int:
+        """Return the number of a target that is written apart from the word: `TP 1: 1.0900`."""
+        number, mark, after = self._peek(), self._peek(1), self._peek(2)
+        if number.kind is not Kind.NUMBER or not re.fullmatch("[1-9]", number.text):
+            return 0
+        is_marked = (mark.text in (":", ")", "=", "@") or mark.text.lower() == "at") and (
+            after.kind is Kind.NUMBER
+        )
+        is_apart = mark.kind is Kind.NUMBER and self._has_as_many_digits(mark.text)
+        if not (is_marked or is_apart):
+            return 0
+        self.place += 2 if is_marked else 1
+        return int(number.text)
+
+    def _has_as_many_digits(self, text: str) -> bool:
+        """Whether a number looks like the prices before it: so many digits before the point."""
+        known = [*self.entry, self.sl, *(target.price for target in self.targets)]
+        digits = [len(re.split("[.,]", price)[0]) for price in known if price]
+        return bool(digits) and all(len(re.split("[.,]", text)[0]) == one for one in digits)
+
+    def _without_effect(self, token: Token) -> None:
+        """Skip leverage, size and risk with their numbers."""
+        words = [token.text]
+        self._skip(":=(", Kind.LEVERAGE)
+        numbers = (Kind.NUMBER, Kind.PERCENT)
+        if token.kind is not Kind.LEVERAGE and self._peek().kind in numbers:
+            words.append(self._next().text)
+        if token.kind is Kind.RATIO and self._peek().text in (":", "/"):
+            self.place += 1
+            words.append(self._next().text)
+        if len(words) == 1 and token.kind is not Kind.LEVERAGE:
+            raise not_understood(
+                f"{excerpt(token.text)} has no number beside it.", "Leave it out: " + SIZING + "."
+            )
+        self._skip(")")
+        self.notes.append(Note(" ".join(words), SIZING))
+
+    def _number(self, token: Token) -> None:
+        """Take a number without a label: the price beside the symbol, or a number of lots."""
+        if self._peek().kind is Kind.SIZE:
+            self.place += 1
+            self.notes.append(Note(f"{token.text} lots", SIZING))
+            return
+        comes_first = not (self.sl or self.targets or self.entry or self.distances)
+        if comes_first and self.sides and self.pairs:
+            self.place -= 1
+            self._take_entry()
+            self.is_bare = True
+            return
+        if comes_first and self.sides:
+            raise ambiguous(
+                f"{token.text} before the symbol", "a quantity", "the price", field="open_price",
+                write="Leave a quantity out; write a price as @ 1.0850 after the symbol.",
+            )  # fmt: skip
+        raise not_understood(f"The number {token.text} has no label.", f"Write what it is. {WRITE}")
+
+    def _word(self, token: Token) -> None:
+        """Take a word that is a symbol because the side follows it; refuse any other."""
+        following = self._peek()
+        pair = symbol_after_side(token.text)
+        if pair and not self.pairs and following.kind in _SIDES:
+            self.pairs.append(pair)
+            return
+        if self.label in ("timeframe", "time frame", "tf") and _FRAME.fullmatch(token.text):
+            return
+        raise not_understood(
+            f"{excerpt(token.text)} is not understood.",
+            f"Leave it out, or add it to what the feed's mapping ignores. {WRITE}",
+        )
+
+    def _mark(self, token: Token) -> None:
+        if token.kind is Kind.MARK and token.text in ":,;|.!()-=&/":
+            return
+        raise not_understood(
+            f"{excerpt(token.text)} is not understood here.", f"Leave it out. {WRITE}"
+        )

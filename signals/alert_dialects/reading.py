@@ -1,0 +1,113 @@
+"""What a dialect makes of an alert: an object in our own fields, or a change of an open trade."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any
+
+from common.errors import InvalidInputError
+from common.reason_codes import Code
+from signals.draft import Target
+from signals.models import Direction
+
+ONE = Decimal(1)
+
+
+class Dialect(StrEnum):
+    """The forms in which people send alerts; the value is shown to them."""
+
+    OWN = "Fillcast JSON"
+    ORDER_OBJECT = "ticker/action object"
+    STRATEGY_OBJECT = "strategy object"
+    MAPPED = "JSON by the feed's mapping"
+    STRATEGY_SENTENCE = "TradingView strategy sentence"
+    COMMA_COMMAND = "comma command (PineConnector)"
+    KEY_VALUE = "key=value (AutoView)"
+    COMMAND_BLOCK = "command block (Alertatron)"
+    TEXT = "text signal"
+    TEXT_UPDATE = "text update"
+
+
+class Unit(StrEnum):
+    """The unit of a level that is written as a distance from the entry."""
+
+    PIPS = "PIPS"
+    PERCENT = "PERCENT"
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """A part of an alert that was understood and has no effect, and why."""
+
+    text: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Distance:
+    """A stop or target at a distance from the entry price. level: sl or tp."""
+
+    level: str
+    value: Decimal
+    unit: Unit
+
+
+@dataclass(frozen=True, slots=True)
+class AlertUpdate:
+    """A change of the one trade that a feed has open: of a symbol, of a side, or at all.
+
+    pair: '' if no symbol is named. sl_to_entry: the stop moves to the signal's own entry price.
+    fraction: of the trade that is closed; None: nothing. cancels: it ends an entry that waits.
+    """
+
+    pair: str = ""
+    side: Direction | None = None
+    sl: Decimal | None = None
+    sl_to_entry: bool = False
+    targets: tuple[Target, ...] = ()
+    fraction: Decimal | None = None
+    cancels: bool = False
+    sent_at: datetime | None = None
+    key: str = ""
+    dialect: Dialect = Dialect.TEXT_UPDATE
+    notes: tuple[Note, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """An alert as a dialect reads it.
+
+    document: in the fields of our own JSON. update: instead of it. distances: levels to add when
+    the entry price is known. may_end: a buy that a sender could also mean as the end of a short
+    trade, so it is refused while the feed has one open. needs_time: as strategies in our own JSON.
+    """
+
+    dialect: Dialect
+    document: Mapping[str, Any] = field(default_factory=dict)
+    update: AlertUpdate | None = None
+    notes: tuple[Note, ...] = ()
+    distances: tuple[Distance, ...] = ()
+    may_end: bool = False
+    needs_time: bool = True
+
+
+def ambiguous(subject: str, *readings: str, field: str = "", write: str) -> InvalidInputError:
+    """Return the error for a text with several meanings. write: what to send instead."""
+    detail = f"{subject} could mean {', or '.join(readings)}. {write}"
+    return InvalidInputError(Code.ALERT_AMBIGUOUS, detail, field=field)
+
+
+def not_understood(what: str, write: str, *, field: str = "") -> InvalidInputError:
+    """Return the error for a text that is not understood. write: what to send instead."""
+    return InvalidInputError(Code.ALERT_NOT_UNDERSTOOD, f"{what} {write}", field=field)
+
+
+def excerpt(text: str) -> str:
+    """Return a text in quotation marks, cut and without characters that cannot be seen."""
+    shown = "".join(letter if letter.isprintable() else f"<U+{ord(letter):04X}>" for letter in text)
+    return repr(shown if len(shown) <= 40 else shown[:40] + "…")
+
+
+SIZING = "the size follows each subscriber's preset"

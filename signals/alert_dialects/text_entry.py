@@ -1,0 +1,189 @@
+"""Entries as people write them: `BUY EURUSD @ 1.0850 SL 1.0800 TP1 1.0900 TP2 1.0950`. Pure.
+
+Every word must be understood. A price is a limit: the entry is not worse than it. Of a range the
+edge that the market reaches first counts. Targets without shares get equal ones.
+"""
+
+from collections.abc import Iterator, Mapping
+from decimal import ROUND_DOWN, Context, Decimal
+from typing import Any
+
+from common.money import plain
+from signals.alert_dialects.levels import require_plausible
+from signals.alert_dialects.mapping import AlertMapping
+from signals.alert_dialects.numbers import mixed_separators, read_number
+from signals.alert_dialects.parts import WRITE, Parts
+from signals.alert_dialects.reading import (
+    ONE,
+    Dialect,
+    Note,
+    Reading,
+    ambiguous,
+    not_understood,
+)
+from signals.alert_dialects.tokens import Kind, Token
+from signals.models import Action, Direction
+
+_SHARE = Context(prec=40, rounding=ROUND_DOWN)
+_PLACE = Decimal("1e-18")
+
+
+def read_entry(
+    tokens: list[Token], mapping: AlertMapping, trend: str = "", sent_at: str = ""
+) -> Reading:
+    """Return the entry that a text's tokens say. trend: the side to which its emoji point.
+
+    Raises InvalidInputError.
+    """
+    numbers = [token.text for token in tokens if token.kind is Kind.NUMBER]
+    if error := mixed_separators(numbers):
+        raise error
+    parts = Parts(tokens)
+    parts.read()
+    side = _side(parts, trend)
+    pair = _symbol(parts)
+    document: dict[str, Any] = {
+        "action": Action.OPEN.value, "symbol": pair, "direction": side.value,
+    }  # fmt: skip
+    entry = _entry(parts, side)
+    document |= _order(parts, entry, mapping)
+    if parts.sl:
+        document["sl"] = _text(read_number(parts.sl, field="sl"))
+    targets = [
+        (read_number(target.price, field="targets"), target) for target in parts.targets
+        if target.price
+    ]  # fmt: skip
+    if targets:
+        document["targets"] = list(_targets([price for price, _ in targets], parts))
+    require_plausible(pair, side, entry, document, [price for price, _ in targets])
+    if sent_at:
+        document["time"] = sent_at
+    notes = (*parts.notes, *_order_notes(document, parts))
+    return Reading(Dialect.TEXT, document, notes=notes, distances=tuple(parts.distances))
+
+
+def _side(parts: Parts, trend: str) -> Direction:
+    if not parts.sides:
+        raise not_understood("It has no BUY or SELL.", WRITE, field="direction")
+    if len(set(parts.sides)) > 1:
+        raise ambiguous(
+            "A message with both BUY and SELL", "a buy", "a sell", field="direction",
+            write="Send one message for each trade.",
+        )  # fmt: skip
+    side = parts.sides[0]
+    if trend and trend != side:
+        pointing = "up" if trend == Direction.BUY else "down"
+        raise ambiguous(
+            f"{side} beside an arrow that points {pointing}", "a buy", "a sell", field="direction",
+            write="Leave the arrow out.",
+        )  # fmt: skip
+    return side
+
+
+def _symbol(parts: Parts) -> str:
+    if not parts.pairs:
+        raise not_understood("It has no symbol.", WRITE, field="symbol")
+    if len(parts.pairs) > 1:
+        raise ambiguous(
+            "A message with several symbols", *parts.pairs, field="symbol",
+            write="Send one message for each symbol.",
+        )  # fmt: skip
+    return parts.pairs[0]
+
+
+def _entry(parts: Parts, side: Direction) -> Decimal | None:
+    """Return the entry price: of a range, the edge that the market reaches first."""
+    prices = [read_number(text, field="open_price") for text in parts.entry]
+    if not prices:
+        return None
+    if len(prices) == 1:
+        if parts.is_bare:
+            _require_price(parts, prices[0], side)
+        return prices[0]
+    low, high = sorted(prices)
+    if high > low * Decimal("1.05"):
+        raise ambiguous(
+            f"{parts.entry[0]}-{parts.entry[1]}", "a range", "two prices", field="open_price",
+            write="Write both prices in full, at most 5 % apart, or one price.",
+        )  # fmt: skip
+    chosen = high if side == Direction.BUY else low
+    reason = f"the entry is at {plain(chosen)} or better, the edge that is reached first"
+    parts.notes.append(Note(f"{parts.entry[0]}-{parts.entry[1]}", reason))
+    return chosen
+
+
+def _require_price(parts: Parts, number: Decimal, side: Direction) -> None:
+    """Raise ALERT_AMBIGUOUS if a number without @ beside the symbol may be a quantity."""
+    sign = 1 if side == Direction.BUY else -1
+    levels = []
+    if parts.sl:
+        levels.append((number - read_number(parts.sl, field="sl")) * sign)
+    levels += [
+        (read_number(target.price, field="targets") - number) * sign
+        for target in parts.targets if target.price
+    ]  # fmt: skip
+    if not levels or min(levels) <= 0 or max(levels) > number / 2:
+        shown = plain(number)
+        raise ambiguous(
+            f"{shown} beside the symbol", f"the price {shown}", f"a quantity of {shown}",
+            field="open_price", write=f"Write “@ {shown}” for a price; leave a quantity out.",
+        )  # fmt: skip
+
+
+def _order(parts: Parts, entry: Decimal | None, mapping: AlertMapping) -> dict[str, Any]:
+    """Return the order type and its price."""
+    kinds = set(parts.types)
+    if Kind.STOP_LIMIT in kinds:
+        raise not_understood(
+            "A stop-limit entry has two prices.",
+            "Send it as JSON with order_type STOP_LIMIT (docs/alerts.md).", field="order_type",
+        )  # fmt: skip
+    if len(kinds) > 1:
+        words = [kind.value for kind in kinds]
+        raise ambiguous("The entry", *words, field="order_type", write="Write one kind of order.")
+    if Kind.LIMIT in kinds or Kind.STOP_ORDER in kinds:
+        word = "limit" if Kind.LIMIT in kinds else "stop"
+        if entry is None:
+            raise not_understood(
+                f"The {word} order has no price.", f"Write {word} @ 1.0850.", field="open_price"
+            )
+        if word == "stop":
+            return {"order_type": "STOP", "stop_price": _text(entry)}
+        return {"order_type": "LIMIT", "open_price": _text(entry)}
+    if entry is None:
+        return {"order_type": "MARKET"}
+    is_market = Kind.MARKET in kinds or mapping.entry_price == "MARKET"
+    return {"order_type": "MARKET" if is_market else "LIMIT", "open_price": _text(entry)}
+
+
+def _order_notes(document: Mapping[str, Any], parts: Parts) -> Iterator[Note]:
+    if document["order_type"] == "MARKET" and document.get("open_price"):
+        yield Note(document["open_price"], "the price is compared with the market, not ordered")
+    if document["order_type"] == "LIMIT" and Kind.LIMIT not in parts.types:
+        reason = "the entry is a limit order: at this price or better"
+        yield Note(f"@ {document['open_price']}", reason)
+
+
+def _targets(prices: list[Decimal], parts: Parts) -> Iterator[dict[str, str]]:
+    """Yield the targets with their shares, in the order of the text."""
+    shares = [target.share for target in parts.targets if target.price]
+    given = [share for share in shares if share]
+    if given and len(given) < len(parts.targets):
+        raise ambiguous(
+            "Targets of which only some have a share", "equal parts of the rest", "nothing more",
+            field="targets", write="Write a share beside each target, or beside none.",
+        )  # fmt: skip
+    if given:
+        fractions = [_SHARE.divide(read_number(share), Decimal(100)) for share in given]
+    else:
+        count = len(parts.targets)
+        part = _SHARE.quantize(_SHARE.divide(ONE, Decimal(count)), _PLACE)
+        fractions = [part] * len(prices)
+        if len(prices) == count:
+            fractions[-1] = ONE - part * (count - 1)
+    for price, fraction in zip(prices, fractions, strict=True):
+        yield {"price": _text(price), "fraction": _text(fraction)}
+
+
+def _text(number: Decimal) -> str:
+    return plain(number)

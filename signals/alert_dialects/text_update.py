@@ -1,0 +1,187 @@
+"""Instructions about a trade that is open: “SL to BE”, “close half”, “cancel”. Pure.
+
+Only imperatives of a closed grammar are read; a report (“TP1 hit”) has no effect, and alone it is
+refused. A message has one symbol at most.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from decimal import Decimal
+
+from common.errors import InvalidInputError
+from signals.alert_dialects.numbers import read_number
+from signals.alert_dialects.reading import (
+    ONE,
+    AlertUpdate,
+    Dialect,
+    Note,
+    Reading,
+    ambiguous,
+    excerpt,
+    not_understood,
+)
+from signals.alert_dialects.tokens import Kind, Token
+from signals.draft import Target
+from signals.models import Direction
+
+WRITE = (
+    "Write it like “EURUSD close half”, “EURUSD SL to BE”, “EURUSD move SL to 1.0870”, “cancel "
+    "EURUSD” or “close all EURUSD trades”."
+)
+_SL = r"(?:sl|s/l|stop|stop loss|stoploss)"
+_TP = r"(?:tp|t/p|take profit|target)"
+_MOVE = r"(?:move|set|put|shift|bring|change|adjust)"
+_BE = r"(?:be|b/e|breakeven|break even|break-even|entry|entry price|entry level)"
+_NUM = r"(?P<number>[0-9]+(?:[.,][0-9]+)*)"
+_SIDE = r"(?P<side>long|short|buy|sell|longs|shorts|buys|sells)"
+_THING = r"(?:trade|trades|position|positions|order|orders)"
+_VERBS = {
+    "close", "exit", "cancel", "delete", "move", "set", "put", "shift", "bring", "change", "adjust",
+    "be", "b/e", "breakeven", "break-even", "update", "to",
+}  # fmt: skip
+_ENTRY_SL = re.compile(rf"(?:{_MOVE} (?:your |the |my )?{_SL}(?: to| at)? |{_SL} to ){_BE}")
+_TO_ENTRY = re.compile(rf"(?:{_MOVE}(?: to)?|go to) {_BE}")
+_WHOSE, _TO = "(?:your |the |my |new )?", "(?: to| at)?"
+_NEW_SL = re.compile(rf"(?:{_MOVE} {_WHOSE}{_SL}{_TO} |{_SL} to |new {_SL}{_TO} ){_NUM}")
+_NEW_TP = re.compile(rf"(?:{_MOVE} {_WHOSE}{_TP}{_TO} |{_TP} to |new {_TP}{_TO} ){_NUM}")
+_CLOSE = re.compile(
+    rf"(?:close|exit)(?: (?P<share>half|all|full|fully|everything|[0-9]+(?:\.[0-9]+)?%))?"
+    rf"(?: {_SIDE})?(?P<thing> {_THING})?"
+)
+_CANCEL = re.compile(
+    rf"(?:cancel|delete)(?: pending)?(?: {_SIDE})?(?: (?:limit|stop))?(?: pending)?"
+    rf"(?: (?:{_THING}|signal))?"
+)
+_REPORT = re.compile(r"(?:tp|target) ?[1-9]? ?(?:hit|reached|done)")
+_LEFT_OUT = {"please", "now", "on", "of", "for", "in", "the", "update"}
+_SPLIT = re.compile(r" (?:[,;.!&+|]|and|then|\n)(?: |$)")
+_WORDS = {
+    "long": Direction.BUY, "longs": Direction.BUY, "buy": Direction.BUY, "buys": Direction.BUY,
+    "short": Direction.SELL, "shorts": Direction.SELL, "sell": Direction.SELL,
+    "sells": Direction.SELL,
+}  # fmt: skip
+
+
+def is_update(tokens: list[Token]) -> bool:
+    """Whether a text has a word of these instructions, which no entry has."""
+    return any(token.text.lower() in _VERBS for token in tokens)
+
+
+def read_update(tokens: list[Token], sent_at: str = "") -> Reading:
+    """Return the instruction of a text. Raises InvalidInputError."""
+    pairs = list(dict.fromkeys(token.pair for token in tokens if token.kind is Kind.SYMBOL))
+    if len(pairs) > 1:
+        raise ambiguous(
+            "A message with several symbols", *pairs, field="symbol",
+            write="Send one message for each symbol.",
+        )  # fmt: skip
+    pair = pairs[0] if pairs else ""
+    update, notes, closes_all = AlertUpdate(pair=pair), list[Note](), False
+    clauses = list(_clauses(tokens))
+    for clause in clauses:
+        if _REPORT.fullmatch(clause):
+            notes.append(Note(clause, "a report changes nothing"))
+            continue
+        if (match := _CLOSE.fullmatch(clause)) and _is_of_all(match, pair):
+            closes_all = True
+        update = _with_clause(update, clause)
+    if update == AlertUpdate(pair=pair):
+        raise not_understood("It only reports something.", WRITE)
+    if closes_all:
+        return _close_all(update, len(clauses), notes, sent_at)
+    if sent_at:
+        update = replace(update, sent_at=datetime.fromisoformat(sent_at).astimezone(UTC))
+    return Reading(Dialect.TEXT_UPDATE, update=update, notes=tuple(notes))
+
+
+def _clauses(tokens: list[Token]) -> Iterator[str]:
+    """Yield the instructions of a message, in lower case, without its symbol and fillers."""
+    words = []
+    for before, token in zip([None, *tokens], tokens, strict=False):
+        if before and " " in token.text and before.text == token.text:
+            continue  # “buy limit” is two tokens of the same words
+        if token.kind is Kind.SYMBOL or token.text.lower() in _LEFT_OUT:
+            continue
+        if token.text in (":", "-", "(", ")", "@", "="):
+            words.append(" ") if token.text in ":-" else words.append(token.text)
+            continue
+        words.append(token.text.lower())
+    text = " ".join(word for word in words if word != " ")
+    yield from (clause.strip(" ") for clause in _SPLIT.split(f" {text} ") if clause.strip(" "))
+
+
+def _is_of_all(match: re.Match[str], pair: str) -> bool:
+    """Whether a close is about every trade, not about the whole of one."""
+    share, thing = match["share"] or "", (match["thing"] or "").strip()
+    is_plural = thing.endswith("s") or (match["side"] or "").endswith("s")
+    return share == "everything" or (share == "all" and bool(is_plural or pair))
+
+
+def _with_clause(update: AlertUpdate, clause: str) -> AlertUpdate:
+    """Return an update with one more instruction. Raises InvalidInputError."""
+    if _ENTRY_SL.fullmatch(clause) or _TO_ENTRY.fullmatch(clause):
+        _require_first(update.sl is None and not update.sl_to_entry, "stop")
+        return replace(update, sl_to_entry=True)
+    if match := _NEW_SL.fullmatch(clause):
+        _require_first(update.sl is None and not update.sl_to_entry, "stop")
+        return replace(update, sl=read_number(match["number"], field="sl"))
+    if match := _NEW_TP.fullmatch(clause):
+        _require_first(not update.targets, "target")
+        target = Target(read_number(match["number"], field="targets"), ONE)
+        return replace(update, targets=(target,))
+    if match := _CLOSE.fullmatch(clause):
+        _require_first(update.fraction is None and not update.cancels, "close")
+        return replace(update, fraction=_share(match["share"] or "all"), side=_side(match))
+    if match := _CANCEL.fullmatch(clause):
+        _require_first(update == AlertUpdate(pair=update.pair), "cancel")
+        return replace(update, cancels=True, side=_side(match))
+    raise _refusal(clause)
+
+
+def _side(match: re.Match[str]) -> Direction | None:
+    return _WORDS.get(match["side"] or "")
+
+
+def _share(word: str) -> Decimal:
+    if word == "half":
+        return Decimal("0.5")
+    if not word.endswith("%"):
+        return ONE
+    share = read_number(word[:-1], field="close_fraction") / 100
+    if share > 1:
+        raise not_understood(
+            f"{word} is more than the trade.", "Write 1 to 100 %.", field="close_fraction"
+        )
+    return share
+
+
+def _require_first(is_first: bool, what: str) -> None:
+    if not is_first:
+        raise not_understood(f"It has more than one instruction for the {what}.", WRITE)
+
+
+def _refusal(clause: str) -> InvalidInputError:
+    if "partial" in clause:
+        return not_understood(
+            "A partial close has no share.", "Write “close half” or “close 30%”.",
+            field="close_fraction",
+        )  # fmt: skip
+    if re.fullmatch(rf"{_SL} {_NUM}", clause):
+        return ambiguous(
+            excerpt(clause), "move the stop of the open trade", "a part of an entry without a side",
+            field="sl", write="Write “move SL to …” for the one.",
+        )  # fmt: skip
+    return not_understood(f"{excerpt(clause)} is no instruction that is read.", WRITE)
+
+
+def _close_all(update: AlertUpdate, clauses: int, notes: list[Note], sent_at: str) -> Reading:
+    """Return the close of every trade, of a symbol or of the feed."""
+    if update.fraction != 1 or clauses != 1:
+        raise not_understood("A close of all trades is a message of its own.", WRITE)
+    document: dict[str, object] = {"action": "CLOSE"}
+    document |= {"symbol": update.pair} if update.pair else {"all": True}
+    document |= {"direction": update.side.value} if update.side else {}
+    document |= {"time": sent_at} if sent_at else {}
+    return Reading(Dialect.TEXT_UPDATE, document, notes=tuple(notes))

@@ -1,0 +1,263 @@
+"""Cut a readable text into words, numbers and marks, and find its concepts. Pure.
+
+The vocabulary is closed: a word that is not in it is refused, which is why a negation, a report or
+an analysis is never read as a signal.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+
+from common.errors import InvalidInputError
+from signals.alert_dialects.mapping import AlertMapping
+from signals.alert_dialects.reading import excerpt, not_understood
+from signals.symbols import known_pair, read_symbol
+
+
+class Kind(StrEnum):
+    """What a token is."""
+
+    BUY = "buy"
+    SELL = "sell"
+    LIMIT = "limit"
+    STOP_ORDER = "stop order"
+    STOP_LIMIT = "stop limit"
+    MARKET = "market"
+    ENTRY = "entry"
+    SL = "sl"
+    STOP = "stop"  # the stop loss, or a stop order
+    TP = "tp"
+    SYMBOL = "symbol"
+    NUMBER = "number"
+    PERCENT = "percent"
+    PIPS = "pips"
+    OPEN_END = "open"  # a target without a price
+    SIZE = "size"
+    LEVERAGE = "leverage"
+    RISK = "risk"
+    RATIO = "ratio"
+    LABEL = "label"
+    FILLER = "filler"
+    DECOR = "decoration"
+    MARK = "mark"
+    LINE = "line"
+    WORD = "word"
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A part of a text. index: of a target. pair: of a symbol."""
+
+    kind: Kind
+    text: str
+    pair: str = ""
+    index: int = 0
+
+
+def _phrases(kind: Kind, text: str) -> dict[tuple[str, ...], Kind]:
+    return {tuple(phrase.split()): kind for phrase in text.split(",")}
+
+
+PHRASES: dict[tuple[str, ...], Kind] = {
+    **_phrases(Kind.BUY, "buy,long,go long,enter long,open long,open buy"),
+    **_phrases(Kind.SELL, "sell,short,go short,enter short,open short,open sell"),
+    **_phrases(Kind.LIMIT, "limit,limit order"),
+    **_phrases(Kind.STOP_ORDER, "stop order,buystop,sellstop"),
+    **_phrases(Kind.STOP_LIMIT, "stop limit,stop limit order"),
+    **_phrases(
+        Kind.MARKET,
+        "now,market,at market,at cmp,cmp,market order,at market price,market price,"
+        "current market price,market execution,instant execution,at current price",
+    ),
+    **_phrases(
+        Kind.ENTRY,
+        "entry,entry price,entry point,enter,enter at,entry at,entry zone,entry range,price,"
+        "open price,entry target,entry targets,entry level,enter price",
+    ),
+    **_phrases(
+        Kind.SL,
+        "sl,s/l,stop loss,stoploss,stop target,stop targets,stop loss at,sl at,stop at,stop price",
+    ),
+    **_phrases(Kind.STOP, "stop"),
+    **_phrases(
+        Kind.TP,
+        "tp,t/p,tps,take profit,take profits,takeprofit,target,targets,take profit target,"
+        "take profit targets,profit target,profit targets,tp at,target at,take profit at",
+    ),
+    **_phrases(Kind.PIPS, "pips,pip"),
+    **_phrases(Kind.OPEN_END, "open"),
+    **_phrases(Kind.SIZE, "lot,lots,lot size,qty,quantity,size,volume,amount,contracts,units"),
+    **_phrases(Kind.LEVERAGE, "leverage,lev,cross,isolated"),
+    **_phrases(Kind.RISK, "risk"),
+    **_phrases(Kind.RATIO, "rr,r:r,r/r,risk reward,risk/reward,risk reward ratio"),
+    **_phrases(
+        Kind.LABEL,
+        "direction,side,type,signal type,order type,position,action,pair,symbol,coin,asset,"
+        "instrument,exchange,exchanges,timeframe,time frame,tf",
+    ),
+    **_phrases(Kind.FILLER, "at,on,with,and,zone,range"),
+    **_phrases(
+        Kind.DECOR,
+        "signal,signals,alert,alerts,signal alert,new signal,new trade,trade,vip,premium,free,"
+        "forex,crypto,fx,scalp,scalping,swing,intraday,regular,good luck,gold signal,futures,spot,"
+        "binance,bybit,okx,kucoin,bitget,oanda,new,m1,m5,m15,m30,h1,h4,d1",
+    ),
+}
+_LONGEST = max(map(len, PHRASES))
+_PREFIXED = {("buy", "limit"): (Kind.BUY, Kind.LIMIT), ("sell", "limit"): (Kind.SELL, Kind.LIMIT),
+             ("buy", "stop"): (Kind.BUY, Kind.STOP_ORDER),
+             ("sell", "stop"): (Kind.SELL, Kind.STOP_ORDER)}  # fmt: skip
+_GLUED = {"buylimit": "buy limit", "selllimit": "sell limit", "buystop": "buy stop",
+          "sellstop": "sell stop"}  # fmt: skip
+# Words that are also tickers: as a symbol they need their exchange or a $.
+_NOT_SYMBOLS = {
+    "NOW", "ALL", "IT", "SO", "ON", "A", "THE", "DIP", "SOME", "MORE", "THIS", "THAT", "ANY", "NO",
+    "NOT", "NEVER", "NONE", "IF", "WHEN", "AFTER", "BEFORE", "HERE", "AGAIN", "BACK", "OUT", "IN",
+    "FOR", "GO", "HIT", "OK", "ZONE", "AREA", "SETUP", "IDEA", "ONLY", "LATER", "SOON", "TODAY",
+    "YESTERDAY", "TOMORROW", "MAYBE", "WAIT", "WATCH", "CLOSED", "DONE", "AND", "OR", "BE", "ARE",
+    "ORDER", "ORDERS", "FROM", "OF", "TO", "WE", "I", "YOU", "BREAK", "ABOVE", "BELOW", "NEAR",
+}  # fmt: skip
+_COMMON_NAMES = {"gold", "silver", "dax", "nasdaq", "oil"}
+_TOKEN = re.compile(
+    r"(?P<alnum>[0-9]+(?:[.,][0-9]+)*[A-Za-z][A-Za-z0-9]*(?:/[A-Za-z0-9]+)?)"
+    r"|(?P<percent>[0-9]+(?:[.,][0-9]+)*\s?%)"
+    r"|(?P<number>[0-9]+(?:[.,][0-9]+)*)"
+    r"|(?P<word>[$#]?[A-Za-z][A-Za-z0-9_']*(?:(?:[/._-]|:(?=[A-Za-z]))[A-Za-z0-9]+)*[12]?!?)"
+    r"|(?P<line>\n)|(?P<space>[ \t]+)|(?P<mark>[@:=(),;|/.!&+-])",
+    re.ASCII,
+)
+_TIMES = re.compile(r"[0-9]{1,3}(\.[0-9])?x", re.ASCII | re.IGNORECASE)
+_MARKED = re.compile(r"(tp|target|t/p)[ _-]?([1-9][0-9]?)", re.ASCII | re.IGNORECASE)
+
+
+def raw_tokens(text: str) -> list[Token]:
+    """Return the words, numbers and marks of a text. Raises InvalidInputError for other marks."""
+    found: list[Token] = []
+    position = 0
+    while position < len(text):
+        match = _TOKEN.match(text, position)
+        if match is None:
+            raise not_understood(
+                f"{excerpt(text[position])} has no meaning here.",
+                "Leave it out, with what it marks.",
+            )
+        position = match.end()
+        if match.lastgroup == "space":
+            continue
+        kinds = {"number": Kind.NUMBER, "percent": Kind.PERCENT, "line": Kind.LINE,
+                 "mark": Kind.MARK}  # fmt: skip
+        kind = kinds.get(str(match.lastgroup), Kind.WORD)
+        if kind is Kind.WORD:
+            found += _words(match[0])
+        else:
+            found.append(Token(kind, match[0]))
+    return found
+
+
+def _words(text: str) -> Iterator[Token]:
+    """Yield a word, or its parts if marks join words of the vocabulary (`Entry:BUY`)."""
+    lower = _GLUED.get(text.lower(), text.lower())
+    parts = re.split(r"([:_ -])", lower)
+    vocabulary = {word for phrase in PHRASES for word in phrase}
+    is_label = len(parts) > 1 and all(
+        part in vocabulary or part in ":_- " or _MARKED.fullmatch(part) for part in parts
+    )
+    head, colon, tail = text.partition(":")
+    if is_label and lower != "r:r":
+        yield from (Token(Kind.WORD, part) for part in parts if part not in "_- " or part == ":")
+    elif colon and head.lower() in vocabulary - {"oanda", "binance", "bybit", "okx", "kucoin"}:
+        yield Token(Kind.WORD, head)
+        yield Token(Kind.MARK, ":")
+        yield from _words(tail)
+    else:
+        yield Token(Kind.WORD, text)
+
+
+def concepts(text: str, mapping: AlertMapping) -> list[Token]:
+    """Return the tokens of a text with their meanings; unknown words stay WORD."""
+    raw, found, place = raw_tokens(text), list[Token](), 0
+    while place < len(raw):
+        token = raw[place]
+        if token.kind is not Kind.WORD:
+            found.append(token)
+            place += 1
+            continue
+        used, tokens = _phrase(raw, place) or (1, [_word(token.text, mapping)])
+        found += tokens
+        place += used
+    return found
+
+
+def _phrase(raw: list[Token], place: int) -> tuple[int, list[Token]] | None:
+    """Return how many words make the longest known phrase here, and its tokens."""
+    words = []
+    for token in raw[place : place + _LONGEST]:
+        if token.kind is not Kind.WORD:
+            break
+        words.append(token.text.lower())
+    for length in range(len(words), 0, -1):
+        phrase = tuple(words[:length])
+        text = " ".join(phrase)
+        if phrase in _PREFIXED:
+            return length, [Token(kind, text) for kind in _PREFIXED[phrase]]
+        if phrase[1:] == ("stop", "limit") and phrase[0] in ("buy", "sell"):
+            return length, [Token(Kind(phrase[0]), text), Token(Kind.STOP_LIMIT, text)]
+        if phrase in PHRASES:
+            return length, [Token(PHRASES[phrase], text)]
+    return None
+
+
+def _word(text: str, mapping: AlertMapping) -> Token:
+    """Return a single word's meaning: a target's number, a symbol, leverage, or unknown."""
+    if match := _MARKED.fullmatch(text):
+        return Token(Kind.TP, text, index=int(match[2]))
+    if _TIMES.fullmatch(text):
+        return Token(Kind.LEVERAGE, text)
+    bare = text.removeprefix("#").removeprefix("$")
+    if bare != text and bare.lower() in {p[0] for p, k in PHRASES.items() if k is Kind.DECOR}:
+        return Token(Kind.DECOR, text)
+    if bare.upper() in mapping.sides and mapping.sides[bare.upper()] in ("BUY", "SELL"):
+        return Token(Kind(mapping.sides[bare.upper()].lower()), text)
+    if (pair := mapping.symbol_of(bare)) != bare:
+        return Token(Kind.SYMBOL, text, pair=pair)
+    pair = _pair(text, bare)
+    return Token(Kind.SYMBOL, text, pair=pair) if pair else Token(Kind.WORD, text)
+
+
+def _pair(text: str, bare: str) -> str:
+    """Return the pair of a word that can only be a symbol; '' for others.
+
+    A word without a currency is one if it is marked as one, or a common name; `symbol_after_side`
+    finds those beside the side.
+    """
+    is_upper = bare == bare.upper()
+    if bare.upper() in _NOT_SYMBOLS and text == bare:
+        return ""
+    try:
+        if text != bare:
+            return read_symbol(bare)
+        if ("/" in bare or ":" in bare) and (is_upper or bare == bare.lower()):
+            return read_symbol(bare)
+        if bare.lower() in _COMMON_NAMES:
+            return read_symbol(bare)
+        is_long = len(bare) >= 6 or (is_upper and len(bare) >= 2)
+        return known_pair(bare) if is_long else ""
+    except InvalidInputError as error:
+        if text != bare:
+            raise not_understood(
+                f"{excerpt(text)} is no symbol with one meaning.",
+                "Write the pair, like BTC/USDT or EUR/USD.", field="symbol",
+            ) from error  # fmt: skip
+        return ""
+
+
+def symbol_after_side(text: str) -> str:
+    """Return the symbol of an upper-case word beside the side; '' if it can be another word."""
+    word = re.fullmatch(r"[A-Z][A-Z0-9.]{1,11}", text, re.ASCII)
+    if word is None or text in _NOT_SYMBOLS:
+        return ""
+    try:
+        return read_symbol(text)
+    except InvalidInputError:
+        return ""

@@ -1,0 +1,75 @@
+"""Find the dialect of an alert, and read it. Pure."""
+
+import re
+from collections.abc import Mapping
+
+from common.errors import InvalidInputError
+from common.reason_codes import Code
+from signals import strict_json
+from signals.alert_dialects import (
+    comma_command,
+    key_values,
+    objects,
+    strategy_sentence,
+    text_entry,
+    text_update,
+)
+from signals.alert_dialects.characters import readable, trend_of
+from signals.alert_dialects.mapping import AlertMapping
+from signals.alert_dialects.parts import WRITE
+from signals.alert_dialects.reading import Reading, not_understood
+from signals.alert_dialects.tokens import Kind, concepts
+
+_TIME = re.compile(
+    r"\s[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,6})?)?Z\s*$", re.ASCII
+)
+
+
+def translate(body: bytes, mapping: AlertMapping) -> Reading:
+    """Return an alert in our own fields, whatever dialect it is written in.
+
+    Raises InvalidInputError: BODY_NOT_JSON, ALERT_NOT_UNDERSTOOD, ALERT_AMBIGUOUS and those of its
+    fields. Each names what to write instead.
+    """
+    start = body.lstrip()[:1]
+    if not start or start in b'{["' or len(body) > strict_json.MAX_BYTES:
+        parsed = strict_json.parse(body)
+        if not isinstance(parsed, Mapping):
+            raise InvalidInputError(Code.BODY_NOT_JSON, "An alert is a JSON object: { … }.")
+        return objects.read_object(parsed, mapping)
+    try:
+        text = body.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise not_understood(
+            f"Byte {error.start} is not UTF-8.", "Send the text in UTF-8."
+        ) from error
+    return _read_text(text, mapping)
+
+
+def _read_text(text: str, mapping: AlertMapping) -> Reading:
+    plain = readable(_without_ignored(text, mapping)).strip()
+    if not plain:
+        raise not_understood("It has no words.", WRITE)
+    if strategy_sentence.is_sentence(plain):
+        return strategy_sentence.read_sentence(plain, mapping)
+    if comma_command.is_comma_command(plain):
+        return comma_command.read_comma_command(plain, mapping)
+    if key_values.is_command_block(plain):
+        return key_values.read_command_block(plain, mapping)
+    if key_values.is_key_value(plain):
+        return key_values.read_key_value(plain, mapping)
+    time = _TIME.search(plain)
+    tokens = concepts(plain[: time.start()] if time else plain, mapping)
+    sent_at = time[0].strip() if time else ""
+    if text_update.is_update(tokens):
+        return text_update.read_update(tokens, sent_at)
+    if not any(token.kind in (Kind.BUY, Kind.SELL, Kind.SYMBOL) for token in tokens):
+        raise not_understood("It has no side and no symbol.", WRITE)
+    return text_entry.read_entry(tokens, mapping, trend_of(text), sent_at)
+
+
+def _without_ignored(text: str, mapping: AlertMapping) -> str:
+    """Return a text without the phrases that the feed's mapping ignores, where they are whole."""
+    for phrase in mapping.ignore:
+        text = re.sub(rf"(?<![\w]){re.escape(phrase)}(?![\w])", "\n", text, flags=re.IGNORECASE)
+    return text

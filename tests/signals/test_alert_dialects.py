@@ -1,0 +1,172 @@
+"""Alerts as people send them: golden texts, noise, numbers and mappings. Nothing is looked up."""
+
+import json
+from decimal import Decimal as D
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from common.errors import InvalidInputError
+from common.reason_codes import Code
+from signals.alert_dialects import AlertMapping, read_mapping
+from signals.alert_dialects.numbers import read_number
+from signals.alert_reading import read_alert
+from tests.signals.alert_rendering import rendered
+
+GOLDEN = Path(__file__).parent / "alerts_golden"
+TEXTS: list[tuple[str, str]] = [
+    (text, expected)
+    for name in ("building", "held_back")
+    for text, expected in json.loads((GOLDEN / f"{name}.json").read_text())
+]
+
+
+@pytest.mark.parametrize(("text", "expected"), TEXTS)
+def test_golden_text_does_what_its_sender_means(text: str, expected: str) -> None:
+    shown = rendered(text)
+    assert shown.startswith("refuse") if expected == "refuse" else shown == expected
+
+
+def test_there_are_many_golden_texts_and_each_is_there_once() -> None:
+    assert len(TEXTS) >= 150
+    assert len({text for text, _ in TEXTS}) == len(TEXTS)
+
+
+READ = [(text, expected) for text, expected in TEXTS if not expected.startswith("refuse")]
+WORDS = [
+    "not", "don't", "never", "no", "maybe", "if", "yesterday", "bought", "closed", "wait", "?", "“",
+    "<b>", "> ", "👍", "🔥", "\n", " ", "!", "\u200b", "\u202e", "\u2066", "\ufeff", "е", "Ｕ",
+    "٣", "❌", "🚫", "hit", "GBPUSD", "SELL", "BUY", "1.5", "(", "]", "&lt;", "\x00",
+]  # fmt: skip
+
+
+@given(st.sampled_from(READ), st.sampled_from(WORDS), st.integers(0, 400))
+def test_noise_between_words_never_changes_a_trade_silently(
+    golden: tuple[str, str], noise: str, place: int
+) -> None:
+    text, expected = golden
+    if text.startswith("{"):
+        return  # a JSON object has strings, in which anything may be written
+    if _adds(noise, expected):
+        return
+    gaps = [0, *(i for i, letter in enumerate(text) if letter in " \n"), len(text)]
+    at = gaps[place % len(gaps)]
+    _same_or_refused(f"{text[:at]} {noise} {text[at:]}", expected)
+
+
+def _adds(noise: str, expected: str) -> bool:
+    """Whether a word is no noise here, but says what the text leaves open: “close SELL EURUSD”."""
+    if noise in ("BUY", "SELL"):
+        return expected.startswith(("update", "close"))
+    if noise == "GBPUSD":
+        return " ? " in expected or "ALL" in expected
+    return noise == "1.5" and " MARKET" in expected
+
+
+SINGLE = [" ", "\n", "\u200b", "\u200d", "\u202e", "\ufe0f", "🔥", "е", "т", "'", "?", "*", "!"]
+
+
+@given(st.sampled_from(READ), st.sampled_from(SINGLE), st.integers(0, 400))
+def test_a_character_anywhere_never_changes_a_trade_silently(
+    golden: tuple[str, str], noise: str, place: int
+) -> None:
+    text, expected = golden
+    if text.startswith("{"):
+        return
+    at = place % (len(text) + 1)
+    _same_or_refused(text[:at] + noise + text[at:], expected)
+
+
+def _same_or_refused(text: str, expected: str) -> None:
+    shown = rendered(text)
+    assert shown == expected or shown.startswith("refuse"), text
+
+
+@given(st.text(max_size=200))
+def test_any_text_is_read_or_refused_with_what_to_write(text: str) -> None:
+    rendered(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [("1.0850", "1.085"), ("64,200.50", "64200.5"), ("1,0850", "1.085"), ("0,6650", "0.665"),
+     ("64,200,000", "64200000")],
+)  # fmt: skip
+def test_number_with_one_meaning_is_read(text: str, number: str) -> None:
+    assert read_number(text) == D(number)
+
+
+@pytest.mark.parametrize("text", ["1,085", "64,200", "95,90", "150,25", "64000,65000"])
+def test_number_with_two_meanings_is_refused_with_both(text: str) -> None:
+    with pytest.raises(InvalidInputError) as caught:
+        read_number(text)
+    assert caught.value.code == Code.ALERT_AMBIGUOUS
+    assert ", or " in caught.value.detail
+
+
+@pytest.mark.parametrize("text", ["01", "1.", ".5", "1.2.3", "1,23,4", "1e5", "", "1.234,5"])
+def test_malformed_number_is_refused(text: str) -> None:
+    with pytest.raises(InvalidInputError):
+        read_number(text)
+
+
+MAPPING = {
+    "paths": {
+        "symbol": "order.pair",
+        "side": "signal",
+        "price": "order.legs.0.price",
+        "sl": "stop",
+    },
+    "symbols": {"GOLD": "XAU/USD"},
+    "sides": {"compra": "BUY", "cerrar": "CLOSE"},
+    "ignore": ["Join our channel"],
+}
+
+
+def test_mapping_reads_a_json_by_its_paths() -> None:
+    mapping = read_mapping(MAPPING)
+    alert = {"signal": "Compra", "order": {"pair": "gold", "legs": [{"price": "2350"}]},
+             "stop": "2340", "user": "x"}  # fmt: skip
+    shown = rendered(json.dumps(alert), mapping)
+    assert shown == "open BUY XAU/USD MARKET 2350 sl=2340"
+    notes = read_alert(json.dumps(alert).encode(), mapping).notes
+    assert [note.text for note in notes] == ["user"]
+
+
+def test_mapping_closes_by_its_word_and_refuses_an_unknown_one() -> None:
+    mapping = read_mapping(MAPPING)
+    close = {"signal": "CERRAR", "order": {"pair": "GOLD"}}
+    assert rendered(json.dumps(close), mapping) == "close XAU/USD"
+    assert rendered(json.dumps({**close, "signal": "vende"}), mapping) == "refuse FIELD_INVALID"
+
+
+def test_mapping_reads_words_of_texts() -> None:
+    mapping = read_mapping(MAPPING)
+    assert rendered("COMPRA GOLD @ 2350 SL 2340\nJoin our channel!", mapping) == (
+        "open BUY XAU/USD LIMIT 2350 sl=2340"
+    )
+    at_market = read_mapping({"entry_price": "MARKET"})
+    assert rendered("BUY EURUSD @ 1.0850", at_market) == "open BUY EUR/USD MARKET 1.085"
+
+
+def test_mapping_decides_what_a_distance_is() -> None:
+    text = "60123456789,sell,GBPJPY,sl=50"
+    assert rendered(text, AlertMapping(distances="PIPS")) == "open SELL GBP/JPY MARKET sl_by=50PIPS"
+    assert rendered(text) == "refuse ALERT_AMBIGUOUS"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [[], {"paths": {"symbol": "a"}}, {"paths": {"symbol": "a..b", "side": "c"}}, {"other": 1},
+     {"symbols": {"GOLD": "no symbol!"}}, {"sides": {"x": "MAYBE"}}, {"sides": {"buy": "SELL"}},
+     {"ignore": ["do not"]}, {"ignore": ["never mind this"]}, {"ignore": ["SL"]},
+     {"ignore": ["1.0850 level"]}, {"entry_price": "STOP"}, {"symbols": {"G" * 61: "XAU/USD"}},
+     {"sides": {"x": 1}}],
+)  # fmt: skip
+def test_faulty_mapping_is_refused(data: Any) -> None:
+    with pytest.raises(InvalidInputError) as caught:
+        read_mapping(data)
+    assert caught.value.code in (Code.FIELD_INVALID, Code.SYMBOL_UNKNOWN)

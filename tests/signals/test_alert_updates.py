@@ -1,0 +1,159 @@
+"""Texts at the door of a feed: entries, updates of its only trade, and levels as distances."""
+
+from decimal import Decimal as D
+
+import pytest
+from django.core.cache import cache
+
+from common.clocks import market_now
+from common.errors import FillcastError
+from common.reason_codes import Code
+from signals import alert_updates, feeds, open_signals, price_guard
+from signals.models import Feed, Signal
+from signals.price_guard import Reference
+from signals.rate import forget_failures
+from tests.alert_inbox import deliver
+
+ENTRY = "BUY EURUSD @ 1.3850 SL 1.3800 TP 1.3900"
+
+
+@pytest.fixture(autouse=True)
+def fresh_counters() -> None:
+    forget_failures()
+    cache.clear()
+
+
+@pytest.fixture(autouse=True)
+def all_are_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each published signal counts as open: there is no account in these tests."""
+    monkeypatch.setattr(open_signals, "_sources", ["true"])
+    monkeypatch.setattr(alert_updates, "_filled_sources", [])
+
+
+@pytest.fixture
+def secret(feed: Feed) -> str:
+    return feeds.create_feed_token(feed)[1]
+
+
+def send(feed: Feed, secret: str, text: str) -> list[Signal]:
+    return list(deliver(feed, secret, text.encode()).signals)
+
+
+def refusal(feed: Feed, secret: str, text: str) -> FillcastError:
+    before = Signal.objects.count()
+    with pytest.raises(FillcastError) as caught:
+        send(feed, secret, text)
+    assert Signal.objects.count() == before
+    return caught.value
+
+
+def test_text_is_published_with_its_levels(feed: Feed, secret: str) -> None:
+    (signal,) = send(feed, secret, ENTRY)
+    assert signal.is_published
+    assert (signal.order_type, signal.open_price, signal.sl) == ("LIMIT", D("1.385"), D("1.38"))
+    assert send(feed, secret, ENTRY) == [signal]  # sent twice, it is one signal
+
+
+def test_stop_moves_to_the_entry_of_the_only_trade(feed: Feed, secret: str) -> None:
+    (opened,) = send(feed, secret, ENTRY)
+    (moved,) = send(feed, secret, "SL to BE")
+    assert (moved.action, moved.refers_to_id, moved.sl) == ("MODIFY", opened.pk, D("1.385"))
+    assert send(feed, secret, "SL to BE") == [moved]
+
+
+def test_half_is_closed_before_the_stop_moves(feed: Feed, secret: str) -> None:
+    send(feed, secret, ENTRY)
+    closed, moved = send(feed, secret, "EURUSD close half and move SL to BE")
+    assert (closed.action, closed.close_fraction) == ("CLOSE", D("0.5"))
+    assert moved.action == "MODIFY"
+
+
+def test_update_without_a_trade_is_refused(feed: Feed, secret: str) -> None:
+    assert refusal(feed, secret, "close half").code == Code.ALERT_WITHOUT_TRADE
+    send(feed, secret, ENTRY)
+    assert refusal(feed, secret, "GBPUSD close half").code == Code.ALERT_WITHOUT_TRADE
+    assert refusal(feed, secret, "close EURUSD short").code == Code.ALERT_WITHOUT_TRADE
+
+
+def test_update_with_two_trades_names_both(feed: Feed, secret: str) -> None:
+    (first,) = send(feed, secret, ENTRY)
+    (second,) = send(feed, secret, "SELL GBPUSD @ 1.6000 SL 1.6100")
+    error = refusal(feed, secret, "close half")
+    assert error.code == Code.ALERT_AMBIGUOUS
+    assert first.number in error.detail
+    assert second.number in error.detail
+    (closed,) = send(feed, secret, "GBPUSD close half")
+    assert closed.refers_to_id == second.pk
+
+
+def test_trade_that_the_feed_has_closed_is_no_candidate(feed: Feed, secret: str) -> None:
+    send(feed, secret, ENTRY)
+    send(feed, secret, "close EURUSD")
+    assert refusal(feed, secret, "SL to BE").code == Code.ALERT_WITHOUT_TRADE
+
+
+def test_break_even_without_a_stated_price_is_refused(feed: Feed, secret: str) -> None:
+    send(feed, secret, "BUY EURUSD NOW SL 1.3800")
+    assert refusal(feed, secret, "SL to BE").code == Code.PRICE_REQUIRED
+    (moved,) = send(feed, secret, "move SL to 1.3820")
+    assert moved.sl == D("1.382")
+
+
+def test_cancel_ends_what_waits_and_is_refused_once_filled(
+    feed: Feed, secret: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (opened,) = send(feed, secret, ENTRY)
+    monkeypatch.setattr(alert_updates, "_filled_sources", ["true"])
+    error = refusal(feed, secret, "cancel EURUSD")
+    assert error.code == Code.ALERT_AMBIGUOUS
+    monkeypatch.setattr(alert_updates, "_filled_sources", ["false"])
+    (closed,) = send(feed, secret, "cancel EURUSD")
+    assert (closed.action, closed.refers_to_id, closed.close_fraction) == ("CLOSE", opened.pk, 1)
+
+
+def test_one_target_does_not_replace_several(feed: Feed, secret: str) -> None:
+    send(feed, secret, "BUY EURUSD @ 1.3850 SL 1.3800 TP1 1.3900 TP2 1.3950")
+    assert refusal(feed, secret, "EURUSD move TP to 1.4000").code == Code.ALERT_AMBIGUOUS
+
+
+PIPS = "60123456789,buy,EURUSD,sl=20,tp=40,risk=1"
+
+
+def test_distances_count_from_the_market_and_the_text_is_recognised(
+    feed: Feed, secret: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quotes = iter(["1.3850", "1.3850", "1.3860", "1.3860"])
+
+    def newest(feed: Feed, pair: str, /, *, with_steps: bool) -> Reference:
+        ask = D(next(quotes, "1.3860"))
+        return Reference(ask - D("0.0002"), ask, market_now(), "test")
+
+    monkeypatch.setattr(price_guard, "_source", newest)
+    (signal,) = send(feed, secret, PIPS)
+    assert (signal.sl, signal.target_prices) == (D("1.383"), [D("1.389")])
+    assert send(feed, secret, PIPS) == [signal]  # though the market has moved
+
+
+def test_distances_without_a_quote_or_with_no_clear_pip_are_refused(
+    feed: Feed, secret: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(price_guard, "_source", None)
+    assert refusal(feed, secret, PIPS).code == Code.PRICE_REQUIRED
+    gold = "BUY XAUUSD @ 2350 SL 20 pips"
+    assert refusal(feed, secret, gold).code == Code.ALERT_AMBIGUOUS
+    (signal,) = send(feed, secret, "SELL USDJPY @ 150.00 SL 20 pips TP 40 pips")
+    assert (signal.sl, signal.target_prices) == (D("150.2"), [D("149.6")])
+
+
+def test_buy_that_may_end_a_short_trade_is_refused_while_one_is_open(
+    feed: Feed, secret: str
+) -> None:
+    send(feed, secret, "SELL BTCUSDT NOW")
+    error = refusal(feed, secret, "e=bybit s=btcusdt b=buy t=market q=1")
+    assert error.code == Code.ALERT_AMBIGUOUS
+
+
+def test_feeds_mapping_is_used_at_the_door(feed: Feed, secret: str) -> None:
+    Feed.objects.filter(pk=feed.pk).update(alert_mapping={"symbols": {"FIBER": "EUR/USD"}})
+    (signal,) = send(feed, secret, "BUY FIBER @ 1.3850")
+    assert signal.currency_pair == "EUR/USD"
