@@ -1,9 +1,11 @@
 """Form fields that several apps use."""
 
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
 from django import forms
+from django.utils import timezone
 
 from common.errors import InvalidInputError
 from common.money import plain, read_decimal
@@ -26,3 +28,18 @@ class Amount(forms.CharField):
     def prepare_value(self, value: Any) -> Any:
         """Return the value as the input shows it."""
         return plain(value) if isinstance(value, Decimal) else value
+
+
+class UtcDateTimeField(forms.DateTimeField):
+    """A time that is typed and shown in UTC, whatever time zone the page's other times are in.
+
+    Orders and signals state their times in UTC, as the API does; the help text says so.
+    """
+
+    def prepare_value(self, value: Any) -> Any:
+        with timezone.override(UTC):
+            return super().prepare_value(value)
+
+    def to_python(self, value: Any) -> datetime | None:
+        with timezone.override(UTC):
+            return super().to_python(value)

@@ -130,6 +130,7 @@ MIDDLEWARE = [
     # before TenantMiddleware, whose transaction it retries
     "config.middleware.request_retry.RetryMiddleware",
     "users.middleware.TenantMiddleware",  # after authentication: it needs the user
+    "portal.time_zone.TimeZoneMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",

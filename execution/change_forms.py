@@ -6,7 +6,7 @@ from django import forms
 
 from common.clocks import market_at
 from common.confirmation import Consequence
-from common.form_fields import Amount
+from common.form_fields import Amount, UtcDateTimeField
 from common.formatting import clock
 from common.reason_codes import Code
 from common.trials import trial_errors
@@ -38,7 +38,7 @@ class ChangeOrderForm(forms.Form):
         help_text="The next target. Later ones stay.",
     )  # fmt: skip
 
-    valid_until = forms.DateTimeField(
+    valid_until = UtcDateTimeField(
         label="Valid until",
         required=False,
         show_hidden_initial=True,

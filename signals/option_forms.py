@@ -6,6 +6,7 @@ from typing import Any
 from django import forms
 from django.db import models
 
+from common.form_fields import UtcDateTimeField
 from signals.field_table import BY_NAME
 from signals.models import Signal
 
@@ -41,10 +42,10 @@ class OptionsForm(forms.Form):
         }
 
 
-def moment_field(help_text: str) -> forms.DateTimeField:
+def moment_field(help_text: str) -> UtcDateTimeField:
     """Return the field of a time in UTC."""
     widget = forms.DateTimeInput(attrs={"type": "datetime-local"}, format="%Y-%m-%dT%H:%M")
-    return forms.DateTimeField(required=False, widget=widget, help_text=help_text)
+    return UtcDateTimeField(required=False, widget=widget, help_text=help_text)
 
 
 class SignalIdField(forms.CharField):

@@ -103,7 +103,7 @@ def build_next() -> bool:
         with TemporaryDirectory(prefix="fillcast-export-") as folder:
             archive = _write_archive(export, Path(folder))
             _store(export, archive)
-    except Exception:
+    except Exception:  # any: whatever fails, the next try starts over
         log.exception("data_export_failed", export_id=export.pk)
         final = State.FAILED if export.tries >= MAX_TRIES else State.RUNNING
         DataExport.objects.filter(pk=export.pk, tries=export.tries).update(state=final)

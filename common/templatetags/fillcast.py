@@ -8,6 +8,7 @@ from typing import Any
 from django import template
 from django.forms import BoundField, Form
 from django.http import QueryDict
+from django.utils import timezone
 from django.utils.html import escape, format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
 
@@ -141,14 +142,21 @@ def page_time(at: datetime | None) -> datetime | None:
     return None if at is None else market_at(at)
 
 
-@register.filter
+@register.filter(expects_localtime=True)
 def clock(at: datetime | None) -> str:
     return formatting.clock(at)
 
 
-@register.filter
+@register.filter(expects_localtime=True)
 def fine(at: datetime | None) -> str:
     return formatting.clock(at, fine=True)
+
+
+@register.simple_tag
+def zone() -> str:
+    """Return the time zone of the page's times: UTC, or that of the user as `Berlin time`."""
+    name = timezone.get_current_timezone_name()
+    return name if name == "UTC" else f"{name.rpartition('/')[2].replace('_', ' ')} time"
 
 
 @register.filter

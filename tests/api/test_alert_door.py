@@ -74,7 +74,7 @@ def test_log_lists_accepted_and_refused_alerts(
     path = f"/api/v1/feeds/{world.public.slug}/alerts/"
     refused, waiting = world.client("paula").get(path).json()["results"]
     assert (refused["state"], refused["code"], refused["body"]) == (
-        "REFUSED", "BODY_NOT_JSON", "buy!"
+        "REFUSED", "ALERT_NOT_UNDERSTOOD", "buy!"
     )  # fmt: skip
     assert (waiting["state"], waiting["token"], waiting["address"]) == (
         "WAITING", "alerts", "127.0.0.1"

@@ -131,12 +131,12 @@ FORMS: dict[str, Form] = {
     "window, off": Form(window, ({"is_active": None}, {"minutes": "20"}),
                         {"is_active": False, "minutes": 20}),
     "user": Form(
-        make.user, ({"first_name": "one"}, {"email": "two@example.org"})
+        make.user, ({"full_name": "one"}, {"email": "two@example.org"})
     ),
     "user, deactivated and renamed": Form(
         lambda: make.user(is_staff=True),
-        ({"is_active": None}, {"is_superuser": "on"}, {"first_name": "one"}),
-        {"is_active": False, "is_superuser": True, "first_name": "one"},
+        ({"is_active": None}, {"is_superuser": "on"}, {"full_name": "one"}),
+        {"is_active": False, "is_superuser": True, "full_name": "one"},
     ),
     "schedule": Form(schedule, ({"description": "one"}, {"enabled": None}),
                      {"description": "one", "enabled": False}),
@@ -171,6 +171,10 @@ def subscription() -> Subscription:
     return make.subscription(row, make.feed())
 
 
+def alices_feed() -> Feed:
+    return make.feed(owner=make.user("alice"))
+
+
 def subscription_loss_limit() -> LossLimit:
     return limit_of(None, subscription=subscription())
 
@@ -194,6 +198,11 @@ PORTAL: dict[str, Form] = {
         ({"maximum": "4"}, {"action": "PAUSE_AND_CLOSE"}),
         {"maximum": 4, "action": "PAUSE_AND_CLOSE"},
     ),
+    "publishing_settings": Form(
+        alices_feed,
+        ({"name": "one"}, {"description": "two"}),
+        {"name": "one", "description": "two"},
+    ),
     "subscription_limits": Form(
         subscription,
         ({"max_open_orders": "2"}, {"max_daily_notional": "3"}, {"allowed_symbols": "eur/*"}),
@@ -205,6 +214,7 @@ PORTAL: dict[str, Form] = {
 SHOWN = {"page", "export", "checks", "reason"}
 STEPS = {
     "publish", "cancel", "approve", "reject", "test", "pause", "archive", "own_prices",
+    "requests", "refuse",
     "offer_prices", "compare", "retry", "close", "adopt", "relink", "ignore", "set", "release",
     "resume", "token", "revoke", "rotate", "terms", "create", "end", "credentials",
     "reset_second_factor", "trades",
@@ -223,12 +233,25 @@ PORTAL_STEPS = {
     "inbox_read", "notification_read", "account_cash_flow", "entries_resume",
     "account_loss_limit", "loss_limit_remove", "end_all", "account_end", "feed_end",
     "scoped_action", "feed_alert_log",
+    "results", "results_csv", "results_definitions", "results_execution", "results_month",
+    "working_orders", "cancel_all", "position", "position_break_even", "position_close_part",
+    "position_levels", "position_trailing",  # what changed since it was shown is refused
+    "feed_record", "feed_proof", "feed_record_show", "feed_terms", "public_record", "public_proof",
+    "alerts", "alert_address_new", "alert_address_replace", "alert_address_revoke",
+    "alert_mapping",  # one column, replaced as a whole
+    "publishing", "publishing_new", "publishing_feed", "publishing_followers",
+    "publishing_approval", "publishing_withdraw", "publishing_archive", "publishing_terms",
+    "publishing_signals", "publishing_signal", "publishing_signal_publish",
+    "publishing_signal_cancel", "publishing_choose", "publishing_open", "publishing_modify",
+    "publishing_close", "publishing_drafts", "publishing_draft", "publishing_draft_publish",
+    "publishing_draft_discard",  # a draft has a version
 }  # fmt: skip
 # One's own: nothing there is changed field by field (tests/portal/test_own_password.py and others).
 SECURITY_STEPS = {
     "code", "first", "overview", "confirm", "enrol", "recovery_codes", "turn_off", "password",
     "keys", "key_create", "key_revoke", "channels", "channel_create", "channel_test",
-    "channel_resend", "channel_remove", "channel_confirm",
+    "channel_resend", "channel_remove", "channel_confirm", "sessions", "session_end",
+    "sessions_end", "profile", "email", "email_resend", "data", "data_download", "delete_login",
 }  # fmt: skip
 
 
@@ -309,7 +332,7 @@ def test_portal_form_change_is_not_lost(name: str) -> None:
     form = PORTAL[name]
     row = form.make()
     user = User.objects.get(username="alice")
-    walk(form, row, reverse(f"portal:{name}", args=[row.pk]), user)
+    walk(form, row, reverse(f"portal:{name}", args=[getattr(row, "slug", row.pk)]), user)
 
 
 def test_stale_page_reverts_nothing() -> None:

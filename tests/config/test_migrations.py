@@ -16,8 +16,9 @@ LARGE = {
     "paperorder", "paperfill",
 }  # fmt: skip
 
-# Stable code: the helpers of common, and the expression of one column.
-MAY_IMPORT = {"common", "connections.models.accounts"}
+# Stable code: the helpers of common, the expression of one column, and the functions of records,
+# whose hashed form never changes.
+MAY_IMPORT = {"common", "connections.models.accounts", "signals.record_sql"}
 
 
 def locking_indexes(migration: migrations.Migration) -> list[str]:

@@ -156,11 +156,11 @@ class World:
         )  # fmt: skip
         self.addresses = {
             owner.username: create_feed_token(
-                feed(owner, f"{owner.username}-own", f"{owner.username.title()} own")
+                feed(owner, f"{owner.username}-alerts-feed", f"{owner.username.title()} alerts")
             )[0]
             for owner in (self.alice, self.bob)
         }
-        Feed.objects.filter(slug__endswith="-own").update(is_public=False)
+        Feed.objects.filter(slug__endswith="-alerts-feed").update(is_public=False)
         self.bobs_signal = signal(self.carry, now, currency_pair="NZD/USD", direction="BUY")
         self._gold(now)
         self._euro()

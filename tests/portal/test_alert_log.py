@@ -28,13 +28,13 @@ def test_provider_sees_what_became_of_each_alert(
     with django_assert_max_num_queries(12):  # type: ignore[operator]
         response = client.get(log_of(feed))
         html = html_of(response)
-    assert "<b>BODY_NOT_JSON</b>" in html
+    assert "<b>ALERT_NOT_UNDERSTOOD</b>" in html
     assert "&lt;script&gt;buy&lt;/script&gt;" in html
     assert "“chart” from 203.0.113.7" in html
     assert "Nothing to do" in html
     assert "Waits since" in html
     refused = html_of(client.get(log_of(feed), {"state": "REFUSED"}))
-    assert "BODY_NOT_JSON" in refused
+    assert "ALERT_NOT_UNDERSTOOD" in refused
     assert "NZDUSD" not in refused
 
 

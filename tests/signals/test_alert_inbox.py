@@ -83,7 +83,7 @@ def test_unreadable_alert_is_refused_at_once_and_stays_in_the_log(feed: Feed) ->
     receipt = only_receipt(feed, b"\x00buy" + b"!" * 5_000)
     assert isinstance(receipt.error, InvalidInputError)
     alert = IncomingAlert.objects.get()
-    assert (alert.state, alert.code) == (AlertState.REFUSED, Code.BODY_NOT_JSON)
+    assert (alert.state, alert.code) == (AlertState.REFUSED, Code.ALERT_NOT_UNDERSTOOD)
     assert len(bytes(alert.body)) == REFUSED_BODY_BYTES
     assert alert.text.startswith("�buy")
     assert not Event.objects.filter(kind=EventKind.ALERT_REFUSED).exists()  # its sender knows

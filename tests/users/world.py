@@ -38,6 +38,7 @@ from signals.models import (
     Feed,
     FeedTerms,
     FeedToken,
+    IncomingAlert,
     ReceivedAlert,
     SavedDraft,
     Signal,
@@ -45,7 +46,7 @@ from signals.models import (
 from tests.connections import make
 from tests.decisions import answered, calendar_of, provider_of
 from tests.loss_limits import cash_flow_of, limit_of, pause_of
-from users.models import ApiKey, User
+from users.models import ApiKey, DataExport, DataExportPart, User
 
 NOW = datetime(2026, 1, 2, 12, tzinfo=UTC)  # past, so that no test is about it by chance
 ONE = Decimal(1)
@@ -84,11 +85,14 @@ def tenant(name: str) -> Tenant:
     _notify(user, name)
     FeedToken.objects.create(feed=feed, prefix=name, secret_hash="h")
     ReceivedAlert.objects.create(feed=feed, key="k", change="flat", summary="s")
+    IncomingAlert.objects.create(feed=feed, body=b"buy", expires_at=NOW)
     ApprovalRequest.objects.create(feed=feed, requested_by=user)
     FeedTerms.objects.create(feed=feed, text="terms", changed_by=user)
     SavedDraft.objects.create(feed=feed, action="OPEN", created_by=user)
     ends = timezone.now() + timedelta(days=90)
     ApiKey.objects.create(user=user, name="key", prefix=name, secret_hash="h", expires_at=ends)
+    export = DataExport.objects.create(user=user)
+    DataExportPart.objects.create(export=export, number=1, content=b"x")
     KillSwitch.objects.create(
         scope="CONNECTION", mode="HALTED", connection=connection, reason="r", set_by=user
     )
