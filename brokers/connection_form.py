@@ -46,6 +46,7 @@ class Setting:
     else ''. while_open:
     whether it may change while something is open; None: fields that may locate the account (a HOST,
     a FOLDER, a key such as `server`) identify it, SYMBOLS are locked by symbol, all else is free.
+    is_basic: people know it when they add the account, as they know what is required.
     """
 
     key: str
@@ -59,6 +60,12 @@ class Setting:
     maximum: float | None = None
     check: Callable[[Any], str] | None = None
     while_open: OpenChangeRule | None = None
+    is_basic: bool = False
+
+    @property
+    def is_advanced(self) -> bool:
+        """Whether forms show it under "Advanced": most people leave it as it is."""
+        return not (self.required or self.is_basic)
 
     def read(self, value: Any) -> Any:
         """Return the value to store; None if it is empty.

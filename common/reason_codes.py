@@ -947,6 +947,16 @@ class Code(StrEnum):
         "A paper account trades only on recorded prices and on sources that operators share.",
         "Choose one of those, or ask the operators to share a price source of theirs.",
     )
+    NO_SHARED_PRICES = (
+        "NO_SHARED_PRICES",
+        "There are no prices for paper accounts yet.",
+        "Ask the operators to share a price source; then open the account again.",
+    )
+    PAPER_ACCOUNT_LIMIT = (
+        "PAPER_ACCOUNT_LIMIT",
+        "You have as many paper accounts as one user may open.",
+        "Remove one that you no longer use.",
+    )
     SYMBOL_UNKNOWN = (
         "SYMBOL_UNKNOWN",
         "The symbol does not show what is traded.",

@@ -8,9 +8,9 @@ from connections.account_settings.forms import (
     selected_broker_type,
     takes_credentials,
 )
-from connections.account_settings.validation import check_resolved
+from connections.account_settings.validation import check_resolved, form_if_available
 from connections.accounts.forms import ChangeAccountForm, NewAccountForm
-from connections.credentials.forms import CredentialsForm, credentials_page
+from connections.credentials.forms import CredentialsForm, credentials_page, secret_field
 from connections.subscriptions.forms import PriorityForm, RouteForm, route_points
 
 __all__ = [
@@ -24,8 +24,10 @@ __all__ = [
     "check_resolved",
     "credentials_page",
     "display_settings",
+    "form_if_available",
     "has_only_broker_type",
     "route_points",
+    "secret_field",
     "selected_broker_type",
     "takes_credentials",
 ]

@@ -7,6 +7,8 @@ from django.db.models.functions import Now
 from connections.accounts.cash_flows import store_cash_flows
 from connections.accounts.history import record_cash_flow
 from connections.accounts.login_deletion import delete_login, items_of_login
+from connections.accounts.paper_accounts import BALANCES as PAPER_BALANCES
+from connections.accounts.paper_accounts import open_paper_account, usual_balance
 from connections.accounts.permissions import check_owner
 from connections.accounts.services import (
     activate,
@@ -91,6 +93,14 @@ from connections.market_data.sources import (
     flag_without_worker as flag_sources_without_worker,
 )
 from connections.models import ConnectionHealth, ExecutionConnection
+from connections.presets.services import (
+    PRESET_FIELDS,
+    change_preset,
+    create_preset,
+    delete_preset,
+    preset_errors,
+    preset_version,
+)
 from connections.subscriptions.limits import NAMES as SUBSCRIPTION_LIMITS
 from connections.subscriptions.routes import (
     MAX_SHARE,
@@ -114,6 +124,8 @@ __all__ = [
     "CONTACT_OPERATORS",
     "MAX_SHARE",
     "OWN_FAULTS",
+    "PAPER_BALANCES",
+    "PRESET_FIELDS",
     "SUBSCRIPTION_LIMITS",
     "TARGET_FIELDS",
     "UNUSABLE_ERRORS",
@@ -129,14 +141,17 @@ __all__ = [
     "are_credentials_sealed_with_key",
     "change_decision_provider",
     "change_loss_limit",
+    "change_preset",
     "check_owner",
     "create_connection",
+    "create_preset",
     "deactivate",
     "deactivate_disallowed",
     "delete_decision_provider",
     "delete_login",
     "delete_loss_limit",
     "delete_news_calendar",
+    "delete_preset",
     "end_due_pauses",
     "flag_sources_without_worker",
     "free_lanes",
@@ -156,8 +171,11 @@ __all__ = [
     "mark_reconciled",
     "mark_refused",
     "mark_used",
+    "open_paper_account",
     "pause",
     "pause_subscription",
+    "preset_errors",
+    "preset_version",
     "read_accounts",
     "read_target",
     "record_cash_flow",
@@ -200,6 +218,7 @@ __all__ = [
     "update_connection",
     "update_subscription",
     "use_own_prices",
+    "usual_balance",
 ]
 
 

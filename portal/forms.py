@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
+from uuid import uuid4
 
 from django import forms
 from django.contrib.postgres.fields import ArrayField
@@ -10,19 +11,22 @@ from django.db.models import BooleanField
 
 from common.fields import AmountField
 from common.form_fields import Amount
+from common.formatting import number
 from common.money import plain
 from common.row_changes import ChangedFieldsForm
 from common.stop_rules import RULE_FIELDS, stop_rule_faults
-from connections.forms import NewAccountForm
+from connections.forms import NewAccountForm, form_if_available, secret_field
 from connections.models import (
     Directions,
     PriorityClass,
     Subscription,
 )
-from connections.services import SUBSCRIPTION_LIMITS, subscription_errors
+from connections.services import PAPER_BALANCES, SUBSCRIPTION_LIMITS, subscription_errors
+from portal.form_fields import TextList
 from portal.selectors.accounts import Account, presets_for, price_sources_for
 from users.models import User
 
+SECRET = "credentials."  # of a credential's field, as errors use it
 PRIORITIES = [c for c in PriorityClass.choices if c[0] != PriorityClass.HIGH]
 DIRECTIONS = [("BOTH", "Buys and sells"), ("BUY", "Buys only"), ("SELL", "Sells only")]
 
@@ -36,6 +40,68 @@ class AddForm(NewAccountForm):
         )
         for later in ("auto_correct", "aggregation_ms"):  # chosen on the account's page
             del self.fields[later]
+        form = form_if_available(broker_type)
+        self.secrets = {SECRET + secret.key: secret for secret in (form.secrets if form else ())}
+        for name, secret in self.secrets.items():
+            field = secret_field(secret)
+            field.required = False  # judged together: without any of them they are entered later
+            if secret.required:
+                field.help_text = f"{secret.hint} Empty: enter it later.".strip()
+            self.fields[name] = field
+        settings = self.setting_names
+        basic = [name for name in settings if name not in self.advanced_names]
+        self.order_fields(
+            ["name", "account", "exchange_name", *basic, *self.secrets, "preset", *settings]
+        )
+
+    @property
+    def needs_credentials(self) -> bool:
+        """Whether the broker type has credentials that it cannot do without."""
+        return any(secret.required for secret in self.secrets.values())
+
+    def entered_credentials(self) -> dict[str, str]:
+        """Return the credentials that were entered, by key."""
+        entered = {secret.key: self.cleaned_data.get(name) for name, secret in self.secrets.items()}
+        return {key: value for key, value in entered.items() if value}
+
+    def clean(self) -> dict[str, Any]:
+        """Ask for the other credentials if only some were entered."""
+        data = super().clean() or self.cleaned_data
+        if self.entered_credentials():
+            for name, secret in self.secrets.items():
+                if secret.required and not data.get(name) and name not in self.errors:
+                    self.add_error(name, f"{secret.label} is missing.")
+        return data
+
+
+class PaperForm(forms.Form):
+    """A paper account that is opened by one click: what it starts with.
+
+    key: of the page that shows the button, so that a double click opens one account.
+    """
+
+    start = forms.ChoiceField(
+        label="Starts with",
+        initial="USD 10000",
+        choices=[
+            (currency, [(f"{currency} {one}", f"{number(Decimal(one))} {currency}") for one in offered])
+            for currency, offered in PAPER_BALANCES.items()
+        ],
+        help_text="The balance and the currency of the account; neither changes later.",
+    )
+    name = forms.CharField(
+        required=False, max_length=100, help_text="Empty: a free one, such as Paper USD."
+    )
+    key = forms.CharField(widget=forms.HiddenInput, max_length=64)
+
+    def __init__(self, data: Any = None) -> None:
+        super().__init__(data, initial={"key": uuid4().hex})
+
+    def terms(self) -> dict[str, Any]:
+        """Return what was chosen, as `open_paper_account` takes it."""
+        currency, balance = self.cleaned_data["start"].split()
+        name, key = self.cleaned_data["name"], self.cleaned_data["key"]
+        return {"currency": currency, "balance": int(balance), "name": name, "request_key": key}
 
 
 class TakeForm(ChangedFieldsForm, forms.Form):
@@ -115,24 +181,6 @@ def _ids_of(text: str, what: str) -> set[int]:
     if not all(text.isascii() and text.isdigit() and len(text) <= 18 for text in texts):
         raise forms.ValidationError(f"Open the page again from the list of {what}.")
     return {int(text) for text in texts}
-
-
-class TextList(forms.CharField):
-    """Texts separated by commas."""
-
-    def to_python(self, value: Any) -> Any:
-        """Return the list of texts."""
-        texts = (text.strip() for text in str(super().to_python(value)).split(","))
-        return [text for text in texts if text]
-
-    def prepare_value(self, value: Any) -> Any:
-        """Return the list as the input shows it."""
-        return ", ".join(value) if isinstance(value, list) else value
-
-    def has_changed(self, initial: Any, data: Any) -> bool:
-        """Return whether the texts differ from those that the page showed."""
-        shown = self.to_python(initial) if isinstance(initial, str) else list(initial or ())
-        return bool(shown != self.to_python(data or ""))
 
 
 class LimitsForm(ChangedFieldsForm, forms.Form):

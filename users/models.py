@@ -33,6 +33,10 @@ class User(AbstractUser):
         max_length=255, blank=True, default="", db_default="", help_text="As you write it."
     )
     time_zone = models.CharField(max_length=64, default="UTC", help_text="For screens only.")
+    hides_first_steps = models.BooleanField(
+        default=False, db_default=False, editable=False,
+        help_text="The overview of the portal does not show the first steps.",
+    )  # fmt: skip
     key_scopes: frozenset[Scope] | None = None  # of the API key that was sent; None: signed in
     key_ends_at: datetime | None = None
     key_id: int | None = None

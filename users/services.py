@@ -226,6 +226,14 @@ def update_profile(user_id: int, *, by: User | None, **changes: Any) -> bool:
         return User.objects.filter(pk=user_id).update(**changed) == 1
 
 
+@transaction.atomic
+def hide_first_steps(user: User, *, hidden: bool) -> bool:
+    """Hide the first steps on a user's own overview, or show them again. Return False if so."""
+    with changed_by(user.pk):
+        mine = User.objects.filter(pk=user.pk).exclude(hides_first_steps=hidden)
+        return mine.update(hides_first_steps=hidden) == 1
+
+
 def _is_usable(key: ApiKey) -> bool:
     return not has_ended(key, now=timezone.now()) and key.revoked_at is None and key.user.is_active
 

@@ -74,6 +74,7 @@ FORM = Form(
             default="spot",
             choices=(("spot", "Spot"), ("swap", "Perpetuals")),
             while_open=OpenChangeRule.IDENTIFIES_ACCOUNT,
+            is_basic=True,
         ),
         Setting(
             "symbols",
@@ -101,6 +102,7 @@ FORM = Form(
             SettingType.SWITCH,
             default=False,
             while_open=OpenChangeRule.IDENTIFIES_ACCOUNT,
+            is_basic=True,
         ),
         Setting(
             "leverage",

@@ -56,6 +56,7 @@ FORM = Form(
             minimum=1,
             maximum=65535,
             while_open=OpenChangeRule.FREE,
+            is_basic=True,
         ),
         Setting(
             "client_id",

@@ -1,6 +1,6 @@
 """Numbers, times, states and addresses in templates, as common/formatting.py writes them."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -101,6 +101,26 @@ def check_line(check: Mapping[str, Any]) -> SafeString:
 def code_of(command: str) -> SafeString:
     """Return a command in a fixed-width font."""
     return format_html("<code>{}</code>", command)
+
+
+@register.filter
+def basic_fields(form: Form) -> list[BoundField]:
+    """Return the visible fields that a form shows at once."""
+    hidden = getattr(form, "advanced_names", ())
+    return [field for field in form.visible_fields() if field.name not in hidden]
+
+
+@register.filter
+def advanced_fields(form: Form) -> list[BoundField]:
+    """Return the visible fields that a form shows under "Advanced": its `advanced_names`."""
+    names = getattr(form, "advanced_names", ())
+    return [field for field in form.visible_fields() if field.name in names]
+
+
+@register.filter
+def with_errors(fields: Iterable[BoundField]) -> bool:
+    """Return whether one of these fields has an error, so that it must not be folded away."""
+    return any(field.errors for field in fields)
 
 
 @register.filter

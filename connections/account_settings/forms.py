@@ -16,6 +16,7 @@ from common.row_changes import ChangedFieldsForm
 from connections.account_settings.validation import form_if_available
 
 ACCOUNT_FIELDS = ("exchange_name", "account")  # they identify the account
+ADVANCED = ("auto_correct", "aggregation_ms")  # of an account, beside settings of its broker
 PREFIX = "settings."  # of a field's name, as errors use it
 _MULTILINE = (SettingType.NAMES, SettingType.TABLE, SettingType.SYMBOLS)
 _NUMBERS = (SettingType.WHOLE, SettingType.NUMBER)
@@ -109,6 +110,16 @@ class AccountSettings(ChangedFieldsForm, forms.Form):
             self.fields[PREFIX + setting.key] = SettingField(setting)
             if setting.key in stored_settings:
                 self.initial[PREFIX + setting.key] = stored_settings[setting.key]
+
+    @property
+    def advanced_names(self) -> frozenset[str]:
+        """The names of the fields that most people leave as they are: shown under "Advanced"."""
+        settings = (
+            name
+            for name in self.setting_names
+            if isinstance(field := self.fields[name], SettingField) and field.setting.is_advanced
+        )
+        return frozenset(settings) | {name for name in ADVANCED if name in self.fields}
 
     @property
     def setting_names(self) -> list[str]:

@@ -126,6 +126,10 @@ class NewAccountForm(AccountForm):
         self.add_account(form_of(self.broker_type))
         self.order_fields([*FIRST_FIELDS, *self.setting_names])
 
+    def entered_credentials(self) -> dict[str, str]:
+        """Return the credentials that were entered in this form; none by default."""
+        return {}
+
     @transaction.atomic
     def create(
         self, *, by: User, user: User | None = None, admin: User | None = None
@@ -138,6 +142,8 @@ class NewAccountForm(AccountForm):
         )  # fmt: skip
         values = {name: data[name] for name in names if name in data}
         values["exchange_name"] = values.get("exchange_name") or ""
+        if credentials := self.entered_credentials():
+            values["credentials"] = credentials
         uses_own = data["data_connection"] == OWN
         connection = services.create_connection(
             by=by, user=user, admin=admin, type=self.broker_type,

@@ -13,12 +13,15 @@ from rest_framework.pagination import CursorPagination
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from common.api_fields import validated_body
+from common.idempotency import REPEATABLE, idempotency_key
 from common.permissions import Right
 from connections import services, tasks
 from connections.api.instruments import InstrumentSerializer
 from connections.api.serializers import (
     ConnectionSerializer,
     CredentialsSerializer,
+    PaperAccountSerializer,
     PresetSerializer,
 )
 from connections.market_data.serializers import DataConnectionSerializer
@@ -124,7 +127,8 @@ class ConnectionViewSet(
     ordering = ("-created_at", "id")
     rights = {
         **dict.fromkeys(
-            ("create", "partial_update", "destroy", "test", "pause", "resume"), Right.CONNECTIONS
+            ("create", "paper", "partial_update", "destroy", "test", "pause", "resume"),
+            Right.CONNECTIONS,
         ),
         "credentials": Right.CREDENTIALS,
     }
@@ -173,6 +177,28 @@ class ConnectionViewSet(
         """
         services.archive_connection(self.get_object().pk, by=caller(request))
         return Response(status=status.HTTP_204_NO_CONTENT)
+
+    @extend_schema(
+        request=PaperAccountSerializer,
+        responses={200: ConnectionSerializer, 201: ConnectionSerializer},
+        parameters=[REPEATABLE],
+    )
+    @action(detail=False, methods=["post"])
+    def paper(self, request: Request) -> Response:
+        """Open a paper account of your own: funded, with prices, and its test requested.
+
+        200 if the same `Idempotency-Key` has opened it before. 409 PAPER_ACCOUNT_LIMIT,
+        NO_SHARED_PRICES. Choose a preset for it (`PATCH`) before it trades.
+        """
+        user, key = caller(request), idempotency_key(request)
+        values = validated_body(PaperAccountSerializer, request)
+        if "balance" not in values and (currency := values.get("currency")):
+            values["balance"] = services.usual_balance(currency)
+        connection, is_new = services.open_paper_account(by=user, request_key=key, **values)
+        if is_new:
+            transaction.on_commit(partial(tasks.enqueue_test, connection.pk))
+        shown = self.get_serializer(own_connections(user).get(pk=connection.pk))
+        return Response(shown.data, status=201 if is_new else 200)
 
     @extend_schema(request=CredentialsSerializer, responses={204: None})
     @action(detail=True, methods=["put"], http_method_names=["put", "options"])
@@ -262,7 +288,20 @@ class PresetViewSet(viewsets.ModelViewSet[TradingPreset], NewRowOwnerMixin[Any])
     def perform_create(self, serializer: serializers.BaseSerializer[TradingPreset]) -> None:
         """Create a preset of the caller; an operator's is shared."""
         user = caller(self.request)
-        serializer.save(user=None if user.is_operator else user)
+        owner = None if user.is_operator else user
+        preset = TradingPreset(user=owner, **serializer.validated_data)
+        serializer.instance = services.create_preset(preset, by=user)
+
+    def perform_update(self, serializer: serializers.BaseSerializer[TradingPreset]) -> None:
+        """Change the fields that were sent, from the next decision about an entry on."""
+        row = self.get_object()
+        serializer.instance = services.change_preset(
+            row.pk, by=caller(self.request), **serializer.validated_data
+        )
+
+    def perform_destroy(self, instance: TradingPreset) -> None:
+        """Delete it. 409 STATE_CONFLICT while an account uses it."""
+        services.delete_preset(instance.pk, by=caller(self.request))
 
 
 class DataConnectionViewSet(mixins.UpdateModelMixin, viewsets.ReadOnlyModelViewSet[DataConnection]):

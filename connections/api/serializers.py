@@ -11,6 +11,7 @@ from common.api_fields import (
     Amount,
     StrictModelSerializer,
     StrictSerializer,
+    WholeNumber,
     error_details,
     invalid,
     known_zone,
@@ -272,6 +273,27 @@ class ConnectionSerializer(StrictModelSerializer[ExecutionConnection]):
         if not {"name", "type", "account"} <= sent.keys():
             return []
         return trial_errors(lambda: services.create_connection(by=by, user=by, **sent))
+
+
+class PaperAccountSerializer(StrictSerializer):
+    """A paper account that is opened, funded and tested at once."""
+
+    name = serializers.CharField(
+        required=False, max_length=100, help_text="Empty: a free one, such as Paper USD."
+    )
+    currency = serializers.CharField(
+        required=False, max_length=10,
+        help_text=f"One of {', '.join(services.PAPER_BALANCES)}; USD by default.",
+    )  # fmt: skip
+    balance = WholeNumber(
+        required=False,
+        help_text="One of "
+        + "; ".join(
+            f"{', '.join(map(str, offered))} {currency}"
+            for currency, offered in services.PAPER_BALANCES.items()
+        )
+        + ". By default the second one.",
+    )
 
 
 class PresetSerializer(StrictModelSerializer[TradingPreset]):

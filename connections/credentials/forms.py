@@ -4,6 +4,7 @@ from typing import Any
 
 from django import forms
 
+from brokers.connection_form import Secret
 from common.confirmation import ConfirmationPage, Consequence
 from connections.account_settings.validation import form_if_available
 
@@ -15,17 +16,7 @@ class CredentialsForm(forms.Form):
         super().__init__(*args, **kwargs)
         form = form_if_available(broker_type)
         for secret in form.secrets if form else ():
-            self.fields[secret.key] = forms.CharField(
-                label=secret.label,
-                help_text=secret.hint,
-                required=secret.required,
-                max_length=4096,
-                strip=False,
-                widget=forms.PasswordInput(
-                    render_value=False,
-                    attrs={"autocomplete": "new-password", "spellcheck": "false"},
-                ),
-            )
+            self.fields[secret.key] = secret_field(secret)
 
     def entered_values(self) -> dict[str, str]:
         """Return the entered values by key, without empty ones."""
@@ -37,6 +28,21 @@ class CredentialsForm(forms.Form):
         if not self.errors and not any(data.values()):
             raise forms.ValidationError("Nothing was entered; the stored values are unchanged.")
         return data
+
+
+def secret_field(secret: Secret) -> forms.CharField:
+    """Return the write-only field of a credential."""
+    return forms.CharField(
+        label=secret.label,
+        help_text=secret.hint,
+        required=secret.required,
+        max_length=4096,
+        strip=False,
+        widget=forms.PasswordInput(
+            render_value=False,
+            attrs={"autocomplete": "new-password", "spellcheck": "false"},
+        ),
+    )
 
 
 def credentials_page(

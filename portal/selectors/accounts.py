@@ -195,6 +195,18 @@ class Account:
         return is_test_pending(self.state)
 
     @property
+    def failed_checks(self) -> list[dict[str, Any]]:
+        """The checks of the last test that failed."""
+        return [check for check in self.checks if check.get("result") == "fail"]
+
+    @property
+    def has_passed_test(self) -> bool:
+        """Whether its last test has passed, and no other is waiting."""
+        state = self.state
+        is_tested = state is not None and state.last_tested_at is not None
+        return is_tested and not self.failed_checks and not self.is_test_pending
+
+    @property
     def checks(self) -> list[dict[str, Any]]:
         """The checks of the last test, each with its result and badge."""
         return test_checks(self.state)

@@ -1,14 +1,16 @@
 """Adding, changing and removing an account, and its credentials, each after a confirmation."""
 
+from dataclasses import replace
 from urllib.parse import urlencode
 from uuid import UUID
 
+from django.db import transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 
 from common.confirmation import ConfirmationPage, Consequence
 from common.formatting import join_first
-from connections import services
+from connections import services, tasks
 from connections.forms import (
     BrokerTypeForm,
     ChangeAccountForm,
@@ -20,10 +22,10 @@ from connections.forms import (
 )
 from connections.selectors import describe_open_items, open_items, other_accounts_using
 from connections.services import lock_connection
-from portal.forms import AddForm
-from portal.pages import confirm, current_user, page, tenants_only
+from portal.forms import AddForm, PaperForm
+from portal.pages import confirm, current_user, page, panel, tenants_only
 from portal.selectors.accounts import presets_for, price_sources_for
-from portal.views.accounts import address, find
+from portal.views.accounts import address, find, request_test
 
 
 @tenants_only
@@ -37,8 +39,8 @@ def add(request: HttpRequest) -> HttpResponse:
     points = [
         Consequence(
             "pending",
-            "It does not trade yet. Enter its credentials if the broker needs them, then run its "
-            "test. No entry is sent before the test has passed.",
+            "It is tested at once, and the result appears beside this form. The test places no "
+            "order, and no entry is sent before it has passed.",
         ),
         Consequence("skipped", "It takes signals only from feeds that you subscribe it to."),
     ]
@@ -48,12 +50,16 @@ def add(request: HttpRequest) -> HttpResponse:
     )
 
     def act() -> str:
-        created.append(form.create(by=user, user=user).pk)
-        return "The account was added. Run its test next."
+        connection = form.create(by=user, user=user)
+        created.append(connection.pk)
+        if connection.sealed_credentials is None and form.needs_credentials:
+            return "The account was added. Enter its credentials next: the test needs them."
+        request_test(connection.pk, user)
+        return "The account was added, and its test is running."
 
     response = confirm(request, question, act)
     if created and response.status_code == 302:
-        return HttpResponseRedirect(address(created[0]))
+        return HttpResponseRedirect(reverse("portal:account_edit", args=created))
     return response
 
 
@@ -66,7 +72,10 @@ def _choose(request: HttpRequest) -> HttpResponse:
     question = ConfirmationPage(
         "Add an account", points, "Continue", reverse("portal:accounts"), False, form, "Not now"
     )
-    return page(request, "confirm.html", question=question, status=422 if form.errors else 200)
+    status = 422 if form.errors else 200
+    return page(
+        request, "account_add.html", question=question, paper=PaperForm(), status=status
+    )
 
 
 @tenants_only
@@ -97,11 +106,20 @@ def edit(request: HttpRequest, *, pk: UUID) -> HttpResponse:
     )
 
     def act() -> str:
-        if not form.save(by=user):
+        changed = form.save(by=user)
+        if not changed:
             return "Nothing was changed."
-        return "Saved. The change applies from the next signal on."
+        if "settings" not in changed:
+            return "Saved. The change applies from the next signal on."
+        request_test(pk, user)
+        return "Saved, and its test is running. The change applies from the next signal on."
 
-    return confirm(request, question, act)
+    response = confirm(
+        request, question, act, template="account_form.html", account=find(request, pk)
+    )
+    if response.status_code == 302 and form.is_valid() and "settings" in form.changed_values():
+        return HttpResponseRedirect(request.path)
+    return response
 
 
 @tenants_only
@@ -115,9 +133,52 @@ def credentials(request: HttpRequest, *, pk: UUID) -> HttpResponse:
 
     def act() -> str:
         services.set_credentials(pk, by=user, values=form.entered_values())
-        return "The credentials were stored. Test the account to check that they work."
+        request_test(pk, user)
+        return "The credentials were stored, and the test that uses them is running."
 
-    return confirm(request, question, act)
+    question = replace(question, back=request.path if request.method == "POST" else question.back)
+    return confirm(
+        request, question, act, template="account_form.html", account=find(request, pk)
+    )
+
+
+@tenants_only
+def paper(request: HttpRequest) -> HttpResponse:
+    """Open a paper account by one click; a second click on the same button changes nothing."""
+    user = current_user(request)
+    form = PaperForm(request.POST or None)
+    points = [
+        Consequence("safe", "Nothing is real: no broker and no money are involved."),
+        Consequence(
+            "pending",
+            "It is funded, gets the operators’ prices and is tested at once. Choose its preset "
+            "next: without one it trades nothing.",
+        ),
+    ]
+    question = ConfirmationPage(
+        "Open a paper account", points, "Open it", reverse("portal:accounts"), False, form,
+        "Not now",
+    )  # fmt: skip
+    opened: list[UUID] = []
+
+    def act() -> str:
+        connection, is_new = services.open_paper_account(by=user, **form.terms())
+        opened.append(connection.pk)
+        if not is_new:
+            return f"{connection.name} is open already: nothing was opened twice."
+        transaction.on_commit(lambda: tasks.enqueue_test(connection.pk))
+        return f"{connection.name} is open and funded. Its test is running."
+
+    response = confirm(request, question, act)
+    if opened and response.status_code == 302:
+        return HttpResponseRedirect(address(opened[0]) + "#checks")
+    return response
+
+
+@tenants_only
+def test_state(request: HttpRequest, *, pk: UUID) -> HttpResponse:
+    """The test's progress and result beside a form of the account, polled while it runs."""
+    return panel(request, "account/test.html", account=find(request, pk))
 
 
 @tenants_only

@@ -19,6 +19,7 @@ from execution.order_explanations import explain
 from execution.order_figures import with_figures
 from execution.reconciliation import presentation
 from execution.rounding_debt import rounding_debts
+from portal.forms import PaperForm
 from portal.pages import current_user, page, panel, run_action, tenants_only
 from portal.selectors.accounts import (
     Account,
@@ -32,6 +33,7 @@ from users.models import User
 
 LAST = 8
 A_PAGE = 50
+FORM_PAGES = {"edit": "portal:account_edit", "credentials": "portal:credentials"}
 
 
 def find(request: HttpRequest, pk: UUID) -> Account:
@@ -50,7 +52,8 @@ def address(pk: UUID) -> str:
 @tenants_only
 def accounts(request: HttpRequest) -> HttpResponse:
     """List the accounts, each with its state and next step."""
-    return page(request, "accounts.html", accounts=accounts_of(current_user(request)))
+    mine = accounts_of(current_user(request))
+    return page(request, "accounts.html", accounts=mine, paper=PaperForm())
 
 
 @tenants_only
@@ -105,10 +108,14 @@ def test(request: HttpRequest, *, pk: UUID) -> HttpResponse:
     """Request a connection test from a trading process; it places no order."""
     user = current_user(request)
     find(request, pk)
-    return run_action(request, lambda: _request_test(pk, user), back=address(pk) + "#checks")
+    back = address(pk) + "#checks"
+    if request.POST.get("back") in FORM_PAGES:  # asked for beside a form: its result appears there
+        back = reverse(FORM_PAGES[request.POST["back"]], args=[pk])
+    return run_action(request, lambda: request_test(pk, user), back=back)
 
 
-def _request_test(pk: UUID, user: User) -> str:
+def request_test(pk: UUID, user: User) -> str:
+    """Request a test and enqueue it on commit; return a sentence about it."""
     services.request_test(pk, by=user)
     transaction.on_commit(lambda: tasks.enqueue_test(pk))
     return "The test is running; its checks appear below."

@@ -20,10 +20,11 @@ from execution.halt_texts import RELEASE_RULE, halt_lines
 from execution.monitoring.scan_heartbeat import scan_status
 from execution.services import HaltImpact, halt_impact
 from portal import charts
-from portal.forms import PauseForm
+from portal.forms import PaperForm, PauseForm
 from portal.pages import confirm, current_user, page, panel, tenants_only
 from portal.selectors.accounts import Account, accounts_of
 from portal.selectors.feeds import subscriptions_of
+from portal.selectors.first_steps import first_steps, is_complete
 from portal.selectors.positions import open_positions
 from portal.selectors.results import currency_summaries
 from portal.selectors.signals import published_to, signal_summaries
@@ -39,6 +40,8 @@ def _overview(user: User) -> dict[str, Any]:
     have no stop.
     """
     accounts, positions = accounts_of(user), open_positions(user)
+    subscriptions = subscriptions_of(user).count() if accounts else 0
+    steps = first_steps(accounts, subscriptions=subscriptions)
     unprotected = [one for one in positions if one.is_unprotected]
     without_stop = sum(1 for one in positions if one.is_without_stop)
     return {
@@ -50,7 +53,10 @@ def _overview(user: User) -> dict[str, Any]:
         "protected": len(positions) - without_stop,
         "summaries": currency_summaries(accounts, positions),
         "last": signal_summaries(user, list(published_to(user)[:LAST_SIGNALS])),
-        "subscriptions": subscriptions_of(user).count() if accounts else 0,
+        "subscriptions": subscriptions,
+        "steps": steps,
+        "is_set_up": is_complete(steps),
+        "paper": PaperForm(),
         "at": market_now(),
     }
 

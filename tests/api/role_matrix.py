@@ -36,6 +36,7 @@ MATRIX: dict[str, str] = {
     "POST /api/v1/channels/{id}/resend/": OWN,
     "GET /api/v1/connections/": READERS,
     "POST /api/v1/connections/": TRADERS,
+    "POST /api/v1/connections/paper/": TRADERS,
     "GET /api/v1/connections/{id}/": READERS,
     "GET /api/v1/connections/{id}/instruments/": READERS,
     "PATCH /api/v1/connections/{id}/": TRADERS,

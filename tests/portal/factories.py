@@ -55,6 +55,10 @@ class World:
         self.carry = feed(self.paula, "kiwi-carry", "Kiwi Carry")
         Feed.objects.filter(pk=self.carry.pk).update(record_is_public=True)
         self.preset = TradingPreset.objects.create(name="1 % at risk", risk_percent=D(1))
+        self.own_preset, self.bobs_preset = (
+            TradingPreset.objects.create(name="Careful", risk_percent=D(1), user=user)
+            for user in (self.alice, self.bob)
+        )
         self.prices = DataConnection.objects.create(name="Recorded quotes")
         self._quotes()
         self._accounts()

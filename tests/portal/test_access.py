@@ -62,6 +62,10 @@ OWN_ARGUMENTS: dict[str, Callable[[World, str], Any]] = {  # arguments that name
     "entries_resume": lambda w, username: {
         "pk": (w.pause if username == "alice" else w.bobs_pause).pk
     },
+    **dict.fromkeys(
+        ("preset_edit", "preset_assign", "preset_remove"),
+        lambda w, username: {"pk": (w.own_preset if username == "alice" else w.bobs_preset).pk},
+    ),
     "notification_read": lambda w, username: {
         "pk": (w.notification if username == "alice" else w.bobs_notification).pk
     },

@@ -1,0 +1,1 @@
+"""Presets: sizing and limits that accounts share."""

@@ -1,0 +1,85 @@
+"""What a change of a preset meets: what its accounts have open or waiting, and what becomes of it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from django.db.models import Case, CharField, Count, Q, Value, When
+
+from common.reason_codes import Code
+from connections.models import ExecutionConnection, TradingPreset
+from execution.models import LIVE, Order, Status
+from positions.models import ExecutionPosition
+
+LATER_SLICES, HELD, WAITING, WORKING = "later slices", "held", "waiting", "working"
+
+
+@dataclass(frozen=True, slots=True)
+class PresetUse:
+    """What an account with a preset has. Counts of positions and of entries.
+
+    working: at the broker. waiting: not sent yet, to be decided. later_slices: of entries that have
+    begun. held: by Fillcast until their price is reached.
+    """
+
+    connection_id: UUID
+    name: str
+    positions: int = 0
+    working: int = 0
+    waiting: int = 0
+    later_slices: int = 0
+    held: int = 0
+
+    @property
+    def has_any(self) -> bool:
+        """Whether anything is open or waits there."""
+        return any((self.positions, self.working, self.waiting, self.later_slices, self.held))
+
+
+def uses_of(preset: TradingPreset) -> list[PresetUse]:
+    """Return the live accounts that use a preset, by name, in three statements."""
+    accounts = list(
+        ExecutionConnection.objects.live().filter(preset=preset).order_by("name", "pk")
+        .values_list("pk", "name")
+    )  # fmt: skip
+    return uses_of_accounts(accounts)
+
+
+def uses_of_accounts(accounts: Sequence[tuple[UUID, str]]) -> list[PresetUse]:
+    """Return what these accounts (id and name) have open or waiting."""
+    ids = [pk for pk, _ in accounts]
+    if not ids:
+        return []
+    open_ones = ExecutionPosition.objects.filter(connection__in=ids, quantity__gt=0)
+    positions = dict(
+        open_ones.order_by().values("connection").annotate(n=Count("pk")).values_list(
+            "connection", "n"
+        )
+    )  # fmt: skip
+    entries: dict[tuple[UUID, str], int] = {}
+    found = (
+        Order.objects.filter(connection__in=ids, position=None, leg__startswith="entry")
+        .filter(Q(status__in=LIVE) | Q(status=Status.PENDING))
+        .order_by()
+        .annotate(sort=_SORT)
+        .values("connection", "sort")
+        .annotate(n=Count("pk"))
+    )
+    for row in found:
+        entries[row["connection"], row["sort"]] = row["n"]
+    return [
+        PresetUse(
+            pk, name, positions.get(pk, 0),
+            *(entries.get((pk, sort), 0) for sort in (WORKING, WAITING, LATER_SLICES, HELD)),
+        )
+        for pk, name in accounts
+    ]  # fmt: skip
+
+
+_SORT = Case(
+    When(~Q(status=Status.PENDING), then=Value(WORKING)),
+    When(leg__startswith="entry-", then=Value(LATER_SLICES)),
+    When(reason=Code.AWAITING_TRIGGER, then=Value(HELD)),
+    default=Value(WAITING),
+    output_field=CharField(),
+)

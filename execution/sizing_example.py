@@ -1,0 +1,232 @@
+"""An example of a preset in money: what an account would trade now, by the engine's own rules.
+
+The entry is decided as a claim decides it (`evaluate.decide_entry`), with the account's balance,
+what it holds, its broker's steps and the current prices, and with the preset as it is being edited.
+Nothing is written. Why the account does not trade at the moment (a pause, a test that is missing)
+is left out: the example shows sizes and limits.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from brokers.registry import capabilities_of
+from common.clocks import market_now
+from common.errors import InvalidInputError
+from common.limit_figures import Figures
+from common.reason_codes import Code
+from common.sql import Query, rows
+from connections.models import Instrument, TradingPreset
+from connections.selectors import spec_without_credentials
+from execution.submission.bundle_evaluation import (
+    load_account_context,
+    load_evaluation_context,
+)
+from execution.submission.claim_sql import ACCOUNT_JOINS, ORDER_COLUMNS
+from execution.submission.evaluate import decide_entry
+from execution.submission.outcomes import SIDES, EvaluationContext, Intent, touch_price
+from execution.submission.risk import PortfolioExposure
+from execution.submission.rows import LoadedOrder, OrderRow, SignalRow
+from execution.submission.sizing import Denial
+
+NOT_STORED = 2**62  # above the id of every stored order
+_FIRST_TERM = OrderRow._fields.index("sizing_mode")
+_OWN = {name: None for name in OrderRow._fields if name.startswith("own_")}
+
+LOAD = Query(
+    LoadedOrder,
+    f"""
+WITH orders AS (
+  SELECT {NOT_STORED}::bigint AS id, 0::bigint AS signal_id, 'entry' AS leg,
+    %(connection)s::uuid AS connection_id, %(pair)s::text AS pair, 2 AS priority,
+    %(side)s::text AS side, 'MARKET' AS order_type, 'IOC' AS time_in_force,
+    NULL::numeric AS limit_price, NULL::numeric AS stop_price, 'PENDING' AS status, '' AS reason,
+    clock_timestamp() AS due_at, NULL::uuid AS routed_from_id, '' AS route_state,
+    NULL::text AS oco_group, false AS awaits_condition, false AS has_exit_condition,
+    NULL::bigint AS position_id, '' AS symbol, NULL::numeric AS quantity,
+    NULL::numeric AS requested_quantity, NULL::numeric AS own_stop_loss,
+    NULL::numeric AS own_take_profit, NULL::timestamptz AS own_valid_until, 0 AS attempt,
+    0 AS send_retries, NULL::text AS client_order_id, '' AS pending_action,
+    NULL::timestamptz AS retried_at, clock_timestamp() AS created_at, false AS oco_fired
+)
+SELECT {ORDER_COLUMNS}
+FROM orders o
+CROSS JOIN (SELECT 0::bigint AS feed_id, %(pair)s::text AS currency_pair,
+  %(market_now)s::timestamptz AS published_at) s
+{ACCOUNT_JOINS}
+""",
+)
+
+
+class Asked(NamedTuple):
+    """The entry of an example. stop_pips: how far its stop is away; None: it has none."""
+
+    pair: str
+    side: str = "BUY"
+    stop_pips: Decimal | None = Decimal(30)
+    category: str = "NORMAL"
+    provider_quantity: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """What would be sent, or why it would not be. Money: account currency; quantity: base units.
+
+    denial: with its figures. lots: of the broker's contract size. rounded_off: what the broker's
+    step took off the calculated quantity.
+    """
+
+    pair: str
+    currency: str
+    equity: Decimal | None
+    balance: Decimal | None
+    quantity: Decimal | None = None
+    lots: Decimal | None = None
+    calculated: Decimal | None = None
+    risk: Decimal | None = None
+    margin: Decimal | None = None
+    price: Decimal | None = None
+    stop: Decimal | None = None
+    notional: Decimal | None = None
+    step: Decimal | None = None
+    minimum: Decimal | None = None
+    warning: str = ""
+    denial: Denial | None = None
+    waits: Code | None = None
+
+    @property
+    def code(self) -> Code | None:
+        """Why nothing would be sent now; None: it would."""
+        return self.denial.code if self.denial else self.waits
+
+    @property
+    def sentence(self) -> str:
+        """Why nothing would be sent, for people; the denial's own detail is more exact."""
+        own = self.denial.detail if self.denial else ""
+        return f"{own.rstrip('.')}." if own else (self.code.sentence if self.code else "")
+
+    @property
+    def hint(self) -> str:
+        """What to do about it."""
+        return self.code.hint if self.code else ""
+
+    @property
+    def figures(self) -> Figures | None:
+        """The value that broke a limit, and the limit; None without any."""
+        return self.denial.figures(self.pair, self.currency) if self.denial else None
+
+    @property
+    def risk_percent(self) -> Decimal | None:
+        """The risk in percent of equity."""
+        return self.risk * 100 / self.equity if self.risk is not None and self.equity else None
+
+
+def sizing_example(preset: TradingPreset, connection_id: UUID, asked: Asked) -> Example:
+    """Decide an entry on an account with a preset, which may be unsaved. Reads; writes nothing.
+
+    The caller checks that the account is the user's own, and that the preset has no faults.
+    """
+    parameters = {
+        "connection": connection_id, "pair": asked.pair, "side": asked.side,
+        "market_now": market_now(),
+    }  # fmt: skip
+    [loaded] = rows(LOAD, parameters)
+    row = _with_preset(loaded, preset)
+    signal = _signal(asked)
+    context = load_evaluation_context([row], {0: signal})
+    levels = _levels(row, context, asked)
+    context = replace(context, signals={0: signal._replace(sl=levels.stop)})
+    spec = spec_without_credentials(row)
+    accounts = load_account_context([row], {row.connection_id: spec}, {}, capabilities_of=capabilities_of)
+    exposure = accounts.exposures.get(row.connection_id, PortfolioExposure())
+    decision = decide_entry(row, context, exposure, capabilities_of(row.type, spec))
+    shown = Example(
+        asked.pair, row.currency or "", row.equity, row.balance, price=levels.price,
+        stop=levels.stop, step=levels.step, minimum=levels.minimum,
+    )  # fmt: skip
+    if isinstance(decision, Intent):
+        return replace(shown, **_sent(decision, row, levels.symbol))
+    if isinstance(decision, Denial):
+        return replace(shown, denial=decision)
+    return replace(shown, waits=getattr(decision, "code", None) or Code.AWAITING_TRIGGER)
+
+
+def example_pairs(book: str, allowed: int = 200) -> list[str]:
+    """Return the pairs that an account's broker lists, for a choice."""
+    listed = Instrument.objects.filter(book=book or None, is_preferred=True)
+    return list(listed.order_by("pair").values_list("pair", flat=True)[:allowed])
+
+
+class _Levels(NamedTuple):
+    price: Decimal | None = None
+    stop: Decimal | None = None
+    step: Decimal | None = None
+    minimum: Decimal | None = None
+    symbol: str = ""
+
+
+def _levels(row: OrderRow, context: EvaluationContext, asked: Asked) -> _Levels:
+    """Return the price of now and the stop, as far as they are known."""
+    instrument = context.instruments.get((row.instrument_book, row.pair))
+    quote = context.quotes_of(row).get(row.pair)
+    if instrument is None:
+        return _Levels()
+    sizes = (instrument.quantity_step, instrument.quantity_min, instrument.symbol)
+    if quote is None:
+        return _Levels(None, None, *sizes)
+    side = SIDES[row.side]
+    price = touch_price(quote, side)
+    if asked.stop_pips is None:
+        return _Levels(price, None, *sizes)
+    stop = price - asked.stop_pips * instrument.pip * side.sign
+    if stop <= 0:
+        raise InvalidInputError(
+            Code.FIELD_INVALID, "The stop would be at or below zero.", field="stop_pips"
+        )
+    return _Levels(price, stop, *sizes)
+
+
+def _with_preset(loaded: Any, preset: TradingPreset) -> OrderRow:
+    """Return the order with an unsaved preset's terms instead of the stored one's."""
+    own: Mapping[str, Any] = loaded._asdict()
+    terms = {
+        name: _OWN[name] if name in _OWN else getattr(preset, name)
+        for name in OrderRow._fields[_FIRST_TERM:]
+    }
+    row = OrderRow(**{**own, **terms})
+    return row._replace(
+        preset_id=preset.pk, is_active=True, is_paused=False, pause_code=None,
+        subscription_code="", limiting_subscription_id=None, decision_provider_id=None,
+        signal_id=0,
+    )  # fmt: skip
+
+
+def _signal(asked: Asked) -> SignalRow:
+    return SignalRow(
+        id=0, feed_id=0, direction=asked.side, order_type="MARKET", open_price=None,
+        trail_distance=None, trail_pips=None, trail_percent=None, activation_price=None,
+        published_at=market_now(), valid_until=None, max_slippage_pips=None, max_slippage_unit="",
+        max_spread=None, max_spread_unit="", risk_category=asked.category,
+        provider_quantity=asked.provider_quantity, provider_equity=None, provider_currency="",
+        cancelled_at=None, max_signal_notional=None, max_signal_currency="", sl=None,
+        target_prices=[], target_fractions=[], is_closed=False,
+    )  # fmt: skip
+
+
+def _sent(intent: Intent, row: OrderRow, symbol: str) -> dict[str, Any]:
+    size = (
+        Instrument.objects.filter(book=row.instrument_book, symbol=symbol)
+        .values_list("contract_size", flat=True)
+        .first()
+    )
+    return {
+        "quantity": intent.quantity,
+        "lots": intent.quantity / size if size else None,
+        "calculated": intent.unrounded_quantity,
+        "risk": intent.risk,
+        "margin": intent.margin,
+        "notional": intent.quantity * intent.expected_price * intent.rate,
+        "warning": intent.warning,
+    }

@@ -1,0 +1,119 @@
+"""The example in money beside the form of a preset."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from django import forms
+
+from common.errors import InvalidInputError
+from common.form_fields import Amount
+from connections.models import SizingMode, TradingPreset
+from connections.symbols import canonical
+from execution.sizing_example import Asked, Example, example_pairs, sizing_example
+from portal.preset_forms import PresetForm
+from portal.selectors.accounts import Account
+from portal.selectors.presets import sizing_summary
+
+USUAL_STOP, USUAL_PAIR = Decimal(30), "EUR/USD"
+PROVIDER_MODES = (SizingMode.PROVIDER_MULTIPLE, SizingMode.EQUITY_RATIO)
+
+
+class ExampleForm(forms.Form):
+    """What the example is calculated for. Nothing of it is stored."""
+
+    example_account = forms.ChoiceField(label="Account", required=False)
+    example_pair = forms.CharField(
+        label="Symbol", required=False, max_length=20, initial=USUAL_PAIR,
+        widget=forms.TextInput(attrs={"list": "example-pairs", "autocomplete": "off"}),
+    )  # fmt: skip
+    example_side = forms.ChoiceField(
+        label="Side", required=False, choices=[("BUY", "Buy"), ("SELL", "Sell")]
+    )
+    example_stop = Amount(
+        label="Stop, pips away", required=False, initial=USUAL_STOP, help_text="Empty: no stop."
+    )
+    example_category = forms.ChoiceField(
+        label="Its provider calls it", required=False,
+        choices=[("NORMAL", "normal"), ("SMALL", "small"), ("LARGE", "large")],
+    )  # fmt: skip
+    example_quantity = Amount(
+        label="The provider’s quantity", required=False,
+        help_text="Base units; only for rules that use it.",
+    )  # fmt: skip
+
+    def __init__(self, accounts: Sequence[Account], data: Any = None) -> None:
+        usable = [one for one in accounts if one.snapshot is not None]
+        first = {"example_account": str(usable[0].connection.pk)} if usable else {}
+        super().__init__(data, initial=first)
+        field = self.fields["example_account"]
+        assert isinstance(field, forms.ChoiceField)
+        field.choices = [(str(one.connection.pk), one.connection.name) for one in usable]
+        self.accounts = {str(one.connection.pk): one for one in usable}
+
+    def value(self, name: str) -> Any:
+        """Return what was entered, or what the page begins with."""
+        if not self.is_bound:
+            return self.get_initial_for_field(self.fields[name], name)
+        return self.cleaned_data.get(name)
+
+
+@dataclass(frozen=True, slots=True)
+class ShownExample:
+    """An example, or why there is none. rule: what is sized by, in words."""
+
+    example: Example | None = None
+    note: str = ""
+    account: Account | None = None
+    stop_pips: Decimal | None = None
+    rule: str = ""
+    pairs: Sequence[str] = ()
+
+
+def example_of(
+    form: PresetForm, chosen: ExampleForm, accounts: Sequence[Account]
+) -> ShownExample:
+    """Return the example for what the two forms hold."""
+    if not accounts:
+        return ShownExample(note="Add an account: the example is calculated on its balance.")
+    if not chosen.accounts:
+        return ShownExample(
+            note="No balance has been read yet. Once the test of an account has passed, the "
+            "example is calculated on it."
+        )
+    if chosen.is_bound and not chosen.is_valid():
+        faults = [text for texts in chosen.errors.values() for text in texts]
+        return ShownExample(note=" ".join(faults))
+    preset = form.preset
+    if form.is_bound:
+        if not form.is_valid():
+            wrong = ", ".join(str(form.fields[name].label) for name in form.errors if name in form.fields)
+            return ShownExample(note=f"Correct these first: {wrong or 'what is named above'}.")
+        preset = form.edited()
+    key = chosen.value("example_account") or next(iter(chosen.accounts))
+    account = chosen.accounts.get(str(key))
+    if account is None:
+        return ShownExample(note="Choose one of your accounts.")
+    return _calculated(preset, account, chosen)
+
+
+def _calculated(preset: TradingPreset, account: Account, chosen: ExampleForm) -> ShownExample:
+    row = account.connection
+    pairs = example_pairs(row.instrument_book)
+    try:
+        pair = canonical(chosen.value("example_pair") or USUAL_PAIR)
+        asked = Asked(
+            pair,
+            chosen.value("example_side") or "BUY",
+            chosen.value("example_stop"),
+            chosen.value("example_category") or "NORMAL",
+            chosen.value("example_quantity"),
+        )
+        found = sizing_example(preset, UUID(str(row.pk)), asked)
+    except InvalidInputError as error:
+        return ShownExample(note=error.detail, account=account, pairs=pairs)
+    return ShownExample(
+        found, account=account, stop_pips=asked.stop_pips, rule=sizing_summary(preset), pairs=pairs
+    )

@@ -1,0 +1,72 @@
+"""A tenant's presets, where each is used, and those that operators share."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from django.db.models import Prefetch, QuerySet
+
+from common.formatting import number
+from connections.models import ExecutionConnection, SizingMode, TradingPreset
+from portal.selectors.accounts import presets_for
+from users.models import User
+
+
+@dataclass(frozen=True, slots=True)
+class PresetUseLine:
+    """A preset and the tenant's accounts that use it."""
+
+    preset: TradingPreset
+    accounts: Sequence[ExecutionConnection] = field(default_factory=list)
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether it belongs to the operators."""
+        return self.preset.user_id is None
+
+    @property
+    def summary(self) -> str:
+        """Its rule and the number that belongs to it."""
+        return sizing_summary(self.preset)
+
+
+def own_presets(user: User) -> QuerySet[TradingPreset]:
+    """Return the presets that a tenant may change."""
+    return TradingPreset.objects.filter(user=user)
+
+
+def preset_lines(user: User) -> list[PresetUseLine]:
+    """Return the presets that a tenant may use, their own ones first, in two statements."""
+    mine = ExecutionConnection.objects.live().of(user.pk).order_by("name")
+    used = Prefetch(
+        "executionconnection_set", mine.defer("sealed_credentials"), to_attr="used_by"
+    )
+    found = presets_for(user).prefetch_related(used)
+    lines = [PresetUseLine(preset, vars(preset)["used_by"]) for preset in found]
+    return sorted(lines, key=lambda line: (line.is_shared, line.preset.name.casefold()))
+
+
+def sizing_summary(preset: TradingPreset) -> str:
+    """Return how a preset sizes, such as `1 % of equity at risk`."""
+    shown = _numbers(preset)
+    text = {
+        SizingMode.FIXED: "{fixed_quantity} units",
+        SizingMode.PER_BALANCE: "{fixed_quantity} units for each {per_balance} of balance",
+        SizingMode.PERCENT_BALANCE: "{percent_of_balance} % of balance as notional",
+        SizingMode.PERCENT_EQUITY: "{percent_of_equity} % of equity as notional",
+        SizingMode.FIXED_AMOUNT: "{fixed_amount} as notional",
+        SizingMode.RISK_PERCENT: "{risk_percent} % of equity at risk",
+        SizingMode.RISK_AMOUNT: "{risk_amount} at risk",
+        SizingMode.RISK_CATEGORY: "{small_risk_percent}, {normal_risk_percent} or "
+        "{large_risk_percent} % of equity at risk, by the signal",
+    }.get(SizingMode(preset.sizing_mode), str(SizingMode(preset.sizing_mode).label))
+    times = "" if preset.multiplier == 1 else f", times {shown['multiplier']}"
+    return text.format(**shown) + times
+
+
+def _numbers(preset: TradingPreset) -> dict[str, str]:
+    names = (
+        "fixed_quantity", "per_balance", "percent_of_balance", "percent_of_equity",
+        "fixed_amount", "risk_percent", "risk_amount", "small_risk_percent",
+        "normal_risk_percent", "large_risk_percent", "multiplier",
+    )  # fmt: skip
+    return {name: number(getattr(preset, name)) for name in names}
