@@ -1,4 +1,4 @@
-"""What a change of a preset meets: what its accounts have open or waiting, and what becomes of it."""
+"""What a change of a preset meets: what its accounts have open or waiting."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -30,6 +30,7 @@ from execution.submission.outcomes import SIDES, EvaluationContext, Intent, touc
 from execution.submission.risk import PortfolioExposure
 from execution.submission.rows import LoadedOrder, OrderRow, SignalRow
 from execution.submission.sizing import Denial
+from signals.models import RiskCategory
 
 NOT_STORED = 2**62  # above the id of every stored order
 _FIRST_TERM = OrderRow._fields.index("sizing_mode")
@@ -44,7 +45,7 @@ WITH orders AS (
     %(side)s::text AS side, 'MARKET' AS order_type, 'IOC' AS time_in_force,
     NULL::numeric AS limit_price, NULL::numeric AS stop_price, 'PENDING' AS status, '' AS reason,
     clock_timestamp() AS due_at, NULL::uuid AS routed_from_id, '' AS route_state,
-    NULL::text AS oco_group, false AS awaits_condition, false AS has_exit_condition,
+    NULL::uuid AS oco_group, false AS awaits_condition, false AS has_exit_condition,
     NULL::bigint AS position_id, '' AS symbol, NULL::numeric AS quantity,
     NULL::numeric AS requested_quantity, NULL::numeric AS own_stop_loss,
     NULL::numeric AS own_take_profit, NULL::timestamptz AS own_valid_until, 0 AS attempt,
@@ -66,7 +67,7 @@ class Asked(NamedTuple):
     pair: str
     side: str = "BUY"
     stop_pips: Decimal | None = Decimal(30)
-    category: str = "NORMAL"
+    category: str = RiskCategory.NORMAL
     provider_quantity: Decimal | None = None
 
 
@@ -139,7 +140,9 @@ def sizing_example(preset: TradingPreset, connection_id: UUID, asked: Asked) -> 
     levels = _levels(row, context, asked)
     context = replace(context, signals={0: signal._replace(sl=levels.stop)})
     spec = spec_without_credentials(row)
-    accounts = load_account_context([row], {row.connection_id: spec}, {}, capabilities_of=capabilities_of)
+    accounts = load_account_context(
+        [row], {row.connection_id: spec}, {}, capabilities_of=capabilities_of
+    )
     exposure = accounts.exposures.get(row.connection_id, PortfolioExposure())
     decision = decide_entry(row, context, exposure, capabilities_of(row.type, spec))
     shown = Example(

@@ -26,7 +26,7 @@ from portal.form_fields import TextList
 from portal.selectors.accounts import Account, presets_for, price_sources_for
 from users.models import User
 
-SECRET = "credentials."  # of a credential's field, as errors use it
+PREFIX = "credentials."  # of a credential's field, as errors use it
 PRIORITIES = [c for c in PriorityClass.choices if c[0] != PriorityClass.HIGH]
 DIRECTIONS = [("BOTH", "Buys and sells"), ("BUY", "Buys only"), ("SELL", "Sells only")]
 
@@ -41,7 +41,7 @@ class AddForm(NewAccountForm):
         for later in ("auto_correct", "aggregation_ms"):  # chosen on the account's page
             del self.fields[later]
         form = form_if_available(broker_type)
-        self.secrets = {SECRET + secret.key: secret for secret in (form.secrets if form else ())}
+        self.secrets = {PREFIX + secret.key: secret for secret in (form.secrets if form else ())}
         for name, secret in self.secrets.items():
             field = secret_field(secret)
             field.required = False  # judged together: without any of them they are entered later
@@ -84,7 +84,7 @@ class PaperForm(forms.Form):
         label="Starts with",
         initial="USD 10000",
         choices=[
-            (currency, [(f"{currency} {one}", f"{number(Decimal(one))} {currency}") for one in offered])
+            (currency, [(f"{currency} {one}", f"{number(one)} {currency}") for one in offered])
             for currency, offered in PAPER_BALANCES.items()
         ],
         help_text="The balance and the currency of the account; neither changes later.",

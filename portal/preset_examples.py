@@ -16,6 +16,7 @@ from execution.sizing_example import Asked, Example, example_pairs, sizing_examp
 from portal.preset_forms import PresetForm
 from portal.selectors.accounts import Account
 from portal.selectors.presets import sizing_summary
+from signals.models import RiskCategory
 
 USUAL_STOP, USUAL_PAIR = Decimal(30), "EUR/USD"
 PROVIDER_MODES = (SizingMode.PROVIDER_MULTIPLE, SizingMode.EQUITY_RATIO)
@@ -37,7 +38,7 @@ class ExampleForm(forms.Form):
     )
     example_category = forms.ChoiceField(
         label="Its provider calls it", required=False,
-        choices=[("NORMAL", "normal"), ("SMALL", "small"), ("LARGE", "large")],
+        choices=RiskCategory, initial=RiskCategory.NORMAL,
     )  # fmt: skip
     example_quantity = Amount(
         label="The provider’s quantity", required=False,
@@ -72,9 +73,7 @@ class ShownExample:
     pairs: Sequence[str] = ()
 
 
-def example_of(
-    form: PresetForm, chosen: ExampleForm, accounts: Sequence[Account]
-) -> ShownExample:
+def example_of(form: PresetForm, chosen: ExampleForm, accounts: Sequence[Account]) -> ShownExample:
     """Return the example for what the two forms hold."""
     if not accounts:
         return ShownExample(note="Add an account: the example is calculated on its balance.")
@@ -84,13 +83,14 @@ def example_of(
             "example is calculated on it."
         )
     if chosen.is_bound and not chosen.is_valid():
-        faults = [text for texts in chosen.errors.values() for text in texts]
+        faults = [str(text) for texts in chosen.errors.values() for text in texts]
         return ShownExample(note=" ".join(faults))
     preset = form.preset
     if form.is_bound:
         if not form.is_valid():
-            wrong = ", ".join(str(form.fields[name].label) for name in form.errors if name in form.fields)
-            return ShownExample(note=f"Correct these first: {wrong or 'what is named above'}.")
+            wrong = [str(form.fields[name].label) for name in form.errors if name in form.fields]
+            names = ", ".join(wrong) or "what is named above"
+            return ShownExample(note=f"Correct these first: {names}.")
         preset = form.edited()
     key = chosen.value("example_account") or next(iter(chosen.accounts))
     account = chosen.accounts.get(str(key))
@@ -108,7 +108,7 @@ def _calculated(preset: TradingPreset, account: Account, chosen: ExampleForm) ->
             pair,
             chosen.value("example_side") or "BUY",
             chosen.value("example_stop"),
-            chosen.value("example_category") or "NORMAL",
+            chosen.value("example_category") or RiskCategory.NORMAL,
             chosen.value("example_quantity"),
         )
         found = sizing_example(preset, UUID(str(row.pk)), asked)

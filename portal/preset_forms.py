@@ -81,9 +81,7 @@ SECTIONS = (
         ("decision_provider",),
     ),
 )  # fmt: skip
-ADVANCED = frozenset(
-    {"small_multiplier", "normal_multiplier", "large_multiplier", "stuck_policy"}
-)
+ADVANCED = frozenset({"small_multiplier", "normal_multiplier", "large_multiplier", "stuck_policy"})
 LABELS: Mapping[str, tuple[str, str]] = {  # by field: label and unit
     "sizing_mode": ("Rule", ""),
     "risk_percent": ("Risk of a trade", EQUITY),
@@ -162,7 +160,7 @@ SENTENCES: Mapping[str, str] = {  # where the model has none, or one that names 
     "max_portfolio_risk_percent": "What all stops together would lose, the new trade included.",
     "max_signal_age_seconds": "Older signals are not executed: prices have moved.",
     "stuck_policy": "What is done when its broker neither fills nor rejects it.",
-    "slippage_alert_threshold_pips": "You are told of a fill that is worse or better by more.",
+    "slippage_alert_threshold_pips": "You are notified of a fill that is worse or better by more.",
 }
 
 
@@ -279,7 +277,7 @@ def _field(name: str, column: Any, user: User) -> forms.Field:
             widget=forms.TimeInput(format="%H:%M", attrs={"placeholder": "17:00"}),
             **{**shown, "required": True},
         )
-    if name in ("trading_day_zone",):
+    if name == "trading_day_zone":
         return forms.CharField(**{**shown, "required": True})
     return forms.IntegerField(
         min_value=0, max_value=2**31 - 1, **{**shown, "required": not is_empty_allowed}

@@ -48,6 +48,6 @@ _KINDS = (
     ),
     (
         "pending", "held", "order that Fillcast holds", "orders that Fillcast holds",
-        "sized and checked anew when its price is reached.",
+        "sized and checked again when its price is reached.",
     ),
 )  # fmt: skip

@@ -37,6 +37,6 @@ FORM = Form(
     ),
     secrets=(Secret("password", "Password", "Only if the paper account asks for one.", False),),
     label="Paper (nothing is real)",
-    account="The number under which an operator has opened the paper account. Without one, open a paper"
-    " account by one click instead.",
+    account="The number under which an operator has opened the paper account. Without one, open a"
+    " paper account by one click instead.",
 )

@@ -62,7 +62,9 @@ def open_paper_account(
     mine = ExecutionConnection.objects.filter(user=by, type=PAPER)
     if existing := mine.filter(account=number).first():
         if existing.archived_at is not None:
-            detail = "This paper account was opened and removed again. Open the page again for another."
+            detail = (
+                "This paper account was opened and removed again. Open the page again for another."
+            )
             raise ConflictError(Code.STATE_CONFLICT, detail)
         return existing, False
     _check_counts(by)

@@ -37,9 +37,7 @@ def own_presets(user: User) -> QuerySet[TradingPreset]:
 def preset_lines(user: User) -> list[PresetUseLine]:
     """Return the presets that a tenant may use, their own ones first, in two statements."""
     mine = ExecutionConnection.objects.live().of(user.pk).order_by("name")
-    used = Prefetch(
-        "executionconnection_set", mine.defer("sealed_credentials"), to_attr="used_by"
-    )
+    used = Prefetch("executionconnection_set", mine.defer("sealed_credentials"), to_attr="used_by")
     found = presets_for(user).prefetch_related(used)
     lines = [PresetUseLine(preset, vars(preset)["used_by"]) for preset in found]
     return sorted(lines, key=lambda line: (line.is_shared, line.preset.name.casefold()))

@@ -73,9 +73,7 @@ def _choose(request: HttpRequest) -> HttpResponse:
         "Add an account", points, "Continue", reverse("portal:accounts"), False, form, "Not now"
     )
     status = 422 if form.errors else 200
-    return page(
-        request, "account_add.html", question=question, paper=PaperForm(), status=status
-    )
+    return page(request, "account_add.html", question=question, paper=PaperForm(), status=status)
 
 
 @tenants_only
@@ -137,9 +135,7 @@ def credentials(request: HttpRequest, *, pk: UUID) -> HttpResponse:
         return "The credentials were stored, and the test that uses them is running."
 
     question = replace(question, back=request.path if request.method == "POST" else question.back)
-    return confirm(
-        request, question, act, template="account_form.html", account=find(request, pk)
-    )
+    return confirm(request, question, act, template="account_form.html", account=find(request, pk))
 
 
 @tenants_only

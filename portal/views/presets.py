@@ -1,4 +1,4 @@
-"""Presets: the list, create or copy, change after what it means was said, assign and remove."""
+"""Presets: the list, create or copy, change after a page that states what it means, assign and remove."""
 
 from typing import Any
 from uuid import UUID
@@ -160,7 +160,7 @@ class AssignForm(forms.Form):
 
 @tenants_only
 def assign(request: HttpRequest, *, pk: int) -> HttpResponse:
-    """Give an account a preset, after what it means for that account was said."""
+    """Give an account a preset, after stating what it means for that account."""
     user = current_user(request)
     preset = get_object_or_404(presets_for(user), pk=pk)
     accounts = [one for one in accounts_of(user) if one.connection.preset_id != pk]

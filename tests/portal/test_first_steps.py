@@ -42,14 +42,12 @@ def key_on(content: str) -> str:
 
 
 def states(content: str) -> list[str]:
-    """What is said of each step, in order."""
+    """What each step shows, in order."""
     steps = content.split('id="first-steps"')[1].split("</ol>")[0]
     return re.findall(r"<span>(done|optional|next|to do)</span>", steps)
 
 
-def test_each_step_is_done_by_doing_it(
-    world: World, nora: Client, enqueued: list[Any]
-) -> None:
+def test_each_step_is_done_by_doing_it(world: World, nora: Client, enqueued: list[Any]) -> None:
     first = page(nora, "/")
     assert states(first) == ["next", "to do", "to do", "to do", "optional", "to do"]
     answer = nora.post(PAPER, {"start": "USD 10000", "key": key_on(first)})
@@ -95,7 +93,7 @@ def test_a_double_click_opens_one_account(
     assert rows.get().data_connection == world.prices
 
 
-def test_a_refusal_is_said_on_the_page(world: World, nora: Client) -> None:
+def test_a_refusal_is_shown_on_the_page(world: World, nora: Client) -> None:
     world.prices.is_active = False
     world.prices.save(update_fields=["is_active"])
     answer = nora.post(PAPER, {"start": "USD 10000", "key": "k"})
@@ -116,7 +114,7 @@ def test_the_steps_can_be_hidden_and_shown(nora: Client) -> None:
 
 
 def test_the_overview_reads_little(alice: Client) -> None:
-    with CaptureQueriesContext(connection, ) as few:
+    with CaptureQueriesContext(connection) as few:
         alice.get("/first-steps/")
     assert len(few) <= 16, [query["sql"][:80] for query in few]
 
