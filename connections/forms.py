@@ -1,6 +1,7 @@
 """The forms of connections: pages of other apps import them from here."""
 
 from connections.account_settings.forms import (
+    ACCOUNT_FIELDS,
     BrokerTypeForm,
     broker_type_label,
     display_settings,
@@ -14,6 +15,7 @@ from connections.credentials.forms import CredentialsForm, credentials_page, sec
 from connections.subscriptions.forms import PriorityForm, RouteForm, route_points
 
 __all__ = [
+    "ACCOUNT_FIELDS",
     "BrokerTypeForm",
     "ChangeAccountForm",
     "CredentialsForm",

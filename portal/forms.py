@@ -15,7 +15,7 @@ from common.formatting import number
 from common.money import plain
 from common.row_changes import ChangedFieldsForm
 from common.stop_rules import RULE_FIELDS, stop_rule_faults
-from connections.forms import NewAccountForm, form_if_available, secret_field
+from connections.forms import ACCOUNT_FIELDS, NewAccountForm, form_if_available, secret_field
 from connections.models import (
     Directions,
     PriorityClass,
@@ -51,7 +51,7 @@ class AddForm(NewAccountForm):
         settings = self.setting_names
         basic = [name for name in settings if name not in self.advanced_names]
         self.order_fields(
-            ["name", "account", "exchange_name", *basic, *self.secrets, "preset", *settings]
+            ["name", *ACCOUNT_FIELDS, *basic, *self.secrets, "preset", *settings]
         )
 
     @property

@@ -1,4 +1,4 @@
-"""Presets: the list, create or copy, change after a page that states what it means, assign and remove."""
+"""Presets: list, create or copy, change (a page states what it means first), assign, remove."""
 
 from typing import Any
 from uuid import UUID

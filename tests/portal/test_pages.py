@@ -82,7 +82,7 @@ def test_panel_has_the_same_content_as_the_page(read: Read) -> None:
 
 def test_empty_portal_states_the_next_step(world: World, signed_in: SignedIn, as_web: None) -> None:
     client = signed_in(world.nora)
-    assert "Connect your first account" in html_of(client.get("/"))
+    assert "Open a paper account with 10,000 USD" in html_of(client.get("/"))
     assert "Add an account first" in html_of(client.get("/feeds/"))
     assert "No open positions" in html_of(client.get("/positions/"))
     assert "No notifications yet" in html_of(client.get("/inbox/"))

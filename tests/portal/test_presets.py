@@ -232,5 +232,5 @@ class TestExample:
         assert "Bob" not in shown
 
 
-def test_new_users_are_told_what_the_example_needs(world: World, signed_in: SignedIn) -> None:
+def test_the_example_states_what_it_needs(world: World, signed_in: SignedIn) -> None:
     assert "Add an account" in text_of(signed_in(world.nora).get("/presets/new/"))
