@@ -21,6 +21,7 @@ from connections.accounts.services import create_connection
 from connections.market_data.source_status import is_delivering
 from connections.models import ConnectionHealth, DataConnection, ExecutionConnection
 from users.models import User
+from users.tenancy import for_all_tenants
 
 PAPER = "paper"
 BALANCES: Mapping[str, tuple[int, ...]] = {
@@ -72,11 +73,12 @@ def open_paper_account(
     if source is None:
         raise ConflictError(Code.NO_SHARED_PRICES)
     password = secrets.token_urlsafe(24)
-    exchange.list_instruments()
-    exchange.open_account(
-        number, balance=Decimal(balance), currency=currency, password=password,
-        owner=by.get_username()[:100],
-    )  # fmt: skip
+    with for_all_tenants():  # the broker's books are no tenant's; only this account is added
+        exchange.list_instruments()
+        exchange.open_account(
+            number, balance=Decimal(balance), currency=currency, password=password,
+            owner=by.get_username()[:100],
+        )  # fmt: skip
     connection = create_connection(
         by=by, user=by, type=PAPER, account=number, data_connection=source,
         name=name.strip() or _free_name(by, currency), credentials={"password": password},

@@ -12,6 +12,7 @@ from common.models import TrailLine
 from connections.credentials.sealing import open_credentials
 from connections.exposure import open_items
 from connections.models import (
+    DataConnection,
     ExecutionConnection,
     HealthStatus,
     KillSwitch,
@@ -27,6 +28,7 @@ from tests.api.test_problems import problem
 from tests.connections import make
 
 SECRETS = {"password": CANARY}
+PAPER = "/api/v1/connections/paper/"
 
 
 def post(world: World, path: str, body: dict[str, Any], username: str = "alice") -> Any:
@@ -484,3 +486,42 @@ def test_inactive_connection_states_how_much_is_open(world: World) -> None:
     assert listed["open_count"] == count
     created = post(world, "connections", {"name": "p", "type": "paper", "account": "77"}).json()
     assert created["open_count"] == 0
+
+
+def test_paper_account_is_opened_once_by_its_idempotency_key(world: World, as_web: AsWeb) -> None:
+    DataConnection.objects.create(name="Recorded quotes")
+    alice, body = world.client("alice"), {"currency": "EUR", "name": "Trial"}
+    with as_web():
+        first, again = (
+            alice.post(PAPER, body, format="json", headers={"Idempotency-Key": "k1"})
+            for _ in range(2)
+        )
+        wrong = alice.post(PAPER, {"currency": "EUR", "balance": 7}, format="json")
+    assert (first.status_code, again.status_code) == (201, 200), first.content
+    assert first.json()["id"] == again.json()["id"]
+    shown = first.json()
+    assert (shown["name"], shown["type"]) == ("Trial", "paper")
+    assert shown["health"]["test_requested_at"]
+    assert "credentials" not in shown
+    assert (wrong.status_code, wrong.json()["errors"][0]["field"]) == (400, "balance")
+    assert world.client("bob").get(f"/api/v1/connections/{shown['id']}/").status_code == 404
+
+
+def test_paper_account_without_shared_prices_is_refused(world: World) -> None:
+    DataConnection.objects.filter(user=None).update(is_active=False)
+    answer = world.client("alice").post(PAPER, {}, format="json")
+    assert (answer.status_code, answer.json()["code"]) == (409, "NO_SHARED_PRICES")
+
+
+def test_preset_in_use_is_not_deleted(world: World) -> None:
+    alice = world.client("alice")
+    made = post(world, "presets", {"name": "p", "risk_percent": "1"}).json()
+    row = ExecutionConnection.objects.filter(user__username="alice").first()
+    assert row is not None
+    alice.patch(f"/api/v1/connections/{row.pk}/", {"preset": made["id"]}, format="json")
+    address = f"/api/v1/presets/{made['id']}/"
+    refused = alice.delete(address)
+    assert (refused.status_code, refused.json()["code"]) == (409, "STATE_CONFLICT")
+    assert row.name in refused.json()["detail"]
+    alice.patch(f"/api/v1/connections/{row.pk}/", {"preset": None}, format="json")
+    assert alice.delete(address).status_code == 204

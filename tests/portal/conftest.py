@@ -101,6 +101,23 @@ def signed_in() -> SignedIn:
     return client_of
 
 
+def as_web_process(client: Client) -> Client:
+    """Let this client's requests run under the web process's role, the test itself as before."""
+    send = client.request
+
+    def request(**environ: Any) -> Any:
+        with connection.cursor() as cursor:
+            cursor.execute("SET ROLE fillcast_web")
+        try:
+            return send(**environ)
+        finally:
+            with connection.cursor() as cursor:
+                cursor.execute("RESET ROLE")
+
+    client.request = request  # type: ignore[method-assign]
+    return client
+
+
 @pytest.fixture
 def as_web(world: World) -> Iterator[None]:
     """Switch to the web process's role, after the world is written: row-level security applies."""

@@ -14,7 +14,7 @@ from brokers.registry import BUILT_IN, form_of
 from connections.models import ConnectionHealth, ExecutionConnection, TradingPreset
 from tests.connections import make
 from tests.html import html_of
-from tests.portal.conftest import SignedIn
+from tests.portal.conftest import SignedIn, as_web_process
 from tests.portal.factories import World
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("world")]
@@ -23,12 +23,12 @@ PAPER = "/accounts/paper/"
 
 @pytest.fixture
 def nora(world: World, signed_in: SignedIn) -> Client:
-    return signed_in(world.nora)
+    return as_web_process(signed_in(world.nora))
 
 
 @pytest.fixture
 def alice(world: World, signed_in: SignedIn) -> Client:
-    return signed_in(world.alice)
+    return as_web_process(signed_in(world.alice))
 
 
 def page(client: Client, address: str) -> str:

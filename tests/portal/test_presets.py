@@ -15,7 +15,7 @@ from execution.models import Order
 from portal.preset_forms import LABELS, SECTIONS, SENTENCES, PresetForm
 from tests.connections import make
 from tests.html import html_of
-from tests.portal.conftest import SignedIn
+from tests.portal.conftest import SignedIn, as_web_process
 from tests.portal.factories import World, order
 
 D = Decimal
@@ -24,7 +24,7 @@ pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("world")]
 
 @pytest.fixture
 def alice(world: World, signed_in: SignedIn) -> Client:
-    return signed_in(world.alice)
+    return as_web_process(signed_in(world.alice))
 
 
 @pytest.fixture
