@@ -50,9 +50,7 @@ class AddForm(NewAccountForm):
             self.fields[name] = field
         settings = self.setting_names
         basic = [name for name in settings if name not in self.advanced_names]
-        self.order_fields(
-            ["name", *ACCOUNT_FIELDS, *basic, *self.secrets, "preset", *settings]
-        )
+        self.order_fields(["name", *ACCOUNT_FIELDS, *basic, *self.secrets, "preset", *settings])
 
     @property
     def needs_credentials(self) -> bool:

@@ -103,6 +103,7 @@ CASES: dict[str, Case] = {
     "POST /api/v1/connections/": Case(
         "foreign", body=NEW_CONNECTION, ok=201, others=INVALID, operators=400
     ),
+    "POST /api/v1/connections/paper/": Case("any", ok=409),  # no prices are shared there
     "GET /api/v1/connections/{id}/": Case("own", **of("connection")),
     "GET /api/v1/connections/{id}/instruments/": Case("own", **of("connection")),
     "PATCH /api/v1/connections/{id}/": Case(

@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.visits import DESKTOP, OPERATOR, PHONE, Device, Visit
 
-PASSWORD = "a-new-user-of-the-demo-7"  # noqa: S105  # of a demo on 127.0.0.1
+PASSWORD = "a-new-user-of-the-demo-7"  # of a demo on 127.0.0.1
 TEST_MS = 60_000  # a worker runs the test
 
 
