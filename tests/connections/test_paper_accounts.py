@@ -1,8 +1,10 @@
 """A paper account by one click: opened, funded, connected, once for each request."""
 
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 
 import pytest
+from django.db import connection
 
 from brokers.paper import reads
 from brokers.paper.models import PaperAccount, PaperInstrument
@@ -114,3 +116,22 @@ def test_a_source_that_delivers_comes_before_constant_prices(nora: User) -> None
     DataConnection.objects.create(name="Constant", kind="static")
     recorded = DataConnection.objects.create(name="Recorded", kind="replay")
     assert paper_accounts.shared_price_source() == recorded
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_clicks_at_once_open_one() -> None:
+    nora = User.objects.create_user("nora")
+    DataConnection.objects.create(name="Recorded quotes")
+
+    def click(_: int) -> tuple[object, bool]:
+        try:
+            row, is_new = services.open_paper_account(by=nora, request_key="click")
+            return row.pk, is_new
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(click, range(4)))
+    assert len({pk for pk, _ in answers}) == 1
+    assert sorted(is_new for _, is_new in answers) == [False, False, False, True]
+    assert PaperAccount.objects.count() == 1
