@@ -49,8 +49,8 @@ STEPS = (
     ),
     Step(
         "A paper account",
-        "To try everything without money, run manage.py open_paper_account 1001 on the server. Skip"
-        " this if you have an account at a broker.",
+        "To try everything without money. The tenant opens one by one click in the portal, on the"
+        " overview. Skip this if you have an account at a broker.",
         "",
         "paper.paperaccount",
         "EXISTS (SELECT FROM paper_account)"

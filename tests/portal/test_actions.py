@@ -8,7 +8,7 @@ import pytest
 from django.db import connection
 from django.test import Client
 
-from connections.models import ConnectionHealth, KillSwitch, Subscription
+from connections.models import ConnectionHealth, ExecutionConnection, KillSwitch, Subscription
 from events.selectors import unread_count
 from execution.models import Order
 from tests.connections import make
@@ -214,7 +214,7 @@ def test_credentials_are_stored_sealed_and_never_displayed(world: World, alice: 
     assert (empty.status_code, b"This field is required" in empty.content) == (422, True)
     response = alice.post(address, {"password": "canary-s3cret"}, follow=True)
     assert b"canary-s3cret" not in response.content
-    assert b"Test the account to check that they work" in response.content
+    assert b"The credentials were stored, and the test that uses them is running" in response.content
     stored = refresh(world.mt5)
     assert stored.sealed_credentials not in (None, world.mt5.sealed_credentials)
     assert b"canary" not in bytes(stored.sealed_credentials)
@@ -226,8 +226,9 @@ def test_added_accounts_page_states_the_next_step(world: World, alice: Client) -
              "data_connection": world.prices.pk}  # fmt: skip
     page = html_of(alice.post("/accounts/add/", typed, follow=True))
     assert "New one" in page
-    assert "The account was added. Run its test next." in page
-    assert "CONNECTION_UNTESTED" in page
+    assert "The account was added, and its test is running." in page
+    added = ExecutionConnection.objects.get(account="P-77")
+    assert "CONNECTION_TEST_PENDING" in html_of(alice.get(f"/accounts/{added.pk}/"))
     repeated = alice.post("/accounts/add/", typed)
     assert repeated.status_code == 422
     assert "This account is connected here already. It is called New one." in repeated.text

@@ -66,8 +66,9 @@ def test_source_is_created_with_its_account(world: World, alice: Client, as_web:
         "data_connection": "own",
         "settings.symbols": "BTC/USDT",
     }
-    content = html.unescape(html_of(alice.post(f"{ADD}crypto", typed, follow=True)))
+    alice.post(f"{ADD}crypto", typed)
     row = ExecutionConnection.objects.get(account="77")
+    content = html.unescape(html_of(alice.get(f"/accounts/{row.pk}/")))
     assert row.data_connection is not None
     assert (row.data_connection.broker_connection, row.data_connection.user) == (row, world.alice)
     assert "this account’s own broker" in content
