@@ -1079,6 +1079,66 @@ class Code(StrEnum):
         "The alert contradicts itself: its side, positions and sizes do not fit together.",
         "Use the message of the documented template, unchanged.",
     )
+    ALERT_EDIT_CHANGES_MEANING = (
+        "ALERT_EDIT_CHANGES_MEANING",
+        "The edited message says more than other stops and targets; nothing was done.",
+        "Answer the message with an instruction, for example close or cancel, or send a new one.",
+    )
+    ALERT_EDITED = (
+        "ALERT_EDITED",
+        "The message was edited before it was published; its new text counts instead.",
+        "The log shows the new text as an alert of its own, and what became of it.",
+    )
+    ALERT_EDIT_UNKNOWN = (
+        "ALERT_EDIT_UNKNOWN",
+        "A message was edited that the feed does not know; nothing was done.",
+        "Send it as a new message if it is still meant.",
+    )
+    TELEGRAM_CHAT_NOT_ALLOWED = (
+        "TELEGRAM_CHAT_NOT_ALLOWED",
+        "The message comes from a chat that the feed does not accept.",
+        "Allow the chat on the feed's page Alerts if it is yours.",
+    )
+    TELEGRAM_SENDER_NOT_ALLOWED = (
+        "TELEGRAM_SENDER_NOT_ALLOWED",
+        "The feed accepts no messages of this sender in this chat.",
+        "Add the sender's number to the chat on the feed's page Alerts.",
+    )
+    TELEGRAM_FORWARDED = (
+        "TELEGRAM_FORWARDED",
+        "The message was forwarded from a chat that the feed does not accept.",
+        "Write it yourself, or allow forwarded messages of that chat on the feed's page Alerts.",
+    )
+    TELEGRAM_TOKEN_REFUSED = (
+        "TELEGRAM_TOKEN_REFUSED",
+        "Telegram does not accept the bot's token.",
+        "Ask BotFather for the bot's token, and paste it on the feed's page Alerts.",
+    )
+    TELEGRAM_TOKEN_UNREADABLE = (
+        "TELEGRAM_TOKEN_UNREADABLE",
+        "The stored token of the bot cannot be opened here.",
+        "Paste the token again on the feed's page Alerts.",
+    )
+    TELEGRAM_CONFLICT = (
+        "TELEGRAM_CONFLICT",
+        "Another program reads the messages of this bot.",
+        "Stop the other program or its webhook, or create a bot for this feed only.",
+    )
+    TELEGRAM_SLOW_DOWN = (
+        "TELEGRAM_SLOW_DOWN",
+        "Telegram asks us to wait before the next call.",
+        "Nothing to do: messages wait at Telegram and are read afterwards.",
+    )
+    TELEGRAM_UNREACHABLE = (
+        "TELEGRAM_UNREACHABLE",
+        "Telegram does not answer as it should.",
+        "It is tried again by itself; messages wait at Telegram for up to 24 hours.",
+    )
+    TELEGRAM_BOT_TAKEN = (
+        "TELEGRAM_BOT_TAKEN",
+        "Another feed uses this bot.",
+        "Create a bot for each feed, or remove it from the other feed first.",
+    )
     SIGNAL_NOT_APPROVED = (
         "SIGNAL_NOT_APPROVED",
         "Only approved signals can be published.",

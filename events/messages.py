@@ -50,6 +50,7 @@ DIGEST_LABELS: dict[str, tuple[str, str]] = {
         "signal that did not reach all accounts",
         "signals that did not reach all accounts",
     ),
+    EventKind.TELEGRAM_STOPPED: ("Telegram bot not read", "Telegram bots not read"),
     EventKind.ALERT_REFUSED: (
         "alert refused after it was received",
         "alerts refused after they were received",
@@ -573,6 +574,14 @@ def _alert_refused(event: EventContext) -> Lines:
     )
 
 
+def _telegram_stopped(event: EventContext) -> Lines:
+    return (
+        f"The Telegram bot {event.get('bot')} of the feed {event.get('feed')} cannot be read",
+        f"{event.get('code')}: {event.get('detail')}",
+        "Its messages become no signals until this is repaired; see the feed's page Alerts.",
+    )
+
+
 def _channel_test(event: EventContext) -> Lines:
     return ("Fillcast can reach you here", "This is the test message that you requested.")
 
@@ -591,6 +600,7 @@ def _channel_confirmation(event: EventContext) -> Lines:
 RENDERERS: dict[str, Callable[[EventContext], Lines]] = {
     EventKind.SIGNAL_PUBLISHED: _published,
     EventKind.ALERT_REFUSED: _alert_refused,
+    EventKind.TELEGRAM_STOPPED: _telegram_stopped,
     EventKind.ORDER_FILLED: _filled,
     EventKind.ORDER_PARTIALLY_FILLED: _filled,
     EventKind.ORDER_DENIED: _denied,

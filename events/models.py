@@ -18,6 +18,7 @@ class EventKind(models.TextChoices):
     SIGNAL_PUBLISHED = "signal.published"
     SIGNAL_INCOMPLETE = "signal.incomplete"
     ALERT_REFUSED = "alert.refused"
+    TELEGRAM_STOPPED = "telegram.stopped"
     ORDER_SKIPPED = "order.skipped"
     ORDER_PLACED = "order.placed"
     ORDER_FILLED = "order.filled"

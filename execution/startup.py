@@ -4,7 +4,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import Any
 
@@ -67,6 +67,7 @@ from prices.signals import (
     quotes_stored,
 )
 from signals.alert_publishing import publish_waiting, remove_old_alerts
+from signals.models import TelegramBot
 
 log = structlog.get_logger(__name__)
 
@@ -258,6 +259,7 @@ def _jobs_of_role(role: str, exits_only: bool) -> tuple[BackgroundJob, ...]:
             ("dropped message counts", seconds, dropped_messages.aggregate),
             ("signal outcomes", OUTCOMES_SECONDS, report_outcomes),
             ("overdue events", SCHEDULER_CHECK_SECONDS, deliver_if_overdue),
+            ("telegram bots", seconds, _telegram_job()),
             ("old alerts", COMPARE_SECONDS / 10, remove_old_alerts),
             ("orders without a worker", seconds, services.flag_orders_without_worker),
             ("price sources without a worker", COMPARE_SECONDS / 10, flag_sources_without_worker),
@@ -329,6 +331,24 @@ def _publish_alerts() -> None:
     """Publish alerts of which no worker was notified: their message was lost, or Redis was down."""
     runtime = trading_runtime.get_runtime()
     publish_waiting(seconds=ALERTS_SECONDS, is_ending=lambda: runtime.is_draining)
+
+
+def _telegram_job() -> Callable[[], None]:
+    """Return what polls the bots of feeds that this process holds. The library is loaded with the
+    first bot: most processes poll none."""
+    poller: list[Any] = []
+
+    def run() -> None:
+        if not poller:
+            if not TelegramBot.objects.filter(is_paused=False).exists():
+                return
+            from signals.telegram.poller import TelegramPoller
+
+            poller.append(TelegramPoller())
+        runtime = trading_runtime.get_runtime()
+        poller[0].run(lambda: runtime.is_draining)
+
+    return run
 
 
 def _take_over_missed_levels() -> None:

@@ -62,6 +62,11 @@ def preview_alert(feed: Feed, body: bytes) -> AlertPreview:
         return replace(shown, errors=(FieldError(error.code, "", error.detail),))
 
 
+def reading_text(alert: Alert) -> str:
+    """Return how an alert is read, in one line."""
+    return ", ".join(f"{name} {value}" for name, value in _fields(alert))
+
+
 def _fields(alert: Alert) -> Iterator[tuple[str, str]]:
     """Yield what was understood of an alert, field by field."""
     if isinstance(alert, AlertSignal):

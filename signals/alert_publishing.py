@@ -20,11 +20,15 @@ from common.errors import ConflictError, FillcastError, InvalidInputError, NotAl
 from common.failpoints import failpoint
 from common.reason_codes import Code
 from common.sql import Query, periodic_run, rows, run
-from events.models import EventKind
-from events.services import emit
 from signals import services
+from signals.alert_chat import (
+    carry_out_edit,
+    refuse_second_entry,
+    remember_message,
+)
 from signals.alert_dialects import AlertUpdate, read_mapping
 from signals.alert_distances import with_distances
+from signals.alert_notices import notify_refused
 from signals.alert_orders import Outcome, carry_out
 from signals.alert_reading import AlertOrder, AlertSignal, ambiguous, only_feed, read_alert
 from signals.alert_rules import entry_symbol_error
@@ -161,6 +165,7 @@ def _settle(alert: IncomingAlert, chosen: NextRow) -> None:
             raise ConflictError(Code.ALERT_EXPIRED, _age(alert))
         with transaction.atomic():  # nothing stays of what is refused
             outcome = carry_out_alert(alert, is_late=chosen.is_late)
+            remember_message(alert, outcome)
     except FillcastError as error:
         _refuse(alert, error)
         return
@@ -184,18 +189,7 @@ def _refuse(alert: IncomingAlert, error: FillcastError) -> None:
     is_old = error.code in (Code.ALERT_EXPIRED, Code.ALERT_TOO_OLD)
     state = AlertState.EXPIRED if is_old else AlertState.REFUSED
     _close(alert, state, **refusal_values(error))
-    emit(
-        EventKind.ALERT_REFUSED,
-        user_id=alert.feed.owner_id,
-        payload={
-            "feed": alert.feed.slug,
-            "alert": alert.pk,
-            "state": state.value,
-            "code": str(error.code),
-            "detail": alert.detail,
-            "received": f"{alert.received_at:%Y-%m-%d %H:%M:%S} UTC",
-        },
-    )
+    notify_refused(alert, error)
 
 
 def _close(alert: IncomingAlert, state: AlertState, **values: object) -> None:
@@ -231,11 +225,16 @@ def carry_out_alert(alert: IncomingAlert, *, is_late: bool = False) -> Outcome:
         with with_feed_errors(lambda _: feed, Origin.ALERT):
             read = read_alert(bytes(alert.body), read_mapping(feed.alert_mapping))
         late = ConflictError(Code.ALERT_EXPIRED, _age(alert)) if is_late else None
+        if alert.edit_of:
+            return carry_out_edit(alert, read)
         if isinstance(read, AlertOrder):
             return _carry_out_order(alert, read, late)
         if isinstance(read, AlertUpdate):
-            done = carry_out_update(feed, read, received_at=alert.received_at)
+            done = carry_out_update(
+                feed, read, received_at=alert.received_at, reply_to=alert.reply_to
+            )
             return Outcome(done.signals, done.is_new, "update", done.summary)
+        refuse_second_entry(alert, read)
         if late is not None and read.draft.action == Action.OPEN:
             raise late
         return _save_and_publish(alert, read)

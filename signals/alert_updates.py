@@ -4,6 +4,7 @@ Called in the alert's transaction, on behalf of the feed's owner. A message with
 only about a trade if the feed has one that fits; else it is refused, with the candidates.
 """
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -28,6 +29,7 @@ from signals.models import (
     Origin,
     ReceivedAlert,
     Signal,
+    TelegramMessage,
 )
 from signals.open_signals import all_open_signals, closed_by_feed, open_signals
 from signals.symbol_completion import Closing, resolve_pair
@@ -52,20 +54,26 @@ def register_filled_signals(source: str) -> None:
     _filled_sources.append(source)
 
 
-def carry_out_update(feed: Feed, update: AlertUpdate, *, received_at: datetime) -> UpdateResult:
+def carry_out_update(
+    feed: Feed, update: AlertUpdate, *, received_at: datetime, reply_to: str = ""
+) -> UpdateResult:
     """Publish what an update says about the feed's only open trade; once within REPLAY_WINDOW.
 
-    received_at: when it arrived; it may have waited since.
+    received_at: when it arrived; it may have waited since. reply_to: the message that it answers;
+    it is then about that message's trade, however many are open.
 
     Raises InvalidInputError ALERT_WITHOUT_TRADE, ALERT_AMBIGUOUS (several trades, or a cancel of
     one that has filled), PRICE_REQUIRED (break-even of a trade without a price), and what
     `save_draft` and `publish` raise; ConflictError.
     """
+    if reply_to:  # the same words about two trades are two updates
+        key = hashlib.sha256(f"{update.key} {reply_to}".encode()).hexdigest()
+        update = replace(update, key=key)
     lock_alert_order(feed, update.pair)
     if known := _received_before(feed, update, received_at):
         signals = tuple(Signal.objects.filter(pk__in=known.signal_ids).order_by("pk"))
         return UpdateResult(signals, False, known.summary)
-    trade = only_trade(feed, update)
+    trade = replied_trade(feed, update, reply_to) if reply_to else only_trade(feed, update)
     sent_at = update.sent_at or received_at
     name = f"alert:{update.key[:32]}:{int(sent_at.timestamp())}"
     signals = tuple(
@@ -114,13 +122,59 @@ def only_trade(feed: Feed, update: AlertUpdate) -> Signal:
         raise InvalidInputError(Code.ALERT_WITHOUT_TRADE, detail, field="symbol")
     if len(trades) > 1:
         raise InvalidInputError(Code.ALERT_AMBIGUOUS, _candidates(trades, where), field="symbol")
-    if update.cancels and _has_filled(trades[0]):
+    _require_clear_cancel(trades[0], update)
+    return trades[0]
+
+
+def replied_trade(feed: Feed, update: AlertUpdate, message_key: str) -> Signal:
+    """Return the open trade of the message that an update answers. In a transaction.
+
+    Raises InvalidInputError ALERT_WITHOUT_TRADE, ALERT_AMBIGUOUS (it names another symbol or side).
+    """
+    trade = trade_of_message(feed, message_key)
+    if trade is None:
+        detail = "The message that it answers published no signal of this feed."
+        raise InvalidInputError(Code.ALERT_WITHOUT_TRADE, detail)
+    require_open(trade)
+    pair = update.pair and resolve_pair(
+        feed, update.pair, field="symbol", closing=Closing(update.side)
+    )
+    if (pair and pair != trade.currency_pair) or update.side not in (None, trade.direction):
+        named = " ".join(filter(None, (str(update.side or ""), pair)))
+        detail = f"It names {named}, and answers the message of {trade.number} ({trade})."
+        raise InvalidInputError(Code.ALERT_AMBIGUOUS, detail, field="symbol")
+    _require_clear_cancel(trade, update)
+    return trade
+
+
+def trade_of_message(feed: Feed, message_key: str) -> Signal | None:
+    """Return the signal that opened the trade which a message began or changed; None: no trade."""
+    message = TelegramMessage.objects.filter(feed=feed, key=message_key).first()
+    if message is None:
+        return None
+    signals = list(Signal.objects.filter(pk__in=message.signal_ids).select_related("refers_to"))
+    opened = {one for one in signals if one.action == Action.OPEN}
+    referred = {one.refers_to for one in signals if one.refers_to is not None}
+    found = opened or referred
+    return found.pop() if len(found) == 1 else None
+
+
+def require_open(trade: Signal) -> None:
+    """Raise InvalidInputError ALERT_WITHOUT_TRADE if a signal has nothing open any more."""
+    with for_all_tenants():
+        found = open_signals(trade.feed_id, trade.currency_pair, Direction(trade.direction))
+    if trade.pk not in {one.id for one in found} - closed_by_feed([trade.pk]):
+        detail = f"{trade.number} ({trade}) has nothing open any more."
+        raise InvalidInputError(Code.ALERT_WITHOUT_TRADE, detail)
+
+
+def _require_clear_cancel(trade: Signal, update: AlertUpdate) -> None:
+    if update.cancels and _has_filled(trade):
         detail = (
-            f"A cancel of {trades[0].number}, which has filled, could end what still waits, or "
+            f"A cancel of {trade.number}, which has filled, could end what still waits, or "
             "close the trade. Write “close” with the symbol to close it."
         )
         raise InvalidInputError(Code.ALERT_AMBIGUOUS, detail, field="action")
-    return trades[0]
 
 
 def _candidates(trades: list[Signal], where: str) -> str:

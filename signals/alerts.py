@@ -8,6 +8,7 @@ stored as refused, so that the provider sees it. docs/adr/0039.
 import hmac
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from django.conf import settings
 from django.db import transaction
@@ -66,6 +67,38 @@ class Receipt:
     error: FillcastError | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class MessageOrigin:
+    """What a chat knows of a message besides its text.
+
+    sent_at: when it was written; an entry's age counts from then. reply_to: the key of the message
+    that it answers. edit_of: the key of the published message that it edits. is_edit: it is a new
+    text of a message that was not published: it gains no time by that.
+    """
+
+    sent_at: datetime
+    reply_to: str = ""
+    edit_of: str = ""
+    is_edit: bool = False
+
+    def columns(self) -> dict[str, object]:
+        """Return the columns of its row, refused or not."""
+        written = min(self.sent_at, datetime.now(UTC))
+        return {"received_at": written, "reply_to": self.reply_to, "edit_of": self.edit_of}
+
+    def deadlines(self, feed: Feed, alert: Alert) -> dict[str, object]:
+        """Return the columns of `_waiting` that are others for it."""
+        now = datetime.now(UTC)
+        if self.edit_of:
+            return {"symbol": "", "entry_until": None, "expires_at": now + EXIT_PATIENCE}
+        waits = _waiting(feed, alert, since=min(self.sent_at, now))
+        if waits["expires_at"] != waits["entry_until"] and not self.is_edit:
+            waits["expires_at"] = now + EXIT_PATIENCE  # what closes counts after a downtime, too
+        if self.reply_to:  # behind the message that it answers, whatever the symbol
+            waits["symbol"] = ""
+        return waits
+
+
 @transaction.atomic
 def receive_alert(
     *, feed_slug: str, secret: str, body: bytes, signature: str = "", address: str = ""
@@ -100,30 +133,52 @@ def accept_alert(
     token: FeedToken | None = None,
     address: str = "",
     is_signed: bool = False,
+    origin: MessageOrigin | None = None,
 ) -> Receipt:
     """Store an alert whose sender is known: for all doors. Needs no transaction.
 
     source_key: what the source calls the message; a second one with the same key is the first.
+    origin: of a chat's message, whose door counts the alerts of a minute itself.
     The receipt's error is RateLimitedError, NotAllowedError FEED_NOT_APPROVED, or InvalidInputError
     with all faults of its text, as `read_alert` has them, ALERT_TOO_OLD,
     ALERT_SYMBOL_NOT_ALLOWED.
     """
-    sent: dict[str, object] = {"token": token, "address": address or None}
+    sent: dict[str, Any] = {"token": token, "address": address or None}
     with on_behalf_of(feed.owner):
         if source_key and (known := _by_source(feed, source, source_key)):
             return Receipt(known)
         sent |= {"source": source, "source_key": source_key}
-        if wait := seconds_to_wait(f"alerts:{feed.pk}", limit=feed.alerts_per_minute):
+        if origin is not None:
+            sent |= origin.columns()
+        elif wait := alert_pause(feed):
             return _refused(feed, body, RateLimitedError(wait), **sent)
         try:
-            alert = _read(feed, body, is_signed)
+            alert = _read(feed, body, is_signed, is_edit=bool(origin and origin.edit_of))
         except FillcastError as error:
             return _refused(feed, body, error, **sent)
-        waiting = IncomingAlert(feed=feed, body=body, **_waiting(feed, alert), **sent)
+        waits = _waiting(feed, alert) | (origin.deadlines(feed, alert) if origin else {})
+        waiting = IncomingAlert(feed=feed, body=body, **waits, **sent)
         IncomingAlert.objects.bulk_create([waiting], ignore_conflicts=bool(source_key))
         if source_key:  # two processes may receive the same message
             return Receipt(_by_source(feed, source, source_key))
         return Receipt(waiting)
+
+
+def alert_pause(feed: Feed) -> int:
+    """Count one more alert of a feed; return 0, or for how many seconds it accepts none."""
+    return seconds_to_wait(f"alerts:{feed.pk}", limit=feed.alerts_per_minute)
+
+
+def refuse_alert(
+    feed: Feed, body: bytes, error: FillcastError, *, source: AlertSource, source_key: str
+) -> Receipt:
+    """Store what an unknown sender sent as refused, unless many were in this minute. Such a sender
+    uses up neither the limits of the feed's own senders nor those of their refusals."""
+    with on_behalf_of(feed.owner):
+        if known := _by_source(feed, source, source_key):
+            return Receipt(known, error)
+        kind = f"unknown-senders:{source}"
+        return _refused(feed, body, error, kind=kind, source=source, source_key=source_key)
 
 
 @transaction.atomic
@@ -140,9 +195,11 @@ def _by_source(feed: Feed, source: AlertSource, key: str) -> IncomingAlert | Non
     return IncomingAlert.objects.filter(feed=feed, source=source, source_key=key).first()
 
 
-def _refused(feed: Feed, body: bytes, error: FillcastError, **sent: object) -> Receipt:
+def _refused(
+    feed: Feed, body: bytes, error: FillcastError, *, kind: str = "refused-alerts", **sent: object
+) -> Receipt:
     """Store a refused alert, unless many of the feed were refused in this minute."""
-    if seconds_to_wait(f"refused-alerts:{feed.pk}", limit=REFUSALS_PER_MINUTE):
+    if seconds_to_wait(f"{kind}:{feed.pk}", limit=REFUSALS_PER_MINUTE):
         return Receipt(None, error)
     refused = IncomingAlert(
         feed=feed,
@@ -196,14 +253,17 @@ def refusal_of(alert: IncomingAlert) -> FillcastError:
     )
 
 
-def _read(feed: Feed, body: bytes, is_signed: bool) -> Alert:
-    """Return an alert that may wait for a worker. Raises FillcastError with all of its faults."""
+def _read(feed: Feed, body: bytes, is_signed: bool, *, is_edit: bool = False) -> Alert:
+    """Return an alert that may wait for a worker. Raises FillcastError with all of its faults.
+
+    is_edit: of a message that was published; it opens nothing, whatever it says.
+    """
     if not feed.is_approved:
         raise NotAllowedError(Code.FEED_NOT_APPROVED)
     with with_feed_errors(lambda _: feed, Origin.ALERT):
         alert = read_alert(body, read_mapping(feed.alert_mapping))
         _verify_time(alert, is_signed)
-        if isinstance(alert, AlertUpdate):
+        if isinstance(alert, AlertUpdate) or is_edit:
             return alert
         opens = alert.draft if isinstance(alert, AlertSignal) else alert.opening
         closes = isinstance(alert, AlertOrder) and alert.closes
@@ -213,9 +273,12 @@ def _read(feed: Feed, body: bytes, is_signed: bool) -> Alert:
     return alert
 
 
-def _waiting(feed: Feed, alert: Alert) -> dict[str, object]:
-    """Return the columns that decide how an alert waits: behind which others, and until when."""
-    now = datetime.now(UTC)
+def _waiting(feed: Feed, alert: Alert, *, since: datetime | None = None) -> dict[str, object]:
+    """Return the columns that decide how an alert waits: behind which others, and until when.
+
+    since: when it was sent, if that is known; else now.
+    """
+    now = since or datetime.now(UTC)
     if isinstance(alert, AlertOrder):
         opens, symbol, closes = alert.opening, alert.pair, alert.closes
     elif isinstance(alert, AlertUpdate):  # of the only open trade, whatever is published before

@@ -41,6 +41,7 @@ from signals.models.providers import (
 )
 from signals.models.records import RecordAnchor, RecordHead, RecordLink, RecordStatus
 from signals.models.signals import Signal, SignalQuerySet
+from signals.models.telegram import TelegramBot, TelegramChat, TelegramMessage
 
 __all__ = [
     "ATR_CHOICES",
@@ -83,6 +84,9 @@ __all__ = [
     "SavedDraft",
     "Signal",
     "SignalQuerySet",
+    "TelegramBot",
+    "TelegramChat",
+    "TelegramMessage",
     "TimeInForce",
     "exit_condition_text",
 ]

@@ -51,6 +51,14 @@ class IncomingAlert(models.Model):
         max_length=100, blank=True, default="", db_default="",
         help_text="What its source calls it; the same key again is the same alert. Empty: none.",
     )  # fmt: skip
+    reply_to = models.CharField(
+        max_length=60, blank=True, default="", db_default="",
+        help_text="The message that it answers: it is about that message's trade.",
+    )  # fmt: skip
+    edit_of = models.CharField(
+        max_length=60, blank=True, default="", db_default="",
+        help_text="The published message that it edits: it may change its levels.",
+    )  # fmt: skip
     address = models.GenericIPAddressField(null=True, help_text="From where it was sent.")
     body = models.BinaryField()
     symbol = models.CharField(

@@ -1,0 +1,212 @@
+"""Take what a bot received: each update, its inbox row and the bot's place in one transaction.
+
+So a process that dies between Telegram's answer and the commit has taken nothing, and the next one
+asks for the same updates again; what was committed is known by its key.
+"""
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
+
+import structlog
+import telegram
+from django.db import DatabaseError, InterfaceError, transaction
+
+from common.errors import ConflictError, FillcastError, InvalidInputError
+from common.failpoints import failpoint
+from common.reason_codes import Code
+from signals.alert_notices import notify_refused
+from signals.alerts import (
+    REFUSED_BODY_BYTES,
+    MessageOrigin,
+    Receipt,
+    accept_alert,
+    alert_pause,
+    refusal_values,
+    refuse_alert,
+)
+from signals.models import (
+    AlertSource,
+    AlertState,
+    IncomingAlert,
+    TelegramBot,
+    TelegramChat,
+    TelegramMessage,
+)
+from signals.tasks import ring_on_commit
+from signals.telegram.messages import ChatMessage, message_of, sender_error
+
+log = structlog.get_logger(__name__)
+MOST_CHATS = 20
+"""Unknown chats that a bot remembers: anyone may write to a bot."""
+NUMBERING = timedelta(days=6)
+"""Telegram counts updates on; after a week without one it begins at any number."""
+# What a provider meant as a signal: a refused "Good morning" needs no notification.
+_SIGNAL_WORDS = re.compile(
+    r"(?i)\b(buy|sell|long|short|sl|tp\d?|stop|target|close|cancel|exit|entry)\b"
+)
+
+
+class Lease(NamedTuple):
+    """Under which lease an answer of Telegram was asked for."""
+
+    bot: int
+    holder: str
+    fence: int
+
+
+class LeaseLostError(Exception):
+    """Another process holds the bot, or it was changed, paused or removed; nothing was stored."""
+
+
+def take_update(lease: Lease, update: telegram.Update) -> int:
+    """Store what an update says, once, and move the bot on.
+
+    Returns 0, or for how many seconds the feed accepts no more alerts: then the update was not
+    taken. Raises LeaseLostError, and errors of the database.
+    """
+    try:
+        with transaction.atomic():
+            return _take(lease, update)
+    except (DatabaseError, InterfaceError, LeaseLostError):
+        raise
+    except Exception:  # any: a fault of ours must not stop the messages behind it
+        log.exception("telegram message not taken", bot=lease.bot, update=update.update_id)
+        with transaction.atomic():
+            _move_on(_locked(lease), update.update_id)
+        return 0
+
+
+def _locked(lease: Lease) -> TelegramBot:
+    bot = (
+        TelegramBot.objects.select_related("feed__owner")
+        .select_for_update(of=("self",), no_key=True)
+        .filter(pk=lease.bot, holder=lease.holder, fence=lease.fence, is_paused=False)
+        .first()
+    )
+    if bot is None:
+        raise LeaseLostError
+    return bot
+
+
+def _take(lease: Lease, update: telegram.Update) -> int:
+    bot = _locked(lease)
+    message = message_of(update)
+    if message is not None and (wait := _take_message(bot, message)):
+        return wait
+    failpoint("telegram.stored")
+    _move_on(bot, update.update_id)
+    return 0
+
+
+def _move_on(bot: TelegramBot, update_id: int) -> None:
+    now = datetime.now(UTC)
+    offset = update_id + 1
+    if bot.update_at is not None and now - bot.update_at < NUMBERING:
+        offset = max(offset, bot.next_offset)  # an update that was sent again
+    bot.next_offset, bot.update_at = offset, now
+    bot.save(update_fields=["next_offset", "update_at", "refused_count"])
+
+
+def _take_message(bot: TelegramBot, message: ChatMessage) -> int:
+    chat = bot.chats.filter(chat_id=message.chat_id).first()
+    if chat is None:
+        _remember_chat(bot, message)
+    body = message.text.encode("utf-8", "replace")
+    error = sender_error(message, bot, chat)
+    if error is not None:
+        bot.refused_count += 1
+        refuse_alert(
+            bot.feed, body, error, source=AlertSource.TELEGRAM, source_key=message.source_key
+        )
+        return 0
+    if _known(bot, message.source_key):
+        return 0
+    origin = MessageOrigin(message.sent_at, message.reply_to)
+    if message.is_edit:
+        decided = _origin_of_edit(bot, message, body)
+        if isinstance(decided, FillcastError):
+            _notify(_refuse(bot, message, body, decided), message)
+            return 0
+        if decided is None:
+            return 0
+        origin = decided
+    if wait := alert_pause(bot.feed):
+        return wait  # nothing is written: it is asked for again then
+    if message.is_edit:
+        _withdraw(bot, message)
+    receipt = accept_alert(
+        bot.feed, body, source=AlertSource.TELEGRAM, source_key=message.source_key, origin=origin
+    )
+    _notify(receipt, message)
+    ring_on_commit()
+    return 0
+
+
+def _known(bot: TelegramBot, source_key: str) -> bool:
+    found = IncomingAlert.objects.filter(
+        feed=bot.feed, source=AlertSource.TELEGRAM, source_key=source_key
+    )
+    return found.exists()
+
+
+def _remember_chat(bot: TelegramBot, message: ChatMessage) -> None:
+    if message.is_edit or bot.chats.count() >= MOST_CHATS:
+        return
+    TelegramChat.objects.create(
+        bot=bot, chat_id=message.chat_id, kind=message.kind, title=message.title,
+        found_sender_id=message.sender_id, found_sender=message.sender,
+    )  # fmt: skip
+
+
+def _versions(bot: TelegramBot, key: str) -> list[IncomingAlert]:
+    """Return the alerts of a message and its edits, the oldest first.
+
+    Locked: a worker that publishes one of them ends first.
+    """
+    rows = IncomingAlert.objects.select_for_update(of=("self",), no_key=True).filter(
+        feed=bot.feed, source=AlertSource.TELEGRAM
+    )
+    both = rows.filter(source_key=key) | rows.filter(source_key__startswith=f"{key}:e")
+    return list(both.order_by("pk"))
+
+
+def _origin_of_edit(
+    bot: TelegramBot, message: ChatMessage, body: bytes
+) -> MessageOrigin | FillcastError | None:
+    """Return what the new text of a message is about; None: its text is the same as before."""
+    versions = _versions(bot, message.key)
+    published = TelegramMessage.objects.filter(feed=bot.feed, key=message.key).first()
+    if not versions and published is None:
+        return InvalidInputError(Code.ALERT_EDIT_UNKNOWN)
+    last = bytes(versions[-1].body) if versions else bytes(published.body) if published else b""
+    if last in (body, body[:REFUSED_BODY_BYTES]):
+        return None
+    if published is not None:
+        return MessageOrigin(datetime.now(UTC), message.reply_to, edit_of=message.key)
+    return MessageOrigin(message.sent_at, message.reply_to, is_edit=True)
+
+
+def _withdraw(bot: TelegramBot, message: ChatMessage) -> None:
+    """Settle the earlier texts of an edited message that still wait, visibly."""
+    error = ConflictError(Code.ALERT_EDITED)
+    for alert in _versions(bot, message.key):
+        if alert.is_waiting:
+            for name, value in refusal_values(error).items():
+                setattr(alert, name, value)
+            alert.state, alert.settled_at = AlertState.REFUSED, datetime.now(UTC)
+            alert.save()
+
+
+def _refuse(bot: TelegramBot, message: ChatMessage, body: bytes, error: FillcastError) -> Receipt:
+    return refuse_alert(
+        bot.feed, body, error, source=AlertSource.TELEGRAM, source_key=message.source_key
+    )
+
+
+def _notify(receipt: Receipt, message: ChatMessage) -> None:
+    """Notify the provider of a refusal: a chat gets no answer, as an HTTP request does."""
+    if receipt.error is None or receipt.alert is None:
+        return
+    if message.is_edit or message.reply_to or _SIGNAL_WORDS.search(message.text):
+        notify_refused(receipt.alert, receipt.error)

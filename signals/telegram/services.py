@@ -1,0 +1,116 @@
+"""Set up, pause and remove a feed's bot; allow chats. Each in one transaction."""
+
+from collections.abc import Collection
+
+from django.db import IntegrityError, transaction
+from django.db.models import F
+
+from common.db_functions import ClockTimestamp
+from common.errors import ConflictError, InvalidInputError
+from common.permissions import Right, require
+from common.reason_codes import Code
+from signals.models import Feed, TelegramBot, TelegramChat
+from signals.telegram.tokens import bot_id_of, seal_token
+from users.models import User
+
+MOST_IDS = 50
+
+
+@transaction.atomic
+def set_bot(feed: Feed, token: str, *, by: User | None) -> TelegramBot:
+    """Store a bot's token, in place of an earlier one; the next poll checks it.
+
+    A new token of the same bot keeps its chats and its place; another bot begins anew.
+    Raises InvalidInputError FIELD_INVALID; ConflictError STATE_CONFLICT; NotAllowedError.
+    """
+    require(by, Right.FEEDS, owner_id=feed.owner_id)
+    token = token.strip()
+    bot_id = bot_id_of(token)
+    sealed = seal_token(token, feed_id=feed.pk, owner_id=feed.owner_id)
+    before = TelegramBot.objects.select_for_update(no_key=True).filter(feed=feed).first()
+    if before is not None and before.bot_id != bot_id:
+        before.delete()
+        before = None
+    if before is not None:
+        return _changed(before, token_sealed=sealed, checked_at=None)
+    try:
+        with transaction.atomic():
+            return TelegramBot.objects.create(feed=feed, bot_id=bot_id, token_sealed=sealed)
+    except IntegrityError as error:  # the same form was sent twice
+        detail = "The feed has got a bot meanwhile. Reload the page."
+        raise ConflictError(Code.STATE_CONFLICT, detail) from error
+
+
+@transaction.atomic
+def change_bot(
+    feed: Feed,
+    *,
+    by: User | None,
+    is_paused: bool | None = None,
+    forward_from: Collection[int] | None = None,
+) -> TelegramBot:
+    """Pause or resume a bot; set the chats whose forwarded messages count.
+
+    Raises TelegramBot.DoesNotExist, InvalidInputError FIELD_INVALID, NotAllowedError.
+    """
+    require(by, Right.FEEDS, owner_id=feed.owner_id)
+    bot = TelegramBot.objects.select_for_update(no_key=True).get(feed=feed)
+    changes: dict[str, object] = {}
+    if is_paused is not None:
+        changes["is_paused"] = is_paused
+    if forward_from is not None:
+        changes["forward_from"] = _ids(forward_from, "forward_from")
+    return _changed(bot, **changes)
+
+
+def remove_bot(feed: Feed, *, by: User | None) -> bool:
+    """Remove a feed's bot with its chats; its messages that were stored stay. False: none."""
+    require(by, Right.FEEDS, owner_id=feed.owner_id)
+    return bool(TelegramBot.objects.filter(feed=feed).delete()[0])
+
+
+@transaction.atomic
+def set_chat(
+    feed: Feed,
+    chat_id: int,
+    *,
+    is_allowed: bool,
+    sender_ids: Collection[int] | None = None,
+    by: User | None,
+) -> TelegramChat:
+    """Allow a chat in which the bot has seen a message, or allow it no more.
+
+    sender_ids: who may send signals there; None: whoever was allowed, else, in a group, who wrote
+    the message by which it was found. What was written before stays refused.
+    Raises TelegramChat.DoesNotExist, InvalidInputError FIELD_INVALID, NotAllowedError.
+    """
+    require(by, Right.FEEDS, owner_id=feed.owner_id)
+    chat = TelegramChat.objects.select_for_update(of=("self",), no_key=True).get(
+        bot__feed=feed, chat_id=chat_id
+    )
+    if sender_ids is not None:
+        chat.sender_ids = _ids(sender_ids, "sender_ids")
+    elif not chat.sender_ids and chat.found_sender_id:
+        chat.sender_ids = [chat.found_sender_id]
+    chat.is_allowed = is_allowed
+    if is_allowed and chat.kind != TelegramChat.Kind.CHANNEL and not chat.sender_ids:
+        detail = "In a group or a private chat, name the senders whose messages count."
+        raise InvalidInputError(Code.FIELD_INVALID, detail, field="sender_ids")
+    chat.save(update_fields=["is_allowed", "sender_ids"])
+    return chat
+
+
+def _ids(values: Collection[int], field: str) -> list[int]:
+    if len(values) > MOST_IDS:
+        raise InvalidInputError(Code.FIELD_INVALID, f"At most {MOST_IDS}.", field=field)
+    return sorted(set(values))
+
+
+def _changed(bot: TelegramBot, **changes: object) -> TelegramBot:
+    """Write changes and end the lease: an answer that is on its way counts no more."""
+    TelegramBot.objects.filter(pk=bot.pk).update(
+        **changes, holder="", fence=F("fence") + 1, lease_until=ClockTimestamp(),
+        due_at=ClockTimestamp(), error_code="", error_detail="", error_at=None, failures=0,
+    )  # fmt: skip
+    bot.refresh_from_db()
+    return bot
