@@ -20,6 +20,8 @@ POINTS = {
     "enqueue.done": "all bundles are enqueued",
     "decision.answered": "a decision provider has answered; nothing is written",
     "decision.stored": "its answers are written; the entries are not claimed again yet",
+    "telegram.received": "a bot's messages have arrived; none is stored",
+    "telegram.stored": "a bot's message is stored with its place; not committed",
     "claim.locked": "a bundle's connection locks are locked",
     "claim.written": "its intents are written; not committed",
     "claim.committed": "the intents are on disk; the dispatcher does not have them yet",

@@ -91,6 +91,8 @@ def _locked(lease: Lease) -> TelegramBot:
 
 def _take(lease: Lease, update: telegram.Update) -> int:
     bot = _locked(lease)
+    if _counts_on(bot) and update.update_id < bot.next_offset:
+        return 0  # sent again
     message = message_of(update)
     if message is not None and (wait := _take_message(bot, message)):
         return wait
@@ -99,12 +101,13 @@ def _take(lease: Lease, update: telegram.Update) -> int:
     return 0
 
 
+def _counts_on(bot: TelegramBot) -> bool:
+    return bot.update_at is not None and datetime.now(UTC) - bot.update_at < NUMBERING
+
+
 def _move_on(bot: TelegramBot, update_id: int) -> None:
-    now = datetime.now(UTC)
-    offset = update_id + 1
-    if bot.update_at is not None and now - bot.update_at < NUMBERING:
-        offset = max(offset, bot.next_offset)  # an update that was sent again
-    bot.next_offset, bot.update_at = offset, now
+    offset = max(update_id + 1, bot.next_offset) if _counts_on(bot) else update_id + 1
+    bot.next_offset, bot.update_at = offset, datetime.now(UTC)
     bot.save(update_fields=["next_offset", "update_at", "refused_count"])
 
 

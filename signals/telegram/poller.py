@@ -13,6 +13,7 @@ import socket
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
+from concurrent.futures import wait as wait_for
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -59,7 +60,9 @@ class TelegramPoller:
         poll_seconds: float = POLL_SECONDS,
         lease_seconds: float = LEASE_SECONDS,
         refresh_seconds: float = REFRESH_SECONDS,
+        shortest: float = 1.0,
     ) -> None:
+        """shortest: seconds between two calls that return nothing."""
         self.holder = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
         self._base_url, self._poll_seconds = base_url, poll_seconds
         self._lease_seconds, self._refresh_seconds = lease_seconds, refresh_seconds
@@ -67,7 +70,8 @@ class TelegramPoller:
         self._clients: dict[int, tuple[str, BotClient]] = {}
         self._answers: queue.SimpleQueue[tuple[Poll, Answer]] = queue.SimpleQueue()
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._refreshed_at = float("-inf")
+        self._thread: threading.Thread | None = None
+        self._refreshed_at, self._shortest = float("-inf"), shortest
 
     def run(self, is_ending: Callable[[], bool]) -> None:
         """Poll until the process ends, or until it holds no bot."""
@@ -107,13 +111,14 @@ class TelegramPoller:
     def close(self) -> None:
         """End all calls and give the bots to other processes."""
         ids = list(self._clients)
-        for bot_id in ids:
-            self._forget(bot_id)
+        closing = [self._forget(bot_id) for bot_id in ids]
         if ids:
             release_bots(self.holder, ids)
-        if (loop := self._loop) is not None:
-            self._loop = None
-            loop.call_soon_threadsafe(loop.stop)
+        wait_for([one for one in closing if one is not None], timeout=2)
+        if self._loop is not None and self._thread is not None:
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join(2)
+            self._loop = self._thread = None
 
     def _begin(self, bot: HeldBot) -> None:
         lease = Lease(bot.id, self.holder, bot.fence)
@@ -151,8 +156,7 @@ class TelegramPoller:
             if (
                 is_checked and not answer.updates
             ):  # a server that does not wait must not make us spin
-                shortest = min(1.0, self._poll_seconds)
-                await asyncio.sleep(max(0.0, shortest - (machine_time() - began)))
+                await asyncio.sleep(max(0.0, self._shortest - (machine_time() - began)))
         except asyncio.CancelledError:
             raise
         except Exception as error:  # any: libraries raise many types
@@ -226,18 +230,21 @@ class TelegramPoller:
         if not ours.update(**values):
             raise LeaseLostError
 
-    def _forget(self, bot_id: int) -> None:
+    def _forget(self, bot_id: int) -> Future[None] | None:
+        """End a bot's call; return what closes its connections."""
         poll = self._polls.pop(bot_id, None)
         if poll is not None and poll.future is not None:
             poll.future.cancel()
         known = self._clients.pop(bot_id, None)
-        if known is not None and self._loop is not None:
-            asyncio.run_coroutine_threadsafe(known[1].close(), self._loop)
+        if known is None or self._loop is None:
+            return None
+        return asyncio.run_coroutine_threadsafe(known[1].close(), self._loop)
 
     def _running_loop(self) -> asyncio.AbstractEventLoop:
         if self._loop is None:
             self._loop = asyncio.new_event_loop()
-            threading.Thread(
+            self._thread = threading.Thread(
                 target=self._loop.run_forever, name="telegram calls", daemon=True
-            ).start()
+            )
+            self._thread.start()
         return self._loop

@@ -1,0 +1,1 @@
+"""A double of Telegram's Bot API, at the level of HTTP."""

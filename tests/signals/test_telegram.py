@@ -1,0 +1,610 @@
+"""Telegram as a door: what a bot reads becomes one signal, whatever fails on the way.
+
+The real client library talks to a double of the Bot API (tests/fakes/telegram).
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal as D
+from typing import Any
+
+import pytest
+from django.core.cache import cache
+from django.db import OperationalError
+
+from common import failpoints
+from common.errors import ConflictError, InvalidInputError
+from common.failpoints import AbandonedError, Failpoint
+from common.reason_codes import Code
+from common.sealing import new_private_key
+from events.models import Event, EventKind
+from signals import alert_updates, open_signals
+from signals.alert_publishing import publish_waiting
+from signals.feeds import create_feed
+from signals.models import AlertState, Feed, IncomingAlert, Signal, TelegramBot, TelegramChat
+from signals.rate import forget_failures
+from signals.telegram import door
+from signals.telegram.poller import NOTIFIED_AFTER, TelegramPoller
+from signals.telegram.services import change_bot, remove_bot, set_bot, set_chat
+from tests.fakes.telegram.bot_api import CHANNEL, GROUP, TOKEN, BotApi, Refused, bot_api
+
+ENTRY = "BUY EURUSD @ 1.3850 SL 1.3800 TP 1.3900"
+OTHER = "SELL GBPUSD @ 1.6000 SL 1.6100"
+SECONDS = 10.0
+
+
+@pytest.fixture(autouse=True)
+def surroundings(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A key, counters at zero, and every published signal counts as open."""
+    settings.FILLCAST_CREDENTIALS_PUBLIC_KEY = None
+    settings.FILLCAST_CREDENTIALS_PRIVATE_KEYS = [new_private_key()]
+    forget_failures()
+    cache.clear()
+    monkeypatch.setattr(open_signals, "_sources", ["true"])
+    monkeypatch.setattr(alert_updates, "_filled_sources", [])
+    yield
+    failpoints.arm([])
+
+
+@pytest.fixture
+def api() -> Iterator[BotApi]:
+    with bot_api() as state:
+        yield state
+
+
+@pytest.fixture
+def make(api: BotApi) -> Iterator[Callable[..., TelegramPoller]]:
+    """Return what makes pollers as processes have one each; all are closed."""
+    made: list[TelegramPoller] = []
+
+    def one(**more: Any) -> TelegramPoller:
+        values: dict[str, Any] = {"base_url": api.base_url, "shortest": 0.01}
+        made.append(TelegramPoller(**values, refresh_seconds=0.02, **more))
+        return made[-1]
+
+    yield one
+    for poller in made:
+        poller.close()
+
+
+@pytest.fixture
+def poller(make: Callable[..., TelegramPoller]) -> TelegramPoller:
+    return make()
+
+
+@pytest.fixture
+def bot(feed: Feed, poller: TelegramPoller, api: BotApi) -> TelegramBot:
+    """Return a bot whose channel is allowed; the message by which it was found is read."""
+    made = set_bot(feed, TOKEN, by=feed.owner)
+    api.post("Hello")
+    wait(poller, TelegramChat.objects.exists)
+    set_chat(feed, CHANNEL["id"], is_allowed=True, by=feed.owner)
+    IncomingAlert.objects.all().delete()
+    return made
+
+
+def wait(poller: TelegramPoller, is_done: Callable[[], Any]) -> None:
+    """Let a poller work until a condition holds."""
+    end = time.monotonic() + SECONDS
+    while not is_done():
+        assert time.monotonic() < end, "it did not happen"
+        poller.step()
+
+
+def read(poller: TelegramPoller, api: BotApi) -> list[IncomingAlert]:
+    """Let a poller take all updates; return the alerts, the oldest first."""
+    wait(poller, lambda: TelegramBot.objects.get().next_offset >= api.next_id)
+    return list(IncomingAlert.objects.order_by("pk"))
+
+
+def published(poller: TelegramPoller, api: BotApi) -> IncomingAlert:
+    """Take all updates and publish what waits; return the last alert."""
+    read(poller, api)
+    publish_waiting()
+    return IncomingAlert.objects.order_by("pk")[IncomingAlert.objects.count() - 1]
+
+
+def outcome(alert: IncomingAlert) -> tuple[str, str]:
+    alert.refresh_from_db()
+    return alert.state, alert.code
+
+
+def notified() -> list[str]:
+    found = Event.objects.filter(kind=EventKind.ALERT_REFUSED).order_by("pk")
+    return [event.payload["code"] for event in found]
+
+
+class TestReading:
+    """What is asked of Telegram, and what becomes of a message."""
+
+    def test_post_becomes_one_signal_and_is_confirmed(
+        self, bot: TelegramBot, poller: TelegramPoller, api: BotApi
+    ) -> None:
+        post = api.post(ENTRY)
+        alert = published(poller, api)
+        assert outcome(alert) == (AlertState.PUBLISHED, "")
+        assert alert.source_key == f"{CHANNEL['id']}:{post['message_id']}"
+        signal = Signal.objects.get()
+        assert (signal.currency_pair, signal.sl) == ("EUR/USD", D("1.38"))
+        wait(poller, lambda: not api.updates)
+        bot.refresh_from_db()
+        assert bot.username == "alice_signals_bot"
+        assert bot.contact_at is not None
+        assert bot.error_code == ""
+
+    def test_long_poll_asks_for_texts_only(
+        self, bot: TelegramBot, poller: TelegramPoller, api: BotApi
+    ) -> None:
+        wait(poller, lambda: len(api.calls("getUpdates")) > 2)
+        assert len(api.calls("getMe")) == 1
+        call = api.calls("getUpdates")[-1]
+        assert call.timeout == 25
+        assert set(call.allowed) == {
+            "message", "edited_message", "channel_post", "edited_channel_post",
+        }  # fmt: skip
+
+    def test_repeated_updates_are_one_signal(
+        self, bot: TelegramBot, poller: TelegramPoller, api: BotApi
+    ) -> None:
+        api.repeats = True
+        api.post(ENTRY)
+        published(poller, api)
+        before = len(api.calls("getUpdates"))
+        wait(poller, lambda: len(api.calls("getUpdates")) > before + 3)
+        assert publish_waiting() == 0
+        assert IncomingAlert.objects.count() == 1
+
+    def test_caption_is_read_and_pictures_are_not(
+        self, bot: TelegramBot, poller: TelegramPoller, api: BotApi
+    ) -> None:
+        api.post(None)
+        api.post(None, caption=ENTRY, media_group_id="7")
+        api.post(None, media_group_id="7")
+        assert outcome(published(poller, api)) == (AlertState.PUBLISHED, "")
+        assert IncomingAlert.objects.count() == 1
+
+    def test_old_entries_expire_and_exits_count(
+        self, bot: TelegramBot, poller: TelegramPoller, api: BotApi
+    ) -> None:
+        api.post(OTHER)
+        published(poller, api)
+        old = int((datetime.now(UTC) - timedelta(hours=3)).timestamp())
+        api.post(ENTRY, date=old)
+        api.post("GBPUSD close half", date=old)
+        published(poller, api)
+        _, entry, exit_ = IncomingAlert.objects.order_by("pk")
+        assert outcome(entry) == (AlertState.EXPIRED, Code.ALERT_EXPIRED)
+        assert "It waited" in entry.detail
+        assert outcome(exit_) == (AlertState.PUBLISHED, "")
+
+    def test_feeds_limit_makes_messages_wait_at_telegram(
+        self, feed: Feed, bot: TelegramBot, poller: TelegramPoller, api: BotApi,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:  # fmt: skip
+        monkeypatch.setattr(door, "alert_pause", lambda _: 30)
+        api.post(ENTRY)
+        wait(poller, lambda: TelegramBot.objects.get().due_at > datetime.now(UTC))
+        assert not IncomingAlert.objects.exists()
+        assert api.updates
+        monkeypatch.undo()
+        TelegramBot.objects.update(due_at=datetime.now(UTC))
+        assert len(read(poller, api)) == 1
+
+    def test_chatter_is_refused_without_a_notification(
+        self, bot: TelegramBot, poller: TelegramPoller, api: BotApi
+    ) -> None:
+        api.post("Good morning everybody")
+        api.post("BUY EURUSD SL somewhere")
+        first, second = read(poller, api)
+        assert outcome(first)[0] == outcome(second)[0] == AlertState.REFUSED
+        assert notified() == [second.code]
+
+
+class TestSenders:
+    """Only allowed chats and senders are believed."""
+
+    def test_unknown_chat_is_found_shown_and_never_carried_out(
+        self, feed: Feed, poller: TelegramPoller, api: BotApi
+    ) -> None:
+        set_bot(feed, TOKEN, by=feed.owner)
+        api.post(ENTRY)
+        [alert] = read(poller, api)
+        assert outcome(alert) == (AlertState.REFUSED, Code.TELEGRAM_CHAT_NOT_ALLOWED)
+        chat = TelegramChat.objects.get()
+        assert (chat.title, chat.is_allowed) == ("Alice signals", False)
+        set_chat(feed, chat.chat_id, is_allowed=True, by=feed.owner)
+        assert publish_waiting() == 0
+        assert not Signal.objects.exists()
+
+    def test_flood_of_unknown_chats_is_counted_and_not_stored(
+        self, bot: TelegramBot, poller: TelegramPoller, api: BotApi
+    ) -> None:
+        for number in range(30):
+            chat = {"id": 1000 + number, "type": "private", "first_name": "Eve"}
+            api.say(ENTRY, sender=1000 + number, chat=chat)
+        api.post(ENTRY)
+        alerts = read(poller, api)
+        assert len(alerts) <= 2 * 20 + 1
+        assert outcome(published(poller, api)) == (AlertState.PUBLISHED, "")
+        bot.refresh_from_db()
+        assert bot.refused_count >= 30
+        assert TelegramChat.objects.count() == door.MOST_CHATS
+
+    def test_only_named_senders_of_a_group(
+        self, feed: Feed, bot: TelegramBot, poller: TelegramPoller, api: BotApi
+    ) -> None:
+        api.say("hello", sender=55)
+        read(poller, api)
+        chat = set_chat(feed, GROUP["id"], is_allowed=True, by=feed.owner)
+        assert chat.sender_ids == [55]
+        api.say(ENTRY, sender=66)
+        assert outcome(published(poller, api)) == (
+            AlertState.REFUSED, Code.TELEGRAM_SENDER_NOT_ALLOWED,
+        )  # fmt: skip
+        api.say(ENTRY, sender=55)
+        assert outcome(published(poller, api)) == (AlertState.PUBLISHED, "")
+        with pytest.raises(InvalidInputError, match="name the senders"):
+            set_chat(feed, GROUP["id"], is_allowed=True, sender_ids=[], by=feed.owner)
+
+    def test_forwarded_message_counts_only_from_an_allowed_chat(
+        self, feed: Feed, bot: TelegramBot, poller: TelegramPoller, api: BotApi
+    ) -> None:
+        origin = {
+            "type": "channel", "date": 1, "message_id": 3,
+            "chat": {"id": -100999, "type": "channel", "title": "Rival"},
+        }  # fmt: skip
+        api.post(ENTRY, forward_origin=origin)
+        assert outcome(published(poller, api)) == (AlertState.REFUSED, Code.TELEGRAM_FORWARDED)
+        change_bot(feed, by=feed.owner, forward_from=[-100999])
+        api.post(ENTRY, forward_origin=origin)
+        assert outcome(published(poller, api)) == (AlertState.PUBLISHED, "")
+
+    def test_copy_that_telegram_puts_into_the_channels_group_is_not_read_twice(
+        self, feed: Feed, bot: TelegramBot, poller: TelegramPoller, api: BotApi
+    ) -> None:
+        api.post(ENTRY)
+        api.say(ENTRY, is_automatic_forward=True)
+        assert len(read(poller, api)) == 1
+
+
+class TestEdits:
+    """An edit changes levels of exactly its signal, or is refused."""
+
+    def test_edited_levels_change_exactly_this_signal(
+        self, bot: TelegramBot, poller: TelegramPoller, api: BotApi
+    ) -> None:
+        post = api.post(ENTRY)
+        published(poller, api)
+        api.post(OTHER)
+        published(poller, api)
+        api.edit(post, "BUY EURUSD @ 1.3850 SL 1.3790 TP 1.3900")
+        assert outcome(published(poller, api)) == (AlertState.PUBLISHED, "")
+        first, _, change = Signal.objects.order_by("pk")
+        assert (change.action, change.refers_to, change.sl) == ("MODIFY", first, D("1.379"))
+        assert not change.target_prices
+        api.edit(post, "BUY EURUSD @ 1.3850 SL 1.3790 TP 1.3950")
+        published(poller, api)
+        last = Signal.objects.order_by("pk")[3]
+        assert (last.sl, last.target_prices, last.refers_to) == (None, [D("1.395")], first)
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "SELL EURUSD @ 1.3850 SL 1.3900 TP 1.3800",
+            "BUY GBPUSD @ 1.3850 SL 1.3800 TP 1.3900",
+            "BUY EURUSD now SL 1.3800 TP 1.3900",
+            "BUY EURUSD @ 1.3860 SL 1.3800 TP 1.3900",
+            "BUY EURUSD @ 1.3850 TP 1.3900",
+            "close EURUSD",
+        ],
+    )
+    def test_edit_of_the_meaning_is_refused_with_both_readings(
+        self, bot: TelegramBot, poller: TelegramPoller, api: BotApi, text: str
+    ) -> None:
+        post = api.post(ENTRY)
+        published(poller, api)
+        api.edit(post, text)
+        alert = published(poller, api)
+        assert outcome(alert) == (AlertState.REFUSED, Code.ALERT_EDIT_CHANGES_MEANING)
+        assert "It was read as: action OPEN, symbol EUR/USD, direction BUY" in alert.detail
+        assert "Now it would be: " in alert.detail
+        assert notified() == [Code.ALERT_EDIT_CHANGES_MEANING]
+        assert Signal.objects.count() == 1
+
+    def test_edit_of_words_changes_nothing(
+        self, bot: TelegramBot, poller: TelegramPoller, api: BotApi
+    ) -> None:
+        post = api.post(ENTRY)
+        published(poller, api)
+        api.edit(post, "BUY #EURUSD @ 1.3850\nSL: 1.3800\nTP: 1.3900")
+        assert outcome(published(poller, api)) == (AlertState.NOTHING, "")
+        api.edit(post, "BUY #EURUSD @ 1.3850\nSL: 1.3800\nTP: 1.3900")  # as with a new reaction
+        read(poller, api)
+        assert IncomingAlert.objects.count() == 2
+
+    def test_edit_before_publication_replaces_it_visibly(
+        self, bot: TelegramBot, poller: TelegramPoller, api: BotApi
+    ) -> None:
+        post = api.post(ENTRY)
+        api.edit(post, "SELL EURUSD @ 1.3850 SL 1.3900")
+        first, second = read(poller, api)
+        assert outcome(first) == (AlertState.REFUSED, Code.ALERT_EDITED)
+        assert second.received_at == first.received_at  # it gains no time
+        publish_waiting()
+        assert outcome(second) == (AlertState.PUBLISHED, "")
+        assert Signal.objects.get().direction == "SELL"
+
+    def test_edit_into_something_else_withdraws_what_waits(
+        self, bot: TelegramBot, poller: TelegramPoller, api: BotApi
+    ) -> None:
+        post = api.post(ENTRY)
+        api.edit(post, "sorry, that was wrong")
+        read(poller, api)
+        assert publish_waiting() == 0
+        assert not Signal.objects.exists()
+        assert notified()
+
+    def test_edit_of_an_unknown_message_is_refused(
+        self, bot: TelegramBot, poller: TelegramPoller, api: BotApi
+    ) -> None:
+        api.edit({"message_id": 900, "chat": CHANNEL, "date": int(time.time())}, ENTRY)
+        [alert] = read(poller, api)
+        assert outcome(alert) == (AlertState.REFUSED, Code.ALERT_EDIT_UNKNOWN)
+
+    def test_old_refused_message_opens_nothing_when_it_is_edited(
+        self, bot: TelegramBot, poller: TelegramPoller, api: BotApi
+    ) -> None:
+        old = int((datetime.now(UTC) - timedelta(hours=3)).timestamp())
+        post = api.post("BUY EURUSD SL somewhere", date=old)
+        api.edit(post, ENTRY)
+        assert outcome(published(poller, api)) == (AlertState.EXPIRED, Code.ALERT_EXPIRED)
+
+
+class TestReplies:
+    """An answer is about the trade of its message, however many are open."""
+
+    @pytest.fixture
+    def posts(self, bot: TelegramBot, poller: TelegramPoller, api: BotApi) -> list[Any]:
+        made = [api.post(ENTRY), api.post(OTHER)]
+        published(poller, api)
+        return made
+
+    @pytest.mark.parametrize(
+        ("text", "action"), [("SL to BE", "MODIFY"), ("close half", "CLOSE"), ("cancel", "CLOSE")]
+    )
+    def test_reply_is_about_its_message(
+        self, posts: list[Any], poller: TelegramPoller, api: BotApi, text: str, action: str
+    ) -> None:
+        for number, post in enumerate(posts):
+            api.post(text, reply_to_message=post)
+            alert = published(poller, api)
+            assert outcome(alert) == (AlertState.PUBLISHED, "")
+            change = Signal.objects.get(pk=alert.signal_ids[0])
+            opened = Signal.objects.filter(action="OPEN").order_by("pk")[number]
+            assert (change.action, change.refers_to) == (action, opened)
+
+    def test_reply_to_a_reply_is_about_the_same_trade(
+        self, posts: list[Any], poller: TelegramPoller, api: BotApi
+    ) -> None:
+        first = api.post("SL to BE", reply_to_message=posts[1])
+        published(poller, api)
+        api.post("close half", reply_to_message=first)
+        alert = published(poller, api)
+        change = Signal.objects.get(pk=alert.signal_ids[0])
+        assert change.currency_pair == "GBP/USD"
+
+    def test_reply_to_no_signal_is_not_guessed(
+        self, posts: list[Any], poller: TelegramPoller, api: BotApi
+    ) -> None:
+        chatter = api.post("Good morning")
+        api.post("close half", reply_to_message=chatter)
+        alert = published(poller, api)
+        assert outcome(alert) == (AlertState.REFUSED, Code.ALERT_WITHOUT_TRADE)
+        assert notified()[-1] == Code.ALERT_WITHOUT_TRADE
+
+    @pytest.mark.parametrize("text", ["GBPUSD close half", "close EURUSD short", OTHER])
+    def test_reply_that_names_something_else_is_refused(
+        self, posts: list[Any], poller: TelegramPoller, api: BotApi, text: str
+    ) -> None:
+        api.post(text, reply_to_message=posts[0])
+        assert outcome(published(poller, api)) == (AlertState.REFUSED, Code.ALERT_AMBIGUOUS)
+
+    def test_without_a_reply_two_trades_are_still_ambiguous(
+        self, posts: list[Any], poller: TelegramPoller, api: BotApi
+    ) -> None:
+        api.post("close half")
+        assert outcome(published(poller, api)) == (AlertState.REFUSED, Code.ALERT_AMBIGUOUS)
+
+
+class TestFailures:
+    """Nothing is lost or taken twice, and the provider sees what is wrong."""
+
+    @pytest.mark.parametrize("point", ["telegram.received", "telegram.stored"])
+    def test_killed_before_the_commit(
+        self, bot: TelegramBot, poller: TelegramPoller, api: BotApi, point: str,
+        make: Callable[..., TelegramPoller],
+    ) -> None:  # fmt: skip
+        api.post(ENTRY)
+        failpoints.arm([Failpoint(point, "abandon")])
+        with pytest.raises(AbandonedError):
+            read(poller, api)
+        assert not IncomingAlert.objects.exists()
+        failpoints.arm([])
+        poller.close()
+        assert outcome(published(make(), api)) == (AlertState.PUBLISHED, "")
+        assert Signal.objects.count() == 1
+
+    def test_two_pollers_never_read_one_bot(
+        self, bot: TelegramBot, poller: TelegramPoller, api: BotApi,
+        make: Callable[..., TelegramPoller],
+    ) -> None:  # fmt: skip
+        other = make()
+        assert not other.step()
+        api.post(ENTRY)
+        read(poller, api)
+        poller.close()  # as a process that ends: the other one need not wait
+        api.post(OTHER)
+        assert len(read(other, api)) == 2
+        assert not TelegramBot.objects.exclude(error_code="").exists()
+
+    def test_answer_under_an_old_lease_stores_nothing(
+        self, bot: TelegramBot, poller: TelegramPoller, api: BotApi,
+        make: Callable[..., TelegramPoller],
+    ) -> None:  # fmt: skip
+        wait(poller, lambda: poller._polls)
+        api.post(ENTRY)
+        past = datetime.now(UTC) - timedelta(seconds=1)
+        TelegramBot.objects.update(lease_until=past)  # it stood still for a minute
+        other = make()
+        other.refresh()
+        poll, answer = poller._answers.get(timeout=SECONDS)
+        poller._settle(poll, answer)
+        assert not IncomingAlert.objects.exists()
+        assert len(read(other, api)) == 1
+
+    @pytest.mark.parametrize(
+        ("refused", "code"),
+        [
+            (Refused(401, "Unauthorized"), Code.TELEGRAM_TOKEN_REFUSED),
+            (Refused(404, "Not Found"), Code.TELEGRAM_TOKEN_REFUSED),
+            (Refused(409, "Conflict: webhook is active"), Code.TELEGRAM_CONFLICT),
+            (Refused(429, "Too Many", {"retry_after": 7}), Code.TELEGRAM_SLOW_DOWN),
+            (Refused(502, "Bad Gateway"), Code.TELEGRAM_UNREACHABLE),
+        ],
+    )
+    def test_error_is_shown_and_then_gone(
+        self, bot: TelegramBot, poller: TelegramPoller, api: BotApi, refused: Refused, code: Code
+    ) -> None:
+        api.refused = refused
+        wait(poller, lambda: TelegramBot.objects.get().error_code)
+        bot.refresh_from_db()
+        assert bot.error_code == code
+        assert TOKEN not in bot.error_detail
+        calls = len(api.journal)
+        poller.refresh()
+        assert len(api.journal) == calls  # it waits
+        if code == Code.TELEGRAM_SLOW_DOWN:
+            assert bot.error_at is not None
+            assert 6 <= (bot.due_at - bot.error_at).total_seconds() <= 7.1
+        TelegramBot.objects.update(due_at=datetime.now(UTC))
+        api.post(ENTRY)
+        assert len(read(poller, api)) == 1
+        wait(poller, lambda: not TelegramBot.objects.get().error_code)
+
+    def test_refused_token_notifies_once_and_a_new_one_goes_on(
+        self, feed: Feed, bot: TelegramBot, poller: TelegramPoller, api: BotApi
+    ) -> None:
+        api.tokens.clear()
+        wait(poller, lambda: TelegramBot.objects.get().error_code)
+        TelegramBot.objects.update(due_at=datetime.now(UTC))
+        wait(poller, lambda: TelegramBot.objects.get().failures > 1)
+        assert Event.objects.filter(kind=EventKind.TELEGRAM_STOPPED).count() == 1
+        new = TOKEN[:-3] + "new"
+        api.tokens[new] = "alice_signals_bot"
+        api.post(ENTRY)
+        set_bot(feed, new, by=feed.owner)
+        assert len(read(poller, api)) == 1  # the channel is still allowed
+
+    def test_unreachable_notifies_after_some_failures(
+        self, bot: TelegramBot, poller: TelegramPoller, api: BotApi
+    ) -> None:
+        api.refused = Refused(500, "Internal", times=0)
+        for number in range(1, NOTIFIED_AFTER + 1):
+            assert not Event.objects.filter(kind=EventKind.TELEGRAM_STOPPED).exists()
+            TelegramBot.objects.update(due_at=datetime.now(UTC))
+            wait(poller, lambda number=number: TelegramBot.objects.get().failures == number)
+        assert Event.objects.filter(kind=EventKind.TELEGRAM_STOPPED).count() == 1
+
+    def test_database_that_fails_loses_nothing(
+        self, bot: TelegramBot, poller: TelegramPoller, api: BotApi,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:  # fmt: skip
+        def fail(*_: Any, **__: Any) -> None:
+            raise OperationalError("the server is restarting")
+
+        monkeypatch.setattr(door, "_take_message", fail)
+        api.post(ENTRY)
+        with pytest.raises(OperationalError):
+            read(poller, api)
+        monkeypatch.undo()
+        monkeypatch.setattr(open_signals, "_sources", ["true"])
+        assert len(read(poller, api)) == 1
+
+    def test_fault_of_ours_does_not_stop_what_is_behind_it(
+        self, bot: TelegramBot, poller: TelegramPoller, api: BotApi,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:  # fmt: skip
+        real = door.message_of
+
+        def fail_once(update: Any) -> Any:
+            monkeypatch.setattr(door, "message_of", real)
+            raise ValueError("a fault")
+
+        monkeypatch.setattr(door, "message_of", fail_once)
+        api.post(OTHER)
+        api.post(ENTRY)
+        assert [alert.text for alert in read(poller, api)] == [ENTRY]
+
+    def test_pause_and_removal_end_the_reading(
+        self, feed: Feed, bot: TelegramBot, poller: TelegramPoller, api: BotApi
+    ) -> None:
+        change_bot(feed, by=feed.owner, is_paused=True)
+        poller.refresh()
+        assert not poller._polls
+        api.post("GBPUSD close half")
+        change_bot(feed, by=feed.owner, is_paused=False)
+        assert len(read(poller, api)) == 1
+        assert remove_bot(feed, by=feed.owner)
+        poller.refresh()
+        assert not poller.step()
+
+    def test_after_a_quiet_week_telegram_may_count_from_anywhere(
+        self, bot: TelegramBot, poller: TelegramPoller, api: BotApi
+    ) -> None:
+        poller.close()
+        TelegramBot.objects.update(
+            update_at=datetime.now(UTC) - timedelta(days=8), next_offset=50_000
+        )
+        api.post(ENTRY)
+        wait(poller, lambda: IncomingAlert.objects.exists())
+        assert TelegramBot.objects.get().next_offset == api.next_id
+
+    def test_token_that_was_sealed_for_another_owner_does_not_open(
+        self, bot: TelegramBot, poller: TelegramPoller, api: BotApi, operator: Any
+    ) -> None:
+        poller.close()
+        Feed.objects.update(owner=operator)
+        wait(poller, lambda: TelegramBot.objects.get().error_code)
+        assert TelegramBot.objects.get().error_code == Code.TELEGRAM_TOKEN_UNREADABLE
+
+
+class TestSetUp:
+    """Tokens, and one bot for one feed."""
+
+    @pytest.mark.parametrize("token", ["", "abc", "123:short", f"{TOKEN} {TOKEN}", f"{TOKEN}/x"])
+    def test_what_is_no_token_is_refused(self, feed: Feed, token: str) -> None:
+        with pytest.raises(InvalidInputError, match="no bot token"):
+            set_bot(feed, token, by=feed.owner)
+
+    def test_token_is_sealed(self, feed: Feed) -> None:
+        bot = set_bot(feed, f" {TOKEN}\n", by=feed.owner)
+        assert TOKEN.encode() not in bytes(bot.token_sealed)
+
+    def test_bot_serves_one_feed_but_an_invented_token_keeps_none_away(
+        self, feed: Feed, poller: TelegramPoller, api: BotApi, operator: Any
+    ) -> None:
+        squatter = create_feed(owner=operator, name="Squatter", is_approved=True)
+        set_bot(squatter, TOKEN[:-3] + "xyz", by=operator)
+        set_bot(feed, TOKEN, by=feed.owner)
+        wait(poller, lambda: TelegramBot.objects.get(feed=feed).checked_at)
+        assert TelegramBot.objects.get(feed=feed).error_code == ""
+        set_bot(squatter, TOKEN, by=operator)
+        wait(poller, lambda: TelegramBot.objects.get(feed=squatter).error_code)
+        found = TelegramBot.objects.get(feed=squatter)
+        assert found.error_code == Code.TELEGRAM_BOT_TAKEN
+
+    def test_without_a_key_no_token_is_stored(self, feed: Feed, settings: Any) -> None:
+        settings.FILLCAST_CREDENTIALS_PRIVATE_KEYS = []
+        with pytest.raises(ConflictError):
+            set_bot(feed, TOKEN, by=feed.owner)
