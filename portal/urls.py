@@ -23,6 +23,7 @@ from portal.views import (
     results,
     scoped_actions,
     signals,
+    telegram,
     working_orders,
 )
 from portal.views.publishing import drafts as feed_drafts
@@ -112,6 +113,29 @@ urlpatterns = [
         "feeds/<slug:slug>/alerts/addresses/<int:pk>/revoke/",
         alerts.revoke_address,
         name="alert_address_revoke",
+    ),
+    path("feeds/<slug:slug>/alerts/telegram/", telegram.telegram, name="telegram"),
+    path("feeds/<slug:slug>/alerts/telegram/token/", telegram.token, name="telegram_token"),
+    *(
+        path(
+            f"feeds/<slug:slug>/alerts/telegram/{act}/",
+            telegram.switch,
+            {"pause": act == "pause"},
+            name=f"telegram_{act}",
+        )
+        for act in ("pause", "resume")
+    ),
+    path("feeds/<slug:slug>/alerts/telegram/remove/", telegram.remove, name="telegram_remove"),
+    path(
+        "feeds/<slug:slug>/alerts/telegram/forwarding/",
+        telegram.forwarding,
+        name="telegram_forwarding",
+    ),
+    path("feeds/<slug:slug>/alerts/telegram/chats/<int:pk>/", telegram.chat, name="telegram_chat"),
+    path(
+        "feeds/<slug:slug>/alerts/telegram/chats/<int:pk>/refuse/",
+        telegram.end_chat,
+        name="telegram_chat_end",
     ),
     path("feeds/<slug:slug>/", feed_records.record, name="feed_record"),
     path("feeds/<slug:slug>/proof/", feed_records.proof, name="feed_proof"),

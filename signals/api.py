@@ -75,6 +75,7 @@ from signals.signal_serializers import (
     SignalSerializer,
     SignalTotalSerializer,
 )
+from signals.telegram.api import TelegramActions
 from signals.totals import total_of
 from users.api import caller
 from users.models import User
@@ -127,6 +128,7 @@ class FeedFilter(filters.FilterSet):  # type: ignore[misc]  # it has no types
 
 class FeedViewSet(
     ProviderActions,
+    TelegramActions,
     mixins.CreateModelMixin,
     mixins.ListModelMixin,
     mixins.RetrieveModelMixin,
@@ -162,12 +164,15 @@ class FeedViewSet(
         "close_trades": Right.PUBLISH,
         "read_alert": Right.PUBLISH,
         **ProviderActions.provider_rights,
+        **TelegramActions.telegram_rights,
     }
     http_method_names = ("get", "post", "patch", "head", "options")
 
     def get_queryset(self) -> QuerySet[Feed]:
         user = caller(self.request)
-        is_private = self.action in {"tokens", "alerts", "alert_mapping", *self.owner_reads}
+        is_private = self.action in {
+            "tokens", "alerts", "alert_mapping", *self.owner_reads, *self.telegram_reads,
+        }  # fmt: skip
         is_read = self.request.method in READING and not is_private
         feeds = feeds_for(user) if is_read else owned_feeds(user)
         return feeds.distinct()

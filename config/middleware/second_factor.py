@@ -22,7 +22,7 @@ from users.session_factor import has_second_factor, is_fresh
 # one for a changed password. Testing a channel shows nothing on the page, so it is not listed.
 REAUTHENTICATED_VIEWS = frozenset(
     {
-        "portal:credentials", "portal:resume",
+        "portal:credentials", "portal:resume", "portal:telegram_token",
         "security:enrol", "security:recovery_codes", "security:turn_off",
         "security:key_create", "security:password", "security:email", "security:delete_login",
         "security:data_download",
@@ -42,6 +42,7 @@ REAUTHENTICATED_API_CALLS = frozenset(
     {
         ("api-key-list", "POST"), ("connection-credentials", "PUT"),
         ("kill-switch-release", "POST"), ("feed-tokens", "POST"),
+        ("feed-telegram-bot", "POST"),
         ("channel-list", "POST"), ("channel-detail", "DELETE"),
     }
 )  # fmt: skip

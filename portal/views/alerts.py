@@ -11,6 +11,7 @@ from common.errors import FillcastError
 from portal.alert_forms import AddressForm, AlertTestForm, MappingForm, ReplaceForm, name_of
 from portal.pages import confirm, current_user, page, tenants_only
 from portal.selectors.alerts import addresses_of
+from portal.selectors.telegram import bot_of
 from signals import feeds
 from signals.alert_preview import preview_alert
 from signals.alert_templates import TEMPLATES
@@ -42,7 +43,7 @@ def alerts(request: HttpRequest, *, slug: str) -> HttpResponse:
             status = 422
     return page(
         request, "alerts.html", status=status, feed=feed, form=form, shown=shown,
-        addresses=addresses_of(feed), templates=TEMPLATES,
+        addresses=addresses_of(feed), templates=TEMPLATES, telegram=bot_of(feed),
         address=request.build_absolute_uri(f"/hooks/tradingview/{feed.slug}/"),
     )  # fmt: skip
 

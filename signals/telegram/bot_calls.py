@@ -1,9 +1,7 @@
 """Calls of Telegram's Bot API, and what their errors mean. Touches no database."""
 
-import asyncio
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any
 
 import telegram
 from telegram.error import Conflict, InvalidToken, RetryAfter, TelegramError
@@ -44,6 +42,7 @@ class BotClient:
     token: str = field(repr=False)
     base_url: str = BASE_URL
     _bot: telegram.Bot | None = field(default=None, repr=False)
+    _request: HTTPXRequest | None = field(default=None, repr=False)
 
     async def check(self) -> Answer:
         """Ask Telegram whose token this is."""
@@ -61,25 +60,23 @@ class BotClient:
 
     async def _opened(self) -> telegram.Bot:
         if self._bot is None:
-            calls, polls = (self._request(), self._request())
+            self._request = HTTPXRequest(
+                connection_pool_size=2, connect_timeout=CALL_SECONDS, read_timeout=CALL_SECONDS,
+                write_timeout=CALL_SECONDS, pool_timeout=CALL_SECONDS,
+            )  # fmt: skip
+            await self._request.initialize()
+            # One pool for both kinds of calls: they are never made at once.
             self._bot = telegram.Bot(
-                self.token, base_url=self.base_url, request=calls, get_updates_request=polls
-            )
-            await asyncio.gather(calls.initialize(), polls.initialize())
+                self.token, base_url=self.base_url,
+                request=self._request, get_updates_request=self._request,
+            )  # fmt: skip
         return self._bot
-
-    def _request(self) -> HTTPXRequest:
-        return HTTPXRequest(
-            connection_pool_size=2, connect_timeout=CALL_SECONDS, read_timeout=CALL_SECONDS,
-            write_timeout=CALL_SECONDS, pool_timeout=CALL_SECONDS,
-        )  # fmt: skip
 
     async def close(self) -> None:
         """Close its connections."""
-        if (bot := self._bot) is not None:
-            self._bot = None
-            requests: Any = bot._request
-            await asyncio.gather(*(one.shutdown() for one in requests), return_exceptions=True)
+        if self._request is not None:
+            await self._request.shutdown()
+            self._bot = self._request = None
 
 
 def failure_of(error: BaseException, token: str, failures: int) -> Failure:

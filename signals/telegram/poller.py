@@ -118,6 +118,8 @@ class TelegramPoller:
         if self._loop is not None and self._thread is not None:
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join(2)
+            if not self._thread.is_alive():
+                self._loop.close()
             self._loop = self._thread = None
 
     def _begin(self, bot: HeldBot) -> None:
@@ -140,6 +142,7 @@ class TelegramPoller:
         known = self._clients.get(bot.id)
         if known is not None and known[0] == digest:
             return known[1], digest
+        self._forget(bot.id)
         row = TelegramBot.objects.select_related("feed").get(pk=bot.id)
         client = BotClient(open_token(row), self._base_url)
         self._clients[bot.id] = (digest, client)

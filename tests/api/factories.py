@@ -33,7 +33,15 @@ from events.models import Channel, EventKind, Notification
 from execution.models import DriftItem, ExecutionLog, Order, Status
 from positions.models import ExecutionPosition
 from signals.feeds import create_feed, create_feed_token
-from signals.models import Approval, Feed, FeedToken, SavedDraft, Signal
+from signals.models import (
+    Approval,
+    Feed,
+    FeedToken,
+    SavedDraft,
+    Signal,
+    TelegramBot,
+    TelegramChat,
+)
 from tests.decisions import calendar_of, provider_of
 from tests.loss_limits import cash_flow_of, limit_of, pause_of
 from tests.roles import give
@@ -56,6 +64,7 @@ class World:
     public: Feed  # Paula's, approved
     token: FeedToken
     draft: SavedDraft  # of that feed, with faults
+    chat: TelegramChat  # of that feed's bot, not allowed
     signal: Signal  # not published, in Alice's feed
     published: Signal
     preset: TradingPreset
@@ -104,6 +113,10 @@ def build() -> World:
     objects["token"], _ = create_feed_token(objects["feed"])
     objects["draft"] = SavedDraft.objects.create(
         feed=objects["feed"], action="OPEN", created_by=alice
+    )
+    bot = TelegramBot.objects.create(feed=objects["feed"], bot_id=123456, token_sealed=b"box")
+    objects["chat"] = TelegramChat.objects.create(
+        bot=bot, chat_id=-1001234, kind="channel", title="Alice signals"
     )
     objects |= _signals(objects["feed"], alice)
     objects |= _account(alice, objects["public"])

@@ -49,6 +49,7 @@ def slug(**more: Any) -> dict[str, Any]:
             "slug": world.feed.slug,
             "token_id": world.token.pk,
             "draft_id": world.draft.pk,
+            "chat_id": world.chat.chat_id,
         },
         **more,
     }
@@ -176,6 +177,17 @@ CASES: dict[str, Case] = {
     "GET /api/v1/feeds/{slug}/tokens/": Case("own", **slug()),
     "POST /api/v1/feeds/{slug}/tokens/": Case("own", **slug(ok=201)),
     "GET /api/v1/feeds/{slug}/alerts/": Case("own", **slug()),
+    "GET /api/v1/feeds/{slug}/telegram-bot/": Case("own", **slug()),
+    "POST /api/v1/feeds/{slug}/telegram-bot/": Case(
+        "own", **slug(body=lambda world: {"token": "no token"}, ok=400)
+    ),
+    "PATCH /api/v1/feeds/{slug}/telegram-bot/": Case(
+        "own", **slug(body=lambda world: {"is_paused": True})
+    ),
+    "POST /api/v1/feeds/{slug}/telegram-bot/remove/": Case("own", **slug(ok=204)),
+    "PATCH /api/v1/feeds/{slug}/telegram-bot/chats/{chat_id}/": Case(
+        "own", **slug(body=lambda world: {"is_allowed": True})
+    ),
     "POST /api/v1/feeds/{slug}/tokens/{token_id}/rotate/": Case(
         "own", **slug(body=lambda world: {"old_ends_at": "2999-01-01T00:00:00Z"}, ok=201)
     ),
@@ -360,7 +372,8 @@ def call(world: World, caller: str, name: str, case: Case) -> Any:
 def snapshot() -> list[Any]:
     """Return the rows that another tenant could have changed."""
     tables = [
-        "signals_feed", "signals_feedtoken", "signals_signal", "connections_executionconnection",
+        "signals_feed", "signals_feedtoken", "signals_telegrambot", "signals_telegramchat",
+        "signals_signal", "connections_executionconnection",
         "connections_subscription", "connections_subscriptionroute", "connections_killswitch",
         "connections_connectionhealth",
         "execution_order", "positions_executionposition", "events_channel", "events_notification",

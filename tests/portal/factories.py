@@ -24,7 +24,7 @@ from execution.models import DriftItem, Fill, Order, ScopedAction
 from positions.models import ExecutionPosition
 from prices.models import LatestQuote
 from signals.feeds import create_feed_token
-from signals.models import Feed, SavedDraft, Signal
+from signals.models import Feed, SavedDraft, Signal, TelegramBot, TelegramChat
 from tests.connections import make
 from tests.loss_limits import limit_of, pause_of
 from tests.roles import give
@@ -164,6 +164,15 @@ class World:
             )[0]
             for owner in (self.alice, self.bob)
         }
+        self.telegram_chats = {
+            name: TelegramChat.objects.create(
+                bot=TelegramBot.objects.create(
+                    feed=address.feed, bot_id=10_000_000 + address.pk, token_sealed=b"box"
+                ),
+                chat_id=-1001000000 - address.pk, kind="channel", title=f"{name} signals",
+            )
+            for name, address in self.addresses.items()
+        }  # fmt: skip
         Feed.objects.filter(slug__endswith="-alerts-feed").update(is_public=False)
         self.bobs_signal = signal(self.carry, now, currency_pair="NZD/USD", direction="BUY")
         self._gold(now)

@@ -39,8 +39,25 @@ OWN_ARGUMENTS: dict[str, Callable[[World, str], Any]] = {  # arguments that name
     "results_csv": lambda w, username: {"table": "trades"},
     "results_month": lambda w, username: {"year": 2026, "month": 3},
     **dict.fromkeys(
-        ("alerts", "alert_mapping", "alert_address_new"),
+        (
+            "alerts",
+            "alert_mapping",
+            "alert_address_new",
+            "telegram",
+            "telegram_token",
+            "telegram_pause",
+            "telegram_resume",
+            "telegram_remove",
+            "telegram_forwarding",
+        ),
         lambda w, username: {"slug": w.addresses[username].feed.slug},
+    ),
+    **dict.fromkeys(
+        ("telegram_chat", "telegram_chat_end"),
+        lambda w, username: {
+            "slug": w.addresses[username].feed.slug,
+            "pk": w.telegram_chats[username].pk,
+        },
     ),
     **dict.fromkeys(
         ("alert_address_replace", "alert_address_revoke"),

@@ -42,6 +42,9 @@ from signals.models import (
     ReceivedAlert,
     SavedDraft,
     Signal,
+    TelegramBot,
+    TelegramChat,
+    TelegramMessage,
 )
 from tests.connections import make
 from tests.decisions import answered, calendar_of, provider_of
@@ -86,6 +89,9 @@ def tenant(name: str) -> Tenant:
     FeedToken.objects.create(feed=feed, prefix=name, secret_hash="h")
     ReceivedAlert.objects.create(feed=feed, key="k", change="flat", summary="s")
     IncomingAlert.objects.create(feed=feed, body=b"buy", expires_at=NOW)
+    bot = TelegramBot.objects.create(feed=feed, bot_id=user.pk, token_sealed=b"box")
+    TelegramChat.objects.create(bot=bot, chat_id=user.pk, kind="channel", title="channel")
+    TelegramMessage.objects.create(feed=feed, key="1:1", body=b"buy", signal_ids=[])
     ApprovalRequest.objects.create(feed=feed, requested_by=user)
     FeedTerms.objects.create(feed=feed, text="terms", changed_by=user)
     SavedDraft.objects.create(feed=feed, action="OPEN", created_by=user)

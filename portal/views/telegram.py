@@ -1,0 +1,160 @@
+"""A feed's Telegram bot, for its owner: its token, the chats that it found, pause and removal."""
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404
+from django.urls import reverse
+
+from common.confirmation import ConfirmationPage, Consequence
+from portal.pages import confirm, current_user, page, run_action, tenants_only
+from portal.selectors.telegram import bot_of
+from portal.telegram_forms import ForwardForm, SendersForm, TokenForm
+from signals.models import Feed, TelegramBot, TelegramChat
+from signals.selectors import owned_feeds
+from signals.telegram.services import change_bot, remove_bot, set_bot, set_chat
+
+REFRESH_SECONDS = 3
+
+
+def _find(request: HttpRequest, slug: str) -> Feed:
+    """Return the user's own feed; others are not found."""
+    mine = owned_feeds(current_user(request)).filter(archived_at=None)
+    found: Feed = get_object_or_404(mine, slug=slug)
+    return found
+
+
+def _back(feed: Feed) -> str:
+    return reverse("portal:telegram", args=[feed.slug])
+
+
+def _find_bot(feed: Feed) -> TelegramBot:
+    found: TelegramBot = get_object_or_404(TelegramBot, feed=feed)
+    return found
+
+
+@tenants_only
+def telegram(request: HttpRequest, *, slug: str) -> HttpResponse:
+    """Show the steps, what Telegram answers, and the chats; the page follows them by itself."""
+    feed = _find(request, slug)
+    return page(
+        request, "telegram.html", feed=feed, shown=bot_of(feed), refresh_seconds=REFRESH_SECONDS
+    )
+
+
+@tenants_only
+def token(request: HttpRequest, *, slug: str) -> HttpResponse:
+    """Store a bot's token; a worker tests it at once."""
+    feed, user = _find(request, slug), current_user(request)
+    form = TokenForm(request.POST or None)
+    points = [
+        Consequence("validated", "It is stored encrypted, tested within seconds, never shown."),
+        Consequence("attention", "Another bot than before begins anew, with no chat allowed."),
+    ]
+    question = ConfirmationPage(
+        f"The Telegram bot of {feed.name}", points, "Connect it", _back(feed), False, form,
+        "Not now",
+    )  # fmt: skip
+
+    def act() -> str:
+        set_bot(feed, form.cleaned_data["token"], by=user)
+        return "The token is stored and being tested. The result appears below."
+
+    return confirm(request, question, act)
+
+
+@tenants_only
+def switch(request: HttpRequest, *, slug: str, pause: bool) -> HttpResponse:
+    """Pause or resume a bot."""
+    feed, user = _find(request, slug), current_user(request)
+    bot = _find_bot(feed)
+
+    def act() -> str:
+        change_bot(feed, by=user, is_paused=pause)
+        if pause:
+            return f"{bot} is paused: its messages wait at Telegram for up to 24 hours."
+        return f"{bot} is read again."
+
+    return run_action(request, act, back=_back(feed))
+
+
+@tenants_only
+def remove(request: HttpRequest, *, slug: str) -> HttpResponse:
+    """Confirm, then remove a bot."""
+    feed, user = _find(request, slug), current_user(request)
+    bot = _find_bot(feed)
+    points = [
+        Consequence("cancelled", "Its messages become no signals from now on."),
+        Consequence("validated", "Published signals and open trades do not change."),
+    ]
+    question = ConfirmationPage(
+        f"Remove {bot}?", points, "Remove it", _back(feed), decline_label="Keep it"
+    )
+
+    def act() -> str:
+        remove_bot(feed, by=user)
+        return f"{bot} is removed. To end the token as well, revoke it at BotFather."
+
+    return confirm(request, question, act)
+
+
+@tenants_only
+def forwarding(request: HttpRequest, *, slug: str) -> HttpResponse:
+    """Set the chats whose forwarded messages count."""
+    feed, user = _find(request, slug), current_user(request)
+    bot = _find_bot(feed)
+    form = ForwardForm(request.POST or None, initial={"chats": bot.forward_from})
+    points = [
+        Consequence("attention", "Whoever writes in these chats can send signals through yours."),
+        Consequence("denied", "Messages forwarded from any other chat are refused."),
+    ]
+    question = ConfirmationPage(
+        f"Forwarded messages in {feed.name}", points, "Save", _back(feed), False, form
+    )
+
+    def act() -> str:
+        change_bot(feed, by=user, forward_from=form.cleaned_data["chats"])
+        return "Saved. It applies from the next message on."
+
+    return confirm(request, question, act)
+
+
+@tenants_only
+def chat(request: HttpRequest, *, slug: str, pk: int) -> HttpResponse:
+    """Confirm that a chat's messages may be signals, and of whom."""
+    feed, user = _find(request, slug), current_user(request)
+    found = get_object_or_404(TelegramChat, bot__feed=feed, pk=pk)
+    is_channel = found.kind == TelegramChat.Kind.CHANNEL
+    senders = found.sender_ids or ([found.found_sender_id] if found.found_sender_id else [])
+    form = None if is_channel else SendersForm(request.POST or None, initial={"senders": senders})
+    who = "Every post of this channel" if is_channel else "Messages of the senders below"
+    points = [
+        Consequence("attention", f"{who} can open and close trades for your followers."),
+        Consequence("denied", "What was written before now stays refused."),
+    ]
+    title = f"Accept signals from {found} ({found.chat_id})?"
+    question = ConfirmationPage(title, points, "Accept them", _back(feed), False, form, "Not now")
+
+    def act() -> str:
+        ids = form.cleaned_data["senders"] if form else None
+        set_chat(feed, found.chat_id, is_allowed=True, sender_ids=ids, by=user)
+        return f"{found} is accepted. Send a message there to try it."
+
+    return confirm(request, question, act)
+
+
+@tenants_only
+def end_chat(request: HttpRequest, *, slug: str, pk: int) -> HttpResponse:
+    """Confirm, then believe a chat no more."""
+    feed, user = _find(request, slug), current_user(request)
+    found = get_object_or_404(TelegramChat, bot__feed=feed, pk=pk)
+    points = [
+        Consequence("cancelled", "Messages in this chat are refused from now on."),
+        Consequence("validated", "Published signals and open trades do not change."),
+    ]
+    title = f"Accept no more signals from {found}?"
+    question = ConfirmationPage(title, points, "Refuse them", _back(feed), decline_label="Keep it")
+
+    def act() -> str:
+        set_chat(feed, found.chat_id, is_allowed=False, by=user)
+        return f"{found} is refused from now on."
+
+    return confirm(request, question, act)

@@ -1,0 +1,68 @@
+"""A feed's Telegram bot as the API reads and returns it."""
+
+from rest_framework import serializers
+
+from common.api_fields import StrictModelSerializer, StrictSerializer
+from common.formatting import known_code
+from common.reason_codes import Code
+from signals.models import TelegramBot, TelegramChat
+from signals.telegram.services import MOST_IDS
+
+_SMALLEST, _LARGEST = -(2**53), 2**53
+
+
+class _Ids(serializers.ListField):
+    """Telegram's numbers of users or chats."""
+
+    child = serializers.IntegerField(min_value=_SMALLEST, max_value=_LARGEST)
+
+
+class TelegramChatSerializer(StrictModelSerializer[TelegramChat]):
+    """A chat in which the bot has seen a message."""
+
+    class Meta:
+        model = TelegramChat
+        fields = (
+            "chat_id", "kind", "title", "is_allowed", "sender_ids", "found_sender_id",
+            "found_sender", "found_at",
+        )  # fmt: skip
+        read_only_fields = fields
+
+
+class TelegramBotSerializer(StrictModelSerializer[TelegramBot]):
+    """A feed's bot, without its token. error_hint: what to do about the last error."""
+
+    error_hint = serializers.SerializerMethodField()
+    chats = TelegramChatSerializer(many=True, read_only=True)
+
+    class Meta:
+        model = TelegramBot
+        fields = (
+            "bot_id", "username", "is_paused", "forward_from", "created_at", "checked_at",
+            "contact_at", "update_at", "refused_count", "error_code", "error_detail", "error_at",
+            "error_hint", "chats",
+        )  # fmt: skip
+        read_only_fields = fields
+
+    def get_error_hint(self, bot: TelegramBot) -> str:
+        return Code(bot.error_code).hint if known_code(bot.error_code) else ""
+
+
+class BotTokenSerializer(StrictSerializer):
+    """The token that BotFather gave. It is stored encrypted and never returned."""
+
+    token = serializers.CharField(max_length=200)
+
+
+class ChangedBotSerializer(StrictSerializer):
+    """A change of a bot. forward_from: chats whose forwarded messages count."""
+
+    is_paused = serializers.BooleanField(required=False)
+    forward_from = _Ids(required=False, max_length=MOST_IDS)
+
+
+class ChangedChatSerializer(StrictSerializer):
+    """Whether a chat's messages may be signals; sender_ids: of whom, in a group."""
+
+    is_allowed = serializers.BooleanField()
+    sender_ids = _Ids(required=False, max_length=MOST_IDS)
