@@ -177,6 +177,13 @@ CASES: dict[str, Case] = {
     "GET /api/v1/feeds/{slug}/tokens/": Case("own", **slug()),
     "POST /api/v1/feeds/{slug}/tokens/": Case("own", **slug(ok=201)),
     "GET /api/v1/feeds/{slug}/alerts/": Case("own", **slug()),
+    "GET /api/v1/feeds/{slug}/alert-mapping/": Case("own", **slug()),
+    "PATCH /api/v1/feeds/{slug}/alert-mapping/": Case(
+        "own", **slug(body=lambda world: {"mapping": {}})
+    ),
+    "POST /api/v1/feeds/{slug}/alerts/read/": Case(
+        "own", **slug(body=lambda world: {"text": "BUY EURUSD"})
+    ),
     "GET /api/v1/feeds/{slug}/telegram-bot/": Case("own", **slug()),
     "POST /api/v1/feeds/{slug}/telegram-bot/": Case(
         "own", **slug(body=lambda world: {"token": "no token"}, ok=400)
