@@ -1,4 +1,4 @@
-"""Notify a provider of an alert that was refused after its sender could have been told."""
+"""Notify a provider of an alert that was refused after the answer to its sender."""
 
 from common.errors import FillcastError
 from events.models import EventKind

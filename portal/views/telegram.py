@@ -47,7 +47,7 @@ def token(request: HttpRequest, *, slug: str) -> HttpResponse:
     form = TokenForm(request.POST or None)
     points = [
         Consequence("validated", "It is stored encrypted, tested within seconds, never shown."),
-        Consequence("attention", "Another bot than before begins anew, with no chat allowed."),
+        Consequence("attention", "Another bot than before starts with no chat accepted."),
     ]
     question = ConfirmationPage(
         f"The Telegram bot of {feed.name}", points, "Connect it", _back(feed), False, form,
@@ -103,7 +103,7 @@ def forwarding(request: HttpRequest, *, slug: str) -> HttpResponse:
     bot = _find_bot(feed)
     form = ForwardForm(request.POST or None, initial={"chats": bot.forward_from})
     points = [
-        Consequence("attention", "Whoever writes in these chats can send signals through yours."),
+        Consequence("attention", "The authors of these chats can send signals through yours."),
         Consequence("denied", "Messages forwarded from any other chat are refused."),
     ]
     question = ConfirmationPage(

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from common.sql import Query, array, rows, run
 
-# A bot that is due and that nobody else holds. One whose lease has mostly passed is renewed.
+# A bot that is due and that is free. One whose lease has mostly passed is renewed.
 TAKE = """
 UPDATE signals_telegrambot b SET holder = %(holder)s,
   fence = CASE WHEN b.holder = %(holder)s AND b.lease_until > clock_timestamp() THEN b.fence
@@ -59,7 +59,7 @@ WHERE holder = %s AND id = ANY(%s::bigint[])
 
 
 def take_bots(holder: str, seconds: float) -> Sequence[HeldBot]:
-    """Take the bots that nobody holds, renew those of this process, and return its own."""
+    """Take the bots that are free, renew those of this process, and return its own."""
     if rows(FREE_OR_AGED, (holder, seconds * 0.6)):
         run(TAKE, {"holder": holder, "seconds": seconds})
     return rows(HELD, (holder,))

@@ -77,7 +77,7 @@ def message_of(update: telegram.Update) -> ChatMessage | None:
 
 
 def _sender(message: telegram.Message) -> tuple[int, str]:
-    if message.sender_chat is not None:  # an anonymous admin, or somebody as a channel
+    if message.sender_chat is not None:  # an anonymous admin, or a user as a channel
         return message.sender_chat.id, message.sender_chat.title or ""
     user = message.from_user
     return (user.id, user.full_name) if user else (0, "")

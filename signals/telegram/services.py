@@ -20,7 +20,7 @@ MOST_IDS = 50
 def set_bot(feed: Feed, token: str, *, by: User | None) -> TelegramBot:
     """Store a bot's token, in place of an earlier one; the next poll checks it.
 
-    A new token of the same bot keeps its chats and its place; another bot begins anew.
+    A new token of the same bot keeps its chats and its place; another bot starts without chats.
     Raises InvalidInputError FIELD_INVALID; ConflictError STATE_CONFLICT; NotAllowedError.
     """
     require(by, Right.FEEDS, owner_id=feed.owner_id)
@@ -80,7 +80,7 @@ def set_chat(
 ) -> TelegramChat:
     """Allow a chat in which the bot has seen a message, or allow it no more.
 
-    sender_ids: who may send signals there; None: whoever was allowed, else, in a group, who wrote
+    sender_ids: who may send signals there; None: those of before, else, in a group, who wrote
     the message by which it was found. What was written before stays refused.
     Raises TelegramChat.DoesNotExist, InvalidInputError FIELD_INVALID, NotAllowedError.
     """

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal as D
+from functools import partial
 from typing import Any
 
 import pytest
@@ -25,9 +26,18 @@ from signals.feeds import create_feed
 from signals.models import AlertState, Feed, IncomingAlert, Signal, TelegramBot, TelegramChat
 from signals.rate import forget_failures
 from signals.telegram import door
+from signals.telegram.messages import message_of
 from signals.telegram.poller import NOTIFIED_AFTER, TelegramPoller
 from signals.telegram.services import change_bot, remove_bot, set_bot, set_chat
-from tests.fakes.telegram.bot_api import CHANNEL, GROUP, TOKEN, BotApi, Refused, bot_api
+from tests.fakes.telegram.bot_api import (
+    CHANNEL,
+    CHANNEL_ID,
+    GROUP_ID,
+    TOKEN,
+    BotApi,
+    Refused,
+    bot_api,
+)
 
 ENTRY = "BUY EURUSD @ 1.3850 SL 1.3800 TP 1.3900"
 OTHER = "SELL GBPUSD @ 1.6000 SL 1.6100"
@@ -79,7 +89,7 @@ def bot(feed: Feed, poller: TelegramPoller, api: BotApi) -> TelegramBot:
     made = set_bot(feed, TOKEN, by=feed.owner)
     api.post("Hello")
     wait(poller, TelegramChat.objects.exists)
-    set_chat(feed, CHANNEL["id"], is_allowed=True, by=feed.owner)
+    set_chat(feed, CHANNEL_ID, is_allowed=True, by=feed.owner)
     IncomingAlert.objects.all().delete()
     return made
 
@@ -108,6 +118,10 @@ def published(poller: TelegramPoller, api: BotApi) -> IncomingAlert:
 def outcome(alert: IncomingAlert) -> tuple[str, str]:
     alert.refresh_from_db()
     return alert.state, alert.code
+
+
+def failed(times: int) -> bool:
+    return TelegramBot.objects.get().failures == times
 
 
 def notified() -> list[str]:
@@ -236,7 +250,7 @@ class TestSenders:
     ) -> None:
         api.say("hello", sender=55)
         read(poller, api)
-        chat = set_chat(feed, GROUP["id"], is_allowed=True, by=feed.owner)
+        chat = set_chat(feed, GROUP_ID, is_allowed=True, by=feed.owner)
         assert chat.sender_ids == [55]
         api.say(ENTRY, sender=66)
         assert outcome(published(poller, api)) == (
@@ -245,7 +259,7 @@ class TestSenders:
         api.say(ENTRY, sender=55)
         assert outcome(published(poller, api)) == (AlertState.PUBLISHED, "")
         with pytest.raises(InvalidInputError, match="name the senders"):
-            set_chat(feed, GROUP["id"], is_allowed=True, sender_ids=[], by=feed.owner)
+            set_chat(feed, GROUP_ID, is_allowed=True, sender_ids=[], by=feed.owner)
 
     def test_forwarded_message_counts_only_from_an_allowed_chat(
         self, feed: Feed, bot: TelegramBot, poller: TelegramPoller, api: BotApi
@@ -513,7 +527,7 @@ class TestFailures:
         for number in range(1, NOTIFIED_AFTER + 1):
             assert not Event.objects.filter(kind=EventKind.TELEGRAM_STOPPED).exists()
             TelegramBot.objects.update(due_at=datetime.now(UTC))
-            wait(poller, lambda number=number: TelegramBot.objects.get().failures == number)
+            wait(poller, partial(failed, number))
         assert Event.objects.filter(kind=EventKind.TELEGRAM_STOPPED).count() == 1
 
     def test_database_that_fails_loses_nothing(
@@ -535,7 +549,7 @@ class TestFailures:
         self, bot: TelegramBot, poller: TelegramPoller, api: BotApi,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:  # fmt: skip
-        real = door.message_of
+        real = message_of
 
         def fail_once(update: Any) -> Any:
             monkeypatch.setattr(door, "message_of", real)

@@ -15,8 +15,9 @@ from typing import Any
 from urllib.parse import parse_qs
 
 TOKEN = "123456789:AAHdqTcvCH1vGWJxfSeofSAs0K5PALDsaw1"
-CHANNEL = {"id": -1001234567, "type": "channel", "title": "Alice signals"}
-GROUP = {"id": -100777, "type": "supergroup", "title": "Alice group"}
+CHANNEL_ID, GROUP_ID = -1001234567, -100777
+CHANNEL = {"id": CHANNEL_ID, "type": "channel", "title": "Alice signals"}
+GROUP = {"id": GROUP_ID, "type": "supergroup", "title": "Alice group"}
 
 
 @dataclass(frozen=True, slots=True)
