@@ -12,6 +12,7 @@ from uuid import UUID
 
 from django.db import transaction
 
+from common.errors import ConflictError
 from common.sql import columns, rows, run
 from connections.credentials import provider_secrets as secrets
 from connections.credentials import sealing
@@ -20,6 +21,8 @@ from connections.models import DecisionProvider
 from events import channels
 from events.models import Channel
 from events.outbound import RefusedError
+from signals.models import TelegramBot
+from signals.telegram import tokens
 
 _LOCK_SQL = """
 SELECT id, coalesce(user_id, admin_id) AS owner_id, sealed_credentials
@@ -62,6 +65,8 @@ def reseal_all(*, batch: int = 500) -> Generator[Rotation, None, None]:
         yield done
     _reseal_providers(done)
     yield done
+    _reseal_bots(done)
+    yield done
 
 
 def count_rows_to_reseal() -> int:
@@ -74,8 +79,10 @@ def count_rows_to_reseal() -> int:
     old = sum(1 for row in sealed if not _is_sealed_with_current_key(row.box, key))
     waiting = (c for c in Channel.objects.all() if not channels.is_url_sealed_with_current_key(c))
     providers = DecisionProvider.objects.exclude(secret_sealed=None)
+    bots = (b for b in TelegramBot.objects.all() if not tokens.is_token_sealed_with_current_key(b))
     return (
         old
+        + sum(1 for _ in bots)
         + sum(1 for _ in waiting)
         + sum(
             1 for provider in providers if not secrets.is_secret_sealed_with_current_key(provider)
@@ -155,4 +162,26 @@ def _reseal_providers(done: Rotation) -> None:
             changed.append(provider)
     DecisionProvider.objects.bulk_update(changed, ["secret_sealed"])
     done.checked += len(providers)
+    done.resealed += len(changed)
+
+
+@transaction.atomic
+def _reseal_bots(done: Rotation) -> None:
+    """Reseal the tokens of Telegram bots, one for each feed that has one, in one batch."""
+    locked = TelegramBot.objects.select_for_update(of=("self",), no_key=True)
+    changed = []
+    bots = list(locked.select_related("feed").order_by("pk"))
+    for bot in bots:
+        if tokens.is_token_sealed_with_current_key(bot):
+            continue
+        try:
+            opened = tokens.open_token(bot)
+        except ConflictError:
+            done.unopened.append(f"Telegram bot {bot.pk}")
+        else:
+            owner = bot.feed.owner_id
+            bot.token_sealed = tokens.seal_token(opened, feed_id=bot.feed_id, owner_id=owner)
+            changed.append(bot)
+    TelegramBot.objects.bulk_update(changed, ["token_sealed"])
+    done.checked += len(bots)
     done.resealed += len(changed)

@@ -26,7 +26,10 @@ To rotate the key without an interruption:
 class Command(BaseCommand):
     """`manage.py rotate_credentials_key`: reseal everything, or print a new pair of keys."""
 
-    help = "Reseal all broker credentials and notification URLs for the current key." + STEPS
+    help = (
+        "Reseal all broker credentials, notification URLs and bot tokens for the current key."
+        + STEPS
+    )
     requires_system_checks = ()
 
     def add_arguments(self, parser: ArgumentParser) -> None:
