@@ -1,28 +1,35 @@
 """Which process polls which bot. Times are the database's; the row is the lease."""
 
 from collections.abc import Collection, Sequence
-from datetime import datetime
-from typing import NamedTuple
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
 
-from common.sql import Query, array, rows, run
+from django.db.models import Q, QuerySet
 
-# A bot that is due and that is free. One whose lease has mostly passed is renewed.
+from common.db_functions import ClockTimestamp
+from common.sql import array, run
+from signals.models import TelegramBot
+
+# Checked again on the locked row: another process may have taken it meanwhile.
 TAKE = """
 UPDATE signals_telegrambot b SET holder = %(holder)s,
   fence = CASE WHEN b.holder = %(holder)s AND b.lease_until > clock_timestamp() THEN b.fence
     ELSE b.fence + 1 END,
   lease_until = clock_timestamp() + make_interval(secs => %(seconds)s)
-WHERE b.id = ANY(ARRAY(
-  SELECT t.id FROM signals_telegrambot t JOIN signals_feed f ON f.id = t.feed_id
-    JOIN users_user u ON u.id = f.owner_id
-  WHERE NOT t.is_paused AND f.archived_at IS NULL AND u.is_active
-    AND (t.lease_until < clock_timestamp() OR t.holder = %(holder)s
-      AND t.lease_until < clock_timestamp() + make_interval(secs => %(seconds)s * 0.6))
-  ORDER BY t.id FOR NO KEY UPDATE OF t SKIP LOCKED))
+WHERE b.id = ANY(%(ids)s::bigint[]) AND NOT b.is_paused
+  AND (b.holder = %(holder)s OR b.lease_until < clock_timestamp())
 """
+RELEASE = """
+UPDATE signals_telegrambot SET holder = '', lease_until = clock_timestamp()
+WHERE holder = %s AND id = ANY(%s::bigint[])
+"""
+RENEWED_BELOW = 0.6
+"""A lease is renewed when less than this part of it is left."""
 
 
-class HeldBot(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class HeldBot:
     """A bot of this process. is_due: it may be polled now."""
 
     id: int
@@ -35,34 +42,35 @@ class HeldBot(NamedTuple):
     failures: int
 
 
-HELD = Query(
-    HeldBot,
-    """
-SELECT b.id, b.fence, b.next_offset, b.due_at <= clock_timestamp() AS is_due,
-  b.checked_at IS NOT NULL AS is_checked, b.token_sealed, b.update_at, b.failures
-FROM signals_telegrambot b JOIN signals_feed f ON f.id = b.feed_id
-  JOIN users_user u ON u.id = f.owner_id
-WHERE b.holder = %s AND b.lease_until > clock_timestamp() AND NOT b.is_paused
-  AND f.archived_at IS NULL AND u.is_active
-ORDER BY b.id
-""",
-)
-FREE_OR_AGED = """
-SELECT 1 AS one FROM signals_telegrambot t
-WHERE NOT t.is_paused AND (t.lease_until < clock_timestamp() OR t.holder = %s
-  AND t.lease_until < clock_timestamp() + make_interval(secs => %s)) LIMIT 1
-"""
-RELEASE = """
-UPDATE signals_telegrambot SET holder = '', lease_until = clock_timestamp()
-WHERE holder = %s AND id = ANY(%s::bigint[])
-"""
+def _readable() -> QuerySet[TelegramBot]:
+    return TelegramBot.objects.filter(
+        is_paused=False, feed__archived_at=None, feed__owner__is_active=True
+    )
 
 
 def take_bots(holder: str, seconds: float) -> Sequence[HeldBot]:
     """Take the bots that are free, renew those of this process, and return its own."""
-    if rows(FREE_OR_AGED, (holder, seconds * 0.6)):
-        run(TAKE, {"holder": holder, "seconds": seconds})
-    return rows(HELD, (holder,))
+    now: Any = ClockTimestamp()
+    aged = now + timedelta(seconds=seconds * RENEWED_BELOW)
+    is_wanted = Q(lease_until__lt=now) | Q(holder=holder, lease_until__lt=aged)
+    ids = list(_readable().filter(is_wanted).order_by("pk").values_list("pk", flat=True))
+    if ids:
+        run(TAKE, {"holder": holder, "seconds": seconds, "ids": array(ids)})
+    held = _readable().filter(holder=holder, lease_until__gt=now).order_by("pk")
+    due = set(held.filter(due_at__lte=now).values_list("pk", flat=True)) if held else set()
+    return [
+        HeldBot(
+            id=bot.pk,
+            fence=bot.fence,
+            next_offset=bot.next_offset,
+            is_due=bot.pk in due,
+            is_checked=bot.checked_at is not None,
+            token_sealed=bytes(bot.token_sealed),
+            update_at=bot.update_at,
+            failures=bot.failures,
+        )
+        for bot in held
+    ]
 
 
 def release_bots(holder: str, ids: Collection[int]) -> None:
