@@ -37,6 +37,7 @@ log = structlog.get_logger(__name__)
 POLL_SECONDS = 25.0
 LEASE_SECONDS = 40.0
 REFRESH_SECONDS = 2.0
+LONGEST_STEP = 0.5
 NOTIFIED_AFTER = 5  # failures in a row; a refused token at once
 
 
@@ -86,7 +87,8 @@ class TelegramPoller:
             self.refresh()
         if not self._clients and self._answers.empty():
             return False
-        wait = max(0.0, self._refreshed_at + self._refresh_seconds - machine_time())
+        due_in = self._refreshed_at + self._refresh_seconds - machine_time()
+        wait = min(max(0.0, due_in), LONGEST_STEP)  # or a process that ends would wait for it
         try:
             poll, answer = self._answers.get(timeout=wait)
         except queue.Empty:
