@@ -25,6 +25,13 @@ class ContextRow(NamedTuple):
     leg: str | None
     reason: str | None
     detail: str | None
+    limit_price: Decimal | None
+    stop_price: Decimal | None
+    worst_price: Decimal | None
+    expected_price: Decimal | None
+    slippage: Decimal | None
+    slippage_unit: str | None
+    trade_plan_id: str | None
 
 
 EVENT_CONTEXT_SQL = Query(
@@ -34,12 +41,15 @@ SELECT e.event_id, c.name AS account_name, c.account, snapshot.currency,
   e.signal_id, coalesce(o.pair, p.pair, s.currency_pair) AS pair,
   coalesce(o.side, p.side, s.direction) AS side,
   coalesce(nullif(o.filled_quantity, 0), o.quantity, p.opened_quantity) AS quantity,
-  o.avg_fill_price AS price, o.leg, o.reason, o.detail
+  o.avg_fill_price AS price, o.leg, o.reason, o.detail, o.limit_price, o.stop_price,
+  o.worst_price, o.expected_price, o.slippage_pips AS slippage, o.slippage_unit,
+  coalesce(s.trade_plan_id, of_position.trade_plan_id) AS trade_plan_id
 FROM unnest(%s::bigint[], %s::uuid[], %s::bigint[], %s::bigint[], %s::bigint[])
   AS e(event_id, connection_id, signal_id, order_id, position_id)
 LEFT JOIN execution_order o ON o.id = e.order_id
 LEFT JOIN positions_executionposition p ON p.id = coalesce(e.position_id, o.position_id)
 LEFT JOIN signals_signal s ON s.id = e.signal_id
+LEFT JOIN signals_signal of_position ON of_position.id = p.signal_id
 LEFT JOIN connections_executionconnection c ON c.id = e.connection_id
 LEFT JOIN connections_accountsnapshot snapshot ON snapshot.connection_id = c.id
 """,
@@ -68,6 +78,16 @@ def _facts(row: ContextRow) -> dict[str, str]:
         "leg": row.leg or "",
         "code": row.reason or "",
         "detail": row.detail or "",
+        "limit_price": plain(row.limit_price),
+        "stop_price": plain(row.stop_price),
+        "worst_price": plain(row.worst_price),
+        "expected_price": plain(row.expected_price),
+        "slippage": plain(row.slippage),
+        "slippage_unit": row.slippage_unit or "" if row.slippage is not None else "",
+        "trade_plan_id": row.trade_plan_id or "",
+        "symbol": row.pair or "",
+        "side": row.side or "",
+        "quantity": plain(row.quantity),
     }
     return {name: text for name, text in facts.items() if text}
 

@@ -23,6 +23,7 @@ class ApiKeyAuthentication(BaseAuthentication):
         if user is None:
             raise AuthenticationFailed("The API key is unknown, expired or revoked.")
         act_as(user)
+        request._request.api_key_user = user  # type: ignore[attr-defined]  # for TenantMiddleware
         return user, None
 
     def authenticate_header(self, request: Request) -> str:

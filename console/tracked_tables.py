@@ -60,8 +60,8 @@ TRACKED = (
     Tracked(
         "events_channel",
         "notification channel",
-        ("url_sealed",),
-        ("consecutive_failures", "last_error", "last_sent_at", "backoff_until"),
+        ("url_sealed", "secret_sealed", "previous_secret_sealed"),
+        ("consecutive_failures", "last_error", "last_sent_at", "backoff_until", "test_event_id"),
     ),
     Tracked("connections_dataconnection", "price source"),
     Tracked(

@@ -11,7 +11,8 @@ from common.sql import rows
 from common.units import unit_label
 from demo.event_feed import Group
 from events.context import EventContext
-from events.messages import FINAL_STATUS, render
+from events.messages import render
+from events.messages.parts import FINAL_STATUS
 from events.models import EventKind
 from signals.models import Signal
 

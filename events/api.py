@@ -2,20 +2,27 @@
 
 from typing import Any
 
+from django.db import transaction
 from django.db.models import QuerySet
+from django.http import Http404
 from django_filters import rest_framework as filters
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import extend_schema, extend_schema_field
 from rest_framework import mixins, serializers, status, viewsets
 from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from common.api_fields import StrictModelSerializer, StrictSerializer, WholeNumber
+from common.api_fields import StrictModelSerializer, StrictSerializer, UtcDateTime, WholeNumber
 from common.permissions import OWN
+from events.channel_rules import KINDS, set_kinds, set_rules
 from events.confirmation import confirm, request_confirmation
-from events.models import Channel, Notification
-from events.selectors import channels_of, inbox
-from events.services import KINDS, create_channel, mark_read, send_test
+from events.models import Channel, Digest, Notification, WebhookAttempt, WebhookMessage
+from events.selectors import channels_of, inbox, messages_of, waiting_of
+from events.services import create_channel, mark_read, send_test
+from events.webhook_services import create_webhook, resend, rotate_secret
+
+NOT_STORED = {"Cache-Control": "no-store"}
+RULES = ("is_active", "quiet_from", "quiet_until", "digest", "digest_at")
 
 
 class NotificationSerializer(StrictModelSerializer[Notification]):
@@ -78,8 +85,17 @@ class NotificationViewSet(
         return Response({"marked": marked})
 
 
+class WaitingSerializer(StrictSerializer):
+    """Events that wait for the end of quiet hours or for a digest; until: of the first one."""
+
+    count = serializers.IntegerField(read_only=True)
+    until = UtcDateTime(read_only=True)
+
+
 class ChannelSerializer(StrictModelSerializer[Channel]):
     """Where else you receive messages. Its full address is never shown again."""
+
+    waiting = serializers.SerializerMethodField()
 
     kinds = serializers.ListField(
         child=serializers.ChoiceField(sorted(KINDS)),
@@ -100,6 +116,13 @@ class ChannelSerializer(StrictModelSerializer[Channel]):
             "url_display",
             "kinds",
             "is_active",
+            "is_signed",
+            "previous_secret_until",
+            "quiet_from",
+            "quiet_until",
+            "digest",
+            "digest_at",
+            "waiting",
             "confirmed_at",
             "confirm_by",
             "last_error",
@@ -107,9 +130,72 @@ class ChannelSerializer(StrictModelSerializer[Channel]):
             "created_at",
         )
         read_only_fields = (
-            "url_display", "is_active", "confirmed_at", "confirm_by", "last_error", "last_sent_at",
-            "created_at",
+            "url_display", "is_active", "is_signed", "previous_secret_until", "quiet_from",
+            "quiet_until", "digest", "digest_at", "waiting", "confirmed_at", "confirm_by",
+            "last_error", "last_sent_at", "created_at",
         )  # fmt: skip
+
+    @extend_schema_field(WaitingSerializer(allow_null=True))
+    def get_waiting(self, channel: Channel) -> Any:
+        """Return what waits, read once for the whole list."""
+        found = self.context.get("waiting")
+        waiting = (waiting_of([channel]) if found is None else found).get(channel.pk)
+        return None if waiting is None else WaitingSerializer(waiting).data
+
+
+class ChannelRulesSerializer(StrictSerializer):
+    """What a channel receives and when. Times are in your time zone (`/me/`)."""
+
+    kinds = serializers.ListField(
+        child=serializers.ChoiceField(sorted(KINDS)), required=False, allow_empty=False
+    )
+    is_active = serializers.BooleanField(required=False)
+    quiet_from = serializers.TimeField(required=False, allow_null=True)
+    quiet_until = serializers.TimeField(required=False, allow_null=True)
+    digest = serializers.ChoiceField(Digest.choices, required=False, allow_blank=True)
+    digest_at = serializers.TimeField(required=False, allow_null=True)
+
+
+class NewWebhookSerializer(StrictSerializer):
+    """A new signed webhook."""
+
+    name = serializers.CharField(max_length=100)
+    url = serializers.CharField(max_length=500, help_text="https://…")
+    kinds = serializers.ListField(child=serializers.ChoiceField(sorted(KINDS)), default=list)
+
+
+class CreatedWebhookSerializer(StrictSerializer):
+    """A signed webhook and its secret, which is never shown again."""
+
+    channel = ChannelSerializer(read_only=True)
+    secret = serializers.CharField(read_only=True)
+
+
+class SecretSerializer(StrictSerializer):
+    """A new secret; until previous_secret_until messages have the previous signature, too."""
+
+    secret = serializers.CharField(read_only=True)
+    previous_secret_until = UtcDateTime(read_only=True)
+
+
+class AttemptSerializer(StrictModelSerializer[WebhookAttempt]):
+    """One try to send a message. error is empty if it was accepted."""
+
+    class Meta:
+        model = WebhookAttempt
+        fields = ("at", "status_code", "duration_ms", "answer", "error", "next_attempt_at")
+        read_only_fields = fields
+
+
+class MessageSerializer(StrictModelSerializer[WebhookMessage]):
+    """A message to a signed webhook. uid: its header webhook-id."""
+
+    attempts = AttemptSerializer(many=True, read_only=True)
+
+    class Meta:
+        model = WebhookMessage
+        fields = ("id", "uid", "status", "title", "events", "created_at", "attempts")
+        read_only_fields = fields
 
 
 class ConfirmSerializer(StrictSerializer):
@@ -129,12 +215,79 @@ class ChannelViewSet(
 
     queryset = Channel.objects.none()
     serializer_class = ChannelSerializer
-    rights = {"create": OWN, "destroy": OWN, "test": OWN, "confirm": OWN, "resend": OWN}
+    rights = dict.fromkeys(
+        (
+            "create", "destroy", "partial_update", "test", "confirm", "resend", "webhooks",
+            "rotate_secret", "resend_message",
+        ),
+        OWN,
+    )  # fmt: skip
     lookup_value_regex = "[0-9]{1,18}"
     ordering_fields = ("id",)
 
     def get_queryset(self) -> QuerySet[Channel]:
         return channels_of(_user_id(self.request))
+
+    @extend_schema(request=ChannelRulesSerializer, responses=ChannelSerializer)
+    def partial_update(self, request: Request, pk: str) -> Response:
+        """Change which kinds a channel receives, its quiet hours, digest, or switch it off."""
+        channel = self.get_object()
+        body = ChannelRulesSerializer(data=request.data, partial=True)
+        body.is_valid(raise_exception=True)
+        values: dict[str, Any] = dict(body.validated_data)
+        with transaction.atomic():
+            if (kinds := values.pop("kinds", None)) is not None:
+                set_kinds({channel.pk: kinds}, user_id=_user_id(request))
+            rules = {name: getattr(channel, name) for name in RULES}
+            set_rules(channel.pk, **rules | values)
+        channel.refresh_from_db()
+        return Response(ChannelSerializer(channel).data)
+
+    @extend_schema(request=NewWebhookSerializer, responses={201: CreatedWebhookSerializer})
+    @action(detail=False, methods=["post"])
+    def webhooks(self, request: Request) -> Response:
+        """Create a signed webhook. The secret in the response is never shown again."""
+        body = NewWebhookSerializer(data=request.data)
+        body.is_valid(raise_exception=True)
+        channel, secret = create_webhook(user_id=_user_id(request), **body.validated_data)
+        created = {"channel": ChannelSerializer(channel).data, "secret": secret}
+        return Response(created, status=status.HTTP_201_CREATED, headers=NOT_STORED)
+
+    @extend_schema(request=None, responses=SecretSerializer)
+    @action(detail=True, methods=["post"], url_path="rotate-secret")
+    def rotate_secret(self, request: Request, pk: str) -> Response:
+        """Replace the secret of a signed webhook. Both sign for a day."""
+        channel = self.get_object()
+        secret = rotate_secret(channel.pk)
+        channel.refresh_from_db()
+        until = channel.previous_secret_until
+        answer = SecretSerializer({"secret": secret, "previous_secret_until": until}).data
+        return Response(answer, headers=NOT_STORED)
+
+    @extend_schema(responses=MessageSerializer(many=True), filters=False)
+    @action(detail=True, methods=["get"])
+    def messages(self, request: Request, pk: str) -> Response:
+        """List the messages to a signed webhook with each try, newest first."""
+        found: Any = messages_of(self.get_object())
+        page: Any = self.paginate_queryset(found)
+        return self.get_paginated_response(MessageSerializer(page, many=True).data)
+
+    @extend_schema(request=None, responses={202: None})
+    @action(detail=True, methods=["post"], url_path="messages/(?P<message>[0-9]{1,18})/resend")
+    def resend_message(self, request: Request, pk: str, message: str) -> Response:
+        """Send a message to a signed webhook again, with its id."""
+        found = self.get_object().messages.filter(pk=message).first()
+        if found is None:
+            raise Http404
+        resend(found.pk)
+        return Response(status=status.HTTP_202_ACCEPTED)
+
+    def get_serializer_context(self) -> dict[str, Any]:
+        """Read what waits once for a list."""
+        context: dict[str, Any] = super().get_serializer_context()
+        if self.action == "list":
+            context["waiting"] = waiting_of(list(self.get_queryset()))
+        return context
 
     def perform_create(self, serializer: serializers.BaseSerializer[Channel]) -> None:
         values: dict[str, Any] = dict(serializer.validated_data)

@@ -72,15 +72,16 @@ def seal_url(url: str, channel: Channel) -> bytes:
 
     Raises ConflictError INSTALLATION_FAULT without a key.
     """
-    return seal(url.encode(), context=_context(channel), public_key=_sealing_key())
+    return seal(url.encode(), context=_context(channel), public_key=sealing_key())
 
 
 def is_url_sealed_with_current_key(channel: Channel) -> bool:
     """Whether the URL is encrypted for the current key, not for one that was replaced."""
-    return is_sealed_with_key(channel.url_sealed, _sealing_key())
+    return is_sealed_with_key(channel.url_sealed, sealing_key())
 
 
-def _sealing_key() -> bytes:
+def sealing_key() -> bytes:
+    """Return the public key to seal with. Raises ConflictError INSTALLATION_FAULT without one."""
     if key := settings.FILLCAST_CREDENTIALS_PUBLIC_KEY:
         return bytes(key)
     if keys := settings.FILLCAST_CREDENTIALS_PRIVATE_KEYS:
@@ -119,7 +120,7 @@ def check_url(url: str) -> str:
     scheme = _scheme(plugin)
     if scheme not in WEBHOOKS:
         return scheme
-    _check_host(str(plugin.host), encrypted=WEBHOOKS[scheme])
+    check_host(str(plugin.host), encrypted=WEBHOOKS[scheme])
     return f"{'https' if WEBHOOKS[scheme] else 'http'}://{plugin.host}"
 
 
@@ -238,7 +239,7 @@ def _scheme(plugin: Any) -> str:
     return str(names if isinstance(names, str) else names[0])
 
 
-def _check_host(host: str, *, encrypted: bool) -> None:
+def check_host(host: str, *, encrypted: bool) -> None:
     """Refuse what can be refused without resolving names; the rest is checked when it is sent."""
     networks = settings.FILLCAST_OUTBOUND_NETWORKS
     try:

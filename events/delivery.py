@@ -6,9 +6,10 @@ events that wait for it go out as one message. A channel that fails backs off, l
 """
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from itertools import groupby
 from typing import Any
 
@@ -20,12 +21,13 @@ from common.errors import FillcastError
 from common.failpoints import failpoint
 from common.reason_links import reason_url
 from common.sql import rows, run
-from events import channels, confirmation
+from events import channels, confirmation, webhook_log, webhooks
 from events.channels import Outgoing, SendError
 from events.context import EventContext, context_of
-from events.models import ALARMS, Channel, EventKind
+from events.models import ALARMS, Channel, Digest, EventKind
 from events.outbound import RefusedError
 from events.routing import EVENT, for_machines, rendered
+from events.webhook_log import EVENTS_FROM, SignedMessage
 
 log = structlog.get_logger(__name__)
 
@@ -36,14 +38,17 @@ MAX_EVENTS = 1_000  # in one message
 MAX_TRIES = 10
 MIN_BACKOFF, MAX_BACKOFF = 5.0, 3600.0
 MAX_RETRY_AFTER = 86_400.0  # even if a server requests more: alarms must go out some day
+DIGEST_LEADS = {Digest.HOURLY.value: "This hour: ", Digest.DAILY.value: "This day: "}
 MIN_INTERVAL_SECONDS, MAIL_MIN_INTERVAL_SECONDS = 5, 30  # a burst becomes a few messages
 
+RELEASE = "UPDATE events_delivery SET hold_until = NULL WHERE hold_until <= clock_timestamp()"
 CLAIM = """
 UPDATE events_channel SET backoff_until = clock_timestamp() + make_interval(secs => %(claim)s)
 WHERE id IN (
   SELECT c.id FROM events_channel c
   WHERE c.is_active AND (c.backoff_until IS NULL OR c.backoff_until <= clock_timestamp())
-    AND EXISTS (SELECT FROM events_delivery d WHERE d.channel_id = c.id AND d.status = 'PENDING')
+    AND EXISTS (SELECT FROM events_delivery d WHERE d.channel_id = c.id
+      AND d.status = 'PENDING' AND d.hold_until IS NULL)
   ORDER BY c.backoff_until NULLS FIRST, c.id LIMIT %(most)s FOR UPDATE SKIP LOCKED)
 RETURNING id
 """
@@ -52,7 +57,8 @@ WAITING = f"""
 SELECT c.id AS channel_id, d.id AS delivery_id, {EVENT_COLUMNS}
 FROM events_channel c
 CROSS JOIN LATERAL (SELECT id, event_id FROM events_delivery
-  WHERE channel_id = c.id AND status = 'PENDING' ORDER BY event_id LIMIT %(most)s) d
+  WHERE channel_id = c.id AND status = 'PENDING' AND hold_until IS NULL
+  ORDER BY event_id LIMIT %(most)s) d
 JOIN events_event e ON e.id = d.event_id
 WHERE c.id = ANY(%(channels)s) ORDER BY c.id, e.id
 """
@@ -64,6 +70,7 @@ UPDATE events_channel SET consecutive_failures = 0, last_error = '',
   last_sent_at = clock_timestamp(),
   backoff_until = clock_timestamp() + make_interval(secs => %(backoff)s) WHERE id = %(channel)s
 """
+SWITCH_OFF = "UPDATE events_channel SET is_active = false WHERE id = %s"
 NOT_SENT = """
 WITH updated AS (
   UPDATE events_delivery SET tries = tries + 1, last_error = %(error)s,
@@ -77,11 +84,15 @@ UPDATE events_channel SET consecutive_failures = consecutive_failures + 1, last_
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One message for one channel, and the ids of the deliveries that it covers."""
+    """One message for one channel, and the ids of the deliveries that it covers.
+
+    signed: the message of a signed webhook, which is the same in every repetition.
+    """
 
     channel: Channel
     deliveries: Sequence[int]
     message: Outgoing
+    signed: SignedMessage | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,13 +100,14 @@ class Outcome:
     """What happened to a job.
 
     error: '' if it was sent. final: trying again would not help. retry_after: seconds that the
-    channel's server asked us to wait.
+    channel's server asked us to wait. tried: what a signed webhook answered.
     """
 
     job: Job
     error: str = ""
     final: bool = False
     retry_after: float = 0.0
+    tried: webhooks.Try | None = None
 
 
 def send_waiting() -> list[Outcome]:
@@ -129,23 +141,36 @@ def backoff(failures: int, *, chance: float) -> float:
 def _claim() -> list[Job]:
     """Claim channels with waiting deliveries; return what to send to each, as one job."""
     with transaction.atomic():
+        run(RELEASE)
         claimed = [row.id for row in rows(CLAIM, {"claim": CLAIM_SECONDS, "most": MAX_CHANNELS})]
         if not claimed:
             return []
-        waiting = rows(WAITING, {"channels": claimed, "most": MAX_EVENTS})
-        facts = context_of(list({row.id: EventContext(*row[2:]) for row in waiting}.values()))
-    channels = Channel.objects.in_bulk(claimed)
-    jobs = []
+        found = Channel.objects.in_bulk(claimed)
+        plain = [pk for pk, channel in found.items() if not channel.is_signed]
+        signed = webhook_log.next_messages([pk for pk in found if pk not in plain])
+        waiting = rows(WAITING, {"channels": plain, "most": MAX_EVENTS})
+        reported = [EventContext(*row[2:]) for row in waiting]
+        reported += [EventContext(*row[EVENTS_FROM:]) for one in signed for row in one.rows]
+        facts = context_of(list({event.id: event for event in reported}.values()))
+    jobs = [_signed_job(found[one.channel_id], one, facts) for one in signed]
     for channel_id, group in groupby(waiting, key=lambda row: row.channel_id):
-        deliveries, channel = list(group), channels[channel_id]
+        deliveries, channel = list(group), found[channel_id]
         requests = [row for row in deliveries if row.kind == EventKind.CHANNEL_CONFIRMATION]
         if requests:  # sent alone; the last one counts
             message = confirmation_message(channel, requests[-1])
             jobs.append(Job(channel, [row.delivery_id for row in requests], message))
             continue
         events = [replace(EventContext(*row[2:]), facts=facts[row.id]) for row in deliveries]
-        jobs.append(Job(channel, [row.delivery_id for row in deliveries], message_of(events)))
+        message = message_of(events, digest=channel.digest)
+        jobs.append(Job(channel, [row.delivery_id for row in deliveries], message))
     return jobs
+
+
+def _signed_job(
+    channel: Channel, signed: SignedMessage, facts: Mapping[int, Mapping[str, str]]
+) -> Job:
+    events = [replace(EventContext(*row[EVENTS_FROM:]), facts=facts[row.id]) for row in signed.rows]
+    return Job(channel, [row.delivery_id for row in signed.rows], message_of(events), signed)
 
 
 def confirmation_message(channel: Channel, request: Any) -> Outgoing:
@@ -160,11 +185,15 @@ def confirmation_message(channel: Channel, request: Any) -> Outgoing:
     return Outgoing(message.title, message.body, is_alarm=False, events=[{"id": event.id}])
 
 
-def message_of(events: Sequence[EventContext]) -> Outgoing:
-    """Return one message about all these events, with links to where the reader can act."""
+def message_of(events: Sequence[EventContext], *, digest: str = "") -> Outgoing:
+    """Return one message about all these events, with links to where the reader can act.
+
+    digest: of the channel (models.Digest), named in the title of a message about several events.
+    """
     message = rendered(events)
+    lead = DIGEST_LEADS.get(digest, "") if len(events) > 1 else ""
     return Outgoing(
-        title=message.title,
+        title=lead + message.title,
         body="\n".join(filter(None, [message.body, *_links(events)])),
         is_alarm=any(event.kind in ALARMS for event in events),
         events=[for_machines(event) for event in events],
@@ -182,6 +211,8 @@ def _links(events: Sequence[EventContext]) -> list[str]:
 def _send(job: Job) -> Outcome:
     """Send one message."""
     try:
+        if job.signed is not None:
+            return _send_signed(job, job.signed)
         channels.send(channels.open_url(job.channel), job.message)
     except RefusedError as error:
         return Outcome(job, str(error), final=True)
@@ -192,12 +223,28 @@ def _send(job: Job) -> Outcome:
     return Outcome(job)
 
 
+def _send_signed(job: Job, signed: SignedMessage) -> Outcome:
+    """Send one message to a signed webhook."""
+    try:
+        keys = webhooks.secrets_of(job.channel, now=datetime.now(UTC))
+        url = channels.open_url(job.channel)
+    except RefusedError as error:
+        return _of_try(job, webhooks.Try(None, 0, "", str(error), is_final=True))
+    body = webhooks.body_of(job.message, created_at=signed.made_at)
+    return _of_try(job, webhooks.post(url, uid=signed.uid, body=body, keys=keys))
+
+
+def _of_try(job: Job, tried: webhooks.Try) -> Outcome:
+    return Outcome(job, tried.error, tried.is_final, tried.retry_after, tried)
+
+
 def _outcome(job: Job, sending: Future[Outcome]) -> Outcome:
     """Return the outcome of sending a message; an unexpected error is one of this channel only."""
     if (error := sending.exception()) is None:
         return sending.result()
     log.error("a message could not be sent", channel_id=job.channel.pk, exc_info=error)
-    return Outcome(job, f"Unexpected: {type(error).__name__}.")
+    text = f"Unexpected: {type(error).__name__}."
+    return Outcome(job, text, tried=webhooks.Try(None, 0, "", text) if job.signed else None)
 
 
 def _store(outcome: Outcome) -> None:
@@ -206,6 +253,7 @@ def _store(outcome: Outcome) -> None:
     if not outcome.error:
         interval = MAIL_MIN_INTERVAL_SECONDS if channel.is_mail else MIN_INTERVAL_SECONDS
         run(SENT, {**values, "backoff": interval})
+        _log_try(outcome, backoff=0.0)
         return
     log.warning("a message was not delivered", channel_id=channel.pk, error=outcome.error)
     seconds = backoff(channel.consecutive_failures, chance=random.random())  # not a secret
@@ -220,3 +268,14 @@ def _store(outcome: Outcome) -> None:
             "tries": MAX_TRIES,
         },
     )
+    _log_try(outcome, backoff=seconds)
+
+
+def _log_try(outcome: Outcome, *, backoff: float) -> None:
+    """Write the delivery log of a signed webhook; one that has gone for good is switched off."""
+    signed, tried = outcome.job.signed, outcome.tried
+    if signed is None or tried is None:
+        return
+    webhook_log.store_try(signed, tried, title=outcome.job.message.title, backoff=backoff)
+    if tried.status_code == webhooks.GONE:
+        run(SWITCH_OFF, [signed.channel_id])

@@ -47,6 +47,7 @@ class EventKind(models.TextChoices):
     DRIFT_FOUND = "drift.found"
     API_KEY_ENDS_SOON = "api_key.ends_soon"
     API_KEY_ENDED = "api_key.ended"
+    API_KEY_NEW_NETWORK = "api_key.new_network"
     PASSWORD_CHANGED = "password.changed"  # noqa: S105  # the kind of an event
     AUDIT_FAILED = "audit.failed"
     AUDIT_NOT_JUDGED = "audit.not_judged"
@@ -94,6 +95,23 @@ TO_ONE_CHANNEL = frozenset({EventKind.CHANNEL_TEST, EventKind.CHANNEL_CONFIRMATI
 
 ON_REQUEST = frozenset({EventKind.ORDER_PLACED, EventKind.POSITION_STOP_MOVED})
 """The kinds that go only to channels that list them: to no inbox, to no channel of all kinds."""
+
+URGENT = frozenset(
+    {
+        EventKind.ORDER_UNEXPECTEDLY_LIVE,
+        EventKind.ORDER_UNKNOWN_TOO_LONG,
+        EventKind.ORDER_STUCK,
+        EventKind.POSITION_UNPROTECTED,
+        EventKind.EXIT_DELAYED,
+        EventKind.SLIPPAGE_ALERT,
+        EventKind.LOSS_LIMIT_REACHED,
+        EventKind.KILL_SWITCH,
+        EventKind.PASSWORD_CHANGED,
+        EventKind.API_KEY_NEW_NETWORK,
+        EventKind.AUDIT_TRAIL_BROKEN,
+    }
+)
+"""The kinds that wait for no quiet hours and no digest: money or a sign-in is at risk now."""
 
 
 class Event(models.Model):
@@ -144,6 +162,14 @@ class Notification(models.Model):
         return self.title
 
 
+class Digest(models.TextChoices):
+    """How often a channel receives what is not urgent."""
+
+    AT_ONCE = "", "at once"
+    HOURLY = "HOURLY", "once an hour"
+    DAILY = "DAILY", "once a day"
+
+
 class Channel(models.Model):
     """Where else a user receives messages: e-mail, Discord, a webhook (an apprise URL).
 
@@ -173,8 +199,33 @@ class Channel(models.Model):
         help_text="An older channel receives messages until then without confirmation.",
     )
     created_at = models.DateTimeField(auto_now_add=True)
+    secret_sealed = models.BinaryField(
+        null=True, help_text="What a signed webhook is signed with; None: no signed webhook."
+    )
+    previous_secret_sealed = models.BinaryField(null=True)
+    previous_secret_until = models.DateTimeField(
+        null=True, help_text="Until then a webhook is signed with the previous secret as well."
+    )
+    quiet_from = models.TimeField(null=True, help_text="In the time zone of its user.")
+    quiet_until = models.TimeField(null=True)
+    digest = models.CharField(
+        max_length=10, choices=Digest, default=Digest.AT_ONCE, db_default="", blank=True
+    )
+    digest_at = models.TimeField(null=True, help_text="When a daily digest goes out.")
+    test_event_id = models.BigIntegerField(null=True, help_text="The last test message's event.")
 
     class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(quiet_from=None, quiet_until=None)
+                | Q(quiet_from__isnull=False, quiet_until__isnull=False),
+                name="quiet_hours_have_both_ends",
+            ),
+            models.CheckConstraint(
+                condition=~Q(digest="DAILY") | Q(digest_at__isnull=False),
+                name="a_daily_digest_has_a_time",
+            ),
+        ]
         indexes = [
             models.Index(
                 fields=["user"],
@@ -190,6 +241,11 @@ class Channel(models.Model):
     def is_mail(self) -> bool:
         """Whether it is an e-mail address, which has to be confirmed."""
         return self.url_display.startswith("mailto:")
+
+    @property
+    def is_signed(self) -> bool:
+        """Whether it is a webhook that is signed by Standard Webhooks."""
+        return self.secret_sealed is not None
 
 
 class Delivery(models.Model):
@@ -211,6 +267,12 @@ class Delivery(models.Model):
     )
     last_error = models.TextField(blank=True, default="", db_default="")
     sent_at = models.DateTimeField(null=True)
+    hold_until = models.DateTimeField(
+        null=True, help_text="It waits until then for the end of quiet hours or for a digest."
+    )
+    message_id = models.BigIntegerField(
+        null=True, help_text="The signed message that it is part of, the same in every repetition."
+    )
 
     class Meta:
         verbose_name_plural = "deliveries"
@@ -221,9 +283,70 @@ class Delivery(models.Model):
             models.Index(
                 fields=["channel", "event_id"],
                 name="delivery_waiting",
-                condition=Q(status="PENDING"),
+                condition=Q(status="PENDING", hold_until=None),
+            ),
+            models.Index(
+                fields=["hold_until"],
+                name="delivery_held",
+                condition=Q(hold_until__isnull=False),
+            ),
+            models.Index(
+                fields=["channel", "hold_until"],
+                name="delivery_held_of_channel",
+                condition=Q(hold_until__isnull=False),
+            ),
+            models.Index(
+                fields=["message_id"],
+                name="delivery_of_message",
+                condition=Q(message_id__isnull=False),
             ),
         ]
 
     def __str__(self) -> str:
         return f"event {self.event_id} to {self.channel_id}"
+
+
+class WebhookMessage(models.Model):
+    """One message to a signed webhook: the same id and events in every repetition."""
+
+    channel = models.ForeignKey(Channel, models.CASCADE, related_name="messages")
+    uid = models.CharField(max_length=40, unique=True, help_text="The header webhook-id.")
+    status = models.CharField(
+        max_length=10,
+        choices=Delivery.Status,
+        default=Delivery.Status.PENDING,
+        db_default="PENDING",
+    )
+    events = models.IntegerField(help_text="How many events it reports.")
+    title = models.CharField(max_length=200, blank=True)
+    created_at = models.DateTimeField(db_default=ClockTimestamp())
+
+    class Meta:
+        indexes = [
+            models.Index(fields=["channel", "-id"], name="webhook_messages"),
+            models.Index(
+                fields=["channel", "id"], name="webhook_unsent", condition=Q(status="PENDING")
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.uid
+
+
+class WebhookAttempt(models.Model):
+    """One try to send a message: what the server answered, and when the next one is."""
+
+    channel = models.ForeignKey(Channel, models.CASCADE, related_name="attempts")
+    message = models.ForeignKey(WebhookMessage, models.CASCADE, related_name="attempts")
+    at = models.DateTimeField(db_default=ClockTimestamp())
+    status_code = models.SmallIntegerField(null=True, help_text="None: no answer.")
+    duration_ms = models.IntegerField()
+    answer = models.CharField(max_length=200, blank=True, help_text="Its first bytes.")
+    error = models.TextField(blank=True, help_text="Empty: it was accepted.")
+    next_attempt_at = models.DateTimeField(null=True)
+
+    class Meta:
+        indexes = [models.Index(fields=["message", "id"], name="webhook_attempts")]
+
+    def __str__(self) -> str:
+        return f"{self.message_id}: {self.status_code}"

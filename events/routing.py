@@ -1,21 +1,24 @@
 """Turn events into notifications and deliveries, set-based, each event exactly once."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import replace
 from itertools import chain
+from typing import Any
 from uuid import UUID
 
 import structlog
 from django.contrib.auth import get_user_model
 from django.db import transaction
+from django.utils import timezone
 
 from common.errors import CONTENT_ERRORS
 from common.permissions import Right
 from common.sql import columns, rows, run
 from events.context import EventContext, context_of
 from events.messages import Message, render_digest
-from events.models import ALARMS, ON_REQUEST, TO_ONE_CHANNEL
+from events.models import ALARMS, ON_REQUEST, TO_ONE_CHANNEL, URGENT
+from events.waiting import WaitingRules, held_until
 
 log = structlog.get_logger(__name__)
 BACKEND = "django.contrib.auth.backends.ModelBackend"  # knows which user has which right
@@ -41,6 +44,16 @@ JOIN events_channel c ON c.user_id = t.user_id
 WHERE c.is_active AND (c.confirmed_at IS NOT NULL OR c.confirm_by > clock_timestamp())
   AND (c.kinds ? t.kind OR c.kinds = '[]' AND t.kind <> ALL(%s))
 ON CONFLICT (event_id, channel_id) DO NOTHING
+RETURNING id, channel_id, event_id
+"""
+RULES = """
+SELECT c.id, u.time_zone, c.quiet_from, c.quiet_until, c.digest, c.digest_at
+FROM events_channel c JOIN {users} u ON u.id = c.user_id
+WHERE c.id = ANY(%s) AND (c.quiet_from IS NOT NULL OR c.digest <> '')
+"""
+HOLD = """
+UPDATE events_delivery d SET hold_until = t.until
+FROM unnest(%s::bigint[], %s::timestamptz[]) AS t(id, until) WHERE d.id = t.id
 """
 DELIVER_TO_CHANNEL = """
 INSERT INTO events_delivery (event_id, channel_id)
@@ -123,9 +136,26 @@ def _create_deliveries(events: Sequence[EventContext], operators: Sequence[int])
         )
     )
     if to_users:
-        run(DELIVER_TO_USERS, [*columns(to_users, 3), list(ON_REQUEST)])
+        created = rows(DELIVER_TO_USERS, [*columns(to_users, 3), list(ON_REQUEST)])
+        _hold(created, {event.id for event in events if event.kind in URGENT})
     if to_channel:
         run(DELIVER_TO_CHANNEL, columns(to_channel, 3))
+
+
+def _hold(created: Sequence[Any], urgent: Container[int]) -> None:
+    """Let deliveries wait for the end of quiet hours or for a digest, unless they are urgent."""
+    can_wait = [row for row in created if row.event_id not in urgent]
+    if not can_wait:
+        return
+    users = get_user_model()._meta.db_table
+    now = timezone.now()
+    until = {
+        row.id: held_until(WaitingRules(*row[1:]), now=now)
+        for row in rows(RULES.format(users=users), [[*{row.channel_id for row in can_wait}]])
+    }
+    held = [(row.id, moment) for row in can_wait if (moment := until.get(row.channel_id))]
+    if held:
+        run(HOLD, columns(held, 2))
 
 
 def for_machines(event: EventContext) -> dict[str, object]:

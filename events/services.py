@@ -11,11 +11,12 @@ from django.db.models import Q
 from django.utils import timezone
 
 from common.db_functions import ClockTimestamp
-from common.errors import ConflictError, InvalidInputError
+from common.errors import ConflictError
 from common.reason_codes import Code
 from common.sql import columns, rows
 from events import channels, confirmation, delivery
-from events.models import TO_ONE_CHANNEL, Channel, EventKind, Notification
+from events.channel_rules import checked_kinds, checked_name
+from events.models import Channel, EventKind, Notification
 from events.outbox import INSERT_EVENTS_SQL
 from events.routing import route_events
 
@@ -31,7 +32,6 @@ OVERDUE = """
 SELECT 1 FROM events_event WHERE routed_at IS NULL
   AND created_at < clock_timestamp() - make_interval(secs => %s) ORDER BY id LIMIT 1
 """
-KINDS = frozenset(EventKind) - TO_ONE_CHANNEL
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,16 +122,9 @@ def create_channel(*, user_id: int, name: str, url: str, kinds: Sequence[str] = 
     FIELD_REQUIRED, HOST_NOT_ALLOWED; ConflictError INSTALLATION_FAULT without a key to seal the
     URL, CONFIRMATION_LIMIT after too many messages.
     """
-    if unknown := sorted(set(kinds) - KINDS):
-        raise InvalidInputError(
-            Code.FIELD_INVALID, f"There is no kind of event {unknown[0]!r}.", field="kinds"
-        )
-    if not name.strip():
-        raise InvalidInputError(Code.FIELD_REQUIRED, "A channel needs a name.", field="name")
+    checked, name = checked_kinds(kinds), checked_name(name)
     url_display = channels.check_url(url)[:100]
-    channel = Channel(
-        user_id=user_id, name=name.strip(), url_display=url_display, kinds=sorted(set(kinds))
-    )
+    channel = Channel(user_id=user_id, name=name, url_display=url_display, kinds=checked)
     channel.url_sealed = channels.seal_url(url.strip(), channel)
     channel.confirmed_at = None if channel.is_mail else timezone.now()
     channel.save(force_insert=True)
@@ -145,14 +138,18 @@ def create_channel(*, user_id: int, name: str, url: str, kinds: Sequence[str] = 
 def send_test(*, channel_id: int) -> int:
     """Request a test message and return the event's id; a trading process sends it within seconds.
 
-    Ends the channel's backoff, so that the result comes now: see `Channel.last_error` and
-    `last_sent_at`. Raises ConflictError CHANNEL_UNCONFIRMED.
+    Ends the channel's backoff, so that the result comes now: see `selectors.test_result`. Raises
+    ConflictError CHANNEL_UNCONFIRMED, STATE_CONFLICT if it is off.
     """
     channel = Channel.objects.select_for_update(no_key=True).get(pk=channel_id)
+    if not channel.is_active:
+        raise ConflictError(Code.STATE_CONFLICT, "This channel is off: switch it on first.")
     if channel.confirmed_at is None:
         raise ConflictError(Code.CHANNEL_UNCONFIRMED)
-    Channel.objects.filter(pk=channel_id).update(backoff_until=None)
-    return emit(EventKind.CHANNEL_TEST, user_id=channel.user_id, payload={"channel_id": channel_id})
+    payload = {"channel_id": channel_id}
+    event_id = emit(EventKind.CHANNEL_TEST, user_id=channel.user_id, payload=payload)
+    Channel.objects.filter(pk=channel_id).update(backoff_until=None, test_event_id=event_id)
+    return event_id
 
 
 def mark_read(*, user_id: int, notification_ids: Sequence[int] | None = None) -> int:

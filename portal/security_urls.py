@@ -3,6 +3,7 @@
 from django.urls import path
 
 from portal.views import (
+    channel_page,
     channels,
     delete_login,
     keys,
@@ -36,7 +37,13 @@ urlpatterns = [
     path("keys/create/", keys.create, name="key_create"),
     path("keys/<int:pk>/revoke/", keys.revoke, name="key_revoke"),
     path("channels/", channels.channels, name="channels"),
-    path("channels/create/", channels.create, name="channel_create"),
+    path("channels/create/", channels.choose, name="channel_create"),
+    path("channels/create/<slug:service>/", channels.create, name="channel_new"),
+    path("channels/kinds/", channel_page.kinds, name="channel_kinds"),
+    path("channels/<int:pk>/", channel_page.channel, name="channel"),
+    path("channels/<int:pk>/rules/", channel_page.rules, name="channel_rules"),
+    path("channels/<int:pk>/secret/", channel_page.secret, name="channel_secret"),
+    path("channels/messages/<int:pk>/resend/", channel_page.send_again, name="message_resend"),
     path("channels/<int:pk>/test/", channels.test, name="channel_test"),
     path("channels/<int:pk>/resend/", channels.resend, name="channel_resend"),
     path("channels/<int:pk>/remove/", channels.remove, name="channel_remove"),

@@ -3,7 +3,7 @@
 from typing import Any
 
 from django.contrib.auth import get_user_model
-from django.db.models import QuerySet
+from django.db.models import Prefetch, QuerySet
 from drf_spectacular.utils import extend_schema
 from rest_framework import generics, mixins, serializers, status, viewsets
 from rest_framework.decorators import action
@@ -13,7 +13,7 @@ from rest_framework.response import Response
 from common.api_fields import StrictModelSerializer, StrictSerializer, UtcDateTime, known_zone
 from common.permissions import OWN, Scope
 from users.api_keys import SCOPES
-from users.models import ApiKey, User
+from users.models import ApiKey, ApiKeyNetwork, User
 from users.services import create_api_key, revoke_api_key
 
 
@@ -50,14 +50,25 @@ class MeView(generics.RetrieveUpdateAPIView[User]):
         return caller(self.request)
 
 
+class ApiKeyNetworkSerializer(StrictModelSerializer[ApiKeyNetwork]):
+    """A network that the key was used from; not the full address."""
+
+    class Meta:
+        model = ApiKeyNetwork
+        fields = ("network", "first_used_at", "last_used_at")
+        read_only_fields = fields
+
+
 class ApiKeySerializer(StrictModelSerializer[ApiKey]):
     """An API key. Only its hash is stored; the prefix identifies it."""
+
+    networks = ApiKeyNetworkSerializer(many=True, read_only=True)
 
     class Meta:
         model = ApiKey
         fields = (
             "id", "name", "prefix", "scopes", "created_at", "expires_at", "revoked_at",
-            "last_used_at",
+            "last_used_at", "networks",
         )  # fmt: skip
         read_only_fields = fields
 
@@ -99,7 +110,9 @@ class ApiKeyViewSet(
     ordering_fields = ("id",)
 
     def get_queryset(self) -> QuerySet[ApiKey]:
-        return ApiKey.objects.filter(user=caller(self.request))
+        latest = ApiKeyNetwork.objects.order_by("-last_used_at")
+        mine = ApiKey.objects.filter(user=caller(self.request))
+        return mine.prefetch_related(Prefetch("networks", latest))
 
     @extend_schema(request=NewApiKeySerializer, responses={201: CreatedApiKeySerializer})
     def create(self, request: Request) -> Response:

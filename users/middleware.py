@@ -7,9 +7,10 @@ from django.db import DatabaseError, InterfaceError, transaction
 from django.http import HttpRequest, HttpResponse
 from django.urls import Resolver404, resolve
 
-from common.audit_trail import request_facts
+from common.audit_trail import request_fact, request_facts
 from common.database_errors import is_lost, is_transient, record_database_error
 from common.row_changes import answering_a_request
+from users.key_networks import record_use
 from users.tenancy import act_as
 
 log = logging.getLogger(__name__)
@@ -89,6 +90,8 @@ class TenantMiddleware:
                     transaction.set_rollback(True)
         except (DatabaseError, InterfaceError) as error:
             return progress.after(error, request)
+        if (user := getattr(request, "api_key_user", None)) is not None:
+            record_use(user, request_fact("address"))  # of refused calls as well
         return response
 
 

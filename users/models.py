@@ -170,6 +170,24 @@ class ApiKeyNotice(models.Model):
         return f"key {self.key_id}: {self.stage}"
 
 
+class ApiKeyNetwork(models.Model):
+    """A network that a key was used from (users/key_networks.py): never a full address."""
+
+    key = models.ForeignKey("ApiKey", models.CASCADE, related_name="networks")
+    network = models.CharField(max_length=50)
+    first_used_at = models.DateTimeField(auto_now_add=True)
+    last_used_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        default_permissions = ()
+        constraints = (
+            models.UniqueConstraint(fields=["key", "network"], name="one_network_of_a_key"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.network} of key {self.key_id}"
+
+
 class TrailStatus(models.Model):
     """Since when the audit trail is known to be broken (users/trail_alarm.py). Has one row."""
 

@@ -26,7 +26,8 @@ REAUTHENTICATED_VIEWS = frozenset(
         "security:enrol", "security:recovery_codes", "security:turn_off",
         "security:key_create", "security:password", "security:email", "security:delete_login",
         "security:data_download",
-        "security:channel_create", "security:channel_remove",
+        "security:channel_new", "security:channel_remove", "security:channel_secret",
+        "security:channel_kinds", "security:channel_rules",
         "admin:users_apikey_create", "admin:signals_feed_token", "admin:users_invitation_create",
         "admin:connections_executionconnection_credentials",
         "admin:connections_killswitch_release", "admin:connections_epoch_release",
@@ -43,7 +44,8 @@ REAUTHENTICATED_API_CALLS = frozenset(
         ("api-key-list", "POST"), ("connection-credentials", "PUT"),
         ("kill-switch-release", "POST"), ("feed-tokens", "POST"),
         ("feed-telegram-bot", "POST"),
-        ("channel-list", "POST"), ("channel-detail", "DELETE"),
+        ("channel-list", "POST"), ("channel-detail", "DELETE"), ("channel-detail", "PATCH"),
+        ("channel-webhooks", "POST"), ("channel-rotate-secret", "POST"),
     }
 )  # fmt: skip
 

@@ -18,7 +18,7 @@ from connections.credentials import provider_secrets as secrets
 from connections.credentials import sealing
 from connections.credentials.sealing import CredentialsError
 from connections.models import DecisionProvider
-from events import channels
+from events import channels, webhooks
 from events.models import Channel
 from events.outbound import RefusedError
 from signals.models import TelegramBot
@@ -134,11 +134,13 @@ def _reseal_channels(done: Rotation, after: int, batch: int) -> int | None:
             continue
         try:
             channel.url_sealed = channels.seal_url(channels.open_url(channel), channel)
+            webhooks.reseal_secrets(channel)
         except RefusedError:
             done.unopened.append(f"channel {channel.pk}")
         else:
             changed.append(channel)
-    Channel.objects.bulk_update(changed, ["url_sealed"])
+    sealed = ["url_sealed", "secret_sealed", "previous_secret_sealed"]
+    Channel.objects.bulk_update(changed, sealed)
     done.checked += len(batch_channels)
     done.resealed += len(changed)
     return batch_channels[-1].pk if batch_channels else None

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from django import forms
 from django.db import transaction
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
@@ -12,84 +11,74 @@ from django.utils import timezone
 from common.confirmation import ConfirmationPage, Consequence, add_form_error
 from common.errors import FillcastError, InvalidInputError
 from events import confirmation
-from events.models import Channel, EventKind
-from events.selectors import channels_of
-from events.services import KINDS, create_channel, send_test
+from events.models import Channel
+from events.selectors import Waiting, channels_of, waiting_of
+from events.services import send_test
+from portal.channel_forms import FORMS
 from portal.pages import current_user, run_action, with_security_headers
+from portal.views.channel_page import own_channel
 from portal.views.keys import own_page, signed_in_only
 from users.tenancy import for_all_tenants, on_behalf_of
-
-LABELS = {EventKind.ORDER_PLACED: "order.placed (only if you choose it)"}
-
-
-class NewChannelForm(forms.Form):
-    """A new notification channel."""
-
-    name = forms.CharField(max_length=100, help_text="Such as “phone” or “team chat”.")
-    url = forms.CharField(
-        label="Address",
-        max_length=500,
-        help_text="mailto:name@example.com, a webhook https://…, or an apprise URL (Discord, Slack,"
-        " Telegram, Teams …). It is stored encrypted and never shown again.",
-        widget=forms.TextInput(attrs={"autocomplete": "off", "spellcheck": "false"}),
-    )
-    kinds = forms.MultipleChoiceField(
-        label="Only these events",
-        required=False,
-        choices=[(str(kind), LABELS.get(EventKind(kind), str(kind))) for kind in sorted(KINDS)],
-        widget=forms.CheckboxSelectMultiple,
-        help_text="If you choose none: all except order.placed.",
-    )
 
 
 @signed_in_only
 def channels(request: HttpRequest) -> HttpResponse:
     """List the user's channels, each with its last error."""
+    mine = list(channels_of(_my_id(request)))
+    waiting = waiting_of(mine)
     return own_page(
-        request, "channels.html", channels=[_row(one) for one in channels_of(_my_id(request))]
+        request, "channels.html", channels=[_row(one, waiting.get(one.pk)) for one in mine]
     )
 
 
 @signed_in_only
-def create(request: HttpRequest) -> HttpResponse:
+def choose(request: HttpRequest) -> HttpResponse:
+    """Choose the service of a new channel."""
+    return own_page(request, "channel_choose.html", services=list(FORMS.items()))
+
+
+@signed_in_only
+def create(request: HttpRequest, *, service: str) -> HttpResponse:
     """Create a channel. An e-mail address must be confirmed before notifications go there."""
-    form = NewChannelForm(request.POST or None)
+    if service not in FORMS:
+        raise Http404
+    form = FORMS[service](request.POST or None)
     if request.method == "POST" and form.is_valid():
-        data = form.cleaned_data
-
-        def act() -> str:
-            made = create_channel(user_id=_my_id(request), **data)
-            if made.is_mail:
-                return f"We sent a message to the address of “{made.name}”. Open the link in it."
-            return f"“{made.name}” gets notifications from now on. Send a test message."
-
         try:
             with transaction.atomic():
-                text = act()
+                made, secret = form.create(_my_id(request))
         except FillcastError as error:
             add_form_error(form, error)
         else:
-            return run_action(request, lambda: text, back=reverse("security:channels"))
+            if secret:
+                return own_page(
+                    request, "webhook_secret.html", channel=made, secret=secret, is_new=True
+                )
+            text = f"“{made.name}” gets notifications from now on. Send a test message."
+            if made.is_mail:
+                text = f"We sent a message to the address of “{made.name}”. Open the link in it."
+            back = reverse("security:channel", args=[made.pk])
+            return run_action(request, lambda: text, back=back)
     status = 422 if form.errors else 200
-    return own_page(request, "channel_new.html", status=status, form=form)
+    return own_page(request, "channel_new.html", status=status, form=form, service=service)
 
 
 @signed_in_only
 def test(request: HttpRequest, *, pk: int) -> HttpResponse:
     """Send a test message to a channel."""
-    channel = _mine(request, pk)
+    channel = own_channel(request, pk)
 
     def act() -> str:
         send_test(channel_id=channel.pk)
-        return f"A test message is being sent to “{channel.name}”. Reload to see the result."
+        return f"A test message is being sent to “{channel.name}”."
 
-    return run_action(request, act, back=reverse("security:channels"))
+    return run_action(request, act, back=reverse("security:channel", args=[pk]))
 
 
 @signed_in_only
 def resend(request: HttpRequest, *, pk: int) -> HttpResponse:
     """Send a new confirmation link."""
-    channel = _mine(request, pk)
+    channel = own_channel(request, pk)
 
     def act() -> str:
         confirmation.request_confirmation(channel.pk)
@@ -101,7 +90,7 @@ def resend(request: HttpRequest, *, pk: int) -> HttpResponse:
 @signed_in_only
 def remove(request: HttpRequest, *, pk: int) -> HttpResponse:
     """Confirm, then remove a channel and its unsent messages."""
-    channel, back = _mine(request, pk), reverse("security:channels")
+    channel, back = own_channel(request, pk), reverse("security:channels")
     if request.method == "POST":
 
         def act() -> str:
@@ -142,22 +131,15 @@ def confirm(request: HttpRequest, *, pk: int, code: str) -> HttpResponse:
     return with_security_headers(render(request, "portal/channel_confirm.html", facts))
 
 
-def _row(channel: Channel) -> dict[str, Any]:
+def _row(channel: Channel, waiting: Waiting | None) -> dict[str, Any]:
     requested_at = channel.confirmation_requested_at
     return {
         "channel": channel,
+        "waiting": waiting,
         "is_confirmed": channel.confirmed_at is not None,
         "link_until": requested_at + confirmation.LINK_LIFE if requested_at else None,
         "still_sends": channel.confirm_by is not None and channel.confirm_by > timezone.now(),
     }
-
-
-def _mine(request: HttpRequest, pk: int) -> Channel:
-    """Return the user's own channel. Raises Http404 for any other."""
-    channel = channels_of(_my_id(request)).filter(pk=pk).first()
-    if channel is None:
-        raise Http404
-    return channel
 
 
 def _my_id(request: HttpRequest) -> int:

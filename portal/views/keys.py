@@ -4,6 +4,7 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
+from django.db.models import Prefetch
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
@@ -16,9 +17,10 @@ from portal.pages import current_user, page, redirect_to_sign_in, run_action, wi
 from portal.sign_in_steps import home_url
 from users import api_keys, services
 from users.forms import ApiKeyForm
-from users.models import ApiKey
+from users.models import ApiKey, ApiKeyNetwork
 
 View = Callable[..., HttpResponse]
+NETWORKS = 5  # the latest of each key
 
 
 def signed_in_only(view: View) -> View:
@@ -38,10 +40,14 @@ def keys(request: HttpRequest) -> HttpResponse:
     """List the user's keys, active ones first."""
     now = timezone.now()
     mine = ApiKey.objects.filter(user=current_user(request)).order_by("-created_at")
+    mine = mine.prefetch_related(
+        Prefetch("networks", ApiKeyNetwork.objects.order_by("-last_used_at"))
+    )
     listed = [
         {
             "key": key,
             "is_open": key.revoked_at is None and not api_keys.has_ended(key, now=now),
+            "networks": list(key.networks.all())[:NETWORKS],
             "ends_soon": api_keys.ends_soon(key, now=now),
         }
         for key in mine

@@ -29,7 +29,7 @@ from connections.models import (
     TradingPause,
     TradingPreset,
 )
-from events.models import Channel, EventKind, Notification
+from events.models import Channel, EventKind, Notification, WebhookMessage
 from execution.models import DriftItem, ExecutionLog, Order, Status
 from positions.models import ExecutionPosition
 from signals.feeds import create_feed, create_feed_token
@@ -215,15 +215,17 @@ def _trades(
 
 
 def _messages(alice: User) -> dict[str, Any]:
+    channel = Channel.objects.create(
+        user=alice,
+        name="mail",
+        url_sealed=CANARY.encode(),
+        url_display="mailto:…",
+        confirmed_at=timezone.now(),
+    )
+    WebhookMessage.objects.create(channel=channel, uid="msg_1", events=1)
     return {
         "notification": Notification.objects.create(
             user=alice, event_id=1, kind=EventKind.ORDER_FILLED, title="t"
         ),
-        "channel": Channel.objects.create(
-            user=alice,
-            name="mail",
-            url_sealed=CANARY.encode(),
-            url_display="mailto:…",
-            confirmed_at=timezone.now(),
-        ),
+        "channel": channel,
     }

@@ -94,6 +94,19 @@ CASES: dict[str, Case] = {
         "any", body=lambda world: {"name": "n", "url": "ftp://x"}, ok=400
     ),
     "GET /api/v1/channels/{id}/": Case("private", **of("channel")),
+    "PATCH /api/v1/channels/{id}/": Case(
+        "private", **of("channel", body=lambda world: {"digest": "HOURLY"})
+    ),
+    "GET /api/v1/channels/{id}/messages/": Case("private", **of("channel")),
+    "POST /api/v1/channels/{id}/messages/{message}/resend/": Case(
+        "private",
+        path=lambda world: {"id": world.channel.pk, "message": world.channel.messages.get().pk},
+        ok=202,
+    ),
+    "POST /api/v1/channels/{id}/rotate-secret/": Case("private", **of("channel", ok=409)),
+    "POST /api/v1/channels/webhooks/": Case(
+        "any", body=lambda world: {"name": "n", "url": "ftp://x"}, ok=400
+    ),
     "DELETE /api/v1/channels/{id}/": Case("private", **of("channel", ok=204)),
     "POST /api/v1/channels/{id}/test/": Case("private", **of("channel", ok=202)),
     "POST /api/v1/channels/{id}/confirm/": Case(

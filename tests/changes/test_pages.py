@@ -252,6 +252,9 @@ SECURITY_STEPS = {
     "keys", "key_create", "key_revoke", "channels", "channel_create", "channel_test",
     "channel_resend", "channel_remove", "channel_confirm", "sessions", "session_end",
     "sessions_end", "profile", "email", "email_resend", "data", "data_download", "delete_login",
+    "channel_new", "channel",
+    "channel_secret", "message_resend",
+    "channel_kinds", "channel_rules",  # tests/portal/test_channel_pages.py
 }  # fmt: skip
 
 

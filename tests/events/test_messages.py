@@ -197,3 +197,59 @@ def test_no_payload_breaks_rendering(kind: str, payload: dict[str, Any]) -> None
     words = render_digest([made, made])
     assert 0 < len(words.title) <= 200
     assert render(made).title.strip()
+
+
+ORDER = {
+    **FACTS, "limit_price": "1.084", "expected_price": "1.0845", "trade_plan_id": "plan-7",
+}  # fmt: skip
+FIGURES = {"name": "Slippage", "value": "4.2", "maximum": "3"}
+REFUSED = ("order.denied", "order.skipped", "order.rejected", "order.failed", "order.unknown",
+           "order.expired", "order.cancelled", "order.stuck")  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", REFUSED)
+@pytest.mark.parametrize("code", list(Code))
+def test_refusals_of_every_code_carry_the_order_and_the_limit(kind: str, code: Code) -> None:
+    words = render(event(kind, facts=ORDER, code=code.value, figures=FIGURES))
+    text = f"{words.title}\n{words.body}"
+    for part in ("Buy", "10,000", "EUR/USD", "1.084", "1.0845", "plan-7", "S-2041", code.value):
+        assert part in text, f"{part} is missing in {text}"
+    assert "None" not in text.replace(code.sentence, "").replace(code.hint, "")
+
+
+@pytest.mark.parametrize("kind", ["order.filled", "order.partially_filled"])
+def test_fills_carry_price_slippage_and_plan(kind: str) -> None:
+    facts = {**ORDER, "price": "1.0846", "slippage": "0.1", "slippage_unit": "PIPS"}
+    words = render(event(kind, facts=facts))
+    text = f"{words.title}\n{words.body}"
+    for part in ("Buy 10,000 EUR/USD", "1.0846", "+0.1", "plan-7"):
+        assert part in text
+
+
+@pytest.mark.parametrize(
+    ("kind", "payload", "parts"),
+    [
+        ("order.placed", {"broker_order_id": "B7"}, ["1.084", "B7"]),
+        ("position.unprotected", {"seconds": "12"}, []),
+        ("exit.delayed", {"code": "MARKET_CLOSED"}, ["MARKET_CLOSED"]),
+        (
+            "slippage.alert",
+            {"slippage": "4.2", "slippage_unit": "PIPS", "expected_price": "1.0845",
+             "fill_price": "1.0849", "passed_limit": "1.0848", "beyond_limit_at": "1.0849"},
+            ["+4.2", "1.0849", "1.0848"],
+        ),
+    ],
+)  # fmt: skip
+def test_risks_carry_the_trade_and_the_plan(
+    kind: str, payload: dict[str, Any], parts: list[str]
+) -> None:
+    words = render(event(kind, facts=ORDER, **payload))
+    text = f"{words.title}\n{words.body}"
+    for part in ("Buy 10,000 EUR/USD", "plan-7", *parts):
+        assert part in text
+
+
+def test_reached_loss_limit_carries_limit_and_value() -> None:
+    words = render(event("loss_limit.reached", detail="Loss today: 512 EUR, maximum 500 EUR"))
+    assert "512" in words.body
+    assert "500" in words.body

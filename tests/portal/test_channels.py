@@ -20,6 +20,7 @@ from users.models import User
 pytestmark = pytest.mark.django_db(transaction=True)
 LINK = re.compile(r"https://fillcast\.example\.com(/channels/\d+/confirm/[a-z2-7]+/)")
 API = "/api/v1/channels/"
+NEW = "/channels/create/advanced/"
 
 
 @pytest.fixture(autouse=True)
@@ -86,7 +87,7 @@ def test_address_gets_only_the_link_until_it_is_confirmed(
 ) -> None:
     user: User = getattr(world, username)
     client, anonymous = signed_in(user), Client()
-    created = client.post("/channels/create/", {"name": "phone", "url": "mailto:a@example.com"})
+    created = client.post(NEW, {"name": "phone", "url": "mailto:a@example.com"})
     assert created.status_code == 302
     assert send() == ["Confirm this address for Fillcast notifications"]
     assert mail.outbox[0].to == ["a@example.com"]
@@ -117,16 +118,14 @@ def test_portal_lists_creates_and_removes_ones_own_channels(
 ) -> None:
     client = signed_in(world.alice)
     assert "No channels yet" in html_of(client.get("/channels/"))
-    form = html_of(client.get("/channels/create/"))
-    assert "order.placed (only if you choose it)" in form
-    response = client.post("/channels/create/", {"name": "x", "url": "invalid"})
+    assert "apprise URL" in html_of(client.get(NEW))
+    response = client.post(NEW, {"name": "x", "url": "invalid"})
     assert (response.status_code, b"not a channel" in response.content) == (422, True)
-    payload = {"name": "hook", "url": "https://hooks.example.com/s3cret", "kinds": ["order.placed"]}
-    assert client.post("/channels/create/", payload).status_code == 302
+    payload = {"name": "hook", "url": "https://hooks.example.com/s3cret"}
+    assert client.post(NEW, payload).status_code == 302
     listed = html_of(client.get("/channels/"))
     assert "https://hooks.example.com" in listed
     assert "s3cret" not in listed
-    assert "order.placed" in listed
     pk = client.get(API).json()["results"][0]["id"]
     for action in ("test", "resend", "remove"):
         assert signed_in(world.bob).post(f"/channels/{pk}/{action}/").status_code == 404
@@ -139,7 +138,7 @@ def test_link_expires_after_two_days_and_when_a_new_one_is_sent(
     world: World, signed_in: SignedIn, send: Callable[[], list[str]]
 ) -> None:
     client, anonymous = signed_in(world.alice), Client()
-    client.post("/channels/create/", {"name": "phone", "url": "mailto:a@example.com"})
+    client.post(NEW, {"name": "phone", "url": "mailto:a@example.com"})
     send()
     first = link()
     age_request(48.1)
@@ -158,7 +157,7 @@ def test_link_of_a_deactivated_user_is_not_valid(
     world: World, signed_in: SignedIn, send: Callable[[], list[str]]
 ) -> None:
     payload = {"name": "phone", "url": "mailto:a@example.com"}
-    signed_in(world.alice).post("/channels/create/", payload)
+    signed_in(world.alice).post(NEW, payload)
     assert len(send()) == 1
     User.objects.filter(pk=world.alice.pk).update(is_active=False)
     anonymous = Client(raise_request_exception=False)
@@ -216,7 +215,7 @@ def test_link_of_another_channel_does_not_confirm(
 ) -> None:
     client = signed_in(world.alice)
     for name in ("one", "two"):
-        client.post("/channels/create/", {"name": name, "url": f"mailto:{name}@example.com"})
+        client.post(NEW, {"name": name, "url": f"mailto:{name}@example.com"})
     send()
     first, second = Channel.objects.order_by("id")
     code = next(LINK.search(str(m.body)) for m in mail.outbox if m.to == ["one@example.com"])
@@ -230,7 +229,7 @@ def test_unconfirmed_older_channel_gets_messages_until_its_deadline(
     world: World, signed_in: SignedIn, send: Callable[[], list[str]]
 ) -> None:
     client = signed_in(world.alice)
-    client.post("/channels/create/", {"name": "phone", "url": "mailto:a@example.com"})
+    client.post(NEW, {"name": "phone", "url": "mailto:a@example.com"})
     run("UPDATE events_channel SET confirm_by = clock_timestamp() + interval '1 day'")
     emit_event(world.alice)
     assert "Notifications are sent there until" in html_of(client.get("/channels/"))
@@ -247,7 +246,7 @@ def test_confirmation_is_written_by_the_web_role(
     world: World, signed_in: SignedIn, send: Callable[[], list[str]], as_web: None
 ) -> None:
     client = signed_in(world.alice)
-    client.post("/channels/create/", {"name": "phone", "url": "mailto:a@example.com"})
+    client.post(NEW, {"name": "phone", "url": "mailto:a@example.com"})
     assert len(send()) == 1
     assert Client().post(link()).status_code == 200
     assert client.get(API).json()["results"][0]["confirmed_at"] is not None

@@ -80,7 +80,11 @@ def test_secrets_are_never_stored(world: World, signed_in: SignedIn, as_web: Non
     session_ends(client)
     typed = {"name": "kept", "secret": "s3cret", "api_key": "s3cret", "password": "s3cret",
              "url": "s3cret", "csrfmiddlewaretoken": "s3cret"}  # fmt: skip
-    for page in ("/channels/create/", f"/accounts/{world.mt5.pk}/credentials/", "/password/"):
+    for page in (
+        "/channels/create/advanced/",
+        f"/accounts/{world.mt5.pk}/credentials/",
+        "/password/",
+    ):
         client.post(page, typed)
         kept = dict(client.session).get("kept_form", {"fields": {}})
         assert "s3cret" not in str(kept), page

@@ -8,6 +8,7 @@ from django.urls import reverse
 
 from common.permissions import Role
 from common.sql import rows, run
+from events.models import WebhookMessage
 from events.services import create_channel
 from portal.door_urls import urlpatterns as door_urls
 from portal.security_urls import urlpatterns as security_urls
@@ -22,7 +23,8 @@ pytestmark = pytest.mark.usefixtures("private_feeds")
 CONFIRMATION = "security:channel_confirm"
 OF_ALICE = frozenset(f"portal:{name}" for name in WITH_OWNER) | {
     "security:key_revoke", "security:channel_test", "security:channel_resend",
-    "security:channel_remove", CONFIRMATION,
+    "security:channel_remove", "security:channel", "security:channel_rules",
+    "security:channel_secret", "security:message_resend", CONFIRMATION,
 }  # fmt: skip
 SIGN_IN, TO_CONSOLE, NOT_THERE = "–", "console", "404"
 GET_STATUSES, POST_STATUSES = {"200", "302"}, {"200", "302", "405", "422"}
@@ -45,7 +47,14 @@ def alices(world: World) -> Addresses:
     channel = create_channel(user_id=world.alice.pk, name="mail", url=address).pk
     arguments: Addresses = {"security:key_revoke": {"pk": key.pk}}
     arguments |= {
-        f"security:channel_{action}": {"pk": channel} for action in ("test", "resend", "remove")
+        f"security:channel_{action}": {"pk": channel}
+        for action in ("test", "resend", "remove", "rules", "secret")
+    }
+    message = WebhookMessage.objects.create(channel_id=channel, uid="msg_1", events=1)
+    arguments |= {
+        "security:channel": {"pk": channel},
+        "security:channel_new": {"service": "webhook"},
+        "security:message_resend": {"pk": message.pk},
     }
     arguments |= {  # guesses
         "door:sign_up_finish": {"token": "a:b:c"},

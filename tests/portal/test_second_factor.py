@@ -325,7 +325,7 @@ def test_changing_channels_needs_a_fresh_second_factor(
     set_factor_age(client, world.alice, 0)
     pk = client.post(api, payload, "application/json").json()["id"]
     set_factor_age(client, world.alice, FRESH_SECONDS + 1)
-    for path in ("/channels/create/", f"/channels/{pk}/remove/"):
+    for path in ("/channels/create/advanced/", f"/channels/{pk}/remove/"):
         for response in (client.get(path), client.post(path, payload)):
             assert response["Location"].startswith("/security/confirm/?next=%2Fchannels%2F")
     for refused in (client.post(api, payload, "application/json"), client.delete(f"{api}{pk}/")):
@@ -333,7 +333,7 @@ def test_changing_channels_needs_a_fresh_second_factor(
     assert [result["id"] for result in client.get(api).json()["results"]] == [pk]
     assert client.get("/channels/").status_code == 200  # reading does not need it
     set_factor_age(client, world.alice, 0)
-    assert client.post("/channels/create/", payload).status_code == 302
+    assert client.post("/channels/create/advanced/", payload).status_code == 302
     assert client.delete(f"{api}{pk}/").status_code == 204
     assert len(client.get(api).json()["results"]) == 1
 

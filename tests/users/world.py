@@ -19,7 +19,14 @@ from connections.models import (
     SubscriptionRoute,
     TradingPreset,
 )
-from events.models import Channel, Delivery, Event, Notification
+from events.models import (
+    Channel,
+    Delivery,
+    Event,
+    Notification,
+    WebhookAttempt,
+    WebhookMessage,
+)
 from execution.models import (
     AccountSyncState,
     DriftItem,
@@ -49,7 +56,7 @@ from signals.models import (
 from tests.connections import make
 from tests.decisions import answered, calendar_of, provider_of
 from tests.loss_limits import cash_flow_of, limit_of, pause_of
-from users.models import ApiKey, DataExport, DataExportPart, User
+from users.models import ApiKey, ApiKeyNetwork, DataExport, DataExportPart, User
 
 NOW = datetime(2026, 1, 2, 12, tzinfo=UTC)  # past, so that no test is about it by chance
 ONE = Decimal(1)
@@ -96,7 +103,10 @@ def tenant(name: str) -> Tenant:
     FeedTerms.objects.create(feed=feed, text="terms", changed_by=user)
     SavedDraft.objects.create(feed=feed, action="OPEN", created_by=user)
     ends = timezone.now() + timedelta(days=90)
-    ApiKey.objects.create(user=user, name="key", prefix=name, secret_hash="h", expires_at=ends)
+    key = ApiKey.objects.create(
+        user=user, name="key", prefix=name, secret_hash="h", expires_at=ends
+    )
+    ApiKeyNetwork.objects.create(key=key, network="203.0.113.0/24")
     export = DataExport.objects.create(user=user)
     DataExportPart.objects.create(export=export, number=1, content=b"x")
     KillSwitch.objects.create(
@@ -171,3 +181,5 @@ def _notify(user: User, name: str) -> None:
     Notification.objects.create(user=user, event_id=event.pk, kind=event.kind, title=name)
     channel = Channel.objects.create(user=user, name=name, url_sealed=b"x", url_display="x")
     Delivery.objects.create(event_id=event.pk, channel=channel)
+    message = WebhookMessage.objects.create(channel=channel, uid=f"msg_{name}", events=1)
+    WebhookAttempt.objects.create(channel=channel, message=message, duration_ms=1)

@@ -1,0 +1,177 @@
+"""Titles and texts of the messages about events. Pure."""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+
+from common.ended_orders import is_ended_wait
+from common.formatting import signed
+from events.context import EventContext
+from events.messages import installation, orders, positions, users
+from events.messages.labels import DIGEST_LABELS
+from events.messages.parts import (
+    FINAL_STATUS,
+    LINES_MAX,
+    TITLE_MAX,
+    Lines,
+    capital,
+    decimal_of,
+    plain_text,
+)
+from events.messages.positions import CLOSED_BY
+from events.models import EventKind
+from events.signal_messages import incomplete
+
+__all__ = ["CLOSED_BY", "DIGEST_LABELS", "RENDERERS", "Message", "render", "render_digest"]
+
+ORDER_PRICES = {
+    "limit_price": "limit price",
+    "stop_price": "stop price",
+    "worst_price": "price limit",
+    "expected_price": "expected price",
+}
+WITH_PRICES_OF_THEIR_OWN = frozenset(
+    {EventKind.ORDER_FILLED, EventKind.ORDER_PARTIALLY_FILLED, EventKind.ORDER_CHANGED}
+)
+NOT_SENT = "order.denied, not in time"  # not an event kind; a digest counts these separately
+NOT_SENT_TEXT = ("order not sent in time", "orders not sent in time")
+RANKS = [*DIGEST_LABELS]
+RANKS.insert(RANKS.index(EventKind.ORDER_DENIED) + 1, NOT_SENT)
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A message to people: one line of title, several lines of body."""
+
+    title: str
+    body: str
+
+
+def render(event: EventContext) -> Message:
+    """Return the message about one event. Facts that are not known are left out."""
+    renderer = RENDERERS.get(event.kind, _by_kind)
+    title, *body = renderer(event)
+    plan = f"plan {plan_id}" if (plan_id := event.get("trade_plan_id")) else ""
+    where = ", ".join(text for text in (event.get("account"), event.get("signal"), plan) if text)
+    lines = [*body, _asked(event), f"{where}." if where else ""]
+    return Message(title[:TITLE_MAX], "\n".join(line for line in lines if line))
+
+
+def _asked(event: EventContext) -> str:
+    """Return the order's own prices, for messages that have no fill price; '' without any."""
+    if not event.kind.startswith("order.") or event.kind in WITH_PRICES_OF_THEIR_OWN:
+        return ""
+    prices = [
+        f"{word} {price}"
+        for name, word in ORDER_PRICES.items()
+        if (price := plain_text(event.get(name)))
+    ]
+    return f"{capital(', '.join(prices))}." if prices else ""
+
+
+def render_digest(events: Sequence[EventContext]) -> Message:
+    """Return one message about several events: counts in the title, one line each in the body."""
+    if len(events) == 1:
+        return render(events[0])
+    counts = Counter(_counted_as(event) for event in events)
+    kinds = sorted(counts, key=_rank)
+    title = ", ".join(_count(kind, counts[kind]) for kind in kinds)
+    if len({event.get("signal") for event in events}) == 1:
+        signal = events[0].get("signal")
+        title += f": {signal}" if signal else ""
+    by_rank = sorted(events, key=lambda event: (_rank(_counted_as(event)), event.id))
+    lines = [_line(event) for event in by_rank[:LINES_MAX]]
+    if more := len(events) - LINES_MAX:
+        lines += [f"… and {more:,} more."] if more > 0 else []
+    lines += _total(events)
+    return Message(title[:TITLE_MAX], "\n".join(lines))
+
+
+def _total(events: Sequence[EventContext]) -> list[str]:
+    """Return the sum of the results of closed positions, by currency; nothing about fewer than two.
+
+    A result that is not known leaves the whole sum out: it would be wrong.
+    """
+    closed = [event for event in events if event.kind == EventKind.POSITION_CLOSED]
+    totals: dict[str, Decimal] = {}
+    for event in closed:
+        gross, costs = decimal_of(event.get("pnl")), decimal_of(event.get("commission", "0"))
+        if gross is None or costs is None or not (currency := event.get("currency")):
+            return []
+        totals[currency] = totals.get(currency, Decimal(0)) + gross - costs
+    sums = ", ".join(f"{signed(total)} {currency}" for currency, total in sorted(totals.items()))
+    return [f"Closed with, in total: {sums}."] if len(closed) > 1 else []
+
+
+def _counted_as(event: EventContext) -> str:
+    """Return the event's kind, or NOT_SENT for an order that became too old while it waited."""
+    is_unsent = is_ended_wait(event.get("code"), FINAL_STATUS.get(event.kind, ""))
+    return NOT_SENT if is_unsent else event.kind
+
+
+def _rank(kind: str) -> int:
+    return RANKS.index(kind) if kind in RANKS else len(RANKS)
+
+
+def _line(event: EventContext) -> str:
+    account = event.get("account")
+    return render(event).title + (f" · {account}" if account else "")
+
+
+def _count(kind: str, count: int) -> str:
+    singular, plural = NOT_SENT_TEXT if kind == NOT_SENT else DIGEST_LABELS.get(kind, (kind, kind))
+    return f"{count:,} {singular if count == 1 else plural}"
+
+
+def _by_kind(event: EventContext) -> Lines:
+    return (capital(DIGEST_LABELS.get(event.kind, (event.kind, ""))[0]), "")
+
+
+RENDERERS: dict[str, Callable[[EventContext], Lines]] = {
+    EventKind.SIGNAL_PUBLISHED: orders.published,
+    EventKind.ALERT_REFUSED: orders.alert_refused,
+    EventKind.TELEGRAM_STOPPED: orders.telegram_stopped,
+    EventKind.ORDER_FILLED: orders.filled,
+    EventKind.ORDER_PARTIALLY_FILLED: orders.filled,
+    EventKind.ORDER_DENIED: orders.denied,
+    EventKind.ORDER_REJECTED: orders.rejected,
+    EventKind.ORDER_SKIPPED: orders.skipped,
+    EventKind.ORDER_PLACED: orders.placed,
+    EventKind.SIGNAL_INCOMPLETE: incomplete,
+    EventKind.ORDER_FAILED: orders.failed,
+    EventKind.ORDER_UNKNOWN: orders.unknown,
+    EventKind.ORDER_UNEXPECTEDLY_LIVE: orders.unexpectedly_live,
+    EventKind.ORDER_UNKNOWN_TOO_LONG: orders.unknown_too_long,
+    EventKind.ORDER_STUCK: orders.stuck,
+    EventKind.ORDER_CHANGED: orders.changed,
+    EventKind.ORDER_CANCELLED: orders.cancelled,
+    EventKind.ORDER_EXPIRED: orders.expired,
+    EventKind.POSITION_OPENED: positions.opened,
+    EventKind.POSITION_CLOSED: positions.closed,
+    EventKind.POSITION_UNPROTECTED: positions.unprotected,
+    EventKind.POSITION_STOP_MOVED: positions.stop_moved,
+    EventKind.EXIT_DELAYED: positions.exit_delayed,
+    EventKind.SLIPPAGE_ALERT: positions.slippage,
+    EventKind.CONNECTION_ERROR: installation.connection_error,
+    EventKind.CONNECTION_INACTIVE: installation.inactive,
+    EventKind.CONNECTION_RECOVERED: installation.recovered,
+    EventKind.HOST_DOWN: installation.host_down,
+    EventKind.HOST_UP: installation.host_up,
+    EventKind.DRIFT_FOUND: installation.drift_found,
+    EventKind.AUDIT_FAILED: installation.audit,
+    EventKind.AUDIT_NOT_JUDGED: installation.not_judged,
+    EventKind.API_KEY_ENDS_SOON: users.key_ends_soon,
+    EventKind.API_KEY_ENDED: users.key_ended,
+    EventKind.API_KEY_NEW_NETWORK: users.key_new_network,
+    EventKind.PASSWORD_CHANGED: users.password_changed,
+    EventKind.AUDIT_TRAIL_BROKEN: installation.trail_broken,
+    EventKind.AUDIT_TRAIL_INTACT: installation.trail_intact,
+    EventKind.KILL_SWITCH: positions.kill_switch,
+    EventKind.LOSS_LIMIT_REACHED: positions.loss_limit_reached,
+    EventKind.TRADING_RESUMED: positions.trading_resumed,
+    EventKind.SCHEDULER_LATE: installation.scheduler_late,
+    EventKind.SCHEDULER_BACK: installation.scheduler_back,
+    EventKind.CHANNEL_TEST: users.channel_test,
+    EventKind.CHANNEL_CONFIRMATION: users.channel_confirmation,
+}

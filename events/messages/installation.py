@@ -1,0 +1,102 @@
+"""The messages about accounts, brokers' hosts and the installation. Pure."""
+
+from common.reason_codes import Code
+from events.context import EventContext
+from events.messages.parts import Lines, capital, connection, items
+
+
+def connection_error(event: EventContext) -> Lines:
+    return (f"{connection(event)} is in error", event.get("message"))
+
+
+def inactive(event: EventContext) -> Lines:
+    return (f"No contact with {connection(event)}", event.get("message"))
+
+
+def recovered(event: EventContext) -> Lines:
+    return (f"{connection(event)} works again", "")
+
+
+def host_down(event: EventContext) -> Lines:
+    failing, contacted = event.get("failing"), event.get("contacted")
+    return (
+        f"{event.get('host', 'A broker host')} does not answer",
+        f"{failing} of {contacted} accounts could not be reached." if failing and contacted else "",
+        "Entries wait until it answers; exits are still sent. It is probed automatically.",
+        event.get("message"),
+    )
+
+
+def host_up(event: EventContext) -> Lines:
+    return (
+        f"{event.get('host', 'A broker host')} answers again",
+        "Orders that waited for it are sent now, unless they are too old.",
+    )
+
+
+def drift_found(event: EventContext) -> Lines:
+    kind = event.get("kind", event.get("code"))
+    code = Code(kind) if kind in Code.__members__ else None
+    subject, detail = event.get("subject"), event.get("detail")
+    return (
+        f"We and the broker differ{f': {subject}' if subject else ''}",
+        code.sentence if code else kind,
+        capital(f"{detail}.") if detail else "",
+        f"{code.hint if code else ''} Decide it on the account's page, or in the console's drift "
+        "inbox.".lstrip(),
+    )
+
+
+def audit(event: EventContext) -> Lines:
+    counters = event.payload.get("counters")
+    wrong = [f"{name} {count}" for name, count in items(counters) if count]
+    return ("The audit failed", ", ".join(wrong), event.get("detail"))
+
+
+def not_judged(event: EventContext) -> Lines:
+    accounts = event.payload.get("accounts")
+    accounts = accounts if isinstance(accounts, list) else []
+    listed = [account for account in accounts if isinstance(account, dict)]
+    count = event.payload.get("count")
+    total = count if isinstance(count, int) else len(listed)
+    more = total - len(listed)
+    return (
+        f"The audit could not judge {'1 account' if total == 1 else f'{total} accounts'}",
+        *(f"{account.get('name', '')}: {account.get('detail', '')}" for account in listed),
+        f"And {more} more." if more > 0 else "",
+        "No error is known for them, and nothing is proven. Start the workers that hold their "
+        "sessions, or fix their connections; the dashboard lists all of them.",
+    )
+
+
+def trail_broken(event: EventContext) -> Lines:
+    return (
+        "The audit trail is broken",
+        event.get("detail"),
+        "A line was changed, removed or inserted outside Fillcast. Run `manage.py verify_trail` to "
+        "see what is wrong, compare the trail with the head that you keep elsewhere, and treat it "
+        "as an intrusion until you can explain it (docs/security.md). The alarm stays until a "
+        "check passes.",
+    )
+
+
+def trail_intact(_event: EventContext) -> Lines:
+    return ("The audit trail is intact again", "A check of every line has passed.")
+
+
+def scheduler_late(event: EventContext) -> Lines:
+    scanned = bool(event.payload.get("scanning"))
+    return (
+        f"The scheduler (beat) has not run for {seconds} s"
+        if (seconds := event.get("seconds"))
+        else "The scheduler (beat) has never run",
+        "Stops and targets are still checked every minute: the workers do it themselves."
+        if scanned
+        else "Stops and targets that Fillcast guards are not checked every minute.",
+        "Reconciliation, account balances and daily results are not updated. "
+        "Restart the scheduler: `make up`, or the `beat` service of your deployment.",
+    )
+
+
+def scheduler_back(_event: EventContext) -> Lines:
+    return ("The scheduler (beat) runs again", "Overdue tasks run now.")

@@ -1,0 +1,64 @@
+"""The messages about a user's keys, password and channels. Pure."""
+
+from events.context import EventContext
+from events.messages.parts import Lines, utc_minute
+
+
+def key_ends_soon(event: EventContext) -> Lines:
+    days = event.get("days")
+    return (
+        f"{_key(event)} ends in {'1 day' if days == '1' else f'{days} days'}",
+        f"It stops working at {utc_minute(event.get('ends_at'))}. Make a new key under Keys, put "
+        "it into the program that uses this one, then revoke this one.",
+    )
+
+
+def key_ended(event: EventContext) -> Lines:
+    return (
+        f"{_key(event)} has ended",
+        f"Calls with it have been refused since {utc_minute(event.get('ends_at'))}. If a program "
+        "still needs it, make a new key under Keys and put it into that program.",
+    )
+
+
+def key_new_network(event: EventContext) -> Lines:
+    return (
+        f"{_key(event)} was used from a new network",
+        f"A call came from {event.get('network')} at {utc_minute(event.get('at'))}; this key was "
+        "never used there before. If it is not a program of yours, revoke the key now under Keys.",
+    )
+
+
+def password_changed(event: EventContext) -> Lines:
+    if event.get("by") != "owner":
+        return (
+            "An administrator set a new password for you",
+            "All your sessions were signed out. Sign in with the new password and change it under "
+            "Security. If you did not request it, contact an administrator.",
+        )
+    address = event.get("address")
+    return (
+        "Your password was changed",
+        f"Changed{f' from the network address {address}' if address else ''}. All other sessions "
+        "were signed out; API keys keep working. If you did not do this, ask an administrator for "
+        "a new password at once and revoke the API keys that you do not know.",
+    )
+
+
+def _key(event: EventContext) -> str:
+    return f"API key “{event.get('name')}” ({event.get('prefix')}…)"
+
+
+def channel_test(event: EventContext) -> Lines:
+    return ("Fillcast can reach you here", "This is the test message that you requested.")
+
+
+def channel_confirmation(event: EventContext) -> Lines:
+    return (
+        "Confirm this address for Fillcast notifications",
+        "A Fillcast user asked to receive notifications at this address "
+        f"(channel “{event.get('name')}”). To agree, open this page and confirm:",
+        event.get("link"),
+        f"Or send the code {event.get('code')} through the API. The link is valid for 48 "
+        "hours. If you did not expect this message, ignore it: nothing else is sent here.",
+    )
