@@ -4,6 +4,7 @@ from rest_framework.authentication import BaseAuthentication
 from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
 
+from common.audit_trail import add_request_fact
 from users.models import User
 from users.services import user_for_key
 from users.tenancy import act_as
@@ -22,6 +23,7 @@ class ApiKeyAuthentication(BaseAuthentication):
         user = user_for_key(secret.strip())
         if user is None:
             raise AuthenticationFailed("The API key is unknown, expired or revoked.")
+        add_request_fact("key", user.key_id)  # the audit trail records it with each change
         act_as(user)
         request._request.api_key_user = user  # type: ignore[attr-defined]  # for TenantMiddleware
         return user, None

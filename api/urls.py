@@ -5,6 +5,7 @@ from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitVie
 from rest_framework.routers import SimpleRouter
 
 from analytics.api import AnalyticsView, EquityView, ExecutionQualityView
+from analytics.api_history import HistoryView, TrailView
 from analytics.api_results import BreakdownView, ComparedView, ExportView, StatisticsView
 from analytics.record_api import RecordHeadView, RecordLinksView, RecordTradesView, RecordView
 from api import schema  # noqa: F401  # registers how our authentication is documented
@@ -62,6 +63,8 @@ v1: list[URLPattern | URLResolver] = [
     path("feeds/<slug:slug>/record/trades/", RecordTradesView.as_view(), name="feed-record-trades"),
     path("feeds/<slug:slug>/record/links/", RecordLinksView.as_view(), name="feed-record-links"),
     path("feeds/<slug:slug>/record/head/", RecordHeadView.as_view(), name="feed-record-head"),
+    path("history/<slug:table>/", HistoryView.as_view(), name="history"),
+    path("trail/", TrailView.as_view(), name="trail"),
     path("schema/", SpectacularAPIView.as_view(), name="schema"),
     path("docs/", SpectacularSwaggerSplitView.as_view(url_name="schema"), name="docs"),
 ]

@@ -39,6 +39,13 @@ def request_facts(**facts: Any) -> Iterator[None]:
         _request.reset(token)
 
 
+def add_request_fact(name: str, value: Any) -> None:
+    """Add a fact that became known during the request: the API key. Outside one, it is nothing."""
+    facts = _request.get()
+    if facts is not None:
+        _request.set({**facts, name: value})
+
+
 def request_fact(name: str) -> str:
     """Return a fact about the current request; empty if it is not known."""
     return str((_request.get() or {}).get(name, ""))

@@ -29,6 +29,7 @@ class TrailLine(models.Model):
         default_permissions = ("view",)
         indexes = [
             models.Index(fields=["relation", "row_id"], name="trail_of_a_row"),
+            models.Index(fields=["user_id", "-id"], name="trail_of_a_user"),
             models.Index(
                 fields=["id"], name="trail_unnumbered", condition=models.Q(number__isnull=True)
             ),

@@ -12,6 +12,7 @@ from portal.views import (
     profile,
     second_factor,
     sessions,
+    trail,
 )
 
 app_name = "security"
@@ -33,6 +34,9 @@ urlpatterns = [
     path("data/", own_data.own_data, name="data"),
     path("data/download/", own_data.download, name="data_download"),
     path("password/", own_password.change, name="password"),
+    path("security/trail/", trail.trail, name="trail"),
+    path("security/trail.csv", trail.export, {"form": "csv"}, name="trail_csv"),
+    path("security/trail.json", trail.export, {"form": "json"}, name="trail_json"),
     path("keys/", keys.keys, name="keys"),
     path("keys/create/", keys.create, name="key_create"),
     path("keys/<int:pk>/revoke/", keys.revoke, name="key_revoke"),

@@ -12,6 +12,7 @@ from portal.views import (
     feed_records,
     feeds,
     first_steps,
+    history,
     inbox,
     limits,
     loss_limits,
@@ -62,6 +63,12 @@ urlpatterns = [
     path("results/<slug:table>.csv", results.export, name="results_csv"),
     path("results/<int:year>/<int:month>/", results.month, name="results_month"),
     path("first-steps/", first_steps.steps, name="first_steps"),
+    path("history/", history.history, name="history_start"),
+    path("history/<slug:table>/", history.history, name="history"),
+    *(
+        path(f"history/<slug:table>.{form}", history.export, {"form": form}, name=f"history_{form}")
+        for form in ("csv", "json")
+    ),
     path("accounts/", accounts.accounts, name="accounts"),
     path("accounts/add/", account_forms.add, name="account_add"),
     path("accounts/paper/", account_forms.paper, name="account_paper"),

@@ -1,5 +1,6 @@
 """Template tags of the portal, besides the shared ones (common/templatetags)."""
 
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -50,6 +51,16 @@ def here_in(context: dict[str, Any], area: str) -> SafeString:
 def tab_here(tab: str, name: str) -> SafeString:
     """Mark a page's tab if it is the current one."""
     return SafeString(' aria-current="page"' if tab == name else "")
+
+
+@register.filter
+def history_cell(value: object) -> str:
+    """Return a value of the history: times to the second, numbers in plain digits."""
+    if value is None:
+        return ""
+    if isinstance(value, datetime):
+        return f"{value.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
+    return number(value) if isinstance(value, Decimal) else str(value)
 
 
 @register.filter

@@ -77,6 +77,8 @@ CASES: dict[str, Case] = {
     "GET /api/v1/analytics/execution/": Case(
         "any", query=lambda world: {"connection": world.connection.pk}
     ),
+    "GET /api/v1/trail/": Case("any"),
+    "GET /api/v1/history/{table}/": Case("any", path=lambda world: {"table": "orders"}),
     "GET /api/v1/api-keys/": listed("key"),
     "POST /api/v1/api-keys/": Case("any", body=lambda world: {"name": "n"}, ok=201),
     "GET /api/v1/api-keys/{id}/": Case("private", **of("key")),

@@ -253,7 +253,7 @@ SECURITY_STEPS = {
     "channel_resend", "channel_remove", "channel_confirm", "sessions", "session_end",
     "sessions_end", "profile", "email", "email_resend", "data", "data_download", "delete_login",
     "channel_new", "channel",
-    "channel_secret", "message_resend",
+    "channel_secret", "message_resend", "trail", "trail_csv", "trail_json",
     "channel_kinds", "channel_rules",  # tests/portal/test_channel_pages.py
 }  # fmt: skip
 

@@ -1,0 +1,86 @@
+"""REST API of the history of signals, orders and trades."""
+
+from datetime import date
+from typing import Any
+from uuid import UUID
+
+from django.http import StreamingHttpResponse
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework import serializers
+from rest_framework.exceptions import NotFound
+from rest_framework.renderers import JSONRenderer
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from analytics.api_results import CsvRenderer
+from analytics.history import HISTORY
+from analytics.history_exports import as_csv, exact, wanted_of
+from analytics.own_trail import COLUMNS, all_changes, changes
+from common.api_fields import StrictSerializer
+from users.api import caller
+
+A_PAGE = 100
+FILTERS = [
+    OpenApiParameter("table", str, OpenApiParameter.PATH, enum=list(HISTORY)),
+    OpenApiParameter("q", str, description="A number, plan, strategy, note, or broker's number."),
+    OpenApiParameter("pair", str, description="Such as EUR/USD."),
+    OpenApiParameter("account", UUID, description="One of your accounts."),
+    OpenApiParameter("feed", int, description="The number of a feed."),
+    OpenApiParameter("state", str, description="Of orders; of trades why they closed; an action."),
+    OpenApiParameter("from", date, description="First day, UTC."),
+    OpenApiParameter("to", date, description="Last day, included, UTC."),
+    OpenApiParameter("before", int, description="`next_before` of the previous page."),
+    OpenApiParameter("format", str, enum=["json", "csv"], description="csv: all pages, streamed."),
+]
+
+
+class HistorySerializer(StrictSerializer):
+    """A page of the history. next_before: for the next page; null: there is none."""
+
+    results = serializers.ListField(child=serializers.DictField())
+    next_before = serializers.IntegerField(allow_null=True)
+
+
+class HistoryView(APIView):
+    """Your history: `signals`, `orders` or `trades`, newest first."""
+
+    renderer_classes = (JSONRenderer, CsvRenderer)
+
+    @extend_schema(operation_id="history", parameters=FILTERS, responses=HistorySerializer)
+    def get(self, request: Request, table: str) -> Response | StreamingHttpResponse:
+        """Search it; as CSV all that matches is streamed."""
+        if table not in HISTORY:
+            raise NotFound
+        user, wanted = caller(request), wanted_of(request.query_params)
+        if request.accepted_renderer.format == "csv":
+            lines: Any = as_csv(HISTORY[table].columns, HISTORY[table].all_rows(user, wanted))
+            response = StreamingHttpResponse(lines, content_type="text/csv; charset=utf-8")
+            response["Content-Disposition"] = f'attachment; filename="fillcast-{table}.csv"'
+            return response
+        found = HISTORY[table].page(user, wanted, limit=A_PAGE + 1)
+        before = found[A_PAGE - 1]["key"] if len(found) > A_PAGE else None
+        return Response({"results": [exact(row) for row in found[:A_PAGE]], "next_before": before})
+
+
+class TrailView(APIView):
+    """Your audit trail: changes that you made, and changes of your settings, newest first."""
+
+    renderer_classes = (JSONRenderer, CsvRenderer)
+
+    @extend_schema(
+        operation_id="own_trail",
+        parameters=[one for one in FILTERS if one.name in ("before", "format")],
+        responses=HistorySerializer,
+    )
+    def get(self, request: Request) -> Response | StreamingHttpResponse:
+        """What was changed by whom, when, from where, and by which API key."""
+        user, wanted = caller(request), wanted_of(request.query_params)
+        if request.accepted_renderer.format == "csv":
+            lines: Any = as_csv(COLUMNS, all_changes(user))
+            response = StreamingHttpResponse(lines, content_type="text/csv; charset=utf-8")
+            response["Content-Disposition"] = 'attachment; filename="fillcast-audit-trail.csv"'
+            return response
+        found = changes(user, before=wanted.before, limit=A_PAGE + 1)
+        before = found[A_PAGE - 1]["key"] if len(found) > A_PAGE else None
+        return Response({"results": [exact(row) for row in found[:A_PAGE]], "next_before": before})

@@ -1,0 +1,111 @@
+"""A user's own audit trail: changes that they made, and changes of their settings by others.
+
+Only operators read the trail's table, so these functions open it and return what is the user's.
+Names and addresses of others stay theirs: a change by staff is one by "staff".
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from django.db.models import Q, QuerySet
+
+from common.models import TrailLine
+from connections.models import ExecutionConnection, Subscription
+from events.models import Channel
+from signals.models import Feed
+from users.models import ApiKey, SecondFactor, User
+from users.tenancy import for_all_tenants, on_behalf_of
+
+CHUNK = 500
+COLUMNS = ("line", "at", "by", "address", "entry_point", "api_key", "change", "what", "number",
+           "fields")  # fmt: skip
+LONGEST = 80
+WHAT: dict[str, tuple[str, Callable[[User], QuerySet[Any]]]] = {
+    "users_user": ("your login", lambda user: User.objects.filter(pk=user.pk)),
+    "users_apikey": ("API key", lambda user: ApiKey.objects.filter(user=user)),
+    "users_secondfactor": ("second factor", lambda user: SecondFactor.objects.filter(user=user)),
+    "events_channel": ("channel", lambda user: Channel.objects.filter(user=user)),
+    "signals_feed": ("feed", lambda user: Feed.objects.filter(owner=user)),
+    "connections_executionconnection": (
+        "account", lambda user: ExecutionConnection.objects.filter(user=user)
+    ),
+    "connections_subscription": (
+        "subscription", lambda user: Subscription.objects.filter(connection__user=user)
+    ),
+}  # fmt: skip
+"""The user's own rows by table; also of changes that others made."""
+
+
+def changes(user: User, *, before: int | None, limit: int) -> list[dict[str, Any]]:
+    """Return the newest changes by column, before the key `before`, each with its `key`."""
+    of_rows = Q(pk=None)
+    for relation, (_, rows_of) in WHAT.items():
+        ids = [str(pk) for pk in rows_of(user).values_list("pk", flat=True)]
+        of_rows |= Q(relation=relation, row_id__in=ids)
+    earlier = Q(pk__lt=before) if before is not None else Q()
+    with for_all_tenants():
+        keys: set[int] = set()
+        for which in (Q(user_id=user.pk), of_rows):  # each by an index of its own
+            found = TrailLine.objects.filter(which, earlier).order_by("-pk")
+            keys.update(found.values_list("pk", flat=True)[:limit])
+        lines = list(TrailLine.objects.filter(pk__in=sorted(keys, reverse=True)[:limit]))
+        staff = _staff({line.user_id for line in lines if line.user_id})
+    names = dict(ApiKey.objects.filter(user=user).values_list("pk", "name"))
+    lines.sort(key=lambda line: -line.pk)
+    return [_row(line, user, staff, names) for line in lines]
+
+
+def all_changes(user: User) -> Iterator[dict[str, Any]]:
+    """Return all changes. It is read after the request's transaction, and opens its own."""
+    before: int | None = None
+    while True:
+        with on_behalf_of(user):
+            chunk = changes(user, before=before, limit=CHUNK)
+        yield from chunk
+        if len(chunk) < CHUNK:
+            return
+        before = chunk[-1]["key"]
+
+
+def _staff(ids: set[int]) -> set[int]:
+    return set(User.objects.filter(pk__in=ids, is_staff=True).values_list("pk", flat=True))
+
+
+def _row(line: TrailLine, user: User, staff: set[int], keys: dict[int, str]) -> dict[str, Any]:
+    is_mine = line.user_id == user.pk
+    by = "you" if is_mine else "a process" if line.user_id is None else "another user"
+    key = line.context.get("key")
+    return {
+        "key": line.pk,
+        "line": line.number,
+        "at": line.at,
+        "by": "staff" if not is_mine and line.user_id in staff else by,
+        "address": line.address if is_mine else "",
+        "entry_point": line.origin,
+        "api_key": keys.get(key, f"key {key}") if is_mine and key else "",
+        "change": line.get_operation_display().lower(),
+        "what": WHAT[line.relation][0] if line.relation in WHAT else _plain(line.relation),
+        "number": line.row_id,
+        "fields": "; ".join(_fields(line)),
+    }
+
+
+def _plain(relation: str) -> str:
+    return relation.partition("_")[2].replace("_", " ")
+
+
+def _fields(line: TrailLine) -> Iterator[str]:
+    """Return `name: before → after` of each changed column of an update."""
+    if line.operation != TrailLine.Operation.UPDATE:
+        return
+    before = line.before or {}
+    for name, value in (line.after or {}).items():
+        if value == "(secret)":
+            yield f"{name}: replaced"
+        elif before.get(name) != value:
+            yield f"{name}: {_short(before.get(name))} → {_short(value)}"
+
+
+def _short(value: Any) -> str:
+    text = "nothing" if value in (None, "") else str(value)
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"

@@ -1,0 +1,67 @@
+"""The history of signals, orders and trades: search, pages, export."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse
+
+from analytics.history import HISTORY, HistoryFilter
+from analytics.history_exports import as_csv, as_json, wanted_of
+from connections.models import ExecutionConnection
+from portal.pages import current_user, page, tenants_only
+from signals.models import Feed
+from users.tenancy import for_all_tenants
+
+A_PAGE = 50
+SHOWN = {
+    "signals": ("signal", "published_at", "feed", "action", "pair", "side", "open_price",
+                "trade_plan_id"),
+    "orders": ("order", "created_at", "account", "signal", "pair", "side", "quantity", "price",
+               "slippage", "state", "reason"),
+    "trades": ("position", "closed_at", "account", "signal", "pair", "side", "quantity",
+               "entry_price", "closed_by", "net"),
+}  # fmt: skip
+
+
+@tenants_only
+def history(request: HttpRequest, *, table: str = "signals") -> HttpResponse:
+    """One tab: what matches, newest first."""
+    if table not in HISTORY:
+        raise Http404
+    user, wanted = current_user(request), wanted_of(request.GET)
+    found = HISTORY[table].page(user, wanted, limit=A_PAGE + 1)
+    shown = SHOWN[table]
+    with for_all_tenants():
+        feeds = list(
+            Feed.objects.filter(subscriptions__connection__user=user).distinct().order_by("name")
+        )
+    return page(
+        request,
+        "history.html",
+        table=HISTORY[table],
+        tabs=list(HISTORY),
+        head=[name.replace("_", " ") for name in shown],
+        rows=[_shown(row, shown) for row in found[:A_PAGE]],
+        before=found[A_PAGE - 1]["key"] if len(found) > A_PAGE else None,
+        accounts=ExecutionConnection.objects.filter(user=user).order_by("name"),
+        feeds=feeds,
+        filters=request.GET,
+        is_filtered=wanted != HistoryFilter(),
+    )
+
+
+@tenants_only
+def export(request: HttpRequest, *, table: str, form: str) -> HttpResponse:
+    """Download all that matches as CSV or JSON, streamed."""
+    if table not in HISTORY:
+        raise Http404
+    rows = HISTORY[table].all_rows(current_user(request), wanted_of(request.GET))
+    lines = as_csv(HISTORY[table].columns, rows) if form == "csv" else as_json(rows)
+    kind = "text/csv; charset=utf-8" if form == "csv" else "application/json"
+    response = StreamingHttpResponse(lines, content_type=kind)
+    response["Content-Disposition"] = f'attachment; filename="fillcast-{table}.{form}"'
+    return response  # type: ignore[return-value]  # the stubs know no common class
+
+
+def _shown(row: dict[str, Any], columns: Iterable[str]) -> list[tuple[str, Any]]:
+    return [(name.replace("_", " "), row[name]) for name in columns]

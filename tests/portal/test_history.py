@@ -1,0 +1,162 @@
+"""The history: search, pages by key, exports, and only one's own rows."""
+
+import csv
+import io
+import json
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test import Client
+
+from analytics.history import HistoryFilter, _accounts
+from common.sql import rows
+from execution.models import Order
+from signals.models import Signal
+from tests.html import html_of
+from tests.portal.conftest import SignedIn
+from tests.portal.factories import World
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def client(world: World, signed_in: SignedIn) -> Client:
+    return signed_in(world.alice)
+
+
+def downloaded(client: Client, path: str) -> str:
+    response: Any = client.get(path)
+    return b"".join(response.streaming_content).decode("utf-8-sig")
+
+
+def exported(client: Client, path: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(downloaded(client, path))))
+
+
+@pytest.mark.parametrize("table", ["signals", "orders", "trades"])
+def test_each_tab_shows_own_rows_only(world: World, client: Client, table: str) -> None:
+    page = html_of(client.get(f"/history/{table}/"))
+    assert f'aria-current="page">{table.capitalize()}' in page
+    mine = exported(client, f"/history/{table}.csv")
+    assert mine
+    if table == "orders":
+        own = Order.objects.filter(connection__user=world.alice)
+        numbers = {f"O-{pk}" for pk in own.values_list("pk", flat=True)}
+        assert {row["order"] for row in mine} == numbers
+
+
+def test_unknown_table_is_missing(client: Client) -> None:
+    for path in ("/history/passwords/", "/history/passwords.csv"):
+        assert client.get(path).status_code == 404
+
+
+def test_search_narrows_by_each_field(world: World, client: Client) -> None:
+    every = exported(client, "/history/orders.csv")
+    one = Order.objects.filter(connection__user=world.alice).exclude(signal=None)[0]
+    Signal.objects.filter(pk=one.signal_id).update(trade_plan_id="plan-7")
+    for query, matches in (
+        (f"q=O-{one.pk}", lambda row: row["order"] == f"O-{one.pk}"),
+        ("q=plan-7", lambda row: row["signal"] == f"S-{one.signal_id}"),
+        (f"pair={one.pair}", lambda row: row["pair"] == one.pair),
+        (f"state={one.status}", lambda row: row["state"] == one.status),
+        (f"account={one.connection_id}", lambda row: row["account"] == one.connection.name),
+        ("from=2199-01-01", lambda row: False),
+        ("to=1999-01-01", lambda row: False),
+    ):
+        found = exported(client, f"/history/orders.csv?{query}")
+        assert [row["order"] for row in found] == [row["order"] for row in every if matches(row)], (
+            query
+        )
+
+
+def test_anothers_account_finds_nothing(world: World, client: Client) -> None:
+    assert exported(client, f"/history/orders.csv?account={world.bobs.pk}") == []
+    assert "Nothing matches" in html_of(client.get(f"/history/orders/?account={world.bobs.pk}"))
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "account=x",
+        "feed=x",
+        "before=-1",
+        "from=x",
+        "to=0001-01-01",
+        "q=%27%22%25",
+        "state=x",
+    ],
+)
+def test_unreadable_search_is_no_error(client: Client, query: str) -> None:
+    assert client.get(f"/history/orders/?{query}").status_code == 200
+
+
+def many(world: World, count: int) -> None:
+    rows(
+        "INSERT INTO execution_order (connection_id, signal_id, leg, pair, side, order_type,"
+        " time_in_force, status, done_at, reason)"
+        " SELECT %s, %s, 'entry-' || n + %s, 'EUR/USD', 'BUY', 'MARKET', 'GTC',"
+        " 'DENIED', clock_timestamp(), 'MAX_LEVERAGE' FROM generate_series(1, %s) n RETURNING id",
+        (world.mt5.pk, world.euro.pk, Order.objects.count(), count),
+    )
+
+
+def test_pages_are_cut_by_key_and_miss_nothing(world: World, client: Client) -> None:
+    many(world, 120)
+    seen: list[str] = []
+    path = "/history/orders/?q=MAX_LEVERAGE"
+    for _ in range(4):
+        response: Any = client.get(path)
+        found = [row[0][1] for row in response.context_data["rows"]]
+        seen += found
+        if response.context_data["before"] is None:
+            break
+        path = f"/history/orders/?q=MAX_LEVERAGE&before={response.context_data['before']}"
+        many(world, 1)  # what comes meanwhile moves no page
+    assert len(seen) == len(set(seen)) >= 120
+
+
+def test_export_is_safe_and_equal_in_both_forms(world: World, client: Client) -> None:
+    Signal.objects.update(note="=HYPERLINK(1)")
+    lines = exported(client, "/history/signals.csv")
+    listed: Any = client.get("/history/signals.json")
+    named = json.loads(b"".join(listed.streaming_content))
+    assert {row["note"] for row in lines} == {"'=HYPERLINK(1)"}
+    assert {row["note"] for row in named} == {"=HYPERLINK(1)"}
+    assert [row["signal"] for row in lines] == [row["signal"] for row in named]
+
+
+def test_page_reads_an_index_of_each_account(world: World, client: Client) -> None:
+    many(world, 3_000)
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE execution_order")
+    parts = [
+        Order.objects.filter(connection=pk).order_by("-pk").values_list("pk", flat=True)[:51]
+        for pk in _accounts(world.alice, HistoryFilter())
+    ]
+    plan = parts[0].union(*parts[1:], all=True).order_by("-pk")[:51].explain()
+    assert "Seq Scan" not in plan, plan
+    assert len(parts) > 1
+
+
+def test_page_takes_few_queries(
+    world: World, client: Client, django_assert_max_num_queries: Any
+) -> None:
+    for table in ("signals", "orders", "trades"):
+        with django_assert_max_num_queries(20):
+            client.get(f"/history/{table}/")
+
+
+def test_api_has_the_same(world: World, client: Client) -> None:
+    for table in ("signals", "orders", "trades"):
+        listed = client.get(f"/api/v1/history/{table}/").json()
+        lines = exported(client, f"/history/{table}.csv")
+        first = listed["results"][0]
+        assert {name: text or "" for name, text in first.items()} == lines[0]
+        assert exported(client, f"/api/v1/history/{table}/?format=csv") == lines
+    many(world, 150)
+    page = client.get("/api/v1/history/orders/").json()
+    assert len(page["results"]) == 100
+    following = client.get(f"/api/v1/history/orders/?before={page['next_before']}").json()
+    assert following["results"][0]["order"] != page["results"][-1]["order"]
+    assert client.get("/api/v1/history/passwords/").status_code == 404
