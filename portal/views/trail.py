@@ -17,8 +17,9 @@ def trail(request: HttpRequest) -> HttpResponse:
     user = current_user(request)
     with on_behalf_of(user):  # pages below /security/ open their own transactions
         found = changes(user, before=wanted_of(request.GET).before, limit=A_PAGE + 1)
-    before = found[A_PAGE - 1]["key"] if len(found) > A_PAGE else None
-    return own_page(request, "trail.html", changes=found[:A_PAGE], before=before)
+        before = found[A_PAGE - 1]["key"] if len(found) > A_PAGE else None
+        response = own_page(request, "trail.html", changes=found[:A_PAGE], before=before)
+        return response.render()
 
 
 @signed_in_only

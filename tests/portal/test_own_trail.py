@@ -45,7 +45,18 @@ def test_trail_names_key_address_and_staff(world: World, signed_in: SignedIn) ->
     assert "olga" not in str(lines)
     assert "bobs own" not in str(lines)
     page = html_of(client.get(PATH))
+    assert client.get("/history/").status_code == 200
     assert "with the key “report bot”" in page
     listed = client.get("/api/v1/trail/").json()["results"]
     assert len(listed) == len(lines)
     assert "Europe/Berlin" not in str(lines_of(signed_in(world.bob)))
+
+
+def test_page_works_with_the_rights_of_the_web_process(
+    world: World, signed_in: SignedIn, as_web: None
+) -> None:
+    client = signed_in(world.alice)
+    assert "My audit trail" in html_of(client.get(PATH))
+    assert lines_of(client)
+    for table in ("signals", "orders", "trades"):
+        assert "Nothing yet" not in html_of(client.get(f"/history/{table}/"))
