@@ -43,13 +43,12 @@ SELECT e.event_id, c.name AS account_name, c.account, snapshot.currency,
   coalesce(nullif(o.filled_quantity, 0), o.quantity, p.opened_quantity) AS quantity,
   o.avg_fill_price AS price, o.leg, o.reason, o.detail, o.limit_price, o.stop_price,
   o.worst_price, o.expected_price, o.slippage_pips AS slippage, o.slippage_unit,
-  coalesce(s.trade_plan_id, of_position.trade_plan_id) AS trade_plan_id
+  s.trade_plan_id
 FROM unnest(%s::bigint[], %s::uuid[], %s::bigint[], %s::bigint[], %s::bigint[])
   AS e(event_id, connection_id, signal_id, order_id, position_id)
 LEFT JOIN execution_order o ON o.id = e.order_id
 LEFT JOIN positions_executionposition p ON p.id = coalesce(e.position_id, o.position_id)
-LEFT JOIN signals_signal s ON s.id = e.signal_id
-LEFT JOIN signals_signal of_position ON of_position.id = p.signal_id
+LEFT JOIN signals_signal s ON s.id = coalesce(e.signal_id, p.signal_id)
 LEFT JOIN connections_executionconnection c ON c.id = e.connection_id
 LEFT JOIN connections_accountsnapshot snapshot ON snapshot.connection_id = c.id
 """,

@@ -21,18 +21,25 @@ COLUMNS = ("line", "at", "by", "address", "entry_point", "api_key", "change", "w
            "fields")  # fmt: skip
 LONGEST = 80
 WHAT: dict[str, tuple[str, Callable[[User], QuerySet[Any]]]] = {
-    "users_user": ("your login", lambda user: User.objects.filter(pk=user.pk)),
-    "users_apikey": ("API key", lambda user: ApiKey.objects.filter(user=user)),
-    "users_secondfactor": ("second factor", lambda user: SecondFactor.objects.filter(user=user)),
-    "events_channel": ("channel", lambda user: Channel.objects.filter(user=user)),
-    "signals_feed": ("feed", lambda user: Feed.objects.filter(owner=user)),
-    "connections_executionconnection": (
-        "account", lambda user: ExecutionConnection.objects.filter(user=user)
-    ),
-    "connections_subscription": (
-        "subscription", lambda user: Subscription.objects.filter(connection__user=user)
-    ),
-}  # fmt: skip
+    model._meta.db_table: (label, rows_of)
+    for model, label, rows_of in (
+        (User, "your login", lambda user: User.objects.filter(pk=user.pk)),
+        (ApiKey, "API key", lambda user: ApiKey.objects.filter(user=user)),
+        (SecondFactor, "second factor", lambda user: SecondFactor.objects.filter(user=user)),
+        (Channel, "channel", lambda user: Channel.objects.filter(user=user)),
+        (Feed, "feed", lambda user: Feed.objects.filter(owner=user)),
+        (
+            ExecutionConnection,
+            "account",
+            lambda user: ExecutionConnection.objects.filter(user=user),
+        ),
+        (
+            Subscription,
+            "subscription",
+            lambda user: Subscription.objects.filter(connection__user=user),
+        ),
+    )
+}
 """The user's own rows by table; also of changes that others made."""
 
 

@@ -208,13 +208,14 @@ REFUSED = ("order.denied", "order.skipped", "order.rejected", "order.failed", "o
 
 
 @pytest.mark.parametrize("kind", REFUSED)
-@pytest.mark.parametrize("code", list(Code))
-def test_refusals_of_every_code_carry_the_order_and_the_limit(kind: str, code: Code) -> None:
-    words = render(event(kind, facts=ORDER, code=code.value, figures=FIGURES))
-    text = f"{words.title}\n{words.body}"
-    for part in ("Buy", "10,000", "EUR/USD", "1.084", "1.0845", "plan-7", "S-2041", code.value):
-        assert part in text, f"{part} is missing in {text}"
-    assert "None" not in text.replace(code.sentence, "").replace(code.hint, "")
+def test_refusals_of_every_code_carry_the_order_and_the_limit(kind: str) -> None:
+    for code in Code:
+        words = render(event(kind, facts=ORDER, code=code.value, figures=FIGURES))
+        text = f"{words.title}\n{words.body}"
+        for part in ("Buy", "10,000", "EUR/USD", "1.084", "1.0845", "plan-7", "S-2041", code.value):
+            assert part in text, f"{part} is missing in {text}"
+        assert "Slippage: 4.2, maximum 3" in text, text
+        assert "None" not in text.replace(code.sentence, "").replace(code.hint, "")
 
 
 @pytest.mark.parametrize("kind", ["order.filled", "order.partially_filled"])

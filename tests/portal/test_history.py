@@ -54,6 +54,7 @@ def test_unknown_table_is_missing(client: Client) -> None:
 def test_search_narrows_by_each_field(world: World, client: Client) -> None:
     every = exported(client, "/history/orders.csv")
     one = Order.objects.filter(connection__user=world.alice).exclude(signal=None)[0]
+    assert one.signal_id is not None
     Signal.objects.filter(pk=one.signal_id).update(trade_plan_id="plan-7")
     for query, matches in (
         (f"q=O-{one.pk}", lambda row: row["order"] == f"O-{one.pk}"),
