@@ -15,7 +15,8 @@ from events.webhook_services import create_webhook
 PLAIN = {"autocomplete": "off", "spellcheck": "false"}
 CLOCK = forms.TimeInput(attrs={"type": "time"}, format="%H:%M")
 GROUPS = {
-    "signal": "Signals", "order": "Orders", "position": "Positions", "exit": "Positions",
+    "signal": "Signals", "alert": "Signals", "order": "Orders", "position": "Positions",
+    "exit": "Positions",
     "slippage": "Risk", "loss_limit": "Risk", "trading": "Risk", "kill_switch": "Risk",
     "connection": "Accounts", "host": "Accounts", "drift": "Accounts",
     "api_key": "Your login", "password": "Your login",
