@@ -85,6 +85,7 @@ class World:
     halt: KillSwitch
     notification: Notification
     channel: Channel
+    webhook_message: WebhookMessage
     key: ApiKey
 
     def client(self, name: str) -> APIClient:
@@ -222,10 +223,11 @@ def _messages(alice: User) -> dict[str, Any]:
         url_display="mailto:…",
         confirmed_at=timezone.now(),
     )
-    WebhookMessage.objects.create(channel=channel, uid="msg_1", events=1)
+    message = WebhookMessage.objects.create(channel=channel, uid="msg_1", events=1)
     return {
         "notification": Notification.objects.create(
             user=alice, event_id=1, kind=EventKind.ORDER_FILLED, title="t"
         ),
         "channel": channel,
+        "webhook_message": message,
     }

@@ -102,7 +102,7 @@ CASES: dict[str, Case] = {
     "GET /api/v1/channels/{id}/messages/": Case("private", **of("channel")),
     "POST /api/v1/channels/{id}/messages/{message}/resend/": Case(
         "private",
-        path=lambda world: {"id": world.channel.pk, "message": world.channel.messages.get().pk},
+        path=lambda world: {"id": world.channel.pk, "message": world.webhook_message.pk},
         ok=202,
     ),
     "POST /api/v1/channels/{id}/rotate-secret/": Case("private", **of("channel", ok=409)),
