@@ -12,7 +12,7 @@ MY_CHANNEL = "channel_id IN (SELECT mine.id FROM events_channel mine)"  # itself
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("events", "0005_alert_refused"),
+        ("events", "0006_telegram_stopped"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
@@ -149,6 +149,7 @@ class Migration(migrations.Migration):
                     ("signal.published", "Signal Published"),
                     ("signal.incomplete", "Signal Incomplete"),
                     ("alert.refused", "Alert Refused"),
+                    ("telegram.stopped", "Telegram Stopped"),
                     ("order.skipped", "Order Skipped"),
                     ("order.placed", "Order Placed"),
                     ("order.filled", "Order Filled"),
@@ -202,6 +203,7 @@ class Migration(migrations.Migration):
                     ("signal.published", "Signal Published"),
                     ("signal.incomplete", "Signal Incomplete"),
                     ("alert.refused", "Alert Refused"),
+                    ("telegram.stopped", "Telegram Stopped"),
                     ("order.skipped", "Order Skipped"),
                     ("order.placed", "Order Placed"),
                     ("order.filled", "Order Filled"),

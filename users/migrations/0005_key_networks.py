@@ -10,7 +10,7 @@ OF_MINE = "key_id IN (SELECT mine.id FROM users_apikey mine)"  # itself under it
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("users", "0003_data_export"),
+        ("users", "0004_first_steps"),
     ]
 
     operations = [

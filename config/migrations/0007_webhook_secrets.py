@@ -12,8 +12,8 @@ BEFORE, SECRETS = ("url_sealed",), ("url_sealed", "secret_sealed", "previous_sec
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("config", "0005_feed_records"),
-        ("events", "0006_webhooks_and_quiet_hours"),
+        ("config", "0006_telegram"),
+        ("events", "0007_webhooks_and_quiet_hours"),
     ]
     operations = [
         migrations.RunSQL(
