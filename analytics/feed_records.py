@@ -114,7 +114,7 @@ def _followed(
     if not is_followable(signal, followers):
         state = _without_prices(state, signal, followers, until)
     elif not state.is_ended:
-        changes = [change for change in _changes(signal, followers) if since < change.at <= to]
+        changes = [change for change in changes_of(signal, followers) if since < change.at <= to]
         gap = signal.market_source is None or until - since > KEPT
         if gap:
             state = _without_prices(state, signal, followers, until)
@@ -124,11 +124,22 @@ def _followed(
 
 
 def _begun(signal: Signal) -> TradeState:
+    bid, ask = market_then(signal)
+    return begin(new_trade(signal), bid=bid, ask=ask, is_immediate=is_immediate(signal))
+
+
+def is_immediate(signal: Signal) -> bool:
+    """Whether an entry that is not filled at once is not filled at all."""
+    return signal.time_in_force in _IMMEDIATE
+
+
+def new_trade(signal: Signal) -> TradeState:
+    """Return the trade of a published signal before the market of its publication is known."""
     assert signal.published_at is not None
     is_market = signal.order_type == OrderType.MARKET
     is_limit = signal.order_type == OrderType.LIMIT
     price = None if is_market else signal.open_price if is_limit else signal.stop_price
-    state = TradeState(
+    return TradeState(
         sign=1 if signal.direction == Direction.BUY else -1,
         published_at=signal.published_at,
         price=price,
@@ -137,8 +148,6 @@ def _begun(signal: Signal) -> TradeState:
         sl=signal.sl,
         targets=tuple(signal.targets),
     )
-    bid, ask = market_then(signal)
-    return begin(state, bid=bid, ask=ask, is_immediate=signal.time_in_force in _IMMEDIATE)
 
 
 def market_then(signal: Signal) -> tuple[Decimal | None, Decimal | None]:
@@ -172,7 +181,8 @@ def _has_rule(signal: Signal) -> bool:
     )
 
 
-def _changes(signal: Signal, followers: Sequence[Signal]) -> list[Change]:
+def changes_of(signal: Signal, followers: Sequence[Signal]) -> list[Change]:
+    """Return what its followers and its cancellation change, with the market of each then."""
     changes = []
     for one in followers:
         assert one.published_at is not None

@@ -196,3 +196,48 @@ class FeedRecord(models.Model):
 
     def __str__(self) -> str:
         return f"record of feed {self.feed_id}"
+
+
+class Preflight(models.Model):
+    """A replay of a feed's last signals on an account. The row is the job. ADR 0042.
+
+    One of an account and a feed: a new request replaces it. Deleted a day after it was asked for.
+    """
+
+    class State(models.TextChoices):
+        WAITING = "waiting", "Waiting"
+        RUNNING = "running", "Running"
+        READY = "ready", "Ready"
+        FAILED = "failed", "Failed"
+
+    connection = models.ForeignKey(
+        ExecutionConnection, models.CASCADE, related_name="+", db_index=False
+    )
+    feed = models.ForeignKey(Feed, models.CASCADE, related_name="+")
+    signals_wanted = models.IntegerField(help_text="How many of the feed's last signals.")
+    multiplier = AmountField(default=Decimal(1), help_text="Of the subscription it is asked for.")
+    directions = models.CharField(max_length=4)
+    symbol_map = models.JSONField(default=dict, blank=True)
+    state = models.CharField(max_length=7, choices=State, default=State.WAITING)
+    requested_at = models.DateTimeField(db_default=ClockTimestamp())
+    claimed_until = models.DateTimeField(null=True, help_text="Then another worker may take it.")
+    tries = models.SmallIntegerField(default=0, help_text="Also fences a worker that was too slow.")
+    signals_done = models.IntegerField(default=0)
+    signals_total = models.IntegerField(default=0)
+    result = models.JSONField(null=True, help_text="`preflight/summary.py`.")
+    ready_at = models.DateTimeField(null=True)
+
+    class Meta:
+        default_permissions = ()
+        constraints = [
+            models.UniqueConstraint(fields=["connection", "feed"], name="one_preflight"),
+        ]
+        indexes = [models.Index(fields=["requested_at"], name="preflight_requested")]
+
+    def __str__(self) -> str:
+        return f"{self.connection_id} on feed {self.feed_id}: {self.state}"
+
+    @property
+    def is_running(self) -> bool:
+        """Whether its result is still to come."""
+        return self.state in (self.State.WAITING, self.State.RUNNING)

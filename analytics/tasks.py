@@ -1,8 +1,9 @@
-"""Celery tasks of daily results and of the records of feeds."""
+"""Celery tasks of daily results, of the records of feeds and of preflights."""
 
 from celery import shared_task
 
 from analytics import feed_records, services
+from analytics.preflight.jobs import run_next
 from signals.record_jobs import anchor_all, verify_all
 
 
@@ -28,3 +29,10 @@ def compute_records() -> None:
 def verify_records() -> None:
     """Check every link of every record, and report those that are broken only now."""
     verify_all()
+
+
+@shared_task(name="analytics.run_preflights", ignore_result=True)
+def run_preflights() -> None:
+    """Run the preflights that users asked for, one after another."""
+    while run_next():
+        pass

@@ -1298,6 +1298,16 @@ class Code(StrEnum):
         "An export of your data is being made, or was made a short time ago.",
         "Download that one, or ask again later.",
     )
+    PREFLIGHT_RUNNING = (
+        "PREFLIGHT_RUNNING",
+        "A preflight of this account and feed is running with other choices.",
+        "It takes seconds: look at its result, then run it again.",
+    )
+    CANNOT_SUBSCRIBE = (
+        "CANNOT_SUBSCRIBE",
+        "The account cannot trade this feed yet.",
+        "Do what the message lists, then subscribe.",
+    )
     EPOCH_OPEN = (
         "EPOCH_OPEN",
         "The database was restored, and not everything that it lost is resolved.",

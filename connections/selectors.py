@@ -93,9 +93,11 @@ from connections.loss_limits.rules import (
     Breach,
     LossFigures,
     breach_of,
+    pause_end,
     pause_figures,
     pause_limit,
     value_of,
+    window_start,
 )
 from connections.market_data.compatibility import slippage_rule
 from connections.market_data.exchange_hours import calendars_ending
@@ -214,6 +216,7 @@ __all__ = [
     "open_secret",
     "other_accounts_using",
     "owner_count",
+    "pause_end",
     "pause_figures",
     "pause_join_sql",
     "pause_limit",
@@ -237,6 +240,7 @@ __all__ = [
     "tick_sql",
     "unavailable_reason",
     "value_of",
+    "window_start",
     "windows_open_now",
     "with_display_columns",
     "with_status",

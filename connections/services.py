@@ -105,6 +105,7 @@ from connections.subscriptions.limits import NAMES as SUBSCRIPTION_LIMITS
 from connections.subscriptions.routes import (
     MAX_SHARE,
     RouteAccount,
+    read_symbol_map,
     routable_accounts,
     route_errors,
     set_route,
@@ -177,6 +178,7 @@ __all__ = [
     "preset_errors",
     "preset_version",
     "read_accounts",
+    "read_symbol_map",
     "read_target",
     "record_cash_flow",
     "record_source_status",

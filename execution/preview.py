@@ -129,15 +129,15 @@ def _entries(signal: Signal) -> Preview:
     skipped: Counter[tuple[Outcome, Code | None]] = Counter(
         _counted(Outcome.SKIPPED, Code[row.reason]) for row in candidates if row.status == "SKIPPED"
     )
-    draft = _draft(signal, now)
+    draft = signal_row(signal, now)
     evaluations = _evaluate_pending(pending, draft, unroutable) if pending else []
     return replace(
         _summary(now, skipped, evaluations), followers=len({row.owner_id for row in candidates})
     )
 
 
-def _draft(signal: Signal, now: datetime) -> SignalRow:
-    """Return the signal as `claim_sql.SIGNALS` would if it were published now."""
+def signal_row(signal: Signal, now: datetime) -> SignalRow:
+    """Return the signal as `claim_sql.SIGNALS` would if it were published at this market time."""
     return SignalRow(
         id=signal.pk or 0,
         feed_id=signal.feed_id,
