@@ -6,6 +6,7 @@ from rest_framework.routers import SimpleRouter
 
 from analytics.api import AnalyticsView, EquityView, ExecutionQualityView
 from analytics.api_history import HistoryView, TrailView
+from analytics.api_preflight import PreflightViewSet
 from analytics.api_results import BreakdownView, ComparedView, ExportView, StatisticsView
 from analytics.record_api import RecordHeadView, RecordLinksView, RecordTradesView, RecordView
 from api import schema  # noqa: F401  # registers how our authentication is documented
@@ -42,6 +43,7 @@ router.register("news-calendars", NewsCalendarViewSet, basename="news-calendar")
 router.register("notifications", NotificationViewSet, basename="notification")
 router.register("orders", OrderViewSet, basename="order")
 router.register("positions", PositionViewSet, basename="position")
+router.register("preflights", PreflightViewSet, basename="preflight")
 router.register("presets", PresetViewSet, basename="preset")
 router.register("signals", SignalViewSet, basename="signal")
 router.register("signals", SignalResultsViewSet, basename="signal-results")

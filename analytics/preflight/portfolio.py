@@ -148,7 +148,7 @@ class Portfolio:
 
     def mark(self, trade: Trade, at: datetime) -> Decimal | None:
         """Return the price at which a trade could be left; None: no price of then is kept."""
-        market = self.history.market(trade.row.pair, at)
+        market = self.history.last(trade.row.pair, at)
         if market is None:
             return None
         return market.bid if trade.sign > 0 else market.ask

@@ -64,10 +64,14 @@ class PriceHistory:
             return None
         return Market(bar.bid_close, bar.ask_close, Basis.RECORDED)
 
+    def last(self, pair: str, at: datetime) -> Market | None:
+        """Return the last prices before a market time, however old: what is held is worth those."""
+        bar = self._before(pair, at)
+        return Market(bar.bid_close, bar.ask_close, Basis.RECORDED) if bar else None
+
     def rate_market(self, pair: str, at: datetime) -> Market | None:
         """Return the prices that a conversion uses: of then, else the last before, else of now."""
-        bar = self._before(pair, at)
-        return Market(bar.bid_close, bar.ask_close, Basis.RECORDED) if bar else self.now.get(pair)
+        return self.last(pair, at) or self.now.get(pair)
 
     def between(self, pair: str, since: datetime, until: datetime) -> list[MinutePrices]:
         """Return the bars of the minutes that begin in [since, until)."""

@@ -27,6 +27,8 @@ from portal.selectors.feeds import (
 from portal.selectors.halts import halts_affecting
 from users.models import User
 
+SUBSCRIBE_CHOICES = ("account", "multiplier", "directions")  # of a preflight
+
 
 @tenants_only
 def feeds(request: HttpRequest) -> HttpResponse:
@@ -42,7 +44,8 @@ def subscribe(request: HttpRequest, *, slug: str) -> HttpResponse:
     user = current_user(request)
     feed = get_object_or_404(subscribable_feeds(user), slug=slug, archived_at=None)
     (offer,) = (o for o in feed_options(user, accounts_of(user)) if o.feed.pk == feed.pk)
-    form = SubscribeForm(offer.free, request.POST or None)
+    chosen = {name: request.GET[name] for name in SUBSCRIBE_CHOICES if name in request.GET}
+    form = SubscribeForm(offer.free, request.POST or None, initial=chosen)
     points = [
         Consequence(
             "submitted",

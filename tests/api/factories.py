@@ -10,6 +10,7 @@ from typing import Any
 from django.utils import timezone
 from rest_framework.test import APIClient
 
+from analytics.models import Preflight
 from common.clocks import market_now
 from common.permissions import Role
 from connections.models import (
@@ -76,6 +77,7 @@ class World:
     calendar: NewsCalendar
     pause: TradingPause
     cash_flow: CashFlow
+    preflight: Preflight
     position: ExecutionPosition
     pending: Order
     failed: Order
@@ -127,6 +129,14 @@ def build() -> World:
         "limit": limit_of(objects["preset"]),
         "pause": pause_of(objects["connection"]),
         "cash_flow": cash_flow_of(objects["connection"]),
+        "preflight": Preflight.objects.create(
+            connection=objects["connection"],
+            feed=objects["public"],
+            signals_wanted=20,
+            directions="BOTH",
+            state=Preflight.State.READY,
+            result={},
+        ),
     }
     objects |= _trades(objects["connection"], objects["published"], objects["prices"])
     objects |= _messages(alice)

@@ -272,6 +272,14 @@ CASES: dict[str, Case] = {
     "POST /api/v1/positions/close-all/": Case(
         "any", body=lambda world: {"connection": str(world.connection.pk)}, ok=202
     ),
+    "GET /api/v1/preflights/": listed("preflight"),
+    "POST /api/v1/preflights/": Case(
+        "foreign",
+        body=lambda world: {"connection": str(world.connection.pk), "feed": world.feed.slug},
+        ok=202,
+        others=INVALID,
+    ),
+    "GET /api/v1/preflights/{id}/": Case("own", **of("preflight")),
     "GET /api/v1/presets/": listed("preset"),
     "POST /api/v1/presets/": Case(
         "any", body=lambda world: {"name": "n", "risk_percent": "1"}, ok=201

@@ -98,6 +98,7 @@ PAGES: dict[str, str] = {
     "portal:publishing_draft_publish": TENANT,
     "portal:publishing_draft_discard": TENANT,
     "portal:feed_record": TENANT,
+    "portal:preflight": TENANT,
     "portal:feed_proof": TENANT,
     "portal:feed_record_show": TENANT,
     "portal:public_record": OPEN,

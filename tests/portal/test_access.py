@@ -67,7 +67,8 @@ OWN_ARGUMENTS: dict[str, Callable[[World, str], Any]] = {  # arguments that name
         },
     ),
     **dict.fromkeys(
-        ("subscribe", "feed_end", *FEED_PAGES), lambda w, username: {"slug": w.carry.slug}
+        ("subscribe", "preflight", "feed_end", *FEED_PAGES),
+        lambda w, username: {"slug": w.carry.slug},
     ),
     **dict.fromkeys(
         ("history", "history_csv", "history_json"), lambda w, username: {"table": "orders"}
@@ -148,8 +149,8 @@ def args(world: World, name: str, username: str) -> dict[str, Any]:
 PRIVATE = [name for name in names() if name not in OPEN]
 # Public feeds, and what shows one's own rows whatever its address names.
 WITHOUT_OWNER = {
-    "subscribe", "reason", "feed_end", "results_csv", "results_month", "history", "history_csv",
-    "history_json", *FEED_PAGES,
+    "subscribe", "preflight", "reason", "feed_end", "results_csv", "results_month",
+    "history", "history_csv", "history_json", *FEED_PAGES,
 }  # fmt: skip
 WITH_OWNER = [p.name for p in urlpatterns if p.pattern.converters and p.name not in WITHOUT_OWNER]
 TABLES = (

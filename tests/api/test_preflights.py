@@ -1,0 +1,34 @@
+"""Preflights over the API: the same service as the portal's page."""
+
+import pytest
+
+from analytics.models import Preflight
+from analytics.preflight import jobs
+from tests.api.factories import World
+
+pytestmark = pytest.mark.django_db
+
+
+def test_preflight_is_asked_for_and_read(world: World) -> None:
+    Preflight.objects.all().delete()
+    body = {"connection": str(world.connection.pk), "feed": world.feed.slug, "signals": 20}
+    asked = world.client("alice").post("/api/v1/preflights/", body, format="json")
+    assert (asked.status_code, asked.json()["state"]) == (202, "waiting")
+    assert jobs.run_next()
+    found = world.client("alice").get(f"/api/v1/preflights/{asked.json()['id']}/").json()
+    assert found["state"] == "ready"
+    total = found["result"]["traded"] + found["result"]["denied"] + found["result"]["not_replayed"]
+    assert total == found["result"]["signals"] == found["signals_total"]
+    [listed] = world.client("alice").get("/api/v1/preflights/").json()["results"]
+    assert "result" not in listed
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("signals", 501), ("multiplier", "0"), ("directions", "UP"),
+                         ("symbol_map", {"EUR/USD": 1}), ("feed", "no-such-feed")],
+)  # fmt: skip
+def test_invalid_values_are_refused(world: World, field: str, value: object) -> None:
+    body = {"connection": str(world.connection.pk), "feed": world.feed.slug, field: value}
+    answer = world.client("alice").post("/api/v1/preflights/", body, format="json")
+    assert answer.status_code == 400
+    assert field in answer.content.decode()
