@@ -182,6 +182,11 @@ class Code(StrEnum):
         "The account's balance has not been read yet.",
         "Run the connection test.",
     )
+    INSTRUMENTS_NOT_READ = (
+        "INSTRUMENTS_NOT_READ",
+        "The list of the account's symbols has not been read yet.",
+        "Run the connection test, and wait a minute until the list is read.",
+    )
     ACCOUNT_DATA_STALE = (
         "ACCOUNT_DATA_STALE",
         "The account's balance was read too long ago.",

@@ -136,6 +136,7 @@ from connections.models import (
 from connections.session_lanes import (
     missing_worker_message,
 )
+from connections.subscriptions.readiness import readiness_of
 from connections.subscriptions.followers import Followers, followers_of, owner_count
 
 __all__ = [
@@ -221,6 +222,7 @@ __all__ = [
     "pause_join_sql",
     "pause_limit",
     "quantity_step_sql",
+    "readiness_of",
     "reason_for",
     "reference_source_ids",
     "resume_message",

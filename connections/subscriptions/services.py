@@ -36,6 +36,7 @@ from connections.models import (
     SubscriptionInterval,
 )
 from connections.subscriptions import limits
+from connections.subscriptions.readiness import readiness_of
 from connections.subscriptions.routes import check_not_routed, read_symbol_map
 from signals.locks import candidates_exclusive, feed_shared
 from signals.models import Feed
@@ -57,9 +58,12 @@ def subscribe(
 ) -> Subscription:
     """Let a connection take a feed's signals from the next publication on.
 
+    Refused with all that is missing if the account cannot trade the feed yet (`readiness.py`). by:
+    None only where no person asks, as when a demo is set up; then that is not checked.
+
     An ended subscription is reopened. expires_at: market time. priority: a `PriorityClass`; only an
     operator gives HIGH. more: its own limits and the fields of its stop rule, see
-    `update_subscription`. Raises ConflictError STATE_CONFLICT if the
+    `update_subscription`. Raises ConflictError CANNOT_SUBSCRIBE, or STATE_CONFLICT if the
     connection takes the feed already or either is archived; NotAllowedError for a private feed of
     another user; InvalidInputError for invalid values.
     """
@@ -83,6 +87,8 @@ def subscribe(
     feed = feed_shared(feed_id)  # locked: it cannot become private or archived before the commit
     _check_feed(feed, connection, by)
     check_not_routed(connection, feed_id)
+    if by is not None:
+        _check_ready(connection, feed, values["symbol_map"] or {})
     now = market_now()
     subscription = _create_or_reopen(connection, feed, values)
     SubscriptionInterval.objects.create(subscription=subscription, started_at=now)
@@ -108,6 +114,16 @@ def _check_feed(feed: Feed, connection: ExecutionConnection, by: User | None) ->
     may = feed.is_public or feed.owner_id == connection.owner_id or by is None or by.is_operator
     if not may:
         raise NotAllowedError(Code.NOT_FOUND, "There is no such feed.")
+
+
+def _check_ready(
+    connection: ExecutionConnection, feed: Feed, symbol_map: Mapping[str, str]
+) -> None:
+    live = Subscription.objects.filter(connection=connection, feed=feed, archived_at=None)
+    if live.exists():
+        return  # refused for that reason
+    if (found := readiness_of(connection, feed, symbol_map)).missing:
+        raise ConflictError(Code.CANNOT_SUBSCRIBE, found.message)
 
 
 @transaction.atomic

@@ -64,9 +64,9 @@ class Accounts:
 def accounts(world: World) -> Accounts:
     accounts = Accounts(
         world,
-        own=make.connection(world.alice, account="900"),
-        other_tenants=make.connection(world.bob),
-        operators=make.connection(admin=world.olga),
+        own=make.ready(make.connection(world.alice, account="900")),
+        other_tenants=make.ready(make.connection(world.bob)),
+        operators=make.ready(make.connection(admin=world.olga)),
     )
     accounts.call("alice", "post", "feeds/", name="mine", is_public=False)
     assert accounts.subscribe(accounts.own, "alice") == 201

@@ -8,6 +8,7 @@ from typing import Any
 from common.clocks import market_now
 from common.permissions import Role
 from connections.models import (
+    AccountSnapshot,
     ConnectionHealth,
     ConnectionLock,
     DataConnection,
@@ -68,6 +69,24 @@ def connection(owner: User | None = None, **fields: Any) -> ExecutionConnection:
         connection=row, **{"status": HealthStatus.ACTIVE, "reconciled_at": now, **health}
     )
     ConnectionLock.objects.create(connection=row)
+    return row
+
+
+def ready(row: ExecutionConnection, *pairs: str) -> ExecutionConnection:
+    """Give an account what it lacks to subscribe: its balance and its symbols."""
+    AccountSnapshot.objects.get_or_create(
+        connection=row,
+        defaults={
+            "currency": "USD", "balance": Decimal(1000), "equity": Decimal(1000),
+            "margin_used": Decimal(0), "free_margin": Decimal(1000), "leverage": Decimal(30),
+            "position_mode": "HEDGING", "read_at": market_now(),
+        },
+    )  # fmt: skip
+    if not row.instrument_book:
+        row.instrument_book = f"book-{row.pk}"
+        ExecutionConnection.objects.filter(pk=row.pk).update(instrument_book=row.instrument_book)
+    for pair in pairs or ("EUR/USD",):
+        instrument(pair.replace("/", ""), pair, book=row.instrument_book)
     return row
 
 

@@ -190,7 +190,7 @@ def test_other_tenant_is_refused(alice: User) -> None:
 
 
 def test_archiving_ends_subscriptions_permanently(alice: User) -> None:
-    row, feed = make.connection(alice), make.feed()
+    row, feed = make.ready(make.connection(alice)), make.feed()
     subscription = services.subscribe(connection_id=row.pk, feed_id=feed.pk, by=alice)
     assert services.archive_connection(row.pk, by=alice) is True
     assert services.archive_connection(row.pk, by=alice) is False

@@ -23,7 +23,7 @@ from tests.connections.conftest import elsewhere
 
 @pytest.fixture
 def alices(db: None) -> ExecutionConnection:
-    return make.connection()
+    return make.ready(make.connection())
 
 
 @pytest.fixture
@@ -76,7 +76,7 @@ def test_private_feed_is_only_for_its_owner(alices: ExecutionConnection) -> None
     with pytest.raises(NotAllowedError) as refused:
         take(alices, private)
     assert refused.value.code is Code.NOT_FOUND
-    own = make.connection(private.owner)
+    own = make.ready(make.connection(private.owner))
     assert take(own, private).pk
     archived = make.feed(archived_at=market_now())
     with pytest.raises(ConflictError):
@@ -176,7 +176,7 @@ class TestAgainstPublication:
     """Two connections: one publishes, one changes who is a candidate."""
 
     def test_subscription_during_publication_takes_effect_after_it(self) -> None:
-        row, feed, done = make.connection(), make.feed(), Flag()
+        row, feed, done = make.ready(make.connection()), make.feed(), Flag()
         with elsewhere(lambda: _publish(feed, done)) as published:
             _until_locked(feed)
             with elsewhere(lambda: take(row, feed)) as subscribed:
@@ -187,7 +187,7 @@ class TestAgainstPublication:
         assert (candidates, started > published_at) == (0, True)
 
     def test_leaving_during_publication_keeps_candidate(self) -> None:
-        row, feed = make.connection(), make.feed()
+        row, feed = make.ready(make.connection()), make.feed()
         taken = take(row, feed)
         done = Flag()
         with elsewhere(lambda: _publish(feed, done)) as published:

@@ -7,6 +7,7 @@ from django.db import ProgrammingError
 from django.db import connection as database
 from pytest_django import Settings
 
+from common.errors import ConflictError
 from common.permissions import Role
 from common.sql import rows
 from connections import eligibility, services
@@ -50,7 +51,10 @@ def test_tenant_completes_account_lifecycle(people: tuple[User, User, Feed], as_
             name="p", user=alice, risk_percent=1))  # fmt: skip
         services.set_credentials(row.pk, by=alice, values={"password": "q"})
         assert services.request_test(row.pk, by=alice)
-        taken = services.subscribe(connection_id=row.pk, feed_id=feed.pk, by=alice)
+        with pytest.raises(ConflictError, match="CONNECTION_UNTESTED") as refusal:
+            services.subscribe(connection_id=row.pk, feed_id=feed.pk, by=alice)
+        assert refusal.value.code == "CANNOT_SUBSCRIBE"
+        taken = services.subscribe(connection_id=row.pk, feed_id=feed.pk, by=None)
         assert services.pause_subscription(taken.pk, by=alice)
         assert services.pause(row.pk, by=alice)
         switch = services.set_kill_switch(
@@ -67,7 +71,7 @@ def test_other_tenants_rows_are_not_found(people: tuple[User, User, Feed], as_we
     alice, bob, feed = people
     with on_behalf_of(alice):
         row = account_of(alice)
-        taken = services.subscribe(connection_id=row.pk, feed_id=feed.pk, by=alice)
+        taken = services.subscribe(connection_id=row.pk, feed_id=feed.pk, by=None)
     attempts: list[Callable[[], object]] = [
         lambda: services.pause(row.pk, by=None),
         lambda: services.archive_connection(row.pk, by=None),

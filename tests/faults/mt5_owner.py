@@ -33,7 +33,7 @@ def connect(login: str) -> str:
         },
     )  # fmt: skip
     set_credentials(connection.pk, by=owner, values={"password": "secret"})
-    subscribe(connection_id=connection.pk, feed_id=feed.pk, by=owner)
+    subscribe(connection_id=connection.pk, feed_id=feed.pk, by=None)
     return str(connection.pk)
 
 

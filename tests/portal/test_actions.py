@@ -15,6 +15,7 @@ from tests.connections import make
 from tests.html import html_of
 from tests.portal.conftest import SignedIn
 from tests.portal.factories import World
+from users.tenancy import for_all_tenants
 
 pytestmark = pytest.mark.django_db
 Committed = Callable[..., Any]
@@ -313,6 +314,8 @@ def test_inactive_account_is_switched_on(world: World, alice: Client) -> None:
 
 
 def test_subscription_is_created_changed_paused_and_ended(world: World, alice: Client) -> None:
+    with for_all_tenants():
+        make.ready(world.mt5, "NZD/USD")
     typed = {
         "account": str(world.mt5.pk),
         "multiplier": "0.5",
