@@ -260,6 +260,7 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
         "LossActionEnum": "connections.models.LossAction",
         "UnitEnum": "connections.models.loss_limits.LossUnit",
         "AlertStateEnum": "signals.models.AlertState",
+        "PreflightStateEnum": "analytics.models.Preflight.State",
     },
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",

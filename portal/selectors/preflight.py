@@ -18,11 +18,11 @@ NOT_COVERED = (
     " counted only where one is kept.",
     "Moves within a minute: of a stop and a target that the same minute reached, the stop counts"
     " first; the drawdown is of minutes’ ends.",
-    "Trailing entries, pairs of orders that cancel each other, entries that wait for another signal,"
-    " and break-even or trailing stops.",
+    "Trailing entries, pairs of orders that cancel each other, entries that wait for another"
+    " signal, and break-even or trailing stops.",
     "Parts of targets are closed exactly, not in your broker’s steps; slices are filled at once.",
-    "What the account holds today, and other feeds that it takes: the replay begins with its balance"
-    " of now and nothing open.",
+    "What the account holds today, and other feeds that it takes: the replay begins with its"
+    " balance of now and nothing open.",
     "Pauses, halts and outages: the account is taken as connected and trading all the time. Margins"
     " that only your broker calculates are estimated.",
 )
@@ -120,10 +120,11 @@ class View:
         if not found["signals"]:
             return "The feed has published no signal yet, so there is nothing to replay."
         word = "gained" if result >= 0 else "lost"
-        percent = f" ({found['result_percent']} %)" if found["result_percent"] else ""
+        share = found["result_percent"].lstrip("-")
+        percent = f" ({share} %)" if share else ""
         return (
             f"Of {found['signals']} signals this account would have traded {found['traded']} and"
-            f" {word} {number(abs(result), 2)} {self.currency}{percent.replace('(-', '(−')}; its"
+            f" {word} {number(abs(result), 2)} {self.currency}{percent}; its"
             f" equity would have fallen by {number(self.amounts['drawdown'], 2)} {self.currency}"
             f" ({found['drawdown_percent']} %) at most."
         )

@@ -50,7 +50,7 @@ from tests.roles import give
 from users.models import ApiKey, User
 from users.services import create_api_key
 
-BOOK = "alices"
+BOOK = "book-of-alice"
 CANARY = "canary-s3cret-of-the-broker"
 
 
@@ -168,7 +168,7 @@ def _account(alice: User, public: Feed) -> dict[str, Any]:
         user=alice, name="demo", type="paper", account="1", preset=preset, data_connection=prices,
         instrument_book=BOOK,
     )  # fmt: skip
-    make.instrument("EURUSD", "EUR/USD", book=BOOK)
+    make.instrument("GOLD", "XAU/USD", book=BOOK)
     ConnectionHealth.objects.create(connection=connection, status=HealthStatus.ACTIVE)
     ConnectionLock.objects.create(connection=connection)
     AccountSnapshot.objects.create(

@@ -254,6 +254,7 @@ def test_exchange_symbol_is_refused_in_symbol_map_with_proposal(world: World) ->
         world.alice, type="crypto", exchange_name="binance", account="coins",
         settings={"symbols": ["BTC/USDT"]},
     )  # fmt: skip
+    make.ready(coins, "BTC/USDT")
     alice = world.client("alice")
     payload = {"connection": str(coins.pk), "feed": "majors", "symbol_map": {"BTCUSDT": "BTCUSDT"}}
     error = problem(

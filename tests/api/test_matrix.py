@@ -347,7 +347,11 @@ CASES: dict[str, Case] = {
     "GET /api/v1/subscriptions/": listed("subscription"),
     "POST /api/v1/subscriptions/": Case(
         "foreign",
-        body=lambda world: {"connection": str(world.connection.pk), "feed": world.feed.slug},
+        body=lambda world: {
+            "connection": str(world.connection.pk),
+            "feed": world.feed.slug,
+            "symbol_map": {"EUR/USD": "GOLD"},  # the only symbol that the account has
+        },
         ok=201,
         others=INVALID,
     ),

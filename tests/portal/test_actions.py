@@ -313,9 +313,15 @@ def test_inactive_account_is_switched_on(world: World, alice: Client) -> None:
     assert "is already switched on" in html_of(alice.post(f"{address}switch-on/", follow=True))
 
 
-def test_subscription_is_created_changed_paused_and_ended(world: World, alice: Client) -> None:
-    with for_all_tenants():
-        make.ready(world.mt5, "NZD/USD")
+@pytest.fixture
+def ready(world: World) -> None:
+    """Main MT5 may subscribe to Kiwi Carry; before the role of the web process is taken."""
+    make.ready(world.mt5, "NZD/USD")
+
+
+def test_subscription_is_created_changed_paused_and_ended(
+    world: World, ready: None, alice: Client
+) -> None:
     typed = {
         "account": str(world.mt5.pk),
         "multiplier": "0.5",
