@@ -39,7 +39,7 @@ class PreflightSerializer(StrictModelSerializer[Preflight]):
 
     class Meta:
         model = Preflight
-        fields = (
+        fields: tuple[str, ...] = (
             "id", "connection", "feed", "signals", "multiplier", "directions", "symbol_map",
             "state", "requested_at", "signals_done", "signals_total", "ready_at", "result",
         )  # fmt: skip
@@ -58,7 +58,7 @@ class PreflightListSerializer(PreflightSerializer):
     """A preflight without its result."""
 
     class Meta(PreflightSerializer.Meta):
-        fields = tuple(name for name in PreflightSerializer.Meta.fields if name != "result")
+        fields: tuple[str, ...] = PreflightSerializer.Meta.fields[:-1]
 
 
 class PreflightViewSet(

@@ -136,8 +136,8 @@ from connections.models import (
 from connections.session_lanes import (
     missing_worker_message,
 )
-from connections.subscriptions.readiness import readiness_of
 from connections.subscriptions.followers import Followers, followers_of, owner_count
+from connections.subscriptions.readiness import readiness_of
 
 __all__ = [
     "CLOSING_HALTS_SQL",

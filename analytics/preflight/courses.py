@@ -1,4 +1,4 @@
-"""The course of each signal's trade, whoever took it: when it was entered and left. Pure."""
+"""The course of each signal's trade, for any account: when it was entered and left. Pure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -114,7 +114,7 @@ def _from_fills(
     stops: tuple[tuple[datetime, Decimal], ...],
     until: datetime,
 ) -> Course:
-    """Return the course that subscribers' median result tells: in at their median, out once."""
+    """Return the course by subscribers' median result: in at their median, out once."""
     entry, percent = recorded.entry_price, recorded.percent
     if entry is None or percent is None:
         return Course(market, signal.published_at, None, (), None, stops, Basis.UNKNOWN)

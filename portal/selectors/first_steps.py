@@ -7,7 +7,7 @@ from django.urls import NoReverseMatch, reverse
 
 from portal.selectors.accounts import Account
 
-PREFLIGHT = "portal:feed_preflight"  # of a feed, by its slug
+PREFLIGHT = "portal:preflight"  # of a feed, by its slug
 
 
 @dataclass(frozen=True, slots=True)

@@ -81,7 +81,7 @@ def _ask(request: HttpRequest, feed: Feed, accounts: list[Account]) -> HttpRespo
             job = request_preflight(
                 connection_id=UUID(data["account"]), feed_id=feed.pk, by=user,
                 signals=data["signals"], multiplier=data["multiplier"],
-                directions=data["directions"], symbol_map=_symbol_map(feed, data["account"]),
+                directions=data["directions"], symbol_map=_symbol_map(feed, UUID(data["account"])),
             )  # fmt: skip
         except FillcastError as error:
             add_form_error(form, error)
@@ -100,7 +100,7 @@ def _address(feed: Feed, connection_id: UUID) -> str:
 def _chosen(accounts: list[Account], wanted: str) -> Account | None:
     """Return the account of the address; without one the first. Another's is as if none."""
     found = [one for one in accounts if str(one.connection.pk) == wanted]
-    return (found or accounts[:1] or [None])[0]
+    return next(iter(found or accounts), None)
 
 
 def _job_of(request: HttpRequest, feed: Feed, account: Account | None) -> Preflight | None:
@@ -126,13 +126,13 @@ def _initial(feed: Feed, account: Account | None, job: Preflight | None) -> dict
     return chosen
 
 
-def _subscription(feed: Feed, connection_id: UUID | str) -> Subscription | None:
+def _subscription(feed: Feed, connection_id: UUID) -> Subscription | None:
     live = Subscription.objects.filter(feed=feed, connection_id=connection_id, archived_at=None)
     found: Subscription | None = live.first()
     return found
 
 
-def _symbol_map(feed: Feed, connection_id: str) -> dict[str, str]:
+def _symbol_map(feed: Feed, connection_id: UUID) -> dict[str, str]:
     taken = _subscription(feed, connection_id)
     return dict(taken.symbol_map) if taken else {}
 

@@ -71,7 +71,7 @@ def bars(of: ExecutionConnection, *rows: tuple[int, str, str, str, str]) -> None
         first, high, low, last = map(D, bids)
         moment, spread = START + minute * MINUTE, D("0.0002")
         PriceBar.objects.create(
-            data_connection=of.data_connection, symbol="EUR/USD", minute=moment,
+            data_connection_id=of.data_connection_id or 0, symbol="EUR/USD", minute=moment,
             bid_open=first, bid_high=high, bid_low=low, bid_close=last, ask_open=first + spread,
             ask_high=high + spread, ask_low=low + spread, ask_close=last + spread,
             spread_sum=spread, quote_count=1, first_at=moment, last_at=moment,

@@ -46,7 +46,7 @@ def bar(of: ExecutionConnection, bid: Decimal, ask: Decimal, pair: str, back: in
     """The minute's prices of an account's source, `back` minutes ago."""
     minute = minute_of(market_now()) - back * timedelta(minutes=1)
     PriceBar.objects.create(
-        data_connection=of.data_connection, symbol=pair, minute=minute,
+        data_connection_id=of.data_connection_id or 0, symbol=pair, minute=minute,
         **{f"bid_{name}": bid for name in ("open", "high", "low", "close")},
         **{f"ask_{name}": ask for name in ("open", "high", "low", "close")},
         spread_sum=ask - bid, quote_count=1, first_at=minute, last_at=minute,

@@ -15,7 +15,6 @@ from tests.connections import make
 from tests.html import html_of
 from tests.portal.conftest import SignedIn
 from tests.portal.factories import World
-from users.tenancy import for_all_tenants
 
 pytestmark = pytest.mark.django_db
 Committed = Callable[..., Any]

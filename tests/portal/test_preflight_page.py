@@ -50,7 +50,7 @@ def published(world: World) -> None:
     for back in range(28, 34):
         minute = minute_of(market_now()) - timedelta(minutes=back)
         PriceBar.objects.create(
-            data_connection=world.mt5.data_connection, symbol="EUR/USD", minute=minute,
+            data_connection_id=world.mt5.data_connection_id or 0, symbol="EUR/USD", minute=minute,
             **{f"bid_{name}": D("1.38") for name in ("open", "high", "low", "close")},
             **{f"ask_{name}": D("1.3801") for name in ("open", "high", "low", "close")},
             spread_sum=D("0.0001"), quote_count=1, first_at=minute, last_at=minute,
