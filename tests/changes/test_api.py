@@ -213,6 +213,7 @@ ONE_WAY = {
     "POST /api/v1/subscriptions/": "creates, or takes up again",
     "DELETE /api/v1/subscriptions/{id}/": "ends, once",
     "POST /api/v1/subscriptions/{id}/resume/": "one column by compare-and-set, like pause",
+    "POST /api/v1/preflights/": "replaces a replay, which is deleted after a day",
     "POST /hooks/tradingview/{feed}/{token}/": "creates an alert",
 }
 
