@@ -43,14 +43,12 @@ from signals.models import (
     TelegramBot,
     TelegramChat,
 )
-from tests.connections import make
 from tests.decisions import calendar_of, provider_of
 from tests.loss_limits import cash_flow_of, limit_of, pause_of
 from tests.roles import give
 from users.models import ApiKey, User
 from users.services import create_api_key
 
-BOOK = "book-of-alice"
 CANARY = "canary-s3cret-of-the-broker"
 
 
@@ -165,10 +163,8 @@ def _account(alice: User, public: Feed) -> dict[str, Any]:
     preset = TradingPreset.objects.create(user=alice, name="one", risk_percent=Decimal(1))
     prices = DataConnection.objects.create(user=alice, name="prices")
     connection = ExecutionConnection.objects.create(
-        user=alice, name="demo", type="paper", account="1", preset=preset, data_connection=prices,
-        instrument_book=BOOK,
-    )  # fmt: skip
-    make.instrument("GOLD", "XAU/USD", book=BOOK)
+        user=alice, name="demo", type="paper", account="1", preset=preset, data_connection=prices
+    )
     ConnectionHealth.objects.create(connection=connection, status=HealthStatus.ACTIVE)
     ConnectionLock.objects.create(connection=connection)
     AccountSnapshot.objects.create(
