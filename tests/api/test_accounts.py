@@ -272,6 +272,7 @@ def test_exchange_symbol_is_refused_in_symbol_map_with_proposal(world: World) ->
 
 
 def test_subscription_is_ended_and_reactivated(world: World) -> None:
+    make.ready(world.connection)
     alice, path = world.client("alice"), f"/api/v1/subscriptions/{world.subscription.pk}/"
     changed = alice.patch(
         path, {"multiplier": 0.5, "symbol_map": {"EURUSD": "EURUSD.m"}}, format="json"
