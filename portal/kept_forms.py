@@ -27,7 +27,7 @@ SESSION_NAME = "kept_form"
 KEPT_SECONDS, MAX_CHARACTERS = 1800, 20_000
 COOKIE, SALT, COOKIE_SECONDS = "fillcast_user", "fillcast.last-user", 30 * 86_400
 SECRET_NAME = re.compile(
-    r"passw|secret|token|api_?key|private|credential|passphrase|^code$|^url$|csrf", re.IGNORECASE
+    r"passw|secret|token|api_?key|private|credential|passphrase|^code$|url|csrf", re.IGNORECASE
 )
 # Pages whose fields are secrets, whatever their names are.
 NEVER_KEPT = frozenset({"portal:credentials", "portal:sign_in", "portal:sign_out"})
@@ -42,7 +42,8 @@ def keep(request: HttpRequest) -> bool:
         fields = {name: values for name, values in request.POST.lists() if not _is_secret(name)}
     except (RequestDataTooBig, UnreadablePostError):
         return False
-    if not fields or sum(len(text) for texts in fields.values() for text in texts) > MAX_CHARACTERS:
+    size = sum(len(name) + sum(map(len, texts)) for name, texts in fields.items())
+    if not fields or size > MAX_CHARACTERS:
         return False
     request.session[SESSION_NAME] = {
         "path": request.path, "fields": fields, "user": user_id, "at": time.time(),

@@ -231,12 +231,14 @@ def carry_out_alert(alert: IncomingAlert, *, is_late: bool = False) -> Outcome:
             return _carry_out_order(alert, read, late)
         if isinstance(read, AlertUpdate):
             done = carry_out_update(
-                feed, read, received_at=alert.received_at, reply_to=alert.reply_to
-            )
+                feed, read, received_at=alert.received_at, reply_to=alert.reply_to,
+                is_own_message=bool(alert.source_key),
+            )  # fmt: skip
             return Outcome(done.signals, done.is_new, "update", done.summary)
         refuse_second_entry(alert, read)
-        if late is not None and read.draft.action == Action.OPEN:
-            raise late
+        if read.draft.action == Action.OPEN and (late is not None or alert.entry_until is None):
+            # Without an end of its own it was no entry at the door: the mapping has changed since.
+            raise late or ConflictError(Code.ALERT_EXPIRED, _age(alert))
         return _save_and_publish(alert, read)
 
 

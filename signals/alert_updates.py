@@ -55,12 +55,18 @@ def register_filled_signals(source: str) -> None:
 
 
 def carry_out_update(
-    feed: Feed, update: AlertUpdate, *, received_at: datetime, reply_to: str = ""
+    feed: Feed,
+    update: AlertUpdate,
+    *,
+    received_at: datetime,
+    reply_to: str = "",
+    is_own_message: bool = False,
 ) -> UpdateResult:
     """Publish what an update says about the feed's only open trade; once within REPLAY_WINDOW.
 
     received_at: when it arrived; it may have waited since. reply_to: the message that it answers;
-    it is then about that message's trade, however many are open.
+    it is then about that message's trade, however many are open. is_own_message: its door knows
+    that it is no repetition.
 
     Raises InvalidInputError ALERT_WITHOUT_TRADE, ALERT_AMBIGUOUS (several trades, or a cancel of
     one that has filled), PRICE_REQUIRED (break-even of a trade without a price), and what
@@ -70,12 +76,13 @@ def carry_out_update(
         key = hashlib.sha256(f"{update.key} {reply_to}".encode()).hexdigest()
         update = replace(update, key=key)
     lock_alert_order(feed, update.pair)
-    if known := _received_before(feed, update, received_at):
+    known = None if is_own_message else _received_before(feed, update, received_at)
+    if known and _is_repetition(feed, update, known, reply_to):
         signals = tuple(Signal.objects.filter(pk__in=known.signal_ids).order_by("pk"))
         return UpdateResult(signals, False, known.summary)
     trade = replied_trade(feed, update, reply_to) if reply_to else only_trade(feed, update)
     sent_at = update.sent_at or received_at
-    name = f"alert:{update.key[:32]}:{int(sent_at.timestamp())}"
+    name = f"alert:{update.key[:32]}:{int(sent_at.timestamp())}:{trade.pk}"
     signals = tuple(
         _published(feed, draft, f"{name}:{number}")
         for number, draft in enumerate(drafts_of(trade, update), 1)
@@ -87,6 +94,26 @@ def carry_out_update(
         signal_ids=[signal.pk for signal in signals],
     )  # fmt: skip
     return UpdateResult(signals, True, summary)
+
+
+def _is_repetition(feed: Feed, update: AlertUpdate, known: ReceivedAlert, reply_to: str) -> bool:
+    """Whether an update is the known message again. Without a time, the same words about another
+    trade are a second message or the first one, late: raises InvalidInputError ALERT_AMBIGUOUS."""
+    if update.sent_at is not None or reply_to:
+        return True
+    try:
+        trade = only_trade(feed, update)
+    except InvalidInputError as error:
+        if error.code == Code.ALERT_WITHOUT_TRADE:  # the first one has closed it
+            return True
+        raise
+    if Signal.objects.filter(pk__in=known.signal_ids, refers_to=trade).exists():
+        return True
+    detail = (
+        f"The same words came at {known.received_at:%H:%M:%S} UTC ({known.summary}) This could be "
+        f"that message again, or be about {trade.number}. Add the time of sending, or the symbol."
+    )
+    raise InvalidInputError(Code.ALERT_AMBIGUOUS, detail, field="time")
 
 
 def _received_before(

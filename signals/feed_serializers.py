@@ -15,6 +15,8 @@ from signals.feeds import approval_after, token_end
 from signals.models import Feed, FeedToken
 from signals.symbols import CURRENCY
 
+ALERT_RULES = ("alerts_per_minute", "alert_symbols", "alert_sources", "alerts_signed_only")
+
 
 class FeedSerializer(StrictModelSerializer[Feed]):
     """A named stream of signals."""
@@ -63,6 +65,14 @@ class FeedSerializer(StrictModelSerializer[Feed]):
             for name, value in approval_after(self.instance, values).items():
                 setattr(row, name, value)
         return row
+
+    def to_representation(self, feed: Feed) -> dict[str, Any]:
+        """Leave out how alerts are guarded, except for those who may publish in the feed."""
+        shown: dict[str, Any] = super().to_representation(feed)
+        if not self.get_is_mine(feed):
+            for name in ALERT_RULES:
+                del shown[name]
+        return shown
 
     def get_is_mine(self, feed: Feed) -> bool:
         user = self.context["request"].user

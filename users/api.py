@@ -31,7 +31,10 @@ class MeSerializer(StrictModelSerializer[User]):
     class Meta:
         model = User
         fields = ("id", "username", "email", "time_zone", "is_operator")
-        read_only_fields = ("username",)
+        read_only_fields = (
+            "username",
+            "email",
+        )  # a new address needs the password: the portal asks
 
     def validate_time_zone(self, value: str) -> str:
         """Refuse a time zone that is not known."""

@@ -119,6 +119,10 @@ def _claim() -> DataExport | None:
     export = due.order_by("pk").first()
     if export is None:
         return None
+    if export.tries >= MAX_TRIES:  # its process was killed each time
+        export.state = State.FAILED
+        export.save(update_fields=["state"])
+        return None
     export.state, export.claimed_until = State.RUNNING, now + CLAIM
     export.tries += 1
     export.tables_done = export.rows_done = 0

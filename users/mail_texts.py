@@ -25,9 +25,18 @@ def text_of(mail: AccountMail) -> MailText | None:
 
 def users_of_address(address: str) -> list[User]:
     """Return the active users who have confirmed this address: at most one."""
-    return list(
-        User.objects.filter(email__iexact=address, email_confirmed_at__isnull=False, is_active=True)
+    found = User.objects.filter(
+        email__iexact=address, email_confirmed_at__isnull=False, is_active=True
     )
+    return [user for user in found if is_same_address(user.email, address)]
+
+
+def is_same_address(one: str, other: str) -> bool:
+    """Whether two addresses are the same but for upper and lower case.
+
+    A database may take a dotless i for an i there, which is another domain with another owner.
+    """
+    return one.casefold() == other.casefold()
 
 
 def _sign_up(mail: AccountMail) -> MailText:

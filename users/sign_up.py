@@ -43,12 +43,15 @@ def is_open() -> bool:
     return bool(settings.FILLCAST_SIGN_UP == "open")
 
 
-def count_mail(request: HttpRequest, address: str) -> None:
-    """Count a request for a mail, by its sender and by the inbox. Raises TooManyAttemptsError."""
+def count_mail(request: HttpRequest, address: str, kind: str) -> None:
+    """Count a request for a mail, by its sender and by the inbox. Raises TooManyAttemptsError.
+
+    kind: "sign-up" or "reset"; they count apart, so that a stranger cannot use up one's resets.
+    """
     count_attempt(
         [
             Limit("mails of", client_address(request), MAILS_FROM_ONE_ADDRESS, LIMIT_WINDOW),
-            Limit("mails to", address.casefold(), MAILS_TO_ONE_ADDRESS, LIMIT_WINDOW),
+            Limit(f"{kind} mails to", address.casefold(), MAILS_TO_ONE_ADDRESS, LIMIT_WINDOW),
         ]
     )
 

@@ -23,7 +23,8 @@ from execution.submission.quotes import pairs_priced
 from execution.submission.rows import OrderRow, SignalRow
 from prices.bars import KEPT
 from prices.selectors import latest, minute_bars
-from signals.models import Action, Signal
+from signals.models import Action, Feed, Signal
+from signals.record_selectors import WITHHELD, sees_new
 
 _EARLIER = timedelta(minutes=10)  # for the last price before a signal
 
@@ -36,10 +37,16 @@ class Loaded(NamedTuple):
 
 
 def load(connection: ExecutionConnection, feed_id: int, terms: Terms, wanted: int) -> Loaded:
-    """Return the feed's last `wanted` OPEN signals for this account. Needs all tenants' rows."""
+    """Return the feed's last `wanted` OPEN signals for this account. Needs all tenants' rows.
+
+    Those of the last day count only for subscribers, as in the feed's record: else a replay every
+    minute would be a subscription that its provider does not see.
+    """
     until = market_now()
+    feed = Feed.objects.get(pk=feed_id)
+    newest_shown = until if sees_new(feed, connection.user) else until - WITHHELD
     opened = Signal.objects.published().filter(
-        feed_id=feed_id, action=Action.OPEN, published_at__lte=until
+        feed_id=feed_id, action=Action.OPEN, published_at__lte=newest_shown
     )
     newest = opened.select_related("feed").order_by("-published_at", "-pk")[:wanted]
     signals = sorted(newest, key=lambda one: (one.published_at, one.pk))

@@ -22,13 +22,15 @@ from users.session_factor import has_second_factor, is_fresh
 # one for a changed password. Testing a channel shows nothing on the page, so it is not listed.
 REAUTHENTICATED_VIEWS = frozenset(
     {
-        "portal:credentials", "portal:resume", "portal:telegram_token",
+        "portal:credentials", "portal:resume", "portal:telegram_token", "portal:telegram_chat",
+        "portal:telegram_forwarding", "portal:alert_address_new", "portal:alert_address_replace",
         "security:enrol", "security:recovery_codes", "security:turn_off",
         "security:key_create", "security:password", "security:email", "security:delete_login",
         "security:data_download",
         "security:channel_new", "security:channel_remove", "security:channel_secret",
         "security:channel_kinds", "security:channel_rules",
         "admin:users_apikey_create", "admin:signals_feed_token", "admin:users_invitation_create",
+        "admin:signals_feedtoken_rotate",
         "admin:connections_executionconnection_credentials",
         "admin:connections_killswitch_release", "admin:connections_epoch_release",
         "admin:users_user_add", "admin:users_user_change", "admin:auth_user_password_change",
@@ -43,7 +45,8 @@ REAUTHENTICATED_API_CALLS = frozenset(
     {
         ("api-key-list", "POST"), ("connection-credentials", "PUT"),
         ("kill-switch-release", "POST"), ("feed-tokens", "POST"),
-        ("feed-telegram-bot", "POST"),
+        ("feed-telegram-bot", "POST"), ("feed-telegram-chat", "PATCH"),
+        ("feed-rotate-token", "POST"),
         ("channel-list", "POST"), ("channel-detail", "DELETE"), ("channel-detail", "PATCH"),
         ("channel-webhooks", "POST"), ("channel-rotate-secret", "POST"),
     }

@@ -137,7 +137,8 @@ def ask_to_sign_up(request: HttpRequest) -> HttpResponse:
     """Ask for the address to which the link is sent."""
     if not sign_up.is_open():
         return _closed(request)
-    return _ask(request, sign_up.ask_to_sign_up, "sign_up.html", "portal/door/sign_up_sent.html")
+    sent_page = "portal/door/sign_up_sent.html"
+    return _ask(request, "sign-up", sign_up.ask_to_sign_up, "sign_up.html", sent_page)
 
 
 @door
@@ -179,7 +180,7 @@ def accept_invitation(request: HttpRequest, *, secret: str) -> HttpResponse:
 def forgot_password(request: HttpRequest) -> HttpResponse:
     """Ask for the address to which a link to a new password is sent."""
     service = forgotten_passwords.ask_for_reset
-    return _ask(request, service, "forgot.html", "portal/door/forgot_sent.html")
+    return _ask(request, "reset", service, "forgot.html", "portal/door/forgot_sent.html")
 
 
 @door
@@ -227,14 +228,14 @@ def confirm_address(request: HttpRequest, *, token: str) -> HttpResponse:
 
 
 def _ask(
-    request: HttpRequest, service: Callable[[str], None], template: str, sent_page: str
+    request: HttpRequest, kind: str, service: Callable[[str], None], template: str, sent_page: str
 ) -> HttpResponse:
     """Show the form for an address, or have a mail sent there and say so."""
     form = AddressForm(request.POST or None)
     status = mail_status()
     if request.method == "POST" and form.is_valid() and status.works:
         address = form.cleaned_data["email"]
-        sign_up.count_mail(request, address)
+        sign_up.count_mail(request, address, kind)
         service(address)
         return render(request, sent_page, {"address": address, "mail": status})
     return _form_page(request, template, form, {"form": form, "mail": status})

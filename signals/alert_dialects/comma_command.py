@@ -43,6 +43,7 @@ _IGNORED = {
     "risk": SIZING, "vol_lots": SIZING, "vol_dollar": SIZING, "vol_pct": SIZING, "lots": SIZING,
     "secret": "the address is the secret here",
 }  # fmt: skip
+_SIZES = frozenset({"vol_lots", "vol_dollar", "vol_pct", "lots"})
 _RULES = {"betrigger": "break_even_profit", "beoffset": "break_even_offset",
           "trailtrig": "trailing_activation", "traildist": "trailing_distance",
           "trailstep": "trailing_step"}  # fmt: skip
@@ -72,8 +73,19 @@ def read_comma_command(text: str, mapping: AlertMapping) -> Reading:
         known = ", ".join(sorted(COMMANDS))
         raise not_understood(f"{excerpt(parts[0])} is no command.", f"Known are: {known}.")
     options = _options(parts[2:])
+    if command in _CLOSE and (sizes := sorted(_SIZES & options.keys())):
+        raise ambiguous(
+            f"{sizes[0]}= of {command}", "a close of that much", "a close of everything",
+            field=sizes[0],
+            write="Leave it out to close everything, or send JSON with close_fraction.",
+        )  # fmt: skip
     notes = [Note(f"{name}=", _IGNORED[name]) for name in _IGNORED if options.pop(name, None)]
     if command == "closeall":
+        if len(parts) > 1 and parts[1]:
+            raise ambiguous(
+                f"closeall with {excerpt(parts[1])}", "a close of that symbol", "a close of all",
+                field="symbol", write="Write “closeall,” for all symbols, else closelong.",
+            )  # fmt: skip
         _refuse_options(options, "comment")
         return _reading({"action": "CLOSE", "all": True}, options, notes)
     if len(parts) < 2 or not parts[1]:

@@ -86,6 +86,11 @@ def _ended(close: str, symbol: str, options: dict[str, str], notes: list[Note]) 
         return Reading(Dialect.KEY_VALUE, update=update, notes=tuple(notes))
     if close.lower() != "position":
         raise not_understood(f"c={excerpt(close)} is not order or position.", WRITE_LINE)
+    if sized := [note.text for note in notes if note.text in ("q=", "amount=")]:
+        raise ambiguous(
+            f"{sized[0]} of a close", "a close of that much", "a close of everything", field="q",
+            write='Leave it out to close everything, or send JSON with close_fraction.',
+        )  # fmt: skip
     document = {"action": "CLOSE", "symbol": symbol} | ({"direction": side.value} if side else {})
     return Reading(Dialect.KEY_VALUE, document, notes=tuple(notes))
 

@@ -219,7 +219,8 @@ class Parts(Cursor):
         words = [token.text]
         self._skip(":=(", Kind.LEVERAGE)
         numbers = (Kind.NUMBER, Kind.PERCENT)
-        if token.kind is not Kind.LEVERAGE and self._peek().kind in numbers:
+        is_labelled = token.kind is not Kind.LEVERAGE or token.text.lower().startswith("lev")
+        if is_labelled and self._peek().kind in numbers:
             words.append(self._next().text)
         if token.kind is Kind.RATIO and self._peek().text in (":", "/"):
             self.place += 1

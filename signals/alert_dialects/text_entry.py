@@ -175,6 +175,12 @@ def _targets(prices: list[Decimal], parts: Parts) -> Iterator[dict[str, str]]:
         )  # fmt: skip
     if given:
         fractions = [_SHARE.divide(read_number(share), Decimal(100)) for share in given]
+        if sum(fractions) != ONE:
+            raise ambiguous(
+                "Percents beside targets that do not add up to 100", "shares of the trade",
+                "what is gained there", field="targets",
+                write="Write shares that add up to 100 %, or leave the percents out.",
+            )  # fmt: skip
     else:
         count = len(parts.targets)
         part = _SHARE.quantize(_SHARE.divide(ONE, Decimal(count)), _PLACE)

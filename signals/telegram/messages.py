@@ -48,6 +48,10 @@ class ChatMessage:
         return f"{self.key}:e{self.update_id}" if self.is_edit else self.key
 
 
+# What is crossed out, quoted or hidden is not a signal of this message.
+WITHDRAWN = {"strikethrough", "blockquote", "expandable_blockquote", "spoiler"}
+
+
 def message_of(update: telegram.Update) -> ChatMessage | None:
     """Return what an update says; None for what holds no text (a picture, a member who joined) and
     for the copy of a channel's post that Telegram puts into the channel's group by itself."""
@@ -58,6 +62,9 @@ def message_of(update: telegram.Update) -> ChatMessage | None:
     text = message.text or message.caption or ""
     if not text.strip():
         return None
+    formats = {str(one.type) for one in (*message.entities, *message.caption_entities)}
+    if formats & WITHDRAWN:  # plain text has lost this: the reader refuses what is marked so
+        text = f"> {text}"
     sender_id, sender = (None, "") if post else _sender(message)
     chat = message.chat
     return ChatMessage(
@@ -69,7 +76,7 @@ def message_of(update: telegram.Update) -> ChatMessage | None:
         sender_id=sender_id,
         sender=sender[:200],
         text=text,
-        sent_at=message.date.astimezone(UTC),
+        sent_at=_sent_at(message),
         is_edit=bool(update.edited_channel_post or update.edited_message),
         origin_id=_origin(message),
         reply_to=_reply_to(message),
@@ -122,3 +129,9 @@ def sender_error(
         origin = f"the chat {message.origin_id}" if message.origin_id else "a hidden sender"
         return NotAllowedError(Code.TELEGRAM_FORWARDED, f"It was forwarded from {origin}.")
     return None
+
+
+def _sent_at(message: telegram.Message) -> datetime:
+    """Return when a message was written; a forwarded one, when its original was."""
+    dates = [message.date, *([message.forward_origin.date] if message.forward_origin else [])]
+    return min(dates).astimezone(UTC)

@@ -159,10 +159,16 @@ def account_at_first(account: ExecutionConnection) -> ExecutionConnection:
     return account
 
 
+def own(feed: Feed, account: ExecutionConnection) -> None:
+    """Let the account's owner see what the feed has just published."""
+    Feed.objects.filter(pk=feed.pk).update(owner=account.user)
+
+
 def test_terms_of_the_wanted_subscription_count(feed: Feed) -> None:
     account = factories.account()
     bar(account, D("1.0999"), D("1.1000"), "EUR/USD")
     signal = factories.signal(feed)
+    own(feed, account)
     [once] = replayed(account, feed).outcomes
     [twice] = replayed(account, feed, Terms(multiplier=D("2.56"))).outcomes
     [sells] = replayed(account, feed, Terms(directions="SELL")).outcomes
@@ -175,5 +181,16 @@ def test_terms_of_the_wanted_subscription_count(feed: Feed) -> None:
 def test_signal_without_any_price_is_not_replayed(feed: Feed) -> None:
     account = factories.account()
     Signal.objects.filter(pk=factories.signal(feed).pk).update(market_bid=None, market_at=None)
+    own(feed, account)
     replay = replayed(account, feed)
     assert decided(replay.outcomes[0])[0].startswith("No price of then is kept")
+
+
+def test_signals_of_the_last_day_are_withheld_from_others(feed: Feed) -> None:
+    """Else a replay every minute would be a subscription that the provider does not see."""
+    account = factories.account()
+    bar(account, D("1.0999"), D("1.1000"), "EUR/USD")
+    factories.signal(feed)
+    assert replayed(account, feed).outcomes == []
+    own(feed, account)
+    assert len(replayed(account, feed).outcomes) == 1

@@ -119,8 +119,7 @@ PAIRS: dict[str, Pair] = {
     ),
     "yourself": Pair(
         ("PATCH /api/v1/me/",), "alice",
-        patch("me/", {"time_zone": "Europe/Berlin"}, {"email": "a@example.org"}),
-        {"time_zone": "Europe/Berlin", "email": "a@example.org"},
+        patch("me/", {"time_zone": "Europe/Berlin"}, {}), {"time_zone": "Europe/Berlin"},
     ),
     "preset": Pair(
         ("PATCH /api/v1/presets/{id}/",), "preset",

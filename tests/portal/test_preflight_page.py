@@ -16,7 +16,7 @@ from connections.models import ExecutionConnection
 from execution.models import Order
 from prices.models import PriceBar
 from prices.selectors import minute_of
-from signals.models import Approval, Signal
+from signals.models import Approval, Feed, Signal
 from tests.execution import factories
 from tests.portal.conftest import SignedIn
 from tests.portal.factories import World
@@ -67,6 +67,7 @@ def test_tenant_runs_a_preflight_and_reads_it(alice: Client, world: World) -> No
         ExecutionConnection.objects.filter(pk=world.mt5.pk).update(instrument_book="book")
         world.mt5.refresh_from_db()
         published(world)
+        Feed.objects.filter(pk=world.carry.pk).update(owner=world.alice)  # sees what is new there
     before = alice.get(page(world)).content.decode()
     assert "Not run yet" in before
     asked(alice, world)

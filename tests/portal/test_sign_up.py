@@ -17,6 +17,7 @@ from tests.portal.conftest import SignedIn
 from tests.portal.factories import PASSWORD, World
 from tests.portal.test_second_factor import enrol_factor
 from users import account_mails, invitations, links, sign_up
+from users.mail_texts import is_same_address
 from users.models import AccountMail, Invitation, User
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -343,3 +344,21 @@ def _invite(note: str, **change: Any) -> str:
         if change:
             Invitation.objects.filter(pk=invitation.pk).update(**change)
     return link_in(link)
+
+
+@pytest.mark.parametrize(
+    ("typed", "is_same"),
+    [("Alice@Example.COM", True), ("al\u0131ce@example.com", False),
+     ("alice@exampl\u212a.com", False), ("alice@example.co", False)],
+)  # fmt: skip
+def test_address_that_a_database_takes_for_another_is_another(typed: str, is_same: bool) -> None:
+    assert is_same_address("alice@example.com", typed) is is_same
+
+
+def test_sign_ups_of_others_do_not_use_up_ones_own_resets(world: World, as_web: None) -> None:
+    confirmed(world.alice, "alice@example.com")
+    answers = {
+        Client().post("/sign-up/", {"email": "alice@example.com"}).status_code for _ in range(6)
+    }
+    assert answers == {200, 429}
+    assert Client().post("/forgot-password/", {"email": "alice@example.com"}).status_code == 200

@@ -157,3 +157,16 @@ def test_feeds_mapping_is_used_at_the_door(feed: Feed, secret: str) -> None:
     Feed.objects.filter(pk=feed.pk).update(alert_mapping={"symbols": {"FIBER": "EUR/USD"}})
     (signal,) = send(feed, secret, "BUY FIBER @ 1.3850")
     assert signal.currency_pair == "EUR/USD"
+
+
+def test_same_words_about_another_trade_are_not_taken_for_a_repetition(
+    feed: Feed, secret: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    send(feed, secret, ENTRY)
+    (closed,) = send(feed, secret, "close EURUSD half")
+    assert send(feed, secret, "close EURUSD half") == [closed]  # the same trade: sent twice
+    monkeypatch.setattr(alert_updates, "closed_by_feed", lambda ids: set(ids) - {max(ids)})
+    (second,) = send(feed, secret, "SELL EURUSD @ 1.3850 SL 1.3900 TP 1.3800")
+    refused = refusal(feed, secret, "close EURUSD half")
+    assert refused.code == Code.ALERT_AMBIGUOUS
+    assert second.number in refused.detail

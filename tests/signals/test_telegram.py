@@ -265,7 +265,7 @@ class TestSenders:
         self, feed: Feed, bot: TelegramBot, poller: TelegramPoller, api: BotApi
     ) -> None:
         origin = {
-            "type": "channel", "date": 1, "message_id": 3,
+            "type": "channel", "date": int(time.time()), "message_id": 3,
             "chat": {"id": -100999, "type": "channel", "title": "Rival"},
         }  # fmt: skip
         api.post(ENTRY, forward_origin=origin)
@@ -273,6 +273,17 @@ class TestSenders:
         change_bot(feed, by=feed.owner, forward_from=[-100999])
         api.post(ENTRY, forward_origin=origin)
         assert outcome(published(poller, api)) == (AlertState.PUBLISHED, "")
+        api.post(ENTRY, forward_origin={**origin, "date": int(time.time()) - 86_400})
+        assert outcome(published(poller, api))[0] == AlertState.EXPIRED  # as old as its original
+
+    @pytest.mark.parametrize("kind", ["strikethrough", "blockquote", "spoiler"])
+    def test_text_that_is_crossed_out_or_quoted_is_refused(
+        self, feed: Feed, bot: TelegramBot, poller: TelegramPoller, api: BotApi, kind: str
+    ) -> None:
+        api.post(ENTRY, entities=[{"type": kind, "offset": 0, "length": len(ENTRY)}])
+        assert outcome(published(poller, api)) == (
+            AlertState.REFUSED, Code.ALERT_NOT_UNDERSTOOD,
+        )  # fmt: skip
 
     def test_copy_that_telegram_puts_into_the_channels_group_is_not_read_twice(
         self, feed: Feed, bot: TelegramBot, poller: TelegramPoller, api: BotApi
