@@ -176,6 +176,12 @@ STEPS = {
 }  # fmt: skip
 ONE_WAY = {
     "POST /api/v1/connections/": "creates",
+    "POST /api/v1/connections/paper/": "creates, once",
+    "PATCH /api/v1/channels/{id}/": "under the channel's lock, only what was sent",
+    "POST /api/v1/feeds/{slug}/telegram-bot/": "creates, or replaces the token",
+    "PATCH /api/v1/feeds/{slug}/telegram-bot/": "only what was sent",
+    "POST /api/v1/feeds/{slug}/telegram-bot/remove/": "deletes",
+    "PATCH /api/v1/feeds/{slug}/telegram-bot/chats/{chat_id}/": "one decision about a chat",
     "DELETE /api/v1/connections/{id}/": "archives, once",
     "POST /api/v1/connections/{id}/resume/": "one column by compare-and-set, like pause",
     "POST /api/v1/connections/{id}/test/": "asks for a test",

@@ -233,6 +233,11 @@ PORTAL_STEPS = {
     "inbox_read", "notification_read", "account_cash_flow", "entries_resume",
     "account_loss_limit", "loss_limit_remove", "end_all", "account_end", "feed_end",
     "scoped_action", "feed_alert_log",
+    "first_steps", "account_paper", "account_test_state", "presets", "preset_new", "preset_assign",
+    "preset_remove", "preset_example", "preset_edit",  # what changed since it was shown is refused
+    "history", "history_start", "history_csv", "history_json", "preflight",
+    "telegram", "telegram_token", "telegram_chat", "telegram_chat_end", "telegram_forwarding",
+    "telegram_pause", "telegram_resume", "telegram_remove",
     "results", "results_csv", "results_definitions", "results_execution", "results_month",
     "working_orders", "cancel_all", "position", "position_break_even", "position_close_part",
     "position_levels", "position_trailing",  # what changed since it was shown is refused

@@ -285,7 +285,7 @@ def test_form_of_a_new_account_takes_no_credentials(
 
 
 def address_with_any_argument(name: str) -> str:
-    for arguments in ([], [1], [UUID(int=1)], ["a-slug"]):
+    for arguments in ([], [1], [UUID(int=1)], ["a-slug"], ["a-slug", 1]):
         with contextlib.suppress(NoReverseMatch):
             return reverse(name, args=arguments)
     raise AssertionError(f"{name} needs other arguments.")
