@@ -47,13 +47,15 @@ def create_feed(
     max_signal_currency: str = "",
     max_price_deviation_percent: Decimal | None = DEFAULT_PRICE_DEVIATION,
     max_level_deviation_percent: Decimal | None = DEFAULT_LEVEL_DEVIATION,
+    **rules: Any,
 ) -> Feed:
     """Create a feed. slug: made from the name unless given, or made up if that has no Latin letter.
 
     is_approved: its signals need no further approval. For a tenant's private feed this is the
     owner's own approval, which covers only the owner's accounts. max_signal_notional: of a signal's
     entries on all accounts, in max_signal_currency. max_*_deviation_percent: of its prices and
-    levels from the market; None: not compared. Raises InvalidInputError FIELD_INVALID with all
+    levels from the market; None: not compared. rules: alerts_per_minute and the like, and
+    record_is_public. Raises InvalidInputError FIELD_INVALID with all
     faults: of the limits, and a slug that is taken or not valid.
     """
     slug = slug or slug_of(name)
@@ -70,6 +72,7 @@ def create_feed(
         "max_price_deviation_percent": max_price_deviation_percent,
         "max_level_deviation_percent": max_level_deviation_percent,
         "approved_by_owner": is_approved and not is_public and not may(owner, Right.APPROVE),
+        **rules,
     }
     errors = row_errors(Feed(slug=slug, **values))
     if len(name) > MAX_NAME or "\0" in name:

@@ -45,7 +45,7 @@ def run_next() -> bool:
         _run(job)
     except TakenOverError:
         log.info("preflight.taken_over", preflight=job.pk)
-    except Exception:
+    except Exception:  # any: whatever fails, the next try starts over
         log.exception("preflight.failed", preflight=job.pk, tries=job.tries)
         if job.tries >= MAX_TRIES:
             _mine(job).update(state=State.FAILED)

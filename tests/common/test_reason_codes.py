@@ -12,7 +12,7 @@ APPS = (
 TABLE = ROOT / "common" / "reason_codes.py"
 # Explaining a code is no use of it.
 EXPLANATIONS = {
-    ROOT / "execution" / "order_explanations.py", ROOT / "events" / "messages.py",
+    ROOT / "execution" / "order_explanations.py", ROOT / "events" / "messages" / "orders.py",
     ROOT / "console" / "queries" / "system_status.py",
 }  # fmt: skip
 

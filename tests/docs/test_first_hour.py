@@ -11,7 +11,7 @@ from django.db import connection
 from nacl.public import PrivateKey
 
 from brokers.paper.models import PaperAccount
-from connections.models import DataConnection, ExecutionConnection, Subscription
+from connections.models import DataConnection, ExecutionConnection
 from events.models import Channel
 from tests.connections import make
 from tests.web_process import WebProcess
@@ -58,12 +58,11 @@ def script(web: WebProcess, key: str) -> str:
 
 def test_shell_lines_of_the_page_work_as_they_stand(web: WebProcess, key: str) -> None:
     lines = script(web, key)
-    assert lines.count("curl -s ") == 5
+    assert lines.count("curl -s ") == 4
     done = subprocess.run(
         ["bash", "-c", lines], capture_output=True, text=True, timeout=110, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    account = ExecutionConnection.objects.get(name="My paper")
+    account = ExecutionConnection.objects.get(name="Paper USD")
     assert account.health.test_requested_at is not None
-    assert Subscription.objects.get(connection=account).feed.slug == "majors"
     assert Channel.objects.get().name == "phone"

@@ -6,7 +6,7 @@ from decimal import Decimal
 
 from django.utils import timezone
 
-from analytics.models import AnalyticsDaily, SignalQuality, TradeCost
+from analytics.models import AnalyticsDaily, Preflight, SignalQuality, TradeCost
 from connections.models import (
     AccountHistory,
     AccountSnapshot,
@@ -94,6 +94,7 @@ def tenant(name: str) -> Tenant:
     )
     _notify(user, name)
     FeedToken.objects.create(feed=feed, prefix=name, secret_hash="h")
+    Preflight.objects.create(connection=connection, feed=feed, signals_wanted=1, directions="BOTH")
     ReceivedAlert.objects.create(feed=feed, key="k", change="flat", summary="s")
     IncomingAlert.objects.create(feed=feed, body=b"buy", expires_at=NOW)
     bot = TelegramBot.objects.create(feed=feed, bot_id=user.pk, token_sealed=b"box")
