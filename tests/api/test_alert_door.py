@@ -15,7 +15,10 @@ from tests.api.test_alert_sequence import AlertEndpoint, exits, strategy
 from tests.api.test_hooks import posted
 from tests.api.test_problems import problem
 
-REVERSAL = strategy("long", "sell", "short", 0, contracts="2")
+
+def reversal() -> dict[str, Any]:
+    """Return it as sent now: an alert is refused five minutes after it was sent."""
+    return strategy("long", "sell", "short", 0, contracts="2")
 
 
 @pytest.fixture
@@ -88,7 +91,7 @@ def test_log_lists_accepted_and_refused_alerts(
 def test_old_reversal_still_closes(endpoint: AlertEndpoint, as_web: AsWeb) -> None:
     position = endpoint.trade()
     with as_web():
-        number = posted(endpoint.path, REVERSAL).json()["alert"]
+        number = posted(endpoint.path, reversal()).json()["alert"]
     past = datetime.now(UTC) - timedelta(seconds=1)
     IncomingAlert.objects.filter(pk=number).update(entry_until=past)
     alert = settled(number)
@@ -99,7 +102,7 @@ def test_old_reversal_still_closes(endpoint: AlertEndpoint, as_web: AsWeb) -> No
 def test_reversal_in_a_symbol_that_is_not_allowed_only_closes(endpoint: AlertEndpoint) -> None:
     position = endpoint.trade()
     Feed.objects.filter(pk=endpoint.feed.pk).update(alert_symbols=["GBP/USD"])
-    body = endpoint.accept(**REVERSAL)
+    body = endpoint.accept(**reversal())
     assert len(exits(position)) == len(body["signals"]) == 1
     assert "opened no short trade: This feed opens trades by alerts only in GBP/USD" in str(
         body["summary"]
