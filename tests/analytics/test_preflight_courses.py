@@ -49,7 +49,9 @@ def feed(db: None) -> Feed:
 @pytest.fixture
 def account(feed: Feed) -> ExecutionConnection:
     at(0)
-    return factories.account(preset_fixed_quantity=D(10_000))
+    subscriber = factories.account(preset_fixed_quantity=D(10_000))
+    make.subscription(subscriber, feed)  # others see only what is a day old
+    return subscriber
 
 
 def at(minutes: float) -> None:
@@ -201,6 +203,7 @@ def test_signals_own_price_replaces_a_missing_one_and_has_no_result(
 def test_rounding_debt_is_what_steps_and_minimum_leave_out(feed: Feed) -> None:
     at(0)
     account = factories.account(preset_fixed_quantity=D(17))
+    make.subscription(account, feed)
     published(feed)
     bars(account, (-1, *FLAT), (0, *FLAT))
     at(1)
