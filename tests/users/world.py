@@ -173,7 +173,7 @@ def _trade(connection: ExecutionConnection, signal: Signal) -> Order:
     StopRule.objects.create(position=position, trailing_distance=ONE)
     AnalyticsDaily.objects.create(connection=connection, day=NOW.date())
     TradeCost.objects.create(position=position, connection=connection)
-    SignalQuality.objects.create(signal=signal, accounts=6)
+    SignalQuality.objects.create(signal=signal, persons=6)
     return order
 
 
