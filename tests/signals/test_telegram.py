@@ -231,7 +231,7 @@ class TestSenders:
         assert publish_waiting() == 0
         assert not Signal.objects.exists()
 
-    def test_flood_of_unknown_chats_is_counted_and_not_stored(
+    def test_flood_of_unknown_chats_keeps_no_channel_away(
         self, bot: TelegramBot, poller: TelegramPoller, api: BotApi
     ) -> None:
         for number in range(30):
@@ -243,7 +243,16 @@ class TestSenders:
         assert outcome(published(poller, api)) == (AlertState.PUBLISHED, "")
         bot.refresh_from_db()
         assert bot.refused_count >= 30
-        assert TelegramChat.objects.count() == door.MOST_CHATS
+        unknown = TelegramChat.objects.filter(is_allowed=False)
+        assert unknown.count() == door.MOST_CHATS
+        mine = {"id": -100777, "type": "channel", "title": "My second channel"}
+        api.say("Hello", sender=1, chat=mine)
+        for number in range(30):
+            chat = {"id": 5000 + number, "type": "private", "first_name": "Eve"}
+            api.say(ENTRY, sender=5000 + number, chat=chat)
+        read(poller, api)
+        assert unknown.count() == door.MOST_CHATS
+        assert unknown.filter(chat_id=-100777).exists(), "strangers keep no channel away"
 
     def test_only_named_senders_of_a_group(
         self, feed: Feed, bot: TelegramBot, poller: TelegramPoller, api: BotApi
