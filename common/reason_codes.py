@@ -1308,6 +1308,11 @@ class Code(StrEnum):
         "A preflight of this account and feed is running with other choices.",
         "It takes seconds: look at its result, then run it again.",
     )
+    TOO_MANY_PREFLIGHTS = (
+        "TOO_MANY_PREFLIGHTS",
+        "As many preflights of yours as one person may have are under way.",
+        "Each takes seconds: wait for one to end, then ask again.",
+    )
     CANNOT_SUBSCRIBE = (
         "CANNOT_SUBSCRIBE",
         "The account cannot trade this feed yet.",

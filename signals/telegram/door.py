@@ -155,8 +155,8 @@ def _known(bot: TelegramBot, source_key: str) -> bool:
 
 
 def _remember_chat(bot: TelegramBot, message: ChatMessage) -> None:
-    """List a chat for the provider. When the list is full, a stranger's private chat that has waited
-    longest makes room, then any other: 20 strangers must not keep the provider's channel away."""
+    """List a chat for the provider. A full list drops its oldest private chat, else its oldest:
+    20 strangers must not keep the provider's channel away."""
     if message.is_edit:
         return
     unknown = bot.chats.filter(is_allowed=False)
