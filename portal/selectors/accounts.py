@@ -218,7 +218,11 @@ def connections_of(user: User) -> QuerySet[ExecutionConnection]:
         ExecutionConnection.objects.live()
         .of(user.pk)
         .select_related(
-            "health", "snapshot", "preset__decision_provider", "data_connection__health"
+            "health",
+            "snapshot",
+            "preset__decision_provider",
+            "data_connection__health",
+            "cash_flow_read",
         )
         .annotate(
             has_credentials=ExpressionWrapper(

@@ -63,6 +63,8 @@ def account(request: HttpRequest, *, pk: UUID) -> HttpResponse:
     orders = with_figures(Order.objects.filter(connection_id=pk).select_related("signal"))
     debts = rounding_debts(pk)
     subscriptions = subscriptions_of(current_user(request)).filter(connection=pk)
+    limits = limit_states(pk)
+    own = own_loss_limits(current_user(request)).values_list("pk", flat=True)
     return page(
         request,
         "account.html",
@@ -71,9 +73,9 @@ def account(request: HttpRequest, *, pk: UUID) -> HttpResponse:
         others=other_accounts_on_source(current_user(request), found.connection),
         orders=[(order, explain(order)) for order in orders.order_by("-pk")[:LAST]],
         subscriptions=[(taken, debts.get(taken.feed_id, [])) for taken in subscriptions],
-        limits=limit_states(pk),
-        flow_note=flow_note(pk),
-        own_limits=set(own_loss_limits(current_user(request)).values_list("pk", flat=True)),
+        limits=limits,
+        flow_note=flow_note(found.connection),
+        own_limits=set(own) if limits else set(),
         pauses=TradingPause.objects.filter(connection=pk, ended_at=None),
         differences=[
             (item, sentence(item.kind), presentation.summary(item))
