@@ -19,6 +19,8 @@ class EventKind(models.TextChoices):
     SIGNAL_INCOMPLETE = "signal.incomplete"
     ALERT_REFUSED = "alert.refused"
     TELEGRAM_STOPPED = "telegram.stopped"
+    FEED_APPROVAL_ASKED = "feed.approval_asked"
+    FEED_APPROVAL_DECIDED = "feed.approval_decided"
     ORDER_SKIPPED = "order.skipped"
     ORDER_PLACED = "order.placed"
     ORDER_FILLED = "order.filled"

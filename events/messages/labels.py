@@ -36,6 +36,11 @@ DIGEST_LABELS: dict[str, tuple[str, str]] = {
         "alert refused after it was received",
         "alerts refused after they were received",
     ),
+    EventKind.FEED_APPROVAL_ASKED: (
+        "feed that waits for your approval",
+        "feeds that wait for your approval",
+    ),
+    EventKind.FEED_APPROVAL_DECIDED: ("answer to a feed's approval", "answers to feeds' approvals"),
     EventKind.ORDER_SKIPPED: ("order skipped", "orders skipped"),
     EventKind.CONNECTION_ERROR: ("connection in error", "connections in error"),
     EventKind.CONNECTION_INACTIVE: ("inactive connection", "inactive connections"),

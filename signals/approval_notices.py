@@ -1,0 +1,32 @@
+"""Notify operators of a request for a feed's approval, and its owner of the answer."""
+
+from events.models import EventKind
+from events.services import emit
+from signals.models import ApprovalRequest, Feed, RequestOutcome
+
+
+def notify_asked(asked: ApprovalRequest) -> None:
+    """Write the event for operators, in the caller's transaction."""
+    emit(
+        EventKind.FEED_APPROVAL_ASKED,
+        payload={
+            "feed": asked.feed.slug,
+            "owner": asked.requested_by.get_username(),
+            "text": asked.text,
+        },
+    )
+
+
+def notify_decided(feed_id: int, outcome: RequestOutcome, sentence: str) -> None:
+    """Write the event for the feed's owner, in the caller's transaction."""
+    feed = Feed.objects.get(pk=feed_id)
+    emit(
+        EventKind.FEED_APPROVAL_DECIDED,
+        user_id=feed.owner_id,
+        payload={
+            "feed": feed.slug,
+            "outcome": str(outcome),
+            "sentence": sentence,
+            "page": f"/publishing/{feed.slug}/",
+        },
+    )
