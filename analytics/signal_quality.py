@@ -16,7 +16,7 @@ from django.db import transaction
 
 from common.clocks import market_now
 from common.sql import Query, array, rows, run
-from connections.joins import connection_join_sql
+from connections.selectors import connection_join_sql
 from connections.trading_day import bounds
 from execution.entry_quality import filled_entries_sql
 from signals.joins import published_since_sql, signal_join_sql

@@ -75,7 +75,7 @@ def test_refusal_needs_a_sentence_and_can_be_followed_by_a_new_request(
     assert request_approval(unapproved.pk, by=unapproved.owner)[1]
 
 
-def test_operators_hear_of_a_request_and_the_owner_of_the_answer(
+def test_operators_are_notified_of_a_request_and_the_owner_of_the_answer(
     unapproved: Feed, operator: User
 ) -> None:
     request_approval(unapproved.pk, text="Three years of gold.", by=unapproved.owner)
