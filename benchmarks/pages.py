@@ -3,7 +3,7 @@
 Each is asked for by several tenants through the whole application: middleware, row security of the
 web role, templates. Two kinds of tenant ask: a usual one (five accounts) and a large one (a hundred
 accounts, ten thousand trades). The baseline are the same requests before the orders were written,
-so that the ratio is what history costs, on any machine.
+so that the ratio states what history costs.
 """
 
 import time
@@ -90,7 +90,7 @@ class Measured:
 
     @property
     def median(self) -> float:
-        """The median of its milliseconds, because a single one also counts what else the machine did."""
+        """The median of its milliseconds: single ones count other work of the machine."""
         return percentile(self.milliseconds, 50)
 
 
