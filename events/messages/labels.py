@@ -52,6 +52,7 @@ DIGEST_LABELS: dict[str, tuple[str, str]] = {
     ),
     EventKind.API_KEY_ENDED: ("API key has ended", "API keys have ended"),
     EventKind.API_KEY_ENDS_SOON: ("API key ends soon", "API keys end soon"),
+    EventKind.CHANNEL_ENDED: ("channel has ended", "channels have ended"),
     EventKind.KILL_SWITCH: ("kill switch changed", "kill switches changed"),
     EventKind.LOSS_LIMIT_REACHED: ("loss limit reached", "loss limits reached"),
     EventKind.SLIPPAGE_ALERT: ("slippage alert", "slippage alerts"),
