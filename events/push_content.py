@@ -52,8 +52,9 @@ class PushContent:
 
     def payload(self) -> bytes:
         """Return it as JSON of at most MAX_BYTES; the text is cut at a line or word."""
-        content = replace(self, title=_cut(self.title, TITLE_MAX))
-        raw, room = content._json(), MAX_BYTES
+        room = MAX_BYTES
+        content = replace(self, title=_cut(self.title, TITLE_MAX), body=_cut(self.body, room))
+        raw = content._json()
         while len(raw) > MAX_BYTES:
             room -= max(len(raw) - MAX_BYTES, 1)
             content = replace(content, body=_cut(content.body, room))

@@ -204,7 +204,7 @@ def test_long_message_fits_and_is_cut_at_a_line(
     detail = "\n".join(f"Zeile {number} “üß” 日本語 \\ \x01" for number in range(3_000))
     happen(
         NewEvent(
-            EventKind.ORDER_REJECTED, alice.pk, payload={"code": "UNEXPECTED", "detail": detail}
+            EventKind.ALERT_REFUSED, alice.pk, payload={"code": "UNEXPECTED", "detail": detail}
         )
     )
     assert services.deliver() == Delivered(1, 1, 0)
@@ -248,7 +248,7 @@ def test_kinds_quiet_hours_and_digest_hold_for_browsers(
     )
     rested()
     services.deliver()
-    assert service.journal[-1].message["title"] == "This day: 2 orders filled"
+    assert service.journal[-1].message["title"] == "This day: 2 orders filled: S-1"
 
 
 def test_older_key_is_used_until_the_browser_subscribes_again(
