@@ -56,7 +56,7 @@ class PushContent:
         content = replace(self, title=_cut(self.title, TITLE_MAX), body=_cut(self.body, room))
         raw = content._json()
         while len(raw) > MAX_BYTES:
-            room -= max(len(raw) - MAX_BYTES, 1)
+            room = min(room - 1, room * MAX_BYTES // len(raw))
             content = replace(content, body=_cut(content.body, room))
             raw = content._json()
         return raw
