@@ -134,9 +134,9 @@ class ChannelSerializer(StrictModelSerializer[Channel]):
             "created_at",
         )
         read_only_fields = (
-            "url_display", "is_active", "is_signed", "is_browser", "ended_at", "previous_secret_until", "quiet_from",
-            "quiet_until", "digest", "digest_at", "waiting", "confirmed_at", "confirm_by",
-            "last_error", "last_sent_at", "created_at",
+            "url_display", "is_active", "is_signed", "is_browser", "ended_at",
+            "previous_secret_until", "quiet_from", "quiet_until", "digest", "digest_at", "waiting",
+            "confirmed_at", "confirm_by", "last_error", "last_sent_at", "created_at",
         )  # fmt: skip
 
     @extend_schema_field(WaitingSerializer(allow_null=True))
@@ -208,7 +208,7 @@ class AttemptSerializer(StrictModelSerializer[WebhookAttempt]):
 
 
 class MessageSerializer(StrictModelSerializer[WebhookMessage]):
-    """A message to a signed webhook. uid: its header webhook-id."""
+    """A message to a signed webhook or a browser. uid: the header webhook-id, or the tag."""
 
     attempts = AttemptSerializer(many=True, read_only=True)
 
@@ -231,14 +231,14 @@ class ChannelViewSet(
     mixins.RetrieveModelMixin,
     viewsets.GenericViewSet[Channel],
 ):
-    """E-mail addresses, chats and webhooks that receive messages about your accounts."""
+    """E-mail addresses, chats, webhooks and browsers that receive messages about your accounts."""
 
     queryset = Channel.objects.none()
     serializer_class = ChannelSerializer
     rights = dict.fromkeys(
         (
             "create", "destroy", "partial_update", "test", "confirm", "resend", "webhooks",
-            "rotate_secret", "resend_message",
+            "browsers", "rotate_secret", "resend_message",
         ),
         OWN,
     )  # fmt: skip

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.urls import reverse
 from django.views.decorators.csrf import csrf_exempt
 
@@ -40,8 +40,10 @@ def renew(request: HttpRequest) -> HttpResponse:
     The service worker calls it too, whether or not its user is signed in: the subscription's secret
     shows that it is this browser. No form of another site can send JSON.
     """
-    if request.method != "POST" or request.content_type != "application/json":
-        return with_security_headers(JsonResponse({"known": False}, status=405))
+    if request.method != "POST":
+        return with_security_headers(HttpResponseRedirect(reverse("security:channels")))
+    if request.content_type != "application/json":
+        return with_security_headers(JsonResponse({"known": False}, status=415))
     try:
         body = _body(request)
         with for_all_tenants():  # the owner of a subscription is not known before
@@ -52,8 +54,7 @@ def renew(request: HttpRequest) -> HttpResponse:
                 fresh["endpoint"], keys["p256dh"], keys["auth"]
             )
             with on_behalf_of(channel.user):
-                push_services.renew_browser(channel.pk, subscription)
-            channel = _own(request, channel.pk) or channel
+                channel = push_services.renew_browser(channel.pk, subscription)
     except FillcastError as error:
         return with_security_headers(JsonResponse({"error": error.detail}, status=400))
     except CONTENT_ERRORS:  # not what our own script sends
@@ -72,10 +73,6 @@ def _answer(request: HttpRequest, channel: Channel | None) -> dict[str, Any]:
         "ended": channel.ended_at is not None,
         "page": reverse("security:channel", args=[channel.pk]),
     }  # fmt: skip
-
-
-def _own(request: HttpRequest, pk: int) -> Channel | None:
-    return Channel.objects.filter(pk=pk, user_id=request.user.pk).first()
 
 
 def _body(request: HttpRequest) -> dict[str, Any]:

@@ -39,6 +39,8 @@ MATRIX: dict[str, str] = {
     "POST /api/v1/channels/{id}/rotate-secret/": OWN,
     "POST /api/v1/channels/{id}/test/": OWN,
     "POST /api/v1/channels/webhooks/": OWN,
+    "POST /api/v1/channels/browsers/": OWN,
+    "GET /api/v1/channels/push-key/": OWN,
     "POST /api/v1/channels/{id}/confirm/": OWN,
     "POST /api/v1/channels/{id}/resend/": OWN,
     "GET /api/v1/connections/": READERS,

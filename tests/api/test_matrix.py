@@ -109,6 +109,12 @@ CASES: dict[str, Case] = {
     "POST /api/v1/channels/webhooks/": Case(
         "any", body=lambda world: {"name": "n", "url": "ftp://x"}, ok=400
     ),
+    "POST /api/v1/channels/browsers/": Case(
+        "any",
+        body=lambda world: {"name": "n", "endpoint": "ftp://x", "p256dh": "x", "auth": "x"},
+        ok=400,
+    ),
+    "GET /api/v1/channels/push-key/": Case("any"),
     "DELETE /api/v1/channels/{id}/": Case("private", **of("channel", ok=204)),
     "POST /api/v1/channels/{id}/test/": Case("private", **of("channel", ok=202)),
     "POST /api/v1/channels/{id}/confirm/": Case(

@@ -259,6 +259,7 @@ SECURITY_STEPS = {
     "sessions_end", "profile", "email", "email_resend", "data", "data_download", "delete_login",
     "channel_new", "channel",
     "channel_secret", "message_resend", "trail", "trail_csv", "trail_json",
+    "push_worker", "push_renew",  # as a whole, by the browser that has it
     "channel_kinds", "channel_rules",  # tests/portal/test_channel_pages.py
 }  # fmt: skip
 

@@ -172,6 +172,8 @@ PAGES: dict[str, str] = {
     "security:channel_resend": OWN,
     "security:channel_remove": OWN,
     "security:channel_confirm": OPEN,
+    "security:push_worker": OPEN,
+    "security:push_renew": OPEN,
 }
 
 CONSOLE, YES = "console", "yes"
