@@ -43,7 +43,7 @@ def renew(request: HttpRequest) -> HttpResponse:
     if request.method != "POST":
         return with_security_headers(HttpResponseRedirect(reverse("security:channels")))
     if request.content_type != "application/json":
-        return with_security_headers(JsonResponse({"known": False}, status=415))
+        return with_security_headers(JsonResponse({"known": False}, status=422))
     try:
         body = _body(request)
         with for_all_tenants():  # the owner of a subscription is not known before

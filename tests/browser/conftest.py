@@ -54,6 +54,7 @@ class Demo:
             "FILLCAST_ENV_FILE": os.devnull,
             "FILLCAST_VAR": str(folder),
             "FILLCAST_PORT": str(port),
+            "FILLCAST_OUTBOUND_NETWORKS": "127.0.0.1/32",  # the push service of test_push.py
         }
         with self._log.open("wb") as output:
             self._process = subprocess.Popen(

@@ -180,5 +180,5 @@ def test_form_of_another_site_renews_nothing(world: World) -> None:
     one = browser()
     subscribed(world, one)
     sent = Client().post(RENEW, json.dumps(known(one)), content_type="text/plain")
-    assert sent.status_code == 415
+    assert sent.status_code == 422
     assert Client().get(RENEW)["Location"] == "/channels/"
