@@ -110,7 +110,7 @@ def renew_browser(channel_id: int, subscription: Subscription) -> Channel:
 def find_browser(endpoint: str, auth: str) -> Channel | None:
     """Return the channel of a subscription among the rows that the caller may read.
 
-    Whoever knows both values is the browser: `auth` is a secret of 16 random bytes.
+    The caller that knows both values is the browser: `auth` is a secret of 16 random bytes.
     """
     try:
         digest = _digest_of(endpoint, push_keys.decoded(auth))
@@ -127,7 +127,7 @@ def subscription_of(channel: Channel) -> Subscription:
 
 
 def end_browser(channel_id: int, error: str) -> None:
-    """End a channel whose subscription has gone, give up what waits for it, and tell its owner."""
+    """End a channel whose subscription has gone, give up what waits for it, and notify its owner."""
     run(END, {"channel": channel_id, "error": error})
 
 

@@ -189,13 +189,16 @@ def shown_by_worker(
             "data": json.dumps(message),
         },
     )
-    page.wait_for_function(
-        "navigator.serviceWorker.ready.then((r) => r.getNotifications())"
-        ".then((shown) => shown.length > 0)"
-    )
     shown: list[list[str]] = page.evaluate(
-        "navigator.serviceWorker.ready.then((r) => r.getNotifications())"
-        ".then((shown) => shown.map((one) => [one.title, one.tag, one.data.page]))"
+        """async () => {
+          const registration = await navigator.serviceWorker.ready;
+          for (let i = 0; i < 100; i++) {
+            const shown = await registration.getNotifications();
+            if (shown.length) return shown.map((one) => [one.title, one.tag, one.data.page]);
+            await new Promise((done) => setTimeout(done, 100));
+          }
+          return [];
+        }"""
     )
     return shown
 

@@ -104,7 +104,7 @@ def test_risk_is_urgent_and_later_state_replaces_earlier_one(
 
 
 @pytest.mark.parametrize("status", [404, 410])
-def test_ended_subscription_ends_the_channel_and_tells_its_owner(
+def test_ended_subscription_ends_the_channel_and_notifies_its_owner(
     alice: User, browser: BrowserSubscription, service: PushService, hook: Receiver, status: int
 ) -> None:
     channel = subscribe(alice, browser)
