@@ -6,7 +6,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("events", "0007_webhooks_and_quiet_hours"),
+        ("events", "0008_feed_approval"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
@@ -57,6 +57,8 @@ class Migration(migrations.Migration):
                     ("signal.incomplete", "Signal Incomplete"),
                     ("alert.refused", "Alert Refused"),
                     ("telegram.stopped", "Telegram Stopped"),
+                    ("feed.approval_asked", "Feed Approval Asked"),
+                    ("feed.approval_decided", "Feed Approval Decided"),
                     ("order.skipped", "Order Skipped"),
                     ("order.placed", "Order Placed"),
                     ("order.filled", "Order Filled"),
@@ -112,6 +114,8 @@ class Migration(migrations.Migration):
                     ("signal.incomplete", "Signal Incomplete"),
                     ("alert.refused", "Alert Refused"),
                     ("telegram.stopped", "Telegram Stopped"),
+                    ("feed.approval_asked", "Feed Approval Asked"),
+                    ("feed.approval_decided", "Feed Approval Decided"),
                     ("order.skipped", "Order Skipped"),
                     ("order.placed", "Order Placed"),
                     ("order.filled", "Order Filled"),
