@@ -127,7 +127,7 @@ def subscription_of(channel: Channel) -> Subscription:
 
 
 def end_browser(channel_id: int, error: str) -> None:
-    """End a channel whose subscription has gone, give up what waits for it, and notify its owner."""
+    """End a channel without a subscription, give up what waits for it, notify its owner."""
     run(END, {"channel": channel_id, "error": error})
 
 
