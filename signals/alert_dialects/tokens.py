@@ -11,8 +11,8 @@ from enum import StrEnum
 
 from common.errors import InvalidInputError
 from signals.alert_dialects.mapping import AlertMapping
-from signals.alert_dialects.reading import excerpt, not_understood
-from signals.symbols import known_pair, read_symbol
+from signals.alert_dialects.reading import ambiguous, excerpt, not_understood
+from signals.symbols import is_currency_or_metal, known_pair, read_symbol
 
 
 class Kind(StrEnum):
@@ -94,14 +94,18 @@ PHRASES: dict[tuple[str, ...], Kind] = {
     **_phrases(
         Kind.LABEL,
         "direction,side,type,signal type,order type,position,action,pair,symbol,coin,asset,"
-        "instrument,exchange,exchanges,timeframe,time frame,tf",
+        "instrument,exchange,exchanges,timeframe,time frame,tf,entry type,entry order,order,"
+        "execution,execution type,trade type,market type,style,platform,broker",
     ),
     **_phrases(Kind.FILLER, "at,on,with,and,zone,range"),
     **_phrases(
         Kind.DECOR,
         "signal,signals,alert,alerts,signal alert,new signal,new trade,trade,vip,premium,free,"
         "forex,crypto,fx,scalp,scalping,swing,intraday,regular,good luck,gold signal,futures,spot,"
-        "binance,bybit,okx,kucoin,bitget,oanda,new,m1,m5,m15,m30,h1,h4,d1",
+        "binance,bybit,okx,kucoin,bitget,oanda,new,m1,m5,m15,m30,h1,h4,d1,trading,forex market,"
+        "crypto market,market signal,market signals,market alert,day trade,daytrade,scalp trade,"
+        "swing trade,perpetual,perp,usdt-m,forexsignals,forextrading,tradingsignals,cryptosignals,"
+        "cryptotrading,goldsignals,daytrading,swingtrading,priceaction,technicalanalysis",
     ),
 }
 _LONGEST = max(map(len, PHRASES))
@@ -119,14 +123,23 @@ _NOT_SYMBOLS = {
     "ORDER", "ORDERS", "FROM", "OF", "TO", "WE", "I", "YOU", "BREAK", "ABOVE", "BELOW", "NEAR",
 }  # fmt: skip
 _COMMON_NAMES = {"gold", "silver", "dax", "nasdaq", "oil"}
+# A label that is glued to its price: SL2338, SL-2338, TP1-2350. TP2350 stays a word: it has two
+# meanings.
+_GLUED_LABEL = (
+    r"(?:(?:sl|stoploss|entry)-?|(?:tp|target)[1-9]?-)"
+    r"(?=(?:[0-9]{2,}|[0-9]+\.[0-9]+)(?:\.[0-9]+)?(?![A-Za-z0-9]))"
+)
 _TOKEN = re.compile(
+    rf"(?P<glued>(?i:{_GLUED_LABEL}))|(?P<listed>\#[0-9]{{1,6}}\b)|"
     r"(?P<alnum>[0-9]+(?:[.,][0-9]+)*[A-Za-z][A-Za-z0-9]*(?:/[A-Za-z0-9]+)?)"
     r"|(?P<percent>[0-9]+(?:[.,][0-9]+)*\s?%)"
     r"|(?P<number>[0-9]+(?:[.,][0-9]+)*)"
-    r"|(?P<word>[$#]?[A-Za-z][A-Za-z0-9_']*(?:(?:[/._-]|:(?=[A-Za-z]))[A-Za-z0-9]+)*[12]?!?)"
+    r"|(?P<word>[$#]?[A-Za-z][A-Za-z0-9_']*(?:(?:[/._-]|:(?=[A-Za-z]))[A-Za-z0-9]+)*(?:(?<=[A-Z][12])!)?)"
     r"|(?P<line>\n)|(?P<space>[ \t]+)|(?P<mark>[@:=(),;|/.!&+-])",
     re.ASCII,
 )
+_NEGATION = re.compile(r"(?<!\S)!+[A-Za-z]\S{0,20}")
+_GAPS = " \t\n:=@"
 _TIMES = re.compile(r"[0-9]{1,3}(\.[0-9])?x", re.ASCII | re.IGNORECASE)
 _MARKED = re.compile(r"(tp|target|t/p)[ _-]?([1-9][0-9]?)", re.ASCII | re.IGNORECASE)
 
@@ -135,6 +148,8 @@ def raw_tokens(text: str) -> list[Token]:
     """Return the words, numbers and marks of a text. Raises InvalidInputError for other marks."""
     found: list[Token] = []
     position = 0
+    if match := _NEGATION.search(text):
+        raise not_understood(f"{excerpt(match[0])} can say “not”.", "Leave the mark out.")
     while position < len(text):
         match = _TOKEN.match(text, position)
         if match is None:
@@ -142,17 +157,33 @@ def raw_tokens(text: str) -> list[Token]:
                 f"{excerpt(text[position])} has no meaning here.",
                 "Leave it out, with what it marks.",
             )
+        if match[0] == "-":
+            _require_separator(text, position, found)
         position = match.end()
         if match.lastgroup == "space":
             continue
+        if match.lastgroup == "glued":
+            found.append(Token(Kind.WORD, match[0].rstrip("-")))
+            found += [Token(Kind.MARK, "-")] if match[0].endswith("-") else []
+            continue
         kinds = {"number": Kind.NUMBER, "percent": Kind.PERCENT, "line": Kind.LINE,
-                 "mark": Kind.MARK}  # fmt: skip
+                 "mark": Kind.MARK, "listed": Kind.DECOR}  # fmt: skip
         kind = kinds.get(str(match.lastgroup), Kind.WORD)
         if kind is Kind.WORD:
             found += _words(match[0])
         else:
             found.append(Token(kind, match[0]))
     return found
+
+
+def _require_separator(text: str, place: int, before: list[Token]) -> None:
+    """Raise InvalidInputError for a dash that may be the sign of the number that follows."""
+    is_glued = text[place + 1 : place + 2].isdigit() and (place == 0 or text[place - 1] in _GAPS)
+    if is_glued and not (before and before[-1].kind is Kind.NUMBER):
+        raise ambiguous(
+            f"{excerpt(text[place : place + 8])} with a dash before the number", "a separator",
+            "a number below zero", write="Write prices and distances without a sign.",
+        )  # fmt: skip
 
 
 def _words(text: str) -> Iterator[Token]:
@@ -183,7 +214,11 @@ def concepts(text: str, mapping: AlertMapping) -> list[Token]:
             found.append(token)
             place += 1
             continue
-        used, tokens = _phrase(raw, place) or (1, [_word(token.text, mapping)])
+        used, tokens = (
+            _phrase(raw, place)
+            or _currencies(raw, place)
+            or (1, [_word(token.text, mapping)])
+        )  # fmt: skip
         found += tokens
         place += used
     return found
@@ -206,6 +241,18 @@ def _phrase(raw: list[Token], place: int) -> tuple[int, list[Token]] | None:
         if phrase in PHRASES:
             return length, [Token(PHRASES[phrase], text)]
     return None
+
+
+def _currencies(raw: list[Token], place: int) -> tuple[int, list[Token]] | None:
+    """Return the pair of exactly two currencies side by side: EUR USD."""
+    codes = []
+    for token in raw[place : place + 3]:
+        if token.kind is not Kind.WORD or not is_currency_or_metal(token.text):
+            break
+        codes.append(token.text)
+    if len(codes) != 2 or codes[0] == codes[1]:
+        return None
+    return 2, [Token(Kind.SYMBOL, " ".join(codes), pair=read_symbol("/".join(codes)))]
 
 
 def _word(text: str, mapping: AlertMapping) -> Token:
