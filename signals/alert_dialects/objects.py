@@ -9,7 +9,15 @@ from typing import Any
 from common.errors import InvalidInputError
 from common.reason_codes import Code
 from signals.alert_dialects.mapping import AlertMapping
-from signals.alert_dialects.reading import SIZING, AlertUpdate, Dialect, Note, Reading, excerpt
+from signals.alert_dialects.reading import (
+    SIZING,
+    AlertUpdate,
+    Dialect,
+    Note,
+    Reading,
+    ambiguous,
+    excerpt,
+)
 from signals.models import Action, Direction
 from signals.strict_json import first_duplicate
 from signals.symbols import read_symbol
@@ -63,8 +71,20 @@ def _with_symbol(parsed: Mapping[str, Any], mapping: AlertMapping) -> Mapping[st
     return parsed
 
 
+def _require_whole(parsed: Mapping[str, Any]) -> None:
+    """Raise InvalidInputError for a share of a position, which an order alone does not close."""
+    kind, size = str(parsed.get("quantityType") or ""), str(parsed.get("quantity") or "")
+    if "position" in kind.lower() and size.removesuffix("%") not in ("100", "100.0"):
+        raise ambiguous(
+            f"{size or 'A quantity'} of the position", "a close of that share",
+            "a close of everything", field="quantityType",
+            write="Send action CLOSE with close_fraction, or leave quantityType out.",
+        )  # fmt: skip
+
+
 def _order_object(parsed: Mapping[str, Any], action: str, mapping: AlertMapping) -> Reading:
     """Read an object of TradersPost, 3Commas and their like."""
+    _require_whole(parsed)
     rest = dict(parsed)
     notes = [Note(name, _IGNORED[name]) for name in _IGNORED if rest.pop(name, None) is not None]
     symbol = _symbol(rest, mapping)

@@ -21,6 +21,15 @@ _SIDES = {Kind.BUY: Direction.BUY, Kind.SELL: Direction.SELL}
 _TYPES = (Kind.LIMIT, Kind.STOP_ORDER, Kind.STOP_LIMIT, Kind.MARKET)
 _FRAME = re.compile("[1-9][0-9]?(m|min|h|d|w)", re.ASCII | re.IGNORECASE)
 _AT = "@"
+_GLUED_TARGET = re.compile("tp([1-9])([0-9]+(?:[.][0-9]+)?)", re.ASCII | re.IGNORECASE)
+# Words for buying and selling in other languages. They are read only by a feed's mapping.
+FOREIGN = frozenset(
+    "kaufen kauf kaufe verkaufen verkauf verkaufe compra comprar compre comprad vender venta venda "
+    "vende vendre vendez vente achat acheter achetez acquista acquisto comprare vendere vendi "
+    "vendita koop kopen verkoop verkopen kup kupno sprzedaj sprzedaz al sat alis satis beli jual "
+    "mua ban kupit prodat osta myy kob salg".split()
+)
+_RISK_WORDS = {"low", "medium", "moderate", "high"}
 
 
 @dataclass(slots=True)
@@ -59,6 +68,8 @@ class Parts(Cursor):
             self._side(_SIDES[token.kind])
         elif token.kind is Kind.SYMBOL:
             self._symbol(token)
+        elif token.kind is Kind.MARKET and token.text == "market" and self._is_label():
+            self._market_label()
         elif token.kind in _TYPES:
             self.types.append(token.kind)
         elif token.kind is Kind.ENTRY or token.text == _AT:
@@ -77,6 +88,22 @@ class Parts(Cursor):
             self._word(token)
         elif token.kind not in (Kind.FILLER, Kind.DECOR, Kind.LINE):
             self._mark(token)
+
+    def _is_label(self) -> bool:
+        return self._peek().text in (":", "=") or (
+            self._peek().text == "-" and self._peek(1).kind is Kind.DECOR
+        )
+
+    def _market_label(self) -> None:
+        """Read “Market: Forex” as a description. Raises InvalidInputError for other values."""
+        self._skip(":=-")
+        if self._peek().kind not in (Kind.DECOR, Kind.SYMBOL):
+            raise ambiguous(
+                f"“Market:” before {excerpt(self._peek().text)}", "an entry at market",
+                "a description", field="order_type",
+                write="Write “BUY EURUSD NOW” for the one, leave it out for the other.",
+            )  # fmt: skip
+        self.label = "market"
 
     def _symbol(self, token: Token) -> None:
         ahead = 1 if self._peek().kind is Kind.LINE else 0
@@ -105,7 +132,7 @@ class Parts(Cursor):
 
     def _entry(self, token: Token) -> None:
         self._skip(_SEPARATORS, Kind.LINE, Kind.FILLER)
-        if self._peek().kind is Kind.MARKET:
+        if self._peek().kind in (Kind.MARKET, Kind.LIMIT):
             return
         self._skip_enumerator()
         if self._peek().kind is not Kind.NUMBER:
@@ -137,11 +164,12 @@ class Parts(Cursor):
                 "“stop” before an entry price", "a stop order to enter", "the stop loss",
                 field="sl", write="Write “BUY STOP @ …” for the one, “SL …” for the other.",
             )  # fmt: skip
-        self._skip(_SEPARATORS, Kind.LINE, Kind.FILLER)
+        has_dash = self._skip_label()
         self._skip_enumerator()
         if self.sl or any(one.level == "sl" for one in self.distances):
             raise not_understood("It has several stops.", "Write one SL.", field="sl")
         if distance := self._distance("sl"):
+            self._require_no_sign(distance, has_dash=has_dash)
             self.distances.append(distance)
             return
         if self._peek().kind is not Kind.NUMBER:
@@ -157,18 +185,48 @@ class Parts(Cursor):
                 f"Target {index} is number {len(self.targets) + 1} of the text.",
                 "Number targets from 1, each once.", field="targets",
             )  # fmt: skip
-        self._skip(_SEPARATORS, Kind.LINE, Kind.FILLER)
+        has_dash = self._skip_label()
         if distance := self._distance("tp"):
+            self._require_no_sign(distance, has_dash=has_dash)
             if self.targets or any(one.level == "tp" for one in self.distances):
                 raise not_understood("Only one target can be in pips.", "Write prices.", field="tp")
             self.distances.append(distance)
             return
         self._skip_enumerator()
         self._target(is_numbered=bool(index))
-        while not index and self._has_another():
-            self._skip(",/|&", Kind.LINE, Kind.FILLER)
+        joined = not index and self._is_joined_by_dashes()
+        while not index and self._has_another(joined=joined):
+            self._skip(",/|&-", Kind.LINE, Kind.FILLER)
             self._skip_enumerator()
             self._target(is_numbered=False)
+
+    def _skip_label(self) -> bool:
+        """Skip what stands between a label and its price; return whether a dash did."""
+        start = self.place
+        self._skip(_SEPARATORS, Kind.LINE, Kind.FILLER)
+        return any(token.text == "-" for token in self.tokens[start : self.place])
+
+    @staticmethod
+    def _require_no_sign(distance: Distance, *, has_dash: bool) -> None:
+        if has_dash:
+            raise ambiguous(
+                f"A dash before {distance.value} {distance.unit.lower()}", "a separator",
+                "a loss", field=distance.level, write="Write the distance without a dash.",
+            )  # fmt: skip
+
+    def _is_joined_by_dashes(self) -> bool:
+        """Whether dashes join the targets: three or more. Two could also be the edges of a zone."""
+        numbers = 0
+        while self._peek(2 * numbers).text == "-" and (
+            self._peek(2 * numbers + 1).kind is Kind.NUMBER
+        ):
+            numbers += 1
+        if numbers == 1:
+            raise ambiguous(
+                "Two targets joined by a dash", "two targets", "a zone for one", field="targets",
+                write="Write “TP 1.0900, 1.0950” for two, or one price.",
+            )  # fmt: skip
+        return numbers > 1
 
     def _target(self, *, is_numbered: bool) -> None:
         if self._peek().kind is Kind.OPEN_END:
@@ -183,16 +241,25 @@ class Parts(Cursor):
         self.targets.append(TargetText(price, self._share()))
         self._annotation()
 
-    def _has_another(self) -> bool:
-        """Whether the list of targets goes on: after a comma, or on a line with its number."""
-        ahead = 0
-        while self._peek(ahead).kind is Kind.LINE and self.place + ahead < len(self.tokens):
-            ahead += 1
-        if ahead:
-            return self._peek(ahead).kind is Kind.NUMBER and self._peek(ahead + 1).text == ")"
-        return self._peek().text in (",", "/", "|", "&", "and") and (
-            self._peek(1).kind is Kind.NUMBER
-        )
+    def _has_another(self, *, joined: bool) -> bool:
+        """Whether the list of targets goes on: after a comma or space, or on the next line."""
+        lines = 0
+        while self._peek(lines).kind is Kind.LINE and self.place + lines < len(self.tokens):
+            lines += 1
+        first, second = self._peek(lines), self._peek(lines + 1)
+        if lines:
+            is_alone = second.kind is Kind.LINE or second.text in ("(", ",")
+            return first.kind is Kind.NUMBER and (second.text == ")" or is_alone)
+        if first.text in (",", "/", "|", "&", "and") or (joined and first.text == "-"):
+            return second.kind in (Kind.NUMBER, Kind.OPEN_END)
+        is_bare = first.kind is Kind.NUMBER and second.kind not in (Kind.PIPS, Kind.SIZE)
+        return is_bare and self._is_like_target(first.text)
+
+    def _is_like_target(self, text: str) -> bool:
+        """Whether a number without a comma before it looks like the target before it: 1 950 is one
+        number with a space, or two."""
+        digits = [len(re.split("[.,]", one)[0]) for one in (self.targets[-1].price, text)]
+        return digits[0] == digits[1] and (digits[0] > 1 or "." in text)
 
     def _index(self) -> int:
         """Return the number of a target that is written apart from the word: `TP 1: 1.0900`."""
@@ -202,6 +269,7 @@ class Parts(Cursor):
         is_marked = (mark.text in (":", ")", "=", "@") or mark.text.lower() == "at") and (
             after.kind is Kind.NUMBER
         )
+        is_marked |= mark.text == "-" and len(after.text) > 2 and self._has_as_many_digits(after.text)
         is_apart = mark.kind is Kind.NUMBER and self._has_as_many_digits(mark.text)
         if not (is_marked or is_apart):
             return 0
@@ -218,6 +286,8 @@ class Parts(Cursor):
         """Skip leverage, size and risk with their numbers."""
         words = [token.text]
         self._skip(":=(", Kind.LEVERAGE)
+        if token.kind is Kind.RISK and self._peek().text.lower() in _RISK_WORDS:
+            words.append(self._next().text)
         numbers = (Kind.NUMBER, Kind.PERCENT)
         is_labelled = token.kind is not Kind.LEVERAGE or token.text.lower().startswith("lev")
         if is_labelled and self._peek().kind in numbers:
@@ -260,6 +330,18 @@ class Parts(Cursor):
             return
         if self.label in ("timeframe", "time frame", "tf") and _FRAME.fullmatch(token.text):
             return
+        if match := _GLUED_TARGET.fullmatch(token.text):
+            raise ambiguous(
+                excerpt(token.text), f"a target at {match[1]}{match[2]}",
+                f"target {match[1]} at {match[2]}", field="targets",
+                write="Write a space or a colon before the price.",
+            )  # fmt: skip
+        if token.text.lower() in FOREIGN:
+            raise not_understood(
+                f"{excerpt(token.text)} is not English.",
+                "If it is your word for BUY or SELL, set it among the words of the feed's mapping "
+                "(docs/alerts.md#mapping).", field="direction",
+            )  # fmt: skip
         raise not_understood(
             f"{excerpt(token.text)} is not understood.",
             f"Leave it out, or add it to what the feed's mapping ignores. {WRITE}",

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
-from decimal import Decimal
+from decimal import ROUND_DOWN, Context, Decimal
 
 from common.errors import InvalidInputError
 from signals.alert_dialects.numbers import read_number
@@ -39,7 +39,8 @@ _SIDE = r"(?P<side>long|short|buy|sell|longs|shorts|buys|sells)"
 _THING = r"(?:trade|trades|position|positions|order|orders)"
 _VERBS = {
     "close", "exit", "cancel", "delete", "move", "set", "put", "shift", "bring", "change", "adjust",
-    "be", "b/e", "breakeven", "break-even", "update", "to",
+    "be", "b/e", "breakeven", "break-even", "update", "to", "trail", "trailing", "remove", "drop",
+    "reduce", "secure", "modify", "keep", "hold", "leave", "partial", "partials",
 }  # fmt: skip
 _ENTRY_SL = re.compile(rf"(?:{_MOVE} (?:your |the |my )?{_SL}(?: to| at)? |{_SL} to ){_BE}")
 _TO_ENTRY = re.compile(rf"(?:{_MOVE}(?: to)?|go to) {_BE}")
@@ -47,15 +48,33 @@ _WHOSE, _TO = "(?:your |the |my |new )?", "(?: to| at)?"
 _NEW_SL = re.compile(rf"(?:{_MOVE} {_WHOSE}{_SL}{_TO} |{_SL} to |new {_SL}{_TO} ){_NUM}")
 _NEW_TP = re.compile(rf"(?:{_MOVE} {_WHOSE}{_TP}{_TO} |{_TP} to |new {_TP}{_TO} ){_NUM}")
 _CLOSE = re.compile(
-    rf"(?:close|exit)(?: (?P<share>half|all|full|fully|everything|[0-9]+(?:\.[0-9]+)?%))?"
+    rf"(?:close|exit)(?: (?P<share>half|all|full|fully|everything|[1-9] / [2-9]|[0-9]+(?:\.[0-9]+)?%))?"
     rf"(?: {_SIDE})?(?P<thing> {_THING})?"
 )
 _CANCEL = re.compile(
-    rf"(?:cancel|delete)(?: pending)?(?: {_SIDE})?(?: (?:limit|stop))?(?: pending)?"
+    rf"(?:cancel|delete)(?: pending)?(?:(?: {_SIDE}(?: (?:limit|stop))?)| limit)?(?: pending)?"
     rf"(?: (?:{_THING}|signal))?"
 )
 _REPORT = re.compile(r"(?:tp|target) ?[1-9]? ?(?:hit|reached|done)")
+_PART, _PLACE = Context(prec=40, rounding=ROUND_DOWN), Decimal("1e-18")
+_OFFSET = re.compile(rf"\b{_BE} \+")
+_REMOVAL = re.compile(rf"(?:cancel|delete|remove|drop|no) (?:{_SL}|{_TP})(?: order)?")
 _LEFT_OUT = {"please", "now", "on", "of", "for", "in", "the", "update"}
+_UNSUPPORTED = (
+    (r"\btrail", "A text sets no trailing stop.", "Send JSON with trailing_distance."),
+    (
+        rf"^{_MOVE} .*\bentry\b", "A text does not move an entry that waits.",
+        "Cancel it and send a new one, or send JSON with action MODIFY and open_price.",
+    ),
+    (
+        r"^(?:cancel|delete) (?:all|everything)", "A text cancels one entry.",
+        "Name its symbol: “cancel EURUSD”.",
+    ),
+    (
+        r"\b(?:except|but|besides|other than)\b", "A close with an exception is not read.",
+        "Name each symbol that is closed, in a message of its own.",
+    ),
+)  # fmt: skip
 _SPLIT = re.compile(r" (?:[,;.!&+|]|and|then|\n)(?: |$)")
 _WORDS = {
     "long": Direction.BUY, "longs": Direction.BUY, "buy": Direction.BUY, "buys": Direction.BUY,
@@ -109,6 +128,11 @@ def _clauses(tokens: list[Token]) -> Iterator[str]:
             continue
         words.append(token.text.lower())
     text = " ".join(word for word in words if word != " ")
+    if match := _OFFSET.search(text.replace(" + close", " , close").replace(" + move", " , move")):
+        raise not_understood(
+            f"{excerpt(match[0])} is a price beside the entry.",
+            "Write the price itself: “move SL to 1.0855”.", field="sl",
+        )  # fmt: skip
     yield from (clause.strip(" ") for clause in _SPLIT.split(f" {text} ") if clause.strip(" "))
 
 
@@ -147,6 +171,11 @@ def _side(match: re.Match[str]) -> Direction | None:
 def _share(word: str) -> Decimal:
     if word == "half":
         return Decimal("0.5")
+    if "/" in word:
+        part, whole = (int(digit) for digit in word.split(" / "))
+        if part >= whole:
+            raise not_understood(f"{word} is no part.", WRITE, field="close_fraction")
+        return _PART.divide(Decimal(part), Decimal(whole)).quantize(_PLACE, ROUND_DOWN)
     if not word.endswith("%"):
         return ONE
     share = read_number(word[:-1], field="close_fraction") / 100
@@ -163,6 +192,15 @@ def _require_first(is_first: bool, what: str) -> None:
 
 
 def _refusal(clause: str) -> InvalidInputError:
+    if _REMOVAL.fullmatch(clause):
+        return ambiguous(
+            excerpt(clause), "take a level off the open trade", "end an entry that waits",
+            field="action",
+            write="A trade keeps its stop: write “move SL to …”, or “cancel EURUSD”.",
+        )  # fmt: skip
+    for words, detail, write in _UNSUPPORTED:
+        if re.search(words, clause):
+            return not_understood(detail, write)
     if "partial" in clause:
         return not_understood(
             "A partial close has no share.", "Write “close half” or “close 30%”.",
