@@ -24,6 +24,7 @@ _DASHES = str.maketrans({"–": "-", "—": "-", "‐": "-", "‑": "-", "‒": 
 _MINUS = re.compile("([0-9]?)([ \t]*)[−➖➕]([ \t]*[0-9]?)")
 _ARROW = re.compile("[-=]+>")  # as typed: SL -> 1.0800
 _BULLET = re.compile(r"^[ \t]*(?:[-*][ \t]+|[•·‣⁃∙◦][ \t]*)(?=\S)", re.MULTILINE)
+_NUMBER_BEFORE = re.compile(r"(?<![A-Za-z0-9])[0-9][0-9.,]*[ \t]*$")
 _DECORATION = {"So", "Sk", "Sm"}
 _ASCII_SYMBOLS = set("+<=>^`|~$")
 _PLAIN_SQUARES = set("🆕🆓◽◾▷◁")
@@ -102,7 +103,7 @@ def _require_decoration(letter: str, before: str, after: str) -> None:
         raise not_understood(
             f"{letter} ({name.lower()}) compares or calculates.", "Write the price alone."
         )
-    if is_arrow and before.rstrip()[-1:].isdigit() and after.lstrip()[:1].isdigit():
+    if is_arrow and _NUMBER_BEFORE.search(before) and after.lstrip()[:1].isdigit():
         raise ambiguous(
             f"{letter} between two numbers", "a range", "a change from one to the other",
             write="Write a range with a dash, or the new price alone.",

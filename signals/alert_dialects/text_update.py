@@ -75,7 +75,7 @@ _UNSUPPORTED = (
         "Name each symbol that is closed, in a message of its own.",
     ),
 )  # fmt: skip
-_SPLIT = re.compile(r" (?:[,;.!&+|]|and|then|\n)(?: |$)")
+_SPLIT = re.compile(r"(?: (?:[,;.!&+|]|and|then|\n))+(?: |$)")
 _WORDS = {
     "long": Direction.BUY, "longs": Direction.BUY, "buy": Direction.BUY, "buys": Direction.BUY,
     "short": Direction.SELL, "shorts": Direction.SELL, "sell": Direction.SELL,
