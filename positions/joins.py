@@ -75,6 +75,13 @@ SIGNAL_HAS_OPEN_POSITION_SQL = """EXISTS (
 SELECT FROM positions_executionposition p WHERE p.signal_id = s.id AND p.quantity > 0)"""
 """Whether a signal `s` has an open position."""
 
+TRADES_ENDED_SINCE_SQL = """
+SELECT DISTINCT p.signal_id AS id FROM positions_executionposition p
+JOIN signals_signal s ON s.id = p.signal_id
+WHERE p.closed_at > %(since)s AND s.feed_id = %(feed)s
+"""
+"""The signals of a feed that lost a position since a market time; by position_closed_at."""
+
 CLOSED_SINCE_SQL = """FROM positions_executionposition p
 WHERE p.closed_at >= %(since)s OR p.quantity > 0"""
 """The open positions `p`, and those closed since a market time, the parameter `since`."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import NamedTuple
 
 from django.db import transaction
@@ -11,7 +12,8 @@ from common.money import plain
 from signals.alert_dialects import AlertUpdate, Note, read_mapping
 from signals.alert_distances import with_distances
 from signals.alert_reading import Alert, AlertOrder, AlertSignal, ambiguous, read_alert
-from signals.alert_updates import described, drafts_of, only_trade
+from signals.alert_trades import moment_of, only_trade
+from signals.alert_updates import described, drafts_of, require_clear_cancel
 from signals.draft import SignalDraft
 from signals.errors import FieldError, field_errors
 from signals.ingest import build_unsaved
@@ -125,7 +127,8 @@ def _update_fields(update: AlertUpdate) -> Iterator[tuple[str, str]]:
 def _effect(feed: Feed, alert: Alert) -> str:
     """Return what an alert would do now, in a sentence. Raises as the alert itself would."""
     if isinstance(alert, AlertUpdate):
-        trade = only_trade(feed, alert)
+        trade = only_trade(feed, alert, moment_of(alert, received_at=datetime.now(UTC)))
+        require_clear_cancel(trade, alert)
         for draft in drafts_of(trade, alert):
             build_unsaved(feed, draft)
         return f"{described(trade, alert)}."

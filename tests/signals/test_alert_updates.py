@@ -27,7 +27,7 @@ def fresh_counters() -> None:
 def all_are_open(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each published signal counts as open: there is no account in these tests."""
     monkeypatch.setattr(open_signals, "_sources", ["true"])
-    monkeypatch.setattr(alert_updates, "_filled_sources", [])
+    monkeypatch.setattr(alert_trades, "_filled_sources", [])
 
 
 @pytest.fixture
@@ -103,10 +103,10 @@ def test_cancel_ends_what_waits_and_is_refused_once_filled(
     feed: Feed, secret: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (opened,) = send(feed, secret, ENTRY)
-    monkeypatch.setattr(alert_updates, "_filled_sources", ["true"])
+    monkeypatch.setattr(alert_trades, "_filled_sources", ["true"])
     error = refusal(feed, secret, "cancel EURUSD")
     assert error.code == Code.ALERT_AMBIGUOUS
-    monkeypatch.setattr(alert_updates, "_filled_sources", ["false"])
+    monkeypatch.setattr(alert_trades, "_filled_sources", ["false"])
     (closed,) = send(feed, secret, "cancel EURUSD")
     assert (closed.action, closed.refers_to_id, closed.close_fraction) == ("CLOSE", opened.pk, 1)
 

@@ -52,7 +52,7 @@ def surroundings(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Non
     forget_failures()
     cache.clear()
     monkeypatch.setattr(open_signals, "_sources", ["true"])
-    monkeypatch.setattr(alert_updates, "_filled_sources", [])
+    monkeypatch.setattr(alert_trades, "_filled_sources", [])
     yield
     failpoints.arm([])
 
