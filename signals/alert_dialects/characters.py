@@ -132,6 +132,11 @@ def _unreadable(letter: str) -> InvalidInputError:
     )
 
 
+def forbidding(text: str) -> str:
+    """Return the first emoji of a text that can change a signal; '' if there is none."""
+    return next((one for one in text if one in _FORBIDDING | _REACHED | _UP | _DOWN), "")
+
+
 def trend_of(text: str) -> str:
     """Return BUY or SELL if the emoji of a text all point up or down; else empty."""
     up, down = bool(_UP & set(text)), bool(_DOWN & set(text))

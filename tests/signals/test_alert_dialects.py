@@ -19,7 +19,7 @@ from tests.signals.alert_rendering import rendered
 GOLDEN = Path(__file__).parent / "alerts_golden"
 TEXTS: list[tuple[str, str]] = [
     (text, expected)
-    for name in ("building", "held_back", "reviewed")
+    for name in ("building", "held_back", "reviewed", "senders")
     for text, expected in json.loads((GOLDEN / f"{name}.json").read_text())
 ]
 
@@ -156,6 +156,51 @@ def test_mapping_decides_what_a_distance_is() -> None:
     text = "60123456789,sell,GBPJPY,sl=50"
     assert rendered(text, AlertMapping(distances="PIPS")) == "open SELL GBP/JPY MARKET sl_by=50PIPS"
     assert rendered(text) == "refuse ALERT_AMBIGUOUS"
+
+
+@pytest.mark.parametrize(
+    "phrase",
+    ["don't trade this", "Don’t copy", "avoid this pair", "no longer valid", "if it breaks",
+     "was our trade", "yesterday's trade", "closed at market", "our result", "paper trading",
+     "an example", "waiting for price", "watch this pair", "possible trade", "potential setup",
+     "looking to trade", "is it good?", "“our trade”", "ignore this", "not valid", "once it holds",
+     "above the zone", "copied from", "kein Signal", "nunca operar", "не сигнал", "不要跟",
+     "👎 this one", "this one ↘", "⏳ this one"],
+)  # fmt: skip
+def test_phrase_that_can_turn_a_signal_round_is_never_ignored(phrase: str) -> None:
+    with pytest.raises(InvalidInputError):
+        read_mapping({"ignore": [phrase]})
+
+
+@pytest.mark.parametrize(
+    "phrase",
+    ["Join our channel", "Premium signals by Pip Lords", "Trade at your own risk", "London session",
+     "Good morning traders", "Присоединяйтесь к каналу", "Powered by Notary Capital"],
+)  # fmt: skip
+def test_phrase_of_a_sender_may_be_ignored(phrase: str) -> None:
+    assert read_mapping({"ignore": [phrase]}).ignore == (phrase,)
+
+
+@pytest.mark.parametrize("word", ["no comprar", "not_buy", "maybe", "cancel", "kein kauf"])
+def test_word_for_a_side_neither_denies_nor_doubts(word: str) -> None:
+    with pytest.raises(InvalidInputError):
+        read_mapping({"sides": {word: "BUY"}})
+
+
+OTHER_LANGUAGES = [("Купить", "BUY"), ("Продать", "SELL"), ("买入", "BUY"), ("شراء", "BUY"),
+                   ("Kaufen", "BUY"), ("Verkaufen", "SELL"), ("Compra", "BUY"), ("Vente", "SELL")]  # fmt: skip
+
+
+@pytest.mark.parametrize(("word", "side"), OTHER_LANGUAGES)
+def test_word_of_another_language_is_read_by_the_mapping_only(word: str, side: str) -> None:
+    text = f"{word} EURUSD NOW"
+    with pytest.raises(InvalidInputError) as caught:
+        read_alert(text.encode())
+    assert "mapping" in caught.value.detail
+    mapping = read_mapping({"sides": {word: side}})
+    assert rendered(text, mapping) == f"open {side} EUR/USD MARKET"
+    for denied in (f"не {text}", f"no {text}", f"不{text}", f"{text} не"):
+        assert rendered(denied, mapping).startswith("refuse")
 
 
 @pytest.mark.parametrize(
