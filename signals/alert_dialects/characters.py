@@ -73,7 +73,8 @@ def _line(line: str) -> str:
         else:
             _require_decoration(letter, "".join(shown), _after(line, index))
             # what a report is followed by is another instruction
-            shown.append("," if letter in _REACHED and not is_start else " ")
+            is_report = letter in _REACHED or _REPORTED.search("".join(shown))
+            shown.append("," if is_report and not is_start else " ")
     return "".join(shown)
 
 

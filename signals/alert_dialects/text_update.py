@@ -109,7 +109,7 @@ def read_update(tokens: list[Token], sent_at: str = "") -> Reading:
     if update == AlertUpdate(pair=pair):
         raise not_understood("It only reports something.", WRITE)
     if closes_all:
-        return _close_all(update, len(clauses), notes, sent_at)
+        return _close_all(update, len(clauses) - len(notes), notes, sent_at)
     if sent_at:
         update = replace(update, sent_at=datetime.fromisoformat(sent_at).astimezone(UTC))
     return Reading(Dialect.TEXT_UPDATE, update=update, notes=tuple(notes))

@@ -138,6 +138,10 @@ _TOKEN = re.compile(
     r"|(?P<line>\n)|(?P<space>[ \t]+)|(?P<mark>[@:=(),;|/.!&+-])",
     re.ASCII,
 )
+# Perpetual contracts of small coins count them by the thousand.
+_THOUSANDS = re.compile(
+    "(?:1000|10000|1000000|1M)(?:BONK|CAT|CHEEMS|FLOKI|LUNC|PEPE|RATS|SATS|SHIB|XEC)/?US(?:DT|DC|D)"
+)
 _NEGATION = re.compile(r"(?<!\S)!+[A-Za-z]\S{0,20}")
 _GAPS = " \t\n:=@"
 _TIMES = re.compile(r"[0-9]{1,3}(\.[0-9])?x", re.ASCII | re.IGNORECASE)
@@ -287,6 +291,8 @@ def _pair(text: str, bare: str) -> str:
         if ("/" in bare or ":" in bare) and (is_upper or bare == bare.lower()):
             return read_symbol(bare)
         if bare.lower() in _COMMON_NAMES:
+            return read_symbol(bare)
+        if _THOUSANDS.fullmatch(bare.upper()):
             return read_symbol(bare)
         is_long = len(bare) >= 6 or (is_upper and len(bare) >= 2)
         return known_pair(bare) if is_long else ""
