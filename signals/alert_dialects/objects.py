@@ -17,6 +17,7 @@ from signals.alert_dialects.reading import (
     Reading,
     ambiguous,
     excerpt,
+    require_entry_size,
 )
 from signals.models import Action, Direction
 from signals.strict_json import first_duplicate
@@ -73,7 +74,9 @@ def _with_symbol(parsed: Mapping[str, Any], mapping: AlertMapping) -> Mapping[st
 
 def _require_whole(parsed: Mapping[str, Any]) -> None:
     """Raise InvalidInputError for a share of a position, which an order alone does not close."""
-    kind, size = str(parsed.get("quantityType") or ""), str(parsed.get("quantity") or "")
+    size = "" if parsed.get("quantity") is None else str(parsed["quantity"])
+    require_entry_size("quantity", size)
+    kind = str(parsed.get("quantityType") or "")
     if "position" in kind.lower() and size.removesuffix("%") not in ("100", "100.0"):
         raise ambiguous(
             f"{size or 'A quantity'} of the position", "a close of that share",

@@ -8,7 +8,9 @@ from collections.abc import Iterator, Mapping
 from decimal import ROUND_DOWN, Context, Decimal
 from typing import Any
 
+from common.errors import InvalidInputError
 from common.money import plain
+from common.reason_codes import Code
 from signals.alert_dialects.levels import require_plausible
 from signals.alert_dialects.mapping import AlertMapping
 from signals.alert_dialects.numbers import mixed_separators, read_number, thousands_with_point
@@ -133,6 +135,12 @@ def _entry(parts: Parts, side: Direction) -> Decimal | None:
             f"an entry at {plain(near)}, which is reached first", f"one beyond {plain(far)}",
             field="stop_price", write="Write one price.",
         )  # fmt: skip
+    if parts.sl and low <= (stop := read_number(parts.sl, field="sl")) <= high:
+        raise InvalidInputError(
+            Code.ALERT_CONTRADICTORY,
+            f"The stop {plain(stop)} is inside the range of the entry: check each digit.",
+            field="sl",
+        )
     chosen = high if side == Direction.BUY else low
     reason = f"the entry is at {plain(chosen)} or better, the edge that is reached first"
     parts.notes.append(Note(f"{parts.entry[0]}-{parts.entry[1]}", reason))

@@ -126,7 +126,8 @@ def _clauses(tokens: list[Token]) -> Iterator[str]:
         if token.text in (":", "-", "(", ")", "@", "="):
             words.append(" ") if token.text in ":-" else words.append(token.text)
             continue
-        words.append(token.text.lower())
+        is_percent = token.kind is Kind.PERCENT
+        words.append(token.text.replace(" ", "") if is_percent else token.text.lower())
     text = " ".join(word for word in words if word != " ")
     if match := _OFFSET.search(text.replace(" + close", " , close").replace(" + move", " , move")):
         raise not_understood(
