@@ -90,16 +90,22 @@ class Parts(Cursor):
             self._mark(token)
 
     def _is_label(self) -> bool:
-        return self._peek().text in (":", "=") or (
-            self._peek().text == "-" and self._peek(1).kind is Kind.DECOR
+        return (
+            self._peek().text in (":", "=")
+            or (self._peek().text == "-" and self._peek(1).kind is Kind.DECOR)
+            or self._follows_description()
         )
 
+    def _follows_description(self) -> bool:
+        return self.place > 1 and self.tokens[self.place - 2].kind is Kind.DECOR
+
     def _market_label(self) -> None:
-        """Read “Market: Forex” as a description. Raises InvalidInputError for other values."""
+        """Read “Market: Forex” as a description. Raises InvalidInputError for other values, and for
+        “Spot market”."""
         self._skip(":=-")
-        if self._peek().kind not in (Kind.DECOR, Kind.SYMBOL):
+        if self._peek().kind not in (Kind.DECOR, Kind.SYMBOL) or self._follows_description():
             raise ambiguous(
-                f"“Market:” before {excerpt(self._peek().text)}", "an entry at market",
+                "“Market” as a label", "an entry at market",
                 "a description", field="order_type",
                 write="Write “BUY EURUSD NOW” for the one, leave it out for the other.",
             )  # fmt: skip
@@ -292,6 +298,9 @@ class Parts(Cursor):
         is_labelled = token.kind is not Kind.LEVERAGE or token.text.lower().startswith("lev")
         if is_labelled and self._peek().kind in numbers:
             words.append(self._next().text)
+        if token.kind is Kind.RISK and self._peek().text == "-" and self._peek(1).kind in numbers:
+            self.place += 1
+            words.append(f"to {self._next().text}")
         if token.kind is Kind.RATIO and self._peek().text in (":", "/"):
             self.place += 1
             words.append(self._next().text)

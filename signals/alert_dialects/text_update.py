@@ -42,7 +42,10 @@ _VERBS = {
     "be", "b/e", "breakeven", "break-even", "update", "to", "trail", "trailing", "remove", "drop",
     "reduce", "secure", "modify", "keep", "hold", "leave", "partial", "partials",
 }  # fmt: skip
-_ENTRY_SL = re.compile(rf"(?:{_MOVE} (?:your |the |my )?{_SL}(?: to| at)? |{_SL} to ){_BE}")
+_ENTRY_SL = re.compile(
+    rf"(?:{_MOVE} (?:your |the |my )?{_SL}(?: to| at)? |{_SL} to ){_BE}"
+    rf"|{_SL} (?:= |@ |at )?(?:be|b/e|breakeven|break even|break-even)"
+)
 _TO_ENTRY = re.compile(rf"(?:{_MOVE}(?: to)?|go to) {_BE}")
 _WHOSE, _TO = "(?:your |the |my |new )?", "(?: to| at)?"
 _NEW_SL = re.compile(rf"(?:{_MOVE} {_WHOSE}{_SL}{_TO} |{_SL} to |new {_SL}{_TO} ){_NUM}")
@@ -85,7 +88,10 @@ _WORDS = {
 
 def is_update(tokens: list[Token]) -> bool:
     """Whether a text has a word of these instructions, which no entry has."""
-    return any(token.text.lower() in _VERBS for token in tokens)
+    pairs = zip(tokens, tokens[1:], strict=False)
+    return any(token.text.lower() in _VERBS for token in tokens) or any(
+        first.text.lower() == "new" and second.kind in (Kind.SL, Kind.TP) for first, second in pairs
+    )
 
 
 def read_update(tokens: list[Token], sent_at: str = "") -> Reading:
@@ -97,6 +103,7 @@ def read_update(tokens: list[Token], sent_at: str = "") -> Reading:
             write="Send one message for each symbol.",
         )  # fmt: skip
     pair = pairs[0] if pairs else ""
+    _require_one_sentence(tokens)
     update, notes, closes_all = AlertUpdate(pair=pair), list[Note](), False
     clauses = list(_clauses(tokens))
     for clause in clauses:
@@ -113,6 +120,19 @@ def read_update(tokens: list[Token], sent_at: str = "") -> Reading:
     if sent_at:
         update = replace(update, sent_at=datetime.fromisoformat(sent_at).astimezone(UTC))
     return Reading(Dialect.TEXT_UPDATE, update=update, notes=tuple(notes))
+
+
+def _require_one_sentence(tokens: list[Token]) -> None:
+    """Raise InvalidInputError for “close EURUSD BUY now”, which may close the buy, or close and
+    buy."""
+    for symbol, side, now in zip(tokens, tokens[1:], tokens[2:], strict=False):
+        is_side = side.kind in (Kind.BUY, Kind.SELL) and side.text in ("buy", "sell")
+        if symbol.kind is Kind.SYMBOL and is_side and now.kind is Kind.MARKET:
+            raise ambiguous(
+                f"“{symbol.text} {side.text} {now.text}” of an update",
+                f"the {side.text} trade", f"a new {side.text}", field="direction",
+                write="Write “close the long” or “close the short”, and a new trade by itself.",
+            )  # fmt: skip
 
 
 def _clauses(tokens: list[Token]) -> Iterator[str]:

@@ -12,6 +12,7 @@ from enum import StrEnum
 from common.errors import InvalidInputError
 from signals.alert_dialects.mapping import AlertMapping
 from signals.alert_dialects.reading import ambiguous, excerpt, not_understood
+from signals.alert_dialects.turning_words import meaningful
 from signals.symbols import is_currency_or_metal, known_pair, read_symbol
 
 
@@ -120,6 +121,7 @@ _NOT_SYMBOLS = {
     "NOT", "NEVER", "NONE", "IF", "WHEN", "AFTER", "BEFORE", "HERE", "AGAIN", "BACK", "OUT", "IN",
     "FOR", "GO", "HIT", "OK", "ZONE", "AREA", "SETUP", "IDEA", "ONLY", "LATER", "SOON", "TODAY",
     "YESTERDAY", "TOMORROW", "MAYBE", "WAIT", "WATCH", "CLOSED", "DONE", "AND", "OR", "BE", "ARE",
+    "IDEA", "TEST", "HOLD", "VIP", "EXIT", "DEMO", "FLAT", "LIVE", "NEW", "SIGNAL", "TRADE", "ID",
     "ORDER", "ORDERS", "FROM", "OF", "TO", "WE", "I", "YOU", "BREAK", "ABOVE", "BELOW", "NEAR",
 }  # fmt: skip
 _COMMON_NAMES = {"gold", "silver", "dax", "nasdaq", "oil"}
@@ -266,8 +268,8 @@ def _word(text: str, mapping: AlertMapping) -> Token:
     if _TIMES.fullmatch(text):
         return Token(Kind.LEVERAGE, text)
     bare = text.removeprefix("#").removeprefix("$")
-    if bare != text and bare.lower() in {p[0] for p, k in PHRASES.items() if k is Kind.DECOR}:
-        return Token(Kind.DECOR, text)
+    if text.startswith("#") and (kind := PHRASES.get((bare.lower(),))):
+        return Token(kind, bare)  # “#BUY #EURUSD”
     if bare.upper() in mapping.sides and mapping.sides[bare.upper()] in ("BUY", "SELL"):
         return Token(Kind(mapping.sides[bare.upper()].lower()), text)
     if (pair := mapping.symbol_of(bare)) != bare:
@@ -283,7 +285,9 @@ def _pair(text: str, bare: str) -> str:
     finds those beside the side.
     """
     is_upper = bare == bare.upper()
-    if bare.upper() in _NOT_SYMBOLS and text == bare:
+    if bare.upper() in _NOT_SYMBOLS and not text.startswith("$"):
+        return ""
+    if text.startswith("#") and (_is_word(bare) or bare.islower() and not _is_known(bare)):
         return ""
     try:
         if text != bare:
@@ -305,10 +309,22 @@ def _pair(text: str, bare: str) -> str:
         return ""
 
 
+def _is_known(text: str) -> bool:
+    try:
+        return bool(known_pair(text))
+    except InvalidInputError:
+        return False
+
+
+def _is_word(text: str) -> bool:
+    """Whether a text is rather a word about a trade than a symbol: closed, later."""
+    return len(text) > 4 and bool(meaningful(text))
+
+
 def symbol_after_side(text: str) -> str:
     """Return the symbol of an upper-case word beside the side; '' if it can be another word."""
     word = re.fullmatch(r"[A-Z][A-Z0-9.]{1,11}", text, re.ASCII)
-    if word is None or text in _NOT_SYMBOLS:
+    if word is None or text in _NOT_SYMBOLS or _is_word(text):
         return ""
     try:
         return read_symbol(text)
