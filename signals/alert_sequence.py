@@ -163,7 +163,9 @@ def late_levels(feed: Feed, signal: Signal, draft: SignalDraft) -> ConflictError
     if draft.sent_at is None:
         return None
     later = ReceivedAlert.objects.filter(
-        feed=feed, pair=signal.currency_pair, sent_at__gt=draft.sent_at,
+        feed=feed,
+        pair=signal.currency_pair,
+        sent_at__gt=draft.sent_at,
         change__in=("modify", "update"),
     )
     ids = [pk for alert in later for pk in alert.signal_ids]

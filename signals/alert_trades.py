@@ -100,9 +100,7 @@ def only_trade(feed: Feed, update: AlertUpdate, moment: Moment) -> Signal:
     trades = list(Signal.objects.filter(pk__in=ids - closed_by_feed(ids)).order_by("pk"))
     where = f" in {pair}" if pair else ""
     if not trades:
-        detail = (
-            f"The feed has no open{_SIDES[update.side]} trade{where} that this could be about."
-        )
+        detail = f"The feed has no open{_SIDES[update.side]} trade{where} that this could be about."
         raise InvalidInputError(Code.ALERT_WITHOUT_TRADE, detail, field="symbol")
     if len(trades) > 1:
         raise _ambiguous(_candidates(trades, where))
@@ -208,7 +206,7 @@ def _closed_before(trades: list[Signal], since: datetime) -> set[int]:
 
 
 def _opened_at(trade: Signal, sent_at: datetime) -> datetime:
-    """Return when a trade's entry was sent; only compared with sent_at, so an early one is enough."""
+    """Return when a trade's entry was sent, or an early enough time to compare with sent_at."""
     if trade.published_at is not None and trade.published_at <= sent_at:
         return trade.published_at
     return _sent_at(trade)

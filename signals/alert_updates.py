@@ -36,7 +36,6 @@ from signals.symbol_completion import Closing, resolve_pair
 from users.tenancy import for_all_tenants
 
 
-
 @dataclass(frozen=True, slots=True)
 class UpdateResult:
     """The signals that an update published, and what it did, in a sentence."""

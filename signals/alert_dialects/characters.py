@@ -13,7 +13,7 @@ from signals.alert_dialects.reading import ambiguous, excerpt, not_understood
 _KEYCAP = re.compile("([0-9])\ufe0f?\u20e3")
 _JOINER, _VARIANT = "\u200d", "\ufe0f"
 _REACHED = set("✅☑✔✓🏆💯")
-# "Not", "wait", "perhaps", "watch", "the other way round": what they stand beside is no instruction.
+# “Not”, “wait”, “perhaps”, “watch”, “the other way round”.
 _CROSSES = set("❌🚫⛔🛑✖❎✗✘✕☒🗙🛇")
 _FORBIDDING = _CROSSES | set("🙅❓❔⁉✋🤚🖐👎🚷⏸⏹⏳⌛🤔🤷👀🧐🔜💤😴🙈🤞🗑♻↩↪⟲⟳🔄🔁🔃🔙🔟")
 _UP, _DOWN = set("📈⬆🔼↗↑⤴🐂"), set("📉⬇🔽↘↓⤵🐻")

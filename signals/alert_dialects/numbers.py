@@ -65,8 +65,10 @@ def mixed_separators(texts: list[str]) -> InvalidInputError | None:
 
 
 # Of these, prices with three decimals are usual, or thousands are impossible.
-_BELOW_THOUSANDS = set("XAG OIL USOIL UKOIL WTI BRENT NATGAS XTI XBR XNG CL NG".split())
-_COINS_IN_THOUSANDS = set("BTC XBT ETH MKR YFI BNB BCH PAXG".split())
+_BELOW_THOUSANDS = {
+    "XAG", "OIL", "USOIL", "UKOIL", "WTI", "BRENT", "NATGAS", "XTI", "XBR", "XNG", "CL", "NG",
+}  # fmt: skip
+_COINS_IN_THOUSANDS = {"BTC", "XBT", "ETH", "MKR", "YFI", "BNB", "BCH", "PAXG"}
 
 
 def thousands_with_point(pair: str, texts: list[str]) -> InvalidInputError | None:

@@ -3,55 +3,43 @@
 import re
 from dataclasses import dataclass, field
 
-from signals.alert_dialects.cursor import Cursor
 from signals.alert_dialects.reading import (
     SIZING,
-    Distance,
     Note,
     ambiguous,
     excerpt,
     not_understood,
 )
-from signals.alert_dialects.tokens import Kind, Token, symbol_after_side
+from signals.alert_dialects.target_lists import SEPARATORS, TargetLists
+from signals.alert_dialects.tokens import symbol_after_side
+from signals.alert_dialects.vocabulary import Kind, Token
 from signals.models import Direction
 
 WRITE = "Write it like “BUY EURUSD @ 1.0850 SL 1.0800 TP1 1.0900 TP2 1.0950”."
-_SEPARATORS = ":=@-"
 _SIDES = {Kind.BUY: Direction.BUY, Kind.SELL: Direction.SELL}
 _TYPES = (Kind.LIMIT, Kind.STOP_ORDER, Kind.STOP_LIMIT, Kind.MARKET)
 _FRAME = re.compile("[1-9][0-9]?(m|min|h|d|w)", re.ASCII | re.IGNORECASE)
 _AT = "@"
 _GLUED_TARGET = re.compile("tp([1-9])([0-9]+(?:[.][0-9]+)?)", re.ASCII | re.IGNORECASE)
 # Words for buying and selling in other languages. They are read only by a feed's mapping.
-FOREIGN = frozenset(
+_FOREIGN_WORDS = (
     "kaufen kauf kaufe verkaufen verkauf verkaufe compra comprar compre comprad vender venta venda "
     "vende vendre vendez vente achat acheter achetez acquista acquisto comprare vendere vendi "
     "vendita koop kopen verkoop verkopen kup kupno sprzedaj sprzedaz al sat alis satis beli jual "
-    "mua ban kupit prodat osta myy kob salg".split()
+    "mua ban kupit prodat osta myy kob salg"
 )
+FOREIGN = frozenset(_FOREIGN_WORDS.split())
 _RISK_WORDS = {"low", "medium", "moderate", "high"}
 
 
 @dataclass(slots=True)
-class TargetText:
-    """A target as written. price: '' for an open one. share: in percent; ''."""
-
-    price: str
-    share: str = ""
-
-
-@dataclass(slots=True)
-class Parts(Cursor):
+class Parts(TargetLists):
     """The places of an entry's tokens. is_bare: the entry price has no @ and no label."""
 
     sides: list[Direction] = field(default_factory=list)
     pairs: list[str] = field(default_factory=list)
     types: list[Kind] = field(default_factory=list)
-    entry: list[str] = field(default_factory=list)
     is_bare: bool = False
-    sl: str = ""
-    targets: list[TargetText] = field(default_factory=list)
-    distances: list[Distance] = field(default_factory=list)
     label: str = ""
 
     def read(self) -> None:
@@ -137,7 +125,7 @@ class Parts(Cursor):
                 self.pairs.append(pair)
 
     def _entry(self, token: Token) -> None:
-        self._skip(_SEPARATORS, Kind.LINE, Kind.FILLER)
+        self._skip(SEPARATORS, Kind.LINE, Kind.FILLER)
         if self._peek().kind in (Kind.MARKET, Kind.LIMIT):
             return
         self._skip_enumerator()
@@ -182,111 +170,6 @@ class Parts(Cursor):
             raise self._no_price("The stop loss", "sl")
         self.sl = self._next().text
         self._annotation()
-
-    def _targets(self, token: Token) -> None:
-        """Read a target, or a list of them."""
-        index = token.index or self._index()
-        if index and index != len(self.targets) + 1:
-            raise not_understood(
-                f"Target {index} is number {len(self.targets) + 1} of the text.",
-                "Number targets from 1, each once.", field="targets",
-            )  # fmt: skip
-        has_dash = self._skip_label()
-        if distance := self._distance("tp"):
-            self._require_no_sign(distance, has_dash=has_dash)
-            if self.targets or any(one.level == "tp" for one in self.distances):
-                raise not_understood("Only one target can be in pips.", "Write prices.", field="tp")
-            self.distances.append(distance)
-            return
-        self._skip_enumerator()
-        self._target(is_numbered=bool(index))
-        joined = not index and self._is_joined_by_dashes()
-        while not index and self._has_another(joined=joined):
-            self._skip(",/|&-", Kind.LINE, Kind.FILLER)
-            self._skip_enumerator()
-            self._target(is_numbered=False)
-
-    def _skip_label(self) -> bool:
-        """Skip what stands between a label and its price; return whether a dash did."""
-        start = self.place
-        self._skip(_SEPARATORS, Kind.LINE, Kind.FILLER)
-        return any(token.text == "-" for token in self.tokens[start : self.place])
-
-    @staticmethod
-    def _require_no_sign(distance: Distance, *, has_dash: bool) -> None:
-        if has_dash:
-            raise ambiguous(
-                f"A dash before {distance.value} {distance.unit.lower()}", "a separator",
-                "a loss", field=distance.level, write="Write the distance without a dash.",
-            )  # fmt: skip
-
-    def _is_joined_by_dashes(self) -> bool:
-        """Whether dashes join the targets: three or more. Two could also be the edges of a zone."""
-        numbers = 0
-        while self._peek(2 * numbers).text == "-" and (
-            self._peek(2 * numbers + 1).kind is Kind.NUMBER
-        ):
-            numbers += 1
-        if numbers == 1:
-            raise ambiguous(
-                "Two targets joined by a dash", "two targets", "a zone for one", field="targets",
-                write="Write “TP 1.0900, 1.0950” for two, or one price.",
-            )  # fmt: skip
-        return numbers > 1
-
-    def _target(self, *, is_numbered: bool) -> None:
-        if self._peek().kind is Kind.OPEN_END:
-            self.place += 1
-            self.targets.append(TargetText(""))
-            return
-        if self._peek().kind is not Kind.NUMBER:
-            raise self._no_price("The target", "targets")
-        if any(one.level == "tp" for one in self.distances):
-            raise not_understood("Only one target can be in pips.", "Write prices.", field="tp")
-        price = self._next().text
-        self.targets.append(TargetText(price, self._share()))
-        self._annotation()
-
-    def _has_another(self, *, joined: bool) -> bool:
-        """Whether the list of targets goes on: after a comma or space, or on the next line."""
-        lines = 0
-        while self._peek(lines).kind is Kind.LINE and self.place + lines < len(self.tokens):
-            lines += 1
-        first, second = self._peek(lines), self._peek(lines + 1)
-        if lines:
-            is_alone = second.kind is Kind.LINE or second.text in ("(", ",")
-            return first.kind is Kind.NUMBER and (second.text == ")" or is_alone)
-        if first.text in (",", "/", "|", "&", "and") or (joined and first.text == "-"):
-            return second.kind in (Kind.NUMBER, Kind.OPEN_END)
-        is_bare = first.kind is Kind.NUMBER and second.kind not in (Kind.PIPS, Kind.SIZE)
-        return is_bare and self._is_like_target(first.text)
-
-    def _is_like_target(self, text: str) -> bool:
-        """Whether a number without a comma before it looks like the target before it: 1 950 is one
-        number with a space, or two."""
-        digits = [len(re.split("[.,]", one)[0]) for one in (self.targets[-1].price, text)]
-        return digits[0] == digits[1] and (digits[0] > 1 or "." in text)
-
-    def _index(self) -> int:
-        """Return the number of a target that is written apart from the word: `TP 1: 1.0900`."""
-        number, mark, after = self._peek(), self._peek(1), self._peek(2)
-        if number.kind is not Kind.NUMBER or not re.fullmatch("[1-9]", number.text):
-            return 0
-        is_marked = (mark.text in (":", ")", "=", "@") or mark.text.lower() == "at") and (
-            after.kind is Kind.NUMBER
-        )
-        is_marked |= mark.text == "-" and len(after.text) > 2 and self._has_as_many_digits(after.text)
-        is_apart = mark.kind is Kind.NUMBER and self._has_as_many_digits(mark.text)
-        if not (is_marked or is_apart):
-            return 0
-        self.place += 2 if is_marked else 1
-        return int(number.text)
-
-    def _has_as_many_digits(self, text: str) -> bool:
-        """Whether a number looks like the prices before it: so many digits before the point."""
-        known = [*self.entry, self.sl, *(target.price for target in self.targets)]
-        digits = [len(re.split("[.,]", price)[0]) for price in known if price]
-        return bool(digits) and all(len(re.split("[.,]", text)[0]) == one for one in digits)
 
     def _without_effect(self, token: Token) -> None:
         """Skip leverage, size and risk with their numbers."""

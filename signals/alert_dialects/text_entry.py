@@ -23,7 +23,7 @@ from signals.alert_dialects.reading import (
     ambiguous,
     not_understood,
 )
-from signals.alert_dialects.tokens import Kind, Token
+from signals.alert_dialects.vocabulary import Kind, Token
 from signals.models import Action, Direction
 
 _SHARE = Context(prec=40, rounding=ROUND_DOWN)

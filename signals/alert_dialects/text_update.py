@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import ROUND_DOWN, Context, Decimal
+from itertools import pairwise
 
 from common.errors import InvalidInputError
 from signals.alert_dialects.numbers import read_number
@@ -22,7 +23,7 @@ from signals.alert_dialects.reading import (
     excerpt,
     not_understood,
 )
-from signals.alert_dialects.tokens import Kind, Token
+from signals.alert_dialects.vocabulary import Kind, Token
 from signals.draft import Target
 from signals.models import Direction
 
@@ -51,7 +52,8 @@ _WHOSE, _TO = "(?:your |the |my |new )?", "(?: to| at)?"
 _NEW_SL = re.compile(rf"(?:{_MOVE} {_WHOSE}{_SL}{_TO} |{_SL} to |new {_SL}{_TO} ){_NUM}")
 _NEW_TP = re.compile(rf"(?:{_MOVE} {_WHOSE}{_TP}{_TO} |{_TP} to |new {_TP}{_TO} ){_NUM}")
 _CLOSE = re.compile(
-    rf"(?:close|exit)(?: (?P<share>half|all|full|fully|everything|[1-9] / [2-9]|[0-9]+(?:\.[0-9]+)?%))?"
+    r"(?:close|exit)"
+    r"(?: (?P<share>half|all|full|fully|everything|[1-9] / [2-9]|[0-9]+(?:\.[0-9]+)?%))?"
     rf"(?: {_SIDE})?(?P<thing> {_THING})?"
 )
 _CANCEL = re.compile(
@@ -88,9 +90,9 @@ _WORDS = {
 
 def is_update(tokens: list[Token]) -> bool:
     """Whether a text has a word of these instructions, which no entry has."""
-    pairs = zip(tokens, tokens[1:], strict=False)
     return any(token.text.lower() in _VERBS for token in tokens) or any(
-        first.text.lower() == "new" and second.kind in (Kind.SL, Kind.TP) for first, second in pairs
+        first.text.lower() == "new" and second.kind in (Kind.SL, Kind.TP)
+        for first, second in pairwise(tokens)
     )
 
 

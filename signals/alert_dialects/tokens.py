@@ -6,122 +6,21 @@ an analysis is never read as a signal.
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
-from enum import StrEnum
 
 from common.errors import InvalidInputError
 from signals.alert_dialects.mapping import AlertMapping
 from signals.alert_dialects.reading import ambiguous, excerpt, not_understood
 from signals.alert_dialects.turning_words import meaningful
+from signals.alert_dialects.vocabulary import GLUED, LONGEST, PHRASES, PREFIXED, Kind, Token
 from signals.symbols import is_currency_or_metal, known_pair, read_symbol
 
-
-class Kind(StrEnum):
-    """What a token is."""
-
-    BUY = "buy"
-    SELL = "sell"
-    LIMIT = "limit"
-    STOP_ORDER = "stop order"
-    STOP_LIMIT = "stop limit"
-    MARKET = "market"
-    ENTRY = "entry"
-    SL = "sl"
-    STOP = "stop"  # the stop loss, or a stop order
-    TP = "tp"
-    SYMBOL = "symbol"
-    NUMBER = "number"
-    PERCENT = "percent"
-    PIPS = "pips"
-    OPEN_END = "open"  # a target without a price
-    SIZE = "size"
-    LEVERAGE = "leverage"
-    RISK = "risk"
-    RATIO = "ratio"
-    LABEL = "label"
-    FILLER = "filler"
-    DECOR = "decoration"
-    MARK = "mark"
-    LINE = "line"
-    WORD = "word"
-
-
-@dataclass(frozen=True, slots=True)
-class Token:
-    """A part of a text. index: of a target. pair: of a symbol."""
-
-    kind: Kind
-    text: str
-    pair: str = ""
-    index: int = 0
-
-
-def _phrases(kind: Kind, text: str) -> dict[tuple[str, ...], Kind]:
-    return {tuple(phrase.split()): kind for phrase in text.split(",")}
-
-
-PHRASES: dict[tuple[str, ...], Kind] = {
-    **_phrases(Kind.BUY, "buy,long,go long,enter long,open long,open buy"),
-    **_phrases(Kind.SELL, "sell,short,go short,enter short,open short,open sell"),
-    **_phrases(Kind.LIMIT, "limit,limit order"),
-    **_phrases(Kind.STOP_ORDER, "stop order,buystop,sellstop"),
-    **_phrases(Kind.STOP_LIMIT, "stop limit,stop limit order"),
-    **_phrases(
-        Kind.MARKET,
-        "now,market,at market,at cmp,cmp,market order,at market price,market price,"
-        "current market price,market execution,instant execution,at current price",
-    ),
-    **_phrases(
-        Kind.ENTRY,
-        "entry,entry price,entry point,enter,enter at,entry at,entry zone,entry range,price,"
-        "open price,entry target,entry targets,entry level,enter price",
-    ),
-    **_phrases(
-        Kind.SL,
-        "sl,s/l,stop loss,stoploss,stop target,stop targets,stop loss at,sl at,stop at,stop price",
-    ),
-    **_phrases(Kind.STOP, "stop"),
-    **_phrases(
-        Kind.TP,
-        "tp,t/p,tps,take profit,take profits,takeprofit,target,targets,take profit target,"
-        "take profit targets,profit target,profit targets,tp at,target at,take profit at",
-    ),
-    **_phrases(Kind.PIPS, "pips,pip"),
-    **_phrases(Kind.OPEN_END, "open"),
-    **_phrases(Kind.SIZE, "lot,lots,lot size,qty,quantity,size,volume,amount,contracts,units"),
-    **_phrases(Kind.LEVERAGE, "leverage,lev,cross,isolated"),
-    **_phrases(Kind.RISK, "risk"),
-    **_phrases(Kind.RATIO, "rr,r:r,r/r,risk reward,risk/reward,risk reward ratio"),
-    **_phrases(
-        Kind.LABEL,
-        "direction,side,type,signal type,order type,position,action,pair,symbol,coin,asset,"
-        "instrument,exchange,exchanges,timeframe,time frame,tf,entry type,entry order,order,"
-        "execution,execution type,trade type,market type,style,platform,broker",
-    ),
-    **_phrases(Kind.FILLER, "at,on,with,and,zone,range"),
-    **_phrases(
-        Kind.DECOR,
-        "signal,signals,alert,alerts,signal alert,new signal,new trade,trade,vip,premium,free,"
-        "forex,crypto,fx,scalp,scalping,swing,intraday,regular,good luck,gold signal,futures,spot,"
-        "binance,bybit,okx,kucoin,bitget,oanda,new,m1,m5,m15,m30,h1,h4,d1,trading,forex market,"
-        "crypto market,market signal,market signals,market alert,day trade,daytrade,scalp trade,"
-        "swing trade,perpetual,perp,usdt-m,forexsignals,forextrading,tradingsignals,cryptosignals,"
-        "cryptotrading,goldsignals,daytrading,swingtrading,priceaction,technicalanalysis",
-    ),
-}
-_LONGEST = max(map(len, PHRASES))
-_PREFIXED = {("buy", "limit"): (Kind.BUY, Kind.LIMIT), ("sell", "limit"): (Kind.SELL, Kind.LIMIT),
-             ("buy", "stop"): (Kind.BUY, Kind.STOP_ORDER),
-             ("sell", "stop"): (Kind.SELL, Kind.STOP_ORDER)}  # fmt: skip
-_GLUED = {"buylimit": "buy limit", "selllimit": "sell limit", "buystop": "buy stop",
-          "sellstop": "sell stop"}  # fmt: skip
 # Words that are also tickers: as a symbol they need their exchange or a $.
 _NOT_SYMBOLS = {
     "NOW", "ALL", "IT", "SO", "ON", "A", "THE", "DIP", "SOME", "MORE", "THIS", "THAT", "ANY", "NO",
     "NOT", "NEVER", "NONE", "IF", "WHEN", "AFTER", "BEFORE", "HERE", "AGAIN", "BACK", "OUT", "IN",
     "FOR", "GO", "HIT", "OK", "ZONE", "AREA", "SETUP", "IDEA", "ONLY", "LATER", "SOON", "TODAY",
     "YESTERDAY", "TOMORROW", "MAYBE", "WAIT", "WATCH", "CLOSED", "DONE", "AND", "OR", "BE", "ARE",
-    "IDEA", "TEST", "HOLD", "VIP", "EXIT", "DEMO", "FLAT", "LIVE", "NEW", "SIGNAL", "TRADE", "ID",
+    "TEST", "HOLD", "VIP", "EXIT", "DEMO", "FLAT", "LIVE", "NEW", "SIGNAL", "TRADE", "ID",
     "ORDER", "ORDERS", "FROM", "OF", "TO", "WE", "I", "YOU", "BREAK", "ABOVE", "BELOW", "NEAR",
 }  # fmt: skip
 _COMMON_NAMES = {"gold", "silver", "dax", "nasdaq", "oil"}
@@ -194,7 +93,7 @@ def _require_separator(text: str, place: int, before: list[Token]) -> None:
 
 def _words(text: str) -> Iterator[Token]:
     """Yield a word, or its parts if marks join words of the vocabulary (`Entry:BUY`)."""
-    lower = _GLUED.get(text.lower(), text.lower())
+    lower = GLUED.get(text.lower(), text.lower())
     parts = re.split(r"([:_ -])", lower)
     vocabulary = {word for phrase in PHRASES for word in phrase}
     is_label = len(parts) > 1 and all(
@@ -233,15 +132,15 @@ def concepts(text: str, mapping: AlertMapping) -> list[Token]:
 def _phrase(raw: list[Token], place: int) -> tuple[int, list[Token]] | None:
     """Return how many words make the longest known phrase here, and its tokens."""
     words = []
-    for token in raw[place : place + _LONGEST]:
+    for token in raw[place : place + LONGEST]:
         if token.kind is not Kind.WORD:
             break
         words.append(token.text.lower())
     for length in range(len(words), 0, -1):
         phrase = tuple(words[:length])
         text = " ".join(phrase)
-        if phrase in _PREFIXED:
-            return length, [Token(kind, text) for kind in _PREFIXED[phrase]]
+        if phrase in PREFIXED:
+            return length, [Token(kind, text) for kind in PREFIXED[phrase]]
         if phrase[1:] == ("stop", "limit") and phrase[0] in ("buy", "sell"):
             return length, [Token(Kind(phrase[0]), text), Token(Kind.STOP_LIMIT, text)]
         if phrase in PHRASES:
@@ -287,7 +186,7 @@ def _pair(text: str, bare: str) -> str:
     is_upper = bare == bare.upper()
     if bare.upper() in _NOT_SYMBOLS and not text.startswith("$"):
         return ""
-    if text.startswith("#") and (_is_word(bare) or bare.islower() and not _is_known(bare)):
+    if text.startswith("#") and (_is_word(bare) or (bare.islower() and not _is_known(bare))):
         return ""
     try:
         if text != bare:

@@ -20,7 +20,8 @@ from signals.alert_dialects.mapping import AlertMapping
 from signals.alert_dialects.parts import WRITE
 from signals.alert_dialects.reading import Reading, not_understood
 from signals.alert_dialects.signature import without_signature
-from signals.alert_dialects.tokens import Kind, concepts
+from signals.alert_dialects.tokens import concepts
+from signals.alert_dialects.vocabulary import Kind
 
 _TIME = re.compile(
     r"\s[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,6})?)?Z\s*$", re.ASCII
@@ -60,8 +61,8 @@ def _read_text(text: str, mapping: AlertMapping) -> Reading:
         return key_values.read_command_block(plain, mapping)
     if key_values.is_key_value(plain):
         return key_values.read_key_value(plain, mapping)
-    said, notes = without_signature(plain)
-    reading = _read_words(said, mapping, trend_of(text))
+    signal, notes = without_signature(plain)
+    reading = _read_words(signal, mapping, trend_of(text))
     return replace(reading, notes=(*reading.notes, *notes))
 
 

@@ -1,7 +1,7 @@
 """Words that can turn a signal round, make it doubtful, or a report of the past. Pure.
 
-A feed's mapping may leave out phrases of its sender (“Join our channel”). None of these words may be
-in them, whatever stands around it. In texts they need no list: a word that is not known is refused.
+A feed's mapping may leave out phrases of its sender (“Join our channel”). None of these words may
+be in them, whatever stands around it. Texts need no list: a word that is not known is refused.
 """
 
 import re
@@ -9,7 +9,7 @@ import re
 # Each family by the beginnings of its words; a word alone ends with a mark of its own: “no.”.
 _NEGATION = (
     "no. not. n't dont. never. none. neither. nor. without. avoid ignor skip. forget stay.out "
-    "stay.away nobody. nothing. cannot. refrain "
+    "stay.away nothing. cannot. refrain "
     "nicht. kein nie. niemals. ohne. nunca. jamas. sin. pas. jamais. sans. non. mai. senza. niet. "
     "geen. nao. sem. nem. ne. net. bez. не. нет. без. никогда. لا. ليس. لن. لم. بدون."
 )
@@ -19,16 +19,16 @@ _WITHDRAWAL = (
     "anul отмен إلغاء"
 )
 _PAST = (
-    "was. were. had. been. hit. hits. reached. done. closed. result recap. yesterday previous. last. "
-    "earlier. history. performance. bought. sold. opened. entered. won. lost. filled. triggered. "
-    "running. gestern. ayer. hier. вчера"
+    "was. were. had. been. hit. hits. reached. done. closed. result recap. yesterday previous. "
+    "last. earlier. history. performance. bought. sold. opened. entered. won. lost. filled. "
+    "triggered. running. gestern. ayer. hier. вчера"
 )
 _CONDITION = (
-    "if. when. once. unless. until. till. after. before. wait watch maybe. perhaps. possib potential "
-    "probab likely. might. may. could. would. should. consider look plan. plans. planned. planning. "
-    "idea. ideas. setup. expect forecast analys predict scenario think hope. soon. later. tomorrow "
-    "upcoming. pending. ready. prepar break above. below. confirm depends. otherwise. suppos assum "
-    "wenn. falls. vielleicht. warte möglich si. quiza esper posib peut attend possib se. forse. "
+    "if. when. once. unless. until. till. after. before. wait watch maybe. perhaps. possib "
+    "potential probab likely. might. may. could. would. should. consider look plan. plans. planned. "
+    "planning. idea. ideas. setup. expect forecast analys predict scenario think hope. soon. "
+    "later. tomorrow upcoming. pending. ready. prepar break above. below. confirm depends. otherwise. "
+    "suppos assum wenn. falls. vielleicht. warte möglich si. quiza esper posib peut attend possib se. forse. "
     "если. когда. жд может. إذا. انتظ"
 )
 _EXAMPLE = (
@@ -41,8 +41,10 @@ _TRADE = (
     "except. but. trail breakeven. flat. rather. fade. kauf verkauf compra vend vent achat achet "
     "cerr cierr ferm schlie zu. покуп прода купи закры شراء بيع إغلاق"
 )
-_MARKS = re.compile("[?¿؟⁉❓❔\"“”„«»>~<−]|\\u0336|\\u0335")
-_IDEOGRAPHS = re.compile("不|没|沒|未|别|別|勿|莫|无|無|非|如果|若|取消|平仓|平倉|等|可能|测试|買|买|卖|賣|空|多")
+_MARKS = re.compile('[?¿؟⁉❓❔"“”„«»>~<−]|\\u0336|\\u0335')
+_IDEOGRAPHS = re.compile(
+    "不|没|沒|未|别|別|勿|莫|无|無|非|如果|若|取消|平仓|平倉|等|可能|测试|買|买|卖|賣|空|多"
+)
 
 
 def _pattern(*families: str) -> re.Pattern[str]:

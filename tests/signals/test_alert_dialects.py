@@ -111,8 +111,8 @@ def test_word_that_turns_a_signal_round_never_leaves_an_entry(
         assert rendered(denied).startswith("refuse"), denied
 
 
-LABELLED = ["Entry: {entry}", "SL: {sl}", "TP1: {one}\nTP2: {two}", "Leverage: 10x", "Market: Forex",
-            "Type: scalp", "Use proper risk management", "https://t.me/pips"]  # fmt: skip
+LABELLED = ["Entry: {entry}", "SL: {sl}", "TP1: {one}\nTP2: {two}", "Leverage: 10x",
+            "Market: Forex", "Type: scalp", "Use proper risk management", "https://t.me/pips"]  # fmt: skip
 
 
 @given(st.permutations(["BUY EURUSD", *LABELLED]))
@@ -121,7 +121,10 @@ def test_order_of_labelled_lines_changes_nothing(lines: list[str]) -> None:
     assert rendered(text) == "open BUY EUR/USD LIMIT 1.085 sl=1.08 tp=1.09@0.5,1.095@0.5"
 
 
-@given(st.sampled_from([one for one in OPENED if "\n" in one[0]]), st.randoms(use_true_random=False))
+SEVERAL_LINES = [one for one in OPENED if "\n" in one[0]]
+
+
+@given(st.sampled_from(SEVERAL_LINES), st.randoms(use_true_random=False))
 def test_order_of_lines_never_changes_a_trade_silently(golden: tuple[str, str], dice: Any) -> None:
     text, expected = golden
     lines = text.split("\n")
@@ -253,7 +256,8 @@ def test_word_for_a_side_neither_denies_nor_doubts(word: str) -> None:
 
 
 OTHER_LANGUAGES = [("Купить", "BUY"), ("Продать", "SELL"), ("买入", "BUY"), ("شراء", "BUY"),
-                   ("Kaufen", "BUY"), ("Verkaufen", "SELL"), ("Compra", "BUY"), ("Vente", "SELL")]  # fmt: skip
+                   ("Kaufen", "BUY"), ("Verkaufen", "SELL"), ("Compra", "BUY"),
+                   ("Vente", "SELL")]  # fmt: skip
 
 
 @pytest.mark.parametrize(("word", "side"), OTHER_LANGUAGES)

@@ -176,12 +176,15 @@ def test_same_words_about_another_trade_are_not_taken_for_a_repetition(
     assert second.number in refused.detail
 
 
+UPDATES = ["SL to BE", "close half", "TP1 hit, close half", "cancel", "close"]
+
+
 def at(seconds: int) -> str:
     """Return a text's time, some seconds from now."""
     return (market_now() + timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-@pytest.mark.parametrize("words", ["SL to BE", "close half", "TP1 hit, close half", "cancel", "close"])
+@pytest.mark.parametrize("words", UPDATES)
 def test_update_that_is_older_than_the_only_trade_is_refused(
     feed: Feed, secret: str, words: str
 ) -> None:
@@ -191,7 +194,7 @@ def test_update_that_is_older_than_the_only_trade_is_refused(
     assert "before S-" in error.detail
 
 
-@pytest.mark.parametrize("words", ["SL to BE", "close half", "TP1 hit, close half", "cancel", "close"])
+@pytest.mark.parametrize("words", UPDATES)
 def test_update_without_a_time_is_refused_while_another_trade_has_just_ended(
     feed: Feed, secret: str, words: str
 ) -> None:

@@ -161,7 +161,8 @@ class TestOrder:
     ) -> None:
         api.post(ENTRY)
         published(poller, api)
-        api.post("Close all EURUSD", date=int((datetime.now(UTC) - timedelta(minutes=2)).timestamp()))
+        earlier = int((datetime.now(UTC) - timedelta(minutes=2)).timestamp())
+        api.post("Close all EURUSD", date=earlier)
         assert outcome(published(poller, api))[0] == AlertState.NOTHING
 
 
