@@ -25,11 +25,11 @@ _PAST = (
 )
 _CONDITION = (
     "if. when. once. unless. until. till. after. before. wait watch maybe. perhaps. possib "
-    "potential probab likely. might. may. could. would. should. consider look plan. plans. planned. "
-    "planning. idea. ideas. setup. expect forecast analys predict scenario think hope. soon. "
-    "later. tomorrow upcoming. pending. ready. prepar break above. below. confirm depends. otherwise. "
-    "suppos assum wenn. falls. vielleicht. warte möglich si. quiza esper posib peut attend possib se. forse. "
-    "если. когда. жд может. إذا. انتظ"
+    "potential probab likely. might. may. could. would. should. consider look plan. plans. "
+    "planned. planning. idea. ideas. setup. expect forecast analys predict scenario think "
+    "hope. soon. later. tomorrow upcoming. pending. ready. prepar break above. below. confirm "
+    "depends. otherwise. suppos assum wenn. falls. vielleicht. warte möglich si. quiza esper "
+    "posib peut attend possib se. forse. если. когда. жд может. إذا. انتظ"
 )
 _EXAMPLE = (
     "exampl sampl test. tests. testing. demo. paper. simul backtest practic dummy. templat hypoth "

@@ -111,8 +111,10 @@ def test_word_that_turns_a_signal_round_never_leaves_an_entry(
         assert rendered(denied).startswith("refuse"), denied
 
 
-LABELLED = ["Entry: {entry}", "SL: {sl}", "TP1: {one}\nTP2: {two}", "Leverage: 10x",
-            "Market: Forex", "Type: scalp", "Use proper risk management", "https://t.me/pips"]  # fmt: skip
+LABELLED = [
+    "Entry: {entry}", "SL: {sl}", "TP1: {one}\nTP2: {two}", "Leverage: 10x", "Market: Forex",
+    "Type: scalp", "Use proper risk management", "https://t.me/pips",
+]  # fmt: skip
 
 
 @given(st.permutations(["BUY EURUSD", *LABELLED]))
