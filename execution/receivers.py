@@ -18,6 +18,7 @@ from positions.joins import (
     OPEN_POSITIONS_SQL,
     PRICED_POSITIONS_SQL,
     SIGNAL_HAS_OPEN_POSITION_SQL,
+    SIGNAL_HAS_POSITION_SQL,
     TRADES_ENDED_SINCE_SQL,
 )
 from signals.alert_trades import register_ended_trades, register_filled_signals
@@ -77,6 +78,7 @@ SELECT o.signal_id FROM execution_order o WHERE o.leg LIKE 'entry%%'
 # By the index one_entry.
 register_filled_signals("""EXISTS (SELECT FROM execution_order o
   WHERE o.signal_id = s.id AND o.leg LIKE 'entry%%' AND o.filled_quantity > 0)""")
+register_filled_signals(SIGNAL_HAS_POSITION_SQL)
 register_ended_trades(TRADES_ENDED_SINCE_SQL)
 register_preview(preview)
 register_total(signal_total)

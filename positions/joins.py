@@ -75,6 +75,10 @@ SIGNAL_HAS_OPEN_POSITION_SQL = """EXISTS (
 SELECT FROM positions_executionposition p WHERE p.signal_id = s.id AND p.quantity > 0)"""
 """Whether a signal `s` has an open position."""
 
+SIGNAL_HAS_POSITION_SQL = """EXISTS (
+SELECT FROM positions_executionposition p WHERE p.signal_id = s.id)"""
+"""Whether a signal `s` has or had a position."""
+
 TRADES_ENDED_SINCE_SQL = """
 SELECT DISTINCT p.signal_id AS id FROM positions_executionposition p
 JOIN signals_signal s ON s.id = p.signal_id

@@ -14,6 +14,7 @@ from signals.alert_distances import with_distances
 from signals.alert_reading import Alert, AlertOrder, AlertSignal, ambiguous, read_alert
 from signals.alert_trades import moment_of, only_trade
 from signals.alert_updates import described, drafts_of, require_clear_cancel
+from signals.alerts import verify_time
 from signals.draft import SignalDraft
 from signals.errors import FieldError, field_errors
 from signals.ingest import build_unsaved
@@ -56,6 +57,7 @@ def preview_alert(feed: Feed, body: bytes) -> AlertPreview:
     fields = tuple(ReadField(*field) for field in _fields(alert))
     shown = AlertPreview(alert.dialect.value, fields, alert.notes)
     try:
+        verify_time(alert, is_signed=False)
         with transaction.atomic():
             return replace(shown, effect=_effect(feed, alert))
     except InvalidInputError as error:

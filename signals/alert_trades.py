@@ -143,7 +143,7 @@ def _late(moment: Moment, trade: Signal, ended: list[Signal]) -> str:
         else "within the last minutes"
     )
     return (
-        f"It could be about {_named(ended)}, which may still have been open {when}, or {now}. "
+        f"It could be about {_named(ended)}, which its sender may have had open {when}, or {now}. "
         f"{write}"
     )
 

@@ -279,3 +279,10 @@ def test_preview_says_that_it_could_be_about_either_trade(feed: Feed, secret: st
     assert not shown.effect
     assert [error.code for error in shown.errors] == [Code.ALERT_AMBIGUOUS]
     assert ended.number in shown.errors[0].detail
+
+
+def test_preview_refuses_an_old_time_as_the_door_does(feed: Feed) -> None:
+    with on_behalf_of(feed.owner):
+        shown = preview_alert(feed, f"{ENTRY} {at(-1000)}".encode())
+    assert [error.code for error in shown.errors] == [Code.ALERT_TOO_OLD]
+    assert not shown.effect
