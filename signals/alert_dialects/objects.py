@@ -3,6 +3,8 @@
 They become objects of our own fields, so that one reader validates them all. Pure.
 """
 
+import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -38,6 +40,10 @@ _IGNORED = {
     "extras": "it has no effect", "bot_uuid": "the address selects the feed",
     "secret": "the address is the secret here", "max_lag": "an alert counts for 5 minutes",
 }  # fmt: skip
+_CHANGES = re.compile(
+    r"test|dry.?run|paper|simul|demo|clos|reduce|exit|cancel|disab|enab|ignor|skip|inver|revers",
+    re.IGNORECASE,
+)
 _TYPES = {"market": "MARKET", "limit": "LIMIT", "stop": "STOP", "stop_limit": "STOP_LIMIT"}
 
 
@@ -85,9 +91,19 @@ def _require_whole(parsed: Mapping[str, Any]) -> None:
         )  # fmt: skip
 
 
+def _require_plain_extras(extras: Any) -> None:
+    """Raise InvalidInputError for extras that can change what is meant, like {"dryRun": true}."""
+    if extras and (found := _CHANGES.search(json.dumps(extras))):
+        raise ambiguous(
+            f"extras with {excerpt(found[0])}", "a note", "another order than without it",
+            field="extras", write="Leave extras out.",
+        )  # fmt: skip
+
+
 def _order_object(parsed: Mapping[str, Any], action: str, mapping: AlertMapping) -> Reading:
     """Read an object of TradersPost, 3Commas and their like."""
     _require_whole(parsed)
+    _require_plain_extras(parsed.get("extras"))
     rest = dict(parsed)
     notes = [Note(name, _IGNORED[name]) for name in _IGNORED if rest.pop(name, None) is not None]
     symbol = _symbol(rest, mapping)
@@ -100,6 +116,8 @@ def _order_object(parsed: Mapping[str, Any], action: str, mapping: AlertMapping)
     price = _price(rest)
     if action == "cancel":
         _refuse_rest(rest, keep=())
+        if any(note.text == "quantity" for note in notes):
+            raise _wrong("quantity", "A cancel ends an entry as a whole: leave quantity out.")
         update = AlertUpdate(pair=read_symbol(str(symbol)), cancels=True)
         return Reading(Dialect.ORDER_OBJECT, update=update, notes=tuple(notes))
     if action == "exit" or action.startswith("exit_"):

@@ -73,3 +73,18 @@ def turning(word: str) -> str:
     """Return the word of a phrase that denies, doubts or withdraws; '' if there is none."""
     found = _TURNING.search(word.replace("’", "'").replace("_", " "))
     return found[0] if found else ""
+
+
+# A note beside an order is free text, but not one that takes the order back.
+_TAKEN_BACK = re.compile(
+    r"\b(?:do not|don'?t|never) (?:trade|take|execute|copy|follow|use|enter|open|buy|sell)\b"
+    r"|\bignore (?:this|it|me)\b|\b(?:test|demo|paper) (?:only|signal|alert|order|trade)\b"
+    r"|\bdry.?run\b|\bnot (?:valid|a signal|a trade|real)\b|\bno trade\b",
+    re.IGNORECASE,
+)
+
+
+def taken_back(note: str) -> str:
+    """Return the words of a note that take its order back; '' if there are none."""
+    found = _TAKEN_BACK.search(note.replace("’", "'"))
+    return found[0] if found else ""
