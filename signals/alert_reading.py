@@ -143,8 +143,8 @@ def _require_meant(parsed: Mapping[str, Any]) -> None:
     for name in ("note", "comment"):
         if found := taken_back(str(parsed.get(name) or "")):
             detail = (
-                f"{name} has {found!r}: it could be an order with a note, or none at all. Leave the "
-                "words out, or do not send it."
+                f"{name} has {found!r}: it could be an order with a note, or none at all. Leave "
+                "the words out, or do not send it."
             )
             raise InvalidInputError(Code.ALERT_AMBIGUOUS, detail, field=name)
 

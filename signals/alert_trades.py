@@ -29,6 +29,7 @@ _ended_sources: list[str] = []
 # Whether an entry of a signal has filled on any account; the app that trades registers it.
 _filled_sources: list[str] = []
 _REMEMBERED = timedelta(days=1)
+_CANCELLED_WITHIN = timedelta(days=7)  # of its publication, so that an index finds it
 _UNFILLED = """
 SELECT s.id FROM signals_signal s WHERE s.feed_id = %(feed)s AND s.action = 'OPEN'
   AND s.published_at > %(day)s AND s.cancelled_at IS NULL AND NOT ({filled})
@@ -162,7 +163,7 @@ def _ended_since(
         if moment.sent_at is None or _sent_at(close) > moment.sent_at
     }
     ids |= _ended_at_brokers(feed, since) | _unfilled(feed, since)
-    ended = Q(pk__in=ids) | Q(cancelled_at__gt=since)
+    ended = Q(pk__in=ids) | Q(cancelled_at__gt=since, published_at__gt=since - _CANCELLED_WITHIN)
     found = feed.signals.filter(
         ended, action=Action.OPEN, published_at__isnull=False
     ).exclude(pk=but.pk)  # fmt: skip

@@ -20,6 +20,7 @@ _SIDES = {Kind.BUY: Direction.BUY, Kind.SELL: Direction.SELL}
 _TYPES = (Kind.LIMIT, Kind.STOP_ORDER, Kind.STOP_LIMIT, Kind.MARKET)
 _FRAME = re.compile("[1-9][0-9]?(m|min|h|d|w)", re.ASCII | re.IGNORECASE)
 _AT = "@"
+_UNFINISHED = {*":=@(&/+", "and", "at", "on", "with", "zone", "range"}
 _GLUED_TARGET = re.compile("tp([1-9])([0-9]+(?:[.][0-9]+)?)", re.ASCII | re.IGNORECASE)
 # Words for buying and selling in other languages. They are read only by a feed's mapping.
 _FOREIGN_WORDS = (
@@ -44,6 +45,7 @@ class Parts(TargetLists):
 
     def read(self) -> None:
         """Read all tokens. Raises InvalidInputError for one without a meaning in its place."""
+        self._require_end()
         while self.place < len(self.tokens):
             token = self._next()
             self._read(token)
@@ -74,8 +76,29 @@ class Parts(TargetLists):
             self._number(token)
         elif token.kind is Kind.WORD:
             self._word(token)
-        elif token.kind not in (Kind.FILLER, Kind.DECOR, Kind.LINE):
+        elif token.kind is Kind.FILLER:
+            self._filler(token)
+        elif token.kind not in (Kind.DECOR, Kind.LINE):
             self._mark(token)
+
+    def _require_end(self) -> None:
+        """Raise InvalidInputError for a text that has been cut off."""
+        words = [token.text.lower() for token in self.tokens if token.kind is not Kind.LINE]
+        is_open = words.count("(") > words.count(")")
+        if words and (is_open or words[-1] in _UNFINISHED):
+            raise not_understood(
+                f"It ends with {excerpt('(…' if is_open else words[-1])}, as if it were cut off.",
+                "Send the whole text, or leave that out.",
+            )
+
+    def _filler(self, token: Token) -> None:
+        """Skip a word like “with”. Raises InvalidInputError for “at” or “zone” without a price."""
+        word = token.text.lower()
+        is_priced = self._peek().kind in (Kind.NUMBER, Kind.MARKET) or bool(self.entry)
+        ahead = 1 if self._peek().text in tuple(SEPARATORS) else 0
+        is_priced |= self._peek(ahead).kind is Kind.NUMBER
+        if word in ("at", "zone", "range") and not is_priced:
+            raise self._no_price(f"“{word}”", "open_price")
 
     def _is_label(self) -> bool:
         return (
@@ -184,7 +207,8 @@ class Parts(TargetLists):
         if token.kind is Kind.RISK and self._peek().text == "-" and self._peek(1).kind in numbers:
             self.place += 1
             words.append(f"to {self._next().text}")
-        if token.kind is Kind.RATIO and self._peek().text in (":", "/"):
+        is_ratio = self._peek().text in (":", "/") and self._peek(1).kind is Kind.NUMBER
+        if token.kind is Kind.RATIO and is_ratio:
             self.place += 1
             words.append(self._next().text)
         if len(words) == 1 and token.kind is not Kind.LEVERAGE:

@@ -64,7 +64,8 @@ _REPORT = re.compile(r"(?:tp|target) ?[1-9]? ?(?:hit|reached|done)")
 _PART, _PLACE = Context(prec=40, rounding=ROUND_DOWN), Decimal("1e-18")
 _OFFSET = re.compile(rf"\b{_BE} \+")
 _REMOVAL = re.compile(rf"(?:cancel|delete|remove|drop|no) (?:{_SL}|{_TP})(?: order)?")
-_LEFT_OUT = {"please", "now", "on", "of", "for", "in", "the", "update"}
+_LEFT_OUT = {"please", "now", "the", "update"}
+_PREPOSITIONS = {"on", "of", "for", "in"}
 _UNSUPPORTED = (
     (r"\btrail", "A text sets no trailing stop.", "Send JSON with trailing_distance."),
     (
@@ -105,6 +106,9 @@ def read_update(tokens: list[Token], sent_at: str = "") -> Reading:
             write="Send one message for each symbol.",
         )  # fmt: skip
     pair = pairs[0] if pairs else ""
+    words = [token.text.lower() for token in tokens if token.kind is not Kind.LINE]
+    if words[-1] in ("and", "then", "&", "+", "to", "at"):
+        raise not_understood(f"It ends with {excerpt(words[-1])}, as if it were cut off.", WRITE)
     _require_one_sentence(tokens)
     update, notes, closes_all = AlertUpdate(pair=pair), list[Note](), False
     clauses = list(_clauses(tokens))
@@ -140,11 +144,14 @@ def _require_one_sentence(tokens: list[Token]) -> None:
 def _clauses(tokens: list[Token]) -> Iterator[str]:
     """Yield the instructions of a message, in lower case, without its symbol and fillers."""
     words = []
-    for before, token in zip([None, *tokens], tokens, strict=False):
+    for place, (before, token) in enumerate(zip([None, *tokens], tokens, strict=False)):
         if before and " " in token.text and before.text == token.text:
             continue  # “buy limit” is two tokens of the same words
-        if token.kind is Kind.SYMBOL or token.text.lower() in _LEFT_OUT:
+        word = token.text.lower()
+        if token.kind is Kind.SYMBOL or word in _LEFT_OUT:
             continue
+        if word in _PREPOSITIONS and _is_of_trade(tokens, place):
+            continue  # “on close” is no close
         if token.text in (":", "-", "(", ")", "@", "="):
             words.append(" ") if token.text in ":-" else words.append(token.text)
             continue
@@ -157,6 +164,14 @@ def _clauses(tokens: list[Token]) -> Iterator[str]:
             "Write the price itself: “move SL to 1.0855”.", field="sl",
         )  # fmt: skip
     yield from (clause.strip(" ") for clause in _SPLIT.split(f" {text} ") if clause.strip(" "))
+
+
+def _is_of_trade(tokens: list[Token], place: int) -> bool:
+    """Whether the trade follows a preposition: “on EURUSD”, “of the position”."""
+    after = [token for token in tokens[place + 1 :] if token.text.lower() != "the"]
+    return bool(after) and (
+        after[0].kind is Kind.SYMBOL or bool(re.fullmatch(_THING, after[0].text.lower()))
+    )
 
 
 def _is_of_all(match: re.Match[str], pair: str) -> bool:

@@ -246,8 +246,8 @@ def test_trade_that_no_account_has_is_a_candidate_for_its_sender(
 
 def test_update_that_a_later_one_has_overtaken_is_refused(feed: Feed, secret: str) -> None:
     send(feed, secret, ENTRY)
-    send(feed, secret, f"move SL to 1.3830 {at(3)}")
-    error = refusal(feed, secret, f"move SL to 1.3820 {at(2)}")
+    send(feed, secret, f"move SL to 1.3830 {at(60)}")
+    error = refusal(feed, secret, f"move SL to 1.3820 {at(30)}")
     assert error.code == Code.ALERT_OUT_OF_ORDER
 
 
@@ -255,8 +255,8 @@ def test_update_that_a_later_one_has_overtaken_is_refused(feed: Feed, secret: st
 def test_entry_that_was_sent_before_its_end_opens_nothing(
     feed: Feed, secret: str, words: str
 ) -> None:
-    assert refusal(feed, secret, f"{words} {at(-10)}").code == Code.ALERT_WITHOUT_TRADE
-    assert refusal(feed, secret, f"{ENTRY} {at(-20)}").code == Code.ALERT_OUT_OF_ORDER
+    assert refusal(feed, secret, f"{words} {at(-60)}").code == Code.ALERT_WITHOUT_TRADE
+    assert refusal(feed, secret, f"{ENTRY} {at(-120)}").code == Code.ALERT_OUT_OF_ORDER
     (signal,) = send(feed, secret, f"{ENTRY} {at(-5)}")
     assert signal.is_published
 
@@ -265,8 +265,8 @@ def test_entry_that_was_sent_before_a_close_of_its_symbol_opens_nothing(
     feed: Feed, secret: str
 ) -> None:
     send(feed, secret, ENTRY)
-    send(feed, secret, f"EURUSD close {at(2)}")
-    late = f"BUY EURUSD @ 1.3840 SL 1.3800 {at(1)}"
+    send(feed, secret, f"EURUSD close {at(60)}")
+    late = f"BUY EURUSD @ 1.3840 SL 1.3800 {at(30)}"
     assert refusal(feed, secret, late).code == Code.ALERT_OUT_OF_ORDER
 
 
