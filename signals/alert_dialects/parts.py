@@ -20,6 +20,7 @@ _SIDES = {Kind.BUY: Direction.BUY, Kind.SELL: Direction.SELL}
 _TYPES = (Kind.LIMIT, Kind.STOP_ORDER, Kind.STOP_LIMIT, Kind.MARKET)
 _FRAME = re.compile("[1-9][0-9]?(m|min|h|d|w)", re.ASCII | re.IGNORECASE)
 _AT = "@"
+_LINES = {True: (Kind.LINE,), False: ()}
 _UNFINISHED = {*":=@(&/+", "and", "at", "on", "with", "zone", "range"}
 _GLUED_TARGET = re.compile("tp([1-9])([0-9]+(?:[.][0-9]+)?)", re.ASCII | re.IGNORECASE)
 # Words for buying and selling in other languages. They are read only by a feed's mapping.
@@ -101,8 +102,13 @@ class Parts(TargetLists):
             raise self._no_price(f"“{word}”", "open_price")
 
     def _is_label(self) -> bool:
+        ahead = 0
+        while self._peek(ahead).text == "!" or (
+            self._peek(ahead).kind is Kind.LINE and self.place + ahead < len(self.tokens)
+        ):
+            ahead += 1
         return (
-            self._peek().text in (":", "=")
+            self._peek(ahead).text in (":", "=")
             or (self._peek().text == "-" and self._peek(1).kind is Kind.DECOR)
             or self._follows_description()
         )
@@ -113,7 +119,7 @@ class Parts(TargetLists):
     def _market_label(self) -> None:
         """Read “Market: Forex” as a description. Raises InvalidInputError for other values, and for
         “Spot market”."""
-        self._skip(":=-")
+        self._skip(":=-!", Kind.LINE)
         if self._peek().kind not in (Kind.DECOR, Kind.SYMBOL) or self._follows_description():
             raise ambiguous(
                 "“Market” as a label", "an entry at market",
@@ -197,7 +203,8 @@ class Parts(TargetLists):
     def _without_effect(self, token: Token) -> None:
         """Skip leverage, size and risk with their numbers."""
         words = [token.text]
-        self._skip(":=(", Kind.LEVERAGE)
+        start, is_leverage = self.place, token.text.lower().startswith("lev")
+        self._skip(":=(!" if is_leverage else ":=(", Kind.LEVERAGE, *_LINES[is_leverage])
         if token.kind is Kind.RISK and self._peek().text.lower() in _RISK_WORDS:
             words.append(self._next().text)
         numbers = (Kind.NUMBER, Kind.PERCENT)
@@ -211,7 +218,9 @@ class Parts(TargetLists):
         if token.kind is Kind.RATIO and is_ratio:
             self.place += 1
             words.append(self._next().text)
-        if len(words) == 1 and token.kind is not Kind.LEVERAGE:
+        has_multiple = any(one.kind is Kind.LEVERAGE for one in self.tokens[start : self.place])
+        is_described = token.kind is Kind.LEVERAGE and (has_multiple or not is_leverage)
+        if len(words) == 1 and not is_described:
             raise not_understood(
                 f"{excerpt(token.text)} has no number beside it.", "Leave it out: " + SIZING + "."
             )

@@ -99,17 +99,18 @@ class TargetLists(Cursor):
         first, second = self._peek(lines), self._peek(lines + 1)
         if lines:
             is_alone = second.kind is Kind.LINE or second.text in ("(", ",")
-            return first.kind is Kind.NUMBER and (second.text == ")" or is_alone)
+            is_price = is_alone and self._is_like_target(first.text, at_most=1)
+            return first.kind is Kind.NUMBER and (second.text == ")" or is_price)
         if first.text in (",", "/", "|", "&", "and") or (joined and first.text == "-"):
             return second.kind in (Kind.NUMBER, Kind.OPEN_END)
         is_bare = first.kind is Kind.NUMBER and second.kind not in (Kind.PIPS, Kind.SIZE)
         return is_bare and self._is_like_target(first.text)
 
-    def _is_like_target(self, text: str) -> bool:
+    def _is_like_target(self, text: str, *, at_most: int = 0) -> bool:
         """Whether a number without a comma before it looks like the target before it: 1 950 is one
-        number with a space, or two."""
+        number with a space, or two. at_most: by how many digits it may be longer or shorter."""
         digits = [len(re.split("[.,]", one)[0]) for one in (self.targets[-1].price, text)]
-        return digits[0] == digits[1] and (digits[0] > 1 or "." in text)
+        return abs(digits[0] - digits[1]) <= at_most and (digits[1] > 1 or "." in text)
 
     def _index(self) -> int:
         """Return the number of a target that is written apart from the word: `TP 1: 1.0900`."""
