@@ -19,7 +19,7 @@ _NARROW, _WIDE = Decimal("1.5"), Decimal(3)
 # Between which prices a symbol trades, very roughly: SL 20 of EUR/USD is rather 20 pips.
 _ANY = Decimal("Infinity")
 _MAJORS = {"EUR", "USD", "GBP", "CHF", "AUD", "NZD", "CAD"}
-_MAGNITUDES = {
+_MAGNITUDES: dict[str, tuple[Decimal | int, Decimal | int]] = {
     "XAU": (500, _ANY), "GOLD": (500, _ANY), "XAG": (5, 500), "SILVER": (5, 500),
     "BTC": (1000, _ANY), "XBT": (1000, _ANY), "BITCOIN": (1000, _ANY), "ETH": (100, _ANY),
     "US30": (1000, _ANY), "DJ30": (1000, _ANY), "NAS100": (1000, _ANY), "US100": (1000, _ANY),
@@ -27,6 +27,7 @@ _MAGNITUDES = {
     "DAX": (1000, _ANY), "US500": (500, _ANY), "SPX500": (500, _ANY), "UK100": (1000, _ANY),
     "JP225": (1000, _ANY),
 }  # fmt: skip
+_UNKNOWN: tuple[Decimal | int, Decimal | int] = (0, _ANY)
 _IN_DOLLARS = {"", "USD", "USDT", "USDC", "EUR", "GBP", "JPY"}
 
 
@@ -36,7 +37,7 @@ def _magnitude(pair: str) -> tuple[Decimal | int, Decimal | int]:
         return Decimal("0.2"), 5
     if base in _MAJORS and quote == "JPY":
         return 55, 400
-    return _MAGNITUDES.get(base, (0, _ANY)) if quote in _IN_DOLLARS else (0, _ANY)
+    return _MAGNITUDES.get(base, _UNKNOWN) if quote in _IN_DOLLARS else _UNKNOWN
 
 
 def _require_magnitude(pair: str, prices: list[Decimal]) -> None:

@@ -109,7 +109,11 @@ class TargetLists(Cursor):
     def _is_like_target(self, text: str, *, at_most: int = 0) -> bool:
         """Whether a number without a comma before it looks like the target before it: 1 950 is one
         number with a space, or two. at_most: by how many digits it may be longer or shorter."""
-        digits = [len(re.split("[.,]", one)[0]) for one in (self.targets[-1].price, text)]
+        numbers = [re.split("[.,]", one) for one in (self.targets[-1].price, text)]
+        digits, decimals = ([len(one[part]) for one in numbers] for part in (0, -1))
+        differs = len(numbers[0]) != len(numbers[1]) or decimals[0] != decimals[1]
+        if differs and min(digits) < 3:
+            return False  # 1.0900 and 1.5: not two prices of one symbol
         return abs(digits[0] - digits[1]) <= at_most and (digits[1] > 1 or "." in text)
 
     def _index(self) -> int:
