@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
@@ -19,6 +20,7 @@ import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from ops.embedded.ports import free_port
+from tests.browser.acts import Mailbox
 from tests.browser.visits import DESKTOP, Device, Visit
 from tests.prepared_database import copy_to
 from tests.server_folders import server_folder
@@ -40,6 +42,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(pytest.mark.skip(reason="needs Debian's package chromium"))
 
 
+@dataclass(frozen=True)
+class RunningDemo:
+    """Where a demo answers, and the folder in which it keeps its logs."""
+
+    url: str
+    folder: Path
+
+
 class Demo:
     """`manage.py demo` in a folder of its own."""
 
@@ -55,6 +65,7 @@ class Demo:
             "FILLCAST_VAR": str(folder),
             "FILLCAST_PORT": str(port),
             "FILLCAST_OUTBOUND_NETWORKS": "127.0.0.1/32",  # the push service of test_push.py
+            "FILLCAST_SIGN_UP": "open",
         }
         with self._log.open("wb") as output:
             self._process = subprocess.Popen(
@@ -85,19 +96,31 @@ class Demo:
 
 
 @pytest.fixture(scope="session")
-def demo() -> Iterator[str]:
-    """Return the address of a demo whose scenario is over. TEST_BROWSER_URL: one that runs."""
+def running_demo() -> Iterator[RunningDemo]:
+    """A demo whose scenario is over. TEST_BROWSER_URL and TEST_BROWSER_VAR: one that runs."""
     if running := os.environ.get("TEST_BROWSER_URL"):
-        yield running
+        yield RunningDemo(running, Path(os.environ.get("TEST_BROWSER_VAR", ROOT / "var")))
         return
     with server_folder("fillcast-browser-") as folder:
         copy_to(folder / "postgres")
         demo = Demo(folder)
         try:
             demo.wait()
-            yield demo.url
+            yield RunningDemo(demo.url, folder)
         finally:
             demo.stop()
+
+
+@pytest.fixture(scope="session")
+def demo(running_demo: RunningDemo) -> str:
+    """Return the demo's address."""
+    return running_demo.url
+
+
+@pytest.fixture(scope="session")
+def mailbox(running_demo: RunningDemo) -> Mailbox:
+    """Return what the demo's workers send by mail."""
+    return Mailbox(running_demo.folder)
 
 
 @pytest.fixture(scope="session")
