@@ -9,7 +9,7 @@ from uuid import uuid4
 
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser.visits import Device, Visit
+from tests.browser.visits import OPERATOR, Device, Visit
 
 PASSWORD = "a-new-user-of-the-demo-7"  # of a demo on 127.0.0.1
 WORKER_MS = 60_000  # what a worker does: a test, a mail, an archive
@@ -96,6 +96,18 @@ def sign_up(visit: Visit, mailbox: Mailbox, name: str) -> Page:
     press(page, "Create my login")
     expect(page.get_by_text(f"Welcome, {name}.")).to_be_visible()
     return page
+
+
+def add_user(visit: Visit) -> str:
+    """Add a tenant as the demo's operator; return the user name."""
+    name, page = new_name(), visit.sign_in(OPERATOR)
+    page.goto("/admin/users/user/add/")
+    fill(page, username=name)
+    for field in page.locator("input[type=password]").all():
+        field.fill(PASSWORD)
+    with page.expect_navigation():
+        page.locator("button[name=_save], input[name=_save]").first.click()
+    return name
 
 
 def open_paper_account(page: Page) -> None:

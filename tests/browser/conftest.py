@@ -20,7 +20,13 @@ import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from ops.embedded.ports import free_port
-from tests.browser.acts import Mailbox
+from tests.browser.acts import (
+    PASSWORD,
+    Mailbox,
+    add_user,
+    another_browser,
+    open_paper_account,
+)
 from tests.browser.visits import DESKTOP, Device, Visit
 from tests.prepared_database import copy_to
 from tests.server_folders import server_folder
@@ -153,3 +159,17 @@ def visit(demo: str, browser: Browser, device: Device) -> Iterator[Visit]:
 @pytest.fixture
 def page(visit: Visit) -> Page:
     return visit.page
+
+
+@pytest.fixture
+def newcomer(demo: str, browser: Browser) -> Iterator[str]:
+    """Add a user as the operator does; return the user name. Quicker than a sign-up with a mail."""
+    with another_browser(browser, demo, DESKTOP) as visit:
+        yield add_user(visit)
+
+
+@pytest.fixture
+def trader(visit: Visit, newcomer: str) -> str:
+    """Sign in a newcomer who has opened a paper account; return the user name."""
+    open_paper_account(visit.sign_in(newcomer, PASSWORD))
+    return newcomer

@@ -54,12 +54,19 @@ def test_sign_up_by_a_mail_and_set_the_time_zone(
 
 
 @DEVICES
-def test_a_forgotten_password_is_replaced_by_a_link(
-    visit: Visit, device: Device, mailbox: Mailbox
+def test_an_address_is_confirmed_and_a_forgotten_password_replaced(
+    visit: Visit, device: Device, newcomer: str, mailbox: Mailbox
 ) -> None:
-    name = new_name()
-    address = f"{name}@example.com"
-    page = sign_up(visit, mailbox, name)
+    name, address = newcomer, f"{newcomer}@example.com"
+    page = visit.sign_in(name, PASSWORD)
+    page.goto("/profile/")
+    follow(page, "Change the address")
+    fill(page, email=address)
+    page.get_by_label("Your password").fill(PASSWORD)
+    press(page, "Save")
+    page.goto(mailbox.link_to(address, "/confirm-address/"))
+    press(page, "Confirm it")
+    expect(page.get_by_text(f"{address} is confirmed.")).to_be_visible()
     press(page, "Sign out", inside="body")
     page.goto("/login/")
     follow(page, re.compile("Forgot"))
@@ -82,11 +89,8 @@ def test_a_forgotten_password_is_replaced_by_a_link(
 
 
 @DEVICES
-def test_a_second_factor_is_set_up_and_asked_for(
-    visit: Visit, device: Device, mailbox: Mailbox
-) -> None:
-    name = new_name()
-    page = sign_up(visit, mailbox, name)
+def test_a_second_factor_is_set_up_and_asked_for(visit: Visit, device: Device, newcomer: str) -> None:
+    name, page = newcomer, visit.sign_in(newcomer, PASSWORD)
     page.goto("/security/")
     follow(page, "Set it up")
     expect(page.get_by_role("img", name="QR code")).to_be_visible()
@@ -117,10 +121,9 @@ def test_a_second_factor_is_set_up_and_asked_for(
 
 @DEVICES
 def test_sessions_are_listed_and_signed_out_everywhere(
-    visit: Visit, device: Device, mailbox: Mailbox, browser: Browser, demo: str
+    visit: Visit, device: Device, newcomer: str, browser: Browser, demo: str
 ) -> None:
-    name = new_name()
-    page = sign_up(visit, mailbox, name)
+    name, page = newcomer, visit.sign_in(newcomer, PASSWORD)
     with another_browser(browser, demo, device) as other:
         other.sign_in(name, PASSWORD)
         page.goto("/security/")
@@ -136,10 +139,8 @@ def test_sessions_are_listed_and_signed_out_everywhere(
 
 
 @DEVICES
-def test_own_data_is_downloaded_as_one_archive(
-    visit: Visit, device: Device, mailbox: Mailbox
-) -> None:
-    page = sign_up(visit, mailbox, name := new_name())
+def test_own_data_is_downloaded_as_one_archive(visit: Visit, device: Device, newcomer: str) -> None:
+    name, page = newcomer, visit.sign_in(newcomer, PASSWORD)
     page.goto("/data/")
     press(page, "Make the archive")
     expect(page.get_by_text("Ready", exact=True)).to_be_visible(timeout=WORKER_MS)
@@ -154,10 +155,8 @@ def test_own_data_is_downloaded_as_one_archive(
 
 
 @DEVICES
-def test_a_login_is_deleted_after_saying_what_ends(
-    visit: Visit, device: Device, mailbox: Mailbox
-) -> None:
-    page = sign_up(visit, mailbox, name := new_name())
+def test_a_login_is_deleted_after_saying_what_ends(visit: Visit, device: Device, newcomer: str) -> None:
+    name, page = newcomer, visit.sign_in(newcomer, PASSWORD)
     page.goto("/security/")
     follow(page, "Delete your login")
     expect(page.get_by_text("This cannot be undone")).to_be_visible()
