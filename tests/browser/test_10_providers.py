@@ -43,10 +43,14 @@ def test_a_public_feed_is_approved_on_request(
     expect_in_order(visit, "approval-requested")
     with another_browser(browser, demo, DESKTOP) as operators:
         desk = operators.sign_in(OPERATOR)
-        desk.goto("/admin/feed-requests/")
-        row = desk.locator("section, tr, li, article").filter(has_text=name).last
-        row.get_by_role("link").or_(row.get_by_role("button")).first.click()
+        desk.goto("/admin/signals/feed/requests/")
+        row = desk.locator("tbody tr").filter(has_text=name)
+        row.get_by_role("link", name="Approve…").click()
+        desk.locator("form button[type=submit]").last.click()
+        expect(desk.locator("tbody tr").filter(has_text=name)).to_contain_text("ranted")
+    expect(page.get_by_text("An operator decides")).to_be_visible()
     page.reload()
+    expect(page.get_by_text("Granted", exact=True)).to_be_visible()
 
 
 @DEVICES
