@@ -1,4 +1,4 @@
-"""Item 1, getting in: sign up, reset a password, second factor, sessions, own data, delete it all."""
+"""Item 1, getting in: sign up, reset, second factor, sessions, own data, delete the login."""
 
 import io
 import json
@@ -89,7 +89,9 @@ def test_an_address_is_confirmed_and_a_forgotten_password_replaced(
 
 
 @DEVICES
-def test_a_second_factor_is_set_up_and_asked_for(visit: Visit, device: Device, newcomer: str) -> None:
+def test_a_second_factor_is_set_up_and_asked_for(
+    visit: Visit, device: Device, newcomer: str
+) -> None:
     name, page = newcomer, visit.sign_in(newcomer, PASSWORD)
     page.goto("/security/")
     follow(page, "Set it up")
@@ -155,7 +157,9 @@ def test_own_data_is_downloaded_as_one_archive(visit: Visit, device: Device, new
 
 
 @DEVICES
-def test_a_login_is_deleted_after_saying_what_ends(visit: Visit, device: Device, newcomer: str) -> None:
+def test_a_login_is_deleted_after_saying_what_ends(
+    visit: Visit, device: Device, newcomer: str
+) -> None:
     name, page = newcomer, visit.sign_in(newcomer, PASSWORD)
     page.goto("/security/")
     follow(page, "Delete your login")
@@ -169,4 +173,3 @@ def test_a_login_is_deleted_after_saying_what_ends(visit: Visit, device: Device,
     expect_heading(page, "Your login is deleted")
     visit.sign_in(name, PASSWORD)
     expect(page.get_by_role("button", name="Sign in")).to_be_visible()
-

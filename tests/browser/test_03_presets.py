@@ -34,7 +34,9 @@ def test_a_shared_preset_is_copied_and_its_size_is_shown_in_money(
     follow(page, "Change Mine")
     for summary in page.locator("details:not([open]) > summary").all():
         summary.click()
-    limit = page.get_by_label(re.compile("^(Largest|Max|Most).*(quantity|size)", re.I)).first
+    limit = page.get_by_label(
+        re.compile("^(Largest|Max|Most).*(quantity|size)", re.IGNORECASE)
+    ).first
     limit.fill("1000")
     expect(example).to_contain_text("1,000", timeout=10_000)
     press(page, "Continue")

@@ -1,4 +1,4 @@
-"""Item 5, preflight: replayed signals with progress, then the subscription, or why it is refused."""
+"""Item 5, preflight: replayed with progress, then the subscription, or why it is refused."""
 
 import pytest
 from playwright.sync_api import expect

@@ -1,4 +1,4 @@
-"""Item 6, every day: a position's levels, break-even, trailing, partial close, close all, orders."""
+"""Item 6, every day: levels, break-even, trailing, partial close, close all, working orders."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""What goes wrong for persons: taken addresses, two tabs, back, lost sessions, slow lines, length."""
+"""What goes wrong for persons: taken addresses, two tabs, back, lost sessions, slow lines."""
 
 import re
 import time
@@ -30,9 +30,7 @@ FAST_SECONDS = 2.0  # on a machine that six workers of the demo share
 CLOSED_OWNER = "boris"
 
 
-def test_a_taken_address_is_not_told_and_a_link_works_once(
-    visit: Visit, mailbox: Mailbox
-) -> None:
+def test_a_taken_address_is_not_told_and_a_link_works_once(visit: Visit, mailbox: Mailbox) -> None:
     name = new_name()
     address = f"{name}@example.com"
     page = sign_up(visit, mailbox, name)
@@ -225,4 +223,3 @@ def test_on_a_slow_line_a_double_click_sends_once(visit: Visit, newcomer: str) -
     expect(page.get_by_text("it is sent once, however often you press")).to_be_visible()
     expect_heading(page, f"Slow {newcomer}")
     assert len(posts) == 1
-

@@ -73,5 +73,3 @@ def ready_to_trade(page: Page, name: str) -> str:
     slug = create_private_feed(page, f"Feed of {name}")
     subscribe(page, slug)
     return slug
-
-
