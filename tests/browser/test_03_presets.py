@@ -32,12 +32,8 @@ def test_a_shared_preset_is_copied_and_its_size_is_shown_in_money(
     # a limit that refuses the example is said beside the form, with value and limit
     page.goto("/presets/")
     follow(page, "Change Mine")
-    for summary in page.locator("details:not([open]) > summary").all():
-        summary.click()
-    limit = page.get_by_label(
-        re.compile("^(Largest|Max|Most).*(quantity|size)", re.IGNORECASE)
-    ).first
-    limit.fill("1000")
+    page.get_by_text("Limits per trade", exact=True).click()
+    page.get_by_label(re.compile("^Largest quantity")).fill("1000")
     expect(example).to_contain_text("1,000", timeout=10_000)
     press(page, "Continue")
     expect_heading(page, "Save Mine?")

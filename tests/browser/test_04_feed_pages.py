@@ -22,7 +22,7 @@ RECORD_MS = 60_000  # computed every 20 seconds in the demo
 def test_a_record_is_computed_and_its_proof_is_checked(visit: Visit, device: Device) -> None:
     page = visit.sign_in()
     page.goto("/feeds/")
-    follow(page, "Record")
+    follow(page, "Record", inside="section:has(h2:text-is('Payrolls'))")
     figures = page.locator("dl.fc-kpis")
     expect(figures).to_contain_text("Result at recorded prices", timeout=RECORD_MS)
     for figure in ("Largest drawdown", "Won", "Subscribers’ real fills", "Followers", "Marked"):

@@ -30,7 +30,7 @@ def test_history_is_searched_and_exported(visit: Visit, device: Device) -> None:
     expect_in_order(visit, "history")
     fill(page, pair="NZD/USD")
     press(page, "Search")
-    expect(page.locator("tbody tr").first).to_contain_text("NZDUSD")
+    expect(page.locator("tbody tr").first).to_contain_text("NZD/USD")
     with downloaded(page, "CSV") as content:
         lines = list(csv.DictReader(content.decode("utf-8-sig").splitlines()))
     assert {line["pair"].replace("/", "") for line in lines} == {"NZDUSD"}
