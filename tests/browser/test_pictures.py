@@ -13,7 +13,7 @@ from tests.browser.visits import DARK, DESKTOP, PHONE, SCREENSHOTS, Device, Visi
 FOLDER = Path(os.environ.get("PICTURES") or SCREENSHOTS / "docs")
 MOST_BYTES = 200_000
 PROVIDER, FEED = "elena", "Elena’s majors"
-TEXT = "🚀 BUY EURUSD now\nSL 1.3700\nTP1 1.3900 (50%)\nTP2 1.4000 (50%)"
+TEXT = "BUY EURUSD now\nSL 1.3700\nTP1 1.3900 (50%)\nTP2 1.4000 (50%)"
 on_desktop, in_the_dark, on_a_phone = (
     pytest.mark.parametrize("device", [device], ids=[device.name])
     for device in (DESKTOP, DARK, PHONE)
@@ -50,9 +50,8 @@ def test_signal(visit: Visit, device: Device) -> None:
 @in_the_dark
 def test_position(visit: Visit, device: Device) -> None:
     page = visit.sign_in()
-    page.goto("/positions/?state=closed")
     page.goto("/positions/")
-    page.locator("#live tbody th a").last.click()
+    page.locator("#live th a[href^='/positions/']").last.click()
     expect(page.get_by_role("heading", name="Orders around it")).to_be_visible()
     keep(page, "position")
 
@@ -63,9 +62,7 @@ def test_preflight(visit: Visit, device: Device) -> None:
     page.goto("/feeds/payrolls/preflight/")
     press(page, "Replay")
     expect(page.locator("#preflight dl.fc-kpis")).to_be_visible(timeout=WORKER_MS)
-    page.locator("#preflight").scroll_into_view_if_needed()
-    page.evaluate("document.querySelector('#preflight').scrollIntoView()")
-    keep(page, "preflight")
+    keep(page, "preflight", height=1300)
 
 
 @on_desktop
