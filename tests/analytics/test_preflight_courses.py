@@ -217,7 +217,7 @@ def test_an_entry_in_slices_loses_what_the_steps_take_off_all_of_it(feed: Feed) 
     at(0)
     account = factories.account(preset_fixed_quantity=D(95))
     make.subscription(account, feed)
-    published(feed, execution_style="TWAP", duration_seconds=600, slices=3)
+    published(feed, execution_style="TWAP", duration_seconds=600, slice_count=3)
     bars(account, (-1, *FLAT), (0, *FLAT))
     at(1)
     [row] = summary(account, feed)["rows"]
