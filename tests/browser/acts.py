@@ -64,7 +64,7 @@ class Mailbox:
     def link_to(self, address: str, path: str, *, nth: int = 1) -> str:
         """Return the path of the link in the nth mail to this address; wait for it."""
         pattern = re.compile(
-            rf"To: {re.escape(address)}\n.*?https?://[^/\s]+({path}\S+)", re.DOTALL
+            rf"To: {re.escape(address)}\n.*?https?://[^/\s]+({path}\S*)", re.DOTALL
         )
         end = time.monotonic() + MAIL_SECONDS
         while True:
