@@ -9,6 +9,7 @@ from pathlib import Path
 
 import psycopg
 
+SECONDS = 60
 COPIES = """
 INSERT INTO positions_executionposition ({columns}, entry_leg)
 SELECT {values}, 'c' || n FROM (
@@ -50,14 +51,18 @@ class DemoDatabase:
         pid = int((self._folder / "postmaster.pid").read_text().split()[0])
         self._command = (self._folder / "postmaster.opts").read_text().strip()
         os.kill(pid, signal.SIGINT)
+        end = time.monotonic() + SECONDS
         while (self._folder / "postmaster.pid").exists():
+            assert time.monotonic() < end, "the database does not stop"
             time.sleep(0.1)
 
     def start(self) -> None:
         """Start it again as it ran before."""
         words = [word.strip('"') for word in self._command.split(" ")]
         subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        end = time.monotonic() + SECONDS
         while True:
+            assert time.monotonic() < end, "the database does not start"
             try:
                 psycopg.connect(self._url, connect_timeout=1).close()
             except psycopg.OperationalError:
