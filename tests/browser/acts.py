@@ -55,7 +55,7 @@ def downloaded(page: Page, name: str | re.Pattern[str]) -> Iterator[bytearray]:
     yield content
 
 
-class Mailbox:
+class Inbox:
     """The mails that the demo sent: without a mail server, its workers print them in their logs."""
 
     def __init__(self, folder: Path) -> None:
@@ -85,7 +85,7 @@ def new_name() -> str:
     return f"newcomer-{uuid4().hex[:8]}"
 
 
-def sign_up(visit: Visit, mailbox: Mailbox, name: str) -> Page:
+def sign_up(visit: Visit, inbox: Inbox, name: str) -> Page:
     """Sign up from the sign-in page: address, mail, name and password."""
     page, address = visit.page, f"{name}@example.com"
     page.goto("/login/")
@@ -93,7 +93,7 @@ def sign_up(visit: Visit, mailbox: Mailbox, name: str) -> Page:
     fill(page, email=address)
     press(page, "Send me the link")
     expect_heading(page, "Look at your mail")
-    page.goto(mailbox.link_to(address, "/sign-up/"))
+    page.goto(inbox.link_to(address, "/sign-up/"))
     fill(page, username=name, password1=PASSWORD, password2=PASSWORD)
     press(page, "Create my login")
     expect(page.get_by_text(f"Welcome, {name}.")).to_be_visible()

@@ -22,7 +22,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from ops.embedded.ports import free_port
 from tests.browser.acts import (
     PASSWORD,
-    Mailbox,
+    Inbox,
     add_user,
     another_browser,
     open_paper_account,
@@ -124,9 +124,9 @@ def demo(running_demo: RunningDemo) -> str:
 
 
 @pytest.fixture(scope="session")
-def mailbox(running_demo: RunningDemo) -> Mailbox:
+def inbox(running_demo: RunningDemo) -> Inbox:
     """Return what the demo's workers send by mail."""
-    return Mailbox(running_demo.folder)
+    return Inbox(running_demo.folder)
 
 
 @pytest.fixture(scope="session")

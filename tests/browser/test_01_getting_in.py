@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, expect
 from tests.browser.acts import (
     PASSWORD,
     WORKER_MS,
-    Mailbox,
+    Inbox,
     another_browser,
     downloaded,
     expect_heading,
@@ -39,9 +39,9 @@ def code_now(secret: str, *, step: int = 0) -> str:
 
 @DEVICES
 def test_sign_up_by_a_mail_and_set_the_time_zone(
-    visit: Visit, device: Device, mailbox: Mailbox
+    visit: Visit, device: Device, inbox: Inbox
 ) -> None:
-    page = sign_up(visit, mailbox, new_name())
+    page = sign_up(visit, inbox, new_name())
     expect(page.get_by_role("heading", name="First steps")).to_be_visible()
     page.goto("/profile/")
     expect(page.get_by_text("Confirmed", exact=True)).to_be_visible()
@@ -55,7 +55,7 @@ def test_sign_up_by_a_mail_and_set_the_time_zone(
 
 @DEVICES
 def test_an_address_is_confirmed_and_a_forgotten_password_replaced(
-    visit: Visit, device: Device, newcomer: str, mailbox: Mailbox
+    visit: Visit, device: Device, newcomer: str, inbox: Inbox
 ) -> None:
     name, address = newcomer, f"{newcomer}@example.com"
     page = visit.sign_in(name, PASSWORD)
@@ -64,7 +64,7 @@ def test_an_address_is_confirmed_and_a_forgotten_password_replaced(
     fill(page, email=address)
     page.get_by_label("Your password").fill(PASSWORD)
     press(page, "Save")
-    page.goto(mailbox.link_to(address, "/confirm-address/"))
+    page.goto(inbox.link_to(address, "/confirm-address/"))
     press(page, "Confirm it")
     expect(page.get_by_text(f"{address} is confirmed.")).to_be_visible()
     press(page, "Sign out", inside="body")
@@ -74,7 +74,7 @@ def test_an_address_is_confirmed_and_a_forgotten_password_replaced(
     fill(page, email=address)
     press(page, "Send me the link")
     expect_heading(page, "Look at your mail")
-    link = mailbox.link_to(address, "/reset-password/")
+    link = inbox.link_to(address, "/reset-password/")
     page.goto(link)
     fill(page, new_password1=NEXT_PASSWORD, new_password2=NEXT_PASSWORD)
     expect_in_order(visit, "new-password")

@@ -29,7 +29,7 @@ def test_a_shared_preset_is_copied_and_its_size_is_shown_in_money(
     press(page, "Use it")
     expect(page.get_by_text("uses Mine")).to_be_visible()
 
-    # a limit that refuses the example is said beside the form, with value and limit
+    # a limit that refuses the example is stated beside the form, with value and limit
     page.goto("/presets/")
     follow(page, "Change Mine")
     page.get_by_text("Limits per trade", exact=True).click()

@@ -9,7 +9,7 @@ from playwright.sync_api import expect
 from tests.browser.acts import (
     PASSWORD,
     WORKER_MS,
-    Mailbox,
+    Inbox,
     downloaded,
     expect_in_order,
     fill,
@@ -54,7 +54,7 @@ def test_the_own_audit_trail_names_each_change(visit: Visit, device: Device, tra
 
 @DEVICES
 def test_mail_is_set_up_confirmed_and_tested(
-    visit: Visit, device: Device, newcomer: str, mailbox: Mailbox
+    visit: Visit, device: Device, newcomer: str, inbox: Inbox
 ) -> None:
     page, address = visit.sign_in(newcomer, PASSWORD), f"channel-{newcomer}@example.com"
     page.goto("/channels/")

@@ -5,7 +5,7 @@ from playwright.sync_api import Page, expect
 
 from demo.accounts import PASSWORD
 from tests.browser.acts import PASSWORD as NEW_PASSWORD
-from tests.browser.acts import Mailbox, new_name
+from tests.browser.acts import Inbox, new_name
 from tests.browser.visits import TENANT, Visit
 
 MOST_TABS = 150
@@ -48,7 +48,7 @@ def sign_in(page: Page) -> None:
     expect(page.get_by_role("heading", level=1)).to_be_visible()
 
 
-def test_sign_up(visit: Visit, mailbox: Mailbox) -> None:
+def test_sign_up(visit: Visit, inbox: Inbox) -> None:
     page, name = visit.page, new_name()
     page.goto("/login/")
     press(page, "Create an account")
@@ -56,7 +56,7 @@ def test_sign_up(visit: Visit, mailbox: Mailbox) -> None:
     page.keyboard.type(f"{name}@example.com")
     with page.expect_navigation():
         page.keyboard.press("Enter")
-    page.goto(mailbox.link_to(f"{name}@example.com", "/sign-up/"))
+    page.goto(inbox.link_to(f"{name}@example.com", "/sign-up/"))
     for label, text in (
         ("User name", name), ("Password", NEW_PASSWORD), ("Password, again", NEW_PASSWORD)
     ):  # fmt: skip

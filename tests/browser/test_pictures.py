@@ -1,4 +1,4 @@
-"""The pictures of README and docs. PICTURES=docs/images makes them anew; else var/screenshots."""
+"""The pictures of README and docs. PICTURES=docs/images makes them again; else var/screenshots."""
 
 import os
 from pathlib import Path
