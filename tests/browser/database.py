@@ -1,15 +1,12 @@
-"""The demo's PostgreSQL, for what no person can do: ten thousand trades, and a restart."""
+"""The demo's PostgreSQL, for what no person can do: ten thousand trades, and an interruption."""
 
 import json
-import os
-import signal
-import subprocess
-import time
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
 import psycopg
 
-SECONDS = 60
 COPIES = """
 INSERT INTO positions_executionposition ({columns}, entry_leg)
 SELECT {values}, 'c' || n FROM (
@@ -26,9 +23,9 @@ class DemoDatabase:
     """The database of a running demo."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder / "postgres" / "data"
         running = json.loads((folder / "running.json").read_text())
         self._url: str = running["DATABASE_URL"]
+        self._name = urlsplit(self._url).path.strip("/")
 
     def copy_closed_trades(self, owner: str, count: int) -> None:
         """Give a tenant this many copies of a closed trade, a second apart."""
@@ -47,25 +44,24 @@ class DemoDatabase:
             connection.execute(query.encode(), {"owner": owner, "count": count})
 
     def stop(self) -> None:
-        """Stop it as an upgrade does: its sessions end at once."""
-        pid = int((self._folder / "postmaster.pid").read_text().split()[0])
-        self._command = (self._folder / "postmaster.opts").read_text().strip()
-        os.kill(pid, signal.SIGINT)
-        end = time.monotonic() + SECONDS
-        while (self._folder / "postmaster.pid").exists():
-            assert time.monotonic() < end, "the database does not stop"
-            time.sleep(0.1)
+        """End all its sessions and refuse new ones, as while it restarts.
+
+        Its process goes on: the demo ends with the server that it has started itself.
+        """
+        self._allow_connections("false")
+        with self._maintenance() as connection:
+            connection.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s",
+                [self._name],
+            )
 
     def start(self) -> None:
-        """Start it again as it ran before."""
-        words = [word.strip('"') for word in self._command.split(" ")]
-        subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        end = time.monotonic() + SECONDS
-        while True:
-            assert time.monotonic() < end, "the database does not start"
-            try:
-                psycopg.connect(self._url, connect_timeout=1).close()
-            except psycopg.OperationalError:
-                time.sleep(0.1)
-            else:
-                return
+        """Accept sessions again."""
+        self._allow_connections("true")
+
+    def _allow_connections(self, word: str) -> None:
+        with self._maintenance() as connection:
+            connection.execute(f"ALTER DATABASE {self._name} ALLOW_CONNECTIONS {word}".encode())
+
+    def _maintenance(self) -> psycopg.Connection[Any]:
+        return psycopg.connect(self._url, dbname="postgres", autocommit=True)
