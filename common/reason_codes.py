@@ -1318,6 +1318,22 @@ class Code(StrEnum):
         "The account cannot trade this feed yet.",
         "Do what the message lists, then subscribe.",
     )
+    TWIN_NOT_POSSIBLE = (
+        "TWIN_NOT_POSSIBLE",
+        "This subscription cannot have a paper twin.",
+        "A twin runs beside an account with real money that trades the feed itself, without a"
+        " route.",
+    )
+    TWIN_LIMIT = (
+        "TWIN_LIMIT",
+        "You have as many paper twins as one user may have.",
+        "Stop one that you no longer need.",
+    )
+    TWIN_FOLLOWS = (
+        "TWIN_FOLLOWS",
+        "A paper twin follows its live subscription.",
+        "Change the live subscription, or stop the twin.",
+    )
     EPOCH_OPEN = (
         "EPOCH_OPEN",
         "The database was restored, and not everything that it lost is resolved.",
