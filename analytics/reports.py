@@ -141,8 +141,11 @@ def books(accounts: Iterable[ReportAccount]) -> dict[BookKey, list[ReportAccount
 
 
 def report_accounts(connections: Any) -> list[ReportAccount]:
-    """Return a queryset of connections as accounts, by name, in one statement."""
-    values = connections.order_by("name", "pk").values_list(
+    """Return a queryset of connections as accounts, by name, in one statement.
+
+    Paper twins are left out: they have a comparison of their own (`twins`).
+    """
+    values = connections.filter(twin_of=None).order_by("name", "pk").values_list(
         "pk", "name", "account", "snapshot__currency", "type", "archived_at"
     )
     return [

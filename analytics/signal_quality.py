@@ -2,7 +2,7 @@
 
 The medians are computed by the daily job, over all tenants. A person with several accounts counts
 once, by the median of these. A tenant sees one only where at least OTHERS other persons filled, so
-that it shows no single one.
+that it shows no single one. Paper twins are not counted.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from django.db import transaction
 
 from common.clocks import market_now
 from common.sql import Query, array, rows, run
-from connections.selectors import connection_join_sql
+from connections.selectors import connection_join_sql, not_twin_sql
 from connections.trading_day import bounds
 from execution.entry_quality import filled_entries_sql
 from signals.joins import published_since_sql, signal_join_sql
@@ -34,7 +34,8 @@ WITH person AS (
   SELECT e.signal_id, c.user_id, min(e.unit) AS first_unit, max(e.unit) AS last_unit,
     {_MEDIAN.format("e.slippage")} AS slippage, {_MEDIAN.format("e.bps")} AS bps,
     {_MEDIAN.format("e.to_wire")} AS to_wire, {_MEDIAN.format("e.to_fill")} AS to_fill
-  FROM ({filled_entries_sql(_OF_RECENT)}) e {connection_join_sql("e.connection_id")}
+  FROM ({filled_entries_sql(f"{_OF_RECENT} AND {not_twin_sql('o.connection_id')}")}) e
+  {connection_join_sql("e.connection_id")}
   GROUP BY e.signal_id, c.user_id
 )
 SELECT signal_id, count(*), CASE WHEN min(first_unit) = max(last_unit) THEN min(first_unit)
