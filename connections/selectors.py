@@ -128,6 +128,7 @@ from connections.market_data.ticks import (
     stops_level_sql,
     tick_sql,
 )
+from connections.market_data.twin_lists import has_live_sizes
 from connections.models import (
     ConnectionHealth,
     ExecutionConnection,
@@ -202,6 +203,7 @@ __all__ = [
     "flow_note",
     "followers_of",
     "freeze_level_sql",
+    "has_live_sizes",
     "health_badge",
     "health_reasons",
     "idle_accounts_sql",
