@@ -13,7 +13,7 @@ from uuid import UUID
 from django.db.models import QuerySet
 
 from analytics.exports import Row
-from analytics.twin_parts import ZERO, Difference, Trade, difference_of, parts_of
+from analytics.twin_parts import PARTS, ZERO, Difference, Trade, difference_of, parts_of
 from common.clocks import market_now
 from common.money import to_stored
 from connections.models import Instrument, Subscription, SubscriptionTwin
@@ -171,7 +171,7 @@ def csv_rows(link_id: int, user: User) -> Iterator[Row]:
                 "state", "reason", "quantity", "entry_price", "exit_price", "slippage",
                 "slippage_unit", "latency_ms", "gross", "costs", "net",
             )
-        ), "difference", *(f"difference_{name}" for name in CSV_PARTS),
+        ), "difference", *(f"difference_{name}" for name in PARTS),
     )  # fmt: skip
     with on_behalf_of(user):
         comparison = compare(twins_of(user).get(pk=link_id))
@@ -179,11 +179,8 @@ def csv_rows(link_id: int, user: User) -> Iterator[Row]:
         yield (
             one.signal.number, one.signal.published_at, one.signal.currency_pair,
             one.signal.direction, *_cells(one.live), *_cells(one.twin), one.difference,
-            *(one.parts.get(name, ZERO) for name in CSV_PARTS),
+            *(one.parts.get(name, ZERO) for name in PARTS),
         )  # fmt: skip
-
-
-CSV_PARTS = ("entry", "exit", "size", "costs", "only_live", "only_twin", "open")
 
 
 def _cells(side: Side) -> Row:
@@ -205,7 +202,7 @@ def _signals(link: SubscriptionTwin) -> Iterable[Signal]:
     reached = Order.objects.filter(
         connection__in=(link.connection_id, link.subscription.connection_id), leg="entry"
     )
-    return published.filter(pk__in=reached.values("signal_id")).order_by("-published_at", "-pk")
+    return published.filter(pk__in=reached.values("signal_id")).order_by("-pk")
 
 
 def _sides(connection_id: UUID, signals: Iterable[Signal]) -> dict[int, Side]:

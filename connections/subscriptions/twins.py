@@ -164,6 +164,7 @@ def _link(
         opening_balance=account.equity.quantize(CENT), currency=account.currency,
     )  # fmt: skip
     follow_twin(subscription_id=live.pk)
+    twin.refresh_from_db()
     return link
 
 

@@ -18,6 +18,7 @@ from common.failpoints import AbandonedError, Failpoint, arm
 from common.reason_codes import Code
 from connections import services
 from connections.health.connection_checks import run_test
+from connections.market_data.instrument_books import InstrumentBooks
 from connections.models import (
     AccountSnapshot,
     ConnectionHealth,
@@ -27,6 +28,7 @@ from connections.models import (
     LossLimit,
     Subscription,
     SubscriptionTwin,
+    TradingPreset,
     TwinEnd,
 )
 from connections.selectors import followers_of
@@ -36,8 +38,8 @@ from execution.models import Order
 from execution.preview import preview
 from execution.signal_totals import signal_total
 from positions.models import ExecutionPosition
-from signals import listings
 from signals.feeds import archive_feed
+from signals.listings import Reach
 from signals.models import Feed, Signal
 from tests.connections import make
 from tests.execution import factories
@@ -60,6 +62,7 @@ def shared_prices(db: None) -> DataConnection:
 
 @pytest.fixture
 def live(alice: ExecutionConnection) -> Subscription:
+    TradingPreset.objects.filter(pk=alice.preset_id).update(fixed_quantity=D(1000))
     return Subscription.objects.get(connection=alice)
 
 
@@ -234,8 +237,9 @@ def test_it_is_no_candidate_of_the_signal(live: Subscription) -> None:
 
 def test_its_symbols_do_not_make_a_signal_valid(live: Subscription) -> None:
     ready(started(live))
-    assert listings.reach(live.feed, "BTC/USD").listing == 0
-    assert listings.reach(live.feed, "EUR/USD").followers == 1
+    books = InstrumentBooks()
+    assert books.reach(live.feed, "BTC/USD", None) == Reach(1, 0, 0)
+    assert books.names(live.feed, None) == ["EUR/USD"]
 
 
 def test_providers_do_not_see_its_orders(live: Subscription) -> None:
@@ -248,17 +252,16 @@ def test_providers_do_not_see_its_orders(live: Subscription) -> None:
 
 def test_notional_of_a_signal_leaves_it_out(live: Subscription) -> None:
     Feed.objects.filter(pk=live.feed_id).update(
-        max_signal_notional=D(150), max_signal_currency="USD"
+        max_signal_notional=D(1500), max_signal_currency="USD"
     )
     twin = ready(started(live))
-    ExecutionPosition.objects.all().delete()
     services.update_subscription(live.pk, by=None, multiplier=D(10))
     signal = factories.signal(Feed.objects.get(pk=live.feed_id))
     factories.claim_all()
     by_account = orders(signal)
     assert by_account[live.connection_id].reason == Code.SIGNAL_NOTIONAL
     assert by_account[twin.connection_id].status == "SUBMITTING"
-    assert by_account[twin.connection_id].quantity == 1000
+    assert by_account[twin.connection_id].quantity == 10_000
     assert signal_total(signal).total == 0
 
 
@@ -286,7 +289,7 @@ def test_it_uses_no_place_of_the_paper_accounts(live: Subscription) -> None:
 
 
 def test_it_is_not_sent_together_with_live_orders(live: Subscription) -> None:
-    services.update_connection(live.connection_id, by=None, aggregation_ms=500)
+    ExecutionConnection.objects.filter(pk=live.connection_id).update(aggregation_ms=500)
     assert started(live).connection.aggregation_ms == 0
 
 
