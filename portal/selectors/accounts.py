@@ -31,6 +31,7 @@ from connections.selectors import (
     describe_open_items,
     is_delivering,
     is_test_pending,
+    is_twin_account,
     missing_worker_message,
     open_items,
     skip_reasons,
@@ -113,6 +114,11 @@ class Account:
     @property
     def is_paper(self) -> bool:
         return bool(self.connection.type == "paper")
+
+    @property
+    def is_twin(self) -> bool:
+        """Whether it is the paper twin of a subscription: in no sum, and with no choices."""
+        return is_twin_account(self.connection.type, self.connection.account)
 
     @property
     def worker_hint(self) -> str:

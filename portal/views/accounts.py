@@ -10,7 +10,13 @@ from django.urls import reverse
 
 from common.formatting import sentence
 from connections import services, tasks
-from connections.models import ExecutionConnection, Instrument, InstrumentBook, TradingPause
+from connections.models import (
+    ExecutionConnection,
+    Instrument,
+    InstrumentBook,
+    SubscriptionTwin,
+    TradingPause,
+)
 from connections.selectors import account_prices, flow_note, resume_message
 from connections.services import use_own_prices
 from execution.models import DriftItem, Order
@@ -76,6 +82,7 @@ def account(request: HttpRequest, *, pk: UUID) -> HttpResponse:
         limits=limits,
         flow_note=flow_note(found.connection),
         own_limits=set(own) if limits else set(),
+        twin=SubscriptionTwin.objects.filter(connection=pk).first(),
         pauses=TradingPause.objects.filter(connection=pk, ended_at=None),
         differences=[
             (item, sentence(item.kind), presentation.summary(item))
