@@ -93,9 +93,7 @@ def stop(request: HttpRequest, *, pk: int) -> HttpResponse:
         Consequence("cancelled", f"{running.connection.name} takes no more signals."),
         Consequence("submitted", "Its paper positions are closed at the prices of now."),
         Consequence("ok", "The comparison so far and its history stay."),
-        Consequence(
-            "ok", f"{subscription.connection.name} is not touched: no order is sent there."
-        ),
+        Consequence("ok", f"Nothing is sent to {subscription.connection.name}."),
     ]
     question = ConfirmationPage(
         "Stop the paper twin?", points, "Stop the twin", address(pk), True,

@@ -365,6 +365,9 @@ CASES: dict[str, Case] = {
     "POST /api/v1/subscriptions/{id}/pause/": Case("own", **of("subscription")),
     "POST /api/v1/subscriptions/{id}/resume/": Case("own", **of("subscription")),
     "GET /api/v1/subscriptions/{id}/rounding-debt/": Case("own", **of("subscription")),
+    "GET /api/v1/subscriptions/{id}/comparison/": Case("own", **of("subscription")),
+    "POST /api/v1/subscriptions/{id}/twin/": Case("own", **of("subscription", ok=409)),  # paper
+    "POST /api/v1/subscriptions/{id}/stop-twin/": Case("own", **of("subscription")),
     "GET /api/v1/trading-pauses/": listed("pause"),
     "GET /api/v1/trading-pauses/{id}/": Case("own", **of("pause")),
     "POST /api/v1/trading-pauses/{id}/resume/": Case("own", **of("pause")),
@@ -411,6 +414,7 @@ def snapshot() -> list[Any]:
         "signals_feed", "signals_feedtoken", "signals_telegrambot", "signals_telegramchat",
         "signals_signal", "connections_executionconnection",
         "connections_subscription", "connections_subscriptionroute", "connections_killswitch",
+        "connections_subscriptiontwin",
         "connections_connectionhealth",
         "execution_order", "positions_executionposition", "events_channel", "events_notification",
         "connections_losslimit", "connections_tradingpause", "connections_cashflow",

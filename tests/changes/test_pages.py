@@ -230,6 +230,8 @@ PORTAL_STEPS = {
     "difference_relink", "difference_close", "difference_ignore", "feeds", "subscribe",
     "subscription_route",  # one statement of a policy and its accounts, replaced as a whole
     "subscription_pause", "subscription_resume", "subscription_end", "reason", "inbox",
+    "subscription_twin", "subscription_twin_start", "subscription_twin_stop",
+    "subscription_twin_csv",
     "inbox_read", "notification_read", "account_cash_flow", "entries_resume",
     "account_loss_limit", "loss_limit_remove", "end_all", "account_end", "feed_end",
     "scoped_action", "feed_alert_log",

@@ -139,6 +139,8 @@ def args(world: World, name: str, username: str) -> dict[str, Any]:
         return arguments
     if name.startswith("difference"):
         return {"pk": (world.difference if username == "alice" else world.bobs_difference).pk}
+    if "subscription_twin" in name:
+        return {"pk": (world.twin if username == "alice" else world.bobs_twin).subscription_id}
     if "subscription" in name:
         return {
             "pk": (world.subscriptions[0] if username == "alice" else world.bobs_subscription).pk
@@ -158,6 +160,7 @@ TABLES = (
     "connections_killswitch", "execution_order", "positions_executionposition",
     "events_notification", "execution_driftitem", "connections_tradingpause",
     "connections_cashflow", "connections_losslimit", "connections_subscriptionroute",
+    "connections_subscriptiontwin",
     "execution_scopedaction", "signals_feed", "signals_signal", "signals_saveddraft",
     "signals_feedterms", "signals_approvalrequest",
 )  # fmt: skip

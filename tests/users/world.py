@@ -17,6 +17,7 @@ from connections.models import (
     SourceHealth,
     Subscription,
     SubscriptionRoute,
+    SubscriptionTwin,
     TradingPreset,
 )
 from events.models import (
@@ -92,6 +93,11 @@ def tenant(name: str) -> Tenant:
     SubscriptionRoute.objects.create(
         subscription=subscription, feed=feed, connection=connection, rank=0
     )
+    paper = make.subscription(make.connection(user), feed)
+    SubscriptionTwin.objects.create(
+        subscription=subscription, twin=paper, connection=paper.connection, opening_balance=ONE,
+        currency="USD", started_at=NOW,
+    )  # fmt: skip
     _notify(user, name)
     FeedToken.objects.create(feed=feed, prefix=name, secret_hash="h")
     Preflight.objects.create(connection=connection, feed=feed, signals_wanted=1, directions="BOTH")
