@@ -139,8 +139,6 @@ def args(world: World, name: str, username: str) -> dict[str, Any]:
         return arguments
     if name.startswith("difference"):
         return {"pk": (world.difference if username == "alice" else world.bobs_difference).pk}
-    if "subscription_twin" in name:
-        return {"pk": (world.twin if username == "alice" else world.bobs_twin).subscription_id}
     if "subscription" in name:
         return {
             "pk": (world.subscriptions[0] if username == "alice" else world.bobs_subscription).pk
