@@ -27,7 +27,7 @@ def trade(
     return Trade(sign, D(quantity), D(entry), D(1), gross, D(costs), closed)
 
 
-def test_prices_size_and_costs_are_told_apart() -> None:
+def test_prices_size_and_costs_are_parts_of_their_own() -> None:
     # Live: 20,000 × (1.1050 − 1.1002) = 96.00, costs 1.40. Twin: 10,000 × (1.1051 − 1.1000) = 51.
     live, twin = trade(20_000, "1.1002", "1.1050", "1.40"), trade(10_000, "1.1000", "1.1051")
     assert parts_of(live, twin) == {
