@@ -155,8 +155,6 @@ class SubscriptionTwinViewSet(viewsets.GenericViewSet[Subscription]):
         """Compare the subscription with its twin: sums, both equities, and each signal, newest
         first. 404 without a twin."""
         user, subscription = caller(request), self.get_object()
-        if subscription.connection.user_id != user.pk:
-            raise NotFound
         links = twins_of(user).filter(subscription=subscription)
         chosen = _number(request, "twin")
         link = (links.filter(pk=chosen) if chosen is not None else links).first()

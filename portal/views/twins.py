@@ -12,6 +12,7 @@ from analytics.exports import csv_lines
 from analytics.twin_parts import Difference
 from analytics.twins import Comparison, compare, csv_rows, own_subscription, twins_of
 from common.confirmation import ConfirmationPage, Consequence
+from common.currencies import money_places
 from common.formatting import signed
 from connections import services, tasks
 from connections.models import AccountSnapshot, Subscription, SubscriptionTwin
@@ -86,11 +87,8 @@ def _start(subscription: Subscription, user: User) -> str:
 def stop(request: HttpRequest, *, pk: int) -> HttpResponse:
     """Confirm, then stop the running twin."""
     user, subscription = current_user(request), find(request, pk)
-    running = twins_of(user).filter(subscription=subscription, ended_at=None).first()
-    if running is None:
-        raise Http404
     points = [
-        Consequence("cancelled", f"{running.connection.name} takes no more signals."),
+        Consequence("cancelled", "The paper account takes no more signals."),
         Consequence("submitted", "Its paper positions are closed at the prices of now."),
         Consequence("ok", "The comparison so far and its history stay."),
         Consequence("ok", f"Nothing is sent to {subscription.connection.name}."),
@@ -102,7 +100,7 @@ def stop(request: HttpRequest, *, pk: int) -> HttpResponse:
 
     def act() -> str:
         if services.stop_twin(subscription.pk, by=user) is None:
-            return "It was stopped already."
+            return "No paper twin runs beside it."
         enqueue_twin_endings_on_commit()
         return "The paper twin is stopped. Its positions are being closed."
 
@@ -111,15 +109,12 @@ def stop(request: HttpRequest, *, pk: int) -> HttpResponse:
 
 @tenants_only
 def export(request: HttpRequest, *, pk: int) -> HttpResponse:
-    """Download the comparison, one line for each signal."""
+    """Download the comparison, one line for each signal; without a twin only the header."""
     user, subscription = current_user(request), find(request, pk)
     links = list(twins_of(user).filter(subscription=subscription))
     link = _chosen(links, request.GET.get("twin", ""))
-    if link is None:
-        raise Http404
-    answer = StreamingHttpResponse(
-        csv_lines(csv_rows(link.pk, user)), content_type="text/csv; charset=utf-8"
-    )
+    lines = csv_lines(csv_rows(link.pk if link else None, user))
+    answer = StreamingHttpResponse(lines, content_type="text/csv; charset=utf-8")
     answer["Content-Disposition"] = 'attachment; filename="fillcast-paper-twin.csv"'
     return answer  # type: ignore[return-value]  # the stubs know no common class
 
@@ -147,6 +142,7 @@ def _context(found: Comparison, number: str | None) -> dict[str, Any]:
     )
     return {
         "comparison": found,
+        "places": money_places(found.link.currency),
         "difference": found.difference,
         "parts": _parts(found.difference),
         "chart": twin_chart(found.equity, description=description),
@@ -157,6 +153,4 @@ def _context(found: Comparison, number: str | None) -> dict[str, Any]:
 
 
 def _parts(found: Difference) -> list[tuple[str, str, Any]]:
-    return [
-        (*PART_TEXTS[name], value) for name, value in found.parts.items()
-    ]  # fmt: skip
+    return [(*PART_TEXTS[name], value) for name, value in found.parts.items()]

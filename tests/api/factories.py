@@ -27,6 +27,7 @@ from connections.models import (
     NewsCalendar,
     Subscription,
     SubscriptionInterval,
+    SubscriptionTwin,
     TradingPause,
     TradingPreset,
 )
@@ -174,6 +175,7 @@ def _account(alice: User, public: Feed) -> dict[str, Any]:
     )  # fmt: skip
     subscription = Subscription.objects.create(connection=connection, feed=public)
     SubscriptionInterval.objects.create(subscription=subscription, started_at=market_now())
+    _twin(subscription)
     return {
         "preset": preset,
         "prices": prices,
@@ -183,6 +185,22 @@ def _account(alice: User, public: Feed) -> dict[str, Any]:
             scope="CONNECTION", mode="REDUCING", connection=connection, reason="r", set_by=alice
         ),
     }
+
+
+def _twin(live: Subscription) -> None:
+    """A running twin, whose account is archived so that lists of accounts leave it out."""
+    now = market_now()
+    paper = ExecutionConnection.objects.create(
+        user=live.connection.user, name="twin", type="paper", account="paper-twin-1",
+        archived_at=now, is_active=False,
+    )  # fmt: skip
+    ConnectionHealth.objects.create(connection=paper)
+    ConnectionLock.objects.create(connection=paper)
+    twin = Subscription.objects.create(connection=paper, feed=live.feed, archived_at=now)
+    SubscriptionTwin.objects.create(
+        subscription=live, twin=twin, connection=paper, currency="USD",
+        opening_balance=Decimal(1000), started_at=now,
+    )  # fmt: skip
 
 
 def order(connection: ExecutionConnection, signal: Signal, leg: str, **fields: Any) -> Order:

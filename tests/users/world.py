@@ -93,7 +93,8 @@ def tenant(name: str) -> Tenant:
     SubscriptionRoute.objects.create(
         subscription=subscription, feed=feed, connection=connection, rank=0
     )
-    paper = make.subscription(make.connection(user), feed)
+    another = make.feed(user, is_public=False, approved_by_owner=True)
+    paper = make.subscription(connection, another)
     SubscriptionTwin.objects.create(
         subscription=subscription, twin=paper, connection=paper.connection, opening_balance=ONE,
         currency="USD", started_at=NOW,
