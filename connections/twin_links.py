@@ -22,7 +22,6 @@ from connections.models import (
     SubscriptionTwin,
     TwinEnd,
 )
-from users.tenancy import for_all_tenants
 
 NUMBER_PREFIX = "paper-twin-"
 """How the account numbers of twins begin. Only we open paper accounts with it."""
@@ -96,9 +95,8 @@ def follow_twin(*, connection_id: UUID | None = None, subscription_id: int | Non
     """Give the running twins of an account or a subscription its terms of now; return how many
     rows that changed. Without either: all twins."""
     chosen = {"connection": connection_id, "subscription": subscription_id}
-    with for_all_tenants():  # a halt that staff have set counts, too
-        changed = run(FOLLOW_TERMS, chosen) + run(FOLLOW_PRESET, chosen)
-        return changed + run(DROP_LIMITS, chosen) + run(FOLLOW_LIMITS, chosen)
+    changed = run(FOLLOW_TERMS, chosen) + run(FOLLOW_PRESET, chosen)
+    return changed + run(DROP_LIMITS, chosen) + run(FOLLOW_LIMITS, chosen)
 
 
 def follow_symbol_map(subscription: Subscription) -> None:
