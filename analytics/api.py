@@ -136,6 +136,8 @@ class RangeView(APIView):
         mine = own_connections(caller(request))
         if "connection" in data:
             mine = mine.filter(pk=data["connection"])
+        else:
+            mine = mine.filter(twin_of=None)  # paper twins are in no sum of one's accounts
         return data["start"], data["end"], list(mine.values_list("pk", flat=True))
 
 

@@ -145,8 +145,10 @@ def report_accounts(connections: Any) -> list[ReportAccount]:
 
     Paper twins are left out: they have a comparison of their own (`twins`).
     """
-    values = connections.filter(twin_of=None).order_by("name", "pk").values_list(
-        "pk", "name", "account", "snapshot__currency", "type", "archived_at"
+    values = (
+        connections.filter(twin_of=None)
+        .order_by("name", "pk")
+        .values_list("pk", "name", "account", "snapshot__currency", "type", "archived_at")
     )
     return [
         ReportAccount(pk, name, number, currency or "", kind == PAPER, archived is not None)

@@ -15,7 +15,9 @@ from django.db.models import QuerySet
 from analytics.exports import Row
 from analytics.twin_parts import PARTS, ZERO, Difference, Trade, difference_of, parts_of
 from common.clocks import market_now
+from common.formatting import number, signed
 from common.money import to_stored
+from common.units import unit_label
 from connections.models import Instrument, Subscription, SubscriptionTwin
 from connections.selectors import has_live_sizes
 from connections.trading_day import trading_date
@@ -66,6 +68,24 @@ class Side:
         return Decimal((order.filled_at - order.created_at).total_seconds() * 1000).quantize(
             Decimal(1)
         )
+
+    @property
+    def execution(self) -> str:
+        """Slippage and time to the fill for people: `+0.4 pips 120 ms`; empty: not known."""
+        parts = []
+        if self.slippage is not None:
+            parts.append(f"{signed(self.slippage, 1)} {unit_label(self.unit)}")
+        if self.latency is not None:
+            parts.append(f"{number(self.latency)} ms")
+        return " ".join(parts)
+
+    @property
+    def costs(self) -> Decimal | None:
+        return self.trade.costs if self.trade else None
+
+    @property
+    def net(self) -> Decimal | None:
+        return self.trade.net if self.trade else None
 
     @property
     def state(self) -> str:

@@ -4,7 +4,7 @@ The twin's terms are a copy, written in the transaction that changes the live on
 that (`follow_all`): changes that pass by no service, such as a halt of the live account alone, are
 followed within seconds.
 
-Whoever locks both accounts locks the live one first.
+Lock the live account before its twin.
 """
 
 from collections.abc import Mapping

@@ -61,7 +61,7 @@ def test_parts_add_up_to_the_cent_whatever_is_rounded(currency: str) -> None:
         if dice.random() < 0.2:
             return None
         price = D(dice.randint(90_000, 130_000)) / 100_000
-        gross = D(dice.randint(-10**9, 10**9)) / D(10**7) / 3
+        gross = D(dice.randint(-(10**9), 10**9)) / D(10**7) / 3
         return Trade(
             dice.choice((1, -1)), D(dice.randint(1, 99_999)), price,
             D(dice.randint(1, 10**6)) / 7, gross.quantize(D("1e-18")),

@@ -300,9 +300,7 @@ def test_it_is_not_sent_together_with_live_orders(live: Subscription) -> None:
 def test_terms_and_limits_follow(live: Subscription) -> None:
     twin = started(live)
     services.update_subscription(live.pk, by=owner(live), multiplier=D(2), directions="BUY")
-    limit = services.add_loss_limit(
-        LossLimit(subscription=live, maximum=D(5)), by=owner(live)
-    )
+    limit = services.add_loss_limit(LossLimit(subscription=live, maximum=D(5)), by=owner(live))
     own = Subscription.objects.get(pk=twin.twin_id)
     assert (own.multiplier, own.directions, own.priority) == (D(2), "BUY", 3)
     assert [one.maximum for one in own.loss_limits.all()] == [D(5)]
