@@ -285,7 +285,7 @@ def _exit_prices(connection_id: UUID, signal_ids: list[int]) -> Mapping[int, Dec
         "position__signal_id", "filled_quantity", "avg_fill_price"
     ):
         total, worth = found.get(signal_id, (ZERO, ZERO))
-        found[signal_id] = (total + quantity, worth + quantity * price)
+        found[signal_id] = (total + quantity, worth + quantity * (price or ZERO))
     return {pk: (worth / total).quantize(Decimal("1e-10")) for pk, (total, worth) in found.items()}
 
 
@@ -302,9 +302,9 @@ def _equity(link: SubscriptionTwin, compared: Iterable[ComparedSignal]) -> list[
                 day[at] += side.trade.net
     live = twin = link.opening_balance
     days = [EquityDay(trading_date(link.started_at), live, twin)]
-    for day in sorted(made):
-        live, twin = live + made[day][0], twin + made[day][1]
-        days.append(EquityDay(day, live, twin))
+    for at_end, (by_live, by_twin) in sorted(made.items()):
+        live, twin = live + by_live, twin + by_twin
+        days.append(EquityDay(at_end, live, twin))
     return days
 
 

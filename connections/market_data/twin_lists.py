@@ -7,6 +7,7 @@ its own steps, so the coarser of both counts. All twins of accounts with the sam
 from collections.abc import Sequence
 from dataclasses import replace
 from decimal import Decimal
+from uuid import UUID
 
 from brokers.types import Instrument as BrokerInstrument
 from connections.models import Instrument, SubscriptionTwin
@@ -15,7 +16,7 @@ SEPARATOR = "+"
 LONGEST = 80  # the column's
 
 
-def book_for(connection_id: object, book: str) -> str:
+def book_for(connection_id: UUID, book: str) -> str:
     """Return the book that an account uses: `book`, or for a paper twin one of its own."""
     link = SubscriptionTwin.objects.filter(connection=connection_id).select_related(
         "subscription__connection"

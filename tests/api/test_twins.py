@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Callable
+from collections.abc import Iterator
 from decimal import Decimal as D
 from typing import Any
 
@@ -13,6 +13,7 @@ from common.clocks import market_now
 from connections.models import AccountSnapshot, ConnectionLock, DataConnection, Subscription
 from execution.models import Order
 from signals.models import Signal
+from tests.api.conftest import AsWeb
 from tests.api.factories import World
 from tests.connections import make
 from users.tenancy import for_all_tenants
@@ -34,10 +35,10 @@ def live(world: World, settings: Any) -> Subscription:
 
 
 @pytest.fixture
-def alice(world: World, live: Subscription, as_web: Callable[[], None]) -> APIClient:
-    client = world.client("alice")
-    as_web()
-    return client
+def alice(world: World, live: Subscription, as_web: AsWeb) -> Iterator[APIClient]:
+    """Her requests run under the web process's role: row-level security applies."""
+    with as_web():
+        yield world.client("alice")
 
 
 def path(live: Subscription, name: str) -> str:
@@ -53,7 +54,7 @@ def test_twin_is_run_once_compared_and_stopped(alice: APIClient, live: Subscript
     again = alice.post(path(live, "twin"))
     assert (again.status_code, again.json()) == (200, first.json())
     empty = alice.get(path(live, "comparison")).json()
-    assert (empty["difference"], empty["signals"], empty["next_before"]) == ("0.00", [], None)
+    assert (empty["difference"], empty["signals"], empty["next_before"]) == ("0", [], None)
     stopped = alice.post(path(live, "stop-twin"))
     assert (stopped.status_code, stopped.json()["end_reason"]) == (200, "STOPPED")
     assert alice.post(path(live, "stop-twin")).status_code == 404

@@ -62,7 +62,7 @@ def shared_prices(db: None) -> DataConnection:
 
 @pytest.fixture
 def live(alice: ExecutionConnection) -> Subscription:
-    TradingPreset.objects.filter(pk=alice.preset_id).update(fixed_quantity=D(1000))
+    TradingPreset.objects.filter(pk=alice.preset_id or 0).update(fixed_quantity=D(1000))
     return Subscription.objects.get(connection=alice)
 
 
@@ -72,6 +72,7 @@ def owner(live: Subscription) -> User:
 
 
 def started(live: Subscription) -> SubscriptionTwin:
+    """Click on the button; there was none before."""
     twin, is_new = services.start_twin(live.pk, by=owner(live))
     assert is_new
     return twin
