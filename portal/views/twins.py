@@ -55,6 +55,7 @@ def twin(request: HttpRequest, *, pk: int) -> HttpResponse:
     user, subscription = current_user(request), find(request, pk)
     links = list(twins_of(user).filter(subscription=subscription))
     link = _chosen(links, request.GET.get("twin", ""))
+    account = AccountSnapshot.objects.filter(connection=subscription.connection_id).first()
     context: dict[str, Any] = {"comparison": None}
     if link is not None:
         context = _context(compare(link), request.GET.get("page"))
@@ -63,7 +64,7 @@ def twin(request: HttpRequest, *, pk: int) -> HttpResponse:
         others=[one for one in links if one != link],
         can_start=not _obstacle(subscription) and not any(one.ended_at is None for one in links),
         obstacle=_obstacle(subscription),
-        account=AccountSnapshot.objects.filter(connection=subscription.connection_id).first(),
+        account=account, equity_places=money_places(account.currency) if account else 2,
         **context,
     )  # fmt: skip
 
