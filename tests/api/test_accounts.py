@@ -143,10 +143,11 @@ def test_archived_connection_leaves_its_feeds(world: World) -> None:
     alice, path = world.client("alice"), f"/api/v1/connections/{world.connection.pk}/"
     error = problem(alice.delete(path), 409, "ACCOUNT_IN_USE")
     assert "EURUSD (an open position)" in error["detail"]
-    assert Subscription.objects.get().archived_at is None
+    taken = Subscription.objects.filter(pk=world.subscription.pk)
+    assert taken.get().archived_at is None
     ExecutionPosition.objects.update(quantity=0, closed_at=timezone.now())
     assert alice.delete(path).status_code == 204
-    assert Subscription.objects.get().archived_at is not None
+    assert taken.get().archived_at is not None
     assert alice.get(path).json()["health_word"] == "archived"
     assert alice.get("/api/v1/connections/?archived=false").json()["results"] == []
     problem(alice.post(f"{path}pause/"), 409, "STATE_CONFLICT")
@@ -484,7 +485,7 @@ def test_inactive_connection_states_how_much_is_open(world: World) -> None:
     assert alice.get(path).json()["open_count"] == count
     data = alice.patch(path, {"is_active": False}, format="json").json()
     assert (data["health_word"], data["open_count"]) == ("inactive", count)
-    (listed,) = alice.get("/api/v1/connections/").json()["results"]
+    (listed,) = alice.get("/api/v1/connections/?archived=false").json()["results"]
     assert listed["open_count"] == count
     created = post(world, "connections", {"name": "p", "type": "paper", "account": "77"}).json()
     assert created["open_count"] == 0

@@ -365,9 +365,9 @@ CASES: dict[str, Case] = {
     "POST /api/v1/subscriptions/{id}/pause/": Case("own", **of("subscription")),
     "POST /api/v1/subscriptions/{id}/resume/": Case("own", **of("subscription")),
     "GET /api/v1/subscriptions/{id}/rounding-debt/": Case("own", **of("subscription")),
-    "GET /api/v1/subscriptions/{id}/comparison/": Case("own", **of("subscription")),
+    "GET /api/v1/subscriptions/{id}/comparison/": Case("own", **of("twinned")),
     "POST /api/v1/subscriptions/{id}/twin/": Case("own", **of("subscription", ok=409)),  # paper
-    "POST /api/v1/subscriptions/{id}/stop-twin/": Case("own", **of("subscription")),
+    "POST /api/v1/subscriptions/{id}/stop-twin/": Case("own", **of("twinned")),
     "GET /api/v1/trading-pauses/": listed("pause"),
     "GET /api/v1/trading-pauses/{id}/": Case("own", **of("pause")),
     "POST /api/v1/trading-pauses/{id}/resume/": Case("own", **of("pause")),
