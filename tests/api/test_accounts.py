@@ -519,8 +519,7 @@ def test_paper_account_without_shared_prices_is_refused(world: World) -> None:
 def test_preset_in_use_is_not_deleted(world: World) -> None:
     alice = world.client("alice")
     made = post(world, "presets", {"name": "p", "risk_percent": "1"}).json()
-    row = ExecutionConnection.objects.filter(user__username="alice").first()
-    assert row is not None
+    row = world.connection
     alice.patch(f"/api/v1/connections/{row.pk}/", {"preset": made["id"]}, format="json")
     address = f"/api/v1/presets/{made['id']}/"
     refused = alice.delete(address)
