@@ -82,7 +82,7 @@ def account(request: HttpRequest, *, pk: UUID) -> HttpResponse:
         limits=limits,
         flow_note=flow_note(found.connection),
         own_limits=set(own) if limits else set(),
-        twin=SubscriptionTwin.objects.filter(connection=pk).first(),
+        twin=SubscriptionTwin.objects.filter(connection=pk).first() if found.is_twin else None,
         pauses=TradingPause.objects.filter(connection=pk, ended_at=None),
         differences=[
             (item, sentence(item.kind), presentation.summary(item))
