@@ -271,10 +271,13 @@ def test_medians_leave_it_out(live: Subscription) -> None:
     twin = ready(started(live))
     signal = factories.signal(live.feed)
     factories.claim_all()
-    Order.objects.filter(signal=signal).update(status="FILLED", filled_quantity=D(100))
-    assert {*orders(signal)} == {live.connection_id, twin.connection_id}
+    filled = {"status": "FILLED", "filled_quantity": D(100), "slippage_unit": "PIPS"}
+    for connection, slippage in ((live.connection_id, 9), (twin.connection_id, 1)):
+        order = Order.objects.filter(signal=signal, connection=connection)
+        assert order.update(**filled, slippage_pips=D(slippage)) == 1
     compute_signal_quality()
-    assert SignalQuality.objects.get(signal=signal).accounts == 1
+    found = SignalQuality.objects.get(signal=signal)
+    assert (found.persons, found.slippage) == (1, D(9))
 
 
 def test_my_results_leave_it_out(live: Subscription) -> None:
