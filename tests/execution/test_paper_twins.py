@@ -272,8 +272,8 @@ def test_medians_leave_it_out(live: Subscription) -> None:
     signal = factories.signal(live.feed)
     factories.claim_all()
     filled = {"status": "FILLED", "filled_quantity": D(100), "slippage_unit": "PIPS"}
-    for connection, slippage in ((live.connection_id, 9), (twin.connection_id, 1)):
-        order = Order.objects.filter(signal=signal, connection=connection)
+    for pk, slippage in ((live.connection_id, 9), (twin.connection_id, 1)):
+        order = Order.objects.filter(signal=signal, connection=pk)
         assert order.update(**filled, slippage_pips=D(slippage)) == 1
     compute_signal_quality()
     found = SignalQuality.objects.get(signal=signal)
