@@ -9,11 +9,11 @@ from rest_framework import serializers
 from rest_framework.exceptions import NotAuthenticated
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
 
 from analytics.models import FeedTrade
 from analytics.record_selectors import record_of, trades_of
 from common.api_fields import Amount, StrictModelSerializer, StrictSerializer
+from common.api_views import ApiView
 from signals.models import Feed, RecordLink
 from signals.record_selectors import (
     links,
@@ -149,7 +149,7 @@ class PageSerializer(serializers.Serializer[Any]):
     limit = serializers.IntegerField(default=100, min_value=1, max_value=500)
 
 
-class _RecordView(APIView):
+class _RecordView(ApiView):
     """A view of the record of one feed."""
 
     open_to_visitors = True

@@ -1017,6 +1017,17 @@ class Code(StrEnum):
         "A request with this Idempotency-Key was already carried out with other contents.",
         "Use a new key for a new request.",
     )
+    REQUEST_RUNNING = (
+        "REQUEST_RUNNING",
+        "The first request with this Idempotency-Key is still being answered.",
+        "Send it again after the seconds in Retry-After: you get the answer of the first one.",
+    )
+    SECRET_SHOWN_ONCE = (
+        "SECRET_SHOWN_ONCE",
+        "The first request with this Idempotency-Key was carried out; its answer showed a secret,"
+        " which is never shown again.",
+        "If you did not get it, revoke or replace what the first request made.",
+    )
     FEED_NOT_APPROVED = (
         "FEED_NOT_APPROVED",
         "The feed may not publish without approval; its signals wait for it.",
@@ -1197,6 +1208,16 @@ class Code(StrEnum):
         "STATE_CONFLICT",
         "The current state does not allow this.",
         "Read the object again: it has changed.",
+    )
+    OBJECT_CHANGED = (
+        "OBJECT_CHANGED",
+        "The object has changed since you read it: its ETag is not the one in If-Match.",
+        "Read it again, and send your change with its new ETag.",
+    )
+    PRECONDITION_UNSUPPORTED = (
+        "PRECONDITION_UNSUPPORTED",
+        "This operation takes no If-Match.",
+        "Send it without the header. Nothing was changed.",
     )
     ORDER_ENDED = (
         "ORDER_ENDED",

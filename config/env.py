@@ -93,6 +93,27 @@ class Settings:
         "Who may create a login without an administrator: no one, the holder of an invitation's"
         " link, or everybody with an e-mail address (needs FILLCAST_EMAIL_URL).",
     )
+    api_read_rate: Annotated[int, whole_number(1, 1_000_000)] = setting(
+        1200,
+        "Requests a minute that only read, of one user over all keys.",
+    )
+    api_trade_rate: Annotated[int, whole_number(1, 1_000_000)] = setting(
+        600,
+        "Requests a minute about orders, positions and drift items, of one user.",
+    )
+    api_publish_rate: Annotated[int, whole_number(1, 1_000_000)] = setting(
+        600,
+        "Requests a minute about signals and feeds, of one user.",
+    )
+    api_operate_rate: Annotated[int, whole_number(1, 1_000_000)] = setting(
+        300,
+        "Requests a minute about accounts, subscriptions, presets, halts,"
+        " notifications and keys, of one user.",
+    )
+    api_anonymous_rate: Annotated[int, whole_number(1, 1_000_000)] = setting(
+        60,
+        "Requests a minute from one address without a user, or with wrong keys and tokens.",
+    )
     metrics_token: BearerToken | None = setting(
         None, "Bearer token for /metrics. If empty, the endpoint returns 404.", secret=True
     )

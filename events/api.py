@@ -13,6 +13,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from common.api_fields import StrictModelSerializer, StrictSerializer, UtcDateTime, WholeNumber
+from common.api_views import ObjectView
 from common.permissions import OWN
 from events.channel_rules import KINDS, set_kinds, set_rules
 from events.confirmation import confirm, request_confirmation
@@ -61,7 +62,10 @@ class MarkedSerializer(StrictSerializer):
 
 
 class NotificationViewSet(
-    mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.GenericViewSet[Notification]
+    ObjectView,
+    mixins.ListModelMixin,
+    mixins.RetrieveModelMixin,
+    viewsets.GenericViewSet[Notification],
 ):
     """Your notifications, newest first."""
 
@@ -225,6 +229,7 @@ class ConfirmSerializer(StrictSerializer):
 
 
 class ChannelViewSet(
+    ObjectView,
     mixins.CreateModelMixin,
     mixins.DestroyModelMixin,
     mixins.ListModelMixin,
@@ -235,6 +240,8 @@ class ChannelViewSet(
 
     queryset = Channel.objects.none()
     serializer_class = ChannelSerializer
+    moving = frozenset({"waiting", "last_error", "last_sent_at"})
+    shown_once = frozenset({"webhooks", "rotate_secret"})
     rights = dict.fromkeys(
         (
             "create", "destroy", "partial_update", "test", "confirm", "resend", "webhooks",
@@ -323,7 +330,8 @@ class ChannelViewSet(
     def get_serializer_context(self) -> dict[str, Any]:
         """Read what waits once for a list."""
         context: dict[str, Any] = super().get_serializer_context()
-        if self.action == "list":
+        request: Request | None = self.request  # None while the schema is generated
+        if self.action == "list" and request is not None:
             context["waiting"] = waiting_of(list(self.get_queryset()))
         return context
 

@@ -7,6 +7,7 @@ from decimal import Decimal
 from django.utils import timezone
 
 from analytics.models import AnalyticsDaily, Preflight, SignalQuality, TradeCost
+from common.models import KeptAnswer
 from connections.models import (
     AccountHistory,
     AccountSnapshot,
@@ -115,6 +116,9 @@ def tenant(name: str) -> Tenant:
         user=user, name="key", prefix=name, secret_hash="h", expires_at=ends
     )
     ApiKeyNetwork.objects.create(key=key, network="203.0.113.0/24")
+    KeptAnswer.objects.create(
+        user=user, operation="POST /api/v1/feeds/", key="k", fingerprint="f", status=201
+    )
     export = DataExport.objects.create(user=user)
     DataExportPart.objects.create(export=export, number=1, content=b"x")
     KillSwitch.objects.create(
