@@ -15,7 +15,7 @@ class ThrottledError(exceptions.Throttled):
 
     def __init__(self, wait: float | None, detail: str, numbers: dict[str, Any]) -> None:
         super().__init__(wait)
-        self.detail = detail  # type: ignore[assignment]  # without DRF's own sentence
+        self.detail = exceptions.ErrorDetail(detail, "throttled")  # not DRF's own sentence
         self.numbers = numbers
 
 

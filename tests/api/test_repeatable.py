@@ -25,6 +25,7 @@ from tests.api.factories import World
 from tests.api.test_matrix import CASES, Case, slug
 from tests.api.test_problems import problem
 from tests.connections import make
+from users.services import create_api_key
 
 PREFIX = "POST /api/v1/"
 KEYLESS = {
@@ -97,6 +98,9 @@ def to_publish(world: World) -> dict[str, Any]:
 
 BOT = "123456:" + "A" * 35
 HERE: dict[str, Case] = {
+    "api-keys/{id}/revoke/": Case(
+        "own", path=lambda w: {"id": create_api_key(w.alice, "not this one")[0].pk}
+    ),
     "channels/": Case("any", body=lambda w: {"name": "n", "url": "mailto:a@example.com"}, ok=201),
     "channels/webhooks/": Case(
         "any", body=lambda w: {"name": "n", "url": "https://8.8.8.8/in"}, ok=201
