@@ -3,7 +3,6 @@
 from typing import Any
 
 from drf_spectacular.openapi import AutoSchema
-from drf_spectacular.utils import OpenApiParameter
 
 from api.headers import shared_parameters
 from api.permissions import needed_by, scope_of
@@ -26,7 +25,7 @@ class ScopedSchema(AutoSchema):
 
     def get_override_parameters(self) -> list[Any]:
         """Return the shared parameters; those of `extend_schema` are added to them."""
-        own: list[OpenApiParameter] = super().get_override_parameters()
+        own: list[Any] = super().get_override_parameters()
         return [*own, *shared_parameters(self.view, self.method, self.path)]
 
     def is_deprecated(self) -> bool:

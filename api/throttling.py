@@ -41,7 +41,7 @@ class PerMinute(BaseThrottle):
 
 def rate_of(scope: str) -> int:
     """Return how many requests of a scope are allowed in a minute."""
-    return int(settings.FILLCAST_API_RATES[scope])
+    return int(settings.API_RATES[scope])
 
 
 def retry_after_unauthenticated(request: HttpRequest) -> int:

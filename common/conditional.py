@@ -47,8 +47,8 @@ class Conditional(APIView):
     ) -> Response:
         """Add the ETag; 304 if the caller has this answer."""
         final = super().finalize_response(request, response, *args, **kwargs)
-        if not isinstance(final, Response) or final.status_code != 200:
-            return final
+        if final.status_code != 200 or not hasattr(final, "add_post_render_callback"):
+            return final  # refused, or a stream
         if request.method in READING:
             _tag_when_rendered(final, request, self.moving)
         elif self._is_conditional:

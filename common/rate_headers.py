@@ -22,7 +22,7 @@ class ThrottledError(exceptions.Throttled):
 class RateLimited(APIView):
     """A view whose answers say how many requests of its scope are left in this minute."""
 
-    def throttled(self, request: Request, wait: float | None) -> NoReturn:  # type: ignore[override]
+    def throttled(self, request: Request, wait: float | None) -> NoReturn:
         """Refuse the request, with when to go on."""
         used = getattr(request._request, "rate_usage", None)
         if used is None or wait is None:

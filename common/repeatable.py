@@ -119,7 +119,8 @@ def _meaning(value: Any) -> Any:
 
 
 def _is_trial(request: Request) -> bool:
-    return isinstance(request.data, Mapping) and bool(request.data.get("dry_run"))
+    body: Any = request.data
+    return isinstance(body, Mapping) and bool(body.get("dry_run"))
 
 
 def _unanswered(request: Request) -> KeptAnswer | None:
@@ -131,7 +132,7 @@ def _unanswered(request: Request) -> KeptAnswer | None:
     if not key:
         return None
     new = KeptAnswer(
-        user_id=request.user.pk,
+        user_id=int(request.user.pk or 0),
         operation=f"{request.method} {request.path}",
         key=key,
         fingerprint=fingerprint(request.data, dict(request.query_params.lists())),

@@ -24,7 +24,7 @@ FILLCAST_PORT = env.port
 FILLCAST_PUBLIC_URL = env.public_url or f"http://localhost:{env.port}"
 HAS_PUBLIC_URL = env.public_url is not None  # otherwise links lead to this machine
 FILLCAST_SIGN_UP = env.sign_up
-FILLCAST_API_RATES = {
+API_RATES = {
     "read": env.api_read_rate,
     "trade": env.api_trade_rate,
     "publish": env.api_publish_rate,

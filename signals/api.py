@@ -77,7 +77,7 @@ from signals.signal_serializers import (
     SignalTotalSerializer,
 )
 from signals.telegram.api import TelegramActions
-from signals.totals import total_of
+from signals.totals import visible_total
 from users.api import caller
 from users.models import User
 
@@ -498,7 +498,9 @@ class SignalViewSet(
 
         409 if the feed has no such limit, or before the publication.
         """
-        return Response(SignalTotalSerializer(total_of(self.get_object())).data)
+        return Response(
+            SignalTotalSerializer(visible_total(caller(request), self.get_object())).data
+        )
 
     @extend_schema(request=None, responses=SignalSerializer)
     @action(detail=True, methods=["post"])

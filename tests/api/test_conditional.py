@@ -199,7 +199,7 @@ def test_deprecation_gives_half_a_year_of_notice() -> None:
 
 
 def test_scopes_have_rates_of_their_own(world: World, settings: Any) -> None:
-    settings.FILLCAST_API_RATES = settings.FILLCAST_API_RATES | {"operate": 1, "anonymous": 1}
+    settings.API_RATES = settings.API_RATES | {"operate": 1, "anonymous": 1}
     client = world.client("alice")
     path = f"/api/v1/connections/{world.connection.pk}/pause/"
     first = client.post(path, HTTP_IDEMPOTENCY_KEY="k")
