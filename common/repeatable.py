@@ -2,7 +2,7 @@
 
 The answer is kept in the request's own transaction (users/middleware.py): what was done and its
 answer are stored together or not at all, so a killed request leaves nothing, its key included. An
-advisory lock of that transaction tells a second request that the first one still runs.
+advisory lock of that transaction shows a second request that the first one still runs.
 """
 
 import json
@@ -53,7 +53,7 @@ class Repeatable(APIView):
 
     own_keys: actions that recognise repetitions themselves, for longer than a day. keyless: actions
     that do nothing which a repetition could do twice, and why. shown_once: actions whose answer
-    has a secret; it is not kept, and a repetition is told that it was shown.
+    has a secret; it is not kept, and a repetition is refused.
     """
 
     own_keys: ClassVar[frozenset[str]] = frozenset()

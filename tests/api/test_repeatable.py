@@ -171,7 +171,10 @@ def test_second_request_with_the_key_changes_nothing(
     for argument, value in case.path(world).items():
         path = path.replace("{" + argument + "}", str(value))
     body = case.body(world)
-    send = lambda: client.post(path, body, format="json", HTTP_IDEMPOTENCY_KEY="once")  # noqa: E731
+
+    def send() -> Any:
+        return client.post(path, body, format="json", HTTP_IDEMPOTENCY_KEY="once")
+
     with as_web():
         before = contents()
         first = send()
@@ -271,9 +274,11 @@ def test_refused_request_may_be_corrected_under_its_key(world: World) -> None:
 def test_trial_does_not_use_up_the_key(world: World) -> None:
     client = world.client("alice")
     halt = {"scope": "USER", "mode": "HALTED", "reason": "r"}
-    send = lambda body: client.post(  # noqa: E731
-        "/api/v1/kill-switch/", body, format="json", HTTP_IDEMPOTENCY_KEY="k"
-    )
+
+    def send(body: dict[str, Any]) -> Any:
+        path = "/api/v1/kill-switch/"
+        return client.post(path, body, format="json", HTTP_IDEMPOTENCY_KEY="k")
+
     assert send(halt | {"dry_run": True}).status_code == 200
     assert send(halt).status_code == 201
 
@@ -327,7 +332,7 @@ def test_kept_rows_hold_no_secret_of_the_request(world: World) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_second_request_during_the_first_is_told_to_wait(world: World) -> None:
+def test_second_request_during_the_first_has_to_wait(world: World) -> None:
     """The first one waits for the user's row, which another session holds."""
     answers: list[Any] = []
 
