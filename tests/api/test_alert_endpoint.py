@@ -11,7 +11,7 @@ import pytest
 from django.core.cache import cache
 from django.db import connection
 
-from api.throttling import rate_of(ANONYMOUS), AlertThrottle
+from api.throttling import ANONYMOUS, AlertThrottle, rate_of
 from signals.feeds import create_feed_token
 from signals.rate import seconds_to_wait
 from tests.connections import make
