@@ -56,7 +56,7 @@ def test_change_with_the_current_etag_is_made_once(world: World) -> None:
 @pytest.mark.parametrize(
     ("row", "path", "bodies"),
     [
-        ("preset", "presets/{}/", ({"name": "one"}, {"max_open_positions": 3})),
+        ("preset", "presets/{}/", ({"name": "two"}, {"max_open_positions": 3})),
         ("connection", "connections/{}/", ({"name": "one"}, {"auto_correct": True})),
         ("subscription", "subscriptions/{}/", ({"multiplier": "2"}, {"priority": 3})),
     ],
