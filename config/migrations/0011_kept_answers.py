@@ -30,7 +30,7 @@ def write(apps, schema_editor):
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("config", "0008_preflights"),
+        ("config", "0010_paper_twins"),
         ("django_celery_beat", "0019_alter_periodictasks_options"),
     ]
     operations = [migrations.RunPython(write, migrations.RunPython.noop)]
