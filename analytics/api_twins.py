@@ -19,6 +19,7 @@ from analytics.exports import csv_lines
 from analytics.twin_parts import PARTS
 from analytics.twins import ComparedSignal, Comparison, Side, compare, csv_rows, twins_of
 from common.api_fields import Amount, StrictModelSerializer, StrictSerializer
+from common.api_views import ApiView
 from common.permissions import Right
 from connections import services, tasks
 from connections.api.connections import own_connections
@@ -101,7 +102,7 @@ class ComparisonSerializer(StrictSerializer):
     next_before = serializers.IntegerField(allow_null=True)
 
 
-class SubscriptionTwinViewSet(viewsets.GenericViewSet[Subscription]):
+class SubscriptionTwinViewSet(ApiView, viewsets.GenericViewSet[Subscription]):
     """The paper twins of your subscriptions."""
 
     queryset = Subscription.objects.none()

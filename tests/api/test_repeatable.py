@@ -37,6 +37,8 @@ DOORS = {
     "POST /hooks/tradingview/{feed}/{token}/": "senders set no headers; resends are recognised",
 }
 SAME_DOOR = {
+    "channels/browsers/": "needs a browser's keys; its view is that of webhooks/",
+    "subscriptions/{id}/twin/": "needs a live account; its view is that of stop-twin/",
     "drift/{id}/adopt/": "needs a broker's trade: the view and service of close/ and ignore/",
     "drift/{id}/relink/": "needs a broker's trade: the view and service of close/ and ignore/",
 }
