@@ -7,7 +7,6 @@ advisory lock of that transaction shows a second request that the first one stil
 
 import json
 from collections.abc import Mapping
-from datetime import timedelta
 from typing import Any, ClassVar
 
 from django.utils import timezone
@@ -19,19 +18,14 @@ from rest_framework.views import APIView
 
 from common.errors import ConflictError
 from common.idempotency import HEADER, read_key
+from common.kept_answers import KEPT_FOR
 from common.models import KeptAnswer
 from common.money import canonical
 from common.reason_codes import Code
 from common.sql import rows
 
-KEPT_FOR = timedelta(hours=24)
 REPLAYED = "Idempotency-Replayed"
 _LOCK = "SELECT pg_try_advisory_xact_lock(hashtextextended(%s, 0)) AS is_free"
-_SWEEP = """\
-DELETE FROM common_keptanswer WHERE id IN (
-  SELECT id FROM common_keptanswer WHERE created_at < %s ORDER BY created_at LIMIT 5000
-  FOR UPDATE SKIP LOCKED)
-RETURNING id"""
 
 
 class RunningError(ConflictError):
@@ -95,14 +89,6 @@ def takes_key(view: Any) -> bool:
     return isinstance(view, Repeatable) and getattr(view, "action", None) not in view.keyless
 
 
-def sweep_kept_answers() -> int:
-    """Delete the answers that are too old to be repeated; return how many."""
-    deleted = 0
-    while batch := len(rows(_SWEEP, (timezone.now() - KEPT_FOR,))):
-        deleted += batch
-    return deleted
-
-
 def fingerprint(body: Any, query: Mapping[str, Any]) -> str:
     """Return a keyed hash of a request's contents by their meaning: `1.10` and `"1.1"` are the
     same, and so is any order of the fields. The contents themselves may be secret."""
@@ -161,6 +147,3 @@ def _keep(row: KeptAnswer, response: Response, *, is_secret: bool) -> None:
     if not row.is_secret and response.data is not None:
         row.body = JSONRenderer().render(response.data).decode()
     row.save(force_insert=True)
-
-
-__all__ = ["HEADER", "KEPT_FOR", "REPLAYED", "Repeatable", "RunningError", "sweep_kept_answers"]
