@@ -17,7 +17,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from common.errors import ConflictError
-from common.idempotency import HEADER, read_key
+from common.idempotency import read_key
 from common.kept_answers import KEPT_FOR
 from common.models import KeptAnswer
 from common.money import canonical
