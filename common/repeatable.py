@@ -58,7 +58,9 @@ class Repeatable(APIView):
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         """Answer a repetition as its first request was answered."""
         super().initial(request, *args, **kwargs)
-        if request.method == "POST" and keeps_answer(self) and not _is_trial(request):
+        # Without a key the body stays unread: operations without one take any content type.
+        has_key = request.method == "POST" and bool(read_key(request))
+        if has_key and keeps_answer(self) and not _is_trial(request):
             self._kept = _unanswered(request)
 
     def handle_exception(self, exc: Exception) -> Response:
