@@ -107,19 +107,17 @@ class ExecutionSums(NamedTuple):
     computed_at: datetime | None
 
 
-_MINE = filled_entries_sql("o.connection_id = ANY(%(mine)s::uuid[])")
-_CHOSEN = "FILTER (WHERE e.connection_id = ANY(%(connections)s::uuid[]))"
-_MY_MEDIAN = "(percentile_disc(0.5) WITHIN GROUP (ORDER BY e.{0}) " + _CHOSEN + ")::numeric(38, 18)"
+_MINE = filled_entries_sql("o.connection_id = ANY(%(connections)s::uuid[])")
 _HAS_OTHERS = f"q.persons - 1 >= {OTHERS}"  # the one is the reader, who filled
 # The median of my accounts of one signal, so that it compares with a median.
 _COMPARED = f"""mine AS (
-  SELECT e.signal_id, (count(*) {_CHOSEN})::int AS accounts,
+  SELECT e.signal_id, count(*)::int AS accounts,
     min(e.pair) AS pair, min(e.side) AS side,
     CASE WHEN count(DISTINCT e.unit) = 1 THEN min(e.unit) ELSE '' END AS unit,
-    {_MY_MEDIAN.format("slippage")} AS slippage, {_MY_MEDIAN.format("bps")} AS bps,
-    (sum(e.cost) {_CHOSEN})::numeric(38, 18) AS cost, {_MY_MEDIAN.format("to_wire")} AS to_wire,
-    {_MY_MEDIAN.format("to_fill")} AS to_fill
-  FROM ({_MINE}) e GROUP BY e.signal_id HAVING count(*) {_CHOSEN} > 0
+    {_MEDIAN.format("e.slippage")} AS slippage, {_MEDIAN.format("e.bps")} AS bps,
+    sum(e.cost)::numeric(38, 18) AS cost, {_MEDIAN.format("e.to_wire")} AS to_wire,
+    {_MEDIAN.format("e.to_fill")} AS to_fill
+  FROM ({_MINE}) e GROUP BY e.signal_id
 ), compared AS (
   SELECT mine.signal_id, s.published_at, mine.pair, mine.side, mine.accounts, mine.unit,
     CASE WHEN mine.unit <> '' THEN mine.slippage END AS slippage, mine.bps, mine.cost,
@@ -177,11 +175,10 @@ FROM compared
 class SignalScope:
     """Which signals, on which of my accounts. Days are those of the default trading day.
 
-    connection_ids: the chosen accounts; mine: all of the user's.
+    connection_ids: the chosen accounts.
     """
 
     connection_ids: Sequence[UUID]
-    mine: Sequence[UUID]
     start: date
     end: date
     feed_id: int | None = None
@@ -191,7 +188,6 @@ class SignalScope:
         """Return the parameters of the statements."""
         return {
             "connections": array(self.connection_ids),
-            "mine": array(self.mine),
             "start": bounds(self.start)[0],
             "end": bounds(self.end)[1],
             "feed": self.feed_id,

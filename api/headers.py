@@ -5,23 +5,17 @@ from typing import Any
 from drf_spectacular.utils import OpenApiParameter
 
 from common.conditional import READING, takes_if_match
-from common.idempotency import HEADER, LONGEST, REPEATABLE
+from common.idempotency import REPEATABLE, key_parameter
 from common.repeatable import keeps_answer, takes_key
 from common.sparse_fields import PARAMETER, SparseFields
 
-KEPT = OpenApiParameter(
-    HEADER,
-    {"type": "string", "maxLength": LONGEST, "pattern": "^[ -~]*$"},
-    OpenApiParameter.HEADER,
-    description="Your own id of the request. For 24 hours a repetition with the same contents does"
-    " nothing and gets the first answer, with `Idempotency-Replayed: true`; other contents: 409.",
+KEPT = key_parameter(
+    "Your own id of the request. For 24 hours a repetition with the same contents does"
+    " nothing and gets the first answer, with `Idempotency-Replayed: true`; other contents: 409."
 )
-SHOWN_ONCE = OpenApiParameter(
-    HEADER,
-    {"type": "string", "maxLength": LONGEST, "pattern": "^[ -~]*$"},
-    OpenApiParameter.HEADER,
-    description="Your own id of the request. For 24 hours a repetition does nothing: its answer is"
-    " 409 `SECRET_SHOWN_ONCE`, since the secret is not stored.",
+SHOWN_ONCE = key_parameter(
+    "Your own id of the request. For 24 hours a repetition does nothing: its answer is"
+    " 409 `SECRET_SHOWN_ONCE`, since the secret is not stored."
 )
 IF_MATCH = OpenApiParameter(
     "If-Match",

@@ -1,8 +1,8 @@
 """ETags: an answer that is not sent twice, and a change that overwrites no other.
 
 An ETag is `"STATE.CONTENT"`. CONTENT is a hash of the whole answer: If-None-Match compares it.
-STATE leaves out what changes by itself, such as prices: If-Match compares it. With `?fields=` the
-names follow (`"STATE.CONTENT:a+b"`), and only these fields are compared.
+STATE leaves out what moves without a change of the object, such as prices: If-Match compares it.
+With `?fields=` the names follow (`"STATE.CONTENT:a+b"`), and only these fields are compared.
 """
 
 import copy
@@ -99,10 +99,13 @@ def takes_if_match(view: Any, path_arguments: int) -> bool:
     return is_detail and path_arguments == 1
 
 
-def etag(data: Any, moving: Collection[str] = (), fields: Sequence[str] = ()) -> str:
-    """Return the ETag of an answer."""
+def etag(data: Any, moving: Collection[str] = ()) -> str:
+    """Return the ETag of an answer with all fields."""
     content = _hash(data)
-    state = _hash(_without(data, moving)) if moving else content
+    return _tag(_hash(_without(data, moving)) if moving else content, content)
+
+
+def _tag(state: str, content: str, fields: Sequence[str] = ()) -> str:
     suffix = f":{'+'.join(fields)}" if fields else ""
     return f'"{state}.{content}{suffix}"'
 
@@ -131,20 +134,16 @@ def _tag_when_rendered(response: Response, request: Request, moving: Collection[
         content = sha256(rendered.content).hexdigest()[:_LENGTH]
         has_state = moving and isinstance(response.data, dict) and "results" not in response.data
         state = _hash(_without(response.data, moving)) if has_state else content
-        suffix = f":{'+'.join(fields)}" if fields else ""
-        rendered["ETag"] = f'"{state}.{content}{suffix}"'
-        known = {one.partition(":")[0].partition(".")[2] for one in _TAG.findall(_known(request))}
-        if content in known or _known(request).strip() == "*":
+        rendered["ETag"] = _tag(state, content, fields)
+        given = request.headers.get("If-None-Match", "")
+        known = {one.partition(":")[0].partition(".")[2] for one in _TAG.findall(given)}
+        if content in known or given.strip() == "*":
             rendered.status_code = 304
             rendered.content = b""
             for header in ("Content-Type", "Content-Length"):
                 rendered.headers.pop(header, None)
 
     response.add_post_render_callback(tag)
-
-
-def _known(request: Request) -> str:
-    return str(request.headers.get("If-None-Match", ""))
 
 
 def _hash(data: Any) -> str:

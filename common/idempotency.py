@@ -11,12 +11,17 @@ from common.reason_codes import Code
 HEADER = "Idempotency-Key"
 LONGEST = 255
 _COLUMN = 90  # what the columns that keep `key:…` hold
-REPEATABLE = OpenApiParameter(
-    HEADER,
-    {"type": "string", "maxLength": LONGEST, "pattern": "^[ -~]*$"},
-    OpenApiParameter.HEADER,
-    description="Your own id of the request: a repetition with it does nothing and returns what "
-    "the first one did.",
+
+
+def key_parameter(description: str) -> OpenApiParameter:
+    """Return the header in the OpenAPI schema. description: what a repetition gets."""
+    of_key = {"type": "string", "maxLength": LONGEST, "pattern": "^[ -~]*$"}
+    return OpenApiParameter(HEADER, of_key, OpenApiParameter.HEADER, description=description)
+
+
+REPEATABLE = key_parameter(
+    "Your own id of the request: a repetition with it does nothing and returns what the first one"
+    " did."
 )
 
 

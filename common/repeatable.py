@@ -59,9 +59,9 @@ class Repeatable(APIView):
         """Answer a repetition as its first request was answered."""
         super().initial(request, *args, **kwargs)
         # Without a key the body stays unread: operations without one take any content type.
-        has_key = request.method == "POST" and bool(read_key(request))
-        if has_key and keeps_answer(self) and not _is_trial(request):
-            self._kept = _unanswered(request)
+        key = read_key(request) if request.method == "POST" and keeps_answer(self) else ""
+        if key and not _is_trial(request):
+            self._kept = _unanswered(request, key)
 
     def handle_exception(self, exc: Exception) -> Response:
         """Return the kept answer of a repetition."""
@@ -111,14 +111,11 @@ def _is_trial(request: Request) -> bool:
     return isinstance(body, Mapping) and bool(body.get("dry_run"))
 
 
-def _unanswered(request: Request) -> KeptAnswer | None:
-    """Return the row of a first request; None without a key.
+def _unanswered(request: Request, key: str) -> KeptAnswer:
+    """Return the row of a first request, to be kept with its answer.
 
     Raises _Answered for a repetition, ConflictError DUPLICATE_REQUEST, RunningError.
     """
-    key = read_key(request)
-    if not key:
-        return None
     new = KeptAnswer(
         user_id=int(request.user.pk or 0),
         operation=f"{request.method} {request.path}",

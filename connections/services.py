@@ -124,6 +124,7 @@ from connections.subscriptions.twins import (
     end_twins_of_archived_feeds,
     start_twin,
     stop_twin,
+    twin_obstacle,
 )
 from connections.twin_links import follow_twin
 from users.models import User
@@ -228,6 +229,7 @@ __all__ = [
     "subscription_errors",
     "switch_source",
     "take_leases",
+    "twin_obstacle",
     "unsubscribe",
     "update_connection",
     "update_subscription",

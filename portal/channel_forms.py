@@ -6,8 +6,8 @@ from typing import Any, ClassVar
 
 from django import forms
 
+from common.user_agents import browser_label
 from events import channel_addresses
-from events.browser_labels import browser_label
 from events.channel_rules import KINDS
 from events.models import Channel, Digest
 from events.push_services import checked_subscription, subscribe_browser

@@ -78,6 +78,17 @@ def start_twin(subscription_id: int, *, by: User) -> tuple[SubscriptionTwin, boo
     return _link(live, connection, account), True
 
 
+def twin_obstacle(live: Subscription) -> str:
+    """Return why a subscription can have no twin now; empty: nothing of its own forbids it."""
+    if live.archived_at is not None or live.connection.archived_at is not None:
+        return "The live subscription has ended."
+    if live.connection.type == PAPER:
+        return "This is a paper account already: a twin runs beside an account with real money."
+    if live.route_policy:
+        return "A route sends its signals to several accounts: a twin is compared with one."
+    return ""
+
+
 def stop_twin(subscription_id: int, *, by: User | None) -> SubscriptionTwin | None:
     """End the running twin of a subscription; return it, None if there is none.
 
@@ -123,7 +134,7 @@ def _lock_live(subscription_id: int, by: User) -> Subscription:
     live = _lock_subscription(subscription_id, by)
     if live.archived_at is not None or live.connection.archived_at is not None:
         raise ConflictError(Code.STATE_CONFLICT, "The subscription has ended.")
-    if live.connection.user_id != by.pk or live.connection.type == PAPER or live.route_policy:
+    if live.connection.user_id != by.pk or twin_obstacle(live):
         raise ConflictError(Code.TWIN_NOT_POSSIBLE)
     return live
 

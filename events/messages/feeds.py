@@ -17,7 +17,7 @@ def approval_decided(event: EventContext) -> Lines:
     meaning = (
         "Its signals are traded on every subscribed account."
         if granted
-        else "Its signals wait for an operator, each by itself. You can ask again."
+        else "Its signals wait for an operator, one by one. You can ask again."
     )
     return (
         f"Your feed {event.get('feed')} was {'approved' if granted else 'refused'}",

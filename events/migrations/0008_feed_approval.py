@@ -1,4 +1,4 @@
-# The kinds of events about the approval of feeds.
+# The kinds of events about the approval of feeds, and about channels that end.
 
 from django.db import migrations, models
 
@@ -59,6 +59,7 @@ class Migration(migrations.Migration):
                     ("kill_switch.changed", "Kill Switch"),
                     ("loss_limit.reached", "Loss Limit Reached"),
                     ("trading.resumed", "Trading Resumed"),
+                    ("channel.ended", "Channel Ended"),
                     ("channel.test", "Channel Test"),
                     ("channel.confirmation", "Channel Confirmation"),
                 ],
@@ -115,6 +116,7 @@ class Migration(migrations.Migration):
                     ("kill_switch.changed", "Kill Switch"),
                     ("loss_limit.reached", "Loss Limit Reached"),
                     ("trading.resumed", "Trading Resumed"),
+                    ("channel.ended", "Channel Ended"),
                     ("channel.test", "Channel Test"),
                     ("channel.confirmation", "Channel Confirmation"),
                 ],

@@ -56,14 +56,15 @@ def twin(request: HttpRequest, *, pk: int) -> HttpResponse:
     links = list(twins_of(user).filter(subscription=subscription))
     link = _chosen(links, request.GET.get("twin", ""))
     account = AccountSnapshot.objects.filter(connection=subscription.connection_id).first()
+    obstacle = services.twin_obstacle(subscription)
     context: dict[str, Any] = {"comparison": None}
     if link is not None:
         context = _context(compare(link), request.GET.get("page"))
     return page(
         request, "twin.html", subscription=subscription, link=link,
         others=[one for one in links if one != link],
-        can_start=not _obstacle(subscription) and not any(one.ended_at is None for one in links),
-        obstacle=_obstacle(subscription),
+        can_start=not obstacle and not any(one.ended_at is None for one in links),
+        obstacle=obstacle,
         account=account, equity_places=money_places(account.currency) if account else 2,
         **context,
     )  # fmt: skip
@@ -123,17 +124,6 @@ def export(request: HttpRequest, *, pk: int) -> HttpResponse:
 def _chosen(links: list[SubscriptionTwin], wanted: str) -> SubscriptionTwin | None:
     """Return the twin of the address, else the newest."""
     return next((one for one in links if str(one.pk) == wanted), links[0] if links else None)
-
-
-def _obstacle(subscription: Subscription) -> str:
-    """Return why a twin cannot be started now; empty: it can."""
-    if subscription.archived_at is not None or subscription.connection.archived_at is not None:
-        return "The live subscription has ended."
-    if subscription.connection.type == "paper":
-        return "This is a paper account already: a twin runs beside an account with real money."
-    if subscription.route_policy:
-        return "A route sends its signals to several accounts: a twin is compared with one."
-    return ""
 
 
 def _context(found: Comparison, number: str | None) -> dict[str, Any]:

@@ -137,7 +137,7 @@ def _require_one_sentence(tokens: list[Token]) -> None:
             raise ambiguous(
                 f"“{symbol.text} {side.text} {now.text}” of an update",
                 f"the {side.text} trade", f"a new {side.text}", field="direction",
-                write="Write “close the long” or “close the short”, and a new trade by itself.",
+                write="Write “close the long” or “close the short”, and a new trade apart.",
             )  # fmt: skip
 
 

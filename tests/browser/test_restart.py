@@ -1,4 +1,4 @@
-"""The portal stays open while its database restarts: it explains, and goes on by itself."""
+"""The portal stays open while its database restarts: it explains, and goes on automatically."""
 
 from collections.abc import Iterator
 
@@ -27,7 +27,7 @@ def test_a_page_explains_and_goes_on_while_the_database_restarts(
     try:
         expect(page.locator("#live > .fc-stale")).to_contain_text("No answer since", timeout=30_000)
         other.goto("/accounts/")
-        expect(other.get_by_text("This page tries again by itself")).to_be_visible()
+        expect(other.get_by_text("This page tries again automatically")).to_be_visible()
         expect(other.get_by_text("do not depend on this page")).to_be_visible()
         visit.screenshot("database-restarts")
     finally:

@@ -10,8 +10,8 @@ from django.urls import resolve
 from hypothesis import given
 from hypothesis import strategies as st
 
+from common.user_agents import browser_label
 from events import push_keys
-from events.browser_labels import browser_label
 from events.context import EventContext
 from events.messages import Message
 from events.models import EventKind

@@ -1,4 +1,4 @@
-"""A browser's name for people, guessed from its user agent: `Chrome on Windows`. Pure."""
+"""What a User-Agent header names, for people: the browser and its device. Pure."""
 
 BROWSERS = (  # the first that is found counts: most name Chrome and Safari besides themselves
     ("SamsungBrowser", "Samsung Internet"), ("Edg", "Edge"), ("OPR", "Opera"),
@@ -12,10 +12,20 @@ DEVICES = (
 
 
 def browser_label(user_agent: str) -> str:
-    """Return the browser and device of a user agent; `A browser` if neither is recognised."""
-    browser = _first(BROWSERS, user_agent) or "A browser"
-    device = _first(DEVICES, user_agent)
+    """Return the browser and its device: `Chrome on Windows`. `A browser`: neither is known."""
+    browser = browser_of(user_agent) or "A browser"
+    device = device_of(user_agent)
     return f"{browser} on {device}" if device else browser
+
+
+def browser_of(user_agent: str) -> str:
+    """Return the browser; empty: not known."""
+    return _first(BROWSERS, user_agent)
+
+
+def device_of(user_agent: str) -> str:
+    """Return the device or its system; empty: not known."""
+    return _first(DEVICES, user_agent)
 
 
 def _first(known: tuple[tuple[str, str], ...], user_agent: str) -> str:
