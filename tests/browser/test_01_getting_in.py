@@ -63,7 +63,7 @@ def test_an_address_is_confirmed_and_a_forgotten_password_replaced(
     follow(page, "Change the address")
     fill(page, email=address)
     page.get_by_label("Your password").fill(PASSWORD)
-    press(page, "Save")
+    press(page, "Change it")
     page.goto(inbox.link_to(address, "/confirm-address/"))
     press(page, "Confirm it")
     expect(page.get_by_text(f"{address} is confirmed.")).to_be_visible()
