@@ -10,7 +10,9 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
+from uuid import UUID
 
 from django.conf import settings
 from django.db import connection
@@ -30,6 +32,7 @@ ACCOUNTS, LARGE, CHUNK = 10_000, 100, 100_000
 TARGET_MS, MOST_QUERIES = 100.0, 12
 MOST_GROWTH = 2.0  # of the time, from one order for each account to all of them
 USUAL_TENANTS, TRIES_OF_LARGE = 8, 4
+FEWEST = LARGE + 5 * USUAL_TENANTS
 
 # {signal}, {position} and {account} are the tenant's own; the feed is the one that all take.
 PAGES = (
@@ -98,19 +101,25 @@ Found = dict[str, Measured]  # by address
 
 
 def pages(environment: BenchEnvironment, data: BenchData, count: int) -> Result:
-    """Measure each page and list before and after `count` orders and trades are written."""
+    """Measure each page and list before and after `count` orders and trades are written.
+
+    Fewer orders than ACCOUNTS have as many accounts; each account has one at least.
+    """
     environment.run(workers=0)
     environment.reset()
-    ids = data.connections(ACCOUNTS)
-    feed = data.feed(ACCOUNTS)
+    accounts = max(min(count, ACCOUNTS), FEWEST)
+    count = max(count, accounts)
+    ids = data.connections(accounts)
+    feed = data.feed(accounts)
     signals = [pk for (pk,) in environment.sql(f"{SIGNALS} RETURNING id", feed.pk,
-                                               -(-count // ACCOUNTS))]  # fmt: skip
+                                               -(-count // accounts))]  # fmt: skip
     usual, large = _tenants(ids)
     settings.ALLOWED_HOSTS = ["*"]
-    _write(environment, data, signals, min(count, ACCOUNTS), "one order for each account")
+    write = partial(_write, environment, ids, data, signals)
+    write(accounts, "one order for each account")
     _measure(usual[:1], feed)  # imports modules, compiles templates
     before = _measure(usual, feed)
-    _write(environment, data, signals, count, f"{count:,} orders", first=min(count, ACCOUNTS))
+    write(count, f"{count:,} orders", first=accounts)
     compute_changed()
     environment.sql("VACUUM ANALYZE")
     after, of_large = _measure(usual, feed), _measure([large] * TRIES_OF_LARGE, feed)
@@ -129,11 +138,11 @@ def _tenants(ids: Sequence[Any]) -> tuple[list[User], User]:
 
 
 def _write(
-    environment: BenchEnvironment, data: BenchData, signals: Sequence[int], count: int, what: str,
-    *, first: int = 0,
+    environment: BenchEnvironment, ids: Sequence[UUID], data: BenchData, signals: Sequence[int],
+    count: int, what: str, *, first: int = 0,
 ) -> None:  # fmt: skip
     began = time.perf_counter()
-    shared = {"ids": data.connections(ACCOUNTS), "accounts": ACCOUNTS, "signals": signals,
+    shared = {"ids": list(ids), "accounts": len(ids), "signals": signals,
               "source": data.source.pk}  # fmt: skip
     for start in range(first, count, CHUNK):
         part = {**shared, "from": start, "to": min(start + CHUNK, count) - 1}

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 from django.utils import timezone
 from django.utils.crypto import salted_hmac
+from rest_framework.fields import BooleanField
 from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -107,8 +108,10 @@ def _meaning(value: Any) -> Any:
 
 
 def _is_trial(request: Request) -> bool:
+    """Whether `dry_run` is on, as its field reads it: the text `false` is not."""
     body: Any = request.data
-    return isinstance(body, Mapping) and bool(body.get("dry_run"))
+    given = body.get("dry_run") if isinstance(body, Mapping) else None
+    return isinstance(given, str | int) and given in BooleanField.TRUE_VALUES
 
 
 def _unanswered(request: Request, key: str) -> KeptAnswer:

@@ -12,7 +12,6 @@ from common.errors import ConflictError, InvalidInputError, NotAllowedError, rai
 from common.permissions import Right, require
 from common.reason_codes import Code
 from connections.models import Epoch, ExecutionConnection, HaltMode, KillSwitch
-from connections.twin_links import follow_twin
 from events.models import Event, EventKind
 from signals.models import Feed
 from signals.symbols import read_pair
@@ -170,7 +169,6 @@ def set_kill_switch(
         **asdict(target),
     )  # fmt: skip
     _emit_event(switch, "set")
-    _follow(switch)
     return switch
 
 
@@ -203,14 +201,7 @@ def release_kill_switch(switch_id: int, *, by: User | None) -> bool:
     switch.released_at = timezone.now()
     switch.save(update_fields=["released_at"])
     _emit_event(switch, "released")
-    _follow(switch)
     return True
-
-
-def _follow(switch: KillSwitch) -> None:
-    """Let paper twins follow a halt of their live accounts alone; others concern them as well."""
-    if switch.scope in (Scope.CONNECTION, Scope.BROKER_TYPE):
-        follow_twin(connection_id=switch.connection_id)
 
 
 def _owner_of(target: HaltTarget | KillSwitch) -> int | None:

@@ -1,8 +1,8 @@
 """What a change of a live subscription means for its paper twin: it follows, and ends with it.
 
-The twin's terms are a copy, written in the transaction that changes the live ones. A sweep repeats
-that (`follow_all`): changes that pass by no service, such as a halt of the live account alone, are
-followed within seconds.
+The twin's terms are a copy, written in the transaction that changes the live ones. The sweep that
+winds twins up repeats that. It alone follows halts, within seconds: a halt must not wait for the
+rows of twins.
 
 Lock the live account before its twin.
 """

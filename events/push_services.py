@@ -19,6 +19,8 @@ from events.models import Channel, EventKind
 from events.outbox import INSERT_EVENTS_SQL
 from events.push import Subscription
 
+REPLACED = "The browser has another channel."
+
 AUTH_BYTES, ENDPOINT_MAX = 16, 1_000
 NOT_OFFERED = (
     "Push messages of browsers are off: this installation has no key for them. Its operator makes "
@@ -92,11 +94,18 @@ def subscribe_browser(
 def renew_browser(channel_id: int, subscription: Subscription) -> Channel:
     """Replace a channel's subscription by a new one of the same browser, made with today's key.
 
-    A channel that had ended works again; one that its owner switched off stays off. Raises as
+    A channel that had ended works again; one that its owner switched off stays off. If the browser
+    has another channel by then, this one ends, and that one is returned. Raises as
     `subscribe_browser`.
     """
     key = _offered_key()
     channel = Channel.objects.select_for_update(no_key=True).get(pk=channel_id)
+    others = Channel.objects.filter(user_id=channel.user_id).exclude(pk=channel_id)
+    if same := others.filter(push_digest=_digest(subscription)).first():
+        Channel.objects.filter(pk=channel_id).update(
+            is_active=False, ended_at=timezone.now(), last_error=REPLACED
+        )
+        return same
     Channel.objects.filter(pk=channel_id).update(
         url_sealed=_sealed(subscription, channel), url_display=_display(subscription),
         push_key=key, push_digest=_digest(subscription), ended_at=None, backoff_until=None,

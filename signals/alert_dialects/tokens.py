@@ -186,6 +186,12 @@ def _pair(text: str, bare: str) -> str:
     is_upper = bare == bare.upper()
     if bare.upper() in _NOT_SYMBOLS and not text.startswith("$"):
         return ""
+    halves = bare.split("/")
+    if len(halves) == 2 and all(len(half) >= 6 and _is_known(half) for half in halves):
+        raise ambiguous(
+            excerpt(text), *map(known_pair, halves), field="symbol",
+            write="Send one message for each symbol.",
+        )  # fmt: skip
     if text.startswith("#") and (_is_word(bare) or (bare.islower() and not _is_known(bare))):
         return ""
     try:

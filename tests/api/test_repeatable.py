@@ -285,6 +285,16 @@ def test_trial_does_not_use_up_the_key(world: World) -> None:
     assert send(halt).status_code == 201
 
 
+@pytest.mark.parametrize("off", ["false", "0", 0, False])
+def test_what_is_no_trial_keeps_its_key(world: World, off: object) -> None:
+    client = world.client("alice")
+    halt = {"scope": "USER", "mode": "HALTED", "reason": "r", "dry_run": off}
+    path = "/api/v1/kill-switch/"
+    for replayed in (None, "true"):
+        sent = client.post(path, halt, format="json", HTTP_IDEMPOTENCY_KEY="k")
+        assert (sent.status_code, sent.get("Idempotency-Replayed")) == (201, replayed)
+
+
 @pytest.mark.parametrize("key", ["k" * 256, "ü", "a\tb"])
 def test_malformed_key_is_refused(world: World, key: str) -> None:
     error = problem(new_feed(world, key=key), 400, "FIELD_INVALID")

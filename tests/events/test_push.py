@@ -307,6 +307,17 @@ def test_renewal_keeps_a_channel_off_that_its_owner_switched_off(
     assert not push_services.renew_browser(channel.pk, checked(browser)).is_active
 
 
+def test_renewal_onto_another_channel_of_the_browser_ends_the_old_one(
+    alice: User, browser: BrowserSubscription, service: PushService
+) -> None:
+    old = subscribe(alice, browser)
+    again = service.subscribe(push_keys.offered_key())
+    other = subscribe(alice, again, name="again")
+    assert push_services.renew_browser(old.pk, checked(again)) == other
+    old.refresh_from_db()
+    assert (old.is_active, old.ended_at is None) == (False, False)
+
+
 def test_subscribing_twice_is_one_channel(
     alice: User, bob: User, browser: BrowserSubscription
 ) -> None:

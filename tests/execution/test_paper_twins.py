@@ -333,6 +333,7 @@ def test_pause_and_resumption_follow(live: Subscription, how: str) -> None:
         halt = services.set_kill_switch(
             scope="CONNECTION", connection_id=live.connection_id, mode="REDUCING", reason="x", by=by
         )
+        tasks.wind_up_twins()  # the sweep: a halt waits for no twin
     order = orders(factories.signal(live.feed))[twin.connection_id]
     assert (order.status, order.reason) == ("SKIPPED", Code.SUBSCRIPTION_PAUSED)
     if how == "subscription":
@@ -341,6 +342,7 @@ def test_pause_and_resumption_follow(live: Subscription, how: str) -> None:
         services.resume(live.connection_id, by=by)
     else:
         services.release_kill_switch(halt.pk, by=by)
+        tasks.wind_up_twins()
     assert orders(factories.signal(live.feed))[twin.connection_id].status == "PENDING"
 
 
