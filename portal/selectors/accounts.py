@@ -7,7 +7,7 @@ from textwrap import shorten
 from typing import Any
 from uuid import UUID
 
-from django.db.models import BooleanField, ExpressionWrapper, Q, QuerySet
+from django.db.models import BooleanField, Exists, ExpressionWrapper, OuterRef, Q, QuerySet
 from django.urls import reverse
 
 from common.formatting import hint, sentence
@@ -22,6 +22,7 @@ from connections.models import (
     ConnectionHealth,
     DataConnection,
     ExecutionConnection,
+    TradingPause,
     TradingPreset,
 )
 from connections.selectors import (
@@ -40,6 +41,7 @@ from connections.selectors import (
     with_display_columns,
 )
 from connections.selectors import health_badge as health_of
+from execution.models import DriftItem
 from portal.selectors.halts import halts_affecting
 from users.models import User
 
@@ -260,8 +262,16 @@ def _paused_everything(user: User, why: Iterable[str]) -> bool:
 
 
 def account_of(user: User, pk: UUID) -> Account | None:
-    """Return one of the tenant's accounts, or None."""
-    found = connections_of(user).filter(pk=pk).first()
+    """Return one of the tenant's accounts, or None.
+
+    has_pauses, has_differences: whether there is any to read for its page.
+    """
+    pauses = TradingPause.objects.filter(connection=OuterRef("pk"), ended_at=None)
+    differences = DriftItem.objects.filter(connection=OuterRef("pk"), state=DriftItem.State.OPEN)
+    known = connections_of(user).annotate(
+        has_pauses=Exists(pauses), has_differences=Exists(differences)
+    )
+    found = known.filter(pk=pk).first()
     if found is None:
         return None
     reason = skip_reasons([pk]).get(pk, "")

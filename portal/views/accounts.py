@@ -83,11 +83,15 @@ def account(request: HttpRequest, *, pk: UUID) -> HttpResponse:
         flow_note=flow_note(found.connection),
         own_limits=set(own) if limits else set(),
         twin=SubscriptionTwin.objects.filter(connection=pk).first() if found.is_twin else None,
-        pauses=TradingPause.objects.filter(connection=pk, ended_at=None),
+        pauses=TradingPause.objects.filter(connection=pk, ended_at=None)
+        if found.connection.has_pauses
+        else [],
         differences=[
             (item, sentence(item.kind), presentation.summary(item))
             for item in DriftItem.objects.filter(connection=pk, state=DriftItem.State.OPEN)
-        ],
+        ]
+        if found.connection.has_differences
+        else [],
     )
 
 
