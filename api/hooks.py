@@ -15,8 +15,8 @@ from common.api_fields import StrictSerializer
 from common.errors import InvalidInputError
 from common.reason_codes import Code
 from signals.alert_log import entries_for
+from signals.alert_posts import PostedAlert, alert_sent_with, receive_alert
 from signals.alert_serializers import AlertStatusSerializer
-from signals.alerts import alert_sent_with, receive_alert
 from signals.draft_serializers import NewSignalSerializer
 from signals.models import AlertState, IncomingAlert
 from signals.strict_json import MAX_BYTES
@@ -50,6 +50,8 @@ class AlertView(_TokenView):
     is the same signal. What cannot be read is refused with all of its faults.
     """
 
+    # The web process answers most posts before they get here (config/middleware/alert_door.py).
+
     @extend_schema(
         operation_id="hooks_tradingview",
         auth=[],
@@ -66,18 +68,19 @@ class AlertView(_TokenView):
     )
     def post(self, request: Request, feed: str, token: str) -> Response:
         """Store the alert."""
-        receipt = receive_alert(
+        posted = PostedAlert(
             feed_slug=feed,
             secret=token,
             body=_body(request),
             signature=request.headers.get("X-Fillcast-Signature", ""),
             address=str(request.META.get("REMOTE_ADDR", "")),
         )
+        receipt = receive_alert(posted)
         if receipt.error is not None:
             return refusal(receipt.error)  # not raised: its row in the log stays
         assert receipt.alert is not None
         ring_on_commit()
-        return Response(_answer(receipt.alert, feed, token), status=202)
+        return Response(accepted(receipt.alert, feed, token), status=202)
 
 
 class AlertStatusView(_TokenView):
@@ -95,7 +98,8 @@ class AlertStatusView(_TokenView):
         return Response(AlertStatusSerializer(entry).data)
 
 
-def _answer(alert: IncomingAlert, feed: str, token: str) -> dict[str, Any]:
+def accepted(alert: IncomingAlert, feed: str, token: str) -> dict[str, Any]:
+    """Return the answer to an alert that was stored."""
     names = {"feed": feed, "token": token, "alert": alert.pk}
     return {
         "alert": alert.pk,

@@ -29,6 +29,7 @@ from common.reason_links import reason_url
 from common.repeatable import RunningError
 from signals.alerts import RateLimitedError
 from signals.errors import FieldError, field_errors
+from users.attempt_limits import client_address
 
 log = logging.getLogger(__name__)
 CONTENT_TYPE = "application/problem+json"
@@ -115,7 +116,7 @@ def handle(error: Exception, context: dict[str, Any]) -> Response:
     if isinstance(error, exceptions.APIException):
         return _from_drf_error(error)
     if isinstance(error, FillcastError):
-        return _from_fillcast_error(error)
+        return refusal(error)
     return _unexpected_error(error, context)
 
 
@@ -126,20 +127,23 @@ def _wait_if_unauthenticated(error: Exception, context: dict[str, Any]) -> int:
     if isinstance(error, FillcastError) and error.code == Code.FEED_UNKNOWN:  # a wrong token
         is_unauthenticated = getattr(context.get("view"), "opens_by_token", False)
     request = context.get("request")
-    return retry_after_unauthenticated(request) if is_unauthenticated and request is not None else 0
+    if not is_unauthenticated or request is None:
+        return 0
+    return retry_after_unauthenticated(client_address(request))
 
 
 def refusal(error: FillcastError) -> Response:
     """Return the problem of a refusal whose transaction is not rolled back: it stores why."""
-    return _from_fillcast_error(error)
+    return _answer(*refusal_problem(error))
 
 
 def _answer(body: dict[str, Any], headers: dict[str, str] | None = None) -> Response:
     return Response(body, body["status"], headers=headers, content_type=CONTENT_TYPE)
 
 
-def _from_fillcast_error(error: FillcastError) -> Response:
-    headers = {}
+def refusal_problem(error: FillcastError) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return the body of the problem of one of our errors, and its headers."""
+    headers: dict[str, str] = {}
     status = _STATUS_OF_CODE.get(error.code, 400)
     if isinstance(error, RunningError):
         status, headers = 409, {"Retry-After": str(error.retry_after)}
@@ -151,8 +155,7 @@ def _from_fillcast_error(error: FillcastError) -> Response:
         status, headers = 429, {"Retry-After": str(error.retry_after)}
     errors = field_errors(error) if isinstance(error, InvalidInputError) else ()
     errors = tuple(one for one in errors if one.field)
-    body = problem(error.code, status, error.detail, errors=errors, numbers=error.numbers)
-    return _answer(body, headers)
+    return problem(error.code, status, error.detail, errors=errors, numbers=error.numbers), headers
 
 
 def _from_drf_error(error: exceptions.APIException) -> Response:

@@ -1,16 +1,17 @@
 """Throttles: limits on requests per minute. Without Redis nothing is limited."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from django.conf import settings
-from django.http import HttpRequest
 from rest_framework.request import Request
 from rest_framework.throttling import BaseThrottle
 
 from api.permissions import needed_by, scope_of
 from common.permissions import Scope
-from signals.rate import Usage, count_call, seconds_to_wait
-from users.attempt_limits import client_address
+from signals.alerts import RateLimitedError
+from signals.rate import Usage, count_call, count_calls, seconds_to_wait
+from users.attempt_limits import client_address, network_of
 
 if TYPE_CHECKING:  # views read the settings, which name this module
     from rest_framework.views import APIView
@@ -44,11 +45,10 @@ def rate_of(scope: str) -> int:
     return int(settings.API_RATES[scope])
 
 
-def retry_after_unauthenticated(request: HttpRequest) -> int:
+def retry_after_unauthenticated(address: str) -> int:
     """Count a call with a wrong or missing key or token; return 0, or the seconds that its address
-    has to wait. Calls with valid keys and tokens from that address are not affected."""
-    name = f"unauthenticated-from:{client_address(request)}"
-    return seconds_to_wait(name, limit=rate_of(ANONYMOUS))
+    (`client_address`) has to wait. Calls with valid keys and tokens from there are not affected."""
+    return seconds_to_wait(f"unauthenticated-from:{address}", limit=rate_of(ANONYMOUS))
 
 
 class ScopeThrottle(PerMinute):
@@ -87,3 +87,13 @@ class AlertThrottle(PerMinute):
 
     def caller(self, request: Request, view: "APIView") -> str | None:
         return f"alerts-from:{client_address(request)}"
+
+
+def alert_throttles(addresses: Sequence[str]) -> list[RateLimitedError | None]:
+    """Count an alert from each address, as AlertThrottle does; return its refusal, None if none."""
+    names = [f"alerts-from:{network_of(address)}" for address in addresses]
+    usages = count_calls([(name, AlertThrottle.limit) for name in names])
+    return [
+        RateLimitedError(usage.resets_in) if usage is not None and usage.is_over else None
+        for usage in usages
+    ]

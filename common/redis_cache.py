@@ -1,8 +1,9 @@
-"""Django's Redis cache with one connection pool for the process and an atomic counter.
+"""Django's Redis cache with one connection pool for the process and atomic counters.
 
 Django's own creates a client for each call, and a pool for each thread or request.
 """
 
+from collections.abc import Sequence
 from threading import Lock
 from typing import Any
 
@@ -35,20 +36,23 @@ class RedisCache(redis.RedisCache):
         super().__init__(server, params)
         self._class = SharedClient
 
-    def count(self, key: str, *, seconds: int) -> int:
-        """Add one to the counter of this key and return it. It expires `seconds` after the first.
+    def counts(self, keys: Sequence[str], *, seconds: int) -> list[int]:
+        """Add one to the counter of each key, of one that is named twice both times; return them.
 
-        Raises RedisError.
+        A counter expires `seconds` after its first call. Raises RedisError.
         """
+        if not keys:
+            return []
         own: Any = self
-        full = self.make_and_validate_key(key)
-        transaction = own._cache.get_client(full, write=True).pipeline()
-        transaction.set(full, 0, ex=seconds, nx=True)
-        transaction.incr(full)
-        return int(transaction.execute()[-1])
+        full = [self.make_and_validate_key(key) for key in keys]
+        transaction = own._cache.get_client(full[0], write=True).pipeline()
+        for key in full:
+            transaction.set(key, 0, ex=seconds, nx=True)
+            transaction.incr(key)
+        return [int(counted) for counted in transaction.execute()[1::2]]
 
 
-def count(key: str, *, seconds: int) -> int:
-    """Add one to a counter in the default cache: see RedisCache.count. Raises RedisError."""
+def counts(keys: Sequence[str], *, seconds: int) -> list[int]:
+    """Add one to counters of the default cache: see RedisCache.counts. Raises RedisError."""
     default: Any = cache
-    return int(default.count(key, seconds=seconds))
+    return list(default.counts(keys, seconds=seconds))

@@ -1,44 +1,39 @@
-"""The door for alerts: TradingView and others post them, with a token in the URL.
+"""The inbox of alerts, for all doors: posts with a token (`signals/alert_posts.py`) and chats.
 
 An alert is read and stored in the inbox (`IncomingAlert`); a worker publishes it
 (`signals/alert_publishing.py`). What cannot be read, or may not be sent, is refused at once, and
 stored as refused, so that the provider sees it. docs/adr/0039.
 """
 
-import hmac
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.conf import settings
-from django.db import transaction
 
 from common.clocks import machine_seconds_until, market_now
 from common.errors import ConflictError, FillcastError, InvalidInputError, NotAllowedError
 from common.reason_codes import Code
 from signals.alert_dialects import AlertUpdate, read_mapping
 from signals.alert_reading import Alert, AlertOrder, AlertSignal, only_feed, read_alert
-from signals.alert_rules import entry_symbol_error, require_source
+from signals.alert_rules import entry_symbol_error
 from signals.alert_sequence import sequence_symbol
 from signals.draft import SignalDraft
 from signals.errors import FieldError, InvalidSignalError, field_errors
-from signals.feeds import signature_of, token_for
 from signals.ingest import REPLAY_WINDOW, referred_pair, with_feed_errors
 from signals.models import (
     Action,
     AlertSource,
     AlertState,
     Feed,
-    FeedToken,
     IncomingAlert,
     OrderType,
     Origin,
     Refusal,
 )
-from signals.rate import seconds_to_wait
-from signals.signing import open_signing_key
-from signals.strict_json import MAX_BYTES
-from users.tenancy import act_as, for_all_tenants, on_behalf_of
+from signals.rate import count_calls, seconds_to_wait
+from users.tenancy import on_behalf_of
 
 # How long an alert that closes or changes trades waits for a worker. Entries wait less.
 EXIT_PATIENCE = timedelta(hours=1)
@@ -59,8 +54,8 @@ class RateLimitedError(FillcastError):
 class Receipt:
     """What the door did with an alert.
 
-    alert: its row; None: refused, and not stored since many were. error: why it was refused; None:
-    it waits for a worker, or it was stored before.
+    alert: its row; None: refused, and not stored, since many were or its address is wrong. error:
+    why it was refused; None: it waits for a worker, or it was stored before.
     """
 
     alert: IncomingAlert | None
@@ -99,74 +94,72 @@ class MessageOrigin:
         return waits
 
 
-@transaction.atomic
-def receive_alert(
-    *, feed_slug: str, secret: str, body: bytes, signature: str = "", address: str = ""
-) -> Receipt:
-    """Store an alert that was posted with a token, as waiting or as refused.
-
-    signature: X-Fillcast-Signature, for tokens that require it. address: the sender's.
-    The receipt's error is of any kind that `accept_alert` refuses with, or NotAllowedError
-    ALERT_SOURCE_NOT_ALLOWED, PERMISSION_DENIED (signature).
-    Raises InvalidInputError BODY_TOO_LARGE, FEED_UNKNOWN; then nothing is stored.
-    """
-    if len(body) > MAX_BYTES:
-        raise InvalidInputError(Code.BODY_TOO_LARGE)
-    with for_all_tenants():
-        token = token_for(feed_slug, secret)
-    signing_key = open_signing_key(token.signing_key, secret, token.prefix)
-    try:
-        require_source(token.feed, address)
-        _verify_signature(token.feed, signing_key, body, signature)
-    except NotAllowedError as error:  # must not use up the limit of the others
-        with on_behalf_of(token.feed.owner):
-            return _refused(token.feed, body, error, token=token, address=address)
-    return accept_alert(token.feed, body, token=token, address=address, is_signed=bool(signing_key))
-
-
 def accept_alert(
     feed: Feed,
     body: bytes,
     *,
     source: AlertSource = AlertSource.WEBHOOK,
     source_key: str = "",
-    token: FeedToken | None = None,
-    address: str = "",
-    is_signed: bool = False,
     origin: MessageOrigin | None = None,
+    **sent: Any,
 ) -> Receipt:
     """Store an alert whose sender is known: for all doors. Needs no transaction.
 
     source_key: what the source calls the message; a second one with the same key is the first.
-    origin: of a chat's message, whose door counts the alerts of a minute itself.
+    origin: of a chat's message, whose door counts the alerts of a minute itself. sent: further
+    columns.
     The receipt's error is RateLimitedError, NotAllowedError FEED_NOT_APPROVED, or InvalidInputError
     with all faults of its text, as `read_alert` has them, ALERT_TOO_OLD,
     ALERT_SYMBOL_NOT_ALLOWED.
     """
-    sent: dict[str, Any] = {"token": token, "address": address or None}
     with on_behalf_of(feed.owner):
         if source_key and (known := _by_source(feed, source, source_key)):
             return Receipt(known)
         sent |= {"source": source, "source_key": source_key}
         if origin is not None:
             sent |= origin.columns()
-        elif wait := alert_pause(feed):
-            return _refused(feed, body, RateLimitedError(wait), **sent)
-        try:
-            alert = _read(feed, body, is_signed, is_edit=bool(origin and origin.edit_of))
-        except FillcastError as error:
-            return _refused(feed, body, error, **sent)
-        waits = _waiting(feed, alert) | (origin.deadlines(feed, alert) if origin else {})
-        waiting = IncomingAlert(feed=feed, body=body, **waits, **sent)
-        IncomingAlert.objects.bulk_create([waiting], ignore_conflicts=bool(source_key))
+        wait = 0 if origin is not None else alert_pause(feed)
+        receipt = judged_alert(feed, body, sent, wait=wait, origin=origin)
+        if receipt.alert is None:
+            return receipt
+        IncomingAlert.objects.bulk_create([receipt.alert], ignore_conflicts=bool(source_key))
         if source_key:  # two processes may receive the same message
-            return Receipt(_by_source(feed, source, source_key))
-        return Receipt(waiting)
+            return replace(receipt, alert=_by_source(feed, source, source_key))
+        return receipt
+
+
+def judged_alert(
+    feed: Feed,
+    body: bytes,
+    sent: Mapping[str, Any],
+    *,
+    wait: int,
+    is_signed: bool = False,
+    origin: MessageOrigin | None = None,
+) -> Receipt:
+    """Return the receipt of an alert that is waiting or refused; its row is not stored yet.
+
+    wait: the seconds for which the feed accepts none.
+    """
+    if wait:
+        return refused_alert(feed, body, RateLimitedError(wait), sent)
+    try:
+        alert = _read(feed, body, is_signed, is_edit=bool(origin and origin.edit_of))
+    except FillcastError as error:
+        return refused_alert(feed, body, error, sent)
+    waits = _waiting(feed, alert) | (origin.deadlines(feed, alert) if origin else {})
+    return Receipt(IncomingAlert(feed=feed, body=body, **waits, **sent))
 
 
 def alert_pause(feed: Feed) -> int:
     """Count one more alert of a feed; return 0, or for how many seconds it accepts none."""
-    return seconds_to_wait(f"alerts:{feed.pk}", limit=feed.alerts_per_minute)
+    return alert_pauses([feed])[0]
+
+
+def alert_pauses(feeds: Sequence[Feed]) -> list[int]:
+    """Count one more alert of each feed; see `alert_pause`."""
+    usages = count_calls([(f"alerts:{feed.pk}", feed.alerts_per_minute) for feed in feeds])
+    return [usage.resets_in if usage is not None and usage.is_over else 0 for usage in usages]
 
 
 def refuse_alert(
@@ -177,28 +170,27 @@ def refuse_alert(
     with on_behalf_of(feed.owner):
         if known := _by_source(feed, source, source_key):
             return Receipt(known, error)
-        kind = f"unknown-senders:{source}"
-        return _refused(feed, body, error, kind=kind, source=source, source_key=source_key)
-
-
-@transaction.atomic
-def alert_sent_with(*, feed_slug: str, secret: str, alert_id: int) -> IncomingAlert:
-    """Return an alert that was posted with this token; the transaction then acts for the feed's
-    owner. Raises InvalidInputError FEED_UNKNOWN, IncomingAlert.DoesNotExist."""
-    with for_all_tenants():
-        token = token_for(feed_slug, secret)
-    act_as(token.feed.owner)
-    return IncomingAlert.objects.get(pk=alert_id, feed_id=token.feed_id, token_id=token.pk)
+        sent = {"source": source, "source_key": source_key}
+        receipt = refused_alert(feed, body, error, sent, kind=f"unknown-senders:{source}")
+        if receipt.alert is not None:
+            receipt.alert.save(force_insert=True)
+        return receipt
 
 
 def _by_source(feed: Feed, source: AlertSource, key: str) -> IncomingAlert | None:
     return IncomingAlert.objects.filter(feed=feed, source=source, source_key=key).first()
 
 
-def _refused(
-    feed: Feed, body: bytes, error: FillcastError, *, kind: str = "refused-alerts", **sent: object
+def refused_alert(
+    feed: Feed,
+    body: bytes,
+    error: FillcastError,
+    sent: Mapping[str, Any],
+    *,
+    kind: str = "refused-alerts",
 ) -> Receipt:
-    """Store a refused alert, unless many of the feed were refused in this minute."""
+    """Return the receipt of a refused alert; its row is not stored yet. None: many of the feed were
+    refused in this minute."""
     if seconds_to_wait(f"{kind}:{feed.pk}", limit=REFUSALS_PER_MINUTE):
         return Receipt(None, error)
     refused = IncomingAlert(
@@ -209,7 +201,6 @@ def _refused(
         **refusal_values(error),
         **sent,
     )
-    refused.save(force_insert=True)
     return Receipt(refused, error)
 
 
@@ -307,18 +298,6 @@ def _symbol_of(feed: Feed, draft: SignalDraft) -> str:
     if draft.after_signal_external_id or draft.close_when_signal_external_id:
         return ""
     return draft.pair if draft.action == Action.OPEN else referred_pair(feed, draft)
-
-
-def _verify_signature(feed: Feed, signing_key: str, body: bytes, signature: str) -> None:
-    if not signing_key:
-        if feed.alerts_signed_only:
-            detail = "The feed accepts only signed alerts: use an address with a signing key."
-            raise NotAllowedError(Code.PERMISSION_DENIED, detail)
-        return
-    expected = signature_of(signing_key, body)
-    if not hmac.compare_digest(expected.encode(), signature.encode()):
-        detail = "X-Fillcast-Signature is not the HMAC-SHA256 of this body under the token's key."
-        raise NotAllowedError(Code.PERMISSION_DENIED, detail)
 
 
 def verify_time(alert: Alert, *, is_signed: bool) -> None:

@@ -3,7 +3,7 @@
 import hashlib
 import hmac
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -296,18 +296,35 @@ def token_for(feed_slug: str, secret: str) -> FeedToken:
     one of another feed, one made with a revoked key, and an inactive owner; always with the same
     text and in the same time.
     """
-    prefix = secret[:_PREFIX]
-    if not (prefix.isascii() and prefix.isalnum()):
-        prefix = ""  # no token has it; PostgreSQL refuses some characters
-    token = (
-        FeedToken.objects.select_related("feed", "feed__owner", "made_with")
-        .filter(prefix=prefix, feed__slug=feed_slug, feed__archived_at=None)
-        .first()
-    )
-    matches = hmac.compare_digest(_hash(secret), token.secret_hash if token else _NO_TOKEN)
-    if token is None or not matches or not _is_usable(token):
+    (token,) = tokens_for([(feed_slug, secret)])
+    if token is None:
         raise InvalidInputError(Code.FEED_UNKNOWN)
     return token
+
+
+def tokens_for(addresses: Sequence[tuple[str, str]]) -> list[FeedToken | None]:
+    """Return the token of each feed and secret as `token_for` does, None where it would raise."""
+    prefixes = {
+        prefix
+        for _, secret in addresses
+        if (prefix := secret[:_PREFIX]).isascii() and prefix.isalnum()  # others are no token's,
+    }  # and PostgreSQL refuses some characters
+    found = {
+        (token.feed.slug, token.prefix): token
+        for token in FeedToken.objects.select_related("feed", "feed__owner", "made_with").filter(
+            prefix__in=sorted(prefixes), feed__archived_at=None
+        )
+    }
+    return [
+        _if_opened(found.get((feed_slug, secret[:_PREFIX])), secret)
+        for feed_slug, secret in addresses
+    ]
+
+
+def _if_opened(token: FeedToken | None, secret: str) -> FeedToken | None:
+    """Return a token if this is its secret and it may be used now."""
+    matches = hmac.compare_digest(_hash(secret), token.secret_hash if token else _NO_TOKEN)
+    return token if token is not None and matches and _is_usable(token) else None
 
 
 def signature_of(signing_key: str, body: bytes) -> str:

@@ -1,12 +1,13 @@
 """A rate limit counted in Redis. Without Redis nothing is limited."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from redis.exceptions import RedisError
 
 from common.clocks import machine_time
-from common.redis_cache import count
+from common.redis_cache import counts
 
 # After a failure Redis is not called for this time, so that requests do not wait for it.
 BACKOFF_SECONDS = 5.0
@@ -37,17 +38,26 @@ def seconds_to_wait(name: str, *, limit: int, seconds: int = 60) -> int:
 
 def count_call(name: str, *, limit: int, seconds: int = 60) -> Usage | None:
     """Count one more call of `name`. None: Redis is down, so nothing is limited."""
+    return count_calls([(name, limit)], seconds=seconds)[0]
+
+
+def count_calls(calls: Sequence[tuple[str, int]], *, seconds: int = 60) -> list[Usage | None]:
+    """Count calls, each with its name and limit, in one exchange with Redis; see `count_call`."""
     global _backing_off_until
     if machine_time() < _backing_off_until:
-        return None
+        return [None] * len(calls)
     now = int(time.time())
-    key = f"rate:{name}:{now // seconds}"
+    keys = [f"rate:{name}:{now // seconds}" for name, _ in calls]
     try:
-        counted = count(key, seconds=seconds * 2)
+        counted = counts(keys, seconds=seconds * 2)
     except RedisError:
         _backing_off_until = machine_time() + BACKOFF_SECONDS
-        return None
-    return Usage(limit, max(limit - counted, 0), seconds - now % seconds, counted > limit)
+        return [None] * len(calls)
+    resets_in = seconds - now % seconds
+    return [
+        Usage(limit, max(limit - count, 0), resets_in, count > limit)
+        for (_, limit), count in zip(calls, counted, strict=True)
+    ]
 
 
 def forget_failures() -> None:

@@ -13,9 +13,10 @@ from typing import Any
 from api.problems import CONTENT_TYPE, refusal
 from signals.alert_log import entries_for
 from signals.alert_orders import Outcome
+from signals.alert_posts import PostedAlert, receive_alert
 from signals.alert_publishing import publish_next
 from signals.alert_serializers import AlertStatusSerializer
-from signals.alerts import Receipt, receive_alert, refusal_of
+from signals.alerts import Receipt, refusal_of
 from signals.models import AlertState, Feed, IncomingAlert, Signal
 
 SECONDS = 30.0
@@ -79,7 +80,7 @@ def answer_of(response: Any) -> Any:
 
 def deliver(feed: Feed, secret: str, body: bytes, **more: Any) -> Outcome:
     """Post an alert and publish it; raise what it is refused with, by the door or the worker."""
-    receipt: Receipt = receive_alert(feed_slug=feed.slug, secret=secret, body=body, **more)
+    receipt: Receipt = receive_alert(PostedAlert(feed.slug, secret, body, **more))
     if receipt.error is not None:
         raise receipt.error
     assert receipt.alert is not None

@@ -110,7 +110,11 @@ def client_address(request: HttpRequest) -> str:
     config/middleware/proxies.py trusts proxies. An IPv6 address counts as its /64 network, which
     belongs to one customer.
     """
-    text = request.META.get("REMOTE_ADDR", "")
+    return network_of(request.META.get("REMOTE_ADDR", ""))
+
+
+def network_of(text: str) -> str:
+    """Return an address as it is counted: an IPv6 address as its /64 network."""
     try:
         address = ip_address(text)
     except ValueError:

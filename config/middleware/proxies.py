@@ -45,6 +45,13 @@ def caller_of(peer: str, forwarded: str, trusted: Iterable[IPNetwork]) -> str:
     return caller
 
 
+def client_of(peer: str, forwarded: str) -> tuple[str, bool]:
+    """Return the caller's address, and whether a proxy that the settings trust sent the request."""
+    trusted = settings.FILLCAST_TRUSTED_PROXIES
+    is_trusted = is_in(peer, trusted)
+    return (caller_of(peer, forwarded, trusted) if is_trusted else peer), is_trusted
+
+
 class ProxyMiddleware:
     """Sets REMOTE_ADDR to the caller's address and removes headers of untrusted senders."""
 
@@ -53,12 +60,13 @@ class ProxyMiddleware:
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         """Answer one request."""
-        trusted, peer = settings.FILLCAST_TRUSTED_PROXIES, request.META.get("REMOTE_ADDR", "")
+        peer = request.META.get("REMOTE_ADDR", "")
         forwarded = request.META.get("HTTP_X_FORWARDED_FOR", "")
         for header in FORWARDED_HEADERS:
             request.META.pop(header, None)
-        if is_in(peer, trusted):
-            request.META["REMOTE_ADDR"] = caller_of(peer, forwarded, trusted)
+        address, is_trusted = client_of(peer, forwarded)
+        if is_trusted:
+            request.META["REMOTE_ADDR"] = address
         else:
             request.META.pop("HTTP_X_FORWARDED_PROTO", None)
         return self.get_response(request)

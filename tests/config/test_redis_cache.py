@@ -6,7 +6,7 @@ from typing import Any
 
 from django.core.cache import cache
 
-from common.redis_cache import count
+from common.redis_cache import counts
 
 
 def test_threads_share_redis_connections() -> None:
@@ -24,7 +24,8 @@ def test_threads_share_redis_connections() -> None:
 
 def test_counter_expires_after_its_period() -> None:
     cache.clear()
-    assert [count("a", seconds=60), count("a", seconds=60), count("b", seconds=60)] == [1, 2, 1]
+    assert counts(["a", "a", "b"], seconds=60) + counts([], seconds=60) == [1, 2, 1]
+    assert counts(["b", "a"], seconds=60) == [2, 3]
     default: Any = cache
     server = default._cache.get_client(write=True)
     assert 0 < server.ttl(cache.make_key("a")) <= 60

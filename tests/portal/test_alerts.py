@@ -6,8 +6,8 @@ import re
 import pytest
 from django.urls import reverse
 
+from signals.alert_posts import PostedAlert, receive_alert
 from signals.alert_templates import TEMPLATES
-from signals.alerts import receive_alert
 from signals.models import Feed, FeedToken, Signal
 from tests.portal.conftest import SignedIn
 from tests.portal.factories import World
@@ -54,9 +54,7 @@ def test_address_is_shown_once_and_works(
     listed = client.get(reverse("portal:alerts", args=[feed.slug])).content.decode()
     assert secret[1] not in listed
     assert "charts" in listed
-    receipt = receive_alert(
-        feed_slug=feed.slug, secret=secret[1], body=b"BUY EURUSD @ 1.0850 SL 1.0800"
-    )
+    receipt = receive_alert(PostedAlert(feed.slug, secret[1], b"BUY EURUSD @ 1.0850 SL 1.0800"))
     assert receipt.error is None
 
 

@@ -15,6 +15,7 @@ from common.reason_codes import Code
 from events.models import Event, EventKind
 from signals import alert_publishing, feeds
 from signals.alert_log import alerts_of, entries_for
+from signals.alert_posts import PostedAlert, receive_alert
 from signals.alert_publishing import MAX_ATTEMPTS, publish_next, publish_waiting, remove_old_alerts
 from signals.alerts import (
     EXIT_PATIENCE,
@@ -22,7 +23,6 @@ from signals.alerts import (
     REFUSED_BODY_BYTES,
     Receipt,
     accept_alert,
-    receive_alert,
 )
 from signals.feeds import create_feed_token
 from signals.models import AlertSource, AlertState, Feed, IncomingAlert, Signal
@@ -66,7 +66,7 @@ def state_of(alert: IncomingAlert) -> tuple[str, str]:
 
 def only_receipt(feed: Feed, body: bytes, **more: Any) -> Receipt:
     _, secret = create_feed_token(feed)
-    return receive_alert(feed_slug=feed.slug, secret=secret, body=body, **more)
+    return receive_alert(PostedAlert(feed.slug, secret, body, **more))
 
 
 def test_accepted_alert_waits_and_publishes_nothing_itself(feed: Feed) -> None:
@@ -329,7 +329,7 @@ class TestRules:
     def test_unsigned_address_is_refused_where_signatures_are_required(self, feed: Feed) -> None:
         _, unsigned = create_feed_token(feed)
         self.allow(feed, alerts_signed_only=True)
-        receipt = receive_alert(feed_slug=feed.slug, secret=unsigned, body=text(**ENTRY))
+        receipt = receive_alert(PostedAlert(feed.slug, unsigned, text(**ENTRY)))
         assert receipt.error is not None
         assert receipt.error.code == Code.PERMISSION_DENIED
         assert create_feed_token(feed)[0].signing_key

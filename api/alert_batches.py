@@ -1,0 +1,140 @@
+"""Stores the alerts that arrive at the same time in one transaction (group commit).
+
+To store an alert durably takes several exchanges with the database and one write to the disk,
+whether it is one alert or fifty. While one batch is stored the next gathers. So the answers do not
+fall behind, however many alerts arrive and however busy the machine is.
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from queue import Empty, SimpleQueue
+from threading import Lock, Thread
+
+from django.db import DatabaseError, InterfaceError, connection, transaction
+
+from api.throttling import alert_throttles
+from common.database_errors import is_lost, is_transient
+from common.reason_codes import Code
+from signals.alert_posts import PostedAlert, receive_alerts
+from signals.alerts import Receipt
+from signals.tasks import ring_on_commit
+
+log = logging.getLogger(__name__)
+THREADS = 2  # while the one waits for a lock, the other stores what it does not concern
+LARGEST = 100
+MOST_WAITING = 5_000  # seconds of work; more would be answered after their senders gave up
+
+
+class NotStoredError(Exception):
+    """An alert could not be stored, or nobody knows whether it was (Code.OUTCOME_UNKNOWN)."""
+
+    def __init__(self, code: Code) -> None:
+        super().__init__(code.sentence)
+        self.code = code
+
+
+Waiting = tuple[PostedAlert, "Future[Receipt]"]
+
+
+class AlertBatches:
+    """`put` an alert, and its receipt comes when it is stored. Threads start when they are needed.
+
+    A thread keeps its database connection as long as that works.
+    """
+
+    def __init__(self) -> None:
+        self._waiting: SimpleQueue[Waiting] = SimpleQueue()
+        self._lock = Lock()
+        self._threads: list[Thread] = []
+
+    def put(self, alert: PostedAlert) -> "Future[Receipt]":
+        """Store an alert soon. Its future's error is a NotStoredError."""
+        self._start_threads()
+        future: Future[Receipt] = Future()
+        if self._waiting.qsize() >= MOST_WAITING:
+            future.set_exception(NotStoredError(Code.DATABASE_BUSY))
+        else:
+            self._waiting.put((alert, future))
+        return future
+
+    def _start_threads(self) -> None:
+        if len(self._threads) == THREADS:
+            return
+        with self._lock:
+            while len(self._threads) < THREADS:
+                thread = Thread(target=self._run, name="alert batches", daemon=True)
+                self._threads.append(thread)
+                thread.start()
+
+    def _run(self) -> None:
+        while True:
+            batch = [self._waiting.get()]
+            try:
+                while len(batch) < LARGEST:
+                    batch.append(self._waiting.get_nowait())
+            except Empty:
+                pass
+            _settle(batch)
+
+
+def _settle(batch: Sequence[Waiting]) -> None:
+    """Store a batch, or each of its alerts alone if only that may succeed; set their results."""
+    try:
+        receipts = store_alerts([alert for alert, _ in batch])
+    except NotStoredError as error:
+        is_about_one = error.code in (Code.DATABASE_BUSY, Code.INTERNAL_ERROR)
+        if len(batch) > 1 and is_about_one and connection.connection is not None:
+            for one in batch:
+                _settle([one])
+            return
+        for _, future in batch:
+            future.set_exception(error)
+        return
+    for (_, future), receipt in zip(batch, receipts, strict=True):
+        future.set_result(receipt)
+
+
+def store_alerts(alerts: Sequence[PostedAlert]) -> list[Receipt]:
+    """Store alerts in one transaction, tried twice if the database could not serve it.
+
+    Of an address that posts too many nothing is read or stored. Raises NotStoredError; then none of
+    them is stored, unless its code is OUTCOME_UNKNOWN.
+    """
+    waits = alert_throttles([alert.address for alert in alerts])
+    refused = {index: Receipt(None, error) for index, error in enumerate(waits) if error}
+    rest = [alert for index, alert in enumerate(alerts) if index not in refused]
+    stored = iter(_tried_twice(lambda: receive_alerts(rest)) if rest else ())
+    return [refused[index] if index in refused else next(stored) for index in range(len(alerts))]
+
+
+def _tried_twice(receive: Callable[[], list[Receipt]]) -> list[Receipt]:
+    try:
+        return _committed(receive)
+    except NotStoredError as error:
+        if error.code != Code.DATABASE_BUSY:
+            raise
+        log.warning("a batch of alerts is stored again", exc_info=error)
+    return _committed(receive)
+
+
+def _committed(receive: Callable[[], list[Receipt]]) -> list[Receipt]:
+    """Run it in a transaction, and ring for a worker. Raises NotStoredError."""
+    is_written = False
+    try:
+        with transaction.atomic(durable=True):
+            receipts = receive()
+            if any(receipt.error is None for receipt in receipts):
+                ring_on_commit()
+            is_written = True
+        return receipts
+    except Exception as error:  # any: each alert gets an answer, and the thread goes on
+        is_lost_session = isinstance(error, DatabaseError | InterfaceError) and is_lost(error)
+        if is_lost_session:
+            connection.close()
+        if not is_transient(error):
+            log.error("alerts could not be stored", exc_info=error)
+            raise NotStoredError(Code.INTERNAL_ERROR) from error
+        is_unknown = is_written and is_lost_session
+        code = Code.OUTCOME_UNKNOWN if is_unknown else Code.DATABASE_BUSY
+        raise NotStoredError(code) from error

@@ -1,0 +1,124 @@
+"""Alerts that are posted to an address with a token, as TradingView does.
+
+Those that arrive at the same time are stored in one transaction: see `api/alert_batches.py`.
+"""
+
+import hmac
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from django.db import transaction
+
+from common.errors import InvalidInputError, NotAllowedError
+from common.reason_codes import Code
+from signals.alert_rules import require_source
+from signals.alerts import Receipt, alert_pauses, judged_alert, refused_alert
+from signals.feeds import signature_of, token_for, tokens_for
+from signals.models import Feed, FeedToken, IncomingAlert
+from signals.signing import open_signing_key
+from signals.strict_json import MAX_BYTES
+from users.tenancy import act_as, for_all_tenants
+
+
+class UnknownAddressError(InvalidInputError):
+    """There is no such feed, or its token is wrong, revoked or over."""
+
+    def __init__(self) -> None:
+        super().__init__(Code.FEED_UNKNOWN)
+
+
+@dataclass(frozen=True, slots=True)
+class PostedAlert:
+    """An alert as it was posted to an address with a token.
+
+    signature: X-Fillcast-Signature, for tokens that require it. address: the sender's.
+    """
+
+    feed_slug: str
+    secret: str
+    body: bytes
+    signature: str = ""
+    address: str = ""
+
+
+def receive_alert(alert: PostedAlert) -> Receipt:
+    """Store one posted alert: see `receive_alerts`. Raises the errors of its unknown addresses."""
+    (receipt,) = receive_alerts([alert])
+    if isinstance(receipt.error, UnknownAddressError):
+        raise receipt.error
+    return receipt
+
+
+@transaction.atomic
+def receive_alerts(alerts: Sequence[PostedAlert]) -> list[Receipt]:
+    """Store alerts, of any feeds, in one transaction, each as waiting or as refused.
+
+    A receipt's error is of any kind that `accept_alert` refuses with, or NotAllowedError
+    ALERT_SOURCE_NOT_ALLOWED, PERMISSION_DENIED (signature), UnknownAddressError. Of an alert with a
+    wrong address or a body of more than MAX_BYTES (BODY_TOO_LARGE) nothing is stored.
+    """
+    with for_all_tenants():  # a token is looked up before its owner is known
+        tokens = tokens_for([(alert.feed_slug, alert.secret) for alert in alerts])
+        checked = list(map(_checked, alerts, tokens))
+        # What is from elsewhere, or unsigned, must not use up the limit of the others.
+        waits = iter(alert_pauses([one.feed for one in checked if isinstance(one, _Checked)]))
+        receipts = [
+            one if isinstance(one, Receipt) else one.receipt(wait=next(waits)) for one in checked
+        ]
+        IncomingAlert.objects.bulk_create([one.alert for one in receipts if one.alert is not None])
+    return receipts
+
+
+@dataclass(frozen=True, slots=True)
+class _Checked:
+    """A posted alert whose sender may send alerts to this feed."""
+
+    feed: Feed
+    body: bytes
+    sent: Mapping[str, Any]
+    is_signed: bool
+
+    def receipt(self, *, wait: int) -> Receipt:
+        """Return its receipt, of a row that is not stored yet. wait: for which it is refused."""
+        return judged_alert(self.feed, self.body, self.sent, is_signed=self.is_signed, wait=wait)
+
+
+def _checked(alert: PostedAlert, token: FeedToken | None) -> _Checked | Receipt:
+    """Return an alert whose address, network and signature are right, or why it is refused."""
+    if len(alert.body) > MAX_BYTES:
+        return Receipt(None, InvalidInputError(Code.BODY_TOO_LARGE))
+    if token is None:
+        return Receipt(None, UnknownAddressError())
+    sent = {"token": token, "address": alert.address or None}
+    try:
+        signing_key = open_signing_key(token.signing_key, alert.secret, token.prefix)
+        require_source(token.feed, alert.address)
+        _verify_signature(token.feed, signing_key, alert.body, alert.signature)
+    except NotAllowedError as error:
+        return refused_alert(token.feed, alert.body, error, sent)
+    except InvalidInputError:  # the key is sealed for another secret
+        return Receipt(None, UnknownAddressError())
+    return _Checked(token.feed, alert.body, sent, bool(signing_key))
+
+
+@transaction.atomic
+def alert_sent_with(*, feed_slug: str, secret: str, alert_id: int) -> IncomingAlert:
+    """Return an alert that was posted with this token; the transaction then acts for the feed's
+    owner. Raises InvalidInputError FEED_UNKNOWN, IncomingAlert.DoesNotExist."""
+    with for_all_tenants():
+        token = token_for(feed_slug, secret)
+    act_as(token.feed.owner)
+    return IncomingAlert.objects.get(pk=alert_id, feed_id=token.feed_id, token_id=token.pk)
+
+
+def _verify_signature(feed: Feed, signing_key: str, body: bytes, signature: str) -> None:
+    if not signing_key:
+        if feed.alerts_signed_only:
+            detail = "The feed accepts only signed alerts: use an address with a signing key."
+            raise NotAllowedError(Code.PERMISSION_DENIED, detail)
+        return
+    expected = signature_of(signing_key, body)
+    if not hmac.compare_digest(expected.encode(), signature.encode()):
+        detail = "X-Fillcast-Signature is not the HMAC-SHA256 of this body under the token's key."
+        raise NotAllowedError(Code.PERMISSION_DENIED, detail)
