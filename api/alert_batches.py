@@ -6,15 +6,14 @@ fall behind, however many alerts arrive and however busy the machine is.
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future
 from queue import Empty, SimpleQueue
 from threading import Lock, Thread
 
-from django.db import DatabaseError, InterfaceError, connection, transaction
+from django.db import DatabaseError, InterfaceError, connection
 
-from api.throttling import alert_throttles
-from common.database_errors import is_lost, is_transient
+from common.database_errors import CommitUnansweredError, is_lost, is_transient
 from common.reason_codes import Code
 from signals.alert_posts import PostedAlert, receive_alerts
 from signals.alerts import Receipt
@@ -96,45 +95,30 @@ def _settle(batch: Sequence[Waiting]) -> None:
 
 
 def store_alerts(alerts: Sequence[PostedAlert]) -> list[Receipt]:
-    """Store alerts in one transaction, tried twice if the database could not serve it.
-
-    Of an address that posts too many nothing is read or stored. Raises NotStoredError; then none of
-    them is stored, unless its code is OUTCOME_UNKNOWN.
-    """
-    waits = alert_throttles([alert.address for alert in alerts])
-    refused = {index: Receipt(None, error) for index, error in enumerate(waits) if error}
-    rest = [alert for index, alert in enumerate(alerts) if index not in refused]
-    stored = iter(_tried_twice(lambda: receive_alerts(rest)) if rest else ())
-    return [refused[index] if index in refused else next(stored) for index in range(len(alerts))]
-
-
-def _tried_twice(receive: Callable[[], list[Receipt]]) -> list[Receipt]:
+    """Store alerts in one transaction, tried twice if the database could not serve it, and notify a
+    worker. Raises NotStoredError; then none is stored, unless its code is OUTCOME_UNKNOWN."""
     try:
-        return _committed(receive)
+        return _stored(alerts)
     except NotStoredError as error:
         if error.code != Code.DATABASE_BUSY:
             raise
         log.warning("a batch of alerts is stored again", exc_info=error)
-    return _committed(receive)
+    return _stored(alerts)
 
 
-def _committed(receive: Callable[[], list[Receipt]]) -> list[Receipt]:
-    """Run it in a transaction, and ring for a worker. Raises NotStoredError."""
-    is_written = False
+def _stored(alerts: Sequence[PostedAlert]) -> list[Receipt]:
     try:
-        with transaction.atomic(durable=True):
-            receipts = receive()
-            if any(receipt.error is None for receipt in receipts):
-                ring_on_commit()
-            is_written = True
-        return receipts
+        receipts = receive_alerts(alerts)
+    except CommitUnansweredError as error:
+        connection.close()
+        raise NotStoredError(Code.OUTCOME_UNKNOWN) from error
     except Exception as error:  # any: each alert gets an answer, and the thread goes on
-        is_lost_session = isinstance(error, DatabaseError | InterfaceError) and is_lost(error)
-        if is_lost_session:
+        if isinstance(error, DatabaseError | InterfaceError) and is_lost(error):
             connection.close()
-        if not is_transient(error):
-            log.error("alerts could not be stored", exc_info=error)
-            raise NotStoredError(Code.INTERNAL_ERROR) from error
-        is_unknown = is_written and is_lost_session
-        code = Code.OUTCOME_UNKNOWN if is_unknown else Code.DATABASE_BUSY
-        raise NotStoredError(code) from error
+        if is_transient(error):
+            raise NotStoredError(Code.DATABASE_BUSY) from error
+        log.exception("alerts could not be stored")
+        raise NotStoredError(Code.INTERNAL_ERROR) from error
+    if any(receipt.error is None for receipt in receipts):
+        ring_on_commit()
+    return receipts

@@ -1,6 +1,5 @@
 """Throttles: limits on requests per minute. Without Redis nothing is limited."""
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from django.conf import settings
@@ -9,9 +8,9 @@ from rest_framework.throttling import BaseThrottle
 
 from api.permissions import needed_by, scope_of
 from common.permissions import Scope
-from signals.alerts import RateLimitedError
-from signals.rate import Usage, count_call, count_calls, seconds_to_wait
-from users.attempt_limits import client_address, network_of
+from signals.alert_posts import ALERTS_PER_ADDRESS, alerts_from
+from signals.rate import Usage, count_call, seconds_to_wait
+from users.attempt_limits import client_address
 
 if TYPE_CHECKING:  # views read the settings, which name this module
     from rest_framework.views import APIView
@@ -78,22 +77,9 @@ def _scope(request: Request, view: "APIView") -> str:
 
 
 class AlertThrottle(PerMinute):
-    """Limits each address that posts alerts; each feed also has its own limit.
+    """Limits each address that reads what became of alerts, as one that posts them."""
 
-    High: TradingView sends the alerts of all its users from a few addresses.
-    """
-
-    limit = 60_000
+    limit = ALERTS_PER_ADDRESS
 
     def caller(self, request: Request, view: "APIView") -> str | None:
-        return f"alerts-from:{client_address(request)}"
-
-
-def alert_throttles(addresses: Sequence[str]) -> list[RateLimitedError | None]:
-    """Count an alert from each address, as AlertThrottle does; return its refusal, None if none."""
-    names = [f"alerts-from:{network_of(address)}" for address in addresses]
-    usages = count_calls([(name, AlertThrottle.limit) for name in names])
-    return [
-        RateLimitedError(usage.resets_in) if usage is not None and usage.is_over else None
-        for usage in usages
-    ]
+        return None if request.method == "POST" else alerts_from(request.META["REMOTE_ADDR"])

@@ -33,6 +33,10 @@ class DatabaseTrouble:
     is_rolled_back: bool = True
 
 
+class CommitUnansweredError(Exception):
+    """The session was lost while it committed: nobody knows whether that is stored."""
+
+
 def is_transient(error: BaseException) -> bool:
     """Whether the error is transient: the same request may succeed a moment later."""
     cause = error.__cause__

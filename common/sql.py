@@ -242,6 +242,39 @@ def _in_one_exchange(sql: str, params: Params) -> psycopg.Cursor[Any]:
     return cursor
 
 
+@contextlib.contextmanager
+def pipelined(first: str, params: Params = None) -> Iterator[None]:
+    """Make a block one transaction that begins with this statement and is sent in few exchanges.
+
+    The server is waited for only where rows are read, and at the end. It commits at the end: what
+    the end raises may be committed if the session was lost. Not inside of a transaction. On a busy
+    machine each answer that is waited for takes longer than its statement.
+    """
+    connection = connections[DEFAULT_DB_ALIAS]
+    connection.ensure_connection()
+    raw = connection.connection
+    _allow_prepared(raw)
+    with DatabaseErrorWrapper(connection), raw.pipeline():
+        psycopg.Cursor(raw).execute(first, params, prepare=True)
+        yield
+
+
+def insert_each(sql: Query[Row], records: Sequence[Params]) -> "Iterator[Row]":
+    """Run an INSERT … RETURNING for each record. In a `pipelined` block read its rows after it."""
+    if not records:
+        return iter(())
+    connection = connections[DEFAULT_DB_ALIAS]
+    with DatabaseErrorWrapper(connection):
+        cursor = _rows_cursor(connection.connection)
+        cursor.executemany(sql, records, returning=True)  # type: ignore[arg-type]
+    return _each_result(cursor, sql)
+
+
+def _each_result(cursor: psycopg.Cursor[Any], sql: Query[Row]) -> Iterator[Row]:
+    for result in cursor.results():
+        yield from _fetched(result, sql)
+
+
 _NOW = Query(NowRow, "SELECT clock_timestamp() AS now")
 
 

@@ -8,17 +8,25 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from django.db import transaction
+from django.db import DatabaseError, InterfaceError, transaction
+from psycopg.types.json import Jsonb
 
+from common.database_errors import CommitUnansweredError, is_lost
 from common.errors import InvalidInputError, NotAllowedError
 from common.reason_codes import Code
+from common.sql import IdRow, Query, insert_each
 from signals.alert_rules import require_source
-from signals.alerts import Receipt, alert_pauses, judged_alert, refused_alert
+from signals.alerts import RateLimitedError, Receipt, alerts_of, judged_alert, refused_alert
 from signals.feeds import signature_of, token_for, tokens_for
 from signals.models import Feed, FeedToken, IncomingAlert
+from signals.rate import count_calls, seconds_of
 from signals.signing import open_signing_key
 from signals.strict_json import MAX_BYTES
-from users.tenancy import act_as, for_all_tenants
+from users.attempt_limits import network_of
+from users.tenancy import act_as, all_tenants_pipelined, for_all_tenants
+
+# High: TradingView sends the alerts of all its users from a few addresses.
+ALERTS_PER_ADDRESS = 60_000  # a minute; each feed also has its own limit
 
 
 class UnknownAddressError(InvalidInputError):
@@ -50,24 +58,70 @@ def receive_alert(alert: PostedAlert) -> Receipt:
     return receipt
 
 
-@transaction.atomic
 def receive_alerts(alerts: Sequence[PostedAlert]) -> list[Receipt]:
     """Store alerts, of any feeds, in one transaction, each as waiting or as refused.
 
     A receipt's error is of any kind that `accept_alert` refuses with, or NotAllowedError
-    ALERT_SOURCE_NOT_ALLOWED, PERMISSION_DENIED (signature), UnknownAddressError. Of an alert with a
-    wrong address or a body of more than MAX_BYTES (BODY_TOO_LARGE) nothing is stored.
+    ALERT_SOURCE_NOT_ALLOWED, PERMISSION_DENIED (signature). Nothing is stored of what has a wrong
+    address (UnknownAddressError), is larger than MAX_BYTES (BODY_TOO_LARGE), or comes from a
+    network that posted too many in this minute (RateLimitedError).
+    Raises CommitUnansweredError.
     """
-    with for_all_tenants():  # a token is looked up before its owner is known
-        tokens = tokens_for([(alert.feed_slug, alert.secret) for alert in alerts])
-        checked = list(map(_checked, alerts, tokens))
-        # What is from elsewhere, or unsigned, must not use up the limit of the others.
-        waits = iter(alert_pauses([one.feed for one in checked if isinstance(one, _Checked)]))
-        receipts = [
-            one if isinstance(one, Receipt) else one.receipt(wait=next(waits)) for one in checked
-        ]
-        IncomingAlert.objects.bulk_create([one.alert for one in receipts if one.alert is not None])
+    is_sent = False
+    try:
+        with all_tenants_pipelined():  # a token is looked up before its owner is known
+            tokens = tokens_for([(alert.feed_slug, alert.secret) for alert in alerts])
+            receipts = _judged_posts(list(map(_checked, alerts, tokens)), alerts)
+            stored = [receipt.alert for receipt in receipts if receipt.alert is not None]
+            inserted = insert_each(_INSERT, [_columns(alert) for alert in stored])
+            is_sent = bool(stored)
+    except (DatabaseError, InterfaceError) as error:
+        if is_sent and is_lost(error):
+            raise CommitUnansweredError from error
+        raise
+    for alert, row in zip(stored, inserted, strict=True):
+        alert.pk = row.id
     return receipts
+
+
+def _judged_posts(
+    checked: Sequence["_Checked | Receipt"], alerts: Sequence[PostedAlert]
+) -> list[Receipt]:
+    """Return the receipts of alerts; counts them, all in one exchange with Redis."""
+    calls = [(alerts_from(alert.address), ALERTS_PER_ADDRESS) for alert in alerts]
+    # What is from elsewhere, or unsigned, must not use up the limit of the others.
+    calls += [alerts_of(one.feed) for one in checked if isinstance(one, _Checked)]
+    usages = iter(count_calls(calls))
+    pauses = [seconds_of(next(usages)) for _ in alerts]
+    return [
+        Receipt(None, RateLimitedError(pause))
+        if pause
+        else one
+        if isinstance(one, Receipt)
+        else one.receipt(wait=seconds_of(next(usages)))
+        for one, pause in zip(checked, pauses, strict=True)
+    ]
+
+
+def alerts_from(address: str) -> str:
+    """Return the name by which the alerts from a network address are counted."""
+    return f"alerts-from:{network_of(address)}"
+
+
+_STORED = (
+    "feed_id", "token_id", "address", "body", "symbol", "state", "entry_until", "expires_at",
+    "settled_at", "code", "detail", "refusal", "errors",
+)  # fmt: skip
+# The other columns have defaults.
+_INSERT = Query(
+    IdRow,
+    f"INSERT INTO signals_incomingalert ({', '.join(_STORED)})"
+    f" VALUES ({', '.join(['%s'] * len(_STORED))}) RETURNING id",
+)
+
+
+def _columns(alert: IncomingAlert) -> list[Any]:
+    return [*(getattr(alert, name) for name in _STORED[:-1]), Jsonb(alert.errors)]
 
 
 @dataclass(frozen=True, slots=True)

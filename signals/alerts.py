@@ -5,7 +5,7 @@ An alert is read and stored in the inbox (`IncomingAlert`); a worker publishes i
 stored as refused, so that the provider sees it. docs/adr/0039.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -32,7 +32,7 @@ from signals.models import (
     Origin,
     Refusal,
 )
-from signals.rate import count_calls, seconds_to_wait
+from signals.rate import count_calls, seconds_of, seconds_to_wait
 from users.tenancy import on_behalf_of
 
 # How long an alert that closes or changes trades waits for a worker. Entries wait less.
@@ -153,13 +153,12 @@ def judged_alert(
 
 def alert_pause(feed: Feed) -> int:
     """Count one more alert of a feed; return 0, or for how many seconds it accepts none."""
-    return alert_pauses([feed])[0]
+    return seconds_of(count_calls([alerts_of(feed)])[0])
 
 
-def alert_pauses(feeds: Sequence[Feed]) -> list[int]:
-    """Count one more alert of each feed; see `alert_pause`."""
-    usages = count_calls([(f"alerts:{feed.pk}", feed.alerts_per_minute) for feed in feeds])
-    return [usage.resets_in if usage is not None and usage.is_over else 0 for usage in usages]
+def alerts_of(feed: Feed) -> tuple[str, int]:
+    """Return the name by which the alerts of a feed are counted, and its limit a minute."""
+    return f"alerts:{feed.pk}", feed.alerts_per_minute
 
 
 def refuse_alert(

@@ -32,7 +32,11 @@ def seconds_to_wait(name: str, *, limit: int, seconds: int = 60) -> int:
 
     At most `limit` are allowed in each window of `seconds`. While Redis is down all are.
     """
-    usage = count_call(name, limit=limit, seconds=seconds)
+    return seconds_of(count_call(name, limit=limit, seconds=seconds))
+
+
+def seconds_of(usage: Usage | None) -> int:
+    """Return 0 for a call that is allowed, else the seconds to wait."""
     return usage.resets_in if usage is not None and usage.is_over else 0
 
 
