@@ -69,14 +69,26 @@ class IdRow(NamedTuple):
 
 @overload
 def rows(
-    sql: Query[Row], params: Params = None, *, using: str = ..., planned_once: bool = ...
+    sql: Query[Row],
+    params: Params = None,
+    *,
+    using: str = ...,
+    planned_once: bool = ...,
 ) -> list[Row]: ...
 @overload
 def rows(
-    sql: str, params: Params = None, *, using: str = ..., planned_once: bool = ...
+    sql: str,
+    params: Params = None,
+    *,
+    using: str = ...,
+    planned_once: bool = ...,
 ) -> list[Any]: ...
 def rows(
-    sql: str, params: Params = None, *, using: str = DEFAULT_DB_ALIAS, planned_once: bool = False
+    sql: str,
+    params: Params = None,
+    *,
+    using: str = DEFAULT_DB_ALIAS,
+    planned_once: bool = False,
 ) -> list[Any]:
     """Run one statement and return its rows, [] for one that returns none.
 
@@ -230,49 +242,32 @@ def periodic_run(sql: str, params: Params = None) -> int:
 
 def _in_one_exchange(sql: str, params: Params) -> psycopg.Cursor[Any]:
     """Run one statement with a kept plan. The server makes a pipeline one transaction."""
-    connection = connections[DEFAULT_DB_ALIAS]
-    connection.ensure_connection()
-    raw = connection.connection
-    _allow_prepared(raw)
-    with DatabaseErrorWrapper(connection):
-        cursor = _rows_cursor(raw)
-        with raw.pipeline():
-            psycopg.Cursor(raw).execute(_KEEP_PLANS, prepare=True)
-            cursor.execute(sql, params, prepare=True)
-    return cursor
+    return _exchanged([(_KEEP_PLANS, None), (sql, params)])[-1]
 
 
-@contextlib.contextmanager
-def pipelined(first: str, params: Params = None) -> Iterator[None]:
-    """Make a block one transaction that begins with this statement and is sent in few exchanges.
+def exchange(statements: Sequence[tuple[str, Params]]) -> list[list[Any]]:
+    """Run statements in one exchange with the server; return the rows of each, as `rows` does.
 
-    The server is waited for only where rows are read, and at the end. It commits at the end: what
-    the end raises may be committed if the session was lost. Not inside of a transaction. On a busy
+    The session keeps them prepared. After an error none of the later ones has run. On a busy
     machine each answer that is waited for takes longer than its statement.
     """
+    if not statements:
+        return []
+    cursors = _exchanged(statements)
+    return [_fetched(cursor, sql) for cursor, (sql, _) in zip(cursors, statements, strict=True)]
+
+
+def _exchanged(statements: Sequence[tuple[str, Params]]) -> list[psycopg.Cursor[Any]]:
     connection = connections[DEFAULT_DB_ALIAS]
     connection.ensure_connection()
     raw = connection.connection
     _allow_prepared(raw)
-    with DatabaseErrorWrapper(connection), raw.pipeline():
-        psycopg.Cursor(raw).execute(first, params, prepare=True)
-        yield
-
-
-def insert_each(sql: Query[Row], records: Sequence[Params]) -> "Iterator[Row]":
-    """Run an INSERT … RETURNING for each record. In a `pipelined` block read its rows after it."""
-    if not records:
-        return iter(())
-    connection = connections[DEFAULT_DB_ALIAS]
     with DatabaseErrorWrapper(connection):
-        cursor = _rows_cursor(connection.connection)
-        cursor.executemany(sql, records, returning=True)  # type: ignore[arg-type]
-    return _each_result(cursor, sql)
-
-
-def _each_result(cursor: psycopg.Cursor[Any], sql: Query[Row]) -> Iterator[Row]:
-    for result in cursor.results():
-        yield from _fetched(result, sql)
+        cursors = [_rows_cursor(raw) for _ in statements]
+        with raw.pipeline():
+            for cursor, (sql, params) in zip(cursors, statements, strict=True):
+                cursor.execute(sql, params, prepare=True)
+    return cursors
 
 
 _NOW = Query(NowRow, "SELECT clock_timestamp() AS now")

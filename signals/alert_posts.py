@@ -14,26 +14,26 @@ from psycopg.types.json import Jsonb
 from common.database_errors import CommitUnansweredError, is_lost
 from common.errors import InvalidInputError, NotAllowedError
 from common.reason_codes import Code
-from common.sql import IdRow, Query, insert_each
+from common.sql import IdRow, Query, exchange
+from signals.alert_addresses import (
+    AlertAddress,
+    UnknownAddressError,
+    address_of,
+    addresses_in,
+    query_of,
+)
 from signals.alert_rules import require_source
 from signals.alerts import RateLimitedError, Receipt, alerts_of, judged_alert, refused_alert
-from signals.feeds import signature_of, token_for, tokens_for
-from signals.models import Feed, FeedToken, IncomingAlert
+from signals.feeds import signature_of
+from signals.models import Feed, IncomingAlert
 from signals.rate import count_calls, seconds_of
 from signals.signing import open_signing_key
 from signals.strict_json import MAX_BYTES
 from users.attempt_limits import network_of
-from users.tenancy import act_as, all_tenants_pipelined, for_all_tenants
+from users.tenancy import REACH_ALL_TENANTS, act_as, for_all_tenants
 
 # High: TradingView sends the alerts of all its users from a few addresses.
 ALERTS_PER_ADDRESS = 60_000  # a minute; each feed also has its own limit
-
-
-class UnknownAddressError(InvalidInputError):
-    """There is no such feed, or its token is wrong, revoked or over."""
-
-    def __init__(self) -> None:
-        super().__init__(Code.FEED_UNKNOWN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,16 +50,18 @@ class PostedAlert:
     address: str = ""
 
 
+@transaction.atomic
 def receive_alert(alert: PostedAlert) -> Receipt:
-    """Store one posted alert: see `receive_alerts`. Raises the errors of its unknown addresses."""
-    (receipt,) = receive_alerts([alert])
+    """Store one posted alert: see `receive_alerts`. Raises UnknownAddressError."""
+    with for_all_tenants():
+        (receipt,) = _received([alert])
     if isinstance(receipt.error, UnknownAddressError):
         raise receipt.error
     return receipt
 
 
 def receive_alerts(alerts: Sequence[PostedAlert]) -> list[Receipt]:
-    """Store alerts, of any feeds, in one transaction, each as waiting or as refused.
+    """Store alerts, of any feeds, in a transaction of their own, each as waiting or as refused.
 
     A receipt's error is of any kind that `accept_alert` refuses with, or NotAllowedError
     ALERT_SOURCE_NOT_ALLOWED, PERMISSION_DENIED (signature). Nothing is stored of what has a wrong
@@ -67,19 +69,28 @@ def receive_alerts(alerts: Sequence[PostedAlert]) -> list[Receipt]:
     network that posted too many in this minute (RateLimitedError).
     Raises CommitUnansweredError.
     """
-    is_sent = False
+    is_written = False
     try:
-        with all_tenants_pipelined():  # a token is looked up before its owner is known
-            tokens = tokens_for([(alert.feed_slug, alert.secret) for alert in alerts])
-            receipts = _judged_posts(list(map(_checked, alerts, tokens)), alerts)
-            stored = [receipt.alert for receipt in receipts if receipt.alert is not None]
-            inserted = insert_each(_INSERT, [_columns(alert) for alert in stored])
-            is_sent = bool(stored)
+        with transaction.atomic(durable=True):
+            receipts = _received(alerts)
+            is_written = True
+        return receipts
     except (DatabaseError, InterfaceError) as error:
-        if is_sent and is_lost(error):
+        if is_written and is_lost(error):
             raise CommitUnansweredError from error
         raise
-    for alert, row in zip(stored, inserted, strict=True):
+
+
+def _received(alerts: Sequence[PostedAlert]) -> list[Receipt]:
+    """Store alerts in two exchanges with the database and one with Redis."""
+    pairs = [(alert.feed_slug, alert.secret) for alert in alerts]
+    # Tokens are looked up before their owners are known.
+    _, found = exchange([REACH_ALL_TENANTS, query_of(secret for _, secret in pairs)])
+    checked = list(map(_checked, alerts, addresses_in(pairs, found)))
+    receipts = _judged_posts(checked, alerts)
+    stored = [receipt.alert for receipt in receipts if receipt.alert is not None]
+    inserted = exchange([(_INSERT, _columns(alert)) for alert in stored])
+    for alert, (row,) in zip(stored, inserted, strict=True):
         alert.pk = row.id
     return receipts
 
@@ -138,22 +149,22 @@ class _Checked:
         return judged_alert(self.feed, self.body, self.sent, is_signed=self.is_signed, wait=wait)
 
 
-def _checked(alert: PostedAlert, token: FeedToken | None) -> _Checked | Receipt:
+def _checked(alert: PostedAlert, to: AlertAddress | None) -> _Checked | Receipt:
     """Return an alert whose address, network and signature are right, or why it is refused."""
     if len(alert.body) > MAX_BYTES:
         return Receipt(None, InvalidInputError(Code.BODY_TOO_LARGE))
-    if token is None:
+    if to is None:
         return Receipt(None, UnknownAddressError())
-    sent = {"token": token, "address": alert.address or None}
+    sent = {"token_id": to.token_id, "address": alert.address or None}
     try:
-        signing_key = open_signing_key(token.signing_key, alert.secret, token.prefix)
-        require_source(token.feed, alert.address)
-        _verify_signature(token.feed, signing_key, alert.body, alert.signature)
+        signing_key = open_signing_key(to.signing_key, alert.secret, to.prefix)
+        require_source(to.feed, alert.address)
+        _verify_signature(to.feed, signing_key, alert.body, alert.signature)
     except NotAllowedError as error:
-        return refused_alert(token.feed, alert.body, error, sent)
+        return refused_alert(to.feed, alert.body, error, sent)
     except InvalidInputError:  # the key is sealed for another secret
         return Receipt(None, UnknownAddressError())
-    return _Checked(token.feed, alert.body, sent, bool(signing_key))
+    return _Checked(to.feed, alert.body, sent, bool(signing_key))
 
 
 @transaction.atomic
@@ -161,9 +172,12 @@ def alert_sent_with(*, feed_slug: str, secret: str, alert_id: int) -> IncomingAl
     """Return an alert that was posted with this token; the transaction then acts for the feed's
     owner. Raises InvalidInputError FEED_UNKNOWN, IncomingAlert.DoesNotExist."""
     with for_all_tenants():
-        token = token_for(feed_slug, secret)
-    act_as(token.feed.owner)
-    return IncomingAlert.objects.get(pk=alert_id, feed_id=token.feed_id, token_id=token.pk)
+        address = address_of(feed_slug, secret)
+        owner = address.feed.owner
+    act_as(owner)
+    return IncomingAlert.objects.get(
+        pk=alert_id, feed_id=address.feed.pk, token_id=address.token_id
+    )
 
 
 def _verify_signature(feed: Feed, signing_key: str, body: bytes, signature: str) -> None:

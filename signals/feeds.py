@@ -3,7 +3,7 @@
 import hashlib
 import hmac
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -31,8 +31,7 @@ from signals.models import (
 from signals.signing import seal_signing_key
 from users.models import User
 
-_PREFIX, MAX_NAME = 10, 200
-_NO_TOKEN = hashlib.sha256(b"no such token").hexdigest()
+PREFIX_LENGTH, MAX_NAME = 10, 200
 
 
 @transaction.atomic
@@ -221,7 +220,7 @@ def create_feed_token(
     that key; the row has it sealed (signals/signing.py).
     """
     ends = token_end(expires_at, by=by)
-    prefix = secrets.token_hex(_PREFIX // 2)
+    prefix = secrets.token_hex(PREFIX_LENGTH // 2)
     secret = f"{prefix}{secrets.token_hex(24)}"
     signed = signed or feed.alerts_signed_only
     signing_key = secrets.token_hex(32) if signed else ""
@@ -229,7 +228,7 @@ def create_feed_token(
         feed=feed,
         name=name,
         prefix=prefix,
-        secret_hash=_hash(secret),
+        secret_hash=hash_of(secret),
         signing_key=seal_signing_key(signing_key, secret, prefix) if signed else "",
         expires_at=ends,
         made_with_id=by.key_id if by else None,
@@ -289,55 +288,10 @@ def revoke_feed_token(token_id: int) -> bool:
     )
 
 
-def token_for(feed_slug: str, secret: str) -> FeedToken:
-    """Return the valid token of this feed with this secret, together with the feed.
-
-    Raises InvalidInputError FEED_UNKNOWN for an unknown feed, a wrong, revoked or expired token,
-    one of another feed, one made with a revoked key, and an inactive owner; always with the same
-    text and in the same time.
-    """
-    (token,) = tokens_for([(feed_slug, secret)])
-    if token is None:
-        raise InvalidInputError(Code.FEED_UNKNOWN)
-    return token
-
-
-def tokens_for(addresses: Sequence[tuple[str, str]]) -> list[FeedToken | None]:
-    """Return the token of each feed and secret as `token_for` does, None where it would raise."""
-    prefixes = {
-        prefix
-        for _, secret in addresses
-        if (prefix := secret[:_PREFIX]).isascii() and prefix.isalnum()  # others are no token's,
-    }  # and PostgreSQL refuses some characters
-    found = {
-        (token.feed.slug, token.prefix): token
-        for token in FeedToken.objects.select_related("feed", "feed__owner", "made_with").filter(
-            prefix__in=sorted(prefixes), feed__archived_at=None
-        )
-    }
-    return [
-        _if_opened(found.get((feed_slug, secret[:_PREFIX])), secret)
-        for feed_slug, secret in addresses
-    ]
-
-
-def _if_opened(token: FeedToken | None, secret: str) -> FeedToken | None:
-    """Return a token if this is its secret and it may be used now."""
-    matches = hmac.compare_digest(_hash(secret), token.secret_hash if token else _NO_TOKEN)
-    return token if token is not None and matches and _is_usable(token) else None
-
-
 def signature_of(signing_key: str, body: bytes) -> str:
     """Return the X-Fillcast-Signature of a body: `sha256=<hex>`."""
     return "sha256=" + hmac.new(signing_key.encode(), body, hashlib.sha256).hexdigest()
 
 
-def _is_usable(token: FeedToken) -> bool:
-    expired = token.expires_at is not None and token.expires_at <= datetime.now(UTC)
-    key_is_revoked = token.made_with is not None and token.made_with.revoked_at is not None
-    is_valid = token.revoked_at is None and not expired and not key_is_revoked
-    return is_valid and token.feed.owner.is_active
-
-
-def _hash(secret: str) -> str:
+def hash_of(secret: str) -> str:
     return hashlib.sha256(secret.encode("utf-8", "replace")).hexdigest()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from django.db import transaction
 
 from common.audit_trail import CONTEXT, SET_CONTEXT, context_json
-from common.sql import pipelined, rows
+from common.sql import rows
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import AnonymousUser
@@ -69,16 +69,9 @@ def for_all_tenants() -> Iterator[None]:
         _set(before.tenant, before.operator)
 
 
-@contextmanager
-def all_tenants_pipelined() -> Iterator[None]:
-    """As `for_all_tenants`, outside of a transaction: then the block is one of its own, in few
-    exchanges with the server (`common.sql.pipelined`)."""
-    if transaction.get_connection().in_atomic_block:
-        with for_all_tenants():
-            yield
-    else:
-        with pipelined(_SET, ("", "on")):
-            yield
+REACH_ALL_TENANTS = (_SET, ("", "on"))
+"""A statement, with its parameters, for the beginning of a transaction of a program: the rest of it
+reaches every tenant's rows. Inside of a request use `for_all_tenants`."""
 
 
 @contextmanager

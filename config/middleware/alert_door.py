@@ -28,7 +28,8 @@ from common.reason_codes import Code
 from config.middleware.proxies import client_of
 from config.middleware.request_retry import RETRY_AFTER_SECONDS
 from config.middleware.security_headers import SecurityHeadersMiddleware
-from signals.alert_posts import PostedAlert, UnknownAddressError
+from signals.alert_addresses import UnknownAddressError
+from signals.alert_posts import PostedAlert
 from signals.alerts import RateLimitedError
 from signals.strict_json import MAX_BYTES
 from users.attempt_limits import network_of

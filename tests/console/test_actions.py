@@ -16,7 +16,7 @@ from connections.models import Epoch, ExecutionConnection, KillSwitch, Subscript
 from execution import tasks
 from execution.disaster_recovery.epochs import open_epoch
 from execution.models import ExecutionLog, Order
-from signals.feeds import token_for
+from signals.alert_addresses import address_of
 from tests.console import seed
 from tests.console.seed import CANARY
 from tests.html import html_of
@@ -365,7 +365,8 @@ def test_secret_of_a_token_is_displayed_once(
     response = client.post(f"{path}token/", {"name": "alerts"})
     html = html_of(response)
     secret = html.partition("/hooks/tradingview/swing/")[2].partition("/")[0]
-    assert token_for("swing", secret).name == "alerts"
+    (token,) = small["feed"].tokens.filter(name="alerts")
+    assert address_of("swing", secret).token_id == token.pk
     assert "no-store" in response.headers["Cache-Control"]
     for later in (page(f"{path}change/"), page("/admin/signals/feedtoken/")):
         assert secret not in later

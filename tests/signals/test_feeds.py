@@ -7,13 +7,14 @@ import pytest
 from common.errors import InvalidInputError
 from common.reason_codes import Code
 from signals import feeds
+from signals.alert_addresses import address_of
 from signals.models import Feed, FeedToken
 from users.models import User
 
 
 def assert_rejected(slug: str, secret: str) -> None:
     with pytest.raises(InvalidInputError) as caught:
-        feeds.token_for(slug, secret)
+        address_of(slug, secret)
     assert (caught.value.code, caught.value.detail) == (
         Code.FEED_UNKNOWN,
         Code.FEED_UNKNOWN.sentence,
@@ -22,7 +23,7 @@ def assert_rejected(slug: str, secret: str) -> None:
 
 def test_token_is_valid_only_for_its_feed(feed: Feed, unapproved: Feed) -> None:
     token, secret = feeds.create_feed_token(feed)
-    assert feeds.token_for(feed.slug, secret) == token
+    assert address_of(feed.slug, secret).token_id == token.pk
     assert_rejected(unapproved.slug, secret)
     assert_rejected("no-such-feed", secret)
     for wrong in (
@@ -55,7 +56,7 @@ def test_expired_revoked_and_archived_access_is_rejected(feed: Feed, provider: U
     assert feeds.revoke_feed_token(revoked.pk) is False
     assert_rejected(feed.slug, expired)
     assert_rejected(feed.slug, secret)
-    assert feeds.token_for(feed.slug, valid).feed == feed
+    assert address_of(feed.slug, valid).feed == feed
     User.objects.filter(pk=provider.pk).update(is_active=False)
     assert_rejected(feed.slug, valid)
     User.objects.filter(pk=provider.pk).update(is_active=True)
