@@ -1,11 +1,12 @@
 """Become another program that ends when its starter does. Needs only the standard library.
 
-    python -I -S _launch.py PARENT SIGNAL UID GID -- program arguments…
+    python -I -S _launch.py PARENT SIGNAL UID GID NICENESS -- program arguments…
 
 This is a separate program because subprocess's preexec_fn may deadlock in a process with threads.
-UID and GID -1: keep the present user.
+UID and GID -1: keep the present user. NICENESS: 0 to 19, how much it gives way to others.
 """
 
+import contextlib
 import ctypes
 import os
 import sys
@@ -15,7 +16,9 @@ PR_SET_PDEATHSIG = 1
 
 def main(arguments: list[str]) -> None:
     """Drop root, ask the kernel for SIGNAL at the parent's death, become the program."""
-    parent, at_death, uid, gid = (int(text) for text in arguments[:4])
+    parent, at_death, uid, gid, niceness = (int(text) for text in arguments[:5])
+    if niceness:
+        give_way(niceness)
     if uid >= 0:
         os.setgroups([])
         os.setgid(gid)
@@ -24,8 +27,18 @@ def main(arguments: list[str]) -> None:
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, at_death)
         if os.getppid() != parent:  # the parent ended before prctl took effect
             sys.exit(1)
-    program = arguments[5:]
+    program = arguments[6:]
     os.execvp(program[0], program)
+
+
+def give_way(niceness: int) -> None:
+    """Let other processes run first, also where Linux weighs sessions before it weighs processes.
+
+    With "autogroups" (sched(7)) a process's niceness counts only within its session.
+    """
+    os.nice(niceness)
+    with contextlib.suppress(OSError), open("/proc/self/autogroup", "w") as session:
+        session.write(str(niceness))
 
 
 if __name__ == "__main__":

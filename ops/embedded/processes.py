@@ -25,15 +25,17 @@ def spawn(
     identity: ServerUser | None = None,
     at_death: signal.Signals = signal.SIGTERM,
     stdin: bytes | None = None,
+    niceness: int = 0,
 ) -> subprocess.Popen[bytes]:
     """Start `command` in its own session, so that Ctrl-C does not reach it.
 
     On Linux it gets the signal `at_death` when the *thread* that called this ends: call it from a
     thread that runs as long as the process should. stdin: written to the process, then closed.
+    niceness: 0 to 19, how much it gives way to other processes.
     """
     uid, gid = (identity.uid, identity.gid) if identity and identity.dropped else (-1, -1)
     launcher = [sys.executable, "-I", "-S", str(LAUNCHER)]
-    numbers = [str(number) for number in (os.getpid(), int(at_death), uid, gid)]
+    numbers = [str(number) for number in (os.getpid(), int(at_death), uid, gid, niceness)]
     process = subprocess.Popen(
         [*launcher, *numbers, "--", *command],
         stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,

@@ -29,6 +29,7 @@ class ProcessSpec:
     announces: the process calls `announce_ready` when it is ready.
     ready: called until it returns True, in place of that announcement.
     Without either, a process is ready after one second. stop_seconds: from SIGTERM to SIGKILL.
+    niceness: 0 to 19, how much it gives way to the others.
     """
 
     name: str
@@ -38,6 +39,7 @@ class ProcessSpec:
     announces: bool = False
     ready: Callable[[], bool] | None = None
     stop_seconds: float = 15.0
+    niceness: int = 0
 
 
 class ManagedProcess:
@@ -92,7 +94,11 @@ class ManagedProcess:
         with self.log.open("ab") as output:
             self._read_to = output.tell()
             self.process = processes.spawn(
-                self.child.command, output=output, folder=self._folder, env=env
+                self.child.command,
+                output=output,
+                folder=self._folder,
+                env=env,
+                niceness=self.child.niceness,
             )
         self._started, self._due = time.monotonic(), 0.0
 

@@ -25,9 +25,14 @@ from ops.stack.supervisor import Fatal, Supervisor, handled_by
 
 REDIS_RETRY_SECONDS = 5.0
 SESSION_THREADS = 4
+# Entries and upkeep are most of the work, and use whatever the machine has. What waits only for a
+# moment goes first: exits, an alert at the door, a page, the database's own work.
+NICENESS = 10
 
 
-def worker_process(name: str, queues: str, *, threads: int = 0) -> ProcessSpec:
+def worker_process(
+    name: str, queues: str, *, threads: int = 0, niceness: int = NICENESS
+) -> ProcessSpec:
     """Return the spec of a Celery worker for these queues (separated by commas).
 
     threads: for sessions, so that a slow connection test of one account delays no other account.
@@ -36,7 +41,8 @@ def worker_process(name: str, queues: str, *, threads: int = 0) -> ProcessSpec:
     options = [*pool, "-Q", queues, "-n", f"{name}@%h", "--without-gossip"]
     options += ["--without-mingle", "--without-heartbeat"]
     command = (sys.executable, "-m", "config", "worker", *options)
-    return ProcessSpec(name, command, env={"FILLCAST_DB_ROLE": "trade"}, announces=True)
+    env = {"FILLCAST_DB_ROLE": "trade"}
+    return ProcessSpec(name, command, env=env, announces=True, niceness=niceness)
 
 
 def web_process(settings: Settings) -> ProcessSpec:
@@ -74,7 +80,7 @@ def all_processes(settings: Settings) -> list[ProcessSpec]:
     beat = (sys.executable, "-m", "config", "beat", "--max-interval", "1")
     return [
         web_process(settings),
-        worker_process("exits", "exits"),
+        worker_process("exits", "exits", niceness=0),
         worker_process("execution-1", "execution"),
         worker_process("execution-2", "execution"),
         worker_process("maintenance", "maintenance"),
