@@ -163,17 +163,30 @@ class _Clients:
         path = self._paths[number % len(self._paths)]
         request = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n"
         sent = time.perf_counter()
-        reader, writer = (
-            free.pop() if free else await asyncio.open_connection("127.0.0.1", self._port)
-        )
-        writer.write((request + body).encode())
-        head = await reader.readuntil(b"\r\n\r\n")
-        (length,) = re.findall(rb"(?i)content-length: (\d+)", head)
-        answer = await reader.readexactly(int(length))
-        free.append((reader, writer))
+        head, answer = await self._exchange((request + body).encode(), free)
         now = time.perf_counter()
         self.seconds.append(now - due)
         self.answered.append(now - sent)
         status = int(head.split(None, 2)[1])
         if status != 202:
             self.refused.append((status, answer[:200]))
+
+    async def _exchange(self, request: bytes, free: "list[_Connection]") -> tuple[bytes, bytes]:
+        """Send a request; return the head and body of its answer."""
+        while True:
+            is_new = not free
+            reader, writer = (
+                await asyncio.open_connection("127.0.0.1", self._port) if is_new else free.pop()
+            )
+            try:
+                writer.write(request)
+                head = await reader.readuntil(b"\r\n\r\n")
+                break
+            except (OSError, asyncio.IncompleteReadError):
+                if is_new:
+                    raise
+                writer.close()  # it was closed while idle
+        (length,) = re.findall(rb"(?i)content-length: (\d+)", head)
+        answer = await reader.readexactly(int(length))
+        free.append((reader, writer))
+        return head, answer
