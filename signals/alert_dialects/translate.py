@@ -18,6 +18,7 @@ from signals.alert_dialects import (
 from signals.alert_dialects.characters import readable, trend_of
 from signals.alert_dialects.mapping import AlertMapping
 from signals.alert_dialects.parts import WRITE
+from signals.alert_dialects.position_words import refuse_unclear_words
 from signals.alert_dialects.reading import Reading, not_understood
 from signals.alert_dialects.signature import without_signature
 from signals.alert_dialects.tokens import concepts
@@ -71,6 +72,7 @@ def _read_words(plain: str, mapping: AlertMapping, trend: str) -> Reading:
     time = _TIME.search(plain)
     tokens = concepts(plain[: time.start()] if time else plain, mapping)
     sent_at = time[0].strip() if time else ""
+    refuse_unclear_words(tokens)
     if text_update.is_update(tokens):
         return text_update.read_update(tokens, sent_at)
     if not any(token.kind in (Kind.BUY, Kind.SELL, Kind.SYMBOL) for token in tokens):
