@@ -258,7 +258,9 @@ class Parts(TargetLists):
             self.notes.append(Note(f"{token.text} lots", SIZING))
             return
         comes_first = not (self.sl or self.targets or self.entry or self.distances)
-        if comes_first and self.sides and self.pairs:
+        before = self.tokens[self.place - 2].kind if self.place > 1 else Kind.LINE
+        is_beside = not self.entry and before in (Kind.SYMBOL, *_SIDES)
+        if (comes_first or is_beside) and self.sides and self.pairs:
             self.place -= 1
             self._take_entry()
             self.is_bare = True
