@@ -41,7 +41,7 @@ def read_entry_price(parts: Parts, pair: str, side: Direction) -> Decimal | None
     near, far = (high, low) if side == Direction.BUY else (low, high)
     _require_narrow(parts, pair, near, far)
     reason = f"the entry is at {plain(near)} or better, the edge that is reached first"
-    parts.notes.append(Note(f"{parts.entry[0]}-{parts.entry[1]}", reason))
+    parts.notes.append(Note(f"{parts.entry[0]}-{parts.entry[1]}", reason, explains=True))
     return near
 
 

@@ -12,7 +12,8 @@ _NAMES = (
     rb"(?:_?id)?|code|qv_user_id|bot_uuid|auth|authorization)"
 )
 _IN_JSON = re.compile(
-    rb'(?P<before>"(?P<name>' + _NAMES + rb')"\s*:\s*)(?:"(?:[^"\\]|\\.)*"|-?[0-9][0-9.eE+-]*)', re.IGNORECASE
+    rb'(?P<before>"(?P<name>' + _NAMES + rb')"\s*:\s*)(?:"(?:[^"\\]|\\.)*"|-?[0-9][0-9.eE+-]*)',
+    re.IGNORECASE,
 )
 _IN_PAIRS = re.compile(rb"(?<![\w.])(" + _NAMES + rb"\s*=\s*)[^\s,;(){}]+", re.IGNORECASE)
 _LICENCE = re.compile(rb"\A(\s*)(?:[0-9]{8,20}|(?=[A-Za-z-]*[0-9])[A-Za-z0-9-]{16,60})(?=\s*,)")

@@ -71,7 +71,7 @@ def _price(
         raise _fault(name, f'Send {name} as {{"{level.prices[0]}": 1.0850}}.')
     given = {key: part for key, part in value.items() if part not in (None, "")}
     kind = given.pop("type", "stop")
-    if kind != "stop" or level.gains and "type" in value:
+    if kind != "stop" or (level.gains and "type" in value):
         raise _fault(f"{name}.type", f"{excerpt(str(kind))} cannot be carried out: send a price.")
     for key in given:
         if key in _UNSUPPORTED:
@@ -109,7 +109,8 @@ def _counted(
     if price <= 0:
         raise _fault(f"{name}.{key}", f"{plain(size)} is the whole price or more.")
     unit = " %" if key == "percent" else ""
-    notes.append(Note(f"{name}.{key}", f"{plain(size)}{unit} from {plain(start)}: {plain(price)}"))
+    reason = f"{plain(size)}{unit} from {plain(start)}: {plain(price)}"
+    notes.append(Note(f"{name}.{key}", reason, explains=True))
     return plain(price)
 
 

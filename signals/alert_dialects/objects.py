@@ -12,6 +12,11 @@ from common.errors import InvalidInputError
 from common.money import plain, read_decimal
 from common.reason_codes import Code
 from signals.alert_dialects.bot_objects import is_bot_object, read_bot_object
+from signals.alert_dialects.mapped_object import (
+    read_mapped_object,
+    require_no_duplicate,
+    value_at,
+)
 from signals.alert_dialects.mapping import AlertMapping
 from signals.alert_dialects.object_levels import take_levels
 from signals.alert_dialects.reading import (
@@ -25,7 +30,6 @@ from signals.alert_dialects.reading import (
     require_entry_size,
 )
 from signals.models import Action, Direction
-from signals.strict_json import first_duplicate
 from signals.symbols import read_symbol
 
 # Names that only the objects of other services have.
@@ -56,24 +60,18 @@ def read_object(parsed: Mapping[str, Any], mapping: AlertMapping) -> Reading:
     if mapping.paths and all(
         value_at(parsed, mapping.paths[name]) is not None for name in ("symbol", "side")
     ):
-        return _mapped(parsed, mapping)
+        require_no_duplicate(parsed)
+        return read_mapped_object(parsed, mapping)
     if is_bot_object(parsed):
-        _require_no_duplicate(parsed)
+        require_no_duplicate(parsed)
         return read_bot_object(parsed, mapping)
     action = str(parsed.get("action") or "").strip().lower()
     is_ours = not {"direction", "side", "order_type", "refers_to"}.isdisjoint(parsed)
     if is_ours or not (_FOREIGN & set(parsed) or action in _WORDS):
         is_side_only = action in ("buy", "sell") and not _POSITIONS & set(parsed)
         return Reading(Dialect.OWN, _with_symbol(parsed, mapping), needs_time=not is_side_only)
-    _require_no_duplicate(parsed)
+    require_no_duplicate(parsed)
     return _order_object(parsed, action, mapping)
-
-
-def _require_no_duplicate(parsed: Mapping[str, Any]) -> None:
-    if duplicate := first_duplicate(parsed):
-        raise InvalidInputError(
-            Code.DUPLICATE_KEY, f"{duplicate!r} is there twice.", field=duplicate
-        )
 
 
 def _with_symbol(parsed: Mapping[str, Any], mapping: AlertMapping) -> Mapping[str, Any]:
@@ -150,7 +148,8 @@ def _order_object(parsed: Mapping[str, Any], action: str, mapping: AlertMapping)
     _order_type(document, rest)
     _refuse_rest(rest, keep=())
     if not time:
-        notes.append(Note("no time", "an equal message within 5 minutes counts as the same one"))
+        reason = "an equal message within 5 minutes counts as the same one"
+        notes.append(Note("no time", reason, explains=True))
     dialect = Dialect.STRATEGY_OBJECT if positions else Dialect.ORDER_OBJECT
     return Reading(dialect, document, notes=tuple(notes), needs_time=False)
 
@@ -290,42 +289,3 @@ def _refuse_rest(rest: dict[str, Any], *, keep: tuple[str, ...]) -> None:
 
 def _wrong(name: str, detail: str) -> InvalidInputError:
     return InvalidInputError(Code.FIELD_INVALID, detail, field=name)
-
-
-def value_at(parsed: Any, path: str) -> Any:
-    """Return the value at a path such as `order.legs.0.price`; None if there is none."""
-    for name in path.split("."):
-        if isinstance(parsed, Mapping):
-            parsed = parsed.get(name)
-        elif isinstance(parsed, list) and name.isdigit() and len(name) < 4:
-            parsed = parsed[int(name)] if int(name) < len(parsed) else None
-        else:
-            return None
-    return parsed
-
-
-def _mapped(parsed: Mapping[str, Any], mapping: AlertMapping) -> Reading:
-    """Read an object by the paths of the feed's mapping."""
-    _require_no_duplicate(parsed)
-    values = {name: value_at(parsed, path) for name, path in mapping.paths.items()}
-    word = str(values.pop("side")).strip().upper()
-    side = mapping.sides.get(word)
-    if side is None:
-        known = ", ".join(mapping.sides) or "none"
-        detail = f"{excerpt(word)} is no side word of the feed's mapping ({known}): add it there."
-        raise InvalidInputError(Code.FIELD_INVALID, detail, field="side")
-    symbol = values.pop("symbol")
-    document = {"symbol": mapping.symbol_of(symbol) if isinstance(symbol, str) else symbol}
-    document |= side.fields
-    is_open = side.fields["action"] == Action.OPEN
-    notes = []
-    for name, value in values.items():
-        if value in (None, ""):
-            continue
-        if (name in ("price", "sl", "tp")) > is_open or (name == "close_fraction" and is_open):
-            notes.append(Note(name, f"a {side.fields['action']} has none"))
-        else:
-            document[name] = value
-    used = {path.split(".")[0] for path in mapping.paths.values()}
-    notes += [Note(str(name)[:60], "no path leads there") for name in parsed if name not in used]
-    return Reading(Dialect.MAPPED, document, notes=tuple(notes))

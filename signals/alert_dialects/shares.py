@@ -22,7 +22,9 @@ _LEAST_PERCENT = 10  # who closes a part closes more; less than that is rather w
 _EXACT, _PLACE = Context(prec=40, rounding=ROUND_DOWN), Decimal("1e-18")
 _CLOSES = r"(?:close|exit|take|reduce|book|secure)"
 _NUM = r"(?P<number>[0-9]+(?:[.,][0-9]+)?)"
-_AT_TARGET = re.compile(rf"{_CLOSES}\b.* (?:at|on|when|after|once|if|in) (?:tp|target|sl|be)[1-9]?\b.*")
+_AT_TARGET = re.compile(
+    rf"{_CLOSES}\b.* (?:at|on|when|after|once|if|in) (?:tp|target|sl|be)[1-9]?\b.*"
+)
 _PIPS = re.compile(rf"(?:{_CLOSES}\b.* )?{_NUM} pips?(?: .*)?")
 _LOTS = re.compile(rf"{_CLOSES}\b.* {_NUM} (?:lot|lots|contracts?|units?)(?: .*)?")
 _PROFIT = re.compile(rf"{_CLOSES}\b.* (?P<number>[0-9]+(?:\.[0-9]+)?%)(?: in)? profits?")

@@ -140,7 +140,7 @@ def _order_notes(document: Mapping[str, Any], parts: Parts) -> Iterator[Note]:
         yield Note(document["open_price"], "the price is compared with the market, not ordered")
     if document["order_type"] == "LIMIT" and Kind.LIMIT not in parts.types:
         reason = "the entry is a limit order: at this price or better"
-        yield Note(f"@ {document['open_price']}", reason)
+        yield Note(f"@ {document['open_price']}", reason, explains=True)
 
 
 def _targets(prices: list[Decimal], parts: Parts) -> Iterator[dict[str, str]]:

@@ -37,7 +37,7 @@ def _signal(alert: AlertSignal) -> list[str]:
 
 
 def _entry(draft: SignalDraft) -> list[str]:
-    words = [draft.order_type]
+    words = [str(draft.order_type)]
     words += [plain(price) for price in (draft.stop_price, draft.open_price) if price is not None]
     words += [f"sl={plain(draft.sl)}"] if draft.sl is not None else []
     return words + ([_targets(draft.targets)] if draft.targets else [])
