@@ -63,7 +63,7 @@ def _percent(word: str) -> Decimal:
 def read_reduction(word: str, how: str) -> Decimal:
     """Return the share that is closed by “reduce by 30%” or “to 30%”. how: by, to; ''.
 
-    Raises InvalidInputError, also ALERT_AMBIGUOUS if by and to differ and none is said.
+    Raises InvalidInputError, also ALERT_AMBIGUOUS if by and to differ and neither is there.
     """
     share = read_share(word)
     if how == "to":
