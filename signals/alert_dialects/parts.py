@@ -100,9 +100,10 @@ class Parts(TargetLists):
         is_priced = self._peek().kind in (Kind.NUMBER, Kind.MARKET) or bool(self.entry)
         ahead = 1 if self._peek().text in tuple(SEPARATORS) else 0
         is_priced |= self._peek(ahead).kind is Kind.NUMBER
-        if word in ("at", "zone", "range") and self._peek().kind is Kind.NUMBER and self.sides:
-            if not self.entry:
-                self._take_entry()
+        is_label = word in ("at", "zone", "range") and self._peek(ahead).kind is Kind.NUMBER
+        if is_label and self.sides and not self.entry:
+            self.place += ahead
+            self._take_entry()
             return
         if word in ("at", "zone", "range") and not is_priced:
             raise self._no_price(f"“{word}”", "open_price")

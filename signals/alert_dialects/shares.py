@@ -28,7 +28,10 @@ _AT_TARGET = re.compile(
 _PIPS = re.compile(rf"(?:{_CLOSES}\b.* )?{_NUM} pips?(?: .*)?")
 _LOTS = re.compile(rf"{_CLOSES}\b.* {_NUM} (?:lot|lots|contracts?|units?)(?: .*)?")
 _PROFIT = re.compile(rf"{_CLOSES}\b.* (?P<number>[0-9]+(?:\.[0-9]+)?%)(?: in)? profits?")
-_NUMBER = re.compile(rf"{_CLOSES}(?: [a-z]+)* {_NUM}(?: [a-z]+)*")
+_AT_PRICE = re.compile(rf"{_CLOSES}\b.* (?:at|@|to) {_NUM}")
+_NUMBER = re.compile(
+    rf"{_CLOSES}(?: (?:all|full|long|short|buy|sell|trades?|positions?|orders?|by))* {_NUM}"
+)
 
 
 def read_share(word: str) -> Decimal:
@@ -66,6 +69,8 @@ def read_reduction(word: str, how: str) -> Decimal:
     Raises InvalidInputError, also ALERT_AMBIGUOUS if by and to differ and neither is there.
     """
     share = read_share(word)
+    if how == "to" and share == ONE:
+        raise not_understood("A reduction to 100% closes nothing.", WRITE, field="close_fraction")
     if how == "to":
         return ONE - share
     if not how and share * 2 != ONE:
@@ -102,6 +107,12 @@ def unclear_close(clause: str) -> InvalidInputError | None:
         return ambiguous(
             subject, f"a close of {match['number']} of the trade",
             f"a close of all at a gain of {match['number']}", field="close_fraction", write=WRITE,
+        )  # fmt: skip
+    if match := _AT_PRICE.fullmatch(clause):
+        price = match["number"]
+        return ambiguous(
+            subject, f"a close now, at about {price}", f"one when the price is {price}",
+            field="close_fraction", write="Write “close EURUSD”, or “move TP to 1.0950”.",
         )  # fmt: skip
     if match := _NUMBER.fullmatch(clause):
         return _unclear_number(subject, match["number"])
