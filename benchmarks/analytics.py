@@ -34,13 +34,6 @@ CROSS JOIN (SELECT id, row_number() OVER (ORDER BY id) AS number,
       mins => ((row_number() OVER (ORDER BY id) - 1) %% %(trades_per_day)s)::int * 20) AS at
   FROM signals_signal WHERE strategy_id = 'analytics') s
 """
-SIGNALS = """
-INSERT INTO signals_signal (feed_id, action, currency_pair, direction, order_type, target_prices,
-  target_fractions, close_fraction, time_in_force, strategy_id, trade_plan_id, risk_category,
-  content_hash, origin, note, approval, published_at)
-SELECT %s, 'OPEN', 'EUR/USD', 'BUY', 'MARKET', '{}', '{}', 1, 'GTC', 'analytics', '', 'normal', '',
-  'HAND', '', 'APPROVED', now() FROM generate_series(1, %s)
-"""
 
 
 def analytics(environment: BenchEnvironment, data: BenchData, count: int) -> Result:
@@ -73,7 +66,9 @@ def analytics(environment: BenchEnvironment, data: BenchData, count: int) -> Res
 
 
 def _seed(environment: BenchEnvironment, data: BenchData, count: int) -> None:
-    environment.sql(SIGNALS, data.feed(count).pk, DAYS * TRADES_PER_DAY)
+    data.published_signals(
+        data.feed(count), DAYS * TRADES_PER_DAY, strategy="analytics", targets=()
+    )
     parameters = {
         "ids": data.connections(count),
         "end": bounds(DAY)[1],

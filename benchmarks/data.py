@@ -1,5 +1,6 @@
 """Users, accounts and subscriptions for benchmarks: paper accounts that are all eligible."""
 
+from datetime import timedelta
 from decimal import Decimal
 from uuid import UUID, uuid4
 
@@ -28,6 +29,17 @@ CONNECTIONS_PER_USER, PRESETS = 5, 10
 BALANCE = Decimal(100_000)
 PAIR, SL, TP = "EUR/USD", Decimal("1.095"), Decimal("1.11")  # the static source quotes 1.10
 BOOK = "paper"
+WRITE_SIGNALS = """
+INSERT INTO signals_signal (feed_id, action, currency_pair, direction, order_type, target_prices,
+  target_fractions, close_fraction, time_in_force, strategy_id, trade_plan_id, risk_category,
+  content_hash, origin, note, approval, published_at, valid_until)
+SELECT %(feed)s, 'OPEN', %(pair)s::text, 'BUY', 'MARKET', %(targets)s::numeric[],
+  array_fill(1::numeric, ARRAY[cardinality(%(targets)s::numeric[])]), 1, 'GTC', %(strategy)s::text,
+  '', 'normal', '', 'HAND', '', 'APPROVED',
+  now() - %(age)s::interval - %(apart)s::interval * g, now() - %(ended)s::interval
+FROM generate_series(1, %(count)s::int) g RETURNING id
+"""
+NO_TIME = timedelta(0)
 
 
 class BenchData:
@@ -82,6 +94,29 @@ class BenchData:
             feed=feed, currency_pair=PAIR, direction="BUY", sl=SL, target_prices=[TP],
             target_fractions=[Decimal(1)], approval=Approval.APPROVED,
         )  # fmt: skip
+
+    def published_signals(
+        self,
+        feed: Feed,
+        count: int,
+        *,
+        strategy: str,
+        pair: str = PAIR,
+        targets: tuple[Decimal, ...] = (TP,),
+        age: timedelta = NO_TIME,
+        apart: timedelta = NO_TIME,
+        ended: timedelta | None = None,
+    ) -> list[int]:
+        """Write signals as if they had been published, without orders; return their ids.
+
+        age: of the newest. apart: the time between two. ended: how long ago their validity ended;
+        None: they have no end.
+        """
+        found = self.environment.sql(WRITE_SIGNALS, {
+            "feed": feed.pk, "count": count, "strategy": strategy, "pair": pair,
+            "targets": list(targets), "age": age, "apart": apart, "ended": ended,
+        })  # fmt: skip
+        return [pk for (pk,) in found]
 
     def refresh(self) -> None:
         """Mark all accounts as just synced, as the stack does every few minutes."""

@@ -37,13 +37,6 @@ CROSS JOIN (SELECT array_agg(id ORDER BY id) AS ids FROM signals_signal
 CROSS JOIN LATERAL (SELECT 'S' || (g / %(connections)s + g) %% %(symbols)s || '/USD' AS pair,
   (g / 3) %% 2 = 0 AS buys, CASE WHEN (g / 3) %% 2 = 0 THEN -1 ELSE 1 END AS away) p
 """
-SIGNALS = """
-INSERT INTO signals_signal (feed_id, action, currency_pair, direction, order_type, target_prices,
-  target_fractions, close_fraction, time_in_force, strategy_id, trade_plan_id, risk_category,
-  content_hash, origin, note, approval, published_at)
-SELECT %s, 'OPEN', 'S0/USD', 'BUY', 'MARKET', '{102}', '{1}', 1, 'GTC', %s, '', 'normal', '',
-  'HAND', '', 'APPROVED', now() FROM generate_series(1, %s)
-"""
 # What a monitor that keeps prices in its rows would do: store the profit of each position.
 WRITE_ALL = """
 UPDATE positions_executionposition p SET last_activity_at = clock_timestamp(),
@@ -120,7 +113,9 @@ def ensure_signals(
         "SELECT count(*) FROM signals_signal WHERE strategy_id = %s", strategy
     )
     missing = max(count - existing, 0)
-    environment.sql(SIGNALS, data.feed(CONNECTIONS).pk, strategy, missing)
+    data.published_signals(
+        data.feed(CONNECTIONS), missing, strategy=strategy, pair="S0/USD", targets=(Decimal(102),)
+    )
 
 
 def _quote(data: BenchData, prices: tuple[Decimal, Decimal]) -> None:

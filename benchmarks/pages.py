@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from functools import partial
 from typing import Any
 from uuid import UUID
@@ -51,13 +52,6 @@ LISTS = (
     "history/orders", "history/trades", "history/signals",
 )  # fmt: skip
 
-SIGNALS = """
-INSERT INTO signals_signal (feed_id, action, currency_pair, direction, order_type, target_prices,
-  target_fractions, close_fraction, time_in_force, strategy_id, trade_plan_id, risk_category,
-  content_hash, origin, note, approval, published_at)
-SELECT %s, 'OPEN', 'EUR/USD', 'BUY', 'MARKET', '{1.11}', '{1}', 1, 'GTC', 'pages', '', 'normal', '',
-  'HAND', '', 'APPROVED', now() - make_interval(hours => 8 * g::int) FROM generate_series(1, %s) g
-"""
 ORDERS = """
 INSERT INTO execution_order (connection_id, signal_id, leg, pair, symbol, side, order_type,
   time_in_force, quantity, filled_quantity, avg_fill_price, expected_price, slippage_pips,
@@ -111,8 +105,9 @@ def pages(environment: BenchEnvironment, data: BenchData, count: int) -> Result:
     count = max(count, accounts)
     ids = data.connections(accounts)
     feed = data.feed(accounts)
-    signals = [pk for (pk,) in environment.sql(f"{SIGNALS} RETURNING id", feed.pk,
-                                               -(-count // accounts))]  # fmt: skip
+    signals = data.published_signals(
+        feed, -(-count // accounts), strategy="pages", apart=timedelta(hours=8)
+    )
     usual, large = _tenants(ids)
     settings.ALLOWED_HOSTS = ["*"]
     write = partial(_write, environment, ids, data, signals)

@@ -10,6 +10,7 @@ a table that has grown.
 import json
 import math
 import time
+from datetime import timedelta
 from typing import Any
 
 from django.db import transaction
@@ -27,14 +28,6 @@ from execution.submission import claim_sql
 CONNECTIONS, LIVE, CHUNK, CLOSED = 1_000, 1_000, 500_000, 10
 TRIES_PER_ROUND, TARGET = 13, 1.5
 
-SIGNALS = """
-INSERT INTO signals_signal (feed_id, action, currency_pair, direction, order_type, target_prices,
-  target_fractions, close_fraction, time_in_force, strategy_id, trade_plan_id, risk_category,
-  content_hash, origin, note, approval, published_at, valid_until)
-SELECT %s, 'OPEN', 'EUR/USD', 'BUY', 'MARKET', '{1.11}', '{1}', 1, 'GTC', 'sweep', '', 'normal', '',
-  'HAND', '', 'APPROVED', now() - interval '1 hour', now() - interval '1 minute'
-FROM generate_series(1, %s)
-"""
 # The newest signal's orders are the live ones, a fifth in each state that the queries select.
 LIVE_ORDERS = """
 INSERT INTO execution_order (connection_id, signal_id, leg, pair, symbol, side, order_type,
@@ -84,7 +77,7 @@ def sweep(environment: BenchEnvironment, data: BenchData, count: int) -> Result:
     environment.run(workers=0)
     environment.reset()
     ids = data.connections(CONNECTIONS)
-    signals = _signals(environment, data, math.ceil(count / CONNECTIONS) + 1)
+    signals = _signals(data, math.ceil(count / CONNECTIONS) + 1)
     shared = {"ids": ids, "signals": signals[1:], "connections": CONNECTIONS,
               "source": data.source.pk, "signal": signals[0]}  # fmt: skip
     environment.sql(LIVE_ORDERS, shared)
@@ -128,12 +121,13 @@ def sweep(environment: BenchEnvironment, data: BenchData, count: int) -> Result:
     )  # fmt: skip
 
 
-def _signals(environment: BenchEnvironment, data: BenchData, many: int) -> list[int]:
-    environment.sql(SIGNALS, data.feed(CONNECTIONS).pk, many)
-    ids = environment.sql(
-        "SELECT id FROM signals_signal WHERE strategy_id = 'sweep' ORDER BY id DESC"
-    )
-    return [id_ for (id_,) in ids]
+def _signals(data: BenchData, many: int) -> list[int]:
+    """Return expired signals, the newest first."""
+    found = data.published_signals(
+        data.feed(CONNECTIONS), many, strategy="sweep", age=timedelta(hours=1),
+        ended=timedelta(minutes=1),
+    )  # fmt: skip
+    return sorted(found, reverse=True)
 
 
 def _finish(environment: BenchEnvironment, shared: dict[str, Any], count: int) -> None:

@@ -10,14 +10,9 @@ from common.form_fields import Amount, UtcDateTimeField
 from common.formatting import clock
 from common.reason_codes import Code
 from common.trials import trial_errors
+from execution.changeable_orders import WITH_LIMIT, WITH_STOP, coming_levels
 from execution.models import ChangeState, EntryChange, Order, Status
-from execution.order_changes import (
-    WITH_LIMIT,
-    WITH_STOP,
-    change_order,
-    coming_levels,
-    describe,
-)
+from execution.order_changes import change_order, describe
 from execution.submission.change_terms import WantedTerms
 from users.models import User
 

@@ -34,7 +34,8 @@ from connections.selectors import (
     windows_open_now,
 )
 from execution.exits.partial_closes import IS_REACHED_SQL
-from execution.fan_out import LIVE, entry_parameters
+from execution.fan_out import entry_parameters
+from execution.fan_out_sql import LIVE
 from execution.preview_rows import load_candidates
 from execution.submission.bundle_evaluation import (
     WAITING_FOR_WORKER,

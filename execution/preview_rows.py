@@ -5,7 +5,7 @@ from typing import Any
 
 from common.sql import Query, columns, rows
 from connections.models import Subscription
-from execution.fan_out import ENTRIES
+from execution.fan_out_sql import ENTRIES
 from execution.submission.claim_sql import ACCOUNT_JOINS, ORDER_COLUMNS
 from execution.submission.order_loading import with_terms
 from execution.submission.route_choices import NOT_STORED, RoutedRow, choices_of

@@ -14,6 +14,7 @@ from common.failpoints import failpoint
 from common.reason_codes import Code
 from common.sql import IdRow, Query, array, periodic_rows, rows, run
 from execution.base.statements import insert_log_sql, log_rows_sql
+from execution.changeable_orders import WITH_LIMIT, WITH_STOP, obstacle
 from execution.models import (
     ChangeState,
     EntryChange,
@@ -21,13 +22,7 @@ from execution.models import (
     OrderTrigger,
     may_move_sql,
 )
-from execution.order_changes import (
-    WITH_LIMIT,
-    WITH_STOP,
-    move_position_of,
-    obstacle,
-    request_change,
-)
+from execution.order_changes import move_position_of, request_change
 from execution.order_ends import refuse_prolonged
 from execution.passed_entries import cancel_passed_entries
 from execution.submission import claim_sql

@@ -10,6 +10,7 @@ from common.errors import InvalidInputError
 from common.formatting import known_code
 from common.reason_codes import Code
 from common.sql import Query, rows
+from signals.alert_dialects import without_secrets
 from signals.alert_orders import main_signal
 from signals.models import AlertState, Feed, IncomingAlert, Signal
 
@@ -70,6 +71,12 @@ class AlertEntry:
     def shape(self) -> str:
         """The class of its state's mark."""
         return SHAPES[AlertState(self.alert.state)]
+
+    @property
+    def text(self) -> str:
+        """Its text, for people, without secrets of other services."""
+        body = without_secrets(bytes(self.alert.body))
+        return body.decode("utf-8", "replace").replace("\x00", "�")
 
     @property
     def main(self) -> Signal | None:

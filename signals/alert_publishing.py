@@ -7,46 +7,27 @@ not wait for them. A message in Redis only starts a worker sooner. docs/adr/0039
 """
 
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import NamedTuple
 
 import structlog
 from django.db import DatabaseError, InterfaceError, transaction
 
-from common.clocks import machine_time, market_at
+from common.clocks import machine_time
 from common.database_errors import is_database_trouble, is_transient
-from common.errors import ConflictError, FillcastError, InvalidInputError, NotAllowedError
+from common.errors import ConflictError, FillcastError
 from common.failpoints import failpoint
 from common.reason_codes import Code
 from common.sql import Query, periodic_run, rows, run
-from signals import services
-from signals.alert_chat import (
-    carry_out_edit,
-    refuse_second_entry,
-    remember_message,
-)
+from signals.alert_chat import remember_message
 from signals.alert_dialects import AlertUpdate, read_mapping
-from signals.alert_distances import with_distances
 from signals.alert_notices import notify_refused
-from signals.alert_orders import Outcome, carry_out
-from signals.alert_reading import AlertOrder, AlertSignal, ambiguous, only_feed, read_alert
-from signals.alert_rules import entry_symbol_error
-from signals.alert_sequence import (
-    RETENTION_DAYS,
-    known_signal,
-    lock_alert_order,
-    record_signal,
-    require_in_order,
-)
-from signals.alert_updates import carry_out_update, remember_without_trade
+from signals.alert_reading import read_alert
+from signals.alert_sequence import RETENTION_DAYS
+from signals.alert_signals import carry_out_alert, waiting_time, written_at
+from signals.alert_updates import remember_without_trade
 from signals.alerts import refusal_values
-from signals.errors import InvalidSignalError, field_errors
-from signals.ingest import referred_pair, save_draft, with_feed_errors
-from signals.locks import candidates_shared
-from signals.models import Action, AlertSource, AlertState, Feed, IncomingAlert, Origin
-from signals.open_signals import last_is_unended
-from signals.symbol_completion import resolve_pair
+from signals.models import AlertState, IncomingAlert
 from users.tenancy import on_behalf_of
 
 log = structlog.get_logger(__name__)
@@ -162,7 +143,7 @@ def _set_back(alert_id: int, code: Code, error: Exception) -> None:
 def _settle(alert: IncomingAlert, chosen: NextRow) -> None:
     try:
         if chosen.is_over:
-            raise ConflictError(Code.ALERT_EXPIRED, _age(alert))
+            raise ConflictError(Code.ALERT_EXPIRED, waiting_time(alert))
         with transaction.atomic():  # nothing stays of what is refused
             outcome = carry_out_alert(alert, is_late=chosen.is_late)
             remember_message(alert, outcome)
@@ -192,7 +173,7 @@ def _remember_end(alert: IncomingAlert) -> None:
         read = read_alert(bytes(alert.body), read_mapping(alert.feed.alert_mapping))
         if isinstance(read, AlertUpdate):
             remember_without_trade(
-                alert.feed, read, received_at=alert.received_at, written_at=_written_at(alert)
+                alert.feed, read, received_at=alert.received_at, written_at=written_at(alert)
             )
 
 
@@ -209,109 +190,3 @@ def _close(alert: IncomingAlert, state: AlertState, **values: object) -> None:
         setattr(alert, name, value)
     alert.state, alert.settled_at = state, datetime.now(UTC)
     alert.save(update_fields=["state", "settled_at", *values])
-
-
-def _age(alert: IncomingAlert) -> str:
-    waited = int((datetime.now(UTC) - alert.received_at).total_seconds())
-    reason = f" The last attempt failed: {alert.detail}" if alert.detail else ""
-    return f"It waited {waited} s, since {alert.received_at:%H:%M:%S} UTC.{reason}"
-
-
-def carry_out_alert(alert: IncomingAlert, *, is_late: bool = False) -> Outcome:
-    """Publish what an alert says, in the caller's transaction; return the outcome.
-
-    A repeated alert is recognised: a strategy's order by `AlertOrder.key`, a signal by its external
-    id, else by its contents within REPLAY_WINDOW. An alert that arrives after one that was sent
-    later is checked against it (`alert_sequence`). is_late: it opens nothing any more.
-
-    Raises InvalidInputError (FEED_UNKNOWN, ALERT_SYMBOL_NOT_ALLOWED, and as `read_alert` and
-    `save_draft` do), NotAllowedError FEED_NOT_APPROVED, ConflictError (ALERT_EXPIRED,
-    ALERT_OUT_OF_ORDER, DUPLICATE_SIGNAL, and as `publish` does). Then the caller must roll back.
-    """
-    feed = alert.feed
-    if feed.archived_at is not None or not feed.owner.is_active:
-        raise InvalidInputError(Code.FEED_UNKNOWN, "The feed is archived, or its owner inactive.")
-    if not feed.is_approved:
-        raise NotAllowedError(Code.FEED_NOT_APPROVED)
-    with on_behalf_of(feed.owner):
-        with with_feed_errors(lambda _: feed, Origin.ALERT):
-            read = read_alert(bytes(alert.body), read_mapping(feed.alert_mapping))
-        late = ConflictError(Code.ALERT_EXPIRED, _age(alert)) if is_late else None
-        if alert.edit_of:
-            return carry_out_edit(alert, read)
-        if isinstance(read, AlertOrder):
-            return _carry_out_order(alert, read, late)
-        if isinstance(read, AlertUpdate):
-            done = carry_out_update(
-                feed, read, received_at=alert.received_at, reply_to=alert.reply_to,
-                written_at=_written_at(alert),
-            )  # fmt: skip
-            return Outcome(done.signals, done.is_new, "update", done.summary)
-        refuse_second_entry(alert, read)
-        if read.draft.action == Action.OPEN and (late is not None or alert.entry_until is None):
-            # Without an end of its own it was no entry at the door: the mapping has changed since.
-            raise late or ConflictError(Code.ALERT_EXPIRED, _age(alert))
-        return _save_and_publish(alert, read)
-
-
-def _written_at(alert: IncomingAlert) -> datetime | None:
-    """Return when a chat's message was written; None for other alerts, whose arrival is known."""
-    return alert.received_at if alert.source == AlertSource.TELEGRAM else None
-
-
-def _carry_out_order(
-    alert: IncomingAlert, order: AlertOrder, late: ConflictError | None
-) -> Outcome:
-    """Carry out a strategy's order; without its entry, if that may not be opened any more."""
-    if late is not None and order.opening is not None:
-        if not order.closes:
-            raise late
-        withheld = InvalidInputError(Code.ALERT_EXPIRED, late.detail)
-        order = replace(order, opening=None, opening_error=withheld)
-    written_at = _written_at(alert)
-    sent_at = order.sent_at or (market_at(written_at) if written_at else None)
-    return carry_out(alert.feed, order, received_at=alert.received_at, sent_at=sent_at)
-
-
-def _save_and_publish(row: IncomingAlert, alert: AlertSignal) -> Outcome:
-    feed, draft = row.feed, alert.draft
-    opens = draft.action == Action.OPEN
-    if draft.sent_at is None:  # the time of sending is not known: there is no order to keep
-        candidates_shared(feed.pk)
-    else:
-        lock_alert_order(feed, draft.pair if opens else referred_pair(feed, draft))
-    if opens:  # a MODIFY or CLOSE has the pair of the signal that it refers to
-        draft = replace(draft, pair=_resolved(feed, alert))
-        if (error := entry_symbol_error(feed, draft)) is not None:
-            raise error
-    if alert.distances:
-        # Its levels follow the market, so only its text recognises it when it is sent again.
-        if known := known_signal(feed, alert.key, received_at=row.received_at):
-            return Outcome((known,), False)
-        draft = with_distances(feed, draft, alert.distances)
-    if alert.opposite and last_is_unended(feed.pk, draft.pair, alert.opposite):
-        seen = draft.external_id and feed.signals.filter(external_id=draft.external_id).exists()
-        if not seen and draft.direction:
-            errors = field_errors(ambiguous(draft.direction))
-            with with_feed_errors(lambda _: feed, Origin.ALERT):
-                raise InvalidSignalError(errors, (only_feed(draft.feed),))
-    signal, created = save_draft(
-        feed, draft, origin=Origin.ALERT, by=feed.owner, received_at=row.received_at
-    )
-    if not signal.is_published and signal.cancelled_at is None:
-        require_in_order(feed, signal, draft)
-        services.publish(signal.pk, by=feed.owner)
-        text_key = alert.key if alert.distances else ""
-        record_signal(feed, signal, draft, received_at=row.received_at, text_key=text_key)
-        signal.refresh_from_db()
-    return Outcome((signal,), created)
-
-
-def _resolved(feed: Feed, alert: AlertSignal) -> str:
-    """Return the pair of an alert's symbol. Raises InvalidSignalError with all of its errors."""
-    draft = alert.draft
-    with with_feed_errors(lambda _: feed, Origin.ALERT):
-        try:
-            return resolve_pair(feed, draft.pair, field=draft.symbol_field)
-        except InvalidInputError as error:
-            raise InvalidSignalError(field_errors(error), (draft,)) from error

@@ -102,4 +102,4 @@ class AlertLogSerializer(AlertStatusSerializer):
         return str(token.name) if token else ""
 
     def get_body(self, entry: AlertEntry) -> str:
-        return entry.alert.text[:SHOWN_BYTES]
+        return entry.text[:SHOWN_BYTES]

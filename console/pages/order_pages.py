@@ -20,11 +20,11 @@ from execution.change_forms import (
     change_line,
     make_change,
 )
+from execution.changeable_orders import may_be_changed
 from execution.end_times import end_of
 from execution.market_analysis import market_analysis
 from execution.models import EntryChange, EntryDecision, ExecutionLog, Order, Status
 from execution.oco_results import cancelled_leg_text
-from execution.order_changes import may_be_changed
 from execution.order_figures import with_figures
 from execution.order_reasons import reason_of
 from execution.slice_results import slice_result

@@ -11,8 +11,8 @@ from django.db.models import Q, QuerySet
 
 from common.formatting import SHARES, STATES, number
 from execution.change_forms import change_line
+from execution.changeable_orders import may_be_changed
 from execution.models import EntryChange, Fill, Order, Status
-from execution.order_changes import may_be_changed
 from execution.order_explanations import Explanation, explain, slippage_cost
 from execution.order_figures import with_figures
 from execution.timeline import Step, timeline

@@ -15,9 +15,9 @@ from common.money import divide
 from common.reason_codes import Code
 from common.units import Unit, size_of
 from connections.models import Instrument
+from execution.changeable_orders import may_be_changed
 from execution.end_times import EntryEnd, end_of
 from execution.models import LIVE, NOT_ENDED, Order, Status
-from execution.order_changes import may_be_changed
 from execution.order_explanations import Explanation, explain
 from portal.selectors.signals import CANCELLABLE
 from prices.models import LatestQuote

@@ -1,10 +1,19 @@
 """The dialects of alerts: each module reads one family of texts into our own fields. Pure."""
 
+from signals.alert_dialects.hidden_secrets import without_secrets
 from signals.alert_dialects.mapping import NO_MAPPING, AlertMapping, read_mapping
-from signals.alert_dialects.reading import AlertUpdate, Dialect, Distance, Note, Reading, Unit
+from signals.alert_dialects.reading import (
+    SIZING,
+    AlertUpdate,
+    Dialect,
+    Distance,
+    Note,
+    Reading,
+    Unit,
+)
 from signals.alert_dialects.translate import translate
 
 __all__ = [
-    "NO_MAPPING", "AlertMapping", "AlertUpdate", "Dialect", "Distance", "Note", "Reading", "Unit",
-    "read_mapping", "translate",
+    "NO_MAPPING", "SIZING", "AlertMapping", "AlertUpdate", "Dialect", "Distance", "Note", "Reading",
+    "Unit", "read_mapping", "translate", "without_secrets",
 ]  # fmt: skip

@@ -11,13 +11,14 @@ from common.errors import InvalidInputError
 from signals.alert_dialects.reading import ambiguous, excerpt, not_understood
 
 _KEYCAP = re.compile("([0-9])\ufe0f?\u20e3")
+_KEYCAP_OF_LINE = re.compile("^[ \t]*([0-9])\ufe0f?\u20e3", re.MULTILINE)
 _JOINER, _VARIANT = "\u200d", "\ufe0f"
 _REACHED = set("✅☑✔✓🏆💯")
 # “Not”, “wait”, “perhaps”, “watch”, “the other way round”.
 _CROSSES = set("❌🚫⛔🛑✖❎✗✘✕☒🗙🛇")
 _FORBIDDING = _CROSSES | set("🙅❓❔⁉✋🤚🖐👎🚷⏸⏹⏳⌛🤔🤷👀🧐🔜💤😴🙈🤞🗑♻↩↪⟲⟳🔄🔁🔃🔙🔟")
 _UP, _DOWN = set("📈⬆🔼↗↑⤴🐂"), set("📉⬇🔽↘↓⤵🐻")
-_STOP_WORD = re.compile(r"\s*(sl|s/l|stop)\b", re.IGNORECASE)
+_STOP_WORD = re.compile(r"\s*(sl|s/l|stop(?:[ -]?loss)?)\b", re.IGNORECASE)
 _REPORTED = re.compile(r"\b(hit|reached|done)\s*$", re.IGNORECASE)  # the word says it, too
 _DASHES = str.maketrans({"–": "-", "—": "-", "‐": "-", "‑": "-", "‒": "-", "―": "-", "’": "'",
                          "\u00a0": " ", "\u202f": " ", "\r": "\n", "ℹ": " "})  # fmt: skip
@@ -38,7 +39,8 @@ def readable(text: str) -> str:
         raise not_understood(
             f"It has {len(text)} characters.", f"Write at most {MAX_CHARACTERS}, the signal only."
         )
-    text = _KEYCAP.sub(r"\1 ", text.removeprefix("\ufeff")).translate(_DASHES)
+    text = _KEYCAP_OF_LINE.sub(r"\1) ", text.removeprefix("\ufeff"))
+    text = _KEYCAP.sub(r"\1 ", text).translate(_DASHES)
     text = _BULLET.sub("  ", _ARROW.sub("→", _MINUS.sub(_dash, text)))
     text = re.sub(r"[ \t]*•[ \t]*", ", ", text)
     lines = [_line(line) for line in text.split("\n")]

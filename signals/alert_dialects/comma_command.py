@@ -12,6 +12,7 @@ from typing import Any
 from common.errors import InvalidInputError
 from common.money import plain, read_decimal
 from common.reason_codes import Code
+from signals.alert_dialects.hidden_secrets import HIDDEN
 from signals.alert_dialects.mapping import AlertMapping
 from signals.alert_dialects.reading import (
     SIZING,
@@ -35,16 +36,38 @@ _MARKET = {"buy": BUY, "long": BUY, "bull": BUY, "bullish": BUY,
            "sell": SELL, "short": SELL, "bear": SELL, "bearish": SELL}  # fmt: skip
 _PENDING = {"buylimit": (BUY, "LIMIT"), "selllimit": (SELL, "LIMIT"),
             "buystop": (BUY, "STOP"), "sellstop": (SELL, "STOP")}  # fmt: skip
-_CLOSE = {"closelong": BUY, "closeshort": SELL}
+_CLOSE = {"closelong": BUY, "closeshort": SELL, "closelongshort": None}
+# A close of the one side and an entry of the other: the side of the entry.
+_REVERSAL = {"closelongsell": SELL, "closelongopenshort": SELL,
+             "closeshortbuy": BUY, "closeshortopenlong": BUY}  # fmt: skip
 _CANCEL = {"cancellong": BUY, "cancelshort": SELL}
 _MODIFY = {"newsltplong": BUY, "newsltpshort": SELL}
-COMMANDS = {*_MARKET, *_PENDING, "closelong", "closeshort", "closeall", *_CANCEL, *_MODIFY}
-_LICENCE = re.compile(r"[0-9]{8,20}|[A-Za-z0-9-]{16,60}", re.ASCII)
-_IGNORED = {
-    "risk": SIZING, "vol_lots": SIZING, "vol_dollar": SIZING, "vol_pct": SIZING, "lots": SIZING,
-    "secret": "the address is the secret here",
+COMMANDS = {*_MARKET, *_PENDING, *_CLOSE, "closeall", *_REVERSAL, *_CANCEL, *_MODIFY}
+_SWITCH = "It switches a robot of another service. Pause the feed, or the subscription, instead."
+_PART = "A share of each account's position is sent as JSON: CLOSE with close_fraction."
+_TWICE = "It closes and opens the same side. Send the close and the entry as two alerts."
+_WAITING = "It is about an entry that waits. Cancel it, and send a new one."
+_REFUSED = {
+    **dict.fromkeys(("eaon", "eaoff", "closealleaoff", "launch"), _SWITCH),
+    **dict.fromkeys(("closelongpct", "closeshortpct", "closelongvol", "closeshortvol"), _PART),
+    **dict.fromkeys(
+        ("closelongbuy", "closelongopenlong", "closeshortsell", "closeshortopenshort",
+         "closelongshortopenlong", "closelongshortopenshort"), _TWICE,
+    ),
+    **dict.fromkeys(
+        ("newsltpbuystop", "newsltpbuylimit", "newsltpsellstop", "newsltpselllimit",
+         "cancellongbuystop", "cancellongbuylimit", "cancelshortsellstop",
+         "cancelshortselllimit"), _WAITING,
+    ),
 }  # fmt: skip
-_SIZES = frozenset({"vol_lots", "vol_dollar", "vol_pct", "lots"})
+_LICENCE = re.compile(rf"[0-9]{{8,20}}|[A-Za-z0-9-]{{16,60}}|{HIDDEN}", re.ASCII)
+_SIZES = frozenset({
+    "vol_lots", "vol_dollar", "vol_pct", "vol_pct_bal_loss", "vol_pct_eq_loss",
+    "vol_pct_bal_margin", "lots",
+})  # fmt: skip
+_IGNORED = {
+    **dict.fromkeys(("risk", *sorted(_SIZES)), SIZING), "secret": "the address is the secret here",
+}  # fmt: skip
 _RULES = {"betrigger": "break_even_profit", "beoffset": "break_even_offset",
           "trailtrig": "trailing_activation", "traildist": "trailing_distance",
           "trailstep": "trailing_step"}  # fmt: skip
@@ -60,7 +83,8 @@ def is_comma_command(text: str) -> bool:
     if len(parts) < 2 or "\n" in text.strip():
         return False
     first, second = parts[0].lower(), parts[1].lower()
-    has_licence = bool(_LICENCE.fullmatch(parts[0])) and any(letter.isdigit() for letter in first)
+    is_licence = parts[0] == HIDDEN or any(letter.isdigit() for letter in first)
+    has_licence = bool(_LICENCE.fullmatch(parts[0])) and is_licence
     return first in COMMANDS or (has_licence and bool(re.fullmatch("[a-z]+", second, re.ASCII)))
 
 
@@ -70,6 +94,8 @@ def read_comma_command(text: str, mapping: AlertMapping) -> Reading:
     if parts[0].lower() not in COMMANDS:
         parts = parts[1:]  # the licence: the address is the secret here
     command = parts[0].lower()
+    if command in _REFUSED:
+        raise not_understood(f"{command} cannot be carried out here.", _REFUSED[command])
     if command not in COMMANDS:
         known = ", ".join(sorted(COMMANDS))
         raise not_understood(f"{excerpt(parts[0])} is no command.", f"Known are: {known}.")
@@ -84,7 +110,7 @@ def read_comma_command(text: str, mapping: AlertMapping) -> Reading:
         require_entry_size(name, options.get(name, ""))
     notes = [Note(f"{name}=", _IGNORED[name]) for name in _IGNORED if options.pop(name, None)]
     if command == "closeall":
-        if len(parts) > 1 and parts[1]:
+        if len(parts) > 1 and parts[1].lower() not in ("", command):
             raise ambiguous(
                 f"closeall with {excerpt(parts[1])}", "a close of that symbol", "a close of all",
                 field="symbol", write="Write “closeall,” for all symbols, else closelong.",
@@ -101,12 +127,17 @@ def read_comma_command(text: str, mapping: AlertMapping) -> Reading:
         return Reading(Dialect.COMMA_COMMAND, update=update, notes=tuple(notes))
     if command in _CLOSE:
         _refuse_options(options, "comment")
-        document = {"action": "CLOSE", "symbol": symbol, "direction": _CLOSE[command].value}
+        side = _CLOSE[command]
+        document = {"action": "CLOSE", "symbol": symbol} | (
+            {"direction": side.value} if side else {}
+        )
         return _reading(document, options, notes)
     levels, distances = _levels(options, pair, mapping)
     if command in _MODIFY:
         _refuse_options(options)
         return _modified(pair, _MODIFY[command], levels, distances, notes)
+    if command in _REVERSAL:
+        return _reversed(command, symbol, options, levels, distances, notes)
     return _entry(command, symbol, options, levels, distances, notes)
 
 
@@ -123,7 +154,7 @@ def _entry(
     document: dict[str, Any] = {
         "action": Action.OPEN.value, "symbol": symbol, "direction": side.value, "order_type": kind,
     } | levels  # fmt: skip
-    price = options.pop("price", None)
+    price = _pending_price(options)
     if price is not None:
         document["stop_price" if kind == "STOP" else "open_price"] = price
         number = read_decimal(price, field="price", positive=True)
@@ -132,13 +163,53 @@ def _entry(
                 f"price={price}", "a price", "pips from the market", field="open_price",
                 write="Send the price itself, like price=1.0850.",
             )  # fmt: skip
-    rules = {_RULES[name]: options.pop(name) for name in _RULES if name in options}
-    if rules:
-        document |= rules | {"stop_rule_unit": "PIPS"}
-    if spread := options.pop("spread", None):
-        document |= {"max_spread": spread, "max_spread_unit": "PIPS"}
+    document |= _rules(options)
     _refuse_options(options, "comment")
     return _reading(document, options, notes, distances)
+
+
+def _reversed(
+    command: str,
+    symbol: str,
+    options: dict[str, str],
+    levels: dict[str, str],
+    distances: tuple[Distance, ...],
+    notes: list[Note],
+) -> Reading:
+    """Return the order of a strategy that ends the one side and begins the other."""
+    if distances:
+        raise not_understood(
+            f"{command} with levels in pips or percent is not read.",
+            "Send sl_price= and tp_price=, or the close and the entry as two alerts.", field="sl",
+        )  # fmt: skip
+    side = _REVERSAL[command]
+    after, before = ("long", "short") if side is BUY else ("short", "long")
+    document: dict[str, Any] = {
+        "ticker": symbol, "action": side.lower(), "market_position": after,
+        "prev_market_position": before,
+    } | levels | _rules(options)  # fmt: skip
+    _refuse_options(options, "comment")
+    if comment := options.get("comment"):
+        document["note"] = comment
+    return Reading(Dialect.COMMA_COMMAND, document, notes=tuple(notes), needs_time=False)
+
+
+def _rules(options: dict[str, str]) -> dict[str, str]:
+    """Take the stop rule and the spread filter out of the options; return them in our fields."""
+    rules = {_RULES[name]: options.pop(name) for name in _RULES if name in options}
+    if rules:
+        rules["stop_rule_unit"] = "PIPS"
+    if spread := options.pop("spread", None):
+        rules |= {"max_spread": spread, "max_spread_unit": "PIPS"}
+    return rules
+
+
+def _pending_price(options: dict[str, str]) -> str | None:
+    """Take the price of an entry out of the options."""
+    given = [name for name in ("price", "entry_price", "pending") if name in options]
+    if len(given) > 1:
+        raise not_understood(f"{given[0]}= and {given[1]}= are both there.", "Send one price.")
+    return options.pop(given[0]) if given else None
 
 
 def _options(parts: list[str]) -> dict[str, str]:

@@ -69,7 +69,8 @@ class Cursor:
         if token.kind is Kind.PERCENT or (token.text == "+" and after.kind is Kind.PERCENT):
             raise ambiguous(
                 f"{level.upper()} in percent", "percent of the price",
-                "percent of the margin with leverage", field=level, write="Write the price.",
+                "percent of the margin with leverage", "a share of the trade", field=level,
+                write="Write the price; a share stands behind it: “TP1 1.0900 (50%)”.",
             )  # fmt: skip
         if token.kind is Kind.NUMBER and after.kind is Kind.PIPS:
             self.place += 2
@@ -80,12 +81,15 @@ class Cursor:
         return None
 
     def _annotation(self) -> None:
-        """Skip the pips in parentheses after a price: the price counts."""
+        """Skip the pips or the signed percent in parentheses after a price: the price counts."""
         if self._peek().text != "(":
             return
         ahead = 1 if self._peek(1).text in "+-" else 0
         number, unit = self._peek(1 + ahead), self._peek(2 + ahead)
-        if (
+        if ahead and number.kind is Kind.PERCENT and unit.text == ")":
+            self.place += 4
+            self.notes.append(Note(f"({number.text})", "the price counts"))
+        elif (
             number.kind is Kind.NUMBER
             and unit.kind is Kind.PIPS
             and (self._peek(3 + ahead).text == ")")

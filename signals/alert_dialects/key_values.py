@@ -34,7 +34,7 @@ _TYPES = {"market": "MARKET", "limit": "LIMIT"}
 _SIDES = {"long": Direction.BUY, "buy": Direction.BUY, "short": Direction.SELL}
 WRITE_LINE = "Write one command like “e=oanda s=eurusd b=long t=market q=1”."
 _BLOCK = re.compile(
-    r"[A-Za-z][A-Za-z0-9_ -]{0,40}\((?P<symbol>[A-Za-z0-9/_.:-]{3,30})\)\s*"
+    r"[A-Za-z][A-Za-z0-9_-]{0,40}\((?P<symbol>[A-Za-z0-9/_.:-]{3,30})\)\s*"
     r"\{\s*(?P<name>[A-Za-z]+)\((?P<options>[^(){}]*)\)\s*;?\s*\}\s*(?P<tag>#[A-Za-z]{1,20})?",
     re.ASCII,
 )

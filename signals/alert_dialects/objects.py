@@ -9,8 +9,16 @@ from collections.abc import Mapping
 from typing import Any
 
 from common.errors import InvalidInputError
+from common.money import plain, read_decimal
 from common.reason_codes import Code
+from signals.alert_dialects.bot_objects import is_bot_object, read_bot_object
+from signals.alert_dialects.mapped_object import (
+    read_mapped_object,
+    require_no_duplicate,
+    value_at,
+)
 from signals.alert_dialects.mapping import AlertMapping
+from signals.alert_dialects.object_levels import take_levels
 from signals.alert_dialects.reading import (
     SIZING,
     AlertUpdate,
@@ -22,7 +30,6 @@ from signals.alert_dialects.reading import (
     require_entry_size,
 )
 from signals.models import Action, Direction
-from signals.strict_json import first_duplicate
 from signals.symbols import read_symbol
 
 # Names that only the objects of other services have.
@@ -44,6 +51,7 @@ _CHANGES = re.compile(
     r"test|dry.?run|paper|simul|demo|clos|reduce|exit|cancel|disab|enab|ignor|skip|inver|revers",
     re.IGNORECASE,
 )
+_OF_POSITION = "position_percent"
 _TYPES = {"market": "MARKET", "limit": "LIMIT", "stop": "STOP", "stop_limit": "STOP_LIMIT"}
 
 
@@ -52,16 +60,17 @@ def read_object(parsed: Mapping[str, Any], mapping: AlertMapping) -> Reading:
     if mapping.paths and all(
         value_at(parsed, mapping.paths[name]) is not None for name in ("symbol", "side")
     ):
-        return _mapped(parsed, mapping)
+        require_no_duplicate(parsed)
+        return read_mapped_object(parsed, mapping)
+    if is_bot_object(parsed):
+        require_no_duplicate(parsed)
+        return read_bot_object(parsed, mapping)
     action = str(parsed.get("action") or "").strip().lower()
     is_ours = not {"direction", "side", "order_type", "refers_to"}.isdisjoint(parsed)
     if is_ours or not (_FOREIGN & set(parsed) or action in _WORDS):
         is_side_only = action in ("buy", "sell") and not _POSITIONS & set(parsed)
         return Reading(Dialect.OWN, _with_symbol(parsed, mapping), needs_time=not is_side_only)
-    if duplicate := first_duplicate(parsed):
-        raise InvalidInputError(
-            Code.DUPLICATE_KEY, f"{duplicate!r} is there twice.", field=duplicate
-        )
+    require_no_duplicate(parsed)
     return _order_object(parsed, action, mapping)
 
 
@@ -113,6 +122,9 @@ def _order_object(parsed: Mapping[str, Any], action: str, mapping: AlertMapping)
         if name in rest:
             document[name] = rest.pop(name)
     rest.pop("action", None)
+    side = {"buy": Direction.BUY, "enter_long": Direction.BUY, "sell": Direction.SELL,
+            "enter_short": Direction.SELL}.get(action)  # fmt: skip
+    levels = take_levels(rest, side=side, notes=notes)
     price = _price(rest)
     if action == "cancel":
         _refuse_rest(rest, keep=())
@@ -122,8 +134,8 @@ def _order_object(parsed: Mapping[str, Any], action: str, mapping: AlertMapping)
         return Reading(Dialect.ORDER_OBJECT, update=update, notes=tuple(notes))
     if action == "exit" or action.startswith("exit_"):
         return _exit(document, rest, action, notes, price)
-    positions = _positions(rest)
-    document |= _levels(rest)
+    positions = _positions(rest, notes)
+    document |= levels
     if action.startswith("enter_"):
         direction = Direction.BUY if action == "enter_long" else Direction.SELL
         document |= {"action": Action.OPEN.value, "direction": direction.value}
@@ -136,7 +148,8 @@ def _order_object(parsed: Mapping[str, Any], action: str, mapping: AlertMapping)
     _order_type(document, rest)
     _refuse_rest(rest, keep=())
     if not time:
-        notes.append(Note("no time", "an equal message within 5 minutes counts as the same one"))
+        reason = "an equal message within 5 minutes counts as the same one"
+        notes.append(Note("no time", reason, explains=True))
     dialect = Dialect.STRATEGY_OBJECT if positions else Dialect.ORDER_OBJECT
     return Reading(dialect, document, notes=tuple(notes), needs_time=False)
 
@@ -166,6 +179,8 @@ def _exit(
     """Read a close by symbol; its size is not a share, so it closes all of it."""
     side = {"exit_long": Direction.BUY, "exit_short": Direction.SELL}.get(action)
     document |= {"action": Action.CLOSE.value} | ({"direction": side.value} if side else {})
+    if (share := _closed_share(rest)) is not None:
+        document["close_fraction"] = share
     _refuse_rest(rest, keep=("sentiment",))
     if str(rest.get("sentiment") or "flat").lower() != "flat":
         detail = "An exit that leaves a position has no share: send action CLOSE, close_fraction."
@@ -178,12 +193,40 @@ def _exit(
             "send action CLOSE with close_fraction."
         )
         raise InvalidInputError(Code.ALERT_AMBIGUOUS, detail, field="quantity")
-    if "order" in rest:
-        rest.pop("order")
     return Reading(Dialect.ORDER_OBJECT, document, notes=tuple(notes))
 
 
-def _positions(rest: dict[str, Any]) -> dict[str, Any]:
+def _order_amount(rest: dict[str, Any]) -> tuple[Any, str]:
+    """Take the size of a nested order out of an object; return it with its unit."""
+    order = rest.pop("order", None)
+    if order is None:
+        return None, ""
+    if not isinstance(order, Mapping):
+        raise _wrong("order", "An order is an object with amount and currency_type.")
+    for name in order:
+        if name not in ("amount", "currency_type"):
+            raise _wrong(f"order.{name}", f"{excerpt(str(name))} is not read here: leave it out.")
+    return order.get("amount"), str(order.get("currency_type") or "")
+
+
+def _closed_share(rest: dict[str, Any]) -> Any:
+    """Return the share that an exit closes: all, or the percent of the position that it states."""
+    amount, unit = _order_amount(rest)
+    if amount is None:
+        return None
+    if unit != _OF_POSITION:
+        raise ambiguous(
+            f"order.amount {amount} of an exit", "a close of that much", "a close of everything",
+            field="order.amount",
+            write="Leave order out to close everything, or send it with position_percent.",
+        )  # fmt: skip
+    share = read_decimal(amount, field="order.amount", positive=True) / 100
+    if share > 1:
+        raise _wrong("order.amount", "More than 100 % of the position cannot be closed.")
+    return plain(share)
+
+
+def _positions(rest: dict[str, Any], notes: list[Note]) -> dict[str, Any]:
     """Return the strategy's position and sizes that an object states."""
     info = rest.pop("strategy_info", None)
     found = dict(info) if isinstance(info, Mapping) else {}
@@ -191,9 +234,12 @@ def _positions(rest: dict[str, Any]) -> dict[str, Any]:
                  "prev_market_position_size", "position_size", "contracts"):  # fmt: skip
         if name in rest:
             found[name] = rest.pop(name)
-    order = rest.pop("order", None)
-    if isinstance(order, Mapping) and order.get("amount") is not None and found:
-        found["contracts"] = order["amount"]
+    amount, unit = _order_amount(rest)
+    if amount is not None and found:
+        found["contracts"] = amount
+    elif amount is not None:
+        require_entry_size("order.amount", f"{amount}%p" if unit == _OF_POSITION else str(amount))
+        notes.append(Note(f"order.amount {amount} {unit}".strip(), SIZING))
     sentiment = rest.pop("sentiment", None)
     if sentiment is not None:
         word = _SENTIMENTS.get(str(sentiment).strip().lower())
@@ -216,24 +262,6 @@ def _after_reversal(action: str, positions: dict[str, Any]) -> dict[str, Any]:
     if before and set(positions) == {"market_position"}:
         return positions | {"prev_market_position": before}
     return positions
-
-
-def _levels(rest: dict[str, Any]) -> dict[str, Any]:
-    """Return the stop and the target of nested objects, which must be prices."""
-    levels = {}
-    for name, ours, keys in (
-        ("takeProfit", "tp", ("limitPrice", "price")), ("stopLoss", "sl", ("stopPrice", "price")),
-    ):  # fmt: skip
-        value = rest.pop(name, None)
-        if value is None:
-            continue
-        given = dict(value) if isinstance(value, Mapping) else {}
-        kind = given.pop("type", "stop")
-        prices = [given.pop(key) for key in keys if key in given]
-        if len(prices) != 1 or given or kind != "stop":
-            raise _wrong(name, f"Send {name} as a price: {{{keys[0]!r}: 1.0850}}, without percent.")
-        levels[ours] = prices[0]
-    return levels
 
 
 def _order_type(document: dict[str, Any], rest: dict[str, Any]) -> None:
@@ -261,45 +289,3 @@ def _refuse_rest(rest: dict[str, Any], *, keep: tuple[str, ...]) -> None:
 
 def _wrong(name: str, detail: str) -> InvalidInputError:
     return InvalidInputError(Code.FIELD_INVALID, detail, field=name)
-
-
-def value_at(parsed: Any, path: str) -> Any:
-    """Return the value at a path such as `order.legs.0.price`; None if there is none."""
-    for name in path.split("."):
-        if isinstance(parsed, Mapping):
-            parsed = parsed.get(name)
-        elif isinstance(parsed, list) and name.isdigit() and len(name) < 4:
-            parsed = parsed[int(name)] if int(name) < len(parsed) else None
-        else:
-            return None
-    return parsed
-
-
-def _mapped(parsed: Mapping[str, Any], mapping: AlertMapping) -> Reading:
-    """Read an object by the paths of the feed's mapping."""
-    if duplicate := first_duplicate(parsed):
-        raise InvalidInputError(
-            Code.DUPLICATE_KEY, f"{duplicate!r} is there twice.", field=duplicate
-        )
-    values = {name: value_at(parsed, path) for name, path in mapping.paths.items()}
-    word = str(values.pop("side")).strip().upper()
-    side = mapping.sides.get(word)
-    if side is None:
-        known = ", ".join(mapping.sides) or "none"
-        detail = f"{excerpt(word)} is no side word of the feed's mapping ({known}): add it there."
-        raise InvalidInputError(Code.FIELD_INVALID, detail, field="side")
-    symbol = values.pop("symbol")
-    document = {"symbol": mapping.symbol_of(symbol) if isinstance(symbol, str) else symbol}
-    document |= side.fields
-    is_open = side.fields["action"] == Action.OPEN
-    notes = []
-    for name, value in values.items():
-        if value in (None, ""):
-            continue
-        if (name in ("price", "sl", "tp")) > is_open or (name == "close_fraction" and is_open):
-            notes.append(Note(name, f"a {side.fields['action']} has none"))
-        else:
-            document[name] = value
-    used = {path.split(".")[0] for path in mapping.paths.values()}
-    notes += [Note(str(name)[:60], "no path leads there") for name in parsed if name not in used]
-    return Reading(Dialect.MAPPED, document, notes=tuple(notes))

@@ -3,6 +3,8 @@
 import re
 from dataclasses import dataclass, field
 
+from common.errors import InvalidInputError
+from signals.alert_dialects.numbers import read_number
 from signals.alert_dialects.reading import (
     SIZING,
     Note,
@@ -98,6 +100,11 @@ class Parts(TargetLists):
         is_priced = self._peek().kind in (Kind.NUMBER, Kind.MARKET) or bool(self.entry)
         ahead = 1 if self._peek().text in tuple(SEPARATORS) else 0
         is_priced |= self._peek(ahead).kind is Kind.NUMBER
+        is_label = word in ("at", "zone", "range") and self._peek(ahead).kind is Kind.NUMBER
+        if is_label and self.sides and not self.entry:
+            self.place += ahead
+            self._take_entry()
+            return
         if word in ("at", "zone", "range") and not is_priced:
             raise self._no_price(f"“{word}”", "open_price")
 
@@ -157,6 +164,7 @@ class Parts(TargetLists):
         self._skip(SEPARATORS, Kind.LINE, Kind.FILLER)
         if self._peek().kind in (Kind.MARKET, Kind.LIMIT):
             return
+        self._skip_number_of_entry()
         self._skip_enumerator()
         if self._peek().kind is not Kind.NUMBER:
             if self._peek().kind in _SIDES and token.kind is Kind.ENTRY:
@@ -164,22 +172,33 @@ class Parts(TargetLists):
             raise self._no_price("The entry", "open_price")
         self._take_entry()
 
+    def _skip_number_of_entry(self) -> None:
+        """Skip the number of “Entry 1: 1.0850”."""
+        number, mark, price = self._peek(), self._peek(1), self._peek(2)
+        if re.fullmatch("[1-9]", number.text) and mark.text == ":" and price.kind is Kind.NUMBER:
+            self.place += 2
+
     def _take_entry(self) -> None:
         if self.entry:
-            raise not_understood(
-                "It has several entry prices.", "Write one, or send one message for each entry.",
-                field="open_price",
-            )  # fmt: skip
+            raise self._several_entries()
         self.entry.append(self._next().text)
         if self._peek().text == "-" and self._peek(1).kind is Kind.NUMBER:
             self.place += 1
             self.entry.append(self._next().text)
         if self._peek().text in (",", "/", "&") and self._peek(1).kind is Kind.NUMBER:
-            raise ambiguous(
-                "Several entry prices", "a range", "an entry at each", field="open_price",
-                write="Write a range as 1.0840-1.0860, or one message for each entry.",
-            )  # fmt: skip
+            raise self._several_entries()
         self._annotation()
+        share = self._share()
+        lines = self._lines_ahead()
+        is_listed = self._peek(lines).kind is Kind.NUMBER and self._peek(lines + 1).text == ")"
+        if is_listed or (share and read_number(share) != 100):
+            raise self._several_entries()
+
+    def _several_entries(self) -> InvalidInputError:
+        return ambiguous(
+            "Several entry prices", "a range", "an entry at each", field="open_price",
+            write="Write a range as 1.0840-1.0860, or one message for each entry.",
+        )  # fmt: skip
 
     def _stop(self, token: Token) -> None:
         if token.kind is Kind.STOP and not (self.entry or Kind.MARKET in self.types):
@@ -197,8 +216,11 @@ class Parts(TargetLists):
             return
         if self._peek().kind is not Kind.NUMBER:
             raise self._no_price("The stop loss", "sl")
+        self._note_money()
         self.sl = self._next().text
         self._annotation()
+        if (share := self._share()) and read_number(share) != 100:
+            raise not_understood("The stop ends only a part.", "Write one SL.", field="sl")
 
     def _without_effect(self, token: Token) -> None:
         """Skip leverage, size and risk with their numbers."""
@@ -215,7 +237,7 @@ class Parts(TargetLists):
             self.place += 1
             words.append(f"to {self._next().text}")
         is_ratio = self._peek().text in (":", "/") and self._peek(1).kind is Kind.NUMBER
-        if token.kind is Kind.RATIO and is_ratio:
+        if token.kind in (Kind.RATIO, Kind.LEVERAGE) and is_ratio:
             self.place += 1
             words.append(self._next().text)
         has_multiple = any(one.kind is Kind.LEVERAGE for one in self.tokens[start : self.place])
@@ -229,12 +251,17 @@ class Parts(TargetLists):
 
     def _number(self, token: Token) -> None:
         """Take a number without a label: the price beside the symbol, or a number of lots."""
+        if self._peek().text == ")" and self._peek(1).kind is Kind.TP:
+            self.place += 1  # the number of a line: “1) TP1: 1.0900”
+            return
         if self._peek().kind is Kind.SIZE:
             self.place += 1
             self.notes.append(Note(f"{token.text} lots", SIZING))
             return
         comes_first = not (self.sl or self.targets or self.entry or self.distances)
-        if comes_first and self.sides and self.pairs:
+        before = self.tokens[self.place - 2].kind if self.place > 1 else Kind.LINE
+        is_beside = not self.entry and before in (Kind.SYMBOL, *_SIDES)
+        if (comes_first or is_beside) and self.sides and self.pairs:
             self.place -= 1
             self._take_entry()
             self.is_bare = True

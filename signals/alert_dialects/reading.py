@@ -40,10 +40,14 @@ class Unit(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """A part of an alert that was understood and has no effect, and why."""
+    """A part of an alert that was understood and has no effect, and why.
+
+    explains: it has one, and the reason says how it was understood.
+    """
 
     text: str
     reason: str
+    explains: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,14 +1,15 @@
-"""Lines around a signal that change nothing: a disclaimer, a link, the channel's name. Pure.
+"""Lines around a signal that change nothing: a disclaimer, a link, an exchange, a size. Pure.
 
 The list is closed, and each entry must be a whole line: a sentence that is not in it is refused.
 """
 
 import re
 
-from signals.alert_dialects.reading import Note, excerpt
+from signals.alert_dialects.reading import SIZING, Note, excerpt
 
 _LEAD = (
-    r"(?:(?:join|follow|channel|chart|link|website|telegram|contact|admin|source|support|by)"
+    r"(?:(?:join|follow|channel|chart|link|website|telegram|contact|admin|source|support"
+    r"|(?:published |posted |signal )?by)"
     r"(?: us| our channel| here)?[ \t]*[:-]?[ \t]*)?"
 )
 _LINK = re.compile(rf"{_LEAD}(?:https?://|www\.|t\.me/)[^\s,;]+", re.IGNORECASE)
@@ -33,20 +34,48 @@ _DISCLAIMER = re.compile(
 )
 
 
+_SIZE = re.compile(
+    rf"(?:amount(?: per trade)?|capital(?: invested)?|invest(?: up to)?|position size"
+    rf"|risk(?: management| per trade)?|rm|use)[ \t]*[:-]?[ \t]*{_PERCENT}(?: risk| max)?{_OWNED}",
+    re.IGNORECASE,
+)
+_VENUE = (
+    r"(?:binance|by ?bit|okx|ku ?coin|bitget|bing ?x|mexc|gate(?:\.io)?|huobi|htx|kraken|coinbase"
+    r"|bitmex|phemex|deribit|oanda)(?: (?:futures|spot|perpetual|swap|usdt|usdt-m|usd-m|coin-m"
+    r"|margin|global))*"
+)
+_VENUES = re.compile(
+    rf"(?:recommended )?exchanges?[ \t]*[:-][ \t]*{_VENUE}(?:[ \t]*[,/&][ \t]*{_VENUE})*",
+    re.IGNORECASE,
+)
+_CONFIDENCE = re.compile(
+    r"(?:confidence|signal strength)[ \t]*[:-]?[ \t]*[0-9]{1,3}[ \t]?(?:%|/[ \t]?10{1,2})",
+    re.IGNORECASE,
+)
+_RULE = re.compile("[_=~]{3,}")
+
+
 def without_signature(text: str) -> tuple[str, tuple[Note, ...]]:
     """Return a readable text without the lines that change nothing, and what they were."""
     lines, notes = [], []
     for line in text.split("\n"):
         words = line.strip(" \t.!-*|")
-        if words and _changes_nothing(words):
-            notes.append(Note(excerpt(words), "a line that changes nothing"))
-        else:
+        if reason := _reason(words):
+            notes.append(Note(excerpt(words), reason))
+        elif not _RULE.fullmatch(words):
             lines.append(line)
     return "\n".join(lines), tuple(notes)
 
 
-def _changes_nothing(words: str) -> bool:
-    if _LINK.fullmatch(words) or _DISCLAIMER.fullmatch(words):
-        return True
+def _reason(words: str) -> str:
+    """Return why a line has no effect; '' if it may have one."""
+    if _SIZE.fullmatch(words):
+        return SIZING
+    if _VENUES.fullmatch(words):
+        return "accounts choose where they trade"
     mention = _MENTION.fullmatch(words)
-    return mention is not None and not _PRICES.match(mention["name"])
+    is_channel = mention is not None and not _PRICES.match(mention["name"])
+    known = (_LINK, _DISCLAIMER, _CONFIDENCE)
+    if is_channel or any(pattern.fullmatch(words) for pattern in known):
+        return "a line that changes nothing"
+    return ""

@@ -70,8 +70,9 @@ def read_sentence(text: str, mapping: AlertMapping) -> Reading:
         document["timenow"] = match["time"]
     if name := (match["name"] or "").strip():
         document["comment"] = "".join(filter(str.isprintable, name))
-    notes = [Note(f"@ {match['size']}", "the strategy's own quantity shows how it was meant")]
+    reason = "the strategy's own quantity shows how it was meant"
+    notes = [Note(f"@ {match['size']}", reason, explains=True)]
     if not match["time"]:
         reason = "an equal message within 5 minutes counts as the same one; end it with {{timenow}}"
-        notes.append(Note("no time", reason))
+        notes.append(Note("no time", reason, explains=True))
     return Reading(Dialect.STRATEGY_SENTENCE, document, notes=tuple(notes), needs_time=False)

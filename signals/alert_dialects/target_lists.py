@@ -20,12 +20,14 @@ class TargetText:
 
 @dataclass(slots=True)
 class TargetLists(Cursor):
-    """The prices that a text has so far, as written. sl: '' without a stop."""
+    """The prices that a text has so far, as written. sl: '' without a stop. money: a level that was
+    written with a $; '' if none was."""
 
     entry: list[str] = field(default_factory=list)
     sl: str = ""
     targets: list[TargetText] = field(default_factory=list)
     distances: list[Distance] = field(default_factory=list)
+    money: str = ""
 
     def _targets(self, token: Token) -> None:
         """Read a target, or a list of them."""
@@ -36,6 +38,8 @@ class TargetLists(Cursor):
                 "Number targets from 1, each once.", field="targets",
             )  # fmt: skip
         has_dash = self._skip_label()
+        if self._is_heading():
+            return
         if distance := self._distance("tp"):
             self._require_no_sign(distance, has_dash=has_dash)
             if self.targets or any(one.level == "tp" for one in self.distances):
@@ -55,6 +59,11 @@ class TargetLists(Cursor):
         start = self.place
         self._skip(SEPARATORS, Kind.LINE, Kind.FILLER)
         return any(token.text == "-" for token in self.tokens[start : self.place])
+
+    def _is_heading(self) -> bool:
+        """Whether the lines that follow label each target themselves: “Targets:”, “1) TP1: …”."""
+        is_listed = self._peek().kind is Kind.NUMBER and self._peek(1).text == ")"
+        return self._peek(2 if is_listed else 0).kind is Kind.TP
 
     @staticmethod
     def _require_no_sign(distance: Distance, *, has_dash: bool) -> None:
@@ -87,20 +96,32 @@ class TargetLists(Cursor):
             raise self._no_price("The target", "targets")
         if any(one.level == "tp" for one in self.distances):
             raise not_understood("Only one target can be in pips.", "Write prices.", field="tp")
+        self._note_money()
         price = self._next().text
         self.targets.append(TargetText(price, self._share()))
         self._annotation()
 
-    def _has_another(self, *, joined: bool) -> bool:
-        """Whether the list of targets goes on: after a comma or space, or on the next line."""
+    def _note_money(self) -> None:
+        if self._peek().is_money:
+            self.money = self._peek().text
+
+    def _lines_ahead(self) -> int:
+        """Return how many line ends follow."""
         lines = 0
         while self._peek(lines).kind is Kind.LINE and self.place + lines < len(self.tokens):
             lines += 1
+        return lines
+
+    def _has_another(self, *, joined: bool) -> bool:
+        """Whether the list of targets goes on: after a comma or space, or on the next line."""
+        lines = self._lines_ahead()
         first, second = self._peek(lines), self._peek(lines + 1)
+        if first.kind is Kind.NUMBER and second.text == ")":
+            return self._peek(lines + 2).kind is not Kind.TP
         if lines:
             is_alone = second.kind is Kind.LINE or second.text in ("(", ",")
             is_price = is_alone and self._is_like_target(first.text, at_most=1)
-            return first.kind is Kind.NUMBER and (second.text == ")" or is_price)
+            return first.kind is Kind.NUMBER and is_price
         if first.text in (",", "/", "|", "&", "and") or (joined and first.text == "-"):
             return second.kind in (Kind.NUMBER, Kind.OPEN_END)
         is_bare = first.kind is Kind.NUMBER and second.kind not in (Kind.PIPS, Kind.SIZE)

@@ -8,9 +8,8 @@ from collections.abc import Iterator, Mapping
 from decimal import ROUND_DOWN, Context, Decimal
 from typing import Any
 
-from common.errors import InvalidInputError
 from common.money import plain
-from common.reason_codes import Code
+from signals.alert_dialects.entry_price import read_entry_price
 from signals.alert_dialects.levels import require_plausible
 from signals.alert_dialects.mapping import AlertMapping
 from signals.alert_dialects.numbers import mixed_separators, read_number, thousands_with_point
@@ -50,7 +49,7 @@ def read_entry(
     document: dict[str, Any] = {
         "action": Action.OPEN.value, "symbol": pair, "direction": side.value,
     }  # fmt: skip
-    entry = _entry(parts, side)
+    entry = read_entry_price(parts, pair, side)
     document |= _order(parts, entry, mapping)
     if parts.sl:
         document["sl"] = _text(read_number(parts.sl, field="sl"))
@@ -110,61 +109,6 @@ def _without_names(pairs: list[str]) -> list[str]:
     return [pair for pair in pairs if pair.partition("/")[0] not in named]
 
 
-def _entry(parts: Parts, side: Direction) -> Decimal | None:
-    """Return the entry price: of a range, the edge that the market reaches first.
-
-    A range of a stop order is refused: people mean a breakout of all of it, or its near edge.
-    """
-    prices = [read_number(text, field="open_price") for text in parts.entry]
-    if not prices:
-        return None
-    if len(prices) == 1:
-        if parts.is_bare:
-            _require_price(parts, prices[0], side)
-        return prices[0]
-    low, high = sorted(prices)
-    if high > low * Decimal("1.05"):
-        raise ambiguous(
-            f"{parts.entry[0]}-{parts.entry[1]}", "a range", "two prices", field="open_price",
-            write="Write both prices in full, at most 5 % apart, or one price.",
-        )  # fmt: skip
-    if Kind.STOP_ORDER in parts.types:
-        near, far = (low, high) if side == Direction.BUY else (high, low)
-        raise ambiguous(
-            f"A range {parts.entry[0]}-{parts.entry[1]} of a stop order",
-            f"an entry at {plain(near)}, which is reached first", f"one beyond {plain(far)}",
-            field="stop_price", write="Write one price.",
-        )  # fmt: skip
-    if parts.sl and low <= (stop := read_number(parts.sl, field="sl")) <= high:
-        raise InvalidInputError(
-            Code.ALERT_CONTRADICTORY,
-            f"The stop {plain(stop)} is inside the range of the entry: check each digit.",
-            field="sl",
-        )
-    chosen = high if side == Direction.BUY else low
-    reason = f"the entry is at {plain(chosen)} or better, the edge that is reached first"
-    parts.notes.append(Note(f"{parts.entry[0]}-{parts.entry[1]}", reason))
-    return chosen
-
-
-def _require_price(parts: Parts, number: Decimal, side: Direction) -> None:
-    """Raise ALERT_AMBIGUOUS if a number without @ beside the symbol may be a quantity."""
-    sign = 1 if side == Direction.BUY else -1
-    levels = []
-    if parts.sl:
-        levels.append((number - read_number(parts.sl, field="sl")) * sign)
-    levels += [
-        (read_number(target.price, field="targets") - number) * sign
-        for target in parts.targets if target.price
-    ]  # fmt: skip
-    if not levels or min(levels) <= 0 or max(levels) > number / 2:
-        shown = plain(number)
-        raise ambiguous(
-            f"{shown} beside the symbol", f"the price {shown}", f"a quantity of {shown}",
-            field="open_price", write=f"Write “@ {shown}” for a price; leave a quantity out.",
-        )  # fmt: skip
-
-
 def _order(parts: Parts, entry: Decimal | None, mapping: AlertMapping) -> dict[str, Any]:
     """Return the order type and its price."""
     kinds = set(parts.types)
@@ -196,7 +140,7 @@ def _order_notes(document: Mapping[str, Any], parts: Parts) -> Iterator[Note]:
         yield Note(document["open_price"], "the price is compared with the market, not ordered")
     if document["order_type"] == "LIMIT" and Kind.LIMIT not in parts.types:
         reason = "the entry is a limit order: at this price or better"
-        yield Note(f"@ {document['open_price']}", reason)
+        yield Note(f"@ {document['open_price']}", reason, explains=True)
 
 
 def _targets(prices: list[Decimal], parts: Parts) -> Iterator[dict[str, str]]:

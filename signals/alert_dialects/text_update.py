@@ -8,7 +8,6 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
-from decimal import ROUND_DOWN, Context, Decimal
 from itertools import pairwise
 
 from common.errors import InvalidInputError
@@ -23,6 +22,7 @@ from signals.alert_dialects.reading import (
     excerpt,
     not_understood,
 )
+from signals.alert_dialects.shares import SHARE, read_reduction, read_share, unclear_close
 from signals.alert_dialects.vocabulary import Kind, Token
 from signals.draft import Target
 from signals.models import Direction
@@ -41,7 +41,7 @@ _THING = r"(?:trade|trades|position|positions|order|orders)"
 _VERBS = {
     "close", "exit", "cancel", "delete", "move", "set", "put", "shift", "bring", "change", "adjust",
     "be", "b/e", "breakeven", "break-even", "update", "to", "trail", "trailing", "remove", "drop",
-    "reduce", "secure", "modify", "keep", "hold", "leave", "partial", "partials",
+    "reduce", "secure", "modify", "keep", "hold", "leave", "partial", "partials", "take", "book",
 }  # fmt: skip
 _ENTRY_SL = re.compile(
     rf"(?:{_MOVE} (?:your |the |my )?{_SL}(?: to| at)? |{_SL} to ){_BE}"
@@ -52,16 +52,18 @@ _WHOSE, _TO = "(?:your |the |my |new )?", "(?: to| at)?"
 _NEW_SL = re.compile(rf"(?:{_MOVE} {_WHOSE}{_SL}{_TO} |{_SL} to |new {_SL}{_TO} ){_NUM}")
 _NEW_TP = re.compile(rf"(?:{_MOVE} {_WHOSE}{_TP}{_TO} |{_TP} to |new {_TP}{_TO} ){_NUM}")
 _CLOSE = re.compile(
-    r"(?:close|exit)"
-    r"(?: (?P<share>half|all|full|fully|everything|[1-9] / [2-9]|[0-9]+(?:\.[0-9]+)?%))?"
+    rf"(?:close|exit)(?: (?P<share>{SHARE}|all|full|fully|everything))?"
     rf"(?: {_SIDE})?(?P<thing> {_THING})?"
+)
+_TAKE_OFF = re.compile(rf"take (?:off )?(?P<share>{SHARE})(?: off)?(?: {_SIDE})?(?: {_THING})?")
+_REDUCE = re.compile(
+    rf"reduce(?: {_SIDE})?(?: {_THING})?(?: (?P<how>by|to))? (?P<share>{SHARE})(?: {_THING})?"
 )
 _CANCEL = re.compile(
     rf"(?:cancel|delete)(?: pending)?(?:(?: {_SIDE}(?: (?:limit|stop))?)| limit)?(?: pending)?"
     rf"(?: (?:{_THING}|signal))?"
 )
 _REPORT = re.compile(r"(?:tp|target) ?[1-9]? ?(?:hit|reached|done)")
-_PART, _PLACE = Context(prec=40, rounding=ROUND_DOWN), Decimal("1e-18")
 _OFFSET = re.compile(rf"\b{_BE} \+")
 _REMOVAL = re.compile(rf"(?:cancel|delete|remove|drop|no) (?:{_SL}|{_TP})(?: order)?")
 _LEFT_OUT = {"please", "now", "the", "update"}
@@ -104,6 +106,11 @@ def read_update(tokens: list[Token], sent_at: str = "") -> Reading:
         raise ambiguous(
             "A message with several symbols", *pairs, field="symbol",
             write="Send one message for each symbol.",
+        )  # fmt: skip
+    if money := next((token for token in tokens if token.is_money), None):
+        raise ambiguous(
+            f"${money.text}", f"the price {money.text}", "an amount of money", field="sl",
+            write="Write prices without $.",
         )  # fmt: skip
     pair = pairs[0] if pairs else ""
     words = [token.text.lower() for token in tokens if token.kind is not Kind.LINE]
@@ -195,7 +202,16 @@ def _with_clause(update: AlertUpdate, clause: str) -> AlertUpdate:
         return replace(update, targets=(target,))
     if match := _CLOSE.fullmatch(clause):
         _require_first(update.fraction is None and not update.cancels, "close")
-        return replace(update, fraction=_share(match["share"] or "all"), side=_side(match))
+        share = match["share"] or "all"
+        is_part = re.fullmatch(SHARE, share)
+        return replace(update, fraction=read_share(share) if is_part else ONE, side=_side(match))
+    if (match := _TAKE_OFF.fullmatch(clause)) and "off" in clause:
+        _require_first(update.fraction is None and not update.cancels, "close")
+        return replace(update, fraction=read_share(match["share"]), side=_side(match))
+    if match := _REDUCE.fullmatch(clause):
+        _require_first(update.fraction is None and not update.cancels, "close")
+        share = read_reduction(match["share"], match["how"] or "")
+        return replace(update, fraction=share, side=_side(match))
     if match := _CANCEL.fullmatch(clause):
         _require_first(update == AlertUpdate(pair=update.pair), "cancel")
         return replace(update, cancels=True, side=_side(match))
@@ -204,24 +220,6 @@ def _with_clause(update: AlertUpdate, clause: str) -> AlertUpdate:
 
 def _side(match: re.Match[str]) -> Direction | None:
     return _WORDS.get(match["side"] or "")
-
-
-def _share(word: str) -> Decimal:
-    if word == "half":
-        return Decimal("0.5")
-    if "/" in word:
-        part, whole = (int(digit) for digit in word.split(" / "))
-        if part >= whole:
-            raise not_understood(f"{word} is no part.", WRITE, field="close_fraction")
-        return _PART.divide(Decimal(part), Decimal(whole)).quantize(_PLACE, ROUND_DOWN)
-    if not word.endswith("%"):
-        return ONE
-    share = read_number(word[:-1], field="close_fraction") / 100
-    if share > 1:
-        raise not_understood(
-            f"{word} is more than the trade.", "Write 1 to 100 %.", field="close_fraction"
-        )
-    return share
 
 
 def _require_first(is_first: bool, what: str) -> None:
@@ -239,6 +237,8 @@ def _refusal(clause: str) -> InvalidInputError:
     for words, detail, write in _UNSUPPORTED:
         if re.search(words, clause):
             return not_understood(detail, write)
+    if error := unclear_close(clause):
+        return error
     if "partial" in clause:
         return not_understood(
             "A partial close has no share.", "Write “close half” or “close 30%”.",

@@ -34,7 +34,7 @@ _TOKEN = re.compile(
     rf"(?P<glued>(?i:{_GLUED_LABEL}))|(?P<listed>\#[0-9]{{1,6}}\b)|"
     r"(?P<alnum>[0-9]+(?:[.,][0-9]+)*[A-Za-z][A-Za-z0-9]*(?:/[A-Za-z0-9]+)?)"
     r"|(?P<percent>[0-9]+(?:[.,][0-9]+)*\s?%)"
-    r"|(?P<number>[0-9]+(?:[.,][0-9]+)*)"
+    r"|(?P<number>\$?[0-9]+(?:[.,][0-9]+)*)"
     r"|(?P<word>[$#]?[A-Za-z][A-Za-z0-9_']*(?:(?:[/._-]|:(?=[A-Za-z]))[A-Za-z0-9]+)*(?:(?<=[A-Z][12])!)?)"
     r"|(?P<line>\n)|(?P<space>[ \t]+)|(?P<mark>[@:=(),;|/.!&+-])",
     re.ASCII,
@@ -45,7 +45,7 @@ _THOUSANDS = re.compile(
 )
 _NEGATION = re.compile(r"(?<!\S)!+[A-Za-z]\S{0,20}")
 _GAPS = " \t\n:=@"
-_TIMES = re.compile(r"[0-9]{1,3}(\.[0-9])?x", re.ASCII | re.IGNORECASE)
+_TIMES = re.compile(r"[0-9]{1,3}(\.[0-9])?x|x[0-9]{1,3}", re.ASCII | re.IGNORECASE)
 _MARKED = re.compile(r"(tp|target|t/p)[ _-]?([1-9][0-9]?)", re.ASCII | re.IGNORECASE)
 
 
@@ -77,7 +77,8 @@ def raw_tokens(text: str) -> list[Token]:
         if kind is Kind.WORD:
             found += _words(match[0])
         else:
-            found.append(Token(kind, match[0]))
+            is_money = match[0].startswith("$")
+            found.append(Token(kind, match[0].removeprefix("$"), is_money=is_money))
     return found
 
 

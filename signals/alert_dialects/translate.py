@@ -18,7 +18,14 @@ from signals.alert_dialects import (
 from signals.alert_dialects.characters import readable, trend_of
 from signals.alert_dialects.mapping import AlertMapping
 from signals.alert_dialects.parts import WRITE
-from signals.alert_dialects.reading import Reading, not_understood
+from signals.alert_dialects.position_words import refuse_unclear_words
+from signals.alert_dialects.reading import (
+    SIZING,
+    Dialect,
+    Reading,
+    ambiguous,
+    not_understood,
+)
 from signals.alert_dialects.signature import without_signature
 from signals.alert_dialects.tokens import concepts
 from signals.alert_dialects.vocabulary import Kind
@@ -63,6 +70,13 @@ def _read_text(text: str, mapping: AlertMapping) -> Reading:
         return key_values.read_key_value(plain, mapping)
     signal, notes = without_signature(plain)
     reading = _read_words(signal, mapping, trend_of(text))
+    sizes = [note.text for note in notes if note.reason == SIZING]
+    if sizes and reading.dialect is Dialect.TEXT_UPDATE:
+        raise ambiguous(
+            f"{sizes[0]} beside an instruction", "the share that it is about",
+            "a size without effect", field="close_fraction",
+            write="Write “close 30%” in one line, or leave the size out.",
+        )  # fmt: skip
     return replace(reading, notes=(*reading.notes, *notes))
 
 
@@ -71,6 +85,7 @@ def _read_words(plain: str, mapping: AlertMapping, trend: str) -> Reading:
     time = _TIME.search(plain)
     tokens = concepts(plain[: time.start()] if time else plain, mapping)
     sent_at = time[0].strip() if time else ""
+    refuse_unclear_words(tokens)
     if text_update.is_update(tokens):
         return text_update.read_update(tokens, sent_at)
     if not any(token.kind in (Kind.BUY, Kind.SELL, Kind.SYMBOL) for token in tokens):

@@ -36,12 +36,13 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A part of a text. index: of a target. pair: of a symbol."""
+    """A part of a text. index: of a target. pair: of a symbol. is_money: a number after a $."""
 
     kind: Kind
     text: str
     pair: str = ""
     index: int = 0
+    is_money: bool = False
 
 
 def _phrases(kind: Kind, text: str) -> dict[tuple[str, ...], Kind]:

@@ -22,7 +22,7 @@ from connections.models import (
     Instrument,
     MaintenanceWindow,
 )
-from execution.fan_out import ENTRIES, INSERT_ENTRIES
+from execution.fan_out_sql import ENTRIES, INSERT_ENTRIES
 from execution.models import Order
 from execution.submission.claim import claim
 from execution.submission.deferral import deferred_by_brokers

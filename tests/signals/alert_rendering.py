@@ -6,7 +6,7 @@ from common.errors import InvalidInputError
 from common.money import plain
 from signals.alert_dialects import NO_MAPPING, AlertMapping, AlertUpdate
 from signals.alert_reading import Alert, AlertOrder, AlertSignal, read_alert
-from signals.draft import Target
+from signals.draft import SignalDraft, Target
 from signals.models import Action
 
 
@@ -32,11 +32,15 @@ def _signal(alert: AlertSignal) -> list[str]:
     draft = alert.draft
     if draft.action != Action.OPEN:
         return [draft.action.lower(), str(draft.refers_to or draft.refers_to_external_id)]
-    words = ["open", str(draft.direction), draft.pair, draft.order_type]
+    words = ["open", str(draft.direction), draft.pair, *_entry(draft)]
+    return words + [f"{one.level}_by={plain(one.value)}{one.unit}" for one in alert.distances]
+
+
+def _entry(draft: SignalDraft) -> list[str]:
+    words = [str(draft.order_type)]
     words += [plain(price) for price in (draft.stop_price, draft.open_price) if price is not None]
     words += [f"sl={plain(draft.sl)}"] if draft.sl is not None else []
-    words += [_targets(draft.targets)] if draft.targets else []
-    return words + [f"{one.level}_by={plain(one.value)}{one.unit}" for one in alert.distances]
+    return words + ([_targets(draft.targets)] if draft.targets else [])
 
 
 def _order(alert: AlertOrder) -> list[str]:
@@ -46,8 +50,10 @@ def _order(alert: AlertOrder) -> list[str]:
         return [word for word in words if word]
     share = f"/{plain(alert.fraction)}" if alert.fraction != 1 else ""
     closes = f"{alert.side or 'BOTH'}{share}" if alert.closes else "-"
-    opens = alert.opening.direction if alert.opening else "-"
-    return ["order", alert.pair, f"close={closes}", f"open={opens}"]
+    if alert.opening is None:
+        return ["order", alert.pair, f"close={closes}", "open=-"]
+    opens = f"open={alert.opening.direction}"
+    return ["order", alert.pair, f"close={closes}", opens, *_entry(alert.opening)]
 
 
 def _update(alert: AlertUpdate) -> list[str]:

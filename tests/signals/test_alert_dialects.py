@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from common.errors import InvalidInputError
 from common.reason_codes import Code
-from signals.alert_dialects import AlertMapping, read_mapping
+from signals.alert_dialects import AlertMapping, read_mapping, without_secrets
 from signals.alert_dialects.numbers import read_number
 from signals.alert_reading import read_alert
 from tests.signals.alert_rendering import rendered
@@ -20,7 +20,7 @@ from tests.signals.alert_rendering import rendered
 GOLDEN = Path(__file__).parent / "alerts_golden"
 TEXTS: list[tuple[str, str]] = [
     (text, expected)
-    for name in ("building", "held_back", "reviewed", "senders", "unseen")
+    for name in ("building", "channels", "held_back", "reviewed", "senders", "unseen")
     for text, expected in json.loads((GOLDEN / f"{name}.json").read_text())
 ]
 
@@ -34,6 +34,48 @@ def test_golden_text_does_what_its_sender_means(text: str, expected: str) -> Non
 def test_there_are_many_golden_texts_and_each_is_there_once() -> None:
     assert len(TEXTS) >= 150
     assert len({text for text, _ in TEXTS}) == len(TEXTS)
+
+
+@pytest.mark.parametrize(("text", "readings"), [
+    ("close 0.5%", ["0.5% of the trade", "50 % of the trade", "gain or loss"]),
+    ("close 30", ["30 % of the trade", "30 lots", "price 30"]),
+    ("close 50 pips", ["a close now", "a target 50 pips away"]),
+    ("take half at TP1", ["now, since the price is there", "later"]),
+    ("reduce EURUSD 30%", ["a close of 30%", "a close of 70 %"]),
+    ("BUY EURUSD 1.0850-1.0950 SL 1.0800", ["one entry at 1.095", "several entries"]),
+    ("hedge EURUSD", ["a trade on the other side", "a close of the open one"]),
+    ("add BUY EURUSD @ 1.0820", ["a second trade", "more of the open one"]),
+    ("BUY SOLUSDT NOW SL $20", ["the price 20", "an amount of money"]),
+    ("BUY EURUSD @ 1.0850 SL 1.0800 TP1 50%", ["percent of the price", "a share of the trade"]),
+])  # fmt: skip
+def test_text_with_several_meanings_is_refused_with_each(text: str, readings: list[str]) -> None:
+    with pytest.raises(InvalidInputError) as caught:
+        read_alert(text.encode())
+    assert caught.value.code == Code.ALERT_AMBIGUOUS
+    assert ", or " in caught.value.detail
+    for reading in readings:
+        assert reading in caught.value.detail
+
+
+@pytest.mark.parametrize(("text", "hidden"), [
+    ('{"secret": "s3cret", "action": "exit"}', '{"secret": "hidden", "action": "exit"}'),
+    ('{"email_token":"a\\"b","bot_id":1}', '{"email_token":"hidden","bot_id":1}'),
+    ("60123456789,buy,EURUSD,sl_pips=20", "hidden,buy,EURUSD,sl_pips=20"),
+    ("buy,EURUSD,secret=s3cret,sl_pips=20", "buy,EURUSD,secret=hidden,sl_pips=20"),
+    ("BUY EURUSD @ 1.0850 SL 1.0800", "BUY EURUSD @ 1.0850 SL 1.0800"),
+])  # fmt: skip
+def test_secret_of_another_service_is_hidden(text: str, hidden: str) -> None:
+    assert without_secrets(text.encode()).decode() == hidden
+
+
+@pytest.mark.parametrize(("text", "_"), TEXTS)
+def test_hidden_secret_changes_no_reading(text: str, _: str) -> None:
+    assert rendered(without_secrets(text.encode()).decode()) == rendered(text)
+
+
+def test_field_that_the_mapping_reads_is_no_secret() -> None:
+    text = b'{"code": "B1", "secret": "s"}'
+    assert without_secrets(text, ["code"]) == b'{"code": "B1", "secret": "hidden"}'
 
 
 READ = [(text, expected) for text, expected in TEXTS if not expected.startswith("refuse")]

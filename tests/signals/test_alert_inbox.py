@@ -79,6 +79,23 @@ def test_accepted_alert_waits_and_publishes_nothing_itself(feed: Feed) -> None:
     assert not publish_next()
 
 
+def test_log_says_that_a_size_has_no_effect(feed: Feed) -> None:
+    receipt = accept_alert(feed, b"BUY EURUSD @ 1.09 SL 1.08 lot 0.5 risk 1%")
+    assert receipt.alert is not None
+    assert publish_next()
+    assert state_of(receipt.alert) == (AlertState.PUBLISHED, "")
+    [entry] = entries_for([receipt.alert])
+    assert entry.sentence == (
+        "Without effect: lot 0.5, risk 1%: the size follows each subscriber's preset."
+    )
+
+
+def test_log_shows_no_secret_of_another_service(feed: Feed) -> None:
+    accept_alert(feed, b"60123456789,buy,EURUSD,sl_price=1.08,secret=s3cret")
+    [entry] = entries_for(list(alerts_of(feed)))
+    assert entry.text == "hidden,buy,EURUSD,sl_price=1.08,secret=hidden"
+
+
 def test_unreadable_alert_is_refused_at_once_and_stays_in_the_log(feed: Feed) -> None:
     receipt = only_receipt(feed, b"\x00buy" + b"!" * 5_000)
     assert isinstance(receipt.error, InvalidInputError)

@@ -1,0 +1,104 @@
+"""The entry price of a text: one price, or a range of them. Pure.
+
+Of a narrow range the edge that the market reaches first counts: the worst price that its sender
+allows. In a wide one people spread several entries, and one at that edge would be another trade.
+"""
+
+from decimal import Decimal
+
+from common.errors import InvalidInputError
+from common.money import plain
+from common.reason_codes import Code
+from common.units import AssetClass
+from signals.alert_dialects.numbers import read_number
+from signals.alert_dialects.parts import Parts
+from signals.alert_dialects.reading import Note, ambiguous
+from signals.alert_dialects.vocabulary import Kind
+from signals.models import Direction
+from signals.symbols import asset_class
+
+_TWO_PRICES = Decimal("1.05")  # prices further apart are no range
+# How wide a range without a stop may be, as a part of its price.
+_NARROW, _WIDE = Decimal("0.005"), Decimal("0.02")
+
+
+def read_entry_price(parts: Parts, pair: str, side: Direction) -> Decimal | None:
+    """Return the entry price; None for an entry without one. Raises InvalidInputError."""
+    prices = [read_number(text, field="open_price") for text in parts.entry]
+    if not prices:
+        if parts.money:
+            raise ambiguous(
+                f"${parts.money}", f"the price {parts.money}", "an amount of money", field="sl",
+                write="Write the entry price too, or prices without $.",
+            )  # fmt: skip
+        return None
+    if len(prices) == 1:
+        if parts.is_bare:
+            _require_price(parts, prices[0], side)
+        return prices[0]
+    low, high = sorted(prices)
+    _require_range(parts, low, high, side)
+    near, far = (high, low) if side == Direction.BUY else (low, high)
+    _require_narrow(parts, pair, near, far)
+    reason = f"the entry is at {plain(near)} or better, the edge that is reached first"
+    parts.notes.append(Note(f"{parts.entry[0]}-{parts.entry[1]}", reason, explains=True))
+    return near
+
+
+def _require_range(parts: Parts, low: Decimal, high: Decimal, side: Direction) -> None:
+    """Raise InvalidInputError for two prices that are no range, or whose order is a stop order:
+    people mean a breakout of all of it, or its near edge."""
+    if high > low * _TWO_PRICES:
+        raise ambiguous(
+            f"{parts.entry[0]}-{parts.entry[1]}", "a range", "two prices", field="open_price",
+            write="Write both prices in full, at most 5 % apart, or one price.",
+        )  # fmt: skip
+    if Kind.STOP_ORDER in parts.types:
+        near, far = (low, high) if side == Direction.BUY else (high, low)
+        raise ambiguous(
+            f"A range {parts.entry[0]}-{parts.entry[1]} of a stop order",
+            f"an entry at {plain(near)}, which is reached first", f"one beyond {plain(far)}",
+            field="stop_price", write="Write one price.",
+        )  # fmt: skip
+    if parts.sl and low <= (stop := read_number(parts.sl, field="sl")) <= high:
+        raise InvalidInputError(
+            Code.ALERT_CONTRADICTORY,
+            f"The stop {plain(stop)} is inside the range of the entry: check each digit.",
+            field="sl",
+        )
+
+
+def _require_narrow(parts: Parts, pair: str, near: Decimal, far: Decimal) -> None:
+    """Raise ALERT_AMBIGUOUS for a range that is wider than what is between it and the stop."""
+    if parts.sl:
+        most = abs(far - read_number(parts.sl, field="sl"))
+    else:
+        is_narrow = asset_class(pair) in (AssetClass.FX, AssetClass.METAL)
+        most = near * (_NARROW if is_narrow else _WIDE)
+    if abs(near - far) <= most:
+        return
+    than = f"the {plain(most)} to its stop" if parts.sl else "usual for one entry"
+    raise ambiguous(
+        f"The range {parts.entry[0]}-{parts.entry[1]}, wider than {than},",
+        f"one entry at {plain(near)}, the edge that is reached first",
+        "several entries spread over it", field="open_price",
+        write="Write one price or a narrower range, or send one message for each entry.",
+    )  # fmt: skip
+
+
+def _require_price(parts: Parts, number: Decimal, side: Direction) -> None:
+    """Raise ALERT_AMBIGUOUS if a number without @ beside the symbol may be a quantity."""
+    sign = 1 if side == Direction.BUY else -1
+    levels = []
+    if parts.sl:
+        levels.append((number - read_number(parts.sl, field="sl")) * sign)
+    levels += [
+        (read_number(target.price, field="targets") - number) * sign
+        for target in parts.targets if target.price
+    ]  # fmt: skip
+    if not levels or min(levels) <= 0 or max(levels) > number / 2:
+        shown = plain(number)
+        raise ambiguous(
+            f"{shown} beside the symbol", f"the price {shown}", f"a quantity of {shown}",
+            field="open_price", write=f"Write “@ {shown}” for a price; leave a quantity out.",
+        )  # fmt: skip

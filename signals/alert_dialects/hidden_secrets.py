@@ -1,0 +1,37 @@
+"""Hide the secrets of other services in an alert, so that none is stored or shown. Pure.
+
+Fillcast needs none of them: the address selects the feed. What remains is read as before.
+"""
+
+import re
+from collections.abc import Iterable
+
+HIDDEN = "hidden"
+_NAMES = (
+    rb"(?:[a-z_]*secret(?:_?key)?|[a-z_]*token|[a-z_]*pass(?:word|phrase|wd)?|api_?key|licen[cs]e"
+    rb"(?:_?id)?|code|qv_user_id|bot_uuid|auth|authorization)"
+)
+_IN_JSON = re.compile(
+    rb'(?P<before>"(?P<name>' + _NAMES + rb')"\s*:\s*)(?:"(?:[^"\\]|\\.)*"|-?[0-9][0-9.eE+-]*)',
+    re.IGNORECASE,
+)
+_IN_PAIRS = re.compile(rb"(?<![\w.])(" + _NAMES + rb"\s*=\s*)[^\s,;(){}]+", re.IGNORECASE)
+_LICENCE = re.compile(rb"\A(\s*)(?:[0-9]{8,20}|(?=[A-Za-z-]*[0-9])[A-Za-z0-9-]{16,60})(?=\s*,)")
+_STARTS_OF_JSON = (b"{", b"[", b'"')
+
+
+def without_secrets(body: bytes, paths: Iterable[str] = ()) -> bytes:
+    """Return an alert with the values of its secrets hidden; all else as it was sent.
+
+    paths: of the feed's mapping. What they read in a JSON is no secret, whatever its name.
+    """
+    if body.lstrip().startswith(_STARTS_OF_JSON):
+        read = {name.encode().lower() for path in paths for name in path.split(".")}
+
+        def hidden(match: re.Match[bytes]) -> bytes:
+            is_read = match["name"].lower() in read
+            return match[0] if is_read else match["before"] + b'"' + HIDDEN.encode() + b'"'
+
+        return _IN_JSON.sub(hidden, body)
+    body = _LICENCE.sub(rb"\1" + HIDDEN.encode(), body)
+    return _IN_PAIRS.sub(rb"\1" + HIDDEN.encode(), body)

@@ -1,0 +1,118 @@
+"""The stop and the target of an object as `takeProfit` and `stopLoss` state them. Pure.
+
+A price is taken as it is. A percent or an amount counts from the price that the object itself
+states, as TradersPost documents it; without one it is refused.
+"""
+
+from collections.abc import Mapping
+from decimal import ROUND_HALF_EVEN, Decimal
+from typing import Any, NamedTuple
+
+from common.errors import InvalidInputError
+from common.money import plain, read_decimal
+from common.reason_codes import Code
+from signals.alert_dialects.reading import Note, excerpt
+from signals.models import Direction
+
+_PLACE = Decimal("1e-8")
+_UNSUPPORTED = {
+    "trailPrice": "Send JSON of ours with trailing_distance.",
+    "trailAmount": "Send JSON of ours with trailing_distance.",
+    "trailPercent": "Send JSON of ours with trailing_distance.",
+    "relativePrice": "Send the price itself.",
+}
+
+
+class _Level(NamedTuple):
+    """A nested object: our field, the names of its price, and whether it is on the gaining side."""
+
+    ours: str
+    prices: tuple[str, ...]
+    gains: bool
+
+
+_LEVELS = {
+    "takeProfit": _Level("tp", ("limitPrice", "price"), gains=True),
+    "stopLoss": _Level("sl", ("stopPrice", "price"), gains=False),
+}
+
+
+def take_levels(
+    rest: dict[str, Any], *, side: Direction | None, notes: list[Note]
+) -> dict[str, Any]:
+    """Take the nested levels out of an object; return them in our own fields.
+
+    side: of the trade; None: it is not known. notes: gets how a distance was counted. Raises
+    InvalidInputError with the name of a part that cannot be carried out.
+    """
+    entry = _stated_price(rest)
+    found = {}
+    for name, level in _LEVELS.items():
+        value = rest.pop(name, None)
+        if value is not None:
+            found[level.ours] = _price(name, level, value, entry, side, notes)
+    return found
+
+
+def _stated_price(rest: Mapping[str, Any]) -> Any:
+    names = ("limitPrice", "stopPrice", "signalPrice", "price", "trigger_price")
+    return next((rest[name] for name in names if rest.get(name) not in (None, "")), None)
+
+
+def _price(
+    name: str,
+    level: _Level,
+    value: Any,
+    entry: Any,
+    side: Direction | None,
+    notes: list[Note],
+) -> Any:
+    if not isinstance(value, Mapping):
+        raise _fault(name, f'Send {name} as {{"{level.prices[0]}": 1.0850}}.')
+    given = {key: part for key, part in value.items() if part not in (None, "")}
+    kind = given.pop("type", "stop")
+    if kind != "stop" or (level.gains and "type" in value):
+        raise _fault(f"{name}.type", f"{excerpt(str(kind))} cannot be carried out: send a price.")
+    for key in given:
+        if key in _UNSUPPORTED:
+            raise _fault(f"{name}.{key}", f"It cannot be carried out here. {_UNSUPPORTED[key]}")
+        if key not in (*level.prices, "percent", "amount"):
+            raise _fault(f"{name}.{key}", f"{excerpt(str(key))} is not read here: leave it out.")
+    if len(given) != 1:
+        raise _fault(name, f"Send one of {level.prices[0]}, percent and amount.")
+    [(key, number)] = given.items()
+    if key in level.prices:
+        return number
+    return _counted(name, key, number, entry, side, notes, gains=level.gains)
+
+
+def _counted(
+    name: str,
+    key: str,
+    number: Any,
+    entry: Any,
+    side: Direction | None,
+    notes: list[Note],
+    *,
+    gains: bool,
+) -> str:
+    """Return the price at a distance from the object's own price."""
+    if entry is None or side is None:
+        raise _fault(
+            f"{name}.{key}", f"A {key} counts from a price: send limitPrice or signalPrice too."
+        )
+    start = read_decimal(entry, field="signalPrice", positive=True)
+    size = read_decimal(number, field=f"{name}.{key}", positive=True)
+    distance = start * size / 100 if key == "percent" else size
+    sign = 1 if (side == Direction.BUY) == gains else -1
+    price = (start + sign * distance).quantize(_PLACE, ROUND_HALF_EVEN)
+    if price <= 0:
+        raise _fault(f"{name}.{key}", f"{plain(size)} is the whole price or more.")
+    unit = " %" if key == "percent" else ""
+    reason = f"{plain(size)}{unit} from {plain(start)}: {plain(price)}"
+    notes.append(Note(f"{name}.{key}", reason, explains=True))
+    return plain(price)
+
+
+def _fault(name: str, detail: str) -> InvalidInputError:
+    return InvalidInputError(Code.FIELD_INVALID, detail, field=name)

@@ -1,0 +1,100 @@
+"""Parse the text of an alert. Pure: nothing is looked up or written.
+
+An alert is a signal as the API accepts it, a close by symbol, the order of a strategy in the
+charting platform's placeholders (docs/tradingview.md), or a text of another dialect, which
+`alert_dialects` translates into one of these or into an update of an open trade (docs/alerts.md).
+"""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from common.errors import InvalidInputError
+from common.reason_codes import Code
+from signals.alert_dialects import (
+    NO_MAPPING,
+    AlertMapping,
+    Reading,
+    translate,
+)
+from signals.alert_dialects.turning_words import taken_back
+from signals.alert_reading.alerts import Alert, AlertOrder, AlertSignal, only_feed
+from signals.alert_reading.strategy_order import is_strategy_order, read_strategy_order
+from signals.alert_reading.symbol_close import read_close
+from signals.draft import SignalDraft
+from signals.errors import InvalidSignalError, field_errors
+from signals.intake import read_signal
+from signals.models import Action, Direction, OrderType
+
+OTHER_SIDE = {Direction.BUY: Direction.SELL, Direction.SELL: Direction.BUY}
+
+
+def read_alert(body: bytes, mapping: AlertMapping = NO_MAPPING) -> Alert:
+    """Return a parsed alert. mapping: the feed's own.
+
+    Raises InvalidInputError; InvalidSignalError holds all its errors.
+    """
+    reading = translate(body, mapping)
+    key = hashlib.sha256(body.strip()).hexdigest()
+    if reading.update is not None:
+        return replace(reading.update, key=key, dialect=reading.dialect, notes=reading.notes)
+    alert = _read_document(reading)
+    if isinstance(alert, AlertOrder):
+        return replace(alert, dialect=reading.dialect, notes=reading.notes)
+    return replace(
+        alert, dialect=reading.dialect, notes=reading.notes, distances=reading.distances, key=key
+    )
+
+
+def _read_document(reading: Reading) -> AlertSignal | AlertOrder:
+    parsed = reading.document
+    _require_meant(parsed)
+    if is_strategy_order(parsed):
+        return read_strategy_order(parsed, needs_time=reading.needs_time)
+    action = str(parsed.get("action") or "").strip().upper()
+    referred = parsed.get("refers_to") or parsed.get("refers_to_external_id")
+    if action == Action.CLOSE and not referred:
+        return read_close(parsed)
+    draft = read_signal(parsed)
+    if reading.may_end and draft.direction:
+        return AlertSignal(draft, OTHER_SIDE[draft.direction])
+    try:
+        return AlertSignal(draft, None if action else _opposite(draft))
+    except InvalidInputError as error:
+        raise InvalidSignalError(field_errors(error), (only_feed(draft.feed),)) from error
+
+
+def _require_meant(parsed: Mapping[str, Any]) -> None:
+    """Raise InvalidInputError for a note that takes back what the other fields order."""
+    for name in ("note", "comment"):
+        if found := taken_back(str(parsed.get(name) or "")):
+            detail = (
+                f"{name} has {found!r}: it could be an order with a note, or none at all. Leave "
+                "the words out, or do not send it."
+            )
+            raise InvalidInputError(Code.ALERT_AMBIGUOUS, detail, field=name)
+
+
+def ambiguous(direction: Direction) -> InvalidInputError:
+    """Return the error for an alert with only a side, with both ways to read it."""
+    opens, closes = ("long", "short") if direction == Direction.BUY else ("short", "long")
+    detail = (
+        f"{direction.lower()!r} alone could open a {opens} trade, or close a {closes} one. An "
+        'indicator sends "action": "OPEN"; a strategy its market_position and prev_market_position.'
+    )
+    return InvalidInputError(Code.ALERT_AMBIGUOUS, detail, field="action")
+
+
+def _opposite(draft: SignalDraft) -> Direction | None:
+    """Return the side of the trades that a signal without action and position might end.
+
+    None: it is certainly an entry, since it waits for a price. A stop or a target proves nothing: a
+    template fills in the same ones for an exit and a reversal. Raises InvalidInputError
+    ALERT_AMBIGUOUS if it has neither.
+    """
+    if draft.direction is None or draft.order_type != OrderType.MARKET:
+        return None
+    if draft.sl is None and not draft.targets:
+        raise ambiguous(draft.direction)
+    return OTHER_SIDE[draft.direction]
