@@ -75,7 +75,7 @@ class BookKey:
 class AccountLine:
     """One account of the equity table. closed: net results of its trades between its readings.
 
-    other: the rest of its balance's change: swap, interest, fees, trades outside of Fillcast, and
+    other: the rest of its balance's change: interest, fees, trades outside of Fillcast, and
     deposits or withdrawals that are not recorded.
     """
 

@@ -247,6 +247,8 @@ class Execution:
     revision: a correction has the id of the execution and a higher number; it replaces quantity,
     price, commission and time. A correction that undoes a whole order is left to an operator.
     commission_currency: '' is the account's own.
+    swap: what holding the position cost or earned until then, as the broker booked it with this
+    execution: account currency, below 0 if it was charged.
     fee_in_base: base units that the fee takes from what was bought, as spot exchanges do:
     `quantity` is what was executed, the position gets `quantity - fee_in_base`.
     """
@@ -260,6 +262,7 @@ class Execution:
     inferred: bool = False
     revision: int = 0
     fee_in_base: Decimal = Decimal(0)
+    swap: Decimal = Decimal(0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,6 @@ from events.messages.parts import (
     TITLE_MAX,
     Lines,
     capital,
-    decimal_of,
     plain_text,
 )
 from events.messages.positions import CLOSED_BY
@@ -96,10 +95,10 @@ def _total(events: Sequence[EventContext]) -> list[str]:
     closed = [event for event in events if event.kind == EventKind.POSITION_CLOSED]
     totals: dict[str, Decimal] = {}
     for event in closed:
-        gross, costs = decimal_of(event.get("pnl")), decimal_of(event.get("commission", "0"))
-        if gross is None or costs is None or not (currency := event.get("currency")):
+        net = positions.net_result(event)
+        if net is None or not (currency := event.get("currency")):
             return []
-        totals[currency] = totals.get(currency, Decimal(0)) + gross - costs
+        totals[currency] = totals.get(currency, Decimal(0)) + net
     sums = ", ".join(f"{signed(total)} {currency}" for currency, total in sorted(totals.items()))
     return [f"Closed with, in total: {sums}."] if len(closed) > 1 else []
 
