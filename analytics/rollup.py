@@ -19,8 +19,9 @@ ZERO = Decimal(0)
 class Rollup:
     """Result of consecutive closed trades, in account currency.
 
-    total: net of commission and swap. highest, lowest: of the running sum, including the 0 before the first trade. drawdown: the
-    largest fall of the running sum from an earlier peak, a positive number.
+    total: net of commission and swap. highest, lowest: of the running sum, including the 0 before
+    the first trade. drawdown: the largest fall of the running sum from an earlier peak, a positive
+    number.
     """
 
     trades: int = 0

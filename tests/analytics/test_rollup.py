@@ -15,7 +15,7 @@ trades = st.lists(
         st.decimals("0", "20", places=4),
         st.decimals("0", "90000", places=6),
         st.decimals("-30", "30", places=2),
-    ),  # fmt: skip
+    ),
     max_size=25,
 )
 Trade = tuple[D, D, D, D]
