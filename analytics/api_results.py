@@ -103,6 +103,11 @@ class EquitySerializer(StrictSerializer):
     result = Amount()
     closing = Amount()
     other = Amount(allow_null=True, help_text="Interest and what else nothing explains.")
+    without_deposits = serializers.ListField(
+        child=serializers.UUIDField(),
+        help_text="Accounts whose brokers do not list deposits and withdrawals: those that nobody"
+        " enters count as results.",
+    )
     gaps = serializers.IntegerField(help_text="How often readings of whole days are missing.")
     until = serializers.DateTimeField(allow_null=True)
 
@@ -261,6 +266,7 @@ class StatisticsView(_ReportView):
             sums = ("opening", "added", "deposits", "withdrawals", "result", "closing", "until")
             equity = {name: getattr(book, name) for name in sums}
             equity |= {"other": made.other, "gaps": len(book.gaps)}
+            equity["without_deposits"] = [account.id for account in made.without_flows]
         return {
             **_book(made.key), "is_paper": made.key.is_paper, "total": _sums(trades.total, {}),
             "longest_wins": trades.streaks.wins, "longest_losses": trades.streaks.losses,

@@ -107,7 +107,7 @@ class CashFlow(FieldConstraints, models.Model):
 class CashFlowRead(models.Model):
     """How far the deposits and withdrawals of an account are known. Times are machine time.
 
-    Only for accounts with loss limits.
+    retry_at set: the broker does not list them.
     """
 
     connection = models.OneToOneField(

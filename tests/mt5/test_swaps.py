@@ -59,7 +59,7 @@ def test_parts_of_a_position_book_their_parts_of_its_swap(
             )
             for fill in report.fills
         ]  # fmt: skip
-    assert [fill.swap for fill in booked] == [D("-0.5"), D("-0.51")]
+    assert [fill.swap for fill in booked] == [D("-0.51"), D("-0.5")]
     assert sum(exits(adapter).values()) == D("-1.01")
 
 

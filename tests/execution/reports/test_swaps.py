@@ -106,20 +106,24 @@ def test_correction_replaces_the_swap_and_an_older_revision_does_not(entry: Orde
     assert booked() == (D(0), D("-0.5"), D(0))
 
 
-def test_voided_close_takes_its_swap_away(entry: Order) -> None:
-    factories.apply(closed(entry, 60, "x1", "-1.51"), closed(entry, 40, "x2", "0.30"))
-    report = closed(entry, 60, "x1", "-1.51", revision=1)
-    gone = replace(report, fills=(replace(report.fills[0], quantity=D(0)),))
-    factories.apply(gone)
+def test_voided_part_of_a_close_takes_its_swap_away(entry: Order) -> None:
+    whole = closed(entry, 60, "x1", "-1.51")
+    whole = replace(whole, fills=(*whole.fills, *closed(entry, 40, "x2", "0.30").fills))
+    factories.apply(whole)
+    assert (position().swap, position().quantity) == (D("-1.21"), 0)
+    gone = replace(whole.fills[0], quantity=D(0), revision=1)
+    factories.apply(replace(whole, fills=(gone,)))
     assert (position().swap, position().quantity) == (D("0.30"), 60)
-    factories.apply(closed(entry, 60, "x1", "-1.51"))  # reported again: it is no fill
+    factories.apply(whole)  # reported again: what was voided is no fill
     assert position().swap == D("0.30")
 
 
 def test_api_states_the_swap_of_position_and_fill(entry: Order) -> None:
     factories.apply(closed(entry, 100, "x1", "-2.71"))
     client = APIClient()
-    secret = create_api_key(entry.connection.user, "test")[1]
+    owner = entry.connection.user
+    assert owner is not None
+    secret = create_api_key(owner, "test")[1]
     client.credentials(HTTP_AUTHORIZATION=f"Bearer {secret}")
     found = json.loads(client.get(f"/api/v1/positions/{position().pk}/").content)
     assert D(found["swap"]) == D("-2.71")
