@@ -343,6 +343,23 @@ class BrokerCashFlow:
 
 
 @dataclass(frozen=True, slots=True)
+class BrokerFunding:
+    """What a perpetual's position was charged or paid at one of its funding times.
+
+    reference: the broker's own number, unique for the account and the same in each read. symbol:
+    the broker's own. amount: below 0 if it was charged. time: the broker's, aware UTC. quantity: of
+    the whole position at the broker, base units; None: the broker does not state it.
+    """
+
+    reference: str
+    symbol: str
+    amount: Decimal
+    currency: str
+    time: datetime
+    quantity: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class BrokerPosition:
     """A position that is open at the broker.
 

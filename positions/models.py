@@ -167,6 +167,10 @@ class ExecutionPosition(models.Model):
         default=Decimal(0), db_default=Decimal(0),
         help_text="Booked for holding it: account currency, below 0 if it was charged.",
     )  # fmt: skip
+    funding = AmountField(
+        default=Decimal(0), db_default=Decimal(0),
+        help_text="The part of its swap that came apart from fills, as on perpetuals.",
+    )  # fmt: skip
     close_reason = models.CharField(
         max_length=14, choices=CloseReason, blank=True, default="", db_default=""
     )

@@ -156,8 +156,18 @@ FROM {fees} WHERE p.id = unconverted.id AND p.unconverted_fees <> unconverted.fe
 def store_swaps_sql(swaps: str) -> str:
     """Return an UPDATE of what was booked for holding positions, where it has changed.
 
-    swaps: source with alias booked: id (the position's), swap (account currency).
+    swaps: source with alias booked: id (the position's), swap (account currency), of its fills.
     """
-    return f"""UPDATE positions_executionposition p SET swap = booked.swap,
+    return f"""UPDATE positions_executionposition p SET swap = booked.swap + p.funding,
   last_activity_at = clock_timestamp()
-FROM {swaps} WHERE p.id = booked.id AND p.swap <> booked.swap"""
+FROM {swaps} WHERE p.id = booked.id AND p.swap <> booked.swap + p.funding"""
+
+
+def add_funding_sql(payments: str) -> str:
+    """Return an UPDATE that adds what came apart from fills to the swap of positions.
+
+    payments: source with alias paid: id (the position's), amount (account currency).
+    """
+    return f"""UPDATE positions_executionposition p SET swap = p.swap + paid.amount,
+  funding = p.funding + paid.amount, last_activity_at = clock_timestamp()
+FROM {payments} WHERE p.id = paid.id"""
