@@ -18,6 +18,7 @@ from execution.funding import book_funding, shares_of
 from execution.models import Order
 from positions.models import ExecutionPosition
 from signals.models import Feed
+from tests.connections.fake_brokers import account
 from tests.execution import factories
 from tests.execution.fake_broker import FakeBroker
 
@@ -27,6 +28,7 @@ MINUTE = timedelta(minutes=1)
 @pytest.fixture
 def venue(broker: FakeBroker) -> FakeBroker:
     broker.funding_horizon = timedelta(days=80)
+    broker.state = account()
     return broker
 
 
@@ -123,7 +125,7 @@ class TestBooking:
         pay(venue, "-4", market_now() - 15 * MINUTE, quantity="400")
         read()
         book_funding(settle_seconds=0)
-        assert swaps() == [D("-1")]
+        assert swaps() == [D(-1)]
 
     def test_other_currency_is_in_no_position(
         self, alice: ExecutionConnection, feed: Feed, venue: FakeBroker
