@@ -96,8 +96,10 @@ DEFINITIONS = (
         "swap", "Swap",
         "What brokers book for holding a position overnight: above 0 it was received, below 0 it "
         "was charged. Each amount is the broker's own, counted once by the number of its deal, and "
-        "part of the net result. MetaTrader books it with the closing deal. Interactive Brokers "
-        "charges interest on the account and no swap on a position; paper accounts simulate none.",
+        "part of the net result. MetaTrader books it with the closing deal; on perpetuals at "
+        "Binance, Bybit and OKX it is the funding, shared by the quantities that positions had at "
+        "its time. Interactive Brokers charges interest on the account and no swap on a position; "
+        "paper accounts simulate none.",
     ),
     Definition(
         "other", "Interest and other",

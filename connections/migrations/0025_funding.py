@@ -73,6 +73,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 "ordering": ("-at", "-id"),
+                "default_permissions": (),
                 "constraints": [
                     models.UniqueConstraint(
                         fields=("connection", "reference"), name="one_funding_a_reference"

@@ -126,6 +126,7 @@ class FundingPayment(models.Model):
     )  # fmt: skip
 
     class Meta:
+        default_permissions = ()
         ordering = ("-at", "-id")
         constraints = [
             models.UniqueConstraint(
