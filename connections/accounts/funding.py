@@ -80,7 +80,7 @@ class UnbookedFunding(NamedTuple):
     account_currency: str | None
 
 
-# Only once its hour's fills are known.
+# Only a while after it was read: fills of just before may be reported later.
 UNBOOKED = Query(
     UnbookedFunding,
     """
