@@ -105,8 +105,8 @@ class EquitySerializer(StrictSerializer):
     other = Amount(allow_null=True, help_text="Interest and what else nothing explains.")
     without_deposits = serializers.ListField(
         child=serializers.UUIDField(),
-        help_text="Accounts whose brokers do not list deposits and withdrawals: those that nobody"
-        " enters count as results.",
+        help_text="Accounts whose brokers do not list deposits and withdrawals: those that are"
+        " not entered by hand count as results.",
     )
     gaps = serializers.IntegerField(help_text="How often readings of whole days are missing.")
     until = serializers.DateTimeField(allow_null=True)

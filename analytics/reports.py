@@ -132,7 +132,7 @@ class Report:
 
     @property
     def without_flows(self) -> list[ReportAccount]:
-        """Accounts of the equity whose brokers do not tell deposits and withdrawals."""
+        """Accounts of the equity whose brokers do not report deposits and withdrawals."""
         return [line.account for line in self.lines if line.account.why_no_flows]
 
     @property
