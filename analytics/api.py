@@ -51,7 +51,8 @@ class RangeSerializer(serializers.Serializer[Any]):
 
 
 class TotalsSerializer(StrictSerializer):
-    """Results of one connection's closed trades, in its account's currency, net of commission."""
+    """Results of one connection's closed trades, in its account's currency, net of commission and
+    swap."""
 
     connection = serializers.UUIDField()
     currency = serializers.CharField()
@@ -63,6 +64,7 @@ class TotalsSerializer(StrictSerializer):
     gross_loss = Amount(help_text="A positive number.")
     profit_factor = Amount(allow_null=True)
     commission = Amount(help_text="Without the fees for which no rate was quoted.")
+    swap = Amount(help_text="As brokers booked it: below 0 if it was charged.")
     unconverted_fees = serializers.DictField(
         child=Amount(), help_text="Those fees, by currency. No figure here contains them."
     )

@@ -57,7 +57,7 @@ class FigureSerializer(StrictSerializer):
 
 
 class SumsSerializer(StrictSerializer):
-    """Closed trades of a part, net of commission, in the book's currency."""
+    """Closed trades of a part, net of commission and swap, in the book's currency."""
 
     key = serializers.CharField(help_text="Feed or account id, pair, hour; '' of the total.")
     name = serializers.CharField()
@@ -72,6 +72,8 @@ class SumsSerializer(StrictSerializer):
     expectancy = FigureSerializer()
     average_seconds = FigureSerializer()
     commission = Amount()
+    swap = Amount(help_text="As brokers booked it: below 0 if it was charged.")
+    trades_with_swap = serializers.IntegerField()
     spread = Amount(help_text="Part of the net result. Of `trades_with_spread` trades.")
     trades_with_spread = serializers.IntegerField()
     slippage = Amount(help_text="Part of the net result, + is worse.")
@@ -100,7 +102,12 @@ class EquitySerializer(StrictSerializer):
     withdrawals = Amount()
     result = Amount()
     closing = Amount()
-    other = Amount(allow_null=True, help_text="Swap, interest and what else nothing explains.")
+    other = Amount(allow_null=True, help_text="Interest and what else nothing explains.")
+    without_deposits = serializers.ListField(
+        child=serializers.UUIDField(),
+        help_text="Accounts whose brokers do not list deposits and withdrawals: those that are"
+        " not entered by hand count as results.",
+    )
     gaps = serializers.IntegerField(help_text="How often readings of whole days are missing.")
     until = serializers.DateTimeField(allow_null=True)
 
@@ -224,6 +231,7 @@ def _sums(row: SumsRow, names: Mapping[str, str]) -> dict[str, Any]:
         "gross_loss": s.gross_loss, "net": s.total, "win_rate": _figure(s.win_rate),
         "profit_factor": _figure(s.profit_factor), "expectancy": _figure(s.expectancy),
         "average_seconds": _figure(s.average_seconds), "commission": s.commission,
+        "swap": s.swap, "trades_with_swap": row.with_swap,
         "spread": row.spread, "trades_with_spread": row.with_spread, "slippage": row.slippage,
         "trades_with_slippage": row.with_slippage,
     }  # fmt: skip
@@ -258,6 +266,7 @@ class StatisticsView(_ReportView):
             sums = ("opening", "added", "deposits", "withdrawals", "result", "closing", "until")
             equity = {name: getattr(book, name) for name in sums}
             equity |= {"other": made.other, "gaps": len(book.gaps)}
+            equity["without_deposits"] = [account.id for account in made.without_flows]
         return {
             **_book(made.key), "is_paper": made.key.is_paper, "total": _sums(trades.total, {}),
             "longest_wins": trades.streaks.wins, "longest_losses": trades.streaks.losses,

@@ -24,9 +24,9 @@ DEFINITIONS = (
     ),
     Definition(
         "net-result", "Net result",
-        "Realized profit minus commission, in the account's currency. Currencies are never added "
-        "to each other, and neither are paper and real money. Fees for which no rate was quoted "
-        "are in no figure; they are listed by currency.",
+        "Realized profit minus commission plus swap, in the account's currency. Currencies are "
+        "never added to each other, and neither are paper and real money. Fees for which no rate "
+        "was quoted are in no figure; they are listed by currency.",
     ),
     Definition("win-rate", "Win rate", "Trades with a net result above 0, of all trades.",
                "Without a trade."),
@@ -93,9 +93,18 @@ DEFINITIONS = (
         "of how many trades it is known.",
     ),
     Definition(
-        "other", "Swap, interest and other",
+        "swap", "Swap",
+        "What brokers book for holding a position overnight: above 0 it was received, below 0 it "
+        "was charged. Each amount is the broker's own, counted once by the number of its deal, and "
+        "part of the net result. MetaTrader books it with the closing deal; on perpetuals at "
+        "Binance, Bybit and OKX it is the funding, shared by the quantities that positions had at "
+        "its time. Interactive Brokers charges interest on the account and no swap on a position; "
+        "paper accounts simulate none.",
+    ),
+    Definition(
+        "other", "Interest and other",
         "What of the balance's change neither closed trades nor known deposits and withdrawals "
-        "explain: swap, interest, fees in other currencies, closed parts of open positions, trades "
+        "explain: interest, fees in other currencies, closed parts of open positions, trades "
         "outside of Fillcast, and deposits or withdrawals that were not recorded.",
         "Without two readings.",
     ),

@@ -76,7 +76,7 @@ class AccountEquity:
         return self.closing - self.opening - self.deposits + self.withdrawals
 
     def other(self, closed_net: Decimal) -> Decimal:
-        """Return what of the balance's change nothing explains: swap, interest, trades elsewhere.
+        """Return what of the balance's change nothing explains: interest, trades elsewhere.
 
         closed_net: net results of the trades closed between its two readings.
         """

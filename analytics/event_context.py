@@ -7,6 +7,7 @@ from typing import NamedTuple
 from common.formatting import number
 from common.money import plain
 from common.sql import Query, columns, rows
+from connections.selectors import is_twin_account
 from events.context import EventContext
 
 
@@ -16,6 +17,7 @@ class ContextRow(NamedTuple):
     event_id: int
     account_name: str | None
     account: str | None
+    broker_type: str | None
     currency: str | None
     signal_id: int | None
     pair: str | None
@@ -37,7 +39,8 @@ class ContextRow(NamedTuple):
 EVENT_CONTEXT_SQL = Query(
     ContextRow,
     """
-SELECT e.event_id, c.name AS account_name, c.account, snapshot.currency,
+SELECT e.event_id, c.name AS account_name, c.account, c.type AS broker_type,
+  snapshot.currency,
   e.signal_id, coalesce(o.pair, p.pair, s.currency_pair) AS pair,
   coalesce(o.side, p.side, s.direction) AS side,
   coalesce(nullif(o.filled_quantity, 0), o.quantity, p.opened_quantity) AS quantity,
@@ -69,6 +72,7 @@ def event_context(events: Sequence[EventContext]) -> dict[int, dict[str, str]]:
 def _facts(row: ContextRow) -> dict[str, str]:
     facts = {
         "account": f"{row.account_name}\u00a0·\u00a0{row.account}" if row.account else "",
+        "twin": _twin(row),
         "currency": row.currency or "",
         "signal": f"S-{row.signal_id}" if row.signal_id else "",
         "pair": row.pair or "",
@@ -89,6 +93,11 @@ def _facts(row: ContextRow) -> dict[str, str]:
         "quantity": plain(row.quantity),
     }
     return {name: text for name, text in facts.items() if text}
+
+
+def _twin(row: ContextRow) -> str:
+    """Return "1" for the account of a paper twin."""
+    return "1" if is_twin_account(row.broker_type or "", row.account or "") else ""
 
 
 def _trade(side: str | None, quantity: Decimal | None, pair: str | None) -> str:

@@ -28,8 +28,8 @@ Row = Sequence[Cell]
 
 _SUMS = (
     "trades", "wins", "losses", "win_rate", "gross_profit", "gross_loss", "net", "profit_factor",
-    "expectancy", "average_seconds", "commission", "spread", "trades_with_spread", "slippage",
-    "trades_with_slippage",
+    "expectancy", "average_seconds", "commission", "swap", "trades_with_swap", "spread",
+    "trades_with_spread", "slippage", "trades_with_slippage",
 )  # fmt: skip
 
 
@@ -111,6 +111,7 @@ def _sums(row: SumsRow) -> Row:
     return (
         s.trades, s.wins, s.losses, s.win_rate, s.gross_profit, s.gross_loss, s.total,
         s.profit_factor, s.expectancy, s.average_seconds, s.commission,
+        s.swap, row.with_swap,
         row.spread if row.with_spread else None, row.with_spread,
         row.slippage if row.with_slippage else None, row.with_slippage,
     )  # fmt: skip
@@ -120,8 +121,8 @@ def _trades(report: Report, user: User, feeds: Mapping[int, str]) -> Iterator[Ro
     names = {account.id: account.name for account in report.accounts}
     yield (
         "position", "account", "signal", "feed", "pair", "side", "quantity", "entry_price",
-        "opened_at", "closed_at", "closed_by", "gross", "commission", "net", "currency", "spread",
-        "slippage", "fees_not_included",
+        "opened_at", "closed_at", "closed_by", "gross", "commission", "swap", "net", "currency",
+        "spread", "slippage", "fees_not_included",
     )  # fmt: skip
     after, after_id = datetime(2000, 1, 1, tzinfo=UTC), 0
     while True:
@@ -132,8 +133,8 @@ def _trades(report: Report, user: User, feeds: Mapping[int, str]) -> Iterator[Ro
             yield (
                 f"P-{t.id}", names.get(t.connection_id, ""), f"S-{t.signal_id}",
                 feeds.get(t.feed_id, ""), t.pair, t.side, t.quantity, t.entry_price, t.opened_at,
-                t.closed_at, t.close_reason, t.gross, t.commission, t.net, report.key.currency,
-                t.spread, t.slippage, fees,
+                t.closed_at, t.close_reason, t.gross, t.commission, t.swap, t.net,
+                report.key.currency, t.spread, t.slippage, fees,
             )  # fmt: skip
         if len(chunk) < CHUNK:
             return
@@ -179,12 +180,13 @@ def _costs(report: Report) -> list[Row]:
     currency = report.key.currency
     lines: list[Row] = [("cost", "amount", "currency", "known_of_trades", "trades")]
     lines.append(("commission", total.commission, currency, total.trades, total.trades))
+    lines.append(("swap", -total.swap, currency, total.trades, total.trades))
     spread = total.spread if total.with_spread else None
     lines.append(("spread", spread, currency, total.with_spread, total.trades))
     slippage = total.slippage if total.with_slippage else None
     lines.append(("slippage", slippage, currency, total.with_slippage, total.trades))
     other = None if report.other is None else -report.other
-    lines.append(("swap, interest and other", other, currency, None, None))
+    lines.append(("interest and other", other, currency, None, None))
     lines += [("fees without a rate", fee, name, None, None)
               for name, fee in report.trades.fees.items()]  # fmt: skip
     return lines

@@ -165,7 +165,7 @@ def _trades(ids: Sequence[int]) -> list[Row]:
         (
             p.pk, f"P-{p.pk}", p.closed_at, p.opened_at, p.connection.name, _s(p.signal_id),
             p.signal.feed.name, p.pair, p.side, p.opened_quantity, p.entry_price, p.close_reason,
-            p.realized_pnl - p.commission, p.commission, p.signal.trade_plan_id,
+            p.net_result, p.commission, p.swap, p.signal.trade_plan_id,
         )
         for p in found.order_by("-pk")
     ]  # fmt: skip
@@ -224,7 +224,8 @@ HISTORY = {
         HistoryTable(
             "trades",
             ("position", "closed_at", "opened_at", "account", "signal", "feed", "pair", "side",
-             "quantity", "entry_price", "closed_by", "net", "commission", "trade_plan_id"),
+             "quantity", "entry_price", "closed_by", "net", "commission", "swap",
+             "trade_plan_id"),
             tuple(CloseReason.values),
             _trade_ids,
             _trades,

@@ -30,11 +30,14 @@ class AnalyticsDaily(models.Model):
     gross_profit = AmountField(default=Decimal(0))
     gross_loss = AmountField(default=Decimal(0), help_text="A positive number.")
     commission = AmountField(default=Decimal(0))
+    swap = AmountField(
+        default=Decimal(0), db_default=Decimal(0), help_text="Below 0 if it was charged."
+    )
     unconverted_fees = models.JSONField(
         default=dict, db_default={}, blank=True,
         help_text="Fees for which no rate was quoted, by currency; in no sum.",
     )  # fmt: skip
-    total_pnl = AmountField(default=Decimal(0), help_text="Net of commission.")
+    total_pnl = AmountField(default=Decimal(0), help_text="Net of commission and swap.")
     highest_prefix = AmountField(default=Decimal(0))
     lowest_prefix = AmountField(default=Decimal(0))
     max_drawdown = AmountField(default=Decimal(0), help_text="A positive number.")
@@ -62,6 +65,7 @@ class AnalyticsDaily(models.Model):
             gross_profit=self.gross_profit,
             gross_loss=self.gross_loss,
             commission=self.commission,
+            swap=self.swap,
             total=self.total_pnl,
             highest=self.highest_prefix,
             lowest=self.lowest_prefix,

@@ -43,7 +43,11 @@ PAPER = "paper"
 
 @dataclass(frozen=True, slots=True)
 class ReportAccount:
-    """An account of the reader. currency: as it was last read, '' before that."""
+    """An account of the reader. currency: as it was last read, '' before that.
+
+    why_no_flows: why its deposits and withdrawals are not read from its broker; '': they are, or
+    the account was not read yet.
+    """
 
     id: UUID
     name: str
@@ -51,6 +55,7 @@ class ReportAccount:
     currency: str
     is_paper: bool
     is_archived: bool = False
+    why_no_flows: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +80,7 @@ class BookKey:
 class AccountLine:
     """One account of the equity table. closed: net results of its trades between its readings.
 
-    other: the rest of its balance's change: swap, interest, fees, trades outside of Fillcast, and
+    other: the rest of its balance's change: interest, fees, trades outside of Fillcast, and
     deposits or withdrawals that are not recorded.
     """
 
@@ -126,6 +131,11 @@ class Report:
         return bool(self.trades.total.trades or (self.book and self.book.days))
 
     @property
+    def without_flows(self) -> list[ReportAccount]:
+        """Accounts of the equity whose brokers do not report deposits and withdrawals."""
+        return [line.account for line in self.lines if line.account.why_no_flows]
+
+    @property
     def other(self) -> Decimal | None:
         """What of the balances' change nothing explains; None: the equity is not known."""
         return sum((line.other for line in self.lines), ZERO) if self.lines else None
@@ -148,12 +158,16 @@ def report_accounts(connections: Any) -> list[ReportAccount]:
     values = (
         connections.filter(twin_of=None)
         .order_by("name", "pk")
-        .values_list("pk", "name", "account", "snapshot__currency", "type", "archived_at")
-    )
+        .values_list("pk", "name", "account", "snapshot__currency", "type", "archived_at",
+                     "cash_flow_read__retry_at", "cash_flow_read__error")
+    )  # fmt: skip
     return [
-        ReportAccount(pk, name, number, currency or "", kind == PAPER, archived is not None)
-        for pk, name, number, currency, kind, archived in values
-    ]
+        ReportAccount(
+            pk, name, number, currency or "", kind == PAPER, archived is not None,
+            (error or "") if retry_at is not None else "",
+        )
+        for pk, name, number, currency, kind, archived, retry_at, error in values
+    ]  # fmt: skip
 
 
 def report(key: BookKey, accounts: Sequence[ReportAccount], scope: Scope) -> Report:

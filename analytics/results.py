@@ -22,7 +22,7 @@ from common.clocks import market_clock
 from common.sql import Query, array, rows
 from connections.selectors import PRESET_OF_ACCOUNT_SQL
 from connections.trading_day import day_start_sql, trading_date_sql
-from positions.joins import closed_trades_join_sql
+from positions.joins import NET_SQL, closed_trades_join_sql
 from signals.joins import feed_name_sql, signal_join_sql
 
 ALL = date(2000, 1, 1)  # before any trade
@@ -77,6 +77,8 @@ class SumsRow(NamedTuple):
     gross_profit: Decimal
     gross_loss: Decimal
     commission: Decimal
+    swap: Decimal
+    with_swap: int
     seconds: Decimal
     spread: Decimal
     with_spread: int
@@ -92,7 +94,7 @@ class SumsRow(NamedTuple):
         return TradeSums(
             trades=self.trades, wins=self.wins, losses=self.losses,
             gross_profit=self.gross_profit, gross_loss=self.gross_loss,
-            commission=self.commission, seconds=self.seconds,
+            commission=self.commission, swap=self.swap, seconds=self.seconds,
         )  # fmt: skip
 
 
@@ -156,6 +158,7 @@ class TradeRow(NamedTuple):
     close_reason: str
     gross: Decimal
     commission: Decimal
+    swap: Decimal
     net: Decimal
     spread: Decimal | None
     slippage: Decimal | None
@@ -180,7 +183,6 @@ _EXACT_DAY = trading_date_sql("p.closed_at", zone="account.zone", offset="accoun
 _LOCAL = "((p.closed_at AT TIME ZONE account.zone) - account.day_offset)"
 _DAY = f"""CASE WHEN {_LOCAL}::time BETWEEN '03:00' AND '21:00' THEN {_LOCAL}::date
     ELSE {_EXACT_DAY} END"""
-_NET = "p.realized_pnl - p.commission"
 _SPREAD = "cost.entry_spread + cost.exit_spread"
 # Corrected: changed once its trading day had ended, so that figures of that day were others before.
 # In a replay the two times are of different clocks.
@@ -190,7 +192,7 @@ SUMS = Query(
     SumsRow,
     f"""
 WITH {_ACCOUNT}, trade AS (
-  SELECT p.connection_id, p.pair, s.feed_id, {_NET} AS net, p.commission,
+  SELECT p.connection_id, p.pair, s.feed_id, {NET_SQL} AS net, p.commission, p.swap,
     extract(hour FROM p.closed_at AT TIME ZONE %(zone)s)::int AS hour,
     extract(epoch FROM p.closed_at - p.opened_at) AS seconds, {_SPREAD} AS spread, cost.slippage,
     {_DAY} AS day, cost.computed_at,
@@ -207,7 +209,8 @@ SELECT CASE WHEN grouping(feed_id) = 0 THEN 'feed' WHEN grouping(pair) = 0 THEN 
   (count(*) FILTER (WHERE net < 0))::int AS losses,
   coalesce(sum(net) FILTER (WHERE net > 0), 0) AS gross_profit,
   coalesce(-sum(net) FILTER (WHERE net < 0), 0) AS gross_loss,
-  coalesce(sum(commission), 0) AS commission, coalesce(sum(seconds), 0) AS seconds,
+  coalesce(sum(commission), 0) AS commission, coalesce(sum(swap), 0) AS swap,
+  (count(*) FILTER (WHERE swap <> 0))::int AS with_swap, coalesce(sum(seconds), 0) AS seconds,
   coalesce(sum(spread), 0) AS spread, count(spread)::int AS with_spread,
   coalesce(sum(slippage), 0) AS slippage, count(slippage)::int AS with_slippage,
   count(corrected_at)::int AS corrected, max(corrected_at) AS corrected_at,
@@ -223,7 +226,7 @@ MONTHS = Query(
 WITH {_ACCOUNT}
 SELECT extract(year FROM day)::int AS year, extract(month FROM day)::int AS month,
   count(*)::int AS trades, (count(*) FILTER (WHERE net > 0))::int AS wins, sum(net) AS net
-FROM (SELECT {_NET} AS net, {_DAY} AS day {_JOINS}) trade GROUP BY 1, 2 ORDER BY 1, 2
+FROM (SELECT {NET_SQL} AS net, {_DAY} AS day {_JOINS}) trade GROUP BY 1, 2 ORDER BY 1, 2
 """,
 )
 
@@ -232,7 +235,7 @@ RUNS = Query(
     RunRow,
     f"""
 WITH {_ACCOUNT}, trade AS (
-  SELECT {_NET} AS net, p.closed_at, p.id, sign({_NET})::int AS outcome,
+  SELECT {NET_SQL} AS net, p.closed_at, p.id, sign({NET_SQL})::int AS outcome,
     p.unconverted_fees <> '{{}}' AS has_fees {_JOINS}
 ), numbered AS (
   SELECT net, outcome, has_fees, row_number() OVER in_order AS place,
@@ -271,8 +274,8 @@ TRADES = Query(
 WITH {_ACCOUNT}
 SELECT p.id, p.connection_id, p.signal_id, s.feed_id, p.pair, p.side,
   p.opened_quantity AS quantity, p.entry_price, p.opened_at, p.closed_at, p.close_reason,
-  p.realized_pnl AS gross, p.commission, {_NET} AS net, {_SPREAD} AS spread, cost.slippage,
-  p.unconverted_fees
+  p.realized_pnl AS gross, p.commission, p.swap, {NET_SQL} AS net, {_SPREAD} AS spread,
+  cost.slippage, p.unconverted_fees
 {_JOINS} AND (p.closed_at, p.id) > (%(after)s::timestamptz, %(after_id)s::bigint)
 ORDER BY p.closed_at, p.id LIMIT %(limit)s
 """,
@@ -362,7 +365,7 @@ class ClosedBetween(NamedTuple):
 CLOSED_BETWEEN = Query(
     ClosedBetween,
     f"""
-SELECT t.id AS connection_id, sum({_NET}) AS net
+SELECT t.id AS connection_id, sum({NET_SQL}) AS net
 FROM unnest(%s::uuid[], %s::timestamptz[], %s::timestamptz[]) AS t (id, after, until)
 {closed_trades_join_sql("t.id", "t.after", "t.until")}
 GROUP BY t.id

@@ -17,10 +17,11 @@ ZERO = Decimal(0)
 
 @dataclass(frozen=True, slots=True)
 class Rollup:
-    """Result of consecutive closed trades, in account currency; total is net of commission.
+    """Result of consecutive closed trades, in account currency.
 
-    highest, lowest: of the running sum, including the 0 before the first trade. drawdown: the
-    largest fall of the running sum from an earlier peak, a positive number.
+    total: net of commission and swap. highest, lowest: of the running sum, including the 0 before
+    the first trade. drawdown: the largest fall of the running sum from an earlier peak, a positive
+    number.
     """
 
     trades: int = 0
@@ -29,6 +30,7 @@ class Rollup:
     gross_profit: Decimal = ZERO  # sum of the winning trades
     gross_loss: Decimal = ZERO  # sum of the losing trades, a positive number
     commission: Decimal = ZERO
+    swap: Decimal = ZERO  # as the broker booked it, below 0 if it was charged
     total: Decimal = ZERO
     highest: Decimal = ZERO
     lowest: Decimal = ZERO
@@ -54,10 +56,12 @@ class Rollup:
 NOTHING = Rollup()
 
 
-def of_trade(*, realized_pnl: Decimal, commission: Decimal, duration_seconds: Decimal) -> Rollup:
-    """Return the roll-up of one closed trade. realized_pnl: gross of commission."""
+def of_trade(
+    *, realized_pnl: Decimal, commission: Decimal, duration_seconds: Decimal, swap: Decimal = ZERO
+) -> Rollup:
+    """Return the roll-up of one closed trade. realized_pnl: gross of commission and swap."""
     with localcontext(prec=2 * DIGITS):
-        net = realized_pnl - commission
+        net = realized_pnl - commission + swap
         won, lost = max(net, ZERO), max(-net, ZERO)
     return Rollup(
         trades=1,
@@ -66,6 +70,7 @@ def of_trade(*, realized_pnl: Decimal, commission: Decimal, duration_seconds: De
         gross_profit=won,
         gross_loss=lost,
         commission=commission,
+        swap=swap,
         total=net,
         highest=won,
         lowest=-lost if lost else ZERO,
@@ -84,6 +89,7 @@ def combine(first: Rollup, then: Rollup) -> Rollup:
             gross_profit=first.gross_profit + then.gross_profit,
             gross_loss=first.gross_loss + then.gross_loss,
             commission=first.commission + then.commission,
+            swap=first.swap + then.swap,
             total=first.total + then.total,
             highest=max(first.highest, first.total + then.highest),
             lowest=min(first.lowest, first.total + then.lowest),

@@ -8,6 +8,7 @@ from datetime import UTC, date, datetime, time, timedelta
 
 from connections.selectors import PRESET_OF_ACCOUNT_SQL
 from connections.trading_day import offset_sql, trading_date_sql, zone_sql
+from positions.joins import NET_SQL
 
 # Noon of the day before in UTC+14 to noon of the next day in UTC-12, and more.
 EARLIEST, LATEST = timedelta(hours=-3), timedelta(hours=25)
@@ -17,13 +18,13 @@ ZONE, OFFSET = zone_sql("preset"), offset_sql("preset")
 
 NAMES = (
     "connection_id", "day", "trades", "wins", "losses", "gross_profit", "gross_loss", "commission",
-    "total_pnl", "highest_prefix", "lowest_prefix", "max_drawdown", "duration_seconds",
+    "swap", "total_pnl", "highest_prefix", "lowest_prefix", "max_drawdown", "duration_seconds",
     "unconverted_fees",
 )  # fmt: skip
 COLUMNS = ", ".join(NAMES)
 
-TRADE = """p.connection_id, p.closed_at, p.id, p.commission, p.unconverted_fees,
-    p.realized_pnl - p.commission AS net,
+TRADE = f"""p.connection_id, p.closed_at, p.id, p.commission, p.swap, p.unconverted_fees,
+    {NET_SQL} AS net,
     extract(epoch FROM p.closed_at - p.opened_at) AS seconds"""
 
 TRADE_DATE = trading_date_sql("p.closed_at", zone="account.zone", offset="account.day_offset")
@@ -46,7 +47,7 @@ RESULT = f"""running AS (
 ), aggregated AS (
   SELECT connection_id, day, count(*), count(*) FILTER (WHERE net > 0),
     count(*) FILTER (WHERE net < 0), coalesce(sum(net) FILTER (WHERE net > 0), 0),
-    coalesce(-sum(net) FILTER (WHERE net < 0), 0), sum(commission), sum(net),
+    coalesce(-sum(net) FILTER (WHERE net < 0), 0), sum(commission), sum(swap), sum(net),
     greatest(max(prefix), 0), least(min(prefix), 0), max(below_peak), sum(seconds)
   FROM drawdown GROUP BY connection_id, day
 ), result ({COLUMNS}) AS (  -- joined: a subquery would read all trades again for each row

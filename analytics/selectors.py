@@ -39,6 +39,7 @@ class TotalsRow(NamedTuple):
     gross_profit: Decimal
     gross_loss: Decimal
     commission: Decimal
+    swap: Decimal
     total: Decimal
     highest: Decimal
     lowest: Decimal
@@ -81,7 +82,7 @@ WITH {DAILY}, based AS (
 )
 SELECT connection_id, sum(trades)::bigint AS trades, sum(wins)::bigint AS wins,
   sum(losses)::bigint AS losses, sum(gross_profit) AS gross_profit, sum(gross_loss) AS gross_loss,
-  sum(commission) AS commission, sum(total_pnl) AS total,
+  sum(commission) AS commission, sum(swap) AS swap, sum(total_pnl) AS total,
   greatest(max(base + highest_prefix), 0) AS highest,
   least(min(base + lowest_prefix), 0) AS lowest,
   max(greatest(max_drawdown, peak - (base + lowest_prefix))) AS drawdown,

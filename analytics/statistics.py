@@ -36,7 +36,10 @@ class Figure:
 
 @dataclass(frozen=True, slots=True)
 class TradeSums:
-    """Sums of closed trades in one currency; results are net of commission, costs positive."""
+    """Sums of closed trades in one currency; results are net of commission and swap.
+
+    commission: a cost is positive. swap: as the broker books it, below 0 if it was charged.
+    """
 
     trades: int = 0
     wins: int = 0
@@ -44,6 +47,7 @@ class TradeSums:
     gross_profit: Decimal = ZERO
     gross_loss: Decimal = ZERO  # a positive number
     commission: Decimal = ZERO
+    swap: Decimal = ZERO
     seconds: Decimal = ZERO  # holding time of all trades together
 
     @property

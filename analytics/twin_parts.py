@@ -21,9 +21,9 @@ ZERO = Decimal(0)
 PARTS = ("entry", "exit", "size", "costs", "only_live", "only_twin", "open")
 """What a difference consists of.
 
-entry, exit: prices, at the twin's size. size: the live quantity was another. costs: commission and
-fees. only_live, only_twin: signals that only one of them traded. open: trades that are not closed
-on both, by what is realized so far.
+entry, exit: prices, at the twin's size. size: the live quantity was another. costs: commission,
+fees and swap. only_live, only_twin: signals that only one of them traded. open: trades that are not
+closed on both, by what is realized so far.
 """
 
 

@@ -269,7 +269,7 @@ def _trade(positions: list[ExecutionPosition]) -> Trade | None:
         entry_price=to_stored(worth / quantity),
         rate=to_stored(rated / quantity),
         gross=sum((one.realized_pnl for one in positions), ZERO),
-        costs=sum((one.commission for one in positions), ZERO),
+        costs=sum((one.commission - one.swap for one in positions), ZERO),
         is_closed=all(one.closed_at is not None for one in positions),
     )
 

@@ -102,6 +102,7 @@ def _plain(data: BenchData, count: int) -> None:
             of_trade(
                 realized_pnl=trade.realized_pnl,
                 commission=trade.commission,
+                swap=trade.swap,
                 duration_seconds=_seconds(trade),
             )
             for trade in trades
@@ -124,6 +125,7 @@ def _columns(day: Rollup) -> dict[str, Decimal | int]:
         "gross_profit": day.gross_profit,
         "gross_loss": day.gross_loss,
         "commission": day.commission,
+        "swap": day.swap,
         "total_pnl": day.total,
         "highest_prefix": day.highest,
         "lowest_prefix": day.lowest,

@@ -26,6 +26,7 @@ class Capabilities:
     submit_many: bool = False
     fills_horizon: timedelta | None = None  # how far back fills_since is certain; None: cannot list
     cash_flows_horizon: timedelta | None = None  # how far back cash_flows goes; None: cannot list
+    funding_horizon: timedelta | None = None  # how far back funding goes; None: there is none
     quotes: bool = False  # `quote` works
     what_if: bool = False  # `what_if` works
     reports_margin: bool = False  # the broker computes margins: call `what_if` before each entry

@@ -20,6 +20,7 @@ from brokers.connection_form import Form
 from brokers.types import (
     AccountState,
     BrokerCashFlow,
+    BrokerFunding,
     BrokerOrder,
     BrokerPosition,
     CancelRequest,
@@ -210,6 +211,13 @@ class BrokerAdapter(Protocol):
         them at all, as by the rights of its key, and if `cash_flows_horizon` is None."""
         ...
 
+    async def funding(self, spec: ConnectionSpec, since: datetime) -> list[BrokerFunding]:
+        """Return what perpetuals were charged or paid since a broker time, perhaps also earlier.
+
+        Only what comes apart from executions: what comes with one is its `swap`. Raises ReadFailed
+        rather than returning some of it, and if `funding_horizon` is None."""
+        ...
+
     async def events(self, limit: int, after: str = "") -> list[OrderReport]:
         """Return reports that were not acknowledged yet, of all connections, oldest first.
 
@@ -256,6 +264,11 @@ async def unsupported_change(broker: str) -> list[OrderReport]:
 async def unsupported_cash_flows(broker: str) -> list[BrokerCashFlow]:
     """Implement `cash_flows` of a broker that has none: raises ReadFailed NOT_SUPPORTED."""
     raise ReadFailed(Code.NOT_SUPPORTED, f"{broker} lists no deposits and withdrawals")
+
+
+async def unsupported_funding(broker: str) -> list[BrokerFunding]:
+    """Implement `funding` of a broker that has none: raises ReadFailed NOT_SUPPORTED."""
+    raise ReadFailed(Code.NOT_SUPPORTED, f"{broker} lists no funding")
 
 
 async def outcome_of(call: Awaitable[T]) -> T | Exception:

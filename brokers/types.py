@@ -247,6 +247,8 @@ class Execution:
     revision: a correction has the id of the execution and a higher number; it replaces quantity,
     price, commission and time. A correction that undoes a whole order is left to an operator.
     commission_currency: '' is the account's own.
+    swap: what holding the position cost or earned until then, as the broker booked it with this
+    execution: account currency, below 0 if it was charged.
     fee_in_base: base units that the fee takes from what was bought, as spot exchanges do:
     `quantity` is what was executed, the position gets `quantity - fee_in_base`.
     """
@@ -260,6 +262,7 @@ class Execution:
     inferred: bool = False
     revision: int = 0
     fee_in_base: Decimal = Decimal(0)
+    swap: Decimal = Decimal(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -337,6 +340,23 @@ class BrokerCashFlow:
     amount: Decimal
     time: datetime
     is_credit: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerFunding:
+    """What a perpetual's position was charged or paid at one of its funding times.
+
+    reference: the broker's own number, unique for the account and the same in each read. symbol:
+    the broker's own. amount: below 0 if it was charged. time: the broker's, aware UTC. quantity: of
+    the whole position at the broker, base units; None: the broker does not state it.
+    """
+
+    reference: str
+    symbol: str
+    amount: Decimal
+    currency: str
+    time: datetime
+    quantity: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,5 +24,6 @@ class ConnectionsConfig(AppConfig):
         limits = "connections.LossLimit"
         register_export("loss_limits_of_presets", limits, "preset__user_id")
         register_export("loss_limits_of_feeds", limits, "subscription__connection__user_id")
+        register_export("funding", "connections.FundingPayment", "connection__user_id")
         register_export("deposits", "connections.CashFlow", "connection__user_id")
         register_export("balances", "connections.AccountHistory", "connection__user_id")

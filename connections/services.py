@@ -5,6 +5,7 @@ from uuid import UUID
 from django.db.models.functions import Now
 
 from connections.accounts.cash_flows import store_cash_flows
+from connections.accounts.funding import mark_funding_booked, unbooked_funding
 from connections.accounts.history import record_cash_flow
 from connections.accounts.login_deletion import delete_login, items_of_login
 from connections.accounts.paper_accounts import BALANCES as PAPER_BALANCES
@@ -180,6 +181,7 @@ __all__ = [
     "mark_connected",
     "mark_errors",
     "mark_failures",
+    "mark_funding_booked",
     "mark_reconciled",
     "mark_refused",
     "mark_used",
@@ -230,6 +232,7 @@ __all__ = [
     "switch_source",
     "take_leases",
     "twin_obstacle",
+    "unbooked_funding",
     "unsubscribe",
     "update_connection",
     "update_subscription",

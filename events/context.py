@@ -23,7 +23,7 @@ class EventContext:
     """An event with the facts that its message needs.
 
     facts, all optional: `account` (MT5 · 7714), `trade` (Buy 10,000 EUR/USD), `price`, `signal`
-    (S-2041), `code`, `detail`, `currency`, `leg`, `pair`.
+    (S-2041), `code`, `detail`, `currency`, `leg`, `pair`, `twin` (1: of a paper twin).
     """
 
     id: int
@@ -35,6 +35,11 @@ class EventContext:
     payload: Mapping[str, Any]
     created_at: datetime
     facts: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def is_of_twin(self) -> bool:
+        """Whether it is about the account of a paper twin, which trades no money."""
+        return self.facts.get("twin") == "1"
 
     def get(self, name: str, default: str = "") -> str:
         """Return a fact, else the payload's value of this name, as text; else `default`."""

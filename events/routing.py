@@ -29,10 +29,10 @@ SELECT {EVENT} FROM events_event WHERE routed_at IS NULL
 ORDER BY id LIMIT %s FOR UPDATE SKIP LOCKED
 """
 NOTIFY = """
-INSERT INTO events_notification (user_id, event_id, kind, title, body)
-SELECT user_id, event_id, kind, title, body
-FROM unnest(%s::bigint[], %s::bigint[], %s::text[], %s::text[], %s::text[])
-  WITH ORDINALITY AS t(user_id, event_id, kind, title, body, position)
+INSERT INTO events_notification (user_id, event_id, kind, title, body, read_at)
+SELECT user_id, event_id, kind, title, body, CASE WHEN is_read THEN clock_timestamp() END
+FROM unnest(%s::bigint[], %s::bigint[], %s::text[], %s::text[], %s::text[], %s::boolean[])
+  WITH ORDINALITY AS t(user_id, event_id, kind, title, body, is_read, position)
 WHERE EXISTS (SELECT FROM {users} u WHERE u.id = t.user_id) ORDER BY position
 ON CONFLICT (user_id, event_id) DO NOTHING
 """
@@ -69,7 +69,8 @@ def route_events(limit: int) -> int:
     """Write notifications and deliveries for up to `limit` events; return how many were routed.
 
     The events of one user, kind and signal become one notification: a thousand fills are one line
-    with a count. Events that another process works on are skipped.
+    with a count. Events that another process works on are skipped. Those of paper twins are not
+    sent to their owner, and are read in the inbox: they are no news about money.
     """
     with transaction.atomic():
         claimed = [EventContext(*row) for row in rows(CLAIM, [limit])]
@@ -97,20 +98,28 @@ def recipients(event: EventContext, operators: Iterable[int]) -> set[int]:
     return owner
 
 
+def _to_send(event: EventContext, operators: Sequence[int]) -> set[int]:
+    """Return the user ids whose channels receive it: of a paper twin only operators', alarms."""
+    if not event.is_of_twin:
+        return recipients(event, operators)
+    return set(operators) if event.kind in ALARMS else set()
+
+
 def _notify(events: Sequence[EventContext], operators: Sequence[int]) -> None:
-    grouped: dict[tuple[int, str, int | None], list[EventContext]] = defaultdict(list)
+    grouped: dict[tuple[int, str, int | None, bool], list[EventContext]] = defaultdict(list)
     for event in events:
         if event.kind in TO_ONE_CHANNEL or event.kind in ON_REQUEST:
             continue
         for user_id in recipients(event, operators):
-            grouped[user_id, event.kind, event.signal_id].append(event)
+            grouped[user_id, event.kind, event.signal_id, event.is_of_twin].append(event)
     notifications = []
-    for (user_id, kind, _), group in grouped.items():
+    for (user_id, kind, _, is_of_twin), group in grouped.items():
         message = rendered(group)
-        notifications.append((user_id, group[0].id, kind, message.title, message.body))
+        is_read = is_of_twin and user_id == group[0].user_id
+        notifications.append((user_id, group[0].id, kind, message.title, message.body, is_read))
     if notifications:
         users = get_user_model()._meta.db_table
-        run(NOTIFY.format(users=users), columns(notifications, 5))
+        run(NOTIFY.format(users=users), columns(notifications, 6))
 
 
 def rendered(events: Sequence[EventContext]) -> Message:
@@ -130,7 +139,7 @@ def _create_deliveries(events: Sequence[EventContext], operators: Sequence[int])
     ]
     to_users = list(
         chain.from_iterable(
-            ((user_id, event.id, event.kind) for user_id in sorted(recipients(event, operators)))
+            ((user_id, event.id, event.kind) for user_id in sorted(_to_send(event, operators)))
             for event in events
             if event.kind not in TO_ONE_CHANNEL
         )

@@ -31,6 +31,7 @@ from execution import services, tasks
 from execution.audit import listings
 from execution.base import dropped_messages
 from execution.disaster_recovery import epochs, restore_detector
+from execution.funding import book_funding
 from execution.models import DroppedMessageCount
 from execution.monitoring import broker_positions
 from execution.monitoring.condition_exits import close_settled
@@ -251,6 +252,7 @@ def _jobs_of_role(role: str, exits_only: bool) -> tuple[BackgroundJob, ...]:
         jobs += (
             ("expired working orders", seconds, sweeps.cancel_expired_working),
             ("dust", seconds, services.close_dust),
+            ("funding", UPKEEP_SECONDS, book_funding),
             ("averages of slices", UPKEEP_SECONDS, store_slice_averages),
             ("triggers", UPKEEP_SECONDS, keep_up_triggers),
             ("conditions", GUARD_SECONDS, lambda: tasks.enqueue(wake_settled())),

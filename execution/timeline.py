@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
-from common.formatting import STATES, milliseconds, number, quantity
+from common.formatting import STATES, milliseconds, number, quantity, signed
 from common.money import plain
 from execution.aggregate_results import sent_with_text
 from execution.models import Fill, Order, trigger_of
@@ -109,6 +109,8 @@ def _fill_text(fill: Fill) -> str:
         text += f" Commission {number(fill.commission)} {fill.commission_currency}"
         not_converted = ", not included in the result: no exchange rate was available"
         text += f"{not_converted}." if fill.commission_rate is None else "."
+    if fill.swap:
+        text += f" Swap {signed(fill.swap)}, booked by the broker with this close."
     if fill.inferred:
         text += " Inferred from a cumulative quantity; the broker’s own report of it replaces it."
     return text

@@ -55,7 +55,8 @@ class PositionSerializer(StrictModelSerializer[ExecutionPosition]):
     """A position that a signal's entry opened on a connection.
 
     quantity: base units still open. Prices: quote currency. Profit: account currency, gross of
-    commission. unconverted_fees: fees without a conversion rate, by currency; part of no total.
+    commission and swap. swap: below 0 if it was charged. unconverted_fees: fees without a
+    conversion rate, by currency; part of no total.
     """
 
     number = serializers.SerializerMethodField()
@@ -147,6 +148,7 @@ class PositionSerializer(StrictModelSerializer[ExecutionPosition]):
             "unrealized_pnl",
             "realized_pnl",
             "commission",
+            "swap",
             "unconverted_fees",
             "close_reason",
             "broker_position_id",

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 from common.sql import Query, columns, rows
+from positions.joins import NET_SQL
 from signals.joins import is_of_feed_sql
 
 
@@ -19,7 +20,7 @@ class ClosedRequest(NamedTuple):
 
 
 class ClosedSum(NamedTuple):
-    """net: the result after commission, account currency. streak: losing trades in a row."""
+    """net: the result after commission and swap. streak: losing trades in a row."""
 
     place: int
     net: Decimal
@@ -33,13 +34,12 @@ class LastClose(NamedTuple):
     at: datetime
 
 
-_NET = "p.realized_pnl - p.commission"
 # A trade may have several positions: each slice opens one on a hedging account.
 SUMS = Query(
     ClosedSum,
     f"""
 WITH trades AS (
-  SELECT r.place, sum({_NET}) AS net, max(p.closed_at) AS closed_at, max(p.id) AS id,
+  SELECT r.place, sum({NET_SQL}) AS net, max(p.closed_at) AS closed_at, max(p.id) AS id,
     EXISTS (SELECT FROM positions_executionposition n WHERE n.connection_id = r.connection_id
       AND n.signal_id = p.signal_id AND n.quantity > 0) AS is_open
   FROM unnest(%s::uuid[], %s::timestamptz[], %s::bigint[])

@@ -2,6 +2,9 @@
 
 from signals.joins import signal_join_sql
 
+NET_SQL = "p.realized_pnl - p.commission + p.swap"
+"""The net result of the closed part of a position `p`, account currency."""
+
 
 def position_join_sql(position_id: str) -> str:
     """Return SQL that joins the position with this id, an expression."""

@@ -163,6 +163,14 @@ class ExecutionPosition(models.Model):
         default=dict, db_default={}, blank=True,
         help_text="Fees without a conversion rate, by currency; part of no total.",
     )  # fmt: skip
+    swap = AmountField(
+        default=Decimal(0), db_default=Decimal(0),
+        help_text="Booked for holding it: account currency, below 0 if it was charged.",
+    )  # fmt: skip
+    funding = AmountField(
+        default=Decimal(0), db_default=Decimal(0),
+        help_text="The part of its swap that came apart from fills, as on perpetuals.",
+    )  # fmt: skip
     close_reason = models.CharField(
         max_length=14, choices=CloseReason, blank=True, default="", db_default=""
     )
@@ -271,6 +279,12 @@ class ExecutionPosition(models.Model):
 
     def __str__(self) -> str:
         return f"P-{self.pk} {self.side} {self.quantity.normalize():f} {self.pair}"
+
+    @property
+    def net_result(self) -> Decimal:
+        """What its closed part has made: realized profit − commission + swap, as `NET_SQL`."""
+        net: Decimal = self.realized_pnl - self.commission + self.swap
+        return net
 
     @property
     def broker_side(self) -> BrokerSide:

@@ -72,7 +72,7 @@ def close_positions_sql(exits: str, *, next_target: str) -> str:
       THEN coalesce(newest_exit.time, p.closed_at) ELSE p.closed_at END
   FROM {exits} WHERE p.id = executed.position_id
   RETURNING p.id, p.connection_id, p.signal_id, p.quantity, executed.quantity AS closed_quantity,
-    p.close_reason, p.realized_pnl, p.commission, p.unconverted_fees"""
+    p.close_reason, p.realized_pnl, p.commission, p.swap, p.unconverted_fees"""
 
 
 def reopen_positions_sql(reversed_exits: str) -> str:
@@ -151,3 +151,23 @@ def store_unconverted_fees_sql(fees: str) -> str:
     return f"""UPDATE positions_executionposition p SET unconverted_fees = unconverted.fees,
   last_activity_at = clock_timestamp()
 FROM {fees} WHERE p.id = unconverted.id AND p.unconverted_fees <> unconverted.fees"""
+
+
+def store_swaps_sql(swaps: str) -> str:
+    """Return an UPDATE of what was booked for holding positions, where it has changed.
+
+    swaps: source with alias booked: id (the position's), swap (account currency), of its fills.
+    """
+    return f"""UPDATE positions_executionposition p SET swap = booked.swap + p.funding,
+  last_activity_at = clock_timestamp()
+FROM {swaps} WHERE p.id = booked.id AND p.swap <> booked.swap + p.funding"""
+
+
+def add_funding_sql(payments: str) -> str:
+    """Return an UPDATE that adds what came apart from fills to the swap of positions.
+
+    payments: source with alias paid: id (the position's), amount (account currency).
+    """
+    return f"""UPDATE positions_executionposition p SET swap = p.swap + paid.amount,
+  funding = p.funding + paid.amount, last_activity_at = clock_timestamp()
+FROM {payments} WHERE p.id = paid.id"""

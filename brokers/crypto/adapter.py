@@ -26,10 +26,12 @@ from brokers.base import (
     outcome_of,
     submit_each,
     unsupported_cash_flows,
+    unsupported_funding,
     unsupported_stream,
 )
 from brokers.crypto import (
     account_identity,
+    funding,
     history,
     level_changes,
     level_reads,
@@ -56,6 +58,7 @@ from brokers.record_cache import RECORD_CACHE, RecordCache
 from brokers.types import (
     AccountState,
     BrokerCashFlow,
+    BrokerFunding,
     BrokerOrder,
     BrokerPosition,
     CancelRequest,
@@ -321,6 +324,12 @@ class CryptoAdapter:
     async def cash_flows(self, spec: ConnectionSpec, since: datetime) -> list[BrokerCashFlow]:
         """Raise ReadFailed: it lists none (`capabilities.cash_flows_horizon`)."""
         return await unsupported_cash_flows(spec.exchange_name)
+
+    async def funding(self, spec: ConnectionSpec, since: datetime) -> list[BrokerFunding]:
+        """Return the funding of perpetuals since a time. Raises ReadFailed."""
+        if self.capabilities(spec).funding_horizon is None:
+            return await unsupported_funding(spec.exchange_name)
+        return await self._read(spec, partial(funding.funding_since, since=since))
 
     async def events(self, limit: int, after: str = "") -> list[OrderReport]:
         return []

@@ -47,6 +47,7 @@ def market_capabilities(exchange_name: str, market: str) -> Capabilities:
         needs_credentials=True,
         submit_many=False,
         fills_horizon=known.fills_horizon,
+        funding_horizon=known.funding_horizon if swap else None,
         quotes=True,
         names_time_in_force=known.names_time_in_force,
         changes_orders=frozenset(OrderField) if market in known.amends else frozenset(),

@@ -43,6 +43,14 @@ class LevelApi(StrEnum):
     BINANCE_OCO = "BINANCE_OCO"  # spot: a stop among the others, or an order list of both levels
 
 
+class FundingApi(StrEnum):
+    """Where funding of perpetuals is listed, for ccxt's fetchFundingHistory."""
+
+    INCOME = "INCOME"  # Binance
+    EXECUTIONS = "EXECUTIONS"  # Bybit
+    BILLS = "BILLS"  # OKX
+
+
 class Total(StrEnum):
     """What ccxt's `total` of a derivatives account is."""
 
@@ -106,6 +114,8 @@ class Exchange:
     pages_orders: bool = False  # working orders are listed in pages with a cursor
     levels: Mapping[str, LevelApi] = field(default_factory=dict)
     amends_levels: bool = False
+    funding: FundingApi | None = None
+    funding_horizon: timedelta | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
 
     def lookup_horizon(self, market: str) -> timedelta | None:
@@ -174,6 +184,9 @@ BINANCE = Exchange(
     # has filled; if that is not less, the rest is cancelled. Spot's cancelReplace is another order.
     amends=frozenset({"swap"}),
     amends_whole=True,
+    # docs futures "Get Income History": the last three months, 1000 of a page.
+    funding=FundingApi.INCOME,
+    funding_horizon=timedelta(days=80),
     options={
         "recvWindow": int(EXPIRES_SECONDS * 1000),
         # ccxt fetchOpenOrders refuses to ask for all symbols without this: it weighs 40 to 80.
@@ -234,6 +247,9 @@ BYBIT = Exchange(
     # the orderLinkId: not used.
     levels={"swap": LevelApi.ORDERS},
     amends_levels=True,
+    # docs v5 "Get Trade History": execType Funding; two years, 7 days of a request, limit 100.
+    funding=FundingApi.EXECUTIONS,
+    funding_horizon=timedelta(days=80),
     # ccxt createOrderRequest: on an account that is not unified, the amount of a spot market buy is
     # taken as money. Set here, so that ccxt neither requests nor guesses it; the connection test
     # checks it.
@@ -282,6 +298,9 @@ OKX = Exchange(
     # an older copy has it for futures and perpetuals only, so it is not used on spot.
     levels={"swap": LevelApi.OKX_ALGO, "spot": LevelApi.OKX_ALGO},
     amends_levels=True,
+    # ccxt: account/bills-archive, three months, type 8. remembered: begin and end in ms, limit 100.
+    funding=FundingApi.BILLS,
+    funding_horizon=timedelta(days=80),
     # docs "Order expiry": header expTime, refused afterwards; not part of the signature.
     expires_seconds=EXPIRES_SECONDS,
     # ccxt createOrder sends a batch of one by default, whose partial success (code 2) raises

@@ -10,6 +10,7 @@ from brokers.crypto.exchanges import Envelope
 
 BINANCE_LISTS = frozenset({
     "openOrders", "myTrades", "userTrades", "positionRisk", "openAlgoOrders", "allAlgoOrders",
+    "income",
 })  # fmt: skip
 
 

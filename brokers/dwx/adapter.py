@@ -21,6 +21,7 @@ from brokers.base import (
     ReadFailed,
     submit_each,
     unsupported_cash_flows,
+    unsupported_funding,
 )
 from brokers.connection_form import Form
 from brokers.dwx import connection_checks, order_changes, orders, prices, reads
@@ -38,6 +39,7 @@ from brokers.record_cache import RECORD_CACHE, RecordCache
 from brokers.types import (
     AccountState,
     BrokerCashFlow,
+    BrokerFunding,
     BrokerOrder,
     BrokerPosition,
     CancelRequest,
@@ -201,6 +203,10 @@ class DwxAdapter:
     async def cash_flows(self, spec: ConnectionSpec, since: datetime) -> list[BrokerCashFlow]:
         """Raise ReadFailed: it lists none (`capabilities.cash_flows_horizon`)."""
         return await unsupported_cash_flows("the bridge")
+
+    async def funding(self, spec: ConnectionSpec, since: datetime) -> list[BrokerFunding]:
+        """Raise ReadFailed: it has none (`capabilities.funding_horizon`)."""
+        return await unsupported_funding("the bridge")
 
     async def events(self, limit: int, after: str = "") -> list[OrderReport]:
         """Return the oldest reports that were not acknowledged yet."""

@@ -244,6 +244,7 @@ class Mt4Reports(TerminalState):
         return Execution(
             f"{ticket.number}:out", self.lots(ticket).quantity(ticket.lots), ticket.close_price,
             self.zone.utc(closed_at), -ticket.commission, self.snapshot.account.currency,
+            swap=ticket.swap,
         )  # fmt: skip
 
     def _closing_order_id(self, ticket: Ticket) -> str:

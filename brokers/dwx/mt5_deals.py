@@ -39,6 +39,7 @@ class Deal:
     price: Decimal
     commission: Decimal
     comment: str
+    swap: Decimal = Decimal(0)
 
     @property
     def cause(self) -> CloseCause | None:
@@ -130,6 +131,7 @@ def _deal(number: str, fields: Mapping[str, Any]) -> Deal | None:
         parse.number(fields["deal_price"]),
         parse.number(fields["commission"]),
         str(fields["comment"]),
+        parse.number(fields["swap"]),
     )
 
 

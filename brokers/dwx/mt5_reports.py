@@ -247,6 +247,7 @@ class Mt5Reports(Mt4Reports):
         return Execution(
             str(deal.number), self.lots(deal).quantity(deal.lots), deal.price,
             self.zone.utc(deal.at), -deal.commission, self.snapshot.account.currency,
+            swap=deal.swap,
         )  # fmt: skip
 
     def _unfilled_report(self, ticket: Ticket, client_order_id: str) -> OrderReport:

@@ -86,6 +86,7 @@ class Ticket:
     comment: str
     close_price: Decimal = Decimal(0)
     closed_at: datetime | None = None
+    swap: Decimal = Decimal(0)
 
     @property
     def is_position(self) -> bool:
@@ -280,6 +281,7 @@ def ticket(key: str, value: Mapping[str, Any]) -> Ticket | None:
         number(value["open_price"]), moment(value["open_time"]), _level(value["SL"]),
         _level(value["TP"]), number(value["commission"]), str(value["comment"]),
         number(value.get("close_price", 0)), moment(closed) if closed else None,
+        number(value["swap"]),
     )  # fmt: skip
 
 

@@ -21,6 +21,7 @@ from brokers.base import (
     ReadFailed,
     submit_each,
     unsupported_cash_flows,
+    unsupported_funding,
 )
 from brokers.event_buffer import EventBuffer
 from brokers.ibkr import (
@@ -45,6 +46,7 @@ from brokers.record_cache import RECORD_CACHE, RecordCache
 from brokers.types import (
     AccountState,
     BrokerCashFlow,
+    BrokerFunding,
     BrokerOrder,
     BrokerPosition,
     CancelRequest,
@@ -211,6 +213,10 @@ class IbkrAdapter:
     async def cash_flows(self, spec: ConnectionSpec, since: datetime) -> list[BrokerCashFlow]:
         """Raise ReadFailed: it lists none (`capabilities.cash_flows_horizon`)."""
         return await unsupported_cash_flows("Interactive Brokers' API")
+
+    async def funding(self, spec: ConnectionSpec, since: datetime) -> list[BrokerFunding]:
+        """Raise ReadFailed: it has none (`capabilities.funding_horizon`)."""
+        return await unsupported_funding("Interactive Brokers' API")
 
     async def events(self, limit: int, after: str = "") -> list[OrderReport]:
         """Return the oldest reports that were not acknowledged yet."""

@@ -15,6 +15,7 @@ from brokers.base import (
     OnOutcome,
     Rejected,
     submit_each,
+    unsupported_funding,
     unsupported_stream,
 )
 from brokers.mt5 import connection_checks, lookup, reads, terminal_calls
@@ -28,6 +29,7 @@ from brokers.record_cache import RECORD_CACHE, RecordCache
 from brokers.types import (
     AccountState,
     BrokerCashFlow,
+    BrokerFunding,
     BrokerOrder,
     BrokerPosition,
     CancelRequest,
@@ -198,6 +200,10 @@ class Mt5Adapter:
     async def cash_flows(self, spec: ConnectionSpec, since: datetime) -> list[BrokerCashFlow]:
         """Read deposits and withdrawals since a time. Raises ReadFailed."""
         return await self.calls.read(spec, partial(lookup.cash_flows, since=since))
+
+    async def funding(self, spec: ConnectionSpec, since: datetime) -> list[BrokerFunding]:
+        """Raise ReadFailed: it has none (`capabilities.funding_horizon`)."""
+        return await unsupported_funding("MetaTrader 5")
 
     async def quote(self, spec: ConnectionSpec, symbol: str) -> Quote:
         """Read the latest tick. Raises ReadFailed."""

@@ -167,6 +167,7 @@ def execution(read: Reader, deal: Any) -> Execution:
         time=read.utc(deal.time_msc / 1000),
         commission=-(decimal(deal.commission) + decimal(deal.fee)),  # a cost is negative there
         commission_currency=read.currency,
+        swap=decimal(deal.swap),  # below 0: charged, as ours
     )
 
 

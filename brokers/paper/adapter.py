@@ -20,6 +20,7 @@ from brokers.base import (
     check_deadline,
     submit_one,
     unsupported_cash_flows,
+    unsupported_funding,
     unsupported_stream,
 )
 from brokers.broker_books import BrokerBooks
@@ -40,6 +41,7 @@ from brokers.paper.what_if import what_if
 from brokers.types import (
     AccountState,
     BrokerCashFlow,
+    BrokerFunding,
     BrokerOrder,
     BrokerPosition,
     CancelRequest,
@@ -183,6 +185,10 @@ class PaperAdapter:
     async def cash_flows(self, spec: ConnectionSpec, since: datetime) -> list[BrokerCashFlow]:
         """Raise ReadFailed: it lists none (`capabilities.cash_flows_horizon`)."""
         return await unsupported_cash_flows("the paper broker")
+
+    async def funding(self, spec: ConnectionSpec, since: datetime) -> list[BrokerFunding]:
+        """Raise ReadFailed: it has none (`capabilities.funding_horizon`)."""
+        return await unsupported_funding("the paper broker")
 
     async def events(self, limit: int, after: str = "") -> list[OrderReport]:
         return await self._read(reads.events, limit, after)

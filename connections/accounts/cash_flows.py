@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
+from typing import NamedTuple
 from uuid import UUID
 
 from django.db import transaction
@@ -17,11 +18,11 @@ from brokers.redaction import storable
 from brokers.types import BrokerCashFlow
 from common.clocks import market_at
 from common.sql import Query, array, columns, rows, run
-from connections.accounts.limit_scope import LIMITED_ACCOUNTS
 from connections.models import CashFlowRead, ExecutionConnection
 
 OVERLAP = timedelta(days=1)  # a broker may list a flow so much later
 STEP = timedelta(microseconds=1)
+SAME_ENTRY = timedelta(days=2)  # people enter the day, and servers have other clocks
 LONGEST_REFERENCE, LONGEST_ERROR = 100, 200
 
 
@@ -62,7 +63,7 @@ class AccountFlows:
 
 REQUESTS = Query(
     FlowRequest,
-    f"""
+    """
 SELECT c.id AS connection_id, r.read_at, r.equity,
   (SELECT min(h.read_at) FROM connections_accounthistory h
    WHERE h.connection_id = c.id AND r.read_at IS NULL) AS history_since,
@@ -71,15 +72,14 @@ SELECT c.id AS connection_id, r.read_at, r.equity,
      AND f.at > coalesce(r.read_at, '-infinity') - interval '3 days') AS known
 FROM connections_executionconnection c
 LEFT JOIN connections_cashflowread r ON r.connection_id = c.id
-WHERE EXISTS (SELECT FROM connections_losslimit) AND c.id = ANY(%s::uuid[])
-  AND c.id IN {LIMITED_ACCOUNTS}
+WHERE c.id = ANY(%s::uuid[])
   AND (r.retry_at IS NULL OR r.retry_at <= clock_timestamp())
 """,
 )
 
 
 def flow_requests(connection_ids: Sequence[UUID]) -> dict[UUID, FlowRequest]:
-    """Return what to read of those accounts that have loss limits."""
+    """Return what to read of these accounts: all but those whose broker lists none, for an hour."""
     if not connection_ids:
         return {}
     return {row.connection_id: row for row in rows(REQUESTS, (array(connection_ids),))}
@@ -110,6 +110,30 @@ def effective_times(
     ]
 
 
+class EnteredFlow(NamedTuple):
+    """A deposit or withdrawal that was entered by hand, and that no broker has reported yet."""
+
+    id: int
+    connection_id: UUID
+    amount: Decimal
+    at: datetime
+
+
+_ENTERED = Query(
+    EnteredFlow,
+    """
+SELECT id, connection_id, amount, at FROM connections_cashflow
+WHERE connection_id = ANY(%s::uuid[]) AND origin = 'OWNER' AND reference = ''
+ORDER BY id FOR NO KEY UPDATE
+""",
+)
+_CLAIM = """
+UPDATE connections_cashflow f SET reference = d.reference
+FROM unnest(%s::bigint[], %s::text[]) AS d(id, reference)
+WHERE f.id = d.id AND NOT EXISTS (SELECT FROM connections_cashflow known
+  WHERE known.connection_id = f.connection_id AND known.reference = d.reference)
+"""
+
 _STORE_CASH_FLOWS = """
 INSERT INTO connections_cashflow (connection_id, at, amount, is_credit, origin, reference)
 SELECT id, at, amount, is_credit, 'BROKER', reference
@@ -125,16 +149,50 @@ def store_cash_flows(flows: Sequence[tuple[UUID, datetime, BrokerCashFlow]]) -> 
     """Store deposits and withdrawals as brokers report them; return how many were new.
 
     flows: connection, market time from which it counts, flow. A repeated report is recognised by
-    its reference. Raises ValueError for an amount that is not a number, or without a reference.
+    its reference; one that its owner has entered by hand before by its amount and time: the entry
+    gets the reference. Raises ValueError for an amount that is not a number, or without a
+    reference.
     """
     for _, _, flow in flows:
         if not flow.amount.is_finite() or not 0 < len(flow.reference) <= LONGEST_REFERENCE:
             raise ValueError("a deposit or withdrawal has no amount or no reference")
+    if not flows:
+        return 0
+    entries = rows(_ENTERED, (array(connection_id for connection_id, *_ in flows),))
+    same = entered_by_hand(flows, entries)
+    if same:
+        run(_CLAIM, columns([(entry.id, flow.reference) for entry, flow in same], 2))
+    claimed = {(entry.connection_id, flow.reference) for entry, flow in same}
     records = [
         (connection_id, at, flow.amount, flow.is_credit, flow.reference)
         for connection_id, at, flow in flows
+        if (connection_id, flow.reference) not in claimed
     ]
     return run(_STORE_CASH_FLOWS, columns(records, 5)) if records else 0
+
+
+def entered_by_hand(
+    flows: Sequence[tuple[UUID, datetime, BrokerCashFlow]], entries: Sequence[EnteredFlow]
+) -> list[tuple[EnteredFlow, BrokerCashFlow]]:
+    """Return which entries are the same deposits as the broker reports, each with its flow. Pure.
+
+    The same amount at about the same time; the nearest is taken, and each entry once.
+    """
+    left = list(entries)
+    same: list[tuple[EnteredFlow, BrokerCashFlow]] = []
+    listed = {(connection_id, flow.reference): flow for connection_id, _, flow in flows}
+    for (connection_id, _), flow in listed.items():
+        near = [
+            entry
+            for entry in left
+            if entry.connection_id == connection_id and entry.amount == flow.amount
+            and abs(entry.at - flow.time) <= SAME_ENTRY
+        ]  # fmt: skip
+        if near:
+            nearest = min(near, key=lambda entry: abs(entry.at - flow.time))
+            left.remove(nearest)
+            same.append((nearest, flow))
+    return same
 
 
 # Only for a state that was stored: an older one was dropped.

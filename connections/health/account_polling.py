@@ -16,8 +16,9 @@ from common.bisection import process_with_bisection
 from common.clocks import market_at
 from common.reason_codes import Code
 from common.sql import Query, periodic_rows
-from connections.accounts import broker_identity, cash_flows, snapshots
+from connections.accounts import broker_identity, cash_flows, funding, snapshots
 from connections.accounts.cash_flows import FlowRequest
+from connections.accounts.funding import FundingRequest
 from connections.credentials.sealing import credentials_digest
 from connections.credentials.specs import READ_COLUMNS, ReadRow, spec_from_row
 from connections.exposure import is_monitored_sql
@@ -100,10 +101,13 @@ def read_accounts(
         seconds=SECONDS,
         min_per_host=LEAST_AT_ONE_HOST,
     )
-    flows = cash_flows.flow_requests([row.connection_id for row in due])
-    answers.start(
-        [(row, partial(_read_account, row, flows.get(row.connection_id), adapter)) for row in due]
-    )
+    ids = [row.connection_id for row in due]
+    flows, fundings = cash_flows.flow_requests(ids), funding.funding_requests(ids)
+    answers.start([
+        (row, partial(_read_account, row, flows.get(row.connection_id),
+                      fundings.get(row.connection_id), adapter))
+        for row in due
+    ])  # fmt: skip
     answered = failed = 0
     fault: Exception | None = None
     for group in answers.groups():
@@ -195,13 +199,21 @@ def store_reads(reads: Sequence[AccountSyncState]) -> None:
         ]
     )
     snapshots.store_account_states([(pk, answer.state, began) for pk, answer, began in reads])
+    funding.store_funding([
+        (pk, began, answer.funding) for pk, answer, began in reads if answer.funding is not None
+    ])  # fmt: skip
     cash_flows.mark_flows_read([(pk, began, flows) for pk, _, flows, began in with_flows])
 
 
 async def _read_account(
-    row: ReadRow, request: FlowRequest | None, adapter: Callable[[str], BrokerAdapter]
+    row: ReadRow,
+    request: FlowRequest | None,
+    funding_request: FundingRequest | None,
+    adapter: Callable[[str], BrokerAdapter],
 ) -> AccountRead:
-    return await read_account(adapter(row.type), spec_from_row(row), request, seconds=SECONDS)
+    return await read_account(
+        adapter(row.type), spec_from_row(row), request, seconds=SECONDS, funding=funding_request
+    )
 
 
 def _record_result(row: ReadRow, answer: AccountRead | Exception, read: PollResult) -> None:

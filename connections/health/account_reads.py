@@ -1,14 +1,19 @@
 """Read one account at its broker: its state, and the deposits and withdrawals that go with it."""
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
+import structlog
+
 from brokers.base import BrokerAdapter, BrokerError
-from brokers.types import AccountState, BrokerCashFlow, ConnectionSpec
+from brokers.types import AccountState, BrokerCashFlow, BrokerFunding, ConnectionSpec
 from common.clocks import market_now
 from common.reason_codes import Code
 from connections.accounts.cash_flows import AccountFlows, FlowRequest
+from connections.accounts.funding import FundingRequest
+
+log = structlog.get_logger(__name__)
 
 SPARE_SECONDS = 1.0  # of the caller's time-out: slow flows must not lose the state
 MAX_READS = 3  # of a state, until no further flow is new
@@ -16,23 +21,54 @@ MAX_READS = 3  # of a state, until no further flow is new
 
 @dataclass(frozen=True, slots=True)
 class AccountRead:
-    """A state, and the flows that it includes. flows: None if they were not asked for."""
+    """A state, and the flows that it includes. flows: None if they were not asked for.
+
+    funding: what perpetuals were charged or paid; None if it was not read.
+    """
 
     state: AccountState
     flows: AccountFlows | None = None
+    funding: tuple[BrokerFunding, ...] | None = None
 
 
 async def read_account(
-    adapter: BrokerAdapter, spec: ConnectionSpec, request: FlowRequest | None, *, seconds: float
+    adapter: BrokerAdapter,
+    spec: ConnectionSpec,
+    request: FlowRequest | None,
+    *,
+    seconds: float,
+    funding: FundingRequest | None = None,
 ) -> AccountRead:
-    """Read an account; with a request, also its new flows. seconds: the caller's time-out.
+    """Read an account; with requests, also its new flows and its funding.
 
-    Raises as `adapter.account`.
+    seconds: the caller's time-out. Raises as `adapter.account`. Funding that cannot be read loses
+    neither: the next read asks for it again.
+    """
+    deadline = asyncio.get_running_loop().time() + seconds - SPARE_SECONDS
+    read = await _state_and_flows(adapter, spec, request, deadline)
+    horizon = adapter.capabilities(spec).funding_horizon
+    if funding is None or horizon is None:
+        return read
+    now = market_now()
+    try:
+        async with asyncio.timeout_at(deadline):
+            listed = await adapter.funding(spec, funding.since(now - horizon, now))
+    except Exception as failed:  # any: a broker's library may raise anything
+        log.warning(
+            "funding cannot be read", connection=spec.connection_id, error=type(failed).__name__
+        )
+        return read
+    return replace(read, funding=tuple(listed))
+
+
+async def _state_and_flows(
+    adapter: BrokerAdapter, spec: ConnectionSpec, request: FlowRequest | None, deadline: float
+) -> AccountRead:
+    """Read the state; with a request, also its new flows.
 
     Flows are read after the state. If one is new, both are read again, until none is: then the
     state includes all of them. Flows that cannot be read lose no state.
     """
-    deadline = asyncio.get_running_loop().time() + seconds - SPARE_SECONDS
     state = await adapter.account(spec)
     if request is None:
         return AccountRead(state)

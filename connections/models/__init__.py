@@ -20,7 +20,7 @@ from connections.models.health import (
     HealthStatus,
     HostCircuit,
 )
-from connections.models.history import AccountHistory, CashFlow, CashFlowRead
+from connections.models.history import AccountHistory, CashFlow, CashFlowRead, FundingPayment
 from connections.models.instruments import Instrument, InstrumentBook
 from connections.models.kill_switch import Epoch, HaltMode, KillSwitch
 from connections.models.lanes import LaneAssignment, LaneLease
@@ -69,6 +69,7 @@ __all__ = [
     "Epoch",
     "ExecutionConnection",
     "FailRule",
+    "FundingPayment",
     "HaltMode",
     "HealthStatus",
     "HostCircuit",

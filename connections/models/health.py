@@ -138,6 +138,9 @@ class AccountSnapshot(models.Model):
         null=True, help_text="`read_at` of the state that loss limits were last checked with."
     )
     limits_checked_at = models.DateTimeField(null=True)
+    funding_read_at = models.DateTimeField(
+        null=True, help_text="When funding of perpetuals was last read; empty: never."
+    )
 
     def __str__(self) -> str:
         return f"{self.connection_id}: {self.equity} {self.currency}"

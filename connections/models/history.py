@@ -104,10 +104,49 @@ class CashFlow(FieldConstraints, models.Model):
             raise ValidationError(errors)
 
 
+class FundingPayment(models.Model):
+    """What an exchange charged or paid for a perpetual's position at one of its funding times."""
+
+    connection = models.ForeignKey(
+        ExecutionConnection, models.CASCADE, related_name="funding_payments", db_index=False
+    )
+    reference = models.CharField(max_length=100, help_text="The exchange's number.")
+    symbol = models.CharField(max_length=40)
+    amount = AmountField(help_text="Below 0 if it was charged.")
+    currency = models.CharField(max_length=10)
+    quantity = AmountField(
+        null=True, help_text="Of the whole position there, base units; empty: not stated."
+    )
+    at = models.DateTimeField(help_text="The exchange's time.")
+    recorded_at = models.DateTimeField(db_default=ClockTimestamp())
+    booked_at = models.DateTimeField(null=True)
+    shares = models.JSONField(
+        default=dict, db_default={}, blank=True,
+        help_text="What each position got of it, by the position's id.",
+    )  # fmt: skip
+
+    class Meta:
+        default_permissions = ()
+        ordering = ("-at", "-id")
+        constraints = [
+            models.UniqueConstraint(
+                fields=["connection", "reference"], name="one_funding_a_reference"
+            ),
+        ]
+        indexes = [
+            models.Index(
+                fields=["id"], name="funding_unbooked", condition=Q(booked_at__isnull=True)
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.connection_id}: {self.amount} {self.currency}"
+
+
 class CashFlowRead(models.Model):
     """How far the deposits and withdrawals of an account are known. Times are machine time.
 
-    Only for accounts with loss limits.
+    retry_at set: the broker does not list them.
     """
 
     connection = models.OneToOneField(

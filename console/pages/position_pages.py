@@ -62,7 +62,7 @@ def show(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
         orders=[Candidate(order) for order in orders],
         fills=fills.order_by("id"),
         free=position.quantity - position.reserved,
-        net=position.realized_pnl - position.commission,
+        net=position.net_result,
         can_close=can(request, Right.TRADE) and position.quantity > position.reserved,
     )
 

@@ -16,7 +16,6 @@ from events.messages.parts import (
     TITLE_MAX,
     Lines,
     capital,
-    decimal_of,
     plain_text,
 )
 from events.messages.positions import CLOSED_BY
@@ -34,6 +33,7 @@ ORDER_PRICES = {
 WITH_PRICES_OF_THEIR_OWN = frozenset(
     {EventKind.ORDER_FILLED, EventKind.ORDER_PARTIALLY_FILLED, EventKind.ORDER_CHANGED}
 )
+TWIN = "Paper twin: "
 NOT_SENT = "order.denied, not in time"  # not an event kind; a digest counts these separately
 NOT_SENT_TEXT = ("order not sent in time", "orders not sent in time")
 RANKS = [*DIGEST_LABELS]
@@ -55,6 +55,7 @@ def render(event: EventContext) -> Message:
     plan = f"plan {plan_id}" if (plan_id := event.get("trade_plan_id")) else ""
     where = ", ".join(text for text in (event.get("account"), event.get("signal"), plan) if text)
     lines = [*body, _asked(event), f"{where}." if where else ""]
+    title = f"{TWIN}{title}" if event.is_of_twin else title
     return Message(title[:TITLE_MAX], "\n".join(line for line in lines if line))
 
 
@@ -80,6 +81,8 @@ def render_digest(events: Sequence[EventContext]) -> Message:
     if len({event.get("signal") for event in events}) == 1:
         signal = events[0].get("signal")
         title += f": {signal}" if signal else ""
+    if all(event.is_of_twin for event in events):
+        title = f"{TWIN}{title}"
     by_rank = sorted(events, key=lambda event: (_rank(_counted_as(event)), event.id))
     lines = [_line(event) for event in by_rank[:LINES_MAX]]
     if more := len(events) - LINES_MAX:
@@ -96,10 +99,10 @@ def _total(events: Sequence[EventContext]) -> list[str]:
     closed = [event for event in events if event.kind == EventKind.POSITION_CLOSED]
     totals: dict[str, Decimal] = {}
     for event in closed:
-        gross, costs = decimal_of(event.get("pnl")), decimal_of(event.get("commission", "0"))
-        if gross is None or costs is None or not (currency := event.get("currency")):
+        net = positions.net_result(event)
+        if net is None or not (currency := event.get("currency")):
             return []
-        totals[currency] = totals.get(currency, Decimal(0)) + gross - costs
+        totals[currency] = totals.get(currency, Decimal(0)) + net
     sums = ", ".join(f"{signed(total)} {currency}" for currency, total in sorted(totals.items()))
     return [f"Closed with, in total: {sums}."] if len(closed) > 1 else []
 

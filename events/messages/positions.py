@@ -1,5 +1,7 @@
 """The messages about positions and risk. Pure."""
 
+from decimal import Decimal
+
 from common.formatting import number, signed, unconverted
 from common.reason_codes import Code
 from events.context import EventContext
@@ -41,15 +43,29 @@ def stop_moved(event: EventContext) -> Lines:
     )
 
 
+def net_result(event: EventContext) -> Decimal | None:
+    """Return the result of a closed position after commission and swap; None: not known.
+
+    Events of earlier versions have no swap.
+    """
+    gross, costs = decimal_of(event.get("pnl")), decimal_of(event.get("commission", "0"))
+    swap = decimal_of(event.get("swap", "0"))
+    if gross is None or costs is None or swap is None:
+        return None
+    return gross - costs + swap
+
+
 def closed(event: EventContext) -> Lines:
     result = ""
-    gross, costs = decimal_of(event.get("pnl")), decimal_of(event.get("commission", "0"))
-    if gross is not None and costs is not None:
-        result = f" with {signed(gross - costs)} {event.get('currency')}".rstrip()
+    net, costs = net_result(event), decimal_of(event.get("commission", "0"))
+    swap = decimal_of(event.get("swap", "0"))
+    if net is not None:
+        result = f" with {signed(net)} {event.get('currency')}".rstrip()
     return (
         f"Closed{result}: {trade(event)}",
         CLOSED_BY.get(event.get("reason"), ""),
         f"Commission {number(costs, 2)}, part of the result." if costs else "",
+        f"Swap {signed(swap)}, part of the result." if swap else "",
         _unconverted_fees(event),
     )
 

@@ -74,6 +74,7 @@ class FillSerializer(StrictModelSerializer[Fill]):
             "commission_rate_at",
             "commission_converted",
             "fee_in_base",
+            "swap",
             "time",
             "inferred",
         )

@@ -450,6 +450,10 @@ class Fill(models.Model):
         default=Decimal(0), db_default=Decimal(0),
         help_text="Base units that the fee took out of the bought quantity.",
     )  # fmt: skip
+    swap = AmountField(
+        default=Decimal(0), db_default=Decimal(0),
+        help_text="Booked with it for holding the position: account currency, below 0 if charged.",
+    )  # fmt: skip
     time = models.DateTimeField()
     inferred = models.BooleanField(default=False, db_default=False)
     revision = models.SmallIntegerField(

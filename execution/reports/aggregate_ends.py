@@ -33,6 +33,7 @@ from execution.reports.moved_fills import MemberFill, after_moves, inferred_of
 from execution.reports.order_changes import OrderChange, move_share, state_of
 from execution.reports.persistence import write
 from execution.reports.position_rebuild import rebuild_positions
+from execution.reports.swaps import update_position_swaps
 from positions.joins import entry_position_join_sql, position_join_sql
 
 log = structlog.get_logger(__name__)
@@ -80,7 +81,8 @@ FILLS = Query(
     MemberFill,
     """
 SELECT order_id, connection_id::text, broker_fill_id, side, quantity, price, commission,
-  commission_currency, commission_rate, commission_rate_at, fee_in_base, time, inferred, revision
+  commission_currency, commission_rate, commission_rate_at, fee_in_base, time, inferred, revision,
+  swap
 FROM execution_fill WHERE order_id = ANY(%s::bigint[])
 """,
 )
@@ -92,13 +94,13 @@ WHERE f.order_id = d.order_id AND f.broker_fill_id = d.broker_fill_id
 UPSERT = """
 INSERT INTO execution_fill (order_id, connection_id, broker_fill_id, side, quantity, price,
   commission, commission_currency, commission_rate, commission_rate_at, fee_in_base, time, inferred,
-  revision)
+  revision, swap)
 SELECT * FROM unnest(%s::bigint[], %s::uuid[], %s::text[], %s::text[], %s::numeric[],
   %s::numeric[], %s::numeric[], %s::text[], %s::numeric[], %s::timestamptz[], %s::numeric[],
-  %s::timestamptz[], %s::boolean[], %s::int[])
+  %s::timestamptz[], %s::boolean[], %s::int[], %s::numeric[])
 ON CONFLICT (connection_id, broker_fill_id) DO UPDATE SET quantity = EXCLUDED.quantity,
   price = EXCLUDED.price, commission = EXCLUDED.commission, fee_in_base = EXCLUDED.fee_in_base,
-  time = EXCLUDED.time
+  time = EXCLUDED.time, swap = EXCLUDED.swap
 """
 
 # Exits of all of a position that were never sent. One that another session has locked is being sent
@@ -164,6 +166,8 @@ def _move(order_ids: Sequence[int], moves: Sequence[ShareMove]) -> None:
         changes.append(change)
     write(changes)
     rebuild_positions(sorted(concerned))
+    if any(fill.swap for fill in before):
+        update_position_swaps(sorted(concerned))
     if exits:
         run(GROW_EXITS, ([row.id for row in exits],))
     recompute_reserved_locked(positions)
@@ -179,7 +183,7 @@ def _write_fills(before: Sequence[MemberFill], after: Sequence[MemberFill]) -> N
     if gone:
         run(DELETE, columns(gone, 2))
     unchanged = set(before)
-    run(UPSERT, columns([fill for fill in after if fill not in unchanged], 14))
+    run(UPSERT, columns([fill for fill in after if fill not in unchanged], 15))
     had, has = inferred_of(before), inferred_of(after)
     inferred = [
         (order_id, has.get(order_id, ZERO)) for order_id in sorted({*had, *has})

@@ -206,15 +206,19 @@ class Aggregate:
             self.holders[raw] = next(member.order_id for member, share in sharing if share)
         fees = allot_fee(fill.commission, shares)
         in_base = allot_fee(fill.fee_in_base, shares)
+        swaps = allot_fee(fill.swap, shares)
         result: dict[int, Execution] = {}
-        for member, share, fee, base in zip(self.members, shares, fees, in_base, strict=True):
+        for member, share, fee, base, swap in zip(
+            self.members, shares, fees, in_base, swaps, strict=True
+        ):
             if not share and raw not in member.shares:
                 continue
             is_holder = self.holders[raw] == member.order_id
             name = raw if is_holder else fill_id_of(raw, member.order_id)
             member.shares[raw] = share
             result[member.order_id] = replace(
-                fill, broker_fill_id=name, quantity=share, commission=fee, fee_in_base=base
-            )
+                fill, broker_fill_id=name, quantity=share, commission=fee, fee_in_base=base,
+                swap=swap,
+            )  # fmt: skip
         self.revisions[raw] = fill.revision
         return result

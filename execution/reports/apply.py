@@ -50,6 +50,7 @@ from execution.reports.order_changes import (
 )
 from execution.reports.persistence import write
 from execution.reports.position_rebuild import rebuild_positions
+from execution.reports.swaps import store_swaps, update_position_swaps
 from execution.reports.terms import write_terms
 from positions.broker_reads import set_broker_position_ids
 
@@ -121,6 +122,7 @@ def _apply(resolved: ResolvedReports, leaders: frozenset[int] = frozenset()) -> 
     if found := _aggregates_among(changes.values()) - leaders:
         raise AggregatesFoundError(found)
     _insert_fills(changes)
+    with_swap = store_swaps(changes.values())
     for change in changes.values():
         apply_reports_to_order(change)
     changed = [change for change in changes.values() if change.transition is not None]
@@ -132,12 +134,14 @@ def _apply(resolved: ResolvedReports, leaders: frozenset[int] = frozenset()) -> 
         if (c.transition is not None and c.state.is_exit)
         or (c.row.filled_quantity > 0 and (c.transition is not None or c.row.aggregate_id))
     ]
+    with_position += with_swap.difference(with_position)
     positions = lock_positions_of(with_position)
     restated = _reverse_inferred_closes(changed, resolved.are_inferred)
     # Separately, because a statement can change a position's row only once.
     written = write([change for change in changed if not change.state.is_exit])
     # After the entries have their positions, and before the event of a closed one states its fees.
     fees.update_unconverted_fees([c.row.id for c in changed if _has_unconverted_fees(c)])
+    update_position_swaps([*with_swap, *(c.row.id for c in changed if c.delta.corrected)])
     written += write([change for change in changed if change.state.is_exit])
     rebuild_positions(restated)
     recompute_reserved_locked(positions)

@@ -222,7 +222,8 @@ def _resolve_exit(
     if row is None and growth <= 0:
         _store_voided(report)  # there is no order whose fills it could correct
         return
-    if not (new or growth > 0 or any(fill.revision for fill in report.fills)):
+    is_restated = any(fill.revision or fill.swap for fill in report.fills)
+    if not (new or growth > 0 or is_restated):
         return
     accumulator.add(new, cumulative)
     accumulator.correct(corrected)

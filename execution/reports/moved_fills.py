@@ -35,6 +35,7 @@ class MemberFill(NamedTuple):
     time: datetime
     inferred: bool
     revision: int
+    swap: Decimal = ZERO
 
 
 def after_moves(fills: Iterable[MemberFill], moves: Sequence[ShareMove]) -> list[MemberFill]:
@@ -84,13 +85,14 @@ def _split(fill: MemberFill, quantity: Decimal) -> tuple[MemberFill, MemberFill 
     rest = fill.quantity - quantity
     if rest == 0:
         return fill, None
-    (fee, fee_left), (base, base_left) = (
+    (fee, fee_left), (base, base_left), (swap, swap_left) = (
         allot_fee(fill.commission, [quantity, rest]),
         allot_fee(fill.fee_in_base, [quantity, rest]),
+        allot_fee(fill.swap, [quantity, rest]),
     )
     return (
-        fill._replace(quantity=quantity, commission=fee, fee_in_base=base),
-        fill._replace(quantity=rest, commission=fee_left, fee_in_base=base_left),
+        fill._replace(quantity=quantity, commission=fee, fee_in_base=base, swap=swap),
+        fill._replace(quantity=rest, commission=fee_left, fee_in_base=base_left, swap=swap_left),
     )
 
 
@@ -113,6 +115,7 @@ def _joined(
         price=divide(own.quantity * own.price + part.quantity * part.price, quantity),
         commission=own.commission + part.commission,
         fee_in_base=own.fee_in_base + part.fee_in_base,
+        swap=own.swap + part.swap,
         time=max(own.time, part.time),
     )
 

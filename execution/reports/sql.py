@@ -240,7 +240,7 @@ _CLOSED = event_rows_sql(
     "closed m",
     kind="'position.closed'",
     payload="""jsonb_build_object('position', m.id, 'reason', m.close_reason,
-      'pnl', m.realized_pnl::text, 'commission', m.commission::text,
+      'pnl', m.realized_pnl::text, 'commission', m.commission::text, 'swap', m.swap::text,
       'unconverted_fees', m.unconverted_fees)""",
     order_id="NULL::bigint",
     where="m.quantity = 0 AND m.closed_quantity > 0",

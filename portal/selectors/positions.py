@@ -79,8 +79,8 @@ class PositionView:
 
     @property
     def net(self) -> Decimal:
-        """Its realized result after commission."""
-        made: Decimal = self.position.realized_pnl - self.position.commission
+        """Its realized result after commission and swap."""
+        made: Decimal = self.position.net_result
         return made
 
     @property

@@ -79,7 +79,7 @@ def _summary_of(
 def _closed_line(row: dict[str, Any]) -> Line:
     count = row["count"]
     reason = CloseReason(row["close_reason"]).label if row["close_reason"] else "Closed"
-    note = f"{count} position{'' if count == 1 else 's'}, after commission"
+    note = f"{count} position{'' if count == 1 else 's'}, after commission and swap"
     if beside := row["beside"]:
         note += f"; fees of {beside} not included: no rate was quoted"
     return Line(f"{row['pair']}: {reason[0].lower()}{reason[1:]}", note, row["made"])
@@ -101,7 +101,7 @@ def _closed_today(accounts: Sequence[Account]) -> Sequence[dict[str, Any]]:
         broker_type=F("connection__type"),
     )  # fmt: skip
     summed = rows.annotate(
-        count=Count("pk"), made=Sum(F("realized_pnl") - F("commission")),
+        count=Count("pk"), made=Sum(F("realized_pnl") - F("commission") + F("swap")),
         beside=Count("pk", filter=~Q(unconverted_fees={})),
     )  # fmt: skip
     return list(summed.order_by("pair", "close_reason"))

@@ -73,6 +73,7 @@ def trade(
     closed_at: datetime,
     pnl: Decimal,
     commission: Decimal = Decimal(0),
+    swap: Decimal = Decimal(0),
     lasted: timedelta = timedelta(minutes=5),
 ) -> ExecutionPosition:
     """A closed position, not saved."""
@@ -89,6 +90,7 @@ def trade(
         conversion_rate=Decimal(1),
         realized_pnl=pnl,
         commission=commission,
+        swap=swap,
         opened_at=closed_at - lasted,
         closed_at=closed_at,
     )

@@ -38,16 +38,20 @@ class Sums:
     profit: Decimal = Decimal(0)
     loss: Decimal = Decimal(0)
     commission: Decimal = Decimal(0)
+    swap: Decimal = Decimal(0)
+    with_swap: int = 0
 
     def add(self, position: ExecutionPosition) -> None:
         """Count one closed position."""
-        net = position.realized_pnl - position.commission
+        net = position.realized_pnl - position.commission + position.swap
         self.trades += 1
         self.wins += net > 0
         self.losses += net < 0
         self.profit += max(0, net)
         self.loss -= min(0, net)
         self.commission += position.commission
+        self.swap += position.swap
+        self.with_swap += position.swap != 0
 
 
 def sums_by(positions: Iterable[ExecutionPosition], key: object) -> dict[str, Sums]:
@@ -68,7 +72,7 @@ def streaks(positions: Iterable[ExecutionPosition]) -> tuple[int, int, int]:
     longest = {1: 0, -1: 0, 0: 0}
     sign = length = 0
     for one in sorted(positions, key=lambda p: (p.closed_at, p.pk)):
-        net = one.realized_pnl - one.commission
+        net = one.realized_pnl - one.commission + one.swap
         outcome = (net > 0) - (net < 0)
         length = length + 1 if outcome == sign else 1
         sign = outcome

@@ -54,6 +54,7 @@ trades = st.lists(
         st.integers(-86_400, 13 * 86_400),
         st.decimals("-900", "900", places=5) | st.just(D(0)),
         st.decimals("0", "9", places=4),
+        st.decimals("-40", "40", places=2) | st.just(D(0)),  # swap
         st.integers(0, 1),  # account
         st.integers(0, 1),  # feed
         st.sampled_from(["EUR/USD", "XAU/USD"]),
@@ -87,10 +88,10 @@ class AgainstTheOracle(TestCase):
         accounts = [factories.connection(owner) for _ in range(2)]
         signals = two_feeds(owner, len(made))
         stored = []
-        for n, (offset, pnl, commission, account, feed, pair) in enumerate(made):
+        for n, (offset, pnl, commission, swap, account, feed, pair) in enumerate(made):
             one = factories.trade(
                 accounts[account], signals[feed][n], closed_at=BEGIN + timedelta(seconds=offset),
-                pnl=pnl, commission=commission,
+                pnl=pnl, commission=commission, swap=swap,
             )  # fmt: skip
             one.pair = pair
             stored.append(one)
@@ -107,10 +108,11 @@ class AgainstTheOracle(TestCase):
                 expected = {}
             assert {
                 row.key: (row.trades, row.wins, row.losses, row.gross_profit, row.gross_loss,
-                          row.commission)
+                          row.commission, row.swap, row.with_swap)
                 for row in rows
             } == {
-                key: (s.trades, s.wins, s.losses, s.profit, s.loss, s.commission)
+                key: (s.trades, s.wins, s.losses, s.profit, s.loss, s.commission, s.swap,
+                      s.with_swap)
                 for key, s in expected.items()
             }  # fmt: skip
             # to the last digit, not only to the cent
@@ -217,7 +219,10 @@ def test_balance_that_nothing_explains_is_stated() -> None:
     made = report_of(account)
     assert made.book
     assert (made.book.deposits, made.book.result) == (D(200), D("47.30"))
-    assert made.other == D("-2.70")  # swap
+    assert made.other == D("-2.70")
+    ExecutionPosition.objects.update(swap=D("-2.70"))  # what the broker booked with its close
+    explained = report_of(account)
+    assert (explained.trades.sums.total, explained.other) == (D("47.30"), D(0))
 
 
 def test_filters_leave_out_trades_and_so_the_equity() -> None:

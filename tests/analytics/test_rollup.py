@@ -10,15 +10,20 @@ from analytics.rollup import NOTHING, Rollup, combine, fold, of_trade
 
 amounts = st.decimals("-5000", "5000", places=4)
 trades = st.lists(
-    st.tuples(amounts, st.decimals("0", "20", places=4), st.decimals("0", "90000", places=6)),
+    st.tuples(
+        amounts,
+        st.decimals("0", "20", places=4),
+        st.decimals("0", "90000", places=6),
+        st.decimals("-30", "30", places=2),
+    ),
     max_size=25,
 )
-Trade = tuple[D, D, D]
+Trade = tuple[D, D, D, D]
 
 
 def oracle(of: list[Trade]) -> Rollup:
     """The definitions of docs/analytics.md, word for word and slow."""
-    nets = [pnl - commission for pnl, commission, _ in of]
+    nets = [pnl - commission + swap for pnl, commission, _, swap in of]
     curve = [D(0), *accumulate(nets)]
     return Rollup(
         trades=len(of),
@@ -26,21 +31,22 @@ def oracle(of: list[Trade]) -> Rollup:
         losses=sum(net < 0 for net in nets),
         gross_profit=sum((net for net in nets if net > 0), D(0)),
         gross_loss=-sum((net for net in nets if net < 0), D(0)),
-        commission=sum((commission for _, commission, _ in of), D(0)),
+        commission=sum((commission for _, commission, _, _ in of), D(0)),
+        swap=sum((swap for *_, swap in of), D(0)),
         total=sum(nets, D(0)),
         highest=max(curve),
         lowest=min(curve),
         drawdown=max(
             (early - late for i, early in enumerate(curve) for late in curve[i:]), default=D(0)
         ),
-        duration_seconds=sum((seconds for _, _, seconds in of), D(0)),
+        duration_seconds=sum((seconds for _, _, seconds, _ in of), D(0)),
     )
 
 
 def rolled(of: list[Trade]) -> Rollup:
     return fold(
-        of_trade(realized_pnl=pnl, commission=commission, duration_seconds=seconds)
-        for pnl, commission, seconds in of
+        of_trade(realized_pnl=pnl, commission=commission, duration_seconds=seconds, swap=swap)
+        for pnl, commission, seconds, swap in of
     )
 
 

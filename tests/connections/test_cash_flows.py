@@ -147,14 +147,36 @@ def stored(row: ExecutionConnection) -> tuple[D, list[D]]:
 class TestReading:
     """Accounts that are polled."""
 
-    def test_account_without_limits_is_asked_for_no_flows(
+    def test_account_without_limits_has_its_flows_too(
         self, row: ExecutionConnection, bank: Bank
     ) -> None:
         bank.book(500)
         poll(bank)
-        assert (bank.state_reads, bank.flow_reads) == (1, 0)
-        assert not CashFlowRead.objects.exists()
-        assert note_of(row) == ""
+        assert (bank.state_reads, bank.flow_reads) == (2, 2)  # both again, as one was new
+        assert stored(row) == (D(10_500), [D(500)])
+        assert "are read from the broker" in note_of(row)
+        poll(bank)
+        assert (bank.state_reads, bank.flow_reads) == (3, 3)  # one call beside each state
+        assert stored(row) == (D(10_500), [D(500)])
+
+    def test_deposit_entered_by_hand_is_not_counted_again(
+        self, row: ExecutionConnection, bank: Bank
+    ) -> None:
+        now = datetime.now(UTC)
+        for hours, amount in ((30, 500), (1, 500), (72, 500), (1, -20)):
+            CashFlow.objects.create(
+                connection=row, at=now - timedelta(hours=hours), amount=amount, origin="OWNER"
+            )
+        bank.listed_flows = [
+            flow(500, now - timedelta(minutes=3), "a"), flow(500, now - timedelta(hours=20), "b"),
+            flow(70, now - timedelta(hours=2), "c"),
+        ]  # fmt: skip
+        for _ in range(2):
+            poll(bank)
+            found = CashFlow.objects.order_by("amount", "-at").values_list("amount", "reference")
+            assert list(found) == [
+                (D(-20), ""), (D(70), "c"), (D(500), "a"), (D(500), "b"), (D(500), ""),
+            ]  # fmt: skip
 
     def test_state_and_its_flows_are_stored_together(
         self, limited: ExecutionConnection, bank: Bank

@@ -46,6 +46,17 @@ def test_partial_fills_have_separate_ids(mt5_account: Account) -> None:
     assert len(exit_report.fills) == 3
 
 
+@pytest.mark.parametrize("swap", [-1.37, 0.2])
+def test_exit_reports_the_swap_that_was_booked(mt5_account: Account, swap: float) -> None:
+    entry = mt5_account.buy()
+    assert entry.fills[0].swap == 0
+    mt5_account.terminal.fault(swap=swap)
+    [report] = mt5_account.submit(mt5_account.exit(entry.broker_position_id))
+    assert report.fills[0].swap == D(str(swap))
+    mt5_account.restart()
+    assert [fill.swap for one in fills(mt5_account) for fill in one.fills] == [D(0), D(str(swap))]
+
+
 def test_partial_exits_keep_the_position(mt5_account: Account) -> None:
     entry = mt5_account.buy()
     requests = [

@@ -11,7 +11,7 @@ from brokers.dwx.parse import magic_of
 from brokers.types import OrderRequest, OrderType, ReportKind, Side, TimeInForce
 from common.clocks import machine_time
 from common.reason_codes import Code
-from tests.dwx.factories import Account, raises_outcome, run
+from tests.dwx.factories import Account, fills, raises_outcome, run
 from tests.fakes.dwx.terminal import Terminal
 
 
@@ -136,6 +136,17 @@ def test_exit_closes_whole_position(account: Account) -> None:
     assert fill.commission == D("0.70")
     assert account.positions() == []
     assert account.find(request.client_order_id) == [report]
+
+
+@pytest.mark.parametrize("swap", [-1.37, 0.2])
+def test_exit_reports_the_swap_that_was_booked(account: Account, swap: float) -> None:
+    entry = account.buy()
+    assert entry.fills[0].swap == 0
+    account.terminal.fault(swap=swap)
+    [report] = account.submit(account.exit(entry.broker_position_id))
+    assert report.fills[0].swap == D(str(swap))
+    account.restart()
+    assert [fill.swap for one in fills(account) for fill in one.fills] == [D(0), D(str(swap))]
 
 
 @pytest.mark.parametrize("no_from", [False, True])

@@ -29,6 +29,7 @@ from brokers.connection_form import Form
 from brokers.types import (
     AccountState,
     BrokerCashFlow,
+    BrokerFunding,
     BrokerOrder,
     BrokerPosition,
     CancelRequest,
@@ -90,6 +91,8 @@ class FakeBroker(FakeBrokerBook):
         self.order_types = frozenset(OrderType) - {OrderType.TRAILING_STOP}
         self.cash_flows_horizon: timedelta | None = None
         self.flows: list[BrokerCashFlow] = []
+        self.funding_horizon: timedelta | None = None
+        self.fundings: list[BrokerFunding] = []
         self.margin: Decimal | None = None  # of one unit, if the broker reports margins
 
     def capabilities(self, spec: ConnectionSpec) -> Capabilities:
@@ -111,6 +114,7 @@ class FakeBroker(FakeBrokerBook):
             submit_many=self.submit_many_at_once,
             fills_horizon=self.fills_horizon,
             cash_flows_horizon=self.cash_flows_horizon,
+            funding_horizon=self.funding_horizon,
             what_if=self.margin is not None,
             changes_orders=self.changes_orders,
             reports_margin=self.margin is not None,
@@ -286,6 +290,10 @@ class FakeBroker(FakeBrokerBook):
     async def cash_flows(self, spec: ConnectionSpec, since: datetime) -> list[BrokerCashFlow]:
         self._called("cash_flows", spec.connection_id)
         return [flow for flow in self.flows if flow.time >= since]
+
+    async def funding(self, spec: ConnectionSpec, since: datetime) -> list[BrokerFunding]:
+        self._called("funding", spec.connection_id)
+        return [one for one in self.fundings if one.time >= since]
 
     async def events(self, limit: int, after: str = "") -> list[OrderReport]:
         self._called("events", "")

@@ -32,6 +32,9 @@ from connections.models import (
     TwinEnd,
 )
 from connections.selectors import followers_of
+from events.models import Channel, Delivery, Event, EventKind, Notification
+from events.routing import route_events
+from events.services import NewEvent, emit_many
 from execution import tasks
 from execution.feed_results import results_of
 from execution.models import Order
@@ -41,6 +44,7 @@ from positions.models import ExecutionPosition
 from signals.feeds import archive_feed
 from signals.listings import Reach
 from signals.models import Feed, Signal
+from tests.analytics.factories import user
 from tests.connections import make
 from tests.execution import factories
 from users.models import User
@@ -435,3 +439,47 @@ def test_it_ends_with_its_feed(live: Subscription) -> None:
     archive_feed(live.feed_id)
     tasks.wind_up_twins()
     assert ended(twin) == (True, TwinEnd.FEED, True)
+
+
+def test_events_of_a_twin_are_in_the_inbox_as_read_and_reach_no_channel(
+    live: Subscription, feed: Feed
+) -> None:
+    twin = ready(started(live))
+    person = owner(live)
+    Channel.objects.create(user=person, name="phone", url_display="x", confirmed_at=market_now())
+    for account in (live.connection, twin.connection):
+        with transaction.atomic():
+            emit_many(
+                [
+                    NewEvent(kind, person.pk, account.pk, signal_id=7, payload=payload)
+                    for kind, payload in (
+                        (EventKind.ORDER_FILLED, {}),
+                        (EventKind.POSITION_CLOSED, {"pnl": "5", "commission": "1"}),
+                        (EventKind.POSITION_UNPROTECTED, {"seconds": "9"}),
+                    )
+                ]
+            )
+    route_events(99)
+    found = Notification.objects.filter(user=person).order_by("pk")
+    of_twin = [row for row in found if row.title.startswith("Paper twin: ")]
+    assert [(row.kind, row.read_at is None) for row in of_twin] == [
+        ("order.filled", False), ("position.closed", False), ("position.unprotected", False),
+    ]  # fmt: skip
+    assert all(twin.connection.name in row.body for row in of_twin)
+    others = [row for row in found if row not in of_twin]
+    assert [(row.kind, row.read_at) for row in others] == [
+        ("order.filled", None), ("position.closed", None), ("position.unprotected", None),
+    ]  # fmt: skip
+    sent = Event.objects.filter(pk__in=Delivery.objects.values("event_id"))
+    assert {event.connection_id for event in sent} == {live.connection_id}
+
+
+def test_alarm_of_a_twin_still_reaches_operators(live: Subscription) -> None:
+    twin = ready(started(live))
+    operator = user("desk", is_staff=True)
+    Channel.objects.create(user=operator, name="desk", url_display="x", confirmed_at=market_now())
+    with transaction.atomic():
+        emit_many([NewEvent(EventKind.ORDER_FAILED, owner(live).pk, twin.connection_id)])
+    route_events(99)
+    assert Delivery.objects.get().channel.user == operator
+    assert Notification.objects.get(user=operator).read_at is None

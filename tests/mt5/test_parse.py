@@ -44,7 +44,7 @@ def deal(**changes: Any) -> SimpleNamespace:
     words: dict[str, Any] = {
         "ticket": 9, "order": 5, "time_msc": 1000, "type": 0, "entry": 0, "magic": magic_of(CID),
         "position_id": 5, "reason": 3, "volume": 0.1, "price": 1.1, "commission": -0.3,
-        "fee": -0.1, "symbol": "EURUSD", "comment": CID,
+        "fee": -0.1, "swap": -1.7, "symbol": "EURUSD", "comment": CID,
     }  # fmt: skip
     return SimpleNamespace(**{**words, **changes})
 

@@ -14,6 +14,7 @@ from connections.models import (
     CashFlowRead,
     DataConnection,
     ExecutionConnection,
+    FundingPayment,
     KillSwitch,
     SourceHealth,
     Subscription,
@@ -130,6 +131,10 @@ def tenant(name: str) -> Tenant:
     pause_of(connection, ended_at=NOW)
     cash_flow_of(connection)
     CashFlowRead.objects.create(connection=connection)
+    FundingPayment.objects.create(
+        connection=connection, reference="1", symbol="BTC/USDT:USDT", amount=Decimal(-1),
+        currency="USDT", at=NOW,
+    )  # fmt: skip
     AccountHistory.objects.create(
         connection=connection, period_start=NOW, currency="USD", read_at=NOW, balance=ONE,
         equity=ONE, peak_balance=ONE, peak_balance_at=NOW, peak_equity=ONE, peak_equity_at=NOW,

@@ -15,12 +15,14 @@ from brokers.base import (
     submit_each,
     unsupported_cash_flows,
     unsupported_change,
+    unsupported_funding,
     unsupported_stream,
 )
 from brokers.connection_form import Form, Secret, Setting, SettingType
 from brokers.types import (
     AccountState,
     BrokerCashFlow,
+    BrokerFunding,
     BrokerOrder,
     BrokerPosition,
     CancelRequest,
@@ -224,6 +226,10 @@ class TinyAdapter:
     async def cash_flows(self, spec: ConnectionSpec, since: datetime) -> list[BrokerCashFlow]:
         """Raise ReadFailed: it lists none (`capabilities.cash_flows_horizon`)."""
         return await unsupported_cash_flows("TinyBroker")
+
+    async def funding(self, spec: ConnectionSpec, since: datetime) -> list[BrokerFunding]:
+        """Raise ReadFailed: it has none (`capabilities.funding_horizon`)."""
+        return await unsupported_funding("TinyBroker")
 
     async def events(self, limit: int, after: str = "") -> list[OrderReport]:
         return []

@@ -146,6 +146,7 @@ def _rows() -> list[Row]:
         ("looks up an order", lambda can: _back(can.lookup_horizon)),
         ("lists executions", lambda can: _back(can.fills_horizon)),
         ("lists deposits", lambda can: _back(can.cash_flows_horizon)),
+        ("lists funding", lambda can: _back(can.funding_horizon)),
         ("refuses a repeated id", lambda can: _yes(can.refuses_repeated_ids)),
         ("many orders in one call", lambda can: _yes(can.submit_many)),
         ("needs a session", lambda can: _yes(can.session)),

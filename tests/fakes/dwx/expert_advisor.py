@@ -367,7 +367,8 @@ def _common_fields(ticket: Ticket) -> str:
     """The fields at the end of every record, and its closing brace."""
     return (
         f'"SL": {ticket.sl:.5f}, "TP": {ticket.tp:.5f}, "pnl": 0.00, '
-        f'"commission": {ticket.commission:.2f}, "swap": 0.00, "comment": "{ticket.comment}"}}'
+        f'"commission": {ticket.commission:.2f}, "swap": {ticket.swap:.2f}, '
+        f'"comment": "{ticket.comment}"}}'
     )
 
 

@@ -28,6 +28,7 @@ class Deal:
     price: float
     commission: float = 0.0
     comment: str = ""
+    swap: float = 0.0
 
 
 class Mt5TradeServer(TradeServer):
@@ -155,6 +156,7 @@ class Mt5TradeServer(TradeServer):
                     price,
                     commission,
                     comment,
+                    self.faults.get("swap", 0.0) if entry == "entry_out" else 0.0,
                 )
             )
 
@@ -247,7 +249,8 @@ def _deal_record(deal: Deal) -> str:
         f'"{deal.number}": {{"magic": {deal.magic}, "symbol": "{deal.symbol}", '
         f'"lots": {deal.lots:.2f}, "type": "{deal.type}", "entry": "{deal.entry}", '
         f'"deal_time": "{deal.at}", "deal_price": {deal.price:.5f}, "pnl": 0.00, '
-        f'"commission": {deal.commission:.2f}, "swap": 0.00, "comment": "{deal.comment}"}}'
+        f'"commission": {deal.commission:.2f}, "swap": {deal.swap:.2f}, '
+        f'"comment": "{deal.comment}"}}'
     )
 
 

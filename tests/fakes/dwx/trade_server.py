@@ -39,6 +39,7 @@ class Ticket:
     commission: float = 0.0
     closed: str = ""
     close_price: float = 0.0
+    swap: float = 0.0
     expires: int = 0  # of a waiting order, seconds of the server's time
 
 
@@ -158,6 +159,7 @@ class TradeServer:
             ticket.commission = round(ticket.commission - rest.commission, 2)
             self.state.tickets[str(rest.number)] = rest
         ticket.lots, ticket.closed = lots, self.now()
+        ticket.swap = self.faults.get("swap", 0.0)  # of the part that closes
         ticket.close_price = at if at is not None else bid if ticket.type == "buy" else ask
         ticket.comment += mark
         self.state.history[str(number)] = ticket

@@ -428,6 +428,18 @@ class Binance:
 
     _get_usertrades = _get_mytrades
 
+    def _get_income(self, params: Mapping[str, str]) -> Any:
+        start, end = int(params.get("startTime", 0)), int(params.get("endTime", 2**62))
+        found = self._venue.find_fundings(start, end)[: int(params.get("limit", 100))]
+        if params.get("incomeType") != "FUNDING_FEE":
+            return []
+        return [
+            {"symbol": one.symbol, "incomeType": "FUNDING_FEE", "income": f"{one.amount:f}",
+             "asset": "USDT", "time": one.time_ms, "info": "FUNDING_FEE", "tranId": one.number,
+             "tradeId": ""}
+            for one in found
+        ]  # fmt: skip
+
     def _trade(self, trade: Trade) -> Any:
         buys = trade.order.side == "BUY"
         return {

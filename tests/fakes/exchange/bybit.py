@@ -11,6 +11,7 @@ from decimal import Decimal
 from typing import Any
 from urllib.parse import parse_qs
 
+from tests.fakes.exchange.model import Funding
 from tests.fakes.exchange.venue import Order, Position, RejectedError, Trade, Venue
 
 CODES = {
@@ -280,10 +281,23 @@ class Bybit:
             params.get("symbol"), str(params.get("orderId", "")), start, end
         )
         kind = str(params.get("execType", ""))  # empty: all kinds
+        if kind == "Funding":
+            fundings = self._venue.find_fundings(start, end)[::-1]
+            listed = [self._funding(one) for one in fundings[: int(params.get("limit", 50))]]
+            return {"list": listed, "nextPageCursor": "", "category": "linear"}
         found = [trade for trade in found if kind in ("", trade.kind)]
         newest = found[::-1][: int(params.get("limit", 50))]
         return {"list": [self._trade(trade) for trade in newest], "nextPageCursor": "",
                 "category": "linear"}  # fmt: skip
+
+    def _funding(self, one: Funding) -> Any:
+        return {
+            "symbol": one.symbol, "orderType": "UNKNOWN", "orderLinkId": "", "orderId": "x",
+            "execTime": str(one.time_ms), "feeCurrency": "", "feeRate": "0.0001",
+            "execType": "Funding", "side": "Sell", "execFee": f"{-one.amount:f}",  # a cost there
+            "execId": f"f-{one.number}", "execQty": f"{one.quantity:f}", "execPrice": "50000",
+            "execValue": "1", "closedSize": "0", "isMaker": False, "leavesQty": "0",
+        }  # fmt: skip
 
     def _trade(self, trade: Trade) -> Any:
         order = trade.order

@@ -15,6 +15,17 @@ class RejectedError(Exception):
         self.reason = reason
 
 
+@dataclass
+class Funding:
+    """What a perpetual's position was charged (below 0) or paid. quantity: contracts."""
+
+    number: int
+    symbol: str
+    amount: Decimal
+    quantity: Decimal
+    time_ms: int
+
+
 @dataclass(frozen=True)
 class Market:
     """A traded symbol. step, tick: of amounts and prices. contract_size: base units in one unit of

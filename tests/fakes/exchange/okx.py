@@ -374,6 +374,19 @@ class Okx:
 
     _get_trade_fills_history = _get_trade_fills
 
+    def _get_account_bills_archive(self, params: Mapping[str, Any]) -> Any:
+        if params.get("type") != "8":
+            return []
+        start, end = int(params.get("begin", 0)), int(params.get("end", 2**62))
+        newest = self._venue.find_fundings(start, end)[::-1][: int(params.get("limit", 100))]
+        return [
+            {"bal": "1", "balChg": f"{one.amount:f}", "billId": str(one.number), "ccy": "USDT",
+             "instId": one.symbol, "instType": "SWAP", "mgnMode": "cross", "pnl": f"{one.amount:f}",
+             "posBal": "0", "posBalChg": "0", "subType": "174" if one.amount > 0 else "173",
+             "sz": f"{one.quantity:f}", "ts": str(one.time_ms), "type": "8"}
+            for one in newest
+        ]  # fmt: skip
+
     def _trade(self, trade: Trade) -> Any:
         order = trade.order
         return {

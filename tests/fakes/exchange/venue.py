@@ -14,6 +14,7 @@ from tests.fakes.exchange.model import (
     ONE,
     ZERO,
     Fault,
+    Funding,
     Market,
     Order,
     Position,
@@ -68,6 +69,7 @@ class Venue:
     orders: list[Order] = field(default_factory=list)
     trades: list[Trade] = field(default_factory=list)
     positions: dict[tuple[str, str], Position] = field(default_factory=dict)
+    fundings: list[Funding] = field(default_factory=list)
     faults: deque[Fault] = field(default_factory=deque)
     writes: list[str] = field(default_factory=list)  # received orders and cancels
     request_lines: list[str] = field(default_factory=list)
@@ -102,6 +104,21 @@ class Venue:
             return "", ""
         price = self.prices[symbol]
         return str(price), str(price + self.markets[symbol].tick)
+
+    def charge(self, symbol: str, amount: Decimal, *, ago_ms: int = 0) -> None:
+        """Book funding of what is held of a symbol: below 0 it is charged."""
+        with self.lock:
+            held = sum((abs(p.amount) for (name, _), p in self.positions.items() if name == symbol),
+                       ZERO)  # fmt: skip
+            number = 7_000_000_000_000_000 + len(self.fundings)
+            self.fundings.append(Funding(number, symbol, amount, held, self.now() - ago_ms))
+            self.balances["USDT"] = self.balances.get("USDT", ZERO) + amount
+
+    def find_fundings(self, start: int, end: int) -> list[Funding]:
+        """Return the funding of a time, oldest first."""
+        with self.lock:
+            found = [one for one in self.fundings if start <= one.time_ms <= end]
+            return sorted(found, key=lambda one: one.time_ms)
 
     def pop_fault(self, on: str) -> Fault | None:
         """Return the next fault, if it is for this kind of request, and remove it."""

@@ -108,9 +108,10 @@ class AccountModel:
             entry = 0
         else:
             entry = 1 if volume <= position["volume"] + 1e-9 else 2
+        swap = self._release_swap(position, volume) if entry else 0.0
         self._change_volume(position, side, volume, entry, price)
         order["position_id"] = position["identifier"]
-        return self._deal(order, position, side, volume, price, entry)
+        return self._deal(order, position, side, volume, price, entry, swap)
 
     def _position_of(self, order: dict[str, Any], side: int) -> dict[str, Any] | None:
         for position in self.positions:
@@ -150,19 +151,32 @@ class AccountModel:
 
     def _deal(
         self, order: dict[str, Any], position: dict[str, Any], side: int, volume: float,
-        price: float, entry: int,
+        price: float, entry: int, swap: float,
     ) -> int:  # fmt: skip
         now, ticket = self._now(), next(_deals)
         self.deals.append({
             "ticket": ticket, "order": order["ticket"], "time": now // 1000, "time_msc": now,
             "type": side, "entry": entry, "magic": order["magic"],
             "position_id": position["identifier"], "reason": order["reason"], "volume": volume,
-            "price": price, "commission": -round(volume * 3.5, 2), "swap": 0.0, "profit": 0.0,
+            "price": price, "commission": -round(volume * 3.5, 2), "swap": swap, "profit": 0.0,
             "fee": 0.0, "symbol": order["symbol"], "comment": order["comment"], "external_id": "",
         })  # fmt: skip
         if self.hide_deals:
             self.late.add(ticket)
         return ticket
+
+    def roll_over(self, amount: float) -> None:
+        """Charge or credit each open position for a night; it is booked when it closes."""
+        for position in self.positions:
+            position["swap"] = round(position["swap"] + amount, 2)
+
+    def _release_swap(self, position: dict[str, Any], volume: float) -> float:
+        """Take the part of a position's swap that its close books, and return it."""
+        share = min(1.0, volume / position["volume"])
+        swap: float = round(position["swap"] * share, 2)
+        position["swap"] = round(position["swap"] - swap, 2)
+        self.balance += swap
+        return swap
 
     def book(self, kind: int, amount: float, *, ahead_seconds: int = 0) -> int:
         """Book a deal that is no trade; return its ticket. kind: ENUM_DEAL_TYPE.

@@ -155,6 +155,9 @@ class ClientHandler(socketserver.StreamRequestHandler):
     def _book(self, model: TerminalModel, login: int, **deal: Any) -> int:
         return model.accounts[login].book(**deal)
 
+    def _roll_over(self, model: TerminalModel, login: int, amount: float) -> None:
+        model.accounts[login].roll_over(amount)
+
     def _comments(self, model: TerminalModel, login: int, cut: int, text: str = "") -> None:
         model.accounts[login].comments = lambda comment: text or comment[:cut]
 

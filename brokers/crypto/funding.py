@@ -1,0 +1,83 @@
+"""Read what an exchange booked as funding of perpetuals since a time, completely.
+
+Sources: ccxt 4.5.90 fetchFundingHistory and parseIncome of each exchange. Binance: GET income, type
+FUNDING_FEE, an amount below 0 is charged. Bybit: executions of type Funding, whose execFee is a
+cost. OKX: bills of type 8, balChg; ccxt neither sends its `since` nor an end there.
+Raises ccxt's errors, KeyError or ValueError.
+"""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from brokers.crypto import parse
+from brokers.crypto.client import Client
+from brokers.crypto.exchanges import FundingApi
+from brokers.crypto.reads import call_method
+from brokers.types import BrokerFunding
+
+SPAN = timedelta(days=6, hours=23)  # Bybit's longest
+MIN_SPAN = timedelta(seconds=2)
+SLACK = timedelta(seconds=5)
+PAGES = {FundingApi.INCOME: 1000, FundingApi.EXECUTIONS: 100, FundingApi.BILLS: 100}
+
+
+async def funding_since(client: Client, *, since: datetime) -> list[BrokerFunding]:
+    """Return the funding of all symbols since a time, perhaps also a little of before."""
+    api = client.rules.funding
+    assert api is not None  # the adapter has refused others
+    end, start = client.clock.now() + SLACK, since - SLACK
+    found: dict[str, BrokerFunding] = {}
+    while start < end:
+        until = min(end, start + SPAN)
+        for entry in await _between(client, api, start, until):
+            one = _funding(client, api, entry)
+            found[one.reference] = one
+        start = until
+    return list(found.values())
+
+
+async def _between(
+    client: Client, api: FundingApi, start: datetime, end: datetime
+) -> list[Mapping[str, Any]]:
+    """Return all entries of a time; a full page is read again in two halves."""
+    page = PAGES[api]
+    since, until = _ms(start), _ms(end)
+    options: dict[str, Any] = {"until": until}
+    if api is FundingApi.EXECUTIONS:
+        options["limit"] = page
+    elif api is FundingApi.BILLS:
+        options = {"begin": str(since), "end": str(until), "type": "8"}
+    entries: list[Mapping[str, Any]] = await call_method(
+        client, "fetch_funding_history", None, since, page, options
+    )
+    if len(entries) < page:
+        return entries
+    if end - start < MIN_SPAN:
+        raise ValueError(f"{page} fundings within {end - start}")
+    middle = start + (end - start) / 2
+    return [
+        *await _between(client, api, start, middle), *await _between(client, api, middle, end),
+    ]  # fmt: skip
+
+
+def _funding(client: Client, api: FundingApi, entry: Mapping[str, Any]) -> BrokerFunding:
+    amount, info = parse.number(entry["amount"]), entry["info"]
+    quantity = None
+    if api is FundingApi.EXECUTIONS:
+        amount, quantity = -amount, parse.number(info["execQty"])
+    elif api is FundingApi.BILLS:
+        size = parse.number(client.market(entry["symbol"])["contractSize"])
+        quantity = abs(parse.number(info["sz"])) * size
+    return BrokerFunding(
+        reference=f"{entry['symbol']}:{entry['id']}",
+        symbol=str(entry["symbol"]),
+        amount=amount,
+        currency=str(entry["code"]),
+        time=datetime.fromtimestamp(int(entry["timestamp"]) / 1000, UTC),
+        quantity=quantity,
+    )
+
+
+def _ms(moment: datetime) -> int:
+    return int(moment.timestamp() * 1000)

@@ -1,0 +1,146 @@
+"""Funding of perpetuals as exchanges report it; `execution.funding` books it to positions.
+
+It is read with an account's state, at most every few minutes, and repeats the last hour. The
+exchange's own number makes each payment one row, however often it is listed.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import NamedTuple
+from uuid import UUID
+
+import orjson
+
+from brokers.types import BrokerFunding
+from common.clocks import market_at
+from common.sql import Query, array, columns, rows, run
+
+READ_EVERY_SECONDS = 300
+FIRST_READ = timedelta(days=6)  # one request at each exchange
+OVERLAP = timedelta(hours=1)  # an exchange may list a payment so much later
+LONGEST_REFERENCE, LONGEST_SYMBOL, LONGEST_CURRENCY = 100, 40, 10
+
+
+@dataclass(frozen=True, slots=True)
+class FundingRequest:
+    """From when an account's funding is to be read.
+
+    read_at: machine time of the last read; history_since: market time of its first known state.
+    """
+
+    connection_id: UUID
+    read_at: datetime | None
+    history_since: datetime | None
+
+    def since(self, earliest: datetime, now: datetime) -> datetime:
+        """Return it as market time. earliest: the broker lists no more."""
+        if self.read_at is not None:
+            return max(earliest, market_at(self.read_at) - OVERLAP)
+        return max(earliest, now - FIRST_READ, (self.history_since or now) - OVERLAP)
+
+
+REQUESTS = Query(
+    FundingRequest,
+    """
+SELECT a.connection_id, a.funding_read_at AS read_at,
+  (SELECT min(h.read_at) FROM connections_accounthistory h
+   WHERE h.connection_id = a.connection_id AND a.funding_read_at IS NULL) AS history_since
+FROM connections_accountsnapshot a
+WHERE a.connection_id = ANY(%s::uuid[]) AND (a.funding_read_at IS NULL
+  OR a.funding_read_at < clock_timestamp() - make_interval(secs => %s))
+""",
+)
+
+STORE = """
+INSERT INTO connections_fundingpayment
+  (connection_id, reference, symbol, amount, currency, quantity, at)
+SELECT * FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::numeric[], %s::text[], %s::numeric[],
+  %s::timestamptz[])
+ON CONFLICT (connection_id, reference) DO NOTHING
+"""
+
+MARK = """
+UPDATE connections_accountsnapshot a SET funding_read_at = d.at
+FROM unnest(%s::uuid[], %s::timestamptz[]) AS d(id, at) WHERE a.connection_id = d.id
+"""
+
+
+class UnbookedFunding(NamedTuple):
+    """A payment that is not booked yet. account_currency: None until the account was read."""
+
+    id: int
+    connection_id: UUID
+    symbol: str
+    amount: Decimal
+    currency: str
+    quantity: Decimal | None
+    at: datetime
+    account_currency: str | None
+
+
+# Only a while after it was read: fills of just before may be reported later.
+UNBOOKED = Query(
+    UnbookedFunding,
+    """
+SELECT f.id, f.connection_id, f.symbol, f.amount, f.currency, f.quantity, f.at,
+  a.currency AS account_currency
+FROM connections_fundingpayment f
+LEFT JOIN connections_accountsnapshot a ON a.connection_id = f.connection_id
+WHERE f.booked_at IS NULL AND f.recorded_at < clock_timestamp() - make_interval(secs => %s)
+ORDER BY f.id LIMIT %s FOR NO KEY UPDATE OF f SKIP LOCKED
+""",
+)
+
+BOOKED = """
+UPDATE connections_fundingpayment f SET booked_at = clock_timestamp(), shares = d.shares
+FROM unnest(%s::bigint[], %s::jsonb[]) AS d(id, shares) WHERE f.id = d.id
+"""
+
+
+def funding_requests(connection_ids: Sequence[UUID]) -> dict[UUID, FundingRequest]:
+    """Return what funding to read of those accounts that are due for it."""
+    if not connection_ids:
+        return {}
+    due = rows(REQUESTS, (array(connection_ids), READ_EVERY_SECONDS))
+    return {row.connection_id: row for row in due}
+
+
+def store_funding(read: Sequence[tuple[UUID, datetime, Sequence[BrokerFunding]]]) -> int:
+    """Store what was read, and when; return how many payments were new.
+
+    read: connection, machine time at which the read began, payments. Raises ValueError for one
+    without a number or a reference.
+    """
+    records = []
+    for connection_id, _, payments in read:
+        for one in payments:
+            if not one.amount.is_finite() or not 0 < len(one.reference) <= LONGEST_REFERENCE:
+                raise ValueError("a funding payment has no amount or no reference")
+            if one.amount:
+                records.append((
+                    connection_id, one.reference, one.symbol[:LONGEST_SYMBOL], one.amount,
+                    one.currency[:LONGEST_CURRENCY], one.quantity, one.time,
+                ))  # fmt: skip
+    new = run(STORE, columns(records, 7)) if records else 0
+    if read:
+        run(MARK, columns([(connection_id, began) for connection_id, began, _ in read], 2))
+    return new
+
+
+def unbooked_funding(*, older_than_seconds: float, limit: int) -> list[UnbookedFunding]:
+    """Lock and return payments that are not booked yet; those that another process has locked are
+    left out."""
+    return rows(UNBOOKED, (older_than_seconds, limit))
+
+
+def mark_funding_booked(shares: Mapping[int, Mapping[int, Decimal]]) -> None:
+    """Mark payments as booked. shares: by payment, what each position got of it."""
+    records = [
+        (pk, orjson.dumps({str(position): f"{amount:f}" for position, amount in got.items()})
+         .decode())
+        for pk, got in shares.items()
+    ]  # fmt: skip
+    if records:
+        run(BOOKED, columns(records, 2))
