@@ -63,7 +63,10 @@ def test_only_the_sizing_fields_of_the_chosen_rule_are_shown(visit: Visit, trade
     page.goto("/presets/new/")
     rule = page.get_by_label("Rule", exact=True)
     percent = page.locator("[name=risk_percent]")
-    quantity, per_balance = page.locator("[name=fixed_quantity]"), page.locator("[name=per_balance]")
+    quantity, per_balance = (
+        page.locator("[name=fixed_quantity]"),
+        page.locator("[name=per_balance]"),
+    )
     percent.fill("0.5")
     expect(quantity).to_be_hidden()
     rule.select_option("PER_BALANCE")

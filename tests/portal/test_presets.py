@@ -68,7 +68,9 @@ def test_every_field_of_a_preset_is_on_the_form_with_a_sentence() -> None:
 
 def test_each_sizing_field_names_the_rules_that_use_it(world: World, alice: Client) -> None:
     assert set(SECTIONS[0].names) - set(RULES) == {
-        "sizing_mode", "multiplier", "allow_minimum_quantity"
+        "sizing_mode",
+        "multiplier",
+        "allow_minimum_quantity",
     }
     for mode in SizingMode:
         used = {name for name, modes in RULES.items() if mode in modes}
