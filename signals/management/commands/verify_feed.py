@@ -23,9 +23,9 @@ checks that the triggers exist. It prints one line for each fault; the last line
 {"feed", "ok", "links", "head", "anchors", "wrong"}.
 
 Keep the head (NUMBER:HASH) where the database's owner cannot write, and pass it with --expect or
---head. This also finds a record rewritten by a person who knows the key. Subscribers have such links
-in digests and webhooks (record_link); a hash alone is looked up, too. The result is stored and shown on the
-feed's page; a head given with --expect may be mistyped and is only printed.
+--head. This also finds a record rewritten by a person who knows the key. Subscribers have such
+links in digests and webhooks (record_link); a hash alone is looked up, too. The result is stored
+and shown on the feed's page; a head given with --expect may be mistyped and is only printed.
 Exit code: 0 if the record is intact, 1 if not. docs/records.md explains the record."""
 
 
