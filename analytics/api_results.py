@@ -122,6 +122,25 @@ class BreakdownSerializer(StrictSerializer):
     until = serializers.DateTimeField()
 
 
+class MonthSerializer(StrictSerializer):
+    """The trades that closed in one month, net of commission."""
+
+    year = serializers.IntegerField()
+    month = serializers.IntegerField()
+    trades = serializers.IntegerField()
+    wins = serializers.IntegerField()
+    net = Amount()
+
+
+class MonthsSerializer(StrictSerializer):
+    """The months of one book, the oldest first."""
+
+    book = serializers.CharField()
+    currency = serializers.CharField()
+    months = MonthSerializer(many=True)
+    until = serializers.DateTimeField()
+
+
 class ComparedSerializer(StrictSerializer):
     """My execution beside the median of all who traded the same signals; null: too few others."""
 
@@ -283,6 +302,28 @@ class BreakdownView(_ReportView):
             for made in asked.reports
         ]  # fmt: skip
         return Response(BreakdownSerializer(found, many=True).data)
+
+
+class MonthsView(_ReportView):
+    """Your results by month."""
+
+    @extend_schema(
+        operation_id="analytics_months",
+        parameters=[
+            *(one for one in _FILTERS if one.name not in ("from", "to")), FORMAT,
+        ],
+        responses=streamed(MonthsSerializer(many=True)),
+    )  # fmt: skip
+    def get(self, request: Request) -> Response | StreamingHttpResponse:
+        """Each month with a closed trade, of all time, by currency; months of trading days."""
+        asked = self.asked(request)
+        if is_streamed(request):
+            return self.stream(request, asked, "months")
+        found = [
+            {**_book(made.key), "months": made.months, "until": made.until}
+            for made in asked.reports
+        ]
+        return Response(MonthsSerializer(found, many=True).data)
 
 
 class ComparedView(_ReportView):

@@ -221,37 +221,37 @@ class PositionSerializer(StrictModelSerializer[ExecutionPosition]):
     def get_stop_distance(self, position: ExecutionPosition) -> str | None:
         """Return the distance to the stop."""
         level = _level(position, position.sl, is_stop=True)
-        return _shown(level and level.distance)
+        return _shown(level.distance if level else None)
 
     @extend_schema_field(Amount(allow_null=True))
     def get_target_distance(self, position: ExecutionPosition) -> str | None:
         """Return the distance to the target."""
         level = _level(position, position.tp, is_stop=False)
-        return _shown(level and level.distance)
+        return _shown(level.distance if level else None)
 
     @extend_schema_field(Amount(allow_null=True))
     def get_stop_result(self, position: ExecutionPosition) -> str | None:
         """Return the result at the stop."""
         level = _level(position, position.sl, is_stop=True)
-        return _shown(level and level.result)
+        return _shown(level.result if level else None)
 
     @extend_schema_field(Amount(allow_null=True))
     def get_target_result(self, position: ExecutionPosition) -> str | None:
         """Return the result at the target."""
         level = _level(position, position.tp, is_stop=False)
-        return _shown(level and level.result)
+        return _shown(level.result if level else None)
 
     @extend_schema_field(Amount(allow_null=True))
     def get_stop_in_r(self, position: ExecutionPosition) -> str | None:
         """Return the gain at the stop, in R."""
         level = _level(position, position.sl, is_stop=True)
-        return _shown(level and level.in_r)
+        return _shown(level.in_r if level else None)
 
     @extend_schema_field(Amount(allow_null=True))
     def get_target_in_r(self, position: ExecutionPosition) -> str | None:
         """Return the gain at the target, in R."""
         level = _level(position, position.tp, is_stop=False)
-        return _shown(level and level.in_r)
+        return _shown(level.in_r if level else None)
 
 
 def _figures(position: Any) -> PositionFigures:
