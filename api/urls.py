@@ -31,6 +31,7 @@ from execution.api.orders import OrderViewSet, PositionViewSet
 from execution.api.presets import PresetMeaningViewSet
 from execution.api.provider_results import FeedFollowersViewSet, SignalResultsViewSet
 from execution.api.rounding_debt import RoundingDebtViewSet
+from execution.api.routes import RouteViewSet
 from signals.api import FeedViewSet, SignalViewSet
 from users.api import ApiKeyViewSet, MeView
 
@@ -58,6 +59,7 @@ router.register("signals", SignalViewSet, basename="signal")
 router.register("signals", SignalResultsViewSet, basename="signal-results")
 router.register("subscriptions", SubscriptionViewSet, basename="subscription")
 router.register("subscriptions", RoundingDebtViewSet, basename="subscription-debt")
+router.register("subscriptions", RouteViewSet, basename="subscription-route")
 router.register("subscriptions", SubscriptionTwinViewSet, basename="subscription-twin")
 router.register("trading-pauses", TradingPauseViewSet, basename="trading-pause")
 

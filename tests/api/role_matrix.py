@@ -174,6 +174,7 @@ MATRIX: dict[str, str] = {
     "POST /api/v1/subscriptions/{id}/pause/": TRADERS,
     "POST /api/v1/subscriptions/{id}/resume/": TRADERS,
     "GET /api/v1/subscriptions/{id}/rounding-debt/": READERS,
+    "GET /api/v1/subscriptions/{id}/route/": READERS,
     "GET /api/v1/subscriptions/{id}/comparison/": READERS,
     "POST /api/v1/subscriptions/{id}/twin/": TRADERS,
     "POST /api/v1/subscriptions/{id}/stop-twin/": TRADERS,

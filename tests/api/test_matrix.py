@@ -370,6 +370,7 @@ CASES: dict[str, Case] = {
     "POST /api/v1/subscriptions/{id}/pause/": Case("own", **of("subscription")),
     "POST /api/v1/subscriptions/{id}/resume/": Case("own", **of("subscription")),
     "GET /api/v1/subscriptions/{id}/rounding-debt/": Case("own", **of("subscription")),
+    "GET /api/v1/subscriptions/{id}/route/": Case("own", **of("subscription", ok=409)),
     "GET /api/v1/subscriptions/{id}/comparison/": Case("own", **of("twinned")),
     "POST /api/v1/subscriptions/{id}/twin/": Case("own", **of("subscription", ok=409)),  # paper
     "POST /api/v1/subscriptions/{id}/stop-twin/": Case("own", **of("twinned")),
