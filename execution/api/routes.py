@@ -14,7 +14,7 @@ from common.api_views import ApiView
 from common.errors import ConflictError
 from common.reason_codes import Code
 from connections.api.connections import own_connections
-from connections.models import RoutePolicy, Subscription
+from connections.models import Subscription
 from execution.route_preview import RouteLine, preview_route
 from users.api import caller
 
@@ -44,7 +44,7 @@ class RoutePreviewSerializer(StrictSerializer):
 
     pair = serializers.CharField()
     side = serializers.CharField(source="side.value")
-    policy = serializers.ChoiceField(RoutePolicy.choices)
+    policy = serializers.CharField(help_text="`route_policy` of the subscription.")
     lines = RouteLineSerializer(many=True)
 
 

@@ -169,7 +169,7 @@ _DOOR = "who comes here has no login yet, and a link from a mail"
 PERSON: dict[str, str] = {
     "portal:sign_in": "a program has a key",
     "portal:sign_out": "a program revokes its key",
-    "portal:first_steps": "tells a person what to do next; each step has its operation",
+    "portal:first_steps": "names the next step to a person; each step has its operation",
     "portal:results_definitions": "a text, docs/analytics.md; the schema has it field by field",
     "portal:reason": "a text; each reason in an answer has sentence, hint and its address",
     "security:code": _PERSON,
