@@ -1,5 +1,6 @@
 """REST API of the history of signals, orders and trades."""
 
+from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Any
 from uuid import UUID
@@ -12,10 +13,10 @@ from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from analytics.api_results import CsvRenderer
 from analytics.history import HISTORY
-from analytics.history_exports import as_csv, exact, wanted_of
+from analytics.history_exports import exact, table_of, wanted_of
 from analytics.own_trail import COLUMNS, all_changes, changes
+from analytics.streams import FORMAT, STREAMED, is_streamed, stream, streamed
 from common.api_fields import StrictSerializer
 from common.api_views import ApiView
 from users.api import caller
@@ -31,7 +32,7 @@ FILTERS = [
     OpenApiParameter("from", date, description="First day, UTC."),
     OpenApiParameter("to", date, description="Last day, included, UTC."),
     OpenApiParameter("before", int, description="`next_before` of the previous page."),
-    OpenApiParameter("format", str, enum=["json", "csv"], description="csv: all pages, streamed."),
+    FORMAT,
 ]
 
 
@@ -45,42 +46,41 @@ class HistorySerializer(StrictSerializer):
 class HistoryView(ApiView):
     """Your history: `signals`, `orders` or `trades`, newest first."""
 
-    renderer_classes = (JSONRenderer, CsvRenderer)
+    renderer_classes = (JSONRenderer, *STREAMED)
 
-    @extend_schema(operation_id="history", parameters=FILTERS, responses=HistorySerializer)
+    @extend_schema(
+        operation_id="history", parameters=FILTERS, responses=streamed(HistorySerializer)
+    )
     def get(self, request: Request, table: str) -> Response | StreamingHttpResponse:
-        """Search it; as CSV all that matches is streamed."""
+        """Search it; as CSV or JSON lines all that matches is streamed."""
         if table not in HISTORY:
             raise NotFound
         user, wanted = caller(request), wanted_of(request.query_params)
-        if request.accepted_renderer.format == "csv":
-            lines: Any = as_csv(HISTORY[table].columns, HISTORY[table].all_rows(user, wanted))
-            response = StreamingHttpResponse(lines, content_type="text/csv; charset=utf-8")
-            response["Content-Disposition"] = f'attachment; filename="fillcast-{table}.csv"'
-            return response
-        found = HISTORY[table].page(user, wanted, limit=A_PAGE + 1)
-        before = found[A_PAGE - 1]["key"] if len(found) > A_PAGE else None
-        return Response({"results": [exact(row) for row in found[:A_PAGE]], "next_before": before})
+        if is_streamed(request):
+            found = table_of(HISTORY[table].columns, HISTORY[table].all_rows(user, wanted))
+            return stream(request, found, name=table)
+        return _page(HISTORY[table].page(user, wanted, limit=A_PAGE + 1))
 
 
 class TrailView(ApiView):
     """Your audit trail: changes that you made, and changes of your settings, newest first."""
 
-    renderer_classes = (JSONRenderer, CsvRenderer)
+    renderer_classes = (JSONRenderer, *STREAMED)
 
     @extend_schema(
         operation_id="own_trail",
         parameters=[one for one in FILTERS if one.name in ("before", "format")],
-        responses=HistorySerializer,
+        responses=streamed(HistorySerializer),
     )
     def get(self, request: Request) -> Response | StreamingHttpResponse:
         """What was changed by whom, when, from where, and by which API key."""
         user, wanted = caller(request), wanted_of(request.query_params)
-        if request.accepted_renderer.format == "csv":
-            lines: Any = as_csv(COLUMNS, all_changes(user))
-            response = StreamingHttpResponse(lines, content_type="text/csv; charset=utf-8")
-            response["Content-Disposition"] = 'attachment; filename="fillcast-audit-trail.csv"'
-            return response
-        found = changes(user, before=wanted.before, limit=A_PAGE + 1)
-        before = found[A_PAGE - 1]["key"] if len(found) > A_PAGE else None
-        return Response({"results": [exact(row) for row in found[:A_PAGE]], "next_before": before})
+        if is_streamed(request):
+            return stream(request, table_of(COLUMNS, all_changes(user)), name="audit-trail")
+        return _page(changes(user, before=wanted.before, limit=A_PAGE + 1))
+
+
+def _page(found: Sequence[Mapping[str, Any]]) -> Response:
+    """Return a page of rows, of which one more than a page was read."""
+    before = found[A_PAGE - 1]["key"] if len(found) > A_PAGE else None
+    return Response({"results": [exact(row) for row in found[:A_PAGE]], "next_before": before})

@@ -1,12 +1,11 @@
-"""REST API of statistics, breakdowns and execution of results, and of each table as CSV."""
+"""REST API of statistics, breakdowns and execution of results, and of each table as a stream."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import orjson
 from django.http import StreamingHttpResponse
-from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
+from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import serializers
 from rest_framework.exceptions import NotFound
 from rest_framework.renderers import BaseRenderer, JSONRenderer
@@ -14,11 +13,12 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from analytics.api import RANGE, RangeView
-from analytics.exports import TABLES, csv_lines, table_rows
+from analytics.exports import TABLES, Row, table_rows
 from analytics.reports import BookKey, Report, ReportAccount, books, report, report_accounts
 from analytics.results import BREAKDOWNS, Scope, SumsRow
 from analytics.signal_quality import OTHERS
 from analytics.statistics import Figure
+from analytics.streams import FORMAT, STREAMED, is_streamed, stream, streamed
 from common.api_fields import Amount, StrictSerializer, invalid
 from common.reason_codes import Code
 from connections.api.connections import own_connections
@@ -35,18 +35,6 @@ _FILTERS = [
         "book", str, description="Only this currency: USD, or USD-paper for paper money."
     ),
 ]
-_FORMAT = OpenApiParameter(
-    "format", str, enum=["json", "csv"], description="Or by `Accept: text/csv`. CSV is streamed."
-)
-
-
-class CsvRenderer(BaseRenderer):
-    """Lets a client ask for text/csv. Views stream it themselves; errors stay problem details."""
-
-    media_type, format, charset = "text/csv", "csv", "utf-8"
-
-    def render(self, data: Any, *_: Any) -> bytes:
-        return orjson.dumps(data, default=str)
 
 
 class FigureSerializer(StrictSerializer):
@@ -141,6 +129,25 @@ class BreakdownSerializer(StrictSerializer):
     until = serializers.DateTimeField()
 
 
+class MonthSerializer(StrictSerializer):
+    """The trades that closed in one month, net of commission."""
+
+    year = serializers.IntegerField()
+    month = serializers.IntegerField()
+    trades = serializers.IntegerField()
+    wins = serializers.IntegerField()
+    net = Amount()
+
+
+class MonthsSerializer(StrictSerializer):
+    """The months of one book, the oldest first."""
+
+    book = serializers.CharField()
+    currency = serializers.CharField()
+    months = MonthSerializer(many=True)
+    until = serializers.DateTimeField()
+
+
 class ComparedSerializer(StrictSerializer):
     """My execution beside the median of all who traded the same signals; null: too few others."""
 
@@ -174,7 +181,7 @@ class Asked:
 class _ReportView(RangeView):
     """A view of reports with the parameters of `_FILTERS`."""
 
-    renderer_classes: Sequence[type[BaseRenderer]] = (JSONRenderer, CsvRenderer)
+    renderer_classes: Sequence[type[BaseRenderer]] = (JSONRenderer, *STREAMED)
 
     def asked(self, request: Request) -> Asked:
         """Return the reports. Raises ValidationError for a parameter that names nothing."""
@@ -191,18 +198,16 @@ class _ReportView(RangeView):
             for key, listed in by_book.items()
         ])  # fmt: skip
 
-    def csv(self, asked: Asked, table: str) -> StreamingHttpResponse:
-        """Return a table of the only book as streamed CSV. Raises ValidationError for several."""
+    def stream(self, request: Request, asked: Asked, table: str) -> StreamingHttpResponse:
+        """Return a table of the only book as a stream. Raises ValidationError for several."""
         if len(asked.reports) > 1:
             names = ", ".join(made.key.slug for made in asked.reports)
-            error = invalid(Code.FIELD_INVALID, f"A CSV has one currency: choose of {names}.")
+            error = invalid(Code.FIELD_INVALID, f"A table has one currency: choose of {names}.")
             raise serializers.ValidationError({"book": error.detail})
-        lines: Iterator[str] = iter(())
+        found: Iterator[Row] = iter(())
         for made in asked.reports:
-            lines = csv_lines(table_rows(table, made, asked.user, feeds=made.feeds))
-        response = StreamingHttpResponse(lines, content_type="text/csv; charset=utf-8")
-        response["Content-Disposition"] = f'attachment; filename="fillcast-{table}.csv"'
-        return response
+            found = table_rows(table, made, asked.user, feeds=made.feeds)
+        return stream(request, found, name=table)
 
 
 def _scope_of(request: Request, *, start: Any, end: Any) -> Any:
@@ -283,10 +288,10 @@ class BreakdownView(_ReportView):
     @extend_schema(
         operation_id="analytics_breakdown",
         parameters=[
-            *_FILTERS, _FORMAT,
+            *_FILTERS, FORMAT,
             OpenApiParameter("by", str, enum=list(BREAKDOWNS), description="Default: feed."),
         ],
-        responses=BreakdownSerializer(many=True),
+        responses=streamed(BreakdownSerializer(many=True)),
     )  # fmt: skip
     def get(self, request: Request) -> Response | StreamingHttpResponse:
         """The parts of each currency, the largest result first; hours are of your time zone."""
@@ -295,8 +300,8 @@ class BreakdownView(_ReportView):
             error = invalid(Code.FIELD_INVALID, f"One of {', '.join(BREAKDOWNS)}.")
             raise serializers.ValidationError({"by": error.detail})
         asked = self.asked(request)
-        if request.accepted_renderer.format == "csv":
-            return self.csv(asked, by)
+        if is_streamed(request):
+            return self.stream(request, asked, by)
         names = {str(account.id): account.name for account in asked.mine}
         found = [
             {
@@ -308,19 +313,41 @@ class BreakdownView(_ReportView):
         return Response(BreakdownSerializer(found, many=True).data)
 
 
+class MonthsView(_ReportView):
+    """Your results by month."""
+
+    @extend_schema(
+        operation_id="analytics_months",
+        parameters=[
+            *(one for one in _FILTERS if one.name not in ("from", "to")), FORMAT,
+        ],
+        responses=streamed(MonthsSerializer(many=True)),
+    )  # fmt: skip
+    def get(self, request: Request) -> Response | StreamingHttpResponse:
+        """Each month with a closed trade, of all time, by currency; months of trading days."""
+        asked = self.asked(request)
+        if is_streamed(request):
+            return self.stream(request, asked, "months")
+        found = [
+            {**_book(made.key), "months": made.months, "until": made.until}
+            for made in asked.reports
+        ]
+        return Response(MonthsSerializer(found, many=True).data)
+
+
 class ComparedView(_ReportView):
     """Your execution against the median of all accounts that traded the same signals."""
 
     @extend_schema(
         operation_id="analytics_compared",
-        parameters=[*_FILTERS, _FORMAT],
-        responses=ComparedSerializer(many=True),
+        parameters=[*_FILTERS, FORMAT],
+        responses=streamed(ComparedSerializer(many=True)),
     )
     def get(self, request: Request) -> Response | StreamingHttpResponse:
-        """The aggregate of each currency; the CSV has each signal."""
+        """The aggregate of each currency; CSV and JSON lines have each signal."""
         asked = self.asked(request)
-        if request.accepted_renderer.format == "csv":
-            return self.csv(asked, "execution")
+        if is_streamed(request):
+            return self.stream(request, asked, "execution")
         found = []
         for made in asked.reports:
             e = made.execution
@@ -336,20 +363,28 @@ class ComparedView(_ReportView):
 
 
 class ExportView(_ReportView):
-    """A table of your results as CSV."""
+    """A table of your results as CSV or JSON lines."""
 
-    renderer_classes = (CsvRenderer, JSONRenderer)
+    renderer_classes = (*STREAMED, JSONRenderer)
 
     @extend_schema(
         operation_id="analytics_export",
         parameters=[
             *_FILTERS,
+            OpenApiParameter(
+                "format", str, enum=["csv", "ndjson"],
+                description="Or by `Accept: application/x-ndjson`. Default: csv.",
+            ),
             OpenApiParameter("table", str, OpenApiParameter.PATH, enum=list(TABLES)),
         ],
-        responses={(200, "text/csv"): OpenApiResponse(str, "The table, streamed.")},
-    )
+        responses={
+            answer: shown
+            for answer, shown in streamed(None).items()
+            if answer[1] != "application/json"
+        },
+    )  # fmt: skip
     def get(self, request: Request, table: str) -> StreamingHttpResponse:
         """Streamed: trades, days, months, feed, pair, account, hour, equity, costs, execution."""
         if table not in TABLES:
             raise NotFound
-        return self.csv(self.asked(request), table)
+        return self.stream(request, self.asked(request), table)

@@ -14,8 +14,7 @@ from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from analytics.api_results import CsvRenderer
-from analytics.exports import csv_lines
+from analytics.streams import FORMAT, STREAMED, is_streamed, stream, streamed
 from analytics.twin_parts import PARTS
 from analytics.twins import ComparedSignal, Comparison, Side, compare, csv_rows, twins_of
 from common.api_fields import Amount, StrictModelSerializer, StrictSerializer
@@ -145,13 +144,11 @@ class SubscriptionTwinViewSet(ApiView, viewsets.GenericViewSet[Subscription]):
         parameters=[
             OpenApiParameter("twin", int, description="An earlier twin; by default the newest."),
             OpenApiParameter("before", int, description="`next_before` of the previous page."),
-            OpenApiParameter(
-                "format", str, enum=["json", "csv"], description="csv: all signals, streamed."
-            ),
+            FORMAT,
         ],
-        responses=ComparisonSerializer,
+        responses=streamed(ComparisonSerializer),
     )
-    @action(detail=True, renderer_classes=(JSONRenderer, CsvRenderer))
+    @action(detail=True, renderer_classes=(JSONRenderer, *STREAMED))
     def comparison(self, request: Request, pk: str) -> Response | StreamingHttpResponse:
         """Compare the subscription with its twin: sums, both equities, and each signal, newest
         first. 404 without a twin."""
@@ -161,11 +158,8 @@ class SubscriptionTwinViewSet(ApiView, viewsets.GenericViewSet[Subscription]):
         link = (links.filter(pk=chosen) if chosen is not None else links).first()
         if link is None:
             raise NotFound
-        if request.accepted_renderer.format == "csv":
-            lines = csv_lines(csv_rows(link.pk, user))
-            answer = StreamingHttpResponse(lines, content_type="text/csv; charset=utf-8")
-            answer["Content-Disposition"] = 'attachment; filename="fillcast-paper-twin.csv"'
-            return answer
+        if is_streamed(request):
+            return stream(request, csv_rows(link.pk, user), name="paper-twin")
         found = _shown(compare(link), _number(request, "before"))
         return Response(ComparisonSerializer(found).data)
 

@@ -6,19 +6,20 @@ from datetime import date
 from typing import Any
 from uuid import UUID
 
-from analytics.exports import cell, csv_lines
+from analytics.exports import Row, cell, csv_lines
 from analytics.history import MOST_TEXT, HistoryFilter
 
 
 def as_csv(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> Iterator[str]:
     """Return the rows as CSV, safe against formulas of spreadsheets."""
+    return csv_lines(table_of(columns, rows))
 
-    def values() -> Iterator[Any]:
-        yield columns
-        for row in rows:
-            yield [row[name] for name in columns]
 
-    return csv_lines(values())
+def table_of(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> Iterator[Row]:
+    """Return the header, then each row."""
+    yield columns
+    for row in rows:
+        yield [row[name] for name in columns]
 
 
 def as_json(rows: Iterable[Mapping[str, Any]]) -> Iterator[str]:

@@ -7,7 +7,13 @@ from rest_framework.routers import SimpleRouter
 from analytics.api import AnalyticsView, EquityView, ExecutionQualityView
 from analytics.api_history import HistoryView, TrailView
 from analytics.api_preflight import PreflightViewSet
-from analytics.api_results import BreakdownView, ComparedView, ExportView, StatisticsView
+from analytics.api_results import (
+    BreakdownView,
+    ComparedView,
+    ExportView,
+    MonthsView,
+    StatisticsView,
+)
 from analytics.api_twins import SubscriptionTwinViewSet
 from analytics.record_api import RecordHeadView, RecordLinksView, RecordTradesView, RecordView
 from api import schema  # noqa: F401  # registers how our authentication is documented
@@ -22,8 +28,10 @@ from execution.api.drift import DriftViewSet
 from execution.api.execution_log import LogViewSet
 from execution.api.kill_switch import KillSwitchViewSet
 from execution.api.orders import OrderViewSet, PositionViewSet
+from execution.api.presets import PresetMeaningViewSet
 from execution.api.provider_results import FeedFollowersViewSet, SignalResultsViewSet
 from execution.api.rounding_debt import RoundingDebtViewSet
+from execution.api.routes import RouteViewSet
 from signals.api import FeedViewSet, SignalViewSet
 from users.api import ApiKeyViewSet, MeView
 
@@ -46,10 +54,12 @@ router.register("orders", OrderViewSet, basename="order")
 router.register("positions", PositionViewSet, basename="position")
 router.register("preflights", PreflightViewSet, basename="preflight")
 router.register("presets", PresetViewSet, basename="preset")
+router.register("presets", PresetMeaningViewSet, basename="preset-meaning")
 router.register("signals", SignalViewSet, basename="signal")
 router.register("signals", SignalResultsViewSet, basename="signal-results")
 router.register("subscriptions", SubscriptionViewSet, basename="subscription")
 router.register("subscriptions", RoundingDebtViewSet, basename="subscription-debt")
+router.register("subscriptions", RouteViewSet, basename="subscription-route")
 router.register("subscriptions", SubscriptionTwinViewSet, basename="subscription-twin")
 router.register("trading-pauses", TradingPauseViewSet, basename="trading-pause")
 
@@ -62,6 +72,7 @@ v1: list[URLPattern | URLResolver] = [
     path("analytics/statistics/", StatisticsView.as_view(), name="analytics-statistics"),
     path("analytics/breakdown/", BreakdownView.as_view(), name="analytics-breakdown"),
     path("analytics/compared/", ComparedView.as_view(), name="analytics-compared"),
+    path("analytics/months/", MonthsView.as_view(), name="analytics-months"),
     path("analytics/export/<slug:table>/", ExportView.as_view(), name="analytics-export"),
     path("feeds/<slug:slug>/record/", RecordView.as_view(), name="feed-record"),
     path("feeds/<slug:slug>/record/trades/", RecordTradesView.as_view(), name="feed-record-trades"),

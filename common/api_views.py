@@ -21,7 +21,15 @@ class ObjectView(ApiView):
     def get_serializer(self, *args: Any, **kwargs: Any) -> Any:
         """Return the serializer; for a GET with only the fields that were asked for."""
         own: Any = super()
-        serializer = own.get_serializer(*args, **kwargs)
+        return self.sparse(own.get_serializer(*args, **kwargs))
+
+    def sparse(self, serializer: Any) -> Any:
+        """Return a serializer without the fields that a GET did not ask for."""
         if wanted := wanted_fields(self.request):
             drop_other_fields(serializer, wanted)
         return serializer
+
+    def asks_for(self, *names: str) -> bool:
+        """Whether the answer has one of these fields; what only others need is not read."""
+        wanted = wanted_fields(self.request)
+        return not wanted or not set(names).isdisjoint(wanted)

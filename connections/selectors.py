@@ -138,7 +138,7 @@ from connections.models import (
 from connections.session_lanes import (
     missing_worker_message,
 )
-from connections.subscriptions.followers import Followers, followers_of, owner_count
+from connections.subscriptions.followers import Followers, followers_of, owner_counts
 from connections.subscriptions.readiness import readiness_of
 from connections.twin_links import is_twin_account
 
@@ -222,7 +222,7 @@ __all__ = [
     "open_items",
     "open_secret",
     "other_accounts_using",
-    "owner_count",
+    "owner_counts",
     "pause_end",
     "pause_figures",
     "pause_join_sql",

@@ -331,7 +331,8 @@ class ChannelViewSet(
         """Read what waits once for a list."""
         context: dict[str, Any] = super().get_serializer_context()
         request: Request | None = self.request  # None while the schema is generated
-        if self.action == "list" and request is not None and request.user.is_authenticated:
+        is_list = self.action == "list" and request is not None
+        if is_list and self.request.user.is_authenticated and self.asks_for("waiting"):
             context["waiting"] = waiting_of(list(self.get_queryset()))
         return context
 

@@ -26,6 +26,7 @@ from events.channels import Outgoing, SendError
 from events.context import EventContext, context_of
 from events.http_post import Try
 from events.messages import Message
+from events.messages.records import record_lines
 from events.models import ALARMS, Channel, Digest, EventKind
 from events.outbound import RefusedError
 from events.push_content import PushContent, content_of
@@ -202,12 +203,14 @@ def message_of(events: Sequence[EventContext], *, digest: str = "") -> Outgoing:
     """Return one message about all these events, with links to where the reader can act.
 
     digest: of the channel (models.Digest), named in the title of a message about several events.
+    A digest states the newest links of the feeds' records, too.
     """
     message = rendered(events)
+    records = record_lines(events) if digest else []
     lead = DIGEST_LEADS.get(digest, "") if len(events) > 1 else ""
     return Outgoing(
         title=lead + message.title,
-        body="\n".join(filter(None, [message.body, *_links(events)])),
+        body="\n".join(filter(None, [message.body, *records, *_links(events)])),
         is_alarm=any(event.kind in ALARMS for event in events),
         events=[for_machines(event) for event in events],
     )

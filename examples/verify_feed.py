@@ -6,7 +6,8 @@
 It reads all links over the API and computes each hash again: SHA-256 of the previous link's hash
 (text, empty for the first) and the link's content, exactly as the API gives it. It prints the head,
 NUMBER:HASH. Keep it, and pass it with --expect next time: it proves that what came before was not
-changed, not even by the operator of the service.
+changed, not even by the operator of the service. So do the links in your digests and webhooks
+(`record_link`); their hash alone is enough.
 
 A link whose content is withheld (for 24 hours, from those who do not take the feed) is taken by its
 hash; run it again later, or with an API key of a subscriber in FILLCAST_API_KEY.
@@ -46,9 +47,13 @@ def all_links(base: str, slug: str) -> Iterator[dict[str, Any]]:
 def verify(
     links: Iterable[dict[str, Any]], expected: Sequence[str] = ()
 ) -> tuple[list[str], str, int]:
-    """Return (findings, head, number of withheld links). expected: heads, as NUMBER:HASH."""
+    """Return (findings, head, number of withheld links).
+
+    expected: heads and links that were kept, as NUMBER:HASH or HASH.
+    """
     findings: list[str] = []
-    kept = dict(text.split(":") for text in expected)
+    kept = dict(text.split(":") for text in expected if ":" in text)
+    hashes = {text for text in expected if ":" not in text}
     previous, number, sealed, withheld = "", 0, "", 0
     for link in links:
         number += 1
@@ -68,6 +73,8 @@ def verify(
         if kept.pop(str(number), link["hash"]) != link["hash"]:
             findings.append(f"Link {number} has another hash than the one you kept.")
         previous = link["hash"]
+        hashes.discard(previous)
+    findings += [f"No link has the hash {unknown}, which you kept." for unknown in sorted(hashes)]
     findings += [f"Link {missing}, which you kept, does not exist." for missing in kept]
     return findings, f"{number}:{previous}", withheld
 
@@ -77,7 +84,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Verify the record of a Fillcast feed.")
     parser.add_argument("base", help="the address of the service")
     parser.add_argument("slug", help="the feed")
-    parser.add_argument("--expect", action="append", default=[], metavar="NUMBER:HASH")
+    parser.add_argument(
+        "--expect", "--head", dest="expect", action="append", default=[], metavar="NUMBER:HASH"
+    )
     given = parser.parse_args()
     base = given.base.rstrip("/")
     findings, head, withheld = verify(all_links(base, given.slug), given.expect)

@@ -29,7 +29,7 @@ from connections.selectors import (
     is_twin_account,
     not_twin_sql,
     open_hosts,
-    owner_count,
+    owner_counts,
     spec_without_credentials,
     windows_open_now,
 )
@@ -107,13 +107,14 @@ def _followers(signal: Signal) -> Preview:
         },
     )
     accounts = len(followers.ids)
-    owners = owner_count(followers.ids)
+    owners, others = owner_counts(followers.ids, beside=signal.feed.owner_id)
     return Preview(
         market_now(),
         accounts,
         able_candidates=accounts,
         followers=owners,
         sent_followers=owners,
+        sent_others=others,
         quantity=followers.quantity * signal.close_fraction if closes and accounts else None,
     )
 
@@ -135,8 +136,12 @@ def _entries(signal: Signal) -> Preview:
     )
     draft = signal_row(signal, now)
     evaluations = _evaluate_pending(pending, draft, unroutable) if pending else []
+    sent = {one.row.owner_id for one in evaluations if isinstance(one.decision, Intent)}
     return replace(
-        _summary(now, skipped, evaluations), followers=len({row.owner_id for row in candidates})
+        _summary(now, skipped, evaluations),
+        followers=len({row.owner_id for row in candidates}),
+        sent_followers=len(sent),
+        sent_others=len(sent - {feed.owner_id}),
     )
 
 
@@ -240,7 +245,6 @@ def _summary(
         for e in evaluations
         if isinstance(e.decision, Intent)
     ]
-    owners = {e.row.owner_id for e in evaluations if isinstance(e.decision, Intent)}
 
     able_after_wait = sum(
         isinstance(e.decision, Deferred) and not _is_denied_for_signal(e.final) for e in evaluations
@@ -255,7 +259,6 @@ def _summary(
         correlated=sum(
             isinstance(e.decision, Intent) and bool(e.decision.warning) for e in evaluations
         ),
-        sent_followers=len(owners),
         quantity=sum((quantity for _, quantity in sent), Decimal(0)) if sent else None,
     )
 

@@ -13,7 +13,7 @@ from common.fields import AmountField
 from common.money import plain
 from common.row_changes import ChangedFieldsForm
 from common.stop_rules import RULE_FIELDS
-from connections.models import DecisionProvider, SizingMode, TradingPreset
+from connections.models import SIZE_FIELDS, DecisionProvider, SizingMode, TradingPreset
 from connections.services import preset_errors
 from portal.form_fields import AmountOrZero, TextList
 from users.models import User
@@ -82,6 +82,8 @@ SECTIONS = (
     ),
 )  # fmt: skip
 ADVANCED = frozenset({"small_multiplier", "normal_multiplier", "large_multiplier", "stuck_policy"})
+CATEGORY_RISKS = ("small_risk_percent", "normal_risk_percent", "large_risk_percent")
+CATEGORY_MULTIPLIERS = ("small_multiplier", "normal_multiplier", "large_multiplier")
 LABELS: Mapping[str, tuple[str, str]] = {  # by field: label and unit
     "sizing_mode": ("Rule", ""),
     "risk_percent": ("Risk of a trade", EQUITY),
@@ -184,6 +186,8 @@ class PresetForm(ChangedFieldsForm, forms.Form):
         for section in SECTIONS:
             for name in section.names:
                 self.fields[name] = _field(name, columns[name], user)
+        for name, modes in RULES.items():
+            self.fields[name].widget.attrs["data-rules"] = " ".join(modes)
         self._mark_fields()
 
     @property
@@ -237,6 +241,18 @@ class PresetForm(ChangedFieldsForm, forms.Form):
             )
             for name in self.changed_data
         ]
+
+
+def _rules() -> dict[str, tuple[SizingMode, ...]]:
+    category = SizingMode.RISK_CATEGORY
+    used = {mode: {*SIZE_FIELDS.get(mode, ()), *CATEGORY_MULTIPLIERS} for mode in SizingMode}
+    used[category] = {*CATEGORY_RISKS}  # its multipliers of a category do not count
+    names = {name for fields in used.values() for name in fields}
+    return {name: tuple(m for m in SizingMode if name in used[m]) for name in sorted(names)}
+
+
+RULES: Mapping[str, tuple[SizingMode, ...]] = _rules()
+"""The sizing fields that only some rules use, each with these rules (docs/sizing.md §1)."""
 
 
 def shown_value(name: str, value: Any) -> str:

@@ -1,13 +1,25 @@
 """Positions over HTTP, read-only. Closing one creates an order: execution/api/orders.py."""
 
+from decimal import Decimal
 from typing import Any
 
 from django_filters import rest_framework as filters
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from common.api_fields import Amount, StrictModelSerializer, UtcDateTime
 from common.filters import MomentFilter
+from common.money import plain, to_stored
+from positions.figures import LevelFigures, PositionFigures
 from positions.models import ExecutionPosition, StopRule
+
+WITH_PRICE = (
+    "current_price", "price_time", "unrealized_pnl", "exit_blocker", "moved", "stop_distance",
+    "target_distance", "in_r",
+)  # fmt: skip
+"""The fields that need `with_prices`."""
+WITH_FIRST_STOP = ("in_r", "stop_in_r", "target_in_r")
+"""The fields that need `first_stop`, the stop of the entry."""
 
 
 class StopRuleSerializer(StrictModelSerializer[StopRule]):
@@ -96,6 +108,26 @@ class PositionSerializer(StrictModelSerializer[ExecutionPosition]):
         source="rule", read_only=True, allow_null=True,
         help_text="The rule that moves its stop; null: there is none.",
     )  # fmt: skip
+    distance_unit = serializers.SerializerMethodField(
+        help_text="The unit of `moved` and of distances: PIPS for currencies and metals, else BPS."
+    )
+    moved = serializers.SerializerMethodField(
+        help_text="How far the price is from the entry price; + is a gain. Null without a price."
+    )
+    in_r = serializers.SerializerMethodField(
+        help_text="The same in R. 1 R is the distance from the entry price to the stop of the"
+        " entry; null if it had none."
+    )
+    stop_distance = serializers.SerializerMethodField(
+        help_text="From the price to the stop; below 0 once the price has passed it."
+    )
+    target_distance = serializers.SerializerMethodField(help_text="The same for the target.")
+    stop_result = serializers.SerializerMethodField(
+        help_text="What closing all that is open at the stop would make, account currency, gross."
+    )
+    target_result = serializers.SerializerMethodField(help_text="The same at the target.")
+    stop_in_r = serializers.SerializerMethodField(help_text="The gain at the stop, in R.")
+    target_in_r = serializers.SerializerMethodField(help_text="The gain at the target, in R.")
     exit_blocker = serializers.CharField(
         read_only=True,
         help_text="Why it cannot be closed now (a reason code); empty if it can.",
@@ -146,6 +178,15 @@ class PositionSerializer(StrictModelSerializer[ExecutionPosition]):
             "current_price",
             "price_time",
             "unrealized_pnl",
+            "distance_unit",
+            "moved",
+            "in_r",
+            "stop_distance",
+            "stop_result",
+            "stop_in_r",
+            "target_distance",
+            "target_result",
+            "target_in_r",
             "realized_pnl",
             "commission",
             "swap",
@@ -163,6 +204,73 @@ class PositionSerializer(StrictModelSerializer[ExecutionPosition]):
 
     def get_number(self, position: ExecutionPosition) -> str:
         return f"P-{position.pk}"
+
+    def get_distance_unit(self, position: ExecutionPosition) -> str:
+        """Return the unit of distances."""
+        return str(_figures(position).unit)
+
+    @extend_schema_field(Amount(allow_null=True))
+    def get_moved(self, position: ExecutionPosition) -> str | None:
+        """Return how far the price has moved in its favour."""
+        return _shown(_figures(position).moved)
+
+    @extend_schema_field(Amount(allow_null=True))
+    def get_in_r(self, position: ExecutionPosition) -> str | None:
+        """Return the gain at the price, in R."""
+        return _shown(_figures(position).in_r)
+
+    @extend_schema_field(Amount(allow_null=True))
+    def get_stop_distance(self, position: ExecutionPosition) -> str | None:
+        """Return the distance to the stop."""
+        level = _level(position, position.sl, is_stop=True)
+        return _shown(level.distance if level else None)
+
+    @extend_schema_field(Amount(allow_null=True))
+    def get_target_distance(self, position: ExecutionPosition) -> str | None:
+        """Return the distance to the target."""
+        level = _level(position, position.tp, is_stop=False)
+        return _shown(level.distance if level else None)
+
+    @extend_schema_field(Amount(allow_null=True))
+    def get_stop_result(self, position: ExecutionPosition) -> str | None:
+        """Return the result at the stop."""
+        level = _level(position, position.sl, is_stop=True)
+        return _shown(level.result if level else None)
+
+    @extend_schema_field(Amount(allow_null=True))
+    def get_target_result(self, position: ExecutionPosition) -> str | None:
+        """Return the result at the target."""
+        level = _level(position, position.tp, is_stop=False)
+        return _shown(level.result if level else None)
+
+    @extend_schema_field(Amount(allow_null=True))
+    def get_stop_in_r(self, position: ExecutionPosition) -> str | None:
+        """Return the gain at the stop, in R."""
+        level = _level(position, position.sl, is_stop=True)
+        return _shown(level.in_r if level else None)
+
+    @extend_schema_field(Amount(allow_null=True))
+    def get_target_in_r(self, position: ExecutionPosition) -> str | None:
+        """Return the gain at the target, in R."""
+        level = _level(position, position.tp, is_stop=False)
+        return _shown(level.in_r if level else None)
+
+
+def _figures(position: Any) -> PositionFigures:
+    """Return the figures of a position; one that was read without price or first stop has none."""
+    price = getattr(position, "current_price", None) if position.is_open else None
+    return PositionFigures(position, price, getattr(position, "first_stop", None))
+
+
+def _level(position: Any, price: Decimal | None, *, is_stop: bool) -> LevelFigures | None:
+    """Return the figures of a level of an open position; None: it has none."""
+    if price is None or not position.is_open:
+        return None
+    return _figures(position).level(price, is_stop=is_stop)
+
+
+def _shown(value: Decimal | None) -> str | None:
+    return None if value is None else plain(to_stored(value))
 
 
 class PositionFilter(filters.FilterSet):  # type: ignore[misc]  # the library has no types

@@ -6,11 +6,14 @@ class SignalsConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Update feeds when the rights of their owners change."""
+        """Update feeds when the rights of their owners change; add facts to messages."""
+        from events.context import register_provider
         from signals.feeds import narrow_own_approval
+        from signals.record_facts import record_facts
         from users.data_export import register_export
         from users.signals import rights_changed
 
+        register_provider(record_facts)
         rights_changed.connect(narrow_own_approval, dispatch_uid="narrow_own_approval")
         register_export("feeds", "signals.Feed", "owner_id")
         register_export("signals", "signals.Signal", "feed__owner_id")

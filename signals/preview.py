@@ -105,8 +105,9 @@ class Preview:
     of them; only for what is not particular to an account (SIGNAL_DENIALS, MARKET_DENIALS).
     able_candidates: how many candidates could take it, now or after a wait. correlated: how many
     that would get an order have a warning about correlated exposure. followers: the owners of the
-    candidates; sent_followers: of those that would get an order. quantity: what would be sent to
-    all of them, or closed, in base units; None: it is not the reader's to see, or nothing is sent.
+    candidates; sent_followers: of those that would get an order; sent_others: without the feed's
+    own owner. quantity: what would be sent to all of them, or closed, in base units; None: it is
+    not the reader's to see, or nothing is sent.
     """
 
     as_of: datetime
@@ -118,6 +119,7 @@ class Preview:
     correlated: int = 0
     followers: int = 0
     sent_followers: int = 0
+    sent_others: int = 0
     quantity: Decimal | None = None
 
     def count(self, outcome: Outcome) -> int:
@@ -174,7 +176,8 @@ def visible_to(user: Caller, signal: Signal, preview: Preview) -> Preview:
     Staff who may read everything see all of it, and so do owners whose approval covers only their
     own accounts. Providers see how many followers would trade and what is wrong with the signal,
     but not the followers' sizes, nor the reasons of their accounts. What all of them would send is
-    shown to two digits, if it is that of FEW followers at least.
+    shown to two digits, if it is that of FEW followers at least, the provider not counted: who
+    knows their own part knows the rest. Their own accounts alone are theirs to see.
     """
     feed = signal.feed
     is_own = feed.approved_by_owner and signal.approved_by_id is None and feed.owner_id == user.pk
@@ -184,7 +187,8 @@ def visible_to(user: Caller, signal: Signal, preview: Preview) -> Preview:
     for reason in preview.reasons:
         shown = reason.code if is_public_reason(reason.code) else None
         counts[reason.outcome, shown] += reason.connections
-    quantity = preview.quantity if preview.sent_followers >= FEW else None
+    is_shown = preview.sent_others == 0 or preview.sent_others >= FEW
+    quantity = preview.quantity if is_shown else None
     return replace(
         preview, reasons=in_order(counts), sizes=(), correlated=0, quantity=rounded(quantity)
     )

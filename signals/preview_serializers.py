@@ -54,7 +54,7 @@ class PreviewSerializer(StrictSerializer):
     quantity = Amount(
         allow_null=True,
         help_text="What would be sent to all of them, or closed, in base units. Providers see two "
-        "digits, and null if it is that of fewer than 5 followers.",
+        "digits, and null if it is that of fewer than 5 followers beside themselves.",
     )
     reasons = ReasonCountSerializer(many=True)
     sizes = SizesSerializer(many=True)

@@ -92,6 +92,15 @@ def verify_feed(feed_id: int, expected: Sequence[Head] = ()) -> Findings:
     return found
 
 
+def number_of(feed_id: int, link_hash: str) -> int | None:
+    """Return the number of the link that is stored with this hash; None: no link is."""
+    found = rows(
+        f"SELECT number FROM {LINKS} WHERE feed_id = %s AND hash = %s ORDER BY number LIMIT 1",
+        (feed_id, link_hash),
+    )
+    return int(found[0].number) if found else None
+
+
 def anchor(feed_id: int) -> Head | None:
     """Sign the feed's head if the links since the last anchor are right; else return None.
 

@@ -119,6 +119,8 @@ class ApiKeyViewSet(
     def get_queryset(self) -> QuerySet[ApiKey]:
         latest = ApiKeyNetwork.objects.order_by("-last_used_at")
         mine = ApiKey.objects.filter(user=caller(self.request))
+        if not self.asks_for("networks"):
+            return mine
         return mine.prefetch_related(Prefetch("networks", latest))
 
     @extend_schema(request=NewApiKeySerializer, responses={201: CreatedApiKeySerializer})

@@ -3,20 +3,23 @@
 from typing import Any
 
 from django.contrib import admin
+from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
 from unfold.contrib.filters.admin import ChoicesDropdownFilter, RelatedDropdownFilter
 
-from common.admin import ConsoleAdmin, ReadOnlyAdmin
+from common.admin import ConsoleAdmin, ReadOnlyAdmin, RightDenied
 from common.badges import badge
+from common.errors import NotAllowedError
 from common.permissions import Right
 from common.stop_rules import RULE_ROWS
+from connections import services
 from connections.models import CashFlow, LossLimit, TradingPause, TradingPreset
 
 
 @admin.register(TradingPreset)
 class TradingPresetAdmin(ConsoleAdmin):
-    """Presets for sizing and limits."""
+    """Presets for sizing and limits. Written by the service that the portal and the API use."""
 
     change_right = Right.LIMITS
     list_display = ("name", "user", "sizing_mode", "max_open_positions", "max_leverage")
@@ -55,6 +58,34 @@ class TradingPresetAdmin(ConsoleAdmin):
         ("Levels and days", {"fields": (("broker_holds_stops", "stuck_policy"),
                                         ("trading_day_zone", "trading_day_start"))}),
     )  # fmt: skip
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+        """Return the owner for a preset that exists: their accounts use it."""
+        return ("user",) if obj is not None else ()
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        """Create the preset, or write what was changed on the page. Raises RightDenied."""
+        by: Any = request.user
+        try:
+            if not change:
+                services.create_preset(obj, by=by)
+            elif changes := {name: form.cleaned_data[name] for name in form.changed_data}:
+                services.change_preset(obj.pk, by=by, **changes)
+        except NotAllowedError as error:
+            raise RightDenied(error) from error
+
+    def delete_model(self, request: HttpRequest, obj: Any) -> None:
+        """Delete it. The page offers this only while no account uses it. Raises RightDenied."""
+        by: Any = request.user
+        try:
+            services.delete_preset(obj.pk, by=by)
+        except NotAllowedError as error:
+            raise RightDenied(error) from error
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[TradingPreset]) -> None:
+        """Delete the chosen ones, all or none."""
+        for preset in queryset:
+            self.delete_model(request, preset)
 
 
 @admin.register(LossLimit)

@@ -47,8 +47,12 @@ S = TypeVar("S", bound=Model)
 
 def own_connections(user: User) -> QuerySet[ExecutionConnection]:
     """Return the user's connections, archived ones too; for operators, all connections."""
-    connections = ExecutionConnection.objects.select_related("health", "snapshot", "preset")
-    rows = with_display_columns(connections)
+    return with_display_columns(visible_connections(user))
+
+
+def visible_connections(user: User) -> QuerySet[ExecutionConnection]:
+    """Return the same without what is counted and looked up for each."""
+    rows = ExecutionConnection.objects.select_related("health", "snapshot", "preset")
     return rows if user.is_operator else rows.filter(Q(user=user) | Q(admin=user))
 
 
@@ -139,7 +143,8 @@ class ConnectionViewSet(
 
     def get_queryset(self) -> QuerySet[ExecutionConnection]:
         """Return the connections that the caller may see."""
-        return own_connections(caller(self.request))
+        rows = visible_connections(caller(self.request))
+        return with_display_columns(rows) if self.asks_for("open_count", "worker") else rows
 
     def perform_create(self, serializer: serializers.BaseSerializer[ExecutionConnection]) -> None:
         """Create the connection, with its own broker's prices if requested."""

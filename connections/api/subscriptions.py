@@ -61,8 +61,8 @@ class SubscriptionViewSet(
     def get_queryset(self) -> QuerySet[Subscription]:
         """Return the subscriptions that the caller may see."""
         mine = own_connections(caller(self.request)).values("pk")
-        taken = Subscription.objects.select_related("feed").prefetch_related("routes")
-        return taken.filter(connection__in=mine)
+        taken = Subscription.objects.select_related("feed").filter(connection__in=mine)
+        return taken.prefetch_related("routes") if self.asks_for("route") else taken
 
     def lock_for_change(self, row: Subscription) -> None:
         """Lock the connection first, as the services do."""

@@ -67,8 +67,9 @@ FROM subs WHERE is_live GROUP BY type ORDER BY accounts DESC, type
 """,
 )
 OWNERS = f"""
-SELECT count(DISTINCT {OWNER_ID_SQL}) AS count FROM connections_executionconnection c
-WHERE c.id = ANY(%s::uuid[])
+SELECT count(DISTINCT {OWNER_ID_SQL}) AS owners,
+  count(DISTINCT {OWNER_ID_SQL}) FILTER (WHERE {OWNER_ID_SQL} <> %s) AS others
+FROM connections_executionconnection c WHERE c.id = ANY(%s::uuid[])
 """
 
 
@@ -125,6 +126,9 @@ def followers_of(feed_id: int) -> Followers:
     return Followers(now, **totals._asdict(), kinds=tuple(named))
 
 
-def owner_count(connection_ids: Collection[UUID]) -> int:
-    """Return how many users own these connections."""
-    return int(rows(OWNERS, (array(connection_ids),))[0].count) if connection_ids else 0
+def owner_counts(connection_ids: Collection[UUID], *, beside: int) -> tuple[int, int]:
+    """Return how many users own these connections, and how many of them are not the one beside."""
+    if not connection_ids:
+        return 0, 0
+    [found] = rows(OWNERS, (beside, array(connection_ids)))
+    return int(found.owners), int(found.others)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from django.db.models import Case, Exists, OuterRef, Q, QuerySet, Value, When
+from django.db.models import Case, Exists, OuterRef, Q, QuerySet, Subquery, Value, When
 from django_filters import rest_framework as filters
 from drf_spectacular.utils import extend_schema
 from rest_framework import mixins, status, viewsets
@@ -45,7 +45,7 @@ from execution.scoped_actions import (
     position_ids,
     scope_impact,
 )
-from positions.api import PositionFilter, PositionSerializer
+from positions.api import WITH_FIRST_STOP, WITH_PRICE, PositionFilter, PositionSerializer
 from positions.models import ExecutionPosition
 from positions.owner_rules import Trailing
 from positions.selectors import with_prices
@@ -53,11 +53,20 @@ from users.api import caller
 from users.models import User
 
 
-def orders_for(user: User) -> QuerySet[Order]:
-    """Return the orders of the user's accounts; all of them for operators.
+def own_orders(user: User) -> QuerySet[Order]:
+    """Return the orders of the user's accounts; all of them for operators."""
+    rows = Order.objects.select_related("connection", "signal", "trigger")
+    mine = own_connections(user).values("pk")
+    return rows if user.is_operator else rows.filter(connection__in=mine)
 
-    `position_closed`: whether the position that the order opened or helped to close is closed.
-    """
+
+def orders_for(user: User) -> QuerySet[Order]:
+    """Return the same with the figures of denials, and `position_closed`."""
+    return with_position_closed(with_figures(own_orders(user)))
+
+
+def with_position_closed(orders: QuerySet[Order]) -> QuerySet[Order]:
+    """Add whether the position that an order opened or helped to close is closed."""
     opened = ExecutionPosition.objects.filter(
         connection_id=OuterRef("connection_id"),
         signal_id=OuterRef("signal_id"),
@@ -65,12 +74,9 @@ def orders_for(user: User) -> QuerySet[Order]:
         closed_at__isnull=False,
     )
     closed = Q(position__closed_at__isnull=False) | Q(Exists(opened))
-    orders = with_figures(Order.objects.select_related("connection", "signal", "trigger"))
-    rows = orders.annotate(
+    return orders.annotate(
         position_closed=Case(When(closed, then=Value(True)), default=Value(False))
     )
-    mine = own_connections(user).values("pk")
-    return rows if user.is_operator else rows.filter(connection__in=mine)
 
 
 def positions_for(user: User) -> QuerySet[ExecutionPosition]:
@@ -78,6 +84,19 @@ def positions_for(user: User) -> QuerySet[ExecutionPosition]:
     rows = ExecutionPosition.objects.select_related("connection", "stop_rule")
     mine = own_connections(user).values("pk")
     return rows if user.is_operator else rows.filter(connection__in=mine)
+
+
+def with_first_stop(positions: QuerySet[ExecutionPosition]) -> QuerySet[ExecutionPosition]:
+    """Add `first_stop`, the stop of the entry that opened a position; NULL: it had none.
+
+    For a list on a page: an index look-up for each row.
+    """
+    entries = Order.objects.filter(
+        connection=OuterRef("connection"), signal=OuterRef("signal"),
+        position_leg=OuterRef("entry_leg"), leg__startswith="entry",
+    )  # fmt: skip
+    first = entries.order_by("pk").values("stop_loss")[:1]
+    return positions.annotate(first_stop=Subquery(first))
 
 
 def _dry_run(ids: Sequence[int], scope: ActionScope, user: User) -> Response:
@@ -139,7 +158,10 @@ class OrderViewSet(
 
     def get_queryset(self) -> QuerySet[Order]:
         """Return the caller's orders; all of them for operators."""
-        return orders_for(caller(self.request))
+        orders = own_orders(caller(self.request))
+        if self.asks_for("reason"):
+            orders = with_figures(orders)
+        return with_position_closed(orders) if self.asks_for("lifecycle") else orders
 
     def lock_for_change(self, row: Order) -> None:
         """Lock the position of an exit first, as the services do."""
@@ -212,9 +234,8 @@ class OrderViewSet(
         return Response(_done(done.cancelled))
 
     def _response(self) -> Response:
-        return Response(
-            OneOrderSerializer(self.get_object(), context=self.get_serializer_context()).data
-        )
+        context = self.get_serializer_context()
+        return Response(self.sparse(OneOrderSerializer(self.get_object(), context=context)).data)
 
 
 class PositionViewSet(
@@ -230,8 +251,8 @@ class PositionViewSet(
     own_keys = frozenset({"close_all"})
     moving = frozenset(
         {
-            "current_price", "unrealized_pnl", "price_time", "exit_blocker", "unprotected_seconds",
-            "water_mark", "water_mark_at", "atr", "waits_for_atr", "resumes_beyond",
+            *WITH_PRICE, "unprotected_seconds", "water_mark", "water_mark_at", "atr",
+            "waits_for_atr", "resumes_beyond",
         }
     )  # fmt: skip
     lookup_value_regex = "[0-9]{1,18}"
@@ -244,7 +265,10 @@ class PositionViewSet(
 
     def get_queryset(self) -> QuerySet[ExecutionPosition]:
         """Return the caller's positions with prices; all of them for operators."""
-        return with_prices(positions_for(caller(self.request)))
+        positions = positions_for(caller(self.request))
+        if self.asks_for(*WITH_FIRST_STOP):
+            positions = with_first_stop(positions)
+        return with_prices(positions) if self.asks_for(*WITH_PRICE) else positions
 
     @extend_schema(request=ChangePositionSerializer, responses=PositionSerializer)
     def partial_update(self, request: Request, pk: str) -> Response:

@@ -9,8 +9,10 @@ from collections.abc import Iterable
 from django.db import DatabaseError, InterfaceError, connection
 
 from brokers.types import Check
-from ops.doctor import servers, trading
+from ops.doctor import push, servers, trading
 from ops.doctor.verdicts import FAIL, SECONDS, CheckFunction, failure, warning, well
+
+WITHOUT_DATABASE = [*servers.WITHOUT_DATABASE, ("push keys", push.push_keys)]
 
 
 def examine(
@@ -23,7 +25,7 @@ def examine(
     database does not answer. By default all checks run.
     """
     findings: list[Check] = []
-    for name, check in before if before is not None else servers.WITHOUT_DATABASE:
+    for name, check in before if before is not None else WITHOUT_DATABASE:
         findings += _run_check(name, check)
     needing = [*servers.DATABASE, *trading.CHECKS] if database is None else database
     database_finding = _check_database()

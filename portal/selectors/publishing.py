@@ -205,7 +205,7 @@ def _sent_point(signal: Signal, preview: Preview) -> Consequence:
 def _quantity_point(signal: Signal, preview: Preview) -> Consequence:
     verb = "is closed" if signal.action == Action.CLOSE else "is sent"
     if preview.quantity is None:
-        text = f"How much {verb} is not shown: it would be that of fewer than {FEW} followers."
+        text = f"How much {verb} is not shown: it is that of fewer than {FEW} others."
         return Consequence("validated", text)
     amount = quantity(preview.quantity, signal.currency_pair)
     return Consequence("validated", f"About {amount} {verb} on all accounts together.")

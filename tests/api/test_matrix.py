@@ -67,6 +67,7 @@ CASES: dict[str, Case] = {
     "GET /api/v1/analytics/": Case("any"),
     "GET /api/v1/analytics/breakdown/": Case("any"),
     "GET /api/v1/analytics/compared/": Case("any"),
+    "GET /api/v1/analytics/months/": Case("any"),
     "GET /api/v1/analytics/equity/": Case("any"),
     "GET /api/v1/analytics/export/{table}/": Case(
         "any",
@@ -293,6 +294,10 @@ CASES: dict[str, Case] = {
     "GET /api/v1/presets/{id}/": Case("own", **of("preset")),
     "PATCH /api/v1/presets/{id}/": Case("own", **of("preset", body=lambda w: {"name": "c"})),
     "DELETE /api/v1/presets/{id}/": Case("own", **of("preset", ok=409)),  # a connection has it
+    "GET /api/v1/presets/{id}/example/": Case(
+        "own", **of("preset", query=lambda w: {"connection": str(w.connection.pk)})
+    ),
+    "GET /api/v1/presets/{id}/uses/": Case("own", **of("preset")),
     "GET /api/v1/signals/": listed("signal"),
     "POST /api/v1/signals/": Case(
         "foreign",
@@ -365,6 +370,7 @@ CASES: dict[str, Case] = {
     "POST /api/v1/subscriptions/{id}/pause/": Case("own", **of("subscription")),
     "POST /api/v1/subscriptions/{id}/resume/": Case("own", **of("subscription")),
     "GET /api/v1/subscriptions/{id}/rounding-debt/": Case("own", **of("subscription")),
+    "GET /api/v1/subscriptions/{id}/route/": Case("own", **of("subscription", ok=409)),
     "GET /api/v1/subscriptions/{id}/comparison/": Case("own", **of("twinned")),
     "POST /api/v1/subscriptions/{id}/twin/": Case("own", **of("subscription", ok=409)),  # paper
     "POST /api/v1/subscriptions/{id}/stop-twin/": Case("own", **of("twinned")),

@@ -442,3 +442,25 @@ def test_break_even_trailing_and_a_quantity_over_http(world: World) -> None:
     problem(both, 400, "FIELD_INVALID")
     closing = client.post(f"{path}close/", {"quantity": "400"}, format="json")
     assert (closing.status_code, closing.json()["quantity"]) == (202, "400")
+
+
+def test_position_states_distances_and_r(world: World) -> None:
+    LatestQuote.objects.create(
+        data_connection=world.prices, symbol="EUR/USD", bid=Decimal("1.39"), ask=Decimal("1.3902"),
+        time=market_now(),
+    )  # fmt: skip
+    path = f"positions/{world.position.pk}/"
+    names = ("distance_unit", "moved", "stop_distance", "stop_result", "target_distance", "in_r")
+
+    def shown() -> list[Any]:
+        found = get(world, path)
+        return [found[name] for name in names]
+
+    # 1,000 bought at 1.386, stop at 1.38; its entry had none
+    assert shown() == ["PIPS", "40", "100", "-6", None, None]
+    Order.objects.filter(pk=world.filled.pk).update(stop_loss=Decimal("1.384"))
+    ExecutionPosition.objects.filter(pk=world.position.pk).update(tp=Decimal("1.4"))
+    assert shown() == ["PIPS", "40", "100", "-6", "100", "2"]
+    found = get(world, path)
+    assert (found["stop_in_r"], found["target_in_r"], found["target_result"]) == ("-3", "7", "14")
+    assert get(world, "positions/")["results"][0]["in_r"] == "2"

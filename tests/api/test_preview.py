@@ -126,3 +126,22 @@ def test_feed_of_another_tenant_is_not_previewed(world: World) -> None:
     assert Feed.objects.filter(slug=world.feed.slug).exists()
     response = post(world, "bob", "preview/", {**DRAFT, "feed": world.feed.slug})
     assert response.status_code == 404
+
+
+def test_what_few_others_would_send_is_not_shown_to_the_provider(world: World) -> None:
+    run("UPDATE connections_subscription SET archived_at = now()")
+    factories.instrument()
+    feed = world.public
+
+    def shown() -> Any:
+        answer = post(world, "paula", "preview/", {**DRAFT, "feed": feed.slug})
+        return answer.data["sent_followers"], answer.data["quantity"]
+
+    own = factories.account(feed, type="paper")
+    ExecutionConnection.objects.filter(pk=own.pk).update(user=world.paula)
+    assert shown() == (1, "100")
+    for _ in range(4):
+        factories.account(feed, type="paper")
+    assert shown() == (5, None)
+    factories.account(feed, type="paper")
+    assert shown() == (6, "600")

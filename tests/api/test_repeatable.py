@@ -2,6 +2,7 @@
 
 import time
 from datetime import timedelta
+from decimal import Decimal
 from threading import Thread
 from typing import Any
 
@@ -11,12 +12,14 @@ from django.db import transaction
 from django.utils import timezone
 from drf_spectacular.generators import SchemaGenerator
 
+from common.clocks import market_now
 from common.models import KeptAnswer
 from common.tasks import sweep_kept_answers_task
 from connections.models import DataConnection
 from events.confirmation import code_of, request_confirmation
 from events.models import Channel
 from events.webhook_services import create_webhook
+from execution.models import DriftItem
 from signals.approval_requests import request_approval
 from signals.feeds import create_feed
 from signals.models import Feed
@@ -39,8 +42,6 @@ DOORS = {
 SAME_DOOR = {
     "channels/browsers/": "needs a browser's keys; its view is that of webhooks/",
     "subscriptions/{id}/twin/": "needs a live account; its view is that of stop-twin/",
-    "drift/{id}/adopt/": "needs a broker's trade: the view and service of close/ and ignore/",
-    "drift/{id}/relink/": "needs a broker's trade: the view and service of close/ and ignore/",
 }
 """Refused in this world. Their views are those of operations that are in the table."""
 OWN = {
@@ -98,6 +99,31 @@ def to_publish(world: World) -> dict[str, Any]:
     return {"feed": world.feed.slug, "symbol": "EURUSD", "direction": "BUY"}
 
 
+def difference(world: World, kind: str, **fields: Any) -> dict[str, Any]:
+    """Let the account's broker hold a position that we do not know, or other levels than ours."""
+    book = "fresh"
+    make.instrument(
+        "EURUSD", "EUR/USD", book=book, digits=5, pip=Decimal("0.0001"), quantity_max=1_000_000
+    )
+    type(world.connection).objects.filter(pk=world.connection.pk).update(instrument_book=book)
+    theirs = {
+        "side": "BUY", "quantity": "1000", "entry_price": "1.386", "stop_loss": "1.379",
+        "take_profit": None,
+    }  # fmt: skip
+    evidence = {
+        "symbol": "EURUSD", "ours": None, "theirs": theirs, "broker_position_id": "770",
+        "client_order_id": "", "differs": "", "opened_at": market_now().isoformat(),
+    }  # fmt: skip
+    item = DriftItem.objects.create(
+        kind=kind, connection=world.connection, key="770", evidence=evidence, **fields
+    )
+    return {"id": item.pk}
+
+
+def moved_levels(world: World) -> dict[str, Any]:
+    return difference(world, "LEVELS_DIFFER", position_id=world.position.pk)
+
+
 BOT = "123456:" + "A" * 35
 HERE: dict[str, Case] = {
     "api-keys/{id}/revoke/": Case(
@@ -117,6 +143,8 @@ HERE: dict[str, Case] = {
         "own", path=lambda w: {"id": unconfirmed(w, asked=False).pk}, ok=202
     ),
     "connections/paper/": Case("any", ok=201),
+    "drift/{id}/adopt/": Case("own", path=lambda w: difference(w, "UNKNOWN_POSITION")),
+    "drift/{id}/relink/": Case("own", path=moved_levels),
     "feeds/{slug}/request-approval/": Case(
         "own", path=lambda w: {"slug": waiting_feed(w, asked=False).slug}, ok=201
     ),

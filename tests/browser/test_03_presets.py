@@ -56,3 +56,27 @@ def test_all_faults_of_a_preset_are_shown_at_once(
     expect(alarm.get_by_role("link")).to_have_count(2)
     expect(page.get_by_label("Risk of a trade, % of equity", exact=True)).to_have_value("-3")
     expect_in_order(visit, "preset-faults")
+
+
+def test_only_the_sizing_fields_of_the_chosen_rule_are_shown(visit: Visit, trader: str) -> None:
+    page = visit.page
+    page.goto("/presets/new/")
+    rule = page.get_by_label("Rule", exact=True)
+    percent = page.locator("[name=risk_percent]")
+    quantity, per_balance = (
+        page.locator("[name=fixed_quantity]"),
+        page.locator("[name=per_balance]"),
+    )
+    percent.fill("0.5")
+    expect(quantity).to_be_hidden()
+    rule.select_option("PER_BALANCE")
+    expect(percent).to_be_hidden()
+    expect(quantity).to_be_visible()
+    expect(per_balance).to_be_visible()
+    # what is missing is named beside a field that is shown, and what was typed elsewhere stays
+    fill(page, name="By balance")
+    press(page, "Create it")
+    expect(page.locator("[role=alert]").first.get_by_role("link")).to_have_count(2)
+    expect(per_balance).to_be_visible()
+    page.get_by_label("Rule", exact=True).select_option("RISK_PERCENT")
+    expect(page.locator("[name=risk_percent]")).to_have_value("0.5")

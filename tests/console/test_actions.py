@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 from uuid import uuid4
 
@@ -17,6 +18,7 @@ from execution import tasks
 from execution.disaster_recovery.epochs import open_epoch
 from execution.models import ExecutionLog, Order
 from signals.alert_addresses import address_of
+from tests.changes.concurrent_forms import fields_of
 from tests.console import seed
 from tests.console.seed import CANARY
 from tests.html import html_of
@@ -421,6 +423,38 @@ def test_preset_without_its_number_names_the_missing_field(
     client.post(add, {**typed, "risk_percent": "1", "allowed_symbols": "eurusd, */jpy"})
     preset = TradingPreset.objects.get(name="Mine")
     assert (preset.risk_percent, preset.allowed_symbols) == (1, ["EUR/USD", "*/JPY"])
+
+
+def test_preset_keeps_its_owner_and_its_change_is_in_the_trail(
+    client: Client, small: dict[str, Any], page: Page
+) -> None:
+    client.force_login(small["operator"])
+    owner = ExecutionConnection.objects.select_related("user").filter(user__isnull=False)[0].user
+    preset = TradingPreset.objects.create(name="Theirs", risk_percent=1, user=owner)
+    address = f"/admin/connections/tradingpreset/{preset.pk}/change/"
+    shown = fields_of(client.get(address).text)
+    assert "user" not in shown
+    sent = client.post(address, {**shown, "risk_percent": "0.5", "user": ""})
+    assert sent.status_code == 302
+    preset.refresh_from_db()
+    assert (preset.risk_percent, preset.user) == (Decimal("0.5"), owner)
+    trail = page("/admin/console/trail/")
+    assert "risk_percent" in trail
+    assert small["operator"].get_username() in trail
+
+
+def test_preset_is_deleted_only_while_no_account_uses_it(
+    client: Client, small: dict[str, Any]
+) -> None:
+    client.force_login(small["operator"])
+    used = ExecutionConnection.objects.exclude(preset=None)[0].preset
+    assert used is not None
+    unused = TradingPreset.objects.create(name="Unused", risk_percent=1)
+    for preset in (used, unused):
+        client.post(f"/admin/connections/tradingpreset/{preset.pk}/delete/", {"post": "yes"})
+    left = set(TradingPreset.objects.values_list("name", flat=True))
+    assert used.name in left
+    assert "Unused" not in left
 
 
 def hidden_fields(html: str) -> dict[str, str]:

@@ -9,10 +9,10 @@ import pytest
 from django.test import Client
 
 from common.models import TrailLine
-from connections.models import ExecutionConnection, TradingPreset
+from connections.models import SIZE_FIELDS, ExecutionConnection, SizingMode, TradingPreset
 from connections.services import PRESET_FIELDS, preset_version
 from execution.models import Order
-from portal.preset_forms import LABELS, SECTIONS, SENTENCES, PresetForm
+from portal.preset_forms import LABELS, RULES, SECTIONS, SENTENCES, PresetForm
 from tests.connections import make
 from tests.html import html_of
 from tests.portal.conftest import SignedIn, as_web_process
@@ -64,6 +64,30 @@ def test_every_field_of_a_preset_is_on_the_form_with_a_sentence() -> None:
     for name in on_form - {"name"}:
         assert LABELS[name][0]
         assert (SENTENCES.get(name) or columns[name].help_text).endswith("."), name
+
+
+def test_each_sizing_field_names_the_rules_that_use_it(world: World, alice: Client) -> None:
+    assert set(SECTIONS[0].names) - set(RULES) == {
+        "sizing_mode",
+        "multiplier",
+        "allow_minimum_quantity",
+    }
+    for mode in SizingMode:
+        used = {name for name, modes in RULES.items() if mode in modes}
+        assert set(SIZE_FIELDS.get(mode, ())) <= used
+    shown = html_of(alice.get("/presets/new/"))
+    tags = {tag["name"]: tag for tag in map(attributes, re.findall(r"<input[^>]*>", shown))}
+    assert tags["risk_percent"]["data-rules"] == "RISK_PERCENT"
+    assert tags["fixed_quantity"]["data-rules"] == "FIXED PER_BALANCE"
+    assert "RISK_CATEGORY" not in tags["small_multiplier"]["data-rules"].split()
+    assert "data-rules" not in tags["multiplier"]
+    assert "portal/preset" in shown, "the script that shows only the fields of the chosen rule"
+    assert not re.findall(r'class="fc-field"[^>]*hidden', shown), "without it, all are shown"
+
+
+def attributes(tag: str) -> dict[str, str]:
+    found = dict(re.findall(r'([\w-]+)="([^"]*)"', tag))
+    return {"name": "", **found}
 
 
 def test_the_list_shows_own_and_shared_ones_and_their_use(world: World, alice: Client) -> None:

@@ -292,13 +292,21 @@ def test_results_count_accounts_and_hide_reasons_of_their_own(
         assert private not in page
 
 
-@pytest.mark.parametrize(("owners", "shown"), [(4, None), (5, Decimal(120_000))])
+@pytest.mark.parametrize(
+    ("owners", "others", "shown"),
+    [
+        (4, 4, None), (5, 5, Decimal(120_000)), (5, 4, None), (6, 5, Decimal(120_000)),
+        (1, 0, Decimal(120_000)),
+    ],
+    ids=["four", "five", "four and the provider", "five and the provider", "only the provider"],
+)  # fmt: skip
 def test_size_of_few_followers_is_not_shown(
-    world: World, owners: int, shown: Decimal | None
+    world: World, owners: int, others: int, shown: Decimal | None
 ) -> None:
     expected = Preview(
-        market_now(), owners, followers=owners, sent_followers=owners, quantity=Decimal(123_456)
-    )
+        market_now(), owners, followers=owners, sent_followers=owners, sent_others=others,
+        quantity=Decimal(123_456),
+    )  # fmt: skip
     visible = visible_to(world.paula, Signal(feed=world.breakout), expected)
     assert visible.quantity == shown
     assert rounded(Decimal("0.01249")) == Decimal("0.012")
@@ -319,7 +327,7 @@ def test_close_counts_accounts_followers_and_quantity(world: World) -> None:
         body={"refers_to": world.gold.pk, "close_fraction": "0.5"},
     )  # fmt: skip
     _signal, expected = preview_draft(draft)
-    assert (expected.sent, expected.sent_followers) == (1, 1)
+    assert (expected.sent, expected.sent_followers, expected.sent_others) == (1, 1, 1)
     assert expected.quantity == Decimal("7.5")
 
 

@@ -76,3 +76,11 @@ def test_script_needs_the_standard_library_only() -> None:
         for name in node.names
     }
     assert imported <= set(sys.stdlib_module_names)
+
+
+def test_kept_hash_alone_is_looked_up() -> None:
+    links = chain()
+    kept = links[2]["hash"]
+    assert verify(links, [kept])[0] == []
+    written_again(links)
+    assert verify(links, [kept])[0] == [f"No link has the hash {kept}, which you kept."]

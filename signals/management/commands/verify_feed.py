@@ -10,7 +10,7 @@ from django.db import DatabaseError
 from common.commands import HelpedCommand
 from common.hash_chain import Findings, Head
 from signals.models import Feed
-from signals.record_check import store_status, verify_feed
+from signals.record_check import number_of, store_status, verify_feed
 
 HELP = """\
 Prove that no link of a feed's record was changed, removed, inserted or back-dated after it was
@@ -22,9 +22,10 @@ This command computes all hashes and signatures again, compares the signals with
 checks that the triggers exist. It prints one line for each fault; the last line of stdout is JSON:
 {"feed", "ok", "links", "head", "anchors", "wrong"}.
 
-Keep the head (NUMBER:HASH) where the database's owner cannot write, and pass it with --expect. This
-also finds a record rewritten by a person who knows the key. The result is stored and shown on the
-feed's page; a head given with --expect may be mistyped and is only printed.
+Keep the head (NUMBER:HASH) where the database's owner cannot write, and pass it with --expect or
+--head. This also finds a record rewritten by a person who knows the key. Subscribers have such
+links in digests and webhooks (record_link); a hash alone is looked up, too. The result is stored
+and shown on the feed's page; a head given with --expect may be mistyped and is only printed.
 Exit code: 0 if the record is intact, 1 if not. docs/records.md explains the record."""
 
 
@@ -37,8 +38,10 @@ class Command(HelpedCommand):
         """Declare the options."""
         parser.add_argument("slug", help="the feed")
         parser.add_argument(
-            "--expect", metavar="NUMBER:HASH", action="append", default=[],
-            help="a head that was kept elsewhere; may be given several times",
+            "--expect", "--head", dest="expect", metavar="NUMBER:HASH", action="append",
+            default=[],
+            help="a head or link that was kept elsewhere, or its hash alone: it must be in the"
+            " chain; may be given several times",
         )  # fmt: skip
 
     def handle(self, *, slug: str, expect: list[str], **_: Any) -> None:
@@ -46,7 +49,14 @@ class Command(HelpedCommand):
         feed = Feed.objects.filter(slug=slug).first()
         if feed is None:
             raise CommandError(f"There is no feed {slug!r}.")
-        found = verify_feed(feed.pk, [_head(text) for text in expect])
+        heads = [_head(feed.pk, text) for text in expect]
+        found = verify_feed(feed.pk, [head for head in heads if head.number])
+        found.unmatched += [
+            f"The hash that you gave, {head.hash}, is of no link: it is mistyped, or the record was"
+            " rewritten."
+            for head in heads
+            if not head.number
+        ]
         for sentence in (*found.wrong, *found.unmatched):
             self.stdout.write(self.style.ERROR(sentence))
         if found.more:
@@ -81,7 +91,9 @@ def _as_line(slug: str, found: Findings) -> str:
     )
 
 
-def _head(text: str) -> Head:
-    if not (parts := re.fullmatch(r"(\d{1,18}):([0-9a-f]{64})", text.strip())):
+def _head(feed_id: int, text: str) -> Head:
+    """Return a given head; one without a number is that of the link with this hash, if any."""
+    if not (parts := re.fullmatch(r"(?:(\d{1,18}):)?([0-9a-f]{64})", text.strip())):
         raise CommandError(f"{text!r} is not a head of an earlier run, such as 1041:9f2c….")
-    return Head(int(parts[1]), parts[2])
+    number = int(parts[1]) if parts[1] else number_of(feed_id, parts[2])
+    return Head(number or 0, parts[2])

@@ -1,0 +1,92 @@
+"""Every table that is a CSV is also JSON lines: the same rows, row by row."""
+
+import csv
+import io
+import json
+from typing import Any
+
+import pytest
+
+from analytics.exports import TABLES
+from analytics.history import HISTORY
+from tests.api.conftest import AsWeb
+from tests.api.factories import World
+from tests.api.test_problems import problem
+from tests.api.test_results_api import close_two
+
+RESULTS = [f"analytics/export/{table}/" for table in TABLES]
+PAGES = [
+    "analytics/breakdown/", "analytics/compared/", "trail/",
+    *(f"history/{table}/" for table in HISTORY),
+]  # fmt: skip
+
+
+def text(answer: Any) -> str:
+    assert answer.status_code == 200, answer.content
+    assert answer.streaming
+    return b"".join(answer.streaming_content).decode("utf-8-sig")
+
+
+def from_csv(answer: Any) -> list[dict[str, str]]:
+    assert answer["Content-Type"] == "text/csv; charset=utf-8"
+    return list(csv.DictReader(io.StringIO(text(answer))))
+
+
+def from_lines(answer: Any) -> list[dict[str, Any]]:
+    assert answer["Content-Type"] == "application/x-ndjson"
+    assert answer["Content-Disposition"].endswith('.ndjson"')
+    found = text(answer)
+    assert found == "" or found.endswith("\n")
+    return [json.loads(line) for line in found.splitlines()]
+
+
+def as_csv(value: Any) -> str:
+    shown = "" if value is None else str(value)
+    return (
+        f"'{shown}" if shown.startswith(("=", "+", "-", "@")) and not _is_number(shown) else shown
+    )
+
+
+def _is_number(shown: str) -> bool:
+    return shown.lstrip("-").replace(".", "").isdigit()
+
+
+@pytest.mark.parametrize("path", RESULTS + PAGES)
+def test_json_lines_have_the_rows_of_the_csv(world: World, as_web: AsWeb, path: str) -> None:
+    close_two(world)
+    only = f"connection={world.connection.pk}" if path.startswith("analytics/") else ""
+    alice, address = world.client("alice"), f"/api/v1/{path}?{only}"
+    with as_web():
+        rows = from_csv(alice.get(f"{address}&format=csv"))
+        lines = from_lines(alice.get(f"{address}&format=ndjson"))
+        asked = from_lines(alice.get(address, HTTP_ACCEPT="application/x-ndjson"))
+    assert asked == lines
+    assert [{name: as_csv(value) for name, value in line.items()} for line in lines] == rows
+    assert all(isinstance(value, str | int | None) for line in lines for value in line.values())
+
+
+def test_text_is_not_changed_for_spreadsheets_and_unknown_is_null(world: World) -> None:
+    close_two(world)
+    type(world.connection).objects.filter(pk=world.connection.pk).update(name="=SUM(1)")
+    address = f"/api/v1/analytics/export/trades/?connection={world.connection.pk}"
+    line, _ = from_lines(world.client("alice").get(f"{address}&format=ndjson"))
+    row, _ = from_csv(world.client("alice").get(address))
+    assert (line["account"], row["account"]) == ("=SUM(1)", "'=SUM(1)")
+    assert (line["spread"], row["spread"]) == (None, "")
+
+
+@pytest.mark.parametrize("form", ["csv", "ndjson"])
+def test_only_the_columns_that_were_asked_for_are_sent(world: World, form: str) -> None:
+    close_two(world)
+    address = f"/api/v1/analytics/export/trades/?connection={world.connection.pk}&format={form}"
+    read = from_csv if form == "csv" else from_lines
+    for line in read(world.client("alice").get(f"{address}&fields=pair,net")):
+        assert list(line) == ["pair", "net"]
+    error = problem(world.client("alice").get(f"{address}&fields=nothing"), 400, "FIELD_UNKNOWN")
+    assert "position, account" in error["detail"]
+
+
+def test_comparison_with_a_paper_twin_is_streamed_too(world: World) -> None:
+    address = f"/api/v1/subscriptions/{world.twinned.pk}/comparison/"
+    assert from_lines(world.client("alice").get(f"{address}?format=ndjson")) == []
+    assert from_csv(world.client("alice").get(f"{address}?format=csv")) == []
