@@ -12,7 +12,7 @@ FEED = "One of each"
 
 def sign_in_with_one_of_each(visit: Visit) -> Page:
     """Sign in as that tenant; what is missing is made."""
-    page = visit.sign_in(TENANT)
+    page = visit.arrive(TENANT)
     page.goto("/publishing/")
     if not page.get_by_role("link", name=FEED).count():
         _make(page)

@@ -18,15 +18,15 @@ from tests.browser.acts import (
     press,
     sign_up,
 )
-from tests.browser.conftest import RunningDemo
 from tests.browser.database import DemoDatabase
+from tests.browser.running_demo import RunningDemo
 from tests.browser.trading import first_position, mid_price, open_trade, ready_to_trade, use_preset
-from tests.browser.visits import DARK, DESKTOP, PHONE, Device, Visit
+from tests.browser.visits import DESKTOP, PHONE, Device, Visit
 
 DEVICES = pytest.mark.parametrize("device", [DESKTOP, PHONE], ids=lambda device: device.name)
 ARABIC = ("محمد بن عبد الله آل سعود " * 10)[:200].strip()
 TRADES = 10_000
-FAST_SECONDS = 2.0  # on a machine that six workers of the demo share
+FAST_SECONDS = 2.0  # on a machine that the demo’s workers share
 CLOSED_OWNER = "boris"
 
 
@@ -102,7 +102,7 @@ def test_two_tabs_on_a_position_the_second_one_explains(
 
 
 def test_back_after_a_post_does_nothing_twice(visit: Visit, newcomer: str) -> None:
-    page = visit.sign_in(newcomer, PASSWORD)
+    page = visit.arrive(newcomer, PASSWORD)
     press(page, "Open a paper account with 10,000 USD")
     expect(page.get_by_text("is open and funded")).to_be_visible()
     page.go_back()
@@ -118,7 +118,7 @@ def test_back_after_a_post_does_nothing_twice(visit: Visit, newcomer: str) -> No
 def test_nothing_typed_is_lost_when_the_session_ends(
     visit: Visit, device: Device, newcomer: str
 ) -> None:
-    page = visit.sign_in(newcomer, PASSWORD)
+    page = visit.arrive(newcomer, PASSWORD)
     page.goto("/publish/new/")
     name = f"Half written {device.name}"  # names give addresses, which are taken once
     fill(page, name=name, description="Two hours of work.")
@@ -134,12 +134,13 @@ def test_nothing_typed_is_lost_when_the_session_ends(
     expect_heading(page, name)
 
 
+@pytest.mark.alone
 @DEVICES
 def test_ten_thousand_trades_stay_fast_and_paged(
     visit: Visit, device: Device, running_demo: RunningDemo
 ) -> None:
     DemoDatabase(running_demo.folder).copy_closed_trades(CLOSED_OWNER, TRADES)
-    page = visit.sign_in(CLOSED_OWNER)
+    page = visit.arrive(CLOSED_OWNER)
     for path in ("/positions/?state=closed", "/history/trades/", "/results/?period=all", "/"):
         begun = time.monotonic()
         page.goto(path, wait_until="load")
@@ -157,7 +158,7 @@ def test_ten_thousand_trades_stay_fast_and_paged(
 
 @DEVICES
 def test_an_account_in_yen_has_no_decimals(visit: Visit, device: Device, newcomer: str) -> None:
-    page = visit.sign_in(newcomer, PASSWORD)
+    page = visit.arrive(newcomer, PASSWORD)
     page.goto("/accounts/paper/")
     start = page.locator("[name=start]")
     yen = start.locator("option[value^=JPY]").first.get_attribute("value")
@@ -183,11 +184,11 @@ def _no_decimals(page: Page) -> None:
     assert not re.search(r"\d\.\d+\s*JPY", text), text
 
 
-@pytest.mark.parametrize("device", [DESKTOP, PHONE, DARK], ids=lambda device: device.name)
+@DEVICES
 def test_a_name_of_200_arabic_letters_breaks_no_page(
     visit: Visit, device: Device, newcomer: str
 ) -> None:
-    page = visit.sign_in(newcomer, PASSWORD)
+    page = visit.arrive(newcomer, PASSWORD)
     page.goto("/publish/new/")
     fill(page, name=ARABIC)
     page.get_by_label("Public").uncheck()
@@ -223,7 +224,7 @@ CLICK_TWICE = """() => {
 
 
 def test_on_a_slow_line_a_double_click_sends_once(visit: Visit, newcomer: str) -> None:
-    page = visit.sign_in(newcomer, PASSWORD)
+    page = visit.arrive(newcomer, PASSWORD)
     page.goto("/publish/new/")
     fill(page, name=f"Slow {newcomer}")
     line = page.context.new_cdp_session(page)

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.conftest import RunningDemo
 from tests.browser.database import DemoDatabase
+from tests.browser.running_demo import RunningDemo
 from tests.browser.visits import Visit
 
 
@@ -17,10 +17,11 @@ def database(running_demo: RunningDemo, visit: Visit) -> Iterator[DemoDatabase]:
     visit.errors[:] = [error for error in visit.errors if "503" not in error]
 
 
+@pytest.mark.alone
 def test_a_page_explains_and_goes_on_while_the_database_restarts(
     visit: Visit, database: DemoDatabase
 ) -> None:
-    page = visit.sign_in()
+    page = visit.arrive()
     page.goto("/positions/")
     other = page.context.new_page()
     database.stop()
