@@ -89,7 +89,7 @@ class Visit:
         return "html" in answer.headers.get("content-type", "")
 
     def problems(self) -> list[str]:
-        """Return what is wrong with the page, in light and dark colours: accessibility, and width."""
+        """Return what is wrong with the page: its width, and rules in light and dark colours."""
         width = self.page.evaluate("document.documentElement.scrollWidth")
         shown = self.device.options["viewport"]["width"]
         found = [f"{width} px wide on a screen of {shown}"] if width > shown else []
