@@ -127,7 +127,7 @@ def open_paper_account(page: Page) -> None:
 def another_browser(browser: Browser, url: str, device: Device) -> Iterator[Visit]:
     """A second browser, without the first one's cookies."""
     context = browser.new_context(base_url=url, **device.options)
-    context.set_default_timeout(15_000)
+    context.set_default_timeout(30_000)
     try:
         yield Visit(context.new_page(), device)
     finally:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tests.browser.acts import PASSWORD, Inbox, add_user, open_paper_account
 from tests.browser.running_demo import RunningDemo, shared_demo
@@ -18,6 +18,8 @@ from tests.browser.visits import DESKTOP, OPERATOR, Device, KeptSessions, Visit
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
 TEST_SECONDS = 900  # with what a test waits for the turn of others
+MOST_MS = 30_000  # for a page and for what a page shows: two cores carry the demo and two browsers
+expect.set_options(timeout=MOST_MS / 2)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -84,7 +86,7 @@ def sessions(demo: str, browser: Browser) -> Iterator[KeptSessions]:
 def visit(demo: str, browser: Browser, device: Device, sessions: KeptSessions) -> Iterator[Visit]:
     """Return a visit on the device, without cookies; it must end without errors."""
     context = browser.new_context(base_url=demo, **device.options)
-    context.set_default_timeout(15_000)
+    context.set_default_timeout(MOST_MS)
     visit = Visit(context.new_page(), device, sessions)
     yield visit
     context.close()

@@ -12,8 +12,10 @@ from playwright.sync_api import expect
 from tests.browser.acts import PASSWORD, WORKER_MS, expect_in_order, follow, press
 from tests.browser.visits import DESKTOP, PHONE, Device, Visit
 
+DEVICES = pytest.mark.parametrize("device", [DESKTOP, PHONE], ids=lambda device: device.name)
 
-@pytest.mark.parametrize("device", [DESKTOP, PHONE], ids=lambda device: device.name)
+
+@DEVICES
 def test_from_nothing_to_a_subscription(visit: Visit, device: Device, newcomer: str) -> None:
     page = visit.sign_in(newcomer, PASSWORD)
     expect(page.get_by_role("heading", name="First steps")).to_be_visible()
@@ -67,7 +69,7 @@ def test_from_nothing_to_a_subscription(visit: Visit, device: Device, newcomer: 
     expect(page.get_by_text("My own was saved")).to_be_visible()
 
 
-@pytest.mark.parametrize("device", [PHONE], ids=["phone"])
+@DEVICES
 def test_a_refused_password_is_shown_beside_the_form(
     visit: Visit, device: Device, newcomer: str
 ) -> None:

@@ -47,7 +47,10 @@ def test_an_account_that_cannot_trade_is_refused_with_what_it_lacks(
     expect_in_order(visit, "subscribe-refused")
 
 
-def test_without_an_account_the_next_step_is_offered(visit: Visit, newcomer: str) -> None:
+@DEVICES
+def test_without_an_account_the_next_step_is_offered(
+    visit: Visit, device: Device, newcomer: str
+) -> None:
     page = visit.arrive(newcomer, PASSWORD)
     page.goto("/feeds/payrolls/preflight/")
     expect(page.get_by_role("heading", name="No account yet")).to_be_visible()

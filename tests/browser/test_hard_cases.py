@@ -30,7 +30,10 @@ FAST_SECONDS = 2.0  # on a machine that the demo’s workers share
 CLOSED_OWNER = "boris"
 
 
-def test_a_taken_address_is_not_revealed_and_a_link_works_once(visit: Visit, inbox: Inbox) -> None:
+@DEVICES
+def test_a_taken_address_is_not_revealed_and_a_link_works_once(
+    visit: Visit, device: Device, inbox: Inbox
+) -> None:
     name = new_name()
     address = f"{name}@example.com"
     page = sign_up(visit, inbox, name)
@@ -101,7 +104,8 @@ def test_two_tabs_on_a_position_the_second_one_explains(
     expect(second.locator("[role=alert]").first).to_contain_text("Since you were shown it")
 
 
-def test_back_after_a_post_does_nothing_twice(visit: Visit, newcomer: str) -> None:
+@DEVICES
+def test_back_after_a_post_does_nothing_twice(visit: Visit, device: Device, newcomer: str) -> None:
     page = visit.arrive(newcomer, PASSWORD)
     press(page, "Open a paper account with 10,000 USD")
     expect(page.get_by_text("is open and funded")).to_be_visible()
@@ -223,7 +227,10 @@ CLICK_TWICE = """() => {
 }"""
 
 
-def test_on_a_slow_line_a_double_click_sends_once(visit: Visit, newcomer: str) -> None:
+@DEVICES
+def test_on_a_slow_line_a_double_click_sends_once(
+    visit: Visit, device: Device, newcomer: str
+) -> None:
     page = visit.arrive(newcomer, PASSWORD)
     page.goto("/publish/new/")
     fill(page, name=f"Slow {newcomer}")

@@ -7,7 +7,7 @@ from playwright.sync_api import expect
 
 from tests.browser.database import DemoDatabase
 from tests.browser.running_demo import RunningDemo
-from tests.browser.visits import Visit
+from tests.browser.visits import DESKTOP, PHONE, Device, Visit
 
 
 @pytest.fixture
@@ -18,8 +18,9 @@ def database(running_demo: RunningDemo, visit: Visit) -> Iterator[DemoDatabase]:
 
 
 @pytest.mark.alone
+@pytest.mark.parametrize("device", [DESKTOP, PHONE], ids=lambda device: device.name)
 def test_a_page_explains_and_goes_on_while_the_database_restarts(
-    visit: Visit, database: DemoDatabase
+    visit: Visit, device: Device, database: DemoDatabase
 ) -> None:
     page = visit.arrive()
     page.goto("/positions/")
