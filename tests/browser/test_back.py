@@ -55,6 +55,7 @@ def test_preview_of_a_position_is_left_and_met_again(
     back(page, "Move stop or target")
     expect(page.locator("[name=stop_loss]")).to_have_value(stop)
     expect(page.locator("[name=take_profit]")).to_have_value("")
+    expect(page.locator("[role=alert]")).to_have_count(0)  # what was wrong before is no more
     expect_in_order(visit, "position-preview-back")
     page.go_forward()
     expect(page.locator("#live")).to_contain_text(stop)
@@ -168,7 +169,8 @@ def test_what_a_setting_withdraws_and_a_text_that_was_read_are_left_without_a_qu
         page.go_back()
     expect(page.locator("[name=description]")).to_have_value("For everybody.")
     expect(page.get_by_label("Public")).to_be_checked()
-    page.goto(f"/publishing/{slug}/settings/")  # by a link: as it is stored
+    page.goto(f"/publishing/{slug}/")
+    follow(page, "Settings", inside=".fc-filters")  # by a link: as it is stored
     expect(page.get_by_label("Public")).not_to_be_checked()
 
 
