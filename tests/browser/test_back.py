@@ -108,7 +108,7 @@ def test_review_of_a_preset_is_left_and_met_again(
     expect(risk).to_have_value("0.5")
     expect(page.get_by_label(re.compile("^Largest quantity"))).to_have_value("7000")
     expect(page.get_by_label(re.compile("^Largest quantity"))).to_be_visible()
-    expect(page.locator("#example")).to_contain_text("By 0.5 % of equity")
+    expect(page.locator("#example")).to_contain_text("16,000 EUR, maximum 7,000 EUR")
     page.go_forward()  # its address is the form’s, which holds what was typed
     expect(risk).to_have_value("0.5")
     press(page, "Continue")
