@@ -181,7 +181,7 @@ def test_what_was_typed_after_the_preview_is_shown_first(alice: Client, held: An
     _, confirmed = preview(alice, path, stop_loss="1.3870", take_profit="")
     response = alice.post(path, {**confirmed, "stop_loss": "1.3860"})
     assert response.status_code == 302
-    again = html_of(alice.get(response.url))
+    again = html_of(alice.get(response["Location"]))
     assert "from 1.38814 to 1.386." in again
     assert stored(held).sl == D("1.38814")
 
