@@ -38,7 +38,7 @@ test-faults: venv ## run the crash and network-failure tests on real processes; 
 	@$(PYTHON) -m pytest tests/faults -m "faults or not faults" $(T)
 
 test-browser: venv ## use every page of a running demo in chromium, on desktop, phone, dark; screenshots in var/screenshots
-	@$(PYTHON) -m pytest $(or $(T),tests/browser) -m browser
+	@$(PYTHON) -m pytest $(or $(T),tests/browser) -m browser -n 2
 
 chaos: venv ## break something every one to three seconds under load, then count; SECONDS=600 SEED=1 BUSY=2
 	@$(PYTHON) -m tests.faults.chaos $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED)) $(if $(BUSY),--busy $(BUSY))

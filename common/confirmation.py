@@ -23,7 +23,9 @@ class ConfirmationPage:
 
     danger: the action moves money, or stops it from moving. button: '' if there is nothing to
     confirm. decline_label: of the link that goes back. refresh_seconds: how often the points are
-    refreshed; 0: never. as_of: when they were read.
+    refreshed; 0: never. as_of: when they were read. only_shows: the button only shows what would
+    be done; the next page's address holds what was typed, so that the browser can go back to it
+    without sending a form again. action: the address that the form is sent to; '': the page's.
     """
 
     title: str
@@ -35,6 +37,13 @@ class ConfirmationPage:
     decline_label: str = "Leave it"
     refresh_seconds: int = 0
     as_of: datetime | None = None
+    only_shows: bool = False
+    action: str = ""
+
+    @property
+    def keeps_typed(self) -> bool:
+        """Whether Back shows again what was typed: it is no secret."""
+        return self.only_shows or bool(self.action)
 
 
 def error_message(error: FillcastError | MisconfiguredError) -> str:

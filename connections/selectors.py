@@ -89,6 +89,7 @@ from connections.loss_limits.figures import (
     figures_of,
     limit_name,
     limits_of,
+    unread_limits_of,
 )
 from connections.loss_limits.rules import (
     Breach,
@@ -247,6 +248,7 @@ __all__ = [
     "test_checks",
     "tick_sql",
     "unavailable_reason",
+    "unread_limits_of",
     "value_of",
     "window_start",
     "windows_open_now",

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any, ClassVar
+from urllib.parse import urlencode
 
 from django import forms
 from django.db.models import TextChoices
@@ -74,6 +75,11 @@ class PositionForm(forms.Form):
             self.position = now
             detail = f"Since you were shown it, {changed}. Look at what it does now, then confirm."
             raise ConflictError(Code.CHANGED_SINCE_SHOWN, detail)
+
+    def address_of_typed(self) -> str:
+        """Return the query of an address that asks for what was typed."""
+        names = (name for name in self.fields if name not in HIDDEN and name in self.data)
+        return "?" + urlencode({name: self.data.get(name, "") for name in names})
 
     def mark_as_seen(self) -> None:
         """Note what the page shows now; what was typed stays."""
@@ -215,5 +221,5 @@ def _unit_field(position: ExecutionPosition, choices: list[tuple[str, str]]) -> 
 
 def asked_of(query: Mapping[str, str], form: type[PositionForm]) -> dict[str, str] | None:
     """Return what an address asks a form for (`?offset=2`); None: nothing."""
-    found = {name: query[name] for name in form.base_fields if name in query}
+    found = {name: query[name] for name in form.base_fields if name in query and name not in HIDDEN}
     return found or None

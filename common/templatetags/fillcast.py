@@ -243,6 +243,16 @@ def query(context: dict[str, Any], **changes: Any) -> str:
 
 
 @register.simple_tag(takes_context=True)
+def keep_typed(context: dict[str, Any], hidden: str = "") -> SafeString:
+    """Return the attributes of a form whose fields fillcast.js keeps: Back shows them again.
+
+    Only for forms without secrets. hidden: names of hidden fields that are kept too; `*`: all.
+    """
+    answers = ' data-typed="yes"' if context["request"].method == "POST" else ""
+    return format_html('data-keep="{}"{}', hidden, SafeString(answers))
+
+
+@register.simple_tag(takes_context=True)
 def follow(context: dict[str, Any], seconds: int, also: str = "") -> SafeString:
     """Return the attributes that keep the element `#live` up to date: htmx loads this page again
     and replaces the element.

@@ -73,6 +73,19 @@ class AppliedLimit(NamedTuple):
         return self.lacks_flows and since is not None and self.read_at - since < FLOWS_WAIT
 
 
+class UnreadLimit(NamedTuple):
+    """A limit of an account whose balance and equity were never read."""
+
+    limit_id: int
+    feed_id: int | None
+    window: str
+    measure: str
+    basis: str
+    maximum: Decimal
+    unit: str
+    action: str
+
+
 class ClosedResult(NamedTuple):
     """The closed trades of a limit's window. loss: account currency, above 0 for a loss."""
 
@@ -119,6 +132,19 @@ JOIN connections_losslimit l ON {applies_sql(account="c.id", preset="c.preset_id
 LEFT JOIN connections_subscription s ON s.id = l.subscription_id
 LEFT JOIN connections_cashflowread flows ON flows.connection_id = c.id
 WHERE c.id = ANY(%s::uuid[]) ORDER BY c.id, l.id
+""",
+)
+
+UNREAD = Query(
+    UnreadLimit,
+    f"""
+SELECT l.id AS limit_id, s.feed_id, l.window, l.measure, l.basis, l.maximum, l.unit, l.action
+FROM connections_executionconnection c
+JOIN connections_losslimit l ON {applies_sql(account="c.id", preset="c.preset_id")}
+LEFT JOIN connections_subscription s ON s.id = l.subscription_id
+WHERE c.id = %s
+  AND NOT EXISTS (SELECT FROM connections_accountsnapshot a WHERE a.connection_id = c.id)
+ORDER BY l.id
 """,
 )
 
@@ -194,11 +220,16 @@ def mark_checked(accounts: Sequence[DueAccount], *, at: datetime) -> None:
 
 
 def limits_of(connection_ids: Sequence[UUID]) -> list[AppliedLimit]:
-    """Return the limits that apply to these accounts and their subscriptions."""
+    """Return the limits of these accounts and their subscriptions, without accounts never read."""
     return rows(LIMITS, (array(connection_ids),))
 
 
-def limit_name(limit: AppliedLimit) -> str:
+def unread_limits_of(connection_id: UUID) -> list[UnreadLimit]:
+    """Return the limits of an account that was never read; empty if it was read."""
+    return rows(UNREAD, (connection_id,))
+
+
+def limit_name(limit: AppliedLimit | UnreadLimit) -> str:
     """Return what a limit limits, for people."""
     return LossLimit(window=limit.window, measure=limit.measure, basis=limit.basis).name
 

@@ -30,6 +30,7 @@ from connections.selectors import (
     limit_name,
     limits_of,
     pause_figures,
+    unread_limits_of,
     value_of,
 )
 from connections.services import end_due_pauses, lock_account, mark_checked, start_pauses
@@ -99,7 +100,10 @@ def find_breaches(
 
 @dataclass(frozen=True, slots=True)
 class LimitState:
-    """A limit of an account as a page shows it. value: in the limit's unit; None: not known yet."""
+    """A limit of an account as a page shows it. value: in the limit's unit; None: not known yet.
+
+    is_read: the account's balance and equity were read at least once; before, nothing is judged.
+    """
 
     limit_id: int
     name: str
@@ -109,6 +113,7 @@ class LimitState:
     unit: str
     action: str
     is_paused: bool
+    is_read: bool = True
 
 
 def limit_states(connection_id: UUID) -> list[LimitState]:
@@ -122,6 +127,18 @@ def limit_states(connection_id: UUID) -> list[LimitState]:
             LossUnit(limit.unit).label.lower(), LossAction(limit.action).label, limit.is_paused,
         )
         for limit, its in zip(limits, figures, strict=True)
+    ] or _unread_states(connection_id)  # fmt: skip
+
+
+def _unread_states(connection_id: UUID) -> list[LimitState]:
+    limits = sorted(unread_limits_of(connection_id), key=lambda limit: limit.feed_id or 0)
+    return [
+        LimitState(
+            limit.limit_id, limit_name(limit), limit.feed_id, None, limit.maximum,
+            LossUnit(limit.unit).label.lower(), LossAction(limit.action).label,
+            is_paused=False, is_read=False,
+        )
+        for limit in limits
     ]  # fmt: skip
 
 

@@ -190,7 +190,10 @@ def _ask(
     points: Callable[[Surroundings], list[Consequence]], act: Callable[[], str],
     *, title: str, button: str,
 ) -> HttpResponse:  # fmt: skip
-    """Show the form; then what it will do; then do it, if nothing has changed meanwhile."""
+    """Show the form; then what it will do; then do it, if nothing has changed meanwhile.
+
+    What it will do has an address with what was typed: Back and a reload send nothing again.
+    """
     back = _back(view.position.pk)
     if not view.position.is_open:
         messages.info(request, "The position is closed, so there is nothing to change.")
@@ -207,6 +210,8 @@ def _ask(
     elif is_valid and (error := _try(act, undo=True)) is not None:
         add_form_error(form, error)
         is_valid = False
+    if is_valid and is_answer:
+        return HttpResponseRedirect(f"{request.path}{form.address_of_typed()}")
     if is_valid:
         shown = points(around)
         form.mark_as_seen()
@@ -221,6 +226,8 @@ def _ask(
         danger=bool(shown),
         form=form,
         decline_label="Back to the position",
+        only_shows=not shown,
+        action=request.path,
     )
     status = 422 if is_answer and not is_valid else 200
     return page(request, "confirm.html", question=question, status=status)

@@ -82,6 +82,8 @@ def _ask(request: HttpRequest, target: HaltTarget, what: str, back: str) -> Http
     except FillcastError as error:
         return redirect_with_error(request, error, back=back)
     is_valid = form.is_valid()
+    if is_valid and is_answer:  # what was chosen after the page showed something else
+        return HttpResponseRedirect(f"{request.path}?action={form.cleaned_data['action']}")
     button = form.button(live) if is_valid else ""
     points = form.points(live) if is_valid else []
     if is_valid:
@@ -89,6 +91,7 @@ def _ask(request: HttpRequest, target: HaltTarget, what: str, back: str) -> Http
     question = ConfirmationPage(
         f"Cancel or close what is live {what}", points, button or "Show what it touches", back,
         danger=bool(button), form=form, decline_label="Leave everything",
+        only_shows=not button, action=request.path,
     )  # fmt: skip
     return page(request, "confirm.html", question=question, status=200 if is_valid else 422)
 

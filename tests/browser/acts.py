@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
 
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import APIRequestContext, Browser, Page, expect
 
-from tests.browser.visits import OPERATOR, Device, Visit
+from tests.browser.visits import DESKTOP, Device, Visit, send_form
 
 PASSWORD = "a-new-user-of-the-demo-7"  # of a demo on 127.0.0.1
 WORKER_MS = 60_000  # what a worker does: a test, a mail, an archive
@@ -42,6 +42,8 @@ def expect_heading(page: Page, text: str | re.Pattern[str]) -> None:
 def expect_in_order(visit: Visit, name: str) -> None:
     """Keep a picture, and expect a page without problems."""
     visit.screenshot(name)
+    if visit.device == DESKTOP:
+        visit.screenshot(name, colours="dark")
     assert not visit.problems(), name
 
 
@@ -100,23 +102,22 @@ def sign_up(visit: Visit, inbox: Inbox, name: str) -> Page:
     return page
 
 
-def add_user(visit: Visit) -> str:
-    """Add a tenant as the demo's operator; return the user name."""
-    name, page = new_name(), visit.sign_in(OPERATOR)
-    page.goto("/admin/users/user/add/")
-    fill(page, username=name)
-    for field in page.locator("input[type=password]").all():
-        field.fill(PASSWORD)
-    with page.expect_navigation():
-        page.locator("button[name=_save], input[name=_save]").first.click()
+def add_user(requests: APIRequestContext) -> str:
+    """Add a tenant by the form of the operators' console; return the user name."""
+    name = new_name()
+    answer = send_form(
+        requests, "/admin/users/user/add/", username=name, password1=PASSWORD, password2=PASSWORD,
+        usable_password="true",
+    )  # fmt: skip
+    assert "/change/" in answer.url, answer.url
     return name
 
 
 def open_paper_account(page: Page) -> None:
-    """Open a paper account by one click, and see its test pass."""
-    page.goto("/")
-    press(page, "Open a paper account with 10,000 USD")
-    expect(page.get_by_text("is open and funded")).to_be_visible()
+    """Open a paper account by its form, and see its test pass."""
+    page.goto(
+        send_form(page.context.request, "/accounts/paper/", start="USD 10000", key=uuid4().hex).url
+    )
     checks = page.locator("#checks")
     expect(checks).not_to_have_attribute("aria-busy", "true", timeout=WORKER_MS)
     expect(checks.get_by_text("accepted")).to_be_visible(timeout=WORKER_MS)
@@ -126,7 +127,7 @@ def open_paper_account(page: Page) -> None:
 def another_browser(browser: Browser, url: str, device: Device) -> Iterator[Visit]:
     """A second browser, without the first one's cookies."""
     context = browser.new_context(base_url=url, **device.options)
-    context.set_default_timeout(15_000)
+    context.set_default_timeout(30_000)
     try:
         yield Visit(context.new_page(), device)
     finally:

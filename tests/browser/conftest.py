@@ -5,37 +5,21 @@ test gets a browser without cookies. A message of the console (a script that the
 policy refused, for example) and an answer of 500 fail it.
 """
 
-import os
 import shutil
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from urllib.error import URLError
-from urllib.request import urlopen
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from ops.embedded.ports import free_port
-from tests.browser.acts import (
-    PASSWORD,
-    Inbox,
-    add_user,
-    another_browser,
-    open_paper_account,
-)
-from tests.browser.visits import DESKTOP, Device, Visit
-from tests.prepared_database import copy_to
-from tests.server_folders import server_folder
+from tests.browser.acts import PASSWORD, Inbox, add_user, open_paper_account
+from tests.browser.running_demo import RunningDemo, shared_demo
+from tests.browser.visits import DESKTOP, OPERATOR, Device, KeptSessions, Visit
 
-ROOT = Path(__file__).parents[2]
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
-READY = "Fillcast keeps running at"
-START_SECONDS = 400
-SPEED = "10"  # market seconds a second: the recorded quotes last for seven minutes after the start
+TEST_SECONDS = 900  # with what a test waits for the turn of others
+MOST_MS = 30_000  # for a page and for what a page shows: two cores carry the demo and two browsers
+expect.set_options(timeout=MOST_MS / 2)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -43,78 +27,24 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.browser)
-            item.add_marker(pytest.mark.timeout(600))
+            item.add_marker(pytest.mark.timeout(TEST_SECONDS))
             if CHROMIUM is None:
                 item.add_marker(pytest.mark.skip(reason="needs Debian's package chromium"))
 
 
-@dataclass(frozen=True)
-class RunningDemo:
-    """Where a demo answers, and the folder in which it keeps its logs."""
-
-    url: str
-    folder: Path
-
-
-class Demo:
-    """`manage.py demo` in a folder of its own."""
-
-    def __init__(self, folder: Path) -> None:
-        self._log = folder / "demo.log"
-        self.url = f"http://127.0.0.1:{(port := free_port())}"
-        ours = {name: value for name, value in os.environ.items() if "FILLCAST" not in name}
-        for name in ("DATABASE_URL", "REDIS_URL"):
-            ours.pop(name, None)
-        environ = {
-            **ours,
-            "FILLCAST_ENV_FILE": os.devnull,
-            "FILLCAST_VAR": str(folder),
-            "FILLCAST_PORT": str(port),
-            "FILLCAST_OUTBOUND_NETWORKS": "127.0.0.1/32",  # the push service of test_push.py
-            "FILLCAST_SIGN_UP": "open",
-        }
-        with self._log.open("wb") as output:
-            self._process = subprocess.Popen(
-                [sys.executable, "manage.py", "demo", "--speed", SPEED],
-                cwd=ROOT, env=environ, stdout=output, stderr=output,
-            )  # fmt: skip
-
-    def wait(self) -> None:
-        """Wait until the alerts of the scenario have been carried out."""
-        end = time.monotonic() + START_SECONDS
-        while READY not in self._log.read_text(errors="replace"):
-            assert self._process.poll() is None, self._log.read_text()[-3000:]
-            assert time.monotonic() < end, self._log.read_text()[-3000:]
-            time.sleep(0.5)
-        assert self._answers()
-
-    def _answers(self) -> bool:
-        try:
-            with urlopen(f"{self.url}/readyz", timeout=10) as answer:
-                return bool(answer.status == 200)
-        except URLError:
-            return False
-
-    def stop(self) -> None:
-        """Stop it as Ctrl-C does."""
-        self._process.terminate()
-        self._process.wait(60)
-
-
 @pytest.fixture(scope="session")
 def running_demo() -> Iterator[RunningDemo]:
-    """A demo whose scenario is over. TEST_BROWSER_URL and TEST_BROWSER_VAR: one that runs."""
-    if running := os.environ.get("TEST_BROWSER_URL"):
-        yield RunningDemo(running, Path(os.environ.get("TEST_BROWSER_VAR", ROOT / "var")))
-        return
-    with server_folder("fillcast-browser-") as folder:
-        copy_to(folder / "postgres")
-        demo = Demo(folder)
-        try:
-            demo.wait()
-            yield RunningDemo(demo.url, folder)
-        finally:
-            demo.stop()
+    """A demo whose scenario is over, for all processes of the run."""
+    with shared_demo() as running:
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def turn(request: pytest.FixtureRequest, running_demo: RunningDemo) -> Iterator[None]:
+    """Let a test with the marker `alone` wait for the others, and the others for it."""
+    is_alone = request.node.get_closest_marker("alone") is not None
+    with running_demo.turn(alone=is_alone):
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -145,12 +75,19 @@ def device() -> Device:
     return DESKTOP
 
 
+@pytest.fixture(scope="session")
+def sessions(demo: str, browser: Browser) -> Iterator[KeptSessions]:
+    """The sessions of users who need not sign in by hand, each begun once."""
+    with KeptSessions(browser, demo) as sessions:
+        yield sessions
+
+
 @pytest.fixture
-def visit(demo: str, browser: Browser, device: Device) -> Iterator[Visit]:
+def visit(demo: str, browser: Browser, device: Device, sessions: KeptSessions) -> Iterator[Visit]:
     """Return a visit on the device, without cookies; it must end without errors."""
     context = browser.new_context(base_url=demo, **device.options)
-    context.set_default_timeout(15_000)
-    visit = Visit(context.new_page(), device)
+    context.set_default_timeout(MOST_MS)
+    visit = Visit(context.new_page(), device, sessions)
     yield visit
     context.close()
     assert not visit.errors, visit.errors
@@ -162,14 +99,13 @@ def page(visit: Visit) -> Page:
 
 
 @pytest.fixture
-def newcomer(demo: str, browser: Browser) -> Iterator[str]:
+def newcomer(sessions: KeptSessions) -> str:
     """Add a user as the operator does; return the user name. Quicker than a sign-up with a mail."""
-    with another_browser(browser, demo, DESKTOP) as visit:
-        yield add_user(visit)
+    return add_user(sessions.requests_of(OPERATOR))
 
 
 @pytest.fixture
 def trader(visit: Visit, newcomer: str) -> str:
     """Sign in a newcomer who has opened a paper account; return the user name."""
-    open_paper_account(visit.sign_in(newcomer, PASSWORD))
+    open_paper_account(visit.arrive(newcomer, PASSWORD))
     return newcomer

@@ -142,7 +142,7 @@ def test_sessions_are_listed_and_signed_out_everywhere(
 
 @DEVICES
 def test_own_data_is_downloaded_as_one_archive(visit: Visit, device: Device, newcomer: str) -> None:
-    name, page = newcomer, visit.sign_in(newcomer, PASSWORD)
+    name, page = newcomer, visit.arrive(newcomer, PASSWORD)
     page.goto("/data/")
     press(page, "Make the archive")
     expect(page.get_by_text("Ready", exact=True)).to_be_visible(timeout=WORKER_MS)
@@ -160,7 +160,7 @@ def test_own_data_is_downloaded_as_one_archive(visit: Visit, device: Device, new
 def test_a_login_is_deleted_after_saying_what_ends(
     visit: Visit, device: Device, newcomer: str
 ) -> None:
-    name, page = newcomer, visit.sign_in(newcomer, PASSWORD)
+    name, page = newcomer, visit.arrive(newcomer, PASSWORD)
     page.goto("/security/")
     follow(page, "Delete your login")
     expect(page.get_by_text("This cannot be undone")).to_be_visible()

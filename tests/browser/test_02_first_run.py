@@ -4,51 +4,18 @@ The operator of the demo adds the user; from then on the user does everything in
 """
 
 import re
-from collections.abc import Iterator
 from uuid import uuid4
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import expect
 
-from tests.browser.visits import DESKTOP, OPERATOR, PHONE, Device, Visit
+from tests.browser.acts import PASSWORD, WORKER_MS, expect_in_order, follow, press
+from tests.browser.visits import DESKTOP, PHONE, Device, Visit
 
-PASSWORD = "a-new-user-of-the-demo-7"  # of a demo on 127.0.0.1
-TEST_MS = 60_000  # a worker runs the test
-
-
-@pytest.fixture
-def newcomer(demo: str, browser: Browser) -> Iterator[str]:
-    """Add a user as the operator does; return the user name."""
-    name = f"newcomer-{uuid4().hex[:8]}"
-    context = browser.new_context(base_url=demo, **DESKTOP.options)
-    context.set_default_timeout(30_000)
-    page = Visit(context.new_page(), DESKTOP).sign_in(OPERATOR)
-    page.goto("/admin/users/user/add/")
-    page.locator("input[name=username]").fill(name)
-    for field in page.locator("input[type=password]").all():
-        field.fill(PASSWORD)
-    with page.expect_navigation():
-        page.locator("button[name=_save], input[name=_save]").first.click()
-    yield name
-    context.close()
+DEVICES = pytest.mark.parametrize("device", [DESKTOP, PHONE], ids=lambda device: device.name)
 
 
-def follow(page: Page, name: str) -> None:
-    with page.expect_navigation():
-        page.get_by_role("link", name=name).first.click()
-
-
-def press(page: Page, name: str) -> None:
-    with page.expect_navigation():
-        page.get_by_role("button", name=name, exact=True).first.click()
-
-
-def expect_in_order(visit: Visit, name: str) -> None:
-    visit.screenshot(name)
-    assert not visit.problems(), name
-
-
-@pytest.mark.parametrize("device", [DESKTOP, PHONE], ids=lambda device: device.name)
+@DEVICES
 def test_from_nothing_to_a_subscription(visit: Visit, device: Device, newcomer: str) -> None:
     page = visit.sign_in(newcomer, PASSWORD)
     expect(page.get_by_role("heading", name="First steps")).to_be_visible()
@@ -57,9 +24,9 @@ def test_from_nothing_to_a_subscription(visit: Visit, device: Device, newcomer: 
     expect(page.get_by_text("is open and funded")).to_be_visible()
     # the test's result appears by itself
     checks = page.locator("#checks")
-    expect(checks.get_by_text("the paper broker answers")).to_be_visible(timeout=TEST_MS)
+    expect(checks.get_by_text("the paper broker answers")).to_be_visible(timeout=WORKER_MS)
     expect(checks.get_by_text("accepted")).to_be_visible()
-    expect(checks).not_to_have_attribute("aria-busy", "true", timeout=TEST_MS)
+    expect(checks).not_to_have_attribute("aria-busy", "true", timeout=WORKER_MS)
     expect_in_order(visit, "first-test")
 
     page.goto("/")
@@ -102,7 +69,7 @@ def test_from_nothing_to_a_subscription(visit: Visit, device: Device, newcomer: 
     expect(page.get_by_text("My own was saved")).to_be_visible()
 
 
-@pytest.mark.parametrize("device", [PHONE], ids=["phone"])
+@DEVICES
 def test_a_refused_password_is_shown_beside_the_form(
     visit: Visit, device: Device, newcomer: str
 ) -> None:
@@ -113,5 +80,5 @@ def test_a_refused_password_is_shown_beside_the_form(
     page.get_by_label("Account number").fill(f"none-{uuid4().hex[:6]}")
     press(page, "Add the account")
     beside = page.locator("#test-beside")
-    expect(beside.get_by_text("It did not pass")).to_be_visible(timeout=TEST_MS)
+    expect(beside.get_by_text("It did not pass")).to_be_visible(timeout=WORKER_MS)
     expect_in_order(visit, "account-test-failed")

@@ -12,15 +12,15 @@ from tests.browser.acts import (
     follow,
     press,
 )
-from tests.browser.visits import DARK, DESKTOP, PHONE, Device, Visit
+from tests.browser.visits import DESKTOP, PHONE, Device, Visit
 
-DEVICES = pytest.mark.parametrize("device", [DESKTOP, PHONE, DARK], ids=lambda device: device.name)
+DEVICES = pytest.mark.parametrize("device", [DESKTOP, PHONE], ids=lambda device: device.name)
 RECORD_MS = 60_000  # computed every 20 seconds in the demo
 
 
 @DEVICES
 def test_a_record_is_computed_and_its_proof_is_checked(visit: Visit, device: Device) -> None:
-    page = visit.sign_in()
+    page = visit.arrive()
     page.goto("/feeds/")
     follow(page, "Record", inside="section:has(h2:text-is('Payrolls'))")
     figures = page.locator("dl.fc-kpis")
@@ -41,7 +41,7 @@ def test_a_record_is_computed_and_its_proof_is_checked(visit: Visit, device: Dev
 def test_a_record_is_shown_without_sign_in_if_its_owner_wants_it(
     visit: Visit, device: Device, newcomer: str, browser: Browser, demo: str
 ) -> None:
-    page, slug = visit.sign_in(newcomer, PASSWORD), f"shown-{newcomer}"
+    page, slug = visit.arrive(newcomer, PASSWORD), f"shown-{newcomer}"
     page.goto("/publish/new/")
     fill(page, name=f"Shown {newcomer}")
     press(page, "Create the feed")

@@ -5,9 +5,9 @@ from playwright.sync_api import expect
 
 from tests.browser.acts import PASSWORD, WORKER_MS, expect_heading, expect_in_order, follow, press
 from tests.browser.trading import use_preset
-from tests.browser.visits import DARK, DESKTOP, PHONE, Device, Visit
+from tests.browser.visits import DESKTOP, PHONE, Device, Visit
 
-DEVICES = pytest.mark.parametrize("device", [DESKTOP, PHONE, DARK], ids=lambda device: device.name)
+DEVICES = pytest.mark.parametrize("device", [DESKTOP, PHONE], ids=lambda device: device.name)
 
 
 @DEVICES
@@ -47,8 +47,11 @@ def test_an_account_that_cannot_trade_is_refused_with_what_it_lacks(
     expect_in_order(visit, "subscribe-refused")
 
 
-def test_without_an_account_the_next_step_is_offered(visit: Visit, newcomer: str) -> None:
-    page = visit.sign_in(newcomer, PASSWORD)
+@DEVICES
+def test_without_an_account_the_next_step_is_offered(
+    visit: Visit, device: Device, newcomer: str
+) -> None:
+    page = visit.arrive(newcomer, PASSWORD)
     page.goto("/feeds/payrolls/preflight/")
     expect(page.get_by_role("heading", name="No account yet")).to_be_visible()
     follow(page, "Add an account", inside="#main")

@@ -6,22 +6,10 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.acts import expect_in_order, fill, follow, press
-from tests.browser.trading import FILL_MS, first_position, mid_price, open_trade, ready_to_trade
+from tests.browser.trading import FILL_MS, mid_price, ready_to_trade, with_position
 from tests.browser.visits import DESKTOP, PHONE, Device, Visit
 
 DEVICES = pytest.mark.parametrize("device", [DESKTOP, PHONE], ids=lambda device: device.name)
-
-
-def with_position(page: Page, trader: str) -> str:
-    """Open a position of EUR/USD that is far from its levels; return its feed."""
-    slug = ready_to_trade(page, trader)
-    price = mid_price(page)
-    open_trade(page, slug, sl=f"{price - 0.01:.4f}", target_prices=f"{price + 0.02:.4f}")
-    first_position(page)
-    with page.expect_navigation():
-        page.locator("#live tbody th a").first.click()
-    expect(page.get_by_text("The broker holds it").first).to_be_visible(timeout=FILL_MS)
-    return slug
 
 
 def ask_and_do(page: Page, sends: str | re.Pattern[str], button: str) -> None:

@@ -6,14 +6,14 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.browser.acts import downloaded, expect_heading, expect_in_order, follow
-from tests.browser.visits import DARK, DESKTOP, PHONE, Device, Visit
+from tests.browser.visits import DESKTOP, PHONE, Device, Visit
 
-DEVICES = pytest.mark.parametrize("device", [DESKTOP, PHONE, DARK], ids=lambda device: device.name)
+DEVICES = pytest.mark.parametrize("device", [DESKTOP, PHONE], ids=lambda device: device.name)
 
 
 @DEVICES
 def test_results_of_a_period_are_shown_and_downloaded(visit: Visit, device: Device) -> None:
-    page = visit.sign_in()
+    page = visit.arrive()
     follow(page, "Results")
     figures = page.locator("dl.fc-kpis")
     for figure in ("Net result", "Win rate", "Profit factor", "Expectancy", "Sharpe", "Sortino"):
@@ -37,7 +37,7 @@ def test_results_of_a_period_are_shown_and_downloaded(visit: Visit, device: Devi
 
 @DEVICES
 def test_a_month_is_printed_without_navigation(visit: Visit, device: Device) -> None:
-    page = visit.sign_in()
+    page = visit.arrive()
     page.goto("/results/")
     follow(page, "Print ")
     expect_heading(page, "Results of May 2014")
@@ -50,7 +50,7 @@ def test_a_month_is_printed_without_navigation(visit: Visit, device: Device) -> 
 
 @DEVICES
 def test_definitions_are_one_click_away(visit: Visit, device: Device) -> None:
-    page = visit.sign_in()
+    page = visit.arrive()
     page.goto("/results/")
     follow(page, "What the figures mean")
     for word in ("Expectancy", "Sharpe ratio", "Max drawdown", "Slippage"):

@@ -23,7 +23,7 @@ DEVICES = pytest.mark.parametrize("device", [DESKTOP, PHONE], ids=lambda device:
 
 @DEVICES
 def test_history_is_searched_and_exported(visit: Visit, device: Device) -> None:
-    page = visit.sign_in()
+    page = visit.arrive()
     follow(page, "History")
     follow(page, "Orders", inside=".fc-filters")
     expect(page.locator("tbody tr").first).to_be_visible()
@@ -56,7 +56,7 @@ def test_the_own_audit_trail_names_each_change(visit: Visit, device: Device, tra
 def test_mail_is_set_up_confirmed_and_tested(
     visit: Visit, device: Device, newcomer: str, inbox: Inbox
 ) -> None:
-    page, address = visit.sign_in(newcomer, PASSWORD), f"channel-{newcomer}@example.com"
+    page, address = visit.arrive(newcomer, PASSWORD), f"channel-{newcomer}@example.com"
     page.goto("/channels/")
     expect(page.get_by_role("heading", name="No channels yet")).to_be_visible()
     follow(page, "New channel")
@@ -77,7 +77,7 @@ def test_mail_is_set_up_confirmed_and_tested(
 
 @DEVICES
 def test_quiet_hours_and_a_digest_are_set(visit: Visit, device: Device, newcomer: str) -> None:
-    page = visit.sign_in(newcomer, PASSWORD)
+    page = visit.arrive(newcomer, PASSWORD)
     page.goto("/channels/create/webhook/")
     fill(page, name="My program")
     page.locator("input[name*=address]:visible, input[name*=url]:visible").first.fill(

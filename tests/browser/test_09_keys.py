@@ -11,7 +11,7 @@ DEVICES = pytest.mark.parametrize("device", [DESKTOP, PHONE], ids=lambda device:
 
 @DEVICES
 def test_a_key_is_made_used_seen_and_revoked(visit: Visit, device: Device, newcomer: str) -> None:
-    page = visit.sign_in(newcomer, PASSWORD)
+    page = visit.arrive(newcomer, PASSWORD)
     page.goto("/keys/")
     expect(page.get_by_role("heading", name="No API keys yet")).to_be_visible()
     follow(page, "New API key")

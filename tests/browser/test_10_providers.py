@@ -22,7 +22,7 @@ DEVICES = pytest.mark.parametrize("device", [DESKTOP, PHONE], ids=lambda device:
 def test_a_public_feed_is_approved_on_request(
     visit: Visit, device: Device, newcomer: str, browser: Browser, demo: str
 ) -> None:
-    page, name = visit.sign_in(newcomer, PASSWORD), f"Open {newcomer}"
+    page, name = visit.arrive(newcomer, PASSWORD), f"Open {newcomer}"
     page.goto("/publishing/")
     expect(page.get_by_role("heading", name="You publish no feed yet")).to_be_visible()
     expect_in_order(visit, "publish-first")

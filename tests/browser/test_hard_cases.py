@@ -18,19 +18,22 @@ from tests.browser.acts import (
     press,
     sign_up,
 )
-from tests.browser.conftest import RunningDemo
 from tests.browser.database import DemoDatabase
+from tests.browser.running_demo import RunningDemo
 from tests.browser.trading import first_position, mid_price, open_trade, ready_to_trade, use_preset
-from tests.browser.visits import DARK, DESKTOP, PHONE, Device, Visit
+from tests.browser.visits import DESKTOP, PHONE, Device, Visit
 
 DEVICES = pytest.mark.parametrize("device", [DESKTOP, PHONE], ids=lambda device: device.name)
 ARABIC = ("محمد بن عبد الله آل سعود " * 10)[:200].strip()
 TRADES = 10_000
-FAST_SECONDS = 2.0  # on a machine that six workers of the demo share
+FAST_SECONDS = 2.0  # on a machine that the demo’s workers share
 CLOSED_OWNER = "boris"
 
 
-def test_a_taken_address_is_not_revealed_and_a_link_works_once(visit: Visit, inbox: Inbox) -> None:
+@DEVICES
+def test_a_taken_address_is_not_revealed_and_a_link_works_once(
+    visit: Visit, device: Device, inbox: Inbox
+) -> None:
     name = new_name()
     address = f"{name}@example.com"
     page = sign_up(visit, inbox, name)
@@ -101,8 +104,9 @@ def test_two_tabs_on_a_position_the_second_one_explains(
     expect(second.locator("[role=alert]").first).to_contain_text("Since you were shown it")
 
 
-def test_back_after_a_post_does_nothing_twice(visit: Visit, newcomer: str) -> None:
-    page = visit.sign_in(newcomer, PASSWORD)
+@DEVICES
+def test_back_after_a_post_does_nothing_twice(visit: Visit, device: Device, newcomer: str) -> None:
+    page = visit.arrive(newcomer, PASSWORD)
     press(page, "Open a paper account with 10,000 USD")
     expect(page.get_by_text("is open and funded")).to_be_visible()
     page.go_back()
@@ -118,7 +122,7 @@ def test_back_after_a_post_does_nothing_twice(visit: Visit, newcomer: str) -> No
 def test_nothing_typed_is_lost_when_the_session_ends(
     visit: Visit, device: Device, newcomer: str
 ) -> None:
-    page = visit.sign_in(newcomer, PASSWORD)
+    page = visit.arrive(newcomer, PASSWORD)
     page.goto("/publish/new/")
     name = f"Half written {device.name}"  # names give addresses, which are taken once
     fill(page, name=name, description="Two hours of work.")
@@ -134,12 +138,13 @@ def test_nothing_typed_is_lost_when_the_session_ends(
     expect_heading(page, name)
 
 
+@pytest.mark.alone
 @DEVICES
 def test_ten_thousand_trades_stay_fast_and_paged(
     visit: Visit, device: Device, running_demo: RunningDemo
 ) -> None:
     DemoDatabase(running_demo.folder).copy_closed_trades(CLOSED_OWNER, TRADES)
-    page = visit.sign_in(CLOSED_OWNER)
+    page = visit.arrive(CLOSED_OWNER)
     for path in ("/positions/?state=closed", "/history/trades/", "/results/?period=all", "/"):
         begun = time.monotonic()
         page.goto(path, wait_until="load")
@@ -157,7 +162,7 @@ def test_ten_thousand_trades_stay_fast_and_paged(
 
 @DEVICES
 def test_an_account_in_yen_has_no_decimals(visit: Visit, device: Device, newcomer: str) -> None:
-    page = visit.sign_in(newcomer, PASSWORD)
+    page = visit.arrive(newcomer, PASSWORD)
     page.goto("/accounts/paper/")
     start = page.locator("[name=start]")
     yen = start.locator("option[value^=JPY]").first.get_attribute("value")
@@ -183,11 +188,11 @@ def _no_decimals(page: Page) -> None:
     assert not re.search(r"\d\.\d+\s*JPY", text), text
 
 
-@pytest.mark.parametrize("device", [DESKTOP, PHONE, DARK], ids=lambda device: device.name)
+@DEVICES
 def test_a_name_of_200_arabic_letters_breaks_no_page(
     visit: Visit, device: Device, newcomer: str
 ) -> None:
-    page = visit.sign_in(newcomer, PASSWORD)
+    page = visit.arrive(newcomer, PASSWORD)
     page.goto("/publish/new/")
     fill(page, name=ARABIC)
     page.get_by_label("Public").uncheck()
@@ -222,8 +227,11 @@ CLICK_TWICE = """() => {
 }"""
 
 
-def test_on_a_slow_line_a_double_click_sends_once(visit: Visit, newcomer: str) -> None:
-    page = visit.sign_in(newcomer, PASSWORD)
+@DEVICES
+def test_on_a_slow_line_a_double_click_sends_once(
+    visit: Visit, device: Device, newcomer: str
+) -> None:
+    page = visit.arrive(newcomer, PASSWORD)
     page.goto("/publish/new/")
     fill(page, name=f"Slow {newcomer}")
     line = page.context.new_cdp_session(page)

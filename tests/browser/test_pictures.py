@@ -33,14 +33,14 @@ def keep(page: Page, name: str, height: int = 860) -> None:
 
 @on_desktop
 def test_overview(visit: Visit, device: Device) -> None:
-    page = visit.sign_in()
+    page = visit.arrive()
     expect(page.get_by_role("heading", name="Open positions")).to_be_visible()
     keep(page, "overview")
 
 
 @on_desktop
 def test_signal(visit: Visit, device: Device) -> None:
-    page = visit.sign_in()
+    page = visit.arrive()
     page.goto("/signals/")
     page.get_by_role("link", name="Buy EUR/USD market").last.click()
     expect(page.get_by_role("heading", name="What happened on my accounts")).to_be_visible()
@@ -49,7 +49,7 @@ def test_signal(visit: Visit, device: Device) -> None:
 
 @in_the_dark
 def test_position(visit: Visit, device: Device) -> None:
-    page = visit.sign_in()
+    page = visit.arrive()
     page.goto("/positions/")
     page.locator("#live th a[href^='/positions/']").last.click()
     expect(page.get_by_role("heading", name="Orders around it")).to_be_visible()
@@ -58,7 +58,7 @@ def test_position(visit: Visit, device: Device) -> None:
 
 @on_desktop
 def test_preflight(visit: Visit, device: Device) -> None:
-    page = visit.sign_in("karin")
+    page = visit.arrive("karin")
     page.goto("/feeds/payrolls/preflight/")
     press(page, "Replay")
     expect(page.locator("#preflight dl.fc-kpis")).to_be_visible(timeout=WORKER_MS)
@@ -67,7 +67,7 @@ def test_preflight(visit: Visit, device: Device) -> None:
 
 @on_desktop
 def test_record(visit: Visit, device: Device) -> None:
-    page = visit.sign_in()
+    page = visit.arrive()
     page.goto("/feeds/payrolls/")
     expect(page.get_by_role("heading", name="By pair")).to_be_visible(timeout=WORKER_MS)
     keep(page, "record")
@@ -75,7 +75,7 @@ def test_record(visit: Visit, device: Device) -> None:
 
 @on_a_phone
 def test_alerts(visit: Visit, device: Device) -> None:
-    page = visit.sign_in(PROVIDER)
+    page = visit.arrive(PROVIDER)
     page.goto("/publishing/")
     if page.get_by_role("link", name=FEED).count():
         follow(page, FEED)

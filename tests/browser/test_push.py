@@ -75,7 +75,7 @@ def test_browser_is_notified_after_one_click(
     visit: Visit, demo: str, device: Device, service: PushService
 ) -> None:
     context = allow(visit, demo)
-    page = visit.sign_in()
+    page = visit.arrive()
     with_push_service(page, service)
     visit.screenshot("push-offered")
     assert not visit.problems()
@@ -113,7 +113,7 @@ def test_channel_is_renewed_when_the_key_was_replaced(
 ) -> None:
     """As after a new key: the subscription that the browser has was made with another one."""
     allow(visit, demo)
-    page = visit.sign_in()
+    page = visit.arrive()
     with_push_service(page, service)
     with page.expect_navigation(url=re.compile(r"/channels/\d+/$")):
         page.get_by_role("button", name="Notify this browser").click()
@@ -135,7 +135,7 @@ def test_channel_is_renewed_when_the_key_was_replaced(
 
 
 def test_refused_permission_is_explained(visit: Visit) -> None:
-    page = visit.sign_in()
+    page = visit.arrive()
     page.add_init_script(
         "Object.defineProperty(Notification, 'permission', {get: () => 'denied'});"
     )
@@ -150,7 +150,7 @@ def test_refused_permission_is_explained(visit: Visit) -> None:
 def test_push_service_that_cannot_be_reached_is_explained(visit: Visit, demo: str) -> None:
     """The browser's own PushManager: without its maker's push service it fails."""
     allow(visit, demo)
-    page = visit.sign_in()
+    page = visit.arrive()
     page.goto("/inbox/")
     page.get_by_role("button", name="Notify this browser").click()
     expect(page.get_by_text("The browser could not subscribe")).to_be_visible(timeout=30_000)
@@ -161,7 +161,7 @@ def test_push_service_that_cannot_be_reached_is_explained(visit: Visit, demo: st
 
 @pytest.mark.parametrize("device", [PHONE], ids=lambda device: device.name)
 def test_iphone_is_sent_to_the_home_screen(visit: Visit, device: Device) -> None:
-    page = visit.sign_in()
+    page = visit.arrive()
     page.add_init_script(
         "delete window.PushManager; Object.defineProperty(navigator, 'userAgent',"
         " {get: () => 'Mozilla/5.0 (iPhone; CPU iPhone OS 18_5 like Mac OS X)'});"

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.conftest import RunningDemo
 from tests.browser.database import DemoDatabase
-from tests.browser.visits import Visit
+from tests.browser.running_demo import RunningDemo
+from tests.browser.visits import DESKTOP, PHONE, Device, Visit
 
 
 @pytest.fixture
@@ -17,10 +17,12 @@ def database(running_demo: RunningDemo, visit: Visit) -> Iterator[DemoDatabase]:
     visit.errors[:] = [error for error in visit.errors if "503" not in error]
 
 
+@pytest.mark.alone
+@pytest.mark.parametrize("device", [DESKTOP, PHONE], ids=lambda device: device.name)
 def test_a_page_explains_and_goes_on_while_the_database_restarts(
-    visit: Visit, database: DemoDatabase
+    visit: Visit, device: Device, database: DemoDatabase
 ) -> None:
-    page = visit.sign_in()
+    page = visit.arrive()
     page.goto("/positions/")
     other = page.context.new_page()
     database.stop()

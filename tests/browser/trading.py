@@ -73,3 +73,15 @@ def ready_to_trade(page: Page, name: str) -> str:
     slug = create_private_feed(page, f"Feed of {name}")
     subscribe(page, slug)
     return slug
+
+
+def with_position(page: Page, trader: str) -> str:
+    """Open a position of EUR/USD that is far from its levels; return its feed."""
+    slug = ready_to_trade(page, trader)
+    price = mid_price(page)
+    open_trade(page, slug, sl=f"{price - 0.01:.4f}", target_prices=f"{price + 0.02:.4f}")
+    first_position(page)
+    with page.expect_navigation():
+        page.locator("#live tbody th a").first.click()
+    expect(page.get_by_text("The broker holds it").first).to_be_visible(timeout=FILL_MS)
+    return slug

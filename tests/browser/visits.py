@@ -1,22 +1,29 @@
 """What a person does in a browser: sign in, look at pages, and see whether they are in order."""
 
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 from urllib.parse import urlsplit
 from uuid import UUID
 
-from axe_playwright_python.sync_playwright import Axe
 from django.urls import Resolver404, resolve
-from playwright.sync_api import Error, Page
+from playwright.sync_api import (
+    APIRequestContext,
+    APIResponse,
+    Browser,
+    BrowserContext,
+    Error,
+    Page,
+)
 
 from demo.accounts import PASSWORD
+from tests.browser.rules import Colours, broken_rules
 
 SCREENSHOTS = Path(__file__).parents[2] / "var" / "screenshots"
 TENANT, OPERATOR = "anna", "operator"
-_AXE = Axe()
 
 
 @dataclass(frozen=True)
@@ -32,14 +39,13 @@ DARK = Device("dark", {**DESKTOP.options, "color_scheme": "dark"})
 PHONE = Device(
     "phone", {"viewport": {"width": 360, "height": 780}, "has_touch": True, "is_mobile": True}
 )
-DEVICES = (DESKTOP, DARK, PHONE)
 
 
 class Visit:
     """One person with one browser. `errors`: what no page may do."""
 
-    def __init__(self, page: Page, device: Device) -> None:
-        self.page, self.device = page, device
+    def __init__(self, page: Page, device: Device, sessions: "KeptSessions | None" = None) -> None:
+        self.page, self.device, self._sessions = page, device, sessions
         self.errors: list[str] = []
         page.on("console", self._on_message)
         page.on("pageerror", lambda error: self.errors.append(f"{page.url}: {error}"))
@@ -63,6 +69,13 @@ class Visit:
             self.page.get_by_role("button", name="Sign in").click()
         return self.page
 
+    def arrive(self, username: str = TENANT, password: str = PASSWORD) -> Page:
+        """Come with a session of an earlier sign-in, for tests of what is behind the door."""
+        assert self._sessions is not None
+        self.page.context.add_cookies(self._sessions.cookies_of(username, password))
+        self.page.goto("/")
+        return self.page
+
     def open(self, path: str) -> bool:
         """Open a page; return whether it is one (a file to download is none)."""
         try:
@@ -76,15 +89,11 @@ class Visit:
         return "html" in answer.headers.get("content-type", "")
 
     def problems(self) -> list[str]:
-        """Return what is wrong with the page that is shown: accessibility, and width."""
-        found = [
-            f"{rule['id']}: {node['html'][:160]}"
-            for rule in _AXE.run(self.page).response["violations"]
-            for node in rule["nodes"]
-        ]
+        """Return what is wrong with the page: its width, and rules in light and dark colours."""
         width = self.page.evaluate("document.documentElement.scrollWidth")
         shown = self.device.options["viewport"]["width"]
-        return found + ([f"{width} px wide on a screen of {shown}"] if width > shown else [])
+        found = [f"{width} px wide on a screen of {shown}"] if width > shown else []
+        return found + broken_rules(self.page)
 
     def links(self) -> list[str]:
         """Return the paths of the links of the page, without those that leave or act."""
@@ -97,10 +106,53 @@ class Visit:
             and not urlsplit(href).path.startswith(("/api/", "/static/"))
         ]
 
-    def screenshot(self, name: str) -> None:
-        """Keep a picture in var/screenshots."""
+    def screenshot(self, name: str, *, colours: Colours | None = None) -> None:
+        """Keep a picture in var/screenshots. colours: others than the device's."""
         SCREENSHOTS.mkdir(parents=True, exist_ok=True)
-        self.page.screenshot(path=SCREENSHOTS / f"{name}-{self.device.name}.png", full_page=True)
+        if colours:
+            self.page.emulate_media(color_scheme=colours)
+        path = SCREENSHOTS / f"{name}-{colours or self.device.name}.png"
+        self.page.screenshot(path=path, full_page=True)
+        if colours:
+            self.page.emulate_media(color_scheme=self.device.options.get("color_scheme", "light"))
+
+
+class KeptSessions:
+    """Sessions of users, each begun once; their requests are sent without showing a page."""
+
+    def __init__(self, browser: Browser, url: str) -> None:
+        self._browser, self._url = browser, url
+        self._contexts: dict[str, BrowserContext] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for context in self._contexts.values():
+            context.close()
+
+    def requests_of(self, username: str, password: str = PASSWORD) -> APIRequestContext:
+        """Return what sends requests as a user; it signs in when it is asked for first."""
+        if username not in self._contexts:
+            context = self._browser.new_context(base_url=self._url)
+            answer = send_form(context.request, "/login/", username=username, password=password)
+            assert "/login" not in answer.url, answer.url
+            self._contexts[username] = context
+        return self._contexts[username].request
+
+    def cookies_of(self, username: str, password: str) -> list[Any]:
+        """Return the cookies of a signed-in user."""
+        self.requests_of(username, password)
+        return list(self._contexts[username].cookies())
+
+
+def send_form(requests: APIRequestContext, path: str, **fields: str) -> APIResponse:
+    """Send the form of a page, with its token; return the page that answers."""
+    token = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', requests.get(path).text())
+    assert token is not None, path
+    answer = requests.post(path, form={"csrfmiddlewaretoken": token[1], **fields})
+    assert answer.ok, (path, answer.status)
+    return answer
 
 
 def walk(visit: Visit, starts: Iterable[str]) -> Iterator[str]:
@@ -117,6 +169,17 @@ def walk(visit: Visit, starts: Iterable[str]) -> Iterator[str]:
         if visit.open(path):
             yield path
             paths += visit.links()
+
+
+def check_all(visit: Visit, start: str) -> list[str]:
+    """Look at every page that links lead to from a start; return the paths. They are in order."""
+    problems: list[str] = []
+    paths = []
+    for path in walk(visit, [start]):
+        paths.append(path)
+        problems += [f"{path} {problem}" for problem in visit.problems()]
+    assert not problems, "\n".join(problems)
+    return paths
 
 
 def _kind_of(path: str) -> str:

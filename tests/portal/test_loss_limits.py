@@ -6,7 +6,7 @@ from decimal import Decimal as D
 import pytest
 
 from common.clocks import market_now
-from connections.models import CashFlow, LossLimit, TradingPreset
+from connections.models import AccountSnapshot, CashFlow, LossLimit, TradingPreset
 from tests.html import html_of
 from tests.portal.conftest import SignedIn
 from tests.portal.factories import World
@@ -43,6 +43,20 @@ def test_owner_limits_the_own_preset(world: World, signed_in: SignedIn) -> None:
     assert limit.maximum == D(3)
     assert client.post(f"/loss-limits/{limit.pk}/remove/").status_code == 302
     assert not LossLimit.objects.filter(pk=limit.pk).exists()
+
+
+def test_limit_of_an_account_that_was_never_read_is_shown(
+    world: World, signed_in: SignedIn
+) -> None:
+    client, subscription = signed_in(world.alice), world.subscriptions[0]
+    account = f"/accounts/{subscription.connection_id}/"
+    AccountSnapshot.objects.filter(connection=subscription.connection_id).delete()
+    client.post(f"{account}loss-limit/", {**TYPED, "applies_to": str(subscription.pk)})
+    limit = LossLimit.objects.get(measure="BALANCE")
+    shown = html_of(client.get(account))
+    assert "not read yet; at most 4.5" in shown
+    assert f"/loss-limits/{limit.pk}/edit/" in shown
+    assert "Not reached" not in shown
 
 
 def test_rules_of_a_limit_are_shown_beside_the_form(world: World, signed_in: SignedIn) -> None:

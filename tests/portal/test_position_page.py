@@ -60,8 +60,11 @@ def hidden(page: str) -> dict[str, str]:
 
 
 def preview(client: Client, path: str, **typed: str) -> tuple[str, dict[str, str]]:
-    """Send the form the first time: return the page, and what confirms it."""
-    response = client.post(path, typed)
+    """Send the form the first time: return the page, and what confirms it.
+
+    It has an address of its own, so that a browser can go back to it without a question.
+    """
+    response = client.get(path, typed)
     page = html_of(response)
     assert response.status_code == 200, page
     return page, {**typed, **hidden(page)}
@@ -176,7 +179,9 @@ def test_levels_are_moved_after_their_effect_was_shown(
 def test_what_was_typed_after_the_preview_is_shown_first(alice: Client, held: Any) -> None:
     path = f"/positions/{held.pk}/levels/"
     _, confirmed = preview(alice, path, stop_loss="1.3870", take_profit="")
-    again = html_of(alice.post(path, {**confirmed, "stop_loss": "1.3860"}))
+    response = alice.post(path, {**confirmed, "stop_loss": "1.3860"})
+    assert response.status_code == 302
+    again = html_of(alice.get(response["Location"]))
     assert "from 1.38814 to 1.386." in again
     assert stored(held).sl == D("1.38814")
 
