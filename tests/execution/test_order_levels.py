@@ -15,6 +15,7 @@ from execution.changeable_orders import coming_levels
 from execution.models import EntryChange, Order
 from execution.monitoring.level_monitor import scan_levels
 from execution.monitoring.pending_actions import process_pending_actions
+from execution.order_changes import change_order
 from execution.runtime.trading_runtime import TradingRuntime
 from execution.submission.change_terms import WantedTerms
 from positions.models import ExecutionPosition

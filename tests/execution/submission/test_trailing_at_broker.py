@@ -16,6 +16,7 @@ from common.sql import rows
 from connections.models import ExecutionConnection, Subscription
 from execution.changeable_orders import may_be_changed
 from execution.models import Order, OrderTrigger
+from execution.order_changes import change_order
 from execution.order_explanations import explain
 from execution.submission.change_terms import WantedTerms
 from signals import services
