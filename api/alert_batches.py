@@ -26,7 +26,7 @@ MOST_WAITING = 5_000  # seconds of work; more would be answered after their send
 
 
 class NotStoredError(Exception):
-    """An alert could not be stored, or nobody knows whether it was (Code.OUTCOME_UNKNOWN)."""
+    """An alert could not be stored, or it is unknown whether it was (Code.OUTCOME_UNKNOWN)."""
 
     def __init__(self, code: Code) -> None:
         super().__init__(code.sentence)

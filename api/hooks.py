@@ -17,8 +17,9 @@ from common.reason_codes import Code
 from signals.alert_log import entries_for
 from signals.alert_posts import PostedAlert, alert_sent_with, receive_alert
 from signals.alert_serializers import AlertStatusSerializer
+from signals.alerts import Receipt
 from signals.draft_serializers import NewSignalSerializer
-from signals.models import AlertState, IncomingAlert
+from signals.models import AlertState
 from signals.strict_json import MAX_BYTES
 from signals.tasks import ring_on_commit
 
@@ -78,9 +79,8 @@ class AlertView(_TokenView):
         receipt = receive_alert(posted)
         if receipt.error is not None:
             return refusal(receipt.error)  # not raised: its row in the log stays
-        assert receipt.alert is not None
         ring_on_commit()
-        return Response(accepted(receipt.alert, feed, token), status=202)
+        return Response(accepted(receipt, feed, token), status=202)
 
 
 class AlertStatusView(_TokenView):
@@ -98,14 +98,17 @@ class AlertStatusView(_TokenView):
         return Response(AlertStatusSerializer(entry).data)
 
 
-def accepted(alert: IncomingAlert, feed: str, token: str) -> dict[str, Any]:
+def accepted(receipt: Receipt, feed: str, token: str) -> dict[str, Any]:
     """Return the answer to an alert that was stored."""
+    alert = receipt.alert
+    assert alert is not None
+    summary = "Received and stored. A worker publishes it; see its status."
     names = {"feed": feed, "token": token, "alert": alert.pk}
     return {
         "alert": alert.pk,
         "state": alert.state,
         "status": reverse("alert_status", kwargs=names),
-        "summary": "Received and stored. A worker publishes it; see its status.",
+        "summary": f"{summary} {receipt.note}".strip(),
     }
 
 

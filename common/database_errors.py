@@ -34,7 +34,7 @@ class DatabaseTrouble:
 
 
 class CommitUnansweredError(Exception):
-    """The session was lost while it committed: nobody knows whether that is stored."""
+    """The session was lost while it committed: it is unknown whether that is stored."""
 
 
 def is_transient(error: BaseException) -> bool:

@@ -15,10 +15,11 @@ from django.conf import settings
 from common.clocks import machine_seconds_until, market_now
 from common.errors import ConflictError, FillcastError, InvalidInputError, NotAllowedError
 from common.reason_codes import Code
-from signals.alert_dialects import AlertUpdate, read_mapping
+from signals.alert_dialects import AlertUpdate, read_mapping, without_secrets
 from signals.alert_reading import Alert, AlertOrder, AlertSignal, only_feed, read_alert
 from signals.alert_rules import entry_symbol_error
 from signals.alert_sequence import sequence_symbol
+from signals.alert_sizes import size_note
 from signals.draft import SignalDraft
 from signals.errors import FieldError, InvalidSignalError, field_errors
 from signals.ingest import REPLAY_WINDOW, referred_pair, with_feed_errors
@@ -55,11 +56,13 @@ class Receipt:
     """What the door did with an alert.
 
     alert: its row; None: refused, and not stored, since many were or its address is wrong. error:
-    why it was refused; None: it waits for a worker, or it was stored before.
+    why it was refused; None: it waits for a worker, or it was stored before. note: a sentence about
+    what has no effect in it.
     """
 
     alert: IncomingAlert | None
     error: FillcastError | None = None
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +151,13 @@ def judged_alert(
     except FillcastError as error:
         return refused_alert(feed, body, error, sent)
     waits = _waiting(feed, alert) | (origin.deadlines(feed, alert) if origin else {})
-    return Receipt(IncomingAlert(feed=feed, body=body, **waits, **sent))
+    waiting = IncomingAlert(feed=feed, body=_stored_body(feed, body), **waits, **sent)
+    return Receipt(waiting, note=size_note(alert.notes))
+
+
+def _stored_body(feed: Feed, body: bytes) -> bytes:
+    """Return an alert without its secrets, which is read in the same way."""
+    return without_secrets(body, read_mapping(feed.alert_mapping).paths.values())
 
 
 def alert_pause(feed: Feed) -> int:
@@ -194,7 +203,7 @@ def refused_alert(
         return Receipt(None, error)
     refused = IncomingAlert(
         feed=feed,
-        body=body[:REFUSED_BODY_BYTES],
+        body=_stored_body(feed, body)[:REFUSED_BODY_BYTES],
         state=AlertState.REFUSED,
         settled_at=datetime.now(UTC),
         **refusal_values(error),

@@ -9,7 +9,7 @@ import asyncio
 import logging
 import re
 import uuid
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, NamedTuple
 
 import orjson
@@ -37,10 +37,11 @@ from users.attempt_limits import network_of
 log = structlog.get_logger(__name__)
 _PATH = re.compile(r"/hooks/tradingview/([-a-zA-Z0-9_]+)/([^/\0]+)/")
 _REQUEST_ID = re.compile(r"[\w.:-]{1,64}")
-Message = MutableMapping[str, Any]
+Scope = dict[str, Any]
+Message = Mapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
-Application = Callable[[Message, Receive, Send], Awaitable[None]]
+Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
 class Answer(NamedTuple):
@@ -57,7 +58,7 @@ class AlertDoor:
     def __init__(self, django: Application) -> None:
         self._django, self._batches = django, AlertBatches()
 
-    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a posted alert; pass everything else on."""
         post = _post_in(scope)
         if post is None:
@@ -94,8 +95,7 @@ class AlertDoor:
         if refused is not None:
             content, headers = refusal_problem(refused)
             return Answer(content["status"], content, headers)
-        assert receipt.alert is not None
-        return Answer(202, accepted(receipt.alert, post.feed, post.token), {})
+        return Answer(202, accepted(receipt, post.feed, post.token), {})
 
 
 class _Post(NamedTuple):
@@ -108,7 +108,7 @@ class _Post(NamedTuple):
     is_secure: bool
 
 
-def _post_in(scope: Message) -> _Post | None:
+def _post_in(scope: Scope) -> _Post | None:
     """Return the posted alert of a request; None: for Django, which redirects, say, to https."""
     if scope["type"] != "http" or scope["method"] != "POST":
         return None
