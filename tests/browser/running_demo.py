@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.error import URLError
@@ -52,7 +52,10 @@ def shared_demo() -> Iterator[RunningDemo]:
     meeting.mkdir(exist_ok=True)
     if given := os.environ.get("TEST_BROWSER_URL"):
         folder = Path(os.environ.get("TEST_BROWSER_VAR", ROOT / "var"))
-        yield RunningDemo(given, folder, meeting)
+        with _locked(users := meeting / "users", fcntl.LOCK_SH):
+            yield RunningDemo(given, folder, meeting)
+        with suppress(OSError), _locked(users, fcntl.LOCK_EX | fcntl.LOCK_NB):  # the last one
+            shutil.rmtree(meeting, ignore_errors=True)
         return
     running, users = meeting / "running.json", meeting / "users"
     with _locked(meeting / "start", fcntl.LOCK_EX):
