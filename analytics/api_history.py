@@ -47,7 +47,7 @@ class HistoryView(APIView):
 
     renderer_classes = (JSONRenderer, CsvRenderer)
 
-    @extend_schema(operation_id="history", parameters=FILTERS, responses=HistorySerializer)
+    @extend_schema(parameters=FILTERS, responses=HistorySerializer)
     def get(self, request: Request, table: str) -> Response | StreamingHttpResponse:
         """Search it; as CSV all that matches is streamed."""
         if table not in HISTORY:
@@ -69,7 +69,7 @@ class TrailView(APIView):
     renderer_classes = (JSONRenderer, CsvRenderer)
 
     @extend_schema(
-        operation_id="own_trail",
+        
         parameters=[one for one in FILTERS if one.name in ("before", "format")],
         responses=HistorySerializer,
     )

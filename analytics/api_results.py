@@ -240,7 +240,7 @@ class StatisticsView(_ReportView):
     renderer_classes = (JSONRenderer,)
 
     @extend_schema(
-        operation_id="analytics_statistics",
+        
         parameters=_FILTERS,
         responses=StatisticsSerializer(many=True),
     )
@@ -273,7 +273,7 @@ class BreakdownView(_ReportView):
     """Your results by feed, pair, account or hour."""
 
     @extend_schema(
-        operation_id="analytics_breakdown",
+        
         parameters=[
             *_FILTERS, _FORMAT,
             OpenApiParameter("by", str, enum=list(BREAKDOWNS), description="Default: feed."),
@@ -304,7 +304,7 @@ class ComparedView(_ReportView):
     """Your execution against the median of all accounts that traded the same signals."""
 
     @extend_schema(
-        operation_id="analytics_compared",
+        
         parameters=[*_FILTERS, _FORMAT],
         responses=ComparedSerializer(many=True),
     )
@@ -333,7 +333,7 @@ class ExportView(_ReportView):
     renderer_classes = (CsvRenderer, JSONRenderer)
 
     @extend_schema(
-        operation_id="analytics_export",
+        
         parameters=[
             *_FILTERS,
             OpenApiParameter("table", str, OpenApiParameter.PATH, enum=list(TABLES)),

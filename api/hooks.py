@@ -51,7 +51,7 @@ class AlertView(_TokenView):
     """
 
     @extend_schema(
-        operation_id="hooks_tradingview",
+        
         auth=[],
         request=NewSignalSerializer,
         responses={202: AlertAnswerSerializer},
@@ -84,7 +84,7 @@ class AlertStatusView(_TokenView):
     """Read what became of an alert, with the address that it was posted to."""
 
     @extend_schema(
-        operation_id="hooks_tradingview_status",
+        
         auth=[],
         responses=AlertStatusSerializer,
         parameters=[OpenApiParameter("alert", int, OpenApiParameter.PATH)],

@@ -1,18 +1,128 @@
-"""Adds the scope that an API key needs to each operation of the OpenAPI schema."""
+"""Names each operation of the OpenAPI schema, and says what it does and which scope it needs."""
+
+import re
+from typing import Any
 
 from drf_spectacular.openapi import AutoSchema
 
 from api.permissions import needed_by, scope_of
 
+IRREGULAR = {
+    "POST signals/oco": "create_oco_pair",
+    "POST signals/oco/preview": "preview_oco_pair",
+    "POST signals/bracket": "create_bracket",
+    "POST signals/preview": "preview_new_signal",
+    "POST channels/webhooks": "create_webhook",
+    "POST channels/{}/resend": "resend_channel_code",
+    "POST connections/paper": "create_paper_connection",
+    "POST news-calendars/{}/events": "import_news_events",
+    "POST notifications/read": "mark_notifications_read",
+    "POST positions/{}/break-even": "move_stop_to_break_even",
+    "POST feeds/{}/alerts/read": "read_feed_alert",
+    "POST feeds/{}/telegram-bot": "set_feed_telegram_bot",
+    "POST feeds/{}/telegram-bot/remove": "remove_feed_telegram_bot",
+    "POST drift/compare": "compare_accounts",
+    "GET analytics": "get_totals",
+}
+COLLECTIONS = {"tokens", "drafts", "terms"}  # below an object; POST creates one of them
+VERBS = {"get": "get", "put": "set", "patch": "update", "delete": "delete"}
+NAMES = {"drift": "drift-items", "kill-switch": "halts"}  # of what is there
+OF_MIXINS = {
+    "list": "List {many}",
+    "retrieve": "Return {one}",
+    "create": "Create {one}",
+    "partial_update": "Change {one}",
+    "destroy": "Remove {one}",
+}
+
 
 class ScopedSchema(AutoSchema):
-    """drf-spectacular's schema with the scope of each operation."""
+    """drf-spectacular's schema with readable names, and the scope of each operation."""
+
+    def get_operation_id(self) -> str:
+        """Return a name that stays: it depends on the address and the method only."""
+        return operation_id(self.method, self.path, is_list=self._is_list_view())
+
+    def get_tags(self) -> list[str]:
+        """Group operations by the resource that is first in their address."""
+        segments = _segments(self.path)
+        return ["alerts" if self.path.startswith("/hooks/") else segments[0]]
+
+    def get_summary(self) -> str:
+        """Return the first sentence of the operation's own description, or what it does."""
+        action = getattr(self.view, "action", "")
+        if not _has_own_text(self.view, action) and action in OF_MIXINS:
+            return _of_mixin(action, _segments(self.path)[0])
+        text = " ".join((super().get_description() or "").split())
+        return re.split(r"(?<=[^.])[.:](?:\s|$)", text, maxsplit=1)[0].rstrip(".")
 
     def get_description(self) -> str:  # type: ignore[override]  # the stubs are another version
         """Append the scope to the view's own description; public operations take no key."""
         description: str = super().get_description() or ""
         if not self.get_auth():
             return description
-        scope = scope_of(self.method, needed_by(self.view, self.method))
-        name = f"`{scope.value}`" if scope else "none: not with a key"
+        scope = self._scope()
+        name = f"`{scope}`" if scope else "none: not with a key"
         return f"{description}\n\nScope of an API key: {name}.".strip()
+
+    def get_auth(self) -> list[dict[str, Any]]:
+        """Return what authenticates, and for API keys the scope that is needed."""
+        found: list[dict[str, Any]] = super().get_auth()
+        scopes = [self._scope()] if found and self._scope() else []
+        return [{name: scopes if name == "apiKey" else [] for name in one} for one in found]
+
+    def _scope(self) -> str:
+        scope = scope_of(self.method, needed_by(self.view, self.method))
+        return scope.value if scope else ""
+
+
+def operation_id(method: str, path: str, *, is_list: bool) -> str:
+    """Return the name of an operation: a verb, then the objects from the outer to the inner.
+
+    `POST /api/v1/feeds/{slug}/tokens/{token_id}/rotate/` is `rotate_feed_token`.
+    """
+    if path.startswith("/hooks/"):
+        return "get_alert_status" if method == "GET" else "send_alert"
+    parts = path.removeprefix("/api/v1/").strip("/").split("/")
+    key = f"{method} {'/'.join('{}' if part[0] == '{' else part for part in parts)}"
+    return IRREGULAR.get(key) or _regular(method, parts, is_list).replace("-", "_")
+
+
+def _regular(method: str, parts: list[str], is_list: bool) -> str:
+    words = [NAMES.get(word, word) for word in _segments("/".join(parts))]
+    owners = [_one(word) for word in words[:-1]]
+    last = words[-1]
+    if parts[-1].startswith("{"):
+        return "_".join([VERBS[method.lower()], *owners, _one(last)])
+    if method != "POST":
+        verb = "list" if is_list else VERBS[method.lower()]
+        return "_".join([verb, *owners, last])
+    if not owners or last in COLLECTIONS:
+        return "_".join(["create", *owners, _one(last)])
+    if not parts[-2].startswith("{"):
+        return "_".join([last, *owners[:-1], words[-2]])
+    verb, _, rest = last.partition("-")
+    return "_".join([verb, *owners, *([rest] if rest else [])])
+
+
+def _segments(path: str) -> list[str]:
+    parts = path.removeprefix("/api/v1/").strip("/").split("/")
+    return [part for part in parts if not part.startswith("{")]
+
+
+def _one(word: str) -> str:
+    """Return the name of one of them: `api-keys` → `api-key`."""
+    return word[:-1] if word.endswith("s") and word not in ("terms", "analytics") else word
+
+
+def _of_mixin(action: str, word: str) -> str:
+    many = NAMES.get(word, word).replace("-", " ").replace("api ", "API ")
+    one = _one(many)
+    article = "an" if one[0] in "aAo" else "a"
+    return OF_MIXINS[action].format(many=many, one=f"{article} {one}")
+
+
+def _has_own_text(view: Any, action: str) -> bool:
+    method = getattr(view, action, None) if action else None
+    defined = getattr(method, "__qualname__", "").split(".")[0]
+    return bool(getattr(method, "__doc__", "")) and not defined.endswith("ModelMixin")
