@@ -1,0 +1,92 @@
+"""What people read in the OpenAPI schema: groups, meanings of fields, examples.
+
+`fields.toml` and `tags.toml` are written by hand, `examples.json` by `python -m tests.api.examples`.
+"""
+
+import json
+import tomllib
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+FOLDER = Path(__file__).parent
+EXAMPLES = FOLDER / "examples.json"
+
+
+def describe(result: dict[str, Any], **_: Any) -> dict[str, Any]:
+    """Add groups, meanings and examples, in the words of OpenAPI 3.1. A hook of drf-spectacular."""
+    _to_json_schema(result)
+    used = set()
+    for operation in _operations(result):
+        used.update(operation["tags"])
+        _describe_parameters(operation)
+        _add_examples(operation)
+    tags = _read("tags.toml")
+    result["tags"] = [{"name": name, "description": tags.get(name, "")} for name in sorted(used)]
+    for name, schema in result["components"]["schemas"].items():
+        for field, properties in schema.get("properties", {}).items():
+            if not properties.get("description"):
+                properties |= _meaning(f"{name}.{field}", field)
+    return result
+
+
+@cache
+def examples() -> dict[str, dict[str, Any]]:
+    """Return the examples by operation: `request`, and `responses` by status."""
+    if not EXAMPLES.exists():
+        return {}
+    found: dict[str, dict[str, Any]] = json.loads(EXAMPLES.read_text())
+    return found
+
+
+def _operations(schema: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    for methods in schema["paths"].values():
+        yield from methods.values()
+
+
+@cache
+def _read(name: str) -> dict[str, str]:
+    return tomllib.loads((FOLDER / name).read_text())
+
+
+def _meaning(*keys: str) -> dict[str, str]:
+    meanings = _read("fields.toml")
+    found = next((meanings[key] for key in keys if key in meanings), "")
+    return {"description": found} if found else {}
+
+
+def _describe_parameters(operation: dict[str, Any]) -> None:
+    for parameter in operation.get("parameters", ()):
+        if not parameter.get("description"):
+            name = parameter["name"]
+            parameter |= _meaning(f"parameter.{name}")
+
+
+def _add_examples(operation: dict[str, Any]) -> None:
+    given = examples().get(operation["operationId"], {})
+    if "request" in given and "requestBody" in operation:
+        _show(operation["requestBody"]["content"], given["request"])
+    for status, value in given.get("responses", {}).items():
+        if "content" in operation["responses"].get(status, {}):
+            _show(operation["responses"][status]["content"], value)
+
+
+def _show(content: dict[str, Any], value: Any) -> None:
+    for media_type, shown in content.items():
+        if media_type.endswith("json") != isinstance(value, str):
+            shown.setdefault("examples", {"example": {"value": value}})
+
+
+def _to_json_schema(node: Any) -> None:
+    """Replace the words of OpenAPI 3.0 that some descriptions still have: nullable, example."""
+    if isinstance(node, list):
+        for inner in node:
+            _to_json_schema(inner)
+    elif isinstance(node, dict):
+        if node.pop("nullable", False) is True:
+            node["type"] = [node["type"], "null"]
+        if "example" in node and ("type" in node or "$ref" in node):
+            node["examples"] = [node.pop("example")]
+        for inner in list(node.values()):
+            _to_json_schema(inner)
