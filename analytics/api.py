@@ -143,7 +143,6 @@ class AnalyticsView(RangeView):
     """Results of each of your connections over trading days."""
 
     @extend_schema(
-        
         parameters=RANGE,
         responses=TotalsSerializer(many=True),
     )
@@ -174,9 +173,7 @@ class AnalyticsView(RangeView):
 class EquityView(RangeView):
     """The running result of your accounts."""
 
-    @extend_schema(
-        parameters=RANGE, responses=CurveSerializer(many=True)
-    )
+    @extend_schema(parameters=RANGE, responses=CurveSerializer(many=True))
     def get(self, request: Request) -> Response:
         """The sum of results at the end of each trading day, for each account currency."""
         start, end, mine = self.range(request)
@@ -197,7 +194,6 @@ class ExecutionQualityView(RangeView):
     """How well your orders were executed."""
 
     @extend_schema(
-        
         parameters=RANGE,
         responses=QualitySerializer(many=True),
     )

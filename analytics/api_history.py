@@ -69,7 +69,6 @@ class TrailView(APIView):
     renderer_classes = (JSONRenderer, CsvRenderer)
 
     @extend_schema(
-        
         parameters=[one for one in FILTERS if one.name in ("before", "format")],
         responses=HistorySerializer,
     )

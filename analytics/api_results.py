@@ -240,7 +240,6 @@ class StatisticsView(_ReportView):
     renderer_classes = (JSONRenderer,)
 
     @extend_schema(
-        
         parameters=_FILTERS,
         responses=StatisticsSerializer(many=True),
     )
@@ -304,7 +303,6 @@ class ComparedView(_ReportView):
     """Your execution against the median of all accounts that traded the same signals."""
 
     @extend_schema(
-        
         parameters=[*_FILTERS, _FORMAT],
         responses=ComparedSerializer(many=True),
     )
@@ -333,7 +331,6 @@ class ExportView(_ReportView):
     renderer_classes = (CsvRenderer, JSONRenderer)
 
     @extend_schema(
-        
         parameters=[
             *_FILTERS,
             OpenApiParameter("table", str, OpenApiParameter.PATH, enum=list(TABLES)),

@@ -191,7 +191,6 @@ class RecordTradesView(_RecordView):
     """The trades of a feed's record."""
 
     @extend_schema(
-        
         parameters=[_LIMIT, OpenApiParameter("before", int, description="`next_before`.")],
         responses=RecordTradesSerializer,
     )
@@ -210,7 +209,6 @@ class RecordLinksView(_RecordView):
     """The links of a feed's record."""
 
     @extend_schema(
-        
         parameters=[_LIMIT, OpenApiParameter("after", int, description="`next_after`.")],
         responses=RecordLinksSerializer,
     )

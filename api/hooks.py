@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
@@ -17,7 +18,6 @@ from common.reason_codes import Code
 from signals.alert_log import entries_for
 from signals.alert_serializers import AlertStatusSerializer
 from signals.alerts import alert_sent_with, receive_alert
-from signals.draft_serializers import NewSignalSerializer
 from signals.models import AlertState, IncomingAlert
 from signals.strict_json import MAX_BYTES
 from signals.tasks import ring_on_commit
@@ -51,9 +51,8 @@ class AlertView(_TokenView):
     """
 
     @extend_schema(
-        
         auth=[],
-        request=NewSignalSerializer,
+        request={"application/json": OpenApiTypes.OBJECT, "text/plain": OpenApiTypes.STR},
         responses={202: AlertAnswerSerializer},
         parameters=[
             OpenApiParameter(
@@ -84,7 +83,6 @@ class AlertStatusView(_TokenView):
     """Read what became of an alert, with the address that it was posted to."""
 
     @extend_schema(
-        
         auth=[],
         responses=AlertStatusSerializer,
         parameters=[OpenApiParameter("alert", int, OpenApiParameter.PATH)],

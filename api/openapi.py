@@ -71,9 +71,46 @@ class ScopedSchema(AutoSchema):
         scopes = [self._scope()] if found and self._scope() else []
         return [{name: scopes if name == "apiKey" else [] for name in one} for one in found]
 
+    def _map_serializer_field(
+        self, field: Any, direction: Any, bypass_extensions: bool = False
+    ) -> Any:
+        """Also allow the empty text that a stored choice or address may be."""
+        schema: Any = super()._map_serializer_field(field, direction, bypass_extensions)
+        if "enum" in (schema or ()) and _may_be_empty(field) and "" not in schema["enum"]:
+            schema["enum"] = [*schema["enum"], ""]
+        return schema
+
+    def _insert_field_validators(self, field: Any, schema: Any) -> None:
+        """Demand no form of an address that may be empty."""
+        super()._insert_field_validators(field, schema)
+        if schema.get("format") in ("email", "uri") and _may_be_empty(field):
+            del schema["format"]
+
+    def _map_basic_serializer(self, serializer: Any, direction: Any) -> Any:
+        """Leave out of `required` what the serializer names as `not_always`."""
+        schema: Any = super()._map_basic_serializer(serializer, direction)
+        for name in getattr(serializer, "not_always", ()):
+            if name in schema.get("required", ()):
+                schema["required"].remove(name)
+        return schema
+
     def _scope(self) -> str:
         scope = scope_of(self.method, needed_by(self.view, self.method))
         return scope.value if scope else ""
+
+
+def _may_be_empty(field: Any) -> bool:
+    """Whether a field that is only read may hold an empty text."""
+    if not getattr(field, "read_only", False):
+        return False
+    model = getattr(getattr(field.parent, "Meta", None), "model", None)
+    for name in str(getattr(field, "source", "") or "").split("."):
+        columns = {column.name: column for column in model._meta.get_fields()} if model else {}
+        column = columns.get(name)
+        if column is None:
+            return False
+        model = getattr(column, "related_model", None)
+    return bool(getattr(column, "blank", False))
 
 
 def operation_id(method: str, path: str, *, is_list: bool) -> str:

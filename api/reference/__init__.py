@@ -1,6 +1,7 @@
 """What people read in the OpenAPI schema: groups, meanings of fields, examples.
 
-`fields.toml` and `tags.toml` are written by hand, `examples.json` by `python -m tests.api.examples`.
+All is written by hand, except `responses.json`: what the requests were answered with, recorded by
+`RECORD_EXAMPLES=1 make test T=tests/api/test_examples.py`.
 """
 
 import json
@@ -11,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 FOLDER = Path(__file__).parent
-EXAMPLES = FOLDER / "examples.json"
 
 
 def describe(result: dict[str, Any], **_: Any) -> dict[str, Any]:
@@ -22,8 +22,9 @@ def describe(result: dict[str, Any], **_: Any) -> dict[str, Any]:
         used.update(operation["tags"])
         _describe_parameters(operation)
         _add_examples(operation)
-    tags = _read("tags.toml")
-    result["tags"] = [{"name": name, "description": tags.get(name, "")} for name in sorted(used)]
+    result["tags"] = [
+        {"name": name, "description": groups().get(name, "")} for name in sorted(used)
+    ]
     for name, schema in result["components"]["schemas"].items():
         for field, properties in schema.get("properties", {}).items():
             if not properties.get("description"):
@@ -32,11 +33,28 @@ def describe(result: dict[str, Any], **_: Any) -> dict[str, Any]:
 
 
 @cache
-def examples() -> dict[str, dict[str, Any]]:
-    """Return the examples by operation: `request`, and `responses` by status."""
-    if not EXAMPLES.exists():
-        return {}
-    found: dict[str, dict[str, Any]] = json.loads(EXAMPLES.read_text())
+def groups() -> dict[str, str]:
+    """Return what each group of operations is about."""
+    return tomllib.loads((FOLDER / "tags.toml").read_text())
+
+
+@cache
+def meanings() -> dict[str, str]:
+    """Return the meanings of fields by name, by "Component.field" and "parameter.name"."""
+    return tomllib.loads((FOLDER / "fields.toml").read_text())
+
+
+@cache
+def requests() -> dict[str, Any]:
+    """Return an example of each operation's body."""
+    found: dict[str, Any] = json.loads((FOLDER / "requests.json").read_text())
+    return found
+
+
+@cache
+def responses() -> dict[str, dict[str, Any]]:
+    """Return an example of each operation's answer, by status."""
+    found: dict[str, dict[str, Any]] = json.loads((FOLDER / "responses.json").read_text())
     return found
 
 
@@ -45,14 +63,8 @@ def _operations(schema: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield from methods.values()
 
 
-@cache
-def _read(name: str) -> dict[str, str]:
-    return tomllib.loads((FOLDER / name).read_text())
-
-
 def _meaning(*keys: str) -> dict[str, str]:
-    meanings = _read("fields.toml")
-    found = next((meanings[key] for key in keys if key in meanings), "")
+    found = next((meanings()[key] for key in keys if key in meanings()), "")
     return {"description": found} if found else {}
 
 
@@ -64,10 +76,10 @@ def _describe_parameters(operation: dict[str, Any]) -> None:
 
 
 def _add_examples(operation: dict[str, Any]) -> None:
-    given = examples().get(operation["operationId"], {})
-    if "request" in given and "requestBody" in operation:
-        _show(operation["requestBody"]["content"], given["request"])
-    for status, value in given.get("responses", {}).items():
+    name = operation["operationId"]
+    if name in requests() and "requestBody" in operation:
+        _show(operation["requestBody"]["content"], requests()[name])
+    for status, value in responses().get(name, {}).items():
         if "content" in operation["responses"].get(status, {}):
             _show(operation["responses"][status]["content"], value)
 
