@@ -2,7 +2,14 @@
 
 from typing import Any
 
+from django.core.exceptions import ValidationError
+from django.db import DataError
+from rest_framework.exceptions import NotFound
 from rest_framework.pagination import CursorPagination
+from rest_framework.request import Request
+
+from common.errors import InvalidInputError
+from common.reason_codes import Code
 
 
 class Pages(CursorPagination):
@@ -13,7 +20,16 @@ class Pages(CursorPagination):
     max_page_size = 500
     page_size_query_param = "page_size"
     page_size_query_description = "Results on a page: by default 50, at most 500."
-    invalid_cursor_message = "The cursor does not belong to this list."
+
+    def paginate_queryset(self, queryset: Any, request: Request, view: Any = None) -> Any:
+        """Return the page's rows. Raises InvalidInputError for a cursor of another list."""
+        if self.cursor_query_param not in request.query_params:
+            return super().paginate_queryset(queryset, request, view)
+        try:
+            return super().paginate_queryset(queryset, request, view)
+        except (NotFound, ValueError, TypeError, OverflowError, ValidationError, DataError) as why:
+            detail = "The cursor does not belong to this list."
+            raise InvalidInputError(Code.FIELD_INVALID, detail, field="cursor") from why
 
     def get_paginated_response_schema(self, schema: dict[str, Any]) -> dict[str, Any]:
         """Return the page's schema: both addresses are always there, null at either end."""

@@ -76,6 +76,9 @@ ERRORS = {
 }
 
 
+CONFLICTING_READS = {"get_signal_notional"}
+
+
 def add_problems(result: dict[str, Any], **_: Any) -> dict[str, Any]:
     """Document problem details as the errors of every operation. A hook of drf-spectacular."""
     components = result.setdefault("components", {})
@@ -104,11 +107,13 @@ def errors_of(method: str, operation: dict[str, Any]) -> Iterator[int]:
     if has_body or "query" in places:
         yield 400
     if operation.get("security"):
-        yield from (401, 403)
+        yield 401
+    if operation.get("security") or has_body:  # an alert's feed may not be approved
+        yield 403
     if "path" in places or has_body:  # a body may name what does not exist
         yield 404
     yield 406
-    if method != "get":
+    if method != "get" or operation["operationId"] in CONFLICTING_READS:
         yield 409
     if "if-match" in names:
         yield 412

@@ -11,6 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+LOCAL_TIME = r"^\d\d:\d\d(:\d\d(\.\d{1,6})?)?$"
 FOLDER = Path(__file__).parent
 
 
@@ -98,6 +99,8 @@ def _to_json_schema(node: Any) -> None:
     elif isinstance(node, dict):
         if node.pop("nullable", False) is True:
             node["type"] = [node["type"], "null"]
+        if node.get("format") == "time":  # in JSON Schema a time has an offset; ours are local
+            node |= {"format": "local-time", "pattern": LOCAL_TIME}
         if "example" in node and ("type" in node or "$ref" in node):
             node["examples"] = [node.pop("example")]
         for inner in list(node.values()):
