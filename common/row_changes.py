@@ -44,7 +44,7 @@ def change_row(row: M, changes: Mapping[str, Any]) -> M:
 
     For plain settings. Changes with further rules have services.
     """
-    model = type(row)
+    model = row._meta.model  # not its type: a request's user is a lazy object around the row
     locked: M = model._default_manager.select_for_update(no_key=True, of=("self",)).get(pk=row.pk)
     for name, value in changes.items():
         setattr(locked, name, value)
