@@ -10,10 +10,10 @@ from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
 
 from analytics import selectors
 from common.api_fields import Amount, StrictSerializer, invalid
+from common.api_views import ApiView
 from common.clocks import market_now
 from common.reason_codes import Code
 from connections.api.connections import own_connections
@@ -119,7 +119,7 @@ class QualitySerializer(StrictSerializer):
     to_fill_p99_ms = Amount(allow_null=True)
 
 
-class RangeView(APIView):
+class RangeView(ApiView):
     """A view with the parameters `from`, `to` and `connection`."""
 
     def range(self, request: Request) -> tuple[date, date, Sequence[UUID]]:
@@ -136,6 +136,8 @@ class RangeView(APIView):
         mine = own_connections(caller(request))
         if "connection" in data:
             mine = mine.filter(pk=data["connection"])
+        else:
+            mine = mine.filter(twin_of=None)  # paper twins are in no sum of one's accounts
         return data["start"], data["end"], list(mine.values_list("pk", flat=True))
 
 

@@ -11,13 +11,13 @@ from rest_framework.exceptions import NotFound
 from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
 
 from analytics.api_results import CsvRenderer
 from analytics.history import HISTORY
 from analytics.history_exports import as_csv, exact, wanted_of
 from analytics.own_trail import COLUMNS, all_changes, changes
 from common.api_fields import StrictSerializer
+from common.api_views import ApiView
 from users.api import caller
 
 A_PAGE = 100
@@ -42,7 +42,7 @@ class HistorySerializer(StrictSerializer):
     next_before = serializers.IntegerField(allow_null=True)
 
 
-class HistoryView(APIView):
+class HistoryView(ApiView):
     """Your history: `signals`, `orders` or `trades`, newest first."""
 
     renderer_classes = (JSONRenderer, CsvRenderer)
@@ -63,7 +63,7 @@ class HistoryView(APIView):
         return Response({"results": [exact(row) for row in found[:A_PAGE]], "next_before": before})
 
 
-class TrailView(APIView):
+class TrailView(ApiView):
     """Your audit trail: changes that you made, and changes of your settings, newest first."""
 
     renderer_classes = (JSONRenderer, CsvRenderer)

@@ -180,7 +180,7 @@ class _ReportView(RangeView):
             by_book = {key: listed for key, listed in by_book.items() if key.slug == name}
         scope = _scope_of(request, start=start, end=end)
         return Asked(user, mine, [
-            report(key, listed, scope([a.id for a in listed]), mine=[a.id for a in mine])
+            report(key, listed, scope([a.id for a in listed]))
             for key, listed in by_book.items()
         ])  # fmt: skip
 
@@ -192,8 +192,7 @@ class _ReportView(RangeView):
             raise serializers.ValidationError({"book": error.detail})
         lines: Iterator[str] = iter(())
         for made in asked.reports:
-            ids = [account.id for account in asked.mine]
-            lines = csv_lines(table_rows(table, made, asked.user, mine=ids, feeds=made.feeds))
+            lines = csv_lines(table_rows(table, made, asked.user, feeds=made.feeds))
         response = StreamingHttpResponse(lines, content_type="text/csv; charset=utf-8")
         response["Content-Disposition"] = f'attachment; filename="fillcast-{table}.csv"'
         return response

@@ -101,11 +101,11 @@ DEFINITIONS = (
     ),
     Definition(
         "execution", "Execution quality",
-        "My entry of a signal against the median of all accounts on which the same signal filled. "
-        f"Shown only where at least {OTHERS} of them are others'. Slippage in the orders' unit and "
+        "My entry of a signal against the median of all persons for whom the same signal filled. "
+        f"Shown only where at least {OTHERS} others filled. Slippage in the orders' unit and "
         "in basis points of the expected price. Latency of market entries: from the publication's "
         "orders until sent, and from then until filled.",
-        f"With fewer than {OTHERS} other accounts, or before the daily job has run.",
+        f"With fewer than {OTHERS} other persons, or before the daily job has run.",
     ),
     Definition(
         "recomputed", "Recomputed",

@@ -69,7 +69,7 @@ def cell(value: Cell) -> str:
 
 
 def table_rows(
-    table: str, report: Report, user: User, *, mine: Sequence[UUID], feeds: Mapping[int, str]
+    table: str, report: Report, user: User, *, feeds: Mapping[int, str]
 ) -> Iterator[Row]:
     """Return the rows of a table, its header first. feeds: their names.
 
@@ -80,7 +80,7 @@ def table_rows(
         case "trades":
             return _trades(report, user, feeds)
         case "execution":
-            return _executions(report, user, mine)
+            return _executions(report, user)
         case "days":
             head: Row = ("day", "trades", "wins", "net", "total", "currency")
             days = report.days
@@ -140,16 +140,16 @@ def _trades(report: Report, user: User, feeds: Mapping[int, str]) -> Iterator[Ro
         after, after_id = chunk[-1].closed_at, chunk[-1].id
 
 
-def _executions(report: Report, user: User, mine: Sequence[UUID]) -> Iterator[Row]:
+def _executions(report: Report, user: User) -> Iterator[Row]:
     yield (
         "signal", "published_at", "pair", "side", "accounts", "unit", "slippage", "slippage_median",
         "bps", "bps_median", "slippage_money", "currency", "to_sent_ms", "to_sent_ms_median",
-        "to_fill_ms", "to_fill_ms_median", "other_accounts", "median_computed_at",
+        "to_fill_ms", "to_fill_ms_median", "other_persons", "median_computed_at",
     )  # fmt: skip
     before: int | None = None
     while True:
         with on_behalf_of(user):
-            chunk = executions(report.scope, mine, before=before, limit=CHUNK)
+            chunk = executions(report.scope, before=before, limit=CHUNK)
         for e in chunk:
             yield (
                 e.number, e.published_at, e.pair, e.side, e.accounts, e.unit, e.slippage,

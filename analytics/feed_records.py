@@ -36,6 +36,7 @@ from signals.late_publication import QUOTE_AGE
 from signals.models import Action, Direction, Feed, OrderType, Signal, TimeInForce
 
 BATCH = 500
+COMMITS_LATE = timedelta(minutes=1)  # what is published at a time can be read so much later
 FILLS_MAY_COME = timedelta(days=2)  # exits of subscribers, and corrections of their brokers
 _IMMEDIATE = (TimeInForce.IOC, TimeInForce.FOK)
 _COMES_BACK = (OrderType.LIMIT, OrderType.IF_TOUCHED)
@@ -110,16 +111,16 @@ def _followed(
     assert signal.published_at is not None
     state = from_json(known.progress) if known else _begun(signal)
     since = known.followed_until if known else signal.published_at
-    to = minute_of(until)  # a bar counts when its minute is over
-    if not is_followable(signal, followers):
-        state = _without_prices(state, signal, followers, until)
-    elif not state.is_ended:
-        changes = [change for change in changes_of(signal, followers) if since < change.at <= to]
-        gap = signal.market_source is None or until - since > KEPT
-        if gap:
-            state = _without_prices(state, signal, followers, until)
+    to = minute_of(until - COMMITS_LATE)  # a bar counts when its minute is over
+    has_gap = signal.market_source is None or until - since > KEPT
+    if not state.is_ended:
+        if not is_followable(signal) or has_gap:
+            state = replace(state, is_lost=True)
         else:
+            changes = [one for one in changes_of(signal, followers) if since < one.at <= to]
             state = follow(state, _bars(signal, since, to), changes, until=to)
+    if state.is_lost:
+        state = replace(state, ended_at=_closed_by_feed(signal, followers))
     return _trade(signal, state, followers, fills, until, max(to, signal.published_at))
 
 
@@ -158,8 +159,11 @@ def market_then(signal: Signal) -> tuple[Decimal | None, Decimal | None]:
     return (signal.market_bid, signal.market_ask) if is_fresh else (None, None)
 
 
-def is_followable(signal: Signal, followers: Sequence[Signal]) -> bool:
-    """Whether minute bars can follow a trade: it has no rule that needs the order of quotes."""
+def is_followable(signal: Signal) -> bool:
+    """Whether minute bars can follow a trade: its OPEN has no rule that needs the order of quotes.
+
+    A rule that a MODIFY brings later is a `Change` with `has_rule`.
+    """
     return not (
         signal.order_type in (OrderType.TRAILING_STOP, OrderType.STOP_LIMIT)
         or signal.time_in_force == TimeInForce.DAY
@@ -167,7 +171,7 @@ def is_followable(signal: Signal, followers: Sequence[Signal]) -> bool:
         or signal.oco_group
         or signal.has_condition
         or signal.close_after_seconds
-        or any(_has_rule(one) for one in (signal, *followers))
+        or _has_rule(signal)
     )
 
 
@@ -191,7 +195,7 @@ def changes_of(signal: Signal, followers: Sequence[Signal]) -> list[Change]:
         changes.append(
             Change(
                 one.published_at, one.action, one.sl, tuple(one.targets), price,
-                one.close_fraction, bid, ask,
+                one.close_fraction, bid, ask, one.valid_until, _has_rule(one),
             )
         )  # fmt: skip
     if signal.cancelled_at is not None:
@@ -208,16 +212,13 @@ def _bars(signal: Signal, since: datetime, to: datetime) -> list[MinutePrices]:
     return [MinutePrices(bar.minute, tuple(bar[1:5]), tuple(bar[5:9])) for bar in found]  # type: ignore[arg-type]
 
 
-def _without_prices(
-    state: TradeState, signal: Signal, followers: Sequence[Signal], until: datetime
-) -> TradeState:
-    """Return a trade whose prices are not known; it ends with its feed's CLOSE of all, if any."""
+def _closed_by_feed(signal: Signal, followers: Sequence[Signal]) -> datetime | None:
+    """Return when the feed closed all of a trade, or withdrew it: without prices, its end."""
     closes = [
         one.published_at for one in followers
         if one.action == Action.CLOSE and one.close_fraction == 1
     ]  # fmt: skip
-    ended = min((at for at in (*closes, signal.cancelled_at) if at is not None), default=None)
-    return replace(state, is_lost=True, ended_at=ended)
+    return min((at for at in (*closes, signal.cancelled_at) if at is not None), default=None)
 
 
 def _trade(

@@ -109,18 +109,18 @@ class TradeCost(models.Model):
 
 
 class SignalQuality(models.Model):
-    """The medians of all accounts that an entry of a signal has filled on.
+    """The medians of all persons for whom an entry of a signal has filled.
 
-    accounts: how many those are. Tenants see the row only if there are more than five, and pages
-    only if at least five are others'. Medians of market entries alone: latencies.
+    persons: how many those are. Tenants see the row only if there are more than five, so that five
+    are others. Medians of market entries alone: latencies.
     """
 
     signal = models.OneToOneField(
         Signal, models.CASCADE, primary_key=True, related_name="execution_quality",
         db_constraint=False,
     )  # fmt: skip
-    accounts = models.IntegerField()
-    unit = models.CharField(max_length=7, blank=True, help_text="Empty: the accounts differ.")
+    persons = models.IntegerField()
+    unit = models.CharField(max_length=7, blank=True, help_text="Empty: the persons differ.")
     slippage = AmountField(null=True, help_text="In the unit, + is worse.")
     bps = AmountField(null=True)
     to_wire_ms = AmountField(null=True)

@@ -9,13 +9,19 @@ from rest_framework import serializers
 from rest_framework.exceptions import NotAuthenticated
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
 
 from analytics.models import FeedTrade
 from analytics.record_selectors import record_of, trades_of
 from common.api_fields import Amount, StrictModelSerializer, StrictSerializer
+from common.api_views import ApiView
 from signals.models import Feed, RecordLink
-from signals.record_selectors import links, record_feed, sees_new, statement
+from signals.record_selectors import (
+    links,
+    record_feed,
+    record_terms,
+    sees_new,
+    statement,
+)
 from users.models import User
 
 
@@ -38,6 +44,8 @@ class RecordSerializer(StrictSerializer):
         allow_null=True, help_text="Later prices and signals are not counted. null: not computed."
     )
     age_days = serializers.IntegerField(help_text="Since the feed was made.")
+    terms = serializers.CharField(help_text="Of now; empty: the provider has stated none.")
+    terms_changed_at = serializers.DateTimeField(allow_null=True, help_text="null: never stated.")
     followers = serializers.IntegerField(allow_null=True, help_text="null: fewer than 5.")
     closed = serializers.IntegerField()
     wins = serializers.IntegerField()
@@ -141,7 +149,7 @@ class PageSerializer(serializers.Serializer[Any]):
     limit = serializers.IntegerField(default=100, min_value=1, max_value=500)
 
 
-class _RecordView(APIView):
+class _RecordView(ApiView):
     """A view of the record of one feed."""
 
     open_to_visitors = True
@@ -177,12 +185,13 @@ class RecordView(_RecordView):
         """Result, drawdown, months, pairs and hours; what subscribers really got; its age."""
         feed = self.feed(request, slug)
         record = record_of(feed)
-        figures = record.figures
+        figures, terms = record.figures, record_terms(feed)
         values = {
             **asdict(figures), "feed": feed.slug, "until": record.until,
             "age_days": record.age.days, "followers": record.followers,
             "win_rate": figures.win_rate, "profit_factor": figures.profit_factor,
-            "expectancy_r": figures.expectancy_r,
+            "expectancy_r": figures.expectancy_r, "terms": terms.text if terms else "",
+            "terms_changed_at": terms.created_at if terms else None,
         }  # fmt: skip
         return Response(RecordSerializer(values).data)
 

@@ -141,9 +141,14 @@ def books(accounts: Iterable[ReportAccount]) -> dict[BookKey, list[ReportAccount
 
 
 def report_accounts(connections: Any) -> list[ReportAccount]:
-    """Return a queryset of connections as accounts, by name, in one statement."""
-    values = connections.order_by("name", "pk").values_list(
-        "pk", "name", "account", "snapshot__currency", "type", "archived_at"
+    """Return a queryset of connections as accounts, by name, in one statement.
+
+    Paper twins are left out: they have a comparison of their own (`twins`).
+    """
+    values = (
+        connections.filter(twin_of=None)
+        .order_by("name", "pk")
+        .values_list("pk", "name", "account", "snapshot__currency", "type", "archived_at")
     )
     return [
         ReportAccount(pk, name, number, currency or "", kind == PAPER, archived is not None)
@@ -151,20 +156,18 @@ def report_accounts(connections: Any) -> list[ReportAccount]:
     ]
 
 
-def report(
-    key: BookKey, accounts: Sequence[ReportAccount], scope: Scope, *, mine: Sequence[UUID]
-) -> Report:
+def report(key: BookKey, accounts: Sequence[ReportAccount], scope: Scope) -> Report:
     """Return the report of some accounts of a book.
 
-    scope: its connections are those accounts. mine: all accounts of the reader. The connections
-    must be the reader's own: the statements reach all rows.
+    scope: its connections are those accounts. They must be the reader's own: the statements reach
+    all rows.
     """
     until = market_now()
     with for_all_tenants():  # feeds that were left are hidden from their former subscribers
         trades = trade_results(scope)
         is_all = scope.start == ALL and scope.end >= latest_date(until)
         every_month = months_of(trades.days) if is_all else result_months(_all_time(scope))
-        execution = execution_sums(signal_scope(scope, mine))
+        execution = execution_sums(signal_scope(scope))
     book: Book | None = None
     lines: tuple[AccountLine, ...] = ()
     if not scope.is_part_of_accounts:
@@ -195,25 +198,23 @@ def equity_of(
     return book_of(found), lines
 
 
-def signal_scope(scope: Scope, mine: Sequence[UUID]) -> SignalScope:
+def signal_scope(scope: Scope) -> SignalScope:
     """Return the signals that belong to a scope of trades."""
-    return SignalScope(
-        scope.connection_ids, mine, scope.start, scope.end, scope.feed_id, scope.pair
-    )
+    return SignalScope(scope.connection_ids, scope.start, scope.end, scope.feed_id, scope.pair)
 
 
-def execution_report(scope: Scope, mine: Sequence[UUID]) -> ExecutionSums:
+def execution_report(scope: Scope) -> ExecutionSums:
     """Return the aggregate of my execution and the medians over the signals of a scope."""
     with for_all_tenants():
-        return execution_sums(signal_scope(scope, mine))
+        return execution_sums(signal_scope(scope))
 
 
 def executions(
-    scope: Scope, mine: Sequence[UUID], *, before: int | None = None, limit: int = 30
+    scope: Scope, *, before: int | None = None, limit: int = 30
 ) -> list[SignalExecution]:
     """Return the signals of a scope with my execution and the medians, the newest first."""
     with for_all_tenants():
-        return signal_executions(signal_scope(scope, mine), before=before, limit=limit)
+        return signal_executions(signal_scope(scope), before=before, limit=limit)
 
 
 def _all_time(scope: Scope) -> Scope:

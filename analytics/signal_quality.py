@@ -1,7 +1,8 @@
-"""My execution of each signal against the median of all accounts that traded the same one.
+"""My execution of each signal against the median of all persons who traded the same one.
 
-The medians are computed by the daily job, over all tenants' accounts. A tenant sees one only where
-at least OTHERS accounts besides their own filled, so that it shows no single one.
+The medians are computed by the daily job, over all tenants. A person with several accounts counts
+once, by the median of these. A tenant sees one only where at least OTHERS other persons filled, so
+that it shows no single one. Paper twins are not counted.
 """
 
 from collections.abc import Sequence
@@ -15,26 +16,36 @@ from django.db import transaction
 
 from common.clocks import market_now
 from common.sql import Query, array, rows, run
+from connections.selectors import connection_join_sql, not_twin_sql
 from connections.trading_day import bounds
 from execution.entry_quality import filled_entries_sql
 from signals.joins import published_since_sql, signal_join_sql
 
-OTHERS = 5  # accounts that are not one's own
+OTHERS = 5  # persons besides oneself
 RECENT = timedelta(days=4)  # whose signals each run computes again
 
 _OF_RECENT = published_since_sql("o.signal_id", "%(since)s")
-_MEDIAN = "(percentile_disc(0.5) WITHIN GROUP (ORDER BY e.{0}))::numeric(38, 18)"
+_MEDIAN = "(percentile_disc(0.5) WITHIN GROUP (ORDER BY {0}))::numeric(38, 18)"
+# Accounts without a user are the installation's: one person.
 COMPUTE_QUALITY = f"""
 INSERT INTO analytics_signalquality AS q
-  (signal_id, accounts, unit, slippage, bps, to_wire_ms, to_fill_ms, computed_at)
-SELECT e.signal_id, count(*), CASE WHEN count(DISTINCT e.unit) = 1 THEN min(e.unit) ELSE '' END,
-  CASE WHEN count(DISTINCT e.unit) = 1 THEN {_MEDIAN.format("slippage")} END,
+  (signal_id, persons, unit, slippage, bps, to_wire_ms, to_fill_ms, computed_at)
+WITH person AS (
+  SELECT e.signal_id, c.user_id, min(e.unit) AS first_unit, max(e.unit) AS last_unit,
+    {_MEDIAN.format("e.slippage")} AS slippage, {_MEDIAN.format("e.bps")} AS bps,
+    {_MEDIAN.format("e.to_wire")} AS to_wire, {_MEDIAN.format("e.to_fill")} AS to_fill
+  FROM ({filled_entries_sql(f"{_OF_RECENT} AND {not_twin_sql('o.connection_id')}")}) e
+  {connection_join_sql("e.connection_id")}
+  GROUP BY e.signal_id, c.user_id
+)
+SELECT signal_id, count(*), CASE WHEN min(first_unit) = max(last_unit) THEN min(first_unit)
+    ELSE '' END,
+  CASE WHEN min(first_unit) = max(last_unit) THEN {_MEDIAN.format("slippage")} END,
   {_MEDIAN.format("bps")}, {_MEDIAN.format("to_wire")}, {_MEDIAN.format("to_fill")},
   clock_timestamp()
-FROM ({filled_entries_sql(_OF_RECENT)}) e
-GROUP BY e.signal_id ORDER BY e.signal_id
+FROM person GROUP BY signal_id ORDER BY signal_id
 ON CONFLICT (signal_id) DO UPDATE SET
-  (accounts, unit, slippage, bps, to_wire_ms, to_fill_ms, computed_at) = (excluded.accounts,
+  (persons, unit, slippage, bps, to_wire_ms, to_fill_ms, computed_at) = (excluded.persons,
    excluded.unit, excluded.slippage, excluded.bps, excluded.to_wire_ms, excluded.to_fill_ms,
    excluded.computed_at)
 """
@@ -45,7 +56,7 @@ class SignalExecution(NamedTuple):
 
     slippage, all_slippage: in `unit`, + is worse; bps: basis points of the expected price; cost:
     account currency. Latencies in milliseconds, of market entries: to_wire from the publication's
-    orders to the send, to_fill from then on. others: accounts besides mine, 0 if they are too few.
+    orders to the send, to_fill from then on. others: persons besides me, 0 if they are too few.
     """
 
     signal_id: int
@@ -75,7 +86,7 @@ class SignalExecution(NamedTuple):
 class ExecutionSums(NamedTuple):
     """The aggregate over signals. compared: how many have a median of at least OTHERS others.
 
-    all_*: the median over those of all accounts' medians; mine_*: of mine over the same signals.
+    all_*: the median over those of all persons' medians; mine_*: of mine over the same signals.
     better, worse: on how many of them my slippage was smaller, or larger. cost: over all signals.
     """
 
@@ -96,25 +107,22 @@ class ExecutionSums(NamedTuple):
     computed_at: datetime | None
 
 
-# Others are not mine: all of my accounts are counted, also those that the page leaves out.
-_MINE = filled_entries_sql("o.connection_id = ANY(%(mine)s::uuid[])")
-_CHOSEN = "FILTER (WHERE e.connection_id = ANY(%(connections)s::uuid[]))"
-_MY_MEDIAN = "(percentile_disc(0.5) WITHIN GROUP (ORDER BY e.{0}) " + _CHOSEN + ")::numeric(38, 18)"
-_HAS_OTHERS = f"q.accounts - mine.all_accounts >= {OTHERS}"
+_MINE = filled_entries_sql("o.connection_id = ANY(%(connections)s::uuid[])")
+_HAS_OTHERS = f"q.persons - 1 >= {OTHERS}"  # the one is the reader, who filled
 # The median of my accounts of one signal, so that it compares with a median.
 _COMPARED = f"""mine AS (
-  SELECT e.signal_id, count(*)::int AS all_accounts, (count(*) {_CHOSEN})::int AS accounts,
+  SELECT e.signal_id, count(*)::int AS accounts,
     min(e.pair) AS pair, min(e.side) AS side,
     CASE WHEN count(DISTINCT e.unit) = 1 THEN min(e.unit) ELSE '' END AS unit,
-    {_MY_MEDIAN.format("slippage")} AS slippage, {_MY_MEDIAN.format("bps")} AS bps,
-    (sum(e.cost) {_CHOSEN})::numeric(38, 18) AS cost, {_MY_MEDIAN.format("to_wire")} AS to_wire,
-    {_MY_MEDIAN.format("to_fill")} AS to_fill
-  FROM ({_MINE}) e GROUP BY e.signal_id HAVING count(*) {_CHOSEN} > 0
+    {_MEDIAN.format("e.slippage")} AS slippage, {_MEDIAN.format("e.bps")} AS bps,
+    sum(e.cost)::numeric(38, 18) AS cost, {_MEDIAN.format("e.to_wire")} AS to_wire,
+    {_MEDIAN.format("e.to_fill")} AS to_fill
+  FROM ({_MINE}) e GROUP BY e.signal_id
 ), compared AS (
   SELECT mine.signal_id, s.published_at, mine.pair, mine.side, mine.accounts, mine.unit,
     CASE WHEN mine.unit <> '' THEN mine.slippage END AS slippage, mine.bps, mine.cost,
     mine.to_wire, mine.to_fill,
-    CASE WHEN {_HAS_OTHERS} THEN q.accounts - mine.all_accounts ELSE 0 END AS others,
+    CASE WHEN {_HAS_OTHERS} THEN q.persons - 1 ELSE 0 END AS others,
     CASE WHEN {_HAS_OTHERS} AND q.unit = mine.unit THEN q.slippage END AS all_slippage,
     CASE WHEN {_HAS_OTHERS} THEN q.bps END AS all_bps,
     CASE WHEN {_HAS_OTHERS} THEN q.to_wire_ms END AS all_to_wire,
@@ -167,11 +175,10 @@ FROM compared
 class SignalScope:
     """Which signals, on which of my accounts. Days are those of the default trading day.
 
-    connection_ids: the chosen accounts; mine: all of the user's, which are not others.
+    connection_ids: the chosen accounts.
     """
 
     connection_ids: Sequence[UUID]
-    mine: Sequence[UUID]
     start: date
     end: date
     feed_id: int | None = None
@@ -181,7 +188,6 @@ class SignalScope:
         """Return the parameters of the statements."""
         return {
             "connections": array(self.connection_ids),
-            "mine": array(self.mine),
             "start": bounds(self.start)[0],
             "end": bounds(self.end)[1],
             "feed": self.feed_id,

@@ -11,6 +11,8 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+from positions.levels import target_fraction
+
 ZERO, ONE, HUNDRED = Decimal(0), Decimal(1), Decimal(100)
 MINUTE = timedelta(minutes=1)
 RECENT = timedelta(minutes=5)  # an older price is not that of a CLOSE
@@ -28,7 +30,10 @@ class MinutePrices:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A MODIFY, CLOSE or CANCEL of the trade. bid, ask: the market then; None: unknown."""
+    """A MODIFY, CLOSE or CANCEL of the trade. bid, ask: the market then; None: unknown.
+
+    has_rule: it brings a rule that minute bars cannot follow, such as a trailing stop.
+    """
 
     at: datetime
     kind: str
@@ -38,6 +43,8 @@ class Change:
     fraction: Decimal = ONE
     bid: Decimal | None = None
     ask: Decimal | None = None
+    valid_until: datetime | None = None  # new end of an entry that waits
+    has_rule: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +63,7 @@ class TradeState:
 
     sign: 1 of a BUY, -1 of a SELL. price: at which a waiting entry is filled; None: at market.
     comes_back: the entry waits for a better price (a limit, if touched), else for a worse one.
+    targets: all of the newest list; targets_done: how many have closed their part, of any list.
     open: the fraction that is open. stop_at_entry: the stop when it was entered, the risk of R.
     mark: the price at which it could be closed at `marked_at`. is_ended: nothing is open or waits.
     is_lost: a price that was needed is not known.
@@ -78,6 +86,7 @@ class TradeState:
     ended_at: datetime | None = None
     is_lost: bool = False
     changed_minutes: tuple[datetime, ...] = field(default=())
+    targets_done: int = 0
 
     @property
     def is_ended(self) -> bool:
@@ -175,12 +184,7 @@ def _changed(state: TradeState, change: Change) -> TradeState:
     minutes = (*state.changed_minutes[-1:], _minute(change.at))
     state = replace(state, changed_minutes=minutes)
     if change.kind == "MODIFY":
-        return replace(
-            state,
-            sl=change.sl if change.sl is not None else state.sl,
-            targets=change.targets or state.targets,
-            price=change.price if change.price is not None and state.price else state.price,
-        )
+        return _modified(state, change)
     if state.entry is None:  # a CLOSE ends what waits, too
         is_whole = change.kind == "CANCEL" or change.fraction == ONE
         return replace(state, ended_at=change.at) if is_whole else state
@@ -192,6 +196,22 @@ def _changed(state: TradeState, change: Change) -> TradeState:
     if price is None:
         return replace(state, is_lost=True)
     return _exit(state, Exit(change.at, price, state.open * change.fraction, "close"))
+
+
+def _modified(state: TradeState, change: Change) -> TradeState:
+    """Return the trade with a MODIFY's values. A new list of targets goes on at the same number, as
+    the engine's positions do; if it is shorter, its last one closes what is left."""
+    targets, done = change.targets or state.targets, state.targets_done
+    if change.targets and done >= len(targets):
+        targets += ((targets[-1][0], ONE),) * (done + 1 - len(targets))
+    return replace(
+        state,
+        sl=change.sl if change.sl is not None else state.sl,
+        targets=targets,
+        price=change.price if change.price is not None and state.price else state.price,
+        valid_until=change.valid_until or state.valid_until,
+        is_lost=change.has_rule,
+    )
 
 
 def _exit(state: TradeState, part: Exit) -> TradeState:
@@ -234,12 +254,14 @@ def _after_levels(
         has_gapped = (first - state.sl) * state.sign <= 0
         price = first if has_gapped else state.sl
         return _exit(state, Exit(at, price, state.open, "sl"))
-    while with_targets and state.targets and state.open:
-        price, fraction = state.targets[0]
+    while with_targets and state.open and state.targets_done < len(state.targets):
+        price, _ = state.targets[state.targets_done]
         if (best - price) * state.sign < 0:
             break
-        state = replace(state, targets=state.targets[1:])
-        state = _exit(state, Exit(at, price, min(fraction, state.open), "tp"))
+        state = replace(state, targets_done=state.targets_done + 1)
+        fraction = target_fraction([part for _, part in state.targets], state.targets_done)
+        part = state.open if fraction is None else min(fraction, state.open)
+        state = _exit(state, Exit(at, price, part, "tp"))
     return state
 
 

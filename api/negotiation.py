@@ -1,6 +1,6 @@
 """Chooses the representation of an answer."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from rest_framework.exceptions import NotAcceptable
 from rest_framework.negotiation import DefaultContentNegotiation
@@ -12,9 +12,10 @@ class Negotiation(DefaultContentNegotiation):
 
     def filter_renderers(
         self, renderers: Iterable[BaseRenderer], format: str
-    ) -> Sequence[BaseRenderer]:
+    ) -> list[BaseRenderer]:
         """Return the renderers of a format. Raises NotAcceptable, where DRF says "not found"."""
-        found = [renderer for renderer in renderers if renderer.format == format]
+        offered = list(renderers)
+        found = [renderer for renderer in offered if renderer.format == format]
         if not found:
-            raise NotAcceptable(available_renderers=renderers)
+            raise NotAcceptable(available_renderers=offered)
         return found

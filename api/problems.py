@@ -26,6 +26,7 @@ from common.errors import (
 )
 from common.reason_codes import Code
 from common.reason_links import reason_url
+from common.repeatable import RunningError
 from signals.alerts import RateLimitedError
 from signals.errors import FieldError, field_errors
 
@@ -37,6 +38,7 @@ _STATUS_OF_CODE = {
     Code.NOT_FOUND: 404,
     Code.AUTHENTICATION_REQUIRED: 401,
     Code.INSTALLATION_FAULT: 503,
+    Code.OBJECT_CHANGED: 412,
 }
 _CODE_OF_STATUS = {
     400: Code.FIELD_INVALID,
@@ -139,7 +141,9 @@ def _answer(body: dict[str, Any], headers: dict[str, str] | None = None) -> Resp
 def _from_fillcast_error(error: FillcastError) -> Response:
     headers = {}
     status = _STATUS_OF_CODE.get(error.code, 400)
-    if isinstance(error, ConflictError):
+    if isinstance(error, RunningError):
+        status, headers = 409, {"Retry-After": str(error.retry_after)}
+    elif isinstance(error, ConflictError):
         status = 409
     elif isinstance(error, NotAllowedError):
         status = 403
@@ -164,7 +168,9 @@ def _from_drf_error(error: exceptions.APIException) -> Response:
     codes = error.get_codes()
     name = codes if isinstance(codes, str) else ""
     code = _CODE_OF_DRF.get(name) or _CODE_OF_STATUS.get(error.status_code, Code.FIELD_INVALID)
-    return _answer(problem(code, error.status_code, _text(error.detail)), headers)
+    numbers = getattr(error, "numbers", None)
+    body = problem(code, error.status_code, _text(error.detail), numbers=numbers)
+    return _answer(body, headers)
 
 
 def _text(detail: Any) -> str:

@@ -2,21 +2,27 @@
 
 from typing import TYPE_CHECKING
 
+from django.conf import settings
 from django.http import HttpRequest
 from rest_framework.request import Request
 from rest_framework.throttling import BaseThrottle
 
-from signals.rate import seconds_to_wait
+from api.permissions import needed_by, scope_of
+from common.permissions import Scope
+from signals.rate import Usage, count_call, seconds_to_wait
 from users.attempt_limits import client_address
 
 if TYPE_CHECKING:  # views read the settings, which name this module
     from rest_framework.views import APIView
+
+ANONYMOUS = "anonymous"
 
 
 class PerMinute(BaseThrottle):
     """Limits requests per minute; subclasses define the caller and the limit."""
 
     limit = 0
+    _usage: Usage | None = None
 
     def caller(self, request: Request, view: "APIView") -> str | None:
         """Return the key to count by; None: do not count."""
@@ -25,41 +31,50 @@ class PerMinute(BaseThrottle):
     def allow_request(self, request: Request, view: "APIView") -> bool:
         """Count the request; return whether it is within the limit."""
         caller = self.caller(request, view)
-        self._wait = seconds_to_wait(caller, limit=self.limit) if caller else 0
-        return self._wait == 0
+        self._usage = count_call(caller, limit=self.limit) if caller else None
+        return self._usage is None or not self._usage.is_over
 
     def wait(self) -> float | None:
         """Return the seconds until the next request is allowed."""
-        return self._wait
+        return self._usage.resets_in if self._usage is not None else None
 
 
-UNAUTHENTICATED_PER_MINUTE = 60  # from one address
+def rate_of(scope: str) -> int:
+    """Return how many requests of a scope are allowed in a minute."""
+    return int(settings.API_RATES[scope])
 
 
 def retry_after_unauthenticated(request: HttpRequest) -> int:
     """Count a call with a wrong or missing key or token; return 0, or the seconds that its address
     has to wait. Calls with valid keys and tokens from that address are not affected."""
-    return seconds_to_wait(
-        f"unauthenticated-from:{client_address(request)}", limit=UNAUTHENTICATED_PER_MINUTE
-    )
+    name = f"unauthenticated-from:{client_address(request)}"
+    return seconds_to_wait(name, limit=rate_of(ANONYMOUS))
 
 
-class UserThrottle(PerMinute):
-    """Limits each user, over all keys and browsers."""
+class ScopeThrottle(PerMinute):
+    """Limits the requests of each scope: of a user, over all keys and browsers, or of an address
+    without one. Its answers say how many are left."""
 
-    limit = 1200
-
-    def caller(self, request: Request, view: "APIView") -> str | None:
-        return f"user:{request.user.pk}" if request.user.is_authenticated else None
-
-
-class AnonymousThrottle(PerMinute):
-    """Limits each address of unauthenticated requests."""
-
-    limit = UNAUTHENTICATED_PER_MINUTE
+    def allow_request(self, request: Request, view: "APIView") -> bool:
+        """Count the request, and keep for the answer what was counted."""
+        self._scope = _scope(request, view)
+        self.limit = rate_of(self._scope)
+        is_allowed = super().allow_request(request, view)
+        if self._usage is not None:
+            request._request.rate_usage = (self._scope, self._usage)  # type: ignore[attr-defined]
+        return is_allowed
 
     def caller(self, request: Request, view: "APIView") -> str | None:
-        return None if request.user.is_authenticated else f"address:{client_address(request)}"
+        if self._scope == ANONYMOUS:
+            return f"address:{client_address(request)}"
+        return f"user:{request.user.pk}:{self._scope}"
+
+
+def _scope(request: Request, view: "APIView") -> str:
+    if not request.user.is_authenticated:
+        return ANONYMOUS
+    method = request.method or ""
+    return (scope_of(method, needed_by(view, method)) or Scope.READ).value
 
 
 class AlertThrottle(PerMinute):

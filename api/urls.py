@@ -8,6 +8,7 @@ from analytics.api import AnalyticsView, EquityView, ExecutionQualityView
 from analytics.api_history import HistoryView, TrailView
 from analytics.api_preflight import PreflightViewSet
 from analytics.api_results import BreakdownView, ComparedView, ExportView, StatisticsView
+from analytics.api_twins import SubscriptionTwinViewSet
 from analytics.record_api import RecordHeadView, RecordLinksView, RecordTradesView, RecordView
 from api import schema  # noqa: F401  # registers how our authentication is documented
 from api.hooks import AlertStatusView, AlertView
@@ -49,6 +50,7 @@ router.register("signals", SignalViewSet, basename="signal")
 router.register("signals", SignalResultsViewSet, basename="signal-results")
 router.register("subscriptions", SubscriptionViewSet, basename="subscription")
 router.register("subscriptions", RoundingDebtViewSet, basename="subscription-debt")
+router.register("subscriptions", SubscriptionTwinViewSet, basename="subscription-twin")
 router.register("trading-pauses", TradingPauseViewSet, basename="trading-pause")
 
 v1: list[URLPattern | URLResolver] = [

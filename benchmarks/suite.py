@@ -20,6 +20,7 @@ from benchmarks import (
     mt4,
     mt4_watch,
     mt5,
+    pages,
     paper,
     publishing,
     rate_limits,
@@ -54,6 +55,7 @@ BENCHES: dict[str, tuple[Bench, int]] = {  # name → (function, usual n)
     "ibkr_memory": (ibkr.memory, 50),
     "ibkr_reconnect": (ibkr.reconnect, 50),
     "paper": (paper.overhead, 1_000),
+    "pages": (pages.pages, 1_000_000),
     "monitor_million": (monitor.million, 1_000_000),
     # last: what they leave behind keeps the workers busy
     "alert_door": (alert_door.slow, 60),  # seconds

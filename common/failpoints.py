@@ -16,6 +16,7 @@ POINTS = {
     "alert.claimed": "a worker has locked a waiting alert; nothing of it is published",
     "alert.written": "its signals are published and it is settled; not committed",
     "publish.written": "a signal is published and its orders are written; not committed",
+    "twin.opened": "a paper twin's account is open; its subscription is not written or committed",
     "enqueue.bundle": "everything is committed; a bundle is about to be enqueued (the nth bundle)",
     "enqueue.done": "all bundles are enqueued",
     "decision.answered": "a decision provider has answered; nothing is written",

@@ -1,5 +1,6 @@
-"""The audit trail's tables. Only the database's own functions write lines."""
+"""The audit trail's tables, whose lines only the database's functions write; kept answers."""
 
+from django.conf import settings
 from django.db import models
 
 
@@ -65,3 +66,32 @@ class TrailCheckpoint(models.Model):
 
     def __str__(self) -> str:
         return f"line {self.number}"
+
+
+class KeptAnswer(models.Model):
+    """What a POST request with an Idempotency-Key was answered: common/repeatable.py.
+
+    fingerprint: a keyed hash of the request's contents. is_secret: the answer showed a secret and
+    is not kept.
+    """
+
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="+")
+    operation = models.TextField(help_text="Method and path.")
+    key = models.CharField(max_length=255)
+    fingerprint = models.CharField(max_length=64)
+    status = models.PositiveSmallIntegerField()
+    body = models.TextField(blank=True)
+    is_secret = models.BooleanField(default=False)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        default_permissions = ()
+        constraints = [
+            models.UniqueConstraint(
+                fields=["user", "operation", "key"], name="one_answer_for_a_key"
+            )
+        ]
+        indexes = [models.Index(fields=["created_at"], name="kept_answers_by_age")]
+
+    def __str__(self) -> str:
+        return f"{self.operation}: {self.status}"

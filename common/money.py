@@ -12,6 +12,7 @@ from common.reason_codes import Code
 
 DIGITS, PLACES = 38, 18
 _PLAIN = re.compile(r"-?[0-9]{1,20}(\.[0-9]{1,18})?", re.ASCII)
+_LEADING_ZERO = re.compile(r"-?0[0-9]", re.ASCII)
 _QUANTUM = Decimal(1).scaleb(-PLACES)
 _WIDE = Context(prec=DIGITS + PLACES, rounding=ROUND_HALF_EVEN)
 
@@ -39,6 +40,16 @@ def read_decimal(value: object, *, field: str = "", positive: bool = False) -> D
             Code.NUMBER_NOT_POSITIVE, f"{text} must be greater than 0.", field=field
         )
     return number
+
+
+def canonical(text: str) -> str:
+    """Return a plain decimal without trailing zeros, so that equal ones are equal texts.
+
+    Any other text, also one with leading zeros, as an id may have, is returned as it is.
+    """
+    if not _PLAIN.fullmatch(text) or _LEADING_ZERO.match(text):
+        return str(text)
+    return plain(Decimal(text))
 
 
 def floor_to_step(quantity: Decimal, step: Decimal) -> Decimal:

@@ -1017,6 +1017,17 @@ class Code(StrEnum):
         "A request with this Idempotency-Key was already carried out with other contents.",
         "Use a new key for a new request.",
     )
+    REQUEST_RUNNING = (
+        "REQUEST_RUNNING",
+        "The first request with this Idempotency-Key is still being answered.",
+        "Send it again after the seconds in Retry-After: you get the answer of the first one.",
+    )
+    SECRET_SHOWN_ONCE = (
+        "SECRET_SHOWN_ONCE",
+        "The first request with this Idempotency-Key was carried out; its answer showed a secret,"
+        " which is never shown again.",
+        "If you did not get it, revoke or replace what the first request made.",
+    )
     FEED_NOT_APPROVED = (
         "FEED_NOT_APPROVED",
         "The feed may not publish without approval; its signals wait for it.",
@@ -1198,6 +1209,16 @@ class Code(StrEnum):
         "The current state does not allow this.",
         "Read the object again: it has changed.",
     )
+    OBJECT_CHANGED = (
+        "OBJECT_CHANGED",
+        "The object has changed since you read it: its ETag is not the one in If-Match.",
+        "Read it again, and send your change with its new ETag.",
+    )
+    PRECONDITION_UNSUPPORTED = (
+        "PRECONDITION_UNSUPPORTED",
+        "This operation takes no If-Match.",
+        "Send it without the header. Nothing was changed.",
+    )
     ORDER_ENDED = (
         "ORDER_ENDED",
         "The order has ended, so there is nothing to change any more.",
@@ -1308,10 +1329,31 @@ class Code(StrEnum):
         "A preflight of this account and feed is running with other choices.",
         "It takes seconds: look at its result, then run it again.",
     )
+    TOO_MANY_PREFLIGHTS = (
+        "TOO_MANY_PREFLIGHTS",
+        "As many preflights of yours as one person may have are under way.",
+        "Each takes seconds: wait for one to end, then ask again.",
+    )
     CANNOT_SUBSCRIBE = (
         "CANNOT_SUBSCRIBE",
         "The account cannot trade this feed yet.",
         "Do what the message lists, then subscribe.",
+    )
+    TWIN_NOT_POSSIBLE = (
+        "TWIN_NOT_POSSIBLE",
+        "This subscription cannot have a paper twin.",
+        "A twin runs beside an account with real money that trades the feed itself, without a"
+        " route.",
+    )
+    TWIN_LIMIT = (
+        "TWIN_LIMIT",
+        "You have as many paper twins as one user may have.",
+        "Stop one that you no longer need.",
+    )
+    TWIN_FOLLOWS = (
+        "TWIN_FOLLOWS",
+        "A paper twin follows its live subscription.",
+        "Change the live subscription, or stop the twin.",
     )
     EPOCH_OPEN = (
         "EPOCH_OPEN",

@@ -9,7 +9,7 @@ first test that calls it finds it.
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from django import forms
 from django.db import transaction
@@ -44,7 +44,8 @@ def change_row(row: M, changes: Mapping[str, Any]) -> M:
 
     For plain settings. Changes with further rules have services.
     """
-    model = row._meta.model  # not its type: a request's user is a lazy object around the row
+    # Not its type: a request's user is a lazy object around the row.
+    model = cast("type[M]", row._meta.model)
     locked: M = model._default_manager.select_for_update(no_key=True, of=("self",)).get(pk=row.pk)
     for name, value in changes.items():
         setattr(locked, name, value)

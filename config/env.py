@@ -18,6 +18,8 @@ from config.env_types import (
     Network,
     NetworkOwner,
     PostgresUrl,
+    PushPrivateKey,
+    PushPublicKey,
     TerminalName,
     TerminalPath,
     YesNo,
@@ -91,6 +93,27 @@ class Settings:
         "Who may create a login without an administrator: no one, the holder of an invitation's"
         " link, or everybody with an e-mail address (needs FILLCAST_EMAIL_URL).",
     )
+    api_read_rate: Annotated[int, whole_number(1, 1_000_000)] = setting(
+        1200,
+        "Requests a minute that only read, of one user over all keys.",
+    )
+    api_trade_rate: Annotated[int, whole_number(1, 1_000_000)] = setting(
+        600,
+        "Requests a minute about orders, positions and drift items, of one user.",
+    )
+    api_publish_rate: Annotated[int, whole_number(1, 1_000_000)] = setting(
+        600,
+        "Requests a minute about signals and feeds, of one user.",
+    )
+    api_operate_rate: Annotated[int, whole_number(1, 1_000_000)] = setting(
+        300,
+        "Requests a minute about accounts, subscriptions, presets, halts,"
+        " notifications and keys, of one user.",
+    )
+    api_anonymous_rate: Annotated[int, whole_number(1, 1_000_000)] = setting(
+        60,
+        "Requests a minute from one address without a user, or with wrong keys and tokens.",
+    )
     metrics_token: BearerToken | None = setting(
         None, "Bearer token for /metrics. If empty, the endpoint returns 404.", secret=True
     )
@@ -157,6 +180,24 @@ class Settings:
         "Decrypt credentials, newest first; keep older keys until key rotation is complete. For"
         " workers only.",
         secret=True,
+    )
+
+    # --- Push messages of browsers
+    push_public_key: PushPublicKey | None = setting(
+        None,
+        "Browsers subscribe to push messages with it; every process has it. Make a pair with"
+        " `manage.py vapid_key`. If empty, push messages of browsers are off.",
+    )
+    push_private_keys: tuple[PushPrivateKey, ...] = setting(
+        (),
+        "Sign push messages, newest first; keep an older key until the browsers have subscribed"
+        " again. For workers only.",
+        secret=True,
+    )
+    push_contact: Annotated[str, text("an e-mail address", r"[^@\s]+@[^@\s]+")] | None = setting(
+        None,
+        "E-mail address at which push services of browsers reach you; they receive it with each"
+        " message. If empty, FILLCAST_EMAIL_FROM.",
     )
 
     # --- Execution
@@ -316,8 +357,14 @@ class Settings:
                 "FILLCAST_CREDENTIALS_PRIVATE_KEYS is set in a web process; expected nothing there,"
                 " since the web process only encrypts."
             )
+        if self.db_role == "web" and self.push_private_keys:
+            yield (
+                "FILLCAST_PUSH_PRIVATE_KEYS is set in a web process; expected nothing there, since"
+                " only workers send push messages."
+            )
         if not self.production:
             return
+        yield from self._push_conflicts()
         if self.db_role == "trade" and not self.credentials_private_keys:
             yield (
                 "FILLCAST_CREDENTIALS_PRIVATE_KEYS is not set; a worker in production needs it to"
@@ -338,6 +385,21 @@ class Settings:
         if self.failpoints:
             yield "FILLCAST_FAILPOINTS is set; expected nothing in production: it ends processes."
 
+    def _push_conflicts(self) -> Iterator[str]:
+        if self.push_public_key is None:
+            return
+        if self.db_role == "trade" and not self.push_private_keys:
+            yield (
+                "FILLCAST_PUSH_PRIVATE_KEYS is not set; a worker needs it, because"
+                " FILLCAST_PUSH_PUBLIC_KEY offers push messages."
+            )
+        contact = self.push_contact or self.email_from
+        if "." not in contact.rpartition("@")[2]:
+            yield (
+                f"FILLCAST_PUSH_CONTACT is not set and FILLCAST_EMAIL_FROM is {contact}; expected"
+                " an address on the internet, without which push services refuse messages."
+            )
+
 
 SECTIONS = {  # the first field of each: its title in the docs
     "env": "Installation",
@@ -345,6 +407,7 @@ SECTIONS = {  # the first field of each: its title in the docs
     "database_url": "Databases",
     "log_format": "Logs and e-mail",
     "credentials_public_key": "Credentials of broker accounts",
+    "push_public_key": "Push messages of browsers",
     "poll_seconds": "Execution",
     "broker_networks": "Brokers and outgoing connections",
     "market_clock": "Replays and tests",

@@ -116,6 +116,18 @@ def _key(value: str) -> bytes:
     return key
 
 
+def _push_key(length: int) -> Callable[[str], bytes]:
+    def read(value: str) -> bytes:
+        if not re.fullmatch(r"[A-Za-z0-9_-]+", value, re.ASCII):
+            raise ValueError(value)
+        key = base64.urlsafe_b64decode(value + "=" * (-len(value) % 4))
+        if len(key) != length or (length == 65 and key[0] != 4):
+            raise ValueError(value)
+        return key
+
+    return read
+
+
 _SWITCH = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}
 
 
@@ -142,6 +154,12 @@ NetworkOwner = Annotated[
     ),
 ]
 Key = Annotated[bytes, Reader("a key of 32 bytes in base64", _key)]
+PushPublicKey = Annotated[
+    bytes, Reader("a public key that `manage.py vapid_key` made", _push_key(65))
+]
+PushPrivateKey = Annotated[
+    bytes, Reader("a private key that `manage.py vapid_key` made", _push_key(32))
+]
 Clock = Annotated[
     MarketClock,
     Reader(

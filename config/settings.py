@@ -24,6 +24,13 @@ FILLCAST_PORT = env.port
 FILLCAST_PUBLIC_URL = env.public_url or f"http://localhost:{env.port}"
 HAS_PUBLIC_URL = env.public_url is not None  # otherwise links lead to this machine
 FILLCAST_SIGN_UP = env.sign_up
+API_RATES = {
+    "read": env.api_read_rate,
+    "trade": env.api_trade_rate,
+    "publish": env.api_publish_rate,
+    "operate": env.api_operate_rate,
+    "anonymous": env.api_anonymous_rate,
+}
 FILLCAST_INSTALLATION_TAG = env.installation_tag
 FILLCAST_TRUSTED_PROXIES = env.trusted_proxies
 FILLCAST_STAFF_SECOND_FACTOR = (
@@ -33,6 +40,9 @@ FILLCAST_METRICS_TOKEN = env.metrics_token
 FILLCAST_DB_ROLE = env.db_role
 FILLCAST_CREDENTIALS_PUBLIC_KEY = env.credentials_public_key
 FILLCAST_CREDENTIALS_PRIVATE_KEYS = env.credentials_private_keys
+FILLCAST_PUSH_PUBLIC_KEY = env.push_public_key
+FILLCAST_PUSH_PRIVATE_KEYS = env.push_private_keys
+FILLCAST_PUSH_CONTACT = env.push_contact or env.email_from
 FILLCAST_BUNDLE_SIZE = env.bundle_size
 FILLCAST_LEASE_SECONDS = env.lease_seconds
 FILLCAST_SEND_DEADLINE_SECONDS = env.send_deadline_seconds
@@ -235,7 +245,7 @@ REST_FRAMEWORK: dict[str, Any] = {
         "rest_framework.filters.OrderingFilter",
     ],
     "DEFAULT_PAGINATION_CLASS": "api.pagination.Pages",
-    "DEFAULT_THROTTLE_CLASSES": ["api.throttling.UserThrottle", "api.throttling.AnonymousThrottle"],
+    "DEFAULT_THROTTLE_CLASSES": ["api.throttling.ScopeThrottle"],
     "DEFAULT_SCHEMA_CLASS": "api.openapi.ScopedSchema",
     "EXCEPTION_HANDLER": "api.problems.handle",
 }
@@ -268,6 +278,7 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
         "drf_spectacular.hooks.postprocess_schema_enums",
         "api.schema.add_problems",
         "api.reference.describe",
+        "api.headers.add_not_modified",
     ],
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",

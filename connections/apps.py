@@ -19,6 +19,7 @@ class ConnectionsConfig(AppConfig):
         listings.use(InstrumentBooks())
         register_export("accounts", "connections.ExecutionConnection", "user_id")
         register_export("subscriptions", "connections.Subscription", "connection__user_id")
+        register_export("paper_twins", "connections.SubscriptionTwin", "connection__user_id")
         register_export("presets", "connections.TradingPreset", "user_id")
         limits = "connections.LossLimit"
         register_export("loss_limits_of_presets", limits, "preset__user_id")

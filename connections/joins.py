@@ -22,6 +22,18 @@ LEFT JOIN connections_tradingpreset preset ON preset.id = c.preset_id"""
 """All connections `c`, with their `preset`, if they have one."""
 
 
+NOT_TWIN_SQL = "{0} NOT IN (SELECT w.connection_id FROM connections_subscriptiontwin w)"
+"""SQL: an account is no paper twin. {0}: an expression of its id. Hashed once a statement."""
+
+
+def not_twin_sql(connection_id: str) -> str:
+    """Return the condition that an account, an expression of its id, is or was no paper twin.
+
+    Twins are no followers: statistics over the accounts of a feed leave them out.
+    """
+    return NOT_TWIN_SQL.format(connection_id)
+
+
 def subscription_join_sql(connection_id: str) -> str:
     """Join the subscription `b` of a connection to a signal's feed (`s`), if there is one or was.
 

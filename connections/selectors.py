@@ -76,6 +76,7 @@ from connections.joins import (
     account_join_sql,
     connection_join_sql,
     instrument_join_sql,
+    not_twin_sql,
     pause_join_sql,
     subscription_join_sql,
     terms_join_sql,
@@ -127,6 +128,7 @@ from connections.market_data.ticks import (
     stops_level_sql,
     tick_sql,
 )
+from connections.market_data.twin_lists import has_live_sizes
 from connections.models import (
     ConnectionHealth,
     ExecutionConnection,
@@ -138,6 +140,7 @@ from connections.session_lanes import (
 )
 from connections.subscriptions.followers import Followers, followers_of, owner_count
 from connections.subscriptions.readiness import readiness_of
+from connections.twin_links import is_twin_account
 
 __all__ = [
     "CLOSING_HALTS_SQL",
@@ -200,6 +203,7 @@ __all__ = [
     "flow_note",
     "followers_of",
     "freeze_level_sql",
+    "has_live_sizes",
     "health_badge",
     "health_reasons",
     "idle_accounts_sql",
@@ -207,10 +211,12 @@ __all__ = [
     "instrument_join_sql",
     "is_delivering",
     "is_test_pending",
+    "is_twin_account",
     "limit_name",
     "limits_of",
     "missing_worker_message",
     "news_around",
+    "not_twin_sql",
     "on_tick_sql",
     "open_hosts",
     "open_items",

@@ -119,11 +119,20 @@ from connections.subscriptions.services import (
     unsubscribe,
     update_subscription,
 )
+from connections.subscriptions.twins import (
+    MAX_TWINS,
+    end_twins_of_archived_feeds,
+    start_twin,
+    stop_twin,
+    twin_obstacle,
+)
+from connections.twin_links import follow_twin
 from users.models import User
 
 __all__ = [
     "CONTACT_OPERATORS",
     "MAX_SHARE",
+    "MAX_TWINS",
     "OWN_FAULTS",
     "PAPER_BALANCES",
     "PRESET_FIELDS",
@@ -154,7 +163,9 @@ __all__ = [
     "delete_news_calendar",
     "delete_preset",
     "end_due_pauses",
+    "end_twins_of_archived_feeds",
     "flag_sources_without_worker",
+    "follow_twin",
     "free_lanes",
     "get_or_create_broker_source",
     "halt_errors",
@@ -208,6 +219,8 @@ __all__ = [
     "set_route",
     "share_with_all",
     "start_pauses",
+    "start_twin",
+    "stop_twin",
     "store_account_state",
     "store_account_states",
     "store_cash_flows",
@@ -216,6 +229,7 @@ __all__ = [
     "subscription_errors",
     "switch_source",
     "take_leases",
+    "twin_obstacle",
     "unsubscribe",
     "update_connection",
     "update_subscription",

@@ -26,3 +26,9 @@ class PacedScheduler(DatabaseScheduler):  # type: ignore[misc]
     """The database's schedules, at the demo's pace."""
 
     Entry = PacedEntry
+
+    def enabled_models(self) -> list[Any]:
+        """Return the enabled tasks; of the paced ones also those whose hour of the day is far: for
+        these the base class looks again later."""
+        paced = self.Model.objects.enabled().filter(task__in=TASK_SECONDS)
+        return list({row.pk: row for row in (*super().enabled_models(), *paced)}.values())

@@ -7,6 +7,7 @@ from itertools import cycle
 from time import sleep
 from typing import Any
 
+from django.db import InterfaceError, OperationalError, connection
 from rich.console import Console
 
 from common.clocks import machine_time, market_now, set_market_clock
@@ -121,8 +122,15 @@ class DemoRun:
         console = self._output.console
         console.print(f"\nFillcast keeps running at {self._stack.url}. Press Ctrl-C to stop.\n")
         while not supervisor.wait(ROUND_SECONDS):
-            self._output.events()
+            self._events_if_possible()
         return _exit_code(supervisor)
+
+    def _events_if_possible(self) -> None:
+        """Print what happened; a database that restarts does not end the demo."""
+        try:
+            self._output.events()
+        except (InterfaceError, OperationalError):
+            connection.close()
 
     def _run_step(self, step: Step, client: AlertClient) -> None:
         if step.act != "owners":

@@ -21,6 +21,9 @@ TASK_SECONDS: Mapping[str, float] = {
     "execution.watch_positions": 1,
     "execution.reconcile": 8,
     "connections.refresh_accounts": 5,
+    "analytics.compute_daily": 30,
+    "analytics.compute_records": 20,
+    "analytics.verify_records": 60,
 }
 
 

@@ -13,10 +13,13 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from common.api_fields import StrictModelSerializer, StrictSerializer, UtcDateTime, WholeNumber
+from common.api_views import ObjectView
 from common.permissions import OWN
 from events.channel_rules import KINDS, set_kinds, set_rules
 from events.confirmation import confirm, request_confirmation
 from events.models import Channel, Digest, Notification, WebhookAttempt, WebhookMessage
+from events.push_keys import offered_key
+from events.push_services import checked_subscription, subscribe_browser
 from events.selectors import channels_of, inbox, messages_of, waiting_of
 from events.services import create_channel, mark_read, send_test
 from events.webhook_services import create_webhook, resend, rotate_secret
@@ -59,7 +62,10 @@ class MarkedSerializer(StrictSerializer):
 
 
 class NotificationViewSet(
-    mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.GenericViewSet[Notification]
+    ObjectView,
+    mixins.ListModelMixin,
+    mixins.RetrieveModelMixin,
+    viewsets.GenericViewSet[Notification],
 ):
     """Your notifications, newest first."""
 
@@ -117,6 +123,8 @@ class ChannelSerializer(StrictModelSerializer[Channel]):
             "kinds",
             "is_active",
             "is_signed",
+            "is_browser",
+            "ended_at",
             "previous_secret_until",
             "quiet_from",
             "quiet_until",
@@ -130,9 +138,9 @@ class ChannelSerializer(StrictModelSerializer[Channel]):
             "created_at",
         )
         read_only_fields = (
-            "url_display", "is_active", "is_signed", "previous_secret_until", "quiet_from",
-            "quiet_until", "digest", "digest_at", "waiting", "confirmed_at", "confirm_by",
-            "last_error", "last_sent_at", "created_at",
+            "url_display", "is_active", "is_signed", "is_browser", "ended_at",
+            "previous_secret_until", "quiet_from", "quiet_until", "digest", "digest_at", "waiting",
+            "confirmed_at", "confirm_by", "last_error", "last_sent_at", "created_at",
         )  # fmt: skip
 
     @extend_schema_field(WaitingSerializer(allow_null=True))
@@ -164,6 +172,22 @@ class NewWebhookSerializer(StrictSerializer):
     kinds = serializers.ListField(child=serializers.ChoiceField(sorted(KINDS)), default=list)
 
 
+class NewBrowserSerializer(StrictSerializer):
+    """A browser that has subscribed to push messages: the fields of its `PushSubscription`."""
+
+    name = serializers.CharField(max_length=100)
+    endpoint = serializers.CharField(max_length=1_000, help_text="https://… of its push service.")
+    p256dh = serializers.CharField(max_length=200, help_text="Its public key, in base64url.")
+    auth = serializers.CharField(max_length=100, help_text="Its secret, in base64url.")
+    kinds = serializers.ListField(child=serializers.ChoiceField(sorted(KINDS)), default=list)
+
+
+class PushKeySerializer(StrictSerializer):
+    """The key that browsers subscribe with (`applicationServerKey`); empty: push is off here."""
+
+    public_key = serializers.CharField(read_only=True)
+
+
 class CreatedWebhookSerializer(StrictSerializer):
     """A signed webhook and its secret, which is never shown again."""
 
@@ -188,7 +212,7 @@ class AttemptSerializer(StrictModelSerializer[WebhookAttempt]):
 
 
 class MessageSerializer(StrictModelSerializer[WebhookMessage]):
-    """A message to a signed webhook. uid: its header webhook-id."""
+    """A message to a signed webhook or a browser. uid: the header webhook-id, or the tag."""
 
     attempts = AttemptSerializer(many=True, read_only=True)
 
@@ -205,20 +229,23 @@ class ConfirmSerializer(StrictSerializer):
 
 
 class ChannelViewSet(
+    ObjectView,
     mixins.CreateModelMixin,
     mixins.DestroyModelMixin,
     mixins.ListModelMixin,
     mixins.RetrieveModelMixin,
     viewsets.GenericViewSet[Channel],
 ):
-    """E-mail addresses, chats and webhooks that receive messages about your accounts."""
+    """E-mail addresses, chats, webhooks and browsers that receive messages about your accounts."""
 
     queryset = Channel.objects.none()
     serializer_class = ChannelSerializer
+    moving = frozenset({"waiting", "last_error", "last_sent_at"})
+    shown_once = frozenset({"webhooks", "rotate_secret"})
     rights = dict.fromkeys(
         (
             "create", "destroy", "partial_update", "test", "confirm", "resend", "webhooks",
-            "rotate_secret", "resend_message",
+            "browsers", "rotate_secret", "resend_message",
         ),
         OWN,
     )  # fmt: skip
@@ -253,6 +280,24 @@ class ChannelViewSet(
         created = {"channel": ChannelSerializer(channel).data, "secret": secret}
         return Response(created, status=status.HTTP_201_CREATED, headers=NOT_STORED)
 
+    @extend_schema(request=NewBrowserSerializer, responses={201: ChannelSerializer})
+    @action(detail=False, methods=["post"])
+    def browsers(self, request: Request) -> Response:
+        """Add a browser by its push subscription, or renew its channel if it is known."""
+        body = NewBrowserSerializer(data=request.data)
+        body.is_valid(raise_exception=True)
+        values: dict[str, Any] = dict(body.validated_data)
+        keys = {name: values.pop(name) for name in ("endpoint", "p256dh", "auth")}
+        subscription = checked_subscription(**keys)
+        channel = subscribe_browser(user_id=_user_id(request), subscription=subscription, **values)
+        return Response(ChannelSerializer(channel).data, status=status.HTTP_201_CREATED)
+
+    @extend_schema(responses=PushKeySerializer, filters=False)
+    @action(detail=False, methods=["get"], url_path="push-key", pagination_class=None)
+    def push_key(self, request: Request) -> Response:
+        """Return the public key with which a browser subscribes to push messages."""
+        return Response({"public_key": offered_key()})
+
     @extend_schema(request=None, responses=SecretSerializer)
     @action(detail=True, methods=["post"], url_path="rotate-secret")
     def rotate_secret(self, request: Request, pk: str) -> Response:
@@ -267,7 +312,7 @@ class ChannelViewSet(
     @extend_schema(responses=MessageSerializer(many=True), filters=False)
     @action(detail=True, methods=["get"])
     def messages(self, request: Request, pk: str) -> Response:
-        """List the messages to a signed webhook with each try, newest first."""
+        """List the messages to a signed webhook or a browser with each try, newest first."""
         found: Any = messages_of(self.get_object())
         page: Any = self.paginate_queryset(found)
         return self.get_paginated_response(MessageSerializer(page, many=True).data)
@@ -275,7 +320,7 @@ class ChannelViewSet(
     @extend_schema(request=None, responses={202: None})
     @action(detail=True, methods=["post"], url_path="messages/(?P<message>[0-9]{1,18})/resend")
     def resend_message(self, request: Request, pk: str, message: str) -> Response:
-        """Send a message to a signed webhook again, with its id."""
+        """Send a message to a signed webhook or a browser again, with its id."""
         found = self.get_object().messages.filter(pk=message).first()
         if found is None:
             raise Http404
@@ -285,7 +330,8 @@ class ChannelViewSet(
     def get_serializer_context(self) -> dict[str, Any]:
         """Read what waits once for a list."""
         context: dict[str, Any] = super().get_serializer_context()
-        if self.action == "list":
+        request: Request | None = self.request  # None while the schema is generated
+        if self.action == "list" and request is not None and request.user.is_authenticated:
             context["waiting"] = waiting_of(list(self.get_queryset()))
         return context
 

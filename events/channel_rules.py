@@ -5,7 +5,7 @@ from datetime import time
 
 from django.db import transaction
 
-from common.errors import InvalidInputError
+from common.errors import ConflictError, InvalidInputError
 from common.reason_codes import Code
 from common.sql import run
 from events.models import ON_REQUEST, TO_ONE_CHANNEL, Channel, Digest, EventKind
@@ -13,6 +13,10 @@ from events.models import ON_REQUEST, TO_ONE_CHANNEL, Channel, Digest, EventKind
 KINDS = frozenset(EventKind) - TO_ONE_CHANNEL
 BY_DEFAULT = KINDS - ON_REQUEST
 """What a channel without kinds of its own receives, with kinds that later versions add."""
+ENDED = (
+    "The browser has ended its subscription. Open Notifications in that browser and press “Notify "
+    "this browser”."
+)
 RELEASE = """
 UPDATE events_delivery SET hold_until = NULL WHERE channel_id = %s AND hold_until IS NOT NULL
 """
@@ -69,7 +73,8 @@ def set_rules(
 ) -> Channel:  # fmt: skip
     """Set a channel's quiet hours and digest, and whether it is on. Times: in the user's zone.
 
-    What waited by the previous rules goes out now. Raises InvalidInputError.
+    What waited by the previous rules goes out now. Raises InvalidInputError; ConflictError if it is
+    switched on although its browser has ended it.
     """
     if (quiet_from is None) != (quiet_until is None):
         missing = "quiet_from" if quiet_from is None else "quiet_until"
@@ -87,6 +92,8 @@ def set_rules(
         detail = "A daily digest needs a time of day."
         raise InvalidInputError(Code.FIELD_REQUIRED, detail, field="digest_at")
     channel = Channel.objects.select_for_update(no_key=True).get(pk=channel_id)
+    if is_active and channel.ended_at is not None:
+        raise ConflictError(Code.STATE_CONFLICT, ENDED)
     rules = {
         "is_active": is_active, "quiet_from": quiet_from, "quiet_until": quiet_until,
         "digest": digest, "digest_at": digest_at if digest == Digest.DAILY else None,

@@ -21,11 +21,14 @@ from common.errors import FillcastError
 from common.failpoints import failpoint
 from common.reason_links import reason_url
 from common.sql import rows, run
-from events import channels, confirmation, webhook_log, webhooks
+from events import channels, confirmation, push, push_services, webhook_log, webhooks
 from events.channels import Outgoing, SendError
 from events.context import EventContext, context_of
+from events.http_post import Try
+from events.messages import Message
 from events.models import ALARMS, Channel, Digest, EventKind
 from events.outbound import RefusedError
+from events.push_content import PushContent, content_of
 from events.routing import EVENT, for_machines, rendered
 from events.webhook_log import EVENTS_FROM, SignedMessage
 
@@ -86,13 +89,15 @@ UPDATE events_channel SET consecutive_failures = consecutive_failures + 1, last_
 class Job:
     """One message for one channel, and the ids of the deliveries that it covers.
 
-    signed: the message of a signed webhook, which is the same in every repetition.
+    signed: of a channel with a delivery log, whose message is the same in every repetition. push:
+    what a browser receives.
     """
 
     channel: Channel
     deliveries: Sequence[int]
     message: Outgoing
     signed: SignedMessage | None = None
+    push: PushContent | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,14 +105,14 @@ class Outcome:
     """What happened to a job.
 
     error: '' if it was sent. final: trying again would not help. retry_after: seconds that the
-    channel's server asked us to wait. tried: what a signed webhook answered.
+    channel's server asked us to wait. tried: what a webhook or a push service answered.
     """
 
     job: Job
     error: str = ""
     final: bool = False
     retry_after: float = 0.0
-    tried: webhooks.Try | None = None
+    tried: Try | None = None
 
 
 def send_waiting() -> list[Outcome]:
@@ -145,14 +150,14 @@ def _claim() -> list[Job]:
         claimed = [row.id for row in rows(CLAIM, {"claim": CLAIM_SECONDS, "most": MAX_CHANNELS})]
         if not claimed:
             return []
-        found = Channel.objects.in_bulk(claimed)
-        plain = [pk for pk, channel in found.items() if not channel.is_signed]
+        found = Channel.objects.select_related("user").in_bulk(claimed)
+        plain = [pk for pk, channel in found.items() if not channel.has_log]
         signed = webhook_log.next_messages([pk for pk in found if pk not in plain])
         waiting = rows(WAITING, {"channels": plain, "most": MAX_EVENTS})
         reported = [EventContext(*row[2:]) for row in waiting]
         reported += [EventContext(*row[EVENTS_FROM:]) for one in signed for row in one.rows]
         facts = context_of(list({event.id: event for event in reported}.values()))
-    jobs = [_signed_job(found[one.channel_id], one, facts) for one in signed]
+    jobs = [_logged_job(found[one.channel_id], one, facts) for one in signed]
     for channel_id, group in groupby(waiting, key=lambda row: row.channel_id):
         deliveries, channel = list(group), found[channel_id]
         requests = [row for row in deliveries if row.kind == EventKind.CHANNEL_CONFIRMATION]
@@ -166,11 +171,19 @@ def _claim() -> list[Job]:
     return jobs
 
 
-def _signed_job(
+def _logged_job(
     channel: Channel, signed: SignedMessage, facts: Mapping[int, Mapping[str, str]]
 ) -> Job:
     events = [replace(EventContext(*row[EVENTS_FROM:]), facts=facts[row.id]) for row in signed.rows]
-    return Job(channel, [row.delivery_id for row in signed.rows], message_of(events), signed)
+    deliveries = [row.delivery_id for row in signed.rows]
+    if not channel.is_browser:
+        return Job(channel, deliveries, message_of(events), signed)
+    message = message_of(events, digest=channel.digest)
+    text = Message(
+        message.title, rendered(events).body
+    )  # without addresses: a click opens the page
+    content = content_of(events, text, uid=signed.uid, is_operator=channel.user.is_staff)
+    return Job(channel, deliveries, message, signed, content)
 
 
 def confirmation_message(channel: Channel, request: Any) -> Outgoing:
@@ -211,6 +224,8 @@ def _links(events: Sequence[EventContext]) -> list[str]:
 def _send(job: Job) -> Outcome:
     """Send one message."""
     try:
+        if job.push is not None:
+            return _send_push(job, job.push)
         if job.signed is not None:
             return _send_signed(job, job.signed)
         channels.send(channels.open_url(job.channel), job.message)
@@ -229,12 +244,21 @@ def _send_signed(job: Job, signed: SignedMessage) -> Outcome:
         keys = webhooks.secrets_of(job.channel, now=datetime.now(UTC))
         url = channels.open_url(job.channel)
     except RefusedError as error:
-        return _of_try(job, webhooks.Try(None, 0, "", str(error), is_final=True))
+        return _of_try(job, Try(None, 0, "", str(error), is_final=True))
     body = webhooks.body_of(job.message, created_at=signed.made_at)
     return _of_try(job, webhooks.post(url, uid=signed.uid, body=body, keys=keys))
 
 
-def _of_try(job: Job, tried: webhooks.Try) -> Outcome:
+def _send_push(job: Job, content: PushContent) -> Outcome:
+    """Send one message to a browser."""
+    try:
+        subscription = push_services.subscription_of(job.channel)
+    except RefusedError as error:
+        return _of_try(job, Try(None, 0, "", str(error), is_final=True))
+    return _of_try(job, push.send(subscription, content, key=job.channel.push_key))
+
+
+def _of_try(job: Job, tried: Try) -> Outcome:
     return Outcome(job, tried.error, tried.is_final, tried.retry_after, tried)
 
 
@@ -244,7 +268,7 @@ def _outcome(job: Job, sending: Future[Outcome]) -> Outcome:
         return sending.result()
     log.error("a message could not be sent", channel_id=job.channel.pk, exc_info=error)
     text = f"Unexpected: {type(error).__name__}."
-    return Outcome(job, text, tried=webhooks.Try(None, 0, "", text) if job.signed else None)
+    return Outcome(job, text, tried=Try(None, 0, "", text) if job.signed else None)
 
 
 def _store(outcome: Outcome) -> None:
@@ -272,10 +296,12 @@ def _store(outcome: Outcome) -> None:
 
 
 def _log_try(outcome: Outcome, *, backoff: float) -> None:
-    """Write the delivery log of a signed webhook; one that has gone for good is switched off."""
+    """Write the delivery log; a webhook that has gone is switched off, a browser's channel ends."""
     signed, tried = outcome.job.signed, outcome.tried
     if signed is None or tried is None:
         return
     webhook_log.store_try(signed, tried, title=outcome.job.message.title, backoff=backoff)
-    if tried.status_code == webhooks.GONE:
+    if tried.is_gone and outcome.job.push is not None:
+        push_services.end_browser(signed.channel_id, tried.error)
+    elif tried.is_gone:
         run(SWITCH_OFF, [signed.channel_id])

@@ -19,6 +19,8 @@ class EventKind(models.TextChoices):
     SIGNAL_INCOMPLETE = "signal.incomplete"
     ALERT_REFUSED = "alert.refused"
     TELEGRAM_STOPPED = "telegram.stopped"
+    FEED_APPROVAL_ASKED = "feed.approval_asked"
+    FEED_APPROVAL_DECIDED = "feed.approval_decided"
     ORDER_SKIPPED = "order.skipped"
     ORDER_PLACED = "order.placed"
     ORDER_FILLED = "order.filled"
@@ -58,6 +60,7 @@ class EventKind(models.TextChoices):
     KILL_SWITCH = "kill_switch.changed"
     LOSS_LIMIT_REACHED = "loss_limit.reached"
     TRADING_RESUMED = "trading.resumed"
+    CHANNEL_ENDED = "channel.ended"
     CHANNEL_TEST = "channel.test"
     CHANNEL_CONFIRMATION = "channel.confirmation"
 
@@ -171,7 +174,7 @@ class Digest(models.TextChoices):
 
 
 class Channel(models.Model):
-    """Where else a user receives messages: e-mail, Discord, a webhook (an apprise URL).
+    """Where else a user receives messages: e-mail, Discord, a webhook (an apprise URL), a browser.
 
     A channel that fails backs off; its events wait and go out as one message.
     """
@@ -213,6 +216,17 @@ class Channel(models.Model):
     )
     digest_at = models.TimeField(null=True, help_text="When a daily digest goes out.")
     test_event_id = models.BigIntegerField(null=True, help_text="The last test message's event.")
+    push_key = models.CharField(
+        max_length=100, blank=True, default="", db_default="",
+        help_text="Our public key that a browser subscribed with; empty: no browser.",
+    )  # fmt: skip
+    push_digest = models.CharField(
+        max_length=64, blank=True, default="", db_default="",
+        help_text="Of the browser's subscription, by which the browser shows that it is the one.",
+    )  # fmt: skip
+    ended_at = models.DateTimeField(
+        null=True, help_text="When the browser's push service stated that it has gone."
+    )
 
     class Meta:
         constraints = [
@@ -224,6 +238,14 @@ class Channel(models.Model):
             models.CheckConstraint(
                 condition=~Q(digest="DAILY") | Q(digest_at__isnull=False),
                 name="a_daily_digest_has_a_time",
+            ),
+            models.CheckConstraint(
+                condition=Q(ended_at=None) | Q(is_active=False), name="an_ended_channel_is_off"
+            ),
+            models.UniqueConstraint(
+                fields=["push_digest", "user"],
+                condition=~Q(push_digest=""),
+                name="one_channel_a_subscription",
             ),
         ]
         indexes = [
@@ -246,6 +268,16 @@ class Channel(models.Model):
     def is_signed(self) -> bool:
         """Whether it is a webhook that is signed by Standard Webhooks."""
         return self.secret_sealed is not None
+
+    @property
+    def is_browser(self) -> bool:
+        """Whether it is a browser that receives push messages."""
+        return self.push_key != ""
+
+    @property
+    def has_log(self) -> bool:
+        """Whether its messages keep their events in every repetition, and each try is logged."""
+        return self.is_signed or self.is_browser
 
 
 class Delivery(models.Model):
@@ -271,7 +303,7 @@ class Delivery(models.Model):
         null=True, help_text="It waits until then for the end of quiet hours or for a digest."
     )
     message_id = models.BigIntegerField(
-        null=True, help_text="The signed message that it is part of, the same in every repetition."
+        null=True, help_text="The logged message that it is part of, the same in every repetition."
     )
 
     class Meta:
@@ -307,7 +339,7 @@ class Delivery(models.Model):
 
 
 class WebhookMessage(models.Model):
-    """One message to a signed webhook: the same id and events in every repetition."""
+    """One message to a signed webhook or a browser: the same id and events in every repetition."""
 
     channel = models.ForeignKey(Channel, models.CASCADE, related_name="messages")
     uid = models.CharField(max_length=40, unique=True, help_text="The header webhook-id.")

@@ -15,7 +15,7 @@ from common.errors import ConflictError
 from common.reason_codes import Code
 from common.sql import columns, rows
 from events import channels, confirmation, delivery
-from events.channel_rules import checked_kinds, checked_name
+from events.channel_rules import ENDED, checked_kinds, checked_name
 from events.models import Channel, EventKind, Notification
 from events.outbox import INSERT_EVENTS_SQL
 from events.routing import route_events
@@ -142,6 +142,8 @@ def send_test(*, channel_id: int) -> int:
     ConflictError CHANNEL_UNCONFIRMED, STATE_CONFLICT if it is off.
     """
     channel = Channel.objects.select_for_update(no_key=True).get(pk=channel_id)
+    if channel.ended_at is not None:
+        raise ConflictError(Code.STATE_CONFLICT, ENDED)
     if not channel.is_active:
         raise ConflictError(Code.STATE_CONFLICT, "This channel is off: switch it on first.")
     if channel.confirmed_at is None:

@@ -12,8 +12,8 @@ from typing import Any
 from uuid import uuid4
 
 from common.sql import rows, run
+from events.http_post import Try
 from events.routing import EVENT
-from events.webhooks import Try
 
 MOST_EVENTS = 100  # in one message
 KEPT_DAYS, DELETED_AT_ONCE = 30, 100

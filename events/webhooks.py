@@ -13,40 +13,25 @@ import secrets
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
 import orjson
-import urllib3
 from django.conf import settings
 
 from common.errors import InvalidInputError
 from common.reason_codes import Code
 from common.sealing import CannotOpenError, open_sealed, seal
-from events import channels
-from events.channels import SECONDS, Outgoing
+from events import channels, http_post
+from events.channels import Outgoing
+from events.http_post import Try
 from events.models import Channel
-from events.outbound import RefusedError, guarded
+from events.outbound import RefusedError
 
 PREFIX, SECRET_BYTES = "whsec_", 24
 TYPE = "fillcast.events"
-ANSWER_BYTES = 200
 GONE = 410  # the receiver asks that nothing more is sent
 OF_SERVICES = {"discord.com": "Discord", "discordapp.com": "Discord", "hooks.slack.com": "Slack"}
-_TIMEOUT = urllib3.Timeout(connect=5.0, read=5.0)
-
-
-@dataclass(frozen=True, slots=True)
-class Try:
-    """One request: what the server answered. status_code: None without an answer."""
-
-    status_code: int | None
-    duration_ms: int
-    answer: str
-    error: str
-    is_final: bool = False
-    retry_after: float = 0.0
 
 
 def new_secret() -> str:
@@ -127,37 +112,7 @@ def post(url: str, *, uid: str, body: bytes, keys: Sequence[str]) -> Try:
         "webhook-timestamp": str(timestamp),
         "webhook-signature": " ".join(signature(key, uid, timestamp, body) for key in keys),
     }
-    began = time.monotonic()
-    status, answer, error, retry_after, is_final = None, "", "", 0.0, False
-    try:
-        with (
-            guarded(settings.FILLCAST_OUTBOUND_NETWORKS, seconds=SECONDS) as guard,
-            urllib3.PoolManager(retries=False, timeout=_TIMEOUT) as pool,
-        ):
-            try:
-                response = pool.request(
-                    "POST", url, body=body, headers=headers, redirect=False, preload_content=False
-                )
-                status, retry_after = response.status, guard.retry_after
-                with suppress(urllib3.exceptions.HTTPError, OSError):  # the status is enough
-                    answer = _readable(response.read(ANSWER_BYTES))
-                response.close()
-            except RefusedError:
-                raise
-            except (urllib3.exceptions.HTTPError, OSError) as caught:
-                error = f"The server gave no answer: {type(caught).__name__}."
-    except RefusedError as refused:
-        error, is_final = str(refused), True
-    if status is not None and not 200 <= status < 300:
-        error, is_final = f"The server answered {status}.", status == GONE
-    duration = round((time.monotonic() - began) * 1000)
-    return Try(status, duration, answer, error, is_final, retry_after)
-
-
-def _readable(raw: bytes) -> str:
-    """Return bytes as text without control characters, which no page and no log should have."""
-    text = raw[:ANSWER_BYTES].decode("utf-8", "replace")
-    return "".join(character if character.isprintable() else " " for character in text).strip()
+    return http_post.post(url, body=body, headers=headers, server="The server", gone=(GONE,))
 
 
 def _opened(sealed: bytes | memoryview, channel: Channel) -> str:

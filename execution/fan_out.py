@@ -14,7 +14,7 @@ MODIFY and CLOSE reach every account with a live order or position of the signal
 even if it no longer subscribes.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -26,7 +26,7 @@ from common.reason_codes import Code
 from common.sql import IdRow, Query, array, rows, run
 from connections import eligibility
 from connections.models import PriorityClass
-from connections.selectors import connection_join_sql
+from connections.selectors import connection_join_sql, not_twin_sql
 from connections.session_lanes import HELD_LANES_SQL
 from execution import signal_changes, signal_outcomes
 from execution.base.rotation import rotation_of
@@ -54,7 +54,10 @@ from users.tenancy import for_all_tenants
 
 @dataclass(frozen=True, slots=True)
 class FanOut:
-    """What a publication wrote. The caller enqueues the ids after the commit."""
+    """What a publication wrote. The caller enqueues the ids after the commit.
+
+    candidates: without paper twins, whose orders are written like all others.
+    """
 
     candidates: int
     order_ids: list[int] = field(default_factory=list)
@@ -68,11 +71,16 @@ class FanOut:
 
 
 class _WrittenEntry(NamedTuple):
-    """is_ready: it may be executed at once."""
+    """is_ready: it may be executed at once. is_twin: of the paper twin of a subscription."""
 
     id: int
     is_ready: bool
     priority: int
+    is_twin: bool
+
+
+class _AccountCount(NamedTuple):
+    accounts: int
 
 
 class _Withdrawn(NamedTuple):
@@ -202,7 +210,9 @@ WITH {ENTRIES}, ranked AS (
 ), notified AS (
   {insert_events_sql(_SKIPPED)}
 )
-SELECT id, status = 'PENDING' AND reason = '' AS is_ready, priority FROM written ORDER BY id
+SELECT id, status = 'PENDING' AND reason = '' AS is_ready, priority,
+  NOT ({not_twin_sql("connection_id")}) AS is_twin
+FROM written ORDER BY id
 """,
 )
 
@@ -232,6 +242,13 @@ WITH locked AS (
   {insert_log_sql(_WITHDRAWN)}
 )
 SELECT id, connection_id, pending_action FROM moved
+""",
+)
+
+COUNT = Query(
+    _AccountCount,
+    f"""
+SELECT count(*)::int AS accounts FROM unnest(%s::uuid[]) AS a (id) WHERE {not_twin_sql("a.id")}
 """,
 )
 
@@ -358,7 +375,8 @@ def _open(signal: Signal) -> FanOut:
     )
     written = rows(INSERT_ENTRIES, {**parameters, "rotation": rotation_of(signal.pk)})
     ready = {row.id: row.priority for row in written if row.is_ready}
-    return FanOut(len(written), list(ready), priorities=ready)
+    candidates = sum(not row.is_twin for row in written)
+    return FanOut(candidates, list(ready), priorities=ready)
 
 
 def entry_parameters(
@@ -407,7 +425,7 @@ def _close(signal: Signal) -> FanOut:
     )
     connections |= {row.connection_id for row in unfilled} | {x.connection_id for x in closing}
     return FanOut(
-        len(connections),
+        _count(connections),
         [x.order_id for x in closing],
         cancel_ids=[row.id for row in unfilled if row.pending_action],
     )
@@ -430,12 +448,17 @@ def _modify(signal: Signal) -> FanOut:
     connections = {row.connection_id for row in (*timed, *moved)}
     connections |= {row.connection_id for row in waiting}
     return FanOut(
-        len(connections),
+        _count(connections),
         cancel_ids=passed,
         position_ids=[row.id for row in moved],
         changes_orders=bool(waiting)
         and (signal_changes.has_price(signal) or signal.valid_until is not None),
     )
+
+
+def _count(connections: Collection[UUID]) -> int:
+    """Return how many accounts these are, without paper twins."""
+    return rows(COUNT, (array(connections),))[0].accounts if connections else 0
 
 
 def _has_levels(signal: Signal) -> bool:

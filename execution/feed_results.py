@@ -2,7 +2,7 @@
 
 A provider sees how many accounts filled, and why others did not if the signal, the feed or the
 market is the reason. What concerns an account itself (its money, its limits) is counted without a
-reason, so that it reveals nothing about one follower.
+reason, so that it reveals nothing about one follower. Paper twins do not count.
 """
 
 from collections import Counter
@@ -70,7 +70,7 @@ def results_of(signals: Sequence[Signal]) -> dict[int, FeedResult]:
             if condition is None:
                 continue
             grouped = (
-                Order.objects.filter(condition)
+                Order.objects.filter(condition, connection__twin_of=None)
                 .order_by()
                 .annotate(stated=stated_reason())
                 .values_list("signal_id", "status", "stated")

@@ -26,6 +26,8 @@ from common.reason_codes import Code
 from common.sql import Query, rows
 from connections import session_lanes
 from connections.selectors import (
+    is_twin_account,
+    not_twin_sql,
     open_hosts,
     owner_count,
     spec_without_credentials,
@@ -78,7 +80,7 @@ SELECT coalesce(array_agg(DISTINCT connection_id), '{{}}') AS ids,
   SELECT connection_id, 0 AS free FROM execution_order
   WHERE signal_id = %(refers_to)s AND leg::text LIKE 'entry%%' AND status = ANY(%(live)s)
     AND (NOT %(is_part)s OR {IS_REACHED_SQL})
-) touched
+) touched WHERE {not_twin_sql("connection_id")}
 """,
 )
 
@@ -124,7 +126,8 @@ def _entries(signal: Signal) -> Preview:
         reaches_admins=feed.reaches_admins,
         owner_only=feed.approved_by_owner and signal.approved_by_id is None,
     )
-    candidates, unroutable = load_candidates({**parameters, "signal_id": signal.pk or 0})
+    loaded, unroutable = load_candidates({**parameters, "signal_id": signal.pk or 0})
+    candidates = [row for row in loaded if not is_twin_account(row.type, row.account)]
     pending = [row for row in candidates if row.status == "PENDING"]
     skipped: Counter[tuple[Outcome, Code | None]] = Counter(
         _counted(Outcome.SKIPPED, Code[row.reason]) for row in candidates if row.status == "SKIPPED"

@@ -14,8 +14,14 @@ from execution.fan_out import fan_out, withdraw
 from execution.models import AT_BROKER, IN_FLIGHT, may_move_sql
 from execution.preview import preview
 from execution.signal_totals import signal_total
-from positions.joins import OPEN_POSITIONS_SQL, PRICED_POSITIONS_SQL, SIGNAL_HAS_OPEN_POSITION_SQL
-from signals.alert_updates import register_filled_signals
+from positions.joins import (
+    OPEN_POSITIONS_SQL,
+    PRICED_POSITIONS_SQL,
+    SIGNAL_HAS_OPEN_POSITION_SQL,
+    SIGNAL_HAS_POSITION_SQL,
+    TRADES_ENDED_SINCE_SQL,
+)
+from signals.alert_trades import register_ended_trades, register_filled_signals
 from signals.models import Signal
 from signals.open_signals import register_open_signals
 from signals.preview import register_preview
@@ -72,5 +78,7 @@ SELECT o.signal_id FROM execution_order o WHERE o.leg LIKE 'entry%%'
 # By the index one_entry.
 register_filled_signals("""EXISTS (SELECT FROM execution_order o
   WHERE o.signal_id = s.id AND o.leg LIKE 'entry%%' AND o.filled_quantity > 0)""")
+register_filled_signals(SIGNAL_HAS_POSITION_SQL)
+register_ended_trades(TRADES_ENDED_SINCE_SQL)
 register_preview(preview)
 register_total(signal_total)

@@ -17,6 +17,7 @@ from django.db import transaction
 from common.ended_orders import was_not_sent_in_time
 from common.reason_codes import Code
 from common.sql import Query, array, columns, rows, run
+from connections.selectors import not_twin_sql
 from events.models import EventKind
 from events.services import NewEvent, emit_many
 from signals.services import STORE_CANDIDATE_COUNT_SQL
@@ -82,11 +83,12 @@ WITH s AS MATERIALIZED (
 ), caused AS (
   SELECT o.signal_id, o.status, o.reason FROM s JOIN execution_order o ON o.signal_id = s.id
   WHERE s.action = 'OPEN' AND o.leg = 'entry' AND o.leg LIKE 'entry%%' AND o.route_state <> 'MOVED'
+    AND {not_twin_sql("o.connection_id")}
   UNION ALL
   SELECT o.signal_id, o.status, o.reason
   FROM s JOIN positions_executionposition p ON p.signal_id = s.refers_to_id
   JOIN execution_order o ON o.position_id = p.id AND o.signal_id = s.id
-  WHERE s.action <> 'OPEN'
+  WHERE s.action <> 'OPEN' AND {not_twin_sql("o.connection_id")}
 )
 SELECT signal_id, CASE WHEN status IN ({UNSETTLED}) THEN '' ELSE status END AS status,
   CASE WHEN status IN ({COUNTED}) THEN reason ELSE '' END AS reason, count(*) AS orders

@@ -4,10 +4,12 @@ from datetime import timedelta
 from decimal import Decimal
 
 from django.db import transaction
+from django.db.models import Q
 
 from common.money import rounded_apart
 from common.sql import array, database_now, rows
 from connections.selectors import reference_source_ids
+from execution.models import AT_BROKER, Order, Status
 from execution.submission.rows import QUOTE_MAX_AGE_SECONDS
 from execution.submission.signal_limits import SENT
 from prices.selectors import conversion, newest_quotes, pairs_between
@@ -30,6 +32,7 @@ def signal_total(signal: Signal) -> SignalTotal:
         sent = {row.currency: row.notional for row in rows(SENT, (array([signal.pk]),))}
         pairs = {pair for source in sent for pair in pairs_between(source, currency)}
         oldest = now - timedelta(seconds=QUOTE_MAX_AGE_SECONDS)
+        others = _owners(signal) - {feed.owner_id}
         sources = reference_source_ids(
             feed.pk, owner_id=feed.owner_id, reaches_admins=feed.reaches_admins
         )
@@ -41,4 +44,14 @@ def signal_total(signal: Signal) -> SignalTotal:
             total += notional * known.rate
         elif notional:
             unconverted[source] = notional
-    return SignalTotal(rounded_apart(total, maximum), maximum, currency, now, unconverted)
+    shown = rounded_apart(total, maximum)
+    return SignalTotal(shown, maximum, currency, now, unconverted, len(others))
+
+
+def _owners(signal: Signal) -> set[int | None]:
+    """Return the owners of the accounts whose entries are in the total."""
+    works = Q(status__in=[*AT_BROKER, Status.SUBMITTING, Status.UNKNOWN], quantity__gt=0)
+    entries = Order.objects.filter(signal=signal, leg__startswith="entry")
+    found = entries.filter(works | Q(filled_quantity__gt=0))
+    owners = found.values_list("connection__user_id", "connection__admin_id").distinct()
+    return {user_id or admin_id for user_id, admin_id in owners}

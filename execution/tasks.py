@@ -18,7 +18,7 @@ from common.failpoints import failpoint
 from common.sql import rows
 from connections.models import KillSwitch, PriorityClass
 from connections.session_lanes import HELD_LANES_SQL, held_lanes
-from execution import services
+from execution import services, twin_endings
 from execution.audit.counters import audit_and_alert, recent, request_readings, store_run
 from execution.audit.listings import WAIT_SECONDS
 from execution.base import dropped_messages
@@ -68,6 +68,20 @@ def process_pending_actions() -> None:
 def scan_levels() -> None:
     """Find stop-loss and take-profit hits and enqueue their exits."""
     enqueue(scan_as_scheduled(), queue=EXITS)
+
+
+@shared_task(name="execution.wind_up_twins", ignore_result=True)
+def wind_up_twins() -> None:
+    """Let paper twins follow their subscriptions; close and archive those that have ended."""
+    enqueue(twin_endings.wind_up_twins(), queue=EXITS)
+    _enqueue_pending_actions()
+
+
+def enqueue_twin_endings_on_commit() -> None:
+    """Enqueue the winding up of paper twins when the present transaction commits."""
+    transaction.on_commit(
+        lambda: _send(lambda: wind_up_twins.apply_async(queue=MAINTENANCE, retry=False)) and None
+    )
 
 
 @shared_task(name="execution.reconcile", ignore_result=True)

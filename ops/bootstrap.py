@@ -15,6 +15,7 @@ from nacl.public import PrivateKey
 from config import which_database
 from config.env import Settings
 from config.installation import is_production, read_env_file, var_folder
+from events import push_keys
 from ops.embedded.errors import EmbeddedError
 
 START_TIMEOUT_SECONDS = 60
@@ -23,7 +24,7 @@ COMMANDS_WITHOUT_SERVERS = frozenset(
     [
         *("bench", "check", "collectstatic", "compilemessages", "demo", "diffsettings", "help"),
         *("makemessages", "settings_reference", "stack", "startapp", "version"),
-        "worker_settings",
+        *("vapid_key", "worker_settings"),
     ]
 )
 
@@ -41,7 +42,23 @@ def development_secrets(given: Mapping[str, str]) -> dict[str, str]:
         del stored[private], stored[public]  # half of our pair does not match half of another
     elif given.get("FILLCAST_DB_ROLE") == "web":
         del stored[private]
-    return {name: value for name, value in stored.items() if not given.get(name)}
+    return {
+        **{name: value for name, value in stored.items() if not given.get(name)},
+        **_push_keys(given, stored["FILLCAST_SECRET_KEY"]),
+    }
+
+
+def _push_keys(given: Mapping[str, str], secret: str) -> dict[str, str]:
+    """Return the pair for push messages of browsers, derived: an older file of secrets has none."""
+    private, public = "FILLCAST_PUSH_PRIVATE_KEYS", "FILLCAST_PUSH_PUBLIC_KEY"
+    key = push_keys.derived_private_key(secret)
+    own = push_keys.encoded(push_keys.public_key_of(key))
+    if given.get(private) or given.get(public) not in (None, "", own):
+        return {}
+    pair = {public: own, private: push_keys.encoded(key)}
+    if given.get("FILLCAST_DB_ROLE") == "web":
+        del pair[private]
+    return pair
 
 
 def _stored_secrets(folder: Path) -> dict[str, str]:

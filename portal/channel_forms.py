@@ -6,9 +6,11 @@ from typing import Any, ClassVar
 
 from django import forms
 
+from common.user_agents import browser_label
 from events import channel_addresses
 from events.channel_rules import KINDS
 from events.models import Channel, Digest
+from events.push_services import checked_subscription, subscribe_browser
 from events.services import create_channel
 from events.webhook_services import create_webhook
 
@@ -19,7 +21,7 @@ GROUPS = {
     "exit": "Positions",
     "slippage": "Risk", "loss_limit": "Risk", "trading": "Risk", "kill_switch": "Risk",
     "connection": "Accounts", "host": "Accounts", "drift": "Accounts",
-    "api_key": "Your login", "password": "Your login",
+    "api_key": "Your login", "password": "Your login", "channel": "Your login",
 }  # fmt: skip
 """The heading of a kind, by the part before its point; others are about the installation."""
 OTHERS = "The installation"
@@ -31,6 +33,8 @@ class ChannelForm(forms.Form):
     title: ClassVar[str]
     summary: ClassVar[str]
     steps: ClassVar[Sequence[str]] = ()
+    template: ClassVar[str] = "channel_new.html"
+    user_agent = ""  # of the request
     name = forms.CharField(max_length=100, help_text="Such as “phone” or “team chat”.")
 
     def address(self) -> str:
@@ -127,6 +131,23 @@ class WebhookForm(ChannelForm):
         return create_webhook(user_id=user_id, **self.cleaned_data)
 
 
+class BrowserForm(ChannelForm):
+    """The browser that shows the form. Its script fills in the fields after a click."""
+
+    title, summary = "This browser", "Push messages on this computer, phone or tablet."
+    template = "channel_browser.html"
+    name = forms.CharField(max_length=100, required=False)
+    endpoint = forms.CharField(max_length=1_000, widget=forms.HiddenInput)
+    p256dh = forms.CharField(max_length=200, widget=forms.HiddenInput)
+    auth = forms.CharField(max_length=100, widget=forms.HiddenInput)
+
+    def create(self, user_id: int) -> tuple[Channel, str]:
+        data = self.cleaned_data
+        subscription = checked_subscription(data["endpoint"], data["p256dh"], data["auth"])
+        name = data["name"] or browser_label(self.user_agent)
+        return subscribe_browser(user_id=user_id, name=name, subscription=subscription), ""
+
+
 class AdvancedForm(ChannelForm):
     """Any service that apprise knows and we allow."""
 
@@ -142,8 +163,8 @@ class AdvancedForm(ChannelForm):
 
 
 FORMS: dict[str, type[ChannelForm]] = {
-    "email": MailForm, "telegram": TelegramForm, "discord": DiscordForm, "slack": SlackForm,
-    "webhook": WebhookForm, "advanced": AdvancedForm,
+    "browser": BrowserForm, "email": MailForm, "telegram": TelegramForm, "discord": DiscordForm,
+    "slack": SlackForm, "webhook": WebhookForm, "advanced": AdvancedForm,
 }  # fmt: skip
 
 

@@ -26,6 +26,7 @@ from portal.views import (
     scoped_actions,
     signals,
     telegram,
+    twins,
     working_orders,
 )
 from portal.views.publishing import drafts as feed_drafts
@@ -194,6 +195,10 @@ urlpatterns = [
     path("subscriptions/<int:pk>/pause/", feeds.pause, name="subscription_pause"),
     path("subscriptions/<int:pk>/resume/", feeds.resume, name="subscription_resume"),
     path("subscriptions/<int:pk>/end/", feeds.end, name="subscription_end"),
+    path("subscriptions/<int:pk>/twin/", twins.twin, name="subscription_twin"),
+    path("subscriptions/<int:pk>/twin/start/", twins.start, name="subscription_twin_start"),
+    path("subscriptions/<int:pk>/twin/stop/", twins.stop, name="subscription_twin_stop"),
+    path("subscriptions/<int:pk>/twin.csv", twins.export, name="subscription_twin_csv"),
     path("reasons/<str:code>/", reasons.reason, name="reason"),
     path("inbox/", inbox.inbox, name="inbox"),
     path("inbox/read/", inbox.read, name="inbox_read"),

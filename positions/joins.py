@@ -1,5 +1,7 @@
 """Parts of other apps' SQL statements: what they join or test of positions `p`."""
 
+from signals.joins import signal_join_sql
+
 
 def position_join_sql(position_id: str) -> str:
     """Return SQL that joins the position with this id, an expression."""
@@ -74,6 +76,17 @@ FROM positions_executionposition WHERE quantity > 0
 SIGNAL_HAS_OPEN_POSITION_SQL = """EXISTS (
 SELECT FROM positions_executionposition p WHERE p.signal_id = s.id AND p.quantity > 0)"""
 """Whether a signal `s` has an open position."""
+
+SIGNAL_HAS_POSITION_SQL = """EXISTS (
+SELECT FROM positions_executionposition p WHERE p.signal_id = s.id)"""
+"""Whether a signal `s` has or had a position."""
+
+TRADES_ENDED_SINCE_SQL = f"""
+SELECT DISTINCT p.signal_id AS id FROM positions_executionposition p
+{signal_join_sql("p.signal_id")}
+WHERE p.closed_at > %(since)s AND s.feed_id = %(feed)s
+"""
+"""The signals of a feed that lost a position since a market time; by position_closed_at."""
 
 CLOSED_SINCE_SQL = """FROM positions_executionposition p
 WHERE p.closed_at >= %(since)s OR p.quantity > 0"""

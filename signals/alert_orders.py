@@ -18,6 +18,7 @@ from signals import services
 from signals.alert_reading import AlertOrder
 from signals.alert_rules import entry_symbol_error
 from signals.alert_sequence import late_entry, lock_alert_order, opened_later, record_order
+from signals.alert_trades import opened_after
 from signals.draft import SignalDraft
 from signals.errors import FieldError, InvalidSignalError, field_errors
 from signals.ingest import REPLAY_WINDOW, further_errors, other_feed_error, save_draft
@@ -57,10 +58,13 @@ def main_signal(signals: Sequence[Signal]) -> Signal | None:
     return next(opening, None) or next(iter(signals), None)
 
 
-def carry_out(feed: Feed, order: AlertOrder, *, received_at: datetime) -> Outcome:
+def carry_out(
+    feed: Feed, order: AlertOrder, *, received_at: datetime, sent_at: datetime | None
+) -> Outcome:
     """Publish the signals of an alert's order: once, however often it is sent.
 
-    received_at: when it arrived; what arrived shortly before may be the same.
+    received_at: when it arrived; what arrived shortly before may be the same. sent_at: when it was
+    sent, as it says itself or its chat does; market time.
 
     It closes first, then opens. A late alert closes nothing that a later one opened, and opens no
     trade that a later one ended. A reversal that may not open still closes, even if no account can
@@ -79,7 +83,7 @@ def carry_out(feed: Feed, order: AlertOrder, *, received_at: datetime) -> Outcom
             order = _with_pair(order, _resolved(feed, order))
         except InvalidInputError as error:
             raise _all_errors(feed, order, error) from error
-    closed, skipped = _to_close(feed, order, known)
+    closed, skipped = _to_close(feed, order, known, sent_at)
     if known and not closed:
         return _earlier_outcome(known)
     withheld = _withheld(feed, order)
@@ -184,7 +188,7 @@ def _earlier_outcome(known: list[ReceivedAlert]) -> Outcome:
 
 
 def _to_close(
-    feed: Feed, order: AlertOrder, known: list[ReceivedAlert]
+    feed: Feed, order: AlertOrder, known: list[ReceivedAlert], sent_at: datetime | None
 ) -> tuple[list[OpenSignal], list[OpenSignal]]:
     """Return the signals that an order closes, and those that it skips (`_closed_before`).
 
@@ -202,6 +206,8 @@ def _to_close(
         )
     closed_before = _closed_before(open_now)
     excluded = opened_later(feed, order, [signal.id for signal in open_now])
+    if order.sent_at is None and sent_at is not None:
+        excluded |= opened_after([signal.id for signal in open_now], sent_at)
     if known:
         closes = Signal.objects.filter(pk__in=[pk for alert in known for pk in alert.signal_ids])
         excluded |= set(closes.values_list("refers_to_id", flat=True))

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import NamedTuple
 
 from django.db import transaction
@@ -11,7 +12,9 @@ from common.money import plain
 from signals.alert_dialects import AlertUpdate, Note, read_mapping
 from signals.alert_distances import with_distances
 from signals.alert_reading import Alert, AlertOrder, AlertSignal, ambiguous, read_alert
-from signals.alert_updates import described, drafts_of, only_trade
+from signals.alert_trades import moment_of, only_trade
+from signals.alert_updates import described, drafts_of, require_clear_cancel
+from signals.alerts import verify_time
 from signals.draft import SignalDraft
 from signals.errors import FieldError, field_errors
 from signals.ingest import build_unsaved
@@ -54,6 +57,7 @@ def preview_alert(feed: Feed, body: bytes) -> AlertPreview:
     fields = tuple(ReadField(*field) for field in _fields(alert))
     shown = AlertPreview(alert.dialect.value, fields, alert.notes)
     try:
+        verify_time(alert, is_signed=False)
         with transaction.atomic():
             return replace(shown, effect=_effect(feed, alert))
     except InvalidInputError as error:
@@ -125,7 +129,8 @@ def _update_fields(update: AlertUpdate) -> Iterator[tuple[str, str]]:
 def _effect(feed: Feed, alert: Alert) -> str:
     """Return what an alert would do now, in a sentence. Raises as the alert itself would."""
     if isinstance(alert, AlertUpdate):
-        trade = only_trade(feed, alert)
+        trade = only_trade(feed, alert, moment_of(alert, received_at=datetime.now(UTC)))
+        require_clear_cancel(trade, alert)
         for draft in drafts_of(trade, alert):
             build_unsaved(feed, draft)
         return f"{described(trade, alert)}."

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import structlog
 from django.db import DatabaseError, InterfaceError, transaction
 
-from common.clocks import machine_time
+from common.clocks import machine_time, market_at
 from common.database_errors import is_database_trouble, is_transient
 from common.errors import ConflictError, FillcastError, InvalidInputError, NotAllowedError
 from common.failpoints import failpoint
@@ -39,12 +39,12 @@ from signals.alert_sequence import (
     record_signal,
     require_in_order,
 )
-from signals.alert_updates import carry_out_update
+from signals.alert_updates import carry_out_update, remember_without_trade
 from signals.alerts import refusal_values
 from signals.errors import InvalidSignalError, field_errors
 from signals.ingest import referred_pair, save_draft, with_feed_errors
 from signals.locks import candidates_shared
-from signals.models import Action, AlertState, Feed, IncomingAlert, Origin
+from signals.models import Action, AlertSource, AlertState, Feed, IncomingAlert, Origin
 from signals.open_signals import last_is_unended
 from signals.symbol_completion import resolve_pair
 from users.tenancy import on_behalf_of
@@ -168,6 +168,8 @@ def _settle(alert: IncomingAlert, chosen: NextRow) -> None:
             remember_message(alert, outcome)
     except FillcastError as error:
         _refuse(alert, error)
+        if error.code == Code.ALERT_WITHOUT_TRADE and not (alert.edit_of or alert.reply_to):
+            _remember_end(alert)
         return
     _close(
         alert,
@@ -182,6 +184,16 @@ def _settle(alert: IncomingAlert, chosen: NextRow) -> None:
         code="",
         detail="",
     )
+
+
+def _remember_end(alert: IncomingAlert) -> None:
+    """Store that a refused update ends what was sent before it and has not arrived yet."""
+    with on_behalf_of(alert.feed.owner):
+        read = read_alert(bytes(alert.body), read_mapping(alert.feed.alert_mapping))
+        if isinstance(read, AlertUpdate):
+            remember_without_trade(
+                alert.feed, read, received_at=alert.received_at, written_at=_written_at(alert)
+            )
 
 
 def _refuse(alert: IncomingAlert, error: FillcastError) -> None:
@@ -232,7 +244,7 @@ def carry_out_alert(alert: IncomingAlert, *, is_late: bool = False) -> Outcome:
         if isinstance(read, AlertUpdate):
             done = carry_out_update(
                 feed, read, received_at=alert.received_at, reply_to=alert.reply_to,
-                is_own_message=bool(alert.source_key),
+                written_at=_written_at(alert),
             )  # fmt: skip
             return Outcome(done.signals, done.is_new, "update", done.summary)
         refuse_second_entry(alert, read)
@@ -240,6 +252,11 @@ def carry_out_alert(alert: IncomingAlert, *, is_late: bool = False) -> Outcome:
             # Without an end of its own it was no entry at the door: the mapping has changed since.
             raise late or ConflictError(Code.ALERT_EXPIRED, _age(alert))
         return _save_and_publish(alert, read)
+
+
+def _written_at(alert: IncomingAlert) -> datetime | None:
+    """Return when a chat's message was written; None for other alerts, whose arrival is known."""
+    return alert.received_at if alert.source == AlertSource.TELEGRAM else None
 
 
 def _carry_out_order(
@@ -251,7 +268,9 @@ def _carry_out_order(
             raise late
         withheld = InvalidInputError(Code.ALERT_EXPIRED, late.detail)
         order = replace(order, opening=None, opening_error=withheld)
-    return carry_out(alert.feed, order, received_at=alert.received_at)
+    written_at = _written_at(alert)
+    sent_at = order.sent_at or (market_at(written_at) if written_at else None)
+    return carry_out(alert.feed, order, received_at=alert.received_at, sent_at=sent_at)
 
 
 def _save_and_publish(row: IncomingAlert, alert: AlertSignal) -> Outcome:

@@ -27,6 +27,7 @@ from signals.alert_dialects import (
     Reading,
     translate,
 )
+from signals.alert_dialects.turning_words import taken_back
 from signals.draft import SignalDraft
 from signals.errors import InvalidSignalError, field_errors
 from signals.field_table import ENTRY_FIELDS, LEFT_OUT, Door
@@ -121,6 +122,7 @@ def read_alert(body: bytes, mapping: AlertMapping = NO_MAPPING) -> Alert:
 
 def _read_document(reading: Reading) -> AlertSignal | AlertOrder:
     parsed = reading.document
+    _require_meant(parsed)
     if _is_strategy(parsed):
         return _strategy_order(parsed, needs_time=reading.needs_time)
     action = str(parsed.get("action") or "").strip().upper()
@@ -134,6 +136,17 @@ def _read_document(reading: Reading) -> AlertSignal | AlertOrder:
         return AlertSignal(draft, None if action else _opposite(draft))
     except InvalidInputError as error:
         raise InvalidSignalError(field_errors(error), (only_feed(draft.feed),)) from error
+
+
+def _require_meant(parsed: Mapping[str, Any]) -> None:
+    """Raise InvalidInputError for a note that takes back what the other fields order."""
+    for name in ("note", "comment"):
+        if found := taken_back(str(parsed.get(name) or "")):
+            detail = (
+                f"{name} has {found!r}: it could be an order with a note, or none at all. Leave "
+                "the words out, or do not send it."
+            )
+            raise InvalidInputError(Code.ALERT_AMBIGUOUS, detail, field=name)
 
 
 def only_feed(named: str) -> SignalDraft:

@@ -163,7 +163,10 @@ def late_levels(feed: Feed, signal: Signal, draft: SignalDraft) -> ConflictError
     if draft.sent_at is None:
         return None
     later = ReceivedAlert.objects.filter(
-        feed=feed, pair=signal.currency_pair, sent_at__gt=draft.sent_at, change="modify"
+        feed=feed,
+        pair=signal.currency_pair,
+        sent_at__gt=draft.sent_at,
+        change__in=("modify", "update"),
     )
     ids = [pk for alert in later for pk in alert.signal_ids]
     for other in Signal.objects.filter(pk__in=ids, refers_to_id=signal.refers_to_id):

@@ -15,10 +15,10 @@ from django.db.models import Q
 from common.errors import ConflictError, InvalidInputError
 from common.money import plain
 from common.reason_codes import Code
-from common.sql import rows
 from signals import services
 from signals.alert_dialects import AlertUpdate
-from signals.alert_sequence import lock_alert_order
+from signals.alert_sequence import BOTH, lock_alert_order, require_in_order
+from signals.alert_trades import Moment, has_filled, moment_of, only_trade
 from signals.draft import SignalDraft
 from signals.ingest import REPLAY_WINDOW, save_draft
 from signals.models import (
@@ -31,13 +31,9 @@ from signals.models import (
     Signal,
     TelegramMessage,
 )
-from signals.open_signals import all_open_signals, closed_by_feed, open_signals
+from signals.open_signals import closed_by_feed, open_signals
 from signals.symbol_completion import Closing, resolve_pair
 from users.tenancy import for_all_tenants
-
-_SHOWN = 5
-# Whether an entry of a signal has filled on any account; the app that trades registers it.
-_filled_sources: list[str] = []
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,60 +45,80 @@ class UpdateResult:
     summary: str
 
 
-def register_filled_signals(source: str) -> None:
-    """Add an SQL condition: an entry of the row `s` of signals_signal has filled somewhere."""
-    _filled_sources.append(source)
-
-
 def carry_out_update(
     feed: Feed,
     update: AlertUpdate,
     *,
     received_at: datetime,
     reply_to: str = "",
-    is_own_message: bool = False,
+    written_at: datetime | None = None,
 ) -> UpdateResult:
     """Publish what an update says about the feed's only open trade; once within REPLAY_WINDOW.
 
     received_at: when it arrived; it may have waited since. reply_to: the message that it answers;
-    it is then about that message's trade, however many are open. is_own_message: its door knows
-    that it is no repetition.
+    it is then about that message's trade, however many are open. written_at: when a chat states it
+    was written; its door then knows that it is no repetition.
 
     Raises InvalidInputError ALERT_WITHOUT_TRADE, ALERT_AMBIGUOUS (several trades, or a cancel of
     one that has filled), PRICE_REQUIRED (break-even of a trade without a price), and what
-    `save_draft` and `publish` raise; ConflictError.
+    `save_draft` and `publish` raise; ConflictError, also ALERT_OUT_OF_ORDER.
     """
     if reply_to:  # the same words about two trades are two updates
         key = hashlib.sha256(f"{update.key} {reply_to}".encode()).hexdigest()
         update = replace(update, key=key)
     lock_alert_order(feed, update.pair)
-    known = None if is_own_message else _received_before(feed, update, received_at)
-    if known and _is_repetition(feed, update, known, reply_to):
+    moment = moment_of(update, received_at=received_at, written_at=written_at)
+    known = None if written_at else _received_before(feed, update, received_at)
+    if known and _is_repetition(feed, update, known, moment, reply_to):
         signals = tuple(Signal.objects.filter(pk__in=known.signal_ids).order_by("pk"))
         return UpdateResult(signals, False, known.summary)
-    trade = replied_trade(feed, update, reply_to) if reply_to else only_trade(feed, update)
+    trade = replied_trade(feed, update, reply_to) if reply_to else only_trade(feed, update, moment)
+    require_clear_cancel(trade, update)
     sent_at = update.sent_at or received_at
     name = f"alert:{update.key[:32]}:{int(sent_at.timestamp())}:{trade.pk}"
     signals = tuple(
-        _published(feed, draft, f"{name}:{number}")
+        _published(feed, draft, f"{name}:{number}", moment.sent_at)
         for number, draft in enumerate(drafts_of(trade, update), 1)
     )
     summary = f"{described(trade, update)}."
     ReceivedAlert.objects.create(
         feed=feed, key=update.key, pair=trade.currency_pair, change="update", summary=summary[:300],
-        sent_at=update.sent_at, received_at=received_at,
+        sent_at=moment.sent_at, received_at=received_at,
+        ended_side=str(trade.direction) if _ends(update) else "",
         signal_ids=[signal.pk for signal in signals],
     )  # fmt: skip
     return UpdateResult(signals, True, summary)
 
 
-def _is_repetition(feed: Feed, update: AlertUpdate, known: ReceivedAlert, reply_to: str) -> bool:
+def _ends(update: AlertUpdate) -> bool:
+    return update.cancels or update.fraction == 1
+
+
+def remember_without_trade(
+    feed: Feed, update: AlertUpdate, *, received_at: datetime, written_at: datetime | None
+) -> None:
+    """Store the end of a trade that has not arrived: an entry that was sent before it opens
+    nothing. Does nothing for updates that end none, or whose time is not known."""
+    moment = moment_of(update, received_at=received_at, written_at=written_at)
+    if moment.sent_at is None or not _ends(update):
+        return
+    key = hashlib.sha256(f"{update.key} without a trade".encode()).hexdigest()
+    ReceivedAlert.objects.create(
+        feed=feed, key=key, pair=update.pair, change="update", sent_at=moment.sent_at,
+        received_at=received_at, ended_side=str(update.side or BOTH),
+        summary="Found no trade to end.",
+    )  # fmt: skip
+
+
+def _is_repetition(
+    feed: Feed, update: AlertUpdate, known: ReceivedAlert, moment: Moment, reply_to: str
+) -> bool:
     """Whether an update is the known message again. Without a time, the same words about another
     trade are a second message or the first one, late: raises InvalidInputError ALERT_AMBIGUOUS."""
     if update.sent_at is not None or reply_to:
         return True
     try:
-        trade = only_trade(feed, update)
+        trade = only_trade(feed, update, moment)
     except InvalidInputError as error:
         if error.code == Code.ALERT_WITHOUT_TRADE:  # the first one has closed it
             return True
@@ -126,33 +142,6 @@ def _received_before(
     return same.order_by("-id").first()
 
 
-def only_trade(feed: Feed, update: AlertUpdate) -> Signal:
-    """Return the one trade that an update can be about. In a transaction.
-
-    Trades that the feed has closed do not count. Raises InvalidInputError.
-    """
-    pair = update.pair
-    if pair:
-        pair = resolve_pair(feed, pair, field="symbol", closing=Closing(update.side))
-    with for_all_tenants():
-        found = (
-            open_signals(feed.pk, pair, update.side)
-            if pair
-            else all_open_signals(feed.pk, update.side)
-        )
-    ids = {signal.id for signal in found}
-    trades = list(Signal.objects.filter(pk__in=ids - closed_by_feed(ids)).order_by("pk"))
-    where = f" in {pair}" if pair else ""
-    if not trades:
-        side = {None: "", Direction.BUY: " long", Direction.SELL: " short"}[update.side]
-        detail = f"The feed has no open{side} trade{where} that this could be about."
-        raise InvalidInputError(Code.ALERT_WITHOUT_TRADE, detail, field="symbol")
-    if len(trades) > 1:
-        raise InvalidInputError(Code.ALERT_AMBIGUOUS, _candidates(trades, where), field="symbol")
-    _require_clear_cancel(trades[0], update)
-    return trades[0]
-
-
 def replied_trade(feed: Feed, update: AlertUpdate, message_key: str) -> Signal:
     """Return the open trade of the message that an update answers. In a transaction.
 
@@ -170,7 +159,6 @@ def replied_trade(feed: Feed, update: AlertUpdate, message_key: str) -> Signal:
         named = " ".join(filter(None, (str(update.side or ""), pair)))
         detail = f"It names {named}, and answers the message of {trade.number} ({trade})."
         raise InvalidInputError(Code.ALERT_AMBIGUOUS, detail, field="symbol")
-    _require_clear_cancel(trade, update)
     return trade
 
 
@@ -195,33 +183,14 @@ def require_open(trade: Signal) -> None:
         raise InvalidInputError(Code.ALERT_WITHOUT_TRADE, detail)
 
 
-def _require_clear_cancel(trade: Signal, update: AlertUpdate) -> None:
-    if update.cancels and _has_filled(trade):
+def require_clear_cancel(trade: Signal, update: AlertUpdate) -> None:
+    """Raise InvalidInputError ALERT_AMBIGUOUS for a cancel of what has filled."""
+    if update.cancels and has_filled(trade):
         detail = (
             f"A cancel of {trade.number}, which has filled, could end what still waits, or "
             "close the trade. Write “close” with the symbol to close it."
         )
         raise InvalidInputError(Code.ALERT_AMBIGUOUS, detail, field="action")
-
-
-def _candidates(trades: list[Signal], where: str) -> str:
-    shown = ", or ".join(f"{trade.number} ({trade})" for trade in trades[:_SHOWN])
-    more = f" or {len(trades) - _SHOWN} more" if len(trades) > _SHOWN else ""
-    return (
-        f"The feed has {len(trades)} open trades{where}; this could be about {shown}{more}. Name "
-        "the symbol and the side, or send JSON with refers_to."
-    )
-
-
-def _has_filled(trade: Signal) -> bool:
-    if not _filled_sources:
-        return False
-    conditions = " OR ".join(_filled_sources)
-    with for_all_tenants():
-        found = rows(
-            f"SELECT 1 AS one FROM signals_signal s WHERE s.id = %s AND ({conditions})", (trade.pk,)
-        )
-    return bool(found)
 
 
 def drafts_of(trade: Signal, update: AlertUpdate) -> Iterator[SignalDraft]:
@@ -278,9 +247,12 @@ def described(trade: Signal, update: AlertUpdate) -> str:
     return text[0].upper() + text[1:]
 
 
-def _published(feed: Feed, draft: SignalDraft, external_id: str) -> Signal:
+def _published(
+    feed: Feed, draft: SignalDraft, external_id: str, sent_at: datetime | None
+) -> Signal:
     draft = replace(draft, external_id=external_id)
     signal, is_new = save_draft(feed, draft, origin=Origin.ALERT, by=feed.owner)
+    require_in_order(feed, signal, replace(draft, sent_at=sent_at))
     if not services.publish(signal.pk, by=feed.owner) or not is_new:
         detail = f"This alert was carried out before, as {signal.number}; nothing was done now."
         raise ConflictError(Code.DUPLICATE_SIGNAL, detail)

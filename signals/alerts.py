@@ -262,7 +262,7 @@ def _read(feed: Feed, body: bytes, is_signed: bool, *, is_edit: bool = False) ->
         raise NotAllowedError(Code.FEED_NOT_APPROVED)
     with with_feed_errors(lambda _: feed, Origin.ALERT):
         alert = read_alert(body, read_mapping(feed.alert_mapping))
-        _verify_time(alert, is_signed)
+        verify_time(alert, is_signed=is_signed)
         if isinstance(alert, AlertUpdate) or is_edit:
             return alert
         opens = alert.draft if isinstance(alert, AlertSignal) else alert.opening
@@ -321,7 +321,7 @@ def _verify_signature(feed: Feed, signing_key: str, body: bytes, signature: str)
         raise NotAllowedError(Code.PERMISSION_DENIED, detail)
 
 
-def _verify_time(alert: Alert, is_signed: bool) -> None:
+def verify_time(alert: Alert, *, is_signed: bool) -> None:
     """Raise InvalidSignalError for an alert that could be replayed: too old, or without a time."""
     if isinstance(alert, AlertOrder):
         sent_at, has_external_id = alert.sent_at, False

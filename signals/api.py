@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from django.db import transaction
 from django.db.models import QuerySet
@@ -14,9 +14,10 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from common.api_fields import validated_body
+from common.api_views import ObjectView
 from common.errors import InvalidInputError, NotAllowedError
 from common.filters import MomentFilter
-from common.idempotency import idempotency_key
+from common.idempotency import HEADER, idempotency_key
 from common.permissions import Right
 from common.reason_codes import Code
 from signals import feeds, services
@@ -45,7 +46,7 @@ from signals.feed_serializers import (
 )
 from signals.ingest import build_unsaved, require_feed, save_draft, with_feed_errors
 from signals.intake import read_bracket, read_signal
-from signals.locks import candidates_shared
+from signals.locks import candidates_exclusive, candidates_shared, feed_shared
 from signals.models import (
     Action,
     AlertState,
@@ -76,18 +77,19 @@ from signals.signal_serializers import (
     SignalTotalSerializer,
 )
 from signals.telegram.api import TelegramActions
-from signals.totals import total_of
+from signals.totals import visible_total
 from users.api import caller
 from users.models import User
 
 READING = ("GET", "HEAD", "OPTIONS")
+AS_EXTERNAL_ID = OpenApiParameter(
+    HEADER,
+    str,
+    OpenApiParameter.HEADER,
+    description="Used as external_id if the body has none.",
+)
 NEW_SIGNAL_PARAMETERS = [
-    OpenApiParameter(
-        "Idempotency-Key",
-        str,
-        OpenApiParameter.HEADER,
-        description="Used as external_id if the body has none.",
-    ),
+    AS_EXTERNAL_ID,
     OpenApiParameter("publish", bool, description="Also publish it at once."),
 ]
 
@@ -127,6 +129,7 @@ class FeedFilter(filters.FilterSet):  # type: ignore[misc]  # it has no types
 
 
 class FeedViewSet(
+    ObjectView,
     ProviderActions,
     TelegramActions,
     mixins.CreateModelMixin,
@@ -145,6 +148,9 @@ class FeedViewSet(
 
     queryset = Feed.objects.none()
     serializer_class = FeedSerializer
+    own_keys = frozenset({"close_trades", "create_draft"})
+    keyless: ClassVar[dict[str, str]] = {"read_alert": "It shows how a text is read."}
+    shown_once = frozenset({"create_token", "rotate_token"})
     lookup_field = "slug"
     lookup_value_regex = "[-a-zA-Z0-9_]+"
     filterset_class = FeedFilter
@@ -177,6 +183,11 @@ class FeedViewSet(
         feeds = feeds_for(user) if is_read else owned_feeds(user)
         return feeds.distinct()
 
+    def lock_for_change(self, row: Feed) -> None:
+        """Lock the candidates of the feed, then the feed."""
+        candidates_exclusive(row.pk)
+        super().lock_for_change(row)
+
     def perform_create(self, serializer: serializers.BaseSerializer[Feed]) -> None:
         data = dict(serializer.validated_data)
         public = data.get("is_public", True)
@@ -200,14 +211,7 @@ class FeedViewSet(
     @extend_schema(
         request=CloseTradesSerializer,
         responses=ClosedTradesSerializer,
-        parameters=[
-            OpenApiParameter(
-                "Idempotency-Key",
-                str,
-                OpenApiParameter.HEADER,
-                description="Used as external_id if the body has none.",
-            )
-        ],
+        parameters=[AS_EXTERNAL_ID],
     )
     @action(detail=True, methods=["post"], url_path="close-trades")
     def close_trades(self, request: Request, slug: str) -> Response:
@@ -333,12 +337,17 @@ class SignalFilter(filters.FilterSet):  # type: ignore[misc]  # it has no types
 
 
 class SignalViewSet(
-    mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.GenericViewSet[Signal]
+    ObjectView, mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.GenericViewSet[Signal]
 ):
     """Signals of your own feeds, and published signals of the feeds that you subscribe to."""
 
     queryset = Signal.objects.none()
     serializer_class = SignalSerializer
+    moving = frozenset({"symbol_reach", "candidate_count"})
+    own_keys = frozenset({"create", "bracket", "oco"})
+    keyless: ClassVar[dict[str, str]] = dict.fromkeys(
+        ("preview_draft", "preview_oco"), "It stores nothing."
+    )
     lookup_value_regex = "[0-9]{1,18}"
     filterset_class = SignalFilter
     ordering_fields = ("id", "published_at")
@@ -355,6 +364,12 @@ class SignalViewSet(
         if self.action in ("preview", "notional"):
             return managed_signals(user)
         return signals_for(user) if self.request.method in READING else managed_signals(user)
+
+    def lock_for_change(self, row: Signal) -> None:
+        """Lock the feed as a publication does, then the signal."""
+        candidates_shared(row.feed_id)
+        feed_shared(row.feed_id)
+        super().lock_for_change(row)
 
     @extend_schema(
         request=NewSignalSerializer,
@@ -483,7 +498,9 @@ class SignalViewSet(
 
         409 if the feed has no such limit, or before the publication.
         """
-        return Response(SignalTotalSerializer(total_of(self.get_object())).data)
+        return Response(
+            SignalTotalSerializer(visible_total(caller(request), self.get_object())).data
+        )
 
     @extend_schema(request=None, responses=SignalSerializer)
     @action(detail=True, methods=["post"])

@@ -5,6 +5,7 @@ from django.db import transaction
 from common.errors import ConflictError, InvalidInputError
 from common.permissions import Right, require
 from common.reason_codes import Code
+from signals.approval_notices import notify_asked
 from signals.feeds import end_request
 from signals.locks import feed_exclusive
 from signals.models import MAX_TEXT, ApprovalRequest, Feed, RequestOutcome
@@ -26,6 +27,7 @@ def request_approval(feed_id: int, *, text: str = "", by: User) -> tuple[Approva
     if obstacle := why_not_requestable(feed):
         raise ConflictError(Code.STATE_CONFLICT, obstacle)
     made = ApprovalRequest.objects.create(feed=feed, text=text.strip(), requested_by=by)
+    notify_asked(made)
     return ApprovalRequest.objects.get(pk=made.pk), True  # with the database's time
 
 

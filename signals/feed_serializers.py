@@ -71,7 +71,7 @@ class FeedSerializer(StrictModelSerializer[Feed]):
         shown: dict[str, Any] = super().to_representation(feed)
         if not self.get_is_mine(feed):
             for name in ALERT_RULES:
-                del shown[name]
+                shown.pop(name, None)
         return shown
 
     def get_is_mine(self, feed: Feed) -> bool:

@@ -17,6 +17,7 @@ from common.permissions import Right, may, require
 from common.reason_codes import Code
 from common.row_faults import row_errors
 from signals.alert_dialects import read_mapping
+from signals.approval_notices import notify_decided
 from signals.locks import feed_exclusive
 from signals.models import (
     DEFAULT_LEVEL_DEVIATION,
@@ -187,7 +188,10 @@ def end_request(
     """End the open request for a feed's approval; return False without one."""
     open_request = ApprovalRequest.objects.filter(feed_id=feed_id, outcome=RequestOutcome.OPEN)
     values = {"outcome": outcome, "decided_by": by, "sentence": sentence}
-    return bool(open_request.update(decided_at=datetime.now(UTC), **values))
+    has_ended = bool(open_request.update(decided_at=datetime.now(UTC), **values))
+    if has_ended and outcome != RequestOutcome.WITHDRAWN:
+        notify_decided(feed_id, outcome, sentence)
+    return has_ended
 
 
 @transaction.atomic

@@ -1,6 +1,7 @@
 """A rate limit counted in Redis. Without Redis nothing is limited."""
 
 import time
+from dataclasses import dataclass
 
 from redis.exceptions import RedisError
 
@@ -12,22 +13,41 @@ BACKOFF_SECONDS = 5.0
 _backing_off_until = 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """The calls of one name in its current window. left: further ones that are allowed.
+
+    resets_in: seconds until the window ends. is_over: this call was one too many.
+    """
+
+    limit: int
+    left: int
+    resets_in: int
+    is_over: bool
+
+
 def seconds_to_wait(name: str, *, limit: int, seconds: int = 60) -> int:
     """Count one more call of `name`; return 0 if it is allowed, else the seconds to wait.
 
     At most `limit` are allowed in each window of `seconds`. While Redis is down all are.
     """
+    usage = count_call(name, limit=limit, seconds=seconds)
+    return usage.resets_in if usage is not None and usage.is_over else 0
+
+
+def count_call(name: str, *, limit: int, seconds: int = 60) -> Usage | None:
+    """Count one more call of `name`. None: Redis is down, so nothing is limited."""
     global _backing_off_until
     if machine_time() < _backing_off_until:
-        return 0
+        return None
     now = int(time.time())
     key = f"rate:{name}:{now // seconds}"
     try:
         counted = count(key, seconds=seconds * 2)
     except RedisError:
         _backing_off_until = machine_time() + BACKOFF_SECONDS
-        return 0
-    return 0 if counted <= limit else seconds - now % seconds
+        return None
+    return Usage(limit, max(limit - counted, 0), seconds - now % seconds, counted > limit)
 
 
 def forget_failures() -> None:

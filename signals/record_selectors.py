@@ -14,10 +14,11 @@ from django.utils.timezone import now as machine_now
 
 from common.hash_chain import Head
 from common.sql import rows
-from signals.models import Feed, RecordStatus
+from signals.models import Feed, FeedTerms, RecordStatus
 from signals.record_check import signature_of
 from signals.record_sql import ANCHORS, CONTENT, HEADS, LINKS
 from signals.selectors import feeds_for
+from signals.terms import current_terms
 from users.models import User
 from users.tenancy import for_all_tenants
 
@@ -28,6 +29,7 @@ __all__ = [
     "Link",
     "links",
     "record_feed",
+    "record_terms",
     "sees_new",
     "statement",
 ]
@@ -104,6 +106,12 @@ def record_feed(slug: str, user: User | None) -> Feed | None:
     with for_all_tenants():
         shown = Feed.objects.select_related("owner").filter(is_public=True, record_is_public=True)
         return shown.filter(slug=slug, archived_at=None).first()
+
+
+def record_terms(feed: Feed) -> FeedTerms | None:
+    """Return the terms of a feed whose record the reader sees; None: it has never had any."""
+    with for_all_tenants():
+        return current_terms(feed)
 
 
 def sees_new(feed: Feed, user: User | None) -> bool:

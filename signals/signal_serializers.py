@@ -24,7 +24,10 @@ class TargetSerializer(StrictSerializer):
 class SignalTotalSerializer(StrictSerializer):
     """What all accounts together have entered for a signal: filled, or what may still fill."""
 
-    total = Amount(read_only=True, help_text="In `currency`.")
+    total = Amount(
+        read_only=True, allow_null=True,
+        help_text="In `currency`. Null for the feed's owner if it is that of fewer than 5 others.",
+    )  # fmt: skip
     maximum = Amount(read_only=True, help_text="The feed's `max_signal_notional`.")
     currency = serializers.CharField(read_only=True)
     unconverted = serializers.DictField(

@@ -152,6 +152,11 @@ def needs_currency(symbol: str) -> bool:
     return symbol.partition("/")[0] in _QUOTES
 
 
+def is_currency_or_metal(text: str) -> bool:
+    """Whether a text is the upper-case code of a currency or a precious metal."""
+    return text in _FIAT or text in _METALS
+
+
 def is_pair(text: str) -> bool:
     """Whether a text is a canonical pair by its form."""
     match = _PAIR.fullmatch(text)

@@ -4,7 +4,7 @@ The app that trades computes it (`register_total`): a total over all tenants, wi
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
 
@@ -13,6 +13,7 @@ from common.formatting import number
 from common.permissions import Caller, Right, may
 from common.reason_codes import Code
 from signals.models import Action, Signal
+from signals.preview import FEW
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,18 +21,24 @@ class SignalTotal:
     """The notional of a signal over all accounts. total, maximum: in `currency`.
 
     total: what has filled, and may still fill. unconverted: amounts that it lacks, by currency,
-    since no price source quotes a rate now. as_of: machine time.
+    since no price source quotes a rate now. as_of: machine time. others: the owners of these
+    accounts beside the feed's own; total is None for a reader who may not see that of so few.
     """
 
-    total: Decimal
+    total: Decimal | None
     maximum: Decimal
     currency: str
     as_of: datetime
     unconverted: Mapping[str, Decimal] = field(default_factory=dict)
+    others: int = 0
 
     @property
     def text(self) -> str:
         """The total for people: `990,000 USD, maximum 1,000,000 USD`."""
+        if self.total is None:
+            return (
+                f"not shown below {FEW} followers, maximum {number(self.maximum)} {self.currency}"
+            )
         shown = f"{number(self.total)} {self.currency}"
         for currency, amount in self.unconverted.items():
             shown += f" and {number(amount)} {currency} (no current rate)"
@@ -72,3 +79,15 @@ def total_of(signal: Signal) -> SignalTotal:
     if _source is None:
         raise RuntimeError("No app has registered a total.")
     return _source(signal)
+
+
+def visible_total(user: Caller, signal: Signal) -> SignalTotal:
+    """Return the total as this user may see it: `may_see_total` is checked before.
+
+    One follower's total is what that follower trades. So a provider sees it from FEW followers on;
+    their own accounts alone are theirs to see.
+    """
+    found = total_of(signal)
+    if may(user, Right.READ) or found.others == 0 or found.others >= FEW:
+        return found
+    return replace(found, total=None, unconverted={})

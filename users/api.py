@@ -11,6 +11,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from common.api_fields import StrictModelSerializer, StrictSerializer, UtcDateTime, known_zone
+from common.api_views import ObjectView
 from common.permissions import OWN, Scope
 from users.api_keys import SCOPES
 from users.models import ApiKey, ApiKeyNetwork, User
@@ -41,11 +42,12 @@ class MeSerializer(StrictModelSerializer[User]):
         return known_zone(value)
 
 
-class MeView(generics.RetrieveUpdateAPIView[User]):
+class MeView(ObjectView, generics.RetrieveUpdateAPIView[User]):
     """Your user: the one that the API key or session belongs to."""
 
     queryset = get_user_model().objects.none()
     serializer_class = MeSerializer
+    is_one_object = True
     rights = {"patch": OWN}
     http_method_names = ("get", "patch", "head", "options")
 
@@ -102,12 +104,14 @@ class CreatedApiKeySerializer(StrictSerializer):
 
 
 class ApiKeyViewSet(
-    mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.GenericViewSet[ApiKey]
+    ObjectView, mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.GenericViewSet[ApiKey]
 ):
     """Your API keys."""
 
     queryset = ApiKey.objects.none()
     serializer_class = ApiKeySerializer
+    moving = frozenset({"last_used_at", "networks"})
+    shown_once = frozenset({"create"})
     rights = {"create": OWN, "revoke": OWN}
     lookup_value_regex = "[0-9]{1,18}"
     ordering_fields = ("id",)

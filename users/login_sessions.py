@@ -17,6 +17,7 @@ from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 
+from common import user_agents
 from common.errors import InvalidInputError
 from common.reason_codes import Code
 from users.attempt_limits import client_address
@@ -26,11 +27,6 @@ log = structlog.get_logger(__name__)
 BEGUN, SEEN = "session_begun", "session_seen"  # where the session keeps them
 SEEN_EVERY_SECONDS = 600
 MAX_LISTED = 200
-# The first that matches: Edge and Opera also name Chrome, which also names Safari.
-BROWSERS = (("Edg/", "Edge"), ("OPR/", "Opera"), ("Firefox/", "Firefox"), ("Chrome/", "Chrome"),
-            ("Safari/", "Safari"), ("curl/", "curl"))  # fmt: skip
-SYSTEMS = (("Android", "Android"), ("iPhone", "iPhone"), ("iPad", "iPad"), ("Windows", "Windows"),
-           ("Mac OS", "macOS"), ("CrOS", "ChromeOS"), ("Linux", "Linux"))  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,11 +105,10 @@ class LastSeenMiddleware:
 
 def device_of(agent: str) -> str:
     """Return the browser and system that a User-Agent header names, such as Firefox on Linux."""
-    browser = next((name for mark, name in BROWSERS if mark in agent), "")
-    system = next((name for mark, name in SYSTEMS if mark in agent), "")
-    if browser and system:
-        return f"{browser} on {system}"
-    return browser or system or "Unknown browser"
+    browser, device = user_agents.browser_of(agent), user_agents.device_of(agent)
+    if browser and device:
+        return f"{browser} on {device}"
+    return browser or device or ("curl" if "curl/" in agent else "Unknown browser")
 
 
 def _rows(user: User) -> Any:

@@ -1,4 +1,4 @@
-"""Tasks: check the audit trail, notify of API keys that end, send mails about logins."""
+"""Tasks: check the audit trail, notify of API keys that end, send mails about logins, clear up."""
 
 import structlog
 from celery import shared_task
@@ -7,6 +7,7 @@ from common.audit_trail_check import checkpoint, verify
 from users.account_mails import send_due
 from users.data_export import build_next
 from users.key_notices import notify_key_ends
+from users.session_store import SessionStore
 from users.trail_alarm import raise_alarm, trail_status
 
 log = structlog.get_logger(__name__)
@@ -39,3 +40,9 @@ def send_account_mails() -> None:
 def build_data_exports() -> None:
     """Make the next archive that a user asked for: one, as other work waits in the same queue."""
     build_next()
+
+
+@shared_task(name="users.delete_ended_sessions", ignore_result=True)
+def delete_ended_sessions() -> None:
+    """Delete the sessions that have ended, and what was typed into forms and kept in them."""
+    SessionStore.clear_expired()

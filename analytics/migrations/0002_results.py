@@ -1,4 +1,4 @@
-"""What trades cost, and how all accounts executed a signal."""
+"""What trades cost, and how a signal was executed for everybody."""
 
 import django.db.models.deletion
 from django.db import migrations, models
@@ -31,11 +31,11 @@ class Migration(migrations.Migration):
                         to="signals.signal",
                     ),
                 ),
-                ("accounts", models.IntegerField()),
+                ("persons", models.IntegerField()),
                 (
                     "unit",
                     models.CharField(
-                        blank=True, help_text="Empty: the accounts differ.", max_length=7
+                        blank=True, help_text="Empty: the persons differ.", max_length=7
                     ),
                 ),
                 (
@@ -105,6 +105,6 @@ class Migration(migrations.Migration):
         tenant_rows("analytics_tradecost", MY_CONNECTION, write="false"),
         # Fewer would show a single one.
         tenant_rows(
-            "analytics_signalquality", "false", read=f"accounts > 5 AND {SIGNED_IN}", write="false"
+            "analytics_signalquality", "false", read=f"persons > 5 AND {SIGNED_IN}", write="false"
         ),
     ]

@@ -82,7 +82,7 @@ def _followed(
     """Return the trade by the prices of the account's source; None: they do not reach."""
     assert signal.published_at is not None
     market = history.market(pair, signal.published_at)
-    if market is None or not feed_records.is_followable(signal, followers):
+    if market is None or not feed_records.is_followable(signal):
         return None
     changes = []
     for change in feed_records.changes_of(signal, followers):

@@ -19,6 +19,7 @@ from signals.selectors import feeds_for
 from users.models import User
 
 MOST, USUAL = 500, 100
+UNDER_WAY_AT_MOST = 3  # of one person: a worker runs them one after the other, for everybody
 
 
 def feeds_to_replay(user: User) -> QuerySet[Feed]:
@@ -44,7 +45,8 @@ def request_preflight(
     """Ask for a replay, which a worker takes up; it replaces the last one of account and feed.
 
     Raises NotAllowedError without the right or for a feed that the user may not take,
-    InvalidInputError for invalid values, ConflictError PREFLIGHT_RUNNING while one runs.
+    InvalidInputError for invalid values, ConflictError PREFLIGHT_RUNNING while one runs, and
+    TOO_MANY_PREFLIGHTS while UNDER_WAY_AT_MOST others of the account's owner do.
     """
     connection = ExecutionConnection.objects.filter(pk=connection_id, archived_at=None).first()
     if connection is None:
@@ -52,15 +54,7 @@ def request_preflight(
     require(by, Right.CONNECTIONS, owner_id=connection.owner_id)
     if not (by.is_operator or feeds_to_replay(by).filter(pk=feed_id).exists()):
         raise NotAllowedError(Code.NOT_FOUND, "There is no such feed.")
-    faults = []
-    if not 1 <= signals <= MOST:
-        faults.append(InvalidInputError(Code.FIELD_INVALID, f"1 to {MOST}.", field="signals"))
-    if not multiplier.is_finite() or multiplier <= 0:
-        faults.append(InvalidInputError(Code.NUMBER_NOT_POSITIVE, field="multiplier"))
-    if directions not in Directions.values:
-        allowed = f"One of {', '.join(Directions.values)}."
-        faults.append(InvalidInputError(Code.FIELD_INVALID, allowed, field="directions"))
-    raise_all(faults)
+    _require_valid(signals, multiplier, directions)
     values = {
         "signals_wanted": signals,
         "multiplier": multiplier,
@@ -68,6 +62,11 @@ def request_preflight(
         "symbol_map": dict(read_symbol_map(symbol_map or {}, connection.type)),
     }
     of = {"connection": connection, "feed_id": feed_id}
+    others = Preflight.objects.filter(connection__user=connection.user).exclude(**of)
+    known = Preflight.objects.filter(**of).first()
+    is_new = known is None or not _is_under_way(known)
+    if is_new and sum(map(_is_under_way, others)) >= UNDER_WAY_AT_MOST:
+        raise ConflictError(Code.TOO_MANY_PREFLIGHTS)
     Preflight.objects.bulk_create([Preflight(**of, **values)], ignore_conflicts=True)
     job = Preflight.objects.select_for_update().get(**of)
     if _is_under_way(job) and any(getattr(job, name) != values[name] for name in values):
@@ -79,6 +78,18 @@ def request_preflight(
         tries=0, signals_done=0, signals_total=0, result=None, ready_at=None,
     )  # fmt: skip
     return Preflight.objects.get(pk=job.pk)
+
+
+def _require_valid(signals: int, multiplier: Decimal, directions: str) -> None:
+    faults = []
+    if not 1 <= signals <= MOST:
+        faults.append(InvalidInputError(Code.FIELD_INVALID, f"1 to {MOST}.", field="signals"))
+    if not multiplier.is_finite() or multiplier <= 0:
+        faults.append(InvalidInputError(Code.NUMBER_NOT_POSITIVE, field="multiplier"))
+    if directions not in Directions.values:
+        allowed = f"One of {', '.join(Directions.values)}."
+        faults.append(InvalidInputError(Code.FIELD_INVALID, allowed, field="directions"))
+    raise_all(faults)
 
 
 def _is_under_way(job: Preflight) -> bool:

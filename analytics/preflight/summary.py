@@ -121,7 +121,9 @@ def _price_basis(outcome: Outcome) -> Basis:
 
 def _unrounded(outcome: Outcome) -> Decimal:
     if isinstance(outcome.decision, Intent):
-        return outcome.decision.unrounded_quantity or outcome.decision.quantity
+        intent = outcome.decision  # of an entry in slices: of its first slice
+        later_slices = intent.whole_quantity - intent.quantity
+        return (intent.unrounded_quantity or intent.quantity) + later_slices
     return (outcome.denial.unrounded if outcome.denial else None) or ZERO
 
 

@@ -135,6 +135,12 @@ def signed(value: Decimal | int | None, places: int = 2) -> str:
 
 
 @register.filter
+def money(value: Decimal | int | None, currency: str) -> str:
+    """Return an amount with the decimals of its currency: `1,200` in JPY."""
+    return formatting.number(value, money_places(currency))
+
+
+@register.filter
 def gain(value: Decimal | int | None, currency: str) -> str:
     """Return a gain or loss with the decimals of its currency: `+1,200` in JPY."""
     return formatting.signed(value, money_places(currency))

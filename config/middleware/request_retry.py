@@ -119,9 +119,15 @@ def unavailable(request: HttpRequest, trouble: DatabaseTrouble) -> HttpResponse:
         response = JsonResponse(problem(code, 503), status=503, content_type=CONTENT_TYPE)
         response["Cache-Control"] = "no-store"
     else:
-        response = with_security_headers(render(None, "503.html", {"code": code}, status=503))
+        context = {"code": code, "try_again_seconds": _seconds_until_reload(request)}
+        response = with_security_headers(render(None, "503.html", context, status=503))
     response["Retry-After"] = str(RETRY_AFTER_SECONDS)
     return response
+
+
+def _seconds_until_reload(request: HttpRequest) -> int:
+    """After how many seconds the page loads itself again; 0: not, since it would send a form."""
+    return RETRY_AFTER_SECONDS if request.method in ("GET", "HEAD") else 0
 
 
 def server_error(request: HttpRequest) -> HttpResponse:

@@ -48,7 +48,8 @@ REAUTHENTICATED_API_CALLS = frozenset(
         ("feed-telegram-bot", "POST"), ("feed-telegram-chat", "PATCH"),
         ("feed-rotate-token", "POST"),
         ("channel-list", "POST"), ("channel-detail", "DELETE"), ("channel-detail", "PATCH"),
-        ("channel-webhooks", "POST"), ("channel-rotate-secret", "POST"),
+        ("channel-webhooks", "POST"), ("channel-browsers", "POST"),
+        ("channel-rotate-secret", "POST"),
     }
 )  # fmt: skip
 

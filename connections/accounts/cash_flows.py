@@ -18,7 +18,7 @@ from brokers.types import BrokerCashFlow
 from common.clocks import market_at
 from common.sql import Query, array, columns, rows, run
 from connections.accounts.limit_scope import LIMITED_ACCOUNTS
-from connections.models import CashFlowRead
+from connections.models import CashFlowRead, ExecutionConnection
 
 OVERLAP = timedelta(days=1)  # a broker may list a flow so much later
 STEP = timedelta(microseconds=1)
@@ -177,9 +177,12 @@ def mark_flows_missing(connection_id: UUID, read_at: datetime) -> None:
         mark_flows_read([(connection_id, read_at, AccountFlows(request, error=error))])
 
 
-def flow_note(connection_id: UUID) -> str:
-    """Return sentences for the account's page on its deposits; '' while nothing is known."""
-    read = CashFlowRead.objects.filter(pk=connection_id).first()
+def flow_note(connection: ExecutionConnection) -> str:
+    """Return sentences for the account's page on its deposits; '' while nothing is known.
+
+    Needs no statement if `cash_flow_read` is selected.
+    """
+    read: CashFlowRead | None = getattr(connection, "cash_flow_read", None)
     if read is None:
         return ""
     if read.retry_at is not None:

@@ -16,7 +16,7 @@ from connections.exposure import describe_open_items, open_items
 from connections.market_data.sources import other_accounts_using
 from connections.models import ExecutionConnection, Subscription
 from signals.feeds import archive_feed
-from signals.models import Feed
+from signals.models import Feed, TelegramBot
 from users.deletion import remove_login
 from users.models import ApiKey, User
 from users.tenancy import for_all_tenants, on_behalf_of
@@ -70,6 +70,7 @@ def delete_login(user: User) -> None:
             "pk", flat=True
         ):
             archive_feed(feed_id)
+        TelegramBot.objects.filter(feed__owner=user).delete()
         if followed := _followed_feeds(user):  # subscribed a moment ago
             raise ConflictError(Code.LOGIN_IN_USE, followed[0].text)
         remove_login(user)

@@ -8,6 +8,7 @@ import secrets
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
 from django.db import transaction
 from django.db.models.functions import Now
@@ -19,7 +20,12 @@ from common.permissions import Right, require
 from common.reason_codes import Code
 from connections.accounts.services import create_connection
 from connections.market_data.source_status import is_delivering
-from connections.models import ConnectionHealth, DataConnection, ExecutionConnection
+from connections.models import (
+    ConnectionHealth,
+    DataConnection,
+    ExecutionConnection,
+    TradingPreset,
+)
 from users.models import User
 from users.tenancy import for_all_tenants
 
@@ -69,22 +75,37 @@ def open_paper_account(
             raise ConflictError(Code.STATE_CONFLICT, detail)
         return existing, False
     _check_counts(by)
+    name = name.strip() or _free_name(by, currency)
+    terms = {"balance": Decimal(balance), "currency": currency}
+    return connect_paper_account(by=by, number=number, name=name, terms=terms), True
+
+
+def connect_paper_account(
+    *,
+    by: User,
+    number: str,
+    name: str,
+    terms: Mapping[str, Any],
+    preset: TradingPreset | None = None,
+) -> ExecutionConnection:
+    """Open an account at the paper broker and connect it for a user, its test requested.
+
+    terms: its balance, and fields of the paper broker's account. Raises ConflictError
+    NO_SHARED_PRICES.
+    """
     source = shared_price_source()
     if source is None:
         raise ConflictError(Code.NO_SHARED_PRICES)
     password = secrets.token_urlsafe(24)
     with for_all_tenants():  # the broker's books are no tenant's; only this account is added
         exchange.list_instruments()
-        exchange.open_account(
-            number, balance=Decimal(balance), currency=currency, password=password,
-            owner=by.get_username()[:100],
-        )  # fmt: skip
+        exchange.open_account(number, password=password, owner=by.get_username()[:100], **terms)
     connection = create_connection(
-        by=by, user=by, type=PAPER, account=number, data_connection=source,
-        name=name.strip() or _free_name(by, currency), credentials={"password": password},
+        by=by, user=by, type=PAPER, account=number, data_connection=source, name=name,
+        preset=preset, credentials={"password": password},
     )  # fmt: skip
     ConnectionHealth.objects.filter(pk=connection.pk).update(test_requested_at=Now())
-    return connection, True
+    return connection
 
 
 def shared_price_source() -> DataConnection | None:

@@ -35,7 +35,9 @@ from connections.models import (
     SubscriptionInterval,
     SubscriptionRoute,
     TradingPreset,
+    TwinEnd,
 )
+from connections.twin_links import end_twins, follow_twin, refuse_twin
 from signals.locks import candidates_exclusive, candidates_exclusive_many
 from users.models import User
 
@@ -173,6 +175,8 @@ def update_connection(
         raise InvalidInputError(
             Code.FIELD_UNKNOWN, f"{unknown[0]!r} cannot be changed.", field=unknown[0]
         )
+    if changes.get("preset", connection.preset) != connection.preset:
+        refuse_twin(connection)
     before = connection.settings
     for field, value in changes.items():
         setattr(connection, field, value)
@@ -195,6 +199,8 @@ def update_connection(
             changes |= {"claim": "", "credentials_claim": ""}
     faults.raise_all()
     _save(connection, update_fields=list(changes))
+    if "preset" in changes:
+        follow_twin(connection_id=connection.pk)
     return connection
 
 
@@ -253,8 +259,11 @@ def deactivate(connection_id: UUID, *, by: User | None) -> bool:
 @transaction.atomic
 def _set_flag(connection_id: UUID, by: User | None, **to: bool) -> bool:
     connection = lock_connection(connection_id, by)
+    refuse_twin(connection)
     mine = ExecutionConnection.objects.filter(pk=connection.pk)
-    return mine.exclude(**to).update(**to) == 1
+    changed = mine.exclude(**to).update(**to) == 1
+    follow_twin(connection_id=connection.pk)
+    return changed
 
 
 @transaction.atomic
@@ -280,6 +289,8 @@ def archive_connection(
     SubscriptionInterval.objects.filter(subscription__in=live, ended_at=None).update(ended_at=now)
     SubscriptionRoute.objects.filter(subscription__in=live).delete()
     live.update(archived_at=now, route_policy="")
+    end_twins(now, TwinEnd.SUBSCRIPTION, subscription__connection=connection)
+    end_twins(now, TwinEnd.ACCOUNT, connection=connection)
     ExecutionConnection.objects.filter(pk=connection.pk).update(archived_at=now, is_active=False)
     return True
 

@@ -18,6 +18,7 @@ from common.money import DIGITS, PLACES
 from common.sql import Query, columns, rows, run
 from connections import symbols
 from connections.accounts.history import add_to_history_sql
+from connections.market_data.twin_lists import with_live_sizes
 from signals.symbols import is_pair
 
 
@@ -129,7 +130,7 @@ def store_instruments(book: str, instruments: Sequence[Instrument]) -> int:
     zero, or that do not fit into the columns, are left out and cannot be traded. An empty list
     changes nothing, since no broker lists nothing.
     """
-    tradable = tradable_instruments(instruments)
+    tradable = tradable_instruments(with_live_sizes(book, instruments))
     if not tradable:
         return 0
     rows("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (f"instruments of {book}",))

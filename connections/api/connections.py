@@ -14,6 +14,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from common.api_fields import validated_body
+from common.api_views import ObjectView
 from common.idempotency import REPEATABLE, idempotency_key
 from common.permissions import Right
 from connections import services, tasks
@@ -66,7 +67,7 @@ def usable_rows(model: type[S], user: User) -> QuerySet[S]:
     return rows if user.is_operator else rows.filter(Q(user=user) | Q(user=None))
 
 
-class RelatedRowsMixin(viewsets.GenericViewSet[S]):
+class RelatedRowsMixin(ObjectView, viewsets.GenericViewSet[S]):
     """Passes the rows that the caller may refer to to its serializers."""
 
     def get_serializer_context(self) -> dict[str, Any]:
@@ -121,6 +122,8 @@ class ConnectionViewSet(
 
     queryset = ExecutionConnection.objects.none()
     serializer_class = ConnectionSerializer
+    moving = frozenset({"health", "health_word", "worker", "open_count", "snapshot"})
+    own_keys = frozenset({"paper"})
     lookup_value_regex = "[0-9a-fA-F-]{36}"
     filterset_class = ConnectionFilter
     ordering_fields = ("name", "created_at")
@@ -304,7 +307,9 @@ class PresetViewSet(viewsets.ModelViewSet[TradingPreset], NewRowOwnerMixin[Any])
         services.delete_preset(instance.pk, by=caller(self.request))
 
 
-class DataConnectionViewSet(mixins.UpdateModelMixin, viewsets.ReadOnlyModelViewSet[DataConnection]):
+class DataConnectionViewSet(
+    ObjectView, mixins.UpdateModelMixin, viewsets.ReadOnlyModelViewSet[DataConnection]
+):
     """Price sources: your accounts' own brokers, and those that the operators share.
 
     `own_prices` of a connection creates one. You may switch yours off (`is_active`): accounts that
@@ -313,6 +318,9 @@ class DataConnectionViewSet(mixins.UpdateModelMixin, viewsets.ReadOnlyModelViewS
 
     queryset = DataConnection.objects.none()
     serializer_class = DataConnectionSerializer
+    moving = frozenset(
+        {"status", "last_price_at", "error_code", "failing_since", "pairs", "missing"}
+    )
     rights = {"partial_update": Right.PRICES}
     lookup_value_regex = "[0-9]{1,18}"
     ordering_fields = ("id", "name")

@@ -11,6 +11,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from common.api_fields import Amount, StrictModelSerializer, StrictSerializer
+from common.api_views import ObjectView
 from common.permissions import Right
 from connections import services
 from connections.api.connections import READING, NewRowOwnerMixin, usable_rows
@@ -139,6 +140,7 @@ class CalendarFileSerializer(StrictSerializer):
 
 
 class NewsCalendarViewSet(
+    ObjectView,
     mixins.CreateModelMixin,
     mixins.ListModelMixin,
     mixins.RetrieveModelMixin,

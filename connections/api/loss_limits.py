@@ -11,6 +11,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from common.api_fields import Amount, StrictModelSerializer, UtcDateTime, invalid
+from common.api_views import ObjectView
 from common.permissions import Right
 from common.reason_codes import Code
 from connections import services
@@ -124,7 +125,7 @@ class TradingPauseSerializer(StrictModelSerializer[TradingPause]):
         read_only_fields = fields
 
 
-class TradingPauseViewSet(viewsets.ReadOnlyModelViewSet[TradingPause]):
+class TradingPauseViewSet(ObjectView, viewsets.ReadOnlyModelViewSet[TradingPause]):
     """Pauses of your accounts that loss limits caused, the newest first. Exits go on."""
 
     queryset = TradingPause.objects.none()

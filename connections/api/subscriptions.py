@@ -64,6 +64,11 @@ class SubscriptionViewSet(
         taken = Subscription.objects.select_related("feed").prefetch_related("routes")
         return taken.filter(connection__in=mine)
 
+    def lock_for_change(self, row: Subscription) -> None:
+        """Lock the connection first, as the services do."""
+        super().lock_for_change(row.connection)
+        super().lock_for_change(row)
+
     def perform_create(self, serializer: serializers.BaseSerializer[Subscription]) -> None:
         """Subscribe the connection to the feed."""
         values, route = _split(serializer.validated_data)

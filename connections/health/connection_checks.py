@@ -30,6 +30,7 @@ from connections.accounts.cash_flows import mark_flows_missing
 from connections.credentials.specs import spec_for
 from connections.error_messages import explain
 from connections.health import status_updates
+from connections.market_data.twin_lists import book_for
 from connections.models import ConnectionHealth, ExecutionConnection
 from connections.session_lanes import IN_HELD_LANES_SQL, held_lanes_parameters
 
@@ -293,10 +294,11 @@ def _store(connection: ExecutionConnection, result: ConnectionTestResult) -> Non
         last_tested_at=result.started_at,
     )
     if result.book and result.instruments:
-        snapshots.store_instruments(result.book, result.instruments)
-        ExecutionConnection.objects.filter(pk=connection.pk).exclude(
-            instrument_book=result.book
-        ).update(instrument_book=result.book)
+        book = book_for(connection.pk, result.book)
+        snapshots.store_instruments(book, result.instruments)
+        ExecutionConnection.objects.filter(pk=connection.pk).exclude(instrument_book=book).update(
+            instrument_book=book
+        )
     if result.account is not None:
         snapshots.store_account_state(connection.pk, result.account, read_at=result.started_at)
         mark_flows_missing(connection.pk, result.started_at)

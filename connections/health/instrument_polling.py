@@ -24,6 +24,7 @@ from connections.credentials.specs import READ_COLUMNS, ReadRow, spec_from_row
 from connections.exposure import is_monitored_sql
 from connections.health import status_updates
 from connections.health.connection_checks import CallRunner, run_on_process_loop
+from connections.market_data.twin_lists import brokers_book
 from connections.session_lanes import (
     IN_HELD_LANES_SQL,
     held_lanes_parameters,
@@ -108,7 +109,7 @@ def _read(
 
 async def _instruments(row: DueBook, adapter: Callable[[str], BrokerAdapter]) -> list[Instrument]:
     spec, broker = spec_from_row(row), adapter(row.type)
-    if broker.instrument_book(spec) != row.instrument_book:
+    if broker.instrument_book(spec) != brokers_book(row.instrument_book):
         return []  # its settings have changed: the test that is due reads another book
     return await broker.instruments(spec)
 

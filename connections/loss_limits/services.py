@@ -10,6 +10,7 @@ from common.row_changes import change_row
 from common.row_faults import row_errors
 from connections.accounts.permissions import check_owner
 from connections.models import LossLimit
+from connections.twin_links import follow_twin, refuse_twin
 from users.models import User
 
 
@@ -23,6 +24,7 @@ def add_loss_limit(limit: LossLimit, *, by: User | None) -> LossLimit:
     _check_right(limit, by)
     raise_all(row_errors(limit))
     limit.save(force_insert=True)
+    _follow(limit)
     return limit
 
 
@@ -34,7 +36,9 @@ def change_loss_limit(limit_id: int, *, by: User | None, **changes: Any) -> Loss
     for name, value in changes.items():
         setattr(limit, name, value)
     raise_all(row_errors(limit))
-    return change_row(limit, changes)
+    changed = change_row(limit, changes)
+    _follow(limit)
+    return changed
 
 
 @transaction.atomic
@@ -42,7 +46,15 @@ def delete_loss_limit(limit_id: int, *, by: User | None) -> None:
     """Delete a limit. A pause that it has caused stays until its end. Raises NotAllowedError."""
     limit = LossLimit.objects.select_for_update(no_key=True).get(pk=limit_id)
     _check_right(limit, by)
+    subscription_id = limit.subscription_id
     limit.delete()
+    if subscription_id is not None:
+        follow_twin(subscription_id=subscription_id)
+
+
+def _follow(limit: LossLimit) -> None:
+    if limit.subscription_id is not None:
+        follow_twin(subscription_id=limit.subscription_id)
 
 
 def _check_right(limit: LossLimit, by: User | None) -> None:
@@ -50,3 +62,4 @@ def _check_right(limit: LossLimit, by: User | None) -> None:
         require(by, Right.LIMITS, owner_id=limit.preset.user_id)
     elif limit.subscription is not None:
         check_owner(limit.subscription.connection, by, Right.LIMITS)
+        refuse_twin(limit.subscription.connection)

@@ -8,6 +8,7 @@ from typing import Any
 
 from common.sql import rows
 from connections.eligibility import CANDIDATES_SQL, IS_LISTED_SQL
+from connections.joins import not_twin_sql
 from signals.listings import ListedPair, Reach
 from signals.models import Feed
 from users.tenancy import for_all_tenants
@@ -26,7 +27,7 @@ follower AS (
   FROM {CANDIDATES_SQL}
   LEFT JOIN connections_subscriptionroute r ON r.subscription_id = s.id AND s.route_policy <> ''
   LEFT JOIN connections_executionconnection a ON a.id = r.connection_id
-  WHERE c.is_active AND c.archived_at IS NULL
+  WHERE c.is_active AND c.archived_at IS NULL AND {not_twin_sql("c.id")}
     AND (r.id IS NULL OR a.is_active AND a.archived_at IS NULL)
     AND (%(only_owner)s::bigint IS NULL
       OR coalesce(c.user_id, c.admin_id) = %(only_owner)s::bigint)

@@ -51,6 +51,7 @@ from connections.models.subscriptions import (
     Subscription,
     SubscriptionInterval,
 )
+from connections.models.twins import SubscriptionTwin, TwinEnd
 
 __all__ = [
     "MAX_AGGREGATION_MS",
@@ -96,6 +97,8 @@ __all__ = [
     "Subscription",
     "SubscriptionInterval",
     "SubscriptionRoute",
+    "SubscriptionTwin",
     "TradingPause",
     "TradingPreset",
+    "TwinEnd",
 ]

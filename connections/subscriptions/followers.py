@@ -10,7 +10,7 @@ from django.db import transaction
 
 from common.clocks import market_now
 from common.sql import Query, array, rows
-from connections.joins import OWNER_ID_SQL
+from connections.joins import OWNER_ID_SQL, not_twin_sql
 from signals.preview import FEW
 from users.tenancy import for_all_tenants
 
@@ -21,7 +21,7 @@ SELECT {OWNER_ID_SQL} AS owner_id, c.type, b.archived_at, b.archived_at IS NULL 
   (SELECT min(i.started_at) FROM connections_subscriptioninterval i
    WHERE i.subscription_id = b.id) AS first_at
 FROM connections_subscription b JOIN connections_executionconnection c ON c.id = b.connection_id
-WHERE b.feed_id = %(feed)s
+WHERE b.feed_id = %(feed)s AND {not_twin_sql("c.id")}
 """
 
 

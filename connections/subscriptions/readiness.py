@@ -5,7 +5,7 @@ comparison that is due), or what the owner has chosen (a pause), is a warning: t
 subscribe, and its signals are skipped or wait meanwhile.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from common.reason_codes import Code
@@ -18,7 +18,9 @@ from connections.models import (
     Instrument,
 )
 from signals.models import Action, Feed, Signal
+from users.tenancy import for_all_tenants
 
+NAMED = 10  # pairs in a message
 PAIRS_OF_LAST = 100  # of how many signals the feed's symbols are taken
 WARNINGS = frozenset(
     {*TEMPORARY_REASONS, *PAUSE_REASONS, Code.CONNECTION_PAUSED, Code.ENTRIES_HALTED}
@@ -57,7 +59,7 @@ class Readiness:
 def readiness_of(
     connection: ExecutionConnection, feed: Feed, symbol_map: Mapping[str, str] | None = None
 ) -> Readiness:
-    """Return everything that stops an account from trading a feed. Reads only the owner's rows."""
+    """Return everything that stops an account from trading a feed. Call it in a transaction."""
     missing = list(dict.fromkeys(_missing(connection, feed, symbol_map or {})))
     now = reason_for(connection_id=connection.pk, feed_id=feed.pk)
     if now is Code.TRADING_HALTED:
@@ -96,6 +98,14 @@ def _test_obstacle(connection: ExecutionConnection) -> Obstacle | None:
     return None if code in TEMPORARY_REASONS else Obstacle(code)
 
 
+def _pairs_of(feed: Feed) -> list[str]:
+    """Return what the feed trades. Its signals are hidden from those who have not subscribed."""
+    opened = Signal.objects.published().filter(feed=feed, action=Action.OPEN)
+    newest = opened.order_by("-published_at").values_list("currency_pair", flat=True)
+    with for_all_tenants():
+        return sorted(set(newest[:PAIRS_OF_LAST]))
+
+
 def _symbol_obstacles(
     connection: ExecutionConnection, feed: Feed, symbol_map: Mapping[str, str]
 ) -> Iterator[Obstacle]:
@@ -104,13 +114,16 @@ def _symbol_obstacles(
     if not book or not listed.exists():
         yield Obstacle(Code.INSTRUMENTS_NOT_READ)
         return
-    opened = Signal.objects.published().filter(feed=feed, action=Action.OPEN)
-    newest = opened.order_by("-published_at").values_list("currency_pair", flat=True)
-    pairs = sorted(set(newest[:PAIRS_OF_LAST]))
+    pairs = _pairs_of(feed)
     mapped = {pair: symbol_map[pair] for pair in pairs if pair in symbol_map}
     found = set(
         listed.filter(pair__in=pairs, is_preferred=True).values_list("pair", flat=True)
     ) - set(mapped)
     symbols = set(listed.filter(symbol__in=mapped.values()).values_list("symbol", flat=True))
     if pairs and not found and not symbols:
-        yield Obstacle(Code.SYMBOL_NOT_AT_BROKER, f"The feed trades {', '.join(pairs)}")
+        yield Obstacle(Code.SYMBOL_NOT_AT_BROKER, f"The feed trades {_some(pairs)}")
+
+
+def _some(pairs: Sequence[str]) -> str:
+    more = len(pairs) - NAMED
+    return ", ".join(pairs[:NAMED]) + (f" and {more} more" if more > 0 else "")

@@ -11,7 +11,14 @@ from common.reason_codes import Code
 from connections.account_settings.validation import invalid_symbols_message
 from connections.accounts.permissions import NOT_FOUND_MESSAGE
 from connections.accounts.services import lock_connection
-from connections.models import ExecutionConnection, RoutePolicy, Subscription, SubscriptionRoute
+from connections.models import (
+    ExecutionConnection,
+    RoutePolicy,
+    Subscription,
+    SubscriptionRoute,
+    SubscriptionTwin,
+)
+from connections.twin_links import refuse_twin
 from signals.locks import candidates_exclusive
 from signals.symbols import read_pair
 from users.models import User
@@ -36,7 +43,7 @@ def routable_accounts(subscription: Subscription) -> list[ExecutionConnection]:
     if owner is None:
         return []
     takers = Subscription.objects.filter(feed_id=subscription.feed_id, archived_at=None)
-    own = ExecutionConnection.objects.filter(user_id=owner, archived_at=None)
+    own = ExecutionConnection.objects.filter(user_id=owner, archived_at=None, twin_of=None)
     free = own.exclude(pk__in=takers.values("connection"))
     return list(free.defer("sealed_credentials").order_by("name", "pk"))
 
@@ -59,7 +66,7 @@ def set_route(
     subscription has ended; NotAllowedError.
     """
     subscription = Subscription.objects.select_related("connection").get(pk=subscription_id)
-    lock_connection(subscription.connection_id, by, archived_too=True)
+    refuse_twin(lock_connection(subscription.connection_id, by, archived_too=True))
     candidates_exclusive(subscription.feed_id)
     subscription.refresh_from_db()
     if subscription.archived_at is not None:
@@ -153,6 +160,8 @@ def _faults(subscription: Subscription, policy: str, accounts: Sequence[RouteAcc
         faults.append("The subscribing account must be one of them.")
     if subscription.connection.is_admin_owned():
         faults.append("Accounts of operators take feeds without a subscription: no route.")
+    if SubscriptionTwin.objects.filter(subscription=subscription.pk, ended_at=None).exists():
+        faults.append("Its paper twin is compared with one account: stop the twin first.")
     if any(not 0 <= account.share <= MAX_SHARE for account in accounts):
         faults.append(f"A share is 0 to {MAX_SHARE}.")
     elif policy == RoutePolicy.SHARE and not any(account.share for account in accounts):
@@ -165,7 +174,8 @@ def _faults_of_others(subscription: Subscription, ids: set[UUID]) -> list[str]:
     owner = subscription.connection.user_id
     if owner is None:
         return []
-    found = ExecutionConnection.objects.filter(pk__in=ids, user_id=owner, archived_at=None)
+    own = ExecutionConnection.objects.filter(user_id=owner, archived_at=None, twin_of=None)
+    found = own.filter(pk__in=ids)
     names = dict(found.values_list("pk", "name"))
     faults = [f"{missing}: {NOT_FOUND_MESSAGE}" for missing in sorted(map(str, ids - set(names)))]
     live = Subscription.objects.filter(

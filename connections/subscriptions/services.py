@@ -34,10 +34,12 @@ from connections.models import (
     PriorityClass,
     Subscription,
     SubscriptionInterval,
+    TwinEnd,
 )
 from connections.subscriptions import limits
 from connections.subscriptions.readiness import readiness_of
 from connections.subscriptions.routes import check_not_routed, read_symbol_map
+from connections.twin_links import end_twins, follow_symbol_map, follow_twin, refuse_twin
 from signals.locks import candidates_exclusive, feed_shared
 from signals.models import Feed
 from users.models import User
@@ -68,6 +70,7 @@ def subscribe(
     another user; InvalidInputError for invalid values.
     """
     connection = lock_connection(connection_id, by)
+    refuse_twin(connection)
     new = Subscription(connection=connection)
     own_limits = {name: more[name] for name in more if name not in RULE_FIELDS}
     rule = {name: more[name] for name in more if name in RULE_FIELDS}
@@ -142,6 +145,7 @@ def unsubscribe(subscription_id: int, *, by: User | None) -> bool:
     SubscriptionInterval.objects.filter(subscription=subscription, ended_at=None).update(
         ended_at=now
     )
+    end_twins(now, TwinEnd.SUBSCRIPTION, subscription=subscription)
     return True
 
 
@@ -203,7 +207,11 @@ def update_subscription(subscription_id: int, *, by: User | None, **changes: Any
     faults.raise_all()
     if all(getattr(subscription, field) == value for field, value in read.items()):
         return False
-    return Subscription.objects.filter(pk=subscription_id).update(**read) == 1
+    Subscription.objects.filter(pk=subscription_id).update(**read)
+    follow_twin(subscription_id=subscription_id)
+    if "symbol_map" in read:
+        follow_symbol_map(Subscription.objects.get(pk=subscription_id))
+    return True
 
 
 def _limits(
@@ -251,7 +259,9 @@ def _no_limits() -> dict[str, Any]:
 @transaction.atomic
 def _set_flag(subscription_id: int, by: User | None, **to: bool) -> bool:
     _active(subscription_id, by)
-    return Subscription.objects.filter(pk=subscription_id).exclude(**to).update(**to) == 1
+    changed = Subscription.objects.filter(pk=subscription_id).exclude(**to).update(**to) == 1
+    follow_twin(subscription_id=subscription_id)
+    return changed
 
 
 def _active(subscription_id: int, by: User | None) -> Subscription:
@@ -262,11 +272,14 @@ def _active(subscription_id: int, by: User | None) -> Subscription:
 
 
 def _locked(subscription_id: int, by: User | None) -> Subscription:
-    """Return the subscription under its connection's lock, which archiving takes, too."""
+    """Return the subscription under its connection's lock, which archiving takes, too.
+
+    Raises ConflictError TWIN_FOLLOWS for that of a paper twin.
+    """
     connection_id = Subscription.objects.values_list("connection_id", flat=True).get(
         pk=subscription_id
     )
-    lock_connection(connection_id, by, archived_too=True)
+    refuse_twin(lock_connection(connection_id, by, archived_too=True))
     return Subscription.objects.get(pk=subscription_id)
 
 

@@ -66,7 +66,7 @@ def show(request: HttpRequest, pk: UUID, **_: Any) -> HttpResponse:
             :LAST_ORDERS
         ],
         limits=limit_states(pk),
-        flow_note=flow_note(pk),
+        flow_note=flow_note(connection),
         pauses=TradingPause.objects.filter(connection=pk, ended_at=None),
         can_resume=can(request, Right.LIMITS),
         drift=DriftItem.objects.filter(connection_id=pk, state="OPEN"),

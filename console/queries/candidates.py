@@ -39,11 +39,15 @@ SORTS = {"slippage": "slippage_pips", "ack": "acknowledged_at"}
 
 
 def orders_of(signal: Signal) -> QuerySet[Order]:
-    """Return the orders of a publication: its entries, or the exits of a CLOSE."""
+    """Return the orders of a publication: its entries, or the exits of a CLOSE.
+
+    Those of paper twins are left out, which are no candidates; their accounts' pages have them.
+    """
+    candidates = Order.objects.filter(connection__twin_of=None)
     if signal.action == Action.OPEN:
         # by the index `one_entry`, which has the second condition
-        return Order.objects.filter(signal=signal, leg="entry", leg__startswith="entry")
-    return Order.objects.filter(signal=signal, position__signal=signal.refers_to)
+        return candidates.filter(signal=signal, leg="entry", leg__startswith="entry")
+    return candidates.filter(signal=signal, position__signal=signal.refers_to)
 
 
 @dataclass(slots=True)

@@ -12,6 +12,7 @@ from common.clocks import market_clock, market_now
 from common.formatting import SHARES, STATES, age
 from common.sql import database_now, rows
 from connections.models import HostCircuit
+from connections.selectors import not_twin_sql
 from console.charts import Segment, segments
 from console.queries import audit_verdict, banners, latency, system_status, trading_status
 from signals.models import Signal
@@ -77,9 +78,9 @@ class Accounted:
         return sum(max(line.found - line.candidates, 0) for line in self.lines)
 
 
-_COUNTS = """
+_COUNTS = f"""
 SELECT signal_id, status, count(*) AS count FROM execution_order
-WHERE signal_id = ANY(%(ids)s) AND leg::text LIKE 'entry%%'
+WHERE signal_id = ANY(%(ids)s) AND leg::text LIKE 'entry%%' AND {not_twin_sql("connection_id")}
 GROUP BY signal_id, status
 """
 

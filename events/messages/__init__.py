@@ -8,7 +8,7 @@ from decimal import Decimal
 from common.ended_orders import is_ended_wait
 from common.formatting import signed
 from events.context import EventContext
-from events.messages import installation, orders, positions, users
+from events.messages import feeds, installation, orders, positions, users
 from events.messages.labels import DIGEST_LABELS
 from events.messages.parts import (
     FINAL_STATUS,
@@ -132,6 +132,8 @@ RENDERERS: dict[str, Callable[[EventContext], Lines]] = {
     EventKind.SIGNAL_PUBLISHED: orders.published,
     EventKind.ALERT_REFUSED: orders.alert_refused,
     EventKind.TELEGRAM_STOPPED: orders.telegram_stopped,
+    EventKind.FEED_APPROVAL_ASKED: feeds.approval_asked,
+    EventKind.FEED_APPROVAL_DECIDED: feeds.approval_decided,
     EventKind.ORDER_FILLED: orders.filled,
     EventKind.ORDER_PARTIALLY_FILLED: orders.filled,
     EventKind.ORDER_DENIED: orders.denied,
@@ -172,6 +174,7 @@ RENDERERS: dict[str, Callable[[EventContext], Lines]] = {
     EventKind.TRADING_RESUMED: positions.trading_resumed,
     EventKind.SCHEDULER_LATE: installation.scheduler_late,
     EventKind.SCHEDULER_BACK: installation.scheduler_back,
+    EventKind.CHANNEL_ENDED: users.channel_ended,
     EventKind.CHANNEL_TEST: users.channel_test,
     EventKind.CHANNEL_CONFIRMATION: users.channel_confirmation,
 }

@@ -62,3 +62,13 @@ def channel_confirmation(event: EventContext) -> Lines:
         f"Or send the code {event.get('code')} through the API. The link is valid for 48 "
         "hours. If you did not expect this message, ignore it: nothing else is sent here.",
     )
+
+
+def channel_ended(event: EventContext) -> Lines:
+    return (
+        f"Push messages to “{event.get('name')}” have ended",
+        f"{event.get('why')} The browser ends them when notifications of this site are refused "
+        "there, its data are cleared, or it is removed. To have them again, open Notifications in "
+        "that browser and press “Notify this browser”. Your inbox and other channels do not "
+        "change.",
+    )

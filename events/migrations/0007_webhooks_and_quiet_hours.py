@@ -347,5 +347,5 @@ class Migration(migrations.Migration):
             index=models.Index(fields=["message", "id"], name="webhook_attempts"),
         ),
         tenant_rows("events_webhookmessage", MY_CHANNEL, add="false"),
-        tenant_rows("events_webhookattempt", MY_CHANNEL, write="false"),
+        tenant_rows("events_webhookattempt", MY_CHANNEL, add="false"),
     ]

@@ -12,6 +12,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from common.api_fields import validated_body
+from common.api_views import ObjectView
 from common.permissions import Right
 from connections.api.connections import own_connections
 from execution import tasks
@@ -39,7 +40,7 @@ class DriftFilter(filters.FilterSet):  # type: ignore[misc]  # it has no types
         fields = ("kind", "state", "connection")
 
 
-class DriftViewSet(viewsets.ReadOnlyModelViewSet[DriftItem]):
+class DriftViewSet(ObjectView, viewsets.ReadOnlyModelViewSet[DriftItem]):
     """Differences between our rows and your brokers, with their evidence and decisions.
 
     An item's `actions` lists the decisions that are possible. A decision takes effect at once. What

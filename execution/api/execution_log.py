@@ -8,6 +8,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers, viewsets
 
 from common.api_fields import StrictModelSerializer
+from common.api_views import ObjectView
 from common.filters import MomentFilter
 from common.limit_figures import read_figures
 from connections.api.connections import own_connections
@@ -56,7 +57,7 @@ class LogFilter(filters.FilterSet):  # type: ignore[misc]  # it has no types
         fields = ("code", "status")
 
 
-class LogViewSet(viewsets.ReadOnlyModelViewSet[ExecutionLog]):
+class LogViewSet(ObjectView, viewsets.ReadOnlyModelViewSet[ExecutionLog]):
     """Each attempt and change of status of your orders. Lines are never changed."""
 
     queryset = ExecutionLog.objects.none()

@@ -13,6 +13,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from common.api_fields import validated_body
+from common.api_views import ObjectView
 from common.errors import ConflictError
 from common.filters import MomentFilter
 from common.idempotency import REPEATABLE, idempotency_key
@@ -121,12 +122,13 @@ class OrderFilter(filters.FilterSet):  # type: ignore[misc]  # it has no types
 
 
 class OrderViewSet(
-    mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.GenericViewSet[Order]
+    ObjectView, mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.GenericViewSet[Order]
 ):
     """The orders of your accounts: one for each signal and account, and their exits."""
 
     queryset = Order.objects.none()
     serializer_class = OrderSerializer
+    own_keys = frozenset({"cancel_all"})
     lookup_value_regex = "[0-9]{1,18}"
     filterset_class = OrderFilter
     rights = {
@@ -138,6 +140,12 @@ class OrderViewSet(
     def get_queryset(self) -> QuerySet[Order]:
         """Return the caller's orders; all of them for operators."""
         return orders_for(caller(self.request))
+
+    def lock_for_change(self, row: Order) -> None:
+        """Lock the position of an exit first, as the services do."""
+        if row.position is not None:
+            super().lock_for_change(row.position)
+        super().lock_for_change(row)
 
     @extend_schema(responses=OneOrderSerializer)
     def retrieve(self, request: Request, *args: Any, **kwargs: Any) -> Response:
@@ -210,12 +218,22 @@ class OrderViewSet(
 
 
 class PositionViewSet(
-    mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.GenericViewSet[ExecutionPosition]
+    ObjectView,
+    mixins.ListModelMixin,
+    mixins.RetrieveModelMixin,
+    viewsets.GenericViewSet[ExecutionPosition],
 ):
     """The positions of your accounts, open ones at current prices, and closed ones."""
 
     queryset = ExecutionPosition.objects.none()
     serializer_class = PositionSerializer
+    own_keys = frozenset({"close_all"})
+    moving = frozenset(
+        {
+            "current_price", "unrealized_pnl", "price_time", "exit_blocker", "unprotected_seconds",
+            "water_mark", "water_mark_at", "atr", "waits_for_atr", "resumes_beyond",
+        }
+    )  # fmt: skip
     lookup_value_regex = "[0-9]{1,18}"
     filterset_class = PositionFilter
     rights = dict.fromkeys(

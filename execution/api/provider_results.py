@@ -8,6 +8,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from common.api_fields import StrictSerializer, UtcDateTime
+from common.api_views import ApiView
 from connections.selectors import followers_of
 from execution.feed_results import results_of
 from signals.models import Feed, Signal
@@ -58,7 +59,7 @@ class ResultSerializer(StrictSerializer):
     reasons = ResultReasonSerializer(many=True)
 
 
-class FeedFollowersViewSet(viewsets.GenericViewSet[Feed]):
+class FeedFollowersViewSet(ApiView, viewsets.GenericViewSet[Feed]):
     """The followers of one's own feeds."""
 
     queryset = Feed.objects.none()
@@ -73,7 +74,7 @@ class FeedFollowersViewSet(viewsets.GenericViewSet[Feed]):
         return Response(FollowersSerializer(followers_of(feed.pk)).data)
 
 
-class SignalResultsViewSet(viewsets.GenericViewSet[Signal]):
+class SignalResultsViewSet(ApiView, viewsets.GenericViewSet[Signal]):
     """The results of one's own signals."""
 
     queryset = Signal.objects.none()

@@ -10,6 +10,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from common.api_fields import Amount, StrictSerializer
+from common.api_views import ApiView
 from connections.api.connections import own_connections
 from connections.models import Subscription
 from execution.rounding_debt import rounding_debts
@@ -26,7 +27,7 @@ class RoundingDebtSerializer(StrictSerializer):
     entries = serializers.IntegerField(help_text="How many entries it is the sum of.")
 
 
-class RoundingDebtViewSet(viewsets.GenericViewSet[Subscription]):
+class RoundingDebtViewSet(ApiView, viewsets.GenericViewSet[Subscription]):
     """What rounding left out of the entries of your subscriptions."""
 
     queryset = Subscription.objects.none()

@@ -6,6 +6,7 @@ from decimal import Decimal
 from common.formatting import sentence
 from common.reason_codes import Code
 from connections.models import SizingMode
+from connections.selectors import is_twin_account
 from execution.submission.entry_prices import EntryMarket
 from execution.submission.outcomes import Deferred, EvaluationContext
 from execution.submission.rows import (
@@ -125,8 +126,9 @@ def _fresh(quotes: Mapping[str, QuoteRow]) -> dict[str, QuoteRow]:
 def signal_budget_of(
     row: OrderRow, signal: SignalRow, context: EvaluationContext
 ) -> SignalBudget | Denial | None:
-    """Return what the entry may add to its signal, None without a limit of the feed."""
-    if signal.max_signal_notional is None:
+    """Return what the entry may add to its signal; None without a limit of the feed, and for a
+    paper twin, which moves no market."""
+    if signal.max_signal_notional is None or is_twin_account(row.type, row.account):
         return None
     fresh = _fresh(context.quotes_of(row))
     return signal_budget(signal, quote_currency(row.pair), context.totals, fresh)

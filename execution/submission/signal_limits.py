@@ -13,6 +13,7 @@ from common.limit_figures import Limit
 from common.money import rounded_apart, to_stored
 from common.reason_codes import Code
 from common.sql import Query, array, rows
+from connections.selectors import not_twin_sql
 from execution.submission.rows import QuoteRow, SignalRow
 from execution.submission.sizing import ZERO, Denial
 from prices.selectors import conversion
@@ -32,15 +33,17 @@ class _SentRow(NamedTuple):
     notional: Decimal
 
 
+# Paper twins move no market: a signal's limit neither counts nor binds them.
 SENT = Query(
     _SentRow,
-    """
+    f"""
 SELECT signal_id, split_part(pair, '/', 2) AS currency, sum(coalesce(expected_price, 0)
   * CASE WHEN status IN ('SUBMITTING', 'UNKNOWN', 'SUBMITTED', 'PARTIALLY_FILLED',
     'CANCEL_REQUESTED', 'PENDING') THEN coalesce(quantity, 0) ELSE filled_quantity END) AS notional
 FROM execution_order
 WHERE signal_id = ANY(%s::bigint[]) AND leg LIKE 'entry%%'
   AND (status <> 'PENDING' OR leg <> 'entry')  -- slices are planned, and may still be sent
+  AND {not_twin_sql("connection_id")}
 GROUP BY signal_id, 2
 """,
 )

@@ -54,7 +54,7 @@ def web_process(settings: Settings) -> ProcessSpec:
         "web",
         (sys.executable, "-m", "uvicorn", "config.asgi:application", *options),
         env={"FILLCAST_DB_ROLE": "web"},
-        without=frozenset(["FILLCAST_CREDENTIALS_PRIVATE_KEYS"]),
+        without=frozenset(["FILLCAST_CREDENTIALS_PRIVATE_KEYS", "FILLCAST_PUSH_PRIVATE_KEYS"]),
         ready=lambda: _answers(f"http://{host_name}:{port}/healthz"),
     )
 

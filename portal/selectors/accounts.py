@@ -7,7 +7,7 @@ from textwrap import shorten
 from typing import Any
 from uuid import UUID
 
-from django.db.models import BooleanField, ExpressionWrapper, Q, QuerySet
+from django.db.models import BooleanField, Exists, ExpressionWrapper, OuterRef, Q, QuerySet
 from django.urls import reverse
 
 from common.formatting import hint, sentence
@@ -22,6 +22,7 @@ from connections.models import (
     ConnectionHealth,
     DataConnection,
     ExecutionConnection,
+    TradingPause,
     TradingPreset,
 )
 from connections.selectors import (
@@ -31,6 +32,7 @@ from connections.selectors import (
     describe_open_items,
     is_delivering,
     is_test_pending,
+    is_twin_account,
     missing_worker_message,
     open_items,
     skip_reasons,
@@ -39,6 +41,7 @@ from connections.selectors import (
     with_display_columns,
 )
 from connections.selectors import health_badge as health_of
+from execution.models import DriftItem
 from portal.selectors.halts import halts_affecting
 from users.models import User
 
@@ -113,6 +116,11 @@ class Account:
     @property
     def is_paper(self) -> bool:
         return bool(self.connection.type == "paper")
+
+    @property
+    def is_twin(self) -> bool:
+        """Whether it is the paper twin of a subscription: in no sum, and with no choices."""
+        return is_twin_account(self.connection.type, self.connection.account)
 
     @property
     def worker_hint(self) -> str:
@@ -218,7 +226,11 @@ def connections_of(user: User) -> QuerySet[ExecutionConnection]:
         ExecutionConnection.objects.live()
         .of(user.pk)
         .select_related(
-            "health", "snapshot", "preset__decision_provider", "data_connection__health"
+            "health",
+            "snapshot",
+            "preset__decision_provider",
+            "data_connection__health",
+            "cash_flow_read",
         )
         .annotate(
             has_credentials=ExpressionWrapper(
@@ -250,8 +262,16 @@ def _paused_everything(user: User, why: Iterable[str]) -> bool:
 
 
 def account_of(user: User, pk: UUID) -> Account | None:
-    """Return one of the tenant's accounts, or None."""
-    found = connections_of(user).filter(pk=pk).first()
+    """Return one of the tenant's accounts, or None.
+
+    has_pauses, has_differences: whether there is any to read for its page.
+    """
+    pauses = TradingPause.objects.filter(connection=OuterRef("pk"), ended_at=None)
+    differences = DriftItem.objects.filter(connection=OuterRef("pk"), state=DriftItem.State.OPEN)
+    known = connections_of(user).annotate(
+        has_pauses=Exists(pauses), has_differences=Exists(differences)
+    )
+    found = known.filter(pk=pk).first()
     if found is None:
         return None
     reason = skip_reasons([pk]).get(pk, "")

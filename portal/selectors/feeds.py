@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-from django.db.models import OuterRef, Q, QuerySet, Subquery
+from django.db.models import Exists, OuterRef, Q, QuerySet, Subquery
 
-from connections.models import Subscription
+from connections.models import Subscription, SubscriptionTwin
 from portal.selectors.accounts import Account
 from signals.models import Feed, FeedTerms
 from signals.selectors import feeds_for
@@ -35,10 +35,14 @@ def with_terms(feeds: QuerySet[Feed]) -> QuerySet[Feed]:
 
 
 def subscriptions_of(user: User) -> QuerySet[Subscription]:
-    """Return the current subscriptions of a tenant's accounts."""
+    """Return the current subscriptions of a tenant's accounts, without those of paper twins.
+
+    has_twin: whether a twin of it runs.
+    """
+    running = SubscriptionTwin.objects.filter(subscription=OuterRef("pk"), ended_at=None)
     live = Subscription.objects.filter(
-        connection__user=user, connection__archived_at=None, archived_at=None
-    )
+        connection__user=user, connection__archived_at=None, archived_at=None, twin_of=None
+    ).annotate(has_twin=Exists(running))
     related = live.select_related("feed", "connection").defer("connection__sealed_credentials")
     return related.order_by("feed__name", "connection__name")
 
@@ -52,6 +56,10 @@ def feed_options(user: User, accounts: list[Account]) -> list[FeedOption]:
     for feed in with_terms(subscribable_feeds(user)):
         mine = taken.get(feed.pk, [])
         ids = {subscription.connection_id for subscription in mine}
-        free = [account for account in accounts if account.connection.pk not in ids]
+        free = [
+            account
+            for account in accounts
+            if account.connection.pk not in ids and not account.is_twin
+        ]
         found.append(FeedOption(feed, mine, free))
     return sorted(found, key=lambda option: (not option.taken, option.feed.name))

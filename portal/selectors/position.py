@@ -24,6 +24,7 @@ from positions.selectors import with_prices
 from users.models import User
 
 MAX_ORDERS, MAX_LINES = 30, 60
+_IMPLIED = {"SUBMITTED": "The broker has accepted the order, as its fill shows."}
 _OF_POSITION = re.compile(r"position (\d+)(?: by [^:]*)?:? ?")
 
 
@@ -183,6 +184,6 @@ def log_lines(page: PositionPage) -> list[LogLine]:
             who = re.match(r"position \d+( by [^:]*)", detail)
             rest = detail[named.end() :].strip()
             detail = f"{rest}{who[1] if who else ''}".strip()
-        text = sentence(row.code, row.status)
+        text = _IMPLIED.get(row.code) or sentence(row.code, row.status)
         lines.append(LogLine(row.at, text, detail, row.code, row.order_id))
     return lines

@@ -11,6 +11,7 @@ from common.clocks import market_now
 from common.money import divide
 from common.reason_codes import Code
 from common.units import Unit, size_of
+from connections.selectors import is_twin_account
 from positions.models import ExecutionPosition, PositionQuerySet
 from positions.selectors import protection, with_prices
 from signals.symbols import slippage_unit
@@ -65,6 +66,12 @@ class PositionView:
     @property
     def is_paper(self) -> bool:
         return bool(self.position.connection.type == "paper")
+
+    @property
+    def is_twin(self) -> bool:
+        """Whether it is held by the paper twin of a subscription, which is in no sum."""
+        account = self.position.connection
+        return is_twin_account(account.type, account.account)
 
     @property
     def direction(self) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 from analytics.models import Preflight
 from analytics.preflight.prices import BASIS_TEXTS
 from common.formatting import hint, number, sentence
-from common.money import plain
+from common.money import plain, significant
 from portal.result_charts import ResultChart, day_chart
 
 NOT_COVERED = (
@@ -57,7 +57,8 @@ class Row:
         self.at = datetime.fromisoformat(stored["at"])
         self.code, self.state = stored["code"], stored["state"]
         self.stop, self.detail, self.note = stored["stop"], stored["detail"], stored["note"]
-        self.wanted, self.sent = _decimal(stored["wanted"]), _decimal(stored["sent"])
+        wanted, self.sent = _decimal(stored["wanted"]), _decimal(stored["sent"])
+        self.wanted = wanted and significant(wanted)
         self.loss, self.result = _decimal(stored["loss"]), _decimal(stored["result"])
         self.price = _decimal(stored["price"])
         self.basis_text = BASIS_TEXTS[stored["basis"]]

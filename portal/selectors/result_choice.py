@@ -6,7 +6,6 @@ What an address names wrongly counts as not named: a page then shows more, never
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
-from uuid import UUID
 
 from django.http import QueryDict
 
@@ -24,7 +23,7 @@ LONGEST = 20  # characters of a pair
 
 @dataclass(frozen=True, slots=True)
 class ResultChoice:
-    """A reader's choice. key: None while they have no account. mine: all of their accounts."""
+    """A reader's choice. key: None while they have no account."""
 
     period: Period
     keys: Sequence[BookKey]
@@ -32,7 +31,6 @@ class ResultChoice:
     accounts: Sequence[ReportAccount]
     account: ReportAccount | None
     scope: Scope
-    mine: Sequence[UUID]
     today: date
 
     def report(self) -> Report | None:
@@ -40,7 +38,7 @@ class ResultChoice:
         if self.key is None:
             return None
         chosen = [self.account] if self.account else self.accounts
-        return report(self.key, chosen, self.scope, mine=self.mine)
+        return report(self.key, chosen, self.scope)
 
 
 def result_choice(user: User, query: QueryDict, *, period: Period | None = None) -> ResultChoice:
@@ -66,9 +64,7 @@ def result_choice(user: User, query: QueryDict, *, period: Period | None = None)
         _number(query.get("feed", "")),
         query.get("pair", "").strip().upper()[:LONGEST] or None,
     )
-    return ResultChoice(
-        period, list(by_book), key, accounts, account, scope, [one.id for one in own], today
-    )
+    return ResultChoice(period, list(by_book), key, accounts, account, scope, today)
 
 
 def _period(query: QueryDict, today: date) -> Period:

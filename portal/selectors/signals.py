@@ -142,9 +142,14 @@ class SignalHistory:
 
     @property
     def results(self) -> list[tuple[str, bool, Decimal]]:
-        """(currency, is paper, result so far): realized, plus what is open at the last price."""
+        """(currency, is paper, result so far): realized, plus what is open at the last price.
+
+        Paper twins are left out.
+        """
         sums: dict[tuple[str, bool], Decimal] = {}
         for view in self.position_views:
+            if view.is_twin:
+                continue
             key = view.currency, view.is_paper
             unrealized = view.position.unrealized_pnl if view.position.is_open else None
             sums[key] = sums.get(key, Decimal(0)) + view.net + (unrealized or 0)

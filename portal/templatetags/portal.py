@@ -11,6 +11,7 @@ from django.utils.safestring import SafeString
 from analytics.statistics import Figure
 from common.badges import badge
 from common.formatting import MINUS, age, number
+from events.push_keys import offered_key
 from execution.order_explanations import format_price
 
 register = template.Library()
@@ -45,6 +46,12 @@ def here_in(context: dict[str, Any], area: str) -> SafeString:
     """Mark the navigation entry of an area, whose pages' names begin with its name."""
     is_here = str(context.get("section", "")).startswith(area)
     return SafeString(' aria-current="page"' if is_here else "")
+
+
+@register.simple_tag
+def push_key() -> str:
+    """Return the key with which browsers subscribe; '' if push messages are off."""
+    return offered_key()
 
 
 @register.simple_tag

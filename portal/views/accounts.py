@@ -10,7 +10,13 @@ from django.urls import reverse
 
 from common.formatting import sentence
 from connections import services, tasks
-from connections.models import ExecutionConnection, Instrument, InstrumentBook, TradingPause
+from connections.models import (
+    ExecutionConnection,
+    Instrument,
+    InstrumentBook,
+    SubscriptionTwin,
+    TradingPause,
+)
 from connections.selectors import account_prices, flow_note, resume_message
 from connections.services import use_own_prices
 from execution.models import DriftItem, Order
@@ -63,6 +69,8 @@ def account(request: HttpRequest, *, pk: UUID) -> HttpResponse:
     orders = with_figures(Order.objects.filter(connection_id=pk).select_related("signal"))
     debts = rounding_debts(pk)
     subscriptions = subscriptions_of(current_user(request)).filter(connection=pk)
+    limits = limit_states(pk)
+    own = own_loss_limits(current_user(request)).values_list("pk", flat=True)
     return page(
         request,
         "account.html",
@@ -71,14 +79,19 @@ def account(request: HttpRequest, *, pk: UUID) -> HttpResponse:
         others=other_accounts_on_source(current_user(request), found.connection),
         orders=[(order, explain(order)) for order in orders.order_by("-pk")[:LAST]],
         subscriptions=[(taken, debts.get(taken.feed_id, [])) for taken in subscriptions],
-        limits=limit_states(pk),
-        flow_note=flow_note(pk),
-        own_limits=set(own_loss_limits(current_user(request)).values_list("pk", flat=True)),
-        pauses=TradingPause.objects.filter(connection=pk, ended_at=None),
+        limits=limits,
+        flow_note=flow_note(found.connection),
+        own_limits=set(own) if limits else set(),
+        twin=SubscriptionTwin.objects.filter(connection=pk).first() if found.is_twin else None,
+        pauses=TradingPause.objects.filter(connection=pk, ended_at=None)
+        if found.connection.has_pauses
+        else [],
         differences=[
             (item, sentence(item.kind), presentation.summary(item))
             for item in DriftItem.objects.filter(connection=pk, state=DriftItem.State.OPEN)
-        ],
+        ]
+        if found.connection.has_differences
+        else [],
     )
 
 

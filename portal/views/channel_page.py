@@ -109,7 +109,7 @@ def secret(request: HttpRequest, *, pk: int) -> HttpResponse:
 
 @signed_in_only
 def send_again(request: HttpRequest, *, pk: int) -> HttpResponse:
-    """Send a message of a signed webhook again."""
+    """Send a message of the delivery log again."""
     found = WebhookMessage.objects.filter(pk=pk, channel__user=current_user(request)).first()
     if found is None:
         raise Http404
@@ -140,7 +140,7 @@ def _page(
         "test": tested,
         "waiting": waiting_of([mine]).get(mine.pk),
         "form": form or RulesForm(initial=rules_of(mine), zone=zone),
-        "log": list(messages_of(mine)[:MESSAGES]) if mine.is_signed else [],
+        "log": list(messages_of(mine)[:MESSAGES]) if mine.has_log else [],
         "refresh_seconds": REFRESH_SECONDS if is_moving else RESTING_SECONDS,
     }
     return own_page(request, "channel.html", status=status, **facts)

@@ -43,6 +43,7 @@ def create(request: HttpRequest, *, service: str) -> HttpResponse:
     if service not in FORMS:
         raise Http404
     form = FORMS[service](request.POST or None)
+    form.user_agent = request.headers.get("User-Agent", "")
     if request.method == "POST" and form.is_valid():
         try:
             with transaction.atomic():
@@ -60,7 +61,7 @@ def create(request: HttpRequest, *, service: str) -> HttpResponse:
             back = reverse("security:channel", args=[made.pk])
             return run_action(request, lambda: text, back=back)
     status = 422 if form.errors else 200
-    return own_page(request, "channel_new.html", status=status, form=form, service=service)
+    return own_page(request, form.template, status=status, form=form, service=service)
 
 
 @signed_in_only

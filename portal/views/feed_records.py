@@ -13,7 +13,14 @@ from portal.pages import current_user, page, run_action, tenants_only, with_secu
 from signals.feeds import update_feed
 from signals.late_publication import Mark
 from signals.models import Feed
-from signals.record_selectors import WITHHELD, links, record_feed, sees_new, statement
+from signals.record_selectors import (
+    WITHHELD,
+    links,
+    record_feed,
+    record_terms,
+    sees_new,
+    statement,
+)
 from users.models import User
 
 ROWS = 25
@@ -86,6 +93,7 @@ def _context(request: HttpRequest, feed: Feed, user: User | None) -> dict[str, A
     return {
         "feed": feed,
         "record": record_of(feed),
+        "terms": record_terms(feed),
         "statement": statement(feed, anchors=0),
         "trades": trades,
         "marks": dict(Mark.choices),

@@ -51,7 +51,10 @@ def _overview(user: User) -> dict[str, Any]:
         "unprotected": unprotected,
         "without_stop": without_stop,
         "protected": len(positions) - without_stop,
-        "summaries": currency_summaries(accounts, positions),
+        "summaries": currency_summaries(
+            [account for account in accounts if not account.is_twin],
+            [one for one in positions if not one.is_twin],
+        ),
         "last": signal_summaries(user, list(published_to(user)[:LAST_SIGNALS])),
         "subscriptions": subscriptions,
         "steps": steps,
@@ -92,7 +95,7 @@ def _curves(accounts: list[Account]) -> list[dict[str, Any]]:
     start = end - timedelta(days=CURVE_DAYS)
     drawn = []
     for is_paper in (False, True):
-        ids = [a.connection.pk for a in accounts if a.is_paper is is_paper]
+        ids = [a.connection.pk for a in accounts if a.is_paper is is_paper and not a.is_twin]
         for currency, points in (equity_curve(ids, start, end) if ids else {}).items():
             total = points[-1].total
             description = (

@@ -59,7 +59,7 @@ def preflight(request: HttpRequest, *, slug: str) -> HttpResponse:
     """
     user = current_user(request)
     feed: Feed = get_object_or_404(feeds_to_replay(user), slug=slug)
-    accounts = accounts_of(user)
+    accounts = [account for account in accounts_of(user) if not account.is_twin]
     if request.method == "POST":
         return _ask(request, feed, accounts)
     account = _chosen(accounts, request.GET.get("account", ""))

@@ -92,9 +92,9 @@ def execution(request: HttpRequest) -> HttpResponse:
     choice = result_choice(current_user(request), request.GET)
     before = request.GET.get("before", "")
     found = executions(
-        choice.scope, choice.mine, before=int(before) if _is_id(before) else None, limit=SIGNALS + 1
+        choice.scope, before=int(before) if _is_id(before) else None, limit=SIGNALS + 1
     )
-    sums = execution_report(choice.scope, choice.mine) if choice.key else None
+    sums = execution_report(choice.scope) if choice.key else None
     return page(
         request, "results_execution.html", choice=choice, execution=sums, signals=found[:SIGNALS],
         more=found[SIGNALS - 1].signal_id if len(found) > SIGNALS else None, others=OTHERS,
@@ -111,7 +111,7 @@ def export(request: HttpRequest, *, table: str) -> HttpResponse:
     report = choice.report()
     lines: Iterator[str] = iter(())
     if report is not None:
-        lines = csv_lines(table_rows(table, report, user, mine=choice.mine, feeds=report.feeds))
+        lines = csv_lines(table_rows(table, report, user, feeds=report.feeds))
     response = StreamingHttpResponse(lines, content_type="text/csv; charset=utf-8")
     name = f"fillcast-{table}-{choice.period.start}-{choice.period.end}.csv"
     response["Content-Disposition"] = f'attachment; filename="{name}"'

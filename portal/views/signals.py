@@ -28,7 +28,7 @@ from portal.selectors.signals import (
 from signals.models import Approval, Signal
 from signals.preview import Preview, preview, visible_to
 from signals.selectors import managed_signals, signals_for
-from signals.totals import has_total, may_see_total, total_of
+from signals.totals import has_total, may_see_total, visible_total
 from users.models import User
 
 A_PAGE, UNPUBLISHED = 30, 10
@@ -67,7 +67,9 @@ def signal(request: HttpRequest, *, pk: int) -> HttpResponse:
         history=history,
         pair=pair_sentences(found, user),
         preview=_preview(user, found),
-        total=total_of(found) if has_total(found) and may_see_total(user, found) else None,
+        total=visible_total(user, found)
+        if has_total(found) and may_see_total(user, found)
+        else None,
         chosen=chosen,
         sliced=chosen and slice_result(chosen.order),
         decision=decision,

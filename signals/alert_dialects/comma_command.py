@@ -24,6 +24,7 @@ from signals.alert_dialects.reading import (
     ambiguous,
     excerpt,
     not_understood,
+    require_entry_size,
 )
 from signals.draft import Target
 from signals.models import Action, Direction
@@ -79,6 +80,8 @@ def read_comma_command(text: str, mapping: AlertMapping) -> Reading:
             field=sizes[0],
             write="Leave it out to close everything, or send JSON with close_fraction.",
         )  # fmt: skip
+    for name in ("risk", *sorted(_SIZES)):
+        require_entry_size(name, options.get(name, ""))
     notes = [Note(f"{name}=", _IGNORED[name]) for name in _IGNORED if options.pop(name, None)]
     if command == "closeall":
         if len(parts) > 1 and parts[1]:

@@ -13,7 +13,7 @@ from signals.alert_dialects.reading import (
     excerpt,
     not_understood,
 )
-from signals.alert_dialects.tokens import Kind, Token
+from signals.alert_dialects.vocabulary import Kind, Token
 
 _PIPS = re.compile(r"([0-9]+(?:\.[0-9]+)?)(pips?|p)", re.IGNORECASE)
 

@@ -20,6 +20,7 @@ from signals.alert_dialects.reading import (
     ambiguous,
     excerpt,
     not_understood,
+    require_entry_size,
 )
 from signals.models import Direction
 from signals.symbols import read_symbol
@@ -60,6 +61,7 @@ def read_key_value(text: str, mapping: AlertMapping) -> Reading:
         if name.lower() in options:
             raise InvalidInputError(Code.DUPLICATE_KEY, f"{name}= is there twice.", field=name)
         options[name.lower()] = value
+    _require_sizes(options)
     notes = [Note(f"{name}=", _IGNORED[name]) for name in _IGNORED if options.pop(name, None)]
     symbol = mapping.symbol_of(options.pop("s"))
     if close := options.pop("c", ""):
@@ -121,6 +123,11 @@ def _entry(symbol: str, options: dict[str, str]) -> dict[str, Any]:
     return document
 
 
+def _require_sizes(options: dict[str, str]) -> None:
+    for name in ("q", "amount", "l", "leverage"):
+        require_entry_size(name, options.get(name, ""))
+
+
 def _unclear_sell(what: str, write: str) -> InvalidInputError:
     return ambiguous(
         what, "open a short trade", "close a long one", field="direction", write=f"Write {write}."
@@ -150,6 +157,7 @@ def read_command_block(text: str, mapping: AlertMapping) -> Reading:
         if not equals or not value or name in options:
             raise not_understood(f"{excerpt(part)} is not one name=value.", WRITE_BLOCK)
         options[name] = value
+    _require_sizes(options)
     notes = [Note(f"{name}=", _IGNORED[name]) for name in _IGNORED if options.pop(name, None)]
     symbol, name = mapping.symbol_of(match["symbol"]), match["name"].lower()
     if name == "cancel":

@@ -8,11 +8,48 @@ from common.errors import InvalidInputError
 from common.money import plain
 from common.reason_codes import Code
 from common.units import AssetClass
+from signals.alert_dialects.reading import ambiguous
 from signals.models import Direction
 from signals.symbols import asset_class
 
 # How many times the highest of a text's prices may be the lowest one.
 _NARROW, _WIDE = Decimal("1.5"), Decimal(3)
+
+
+# Between which prices a symbol trades, very roughly: SL 20 of EUR/USD is rather 20 pips.
+_ANY = Decimal("Infinity")
+_MAJORS = {"EUR", "USD", "GBP", "CHF", "AUD", "NZD", "CAD"}
+_MAGNITUDES: dict[str, tuple[Decimal | int, Decimal | int]] = {
+    "XAU": (500, _ANY), "GOLD": (500, _ANY), "XAG": (5, 500), "SILVER": (5, 500),
+    "BTC": (1000, _ANY), "XBT": (1000, _ANY), "BITCOIN": (1000, _ANY), "ETH": (100, _ANY),
+    "US30": (1000, _ANY), "DJ30": (1000, _ANY), "NAS100": (1000, _ANY), "US100": (1000, _ANY),
+    "USTEC": (1000, _ANY), "GER40": (1000, _ANY), "GER30": (1000, _ANY), "DE40": (1000, _ANY),
+    "DAX": (1000, _ANY), "US500": (500, _ANY), "SPX500": (500, _ANY), "UK100": (1000, _ANY),
+    "JP225": (1000, _ANY),
+}  # fmt: skip
+_UNKNOWN: tuple[Decimal | int, Decimal | int] = (0, _ANY)
+_IN_DOLLARS = {"", "USD", "USDT", "USDC", "EUR", "GBP", "JPY"}
+
+
+def _magnitude(pair: str) -> tuple[Decimal | int, Decimal | int]:
+    base, _, quote = pair.partition("/")
+    if base in _MAJORS and quote in _MAJORS:
+        return Decimal("0.2"), 5
+    if base in _MAJORS and quote == "JPY":
+        return 55, 400
+    return _MAGNITUDES.get(base, _UNKNOWN) if quote in _IN_DOLLARS else _UNKNOWN
+
+
+def _require_magnitude(pair: str, prices: list[Decimal]) -> None:
+    """Raise InvalidInputError ALERT_AMBIGUOUS for a number that is rather a distance."""
+    low, high = _magnitude(pair)
+    for price in prices:
+        if not low <= price <= high:
+            shown = plain(price)
+            raise ambiguous(
+                f"{shown} of {pair}", f"the price {shown}", f"a distance of {shown}", field="sl",
+                write=f"Write the price in full, or “{shown} pips”.",
+            )  # fmt: skip
 
 
 def require_plausible(
@@ -36,6 +73,7 @@ def require_plausible(
             f"{pair}: check each digit. Levels that far away are sent as JSON (docs/alerts.md)."
         )
         raise InvalidInputError(Code.ALERT_CONTRADICTORY, detail, field="sl")
+    _require_magnitude(pair, prices)
     in_order = sorted(targets, reverse=side == Direction.SELL)
     if targets != in_order or len(set(targets)) != len(targets):
         shown = ", ".join(map(plain, in_order))

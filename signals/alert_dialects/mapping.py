@@ -11,6 +11,8 @@ from typing import Any
 
 from common.errors import InvalidInputError, raise_all
 from common.reason_codes import Code
+from signals.alert_dialects.characters import forbidding
+from signals.alert_dialects.turning_words import meaningful, turning
 from signals.models import Action, Direction
 from signals.symbols import read_pair
 
@@ -20,11 +22,6 @@ PATHS = (
     "symbol", "side", "price", "sl", "tp", "time", "external_id", "close_fraction", "note",
 )  # fmt: skip
 _PATH = re.compile(r"[A-Za-z0-9_-]{1,60}(\.[A-Za-z0-9_-]{1,60}){0,7}", re.ASCII)
-# A phrase that turns a signal round must not be ignored.
-_MEANINGFUL = re.compile(
-    r"\b(no|not|never|don'?t|cancel\w*|clos\w*|exit\w*|buy\w*|sell\w*|long|short|sl|tp|stop\w*|if)\b",
-    re.IGNORECASE,
-)
 
 
 class SideWord(StrEnum):
@@ -99,6 +96,11 @@ def read_mapping(data: Any) -> AlertMapping:
         for side in sides.values()
         if side not in SideWord.__members__
     ]
+    faults += [
+        _fault("sides", f"{word!r} has {found!r}: no word for a side can deny or doubt.")
+        for word in sides
+        if (found := turning(word))
+    ]
     faults += _opposed(sides)
     ignore = _ignored(data.get("ignore", []), faults)
     chosen = {name: data.get(name, options[0]) for name, options in CHOICES.items()}
@@ -151,7 +153,7 @@ def _ignored(value: Any, faults: list[InvalidInputError]) -> tuple[str, ...]:
     for phrase in phrases:
         if len(phrase) < 4 or len(phrase) > 200 or any(letter.isdigit() for letter in phrase):
             faults.append(_fault("ignore", "A phrase has 4 to 200 characters and no digits."))
-        elif found := _MEANINGFUL.search(phrase):
-            detail = f"{phrase[:40]!r} has the word {found[0]!r}, which can change a signal."
+        elif found := meaningful(phrase) or forbidding(phrase):
+            detail = f"{phrase[:40]!r} has {found!r}, which can change a signal."
             faults.append(_fault("ignore", detail))
     return phrases

@@ -5,11 +5,14 @@ from decimal import Decimal
 
 from common.errors import InvalidInputError
 from common.money import plain, read_decimal
+from common.units import AssetClass
 from signals.alert_dialects.reading import ambiguous, not_understood
+from signals.symbols import asset_class
 
 _PLAIN = re.compile(r"(0|[1-9][0-9]*)(\.[0-9]+)?", re.ASCII)
 _THOUSANDS = re.compile(r"[1-9][0-9]{0,2}(,[0-9]{3})+", re.ASCII)
 _THOUSANDS_WITH_POINT = re.compile(r"[1-9][0-9]{0,2}(,[0-9]{3})+\.[0-9]+", re.ASCII)
+_POINT_AND_THREE = re.compile(r"[1-9][0-9]{0,2}\.[0-9]{3}", re.ASCII)
 _COMMA = re.compile(r"(0|[1-9][0-9]*),([0-9]+)", re.ASCII)
 
 
@@ -59,3 +62,30 @@ def mixed_separators(texts: list[str]) -> InvalidInputError | None:
                 write="Write all prices with a point for decimals.",
             )  # fmt: skip
     return None
+
+
+# Of these, prices with three decimals are usual, or thousands are impossible.
+_BELOW_THOUSANDS = {
+    "XAG", "OIL", "USOIL", "UKOIL", "WTI", "BRENT", "NATGAS", "XTI", "XBR", "XNG", "CL", "NG",
+}  # fmt: skip
+_COINS_IN_THOUSANDS = {"BTC", "XBT", "ETH", "MKR", "YFI", "BNB", "BCH", "PAXG"}
+
+
+def thousands_with_point(pair: str, texts: list[str]) -> InvalidInputError | None:
+    """Return the error if all prices look like 18.250, which can be 18250; None: it is clear.
+
+    Currencies and small coins are quoted with three decimals; indices, shares, gold and large coins
+    are not, so there a point before three digits is as likely the one of thousands.
+    """
+    base = pair.partition("/")[0]
+    kind = asset_class(pair)
+    is_small = kind is AssetClass.CRYPTO and base not in _COINS_IN_THOUSANDS
+    if kind is AssetClass.FX or is_small or base in _BELOW_THOUSANDS:
+        return None
+    if not texts or not all(_POINT_AND_THREE.fullmatch(text) for text in texts):
+        return None
+    text = texts[0]
+    return ambiguous(
+        repr(text), plain(Decimal(text)), text.replace(".", ""), field="open_price",
+        write=f"Write {text}0 for the one, or {text.replace('.', '')} for the other.",
+    )  # fmt: skip

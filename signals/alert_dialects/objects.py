@@ -3,13 +3,24 @@
 They become objects of our own fields, so that one reader validates them all. Pure.
 """
 
+import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from common.errors import InvalidInputError
 from common.reason_codes import Code
 from signals.alert_dialects.mapping import AlertMapping
-from signals.alert_dialects.reading import SIZING, AlertUpdate, Dialect, Note, Reading, excerpt
+from signals.alert_dialects.reading import (
+    SIZING,
+    AlertUpdate,
+    Dialect,
+    Note,
+    Reading,
+    ambiguous,
+    excerpt,
+    require_entry_size,
+)
 from signals.models import Action, Direction
 from signals.strict_json import first_duplicate
 from signals.symbols import read_symbol
@@ -29,6 +40,10 @@ _IGNORED = {
     "extras": "it has no effect", "bot_uuid": "the address selects the feed",
     "secret": "the address is the secret here", "max_lag": "an alert counts for 5 minutes",
 }  # fmt: skip
+_CHANGES = re.compile(
+    r"test|dry.?run|paper|simul|demo|clos|reduce|exit|cancel|disab|enab|ignor|skip|inver|revers",
+    re.IGNORECASE,
+)
 _TYPES = {"market": "MARKET", "limit": "LIMIT", "stop": "STOP", "stop_limit": "STOP_LIMIT"}
 
 
@@ -63,8 +78,32 @@ def _with_symbol(parsed: Mapping[str, Any], mapping: AlertMapping) -> Mapping[st
     return parsed
 
 
+def _require_whole(parsed: Mapping[str, Any]) -> None:
+    """Raise InvalidInputError for a share of a position, which an order alone does not close."""
+    size = "" if parsed.get("quantity") is None else str(parsed["quantity"])
+    require_entry_size("quantity", size)
+    kind = str(parsed.get("quantityType") or "")
+    if "position" in kind.lower() and size.removesuffix("%") not in ("100", "100.0"):
+        raise ambiguous(
+            f"{size or 'A quantity'} of the position", "a close of that share",
+            "a close of everything", field="quantityType",
+            write="Send action CLOSE with close_fraction, or leave quantityType out.",
+        )  # fmt: skip
+
+
+def _require_plain_extras(extras: Any) -> None:
+    """Raise InvalidInputError for extras that can change what is meant, like {"dryRun": true}."""
+    if extras and (found := _CHANGES.search(json.dumps(extras))):
+        raise ambiguous(
+            f"extras with {excerpt(found[0])}", "a note", "another order than without it",
+            field="extras", write="Leave extras out.",
+        )  # fmt: skip
+
+
 def _order_object(parsed: Mapping[str, Any], action: str, mapping: AlertMapping) -> Reading:
     """Read an object of TradersPost, 3Commas and their like."""
+    _require_whole(parsed)
+    _require_plain_extras(parsed.get("extras"))
     rest = dict(parsed)
     notes = [Note(name, _IGNORED[name]) for name in _IGNORED if rest.pop(name, None) is not None]
     symbol = _symbol(rest, mapping)
@@ -77,6 +116,8 @@ def _order_object(parsed: Mapping[str, Any], action: str, mapping: AlertMapping)
     price = _price(rest)
     if action == "cancel":
         _refuse_rest(rest, keep=())
+        if any(note.text == "quantity" for note in notes):
+            raise _wrong("quantity", "A cancel ends an entry as a whole: leave quantity out.")
         update = AlertUpdate(pair=read_symbol(str(symbol)), cancels=True)
         return Reading(Dialect.ORDER_OBJECT, update=update, notes=tuple(notes))
     if action == "exit" or action.startswith("exit_"):

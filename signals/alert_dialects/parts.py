@@ -3,50 +3,50 @@
 import re
 from dataclasses import dataclass, field
 
-from signals.alert_dialects.cursor import Cursor
 from signals.alert_dialects.reading import (
     SIZING,
-    Distance,
     Note,
     ambiguous,
     excerpt,
     not_understood,
 )
-from signals.alert_dialects.tokens import Kind, Token, symbol_after_side
+from signals.alert_dialects.target_lists import SEPARATORS, TargetLists
+from signals.alert_dialects.tokens import symbol_after_side
+from signals.alert_dialects.vocabulary import Kind, Token
 from signals.models import Direction
 
 WRITE = "Write it like “BUY EURUSD @ 1.0850 SL 1.0800 TP1 1.0900 TP2 1.0950”."
-_SEPARATORS = ":=@-"
 _SIDES = {Kind.BUY: Direction.BUY, Kind.SELL: Direction.SELL}
 _TYPES = (Kind.LIMIT, Kind.STOP_ORDER, Kind.STOP_LIMIT, Kind.MARKET)
 _FRAME = re.compile("[1-9][0-9]?(m|min|h|d|w)", re.ASCII | re.IGNORECASE)
 _AT = "@"
+_LINES = {True: (Kind.LINE,), False: ()}
+_UNFINISHED = {*":=@(&/+", "and", "at", "on", "with", "zone", "range"}
+_GLUED_TARGET = re.compile("tp([1-9])([0-9]+(?:[.][0-9]+)?)", re.ASCII | re.IGNORECASE)
+# Words for buying and selling in other languages. They are read only by a feed's mapping.
+_FOREIGN_WORDS = (
+    "kaufen kauf kaufe verkaufen verkauf verkaufe compra comprar compre comprad vender venta venda "
+    "vende vendre vendez vente achat acheter achetez acquista acquisto comprare vendere vendi "
+    "vendita koop kopen verkoop verkopen kup kupno sprzedaj sprzedaz al sat alis satis beli jual "
+    "mua ban kupit prodat osta myy kob salg"
+)
+FOREIGN = frozenset(_FOREIGN_WORDS.split())
+_RISK_WORDS = {"low", "medium", "moderate", "high"}
 
 
 @dataclass(slots=True)
-class TargetText:
-    """A target as written. price: '' for an open one. share: in percent; ''."""
-
-    price: str
-    share: str = ""
-
-
-@dataclass(slots=True)
-class Parts(Cursor):
+class Parts(TargetLists):
     """The places of an entry's tokens. is_bare: the entry price has no @ and no label."""
 
     sides: list[Direction] = field(default_factory=list)
     pairs: list[str] = field(default_factory=list)
     types: list[Kind] = field(default_factory=list)
-    entry: list[str] = field(default_factory=list)
     is_bare: bool = False
-    sl: str = ""
-    targets: list[TargetText] = field(default_factory=list)
-    distances: list[Distance] = field(default_factory=list)
     label: str = ""
 
     def read(self) -> None:
         """Read all tokens. Raises InvalidInputError for one without a meaning in its place."""
+        self._require_end()
         while self.place < len(self.tokens):
             token = self._next()
             self._read(token)
@@ -59,6 +59,8 @@ class Parts(Cursor):
             self._side(_SIDES[token.kind])
         elif token.kind is Kind.SYMBOL:
             self._symbol(token)
+        elif token.kind is Kind.MARKET and token.text == "market" and self._is_label():
+            self._market_label()
         elif token.kind in _TYPES:
             self.types.append(token.kind)
         elif token.kind is Kind.ENTRY or token.text == _AT:
@@ -75,8 +77,56 @@ class Parts(Cursor):
             self._number(token)
         elif token.kind is Kind.WORD:
             self._word(token)
-        elif token.kind not in (Kind.FILLER, Kind.DECOR, Kind.LINE):
+        elif token.kind is Kind.FILLER:
+            self._filler(token)
+        elif token.kind not in (Kind.DECOR, Kind.LINE):
             self._mark(token)
+
+    def _require_end(self) -> None:
+        """Raise InvalidInputError for a text that has been cut off."""
+        words = [token.text.lower() for token in self.tokens if token.kind is not Kind.LINE]
+        is_open = words.count("(") > words.count(")")
+        if words and (is_open or words[-1] in _UNFINISHED):
+            raise not_understood(
+                f"It ends with {excerpt('(…' if is_open else words[-1])}, as if it were cut off.",
+                "Send the whole text, or leave that out.",
+            )
+
+    def _filler(self, token: Token) -> None:
+        """Skip a word like “with”. Raises InvalidInputError for “at” or “zone” without a price."""
+        word = token.text.lower()
+        is_priced = self._peek().kind in (Kind.NUMBER, Kind.MARKET) or bool(self.entry)
+        ahead = 1 if self._peek().text in tuple(SEPARATORS) else 0
+        is_priced |= self._peek(ahead).kind is Kind.NUMBER
+        if word in ("at", "zone", "range") and not is_priced:
+            raise self._no_price(f"“{word}”", "open_price")
+
+    def _is_label(self) -> bool:
+        ahead = 0
+        while self._peek(ahead).text == "!" or (
+            self._peek(ahead).kind is Kind.LINE and self.place + ahead < len(self.tokens)
+        ):
+            ahead += 1
+        return (
+            self._peek(ahead).text in (":", "=")
+            or (self._peek().text == "-" and self._peek(1).kind is Kind.DECOR)
+            or self._follows_description()
+        )
+
+    def _follows_description(self) -> bool:
+        return self.place > 1 and self.tokens[self.place - 2].kind is Kind.DECOR
+
+    def _market_label(self) -> None:
+        """Read “Market: Forex” as a description. Raises InvalidInputError for other values, and for
+        “Spot market”."""
+        self._skip(":=-!", Kind.LINE)
+        if self._peek().kind not in (Kind.DECOR, Kind.SYMBOL) or self._follows_description():
+            raise ambiguous(
+                "“Market” as a label", "an entry at market",
+                "a description", field="order_type",
+                write="Write “BUY EURUSD NOW” for the one, leave it out for the other.",
+            )  # fmt: skip
+        self.label = "market"
 
     def _symbol(self, token: Token) -> None:
         ahead = 1 if self._peek().kind is Kind.LINE else 0
@@ -104,8 +154,8 @@ class Parts(Cursor):
                 self.pairs.append(pair)
 
     def _entry(self, token: Token) -> None:
-        self._skip(_SEPARATORS, Kind.LINE, Kind.FILLER)
-        if self._peek().kind is Kind.MARKET:
+        self._skip(SEPARATORS, Kind.LINE, Kind.FILLER)
+        if self._peek().kind in (Kind.MARKET, Kind.LIMIT):
             return
         self._skip_enumerator()
         if self._peek().kind is not Kind.NUMBER:
@@ -137,11 +187,12 @@ class Parts(Cursor):
                 "“stop” before an entry price", "a stop order to enter", "the stop loss",
                 field="sl", write="Write “BUY STOP @ …” for the one, “SL …” for the other.",
             )  # fmt: skip
-        self._skip(_SEPARATORS, Kind.LINE, Kind.FILLER)
+        has_dash = self._skip_label()
         self._skip_enumerator()
         if self.sl or any(one.level == "sl" for one in self.distances):
             raise not_understood("It has several stops.", "Write one SL.", field="sl")
         if distance := self._distance("sl"):
+            self._require_no_sign(distance, has_dash=has_dash)
             self.distances.append(distance)
             return
         if self._peek().kind is not Kind.NUMBER:
@@ -149,83 +200,27 @@ class Parts(Cursor):
         self.sl = self._next().text
         self._annotation()
 
-    def _targets(self, token: Token) -> None:
-        """Read a target, or a list of them."""
-        index = token.index or self._index()
-        if index and index != len(self.targets) + 1:
-            raise not_understood(
-                f"Target {index} is number {len(self.targets) + 1} of the text.",
-                "Number targets from 1, each once.", field="targets",
-            )  # fmt: skip
-        self._skip(_SEPARATORS, Kind.LINE, Kind.FILLER)
-        if distance := self._distance("tp"):
-            if self.targets or any(one.level == "tp" for one in self.distances):
-                raise not_understood("Only one target can be in pips.", "Write prices.", field="tp")
-            self.distances.append(distance)
-            return
-        self._skip_enumerator()
-        self._target(is_numbered=bool(index))
-        while not index and self._has_another():
-            self._skip(",/|&", Kind.LINE, Kind.FILLER)
-            self._skip_enumerator()
-            self._target(is_numbered=False)
-
-    def _target(self, *, is_numbered: bool) -> None:
-        if self._peek().kind is Kind.OPEN_END:
-            self.place += 1
-            self.targets.append(TargetText(""))
-            return
-        if self._peek().kind is not Kind.NUMBER:
-            raise self._no_price("The target", "targets")
-        if any(one.level == "tp" for one in self.distances):
-            raise not_understood("Only one target can be in pips.", "Write prices.", field="tp")
-        price = self._next().text
-        self.targets.append(TargetText(price, self._share()))
-        self._annotation()
-
-    def _has_another(self) -> bool:
-        """Whether the list of targets goes on: after a comma, or on a line with its number."""
-        ahead = 0
-        while self._peek(ahead).kind is Kind.LINE and self.place + ahead < len(self.tokens):
-            ahead += 1
-        if ahead:
-            return self._peek(ahead).kind is Kind.NUMBER and self._peek(ahead + 1).text == ")"
-        return self._peek().text in (",", "/", "|", "&", "and") and (
-            self._peek(1).kind is Kind.NUMBER
-        )
-
-    def _index(self) -> int:
-        """Return the number of a target that is written apart from the word: `TP 1: 1.0900`."""
-        number, mark, after = self._peek(), self._peek(1), self._peek(2)
-        if number.kind is not Kind.NUMBER or not re.fullmatch("[1-9]", number.text):
-            return 0
-        is_marked = (mark.text in (":", ")", "=", "@") or mark.text.lower() == "at") and (
-            after.kind is Kind.NUMBER
-        )
-        is_apart = mark.kind is Kind.NUMBER and self._has_as_many_digits(mark.text)
-        if not (is_marked or is_apart):
-            return 0
-        self.place += 2 if is_marked else 1
-        return int(number.text)
-
-    def _has_as_many_digits(self, text: str) -> bool:
-        """Whether a number looks like the prices before it: so many digits before the point."""
-        known = [*self.entry, self.sl, *(target.price for target in self.targets)]
-        digits = [len(re.split("[.,]", price)[0]) for price in known if price]
-        return bool(digits) and all(len(re.split("[.,]", text)[0]) == one for one in digits)
-
     def _without_effect(self, token: Token) -> None:
         """Skip leverage, size and risk with their numbers."""
         words = [token.text]
-        self._skip(":=(", Kind.LEVERAGE)
+        start, is_leverage = self.place, token.text.lower().startswith("lev")
+        self._skip(":=(!" if is_leverage else ":=(", Kind.LEVERAGE, *_LINES[is_leverage])
+        if token.kind is Kind.RISK and self._peek().text.lower() in _RISK_WORDS:
+            words.append(self._next().text)
         numbers = (Kind.NUMBER, Kind.PERCENT)
         is_labelled = token.kind is not Kind.LEVERAGE or token.text.lower().startswith("lev")
         if is_labelled and self._peek().kind in numbers:
             words.append(self._next().text)
-        if token.kind is Kind.RATIO and self._peek().text in (":", "/"):
+        if token.kind is Kind.RISK and self._peek().text == "-" and self._peek(1).kind in numbers:
+            self.place += 1
+            words.append(f"to {self._next().text}")
+        is_ratio = self._peek().text in (":", "/") and self._peek(1).kind is Kind.NUMBER
+        if token.kind is Kind.RATIO and is_ratio:
             self.place += 1
             words.append(self._next().text)
-        if len(words) == 1 and token.kind is not Kind.LEVERAGE:
+        has_multiple = any(one.kind is Kind.LEVERAGE for one in self.tokens[start : self.place])
+        is_described = token.kind is Kind.LEVERAGE and (has_multiple or not is_leverage)
+        if len(words) == 1 and not is_described:
             raise not_understood(
                 f"{excerpt(token.text)} has no number beside it.", "Leave it out: " + SIZING + "."
             )
@@ -260,6 +255,18 @@ class Parts(Cursor):
             return
         if self.label in ("timeframe", "time frame", "tf") and _FRAME.fullmatch(token.text):
             return
+        if match := _GLUED_TARGET.fullmatch(token.text):
+            raise ambiguous(
+                excerpt(token.text), f"a target at {match[1]}{match[2]}",
+                f"target {match[1]} at {match[2]}", field="targets",
+                write="Write a space or a colon before the price.",
+            )  # fmt: skip
+        if token.text.lower() in FOREIGN:
+            raise not_understood(
+                f"{excerpt(token.text)} is not English.",
+                "If it is your word for BUY or SELL, set it among the words of the feed's mapping "
+                "(docs/alerts.md#mapping).", field="direction",
+            )  # fmt: skip
         raise not_understood(
             f"{excerpt(token.text)} is not understood.",
             f"Leave it out, or add it to what the feed's mapping ignores. {WRITE}",

@@ -1,5 +1,6 @@
 """What a dialect makes of an alert: an object in our own fields, or a change of an open trade."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -111,3 +112,18 @@ def excerpt(text: str) -> str:
 
 
 SIZING = "the size follows each subscriber's preset"
+
+_NO_SIZE = re.compile(r"-.*|\+?0*(?:\.0*)?\s*%?", re.ASCII)
+_OF_POSITION = re.compile(r"[0-9.]+\s*%\s*p(?:os(?:ition)?)?", re.ASCII | re.IGNORECASE)
+
+
+def require_entry_size(name: str, text: str) -> None:
+    """Raise InvalidInputError for a size that is no entry's: none, below zero, of a position.
+
+    The size itself has no effect, but such a one says that something else is meant.
+    """
+    if text and (_NO_SIZE.fullmatch(text) or _OF_POSITION.fullmatch(text)):
+        raise ambiguous(
+            f"{name}={text}", "an entry", "something that is closed or left alone", field=name,
+            write=f"Leave {name} out, or send the close as a command of its own.",
+        )  # fmt: skip

@@ -5,11 +5,19 @@ the side is a quantity, and the position that follows distinguishes entry, exit 
 """
 
 import re
+from decimal import Decimal
 
 from common.errors import InvalidInputError
 from common.reason_codes import Code
 from signals.alert_dialects.mapping import AlertMapping
-from signals.alert_dialects.reading import Dialect, Note, Reading, not_understood
+from signals.alert_dialects.reading import (
+    Dialect,
+    Note,
+    Reading,
+    ambiguous,
+    excerpt,
+    not_understood,
+)
 
 _NUMBER = r"[0-9]{1,20}(?:\.[0-9]{1,40})?(?:[eE][+-]?[0-9]{1,2})?"
 _SENTENCE = re.compile(
@@ -18,6 +26,11 @@ _SENTENCE = re.compile(
     rf"New strategy position is (?P<after>-?{_NUMBER})\.?"
     r"(?:\s+(?P<time>[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]{5,15}Z))?",
     re.ASCII | re.IGNORECASE,
+)
+# A strategy has any name; these words before the sentence are rather a person's about it.
+_DENIAL = re.compile(
+    r"\b(?:don'?t|do not|not|never|ignore|disregard|cancel\w*|invalid|void|yesterday|example|if)\b",
+    re.IGNORECASE,
 )
 _MARK = re.compile(r"\border\s+\S+\s+@", re.IGNORECASE)
 WRITE = (
@@ -40,6 +53,13 @@ def read_sentence(text: str, mapping: AlertMapping) -> Reading:
     match = _SENTENCE.fullmatch(text.strip())
     if match is None or len(_MARK.findall(text)) != 1:
         raise not_understood("It is not one order of a strategy's default message.", WRITE)
+    if denial := _DENIAL.search(match["name"] or ""):
+        raise ambiguous(
+            f"{excerpt(denial[0])} before the sentence", "a part of the strategy's name",
+            "a word about this order", write="Give the strategy a name without it.",
+        )  # fmt: skip
+    if not Decimal(match["size"]):
+        raise not_understood("An order of 0 is none.", WRITE)
     document = {
         "ticker": mapping.symbol_of(match["symbol"]),
         "action": match["side"].lower(),

@@ -8,10 +8,12 @@ from collections.abc import Iterator, Mapping
 from decimal import ROUND_DOWN, Context, Decimal
 from typing import Any
 
+from common.errors import InvalidInputError
 from common.money import plain
+from common.reason_codes import Code
 from signals.alert_dialects.levels import require_plausible
 from signals.alert_dialects.mapping import AlertMapping
-from signals.alert_dialects.numbers import mixed_separators, read_number
+from signals.alert_dialects.numbers import mixed_separators, read_number, thousands_with_point
 from signals.alert_dialects.parts import WRITE, Parts
 from signals.alert_dialects.reading import (
     ONE,
@@ -21,7 +23,7 @@ from signals.alert_dialects.reading import (
     ambiguous,
     not_understood,
 )
-from signals.alert_dialects.tokens import Kind, Token
+from signals.alert_dialects.vocabulary import Kind, Token
 from signals.models import Action, Direction
 
 _SHARE = Context(prec=40, rounding=ROUND_DOWN)
@@ -42,6 +44,9 @@ def read_entry(
     parts.read()
     side = _side(parts, trend)
     pair = _symbol(parts)
+    prices = [*parts.entry, parts.sl, *(target.price for target in parts.targets)]
+    if error := thousands_with_point(pair, [price for price in prices if price]):
+        raise error
     document: dict[str, Any] = {
         "action": Action.OPEN.value, "symbol": pair, "direction": side.value,
     }  # fmt: skip
@@ -83,16 +88,33 @@ def _side(parts: Parts, trend: str) -> Direction:
 def _symbol(parts: Parts) -> str:
     if not parts.pairs:
         raise not_understood("It has no symbol.", WRITE, field="symbol")
-    if len(parts.pairs) > 1:
+    pairs = _without_names(parts.pairs)
+    if len(pairs) > 1:
         raise ambiguous(
-            "A message with several symbols", *parts.pairs, field="symbol",
+            "A message with several symbols", *pairs, field="symbol",
             write="Send one message for each symbol.",
         )  # fmt: skip
-    return parts.pairs[0]
+    return pairs[0]
+
+
+# What people call a symbol beside its own name: “Gold (XAUUSD)”.
+_NAMES = {"GOLD": {"XAU"}, "SILVER": {"XAG"}, "BITCOIN": {"BTC", "XBT"}, "ETHEREUM": {"ETH"},
+          "NASDAQ": {"NAS100", "US100", "USTEC"}, "DAX": {"GER40", "DE40", "GER30"},
+          "OIL": {"USOIL", "WTI"}}  # fmt: skip
+
+
+def _without_names(pairs: list[str]) -> list[str]:
+    """Return the symbols without a common name beside the pair that it stands for."""
+    bases = {pair.partition("/")[0] for pair in pairs if "/" in pair}
+    named = {name for name, meant in _NAMES.items() if meant & bases}
+    return [pair for pair in pairs if pair.partition("/")[0] not in named]
 
 
 def _entry(parts: Parts, side: Direction) -> Decimal | None:
-    """Return the entry price: of a range, the edge that the market reaches first."""
+    """Return the entry price: of a range, the edge that the market reaches first.
+
+    A range of a stop order is refused: people mean a breakout of all of it, or its near edge.
+    """
     prices = [read_number(text, field="open_price") for text in parts.entry]
     if not prices:
         return None
@@ -106,6 +128,19 @@ def _entry(parts: Parts, side: Direction) -> Decimal | None:
             f"{parts.entry[0]}-{parts.entry[1]}", "a range", "two prices", field="open_price",
             write="Write both prices in full, at most 5 % apart, or one price.",
         )  # fmt: skip
+    if Kind.STOP_ORDER in parts.types:
+        near, far = (low, high) if side == Direction.BUY else (high, low)
+        raise ambiguous(
+            f"A range {parts.entry[0]}-{parts.entry[1]} of a stop order",
+            f"an entry at {plain(near)}, which is reached first", f"one beyond {plain(far)}",
+            field="stop_price", write="Write one price.",
+        )  # fmt: skip
+    if parts.sl and low <= (stop := read_number(parts.sl, field="sl")) <= high:
+        raise InvalidInputError(
+            Code.ALERT_CONTRADICTORY,
+            f"The stop {plain(stop)} is inside the range of the entry: check each digit.",
+            field="sl",
+        )
     chosen = high if side == Direction.BUY else low
     reason = f"the entry is at {plain(chosen)} or better, the edge that is reached first"
     parts.notes.append(Note(f"{parts.entry[0]}-{parts.entry[1]}", reason))

@@ -8,7 +8,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
-from decimal import Decimal
+from decimal import ROUND_DOWN, Context, Decimal
+from itertools import pairwise
 
 from common.errors import InvalidInputError
 from signals.alert_dialects.numbers import read_number
@@ -22,7 +23,7 @@ from signals.alert_dialects.reading import (
     excerpt,
     not_understood,
 )
-from signals.alert_dialects.tokens import Kind, Token
+from signals.alert_dialects.vocabulary import Kind, Token
 from signals.draft import Target
 from signals.models import Direction
 
@@ -39,24 +40,48 @@ _SIDE = r"(?P<side>long|short|buy|sell|longs|shorts|buys|sells)"
 _THING = r"(?:trade|trades|position|positions|order|orders)"
 _VERBS = {
     "close", "exit", "cancel", "delete", "move", "set", "put", "shift", "bring", "change", "adjust",
-    "be", "b/e", "breakeven", "break-even", "update", "to",
+    "be", "b/e", "breakeven", "break-even", "update", "to", "trail", "trailing", "remove", "drop",
+    "reduce", "secure", "modify", "keep", "hold", "leave", "partial", "partials",
 }  # fmt: skip
-_ENTRY_SL = re.compile(rf"(?:{_MOVE} (?:your |the |my )?{_SL}(?: to| at)? |{_SL} to ){_BE}")
+_ENTRY_SL = re.compile(
+    rf"(?:{_MOVE} (?:your |the |my )?{_SL}(?: to| at)? |{_SL} to ){_BE}"
+    rf"|{_SL} (?:= |@ |at )?(?:be|b/e|breakeven|break even|break-even)"
+)
 _TO_ENTRY = re.compile(rf"(?:{_MOVE}(?: to)?|go to) {_BE}")
 _WHOSE, _TO = "(?:your |the |my |new )?", "(?: to| at)?"
 _NEW_SL = re.compile(rf"(?:{_MOVE} {_WHOSE}{_SL}{_TO} |{_SL} to |new {_SL}{_TO} ){_NUM}")
 _NEW_TP = re.compile(rf"(?:{_MOVE} {_WHOSE}{_TP}{_TO} |{_TP} to |new {_TP}{_TO} ){_NUM}")
 _CLOSE = re.compile(
-    rf"(?:close|exit)(?: (?P<share>half|all|full|fully|everything|[0-9]+(?:\.[0-9]+)?%))?"
+    r"(?:close|exit)"
+    r"(?: (?P<share>half|all|full|fully|everything|[1-9] / [2-9]|[0-9]+(?:\.[0-9]+)?%))?"
     rf"(?: {_SIDE})?(?P<thing> {_THING})?"
 )
 _CANCEL = re.compile(
-    rf"(?:cancel|delete)(?: pending)?(?: {_SIDE})?(?: (?:limit|stop))?(?: pending)?"
+    rf"(?:cancel|delete)(?: pending)?(?:(?: {_SIDE}(?: (?:limit|stop))?)| limit)?(?: pending)?"
     rf"(?: (?:{_THING}|signal))?"
 )
 _REPORT = re.compile(r"(?:tp|target) ?[1-9]? ?(?:hit|reached|done)")
-_LEFT_OUT = {"please", "now", "on", "of", "for", "in", "the", "update"}
-_SPLIT = re.compile(r" (?:[,;.!&+|]|and|then|\n)(?: |$)")
+_PART, _PLACE = Context(prec=40, rounding=ROUND_DOWN), Decimal("1e-18")
+_OFFSET = re.compile(rf"\b{_BE} \+")
+_REMOVAL = re.compile(rf"(?:cancel|delete|remove|drop|no) (?:{_SL}|{_TP})(?: order)?")
+_LEFT_OUT = {"please", "now", "the", "update"}
+_PREPOSITIONS = {"on", "of", "for", "in"}
+_UNSUPPORTED = (
+    (r"\btrail", "A text sets no trailing stop.", "Send JSON with trailing_distance."),
+    (
+        rf"^{_MOVE} .*\bentry\b", "A text does not move an entry that waits.",
+        "Cancel it and send a new one, or send JSON with action MODIFY and open_price.",
+    ),
+    (
+        r"^(?:cancel|delete) (?:all|everything)", "A text cancels one entry.",
+        "Name its symbol: “cancel EURUSD”.",
+    ),
+    (
+        r"\b(?:except|but|besides|other than)\b", "A close with an exception is not read.",
+        "Name each symbol that is closed, in a message of its own.",
+    ),
+)  # fmt: skip
+_SPLIT = re.compile(r"(?: (?:[,;.!&+|]|and|then|\n))+(?: |$)")
 _WORDS = {
     "long": Direction.BUY, "longs": Direction.BUY, "buy": Direction.BUY, "buys": Direction.BUY,
     "short": Direction.SELL, "shorts": Direction.SELL, "sell": Direction.SELL,
@@ -66,7 +91,10 @@ _WORDS = {
 
 def is_update(tokens: list[Token]) -> bool:
     """Whether a text has a word of these instructions, which no entry has."""
-    return any(token.text.lower() in _VERBS for token in tokens)
+    return any(token.text.lower() in _VERBS for token in tokens) or any(
+        first.text.lower() == "new" and second.kind in (Kind.SL, Kind.TP)
+        for first, second in pairwise(tokens)
+    )
 
 
 def read_update(tokens: list[Token], sent_at: str = "") -> Reading:
@@ -78,6 +106,10 @@ def read_update(tokens: list[Token], sent_at: str = "") -> Reading:
             write="Send one message for each symbol.",
         )  # fmt: skip
     pair = pairs[0] if pairs else ""
+    words = [token.text.lower() for token in tokens if token.kind is not Kind.LINE]
+    if words[-1] in ("and", "then", "&", "+", "to", "at"):
+        raise not_understood(f"It ends with {excerpt(words[-1])}, as if it were cut off.", WRITE)
+    _require_one_sentence(tokens)
     update, notes, closes_all = AlertUpdate(pair=pair), list[Note](), False
     clauses = list(_clauses(tokens))
     for clause in clauses:
@@ -90,26 +122,56 @@ def read_update(tokens: list[Token], sent_at: str = "") -> Reading:
     if update == AlertUpdate(pair=pair):
         raise not_understood("It only reports something.", WRITE)
     if closes_all:
-        return _close_all(update, len(clauses), notes, sent_at)
+        return _close_all(update, len(clauses) - len(notes), notes, sent_at)
     if sent_at:
         update = replace(update, sent_at=datetime.fromisoformat(sent_at).astimezone(UTC))
     return Reading(Dialect.TEXT_UPDATE, update=update, notes=tuple(notes))
 
 
+def _require_one_sentence(tokens: list[Token]) -> None:
+    """Raise InvalidInputError for “close EURUSD BUY now”, which may close the buy, or close and
+    buy."""
+    for symbol, side, now in zip(tokens, tokens[1:], tokens[2:], strict=False):
+        is_side = side.kind in (Kind.BUY, Kind.SELL) and side.text in ("buy", "sell")
+        if symbol.kind is Kind.SYMBOL and is_side and now.kind is Kind.MARKET:
+            raise ambiguous(
+                f"“{symbol.text} {side.text} {now.text}” of an update",
+                f"the {side.text} trade", f"a new {side.text}", field="direction",
+                write="Write “close the long” or “close the short”, and a new trade apart.",
+            )  # fmt: skip
+
+
 def _clauses(tokens: list[Token]) -> Iterator[str]:
     """Yield the instructions of a message, in lower case, without its symbol and fillers."""
     words = []
-    for before, token in zip([None, *tokens], tokens, strict=False):
+    for place, (before, token) in enumerate(zip([None, *tokens], tokens, strict=False)):
         if before and " " in token.text and before.text == token.text:
             continue  # “buy limit” is two tokens of the same words
-        if token.kind is Kind.SYMBOL or token.text.lower() in _LEFT_OUT:
+        word = token.text.lower()
+        if token.kind is Kind.SYMBOL or word in _LEFT_OUT:
             continue
+        if word in _PREPOSITIONS and _is_of_trade(tokens, place):
+            continue  # “on close” is no close
         if token.text in (":", "-", "(", ")", "@", "="):
             words.append(" ") if token.text in ":-" else words.append(token.text)
             continue
-        words.append(token.text.lower())
+        is_percent = token.kind is Kind.PERCENT
+        words.append(token.text.replace(" ", "") if is_percent else token.text.lower())
     text = " ".join(word for word in words if word != " ")
+    if match := _OFFSET.search(text.replace(" + close", " , close").replace(" + move", " , move")):
+        raise not_understood(
+            f"{excerpt(match[0])} is a price beside the entry.",
+            "Write the price itself: “move SL to 1.0855”.", field="sl",
+        )  # fmt: skip
     yield from (clause.strip(" ") for clause in _SPLIT.split(f" {text} ") if clause.strip(" "))
+
+
+def _is_of_trade(tokens: list[Token], place: int) -> bool:
+    """Whether the trade follows a preposition: “on EURUSD”, “of the position”."""
+    after = [token for token in tokens[place + 1 :] if token.text.lower() != "the"]
+    return bool(after) and (
+        after[0].kind is Kind.SYMBOL or bool(re.fullmatch(_THING, after[0].text.lower()))
+    )
 
 
 def _is_of_all(match: re.Match[str], pair: str) -> bool:
@@ -147,6 +209,11 @@ def _side(match: re.Match[str]) -> Direction | None:
 def _share(word: str) -> Decimal:
     if word == "half":
         return Decimal("0.5")
+    if "/" in word:
+        part, whole = (int(digit) for digit in word.split(" / "))
+        if part >= whole:
+            raise not_understood(f"{word} is no part.", WRITE, field="close_fraction")
+        return _PART.divide(Decimal(part), Decimal(whole)).quantize(_PLACE, ROUND_DOWN)
     if not word.endswith("%"):
         return ONE
     share = read_number(word[:-1], field="close_fraction") / 100
@@ -163,6 +230,15 @@ def _require_first(is_first: bool, what: str) -> None:
 
 
 def _refusal(clause: str) -> InvalidInputError:
+    if _REMOVAL.fullmatch(clause):
+        return ambiguous(
+            excerpt(clause), "take a level off the open trade", "end an entry that waits",
+            field="action",
+            write="A trade keeps its stop: write “move SL to …”, or “cancel EURUSD”.",
+        )  # fmt: skip
+    for words, detail, write in _UNSUPPORTED:
+        if re.search(words, clause):
+            return not_understood(detail, write)
     if "partial" in clause:
         return not_understood(
             "A partial close has no share.", "Write “close half” or “close 30%”.",

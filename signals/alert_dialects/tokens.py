@@ -6,127 +6,45 @@ an analysis is never read as a signal.
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
-from enum import StrEnum
 
 from common.errors import InvalidInputError
 from signals.alert_dialects.mapping import AlertMapping
-from signals.alert_dialects.reading import excerpt, not_understood
-from signals.symbols import known_pair, read_symbol
+from signals.alert_dialects.reading import ambiguous, excerpt, not_understood
+from signals.alert_dialects.turning_words import meaningful
+from signals.alert_dialects.vocabulary import GLUED, LONGEST, PHRASES, PREFIXED, Kind, Token
+from signals.symbols import is_currency_or_metal, known_pair, read_symbol
 
-
-class Kind(StrEnum):
-    """What a token is."""
-
-    BUY = "buy"
-    SELL = "sell"
-    LIMIT = "limit"
-    STOP_ORDER = "stop order"
-    STOP_LIMIT = "stop limit"
-    MARKET = "market"
-    ENTRY = "entry"
-    SL = "sl"
-    STOP = "stop"  # the stop loss, or a stop order
-    TP = "tp"
-    SYMBOL = "symbol"
-    NUMBER = "number"
-    PERCENT = "percent"
-    PIPS = "pips"
-    OPEN_END = "open"  # a target without a price
-    SIZE = "size"
-    LEVERAGE = "leverage"
-    RISK = "risk"
-    RATIO = "ratio"
-    LABEL = "label"
-    FILLER = "filler"
-    DECOR = "decoration"
-    MARK = "mark"
-    LINE = "line"
-    WORD = "word"
-
-
-@dataclass(frozen=True, slots=True)
-class Token:
-    """A part of a text. index: of a target. pair: of a symbol."""
-
-    kind: Kind
-    text: str
-    pair: str = ""
-    index: int = 0
-
-
-def _phrases(kind: Kind, text: str) -> dict[tuple[str, ...], Kind]:
-    return {tuple(phrase.split()): kind for phrase in text.split(",")}
-
-
-PHRASES: dict[tuple[str, ...], Kind] = {
-    **_phrases(Kind.BUY, "buy,long,go long,enter long,open long,open buy"),
-    **_phrases(Kind.SELL, "sell,short,go short,enter short,open short,open sell"),
-    **_phrases(Kind.LIMIT, "limit,limit order"),
-    **_phrases(Kind.STOP_ORDER, "stop order,buystop,sellstop"),
-    **_phrases(Kind.STOP_LIMIT, "stop limit,stop limit order"),
-    **_phrases(
-        Kind.MARKET,
-        "now,market,at market,at cmp,cmp,market order,at market price,market price,"
-        "current market price,market execution,instant execution,at current price",
-    ),
-    **_phrases(
-        Kind.ENTRY,
-        "entry,entry price,entry point,enter,enter at,entry at,entry zone,entry range,price,"
-        "open price,entry target,entry targets,entry level,enter price",
-    ),
-    **_phrases(
-        Kind.SL,
-        "sl,s/l,stop loss,stoploss,stop target,stop targets,stop loss at,sl at,stop at,stop price",
-    ),
-    **_phrases(Kind.STOP, "stop"),
-    **_phrases(
-        Kind.TP,
-        "tp,t/p,tps,take profit,take profits,takeprofit,target,targets,take profit target,"
-        "take profit targets,profit target,profit targets,tp at,target at,take profit at",
-    ),
-    **_phrases(Kind.PIPS, "pips,pip"),
-    **_phrases(Kind.OPEN_END, "open"),
-    **_phrases(Kind.SIZE, "lot,lots,lot size,qty,quantity,size,volume,amount,contracts,units"),
-    **_phrases(Kind.LEVERAGE, "leverage,lev,cross,isolated"),
-    **_phrases(Kind.RISK, "risk"),
-    **_phrases(Kind.RATIO, "rr,r:r,r/r,risk reward,risk/reward,risk reward ratio"),
-    **_phrases(
-        Kind.LABEL,
-        "direction,side,type,signal type,order type,position,action,pair,symbol,coin,asset,"
-        "instrument,exchange,exchanges,timeframe,time frame,tf",
-    ),
-    **_phrases(Kind.FILLER, "at,on,with,and,zone,range"),
-    **_phrases(
-        Kind.DECOR,
-        "signal,signals,alert,alerts,signal alert,new signal,new trade,trade,vip,premium,free,"
-        "forex,crypto,fx,scalp,scalping,swing,intraday,regular,good luck,gold signal,futures,spot,"
-        "binance,bybit,okx,kucoin,bitget,oanda,new,m1,m5,m15,m30,h1,h4,d1",
-    ),
-}
-_LONGEST = max(map(len, PHRASES))
-_PREFIXED = {("buy", "limit"): (Kind.BUY, Kind.LIMIT), ("sell", "limit"): (Kind.SELL, Kind.LIMIT),
-             ("buy", "stop"): (Kind.BUY, Kind.STOP_ORDER),
-             ("sell", "stop"): (Kind.SELL, Kind.STOP_ORDER)}  # fmt: skip
-_GLUED = {"buylimit": "buy limit", "selllimit": "sell limit", "buystop": "buy stop",
-          "sellstop": "sell stop"}  # fmt: skip
 # Words that are also tickers: as a symbol they need their exchange or a $.
 _NOT_SYMBOLS = {
     "NOW", "ALL", "IT", "SO", "ON", "A", "THE", "DIP", "SOME", "MORE", "THIS", "THAT", "ANY", "NO",
     "NOT", "NEVER", "NONE", "IF", "WHEN", "AFTER", "BEFORE", "HERE", "AGAIN", "BACK", "OUT", "IN",
     "FOR", "GO", "HIT", "OK", "ZONE", "AREA", "SETUP", "IDEA", "ONLY", "LATER", "SOON", "TODAY",
     "YESTERDAY", "TOMORROW", "MAYBE", "WAIT", "WATCH", "CLOSED", "DONE", "AND", "OR", "BE", "ARE",
+    "TEST", "HOLD", "VIP", "EXIT", "DEMO", "FLAT", "LIVE", "NEW", "SIGNAL", "TRADE", "ID",
     "ORDER", "ORDERS", "FROM", "OF", "TO", "WE", "I", "YOU", "BREAK", "ABOVE", "BELOW", "NEAR",
 }  # fmt: skip
 _COMMON_NAMES = {"gold", "silver", "dax", "nasdaq", "oil"}
+# A label that is glued to its price: SL2338, SL-2338, TP1-2350. TP2350 stays a word: it has two
+# meanings.
+_GLUED_LABEL = (
+    r"(?:(?:sl|stoploss|entry)-?|(?:tp|target)[1-9]?-)"
+    r"(?=(?:[0-9]{2,}|[0-9]+\.[0-9]+)(?:\.[0-9]+)?(?![A-Za-z0-9]))"
+)
 _TOKEN = re.compile(
+    rf"(?P<glued>(?i:{_GLUED_LABEL}))|(?P<listed>\#[0-9]{{1,6}}\b)|"
     r"(?P<alnum>[0-9]+(?:[.,][0-9]+)*[A-Za-z][A-Za-z0-9]*(?:/[A-Za-z0-9]+)?)"
     r"|(?P<percent>[0-9]+(?:[.,][0-9]+)*\s?%)"
     r"|(?P<number>[0-9]+(?:[.,][0-9]+)*)"
-    r"|(?P<word>[$#]?[A-Za-z][A-Za-z0-9_']*(?:(?:[/._-]|:(?=[A-Za-z]))[A-Za-z0-9]+)*[12]?!?)"
+    r"|(?P<word>[$#]?[A-Za-z][A-Za-z0-9_']*(?:(?:[/._-]|:(?=[A-Za-z]))[A-Za-z0-9]+)*(?:(?<=[A-Z][12])!)?)"
     r"|(?P<line>\n)|(?P<space>[ \t]+)|(?P<mark>[@:=(),;|/.!&+-])",
     re.ASCII,
 )
+# Perpetual contracts of small coins count them by the thousand.
+_THOUSANDS = re.compile(
+    "(?:1000|10000|1000000|1M)(?:BONK|CAT|CHEEMS|FLOKI|LUNC|PEPE|RATS|SATS|SHIB|XEC)/?US(?:DT|DC|D)"
+)
+_NEGATION = re.compile(r"(?<!\S)!+[A-Za-z]\S{0,20}")
+_GAPS = " \t\n:=@"
 _TIMES = re.compile(r"[0-9]{1,3}(\.[0-9])?x", re.ASCII | re.IGNORECASE)
 _MARKED = re.compile(r"(tp|target|t/p)[ _-]?([1-9][0-9]?)", re.ASCII | re.IGNORECASE)
 
@@ -135,6 +53,8 @@ def raw_tokens(text: str) -> list[Token]:
     """Return the words, numbers and marks of a text. Raises InvalidInputError for other marks."""
     found: list[Token] = []
     position = 0
+    if match := _NEGATION.search(text):
+        raise not_understood(f"{excerpt(match[0])} can say “not”.", "Leave the mark out.")
     while position < len(text):
         match = _TOKEN.match(text, position)
         if match is None:
@@ -142,11 +62,17 @@ def raw_tokens(text: str) -> list[Token]:
                 f"{excerpt(text[position])} has no meaning here.",
                 "Leave it out, with what it marks.",
             )
+        if match[0] == "-":
+            _require_separator(text, position, found)
         position = match.end()
         if match.lastgroup == "space":
             continue
+        if match.lastgroup == "glued":
+            found.append(Token(Kind.WORD, match[0].rstrip("-")))
+            found += [Token(Kind.MARK, "-")] if match[0].endswith("-") else []
+            continue
         kinds = {"number": Kind.NUMBER, "percent": Kind.PERCENT, "line": Kind.LINE,
-                 "mark": Kind.MARK}  # fmt: skip
+                 "mark": Kind.MARK, "listed": Kind.DECOR}  # fmt: skip
         kind = kinds.get(str(match.lastgroup), Kind.WORD)
         if kind is Kind.WORD:
             found += _words(match[0])
@@ -155,9 +81,19 @@ def raw_tokens(text: str) -> list[Token]:
     return found
 
 
+def _require_separator(text: str, place: int, before: list[Token]) -> None:
+    """Raise InvalidInputError for a dash that may be the sign of the number that follows."""
+    is_glued = text[place + 1 : place + 2].isdigit() and (place == 0 or text[place - 1] in _GAPS)
+    if is_glued and not (before and before[-1].kind is Kind.NUMBER):
+        raise ambiguous(
+            f"{excerpt(text[place : place + 8])} with a dash before the number", "a separator",
+            "a number below zero", write="Write prices and distances without a sign.",
+        )  # fmt: skip
+
+
 def _words(text: str) -> Iterator[Token]:
     """Yield a word, or its parts if marks join words of the vocabulary (`Entry:BUY`)."""
-    lower = _GLUED.get(text.lower(), text.lower())
+    lower = GLUED.get(text.lower(), text.lower())
     parts = re.split(r"([:_ -])", lower)
     vocabulary = {word for phrase in PHRASES for word in phrase}
     is_label = len(parts) > 1 and all(
@@ -183,7 +119,11 @@ def concepts(text: str, mapping: AlertMapping) -> list[Token]:
             found.append(token)
             place += 1
             continue
-        used, tokens = _phrase(raw, place) or (1, [_word(token.text, mapping)])
+        used, tokens = (
+            _phrase(raw, place)
+            or _currencies(raw, place)
+            or (1, [_word(token.text, mapping)])
+        )  # fmt: skip
         found += tokens
         place += used
     return found
@@ -192,20 +132,32 @@ def concepts(text: str, mapping: AlertMapping) -> list[Token]:
 def _phrase(raw: list[Token], place: int) -> tuple[int, list[Token]] | None:
     """Return how many words make the longest known phrase here, and its tokens."""
     words = []
-    for token in raw[place : place + _LONGEST]:
+    for token in raw[place : place + LONGEST]:
         if token.kind is not Kind.WORD:
             break
         words.append(token.text.lower())
     for length in range(len(words), 0, -1):
         phrase = tuple(words[:length])
         text = " ".join(phrase)
-        if phrase in _PREFIXED:
-            return length, [Token(kind, text) for kind in _PREFIXED[phrase]]
+        if phrase in PREFIXED:
+            return length, [Token(kind, text) for kind in PREFIXED[phrase]]
         if phrase[1:] == ("stop", "limit") and phrase[0] in ("buy", "sell"):
             return length, [Token(Kind(phrase[0]), text), Token(Kind.STOP_LIMIT, text)]
         if phrase in PHRASES:
             return length, [Token(PHRASES[phrase], text)]
     return None
+
+
+def _currencies(raw: list[Token], place: int) -> tuple[int, list[Token]] | None:
+    """Return the pair of exactly two currencies side by side: EUR USD."""
+    codes = []
+    for token in raw[place : place + 3]:
+        if token.kind is not Kind.WORD or not is_currency_or_metal(token.text):
+            break
+        codes.append(token.text)
+    if len(codes) != 2 or codes[0] == codes[1]:
+        return None
+    return 2, [Token(Kind.SYMBOL, " ".join(codes), pair=read_symbol("/".join(codes)))]
 
 
 def _word(text: str, mapping: AlertMapping) -> Token:
@@ -215,8 +167,8 @@ def _word(text: str, mapping: AlertMapping) -> Token:
     if _TIMES.fullmatch(text):
         return Token(Kind.LEVERAGE, text)
     bare = text.removeprefix("#").removeprefix("$")
-    if bare != text and bare.lower() in {p[0] for p, k in PHRASES.items() if k is Kind.DECOR}:
-        return Token(Kind.DECOR, text)
+    if text.startswith("#") and (kind := PHRASES.get((bare.lower(),))):
+        return Token(kind, bare)  # “#BUY #EURUSD”
     if bare.upper() in mapping.sides and mapping.sides[bare.upper()] in ("BUY", "SELL"):
         return Token(Kind(mapping.sides[bare.upper()].lower()), text)
     if (pair := mapping.symbol_of(bare)) != bare:
@@ -232,7 +184,15 @@ def _pair(text: str, bare: str) -> str:
     finds those beside the side.
     """
     is_upper = bare == bare.upper()
-    if bare.upper() in _NOT_SYMBOLS and text == bare:
+    if bare.upper() in _NOT_SYMBOLS and not text.startswith("$"):
+        return ""
+    halves = bare.split("/")
+    if len(halves) == 2 and all(len(half) >= 6 and _is_known(half) for half in halves):
+        raise ambiguous(
+            excerpt(text), *map(known_pair, halves), field="symbol",
+            write="Send one message for each symbol.",
+        )  # fmt: skip
+    if text.startswith("#") and (_is_word(bare) or (bare.islower() and not _is_known(bare))):
         return ""
     try:
         if text != bare:
@@ -240,6 +200,8 @@ def _pair(text: str, bare: str) -> str:
         if ("/" in bare or ":" in bare) and (is_upper or bare == bare.lower()):
             return read_symbol(bare)
         if bare.lower() in _COMMON_NAMES:
+            return read_symbol(bare)
+        if _THOUSANDS.fullmatch(bare.upper()):
             return read_symbol(bare)
         is_long = len(bare) >= 6 or (is_upper and len(bare) >= 2)
         return known_pair(bare) if is_long else ""
@@ -252,10 +214,22 @@ def _pair(text: str, bare: str) -> str:
         return ""
 
 
+def _is_known(text: str) -> bool:
+    try:
+        return bool(known_pair(text))
+    except InvalidInputError:
+        return False
+
+
+def _is_word(text: str) -> bool:
+    """Whether a text is rather a word about a trade than a symbol: closed, later."""
+    return len(text) > 4 and bool(meaningful(text))
+
+
 def symbol_after_side(text: str) -> str:
     """Return the symbol of an upper-case word beside the side; '' if it can be another word."""
     word = re.fullmatch(r"[A-Z][A-Z0-9.]{1,11}", text, re.ASCII)
-    if word is None or text in _NOT_SYMBOLS:
+    if word is None or text in _NOT_SYMBOLS or _is_word(text):
         return ""
     try:
         return read_symbol(text)

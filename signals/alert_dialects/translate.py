@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 
 from common.errors import InvalidInputError
 from common.reason_codes import Code
@@ -18,7 +19,9 @@ from signals.alert_dialects.characters import readable, trend_of
 from signals.alert_dialects.mapping import AlertMapping
 from signals.alert_dialects.parts import WRITE
 from signals.alert_dialects.reading import Reading, not_understood
-from signals.alert_dialects.tokens import Kind, concepts
+from signals.alert_dialects.signature import without_signature
+from signals.alert_dialects.tokens import concepts
+from signals.alert_dialects.vocabulary import Kind
 
 _TIME = re.compile(
     r"\s[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,6})?)?Z\s*$", re.ASCII
@@ -47,7 +50,7 @@ def translate(body: bytes, mapping: AlertMapping) -> Reading:
 
 
 def _read_text(text: str, mapping: AlertMapping) -> Reading:
-    plain = readable(_without_ignored(text, mapping)).strip()
+    plain = readable(_with_mapped_words(_without_ignored(text, mapping), mapping)).strip()
     if not plain:
         raise not_understood("It has no words.", WRITE)
     if strategy_sentence.is_sentence(plain):
@@ -58,6 +61,13 @@ def _read_text(text: str, mapping: AlertMapping) -> Reading:
         return key_values.read_command_block(plain, mapping)
     if key_values.is_key_value(plain):
         return key_values.read_key_value(plain, mapping)
+    signal, notes = without_signature(plain)
+    reading = _read_words(signal, mapping, trend_of(text))
+    return replace(reading, notes=(*reading.notes, *notes))
+
+
+def _read_words(plain: str, mapping: AlertMapping, trend: str) -> Reading:
+    """Read an entry or an update in words."""
     time = _TIME.search(plain)
     tokens = concepts(plain[: time.start()] if time else plain, mapping)
     sent_at = time[0].strip() if time else ""
@@ -65,7 +75,17 @@ def _read_text(text: str, mapping: AlertMapping) -> Reading:
         return text_update.read_update(tokens, sent_at)
     if not any(token.kind in (Kind.BUY, Kind.SELL, Kind.SYMBOL) for token in tokens):
         raise not_understood("It has no side and no symbol.", WRITE)
-    return text_entry.read_entry(tokens, mapping, trend_of(text), sent_at)
+    return text_entry.read_entry(tokens, mapping, trend, sent_at)
+
+
+def _with_mapped_words(text: str, mapping: AlertMapping) -> str:
+    """Return a text with the mapping's words of other alphabets in ours, where they are whole."""
+    sides = {word: str(side) for word, side in mapping.sides.items() if side in ("BUY", "SELL")}
+    for word, meaning in (sides | dict(mapping.symbols)).items():
+        if not word.isascii():
+            whole = rf"(?<!\w){re.escape(word)}(?!\w)"
+            text = re.sub(whole, f" {meaning} ", text, flags=re.IGNORECASE)
+    return text
 
 
 def _without_ignored(text: str, mapping: AlertMapping) -> str:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import structlog
 import telegram
 from django.db import DatabaseError, InterfaceError, transaction
+from django.db.models import Case, When
 
 from common.errors import ConflictError, FillcastError, InvalidInputError
 from common.failpoints import failpoint
@@ -154,8 +155,15 @@ def _known(bot: TelegramBot, source_key: str) -> bool:
 
 
 def _remember_chat(bot: TelegramBot, message: ChatMessage) -> None:
-    if message.is_edit or bot.chats.count() >= MOST_CHATS:
+    """List a chat for the provider. A full list drops its oldest private chat, else its oldest:
+    20 strangers must not keep the provider's channel away."""
+    if message.is_edit:
         return
+    unknown = bot.chats.filter(is_allowed=False)
+    if (surplus := unknown.count() + 1 - MOST_CHATS) > 0:
+        is_private = Case(When(kind=TelegramChat.Kind.PRIVATE, then=0), default=1)
+        oldest = unknown.order_by(is_private, "found_at", "pk").values("pk")
+        unknown.filter(pk__in=oldest[:surplus]).delete()
     TelegramChat.objects.create(
         bot=bot, chat_id=message.chat_id, kind=message.kind, title=message.title,
         found_sender_id=message.sender_id, found_sender=message.sender,

@@ -26,6 +26,7 @@ class RawSignal:
     valid_until: datetime | None = None
     bid: F | None = None
     ask: F | None = None
+    has_rule: bool = False
 
 
 RawBar = dict[str, F]  # bo bh bl bc ao ah al ac
@@ -40,8 +41,9 @@ def oracle(
     touched = {one.at.replace(second=0, microsecond=0) for one in (opened, *later)}
     entry = risk = None
     parts: list[tuple[F, F]] = []  # price, part
-    taken = 0  # targets of the list that counts now
+    taken = 0  # targets that were reached, of any list
     list_in_force: object = opened
+    only_last = False
     left, last = F(1), None
     last_at: datetime | None = None
     now = opened.ask if buy else opened.bid
@@ -54,13 +56,15 @@ def oracle(
     seen: list[RawSignal] = []
     while minute + MINUTE <= until and left:
         end = minute + MINUTE
-        for one in [x for x in later if minute < x.at <= end or (minute == x.at and x not in seen)]:
-            if one in seen:
-                continue
+        for one in [x for x in later if minute <= x.at < end]:
+            if not left:
+                break
             seen.append(one)
-            expiry = opened.valid_until
+            expiry = end_of(opened, seen[:-1])
             if entry is None and expiry is not None and one.at > expiry:
                 return "NOT_ENTERED", None, None
+            if one.has_rule:
+                return "UNKNOWN", None, None
             if one.action == "CANCEL" and entry is None:
                 return "NOT_ENTERED", None, None
             if one.action == "CLOSE":
@@ -83,11 +87,12 @@ def oracle(
         stop = stops[-1] if stops else opened.sl
         lists = [x for x in moves if x.targets]
         newest = lists[-1] if lists else opened
-        if newest is not list_in_force:
-            list_in_force, taken = newest, 0
+        if newest is not list_in_force:  # without a target of the next number, its last one counts
+            list_in_force, only_last = newest, taken >= len(newest.targets)
         prices = [x.price for x in moves if x.price is not None]
         wanted = prices[-1] if prices else opened.price
-        if entry is None and opened.valid_until is not None and end > opened.valid_until:
+        expiry = end_of(opened, seen)
+        if entry is None and expiry is not None and end > expiry:
             return "NOT_ENTERED", None, None
         bar = bars.get(minute)
         if bar is not None:
@@ -107,10 +112,13 @@ def oracle(
                     parts.append((price, left))
                     left = F(0)
                 elif not entered_now:
-                    for price, part in newest.targets[taken:]:
+                    whole = sum(part for _, part in newest.targets) >= 1
+                    for price, part in newest.targets[-1:] if only_last else newest.targets[taken:]:
                         if left and (high >= price if buy else low <= price):
-                            parts.append((price, min(part, left)))
-                            left -= min(part, left)
+                            is_last = only_last or (whole and taken + 1 == len(newest.targets))
+                            closed = left if is_last else min(part, left)
+                            parts.append((price, closed))
+                            left -= closed
                             taken += 1
                         else:
                             break
@@ -118,7 +126,7 @@ def oracle(
                 last, last_at = bar["bc"] if buy else bar["ac"], end
         minute = end
     if entry is None:
-        expiry = opened.valid_until
+        expiry = end_of(opened, seen)
         expired = expiry is not None and until > expiry
         return ("NOT_ENTERED" if expired else "OPEN"), None, None
     held = [*parts, (last if last is not None else entry, left)]
@@ -127,6 +135,12 @@ def oracle(
     distance = (entry - risk) * sign if risk is not None else F(0)
     r = moved / distance if distance > 0 else None
     return ("OPEN" if left else "CLOSED"), moved / entry * 100, r
+
+
+def end_of(opened: RawSignal, seen: list[RawSignal]) -> datetime | None:
+    """Return until when the entry waits: the newest end that a MODIFY gave it, else its own."""
+    ends = [one.valid_until for one in seen if one.action == "MODIFY" and one.valid_until]
+    return ends[-1] if ends else opened.valid_until
 
 
 def crosses(opened: RawSignal, wanted: F | None, price: F) -> bool:

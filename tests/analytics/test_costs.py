@@ -1,4 +1,4 @@
-"""What trades cost, and the medians of all accounts of a signal, as the daily job writes them."""
+"""What trades cost, and the medians of a signal, as the daily job writes them."""
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal as D
@@ -8,6 +8,7 @@ import pytest
 from analytics.models import SignalQuality, TradeCost
 from analytics.services import compute_costs, compute_signal_quality
 from common.clocks import market_now
+from connections.models import ExecutionConnection
 from positions.models import ExecutionPosition
 from prices.models import PriceBar
 from tests.analytics import factories
@@ -60,19 +61,25 @@ def test_slippage_of_entry_and_exit_is_added_in_money() -> None:
     assert TradeCost.objects.get(position=one).slippage == D("0.3")
 
 
-def test_medians_are_of_all_tenants_accounts() -> None:
+def test_person_with_many_accounts_counts_once_in_the_median() -> None:
     world = World()
-    others = [factories.connection(world.bob, kind="mt5") for _ in range(5)]
-    for n, account in enumerate(others):
-        filled = order(account, world.gold, "FILLED", D(10), D("1286.1"), slippage=D(n),
-                       client_order_id=f"other-{n}")  # fmt: skip
-        filled.expected_price = D(1286) - n
-        filled.save()
+
+    def filled(account: ExecutionConnection, slippage: int) -> None:
+        entry = order(account, world.gold, "FILLED", D(10), D("1286.1"), slippage=D(slippage),
+                      client_order_id=f"{account.pk}"[:18])  # fmt: skip
+        entry.expected_price = D(1286) - slippage
+        entry.save()
+
+    for n in range(7):
+        filled(factories.connection(world.bob, kind="mt5"), 50 + n)
+    for n in range(5):
+        filled(factories.connection(factories.user(f"other-{n}"), kind="mt5"), n + 1)
     world.gold.__class__.objects.filter(pk=world.bobs_signal.pk).update(
         published_at=datetime(2020, 1, 1, tzinfo=UTC)
     )
     compute_signal_quality()
     quality = SignalQuality.objects.get(signal=world.gold)
-    assert (quality.accounts, quality.unit, quality.slippage) == (7, "PIPS", D(1))
+    # Alice below 1, the others 1 to 5, Bob 53
+    assert (quality.persons, quality.unit, quality.slippage) == (7, "PIPS", D(3))
     assert not SignalQuality.objects.filter(signal=world.bobs_signal).exists()
     assert ExecutionPosition.objects.exists()

@@ -82,7 +82,7 @@ def test_trade_is_followed_from_run_to_run(feed: Feed, source: DataConnection) -
     opened = published(feed, source, sl=D("1.0952"), target_prices=[D("1.1052"), D("1.1102")],
                        target_fractions=[D("0.5"), D("0.5")])  # fmt: skip
     bars(source, (1, "1.1", "1.106", "1.0990", "1.1055"), (2, "1.1055", "1.106", "1.104", "1.105"))
-    at(2)  # the second minute is not over
+    at(3)  # the second minute is over for a minute only: more of it may still be committed
     feed_records.compute_feed(feed)
     trade = FeedTrade.objects.get(signal=opened)
     assert (trade.state, trade.entry_price) == ("OPEN", D("1.1002"))
@@ -102,6 +102,30 @@ def test_trade_is_followed_from_run_to_run(feed: Feed, source: DataConnection) -
     feed_records.compute_feed(feed)  # again: the same
     again = FeedTrade.objects.get(signal=opened)
     assert (again.percent, again.r, again.ended_at) == (trade.percent, trade.r, trade.ended_at)
+
+
+def test_trailing_rule_after_the_end_erases_no_lost_trade(
+    feed: Feed, source: DataConnection
+) -> None:
+    opened = published(feed, source, sl=D("1.0952"))
+    bars(source, (1, "1.1", "1.1", "1.0940", "1.0945"))
+    published(feed, source, 3, action="MODIFY", refers_to=opened, trailing_distance=D("20"),
+              stop_rule_unit="PIPS")  # fmt: skip
+    at(10)
+    feed_records.compute_feed(feed)
+    trade = FeedTrade.objects.get(signal=opened)
+    assert (trade.state, trade.r) == ("CLOSED", D(-1))
+
+
+def test_close_that_commits_after_a_run_is_not_missed(feed: Feed, source: DataConnection) -> None:
+    opened = published(feed, source)
+    at(5)  # 20 seconds into a minute
+    feed_records.compute_feed(feed)
+    published(feed, source, 4.6, action="CLOSE", refers_to=opened, bid=D("1.1010"))
+    at(10)
+    feed_records.compute_feed(feed)
+    trade = FeedTrade.objects.get(signal=opened)
+    assert (trade.state, trade.exit_price) == ("CLOSED", D("1.1010"))
 
 
 def test_records_are_those_of_the_oracle(feed: Feed, source: DataConnection) -> None:
@@ -132,7 +156,7 @@ def test_records_are_those_of_the_oracle(feed: Feed, source: DataConnection) -> 
         if n % 5 == 0:
             published(feed, source, n * 2 + 5.1, action="MODIFY", direction=opened.direction,
                       refers_to=opened, sl=wanted - D(sign * 5) / 10_000)  # fmt: skip
-    for minutes in (13, 14, 40, 61):
+    for minutes in (13, 14, 40, 62):
         at(minutes)
         feed_records.compute_feed(feed)
     kinds = set()

@@ -213,6 +213,17 @@ def test_rounding_debt_is_what_steps_and_minimum_leave_out(feed: Feed) -> None:
     assert (found["rows"][0]["wanted"], found["rows"][0]["sent"]) == ("17", "10")
 
 
+def test_an_entry_in_slices_loses_what_the_steps_take_off_all_of_it(feed: Feed) -> None:
+    at(0)
+    account = factories.account(preset_fixed_quantity=D(95))
+    make.subscription(account, feed)
+    published(feed, execution_style="TWAP", duration_seconds=600, slice_count=3)
+    bars(account, (-1, *FLAT), (0, *FLAT))
+    at(1)
+    [row] = summary(account, feed)["rows"]
+    assert (row["wanted"], row["sent"], row["loss"]) == ("95", "90", "5.3")
+
+
 # ---- the job -----------------------------------------------------------------------------------
 def asked(account: ExecutionConnection, feed: Feed, **choices: Any) -> Preflight:
     owner = account.user or account.admin

@@ -29,7 +29,7 @@ def scope(*accounts: ExecutionConnection, **more: Any) -> Scope:
 def report_of(*accounts: ExecutionConnection, **more: Any) -> Report:
     rows = report_accounts(ExecutionConnection.objects.filter(pk__in=[a.pk for a in accounts]))
     key = next(iter(books(rows)))
-    return report(key, rows, scope(*accounts, **more), mine=[row.id for row in rows])
+    return report(key, rows, scope(*accounts, **more))
 
 
 def reading(of: ExecutionConnection, at: datetime, equity: D, balance: D | None = None) -> None:

@@ -86,6 +86,40 @@ def test_partial_targets_modify_and_part_close_add_up() -> None:
     assert results(state) == (D(6), D("0.6"))  # R by the stop of the entry
 
 
+def test_new_targets_go_on_at_the_number_of_the_next_one() -> None:
+    state = at_market(opened(targets=((D(110), D("0.5")), (D(130), D("0.5")))))
+    bars = [bar(1, 98, 111, 97, 108), bar(3, 108, 116, 108, 115), bar(5, 115, 121, 114, 120)]
+    newer = ((D(110), D("0.5")), (D(120), D("0.25")), (D(140), D("0.25")))
+    state = ended(state, bars, Change(START + 2 * MINUTE, "MODIFY", targets=newer))
+    # the first of the new list is not closed again
+    assert [(x.price, x.fraction) for x in state.exits] == [
+        (D(110), D("0.5")), (D(120), D("0.25")),
+    ]  # fmt: skip
+
+
+def test_shorter_list_of_targets_closes_what_is_left_at_its_last() -> None:
+    state = at_market(opened(targets=((D(110), D("0.5")), (D(130), D("0.5")))))
+    bars = [bar(1, 98, 111, 97, 108), bar(3, 108, 121, 108, 120)]
+    change = Change(START + 2 * MINUTE, "MODIFY", targets=((D(120), D("0.2")),))
+    state = ended(state, bars, change)
+    assert [x.fraction for x in state.exits] == [D("0.5"), D("0.5")]
+
+
+def test_new_end_lets_an_entry_wait_longer() -> None:
+    waiting = at_market(opened(price=D(95), comes_back=True, valid_until=T + 5 * MINUTE))
+    later = Change(T + 2 * MINUTE, "MODIFY", valid_until=T + 20 * MINUTE)
+    filled = ended(waiting, [bar(10, 98, 99, 92, 93)], later)
+    assert filled.entry == D(95)
+
+
+def test_rule_that_comes_after_the_end_changes_nothing() -> None:
+    lost = [bar(1, 98, 99, 89, 92)]
+    rule = Change(START + 5 * MINUTE, "MODIFY", has_rule=True)
+    assert results(ended(at_market(opened()), lost, rule)) == (D(-10), D(-1))
+    in_time = Change(START + 30 * timedelta(seconds=1), "MODIFY", has_rule=True)
+    assert ended(at_market(opened()), lost, in_time).is_lost
+
+
 def test_open_trade_is_marked_at_the_bid() -> None:
     state = ended(at_market(opened()), [bar(1, 98, 106, 97, 105)])
     assert (state.is_ended, state.open, results(state)) == (False, D(1), (D(5), D("0.5")))
@@ -145,7 +179,9 @@ def cases(draw: st.DrawFn) -> Case:
             first, last, one, other = (draw(prices) for _ in range(4))
             bars.append(bar(number, first, max(first, last, one), min(first, last, other), last))
     changes, shares = [], st.sampled_from([D("0.25"), D("0.5"), D(1)])
-    for second in sorted(draw(st.lists(st.integers(11, 60 * minutes), max_size=4, unique=True))):
+    for second in sorted(
+        draw(st.lists(st.integers(11, 60 * minutes - 1), max_size=4, unique=True))
+    ):
         at = START + timedelta(seconds=second)
         kind = draw(st.sampled_from(["MODIFY", "MODIFY", "CLOSE", "CANCEL"]))
         bid = draw(st.one_of(st.none(), prices))
@@ -159,6 +195,9 @@ def cases(draw: st.DrawFn) -> Case:
                 if is_move and order_type != "MARKET" and draw(st.booleans()) else None,
                 fraction=draw(shares) if kind == "CLOSE" else D(1),
                 bid=None if bid is None else D(bid), ask=None if bid is None else bid + SPREAD,
+                valid_until=at + timedelta(seconds=draw(st.integers(1, 300)))
+                if is_move and order_type != "MARKET" and draw(st.booleans()) else None,
+                has_rule=is_move and draw(st.integers(0, 9)) == 9,
             )
         )  # fmt: skip
     has_end = order_type != "MARKET" and draw(st.booleans())
@@ -176,7 +215,9 @@ def cases(draw: st.DrawFn) -> Case:
 def targets(draw: st.DrawFn, sign: int) -> tuple[tuple[Decimal, Decimal], ...]:
     found = sorted(draw(st.lists(prices, min_size=1, max_size=3, unique=True)), reverse=sign < 0)
     parts = {1: [D(1)], 2: [D("0.5"), D("0.5")], 3: [D("0.5"), D("0.25"), D("0.25")]}
-    return tuple(zip(map(D, found), parts[len(found)], strict=True))
+    some = {1: [D("0.25")], 2: [D("0.25"), D("0.5")], 3: [D("0.25"), D("0.25"), D("0.25")]}
+    chosen = draw(st.sampled_from([parts, parts, some]))
+    return tuple(zip(map(D, found), chosen[len(found)], strict=True))
 
 
 def market(case: Case) -> tuple[Decimal | None, Decimal | None]:
@@ -198,7 +239,8 @@ def by_oracle(case: Case) -> tuple[str, Fraction | None, Fraction | None]:
         RawSignal(
             one.kind, one.at, shown.direction, price=exact(one.price), sl=exact(one.sl),
             targets=tuple((F(price), F(part)) for price, part in one.targets),
-            fraction=F(one.fraction), bid=exact(one.bid), ask=exact(one.ask),
+            fraction=F(one.fraction), valid_until=one.valid_until, bid=exact(one.bid),
+            ask=exact(one.ask), has_rule=one.has_rule,
         )
         for one in case.changes
     ]  # fmt: skip

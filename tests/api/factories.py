@@ -27,6 +27,7 @@ from connections.models import (
     NewsCalendar,
     Subscription,
     SubscriptionInterval,
+    SubscriptionTwin,
     TradingPause,
     TradingPreset,
 )
@@ -72,6 +73,7 @@ class World:
     prices: DataConnection
     connection: ExecutionConnection
     subscription: Subscription
+    twinned: Subscription  # has a paper twin
     limit: LossLimit
     provider: DecisionProvider
     calendar: NewsCalendar
@@ -179,10 +181,30 @@ def _account(alice: User, public: Feed) -> dict[str, Any]:
         "prices": prices,
         "connection": connection,
         "subscription": subscription,
+        "twinned": _twinned(alice, public),
         "halt": KillSwitch.objects.create(
             scope="CONNECTION", mode="REDUCING", connection=connection, reason="r", set_by=alice
         ),
     }
+
+
+def _twinned(alice: User, public: Feed) -> Subscription:
+    """A subscription with a twin. Both accounts are archived: lists of those in use lack them."""
+    now = market_now()
+    made = []
+    for number in ("20", "paper-twin-1"):
+        row = ExecutionConnection.objects.create(
+            user=alice, name=number, type="paper", account=number, archived_at=now, is_active=False
+        )
+        ConnectionHealth.objects.create(connection=row)
+        ConnectionLock.objects.create(connection=row)
+        made.append(Subscription.objects.create(connection=row, feed=public, archived_at=now))
+    live, twin = made
+    SubscriptionTwin.objects.create(
+        subscription=live, twin=twin, connection=twin.connection, currency="USD",
+        opening_balance=Decimal(1000), started_at=now,
+    )  # fmt: skip
+    return live
 
 
 def order(connection: ExecutionConnection, signal: Signal, leg: str, **fields: Any) -> Order:

@@ -11,7 +11,7 @@ import pytest
 from django.core.cache import cache
 from django.db import connection
 
-from api.throttling import UNAUTHENTICATED_PER_MINUTE, AlertThrottle
+from api.throttling import ANONYMOUS, AlertThrottle, rate_of
 from signals.feeds import create_feed_token
 from signals.rate import seconds_to_wait
 from tests.connections import make
@@ -155,8 +155,8 @@ def test_wrong_tokens_are_throttled_and_valid_ones_of_the_address_are_not(
 ) -> None:
     wrong = [
         throttled_endpoint.post(f"/hooks/tradingview/majors/{n:058x}/").status
-        for n in range(2 * UNAUTHENTICATED_PER_MINUTE + 10)
+        for n in range(2 * rate_of(ANONYMOUS) + 10)
     ]
     assert set(wrong) == {404, 429}
-    assert wrong.count(404) <= 2 * UNAUTHENTICATED_PER_MINUTE  # a minute may begin meanwhile
+    assert wrong.count(404) <= 2 * rate_of(ANONYMOUS)  # a minute may begin meanwhile
     assert throttled_endpoint.post(throttled_endpoint.path).status == 202

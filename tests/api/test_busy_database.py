@@ -214,8 +214,21 @@ def test_pages_of_portal_and_console_return_503_too(
         assert "nothing of it was stored" in html
         assert "DATABASE_BUSY" in html
         assert "Content-Security-Policy" in response
+        assert "data-try-again" not in html, "loading it again would send the form again"
     row.refresh_from_db()
     assert not row.is_paused
+
+
+def test_page_that_cannot_be_read_loads_itself_again(
+    world: World, limits: Callable[..., None]
+) -> None:
+    client = without_raising(Client())
+    client.force_login(world.alice)
+    limits(lock_timeout=300)
+    with locked("connections_executionconnection"):
+        response: Any = PendingRequest(partial(client.get, "/accounts/")).result()
+    assert response.status_code == 503
+    assert 'data-try-again="5"' in response.content.decode()
 
 
 def test_page_is_retried_with_its_session_and_form(

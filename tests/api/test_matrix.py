@@ -109,6 +109,12 @@ CASES: dict[str, Case] = {
     "POST /api/v1/channels/webhooks/": Case(
         "any", body=lambda world: {"name": "n", "url": "ftp://x"}, ok=400
     ),
+    "POST /api/v1/channels/browsers/": Case(
+        "any",
+        body=lambda world: {"name": "n", "endpoint": "ftp://x", "p256dh": "x", "auth": "x"},
+        ok=400,
+    ),
+    "GET /api/v1/channels/push-key/": Case("any"),
     "DELETE /api/v1/channels/{id}/": Case("private", **of("channel", ok=204)),
     "POST /api/v1/channels/{id}/test/": Case("private", **of("channel", ok=202)),
     "POST /api/v1/channels/{id}/confirm/": Case(
@@ -359,6 +365,9 @@ CASES: dict[str, Case] = {
     "POST /api/v1/subscriptions/{id}/pause/": Case("own", **of("subscription")),
     "POST /api/v1/subscriptions/{id}/resume/": Case("own", **of("subscription")),
     "GET /api/v1/subscriptions/{id}/rounding-debt/": Case("own", **of("subscription")),
+    "GET /api/v1/subscriptions/{id}/comparison/": Case("own", **of("twinned")),
+    "POST /api/v1/subscriptions/{id}/twin/": Case("own", **of("subscription", ok=409)),  # paper
+    "POST /api/v1/subscriptions/{id}/stop-twin/": Case("own", **of("twinned")),
     "GET /api/v1/trading-pauses/": listed("pause"),
     "GET /api/v1/trading-pauses/{id}/": Case("own", **of("pause")),
     "POST /api/v1/trading-pauses/{id}/resume/": Case("own", **of("pause")),
@@ -405,6 +414,7 @@ def snapshot() -> list[Any]:
         "signals_feed", "signals_feedtoken", "signals_telegrambot", "signals_telegramchat",
         "signals_signal", "connections_executionconnection",
         "connections_subscription", "connections_subscriptionroute", "connections_killswitch",
+        "connections_subscriptiontwin",
         "connections_connectionhealth",
         "execution_order", "positions_executionposition", "events_channel", "events_notification",
         "connections_losslimit", "connections_tradingpause", "connections_cashflow",

@@ -5,6 +5,7 @@ import pytest
 from analytics.models import Preflight
 from analytics.preflight import jobs
 from tests.api.factories import World
+from tests.connections import make
 
 pytestmark = pytest.mark.django_db
 
@@ -21,6 +22,18 @@ def test_preflight_is_asked_for_and_read(world: World) -> None:
     assert total == found["result"]["signals"] == found["signals_total"]
     [listed] = world.client("alice").get("/api/v1/preflights/").json()["results"]
     assert "result" not in listed
+
+
+def test_one_person_cannot_fill_the_queue(world: World) -> None:
+    Preflight.objects.all().delete()
+    alice = world.client("alice")
+    feeds = [make.feed(world.connection.user) for _ in range(4)]
+    bodies = [{"connection": str(world.connection.pk), "feed": feed.slug} for feed in feeds]
+    answers = [alice.post("/api/v1/preflights/", body, format="json") for body in bodies]
+    assert [one.status_code for one in answers] == [202, 202, 202, 409]
+    assert answers[3].json()["code"] == "TOO_MANY_PREFLIGHTS"
+    assert jobs.run_next()
+    assert alice.post("/api/v1/preflights/", bodies[3], format="json").status_code == 202
 
 
 @pytest.mark.parametrize(

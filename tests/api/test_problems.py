@@ -303,7 +303,7 @@ class TestAuthentication:
     def test_too_many_requests_are_throttled(
         self, world: World, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("api.throttling.UserThrottle.limit", 2)
+        monkeypatch.setattr("api.throttling.rate_of", lambda scope: 2)
         alice = world.client("alice")
         assert [alice.get("/api/v1/me/").status_code for _ in range(2)] == [200, 200]
         response = alice.get("/api/v1/me/")
@@ -314,7 +314,7 @@ class TestAuthentication:
     def test_requests_are_not_throttled_without_redis(
         self, world: World, monkeypatch: pytest.MonkeyPatch, settings: Any
     ) -> None:
-        monkeypatch.setattr("api.throttling.UserThrottle.limit", 0)
+        monkeypatch.setattr("api.throttling.rate_of", lambda scope: 0)
         alice = world.client("alice")
         problem(alice.get("/api/v1/me/"), 429, "THROTTLED")
         nowhere = {**settings.CACHES["default"], "LOCATION": "redis://127.0.0.1:1/0"}

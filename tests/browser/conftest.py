@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
@@ -19,6 +20,13 @@ import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from ops.embedded.ports import free_port
+from tests.browser.acts import (
+    PASSWORD,
+    Inbox,
+    add_user,
+    another_browser,
+    open_paper_account,
+)
 from tests.browser.visits import DESKTOP, Device, Visit
 from tests.prepared_database import copy_to
 from tests.server_folders import server_folder
@@ -40,6 +48,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(pytest.mark.skip(reason="needs Debian's package chromium"))
 
 
+@dataclass(frozen=True)
+class RunningDemo:
+    """Where a demo answers, and the folder in which it keeps its logs."""
+
+    url: str
+    folder: Path
+
+
 class Demo:
     """`manage.py demo` in a folder of its own."""
 
@@ -54,6 +70,8 @@ class Demo:
             "FILLCAST_ENV_FILE": os.devnull,
             "FILLCAST_VAR": str(folder),
             "FILLCAST_PORT": str(port),
+            "FILLCAST_OUTBOUND_NETWORKS": "127.0.0.1/32",  # the push service of test_push.py
+            "FILLCAST_SIGN_UP": "open",
         }
         with self._log.open("wb") as output:
             self._process = subprocess.Popen(
@@ -84,19 +102,31 @@ class Demo:
 
 
 @pytest.fixture(scope="session")
-def demo() -> Iterator[str]:
-    """Return the address of a demo whose scenario is over. TEST_BROWSER_URL: one that runs."""
+def running_demo() -> Iterator[RunningDemo]:
+    """A demo whose scenario is over. TEST_BROWSER_URL and TEST_BROWSER_VAR: one that runs."""
     if running := os.environ.get("TEST_BROWSER_URL"):
-        yield running
+        yield RunningDemo(running, Path(os.environ.get("TEST_BROWSER_VAR", ROOT / "var")))
         return
     with server_folder("fillcast-browser-") as folder:
         copy_to(folder / "postgres")
         demo = Demo(folder)
         try:
             demo.wait()
-            yield demo.url
+            yield RunningDemo(demo.url, folder)
         finally:
             demo.stop()
+
+
+@pytest.fixture(scope="session")
+def demo(running_demo: RunningDemo) -> str:
+    """Return the demo's address."""
+    return running_demo.url
+
+
+@pytest.fixture(scope="session")
+def inbox(running_demo: RunningDemo) -> Inbox:
+    """Return what the demo's workers send by mail."""
+    return Inbox(running_demo.folder)
 
 
 @pytest.fixture(scope="session")
@@ -129,3 +159,17 @@ def visit(demo: str, browser: Browser, device: Device) -> Iterator[Visit]:
 @pytest.fixture
 def page(visit: Visit) -> Page:
     return visit.page
+
+
+@pytest.fixture
+def newcomer(demo: str, browser: Browser) -> Iterator[str]:
+    """Add a user as the operator does; return the user name. Quicker than a sign-up with a mail."""
+    with another_browser(browser, demo, DESKTOP) as visit:
+        yield add_user(visit)
+
+
+@pytest.fixture
+def trader(visit: Visit, newcomer: str) -> str:
+    """Sign in a newcomer who has opened a paper account; return the user name."""
+    open_paper_account(visit.sign_in(newcomer, PASSWORD))
+    return newcomer

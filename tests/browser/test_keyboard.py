@@ -1,8 +1,11 @@
-"""A person without a mouse: sign in, subscribe, close a position and halt, with Tab and Enter."""
+"""A person without a mouse: sign up, sign in, subscribe, close and halt, with Tab and Enter."""
 
+import pytest
 from playwright.sync_api import Page, expect
 
 from demo.accounts import PASSWORD
+from tests.browser.acts import PASSWORD as NEW_PASSWORD
+from tests.browser.acts import Inbox, new_name
 from tests.browser.visits import TENANT, Visit
 
 MOST_TABS = 150
@@ -43,6 +46,56 @@ def sign_in(page: Page) -> None:
     with page.expect_navigation():
         page.keyboard.press("Enter")
     expect(page.get_by_role("heading", level=1)).to_be_visible()
+
+
+def test_sign_up(visit: Visit, inbox: Inbox) -> None:
+    page, name = visit.page, new_name()
+    page.goto("/login/")
+    press(page, "Create an account")
+    expect(page.get_by_label("E-mail address")).to_be_focused()
+    page.keyboard.type(f"{name}@example.com")
+    with page.expect_navigation():
+        page.keyboard.press("Enter")
+    page.goto(inbox.link_to(f"{name}@example.com", "/sign-up/"))
+    for label, text in (
+        ("User name", name), ("Password", NEW_PASSWORD), ("Password, again", NEW_PASSWORD)
+    ):  # fmt: skip
+        tab_to(page, label)
+        page.keyboard.type(text)
+    press(page, "Create my login")
+    expect(page.get_by_text(f"Welcome, {name}.")).to_be_visible()
+
+
+ORDER = """() => {
+  const main = document.querySelector('main'), places = [];
+  const all = main.querySelectorAll('a[href], button, input, select, textarea, summary');
+  for (const one of all) {
+    const box = one.getBoundingClientRect();
+    if (one.tabIndex > 0) return 'a positive tabindex: ' + one.outerHTML.slice(0, 100);
+    if (box.width && one.checkVisibility()) places.push([box.top, box.left, one.outerHTML]);
+  }
+  for (let i = 1; i < places.length; i++)
+    if (places[i][0] + 400 < places[i - 1][0] && places[i][1] <= places[i - 1][1])
+      return places[i][2].slice(0, 100);
+  return '';
+}"""
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/positions/", "/orders/", "/feeds/", "/results/", "/presets/new/", "/pause/"]
+)
+def test_tab_goes_down_the_page(visit: Visit, path: str) -> None:
+    visit.sign_in().goto(path)
+    assert visit.page.evaluate(ORDER) == "", "this comes too late in the order of Tab"
+
+
+def test_a_refused_form_leads_to_its_faults(visit: Visit) -> None:
+    page = visit.sign_in()
+    page.goto("/publish/new/")
+    press(page, "Create the feed")  # without a name
+    tab_to(page, "name")  # the link in the alarm
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.name") == "name" or page.url.endswith("#id_name")
 
 
 def test_skip_link_leads_to_the_content(visit: Visit) -> None:

@@ -1,6 +1,7 @@
 """What a person does in a browser: sign in, look at pages, and see whether they are in order."""
 
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ from urllib.parse import urlsplit
 from uuid import UUID
 
 from axe_playwright_python.sync_playwright import Axe
+from django.urls import Resolver404, resolve
 from playwright.sync_api import Error, Page
 
 from demo.accounts import PASSWORD
@@ -118,6 +120,11 @@ def walk(visit: Visit, starts: Iterable[str]) -> Iterator[str]:
 
 
 def _kind_of(path: str) -> str:
+    """Return what is the same for all objects of a kind: of the portal, the name of the page."""
+    if not path.startswith("/admin/"):
+        with suppress(Resolver404):
+            found = resolve(path)
+            return f"{found.view_name} {found.kwargs.get('table') or found.kwargs.get('service')}"
     return "/".join("*" if _is_key(part) else part for part in path.split("/"))
 
 

@@ -218,6 +218,8 @@ ONE_WAY = {
     "POST /api/v1/subscriptions/": "creates, or takes up again",
     "DELETE /api/v1/subscriptions/{id}/": "ends, once",
     "POST /api/v1/subscriptions/{id}/resume/": "one column by compare-and-set, like pause",
+    "POST /api/v1/subscriptions/{id}/twin/": "creates, once while it runs",
+    "POST /api/v1/subscriptions/{id}/stop-twin/": "ends, once",
     "POST /api/v1/preflights/": "replaces a replay, which is deleted after a day",
     "POST /hooks/tradingview/{feed}/{token}/": "creates an alert",
 }

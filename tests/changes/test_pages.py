@@ -230,6 +230,8 @@ PORTAL_STEPS = {
     "difference_relink", "difference_close", "difference_ignore", "feeds", "subscribe",
     "subscription_route",  # one statement of a policy and its accounts, replaced as a whole
     "subscription_pause", "subscription_resume", "subscription_end", "reason", "inbox",
+    "subscription_twin", "subscription_twin_start", "subscription_twin_stop",
+    "subscription_twin_csv",
     "inbox_read", "notification_read", "account_cash_flow", "entries_resume",
     "account_loss_limit", "loss_limit_remove", "end_all", "account_end", "feed_end",
     "scoped_action", "feed_alert_log",
@@ -259,6 +261,7 @@ SECURITY_STEPS = {
     "sessions_end", "profile", "email", "email_resend", "data", "data_download", "delete_login",
     "channel_new", "channel",
     "channel_secret", "message_resend", "trail", "trail_csv", "trail_json",
+    "push_worker", "push_renew",  # as a whole, by the browser that has it
     "channel_kinds", "channel_rules",  # tests/portal/test_channel_pages.py
 }  # fmt: skip
 

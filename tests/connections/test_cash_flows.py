@@ -134,6 +134,10 @@ def poll(bank: Bank) -> None:
     assert account_polling.refresh_due_accounts(older_than_seconds=0, adapter=bank) == (1, 0)
 
 
+def note_of(connection: ExecutionConnection) -> str:
+    return flow_note(ExecutionConnection.objects.get(pk=connection.pk))
+
+
 def stored(row: ExecutionConnection) -> tuple[D, list[D]]:
     amounts = CashFlow.objects.filter(connection=row).order_by("pk").values_list("amount")
     return AccountSnapshot.objects.get(connection=row).equity, [amount for (amount,) in amounts]
@@ -150,7 +154,7 @@ class TestReading:
         poll(bank)
         assert (bank.state_reads, bank.flow_reads) == (1, 0)
         assert not CashFlowRead.objects.exists()
-        assert flow_note(row.pk) == ""
+        assert note_of(row) == ""
 
     def test_state_and_its_flows_are_stored_together(
         self, limited: ExecutionConnection, bank: Bank
@@ -166,7 +170,9 @@ class TestReading:
         snapshot = AccountSnapshot.objects.get(connection=limited)
         assert (read.read_at, read.missing_since, read.error) == (snapshot.read_at, None, "")
         assert read.equity == snapshot.equity == D(7000)
-        assert "are read from the broker" in flow_note(limited.pk)
+        assert "are read from the broker" in flow_note(
+            ExecutionConnection.objects.get(pk=limited.pk)
+        )
 
     @pytest.mark.parametrize("amount", [-3000, 3000])
     def test_flow_between_state_and_flows_is_in_the_stored_state(
@@ -216,7 +222,9 @@ class TestReading:
         assert read.read_at < read.missing_since < snapshot.read_at
         assert read.equity == D(10_000)  # of the last state with its flows
         assert read.error.endswith("no answer")
-        assert "could not be read since" in flow_note(limited.pk)
+        assert "could not be read since" in flow_note(
+            ExecutionConnection.objects.get(pk=limited.pk)
+        )
         bank.error = None
         poll(bank)
         assert stored(limited) == (D(7000), [D(-3000)])
@@ -270,7 +278,7 @@ class TestReading:
         assert read.retry_at is not None
         assert read.retry_at > datetime.now(UTC) + timedelta(minutes=59)
         why = "the key may not list deposits" if by_key else "the broker lists none"
-        assert why in flow_note(limited.pk)
+        assert why in note_of(limited)
         bank.error, bank.horizon = None, timedelta(days=30)
         poll(bank)
         assert CashFlowRead.objects.get(connection=limited).retry_at is not None

@@ -7,11 +7,17 @@ from django.db import ProgrammingError
 from django.db import connection as database
 from pytest_django import Settings
 
+from common.clocks import market_now
 from common.errors import ConflictError
 from common.permissions import Role
 from common.sql import rows
 from connections import eligibility, services
-from connections.models import ConnectionHealth, ExecutionConnection, TradingPreset
+from connections.models import (
+    ConnectionHealth,
+    ExecutionConnection,
+    Instrument,
+    TradingPreset,
+)
 from signals.models import Feed
 from tests.connections import make
 from tests.roles import staff
@@ -36,11 +42,35 @@ def people() -> tuple[User, User, Feed]:
     return make.user("alice"), make.user("bob"), make.feed()
 
 
+@pytest.fixture
+def published(people: tuple[User, User, Feed]) -> None:
+    """A signal of the public feed, which no tenant sees before subscribing."""
+    make.signal(people[2], published_at=market_now())
+
+
+@pytest.fixture
+def without_symbols(people: tuple[User, User, Feed]) -> ExecutionConnection:
+    """Alice's account, ready but for the symbols of EUR/USD."""
+    account = make.ready(make.connection(people[0], type="mt5"))
+    Instrument.objects.update(pair="GBP/USD")
+    return account
+
+
 def account_of(user: User) -> ExecutionConnection:
     return services.create_connection(
         by=user, user=user, name="mine", type="paper", account=user.username,
         credentials={"password": "p"},
     )  # fmt: skip
+
+
+def test_account_without_a_symbol_of_the_feed_is_refused_to_a_tenant(
+    people: tuple[User, User, Feed], published: None, without_symbols: ExecutionConnection,
+    as_web: None,
+) -> None:  # fmt: skip
+    alice, _bob, feed = people
+    with on_behalf_of(alice), pytest.raises(ConflictError, match="The feed trades EUR/USD") as e:
+        services.subscribe(connection_id=without_symbols.pk, feed_id=feed.pk, by=alice)
+    assert e.value.code == "CANNOT_SUBSCRIBE"
 
 
 def test_tenant_completes_account_lifecycle(people: tuple[User, User, Feed], as_web: None) -> None:

@@ -14,7 +14,7 @@ NOT_COMMON = {
     "FILLCAST_ENV", "FILLCAST_ENV_FILE", "FILLCAST_VAR", "FILLCAST_BIND", "FILLCAST_PORT",
     "FILLCAST_LOG_FORMAT", "FILLCAST_DEBUG", "FILLCAST_FAILPOINTS", "FILLCAST_MARKET_CLOCK",
     "DATABASE_URL", "FILLCAST_WEB_DATABASE_URL", "FILLCAST_TRADE_DATABASE_URL", "FILLCAST_DB_ROLE",
-    "FILLCAST_CREDENTIALS_PRIVATE_KEYS", "FILLCAST_MT5_TERMINAL",
+    "FILLCAST_CREDENTIALS_PRIVATE_KEYS", "FILLCAST_PUSH_PRIVATE_KEYS", "FILLCAST_MT5_TERMINAL",
     "FILLCAST_MT5_PORTABLE", "FILLCAST_MT5_NAME",
 }  # fmt: skip
 TEXT = (Path(__file__).parents[2] / "docker-compose.yml").read_text()
@@ -58,6 +58,7 @@ def test_every_setting_is_passed_to_every_process(
     assert (
         "FILLCAST_CREDENTIALS_PRIVATE_KEYS" not in web
     )  # it must not decrypt tenants' credentials
+    assert "FILLCAST_PUSH_PRIVATE_KEYS" not in web
 
 
 def test_terminal_folders_are_mounted_in_session_workers(

@@ -91,7 +91,19 @@ def test_signal_without_a_limit_has_no_total(feed: Feed, broker: FakeBroker) -> 
         total_of(factories.signal(feed))
 
 
-def test_owner_and_operators_see_the_total_and_followers_do_not(
+def test_owner_sees_the_total_of_five_followers(
+    client: Client, feed: Feed, broker: FakeBroker
+) -> None:
+    followers(feed, 5)
+    limit(feed, "1000")
+    signal = factories.signal(feed)
+    factories.claim_all()
+    client.force_login(feed.owner)
+    found = as_web(client, f"/api/v1/signals/{signal.pk}/notional/").json()
+    assert found["total"] == "550"
+
+
+def test_operators_see_the_total_of_few_and_followers_see_none(
     client: Client, feed: Feed, broker: FakeBroker
 ) -> None:
     alice, bob, _ = followers(feed, 3)
@@ -102,9 +114,10 @@ def test_owner_and_operators_see_the_total_and_followers_do_not(
     client.force_login(feed.owner)
     found = as_web(client, path).json()
     assert found.pop("as_of")
-    assert found == {"total": "220", "maximum": "329.99", "currency": "USD", "unconverted": {}}
+    assert found == {"total": None, "maximum": "329.99", "currency": "USD", "unconverted": {}}
     page = html_of(as_web(client, f"/signals/{signal.pk}/"))
-    assert shown in page
+    assert shown not in page, "with so few followers it would be what each of them trades"
+    assert "not shown below 5 followers" in page
     for account in (alice, bob):
         assert account.name not in page
         assert account.user is not None

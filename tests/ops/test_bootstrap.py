@@ -7,9 +7,11 @@ import pytest
 from nacl.public import PrivateKey, SealedBox
 
 from config.env import Settings
+from events import push_keys
 from ops.bootstrap import development_secrets
 from ops.embedded.errors import EmbeddedError
 
+PUSH = ("FILLCAST_PUSH_PUBLIC_KEY", "FILLCAST_PUSH_PRIVATE_KEYS")
 PUBLIC, PRIVATE = "FILLCAST_CREDENTIALS_PUBLIC_KEY", "FILLCAST_CREDENTIALS_PRIVATE_KEYS"
 
 
@@ -31,7 +33,17 @@ def test_credential_keys_are_a_pair(tmp_path: Path) -> None:
 
 def test_given_secrets_are_kept(tmp_path: Path) -> None:
     given = {"FILLCAST_VAR": str(tmp_path), "FILLCAST_INSTALLATION_TAG": "own", PUBLIC: "theirs"}
-    assert set(development_secrets(given)) == {"FILLCAST_SECRET_KEY"}
+    assert set(development_secrets(given)) == {"FILLCAST_SECRET_KEY", *PUSH}
+    assert set(development_secrets({**given, PUSH[1]: "theirs"})) == {"FILLCAST_SECRET_KEY"}
+
+
+def test_push_keys_are_a_pair_that_stays(tmp_path: Path) -> None:
+    generated = development_secrets({"FILLCAST_VAR": str(tmp_path)})
+    public, private = (push_keys.decoded(generated[name]) for name in PUSH)
+    assert push_keys.public_key_of(private) == public
+    again = {"FILLCAST_VAR": str(tmp_path), "FILLCAST_DB_ROLE": "web", PUSH[0]: generated[PUSH[0]]}
+    assert development_secrets(again)[PUSH[0]] == generated[PUSH[0]]
+    assert PUSH[1] not in development_secrets(again)
 
 
 def test_web_process_gets_no_private_key(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from django.db import connection
+from django.db.backends.signals import connection_created
 from django.test import Client, override_settings
 from nacl.public import PrivateKey
 
@@ -120,9 +121,18 @@ def as_web_process(client: Client) -> Client:
 
 @pytest.fixture
 def as_web(world: World) -> Iterator[None]:
-    """Switch to the web process's role, after the world is written: row-level security applies."""
-    with connection.cursor() as cursor:
-        cursor.execute("SET ROLE fillcast_web")
+    """Switch to the web process's role, after the world is written: row-level security applies.
+
+    Also on new connections: one that checks a password gives its own back meanwhile.
+    """
+
+    def set_role(**_: Any) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute("SET ROLE fillcast_web")
+
+    set_role()
+    connection_created.connect(set_role)
     yield
+    connection_created.disconnect(set_role)
     with connection.cursor() as cursor:
         cursor.execute("RESET ROLE")

@@ -124,6 +124,10 @@ PAGES: dict[str, str] = {
     "portal:subscription_pause": TENANT,
     "portal:subscription_resume": TENANT,
     "portal:subscription_end": TENANT,
+    "portal:subscription_twin": TENANT,
+    "portal:subscription_twin_start": TENANT,
+    "portal:subscription_twin_stop": TENANT,
+    "portal:subscription_twin_csv": TENANT,
     "portal:history_start": TENANT,
     "portal:history": TENANT,
     "portal:history_csv": TENANT,
@@ -172,6 +176,8 @@ PAGES: dict[str, str] = {
     "security:channel_resend": OWN,
     "security:channel_remove": OWN,
     "security:channel_confirm": OPEN,
+    "security:push_worker": OPEN,
+    "security:push_renew": OPEN,
 }
 
 CONSOLE, YES = "console", "yes"

@@ -158,6 +158,7 @@ TABLES = (
     "connections_killswitch", "execution_order", "positions_executionposition",
     "events_notification", "execution_driftitem", "connections_tradingpause",
     "connections_cashflow", "connections_losslimit", "connections_subscriptionroute",
+    "connections_subscriptiontwin",
     "execution_scopedaction", "signals_feed", "signals_signal", "signals_saveddraft",
     "signals_feedterms", "signals_approvalrequest",
 )  # fmt: skip

@@ -7,6 +7,7 @@ import pytest
 from django.test import Client
 
 from common.sealing import new_private_key, public_key_of
+from common.sql import run
 from events import channels
 from events.channel_rules import kinds_of
 from events.models import Channel, Delivery, WebhookAttempt, WebhookMessage
@@ -14,6 +15,7 @@ from events.webhook_services import create_webhook
 from tests.html import html_of
 from tests.portal.conftest import SignedIn
 from tests.portal.factories import World
+from tests.portal.test_sign_up import as_owner
 
 pytestmark = pytest.mark.django_db
 TOKEN = "123456789:" + "A" * 35
@@ -227,3 +229,19 @@ def test_api_does_the_same(client: Client) -> None:
     assert (logged["uid"], logged["attempts"]) == ("msg_1", [])
     assert client.post(f"{path}messages/{message.pk}/resend/").status_code == 202
     assert client.post(f"{path}messages/999/resend/").status_code == 404
+
+
+def test_channel_is_removed_with_its_delivery_log(
+    world: World, signed_in: SignedIn, as_web: None
+) -> None:
+    with as_owner():
+        channel, _ = create_webhook(user_id=world.alice.pk, name="bot", url="https://8.8.8.8/in")
+        message = WebhookMessage.objects.create(channel=channel, uid="msg_1", events=1)
+        WebhookAttempt.objects.create(
+            channel=channel, message=message, status_code=500, duration_ms=3
+        )
+    signed_in(world.alice).post(f"/channels/{channel.pk}/remove/")
+    with as_owner():
+        run("SET CONSTRAINTS ALL IMMEDIATE")  # as at the end of a request
+        assert not Channel.objects.filter(pk=channel.pk).exists()
+        assert not WebhookAttempt.objects.exists()

@@ -9,7 +9,7 @@ from common.sql import rows
 from connections.models import ExecutionConnection, Subscription
 from connections.services import delete_login, items_of_login
 from execution.models import Order
-from signals.models import Feed
+from signals.models import Feed, TelegramBot
 from tests.connections import make
 from tests.html import html_of
 from tests.portal.conftest import SignedIn
@@ -47,6 +47,7 @@ def test_login_without_risk_is_deleted_and_history_stays(
         account = make.connection(world.nora, name="Nora's")
         subscription = make.subscription(account, world.breakout)
         feed = Feed.objects.create(owner=world.nora, slug="noras", name="Nora's feed")
+        TelegramBot.objects.create(feed=feed, bot_id=7, token_sealed=b"sealed")
         _, secret = create_api_key(world.nora, "report")
     client, elsewhere = signed_in(world.nora), signed_in(world.nora)
     page = html_of(client.get(PAGE))
@@ -61,6 +62,7 @@ def test_login_without_risk_is_deleted_and_history_stays(
         subscription.refresh_from_db()
         feed.refresh_from_db()
         assert not LoginSession.objects.filter(user_id=nora.pk).exists()
+        assert not TelegramBot.objects.filter(feed=feed).exists()
     assert (nora.username, nora.email, nora.is_active) == (f"deleted-{nora.pk}", "", False)
     assert not nora.has_usable_password()
     assert None not in (account.archived_at, subscription.archived_at, feed.archived_at)

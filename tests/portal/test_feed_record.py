@@ -17,7 +17,7 @@ from analytics.record_figures import RecordTrade, figures_of
 from common.clocks import market_now
 from common.sql import rows
 from signals import services
-from signals.models import Approval, Feed, RecordStatus, Signal
+from signals.models import Approval, Feed, FeedTerms, RecordStatus, Signal
 from tests.portal.conftest import SignedIn
 from tests.portal.factories import World
 
@@ -118,7 +118,10 @@ def test_visitors_see_a_record_only_if_the_owner_shows_it(
     alice.post(url("feed_record_show", feed), {"shown": "on"})
     assert client.get(page).status_code == 404  # she may not
     paula.post(url("feed_record_show", feed), {"shown": "on"})
+    FeedTerms.objects.create(feed=feed, text="Mondays only.", changed_by=world.breakout.owner)
     with web_role():
+        assert "Mondays only." in client.get(page).content.decode()
+        assert client.get(api).json()["terms"] == "Mondays only."
         assert "+1.25" in client.get(page).content.decode()
         assert client.get(url("public_proof", feed)).status_code == 200
         data = client.get(api).json()

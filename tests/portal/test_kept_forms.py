@@ -4,12 +4,14 @@ import time
 
 import pytest
 from django.test import Client
+from django.utils import timezone
 
 from common.sql import run
 from tests.html import html_of
 from tests.portal.conftest import SignedIn
 from tests.portal.factories import PASSWORD, World
 from users.models import LoginSession, User
+from users.tasks import delete_ended_sessions
 
 pytestmark = pytest.mark.django_db
 TYPED = {"multiplier": "2.75", "directions": "SELL", "priority": "30"}
@@ -97,3 +99,17 @@ def test_visitor_without_an_earlier_session_keeps_nothing(world: World, as_web: 
     assert response["Location"] == "/login/?next=/"
     assert "kept_form" not in client.session
     assert User.objects.count() == 5
+
+
+def test_sessions_that_have_ended_are_deleted_with_their_forms(
+    world: World, signed_in: SignedIn
+) -> None:
+    client, other = signed_in(world.alice), signed_in(world.alice)
+    client.get("/keys/create/")
+    session_ends(client)
+    client.post("/keys/create/", {"name": "alices report", "life": "30"})
+    kept = LoginSession.objects.get(session_key=client.session.session_key)
+    LoginSession.objects.filter(pk=kept.pk).update(expire_date=timezone.now())
+    delete_ended_sessions()
+    assert not LoginSession.objects.filter(pk=kept.pk).exists()
+    assert other.get("/keys/").status_code == 200

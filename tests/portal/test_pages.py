@@ -380,3 +380,11 @@ def test_account_states_what_rounding_left_out(
     assert "by rounding" not in client.get(address).text
     Order.objects.filter(pk=world.euro_order.pk).update(unrounded_quantity=D(unrounded))
     assert expected in " ".join(client.get(address).text.split())
+
+
+@pytest.mark.parametrize("path", ["/", "/accounts/"])
+def test_equity_in_yen_has_no_decimals(world: World, signed_in: SignedIn, path: str) -> None:
+    type(world.mt5.snapshot).objects.update(currency="JPY", equity=1_234_567)
+    page = html_of(signed_in(world.alice).get(path))
+    assert "1,234,567" in page
+    assert "1,234,567.00" not in page

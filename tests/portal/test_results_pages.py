@@ -158,18 +158,18 @@ def test_name_that_is_a_formula_is_text_in_the_csv(world: World, signed_in: Sign
     assert row["feed"] == '\'=HYPERLINK("http://x","y")'
 
 
-def test_median_is_shown_only_with_five_accounts_of_others(world: World, read: Read) -> None:
-    def medians(accounts: int) -> None:
+def test_median_is_shown_only_with_five_other_persons(world: World, read: Read) -> None:
+    def medians(persons: int) -> None:
         SignalQuality.objects.update_or_create(
             signal=world.gold,
-            defaults={"accounts": accounts, "unit": "PIPS", "slippage": D("0.7"), "bps": D("0.31"),
+            defaults={"persons": persons, "unit": "PIPS", "slippage": D("0.7"), "bps": D("0.31"),
                       "to_wire_ms": D(40), "to_fill_ms": D(90)},
         )  # fmt: skip
 
     address = "/results/execution/?period=all"
-    with_owner(lambda: medians(6))  # two of them are Alice's
+    with_owner(lambda: medians(5))  # one of them is Alice
     assert "+0.31" not in read(address)
-    with_owner(lambda: medians(7))
+    with_owner(lambda: medians(6))
     page = read(address)
     assert "all +0.31" in page
     assert f"/signals/{world.gold.pk}/" in page

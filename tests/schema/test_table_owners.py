@@ -28,7 +28,7 @@ CEILINGS = {
     ("common", "paper"): 1,
     ("common", "positions"): 1,
     ("connections", "prices"): 1,
-    ("console", "connections"): 21,
+    ("console", "connections"): 22,  # the audit trail names its tables
     ("console", "events"): 1,
     ("console", "execution"): 11,
     ("console", "paper"): 1,

@@ -12,6 +12,9 @@ from common.clocks import market_now
 from common.errors import ConflictError, InvalidInputError, NotAllowedError
 from common.permissions import Role
 from common.reason_codes import Code
+from events.context import EventContext
+from events.messages import render
+from events.models import Event, EventKind
 from signals.act_forms import ActForm, shown_values
 from signals.approval_requests import (
     grant_approval,
@@ -70,6 +73,31 @@ def test_refusal_needs_a_sentence_and_can_be_followed_by_a_new_request(
     assert not unapproved.is_approved
     assert outcome_of(unapproved) == ("REFUSED", "Write terms first.")
     assert request_approval(unapproved.pk, by=unapproved.owner)[1]
+
+
+def test_operators_are_notified_of_a_request_and_the_owner_of_the_answer(
+    unapproved: Feed, operator: User
+) -> None:
+    request_approval(unapproved.pk, text="Three years of gold.", by=unapproved.owner)
+    refuse_approval(unapproved.pk, sentence="Write terms first.", by=operator)
+    request_approval(unapproved.pk, by=unapproved.owner)
+    withdraw_request(unapproved.pk, by=unapproved.owner)  # the owner needs no notice of that
+    asked, refused, again = Event.objects.order_by("pk")
+    assert (asked.kind, asked.user_id) == (again.kind, again.user_id) == (
+        EventKind.FEED_APPROVAL_ASKED, None,
+    )  # fmt: skip
+    assert asked.payload["text"] == "Three years of gold."
+    assert (refused.kind, refused.user_id) == (
+        EventKind.FEED_APPROVAL_DECIDED, unapproved.owner_id,
+    )  # fmt: skip
+    message = render(
+        EventContext(
+            refused.pk, refused.kind, refused.user_id, None, None, None, refused.payload,
+            refused.created_at,
+        )
+    )  # fmt: skip
+    assert message.title == f"Your feed {unapproved.slug} was refused"
+    assert "Write terms first." in message.body
 
 
 def test_owner_decides_no_request(unapproved: Feed) -> None:

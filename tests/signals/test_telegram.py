@@ -20,7 +20,7 @@ from common.failpoints import AbandonedError, Failpoint
 from common.reason_codes import Code
 from common.sealing import new_private_key
 from events.models import Event, EventKind
-from signals import alert_updates, open_signals
+from signals import alert_trades, open_signals
 from signals.alert_publishing import publish_waiting
 from signals.feeds import create_feed
 from signals.models import AlertState, Feed, IncomingAlert, Signal, TelegramBot, TelegramChat
@@ -52,7 +52,7 @@ def surroundings(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Non
     forget_failures()
     cache.clear()
     monkeypatch.setattr(open_signals, "_sources", ["true"])
-    monkeypatch.setattr(alert_updates, "_filled_sources", [])
+    monkeypatch.setattr(alert_trades, "_filled_sources", [])
     yield
     failpoints.arm([])
 
@@ -129,6 +129,43 @@ def notified() -> list[str]:
     return [event.payload["code"] for event in found]
 
 
+class TestOrder:
+    """A message is about the trades of the time at which it was written."""
+
+    def test_update_written_before_the_only_trade_is_refused_with_both_readings(
+        self, bot: TelegramBot, poller: TelegramPoller, api: BotApi
+    ) -> None:
+        api.post(ENTRY)
+        published(poller, api)
+        api.post("SL to BE", date=int((datetime.now(UTC) - timedelta(minutes=2)).timestamp()))
+        alert = published(poller, api)
+        assert outcome(alert) == (AlertState.REFUSED, Code.ALERT_AMBIGUOUS)
+        assert "before S-" in alert.detail
+        assert notified() == [Code.ALERT_AMBIGUOUS]
+
+    def test_update_written_after_the_last_trade_ended_is_about_the_new_one(
+        self, bot: TelegramBot, poller: TelegramPoller, api: BotApi
+    ) -> None:
+        now = datetime.now(UTC)
+        texts = [ENTRY, "close EURUSD", OTHER, "close half"]
+        for number, text in enumerate(texts):
+            api.post(text, date=int((now - timedelta(seconds=40 - 10 * number)).timestamp()))
+        alert = published(poller, api)
+        assert outcome(alert) == (AlertState.PUBLISHED, "")
+        half = Signal.objects.get(pk=alert.signal_ids[0])
+        assert half.refers_to is not None
+        assert half.refers_to.currency_pair == "GBP/USD"
+
+    def test_close_of_a_symbol_spares_what_was_opened_after_it_was_written(
+        self, bot: TelegramBot, poller: TelegramPoller, api: BotApi
+    ) -> None:
+        api.post(ENTRY)
+        published(poller, api)
+        earlier = int((datetime.now(UTC) - timedelta(minutes=2)).timestamp())
+        api.post("Close all EURUSD", date=earlier)
+        assert outcome(published(poller, api))[0] == AlertState.NOTHING
+
+
 class TestReading:
     """What is asked of Telegram, and what becomes of a message."""
 
@@ -183,6 +220,7 @@ class TestReading:
     ) -> None:
         api.post(OTHER)
         published(poller, api)
+        IncomingAlert.objects.update(received_at=datetime.now(UTC) - timedelta(hours=4))
         old = int((datetime.now(UTC) - timedelta(hours=3)).timestamp())
         api.post(ENTRY, date=old)
         api.post("GBPUSD close half", date=old)
@@ -231,7 +269,7 @@ class TestSenders:
         assert publish_waiting() == 0
         assert not Signal.objects.exists()
 
-    def test_flood_of_unknown_chats_is_counted_and_not_stored(
+    def test_flood_of_unknown_chats_keeps_no_channel_away(
         self, bot: TelegramBot, poller: TelegramPoller, api: BotApi
     ) -> None:
         for number in range(30):
@@ -243,7 +281,16 @@ class TestSenders:
         assert outcome(published(poller, api)) == (AlertState.PUBLISHED, "")
         bot.refresh_from_db()
         assert bot.refused_count >= 30
-        assert TelegramChat.objects.count() == door.MOST_CHATS
+        unknown = TelegramChat.objects.filter(is_allowed=False)
+        assert unknown.count() == door.MOST_CHATS
+        mine = {"id": -100777, "type": "channel", "title": "My second channel"}
+        api.say("Hello", sender=1, chat=mine)
+        for number in range(30):
+            chat = {"id": 5000 + number, "type": "private", "first_name": "Eve"}
+            api.say(ENTRY, sender=5000 + number, chat=chat)
+        read(poller, api)
+        assert unknown.count() == door.MOST_CHATS
+        assert unknown.filter(chat_id=-100777).exists(), "strangers keep no channel away"
 
     def test_only_named_senders_of_a_group(
         self, feed: Feed, bot: TelegramBot, poller: TelegramPoller, api: BotApi

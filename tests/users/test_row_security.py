@@ -371,10 +371,10 @@ def test_tenant_cannot_release_operators_kill_switch(alice: world.Tenant, as_rol
         assert everybody.pk not in visible(anonymous, "connections_killswitch")
 
 
-def test_median_of_five_accounts_is_hidden_from_tenants(
+def test_median_of_five_persons_is_hidden_from_tenants(
     alice: world.Tenant, bob: world.Tenant, as_role: Opened
 ) -> None:
-    for accounts, seen in ((5, 0), (6, 2)):
-        before = f"UPDATE analytics_signalquality SET accounts = {accounts}"
+    for persons, seen in ((5, 0), (6, 2)):
+        before = f"UPDATE analytics_signalquality SET persons = {persons}"
         with as_role("web", tenant=alice.user.pk, before=before) as session:
             assert count(session, "analytics_signalquality") == seen

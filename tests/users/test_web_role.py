@@ -234,7 +234,8 @@ BY_ROLE: list[tuple[str, str, set[str]]] = [
      {"administrator"}),
     ("UPDATE connections_killswitch SET released_at = now() WHERE scope = 'ALL'", "release",
      {"administrator", "operator", "risk officer"}),
-    ("UPDATE signals_feed SET is_approved = true, approved_by_owner = false WHERE owner_id = {me}",
+    ("UPDATE signals_feed SET is_approved = true, approved_by_owner = false"
+     " WHERE id = (SELECT min(id) FROM signals_feed WHERE owner_id = {me})",
      "approval", {"administrator", "operator"}),
     ("DELETE FROM users_secondfactor WHERE user_id = {me}", "second factor", {"administrator"}),
     ("DELETE FROM users_recoverycode WHERE user_id = {root}", "superuser's second factor", set()),
@@ -280,7 +281,7 @@ def test_tenants_keep_their_permissions(people: People, as_role: Opened) -> None
         "UPDATE connections_executionconnection SET is_paused = true, claim = ''": 1,
         "UPDATE connections_tradingpreset SET max_open_positions = 3": 1,
         f"UPDATE connections_killswitch SET released_at = now() WHERE set_by_id = {me}": 1,
-        f"UPDATE signals_feed SET name = 'x' WHERE owner_id = {me}": 1,
+        f"UPDATE signals_feed SET name = 'x' WHERE owner_id = {me}": 2,
         "UPDATE events_channel SET is_active = false": 1,
     }
     for statement, touched in allowed.items():

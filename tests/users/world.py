@@ -7,6 +7,7 @@ from decimal import Decimal
 from django.utils import timezone
 
 from analytics.models import AnalyticsDaily, Preflight, SignalQuality, TradeCost
+from common.models import KeptAnswer
 from connections.models import (
     AccountHistory,
     AccountSnapshot,
@@ -17,6 +18,7 @@ from connections.models import (
     SourceHealth,
     Subscription,
     SubscriptionRoute,
+    SubscriptionTwin,
     TradingPreset,
 )
 from events.models import (
@@ -92,6 +94,12 @@ def tenant(name: str) -> Tenant:
     SubscriptionRoute.objects.create(
         subscription=subscription, feed=feed, connection=connection, rank=0
     )
+    another = make.feed(user, is_public=False, approved_by_owner=True)
+    paper = make.subscription(connection, another)
+    SubscriptionTwin.objects.create(
+        subscription=subscription, twin=paper, connection=paper.connection, opening_balance=ONE,
+        currency="USD", started_at=NOW,
+    )  # fmt: skip
     _notify(user, name)
     FeedToken.objects.create(feed=feed, prefix=name, secret_hash="h")
     Preflight.objects.create(connection=connection, feed=feed, signals_wanted=1, directions="BOTH")
@@ -108,6 +116,9 @@ def tenant(name: str) -> Tenant:
         user=user, name="key", prefix=name, secret_hash="h", expires_at=ends
     )
     ApiKeyNetwork.objects.create(key=key, network="203.0.113.0/24")
+    KeptAnswer.objects.create(
+        user=user, operation="POST /api/v1/feeds/", key="k", fingerprint="f", status=201
+    )
     export = DataExport.objects.create(user=user)
     DataExportPart.objects.create(export=export, number=1, content=b"x")
     KillSwitch.objects.create(
@@ -173,7 +184,7 @@ def _trade(connection: ExecutionConnection, signal: Signal) -> Order:
     StopRule.objects.create(position=position, trailing_distance=ONE)
     AnalyticsDaily.objects.create(connection=connection, day=NOW.date())
     TradeCost.objects.create(position=position, connection=connection)
-    SignalQuality.objects.create(signal=signal, accounts=6)
+    SignalQuality.objects.create(signal=signal, persons=6)
     return order
 
 

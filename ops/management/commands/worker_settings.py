@@ -12,10 +12,12 @@ from ops.embedded.servers import running_urls
 
 SECRETS = (
     "FILLCAST_SECRET_KEY", "FILLCAST_INSTALLATION_TAG", "FILLCAST_CREDENTIALS_PUBLIC_KEY",
-    "FILLCAST_CREDENTIALS_PRIVATE_KEYS",
+    "FILLCAST_CREDENTIALS_PRIVATE_KEYS", "FILLCAST_PUSH_PUBLIC_KEY", "FILLCAST_PUSH_PRIVATE_KEYS",
 )  # fmt: skip
 # Not printed in production: terminals, their history and redirected files keep the output.
-HIDDEN_IN_PRODUCTION = ("FILLCAST_SECRET_KEY", "FILLCAST_CREDENTIALS_PRIVATE_KEYS")
+HIDDEN_IN_PRODUCTION = (
+    "FILLCAST_SECRET_KEY", "FILLCAST_CREDENTIALS_PRIVATE_KEYS", "FILLCAST_PUSH_PRIVATE_KEYS",
+)  # fmt: skip
 HIDDEN_NOTE = (
     "# {name}: not printed in production. Copy it from your other workers' env file or secret"
     " store."

@@ -1,0 +1,249 @@
+"""Pages of the portal and lists of the API, with a million finished orders in the tables.
+
+Each is asked for by several tenants through the whole application: middleware, row security of the
+web role, templates. Two kinds of tenant ask: a usual one (five accounts) and a large one (a hundred
+accounts, ten thousand trades). The baseline are the same requests before the orders were written,
+so that the ratio states what history costs.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+from django.db import connection
+from django.test import Client
+
+from analytics.services import compute_changed
+from benchmarks.data import BenchData
+from benchmarks.environment import BenchEnvironment, BenchError, report_progress
+from benchmarks.results import Baseline, Result, percentile
+from common.sql import run
+from connections.models import ExecutionConnection
+from positions.models import ExecutionPosition
+from signals.models import Feed
+from users.models import User
+
+ACCOUNTS, LARGE, CHUNK = 10_000, 100, 100_000
+TARGET_MS, MOST_QUERIES = 100.0, 12
+MOST_GROWTH = 2.0  # of the time, from one order for each account to all of them
+USUAL_TENANTS, TRIES_OF_LARGE = 8, 4
+FEWEST = LARGE + 5 * USUAL_TENANTS
+
+# {signal}, {position} and {account} are the tenant's own; the feed is the one that all take.
+PAGES = (
+    "/", "/signals/", "/signals/{signal}/", "/orders/", "/positions/", "/positions/{position}/",
+    "/results/", "/results/?period=all", "/results/execution/", "/results/definitions/",
+    "/history/orders/", "/history/signals/", "/history/trades/", "/accounts/",
+    "/accounts/{account}/", "/accounts/{account}/symbols/", "/presets/", "/feeds/",
+    "/feeds/{feed}/", "/feeds/{feed}/proof/", "/publishing/", "/inbox/", "/first-steps/",
+    "/keys/", "/channels/", "/security/",
+)  # fmt: skip
+LISTS = (
+    "me", "orders", "positions", "signals", "connections", "subscriptions", "feeds", "presets",
+    "notifications", "execution-logs", "drift", "cash-flows", "loss-limits", "trading-pauses",
+    "kill-switch", "channels", "api-keys", "data-connections", "analytics", "analytics/equity",
+    "analytics/execution", "analytics/statistics", "analytics/breakdown?table=feed", "trail",
+    "history/orders", "history/trades", "history/signals",
+)  # fmt: skip
+
+SIGNALS = """
+INSERT INTO signals_signal (feed_id, action, currency_pair, direction, order_type, target_prices,
+  target_fractions, close_fraction, time_in_force, strategy_id, trade_plan_id, risk_category,
+  content_hash, origin, note, approval, published_at)
+SELECT %s, 'OPEN', 'EUR/USD', 'BUY', 'MARKET', '{1.11}', '{1}', 1, 'GTC', 'pages', '', 'normal', '',
+  'HAND', '', 'APPROVED', now() - make_interval(hours => 8 * g::int) FROM generate_series(1, %s) g
+"""
+ORDERS = """
+INSERT INTO execution_order (connection_id, signal_id, leg, pair, symbol, side, order_type,
+  time_in_force, quantity, filled_quantity, avg_fill_price, expected_price, slippage_pips,
+  slippage_unit, conversion_rate, status, client_order_id, broker_order_id, worker_id, answer_by,
+  created_at, submitted_at, acknowledged_at, filled_at, done_at)
+SELECT c.ids[1 + g %% %(accounts)s], s.ids[1 + g / %(accounts)s], 'entry', 'EUR/USD',
+  'EURUSD', 'BUY', 'MARKET', 'GTC', 1000, 1000, 1.1, 1.1, 0.1, 'PIPS', 1, 'FILLED',
+  'done' || lpad(g::text, 12, '0'), g::text, 'worker', t.at, t.at, t.at, t.at, t.at, t.at
+FROM generate_series(%(from)s::bigint, %(to)s::bigint) g,
+  (SELECT %(ids)s::uuid[] AS ids) c, (SELECT %(signals)s::bigint[] AS ids) s,
+  LATERAL (SELECT now() - make_interval(hours => 8 * (1 + g / %(accounts)s)::int) AS at) t
+"""
+TRADES = """
+INSERT INTO positions_executionposition (connection_id, signal_id, pair, symbol, side, quantity,
+  opened_quantity, entry_price, sl_guardian, tp_guardian, price_source_id, pip, conversion_rate,
+  realized_pnl, commission, close_reason, opened_at, last_activity_at, closed_at)
+SELECT c.ids[1 + g %% %(accounts)s], s.ids[1 + g / %(accounts)s], 'EUR/USD', 'EURUSD', 'BUY', 0,
+  1000, 1.1, '', '', %(source)s, 0.0001, 1, (g * 37 %% 401 - 190) / 10.0, 0.35, 'tp', t.at,
+  t.at + interval '1 hour', t.at + interval '1 hour'
+FROM generate_series(%(from)s::bigint, %(to)s::bigint) g,
+  (SELECT %(ids)s::uuid[] AS ids) c, (SELECT %(signals)s::bigint[] AS ids) s,
+  LATERAL (SELECT now() - make_interval(hours => 8 * (1 + g / %(accounts)s)::int) AS at) t
+"""
+
+
+@dataclass(slots=True)
+class Measured:
+    """What the requests of one address took. cpu: of this process, without PostgreSQL's."""
+
+    milliseconds: list[float] = field(default_factory=list)
+    cpu: list[float] = field(default_factory=list)
+    queries: int = 0
+
+    @property
+    def median(self) -> float:
+        """The median of its milliseconds: single ones count other work of the machine."""
+        return percentile(self.milliseconds, 50)
+
+
+Found = dict[str, Measured]  # by address
+
+
+def pages(environment: BenchEnvironment, data: BenchData, count: int) -> Result:
+    """Measure each page and list before and after `count` orders and trades are written.
+
+    Fewer orders than ACCOUNTS have as many accounts; each account has one at least.
+    """
+    environment.run(workers=0)
+    environment.reset()
+    accounts = max(min(count, ACCOUNTS), FEWEST)
+    count = max(count, accounts)
+    ids = data.connections(accounts)
+    feed = data.feed(accounts)
+    signals = [pk for (pk,) in environment.sql(f"{SIGNALS} RETURNING id", feed.pk,
+                                               -(-count // accounts))]  # fmt: skip
+    usual, large = _tenants(ids)
+    settings.ALLOWED_HOSTS = ["*"]
+    write = partial(_write, environment, ids, data, signals)
+    write(accounts, "one order for each account")
+    _measure(usual[:1], feed)  # imports modules, compiles templates
+    before = _measure(usual, feed)
+    write(count, f"{count:,} orders", first=accounts)
+    compute_changed()
+    environment.sql("VACUUM ANALYZE")
+    after, of_large = _measure(usual, feed), _measure([large] * TRIES_OF_LARGE, feed)
+    environment.reset()
+    environment.sql("DELETE FROM signals_signal WHERE strategy_id = 'pages'")
+    return _result(count, before, after, of_large)
+
+
+def _tenants(ids: Sequence[Any]) -> tuple[list[User], User]:
+    """Return tenants of five accounts, and one who gets a hundred."""
+    large = User.objects.create(username="large tenant")
+    ExecutionConnection.objects.filter(pk__in=ids[-LARGE:]).update(user=large)
+    owners = ExecutionConnection.objects.filter(pk__in=ids[: 5 * USUAL_TENANTS])
+    usual = User.objects.filter(pk__in=owners.values("user"))
+    return list(usual.order_by("pk")[:USUAL_TENANTS]), large
+
+
+def _write(
+    environment: BenchEnvironment, ids: Sequence[UUID], data: BenchData, signals: Sequence[int],
+    count: int, what: str, *, first: int = 0,
+) -> None:  # fmt: skip
+    began = time.perf_counter()
+    shared = {"ids": list(ids), "accounts": len(ids), "signals": signals,
+              "source": data.source.pk}  # fmt: skip
+    for start in range(first, count, CHUNK):
+        part = {**shared, "from": start, "to": min(start + CHUNK, count) - 1}
+        environment.sql(ORDERS, part)
+        environment.sql(TRADES, part)
+    environment.sql("VACUUM ANALYZE")
+    data.refresh()
+    report_progress(f"  {what} and their trades written in {time.perf_counter() - began:.0f} s")
+
+
+def _measure(users: Sequence[User], feed: Feed) -> Found:
+    found: Found = {}
+    for user in users:
+        client = Client()
+        client.force_login(user)
+        own = _own(user, feed)
+        for address in (*PAGES, *(_api(name) for name in LISTS)):
+            _ask(client, address, address.format(**own), found.setdefault(address, Measured()))
+    return found
+
+
+def _api(name: str) -> str:
+    path, _, query = name.partition("?")
+    return f"/api/v1/{path}/" + (f"?{query}" if query else "")
+
+
+def _own(user: User, feed: Feed) -> dict[str, Any]:
+    account = ExecutionConnection.objects.filter(user=user).order_by("pk").first()
+    trade = ExecutionPosition.objects.filter(connection=account).order_by("-pk").first()
+    if account is None or trade is None:
+        raise BenchError(f"{user} has no account with a trade")
+    return {"signal": trade.signal_id, "position": trade.pk, "account": account.pk,
+            "feed": feed.slug}  # fmt: skip
+
+
+def _ask(client: Client, address: str, path: str, measured: Measured) -> None:
+    with _web_role(), _queries() as sent:
+        began, used = time.perf_counter(), time.process_time()
+        response = client.get(path)
+        body = b"".join(response) if response.streaming else response.content
+        milliseconds = 1000 * (time.perf_counter() - began)
+        cpu = 1000 * (time.process_time() - used)
+    if response.status_code != 200 or not body:
+        raise BenchError(f"{address}: status {response.status_code}")
+    measured.milliseconds.append(milliseconds)
+    measured.cpu.append(cpu)
+    measured.queries = max(measured.queries, len(sent))
+
+
+@contextmanager
+def _web_role() -> Iterator[None]:
+    run("SET ROLE fillcast_web")
+    try:
+        yield
+    finally:
+        run("RESET ROLE")
+
+
+@contextmanager
+def _queries() -> Iterator[list[str]]:
+    """Count what is sent to the database, without what opens and names a transaction."""
+    sent: list[str] = []
+
+    def note(execute: Callable[..., Any], sql: str, *rest: Any) -> Any:
+        if not sql.startswith(("SAVEPOINT", "RELEASE", "SELECT set_config", "SET ")):
+            sent.append(sql)
+        return execute(sql, *rest)
+
+    with connection.execute_wrapper(note):
+        yield sent
+
+
+def _result(count: int, before: Found, after: Found, of_large: Found) -> Result:
+    took = {name: found.median for name, found in after.items()}
+    base = sum(found.median for found in before.values())
+    queries = {name: max(after[name].queries, of_large[name].queries) for name in after}
+    over = {
+        name: {**_figures(after[name]), "large_ms": round(of_large[name].median, 1),
+               "queries": queries[name]}
+        for name in after
+        if max(took[name], of_large[name].median) > TARGET_MS or queries[name] > MOST_QUERIES
+    }  # fmt: skip
+    worst = max(took.values())
+    return Result(
+        name="pages",
+        n=count,
+        seconds=sum(took.values()) / 1000,
+        rate=1000 * len(took) / sum(took.values()),
+        p50_ms=percentile(list(took.values()), 50),
+        p99_ms=worst,
+        baseline=Baseline("the same with one order for each account", base / 1000,
+                          1000 * len(took) / base),
+        ratio=sum(took.values()) / base,
+        target=MOST_GROWTH,
+        ok=worst <= TARGET_MS and max(queries.values()) <= MOST_QUERIES,
+        half=worst <= 2 * TARGET_MS,
+        detail={"target_ms": TARGET_MS, "most_queries": max(queries.values()), "over": over,
+                "pages": {name: _figures(found) for name, found in after.items()}},
+    )  # fmt: skip
+
+
+def _figures(found: Measured) -> dict[str, float]:
+    return {"ms": round(found.median, 1), "cpu_ms": round(percentile(found.cpu, 50), 1),
+            "queries": found.queries}  # fmt: skip

@@ -1,0 +1,139 @@
+"""Read the targets of an entry: one, a list, numbered ones, with shares or without. Pure."""
+
+import re
+from dataclasses import dataclass, field
+
+from signals.alert_dialects.cursor import Cursor
+from signals.alert_dialects.reading import Distance, ambiguous, not_understood
+from signals.alert_dialects.vocabulary import Kind, Token
+
+SEPARATORS = ":=@-"
+
+
+@dataclass(slots=True)
+class TargetText:
+    """A target as written. price: '' for an open one. share: in percent; ''."""
+
+    price: str
+    share: str = ""
+
+
+@dataclass(slots=True)
+class TargetLists(Cursor):
+    """The prices that a text has so far, as written. sl: '' without a stop."""
+
+    entry: list[str] = field(default_factory=list)
+    sl: str = ""
+    targets: list[TargetText] = field(default_factory=list)
+    distances: list[Distance] = field(default_factory=list)
+
+    def _targets(self, token: Token) -> None:
+        """Read a target, or a list of them."""
+        index = token.index or self._index()
+        if index and index != len(self.targets) + 1:
+            raise not_understood(
+                f"Target {index} is number {len(self.targets) + 1} of the text.",
+                "Number targets from 1, each once.", field="targets",
+            )  # fmt: skip
+        has_dash = self._skip_label()
+        if distance := self._distance("tp"):
+            self._require_no_sign(distance, has_dash=has_dash)
+            if self.targets or any(one.level == "tp" for one in self.distances):
+                raise not_understood("Only one target can be in pips.", "Write prices.", field="tp")
+            self.distances.append(distance)
+            return
+        self._skip_enumerator()
+        self._target(is_numbered=bool(index))
+        joined = not index and self._is_joined_by_dashes()
+        while not index and self._has_another(joined=joined):
+            self._skip(",/|&-", Kind.LINE, Kind.FILLER)
+            self._skip_enumerator()
+            self._target(is_numbered=False)
+
+    def _skip_label(self) -> bool:
+        """Skip what stands between a label and its price; return whether a dash did."""
+        start = self.place
+        self._skip(SEPARATORS, Kind.LINE, Kind.FILLER)
+        return any(token.text == "-" for token in self.tokens[start : self.place])
+
+    @staticmethod
+    def _require_no_sign(distance: Distance, *, has_dash: bool) -> None:
+        if has_dash:
+            raise ambiguous(
+                f"A dash before {distance.value} {distance.unit.lower()}", "a separator",
+                "a loss", field=distance.level, write="Write the distance without a dash.",
+            )  # fmt: skip
+
+    def _is_joined_by_dashes(self) -> bool:
+        """Whether dashes join the targets: three or more. Two could also be the edges of a zone."""
+        numbers = 0
+        while self._peek(2 * numbers).text == "-" and (
+            self._peek(2 * numbers + 1).kind is Kind.NUMBER
+        ):
+            numbers += 1
+        if numbers == 1:
+            raise ambiguous(
+                "Two targets joined by a dash", "two targets", "a zone for one", field="targets",
+                write="Write “TP 1.0900, 1.0950” for two, or one price.",
+            )  # fmt: skip
+        return numbers > 1
+
+    def _target(self, *, is_numbered: bool) -> None:
+        if self._peek().kind is Kind.OPEN_END:
+            self.place += 1
+            self.targets.append(TargetText(""))
+            return
+        if self._peek().kind is not Kind.NUMBER:
+            raise self._no_price("The target", "targets")
+        if any(one.level == "tp" for one in self.distances):
+            raise not_understood("Only one target can be in pips.", "Write prices.", field="tp")
+        price = self._next().text
+        self.targets.append(TargetText(price, self._share()))
+        self._annotation()
+
+    def _has_another(self, *, joined: bool) -> bool:
+        """Whether the list of targets goes on: after a comma or space, or on the next line."""
+        lines = 0
+        while self._peek(lines).kind is Kind.LINE and self.place + lines < len(self.tokens):
+            lines += 1
+        first, second = self._peek(lines), self._peek(lines + 1)
+        if lines:
+            is_alone = second.kind is Kind.LINE or second.text in ("(", ",")
+            is_price = is_alone and self._is_like_target(first.text, at_most=1)
+            return first.kind is Kind.NUMBER and (second.text == ")" or is_price)
+        if first.text in (",", "/", "|", "&", "and") or (joined and first.text == "-"):
+            return second.kind in (Kind.NUMBER, Kind.OPEN_END)
+        is_bare = first.kind is Kind.NUMBER and second.kind not in (Kind.PIPS, Kind.SIZE)
+        return is_bare and self._is_like_target(first.text)
+
+    def _is_like_target(self, text: str, *, at_most: int = 0) -> bool:
+        """Whether a number without a comma before it looks like the target before it: 1 950 is one
+        number with a space, or two. at_most: by how many digits it may be longer or shorter."""
+        numbers = [re.split("[.,]", one) for one in (self.targets[-1].price, text)]
+        digits, decimals = ([len(one[part]) for one in numbers] for part in (0, -1))
+        differs = len(numbers[0]) != len(numbers[1]) or decimals[0] != decimals[1]
+        if differs and min(digits) < 3:
+            return False  # 1.0900 and 1.5: not two prices of one symbol
+        return abs(digits[0] - digits[1]) <= at_most and (digits[1] > 1 or "." in text)
+
+    def _index(self) -> int:
+        """Return the number of a target that is written apart from the word: `TP 1: 1.0900`."""
+        number, mark, after = self._peek(), self._peek(1), self._peek(2)
+        if number.kind is not Kind.NUMBER or not re.fullmatch("[1-9]", number.text):
+            return 0
+        is_marked = (mark.text in (":", ")", "=", "@") or mark.text.lower() == "at") and (
+            after.kind is Kind.NUMBER
+        )
+        is_price = len(after.text) > 2 and self._has_as_many_digits(after.text)
+        is_marked |= mark.text == "-" and is_price
+        is_apart = mark.kind is Kind.NUMBER and self._has_as_many_digits(mark.text)
+        if not (is_marked or is_apart):
+            return 0
+        self.place += 2 if is_marked else 1
+        return int(number.text)
+
+    def _has_as_many_digits(self, text: str) -> bool:
+        """Whether a number looks like the prices before it: so many digits before the point."""
+        known = [*self.entry, self.sl, *(target.price for target in self.targets)]
+        digits = [len(re.split("[.,]", price)[0]) for price in known if price]
+        return bool(digits) and all(len(re.split("[.,]", text)[0]) == one for one in digits)

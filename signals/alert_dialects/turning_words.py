@@ -1,0 +1,90 @@
+"""Words that can turn a signal round, make it doubtful, or a report of the past. Pure.
+
+A feed's mapping may leave out phrases of its sender (“Join our channel”). None of these words may
+be in them, whatever stands around it. Texts need no list: a word that is not known is refused.
+"""
+
+import re
+
+# Each family by the beginnings of its words; a word alone ends with a mark of its own: “no.”.
+_NEGATION = (
+    "no. not. n't dont. never. none. neither. nor. without. avoid ignor skip. forget stay.out "
+    "stay.away nothing. cannot. refrain "
+    "nicht. kein nie. niemals. ohne. nunca. jamas. sin. pas. jamais. sans. non. mai. senza. niet. "
+    "geen. nao. sem. nem. ne. net. bez. не. нет. без. никогда. لا. ليس. لن. لم. بدون."
+)
+_WITHDRAWAL = (
+    "cancel delet remov invalid void. expir withdr revok disregard mistak wrong. error. correction "
+    "correct. edit update. updated. changed. outdated. replac reject abort storn ungültig annul "
+    "anul отмен إلغاء"
+)
+_PAST = (
+    "was. were. had. been. hit. hits. reached. done. closed. result recap. yesterday previous. "
+    "last. earlier. history. performance. bought. sold. opened. entered. won. lost. filled. "
+    "triggered. running. gestern. ayer. hier. вчера"
+)
+_CONDITION = (
+    "if. when. once. unless. until. till. after. before. wait watch maybe. perhaps. possib "
+    "potential probab likely. might. may. could. would. should. consider look plan. plans. "
+    "planned. planning. idea. ideas. setup. expect forecast analys predict scenario think "
+    "hope. soon. later. tomorrow upcoming. pending. ready. prepar break above. below. confirm "
+    "depends. otherwise. suppos assum wenn. falls. vielleicht. warte möglich si. quiza esper "
+    "posib peut attend possib se. forse. если. когда. жд может. إذا. انتظ"
+)
+_EXAMPLE = (
+    "exampl sampl test. tests. testing. demo. paper. simul backtest practic dummy. templat hypoth "
+    "quot forward copied. beispiel ejempl exempl пример тест"
+)
+_TRADE = (
+    "buy sell long. short. limit. entry. enter sl. tp. stop target open. opens. opening. clos exit "
+    "cover. hedg revers flip opposit instead. contrar against. counter inver doubl half. partial "
+    "except. but. trail breakeven. flat. rather. fade. kauf verkauf compra vend vent achat achet "
+    "cerr cierr ferm schlie zu. покуп прода купи закры شراء بيع إغلاق"
+)
+_MARKS = re.compile('[?¿؟⁉❓❔"“”„«»>~<−]|\\u0336|\\u0335')
+_IDEOGRAPHS = re.compile(
+    "不|没|沒|未|别|別|勿|莫|无|無|非|如果|若|取消|平仓|平倉|等|可能|测试|買|买|卖|賣|空|多"
+)
+
+
+def _pattern(*families: str) -> re.Pattern[str]:
+    words = []
+    for stem in " ".join(families).split():
+        plain = re.escape(stem.removesuffix(".")).replace(r"\\.", r"\\s+").replace(r"\.", r"\s+")
+        before = "" if stem == "n't" else r"(?<!\w)"
+        words.append(before + plain + (r"(?!\w)" if stem.endswith(".") else r"\w*"))
+    return re.compile("|".join(words), re.IGNORECASE)
+
+
+_TURNING = _pattern(_NEGATION, _WITHDRAWAL, _PAST, _CONDITION, _EXAMPLE)
+_ANY = _pattern(_NEGATION, _WITHDRAWAL, _PAST, _CONDITION, _EXAMPLE, _TRADE)
+
+
+def meaningful(phrase: str) -> str:
+    """Return the first word or mark of a phrase that can change what a signal says; '' if none."""
+    plain = phrase.replace("’", "'")
+    for pattern in (_ANY, _MARKS, _IDEOGRAPHS):
+        if found := pattern.search(plain):
+            return found[0]
+    return ""
+
+
+def turning(word: str) -> str:
+    """Return the word of a phrase that denies, doubts or withdraws; '' if there is none."""
+    found = _TURNING.search(word.replace("’", "'").replace("_", " "))
+    return found[0] if found else ""
+
+
+# A note beside an order is free text, but not one that takes the order back.
+_TAKEN_BACK = re.compile(
+    r"\b(?:do not|don'?t|never) (?:trade|take|execute|copy|follow|use|enter|open|buy|sell)\b"
+    r"|\bignore (?:this|it|me)\b|\b(?:test|demo|paper) (?:only|signal|alert|order|trade)\b"
+    r"|\bdry.?run\b|\bnot (?:valid|a signal|a trade|real)\b|\bno trade\b",
+    re.IGNORECASE,
+)
+
+
+def taken_back(note: str) -> str:
+    """Return the words of a note that take its order back; '' if there are none."""
+    found = _TAKEN_BACK.search(note.replace("’", "'"))
+    return found[0] if found else ""

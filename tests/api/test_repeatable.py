@@ -1,0 +1,413 @@
+"""Idempotency-Key: each POST of the schema, sent twice with one key, is carried out once."""
+
+import time
+from datetime import timedelta
+from threading import Thread
+from typing import Any
+
+import pytest
+from django.db import connection as database
+from django.db import transaction
+from django.utils import timezone
+from drf_spectacular.generators import SchemaGenerator
+
+from common.models import KeptAnswer
+from common.tasks import sweep_kept_answers_task
+from connections.models import DataConnection
+from events.confirmation import code_of, request_confirmation
+from events.models import Channel
+from events.webhook_services import create_webhook
+from signals.approval_requests import request_approval
+from signals.feeds import create_feed
+from signals.models import Feed
+from tests.api.conftest import AsWeb
+from tests.api.factories import World
+from tests.api.test_matrix import CASES, Case, slug
+from tests.api.test_problems import problem
+from tests.connections import make
+from users.services import create_api_key
+
+PREFIX = "POST /api/v1/"
+KEYLESS = {
+    "feeds/{slug}/alerts/read/": "shows how a text is read",
+    "signals/preview/": "shows what would happen",
+    "signals/oco/preview/": "shows what would happen",
+}
+DOORS = {
+    "POST /hooks/tradingview/{feed}/{token}/": "senders set no headers; resends are recognised",
+}
+SAME_DOOR = {
+    "channels/browsers/": "needs a browser's keys; its view is that of webhooks/",
+    "subscriptions/{id}/twin/": "needs a live account; its view is that of stop-twin/",
+    "drift/{id}/adopt/": "needs a broker's trade: the view and service of close/ and ignore/",
+    "drift/{id}/relink/": "needs a broker's trade: the view and service of close/ and ignore/",
+}
+"""Refused in this world. Their views are those of operations that are in the table."""
+OWN = {
+    "connections/paper/", "feeds/{slug}/close-trades/", "feeds/{slug}/drafts/",
+    "orders/cancel-all/", "positions/close-all/", "signals/", "signals/bracket/", "signals/oco/",
+}  # fmt: skip
+"""They recognise a repetition for good, and answer with what there is."""
+SECRETS = {
+    "api-keys/", "channels/webhooks/", "channels/{id}/rotate-secret/", "feeds/{slug}/tokens/",
+    "feeds/{slug}/tokens/{token_id}/rotate/",
+}  # fmt: skip
+NO_EFFECT = {
+    "channels/{id}/messages/{message}/resend/": "it waits to be sent",
+    "connections/{id}/resume/": "it is not paused",
+    "subscriptions/{id}/resume/": "it is not paused",
+    "feeds/{slug}/withdraw-request/": "there is no request",
+    "signals/{id}/publish/": "it is published",
+}
+
+
+def unconfirmed(world: World, *, asked: bool) -> Channel:
+    channel = Channel.objects.create(
+        user=world.alice, name="new", url_sealed=b"box", url_display="mailto:a@…"
+    )
+    if asked:
+        request_confirmation(channel.pk)
+    channel.refresh_from_db()
+    return channel
+
+
+def webhook(world: World) -> Channel:
+    return create_webhook(user_id=world.alice.pk, name="w", url="https://8.8.8.8/in")[0]
+
+
+def waiting_feed(world: World, *, asked: bool) -> Feed:
+    feed = create_feed(owner=world.alice, name="To all", is_public=True, description="d" * 50)
+    if asked:
+        request_approval(feed.pk, by=world.alice)
+    return feed
+
+
+def good_draft(world: World) -> Any:
+    world.draft.body = {"symbol": "EURUSD", "direction": "BUY", "sl": "1.30"}
+    world.draft.save()
+    return {"slug": world.feed.slug, "draft_id": world.draft.pk}
+
+
+def new_subscription(world: World) -> dict[str, Any]:
+    fresh = make.connection(world.alice, account="fresh")
+    make.ready(fresh, "EUR/USD")
+    return {"connection": str(fresh.pk), "feed": world.public.slug}
+
+
+def to_publish(world: World) -> dict[str, Any]:
+    return {"feed": world.feed.slug, "symbol": "EURUSD", "direction": "BUY"}
+
+
+BOT = "123456:" + "A" * 35
+HERE: dict[str, Case] = {
+    "api-keys/{id}/revoke/": Case(
+        "own", path=lambda w: {"id": create_api_key(w.alice, "not this one")[0].pk}
+    ),
+    "channels/": Case("any", body=lambda w: {"name": "n", "url": "mailto:a@example.com"}, ok=201),
+    "channels/webhooks/": Case(
+        "any", body=lambda w: {"name": "n", "url": "https://8.8.8.8/in"}, ok=201
+    ),
+    "channels/{id}/rotate-secret/": Case("own", path=lambda w: {"id": webhook(w).pk}),
+    "channels/{id}/confirm/": Case(
+        "own",
+        path=lambda w: {"id": unconfirmed(w, asked=True).pk},
+        body=lambda w: {"code": code_of(Channel.objects.get(name="new"))},
+    ),
+    "channels/{id}/resend/": Case(
+        "own", path=lambda w: {"id": unconfirmed(w, asked=False).pk}, ok=202
+    ),
+    "connections/paper/": Case("any", ok=201),
+    "feeds/{slug}/request-approval/": Case(
+        "own", path=lambda w: {"slug": waiting_feed(w, asked=False).slug}, ok=201
+    ),
+    "feeds/{slug}/approve/": Case(
+        "operator", path=lambda w: {"slug": waiting_feed(w, asked=True).slug}
+    ),
+    "feeds/{slug}/refuse/": Case(
+        "operator",
+        path=lambda w: {"slug": waiting_feed(w, asked=True).slug},
+        body=lambda w: {"sentence": "no"},
+    ),
+    "feeds/{slug}/drafts/{draft_id}/publish/": Case(
+        "own", path=good_draft, body=lambda w: {"version": w.draft.version}, ok=201
+    ),
+    "feeds/{slug}/telegram-bot/": Case("own", **slug(body=lambda w: {"token": BOT}, ok=201)),
+    "subscriptions/": Case("any", body=new_subscription, ok=201),
+}
+
+
+def operations() -> dict[str, dict[str, Any]]:
+    generator: Any = SchemaGenerator
+    paths = generator().get_schema(request=None, public=True)["paths"]
+    return {f"POST {path}": methods["post"] for path, methods in paths.items() if "post" in methods}
+
+
+def short(name: str) -> str:
+    return name.removeprefix(PREFIX)
+
+
+POSTS = [name for name in CASES if name.startswith(PREFIX) and short(name) not in KEYLESS]
+CALLED = [name for name in POSTS if short(name) not in SAME_DOOR]
+
+
+def test_every_post_takes_a_key_or_is_named_with_its_reason() -> None:
+    taking = {
+        name
+        for name, operation in operations().items()
+        if "Idempotency-Key" in {one["name"] for one in operation.get("parameters", ())}
+    }
+    assert taking == set(POSTS)
+    assert set(operations()) - taking == {PREFIX + name for name in KEYLESS} | set(DOORS)
+
+
+@pytest.mark.parametrize("name", CALLED)
+def test_second_request_with_the_key_changes_nothing(
+    world: World, as_web: AsWeb, name: str
+) -> None:
+    place = short(name)
+    if place == "connections/paper/":
+        DataConnection.objects.create(user=None, name="shared", kind="static")
+    case = HERE.get(place, CASES[name])
+    client = world.client("olga" if case.kind == "operator" else "alice")
+    path = name.split()[1]
+    for argument, value in case.path(world).items():
+        path = path.replace("{" + argument + "}", str(value))
+    body = case.body(world)
+
+    def send() -> Any:
+        return client.post(path, body, format="json", HTTP_IDEMPOTENCY_KEY="once")
+
+    with as_web():
+        before = contents()
+        first = send()
+        assert first.status_code == case.ok, first.content
+        after = contents()
+        assert (after != before) == (place not in NO_EFFECT), "the table above is about effects"
+        second = send()
+    assert contents() == after
+    if place in SECRETS:
+        problem(second, 409, "SECRET_SHOWN_ONCE")
+        assert KeptAnswer.objects.get().body == ""
+    elif place in OWN:
+        assert second.status_code in (200, case.ok), second.content
+        assert "Idempotency-Replayed" not in second
+    else:
+        assert (second.status_code, second.content) == (first.status_code, first.content)
+        assert second["Idempotency-Replayed"] == "true"
+        assert "Idempotency-Replayed" not in first
+
+
+def contents() -> dict[str, str]:
+    """Return a hash of each table, without what every request writes."""
+    not_ours = ("common_keptanswer", "users_apikeynetwork", "common_trail%")
+    with database.cursor() as cursor:
+        cursor.execute("SELECT current_user")
+        (role,) = cursor.fetchone()
+        cursor.execute("RESET ROLE")
+        cursor.execute(
+            "SELECT tablename FROM pg_tables WHERE schemaname = 'public'"
+            " AND NOT tablename LIKE ANY(%s)",
+            ([*not_ours, "django_%"],),
+        )
+        found = {}
+        for (table,) in cursor.fetchall():
+            row = "(to_jsonb(t) - 'last_used_at')::text" if table == "users_apikey" else "t::text"
+            cursor.execute(f"SELECT md5(string_agg({row}, '' ORDER BY {row})) FROM {table} t")
+            found[table] = cursor.fetchone()[0]
+        if role == "fillcast_web":
+            cursor.execute("SET ROLE fillcast_web")
+    return found
+
+
+def new_feed(world: World, name: Any = "One", *, key: str = "k", who: str = "alice") -> Any:
+    client = world.client(who)
+    return client.post("/api/v1/feeds/", {"name": name}, format="json", HTTP_IDEMPOTENCY_KEY=key)
+
+
+def test_other_contents_under_the_key_are_refused(world: World) -> None:
+    assert new_feed(world).status_code == 201
+    problem(new_feed(world, "Two"), 409, "DUPLICATE_REQUEST")
+    assert not Feed.objects.filter(name="Two").exists()
+
+
+def test_contents_are_compared_by_meaning(world: World) -> None:
+    client = world.client("alice")
+    bodies = (
+        '{"connection": "%s", "amount": 250.50}',
+        '{"amount": "250.5", "connection": "%s"}',
+    )
+    answers = [
+        client.generic(
+            "POST", "/api/v1/cash-flows/", body % world.connection.pk,
+            content_type="application/json", HTTP_IDEMPOTENCY_KEY="k",
+        )
+        for body in bodies
+    ]  # fmt: skip
+    assert answers[0].status_code == 201
+    assert answers[1].content == answers[0].content
+    other = {"connection": str(world.connection.pk), "amount": "250.51"}
+    refused = client.post("/api/v1/cash-flows/", other, format="json", HTTP_IDEMPOTENCY_KEY="k")
+    problem(refused, 409, "DUPLICATE_REQUEST")
+
+
+def test_query_is_a_part_of_the_contents(world: World) -> None:
+    client = world.client("alice")
+    path = f"/api/v1/connections/{world.connection.pk}/pause/"
+    assert client.post(path, HTTP_IDEMPOTENCY_KEY="k").status_code == 200
+    problem(client.post(path + "?now=1", HTTP_IDEMPOTENCY_KEY="k"), 409, "DUPLICATE_REQUEST")
+
+
+def test_key_belongs_to_its_user_and_operation(world: World) -> None:
+    first, other = new_feed(world), new_feed(world, "Two", who="paula")
+    assert [first.status_code, other.status_code] == [201, 201]
+    slug = first.json()["slug"]
+    archived = world.client("alice").post(
+        f"/api/v1/feeds/{slug}/archive/", HTTP_IDEMPOTENCY_KEY="k"
+    )
+    assert archived.status_code == 200
+    assert archived.json()["archived_at"]
+
+
+def test_refused_request_may_be_corrected_under_its_key(world: World) -> None:
+    assert new_feed(world, "").status_code == 400
+    assert new_feed(world, "One").status_code == 201
+
+
+def test_trial_does_not_use_up_the_key(world: World) -> None:
+    client = world.client("alice")
+    halt = {"scope": "USER", "mode": "HALTED", "reason": "r"}
+
+    def send(body: dict[str, Any]) -> Any:
+        path = "/api/v1/kill-switch/"
+        return client.post(path, body, format="json", HTTP_IDEMPOTENCY_KEY="k")
+
+    assert send(halt | {"dry_run": True}).status_code == 200
+    assert send(halt).status_code == 201
+
+
+@pytest.mark.parametrize("off", ["false", "0", 0, False])
+def test_what_is_no_trial_keeps_its_key(world: World, off: object) -> None:
+    client = world.client("alice")
+    halt = {"scope": "USER", "mode": "HALTED", "reason": "r", "dry_run": off}
+    path = "/api/v1/kill-switch/"
+    for replayed in (None, "true"):
+        sent = client.post(path, halt, format="json", HTTP_IDEMPOTENCY_KEY="k")
+        assert (sent.status_code, sent.get("Idempotency-Replayed")) == (201, replayed)
+
+
+@pytest.mark.parametrize("key", ["k" * 256, "ü", "a\tb"])
+def test_malformed_key_is_refused(world: World, key: str) -> None:
+    error = problem(new_feed(world, key=key), 400, "FIELD_INVALID")
+    assert error["errors"][0]["field"] == "Idempotency-Key"
+
+
+def test_long_key_is_taken_everywhere(world: World) -> None:
+    key = "k" * 255
+    assert new_feed(world, key=key).status_code == 201
+    client = world.client("alice")
+    codes = [
+        client.post(
+            "/api/v1/signals/", to_publish(world), format="json", HTTP_IDEMPOTENCY_KEY=key
+        ).status_code
+        for _ in range(2)
+    ]
+    assert codes == [201, 200]
+
+
+def test_answer_is_kept_for_a_day(world: World) -> None:
+    first = new_feed(world)
+    KeptAnswer.objects.update(created_at=timezone.now() - timedelta(hours=23, minutes=59))
+    assert new_feed(world).content == first.content
+    KeptAnswer.objects.update(created_at=timezone.now() - timedelta(hours=24, seconds=1))
+    assert new_feed(world, "Two").status_code == 201
+    assert KeptAnswer.objects.count() == 1
+
+
+def test_old_answers_are_deleted(world: World) -> None:
+    new_feed(world)
+    new_feed(world, "Two", key="old")
+    day = timedelta(hours=24, seconds=1)
+    KeptAnswer.objects.filter(key="old").update(created_at=timezone.now() - day)
+    sweep_kept_answers_task()
+    assert [row.key for row in KeptAnswer.objects.all()] == ["k"]
+
+
+def test_kept_rows_hold_no_secret_of_the_request(world: World) -> None:
+    client = world.client("alice")
+    secret = "a-password-of-the-broker"
+    body = {"name": "n", "type": "paper", "account": "78", "credentials": {"password": secret}}
+    created = client.post("/api/v1/connections/", body, format="json", HTTP_IDEMPOTENCY_KEY="k")
+    assert created.status_code == 201
+    with database.cursor() as cursor:
+        cursor.execute("SELECT t::text FROM common_keptanswer t")
+        assert secret not in str(cursor.fetchall())
+
+
+@pytest.mark.django_db(transaction=True)
+def test_second_request_during_the_first_has_to_wait(world: World) -> None:
+    """The first one waits for the user's row, which another session holds."""
+    answers: list[Any] = []
+
+    def send() -> None:
+        client = world.client("alice")
+        path = f"/api/v1/connections/{world.connection.pk}/pause/"
+        answers.append(client.post(path, HTTP_IDEMPOTENCY_KEY="k"))
+        database.close()
+
+    first = Thread(target=send)
+    with transaction.atomic():
+        list(type(world.connection).objects.select_for_update().filter(pk=world.connection.pk))
+        first.start()
+        wait_for_a_lock()
+        second = Thread(target=send)
+        second.start()
+        second.join(20)
+        assert len(answers) == 1, "the second one was answered before the first"
+        problem(answers[0], 409, "REQUEST_RUNNING")
+        assert answers[0]["Retry-After"] == "1"
+    first.join(20)
+    assert answers[1].status_code == 200
+    send()
+    assert answers[2].content == answers[1].content
+    assert answers[2]["Idempotency-Replayed"] == "true"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_killed_first_request_leaves_neither_effect_nor_key(world: World) -> None:
+    """Its session ends while it waits: the server tries the request again, as the first one."""
+    answers: list[Any] = []
+
+    def send() -> None:
+        path = f"/api/v1/connections/{world.connection.pk}/pause/"
+        answers.append(world.client("alice").post(path, HTTP_IDEMPOTENCY_KEY="k"))
+        database.close()
+
+    first = Thread(target=send)
+    with transaction.atomic():
+        list(type(world.connection).objects.select_for_update().filter(pk=world.connection.pk))
+        first.start()
+        wait_for_a_lock()
+        with database.cursor() as cursor:
+            cursor.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND wait_event_type = 'Lock'"
+            )
+            assert cursor.fetchall() == [(True,)]
+    first.join(20)
+    assert answers[0].status_code == 200
+    assert "Idempotency-Replayed" not in answers[0]
+    assert KeptAnswer.objects.count() == 1
+
+
+def wait_for_a_lock() -> None:
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        with database.cursor() as cursor:
+            cursor.execute("SELECT pg_stat_clear_snapshot()")
+            cursor.execute(
+                "SELECT count(*) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND wait_event_type = 'Lock'"
+            )
+            if cursor.fetchone() == (1,):
+                return
+    raise AssertionError("no request waits")

@@ -1,0 +1,120 @@
+"""Item 10, providers: create a feed, ask for approval, draft, publish, modify, close, cancel."""
+
+import pytest
+from playwright.sync_api import Browser, expect
+
+from tests.browser.acts import (
+    PASSWORD,
+    another_browser,
+    expect_heading,
+    expect_in_order,
+    fill,
+    follow,
+    press,
+)
+from tests.browser.trading import FILL_MS, first_position, mid_price, publish, ready_to_trade
+from tests.browser.visits import DESKTOP, OPERATOR, PHONE, Device, Visit
+
+DEVICES = pytest.mark.parametrize("device", [DESKTOP, PHONE], ids=lambda device: device.name)
+
+
+@DEVICES
+def test_a_public_feed_is_approved_on_request(
+    visit: Visit, device: Device, newcomer: str, browser: Browser, demo: str
+) -> None:
+    page, name = visit.sign_in(newcomer, PASSWORD), f"Open {newcomer}"
+    page.goto("/publishing/")
+    expect(page.get_by_role("heading", name="You publish no feed yet")).to_be_visible()
+    expect_in_order(visit, "publish-first")
+    follow(page, "New feed")
+    expect_in_order(visit, "feed-new")
+    press(page, "Create the feed")  # without a name
+    expect(page.locator("#main")).to_contain_text("Nothing was saved")
+    fill(page, name=name)
+    press(page, "Create the feed")
+    follow(page, "Write them")
+    fill(page, text="Ten euros a month. You may lose money.")
+    press(page, "Save the terms")
+    page.goto(f"/publishing/open-{newcomer}/")
+    follow(page, "Ask for approval…")
+    fill(page, text="Three years of record at another place.")
+    page.locator("#main form button[type=submit]").last.click()
+    expect(page.get_by_text("An operator decides")).to_be_visible()
+    expect_in_order(visit, "approval-requested")
+    with another_browser(browser, demo, DESKTOP) as operators:
+        desk = operators.sign_in(OPERATOR)
+        desk.goto("/admin/signals/feed/requests/")
+        row = desk.locator("tbody tr").filter(has_text=name)
+        row.get_by_role("link", name="Approve…").click()
+        desk.locator("form button[type=submit]").last.click()
+        expect(desk.locator("tbody tr").filter(has_text=name)).to_contain_text("ranted")
+    expect(page.get_by_text("An operator decides")).to_be_visible()
+    page.reload()
+    expect(page.get_by_text("Granted", exact=True)).to_be_visible()
+
+
+@DEVICES
+def test_signals_are_drafted_published_modified_closed(
+    visit: Visit, device: Device, trader: str
+) -> None:
+    page = visit.page
+    slug = ready_to_trade(page, trader)
+    price = mid_price(page)
+    page.goto(f"/publishing/{slug}/")
+    follow(page, "New signal")
+    expect_in_order(visit, "signal-choose")
+    follow(page, "Write an entry")
+    # a fault is shown beside its field, and what was typed stays
+    fill(page, symbol="EURUSD", sl=f"{price + 0.01:.4f}")
+    press(page, "Show what it reaches")
+    expect(page.locator("[role=alert]")).to_contain_text("Nothing was sent or saved")
+    expect(page.locator("[name=sl]")).to_have_value(f"{price + 0.01:.4f}")
+    expect_in_order(visit, "signal-faults")
+    fill(page, sl=f"{price - 0.01:.4f}", target_prices=f"{price + 0.02:.4f}")
+    press(page, "Save as a draft")
+    page.goto(f"/publishing/{slug}/drafts/")
+    expect(page.locator("tbody tr")).to_have_count(1)
+    expect_in_order(visit, "drafts")
+    follow(page, "Publish…")
+    expect(page.locator("#live")).to_contain_text("1 account")
+    expect_in_order(visit, "signal-reach")
+    page.locator("#confirm-button").click()
+    expect(page.get_by_text("is published to 1 account")).to_be_visible()
+    first_position(page)
+
+    page.goto(f"/publishing/{slug}/signals/new/")
+    follow(page, "Modify…")
+    fill(page, sl=f"{price - 0.008:.4f}")
+    expect_in_order(visit, "signal-modify")
+    publish(page)
+    expect(page.locator("#main")).to_contain_text(f"{price - 0.008:.4f}"[:6])
+    expect(first_position(page)).to_contain_text(f"{price - 0.008:.4f}"[:6], timeout=FILL_MS)
+
+    page.goto(f"/publishing/{slug}/signals/new/")
+    follow(page, "Close…")
+    expect_in_order(visit, "signal-close")
+    publish(page)
+    page.goto("/positions/")
+    expect(page.get_by_role("heading", name="No open positions")).to_be_visible(timeout=FILL_MS)
+    page.goto(f"/publishing/{slug}/followers/")
+    expect_heading(page, trader)
+    expect_in_order(visit, "followers")
+
+
+@DEVICES
+def test_an_entry_that_waits_is_cancelled_by_its_provider(
+    visit: Visit, device: Device, trader: str
+) -> None:
+    page = visit.page
+    slug = ready_to_trade(page, trader)
+    price = mid_price(page)
+    page.goto(f"/publishing/{slug}/signals/new/open/")
+    page.locator("[name=order_type]").select_option("LIMIT")
+    fill(page, symbol="EURUSD", open_price=f"{price - 0.01:.4f}", sl=f"{price - 0.02:.4f}")
+    publish(page)
+    follow(page, "Cancel…")
+    expect_in_order(visit, "signal-cancel")
+    page.locator("#confirm-button").click()
+    expect(page.locator("#main")).to_contain_text("Cancelled", timeout=FILL_MS)
+    page.goto("/orders/")
+    expect(page.get_by_role("heading", name="No working orders")).to_be_visible(timeout=FILL_MS)

@@ -1,0 +1,437 @@
+"""Paper twins: started once, reached by the ordinary fan-out, counted nowhere, wound up."""
+
+from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal as D
+from typing import Any
+
+import pytest
+from django.db import IntegrityError, connection, transaction
+from nacl.public import PrivateKey
+
+from analytics.models import SignalQuality
+from analytics.reports import report_accounts
+from analytics.services import compute_signal_quality
+from brokers.paper.models import PaperAccount
+from common.clocks import market_now
+from common.errors import ConflictError, FillcastError, NotAllowedError
+from common.failpoints import AbandonedError, Failpoint, arm
+from common.reason_codes import Code
+from connections import services
+from connections.health.connection_checks import run_test
+from connections.market_data.instrument_books import InstrumentBooks
+from connections.models import (
+    AccountSnapshot,
+    ConnectionHealth,
+    DataConnection,
+    ExecutionConnection,
+    Instrument,
+    LossLimit,
+    Subscription,
+    SubscriptionTwin,
+    TradingPreset,
+    TwinEnd,
+)
+from connections.selectors import followers_of
+from execution import tasks
+from execution.feed_results import results_of
+from execution.models import Order
+from execution.preview import preview
+from execution.signal_totals import signal_total
+from positions.models import ExecutionPosition
+from signals.feeds import archive_feed
+from signals.listings import Reach
+from signals.models import Feed, Signal
+from tests.connections import make
+from tests.execution import factories
+from users.models import User
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture(autouse=True)
+def keys(settings: Any) -> None:
+    private = PrivateKey.generate()
+    settings.FILLCAST_CREDENTIALS_PUBLIC_KEY = bytes(private.public_key)
+    settings.FILLCAST_CREDENTIALS_PRIVATE_KEYS = [bytes(private)]
+
+
+@pytest.fixture(autouse=True)
+def shared_prices(db: None) -> DataConnection:
+    return DataConnection.objects.create(name="Recorded quotes")
+
+
+@pytest.fixture
+def live(alice: ExecutionConnection) -> Subscription:
+    TradingPreset.objects.filter(pk=alice.preset_id or 0).update(fixed_quantity=D(1000))
+    return Subscription.objects.get(connection=alice)
+
+
+def owner(live: Subscription) -> User:
+    assert live.connection.user is not None
+    return live.connection.user
+
+
+def started(live: Subscription) -> SubscriptionTwin:
+    """Click on the button; there was none before."""
+    twin, is_new = services.start_twin(live.pk, by=owner(live))
+    assert is_new
+    return twin
+
+
+def ready(twin: SubscriptionTwin) -> SubscriptionTwin:
+    """Run its test, as a worker does, and give its source prices."""
+    run_test(twin.connection_id)
+    twin.refresh_from_db()
+    ConnectionHealth.objects.filter(pk=twin.connection_id).update(reconciled_at=market_now())
+    factories.quote(twin.connection)
+    return twin
+
+
+def orders(signal: Signal) -> dict[Any, Order]:
+    return {one.connection_id: one for one in Order.objects.filter(signal=signal, leg="entry")}
+
+
+# Starting
+
+
+def test_twin_has_the_money_terms_and_preset_of_its_live_account(live: Subscription) -> None:
+    AccountSnapshot.objects.filter(connection=live.connection).update(
+        equity=D("9876.543"), leverage=D(50), position_mode="NETTING"
+    )
+    services.update_subscription(live.pk, by=None, multiplier=D("0.5"), max_open_positions=2)
+    twin = started(live)
+    account = PaperAccount.objects.get(number=twin.connection.account)
+    assert (account.balance, account.currency) == (D("9876.54"), "USD")
+    assert (account.leverage, account.position_mode) == (D(50), "NETTING")
+    assert twin.connection.preset_id == live.connection.preset_id
+    assert twin.connection.type == "paper"
+    assert twin.connection.name == f"Paper twin of {live.connection.name}"
+    assert (twin.twin.multiplier, twin.twin.max_open_positions) == (D("0.5"), 2)
+    assert twin.twin.feed_id == live.feed_id
+
+
+def test_second_click_returns_the_running_twin(live: Subscription) -> None:
+    twin = started(live)
+    assert services.start_twin(live.pk, by=owner(live)) == (twin, False)
+    assert PaperAccount.objects.count() == 1
+
+
+def test_clicks_at_once_start_one(live: Subscription) -> None:
+    def click(_: int) -> tuple[int, bool]:
+        try:
+            twin, is_new = services.start_twin(live.pk, by=owner(live))
+            return twin.pk, is_new
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(click, range(4)))
+    assert len({pk for pk, _ in answers}) == 1
+    assert sorted(is_new for _, is_new in answers) == [False, False, False, True]
+    assert PaperAccount.objects.count() == 1
+
+
+def test_database_refuses_a_second_running_twin(live: Subscription) -> None:
+    twin = started(live)
+    other = make.subscription(make.connection(live.connection.user), live.feed)
+    with pytest.raises(IntegrityError, match="one_running_twin"), transaction.atomic():
+        SubscriptionTwin.objects.create(
+            subscription=live, twin=other, connection=other.connection, currency="USD",
+            opening_balance=1, started_at=twin.started_at,
+        )  # fmt: skip
+
+
+def test_process_that_dies_meanwhile_leaves_nothing_and_the_next_click_starts_one(
+    live: Subscription,
+) -> None:
+    arm([Failpoint("twin.opened", "abandon")])
+    try:
+        with pytest.raises(AbandonedError):
+            services.start_twin(live.pk, by=owner(live))
+    finally:
+        arm([])
+    assert not PaperAccount.objects.exists()
+    assert not SubscriptionTwin.objects.exists()
+    assert ExecutionConnection.objects.count() == 1
+    started(live)
+    assert PaperAccount.objects.count() == 1
+
+
+def test_another_tenant_may_not(live: Subscription) -> None:
+    with pytest.raises(NotAllowedError):
+        services.start_twin(live.pk, by=make.user())
+
+
+@pytest.mark.parametrize("case", ["paper", "routed", "ended", "unread", "no money", "limit"])
+def test_refusals(live: Subscription, case: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    account = ExecutionConnection.objects.filter(pk=live.connection_id)
+    snapshot = AccountSnapshot.objects.filter(connection=live.connection_id)
+    code = Code.TWIN_NOT_POSSIBLE
+    match case:
+        case "paper":
+            account.update(type="paper")
+        case "routed":
+            Subscription.objects.filter(pk=live.pk).update(route_policy="PRICE")
+        case "ended":
+            services.unsubscribe(live.pk, by=None)
+            code = Code.STATE_CONFLICT
+        case "unread":
+            snapshot.delete()
+            code = Code.ACCOUNT_NOT_SYNCED
+        case "no money":
+            snapshot.update(equity=D(-3))
+        case "limit":
+            monkeypatch.setattr("connections.subscriptions.twins.MAX_TWINS", 0)
+            code = Code.TWIN_LIMIT
+    with pytest.raises(ConflictError) as refused:
+        services.start_twin(live.pk, by=owner(live))
+    assert refused.value.code is code
+    assert not PaperAccount.objects.exists()
+
+
+# Fan-out
+
+
+def test_signal_reaches_both(live: Subscription) -> None:
+    twin = ready(started(live))
+    signal = factories.signal(live.feed)
+    assert {*orders(signal)} == {live.connection_id, twin.connection_id}
+    assert {one.status for one in orders(signal).values()} == {"PENDING"}
+
+
+def test_entry_waits_for_the_test_of_a_new_twin(live: Subscription) -> None:
+    twin = started(live)
+    order = orders(factories.signal(live.feed))[twin.connection_id]
+    assert (order.status, order.reason) == ("PENDING", Code.CONNECTION_TEST_PENDING)
+
+
+def test_twin_is_sized_by_the_lot_steps_of_the_live_broker(live: Subscription) -> None:
+    Instrument.objects.filter(book=live.connection.instrument_book).update(
+        quantity_step=D(2500), quantity_min=D(5000)
+    )
+    twin = ready(started(live))
+    twin.connection.refresh_from_db()
+    listed = Instrument.objects.get(book=twin.connection.instrument_book, pair="EUR/USD")
+    assert twin.connection.instrument_book == f"paper+{live.connection.instrument_book}"
+    assert (listed.quantity_step, listed.quantity_min) == (D(5000), D(5000))
+
+
+# It counts nowhere
+
+
+def test_it_is_no_follower(live: Subscription) -> None:
+    before = followers_of(live.feed_id)
+    started(live)
+    after = followers_of(live.feed_id)
+    assert (after.followers, after.accounts, after.kinds) == (1, 1, before.kinds)
+
+
+def test_it_is_no_candidate_of_the_signal(live: Subscription) -> None:
+    ready(started(live))
+    signal = factories.signal(live.feed)
+    signal.refresh_from_db()
+    assert signal.candidate_count == 1
+    close = factories.close_signal(signal)
+    close.refresh_from_db()
+    assert close.candidate_count == 1
+
+
+def test_its_symbols_do_not_make_a_signal_valid(live: Subscription) -> None:
+    ready(started(live))
+    books = InstrumentBooks()
+    with transaction.atomic():
+        assert books.reach(live.feed, "BTC/USD", None) == Reach(1, 0, 0)
+        assert books.names(live.feed, None) == ["EUR/USD"]
+
+
+def test_providers_do_not_see_its_orders(live: Subscription) -> None:
+    ready(started(live))
+    signal = factories.signal(live.feed)
+    assert results_of([signal])[signal.pk].accounts == 1
+    shown = preview(Signal(feed=live.feed, currency_pair="EUR/USD", direction="BUY", action="OPEN"))
+    assert (shown.candidates, shown.followers) == (1, 1)
+
+
+def test_notional_of_a_signal_leaves_it_out(live: Subscription) -> None:
+    Feed.objects.filter(pk=live.feed_id).update(
+        max_signal_notional=D(1500), max_signal_currency="USD"
+    )
+    twin = ready(started(live))
+    services.update_subscription(live.pk, by=None, multiplier=D(10))
+    signal = factories.signal(Feed.objects.get(pk=live.feed_id))
+    factories.claim_all()
+    by_account = orders(signal)
+    assert by_account[live.connection_id].reason == Code.SIGNAL_NOTIONAL
+    assert by_account[twin.connection_id].status == "SUBMITTING"
+    assert by_account[twin.connection_id].quantity == 10_000
+    assert signal_total(signal).total == 0
+
+
+def test_medians_leave_it_out(live: Subscription) -> None:
+    twin = ready(started(live))
+    signal = factories.signal(live.feed)
+    factories.claim_all()
+    filled = {"status": "FILLED", "filled_quantity": D(100), "slippage_unit": "PIPS"}
+    for pk, slippage in ((live.connection_id, 9), (twin.connection_id, 1)):
+        order = Order.objects.filter(signal=signal, connection=pk)
+        assert order.update(**filled, slippage_pips=D(slippage)) == 1
+    compute_signal_quality()
+    found = SignalQuality.objects.get(signal=signal)
+    assert (found.persons, found.slippage) == (1, D(9))
+
+
+def test_my_results_leave_it_out(live: Subscription) -> None:
+    started(live)
+    mine = ExecutionConnection.objects.filter(user=owner(live))
+    assert mine.count() == 2
+    assert [one.id for one in report_accounts(mine)] == [live.connection_id]
+
+
+def test_it_uses_no_place_of_the_paper_accounts(live: Subscription) -> None:
+    started(live)
+    for _ in range(5):
+        services.open_paper_account(by=owner(live))
+
+
+def test_it_is_not_sent_together_with_live_orders(live: Subscription) -> None:
+    ExecutionConnection.objects.filter(pk=live.connection_id).update(aggregation_ms=500)
+    assert started(live).connection.aggregation_ms == 0
+
+
+# It follows
+
+
+def test_terms_and_limits_follow(live: Subscription) -> None:
+    twin = started(live)
+    services.update_subscription(live.pk, by=owner(live), multiplier=D(2), directions="BUY")
+    limit = services.add_loss_limit(LossLimit(subscription=live, maximum=D(5)), by=owner(live))
+    own = Subscription.objects.get(pk=twin.twin_id)
+    assert (own.multiplier, own.directions, own.priority) == (D(2), "BUY", 3)
+    assert [one.maximum for one in own.loss_limits.all()] == [D(5)]
+    services.change_loss_limit(limit.pk, by=owner(live), maximum=D(4))
+    assert [one.maximum for one in own.loss_limits.all()] == [D(4)]
+    services.delete_loss_limit(limit.pk, by=owner(live))
+    assert not own.loss_limits.exists()
+
+
+def test_preset_follows(live: Subscription) -> None:
+    twin = started(live)
+    other = make.preset(owner(live), name="careful")
+    services.update_connection(live.connection_id, by=owner(live), preset=other)
+    twin.connection.refresh_from_db()
+    assert twin.connection.preset_id == other.pk
+
+
+@pytest.mark.parametrize("how", ["subscription", "account", "halt"])
+def test_pause_and_resumption_follow(live: Subscription, how: str) -> None:
+    twin, by = ready(started(live)), owner(live)
+    if how == "subscription":
+        services.pause_subscription(live.pk, by=by)
+    elif how == "account":
+        services.pause(live.connection_id, by=by)
+    else:
+        halt = services.set_kill_switch(
+            scope="CONNECTION", connection_id=live.connection_id, mode="REDUCING", reason="x", by=by
+        )
+        tasks.wind_up_twins()  # the sweep: a halt waits for no twin
+    order = orders(factories.signal(live.feed))[twin.connection_id]
+    assert (order.status, order.reason) == ("SKIPPED", Code.SUBSCRIPTION_PAUSED)
+    if how == "subscription":
+        services.resume_subscription(live.pk, by=by)
+    elif how == "account":
+        services.resume(live.connection_id, by=by)
+    else:
+        services.release_kill_switch(halt.pk, by=by)
+        tasks.wind_up_twins()
+    assert orders(factories.signal(live.feed))[twin.connection_id].status == "PENDING"
+
+
+def test_halt_of_everything_stops_both(live: Subscription) -> None:
+    ready(started(live))
+    services.set_kill_switch(scope="ALL", mode="HALTED", reason="x", by=None)
+    halted = orders(factories.signal(live.feed)).values()
+    assert [one.reason for one in halted] == [Code.TRADING_HALTED] * 2
+
+
+def test_it_cannot_be_changed_by_itself(live: Subscription) -> None:
+    twin, by = started(live), owner(live)
+    changes = (
+        lambda: services.pause_subscription(twin.twin_id, by=by),
+        lambda: services.update_subscription(twin.twin_id, by=by, multiplier=D(3)),
+        lambda: services.unsubscribe(twin.twin_id, by=by),
+        lambda: services.pause(twin.connection_id, by=by),
+        lambda: services.subscribe(
+            connection_id=twin.connection_id, feed_id=make.feed(is_public=True).pk, by=by
+        ),
+        lambda: services.update_connection(
+            twin.connection_id, by=by, preset=make.preset(by, name="mine")
+        ),
+    )
+    for change in changes:
+        with pytest.raises(FillcastError) as refused:
+            change()
+        assert refused.value.code is Code.TWIN_FOLLOWS
+
+
+# It ends
+
+
+def ended(twin: SubscriptionTwin) -> tuple[bool, str, bool]:
+    twin.refresh_from_db()
+    twin.connection.refresh_from_db()
+    twin.twin.refresh_from_db()
+    assert (twin.ended_at is None) is (twin.twin.archived_at is None)
+    return twin.ended_at is not None, twin.end_reason, twin.connection.archived_at is not None
+
+
+def test_stopped_twin_closes_its_positions_then_its_account_is_archived(
+    live: Subscription,
+) -> None:
+    twin = ready(started(live))
+    signal = factories.signal(live.feed)
+    factories.fill_all()
+    assert ExecutionPosition.objects.filter(connection=twin.connection).open().count() == 1
+    assert services.stop_twin(live.pk, by=owner(live)) == twin
+    assert services.stop_twin(live.pk, by=owner(live)) is None
+    assert {*orders(factories.signal(live.feed))} == {live.connection_id}
+    tasks.wind_up_twins()
+    assert ended(twin) == (True, TwinEnd.STOPPED, False)  # its exit is on its way
+    exits = Order.objects.filter(connection=twin.connection, position__isnull=False)
+    assert exits.count() == 1
+    tasks.wind_up_twins()
+    assert exits.count() == 1  # a repetition closes nothing twice
+    factories.fill_all()
+    tasks.wind_up_twins()
+    assert ended(twin) == (True, TwinEnd.STOPPED, True)
+    live_positions = ExecutionPosition.objects.filter(connection=live.connection)
+    assert live_positions.open().count() == 2  # its own and the later signal's
+    assert Order.objects.filter(connection=twin.connection, signal=signal).exists()
+    started(live)  # another one may follow
+
+
+def test_it_ends_with_its_live_subscription(live: Subscription) -> None:
+    twin = started(live)
+    services.unsubscribe(live.pk, by=owner(live))
+    tasks.wind_up_twins()
+    assert ended(twin) == (True, TwinEnd.SUBSCRIPTION, True)
+
+
+def test_it_ends_with_its_live_account(live: Subscription) -> None:
+    twin = started(live)
+    services.archive_connection(live.connection_id, by=owner(live))
+    assert ended(twin) == (True, TwinEnd.SUBSCRIPTION, False)
+    tasks.wind_up_twins()
+    assert ended(twin) == (True, TwinEnd.SUBSCRIPTION, True)
+
+
+def test_it_ends_with_its_paper_account(live: Subscription) -> None:
+    twin = started(live)
+    services.archive_connection(twin.connection_id, by=owner(live))
+    assert ended(twin) == (True, TwinEnd.ACCOUNT, True)
+
+
+def test_it_ends_with_its_feed(live: Subscription) -> None:
+    twin = started(live)
+    archive_feed(live.feed_id)
+    tasks.wind_up_twins()
+    assert ended(twin) == (True, TwinEnd.FEED, True)
