@@ -14,6 +14,7 @@ IRREGULAR = {
     "POST signals/oco/preview": "preview_oco_pair",
     "POST signals/bracket": "create_bracket",
     "POST signals/preview": "preview_new_signal",
+    "POST channels/browsers": "create_browser_channel",
     "POST channels/webhooks": "create_webhook",
     "POST channels/{}/resend": "resend_channel_code",
     "POST connections/paper": "create_paper_connection",
@@ -23,6 +24,7 @@ IRREGULAR = {
     "POST feeds/{}/alerts/read": "read_feed_alert",
     "POST feeds/{}/telegram-bot": "set_feed_telegram_bot",
     "POST feeds/{}/telegram-bot/remove": "remove_feed_telegram_bot",
+    "POST subscriptions/{}/twin": "start_subscription_twin",
     "POST drift/compare": "compare_accounts",
     "GET analytics": "get_totals",
 }

@@ -6,16 +6,19 @@ from typing import Any
 
 from rest_framework.test import APIClient
 
+from api import reference
+from common.clocks import market_now
 from connections.models import DataConnection, TradingPreset
 from events.webhook_services import create_webhook
 from signals.feeds import create_feed_token
 from signals.models import ApprovalRequest, Feed
-from tests.api.factories import World
+from tests.api.factories import World, order
 from tests.api.schemas import schema
 from tests.api.test_matrix import CASES, Case
 from tests.connections import make
 
 SECRET = "fc_0123456789abcdef0123456789abcdef"
+PUSH_KEY = reference.requests()["create_browser_channel"]["p256dh"]  # RFC 8291's own example
 NOT_SENT = {
     "adopt_drift_item": "get_drift_item",  # needs a broker that holds more than we do
     "relink_drift_item": "get_drift_item",  # likewise
@@ -86,6 +89,21 @@ def _alert(world: World) -> Paths:
     return {**names, "alert": posted.json()["alert"]}
 
 
+def _live(world: World) -> Paths:
+    DataConnection.objects.create(name="Recorded quotes")
+    row = make.ready(make.connection(world.alice, type="mt5", account="77", preset=world.preset))
+    return {"id": make.subscription(row, world.public).pk}
+
+
+def _compared(world: World) -> Paths:
+    signal = make.signal(world.public, published_at=market_now())
+    twin = world.twinned.twins.get().connection
+    ends = {world.twinned.connection: ("DENIED", "NO_MONEY"), twin: ("PENDING", "")}
+    for connection, (status, reason) in ends.items():
+        order(connection, signal, "entry", status=status, reason=reason)
+    return {"id": world.twinned.pk}
+
+
 PREPARED: dict[str, Callable[[World], Paths]] = {
     "rotate_channel_secret": _webhook,
     "resend_channel_code": _unconfirmed,
@@ -99,6 +117,8 @@ PREPARED: dict[str, Callable[[World], Paths]] = {
     "publish_feed_draft": _finished_draft,
     "request_feed_approval": _public,
     "refuse_feed": _asked,
+    "start_subscription_twin": _live,
+    "get_subscription_comparison": _compared,
     "send_alert": _address,
     "get_alert_status": _alert,
 }
@@ -161,6 +181,8 @@ def settled(value: Any, name: str = "") -> Any:
         return value
     if name in ("secret", "signing_key", "prefix") and value:
         return SECRET[:8] if name == "prefix" else SECRET
+    if name == "public_key":
+        return PUSH_KEY
     value = re.sub(r"/hooks/tradingview/([^/]+)/[^/]+/", rf"/hooks/tradingview/\1/{SECRET}/", value)
     value = re.sub(
         r"^20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|\+00:00)$", "2026-11-20T12:00:00Z", value

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from api import reference
+from events import push_keys
 from tests.api.conftest import AsWeb
 from tests.api.example_calls import NOT_SENT, address_of, cases, live, send, settled
 from tests.api.factories import World
@@ -36,6 +37,14 @@ def record() -> Iterator[None]:
             RECORDED[name] = RECORDED[other]
         text = json.dumps(RECORDED, indent=1, ensure_ascii=False, sort_keys=True)
         (reference.FOLDER / "responses.json").write_text(text + "\n")
+
+
+@pytest.fixture(autouse=True)
+def push_key(settings: Any) -> None:
+    """Let browsers subscribe to push messages."""
+    private = push_keys.new_private_key()
+    settings.FILLCAST_PUSH_PRIVATE_KEYS = (private,)
+    settings.FILLCAST_PUSH_PUBLIC_KEY = push_keys.public_key_of(private)
 
 
 def test_every_operation_has_examples() -> None:
