@@ -89,10 +89,15 @@ class ScopedSchema(AutoSchema):
     def _map_serializer_field(
         self, field: Any, direction: Any, bypass_extensions: bool = False
     ) -> Any:
-        """Also allow the empty text that a stored choice or address may be."""
+        """Also allow the empty text that a stored choice or address may be.
+
+        A default that nobody may send, such as the empty text for "left out", is not shown.
+        """
         schema: Any = super()._map_serializer_field(field, direction, bypass_extensions)
         if "enum" in (schema or ()) and _may_be_empty(field) and "" not in schema["enum"]:
             schema["enum"] = [*schema["enum"], ""]
+        if schema and "enum" in schema and schema.get("default") not in schema["enum"]:
+            schema.pop("default", None)
         return schema
 
     def _insert_field_validators(self, field: Any, schema: Any) -> None:
