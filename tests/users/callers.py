@@ -1,13 +1,16 @@
 """Those who try every address of the product, and what they may not get there."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from http.cookies import SimpleCookie
-from typing import Any
+from typing import Any, ClassVar
 
+import pytest
 from django.core.cache import cache
+from django.core.handlers import wsgi
 from django.db import transaction
+from django.http import QueryDict
 from django.test import Client
 
 from api import reference
@@ -30,17 +33,40 @@ SIGN_IN = ("/login/", "/admin/login/", "/security/confirm/", "/security/enrol/")
 REFUSED = {400, 401, 403, 404, 405, 406, 409, 410, 415, 422}
 UNCHANGED = ("/sessions/",)  # ends what is there; without such a session it changes nothing
 WORDS = {"table": ("orders", "trades", "signals"), "year": ("2026",), "month": ("3",)}
+NOT_ROWS = {"cursor", "fields", "format", "ordering", "page", "page_size"}  # how, not which
 REFERENCES = {"signal", "order", "position", "preset", "subscription", "user", "ids"}
+
+
+class Query(QueryDict):
+    """A request's query that notes for which names a view looks in it."""
+
+    asked: ClassVar[set[str]] = set()
+
+    def __getitem__(self, key: str) -> Any:
+        self.asked.add(key)
+        return super().__getitem__(key)
+
+    def __contains__(self, key: object) -> bool:
+        self.asked.add(str(key))
+        return super().__contains__(key)
+
+    def getlist(self, key: str, default: Any = None) -> Any:
+        self.asked.add(key)
+        return super().getlist(key, default)
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What a call was answered with. changed: rows of the victim are others than before."""
+    """What a call was answered with.
+
+    changed: rows of the victim are others than before; asked: what the view looks for in the query.
+    """
 
     status: int
     to: str
     text: str
     changed: bool
+    asked: frozenset[str] = frozenset()
 
 
 class Caller:
@@ -56,14 +82,17 @@ class Caller:
     def ask(self, method: str, path: str, data: Any) -> Answer:
         """Make a call; nothing of it stays."""
         self.client.cookies = SimpleCookie(self._cookies)
-        with transaction.atomic():
+        Query.asked.clear()
+        with transaction.atomic(), pytest.MonkeyPatch.context() as patch:
+            patch.setattr(wsgi, "QueryDict", Query)
             answer = self._send(method, path, data)
             parts = answer.streaming_content if answer.streaming else [answer.content]
             text = b"".join(parts).decode(errors="replace")
             wrote = method != "get" and answer.status_code < 400
             changed = wrote and state_of(self._victim.rows) != self._state
             transaction.set_rollback(True)
-        return Answer(answer.status_code, answer.headers.get("Location", ""), text, changed)
+        to, asked = answer.headers.get("Location", ""), frozenset(Query.asked)
+        return Answer(answer.status_code, to, text, changed, asked)
 
     def _send(self, method: str, path: str, data: Any) -> Any:
         send = getattr(self.client, method)
@@ -84,20 +113,36 @@ def make_victim() -> Victim:
 
 
 def calls(door: Door, victim: Victim) -> Iterator[tuple[str, Any]]:
-    """Yield the calls to make at an address: methods with their bodies or queries."""
-    names = {
-        "connection": victim.uuid, "account": victim.uuid, "feed": victim.slug,
-        "signal": FIRST_ID, "order": FIRST_ID, "preset": FIRST_ID, "position": FIRST_ID,
-    }  # fmt: skip
+    """Yield the calls to make at an address: methods with their bodies."""
     for method in door.methods:
         if method == "get":
             yield method, {}
-            if not door.values:
-                yield method, {"q": MARK[:-1], "search": MARK[:-1], "user": FIRST_ID, **names}
         elif door.path.startswith("/api/"):
             yield method, body_of(method, door, victim)
         else:
-            yield method, {**names, "fraction": "1", "name": "changed"}
+            yield method, {**references(victim), "fraction": "1", "name": "changed"}
+
+
+def searches(asked: Iterable[str], victim: Victim) -> Iterator[dict[str, Any]]:
+    """Yield a query for each name that a list looks for: the victim's object, or text of theirs.
+
+    One name at a time: several would find only what fits them all.
+    """
+    known = {**references(victim), **dict.fromkeys(REFERENCES, FIRST_ID)}
+    for name in sorted(set(asked) - NOT_ROWS):
+        if name in known:
+            yield {name: known[name]}
+        else:
+            yield {name: MARK[:-1]}
+            yield {name: FIRST_ID}
+
+
+def references(victim: Victim) -> dict[str, Any]:
+    """Return the fields of bodies and queries that name an object, with the victim's."""
+    return {
+        "connection": victim.uuid, "account": victim.uuid, "feed": victim.slug,
+        "signal": FIRST_ID, "order": FIRST_ID, "preset": FIRST_ID, "position": FIRST_ID,
+    }  # fmt: skip
 
 
 def body_of(method: str, door: Door, victim: Victim) -> Any:
@@ -161,6 +206,13 @@ def faults_at(
             forget_failures()
         for method, data in calls(door, victim):
             answer = caller.ask(method, door.path, data)
-            if why := judge(door, answer, victim, data):
-                lines.append(f"{method.upper()} {door.path}: {answer.status} {answer.to} {why}")
+            lines += _line(method, door, answer, judge(door, answer, victim, data))
+            if method == "get" and not door.values and answer.status == 200:
+                for query in searches(answer.asked, victim):
+                    answer = caller.ask(method, door.path, query)
+                    lines += _line(method, door, answer, judge(door, answer, victim, query))
     return lines
+
+
+def _line(method: str, door: Door, answer: Answer, why: str) -> list[str]:
+    return [f"{method.upper()} {door.path}: {answer.status} {answer.to} {why}"] if why else []

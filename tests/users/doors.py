@@ -38,10 +38,14 @@ class Victim:
 
     def found_in(self, text: str, sent: Iterable[str]) -> str:
         """Return what of the victim is in a text, besides what the caller has sent; "" if nothing.
+
+        The caller sends the beginning of MARK only, so MARK as a whole is never an echo.
         """
         for value in sorted(sent, key=len, reverse=True):
-            text = text.replace(value, "")
-        found = re.search(rf"{MARK}|{self.uuid}|(?<![0-9]){FIRST_ID // 100}[0-9][0-9](?![0-9])", text, re.I)
+            if value not in MARK:
+                text = text.replace(value, "")
+        near = rf"(?<![0-9]){FIRST_ID // 100}[0-9][0-9](?![0-9])"
+        found = re.search(rf"{MARK}|{self.uuid}|{near}", text, re.IGNORECASE)
         return text[max(0, found.start() - 80) : found.end() + 80] if found else ""
 
 

@@ -11,7 +11,12 @@ import pytest
 from django.db import connection
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import path
+from django.views.generic import ListView
 from nacl.public import PrivateKey
+from rest_framework import serializers, viewsets
+from rest_framework.filters import SearchFilter
+from rest_framework.request import Request
+from rest_framework.response import Response
 
 from signals.models import Feed
 from tests.kept_rows import kept_rows
@@ -77,9 +82,53 @@ def open_view(request: HttpRequest, pk: int) -> HttpResponse:
     return HttpResponse(f"<h1>{Feed.objects.get(pk=pk).name}</h1>")
 
 
-def search_view(request: HttpRequest) -> HttpResponse:
-    found = Feed.objects.filter(name__icontains=request.GET.get("q", "-"))
+def search_view(request: HttpRequest, name: str) -> HttpResponse:
+    """A list that shows nothing until somebody searches; each has a name of its own for that."""
+    found = Feed.objects.filter(name__icontains=request.GET.get(name, "-"))
     return HttpResponse(", ".join(feed.name for feed in found))
+
+
+def filtered_view(request: HttpRequest) -> HttpResponse:
+    """A list that shows nothing until an owner is named, and refuses an unknown state."""
+    if request.GET.get("state", "open") not in ("open", "closed"):
+        return HttpResponse(status=400)
+    found = Feed.objects.filter(pk=int(request.GET.get("whose", 0)))
+    return HttpResponse(", ".join(feed.name for feed in found))
+
+
+class FeedSerializer(serializers.ModelSerializer[Feed]):
+    class Meta:
+        model = Feed
+        fields = ("name",)
+
+
+class OpenViewSet(viewsets.ReadOnlyModelViewSet[Feed]):
+    """As the API's, but for its queryset: all feeds."""
+
+    queryset = Feed.objects.order_by("pk")
+    serializer_class = FeedSerializer
+    pagination_class = None
+
+
+class SearchedViewSet(OpenViewSet):
+    """Its list is empty without `?search=`."""
+
+    filter_backends: Any = (SearchFilter,)
+    search_fields = ("name",)
+
+    def list(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        if "search" not in request.query_params:
+            return Response([])
+        return super().list(request, *args, **kwargs)
+
+
+class OpenListView(ListView):  # type: ignore[type-arg]  # not generic at run time
+    """A page whose queryset nobody has filtered."""
+
+    model = Feed
+
+    def render_to_response(self, context: dict[str, Any], **kwargs: Any) -> HttpResponse:
+        return HttpResponse(", ".join(feed.name for feed in context["object_list"]))
 
 
 def silent_view(request: HttpRequest, pk: int) -> HttpResponse:
@@ -101,7 +150,13 @@ def polite_view(request: HttpRequest, pk: int) -> HttpResponse:
 
 urlpatterns = [
     path("open/<int:pk>/", open_view),
-    path("search/", search_view),
+    path("search/", search_view, {"name": "q"}),
+    path("find/", search_view, {"name": "any-name"}),
+    path("filtered/", filtered_view),
+    path("listed/", OpenListView.as_view()),
+    path("set/", OpenViewSet.as_view({"get": "list"})),
+    path("set/<int:pk>/", OpenViewSet.as_view({"get": "retrieve"})),
+    path("searched-set/", SearchedViewSet.as_view({"get": "list"})),
     path("silent/<int:pk>/", silent_view),
     path("changing/", changing_view),
     path("failing/<slug:slug>/", failing_view),
@@ -117,6 +172,8 @@ def test_open_views_are_found(victim: Victim, settings: Any) -> None:
     object_of = {"open": FIRST_ID, "silent": FIRST_ID, "failing": victim.slug}
     assert found == {
         *(f"{method} /{name}/{key}/" for method in ("GET", "POST") for name, key in object_of.items()),
-        "GET /search/",
+        *(f"GET /{name}/" for name in ("search", "find", "filtered", "listed", "set")),
+        "GET /searched-set/",
+        f"GET /set/{FIRST_ID}/",
         "POST /changing/",
     }
