@@ -21,7 +21,7 @@ from rest_framework.response import Response
 from signals.models import Feed
 from tests.kept_rows import kept_rows
 from tests.roles import staff
-from tests.users.callers import WORDS, Caller, faults_at, make_victim
+from tests.users.callers import PARTS, WORDS, Caller, faults_at, make_victim
 from tests.users.doors import FIRST_ID, Door, Victim, doors
 from tests.users.world import tenant
 
@@ -60,12 +60,14 @@ def test_visitors_get_nothing_of_a_tenant(victim: Victim) -> None:
     assert faults_at(all_doors(victim), Caller(victim), victim) == []
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("part", range(PARTS))
 @pytest.mark.parametrize("role", ["fillcast_web", "NONE"])  # querysets alone must suffice, too
-def test_another_tenant_gets_nothing_of_a_tenant(victim: Victim, role: str) -> None:
+def test_another_tenant_gets_nothing_of_a_tenant(victim: Victim, role: str, part: int) -> None:
     caller = Caller(victim, tenant("cuckoo").user)
     with connection.cursor() as cursor:
         cursor.execute(f"SET ROLE {role}")
-    found = faults_at(all_doors(victim), caller, victim)
+    found = faults_at(all_doors(victim)[part::PARTS], caller, victim)
     with connection.cursor() as cursor:
         cursor.execute("RESET ROLE")
     assert found == []
