@@ -271,7 +271,6 @@ class BreakdownView(_ReportView):
     """Your results by feed, pair, account or hour."""
 
     @extend_schema(
-        
         parameters=[
             *_FILTERS, _FORMAT,
             OpenApiParameter("by", str, enum=list(BREAKDOWNS), description="Default: feed."),

@@ -91,7 +91,7 @@ class ScopedSchema(AutoSchema):
     ) -> Any:
         """Also allow the empty text that a stored choice or address may be.
 
-        A default that nobody may send, such as the empty text for "left out", is not shown.
+        A default that is no allowed value, such as the empty text for "left out", is not shown.
         """
         schema: Any = super()._map_serializer_field(field, direction, bypass_extensions)
         if "enum" in (schema or ()) and _may_be_empty(field) and "" not in schema["enum"]:

@@ -1,8 +1,8 @@
 """Calls that the OpenAPI schema allows, and some that it does not, by schemathesis.
 
-No answer may be a 5xx, and each must be one that the schema describes: status, content type, headers
-and body. A call names existing objects where it can, so that it gets past "not found". The calls are
-the same in each run; `make schemathesis` makes many more, and others each time.
+No answer may be a 5xx, and each must be one that the schema describes: status, content type,
+headers and body. A call names existing objects where it can, so that it gets past "not found". The
+calls are the same in each run; `make schemathesis` makes many more, and others each time.
 """
 
 import os
@@ -13,8 +13,8 @@ import hypothesis
 import pytest
 import schemathesis
 from django.core.cache import cache
-from django.core.wsgi import get_wsgi_application
 from django.core.signals import request_finished, request_started
+from django.core.wsgi import get_wsgi_application
 from django.db import close_old_connections, transaction
 from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
@@ -39,7 +39,7 @@ CHECKS: list[Any] = [
 ]  # fmt: skip
 LONG = int(os.environ.get("SCHEMATHESIS_EXAMPLES", "0"))
 SETTINGS = hypothesis.settings(
-    max_examples=LONG or 12,
+    max_examples=LONG or 8,
     derandomize=not LONG,
     deadline=None,
     database=None,
@@ -106,7 +106,7 @@ def test_answers_are_as_the_schema_describes_them(
     world: World, isolated: Callable[..., Any], name: str
 ) -> None:
     operation, (_, case_of) = OPERATIONS[name], cases()[name]
-    paths = {key: str(value) for key, value in case_of.path(world).items() if key in name_of(name)}
+    paths = {key: str(value) for key, value in case_of.path(world).items() if key in path_of(name)}
     body = live(reference.requests().get(name), world)
     headers = {"Authorization": f"Bearer {world.keys['alice']}"}
 
@@ -118,6 +118,6 @@ def test_answers_are_as_the_schema_describes_them(
     run()
 
 
-def name_of(name: str) -> str:
+def path_of(name: str) -> str:
     path: str = OPERATIONS[name].path
     return path

@@ -50,7 +50,7 @@ def process(
 
 @pytest.fixture(scope="module")
 def generated(process: WebProcess, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """The folder of the generated package, and what the generator has said."""
+    """The folder of the generated package, and what the generator printed."""
     folder = tmp_path_factory.mktemp("client")
     address = f"http://127.0.0.1:{process.port}/api/v1/schema/?format=json"
     done = subprocess.run(
@@ -145,10 +145,10 @@ def publish(client: Any, api: Callable[[str], Any], key: str, **fields: Any) -> 
 
 
 def test_client_has_every_operation(generated: tuple[Path, str]) -> None:
-    folder, said = generated
-    assert [line for line in said.splitlines() if "Unable" in line or "will not" in line] == []
-    assert said.count("WARNING") == 1
-    assert UNKNOWN_TO_IT in said
+    folder, warnings = generated
+    assert [line for line in warnings.splitlines() if "Unable" in line or "will not" in line] == []
+    assert warnings.count("WARNING") == 1
+    assert UNKNOWN_TO_IT in warnings
     modules = {path.stem for path in folder.glob("fillcast_client/api/*/*.py")}
     assert modules - {"__init__"} == set(operations())
 

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import pytest
 from django.core.cache import cache
 from django.core.handlers import wsgi
-from django.db import transaction
+from django.db import connection, transaction
 from django.http import QueryDict
 from django.test import Client
 
@@ -105,6 +105,8 @@ class Caller:
 
 def make_victim() -> Victim:
     """Create a tenant with a row in each table; ids of rows that follow are far from theirs."""
+    with connection.cursor() as cursor:  # one transaction for a test, also on a machine that pauses
+        cursor.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
     before = ids_of_all_rows()
     start_ids_at(FIRST_ID)
     made = tenant(MARK)

@@ -102,14 +102,14 @@ def free_texts(model: type[models.Model]) -> Iterator[Any]:
     """Yield the columns that hold what people write."""
     for column in model._meta.concrete_fields:
         is_text = isinstance(column, models.CharField | models.TextField)
-        if is_text and not column.choices and not column.primary_key and column.name not in CODES:
-            if (column.max_length or 99) >= len(MARK) + 3:
-                yield column
+        is_free = not column.choices and not column.primary_key and column.name not in CODES
+        if is_text and is_free and (column.max_length or 99) >= len(MARK) + 3:
+            yield column
 
 
 CODES = {  # texts that our own code reads
     "pair", "symbol", "currency_pair", "side", "leg", "order_type", "time_in_force", "kind", "code",
-    "reason", "type", "currency", "currency", "pass_word", "password", "time_zone", "status",
+    "reason", "type", "currency", "pass_word", "password", "time_zone", "status",
     "state", "unit", "action", "session_zone", "account_type",
 }  # fmt: skip
 
@@ -156,7 +156,7 @@ def doors(victim: Victim, words: dict[str, tuple[str, ...]]) -> list[Door]:
             path = template % dict(zip(names, values, strict=True))
             if path not in found and leads_to(path, callback):
                 named = [v for name, v in zip(names, values, strict=True) if name not in words]
-                text = template % {name: "{}" for name in names}
+                text = template % dict.fromkeys(names, "{}")
                 found[path] = Door(path, text, tuple(named), methods_of(callback))
     return list(found.values())
 

@@ -1,8 +1,9 @@
 """Every address of portal and API × every caller × another tenant's objects, found by itself.
 
-The addresses come from the URL resolver and the bodies from the OpenAPI schema, so that a new page or
-operation is included without a line here. The victim's texts all have a mark, and their rows ids of
-their own: neither may be in any answer, whatever its status.
+The addresses come from the URL resolver and the bodies from the OpenAPI schema, so that a new page
+or operation is included without a line here. The victim's texts all have a mark, and their rows ids
+of their own: neither may be in any answer, whatever its status. A list is also searched, by each
+name that its view looks for in the query.
 """
 
 from typing import Any
@@ -85,7 +86,7 @@ def open_view(request: HttpRequest, pk: int) -> HttpResponse:
 
 
 def search_view(request: HttpRequest, name: str) -> HttpResponse:
-    """A list that shows nothing until somebody searches; each has a name of its own for that."""
+    """A list that shows nothing without a search; each has a name of its own for that."""
     found = Feed.objects.filter(name__icontains=request.GET.get(name, "-"))
     return HttpResponse(", ".join(feed.name for feed in found))
 
@@ -106,7 +107,7 @@ class FeedSerializer(serializers.ModelSerializer[Feed]):
 
 
 class OpenViewSet(viewsets.ReadOnlyModelViewSet[Feed]):
-    """As the API's, but for its queryset: all feeds, of anybody and for anybody."""
+    """As the API's, but for its queryset: all feeds, for every caller."""
 
     authentication_classes = ()
     permission_classes = ()
@@ -128,7 +129,7 @@ class SearchedViewSet(OpenViewSet):
 
 
 class OpenListView(ListView):  # type: ignore[type-arg]  # not generic at run time
-    """A page whose queryset nobody has filtered."""
+    """A page with an unfiltered queryset."""
 
     model = Feed
 
@@ -179,7 +180,11 @@ def test_open_views_are_found(victim: Victim, settings: Any) -> None:
     }
     object_of = {"open": FIRST_ID, "silent": FIRST_ID, "failing": victim.slug}
     assert found == {
-        *(f"{method} /{name}/{key}/" for method in ("GET", "POST") for name, key in object_of.items()),
+        *(
+            f"{method} /{name}/{key}/"
+            for method in ("GET", "POST")
+            for name, key in object_of.items()
+        ),
         *(f"GET /{name}/" for name in ("search", "find", "filtered", "listed", "set")),
         "GET /searched-set/",
         f"GET /set/{FIRST_ID}/",
