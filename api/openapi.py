@@ -108,7 +108,7 @@ class ScopedSchema(AutoSchema):
 
     def _map_basic_serializer(self, serializer: Any, direction: Any) -> Any:
         """Leave out of `required` what the serializer names as `not_always`."""
-        schema: Any = super()._map_basic_serializer(serializer, direction)
+        schema: Any = super()._map_basic_serializer(serializer, direction)  # type: ignore[no-untyped-call]
         for name in getattr(serializer, "not_always", ()):
             if name in schema.get("required", ()):
                 schema["required"].remove(name)
