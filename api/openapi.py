@@ -93,7 +93,8 @@ class ScopedSchema(AutoSchema):
 
         A default that is no allowed value, such as the empty text for "left out", is not shown.
         """
-        schema: Any = super()._map_serializer_field(field, direction, bypass_extensions)
+        own: Any = super()
+        schema = own._map_serializer_field(field, direction, bypass_extensions)
         if "enum" in (schema or ()) and _may_be_empty(field) and "" not in schema["enum"]:
             schema["enum"] = [*schema["enum"], ""]
         if schema and "enum" in schema and schema.get("default") not in schema["enum"]:
@@ -102,13 +103,15 @@ class ScopedSchema(AutoSchema):
 
     def _insert_field_validators(self, field: Any, schema: Any) -> None:
         """Demand no form of an address that may be empty."""
-        super()._insert_field_validators(field, schema)
+        own: Any = super()
+        own._insert_field_validators(field, schema)
         if schema.get("format") in ("email", "uri") and _may_be_empty(field):
             del schema["format"]
 
     def _map_basic_serializer(self, serializer: Any, direction: Any) -> Any:
         """Leave out of `required` what the serializer names as `not_always`."""
-        schema: Any = super()._map_basic_serializer(serializer, direction)  # type: ignore[no-untyped-call]
+        own: Any = super()
+        schema = own._map_basic_serializer(serializer, direction)
         for name in getattr(serializer, "not_always", ()):
             if name in schema.get("required", ()):
                 schema["required"].remove(name)

@@ -48,7 +48,8 @@ SETTINGS = hypothesis.settings(
 )
 API = schemathesis.openapi.from_dict(schema())
 API.app = get_wsgi_application()
-OPERATIONS = {one.ok().definition.raw["operationId"]: one.ok() for one in API.get_all_operations()}
+FOUND: list[Any] = list(API.get_all_operations())
+OPERATIONS = {one.ok().definition.raw["operationId"]: one.ok() for one in FOUND}
 
 
 def calls(operation: Any, paths: dict[str, str], body: Any) -> st.SearchStrategy[Any]:

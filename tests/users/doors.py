@@ -110,7 +110,7 @@ def free_texts(model: type[models.Model]) -> Iterator[Any]:
 CODES = {  # texts that our own code reads
     "pair", "symbol", "currency_pair", "side", "leg", "order_type", "time_in_force", "kind", "code",
     "reason", "type", "currency", "pass_word", "password", "time_zone", "status",
-    "state", "unit", "action", "session_zone", "account_type", "lane",
+    "state", "unit", "action", "session_zone", "trading_day_zone", "account_type", "lane",
 }  # fmt: skip
 
 
@@ -129,8 +129,9 @@ def template_of(parts: tuple[Any, ...]) -> tuple[str, list[str]] | None:
     text, names = "", []
     for pattern in parts:
         if isinstance(pattern, RoutePattern):
-            names += PARAMETER.findall(str(pattern._route))
-            text += PARAMETER.sub(r"%(\1)s", str(pattern._route).replace("%", "%%"))
+            route = str(pattern)
+            names += PARAMETER.findall(route)
+            text += PARAMETER.sub(r"%(\1)s", route.replace("%", "%%"))
         else:
             choices = normalize(pattern.regex.pattern)
             if not choices:
