@@ -7,7 +7,8 @@ export PYTHONDONTWRITEBYTECODE ?=
 # Two test processes per core: each waits part of the time. With three, engines that poll cost a third more.
 export TEST_PROCESSES ?= $(shell echo $$(( 2 * $$(nproc) < 8 ? 2 * $$(nproc) : 8 )))
 
-.PHONY: help venv demo up test coverage mutation test-faults test-browser chaos conformance lint format bench docs lock clean
+.PHONY: help venv demo up test coverage mutation schemathesis test-faults test-browser chaos conformance client lint format bench \
+	docs lock clean
 
 help: ## list these commands
 	@echo "Fillcast: publish a trading signal once, execute it exactly once on every subscribed account."
@@ -33,6 +34,9 @@ coverage: venv ## measure what the tests reach; fails below its bars; ONLY=decis
 mutation: ## change lines of sizing, risk, claim, reports; list changes that no test notices; FILES=, SURVIVORS=1
 	@deploy/venv.sh var/mutation-venv requirements-mutation.txt
 	@var/mutation-venv/bin/python -m tests.mutation $(if $(SURVIVORS),--survivors) $(FILES)
+
+schemathesis: venv ## make calls that the API's schema allows, others each time; EXAMPLES=500 for each operation
+	@SCHEMATHESIS_EXAMPLES=$(or $(EXAMPLES),100) $(PYTHON) -m pytest tests/api/test_generated_calls.py -n $(TEST_PROCESSES) --dist load -o timeout=3600
 
 test-faults: venv ## run the crash and network-failure tests on real processes; about 20 minutes
 	@$(PYTHON) -m pytest tests/faults -m "faults or not faults" $(T)
@@ -61,6 +65,10 @@ docs: venv ## write the generated pages, then build the documentation site into 
 
 conformance: venv ## check every broker adapter against its fake broker; ADAPTER=mt5-dwx
 	@$(PYTHON) -m tests.conformance $(if $(ADAPTER),--adapter "$(ADAPTER)")
+
+client: venv ## generate a Python client of the API into var/fillcast-client
+	@$(PYTHON) manage.py spectacular --format openapi-json --file var/openapi.json
+	@PATH="$(CURDIR)/.venv/bin:$$PATH" openapi-python-client generate --path var/openapi.json --output-path var/fillcast-client --overwrite
 
 bench: venv ## run the benchmarks; ONLY=fanout, N=1000, ROUNDS=3
 	@$(PYTHON) manage.py bench $(if $(ONLY),--only $(ONLY)) $(if $(N),-n $(N)) $(if $(ROUNDS),--rounds $(ROUNDS))

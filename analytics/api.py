@@ -147,7 +147,6 @@ class AnalyticsView(RangeView):
     """Results of each of your connections over trading days."""
 
     @extend_schema(
-        operation_id="analytics_totals",
         parameters=RANGE,
         responses=TotalsSerializer(many=True),
     )
@@ -178,9 +177,7 @@ class AnalyticsView(RangeView):
 class EquityView(RangeView):
     """The running result of your accounts."""
 
-    @extend_schema(
-        operation_id="analytics_equity", parameters=RANGE, responses=CurveSerializer(many=True)
-    )
+    @extend_schema(parameters=RANGE, responses=CurveSerializer(many=True))
     def get(self, request: Request) -> Response:
         """The sum of results at the end of each trading day, for each account currency."""
         start, end, mine = self.range(request)
@@ -201,7 +198,6 @@ class ExecutionQualityView(RangeView):
     """How well your orders were executed."""
 
     @extend_schema(
-        operation_id="analytics_execution",
         parameters=RANGE,
         responses=QualitySerializer(many=True),
     )

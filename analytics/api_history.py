@@ -48,9 +48,7 @@ class HistoryView(ApiView):
 
     renderer_classes = (JSONRenderer, *STREAMED)
 
-    @extend_schema(
-        operation_id="history", parameters=FILTERS, responses=streamed(HistorySerializer)
-    )
+    @extend_schema(parameters=FILTERS, responses=streamed(HistorySerializer))
     def get(self, request: Request, table: str) -> Response | StreamingHttpResponse:
         """Search it; as CSV or JSON lines all that matches is streamed."""
         if table not in HISTORY:
@@ -68,7 +66,6 @@ class TrailView(ApiView):
     renderer_classes = (JSONRenderer, *STREAMED)
 
     @extend_schema(
-        operation_id="own_trail",
         parameters=[one for one in FILTERS if one.name in ("before", "format")],
         responses=streamed(HistorySerializer),
     )

@@ -252,7 +252,6 @@ class StatisticsView(_ReportView):
     renderer_classes = (JSONRenderer,)
 
     @extend_schema(
-        operation_id="analytics_statistics",
         parameters=_FILTERS,
         responses=StatisticsSerializer(many=True),
     )
@@ -286,7 +285,6 @@ class BreakdownView(_ReportView):
     """Your results by feed, pair, account or hour."""
 
     @extend_schema(
-        operation_id="analytics_breakdown",
         parameters=[
             *_FILTERS, FORMAT,
             OpenApiParameter("by", str, enum=list(BREAKDOWNS), description="Default: feed."),
@@ -339,7 +337,6 @@ class ComparedView(_ReportView):
     """Your execution against the median of all accounts that traded the same signals."""
 
     @extend_schema(
-        operation_id="analytics_compared",
         parameters=[*_FILTERS, FORMAT],
         responses=streamed(ComparedSerializer(many=True)),
     )
@@ -368,7 +365,6 @@ class ExportView(_ReportView):
     renderer_classes = (*STREAMED, JSONRenderer)
 
     @extend_schema(
-        operation_id="analytics_export",
         parameters=[
             *_FILTERS,
             OpenApiParameter(

@@ -180,7 +180,7 @@ _LIMIT = OpenApiParameter("limit", int, description="At most 500; default 100.")
 class RecordView(_RecordView):
     """The figures of a feed's record."""
 
-    @extend_schema(operation_id="feeds_record", responses=RecordSerializer)
+    @extend_schema(responses=RecordSerializer)
     def get(self, request: Request, slug: str) -> Response:
         """Result, drawdown, months, pairs and hours; what subscribers really got; its age."""
         feed = self.feed(request, slug)
@@ -200,7 +200,6 @@ class RecordTradesView(_RecordView):
     """The trades of a feed's record."""
 
     @extend_schema(
-        operation_id="feeds_record_trades",
         parameters=[_LIMIT, OpenApiParameter("before", int, description="`next_before`.")],
         responses=RecordTradesSerializer,
     )
@@ -219,7 +218,6 @@ class RecordLinksView(_RecordView):
     """The links of a feed's record."""
 
     @extend_schema(
-        operation_id="feeds_record_links",
         parameters=[_LIMIT, OpenApiParameter("after", int, description="`next_after`.")],
         responses=RecordLinksSerializer,
     )
@@ -237,7 +235,7 @@ class RecordLinksView(_RecordView):
 class RecordHeadView(_RecordView):
     """The head of a feed's record."""
 
-    @extend_schema(operation_id="feeds_record_head", responses=RecordHeadSerializer)
+    @extend_schema(responses=RecordHeadSerializer)
     def get(self, request: Request, slug: str) -> Response:
         """Return the head with the operator's signature, the newest anchors and the last check."""
         return Response(RecordHeadSerializer(statement(self.feed(request, slug))).data)

@@ -32,7 +32,8 @@ IF_NONE_MATCH = OpenApiParameter(
 FIELDS = OpenApiParameter(
     PARAMETER,
     str,
-    description="Return only these fields of each object: names with commas between them.",
+    description="Return only these fields of each object: names with commas between them."
+    " The others are then missing, also where the schema requires them.",
 )
 
 

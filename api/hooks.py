@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
@@ -18,7 +19,6 @@ from signals.alert_log import entries_for
 from signals.alert_posts import PostedAlert, alert_sent_with, receive_alert
 from signals.alert_serializers import AlertStatusSerializer
 from signals.alerts import Receipt
-from signals.draft_serializers import NewSignalSerializer
 from signals.models import AlertState
 from signals.strict_json import MAX_BYTES
 from signals.tasks import ring_on_commit
@@ -54,9 +54,8 @@ class AlertView(_TokenView):
     # The web process answers most posts before they get here (config/middleware/alert_door.py).
 
     @extend_schema(
-        operation_id="hooks_tradingview",
         auth=[],
-        request=NewSignalSerializer,
+        request={"application/json": OpenApiTypes.OBJECT, "text/plain": OpenApiTypes.STR},
         responses={202: AlertAnswerSerializer},
         parameters=[
             OpenApiParameter(
@@ -87,7 +86,6 @@ class AlertStatusView(_TokenView):
     """Read what became of an alert, with the address that it was posted to."""
 
     @extend_schema(
-        operation_id="hooks_tradingview_status",
         auth=[],
         responses=AlertStatusSerializer,
         parameters=[OpenApiParameter("alert", int, OpenApiParameter.PATH)],

@@ -30,3 +30,9 @@ class Pages(CursorPagination):
         except (NotFound, ValueError, TypeError, OverflowError, ValidationError, DataError) as why:
             detail = "The cursor does not belong to this list."
             raise InvalidInputError(Code.FIELD_INVALID, detail, field="cursor") from why
+
+    def get_paginated_response_schema(self, schema: dict[str, Any]) -> dict[str, Any]:
+        """Return the page's schema: both addresses are always there, null at either end."""
+        address = {"type": ["string", "null"], "format": "uri"}
+        properties = {"next": {**address}, "previous": {**address}, "results": schema}
+        return {"type": "object", "required": list(properties), "properties": properties}

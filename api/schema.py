@@ -1,5 +1,6 @@
 """Additions to the OpenAPI schema: how API keys are sent, and problems as errors."""
 
+from collections.abc import Iterator
 from typing import Any
 
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
@@ -59,16 +60,75 @@ class ApiKeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-c
         }
 
 
+ERRORS = {
+    400: "The input is wrong: `errors` names every field.",
+    401: "There is no valid API key.",
+    403: "The key's scope or the user's rights do not include this.",
+    404: "It does not exist, or is not yours.",
+    405: "This address does not have this method.",
+    406: "There is no such representation.",
+    409: "The current state does not allow it.",
+    412: "It has changed since you read it.",
+    413: "The body is larger than 16 KiB.",
+    415: "The body must be JSON.",
+    429: "Wait for the seconds in `Retry-After`.",
+    503: "The database was busy or restarts; nothing was changed. Wait as `Retry-After` states.",
+}
+
+
+CONFLICTING_READS = {"get_signal_notional"}
+
+
 def add_problems(result: dict[str, Any], **_: Any) -> dict[str, Any]:
     """Document problem details as the errors of every operation. A hook of drf-spectacular."""
-    result.setdefault("components", {}).setdefault("schemas", {})["Problem"] = PROBLEM
-    response = {
-        "description": "A problem (RFC 9457).",
-        "content": {
-            "application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}
-        },
-    }
-    for operations in result["paths"].values():
-        for operation in operations.values():
-            operation["responses"]["default"] = response
+    components = result.setdefault("components", {})
+    components.setdefault("schemas", {})["Problem"] = PROBLEM
+    components["responses"] = {f"Problem{status}": _response(status) for status in ERRORS}
+    for _path, method, operation in operations(result):
+        responses = operation["responses"]
+        for status in errors_of(method, operation):
+            responses[str(status)] = {"$ref": f"#/components/responses/Problem{status}"}
+        operation["responses"] = dict(sorted(responses.items()))
     return result
+
+
+def operations(schema: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Yield the path, the method in lower case and the description of each operation."""
+    for path, methods in schema["paths"].items():
+        for method, operation in methods.items():
+            yield path, method, operation
+
+
+def errors_of(method: str, operation: dict[str, Any]) -> Iterator[int]:
+    """Yield the statuses with which an operation may be refused."""
+    places = {parameter["in"] for parameter in operation.get("parameters", ())}
+    names = {parameter["name"].lower() for parameter in operation.get("parameters", ())}
+    has_body = method in ("post", "put", "patch")
+    if has_body or "query" in places:
+        yield 400
+    if operation.get("security"):
+        yield 401
+    if operation.get("security") or has_body:  # an alert's feed may not be approved
+        yield 403
+    if "path" in places or has_body:  # a body may name what does not exist
+        yield 404
+    yield 406
+    if method != "get" or operation["operationId"] in CONFLICTING_READS:
+        yield 409
+    if "if-match" in names:
+        yield 412
+    if has_body:
+        yield from (413, 415)
+    yield from (429, 503)
+
+
+def _response(status: int) -> dict[str, Any]:
+    problem = {"schema": {"$ref": "#/components/schemas/Problem"}}
+    response: dict[str, Any] = {
+        "description": ERRORS[status],
+        "content": {"application/problem+json": problem},
+    }
+    if status in (429, 503):
+        seconds = {"description": "Seconds to wait.", "schema": {"type": "integer"}}
+        response["headers"] = {"Retry-After": seconds}
+    return response

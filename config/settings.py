@@ -253,6 +253,7 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
     "TITLE": "Fillcast",
     "DESCRIPTION": "Publish a trading signal once; have it filled on every subscribed account.",
     "VERSION": "1",
+    "OAS_VERSION": "3.1.0",
     "SERVE_INCLUDE_SCHEMA": False,
     "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
     "COMPONENT_SPLIT_REQUEST": True,
@@ -276,6 +277,7 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",
         "api.schema.add_problems",
+        "api.reference.describe",
         "api.headers.add_not_modified",
     ],
     "SWAGGER_UI_DIST": "SIDECAR",

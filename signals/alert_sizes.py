@@ -7,5 +7,5 @@ from signals.alert_dialects import SIZING, Note
 
 def size_note(notes: Iterable[Note]) -> str:
     """Return the sentence about the sizes that an alert states; '' if it states none."""
-    sizes = dict.fromkeys(note.text for note in notes if note.reason == SIZING)
+    sizes = dict.fromkeys(note.text.rstrip("=") for note in notes if note.reason == SIZING)
     return f"Without effect: {', '.join(sizes)}: {SIZING}." if sizes else ""

@@ -68,8 +68,8 @@ class ProviderActions(Base):
         code = status.HTTP_201_CREATED if is_new else status.HTTP_200_OK
         return Response(ApprovalRequestSerializer(row).data, status=code)
 
-    @extend_schema(request=None, responses=ApprovalRequestSerializer(many=True))
-    @action(detail=True, methods=["post"], url_path="withdraw-request")
+    @extend_schema(request=None, responses=ApprovalRequestSerializer(many=True), filters=False)
+    @action(detail=True, methods=["post"], url_path="withdraw-request", pagination_class=None)
     def withdraw_request(self, request: Request, slug: str) -> Response:
         """Withdraw the open request. Without one, nothing changes."""
         feed = self.get_object()
@@ -85,8 +85,10 @@ class ProviderActions(Base):
         """List the last 100 requests for the feed's approval and their answers, newest first."""
         return self._requests(self.get_object())
 
-    @extend_schema(request=GrantSerializer, responses=ApprovalRequestSerializer(many=True))
-    @action(detail=True, methods=["post"])
+    @extend_schema(
+        request=GrantSerializer, responses=ApprovalRequestSerializer(many=True), filters=False
+    )
+    @action(detail=True, methods=["post"], pagination_class=None)
     def approve(self, request: Request, slug: str) -> Response:
         """Approve the feed, and answer its request. For operators."""
         feed = self.get_object()
@@ -94,8 +96,10 @@ class ProviderActions(Base):
         approval_requests.grant_approval(feed.pk, by=caller(request), **values)
         return self._requests(feed)
 
-    @extend_schema(request=RefusalSerializer, responses=ApprovalRequestSerializer(many=True))
-    @action(detail=True, methods=["post"])
+    @extend_schema(
+        request=RefusalSerializer, responses=ApprovalRequestSerializer(many=True), filters=False
+    )
+    @action(detail=True, methods=["post"], pagination_class=None)
     def refuse(self, request: Request, slug: str) -> Response:
         """Refuse the open request with a sentence. For operators."""
         feed = self.get_object()

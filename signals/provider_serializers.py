@@ -60,7 +60,7 @@ class DraftSerializer(StrictModelSerializer[SavedDraft]):
 
     body = Json(read_only=True, help_text="The signal as POST /signals/ takes it.")
     signal = serializers.PrimaryKeyRelatedField[Any](
-        read_only=True, help_text="The signal that it became."
+        read_only=True, allow_null=True, help_text="The signal that it became."
     )
 
     class Meta:

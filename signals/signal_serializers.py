@@ -135,7 +135,6 @@ class SignalSerializer(StrictModelSerializer[Signal]):
         other = signal.other_leg
         return None if other is None else other.pk
 
-    @extend_schema_field(TargetSerializer(many=True))
     def get_max_slippage_unit(self, signal: Signal) -> str:
         return signal.slippage_unit.value
 
@@ -147,6 +146,7 @@ class SignalSerializer(StrictModelSerializer[Signal]):
             return None
         return plain(signal.max_slippage_pips)
 
+    @extend_schema_field(TargetSerializer(many=True))
     def get_targets(self, signal: Signal) -> list[dict[str, str]]:
         return [
             {"price": plain(price), "fraction": plain(fraction)}

@@ -39,7 +39,11 @@ class DataConnectionSerializer(StrictModelSerializer[DataConnection]):
         read_only=True, allow_null=True, help_text="When the last price came in."
     )
     error_code = serializers.CharField(
-        source="health.error_code", default="", read_only=True, help_text="A reason code, or empty."
+        source="health.error_code",
+        default="",
+        allow_null=True,
+        read_only=True,
+        help_text="A reason code; null or empty: none.",
     )
     failing_since = serializers.DateTimeField(
         source="health.failing_since", default=None, read_only=True, allow_null=True

@@ -211,6 +211,7 @@ class ManyDoneSerializer(StrictSerializer):
     would reach: orders or positions.
     """
 
+    not_always = ("impact",)
     ids = serializers.ListField(child=serializers.IntegerField(), read_only=True)
     count = serializers.IntegerField(read_only=True)
     dry_run = serializers.BooleanField(read_only=True)

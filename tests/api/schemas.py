@@ -1,0 +1,37 @@
+"""The OpenAPI schema as tests read it."""
+
+import copy
+from functools import cache
+from typing import Any
+
+from drf_spectacular.generators import SchemaGenerator
+from jsonschema import Draft202012Validator
+from jsonschema.validators import validator_for
+
+
+@cache
+def _schema() -> dict[str, Any]:
+    generator: Any = SchemaGenerator
+    found: dict[str, Any] = generator().get_schema(request=None, public=True)
+    return found
+
+
+def schema() -> dict[str, Any]:
+    """Return the schema that is served."""
+    return copy.deepcopy(_schema())
+
+
+def operations() -> dict[str, dict[str, Any]]:
+    """Return the description of each operation, by its id."""
+    return {
+        operation["operationId"]: operation
+        for methods in _schema()["paths"].values()
+        for operation in methods.values()
+    }
+
+
+def faults(value: Any, of: dict[str, Any]) -> list[str]:
+    """Return what of a value does not conform to a schema of the document."""
+    document = {"components": _schema()["components"], **of}
+    validator = Draft202012Validator(document, format_checker=validator_for({}).FORMAT_CHECKER)
+    return [f"{error.json_path}: {error.message[:200]}" for error in validator.iter_errors(value)]
