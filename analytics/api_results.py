@@ -315,7 +315,6 @@ class MonthsView(_ReportView):
     """Your results by month."""
 
     @extend_schema(
-        operation_id="analytics_months",
         parameters=[
             *(one for one in _FILTERS if one.name not in ("from", "to")), FORMAT,
         ],

@@ -82,4 +82,6 @@ class AlertThrottle(PerMinute):
     limit = ALERTS_PER_ADDRESS
 
     def caller(self, request: Request, view: "APIView") -> str | None:
-        return None if request.method == "POST" else alerts_from(request.META["REMOTE_ADDR"])
+        return (
+            None if request.method == "POST" else alerts_from(request.META.get("REMOTE_ADDR", ""))
+        )
