@@ -23,7 +23,9 @@ NO_PAGES = {  # parts of pages, forms without a page of their own, files
     "security:recovery_codes", "security:turn_off", "security:session_end",
     "security:email_resend", "security:channel_test", "security:channel_resend",
     "security:message_resend", "security:channel_secret", "security:channel_confirm",
-    "security:channel_rules",
+    "security:channel_rules", "security:push_renew", "security:push_worker",
+    "portal:subscription_twin_start", "portal:subscription_twin_stop",
+    "portal:subscription_twin_csv",
 }  # fmt: skip
 OTHER_TESTS = {  # need a state that the tests of the items make
     "portal:sign_in", "portal:resume", "portal:public_record", "portal:public_proof",
