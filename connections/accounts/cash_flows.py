@@ -254,6 +254,8 @@ def flow_note(connection: ExecutionConnection) -> str:
             f"{read.missing_since:%Y-%m-%d %H:%M} UTC: {read.error}. "
             "Limits of balance and equity wait up to five minutes for them."
         )
+    if read.read_at is None:
+        return ""
     return (
         "Deposits and withdrawals are read from the broker, last at "
         f"{read.read_at:%Y-%m-%d %H:%M} UTC. Add only what it does not report."

@@ -199,8 +199,8 @@ def test_refusals_are_problems(client: Any, api: Callable[[str], Any]) -> None:
     subscribed(client, api)
     refused = publish(client, api, "wrong", close_fraction="2").parsed
     assert isinstance(refused, api(".models").Problem)
-    found = [(error.code, error.field) for error in refused.errors]
-    assert (refused.status, found) == (400, [("NUMBER_OUT_OF_RANGE", "close_fraction")])
+    found = {(error.code, error.field) for error in refused.errors}
+    assert (refused.status, found) == (400, {("FIELD_INVALID", "close_fraction")})
     hidden = api(".api.feeds.get_feed").sync("someone-elses", client=client)
     assert (hidden.status, hidden.code) == (404, "NOT_FOUND")
     trade = api(".api.orders.cancel_all_orders").sync(

@@ -171,11 +171,11 @@ def walk(visit: Visit, starts: Iterable[str]) -> Iterator[str]:
             paths += visit.links()
 
 
-def check_all(visit: Visit, start: str) -> list[str]:
-    """Look at every page that links lead to from a start; return the paths. They are in order."""
+def check_all(visit: Visit, *starts: str) -> list[str]:
+    """Look at every page that links lead to from these; return the paths. They are in order."""
     problems: list[str] = []
     paths = []
-    for path in walk(visit, [start]):
+    for path in walk(visit, starts):
         paths.append(path)
         problems += [f"{path} {problem}" for problem in visit.problems()]
     assert not problems, "\n".join(problems)
