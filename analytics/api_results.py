@@ -61,7 +61,7 @@ class SumsSerializer(StrictSerializer):
     average_seconds = FigureSerializer()
     commission = Amount()
     swap = Amount(help_text="As brokers booked it: below 0 if it was charged.")
-    trades_with_swap = serializers.IntegerField()
+    trades_with_swap = serializers.IntegerField(help_text="Number of trades with a swap.")
     spread = Amount(help_text="Part of the net result. Of `trades_with_spread` trades.")
     trades_with_spread = serializers.IntegerField()
     slippage = Amount(help_text="Part of the net result, + is worse.")
@@ -130,10 +130,10 @@ class BreakdownSerializer(StrictSerializer):
 
 
 class MonthSerializer(StrictSerializer):
-    """The trades that closed in one month, net of commission."""
+    """The trades that closed in one month, net of commission and swap."""
 
-    year = serializers.IntegerField()
-    month = serializers.IntegerField()
+    year = serializers.IntegerField(help_text="The year, in trading days.")
+    month = serializers.IntegerField(help_text="1 to 12.")
     trades = serializers.IntegerField()
     wins = serializers.IntegerField()
     net = Amount()

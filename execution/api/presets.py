@@ -70,13 +70,15 @@ class ExampleSerializer(StrictSerializer):
     calculated = Amount(allow_null=True, help_text="Before the broker's step took its part off.")
     risk = Amount(allow_null=True, help_text="What is lost if the stop is hit.")
     risk_percent = Amount(allow_null=True, help_text="The risk in percent of equity.")
-    margin = Amount(allow_null=True)
-    notional = Amount(allow_null=True)
+    margin = Amount(allow_null=True, help_text="What the broker would block for it.")
+    notional = Amount(allow_null=True, help_text="What the quantity is worth.")
     price = Amount(allow_null=True, help_text="The price of now; null: there is no quote.")
-    stop = Amount(allow_null=True)
+    stop = Amount(allow_null=True, help_text="The price of its stop; null: it has none.")
     quantity_step = Amount(source="step", allow_null=True)
     quantity_min = Amount(source="minimum", allow_null=True)
-    warning = serializers.CharField(allow_blank=True)
+    warning = serializers.CharField(
+        allow_blank=True, help_text="What is risky about it, if anything."
+    )
     detail = serializers.CharField(
         source="sentence", allow_blank=True, help_text="Why nothing would be sent, with figures."
     )
@@ -94,7 +96,7 @@ class PresetUseSerializer(StrictSerializer):
 
     connection = serializers.UUIDField(source="connection_id")
     connection_name = serializers.CharField(source="name")
-    positions = serializers.IntegerField()
+    positions = serializers.IntegerField(help_text="Open positions.")
     working = serializers.IntegerField(help_text="Entries at the broker: they stay as they are.")
     waiting = serializers.IntegerField(
         help_text="Entries that are not sent: decided by the new terms."

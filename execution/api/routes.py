@@ -24,7 +24,7 @@ class RouteLineSerializer(StrictSerializer):
 
     connection = serializers.UUIDField(source="account.connection_id")
     connection_name = serializers.CharField(source="name")
-    is_chosen = serializers.BooleanField()
+    is_chosen = serializers.BooleanField(help_text="Whether the entry would go there.")
     portion = Amount(allow_null=True, help_text="Percent of the signals; policy SHARE only.")
     spread = Amount(allow_null=True, help_text="Ask less bid; null without a quote.")
     is_quote_old = serializers.BooleanField(help_text="Too old to be compared.")
@@ -45,7 +45,7 @@ class RoutePreviewSerializer(StrictSerializer):
     pair = serializers.CharField()
     side = serializers.CharField(source="side.value")
     policy = serializers.CharField(help_text="`route_policy` of the subscription.")
-    lines = RouteLineSerializer(many=True)
+    lines = RouteLineSerializer(many=True, help_text="The accounts of the route, in its order.")
 
 
 class RouteViewSet(ApiView, viewsets.GenericViewSet[Subscription]):

@@ -12,7 +12,7 @@ from connections.models import DataConnection, TradingPreset
 from events.webhook_services import create_webhook
 from signals.feeds import create_feed_token
 from signals.models import ApprovalRequest, Feed
-from tests.api.factories import World, order
+from tests.api.factories import World, order, routed_subscription
 from tests.api.schemas import schema
 from tests.api.test_matrix import CASES, Case
 from tests.connections import make
@@ -95,6 +95,12 @@ def _live(world: World) -> Paths:
     return {"id": make.subscription(row, world.public).pk}
 
 
+def _routed(world: World) -> Paths:
+    taken = routed_subscription(world)
+    make.signal(world.public, published_at=market_now())
+    return {"id": taken.pk}
+
+
 def _compared(world: World) -> Paths:
     signal = make.signal(world.public, published_at=market_now())
     twin = world.twinned.twins.get().connection
@@ -119,6 +125,7 @@ PREPARED: dict[str, Callable[[World], Paths]] = {
     "refuse_feed": _asked,
     "start_subscription_twin": _live,
     "get_subscription_comparison": _compared,
+    "get_subscription_route": _routed,
     "send_alert": _address,
     "get_alert_status": _alert,
 }

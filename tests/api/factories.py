@@ -13,6 +13,7 @@ from rest_framework.test import APIClient
 from analytics.models import Preflight
 from common.clocks import market_now
 from common.permissions import Role
+from connections import services as connection_services
 from connections.models import (
     AccountSnapshot,
     CashFlow,
@@ -44,7 +45,9 @@ from signals.models import (
     TelegramBot,
     TelegramChat,
 )
+from tests.connections import make
 from tests.decisions import calendar_of, provider_of
+from tests.execution import factories
 from tests.loss_limits import cash_flow_of, limit_of, pause_of
 from tests.roles import give
 from users.models import ApiKey, User
@@ -263,3 +266,18 @@ def _messages(alice: User) -> dict[str, Any]:
         "channel": channel,
         "webhook_message": message,
     }
+
+
+def routed_subscription(world: World) -> Subscription:
+    """Return a subscription of Alice's with a route of two accounts, the second of which is
+    paused."""
+    factories.instrument()
+    accounts = [factories.account(None, type="paper") for _ in range(2)]
+    ExecutionConnection.objects.filter(pk__in=[one.pk for one in accounts]).update(user=world.alice)
+    taken = make.subscription(ExecutionConnection.objects.get(pk=accounts[0].pk), world.public)
+    connection_services.set_route(
+        taken.pk, by=world.alice, policy="HEALTH",
+        accounts=[connection_services.RouteAccount(one.pk, 0, {}) for one in accounts],
+    )  # fmt: skip
+    ExecutionConnection.objects.filter(pk=accounts[1].pk).update(is_paused=True)
+    return taken

@@ -5,30 +5,15 @@ from typing import Any
 
 import pytest
 
-from connections import services
-from connections.models import ExecutionConnection, Subscription
-from connections.services import RouteAccount
+from connections.models import Subscription
 from tests.api.conftest import AsWeb
-from tests.api.factories import World
+from tests.api.factories import World, routed_subscription
 from tests.api.test_problems import problem
-from tests.connections import make
-from tests.execution import factories
 
 
 @pytest.fixture
 def routed(world: World) -> Subscription:
-    """Alice's subscription of two accounts, the second of which is paused."""
-    factories.instrument()
-    feed = world.public
-    accounts = [factories.account(None, type="paper") for _ in range(2)]
-    ExecutionConnection.objects.filter(pk__in=[one.pk for one in accounts]).update(user=world.alice)
-    taken = make.subscription(ExecutionConnection.objects.get(pk=accounts[0].pk), feed)
-    services.set_route(
-        taken.pk, by=world.alice, policy="HEALTH",
-        accounts=[RouteAccount(one.pk, 0, {}) for one in accounts],
-    )  # fmt: skip
-    ExecutionConnection.objects.filter(pk=accounts[1].pk).update(is_paused=True)
-    return taken
+    return routed_subscription(world)
 
 
 def get(world: World, taken: Subscription, query: dict[str, str], who: str = "alice") -> Any:
