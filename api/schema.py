@@ -76,7 +76,7 @@ ERRORS = {
 }
 
 
-CONFLICTING_READS = {"get_signal_notional"}
+CONFLICTING_READS = {"get_signal_notional", "get_subscription_route"}
 
 
 def add_problems(result: dict[str, Any], **_: Any) -> dict[str, Any]:
