@@ -74,39 +74,59 @@ class AlertBatches:
                     batch.append(self._waiting.get_nowait())
             except Empty:
                 pass
-            _settle(batch)
+            # Not of senders that are gone; from here on none can be cancelled.
+            batch = [one for one in batch if one[1].set_running_or_notify_cancel()]
+            try:
+                _settle(batch)
+            except Exception:  # any: the thread goes on, and each alert gets an answer
+                log.exception("a batch of alerts failed")
+                for _, future in batch:
+                    if not future.done():
+                        future.set_exception(NotStoredError(Code.OUTCOME_UNKNOWN))
 
 
 def _settle(batch: Sequence[Waiting]) -> None:
-    """Store a batch, or each of its alerts alone if only that may succeed; set their results."""
+    """Store a batch, or each of its alerts alone if one may be at fault; set their results."""
+    if not batch:
+        return
     try:
-        receipts = store_alerts([alert for alert, _ in batch])
+        receipts = _stored_or_again([alert for alert, _ in batch])
+    except _OneAtFaultError:
+        for one in batch:
+            _settle([one])
     except NotStoredError as error:
-        is_about_one = error.code in (Code.DATABASE_BUSY, Code.INTERNAL_ERROR)
-        if len(batch) > 1 and is_about_one and connection.connection is not None:
-            for one in batch:
-                _settle([one])
-            return
         for _, future in batch:
             future.set_exception(error)
-        return
-    for (_, future), receipt in zip(batch, receipts, strict=True):
-        future.set_result(receipt)
+    else:
+        for (_, future), receipt in zip(batch, receipts, strict=True):
+            future.set_result(receipt)
 
 
-def store_alerts(alerts: Sequence[PostedAlert]) -> list[Receipt]:
-    """Store alerts in one transaction, tried twice if the database could not serve it, and notify a
-    worker. Raises NotStoredError; then none is stored, unless its code is OUTCOME_UNKNOWN."""
+class _OneAtFaultError(Exception):
+    """A batch was refused, or waited for a lock: others of it may be stored without the one."""
+
+
+def _stored_or_again(alerts: Sequence[PostedAlert]) -> list[Receipt]:
+    """Store alerts; try a second time if the database could not serve the first.
+
+    Raises NotStoredError; then none is stored, unless its code is OUTCOME_UNKNOWN. Raises
+    _OneAtFaultError for several, unless the database itself is away.
+    """
     try:
         return _stored(alerts)
     except NotStoredError as error:
+        if error.code == Code.OUTCOME_UNKNOWN:
+            raise
+        if len(alerts) > 1 and connection.connection is not None:
+            raise _OneAtFaultError from error
         if error.code != Code.DATABASE_BUSY:
             raise
-        log.warning("a batch of alerts is stored again", exc_info=error)
+        log.warning("alerts are stored again", exc_info=error)
     return _stored(alerts)
 
 
 def _stored(alerts: Sequence[PostedAlert]) -> list[Receipt]:
+    """Store alerts in one transaction, and notify a worker."""
     try:
         receipts = receive_alerts(alerts)
     except CommitUnansweredError as error:
