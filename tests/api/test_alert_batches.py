@@ -64,7 +64,7 @@ def locked(sql: str, *parameters: object) -> psycopg.Connection[Any]:
         host=ours["HOST"], port=ours["PORT"], dbname=ours["NAME"], user=ours["USER"],
         password=ours["PASSWORD"],
     )  # fmt: skip
-    session.execute(sql, parameters)  # type: ignore[arg-type]
+    session.execute(sql, parameters)
     return session
 
 

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
+from tests.browser.acts import PASSWORD
 from tests.browser.visits import DESKTOP, PHONE, Device, Visit
 from tests.fakes.push_service.service import BrowserSubscription, PushService, push_service
 
@@ -72,10 +73,10 @@ def received(service: PushService, count: int) -> None:
 
 @pytest.mark.parametrize("device", [DESKTOP, PHONE], ids=lambda device: device.name)
 def test_browser_is_notified_after_one_click(
-    visit: Visit, demo: str, device: Device, service: PushService
+    visit: Visit, demo: str, newcomer: str, device: Device, service: PushService
 ) -> None:
     context = allow(visit, demo)
-    page = visit.arrive()
+    page = visit.arrive(newcomer, PASSWORD)  # no messages of positions come between
     with_push_service(page, service)
     visit.screenshot("push-offered")
     assert not visit.problems()
