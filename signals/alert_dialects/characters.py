@@ -6,6 +6,7 @@ something is not to be done.
 
 import re
 import unicodedata
+from itertools import accumulate
 
 from common.errors import InvalidInputError
 from signals.alert_dialects.reading import ambiguous, excerpt, not_understood
@@ -22,7 +23,8 @@ _STOP_WORD = re.compile(r"\s*(sl|s/l|stop(?:[ -]?loss)?)\b", re.IGNORECASE)
 _REPORTED = re.compile(r"\b(hit|reached|done)\s*$", re.IGNORECASE)  # the word says it, too
 _DASHES = str.maketrans({"–": "-", "—": "-", "‐": "-", "‑": "-", "‒": "-", "―": "-", "’": "'",
                          "\u00a0": " ", "\u202f": " ", "\r": "\n", "ℹ": " "})  # fmt: skip
-_MINUS = re.compile("([0-9]?)([ \t]*)[−➖➕]([ \t]*[0-9]?)")
+_SIGN = re.compile("[−➖➕]")
+_DIGITS = tuple("0123456789")
 _ARROW = re.compile("[-=]+>")  # as typed: SL -> 1.0800
 _BULLET = re.compile(r"^[ \t]*(?:[-*][ \t]+|[•·‣⁃∙◦][ \t]*)(?=\S)", re.MULTILINE)
 _NUMBER_BEFORE = re.compile(r"(?<![A-Za-z0-9])[0-9][0-9.,]*[ \t]*$")
@@ -41,8 +43,8 @@ def readable(text: str) -> str:
         )
     text = _KEYCAP_OF_LINE.sub(r"\1) ", text.removeprefix("\ufeff"))
     text = _KEYCAP.sub(r"\1 ", text).translate(_DASHES)
-    text = _BULLET.sub("  ", _ARROW.sub("→", _MINUS.sub(_dash, text)))
-    text = re.sub(r"[ \t]*•[ \t]*", ", ", text)
+    text = _BULLET.sub("  ", _ARROW.sub("→", _with_dashes(text)))
+    text = ", ".join(part.strip(" \t") for part in text.split("•")) if "•" in text else text
     lines = [_line(line) for line in text.split("\n")]
     plain = "\n".join(lines)
     for letter in plain:
@@ -53,44 +55,79 @@ def readable(text: str) -> str:
 
 def _line(line: str) -> str:
     """Return a line without its decoration."""
-    shown: list[str] = []
-    is_start = True
+    shown, after, is_start = _Shown(), _Following(line), True
     for index, letter in enumerate(line):
         if letter in (_VARIANT, _JOINER):
-            before, after = line[index - 1 : index], line[index + 1 : index + 2]
-            if (before + after).isascii() and before + after:
+            beside = line[index - 1 : index] + line[index + 1 : index + 2]
+            if beside.isascii() and beside:
                 raise _unreadable(letter)
             continue
-        if letter in _REACHED and not is_start and not _REPORTED.search("".join(shown)):
+        if letter in _REACHED and not is_start and not _REPORTED.search(shown.end()):
             raise not_understood(
                 f"{letter} after a word can say that it was reached.",
                 "Leave it out, or write it at the beginning of a line.",
             )
-        is_of_stop = letter in _CROSSES and _STOP_WORD.match(_after(line, index))
+        is_of_stop = letter in _CROSSES and _STOP_WORD.match(after.text(index))
         if letter in _FORBIDDING and not is_of_stop:
             raise not_understood(f"{letter} can say that it is not meant.", "Leave it out.")
         if letter in _ASCII_SYMBOLS or unicodedata.category(letter) not in _DECORATION:
-            shown.append(letter)
+            shown.add(letter)
             is_start = is_start and letter.isspace()
         else:
-            _require_decoration(letter, "".join(shown), _after(line, index))
+            _require_decoration(letter, shown.end(), after.text(index))
             # what a report is followed by is another instruction
-            is_report = letter in _REACHED or _REPORTED.search("".join(shown))
-            shown.append("," if is_report and not is_start else " ")
-    return "".join(shown)
+            is_report = letter in _REACHED or _REPORTED.search(shown.end())
+            shown.add("," if is_report and not is_start else " ")
+    return "".join(shown.letters)
 
 
-def _dash(match: re.Match[str]) -> str:
-    """Return a dash for a minus sign between numbers, or before a word. Raises InvalidInputError
-    before a number alone, where it can mean less, a loss, or nothing."""
-    before, space, after = match[1], match[2], match[3]
-    sign = match[0].strip(" \t0123456789")
-    if after.strip() and (sign != "−" or not before):
-        raise ambiguous(
-            f"{sign} before a number", "a separator", "a number below zero",
-            write="Write prices without a sign.",
-        )  # fmt: skip
-    return f"{before}{space}{'-' if sign == '−' else ' '}{after}"
+class _Shown:
+    """What is shown of a line so far. Its end is asked for at each emoji, of which a line may have
+    thousands."""
+
+    def __init__(self) -> None:
+        self.letters: list[str] = []
+        self._until = 0  # behind the last letter that is not blank
+
+    def add(self, letter: str) -> None:
+        self.letters.append(letter)
+        if not letter.isspace():
+            self._until = len(self.letters)
+
+    def end(self) -> str:
+        """Return its last word, or number, and what is before it, without blanks at the end."""
+        return "".join(self.letters[max(0, self._until - 40) : self._until])
+
+
+class _Following:
+    """What follows each place of a line, without emoji and the marks that belong to them."""
+
+    def __init__(self, line: str) -> None:
+        is_kept = [one != _VARIANT and unicodedata.category(one) != "So" for one in line]
+        self._kept = "".join(one for one, kept in zip(line, is_kept, strict=True) if kept)
+        self._before = list(accumulate(is_kept, initial=0))
+
+    def text(self, index: int) -> str:
+        """Return what follows the letter at this place."""
+        return self._kept[self._before[index + 1] :]
+
+
+def _with_dashes(text: str) -> str:
+    """Return a text with a dash for a minus sign between numbers, or before a word. Raises
+    InvalidInputError before a number alone, where it can mean less, a loss, or nothing.
+
+    It looks outwards from each sign: a text may be mostly blanks.
+    """
+    for found in _SIGN.finditer(text):
+        sign, start, end = found[0], found.start(), found.end()
+        before = text[:start].rstrip(" \t")[-1:]
+        after = text[end:].lstrip(" \t")[:1]
+        if after in _DIGITS and (sign != "−" or before not in _DIGITS):
+            raise ambiguous(
+                f"{sign} before a number", "a separator", "a number below zero",
+                write="Write prices without a sign.",
+            )  # fmt: skip
+    return text.replace("−", "-").replace("➖", " ").replace("➕", " ")
 
 
 def _require_decoration(letter: str, before: str, after: str) -> None:
@@ -111,14 +148,6 @@ def _require_decoration(letter: str, before: str, after: str) -> None:
             f"{letter} between two numbers", "a range", "a change from one to the other",
             write="Write a range with a dash, or the new price alone.",
         )  # fmt: skip
-
-
-def _after(line: str, index: int) -> str:
-    """Return what follows an emoji, without the marks that belong to it and other emoji."""
-    rest = line[index + 1 :]
-    return "".join(
-        letter for letter in rest if letter != _VARIANT and unicodedata.category(letter) != "So"
-    )
 
 
 def _unreadable(letter: str) -> InvalidInputError:
