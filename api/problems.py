@@ -198,18 +198,25 @@ def _errors(detail: Any, at: str = "") -> Iterator[FieldError]:
 
 def _unexpected_error(error: Exception, context: dict[str, Any]) -> Response:
     """Return a problem for an unexpected error, without details; they are in the log."""
-    if isinstance(error, ProtectedError | IntegrityError):
+    code, status = problem_of_unexpected(error)
+    if status < 500:
         log.warning("refused by the database", exc_info=error)
-        return _answer(problem(Code.STATE_CONFLICT, 409))
-    if isinstance(error, DataError):  # a value that PostgreSQL cannot hold
-        log.warning("refused by the database", exc_info=error)
-        return _answer(problem(Code.FIELD_INVALID, 400))
+        return _answer(problem(code, status))
     request = context.get("request")
     got_request_exception.send(sender=None, request=getattr(request, "_request", request))
     log.error("unhandled error in the API", exc_info=error)
+    return _answer(problem(code, status), {"Retry-After": "5"} if status == 503 else None)
+
+
+def problem_of_unexpected(error: Exception) -> tuple[Code, int]:
+    """Return the code and the status with which an unexpected error is answered."""
+    if isinstance(error, ProtectedError | IntegrityError):
+        return Code.STATE_CONFLICT, 409
+    if isinstance(error, DataError):  # a value that PostgreSQL cannot hold
+        return Code.FIELD_INVALID, 400
     if isinstance(error, OperationalError | MisconfiguredError):  # no database, no key, …
-        return _answer(problem(Code.INSTALLATION_FAULT, 503), {"Retry-After": "5"})
-    return _answer(problem(Code.INTERNAL_ERROR, 500))
+        return Code.INSTALLATION_FAULT, 503
+    return Code.INTERNAL_ERROR, 500
 
 
 @csrf_exempt  # a program has no CSRF token, and nothing here changes anything

@@ -57,7 +57,7 @@ def is_database_trouble(error: BaseException) -> bool:
     """
     if isinstance(error, OperationalError | InterfaceError):
         return True
-    return isinstance(error, InternalError) and (is_transient(error) or _is_read_only(error))
+    return isinstance(error, InternalError) and (is_transient(error) or is_read_only(error))
 
 
 def is_too_much(error: BaseException) -> bool:
@@ -65,7 +65,8 @@ def is_too_much(error: BaseException) -> bool:
     return getattr(error.__cause__, "sqlstate", None) in _TOO_MUCH
 
 
-def _is_read_only(error: BaseException) -> bool:  # a standby that is not the primary yet
+def is_read_only(error: BaseException) -> bool:
+    """Whether the database is a standby that is not the primary yet."""
     return getattr(error.__cause__, "sqlstate", None) == "25006"
 
 

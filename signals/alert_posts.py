@@ -5,7 +5,8 @@ Those that arrive at the same time are stored in one transaction: see `api/alert
 
 import hmac
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 from django.db import DatabaseError, InterfaceError, transaction
@@ -23,7 +24,14 @@ from signals.alert_addresses import (
     query_of,
 )
 from signals.alert_rules import require_source
-from signals.alerts import RateLimitedError, Receipt, alerts_of, judged_alert, refused_alert
+from signals.alerts import (
+    RateLimitedError,
+    Receipt,
+    Refused,
+    alerts_of,
+    judged_alert,
+    receipts_of,
+)
 from signals.feeds import signature_of
 from signals.models import Feed, IncomingAlert
 from signals.rate import count_calls, seconds_of
@@ -36,11 +44,13 @@ from users.tenancy import REACH_ALL_TENANTS, act_as, for_all_tenants
 ALERTS_PER_ADDRESS = 60_000  # a minute; each feed also has its own limit
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class PostedAlert:
     """An alert as it was posted to an address with a token.
 
-    signature: X-Fillcast-Signature, for tokens that require it. address: the sender's.
+    signature: X-Fillcast-Signature, for tokens that require it. address: the sender's. arrived_at:
+    machine time; its deadlines count from then. pauses: for how many seconds its network and its
+    feed accept none; counted once, however often it is tried to store it.
     """
 
     feed_slug: str
@@ -48,6 +58,8 @@ class PostedAlert:
     body: bytes
     signature: str = ""
     address: str = ""
+    arrived_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    pauses: tuple[int, int] | None = None
 
 
 @transaction.atomic
@@ -82,12 +94,18 @@ def receive_alerts(alerts: Sequence[PostedAlert]) -> list[Receipt]:
 
 
 def _received(alerts: Sequence[PostedAlert]) -> list[Receipt]:
-    """Store alerts in two exchanges with the database and one with Redis."""
+    """Store alerts in two exchanges with the database, and two with Redis for refused ones.
+
+    One more for each alert that names another signal, or that has faults: they are read beside what
+    the feed has published.
+    """
+    # Tokens are looked up before their owners are known. Others do not wait long for a locked feed.
     pairs = [(alert.feed_slug, alert.secret) for alert in alerts]
-    # Tokens are looked up before their owners are known.
-    _, found = exchange([REACH_ALL_TENANTS, query_of(secret for _, secret in pairs)])
+    query = query_of(secret for _, secret in pairs)
+    *_, found = exchange([REACH_ALL_TENANTS, (_LOCK_TIMEOUT, None), query])
     checked = list(map(_checked, alerts, addresses_in(pairs, found)))
-    receipts = _judged_posts(checked, alerts)
+    _count(alerts, checked)
+    receipts = receipts_of(list(map(_judged, alerts, checked)))
     stored = [receipt.alert for receipt in receipts if receipt.alert is not None]
     inserted = exchange([(_INSERT, _columns(alert)) for alert in stored])
     for alert, (row,) in zip(stored, inserted, strict=True):
@@ -95,23 +113,34 @@ def _received(alerts: Sequence[PostedAlert]) -> list[Receipt]:
     return receipts
 
 
-def _judged_posts(
-    checked: Sequence["_Checked | Receipt"], alerts: Sequence[PostedAlert]
-) -> list[Receipt]:
-    """Return the receipts of alerts; counts them, all in one exchange with Redis."""
-    calls = [(alerts_from(alert.address), ALERTS_PER_ADDRESS) for alert in alerts]
-    # What is from elsewhere, or unsigned, must not use up the limit of the others.
-    calls += [alerts_of(one.feed) for one in checked if isinstance(one, _Checked)]
-    usages = iter(count_calls(calls))
-    pauses = [seconds_of(next(usages)) for _ in alerts]
-    return [
-        Receipt(None, RateLimitedError(pause))
-        if pause
-        else one
-        if isinstance(one, Receipt)
-        else one.receipt(wait=seconds_of(next(usages)))
-        for one, pause in zip(checked, pauses, strict=True)
-    ]
+_LOCK_TIMEOUT = "SELECT set_config('lock_timeout', '300ms', true)"
+
+
+def _count(
+    alerts: Sequence[PostedAlert], checked: Sequence["_Checked | Refused | Receipt"]
+) -> None:
+    """Count alerts by network, and those of known senders by feed, in one exchange with Redis.
+
+    What is from elsewhere, or unsigned, must not use up the limit of the others.
+    """
+    new = [pair for pair in zip(alerts, checked, strict=True) if pair[0].pauses is None]
+    networks = count_calls([(alerts_from(one.address), ALERTS_PER_ADDRESS) for one, _ in new])
+    feeds = iter(count_calls([alerts_of(at.feed) for _, at in new if isinstance(at, _Checked)]))
+    for (alert, at), usage in zip(new, networks, strict=True):
+        of_feed = seconds_of(next(feeds)) if isinstance(at, _Checked) else 0
+        alert.pauses = (seconds_of(usage), of_feed)
+
+
+def _judged(alert: PostedAlert, checked: "_Checked | Refused | Receipt") -> Receipt | Refused:
+    by_network, by_feed = alert.pauses or (0, 0)
+    if by_network:
+        return Receipt(None, RateLimitedError(by_network))
+    if not isinstance(checked, _Checked):
+        return checked
+    return judged_alert(
+        checked.feed, alert.body, checked.sent, is_signed=checked.is_signed, wait=by_feed,
+        since=alert.arrived_at,
+    )  # fmt: skip
 
 
 def alerts_from(address: str) -> str:
@@ -121,7 +150,7 @@ def alerts_from(address: str) -> str:
 
 _STORED = (
     "feed_id", "token_id", "address", "body", "symbol", "state", "entry_until", "expires_at",
-    "settled_at", "code", "detail", "refusal", "errors",
+    "received_at", "settled_at", "code", "detail", "refusal", "errors",
 )  # fmt: skip
 # The other columns have defaults.
 _INSERT = Query(
@@ -137,34 +166,33 @@ def _columns(alert: IncomingAlert) -> list[Any]:
 
 @dataclass(frozen=True, slots=True)
 class _Checked:
-    """A posted alert whose sender may send alerts to this feed."""
+    """An alert's feed, whose sender may send alerts to it. sent: columns of its row."""
 
     feed: Feed
-    body: bytes
     sent: Mapping[str, Any]
     is_signed: bool
 
-    def receipt(self, *, wait: int) -> Receipt:
-        """Return its receipt, of a row that is not stored yet. wait: for which it is refused."""
-        return judged_alert(self.feed, self.body, self.sent, is_signed=self.is_signed, wait=wait)
 
-
-def _checked(alert: PostedAlert, to: AlertAddress | None) -> _Checked | Receipt:
+def _checked(alert: PostedAlert, to: AlertAddress | None) -> _Checked | Refused | Receipt:
     """Return an alert whose address, network and signature are right, or why it is refused."""
     if len(alert.body) > MAX_BYTES:
         return Receipt(None, InvalidInputError(Code.BODY_TOO_LARGE))
     if to is None:
         return Receipt(None, UnknownAddressError())
-    sent = {"token_id": to.token_id, "address": alert.address or None}
+    sent = {
+        "token_id": to.token_id,
+        "address": alert.address or None,
+        "received_at": alert.arrived_at,
+    }
     try:
         signing_key = open_signing_key(to.signing_key, alert.secret, to.prefix)
         require_source(to.feed, alert.address)
         _verify_signature(to.feed, signing_key, alert.body, alert.signature)
     except NotAllowedError as error:
-        return refused_alert(to.feed, alert.body, error, sent)
+        return Refused(to.feed, alert.body, error, sent)
     except InvalidInputError:  # the key is sealed for another secret
         return Receipt(None, UnknownAddressError())
-    return _Checked(to.feed, alert.body, sent, bool(signing_key))
+    return _Checked(to.feed, sent, bool(signing_key))
 
 
 @transaction.atomic

@@ -5,7 +5,8 @@ An alert is read and stored in the inbox (`IncomingAlert`); a worker publishes i
 stored as refused, so that the provider sees it. docs/adr/0039.
 """
 
-from collections.abc import Mapping
+import codecs
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -33,7 +34,7 @@ from signals.models import (
     Origin,
     Refusal,
 )
-from signals.rate import count_calls, seconds_of, seconds_to_wait
+from signals.rate import count_calls, seconds_of
 from users.tenancy import on_behalf_of
 
 # How long an alert that closes or changes trades waits for a worker. Entries wait less.
@@ -63,6 +64,34 @@ class Receipt:
     alert: IncomingAlert | None
     error: FillcastError | None = None
     note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """An alert that is refused; `receipts_of` decides whether it gets a row.
+
+    sent: more columns of it. kind: the name by which refusals are counted.
+    """
+
+    feed: Feed
+    body: bytes
+    error: FillcastError
+    sent: Mapping[str, Any]
+    kind: str = "refused-alerts"
+
+    def receipt(self, *, is_stored: bool) -> Receipt:
+        """Return its receipt, with a row that is not stored yet, or without one."""
+        if not is_stored:
+            return Receipt(None, self.error)
+        refused = IncomingAlert(
+            feed=self.feed,
+            body=_stored_body(self.feed, self.body)[:REFUSED_BODY_BYTES],
+            state=AlertState.REFUSED,
+            settled_at=datetime.now(UTC),
+            **refusal_values(self.error),
+            **self.sent,
+        )
+        return Receipt(refused, self.error)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +151,7 @@ def accept_alert(
         if origin is not None:
             sent |= origin.columns()
         wait = 0 if origin is not None else alert_pause(feed)
-        receipt = judged_alert(feed, body, sent, wait=wait, origin=origin)
+        (receipt,) = receipts_of([judged_alert(feed, body, sent, wait=wait, origin=origin)])
         if receipt.alert is None:
             return receipt
         IncomingAlert.objects.bulk_create([receipt.alert], ignore_conflicts=bool(source_key))
@@ -139,25 +168,35 @@ def judged_alert(
     wait: int,
     is_signed: bool = False,
     origin: MessageOrigin | None = None,
-) -> Receipt:
-    """Return the receipt of an alert that is waiting or refused; its row is not stored yet.
+    since: datetime | None = None,
+) -> "Receipt | Refused":
+    """Read an alert; its row is not stored yet. Needs no transaction.
 
-    wait: the seconds for which the feed accepts none.
+    wait: the seconds for which the feed accepts none. since: when it arrived, if not just now.
     """
+    body = body.removeprefix(codecs.BOM_UTF8)
     if wait:
-        return refused_alert(feed, body, RateLimitedError(wait), sent)
+        return Refused(feed, body, RateLimitedError(wait), sent)
     try:
         alert = _read(feed, body, is_signed, is_edit=bool(origin and origin.edit_of))
+        waits = _waiting(feed, alert, since=since)
     except FillcastError as error:
-        return refused_alert(feed, body, error, sent)
-    waits = _waiting(feed, alert) | (origin.deadlines(feed, alert) if origin else {})
+        return Refused(feed, body, error, sent)
+    waits |= origin.deadlines(feed, alert) if origin else {}
     waiting = IncomingAlert(feed=feed, body=_stored_body(feed, body), **waits, **sent)
     return Receipt(waiting, note=size_note(alert.notes))
 
 
-def _stored_body(feed: Feed, body: bytes) -> bytes:
-    """Return an alert without its secrets, which is read in the same way."""
-    return without_secrets(body, read_mapping(feed.alert_mapping).paths.values())
+def receipts_of(judged: Sequence["Receipt | Refused"]) -> list[Receipt]:
+    """Return the receipts of alerts: of the refused ones with a row, unless many of the feed were
+    refused in this minute. They are counted in one exchange with Redis."""
+    refused = [one for one in judged if isinstance(one, Refused)]
+    names = [(f"{one.kind}:{one.feed.pk}", REFUSALS_PER_MINUTE) for one in refused]
+    waits = iter([seconds_of(usage) for usage in count_calls(names)])
+    return [
+        one.receipt(is_stored=not next(waits)) if isinstance(one, Refused) else one
+        for one in judged
+    ]
 
 
 def alert_pause(feed: Feed) -> int:
@@ -170,6 +209,11 @@ def alerts_of(feed: Feed) -> tuple[str, int]:
     return f"alerts:{feed.pk}", feed.alerts_per_minute
 
 
+def _stored_body(feed: Feed, body: bytes) -> bytes:
+    """Return an alert without its secrets, which is read in the same way."""
+    return without_secrets(body, read_mapping(feed.alert_mapping).paths.values())
+
+
 def refuse_alert(
     feed: Feed, body: bytes, error: FillcastError, *, source: AlertSource, source_key: str
 ) -> Receipt:
@@ -179,7 +223,7 @@ def refuse_alert(
         if known := _by_source(feed, source, source_key):
             return Receipt(known, error)
         sent = {"source": source, "source_key": source_key}
-        receipt = refused_alert(feed, body, error, sent, kind=f"unknown-senders:{source}")
+        (receipt,) = receipts_of([Refused(feed, body, error, sent, f"unknown-senders:{source}")])
         if receipt.alert is not None:
             receipt.alert.save(force_insert=True)
         return receipt
@@ -187,29 +231,6 @@ def refuse_alert(
 
 def _by_source(feed: Feed, source: AlertSource, key: str) -> IncomingAlert | None:
     return IncomingAlert.objects.filter(feed=feed, source=source, source_key=key).first()
-
-
-def refused_alert(
-    feed: Feed,
-    body: bytes,
-    error: FillcastError,
-    sent: Mapping[str, Any],
-    *,
-    kind: str = "refused-alerts",
-) -> Receipt:
-    """Return the receipt of a refused alert; its row is not stored yet. None: many of the feed were
-    refused in this minute."""
-    if seconds_to_wait(f"{kind}:{feed.pk}", limit=REFUSALS_PER_MINUTE):
-        return Receipt(None, error)
-    refused = IncomingAlert(
-        feed=feed,
-        body=_stored_body(feed, body)[:REFUSED_BODY_BYTES],
-        state=AlertState.REFUSED,
-        settled_at=datetime.now(UTC),
-        **refusal_values(error),
-        **sent,
-    )
-    return Receipt(refused, error)
 
 
 def refusal_values(error: FillcastError) -> dict[str, object]:

@@ -24,7 +24,6 @@ from api.alert_batches import AlertBatches, NotStoredError
 from api.hooks import accepted
 from api.problems import CONTENT_TYPE, problem, refusal_problem
 from api.throttling import retry_after_unauthenticated
-from common.reason_codes import Code
 from config.middleware.proxies import client_of
 from config.middleware.request_retry import RETRY_AFTER_SECONDS
 from config.middleware.security_headers import SecurityHeadersMiddleware
@@ -115,12 +114,16 @@ def _post_in(scope: Scope) -> _Post | None:
     match = _PATH.fullmatch(scope["path"])
     if match is None:
         return None
-    headers = {name.decode("latin-1"): text.decode("latin-1") for name, text in scope["headers"]}
+    headers: dict[str, str] = {}
+    for name, text in scope["headers"]:  # of equal names as Django has them, e.g. of two proxies
+        known = headers.get(name.decode("latin-1"))
+        shown = text.decode("latin-1")
+        headers[name.decode("latin-1")] = shown if known is None else f"{known},{shown}"
     host, _ = split_domain_port(headers.get("host", ""))
     peer = (scope.get("client") or [""])[0]
     address, is_proxied = client_of(peer, headers.get("x-forwarded-for", ""))
     is_secure = scope.get("scheme") == "https" or (
-        is_proxied and headers.get("x-forwarded-proto") == "https"
+        is_proxied and headers.get("x-forwarded-proto", "").split(",")[0].strip() == "https"
     )
     if not validate_host(host, settings.ALLOWED_HOSTS) or (
         settings.SECURE_SSL_REDIRECT and not is_secure
@@ -149,10 +152,8 @@ async def _body(receive: Receive) -> bytes | None:
 
 
 def _not_stored(error: NotStoredError) -> Answer:
-    if error.code == Code.INTERNAL_ERROR:
-        return Answer(500, problem(error.code, 500), {})
-    headers = {"Retry-After": str(RETRY_AFTER_SECONDS)}
-    return Answer(503, problem(error.code, 503), headers)
+    headers = {"Retry-After": str(RETRY_AFTER_SECONDS)} if error.status == 503 else {}
+    return Answer(error.status, problem(error.code, error.status), headers)
 
 
 _headers_of: dict[bool, dict[str, str]] = {}
