@@ -35,7 +35,7 @@ def give_way(niceness: int) -> None:
     """Let other processes run first, also where Linux weighs sessions before it weighs processes.
 
     With "autogroups" (sched(7)) a process's niceness counts only within its session. The kernel
-    lets ordinary users change one session in 0.1 s, whoever they are.
+    lets all ordinary users together change one session in 0.1 s.
     """
     os.nice(niceness)
     for _ in range(50):
