@@ -20,10 +20,13 @@ SPAN = timedelta(days=6, hours=23)  # Bybit's longest
 MIN_SPAN = timedelta(seconds=2)
 SLACK = timedelta(seconds=5)
 PAGES = {FundingApi.INCOME: 1000, FundingApi.EXECUTIONS: 100, FundingApi.BILLS: 100}
+SYMBOL_FIELDS = {
+    FundingApi.INCOME: "symbol", FundingApi.EXECUTIONS: "symbol", FundingApi.BILLS: "instId",
+}  # fmt: skip
 
 
 async def funding_since(client: Client, *, since: datetime) -> list[BrokerFunding]:
-    """Return the funding of all symbols since a time, perhaps also a little of before."""
+    """Return the funding of all listed symbols since a time, perhaps also a little of before."""
     api = client.rules.funding
     assert api is not None  # the adapter has refused others
     end, start = client.clock.now() + SLACK, since - SLACK
@@ -31,8 +34,8 @@ async def funding_since(client: Client, *, since: datetime) -> list[BrokerFundin
     while start < end:
         until = min(end, start + SPAN)
         for entry in await _between(client, api, start, until):
-            one = _funding(client, api, entry)
-            found[one.reference] = one
+            if one := _funding(client, api, entry):
+                found[one.reference] = one
         start = until
     return list(found.values())
 
@@ -61,19 +64,25 @@ async def _between(
     ]  # fmt: skip
 
 
-def _funding(client: Client, api: FundingApi, entry: Mapping[str, Any]) -> BrokerFunding:
+def _funding(client: Client, api: FundingApi, entry: Mapping[str, Any]) -> BrokerFunding | None:
+    """Return a payment; None: of a contract that is no longer listed, which nobody can hold.
+
+    The reference has the exchange's own names: ccxt's symbol of a contract ends with its listing.
+    """
+    market = client.exchange.markets.get(entry["symbol"])
+    if market is None:
+        return None
     amount, info = parse.number(entry["amount"]), entry["info"]
-    quantity = None
-    if api is FundingApi.EXECUTIONS:
-        amount, quantity = -amount, parse.number(info["execQty"])
+    currency, quantity = entry["code"], None
+    if api is FundingApi.EXECUTIONS:  # ccxt says USDT for each linear contract
+        amount, quantity, currency = -amount, parse.number(info["execQty"]), market["settle"]
     elif api is FundingApi.BILLS:
-        size = parse.number(client.market(entry["symbol"])["contractSize"])
-        quantity = abs(parse.number(info["sz"])) * size
+        quantity = abs(parse.number(info["sz"])) * parse.number(market["contractSize"])
     return BrokerFunding(
-        reference=f"{entry['symbol']}:{entry['id']}",
+        reference=f"{info[SYMBOL_FIELDS[api]]}:{entry['id']}",
         symbol=str(entry["symbol"]),
         amount=amount,
-        currency=str(entry["code"]),
+        currency=str(currency),
         time=datetime.fromtimestamp(int(entry["timestamp"]) / 1000, UTC),
         quantity=quantity,
     )

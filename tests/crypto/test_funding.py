@@ -9,6 +9,7 @@ from brokers.base import ReadFailed
 from brokers.types import BrokerFunding
 from common.reason_codes import Code
 from tests.crypto.factories import D, ExchangeAccount, close, open_account
+from tests.fakes.exchange.venue import Market
 
 NAMES = ["binance", "bybit", "okx"]
 DAY_MS = 86_400_000
@@ -38,6 +39,25 @@ def test_funding_is_read_with_its_sign_and_number(perpetuals: ExchangeAccount) -
     assert paid.reference != received.reference
     assert paid.quantity in (None, D("0.5"))  # Binance does not state it
     assert fundings(perpetuals) == [paid, received]
+
+
+def test_contract_that_is_no_longer_listed_does_not_stop_the_others(
+    perpetuals: ExchangeAccount,
+) -> None:
+    perpetuals.venue.charge(perpetuals.exchange_symbol.replace("BTC", "GONE"), D("-2"))
+    perpetuals.venue.charge(perpetuals.exchange_symbol, D("-1"))
+    [paid] = fundings(perpetuals)
+    assert (paid.amount, paid.symbol) == (D("-1"), perpetuals.symbol)
+    assert paid.reference.startswith(f"{perpetuals.exchange_symbol}:")
+
+
+def test_funding_of_a_bybit_contract_in_usdc_is_in_usdc() -> None:
+    market = Market("BTC", "USDC", D("0.001"), D("0.1"), D(5), D(1))
+    account = open_account("bybit", swap=True, listed=("BTCPERP", market))
+    account.venue.charge("BTCPERP", D("-1.5"))
+    [paid] = fundings(account)
+    assert (paid.symbol, paid.currency, paid.amount) == ("BTC/USDC:USDC", "USDC", D("-1.5"))
+    close(account)
 
 
 def test_each_page_and_week_is_read(perpetuals: ExchangeAccount) -> None:
