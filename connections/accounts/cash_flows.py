@@ -128,8 +128,8 @@ ORDER BY id FOR NO KEY UPDATE
 """,
 )
 _CLAIM = """
-UPDATE connections_cashflow f SET reference = d.reference
-FROM unnest(%s::bigint[], %s::text[]) AS d(id, reference)
+UPDATE connections_cashflow f SET reference = d.reference, at = d.at
+FROM unnest(%s::bigint[], %s::timestamptz[], %s::text[]) AS d(id, at, reference)
 WHERE f.id = d.id AND NOT EXISTS (SELECT FROM connections_cashflow known
   WHERE known.connection_id = f.connection_id AND known.reference = d.reference)
 """
@@ -150,7 +150,7 @@ def store_cash_flows(flows: Sequence[tuple[UUID, datetime, BrokerCashFlow]]) -> 
 
     flows: connection, market time from which it counts, flow. A repeated report is recognised by
     its reference; one that its owner has entered by hand before by its amount and time: the entry
-    gets the reference. Raises ValueError for an amount that is not a number, or without a
+    gets the reference, and the time from which the broker's counts. Raises ValueError for an amount that is not a number, or without a
     reference.
     """
     for _, _, flow in flows:
@@ -161,8 +161,8 @@ def store_cash_flows(flows: Sequence[tuple[UUID, datetime, BrokerCashFlow]]) -> 
     entries = rows(_ENTERED, (array(connection_id for connection_id, *_ in flows),))
     same = entered_by_hand(flows, entries)
     if same:
-        run(_CLAIM, columns([(entry.id, flow.reference) for entry, flow in same], 2))
-    claimed = {(entry.connection_id, flow.reference) for entry, flow in same}
+        run(_CLAIM, columns([(entry.id, at, flow.reference) for entry, at, flow in same], 3))
+    claimed = {(entry.connection_id, flow.reference) for entry, _, flow in same}
     records = [
         (connection_id, at, flow.amount, flow.is_credit, flow.reference)
         for connection_id, at, flow in flows
@@ -173,15 +173,17 @@ def store_cash_flows(flows: Sequence[tuple[UUID, datetime, BrokerCashFlow]]) -> 
 
 def entered_by_hand(
     flows: Sequence[tuple[UUID, datetime, BrokerCashFlow]], entries: Sequence[EnteredFlow]
-) -> list[tuple[EnteredFlow, BrokerCashFlow]]:
-    """Return which entries are the same deposits as the broker reports, each with its flow. Pure.
+) -> list[tuple[EnteredFlow, datetime, BrokerCashFlow]]:
+    """Return which entries are the same deposits as the broker reports, each with its flow and the
+    time from which that counts. Pure.
 
-    The same amount at about the same time; the nearest is taken, and each entry once.
+    The same amount at about the same time; the nearest is taken, and each entry once. Entries that
+    correct each other are none, nor is credit: people enter what changed the balance.
     """
-    left = list(entries)
-    same: list[tuple[EnteredFlow, BrokerCashFlow]] = []
-    listed = {(connection_id, flow.reference): flow for connection_id, _, flow in flows}
-    for (connection_id, _), flow in listed.items():
+    left = uncorrected(entries)
+    same: list[tuple[EnteredFlow, datetime, BrokerCashFlow]] = []
+    listed = {(pk, flow.reference): (at, flow) for pk, at, flow in flows if not flow.is_credit}
+    for (connection_id, _), (at, flow) in listed.items():
         near = [
             entry
             for entry in left
@@ -191,8 +193,28 @@ def entered_by_hand(
         if near:
             nearest = min(near, key=lambda entry: abs(entry.at - flow.time))
             left.remove(nearest)
-            same.append((nearest, flow))
+            same.append((nearest, at, flow))
     return same
+
+
+def uncorrected(entries: Sequence[EnteredFlow]) -> list[EnteredFlow]:
+    """Return the entries that no later one takes back, which is how they are corrected. Pure.
+
+    entries: in the order in which they were entered.
+    """
+    left: list[EnteredFlow] = []
+    for entry in entries:
+        taken_back = [
+            one
+            for one in left
+            if one.connection_id == entry.connection_id and one.amount == -entry.amount
+            and abs(one.at - entry.at) <= SAME_ENTRY
+        ]  # fmt: skip
+        if taken_back:
+            left.remove(taken_back[-1])
+        else:
+            left.append(entry)
+    return left
 
 
 # Only for a state that was stored: an older one was dropped.

@@ -178,6 +178,35 @@ class TestReading:
                 (D(-20), ""), (D(70), "c"), (D(500), "a"), (D(500), "b"), (D(500), ""),
             ]  # fmt: skip
 
+    def test_entry_that_was_taken_back_is_not_the_brokers_deposit(
+        self, row: ExecutionConnection, bank: Bank
+    ) -> None:
+        now = datetime.now(UTC)
+        for minutes, amount in ((50, 1000), (40, -1000)):
+            CashFlow.objects.create(
+                connection=row, at=now - timedelta(minutes=minutes), amount=amount, origin="OWNER"
+            )
+        bank.listed_flows = [flow(1000, now - timedelta(minutes=3))]
+        poll(bank)
+        assert sum(stored(row)[1]) == D(1000)
+
+    def test_deposit_entered_by_hand_counts_from_the_brokers_time(
+        self, row: ExecutionConnection, bank: Bank
+    ) -> None:
+        now = datetime.now(UTC)
+        CashFlow.objects.create(
+            connection=row, at=now - timedelta(hours=9), amount=1000, origin="OWNER"
+        )
+        booked = now - timedelta(minutes=3)
+        bank.listed_flows = [
+            replace(flow(1000, booked - timedelta(hours=5), "credit"), is_credit=True),
+            flow(1000, booked, "deposit"),
+        ]
+        poll(bank)
+        found = CashFlow.objects.order_by("at").values_list("reference", "is_credit", "origin")
+        assert list(found) == [("credit", True, "BROKER"), ("deposit", False, "OWNER")]
+        assert CashFlow.objects.get(reference="deposit").at == booked
+
     def test_state_and_its_flows_are_stored_together(
         self, limited: ExecutionConnection, bank: Bank
     ) -> None:
