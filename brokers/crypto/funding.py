@@ -1,4 +1,4 @@
-"""Read what an exchange booked as funding of perpetuals since a time, completely.
+"""Read what an exchange booked as funding of perpetuals within a time, completely.
 
 Sources: ccxt 4.5.90 fetchFundingHistory and parseIncome of each exchange. Binance: GET income, type
 FUNDING_FEE, an amount below 0 is charged. Bybit: executions of type Funding, whose execFee is a
@@ -25,18 +25,20 @@ SYMBOL_FIELDS = {
 }  # fmt: skip
 
 
-async def funding_since(client: Client, *, since: datetime) -> list[BrokerFunding]:
-    """Return the funding of all listed symbols since a time, perhaps also a little of before."""
+async def funding_between(
+    client: Client, *, since: datetime, until: datetime
+) -> list[BrokerFunding]:
+    """Return the funding of all listed symbols between two times, and of a few seconds around."""
     api = client.rules.funding
     assert api is not None  # the adapter has refused others
-    end, start = client.clock.now() + SLACK, since - SLACK
+    end, start = until + SLACK, since - SLACK
     found: dict[str, BrokerFunding] = {}
     while start < end:
-        until = min(end, start + SPAN)
-        for entry in await _between(client, api, start, until):
+        middle = min(end, start + SPAN)
+        for entry in await _between(client, api, start, middle):
             if one := _funding(client, api, entry):
                 found[one.reference] = one
-        start = until
+        start = middle
     return list(found.values())
 
 

@@ -150,8 +150,8 @@ def store_cash_flows(flows: Sequence[tuple[UUID, datetime, BrokerCashFlow]]) -> 
 
     flows: connection, market time from which it counts, flow. A repeated report is recognised by
     its reference; one that its owner has entered by hand before by its amount and time: the entry
-    gets the reference, and the time from which the broker's counts. Raises ValueError for an amount that is not a number, or without a
-    reference.
+    gets the reference, and the time from which the broker's counts. Raises ValueError for an
+    amount that is not a number, or without a reference.
     """
     for _, _, flow in flows:
         if not flow.amount.is_finite() or not 0 < len(flow.reference) <= LONGEST_REFERENCE:

@@ -7,8 +7,10 @@ import pytest
 
 from brokers.base import ReadFailed
 from brokers.types import BrokerFunding
+from common.clocks import machine_time
 from common.reason_codes import Code
 from tests.crypto.factories import D, ExchangeAccount, close, open_account
+from tests.fakes.exchange.model import Fault
 from tests.fakes.exchange.venue import Market
 
 NAMES = ["binance", "bybit", "okx"]
@@ -23,8 +25,8 @@ def perpetuals(request: pytest.FixtureRequest) -> Iterator[ExchangeAccount]:
 
 
 def fundings(account: ExchangeAccount, days: int = 1) -> list[BrokerFunding]:
-    since = datetime.now(UTC) - timedelta(days=days)
-    found = account.run(account.adapter.funding(account.spec, since))
+    now = datetime.now(UTC)
+    found = account.run(account.adapter.funding(account.spec, now - timedelta(days=days), now))
     return sorted(found, key=lambda one: one.time)
 
 
@@ -77,6 +79,24 @@ def test_half_read_list_fails(perpetuals: ExchangeAccount) -> None:
     perpetuals.venue.truncates_reads = True
     with pytest.raises(ReadFailed):
         fundings(perpetuals)
+
+
+@pytest.mark.parametrize(
+    ("name", "fault"),
+    [
+        ("bybit", Fault("status", 200, '{"retCode":10006,"retMsg":"Too many"}', on="read")),
+        ("okx", Fault("status", 429, '{"code":"50011","msg":"Too Many","data":[]}', on="read")),
+    ],
+)
+def test_refusal_for_too_many_requests_delays_no_order(name: str, fault: Fault) -> None:
+    account = open_account(name, swap=True)
+    account.load_markets()
+    account.venue.faults.append(fault)
+    with pytest.raises(ReadFailed) as failed:
+        fundings(account)
+    assert failed.value.code is Code.RATE_LIMITED
+    assert account.submit(account.order(send_by=machine_time() + 2))
+    close(account)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -45,7 +45,7 @@ def pay(
 
 def read() -> None:
     """Read all accounts, as long after the last read as it takes."""
-    AccountSnapshot.objects.update(funding_read_at=None)
+    AccountSnapshot.objects.update(funding_read_at=None, funding_tried_at=None)
     assert refresh_due_accounts(older_than_seconds=0) == (1, 0)
 
 
@@ -174,9 +174,34 @@ class TestBooking:
                 raise RuntimeError("no")
 
         venue.on_call = fail
-        AccountSnapshot.objects.update(funding_read_at=None)
-        assert refresh_due_accounts(older_than_seconds=0) == (1, 0)
-        assert AccountSnapshot.objects.get().funding_read_at is None
+        AccountSnapshot.objects.update(funding_read_at=None, funding_tried_at=None)
+        for _ in range(2):
+            assert refresh_due_accounts(older_than_seconds=0) == (1, 0)
+            assert AccountSnapshot.objects.get().funding_read_at is None
+        assert [name for name, _ in venue.calls].count("funding") == 2  # it is not tried at once
+
+    def test_long_gap_is_read_in_parts(self, alice: ExecutionConnection, venue: FakeBroker) -> None:
+        read()
+        now = market_now()
+        AccountSnapshot.objects.update(funding_read_at=now - timedelta(days=15))
+        for days in (14, 8, 1):
+            pay(venue, f"-{days}", now - timedelta(days=days))
+        for count in (1, 2, 3, 3):
+            AccountSnapshot.objects.update(funding_tried_at=None)
+            assert refresh_due_accounts(older_than_seconds=0) == (1, 0)
+            assert FundingPayment.objects.count() == count
+        read_until = AccountSnapshot.objects.get().funding_read_at
+        assert read_until is not None
+        assert read_until > now - MINUTE
+
+    def test_payment_that_cannot_be_stored_loses_neither_the_state_nor_the_others(
+        self, alice: ExecutionConnection, venue: FakeBroker
+    ) -> None:
+        for amount in ("1e25", "-1", "-2"):
+            pay(venue, amount)
+        venue.fundings[1] = replace(venue.fundings[1], reference="9" * 101)
+        read()
+        assert [one.amount for one in FundingPayment.objects.all()] == [D(-2)]
 
 
 amounts = st.decimals("-500", "500", places=8).filter(bool)
