@@ -5,7 +5,7 @@ long gap each read takes some days of it. The exchange's own number makes each p
 however often it is listed.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -101,7 +101,8 @@ class UnbookedFunding(NamedTuple):
     account_currency: str | None
 
 
-# Only a while after it was read: fills of just before may be reported later.
+# Only a while after it was read: fills of just before may be reported later. Those of an order
+# without an answer may take longer.
 UNBOOKED = Query(
     UnbookedFunding,
     """
@@ -109,8 +110,12 @@ SELECT f.id, f.connection_id, f.symbol, f.amount, f.currency, f.quantity, f.at,
   a.currency AS account_currency
 FROM connections_fundingpayment f
 LEFT JOIN connections_accountsnapshot a ON a.connection_id = f.connection_id
-WHERE f.booked_at IS NULL AND f.recorded_at < clock_timestamp() - make_interval(secs => %s)
-ORDER BY f.id LIMIT %s FOR NO KEY UPDATE OF f SKIP LOCKED
+WHERE f.booked_at IS NULL
+  AND f.recorded_at < clock_timestamp() - make_interval(secs => %(older)s)
+  AND (f.recorded_at < clock_timestamp() - make_interval(secs => %(longest)s)
+    OR (f.connection_id, f.symbol) NOT IN (
+      SELECT * FROM unnest(%(connections)s::uuid[], %(symbols)s::text[])))
+ORDER BY f.id LIMIT %(limit)s FOR NO KEY UPDATE OF f SKIP LOCKED
 """,
 )
 
@@ -172,10 +177,21 @@ def store_funding(read: Sequence[tuple[UUID, datetime, FundingRead]]) -> int:
     return new
 
 
-def unbooked_funding(*, older_than_seconds: float, limit: int) -> list[UnbookedFunding]:
+def unbooked_funding(
+    *,
+    older_than_seconds: float,
+    limit: int,
+    unsettled: Collection[tuple[UUID, str]] = (),
+    longest_seconds: float = 0.0,
+) -> list[UnbookedFunding]:
     """Lock and return payments that are not booked yet; those that another process has locked are
-    left out."""
-    return rows(UNBOOKED, (older_than_seconds, limit))
+    left out.
+
+    unsettled: connections and symbols whose payments wait, `longest_seconds` at most.
+    """
+    connections, symbols = columns(sorted(unsettled), 2)
+    known = {"older": older_than_seconds, "longest": longest_seconds, "limit": limit}
+    return rows(UNBOOKED, {**known, "connections": connections, "symbols": symbols})
 
 
 def mark_funding_booked(shares: Mapping[int, Mapping[int, Decimal]]) -> None:
