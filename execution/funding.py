@@ -65,6 +65,8 @@ WHERE p.opened_at <= d.at AND q.entered <> q.exited
 ORDER BY 1, 2
 """,
 )
+
+
 class Unsettled(NamedTuple):
     """An account and symbol with an order that may have filled without our knowing."""
 
