@@ -18,12 +18,15 @@ from brokers.redaction import storable
 from brokers.types import BrokerCashFlow
 from common.clocks import market_at
 from common.sql import Query, array, columns, rows, run
+from connections.accounts.limit_scope import applies_sql
 from connections.models import CashFlowRead, ExecutionConnection
 
 OVERLAP = timedelta(days=1)  # a broker may list a flow so much later
 STEP = timedelta(microseconds=1)
 SAME_ENTRY = timedelta(days=2)  # people enter the day, and servers have other clocks
 LONGEST_REFERENCE, LONGEST_ERROR = 100, 200
+REFUSED_AGAIN = timedelta(hours=1)
+FAILED_AGAIN = timedelta(minutes=5)  # for accounts without limits: a year is much to ask for
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,18 +55,20 @@ class AccountFlows:
     """The flows that were read beside a state and were not stored before.
 
     error: why they could not be read; '': they were. is_refused: the broker does not list them for
-    this account, so it is not worth trying again soon.
+    this account, so it is not worth trying again soon. again_after: how long accounts without
+    limits wait after a failure.
     """
 
     request: FlowRequest
     flows: tuple[BrokerCashFlow, ...] = ()
     error: str = ""
     is_refused: bool = False
+    again_after: timedelta | None = None
 
 
 REQUESTS = Query(
     FlowRequest,
-    """
+    f"""
 SELECT c.id AS connection_id, r.read_at, r.equity,
   (SELECT min(h.read_at) FROM connections_accounthistory h
    WHERE h.connection_id = c.id AND r.read_at IS NULL) AS history_since,
@@ -73,13 +78,19 @@ SELECT c.id AS connection_id, r.read_at, r.equity,
 FROM connections_executionconnection c
 LEFT JOIN connections_cashflowread r ON r.connection_id = c.id
 WHERE c.id = ANY(%s::uuid[])
-  AND (r.retry_at IS NULL OR r.retry_at <= clock_timestamp())
+  AND (r.retry_at IS NULL OR r.retry_at <= clock_timestamp()
+    OR r.missing_since IS NOT NULL AND EXISTS (SELECT FROM connections_losslimit l
+      WHERE {applies_sql(account="c.id", preset="c.preset_id")}))
 """,
 )
 
 
 def flow_requests(connection_ids: Sequence[UUID]) -> dict[UUID, FlowRequest]:
-    """Return what to read of these accounts: all but those whose broker lists none, for an hour."""
+    """Return what to read of these accounts.
+
+    Left out are those whose broker lists none, for an hour, and those without limits for some
+    minutes after a failure.
+    """
     if not connection_ids:
         return {}
     return {row.connection_id: row for row in rows(REQUESTS, (array(connection_ids),))}
@@ -223,9 +234,9 @@ INSERT INTO connections_cashflowread AS r (
   connection_id, read_at, equity, missing_since, error, retry_at)
 SELECT t.id, CASE WHEN t.error = '' THEN t.read_at END, CASE WHEN t.error = '' THEN a.equity END,
   CASE WHEN t.error <> '' AND NOT t.is_refused THEN t.read_at END, t.error,
-  CASE WHEN t.is_refused THEN clock_timestamp() + interval '1 hour' END
-FROM unnest(%s::uuid[], %s::timestamptz[], %s::text[], %s::boolean[])
-  AS t (id, read_at, error, is_refused)
+  clock_timestamp() + t.again_after
+FROM unnest(%s::uuid[], %s::timestamptz[], %s::text[], %s::boolean[], %s::interval[])
+  AS t (id, read_at, error, is_refused, again_after)
 JOIN connections_accountsnapshot a ON a.connection_id = t.id AND a.read_at = t.read_at
 ORDER BY t.id
 ON CONFLICT (connection_id) DO UPDATE SET
@@ -242,11 +253,14 @@ def mark_flows_read(read: Sequence[tuple[UUID, datetime, AccountFlows]]) -> None
     read: connection, the state's `read_at`, what was read.
     """
     records = [
-        (connection_id, read_at, storable(flows.error)[:LONGEST_ERROR], flows.is_refused)
+        (
+            connection_id, read_at, storable(flows.error)[:LONGEST_ERROR], flows.is_refused,
+            REFUSED_AGAIN if flows.is_refused else flows.again_after,
+        )
         for connection_id, read_at, flows in read
     ]
     if records:
-        run(_MARK_READ, columns(records, 4))
+        run(_MARK_READ, columns(records, 5))
 
 
 def mark_flows_missing(connection_id: UUID, read_at: datetime) -> None:
@@ -265,7 +279,7 @@ def flow_note(connection: ExecutionConnection) -> str:
     read: CashFlowRead | None = getattr(connection, "cash_flow_read", None)
     if read is None:
         return ""
-    if read.retry_at is not None:
+    if read.is_refused:
         return (
             f"Deposits and withdrawals are not read from this account: {read.error}. "
             "Add them by hand: a withdrawal that is missing counts as a loss."

@@ -10,7 +10,7 @@ from brokers.base import BrokerAdapter, BrokerError
 from brokers.types import AccountState, BrokerCashFlow, ConnectionSpec
 from common.clocks import market_now
 from common.reason_codes import Code
-from connections.accounts.cash_flows import AccountFlows, FlowRequest
+from connections.accounts.cash_flows import FAILED_AGAIN, AccountFlows, FlowRequest
 from connections.accounts.funding import FundingRead, FundingRequest, usable_funding
 
 log = structlog.get_logger(__name__)
@@ -90,7 +90,7 @@ async def _state_and_flows(
         error = f"{failed.code.sentence} {failed.detail}".strip()
     except Exception as failed:  # any: a broker's library may raise anything
         error = type(failed).__name__
-    return AccountRead(state, AccountFlows(request, error=error))
+    return AccountRead(state, AccountFlows(request, error=error, again_after=FAILED_AGAIN))
 
 
 def refused(request: FlowRequest, why: str) -> AccountFlows:

@@ -281,6 +281,24 @@ class TestReading:
         assert stored(limited) == (D(7000), [D(-3000)])
         assert CashFlowRead.objects.get(connection=limited).missing_since is None
 
+    @pytest.mark.parametrize("is_limited", [True, False])
+    def test_failed_flows_of_an_account_without_limits_are_tried_again_after_minutes(
+        self, row: ExecutionConnection, bank: Bank, is_limited: bool
+    ) -> None:
+        """With limits at once: they wait for the flows."""
+        assert row.preset is not None
+        if is_limited:
+            limit_of(row.preset)
+        bank.error = ReadFailed(Code.BROKER_UNREACHABLE, "no answer")
+        for _ in range(3):
+            poll(bank)
+        assert bank.flow_reads == (3 if is_limited else 1)
+        assert "could not be read since" in note_of(row)
+        bank.error = None
+        CashFlowRead.objects.update(retry_at=datetime.now(UTC))
+        poll(bank)
+        assert "are read from the broker" in note_of(row)
+
     def test_flow_of_a_slow_clock_counts_after_the_last_state_without_it(
         self, limited: ExecutionConnection, bank: Bank
     ) -> None:
