@@ -185,8 +185,7 @@ def store_cash_flows(flows: Sequence[tuple[UUID, datetime, BrokerCashFlow]]) -> 
 def entered_by_hand(
     flows: Sequence[tuple[UUID, datetime, BrokerCashFlow]], entries: Sequence[EnteredFlow]
 ) -> list[tuple[EnteredFlow, datetime, BrokerCashFlow]]:
-    """Return which entries are the same deposits as the broker reports, each with its flow and the
-    time from which that counts. Pure.
+    """Return which entries are deposits that the broker reports, each with when it counts. Pure.
 
     The same amount at about the same time; the nearest is taken, and each entry once. Entries that
     correct each other are none, nor is credit: people enter what changed the balance.
@@ -254,7 +253,10 @@ def mark_flows_read(read: Sequence[tuple[UUID, datetime, AccountFlows]]) -> None
     """
     records = [
         (
-            connection_id, read_at, storable(flows.error)[:LONGEST_ERROR], flows.is_refused,
+            connection_id,
+            read_at,
+            storable(flows.error)[:LONGEST_ERROR],
+            flows.is_refused,
             REFUSED_AGAIN if flows.is_refused else flows.again_after,
         )
         for connection_id, read_at, flows in read
