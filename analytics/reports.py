@@ -159,14 +159,15 @@ def report_accounts(connections: Any) -> list[ReportAccount]:
         connections.filter(twin_of=None)
         .order_by("name", "pk")
         .values_list("pk", "name", "account", "snapshot__currency", "type", "archived_at",
-                     "cash_flow_read__retry_at", "cash_flow_read__error")
+                     "cash_flow_read__retry_at", "cash_flow_read__missing_since",
+                     "cash_flow_read__error")
     )  # fmt: skip
     return [
         ReportAccount(
             pk, name, number, currency or "", kind == PAPER, archived is not None,
-            (error or "") if retry_at is not None else "",
+            (error or "") if retry_at is not None and missing_since is None else "",
         )
-        for pk, name, number, currency, kind, archived, retry_at, error in values
+        for pk, name, number, currency, kind, archived, retry_at, missing_since, error in values
     ]  # fmt: skip
 
 

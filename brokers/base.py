@@ -211,8 +211,10 @@ class BrokerAdapter(Protocol):
         them at all, as by the rights of its key, and if `cash_flows_horizon` is None."""
         ...
 
-    async def funding(self, spec: ConnectionSpec, since: datetime) -> list[BrokerFunding]:
-        """Return what perpetuals were charged or paid since a broker time, perhaps also earlier.
+    async def funding(
+        self, spec: ConnectionSpec, since: datetime, until: datetime
+    ) -> list[BrokerFunding]:
+        """Return what perpetuals were charged or paid between two broker times, perhaps also more.
 
         Only what comes apart from executions: what comes with one is its `swap`. Raises ReadFailed
         rather than returning some of it, and if `funding_horizon` is None."""

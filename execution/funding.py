@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal, localcontext
 from typing import NamedTuple
+from uuid import UUID
 
 from django.db import transaction
 
@@ -22,6 +23,7 @@ from positions.quantities import add_funding_sql
 from positions.row_locks import lock_positions
 
 SETTLE_SECONDS = 60.0  # until then fills of just before may still be reported
+LONGEST_SECONDS = 3600.0  # payments wait for orders without an answer so long
 BATCH = 200
 UNIT = Decimal("1e-8")
 ZERO = Decimal(0)
@@ -63,13 +65,37 @@ WHERE p.opened_at <= d.at AND q.entered <> q.exited
 ORDER BY 1, 2
 """,
 )
+
+
+class Unsettled(NamedTuple):
+    """An account and symbol with an order that may have filled without our knowing."""
+
+    connection_id: UUID
+    symbol: str
+
+
+UNSETTLED = Query(
+    Unsettled,
+    """
+SELECT DISTINCT connection_id, symbol FROM execution_order
+WHERE status IN ('SUBMITTING', 'UNKNOWN')
+""",
+)
 ADD = add_funding_sql("unnest(%s::bigint[], %s::numeric[]) AS paid(id, amount)")
 
 
 def book_funding(*, settle_seconds: float = SETTLE_SECONDS) -> int:
-    """Book payments that were read a while ago; return how many."""
+    """Book payments that were read a while ago; return how many.
+
+    Those of a symbol with an order in flight wait for its outcome.
+    """
     with transaction.atomic():
-        payments = unbooked_funding(older_than_seconds=settle_seconds, limit=BATCH)
+        payments = unbooked_funding(
+            older_than_seconds=settle_seconds,
+            limit=BATCH,
+            unsettled=rows(UNSETTLED),
+            longest_seconds=LONGEST_SECONDS,
+        )
         if not payments:
             return 0
         known = [one for one in payments if one.currency == one.account_currency]
@@ -89,8 +115,8 @@ def shares_of(
     """Return what each position gets of a payment. Pure.
 
     held: by position, base units, below 0 if it was sold. quantity: of all that the exchange held;
-    None: what is ours. Positions against the account's net side get the opposite sign, as they
-    lowered what was charged. The shares add up to our part, to the eighth place.
+    None: what is ours. Positions against the account's net side get nothing: they only lowered it.
+    The shares add up to our part, to the eighth place, and none is more than that.
     """
     net = sum(held.values(), ZERO)
     if not net:
@@ -99,13 +125,9 @@ def shares_of(
         ours = amount
         if quantity is not None and quantity > abs(net):
             ours = (amount * abs(net) / quantity).quantize(UNIT)
-        ratio = {pk: value / net for pk, value in held.items()}
-        if all(part >= 0 for part in ratio.values()):
-            return _allotted(ours, ratio)
-        shares = {pk: (ours * part).quantize(UNIT) for pk, part in ratio.items()}
-        largest = max(shares, key=lambda pk: abs(shares[pk]))
-        shares[largest] += ours - sum(shares.values(), ZERO)
-        return shares
+        side = {pk: value for pk, value in held.items() if value * net > 0}
+        total = sum(side.values(), ZERO)
+        return _allotted(ours, {pk: value / total for pk, value in side.items()})
 
 
 def _allotted(amount: Decimal, ratio: Mapping[int, Decimal]) -> dict[int, Decimal]:

@@ -325,11 +325,21 @@ class CryptoAdapter:
         """Raise ReadFailed: it lists none (`capabilities.cash_flows_horizon`)."""
         return await unsupported_cash_flows(spec.exchange_name)
 
-    async def funding(self, spec: ConnectionSpec, since: datetime) -> list[BrokerFunding]:
-        """Return the funding of perpetuals since a time. Raises ReadFailed."""
+    async def funding(
+        self, spec: ConnectionSpec, since: datetime, until: datetime
+    ) -> list[BrokerFunding]:
+        """Return the funding of perpetuals between two times. Raises ReadFailed.
+
+        A refusal for too many requests delays no order: the caller does not ask again soon.
+        """
         if self.capabilities(spec).funding_horizon is None:
             return await unsupported_funding(spec.exchange_name)
-        return await self._read(spec, partial(funding.funding_since, since=since))
+        return await orders.reading(
+            spec,
+            self._client(spec),
+            partial(funding.funding_between, since=since, until=until),
+            backs_off=False,
+        )
 
     async def events(self, limit: int, after: str = "") -> list[OrderReport]:
         return []

@@ -1,4 +1,4 @@
-"""Read what an exchange booked as funding of perpetuals since a time, completely.
+"""Read what an exchange booked as funding of perpetuals within a time, completely.
 
 Sources: ccxt 4.5.90 fetchFundingHistory and parseIncome of each exchange. Binance: GET income, type
 FUNDING_FEE, an amount below 0 is charged. Bybit: executions of type Funding, whose execFee is a
@@ -20,20 +20,25 @@ SPAN = timedelta(days=6, hours=23)  # Bybit's longest
 MIN_SPAN = timedelta(seconds=2)
 SLACK = timedelta(seconds=5)
 PAGES = {FundingApi.INCOME: 1000, FundingApi.EXECUTIONS: 100, FundingApi.BILLS: 100}
+SYMBOL_FIELDS = {
+    FundingApi.INCOME: "symbol", FundingApi.EXECUTIONS: "symbol", FundingApi.BILLS: "instId",
+}  # fmt: skip
 
 
-async def funding_since(client: Client, *, since: datetime) -> list[BrokerFunding]:
-    """Return the funding of all symbols since a time, perhaps also a little of before."""
+async def funding_between(
+    client: Client, *, since: datetime, until: datetime
+) -> list[BrokerFunding]:
+    """Return the funding of all listed symbols between two times, and of a few seconds around."""
     api = client.rules.funding
     assert api is not None  # the adapter has refused others
-    end, start = client.clock.now() + SLACK, since - SLACK
+    end, start = until + SLACK, since - SLACK
     found: dict[str, BrokerFunding] = {}
     while start < end:
-        until = min(end, start + SPAN)
-        for entry in await _between(client, api, start, until):
-            one = _funding(client, api, entry)
-            found[one.reference] = one
-        start = until
+        middle = min(end, start + SPAN)
+        for entry in await _between(client, api, start, middle):
+            if one := _funding(client, api, entry):
+                found[one.reference] = one
+        start = middle
     return list(found.values())
 
 
@@ -61,19 +66,25 @@ async def _between(
     ]  # fmt: skip
 
 
-def _funding(client: Client, api: FundingApi, entry: Mapping[str, Any]) -> BrokerFunding:
+def _funding(client: Client, api: FundingApi, entry: Mapping[str, Any]) -> BrokerFunding | None:
+    """Return a payment; None: of a contract that is no longer listed, which nobody can hold.
+
+    The reference has the exchange's own names: ccxt's symbol of a contract ends with its listing.
+    """
+    market = client.exchange.markets.get(entry["symbol"])
+    if market is None:
+        return None
     amount, info = parse.number(entry["amount"]), entry["info"]
-    quantity = None
-    if api is FundingApi.EXECUTIONS:
-        amount, quantity = -amount, parse.number(info["execQty"])
+    currency, quantity = entry["code"], None
+    if api is FundingApi.EXECUTIONS:  # ccxt says USDT for each linear contract
+        amount, quantity, currency = -amount, parse.number(info["execQty"]), market["settle"]
     elif api is FundingApi.BILLS:
-        size = parse.number(client.market(entry["symbol"])["contractSize"])
-        quantity = abs(parse.number(info["sz"])) * size
+        quantity = abs(parse.number(info["sz"])) * parse.number(market["contractSize"])
     return BrokerFunding(
-        reference=f"{entry['symbol']}:{entry['id']}",
+        reference=f"{info[SYMBOL_FIELDS[api]]}:{entry['id']}",
         symbol=str(entry["symbol"]),
         amount=amount,
-        currency=str(entry["code"]),
+        currency=str(currency),
         time=datetime.fromtimestamp(int(entry["timestamp"]) / 1000, UTC),
         quantity=quantity,
     )

@@ -205,17 +205,24 @@ async def open_for_write(spec: ConnectionSpec, opening: Awaitable[Client]) -> Cl
 
 
 async def reading(
-    spec: ConnectionSpec, opening: Awaitable[Client], read: Callable[[Client], Awaitable[T]]
+    spec: ConnectionSpec,
+    opening: Awaitable[Client],
+    read: Callable[[Client], Awaitable[T]],
+    *,
+    backs_off: bool = True,
 ) -> T:
     """Run a read, once more if its time or number was refused. Raises ReadFailed, whatever ccxt
-    raises."""
+    raises.
+
+    backs_off: whether all of the account's requests, exits too, wait if there were too many.
+    """
 
     async def read_in_time() -> T:
         async with asyncio.timeout(READ_SECONDS):
             client = await opening
             answer = await outcome_of(_read_or_repeat(client, read))
         if isinstance(answer, Exception):
-            if not RATE_LIMIT_CLASSES.isdisjoint(_names(answer)):
+            if backs_off and not RATE_LIMIT_CLASSES.isdisjoint(_names(answer)):
                 client.rate_limits.back_off(BACKOFF_SECONDS, whole_address=False)
             raise answer
         return answer

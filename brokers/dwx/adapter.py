@@ -204,7 +204,9 @@ class DwxAdapter:
         """Raise ReadFailed: it lists none (`capabilities.cash_flows_horizon`)."""
         return await unsupported_cash_flows("the bridge")
 
-    async def funding(self, spec: ConnectionSpec, since: datetime) -> list[BrokerFunding]:
+    async def funding(
+        self, spec: ConnectionSpec, since: datetime, until: datetime
+    ) -> list[BrokerFunding]:
         """Raise ReadFailed: it has none (`capabilities.funding_horizon`)."""
         return await unsupported_funding("the bridge")
 

@@ -214,7 +214,9 @@ class IbkrAdapter:
         """Raise ReadFailed: it lists none (`capabilities.cash_flows_horizon`)."""
         return await unsupported_cash_flows("Interactive Brokers' API")
 
-    async def funding(self, spec: ConnectionSpec, since: datetime) -> list[BrokerFunding]:
+    async def funding(
+        self, spec: ConnectionSpec, since: datetime, until: datetime
+    ) -> list[BrokerFunding]:
         """Raise ReadFailed: it has none (`capabilities.funding_horizon`)."""
         return await unsupported_funding("Interactive Brokers' API")
 

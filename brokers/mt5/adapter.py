@@ -201,7 +201,9 @@ class Mt5Adapter:
         """Read deposits and withdrawals since a time. Raises ReadFailed."""
         return await self.calls.read(spec, partial(lookup.cash_flows, since=since))
 
-    async def funding(self, spec: ConnectionSpec, since: datetime) -> list[BrokerFunding]:
+    async def funding(
+        self, spec: ConnectionSpec, since: datetime, until: datetime
+    ) -> list[BrokerFunding]:
         """Raise ReadFailed: it has none (`capabilities.funding_horizon`)."""
         return await unsupported_funding("MetaTrader 5")
 

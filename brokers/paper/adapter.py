@@ -186,7 +186,9 @@ class PaperAdapter:
         """Raise ReadFailed: it lists none (`capabilities.cash_flows_horizon`)."""
         return await unsupported_cash_flows("the paper broker")
 
-    async def funding(self, spec: ConnectionSpec, since: datetime) -> list[BrokerFunding]:
+    async def funding(
+        self, spec: ConnectionSpec, since: datetime, until: datetime
+    ) -> list[BrokerFunding]:
         """Raise ReadFailed: it has none (`capabilities.funding_horizon`)."""
         return await unsupported_funding("the paper broker")
 

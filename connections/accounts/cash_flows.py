@@ -18,12 +18,15 @@ from brokers.redaction import storable
 from brokers.types import BrokerCashFlow
 from common.clocks import market_at
 from common.sql import Query, array, columns, rows, run
+from connections.accounts.limit_scope import applies_sql
 from connections.models import CashFlowRead, ExecutionConnection
 
 OVERLAP = timedelta(days=1)  # a broker may list a flow so much later
 STEP = timedelta(microseconds=1)
 SAME_ENTRY = timedelta(days=2)  # people enter the day, and servers have other clocks
 LONGEST_REFERENCE, LONGEST_ERROR = 100, 200
+REFUSED_AGAIN = timedelta(hours=1)
+FAILED_AGAIN = timedelta(minutes=5)  # for accounts without limits: a year is much to ask for
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,18 +55,20 @@ class AccountFlows:
     """The flows that were read beside a state and were not stored before.
 
     error: why they could not be read; '': they were. is_refused: the broker does not list them for
-    this account, so it is not worth trying again soon.
+    this account, so it is not worth trying again soon. again_after: how long accounts without
+    limits wait after a failure.
     """
 
     request: FlowRequest
     flows: tuple[BrokerCashFlow, ...] = ()
     error: str = ""
     is_refused: bool = False
+    again_after: timedelta | None = None
 
 
 REQUESTS = Query(
     FlowRequest,
-    """
+    f"""
 SELECT c.id AS connection_id, r.read_at, r.equity,
   (SELECT min(h.read_at) FROM connections_accounthistory h
    WHERE h.connection_id = c.id AND r.read_at IS NULL) AS history_since,
@@ -73,13 +78,19 @@ SELECT c.id AS connection_id, r.read_at, r.equity,
 FROM connections_executionconnection c
 LEFT JOIN connections_cashflowread r ON r.connection_id = c.id
 WHERE c.id = ANY(%s::uuid[])
-  AND (r.retry_at IS NULL OR r.retry_at <= clock_timestamp())
+  AND (r.retry_at IS NULL OR r.retry_at <= clock_timestamp()
+    OR r.missing_since IS NOT NULL AND EXISTS (SELECT FROM connections_losslimit l
+      WHERE {applies_sql(account="c.id", preset="c.preset_id")}))
 """,
 )
 
 
 def flow_requests(connection_ids: Sequence[UUID]) -> dict[UUID, FlowRequest]:
-    """Return what to read of these accounts: all but those whose broker lists none, for an hour."""
+    """Return what to read of these accounts.
+
+    Left out are those whose broker lists none, for an hour, and those without limits for some
+    minutes after a failure.
+    """
     if not connection_ids:
         return {}
     return {row.connection_id: row for row in rows(REQUESTS, (array(connection_ids),))}
@@ -128,8 +139,8 @@ ORDER BY id FOR NO KEY UPDATE
 """,
 )
 _CLAIM = """
-UPDATE connections_cashflow f SET reference = d.reference
-FROM unnest(%s::bigint[], %s::text[]) AS d(id, reference)
+UPDATE connections_cashflow f SET reference = d.reference, at = d.at
+FROM unnest(%s::bigint[], %s::timestamptz[], %s::text[]) AS d(id, at, reference)
 WHERE f.id = d.id AND NOT EXISTS (SELECT FROM connections_cashflow known
   WHERE known.connection_id = f.connection_id AND known.reference = d.reference)
 """
@@ -150,8 +161,8 @@ def store_cash_flows(flows: Sequence[tuple[UUID, datetime, BrokerCashFlow]]) -> 
 
     flows: connection, market time from which it counts, flow. A repeated report is recognised by
     its reference; one that its owner has entered by hand before by its amount and time: the entry
-    gets the reference. Raises ValueError for an amount that is not a number, or without a
-    reference.
+    gets the reference, and the time from which the broker's counts. Raises ValueError for an
+    amount that is not a number, or without a reference.
     """
     for _, _, flow in flows:
         if not flow.amount.is_finite() or not 0 < len(flow.reference) <= LONGEST_REFERENCE:
@@ -161,8 +172,8 @@ def store_cash_flows(flows: Sequence[tuple[UUID, datetime, BrokerCashFlow]]) -> 
     entries = rows(_ENTERED, (array(connection_id for connection_id, *_ in flows),))
     same = entered_by_hand(flows, entries)
     if same:
-        run(_CLAIM, columns([(entry.id, flow.reference) for entry, flow in same], 2))
-    claimed = {(entry.connection_id, flow.reference) for entry, flow in same}
+        run(_CLAIM, columns([(entry.id, at, flow.reference) for entry, at, flow in same], 3))
+    claimed = {(entry.connection_id, flow.reference) for entry, _, flow in same}
     records = [
         (connection_id, at, flow.amount, flow.is_credit, flow.reference)
         for connection_id, at, flow in flows
@@ -173,15 +184,16 @@ def store_cash_flows(flows: Sequence[tuple[UUID, datetime, BrokerCashFlow]]) -> 
 
 def entered_by_hand(
     flows: Sequence[tuple[UUID, datetime, BrokerCashFlow]], entries: Sequence[EnteredFlow]
-) -> list[tuple[EnteredFlow, BrokerCashFlow]]:
-    """Return which entries are the same deposits as the broker reports, each with its flow. Pure.
+) -> list[tuple[EnteredFlow, datetime, BrokerCashFlow]]:
+    """Return which entries are deposits that the broker reports, each with when it counts. Pure.
 
-    The same amount at about the same time; the nearest is taken, and each entry once.
+    The same amount at about the same time; the nearest is taken, and each entry once. Entries that
+    correct each other are none, nor is credit: people enter what changed the balance.
     """
-    left = list(entries)
-    same: list[tuple[EnteredFlow, BrokerCashFlow]] = []
-    listed = {(connection_id, flow.reference): flow for connection_id, _, flow in flows}
-    for (connection_id, _), flow in listed.items():
+    left = uncorrected(entries)
+    same: list[tuple[EnteredFlow, datetime, BrokerCashFlow]] = []
+    listed = {(pk, flow.reference): (at, flow) for pk, at, flow in flows if not flow.is_credit}
+    for (connection_id, _), (at, flow) in listed.items():
         near = [
             entry
             for entry in left
@@ -191,8 +203,28 @@ def entered_by_hand(
         if near:
             nearest = min(near, key=lambda entry: abs(entry.at - flow.time))
             left.remove(nearest)
-            same.append((nearest, flow))
+            same.append((nearest, at, flow))
     return same
+
+
+def uncorrected(entries: Sequence[EnteredFlow]) -> list[EnteredFlow]:
+    """Return the entries that no later one takes back, which is how they are corrected. Pure.
+
+    entries: in the order in which they were entered.
+    """
+    left: list[EnteredFlow] = []
+    for entry in entries:
+        taken_back = [
+            one
+            for one in left
+            if one.connection_id == entry.connection_id and one.amount == -entry.amount
+            and abs(one.at - entry.at) <= SAME_ENTRY
+        ]  # fmt: skip
+        if taken_back:
+            left.remove(taken_back[-1])
+        else:
+            left.append(entry)
+    return left
 
 
 # Only for a state that was stored: an older one was dropped.
@@ -201,9 +233,9 @@ INSERT INTO connections_cashflowread AS r (
   connection_id, read_at, equity, missing_since, error, retry_at)
 SELECT t.id, CASE WHEN t.error = '' THEN t.read_at END, CASE WHEN t.error = '' THEN a.equity END,
   CASE WHEN t.error <> '' AND NOT t.is_refused THEN t.read_at END, t.error,
-  CASE WHEN t.is_refused THEN clock_timestamp() + interval '1 hour' END
-FROM unnest(%s::uuid[], %s::timestamptz[], %s::text[], %s::boolean[])
-  AS t (id, read_at, error, is_refused)
+  clock_timestamp() + t.again_after
+FROM unnest(%s::uuid[], %s::timestamptz[], %s::text[], %s::boolean[], %s::interval[])
+  AS t (id, read_at, error, is_refused, again_after)
 JOIN connections_accountsnapshot a ON a.connection_id = t.id AND a.read_at = t.read_at
 ORDER BY t.id
 ON CONFLICT (connection_id) DO UPDATE SET
@@ -220,11 +252,17 @@ def mark_flows_read(read: Sequence[tuple[UUID, datetime, AccountFlows]]) -> None
     read: connection, the state's `read_at`, what was read.
     """
     records = [
-        (connection_id, read_at, storable(flows.error)[:LONGEST_ERROR], flows.is_refused)
+        (
+            connection_id,
+            read_at,
+            storable(flows.error)[:LONGEST_ERROR],
+            flows.is_refused,
+            REFUSED_AGAIN if flows.is_refused else flows.again_after,
+        )
         for connection_id, read_at, flows in read
     ]
     if records:
-        run(_MARK_READ, columns(records, 4))
+        run(_MARK_READ, columns(records, 5))
 
 
 def mark_flows_missing(connection_id: UUID, read_at: datetime) -> None:
@@ -243,7 +281,7 @@ def flow_note(connection: ExecutionConnection) -> str:
     read: CashFlowRead | None = getattr(connection, "cash_flow_read", None)
     if read is None:
         return ""
-    if read.retry_at is not None:
+    if read.is_refused:
         return (
             f"Deposits and withdrawals are not read from this account: {read.error}. "
             "Add them by hand: a withdrawal that is missing counts as a loss."

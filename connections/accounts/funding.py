@@ -1,10 +1,11 @@
 """Funding of perpetuals as exchanges report it; `execution.funding` books it to positions.
 
-It is read with an account's state, at most every few minutes, and repeats the last hour. The
-exchange's own number makes each payment one row, however often it is listed.
+It is read with an account's state, at most every few minutes, and repeats the last hour. After a
+long gap each read takes some days of it. The exchange's own number makes each payment one row,
+however often it is listed.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -12,33 +13,52 @@ from typing import NamedTuple
 from uuid import UUID
 
 import orjson
+import structlog
 
+from brokers.redaction import storable
 from brokers.types import BrokerFunding
 from common.clocks import market_at
 from common.sql import Query, array, columns, rows, run
 
-READ_EVERY_SECONDS = 300
-FIRST_READ = timedelta(days=6)  # one request at each exchange
+log = structlog.get_logger(__name__)
+
+READ_EVERY_SECONDS = 300  # also after a failure
+LONGEST_READ = timedelta(days=6)  # one request at each exchange
 OVERLAP = timedelta(hours=1)  # an exchange may list a payment so much later
 LONGEST_REFERENCE, LONGEST_SYMBOL, LONGEST_CURRENCY = 100, 40, 10
+TOO_MUCH = Decimal(10) ** 20  # numeric(38, 18)
 
 
 @dataclass(frozen=True, slots=True)
 class FundingRequest:
     """From when an account's funding is to be read.
 
-    read_at: machine time of the last read; history_since: market time of its first known state.
+    read_at: machine time until which it is read; history_since: market time of its first known
+    state.
     """
 
     connection_id: UUID
     read_at: datetime | None
     history_since: datetime | None
 
-    def since(self, earliest: datetime, now: datetime) -> datetime:
-        """Return it as market time. earliest: the broker lists no more."""
+    def span(self, earliest: datetime, now: datetime) -> tuple[datetime, datetime]:
+        """Return from when until when, as market times. earliest: the broker lists no more."""
         if self.read_at is not None:
-            return max(earliest, market_at(self.read_at) - OVERLAP)
-        return max(earliest, now - FIRST_READ, (self.history_since or now) - OVERLAP)
+            since = max(earliest, market_at(self.read_at) - OVERLAP)
+        else:
+            since = max(earliest, now - LONGEST_READ, (self.history_since or now) - OVERLAP)
+        return since, min(now, since + LONGEST_READ)
+
+
+@dataclass(frozen=True, slots=True)
+class FundingRead:
+    """What was read, or that it was tried.
+
+    behind: how long before now what is read ends; None: it could not be read.
+    """
+
+    payments: tuple[BrokerFunding, ...] = ()
+    behind: timedelta | None = None
 
 
 REQUESTS = Query(
@@ -48,8 +68,8 @@ SELECT a.connection_id, a.funding_read_at AS read_at,
   (SELECT min(h.read_at) FROM connections_accounthistory h
    WHERE h.connection_id = a.connection_id AND a.funding_read_at IS NULL) AS history_since
 FROM connections_accountsnapshot a
-WHERE a.connection_id = ANY(%s::uuid[]) AND (a.funding_read_at IS NULL
-  OR a.funding_read_at < clock_timestamp() - make_interval(secs => %s))
+WHERE a.connection_id = ANY(%s::uuid[]) AND (a.funding_tried_at IS NULL
+  OR a.funding_tried_at < clock_timestamp() - make_interval(secs => %s))
 """,
 )
 
@@ -62,8 +82,9 @@ ON CONFLICT (connection_id, reference) DO NOTHING
 """
 
 MARK = """
-UPDATE connections_accountsnapshot a SET funding_read_at = d.at
-FROM unnest(%s::uuid[], %s::timestamptz[]) AS d(id, at) WHERE a.connection_id = d.id
+UPDATE connections_accountsnapshot a
+SET funding_tried_at = clock_timestamp(), funding_read_at = coalesce(d.until, a.funding_read_at)
+FROM unnest(%s::uuid[], %s::timestamptz[]) AS d(id, until) WHERE a.connection_id = d.id
 """
 
 
@@ -80,7 +101,8 @@ class UnbookedFunding(NamedTuple):
     account_currency: str | None
 
 
-# Only a while after it was read: fills of just before may be reported later.
+# Only a while after it was read: fills of just before may be reported later. Those of an order
+# without an answer may take longer.
 UNBOOKED = Query(
     UnbookedFunding,
     """
@@ -88,8 +110,12 @@ SELECT f.id, f.connection_id, f.symbol, f.amount, f.currency, f.quantity, f.at,
   a.currency AS account_currency
 FROM connections_fundingpayment f
 LEFT JOIN connections_accountsnapshot a ON a.connection_id = f.connection_id
-WHERE f.booked_at IS NULL AND f.recorded_at < clock_timestamp() - make_interval(secs => %s)
-ORDER BY f.id LIMIT %s FOR NO KEY UPDATE OF f SKIP LOCKED
+WHERE f.booked_at IS NULL
+  AND f.recorded_at < clock_timestamp() - make_interval(secs => %(older)s)
+  AND (f.recorded_at < clock_timestamp() - make_interval(secs => %(longest)s)
+    OR (f.connection_id, f.symbol) NOT IN (
+      SELECT * FROM unnest(%(connections)s::uuid[], %(symbols)s::text[])))
+ORDER BY f.id LIMIT %(limit)s FOR NO KEY UPDATE OF f SKIP LOCKED
 """,
 )
 
@@ -107,32 +133,65 @@ def funding_requests(connection_ids: Sequence[UUID]) -> dict[UUID, FundingReques
     return {row.connection_id: row for row in due}
 
 
-def store_funding(read: Sequence[tuple[UUID, datetime, Sequence[BrokerFunding]]]) -> int:
-    """Store what was read, and when; return how many payments were new.
+def usable_funding(connection_id: str, listed: Iterable[BrokerFunding]) -> list[BrokerFunding]:
+    """Return the payments that can be stored. The others are logged: they must not lose these."""
+    usable = []
+    for one in listed:
+        if _is_usable(one):
+            usable.append(one)
+        else:
+            log.error("a funding payment cannot be stored", connection=connection_id, payment=one)
+    return usable
 
-    read: connection, machine time at which the read began, payments. Raises ValueError for one
-    without a number or a reference.
+
+def _is_usable(one: BrokerFunding) -> bool:
+    texts = (
+        (one.reference, LONGEST_REFERENCE),
+        (one.symbol, LONGEST_SYMBOL),
+        (one.currency, LONGEST_CURRENCY),
+    )
+    numbers = (one.amount, Decimal(0) if one.quantity is None else one.quantity)
+    return all(
+        0 < len(text) <= longest and storable(text) == text for text, longest in texts
+    ) and all(number.is_finite() and abs(number) < TOO_MUCH for number in numbers)
+
+
+def store_funding(read: Sequence[tuple[UUID, datetime, FundingRead]]) -> int:
+    """Store what was read, how far, and that it was tried; return how many payments were new.
+
+    read: connection, machine time at which the read began, what was read (`usable_funding`).
     """
-    records = []
-    for connection_id, _, payments in read:
-        for one in payments:
-            if not one.amount.is_finite() or not 0 < len(one.reference) <= LONGEST_REFERENCE:
-                raise ValueError("a funding payment has no amount or no reference")
-            if one.amount:
-                records.append((
-                    connection_id, one.reference, one.symbol[:LONGEST_SYMBOL], one.amount,
-                    one.currency[:LONGEST_CURRENCY], one.quantity, one.time,
-                ))  # fmt: skip
+    records = [
+        (connection_id, one.reference, one.symbol, one.amount, one.currency, one.quantity, one.time)
+        for connection_id, _, found in read
+        for one in found.payments
+        if one.amount
+    ]
     new = run(STORE, columns(records, 7)) if records else 0
     if read:
-        run(MARK, columns([(connection_id, began) for connection_id, began, _ in read], 2))
+        until = [
+            (connection_id, None if found.behind is None else began - found.behind)
+            for connection_id, began, found in read
+        ]
+        run(MARK, columns(until, 2))
     return new
 
 
-def unbooked_funding(*, older_than_seconds: float, limit: int) -> list[UnbookedFunding]:
+def unbooked_funding(
+    *,
+    older_than_seconds: float,
+    limit: int,
+    unsettled: Collection[tuple[UUID, str]] = (),
+    longest_seconds: float = 0.0,
+) -> list[UnbookedFunding]:
     """Lock and return payments that are not booked yet; those that another process has locked are
-    left out."""
-    return rows(UNBOOKED, (older_than_seconds, limit))
+    left out.
+
+    unsettled: connections and symbols whose payments wait, `longest_seconds` at most.
+    """
+    connections, symbols = columns(sorted(unsettled), 2)
+    known = {"older": older_than_seconds, "longest": longest_seconds, "limit": limit}
+    return rows(UNBOOKED, {**known, "connections": connections, "symbols": symbols})
 
 
 def mark_funding_booked(shares: Mapping[int, Mapping[int, Decimal]]) -> None:

@@ -7,11 +7,11 @@ from datetime import datetime
 import structlog
 
 from brokers.base import BrokerAdapter, BrokerError
-from brokers.types import AccountState, BrokerCashFlow, BrokerFunding, ConnectionSpec
+from brokers.types import AccountState, BrokerCashFlow, ConnectionSpec
 from common.clocks import market_now
 from common.reason_codes import Code
-from connections.accounts.cash_flows import AccountFlows, FlowRequest
-from connections.accounts.funding import FundingRequest
+from connections.accounts.cash_flows import FAILED_AGAIN, AccountFlows, FlowRequest
+from connections.accounts.funding import FundingRead, FundingRequest, usable_funding
 
 log = structlog.get_logger(__name__)
 
@@ -23,12 +23,12 @@ MAX_READS = 3  # of a state, until no further flow is new
 class AccountRead:
     """A state, and the flows that it includes. flows: None if they were not asked for.
 
-    funding: what perpetuals were charged or paid; None if it was not read.
+    funding: what perpetuals were charged or paid; None if it was not asked for.
     """
 
     state: AccountState
     flows: AccountFlows | None = None
-    funding: tuple[BrokerFunding, ...] | None = None
+    funding: FundingRead | None = None
 
 
 async def read_account(
@@ -42,7 +42,7 @@ async def read_account(
     """Read an account; with requests, also its new flows and its funding.
 
     seconds: the caller's time-out. Raises as `adapter.account`. Funding that cannot be read loses
-    neither: the next read asks for it again.
+    neither: it is asked for again after some minutes.
     """
     deadline = asyncio.get_running_loop().time() + seconds - SPARE_SECONDS
     read = await _state_and_flows(adapter, spec, request, deadline)
@@ -50,15 +50,17 @@ async def read_account(
     if funding is None or horizon is None:
         return read
     now = market_now()
+    since, until = funding.span(now - horizon, now)
     try:
         async with asyncio.timeout_at(deadline):
-            listed = await adapter.funding(spec, funding.since(now - horizon, now))
+            listed = await adapter.funding(spec, since, until)
     except Exception as failed:  # any: a broker's library may raise anything
         log.warning(
             "funding cannot be read", connection=spec.connection_id, error=type(failed).__name__
         )
-        return read
-    return replace(read, funding=tuple(listed))
+        return replace(read, funding=FundingRead())
+    usable = tuple(usable_funding(spec.connection_id, listed))
+    return replace(read, funding=FundingRead(usable, now - until))
 
 
 async def _state_and_flows(
@@ -88,7 +90,7 @@ async def _state_and_flows(
         error = f"{failed.code.sentence} {failed.detail}".strip()
     except Exception as failed:  # any: a broker's library may raise anything
         error = type(failed).__name__
-    return AccountRead(state, AccountFlows(request, error=error))
+    return AccountRead(state, AccountFlows(request, error=error, again_after=FAILED_AGAIN))
 
 
 def refused(request: FlowRequest, why: str) -> AccountFlows:

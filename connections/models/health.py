@@ -139,7 +139,10 @@ class AccountSnapshot(models.Model):
     )
     limits_checked_at = models.DateTimeField(null=True)
     funding_read_at = models.DateTimeField(
-        null=True, help_text="When funding of perpetuals was last read; empty: never."
+        null=True, help_text="Until when funding of perpetuals is read; empty: never."
+    )
+    funding_tried_at = models.DateTimeField(
+        null=True, help_text="When it was last asked for, with or without success."
     )
 
     def __str__(self) -> str:

@@ -146,7 +146,7 @@ class FundingPayment(models.Model):
 class CashFlowRead(models.Model):
     """How far the deposits and withdrawals of an account are known. Times are machine time.
 
-    retry_at set: the broker does not list them.
+    retry_at set, missing_since not: the broker does not list them. Both set: a read has failed.
     """
 
     connection = models.OneToOneField(
@@ -163,6 +163,11 @@ class CashFlowRead(models.Model):
     retry_at = models.DateTimeField(
         null=True, help_text="The broker does not list them; it is tried again then."
     )
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether the broker does not list them."""
+        return self.retry_at is not None and self.missing_since is None
 
     def __str__(self) -> str:
         return f"{self.connection_id}: {self.error or self.read_at}"

@@ -17,7 +17,14 @@ from django.conf import settings
 
 from brokers.call_runner import BrokerCallRunner, Call, HostSkipped
 from brokers.registry import adapter_for
-from brokers.types import BrokerOrder, BrokerPosition, CancelRequest, OrderReport, ReportKind
+from brokers.types import (
+    BrokerOrder,
+    BrokerPosition,
+    CancelRequest,
+    Execution,
+    OrderReport,
+    ReportKind,
+)
 from common.sql import Query, columns, rows
 from connections.selectors import AccountRow, LaneAccount, SpecRow, spec_from_row
 from execution.dispatch.background_calls import send_deadline
@@ -56,11 +63,18 @@ class OurOrder(NamedTuple):
 
 
 class KnownFill(NamedTuple):
-    """A fill that is stored already, with its highest revision."""
+    """A fill that is stored already, with its highest revision. swap: None if it is void."""
 
     connection_id: str
     broker_fill_id: str
     revision: int
+    swap: Decimal | None
+
+    def lacks(self, stated: Execution) -> bool:
+        """Return whether a report of it states more: a correction, or its swap."""
+        if stated.revision != self.revision:
+            return stated.revision > self.revision
+        return bool(stated.swap) and self.swap is not None and stated.swap != self.swap
 
 
 class EntryRow(NamedTuple):
@@ -176,9 +190,9 @@ def fully_known_fill_ids(
 KNOWN_FILLS = Query(
     KnownFill,
     """
-SELECT f.connection_id::text, f.broker_fill_id, f.revision FROM (
-  SELECT connection_id, broker_fill_id, revision FROM execution_fill
-  UNION ALL SELECT connection_id, broker_fill_id, revision FROM execution_voidedfill) f
+SELECT f.connection_id::text, f.broker_fill_id, f.revision, f.swap FROM (
+  SELECT connection_id, broker_fill_id, revision, swap FROM execution_fill
+  UNION ALL SELECT connection_id, broker_fill_id, revision, NULL FROM execution_voidedfill) f
 JOIN unnest(%s::uuid[], %s::text[]) AS t(connection_id, fill_id)
   ON t.connection_id = f.connection_id AND t.fill_id = f.broker_fill_id
 ORDER BY f.revision
@@ -187,16 +201,16 @@ ORDER BY f.revision
 
 
 def _not_stored(reports: Sequence[OrderReport]) -> list[OrderReport]:
-    """Return the reports with only their fills that are not stored, or were corrected since."""
+    """Return the reports with only their fills that are not stored, or of which more is stated."""
     named = [(r.connection_id, f.broker_fill_id) for r in reports for f in r.fills]
     stored = rows(KNOWN_FILLS, columns(named, 2))
-    known = {(row.connection_id, row.broker_fill_id): row.revision for row in stored}
+    known = {(row.connection_id, row.broker_fill_id): row for row in stored}
     new = []
     for report in reports:
         fills = [
             f
             for f in report.fills
-            if known.get((report.connection_id, f.broker_fill_id), -1) < f.revision
+            if not (row := known.get((report.connection_id, f.broker_fill_id))) or row.lacks(f)
         ]
         if fills:
             new.append(replace(report, fills=tuple(fills), event_id=PARTIAL_ANSWER))

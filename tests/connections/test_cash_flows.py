@@ -178,6 +178,35 @@ class TestReading:
                 (D(-20), ""), (D(70), "c"), (D(500), "a"), (D(500), "b"), (D(500), ""),
             ]  # fmt: skip
 
+    def test_entry_that_was_taken_back_is_not_the_brokers_deposit(
+        self, row: ExecutionConnection, bank: Bank
+    ) -> None:
+        now = datetime.now(UTC)
+        for minutes, amount in ((50, 1000), (40, -1000)):
+            CashFlow.objects.create(
+                connection=row, at=now - timedelta(minutes=minutes), amount=amount, origin="OWNER"
+            )
+        bank.listed_flows = [flow(1000, now - timedelta(minutes=3))]
+        poll(bank)
+        assert sum(stored(row)[1]) == D(1000)
+
+    def test_deposit_entered_by_hand_counts_from_the_brokers_time(
+        self, row: ExecutionConnection, bank: Bank
+    ) -> None:
+        now = datetime.now(UTC)
+        CashFlow.objects.create(
+            connection=row, at=now - timedelta(hours=9), amount=1000, origin="OWNER"
+        )
+        booked = now - timedelta(minutes=3)
+        bank.listed_flows = [
+            replace(flow(1000, booked - timedelta(hours=5), "credit"), is_credit=True),
+            flow(1000, booked, "deposit"),
+        ]
+        poll(bank)
+        found = CashFlow.objects.order_by("at").values_list("reference", "is_credit", "origin")
+        assert list(found) == [("credit", True, "BROKER"), ("deposit", False, "OWNER")]
+        assert CashFlow.objects.get(reference="deposit").at == booked
+
     def test_state_and_its_flows_are_stored_together(
         self, limited: ExecutionConnection, bank: Bank
     ) -> None:
@@ -251,6 +280,24 @@ class TestReading:
         poll(bank)
         assert stored(limited) == (D(7000), [D(-3000)])
         assert CashFlowRead.objects.get(connection=limited).missing_since is None
+
+    @pytest.mark.parametrize("is_limited", [True, False])
+    def test_failed_flows_of_an_account_without_limits_are_tried_again_after_minutes(
+        self, row: ExecutionConnection, bank: Bank, is_limited: bool
+    ) -> None:
+        """With limits at once: they wait for the flows."""
+        assert row.preset is not None
+        if is_limited:
+            limit_of(row.preset)
+        bank.error = ReadFailed(Code.BROKER_UNREACHABLE, "no answer")
+        for _ in range(3):
+            poll(bank)
+        assert bank.flow_reads == (3 if is_limited else 1)
+        assert "could not be read since" in note_of(row)
+        bank.error = None
+        CashFlowRead.objects.update(retry_at=datetime.now(UTC))
+        poll(bank)
+        assert "are read from the broker" in note_of(row)
 
     def test_flow_of_a_slow_clock_counts_after_the_last_state_without_it(
         self, limited: ExecutionConnection, bank: Bank

@@ -7,8 +7,11 @@ import pytest
 
 from brokers.base import ReadFailed
 from brokers.types import BrokerFunding
+from common.clocks import machine_time
 from common.reason_codes import Code
 from tests.crypto.factories import D, ExchangeAccount, close, open_account
+from tests.fakes.exchange.model import Fault
+from tests.fakes.exchange.venue import Market
 
 NAMES = ["binance", "bybit", "okx"]
 DAY_MS = 86_400_000
@@ -22,8 +25,8 @@ def perpetuals(request: pytest.FixtureRequest) -> Iterator[ExchangeAccount]:
 
 
 def fundings(account: ExchangeAccount, days: int = 1) -> list[BrokerFunding]:
-    since = datetime.now(UTC) - timedelta(days=days)
-    found = account.run(account.adapter.funding(account.spec, since))
+    now = datetime.now(UTC)
+    found = account.run(account.adapter.funding(account.spec, now - timedelta(days=days), now))
     return sorted(found, key=lambda one: one.time)
 
 
@@ -38,6 +41,25 @@ def test_funding_is_read_with_its_sign_and_number(perpetuals: ExchangeAccount) -
     assert paid.reference != received.reference
     assert paid.quantity in (None, D("0.5"))  # Binance does not state it
     assert fundings(perpetuals) == [paid, received]
+
+
+def test_contract_that_is_no_longer_listed_does_not_stop_the_others(
+    perpetuals: ExchangeAccount,
+) -> None:
+    perpetuals.venue.charge(perpetuals.exchange_symbol.replace("BTC", "GONE"), D("-2"))
+    perpetuals.venue.charge(perpetuals.exchange_symbol, D("-1"))
+    [paid] = fundings(perpetuals)
+    assert (paid.amount, paid.symbol) == (D("-1"), perpetuals.symbol)
+    assert paid.reference.startswith(f"{perpetuals.exchange_symbol}:")
+
+
+def test_funding_of_a_bybit_contract_in_usdc_is_in_usdc() -> None:
+    market = Market("BTC", "USDC", D("0.001"), D("0.1"), D(5), D(1))
+    account = open_account("bybit", swap=True, listed=("BTCPERP", market))
+    account.venue.charge("BTCPERP", D("-1.5"))
+    [paid] = fundings(account)
+    assert (paid.symbol, paid.currency, paid.amount) == ("BTC/USDC:USDC", "USDC", D("-1.5"))
+    close(account)
 
 
 def test_each_page_and_week_is_read(perpetuals: ExchangeAccount) -> None:
@@ -57,6 +79,24 @@ def test_half_read_list_fails(perpetuals: ExchangeAccount) -> None:
     perpetuals.venue.truncates_reads = True
     with pytest.raises(ReadFailed):
         fundings(perpetuals)
+
+
+@pytest.mark.parametrize(
+    ("name", "fault"),
+    [
+        ("bybit", Fault("status", 200, '{"retCode":10006,"retMsg":"Too many"}', on="read")),
+        ("okx", Fault("status", 429, '{"code":"50011","msg":"Too Many","data":[]}', on="read")),
+    ],
+)
+def test_refusal_for_too_many_requests_delays_no_order(name: str, fault: Fault) -> None:
+    account = open_account(name, swap=True)
+    account.load_markets()
+    account.venue.faults.append(fault)
+    with pytest.raises(ReadFailed) as failed:
+        fundings(account)
+    assert failed.value.code is Code.RATE_LIMITED
+    assert account.submit(account.order(send_by=machine_time() + 2))
+    close(account)
 
 
 @pytest.mark.parametrize("name", NAMES)

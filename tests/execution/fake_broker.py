@@ -291,9 +291,11 @@ class FakeBroker(FakeBrokerBook):
         self._called("cash_flows", spec.connection_id)
         return [flow for flow in self.flows if flow.time >= since]
 
-    async def funding(self, spec: ConnectionSpec, since: datetime) -> list[BrokerFunding]:
+    async def funding(
+        self, spec: ConnectionSpec, since: datetime, until: datetime
+    ) -> list[BrokerFunding]:
         self._called("funding", spec.connection_id)
-        return [one for one in self.fundings if one.time >= since]
+        return [one for one in self.fundings if since <= one.time <= until]
 
     async def events(self, limit: int, after: str = "") -> list[OrderReport]:
         self._called("events", "")

@@ -45,7 +45,7 @@ def pay(
 
 def read() -> None:
     """Read all accounts, as long after the last read as it takes."""
-    AccountSnapshot.objects.update(funding_read_at=None)
+    AccountSnapshot.objects.update(funding_read_at=None, funding_tried_at=None)
     assert refresh_due_accounts(older_than_seconds=0) == (1, 0)
 
 
@@ -174,9 +174,58 @@ class TestBooking:
                 raise RuntimeError("no")
 
         venue.on_call = fail
-        AccountSnapshot.objects.update(funding_read_at=None)
-        assert refresh_due_accounts(older_than_seconds=0) == (1, 0)
-        assert AccountSnapshot.objects.get().funding_read_at is None
+        AccountSnapshot.objects.update(funding_read_at=None, funding_tried_at=None)
+        for _ in range(2):
+            assert refresh_due_accounts(older_than_seconds=0) == (1, 0)
+            assert AccountSnapshot.objects.get().funding_read_at is None
+        assert [name for name, _ in venue.calls].count("funding") == 2  # it is not tried at once
+
+    def test_payment_waits_for_an_order_without_an_answer_an_hour_at_most(
+        self, alice: ExecutionConnection, feed: Feed, venue: FakeBroker
+    ) -> None:
+        opened(feed, "100", 30 * MINUTE)
+        signal = factories.signal(feed)
+        factories.claim_all()
+        late = Order.objects.get(signal=signal)
+        pay(venue, "-2.00")
+        read()
+        assert book_funding(settle_seconds=0) == 0
+        FundingPayment.objects.update(recorded_at=market_now() - 59 * MINUTE)
+        assert book_funding(settle_seconds=0) == 0
+        run("UPDATE execution_order SET quantity = 100 WHERE id = %s", (late.pk,))
+        at = market_now() - 20 * MINUTE
+        factories.apply(factories.fill_report(late, 100, "late", time=at))
+        assert book_funding(settle_seconds=0) == 1
+        assert swaps() == [D(-1), D(-1)]
+        factories.signal(feed)
+        factories.claim_all()
+        pay(venue, "-4.00")
+        read()
+        FundingPayment.objects.filter(booked_at=None).update(recorded_at=market_now() - 61 * MINUTE)
+        assert book_funding(settle_seconds=0) == 1
+
+    def test_long_gap_is_read_in_parts(self, alice: ExecutionConnection, venue: FakeBroker) -> None:
+        read()
+        now = market_now()
+        AccountSnapshot.objects.update(funding_read_at=now - timedelta(days=15))
+        for days in (14, 8, 1):
+            pay(venue, f"-{days}", now - timedelta(days=days))
+        for count in (1, 2, 3, 3):
+            AccountSnapshot.objects.update(funding_tried_at=None)
+            assert refresh_due_accounts(older_than_seconds=0) == (1, 0)
+            assert FundingPayment.objects.count() == count
+        read_until = AccountSnapshot.objects.get().funding_read_at
+        assert read_until is not None
+        assert read_until > now - MINUTE
+
+    def test_payment_that_cannot_be_stored_loses_neither_the_state_nor_the_others(
+        self, alice: ExecutionConnection, venue: FakeBroker
+    ) -> None:
+        for amount in ("1e25", "-1", "-2"):
+            pay(venue, amount)
+        venue.fundings[1] = replace(venue.fundings[1], reference="9" * 101)
+        read()
+        assert [one.amount for one in FundingPayment.objects.all()] == [D(-2)]
 
 
 amounts = st.decimals("-500", "500", places=8).filter(bool)
@@ -196,3 +245,4 @@ def test_opposite_positions_add_up_too(amount: D, bought: list[D], sold: list[D]
     shares = shares_of(amount, held, None)
     net = sum(held.values())
     assert sum(shares.values()) == (amount if net else 0)
+    assert all(abs(share) <= abs(amount) for share in shares.values())

@@ -227,7 +227,9 @@ class TinyAdapter:
         """Raise ReadFailed: it lists none (`capabilities.cash_flows_horizon`)."""
         return await unsupported_cash_flows("TinyBroker")
 
-    async def funding(self, spec: ConnectionSpec, since: datetime) -> list[BrokerFunding]:
+    async def funding(
+        self, spec: ConnectionSpec, since: datetime, until: datetime
+    ) -> list[BrokerFunding]:
         """Raise ReadFailed: it has none (`capabilities.funding_horizon`)."""
         return await unsupported_funding("TinyBroker")
 

@@ -15,6 +15,7 @@ from analytics.services import compute_changed
 from brokers.types import CloseCause, OrderReport
 from connections.models import ExecutionConnection
 from execution.models import Fill, Order
+from execution.runtime.broker_queries import apply_new_fills
 from positions.closed_results import ClosedRequest, closed_sums
 from positions.models import ExecutionPosition
 from signals.models import Feed
@@ -80,6 +81,15 @@ def test_swap_that_comes_late_reaches_the_day_that_was_computed(entry: Order) ->
     day = AnalyticsDaily.objects.get()
     assert (day.swap, day.commission, day.total_pnl) == (D("-2.71"), D("0.5"), D("-3.21"))
     factories.apply(closed(entry, 100, "x1"))  # an older report without it changes nothing
+    assert booked()[0] == D("-2.71")
+
+
+def test_swap_that_the_list_of_fills_states_later_is_booked(entry: Order) -> None:
+    factories.apply(closed(entry, 100, "x1"))
+    for _ in range(2):
+        apply_new_fills([closed(entry, 100, "x1", "-2.71")])
+        assert booked() == (D("-2.71"), D("-3.21"), D("-2.71"))
+    apply_new_fills([closed(entry, 100, "x1")])
     assert booked()[0] == D("-2.71")
 
 

@@ -1,4 +1,4 @@
-"""Funding payments of perpetuals, and when they were last read."""
+"""Funding payments of perpetuals."""
 
 import django.db.models.deletion
 from django.db import migrations, models
@@ -9,16 +9,9 @@ from common.row_security import MY_CONNECTION, tenant_rows
 
 
 class Migration(migrations.Migration):
-    dependencies = [("connections", "0024_subscription_twins")]
+    dependencies = [("connections", "0025_funding_reads")]
 
     operations = [
-        migrations.AddField(
-            model_name="accountsnapshot",
-            name="funding_read_at",
-            field=models.DateTimeField(
-                help_text="When funding of perpetuals was last read; empty: never.", null=True
-            ),
-        ),
         migrations.CreateModel(
             name="FundingPayment",
             fields=[
