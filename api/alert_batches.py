@@ -67,6 +67,7 @@ class AlertBatches:
             if len(self._waiting) >= MOST_WAITING:
                 future.set_exception(NotStoredError(Code.DATABASE_BUSY))
                 return future
+            self._threads = [thread for thread in self._threads if thread.is_alive()]
             while len(self._threads) < THREADS:
                 thread = Thread(target=self._run, name="alert batches", daemon=True)
                 self._threads.append(thread)
@@ -78,17 +79,18 @@ class AlertBatches:
     def _run(self) -> None:
         while True:
             batch = self._take()
-            feeds = {alert.feed_slug for alert, _ in batch}
             try:
                 _settle(_still_wanted(batch))
-            except Exception:  # any: the thread goes on, and each alert gets an answer
-                log.exception("a batch of alerts failed")
-                for _, future in batch:
-                    if not future.done():
-                        future.set_exception(NotStoredError(Code.OUTCOME_UNKNOWN))
-            with self._changed:
-                self._in_hand -= feeds
-                self._changed.notify_all()
+            finally:  # if this ends the thread, `put` starts another one
+                self._end(batch)
+
+    def _end(self, batch: Sequence[Waiting]) -> None:
+        for _, future in batch:
+            if not future.done():
+                future.set_exception(NotStoredError(Code.OUTCOME_UNKNOWN))
+        with self._changed:
+            self._in_hand -= {alert.feed_slug for alert, _ in batch}
+            self._changed.notify_all()
 
     def _take(self) -> list[Waiting]:
         """Wait for alerts of feeds that no other thread has in hand; take the oldest of them."""

@@ -19,6 +19,7 @@ from common.money import DIGITS
 from common.sql import Query, columns, rows, run
 from connections.services import mark_funding_booked, unbooked_funding
 from execution.reports.allotment import by_largest_remainder
+from positions.joins import positions_since_sql
 from positions.quantities import add_funding_sql
 from positions.row_locks import lock_positions
 
@@ -37,21 +38,14 @@ class HeldThen(NamedTuple):
     held: Decimal
 
 
-# Two parts, each with its own index: a table of a million closed positions is not read.
 HELD = Query(
     HeldThen,
-    """
+    f"""
 SELECT d.payment_id, p.id AS position_id,
   q.entered - q.exited AS held
 FROM unnest(%s::bigint[], %s::uuid[], %s::text[], %s::timestamptz[])
   AS d(payment_id, connection_id, symbol, at)
-CROSS JOIN LATERAL (
-  SELECT o.* FROM positions_executionposition o
-  WHERE o.connection_id = d.connection_id AND o.quantity > 0 AND o.symbol = d.symbol
-  UNION ALL
-  SELECT c.* FROM positions_executionposition c
-  WHERE c.connection_id = d.connection_id AND c.closed_at IS NOT NULL AND c.closed_at >= d.at
-    AND c.quantity = 0 AND c.symbol = d.symbol) p
+CROSS JOIN LATERAL ({positions_since_sql("d.connection_id", "d.symbol", "d.at")}) p
 CROSS JOIN LATERAL (SELECT
   (SELECT coalesce(sum(f.quantity - f.fee_in_base), 0) FROM execution_order n
    JOIN execution_fill f ON f.order_id = n.id AND f.time <= d.at

@@ -105,3 +105,18 @@ def closed_trades_join_sql(connection_id: str, starts: str, ends: str) -> str:
         f"JOIN positions_executionposition p ON p.connection_id = {connection_id}"
         f" AND p.closed_at >= {starts} AND p.closed_at < {ends}"
     )
+
+
+def positions_since_sql(connection_id: str, symbol: str, since: str) -> str:
+    """Return a SELECT of the positions of an account and symbol that were open at `since` or later.
+
+    Two parts, each with its own index: a table of a million closed positions is not read. The
+    parameters are expressions.
+    """
+    return (
+        "SELECT o.* FROM positions_executionposition o"
+        f" WHERE o.connection_id = {connection_id} AND o.quantity > 0 AND o.symbol = {symbol}"
+        " UNION ALL SELECT c.* FROM positions_executionposition c"
+        f" WHERE c.connection_id = {connection_id} AND c.closed_at IS NOT NULL"
+        f" AND c.closed_at >= {since} AND c.quantity = 0 AND c.symbol = {symbol}"
+    )

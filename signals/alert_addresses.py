@@ -10,6 +10,7 @@ from common.reason_codes import Code
 from common.sql import Params, rows
 from signals.feeds import PREFIX_LENGTH, hash_of
 from signals.models import Feed
+from users.joins import is_active_user_sql, is_revoked_key_sql
 
 _NO_TOKEN = hash_of("no such token")
 _FEED = [field.attname for field in Feed._meta.concrete_fields]
@@ -18,9 +19,8 @@ SELECT t.id AS token_id, t.prefix, t.secret_hash, t.signing_key,
   {", ".join(f"f.{name}" for name in _FEED)}
 FROM signals_feedtoken t
 JOIN signals_feed f ON f.id = t.feed_id AND f.archived_at IS NULL
-JOIN users_user u ON u.id = f.owner_id AND u.is_active
-LEFT JOIN users_apikey k ON k.id = t.made_with_id
-WHERE t.prefix = ANY(%s) AND t.revoked_at IS NULL AND k.revoked_at IS NULL
+WHERE t.prefix = ANY(%s) AND t.revoked_at IS NULL
+  AND {is_active_user_sql("f.owner_id")} AND NOT {is_revoked_key_sql("t.made_with_id")}
   AND (t.expires_at IS NULL OR t.expires_at > clock_timestamp())
 """
 

@@ -452,11 +452,8 @@ def test_api_docs_load_nothing_from_other_hosts(world: World) -> None:
     assert "https://" not in page.replace("https://www.w3.org", "")
     schema = client.get("/api/v1/schema/?format=json").json()
     assert "/api/v1/orders/{id}/retry/" in schema["paths"]
-    assert schema["paths"]["/api/v1/orders/"]["get"]["responses"].keys() == {
-        "200",
-        "304",
-        "default",
-    }
+    statuses = schema["paths"]["/api/v1/orders/"]["get"]["responses"].keys()
+    assert {"200", "304", "401", "403", "429", "503"} <= statuses
 
 
 def test_schema_is_complete_and_valid(capsys: pytest.CaptureFixture[str]) -> None:

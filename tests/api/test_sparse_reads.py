@@ -60,6 +60,6 @@ def test_each_field_alone_is_as_in_the_whole_answer(world: World, path: str) -> 
         return found
 
     whole = rows()
-    moving = {"waiting_since", "last_used_at"}
+    moving = {"waiting_since", "last_used_at", "networks"}  # the calls themselves change these
     for name in set(whole[0]) - moving:
         assert rows(f"?fields={name}") == [{name: row[name]} for row in whole], name

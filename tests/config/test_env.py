@@ -106,6 +106,7 @@ def test_every_variable_named_in_code_is_a_setting() -> None:
     """A test that sets an attribute with an old name would pass without testing anything."""
     known = {variable.name for variable in VARIABLES}
     internal = {"FILLCAST_READY_FILE", "_FILLCAST_DATABASE_SHOWN"}  # between our own processes
+    internal |= {"FILLCAST_URL", "FILLCAST_KEY"}  # of a user's own program (docs/api-client.md)
     pattern = re.compile(r"""["'](_?FILLCAST_[A-Z0-9_]+)["']|\bsettings\.(FILLCAST_[A-Z0-9_]+)""")
     named = {
         quoted or attribute

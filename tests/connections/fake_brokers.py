@@ -6,9 +6,13 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, cast
 
-from brokers.base import BrokerAdapter
+from brokers.account_capabilities import Capabilities
+from brokers.base import BrokerAdapter, unsupported_cash_flows, unsupported_funding
+from brokers.paper.capabilities import capabilities_of
 from brokers.types import (
     AccountState,
+    BrokerCashFlow,
+    BrokerFunding,
     Check,
     CheckResult,
     ConnectionSpec,
@@ -70,6 +74,17 @@ class Broker:
         if isinstance(self.state, BaseException):
             raise self.state
         return self.states.get(spec.connection_id, self.state)
+
+    def capabilities(self, spec: ConnectionSpec) -> Capabilities:
+        return capabilities_of(spec)
+
+    async def cash_flows(self, spec: ConnectionSpec, since: datetime) -> list[BrokerCashFlow]:
+        return await unsupported_cash_flows("this broker")
+
+    async def funding(
+        self, spec: ConnectionSpec, since: datetime, until: datetime
+    ) -> list[BrokerFunding]:
+        return await unsupported_funding("this broker")
 
     async def instruments(self, spec: ConnectionSpec) -> list[Instrument]:
         return self.listed

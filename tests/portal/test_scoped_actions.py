@@ -107,11 +107,12 @@ def test_feed_without_own_trades_has_nothing_to_do(world: World, alice: Client) 
 
 def test_other_action_than_the_shown_one_is_asked_first(world: World, alice: Client) -> None:
     form = shown(alice, ALL, "CANCEL")
-    html = html_of(alice.post(ALL, {**form, "action": "BOTH"}))
+    html = html_of(alice.post(ALL, {**form, "action": "BOTH"}, follow=True))
     assert "Cancel and close them" in html
     assert not own(world).exists()
     assert alice.post(ALL, {**form, "action": "EXPLODE"}).status_code == 422
-    html = html_of(alice.post(ALL, {"action": "CLOSE", "request_id": str(uuid4())}))
+    answer = alice.post(ALL, {"action": "CLOSE", "request_id": str(uuid4())}, follow=True)
+    html = html_of(answer)
     assert "Close them" in html
     assert not own(world).exists()
 
