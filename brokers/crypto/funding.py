@@ -67,7 +67,7 @@ async def _between(
 
 
 def _funding(client: Client, api: FundingApi, entry: Mapping[str, Any]) -> BrokerFunding | None:
-    """Return a payment; None: of a contract that is no longer listed, which nobody can hold.
+    """Return a payment; None: of a contract that is no longer listed, which no account can hold.
 
     The reference has the exchange's own names: ccxt's symbol of a contract ends with its listing.
     """
