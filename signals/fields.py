@@ -1,8 +1,9 @@
 """Read the fields of a JSON object and collect all errors. Pure."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import cache
 from typing import Any
 
 from common.errors import InvalidInputError
@@ -11,6 +12,11 @@ from common.reason_codes import Code
 from signals.draft import SignalDraft
 from signals.errors import FieldError, InvalidSignalError
 from signals.strict_json import JsonObject, NumberText
+
+
+@cache
+def _by_lower(allowed: Any) -> dict[str, str]:
+    return {str(option).lower(): str(option) for option in allowed}
 
 
 class Fields:
@@ -77,12 +83,15 @@ class Fields:
             return value.strip()
         return ""
 
-    def choice(self, name: str, allowed: Iterable[str], default: str = "") -> str:
-        """Return one of `allowed`, ignoring case; `default` if it is missing or not valid."""
+    def choice(self, name: str, allowed: Hashable, default: str = "") -> str:
+        """Return one of `allowed`, ignoring case; `default` if it is missing or not valid.
+
+        allowed: an enumeration or a tuple of texts.
+        """
         value = self.raw(name)
         if value is None:
             return default
-        by_lower = {option.lower(): option for option in allowed}
+        by_lower = _by_lower(allowed)
         chosen = by_lower.get(value.strip().lower()) if isinstance(value, str) else None
         if chosen is None:
             known = ", ".join(by_lower.values())

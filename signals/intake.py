@@ -41,6 +41,7 @@ ONE = Decimal(1)
 MAX_TARGETS = 10
 MAX_VALIDITY_SECONDS = 366 * 86_400
 _MAX_ID = 2**63 - 1
+_UNIT_NAMES = tuple(UNITS)
 _TARGETS = ("tp", "take_profit", "targets")
 
 
@@ -101,10 +102,10 @@ def read_fields(fields: Fields) -> SignalDraft:
 
 def _instruction(fields: Fields) -> dict[str, Any]:
     """Read action, symbol, direction, order type and reference."""
-    action = Action(fields.choice("action", Action.values, Action.OPEN))
+    action = Action(fields.choice("action", Action, Action.OPEN))
     pair_field = fields.one_name("symbol", "currency_pair", "pair", "ticker")
     side_field = fields.one_name("direction", "side")
-    direction = fields.choice(side_field, Direction.values)
+    direction = fields.choice(side_field, Direction)
     pair = ""
     if text := fields.text(pair_field, 60):
         try:
@@ -122,7 +123,7 @@ def _instruction(fields: Fields) -> dict[str, Any]:
         "pair": pair,
         "symbol_field": pair_field,
         "direction": Direction(direction) if direction else None,
-        "order_type": OrderType(fields.choice("order_type", OrderType.values, OrderType.MARKET)),
+        "order_type": OrderType(fields.choice("order_type", OrderType, OrderType.MARKET)),
         "refers_to": _reference(fields),
         "refers_to_external_id": fields.text("refers_to_external_id", 100),
     }
@@ -151,10 +152,10 @@ def _levels(fields: Fields) -> dict[str, Any]:
         "not_before": fields.moment("not_before"),
         "after_signal": fields.whole("after_signal", _MAX_ID),
         "after_signal_external_id": fields.text("after_signal_external_id", 100),
-        "after_state": fields.choice("after_state", AfterState.values),
+        "after_state": fields.choice("after_state", AfterState),
         "close_when_signal": fields.whole("close_when_signal", _MAX_ID),
         "close_when_signal_external_id": fields.text("close_when_signal_external_id", 100),
-        "close_when_state": fields.choice("close_when_state", AfterState.values),
+        "close_when_state": fields.choice("close_when_state", AfterState),
         **{name: fields.decimal(name) for name in TRAIL_FIELDS},
         "trail_atr_minutes": _atr_minutes(fields),
         "activation_price": fields.decimal("activation_price"),
@@ -225,7 +226,7 @@ def _slippage(fields: Fields) -> dict[str, Any]:
     if in_pips and fields.has("max_slippage_unit"):
         detail = "max_slippage_pips is in pips; send max_slippage_unit only with max_slippage."
         fields.add_error(Code.FIELD_INVALID, "max_slippage_unit", detail)
-    unit = fields.choice("max_slippage_unit", UNITS)
+    unit = fields.choice("max_slippage_unit", _UNIT_NAMES)
     return {
         "max_slippage_pips": fields.decimal(name, zero=True),
         "max_slippage_unit": Unit.PIPS.value if in_pips and fields.has(name) else unit,
@@ -241,20 +242,20 @@ def _stop_rule(fields: Fields) -> dict[str, Any]:
         "trailing_distance": fields.decimal("trailing_distance", zero=True),
         "trailing_step": fields.decimal("trailing_step"),
         "trailing_activation": fields.decimal("trailing_activation", zero=True),
-        "stop_rule_unit": fields.choice("stop_rule_unit", UNIT_NAMES),
+        "stop_rule_unit": fields.choice("stop_rule_unit", tuple(UNIT_NAMES)),
     }
 
 
 def _style(fields: Fields) -> dict[str, Any]:
     """Read how the entry is spread over time."""
     return {
-        "execution_style": fields.choice("execution_style", ExecutionStyle.values),
+        "execution_style": fields.choice("execution_style", ExecutionStyle),
         "duration_seconds": fields.whole("duration_seconds", MAX_DURATION_SECONDS),
         "slice_count": fields.whole("slice_count", MAX_SLICES, lowest=MIN_SLICES),
         "slice_variation": fields.decimal("slice_variation", zero=True),
         "price_limit": fields.decimal("price_limit"),
-        "catch_up": fields.choice("catch_up", CatchUp.values),
-        "at_end": fields.choice("at_end", AtEnd.values),
+        "catch_up": fields.choice("catch_up", CatchUp),
+        "at_end": fields.choice("at_end", AtEnd),
     }
 
 
@@ -279,8 +280,8 @@ def read_close_fraction(fields: Fields) -> Decimal:
 
 def _options(fields: Fields) -> dict[str, Any]:
     """Read validity, slippage, ids, risk category and the other options."""
-    risk = fields.choice("risk_category", RiskCategory.values, RiskCategory.NORMAL)
-    tif = fields.choice("time_in_force", TimeInForce.values, TimeInForce.GTC)
+    risk = fields.choice("risk_category", RiskCategory, RiskCategory.NORMAL)
+    tif = fields.choice("time_in_force", TimeInForce, TimeInForce.GTC)
     return {
         "close_fraction": read_close_fraction(fields),
         "time_in_force": TimeInForce(tif),
@@ -288,7 +289,7 @@ def _options(fields: Fields) -> dict[str, Any]:
         "valid_for": fields.whole("valid_for", MAX_VALIDITY_SECONDS),
         **_slippage(fields),
         "max_spread": fields.decimal("max_spread", zero=True),
-        "max_spread_unit": fields.choice("max_spread_unit", UNITS),
+        "max_spread_unit": fields.choice("max_spread_unit", _UNIT_NAMES),
         **_stop_rule(fields),
         **_style(fields),
         "strategy_id": fields.text("strategy_id", 64),
