@@ -69,26 +69,14 @@ class IdRow(NamedTuple):
 
 @overload
 def rows(
-    sql: Query[Row],
-    params: Params = None,
-    *,
-    using: str = ...,
-    planned_once: bool = ...,
+    sql: Query[Row], params: Params = None, *, using: str = ..., planned_once: bool = ...
 ) -> list[Row]: ...
 @overload
 def rows(
-    sql: str,
-    params: Params = None,
-    *,
-    using: str = ...,
-    planned_once: bool = ...,
+    sql: str, params: Params = None, *, using: str = ..., planned_once: bool = ...
 ) -> list[Any]: ...
 def rows(
-    sql: str,
-    params: Params = None,
-    *,
-    using: str = DEFAULT_DB_ALIAS,
-    planned_once: bool = False,
+    sql: str, params: Params = None, *, using: str = DEFAULT_DB_ALIAS, planned_once: bool = False
 ) -> list[Any]:
     """Run one statement and return its rows, [] for one that returns none.
 

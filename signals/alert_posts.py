@@ -7,6 +7,7 @@ import hmac
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Any
 
 from django.db import DatabaseError, InterfaceError, transaction
@@ -94,7 +95,7 @@ def receive_alerts(alerts: Sequence[PostedAlert]) -> list[Receipt]:
 
 
 def _received(alerts: Sequence[PostedAlert]) -> list[Receipt]:
-    """Store alerts in two exchanges with the database, and two with Redis for refused ones.
+    """Store alerts in two exchanges with the database and one with Redis; two if any is refused.
 
     One more for each alert that names another signal, or that has faults: they are read beside what
     the feed has published.
@@ -124,11 +125,12 @@ def _count(
     What is from elsewhere, or unsigned, must not use up the limit of the others.
     """
     new = [pair for pair in zip(alerts, checked, strict=True) if pair[0].pauses is None]
-    networks = count_calls([(alerts_from(one.address), ALERTS_PER_ADDRESS) for one, _ in new])
-    feeds = iter(count_calls([alerts_of(at.feed) for _, at in new if isinstance(at, _Checked)]))
-    for (alert, at), usage in zip(new, networks, strict=True):
-        of_feed = seconds_of(next(feeds)) if isinstance(at, _Checked) else 0
-        alert.pauses = (seconds_of(usage), of_feed)
+    calls = [(alerts_from(alert.address), ALERTS_PER_ADDRESS) for alert, _ in new]
+    calls += [alerts_of(to.feed) for _, to in new if isinstance(to, _Checked)]
+    pauses = map(seconds_of, count_calls(calls))
+    of_networks = list(islice(pauses, len(new)))
+    for (alert, to), of_network in zip(new, of_networks, strict=True):
+        alert.pauses = (of_network, next(pauses) if isinstance(to, _Checked) else 0)
 
 
 def _judged(alert: PostedAlert, checked: "_Checked | Refused | Receipt") -> Receipt | Refused:

@@ -114,7 +114,7 @@ class MessageOrigin:
         return {"received_at": written, "reply_to": self.reply_to, "edit_of": self.edit_of}
 
     def deadlines(self, feed: Feed, alert: Alert) -> dict[str, object]:
-        """Return the columns of `_waiting` that are others for it."""
+        """Return the columns that decide how it waits, as `_waiting`."""
         now = datetime.now(UTC)
         if self.edit_of:
             return {"symbol": "", "entry_until": None, "expires_at": now + EXIT_PATIENCE}
@@ -179,10 +179,9 @@ def judged_alert(
         return Refused(feed, body, RateLimitedError(wait), sent)
     try:
         alert = _read(feed, body, is_signed, is_edit=bool(origin and origin.edit_of))
-        waits = _waiting(feed, alert, since=since)
+        waits = origin.deadlines(feed, alert) if origin else _waiting(feed, alert, since=since)
     except FillcastError as error:
         return Refused(feed, body, error, sent)
-    waits |= origin.deadlines(feed, alert) if origin else {}
     waiting = IncomingAlert(feed=feed, body=_stored_body(feed, body), **waits, **sent)
     return Receipt(waiting, note=size_note(alert.notes))
 

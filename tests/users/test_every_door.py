@@ -1,4 +1,4 @@
-"""Every address of portal and API × every caller × another tenant's objects, found by itself.
+"""Every address of portal and API × every caller × another tenant's objects, found automatically.
 
 The addresses come from the URL resolver and the bodies from the OpenAPI schema, so that a new page
 or operation is included without a line here. The victim's texts all have a mark, and their rows ids
