@@ -19,14 +19,15 @@ from brokers.redaction import storable
 from brokers.types import BrokerFunding
 from common.clocks import market_at
 from common.sql import Query, array, columns, rows, run
+from connections.accounts.cash_flows import LONGEST_REFERENCE
+from connections.accounts.snapshots import MAX_SYMBOL_LENGTH, is_storable_amount
 
 log = structlog.get_logger(__name__)
 
 READ_EVERY_SECONDS = 300  # also after a failure
 LONGEST_READ = timedelta(days=6)  # one request at each exchange
 OVERLAP = timedelta(hours=1)  # an exchange may list a payment so much later
-LONGEST_REFERENCE, LONGEST_SYMBOL, LONGEST_CURRENCY = 100, 40, 10
-TOO_MUCH = Decimal(10) ** 20  # numeric(38, 18)
+LONGEST_CURRENCY = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,13 +148,13 @@ def usable_funding(connection_id: str, listed: Iterable[BrokerFunding]) -> list[
 def _is_usable(one: BrokerFunding) -> bool:
     texts = (
         (one.reference, LONGEST_REFERENCE),
-        (one.symbol, LONGEST_SYMBOL),
+        (one.symbol, MAX_SYMBOL_LENGTH),
         (one.currency, LONGEST_CURRENCY),
     )
     numbers = (one.amount, Decimal(0) if one.quantity is None else one.quantity)
     return all(
         0 < len(text) <= longest and storable(text) == text for text, longest in texts
-    ) and all(number.is_finite() and abs(number) < TOO_MUCH for number in numbers)
+    ) and all(map(is_storable_amount, numbers))
 
 
 def store_funding(read: Sequence[tuple[UUID, datetime, FundingRead]]) -> int:

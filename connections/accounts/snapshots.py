@@ -192,8 +192,13 @@ def is_storable(instrument: Instrument, pair: str) -> bool:
         and len(pair) <= MAX_PAIR_LENGTH
         and storable(symbol) == symbol
         and abs(digits) <= MAX_DIGITS
-        and all(amount.is_finite() and abs(amount) < AMOUNT_LIMIT for amount in amounts)
+        and all(map(is_storable_amount, amounts))
     )
+
+
+def is_storable_amount(amount: Decimal) -> bool:
+    """Return whether an amount's column can hold it."""
+    return amount.is_finite() and abs(amount) < AMOUNT_LIMIT
 
 
 def pair_of(instrument: Instrument) -> str | None:
