@@ -21,6 +21,7 @@ from playwright.sync_api import (
 
 from demo.accounts import PASSWORD
 from tests.browser.rules import Colours, broken_rules
+from tests.browser.widths import too_wide
 
 SCREENSHOTS = Path(__file__).parents[2] / "var" / "screenshots"
 TENANT, OPERATOR = "anna", "operator"
@@ -90,10 +91,7 @@ class Visit:
 
     def problems(self) -> list[str]:
         """Return what is wrong with the page: its width, and rules in light and dark colours."""
-        width = self.page.evaluate("document.documentElement.scrollWidth")
-        shown = self.device.options["viewport"]["width"]
-        found = [f"{width} px wide on a screen of {shown}"] if width > shown else []
-        return found + broken_rules(self.page)
+        return too_wide(self.page) + broken_rules(self.page)
 
     def links(self) -> list[str]:
         """Return the paths of the links of the page, without those that leave or act."""
