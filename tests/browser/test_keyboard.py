@@ -6,27 +6,37 @@ from playwright.sync_api import Page, expect
 from demo.accounts import PASSWORD
 from tests.browser.acts import PASSWORD as NEW_PASSWORD
 from tests.browser.acts import Inbox, new_name
-from tests.browser.visits import TENANT, Visit
+from tests.browser.visits import DARK, DESKTOP, TENANT, Device, Visit
 
 MOST_TABS = 150
+LEAST_CONTRAST = 3  # of what shows the focus, as WCAG 1.4.11 asks
+COLOURS = pytest.mark.parametrize("device", [DESKTOP, DARK], ids=lambda device: device.name)
+FOCUSED = """() => {
+  const e = document.activeElement, style = getComputedStyle(e);
+  const name = e.getAttribute('aria-label') || e.labels?.[0]?.textContent || e.textContent || '';
+  const parts = (colour) => colour.match(/[\\d.]+/g).map(Number);
+  const light = (colour) => parts(colour).slice(0, 3).map((part) => part / 255).map((part) =>
+    part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4,
+  ).reduce((sum, part, i) => sum + part * [0.2126, 0.7152, 0.0722][i], 0);
+  let under = e.parentElement;
+  while (under.parentElement && parts(getComputedStyle(under).backgroundColor)[3] === 0)
+    under = under.parentElement;
+  const [a, b] = [style.outlineColor, getComputedStyle(under).backgroundColor].map(light);
+  const contrast = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+  return [
+    name.replace(/\\s+/g, ' ').trim(),
+    style.outlineStyle !== 'none' ? contrast : style.boxShadow !== 'none' ? Infinity : 0,
+  ];
+}"""
 
 
 def tab_to(page: Page, name: str) -> None:
     """Press Tab until the element with this name has the focus, and see that the focus is shown."""
     for _ in range(MOST_TABS):
         page.keyboard.press("Tab")
-        focused = page.evaluate(
-            """() => {
-              const e = document.activeElement, style = getComputedStyle(e);
-              return [
-                (e.getAttribute('aria-label') || e.labels?.[0]?.textContent || e.textContent || '')
-                  .replace(/\\s+/g, ' ').trim(),
-                style.outlineStyle !== 'none' || style.boxShadow !== 'none',
-              ];
-            }"""
-        )
-        if focused[0].startswith(name):
-            assert focused[1], f"the focus on {name!r} cannot be seen"
+        reached, contrast = page.evaluate(FOCUSED)
+        if reached.startswith(name):
+            assert contrast >= LEAST_CONTRAST, f"the focus on {name!r} cannot be seen: {contrast}"
             return
     raise AssertionError(f"{name!r} cannot be reached with Tab")
 
@@ -48,7 +58,8 @@ def sign_in(page: Page) -> None:
     expect(page.get_by_role("heading", level=1)).to_be_visible()
 
 
-def test_sign_up(visit: Visit, inbox: Inbox) -> None:
+@COLOURS
+def test_sign_up(visit: Visit, device: Device, inbox: Inbox) -> None:
     page, name = visit.page, new_name()
     page.goto("/login/")
     press(page, "Create an account")
@@ -89,7 +100,8 @@ def test_tab_goes_down_the_page(visit: Visit, path: str) -> None:
     assert visit.page.evaluate(ORDER) == "", "this comes too late in the order of Tab"
 
 
-def test_a_refused_form_leads_to_its_faults(visit: Visit) -> None:
+@COLOURS
+def test_a_refused_form_leads_to_its_faults(visit: Visit, device: Device) -> None:
     page = visit.arrive()
     page.goto("/publish/new/")
     press(page, "Create the feed")  # without a name
@@ -98,14 +110,16 @@ def test_a_refused_form_leads_to_its_faults(visit: Visit) -> None:
     assert page.evaluate("document.activeElement.name") == "name" or page.url.endswith("#id_name")
 
 
-def test_skip_link_leads_to_the_content(visit: Visit) -> None:
+@COLOURS
+def test_skip_link_leads_to_the_content(visit: Visit, device: Device) -> None:
     page = visit.arrive()
     tab_to(page, "Skip to content")
     page.keyboard.press("Enter")
     assert page.evaluate("document.activeElement.id") == "main"
 
 
-def test_close_a_position(visit: Visit) -> None:
+@COLOURS
+def test_close_a_position(visit: Visit, device: Device) -> None:
     page = visit.page
     sign_in(page)
     press(page, "Positions")
@@ -115,8 +129,9 @@ def test_close_a_position(visit: Visit) -> None:
     expect(page.get_by_text("is being closed")).to_be_visible()
 
 
+@COLOURS
 @pytest.mark.alone  # all see the halt of that tenant
-def test_pause_and_resume_everything(visit: Visit) -> None:
+def test_pause_and_resume_everything(visit: Visit, device: Device) -> None:
     page = visit.page
     sign_in(page)
     press(page, "Pause everything")
@@ -127,7 +142,8 @@ def test_pause_and_resume_everything(visit: Visit) -> None:
     expect(page.get_by_role("link", name="Pause everything…")).to_be_visible()
 
 
-def test_unsubscribe_and_subscribe_again(visit: Visit) -> None:
+@COLOURS
+def test_unsubscribe_and_subscribe_again(visit: Visit, device: Device) -> None:
     page = visit.page
     sign_in(page)
     press(page, "Feeds")

@@ -7,7 +7,9 @@ from tests.browser.visits import PHONE
 from tests.browser.widths import too_wide
 
 PAGE = """<!doctype html><meta name="viewport" content="width=device-width, initial-scale=1">
-<style>body { margin: 0 } .after::after { content: ""; position: absolute; left: 300px; width: 99px }
+<style>
+  body { margin: 0 }
+  .after::after { content: ""; position: absolute; left: 300px; width: 99px }
 </style>"""
 WORD = "Vermögensverwaltungsgesellschaft"
 
