@@ -9,7 +9,7 @@ from tests.browser.widths import too_wide
 PAGE = """<!doctype html><meta name="viewport" content="width=device-width, initial-scale=1">
 <style>
   body { margin: 0 }
-  .after::after { content: ""; position: absolute; left: 300px; width: 99px }
+  .after::after { content: ""; position: absolute; left: 300px; padding: 1px 50px }
 </style>"""
 WORD = "Vermögensverwaltungsgesellschaft"
 
@@ -22,7 +22,10 @@ WORD = "Vermögensverwaltungsgesellschaft"
             f'<dl><dd style="width: 40px; margin-left: 300px">{WORD}</dd></dl>',
             f"“{WORD}” in dl > dd",
         ),
-        ('<p><b id="b" style="display: block; width: 400px"></b></p>', "p > b#b from 0 to 400 px"),
+        (
+            '<p><b id="b" style="display: block; width: 400px">wide</b></p>',
+            "p > b#b from 0 to 400 px",
+        ),
         ('<i class="after"></i>', "::after"),
     ],
 )
