@@ -25,16 +25,19 @@ from connections.models import (
     ResumeRule,
     Subscription,
 )
+from execution.preset_use import (
+    PresetUse,
+    uses_of,
+    uses_of_accounts,
+    uses_of_subscription,
+)
 from portal.pages import confirm, current_user, tenants_only
+from portal.preset_texts import loss_limit_lines
 from portal.selectors.loss_limits import own_loss_limits
 from portal.views.accounts import address, find
 from users.models import User
 
 FIELDS = ("window", "measure", "basis", "maximum", "unit", "action", "resume")
-POINTS = [
-    Consequence("validated", "It is checked within a minute, and then with each new balance."),
-    Consequence("paused", "When it is reached, entries pause. Exits go on."),
-]
 
 
 class LossLimitForm(ChangedFieldsForm, forms.Form):
@@ -104,8 +107,9 @@ def add(request: HttpRequest, *, pk: UUID) -> HttpResponse:
         )
         return f"Added: {services.add_loss_limit(limit, by=user).name}."
 
+    points = loss_limit_lines(uses_of_accounts([(connection.pk, connection.name)]))
     question = ConfirmationPage(
-        f"Loss limit of {connection.name}", POINTS, "Add it", _back(connection), False, form,
+        f"Loss limit of {connection.name}", points, "Add it", _back(connection), False, form,
         "Not now",
     )  # fmt: skip
     return confirm(request, question, act)
@@ -117,7 +121,10 @@ def edit(request: HttpRequest, *, pk: int) -> HttpResponse:
     user, limit = current_user(request), _find(request, pk)
     initial = {name: getattr(limit, name) for name in FIELDS}
     form = LossLimitForm(request.POST or None, initial=initial)
-    points = [*POINTS, Consequence("pending", "A pause that it has caused does not end.")]
+    points = [
+        *loss_limit_lines(_uses(limit)),
+        Consequence("pending", "A pause that it has caused does not end."),
+    ]
     question = ConfirmationPage(limit.name, points, "Save", _back_of(limit), False, form)
 
     def act() -> str:
@@ -144,6 +151,14 @@ def remove(request: HttpRequest, *, pk: int) -> HttpResponse:
         return "The loss limit was removed."
 
     return confirm(request, question, act)
+
+
+def _uses(limit: LossLimit) -> list[PresetUse]:
+    """Return what the accounts of a limit have open or waiting."""
+    if limit.subscription is not None:
+        return uses_of_subscription(limit.subscription)
+    assert limit.preset is not None
+    return uses_of(limit.preset)
 
 
 def _find(request: HttpRequest, pk: int) -> LossLimit:

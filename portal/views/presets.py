@@ -88,7 +88,7 @@ def edit(request: HttpRequest, *, pk: int) -> HttpResponse:
     except FillcastError as error:
         add_form_error(form, error)
     else:
-        messages.success(request, f"{preset.name} was saved. It applies from the next signal on.")
+        messages.success(request, f"{preset.name} was saved. It applies from now on.")
         return HttpResponseRedirect(reverse("portal:presets"))
     return _form_page(request, form, title=f"Change {preset.name}", preset=preset)
 
