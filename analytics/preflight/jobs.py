@@ -87,7 +87,8 @@ def _run(job: Preflight) -> None:
         job, signals_done=len(cases), state=State.READY, result=summary_of(replay),
         ready_at=timezone.now(),
     )  # fmt: skip
-    record_preflight(connection.user_id)
+    if connection.user_id is not None:  # None: an operators' account
+        record_preflight(connection.user_id)
 
 
 def _mine(job: Preflight) -> Any:

@@ -2,6 +2,7 @@
 
 import html
 import re
+from decimal import Decimal as D
 
 import pytest
 from django.test import Client
@@ -36,9 +37,9 @@ def taken(world: World) -> Subscription:
         )
         for _ in range(4)
     ]  # fmt: skip
-    filled = order(world.mt5, signals[0], "FILLED", filled=1000, price="1.39")
+    filled = order(world.mt5, signals[0], "FILLED", filled=D(1000), price=D("1.39"))
     position(filled, world.prices)
-    order(world.mt5, signals[1], "SUBMITTED", quantity=1000)
+    order(world.mt5, signals[1], "SUBMITTED", quantity=D(1000))
     order(world.mt5, signals[2], "PENDING", submitted_at=None)
     held = order(world.mt5, signals[3], "PENDING", submitted_at=None)
     Order.objects.filter(pk=held.pk).update(reason="AWAITING_TRIGGER")
@@ -86,7 +87,7 @@ def test_other_feeds_of_the_account_are_not_counted(
         currency_pair="EUR/USD", direction="BUY", order_type="STOP", stop_price="1.4", sl="1.3",
         approval="APPROVED", published_at=market_now(),
     )  # fmt: skip
-    order(world.mt5, other, "SUBMITTED", quantity=1000)
+    order(world.mt5, other, "SUBMITTED", quantity=D(1000))
     assert NOTHING in text_of(alice, f"/subscriptions/{taken.pk}/edit/")
     assert "1 working order at the broker" in text_of(alice, f"/accounts/{world.mt5.pk}/edit/")
 
