@@ -76,6 +76,7 @@ failpoints.arm(FILLCAST_FAILPOINTS)
 DEBUG = env.debug
 SECRET_KEY = env.secret_key or secrets.token_urlsafe(48)
 ALLOWED_HOSTS = [*env.allowed_hosts]
+CSRF_FAILURE_VIEW = "portal.stale_forms.csrf_failure"
 CSRF_TRUSTED_ORIGINS = [FILLCAST_PUBLIC_URL.rstrip("/")]
 ROOT_URLCONF = "config.urls"
 ASGI_APPLICATION = "config.asgi.application"

@@ -1,4 +1,4 @@
-"""What a change of a preset meets: what its accounts have open or waiting."""
+"""What a change of a preset or a subscription meets: what its accounts have open or waiting."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from uuid import UUID
 from django.db.models import Case, CharField, Count, Q, Value, When
 
 from common.reason_codes import Code
-from connections.models import ExecutionConnection, TradingPreset
+from connections.models import ExecutionConnection, Subscription, TradingPreset
 from execution.models import LIVE, Order, Status
 from positions.models import ExecutionPosition
 
@@ -31,9 +31,14 @@ class PresetUse:
     held: int = 0
 
     @property
+    def not_sent(self) -> int:
+        """Entries that are still to be sent, of every kind."""
+        return self.waiting + self.later_slices + self.held
+
+    @property
     def has_any(self) -> bool:
         """Whether anything is open or waits there."""
-        return any((self.positions, self.working, self.waiting, self.later_slices, self.held))
+        return any((self.positions, self.working, self.not_sent))
 
 
 def uses_of(preset: TradingPreset) -> list[PresetUse]:
@@ -45,12 +50,23 @@ def uses_of(preset: TradingPreset) -> list[PresetUse]:
     return uses_of_accounts(accounts)
 
 
-def uses_of_accounts(accounts: Sequence[tuple[UUID, str]]) -> list[PresetUse]:
-    """Return what these accounts (id and name) have open or waiting."""
+def uses_of_subscription(subscription: Subscription) -> list[PresetUse]:
+    """Return what its account, and each of its route, has open or waiting of its feed."""
+    own = subscription.connection
+    routed = subscription.routes.exclude(connection=own).order_by("connection__name", "pk")
+    accounts = [(own.pk, own.name), *routed.values_list("connection_id", "connection__name")]
+    return uses_of_accounts(accounts, feed_id=subscription.feed_id)
+
+
+def uses_of_accounts(
+    accounts: Sequence[tuple[UUID, str]], *, feed_id: int | None = None
+) -> list[PresetUse]:
+    """Return what these accounts (id and name) have open or waiting. feed_id: only of this feed."""
     ids = [pk for pk, _ in accounts]
     if not ids:
         return []
-    open_ones = ExecutionPosition.objects.filter(connection__in=ids, quantity__gt=0)
+    of_feed = Q() if feed_id is None else Q(signal__feed_id=feed_id)
+    open_ones = ExecutionPosition.objects.filter(of_feed, connection__in=ids, quantity__gt=0)
     positions = dict(
         open_ones.order_by().values("connection").annotate(n=Count("pk")).values_list(
             "connection", "n"
@@ -58,7 +74,7 @@ def uses_of_accounts(accounts: Sequence[tuple[UUID, str]]) -> list[PresetUse]:
     )  # fmt: skip
     entries: dict[tuple[UUID, str], int] = {}
     found = (
-        Order.objects.filter(connection__in=ids, position=None, leg__startswith="entry")
+        Order.objects.filter(of_feed, connection__in=ids, position=None, leg__startswith="entry")
         .filter(Q(status__in=LIVE) | Q(status=Status.PENDING))
         .order_by()
         .annotate(sort=_SORT)

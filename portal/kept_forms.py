@@ -3,12 +3,14 @@
 A POST without a session changes nothing. Its fields, secrets excepted, wait in the visitor's
 session for half an hour. They are shown on the form's page to the user who typed them (a signed
 cookie names the last user of the browser), and nothing is sent until that user presses the button.
+So are those of a form that was open while its user signed in again (`stale_forms.py`).
 """
 
 import re
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from enum import StrEnum
 from functools import cache
 from typing import Any
 
@@ -33,9 +35,16 @@ SECRET_NAME = re.compile(
 NEVER_KEPT = frozenset({"portal:credentials", "portal:sign_in", "portal:sign_out"})
 
 
-def keep(request: HttpRequest) -> bool:
-    """Keep the fields of a POST without a signed-in user. Returns whether anything was kept."""
-    user_id, match = _last_user(request), request.resolver_match
+class Why(StrEnum):
+    """Why a form was not taken, for the sentence above it."""
+
+    SESSION_ENDED = "session_ended"
+    SIGNED_IN_ELSEWHERE = "signed_in_elsewhere"
+
+
+def keep(request: HttpRequest, why: Why = Why.SESSION_ENDED) -> bool:
+    """Keep the fields of a POST that was not taken, for its user. Returns whether any were kept."""
+    user_id, match = request.user.pk or _last_user(request), request.resolver_match
     if user_id is None or match is None or match.view_name in NEVER_KEPT:
         return False
     try:
@@ -46,22 +55,25 @@ def keep(request: HttpRequest) -> bool:
     if not fields or size > MAX_CHARACTERS:
         return False
     request.session[SESSION_NAME] = {
-        "path": request.path, "fields": fields, "user": user_id, "at": time.time(),
+        "path": request.path, "fields": fields, "user": user_id, "at": time.time(), "why": why,
     }  # fmt: skip
     return True
 
 
-def restore(request: HttpRequest, context: Mapping[str, Any]) -> bool:
-    """Fill the forms of a page with what was typed there, once. Returns whether it filled any."""
+def restore(request: HttpRequest, context: Mapping[str, Any]) -> str:
+    """Fill the forms of a page with what was typed there, once.
+
+    Returns why it was not taken then; '' if nothing was filled.
+    """
     kept: dict[str, Any] = request.session.get(SESSION_NAME) or {}
     if not kept or request.method != "GET" or kept["path"] != request.path:
-        return False
+        return ""
     del request.session[SESSION_NAME]
     is_late = not 0 <= time.time() - kept["at"] <= KEPT_SECONDS
     if is_late or kept["user"] != request.user.pk:
-        return False
+        return ""
     filled = [_fill(form, kept["fields"]) for form in _forms(context.values())]
-    return any(filled)
+    return str(kept.get("why", Why.SESSION_ENDED)) if any(filled) else ""
 
 
 def remember_user(request: HttpRequest, response: HttpResponse) -> None:

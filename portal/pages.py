@@ -82,7 +82,7 @@ def page(
         "scan": scan_status(),
         "market_at": market_now() if market_clock() else None,
         "section": request.resolver_match.url_name if request.resolver_match else "",
-        "is_restored": kept_forms.restore(request, context),
+        "restored": kept_forms.restore(request, context),
     }
     name = f"portal/{template}"
     return TemplateResponse(request, name, {**shell, **context}, status=status)

@@ -1,4 +1,4 @@
-"""What a change of a preset means for what its accounts have open or waiting. Pure."""
+"""What a change of sizing or limits means for what accounts have open or waiting. Pure."""
 
 from collections.abc import Sequence
 
@@ -24,9 +24,54 @@ def use_lines(uses: Sequence[PresetUse]) -> list[Consequence]:
         noun = one if total == 1 else several
         lines.append(Consequence(css, f"{number(total)} {noun} ({where}): {what}"))
     if len(lines) == 1:
-        lines.append(Consequence("ok", "Nothing is open or waits there now."))
+        lines.append(Consequence("ok", _NOTHING))
     return lines
 
+
+def term_lines(uses: Sequence[PresetUse]) -> list[Consequence]:
+    """Return what changed terms of a subscription mean: size, directions, priority, stop rule."""
+    lines = use_lines(uses)
+    if any(use.has_any for use in uses):
+        rest = (
+            "A stop rule that is changed here reaches positions that open from now on; a side that "
+            "is excluded denies entries that wait; the priority counts for later signals."
+        )
+        lines.append(Consequence("pending", rest))
+    return lines
+
+
+def loss_limit_lines(uses: Sequence[PresetUse]) -> list[Consequence]:
+    """Return what a loss limit does to what is open or waits, once it is reached."""
+    text = "It is checked within a minute, and then with each new balance. "
+    lines = [
+        Consequence("validated", text + "If it is reached already, it pauses entries then."),
+        Consequence("paused", "When it is reached, entries pause. Exits go on."),
+    ]
+    sums = {name: sum(getattr(use, name) for use in uses) for name in _WHEN_REACHED}
+    for name, (css, one, several, what) in _WHEN_REACHED.items():
+        if total := sums[name]:
+            noun = one if total == 1 else several
+            lines.append(Consequence(css, f"{number(total)} {noun}: {what}"))
+    if not any(sums.values()):
+        lines.append(Consequence("ok", _NOTHING))
+    return lines
+
+
+_NOTHING = "Nothing is open or waits there now."
+_CLOSES = "“Pause entries and close all positions”"
+_WHEN_REACHED = {
+    "positions": (
+        "filled", "open position", "open positions",
+        f"kept, with stop and targets, unless you choose {_CLOSES}.",
+    ),
+    "working": (
+        "submitted", "working order at the broker", "working orders at the broker",
+        f"kept, and may still fill, unless you choose {_CLOSES}: then cancelled.",
+    ),
+    "not_sent": (
+        "denied", "entry that waits", "entries that wait", "denied while the pause lasts.",
+    ),
+}  # fmt: skip
 
 _KINDS = (
     (

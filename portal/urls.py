@@ -96,6 +96,7 @@ urlpatterns = [
     path("presets/<int:pk>/edit/", presets.edit, name="preset_edit"),
     path("presets/<int:pk>/assign/", presets.assign, name="preset_assign"),
     path("presets/<int:pk>/remove/", presets.remove, name="preset_remove"),
+    path("presets/<int:pk>/loss-limit/", loss_limits.add_to_preset, name="preset_loss_limit"),
     path("loss-limits/<int:pk>/edit/", loss_limits.edit, name="loss_limit_edit"),
     path("loss-limits/<int:pk>/remove/", loss_limits.remove, name="loss_limit_remove"),
     path("pauses/<int:pk>/resume/", limits.resume, name="entries_resume"),

@@ -37,6 +37,10 @@ class User(AbstractUser):
         default=False, db_default=False, editable=False,
         help_text="The overview of the portal does not show the first steps.",
     )  # fmt: skip
+    ran_preflight = models.BooleanField(
+        default=False, db_default=False, editable=False,
+        help_text="A preflight of one of their accounts was computed: one of the first steps.",
+    )  # fmt: skip
     key_scopes: frozenset[Scope] | None = None  # of the API key that was sent; None: signed in
     key_ends_at: datetime | None = None
     key_id: int | None = None

@@ -234,6 +234,11 @@ def hide_first_steps(user: User, *, hidden: bool) -> bool:
         return mine.update(hides_first_steps=hidden) == 1
 
 
+def record_preflight(user_id: int) -> None:
+    """Note that a preflight of the user's account was computed: one of their first steps."""
+    User.objects.filter(pk=user_id, ran_preflight=False).update(ran_preflight=True)
+
+
 def _is_usable(key: ApiKey) -> bool:
     return not has_ended(key, now=timezone.now()) and key.revoked_at is None and key.user.is_active
 

@@ -19,6 +19,7 @@ from analytics.preflight.replay import Replay
 from analytics.preflight.summary import summary_of
 from connections.models import ExecutionConnection
 from execution.replay_rows import Terms
+from users.services import record_preflight
 
 log = structlog.get_logger(__name__)
 KEPT = timedelta(days=1)
@@ -86,6 +87,8 @@ def _run(job: Preflight) -> None:
         job, signals_done=len(cases), state=State.READY, result=summary_of(replay),
         ready_at=timezone.now(),
     )  # fmt: skip
+    if connection.user_id is not None:  # None: an operators' account
+        record_preflight(connection.user_id)
 
 
 def _mine(job: Preflight) -> Any:

@@ -191,6 +191,15 @@ class LossLimit(FieldConstraints, models.Model):
             return f"{LossMeasure(self.measure).label} in {within}"
         return f"{LossMeasure(self.measure).label} from {LossBasis(self.basis).label} in {within}"
 
+    @property
+    def sentence(self) -> str:
+        """What it limits, at which value, and what it does then, for people."""
+        unit = {LossUnit.PERCENT: "%", LossUnit.TRADES: "trades"}.get(
+            LossUnit(self.unit), "in the account’s currency"
+        )
+        then = LossAction(self.action).label.lower()
+        return f"{self.name}: at {plain(self.maximum)} {unit}, {then}"
+
 
 class TradingPause(models.Model):
     """A pause of entries because a loss limit was reached. Exits go on. Times are market time.

@@ -18,7 +18,13 @@ from common.permissions import Right, require
 from common.reason_codes import Code
 from common.row_changes import change_row
 from common.row_faults import row_errors, row_faults
-from connections.models import SIZE_FIELDS, ExecutionConnection, SizingMode, TradingPreset
+from connections.models import (
+    SIZE_FIELDS,
+    ExecutionConnection,
+    LossLimit,
+    SizingMode,
+    TradingPreset,
+)
 from users.models import User
 
 UNCHANGEABLE = frozenset({"id", "user", "created_at"})
@@ -26,17 +32,26 @@ PRESET_FIELDS = tuple(
     field.name for field in TradingPreset._meta.concrete_fields if field.name not in UNCHANGEABLE
 )
 """The fields of a preset that its owner sets."""
+COPIED_OF_LIMIT = ("window", "measure", "basis", "maximum", "unit", "action", "resume")
+"""What a copied preset's loss limits are; since when losses count is not copied."""
 
 
 @transaction.atomic
-def create_preset(preset: TradingPreset, *, by: User | None) -> TradingPreset:
+def create_preset(
+    preset: TradingPreset, *, by: User | None, copied_id: int | None = None
+) -> TradingPreset:
     """Store a new preset of `preset.user` (None: the operators', which all users may use).
 
-    Raises NotAllowedError; InvalidInputError with all faults.
+    copied_id: a preset that the caller may use, whose loss limits it gets, too. Raises
+    NotAllowedError; InvalidInputError with all faults.
     """
     require(by, Right.LIMITS, owner_id=preset.user_id)
     raise_all(preset_errors(preset))
     preset.save(force_insert=True)
+    if copied_id is not None:
+        for limit in LossLimit.objects.filter(preset_id=copied_id).order_by("pk"):
+            values = {name: getattr(limit, name) for name in COPIED_OF_LIMIT}
+            LossLimit.objects.create(preset=preset, **values)
     return preset
 
 

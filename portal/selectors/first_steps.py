@@ -26,8 +26,10 @@ class Step:
     is_next: bool = False
 
 
-def first_steps(accounts: Sequence[Account], *, subscriptions: int) -> list[Step]:
-    """Return the steps in order, by a tenant's accounts and number of subscriptions."""
+def first_steps(
+    accounts: Sequence[Account], *, subscriptions: int, ran_preflight: bool
+) -> list[Step]:
+    """Return the steps in order, by what a tenant has. A feed is chosen to check or to take it."""
     steps = [
         Step(
             "Account", "Where trades are made: at your broker, or a paper account to try it all.",
@@ -37,11 +39,11 @@ def first_steps(accounts: Sequence[Account], *, subscriptions: int) -> list[Step
         _limits(accounts),
         Step(
             "Feed", "Each feed publishes signals. Read its terms before you choose it.",
-            subscriptions > 0, reverse("portal:feeds"), "See the feeds",
+            subscriptions > 0 or ran_preflight, reverse("portal:feeds"), "See the feeds",
         ),
         Step(
             "Preflight", "Shows what its last signals would have done on your account.",
-            False, _preflight_link(), "Choose a feed to check", is_optional=True,
+            ran_preflight, _preflight_link(), "Choose a feed to check", is_optional=True,
         ),
         Step(
             "Subscribe", "Your account then trades each signal of the feed from the next one on.",

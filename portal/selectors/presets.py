@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from django.db.models import Prefetch, QuerySet
 
 from common.formatting import number
-from connections.models import ExecutionConnection, SizingMode, TradingPreset
+from connections.models import ExecutionConnection, LossLimit, SizingMode, TradingPreset
 from portal.selectors.accounts import presets_for
 from users.models import User
 
@@ -17,6 +17,7 @@ class PresetUseLine:
 
     preset: TradingPreset
     accounts: Sequence[ExecutionConnection] = field(default_factory=list)
+    loss_limits: Sequence[LossLimit] = ()
 
     @property
     def is_shared(self) -> bool:
@@ -35,11 +36,15 @@ def own_presets(user: User) -> QuerySet[TradingPreset]:
 
 
 def preset_lines(user: User) -> list[PresetUseLine]:
-    """Return the presets that a tenant may use, their own ones first, in two statements."""
+    """Return the presets that a tenant may use, their own ones first, in three statements."""
     mine = ExecutionConnection.objects.live().of(user.pk).order_by("name")
     used = Prefetch("executionconnection_set", mine.defer("sealed_credentials"), to_attr="used_by")
-    found = presets_for(user).prefetch_related(used)
-    lines = [PresetUseLine(preset, vars(preset)["used_by"]) for preset in found]
+    limits = Prefetch("loss_limits", LossLimit.objects.order_by("pk"), to_attr="its_loss_limits")
+    found = presets_for(user).prefetch_related(used, limits)
+    lines = [
+        PresetUseLine(preset, vars(preset)["used_by"], vars(preset)["its_loss_limits"])
+        for preset in found
+    ]
     return sorted(lines, key=lambda line: (line.is_shared, line.preset.name.casefold()))
 
 

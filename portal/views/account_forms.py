@@ -22,8 +22,10 @@ from connections.forms import (
 )
 from connections.selectors import describe_open_items, open_items, other_accounts_using
 from connections.services import lock_connection
+from execution.preset_use import uses_of_accounts
 from portal.forms import AddForm, PaperForm
 from portal.pages import confirm, current_user, page, panel, tenants_only
+from portal.preset_texts import use_lines
 from portal.selectors.accounts import presets_for, price_sources_for
 from portal.views.accounts import address, find, request_test
 
@@ -89,10 +91,7 @@ def edit(request: HttpRequest, *, pk: UUID) -> HttpResponse:
         sources=price_sources_for(user, kept=connection.data_connection_id),
     )  # fmt: skip
     points = [
-        Consequence(
-            "validated",
-            "Applies from the next signal on. Open positions keep their size and stops.",
-        ),
+        *use_lines(uses_of_accounts([(connection.pk, connection.name)])),
         Consequence(
             "pending",
             "If you change the broker's settings, no entry is sent until the next test has passed. "
@@ -108,9 +107,9 @@ def edit(request: HttpRequest, *, pk: UUID) -> HttpResponse:
         if not changed:
             return "Nothing was changed."
         if "settings" not in changed:
-            return "Saved. The change applies from the next signal on."
+            return "Saved. The change applies from now on."
         request_test(pk, user)
-        return "Saved, and its test is running. The change applies from the next signal on."
+        return "Saved, and its test is running. The change applies from now on."
 
     response = confirm(
         request, question, act, template="account_form.html", account=find(request, pk)

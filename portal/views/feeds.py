@@ -14,10 +14,12 @@ from connections import services
 from connections.forms import RouteForm, route_points
 from connections.models import Subscription
 from connections.services import routable_accounts
+from execution.preset_use import uses_of_subscription
 from execution.route_preview import preview_route
 from execution.subscription_texts import live_lines
 from portal.forms import LimitsForm, SubscribeForm, TakeForm
 from portal.pages import confirm, current_user, page, run_action, tenants_only
+from portal.preset_texts import term_lines, use_lines
 from portal.selectors.accounts import accounts_of
 from portal.selectors.feeds import (
     feed_options,
@@ -27,6 +29,7 @@ from portal.selectors.feeds import (
 from portal.selectors.halts import halts_affecting
 from users.models import User
 
+SAVED = "Saved. It applies to each entry that is decided from now on."
 SUBSCRIBE_CHOICES = ("account", "multiplier", "directions")  # of a preflight
 
 
@@ -87,12 +90,7 @@ def edit(request: HttpRequest, *, pk: int) -> HttpResponse:
     names = ("multiplier", "directions", "priority", *RULE_FIELDS)
     before = {name: getattr(subscription, name) for name in names}
     form = TakeForm(request.POST or None, initial=before)
-    points = [
-        Consequence(
-            "validated",
-            "Applies from the next signal on. Open positions keep their size and their rule.",
-        )
-    ]
+    points = term_lines(uses_of_subscription(subscription))
     title = f"Change the subscription of {subscription.connection.name} to {subscription.feed.name}"
     question = ConfirmationPage(title, points, "Save", reverse("portal:feeds"), False, form)
 
@@ -102,7 +100,7 @@ def edit(request: HttpRequest, *, pk: int) -> HttpResponse:
 def _change(pk: int, changes: Mapping[str, Any], user: User) -> str:
     """Change a subscription; return a sentence about it."""
     changed = services.update_subscription(pk, by=user, **changes)
-    return "Saved. It applies from the next signal on." if changed else "Nothing was changed."
+    return SAVED if changed else "Nothing was changed."
 
 
 @tenants_only
@@ -111,11 +109,11 @@ def limits(request: HttpRequest, *, pk: int) -> HttpResponse:
     user, subscription = current_user(request), _find(request, pk)
     form = LimitsForm(subscription, request.POST or None)
     points = [
-        Consequence("validated", "Applies from the next signal on. Exits are never limited."),
+        *use_lines(uses_of_subscription(subscription)),
         Consequence(
             "denied",
             "The tighter one of these limits and those of the account’s preset applies. What the "
-            "whole account holds and sends is counted.",
+            "whole account holds and sends is counted. Exits are never limited.",
         ),
     ]
     title = f"Limits of {subscription.connection.name} for {subscription.feed.name}"

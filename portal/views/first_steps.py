@@ -21,10 +21,8 @@ def steps(request: HttpRequest) -> HttpResponse:
         return run_action(request, lambda: _hide(user, hidden), back=reverse("portal:overview"))
     accounts = accounts_of(user)
     taken = subscriptions_of(user).count() if accounts else 0
-    return page(
-        request, "first_steps.html", steps=first_steps(accounts, subscriptions=taken),
-        paper=PaperForm(),
-    )  # fmt: skip
+    found = first_steps(accounts, subscriptions=taken, ran_preflight=user.ran_preflight)
+    return page(request, "first_steps.html", steps=found, paper=PaperForm())
 
 
 def _hide(user: User, hidden: bool) -> str:

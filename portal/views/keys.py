@@ -108,7 +108,7 @@ def own_page(
         return page(request, name, status=status, shell="portal/base.html", **facts)
     shell = {
         "shell": "portal/security/staff.html",
-        "is_restored": kept_forms.restore(request, facts),
+        "restored": kept_forms.restore(request, facts),
         "home": home_url(current_user(request)),
         **facts,
     }

@@ -25,16 +25,21 @@ from connections.models import (
     ResumeRule,
     Subscription,
 )
+from execution.preset_use import (
+    PresetUse,
+    uses_of,
+    uses_of_accounts,
+    uses_of_subscription,
+)
 from portal.pages import confirm, current_user, tenants_only
+from portal.preset_texts import loss_limit_lines
 from portal.selectors.loss_limits import own_loss_limits
+from portal.selectors.presets import own_presets
 from portal.views.accounts import address, find
 from users.models import User
 
+USUAL = {"window": "DATE", "measure": "EQUITY", "basis": "OPENING", "unit": "PERCENT"}
 FIELDS = ("window", "measure", "basis", "maximum", "unit", "action", "resume")
-POINTS = [
-    Consequence("validated", "It is checked within a minute, and then with each new balance."),
-    Consequence("paused", "When it is reached, entries pause. Exits go on."),
-]
 
 
 class LossLimitForm(ChangedFieldsForm, forms.Form):
@@ -61,6 +66,12 @@ class LossLimitForm(ChangedFieldsForm, forms.Form):
         return data
 
 
+class PresetLossLimitForm(LossLimitForm):
+    """A new loss limit of a preset."""
+
+    is_change = False
+
+
 class NewLossLimitForm(LossLimitForm):
     """A new loss limit of one of these presets or subscriptions."""
 
@@ -69,8 +80,7 @@ class NewLossLimitForm(LossLimitForm):
     applies_to = forms.ChoiceField(label="Applies to")
 
     def __init__(self, connection: ExecutionConnection, user: User, data: Any = None) -> None:
-        usual = {"window": "DATE", "measure": "EQUITY", "basis": "OPENING", "unit": "PERCENT"}
-        super().__init__(data, initial=usual)
+        super().__init__(data, initial=USUAL)
         preset = connection.preset
         choices = []
         if preset is not None and preset.user_id == user.pk:
@@ -104,10 +114,31 @@ def add(request: HttpRequest, *, pk: UUID) -> HttpResponse:
         )
         return f"Added: {services.add_loss_limit(limit, by=user).name}."
 
+    points = loss_limit_lines(uses_of_accounts([(connection.pk, connection.name)]))
     question = ConfirmationPage(
-        f"Loss limit of {connection.name}", POINTS, "Add it", _back(connection), False, form,
+        f"Loss limit of {connection.name}", points, "Add it", _back(connection), False, form,
         "Not now",
     )  # fmt: skip
+    return confirm(request, question, act)
+
+
+@tenants_only
+def add_to_preset(request: HttpRequest, *, pk: int) -> HttpResponse:
+    """Add a loss limit to one's own preset, also while no account uses it."""
+    user = current_user(request)
+    preset = get_object_or_404(own_presets(user), pk=pk)
+    form = PresetLossLimitForm(request.POST or None, initial=USUAL)
+
+    def act() -> str:
+        values = {name: form.cleaned_data[name] for name in FIELDS}
+        return (
+            f"Added: {services.add_loss_limit(LossLimit(preset=preset, **values), by=user).name}."
+        )
+
+    points = loss_limit_lines(uses_of(preset))
+    question = ConfirmationPage(
+        f"Loss limit of {preset.name}", points, "Add it", _of_preset(pk), False, form, "Not now"
+    )
     return confirm(request, question, act)
 
 
@@ -117,7 +148,10 @@ def edit(request: HttpRequest, *, pk: int) -> HttpResponse:
     user, limit = current_user(request), _find(request, pk)
     initial = {name: getattr(limit, name) for name in FIELDS}
     form = LossLimitForm(request.POST or None, initial=initial)
-    points = [*POINTS, Consequence("pending", "A pause that it has caused does not end.")]
+    points = [
+        *loss_limit_lines(_uses(limit)),
+        Consequence("pending", "A pause that it has caused does not end."),
+    ]
     question = ConfirmationPage(limit.name, points, "Save", _back_of(limit), False, form)
 
     def act() -> str:
@@ -146,6 +180,14 @@ def remove(request: HttpRequest, *, pk: int) -> HttpResponse:
     return confirm(request, question, act)
 
 
+def _uses(limit: LossLimit) -> list[PresetUse]:
+    """Return what the accounts of a limit have open or waiting."""
+    if limit.subscription is not None:
+        return uses_of_subscription(limit.subscription)
+    assert limit.preset is not None
+    return uses_of(limit.preset)
+
+
 def _find(request: HttpRequest, pk: int) -> LossLimit:
     own = own_loss_limits(current_user(request))
     return get_object_or_404(own.select_related("preset", "subscription__connection"), pk=pk)
@@ -161,9 +203,12 @@ def _back(connection: ExecutionConnection) -> str:
 
 
 def _back_of(limit: LossLimit) -> str:
-    """Return the page of the limit's account, or of one with its preset."""
+    """Return the page of the limit's account, or of its preset."""
     if limit.subscription is not None:
         return _back(limit.subscription.connection)
-    own = ExecutionConnection.objects.live().filter(preset=limit.preset)
-    connection = own.first()
-    return _back(connection) if connection else reverse("portal:accounts")
+    assert limit.preset_id is not None
+    return _of_preset(limit.preset_id)
+
+
+def _of_preset(pk: int) -> str:
+    return reverse("portal:preset_edit", args=[pk]) + "#h-loss"

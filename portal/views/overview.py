@@ -41,7 +41,7 @@ def _overview(user: User) -> dict[str, Any]:
     """
     accounts, positions = accounts_of(user), open_positions(user)
     subscriptions = subscriptions_of(user).count() if accounts else 0
-    steps = first_steps(accounts, subscriptions=subscriptions)
+    steps = first_steps(accounts, subscriptions=subscriptions, ran_preflight=user.ran_preflight)
     unprotected = [one for one in positions if one.is_unprotected]
     without_stop = sum(1 for one in positions if one.is_without_stop)
     return {

@@ -1,5 +1,6 @@
 """Presets: list, create or copy, change (a page states what it means first), assign, remove."""
 
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
@@ -13,7 +14,7 @@ from django.urls import reverse
 from common.confirmation import ConfirmationPage, Consequence, add_form_error
 from common.errors import ConflictError, FillcastError
 from connections import services
-from connections.models import TradingPreset
+from connections.models import LossLimit, TradingPreset
 from connections.services import preset_version
 from execution.preset_use import uses_of, uses_of_accounts
 from portal.pages import confirm, current_user, page, panel, tenants_only
@@ -21,6 +22,7 @@ from portal.preset_examples import ExampleForm, example_of
 from portal.preset_forms import PresetForm
 from portal.preset_texts import use_lines
 from portal.selectors.accounts import Account, accounts_of, presets_for
+from portal.selectors.loss_limits import loss_limits_of
 from portal.selectors.presets import own_presets, preset_lines, sizing_summary
 from users.models import User
 
@@ -38,23 +40,25 @@ def new(request: HttpRequest) -> HttpResponse:
     """Create a preset, empty or as a copy (`?from=`) of one's own or a shared one."""
     user = current_user(request)
     start = TradingPreset(name="", risk_percent=1)
-    copied = None
+    copied, limits = None, list[LossLimit]()
     if (source := request.GET.get("from", "")).isdigit():
         copied = get_object_or_404(presets_for(user), pk=int(source[:18]))
+        limits = loss_limits_of(copied)
         start = copied
         start.name = f"{copied.name} (copy)"[:100]
+    copied_id = start.pk
     start.pk, start.user = None, user
     form = PresetForm(user, start, request.POST or None, is_change=False)
     if request.method == "POST" and "recalculate" not in request.POST and form.is_valid():
         try:
             with transaction.atomic():
-                created = services.create_preset(form.edited(), by=user)
+                created = services.create_preset(form.edited(), by=user, copied_id=copied_id)
         except FillcastError as error:
             add_form_error(form, error)
         else:
             messages.success(request, f"{created.name} was created. Assign it to an account.")
             return HttpResponseRedirect(reverse("portal:preset_assign", args=[created.pk]))
-    return _form_page(request, form, title="A new preset", copied=copied)
+    return _form_page(request, form, title="A new preset", copied=copied, limits=limits)
 
 
 @tenants_only
@@ -88,23 +92,25 @@ def edit(request: HttpRequest, *, pk: int) -> HttpResponse:
     except FillcastError as error:
         add_form_error(form, error)
     else:
-        messages.success(request, f"{preset.name} was saved. It applies from the next signal on.")
+        messages.success(request, f"{preset.name} was saved. It applies from now on.")
         return HttpResponseRedirect(reverse("portal:presets"))
     return _form_page(request, form, title=f"Change {preset.name}", preset=preset)
 
 
 def _form_page(
     request: HttpRequest, form: PresetForm, *, title: str, preset: TradingPreset | None = None,
-    copied: TradingPreset | None = None,
+    copied: TradingPreset | None = None, limits: Sequence[LossLimit] = (),
 ) -> HttpResponse:  # fmt: skip
     user = current_user(request)
+    if preset is not None:
+        limits = loss_limits_of(preset)
     accounts = accounts_of(user)
     chosen = ExampleForm(accounts, _post_of_example(request))
     is_post = request.method == "POST"
     return page(
         request, "presets/form.html", form=form, title=title, preset=preset, copied=copied,
         seen=preset_version(preset) if preset else "", choices=chosen,
-        example=example_of(form, chosen, accounts),
+        example=example_of(form, chosen, accounts), loss_limits=limits,
         status=422 if is_post and form.errors and "recalculate" not in request.POST else 200,
     )  # fmt: skip
 
@@ -166,6 +172,7 @@ def assign(request: HttpRequest, *, pk: int) -> HttpResponse:
     accounts = [one for one in accounts_of(user) if one.connection.preset_id != pk]
     form = AssignForm(accounts, request.POST or None)
     points = [Consequence("validated", f"It sizes by {sizing_summary(preset)}.")]
+    points += [Consequence("paused", f"{one.sentence}.") for one in loss_limits_of(preset)]
     points += use_lines(
         uses_of_accounts([(one.connection.pk, one.connection.name) for one in accounts])
     )

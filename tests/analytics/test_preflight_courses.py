@@ -1,11 +1,14 @@
 """What becomes of a replayed trade: result, drawdown, loss limits, missing prices; and the job."""
 
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from analytics import feed_records
 from analytics.models import Preflight
@@ -296,3 +299,43 @@ def test_request_is_checked(account: ExecutionConnection, feed: Feed) -> None:
     stranger = User.objects.create_user("stranger")
     with pytest.raises(NotAllowedError):
         request_preflight(connection_id=account.pk, feed_id=feed.pk, by=stranger)
+
+
+def test_five_hundred_signals_take_seconds_and_few_statements(
+    account: ExecutionConnection, feed: Feed
+) -> None:
+    """The most that can be asked for, over three days of minute prices of the account's source."""
+    Signal.objects.bulk_create(
+        Signal(
+            feed=feed, published_at=T + timedelta(minutes=8 * n), currency_pair="EUR/USD",
+            direction="BUY", approval=Approval.APPROVED, sl=D("1.0900"),
+            target_prices=[D("1.1020")], target_fractions=[D(1)],
+        )
+        for n in range(500)
+    )  # fmt: skip
+    wave = [D(1 + n % 40) / 10_000 for n in range(4_100)]  # each trade meets its target in time
+    PriceBar.objects.bulk_create(
+        PriceBar(
+            data_connection_id=account.data_connection_id or 0, symbol="EUR/USD",
+            minute=START + (n - 1) * MINUTE, spread_sum=D("0.0002"), quote_count=1,
+            first_at=START, last_at=START,
+            **{f"bid_{part}": D("1.1") + up for part in ("open", "high", "low", "close")},
+            **{f"ask_{part}": D("1.1002") + up for part in ("open", "high", "low", "close")},
+        )
+        for n, up in enumerate(wave)
+    )  # fmt: skip
+    at(4_050)
+    counts = []
+    for wanted in (50, 500):
+        job = asked(account, feed, signals=wanted)
+        begun = time.process_time()
+        with CaptureQueriesContext(connection) as statements:
+            assert jobs.run_next()
+        took = time.process_time() - begun
+        job.refresh_from_db()
+        assert (job.state, job.signals_done) == ("ready", wanted)
+        reports = sum("analytics_preflight" in one["sql"] for one in statements)
+        counts.append(len(statements) - reports)  # its progress is stored every quarter second
+    print(f"500 signals: {took:.1f} s of computing, {counts} statements")
+    assert took < 10
+    assert counts[0] == counts[1] <= 30

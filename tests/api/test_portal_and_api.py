@@ -68,6 +68,7 @@ SAME: dict[str, tuple[str, ...]] = {
     "portal:credentials": ("PUT connections/{id}/credentials/",),
     "portal:account_cash_flow": ("POST cash-flows/",),
     "portal:account_loss_limit": ("POST loss-limits/",),
+    "portal:preset_loss_limit": ("POST loss-limits/",),
     "portal:presets": ("GET presets/",),
     "portal:preset_new": ("POST presets/",),
     "portal:preset_example": ("GET presets/{id}/example/",),

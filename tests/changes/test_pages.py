@@ -233,7 +233,8 @@ PORTAL_STEPS = {
     "subscription_twin", "subscription_twin_start", "subscription_twin_stop",
     "subscription_twin_csv",
     "inbox_read", "notification_read", "account_cash_flow", "entries_resume",
-    "account_loss_limit", "loss_limit_remove", "end_all", "account_end", "feed_end",
+    "account_loss_limit", "preset_loss_limit", "loss_limit_remove", "end_all", "account_end",
+    "feed_end",
     "scoped_action", "feed_alert_log",
     "first_steps", "account_paper", "account_test_state", "presets", "preset_new", "preset_assign",
     "preset_remove", "preset_example", "preset_edit",  # what changed since it was shown is refused

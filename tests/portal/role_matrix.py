@@ -62,6 +62,7 @@ PAGES: dict[str, str] = {
     "portal:preset_edit": TENANT,
     "portal:preset_assign": TENANT,
     "portal:preset_remove": TENANT,
+    "portal:preset_loss_limit": TENANT,
     "portal:account_edit": TENANT,
     "portal:account_cash_flow": TENANT,
     "portal:account_loss_limit": TENANT,

@@ -84,7 +84,7 @@ OWN_ARGUMENTS: dict[str, Callable[[World, str], Any]] = {  # arguments that name
         "pk": (w.pause if username == "alice" else w.bobs_pause).pk
     },
     **dict.fromkeys(
-        ("preset_edit", "preset_assign", "preset_remove"),
+        ("preset_edit", "preset_assign", "preset_remove", "preset_loss_limit"),
         lambda w, username: {"pk": (w.own_preset if username == "alice" else w.bobs_preset).pk},
     ),
     "notification_read": lambda w, username: {

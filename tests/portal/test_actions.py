@@ -402,7 +402,7 @@ def test_subscription_gets_limits_that_are_not_looser_than_the_presets(
     assert "is not a plain decimal" in both
     assert "limit is 5: a subscription" in both
     page = html_of(alice.post(address, typed | {"max_open_orders": "5"}, follow=True))
-    assert "Saved. It applies from the next signal on." in page
+    assert "Saved. It applies to each entry that is decided from now on." in page
     changed = refresh(subscription)
     assert (changed.max_open_orders, changed.max_slippage_pips) == (5, 1)
     assert changed.trading_sessions == ["MON 08:00-09:00"]

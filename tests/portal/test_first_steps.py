@@ -10,12 +10,15 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
+from analytics.models import Preflight
+from analytics.preflight import jobs
 from brokers.registry import BUILT_IN, form_of
 from connections.models import ConnectionHealth, ExecutionConnection, TradingPreset
 from tests.connections import make
 from tests.html import html_of
 from tests.portal.conftest import SignedIn, as_web_process
 from tests.portal.factories import World
+from users.tenancy import for_all_tenants
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("world")]
 PAPER = "/accounts/paper/"
@@ -61,9 +64,17 @@ def test_each_step_is_done_by_doing_it(world: World, nora: Client, enqueued: lis
     assert states(page(nora, "/"))[:3] == ["done", "done", "next"]
     ExecutionConnection.objects.filter(pk=row.pk).update(preset=world.preset)
     assert states(page(nora, "/")) == ["done", "done", "done", "next", "optional", "to do"]
+    choices = {"account": str(row.pk), "multiplier": "1", "directions": "BOTH", "signals": "5"}
+    asked = nora.post(f"/feeds/{world.carry.slug}/preflight/", choices)
+    assert asked.status_code == 302
+    assert states(page(nora, "/"))[4] == "optional", "asked for, and not computed yet"
+    with for_all_tenants():
+        assert jobs.run_next()
+    assert states(page(nora, "/")) == ["done", "done", "done", "done", "done", "next"]
+    Preflight.objects.all().delete()  # they are kept for a day
     make.subscription(row, world.breakout)
     assert "First steps" not in page(nora, "/")
-    assert states(page(nora, "/first-steps/")).count("done") == 5
+    assert states(page(nora, "/first-steps/")) == ["done"] * 6
 
 
 def test_a_failed_test_does_not_count(world: World, nora: Client, enqueued: list[Any]) -> None:

@@ -9,12 +9,19 @@ import pytest
 from django.test import Client
 
 from common.models import TrailLine
-from connections.models import SIZE_FIELDS, ExecutionConnection, SizingMode, TradingPreset
+from connections.models import (
+    SIZE_FIELDS,
+    ExecutionConnection,
+    LossLimit,
+    SizingMode,
+    TradingPreset,
+)
 from connections.services import PRESET_FIELDS, preset_version
 from execution.models import Order
 from portal.preset_forms import LABELS, RULES, SECTIONS, SENTENCES, PresetForm
 from tests.connections import make
 from tests.html import html_of
+from tests.loss_limits import limit_of
 from tests.portal.conftest import SignedIn, as_web_process
 from tests.portal.factories import World, order
 
@@ -113,6 +120,48 @@ def test_a_shared_preset_is_copied_and_assigned(world: World, alice: Client) -> 
     alice.post(f"/presets/{created.pk}/assign/", {"account": str(world.twin.pk)})
     world.twin.refresh_from_db()
     assert world.twin.preset == created
+
+
+def test_loss_limits_are_copied_with_a_shared_preset(world: World, alice: Client) -> None:
+    LossLimit.objects.filter(preset=world.preset).delete()
+    limit_of(world.preset, maximum=D(4), action="PAUSE_AND_CLOSE")
+    limit_of(world.preset, measure="LOSING_STREAK", unit="TRADES", maximum=D(3))
+    equity = "Fall of the equity from its first value in the trading day: at 4 %, pause entries and"
+    assert equity in text_of(alice.get("/presets/"))
+    shown = text_of(alice.get(f"/presets/new/?from={world.preset.pk}"))
+    assert "copied with the preset" in shown
+    assert equity in shown
+    start = TradingPreset.objects.get(pk=world.preset.pk)
+    start.pk = None
+    alice.post(f"/presets/new/?from={world.preset.pk}", filled(world, start, name="Mine"))
+    created = TradingPreset.objects.get(name="Mine")
+    copied = created.loss_limits.values_list("measure", "maximum", "action")
+    assert list(copied) == [("EQUITY", D(4), "PAUSE_AND_CLOSE"), ("LOSING_STREAK", D(3), "PAUSE")]
+    assert equity in text_of(alice.get(f"/presets/{created.pk}/assign/"))
+    edit = html_of(alice.get(f"/presets/{created.pk}/edit/"))
+    for limit in created.loss_limits.all():
+        assert f"/loss-limits/{limit.pk}/edit/" in edit
+        assert f"/loss-limits/{limit.pk}/remove/" in edit
+    assert LossLimit.objects.filter(preset=world.preset).count() == 2
+
+
+def test_loss_limit_is_added_to_a_preset_that_no_account_uses(world: World, alice: Client) -> None:
+    preset = TradingPreset.objects.create(name="Mine", user=world.alice, risk_percent=D(1))
+    address = f"/presets/{preset.pk}/loss-limit/"
+    edit = alice.get(f"/presets/{preset.pk}/edit/")
+    assert address in html_of(edit)
+    assert "no loss pauses the accounts that use this preset" in text_of(edit)
+    assert "Nothing is open or waits there now." in text_of(alice.get(address))
+    typed = {"window": "DATE", "measure": "EQUITY", "basis": "OPENING", "maximum": "5",
+             "unit": "PERCENT", "action": "PAUSE", "resume": "NEXT_WINDOW"}  # fmt: skip
+    wrong = alice.post(address, {**typed, "unit": "TRADES"})
+    assert wrong.status_code == 422
+    added = alice.post(address, typed)
+    assert added.headers["Location"] == f"/presets/{preset.pk}/edit/#h-loss"
+    assert preset.loss_limits.get().maximum == D(5)
+    assert alice.get(f"/presets/{world.preset.pk}/loss-limit/").status_code == 404
+    again = alice.post(address, typed)
+    assert (again.status_code, preset.loss_limits.count()) == (422, 1)
 
 
 def test_presets_of_others_cannot_be_copied_or_changed(world: World, alice: Client) -> None:
