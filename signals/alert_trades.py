@@ -135,7 +135,7 @@ def require_another_trade(feed: Feed, alert: AlertSignal, draft: SignalDraft) ->
     if meant:
         raise _ambiguous(
             f"It could open a second trade, or state the levels of {_named(meant)}. Write “move SL "
-            "to …” and “move TP to …” for that one; a second trade is sent with its price or “now”, "
+            "to …” and “move TP to …” for that one; a second trade is sent with its price or “now” "
             "once the first has its levels."
         )
 

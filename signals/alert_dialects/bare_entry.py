@@ -1,7 +1,7 @@
 """Entries of texts whose words could also be about the open trade. Pure.
 
-“SELL EURUSD” opens a short trade, or ends a long one. A stop, a target, a price, LONG and SHORT show
-that it is an entry.
+“SELL EURUSD” opens a short trade, or ends a long one. A stop, a target, a price, LONG and SHORT
+show that it is an entry.
 """
 
 from collections.abc import Iterable

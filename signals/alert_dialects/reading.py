@@ -87,7 +87,8 @@ class Reading:
     document: in the fields of our own JSON. update: instead of it. distances: levels to add when
     the entry price is known. may_end: a buy that a sender could also mean as the end of a short
     trade, or a sell as that of a long one, so it is refused while the feed has one open.
-    levels_alone: a text with levels, and neither a price nor “now”. needs_time: as strategies in our own JSON.
+    levels_alone: a text with levels, and neither a price nor “now”. needs_time: as strategies in
+    our own JSON.
     """
 
     dialect: Dialect
