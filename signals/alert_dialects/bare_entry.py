@@ -16,7 +16,7 @@ from signals.alert_dialects.vocabulary import Kind, Token
 _LEVELS = {"sl", "targets", "open_price", "stop_price"}
 _CLEAR = {"long", "short", "open", "enter"}  # “short EURUSD”, “open sell”: always entries
 _TRADES = {"position", "order", "trade"}
-_LEAST_SHARE = Decimal(10)  # below it a percent is a size: nobody closes 5 % of a trade
+_LEAST_SHARE = Decimal(10)  # a percent below it is a size, since it is too little to close
 _WRITE = "Write “LONG …” or “SHORT …” to open a trade, “close …” or “close 50% …” to end one."
 
 
