@@ -20,7 +20,8 @@ from users.tenancy import for_all_tenants, on_behalf_of
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
 CHUNK = 500
 TABLES = (
-    "trades", "days", "months", "feed", "pair", "account", "hour", "equity", "costs", "execution",
+    "statistics", "trades", "days", "months", "feed", "pair", "account", "hour", "equity", "costs",
+    "execution",
 )  # fmt: skip
 """The tables that can be downloaded, by their name in addresses."""
 Cell = str | int | Decimal | date | datetime | UUID | Figure | None
@@ -94,6 +95,8 @@ def table_rows(
             return iter(_equity(report))
         case "costs":
             return iter(_costs(report))
+        case "statistics":
+            return iter(_statistics(report))
     names = _names(table, report, feeds)
     parts = report.trades.breakdowns[table]
     head = (table, *_SUMS, "currency")
@@ -190,3 +193,32 @@ def _costs(report: Report) -> list[Row]:
     lines += [("fees without a rate", fee, name, None, None)
               for name, fee in report.trades.fees.items()]  # fmt: skip
     return lines
+
+
+def _statistics(report: Report) -> list[Row]:
+    """Return each figure of the page Results: its name, its value, and why it has none."""
+    run, streaks, sums = report.trades.run, report.trades.streaks, report.trades.sums
+    currency = report.key.currency
+    figures: list[tuple[str, Cell, str]] = [
+        ("trades", sums.trades, ""), ("wins", sums.wins, ""), ("losses", sums.losses, ""),
+        ("net", sums.total, currency), ("gross_profit", sums.gross_profit, currency),
+        ("gross_loss", sums.gross_loss, currency), ("win_rate", sums.win_rate, ""),
+        ("profit_factor", sums.profit_factor, ""), ("expectancy", sums.expectancy, currency),
+        ("average_win", sums.average_win, currency), ("average_loss", sums.average_loss, currency),
+        ("best", run.best, currency), ("worst", run.worst, currency),
+        ("average_seconds", sums.average_seconds, ""), ("longest_streak_won", streaks.wins, ""),
+        ("longest_streak_lost", streaks.losses, ""), ("drawdown_money", run.drawdown, currency),
+    ]  # fmt: skip
+    if report.book:
+        r = report.book.statistics
+        figures += [
+            ("return", r.total, ""), ("return_annual", r.annual, ""),
+            ("max_drawdown", r.max_drawdown, ""), ("volatility", r.volatility, ""),
+            ("sharpe", r.sharpe, ""), ("sortino", r.sortino, ""), ("calmar", r.calmar, ""),
+            ("full_days", r.days, ""),
+        ]  # fmt: skip
+    head: Row = ("figure", "value", "currency", "not_defined_because")
+    return [head, *(
+        (name, value, unit, value.why if isinstance(value, Figure) else "")
+        for name, value, unit in figures
+    )]  # fmt: skip

@@ -1,19 +1,28 @@
 """The forms of a provider's feed. The service checks what the database requires."""
 
+import re
+from collections.abc import Callable
 from typing import Any
 
 from django import forms
 
+from common.errors import InvalidInputError
 from common.form_fields import Amount
 from common.row_changes import ChangedFieldsForm
+from signals.alert_rules import read_sources, read_symbols
 from signals.models import MAX_TERMS, MAX_TEXT, Feed
-from signals.models.feeds import DEFAULT_LEVEL_DEVIATION, DEFAULT_PRICE_DEVIATION
+from signals.models.feeds import (
+    DEFAULT_LEVEL_DEVIATION,
+    DEFAULT_PRICE_DEVIATION,
+    MAX_ALERTS_PER_MINUTE,
+)
 from signals.symbols import CURRENCY
 
 FIELDS = (
     "name", "description", "is_public", "max_signal_notional", "max_signal_currency",
     "max_price_deviation_percent", "max_level_deviation_percent",
 )  # fmt: skip
+ALERT_RULES = ("alerts_per_minute", "alert_symbols", "alert_sources", "alerts_signed_only")
 
 
 class FeedFields(ChangedFieldsForm, forms.Form):
@@ -75,10 +84,52 @@ class NewFeedForm(FeedFields):
 
 
 class FeedSettingsForm(FeedFields):
-    """The settings of a feed; only what was changed is written."""
+    """The settings of a feed with the rules of its alerts; only what was changed is written."""
+
+    alerts_per_minute = forms.IntegerField(
+        min_value=1,
+        max_value=MAX_ALERTS_PER_MINUTE,
+        label="Alerts: most in a minute",
+        help_text="Of all its addresses together. More are answered 429; a Telegram bot waits.",
+    )
+    alert_symbols = forms.CharField(
+        required=False,
+        label="Alerts: symbols in which they may open trades",
+        widget=forms.Textarea(attrs={"rows": 3}),
+        help_text="Pairs such as EUR/USD, with commas or one a line. Empty: all. What closes is "
+        "always accepted.",
+    )
+    alert_sources = forms.CharField(
+        required=False,
+        label="Alerts: network addresses from which they come",
+        widget=forms.Textarea(attrs={"rows": 3}),
+        help_text="Such as 203.0.113.0/24, with commas or one a line; tradingview stands for those "
+        "that TradingView publishes. Empty: all.",
+    )
+    alerts_signed_only = forms.BooleanField(
+        required=False,
+        label="Alerts: only signed ones (HMAC)",
+        help_text="New addresses then have a key, and addresses without one are refused. "
+        "TradingView cannot sign.",
+    )
 
     def __init__(self, feed: Feed, data: Any = None) -> None:
-        super().__init__(data, initial={name: getattr(feed, name) for name in FIELDS})
+        initial = {name: getattr(feed, name) for name in (*FIELDS, *ALERT_RULES)}
+        lists = {name: "\n".join(initial[name]) for name in ("alert_symbols", "alert_sources")}
+        super().__init__(data, initial=initial | lists)
+
+    def clean_alert_symbols(self) -> list[str]:
+        return _entries(read_symbols, self.cleaned_data["alert_symbols"])
+
+    def clean_alert_sources(self) -> list[str]:
+        return _entries(read_sources, self.cleaned_data["alert_sources"])
+
+
+def _entries(read: Callable[[list[str]], list[str]], text: str) -> list[str]:
+    try:
+        return read([entry for entry in re.split(r"[\s,;]+", text) if entry])
+    except InvalidInputError as error:
+        raise forms.ValidationError(error.detail, code=str(error.code)) from error
 
 
 class TermsForm(forms.Form):

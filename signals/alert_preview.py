@@ -12,7 +12,7 @@ from common.money import plain
 from signals.alert_dialects import AlertUpdate, Note, read_mapping
 from signals.alert_distances import with_distances
 from signals.alert_reading import Alert, AlertOrder, AlertSignal, ambiguous, read_alert
-from signals.alert_trades import moment_of, only_trade
+from signals.alert_trades import moment_of, only_trade, require_another_trade
 from signals.alert_updates import described, drafts_of, require_clear_cancel
 from signals.alerts import verify_time
 from signals.draft import SignalDraft
@@ -142,7 +142,8 @@ def _effect(feed: Feed, alert: Alert) -> str:
         draft = with_distances(feed, draft, alert.distances)
         may_end = alert.opposite and last_is_unended(feed.pk, draft.pair, alert.opposite)
         if may_end and draft.direction:
-            raise ambiguous(draft.direction)
+            raise ambiguous(draft.direction, alert.dialect)
+        require_another_trade(feed, alert, draft)
     signal = build_unsaved(feed, draft)
     verb = {Action.OPEN: "Opens", Action.MODIFY: "Changes", Action.CLOSE: "Closes"}[draft.action]
     return f"{verb}: {signal}{_levels(draft)}."

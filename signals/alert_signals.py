@@ -23,6 +23,7 @@ from signals.alert_sequence import (
     require_in_order,
 )
 from signals.alert_sizes import size_note
+from signals.alert_trades import require_another_trade
 from signals.alert_updates import carry_out_update
 from signals.errors import InvalidSignalError, field_errors
 from signals.ingest import referred_pair, save_draft, with_feed_errors
@@ -121,12 +122,14 @@ def _save_and_publish(row: IncomingAlert, alert: AlertSignal) -> Outcome:
     if alert.opposite and last_is_unended(feed.pk, draft.pair, alert.opposite):
         seen = draft.external_id and feed.signals.filter(external_id=draft.external_id).exists()
         if not seen and draft.direction:
-            errors = field_errors(ambiguous(draft.direction))
+            errors = field_errors(ambiguous(draft.direction, alert.dialect))
             with with_feed_errors(lambda _: feed, Origin.ALERT):
                 raise InvalidSignalError(errors, (only_feed(draft.feed),))
     signal, created = save_draft(
         feed, draft, origin=Origin.ALERT, by=feed.owner, received_at=row.received_at
     )
+    if created and opens:
+        require_another_trade(feed, alert, draft)
     if not signal.is_published and signal.cancelled_at is None:
         require_in_order(feed, signal, draft)
         services.publish(signal.pk, by=feed.owner)

@@ -14,7 +14,9 @@ from common.clocks import market_at
 from common.errors import InvalidInputError
 from common.reason_codes import Code
 from common.sql import rows
-from signals.alert_dialects import AlertUpdate
+from signals.alert_dialects import AlertUpdate, Dialect
+from signals.alert_reading import AlertSignal
+from signals.draft import SignalDraft
 from signals.ingest import REPLAY_WINDOW
 from signals.models import Action, AlertSource, Direction, Feed, IncomingAlert, Signal
 from signals.open_signals import all_open_signals, closed_by_feed, open_signals
@@ -111,6 +113,31 @@ def only_trade(feed: Feed, update: AlertUpdate, moment: Moment) -> Signal:
     if moment.sent_at is not None and _opened_at(trade, moment.sent_at) > moment.sent_at:
         raise _ambiguous(_late(moment, trade, []))
     return trade
+
+
+def require_another_trade(feed: Feed, alert: AlertSignal, draft: SignalDraft) -> None:
+    """Raise InvalidInputError ALERT_AMBIGUOUS for an entry whose levels may be an open trade's.
+
+    draft: the entry with its pair. “BUY GOLD SL 2338” may move the stop of the one that is open;
+    “BUY GOLD @ 2345 SL 2338 TP 2350” after “BUY GOLD NOW” may state the levels that one lacks.
+    """
+    has_levels = draft.sl is not None or draft.targets or alert.distances
+    if alert.dialect is not Dialect.TEXT or not has_levels:
+        return
+    with for_all_tenants():
+        found = open_signals(feed.pk, draft.pair, draft.direction)
+    if not found:
+        return
+    ids = {signal.id for signal in found}
+    trades = list(Signal.objects.filter(pk__in=ids - closed_by_feed(ids)).order_by("pk"))
+    lacking = [one for one in trades if one.sl is None and not one.target_prices]
+    meant = trades if alert.levels_alone else lacking
+    if meant:
+        raise _ambiguous(
+            f"It could open a second trade, or state the levels of {_named(meant)}. Write “move SL "
+            "to …” and “move TP to …” for that one; a second trade is sent with its price or “now” "
+            "once the first has its levels."
+        )
 
 
 def _ambiguous(detail: str) -> InvalidInputError:

@@ -102,10 +102,18 @@ class PositionView:
     @property
     def to_stop(self) -> Decimal | None:
         """The distance to the stop in `unit`; negative: the price is past it."""
+        return self._distance(self.position.sl, sign=1)
+
+    @property
+    def to_target(self) -> Decimal | None:
+        """The distance to the next target in `unit`; negative: the price is past it."""
+        return self._distance(self.position.tp, sign=-1)
+
+    def _distance(self, level: Decimal | None, *, sign: int) -> Decimal | None:
         position, price = self.position, self.position.current_price
-        if position.sl is None or price is None or not position.pip:
+        if level is None or price is None or not position.pip:
             return None
-        distance = (price - position.sl) * position.broker_side.sign
+        distance = (price - level) * position.broker_side.sign * sign
         return divide(
             distance, size_of(self.unit, price=price, pip=position.pip, tick=position.pip)
         )

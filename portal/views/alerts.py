@@ -73,7 +73,9 @@ def new_address(request: HttpRequest, *, slug: str) -> HttpResponse:
 
 def _shown_once(request: HttpRequest, feed: Feed, token: FeedToken, secret: str) -> HttpResponse:
     address = request.build_absolute_uri(f"/hooks/tradingview/{feed.slug}/{secret}/")
-    return page(request, "alert_address.html", feed=feed, token=token, address=address)
+    return page(
+        request, "alert_address.html", feed=feed, token=token, address=address, templates=TEMPLATES
+    )
 
 
 def _find_token(feed: Feed, pk: int) -> FeedToken:

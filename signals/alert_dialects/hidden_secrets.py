@@ -15,7 +15,14 @@ _IN_JSON = re.compile(
     rb'(?P<before>"(?P<name>' + _NAMES + rb')"\s*:\s*)(?:"(?:[^"\\]|\\.)*"|-?[0-9][0-9.eE+-]*)',
     re.IGNORECASE,
 )
-_IN_PAIRS = re.compile(rb"(?<![\w.])(" + _NAMES + rb"\s*=\s*)[^\s,;(){}]+", re.IGNORECASE)
+_VALUE = rb"(?:(?:bearer|basic)[ \t]+)?(?:\"[^\"\n]*\"|'[^'\n]*'|[^\s,;(){}]+)"
+_IN_PAIRS = re.compile(rb"(?<![\w.])(" + _NAMES + rb"\s*=\s*)" + _VALUE, re.IGNORECASE)
+# `token: abc123` in a text, all in one line. “Token: SOL/USDT” alone names a coin.
+_COIN = rb"(?!token[ \t]*:[ \t]*[#$]?(?-i:[0-9]*[A-Z]{2,}(?:[/-][A-Z]{2,})?)(?![\w.-]))"
+_AFTER_COLON = re.compile(
+    rb"(?<![\w.])" + _COIN + rb"((?:" + _NAMES + rb"|api[ -]key|secret[ -]key)[ \t]*:[ \t]*)"
+    + _VALUE, re.IGNORECASE,
+)  # fmt: skip
 _LICENCE = re.compile(rb"\A(\s*)(?:[0-9]{8,20}|(?=[A-Za-z-]*[0-9])[A-Za-z0-9-]{16,60})(?=\s*,)")
 _STARTS_OF_JSON = (b"{", b"[", b'"')
 
@@ -34,4 +41,6 @@ def without_secrets(body: bytes, paths: Iterable[str] = ()) -> bytes:
 
         return _IN_JSON.sub(hidden, body)
     body = _LICENCE.sub(rb"\1" + HIDDEN.encode(), body)
-    return _IN_PAIRS.sub(rb"\1" + HIDDEN.encode(), body)
+    for pattern in (_IN_PAIRS, _AFTER_COLON):
+        body = pattern.sub(rb"\1" + HIDDEN.encode(), body)
+    return body

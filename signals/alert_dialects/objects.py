@@ -135,6 +135,11 @@ def _order_object(parsed: Mapping[str, Any], action: str, mapping: AlertMapping)
     if action == "exit" or action.startswith("exit_"):
         return _exit(document, rest, action, notes, price)
     positions = _positions(rest, notes)
+    _require_market_exit(action, positions, rest)
+    if action == "close" and "close_fraction" in rest:
+        document["close_fraction"] = rest.pop("close_fraction")
+    elif action == "close":
+        _require_no_size(notes)
     document |= levels
     if action.startswith("enter_"):
         direction = Direction.BUY if action == "enter_long" else Direction.SELL
@@ -187,13 +192,33 @@ def _exit(
         raise InvalidInputError(Code.ALERT_CONTRADICTORY, detail, field="sentiment")
     if price:
         notes.append(Note("price", "an exit is made at market"))
-    if any(note.text == "quantity" for note in notes):
-        detail = (
-            "An exit with a quantity could close that much, or everything. Leave quantity out, or "
-            "send action CLOSE with close_fraction."
-        )
-        raise InvalidInputError(Code.ALERT_AMBIGUOUS, detail, field="quantity")
+    _require_no_size(notes)
     return Reading(Dialect.ORDER_OBJECT, document, notes=tuple(notes))
+
+
+def _require_no_size(notes: list[Note]) -> None:
+    """Raise InvalidInputError for a close with a size, which is no share of a position."""
+    if size := next((note.text for note in notes if note.reason == SIZING), ""):
+        name = size.split()[0]
+        detail = (
+            f"{name} of an exit could mean a close of that much, or of everything. Leave {name} "
+            "out, or send action CLOSE with close_fraction."
+        )
+        raise InvalidInputError(Code.ALERT_AMBIGUOUS, detail, field=name)
+
+
+def _require_market_exit(action: str, positions: dict[str, Any], rest: dict[str, Any]) -> None:
+    """Raise InvalidInputError for an order to flat, or a close, that waits for a price."""
+    if action != "close" and str(positions.get("market_position")).lower() != "flat":
+        return
+    waits = [name for name in ("limitPrice", "stopPrice") if rest.get(name) not in (None, "")]
+    kind = str(rest.get("orderType") or "market").lower()
+    if waits or kind != "market":
+        raise ambiguous(
+            f"An exit with {waits[0] if waits else f'orderType {kind}'}", "a close now",
+            "a close when the price is there", field=waits[0] if waits else "orderType",
+            write="Leave orderType and its price out to close now; send a target as takeProfit.",
+        )  # fmt: skip
 
 
 def _order_amount(rest: dict[str, Any]) -> tuple[Any, str]:

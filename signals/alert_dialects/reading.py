@@ -86,7 +86,9 @@ class Reading:
 
     document: in the fields of our own JSON. update: instead of it. distances: levels to add when
     the entry price is known. may_end: a buy that a sender could also mean as the end of a short
-    trade, so it is refused while the feed has one open. needs_time: as strategies in our own JSON.
+    trade, or a sell as that of a long one, so it is refused while the feed has one open.
+    levels_alone: a text with levels, and neither a price nor “now”. needs_time: as strategies in
+    our own JSON.
     """
 
     dialect: Dialect
@@ -95,6 +97,7 @@ class Reading:
     notes: tuple[Note, ...] = ()
     distances: tuple[Distance, ...] = ()
     may_end: bool = False
+    levels_alone: bool = False
     needs_time: bool = True
 
 

@@ -1,7 +1,7 @@
 """Find the dialect of an alert, and read it. Pure."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from common.errors import InvalidInputError
@@ -15,6 +15,7 @@ from signals.alert_dialects import (
     text_entry,
     text_update,
 )
+from signals.alert_dialects.bare_entry import with_doubt
 from signals.alert_dialects.characters import readable, trend_of
 from signals.alert_dialects.mapping import AlertMapping
 from signals.alert_dialects.parts import WRITE
@@ -22,6 +23,7 @@ from signals.alert_dialects.position_words import refuse_unclear_words
 from signals.alert_dialects.reading import (
     SIZING,
     Dialect,
+    Note,
     Reading,
     ambiguous,
     not_understood,
@@ -69,7 +71,7 @@ def _read_text(text: str, mapping: AlertMapping) -> Reading:
     if key_values.is_key_value(plain):
         return key_values.read_key_value(plain, mapping)
     signal, notes = without_signature(plain)
-    reading = _read_words(signal, mapping, trend_of(text))
+    reading = _read_words(signal, mapping, trend_of(text), notes)
     sizes = [note.text for note in notes if note.reason == SIZING]
     if sizes and reading.dialect is Dialect.TEXT_UPDATE:
         raise ambiguous(
@@ -80,7 +82,7 @@ def _read_text(text: str, mapping: AlertMapping) -> Reading:
     return replace(reading, notes=(*reading.notes, *notes))
 
 
-def _read_words(plain: str, mapping: AlertMapping, trend: str) -> Reading:
+def _read_words(plain: str, mapping: AlertMapping, trend: str, notes: Sequence[Note]) -> Reading:
     """Read an entry or an update in words."""
     time = _TIME.search(plain)
     tokens = concepts(plain[: time.start()] if time else plain, mapping)
@@ -90,7 +92,8 @@ def _read_words(plain: str, mapping: AlertMapping, trend: str) -> Reading:
         return text_update.read_update(tokens, sent_at)
     if not any(token.kind in (Kind.BUY, Kind.SELL, Kind.SYMBOL) for token in tokens):
         raise not_understood("It has no side and no symbol.", WRITE)
-    return text_entry.read_entry(tokens, mapping, trend, sent_at)
+    reading = text_entry.read_entry(tokens, mapping, trend, sent_at)
+    return with_doubt(reading, tokens, notes)
 
 
 def _with_mapped_words(text: str, mapping: AlertMapping) -> str:

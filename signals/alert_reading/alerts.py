@@ -55,12 +55,14 @@ class AlertSignal:
     """An alert that is a signal as the API accepts it.
 
     opposite: the side of trades that it could also be meant to end, if the feed has one open.
+    levels_alone: it could also be meant to change a trade that is open on its own side.
     distances: levels to add when the entry price is known. key: of its text, for those with levels
     that depend on the market.
     """
 
     draft: SignalDraft
     opposite: Direction | None = None
+    levels_alone: bool = False
     dialect: Dialect = Dialect.OWN
     notes: tuple[Note, ...] = ()
     distances: tuple[Distance, ...] = ()

@@ -15,6 +15,7 @@ from common.reason_codes import Code
 from signals.alert_dialects import (
     NO_MAPPING,
     AlertMapping,
+    Dialect,
     Reading,
     translate,
 )
@@ -43,8 +44,9 @@ def read_alert(body: bytes, mapping: AlertMapping = NO_MAPPING) -> Alert:
     if isinstance(alert, AlertOrder):
         return replace(alert, dialect=reading.dialect, notes=reading.notes)
     return replace(
-        alert, dialect=reading.dialect, notes=reading.notes, distances=reading.distances, key=key
-    )
+        alert, dialect=reading.dialect, notes=reading.notes, distances=reading.distances, key=key,
+        levels_alone=reading.levels_alone,
+    )  # fmt: skip
 
 
 def _read_document(reading: Reading) -> AlertSignal | AlertOrder:
@@ -76,12 +78,17 @@ def _require_meant(parsed: Mapping[str, Any]) -> None:
             raise InvalidInputError(Code.ALERT_AMBIGUOUS, detail, field=name)
 
 
-def ambiguous(direction: Direction) -> InvalidInputError:
+def ambiguous(direction: Direction, dialect: Dialect = Dialect.OWN) -> InvalidInputError:
     """Return the error for an alert with only a side, with both ways to read it."""
     opens, closes = ("long", "short") if direction == Direction.BUY else ("short", "long")
+    write = (
+        f"Write “{opens.upper()} …” for the one, “close …” for the other."
+        if dialect is Dialect.TEXT
+        else 'An indicator sends "action": "OPEN"; a strategy its market_position and '
+        "prev_market_position."
+    )
     detail = (
-        f"{direction.lower()!r} alone could open a {opens} trade, or close a {closes} one. An "
-        'indicator sends "action": "OPEN"; a strategy its market_position and prev_market_position.'
+        f"{direction.lower()!r} alone could open a {opens} trade, or close a {closes} one. {write}"
     )
     return InvalidInputError(Code.ALERT_AMBIGUOUS, detail, field="action")
 

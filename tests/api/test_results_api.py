@@ -69,6 +69,17 @@ def test_each_table_is_exported_and_filters_leave_out(world: World) -> None:
     assert lines(alice.get(f"{API}export/trades/?{only}&pair=XAU/USD")) == []
     assert lines(alice.get(f"{API}export/trades/?{only}&feed=no-such-feed")) == []
     assert len(lines(alice.get(f"{API}export/trades/?{only}&feed=feed"))) == 2
+    figures = {row["figure"]: row for row in lines(alice.get(f"{API}export/statistics/?{only}"))}
+    assert (figures["net"]["value"], figures["net"]["currency"]) == ("19.5", "USD")
+    assert figures["win_rate"]["value"] == "0.5"
+    assert figures["profit_factor"]["value"] == "2.857142857142857143"
+    assert (figures["sharpe"]["value"], bool(figures["sharpe"]["not_defined_because"])) == (
+        "",
+        True,
+    )
+    assert {"expectancy", "sortino", "calmar", "longest_streak_won", "average_seconds"} <= set(
+        figures
+    )
     for table in ("days", "months", "equity", "costs", "execution"):
         lines(alice.get(f"{API}export/{table}/?{only}"))
     answer = alice.get(f"{API}compared/?{only}").json()

@@ -50,6 +50,9 @@ def test_address_is_shown_once_and_works(
     made = client.post(reverse("portal:alert_address_new", args=[feed.slug]), {"name": "charts"})
     secret = re.search(rf"/hooks/tradingview/{feed.slug}/([0-9a-f]+)/", made.content.decode())
     assert secret
+    for template in TEMPLATES:  # what to paste is beside where to send it
+        assert f'data-copy="message-{template.name}"' in made.content.decode()
+    assert 'data-copy="address"' in made.content.decode()
     assert made["Cache-Control"] == "private, no-store"
     listed = client.get(reverse("portal:alerts", args=[feed.slug])).content.decode()
     assert secret[1] not in listed

@@ -364,6 +364,11 @@ def test_distance_to_the_stop_has_the_unit_of_the_instrument(
     view = PositionView(position)
     assert view.to_stop is not None
     assert (plain(view.to_stop), view.unit.word) == expected
+    assert view.to_target is None
+    position.tp = D(price) + (D(price) - D(stop)) * 2
+    assert view.to_target == view.to_stop * 2
+    position.tp = D(stop)  # the price has passed it
+    assert view.to_target == -view.to_stop
 
 
 @pytest.mark.parametrize(

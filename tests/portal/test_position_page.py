@@ -83,6 +83,13 @@ def test_page_states_the_result_in_money_pips_and_r(alice: Client, held: Any) ->
     assert f"O-{entry.pk}" in page
 
 
+def test_list_states_the_distances_to_stop_and_target(owner: Client, held: Any) -> None:
+    ExecutionPosition.objects.filter(pk=held.pk).update(tp="1.37635", tp_number=1)
+    page = html_of(owner.get("/positions/"))
+    assert "43.9 <small>pips" in page
+    assert "target 74.0 pips" in page
+
+
 def test_page_needs_few_queries_however_much_happened(
     owner: Client, held: ExecutionPosition
 ) -> None:

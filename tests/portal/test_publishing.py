@@ -122,6 +122,7 @@ def test_settings_state_what_they_withdraw_before_they_save(
     typed = {
         "name": world.own.name, "description": "", "is_public": "on",
         "max_price_deviation_percent": "50", "max_level_deviation_percent": "400",
+        "alerts_per_minute": "120",
     }  # fmt: skip
     asked = client.post(address, typed)
     page = html_of(asked)
@@ -133,6 +134,29 @@ def test_settings_state_what_they_withdraw_before_they_save(
     assert client.post(address, typed | confirmed).status_code == 302
     world.own.refresh_from_db()
     assert (world.own.is_public, world.own.is_approved) == (True, False)
+
+
+def test_provider_sets_the_rules_of_alerts(world: World, signed_in: SignedIn, as_web: None) -> None:
+    client, address = signed_in(world.alice), at("publishing_settings", world.own)
+    typed = {
+        "name": world.own.name, "max_price_deviation_percent": "50",
+        "max_level_deviation_percent": "400", "alerts_per_minute": "30",
+        "alert_symbols": "EURUSD, xau/usd\nEUR/USD", "alert_sources": "tradingview 203.0.113.9",
+        "alerts_signed_only": "on",
+    }  # fmt: skip
+    assert client.post(address, typed).status_code == 302
+    feed = world.own
+    feed.refresh_from_db()
+    assert (feed.alerts_per_minute, feed.alerts_signed_only) == (30, True)
+    assert feed.alert_symbols == ["EUR/USD", "XAU/USD"]
+    assert feed.alert_sources == ["tradingview", "203.0.113.9"]
+    assert "EUR/USD\nXAU/USD</textarea>" in client.get(address).text
+    wrong = {"alerts_per_minute": "0", "alert_symbols": "E!", "alert_sources": "home"}
+    refused = client.post(address, typed | wrong)
+    assert refused.status_code == 422
+    assert html_of(refused).count("fc-error") == 3
+    feed.refresh_from_db()
+    assert feed.alert_symbols == ["EUR/USD", "XAU/USD"]
 
 
 def test_followers_see_when_terms_were_changed(world: World, signed_in: SignedIn) -> None:

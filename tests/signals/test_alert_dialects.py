@@ -20,7 +20,7 @@ from tests.signals.alert_rendering import rendered
 GOLDEN = Path(__file__).parent / "alerts_golden"
 TEXTS: list[tuple[str, str]] = [
     (text, expected)
-    for name in ("building", "channels", "held_back", "reviewed", "senders", "unseen")
+    for name in ("building", "channels", "doubtful", "held_back", "reviewed", "senders", "unseen")
     for text, expected in json.loads((GOLDEN / f"{name}.json").read_text())
 ]
 
@@ -47,6 +47,9 @@ def test_there_are_many_golden_texts_and_each_is_there_once() -> None:
     ("add BUY EURUSD @ 1.0820", ["a second trade", "more of the open one"]),
     ("BUY SOLUSDT NOW SL $20", ["the price 20", "an amount of money"]),
     ("BUY EURUSD @ 1.0850 SL 1.0800 TP1 50%", ["percent of the price", "a share of the trade"]),
+    ("sell BTCUSDT position", ["an entry", "a close of the one that is open"]),
+    ("SELL BTCUSDT NOW size 50%", ["an entry", "a close of that share"]),
+    ("BUY EURUSD LIMIT 1.0900 STOP 1.0800", ["a limit order", "an entry at market"]),
 ])  # fmt: skip
 def test_text_with_several_meanings_is_refused_with_each(text: str, readings: list[str]) -> None:
     with pytest.raises(InvalidInputError) as caught:
@@ -63,6 +66,12 @@ def test_text_with_several_meanings_is_refused_with_each(text: str, readings: li
     ("60123456789,buy,EURUSD,sl_pips=20", "hidden,buy,EURUSD,sl_pips=20"),
     ("buy,EURUSD,secret=s3cret,sl_pips=20", "buy,EURUSD,secret=hidden,sl_pips=20"),
     ("BUY EURUSD @ 1.0850 SL 1.0800", "BUY EURUSD @ 1.0850 SL 1.0800"),
+    ("token: abc123 BUY EURUSD", "token: hidden BUY EURUSD"),
+    ("BUY EURUSD NOW\nApi key : 'a b'\nTP 1.09", "BUY EURUSD NOW\nApi key : hidden\nTP 1.09"),
+    ("Authorization: Bearer ab.cd\nBUY EURUSD", "Authorization: hidden\nBUY EURUSD"),
+    ("Password:\nBUY EURUSD", "Password:\nBUY EURUSD"),
+    ("Token: SOL/USDT\nLONG", "Token: SOL/USDT\nLONG"),
+    ("Token: #1000PEPE\nLONG", "Token: #1000PEPE\nLONG"),
 ])  # fmt: skip
 def test_secret_of_another_service_is_hidden(text: str, hidden: str) -> None:
     assert without_secrets(text.encode()).decode() == hidden

@@ -286,3 +286,41 @@ def test_preview_refuses_an_old_time_as_the_door_does(feed: Feed) -> None:
         shown = preview_alert(feed, f"{ENTRY} {at(-1000)}".encode())
     assert [error.code for error in shown.errors] == [Code.ALERT_TOO_OLD]
     assert not shown.effect
+
+
+def test_sell_alone_is_refused_while_a_long_trade_is_open(feed: Feed, secret: str) -> None:
+    send(feed, secret, ENTRY)
+    error = refusal(feed, secret, "SELL EURUSD NOW")
+    assert error.code == Code.ALERT_AMBIGUOUS
+    assert "close a long one. Write “SHORT …”" in error.detail
+    (other,) = send(feed, secret, "SELL EURUSD NOW SL 1.3950")  # no close has a stop
+    (short,) = send(feed, secret, "SHORT EURUSD NOW")
+    assert [other.direction, short.direction] == ["SELL", "SELL"]
+
+
+def test_levels_without_a_price_are_refused_while_their_trade_is_open(
+    feed: Feed, secret: str
+) -> None:
+    (opened,) = send(feed, secret, "BUY EURUSD SL 1.3800 TP 1.3900")
+    assert send(feed, secret, "BUY EURUSD SL 1.3800 TP 1.3900") == [opened]  # sent twice
+    error = refusal(feed, secret, "EURUSD BUY SL 1.3820")
+    assert error.code == Code.ALERT_AMBIGUOUS
+    assert "a second trade, or state the levels of " + opened.number in error.detail
+    with on_behalf_of(feed.owner):
+        assert preview_alert(feed, b"EURUSD BUY SL 1.3820").errors[0].code == Code.ALERT_AMBIGUOUS
+    (second,) = send(feed, secret, "BUY EURUSD NOW SL 1.3820")
+    assert second.pk != opened.pk
+    (short,) = send(feed, secret, "EURUSD SELL SL 1.3950")
+    assert short.direction == "SELL"
+
+
+def test_levels_that_follow_an_announcement_open_no_second_trade(feed: Feed, secret: str) -> None:
+    (announced,) = send(feed, secret, "BUY EURUSD NOW")
+    details = "EURUSD BUY @ 1.3850 SL 1.3800 TP1 1.3900"
+    error = refusal(feed, secret, details)
+    assert error.code == Code.ALERT_AMBIGUOUS
+    assert announced.number in error.detail
+    send(feed, secret, "EURUSD move SL to 1.3800")
+    send(feed, secret, "close EURUSD")
+    (opened,) = send(feed, secret, details)
+    assert opened.sl == D("1.38")

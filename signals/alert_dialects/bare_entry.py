@@ -1,0 +1,71 @@
+"""Entries of texts whose words could also be about the open trade. Pure.
+
+“SELL EURUSD” opens a short trade, or ends a long one. A stop, a target, a price, LONG and SHORT
+show that it is an entry.
+"""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from decimal import Decimal
+
+from common.errors import InvalidInputError
+from signals.alert_dialects.numbers import read_number
+from signals.alert_dialects.reading import SIZING, Note, Reading, ambiguous, excerpt
+from signals.alert_dialects.vocabulary import Kind, Token
+
+_LEVELS = {"sl", "targets", "open_price", "stop_price"}
+_CLEAR = {"long", "short", "open", "enter"}  # “short EURUSD”, “open sell”: always entries
+_TRADES = {"position", "order", "trade"}
+_LEAST_SHARE = Decimal(10)  # a percent below it is a size, since it is too little to close
+_WRITE = "Write “LONG …” or “SHORT …” to open a trade, “close …” or “close 50% …” to end one."
+
+
+def with_doubt(reading: Reading, tokens: list[Token], notes: Iterable[Note]) -> Reading:
+    """Return an entry, marked if it may end a trade that is open on the other side.
+
+    notes: of the lines around it. Raises InvalidInputError ALERT_AMBIGUOUS if its own words say
+    that it is about a trade that is there.
+    """
+    if reading.distances or _LEVELS & set(reading.document):
+        return reading
+    sides = [token.text.lower() for token in tokens if token.kind in (Kind.BUY, Kind.SELL)]
+    if any(_CLEAR & set(words.split()) for words in sides):
+        return reading
+    if named := _named_trade(tokens):
+        raise _may_end(named, "a close of the one that is open")
+    for note in (*reading.notes, *notes):
+        if note.reason == SIZING and (share := _share(note.text)):
+            raise _may_end(f"{share}% of an entry without a price", "a close of that share")
+    return replace(reading, may_end=True)
+
+
+def _may_end(what: str, ending: str) -> InvalidInputError:
+    return ambiguous(what, "an entry", ending, field="action", write=_WRITE)
+
+
+def _named_trade(tokens: list[Token]) -> str:
+    """Return “position” and the like in a line with a side or symbol, unless it is a label."""
+    line: list[Token] = []
+    for token in (*tokens, Token(Kind.LINE, "")):
+        if token.kind is not Kind.LINE:
+            line.append(token)
+            continue
+        is_about_it = any(one.kind in (Kind.BUY, Kind.SELL, Kind.SYMBOL) for one in line)
+        for one, after in zip(line, (*line[1:], token), strict=True):
+            if is_about_it and one.text.lower() in _TRADES and after.text not in tuple(":=-"):
+                return excerpt(one.text)
+        line = []
+    return ""
+
+
+def _share(size: str) -> str:
+    """Return the number of a size in percent that could be a share of a trade; '' if there is
+    none."""
+    number, percent, _ = size.strip("'").partition("%")
+    words = number.split()
+    if not percent or not words or "risk" in size.lower():
+        return ""
+    try:
+        return words[-1] if read_number(words[-1]) >= _LEAST_SHARE else ""
+    except InvalidInputError:
+        return words[-1]
