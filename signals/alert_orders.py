@@ -18,7 +18,7 @@ from signals import services
 from signals.alert_reading import AlertOrder
 from signals.alert_rules import entry_symbol_error
 from signals.alert_sequence import late_entry, lock_alert_order, opened_later, record_order
-from signals.alert_trades import opened_after
+from signals.alert_trades import opened_after, waiting_reversal_error
 from signals.draft import SignalDraft
 from signals.errors import FieldError, InvalidSignalError, field_errors
 from signals.ingest import REPLAY_WINDOW, further_errors, other_feed_error, save_draft
@@ -86,6 +86,8 @@ def carry_out(
     closed, skipped = _to_close(feed, order, known, sent_at)
     if known and not closed:
         return _earlier_outcome(known)
+    if closed and (unclear := waiting_reversal_error(order)):
+        raise _all_errors(feed, order, unclear)
     withheld = _withheld(feed, order)
     if withheld and not closed:
         if isinstance(withheld, InvalidInputError):

@@ -12,7 +12,12 @@ from common.money import plain
 from signals.alert_dialects import AlertUpdate, Note, read_mapping
 from signals.alert_distances import with_distances
 from signals.alert_reading import Alert, AlertOrder, AlertSignal, ambiguous, read_alert
-from signals.alert_trades import moment_of, only_trade, require_another_trade
+from signals.alert_trades import (
+    moment_of,
+    only_trade,
+    require_another_trade,
+    waiting_reversal_error,
+)
 from signals.alert_updates import described, drafts_of, require_clear_cancel
 from signals.alerts import verify_time
 from signals.draft import SignalDraft
@@ -169,6 +174,8 @@ def _order_effect(feed: Feed, order: AlertOrder) -> str:
                 if pair
                 else all_open_signals(feed.pk, order.side)
             )
+        if found and (unclear := waiting_reversal_error(order)):
+            raise unclear
         share = "" if order.fraction == 1 else f"{plain(round(order.fraction * 100, 2))} % of "
         numbers = ", ".join(f"S-{signal.id}" for signal in found[:5])
         more = f" and {len(found) - 5} more" if len(found) > 5 else ""

@@ -15,10 +15,18 @@ from common.errors import InvalidInputError
 from common.reason_codes import Code
 from common.sql import rows
 from signals.alert_dialects import AlertUpdate, Dialect
-from signals.alert_reading import AlertSignal
+from signals.alert_reading import AlertOrder, AlertSignal
 from signals.draft import SignalDraft
 from signals.ingest import REPLAY_WINDOW
-from signals.models import Action, AlertSource, Direction, Feed, IncomingAlert, Signal
+from signals.models import (
+    Action,
+    AlertSource,
+    Direction,
+    Feed,
+    IncomingAlert,
+    OrderType,
+    Signal,
+)
 from signals.open_signals import all_open_signals, closed_by_feed, open_signals
 from signals.symbol_completion import Closing, resolve_pair
 from users.tenancy import for_all_tenants
@@ -138,6 +146,22 @@ def require_another_trade(feed: Feed, alert: AlertSignal, draft: SignalDraft) ->
             "to …” and “move TP to …” for that one; a second trade is sent with its price or “now” "
             "once the first has its levels."
         )
+
+
+def waiting_reversal_error(order: AlertOrder) -> InvalidInputError | None:
+    """Return the error for an object that closes the other side, which is open, and opens at a
+    price; None: it is clear. In our own JSON it is: the strategy's position has been reversed.
+    """
+    opening = order.opening
+    if order.dialect not in (Dialect.ORDER_OBJECT, Dialect.STRATEGY_OBJECT) or opening is None:
+        return None
+    if opening.order_type == OrderType.MARKET:
+        return None
+    detail = (
+        "A reversal at a price could mean a close of the open trade now, or one when the price is "
+        "there. Send the close first and then the entry, or leave orderType and its price out."
+    )
+    return InvalidInputError(Code.ALERT_AMBIGUOUS, detail, field="orderType")
 
 
 def _ambiguous(detail: str) -> InvalidInputError:

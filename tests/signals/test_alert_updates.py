@@ -1,5 +1,6 @@
 """Texts at the door of a feed: entries, updates of its only trade, and levels as distances."""
 
+import json
 from datetime import timedelta
 from decimal import Decimal as D
 
@@ -113,6 +114,24 @@ def test_cancel_ends_what_waits_and_is_refused_once_filled(
     monkeypatch.setattr(alert_trades, "_filled_sources", ["false"])
     (closed,) = send(feed, secret, "cancel EURUSD")
     assert (closed.action, closed.refers_to_id, closed.close_fraction) == ("CLOSE", opened.pk, 1)
+
+
+def test_reversal_at_a_price_is_refused_while_the_other_side_is_open(
+    feed: Feed, secret: str
+) -> None:
+    fields = {
+        "ticker": "EURUSD", "action": "buy", "sentiment": "long", "orderType": "limit",
+        "limitPrice": "1.3840",
+    }  # fmt: skip
+    reversal = json.dumps(fields)
+    (opened,) = send(feed, secret, reversal)
+    assert (opened.direction, opened.open_price) == ("BUY", D("1.384"))
+    send(feed, secret, "SHORT EURUSD @ 1.3850 SL 1.3900")
+    reversal = json.dumps(fields | {"limitPrice": "1.3830"})
+    error = refusal(feed, secret, reversal)
+    assert error.code == Code.ALERT_AMBIGUOUS
+    assert "when the price is there" in error.detail
+    assert "when the price is there" in str(preview_alert(feed, reversal.encode()).errors)
 
 
 def test_one_target_does_not_replace_several(feed: Feed, secret: str) -> None:
