@@ -4,7 +4,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from django.http import StreamingHttpResponse
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import serializers
 from rest_framework.exceptions import NotFound
@@ -21,6 +20,7 @@ from analytics.statistics import Figure
 from analytics.streams import FORMAT, STREAMED, is_streamed, stream, streamed
 from common.api_fields import Amount, StrictSerializer, invalid
 from common.reason_codes import Code
+from common.streaming import StreamedResponse
 from connections.api.connections import own_connections
 from signals.selectors import feed_id_of
 from users.api import caller
@@ -198,7 +198,7 @@ class _ReportView(RangeView):
             for key, listed in by_book.items()
         ])  # fmt: skip
 
-    def stream(self, request: Request, asked: Asked, table: str) -> StreamingHttpResponse:
+    def stream(self, request: Request, asked: Asked, table: str) -> StreamedResponse:
         """Return a table of the only book as a stream. Raises ValidationError for several."""
         if len(asked.reports) > 1:
             names = ", ".join(made.key.slug for made in asked.reports)
@@ -291,7 +291,7 @@ class BreakdownView(_ReportView):
         ],
         responses=streamed(BreakdownSerializer(many=True)),
     )  # fmt: skip
-    def get(self, request: Request) -> Response | StreamingHttpResponse:
+    def get(self, request: Request) -> Response | StreamedResponse:
         """The parts of each currency, the largest result first; hours are of your time zone."""
         by = request.query_params.get("by", "feed")
         if by not in BREAKDOWNS:
@@ -320,7 +320,7 @@ class MonthsView(_ReportView):
         ],
         responses=streamed(MonthsSerializer(many=True)),
     )  # fmt: skip
-    def get(self, request: Request) -> Response | StreamingHttpResponse:
+    def get(self, request: Request) -> Response | StreamedResponse:
         """Each month with a closed trade, of all time, by currency; months of trading days."""
         asked = self.asked(request)
         if is_streamed(request):
@@ -339,7 +339,7 @@ class ComparedView(_ReportView):
         parameters=[*_FILTERS, FORMAT],
         responses=streamed(ComparedSerializer(many=True)),
     )
-    def get(self, request: Request) -> Response | StreamingHttpResponse:
+    def get(self, request: Request) -> Response | StreamedResponse:
         """The aggregate of each currency; CSV and JSON lines have each signal."""
         asked = self.asked(request)
         if is_streamed(request):
@@ -378,7 +378,7 @@ class ExportView(_ReportView):
             if answer[1] != "application/json"
         },
     )  # fmt: skip
-    def get(self, request: Request, table: str) -> StreamingHttpResponse:
+    def get(self, request: Request, table: str) -> StreamedResponse:
         """Streamed: trades, days, months, feed, pair, account, hour, equity, costs, execution."""
         if table not in TABLES:
             raise NotFound
