@@ -131,3 +131,19 @@ def test_security_schemes_are_described() -> None:
     schemes = SCHEMA["components"]["securitySchemes"]
     assert schemes["apiKey"]["scheme"] == "bearer"
     assert set(schemes) == {"apiKey", "cookieAuth"}
+
+
+def test_headers_of_answers_are_described() -> None:
+    def shown(name: str, status: str) -> set[str]:
+        return set(OPERATIONS[name]["responses"][status].get("headers", ()))
+
+    rates = {"RateLimit", "RateLimit-Policy"}
+    assert shown("list_orders", "200") == shown("get_order", "304") == rates | {"ETag"}
+    assert shown("update_preset", "200") == rates | {"ETag"}
+    assert shown("create_feed", "201") == rates | {"Idempotency-Replayed"}
+    assert shown("create_api_key", "201") == rates  # its answer is not kept
+    assert shown("pause_connection", "200") == rates | {"ETag", "Idempotency-Replayed"}
+    assert shown("get_analytics_export", "200") == rates
+    assert "304" not in OPERATIONS["get_analytics_export"]["responses"]  # it is a stream
+    for name, described in SCHEMA["components"]["headers"].items():
+        assert described["description"], name
