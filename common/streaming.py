@@ -1,6 +1,7 @@
 """Answers that are sent as they are read: a long table is never in memory as a whole."""
 
 from collections.abc import AsyncIterator, Iterator
+from typing import cast
 
 from asgiref.sync import sync_to_async
 from django.db import close_old_connections
@@ -20,7 +21,7 @@ class StreamedResponse(StreamingHttpResponse):
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         """Yield the content in parts of about PART_BYTES."""
-        lines: Iterator[bytes] = iter(self.streaming_content)
+        lines = cast("Iterator[bytes]", self.streaming_content)
         while part := await sync_to_async(_next_part)(lines):
             yield part
 

@@ -47,7 +47,7 @@ def path_of(world: World, name: str) -> str:
     path = address_of(world, OPERATIONS[name])
     answer = world.client("alice").get(path, CASES[name].query(world))
     assert answer.status_code == 200, answer.content
-    return str(answer.wsgi_request.get_full_path())  # type: ignore[attr-defined]
+    return str(answer.wsgi_request.get_full_path())
 
 
 @pytest.mark.parametrize("name", [name for name in READS if name not in NEVER_THE_SAME])

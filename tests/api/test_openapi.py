@@ -13,6 +13,7 @@ from api import reference
 from api.schema import ERRORS, errors_of
 from common.permissions import Scope
 from tests.api.schemas import operations, schema
+from tests.statements import sent_statements
 
 SCHEMA = schema()
 OPERATIONS = operations()
@@ -29,6 +30,17 @@ def test_served_schema_is_valid_openapi_3_1() -> None:
         Draft202012Validator.check_schema(component)
         assert "nullable" not in str(component), name
     assert served["components"] == SCHEMA["components"]
+
+
+@pytest.mark.django_db
+def test_schema_is_made_once_and_needs_no_database(monkeypatch: pytest.MonkeyPatch) -> None:
+    path, forged = "/api/v1/schema/?format=json", {"HTTP_AUTHORIZATION": "Bearer fc_no_such_key"}
+    first: Any = Client().get(path)
+    monkeypatch.setattr("drf_spectacular.generators.SchemaGenerator.get_schema", None)
+    with sent_statements() as sent:
+        second: Any = Client().get(path, **forged)  # type: ignore[arg-type]
+    assert (second.status_code, second.content) == (200, first.content)
+    assert sent == []
 
 
 def test_served_schema_has_no_reference_to_nothing() -> None:
