@@ -14,7 +14,7 @@ _lock = Lock()
 
 
 class SchemaView(SpectacularAPIView):
-    """Serves the schema. Nobody has to sign in, and the database is not asked.
+    """Serves the schema. It needs no sign-in and no database.
 
     To make it takes seconds of a processor: more than a transaction may idle on a busy machine, and
     as much for each visitor.
@@ -23,7 +23,8 @@ class SchemaView(SpectacularAPIView):
     authentication_classes: Any = ()
 
     def _get_schema_response(self, request: Request) -> Response:
-        name = f'inline; filename="{self._get_filename(request, None)}"'
+        own: Any = self
+        name = f'inline; filename="{own._get_filename(request, None)}"'
         return Response(copy.copy(kept_schema()), headers={"Content-Disposition": name})
 
 

@@ -50,7 +50,7 @@ def feed() -> Feed:
 
 @pytest.fixture
 def source() -> DataConnection:
-    """A price source that was told the whole recording."""
+    """A price source that has stored the whole recording."""
     made = DataConnection.objects.create(name="Recorded quotes")
     quotes = [Quote(one.pair, one.bid, one.ask, one.at) for one in recorded_market.lines()]
     for start in range(0, len(quotes), 500):
