@@ -154,8 +154,12 @@ class AnalyticsView(RangeView):
         """Trades, profit and drawdown, from the first trade of `from` to the last of `to`."""
         start, end, mine = self.range(request)
         until = market_now()
-        currencies = dict(own_connections(caller(request)).values_list("pk", "snapshot__currency"))
-        fees = selectors.unconverted_fees(mine, start, end)
+        currencies: dict[UUID, str | None] = {}
+        if self.asks_for("currency"):
+            rows = own_connections(caller(request)).values_list("pk", "snapshot__currency")
+            currencies = dict(rows)
+        asks_for_fees = self.asks_for("unconverted_fees")
+        fees = selectors.unconverted_fees(mine, start, end) if asks_for_fees else {}
         results = [
             {
                 **asdict(rollup),
@@ -171,7 +175,7 @@ class AnalyticsView(RangeView):
             }
             for connection_id, rollup in selectors.totals(mine, start, end).items()
         ]
-        return Response(TotalsSerializer(results, many=True).data)
+        return Response(self.sparse(TotalsSerializer(results, many=True)).data)
 
 
 class EquityView(RangeView):
@@ -191,7 +195,7 @@ class EquityView(RangeView):
             }
             for currency, points in curves.items()
         ]
-        return Response(CurveSerializer(results, many=True).data)
+        return Response(self.sparse(CurveSerializer(results, many=True)).data)
 
 
 class ExecutionQualityView(RangeView):
@@ -210,4 +214,4 @@ class ExecutionQualityView(RangeView):
             connection_ids=mine,
         )
         results = [{**asdict(quality), "fill_rate": quality.fill_rate} for quality in qualities]
-        return Response(QualitySerializer(results, many=True).data)
+        return Response(self.sparse(QualitySerializer(results, many=True)).data)

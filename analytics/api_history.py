@@ -5,7 +5,6 @@ from datetime import date
 from typing import Any
 from uuid import UUID
 
-from django.http import StreamingHttpResponse
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import serializers
 from rest_framework.exceptions import NotFound
@@ -19,6 +18,7 @@ from analytics.own_trail import COLUMNS, all_changes, changes
 from analytics.streams import FORMAT, STREAMED, is_streamed, stream, streamed
 from common.api_fields import StrictSerializer
 from common.api_views import ApiView
+from common.streaming import StreamedResponse
 from users.api import caller
 
 A_PAGE = 100
@@ -49,7 +49,7 @@ class HistoryView(ApiView):
     renderer_classes = (JSONRenderer, *STREAMED)
 
     @extend_schema(parameters=FILTERS, responses=streamed(HistorySerializer))
-    def get(self, request: Request, table: str) -> Response | StreamingHttpResponse:
+    def get(self, request: Request, table: str) -> Response | StreamedResponse:
         """Search it; as CSV or JSON lines all that matches is streamed."""
         if table not in HISTORY:
             raise NotFound
@@ -69,7 +69,7 @@ class TrailView(ApiView):
         parameters=[one for one in FILTERS if one.name in ("before", "format")],
         responses=streamed(HistorySerializer),
     )
-    def get(self, request: Request) -> Response | StreamingHttpResponse:
+    def get(self, request: Request) -> Response | StreamedResponse:
         """What was changed by whom, when, from where, and by which API key."""
         user, wanted = caller(request), wanted_of(request.query_params)
         if is_streamed(request):

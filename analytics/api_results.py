@@ -4,7 +4,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from django.http import StreamingHttpResponse
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import serializers
 from rest_framework.exceptions import NotFound
@@ -21,6 +20,7 @@ from analytics.statistics import Figure
 from analytics.streams import FORMAT, STREAMED, is_streamed, stream, streamed
 from common.api_fields import Amount, StrictSerializer, invalid
 from common.reason_codes import Code
+from common.streaming import StreamedResponse
 from connections.api.connections import own_connections
 from signals.selectors import feed_id_of
 from users.api import caller
@@ -198,7 +198,7 @@ class _ReportView(RangeView):
             for key, listed in by_book.items()
         ])  # fmt: skip
 
-    def stream(self, request: Request, asked: Asked, table: str) -> StreamingHttpResponse:
+    def stream(self, request: Request, asked: Asked, table: str) -> StreamedResponse:
         """Return a table of the only book as a stream. Raises ValidationError for several."""
         if len(asked.reports) > 1:
             names = ", ".join(made.key.slug for made in asked.reports)
@@ -258,27 +258,52 @@ class StatisticsView(_ReportView):
     def get(self, request: Request) -> Response:
         """Trades, streaks, costs, equity and ratios; each undefined figure states why."""
         found = [self._statistics(made) for made in self.asked(request).reports]
-        return Response(StatisticsSerializer(found, many=True).data)
+        return Response(self.sparse(StatisticsSerializer(found, many=True)).data)
 
     def _statistics(self, made: Report) -> dict[str, Any]:
-        trades, book = made.trades, made.book
-        names = ("total", "max_drawdown", "volatility", "sharpe", "sortino", "annual", "calmar")
-        returns = equity = None
-        if book is not None:
-            figures = {name: _figure(getattr(book.statistics, name)) for name in names}
-            returns = {**figures, "days": book.statistics.days}
-            sums = ("opening", "added", "deposits", "withdrawals", "result", "closing", "until")
-            equity = {name: getattr(book, name) for name in sums}
-            equity |= {"other": made.other, "gaps": len(book.gaps)}
-            equity["without_deposits"] = [account.id for account in made.without_flows]
-        return {
-            **_book(made.key), "is_paper": made.key.is_paper, "total": _sums(trades.total, {}),
-            "longest_wins": trades.streaks.wins, "longest_losses": trades.streaks.losses,
-            "current_streak": trades.streaks.current, "closed_drawdown": trades.run.drawdown,
-            "unconverted_fees": trades.fees, "returns": returns, "equity": equity,
-            "corrected_trades": trades.total.corrected,
-            "recomputed_at": trades.total.corrected_at, "until": made.until,
-        }  # fmt: skip
+        """Return what is asked for; nothing else is read."""
+        shown = {**_book(made.key), "is_paper": made.key.is_paper, "until": made.until}
+        for names, part in (
+            (_OF_TRADES, _trades_part), (("returns",), _returns_part), (("equity",), _equity_part),
+        ):  # fmt: skip
+            if self.asks_for(*names):
+                shown |= part(made)
+        return shown
+
+
+_OF_TRADES = (
+    "total", "longest_wins", "longest_losses", "current_streak", "closed_drawdown",
+    "unconverted_fees", "corrected_trades", "recomputed_at",
+)  # fmt: skip
+
+
+def _trades_part(made: Report) -> dict[str, Any]:
+    trades = made.trades
+    return {
+        "total": _sums(trades.total, {}), "longest_wins": trades.streaks.wins,
+        "longest_losses": trades.streaks.losses, "current_streak": trades.streaks.current,
+        "closed_drawdown": trades.run.drawdown, "unconverted_fees": trades.fees,
+        "corrected_trades": trades.total.corrected, "recomputed_at": trades.total.corrected_at,
+    }  # fmt: skip
+
+
+def _returns_part(made: Report) -> dict[str, Any]:
+    if made.book is None:
+        return {"returns": None}
+    names = ("total", "max_drawdown", "volatility", "sharpe", "sortino", "annual", "calmar")
+    found = made.book.statistics
+    return {"returns": {n: _figure(getattr(found, n)) for n in names} | {"days": found.days}}
+
+
+def _equity_part(made: Report) -> dict[str, Any]:
+    book = made.book
+    if book is None:
+        return {"equity": None}
+    sums = ("opening", "added", "deposits", "withdrawals", "result", "closing", "until")
+    equity = {name: getattr(book, name) for name in sums}
+    equity |= {"other": made.other, "gaps": len(book.gaps)}
+    equity["without_deposits"] = [account.id for account in made.without_flows]
+    return {"equity": equity}
 
 
 class BreakdownView(_ReportView):
@@ -291,7 +316,7 @@ class BreakdownView(_ReportView):
         ],
         responses=streamed(BreakdownSerializer(many=True)),
     )  # fmt: skip
-    def get(self, request: Request) -> Response | StreamingHttpResponse:
+    def get(self, request: Request) -> Response | StreamedResponse:
         """The parts of each currency, the largest result first; hours are of your time zone."""
         by = request.query_params.get("by", "feed")
         if by not in BREAKDOWNS:
@@ -301,14 +326,12 @@ class BreakdownView(_ReportView):
         if is_streamed(request):
             return self.stream(request, asked, by)
         names = {str(account.id): account.name for account in asked.mine}
-        found = [
-            {
-                **_book(made.key), "by": by, "until": made.until,
-                "parts": [_sums(row, names) for row in made.trades.breakdowns[by]],
-            }
-            for made in asked.reports
-        ]  # fmt: skip
-        return Response(BreakdownSerializer(found, many=True).data)
+        found = []
+        for made in asked.reports:
+            rows = made.trades.breakdowns[by] if self.asks_for("parts") else ()
+            parts = [_sums(row, names) for row in rows]
+            found.append({**_book(made.key), "by": by, "until": made.until, "parts": parts})
+        return Response(self.sparse(BreakdownSerializer(found, many=True)).data)
 
 
 class MonthsView(_ReportView):
@@ -320,16 +343,16 @@ class MonthsView(_ReportView):
         ],
         responses=streamed(MonthsSerializer(many=True)),
     )  # fmt: skip
-    def get(self, request: Request) -> Response | StreamingHttpResponse:
+    def get(self, request: Request) -> Response | StreamedResponse:
         """Each month with a closed trade, of all time, by currency; months of trading days."""
         asked = self.asked(request)
         if is_streamed(request):
             return self.stream(request, asked, "months")
-        found = [
-            {**_book(made.key), "months": made.months, "until": made.until}
-            for made in asked.reports
-        ]
-        return Response(MonthsSerializer(found, many=True).data)
+        found = []
+        for made in asked.reports:
+            months = made.months if self.asks_for("months") else ()
+            found.append({**_book(made.key), "months": months, "until": made.until})
+        return Response(self.sparse(MonthsSerializer(found, many=True)).data)
 
 
 class ComparedView(_ReportView):
@@ -339,28 +362,37 @@ class ComparedView(_ReportView):
         parameters=[*_FILTERS, FORMAT],
         responses=streamed(ComparedSerializer(many=True)),
     )
-    def get(self, request: Request) -> Response | StreamingHttpResponse:
+    def get(self, request: Request) -> Response | StreamedResponse:
         """The aggregate of each currency; CSV and JSON lines have each signal."""
         asked = self.asked(request)
         if is_streamed(request):
             return self.stream(request, asked, "execution")
-        found = []
-        for made in asked.reports:
-            e = made.execution
-            found.append({
-                **_book(made.key), "signals": e.signals, "compared": e.compared,
-                "better": e.better, "worse": e.worse, "least_others": OTHERS,
-                "slippage_money": e.cost, "bps": e.bps, "compared_bps": e.mine_bps,
-                "median_bps": e.all_bps, "to_sent_ms": e.to_wire,
-                "median_to_sent_ms": e.all_to_wire, "to_fill_ms": e.to_fill,
-                "median_to_fill_ms": e.all_to_fill, "computed_at": e.computed_at,
-            })  # fmt: skip
-        return Response(ComparedSerializer(found, many=True).data)
+        found = [
+            {**_book(made.key), **(_compared(made) if self.asks_for(*_OF_EXECUTION) else {})}
+            for made in asked.reports
+        ]
+        return Response(self.sparse(ComparedSerializer(found, many=True)).data)
+
+
+_OF_EXECUTION = tuple(set(ComparedSerializer().fields) - {"book", "currency"})
+
+
+def _compared(made: Report) -> dict[str, Any]:
+    e = made.execution
+    return {
+        "signals": e.signals, "compared": e.compared,
+        "better": e.better, "worse": e.worse, "least_others": OTHERS,
+        "slippage_money": e.cost, "bps": e.bps, "compared_bps": e.mine_bps,
+        "median_bps": e.all_bps, "to_sent_ms": e.to_wire,
+        "median_to_sent_ms": e.all_to_wire, "to_fill_ms": e.to_fill,
+        "median_to_fill_ms": e.all_to_fill, "computed_at": e.computed_at,
+    }  # fmt: skip
 
 
 class ExportView(_ReportView):
     """A table of your results as CSV or JSON lines."""
 
+    is_only_streamed = True
     renderer_classes = (*STREAMED, JSONRenderer)
 
     @extend_schema(
@@ -378,7 +410,7 @@ class ExportView(_ReportView):
             if answer[1] != "application/json"
         },
     )  # fmt: skip
-    def get(self, request: Request, table: str) -> StreamingHttpResponse:
+    def get(self, request: Request, table: str) -> StreamedResponse:
         """Streamed: trades, days, months, feed, pair, account, hour, equity, costs, execution."""
         if table not in TABLES:
             raise NotFound

@@ -5,7 +5,6 @@ from typing import Any
 
 from django.db import transaction
 from django.db.models import QuerySet
-from django.http import StreamingHttpResponse
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import serializers, viewsets
 from rest_framework.decorators import action
@@ -20,6 +19,7 @@ from analytics.twins import ComparedSignal, Comparison, Side, compare, csv_rows,
 from common.api_fields import Amount, StrictModelSerializer, StrictSerializer
 from common.api_views import ApiView
 from common.permissions import Right
+from common.streaming import StreamedResponse
 from connections import services, tasks
 from connections.api.connections import own_connections
 from connections.models import Subscription, SubscriptionTwin
@@ -149,7 +149,7 @@ class SubscriptionTwinViewSet(ApiView, viewsets.GenericViewSet[Subscription]):
         responses=streamed(ComparisonSerializer),
     )
     @action(detail=True, renderer_classes=(JSONRenderer, *STREAMED))
-    def comparison(self, request: Request, pk: str) -> Response | StreamingHttpResponse:
+    def comparison(self, request: Request, pk: str) -> Response | StreamedResponse:
         """Compare the subscription with its twin: sums, both equities, and each signal, newest
         first. 404 without a twin."""
         user, subscription = caller(request), self.get_object()

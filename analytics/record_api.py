@@ -11,7 +11,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from analytics.models import FeedTrade
-from analytics.record_selectors import record_of, trades_of
+from analytics.record_selectors import age_of, record_of, trades_of
 from common.api_fields import Amount, StrictModelSerializer, StrictSerializer
 from common.api_views import ApiView
 from signals.models import Feed, RecordLink
@@ -184,20 +184,33 @@ class RecordView(_RecordView):
     def get(self, request: Request, slug: str) -> Response:
         """Result, drawdown, months, pairs and hours; what subscribers really got; its age."""
         feed = self.feed(request, slug)
-        record = record_of(feed)
-        figures, terms = record.figures, record_terms(feed)
-        values = {
-            **asdict(figures), "feed": feed.slug, "until": record.until,
-            "age_days": record.age.days, "followers": record.followers,
-            "win_rate": figures.win_rate, "profit_factor": figures.profit_factor,
-            "expectancy_r": figures.expectancy_r, "terms": terms.text if terms else "",
-            "terms_changed_at": terms.created_at if terms else None,
-        }  # fmt: skip
-        return Response(RecordSerializer(values).data)
+        values = {"feed": feed.slug, "age_days": age_of(feed).days}
+        if self.asks_for(*_COMPUTED):
+            record = record_of(feed)
+            figures = record.figures
+            values |= asdict(figures) | {
+                "until": record.until, "followers": record.followers,
+                "win_rate": figures.win_rate, "profit_factor": figures.profit_factor,
+                "expectancy_r": figures.expectancy_r,
+            }  # fmt: skip
+        if self.asks_for("terms", "terms_changed_at"):
+            terms = record_terms(feed)
+            values |= {
+                "terms": terms.text if terms else "",
+                "terms_changed_at": terms.created_at if terms else None,
+            }
+        return Response(self.sparse(RecordSerializer(values)).data)
+
+
+_COMPUTED = tuple(
+    set(RecordSerializer().fields) - {"feed", "age_days", "terms", "terms_changed_at"}
+)
 
 
 class RecordTradesView(_RecordView):
     """The trades of a feed's record."""
+
+    rows_in = "trades"
 
     @extend_schema(
         parameters=[_LIMIT, OpenApiParameter("before", int, description="`next_before`.")],
@@ -216,6 +229,8 @@ class RecordTradesView(_RecordView):
 
 class RecordLinksView(_RecordView):
     """The links of a feed's record."""
+
+    rows_in = "links"
 
     @extend_schema(
         parameters=[_LIMIT, OpenApiParameter("after", int, description="`next_after`.")],

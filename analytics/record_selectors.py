@@ -30,11 +30,15 @@ def record_of(feed: Feed) -> Record:
     """Return the figures of a feed's record, in one statement."""
     with for_all_tenants():
         stored = FeedRecord.objects.filter(pk=feed.pk).first()
-    age = market_now() - feed.created_at
     if stored is None:
-        return Record(Figures(), None, None, max(age, timedelta(0)))
+        return Record(Figures(), None, None, age_of(feed))
     followers = stored.followers if stored.followers >= FEWEST else None
-    return Record(from_json(stored.figures), stored.until, followers, max(age, timedelta(0)))
+    return Record(from_json(stored.figures), stored.until, followers, age_of(feed))
+
+
+def age_of(feed: Feed) -> timedelta:
+    """Return how long ago a feed was made."""
+    return max(market_now() - feed.created_at, timedelta(0))
 
 
 def trades_of(feed: Feed, *, before: int | None, limit: int, with_new: bool) -> list[FeedTrade]:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
+from functools import cached_property
 from itertools import groupby
 from typing import Any
 from uuid import UUID
@@ -98,22 +99,57 @@ class AccountLine:
         return abs(self.other) >= max(abs(self.equity.opening) / 100, Decimal(1))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Report:
-    """The results of a book. book: None if a filter leaves out trades of its accounts.
+    """The results of a book. Each part is read when it is first asked for, and once.
 
-    until: market time; what closed until then is counted.
+    accounts: the reader's own, since the statements reach all rows; the scope's connections are
+    these. until: market time; what closed until then is counted.
     """
 
     key: BookKey
     scope: Scope
     accounts: tuple[ReportAccount, ...]
-    trades: TradeResults
-    months: list[MonthRow]
-    book: Book | None
-    lines: tuple[AccountLine, ...]
-    execution: ExecutionSums
     until: datetime
+
+    @cached_property
+    def trades(self) -> TradeResults:
+        """Sums, breakdowns, days and streaks of the closed trades."""
+        with for_all_tenants():  # feeds that were left are hidden from their former subscribers
+            return trade_results(self.scope)
+
+    @cached_property
+    def months(self) -> list[MonthRow]:
+        """The months of all time with a closed trade."""
+        if self.scope.start == ALL and self.scope.end >= latest_date(self.until):
+            return months_of(self.trades.days)
+        with for_all_tenants():
+            return result_months(_all_time(self.scope))
+
+    @cached_property
+    def execution(self) -> ExecutionSums:
+        """The execution beside the median of all who traded the same signals."""
+        return execution_report(self.scope)
+
+    @cached_property
+    def _equities(self) -> list[AccountEquity] | None:
+        is_part = self.scope.is_part_of_accounts
+        return None if is_part else account_equities(self.scope)
+
+    @cached_property
+    def book(self) -> Book | None:
+        """The equity of all accounts; None if a filter leaves out trades of theirs."""
+        return None if self._equities is None else book_of(self._equities)
+
+    @cached_property
+    def lines(self) -> tuple[AccountLine, ...]:
+        """The equity of each account."""
+        found = self._equities or []
+        by_id: Mapping[UUID, ReportAccount] = {account.id: account for account in self.accounts}
+        closed = closed_between([(e.connection_id, e.opened_at, e.closed_at) for e in found])
+        return tuple(
+            AccountLine(by_id[e.connection_id], e, closed.get(e.connection_id, ZERO)) for e in found
+        )
 
     @property
     def days(self) -> list[DayRow]:
@@ -177,40 +213,19 @@ def report(key: BookKey, accounts: Sequence[ReportAccount], scope: Scope) -> Rep
     scope: its connections are those accounts. They must be the reader's own: the statements reach
     all rows.
     """
-    until = market_now()
-    with for_all_tenants():  # feeds that were left are hidden from their former subscribers
-        trades = trade_results(scope)
-        is_all = scope.start == ALL and scope.end >= latest_date(until)
-        every_month = months_of(trades.days) if is_all else result_months(_all_time(scope))
-        execution = execution_sums(signal_scope(scope))
-    book: Book | None = None
-    lines: tuple[AccountLine, ...] = ()
-    if not scope.is_part_of_accounts:
-        book, lines = equity_of(accounts, scope)
-    return Report(
-        key, scope, tuple(accounts), trades, every_month, book, lines, execution,
-        until,
-    )  # fmt: skip
+    return Report(key, scope, tuple(accounts), market_now())
 
 
-def equity_of(
-    accounts: Sequence[ReportAccount], scope: Scope
-) -> tuple[Book, tuple[AccountLine, ...]]:
-    """Return the equity of accounts of one book, and each of them."""
+def account_equities(scope: Scope) -> list[AccountEquity]:
+    """Return the equity of each account of a scope that was read twice in it."""
     readings = equity_readings(scope.connection_ids, scope.start, scope.end)
-    by_id: Mapping[UUID, ReportAccount] = {account.id: account for account in accounts}
     # What was there when the first account was read is the opening, what came later was added.
     start = max(scope.start, min((reading.day for reading in readings), default=scope.start))
-    found = [
+    return [
         equity
         for _, group in groupby(readings, key=lambda reading: reading.connection_id)
         if (equity := account_equity(list(group), start=start, end=scope.end)) is not None
     ]
-    closed = closed_between([(e.connection_id, e.opened_at, e.closed_at) for e in found])
-    lines = tuple(
-        AccountLine(by_id[e.connection_id], e, closed.get(e.connection_id, ZERO)) for e in found
-    )
-    return book_of(found), lines
 
 
 def signal_scope(scope: Scope) -> SignalScope:

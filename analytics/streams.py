@@ -9,7 +9,6 @@ from itertools import chain
 from typing import Any
 
 import orjson
-from django.http import StreamingHttpResponse
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse
 from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
@@ -17,6 +16,7 @@ from rest_framework.request import Request
 from analytics.exports import Cell, Row, cell, csv_lines
 from analytics.statistics import Figure
 from common.sparse_fields import require_fields, wanted_fields
+from common.streaming import StreamedResponse
 
 FORMAT = OpenApiParameter(
     "format", str, enum=["json", "csv", "ndjson"],
@@ -48,7 +48,7 @@ def is_streamed(request: Request) -> bool:
     return isinstance(request.accepted_renderer, CsvRenderer)
 
 
-def stream(request: Request, table: Iterable[Row], *, name: str) -> StreamingHttpResponse:
+def stream(request: Request, table: Iterable[Row], *, name: str) -> StreamedResponse:
     """Return the answer. table: its header first. name: of the file, without its ending.
 
     `fields` chooses columns. Raises InvalidInputError for one that the table does not have.
@@ -64,7 +64,7 @@ def stream(request: Request, table: Iterable[Row], *, name: str) -> StreamingHtt
     kind = request.accepted_renderer
     is_csv = kind.format != JsonLinesRenderer.format
     lines = csv_lines(chain([columns], rows)) if is_csv else json_lines(columns, rows)
-    answer = StreamingHttpResponse(
+    answer = StreamedResponse(
         lines, content_type="text/csv; charset=utf-8" if is_csv else kind.media_type
     )
     ending = "csv" if is_csv else "ndjson"

@@ -109,12 +109,17 @@ class ScopedSchema(AutoSchema):
             del schema["format"]
 
     def _map_basic_serializer(self, serializer: Any, direction: Any) -> Any:
-        """Leave out of `required` what the serializer names as `not_always`."""
+        """Leave out of `required` what the serializer names as `not_always`; mark the fields that
+        it names as `deprecated_fields`."""
         own: Any = super()
         schema = own._map_basic_serializer(serializer, direction)
         for name in getattr(serializer, "not_always", ()):
             if name in schema.get("required", ()):
                 schema["required"].remove(name)
+        for name, notice in getattr(serializer, "deprecated_fields", {}).items():
+            if name in schema.get("properties", {}):
+                shown = {"deprecated": True, "description": notice.sentence}
+                schema["properties"][name] |= shown
         return schema
 
     def _scope(self) -> str:

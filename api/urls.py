@@ -1,7 +1,7 @@
 """URLs of the API, alerts and unknown addresses below them."""
 
 from django.urls import URLPattern, URLResolver, include, path, re_path
-from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
+from drf_spectacular.views import SpectacularSwaggerSplitView
 from rest_framework.routers import SimpleRouter
 
 from analytics.api import AnalyticsView, EquityView, ExecutionQualityView
@@ -19,6 +19,7 @@ from analytics.record_api import RecordHeadView, RecordLinksView, RecordTradesVi
 from api import schema  # noqa: F401  # registers how our authentication is documented
 from api.hooks import AlertStatusView, AlertView
 from api.problems import not_found
+from api.schema_view import SchemaView
 from connections.api.connections import ConnectionViewSet, DataConnectionViewSet, PresetViewSet
 from connections.api.decisions import DecisionProviderViewSet, NewsCalendarViewSet
 from connections.api.loss_limits import CashFlowViewSet, LossLimitViewSet, TradingPauseViewSet
@@ -80,7 +81,7 @@ v1: list[URLPattern | URLResolver] = [
     path("feeds/<slug:slug>/record/head/", RecordHeadView.as_view(), name="feed-record-head"),
     path("history/<slug:table>/", HistoryView.as_view(), name="history"),
     path("trail/", TrailView.as_view(), name="trail"),
-    path("schema/", SpectacularAPIView.as_view(), name="schema"),
+    path("schema/", SchemaView.as_view(), name="schema"),
     path("docs/", SpectacularSwaggerSplitView.as_view(url_name="schema"), name="docs"),
 ]
 

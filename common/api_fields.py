@@ -8,7 +8,7 @@ import copy
 from collections.abc import Collection, Iterable, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any, TypeVar, cast
+from typing import Any, ClassVar, TypeVar, cast
 
 from django.db import models
 from drf_spectacular.types import OpenApiTypes
@@ -16,6 +16,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.request import Request
 
+from common.deprecation import Deprecation
 from common.errors import InvalidInputError
 from common.fields import AmountField
 from common.formatting import hint, sentence
@@ -128,8 +129,10 @@ class StrictFields(serializers.Serializer[Any]):
     """Rejects unknown fields, each by its name, beside all other faults.
 
     Also if a field cannot be read, the others are checked together (`faults_together`), so that a
-    caller gets all faults at once.
+    caller gets all faults at once. deprecated_fields: those that will be removed, by name.
     """
+
+    deprecated_fields: ClassVar[Mapping[str, Deprecation]] = {}
 
     def to_internal_value(self, data: Any) -> Any:
         if not isinstance(data, Mapping):

@@ -14,15 +14,6 @@ from common.sparse_fields import SparseFields, drop_other_fields, wanted_fields
 class ApiView(Conditional, Repeatable, SparseFields, Deprecating, RateLimited, APIView):
     """The first base of each view of the API."""
 
-
-class ObjectView(ApiView):
-    """The first base of each view set whose serializer reads and lists its objects."""
-
-    def get_serializer(self, *args: Any, **kwargs: Any) -> Any:
-        """Return the serializer; for a GET with only the fields that were asked for."""
-        own: Any = super()
-        return self.sparse(own.get_serializer(*args, **kwargs))
-
     def sparse(self, serializer: Any) -> Any:
         """Return a serializer without the fields that a GET did not ask for."""
         if wanted := wanted_fields(self.request):
@@ -33,3 +24,12 @@ class ObjectView(ApiView):
         """Whether the answer has one of these fields; what only others need is not read."""
         wanted = wanted_fields(self.request)
         return not wanted or not set(names).isdisjoint(wanted)
+
+
+class ObjectView(ApiView):
+    """The first base of each view set whose serializer reads and lists its objects."""
+
+    def get_serializer(self, *args: Any, **kwargs: Any) -> Any:
+        """Return the serializer; for a GET with only the fields that were asked for."""
+        own: Any = super()
+        return self.sparse(own.get_serializer(*args, **kwargs))

@@ -1,7 +1,7 @@
 """`?fields=a,b`: an answer with only these fields."""
 
 from collections.abc import Collection, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -14,7 +14,12 @@ PARAMETER = "fields"
 
 
 class SparseFields(APIView):
-    """A view whose GET operations return only the fields that `?fields=` names."""
+    """A view whose GET operations return only the fields that `?fields=` names.
+
+    rows_in: the field of a page that has its objects; what else the page has stays.
+    """
+
+    rows_in: ClassVar[str] = "results"
 
     def finalize_response(
         self, request: Request, response: Any, *args: Any, **kwargs: Any
@@ -22,7 +27,7 @@ class SparseFields(APIView):
         """Leave out what was not asked for. 400 for a name that no object has."""
         if isinstance(response, Response) and response.status_code == 200:
             try:
-                response.data = only_fields(response.data, wanted_fields(request))
+                response.data = only_fields(response.data, wanted_fields(request), self.rows_in)
             except InvalidInputError as error:
                 response = self.handle_exception(error)
         return super().finalize_response(request, response, *args, **kwargs)
@@ -36,18 +41,19 @@ def wanted_fields(request: Request | None) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for name in (text.strip() for text in names) if name))
 
 
-def only_fields(data: Any, wanted: Sequence[str]) -> Any:
+def only_fields(data: Any, wanted: Sequence[str], rows_in: str = "results") -> Any:
     """Return an object, or each of a list or page, with these fields. Raises InvalidInputError."""
     if not wanted:
         return data
-    if isinstance(data, dict) and isinstance(data.get("results"), list):
-        return data | {"results": only_fields(data["results"], wanted)}
-    if isinstance(data, list):
-        return [only_fields(one, wanted) for one in data]
-    if isinstance(data, dict):
-        require_fields(wanted, data)
-        return {name: value for name, value in data.items() if name in wanted}
-    return data
+    if isinstance(data, dict) and isinstance(data.get(rows_in), list):
+        return data | {rows_in: only_fields(data[rows_in], wanted)}
+    objects = data if isinstance(data, list) else [data]
+    if not objects or not isinstance(objects[0], dict):
+        return data
+    # One of a list may have fewer: of others' feeds, for example, less is shown.
+    require_fields(wanted, dict.fromkeys(name for one in objects for name in one))
+    found = [{name: value for name, value in one.items() if name in wanted} for one in objects]
+    return found if isinstance(data, list) else found[0]
 
 
 def require_fields(wanted: Sequence[str], available: Collection[str]) -> None:

@@ -14,8 +14,9 @@ from users.key_networks import record_use
 from users.tenancy import act_as
 
 log = logging.getLogger(__name__)
-# These must answer when the database does not, and they read no tenant's rows.
-WITHOUT_TRANSACTION = frozenset({"/healthz", "/readyz", "/metrics"})
+# These must answer when the database does not, and they read no tenant's rows. The schema takes
+# longer to make than a transaction may idle.
+WITHOUT_TRANSACTION = frozenset({"/healthz", "/readyz", "/metrics", "/api/v1/schema/"})
 # Views that open their own transactions, one for each step. They hash passwords, for longer than a
 # transaction may idle, and a failed attempt must count even if the request fails.
 OWN_TRANSACTIONS = (

@@ -3,10 +3,11 @@
 from collections.abc import Iterable
 from typing import Any
 
-from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 
 from analytics.history import HISTORY, HistoryFilter
 from analytics.history_exports import as_csv, as_json, wanted_of
+from common.streaming import StreamedResponse
 from connections.models import ExecutionConnection
 from portal.pages import current_user, page, tenants_only
 from signals.models import Feed
@@ -58,7 +59,7 @@ def export(request: HttpRequest, *, table: str, form: str) -> HttpResponse:
     rows = HISTORY[table].all_rows(current_user(request), wanted_of(request.GET))
     lines = as_csv(HISTORY[table].columns, rows) if form == "csv" else as_json(rows)
     kind = "text/csv; charset=utf-8" if form == "csv" else "application/json"
-    response = StreamingHttpResponse(lines, content_type=kind)
+    response = StreamedResponse(lines, content_type=kind)
     response["Content-Disposition"] = f'attachment; filename="fillcast-{table}.{form}"'
     return response  # type: ignore[return-value]  # the stubs know no common class
 

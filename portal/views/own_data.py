@@ -8,11 +8,11 @@ from django.http import (
     HttpRequest,
     HttpResponse,
     HttpResponseRedirect,
-    StreamingHttpResponse,
 )
 from django.urls import reverse
 from django.utils import timezone
 
+from common.streaming import StreamedResponse
 from portal.pages import current_user, run_action
 from portal.views.keys import own_page, signed_in_only
 from users import data_export
@@ -55,7 +55,7 @@ def download(request: HttpRequest) -> HttpResponse:
     if export.expires_at <= timezone.now():
         raise Http404
     name = f"fillcast-{export.ready_at:%Y-%m-%d}.zip"
-    response = StreamingHttpResponse(
+    response = StreamedResponse(
         data_export.archive_parts(user, export.pk), content_type="application/zip"
     )
     response["Content-Length"] = str(export.size)

@@ -8,7 +8,7 @@ from datetime import date
 from decimal import Decimal
 from typing import Any
 
-from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 
 from analytics.definitions import DEFINITIONS
 from analytics.exports import TABLES, csv_lines, table_rows
@@ -17,6 +17,7 @@ from analytics.reports import Report, execution_report, executions
 from analytics.results import MonthRow, SumsRow
 from analytics.signal_quality import OTHERS
 from common.formatting import number, signed
+from common.streaming import StreamedResponse
 from portal.pages import current_user, page, tenants_only
 from portal.result_charts import ResultChart, day_chart
 from portal.selectors.result_choice import ResultChoice, result_choice
@@ -112,7 +113,7 @@ def export(request: HttpRequest, *, table: str) -> HttpResponse:
     lines: Iterator[str] = iter(())
     if report is not None:
         lines = csv_lines(table_rows(table, report, user, feeds=report.feeds))
-    response = StreamingHttpResponse(lines, content_type="text/csv; charset=utf-8")
+    response = StreamedResponse(lines, content_type="text/csv; charset=utf-8")
     name = f"fillcast-{table}-{choice.period.start}-{choice.period.end}.csv"
     response["Content-Disposition"] = f'attachment; filename="{name}"'
     return response  # type: ignore[return-value]  # the stubs know no common class

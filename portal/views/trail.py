@@ -1,9 +1,10 @@
 """A user's own audit trail: what was changed by whom, when, from where, by which key."""
 
-from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http import HttpRequest, HttpResponse
 
 from analytics.history_exports import as_csv, as_json, wanted_of
 from analytics.own_trail import COLUMNS, all_changes, changes
+from common.streaming import StreamedResponse
 from portal.pages import current_user
 from portal.views.keys import own_page, signed_in_only
 from users.tenancy import on_behalf_of
@@ -28,6 +29,6 @@ def export(request: HttpRequest, *, form: str) -> HttpResponse:
     rows = all_changes(current_user(request))
     lines = as_csv(COLUMNS, rows) if form == "csv" else as_json(rows)
     kind = "text/csv; charset=utf-8" if form == "csv" else "application/json"
-    response = StreamingHttpResponse(lines, content_type=kind)
+    response = StreamedResponse(lines, content_type=kind)
     response["Content-Disposition"] = f'attachment; filename="fillcast-audit-trail.{form}"'
     return response  # type: ignore[return-value]  # the stubs know no common class

@@ -5,7 +5,7 @@ from typing import Any
 
 from django.core.paginator import Paginator
 from django.db import transaction
-from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.urls import reverse
 
 from analytics.exports import csv_lines
@@ -14,6 +14,7 @@ from analytics.twins import Comparison, compare, csv_rows, own_subscription, twi
 from common.confirmation import ConfirmationPage, Consequence
 from common.currencies import money_places
 from common.formatting import signed
+from common.streaming import StreamedResponse
 from connections import services, tasks
 from connections.models import AccountSnapshot, Subscription, SubscriptionTwin
 from execution.tasks import enqueue_twin_endings_on_commit
@@ -116,7 +117,7 @@ def export(request: HttpRequest, *, pk: int) -> HttpResponse:
     links = list(twins_of(user).filter(subscription=subscription))
     link = _chosen(links, request.GET.get("twin", ""))
     lines = csv_lines(csv_rows(link.pk if link else None, user))
-    answer = StreamingHttpResponse(lines, content_type="text/csv; charset=utf-8")
+    answer = StreamedResponse(lines, content_type="text/csv; charset=utf-8")
     answer["Content-Disposition"] = 'attachment; filename="fillcast-paper-twin.csv"'
     return answer  # type: ignore[return-value]  # the stubs know no common class
 

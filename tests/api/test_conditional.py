@@ -1,4 +1,4 @@
-"""ETags and sparse fields: what is read is not sent twice, and no change overwrites another."""
+"""ETags: no change overwrites another. Of each GET: test_every_read.py."""
 
 from datetime import date
 from typing import Any
@@ -13,31 +13,12 @@ from common.deprecation import Deprecation, deprecated
 from connections.models import ExecutionConnection, TradingPreset
 from prices.models import LatestQuote
 from tests.api.factories import World
-from tests.api.test_matrix import CASES, call
 from tests.api.test_problems import problem
 from tests.changes.concurrent_forms import at_once
-
-OBJECTS = [
-    name
-    for name in CASES
-    if name.startswith("GET /api/v1/") and name.endswith(("/{id}/", "/{slug}/", "/me/"))
-]
-LISTS = [name for name, case in CASES.items() if name.startswith("GET ") and case.kind == "list"]
 
 
 def get(world: World, path: str, **headers: str) -> Any:
     return world.client("alice").get(f"/api/v1/{path}", **headers)  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize("name", OBJECTS + LISTS)
-def test_unchanged_answer_is_not_sent_again(world: World, name: str) -> None:
-    path = str(call(world, "alice", name, CASES[name]).wsgi_request.get_full_path())
-    client = world.client("alice")
-    client.get(path)  # a key's use is stored once a minute
-    tag = client.get(path)["ETag"]
-    again = client.get(path, HTTP_IF_NONE_MATCH=tag)
-    assert (again.status_code, again.content, again["ETag"]) == (304, b"", tag)
-    assert client.get(path, HTTP_IF_NONE_MATCH='"other.other"').status_code == 200
 
 
 def test_change_with_the_current_etag_is_made_once(world: World) -> None:
@@ -149,25 +130,6 @@ def test_if_match_of_anothers_object_is_not_found(world: World) -> None:
     problem(answer, 404, "NOT_FOUND")
 
 
-@pytest.mark.parametrize("name", OBJECTS + LISTS)
-def test_only_the_named_fields_are_returned(world: World, name: str) -> None:
-    whole = call(world, "alice", name, CASES[name])
-    path = str(whole.wsgi_request.get_full_path())
-    data = whole.json()
-    rows = data.get("results", [data])
-    wanted = sorted(rows[0])[:2]
-    some = world.client("alice").get(path, {"fields": ",".join(wanted)}).json()
-    shown = some.get("results", [some])
-    assert [sorted(row) for row in shown] == [wanted] * len(rows)
-    error = problem(world.client("alice").get(path, {"fields": "nothing"}), 400, "FIELD_UNKNOWN")
-    assert wanted[0] in error["detail"]
-
-
-def test_unknown_field_of_an_empty_list_is_refused(world: World) -> None:
-    answer = world.client("bob").get("/api/v1/orders/", {"fields": "nothing"})
-    assert "quantity" in problem(answer, 400, "FIELD_UNKNOWN")["detail"]
-
-
 NOTICE = {"since": date(2026, 12, 1), "removed_on": date(2027, 12, 1), "instead": "Use /new/."}
 
 
@@ -198,18 +160,3 @@ def test_deprecated_operation_says_so_in_headers_and_schema() -> None:
 def test_deprecation_gives_half_a_year_of_notice() -> None:
     with pytest.raises(ValueError, match="180 days"):
         Deprecation(date(2026, 1, 1), date(2026, 6, 1), "x")
-
-
-def test_scopes_have_rates_of_their_own(world: World, settings: Any) -> None:
-    settings.API_RATES = settings.API_RATES | {"operate": 1, "anonymous": 1}
-    client = world.client("alice")
-    path = f"/api/v1/connections/{world.connection.pk}/pause/"
-    first = client.post(path, HTTP_IDEMPOTENCY_KEY="k")
-    assert first["RateLimit-Policy"] == '"operate";q=1;w=60'
-    assert first["RateLimit"].startswith('"operate";r=0;t=')
-    refused = client.post(path, HTTP_IDEMPOTENCY_KEY="k")
-    error = problem(refused, 429, "THROTTLED")
-    assert error["numbers"]["scope"] == "operate"
-    assert 1 <= int(refused["Retry-After"]) <= 60
-    assert "Go on in" in error["detail"]
-    assert client.get("/api/v1/me/").status_code == 200

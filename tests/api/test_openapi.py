@@ -13,6 +13,7 @@ from api import reference
 from api.schema import ERRORS, errors_of
 from common.permissions import Scope
 from tests.api.schemas import operations, schema
+from tests.statements import sent_statements
 
 SCHEMA = schema()
 OPERATIONS = operations()
@@ -29,6 +30,17 @@ def test_served_schema_is_valid_openapi_3_1() -> None:
         Draft202012Validator.check_schema(component)
         assert "nullable" not in str(component), name
     assert served["components"] == SCHEMA["components"]
+
+
+@pytest.mark.django_db
+def test_schema_is_made_once_and_needs_no_database(monkeypatch: pytest.MonkeyPatch) -> None:
+    path, forged = "/api/v1/schema/?format=json", {"HTTP_AUTHORIZATION": "Bearer fc_no_such_key"}
+    first: Any = Client().get(path)
+    monkeypatch.setattr("drf_spectacular.generators.SchemaGenerator.get_schema", None)
+    with sent_statements() as sent:
+        second: Any = Client().get(path, **forged)  # type: ignore[arg-type]
+    assert (second.status_code, second.content) == (200, first.content)
+    assert sent == []
 
 
 def test_served_schema_has_no_reference_to_nothing() -> None:
@@ -131,3 +143,19 @@ def test_security_schemes_are_described() -> None:
     schemes = SCHEMA["components"]["securitySchemes"]
     assert schemes["apiKey"]["scheme"] == "bearer"
     assert set(schemes) == {"apiKey", "cookieAuth"}
+
+
+def test_headers_of_answers_are_described() -> None:
+    def shown(name: str, status: str) -> set[str]:
+        return set(OPERATIONS[name]["responses"][status].get("headers", ()))
+
+    rates = {"RateLimit", "RateLimit-Policy"}
+    assert shown("list_orders", "200") == shown("get_order", "304") == rates | {"ETag"}
+    assert shown("update_preset", "200") == rates | {"ETag"}
+    assert shown("create_feed", "201") == rates | {"Idempotency-Replayed"}
+    assert shown("create_api_key", "201") == rates  # its answer is not kept
+    assert shown("pause_connection", "200") == rates | {"ETag", "Idempotency-Replayed"}
+    assert shown("get_analytics_export", "200") == rates
+    assert "304" not in OPERATIONS["get_analytics_export"]["responses"]  # it is a stream
+    for name, described in SCHEMA["components"]["headers"].items():
+        assert described["description"], name

@@ -1,0 +1,76 @@
+"""Throttles: each operation counts for its scope; each scope and each user has its own rate."""
+
+from typing import Any
+
+import pytest
+from django.db import transaction
+from rest_framework.test import APIClient
+
+from common.permissions import Scope
+from tests.api.conftest import AsWeb
+from tests.api.factories import World
+from tests.api.test_key_scopes import required_scope
+from tests.api.test_matrix import CASES, KEYED, call
+from tests.api.test_problems import problem
+from users.services import create_api_key
+
+PLENTY = 1_000_000
+
+
+def allow(settings: Any, **rates: int) -> None:
+    """Set the rates of these scopes; of all others plenty is allowed."""
+    settings.API_RATES = {**dict.fromkeys(settings.API_RATES, PLENTY), **rates}
+
+
+@pytest.mark.parametrize("scope", Scope)
+def test_each_operation_is_limited_by_the_rate_of_its_scope(
+    world: World, as_web: AsWeb, settings: Any, scope: Scope
+) -> None:
+    allow(settings, **{scope.value: 0})
+    for name in KEYED:
+        caller = "olga" if CASES[name].kind == "operator" else "alice"
+        with transaction.atomic():
+            with as_web():
+                answer = call(world, caller, name, CASES[name])
+            assert (answer.status_code == 429) is (required_scope(name) is scope), name
+            if answer.status_code == 429:
+                assert problem(answer, 429, "THROTTLED")["numbers"]["scope"] == scope.value
+                assert 1 <= int(answer["Retry-After"]) <= 60
+            transaction.set_rollback(True)
+
+
+def test_scopes_have_rates_of_their_own(world: World, settings: Any) -> None:
+    settings.API_RATES = settings.API_RATES | {"operate": 1, "anonymous": 1}
+    client = world.client("alice")
+    path = f"/api/v1/connections/{world.connection.pk}/pause/"
+    first = client.post(path, HTTP_IDEMPOTENCY_KEY="k")
+    assert first["RateLimit-Policy"] == '"operate";q=1;w=60'
+    assert first["RateLimit"].startswith('"operate";r=0;t=')
+    refused = client.post(path, HTTP_IDEMPOTENCY_KEY="k")
+    error = problem(refused, 429, "THROTTLED")
+    assert error["numbers"]["scope"] == "operate"
+    assert 1 <= int(refused["Retry-After"]) <= 60
+    assert "Go on in" in error["detail"]
+    assert client.get("/api/v1/me/").status_code == 200
+
+
+def test_rate_is_a_users_over_all_keys(world: World, settings: Any) -> None:
+    allow(settings, read=2)
+    other = APIClient()
+    secret = create_api_key(world.alice, "second", scopes=["read"])[1]
+    other.credentials(HTTP_AUTHORIZATION=f"Bearer {secret}")
+    clients = (world.client("alice"), other, world.client("alice"), other, world.client("bob"))
+    codes = [client.get("/api/v1/me/").status_code for client in clients]
+    assert codes == [200, 200, 429, 429, 200]
+
+
+def test_visitors_have_a_rate_by_address(world: World, settings: Any) -> None:
+    allow(settings, anonymous=1)
+    world.feed.record_is_public = world.feed.is_public = True
+    world.feed.save()
+    path = f"/api/v1/feeds/{world.feed.slug}/record/"
+    first, second = (APIClient().get(path) for _ in range(2))
+    elsewhere = APIClient(REMOTE_ADDR="203.0.113.9").get(path)
+    assert [one.status_code for one in (first, second, elsewhere)] == [200, 429, 200]
+    assert first["RateLimit-Policy"] == '"anonymous";q=1;w=60'
+    problem(second, 429, "THROTTLED")

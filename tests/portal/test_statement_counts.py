@@ -1,0 +1,36 @@
+"""How many statements each page sends: few, whatever it shows. `make bench ONLY=pages` times them.
+
+Statements of `common.sql` count as those of the ORM do.
+"""
+
+from collections import Counter
+from typing import Any
+
+import pytest
+from django.urls import reverse
+
+from tests.portal.conftest import SignedIn
+from tests.portal.factories import World
+from tests.portal.test_access import OPEN, args, names
+from tests.statements import sent_statements
+
+MOST = 12
+MORE = {
+    "account": 18, "account_end": 17, "preset_edit": 16, "preset_new": 15, "pause": 15,
+    "end_all": 15, "position_break_even": 14, "overview": 14, "feed_record": 13,
+}  # fmt: skip
+"""Pages that send more than they should, and at most how many."""
+pytestmark = pytest.mark.usefixtures("private_feeds")
+
+
+@pytest.mark.parametrize("name", [name for name in names() if name not in OPEN])
+def test_page_sends_few_statements(
+    world: World, signed_in: SignedIn, as_web: None, name: str
+) -> None:
+    client = signed_in(world.alice)
+    address = reverse(f"portal:{name}", kwargs=args(world, name, "alice"))
+    client.get(address)  # what is read once in a process
+    with sent_statements() as sent:
+        answer: Any = client.get(address)
+        b"".join(answer.streaming_content) if answer.streaming else answer.content
+    assert len(sent) <= MORE.get(name, MOST), Counter(sent).most_common()
