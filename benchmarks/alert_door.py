@@ -10,6 +10,7 @@ import time
 from benchmarks.data import PAIR, SL, TP, BenchData
 from benchmarks.environment import BenchEnvironment, BenchError
 from benchmarks.results import Baseline, Result, percentile
+from common.gc_tuning import exclude_imports_from_gc
 from config.env import Settings
 from signals.feeds import create_feed_token
 from signals.models import MAX_ALERTS_PER_MINUTE, Feed
@@ -52,6 +53,7 @@ def _measure(
     )
     paths = [f"/hooks/tradingview/{feed.slug}/{create_feed_token(feed)[1]}/" for feed in feeds]
     baseline = _insert_seconds(environment)
+    exclude_imports_from_gc(threshold=10_000)  # its pauses would be measured as the door's
     client = _Clients(port, paths)
     client.at_rate(rate, 2)  # the first connections, and the first of each statement
     client.forget()

@@ -7,11 +7,17 @@ import importlib
 
 from django.urls import get_resolver
 
+from common.gc_tuning import exclude_imports_from_gc
+
 SLOW = ("apprise", "django.contrib.admin.sites", "rest_framework.schemas")
 
 
 def preload() -> None:
-    """Import all views and the libraries that are otherwise imported late. For web servers."""
+    """Import all views and the libraries that are otherwise imported late. For web servers.
+
+    No answer waits afterwards while the garbage collector walks through them.
+    """
     get_resolver()._populate()  # imports all views
     for name in SLOW:
         importlib.import_module(name)
+    exclude_imports_from_gc(threshold=10_000)
