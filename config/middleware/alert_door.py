@@ -10,6 +10,7 @@ import logging
 import re
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
+from functools import cache
 from typing import Any, NamedTuple
 
 import orjson
@@ -19,6 +20,7 @@ from django.http import HttpRequest, HttpResponse
 from django.http.request import split_domain_port, validate_host
 from django.middleware.clickjacking import XFrameOptionsMiddleware
 from django.middleware.security import SecurityMiddleware
+from structlog.contextvars import bound_contextvars
 
 from api.alert_batches import AlertBatches, NotStoredError
 from api.hooks import accepted
@@ -66,18 +68,20 @@ class AlertDoor:
         body = await _body(receive)
         if body is None:
             return  # its sender has gone
-        with structlog.contextvars.bound_contextvars(request_id=post.request_id, ip=post.address):
-            answer = await self._answer(post, body)
-            level = logging.INFO if answer.status < 400 else logging.WARNING
-            log.log(level, "request_finished", code=answer.status, request=f"POST {post.path}")
+        answer = await self._answer(post, body)
+        log.log(
+            logging.INFO if answer.status < 400 else logging.WARNING,
+            "request_finished",
+            code=answer.status,
+            request=f"POST {post.path}",
+            request_id=post.request_id,
+            ip=post.address,
+        )
         content = orjson.dumps(answer.body)
         content_type = "application/json" if answer.status < 400 else CONTENT_TYPE
-        headers = {
-            **_security_headers(post), **answer.headers,
-            "Content-Type": content_type, "Content-Length": str(len(content)),
-        }  # fmt: skip
-        pairs = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
-        await send({"type": "http.response.start", "status": answer.status, "headers": pairs})
+        own = {**answer.headers, "Content-Type": content_type, "Content-Length": str(len(content))}
+        headers = [*_security_headers(is_secure=post.is_secure), *_encoded(own)]
+        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
         await send({"type": "http.response.body", "body": content})
 
     async def _answer(self, post: "_Post", body: bytes) -> Answer:
@@ -85,14 +89,16 @@ class AlertDoor:
         try:
             receipt = await asyncio.wrap_future(self._batches.put(alert))
         except NotStoredError as error:
-            return _not_stored(error)
+            with bound_contextvars(request_id=post.request_id):
+                return _not_stored(error)
         refused = receipt.error
         if isinstance(refused, UnknownAddressError):
             network = network_of(post.address)
             if wait := await asyncio.to_thread(retry_after_unauthenticated, network):
                 refused = RateLimitedError(wait)
         if refused is not None:
-            content, headers = refusal_problem(refused)
+            with bound_contextvars(request_id=post.request_id):  # the problem states it
+                content, headers = refusal_problem(refused)
             return Answer(content["status"], content, headers)
         return Answer(202, accepted(receipt, post.feed, post.token), {})
 
@@ -156,18 +162,18 @@ def _not_stored(error: NotStoredError) -> Answer:
     return Answer(error.status, problem(error.code, error.status), headers)
 
 
-_headers_of: dict[bool, dict[str, str]] = {}
-
-
-def _security_headers(post: _Post) -> dict[str, str]:
+@cache
+def _security_headers(*, is_secure: bool) -> list[tuple[bytes, bytes]]:
     """Return the headers that the middleware of all answers add to those of alerts."""
-    if post.is_secure not in _headers_of:
-        request, response = HttpRequest(), HttpResponse()
-        del response["Content-Type"]
-        request.path = request.path_info = "/hooks/"
-        request.META["HTTP_X_FORWARDED_PROTO"] = "https" if post.is_secure else "http"
-        answer: Any = lambda _: response  # noqa: E731
-        for middleware in (XFrameOptionsMiddleware, SecurityHeadersMiddleware, SecurityMiddleware):
-            answer = middleware(answer)
-        _headers_of[post.is_secure] = dict(answer(request).items())
-    return _headers_of[post.is_secure]
+    request, response = HttpRequest(), HttpResponse()
+    del response["Content-Type"]
+    request.path = request.path_info = "/hooks/"
+    request.META["HTTP_X_FORWARDED_PROTO"] = "https" if is_secure else "http"
+    answer: Any = lambda _: response  # noqa: E731
+    for middleware in (XFrameOptionsMiddleware, SecurityHeadersMiddleware, SecurityMiddleware):
+        answer = middleware(answer)
+    return _encoded(dict(answer(request).items()))
+
+
+def _encoded(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
+    return [(name.lower().encode(), value.encode()) for name, value in headers.items()]
