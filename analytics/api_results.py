@@ -17,7 +17,15 @@ from analytics.reports import BookKey, Report, ReportAccount, books, report, rep
 from analytics.results import BREAKDOWNS, Scope, SumsRow
 from analytics.signal_quality import OTHERS
 from analytics.statistics import Figure
-from analytics.streams import FORMAT, STREAMED, is_streamed, stream, streamed
+from analytics.streams import (
+    FORMAT,
+    ONLY_STREAMED,
+    STREAMED,
+    is_streamed,
+    stream,
+    streamed,
+    streamed_alone,
+)
 from common.api_fields import Amount, StrictSerializer, invalid
 from common.reason_codes import Code
 from common.streaming import StreamedResponse
@@ -398,17 +406,10 @@ class ExportView(_ReportView):
     @extend_schema(
         parameters=[
             *_FILTERS,
-            OpenApiParameter(
-                "format", str, enum=["csv", "ndjson"],
-                description="Or by `Accept: application/x-ndjson`. Default: csv.",
-            ),
+            ONLY_STREAMED,
             OpenApiParameter("table", str, OpenApiParameter.PATH, enum=list(TABLES)),
         ],
-        responses={
-            answer: shown
-            for answer, shown in streamed(None).items()
-            if answer[1] != "application/json"
-        },
+        responses=streamed_alone(),
     )  # fmt: skip
     def get(self, request: Request, table: str) -> StreamedResponse:
         """Streamed: trades, days, months, feed, pair, account, hour, equity, costs, execution."""

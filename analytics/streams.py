@@ -24,6 +24,11 @@ FORMAT = OpenApiParameter(
     " once.",
 )  # fmt: skip
 
+ONLY_STREAMED = OpenApiParameter(
+    "format", str, enum=["csv", "ndjson"],
+    description="Or by `Accept: application/x-ndjson`. Default: csv.",
+)  # fmt: skip
+
 
 class CsvRenderer(BaseRenderer):
     """Lets a client ask for text/csv. Views stream it themselves; errors stay problem details."""
@@ -93,4 +98,11 @@ def streamed(json: Any) -> dict[Any, Any]:
         (200, "application/json"): json,
         (200, "text/csv"): OpenApiResponse(str, "All rows, streamed."),
         (200, "application/x-ndjson"): OpenApiResponse(str, "All rows, one object in each line."),
+    }
+
+
+def streamed_alone() -> dict[Any, Any]:
+    """Return the documented answers of a view that only streams."""
+    return {
+        answer: shown for answer, shown in streamed(None).items() if answer[1] != "application/json"
     }

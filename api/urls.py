@@ -5,6 +5,7 @@ from drf_spectacular.views import SpectacularSwaggerSplitView
 from rest_framework.routers import SimpleRouter
 
 from analytics.api import AnalyticsView, EquityView, ExecutionQualityView
+from analytics.api_exports import OpenExportView
 from analytics.api_history import HistoryView, TrailView
 from analytics.api_preflight import PreflightViewSet
 from analytics.api_results import (
@@ -79,6 +80,7 @@ v1: list[URLPattern | URLResolver] = [
     path("feeds/<slug:slug>/record/trades/", RecordTradesView.as_view(), name="feed-record-trades"),
     path("feeds/<slug:slug>/record/links/", RecordLinksView.as_view(), name="feed-record-links"),
     path("feeds/<slug:slug>/record/head/", RecordHeadView.as_view(), name="feed-record-head"),
+    path("exports/<slug:table>/", OpenExportView.as_view(), name="export"),
     path("history/<slug:table>/", HistoryView.as_view(), name="history"),
     path("trail/", TrailView.as_view(), name="trail"),
     path("schema/", SchemaView.as_view(), name="schema"),

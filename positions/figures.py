@@ -74,3 +74,14 @@ class PositionFigures:
     def _gain(self, price: Decimal) -> Decimal:
         gain: Decimal = (price - self.position.entry_price) * self.position.broker_side.sign
         return gain
+
+
+def open_targets(position: ExecutionPosition) -> list[tuple[int, Decimal]]:
+    """Return the next target and the later ones of its signal, each with its number from 1 on.
+
+    Empty: it has no target. Reads the position's signal.
+    """
+    if position.tp is None:
+        return []
+    later = list(enumerate(position.signal.target_prices or [], 1))[position.tp_number :]
+    return [(position.tp_number, position.tp), *later]

@@ -19,7 +19,7 @@ from execution.order_figures import with_figures
 from execution.position_outlook import Surroundings
 from portal.selectors.positions import PositionView, positions_of
 from portal.selectors.signals import AccountOutcome
-from positions.figures import LevelFigures, PositionFigures
+from positions.figures import LevelFigures, PositionFigures, open_targets
 from positions.selectors import with_prices
 from users.models import User
 
@@ -84,7 +84,7 @@ class PositionPage:
             found.append(Level("Stop", stop, position.stop_watcher, position.broker_sl))
         prices = list(position.signal.target_prices or [])
         fractions = list(position.signal.target_fractions or [])
-        for number, price in self._targets(prices):
+        for number, price in open_targets(position):
             is_next = number == position.tp_number
             found.append(
                 Level(
@@ -97,12 +97,6 @@ class PositionPage:
                 )
             )
         return found
-
-    def _targets(self, prices: list[Decimal]) -> list[tuple[int, Decimal]]:
-        position = self.view.position
-        first = [] if position.tp is None else [(position.tp_number, position.tp)]
-        later = list(enumerate(prices, 1))[position.tp_number :]
-        return first + later if first else []
 
 
 def position_of(user: User, pk: int) -> PositionView | None:

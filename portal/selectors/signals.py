@@ -16,6 +16,7 @@ from execution.models import EntryChange, Fill, Order, Status
 from execution.order_explanations import Explanation, explain, slippage_cost
 from execution.order_figures import with_figures
 from execution.timeline import Step, timeline
+from execution.working_orders import CANCELLABLE
 from portal.selectors.positions import PositionView, positions_of
 from positions.selectors import with_prices
 from signals.models import Action, Signal
@@ -23,7 +24,6 @@ from signals.selectors import signals_for
 from users.models import User
 
 NEEDS_ATTENTION = (Status.UNKNOWN, Status.FAILED, Status.REJECTED)
-CANCELLABLE = (Status.PENDING, Status.SUBMITTED, Status.PARTIALLY_FILLED)
 WRITTEN_AT_PUBLICATION = Q(leg="entry") | ~Q(signal__action="OPEN")
 """What a publication wrote: entries, or the exits of a CLOSE; not the later exits of an OPEN."""
 

@@ -1,14 +1,14 @@
 """Open and closed positions, and closing one or all after a confirmation."""
 
 from decimal import Decimal
-from uuid import UUID
 
 from django import forms
 from django.contrib import messages
 from django.core.paginator import Paginator
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 
+from analytics.open_tables import OPEN_TABLES
 from common.confirmation import ConfirmationPage, Consequence
 from common.errors import ConflictError
 from common.money import plain
@@ -18,13 +18,14 @@ from execution.base.kill_switch import read_halts
 from execution.exits.forms import CloseForm, close_all_consequences, close_consequences
 from execution.exits.orders import exitable
 from execution.position_outlook import exit_obstacles, fractions_text, halted_text
+from portal.files import csv_file
 from portal.forms import ShownPositionsForm
 from portal.pages import confirm, current_user, page, tenants_only
-from portal.selectors.accounts import Account, accounts_of
+from portal.selectors.accounts import accounts_of
 from portal.selectors.position import position_of, surroundings
 from portal.selectors.positions import PositionView, positions_of
 from positions.models import PositionQuerySet
-from positions.selectors import with_prices
+from positions.selectors import filtered, with_prices
 from users.models import User
 
 PAGE_SIZE = 30
@@ -40,7 +41,7 @@ def positions(request: HttpRequest) -> HttpResponse:
     state = "closed" if filters.get("state") == "closed" else "open"
     found = mine.closed().order_by("-closed_at", "-pk") if state == "closed" else mine.open()
     accounts = accounts_of(user)
-    found = _filtered(found, accounts, filters)
+    found = filtered(found, filters)
     ids = found.values_list("pk", flat=True)  # only those of the page are priced
     one_page = Paginator(ids, PAGE_SIZE).get_page(filters.get("page"))
     shown = found.filter(pk__in=list(one_page))
@@ -52,16 +53,11 @@ def positions(request: HttpRequest) -> HttpResponse:
     )  # fmt: skip
 
 
-def _filtered(
-    found: PositionQuerySet, accounts: list[Account], filters: QueryDict
-) -> PositionQuerySet:
-    """Return the positions of the account and the pair that the address names; by default all."""
-    if account := filters.get("account"):
-        known = {str(one.connection.pk) for one in accounts}
-        found = found.filter(connection=UUID(account)) if account in known else found.none()
-    if pair := filters.get("pair", "").strip().upper():
-        found = found.filter(pair__icontains=pair)
-    return found
+@tenants_only
+def export(request: HttpRequest) -> HttpResponse:
+    """Download all open positions that match as CSV, streamed."""
+    rows = OPEN_TABLES["open-positions"].rows(current_user(request), request.GET)
+    return csv_file(rows, name="open-positions")
 
 
 @tenants_only
@@ -69,7 +65,7 @@ def close_all(request: HttpRequest) -> HttpResponse:
     """Ask, then close the positions that the question showed: by default those of the list."""
     user, filters = current_user(request), request.GET
     back = f"{reverse('portal:positions')}?{filters.urlencode()}".rstrip("?")
-    listed = _closable(_filtered(positions_of(user).open(), accounts_of(user), filters))
+    listed = _closable(filtered(positions_of(user).open(), filters))
     changed = ""
     if request.method == "POST":
         form = ShownPositionsForm(request.POST)

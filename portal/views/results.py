@@ -11,13 +11,13 @@ from typing import Any
 from django.http import Http404, HttpRequest, HttpResponse
 
 from analytics.definitions import DEFINITIONS
-from analytics.exports import TABLES, csv_lines, table_rows
+from analytics.exports import TABLES, Row, table_rows
 from analytics.periods import Kind, period_of
 from analytics.reports import Report, execution_report, executions
 from analytics.results import MonthRow, SumsRow
 from analytics.signal_quality import OTHERS
 from common.formatting import number, signed
-from common.streaming import StreamedResponse
+from portal.files import csv_file
 from portal.pages import current_user, page, tenants_only
 from portal.result_charts import ResultChart, day_chart
 from portal.selectors.result_choice import ResultChoice, result_choice
@@ -110,13 +110,10 @@ def export(request: HttpRequest, *, table: str) -> HttpResponse:
         raise Http404
     choice = result_choice(user, request.GET)
     report = choice.report()
-    lines: Iterator[str] = iter(())
+    rows: Iterator[Row] = iter(())
     if report is not None:
-        lines = csv_lines(table_rows(table, report, user, feeds=report.feeds))
-    response = StreamedResponse(lines, content_type="text/csv; charset=utf-8")
-    name = f"fillcast-{table}-{choice.period.start}-{choice.period.end}.csv"
-    response["Content-Disposition"] = f'attachment; filename="{name}"'
-    return response  # type: ignore[return-value]  # the stubs know no common class
+        rows = table_rows(table, report, user, feeds=report.feeds)
+    return csv_file(rows, name=f"{table}-{choice.period.start}-{choice.period.end}")
 
 
 def _is_id(text: str) -> bool:

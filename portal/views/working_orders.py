@@ -1,29 +1,31 @@
 """Working orders on all accounts: the list, and cancelling what it shows."""
 
 from collections import Counter
-from uuid import UUID
 
 from django.contrib import messages
 from django.core.paginator import Paginator
 from django.db.models import Q, QuerySet
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 
+from analytics.open_tables import OPEN_TABLES
 from common.confirmation import ConfirmationPage, Consequence
 from common.formatting import join_first, number
 from connections.models import ExecutionConnection
 from execution import services, tasks
 from execution.models import Order, Status
-from portal.forms import ShownOrdersForm
-from portal.pages import confirm, current_user, page, tenants_only
-from portal.selectors.working_orders import (
+from execution.working_orders import (
     KINDS,
     WorkingOrder,
     cancellable_entries,
+    filtered,
     needs_attention_first,
     with_market,
     working_orders,
 )
+from portal.files import csv_file
+from portal.forms import ShownOrdersForm
+from portal.pages import confirm, current_user, page, tenants_only
 from signals.models import Feed
 from users.models import User
 
@@ -38,7 +40,7 @@ def orders(request: HttpRequest) -> HttpResponse:
     accounts = ExecutionConnection.objects.live().of(user.pk).order_by("name").values("pk", "name")
     known = Q(subscriptions__connection__user=user) | Q(owner=user)
     feeds = Feed.objects.filter(known).order_by("name").values_list("slug", "name").distinct()
-    found = needs_attention_first(_filtered(mine, filters)).values_list("pk", flat=True)
+    found = needs_attention_first(filtered(mine, filters)).values_list("pk", flat=True)
     one_page = Paginator(found, A_PAGE).get_page(filters.get("page"))  # ids: quick to sort
     rows = needs_attention_first(with_market(Order.objects.filter(pk__in=list(one_page))))
     return page(
@@ -49,20 +51,11 @@ def orders(request: HttpRequest) -> HttpResponse:
     )  # fmt: skip
 
 
-def _filtered(found: QuerySet[Order], filters: QueryDict) -> QuerySet[Order]:
-    """Return the orders that the address names; by default all. An unknown name finds none."""
-    if account := filters.get("account"):
-        try:
-            found = found.filter(connection=UUID(account))
-        except ValueError:
-            return found.none()
-    if pair := filters.get("pair", "").strip().upper():
-        found = found.filter(pair__icontains=pair)
-    if feed := filters.get("feed"):
-        found = found.filter(signal__feed__slug=feed)
-    if kind := filters.get("kind"):
-        found = found.filter(KINDS[kind][1]) if kind in KINDS else found.none()
-    return found
+@tenants_only
+def export(request: HttpRequest) -> HttpResponse:
+    """Download all working orders that match as CSV, streamed."""
+    rows = OPEN_TABLES["working-orders"].rows(current_user(request), request.GET)
+    return csv_file(rows, name="working-orders")
 
 
 @tenants_only
@@ -70,7 +63,7 @@ def cancel_all(request: HttpRequest) -> HttpResponse:
     """Ask, then cancel the entries that the question showed: those of the list."""
     user, filters = current_user(request), request.GET
     back = f"{reverse('portal:working_orders')}?{filters.urlencode()}".rstrip("?")
-    listed = cancellable_entries(_filtered(working_orders(user), filters))
+    listed = cancellable_entries(filtered(working_orders(user), filters))
     changed = ""
     if request.method == "POST":
         form = ShownOrdersForm(request.POST)

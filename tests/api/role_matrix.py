@@ -21,6 +21,7 @@ MATRIX: dict[str, str] = {
     "GET /api/v1/analytics/execution/": OWN,
     "GET /api/v1/analytics/export/{table}/": OWN,
     "GET /api/v1/analytics/statistics/": OWN,
+    "GET /api/v1/exports/{table}/": OWN,
     "GET /api/v1/history/{table}/": OWN,
     "GET /api/v1/trail/": OWN,
     "GET /api/v1/api-keys/": OWN,

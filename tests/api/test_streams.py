@@ -4,11 +4,13 @@ import csv
 import io
 import json
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
 from analytics.exports import TABLES
 from analytics.history import HISTORY
+from analytics.open_tables import OPEN_TABLES
 from tests.api.conftest import AsWeb
 from tests.api.factories import World
 from tests.api.test_problems import problem
@@ -17,7 +19,7 @@ from tests.api.test_results_api import close_two
 RESULTS = [f"analytics/export/{table}/" for table in TABLES]
 PAGES = [
     "analytics/breakdown/", "analytics/compared/", "trail/",
-    *(f"history/{table}/" for table in HISTORY),
+    *(f"history/{table}/" for table in HISTORY), *(f"exports/{table}/" for table in OPEN_TABLES),
 ]  # fmt: skip
 
 
@@ -90,3 +92,28 @@ def test_comparison_with_a_paper_twin_is_streamed_too(world: World) -> None:
     address = f"/api/v1/subscriptions/{world.twinned.pk}/comparison/"
     assert from_lines(world.client("alice").get(f"{address}?format=ndjson")) == []
     assert from_csv(world.client("alice").get(f"{address}?format=csv")) == []
+
+
+def test_what_is_open_is_streamed_for_its_owner_only(world: World, as_web: AsWeb) -> None:
+    api = "/api/v1/exports/"
+    with as_web():
+        (held,) = from_lines(world.client("alice").get(f"{api}open-positions/?format=ndjson"))
+        waiting = from_csv(world.client("alice").get(f"{api}working-orders/"))
+        for name in ("bob", "olga"):
+            for table in OPEN_TABLES:
+                assert from_csv(world.client(name).get(f"{api}{table}/")) == []
+    assert held["position"] == f"P-{world.position.pk}"
+    assert [row["order"] for row in waiting] == [f"O-{world.pending.pk}"]
+
+
+def test_filters_of_what_is_open_leave_out(world: World) -> None:
+    alice, api = world.client("alice"), "/api/v1/exports/"
+    for query, count in (
+        (f"account={world.connection.pk}", 1), ("account=nothing", 0), (f"account={uuid4()}", 0),
+        ("pair=eur", 1), ("pair=XAU", 0), ("pair=%00", 1),
+    ):  # fmt: skip
+        for table in OPEN_TABLES:
+            assert len(from_csv(alice.get(f"{api}{table}/?{query}"))) == count, (table, query)
+    for query, count in (("kind=entries", 1), ("kind=exits", 0), ("kind=x", 0), ("feed=x", 0)):
+        assert len(from_csv(alice.get(f"{api}working-orders/?{query}"))) == count, query
+    problem(alice.get(f"{api}nothing/"), 404, "NOT_FOUND")

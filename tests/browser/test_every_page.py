@@ -25,7 +25,7 @@ NO_PAGES = {  # parts of pages, forms without a page of their own, files
     "security:message_resend", "security:channel_secret", "security:channel_confirm",
     "security:channel_rules", "security:push_renew", "security:push_worker",
     "portal:subscription_twin_start", "portal:subscription_twin_stop",
-    "portal:subscription_twin_csv",
+    "portal:subscription_twin_csv", "portal:positions_csv", "portal:working_orders_csv",
 }  # fmt: skip
 OTHER_TESTS = {  # need a state that the tests of the items make
     "portal:sign_in", "portal:resume", "portal:public_record", "portal:public_proof",

@@ -242,6 +242,7 @@ PORTAL_STEPS = {
     "telegram", "telegram_token", "telegram_chat", "telegram_chat_end", "telegram_forwarding",
     "telegram_pause", "telegram_resume", "telegram_remove",
     "results", "results_csv", "results_definitions", "results_execution", "results_month",
+    "positions_csv", "working_orders_csv",
     "working_orders", "cancel_all", "position", "position_break_even", "position_close_part",
     "position_levels", "position_trailing",  # what changed since it was shown is refused
     "feed_record", "feed_proof", "feed_record_show", "feed_terms", "public_record", "public_proof",

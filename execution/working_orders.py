@@ -1,9 +1,11 @@
 """A tenant's working orders: what waits to be sent, what is held, and what rests at brokers."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 from django.conf import settings
 from django.db.models import Case, F, OuterRef, Q, QuerySet, Subquery, Value, When
@@ -19,12 +21,12 @@ from execution.changeable_orders import may_be_changed
 from execution.end_times import EntryEnd, end_of
 from execution.models import LIVE, NOT_ENDED, Order, Status
 from execution.order_explanations import Explanation, explain
-from portal.selectors.signals import CANCELLABLE
 from prices.models import LatestQuote
 from signals.models import OrderType
 from signals.symbols import slippage_unit
 from users.models import User
 
+CANCELLABLE = (Status.PENDING, Status.SUBMITTED, Status.PARTIALLY_FILLED)
 HELD = Q(awaits_condition=True) | Q(reason=Code.AWAITING_TRIGGER.value)
 KINDS: dict[str, tuple[str, Q]] = {
     "entries": ("Entries", Q(position__isnull=True)),
@@ -120,6 +122,25 @@ class WorkingOrder:
 def working_orders(user: User) -> QuerySet[Order]:
     """Return a tenant's orders that have not ended, the newest first."""
     return Order.objects.filter(NOT_ENDED, connection__user=user).order_by("-pk")
+
+
+def filtered(found: QuerySet[Order], filters: Mapping[str, str]) -> QuerySet[Order]:
+    """Return the orders that an address names by `account`, `pair`, `feed` and `kind`.
+
+    By default all; an unknown name finds none.
+    """
+    if account := filters.get("account"):
+        try:
+            found = found.filter(connection=UUID(account))
+        except ValueError:
+            return found.none()
+    if pair := filters.get("pair", "").replace("\0", "").strip().upper():
+        found = found.filter(pair__icontains=pair)
+    if feed := filters.get("feed", "").replace("\0", ""):
+        found = found.filter(signal__feed__slug=feed)
+    if kind := filters.get("kind"):
+        found = found.filter(KINDS[kind][1]) if kind in KINDS else found.none()
+    return found
 
 
 def with_market(orders: QuerySet[Order]) -> QuerySet[Order]:
