@@ -14,10 +14,9 @@ from django.urls import reverse
 from common.clocks import market_clock, market_now
 from common.confirmation import ConfirmationPage, add_form_error, error_message
 from common.errors import FillcastError, MisconfiguredError
-from events.selectors import unread_count
-from execution.monitoring.scan_heartbeat import scan_status
 from portal import kept_forms
 from portal.selectors.halts import halts_affecting
+from portal.selectors.shell import shell_of
 from users.models import User
 
 View = Callable[..., HttpResponse]
@@ -76,10 +75,11 @@ def page(
 ) -> TemplateResponse:
     """Render one of our pages in the shell with its navigation."""
     user = current_user(request)
+    unread, scan = shell_of(user.pk)
     shell = {
-        "unread": unread_count(user.pk),
+        "unread": unread,
         "halts": halts_affecting(user),
-        "scan": scan_status(),
+        "scan": scan,
         "market_at": market_now() if market_clock() else None,
         "section": request.resolver_match.url_name if request.resolver_match else "",
         "restored": kept_forms.restore(request, context),

@@ -17,7 +17,6 @@ from tests.statements import sent_statements
 MOST = 12
 MORE = {
     "account": 18, "preset_edit": 16, "preset_new": 15, "position_break_even": 14, "overview": 14,
-    "feed_record": 13,
 }  # fmt: skip
 """Pages that send more than they should, and at most how many."""
 pytestmark = pytest.mark.usefixtures("private_feeds")
