@@ -4,12 +4,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from django.db.models import Exists, IntegerField, OuterRef, QuerySet
+from django.db.models import CharField, Exists, IntegerField, OuterRef, QuerySet
 from django.db.models.expressions import RawSQL
 from django.db.models.functions import Now
 
 from common.formatting import hint, sentence
-from common.sql import rows
+from common.sql import positional, rows
 from connections import session_lanes
 from connections.accounts.cash_flows import flow_note
 from connections.accounts.equity_readings import (
@@ -253,14 +253,21 @@ __all__ = [
     "window_start",
     "windows_open_now",
     "with_display_columns",
+    "with_skip_reason",
     "with_status",
 ]
 
-_SKIP_REASONS = f"""
-SELECT c.id, {REASON_SQL} AS reason
+_WITHOUT_SUBSCRIPTION = """
 FROM connections_executionconnection c
 LEFT JOIN connections_connectionhealth h ON h.connection_id = c.id
 LEFT JOIN connections_subscription s ON FALSE
+"""
+_SKIP_REASON = f"""
+(SELECT coalesce({REASON_SQL}, '') {_WITHOUT_SUBSCRIPTION}
+ WHERE c.id = connections_executionconnection.id)
+"""
+_SKIP_REASONS = f"""
+SELECT c.id, {REASON_SQL} AS reason {_WITHOUT_SUBSCRIPTION}
 WHERE %(ids)s::uuid[] IS NULL AND c.archived_at IS NULL OR c.id = ANY(%(ids)s::uuid[])
 """
 
@@ -292,6 +299,15 @@ def with_display_columns(
     mine = f"{ExecutionConnection._meta.db_table}.id"
     count = RawSQL(open_count_sql(mine), [], output_field=IntegerField())
     return connections.annotate(has_worker=Exists(leases), open_count=count)
+
+
+def with_skip_reason(
+    connections: QuerySet[ExecutionConnection],
+) -> QuerySet[ExecutionConnection]:
+    """Add to connections `skip_reason`, as `skip_reasons` returns it, in the same statement."""
+    parameters = eligibility_parameters(feed_id=None, direction=None)
+    why = RawSQL(*positional(_SKIP_REASON, parameters), output_field=CharField())
+    return connections.annotate(skip_reason=why)
 
 
 def count_open_items(connection: ExecutionConnection) -> int:

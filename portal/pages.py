@@ -78,7 +78,7 @@ def page(
     unread, scan = shell_of(user.pk)
     shell = {
         "unread": unread,
-        "halts": halts_affecting(user),
+        "halts": context["halts"] if "halts" in context else halts_affecting(user),
         "scan": scan,
         "market_at": market_now() if market_clock() else None,
         "section": request.resolver_match.url_name if request.resolver_match else "",

@@ -1,5 +1,6 @@
 """Accounts: the list, one account with its health and last test, and its pauses."""
 
+from collections.abc import Sequence
 from uuid import UUID
 
 from django.core.paginator import Paginator
@@ -34,6 +35,7 @@ from portal.selectors.accounts import (
     other_accounts_on_source,
 )
 from portal.selectors.feeds import subscriptions_of
+from portal.selectors.halts import Halt, halts_affecting
 from portal.selectors.loss_limits import own_loss_limits
 from users.models import User
 
@@ -42,9 +44,9 @@ A_PAGE = 50
 FORM_PAGES = {"edit": "portal:account_edit", "credentials": "portal:credentials"}
 
 
-def find(request: HttpRequest, pk: UUID) -> Account:
-    """Return the tenant's own account. Raises Http404 for any other."""
-    found = account_of(current_user(request), pk)
+def find(request: HttpRequest, pk: UUID, *, halts: Sequence[Halt] | None = None) -> Account:
+    """Return the tenant's own account. Raises Http404 for any other. halts: if read already."""
+    found = account_of(current_user(request), pk, halts=halts)
     if found is None:
         raise Http404
     return found
@@ -58,8 +60,9 @@ def address(pk: UUID) -> str:
 @tenants_only
 def accounts(request: HttpRequest) -> HttpResponse:
     """List the accounts, each with its state and next step."""
-    mine = accounts_of(current_user(request))
-    return page(request, "accounts.html", accounts=mine, paper=PaperForm())
+    halts = halts_affecting(current_user(request))
+    mine = accounts_of(current_user(request), halts=halts)
+    return page(request, "accounts.html", accounts=mine, halts=halts, paper=PaperForm())
 
 
 @tenants_only
