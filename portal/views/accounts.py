@@ -35,8 +35,9 @@ from portal.selectors.accounts import (
     other_accounts_on_source,
 )
 from portal.selectors.feeds import subscriptions_of
-from portal.selectors.halts import Halt, halts_affecting
+from portal.selectors.halts import Halt
 from portal.selectors.loss_limits import own_loss_limits
+from portal.selectors.shell import shell_of
 from users.models import User
 
 LAST = 8
@@ -60,9 +61,9 @@ def address(pk: UUID) -> str:
 @tenants_only
 def accounts(request: HttpRequest) -> HttpResponse:
     """List the accounts, each with its state and next step."""
-    halts = halts_affecting(current_user(request))
-    mine = accounts_of(current_user(request), halts=halts)
-    return page(request, "accounts.html", accounts=mine, halts=halts, paper=PaperForm())
+    shell = shell_of(current_user(request))
+    mine = accounts_of(current_user(request), halts=shell.halts)
+    return page(request, "accounts.html", shell=shell, accounts=mine, paper=PaperForm())
 
 
 @tenants_only

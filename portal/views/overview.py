@@ -26,9 +26,10 @@ from portal.pages import confirm, current_user, page, panel, tenants_only
 from portal.selectors.accounts import Account, accounts_of
 from portal.selectors.feeds import subscriptions_of
 from portal.selectors.first_steps import first_steps, is_complete
-from portal.selectors.halts import Halt, halts_affecting
+from portal.selectors.halts import Halt
 from portal.selectors.positions import open_positions
 from portal.selectors.results import currency_summaries
+from portal.selectors.shell import shell_of
 from portal.selectors.signals import published_to, signal_summaries
 from users.models import User
 
@@ -69,13 +70,13 @@ def _overview(user: User, halts: Sequence[Halt] | None = None) -> dict[str, Any]
 @tenants_only
 def overview(request: HttpRequest) -> HttpResponse:
     """The overview page."""
-    halts = halts_affecting(current_user(request))
-    context = _overview(current_user(request), halts)
+    shell = shell_of(current_user(request))
+    context = _overview(current_user(request), shell.halts)
     return page(
         request,
         "overview.html",
         **context,
-        halts=halts,
+        shell=shell,
         curves=_curves(context["accounts"]),
         curves_until=market_now(),
     )
