@@ -123,7 +123,9 @@ from connections.market_data.sources import (
 )
 from connections.market_data.ticks import (
     TICK_SQL,
+    contract_size_sql,
     freeze_level_sql,
+    listed_pairs_sql,
     on_tick_sql,
     quantity_step_sql,
     stops_level_sql,
@@ -191,6 +193,7 @@ __all__ = [
     "calendars_ending",
     "can_provide_prices",
     "connection_join_sql",
+    "contract_size_sql",
     "count_open_items",
     "deferred_entries",
     "describe_maintenance",
@@ -215,6 +218,7 @@ __all__ = [
     "is_twin_account",
     "limit_name",
     "limits_of",
+    "listed_pairs_sql",
     "missing_worker_message",
     "news_around",
     "not_twin_sql",

@@ -15,7 +15,7 @@ from tests.portal.test_access import OPEN, args, names
 from tests.statements import sent_statements
 
 MOST = 12
-MORE = {"account": 17, "preset_edit": 16, "preset_new": 14}
+MORE = {"account": 15}
 """Pages that send more than they should, and at most how many."""
 pytestmark = pytest.mark.usefixtures("private_feeds")
 
