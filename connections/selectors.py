@@ -110,6 +110,7 @@ from connections.market_data.source_status import (
     account_prices,
     is_delivering,
     source_status,
+    with_source_status,
     with_status,
 )
 from connections.market_data.sources import (
@@ -258,6 +259,7 @@ __all__ = [
     "windows_open_now",
     "with_display_columns",
     "with_skip_reason",
+    "with_source_status",
     "with_status",
 ]
 

@@ -7,7 +7,7 @@ from textwrap import shorten
 from typing import Any
 from uuid import UUID
 
-from django.db.models import BooleanField, Exists, ExpressionWrapper, OuterRef, Q, QuerySet
+from django.db.models import BooleanField, ExpressionWrapper, Q, QuerySet
 from django.urls import reverse
 
 from common.formatting import hint, sentence
@@ -22,7 +22,6 @@ from connections.models import (
     ConnectionHealth,
     DataConnection,
     ExecutionConnection,
-    TradingPause,
     TradingPreset,
 )
 from connections.selectors import (
@@ -41,7 +40,6 @@ from connections.selectors import (
     with_skip_reason,
 )
 from connections.selectors import health_badge as health_of
-from execution.models import DriftItem
 from portal.selectors.halts import Halt, halts_affecting
 from users.models import User
 
@@ -248,11 +246,11 @@ def accounts_of(user: User, *, halts: Sequence[Halt] | None = None) -> list[Acco
     account.
     """
     found = list(with_skip_reason(connections_of(user)))
-    return _accounts(user, found, halts)
+    return as_accounts(user, found, halts)
 
 
-def _accounts(user: User, found: Sequence[Any], halts: Sequence[Halt] | None) -> list[Account]:
-    """Return connections from `with_skip_reason` as accounts."""
+def as_accounts(user: User, found: Sequence[Any], halts: Sequence[Halt] | None) -> list[Account]:
+    """Return connections from `with_skip_reason` as accounts. halts: as for `accounts_of`."""
     paused = False
     if any(row.skip_reason in HALTED for row in found):
         halts = halts_affecting(user) if halts is None else halts
@@ -264,25 +262,10 @@ def _accounts(user: User, found: Sequence[Any], halts: Sequence[Halt] | None) ->
     ]
 
 
-def account_of(user: User, pk: UUID, *, halts: Sequence[Halt] | None = None) -> Account | None:
-    """Return one of the tenant's accounts, or None. halts: as for `accounts_of`.
-
-    has_pauses, has_differences: whether there is any to read for its page.
-    """
-    pauses = TradingPause.objects.filter(connection=OuterRef("pk"), ended_at=None)
-    differences = DriftItem.objects.filter(connection=OuterRef("pk"), state=DriftItem.State.OPEN)
-    known = with_skip_reason(connections_of(user)).annotate(
-        has_pauses=Exists(pauses), has_differences=Exists(differences)
-    )
-    return next(iter(_accounts(user, list(known.filter(pk=pk)), halts)), None)
-
-
-def other_accounts_on_source(user: User, connection: ExecutionConnection) -> int:
-    """Return how many other accounts of a tenant use the same price source."""
-    if connection.data_connection_id is None:
-        return 0
-    live = ExecutionConnection.objects.live().of(user.pk).exclude(pk=connection.pk)
-    return live.filter(data_connection=connection.data_connection_id).count()
+def account_of(user: User, pk: UUID) -> Account | None:
+    """Return one of the tenant's accounts, or None."""
+    found = with_skip_reason(connections_of(user)).filter(pk=pk)
+    return next(iter(as_accounts(user, list(found), None)), None)
 
 
 def presets_for(user: User) -> QuerySet[TradingPreset]:
