@@ -51,9 +51,7 @@ def account_page(user: User, pk: UUID, *, halts: Sequence[Halt]) -> AccountPage 
     differences = DriftItem.objects.filter(connection=OuterRef("pk"), state=DriftItem.State.OPEN)
     stated = JSONObject(pk="pk", detail="detail", until="until")
     known = with_source_status(with_skip_reason(connections_of(user))).annotate(
-        pauses=ArraySubquery(
-            pauses.values(json=JSONObject(pk="pk", detail="detail", until="until"))
-        ),
+        pauses=ArraySubquery(pauses.values(json=stated)),
         routes=ArraySubquery(routes.order_by("rank").values("connection_id")),
         others=_others_on_source(user),
         has_differences=Exists(differences),
