@@ -70,11 +70,11 @@ def current_user(request: HttpRequest) -> User:
 
 
 def page(
-    request: HttpRequest, template: str, *, status: int = 200, shell: Shell | None = None,
+    request: HttpRequest, template: str, *, status: int = 200, around: Shell | None = None,
     **context: Any,
 ) -> TemplateResponse:  # fmt: skip
-    """Render one of our pages in the shell with its navigation. shell: if it was read already."""
-    around = shell or shell_of(current_user(request))
+    """Render one of our pages in the shell with its navigation. around: if read already."""
+    around = around or shell_of(current_user(request))
     own = {
         "unread": around.unread,
         "halts": around.halts,

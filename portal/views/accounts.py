@@ -57,7 +57,7 @@ def accounts(request: HttpRequest) -> HttpResponse:
     """List the accounts, each with its state and next step."""
     shell = shell_of(current_user(request))
     mine = accounts_of(current_user(request), halts=shell.halts)
-    return page(request, "accounts.html", shell=shell, accounts=mine, paper=PaperForm())
+    return page(request, "accounts.html", around=shell, accounts=mine, paper=PaperForm())
 
 
 @tenants_only
@@ -74,7 +74,7 @@ def account(request: HttpRequest, *, pk: UUID) -> HttpResponse:
     return page(
         request,
         "account.html",
-        shell=shell,
+        around=shell,
         account=found.account,
         prices=account_prices(row, reader=user),
         others=found.others,

@@ -76,7 +76,7 @@ def overview(request: HttpRequest) -> HttpResponse:
         request,
         "overview.html",
         **context,
-        shell=shell,
+        around=shell,
         curves=_curves(context["accounts"]),
         curves_until=market_now(),
     )
