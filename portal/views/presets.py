@@ -30,6 +30,7 @@ from portal.selectors.presets import (
     preset_with_limits,
     sizing_summary,
 )
+from portal.selectors.shell import shell_of
 from users.models import User
 
 NOT_FORM = ("csrfmiddlewaretoken", "confirmed", "again", "recalculate")
@@ -112,12 +113,13 @@ def _form_page(
     copied: TradingPreset | None = None, limits: Sequence[LossLimit] = (),
 ) -> HttpResponse:  # fmt: skip
     user = current_user(request)
-    accounts = accounts_of(user)
+    around = shell_of(user)
+    accounts = accounts_of(user, halts=around.halts)
     chosen = ExampleForm(accounts, _post_of_example(request))
     is_post = request.method == "POST"
     return page(
-        request, "presets/form.html", form=form, title=title, preset=preset, copied=copied,
-        seen=preset_version(preset) if preset else "", choices=chosen,
+        request, "presets/form.html", around=around, form=form, title=title, preset=preset,
+        copied=copied, seen=preset_version(preset) if preset else "", choices=chosen,
         example=example_of(form, chosen, accounts), loss_limits=limits,
         status=422 if is_post and form.errors and "recalculate" not in request.POST else 200,
     )  # fmt: skip
