@@ -23,6 +23,7 @@ __all__ = [
     "CurvePoint",
     "Quality",
     "equity_curve",
+    "equity_curves",
     "execution_quality",
     "totals",
     "unconverted_fees",
@@ -56,9 +57,10 @@ class FeeRow(NamedTuple):
 
 
 class CurveRow(NamedTuple):
-    """A currency, and the fields of its `CurvePoint`."""
+    """A currency, whether of paper accounts, and the fields of its `CurvePoint`."""
 
     currency: str
+    is_paper: bool
     day: date
     trades: int
     pnl: Decimal
@@ -101,23 +103,27 @@ GROUP BY 1, 2 ORDER BY 1, 2
 """,
 )
 
+# paper_apart: whether paper accounts have curves of their own.
 CURVE = Query(
     CurveRow,
     f"""
 WITH {DAILY}, by_day AS (
-  SELECT coalesce(snapshot.currency, '') AS currency, daily.day, sum(daily.total_pnl) AS pnl,
-    sum(daily.trades)::bigint AS trades
+  SELECT coalesce(snapshot.currency, '') AS currency,
+    %(paper_apart)s AND coalesce(c.type = 'paper', false) AS is_paper, daily.day,
+    sum(daily.total_pnl) AS pnl, sum(daily.trades)::bigint AS trades
   FROM daily
-  LEFT JOIN connections_accountsnapshot snapshot USING (connection_id)
-  GROUP BY 1, 2
+  LEFT JOIN connections_executionconnection c ON c.id = daily.connection_id
+  LEFT JOIN connections_accountsnapshot snapshot ON snapshot.connection_id = daily.connection_id
+  GROUP BY 1, 2, 3
 ), summed AS (
-  SELECT *, sum(pnl) OVER (PARTITION BY currency ORDER BY day ROWS UNBOUNDED PRECEDING) AS total
-  FROM by_day
+  SELECT *, sum(pnl) OVER so_far AS total FROM by_day
+  WINDOW so_far AS (PARTITION BY currency, is_paper ORDER BY day ROWS UNBOUNDED PRECEDING)
 )
-SELECT currency, day, trades, pnl, total,
-  greatest(max(total) OVER (PARTITION BY currency ORDER BY day ROWS UNBOUNDED PRECEDING), 0)
-    - total AS below_peak
-FROM summed ORDER BY currency, day
+SELECT currency, is_paper, day, trades, pnl, total,
+  greatest(max(total) OVER so_far, 0) - total AS below_peak
+FROM summed
+WINDOW so_far AS (PARTITION BY currency, is_paper ORDER BY day ROWS UNBOUNDED PRECEDING)
+ORDER BY is_paper, currency, day
 """,
 )
 
@@ -161,10 +167,25 @@ def equity_curve(
     Connections of one currency are added up, whatever the order of their trades within a day. Days
     without a closed trade have no point. The currency is '' for accounts that were never read.
     """
-    curves: dict[str, list[CurvePoint]] = {}
-    for row in rows(CURVE, _parameters(connection_ids, start, end)):
+    curves = _curves(connection_ids, start, end, paper_apart=False)
+    return {currency: points for (_, currency), points in curves.items()}
+
+
+def equity_curves(
+    connection_ids: Sequence[UUID], start: date, end: date
+) -> dict[tuple[bool, str], list[CurvePoint]]:
+    """Return the same with paper accounts apart, by (is paper, currency), real money first."""
+    return _curves(connection_ids, start, end, paper_apart=True)
+
+
+def _curves(
+    connection_ids: Sequence[UUID] | None, start: date, end: date, *, paper_apart: bool
+) -> dict[tuple[bool, str], list[CurvePoint]]:
+    curves: dict[tuple[bool, str], list[CurvePoint]] = {}
+    parameters = {**_parameters(connection_ids, start, end), "paper_apart": paper_apart}
+    for row in rows(CURVE, parameters):
         point = CurvePoint(row.day, row.trades, row.pnl, row.total, row.below_peak)
-        curves.setdefault(row.currency, []).append(point)
+        curves.setdefault((row.is_paper, row.currency), []).append(point)
     return curves
 
 

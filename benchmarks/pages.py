@@ -2,12 +2,13 @@
 
 Each is asked for by several tenants through the whole application: middleware, row security of the
 web role, templates. Two kinds of tenant ask: a usual one (five accounts) and a large one (a hundred
-accounts, ten thousand trades). The baseline are the same requests before the orders were written,
-so that the ratio states what history costs.
+accounts, ten thousand trades). Statements of `common.sql` count as those of the ORM do. The
+baseline are the same requests before the orders were written, so that the ratio states what history
+costs.
 """
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -16,7 +17,6 @@ from typing import Any
 from uuid import UUID
 
 from django.conf import settings
-from django.db import connection
 from django.test import Client
 
 from analytics.services import compute_changed
@@ -27,6 +27,7 @@ from common.sql import run
 from connections.models import ExecutionConnection
 from positions.models import ExecutionPosition
 from signals.models import Feed
+from tests.statements import sent_statements
 from users.models import User
 
 ACCOUNTS, LARGE, CHUNK = 10_000, 100, 100_000
@@ -48,7 +49,7 @@ LISTS = (
     "me", "orders", "positions", "signals", "connections", "subscriptions", "feeds", "presets",
     "notifications", "execution-logs", "drift", "cash-flows", "loss-limits", "trading-pauses",
     "kill-switch", "channels", "api-keys", "data-connections", "analytics", "analytics/equity",
-    "analytics/execution", "analytics/statistics", "analytics/breakdown?table=feed", "trail",
+    "analytics/execution", "analytics/statistics", "analytics/breakdown?by=feed", "trail",
     "history/orders", "history/trades", "history/signals",
 )  # fmt: skip
 
@@ -174,7 +175,7 @@ def _own(user: User, feed: Feed) -> dict[str, Any]:
 
 
 def _ask(client: Client, address: str, path: str, measured: Measured) -> None:
-    with _web_role(), _queries() as sent:
+    with _web_role(), sent_statements() as sent:
         began, used = time.perf_counter(), time.process_time()
         response = client.get(path)
         body = b"".join(response) if response.streaming else response.content
@@ -194,20 +195,6 @@ def _web_role() -> Iterator[None]:
         yield
     finally:
         run("RESET ROLE")
-
-
-@contextmanager
-def _queries() -> Iterator[list[str]]:
-    """Count what is sent to the database, without what opens and names a transaction."""
-    sent: list[str] = []
-
-    def note(execute: Callable[..., Any], sql: str, *rest: Any) -> Any:
-        if not sql.startswith(("SAVEPOINT", "RELEASE", "SELECT set_config", "SET ")):
-            sent.append(sql)
-        return execute(sql, *rest)
-
-    with connection.execute_wrapper(note):
-        yield sent
 
 
 def _result(count: int, before: Found, after: Found, of_large: Found) -> Result:

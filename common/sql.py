@@ -6,6 +6,7 @@ they do is part of the surrounding `transaction.atomic()`.
 """
 
 import contextlib
+import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
@@ -264,6 +265,15 @@ _NOW = Query(NowRow, "SELECT clock_timestamp() AS now")
 def database_now() -> datetime:
     """Return the database's clock: machine time, the same for the processes of all hosts."""
     return rows(_NOW)[0].now
+
+
+def positional(sql: str, parameters: Mapping[str, Any]) -> tuple[str, list[Any]]:
+    """Return SQL with named parameters, and its parameters, as Django's `RawSQL` takes them."""
+    names = _NAMED.findall(sql)
+    return _NAMED.sub("%s", sql), [parameters[name] for name in names]
+
+
+_NAMED = re.compile(r"%\((\w+)\)s")
 
 
 def columns(records: Sequence[Sequence[Any]], width: int) -> list[str]:

@@ -4,12 +4,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from django.db.models import Exists, IntegerField, OuterRef, QuerySet
+from django.db.models import CharField, Exists, IntegerField, OuterRef, QuerySet
 from django.db.models.expressions import RawSQL
 from django.db.models.functions import Now
 
 from common.formatting import hint, sentence
-from common.sql import rows
+from common.sql import positional, rows
 from connections import session_lanes
 from connections.accounts.cash_flows import flow_note
 from connections.accounts.equity_readings import (
@@ -110,6 +110,7 @@ from connections.market_data.source_status import (
     account_prices,
     is_delivering,
     source_status,
+    with_source_status,
     with_status,
 )
 from connections.market_data.sources import (
@@ -123,7 +124,9 @@ from connections.market_data.sources import (
 )
 from connections.market_data.ticks import (
     TICK_SQL,
+    contract_size_sql,
     freeze_level_sql,
+    listed_pairs_sql,
     on_tick_sql,
     quantity_step_sql,
     stops_level_sql,
@@ -191,6 +194,7 @@ __all__ = [
     "calendars_ending",
     "can_provide_prices",
     "connection_join_sql",
+    "contract_size_sql",
     "count_open_items",
     "deferred_entries",
     "describe_maintenance",
@@ -215,6 +219,7 @@ __all__ = [
     "is_twin_account",
     "limit_name",
     "limits_of",
+    "listed_pairs_sql",
     "missing_worker_message",
     "news_around",
     "not_twin_sql",
@@ -253,14 +258,22 @@ __all__ = [
     "window_start",
     "windows_open_now",
     "with_display_columns",
+    "with_skip_reason",
+    "with_source_status",
     "with_status",
 ]
 
-_SKIP_REASONS = f"""
-SELECT c.id, {REASON_SQL} AS reason
+_WITHOUT_SUBSCRIPTION = """
 FROM connections_executionconnection c
 LEFT JOIN connections_connectionhealth h ON h.connection_id = c.id
 LEFT JOIN connections_subscription s ON FALSE
+"""
+_SKIP_REASON = f"""
+(SELECT coalesce({REASON_SQL}, '') {_WITHOUT_SUBSCRIPTION}
+ WHERE c.id = connections_executionconnection.id)
+"""
+_SKIP_REASONS = f"""
+SELECT c.id, {REASON_SQL} AS reason {_WITHOUT_SUBSCRIPTION}
 WHERE %(ids)s::uuid[] IS NULL AND c.archived_at IS NULL OR c.id = ANY(%(ids)s::uuid[])
 """
 
@@ -292,6 +305,15 @@ def with_display_columns(
     mine = f"{ExecutionConnection._meta.db_table}.id"
     count = RawSQL(open_count_sql(mine), [], output_field=IntegerField())
     return connections.annotate(has_worker=Exists(leases), open_count=count)
+
+
+def with_skip_reason(
+    connections: QuerySet[ExecutionConnection],
+) -> QuerySet[ExecutionConnection]:
+    """Add to connections `skip_reason`, as `skip_reasons` returns it, in the same statement."""
+    parameters = eligibility_parameters(feed_id=None, direction=None)
+    why = RawSQL(*positional(_SKIP_REASON, parameters), output_field=CharField())
+    return connections.annotate(skip_reason=why)
 
 
 def count_open_items(connection: ExecutionConnection) -> int:

@@ -17,6 +17,14 @@ Without such a channel no event is written: it would be one for every order of e
 """
 
 
+def unread_count_sql(user_id: str) -> str:
+    """Return SQL of what `unread_count` returns. user_id: SQL; for a statement that reads more."""
+    return (
+        "(SELECT count(*) FROM events_notification n"
+        f" WHERE n.user_id = {user_id} AND n.read_at IS NULL)"
+    )
+
+
 def unread_count(user_id: int) -> int:
     """Return how many notifications the user has not read."""
     return Notification.objects.filter(user_id=user_id, read_at=None).count()

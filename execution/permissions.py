@@ -21,3 +21,11 @@ def require_on_accounts(
     rows = ExecutionConnection.objects.filter(pk__in=connection_ids)
     for owner_id in rows.order_by().values_list("user_id", flat=True).distinct():
         require(by, right, owner_id=owner_id)
+
+
+def require_on_account(connection: ExecutionConnection, by: User | None) -> None:
+    """Raise NotAllowedError unless `by` may trade on this connection, which was read already."""
+    if by is None or by.is_staff:
+        require(by, Right.TRADE)
+    else:
+        require(by, Right.TRADE, owner_id=connection.user_id)

@@ -12,7 +12,7 @@ from common.money import plain, rounded_apart
 from common.reason_codes import Code
 from common.sql import run
 from connections.models import Instrument
-from execution.permissions import require_on_accounts
+from execution.permissions import require_on_account
 from positions.models import ExecutionPosition, Guardian
 from positions.selectors import with_prices
 from positions.stop_rules import price_distance
@@ -62,19 +62,27 @@ def modify_position(
     """
     with transaction.atomic():
         position = lock_open_position(position_id, by)
-        raise_all(level_errors(position, {"stop_loss": stop_loss, "take_profit": take_profit}))
-        moved = moves_text(position, stop_loss=stop_loss, take_profit=take_profit)
-        position.sl, position.tp = stop_loss, take_profit
-        position.sl_guardian = position.sl_guardian or ("ENGINE" if stop_loss else "")
-        position.tp_guardian = position.tp_guardian or ("ENGINE" if take_profit else "")
-        position.levels_given_up = False  # the broker may accept the new ones
-        position.levels_dropped_at = None
-        position.save(
-            update_fields=[
-                "sl", "tp", "sl_guardian", "tp_guardian", "levels_given_up", "levels_dropped_at",
-            ]
-        )  # fmt: skip
-        log_of_position(position, Code.LEVELS_MOVED, moved, by)
+        levels = {"stop_loss": stop_loss, "take_profit": take_profit}
+        raise_all(level_errors(position, levels))
+        _store_levels(position, by, **levels)
+
+
+def _store_levels(
+    position: ExecutionPosition, by: User | None, *, stop_loss: Decimal | None,
+    take_profit: Decimal | None,
+) -> None:  # fmt: skip
+    moved = moves_text(position, stop_loss=stop_loss, take_profit=take_profit)
+    position.sl, position.tp = stop_loss, take_profit
+    position.sl_guardian = position.sl_guardian or ("ENGINE" if stop_loss else "")
+    position.tp_guardian = position.tp_guardian or ("ENGINE" if take_profit else "")
+    position.levels_given_up = False  # the broker may accept the new ones
+    position.levels_dropped_at = None
+    position.save(
+        update_fields=[
+            "sl", "tp", "sl_guardian", "tp_guardian", "levels_given_up", "levels_dropped_at",
+        ]
+    )  # fmt: skip
+    log_of_position(position, Code.LEVELS_MOVED, moved, by)
 
 
 def move_to_break_even(
@@ -101,7 +109,9 @@ def move_to_break_even(
                 " close the position at once. Wait until the price is beyond it, or close it."
             )
             raise InvalidInputError(Code.BREAK_EVEN_NOT_REACHED, detail, field="offset")
-        modify_position(position_id, stop_loss=level, take_profit=position.tp, by=by)
+        levels = {"stop_loss": level, "take_profit": position.tp}
+        raise_all(_errors_at(position, levels, price))
+        _store_levels(position, by, **levels)
         return level
 
 
@@ -117,9 +127,14 @@ def break_even_level(
 
 
 def lock_open_position(position_id: int, by: User | None) -> ExecutionPosition:
-    """Lock a position and return it. Raises ConflictError if it is closed, and NotAllowedError."""
-    position = ExecutionPosition.objects.select_for_update(no_key=True).get(pk=position_id)
-    require_on_accounts([position.connection_id], by)
+    """Lock a position and return it, with its account and that one's preset. One query.
+
+    Raises ConflictError if it is closed, and NotAllowedError.
+    """
+    locked = ExecutionPosition.objects.select_for_update(no_key=True, of=("self",))
+    related = locked.select_related("connection__preset")
+    position = related.defer("connection__sealed_credentials").get(pk=position_id)
+    require_on_account(position.connection, by)
     if not position.is_open:
         raise ConflictError(Code.STATE_CONFLICT, "The position is closed.")
     return position
@@ -167,9 +182,14 @@ def level_errors(
 
     levels: stop_loss and take_profit; None: none, and one that is missing stays.
     """
+    return _errors_at(position, levels, current_price(position))
+
+
+def _errors_at(
+    position: ExecutionPosition, levels: Mapping[str, Decimal | None], price: Decimal | None
+) -> list[InvalidInputError]:
     stop_loss = levels.get("stop_loss", position.sl)
     take_profit = levels.get("take_profit", position.tp)
-    price = current_price(position)
     sign = position.broker_side.sign
     errors = []
     if stop_loss and take_profit and (take_profit - stop_loss) * sign <= 0:

@@ -10,6 +10,8 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
+from django.db.models import OuterRef, QuerySet, Subquery
+
 from common.clocks import market_at, market_now
 from common.confirmation import Consequence
 from common.currencies import money_places
@@ -20,10 +22,11 @@ from connections.models import HaltMode, Instrument
 from connections.selectors import health_badge, missing_worker_message
 from execution.base.kill_switch import Halts
 from execution.exits.orders import ExitablePosition, ExitRequest, exit_quantity
+from execution.models import Order
 from execution.position_levels import steps_of
 from positions.figures import PositionFigures
 from positions.freeze_level import frozen_price
-from positions.models import Guardian
+from positions.models import ExecutionPosition, Guardian
 
 LATE_SECONDS = 300  # of market time: an older price is named as such
 
@@ -32,8 +35,8 @@ LATE_SECONDS = 300  # of market time: an older price is named as such
 class Surroundings:
     """A position with all that its page reads about it once.
 
-    position: from `with_prices`, with its connection's health, snapshot and worker. currency: of
-    its account.
+    position: from `with_prices` and `with_first_stop`, with its connection's health, snapshot and
+    worker. currency: of its account.
     """
 
     position: Any
@@ -62,6 +65,19 @@ class Surroundings:
     def money(self, amount: Decimal) -> str:
         """Return an amount of its account's currency."""
         return f"{signed(amount, money_places(self.currency))} {self.currency}".rstrip()
+
+
+def with_first_stop(positions: QuerySet[ExecutionPosition]) -> QuerySet[ExecutionPosition]:
+    """Add `first_stop`, the stop of the entry that opened a position; NULL: it had none.
+
+    For a list on a page: an index look-up for each row.
+    """
+    entries = Order.objects.filter(
+        connection=OuterRef("connection"), signal=OuterRef("signal"),
+        position_leg=OuterRef("entry_leg"), leg__startswith="entry",
+    )  # fmt: skip
+    first = entries.order_by("pk").values("stop_loss")[:1]
+    return positions.annotate(first_stop=Subquery(first))
 
 
 def _is_halted(position: Any, halts: Halts) -> bool:

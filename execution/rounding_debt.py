@@ -5,6 +5,7 @@ broker's step, minimum and maximum left out, below zero what a minimum added. An
 quantity a person has changed has none: it was not rounded.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from decimal import Decimal
 from uuid import UUID
@@ -39,15 +40,21 @@ class RoundingDebt:
         return abs(self.quantity)
 
 
-def rounding_debts(connection_id: UUID) -> dict[int, list[RoundingDebt]]:
+def rounding_debts(
+    connection_id: UUID, *, routes: Collection[UUID] | None = None
+) -> dict[int, list[RoundingDebt]]:
     """Return the debts of an account by feed id, each list in the order of its pairs.
 
     Counted are entries that the broker has or filled, and those denied as below its minimum, on the
     accounts of the subscription's present route too.
     Pairs whose entries add up to no debt are left out.
+
+    routes: the accounts of these routes, if they were read already.
     """
-    routes = SubscriptionRoute.objects.filter(subscription__connection=connection_id)
-    accounts = {connection_id, *routes.values_list("connection_id", flat=True)}
+    if routes is None:
+        stored = SubscriptionRoute.objects.filter(subscription__connection=connection_id)
+        routes = list(stored.values_list("connection_id", flat=True))
+    accounts = {connection_id, *routes}
     of_subscriptions = Q(routed_from=connection_id) | Q(
         routed_from=None, connection_id=connection_id
     )

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 
 from common.errors import ConflictError
 from common.permissions import Right, require
@@ -22,11 +22,13 @@ from execution.models import Order, ScopedAction
 from execution.monitoring.halt_actions import (
     HaltImpact,
     closable_positions,
+    count_live_entries,
     halt_impact,
     live_entries,
     scope_condition,
 )
 from execution.submission import claim_sql
+from positions.models import ExecutionPosition
 from signals.models import Feed
 from users.models import User
 
@@ -174,6 +176,11 @@ def entry_ids(
     return list(found.order_by("pk").values_list("pk", flat=True))
 
 
+def count_entries(scope: HaltTarget | ActionScope, *, by: User | None) -> tuple[int, int]:
+    """Return how many `entry_ids` there are without and with `closes`. Raises NotAllowedError."""
+    return count_live_entries(EVERYTHING, _tradable(by) & as_scope(scope).condition)
+
+
 def close_all(scope: HaltTarget | ActionScope, *, by: User | None) -> list[int]:
     """Write exits for the open positions; return the ids of the orders to enqueue.
 
@@ -185,8 +192,16 @@ def close_all(scope: HaltTarget | ActionScope, *, by: User | None) -> list[int]:
 
 def position_ids(scope: HaltTarget | ActionScope, *, by: User | None) -> list[int]:
     """Return the ids of the positions that `close_all` would close now. Raises NotAllowedError."""
-    found = closable_positions(EVERYTHING).filter(_tradable(by), as_scope(scope).condition)
-    return list(found.order_by("pk").values_list("pk", flat=True))
+    return list(_closable(scope, by).order_by("pk").values_list("pk", flat=True))
+
+
+def count_positions(scope: HaltTarget | ActionScope, *, by: User | None) -> int:
+    """Return how many `position_ids` there are. Raises NotAllowedError."""
+    return _closable(scope, by).count()
+
+
+def _closable(scope: HaltTarget | ActionScope, by: User | None) -> QuerySet[ExecutionPosition]:
+    return closable_positions(EVERYTHING).filter(_tradable(by), as_scope(scope).condition)
 
 
 def _tradable(by: User | None) -> Q:

@@ -12,8 +12,8 @@ from execution.monitoring.halt_actions import HaltImpact
 from execution.scoped_actions import (
     ActionRequest,
     ActionScope,
-    entry_ids,
-    position_ids,
+    count_entries,
+    count_positions,
     scope_impact,
 )
 from users.models import User
@@ -59,15 +59,8 @@ def live_scope(scope: ActionScope, *, by: User | None) -> LiveScope:
     Raises NotAllowedError.
     """
     impact = scope_impact(scope, by=by)
-    entries = len(entry_ids(scope, by=by))
-    reached = len(entry_ids(scope, by=by, closes=True))
-    return LiveScope(
-        scope,
-        impact,
-        entries,
-        len(position_ids(scope, by=by)),
-        max(0, reached - entries),
-    )
+    entries, reached = count_entries(scope, by=by)
+    return LiveScope(scope, impact, entries, count_positions(scope, by=by), reached - entries)
 
 
 class ScopedActionForm(forms.Form):

@@ -6,10 +6,9 @@ Nothing is written. Why the account does not trade at the moment (a pause, a tes
 is left out: the example shows sizes and limits.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_type_hints
 from uuid import UUID
 
 from brokers.registry import capabilities_of
@@ -19,14 +18,19 @@ from common.limit_figures import Figures
 from common.reason_codes import Code
 from common.sql import Query, rows
 from connections.models import Instrument, TradingPreset
-from connections.selectors import spec_without_credentials
+from connections.selectors import (
+    contract_size_sql,
+    listed_pairs_sql,
+    spec_without_credentials,
+)
 from execution.submission.bundle_evaluation import (
-    load_account_context,
     load_evaluation_context,
+    load_exposures,
 )
 from execution.submission.claim_sql import ACCOUNT_JOINS, ORDER_COLUMNS
 from execution.submission.evaluate import decide_entry
 from execution.submission.outcomes import SIDES, EvaluationContext, Intent, touch_price
+from execution.submission.quotes import missing_price
 from execution.submission.risk import PortfolioExposure
 from execution.submission.rows import LoadedOrder, OrderRow, SignalRow
 from execution.submission.sizing import Denial
@@ -34,10 +38,24 @@ from signals.models import RiskCategory
 
 NOT_STORED = 2**62  # above the id of every stored order
 _FIRST_TERM = OrderRow._fields.index("sizing_mode")
+MOST_PAIRS = 200
 _OWN = {name: None for name in OrderRow._fields if name.startswith("own_")}
 
+
+class _Listing(NamedTuple):
+    """What an account's broker lists: the contract size of the pair, and its first pairs."""
+
+    contract_size: Decimal | None
+    pairs: list[str]
+
+
+_row_type: Any = NamedTuple  # mypy knows only those whose fields are written out
+ExampleOrder: type[Any] = _row_type(
+    "ExampleOrder",
+    [*get_type_hints(LoadedOrder).items(), *get_type_hints(_Listing).items()],
+)
 LOAD = Query(
-    LoadedOrder,
+    ExampleOrder,
     f"""
 WITH orders AS (
   SELECT {NOT_STORED}::bigint AS id, 0::bigint AS signal_id, 'entry' AS leg,
@@ -52,7 +70,9 @@ WITH orders AS (
     0 AS send_retries, NULL::text AS client_order_id, '' AS pending_action,
     NULL::timestamptz AS retried_at, clock_timestamp() AS created_at, false AS oco_fired
 )
-SELECT {ORDER_COLUMNS}
+SELECT {ORDER_COLUMNS},
+  {contract_size_sql("c.instrument_book", "%(pair)s::text")} AS contract_size,
+  {listed_pairs_sql("c.instrument_book", MOST_PAIRS)} AS pairs
 FROM orders o
 CROSS JOIN (SELECT 0::bigint AS feed_id, %(pair)s::text AS currency_pair,
   %(market_now)s::timestamptz AS published_at) s
@@ -75,8 +95,8 @@ class Asked(NamedTuple):
 class Example:
     """What would be sent, or why it would not be. Money: account currency; quantity: base units.
 
-    denial: with its figures. lots: of the broker's contract size. rounded_off: what the broker's
-    step took off the calculated quantity.
+    denial: with its figures. lots: of the broker's contract size. pairs: that the broker lists, the
+    first MOST_PAIRS.
     """
 
     pair: str
@@ -96,6 +116,7 @@ class Example:
     warning: str = ""
     denial: Denial | None = None
     waits: Code | None = None
+    pairs: tuple[str, ...] = ()
 
     @property
     def code(self) -> Code | None:
@@ -140,26 +161,31 @@ def sizing_example(preset: TradingPreset, connection_id: UUID, asked: Asked) -> 
     levels = _levels(row, context, asked)
     context = replace(context, signals={0: signal._replace(sl=levels.stop)})
     spec = spec_without_credentials(row)
-    accounts = load_account_context(
-        [row], {row.connection_id: spec}, {}, capabilities_of=capabilities_of
-    )
-    exposure = accounts.exposures.get(row.connection_id, PortfolioExposure())
+    exposure = _exposure_of(row, context)
     decision = decide_entry(row, context, exposure, capabilities_of(row.type, spec))
     shown = Example(
         asked.pair, row.currency or "", row.equity, row.balance, price=levels.price,
-        stop=levels.stop, step=levels.step, minimum=levels.minimum,
+        stop=levels.stop, step=levels.step, minimum=levels.minimum, pairs=tuple(loaded.pairs),
     )  # fmt: skip
     if isinstance(decision, Intent):
-        return replace(shown, **_sent(decision, row, levels.symbol))
+        return replace(shown, **_sent(decision, loaded.contract_size))
     if isinstance(decision, Denial):
         return replace(shown, denial=decision)
     return replace(shown, waits=getattr(decision, "code", None) or Code.AWAITING_TRIGGER)
 
 
-def example_pairs(book: str, allowed: int = 200) -> list[str]:
-    """Return the pairs that an account's broker lists, for a choice."""
+def example_pairs(book: str) -> list[str]:
+    """Return the pairs that an account's broker lists, for a choice where there is no example."""
     listed = Instrument.objects.filter(book=book or None, is_preferred=True)
-    return list(listed.order_by("pair").values_list("pair", flat=True)[:allowed])
+    return list(listed.order_by("pair").values_list("pair", flat=True)[:MOST_PAIRS])
+
+
+def _exposure_of(row: OrderRow, context: EvaluationContext) -> PortfolioExposure:
+    """Return what the account holds; without a price nothing is compared with it, so none."""
+    if missing_price(row, context):
+        return PortfolioExposure()
+    exposures, _ = load_exposures([row], [row.connection_id])
+    return exposures.get(row.connection_id, PortfolioExposure())
 
 
 class _Levels(NamedTuple):
@@ -167,7 +193,6 @@ class _Levels(NamedTuple):
     stop: Decimal | None = None
     step: Decimal | None = None
     minimum: Decimal | None = None
-    symbol: str = ""
 
 
 def _levels(row: OrderRow, context: EvaluationContext, asked: Asked) -> _Levels:
@@ -176,7 +201,7 @@ def _levels(row: OrderRow, context: EvaluationContext, asked: Asked) -> _Levels:
     quote = context.quotes_of(row).get(row.pair)
     if instrument is None:
         return _Levels()
-    sizes = (instrument.quantity_step, instrument.quantity_min, instrument.symbol)
+    sizes = (instrument.quantity_step, instrument.quantity_min)
     if quote is None:
         return _Levels(None, None, *sizes)
     side = SIDES[row.side]
@@ -193,7 +218,7 @@ def _levels(row: OrderRow, context: EvaluationContext, asked: Asked) -> _Levels:
 
 def _with_preset(loaded: Any, preset: TradingPreset) -> OrderRow:
     """Return the order with an unsaved preset's terms instead of the stored one's."""
-    own: Mapping[str, Any] = loaded._asdict()
+    own = {name: getattr(loaded, name) for name in LoadedOrder._fields}
     terms = {
         name: _OWN[name] if name in _OWN else getattr(preset, name)
         for name in OrderRow._fields[_FIRST_TERM:]
@@ -218,12 +243,7 @@ def _signal(asked: Asked) -> SignalRow:
     )  # fmt: skip
 
 
-def _sent(intent: Intent, row: OrderRow, symbol: str) -> dict[str, Any]:
-    size = (
-        Instrument.objects.filter(book=row.instrument_book, symbol=symbol)
-        .values_list("contract_size", flat=True)
-        .first()
-    )
+def _sent(intent: Intent, size: Decimal | None) -> dict[str, Any]:
     return {
         "quantity": intent.quantity,
         "lots": intent.quantity / size if size else None,

@@ -14,10 +14,8 @@ from django.urls import reverse
 from common.clocks import market_clock, market_now
 from common.confirmation import ConfirmationPage, add_form_error, error_message
 from common.errors import FillcastError, MisconfiguredError
-from events.selectors import unread_count
-from execution.monitoring.scan_heartbeat import scan_status
 from portal import kept_forms
-from portal.selectors.halts import halts_affecting
+from portal.selectors.shell import Shell, shell_of
 from users.models import User
 
 View = Callable[..., HttpResponse]
@@ -72,20 +70,21 @@ def current_user(request: HttpRequest) -> User:
 
 
 def page(
-    request: HttpRequest, template: str, *, status: int = 200, **context: Any
-) -> TemplateResponse:
-    """Render one of our pages in the shell with its navigation."""
-    user = current_user(request)
-    shell = {
-        "unread": unread_count(user.pk),
-        "halts": halts_affecting(user),
-        "scan": scan_status(),
+    request: HttpRequest, template: str, *, status: int = 200, around: Shell | None = None,
+    **context: Any,
+) -> TemplateResponse:  # fmt: skip
+    """Render one of our pages in the shell with its navigation. around: if read already."""
+    around = around or shell_of(current_user(request))
+    own = {
+        "unread": around.unread,
+        "halts": around.halts,
+        "scan": around.scan,
         "market_at": market_now() if market_clock() else None,
         "section": request.resolver_match.url_name if request.resolver_match else "",
         "restored": kept_forms.restore(request, context),
     }
     name = f"portal/{template}"
-    return TemplateResponse(request, name, {**shell, **context}, status=status)
+    return TemplateResponse(request, name, {**own, **context}, status=status)
 
 
 def panel(request: HttpRequest, template: str, **context: Any) -> TemplateResponse:

@@ -101,7 +101,6 @@ def example_of(form: PresetForm, chosen: ExampleForm, accounts: Sequence[Account
 
 def _calculated(preset: TradingPreset, account: Account, chosen: ExampleForm) -> ShownExample:
     row = account.connection
-    pairs = example_pairs(row.instrument_book)
     try:
         pair = canonical(chosen.value("example_pair") or USUAL_PAIR)
         asked = Asked(
@@ -113,7 +112,9 @@ def _calculated(preset: TradingPreset, account: Account, chosen: ExampleForm) ->
         )
         found = sizing_example(preset, UUID(str(row.pk)), asked)
     except InvalidInputError as error:
+        pairs = example_pairs(row.instrument_book)
         return ShownExample(note=error.detail, account=account, pairs=pairs)
     return ShownExample(
-        found, account=account, stop_pips=asked.stop_pips, rule=sizing_summary(preset), pairs=pairs
-    )
+        found, account=account, stop_pips=asked.stop_pips, rule=sizing_summary(preset),
+        pairs=found.pairs,
+    )  # fmt: skip

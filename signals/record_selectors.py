@@ -41,6 +41,9 @@ SELECT link.number, link.kind, link.signal_id, link.sealed_at, link.sealed_later
   link.terms -> 'marks' AS marks, {CONTENT} AS content
 FROM {LINKS} link WHERE feed_id = %s AND number > %s ORDER BY number LIMIT %s
 """
+_ANCHORS = f"""
+SELECT at, number, hash, signature FROM {ANCHORS} WHERE feed_id = %s ORDER BY id DESC LIMIT %s
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,11 +147,7 @@ def statement(feed: Feed, *, anchors: int = 30) -> FeedStatement:
     """Return the head of a feed's record, with its newest anchors and the last full check."""
     with for_all_tenants():
         stored = rows(f"SELECT links, hash, sealed_at FROM {HEADS} WHERE feed_id = %s", (feed.pk,))
-        signed = rows(
-            f"SELECT at, number, hash, signature FROM {ANCHORS} WHERE feed_id = %s"
-            " ORDER BY id DESC LIMIT %s",
-            (feed.pk, anchors),
-        )
+        signed = rows(_ANCHORS, (feed.pk, anchors)) if anchors else []
         status = RecordStatus.objects.filter(pk=feed.pk).first()
     head = Head(stored[0].links, stored[0].hash) if stored else Head(0, "")
     return FeedStatement(

@@ -21,14 +21,17 @@ OF_TRANSACTIONS = (
 def sent_statements() -> Iterator[list[str]]:
     """Return the list of what is sent from now on, without what opens and names a transaction."""
     sent: list[str] = []
-    execute = psycopg.Cursor.execute
 
-    def note(cursor: Any, query: Any, *rest: Any, **more: Any) -> Any:
-        text = query.decode() if isinstance(query, bytes) else str(query)
-        if not text.lstrip().startswith(OF_TRANSACTIONS):
-            sent.append(text)
-        return execute(cursor, query, *rest, **more)
+    def noted(execute: Any) -> Any:
+        def note(cursor: Any, query: Any, *rest: Any, **more: Any) -> Any:
+            text = query.decode() if isinstance(query, bytes) else str(query)
+            if not text.lstrip().startswith(OF_TRANSACTIONS):
+                sent.append(text)
+            return execute(cursor, query, *rest, **more)
+
+        return note
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(psycopg.Cursor, "execute", note)
+        for kind in (psycopg.Cursor, psycopg.ServerCursor):  # the second for `iterator()`
+            patch.setattr(kind, "execute", noted(kind.execute))
         yield sent

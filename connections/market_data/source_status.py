@@ -18,7 +18,7 @@ DELIVERING, PARTIAL, NO_PRICES, STALE = "Delivering", "Partial", "No prices", "S
 STALE_AFTER = timedelta(seconds=60)
 _LAST_PRICE = """
 (SELECT max(q.received_at) FROM prices_latestquote q
- WHERE q.data_connection_id = connections_dataconnection.id)
+ WHERE q.data_connection_id = {source})
 """
 _RUN_PRICES = "The operators' process `manage.py prices` must run."
 _CHOOSE_ANOTHER = "choose another price source for the accounts that use it."
@@ -78,7 +78,11 @@ class SourceStatus:
 def with_status(rows: QuerySet[DataConnection]) -> QuerySet[DataConnection]:
     """Add what `source_status` needs of each source: health, account, last price, whether used."""
     is_used = RawSQL(is_used_sql("connections_dataconnection.id"), [], output_field=BooleanField())
-    last = RawSQL(_LAST_PRICE, [], output_field=DateTimeField())
+    last = RawSQL(
+        _LAST_PRICE.format(source="connections_dataconnection.id"),
+        [],
+        output_field=DateTimeField(),
+    )
     return (
         rows.select_related("user", "health", "broker_connection")
         .defer("broker_connection__sealed_credentials")
@@ -86,8 +90,33 @@ def with_status(rows: QuerySet[DataConnection]) -> QuerySet[DataConnection]:
     )
 
 
+def with_source_status(
+    connections: QuerySet[ExecutionConnection],
+) -> QuerySet[ExecutionConnection]:
+    """Add to connections what `account_prices` would read for each: the status of its source."""
+    source = "connections_executionconnection.data_connection_id"
+    is_used = RawSQL(is_used_sql(source), [], output_field=BooleanField())
+    last = RawSQL(_LAST_PRICE.format(source=source), [], output_field=DateTimeField())
+    return (
+        connections.select_related(
+            "data_connection__user", "data_connection__health", "data_connection__broker_connection"
+        )
+        .defer("data_connection__broker_connection__sealed_credentials")
+        .annotate(source_last_price_at=last, source_is_used=is_used)
+    )
+
+
 def source_with_status(connection: ExecutionConnection) -> DataConnection | None:
-    """Return an account's source, from `with_status`; None also if the caller may not see it."""
+    """Return an account's source, as from `with_status`; None also if the caller may not see it.
+
+    Needs no statement for connections from `with_source_status`.
+    """
+    row: Any = connection
+    if hasattr(row, "source_is_used"):
+        if (source := row.data_connection) is not None:
+            source.last_price_at, source.is_used = row.source_last_price_at, row.source_is_used
+        found: DataConnection | None = source
+        return found
     pk = connection.data_connection_id
     return None if pk is None else with_status(DataConnection.objects.filter(pk=pk)).first()
 

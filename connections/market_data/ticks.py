@@ -1,4 +1,4 @@
-"""SQL for ticks: the smallest step of a price at an account's broker."""
+"""SQL for what an account's broker lists: ticks, the smallest steps of a price, and lots."""
 
 TICK_SQL = "coalesce(nullif(i.tick, 0), trim_scale(1 / power(10::numeric, i.digits)))"
 """The tick of an instrument `i`."""
@@ -56,3 +56,15 @@ def quantity_step_sql(row: str) -> str:
     return f"""(SELECT i.quantity_step FROM connections_executionconnection of_row
       JOIN connections_instrument i ON i.book = of_row.instrument_book AND i.symbol = {row}.symbol
       WHERE of_row.id = {row}.connection_id)"""
+
+
+def contract_size_sql(book: str, pair: str) -> str:
+    """Return SQL for the contract size of the instrument that a book prefers for a pair."""
+    return f"""(SELECT i.contract_size FROM connections_instrument i
+    WHERE i.book = {book} AND i.pair = {pair} AND i.is_preferred)"""
+
+
+def listed_pairs_sql(book: str, most: int) -> str:
+    """Return SQL for the array of the first pairs that a book lists, at most so many."""
+    return f"""ARRAY(SELECT i.pair::text FROM connections_instrument i
+    WHERE i.book = {book} AND i.is_preferred ORDER BY i.pair LIMIT {most})"""

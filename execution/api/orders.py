@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from django.db.models import Case, Exists, OuterRef, Q, QuerySet, Subquery, Value, When
+from django.db.models import Case, Exists, OuterRef, Q, QuerySet, Value, When
 from django_filters import rest_framework as filters
 from drf_spectacular.utils import extend_schema
 from rest_framework import mixins, status, viewsets
@@ -37,6 +37,7 @@ from execution.api.scopes import read_scope
 from execution.models import NOT_ENDED, Order, Status
 from execution.order_figures import with_figures
 from execution.order_reasons import with_reason
+from execution.position_outlook import with_first_stop
 from execution.scoped_actions import (
     ActionRequest,
     ActionScope,
@@ -84,19 +85,6 @@ def positions_for(user: User) -> QuerySet[ExecutionPosition]:
     rows = ExecutionPosition.objects.select_related("connection", "stop_rule")
     mine = own_connections(user).values("pk")
     return rows if user.is_operator else rows.filter(connection__in=mine)
-
-
-def with_first_stop(positions: QuerySet[ExecutionPosition]) -> QuerySet[ExecutionPosition]:
-    """Add `first_stop`, the stop of the entry that opened a position; NULL: it had none.
-
-    For a list on a page: an index look-up for each row.
-    """
-    entries = Order.objects.filter(
-        connection=OuterRef("connection"), signal=OuterRef("signal"),
-        position_leg=OuterRef("entry_leg"), leg__startswith="entry",
-    )  # fmt: skip
-    first = entries.order_by("pk").values("stop_loss")[:1]
-    return positions.annotate(first_stop=Subquery(first))
 
 
 def _dry_run(ids: Sequence[int], scope: ActionScope, user: User) -> Response:

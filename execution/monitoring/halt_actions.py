@@ -7,9 +7,21 @@ transaction; after a crash the next process goes on, since a step that is repeat
 from dataclasses import dataclass, field
 from datetime import timedelta
 from decimal import Decimal
+from typing import Any
 
 from django.db import transaction
-from django.db.models import Case, Count, DecimalField, F, Q, QuerySet, Sum, Value, When
+from django.db.models import (
+    Aggregate,
+    Case,
+    Count,
+    DecimalField,
+    F,
+    Q,
+    QuerySet,
+    Sum,
+    Value,
+    When,
+)
 from django.db.models.expressions import CombinedExpression
 from django.db.models.functions import Coalesce, Now
 
@@ -24,9 +36,11 @@ from positions.models import ExecutionPosition
 
 Scope = KillSwitch.Scope
 HELD = Q(awaits_condition=True) | Q(reason=Code.AWAITING_TRIGGER.value)
+NOT_CANCELLED = Q(pending_action=PendingAction.NONE)
 STEP = 1000  # entries and positions in one transaction
 # A row that another session has locked is tried again in the next round, for this time.
 RETRY_SECONDS = 60
+_ENTRY_WORTH = F("quantity") * F("entry_price") * F("conversion_rate")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +76,7 @@ class HaltImpact:
 def halt_impact(target: HaltTarget | KillSwitch, accounts: Q | None = None) -> HaltImpact:
     """Return how many orders and positions, and how much money, a halt would touch now.
 
-    accounts: count only the orders and positions that meet this condition as well.
+    accounts: count only the orders and positions that meet this condition as well. Two queries.
     """
     accounts = accounts or Q()
     live = _orders(target).filter(NOT_ENDED | MAY_MOVE, accounts)
@@ -70,43 +84,63 @@ def halt_impact(target: HaltTarget | KillSwitch, accounts: Q | None = None) -> H
     is_slice = Q(leg__startswith="entry-")
     waiting, working = entries & unsent, entries & ~unsent
     held, slices = waiting & HELD & ~is_slice, waiting & is_slice
-    counts = live.aggregate(
+    unfilled = (F("quantity") - F("filled_quantity")) * F("expected_price") * F("conversion_rate")
+    orders = _by_currency(
+        live,
         waiting=Count("pk", filter=waiting),
         held=Count("pk", filter=held),
         slices=Count("pk", filter=slices),
         working=Count("pk", filter=working),
         exits=Count("pk", filter=~entries),
+        working_amount=_amount(unfilled, working),
+        queued_amount=_amount(unfilled, waiting & ~HELD & ~is_slice),
+        held_amount=_amount(unfilled, held),
+        slice_amount=_amount(unfilled, slices),
     )
-    positions = _positions(target).filter(accounts)
-    unfilled = (F("quantity") - F("filled_quantity")) * F("expected_price") * F("conversion_rate")
+    positions = _by_currency(
+        _positions(target).filter(accounts), count=Count("pk"), amount=_amount(_ENTRY_WORTH)
+    )
     return HaltImpact(
-        **counts,
-        positions=positions.count(),
-        open_amounts=open_amounts(positions),
-        working_amounts=_amounts(live.filter(working), unfilled),
-        queued_amounts=_amounts(live.filter(waiting & ~HELD & ~is_slice), unfilled),
-        held_amounts=_amounts(live.filter(held), unfilled),
-        slice_amounts=_amounts(live.filter(slices), unfilled),
+        waiting=_total(orders, "waiting"),
+        held=_total(orders, "held"),
+        slices=_total(orders, "slices"),
+        working=_total(orders, "working"),
+        exits=_total(orders, "exits"),
+        positions=_total(positions, "count"),
+        open_amounts=_amounts(positions, "amount"),
+        working_amounts=_amounts(orders, "working_amount"),
+        queued_amounts=_amounts(orders, "queued_amount"),
+        held_amounts=_amounts(orders, "held_amount"),
+        slice_amounts=_amounts(orders, "slice_amount"),
     )
 
 
 def open_amounts(positions: QuerySet[ExecutionPosition]) -> dict[str, Decimal]:
     """Return what positions are worth at their entry prices, by account currency."""
-    return _amounts(positions, F("quantity") * F("entry_price") * F("conversion_rate"))
+    return _amounts(_by_currency(positions, amount=_amount(_ENTRY_WORTH)), "amount")
 
 
-def _amounts(
-    found: QuerySet[Order] | QuerySet[ExecutionPosition], worth: CombinedExpression
-) -> dict[str, Decimal]:
-    """Return the sum of `worth` for each account currency, without those where it is 0."""
-    amount = Sum(worth, output_field=DecimalField(max_digits=38, decimal_places=2))
-    by_currency = (
-        found.order_by()
-        .values(currency=Coalesce("connection__snapshot__currency", Value("")))
-        .annotate(amount=amount)
-        .order_by("currency")
+def _amount(worth: CombinedExpression, condition: Q | None = None) -> Sum:
+    return Sum(worth, filter=condition, output_field=DecimalField(max_digits=38, decimal_places=2))
+
+
+def _by_currency(
+    found: QuerySet[Order] | QuerySet[ExecutionPosition], **figures: Aggregate
+) -> list[dict[str, Any]]:
+    """Return these figures for each account currency, in the order of its code; '': not known."""
+    by_currency = found.order_by().values(
+        currency=Coalesce("connection__snapshot__currency", Value(""))
     )
-    return {row["currency"]: row["amount"] for row in by_currency if row["amount"]}
+    return list(by_currency.annotate(**figures).order_by("currency"))
+
+
+def _total(by_currency: list[dict[str, Any]], name: str) -> int:
+    return sum(row[name] for row in by_currency)
+
+
+def _amounts(by_currency: list[dict[str, Any]], name: str) -> dict[str, Decimal]:
+    """Return a sum for each account currency, without those where it is 0."""
+    return {row["currency"]: row[name] for row in by_currency if row[name]}
 
 
 def _orders(target: HaltTarget | KillSwitch) -> QuerySet[Order]:
@@ -166,11 +200,26 @@ def live_entries(target: HaltTarget | KillSwitch, *, closes: bool = False) -> Qu
 
     closes: also those that are being cancelled, but what they fill before stays open.
     """
-    untouched = Q(pending_action=PendingAction.NONE)
+    untouched = NOT_CANCELLED
     if closes:
         cancels = Q(pending_action__in=CANCELS)
         untouched |= cancels & ~Q(status=Status.PENDING)  # an unsent one is never sent
     return _orders(target).filter(untouched & NOT_ENDED | MAY_MOVE, position=None)
+
+
+def count_live_entries(target: HaltTarget | KillSwitch, accounts: Q) -> tuple[int, int]:
+    """Return how many `live_entries` there are without and with `closes`, at one moment.
+
+    accounts: count only those that meet this condition as well.
+    """
+    counts = (
+        live_entries(target, closes=True)
+        .filter(accounts)
+        .aggregate(
+            live=Count("pk", filter=NOT_CANCELLED & NOT_ENDED | MAY_MOVE), reached=Count("pk")
+        )
+    )
+    return counts["live"], counts["reached"]
 
 
 def closable_positions(target: HaltTarget | KillSwitch) -> QuerySet[ExecutionPosition]:

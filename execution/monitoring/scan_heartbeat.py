@@ -80,15 +80,14 @@ class ScanStatus(NamedTuple):
         return self.scan_is_late or self.scheduler_is_late
 
 
-READ = Query(
-    ScanStatus,
-    """
+SCAN_STATUS_SQL = """
 SELECT scanned_at, scheduled_at,
   extract(epoch FROM clock_timestamp() - scanned_at)::float8 AS scan_age,
   extract(epoch FROM clock_timestamp() - scheduled_at)::float8 AS schedule_age
 FROM execution_levelscanheartbeat WHERE id = 1
-""",
-)
+"""
+"""The fields of `ScanStatus`; no row: never scanned. For a statement that reads more than these."""
+READ = Query(ScanStatus, SCAN_STATUS_SQL)
 
 
 def scan_status() -> ScanStatus:

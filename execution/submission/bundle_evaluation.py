@@ -95,20 +95,10 @@ def load_account_context(
     capabilities_of: CapabilitiesOf = adapter_capabilities,
 ) -> AccountContext:
     """Read the exposure, the waits and the halts of the accounts of these rows."""
-    limited = {row.pair for row in pending if row.max_symbol_exposure_percent is not None}
-    exposure_rows = rows(
-        sql.EXPOSURE,
-        {"connections": array(specs), "unanswered": UNANSWERED_SECONDS, "pairs": sorted(limited)},
-        planned_once=True,
-    )
-    exposures = _exposures(exposure_rows)
+    exposures, unanswered = load_exposures(pending, specs)
     entries = [row for row in pending if row.position_id is None]
     accounts = {row.connection_id for row in entries}
-    _load_netting_sides(
-        exposures, accounts, {r.connection_id for r in pending if r.position_mode == NETTING}
-    )
     in_error = {account: Deferred(code) for account, code in health_reasons(accounts).items()}
-    unanswered = {row.connection_id for row in exposure_rows if row.unanswered}
     one_at_a_time = [
         row for row in entries if capabilities_of(row.type, specs[row.connection_id]).one_at_a_time
     ]
@@ -123,6 +113,31 @@ def load_account_context(
         without_credentials=without_credentials,
         capabilities_of=capabilities_of,
     )
+
+
+def load_exposures(
+    pending: Sequence[OrderRow], connections: Collection[str]
+) -> tuple[dict[str, PortfolioExposure], set[str]]:
+    """Return the exposure of accounts by connection id, and those that have not answered an order.
+
+    pending: the rows that are decided; only accounts of entries among them get their sides.
+    """
+    limited = {row.pair for row in pending if row.max_symbol_exposure_percent is not None}
+    found = rows(
+        sql.EXPOSURE,
+        {
+            "connections": array(connections), "unanswered": UNANSWERED_SECONDS,
+            "pairs": sorted(limited),
+        },
+        planned_once=True,
+    )  # fmt: skip
+    exposures = _exposures(found)
+    _load_netting_sides(
+        exposures,
+        {row.connection_id for row in pending if row.position_id is None},
+        {row.connection_id for row in pending if row.position_mode == NETTING},
+    )
+    return exposures, {row.connection_id for row in found if row.unanswered}
 
 
 def _exposures(found: Iterable[ExposureRow]) -> dict[str, PortfolioExposure]:

@@ -1,13 +1,13 @@
 """A tenant's accounts: their health, what they hold, and what has to be done."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from textwrap import shorten
 from typing import Any
 from uuid import UUID
 
-from django.db.models import BooleanField, Exists, ExpressionWrapper, OuterRef, Q, QuerySet
+from django.db.models import BooleanField, ExpressionWrapper, Q, QuerySet
 from django.urls import reverse
 
 from common.formatting import hint, sentence
@@ -22,7 +22,6 @@ from connections.models import (
     ConnectionHealth,
     DataConnection,
     ExecutionConnection,
-    TradingPause,
     TradingPreset,
 )
 from connections.selectors import (
@@ -35,14 +34,13 @@ from connections.selectors import (
     is_twin_account,
     missing_worker_message,
     open_items,
-    skip_reasons,
     slippage_rule,
     test_checks,
     with_display_columns,
+    with_skip_reason,
 )
 from connections.selectors import health_badge as health_of
-from execution.models import DriftItem
-from portal.selectors.halts import halts_affecting
+from portal.selectors.halts import Halt, halts_affecting
 from users.models import User
 
 FAILING = (
@@ -241,49 +239,33 @@ def connections_of(user: User) -> QuerySet[ExecutionConnection]:
     )
 
 
-def accounts_of(user: User) -> list[Account]:
-    """Return a tenant's accounts by name, in two statements."""
-    found = list(connections_of(user))
-    why = skip_reasons([row.pk for row in found]) if found else {}
-    paused = _paused_everything(user, why.values())
-    return [_account(row, why.get(row.pk, ""), paused=paused) for row in found]
+def accounts_of(user: User, *, halts: Sequence[Halt] | None = None) -> list[Account]:
+    """Return a tenant's accounts by name, in one statement.
+
+    halts: from `halts_affecting`, if they were read already; else they are read while one stops an
+    account.
+    """
+    found = list(with_skip_reason(connections_of(user)))
+    return as_accounts(user, found, halts)
 
 
-def _account(connection: Any, reason: str, *, paused: bool) -> Account:
-    return Account(connection, reason, paused_by_owner=paused and reason in HALTED)
-
-
-def _paused_everything(user: User, why: Iterable[str]) -> bool:
-    """Whether the tenant's own pause is the only halt that stops these accounts."""
-    if not any(reason in HALTED for reason in why):
-        return False
-    halts = halts_affecting(user)
-    return bool(halts) and all(halt.is_everything_of_mine for halt in halts)
+def as_accounts(user: User, found: Sequence[Any], halts: Sequence[Halt] | None) -> list[Account]:
+    """Return connections from `with_skip_reason` as accounts. halts: as for `accounts_of`."""
+    paused = False
+    if any(row.skip_reason in HALTED for row in found):
+        halts = halts_affecting(user) if halts is None else halts
+        # the tenant's own pause is the only halt that stops these accounts
+        paused = bool(halts) and all(halt.is_everything_of_mine for halt in halts)
+    return [
+        Account(row, row.skip_reason, paused_by_owner=paused and row.skip_reason in HALTED)
+        for row in found
+    ]
 
 
 def account_of(user: User, pk: UUID) -> Account | None:
-    """Return one of the tenant's accounts, or None.
-
-    has_pauses, has_differences: whether there is any to read for its page.
-    """
-    pauses = TradingPause.objects.filter(connection=OuterRef("pk"), ended_at=None)
-    differences = DriftItem.objects.filter(connection=OuterRef("pk"), state=DriftItem.State.OPEN)
-    known = connections_of(user).annotate(
-        has_pauses=Exists(pauses), has_differences=Exists(differences)
-    )
-    found = known.filter(pk=pk).first()
-    if found is None:
-        return None
-    reason = skip_reasons([pk]).get(pk, "")
-    return _account(found, reason, paused=_paused_everything(user, [reason]))
-
-
-def other_accounts_on_source(user: User, connection: ExecutionConnection) -> int:
-    """Return how many other accounts of a tenant use the same price source."""
-    if connection.data_connection_id is None:
-        return 0
-    live = ExecutionConnection.objects.live().of(user.pk).exclude(pk=connection.pk)
-    return live.filter(data_connection=connection.data_connection_id).count()
+    """Return one of the tenant's accounts, or None."""
+    found = with_skip_reason(connections_of(user)).filter(pk=pk)
+    return next(iter(as_accounts(user, list(found), None)), None)
 
 
 def presets_for(user: User) -> QuerySet[TradingPreset]:

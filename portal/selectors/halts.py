@@ -1,18 +1,47 @@
 """Kill switches that affect a tenant, with texts for the banner."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, NamedTuple
 
-from django.db.models import Q
+from django.db.models import F, Q, QuerySet
 
 from connections.models import ExecutionConnection, KillSwitch, Subscription
 from users.models import User
+
+
+class SwitchRow(NamedTuple):
+    """A kill switch, and the names of what it halts, as far as the tenant may see it."""
+
+    id: int
+    scope: str
+    mode: str
+    reason: str
+    set_at: datetime
+    set_by_id: int | None
+    broker_type: str
+    pair: str
+    feed_id: int | None
+    feed_name: str | None
+    feed_owner_id: int | None
+    connection_name: str | None
+
+
+SWITCH_COLUMNS = SwitchRow._fields
+_NAMES = {
+    "feed_name": F("feed__name"),
+    "feed_owner_id": F("feed__owner_id"),
+    "connection_name": F("connection__name"),
+}
+_WIDEST_FIRST = ("ALL", "BROKER_TYPE", "SYMBOL", "USER", "FEED", "CONNECTION")
 
 
 @dataclass(frozen=True, slots=True)
 class Halt:
     """One kill switch that is set. is_mine: the tenant set it and can release it."""
 
-    switch: KillSwitch
+    switch: SwitchRow
     is_mine: bool
 
     @property
@@ -31,17 +60,18 @@ class Halt:
 
     @property
     def _who(self) -> str:
-        feed = self.switch.feed
+        owner_id = self.switch.feed_owner_id
         if self.is_mine:
             return "You"
-        return "Its provider" if feed and feed.owner_id == self.switch.set_by_id else "An operator"
+        is_owners = owner_id is not None and owner_id == self.switch.set_by_id
+        return "Its provider" if is_owners else "An operator"
 
     @property
     def _what(self) -> str:
-        if self.switch.scope == "FEED" and self.switch.feed:
-            return f"the feed {self.switch.feed.name}"
-        if self.switch.scope == "CONNECTION" and self.switch.connection:
-            return f"the account {self.switch.connection.name}"
+        if self.switch.scope == "FEED" and self.switch.feed_name is not None:
+            return f"the feed {self.switch.feed_name}"
+        if self.switch.scope == "CONNECTION" and self.switch.connection_name is not None:
+            return f"the account {self.switch.connection_name}"
         if self.switch.scope == "USER":
             return "everything" if self.is_mine else "all your accounts"
         if self.switch.broker_type:
@@ -53,16 +83,22 @@ class Halt:
 
 def halts_affecting(user: User) -> list[Halt]:
     """Return the kill switches that affect a tenant now, the widest scope first."""
+    return as_halts(user, (SwitchRow(*row) for row in affecting(user).values_list(*SWITCH_COLUMNS)))
+
+
+def as_halts(user: User, switches: Iterable[SwitchRow]) -> list[Halt]:
+    """Return these kill switches for a tenant, the widest scope first."""
+    in_order = sorted(switches, key=lambda switch: (_WIDEST_FIRST.index(switch.scope), switch.id))
+    return [Halt(switch, switch.set_by_id == user.pk) for switch in in_order]
+
+
+def affecting(user: User) -> QuerySet[Any]:
+    """Return the kill switches that affect a tenant now, with SWITCH_COLUMNS."""
     taken = Subscription.objects.filter(connection__user=user, archived_at=None).values("feed")
     types = ExecutionConnection.objects.filter(user=user, archived_at=None).values("type")
     concern = Q(scope__in=("ALL", "SYMBOL")) | Q(user=user) | Q(connection__user=user)
     concern |= Q(scope="BROKER_TYPE", broker_type__in=types)
     found = KillSwitch.objects.filter(
         concern | Q(feed__in=taken) | Q(feed__owner=user), released_at=None
-    ).select_related("feed", "connection")
-    order = ["ALL", "BROKER_TYPE", "SYMBOL", "USER", "FEED", "CONNECTION"]
-    switches = sorted(
-        found.defer("connection__sealed_credentials"),
-        key=lambda switch: (order.index(switch.scope), switch.pk),
     )
-    return [Halt(switch, switch.set_by_id == user.pk) for switch in switches]
+    return found.order_by().annotate(**_NAMES)

@@ -16,7 +16,7 @@ from execution.base.kill_switch import read_halts
 from execution.models import ExecutionLog, Order
 from execution.order_explanations import Explanation, explain
 from execution.order_figures import with_figures
-from execution.position_outlook import Surroundings
+from execution.position_outlook import Surroundings, with_first_stop
 from portal.selectors.positions import PositionView, positions_of
 from portal.selectors.signals import AccountOutcome
 from positions.figures import LevelFigures, PositionFigures, open_targets
@@ -106,27 +106,23 @@ def position_of(user: User, pk: int) -> PositionView | None:
         lane=OuterRef("connection__lane"), until__gte=Now() - handover
     )
     found = positions_of(user).filter(pk=pk).select_related("connection__health")
-    row: Any = with_prices(found.annotate(has_worker=Exists(leases))).first()
+    row: Any = with_prices(with_first_stop(found.annotate(has_worker=Exists(leases)))).first()
     if row is None:
         return None
     row.connection.has_worker = row.has_worker
     return PositionView(row)
 
 
-def surroundings(view: PositionView, entry: Order | None = None) -> Surroundings:
-    """Return a position with its instrument and the halts. Two queries, or three without `entry`.
-
-    entry: the order that opened it, if it was read already.
-    """
+def surroundings(view: PositionView) -> Surroundings:
+    """Return a position from `position_of` with its instrument and the halts. Two queries."""
     position = view.position
-    entry = entry or _entries(position).only("stop_loss").order_by("pk").first()
     book, symbol = position.connection.instrument_book, position.symbol
     return Surroundings(
         position,
         PositionFigures(
             position,
             position.current_price if position.is_open else None,
-            entry.stop_loss if entry is not None else None,
+            position.first_stop,
         ),
         Instrument.objects.filter(book=book, symbol=symbol).first(),
         read_halts(),
@@ -137,14 +133,7 @@ def surroundings(view: PositionView, entry: Order | None = None) -> Surroundings
 def position_page(view: PositionView) -> PositionPage:
     """Return what the page of a position shows, in four statements."""
     history = _history(view.position)
-    return PositionPage(view, surroundings(view, history.entry), history)
-
-
-def _entries(position: Any) -> Any:
-    return Order.objects.filter(
-        connection=position.connection_id, signal=position.signal_id,
-        position_leg=position.entry_leg, leg__startswith="entry",
-    )  # fmt: skip
+    return PositionPage(view, surroundings(view), history)
 
 
 def _history(position: Any) -> PositionHistory:

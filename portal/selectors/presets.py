@@ -35,6 +35,38 @@ def own_presets(user: User) -> QuerySet[TradingPreset]:
     return TradingPreset.objects.filter(user=user)
 
 
+def own_preset_with_limits(user: User, pk: int) -> tuple[TradingPreset | None, list[LossLimit]]:
+    """Return a preset that a tenant may change, and its loss limits in the order of their making.
+
+    One statement; None: there is no such preset.
+    """
+    return _with_limits(own_presets(user).filter(pk=pk))
+
+
+def preset_with_limits(user: User, pk: int) -> tuple[TradingPreset | None, list[LossLimit]]:
+    """Return the same of a preset that a tenant may use."""
+    return _with_limits(presets_for(user).filter(pk=pk))
+
+
+def _with_limits(
+    presets: QuerySet[TradingPreset],
+) -> tuple[TradingPreset | None, list[LossLimit]]:
+    of_preset, of_limit = (
+        [field.attname for field in model._meta.concrete_fields]
+        for model in (TradingPreset, LossLimit)
+    )
+    joined = presets.order_by("loss_limits__pk").values_list(
+        *of_preset, *(f"loss_limits__{name}" for name in of_limit)
+    )
+    preset, limits = None, []
+    for row in joined:
+        own, its = row[: len(of_preset)], row[len(of_preset) :]
+        preset = preset or TradingPreset.from_db(None, of_preset, own)
+        if its[of_limit.index(LossLimit._meta.pk.attname)] is not None:
+            limits.append(LossLimit.from_db(None, of_limit, its))
+    return preset, limits
+
+
 def preset_lines(user: User) -> list[PresetUseLine]:
     """Return the presets that a tenant may use, their own ones first, in three statements."""
     mine = ExecutionConnection.objects.live().of(user.pk).order_by("name")

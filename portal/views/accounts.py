@@ -1,5 +1,7 @@
 """Accounts: the list, one account with its health and last test, and its pauses."""
 
+from collections.abc import Sequence
+from typing import Any
 from uuid import UUID
 
 from django.core.paginator import Paginator
@@ -15,26 +17,21 @@ from connections.models import (
     Instrument,
     InstrumentBook,
     SubscriptionTwin,
-    TradingPause,
 )
 from connections.selectors import account_prices, flow_note, resume_message
 from connections.services import use_own_prices
 from execution.models import DriftItem, Order
-from execution.monitoring.loss_limits import limit_states
+from execution.monitoring.loss_limits import LimitState, limit_states
 from execution.order_explanations import explain
 from execution.order_figures import with_figures
 from execution.reconciliation import presentation
 from execution.rounding_debt import rounding_debts
 from portal.forms import PaperForm
 from portal.pages import current_user, page, panel, run_action, tenants_only
-from portal.selectors.accounts import (
-    Account,
-    account_of,
-    accounts_of,
-    other_accounts_on_source,
-)
+from portal.selectors.account_page import account_page
+from portal.selectors.accounts import Account, account_of, accounts_of
 from portal.selectors.feeds import subscriptions_of
-from portal.selectors.loss_limits import own_loss_limits
+from portal.selectors.shell import shell_of
 from users.models import User
 
 LAST = 8
@@ -58,41 +55,59 @@ def address(pk: UUID) -> str:
 @tenants_only
 def accounts(request: HttpRequest) -> HttpResponse:
     """List the accounts, each with its state and next step."""
-    mine = accounts_of(current_user(request))
-    return page(request, "accounts.html", accounts=mine, paper=PaperForm())
+    shell = shell_of(current_user(request))
+    mine = accounts_of(current_user(request), halts=shell.halts)
+    return page(request, "accounts.html", around=shell, accounts=mine, paper=PaperForm())
 
 
 @tenants_only
 def account(request: HttpRequest, *, pk: UUID) -> HttpResponse:
     """One account: state, orders, differences, prices and subscriptions."""
-    found = find(request, pk)
+    user = current_user(request)
+    shell = shell_of(user)
+    found = account_page(user, pk, halts=shell.halts)
+    if found is None:
+        raise Http404
+    row, is_twin = found.account.connection, found.account.is_twin
     orders = with_figures(Order.objects.filter(connection_id=pk).select_related("signal"))
-    debts = rounding_debts(pk)
-    subscriptions = subscriptions_of(current_user(request)).filter(connection=pk)
     limits = limit_states(pk)
-    own = own_loss_limits(current_user(request)).values_list("pk", flat=True)
     return page(
         request,
         "account.html",
-        account=found,
-        prices=account_prices(found.connection, reader=current_user(request)),
-        others=other_accounts_on_source(current_user(request), found.connection),
+        around=shell,
+        account=found.account,
+        prices=account_prices(row, reader=user),
+        others=found.others,
         orders=[(order, explain(order)) for order in orders.order_by("-pk")[:LAST]],
-        subscriptions=[(taken, debts.get(taken.feed_id, [])) for taken in subscriptions],
+        subscriptions=[] if is_twin else _subscriptions(user, pk, found.routes),
         limits=limits,
-        flow_note=flow_note(found.connection),
-        own_limits=set(own) if limits else set(),
-        twin=SubscriptionTwin.objects.filter(connection=pk).first() if found.is_twin else None,
-        pauses=TradingPause.objects.filter(connection=pk, ended_at=None)
-        if found.connection.has_pauses
-        else [],
-        differences=[
-            (item, sentence(item.kind), presentation.summary(item))
-            for item in DriftItem.objects.filter(connection=pk, state=DriftItem.State.OPEN)
-        ]
-        if found.connection.has_differences
-        else [],
+        flow_note=flow_note(row),
+        own_limits=_own_limits(user, row, limits),
+        twin=SubscriptionTwin.objects.filter(connection=pk).first() if is_twin else None,
+        pauses=found.pauses,
+        differences=_differences(pk) if found.has_differences else [],
     )
+
+
+def _subscriptions(user: User, pk: UUID, routes: Sequence[UUID]) -> list[tuple[Any, Any]]:
+    """Return the account's subscriptions, each with what rounding left out of its entries."""
+    subscriptions = list(subscriptions_of(user).filter(connection=pk))
+    debts = rounding_debts(pk, routes=routes) if subscriptions else {}
+    return [(taken, debts.get(taken.feed_id, [])) for taken in subscriptions]
+
+
+def _own_limits(user: User, row: ExecutionConnection, limits: Sequence[LimitState]) -> set[int]:
+    """Return the limits that the tenant may change: of subscriptions, and of a preset of theirs.
+
+    A limit of a subscription is the tenant's: a route has accounts of one owner only.
+    """
+    has_own_preset = row.preset is not None and row.preset.user_id == user.pk
+    return {limit.limit_id for limit in limits if limit.feed_id is not None or has_own_preset}
+
+
+def _differences(pk: UUID) -> list[tuple[DriftItem, str, str]]:
+    items = DriftItem.objects.filter(connection=pk, state=DriftItem.State.OPEN)
+    return [(item, sentence(item.kind), presentation.summary(item)) for item in items]
 
 
 @tenants_only

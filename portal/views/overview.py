@@ -1,5 +1,6 @@
 """The overview: equity, open positions and what needs attention; pause and resume."""
 
+from collections.abc import Sequence
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 
-from analytics.selectors import equity_curve
+from analytics.selectors import equity_curves
 from common.clocks import market_now
 from common.confirmation import ConfirmationPage, Consequence
 from common.formatting import number, signed
@@ -25,21 +26,23 @@ from portal.pages import confirm, current_user, page, panel, tenants_only
 from portal.selectors.accounts import Account, accounts_of
 from portal.selectors.feeds import subscriptions_of
 from portal.selectors.first_steps import first_steps, is_complete
+from portal.selectors.halts import Halt
 from portal.selectors.positions import open_positions
 from portal.selectors.results import currency_summaries
+from portal.selectors.shell import shell_of
 from portal.selectors.signals import published_to, signal_summaries
 from users.models import User
 
 LAST_SIGNALS, CURVE_DAYS = 6, 30
 
 
-def _overview(user: User) -> dict[str, Any]:
-    """Return the template variables of the overview, without the curves.
+def _overview(user: User, halts: Sequence[Halt] | None = None) -> dict[str, Any]:
+    """Return the template variables of the overview, without the curves. halts: if read already.
 
     unprotected: positions whose stop is missing. without_stop: those, and those of signals that
     have no stop.
     """
-    accounts, positions = accounts_of(user), open_positions(user)
+    accounts, positions = accounts_of(user, halts=halts), open_positions(user)
     subscriptions = subscriptions_of(user).count() if accounts else 0
     steps = first_steps(accounts, subscriptions=subscriptions, ran_preflight=user.ran_preflight)
     unprotected = [one for one in positions if one.is_unprotected]
@@ -67,11 +70,13 @@ def _overview(user: User) -> dict[str, Any]:
 @tenants_only
 def overview(request: HttpRequest) -> HttpResponse:
     """The overview page."""
-    context = _overview(current_user(request))
+    shell = shell_of(current_user(request))
+    context = _overview(current_user(request), shell.halts)
     return page(
         request,
         "overview.html",
         **context,
+        around=shell,
         curves=_curves(context["accounts"]),
         curves_until=market_now(),
     )
@@ -94,21 +99,21 @@ def _curves(accounts: list[Account]) -> list[dict[str, Any]]:
     end = latest_date(market_now())
     start = end - timedelta(days=CURVE_DAYS)
     drawn = []
-    for is_paper in (False, True):
-        ids = [a.connection.pk for a in accounts if a.is_paper is is_paper and not a.is_twin]
-        for currency, points in (equity_curve(ids, start, end) if ids else {}).items():
-            total = points[-1].total
-            description = (
-                f"Net result of closed trades, {points[0].day:%-d %b} to {points[-1].day:%-d %b}: "
-                f"{signed(total)} {currency}."
-            )
-            start_at_zero = (points[0].day - timedelta(days=1), Decimal(0))
-            line = [start_at_zero, *((point.day, point.total) for point in points)]
-            chart = charts.line(line, description=description)
-            drawn.append(
-                {"currency": currency, "is_paper": is_paper, "chart": chart, "total": total,
-                 "largest_drawdown": max(point.below_peak for point in points)}
-            )  # fmt: skip
+    ids = [account.connection.pk for account in accounts if not account.is_twin]
+    curves = equity_curves(ids, start, end) if ids else {}
+    for (is_paper, currency), points in curves.items():
+        total = points[-1].total
+        description = (
+            f"Net result of closed trades, {points[0].day:%-d %b} to {points[-1].day:%-d %b}: "
+            f"{signed(total)} {currency}."
+        )
+        start_at_zero = (points[0].day - timedelta(days=1), Decimal(0))
+        line = [start_at_zero, *((point.day, point.total) for point in points)]
+        chart = charts.line(line, description=description)
+        drawn.append(
+            {"currency": currency, "is_paper": is_paper, "chart": chart, "total": total,
+             "largest_drawdown": max(point.below_peak for point in points)}
+        )  # fmt: skip
     return drawn
 
 

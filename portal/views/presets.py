@@ -23,7 +23,14 @@ from portal.preset_forms import PresetForm
 from portal.preset_texts import use_lines
 from portal.selectors.accounts import Account, accounts_of, presets_for
 from portal.selectors.loss_limits import loss_limits_of
-from portal.selectors.presets import own_presets, preset_lines, sizing_summary
+from portal.selectors.presets import (
+    own_preset_with_limits,
+    own_presets,
+    preset_lines,
+    preset_with_limits,
+    sizing_summary,
+)
+from portal.selectors.shell import shell_of
 from users.models import User
 
 NOT_FORM = ("csrfmiddlewaretoken", "confirmed", "again", "recalculate")
@@ -42,8 +49,9 @@ def new(request: HttpRequest) -> HttpResponse:
     start = TradingPreset(name="", risk_percent=1)
     copied, limits = None, list[LossLimit]()
     if (source := request.GET.get("from", "")).isdigit():
-        copied = get_object_or_404(presets_for(user), pk=int(source[:18]))
-        limits = loss_limits_of(copied)
+        copied, limits = preset_with_limits(user, int(source[:18]))
+        if copied is None:
+            raise Http404
         start = copied
         start.name = f"{copied.name} (copy)"[:100]
     copied_id = start.pk
@@ -65,11 +73,14 @@ def new(request: HttpRequest) -> HttpResponse:
 def edit(request: HttpRequest, *, pk: int) -> HttpResponse:
     """Change one's own preset: the form, then what the change means, then it is saved."""
     user = current_user(request)
-    preset = _find(user, pk)
+    preset, limits = own_preset_with_limits(user, pk)
+    if preset is None:
+        raise Http404
     form = PresetForm(user, preset, request.POST or None)
     goes_on = request.method == "POST" and not {"recalculate", "again"} & set(request.POST)
+    title = f"Change {preset.name}"
     if not goes_on or not form.is_valid():
-        return _form_page(request, form, title=f"Change {preset.name}", preset=preset)
+        return _form_page(request, form, title=title, preset=preset, limits=limits)
     changes, seen = form.changes(), request.POST.get("seen", "")
     if not changes:
         messages.success(request, "Nothing was changed.")
@@ -94,7 +105,7 @@ def edit(request: HttpRequest, *, pk: int) -> HttpResponse:
     else:
         messages.success(request, f"{preset.name} was saved. It applies from now on.")
         return HttpResponseRedirect(reverse("portal:presets"))
-    return _form_page(request, form, title=f"Change {preset.name}", preset=preset)
+    return _form_page(request, form, title=title, preset=preset, limits=limits)
 
 
 def _form_page(
@@ -102,14 +113,13 @@ def _form_page(
     copied: TradingPreset | None = None, limits: Sequence[LossLimit] = (),
 ) -> HttpResponse:  # fmt: skip
     user = current_user(request)
-    if preset is not None:
-        limits = loss_limits_of(preset)
-    accounts = accounts_of(user)
+    around = shell_of(user)
+    accounts = accounts_of(user, halts=around.halts)
     chosen = ExampleForm(accounts, _post_of_example(request))
     is_post = request.method == "POST"
     return page(
-        request, "presets/form.html", form=form, title=title, preset=preset, copied=copied,
-        seen=preset_version(preset) if preset else "", choices=chosen,
+        request, "presets/form.html", around=around, form=form, title=title, preset=preset,
+        copied=copied, seen=preset_version(preset) if preset else "", choices=chosen,
         example=example_of(form, chosen, accounts), loss_limits=limits,
         status=422 if is_post and form.errors and "recalculate" not in request.POST else 200,
     )  # fmt: skip

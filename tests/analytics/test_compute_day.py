@@ -225,6 +225,29 @@ def test_curves_are_summed_per_currency_only() -> None:
 
 
 @pytest.mark.django_db
+def test_curves_of_paper_accounts_are_apart() -> None:
+    owner = factories.user()
+    real, paper = factories.connection(owner), factories.connection(owner)
+    ExecutionConnection.objects.filter(pk=real.pk).update(type="mt5")
+    for account in (real, paper):
+        factories.snapshot(account, "USD")
+    (signal,) = factories.signals(owner, 1)
+    closed = at("2026-03-09T12:00:00Z")
+    store(
+        factories.trade(real, signal, closed_at=closed, pnl=D(10)),
+        factories.trade(paper, signal, closed_at=closed, pnl=D(5)),
+    )
+    services.compute_day(closed.date())
+
+    curves = selectors.equity_curves([real.pk, paper.pk], *DAYS)
+    shown = {key: [point.total for point in points] for key, points in curves.items()}
+    assert shown == {(False, "USD"): [D(10)], (True, "USD"): [D(5)]}
+    assert list(curves) == [(False, "USD"), (True, "USD")]
+    together = selectors.equity_curve([real.pk, paper.pk], *DAYS)
+    assert [point.total for point in together["USD"]] == [D(15)]
+
+
+@pytest.mark.django_db
 def test_results_include_today_before_daily_job(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -293,7 +316,7 @@ def test_api_defaults_to_current_trading_day() -> None:
             },
         ),
         (selectors.TOTALS, selectors._parameters(None, *DAYS)),
-        (selectors.CURVE, selectors._parameters(None, *DAYS)),
+        (selectors.CURVE, {**selectors._parameters(None, *DAYS), "paper_apart": True}),
     ],
     ids=["compute", "totals", "curve"],
 )

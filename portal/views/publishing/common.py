@@ -22,8 +22,11 @@ def feed_page(
 ) -> HttpResponse:
     """Render a page of a feed, with its head and tabs. tab: the current one."""
     requested = bool(getattr(feed, "is_requested", False))
-    shown = {"feed": feed, "tab": tab, "approval": approval_of(feed, is_requested=requested)}
-    return page(request, f"publishing/{template}", status=status, **shown, **context)
+    approval = approval_of(feed, is_requested=requested)
+    return page(
+        request, f"publishing/{template}", status=status, feed=feed, tab=tab, approval=approval,
+        **context,
+    )  # fmt: skip
 
 
 def address(name: str, feed: Feed, **more: Any) -> str:
