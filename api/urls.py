@@ -95,5 +95,5 @@ urlpatterns: list[URLPattern | URLResolver] = [
         AlertStatusView.as_view(),
         name="alert_status",
     ),
-    re_path(r"^(?:api|hooks)(?:/.*)?$", not_found),
+    re_path(r"^(?:api|hooks)(?:/[\s\S]*)?\Z", not_found),  # also with line breaks
 ]

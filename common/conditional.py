@@ -10,6 +10,7 @@ import re
 from collections.abc import Collection, Sequence
 from hashlib import sha256
 from typing import Any, ClassVar
+from urllib.parse import quote, unquote
 
 from django.http import Http404
 from rest_framework.renderers import JSONRenderer
@@ -106,7 +107,8 @@ def etag(data: Any, moving: Collection[str] = ()) -> str:
 
 
 def _tag(state: str, content: str, fields: Sequence[str] = ()) -> str:
-    suffix = f":{'+'.join(fields)}" if fields else ""
+    # Encoded: of an empty list any text may be asked for, and a header holds no line breaks.
+    suffix = f":{'+'.join(quote(name, safe='') for name in fields)}" if fields else ""
     return f'"{state}.{content}{suffix}"'
 
 
@@ -121,7 +123,7 @@ def _reading(view: Any, request: Request) -> Any:
 def _is_current(tag: str, now: Any, moving: Collection[str]) -> bool:
     values, _, names = tag.partition(":")
     try:
-        shown = only_fields(now, names.split("+") if names else ())
+        shown = only_fields(now, [unquote(name) for name in names.split("+")] if names else ())
     except InvalidInputError:
         return False
     return values.partition(".")[0] == _hash(_without(shown, moving))

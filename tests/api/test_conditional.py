@@ -160,3 +160,14 @@ def test_deprecated_operation_says_so_in_headers_and_schema() -> None:
 def test_deprecation_gives_half_a_year_of_notice() -> None:
     with pytest.raises(ValueError, match="180 days"):
         Deprecation(date(2026, 1, 1), date(2026, 6, 1), "x")
+
+
+def test_tag_of_an_empty_list_takes_any_names(world: World) -> None:
+    client = world.client("alice")
+    path = f"/api/v1/feeds/{world.feed.slug}/terms/?fields=%C3%BE%1D%09%F4%81%9A%B4%0Ax"
+    answer = client.get(path)
+    assert answer.status_code == 200, answer.content
+    assert answer.json() == []
+    assert answer.headers["ETag"].isascii()
+    assert answer.headers["ETag"].isprintable()
+    assert client.get(path, headers={"If-None-Match": answer.headers["ETag"]}).status_code == 304

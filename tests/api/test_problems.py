@@ -43,6 +43,8 @@ def test_unknown_addresses_are_not_found(world: World) -> None:
     problem(alice.get(f"/api/v1/connections/{'-' * 36}/"), 404, "NOT_FOUND")
     problem(alice.get(f"/api/v1/signals/{'9' * 19}/"), 404, "NOT_FOUND")
     problem(alice.get(f"/api/v1/signals/{'9' * 18}/"), 404, "NOT_FOUND")
+    problem(alice.get("/api/v1/feeds/a%0Ab/record/"), 404, "NOT_FOUND")
+    problem(alice.get("/api/v1/feeds/a/record/%0A"), 404, "NOT_FOUND")
 
 
 def test_wrong_method_media_type_and_representation_are_refused(world: World) -> None:
