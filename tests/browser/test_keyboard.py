@@ -6,9 +6,10 @@ from playwright.sync_api import Page, expect
 from demo.accounts import PASSWORD
 from tests.browser.acts import PASSWORD as NEW_PASSWORD
 from tests.browser.acts import Inbox, new_name
-from tests.browser.visits import TENANT, Visit
+from tests.browser.visits import DESKTOP, PHONE, TENANT, Device, Visit
 
 MOST_TABS = 150
+DEVICES = pytest.mark.parametrize("device", [DESKTOP, PHONE], ids=lambda device: device.name)
 
 
 def tab_to(page: Page, name: str) -> None:
@@ -48,7 +49,8 @@ def sign_in(page: Page) -> None:
     expect(page.get_by_role("heading", level=1)).to_be_visible()
 
 
-def test_sign_up(visit: Visit, inbox: Inbox) -> None:
+@DEVICES
+def test_sign_up(visit: Visit, device: Device, inbox: Inbox) -> None:
     page, name = visit.page, new_name()
     page.goto("/login/")
     press(page, "Create an account")
@@ -89,7 +91,8 @@ def test_tab_goes_down_the_page(visit: Visit, path: str) -> None:
     assert visit.page.evaluate(ORDER) == "", "this comes too late in the order of Tab"
 
 
-def test_a_refused_form_leads_to_its_faults(visit: Visit) -> None:
+@DEVICES
+def test_a_refused_form_leads_to_its_faults(visit: Visit, device: Device) -> None:
     page = visit.arrive()
     page.goto("/publish/new/")
     press(page, "Create the feed")  # without a name
@@ -98,14 +101,16 @@ def test_a_refused_form_leads_to_its_faults(visit: Visit) -> None:
     assert page.evaluate("document.activeElement.name") == "name" or page.url.endswith("#id_name")
 
 
-def test_skip_link_leads_to_the_content(visit: Visit) -> None:
+@DEVICES
+def test_skip_link_leads_to_the_content(visit: Visit, device: Device) -> None:
     page = visit.arrive()
     tab_to(page, "Skip to content")
     page.keyboard.press("Enter")
     assert page.evaluate("document.activeElement.id") == "main"
 
 
-def test_close_a_position(visit: Visit) -> None:
+@DEVICES
+def test_close_a_position(visit: Visit, device: Device) -> None:
     page = visit.page
     sign_in(page)
     press(page, "Positions")
@@ -116,7 +121,8 @@ def test_close_a_position(visit: Visit) -> None:
 
 
 @pytest.mark.alone  # all see the halt of that tenant
-def test_pause_and_resume_everything(visit: Visit) -> None:
+@DEVICES
+def test_pause_and_resume_everything(visit: Visit, device: Device) -> None:
     page = visit.page
     sign_in(page)
     press(page, "Pause everything")
@@ -127,7 +133,8 @@ def test_pause_and_resume_everything(visit: Visit) -> None:
     expect(page.get_by_role("link", name="Pause everything…")).to_be_visible()
 
 
-def test_unsubscribe_and_subscribe_again(visit: Visit) -> None:
+@DEVICES
+def test_unsubscribe_and_subscribe_again(visit: Visit, device: Device) -> None:
     page = visit.page
     sign_in(page)
     press(page, "Feeds")
