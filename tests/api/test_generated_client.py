@@ -4,7 +4,6 @@ docs/api-client.md is taken at its word: its example runs as it stands.
 """
 
 import base64
-import importlib
 import json
 import os
 import re
@@ -22,6 +21,7 @@ from nacl.public import PrivateKey
 
 from connections.models import ConnectionHealth, DataConnection, ExecutionConnection
 from execution.models import Order
+from tests.api.generated_client import generate, imported
 from tests.api.schemas import operations
 from tests.connections import make
 from tests.web_process import WebProcess
@@ -30,7 +30,6 @@ from users.services import create_api_key
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(400)]
 PAGE = (Path(__file__).parents[2] / "docs" / "api-client.md").read_text()
-BIN = Path(sys.executable).parent
 UNKNOWN_TO_IT = "Unsupported content type text/plain"  # the body of an alert that is no JSON
 Function = Callable[..., Any]
 
@@ -51,26 +50,14 @@ def process(
 @pytest.fixture(scope="module")
 def generated(process: WebProcess, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """The folder of the generated package, and what the generator printed."""
-    folder = tmp_path_factory.mktemp("client")
-    address = f"http://127.0.0.1:{process.port}/api/v1/schema/?format=json"
-    done = subprocess.run(
-        [BIN / "openapi-python-client", "generate", "--url", address],
-        cwd=folder, env={**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}"},
-        capture_output=True, text=True, timeout=300, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
-    return folder / "fillcast-client", done.stdout + done.stderr
+    return generate(f"http://127.0.0.1:{process.port}", tmp_path_factory.mktemp("client"))
 
 
 @pytest.fixture
-def api(
-    generated: tuple[Path, str], monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Callable[[str], Any]]:
+def api(generated: tuple[Path, str]) -> Iterator[Callable[[str], Any]]:
     """Return a function that imports a module of the generated package."""
-    monkeypatch.syspath_prepend(str(generated[0]))
-    yield lambda name: importlib.import_module(f"fillcast_client{name}")
-    for name in [name for name in sys.modules if name.startswith("fillcast_client")]:
-        del sys.modules[name]
+    with imported(generated[0]) as modules:
+        yield modules
 
 
 @pytest.fixture
