@@ -12,14 +12,13 @@ from typing import Any
 from django.db.models import QuerySet
 
 from analytics.exports import CHUNK, Row
+from common.list_filters import by_account_and_pair
 from common.money import plain, to_stored
 from connections.models import ExecutionConnection
 from execution.models import NOT_ENDED, Order
-from execution.working_orders import WorkingOrder, with_market, working_orders
-from execution.working_orders import filtered as filtered_orders
+from execution.working_orders import WorkingOrder, filtered, with_market, working_orders
 from positions.figures import PositionFigures, open_targets
 from positions.models import ExecutionPosition
-from positions.selectors import filtered as filtered_positions
 from positions.selectors import protection, with_prices
 from users.models import User
 from users.tenancy import for_all_tenants, on_behalf_of
@@ -52,7 +51,7 @@ class OpenTable:
 
 def _find_positions(user: User, filters: Mapping[str, str]) -> QuerySet[ExecutionPosition]:
     mine = ExecutionPosition.objects.filter(connection__user=user)
-    return filtered_positions(mine.open(), filters)
+    return by_account_and_pair(mine.open(), filters)
 
 
 def _positions(ids: Sequence[int]) -> list[Row]:
@@ -93,7 +92,7 @@ def _distance(figures: PositionFigures, level: Decimal | None, *, is_stop: bool)
 
 
 def _find_orders(user: User, filters: Mapping[str, str]) -> QuerySet[Order]:
-    return filtered_orders(working_orders(user), filters)
+    return filtered(working_orders(user), filters)
 
 
 def _orders(ids: Sequence[int]) -> list[Row]:

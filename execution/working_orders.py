@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
-from uuid import UUID
 
 from django.conf import settings
 from django.db.models import Case, F, OuterRef, Q, QuerySet, Subquery, Value, When
@@ -13,6 +12,7 @@ from django.db.models.functions import Coalesce
 
 from common.clocks import market_now
 from common.fields import AmountField
+from common.list_filters import by_account_and_pair
 from common.money import divide
 from common.reason_codes import Code
 from common.units import Unit, size_of
@@ -129,13 +129,7 @@ def filtered(found: QuerySet[Order], filters: Mapping[str, str]) -> QuerySet[Ord
 
     By default all; an unknown name finds none.
     """
-    if account := filters.get("account"):
-        try:
-            found = found.filter(connection=UUID(account))
-        except ValueError:
-            return found.none()
-    if pair := filters.get("pair", "").replace("\0", "").strip().upper():
-        found = found.filter(pair__icontains=pair)
+    found = by_account_and_pair(found, filters)
     if feed := filters.get("feed", "").replace("\0", ""):
         found = found.filter(signal__feed__slug=feed)
     if kind := filters.get("kind"):

@@ -1,6 +1,6 @@
 """The current value of positions, and who executes their stop. Values are never stored."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, NamedTuple
@@ -13,7 +13,7 @@ from django.db.models.lookups import Exact
 from common.fields import AmountField
 from common.sql import Query, rows
 from positions.exit_minimums import broker_quantity_expression, exit_blocker_expression
-from positions.models import STOP_NOT_HELD, ExecutionPosition, PositionQuerySet, Side
+from positions.models import STOP_NOT_HELD, ExecutionPosition, Side
 from prices.models import LatestQuote
 
 UNPROTECTED = STOP_NOT_HELD | Q(quantity__gt=0, unprotected_since__isnull=False)
@@ -77,18 +77,6 @@ def open_position_ids(connection_id: UUID, *, feed_id: int | None = None) -> lis
     if feed_id is not None:
         held = held.filter(signal__feed=feed_id)
     return list(held.order_by("pk").values_list("pk", flat=True))
-
-
-def filtered(found: PositionQuerySet, filters: Mapping[str, str]) -> PositionQuerySet:
-    """Return the positions that an address names by `account` and `pair`; by default all."""
-    if account := filters.get("account"):
-        try:
-            found = found.filter(connection=UUID(account))
-        except ValueError:
-            return found.none()
-    if pair := filters.get("pair", "").replace("\0", "").strip().upper():
-        found = found.filter(pair__icontains=pair)
-    return found
 
 
 def protection(position: ExecutionPosition) -> tuple[str, str]:

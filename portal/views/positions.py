@@ -11,6 +11,7 @@ from django.urls import reverse
 from analytics.open_tables import OPEN_TABLES
 from common.confirmation import ConfirmationPage, Consequence
 from common.errors import ConflictError
+from common.list_filters import by_account_and_pair
 from common.money import plain
 from common.reason_codes import Code
 from execution import services, tasks
@@ -25,7 +26,7 @@ from portal.selectors.accounts import accounts_of
 from portal.selectors.position import position_of, surroundings
 from portal.selectors.positions import PositionView, positions_of
 from positions.models import PositionQuerySet
-from positions.selectors import filtered, with_prices
+from positions.selectors import with_prices
 from users.models import User
 
 PAGE_SIZE = 30
@@ -41,7 +42,7 @@ def positions(request: HttpRequest) -> HttpResponse:
     state = "closed" if filters.get("state") == "closed" else "open"
     found = mine.closed().order_by("-closed_at", "-pk") if state == "closed" else mine.open()
     accounts = accounts_of(user)
-    found = filtered(found, filters)
+    found = by_account_and_pair(found, filters)
     ids = found.values_list("pk", flat=True)  # only those of the page are priced
     one_page = Paginator(ids, PAGE_SIZE).get_page(filters.get("page"))
     shown = found.filter(pk__in=list(one_page))
@@ -65,7 +66,7 @@ def close_all(request: HttpRequest) -> HttpResponse:
     """Ask, then close the positions that the question showed: by default those of the list."""
     user, filters = current_user(request), request.GET
     back = f"{reverse('portal:positions')}?{filters.urlencode()}".rstrip("?")
-    listed = _closable(filtered(positions_of(user).open(), filters))
+    listed = _closable(by_account_and_pair(positions_of(user).open(), filters))
     changed = ""
     if request.method == "POST":
         form = ShownPositionsForm(request.POST)
