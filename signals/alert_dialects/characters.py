@@ -9,20 +9,21 @@ import unicodedata
 from itertools import accumulate
 
 from common.errors import InvalidInputError
+from signals.alert_dialects.plain_letters import in_plain_letters
 from signals.alert_dialects.reading import ambiguous, excerpt, not_understood
 
 _KEYCAP = re.compile("([0-9])\ufe0f?\u20e3")
 _KEYCAP_OF_LINE = re.compile("^[ \t]*([0-9])\ufe0f?\u20e3", re.MULTILINE)
 _JOINER, _VARIANT = "\u200d", "\ufe0f"
-_REACHED = set("✅☑✔✓🏆💯")
+_REACHED = set("✅☑✔✓🏆💯🎉🎊🥳🏁")
 # “Not”, “wait”, “perhaps”, “watch”, “the other way round”.
 _CROSSES = set("❌🚫⛔🛑✖❎✗✘✕☒🗙🛇")
-_FORBIDDING = _CROSSES | set("🙅❓❔⁉✋🤚🖐👎🚷⏸⏹⏳⌛🤔🤷👀🧐🔜💤😴🙈🤞🗑♻↩↪⟲⟳🔄🔁🔃🔙🔟")
-_UP, _DOWN = set("📈⬆🔼↗↑⤴🐂"), set("📉⬇🔽↘↓⤵🐻")
+_FORBIDDING = _CROSSES | set("🙅❓❔⁉✋🤚🖐👎🚷⏸⏹⏳⌛🤔🤷👀🧐🔜💤😴🙈🤞🗑♻↩↪⟲⟳🔄🔁🔃🔙🔚🔟🧪🤡🤥🙃🪦⚰")
+_UP, _DOWN = set("📈⬆🔼↗↑⤴🐂🔺⏫▲△"), set("📉⬇🔽↘↓⤵🐻🔻⏬▼▽")
 _STOP_WORD = re.compile(r"\s*(sl|s/l|stop(?:[ -]?loss)?)\b", re.IGNORECASE)
 _REPORTED = re.compile(r"\b(hit|reached|done)\s*$", re.IGNORECASE)  # the word says it, too
 _DASHES = str.maketrans({"–": "-", "—": "-", "‐": "-", "‑": "-", "‒": "-", "―": "-", "’": "'",
-                         "\u00a0": " ", "\u202f": " ", "\r": "\n", "ℹ": " "})  # fmt: skip
+                         "\r": "\n", "ℹ": " "})  # fmt: skip
 _SIGN = re.compile("[−➖➕]")
 _DIGITS = tuple("0123456789")
 _ARROW = re.compile("[-=]+>")  # as typed: SL -> 1.0800
@@ -41,7 +42,7 @@ def readable(text: str) -> str:
         raise not_understood(
             f"It has {len(text)} characters.", f"Write at most {MAX_CHARACTERS}, the signal only."
         )
-    text = _KEYCAP_OF_LINE.sub(r"\1) ", text.removeprefix("\ufeff"))
+    text = _KEYCAP_OF_LINE.sub(r"\1) ", in_plain_letters(text))
     text = _KEYCAP.sub(r"\1 ", text).translate(_DASHES)
     text = _BULLET.sub("  ", _ARROW.sub("→", _with_dashes(text)))
     text = ", ".join(part.strip(" \t") for part in text.split("•")) if "•" in text else text

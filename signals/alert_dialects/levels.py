@@ -1,6 +1,6 @@
 """Whether the levels of a text fit together, so that a typing error is not traded. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Any
 
@@ -40,7 +40,7 @@ def _magnitude(pair: str) -> tuple[Decimal | int, Decimal | int]:
     return _MAGNITUDES.get(base, _UNKNOWN) if quote in _IN_DOLLARS else _UNKNOWN
 
 
-def _require_magnitude(pair: str, prices: list[Decimal]) -> None:
+def require_magnitude(pair: str, prices: Iterable[Decimal]) -> None:
     """Raise InvalidInputError ALERT_AMBIGUOUS for a number that is rather a distance."""
     low, high = _magnitude(pair)
     for price in prices:
@@ -50,6 +50,27 @@ def _require_magnitude(pair: str, prices: list[Decimal]) -> None:
                 f"{shown} of {pair}", f"the price {shown}", f"a distance of {shown}", field="sl",
                 write=f"Write the price in full, or “{shown} pips”.",
             )  # fmt: skip
+
+
+def _spread(pair: str) -> Decimal:
+    is_narrow = asset_class(pair) in (AssetClass.FX, AssetClass.METAL)
+    return _NARROW if is_narrow else _WIDE
+
+
+def require_near(pair: str, prices: Iterable[Decimal], known: Iterable[Decimal]) -> None:
+    """Raise InvalidInputError ALERT_AMBIGUOUS for a new level that is near no price of its trade:
+    “move SL to 20” is rather 20 pips. known: prices of the trade, and of the market."""
+    references, most, prices = list(known), _spread(pair), list(prices)
+    require_magnitude(pair, prices)
+    for price in prices:
+        if not references or any(one <= price * most and price <= one * most for one in references):
+            continue
+        shown, reference = plain(price), plain(references[0])
+        raise ambiguous(
+            f"{shown} for a trade in {pair} at {reference}", f"the price {shown}",
+            f"a distance of {shown}", field="sl",
+            write="Write the price in full. A level that far away is sent as JSON (MODIFY).",
+        )  # fmt: skip
 
 
 def require_plausible(
@@ -65,15 +86,13 @@ def require_plausible(
         prices.append(entry)
     if "sl" in document:
         prices.append(Decimal(document["sl"]))
-    is_narrow = asset_class(pair) in (AssetClass.FX, AssetClass.METAL)
-    most = _NARROW if is_narrow else _WIDE
-    if prices and max(prices) > min(prices) * most:
+    if prices and max(prices) > min(prices) * _spread(pair):
         detail = (
             f"{plain(min(prices))} and {plain(max(prices))} are too far apart for one trade in "
             f"{pair}: check each digit. Levels that far away are sent as JSON (docs/alerts.md)."
         )
         raise InvalidInputError(Code.ALERT_CONTRADICTORY, detail, field="sl")
-    _require_magnitude(pair, prices)
+    require_magnitude(pair, prices)
     in_order = sorted(targets, reverse=side == Direction.SELL)
     if targets != in_order or len(set(targets)) != len(targets):
         shown = ", ".join(map(plain, in_order))

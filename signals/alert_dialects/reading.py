@@ -79,6 +79,12 @@ class AlertUpdate:
     dialect: Dialect = Dialect.TEXT_UPDATE
     notes: tuple[Note, ...] = ()
 
+    @property
+    def prices(self) -> tuple[Decimal, ...]:
+        """The new levels."""
+        stop = () if self.sl is None else (self.sl,)
+        return (*stop, *(target.price for target in self.targets))
+
 
 @dataclass(frozen=True, slots=True)
 class Reading:

@@ -6,7 +6,6 @@ edge that the market reaches first counts. Targets without shares get equal ones
 
 from collections.abc import Iterator, Mapping
 from decimal import ROUND_DOWN, Context, Decimal
-from itertools import pairwise
 from typing import Any
 
 from common.money import plain
@@ -23,6 +22,8 @@ from signals.alert_dialects.reading import (
     ambiguous,
     not_understood,
 )
+from signals.alert_dialects.separators import with_clear_numbers
+from signals.alert_dialects.two_readings import require_one_reading
 from signals.alert_dialects.vocabulary import Kind, Token
 from signals.models import Action, Direction
 
@@ -37,6 +38,7 @@ def read_entry(
 
     Raises InvalidInputError.
     """
+    tokens = with_clear_numbers(tokens)
     numbers = [token.text for token in tokens if token.kind is Kind.NUMBER]
     if error := mixed_separators(numbers):
         raise error
@@ -50,7 +52,7 @@ def read_entry(
     document: dict[str, Any] = {
         "action": Action.OPEN.value, "symbol": pair, "direction": side.value,
     }  # fmt: skip
-    _require_clear_limit(tokens, parts)
+    require_one_reading(tokens, parts)
     entry = read_entry_price(parts, pair, side)
     document |= _order(parts, entry, mapping)
     if parts.sl:
@@ -113,20 +115,6 @@ def _without_names(pairs: list[str]) -> list[str]:
     bases = {pair.partition("/")[0] for pair in pairs if "/" in pair}
     named = {name for name, meant in _NAMES.items() if meant & bases}
     return [pair for pair in pairs if pair.partition("/")[0] not in named]
-
-
-def _require_clear_limit(tokens: list[Token], parts: Parts) -> None:
-    """Raise ALERT_AMBIGUOUS for “BUY EURUSD LIMIT 1.0900 STOP 1.0800”: in many order tickets the
-    limit is the target, and the stop the stop loss, of an entry at market."""
-    if parts.targets or not any(token.kind is Kind.STOP for token in tokens):
-        return
-    for before, token in pairwise(tokens):
-        if token.kind is Kind.LIMIT and before.kind is Kind.SYMBOL:
-            raise ambiguous(
-                "“Limit … stop …” after the symbol", "a limit order with a stop loss",
-                "an entry at market with a target and a stop loss", field="order_type",
-                write="Write “BUY LIMIT … SL …” for the one, “BUY NOW TP … SL …” for the other.",
-            )  # fmt: skip
 
 
 def _order(parts: Parts, entry: Decimal | None, mapping: AlertMapping) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from itertools import pairwise
 
 from common.errors import InvalidInputError
+from signals.alert_dialects.levels import require_magnitude
 from signals.alert_dialects.numbers import read_number
 from signals.alert_dialects.reading import (
     ONE,
@@ -130,6 +131,7 @@ def read_update(tokens: list[Token], sent_at: str = "") -> Reading:
         raise not_understood("It only reports something.", WRITE)
     if closes_all:
         return _close_all(update, len(clauses) - len(notes), notes, sent_at)
+    require_magnitude(pair, update.prices)
     if sent_at:
         update = replace(update, sent_at=datetime.fromisoformat(sent_at).astimezone(UTC))
     return Reading(Dialect.TEXT_UPDATE, update=update, notes=tuple(notes))

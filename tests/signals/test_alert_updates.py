@@ -139,6 +139,40 @@ def test_one_target_does_not_replace_several(feed: Feed, secret: str) -> None:
     assert refusal(feed, secret, "EURUSD move TP to 1.4000").code == Code.ALERT_AMBIGUOUS
 
 
+@pytest.mark.parametrize("words", ["move SL to 20", "SL to 10830", "EURUSD move TP to 0.5"])
+def test_level_that_is_near_no_price_of_its_trade_is_refused(
+    feed: Feed, secret: str, words: str
+) -> None:
+    send(feed, secret, "SELL EURUSD @ 1.3850 SL 1.3900 TP 1.3800")
+    error = refusal(feed, secret, words)
+    assert error.code == Code.ALERT_AMBIGUOUS
+    assert "a distance of" in error.detail
+    assert preview_alert(feed, words.encode()).errors
+
+
+def test_level_of_a_trade_without_known_scale_is_compared_with_its_own_prices(
+    feed: Feed, secret: str
+) -> None:
+    send(feed, secret, "SHORT NASDAQ:AAPL @ 180 SL 185 TP 170")
+    assert refusal(feed, secret, "AAPL move SL to 1820").code == Code.ALERT_AMBIGUOUS
+    (moved,) = send(feed, secret, "move SL to 182")
+    assert moved.sl == D(182)
+
+
+def test_new_level_may_be_near_the_market_instead_of_the_entry(
+    feed: Feed, secret: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    send(feed, secret, "BUY NASDAQ:AAPL @ 180 SL 175")
+    assert refusal(feed, secret, "move SL to 900").code == Code.ALERT_AMBIGUOUS
+
+    def newest(feed: Feed, pair: str, /, *, with_steps: bool) -> Reference:
+        return Reference(D(949), D(950), market_now(), "test")
+
+    monkeypatch.setattr(price_guard, "_source", newest)
+    (moved,) = send(feed, secret, "move SL to 900")
+    assert moved.sl == D(900)
+
+
 PIPS = "60123456789,buy,EURUSD,sl=20,tp=40,risk=1"
 
 
