@@ -1,7 +1,7 @@
 """The dialects of alerts: each module reads one family of texts into our own fields. Pure."""
 
 from signals.alert_dialects.hidden_secrets import without_secrets
-from signals.alert_dialects.levels import require_near
+from signals.alert_dialects.levels import require_magnitude, require_near
 from signals.alert_dialects.mapping import NO_MAPPING, AlertMapping, read_mapping
 from signals.alert_dialects.reading import (
     SIZING,
@@ -16,5 +16,5 @@ from signals.alert_dialects.translate import translate
 
 __all__ = [
     "NO_MAPPING", "SIZING", "AlertMapping", "AlertUpdate", "Dialect", "Distance", "Note", "Reading",
-    "Unit", "read_mapping", "require_near", "translate", "without_secrets",
+    "Unit", "read_mapping", "require_magnitude", "require_near", "translate", "without_secrets",
 ]  # fmt: skip

@@ -6,6 +6,8 @@ Fillcast needs none of them: the address selects the feed. What remains is read 
 import re
 from collections.abc import Iterable
 
+from signals.alert_dialects.envelopes import without_mark
+
 HIDDEN = "hidden"
 _NAMES = (
     rb"(?:[a-z_]*secret(?:_?key)?|[a-z_]*token|[a-z_]*pass(?:word|phrase|wd)?|api_?key|licen[cs]e"
@@ -32,7 +34,7 @@ def without_secrets(body: bytes, paths: Iterable[str] = ()) -> bytes:
 
     paths: of the feed's mapping. What they read in a JSON is no secret, whatever its name.
     """
-    if body.lstrip().startswith(_STARTS_OF_JSON):
+    if without_mark(body).lstrip().startswith(_STARTS_OF_JSON):
         read = {name.encode().lower() for path in paths for name in path.split(".")}
 
         def hidden(match: re.Match[bytes]) -> bytes:

@@ -12,6 +12,7 @@ from typing import Any
 from common.errors import InvalidInputError, raise_all
 from common.reason_codes import Code
 from signals.alert_dialects.characters import forbidding
+from signals.alert_dialects.decorated_symbols import without_suffix
 from signals.alert_dialects.turning_words import meaningful, turning
 from signals.models import Action, Direction
 from signals.symbols import read_pair
@@ -58,8 +59,10 @@ class AlertMapping:
     distances: str = ""
 
     def symbol_of(self, text: str) -> str:
-        """Return what the feed means by a symbol: its own pair, else the text."""
-        return self.symbols.get(text.strip().upper(), text)
+        """Return what the feed means by a symbol: its own pair, else the text, without the suffix
+        of a broker."""
+        own = self.symbols.get(text.strip().upper())
+        return without_suffix(text) if own is None else own
 
 
 NO_MAPPING = AlertMapping()

@@ -29,6 +29,7 @@ from signals.alert_dialects.reading import (
     excerpt,
     require_entry_size,
 )
+from signals.alert_dialects.side_objects import as_entry, has_both_levels
 from signals.models import Action, Direction
 from signals.symbols import read_symbol
 
@@ -69,6 +70,8 @@ def read_object(parsed: Mapping[str, Any], mapping: AlertMapping) -> Reading:
     is_ours = not {"direction", "side", "order_type", "refers_to"}.isdisjoint(parsed)
     if is_ours or not (_FOREIGN & set(parsed) or action in _WORDS):
         is_side_only = action in ("buy", "sell") and not _POSITIONS & set(parsed)
+        if is_side_only and not is_ours and has_both_levels(parsed):
+            parsed = as_entry(parsed)
         return Reading(Dialect.OWN, _with_symbol(parsed, mapping), needs_time=not is_side_only)
     require_no_duplicate(parsed)
     return _order_object(parsed, action, mapping)
@@ -148,7 +151,10 @@ def _order_object(parsed: Mapping[str, Any], action: str, mapping: AlertMapping)
         _order_type(document, rest)
         _refuse_rest(rest, keep=())
         return Reading(Dialect.ORDER_OBJECT, document, notes=tuple(notes))
-    document |= {"action": parsed.get("action"), **_after_reversal(action, positions)}
+    if side and not positions and has_both_levels(parsed):
+        document["direction"] = side.value
+    else:
+        document |= {"action": parsed.get("action"), **_after_reversal(action, positions)}
     document |= {"price": price} if price else {}
     _order_type(document, rest)
     _refuse_rest(rest, keep=())

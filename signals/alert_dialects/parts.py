@@ -148,6 +148,8 @@ class Parts(TargetLists):
     def _side(self, side: Direction) -> None:
         """Add a side. A second one is only a label's, or it is another trade."""
         in_parens = self.place > 1 and self.tokens[self.place - 2].text == "("
+        if self.sides and side == self.sides[0] and self._labels_entry():
+            return
         if self.sides and side == self.sides[0] and not (self.label or in_parens):
             raise ambiguous(
                 f"{side} twice", "one trade", "two trades", field="direction",
@@ -160,6 +162,18 @@ class Parts(TargetLists):
             if pair not in self.pairs:
                 self.pairs.append(pair)
 
+    def _labels_entry(self) -> bool:
+        """Take the price of “Buy: 14.20-14.50”, a line below “LONG”, where the side is its label;
+        return whether it is one."""
+        starts_line = self.place > 1 and self.tokens[self.place - 2].kind is Kind.LINE
+        ahead = 1 if self._peek().text.lower() == "zone" else 0
+        is_label = self._peek(ahead).text == ":" and self._peek(ahead + 1).kind is Kind.NUMBER
+        if not (starts_line and is_label) or self.entry:
+            return False
+        self.place += ahead + 1
+        self._take_entry()
+        return True
+
     def _entry(self, token: Token) -> None:
         self._skip(SEPARATORS, Kind.LINE, Kind.FILLER)
         if self._peek().kind in (Kind.MARKET, Kind.LIMIT):
@@ -170,7 +184,7 @@ class Parts(TargetLists):
             if self._peek().kind in _SIDES and token.kind is Kind.ENTRY:
                 return  # “Entry: BUY @ …”
             raise self._no_price("The entry", "open_price")
-        self._take_entry()
+        self._take_entry(joint="and" if token.text == "between" else "-")
 
     def _skip_number_of_entry(self) -> None:
         """Skip the number of “Entry 1: 1.0850”."""
@@ -178,13 +192,16 @@ class Parts(TargetLists):
         if re.fullmatch("[1-9]", number.text) and mark.text == ":" and price.kind is Kind.NUMBER:
             self.place += 2
 
-    def _take_entry(self) -> None:
+    def _take_entry(self, *, joint: str = "-") -> None:
+        """Take an entry price, or a range. joint: what joins its ends, “and” after “between”."""
         if self.entry:
             raise self._several_entries()
         self.entry.append(self._next().text)
-        if self._peek().text == "-" and self._peek(1).kind is Kind.NUMBER:
+        if self._peek().text == joint and self._peek(1).kind is Kind.NUMBER:
             self.place += 1
             self.entry.append(self._next().text)
+        elif joint != "-":
+            raise self._no_price("The other end of the range", "open_price")
         if self._peek().text in (",", "/", "&") and self._peek(1).kind is Kind.NUMBER:
             raise self._several_entries()
         self._annotation()

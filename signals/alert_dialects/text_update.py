@@ -65,6 +65,13 @@ _CANCEL = re.compile(
     rf"(?: (?:{_THING}|signal))?"
 )
 _REPORT = re.compile(r"(?:tp|target) ?[1-9]? ?(?:hit|reached|done)")
+# A gain that is there, before the first instruction: “running +50 pips”, “TP1 hit +50 pips”. Without
+# such a word it could be the condition of what follows.
+_GAIN = re.compile(
+    r"(?:(?:tp|target) ?[1-9]? ?(?:hit|reached|done)(?: [,!.|\n])* \+"
+    r"|(?:running|floating|currently|already)(?: in profit)?(?: by)?(?: \+)?)"
+    r" [0-9]+(?:\.[0-9])? ?pips?(?: (?:running|profit|in profit|up))?(?= |$)"
+)
 _OFFSET = re.compile(rf"\b{_BE} \+")
 _REMOVAL = re.compile(rf"(?:cancel|delete|remove|drop|no) (?:{_SL}|{_TP})(?: order)?")
 _LEFT_OUT = {"please", "now", "the", "update"}
@@ -121,7 +128,7 @@ def read_update(tokens: list[Token], sent_at: str = "") -> Reading:
     update, notes, closes_all = AlertUpdate(pair=pair), list[Note](), False
     clauses = list(_clauses(tokens))
     for clause in clauses:
-        if _REPORT.fullmatch(clause):
+        if _REPORT.fullmatch(clause) or _GAIN.fullmatch(clause):
             notes.append(Note(clause, "a report changes nothing"))
             continue
         if (match := _CLOSE.fullmatch(clause)) and _is_of_all(match, pair):
@@ -172,6 +179,10 @@ def _clauses(tokens: list[Token]) -> Iterator[str]:
             f"{excerpt(match[0])} is a price beside the entry.",
             "Write the price itself: “move SL to 1.0855”.", field="sl",
         )  # fmt: skip
+    text = text.lstrip(",.!|\n ")
+    if gain := _GAIN.match(text):
+        yield gain[0]
+        text = text[gain.end() :]
     yield from (clause.strip(" ") for clause in _SPLIT.split(f" {text} ") if clause.strip(" "))
 
 

@@ -32,7 +32,7 @@ _GLUED_LABEL = (
 )
 _TOKEN = re.compile(
     rf"(?P<glued>(?i:{_GLUED_LABEL}))|(?P<listed>\#[0-9]{{1,6}}\b)|"
-    r"(?P<alnum>[0-9]+(?:[.,][0-9]+)*[A-Za-z][A-Za-z0-9]*(?:/[A-Za-z0-9]+)?)"
+    r"(?P<alnum>[#$]?[0-9]+(?:[.,][0-9]+)*[A-Za-z][A-Za-z0-9]*(?:/[A-Za-z0-9]+)?)"
     r"|(?P<percent>[0-9]+(?:[.,][0-9]+)*\s?%)"
     r"|(?P<number>\$?[0-9]+(?:[.,][0-9]+)*)"
     r"|(?P<word>[$#]?[A-Za-z][A-Za-z0-9_']*(?:(?:[/._-]|:(?=[A-Za-z]))[A-Za-z0-9]+)*(?:(?<=[A-Z][12])!)?)"
@@ -196,14 +196,16 @@ def _pair(text: str, bare: str) -> str:
     if text.startswith("#") and (_is_word(bare) or (bare.islower() and not _is_known(bare))):
         return ""
     try:
+        if text != bare and bare[0].isdigit():
+            return known_pair(bare) if _is_known(bare) else _counted_in_thousands(bare)
         if text != bare:
             return read_symbol(bare)
         if ("/" in bare or ":" in bare) and (is_upper or bare == bare.lower()):
             return read_symbol(bare)
         if bare.lower() in _COMMON_NAMES:
             return read_symbol(bare)
-        if _THOUSANDS.fullmatch(bare.upper()):
-            return read_symbol(bare)
+        if pair := _counted_in_thousands(bare):
+            return pair
         is_long = len(bare) >= 6 or (is_upper and len(bare) >= 2)
         return known_pair(bare) if is_long else ""
     except InvalidInputError as error:
@@ -213,6 +215,11 @@ def _pair(text: str, bare: str) -> str:
                 "Write the pair, like BTC/USDT or EUR/USD.", field="symbol",
             ) from error  # fmt: skip
         return ""
+
+
+def _counted_in_thousands(text: str) -> str:
+    """Return the pair of a perpetual contract like 1000PEPEUSDT; '' for another word."""
+    return read_symbol(text) if _THOUSANDS.fullmatch(text.upper()) else ""
 
 
 def _is_known(text: str) -> bool:

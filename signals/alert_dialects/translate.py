@@ -17,6 +17,7 @@ from signals.alert_dialects import (
 )
 from signals.alert_dialects.bare_entry import with_doubt
 from signals.alert_dialects.characters import readable, trend_of
+from signals.alert_dialects.envelopes import from_form, message_of, without_mark
 from signals.alert_dialects.mapping import AlertMapping
 from signals.alert_dialects.parts import WRITE
 from signals.alert_dialects.position_words import refuse_unclear_words
@@ -43,11 +44,16 @@ def translate(body: bytes, mapping: AlertMapping) -> Reading:
     Raises InvalidInputError: BODY_NOT_JSON, ALERT_NOT_UNDERSTOOD, ALERT_AMBIGUOUS and those of its
     fields. Each names what to write instead.
     """
+    body = without_mark(body)
     start = body.lstrip()[:1]
     if not start or start in b'{["' or len(body) > strict_json.MAX_BYTES:
         parsed = strict_json.parse(body)
         if not isinstance(parsed, Mapping):
             raise InvalidInputError(Code.BODY_NOT_JSON, "An alert is a JSON object: { … }.")
+        if not mapping.paths and (message := message_of(parsed)):
+            text, notes = message
+            reading = _read_text(text, mapping)
+            return replace(reading, notes=(*reading.notes, *notes))
         return objects.read_object(parsed, mapping)
     try:
         text = body.decode("utf-8")
@@ -55,7 +61,7 @@ def translate(body: bytes, mapping: AlertMapping) -> Reading:
         raise not_understood(
             f"Byte {error.start} is not UTF-8.", "Send the text in UTF-8."
         ) from error
-    return _read_text(text, mapping)
+    return _read_text(from_form(text), mapping)
 
 
 def _read_text(text: str, mapping: AlertMapping) -> Reading:

@@ -63,7 +63,7 @@ PHRASES: dict[tuple[str, ...], Kind] = {
     **_phrases(
         Kind.ENTRY,
         "entry,entry price,entry point,enter,enter at,entry at,entry zone,entry range,price,"
-        "open price,entry target,entry targets,entry level,enter price",
+        "open price,entry target,entry targets,entry level,enter price,between",
     ),
     **_phrases(
         Kind.SL,
@@ -84,7 +84,7 @@ PHRASES: dict[tuple[str, ...], Kind] = {
     **_phrases(
         Kind.LABEL,
         "direction,side,type,signal type,order type,position,action,pair,symbol,coin,asset,"
-        "instrument,exchange,exchanges,timeframe,time frame,tf,entry type,entry order,order,"
+        "ticker,trading pair,currency pair,instrument,exchange,exchanges,timeframe,time frame,tf,entry type,entry order,order,"
         "execution,execution type,trade type,market type,style,platform,broker",
     ),
     **_phrases(Kind.FILLER, "at,on,with,and,zone,range"),

@@ -21,6 +21,7 @@ from signals.alert_dialects import (
 )
 from signals.alert_dialects.turning_words import taken_back
 from signals.alert_reading.alerts import Alert, AlertOrder, AlertSignal, only_feed
+from signals.alert_reading.scale import require_prices
 from signals.alert_reading.strategy_order import is_strategy_order, read_strategy_order
 from signals.alert_reading.symbol_close import read_close
 from signals.draft import SignalDraft
@@ -58,11 +59,18 @@ def _read_document(reading: Reading) -> AlertSignal | AlertOrder:
     referred = parsed.get("refers_to") or parsed.get("refers_to_external_id")
     if action == Action.CLOSE and not referred:
         return read_close(parsed)
-    draft = read_signal(parsed)
+    draft = _in_prices(read_signal(parsed))
     if reading.may_end and draft.direction:
         return AlertSignal(draft, OTHER_SIDE[draft.direction])
     try:
         return AlertSignal(draft, None if action else _opposite(draft))
+    except InvalidInputError as error:
+        raise InvalidSignalError(field_errors(error), (only_feed(draft.feed),)) from error
+
+
+def _in_prices(draft: SignalDraft) -> SignalDraft:
+    try:
+        return require_prices(draft)
     except InvalidInputError as error:
         raise InvalidSignalError(field_errors(error), (only_feed(draft.feed),)) from error
 

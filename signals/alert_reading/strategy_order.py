@@ -24,6 +24,7 @@ from signals.alert_reading.order_fields import (
     read_side,
     symbol_field_of,
 )
+from signals.alert_reading.scale import require_prices
 from signals.draft import SignalDraft
 from signals.field_table import ENTRY_FIELDS, LEFT_OUT, Door
 from signals.fields import Fields
@@ -179,4 +180,4 @@ def _opening(
     fields = Fields({**entry, "action": Action.OPEN}, errors=fields.errors)
     draft = read_fields(fields)
     fields.raise_errors(replace(draft, symbol_field=symbol, feed=feed))
-    return replace(draft, external_id="", symbol_field=symbol)
+    return replace(require_prices(draft), external_id="", symbol_field=symbol)

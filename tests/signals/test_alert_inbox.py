@@ -205,8 +205,8 @@ class TestSequence:
         [
             ({"symbol": "BTCUSDT"}, {"symbol": "BTC/USD"}, False),
             ({"symbol": "DAX/EUR"}, {"symbol": "DAX"}, True),
-            ({"symbol": "EURUSD"}, {"symbol": "GBPUSD"}, False),
-            ({"symbol": "EURUSD"}, {"symbol": "EURUSD"}, True),
+            ({"symbol": "EURUSD", "tp": "4.9"}, {"symbol": "GBPUSD", "tp": "4.9"}, False),
+            ({"symbol": "EURUSD", "tp": "4.9"}, {"symbol": "EURUSD", "tp": "4.9"}, True),
         ],
     )
     def test_alert_waits_for_an_earlier_one_of_its_symbol(

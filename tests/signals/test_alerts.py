@@ -461,7 +461,9 @@ def test_entry_takes_its_levels_and_price_along(feed: Feed, secret: str) -> None
 def test_tickers_of_charts_are_mapped_to_pairs(
     feed: Feed, secret: str, name: str, exchange: str, ticker: str, pair: str
 ) -> None:
-    chart = Chart(ticker, exchange, plots={"Stop": "1", "Target": "2"})
+    price = D("1.1") if ticker == "EURUSD" else D(64000)
+    plots = {"Stop": str(price * D("0.9")), "Target": str(price * D("1.1"))}
+    chart = Chart(ticker, exchange, price=price, plots=plots)
     data = fill_in(templates()[name], chart.order("Long", "buy", "1"))
     outcome = deliver(feed, secret, data)
     assert {signal.currency_pair for signal in outcome.signals} <= {pair}
