@@ -34,7 +34,7 @@ def read_entry_price(parts: Parts, pair: str, side: Direction) -> Decimal | None
         return None
     if len(prices) == 1:
         if parts.is_bare:
-            _require_price(parts, prices[0], side)
+            _require_price(parts, prices[0], pair, side)
         return prices[0]
     low, high = sorted(prices)
     _require_range(parts, low, high, side)
@@ -86,19 +86,30 @@ def _require_narrow(parts: Parts, pair: str, near: Decimal, far: Decimal) -> Non
     )  # fmt: skip
 
 
-def _require_price(parts: Parts, number: Decimal, side: Direction) -> None:
-    """Raise ALERT_AMBIGUOUS if a number without @ beside the symbol may be a quantity."""
+def _require_price(parts: Parts, number: Decimal, pair: str, side: Direction) -> None:
+    """Raise ALERT_AMBIGUOUS if a number without @ beside the symbol may be a quantity. One like the
+    levels, on their wrong side, is left to be refused as a price there."""
     sign = 1 if side == Direction.BUY else -1
-    levels = []
-    if parts.sl:
-        levels.append((number - read_number(parts.sl, field="sl")) * sign)
-    levels += [
-        (read_number(target.price, field="targets") - number) * sign
-        for target in parts.targets if target.price
-    ]  # fmt: skip
-    if not levels or min(levels) <= 0 or max(levels) > number / 2:
-        shown = plain(number)
-        raise ambiguous(
-            f"{shown} beside the symbol", f"the price {shown}", f"a quantity of {shown}",
-            field="open_price", write=f"Write “@ {shown}” for a price; leave a quantity out.",
-        )  # fmt: skip
+    prices = [read_number(parts.sl, field="sl")] if parts.sl else []
+    levels = [(number - price) * sign for price in prices]
+    for target in parts.targets:
+        if target.price:
+            prices.append(read_number(target.price, field="targets"))
+            levels.append((prices[-1] - number) * sign)
+    least = 3 if parts.distances or pair.endswith("/JPY") else 4
+    if not levels and _has_decimals_of_a_price(parts.entry[0], pair, least):
+        return
+    is_like_levels = all(one <= number * 2 and number <= one * 2 for one in prices)
+    if levels and max(levels) <= number / 2 and (min(levels) > 0 or is_like_levels):
+        return
+    shown = plain(number)
+    raise ambiguous(
+        f"{shown} beside the symbol", f"the price {shown}", f"a quantity of {shown}",
+        field="open_price", write=f"Write “@ {shown}” for a price; leave a quantity out.",
+    )  # fmt: skip
+
+
+def _has_decimals_of_a_price(text: str, pair: str, least: int) -> bool:
+    """Whether a number of a currency pair has more decimals than a quantity in lots."""
+    decimals = len(text.replace(",", ".").partition(".")[2])
+    return asset_class(pair) is AssetClass.FX and decimals >= least

@@ -72,7 +72,7 @@ def _in_prices(draft: SignalDraft) -> SignalDraft:
     try:
         return require_prices(draft)
     except InvalidInputError as error:
-        raise InvalidSignalError(field_errors(error), (only_feed(draft.feed),)) from error
+        raise InvalidSignalError(field_errors(error), (draft,)) from error
 
 
 def _require_meant(parsed: Mapping[str, Any]) -> None:

@@ -181,7 +181,7 @@ def test_reversal_whose_entry_is_refused_still_closes(
     factories.quote(account, "0.00000001", "0.00000001")
     chart = Chart(position=D(3))
     alert = json.loads(fill_in(templates()["strategy"], chart.order("Short", "sell", "6")))
-    answer = Door(feed).send(json.dumps(alert | {"sl": "99999999999999999999"}).encode())
+    answer = Door(feed).send(json.dumps(alert | {"sl": "4.9"}).encode())
     assert (answer["status"], answer["change"]) == (201, "reverse")
     assert "opened no short trade: 1.1 is 10999999900 % from" in answer["summary"]
     closing = Signal.objects.get(action=Action.CLOSE)
