@@ -29,6 +29,8 @@ _DIGITS = tuple("0123456789")
 _ARROW = re.compile("[-=]+>")  # as typed: SL -> 1.0800
 _BULLET = re.compile(r"^[ \t]*(?:[-*][ \t]+|[•·‣⁃∙◦][ \t]*)(?=\S)", re.MULTILINE)
 _NUMBER_BEFORE = re.compile(r"(?<![A-Za-z0-9])[0-9][0-9.,]*[ \t]*$")
+# As robots write bold, italic and fixed letters. ~~ strikes out, and stays.
+_EMPHASIS = re.compile(r"(?<![\w*`])(?P<mark>[*_`])(?=\S)(?P<inside>[^*_`\n]+)(?<=\S)(?P=mark)(?![\w*`])")
 _DECORATION = {"So", "Sk", "Sm"}
 _ASCII_SYMBOLS = set("+<=>^`|~$")
 _PLAIN_SQUARES = set("🆕🆓◽◾▷◁")
@@ -51,7 +53,7 @@ def readable(text: str) -> str:
     for letter in plain:
         if not (letter.isascii() and (letter.isprintable() or letter in "\n\t")):
             raise _unreadable(letter)
-    return plain.replace("**", " ")
+    return _EMPHASIS.sub(r"\g<inside>", plain.replace("**", " "))
 
 
 def _line(line: str) -> str:

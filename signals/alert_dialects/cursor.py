@@ -81,7 +81,7 @@ class Cursor:
         return None
 
     def _annotation(self) -> None:
-        """Skip the pips or the signed percent in parentheses after a price: the price counts."""
+        """Skip the pips, the signed percent or the R:R in parentheses after a price, which counts."""
         if self._peek().text != "(":
             return
         ahead = 1 if self._peek(1).text in "+-" else 0
@@ -99,6 +99,9 @@ class Cursor:
         elif number.kind is Kind.WORD and _PIPS.fullmatch(number.text) and unit.text == ")":
             self.place += 3 + ahead
             self.notes.append(Note(f"({number.text})", "the price counts"))
+        elif not ahead and number.text == "1" and unit.text == ":" and self._peek(4).text == ")":
+            self.notes.append(Note(f"(1:{self._peek(3).text})", "the price counts"))
+            self.place += 5
 
     def _no_price(self, what: str, name: str) -> InvalidInputError:
         shown = excerpt(self._peek().text) if self._peek().kind is not Kind.LINE else "nothing"

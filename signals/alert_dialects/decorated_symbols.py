@@ -18,17 +18,19 @@ _APART = re.compile(
     rf"{_AT}(?P<name>[A-Z]{{6}}|[A-Z]{{2,6}}[0-9]{{2,4}})[._-](?:{_SUFFIXES})", re.IGNORECASE
 )
 _GLUED = re.compile(rf"{_AT}(?P<name>[A-Z]{{6}})(?:m|c|z|pro|ecn|raw|micro|mini)", re.ASCII)
+_PERPETUAL = re.compile(rf"{_AT}(?P<name>[A-Z0-9]{{5,16}})[._-]PERP", re.IGNORECASE)
 
 
 def without_suffix(text: str) -> str:
     """Return the pair of a symbol with a broker's suffix; the text as it is if it has none."""
-    match = _APART.fullmatch(text) or _GLUED.fullmatch(text)
+    match = _APART.fullmatch(text) or _GLUED.fullmatch(text) or _PERPETUAL.fullmatch(text)
     if match is None or not text.isascii():
         return text
     try:
         pair = known_pair(match["name"])
     except InvalidInputError:
         return text
-    is_index = any(letter.isdigit() for letter in match["name"])
-    is_pair = asset_class(pair) in (AssetClass.FX, AssetClass.METAL)
-    return pair if is_pair or is_index else text
+    kind = asset_class(pair)
+    is_share = kind is AssetClass.OTHER and match["name"].isalpha()
+    is_other_coin = kind is AssetClass.CRYPTO and text.endswith("USDc")  # BTC/USDC
+    return text if is_share or is_other_coin else pair

@@ -19,6 +19,7 @@ from signals.alert_dialects.mapped_object import (
 )
 from signals.alert_dialects.mapping import AlertMapping
 from signals.alert_dialects.object_levels import take_levels
+from signals.alert_dialects.object_words import in_our_words
 from signals.alert_dialects.reading import (
     SIZING,
     AlertUpdate,
@@ -66,6 +67,7 @@ def read_object(parsed: Mapping[str, Any], mapping: AlertMapping) -> Reading:
     if is_bot_object(parsed):
         require_no_duplicate(parsed)
         return read_bot_object(parsed, mapping)
+    parsed = in_our_words(parsed)
     action = str(parsed.get("action") or "").strip().lower()
     is_ours = not {"direction", "side", "order_type", "refers_to"}.isdisjoint(parsed)
     if is_ours or not (_FOREIGN & set(parsed) or action in _WORDS):
@@ -121,7 +123,8 @@ def _order_object(parsed: Mapping[str, Any], action: str, mapping: AlertMapping)
     symbol = _symbol(rest, mapping)
     time = next((rest.pop(name) for name in ("time", "timenow", "timestamp") if name in rest), None)
     document: dict[str, Any] = {"ticker": symbol} | ({"timenow": time} if time else {})
-    for name in ("external_id", "comment", "note", "sl", "tp", "stop_loss", "take_profit", "feed"):
+    for name in ("external_id", "comment", "note", "sl", "tp", "stop_loss", "take_profit",
+                 "targets", "feed"):  # fmt: skip
         if name in rest:
             document[name] = rest.pop(name)
     rest.pop("action", None)
@@ -146,6 +149,7 @@ def _order_object(parsed: Mapping[str, Any], action: str, mapping: AlertMapping)
     document |= levels
     if action.startswith("enter_"):
         direction = Direction.BUY if action == "enter_long" else Direction.SELL
+        _require_same_side(action, positions)
         document |= {"action": Action.OPEN.value, "direction": direction.value}
         document |= {"price": price} if price else {}
         _order_type(document, rest)
@@ -280,6 +284,16 @@ def _positions(rest: dict[str, Any], notes: list[Note]) -> dict[str, Any]:
             raise _wrong("sentiment", "sentiment and market_position differ.")
         found["market_position"] = word
     return found
+
+
+def _require_same_side(action: str, positions: Mapping[str, Any]) -> None:
+    """Raise InvalidInputError for an entry beside a position that it does not lead to."""
+    if positions and positions != {"market_position": action.removeprefix("enter_")}:
+        stated = ", ".join(f"{name} {positions[name]}" for name in sorted(positions))[:120]
+        raise ambiguous(
+            f"{action} beside {stated}", "an entry", "an order that ends or turns a trade",
+            field="action", write="Send buy or sell with the position, or the action alone.",
+        )  # fmt: skip
 
 
 def _after_reversal(action: str, positions: dict[str, Any]) -> dict[str, Any]:

@@ -24,7 +24,7 @@ _FRAME = re.compile("[1-9][0-9]?(m|min|h|d|w)", re.ASCII | re.IGNORECASE)
 _AT = "@"
 _LINES = {True: (Kind.LINE,), False: ()}
 _UNFINISHED = {*":=@(&/+", "and", "at", "on", "with", "zone", "range"}
-_GLUED_TARGET = re.compile("tp([1-9])([0-9]+(?:[.][0-9]+)?)", re.ASCII | re.IGNORECASE)
+_GLUED_TARGET = re.compile("tp([1-9])([0-9]+(?:[.][0-9]+)?|[.][1-9][0-9]+)", re.ASCII | re.IGNORECASE)
 # Words for buying and selling in other languages. They are read only by a feed's mapping.
 _FOREIGN_WORDS = (
     "kaufen kauf kaufe verkaufen verkauf verkaufe compra comprar compre comprad vender venta venda "
@@ -244,7 +244,7 @@ class Parts(TargetLists):
         """Skip leverage, size and risk with their numbers."""
         words = [token.text]
         start, is_leverage = self.place, token.text.lower().startswith("lev")
-        self._skip(":=(!" if is_leverage else ":=(", Kind.LEVERAGE, *_LINES[is_leverage])
+        self._skip(":=(!-" if is_leverage else ":=(", Kind.LEVERAGE, *_LINES[is_leverage])
         if token.kind is Kind.RISK and self._peek().text.lower() in _RISK_WORDS:
             words.append(self._next().text)
         numbers = (Kind.NUMBER, Kind.PERCENT)
@@ -303,7 +303,7 @@ class Parts(TargetLists):
         if match := _GLUED_TARGET.fullmatch(token.text):
             raise ambiguous(
                 excerpt(token.text), f"a target at {match[1]}{match[2]}",
-                f"target {match[1]} at {match[2]}", field="targets",
+                f"target {match[1]} at {match[2].removeprefix('.')}", field="targets",
                 write="Write a space or a colon before the price.",
             )  # fmt: skip
         if token.text.lower() in FOREIGN:

@@ -28,6 +28,9 @@ _MEANINGS: tuple[tuple[str, tuple[str, ...], str], ...] = (
     ("reverse|reverses|reversing|flip|flips|flipping|switch",
      ("a close of the open trade", "a close and a new trade on the other side"),
      "Write “close EURUSD”, and send the new entry as a message of its own."),
+    ("above|below|over|under",
+     ("an order that waits for that price", "a condition, or a view of the chart"),
+     "Write “BUY STOP @ 1.0900” or “BUY LIMIT @ 1.0800” for an order."),
 )  # fmt: skip
 _UNSUPPORTED = {
     "trailing": ("A text sets no trailing stop.", "Send JSON with trailing_distance."),

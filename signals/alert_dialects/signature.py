@@ -34,6 +34,8 @@ _DISCLAIMER = re.compile(
 )
 
 
+_WARNING = re.compile(r"\A(?:risk )?(?:disclaimer|warning)[ \t]*[:-][ \t]*", re.IGNORECASE)
+_SENTENCE_END = re.compile(r"[.!;|]+(?=[ \t]|\Z)")
 _SIZE = re.compile(
     rf"(?:amount(?: per trade)?|capital(?: invested)?|invest(?: up to)?|position size"
     rf"|risk(?: management| per trade)?|rm|use)[ \t]*[:-]?[ \t]*{_PERCENT}(?: risk| max)?{_OWNED}",
@@ -75,7 +77,10 @@ def _reason(words: str) -> str:
         return "accounts choose where they trade"
     mention = _MENTION.fullmatch(words)
     is_channel = mention is not None and not _PRICES.match(mention["name"])
-    known = (_LINK, _DISCLAIMER, _CONFIDENCE)
-    if is_channel or any(pattern.fullmatch(words) for pattern in known):
+    known = (_LINK, _CONFIDENCE)
+    sentences = [one.strip(" \t") for one in _SENTENCE_END.split(_WARNING.sub("", words))]
+    is_disclaimer = bool(sentences) and all(map(_DISCLAIMER.fullmatch, filter(None, sentences)))
+    is_disclaimer &= any(sentences)
+    if is_channel or is_disclaimer or any(pattern.fullmatch(words) for pattern in known):
         return "a line that changes nothing"
     return ""

@@ -75,6 +75,13 @@ def read_entry(
 
 
 def _side(parts: Parts, trend: str) -> Direction:
+    if not parts.sides and (parts.sl or parts.targets) and not parts.entry:
+        raise ambiguous(
+            "Levels without BUY or SELL", "new levels of the open trade",
+            "an entry whose side is missing", field="direction",
+            write="Write “move SL to 1.0830” and “move TP to 1.0990” for the one, BUY or SELL for "
+            "the other.",
+        )  # fmt: skip
     if not parts.sides:
         raise not_understood("It has no BUY or SELL.", WRITE, field="direction")
     if len(set(parts.sides)) > 1:

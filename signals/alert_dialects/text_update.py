@@ -34,14 +34,14 @@ WRITE = (
 )
 _SL = r"(?:sl|s/l|stop|stop loss|stoploss)"
 _TP = r"(?:tp|t/p|take profit|target)"
-_MOVE = r"(?:move|set|put|shift|bring|change|adjust)"
+_MOVE = r"(?:move|set|put|shift|bring|change|adjust|modify|raise|lower|tighten)"
 _BE = r"(?:be|b/e|breakeven|break even|break-even|entry|entry price|entry level)"
 _NUM = r"(?P<number>[0-9]+(?:[.,][0-9]+)*)"
 _SIDE = r"(?P<side>long|short|buy|sell|longs|shorts|buys|sells)"
 _THING = r"(?:trade|trades|position|positions|order|orders)"
 _VERBS = {
     "close", "exit", "cancel", "delete", "move", "set", "put", "shift", "bring", "change", "adjust",
-    "be", "b/e", "breakeven", "break-even", "update", "to", "trail", "trailing", "remove", "drop",
+    "raise", "lower", "tighten", "be", "b/e", "breakeven", "break-even", "update", "to", "trail", "trailing", "remove", "drop",
     "reduce", "secure", "modify", "keep", "hold", "leave", "partial", "partials", "take", "book",
 }  # fmt: skip
 _ENTRY_SL = re.compile(
@@ -53,8 +53,8 @@ _WHOSE, _TO = "(?:your |the |my |new )?", "(?: to| at)?"
 _NEW_SL = re.compile(rf"(?:{_MOVE} {_WHOSE}{_SL}{_TO} |{_SL} to |new {_SL}{_TO} ){_NUM}")
 _NEW_TP = re.compile(rf"(?:{_MOVE} {_WHOSE}{_TP}{_TO} |{_TP} to |new {_TP}{_TO} ){_NUM}")
 _CLOSE = re.compile(
-    rf"(?:close|exit)(?: (?P<share>{SHARE}|all|full|fully|everything))?"
-    rf"(?: {_SIDE})?(?P<thing> {_THING})?"
+    rf"(?:full )?(?:close|exit)(?: (?P<share>{SHARE}|all|full|fully|everything))?"
+    rf"(?: {_SIDE})?(?P<thing> {_THING})?(?: at (?:market|cmp|market price))?"
 )
 _TAKE_OFF = re.compile(rf"take (?:off )?(?P<share>{SHARE})(?: off)?(?: {_SIDE})?(?: {_THING})?")
 _REDUCE = re.compile(
@@ -74,7 +74,8 @@ _GAIN = re.compile(
 )
 _OFFSET = re.compile(rf"\b{_BE} \+")
 _REMOVAL = re.compile(rf"(?:cancel|delete|remove|drop|no) (?:{_SL}|{_TP})(?: order)?")
-_LEFT_OUT = {"please", "now", "the", "update"}
+_LEFT_OUT = {"please", "now", "the", "this", "here", "update"}
+_LEVEL_ALONE = re.compile(rf"(?:{_SL}|{_TP}) {_NUM}")
 _PREPOSITIONS = {"on", "of", "for", "in"}
 _UNSUPPORTED = (
     (r"\btrail", "A text sets no trailing stop.", "Send JSON with trailing_distance."),
@@ -131,6 +132,8 @@ def read_update(tokens: list[Token], sent_at: str = "") -> Reading:
         if _REPORT.fullmatch(clause) or _GAIN.fullmatch(clause):
             notes.append(Note(clause, "a report changes nothing"))
             continue
+        if _LEVEL_ALONE.fullmatch(clause) and (update.sl is not None or update.targets):
+            clause = f"move {clause}"  # “move SL to 1.0870 and TP 1.0990”
         if (match := _CLOSE.fullmatch(clause)) and _is_of_all(match, pair):
             closes_all = True
         update = _with_clause(update, clause)

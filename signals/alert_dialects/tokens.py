@@ -24,11 +24,12 @@ _NOT_SYMBOLS = {
     "ORDER", "ORDERS", "FROM", "OF", "TO", "WE", "I", "YOU", "BREAK", "ABOVE", "BELOW", "NEAR",
 }  # fmt: skip
 _COMMON_NAMES = {"gold", "silver", "dax", "nasdaq", "oil"}
-# A label that is glued to its price: SL2338, SL-2338, TP1-2350. TP2350 stays a word: it has two
-# meanings.
+# A label that is glued to its price: SL2338, SL-2338, TP1-2350, TP1.0900. TP2350 and TP1.2350 stay
+# words: they have two meanings.
 _GLUED_LABEL = (
     r"(?:(?:sl|stoploss|entry)-?|(?:tp|target)[1-9]?-)"
     r"(?=(?:[0-9]{2,}|[0-9]+\.[0-9]+)(?:\.[0-9]+)?(?![A-Za-z0-9]))"
+    r"|(?:tp|target)(?=[0-9]\.0[0-9]+(?![A-Za-z0-9.,]))"
 )
 _TOKEN = re.compile(
     rf"(?P<glued>(?i:{_GLUED_LABEL}))|(?P<listed>\#[0-9]{{1,6}}\b)|"
@@ -140,13 +141,19 @@ def _phrase(raw: list[Token], place: int) -> tuple[int, list[Token]] | None:
     for length in range(len(words), 0, -1):
         phrase = tuple(words[:length])
         text = " ".join(phrase)
-        if phrase in PREFIXED:
+        if phrase in PREFIXED and not _is_stop_loss(raw, place + 1):
             return length, [Token(kind, text) for kind in PREFIXED[phrase]]
         if phrase[1:] == ("stop", "limit") and phrase[0] in ("buy", "sell"):
             return length, [Token(Kind(phrase[0]), text), Token(Kind.STOP_LIMIT, text)]
         if phrase in PHRASES:
             return length, [Token(PHRASES[phrase], text)]
     return None
+
+
+def _is_stop_loss(raw: list[Token], place: int) -> bool:
+    """Whether “buy stop loss 1.0800” goes on here: a side, and a stop loss."""
+    words = [token.text.lower() for token in raw[place : place + 2]]
+    return words == ["stop", "loss"]
 
 
 def _currencies(raw: list[Token], place: int) -> tuple[int, list[Token]] | None:

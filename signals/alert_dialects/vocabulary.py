@@ -58,12 +58,12 @@ PHRASES: dict[tuple[str, ...], Kind] = {
     **_phrases(
         Kind.MARKET,
         "now,market,at market,at cmp,cmp,market order,at market price,market price,"
-        "current market price,market execution,instant execution,at current price",
+        "current market price,market execution,instant execution,instant,at current price",
     ),
     **_phrases(
         Kind.ENTRY,
         "entry,entry price,entry point,enter,enter at,entry at,entry zone,entry range,price,"
-        "open price,entry target,entry targets,entry level,enter price,between",
+        "open price,entry target,entry targets,entry level,enter price,between,ep",
     ),
     **_phrases(
         Kind.SL,
@@ -92,7 +92,7 @@ PHRASES: dict[tuple[str, ...], Kind] = {
         Kind.DECOR,
         "signal,signals,alert,alerts,signal alert,new signal,new trade,trade,vip,premium,free,"
         "forex,crypto,fx,scalp,scalping,swing,intraday,regular,good luck,gold signal,futures,spot,"
-        "binance,bybit,okx,kucoin,bitget,oanda,new,m1,m5,m15,m30,h1,h4,d1,trading,forex market,"
+        "binance,bybit,bybit usdt,okx,kucoin,bitget,oanda,new,m1,m5,m15,m30,h1,h4,d1,trading,forex market,"
         "crypto market,market signal,market signals,market alert,day trade,daytrade,scalp trade,"
         "swing trade,perpetual,perp,usdt-m,forexsignals,forextrading,tradingsignals,cryptosignals,"
         "cryptotrading,goldsignals,daytrading,swingtrading,priceaction,technicalanalysis",

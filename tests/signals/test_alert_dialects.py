@@ -20,7 +20,9 @@ from tests.signals.alert_rendering import rendered
 GOLDEN = Path(__file__).parent / "alerts_golden"
 TEXTS: list[tuple[str, str]] = [
     (text, expected)
-    for name in ("building", "channels", "doubtful", "held_back", "reviewed", "senders", "unseen")
+    for name in (
+        "building", "channels", "doubtful", "examiner", "held_back", "reviewed", "senders", "unseen",
+    )
     for text, expected in json.loads((GOLDEN / f"{name}.json").read_text())
 ]
 
