@@ -18,7 +18,9 @@ _JOINER, _VARIANT = "\u200d", "\ufe0f"
 _REACHED = set("✅☑✔✓🏆💯🎉🎊🥳🏁")
 # “Not”, “wait”, “perhaps”, “watch”, “the other way round”.
 _CROSSES = set("❌🚫⛔🛑✖❎✗✘✕☒🗙🛇")
-_FORBIDDING = _CROSSES | set("🙅❓❔⁉✋🤚🖐👎🚷⏸⏹⏳⌛🤔🤷👀🧐🔜💤😴🙈🤞🗑♻↩↪⟲⟳🔄🔁🔃🔙🔚🔟🧪🤡🤥🙃🪦⚰")
+_FORBIDDING = _CROSSES | set(
+    "🙅❓❔⁉✋🤚🖐👎🚷⏸⏹⏳⌛🤔🤷👀🧐🔜💤😴🙈🤞🗑♻↩↪⟲⟳🔄🔁🔃🔙🔚🔟🧪🤡🤥🙃🪦⚰"
+)
 _UP, _DOWN = set("📈⬆🔼↗↑⤴🐂🔺⏫▲△"), set("📉⬇🔽↘↓⤵🐻🔻⏬▼▽")
 _STOP_WORD = re.compile(r"\s*(sl|s/l|stop(?:[ -]?loss)?)\b", re.IGNORECASE)
 _REPORTED = re.compile(r"\b(hit|reached|done)\s*$", re.IGNORECASE)  # the word says it, too
@@ -30,7 +32,9 @@ _ARROW = re.compile("[-=]+>")  # as typed: SL -> 1.0800
 _BULLET = re.compile(r"^[ \t]*(?:[-*][ \t]+|[•·‣⁃∙◦][ \t]*)(?=\S)", re.MULTILINE)
 _NUMBER_BEFORE = re.compile(r"(?<![A-Za-z0-9])[0-9][0-9.,]*[ \t]*$")
 # As robots write bold, italic and fixed letters. ~~ strikes out, and stays.
-_EMPHASIS = re.compile(r"(?<![\w*`])(?P<mark>[*_`])(?=\S)(?P<inside>[^*_`\n]+)(?<=\S)(?P=mark)(?![\w*`])")
+_EMPHASIS = re.compile(
+    r"(?<![\w*`])(?P<mark>[*_`])(?=\S)(?P<inside>[^*_`\n]+)(?<=\S)(?P=mark)(?![\w*`])"
+)
 _DECORATION = {"So", "Sk", "Sm"}
 _ASCII_SYMBOLS = set("+<=>^`|~$")
 _PLAIN_SQUARES = set("🆕🆓◽◾▷◁")

@@ -81,7 +81,7 @@ class Cursor:
         return None
 
     def _annotation(self) -> None:
-        """Skip the pips, the signed percent or the R:R in parentheses after a price, which counts."""
+        """Skip the pips, the signed percent or the R:R in parentheses: the price counts."""
         if self._peek().text != "(":
             return
         ahead = 1 if self._peek(1).text in "+-" else 0

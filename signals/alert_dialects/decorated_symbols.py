@@ -1,4 +1,4 @@
-"""Brokers' spellings of a symbol in an alert: `EURUSD.m`, `XAUUSD.raw`, `EURUSDm`, `US30.cash`. Pure.
+"""Brokers' spellings of a symbol: `EURUSD.m`, `XAUUSD.raw`, `EURUSDm`, `US30.cash`. Pure.
 
 A chart of such a broker sends its own spelling. It is the plain pair, which each account trades in
 its broker's spelling. Shares keep their suffix, which names an exchange.
@@ -10,9 +10,7 @@ from common.errors import InvalidInputError
 from common.units import AssetClass
 from signals.symbols import asset_class, known_pair
 
-_SUFFIXES = (
-    "m|c|i|k|r|s|x|z|pro|ecn|raw|std|stp|micro|mini|cent|prime|vip|cash|spot|cfd|zero|plus"
-)
+_SUFFIXES = "m|c|i|k|r|s|x|z|pro|ecn|raw|std|stp|micro|mini|cent|prime|vip|cash|spot|cfd|zero|plus"
 _AT = r"(?:[A-Z0-9_]{1,20}:)?"
 _APART = re.compile(
     rf"{_AT}(?P<name>[A-Z]{{6}}|[A-Z]{{2,6}}[0-9]{{2,4}})[._-](?:{_SUFFIXES})", re.IGNORECASE

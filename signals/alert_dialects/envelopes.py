@@ -12,6 +12,7 @@ from urllib.parse import unquote_plus
 from common.errors import InvalidInputError
 from common.reason_codes import Code
 from signals.alert_dialects.reading import Note
+from signals.strict_json import JsonObject
 
 _FIELD = r"[A-Za-z_][A-Za-z0-9_.]{0,40}=[^\s&=]*"
 _FORM = re.compile(rf"{_FIELD}(?:&{_FIELD})+", re.ASCII)
@@ -43,11 +44,14 @@ def message_of(parsed: Mapping[str, Any]) -> tuple[str, tuple[Note, ...]] | None
     names = [name for name in _TEXTS if name in parsed]
     if not names or not set(parsed) <= {*_TEXTS, *_MANNERS}:
         return None
-    if len(names) > 1 or getattr(parsed, "duplicates", ()):
+    is_doubled = isinstance(parsed, JsonObject) and bool(parsed.duplicates)
+    if len(names) > 1 or is_doubled:
         detail = f"Send one of {', '.join(names)}, once." if len(names) > 1 else "Send each once."
         raise InvalidInputError(Code.FIELD_INVALID, detail, field=names[0])
     text = parsed[names[0]]
     if not isinstance(text, str):
         raise InvalidInputError(Code.FIELD_INVALID, "It is a text.", field=names[0])
-    manners = (Note(name, "it only says how a chat shows it") for name in parsed if name != names[0])
+    manners = (
+        Note(name, "it only says how a chat shows it") for name in parsed if name != names[0]
+    )
     return text, tuple(manners)

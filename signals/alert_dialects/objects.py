@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from common.errors import InvalidInputError
-from common.money import plain, read_decimal
 from common.reason_codes import Code
 from signals.alert_dialects.bot_objects import is_bot_object, read_bot_object
 from signals.alert_dialects.mapped_object import (
@@ -19,6 +18,13 @@ from signals.alert_dialects.mapped_object import (
 )
 from signals.alert_dialects.mapping import AlertMapping
 from signals.alert_dialects.object_levels import take_levels
+from signals.alert_dialects.object_positions import (
+    after_reversal,
+    closed_share,
+    field_fault,
+    read_positions,
+    require_same_side,
+)
 from signals.alert_dialects.object_words import in_our_words
 from signals.alert_dialects.reading import (
     SIZING,
@@ -42,8 +48,6 @@ _FOREIGN = {
 }  # fmt: skip
 _POSITIONS = {"market_position", "prev_market_position", "position_size"}
 _WORDS = {"exit", "cancel", "enter_long", "enter_short", "exit_long", "exit_short"}
-_SENTIMENTS = {"bullish": "long", "bearish": "short", "long": "long", "short": "short",
-               "flat": "flat"}  # fmt: skip
 _IGNORED = {
     "quantity": SIZING, "quantityType": SIZING, "interval": "it has no effect",
     "extras": "it has no effect", "bot_uuid": "the address selects the feed",
@@ -53,7 +57,6 @@ _CHANGES = re.compile(
     r"test|dry.?run|paper|simul|demo|clos|reduce|exit|cancel|disab|enab|ignor|skip|inver|revers",
     re.IGNORECASE,
 )
-_OF_POSITION = "position_percent"
 _TYPES = {"market": "MARKET", "limit": "LIMIT", "stop": "STOP", "stop_limit": "STOP_LIMIT"}
 
 
@@ -135,12 +138,12 @@ def _order_object(parsed: Mapping[str, Any], action: str, mapping: AlertMapping)
     if action == "cancel":
         _refuse_rest(rest, keep=())
         if any(note.text == "quantity" for note in notes):
-            raise _wrong("quantity", "A cancel ends an entry as a whole: leave quantity out.")
+            raise field_fault("quantity", "A cancel ends an entry as a whole: leave quantity out.")
         update = AlertUpdate(pair=read_symbol(str(symbol)), cancels=True)
         return Reading(Dialect.ORDER_OBJECT, update=update, notes=tuple(notes))
     if action == "exit" or action.startswith("exit_"):
         return _exit(document, rest, action, notes, price)
-    positions = _positions(rest, notes)
+    positions = read_positions(rest, notes)
     _require_market_exit(action, positions, rest)
     if action == "close" and "close_fraction" in rest:
         document["close_fraction"] = rest.pop("close_fraction")
@@ -149,7 +152,7 @@ def _order_object(parsed: Mapping[str, Any], action: str, mapping: AlertMapping)
     document |= levels
     if action.startswith("enter_"):
         direction = Direction.BUY if action == "enter_long" else Direction.SELL
-        _require_same_side(action, positions)
+        require_same_side(action, positions)
         document |= {"action": Action.OPEN.value, "direction": direction.value}
         document |= {"price": price} if price else {}
         _order_type(document, rest)
@@ -158,7 +161,7 @@ def _order_object(parsed: Mapping[str, Any], action: str, mapping: AlertMapping)
     if side and not positions and has_both_levels(parsed):
         document["direction"] = side.value
     else:
-        document |= {"action": parsed.get("action"), **_after_reversal(action, positions)}
+        document |= {"action": parsed.get("action"), **after_reversal(action, positions)}
     document |= {"price": price} if price else {}
     _order_type(document, rest)
     _refuse_rest(rest, keep=())
@@ -183,7 +186,7 @@ def _symbol(rest: dict[str, Any], mapping: AlertMapping) -> str:
 def _price(rest: dict[str, Any]) -> Any:
     names = [name for name in ("price", "signalPrice", "trigger_price") if rest.get(name)]
     if len({str(rest[name]) for name in names}) > 1:
-        raise _wrong(names[1], f"{names[0]} and {names[1]} differ: send one price.")
+        raise field_fault(names[1], f"{names[0]} and {names[1]} differ: send one price.")
     values = [rest.pop(name) for name in ("price", "signalPrice", "trigger_price") if name in rest]
     return next(filter(None, values), None)
 
@@ -194,7 +197,7 @@ def _exit(
     """Read a close by symbol; its size is not a share, so it closes all of it."""
     side = {"exit_long": Direction.BUY, "exit_short": Direction.SELL}.get(action)
     document |= {"action": Action.CLOSE.value} | ({"direction": side.value} if side else {})
-    if (share := _closed_share(rest)) is not None:
+    if (share := closed_share(rest)) is not None:
         document["close_fraction"] = share
     _refuse_rest(rest, keep=("sentiment",))
     if str(rest.get("sentiment") or "flat").lower() != "flat":
@@ -231,91 +234,13 @@ def _require_market_exit(action: str, positions: dict[str, Any], rest: dict[str,
         )  # fmt: skip
 
 
-def _order_amount(rest: dict[str, Any]) -> tuple[Any, str]:
-    """Take the size of a nested order out of an object; return it with its unit."""
-    order = rest.pop("order", None)
-    if order is None:
-        return None, ""
-    if not isinstance(order, Mapping):
-        raise _wrong("order", "An order is an object with amount and currency_type.")
-    for name in order:
-        if name not in ("amount", "currency_type"):
-            raise _wrong(f"order.{name}", f"{excerpt(str(name))} is not read here: leave it out.")
-    return order.get("amount"), str(order.get("currency_type") or "")
-
-
-def _closed_share(rest: dict[str, Any]) -> Any:
-    """Return the share that an exit closes: all, or the percent of the position that it states."""
-    amount, unit = _order_amount(rest)
-    if amount is None:
-        return None
-    if unit != _OF_POSITION:
-        raise ambiguous(
-            f"order.amount {amount} of an exit", "a close of that much", "a close of everything",
-            field="order.amount",
-            write="Leave order out to close everything, or send it with position_percent.",
-        )  # fmt: skip
-    share = read_decimal(amount, field="order.amount", positive=True) / 100
-    if share > 1:
-        raise _wrong("order.amount", "More than 100 % of the position cannot be closed.")
-    return plain(share)
-
-
-def _positions(rest: dict[str, Any], notes: list[Note]) -> dict[str, Any]:
-    """Return the strategy's position and sizes that an object states."""
-    info = rest.pop("strategy_info", None)
-    found = dict(info) if isinstance(info, Mapping) else {}
-    for name in ("market_position", "market_position_size", "prev_market_position",
-                 "prev_market_position_size", "position_size", "contracts"):  # fmt: skip
-        if name in rest:
-            found[name] = rest.pop(name)
-    amount, unit = _order_amount(rest)
-    if amount is not None and found:
-        found["contracts"] = amount
-    elif amount is not None:
-        require_entry_size("order.amount", f"{amount}%p" if unit == _OF_POSITION else str(amount))
-        notes.append(Note(f"order.amount {amount} {unit}".strip(), SIZING))
-    sentiment = rest.pop("sentiment", None)
-    if sentiment is not None:
-        word = _SENTIMENTS.get(str(sentiment).strip().lower())
-        if word is None:
-            raise _wrong("sentiment", f"{excerpt(str(sentiment))} is not long, short or flat.")
-        if str(found.get("market_position", word)).lower() != word:
-            raise _wrong("sentiment", "sentiment and market_position differ.")
-        found["market_position"] = word
-    return found
-
-
-def _require_same_side(action: str, positions: Mapping[str, Any]) -> None:
-    """Raise InvalidInputError for an entry beside a position that it does not lead to."""
-    if positions and positions != {"market_position": action.removeprefix("enter_")}:
-        stated = ", ".join(f"{name} {positions[name]}" for name in sorted(positions))[:120]
-        raise ambiguous(
-            f"{action} beside {stated}", "an entry", "an order that ends or turns a trade",
-            field="action", write="Send buy or sell with the position, or the action alone.",
-        )  # fmt: skip
-
-
-def _after_reversal(action: str, positions: dict[str, Any]) -> dict[str, Any]:
-    """Return the positions with the one before a buy that ends long, or a sell that ends short.
-
-    Whether it enters, adds or reverses, it does the same to the feed: what is open on the other
-    side is closed, and one trade is opened. So it is read as a reversal, which does just that.
-    """
-    opposite = {("buy", "long"): "short", ("sell", "short"): "long"}
-    before = opposite.get((action, str(positions.get("market_position")).lower()))
-    if before and set(positions) == {"market_position"}:
-        return positions | {"prev_market_position": before}
-    return positions
-
-
 def _order_type(document: dict[str, Any], rest: dict[str, Any]) -> None:
     """Read orderType, limitPrice and stopPrice into our own fields."""
     name, limit, stop = (rest.pop(key, None) for key in ("orderType", "limitPrice", "stopPrice"))
     if name is not None:
         kind = _TYPES.get(str(name).lower())
         if kind is None:
-            raise _wrong("orderType", f"{excerpt(str(name))} is not market, limit or stop.")
+            raise field_fault("orderType", f"{excerpt(str(name))} is not market, limit or stop.")
         document["order_type"] = kind
     if limit is not None:
         document.pop("price", None)
@@ -330,7 +255,3 @@ def _refuse_rest(rest: dict[str, Any], *, keep: tuple[str, ...]) -> None:
         if name not in keep and rest[name] not in (None, ""):
             detail = f"{excerpt(name)} is not read here: leave it out."
             raise InvalidInputError(Code.FIELD_UNKNOWN, detail, field=name[:60])
-
-
-def _wrong(name: str, detail: str) -> InvalidInputError:
-    return InvalidInputError(Code.FIELD_INVALID, detail, field=name)

@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass, field
 
-from common.errors import InvalidInputError
+from signals.alert_dialects.entry_prices import EntryPrices
 from signals.alert_dialects.numbers import read_number
 from signals.alert_dialects.reading import (
     SIZING,
@@ -12,7 +12,7 @@ from signals.alert_dialects.reading import (
     excerpt,
     not_understood,
 )
-from signals.alert_dialects.target_lists import SEPARATORS, TargetLists
+from signals.alert_dialects.target_lists import SEPARATORS
 from signals.alert_dialects.tokens import symbol_after_side
 from signals.alert_dialects.vocabulary import Kind, Token
 from signals.models import Direction
@@ -24,7 +24,9 @@ _FRAME = re.compile("[1-9][0-9]?(m|min|h|d|w)", re.ASCII | re.IGNORECASE)
 _AT = "@"
 _LINES = {True: (Kind.LINE,), False: ()}
 _UNFINISHED = {*":=@(&/+", "and", "at", "on", "with", "zone", "range"}
-_GLUED_TARGET = re.compile("tp([1-9])([0-9]+(?:[.][0-9]+)?|[.][1-9][0-9]+)", re.ASCII | re.IGNORECASE)
+_GLUED_TARGET = re.compile(
+    "tp([1-9])([0-9]+(?:[.][0-9]+)?|[.][1-9][0-9]+)", re.ASCII | re.IGNORECASE
+)
 # Words for buying and selling in other languages. They are read only by a feed's mapping.
 _FOREIGN_WORDS = (
     "kaufen kauf kaufe verkaufen verkauf verkaufe compra comprar compre comprad vender venta venda "
@@ -37,7 +39,7 @@ _RISK_WORDS = {"low", "medium", "moderate", "high"}
 
 
 @dataclass(slots=True)
-class Parts(TargetLists):
+class Parts(EntryPrices):
     """The places of an entry's tokens. is_bare: the entry price has no @ and no label."""
 
     sides: list[Direction] = field(default_factory=list)
@@ -162,18 +164,6 @@ class Parts(TargetLists):
             if pair not in self.pairs:
                 self.pairs.append(pair)
 
-    def _labels_entry(self) -> bool:
-        """Take the price of “Buy: 14.20-14.50”, a line below “LONG”, where the side is its label;
-        return whether it is one."""
-        starts_line = self.place > 1 and self.tokens[self.place - 2].kind is Kind.LINE
-        ahead = 1 if self._peek().text.lower() == "zone" else 0
-        is_label = self._peek(ahead).text == ":" and self._peek(ahead + 1).kind is Kind.NUMBER
-        if not (starts_line and is_label) or self.entry:
-            return False
-        self.place += ahead + 1
-        self._take_entry()
-        return True
-
     def _entry(self, token: Token) -> None:
         self._skip(SEPARATORS, Kind.LINE, Kind.FILLER)
         if self._peek().kind in (Kind.MARKET, Kind.LIMIT):
@@ -185,38 +175,6 @@ class Parts(TargetLists):
                 return  # “Entry: BUY @ …”
             raise self._no_price("The entry", "open_price")
         self._take_entry(joint="and" if token.text == "between" else "-")
-
-    def _skip_number_of_entry(self) -> None:
-        """Skip the number of “Entry 1: 1.0850”."""
-        number, mark, price = self._peek(), self._peek(1), self._peek(2)
-        if re.fullmatch("[1-9]", number.text) and mark.text == ":" and price.kind is Kind.NUMBER:
-            self.place += 2
-
-    def _take_entry(self, *, joint: str = "-") -> None:
-        """Take an entry price, or a range. joint: what joins its ends, “and” after “between”."""
-        if self.entry:
-            raise self._several_entries()
-        self.entry.append(self._next().text)
-        if self._peek().text == joint and self._peek(1).kind is Kind.NUMBER:
-            self.place += 1
-            self.entry.append(self._next().text)
-        elif joint != "-":
-            raise self._no_price("The other end of the range", "open_price")
-        if self._peek().text in (",", "/", "&") and self._peek(1).kind is Kind.NUMBER:
-            raise self._several_entries()
-        self._annotation()
-        share = self._share()
-        lines = self._lines_ahead()
-        is_listed = self._peek(lines).kind is Kind.NUMBER and self._peek(lines + 1).text == ")"
-        is_listed &= self._peek(lines + 2).kind not in (Kind.TP, Kind.SL, Kind.STOP)
-        if is_listed or (share and read_number(share) != 100):
-            raise self._several_entries()
-
-    def _several_entries(self) -> InvalidInputError:
-        return ambiguous(
-            "Several entry prices", "a range", "an entry at each", field="open_price",
-            write="Write a range as 1.0840-1.0860, or one message for each entry.",
-        )  # fmt: skip
 
     def _stop(self, token: Token) -> None:
         if token.kind is Kind.STOP and not (self.entry or Kind.MARKET in self.types):

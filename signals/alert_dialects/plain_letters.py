@@ -1,7 +1,8 @@
 """Letters and digits in another shape, and marks that only direct how a line is shown. Pure.
 
-Each has one meaning: `ＢＵＹ` and `𝗕𝗨𝗬` are BUY, and a mark of direction between words is nothing. What
-replaces the order in which a line is shown, or stands inside a word, is left and refused.
+Each has one meaning: `ＢＵＹ` and `𝗕𝗨𝗬` are BUY, and a mark of direction between words is
+nothing. What replaces the order in which a line is shown, or stands inside a word, is left, and
+refused.
 """
 
 import re
@@ -9,13 +10,12 @@ import unicodedata
 
 # Full-width forms and letters in a mathematical style, as channels write headings.
 _STYLES = "\uff01-\uff5e\u3000\U0001d400-\U0001d7ff"
-_STYLED_WORD = re.compile(f"[A-Za-z0-9.,{_STYLES}]*[{_STYLES}][A-Za-z0-9.,{_STYLES}]*")
+_IN_WORD = f"[A-Za-z0-9.,{_STYLES}]"
+_STYLED_WORD = re.compile(f"(?<!{_IN_WORD}){_IN_WORD}*[{_STYLES}]{_IN_WORD}*")
 _MARKS = "\u200e\u200f\u061c"
 _DIRECTING = re.compile(f"(?<![A-Za-z0-9.,])[{_MARKS}]+|[{_MARKS}]+(?![A-Za-z0-9.,])")
 _EMBEDDING = "\u202a\u202b\u202c\u2066\u2067\u2068\u2069"
-_AROUND_LINE = re.compile(
-    f"^[ \t]*[{_EMBEDDING}]+|[{_EMBEDDING}]+(?=[ \t\r]*$)", re.MULTILINE
-)
+_AROUND_LINE = re.compile(f"^[ \t]*[{_EMBEDDING}]+|[{_EMBEDDING}]+(?=[ \t\r]*$)", re.MULTILINE)
 _WIDE_SPACES = str.maketrans(dict.fromkeys("\u00a0\u2007\u2009\u202f", " "))
 _UNBROKEN = "[\u00a0\u2007\u2009\u202f]"
 _SPACED = re.compile(

@@ -1,4 +1,4 @@
-"""Which mark separates decimals in a text, and which thousands: its own clear numbers show it. Pure.
+"""Which mark separates decimals in a text, and which thousands: its clear numbers show it. Pure.
 
 `17,350` alone could be 17.35 or 17350. Beside `17,580.5` the commas of its writer separate
 thousands; beside `189,00` or `1,0850` they separate decimals. `2.345,50` shows both at once. Where
@@ -22,7 +22,7 @@ _POINT_AND_COMMA = re.compile(r"[1-9][0-9]{0,2}(?:\.[0-9]{3})+,[0-9]{1,2}", re.A
 
 
 def with_clear_numbers(tokens: list[Token]) -> list[Token]:
-    """Return the tokens with the numbers written as in English that the text's habit makes clear."""
+    """Return the tokens with those numbers written as in English that the habit makes clear."""
     texts = [token.text for token in tokens if token.kind is Kind.NUMBER]
     rewrite = _habit(texts, has_currencies=_has_currencies(tokens))
     if rewrite is None:

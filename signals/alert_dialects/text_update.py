@@ -41,7 +41,8 @@ _SIDE = r"(?P<side>long|short|buy|sell|longs|shorts|buys|sells)"
 _THING = r"(?:trade|trades|position|positions|order|orders)"
 _VERBS = {
     "close", "exit", "cancel", "delete", "move", "set", "put", "shift", "bring", "change", "adjust",
-    "raise", "lower", "tighten", "be", "b/e", "breakeven", "break-even", "update", "to", "trail", "trailing", "remove", "drop",
+    "be", "b/e", "breakeven", "break-even", "update", "to", "trail", "trailing", "remove", "drop",
+    "raise", "lower", "tighten",
     "reduce", "secure", "modify", "keep", "hold", "leave", "partial", "partials", "take", "book",
 }  # fmt: skip
 _ENTRY_SL = re.compile(
@@ -65,8 +66,8 @@ _CANCEL = re.compile(
     rf"(?: (?:{_THING}|signal))?"
 )
 _REPORT = re.compile(r"(?:tp|target) ?[1-9]? ?(?:hit|reached|done)")
-# A gain that is there, before the first instruction: “running +50 pips”, “TP1 hit +50 pips”. Without
-# such a word it could be the condition of what follows.
+# A gain that is there, before the first instruction: “running +50 pips”, “TP1 hit +50 pips”.
+# Without such a word it could be the condition of what follows.
 _GAIN = re.compile(
     r"(?:(?:tp|target) ?[1-9]? ?(?:hit|reached|done)(?: [,!.|\n])* \+"
     r"|(?:running|floating|currently|already)(?: in profit)?(?: by)?(?: \+)?)"

@@ -84,7 +84,8 @@ PHRASES: dict[tuple[str, ...], Kind] = {
     **_phrases(
         Kind.LABEL,
         "direction,side,type,signal type,order type,position,action,pair,symbol,coin,asset,"
-        "ticker,trading pair,currency pair,instrument,exchange,exchanges,timeframe,time frame,tf,entry type,entry order,order,"
+        "ticker,trading pair,currency pair,instrument,exchange,exchanges,timeframe,time frame,tf,"
+        "entry type,entry order,order,"
         "execution,execution type,trade type,market type,style,platform,broker",
     ),
     **_phrases(Kind.FILLER, "at,on,with,and,zone,range"),
@@ -92,7 +93,8 @@ PHRASES: dict[tuple[str, ...], Kind] = {
         Kind.DECOR,
         "signal,signals,alert,alerts,signal alert,new signal,new trade,trade,vip,premium,free,"
         "forex,crypto,fx,scalp,scalping,swing,intraday,regular,good luck,gold signal,futures,spot,"
-        "binance,bybit,bybit usdt,okx,kucoin,bitget,oanda,new,m1,m5,m15,m30,h1,h4,d1,trading,forex market,"
+        "binance,bybit,bybit usdt,okx,kucoin,bitget,oanda,new,m1,m5,m15,m30,h1,h4,d1,trading,"
+        "forex market,"
         "crypto market,market signal,market signals,market alert,day trade,daytrade,scalp trade,"
         "swing trade,perpetual,perp,usdt-m,forexsignals,forextrading,tradingsignals,cryptosignals,"
         "cryptotrading,goldsignals,daytrading,swingtrading,priceaction,technicalanalysis",

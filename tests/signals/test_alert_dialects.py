@@ -21,7 +21,14 @@ GOLDEN = Path(__file__).parent / "alerts_golden"
 TEXTS: list[tuple[str, str]] = [
     (text, expected)
     for name in (
-        "building", "channels", "doubtful", "examiner", "held_back", "reviewed", "senders", "unseen",
+        "building",
+        "channels",
+        "doubtful",
+        "examiner",
+        "held_back",
+        "reviewed",
+        "senders",
+        "unseen",
     )
     for text, expected in json.loads((GOLDEN / f"{name}.json").read_text())
 ]
@@ -52,6 +59,14 @@ def test_there_are_many_golden_texts_and_each_is_there_once() -> None:
     ("sell BTCUSDT position", ["an entry", "a close of the one that is open"]),
     ("SELL BTCUSDT NOW size 50%", ["an entry", "a close of that share"]),
     ("BUY EURUSD LIMIT 1.0900 STOP 1.0800", ["a limit order", "an entry at market"]),
+    ("EURUSD BUY STOP: 1.0800 TARGET: 1.0900", ["a stop order", "an entry with the stop loss"]),
+    ("BUY EURUSD SL 1.0800 R:R 1:2", ["a description", "a target"]),
+    ("XAUUSD BUY ZONE 2340-2345", ["an entry", "a description of the chart"]),
+    ("EURUSD SL 1.0830 TP 1.0990", ["new levels of the open trade", "an entry"]),
+    ("EURUSD move SL to 20", ["the price 20", "a distance of 20"]),
+    ('{"direction": "SELL", "symbol": "EURUSD", "sl": 20}', ["the price 20", "a distance"]),
+    ('{"action": "enter_long", "ticker": "BTCUSDT", "sentiment": "flat"}',
+     ["an entry", "an order that ends or turns a trade"]),
 ])  # fmt: skip
 def test_text_with_several_meanings_is_refused_with_each(text: str, readings: list[str]) -> None:
     with pytest.raises(InvalidInputError) as caught:

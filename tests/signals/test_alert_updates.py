@@ -210,6 +210,17 @@ def test_buy_that_may_end_a_short_trade_is_refused_while_one_is_open(
     assert error.code == Code.ALERT_AMBIGUOUS
 
 
+def test_object_with_both_levels_is_refused_while_the_other_side_is_open(
+    feed: Feed, secret: str
+) -> None:
+    fields = {"ticker": "EURUSD", "action": "sell", "sl": "1.3900", "tp": "1.3800"}
+    send(feed, secret, "BUY EURUSD NOW SL 1.3700 TP 1.4000")
+    assert refusal(feed, secret, json.dumps(fields)).code == Code.ALERT_AMBIGUOUS
+    send(feed, secret, "close EURUSD")
+    (opened,) = send(feed, secret, json.dumps(fields))
+    assert (opened.direction, opened.sl, opened.target_prices) == ("SELL", D("1.39"), [D("1.38")])
+
+
 def test_feeds_mapping_is_used_at_the_door(feed: Feed, secret: str) -> None:
     Feed.objects.filter(pk=feed.pk).update(alert_mapping={"symbols": {"FIBER": "EUR/USD"}})
     (signal,) = send(feed, secret, "BUY FIBER @ 1.3850")

@@ -1,0 +1,59 @@
+"""Read the entry price of a text, or the ends of a range: of one entry, not of several. Pure."""
+
+import re
+from dataclasses import dataclass
+
+from common.errors import InvalidInputError
+from signals.alert_dialects.numbers import read_number
+from signals.alert_dialects.reading import ambiguous
+from signals.alert_dialects.target_lists import TargetLists
+from signals.alert_dialects.vocabulary import Kind
+
+
+@dataclass(slots=True)
+class EntryPrices(TargetLists):
+    """The prices of an entry, among those of a text."""
+
+    def _take_entry(self, *, joint: str = "-") -> None:
+        """Take an entry price, or a range. joint: what joins its ends, “and” after “between”."""
+        if self.entry:
+            raise self._several_entries()
+        self.entry.append(self._next().text)
+        if self._peek().text == joint and self._peek(1).kind is Kind.NUMBER:
+            self.place += 1
+            self.entry.append(self._next().text)
+        elif joint != "-":
+            raise self._no_price("The other end of the range", "open_price")
+        if self._peek().text in (",", "/", "&") and self._peek(1).kind is Kind.NUMBER:
+            raise self._several_entries()
+        self._annotation()
+        share = self._share()
+        lines = self._lines_ahead()
+        is_listed = self._peek(lines).kind is Kind.NUMBER and self._peek(lines + 1).text == ")"
+        is_listed &= self._peek(lines + 2).kind not in (Kind.TP, Kind.SL, Kind.STOP)
+        if is_listed or (share and read_number(share) != 100):
+            raise self._several_entries()
+
+    def _labels_entry(self) -> bool:
+        """Take the price of “Buy: 14.20-14.50”, a line below “LONG”, where the side is its label;
+        return whether it is one."""
+        starts_line = self.place > 1 and self.tokens[self.place - 2].kind is Kind.LINE
+        ahead = 1 if self._peek().text.lower() == "zone" else 0
+        is_label = self._peek(ahead).text == ":" and self._peek(ahead + 1).kind is Kind.NUMBER
+        if not (starts_line and is_label) or self.entry:
+            return False
+        self.place += ahead + 1
+        self._take_entry()
+        return True
+
+    def _skip_number_of_entry(self) -> None:
+        """Skip the number of “Entry 1: 1.0850”."""
+        number, mark, price = self._peek(), self._peek(1), self._peek(2)
+        if re.fullmatch("[1-9]", number.text) and mark.text == ":" and price.kind is Kind.NUMBER:
+            self.place += 2
+
+    def _several_entries(self) -> InvalidInputError:
+        return ambiguous(
+            "Several entry prices", "a range", "an entry at each", field="open_price",
+            write="Write a range as 1.0840-1.0860, or one message for each entry.",
+        )  # fmt: skip
