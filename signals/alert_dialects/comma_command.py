@@ -12,6 +12,7 @@ from typing import Any
 from common.errors import InvalidInputError
 from common.money import plain, read_decimal
 from common.reason_codes import Code
+from signals.alert_dialects.cursor import read_pips
 from signals.alert_dialects.hidden_secrets import HIDDEN
 from signals.alert_dialects.mapping import AlertMapping
 from signals.alert_dialects.reading import (
@@ -260,6 +261,8 @@ def _levels(
             continue
         text = options.pop(given[0])
         number = read_decimal(text, field=level, positive=True)
+        if given[0].endswith("_pips"):
+            number = read_pips(text, level)
         unit = given[0].removeprefix(level).lstrip("_") or _unit(level, number, pair, mapping)
         if unit == "price":
             prices[level] = text

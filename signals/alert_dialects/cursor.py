@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass, field
+from decimal import Decimal
 
 from common.errors import InvalidInputError
 from signals.alert_dialects.numbers import read_number
@@ -16,6 +17,19 @@ from signals.alert_dialects.reading import (
 from signals.alert_dialects.vocabulary import Kind, Token
 
 _PIPS = re.compile(r"([0-9]+(?:\.[0-9]+)?)(pips?|p)", re.IGNORECASE)
+
+
+def read_pips(text: str, level: str) -> Decimal:
+    """Return a number of pips. Raises InvalidInputError ALERT_AMBIGUOUS for one with the decimals
+    of a price: SL 1.0800 pips."""
+    number = read_number(text, field=level)
+    exponent = Decimal(text.replace(",", "")).as_tuple().exponent
+    if isinstance(exponent, int) and exponent <= -2:
+        raise ambiguous(
+            f"{text} pips", f"the price {text}", f"a distance of {text} pips", field=level,
+            write="Write the price alone, or whole pips.",
+        )  # fmt: skip
+    return number
 
 
 @dataclass(slots=True)
@@ -74,10 +88,10 @@ class Cursor:
             )  # fmt: skip
         if token.kind is Kind.NUMBER and after.kind is Kind.PIPS:
             self.place += 2
-            return Distance(level, read_number(token.text, field=level), Unit.PIPS)
+            return Distance(level, read_pips(token.text, level), Unit.PIPS)
         if token.kind is Kind.WORD and (match := _PIPS.fullmatch(token.text)):
             self.place += 1
-            return Distance(level, read_number(match[1], field=level), Unit.PIPS)
+            return Distance(level, read_pips(match[1], level), Unit.PIPS)
         return None
 
     def _annotation(self) -> None:

@@ -6,6 +6,7 @@ They become objects of our own fields, so that one reader validates them all. Pu
 import json
 import re
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 from common.errors import InvalidInputError
@@ -37,6 +38,8 @@ from signals.alert_dialects.reading import (
     require_entry_size,
 )
 from signals.alert_dialects.side_objects import as_entry, has_both_levels
+from signals.errors import InvalidSignalError
+from signals.fields import Fields
 from signals.models import Action, Direction
 from signals.symbols import read_symbol
 
@@ -139,7 +142,8 @@ def _order_object(parsed: Mapping[str, Any], action: str, mapping: AlertMapping)
         _refuse_rest(rest, keep=())
         if any(note.text == "quantity" for note in notes):
             raise field_fault("quantity", "A cancel ends an entry as a whole: leave quantity out.")
-        update = AlertUpdate(pair=read_symbol(str(symbol)), cancels=True)
+        sent_at = _moment(time)
+        update = AlertUpdate(pair=read_symbol(str(symbol)), cancels=True, sent_at=sent_at)
         return Reading(Dialect.ORDER_OBJECT, update=update, notes=tuple(notes))
     if action == "exit" or action.startswith("exit_"):
         return _exit(document, rest, action, notes, price)
@@ -181,6 +185,15 @@ def _symbol(rest: dict[str, Any], mapping: AlertMapping) -> str:
     if (pair := mapping.symbol_of(text)) != text:
         return pair
     return f"{exchange}:{text}" if isinstance(exchange, str) and ":" not in text else str(text)
+
+
+def _moment(time: Any) -> datetime | None:
+    """Return when an object was sent. Raises InvalidSignalError for what is no time."""
+    fields = Fields({"time": time})
+    sent_at = fields.moment("time")
+    if fields.errors:
+        raise InvalidSignalError(fields.errors)
+    return sent_at
 
 
 def _price(rest: dict[str, Any]) -> Any:
@@ -242,6 +255,13 @@ def _order_type(document: dict[str, Any], rest: dict[str, Any]) -> None:
         if kind is None:
             raise field_fault("orderType", f"{excerpt(str(name))} is not market, limit or stop.")
         document["order_type"] = kind
+    waits = "limitPrice" if limit is not None else "stopPrice" if stop is not None else ""
+    if waits and document.get("order_type", "MARKET") == "MARKET":
+        raise ambiguous(
+            f"{waits} of a market order", "an order that waits for that price",
+            "an entry now, with the price as a note", field=waits,
+            write="Send orderType limit or stop with it, or signalPrice instead.",
+        )  # fmt: skip
     if limit is not None:
         document.pop("price", None)
         document["open_price"] = limit

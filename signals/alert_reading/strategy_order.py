@@ -86,9 +86,13 @@ def _order(fields: Fields) -> StrategyOrder:
     sizes = {name: _size(fields, name) for name in (*SIZES, "position_size")}
     signed = sizes["position_size"]
     after = _standing(fields, "market_position")
-    if after is None and signed is not None:
+    if signed is not None:
         by_sign = {True: MarketPosition.LONG, False: MarketPosition.SHORT}
-        after = by_sign[signed > 0] if signed else MarketPosition.FLAT
+        by_size = by_sign[signed > 0] if signed else MarketPosition.FLAT
+        if after not in (None, by_size):
+            detail = f"It says {by_size}, and market_position or sentiment {after}."
+            fields.add_error(Code.ALERT_CONTRADICTORY, "position_size", detail)
+        after = by_size
     size_after = sizes["market_position_size"]
     if size_after is None and signed is not None:
         size_after = abs(signed)
