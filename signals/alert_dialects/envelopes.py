@@ -16,6 +16,7 @@ from signals.strict_json import JsonObject
 
 _FIELD = r"[A-Za-z_][A-Za-z0-9_.]{0,40}=[^\s&=]*"
 _FORM = re.compile(rf"{_FIELD}(?:&{_FIELD})+", re.ASCII)
+_CALL = re.compile(r"\A\s*@(?:everyone|here)(?=\s)")  # of all members of a chat
 _TEXTS = ("content", "text", "message")
 # How a chat shows a message, and where; it changes nothing that a message says.
 _MANNERS = {
@@ -54,4 +55,4 @@ def message_of(parsed: Mapping[str, Any]) -> tuple[str, tuple[Note, ...]] | None
     manners = (
         Note(name, "it only says how a chat shows it") for name in parsed if name != names[0]
     )
-    return text, tuple(manners)
+    return _CALL.sub("", text), tuple(manners)

@@ -5,6 +5,7 @@ edge that the market reaches first counts. Targets without shares get equal ones
 """
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from decimal import ROUND_DOWN, Context, Decimal
 from typing import Any
 
@@ -38,7 +39,7 @@ def read_entry(
 
     Raises InvalidInputError.
     """
-    tokens = with_clear_numbers(tokens)
+    tokens = with_clear_numbers(list(_without_currency(tokens)))
     numbers = [token.text for token in tokens if token.kind is Kind.NUMBER]
     if error := mixed_separators(numbers):
         raise error
@@ -72,6 +73,28 @@ def read_entry(
         Dialect.TEXT, document, notes=notes, distances=tuple(parts.distances),
         levels_alone=has_levels and entry is None and Kind.MARKET not in parts.types,
     )  # fmt: skip
+
+
+def _without_currency(tokens: list[Token]) -> Iterator[Token]:
+    """Yield the tokens without the quote currency behind a labelled price, `TP: 36.50 USDT`.
+
+    It is then an amount of money as with a dollar sign. Behind the side it can be what is spent.
+    """
+    quotes = {token.pair.rpartition("/")[2] for token in tokens if token.kind is Kind.SYMBOL}
+    for before, token, after in zip([None, *tokens], tokens, [*tokens[1:], None], strict=False):
+        follows = before is not None and before.kind is Kind.NUMBER
+        if follows and token.kind is Kind.WORD and token.text.upper() in quotes:
+            continue
+        has_quote = after is not None and after.kind is Kind.WORD and after.text.upper() in quotes
+        if token.kind is Kind.NUMBER and has_quote:
+            if before is not None and before.kind in (Kind.BUY, Kind.SELL, Kind.SYMBOL):
+                amount = f"{token.text} {after.text if after else ''}"
+                raise ambiguous(
+                    amount, "the price", "an amount to trade", field="open_price",
+                    write="Write “@” before a price; leave an amount out.",
+                )  # fmt: skip
+            token = replace(token, is_money=True)
+        yield token
 
 
 def _side(parts: Parts, trend: str) -> Direction:

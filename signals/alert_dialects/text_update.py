@@ -54,7 +54,8 @@ _WHOSE, _TO = "(?:your |the |my |new )?", "(?: to| at)?"
 _NEW_SL = re.compile(rf"(?:{_MOVE} {_WHOSE}{_SL}{_TO} |{_SL} to |new {_SL}{_TO} ){_NUM}")
 _NEW_TP = re.compile(rf"(?:{_MOVE} {_WHOSE}{_TP}{_TO} |{_TP} to |new {_TP}{_TO} ){_NUM}")
 _CLOSE = re.compile(
-    rf"(?:full )?(?:close|exit)(?: (?P<share>{SHARE}|all|full|fully|everything))?"
+    rf"(?:full |partial (?=close {SHARE}))?(?:close|exit)"
+    rf"(?: (?P<share>{SHARE}|all|full|fully|everything))?"
     rf"(?: {_SIDE})?(?P<thing> {_THING})?(?: at (?:market|cmp|market price))?"
 )
 _TAKE_OFF = re.compile(rf"take (?:off )?(?P<share>{SHARE})(?: off)?(?: {_SIDE})?(?: {_THING})?")
@@ -76,7 +77,7 @@ _GAIN = re.compile(
 _OFFSET = re.compile(rf"\b{_BE} \+")
 _REMOVAL = re.compile(rf"(?:cancel|delete|remove|drop|no) (?:{_SL}|{_TP})(?: order)?")
 _LEFT_OUT = {"please", "now", "the", "this", "here", "update"}
-_LEVEL_ALONE = re.compile(rf"(?:{_SL}|{_TP}) {_NUM}")
+_LEVEL_ALONE = re.compile(rf"(?:{_SL}|{_TP})(?: at)? {_NUM}")
 _PREPOSITIONS = {"on", "of", "for", "in"}
 _UNSUPPORTED = (
     (r"\btrail", "A text sets no trailing stop.", "Send JSON with trailing_distance."),

@@ -58,12 +58,13 @@ PHRASES: dict[tuple[str, ...], Kind] = {
     **_phrases(
         Kind.MARKET,
         "now,market,at market,at cmp,cmp,market order,at market price,market price,"
-        "current market price,market execution,instant execution,instant,at current price",
+        "current market price,market execution,instant execution,instant,at current price,"
+        "ahora,agora,jetzt,maintenant",
     ),
     **_phrases(
         Kind.ENTRY,
         "entry,entry price,entry point,enter,enter at,entry at,entry zone,entry range,price,"
-        "open price,entry target,entry targets,entry level,enter price,between,ep",
+        "open price,entry target,entry targets,entry level,enter price,between,ep,entrada,einstieg",
     ),
     **_phrases(
         Kind.SL,
@@ -73,11 +74,14 @@ PHRASES: dict[tuple[str, ...], Kind] = {
     **_phrases(
         Kind.TP,
         "tp,t/p,tps,take profit,take profits,takeprofit,target,targets,take profit target,"
-        "take profit targets,profit target,profit targets,tp at,target at,take profit at",
+        "take profit targets,profit target,profit targets,tp at,target at,take profit at,"
+        "objetivo,objetivos,alvo,alvos,ziel,ziele,kursziel,objectif,objectifs,obiettivo,obiettivi",
     ),
     **_phrases(Kind.PIPS, "pips,pip"),
     **_phrases(Kind.OPEN_END, "open"),
-    **_phrases(Kind.SIZE, "lot,lots,lot size,qty,quantity,size,volume,amount,contracts,units"),
+    **_phrases(
+        Kind.SIZE, "lot,lots,lot size,qty,quantity,size,volume,amount,contracts,units,margin"
+    ),
     **_phrases(Kind.LEVERAGE, "leverage,lev,cross,isolated"),
     **_phrases(Kind.RISK, "risk"),
     **_phrases(Kind.RATIO, "rr,r:r,r/r,risk reward,risk/reward,risk reward ratio"),
