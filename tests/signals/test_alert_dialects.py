@@ -290,6 +290,18 @@ def test_mapping_reads_words_of_texts() -> None:
     assert rendered("BUY EURUSD @ 1.0850", at_market) == "open BUY EUR/USD MARKET 1.085"
 
 
+@pytest.mark.parametrize("text", [
+    "COMPRA EURUSD 1,0850\nStop 1,0800\nObjetivo 1,0900",
+    "COMPRA EURUSD\nEntrada: 1.0850\nStop Loss: 1.0800\nAlvo: 1.0900",
+    "COMPRA EURUSD 1,0850 Stop 1,0800 Ziel 1,0900",
+])  # fmt: skip
+def test_words_of_levels_in_other_languages_are_read_beside_a_mapped_side(text: str) -> None:
+    mapping = read_mapping(MAPPING)
+    assert rendered(text, mapping) == "open BUY EUR/USD LIMIT 1.085 sl=1.08 tp=1.09@1"
+    for denied in (f"no {text}", f"{text} alcanzado", f"{text} ahora no"):
+        assert rendered(denied, mapping).startswith("refuse")
+
+
 def test_mapping_decides_what_a_distance_is() -> None:
     text = "60123456789,sell,GBPJPY,sl=50"
     assert rendered(text, AlertMapping(distances="PIPS")) == "open SELL GBP/JPY MARKET sl_by=50PIPS"
