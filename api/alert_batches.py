@@ -135,7 +135,10 @@ def _settle(batch: Sequence[Waiting]) -> None:
 
 
 def _settle_each(batch: Sequence[Waiting]) -> None:
-    """Store the alerts of a batch alone; after one that fails, no more of its feed."""
+    """Store the alerts of a batch alone.
+
+    After one that its sender should send again, no more of its feed: it would come behind them.
+    """
     failed: dict[str, NotStoredError] = {}
     for alert, future in batch:
         if alert.feed_slug in failed:
@@ -145,7 +148,8 @@ def _settle_each(batch: Sequence[Waiting]) -> None:
             (receipt,) = _stored([alert])
             future.set_result(receipt)
         except NotStoredError as error:
-            failed[alert.feed_slug] = error
+            if error.status == 503:
+                failed[alert.feed_slug] = error
             future.set_exception(error)
 
 

@@ -177,6 +177,20 @@ def test_alert_that_cannot_be_stored_fails_alone() -> None:
     assert list(IncomingAlert.objects.values_list("pk", "feed__slug")) == [(stored.pk, "other")]
 
 
+def test_alert_that_no_repetition_can_store_fails_without_the_next_of_its_feed() -> None:
+    slug, secret = address("shared").split("/")[3:5]
+    batch: list[tuple[PostedAlert, Future[Receipt]]] = [
+        (PostedAlert(slug, secret, ENTRY.encode(), address=sender), Future())
+        for sender in ("nowhere", "")
+    ]
+    _settle(batch)
+    error = batch[0][1].exception()
+    assert isinstance(error, NotStoredError)
+    assert (error.code, error.status) == (Code.FIELD_INVALID, 400)
+    assert batch[1][1].result().error is None
+    assert IncomingAlert.objects.count() == 1
+
+
 def test_alerts_are_counted_once_however_often_they_are_tried() -> None:
     slug, secret = address("counted", alerts_per_minute=2).split("/")[3:5]
     alerts = [PostedAlert(slug, secret, ENTRY.encode()) for _ in range(2)]
