@@ -86,7 +86,7 @@ def test_second_sign_in_page_leads_into_the_portal(world: World, as_web: None) -
     assert [to for to, _ in answer.redirect_chain] == ["/login/", "/"]
 
 
-def test_browser_that_blocks_cookies_is_told_so(world: World, as_web: None) -> None:
+def test_page_names_blocked_cookies(world: World, as_web: None) -> None:
     browser = Client(enforce_csrf_checks=True)
     token = token_on(html_of(browser.get("/login/")))
     browser.cookies.clear()
