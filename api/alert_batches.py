@@ -24,7 +24,7 @@ from common.database_errors import (
 from common.reason_codes import Code
 from signals.alert_posts import PostedAlert, receive_alerts
 from signals.alerts import Receipt
-from signals.tasks import ring_on_commit
+from signals.tasks import notify_worker_on_commit
 
 log = logging.getLogger(__name__)
 THREADS = 2  # while the one waits for a lock, the other stores what it does not concern
@@ -193,5 +193,5 @@ def _stored(alerts: Sequence[PostedAlert]) -> list[Receipt]:
         log.exception("alerts could not be stored")
         raise NotStoredError(*problem_of_unexpected(error)) from error
     if any(receipt.error is None for receipt in receipts):
-        ring_on_commit()
+        notify_worker_on_commit()
     return receipts
