@@ -18,6 +18,7 @@ _PRICES = {"open_price", "stop_price"}
 _CLEAR = {"long", "short", "open", "enter"}  # “short EURUSD”, “open sell”: always entries
 _TRADES = {"position", "trade"}
 _WITHOUT_PRICE = _TRADES | {"order"}  # “sell order EURUSD @ 1.0900” is an entry
+_LABELLED = {":", "=", "-", "size"}  # behind a label: “position: long”, “position size 2%”
 _LEAST_SHARE = Decimal(10)  # a percent below it is a size, since it is too little to close
 _WRITE = "Write “LONG …” or “SHORT …” to open a trade, “close …” or “close 50% …” to end one."
 
@@ -55,7 +56,7 @@ def _named_trade(tokens: list[Token], words: Collection[str]) -> str:
             continue
         is_about_it = any(one.kind in (Kind.BUY, Kind.SELL, Kind.SYMBOL) for one in line)
         for one, after in zip(line, (*line[1:], token), strict=True):
-            if is_about_it and one.text.lower() in words and after.text not in tuple(":=-"):
+            if is_about_it and one.text.lower() in words and after.text.lower() not in _LABELLED:
                 return excerpt(one.text)
         line = []
     return ""
