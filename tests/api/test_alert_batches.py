@@ -2,6 +2,7 @@
 
 import json
 import socket
+import time
 from collections.abc import Iterator
 from concurrent.futures import Future
 from datetime import UTC, datetime, timedelta
@@ -248,6 +249,20 @@ def test_feed_is_in_the_hands_of_one_thread_at_a_time(web: WebProcess) -> None:
     prices = [json.loads(bytes(one.body))["sl"] for one in stored]
     assert prices == sorted(prices, reverse=True)
     assert len(prices) == statuses.count(202)
+
+
+def test_next_alert_of_a_feed_waits_for_the_first_and_for_no_other_feed() -> None:
+    first_at, other_at = (address(name).split("/")[3:5] for name in ("first", "another"))
+    batches = AlertBatches()
+    with locked("SELECT FROM signals_feed WHERE slug = 'first' FOR UPDATE"):
+        first = batches.put(PostedAlert(*first_at, ENTRY.encode()))
+        while not first.running():  # it is in a thread's hands
+            time.sleep(0.001)
+        second = batches.put(PostedAlert(*first_at, ENTRY.encode()))
+        assert batches.put(PostedAlert(*other_at, ENTRY.encode())).result(30).error is None
+        is_taken = second.running()
+        assert first.done() or not is_taken  # done: it was locked for longer than an alert waits
+    assert second.result(30).alert is not None
 
 
 @pytest.mark.parametrize("lines", [["203.0.113.9", "198.51.100.1"], ["203.0.113.9,198.51.100.1"]])
