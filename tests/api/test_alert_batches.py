@@ -252,14 +252,17 @@ def test_feed_is_in_the_hands_of_one_thread_at_a_time(web: WebProcess) -> None:
 
 
 def test_next_alert_of_a_feed_waits_for_the_first_and_for_no_other_feed() -> None:
-    first_at, other_at = (address(name).split("/")[3:5] for name in ("first", "another"))
+    (slug, secret), (other, its_secret) = (
+        address(name).split("/")[3:5] for name in ("first", "another")
+    )
     batches = AlertBatches()
     with locked("SELECT FROM signals_feed WHERE slug = 'first' FOR UPDATE"):
-        first = batches.put(PostedAlert(*first_at, ENTRY.encode()))
+        first = batches.put(PostedAlert(slug, secret, ENTRY.encode()))
         while not first.running():  # it is in a thread's hands
             time.sleep(0.001)
-        second = batches.put(PostedAlert(*first_at, ENTRY.encode()))
-        assert batches.put(PostedAlert(*other_at, ENTRY.encode())).result(30).error is None
+        second = batches.put(PostedAlert(slug, secret, ENTRY.encode()))
+        passed = batches.put(PostedAlert(other, its_secret, ENTRY.encode()))
+        assert passed.result(30).error is None
         is_taken = second.running()
         assert first.done() or not is_taken  # done: it was locked for longer than an alert waits
     assert second.result(30).alert is not None
