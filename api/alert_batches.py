@@ -24,7 +24,7 @@ from common.database_errors import (
 from common.reason_codes import Code
 from signals.alert_posts import PostedAlert, receive_alerts
 from signals.alerts import Receipt
-from signals.tasks import ring_on_commit
+from signals.tasks import notify_worker_on_commit
 
 log = logging.getLogger(__name__)
 THREADS = 2  # while the one waits for a lock, the other stores what it does not concern
@@ -135,7 +135,10 @@ def _settle(batch: Sequence[Waiting]) -> None:
 
 
 def _settle_each(batch: Sequence[Waiting]) -> None:
-    """Store the alerts of a batch alone; after one that fails, no more of its feed."""
+    """Store the alerts of a batch alone.
+
+    After one that its sender should send again, no more of its feed: it would come behind them.
+    """
     failed: dict[str, NotStoredError] = {}
     for alert, future in batch:
         if alert.feed_slug in failed:
@@ -145,7 +148,8 @@ def _settle_each(batch: Sequence[Waiting]) -> None:
             (receipt,) = _stored([alert])
             future.set_result(receipt)
         except NotStoredError as error:
-            failed[alert.feed_slug] = error
+            if error.status == 503:
+                failed[alert.feed_slug] = error
             future.set_exception(error)
 
 
@@ -189,5 +193,5 @@ def _stored(alerts: Sequence[PostedAlert]) -> list[Receipt]:
         log.exception("alerts could not be stored")
         raise NotStoredError(*problem_of_unexpected(error)) from error
     if any(receipt.error is None for receipt in receipts):
-        ring_on_commit()
+        notify_worker_on_commit()
     return receipts

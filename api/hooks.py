@@ -22,7 +22,7 @@ from signals.alert_serializers import AlertStatusSerializer
 from signals.alerts import Receipt
 from signals.models import AlertState
 from signals.strict_json import MAX_BYTES
-from signals.tasks import ring_on_commit
+from signals.tasks import notify_worker_on_commit
 
 
 class AlertAnswerSerializer(StrictSerializer):
@@ -79,7 +79,7 @@ class AlertView(_TokenView):
         receipt = receive_alert(posted)
         if receipt.error is not None:
             return refusal(receipt.error)  # not raised: its row in the log stays
-        ring_on_commit()
+        notify_worker_on_commit()
         return Response(accepted(receipt, feed, token), status=202)
 
 

@@ -27,6 +27,7 @@ from signals.models import OrderType
 WITH_LIMIT = frozenset({OrderType.LIMIT, OrderType.STOP_LIMIT})
 WITH_STOP = frozenset({OrderType.STOP, OrderType.STOP_LIMIT, OrderType.IF_TOUCHED})
 CHANGEABLE = frozenset({Status.PENDING, Status.SUBMITTED, Status.PARTIALLY_FILLED})
+"""The states in which an order may be changed or cancelled at once."""
 # The values of a denial that an input field explains.
 _FIELDS = {
     Code.CHANGE_BELOW_FILLED: "quantity",
@@ -69,11 +70,15 @@ def obstacle(order: Order) -> FillcastError | None:
     return None
 
 
+def may_be_cancelled(order: Order) -> bool:
+    """Return whether a page offers the cancellation of an order: it waits, none is requested."""
+    return order.status in CHANGEABLE and not order.pending_action
+
+
 def may_be_changed(order: Order) -> bool:
     """Return whether a page offers the change of an order. Reads nothing but its signal."""
     return (
-        order.status in CHANGEABLE
-        and not order.pending_action
+        may_be_cancelled(order)
         and order.leg == "entry"
         and not (order.signal is not None and order.signal.execution_style)
         and (order.status == Status.PENDING or order.order_type != OrderType.MARKET)

@@ -6,9 +6,10 @@ Nothing is written. Why the account does not trade at the moment (a pause, a tes
 is left out: the example shows sizes and limits.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
-from typing import Any, NamedTuple, get_type_hints
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from brokers.registry import capabilities_of
@@ -16,7 +17,7 @@ from common.clocks import market_now
 from common.errors import InvalidInputError
 from common.limit_figures import Figures
 from common.reason_codes import Code
-from common.sql import Query, rows
+from common.sql import rows
 from connections.models import Instrument, TradingPreset
 from connections.selectors import (
     contract_size_sql,
@@ -42,21 +43,15 @@ MOST_PAIRS = 200
 _OWN = {name: None for name in OrderRow._fields if name.startswith("own_")}
 
 
-class _Listing(NamedTuple):
+class Listing(NamedTuple):
     """What an account's broker lists: the contract size of the pair, and its first pairs."""
 
     contract_size: Decimal | None
     pairs: list[str]
 
 
-_row_type: Any = NamedTuple  # mypy knows only those whose fields are written out
-ExampleOrder: type[Any] = _row_type(
-    "ExampleOrder",
-    [*get_type_hints(LoadedOrder).items(), *get_type_hints(_Listing).items()],
-)
-LOAD = Query(
-    ExampleOrder,
-    f"""
+# The fields of LoadedOrder, then those of Listing: one statement, as each page sends few.
+LOAD = f"""
 WITH orders AS (
   SELECT {NOT_STORED}::bigint AS id, 0::bigint AS signal_id, 'entry' AS leg,
     %(connection)s::uuid AS connection_id, %(pair)s::text AS pair, 2 AS priority,
@@ -77,8 +72,7 @@ FROM orders o
 CROSS JOIN (SELECT 0::bigint AS feed_id, %(pair)s::text AS currency_pair,
   %(market_now)s::timestamptz AS published_at) s
 {ACCOUNT_JOINS}
-""",
-)
+"""
 
 
 class Asked(NamedTuple):
@@ -155,7 +149,9 @@ def sizing_example(preset: TradingPreset, connection_id: UUID, asked: Asked) -> 
         "market_now": market_now(),
     }  # fmt: skip
     [loaded] = rows(LOAD, parameters)
-    row = _with_preset(loaded, preset)
+    own = len(LoadedOrder._fields)
+    row = _with_preset(LoadedOrder._make(loaded[:own]), preset)
+    listing = Listing._make(loaded[own:])
     signal = _signal(asked)
     context = load_evaluation_context([row], {0: signal})
     levels = _levels(row, context, asked)
@@ -165,10 +161,10 @@ def sizing_example(preset: TradingPreset, connection_id: UUID, asked: Asked) -> 
     decision = decide_entry(row, context, exposure, capabilities_of(row.type, spec))
     shown = Example(
         asked.pair, row.currency or "", row.equity, row.balance, price=levels.price,
-        stop=levels.stop, step=levels.step, minimum=levels.minimum, pairs=tuple(loaded.pairs),
+        stop=levels.stop, step=levels.step, minimum=levels.minimum, pairs=tuple(listing.pairs),
     )  # fmt: skip
     if isinstance(decision, Intent):
-        return replace(shown, **_sent(decision, loaded.contract_size))
+        return replace(shown, **_sent(decision, listing.contract_size))
     if isinstance(decision, Denial):
         return replace(shown, denial=decision)
     return replace(shown, waits=getattr(decision, "code", None) or Code.AWAITING_TRIGGER)
@@ -218,7 +214,7 @@ def _levels(row: OrderRow, context: EvaluationContext, asked: Asked) -> _Levels:
 
 def _with_preset(loaded: Any, preset: TradingPreset) -> OrderRow:
     """Return the order with an unsaved preset's terms instead of the stored one's."""
-    own = {name: getattr(loaded, name) for name in LoadedOrder._fields}
+    own: Mapping[str, Any] = loaded._asdict()
     terms = {
         name: _OWN[name] if name in _OWN else getattr(preset, name)
         for name in OrderRow._fields[_FIRST_TERM:]

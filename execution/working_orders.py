@@ -17,17 +17,15 @@ from common.money import divide
 from common.reason_codes import Code
 from common.units import Unit, size_of
 from connections.models import Instrument
-from execution.changeable_orders import may_be_changed
+from execution.changeable_orders import CHANGEABLE, may_be_cancelled, may_be_changed
 from execution.end_times import EntryEnd, end_of
-from execution.models import LIVE, NOT_ENDED, Order, Status
+from execution.models import HELD, LIVE, NOT_ENDED, Order, Status
 from execution.order_explanations import Explanation, explain
 from prices.models import LatestQuote
 from signals.models import OrderType
 from signals.symbols import slippage_unit
 from users.models import User
 
-CANCELLABLE = (Status.PENDING, Status.SUBMITTED, Status.PARTIALLY_FILLED)
-HELD = Q(awaits_condition=True) | Q(reason=Code.AWAITING_TRIGGER.value)
 KINDS: dict[str, tuple[str, Q]] = {
     "entries": ("Entries", Q(position__isnull=True)),
     "exits": ("Exits", Q(position__isnull=False)),
@@ -111,7 +109,7 @@ class WorkingOrder:
     @property
     def can_cancel(self) -> bool:
         """Whether it may be cancelled and no cancel is requested."""
-        return self.order.status in CANCELLABLE and not self.order.pending_action
+        return may_be_cancelled(self.order)
 
     @property
     def can_change(self) -> bool:
@@ -163,7 +161,7 @@ def with_market(orders: QuerySet[Order]) -> QuerySet[Order]:
 
 def cancellable_entries(orders: QuerySet[Order]) -> QuerySet[Order]:
     """Return those of these orders that *cancel all* cancels: entries, never exits."""
-    return orders.filter(position__isnull=True, pending_action="", status__in=CANCELLABLE)
+    return orders.filter(position__isnull=True, pending_action="", status__in=CHANGEABLE)
 
 
 def needs_attention_first(orders: QuerySet[Order]) -> QuerySet[Order]:

@@ -50,8 +50,9 @@ def loss_limit_lines(uses: Sequence[PresetUse]) -> list[Consequence]:
     sums = {name: sum(getattr(use, name) for use in uses) for name in _WHEN_REACHED}
     for name, (css, one, several, what) in _WHEN_REACHED.items():
         if total := sums[name]:
+            where = join_first([use.name for use in uses if getattr(use, name)])
             noun = one if total == 1 else several
-            lines.append(Consequence(css, f"{number(total)} {noun}: {what}"))
+            lines.append(Consequence(css, f"{number(total)} {noun} ({where}): {what}"))
     if not any(sums.values()):
         lines.append(Consequence("ok", _NOTHING))
     return lines

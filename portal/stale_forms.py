@@ -36,6 +36,8 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
         kept_forms.keep(request, kept_forms.Why.SIGNED_IN_ELSEWHERE)
     elif match.namespace in SIGNED_IN_AREAS and match.view_name != "portal:sign_in":
         return with_security_headers(redirect_to_sign_in(request))
+    elif not request.COOKIES:  # the browser blocks them, so no page could state it afterwards
+        return csrf.csrf_failure(request, reason)
     messages.error(request, SENTENCE)
     return with_security_headers(HttpResponseRedirect(request.get_full_path()))
 

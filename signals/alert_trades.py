@@ -17,6 +17,7 @@ from common.sql import rows
 from signals.alert_dialects import AlertUpdate, Dialect
 from signals.alert_reading import AlertOrder, AlertSignal
 from signals.draft import SignalDraft
+from signals.effective_levels import ids_with_levels
 from signals.ingest import REPLAY_WINDOW
 from signals.models import (
     Action,
@@ -138,8 +139,8 @@ def require_another_trade(feed: Feed, alert: AlertSignal, draft: SignalDraft) ->
         return
     ids = {signal.id for signal in found}
     trades = list(Signal.objects.filter(pk__in=ids - closed_by_feed(ids)).order_by("pk"))
-    lacking = [one for one in trades if one.sl is None and not one.target_prices]
-    meant = trades if alert.levels_alone else lacking
+    with_levels = ids_with_levels(ids)
+    meant = [one for one in trades if alert.levels_alone or one.pk not in with_levels]
     if meant:
         raise _ambiguous(
             f"It could open a second trade, or state the levels of {_named(meant)}. Write “move SL "

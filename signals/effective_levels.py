@@ -4,8 +4,10 @@ A signal has its own levels, or those of the latest published MODIFY that set an
 fractions of targets come from the same signal, so their number always agrees.
 """
 
+from collections.abc import Collection
 from decimal import Decimal
 
+from common.sql import array, rows
 from signals.models import Action, Signal
 
 JOIN = """
@@ -25,6 +27,10 @@ SL = "coalesce(moved_stop.sl, s.sl)"
 TARGET_PRICES = "coalesce(moved_targets.target_prices, s.target_prices)"
 TARGET_FRACTIONS = "coalesce(moved_targets.target_fractions, s.target_fractions)"
 
+_WITH_LEVELS = f"""
+SELECT s.id FROM signals_signal s{JOIN}
+WHERE s.id = ANY(%s::bigint[]) AND ({SL} IS NOT NULL OR cardinality({TARGET_PRICES}) > 0)
+"""
 
 PRICE_LIMIT = """CASE WHEN s.execution_style = '' THEN s.price_limit ELSE coalesce((
     SELECT f.price_limit FROM signals_signal f
@@ -85,6 +91,11 @@ def close_time_sql(signal_id: str, opened_at: str) -> str:
         AND f.close_at IS NOT NULL ORDER BY f.published_at DESC, f.id DESC LIMIT 1),
       least(s.close_at, {opened_at} + make_interval(secs => s.close_after_seconds)))
     FROM signals_signal s WHERE s.id = {signal_id})"""
+
+
+def ids_with_levels(ids: Collection[int]) -> set[int]:
+    """Return the ids among these of signals that have a stop or a target now."""
+    return {row.id for row in rows(_WITH_LEVELS, (array(ids),))}
 
 
 def newest_modify(opened: Signal, name: str) -> Signal | None:

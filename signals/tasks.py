@@ -1,4 +1,4 @@
-"""The Celery task that publishes alerts, and the bell that starts it. The rows are the jobs.
+"""The Celery task that publishes alerts, and what notifies its workers. The rows are the jobs.
 
 A message names no row: its worker takes the oldest alerts that are due.
 """
@@ -23,10 +23,10 @@ def publish_alerts(*_: object, **__: object) -> None:
     """Publish waiting alerts for about a second; start again later if that was not enough."""
     began = machine_time()
     if publish_waiting() and machine_time() - began >= SECONDS_AT_ONCE:
-        BELL.ring()  # behind the orders that came meanwhile
+        NOTIFIER.notify()  # behind the orders that came meanwhile
 
 
-class Bell:
+class WorkerNotifier:
     """Notifies workers that alerts wait, on a thread of its own.
 
     So no answer of the door waits for Redis, and several alerts at once are one message. A message
@@ -38,12 +38,12 @@ class Bell:
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
 
-    def ring(self) -> None:
+    def notify(self) -> None:
         """Send a message soon. Returns at once."""
         with self._lock:
             self._wanted.set()
             if self._thread is None or not self._thread.is_alive():
-                self._thread = threading.Thread(target=self._run, name="alert bell", daemon=True)
+                self._thread = threading.Thread(target=self._run, name="notifier", daemon=True)
                 self._thread.start()
 
     def _run(self) -> None:
@@ -64,14 +64,14 @@ class Bell:
                 silent_until = machine_time() + QUEUE_DOWN_SECONDS
 
 
-BELL = Bell()
+NOTIFIER = WorkerNotifier()
 
 
-def ring_on_commit() -> None:
+def notify_worker_on_commit() -> None:
     """Notify a worker once the present transaction, which stores an alert, is committed."""
-    transaction.on_commit(_ring)
+    transaction.on_commit(_notify_worker)
 
 
-def _ring() -> None:
+def _notify_worker() -> None:
     failpoint("alert.stored")
-    BELL.ring()
+    NOTIFIER.notify()

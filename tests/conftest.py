@@ -15,6 +15,7 @@ from common.gc_tuning import exclude_imports_from_gc
 from tests import kept_rows
 from tests.db_cleanup import copy_aside, empty_quickly
 from tests.frame_memory import FrameMemoryPlugin
+from tests.hang_guard import HangGuardPlugin
 from tests.kept_sessions import end_sessions, keep_sessions
 from tests.servers import NEEDED, PREPARED, TestServers, set_up
 
@@ -41,6 +42,7 @@ def pytest_addoption(pluginmanager: pytest.PytestPluginManager) -> None:
     keep_sessions()
     pluginmanager.register(kept_rows.KeptRowsPlugin())
     pluginmanager.register(FrameMemoryPlugin())
+    pluginmanager.register(HangGuardPlugin())
 
 
 @pytest.hookimpl(trylast=True)

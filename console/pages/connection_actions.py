@@ -107,7 +107,7 @@ def change(request: HttpRequest, pk: UUID, **_: Any) -> HttpResponse:
     changed = _run_or_show_error(form, lambda: form.save(by=by)) if valid else None
     if changed is not None:
         restarts = changed.get("is_active") or "settings" in changed
-        effect = resume_message(find(pk)) if restarts else "It applies from the next signal on."
+        effect = resume_message(find(pk)) if restarts else "It applies from now on."
         messages.success(request, f"Saved. {effect}")
         return HttpResponseRedirect(address(pk))
     points = [

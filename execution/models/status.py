@@ -3,6 +3,8 @@
 from django.db import models
 from django.db.models import Q
 
+from common.reason_codes import Code
+
 
 class Status(models.TextChoices):
     """Where an order is. `reports.transitions.ALLOWED` lists the transitions."""
@@ -35,6 +37,8 @@ LIVE = (*IN_FLIGHT, *AT_BROKER)
 """Sent, or perhaps sent, and not ended."""
 NOT_ENDED = Q(status=Status.PENDING) | Q(status__in=LIVE)
 """Two conditions that partial indexes have; by `done_at`, which none has, all orders are read."""
+HELD = Q(awaits_condition=True) | Q(reason=Code.AWAITING_TRIGGER.value)
+"""Of PENDING entries: those that wait for a price or a condition."""
 UNSENT = (
     Status.PENDING,
     Status.SKIPPED,

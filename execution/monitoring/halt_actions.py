@@ -30,12 +30,11 @@ from common.reason_codes import Code
 from connections.models import KillSwitch
 from connections.services import HaltTarget
 from execution.exits.orders import ExitRequest, open_exits
-from execution.models import CANCELS, MAY_MOVE, NOT_ENDED, Order, PendingAction, Status
+from execution.models import CANCELS, HELD, MAY_MOVE, NOT_ENDED, Order, PendingAction, Status
 from execution.submission.route_writes import end_routes
 from positions.models import ExecutionPosition
 
 Scope = KillSwitch.Scope
-HELD = Q(awaits_condition=True) | Q(reason=Code.AWAITING_TRIGGER.value)
 NOT_CANCELLED = Q(pending_action=PendingAction.NONE)
 STEP = 1000  # entries and positions in one transaction
 # A row that another session has locked is tried again in the next round, for this time.

@@ -11,12 +11,11 @@ from django.db.models import Q, QuerySet
 
 from common.formatting import SHARES, STATES, number
 from execution.change_forms import change_line
-from execution.changeable_orders import may_be_changed
+from execution.changeable_orders import may_be_cancelled, may_be_changed
 from execution.models import EntryChange, Fill, Order, Status
 from execution.order_explanations import Explanation, explain, slippage_cost
 from execution.order_figures import with_figures
 from execution.timeline import Step, timeline
-from execution.working_orders import CANCELLABLE
 from portal.selectors.positions import PositionView, positions_of
 from positions.selectors import with_prices
 from signals.models import Action, Signal
@@ -95,7 +94,7 @@ class AccountOutcome:
     @property
     def can_cancel(self) -> bool:
         """Whether it is still working and no cancel is requested."""
-        return self.order.status in CANCELLABLE and not self.order.pending_action
+        return may_be_cancelled(self.order)
 
     @property
     def can_change(self) -> bool:

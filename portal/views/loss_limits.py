@@ -114,7 +114,10 @@ def add(request: HttpRequest, *, pk: UUID) -> HttpResponse:
         )
         return f"Added: {services.add_loss_limit(limit, by=user).name}."
 
-    points = loss_limit_lines(uses_of_accounts([(connection.pk, connection.name)]))
+    points = [
+        *loss_limit_lines(_uses_at_most(connection, user)),
+        Consequence("pending", "A limit of one feed reaches only what is of that feed."),
+    ]
     question = ConfirmationPage(
         f"Loss limit of {connection.name}", points, "Add it", _back(connection), False, form,
         "Not now",
@@ -178,6 +181,14 @@ def remove(request: HttpRequest, *, pk: int) -> HttpResponse:
         return "The loss limit was removed."
 
     return confirm(request, question, act)
+
+
+def _uses_at_most(connection: ExecutionConnection, user: User) -> list[PresetUse]:
+    """Return what a new limit of an account may reach: all accounts of its preset, if it is own."""
+    preset = connection.preset
+    if preset is not None and preset.user_id == user.pk:
+        return uses_of(preset)
+    return uses_of_accounts([(connection.pk, connection.name)])
 
 
 def _uses(limit: LossLimit) -> list[PresetUse]:

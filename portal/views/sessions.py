@@ -1,6 +1,9 @@
-"""A user's sessions in browsers: list them, end one, sign out everywhere else."""
+"""A user's sessions in browsers: list them, end one, sign out everywhere."""
 
-from django.http import HttpRequest, HttpResponse
+from django import forms
+from django.contrib import auth, messages
+from django.db import transaction
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 
 from common.confirmation import ConfirmationPage, Consequence
@@ -28,25 +31,39 @@ def end_one(request: HttpRequest, *, reference: str) -> HttpResponse:
     return run_action(request, end, back=reverse("security:sessions"))
 
 
-@signed_in_only
-def end_others(request: HttpRequest) -> HttpResponse:
-    """Confirm, then sign out every session except this one."""
-    user, back = current_user(request), reverse("security:sessions")
+class EverywhereForm(forms.Form):
+    """Whether this browser is signed out as well."""
 
-    def end() -> str:
-        ended = login_sessions.end_sessions(user, except_key=request.session.session_key)
-        return (
-            f"{ended} other session{'' if ended == 1 else 's'} signed out. You stay signed in here."
-        )
-
-    if request.method == "POST":
-        return run_action(request, end, back=back)
-    points = [
-        Consequence("cancelled", "Every other browser must sign in again, with your password."),
-        Consequence("safe", "This browser stays signed in. API keys, orders and positions stay."),
-        Consequence("attention", "Does another person know your password? Change it as well."),
-    ]
-    question = ConfirmationPage(
-        "Sign out everywhere else?", points, "Sign out the others", back, decline_label="Not now"
+    this_browser = forms.BooleanField(
+        required=False,
+        label="This browser, too",
+        help_text="For example on a computer that is not yours. You then sign in again here.",
     )
-    return own_page(request, "key_revoke.html", question=question)
+
+
+@signed_in_only
+def end_all(request: HttpRequest) -> HttpResponse:
+    """Confirm, then sign out every session; this one only if that is chosen."""
+    user, back = current_user(request), reverse("security:sessions")
+    form = EverywhereForm(request.POST if request.method == "POST" else None)
+    if request.method != "POST" or not form.is_valid():
+        points = [
+            Consequence("cancelled", "Every other browser must sign in again, with your password."),
+            Consequence("safe", "API keys, orders and positions stay."),
+            Consequence("attention", "Does another person know your password? Change it as well."),
+        ]
+        question = ConfirmationPage(
+            "Sign out everywhere?", points, "Sign out", back, form=form, decline_label="Not now"
+        )
+        return own_page(request, "key_revoke.html", question=question)
+    is_here = form.cleaned_data["this_browser"]
+    with transaction.atomic():
+        kept = None if is_here else request.session.session_key
+        ended = login_sessions.end_sessions(user, except_key=kept)
+    if is_here:
+        auth.logout(request)
+        messages.success(request, "You were signed out everywhere.")
+        return HttpResponseRedirect(reverse("portal:sign_in"))
+    text = f"{ended} other session{'' if ended == 1 else 's'} signed out. You stay signed in here."
+    messages.success(request, text)
+    return HttpResponseRedirect(back)

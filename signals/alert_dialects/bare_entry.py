@@ -1,10 +1,10 @@
 """Entries of texts whose words could also be about the open trade. Pure.
 
-“SELL EURUSD” opens a short trade, or ends a long one. A stop, a target, a price, LONG and SHORT
-show that it is an entry.
+“SELL EURUSD” opens a short trade, or ends a long one. A stop, a target, LONG and SHORT show that it
+is an entry. So does a price, but not beside a share or “position”: “sell 50% at 1.0900” may close.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 from decimal import Decimal
 
@@ -13,9 +13,12 @@ from signals.alert_dialects.numbers import read_number
 from signals.alert_dialects.reading import SIZING, Note, Reading, ambiguous, excerpt
 from signals.alert_dialects.vocabulary import Kind, Token
 
-_LEVELS = {"sl", "targets", "open_price", "stop_price"}
+_LEVELS = {"sl", "targets"}
+_PRICES = {"open_price", "stop_price"}
 _CLEAR = {"long", "short", "open", "enter"}  # “short EURUSD”, “open sell”: always entries
-_TRADES = {"position", "order", "trade"}
+_TRADES = {"position", "trade"}
+_WITHOUT_PRICE = _TRADES | {"order"}  # “sell order EURUSD @ 1.0900” is an entry
+_LABELLED = {":", "=", "-", "size"}  # behind a label: “position: long”, “position size 2%”
 _LEAST_SHARE = Decimal(10)  # a percent below it is a size, since it is too little to close
 _WRITE = "Write “LONG …” or “SHORT …” to open a trade, “close …” or “close 50% …” to end one."
 
@@ -31,20 +34,21 @@ def with_doubt(reading: Reading, tokens: list[Token], notes: Iterable[Note]) -> 
     sides = [token.text.lower() for token in tokens if token.kind in (Kind.BUY, Kind.SELL)]
     if any(_CLEAR & set(words.split()) for words in sides):
         return reading
-    if named := _named_trade(tokens):
+    has_price = bool(_PRICES & set(reading.document))
+    if named := _named_trade(tokens, _TRADES if has_price else _WITHOUT_PRICE):
         raise _may_end(named, "a close of the one that is open")
     for note in (*reading.notes, *notes):
         if note.reason == SIZING and (share := _share(note.text)):
-            raise _may_end(f"{share}% of an entry without a price", "a close of that share")
-    return replace(reading, may_end=True)
+            raise _may_end(f"{share}% without a stop or target", "a close of that share")
+    return reading if has_price else replace(reading, may_end=True)
 
 
 def _may_end(what: str, ending: str) -> InvalidInputError:
     return ambiguous(what, "an entry", ending, field="action", write=_WRITE)
 
 
-def _named_trade(tokens: list[Token]) -> str:
-    """Return “position” and the like in a line with a side or symbol, unless it is a label."""
+def _named_trade(tokens: list[Token], words: Collection[str]) -> str:
+    """Return the first of these words in a line with a side or symbol, unless it is a label."""
     line: list[Token] = []
     for token in (*tokens, Token(Kind.LINE, "")):
         if token.kind is not Kind.LINE:
@@ -52,7 +56,7 @@ def _named_trade(tokens: list[Token]) -> str:
             continue
         is_about_it = any(one.kind in (Kind.BUY, Kind.SELL, Kind.SYMBOL) for one in line)
         for one, after in zip(line, (*line[1:], token), strict=True):
-            if is_about_it and one.text.lower() in _TRADES and after.text not in tuple(":=-"):
+            if is_about_it and one.text.lower() in words and after.text.lower() not in _LABELLED:
                 return excerpt(one.text)
         line = []
     return ""

@@ -34,7 +34,7 @@ from signals.models import (
     TelegramChat,
     TelegramMessage,
 )
-from signals.tasks import ring_on_commit
+from signals.tasks import notify_worker_on_commit
 from signals.telegram.messages import ChatMessage, message_of, sender_error
 
 log = structlog.get_logger(__name__)
@@ -143,7 +143,7 @@ def _take_message(bot: TelegramBot, message: ChatMessage) -> int:
         bot.feed, body, source=AlertSource.TELEGRAM, source_key=message.source_key, origin=origin
     )
     _notify(receipt, message)
-    ring_on_commit()
+    notify_worker_on_commit()
     return 0
 
 

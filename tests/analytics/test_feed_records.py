@@ -1,6 +1,5 @@
 """The record of a feed, computed by the job from the database's rows."""
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
@@ -27,23 +26,6 @@ D, F = Decimal, Fraction
 MINUTE = timedelta(minutes=1)
 T = datetime(2026, 3, 2, 9, 0, 20, tzinfo=UTC)  # a Monday
 START = T.replace(second=0)
-
-
-@pytest.fixture
-def feed() -> Feed:
-    owner = User.objects.create_user("paula")
-    return Feed.objects.create(slug="majors", name="Majors", owner=owner, is_approved=True)
-
-
-@pytest.fixture
-def source() -> DataConnection:
-    return DataConnection.objects.create(name="Recorded quotes")
-
-
-@pytest.fixture(autouse=True)
-def real_clock_after() -> Iterator[None]:
-    yield
-    set_market_clock(None)
 
 
 def at(minutes: float) -> None:

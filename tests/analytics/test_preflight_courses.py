@@ -1,7 +1,6 @@
 """What becomes of a replayed trade: result, drawdown, loss limits, missing prices; and the job."""
 
 import time
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -35,12 +34,6 @@ MINUTE = timedelta(minutes=1)
 T = datetime(2026, 3, 2, 9, 0, 20, tzinfo=UTC)  # a Monday
 START = T.replace(second=0)
 factories.register()
-
-
-@pytest.fixture(autouse=True)
-def real_clock_after() -> Iterator[None]:
-    yield
-    set_market_clock(None)
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 import json
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal as D
 from fractions import Fraction as F
@@ -36,26 +36,13 @@ SIGNALS, EVERY = 90, timedelta(seconds=71)
 CLOSE = F(1, 10**8)
 
 
-@pytest.fixture(autouse=True)
-def real_clock_after() -> Iterator[None]:
-    yield
-    set_market_clock(None)
-
-
 @pytest.fixture
-def feed() -> Feed:
-    owner = User.objects.create_user("paula")
-    return Feed.objects.create(slug="majors", name="Majors", owner=owner, is_approved=True)
-
-
-@pytest.fixture
-def source() -> DataConnection:
+def source(source: DataConnection) -> DataConnection:
     """A price source that has stored the whole recording."""
-    made = DataConnection.objects.create(name="Recorded quotes")
     quotes = [Quote(one.pair, one.bid, one.ask, one.at) for one in recorded_market.lines()]
     for start in range(0, len(quotes), 500):
-        store_quotes(made.pk, quotes[start : start + 500])
-    return made
+        store_quotes(source.pk, quotes[start : start + 500])
+    return source
 
 
 def publish(feed: Feed, source: DataConnection, pair: str, at: datetime, **fields: Any) -> Signal:

@@ -2,6 +2,7 @@
 
 import json
 import socket
+import time
 from collections.abc import Iterator
 from concurrent.futures import Future
 from datetime import UTC, datetime, timedelta
@@ -177,6 +178,20 @@ def test_alert_that_cannot_be_stored_fails_alone() -> None:
     assert list(IncomingAlert.objects.values_list("pk", "feed__slug")) == [(stored.pk, "other")]
 
 
+def test_alert_that_no_repetition_can_store_fails_without_the_next_of_its_feed() -> None:
+    slug, secret = address("shared").split("/")[3:5]
+    batch: list[tuple[PostedAlert, Future[Receipt]]] = [
+        (PostedAlert(slug, secret, ENTRY.encode(), address=sender), Future())
+        for sender in ("nowhere", "")
+    ]
+    _settle(batch)
+    error = batch[0][1].exception()
+    assert isinstance(error, NotStoredError)
+    assert (error.code, error.status) == (Code.FIELD_INVALID, 400)
+    assert batch[1][1].result().error is None
+    assert IncomingAlert.objects.count() == 1
+
+
 def test_alerts_are_counted_once_however_often_they_are_tried() -> None:
     slug, secret = address("counted", alerts_per_minute=2).split("/")[3:5]
     alerts = [PostedAlert(slug, secret, ENTRY.encode()) for _ in range(2)]
@@ -234,6 +249,23 @@ def test_feed_is_in_the_hands_of_one_thread_at_a_time(web: WebProcess) -> None:
     prices = [json.loads(bytes(one.body))["sl"] for one in stored]
     assert prices == sorted(prices, reverse=True)
     assert len(prices) == statuses.count(202)
+
+
+def test_next_alert_of_a_feed_waits_for_the_first_and_for_no_other_feed() -> None:
+    (slug, secret), (other, its_secret) = (
+        address(name).split("/")[3:5] for name in ("first", "another")
+    )
+    batches = AlertBatches()
+    with locked("SELECT FROM signals_feed WHERE slug = 'first' FOR UPDATE"):
+        first = batches.put(PostedAlert(slug, secret, ENTRY.encode()))
+        while not first.running():  # it is in a thread's hands
+            time.sleep(0.001)
+        second = batches.put(PostedAlert(slug, secret, ENTRY.encode()))
+        passed = batches.put(PostedAlert(other, its_secret, ENTRY.encode()))
+        assert passed.result(30).error is None
+        is_taken = second.running()
+        assert first.done() or not is_taken  # done: it was locked for longer than an alert waits
+    assert second.result(30).alert is not None
 
 
 @pytest.mark.parametrize("lines", [["203.0.113.9", "198.51.100.1"], ["203.0.113.9,198.51.100.1"]])

@@ -133,7 +133,7 @@ def test_sessions_are_listed_and_signed_out_everywhere(
         expect(page.locator("tbody tr")).to_have_count(2)
         expect(page.get_by_text("This one")).to_have_count(1)
         expect_in_order(visit, "sessions")
-        follow(page, "Sign out everywhere else")
+        follow(page, "Sign out everywhere")
         page.locator("#confirm-button").click()
         expect(page.locator("tbody tr")).to_have_count(1)
         other.page.goto("/positions/")

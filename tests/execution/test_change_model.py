@@ -5,9 +5,8 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import initialize, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import initialize, precondition, rule
 
 from brokers.types import ExitSafety, OrderType, TimeInForce
 from common.failpoints import arm
@@ -19,7 +18,8 @@ from tests.connections import make
 from tests.execution import factories
 from tests.execution.change_model import CONDITIONS, LATER, PAIRS, WANTED, ChangeModel
 from tests.execution.fake_broker import FakeBroker
-from tests.execution.test_core_model import DEEP, INDEX, SELDOM, WHICH
+from tests.execution.interleavings import DEEP, explore
+from tests.execution.test_core_model import INDEX, SELDOM, WHICH
 from tests.execution.test_entry_model import BIDS, Entries
 
 WAITING = [*CONDITIONS, *LATER]
@@ -140,15 +140,4 @@ def test_changed_paired_and_conditional_entries_are_sent_once_whatever_happens(
     arguments.update(broker=broker, accounts=[routed, other, spare], feed=feed, netting=True)
     arguments.update(safety=ExitSafety.REDUCE_ONLY if mode == "NETTING" else None)
     kinds[:] = NETTED if mode == "NETTING" else HEDGED
-    run_state_machine_as_test(
-        Changes,
-        settings=settings(
-            max_examples=300 if DEEP else 10,
-            stateful_step_count=60 if DEEP else 40,
-            deadline=None,
-            derandomize=not DEEP,
-            database=None,
-            suppress_health_check=list(HealthCheck),
-            print_blob=False,
-        ),
-    )
+    explore(Changes, examples=10, deep_examples=300)

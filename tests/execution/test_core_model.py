@@ -3,13 +3,11 @@
 `HYPOTHESIS_PROFILE=deep` runs longer. Real PostgreSQL, committed transactions, no sleeps.
 """
 
-import os
 from collections.abc import Iterator
 from decimal import Decimal as D
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -17,7 +15,6 @@ from hypothesis.stateful import (
     invariant,
     precondition,
     rule,
-    run_state_machine_as_test,
 )
 
 from brokers.types import ExitSafety
@@ -27,9 +24,9 @@ from execution.runtime import trading_runtime
 from tests.connections import make
 from tests.execution import factories
 from tests.execution.fake_broker import FakeBroker
+from tests.execution.interleavings import DEEP, explore
 from tests.execution.model import NOW_AND_THEN, ExecutionModel
 
-DEEP = os.environ.get("HYPOTHESIS_PROFILE") == "deep"
 INDEX, WHICH = st.integers(0, 7), st.integers(0, 1)
 KIND = st.sampled_from(["plain", "targets", "limit"])
 SELDOM = st.sampled_from([False, False, False, True])
@@ -190,25 +187,10 @@ def model_arguments(
     arguments.clear()
 
 
-def explore(examples: int) -> None:
-    run_state_machine_as_test(
-        Core,
-        settings=settings(
-            max_examples=examples,
-            stateful_step_count=60 if DEEP else 40,
-            deadline=None,
-            derandomize=not DEEP,
-            database=None,
-            suppress_health_check=list(HealthCheck),
-            print_blob=False,
-        ),
-    )
-
-
 @pytest.mark.slow
 @pytest.mark.timeout(7200 if DEEP else 900)
 def test_core_invariants_hold_in_every_interleaving(model_arguments: dict[str, Any]) -> None:
-    explore(600 if DEEP else 50)
+    explore(Core, examples=50, deep_examples=600)
 
 
 @pytest.mark.slow
@@ -228,4 +210,4 @@ def test_no_exit_ever_reverses_a_position(
     """The same events on accounts that do not close by ticket or that net positions."""
     AccountSnapshot.objects.update(position_mode=mode)
     arguments.update(safety=safety, netting=mode == "NETTING")
-    explore(150 if DEEP else 8)
+    explore(Core, examples=8, deep_examples=150)

@@ -4,9 +4,8 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import initialize, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import initialize, precondition, rule
 
 from brokers.types import ExitSafety, OrderType, TimeInForce
 from connections.models import AccountSnapshot
@@ -16,7 +15,8 @@ from tests.connections import make
 from tests.execution import factories
 from tests.execution.entry_model import EntryModel
 from tests.execution.fake_broker import FakeBroker
-from tests.execution.test_core_model import DEEP, INDEX, SENT, WHICH, Core
+from tests.execution.interleavings import DEEP, explore
+from tests.execution.test_core_model import INDEX, SENT, WHICH, Core
 
 HELD = ["stop", "stop limit", "touched", "trailing buy", "trailing sell", "trailing later"]
 SLICED = ["slices", "slices, rest", "stop limit", "trailing buy"]  # of netting accounts: buys only
@@ -100,15 +100,4 @@ def test_entries_are_sent_once_whatever_happens(
     arguments.update(broker=broker, accounts=[routed, other, spare], feed=feed, netting=True)
     arguments.update(safety=ExitSafety.REDUCE_ONLY if mode == "NETTING" else None)
     kinds[:] = SLICED if mode == "NETTING" else HELD
-    run_state_machine_as_test(
-        Entries,
-        settings=settings(
-            max_examples=300 if DEEP else 10,
-            stateful_step_count=60 if DEEP else 40,
-            deadline=None,
-            derandomize=not DEEP,
-            database=None,
-            suppress_health_check=list(HealthCheck),
-            print_blob=False,
-        ),
-    )
+    explore(Entries, examples=10, deep_examples=300)

@@ -5,9 +5,8 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import initialize, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import initialize, precondition, rule
 
 from brokers.types import TimeInForce
 from common.failpoints import arm
@@ -16,9 +15,10 @@ from execution.runtime import trading_runtime
 from tests.connections import make
 from tests.execution import factories, test_change_model
 from tests.execution.fake_broker import FakeBroker
+from tests.execution.interleavings import DEEP, explore
 from tests.execution.order_model import KINDS, OWN, WINDOW_MS, WORLDS, OrderModel
 from tests.execution.test_change_model import Changes
-from tests.execution.test_core_model import DEEP, INDEX, SENT, WHICH
+from tests.execution.test_core_model import INDEX, SENT, WHICH
 from tests.execution.test_entry_model import BIDS
 
 OWN_TERMS = st.sampled_from([*OWN, "end"])
@@ -98,15 +98,4 @@ def test_orders_of_every_kind_are_sent_once_whatever_happens(
     set_route(routed.subscriptions.get().pk, by=routed.user, policy="HEALTH", accounts=accounts)
     arguments.clear()
     arguments.update(broker=broker, accounts=[routed, other, spare], feed=feed, world=world)
-    run_state_machine_as_test(
-        Orders,
-        settings=settings(
-            max_examples=250 if DEEP else 8,
-            stateful_step_count=60 if DEEP else 40,
-            deadline=None,
-            derandomize=not DEEP,
-            database=None,
-            suppress_health_check=list(HealthCheck),
-            print_blob=False,
-        ),
-    )
+    explore(Orders, examples=8, deep_examples=250)

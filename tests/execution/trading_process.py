@@ -28,8 +28,9 @@ def running(role: str, seconds: float) -> Iterator[trading_runtime.TradingRuntim
     finally:
         present.stop()
         for thread in set(threading.enumerate()) - set(threads):
-            # The loop's pool, the paper broker's and the line to a MetaTrader 5 idle until the end.
-            if not thread.name.startswith(("asyncio_", "mt5", "paper_")):
+            # The loop's pool, the paper broker's and the line to a MetaTrader 5 idle until the end;
+            # what notifies the workers of alerts, for a minute.
+            if not thread.name.startswith(("asyncio_", "mt5", "paper_", "notifier")):
                 thread.join(seconds)  # each has a connection to the database
         trading_runtime._runtime = before
         connection_created.disconnect(dispatch_uid="execution.restore_detector")

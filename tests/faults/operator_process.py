@@ -97,7 +97,7 @@ def alert(feed: int, count: int = 1, first: int = 0, times: int = 1) -> list[str
 
     from signals.alerts import accept_alert
     from signals.models import Feed
-    from signals.tasks import ring_on_commit
+    from signals.tasks import notify_worker_on_commit
 
     signal_feed = Feed.objects.select_related("owner").get(slug=f"bench-{feed}")
     states = []
@@ -107,7 +107,7 @@ def alert(feed: int, count: int = 1, first: int = 0, times: int = 1) -> list[str
         for _ in range(times):
             with transaction.atomic():
                 receipt = accept_alert(signal_feed, json.dumps(fields).encode())
-                ring_on_commit()
+                notify_worker_on_commit()
             if receipt.error is not None or receipt.alert is None:
                 raise RuntimeError(f"refused: {receipt.error}")
             states.append(str(receipt.alert.state))

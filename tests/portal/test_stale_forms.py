@@ -86,6 +86,15 @@ def test_second_sign_in_page_leads_into_the_portal(world: World, as_web: None) -
     assert [to for to, _ in answer.redirect_chain] == ["/login/", "/"]
 
 
+def test_page_names_blocked_cookies(world: World, as_web: None) -> None:
+    browser = Client(enforce_csrf_checks=True)
+    token = token_on(html_of(browser.get("/login/")))
+    browser.cookies.clear()
+    typed = {"username": "alice", "password": PASSWORD, "csrfmiddlewaretoken": token}
+    answer = browser.post("/login/", typed, headers=FROM_OUR_PAGE)
+    assert (answer.status_code, b"your browser blocks cookies" in answer.content) == (403, True)
+
+
 def test_form_goes_on_after_signing_in_if_the_other_window_signed_out(
     world: World, browser: Client
 ) -> None:

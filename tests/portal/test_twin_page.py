@@ -2,7 +2,7 @@
 
 import csv
 import io
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal as D
 from typing import Any
 
@@ -11,7 +11,7 @@ from django.test import Client
 from django.urls import reverse
 
 from brokers.paper.models import PaperAccount
-from common.clocks import market_now
+from common.clocks import MarketClock, market_now, set_market_clock
 from connections.models import ExecutionConnection, Subscription, SubscriptionTwin
 from execution.models import Order
 from positions.models import ExecutionPosition
@@ -62,6 +62,19 @@ def test_tenant_runs_a_twin_by_one_click(
     assert "Run another one" not in shown
     again = html_of(alice.post(address(live, "subscription_twin_start"), follow=True))
     assert "Its paper twin runs already." in again
+
+
+def test_times_of_a_twin_are_those_of_the_replayed_market(
+    alice: Client, live: Subscription
+) -> None:
+    noon = datetime(2034, 5, 2, 12, tzinfo=UTC)  # after all signals
+    set_market_clock(MarketClock(noon, datetime.now(UTC), 1))
+    try:
+        started(alice, live)
+        shown = html_of(alice.get(address(live)))
+    finally:
+        set_market_clock(None)
+    assert "No signal since 2 May 2034 12:" in shown
 
 
 def test_twin_is_labelled_and_stays_out_of_choices_and_sums(

@@ -8,7 +8,7 @@ import pytest
 from django.test import Client
 
 from common.clocks import market_now
-from connections.models import LossLimit, Subscription
+from connections.models import ExecutionConnection, LossLimit, Subscription
 from execution.models import Order
 from signals.models import Signal
 from tests.html import html_of
@@ -103,8 +103,19 @@ def test_loss_limit_of_an_account(world: World, alice: Client, taken: Subscripti
     for address in (f"/accounts/{world.mt5.pk}/loss-limit/", f"/loss-limits/{limit.pk}/edit/"):
         shown = text_of(alice, address)
         assert "If it is reached already, it pauses entries then." in shown
-        assert "1 open position: kept, with stop and targets, unless you choose" in shown
-        assert "1 working order at the broker: kept, and may still fill, unless" in shown
-        assert "2 entries that wait: denied while the pause lasts." in shown
+        assert "1 open position (Main MT5): kept, with stop and targets, unless you choose" in shown
+        assert "1 working order at the broker (Main MT5): kept, and may still fill, unless" in shown
+        assert "2 entries that wait (Main MT5): denied while the pause lasts." in shown
     end_all(world)
     assert NOTHING in text_of(alice, f"/loss-limits/{limit.pk}/edit/")
+
+
+def test_loss_limit_of_an_own_preset_reaches_all_of_its_accounts(
+    world: World, alice: Client, taken: Subscription
+) -> None:
+    ExecutionConnection.objects.filter(pk__in=(world.mt5.pk, world.ibkr.pk)).update(
+        preset=world.own_preset
+    )
+    shown = text_of(alice, f"/accounts/{world.ibkr.pk}/loss-limit/")
+    assert "open positions (IBKR, Main MT5): kept, with stop" in shown
+    assert "2 entries that wait (Main MT5): denied while the pause lasts." in shown

@@ -384,7 +384,16 @@ def test_levels_that_follow_an_announcement_open_no_second_trade(feed: Feed, sec
     error = refusal(feed, secret, details)
     assert error.code == Code.ALERT_AMBIGUOUS
     assert announced.number in error.detail
-    send(feed, secret, "EURUSD move SL to 1.3800")
     send(feed, secret, "close EURUSD")
     (opened,) = send(feed, secret, details)
     assert opened.sl == D("1.38")
+
+
+@pytest.mark.parametrize("update", ["EURUSD move SL to 1.3800", "EURUSD move TP to 1.3950"])
+def test_second_trade_opens_once_the_first_was_given_its_levels(
+    feed: Feed, secret: str, update: str
+) -> None:
+    send(feed, secret, "BUY EURUSD NOW")
+    send(feed, secret, update)
+    (second,) = send(feed, secret, "EURUSD BUY @ 1.3850 SL 1.3810 TP1 1.3900")
+    assert second.sl == D("1.381")
