@@ -71,16 +71,21 @@ _BELOW_THOUSANDS = {
 _COINS_IN_THOUSANDS = {"BTC", "XBT", "ETH", "MKR", "YFI", "BNB", "BCH", "PAXG"}
 
 
+def may_be_in_thousands(pair: str) -> bool:
+    """Whether prices of a symbol may be above 1000, as those of indices, gold and large coins."""
+    base = pair.partition("/")[0]
+    kind = asset_class(pair)
+    is_small = kind is AssetClass.CRYPTO and base not in _COINS_IN_THOUSANDS
+    return not (kind is AssetClass.FX or is_small or base in _BELOW_THOUSANDS)
+
+
 def thousands_with_point(pair: str, texts: list[str]) -> InvalidInputError | None:
     """Return the error if all prices look like 18.250, which can be 18250; None: it is clear.
 
     Currencies and small coins are quoted with three decimals; indices, shares, gold and large coins
     are not, so there a point before three digits is as likely the one of thousands.
     """
-    base = pair.partition("/")[0]
-    kind = asset_class(pair)
-    is_small = kind is AssetClass.CRYPTO and base not in _COINS_IN_THOUSANDS
-    if kind is AssetClass.FX or is_small or base in _BELOW_THOUSANDS:
+    if not may_be_in_thousands(pair):
         return None
     if not texts or not all(_POINT_AND_THREE.fullmatch(text) for text in texts):
         return None

@@ -9,9 +9,10 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 
-from common.units import AssetClass
+from signals.alert_dialects.numbers import may_be_in_thousands
 from signals.alert_dialects.vocabulary import Kind, Token
-from signals.symbols import asset_class
+
+_SIZES = {Kind.SIZE, Kind.LEVERAGE, Kind.RISK, Kind.RATIO}
 
 _COMMA_THOUSANDS = re.compile(r"[1-9][0-9]{0,2}(?:,[0-9]{3})+", re.ASCII)
 _COMMA_AND_POINT = re.compile(r"[1-9][0-9]{0,2}(?:,[0-9]{3})+\.[0-9]+", re.ASCII)
@@ -22,21 +23,37 @@ _POINT_AND_COMMA = re.compile(r"[1-9][0-9]{0,2}(?:\.[0-9]{3})+,[0-9]{1,2}", re.A
 
 
 def with_clear_numbers(tokens: list[Token]) -> list[Token]:
-    """Return the tokens with those numbers written as in English that the habit makes clear."""
-    texts = [token.text for token in tokens if token.kind is Kind.NUMBER]
-    rewrite = _habit(texts, has_currencies=_has_currencies(tokens))
+    """Return the tokens with those numbers written as in English that the habit makes clear.
+
+    Prices show it and follow it; a size may be copied from elsewhere.
+    """
+    prices = {place for place, token in enumerate(tokens) if _is_price(tokens, place)}
+    texts = [tokens[place].text for place in sorted(prices)]
+    pairs = [token.pair for token in tokens if token.kind is Kind.SYMBOL]
+    rewrite = _habit(texts, in_thousands=all(map(may_be_in_thousands, pairs)))
     if rewrite is None:
         return tokens
     return [
-        replace(token, text=rewrite(token.text)) if token.kind is Kind.NUMBER else token
-        for token in tokens
-    ]  # fmt: skip
+        replace(token, text=rewrite(token.text)) if place in prices else token
+        for place, token in enumerate(tokens)
+    ]
 
 
-def _habit(texts: list[str], *, has_currencies: bool) -> Callable[[str], str] | None:
-    """Return how to write a number of the one habit that a text shows; None: none, or several."""
+def _is_price(tokens: list[Token], place: int) -> bool:
+    """Whether a number is of no size, leverage or risk: `lot 0.10`, `0.10 lots`."""
+    before = [token.kind for token in tokens[:place] if token.kind is not Kind.MARK][-1:]
+    after = [token.kind for token in tokens[place + 1 :] if token.kind is not Kind.MARK][:2]
+    is_unit = after[:1] and after[0] in _SIZES and after[1:] != [Kind.NUMBER]
+    return tokens[place].kind is Kind.NUMBER and not (_SIZES.intersection(before) or is_unit)
+
+
+def _habit(texts: list[str], *, in_thousands: bool) -> Callable[[str], str] | None:
+    """Return how to write a number of the one habit that a text shows; None: none, or several.
+
+    in_thousands: whether its symbol may be quoted so, and 2.345,50 be a price.
+    """
     has_english = any(map(_COMMA_AND_POINT.fullmatch, texts))
-    has_continental = any(map(_POINT_AND_COMMA.fullmatch, texts)) and not has_currencies
+    has_continental = any(map(_POINT_AND_COMMA.fullmatch, texts)) and in_thousands
     has_decimal_comma = any(map(_CLEAR_DECIMAL_COMMA.fullmatch, texts))
     if has_english and not (has_continental or has_decimal_comma):
         return _without_commas
@@ -45,13 +62,6 @@ def _habit(texts: list[str], *, has_currencies: bool) -> Callable[[str], str] | 
     if has_decimal_comma and not has_english:
         return _with_point
     return None
-
-
-def _has_currencies(tokens: list[Token]) -> bool:
-    """Whether a text names a pair of currencies, of which hardly one is quoted in thousands."""
-    return any(
-        token.kind is Kind.SYMBOL and asset_class(token.pair) is AssetClass.FX for token in tokens
-    )
 
 
 def _without_commas(text: str) -> str:
