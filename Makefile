@@ -5,9 +5,10 @@ PYTHON := .venv/bin/python
 STAMP := .venv/.installed
 export PYTHONDONTWRITEBYTECODE ?=
 # Two test processes per core: each waits part of the time. With three, engines that poll cost a third more.
+WITHOUT_FAULTS := (not faults or quick) and not browser
 export TEST_PROCESSES ?= $(shell echo $$(( 2 * $$(nproc) < 8 ? 2 * $$(nproc) : 8 )))
 
-.PHONY: help venv demo up test coverage mutation schemathesis test-faults test-browser chaos conformance client lint format bench \
+.PHONY: help venv demo up test test-all coverage mutation schemathesis test-faults test-browser chaos conformance client lint format bench \
 	docs lock clean
 
 help: ## list these commands
@@ -25,10 +26,13 @@ demo: venv ## run all processes with demo data; ONCE=1: run it once and exit; VE
 up: venv ## run all processes without demo data
 	@$(PYTHON) manage.py stack
 
-test: venv ## run all tests, two processes per core; T='tests/config -k name': a part; COVERAGE=1: with coverage
-	@$(if $(COVERAGE),deploy/coverage.sh,$(PYTHON) -m pytest $(or $(T),$(if $(TEST_DATABASE_URL)$(TEST_REDIS_URL),,-n $(TEST_PROCESSES))))
+test: venv ## run the tests, two processes per core; T='tests/config -k name': a part
+	@$(PYTHON) -m pytest $(or $(T),$(if $(TEST_DATABASE_URL)$(TEST_REDIS_URL),,-n $(TEST_PROCESSES)))
 
-coverage: venv ## measure what the tests reach; fails below its bars; ONLY=decisions (half a minute), ONLY=brokers
+test-all: venv ## also repeat them for every broker, page and operation, and every benchmark: half an hour
+	@$(PYTHON) -m pytest -m '$(WITHOUT_FAULTS)' $(or $(T),-n $(TEST_PROCESSES))
+
+coverage: venv ## measure what test-all reaches; fails below its bars; ONLY=decisions (half a minute), ONLY=brokers
 	@deploy/coverage.sh $(ONLY)
 
 mutation: ## change lines of sizing, risk, claim, reports; list changes that no test notices; FILES=, SURVIVORS=1
@@ -36,7 +40,7 @@ mutation: ## change lines of sizing, risk, claim, reports; list changes that no 
 	@var/mutation-venv/bin/python -m tests.mutation $(if $(SURVIVORS),--survivors) $(FILES)
 
 schemathesis: venv ## make calls that the API's schema allows, others each time; EXAMPLES=500 for each operation
-	@SCHEMATHESIS_EXAMPLES=$(or $(EXAMPLES),100) $(PYTHON) -m pytest tests/api/test_generated_calls.py -n $(TEST_PROCESSES) --dist load -o timeout=3600
+	@SCHEMATHESIS_EXAMPLES=$(or $(EXAMPLES),100) $(PYTHON) -m pytest tests/api/test_generated_calls.py -m exhaustive -n $(TEST_PROCESSES) --dist load -o timeout=3600
 
 test-faults: venv ## run the crash and network-failure tests on real processes; about 20 minutes
 	@$(PYTHON) -m pytest tests/faults -m "faults or not faults" $(T)

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Run tests and measure which lines and branches they reach; print a table; fail below the bars.
-#   coverage.sh             the whole test suite: everything 80 %, execution/ 90 %, and the two below; `.ci/run` does it
+#   coverage.sh             what `make test-all` runs: everything 80 %, execution/ 90 %, and the two below. Forty minutes
 #   coverage.sh brokers     brokers/ and conformance/: 80 %, each parse.py and codes.py 100 %. A few minutes
-#   coverage.sh decisions   sizing, risk and market limits: 100 %. Half a minute
+#   coverage.sh decisions   sizing, risk and market limits: 100 %. Half a minute; `.ci/run` does it
 # What runs in processes that tests start is not measured: the true figures are higher.
 set -uo pipefail
 cd "$(dirname "$0")/.."
@@ -33,7 +33,7 @@ decisions)
   ;;
 esac
 
-$python -m slipcover --out "$data" -m pytest "${tests[@]}"
+$python -m slipcover --out "$data" -m pytest -m '(not faults or quick) and not browser' "${tests[@]}"
 status=$?
 # Without a result there is nothing to judge: the run was cut short.
 [[ -s $data ]] || exit $((status ? status : 1))

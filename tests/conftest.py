@@ -50,7 +50,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Start the files with slow tests first, so that no process ends long after the others."""
 
     def is_slow(item: pytest.Item) -> bool:
-        return any(item.get_closest_marker(name) for name in ("slow", "faults"))
+        return any(item.get_closest_marker(name) for name in ("slow", "exhaustive", "faults"))
 
     slow = {item.path for item in items if is_slow(item)}
     items.sort(key=lambda item: item.path not in slow)

@@ -55,7 +55,7 @@ def failures(client: Client, addresses: Iterable[tuple[str, dict[str, str]]]) ->
     return failed
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("part", range(4))
 def test_pages_never_fail_on_an_id(readers: list[Client], part: int) -> None:
     assert len(WITH_ID) > 100
@@ -81,7 +81,7 @@ def is_resolved(path: str) -> bool:
         return False
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("part", range(4))
 def test_pages_never_fail_on_a_query(readers: list[Client], part: int) -> None:
     for client in readers:
@@ -113,7 +113,7 @@ def failures_on_queries(client: Client, page: str) -> list[str]:
     return [f"{status} {page} {names}" for names, status in statuses.items() if status >= 500]
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_api_never_fails_on_an_id(world: World) -> None:
     """Filters are in test_malformed_input.py."""
     generator: Any = SchemaGenerator

@@ -103,7 +103,7 @@ def isolated(as_web: AsWeb) -> Callable[..., Any]:
     return call
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_answers_are_as_the_schema_describes_them(
     world: World, isolated: Callable[..., Any], name: str

@@ -71,7 +71,7 @@ def long_bodies(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(defaults, "max_bytes", 900_000)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("name", WRITING)
 def test_api_never_fails_on_a_field(
     world: World, document: Any, long_bodies: None, name: str
@@ -115,7 +115,7 @@ def test_parser_refuses_texts_that_cannot_be_stored_in_any_field(document: Any) 
             assert refusal.value.field.split(".")[0] == field
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("name", GETTING)
 def test_api_never_fails_on_a_filter(world: World, document: Any, name: str) -> None:
     path = name.split(" ")[1]

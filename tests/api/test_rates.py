@@ -22,6 +22,7 @@ def allow(settings: Any, **rates: int) -> None:
     settings.API_RATES = {**dict.fromkeys(settings.API_RATES, PLENTY), **rates}
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("scope", Scope)
 def test_each_operation_is_limited_by_the_rate_of_its_scope(
     world: World, as_web: AsWeb, settings: Any, scope: Scope

@@ -67,6 +67,7 @@ def _has_workers(pids: list[int]) -> bool:
     return sum(b"worker" in command for command in commands) == WORKERS
 
 
+@pytest.mark.exhaustive
 def test_every_benchmark_runs_and_reports_in_one_format(folder: Path) -> None:
     running = launch(folder, "-n", "2", "--rounds", "1")
     out, progress = running.communicate(timeout=SECONDS * 9)

@@ -11,19 +11,25 @@ from tests.conformance.stages import at_once, kinds, needs_database, stages_of
 from tests.conformance.together import run_together
 
 WITH_DATABASE = pytest.mark.django_db(transaction=True)
+# One stage of each family; the others differ in details that rarely change.
+OFTEN = {"paper", "binance spot", "ibkr", "mt5 netting", "mt5-dwx"}
 # test_engine_checks.py runs the others.
 ADAPTER_CHECKS = [one for one in all_checks() if not is_engine_check(one)]
+
+
+def marks_of(kind: str, name: str) -> list[pytest.MarkDecorator]:
+    marks = [WITH_DATABASE] if needs_database(kind) else []
+    return [*marks, pytest.mark.slow if name in OFTEN else pytest.mark.exhaustive]
+
+
 EVERY_STAGE = [
-    pytest.param(
-        kind, name, open_harness, id=name, marks=WITH_DATABASE if needs_database(kind) else ()
-    )
+    pytest.param(kind, name, open_harness, id=name, marks=marks_of(kind, name))
     for kind in kinds()
     for name, open_harness in stages_of(kind).items()
 ]
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "name", "open_harness"), EVERY_STAGE)
 def test_every_check(kind: str, name: str, open_harness: OpenHarness) -> None:
     results = run_together(

@@ -14,7 +14,7 @@ STAGES = [(kind, *stage) for kind in kinds() for stage in stages_of(kind).items(
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.django_db(transaction=True)
 def test_every_engine_check() -> None:
     results = run_engine_checks(STAGES, ENGINE_CHECKS)

@@ -72,7 +72,7 @@ DETECTED = [  # the check, the adapter, and a part of the check's reason
 ]
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.timeout(300)
 def test_each_faulty_adapter_is_detected() -> None:

@@ -310,7 +310,7 @@ def results_of(engine: Engine) -> dict[str, list[Result]]:
         return run_engine_checks(stages, checks)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.timeout(180)
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("name", ENGINES)

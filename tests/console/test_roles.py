@@ -140,7 +140,7 @@ def fault(response: Any, letter: str, roles: str) -> str:
     return "" if fits else f"{letter}: {response.status_code}"
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.timeout(600)
 def test_pages_are_open_to_the_roles_of_the_matrix(
     rows: dict[str, Any], team: dict[str, Client]
@@ -160,7 +160,7 @@ def test_pages_are_open_to_the_roles_of_the_matrix(
     assert not faults, "\n".join(faults)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.timeout(600)
 def test_lists_and_forms_are_open_to_the_roles_of_the_matrix(team: dict[str, Client]) -> None:
     faults = []
@@ -210,7 +210,7 @@ def test_actions_on_several_rows_are_executed_by_role(team: dict[str, Client]) -
         assert TradingPreset.objects.filter(pk=preset.pk).exists() is (letter != "R"), letter
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.timeout(600)
 def test_buttons_are_displayed_to_the_roles_that_may_use_them(
     rows: dict[str, Any], team: dict[str, Client]

@@ -36,6 +36,7 @@ SECONDS = 60.0
 until = partial(engine_until, seconds=SECONDS)
 BTC = Market("BTC", "USDT", D("0.001"), D("0.1"), D(5))
 NAMES = {"binance": "BTCUSDT", "bybit": "BTCUSDT", "okx": "BTC-USDT-SWAP"}
+OTHERS = sorted(NAMES.keys() - {"binance"})
 STOP, TARGET = "45000", "55000"
 _adapters: list[BrokerAdapter] = []
 
@@ -45,7 +46,9 @@ def adapter() -> BrokerAdapter:
     return _adapters[-1]
 
 
-@pytest.fixture(params=list(NAMES))
+@pytest.fixture(
+    params=["binance", *(pytest.param(name, marks=pytest.mark.exhaustive) for name in OTHERS)]
+)
 def server(request: pytest.FixtureRequest) -> Iterator[Server]:
     name = request.param
     symbol = NAMES[name]

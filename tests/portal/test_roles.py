@@ -143,6 +143,7 @@ def test_each_caller_gets_the_outcome_of_the_matrix(
     assert wrong == []
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("role", ["fillcast_web", "NONE"])  # querysets alone must suffice, too
 def test_post_changes_no_rows_of_others(
     world: World, alices: Addresses, columns: Columns, enqueued: list[Any], role: str

@@ -35,6 +35,7 @@ def test_visitors_and_tenants_get_nothing_in_the_console(victim: Victim) -> None
         assert faults_at(found, Caller(victim, user), victim) == []
 
 
+@pytest.mark.exhaustive
 def test_staff_without_a_role_get_nothing_in_the_console(victim: Victim) -> None:
     caller = Caller(victim, staff(name="no-role"))
     assert faults_at(console_doors(victim), caller, victim) == []
@@ -49,7 +50,7 @@ def of_support(door: Door, answer: Answer, victim: Victim, sent: Any) -> str:
     return "it changed the victim's rows" if answer.changed else ""
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("part", range(PARTS))
 def test_support_reads_but_changes_nothing_of_a_tenant(victim: Victim, part: int) -> None:
     found = [door for door in doors(victim, WORDS) if door.path.startswith(("/admin/", "/api/"))]

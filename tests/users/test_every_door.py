@@ -61,7 +61,7 @@ def test_visitors_get_nothing_of_a_tenant(victim: Victim) -> None:
     assert faults_at(all_doors(victim), Caller(victim), victim) == []
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("part", range(PARTS))
 @pytest.mark.parametrize("role", ["fillcast_web", "NONE"])  # querysets alone must suffice, too
 def test_another_tenant_gets_nothing_of_a_tenant(victim: Victim, role: str, part: int) -> None:
