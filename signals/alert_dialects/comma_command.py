@@ -12,6 +12,7 @@ from typing import Any
 from common.errors import InvalidInputError
 from common.money import plain, read_decimal
 from common.reason_codes import Code
+from signals.alert_dialects.comma_refusals import REFUSED
 from signals.alert_dialects.cursor import read_pips
 from signals.alert_dialects.hidden_secrets import HIDDEN
 from signals.alert_dialects.mapping import AlertMapping
@@ -44,23 +45,6 @@ _REVERSAL = {"closelongsell": SELL, "closelongopenshort": SELL,
 _CANCEL = {"cancellong": BUY, "cancelshort": SELL}
 _MODIFY = {"newsltplong": BUY, "newsltpshort": SELL}
 COMMANDS = {*_MARKET, *_PENDING, *_CLOSE, "closeall", *_REVERSAL, *_CANCEL, *_MODIFY}
-_SWITCH = "It switches a robot of another service. Pause the feed, or the subscription, instead."
-_PART = "A share of each account's position is sent as JSON: CLOSE with close_fraction."
-_TWICE = "It closes and opens the same side. Send the close and the entry as two alerts."
-_WAITING = "It is about an entry that waits. Cancel it, and send a new one."
-_REFUSED = {
-    **dict.fromkeys(("eaon", "eaoff", "closealleaoff", "launch"), _SWITCH),
-    **dict.fromkeys(("closelongpct", "closeshortpct", "closelongvol", "closeshortvol"), _PART),
-    **dict.fromkeys(
-        ("closelongbuy", "closelongopenlong", "closeshortsell", "closeshortopenshort",
-         "closelongshortopenlong", "closelongshortopenshort"), _TWICE,
-    ),
-    **dict.fromkeys(
-        ("newsltpbuystop", "newsltpbuylimit", "newsltpsellstop", "newsltpselllimit",
-         "cancellongbuystop", "cancellongbuylimit", "cancelshortsellstop",
-         "cancelshortselllimit"), _WAITING,
-    ),
-}  # fmt: skip
 _LICENCE = re.compile(rf"[0-9]{{8,20}}|[A-Za-z0-9-]{{16,60}}|{HIDDEN}", re.ASCII)
 _SIZES = frozenset({
     "vol_lots", "vol_dollar", "vol_pct", "vol_pct_bal_loss", "vol_pct_eq_loss",
@@ -95,8 +79,8 @@ def read_comma_command(text: str, mapping: AlertMapping) -> Reading:
     if parts[0].lower() not in COMMANDS:
         parts = parts[1:]  # the licence: the address is the secret here
     command = parts[0].lower()
-    if command in _REFUSED:
-        raise not_understood(f"{command} cannot be carried out here.", _REFUSED[command])
+    if command in REFUSED:
+        raise not_understood(f"{command} cannot be carried out here.", REFUSED[command])
     if command not in COMMANDS:
         known = ", ".join(sorted(COMMANDS))
         raise not_understood(f"{excerpt(parts[0])} is no command.", f"Known are: {known}.")
