@@ -17,14 +17,22 @@ _IN_JSON = re.compile(
     rb'(?P<before>"(?P<name>' + _NAMES + rb')"\s*:\s*)(?:"(?:[^"\\]|\\.)*"|-?[0-9][0-9.eE+-]*)',
     re.IGNORECASE,
 )
-_VALUE = rb"(?:(?:bearer|basic)[ \t]+)?(?:\"[^\"\n]*\"|'[^'\n]*'|[^\s,;(){}]+)"
-_IN_PAIRS = re.compile(rb"(?<![\w.])(" + _NAMES + rb"\s*=\s*)" + _VALUE, re.IGNORECASE)
 # `token: abc123` in a text, all in one line. “Token: SOL/USDT” alone names a coin.
 _COIN = rb"(?!token[ \t]*:[ \t]*[#$]?(?-i:[0-9]*[A-Z]{2,}(?:[/-][A-Z]{2,})?)(?![\w.-]))"
-_AFTER_COLON = re.compile(
-    rb"(?<![\w.])" + _COIN + rb"((?:" + _NAMES + rb"|api[ -]key|secret[ -]key)[ \t]*:[ \t]*)"
-    + _VALUE, re.IGNORECASE,
-)  # fmt: skip
+
+
+def _in_text(value: bytes) -> list[re.Pattern[bytes]]:
+    """Return what finds a secret behind `=` and behind a colon. value: a pattern of the secret."""
+    value = rb"(?:(?:bearer|basic)[ \t]+)?" + value
+    before_colon = rb"(?:" + _NAMES + rb"|api[ -]key|secret[ -]key)[ \t]*:[ \t]*"
+    return [
+        re.compile(rb"(?<![\w.])(" + _NAMES + rb"\s*=\s*)" + value, re.IGNORECASE),
+        re.compile(rb"(?<![\w.])" + _COIN + rb"(" + before_colon + rb")" + value, re.IGNORECASE),
+    ]
+
+
+_IN_TEXT = _in_text(rb"(?:\"[^\"\n]*\"|'[^'\n]*'|[^\s,;(){}]+)")
+_IN_TEXT_OF_JSON = _in_text(rb"[^\s,;(){}\"\\]+")  # such as a chat's {"content": "token: abc"}
 _LICENCE = re.compile(rb"\A(\s*)(?:[0-9]{8,20}|(?=[A-Za-z-]*[0-9])[A-Za-z0-9-]{16,60})(?=\s*,)")
 _STARTS_OF_JSON = (b"{", b"[", b'"')
 
@@ -41,8 +49,9 @@ def without_secrets(body: bytes, paths: Iterable[str] = ()) -> bytes:
             is_read = match["name"].lower() in read
             return match[0] if is_read else match["before"] + b'"' + HIDDEN.encode() + b'"'
 
-        return _IN_JSON.sub(hidden, body)
-    body = _LICENCE.sub(rb"\1" + HIDDEN.encode(), body)
-    for pattern in (_IN_PAIRS, _AFTER_COLON):
+        body, patterns = _IN_JSON.sub(hidden, body), _IN_TEXT_OF_JSON
+    else:
+        body, patterns = _LICENCE.sub(rb"\1" + HIDDEN.encode(), body), _IN_TEXT
+    for pattern in patterns:
         body = pattern.sub(rb"\1" + HIDDEN.encode(), body)
     return body

@@ -89,6 +89,9 @@ def test_text_with_several_meanings_is_refused_with_each(text: str, readings: li
     ("Password:\nBUY EURUSD", "Password:\nBUY EURUSD"),
     ("Token: SOL/USDT\nLONG", "Token: SOL/USDT\nLONG"),
     ("Token: #1000PEPE\nLONG", "Token: #1000PEPE\nLONG"),
+    (r'{"text": "BUY EURUSD, token=abc\nSL 1"}', r'{"text": "BUY EURUSD, token=hidden\nSL 1"}'),
+    ('{"text": "BUY EURUSD password: abc"}', '{"text": "BUY EURUSD password: hidden"}'),
+    ('{"text": "Token: SOL/USDT\\nLONG"}', '{"text": "Token: SOL/USDT\\nLONG"}'),
 ])  # fmt: skip
 def test_secret_of_another_service_is_hidden(text: str, hidden: str) -> None:
     assert without_secrets(text.encode()).decode() == hidden
