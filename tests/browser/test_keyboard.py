@@ -136,7 +136,7 @@ def test_pause_and_resume_everything(visit: Visit, device: Device) -> None:
     sign_in(page)
     press(page, "Pause everything")
     press(page, "Pause 3 accounts")
-    expect(page.get_by_role("link", name="Resume…")).to_be_visible()
+    expect(page.get_by_role("main").get_by_role("link", name="Resume…")).to_be_visible()
     press(page, "Resume…")
     press(page, "Resume")
     expect(page.get_by_role("link", name="Pause everything…")).to_be_visible()
