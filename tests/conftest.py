@@ -1,6 +1,7 @@
 """Set up each process that runs tests with servers of its own."""
 
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -47,13 +48,15 @@ def pytest_addoption(pluginmanager: pytest.PytestPluginManager) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Start the files with slow tests first, so that no process ends long after the others."""
+    """Start the files with slow tests first, then the longest ones: no process ends long after
+    the others."""
 
     def is_slow(item: pytest.Item) -> bool:
         return any(item.get_closest_marker(name) for name in ("slow", "exhaustive", "faults"))
 
     slow = {item.path for item in items if is_slow(item)}
-    items.sort(key=lambda item: item.path not in slow)
+    tests = Counter(item.path for item in items)
+    items.sort(key=lambda item: (item.path not in slow, -tests[item.path]))
 
 
 def pytest_collection_finish() -> None:

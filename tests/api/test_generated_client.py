@@ -28,7 +28,11 @@ from tests.web_process import WebProcess
 from users.models import User
 from users.services import create_api_key
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(400)]
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.timeout(400),
+    pytest.mark.exhaustive,
+]
 PAGE = (Path(__file__).parents[2] / "docs" / "api-client.md").read_text()
 UNKNOWN_TO_IT = "Unsupported content type text/plain"  # the body of an alert that is no JSON
 Function = Callable[..., Any]

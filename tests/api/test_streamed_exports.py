@@ -83,6 +83,7 @@ def test_last_row_is_read_long_after_the_first_was_sent(web: WebProcess, key: st
     assert len({line["position"] for line in (first, *rest)}) == TRADES
 
 
+@pytest.mark.exhaustive
 def test_slow_readers_keep_no_session_of_the_database(web: WebProcess, key: str) -> None:
     """There are more of them than sessions, and each is in the middle of its stream."""
     most = settings.DATABASES["default"]["OPTIONS"].get("pool", {"max_size": 16})["max_size"]

@@ -134,7 +134,9 @@ def test_exit_of_an_unsellable_remainder_is_held_back_until_the_balance_is_back(
 
 
 @only_binance
-@pytest.mark.parametrize("left", ["0", "0.4", "20"])
+@pytest.mark.parametrize(
+    "left", ["0.4", *(pytest.param(left, marks=pytest.mark.exhaustive) for left in ("0", "20"))]
+)
 def test_exit_of_a_position_sold_at_the_exchange_ends_after_a_comparison(
     alice: ExecutionConnection,
     feed: Feed,

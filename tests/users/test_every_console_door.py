@@ -28,6 +28,7 @@ def console_doors(victim: Victim) -> list[Door]:
     return [door for door in doors(victim, WORDS) if door.path.startswith("/admin/")]
 
 
+@pytest.mark.exhaustive
 def test_visitors_and_tenants_get_nothing_in_the_console(victim: Victim) -> None:
     found = console_doors(victim)
     assert len(found) > 200

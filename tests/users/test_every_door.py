@@ -74,6 +74,7 @@ def test_another_tenant_gets_nothing_of_a_tenant(victim: Victim, role: str, part
     assert found == []
 
 
+@pytest.mark.exhaustive
 def test_staff_without_a_role_get_nothing_of_a_tenant(victim: Victim) -> None:
     assert faults_at(all_doors(victim), Caller(victim, staff(name="no-role")), victim) == []
 

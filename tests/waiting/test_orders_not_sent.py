@@ -25,7 +25,7 @@ REACHES = {
 }
 
 
-@pytest.fixture(params=("mt4", "mt5"))
+@pytest.fixture(params=("mt5", pytest.param("mt4", marks=pytest.mark.exhaustive)))
 def account(
     request: pytest.FixtureRequest,
     transactional_db: None,
