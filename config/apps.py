@@ -9,6 +9,7 @@ from django_structlog.signals import bind_extra_request_metadata
 
 from common.readiness import announce_ready
 from config.logs import bind_address
+from config.session_priority import follow_niceness
 
 
 class ConfigConfig(AppConfig):
@@ -25,6 +26,7 @@ class ConfigConfig(AppConfig):
         for process_ready in (worker_ready, beat_init):
             process_ready.connect(report_ready, weak=False)
         bind_extra_request_metadata.connect(bind_address)
+        follow_niceness()
         gc.freeze()  # imported modules stay: the collector need not scan them
         gc.enable()  # config/__init__.py disabled it
 

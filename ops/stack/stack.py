@@ -14,6 +14,7 @@ from typing import Any, Self
 from config import which_database
 from config.env import Settings
 from config.installation import ROOT, var_folder
+from config.session_priority import SAME_MACHINE
 from ops.bootstrap import development_secrets
 from ops.embedded import processes
 from ops.embedded.errors import EmbeddedError
@@ -141,6 +142,7 @@ class Stack:
         self._servers.start()
         if not self.environ.get("DATABASE_URL"):
             self.database = which_database.embedded_sentence(self.folder, "running")
+            self.environ[SAME_MACHINE] = "1"
         self.environ |= self._servers.urls | {which_database.PRINTED: "1"}
         self._lock.publish(url=self.url, **self._servers.urls)
         self.manage("migrate", "--no-input", "--verbosity", "0", "--skip-checks")
