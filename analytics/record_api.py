@@ -69,6 +69,8 @@ class RecordSerializer(StrictSerializer):
     real_high = Amount()
     real_compared = Amount(help_text="The record's result of the same trades.")
     slippage = Amount(allow_null=True, help_text="Basis points, + is worse; the median.")
+    slippage_low = Amount(allow_null=True, help_text="Half of the trades lie between this")
+    slippage_high = Amount(allow_null=True, help_text="and this.")
     months = RecordLineSerializer(many=True)
     pairs = RecordLineSerializer(many=True)
     hours = RecordLineSerializer(many=True)

@@ -82,6 +82,8 @@ class Figures:
     real_high: Decimal = ZERO
     real_compared: Decimal = ZERO
     slippage: Decimal | None = None
+    slippage_low: Decimal | None = None
+    slippage_high: Decimal | None = None
     months: list[Line] = field(default_factory=list)
     pairs: list[Line] = field(default_factory=list)
     hours: list[Line] = field(default_factory=list)
@@ -134,10 +136,18 @@ def figures_of(trades: Iterable[RecordTrade]) -> Figures:
         for table, name in zip(tables.values(), names, strict=True):
             table.setdefault(name, Line(name)).add(trade)
     found.drawdown_percent, found.drawdown_r = percent.drawdown, r.drawdown
-    found.slippage = sorted(slippages)[(len(slippages) - 1) // 2] if slippages else None
+    _set_slippage(found, sorted(slippages))
     for name, table in tables.items():
         setattr(found, name, [table[key] for key in sorted(table)])
     return found
+
+
+def _set_slippage(found: Figures, trades: Sequence[Decimal]) -> None:
+    """Set the median and the ends of the middle half. trades: each one's median, in order."""
+    if trades:
+        last = len(trades) - 1
+        found.slippage = trades[last // 2]
+        found.slippage_low, found.slippage_high = trades[last // 4], trades[last - last // 4]
 
 
 def _count_other(found: Figures, trade: RecordTrade) -> None:

@@ -297,6 +297,21 @@ def test_visitor_sees_only_what_the_provider_shows(feed: Feed) -> None:
     assert record_feed("majors", None) is None
 
 
+@pytest.mark.parametrize(("count", "expected"), [
+    (1, (1, 1, 1)), (2, (1, 1, 2)), (4, (1, 2, 4)), (5, (2, 3, 4)), (9, (3, 5, 7)),
+])  # fmt: skip
+def test_slippage_is_the_median_and_the_middle_half(
+    count: int, expected: tuple[int, int, int]
+) -> None:
+    trade = RecordTrade(
+        1, "EUR/USD", T, T + MINUTE, "CLOSED", D(1), D(1), [], None, None, None, None
+    )
+    found = figures_of(
+        trade._replace(slippage=D(number) if number else None) for number in range(count, -1, -1)
+    )
+    assert (found.slippage_low, found.slippage, found.slippage_high) == tuple(map(D, expected))
+
+
 def test_figures_survive_their_storage() -> None:
     trade = RecordTrade(
         1, "EUR/USD", T, T + MINUTE, "CLOSED", D("1.5"), D("0.5"), [], D(1), D(2), D(3), D("0.1")
