@@ -78,6 +78,7 @@ def page(
     own = {
         "unread": around.unread,
         "halts": around.halts,
+        "is_paused_by_me": any(halt.is_everything_of_mine for halt in around.halts),
         "scan": around.scan,
         "market_at": market_now() if market_clock() else None,
         "section": request.resolver_match.url_name if request.resolver_match else "",

@@ -5,6 +5,7 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 
@@ -177,7 +178,12 @@ def _pause_consequences(user: User, impact: HaltImpact) -> list[Consequence]:
 
 
 def _pause(user: User, *, cancelled: int, closed: int) -> str:
-    """Pause everything; also cancel and close what the user chose. The counts are for the text."""
+    """Pause everything; also cancel and close what the user chose. The counts are for the text.
+
+    A second pause is set only if it also cancels or closes: one is released like two.
+    """
+    if not cancelled and not closed and _is_paused(user):
+        return "Everything is paused already; exits keep working."
     switch = services.set_kill_switch(
         scope=KillSwitch.Scope.USER, mode=HaltMode.REDUCING, reason="Paused in the portal",
         by=user, user_id=user.pk, cancel_entries=cancelled > 0, flatten=closed > 0,
@@ -190,11 +196,19 @@ def _pause(user: User, *, cancelled: int, closed: int) -> str:
     return f"Everything is paused; exits keep working.{''.join(notes)}"
 
 
+def _own_pauses(user: User) -> QuerySet[KillSwitch]:
+    return KillSwitch.objects.filter(user=user, set_by=user, released_at=None)
+
+
+def _is_paused(user: User) -> bool:
+    return _own_pauses(user).filter(mode=HaltMode.REDUCING).exists()
+
+
 @tenants_only
 def resume(request: HttpRequest) -> HttpResponse:
     """Confirm, then resume trading. Accounts that were paused one by one stay paused."""
     user = current_user(request)
-    mine = KillSwitch.objects.filter(user=user, set_by=user, released_at=None)
+    mine = _own_pauses(user)
     accounts = accounts_of(user)
     paused_one_by_one = sum(1 for account in accounts if account.connection.is_paused)
     points = [

@@ -44,7 +44,8 @@ def expect_in_order(visit: Visit, name: str) -> None:
     visit.screenshot(name)
     if visit.device == DESKTOP:
         visit.screenshot(name, colours="dark")
-    assert not visit.problems(), name
+    problems = visit.problems()
+    assert not problems, (name, problems)
 
 
 @contextmanager

@@ -30,19 +30,22 @@ FOCUSED = """() => {
 }"""
 
 
-def tab_to(page: Page, name: str) -> None:
-    """Press Tab until the element with this name has the focus, and see that the focus is shown."""
+def tab_to(page: Page, name: str, *, exact: bool = False) -> None:
+    """Press Tab until the element with this name has the focus, and see that the focus is shown.
+
+    The beginning of its name is enough, unless `exact`.
+    """
     for _ in range(MOST_TABS):
         page.keyboard.press("Tab")
         reached, contrast = page.evaluate(FOCUSED)
-        if reached.startswith(name):
+        if reached == name or (reached.startswith(name) and not exact):
             assert contrast >= LEAST_CONTRAST, f"the focus on {name!r} cannot be seen: {contrast}"
             return
     raise AssertionError(f"{name!r} cannot be reached with Tab")
 
 
-def press(page: Page, name: str) -> None:
-    tab_to(page, name)
+def press(page: Page, name: str, *, exact: bool = False) -> None:
+    tab_to(page, name, exact=exact)
     with page.expect_navigation():
         page.keyboard.press("Enter")
 
@@ -136,10 +139,12 @@ def test_pause_and_resume_everything(visit: Visit, device: Device) -> None:
     sign_in(page)
     press(page, "Pause everything")
     press(page, "Pause 3 accounts")
-    expect(page.get_by_role("main").get_by_role("link", name="Resume…")).to_be_visible()
+    expect(page.get_by_role("region", name="You paused everything")).to_be_visible()
+    expect(page.get_by_role("link", name="Pause everything…")).to_be_hidden()
     press(page, "Resume…")
-    press(page, "Resume")
+    press(page, "Resume", exact=True)
     expect(page.get_by_role("link", name="Pause everything…")).to_be_visible()
+    expect(page.get_by_role("region", name="You paused everything")).to_be_hidden()
 
 
 @COLOURS

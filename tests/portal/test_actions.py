@@ -64,6 +64,28 @@ def test_all_accounts_are_paused_and_resumed(
     assert switch.released_at is not None
 
 
+def test_head_of_each_page_offers_what_is_possible(world: World, alice: Client) -> None:
+    def head(path: str) -> str:
+        return html_of(alice.get(path)).split("<header", 1)[1].split("</header>", 1)[0]
+
+    assert "Pause everything…" in head("/orders/")
+    alice.post("/pause/")
+    for path in ("/", "/orders/", "/resume/"):
+        assert "Resume…" in head(path)
+        assert "Pause everything…" not in head(path)
+
+
+def test_second_pause_is_set_only_if_it_does_more(world: World, alice: Client) -> None:
+    alice.post("/pause/")
+    again = html_of(alice.post("/pause/", follow=True))
+    assert "Everything is paused already; exits keep working." in again
+    assert KillSwitch.objects.count() == 1
+    alice.post("/pause/", {"close_positions": "on"})
+    assert KillSwitch.objects.filter(flatten=True).count() == 1
+    alice.post("/resume/")
+    assert not KillSwitch.objects.filter(released_at=None).exists()
+
+
 def test_pausing_can_leave_working_orders(world: World, alice: Client, enqueued: list[Any]) -> None:
     alice.post("/pause/")
     switch = KillSwitch.objects.get()
