@@ -139,11 +139,3 @@ def test_a_generated_client_trades_on_the_running_stack(
     [line] = [json.loads(text) for text in stream.text.splitlines()]
     assert line["position"] == closed.number
     assert Decimal(line["net"]) == Decimal(closed.realized_pnl) - Decimal(closed.commission)
-
-
-@DEVICES
-def test_reference_is_in_order(visit: Visit, device: Device) -> None:
-    """The pages of Swagger UI, with its groups of operations."""
-    visit.page.goto("/api/v1/docs/")
-    expect(visit.page.locator(".opblock-tag").first).to_be_visible()
-    expect_in_order(visit, "api-reference")
