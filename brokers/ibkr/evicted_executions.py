@@ -36,6 +36,6 @@ def _add(record: Record, contract: Any, execution: Any, snapshot: Snapshot) -> N
     if known is not None and known.correction >= fill.correction:
         return
     amount, fill.currency = snapshot.commissions.get(execution.execId, (None, ""))
-    fill.commission, fill.reported, fill.late = parse.to_decimal(amount), True, True
+    fill.commission, fill.reported = parse.to_decimal(amount), True
     record.fills[fill.broker_fill_id] = fill
     record.perm_id, record.con_id = execution.permId, contract.conId

@@ -108,7 +108,6 @@ class OrderEventHandler:
         fill = self._order_cache.add_fill(record, received)
         if fill is None:
             return
-        fill.late = is_listed
         record.perm_id = execution.permId or record.perm_id
         record.con_id, record.multiplier = contract.conId, units
         record.side = parse.execution_side(execution.side)

@@ -31,8 +31,7 @@ class Fill:
     """One execution. correction: IBKR's number of this version; quantity: base units.
 
     IBKR sends the commission separately and later. The execution is reported (`reported`) as soon
-    as the commission arrives or has taken too long; a later commission is a revision (`late`). So
-    is that of an execution from a list: a process that has ended may have reported it without.
+    as the commission arrives or has taken too long; a later commission is a revision (`late`).
     """
 
     broker_fill_id: str
@@ -54,7 +53,7 @@ class Fill:
             self.time,
             self.commission or ZERO,
             self.currency,
-            revision=2 * (self.correction - 1) + (self.late and self.commission is not None),
+            revision=2 * (self.correction - 1) + self.late,
         )
 
 

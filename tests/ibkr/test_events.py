@@ -84,21 +84,6 @@ async def test_late_commission_is_a_revision(stage: Environment) -> None:
 
 
 @with_environment
-async def test_commission_that_came_to_no_process_is_a_revision(stage: Environment) -> None:
-    """The process ended after it had reported the execution, before its commission came."""
-    stage.tws.commissions = False
-    await stage.submit(order())
-    (first,) = await stage.wait_for_reports(ReportKind.FILLED)
-    assert (first.fills[0].revision, first.fills[0].commission) == (0, Decimal(0))
-
-    stage.tws.commissions = True
-    await stage.crash()
-    (then,) = await stage.adapter.fills_since(stage.spec, first.fills[0].time)
-    assert then.fills[0].broker_fill_id == first.fills[0].broker_fill_id
-    assert (then.fills[0].revision, then.fills[0].commission) == (1, Decimal("1.25"))
-
-
-@with_environment
 async def test_correction_replaces_its_fill(stage: Environment) -> None:
     await stage.submit(order())
     (first,) = await stage.wait_for_reports(ReportKind.FILLED)
