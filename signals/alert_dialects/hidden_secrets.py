@@ -31,8 +31,10 @@ def _in_text(value: bytes) -> list[re.Pattern[bytes]]:
     ]
 
 
-_IN_TEXT = _in_text(rb"(?:\"[^\"\n]*\"|'[^'\n]*'|[^\s,;(){}]+)")
-_IN_TEXT_OF_JSON = _in_text(rb"[^\s,;(){}\"\\]+")  # such as a chat's {"content": "token: abc"}
+_IN_TEXT = _in_text(rb"(?:\"[^\"\n]*\"|'[^'\n]*'|[^\s,;&|(){}]+)")
+_IN_TEXT_OF_JSON = _in_text(
+    rb"(?:\\\"[^\"\\]*\\\"|[^\s,;&|(){}\"\\]+)"
+)  # such as a chat's {"content": "token: abc"}
 _LICENCE = re.compile(rb"\A(\s*)(?:[0-9]{8,20}|(?=[A-Za-z-]*[0-9])[A-Za-z0-9-]{16,60})(?=\s*,)")
 _STARTS_OF_JSON = (b"{", b"[", b'"')
 

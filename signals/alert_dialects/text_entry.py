@@ -78,23 +78,39 @@ def read_entry(
 def _without_currency(tokens: list[Token]) -> Iterator[Token]:
     """Yield the tokens without the quote currency behind a labelled price, `TP: 36.50 USDT`.
 
-    It is then an amount of money as with a dollar sign. Behind the side it can be what is spent.
+    It is then an amount of money as with a dollar sign. Without a label it can be what is spent.
     """
     quotes = {token.pair.rpartition("/")[2] for token in tokens if token.kind is Kind.SYMBOL}
-    for before, token, after in zip([None, *tokens], tokens, [*tokens[1:], None], strict=False):
-        follows = before is not None and before.kind is Kind.NUMBER
-        if follows and token.kind is Kind.WORD and token.text.upper() in quotes:
+
+    def is_quote(token: Token | None) -> bool:
+        return token is not None and token.kind is Kind.WORD and token.text.upper() in quotes
+
+    for place, token in enumerate(tokens):
+        before = tokens[place - 1] if place else None
+        after = tokens[place + 1] if place + 1 < len(tokens) else None
+        if is_quote(token) and before is not None and before.kind is Kind.NUMBER:
             continue
-        has_quote = after is not None and after.kind is Kind.WORD and after.text.upper() in quotes
-        if token.kind is Kind.NUMBER and has_quote:
-            if before is not None and before.kind in (Kind.BUY, Kind.SELL, Kind.SYMBOL):
-                amount = f"{token.text} {after.text if after else ''}"
+        if token.kind is Kind.NUMBER and after is not None and is_quote(after):
+            label = next((one for one in reversed(tokens[:place]) if not _joins(one, quotes)), None)
+            if label is None or not (
+                label.kind in _PRICE_LABELS or label.text.casefold() in ("@", "at")
+            ):
                 raise ambiguous(
-                    amount, "the price", "an amount to trade", field="open_price",
-                    write="Write “@” before a price; leave an amount out.",
+                    f"{token.text} {after.text}", "the price", "an amount to trade",
+                    field="open_price", write="Write “@” before a price; leave an amount out.",
                 )  # fmt: skip
             token = replace(token, is_money=True)
         yield token
+
+
+_PRICE_LABELS = {Kind.ENTRY, Kind.LIMIT, Kind.SL, Kind.STOP, Kind.TP}
+
+
+def _joins(token: Token, quotes: set[str]) -> bool:
+    """Return whether a token stands between a label and one of its prices: `TP: 36 - 37 USDT`."""
+    if token.kind is Kind.MARK:
+        return token.text in (":", "=", "-", "–", "—", "~")
+    return token.kind is Kind.NUMBER or (token.kind is Kind.WORD and token.text.upper() in quotes)
 
 
 def _side(parts: Parts, trend: str) -> Direction:

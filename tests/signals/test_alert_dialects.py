@@ -90,6 +90,10 @@ def test_text_with_several_meanings_is_refused_with_each(text: str, readings: li
     ("Token: SOL/USDT\nLONG", "Token: SOL/USDT\nLONG"),
     ("Token: #1000PEPE\nLONG", "Token: #1000PEPE\nLONG"),
     (r'{"text": "BUY EURUSD, token=abc\nSL 1"}', r'{"text": "BUY EURUSD, token=hidden\nSL 1"}'),
+    ("token=abc&symbol=EURUSD&side=buy&sl=1.08", "token=hidden&symbol=EURUSD&side=buy&sl=1.08"),
+    ("BUY EURUSD token:x|SL 1.08|TP 1.09", "BUY EURUSD token:hidden|SL 1.08|TP 1.09"),
+    (r'{"text": "BUY EURUSD token:x|SL 1.08"}', r'{"text": "BUY EURUSD token:hidden|SL 1.08"}'),
+    (r'{"text": "BUY password: \"a b\""}', r'{"text": "BUY password: hidden"}'),
     ('{"text": "BUY EURUSD password: abc"}', '{"text": "BUY EURUSD password: hidden"}'),
     ('{"text": "Token: SOL/USDT\\nLONG"}', '{"text": "Token: SOL/USDT\\nLONG"}'),
 ])  # fmt: skip
