@@ -6,6 +6,7 @@ say nothing.
 """
 
 import faulthandler
+import os
 from collections.abc import Generator
 
 import pytest
@@ -22,6 +23,7 @@ class HangGuardPlugin:
 
     def __init__(self, grace: float = 60.0) -> None:
         self._grace = grace
+        self._terminal: int | None = None
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, bool, bool]:
@@ -44,8 +46,9 @@ class HangGuardPlugin:
         self._exit_after(END_SECONDS, config)
 
     def _exit_after(self, seconds: float, config: pytest.Config) -> None:
-        stderr = config.stash[fault_handler_stderr_fd_key]  # the terminal's, not the captured one
-        faulthandler.dump_traceback_later(seconds, exit=True, file=stderr)
+        if self._terminal is None:  # a copy: pytest closes its own before the servers stop
+            self._terminal = os.dup(config.stash[fault_handler_stderr_fd_key])
+        faulthandler.dump_traceback_later(seconds, exit=True, file=self._terminal)
 
 
 def _timeout(item: pytest.Item) -> float:

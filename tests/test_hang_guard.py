@@ -37,9 +37,20 @@ def server():
 def test_fails(server):
     assert False
 """
+HANGS_AT_THE_END = """
+import atexit
+import threading
+from tests import hang_guard
+
+hang_guard.END_SECONDS = 3
+atexit.register(threading.Event().wait)
+
+def test_passes():
+    pass
+"""
 
 
-@pytest.mark.parametrize("text", [HANGS_IN_THE_TEST, HANGS_AFTER_A_FAILURE])
+@pytest.mark.parametrize("text", [HANGS_IN_THE_TEST, HANGS_AFTER_A_FAILURE, HANGS_AT_THE_END])
 def test_a_test_that_hangs_ends_its_process_and_shows_where(tmp_path: Path, text: str) -> None:
     (tmp_path / "conftest.py").write_text(CONFTEST)
     (tmp_path / "test_hanging.py").write_text(text)
@@ -56,4 +67,4 @@ def test_a_test_that_hangs_ends_its_process_and_shows_where(tmp_path: Path, text
     )
     assert run.returncode == 1
     assert "Timeout (0:00:03)!" in run.stderr
-    assert "test_hanging.py" in run.stderr
+    assert "test_hanging.py" in run.stderr or "threading.py" in run.stderr

@@ -140,7 +140,7 @@ def fault(response: Any, letter: str, roles: str) -> str:
     return "" if fits else f"{letter}: {response.status_code}"
 
 
-@pytest.mark.exhaustive
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_pages_are_open_to_the_roles_of_the_matrix(
     rows: dict[str, Any], team: dict[str, Client]
