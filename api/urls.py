@@ -20,6 +20,7 @@ from analytics.record_api import RecordHeadView, RecordLinksView, RecordTradesVi
 from api import schema  # noqa: F401  # registers how our authentication is documented
 from api.hooks import AlertStatusView, AlertView
 from api.problems import not_found
+from api.reference_page import reference
 from api.schema_view import SchemaView
 from connections.api.connections import ConnectionViewSet, DataConnectionViewSet, PresetViewSet
 from connections.api.decisions import DecisionProviderViewSet, NewsCalendarViewSet
@@ -84,7 +85,9 @@ v1: list[URLPattern | URLResolver] = [
     path("history/<slug:table>/", HistoryView.as_view(), name="history"),
     path("trail/", TrailView.as_view(), name="trail"),
     path("schema/", SchemaView.as_view(), name="schema"),
-    path("docs/", SpectacularSwaggerSplitView.as_view(url_name="schema"), name="docs"),
+    path("docs/", reference, name="docs"),
+    path("docs/try/", SpectacularSwaggerSplitView.as_view(url_name="schema"), name="docs-try"),
+    path("docs/<slug:group>/", reference, name="docs-group"),
 ]
 
 urlpatterns: list[URLPattern | URLResolver] = [

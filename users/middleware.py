@@ -17,6 +17,7 @@ log = logging.getLogger(__name__)
 # These must answer when the database does not, and they read no tenant's rows. The schema takes
 # longer to make than a transaction may idle.
 WITHOUT_TRANSACTION = frozenset({"/healthz", "/readyz", "/metrics", "/api/v1/schema/"})
+REFERENCE = "/api/v1/docs/"  # written from the schema, for everybody: it needs no transaction
 # Views that open their own transactions, one for each step. They hash passwords, for longer than a
 # transaction may idle, and a failed attempt must count even if the request fails.
 OWN_TRANSACTIONS = (
@@ -79,7 +80,7 @@ class TenantMiddleware:
 
     def _answer(self, request: HttpRequest) -> HttpResponse:
         path = request.path_info
-        if path in WITHOUT_TRANSACTION or path.startswith(OWN_TRANSACTIONS):
+        if path in WITHOUT_TRANSACTION or path.startswith((REFERENCE, *OWN_TRANSACTIONS)):
             return self.get_response(request)
         progress = RequestProgress()
         try:
