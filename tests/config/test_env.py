@@ -105,7 +105,9 @@ def test_secrets_are_not_in_repr() -> None:
 def test_every_variable_named_in_code_is_a_setting() -> None:
     """A test that sets an attribute with an old name would pass without testing anything."""
     known = {variable.name for variable in VARIABLES}
-    internal = {"FILLCAST_READY_FILE", "_FILLCAST_DATABASE_SHOWN"}  # between our own processes
+    internal = {  # between our own processes
+        "FILLCAST_READY_FILE", "_FILLCAST_DATABASE_SHOWN", "_FILLCAST_DATABASE_IS_LOCAL",
+    }  # fmt: skip
     internal |= {"FILLCAST_URL", "FILLCAST_KEY"}  # of a user's own program (docs/api-client.md)
     pattern = re.compile(r"""["'](_?FILLCAST_[A-Z0-9_]+)["']|\bsettings\.(FILLCAST_[A-Z0-9_]+)""")
     named = {
