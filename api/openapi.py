@@ -9,6 +9,7 @@ from api.headers import shared_parameters
 from api.permissions import needed_by, scope_of
 from common.deprecation import deprecation_of
 
+SCOPE_OF_KEY = "Scope of an API key: "  # ends the description of each operation that takes a key
 IRREGULAR = {
     "POST signals/oco": "create_oco_pair",
     "POST signals/oco/preview": "preview_oco_pair",
@@ -69,7 +70,7 @@ class ScopedSchema(AutoSchema):
             return description
         scope = self._scope()
         name = f"`{scope}`" if scope else "none: not with a key"
-        return f"{description}\n\nScope of an API key: {name}.".strip()
+        return f"{description}\n\n{SCOPE_OF_KEY}{name}.".strip()
 
     def get_override_parameters(self) -> list[Any]:
         """Return the shared parameters; those of `extend_schema` are added to them."""

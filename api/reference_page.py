@@ -18,8 +18,7 @@ def reference(request: HttpRequest, group: str = "") -> HttpResponse:
         return TemplateResponse(request, "api/reference.html", {"groups": groups.values()})
     if group not in groups:
         raise Http404
-    context = {"group": groups[group], "groups": groups.values()}
-    return TemplateResponse(request, "api/reference_group.html", context)
+    return TemplateResponse(request, "api/reference_group.html", {"group": groups[group]})
 
 
 @cache

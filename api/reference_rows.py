@@ -5,11 +5,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from api.openapi import SCOPE_OF_KEY
 from api.schema import operations
 
 Schema = Mapping[str, Any]
 DEEPEST = 2  # fields of fields; what lies deeper is in the example
-SCOPE = "Scope of an API key: `"  # how api/openapi.py ends a description
 SUCCESS = ("200", "201", "202", "204")
 
 
@@ -83,14 +83,14 @@ def _operation(schema: Schema, path: str, method: str, described: Schema) -> Ope
     given: Schema = next(
         (answer for status, answer in described["responses"].items() if status in SUCCESS), {}
     )
-    text, _, scope = described.get("description", "").partition(SCOPE)
+    text, _, scope = described.get("description", "").partition(SCOPE_OF_KEY)
     return Operation(
         id=described["operationId"],
         method=method.upper(),
         path=path,
         summary=described.get("summary", ""),
         description=text.strip(),
-        scope=scope.partition("`")[0],
+        scope=scope.strip("`."),
         parameters=tuple(map(_parameter, described.get("parameters", ()))),
         body=tuple(_fields(schema, content.get("schema", {}), writes=True)),
         body_example=_example(content),

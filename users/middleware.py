@@ -29,6 +29,7 @@ OWN_TRANSACTIONS = (
     "/forgot-password/",
     "/reset-password/",
 )
+NO_TRANSACTION_BELOW = (REFERENCE, *OWN_TRANSACTIONS)
 # The origin that the audit trail records, by the beginning of the path; the first match counts.
 ORIGINS = (
     ("/api/", "API"),
@@ -80,7 +81,7 @@ class TenantMiddleware:
 
     def _answer(self, request: HttpRequest) -> HttpResponse:
         path = request.path_info
-        if path in WITHOUT_TRANSACTION or path.startswith((REFERENCE, *OWN_TRANSACTIONS)):
+        if path in WITHOUT_TRANSACTION or path.startswith(NO_TRANSACTION_BELOW):
             return self.get_response(request)
         progress = RequestProgress()
         try:

@@ -81,16 +81,12 @@ def _without_currency(tokens: list[Token]) -> Iterator[Token]:
     It is then an amount of money as with a dollar sign. Without a label it can be what is spent.
     """
     quotes = {token.pair.rpartition("/")[2] for token in tokens if token.kind is Kind.SYMBOL}
-
-    def is_quote(token: Token | None) -> bool:
-        return token is not None and token.kind is Kind.WORD and token.text.upper() in quotes
-
     for place, token in enumerate(tokens):
         before = tokens[place - 1] if place else None
         after = tokens[place + 1] if place + 1 < len(tokens) else None
-        if is_quote(token) and before is not None and before.kind is Kind.NUMBER:
+        if _is_quote(token, quotes) and before is not None and before.kind is Kind.NUMBER:
             continue
-        if token.kind is Kind.NUMBER and after is not None and is_quote(after):
+        if token.kind is Kind.NUMBER and after is not None and _is_quote(after, quotes):
             label = next((one for one in reversed(tokens[:place]) if not _joins(one, quotes)), None)
             if label is None or not (
                 label.kind in _PRICE_LABELS or label.text.casefold() in ("@", "at")
@@ -110,7 +106,11 @@ def _joins(token: Token, quotes: set[str]) -> bool:
     """Return whether a token stands between a label and one of its prices: `TP: 36 - 37 USDT`."""
     if token.kind is Kind.MARK:
         return token.text in (":", "=", "-", "–", "—", "~")
-    return token.kind is Kind.NUMBER or (token.kind is Kind.WORD and token.text.upper() in quotes)
+    return token.kind is Kind.NUMBER or _is_quote(token, quotes)
+
+
+def _is_quote(token: Token, quotes: set[str]) -> bool:
+    return token.kind is Kind.WORD and token.text.upper() in quotes
 
 
 def _side(parts: Parts, trend: str) -> Direction:
