@@ -25,6 +25,11 @@ class ConsoleOutput:
         self._events = EventReader(separate=verbose)
         self._formatter = MessageFormatter(self._to_market)
 
+    def begin_session(self, clock: MarketClock) -> None:
+        """Print the events of a new session: its numbers begin again at 1."""
+        self.clock = clock
+        self._events = EventReader(separate=self.verbose)
+
     def welcome(self, url: str, logs: Path, speed: float) -> None:
         """Print the address and who can sign in."""
         lines = (

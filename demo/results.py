@@ -80,6 +80,10 @@ WHERE (status = 'PENDING' AND (position_id IS NOT NULL
   OR status IN ('SUBMITTING', 'UNKNOWN', 'CANCEL_REQUESTED') OR pending_action <> ''
   OR (position_id IS NOT NULL AND done_at IS NULL)
 """
+NOT_SENT = f"""
+SELECT count(*) AS n FROM execution_order WHERE leg LIKE 'entry%%' AND status = 'PENDING'
+  AND reason <> '{Code.CONNECTION_UNREACHABLE.value}'
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +163,12 @@ class Results:
 def is_settled() -> bool:
     """Return whether no order can still be sent or answered soon and no exit is unfinished."""
     (found,) = rows(UNFINISHED)
+    return bool(found.n == 0)
+
+
+def are_entries_sent() -> bool:
+    """Return whether every entry was sent or decided, but those to brokers that do not answer."""
+    (found,) = rows(NOT_SENT)
     return bool(found.n == 0)
 
 

@@ -1,6 +1,7 @@
 """One run of the demo, from its preparation to the summary."""
 
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import cycle
@@ -15,8 +16,8 @@ from connections.models import ConnectionHealth, HealthStatus
 from connections.tasks import test_connection
 from demo import accounts, report, reset, simulated_owners, stack_options
 from demo.console_output import ConsoleOutput
-from demo.results import Results, collect, is_settled
-from demo.scenario import AlertClient, Step, read_scenario
+from demo.results import Results, are_entries_sent, collect, is_settled
+from demo.scenario import RELEASE, AlertClient, Step, read_scenario
 from demo.seeding import MAX_SIGNAL_AGE, seed
 from execution.audit.counters import audit
 from ops.stack.stack import Stack
@@ -46,7 +47,7 @@ class DemoRun:
     def __init__(self, stack: Stack, console: Console, options: Options) -> None:
         """stack: entered, not prepared yet."""
         self._stack, self._options = stack, options
-        self._lead = stack_options.lead_seconds()
+        self._lead, self._speed = stack_options.lead_seconds(), options.speed
         self._steps = read_scenario()
         self._output = ConsoleOutput(console, verbose=options.verbose)
         self.result: dict[str, Any] | None = None  # the values of the JSON line, once known
@@ -59,25 +60,28 @@ class DemoRun:
         self._stack.use_here()
         reset.claim_database()
         seed()
-        self._output.welcome(self._stack.url, self._stack.folder / "log", self._options.speed)
-        for tries_left in (2, 1, 0):
-            supervisor = self._start(self._lead)
+        self._output.welcome(self._stack.url, self._stack.folder / "log", self._speed)
+        for is_last in (False, False, True):
+            supervisor = self._start()
             with supervisor.signals_handled():
-                if self._accounts_ready(supervisor) or not tries_left:
-                    return self._play(supervisor)
+                if self._reaches_release(supervisor, is_last=is_last):
+                    return self._finish(supervisor)
                 if supervisor.wait(0):
                     break
-            self._output.write("This machine needs more time; the market starts again", "yellow")
+            self._output.write(
+                "This machine needs more time; the market starts again, at half the speed", "yellow"
+            )
             supervisor.stop()
             self._lead = min(2 * self._lead, stack_options.LONGEST_LEAD)
+            self._speed /= 2
         return _exit_code(supervisor)
 
-    def _start(self, lead: float) -> Supervisor:
+    def _start(self) -> Supervisor:
         """Start a session, on a market clock that gives the processes time to get ready."""
         reset.begin_market_session()
-        clock = stack_options.clock_in(lead, self._options.speed)
+        clock = stack_options.clock_in(self._lead, self._speed)
         set_market_clock(clock)
-        self._output.clock = clock
+        self._output.begin_session(clock)
         self._stack.environ["FILLCAST_MARKET_CLOCK"] = clock.spec()
         self._stack.environ.setdefault("FILLCAST_POLL_SECONDS", stack_options.POLL_SECONDS)
         self._stack.environ.setdefault("FILLCAST_MARKET_ENTRY_MAX_AGE_SECONDS", str(MAX_SIGNAL_AGE))
@@ -105,16 +109,36 @@ class DemoRun:
             return True
         return False
 
-    def _play(self, supervisor: Supervisor) -> int:
-        """Play the scenario, show the summary, then run until a signal stops the demo."""
-        client = AlertClient(self._stack.url, accounts.FEED, _new_token())
-        for step in self._steps:
+    def _reaches_release(self, supervisor: Supervisor, *, is_last: bool) -> bool:
+        """Test the accounts and place what precedes the release of the payrolls.
+
+        False: a signal has stopped the demo, or this machine is too slow and this try not the last.
+        """
+        if not (self._accounts_ready(supervisor) or is_last):
+            return False
+        self._client = AlertClient(self._stack.url, accounts.FEED, _new_token())
+        if not self._play(supervisor, [step for step in self._steps if step.at < RELEASE]):
+            return False
+        while not are_entries_sent() and market_now() < RELEASE:
+            if supervisor.wait(ROUND_SECONDS):
+                return False
+            self._output.events()
+        return is_last or market_now() < RELEASE
+
+    def _play(self, supervisor: Supervisor, steps: Iterable[Step]) -> bool:
+        """Act as the scenario says, each step at its time; False: a signal has stopped the demo."""
+        for step in steps:
             while market_now() < step.at:
                 if supervisor.wait(ROUND_SECONDS):
-                    return _exit_code(supervisor)
+                    return False
                 self._output.events()
-            self._run_step(step, client)
-        if not self._settle(supervisor):
+            self._run_step(step)
+        return True
+
+    def _finish(self, supervisor: Supervisor) -> int:
+        """Play the rest, show the summary, then run until a signal stops the demo."""
+        rest = [step for step in self._steps if step.at >= RELEASE]
+        if not self._play(supervisor, rest) or not self._settle(supervisor):
             return _exit_code(supervisor)
         figures = self._summarize()
         if self._options.once:
@@ -132,12 +156,12 @@ class DemoRun:
         except (InterfaceError, OperationalError):
             connection.close()
 
-    def _run_step(self, step: Step, client: AlertClient) -> None:
+    def _run_step(self, step: Step) -> None:
         if step.act != "owners":
-            self._output.alert_posted(client.post(step))
+            self._output.alert_posted(self._client.post(step))
             return
         try:
-            by_api = simulated_owners.close_by_api(client)
+            by_api = simulated_owners.close_by_api(self._client)
         except OSError as error:
             self._output.write(str(error), "bold red")
             by_api = 0

@@ -18,6 +18,8 @@ from demo.accounts import DAY
 ALERTS = Path(__file__).parent / "alerts" / "payrolls.json"
 CREATED = (201,)
 CLOSING = 202
+RELEASE = DAY.replace(hour=12, minute=30)
+"""When EUR/USD falls. Alerts before it are placed at all brokers by then, or the run has no gap."""
 TITLE_FIELDS = ("action", "side", "symbol", "order_type")
 TIMEOUT_SECONDS = 10
 STORED, LOOK_SECONDS = 202, 0.05
