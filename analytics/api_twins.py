@@ -44,6 +44,9 @@ class TwinSerializer(StrictModelSerializer[SubscriptionTwin]):
 class TwinSideSerializer(StrictSerializer):
     """What one account made of a signal. state: empty if the signal did not reach it."""
 
+    connection = serializers.UUIDField(
+        allow_null=True, help_text="The account that has the entry: of a route the chosen one."
+    )
     state = serializers.CharField(allow_blank=True)
     code = serializers.CharField(allow_blank=True, help_text="Why it was not traded, or waits.")
     quantity = Amount(allow_null=True)
@@ -195,6 +198,7 @@ def _signal(one: ComparedSignal) -> dict[str, Any]:
 def _side(side: Side) -> dict[str, Any]:
     trade = side.trade
     return {
+        "connection": side.account.pk if side.account else None,
         "state": side.state, "code": side.code, "quantity": side.quantity,
         "entry_price": side.entry_price, "exit_price": side.exit_price,
         "slippage": side.slippage, "unit": side.unit, "latency": side.latency,

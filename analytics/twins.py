@@ -10,7 +10,7 @@ from datetime import date, datetime
 from decimal import Decimal
 from uuid import UUID
 
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 
 from analytics.exports import Row
 from analytics.twin_parts import PARTS, ZERO, Difference, Trade, difference_of, parts_of
@@ -18,10 +18,15 @@ from common.clocks import market_now
 from common.formatting import number, signed
 from common.money import to_stored
 from common.units import unit_label
-from connections.models import Instrument, Subscription, SubscriptionTwin
+from connections.models import (
+    ExecutionConnection,
+    Instrument,
+    Subscription,
+    SubscriptionTwin,
+)
 from connections.selectors import has_live_sizes
 from connections.trading_day import trading_date
-from execution.models import Order
+from execution.models import Order, RouteState
 from execution.order_explanations import Explanation, explain
 from execution.order_figures import with_figures
 from positions.models import ExecutionPosition
@@ -32,7 +37,7 @@ from users.tenancy import for_all_tenants, on_behalf_of
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """What one account made of a signal. order: its entry; None: the signal did not reach it.
+    """What one side made of a signal. order: its entry; None: the signal did not reach it.
 
     exit_price: the average of what is closed. slippage: in `unit`, + is worse. latency: from the
     order's creation to its fill, milliseconds, of market entries. trade: None without a fill.
@@ -43,6 +48,11 @@ class Side:
     trade: Trade | None
     exit_price: Decimal | None
     last_closed_at: datetime | None
+
+    @property
+    def account(self) -> ExecutionConnection | None:
+        """The account that has the entry: of a route the chosen one."""
+        return self.order.connection if self.order else None
 
     @property
     def quantity(self) -> Decimal | None:
@@ -174,8 +184,8 @@ def compare(link: SubscriptionTwin) -> Comparison:
     """Return the comparison of a twin: all signals that were published while it ran."""
     with for_all_tenants():
         signals = list(_signals(link))
-        live = _sides(link.subscription.connection_id, signals)
-        twin = _sides(link.connection_id, signals)
+        live = _sides(_entries(link.subscription.connection_id), signals)
+        twin = _sides(_entries(link.connection_id), signals)
         compared = [ComparedSignal(one, live[one.pk], twin[one.pk]) for one in signals]
         sized = _has_live_sizes(link, {one.currency_pair for one in signals})
     pairs = [(one.live.trade, one.twin.trade) for one in compared]
@@ -192,7 +202,7 @@ def csv_rows(link_id: int | None, user: User) -> Iterator[Row]:
             f"{whose}_{name}"
             for whose in ("live", "twin")
             for name in (
-                "state", "reason", "quantity", "entry_price", "exit_price", "slippage",
+                "account", "state", "reason", "quantity", "entry_price", "exit_price", "slippage",
                 "slippage_unit", "latency_ms", "gross", "costs", "net",
             )
         ), "difference", *(f"difference_{name}" for name in PARTS),
@@ -212,10 +222,20 @@ def csv_rows(link_id: int | None, user: User) -> Iterator[Row]:
 def _cells(side: Side) -> Row:
     trade = side.trade
     return (
+        side.account.name if side.account else "",
         side.state, side.code, side.quantity, side.entry_price, side.exit_price, side.slippage,
         side.unit, side.latency, trade.gross if trade else None, trade.costs if trade else None,
         trade.net if trade else None,
     )  # fmt: skip
+
+
+def _entries(*connection_ids: UUID) -> QuerySet[Order]:
+    """Return the entries of accounts' own subscriptions: on the accounts of a route, too.
+
+    A routed signal has an entry for each account that was tried; all but one are MOVED.
+    """
+    own = Q(connection__in=connection_ids, routed_from=None) | Q(routed_from__in=connection_ids)
+    return Order.objects.filter(own, leg="entry")
 
 
 def _signals(link: SubscriptionTwin) -> Iterable[Signal]:
@@ -225,23 +245,27 @@ def _signals(link: SubscriptionTwin) -> Iterable[Signal]:
     )
     if link.ended_at is not None:
         published = published.filter(published_at__lt=link.ended_at)
-    reached = Order.objects.filter(
-        connection__in=(link.connection_id, link.subscription.connection_id), leg="entry"
-    )
+    reached = _entries(link.subscription.connection_id, link.connection_id)
     return published.filter(pk__in=reached.values("signal_id")).order_by("-pk")
 
 
-def _sides(connection_id: UUID, signals: Iterable[Signal]) -> dict[int, Side]:
-    """Return what an account made of each of these signals."""
+def _sides(entries: QuerySet[Order], signals: Iterable[Signal]) -> dict[int, Side]:
+    """Return what was made of each of these signals by these entries."""
     ids = [one.pk for one in signals]
-    entries = with_figures(
-        Order.objects.filter(connection=connection_id, signal__in=ids, leg="entry")
-    ).select_related("signal")
-    orders = {one.signal_id: one for one in entries}
+    tried = with_figures(entries.filter(signal__in=ids)).select_related("signal", "connection")
+    tried = tried.defer("connection__sealed_credentials")
+    orders: dict[int | None, Order] = {}
+    accounts: set[tuple[UUID, int | None]] = set()
+    for one in tried:
+        accounts.add((one.connection_id, one.signal_id))
+        if one.route_state != RouteState.MOVED:
+            orders[one.signal_id] = one
     held: dict[int, list[ExecutionPosition]] = {}
-    for position in ExecutionPosition.objects.filter(connection=connection_id, signal__in=ids):
-        held.setdefault(position.signal_id, []).append(position)
-    exits = _exit_prices(connection_id, ids)
+    where = {connection_id for connection_id, _ in accounts}
+    for position in ExecutionPosition.objects.filter(connection__in=where, signal__in=ids):
+        if (position.connection_id, position.signal_id) in accounts:
+            held.setdefault(position.signal_id, []).append(position)
+    exits = _exit_prices([one.pk for found in held.values() for one in found])
     return {pk: _side(orders.get(pk), held.get(pk, []), exits.get(pk)) for pk in ids}
 
 
@@ -274,13 +298,12 @@ def _trade(positions: list[ExecutionPosition]) -> Trade | None:
     )
 
 
-def _exit_prices(connection_id: UUID, signal_ids: list[int]) -> Mapping[int, Decimal]:
-    """Return the average price of what was closed, by the signal that opened it."""
+def _exit_prices(position_ids: list[int]) -> Mapping[int, Decimal]:
+    """Return the average price of what was closed of these positions, by the signal."""
     found: dict[int, tuple[Decimal, Decimal]] = {}
     exits = Order.objects.filter(
-        position__signal__in=signal_ids, position__connection=connection_id,
-        filled_quantity__gt=0, avg_fill_price__isnull=False,
-    )  # fmt: skip
+        position__in=position_ids, filled_quantity__gt=0, avg_fill_price__isnull=False
+    )
     for signal_id, quantity, price in exits.values_list(
         "position__signal_id", "filled_quantity", "avg_fill_price"
     ):

@@ -1342,8 +1342,8 @@ class Code(StrEnum):
     TWIN_NOT_POSSIBLE = (
         "TWIN_NOT_POSSIBLE",
         "This subscription cannot have a paper twin.",
-        "A twin runs beside an account with real money that trades the feed itself, without a"
-        " route.",
+        "A twin runs beside an account with real money; the accounts of a route count in one"
+        " currency.",
     )
     TWIN_LIMIT = (
         "TWIN_LIMIT",

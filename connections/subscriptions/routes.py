@@ -12,6 +12,7 @@ from connections.account_settings.validation import invalid_symbols_message
 from connections.accounts.permissions import NOT_FOUND_MESSAGE
 from connections.accounts.services import lock_connection
 from connections.models import (
+    AccountSnapshot,
     ExecutionConnection,
     RoutePolicy,
     Subscription,
@@ -92,6 +93,14 @@ def set_route(
     return True
 
 
+def currencies_of_route(subscription: Subscription) -> Mapping[UUID, str]:
+    """Return the currency of the subscribing account and of each one of its route, as last read."""
+    others = subscription.routes.values_list("connection", flat=True)
+    accounts = [subscription.connection_id, *others]
+    found = AccountSnapshot.objects.filter(connection__in=accounts)
+    return dict(found.values_list("connection_id", "currency"))
+
+
 def route_errors(
     subscription: Subscription,
     *,
@@ -160,8 +169,6 @@ def _faults(subscription: Subscription, policy: str, accounts: Sequence[RouteAcc
         faults.append("The subscribing account must be one of them.")
     if subscription.connection.is_admin_owned():
         faults.append("Accounts of operators take feeds without a subscription: no route.")
-    if SubscriptionTwin.objects.filter(subscription=subscription.pk, ended_at=None).exists():
-        faults.append("Its paper twin is compared with one account: stop the twin first.")
     if any(not 0 <= account.share <= MAX_SHARE for account in accounts):
         faults.append(f"A share is 0 to {MAX_SHARE}.")
     elif policy == RoutePolicy.SHARE and not any(account.share for account in accounts):
@@ -187,7 +194,21 @@ def _faults_of_others(subscription: Subscription, ids: set[UUID]) -> list[str]:
         feed_id=subscription.feed_id, connection__in=names
     ).exclude(subscription_id=subscription.pk)
     names_routed = routed.values_list("connection__name", flat=True)
-    return faults + [f"{name} is in another route of this feed." for name in names_routed]
+    faults += [f"{name} is in another route of this feed." for name in names_routed]
+    return faults + _faults_of_twin(subscription, names)
+
+
+def _faults_of_twin(subscription: Subscription, names: Mapping[UUID, str]) -> list[str]:
+    """Return which accounts count in another currency than the running paper twin."""
+    twin = SubscriptionTwin.objects.filter(subscription=subscription.pk, ended_at=None).first()
+    if twin is None:
+        return []
+    found = AccountSnapshot.objects.filter(connection__in=names).exclude(currency=twin.currency)
+    return [
+        f"{names[pk]} counts in {currency}, the running paper twin in {twin.currency}: stop the"
+        " twin first."
+        for pk, currency in found.values_list("connection_id", "currency")
+    ]
 
 
 def check_not_routed(connection: ExecutionConnection, feed_id: int) -> None:

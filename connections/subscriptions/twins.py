@@ -27,6 +27,7 @@ from connections.models import (
     SubscriptionTwin,
     TwinEnd,
 )
+from connections.subscriptions.routes import currencies_of_route
 from connections.twin_links import (
     NUMBER_PREFIX,
     end_twins,
@@ -46,9 +47,9 @@ def start_twin(subscription_id: int, *, by: User) -> tuple[SubscriptionTwin, boo
     """Run a paper twin beside a live subscription from the next publication on.
 
     Return it, and whether it is a new one: a running one is returned as it is. Its account has the
-    currency, leverage, position mode and last equity of the live one, and its preset; its test is
-    requested, and the caller enqueues that on commit (`connections.tasks.enqueue_test`). Entries
-    wait for it.
+    currency, leverage, position mode and last equity of the subscribing one, and its preset; its
+    test is requested, and the caller enqueues that on commit (`connections.tasks.enqueue_test`).
+    Entries wait for it.
 
     Raises NotAllowedError; ConflictError TWIN_NOT_POSSIBLE, TWIN_LIMIT, ACCOUNT_NOT_SYNCED,
     NO_PRESET, NO_SHARED_PRICES, STATE_CONFLICT if the subscription has ended or its feed is
@@ -84,8 +85,11 @@ def twin_obstacle(live: Subscription) -> str:
         return "The live subscription has ended."
     if live.connection.type == PAPER:
         return "This is a paper account already: a twin runs beside an account with real money."
-    if live.route_policy:
-        return "A route sends its signals to several accounts: a twin is compared with one."
+    currencies = currencies_of_route(live)
+    own = currencies.get(live.connection_id, "")
+    for pk, name in live.routes.values_list("connection_id", "connection__name"):
+        if currencies.get(pk, own) != own:
+            return f"{name} of its route counts in {currencies[pk]}: a twin compares one currency."
     return ""
 
 
@@ -134,8 +138,8 @@ def _lock_live(subscription_id: int, by: User) -> Subscription:
     live = _lock_subscription(subscription_id, by)
     if live.archived_at is not None or live.connection.archived_at is not None:
         raise ConflictError(Code.STATE_CONFLICT, "The subscription has ended.")
-    if live.connection.user_id != by.pk or twin_obstacle(live):
-        raise ConflictError(Code.TWIN_NOT_POSSIBLE)
+    if live.connection.user_id != by.pk or (obstacle := twin_obstacle(live)):
+        raise ConflictError(Code.TWIN_NOT_POSSIBLE, obstacle)
     return live
 
 

@@ -11,9 +11,10 @@ from nacl.public import PrivateKey
 from analytics.models import SignalQuality
 from analytics.reports import report_accounts
 from analytics.services import compute_signal_quality
+from analytics.twins import compare
 from brokers.paper.models import PaperAccount
 from common.clocks import market_now
-from common.errors import ConflictError, FillcastError, NotAllowedError
+from common.errors import ConflictError, FillcastError, InvalidInputError, NotAllowedError
 from common.failpoints import AbandonedError, Failpoint, arm
 from common.reason_codes import Code
 from connections import services
@@ -166,7 +167,7 @@ def test_another_tenant_may_not(live: Subscription) -> None:
         services.start_twin(live.pk, by=make.user())
 
 
-@pytest.mark.parametrize("case", ["paper", "routed", "ended", "unread", "no money", "limit"])
+@pytest.mark.parametrize("case", ["paper", "currencies", "ended", "unread", "no money", "limit"])
 def test_refusals(live: Subscription, case: str, monkeypatch: pytest.MonkeyPatch) -> None:
     account = ExecutionConnection.objects.filter(pk=live.connection_id)
     snapshot = AccountSnapshot.objects.filter(connection=live.connection_id)
@@ -174,8 +175,8 @@ def test_refusals(live: Subscription, case: str, monkeypatch: pytest.MonkeyPatch
     match case:
         case "paper":
             account.update(type="paper")
-        case "routed":
-            Subscription.objects.filter(pk=live.pk).update(route_policy="PRICE")
+        case "currencies":
+            route(live, factories.account(owner=owner(live), snapshot_currency="EUR"))
         case "ended":
             services.unsubscribe(live.pk, by=None)
             code = Code.STATE_CONFLICT
@@ -191,6 +192,77 @@ def test_refusals(live: Subscription, case: str, monkeypatch: pytest.MonkeyPatch
         services.start_twin(live.pk, by=owner(live))
     assert refused.value.code is code
     assert not PaperAccount.objects.exists()
+    if case == "currencies":
+        assert "of its route counts in EUR" in refused.value.detail
+
+
+# Beside a route
+
+
+def route(live: Subscription, *others: ExecutionConnection) -> None:
+    accounts = [services.RouteAccount(row.pk) for row in (live.connection, *others)]
+    services.set_route(live.pk, by=owner(live), policy="PRICE", accounts=accounts)
+
+
+def closed_trade(order: Order, gain: int) -> None:
+    """Store what became of an entry: 100 units that were closed with this gain."""
+    factories.force(
+        "UPDATE execution_order SET status = 'FILLED', quantity = 100, filled_quantity = 100,"
+        " avg_fill_price = 1.1, filled_at = now(), done_at = now() WHERE id = %s",
+        (order.pk,),
+    )
+    assert order.signal is not None
+    ExecutionPosition.objects.create(
+        connection=order.connection, signal=order.signal, pair="EUR/USD", symbol="EURUSD",
+        side="BUY", quantity=0, opened_quantity=100, entry_price=D("1.1"), pip=D("0.0001"),
+        conversion_rate=1, realized_pnl=D(gain), opened_at=market_now(), closed_at=market_now(),
+    )  # fmt: skip
+
+
+def test_live_is_the_account_of_the_route_that_took_the_signal(live: Subscription) -> None:
+    other = factories.account(owner=owner(live))
+    route(live, other)
+    twin = ready(started(live))
+    factories.quote(other, "1.0990", "1.0999")
+    away = factories.signal(live.feed)
+    factories.claim_all()
+    factories.quote(live.connection, "1.0990", "1.0998")
+    at_home = factories.signal(live.feed)
+    factories.claim_all()
+    taken = {(one.signal_id, one.route_state): one for one in Order.objects.entries()}
+    assert taken[away.pk, "MOVED"].connection_id == live.connection_id
+    assert taken[away.pk, "HERE"].connection_id == other.pk
+    closed_trade(taken[at_home.pk, "HERE"], 7)
+    closed_trade(taken[away.pk, "HERE"], 5)
+    for signal in (at_home, away):
+        closed_trade(orders(signal)[twin.connection_id], 4)
+    with transaction.atomic():
+        found = compare(twin)
+    assert [one.signal for one in found.signals] == [at_home, away]
+    assert [one.live.account for one in found.signals] == [live.connection, other]
+    assert [one.live.net for one in found.signals] == [D(7), D(5)]
+    assert (found.difference.live, found.difference.twin) == (D(12), D(8))
+    assert found.traded == (2, 2)
+
+
+def test_twin_goes_on_until_no_account_of_the_route_is_left(live: Subscription) -> None:
+    other, by = factories.account(owner=owner(live)), owner(live)
+    route(live, other)
+    twin = ready(started(live))
+    for row, status in ((live.connection, "PENDING"), (other, "SKIPPED")):
+        services.set_kill_switch(
+            scope="CONNECTION", connection_id=row.pk, mode="REDUCING", reason="x", by=by
+        )
+        tasks.wind_up_twins()
+        assert orders(factories.signal(live.feed))[twin.connection_id].status == status
+
+
+def test_new_route_keeps_the_currency_of_a_running_twin(live: Subscription) -> None:
+    started(live)
+    route(live, factories.account(owner=owner(live)))
+    with pytest.raises(InvalidInputError) as refused:
+        route(live, factories.account(owner=owner(live), snapshot_currency="EUR"))
+    assert "counts in EUR, the running paper twin in USD" in refused.value.detail
 
 
 # Fan-out

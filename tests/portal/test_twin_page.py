@@ -16,6 +16,7 @@ from connections.models import ExecutionConnection, Subscription, SubscriptionTw
 from execution.models import Order
 from positions.models import ExecutionPosition
 from signals.models import Signal
+from tests.connections import make
 from tests.html import html_of
 from tests.portal.conftest import SignedIn
 from tests.portal.factories import World
@@ -111,6 +112,30 @@ def test_comparison_and_its_csv(alice: Client, live: Subscription) -> None:
     text = b"".join(answer.streaming_content).decode("utf-8-sig")
     (line,) = csv.DictReader(io.StringIO(text))
     assert (line["live_net"], line["twin_net"], line["difference"]) == ("96", "51", "45")
+
+
+@pytest.fixture
+def second_desk(world: World) -> ExecutionConnection:
+    return make.connection(world.alice, name="Second desk")
+
+
+def test_account_of_the_route_that_took_a_signal_is_named(
+    second_desk: ExecutionConnection, alice: Client, live: Subscription
+) -> None:
+    twin = started(alice, live)
+    with for_all_tenants():
+        _trade(twin, D("1.1000"), D("1.1051"), 10_000, twin.connection)
+        _trade(twin, D("1.1002"), D("1.1050"), 20_000, second_desk)
+        Order.objects.filter(connection=second_desk).update(
+            routed_from=live.connection, route_state="HERE"
+        )
+    shown = " ".join(html_of(alice.get(address(live))).split())
+    assert "Second desk" in shown
+    assert "+96.00" in shown
+    answer: Any = alice.get(address(live, "subscription_twin_csv"))
+    text = b"".join(answer.streaming_content).decode("utf-8-sig")
+    (line,) = csv.DictReader(io.StringIO(text))
+    assert (line["live_account"], line["live_net"]) == ("Second desk", "96")
 
 
 def _trade(
