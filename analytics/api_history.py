@@ -17,6 +17,7 @@ from analytics.history_exports import exact, table_of, wanted_of
 from analytics.own_trail import COLUMNS, all_changes, changes
 from analytics.streams import FORMAT, STREAMED, is_streamed, stream, streamed
 from common.api_fields import StrictSerializer
+from common.api_parameters import check_parameters
 from common.api_views import ApiView
 from common.streaming import StreamedResponse
 from users.api import caller
@@ -53,6 +54,7 @@ class HistoryView(ApiView):
         """Search it; as CSV or JSON lines all that matches is streamed."""
         if table not in HISTORY:
             raise NotFound
+        check_parameters(request, FILTERS)
         user, wanted = caller(request), wanted_of(request.query_params)
         if is_streamed(request):
             found = table_of(HISTORY[table].columns, HISTORY[table].all_rows(user, wanted))
@@ -71,6 +73,7 @@ class TrailView(ApiView):
     )
     def get(self, request: Request) -> Response | StreamedResponse:
         """What was changed by whom, when, from where, and by which API key."""
+        check_parameters(request, FILTERS)
         user, wanted = caller(request), wanted_of(request.query_params)
         if is_streamed(request):
             return stream(request, table_of(COLUMNS, all_changes(user)), name="audit-trail")

@@ -412,7 +412,8 @@ class ExportView(_ReportView):
         responses=streamed_alone(),
     )  # fmt: skip
     def get(self, request: Request, table: str) -> StreamedResponse:
-        """Streamed: trades, days, months, feed, pair, account, hour, equity, costs, execution."""
+        """A table of your results: trades, days, months, parts by feed, pair, account or hour,
+        equity, costs or execution."""
         if table not in TABLES:
             raise NotFound
         return self.stream(request, self.asked(request), table)

@@ -17,6 +17,7 @@ from analytics.streams import FORMAT, STREAMED, is_streamed, stream, streamed
 from analytics.twin_parts import PARTS
 from analytics.twins import ComparedSignal, Comparison, Side, compare, csv_rows, twins_of
 from common.api_fields import Amount, StrictModelSerializer, StrictSerializer
+from common.api_parameters import check_parameters
 from common.api_views import ApiView
 from common.permissions import Right
 from common.streaming import StreamedResponse
@@ -27,6 +28,11 @@ from execution.tasks import enqueue_twin_endings_on_commit
 from users.api import caller
 
 A_PAGE = 100
+FILTERS = [
+    OpenApiParameter("twin", int, description="An earlier twin; by default the newest."),
+    OpenApiParameter("before", int, description="`next_before` of the previous page."),
+    FORMAT,
+]
 
 
 class TwinSerializer(StrictModelSerializer[SubscriptionTwin]):
@@ -143,18 +149,12 @@ class SubscriptionTwinViewSet(ApiView, viewsets.GenericViewSet[Subscription]):
         enqueue_twin_endings_on_commit()
         return Response(TwinSerializer(link).data)
 
-    @extend_schema(
-        parameters=[
-            OpenApiParameter("twin", int, description="An earlier twin; by default the newest."),
-            OpenApiParameter("before", int, description="`next_before` of the previous page."),
-            FORMAT,
-        ],
-        responses=streamed(ComparisonSerializer),
-    )
+    @extend_schema(parameters=FILTERS, responses=streamed(ComparisonSerializer))
     @action(detail=True, renderer_classes=(JSONRenderer, *STREAMED))
     def comparison(self, request: Request, pk: str) -> Response | StreamedResponse:
         """Compare the subscription with its twin: sums, both equities, and each signal, newest
         first. 404 without a twin."""
+        check_parameters(request, FILTERS)
         user, subscription = caller(request), self.get_object()
         links = twins_of(user).filter(subscription=subscription)
         chosen = _number(request, "twin")
@@ -168,8 +168,8 @@ class SubscriptionTwinViewSet(ApiView, viewsets.GenericViewSet[Subscription]):
 
 
 def _number(request: Request, name: str) -> int | None:
-    text = request.query_params.get(name, "")
-    return int(text) if text.isascii() and text.isdecimal() and len(text) < 19 else None
+    text = request.query_params.get(name)
+    return int(text) if text else None
 
 
 def _shown(found: Comparison, before: int | None) -> dict[str, Any]:
