@@ -21,7 +21,7 @@ from execution.dispatch import deferred_reports
 from execution.models import DriftItem, Fill, Order
 from execution.monitoring.loss_limits import limit_states
 from execution.reports.apply import apply_reports
-from execution.reports.commissions import split_commissions
+from execution.reports.commissions import StatedCommission, book_commissions, split_commissions
 from execution.runtime import broker_queries
 from execution.runtime.broker_queries import apply_new_fills
 from execution.services import close_position
@@ -327,6 +327,17 @@ def test_commission_of_an_order_sent_as_several_is_shared(feed: Feed) -> None:
     assert all_else() == before
     lines = [factories.log_codes(order.pk) for order in Order.objects.filter(leg="entry")]
     assert [[code for code, _ in of].count("COMMISSION_REPORTED") for of in lines] == [1, 1]
+
+
+def test_operator_books_the_commission_of_an_earlier_day(entry: Order) -> None:
+    """As docs/interactive-brokers.md says."""
+    factories.apply(factories.fill_report(entry, 100, "0000e0d5.65f1a2b3.01"), stopped(entry, 100))
+    fee = StatedCommission(str(entry.connection_id), "0000e0d5.65f1a2b3.01", 0, D("1.25"), "USD")
+    for _ in range(2):
+        book_commissions([fee])
+        assert booked() == (D("1.25"),) * 3
+    book_commissions([fee._replace(broker_fill_id="unknown")])
+    assert booked() == (D("1.25"),) * 3
 
 
 def test_polled_commission_is_applied_only_if_it_is_missing(entry: Order) -> None:
