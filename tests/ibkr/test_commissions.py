@@ -173,5 +173,5 @@ async def test_execution_of_an_earlier_day_has_no_commission(stage: Environment)
     await stage.adapter.connect(stage.spec)
     found = await stage.find(ID) or []
     (total,) = [fill for report in found for fill in report.fills]
-    assert (total.inferred, total.quantity, total.commission) == (True, 5000, 0)
+    assert (total.inferred, total.quantity, total.commission) == (True, Decimal(5000), Decimal(0))
     assert not total.is_commission_only

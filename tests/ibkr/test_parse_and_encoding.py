@@ -73,7 +73,7 @@ def test_execution_and_its_repetitions() -> None:
     assert (fill.quantity, fill.price) == (Decimal(100), Decimal("5000.25"))
     assert fill.time == datetime(2026, 11, 20, 17, tzinfo=UTC)
     (whole,) = fill.executions()
-    assert (whole.revision, whole.commission, whole.is_commission_only) == (4, 0, False)
+    assert (whole.revision, whole.commission, whole.is_commission_only) == (4, Decimal(0), False)
     fill.may_be_stored = True
     assert fill.executions() == (whole,)  # there is no commission that it could lack
     fill.commission, fill.currency = Decimal(0), "USD"
