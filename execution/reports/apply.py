@@ -69,6 +69,9 @@ class Applied:
 def apply_reports(reports: Sequence[OrderReport], *, defer_overfills: bool = True) -> Applied:
     """Write what the reports state to orders, fills, positions, log and events.
 
+    What states only a commission is booked last, in a transaction of its own: it is on no path that
+    an exit waits for.
+
     defer_overfills: exits made by a broker that exceed the open quantity wait for fills of their
     entries and are returned as deferred.
 
