@@ -251,6 +251,11 @@ class Execution:
     execution: account currency, below 0 if it was charged.
     fee_in_base: base units that the fee takes from what was bought, as spot exchanges do:
     `quantity` is what was executed, the position gets `quantity - fee_in_base`.
+    is_commission_only: states only the commission of the stored fill with this id and no higher
+    revision, for a broker that sends it apart from the execution and may have sent the execution
+    before. It never changes anything else, and never adds a fill. The other fields are the
+    execution's, and the execution itself, with the commission, is in the same report before it:
+    so it does not matter whether the fill is stored already.
     """
 
     broker_fill_id: str
@@ -263,6 +268,7 @@ class Execution:
     revision: int = 0
     fee_in_base: Decimal = Decimal(0)
     swap: Decimal = Decimal(0)
+    is_commission_only: bool = False
 
 
 @dataclass(frozen=True, slots=True)

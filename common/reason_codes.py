@@ -1582,6 +1582,10 @@ class Code(StrEnum):
         " had less than can be closed on its own: a part of the executions has moved to it.",
     )
     FILL_CORRECTED = ("FILL_CORRECTED", "The broker corrected an execution that it had reported.")
+    COMMISSION_REPORTED = (
+        "COMMISSION_REPORTED",
+        "The broker stated an execution's commission after the execution, or corrected it.",
+    )
     ABSENCE_CONFIRMED = ("ABSENCE_CONFIRMED", "The broker was asked and does not have it.")
 
 

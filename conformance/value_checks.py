@@ -1,7 +1,7 @@
 """Rules for every value that an adapter returns. Pure."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -38,7 +38,10 @@ def wrong_reports(reports: Iterable[OrderReport], spec: ConnectionSpec) -> Itera
             yield "a FILLED report has no executions"
         if report.kind is ReportKind.LEVELS and report.levels is None:
             yield "a LEVELS report has no levels"
-        for fill in report.fills:
+        for number, fill in enumerate(report.fills):
+            whole = replace(fill, is_commission_only=False)
+            if fill.is_commission_only and whole not in report.fills[:number]:
+                yield "a commission alone, without its execution before it in the report"
             if not fill.broker_fill_id:
                 yield "an execution has no id"
             if fill.quantity <= 0 or fill.price <= 0:

@@ -17,6 +17,11 @@ _AVERAGE_ENTRY_PRICE = """round((p.opened_quantity * p.entry_price
 # The sign of a profit when the price rises.
 _DIRECTION = "CASE p.side WHEN 'BUY' THEN 1 ELSE -1 END"
 
+# Of what only changes a result: a closed position is counted again. An open one has had no
+# activity: what was read of it at the broker still counts, and no exit has to wait.
+_RESULT_CHANGED = """last_activity_at = CASE WHEN p.quantity = 0 THEN clock_timestamp()
+    ELSE p.last_activity_at END"""
+
 
 def open_positions_sql(executions: str) -> str:
     """Return an INSERT that opens positions by entries' executions, or adds to open ones.
@@ -149,8 +154,20 @@ def store_unconverted_fees_sql(fees: str) -> str:
     fees: source with alias unconverted: id (the position's), fees (jsonb: amount by currency).
     """
     return f"""UPDATE positions_executionposition p SET unconverted_fees = unconverted.fees,
-  last_activity_at = clock_timestamp()
+  {_RESULT_CHANGED}
 FROM {fees} WHERE p.id = unconverted.id AND p.unconverted_fees <> unconverted.fees"""
+
+
+def add_commissions_sql(commissions: str) -> str:
+    """Return an UPDATE that adds commissions which came after their executions.
+
+    commissions: source with alias charged: id (the position's), commission (account currency, below
+    0 if it was corrected).
+    """
+    return f"""UPDATE positions_executionposition p SET commission = p.commission
+    + charged.commission,
+  {_RESULT_CHANGED}
+FROM {commissions} WHERE p.id = charged.id"""
 
 
 def store_swaps_sql(swaps: str) -> str:

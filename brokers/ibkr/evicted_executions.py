@@ -35,7 +35,7 @@ def _add(record: Record, contract: Any, execution: Any, snapshot: Snapshot) -> N
     known = record.fills.get(fill.broker_fill_id)
     if known is not None and known.correction >= fill.correction:
         return
-    amount, fill.currency = snapshot.commissions.get(execution.execId, (None, ""))
-    fill.commission, fill.reported = parse.to_decimal(amount), True
+    snapshot.add_commission(fill, execution.execId)
+    fill.reported = True
     record.fills[fill.broker_fill_id] = fill
     record.perm_id, record.con_id = execution.permId, contract.conId

@@ -61,7 +61,7 @@ def foreign_exits(
         before = quantities.get(number, Decimal(0)) - sign * fill.quantity
         quantities[number] = before
         if is_foreign(session, execution) and before * sign < 0:
-            fill.reported = True
+            snapshot.add_commission(fill, execution.execId)
             record = Record(
                 session.endpoint.connection_id, "", ENTRY, con_id=contract.conId,
                 perm_id=execution.permId,
@@ -77,6 +77,6 @@ def _external(record: Record, fill: Any) -> OrderReport:
         client_order_id="",
         broker_order_id=str(record.perm_id or ""),
         broker_position_id=str(record.con_id),
-        fills=(fill.execution(),),
+        fills=fill.executions(),
         close_cause=CloseCause.EXTERNAL,
     )

@@ -108,6 +108,7 @@ class OrderEventHandler:
         fill = self._order_cache.add_fill(record, received)
         if fill is None:
             return
+        fill.may_be_stored = is_listed
         record.perm_id = execution.permId or record.perm_id
         record.con_id, record.multiplier = contract.conId, units
         record.side = parse.execution_side(execution.side)
@@ -137,7 +138,7 @@ class OrderEventHandler:
         record, fill = found
         if fill.commission == number:
             return
-        fill.late = fill.late or fill.reported
+        fill.may_be_stored = fill.may_be_stored or fill.reported
         fill.commission, fill.currency = number, currency
         self._order_cache.report_fill(record, fill)
 

@@ -4,7 +4,7 @@ An entry with levels is three orders at IBKR: the entry, its stop and its target
 the latter two is the entry's client order id with the suffix `:sl` or `:tp`.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
 
@@ -31,7 +31,8 @@ class Fill:
     """One execution. correction: IBKR's number of this version; quantity: base units.
 
     IBKR sends the commission separately and later. The execution is reported (`reported`) as soon
-    as the commission arrives or has taken too long; a later commission is a revision (`late`).
+    as the commission arrives or has taken too long. may_be_stored: it may have been reported
+    without its commission, by this process or, if it is from a list, by one that has ended.
     """
 
     broker_fill_id: str
@@ -42,19 +43,25 @@ class Fill:
     commission: Decimal | None = None
     currency: str = ""
     reported: bool = False
-    late: bool = False
+    may_be_stored: bool = False
 
-    def execution(self) -> Execution:
-        """Return it for a report. Corrections are even revisions; odd ones add a commission."""
-        return Execution(
+    def executions(self) -> tuple[Execution, ...]:
+        """Return it for a report, and once more with only its commission if it may be stored.
+
+        Revisions are even: former versions added a late commission as the odd one that follows.
+        """
+        whole = Execution(
             self.broker_fill_id,
             self.quantity,
             self.price,
             self.time,
             self.commission or ZERO,
             self.currency,
-            revision=2 * (self.correction - 1) + self.late,
+            revision=2 * (self.correction - 1),
         )
+        if self.commission is None or not self.may_be_stored:
+            return (whole,)
+        return whole, replace(whole, is_commission_only=True)
 
 
 @dataclass(slots=True)
@@ -128,7 +135,7 @@ class Record:
 
     def filled_report(self, fill: Fill) -> OrderReport:
         """Return the report of one execution."""
-        return self._report(ReportKind.FILLED, (fill.execution(),))
+        return self._report(ReportKind.FILLED, fill.executions())
 
     def accepted_report(self) -> OrderReport:
         """Return the report that the broker has accepted the order."""
@@ -142,7 +149,7 @@ class Record:
 
     def reports(self) -> list[OrderReport]:
         """Return all reports of its present state."""
-        fills = tuple(f.execution() for f in self.fills.values() if f.reported)
+        fills = tuple(e for f in self.fills.values() if f.reported for e in f.executions())
         found = [self._report(ReportKind.FILLED, fills)] if fills else []
         if (end := self.end_report()) is not None:
             found.append(end)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 from ib_async.objects import ExecutionFilter
 
 from brokers.base import ReadFailed
+from brokers.ibkr.order_records import Fill
+from brokers.ibkr.parse import to_decimal
 from brokers.ibkr.wrapper import COMPLETED, OPEN, AnswerError, TwsWrapper
 from brokers.rate_limits import Priority
 from common.reason_codes import Code
@@ -23,6 +25,11 @@ class Snapshot:
     open: list[Any]
     executions: list[Any]
     commissions: dict[str, tuple[Any, str]]
+
+    def add_commission(self, fill: Fill, exec_id: str) -> None:
+        """Give an execution of this list its commission; it may have been reported without it."""
+        amount, fill.currency = self.commissions.get(exec_id, (None, ""))
+        fill.commission, fill.may_be_stored = to_decimal(amount), True
 
 
 class OrderSnapshots:

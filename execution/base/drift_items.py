@@ -153,7 +153,9 @@ def quarantine_report(report: OrderReport, error: Exception, reference: str) -> 
 def _execution_keys(report: OrderReport) -> list[str]:
     """Return each execution's id, or quantity if it has no id, with its revision."""
     return [
-        f"{fill.broker_fill_id or plain(fill.quantity)} {fill.revision}" for fill in report.fills
+        f"{fill.broker_fill_id or plain(fill.quantity)} {fill.revision}"
+        for fill in report.fills
+        if not fill.is_commission_only
     ]
 
 

@@ -43,7 +43,11 @@ def _key(report: OrderReport) -> Key:
     key = report.kind, report.connection_id, report.client_order_id
     if report.kind is ReportKind.LEVELS:
         return key
-    fills = tuple((fill.broker_fill_id, fill.revision, fill.quantity) for fill in report.fills)
+    fills = tuple(
+        (fill.broker_fill_id, fill.revision, fill.quantity)
+        + ((fill.commission,) if fill.is_commission_only else ())
+        for fill in report.fills
+    )
     return *key, report.broker_order_id, report.fence, report.levels, fills
 
 

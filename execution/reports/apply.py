@@ -38,6 +38,7 @@ from execution.reports.broker_exits import (
     create_inferred_closes,
     lock_in_order,
 )
+from execution.reports.commissions import book_commissions, split_commissions
 from execution.reports.cumulative_fills import FillCorrections, reconcile_fills
 from execution.reports.inferred_closes import is_inferred_close, reverse_inferred_close
 from execution.reports.levels import LevelStatement, level_statements, write_levels
@@ -68,12 +69,23 @@ class Applied:
 def apply_reports(reports: Sequence[OrderReport], *, defer_overfills: bool = True) -> Applied:
     """Write what the reports state to orders, fills, positions, log and events.
 
+    What states only a commission is booked last, in a transaction of its own: it is on no path that
+    an exit waits for.
+
     defer_overfills: exits made by a broker that exceed the open quantity wait for fills of their
     entries and are returned as deferred.
 
     Raises Django's database errors: `report_writer.apply_with_bisection` retries, waits, or
     quarantines the report that causes them.
     """
+    split = split_commissions(reports)
+    applied = _apply_until_complete(split.reports, defer_overfills=defer_overfills)
+    book_commissions(split.commissions)  # not before: of an execution that was stored just now, too
+    return Applied(applied.written, split.as_they_came(applied.deferred))
+
+
+def _apply_until_complete(reports: Sequence[OrderReport], *, defer_overfills: bool) -> Applied:
+    """Apply reports; again, if they are found to be about orders that were sent as one."""
     leaders: frozenset[int] = frozenset()
     while True:
         try:

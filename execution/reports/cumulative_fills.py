@@ -355,9 +355,7 @@ def _replace(
     row: OrderRow, known: FillRow, fill: Execution, delta: FillDelta, rates: FeeRates
 ) -> None:
     """Update a stored execution to a higher revision."""
-    rate = rates.of(row, fill)
-    if rate.rate is None and _has_rate_for(known, fill.commission_currency):
-        rate = FeeRate(known.commission_rate, known.commission_rate_at)  # keep the rate
+    rate = rates.replacing(row, known, fill)
     record = (
         row.id, fill.broker_fill_id, fill.quantity, fill.price, fill.commission,
         fill.commission_currency, *rate, withheld_fee(row, fill), fill.time, fill.revision,
@@ -371,11 +369,6 @@ def _replace(
     if fill.price != known.price:
         delta.prices.append(fill.price)
     delta.corrected += 1
-
-
-def _has_rate_for(known: FillRow, currency: str) -> bool:
-    """Return whether a stored fill has a fee in this currency, so that its rate can be kept."""
-    return bool(known.commission) and known.commission_currency == currency
 
 
 def _as_stored(row: OrderRow, fill: Execution, rate: FeeRate) -> InferredFill:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from brokers.types import Execution
 from common.money import to_stored
@@ -89,6 +89,19 @@ class FeeRate(NamedTuple):
     at: datetime | None = None
 
 
+class ChargedFill(Protocol):
+    """A stored fill with its fee and the fee's rate."""
+
+    @property
+    def commission(self) -> Decimal: ...
+    @property
+    def commission_currency(self) -> str: ...
+    @property
+    def commission_rate(self) -> Decimal | None: ...
+    @property
+    def commission_rate_at(self) -> datetime | None: ...
+
+
 SAME_CURRENCY = FeeRate(Decimal(1))
 NO_RATE = FeeRate(None)
 
@@ -114,6 +127,15 @@ class FeeRates:
         if fill.commission_currency == base:
             return _times(fill.price, self._between(row, quote), fill.time)
         return _times(Decimal(1), self._between(row, fill.commission_currency), None)
+
+    def replacing(self, row: OrderRow, known: ChargedFill, fill: Execution) -> FeeRate:
+        """Return the rate for a fee that replaces a stored one: without a quote the stored rate of
+        the same currency is kept. Pure."""
+        rate = self.of(row, fill)
+        has_rate = bool(known.commission) and known.commission_currency == fill.commission_currency
+        if rate.rate is None and has_rate:
+            return FeeRate(known.commission_rate, known.commission_rate_at)
+        return rate
 
     def _between(self, row: OrderRow, currency: str) -> tuple[Conversion, datetime | None] | None:
         """Return the conversion to the account's currency and the time of its oldest quote."""

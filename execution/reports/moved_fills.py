@@ -43,7 +43,7 @@ def after_moves(fills: Iterable[MemberFill], moves: Sequence[ShareMove]) -> list
 
     What they execute, cost and are charged in base units is the same in all.
     """
-    held = {(fill.order_id, _execution_of(fill)): fill for fill in fills}
+    held = {(fill.order_id, execution_of(fill)): fill for fill in fills}
     for move in moves:
         left = move.quantity
         own = [(key, fill) for key, fill in held.items() if fill.order_id == move.giver]
@@ -72,7 +72,7 @@ def _broker_id(fill: MemberFill) -> str:
     return fill.broker_fill_id.removesuffix(f"#{fill.order_id}")
 
 
-def _execution_of(fill: MemberFill) -> str:
+def execution_of(fill: MemberFill) -> str:
     """Return what names the same execution in the fills of all members."""
     if fill.inferred:
         return INFERRED
@@ -105,7 +105,7 @@ def _joined(
     elif keeps_broker_id:
         name = part.broker_fill_id
     else:
-        name = own.broker_fill_id if own else f"{_execution_of(part)}#{getter}"
+        name = own.broker_fill_id if own else f"{execution_of(part)}#{getter}"
     if own is None:
         return part._replace(order_id=getter, broker_fill_id=name)
     quantity = own.quantity + part.quantity

@@ -201,6 +201,8 @@ def apply_capped(report: OrderReport) -> bool:
     Returns False for a correction, and if there is no excess after all: the caller quarantines the
     report. Raises what `apply_reports` raises.
     """
+    commissions = tuple(fill for fill in report.fills if fill.is_commission_only)
+    report = replace(report, fills=tuple(f for f in report.fills if not f.is_commission_only))
     if is_inferred_close(report) or any(fill.revision for fill in report.fills):
         return False
     ids = all_attempts(report.client_order_id)
@@ -225,7 +227,8 @@ def apply_capped(report: OrderReport) -> bool:
         if split.reported <= split.counted:
             return False
         upsert_items([_drift_record(report, exit_, split)])
-        apply_reports([replace(report, fills=split.fills), *_end(report, exit_, split)])
+        cut = replace(report, fills=(*split.fills, *commissions))
+        apply_reports([cut, *_end(report, exit_, split)])
     return True
 
 

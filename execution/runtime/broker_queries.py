@@ -69,9 +69,16 @@ class KnownFill(NamedTuple):
     broker_fill_id: str
     revision: int
     swap: Decimal | None
+    commission: Decimal
+    commission_currency: str
 
     def lacks(self, stated: Execution) -> bool:
-        """Return whether a report of it states more: a correction, or its swap."""
+        """Return whether a report of it states more: a correction, its swap, or a commission that
+        came apart."""
+        if stated.is_commission_only:
+            has = self.commission, self.commission_currency
+            differs = has != (stated.commission, stated.commission_currency)
+            return self.swap is not None and stated.revision >= self.revision and differs
         if stated.revision != self.revision:
             return stated.revision > self.revision
         return bool(stated.swap) and self.swap is not None and stated.swap != self.swap
@@ -178,9 +185,8 @@ def fully_known_fill_ids(
     for row, answer in zip(accounts, _run_calls(calls), strict=True):
         if isinstance(answer, Exception):
             continue
-        if new := _not_stored(answer):
-            missed += new
-        else:
+        missed += (new := _not_stored(answer))
+        if all(fill.is_commission_only for report in new for fill in report.fills):
             known_ids[row.connection_id] = {f.broker_fill_id for r in answer for f in r.fills}
     if ours := _about_us(missed):
         apply_or_defer(ours)
@@ -190,9 +196,12 @@ def fully_known_fill_ids(
 KNOWN_FILLS = Query(
     KnownFill,
     """
-SELECT f.connection_id::text, f.broker_fill_id, f.revision, f.swap FROM (
-  SELECT connection_id, broker_fill_id, revision, swap FROM execution_fill
-  UNION ALL SELECT connection_id, broker_fill_id, revision, NULL FROM execution_voidedfill) f
+SELECT f.connection_id::text, f.broker_fill_id, f.revision, f.swap, f.commission,
+  f.commission_currency FROM (
+  SELECT connection_id, broker_fill_id, revision, swap, commission, commission_currency
+  FROM execution_fill
+  UNION ALL SELECT connection_id, broker_fill_id, revision, NULL, 0, ''
+  FROM execution_voidedfill) f
 JOIN unnest(%s::uuid[], %s::text[]) AS t(connection_id, fill_id)
   ON t.connection_id = f.connection_id AND t.fill_id = f.broker_fill_id
 ORDER BY f.revision

@@ -20,7 +20,7 @@ from connections.health.connection_checks import run_test
 from connections.models import ExecutionConnection, HealthStatus
 from execution.base.reconciliation_requests import request_reconciliation
 from execution.ids import new_client_order_id
-from execution.models import AccountSyncState, BrokerListing, DriftItem, Order, OrderTrigger
+from execution.models import AccountSyncState, BrokerListing, DriftItem, Fill, Order, OrderTrigger
 from execution.order_changes import change_order
 from execution.runtime import trading_runtime
 from execution.services import cancel_order
@@ -156,6 +156,34 @@ def test_broker_initiated_exit_is_applied(feed: Feed, tws: TwsProcess) -> None:
     tws.do("quote", "EURUSD", "1.0890", "1.0892")
     until(lambda: ExecutionPosition.objects.get().quantity == 0)
     assert Order.objects.exclude(leg="entry").filter(status="FILLED").count() == 1
+
+
+def test_commissions_that_came_to_no_process_are_booked_by_the_next(
+    alice: ExecutionConnection, feed: Feed, tws: TwsProcess
+) -> None:
+    """Entry and stop are executed, the process ends, and their commissions come."""
+    tws.do("turn", "commissions", False)
+    factories.signal(feed, sl=D("1.09000"))
+    until(lambda: ExecutionPosition.objects.filter(broker_sl=D("1.09000")).exists())
+    tws.do("quote", "EURUSD", "1.0890", "1.0892")
+    until(lambda: ExecutionPosition.objects.get().quantity == 0)
+    before = ExecutionPosition.objects.get()
+    assert (before.commission, before.close_reason) == (0, "sl")
+    trading_runtime.stop_runtime()
+    tws.until(lambda state: not state["clients"])
+    tws.do("turn", "commissions", True)
+    with running("execution+sessions", SECONDS):
+        until(lambda: ExecutionPosition.objects.get().commission == D("2.5"))
+        compare(alice)
+        compare(alice)
+    after = ExecutionPosition.objects.get()
+    assert (after.commission, after.net_result) == (D("2.5"), before.realized_pnl - D("2.5"))
+    assert (after.realized_pnl, after.closed_at) == (before.realized_pnl, before.closed_at)
+    assert sorted(Fill.objects.values_list("commission", "commission_currency", "revision")) == [
+        (D("1.25"), "USD", 0), (D("1.25"), "USD", 0),
+    ]  # fmt: skip
+    assert [order.commission for order in Order.objects.all()] == [D("1.25"), D("1.25")]
+    assert factories.drift_items() == []
 
 
 def test_gateway_restart_loses_nothing(feed: Feed, tws: TwsProcess) -> None:

@@ -69,21 +69,6 @@ async def test_repeated_executions_are_not_reported_again(stage: Environment) ->
 
 
 @with_environment
-async def test_late_commission_is_a_revision(stage: Environment) -> None:
-    stage.tws.commissions = False
-    await stage.submit(order())
-    (first,) = await stage.wait_for_reports(ReportKind.FILLED)
-    assert (first.fills[0].revision, first.fills[0].commission) == (0, Decimal(0))
-
-    stage.tws.commissions = True
-    stage.tws.replay()
-    _, then = await stage.wait_for_reports(ReportKind.FILLED, 2)
-    assert then.fills[0].broker_fill_id == first.fills[0].broker_fill_id
-    assert (then.fills[0].revision, then.fills[0].commission) == (1, Decimal("1.25"))
-    assert then.fills[0].quantity == first.fills[0].quantity
-
-
-@with_environment
 async def test_correction_replaces_its_fill(stage: Environment) -> None:
     await stage.submit(order())
     (first,) = await stage.wait_for_reports(ReportKind.FILLED)

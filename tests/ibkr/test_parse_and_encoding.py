@@ -1,5 +1,6 @@
 """Parsing of TWS's messages and encoding of ours, without a network."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Any
@@ -71,9 +72,13 @@ def test_execution_and_its_repetitions() -> None:
     assert (fill.broker_fill_id, fill.correction) == ("0000e0d5.65.01", 3)
     assert (fill.quantity, fill.price) == (Decimal(100), Decimal("5000.25"))
     assert fill.time == datetime(2026, 11, 20, 17, tzinfo=UTC)
-    assert fill.execution().revision == 4
-    fill.late = True
-    assert fill.execution().revision == 5
+    (whole,) = fill.executions()
+    assert (whole.revision, whole.commission, whole.is_commission_only) == (4, Decimal(0), False)
+    fill.may_be_stored = True
+    assert fill.executions() == (whole,)  # there is no commission that it could lack
+    fill.commission, fill.currency = Decimal(0), "USD"
+    whole, late = fill.executions()
+    assert (whole.is_commission_only, late) == (False, replace(whole, is_commission_only=True))
     odd = parse.fill_of(TheirExecution(execId="odd", shares=1.0, price=1.0, time=when), Decimal(1))
     assert (odd.broker_fill_id, odd.correction) == ("odd", 1)
     cases: list[dict[str, Any]] = [

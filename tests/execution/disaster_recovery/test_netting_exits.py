@@ -8,10 +8,11 @@ import pytest
 from django.utils import timezone
 
 from brokers.types import CloseCause, ExitSafety
+from common.sql import run
 from connections.models import Epoch, ExecutionConnection
 from execution.disaster_recovery import netting_exits
 from execution.disaster_recovery.epochs import open_epoch, process_open_epoch
-from execution.models import DriftItem, Order
+from execution.models import DriftItem, Fill, Order
 from execution.reconciliation.reconcile import reconcile
 from execution.runtime import trading_runtime
 from execution.services import close_position
@@ -65,6 +66,17 @@ def test_exit_is_sent_when_all_executions_of_the_broker_are_known(
     assert process_open_epoch() == [factories.order(leg="close-1").pk]
     assert exit_() == ("PENDING", "RESTORE_CLEARED")
     assert process_open_epoch() == []
+
+
+def test_commission_that_is_missing_here_holds_no_exit(
+    position: ExecutionPosition, broker: FakeBroker
+) -> None:
+    fills = broker.tickets[0].fills
+    fills += [replace(fills[0], commission=D("1.25"), is_commission_only=True)]
+    restored_and_compared()
+    run("UPDATE execution_fill SET commission = 0")
+    assert process_open_epoch() == [factories.order(leg="close-1").pk]
+    assert Fill.objects.get().commission == D("1.25")
 
 
 def test_matching_net_quantity_alone_does_not_release_an_exit(

@@ -77,6 +77,7 @@ class History:
     exits: tuple[tuple[str, CloseCause, tuple[Part, ...]], ...]
     corrected: frozenset[str]  # fill ids first reported with another price
     unreported: frozenset[str]  # fill ids without a report: only in cumulative sums
+    late: frozenset[str]  # fill ids whose commission is stated after them
     concluded: bool  # reconciliation found the position gone before all exits were reported
 
 
@@ -116,6 +117,7 @@ def histories(draw: st.DrawFn) -> History:
         tuple(exits),
         draw(some) if is_corrected else frozenset(),
         frozenset() if is_corrected else draw(some),
+        draw(some),
         concluded=left == 0 and draw(st.booleans()),
     )
 
@@ -159,17 +161,35 @@ def _of_one(history: History, named: OrderReport, executed: Sequence[Part]) -> l
     for part in executed:
         if part.fill_id in history.corrected:
             wrong = replace(part, price=part.price + 1, commission=part.commission * 2)
-            reports.append(replace(named, fills=(wrong.execution(),)))
-            reports.append(replace(named, fills=(part.execution(revision=1),)))
+            reports += _first(history, named, wrong.execution())
+            reports += _first(history, named, part.execution(revision=1))
         elif part.fill_id not in history.unreported:
-            reports.append(replace(named, fills=(part.execution(),)))
+            reports += _first(history, named, part.execution())
     known = tuple(
-        part.execution(revision=int(part.fill_id in history.corrected))
+        stated
         for part in executed
         if part.fill_id not in history.unreported
+        for stated in _stated(
+            history, part.execution(revision=int(part.fill_id in history.corrected))
+        )
     )
     reports += [replace(named, fills=known)] if known else []  # a look-up reports them all at once
     return reports + [replace(named, fills=(one,)) for one in sums_of(executed)]
+
+
+def _first(history: History, named: OrderReport, fill: Execution) -> list[OrderReport]:
+    """Return the reports of an execution as it happens, and of its commission if that is late."""
+    whole = replace(named, fills=_stated(history, fill))
+    if fill.broker_fill_id not in history.late:
+        return [whole]
+    return [replace(named, fills=(replace(fill, commission=D(0)),)), whole]
+
+
+def _stated(history: History, fill: Execution) -> tuple[Execution, ...]:
+    """Return an execution, and once more with only its commission if that may have come late."""
+    if fill.broker_fill_id not in history.late:
+        return (fill,)
+    return fill, replace(fill, is_commission_only=True)
 
 
 def outcome(batches: Sequence[Sequence[OrderReport]]) -> list[list[tuple[Any, ...]]]:

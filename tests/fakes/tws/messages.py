@@ -201,7 +201,7 @@ def executed(req_id: int, s: Security, e: Any) -> bytes:
 
 def commission(e: Any) -> bytes:
     """Write a commissionReport."""
-    return pack(59, 1, e.exec_id, e.commission, "USD", "", "", "")
+    return pack(59, 1, e.exec_id, e.commission, e.currency, "", "", "")
 
 
 def position(account: str, s: Security, quantity: Decimal, cost: Decimal) -> bytes:

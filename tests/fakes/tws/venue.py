@@ -93,6 +93,7 @@ class Execution:
     time: datetime
     cumulative: Decimal
     commission: Decimal
+    currency: str = "USD"  # of the commission
     correction: int = 1
 
     @property
