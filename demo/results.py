@@ -15,7 +15,7 @@ from common.sql import rows
 from connections.models import TradingPause
 from connections.selectors import account_join_sql
 from connections.trading_day import trading_date
-from execution.models import Order
+from execution.models import Order, Status
 from positions.models import StopRule
 
 BY_SIGNAL = """
@@ -79,10 +79,6 @@ WHERE (status = 'PENDING' AND (position_id IS NOT NULL
     OR reason <> '{Code.CONNECTION_UNREACHABLE.value}'))
   OR status IN ('SUBMITTING', 'UNKNOWN', 'CANCEL_REQUESTED') OR pending_action <> ''
   OR (position_id IS NOT NULL AND done_at IS NULL)
-"""
-NOT_SENT = f"""
-SELECT count(*) AS n FROM execution_order WHERE leg LIKE 'entry%%' AND status = 'PENDING'
-  AND reason <> '{Code.CONNECTION_UNREACHABLE.value}'
 """
 
 
@@ -168,8 +164,8 @@ def is_settled() -> bool:
 
 def are_entries_sent() -> bool:
     """Return whether every entry was sent or decided, but those to brokers that do not answer."""
-    (found,) = rows(NOT_SENT)
-    return bool(found.n == 0)
+    waiting = Order.objects.entries().filter(status=Status.PENDING)
+    return not waiting.exclude(reason=Code.CONNECTION_UNREACHABLE).exists()
 
 
 def collect(audit: Mapping[str, Any]) -> Results:
