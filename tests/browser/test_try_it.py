@@ -28,7 +28,7 @@ def open_form(page: Page, operation: str) -> Locator:
 def send(part: Locator) -> Locator:
     """Send a request; return what states its answer."""
     part.get_by_role("button", name="Send").click()
-    return part.locator("form > [role=status]")
+    return part.locator("form [role=status]").first
 
 
 def body_of(part: Locator) -> Any:
@@ -73,7 +73,7 @@ def test_a_key_reads_and_creates(visit: Visit, device: Device, newcomer: str) ->
     key = make_key(page, "to try")
     page.context.clear_cookies()
     sent = Sent(page)
-    page.goto("/api/v1/docs/feeds/")
+    page.goto("/api/v1/docs/news-calendars/")
     assert not sent.to("/api/v1/me/", "GET")  # a page that is only read asks for nothing
     page.get_by_label("API key").fill(key)
     page.get_by_label("API key").blur()
@@ -81,28 +81,31 @@ def test_a_key_reads_and_creates(visit: Visit, device: Device, newcomer: str) ->
         f"Requests are sent as {newcomer}, with this API key."
     )
 
-    read = open_form(page, "list_feeds")
+    read = open_form(page, "list_news_calendars")
     read.get_by_text("Optional parameters").click()
     read.get_by_label("page_size").fill("2")
     curl = read.get_by_label("The same with curl")
-    expect(curl).to_contain_text("/api/v1/feeds/?page_size=2")
+    expect(curl).to_contain_text("/api/v1/news-calendars/?page_size=2")
     expect(curl).to_contain_text("Bearer $FILLCAST_KEY")
     read.get_by_label("page_size").press("Enter")  # reading: Enter is enough
-    expect(read.locator("form > [role=status]")).to_contain_text("200 in")
+    expect(read.locator("form [role=status]").first).to_contain_text("200 in")
     assert isinstance(body_of(read)["results"], list)
     expect(read.get_by_label("Headers of the answer")).to_contain_text("ETag")
 
     name = new_name()
-    create = open_form(page, "create_feed")
+    create = open_form(page, "create_news_calendar")
     expect(create.get_by_text("It is real, not a simulation")).to_be_visible()
-    body, own_id = create.get_by_role("textbox", name="Body"), create.get_by_label("Idempotency-Key")
-    body.fill('{\n  "name": "x"\n  "is_public": false\n}')
+    body, own_id = (
+        create.get_by_role("textbox", name="Body"),
+        create.get_by_label("Idempotency-Key"),
+    )
+    body.fill('{\n  "name": "x"\n  "note": "y"\n}')
     create.get_by_role("button", name="Send").click()
     expect(create.get_by_text("Line 3: a comma or } is missing here.")).to_be_visible()
     expect(body).to_be_focused()
     own_id.press("Enter")  # what creates needs the button
-    assert not sent.to("/api/v1/feeds/", "POST")
-    body.fill(json.dumps({"name": name, "is_public": False}))
+    assert not sent.to("/api/v1/news-calendars/", "POST")
+    body.fill(json.dumps({"name": name}))
     expect(send(create)).to_contain_text("201 in")
     assert body_of(create)["name"] == name
     expect_in_order(visit, "try-it")
@@ -111,7 +114,7 @@ def test_a_key_reads_and_creates(visit: Visit, device: Device, newcomer: str) ->
     first_id = own_id.input_value()
     create.get_by_role("button", name="New id").click()
     expect(create.get_by_label("The same with curl")).not_to_contain_text(first_id)
-    assert len(sent.to("/api/v1/feeds/", "POST")) == 2
+    assert len(sent.to("/api/v1/news-calendars/", "POST")) == 2
     assert sent.with_text(key) == []
     assert sent.signed() == {urlsplit(page.url).netloc}
 
@@ -175,7 +178,9 @@ def test_signed_in_user_needs_no_key(visit: Visit, newcomer: str) -> None:
     expect(send(part)).to_contain_text("200 in")
     assert body_of(part)["time_zone"] == "Asia/Tokyo"
     expect(send(part)).to_contain_text("412 in")
-    expect(part.locator("form > [role=status]")).to_contain_text("It has changed since you read it")
+    expect(part.locator("form [role=status]").first).to_contain_text(
+        "It has changed since you read it"
+    )
 
 
 def test_what_is_missing_is_named_and_nothing_is_sent(visit: Visit) -> None:
@@ -248,7 +253,7 @@ def test_keyboard_alone_is_enough(visit: Visit, newcomer: str) -> None:
             break
     page.keyboard.press("Enter")
     part = page.locator("section#get_me")
-    expect(part.locator("form > [role=status]")).to_contain_text("200 in")
+    expect(part.locator("form [role=status]").first).to_contain_text("200 in")
     assert body_of(part)["username"] == newcomer
 
 

@@ -74,12 +74,12 @@
     const button = make("button", {
       type: form.effect ? "button" : "submit", class: "fc-btn is-primary", "aria-describedby": `${section.id}-title`,
     }, form.effect ? "Send it" : "Send");
-    const status = make("p", { role: "status" }), place = make("div", { class: "fc-flow" });
+    const status = make("p", { role: "status" }), place = make("div");
     const say = (...words) => status.replaceChildren(...words);
     const send = () => sendWith({ section, form, fields, button, place, say });
     const update = () => curl.show(our.curlOf(fields.request(), form));
     const made = make("form", { class: "fc-form", novalidate: true }, ...fields.elements,
-      ...warning, make("div", { class: "fc-actions" }, button, ...who), status, place, curl.element);
+      ...warning, make("div", { class: "fc-actions" }, button, ...who), make("div", {}, status, place), curl.element);
     made.addEventListener("submit", (event) => { event.preventDefault(); if (!form.effect) send(); });
     if (form.effect) button.addEventListener("click", send);
     made.addEventListener("input", update);

@@ -4,7 +4,7 @@
   const LINES = 100;
   const HEADERS = [
     "Content-Type", "ETag", "Location", "Retry-After", "Idempotency-Replayed", "Deprecation", "Sunset", "Link",
-    "RateLimit", "RateLimit-Policy", "Content-Disposition", "X-Request-ID",
+    "RateLimit", "Content-Disposition", "X-Request-ID",
   ];
   const typeOf = (response) => response.headers.get("Content-Type") ?? "";
   const isFile = (response) => response.ok && /^(text\/csv|application\/x-ndjson)/.test(typeOf(response));

@@ -1,6 +1,7 @@
 /* The form of an operation: a field for each parameter, with the help that the page has of it, and one for the body. */
 ((our) => {
   const MOST_OPTIONAL = 3;  // more of them are folded
+  const PLACES = ["path", "query", "header"];  // in the order of the form
   const EXAMPLES = { "date-time": "2026-11-20T12:00:00Z", date: "2026-11-20" };
 
   const make = our.make = (tag, attributes = {}, ...children) => {
@@ -94,7 +95,8 @@
 
   /* Return the fields of an operation: their elements, what is in them, their faults. */
   our.fieldsOf = (section, form) => {
-    const parameters = form.parameters.map((one) => fieldOf(section, one));
+    const ordered = PLACES.flatMap((place) => form.parameters.filter((one) => one.place === place));
+    const parameters = ordered.map((one) => fieldOf(section, one));
     const body = form.contentTypes.length ? bodyOf(section, form.contentTypes) : null;
     const optional = parameters.filter((field) => field.isOptional), folds = optional.length > MOST_OPTIONAL;
     const shown = folds ? parameters.filter((field) => !field.isOptional) : parameters;
