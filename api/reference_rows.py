@@ -36,7 +36,10 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """An operation. scope: that an API key needs; empty: it needs no key."""
+    """An operation. scope: that an API key needs; empty: it needs no key.
+
+    is_signed: whether a key or a session is sent. content_types: of the body; none: it has no body.
+    """
 
     id: str
     method: str
@@ -49,6 +52,8 @@ class Operation:
     body_example: str
     answer: tuple[Field, ...]
     answers: tuple[Answer, ...]
+    is_signed: bool
+    content_types: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +101,8 @@ def _operation(schema: Schema, path: str, method: str, described: Schema) -> Ope
         body_example=_example(content),
         answer=tuple(_fields(schema, _json_of(given).get("schema", {}), writes=False)),
         answers=answers,
+        is_signed=bool(described.get("security")),
+        content_types=tuple(described.get("requestBody", {}).get("content", ())),
     )
 
 

@@ -1,7 +1,6 @@
 """URLs of the API, alerts and unknown addresses below them."""
 
 from django.urls import URLPattern, URLResolver, include, path, re_path
-from drf_spectacular.views import SpectacularSwaggerSplitView
 from rest_framework.routers import SimpleRouter
 
 from analytics.api import AnalyticsView, EquityView, ExecutionQualityView
@@ -86,7 +85,6 @@ v1: list[URLPattern | URLResolver] = [
     path("trail/", TrailView.as_view(), name="trail"),
     path("schema/", SchemaView.as_view(), name="schema"),
     path("docs/", reference, name="docs"),
-    path("docs/try/", SpectacularSwaggerSplitView.as_view(url_name="schema"), name="docs-try"),
     path("docs/<slug:group>/", reference, name="docs-group"),
 ]
 

@@ -61,7 +61,8 @@ class Conditional(APIView):
 
     def lock_for_change(self, row: Any) -> None:
         """Lock an object until the transaction ends, in the order in which its services lock."""
-        type(row)._default_manager.select_for_update(no_key=True, of=("self",)).filter(
+        model = row._meta.model  # the row may be the lazy user of a session
+        model._default_manager.select_for_update(no_key=True, of=("self",)).filter(
             pk=row.pk
         ).values_list("pk").first()
 

@@ -99,7 +99,6 @@ INSTALLED_APPS = [
     "django.contrib.postgres",
     "rest_framework",
     "drf_spectacular",
-    "drf_spectacular_sidecar",
     "django_filters",
     "django_celery_beat",
     "django_structlog",
@@ -281,9 +280,6 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
         "api.reference.describe",
         "api.headers.add_headers",
     ],
-    "SWAGGER_UI_DIST": "SIDECAR",
-    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
-    "REDOC_DIST": "SIDECAR",
 }
 
 # --- Celery: the row is the job, its message only starts it sooner

@@ -124,6 +124,17 @@ def open_paper_account(page: Page) -> None:
     expect(checks.get_by_text("accepted")).to_be_visible(timeout=WORKER_MS)
 
 
+def make_key(page: Page, name: str) -> str:
+    """Make an API key with every scope by the form; return the key."""
+    page.goto("/keys/")
+    follow(page, "New API key")
+    fill(page, name=name)
+    for box in page.locator("[name=scopes]").all():
+        box.check()
+    press(page, "Create the key")
+    return page.locator(".fc-key").inner_text()
+
+
 @contextmanager
 def another_browser(browser: Browser, url: str, device: Device) -> Iterator[Visit]:
     """A second browser, without the first one's cookies."""

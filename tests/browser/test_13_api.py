@@ -14,7 +14,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.api.generated_client import Modules, generate, imported
-from tests.browser.acts import PASSWORD, expect_in_order, fill, follow, press
+from tests.browser.acts import PASSWORD, expect_in_order, make_key
 from tests.browser.trading import mid_price
 from tests.browser.visits import DESKTOP, PHONE, Device, Visit
 
@@ -37,18 +37,6 @@ def wait_for(read: Callable[[], Any], is_so: Callable[[Any], bool]) -> Any:
         assert time.monotonic() < end, found
         time.sleep(0.3)
     return found
-
-
-def make_key(visit: Visit) -> str:
-    """Make a key with every scope by the form."""
-    page = visit.page
-    page.goto("/keys/")
-    follow(page, "New API key")
-    fill(page, name="generated client")
-    for box in page.locator("[name=scopes]").all():
-        box.check()
-    press(page, "Create the key")
-    return page.locator(".fc-key").inner_text()
 
 
 class Trader:
@@ -109,7 +97,7 @@ def test_a_generated_client_trades_on_the_running_stack(
     visit: Visit, device: Device, newcomer: str, demo: str, api: Modules
 ) -> None:
     visit.arrive(newcomer, PASSWORD)
-    program = Trader(api, demo, make_key(visit))
+    program = Trader(api, demo, make_key(visit.page, "generated client"))
     account, feed = program.subscribed()
     signal = program.buy(feed.slug, f"{mid_price(visit.page) - 0.01:.4f}")
     [entry] = wait_for(
