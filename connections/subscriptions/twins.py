@@ -138,7 +138,9 @@ def _lock_live(subscription_id: int, by: User) -> Subscription:
     live = _lock_subscription(subscription_id, by)
     if live.archived_at is not None or live.connection.archived_at is not None:
         raise ConflictError(Code.STATE_CONFLICT, "The subscription has ended.")
-    if live.connection.user_id != by.pk or (obstacle := twin_obstacle(live)):
+    if live.connection.user_id != by.pk:
+        raise ConflictError(Code.TWIN_NOT_POSSIBLE, "Only the account's owner can run a twin.")
+    if obstacle := twin_obstacle(live):
         raise ConflictError(Code.TWIN_NOT_POSSIBLE, obstacle)
     return live
 

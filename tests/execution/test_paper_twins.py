@@ -167,6 +167,13 @@ def test_another_tenant_may_not(live: Subscription) -> None:
         services.start_twin(live.pk, by=make.user())
 
 
+def test_operator_starts_no_twin_of_a_tenant(live: Subscription) -> None:
+    with pytest.raises(ConflictError) as refused:
+        services.start_twin(live.pk, by=make.user(is_staff=True))
+    assert refused.value.code is Code.TWIN_NOT_POSSIBLE
+    assert not PaperAccount.objects.exists()
+
+
 @pytest.mark.parametrize("case", ["paper", "currencies", "ended", "unread", "no money", "limit"])
 def test_refusals(live: Subscription, case: str, monkeypatch: pytest.MonkeyPatch) -> None:
     account = ExecutionConnection.objects.filter(pk=live.connection_id)
