@@ -264,6 +264,24 @@ def test_twin_goes_on_until_no_account_of_the_route_is_left(live: Subscription) 
         assert orders(factories.signal(live.feed))[twin.connection_id].status == status
 
 
+@pytest.mark.parametrize("change", [{"is_active": False}, {"is_paused": True}])
+def test_account_of_the_route_that_a_person_stopped_is_not_left(
+    live: Subscription, change: dict[str, bool]
+) -> None:
+    other, by = factories.account(owner=owner(live)), owner(live)
+    route(live, other)
+    twin = ready(started(live))
+    ExecutionConnection.objects.filter(pk=other.pk).update(**change)
+    tasks.wind_up_twins()
+    assert orders(factories.signal(live.feed))[twin.connection_id].status == "PENDING"
+    services.set_kill_switch(
+        scope="CONNECTION", connection_id=live.connection_id, mode="REDUCING", reason="x", by=by
+    )
+    tasks.wind_up_twins()
+    placed = orders(factories.signal(live.feed))
+    assert placed[twin.connection_id].status == "SKIPPED"
+
+
 def test_new_route_keeps_the_currency_of_a_running_twin(live: Subscription) -> None:
     started(live)
     route(live, factories.account(owner=owner(live)))
