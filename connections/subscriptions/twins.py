@@ -85,10 +85,20 @@ def twin_obstacle(live: Subscription) -> str:
         return "The live subscription has ended."
     if live.connection.type == PAPER:
         return "This is a paper account already: a twin runs beside an account with real money."
+    return _route_obstacle(live)
+
+
+def _route_obstacle(live: Subscription) -> str:
+    """Return which account of the route cannot be compared; empty: none, or there is no route."""
     currencies = currencies_of_route(live)
-    own = currencies.get(live.connection_id, "")
-    for pk, name in live.routes.values_list("connection_id", "connection__name"):
-        if currencies.get(pk, own) != own:
+    own = currencies.get(live.connection_id)
+    if own is None:
+        return ""  # it is refused as not synced
+    others = live.routes.exclude(connection=live.connection_id).order_by("rank")
+    for pk, name in others.values_list("connection_id", "connection__name"):
+        if pk not in currencies:
+            return f"{name} of its route was not read yet: test it, so that its currency is known."
+        if currencies[pk] != own:
             return f"{name} of its route counts in {currencies[pk]}: a twin compares one currency."
     return ""
 

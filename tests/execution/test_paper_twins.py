@@ -290,6 +290,22 @@ def test_new_route_keeps_the_currency_of_a_running_twin(live: Subscription) -> N
     assert "counts in EUR, the running paper twin in USD" in refused.value.detail
 
 
+def test_account_of_unknown_currency_is_in_no_comparison(live: Subscription) -> None:
+    unread = factories.account(owner=owner(live))
+    read = AccountSnapshot.objects.get(connection=unread)
+    read.delete()
+    route(live, unread)
+    with pytest.raises(ConflictError, match="was not read yet"):
+        services.start_twin(live.pk, by=owner(live))
+    services.set_route(live.pk, by=owner(live), policy="", accounts=[])
+    started(live)
+    with pytest.raises(InvalidInputError, match="was not read yet"):
+        route(live, unread)
+    read.connection = unread  # its test has read it
+    read.save(force_insert=True)
+    route(live, unread)
+
+
 # Fan-out
 
 
