@@ -8,6 +8,7 @@ from uuid import UUID
 
 from analytics.exports import Row, cell, csv_lines
 from analytics.history import MOST_TEXT, HistoryFilter
+from common.api_parameters import MOST_DIGITS, YEARS
 
 
 def as_csv(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> Iterator[str]:
@@ -56,7 +57,7 @@ def exact(row: Mapping[str, Any]) -> dict[str, str | None]:
 
 
 def _is_id(text: str) -> bool:
-    return text.isascii() and text.isdigit() and len(text) < 18
+    return text.isascii() and text.isdigit() and len(text) <= MOST_DIGITS
 
 
 def _uuid(text: str) -> UUID | None:
@@ -71,4 +72,4 @@ def _day(text: str) -> date | None:
         day = date.fromisoformat(text)
     except ValueError:
         return None
-    return day if 1970 <= day.year <= 9000 else None
+    return day if day.year in YEARS else None

@@ -12,6 +12,7 @@ from common.errors import InvalidInputError, raise_all
 from common.reason_codes import Code
 
 MOST_DIGITS = 18  # of a whole number that PostgreSQL can compare
+YEARS = range(1970, 9001)  # of a day that can be shown in every time zone
 
 
 def _whole(text: str) -> int:
@@ -20,10 +21,17 @@ def _whole(text: str) -> int:
     return int(text)
 
 
+def _day(text: str) -> date:
+    day = date.fromisoformat(text)
+    if day.year not in YEARS:
+        raise ValueError(text)
+    return day
+
+
 _READ: Mapping[Any, tuple[Callable[[str], Any], str]] = {
     int: (_whole, "A whole number."),
     UUID: (UUID, "A UUID, such as an account's id."),
-    date: (date.fromisoformat, "A day, such as 2026-05-02."),
+    date: (_day, "A day, such as 2026-05-02."),
 }
 
 

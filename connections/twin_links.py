@@ -41,12 +41,14 @@ IS_STOPPED_SQL = """(l.is_paused OR c.is_paused OR NOT c.is_active OR NOT EXISTS
     SELECT FROM connections_executionconnection x
     WHERE (x.id = c.id OR x.id IN (SELECT r.connection_id FROM connections_subscriptionroute r
         WHERE r.subscription_id = l.id))
+      AND x.is_active AND NOT x.is_paused AND x.archived_at IS NULL
       AND NOT EXISTS (SELECT FROM connections_killswitch k WHERE k.released_at IS NULL
         AND (k.scope = 'CONNECTION' AND k.connection_id = x.id
           OR k.scope = 'BROKER_TYPE' AND k.broker_type = x.type))))"""
 """Whether a live subscription `l` on account `c` takes no entries for a reason that its twin shares
-only by following: a pause, or a halt of the account or its broker type, of a routed one of each
-account of its route. All other halts concern both by themselves."""
+only by following: a pause, or a halt of the account or its broker type. A routed one goes on while
+an account of its route is neither halted so nor paused or switched off. All other halts concern
+both by themselves."""
 
 _RUNNING = """connections_subscriptiontwin w
 JOIN connections_subscription l ON l.id = w.subscription_id

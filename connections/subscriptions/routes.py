@@ -199,15 +199,22 @@ def _faults_of_others(subscription: Subscription, ids: set[UUID]) -> list[str]:
 
 
 def _faults_of_twin(subscription: Subscription, names: Mapping[UUID, str]) -> list[str]:
-    """Return which accounts count in another currency than the running paper twin."""
+    """Return which accounts count in another currency than the running paper twin, or may do."""
     twin = SubscriptionTwin.objects.filter(subscription=subscription.pk, ended_at=None).first()
     if twin is None:
         return []
-    found = AccountSnapshot.objects.filter(connection__in=names).exclude(currency=twin.currency)
-    return [
+    found = AccountSnapshot.objects.filter(connection__in=names)
+    currencies = dict(found.values_list("connection_id", "currency"))
+    unread = [
+        f"{name} was not read yet, so its currency is unknown: test it, or stop the paper twin."
+        for pk, name in names.items()
+        if pk not in currencies
+    ]
+    return unread + [
         f"{names[pk]} counts in {currency}, the running paper twin in {twin.currency}: stop the"
         " twin first."
-        for pk, currency in found.values_list("connection_id", "currency")
+        for pk, currency in currencies.items()
+        if currency != twin.currency
     ]
 
 

@@ -85,10 +85,20 @@ def twin_obstacle(live: Subscription) -> str:
         return "The live subscription has ended."
     if live.connection.type == PAPER:
         return "This is a paper account already: a twin runs beside an account with real money."
+    return _route_obstacle(live)
+
+
+def _route_obstacle(live: Subscription) -> str:
+    """Return which account of the route cannot be compared; empty: none, or there is no route."""
     currencies = currencies_of_route(live)
-    own = currencies.get(live.connection_id, "")
-    for pk, name in live.routes.values_list("connection_id", "connection__name"):
-        if currencies.get(pk, own) != own:
+    own = currencies.get(live.connection_id)
+    if own is None:
+        return ""  # it is refused as not synced
+    others = live.routes.exclude(connection=live.connection_id).order_by("rank")
+    for pk, name in others.values_list("connection_id", "connection__name"):
+        if pk not in currencies:
+            return f"{name} of its route was not read yet: test it, so that its currency is known."
+        if currencies[pk] != own:
             return f"{name} of its route counts in {currencies[pk]}: a twin compares one currency."
     return ""
 
@@ -138,7 +148,9 @@ def _lock_live(subscription_id: int, by: User) -> Subscription:
     live = _lock_subscription(subscription_id, by)
     if live.archived_at is not None or live.connection.archived_at is not None:
         raise ConflictError(Code.STATE_CONFLICT, "The subscription has ended.")
-    if live.connection.user_id != by.pk or (obstacle := twin_obstacle(live)):
+    if live.connection.user_id != by.pk:
+        raise ConflictError(Code.TWIN_NOT_POSSIBLE, "Only the account's owner can run a twin.")
+    if obstacle := twin_obstacle(live):
         raise ConflictError(Code.TWIN_NOT_POSSIBLE, obstacle)
     return live
 

@@ -245,16 +245,23 @@ def _about_us(reports: Sequence[OrderReport]) -> list[OrderReport]:
     """Return the reports of our orders: those with our tag, and exits of positions of ours.
 
     The latter are for adopted positions and for brokers that store no client order ids; the result
-    names their entry's id.
+    names their entry's id. What states only commissions is about fills that are stored here: it
+    needs no open position.
     """
-    nameless = [r for r in reports if not r.client_order_id and r.close_cause is not None]
+    tag = settings.FILLCAST_INSTALLATION_TAG
+    ours: list[OrderReport] = []
+    nameless: list[OrderReport] = []
+    for report in reports:
+        states_commissions = all(fill.is_commission_only for fill in report.fills)
+        if states_commissions or report.client_order_id.startswith(tag):
+            ours.append(report)
+        elif not report.client_order_id and report.close_cause is not None:
+            nameless.append(report)
     positions = columns([(r.connection_id, r.broker_position_id) for r in nameless], 2)
     entries = {
         (row.connection_id, row.broker_position_id): row.client_order_id
         for row in rows(ENTRY_OF, positions)
     }
-    tag = settings.FILLCAST_INSTALLATION_TAG
-    ours = [report for report in reports if report.client_order_id.startswith(tag)]
     return ours + [
         replace(report, client_order_id=entry)
         for report in nameless

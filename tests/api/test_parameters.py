@@ -13,6 +13,7 @@ pytestmark = pytest.mark.django_db
     [
         ("account", "nothing"), ("account", "%00"), ("feed", "macro"), ("feed", "%00"),
         ("feed", "9" * 30), ("feed", "-1"), ("from", "yesterday"), ("to", "2026-02-30"),
+        ("to", "1969-12-31"), ("from", "9001-01-01"),
         ("before", "x"), ("pair", "EUR%00"), ("q", "%00"),
     ],
 )  # fmt: skip
@@ -35,6 +36,11 @@ def test_empty_filters_leave_out_nothing(world: World) -> None:
     every = alice.get("/api/v1/history/orders/").json()
     assert every["results"]
     assert alice.get("/api/v1/history/orders/?account=&feed=&from=&q=").json() == every
+
+
+def test_longest_number_that_is_taken_is_a_filter(world: World) -> None:
+    answer = world.client("alice").get(f"/api/v1/history/orders/?feed={'9' * 18}")
+    assert answer.json()["results"] == []
 
 
 @pytest.mark.parametrize("name", ["before", "twin"])

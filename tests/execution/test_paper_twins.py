@@ -167,6 +167,13 @@ def test_another_tenant_may_not(live: Subscription) -> None:
         services.start_twin(live.pk, by=make.user())
 
 
+def test_operator_starts_no_twin_of_a_tenant(live: Subscription) -> None:
+    with pytest.raises(ConflictError) as refused:
+        services.start_twin(live.pk, by=make.user(is_staff=True))
+    assert refused.value.code is Code.TWIN_NOT_POSSIBLE
+    assert not PaperAccount.objects.exists()
+
+
 @pytest.mark.parametrize("case", ["paper", "currencies", "ended", "unread", "no money", "limit"])
 def test_refusals(live: Subscription, case: str, monkeypatch: pytest.MonkeyPatch) -> None:
     account = ExecutionConnection.objects.filter(pk=live.connection_id)
@@ -257,12 +264,46 @@ def test_twin_goes_on_until_no_account_of_the_route_is_left(live: Subscription) 
         assert orders(factories.signal(live.feed))[twin.connection_id].status == status
 
 
+@pytest.mark.parametrize("change", [{"is_active": False}, {"is_paused": True}])
+def test_account_of_the_route_that_a_person_stopped_is_not_left(
+    live: Subscription, change: dict[str, bool]
+) -> None:
+    other, by = factories.account(owner=owner(live)), owner(live)
+    route(live, other)
+    twin = ready(started(live))
+    ExecutionConnection.objects.filter(pk=other.pk).update(**change)
+    tasks.wind_up_twins()
+    assert orders(factories.signal(live.feed))[twin.connection_id].status == "PENDING"
+    services.set_kill_switch(
+        scope="CONNECTION", connection_id=live.connection_id, mode="REDUCING", reason="x", by=by
+    )
+    tasks.wind_up_twins()
+    placed = orders(factories.signal(live.feed))
+    assert placed[twin.connection_id].status == "SKIPPED"
+
+
 def test_new_route_keeps_the_currency_of_a_running_twin(live: Subscription) -> None:
     started(live)
     route(live, factories.account(owner=owner(live)))
     with pytest.raises(InvalidInputError) as refused:
         route(live, factories.account(owner=owner(live), snapshot_currency="EUR"))
     assert "counts in EUR, the running paper twin in USD" in refused.value.detail
+
+
+def test_account_of_unknown_currency_is_in_no_comparison(live: Subscription) -> None:
+    unread = factories.account(owner=owner(live))
+    read = AccountSnapshot.objects.get(connection=unread)
+    read.delete()
+    route(live, unread)
+    with pytest.raises(ConflictError, match="was not read yet"):
+        services.start_twin(live.pk, by=owner(live))
+    services.set_route(live.pk, by=owner(live), policy="", accounts=[])
+    started(live)
+    with pytest.raises(InvalidInputError, match="was not read yet"):
+        route(live, unread)
+    read.connection = unread  # its test has read it
+    read.save(force_insert=True)
+    route(live, unread)
 
 
 # Fan-out

@@ -350,6 +350,20 @@ def test_polled_commission_is_applied_only_if_it_is_missing(entry: Order) -> Non
     assert broker_queries._not_stored([late, report]) == []
 
 
+def test_listed_commission_of_a_close_by_hand_is_booked_after_the_close(entry: Order) -> None:
+    """The list names no entry, and no open position does any more."""
+    factories.apply(factories.fill_report(entry, 100, "e1"))
+    by_hand = replace(stopped(entry, 100), close_cause=CloseCause.EXTERNAL)
+    factories.apply(by_hand)
+    before = all_else()
+    listed = charged(replace(by_hand, client_order_id=""), "0.50")
+    for _ in range(2):
+        apply_new_fills([listed])
+        assert booked() == (D("0.50"),) * 3
+    assert all_else() == before
+    assert not DriftItem.objects.exists()
+
+
 def test_commission_for_an_unknown_order_is_no_drift_of_its_own(entry: Order) -> None:
     report = replace(factories.fill_report(entry, 100, "e1"), client_order_id="tst0000000000000x1")
     factories.apply(charged(report, "1.25"))
