@@ -37,6 +37,9 @@ FILTERS = [
 ]
 
 
+TRAIL_FILTERS = [one for one in FILTERS if one.name in ("before", "format")]
+
+
 class HistorySerializer(StrictSerializer):
     """A page of the history. next_before: for the next page; null: there is none."""
 
@@ -68,12 +71,12 @@ class TrailView(ApiView):
     renderer_classes = (JSONRenderer, *STREAMED)
 
     @extend_schema(
-        parameters=[one for one in FILTERS if one.name in ("before", "format")],
+        parameters=TRAIL_FILTERS,
         responses=streamed(HistorySerializer),
     )
     def get(self, request: Request) -> Response | StreamedResponse:
         """What was changed by whom, when, from where, and by which API key."""
-        check_parameters(request, FILTERS)
+        check_parameters(request, TRAIL_FILTERS)
         user, wanted = caller(request), wanted_of(request.query_params)
         if is_streamed(request):
             return stream(request, table_of(COLUMNS, all_changes(user)), name="audit-trail")

@@ -202,10 +202,10 @@ def csv_rows(link_id: int | None, user: User) -> Iterator[Row]:
             f"{whose}_{name}"
             for whose in ("live", "twin")
             for name in (
-                "account", "state", "reason", "quantity", "entry_price", "exit_price", "slippage",
+                "state", "reason", "quantity", "entry_price", "exit_price", "slippage",
                 "slippage_unit", "latency_ms", "gross", "costs", "net",
             )
-        ), "difference", *(f"difference_{name}" for name in PARTS),
+        ), "difference", *(f"difference_{name}" for name in PARTS), "live_account",
     )  # fmt: skip
     if link_id is None:
         return
@@ -216,13 +216,13 @@ def csv_rows(link_id: int | None, user: User) -> Iterator[Row]:
             one.signal.number, one.signal.published_at, one.signal.currency_pair,
             one.signal.direction, *_cells(one.live), *_cells(one.twin), one.difference,
             *(one.parts.get(name, ZERO) for name in PARTS),
+            one.live.account.name if one.live.account else "",
         )  # fmt: skip
 
 
 def _cells(side: Side) -> Row:
     trade = side.trade
     return (
-        side.account.name if side.account else "",
         side.state, side.code, side.quantity, side.entry_price, side.exit_price, side.slippage,
         side.unit, side.latency, trade.gross if trade else None, trade.costs if trade else None,
         trade.net if trade else None,

@@ -1342,8 +1342,7 @@ class Code(StrEnum):
     TWIN_NOT_POSSIBLE = (
         "TWIN_NOT_POSSIBLE",
         "This subscription cannot have a paper twin.",
-        "A twin runs beside an account with real money; the accounts of a route count in one"
-        " currency.",
+        "A twin runs beside accounts with real money; those of a route count in one currency.",
     )
     TWIN_LIMIT = (
         "TWIN_LIMIT",
@@ -1586,6 +1585,7 @@ class Code(StrEnum):
         "COMMISSION_REPORTED",
         "The broker stated an execution's commission after the execution, or corrected it.",
     )
+    COMMISSION_ENTERED = ("COMMISSION_ENTERED", "A person entered an execution's commission.")
     ABSENCE_CONFIRMED = ("ABSENCE_CONFIRMED", "The broker was asked and does not have it.")
 
 

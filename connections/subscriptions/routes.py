@@ -9,6 +9,7 @@ from django.db import transaction
 from common.errors import CollectedErrors, ConflictError, InvalidInputError
 from common.reason_codes import Code
 from connections.account_settings.validation import invalid_symbols_message
+from connections.accounts.paper_accounts import PAPER
 from connections.accounts.permissions import NOT_FOUND_MESSAGE
 from connections.accounts.services import lock_connection
 from connections.models import (
@@ -199,10 +200,15 @@ def _faults_of_others(subscription: Subscription, ids: set[UUID]) -> list[str]:
 
 
 def _faults_of_twin(subscription: Subscription, names: Mapping[UUID, str]) -> list[str]:
-    """Return which accounts count in another currency than the running paper twin, or may do."""
+    """Return which accounts a running paper twin cannot be compared with."""
     twin = SubscriptionTwin.objects.filter(subscription=subscription.pk, ended_at=None).first()
     if twin is None:
         return []
+    on_paper = ExecutionConnection.objects.filter(pk__in=names, type=PAPER)
+    paper = [
+        f"{name} is a paper account, and a paper twin runs: it is compared with real money."
+        for name in on_paper.values_list("name", flat=True)
+    ]
     found = AccountSnapshot.objects.filter(connection__in=names)
     currencies = dict(found.values_list("connection_id", "currency"))
     unread = [
@@ -210,12 +216,16 @@ def _faults_of_twin(subscription: Subscription, names: Mapping[UUID, str]) -> li
         for pk, name in names.items()
         if pk not in currencies
     ]
-    return unread + [
-        f"{names[pk]} counts in {currency}, the running paper twin in {twin.currency}: stop the"
-        " twin first."
-        for pk, currency in currencies.items()
-        if currency != twin.currency
-    ]
+    return (
+        paper
+        + unread
+        + [
+            f"{names[pk]} counts in {currency}, the running paper twin in {twin.currency}: stop the"
+            " twin first."
+            for pk, currency in currencies.items()
+            if currency != twin.currency
+        ]
+    )
 
 
 def check_not_routed(connection: ExecutionConnection, feed_id: int) -> None:

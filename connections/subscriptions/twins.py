@@ -95,7 +95,11 @@ def _route_obstacle(live: Subscription) -> str:
     if own is None:
         return ""  # it is refused as not synced
     others = live.routes.exclude(connection=live.connection_id).order_by("rank")
-    for pk, name in others.values_list("connection_id", "connection__name"):
+    for pk, name, kind in others.values_list(
+        "connection_id", "connection__name", "connection__type"
+    ):
+        if kind == PAPER:
+            return f"{name} of its route is a paper account: a twin is compared with real money."
         if pk not in currencies:
             return f"{name} of its route was not read yet: test it, so that its currency is known."
         if currencies[pk] != own:

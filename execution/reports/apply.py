@@ -9,12 +9,14 @@ decide.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 import structlog
 from django.db import transaction
 
 from brokers.types import Execution, OrderReport, ReportKind
+from common.errors import CONTENT_ERRORS
 from common.failpoints import failpoint
 from common.reason_codes import Code
 from common.sql import array, columns, kept_plans, rows
@@ -38,7 +40,11 @@ from execution.reports.broker_exits import (
     create_inferred_closes,
     lock_in_order,
 )
-from execution.reports.commissions import book_commissions, split_commissions
+from execution.reports.commissions import (
+    StatedCommission,
+    book_commissions,
+    split_commissions,
+)
 from execution.reports.cumulative_fills import FillCorrections, reconcile_fills
 from execution.reports.inferred_closes import is_inferred_close, reverse_inferred_close
 from execution.reports.levels import LevelStatement, level_statements, write_levels
@@ -69,8 +75,8 @@ class Applied:
 def apply_reports(reports: Sequence[OrderReport], *, defer_overfills: bool = True) -> Applied:
     """Write what the reports state to orders, fills, positions, log and events.
 
-    What states only a commission is booked last, in a transaction of its own: it is on no path that
-    an exit waits for.
+    What states only a commission is booked after the commit, in a transaction of its own: it is on
+    no path that an exit waits for, and one that cannot be booked takes nothing back.
 
     defer_overfills: exits made by a broker that exceed the open quantity wait for fills of their
     entries and are returned as deferred.
@@ -80,8 +86,18 @@ def apply_reports(reports: Sequence[OrderReport], *, defer_overfills: bool = Tru
     """
     split = split_commissions(reports)
     applied = _apply_until_complete(split.reports, defer_overfills=defer_overfills)
-    book_commissions(split.commissions)  # not before: of an execution that was stored just now, too
+    if split.commissions:
+        transaction.on_commit(partial(_book, split.commissions))
     return Applied(applied.written, split.as_they_came(applied.deferred))
+
+
+def _book(commissions: Sequence[StatedCommission]) -> None:
+    """Book commissions. What cannot be booked for its content must not set its report aside, whose
+    fills are stored. Raises Django's database errors: the reports are applied again."""
+    try:
+        book_commissions(commissions)
+    except CONTENT_ERRORS:
+        log.exception("commissions not booked", commissions=commissions)
 
 
 def _apply_until_complete(reports: Sequence[OrderReport], *, defer_overfills: bool) -> Applied:

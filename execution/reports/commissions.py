@@ -120,7 +120,8 @@ _LINES = """unnest(%s::bigint[], %s::text[], %s::numeric[], %s::text[])
 LOG = insert_log_sql(
     log_rows_sql(
         _LINES,
-        code=f"'{Code.COMMISSION_REPORTED.value}'",
+        code="%s",
+        detail="%s",
         numbers="""jsonb_build_object('broker_fill_ids', d.broker_fill_id,
   'commission', trim_scale(d.commission)::text, 'currency', d.currency)""",
     )
@@ -166,11 +167,16 @@ def _stated(report: OrderReport, fill: Execution) -> StatedCommission:
     )  # fmt: skip
 
 
-def book_commissions(stated: Sequence[StatedCommission]) -> None:
+def book_commissions(
+    stated: Sequence[StatedCommission],
+    *,
+    code: Code = Code.COMMISSION_REPORTED,
+    detail: str = "",
+) -> int:
     """Book commissions on the fills that are stored, their orders and positions, each once.
 
     Of several for one execution the highest revision counts, of equal ones the last. One that is
-    booked already changes nothing and locks nothing.
+    booked already changes nothing. code, detail: of the log lines. Returns how many fills changed.
     """
     latest: dict[tuple[str, str], StatedCommission] = {}
     for one in stated:
@@ -179,14 +185,15 @@ def book_commissions(stated: Sequence[StatedCommission]) -> None:
             latest[one[:2]] = one
     found = rows(FIND, columns([latest[key] for key in sorted(latest)], 5)) if latest else []
     if not found:
-        return
+        return 0
     order_ids = sorted(row.id for row in found)
     with transaction.atomic():
         orders = rows(sql.LOAD, {"ids": order_ids, "client_order_ids": "{}"})  # locks them
         lock_positions_of(order_ids)
         fills = rows(FILLS, (order_ids,))  # again: the previous holder of a lock may change them
         if charges := _charges(latest, fills, {row.id: row for row in orders}):
-            _write(charges)
+            _write(charges, code, detail)
+    return len(charges)
 
 
 def _charges(
@@ -235,7 +242,7 @@ def _shares_of(
     ]
 
 
-def _write(charges: Sequence[Charge]) -> None:
+def _write(charges: Sequence[Charge], code: Code, detail: str) -> None:
     """Write commissions to fills, orders, positions and the log. All of them are locked."""
     run(
         STORE,
@@ -254,11 +261,7 @@ def _write(charges: Sequence[Charge]) -> None:
     run(ADD_TO_ORDERS, columns(sorted(changes.items()), 2))
     run(ADD_TO_POSITIONS, columns(sorted(changes.items()), 2))
     update_unconverted_fees(sorted({c.before.order_id for c in charges if c.is_unconverted}))
-    run(
-        LOG,
-        columns(
-            [(c.before.order_id, c.before.broker_fill_id, c.commission, c.currency)
-             for c in charges],
-            4,
-        ),
-    )  # fmt: skip
+    lines = [
+        (c.before.order_id, c.before.broker_fill_id, c.commission, c.currency) for c in charges
+    ]
+    run(LOG, (code.value, detail, *columns(lines, 4)))

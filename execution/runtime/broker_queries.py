@@ -76,8 +76,9 @@ class KnownFill(NamedTuple):
         """Return whether a report of it states more: a correction, its swap, or a commission that
         came apart."""
         if stated.is_commission_only:
-            has = self.commission, self.commission_currency
-            differs = has != (stated.commission, stated.commission_currency)
+            differs = self.commission != stated.commission or (
+                bool(stated.commission) and self.commission_currency != stated.commission_currency
+            )
             return self.swap is not None and stated.revision >= self.revision and differs
         if stated.revision != self.revision:
             return stated.revision > self.revision

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from django.db import connection, transaction
+from django.test import TestCase
 
 from brokers.registry import BUILT_IN, adapter_for, broker_types
 from brokers.types import Execution, HeldLevels, OrderReport, ReportKind
@@ -172,6 +173,12 @@ def drift_items() -> list[tuple[str, str]]:
 def apply(*reports: OrderReport) -> list[OrderReport]:
     """Apply reports as the report writer does; return the deferred ones."""
     return apply_with_bisection(list(reports)).reports
+
+
+def apply_then_commit(*reports: OrderReport) -> list[OrderReport]:
+    """The same within a transaction that will be rolled back: with what follows a commit."""
+    with TestCase.captureOnCommitCallbacks(execute=True):
+        return apply(*reports)
 
 
 def claimed_call(of: Order) -> Any:

@@ -174,7 +174,9 @@ def test_operator_starts_no_twin_of_a_tenant(live: Subscription) -> None:
     assert not PaperAccount.objects.exists()
 
 
-@pytest.mark.parametrize("case", ["paper", "currencies", "ended", "unread", "no money", "limit"])
+@pytest.mark.parametrize(
+    "case", ["paper", "paper in its route", "currencies", "ended", "unread", "no money", "limit"]
+)
 def test_refusals(live: Subscription, case: str, monkeypatch: pytest.MonkeyPatch) -> None:
     account = ExecutionConnection.objects.filter(pk=live.connection_id)
     snapshot = AccountSnapshot.objects.filter(connection=live.connection_id)
@@ -182,6 +184,8 @@ def test_refusals(live: Subscription, case: str, monkeypatch: pytest.MonkeyPatch
     match case:
         case "paper":
             account.update(type="paper")
+        case "paper in its route":
+            route(live, factories.account(owner=owner(live), type="paper"))
         case "currencies":
             route(live, factories.account(owner=owner(live), snapshot_currency="EUR"))
         case "ended":
@@ -288,6 +292,13 @@ def test_new_route_keeps_the_currency_of_a_running_twin(live: Subscription) -> N
     with pytest.raises(InvalidInputError) as refused:
         route(live, factories.account(owner=owner(live), snapshot_currency="EUR"))
     assert "counts in EUR, the running paper twin in USD" in refused.value.detail
+
+
+def test_new_route_of_a_running_twin_has_no_paper_account(live: Subscription) -> None:
+    started(live)
+    with pytest.raises(InvalidInputError) as refused:
+        route(live, factories.account(owner=owner(live), type="paper"))
+    assert "is a paper account, and a paper twin runs" in refused.value.detail
 
 
 def test_account_of_unknown_currency_is_in_no_comparison(live: Subscription) -> None:

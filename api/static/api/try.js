@@ -55,11 +55,11 @@
     button.setAttribute("aria-busy", "true");
     place.replaceChildren();
     say("Sending…");
-    const start = performance.now();
+    const start = performance.now(), wasOffline = !navigator.onLine;
     try {
       const response = await again();
       await our.showAnswer(response, { ms: Math.round(performance.now() - start), section, place, say, again });
-    } catch { say(our.failureOf(request)); }
+    } catch { say(our.failureOf(request, wasOffline)); }
     button.removeAttribute("aria-busy");
   };
 

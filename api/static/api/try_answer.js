@@ -83,9 +83,10 @@
     say(status, ` in ${ms.toLocaleString("en")} ms. ${meaning}${replayed}`);
   };
 
-  /* Return why no answer came, and what to do. */
-  our.failureOf = (request) => {
-    if (!navigator.onLine) return "Nothing was sent: this browser is offline.";
+  /* Return why no answer came, and what to do. wasOffline: before it was sent; a network that breaks later may have
+     carried it. */
+  our.failureOf = (request, wasOffline) => {
+    if (wasOffline) return "Nothing was sent: this browser is offline.";
     const lost = "No answer came: the server cannot be reached, or the connection broke.";
     if (request.method === "GET") return `${lost} Send it again.`;
     return "Idempotency-Key" in request.headers

@@ -117,7 +117,7 @@ def test_every_order_of_arrival_has_one_result(entry: Order) -> None:
         for batches in ([reports], [[report] for report in reports]):
             with transaction.atomic():
                 for batch in batches:
-                    factories.apply(*batch)
+                    factories.apply_then_commit(*batch)
                 assert booked() == (D(2), D(2), D(2)), reports
                 assert (position().quantity, Fill.objects.count()) == (100, 2)
                 assert not DriftItem.objects.exists()

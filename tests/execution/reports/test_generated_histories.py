@@ -197,9 +197,9 @@ def outcome(batches: Sequence[Sequence[OrderReport]]) -> list[list[tuple[Any, ..
     with transaction.atomic():
         waiting: list[OrderReport] = []
         for batch in batches:
-            waiting = factories.apply(*waiting, *batch)
+            waiting = factories.apply_then_commit(*waiting, *batch)
         for _ in range(5):
-            waiting = factories.apply(*waiting) if waiting else []
+            waiting = factories.apply_then_commit(*waiting) if waiting else []
         assert not waiting
         assert not DriftItem.objects.exists()
         seen = [[tuple(row) for row in rows(sql)] for sql in (ORDERS, FILLS, POSITIONS)]
