@@ -88,7 +88,7 @@ def fork_server() -> ProcessSpec:
 
     Not the web process: the keys that open credentials must not be in its memory.
     """
-    imports = "config.worker_imports:import_all"
+    imports = "config.fork_imports:import_all"
     line = (sys.executable, "-m", "ops.stack.fork_program", imports)
     return ProcessSpec(
         "fork-server", line, env={"FILLCAST_DB_ROLE": "trade"}, announces=True, stop_seconds=1.0
