@@ -68,7 +68,7 @@ class Supervisor:
         self._make = partial(ManagedProcess, environ=environ, logs=logs, folder=folder)
         self._fork_server: ForkServer | None = None
         self.children: dict[str, ManagedProcess] = {}
-        if fork_server and can_fork():
+        if fork_server and can_fork() and any(child.forked for child in children):
             self._fork_server = ForkServer(fork_server, environ, logs, folder)
             self.children[fork_server.name] = self._fork_server
         self.children |= {child.name: self._managed(child) for child in children}

@@ -18,7 +18,7 @@ FORKED = (sys.executable, "-m", "tests.ops.stack.forked_program")
 def fork_server(function: str = "import_all") -> ProcessSpec:
     """Return the spec of a fork server that imports little."""
     line = (sys.executable, "-m", "ops.stack.fork_program", f"{IMPORTS}:{function}")
-    return ProcessSpec("fork-server", line, announces=True)
+    return ProcessSpec("fork-server", line, announces=True, stop_seconds=1)
 
 
 def forked(name: str, *arguments: str, **fields: int | float) -> ProcessSpec:

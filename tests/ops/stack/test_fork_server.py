@@ -136,7 +136,7 @@ def test_exit_code_of_a_fork_is_reported(make: Make, messages: list[str]) -> Non
 
 
 def test_stop_ends_forks_and_server(make: Make, messages: list[str]) -> None:
-    supervisor = make(forked("a"), forked("b", "--stubborn", stop_seconds=0.3))
+    supervisor = make(forked("a", stop_seconds=1), forked("b", "--stubborn", stop_seconds=1))
     states(supervisor, "a")
     states(supervisor, "b")
     pids = [pid_of(supervisor, name) for name in ("a", "b", SERVER)]
