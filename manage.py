@@ -9,7 +9,6 @@ def main() -> None:
     """Run one command. In development its servers are there, started for its life if need be."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
     try:
-        from django.core.management import execute_from_command_line
         from django.db import OperationalError
 
         from config.env_variables import InvalidEnvironmentError
@@ -22,7 +21,7 @@ def main() -> None:
         )
     try:
         with servers_for(sys.argv):
-            execute_from_command_line(sys.argv)
+            run(sys.argv)
     except (InvalidEnvironmentError, EmbeddedError) as e:
         sys.exit(str(e))
     except OperationalError as e:
@@ -32,6 +31,20 @@ def main() -> None:
             f"The database does not answer: {str(e).splitlines()[0]}. Start it, or check"
             " DATABASE_URL; `manage.py doctor` looks at the rest."
         )
+
+
+def run(arguments: list[str]) -> None:
+    """Run a command. `stack` runs without the apps: only the processes that it starts need them."""
+    if arguments[1:2] == ["stack"]:
+        from ops.management.commands.stack import Command
+
+        command = Command()
+        options = command.create_parser(*arguments[:2]).parse_args(arguments[2:])
+        command.execute(**vars(options))
+    else:
+        from django.core.management import execute_from_command_line
+
+        execute_from_command_line(arguments)
 
 
 if __name__ == "__main__":

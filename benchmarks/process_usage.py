@@ -14,6 +14,12 @@ def cpu_seconds(pids: Pids) -> dict[str, float]:
     return {name: sum(map(_cpu, group)) for name, group in pids.items()}
 
 
+def ended_children_seconds(pid: int) -> float:
+    """Return the CPU seconds of those children of a process that have ended."""
+    fields = _stat(pid)
+    return (int(fields[13]) + int(fields[14])) / TICK if fields else 0.0
+
+
 def waited_seconds(pids: Iterable[int]) -> float:
     """Return how long the threads of these processes have been ready while others ran."""
     return sum(

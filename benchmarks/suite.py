@@ -25,6 +25,7 @@ from benchmarks import (
     publishing,
     rate_limits,
     session_worker,
+    start,
     sustained,
     sweep,
     triggers,
@@ -70,6 +71,7 @@ ALONE: dict[str, tuple[Callable[[int], Result], int]] = {  # benchmarks that nee
     "mt4_memory": (mt4.memory, 200),
     "mt4_watch": (mt4_watch.watch, 200),
     "session_worker_memory": (session_worker.memory, 50),
+    "start": (start.start, 3),
     "crypto": (crypto.overhead, 1_000),
 }
 NAMES = [*BENCHES, *ALONE]

@@ -10,6 +10,7 @@ from django_structlog.signals import bind_extra_request_metadata
 from common.readiness import announce_ready
 from config.logs import bind_address
 from config.session_priority import follow_niceness
+from prices.signals import prices_started
 
 
 class ConfigConfig(AppConfig):
@@ -19,11 +20,11 @@ class ConfigConfig(AppConfig):
     verbose_name = "Fillcast"
 
     def ready(self) -> None:
-        """Make workers and beat report when they are ready.
+        """Make workers, beat and the prices process report when they are ready.
 
         Config is the last app, so its receivers run after all that other apps start in a worker.
         """
-        for process_ready in (worker_ready, beat_init):
+        for process_ready in (worker_ready, beat_init, prices_started):
             process_ready.connect(report_ready, weak=False)
         bind_extra_request_metadata.connect(bind_address)
         follow_niceness()

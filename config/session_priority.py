@@ -20,12 +20,15 @@ ATTEMPTS, PAUSE_SECONDS = 10, 0.1
 
 def follow_niceness() -> None:
     """Give each new database session of this process the niceness that the process has."""
-    if os.environ.get(SAME_MACHINE) and os.getpriority(os.PRIO_PROCESS, 0) > 0:
+    if os.environ.get(SAME_MACHINE):
         connection_created.connect(_follow, dispatch_uid="config.session_priority")
 
 
 def _follow(connection: Any, **_: Any) -> None:
-    niceness, pid = os.getpriority(os.PRIO_PROCESS, 0), connection.connection.info.backend_pid
+    # read now: a forked process gets its own after the imports
+    if (niceness := os.getpriority(os.PRIO_PROCESS, 0)) <= 0:
+        return
+    pid = connection.connection.info.backend_pid
     with suppress(OSError):  # it has ended, belongs to another user, or there are no such groups
         os.setpriority(os.PRIO_PROCESS, pid, niceness)
         _weigh_group(pid, niceness)

@@ -9,6 +9,7 @@ from django.db import DatabaseError, InterfaceError
 
 from common.clocks import machine_time, market_now
 from common.errors import CONTENT_ERRORS, FillcastError
+from common.process_age import seconds_running
 from connections import session_lanes
 from connections.accounts.history_retention import thin_history
 from connections.health import inactivity
@@ -23,7 +24,6 @@ QUEUE = "maintenance"
 TESTS_AT_ONCE, MAX_RUN_SECONDS = 20, 15
 TEST_ERRORS = (DatabaseError, InterfaceError, ObjectDoesNotExist, FillcastError, *CONTENT_ERRORS)
 """What `run_test` raises if its result cannot be stored, or its connection was deleted."""
-_began = machine_time()
 
 
 @shared_task(name="connections.test_connection", ignore_result=True)
@@ -65,7 +65,7 @@ def refresh_accounts() -> None:
     """Refresh old account snapshots and instrument books, and alert owners of inactive accounts."""
     refresh_due_accounts()
     refresh_due_instruments()
-    inactivity.alert_inactive(awake_seconds=machine_time() - _began)
+    inactivity.alert_inactive(awake_seconds=seconds_running())
 
 
 @shared_task(name="connections.thin_account_history", ignore_result=True)

@@ -50,4 +50,9 @@ if ! "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-
   fi
   exit 1
 fi
+if [[ $venv == .venv && -z ${PYTHONDONTWRITEBYTECODE:-} ]]; then
+  # The processes of the first start would otherwise compile the same files side by side.
+  packages=(*/__init__.py)
+  "$venv/bin/python" -m compileall -q -x '^tests/' "${packages[@]%/*}" || true
+fi
 printf '%s' "$checksum" >"$stamp"

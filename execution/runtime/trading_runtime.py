@@ -88,14 +88,14 @@ class TradingRuntime:
         self.report_writer = ReportWriter(self.dispatcher.results, self.health.record)
         self.sessions = BrokerSessionManager(self.lanes, self.dispatcher, self.report_writer)
         self._stopping, self._ended = threading.Event(), threading.Event()
-        self._all_written = False
+        self._is_draining = self._all_written = False
         self._renewing: threading.Thread | None = None
         self._jobs: list[threading.Thread] = []
 
     @property
     def is_draining(self) -> bool:
         """Whether the process is to end: it claims nothing new."""
-        return self._stopping.is_set()
+        return self._is_draining
 
     def start(self) -> None:
         """Take the lease and start the threads that broker calls need.
@@ -158,8 +158,14 @@ class TradingRuntime:
         return deferred | dict.fromkeys(throttled, Deferred(Code.BROKER_SLOW))
 
     def drain(self) -> None:
-        """Claim nothing new from now on. Safe in a signal handler."""
-        self._stopping.set()
+        """Claim nothing new from now on. Safe in a signal handler.
+
+        A second signal may come while the first one's handler holds the event's lock, and would
+        wait for it for ever.
+        """
+        if not self._is_draining:
+            self._is_draining = True
+            self._stopping.set()
 
     def stop(self, timeout: float = 8.0) -> bool:
         """Wait for calls in flight, write their outcomes and end the leases.

@@ -23,12 +23,17 @@ def main(arguments: list[str]) -> None:
         os.setgroups([])
         os.setgid(gid)
         os.setuid(uid)
-    if sys.platform == "linux":  # after setuid, which clears it
+    end_with_parent(parent, at_death)  # after setuid, which clears it
+    program = arguments[6:]
+    os.execvp(program[0], program)
+
+
+def end_with_parent(parent: int, at_death: int) -> None:
+    """Let the kernel send the signal `at_death` when the parent ends (Linux; elsewhere nothing)."""
+    if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, at_death)
         if os.getppid() != parent:  # the parent ended before prctl took effect
             sys.exit(1)
-    program = arguments[6:]
-    os.execvp(program[0], program)
 
 
 def give_way(niceness: int) -> None:

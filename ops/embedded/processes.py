@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -26,12 +26,14 @@ def spawn(
     at_death: signal.Signals = signal.SIGTERM,
     stdin: bytes | None = None,
     niceness: int = 0,
+    inherit: Collection[int] = (),
 ) -> subprocess.Popen[bytes]:
     """Start `command` in its own session, so that Ctrl-C does not reach it.
 
     On Linux it gets the signal `at_death` when the *thread* that called this ends: call it from a
     thread that runs as long as the process should. stdin: written to the process, then closed.
-    niceness: 0 to 19, how much it gives way to other processes.
+    niceness: 0 to 19, how much it gives way to other processes. inherit: open file descriptors that
+    it gets under the same numbers.
     """
     uid, gid = (identity.uid, identity.gid) if identity and identity.dropped else (-1, -1)
     launcher = [sys.executable, "-I", "-S", str(LAUNCHER)]
@@ -44,6 +46,7 @@ def spawn(
         cwd=folder,
         env=dict(env) if env is not None else None,
         start_new_session=True,
+        pass_fds=inherit,
     )
     if process.stdin and stdin is not None:
         process.stdin.write(stdin)

@@ -1,15 +1,15 @@
 """One process of the stack: its command, state, log and restarts."""
 
 import re
-import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
+from typing import IO, Protocol
 
 from common.readiness import VARIABLE as READY_FILE
-from ops.embedded import processes
+from ops.embedded import orphans, processes
+from ops.stack.forked_process import RunningProcess
 
 # Long enough to spare the machine, short enough for exits that wait for their worker.
 FIRST_DELAY, LONGEST_DELAY, HEALTHY_SECONDS = 0.5, 10.0, 30.0
@@ -29,7 +29,8 @@ class ProcessSpec:
     announces: the process calls `announce_ready` when it is ready.
     ready: called until it returns True, in place of that announcement.
     Without either, a process is ready after one second. stop_seconds: from SIGTERM to SIGKILL.
-    niceness: 0 to 19, how much it gives way to the others.
+    niceness: 0 to 19, how much it gives way to the others. forked: from the fork server, if there
+    is one; for commands of Python.
     """
 
     name: str
@@ -40,18 +41,46 @@ class ProcessSpec:
     ready: Callable[[], bool] | None = None
     stop_seconds: float = 15.0
     niceness: int = 0
+    forked: bool = False
+
+
+class Launch(Protocol):
+    """Starts a process, as `processes.spawn` does."""
+
+    def __call__(
+        self,
+        command: Sequence[str],
+        *,
+        output: IO[bytes],
+        folder: Path,
+        env: Mapping[str, str],
+        niceness: int,
+    ) -> RunningProcess:
+        """Start `command` with its output in a file."""
 
 
 class ManagedProcess:
     """Start one process, start it again after a failure, and read its log."""
 
     def __init__(
-        self, child: ProcessSpec, environ: Mapping[str, str], logs: Path, folder: Path
+        self,
+        child: ProcessSpec,
+        environ: Mapping[str, str],
+        logs: Path,
+        folder: Path,
+        launch: Launch = processes.spawn,
+        may_start: Callable[[], bool] = lambda: True,
     ) -> None:
+        """Set what to run; nothing happens before `start`.
+
+        launch: starts it. may_start: whether that can be called now; the next round asks again.
+        """
         self.child = child
         self.log = logs / f"{child.name}.log"
         self.restarts = 0
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: RunningProcess | None = None
+        self.may_start = may_start
+        self._launch = launch
         self._environ, self._folder = environ, folder
         self._ready_file = logs / f".{child.name}.ready"
         self._delay, self._started, self._due = FIRST_DELAY, 0.0, 0.0
@@ -84,7 +113,9 @@ class ManagedProcess:
         return time.monotonic() - self._started > LIVES_SECONDS
 
     def start(self) -> None:
-        """Start the process. On Linux it ends with the thread that calls this."""
+        """Start the process. On Linux it ends with the thread that calls this, or if it is forked,
+        with this process.
+        """
         self._ready_file.unlink(missing_ok=True)
         if self.log.exists() and self.log.stat().st_size > LOG_BYTES_KEPT:
             self.log.replace(self.log.with_suffix(".log.1"))
@@ -93,7 +124,7 @@ class ManagedProcess:
             env.pop(name, None)
         with self.log.open("ab") as output:
             self._read_to = output.tell()
-            self.process = processes.spawn(
+            self.process = self._launch(
                 self.child.command,
                 output=output,
                 folder=self._folder,
@@ -114,7 +145,7 @@ class ManagedProcess:
             self._due, delay = now + self._delay, self._delay
             self._delay = min(self._delay * 2, LONGEST_DELAY)
             return f"{self.exit_description()}; restarting in {delay:g} s (log: {self.log})"
-        if now >= self._due:
+        if now >= self._due and self.may_start():
             self.restarts += 1
             self.start()
         return None
@@ -130,6 +161,7 @@ class ManagedProcess:
         """Kill the child processes that an ended process left running."""
         if self.process is not None and not self.alive:
             processes.signal_group(self.process.pid, processes.KILL)
+            orphans.reap_group(self.process.pid)
 
     def errors(self) -> Iterator[str]:
         """Yield the error lines that its log got since the last call."""

@@ -21,6 +21,7 @@ from ops.embedded.errors import EmbeddedError
 from ops.embedded.install_lock import InstallLock
 from ops.embedded.ports import is_free
 from ops.embedded.servers import Servers
+from ops.stack import schema
 from ops.stack.process import ManagedProcess, ProcessSpec
 from ops.stack.supervisor import Fatal, Supervisor, handled_by
 
@@ -42,8 +43,18 @@ def worker_process(
     options = [*pool, "-Q", queues, "-n", f"{name}@%h", "--without-gossip"]
     options += ["--without-mingle", "--without-heartbeat"]
     command = (sys.executable, "-m", "config", "worker", *options)
-    env = {"FILLCAST_DB_ROLE": "trade"}
-    return ProcessSpec(name, command, env=env, announces=True, niceness=niceness)
+    return _trading_process(name, command, niceness=niceness)
+
+
+def _trading_process(name: str, command: tuple[str, ...], *, niceness: int = 0) -> ProcessSpec:
+    return ProcessSpec(
+        name,
+        command,
+        env={"FILLCAST_DB_ROLE": "trade"},
+        announces=True,
+        niceness=niceness,
+        forked=True,
+    )
 
 
 def web_process(settings: Settings) -> ProcessSpec:
@@ -69,7 +80,19 @@ def web_process(settings: Settings) -> ProcessSpec:
 def command_process(name: str, *arguments: str) -> ProcessSpec:
     """Return the spec of a management command of the same name that runs until it is stopped."""
     line = (sys.executable, str(ROOT / "manage.py"), name, *arguments)
-    return ProcessSpec(name, line, env={"FILLCAST_DB_ROLE": "trade"})
+    return _trading_process(name, line)
+
+
+def fork_server() -> ProcessSpec:
+    """Return the process from which workers, beat and prices are forked.
+
+    Not the web process: the keys that open credentials must not be in its memory.
+    """
+    imports = "config.fork_imports:import_all"
+    line = (sys.executable, "-m", "ops.stack.fork_program", imports)
+    return ProcessSpec(
+        "fork-server", line, env={"FILLCAST_DB_ROLE": "trade"}, announces=True, stop_seconds=1.0
+    )
 
 
 def all_processes(settings: Settings) -> list[ProcessSpec]:
@@ -86,7 +109,7 @@ def all_processes(settings: Settings) -> list[ProcessSpec]:
         worker_process("execution-2", "execution"),
         worker_process("maintenance", "maintenance"),
         worker_process("sessions", "sessions", threads=SESSION_THREADS),
-        ProcessSpec("beat", beat, env={"FILLCAST_DB_ROLE": "trade"}, announces=True),
+        _trading_process("beat", beat),
         command_process("prices"),
     ]
 
@@ -145,7 +168,9 @@ class Stack:
             self.environ[SAME_MACHINE] = "1"
         self.environ |= self._servers.urls | {which_database.PRINTED: "1"}
         self._lock.publish(url=self.url, **self._servers.urls)
-        self.manage("migrate", "--no-input", "--verbosity", "0", "--skip-checks")
+        if not schema.is_current(self.environ["DATABASE_URL"]):
+            self.manage("migrate", "--no-input", "--verbosity", "0", "--skip-checks")
+            schema.note_current(self.environ["DATABASE_URL"])
 
     def manage(self, *arguments: str, capture: bool = False) -> str:
         """Run a management command as the owner, in its own process; return captured output.
@@ -198,6 +223,7 @@ class Stack:
             logs=self.folder / "log",
             folder=ROOT,
             report=self._report,
+            fork_server=fork_server(),
             check=self._check_servers,
             on_start=self._publish_children,
         )

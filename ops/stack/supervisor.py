@@ -9,7 +9,8 @@ from functools import partial
 from pathlib import Path
 from types import FrameType
 
-from ops.embedded import processes
+from ops.embedded import orphans, processes
+from ops.stack.fork_server import ForkServer, can_fork
 from ops.stack.process import ManagedProcess, ProcessSpec
 
 POLL_SECONDS = 0.1
@@ -40,7 +41,7 @@ class Supervisor:
     """Run processes until they are stopped, and restart those that end.
 
     Its own thread starts and watches them: the kernel ends a process when the thread that started
-    it ends, so no process outlives its supervisor.
+    it ends, so no process outlives its supervisor. Forked processes end with the whole process.
     """
 
     def __init__(
@@ -51,18 +52,26 @@ class Supervisor:
         logs: Path,
         folder: Path,
         report: Callable[[str], None],
+        fork_server: ProcessSpec | None = None,
         check: Callable[[], None] = lambda: None,
         on_start: Callable[[ManagedProcess], None] = lambda _: None,
     ) -> None:
         """Set what to run; nothing happens before `start`.
 
-        report: gets the messages for the operator. check: called ten times a second; if it raises
-        Fatal, everything stops. on_start: called with each process after each start.
+        report: gets the messages for the operator. fork_server: from which those processes are
+        forked whose spec says so; without it, or where that is impossible, they are started like
+        the others. check: called ten times a second; if it raises Fatal, everything stops.
+        on_start: called with each process after each start.
         """
         logs.mkdir(parents=True, exist_ok=True)
         logs.chmod(0o700)  # other users of this machine must not read the logs
         self._make = partial(ManagedProcess, environ=environ, logs=logs, folder=folder)
-        self.children = {child.name: self._make(child) for child in children}
+        self._fork_server: ForkServer | None = None
+        self.children: dict[str, ManagedProcess] = {}
+        if fork_server and can_fork() and any(child.forked for child in children):
+            self._fork_server = ForkServer(fork_server, environ, logs, folder)
+            self.children[fork_server.name] = self._fork_server
+        self.children |= {child.name: self._managed(child) for child in children}
         self.failure: str | None = None
         self._report, self._check, self._on_start = report, check, on_start
         # No events: a signal handler that sets one waits for its lock, for ever if the thread that
@@ -85,7 +94,7 @@ class Supervisor:
         """Run one more process beside the others; return at once."""
         # A new dict, since the supervisor's thread walks through the old one. It starts the process
         # on its next round.
-        self.children = {**self.children, child.name: self._make(child)}
+        self.children = {**self.children, child.name: self._managed(child)}
 
     def wait_ready(self, seconds: float = 60) -> bool:
         """Wait until every process is ready; False after `seconds`, or if all were stopped."""
@@ -134,8 +143,16 @@ class Supervisor:
         with handled_by(handle):
             yield
 
+    def _managed(self, child: ProcessSpec) -> ManagedProcess:
+        if self._fork_server is None or not child.forked:
+            return self._make(child)
+        server = self._fork_server
+        return self._make(child, launch=server.spawn, may_start=server.is_settled)
+
     def _run(self) -> None:
         with contextlib.ExitStack() as at_the_end:
+            if self._fork_server is not None:
+                at_the_end.enter_context(orphans.adopted())
             at_the_end.callback(self._end_all)
             at_the_end.callback(self._set_stopping)
             at_the_end.push(self._record_failure)  # first: `wait` returns once `_stopping` is set
@@ -158,11 +175,12 @@ class Supervisor:
         return isinstance(error, Fatal)
 
     def _start_process(self, running: ManagedProcess) -> None:
-        running.start()
-        self._on_start(running)
+        if running.may_start():
+            running.start()
+            self._on_start(running)
 
     def _poll(self, running: ManagedProcess) -> None:
-        if running.process is None:  # added since
+        if running.process is None:  # added since, or waits for the fork server
             self._start_process(running)
             return
         for line in running.errors():
@@ -189,3 +207,4 @@ class Supervisor:
                     self._report(f"{running.name} did not stop in time and is killed")
                 processes.signal_group(running.process.pid, signal.SIGKILL)
                 running.process.wait()
+                orphans.reap_group(running.process.pid)

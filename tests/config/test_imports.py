@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from typing import Any
 
 from config.installation import ROOT
 
@@ -27,15 +28,52 @@ run_checks(tags=[Tags.admin])
 print(json.dumps([imported, before, len(site._registry)]))
 """
 
+AS_THE_FORK_SERVER = """
+import json, os, sys
+from config.fork_imports import import_all
+begin = import_all()
+imported = [*sys.modules]
+shared = [os.readlink(f"/proc/self/fd/{file}") for file in os.listdir("/proc/self/fd")[3:-1]]
+threads = len(os.listdir("/proc/self/task"))
+sys.argv = ["manage.py", "prices"]
+begin()
+from django.db import connection
+with connection.cursor() as cursor:
+    cursor.execute("SELECT current_setting('fillcast.program')")
+    (program,) = cursor.fetchone()
+import config.__main__
+import prices.management.commands.prices
+from config.celery import app
+app.loader.import_default_modules()
+app.Worker, app.Beat, app.amqp, app.backend, app.control, app.events, app.log
+from execution.recovery.order_polling import polled_broker_types
+assert polled_broker_types()
+print(json.dumps([imported, [*{*sys.modules} - {*imported}], shared, threads, program]))
+"""
 
-def test_worker_imports_no_pages_or_libraries_and_system_check_imports_all() -> None:
+
+def run(code: str, **env: str) -> Any:
+    """Run code in a new process; return what it prints as JSON."""
     environ = {name: value for name, value in os.environ.items() if name != "CELERY_SKIP_CHECKS"}
     done = subprocess.run(
-        [sys.executable, "-c", AS_A_WORKER], cwd=ROOT, env=environ,
+        [sys.executable, "-c", code], cwd=ROOT, env={**environ, **env},
         capture_output=True, text=True, timeout=100, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    imported, before, after = json.loads(done.stdout)
+    return json.loads(done.stdout)
+
+
+def test_fork_imports_no_pages_or_libraries_and_system_check_imports_all() -> None:
+    imported, before, after = run(AS_A_WORKER)
     assert {"execution.tasks", "celery.bin.worker"} <= {*imported}
     assert NOT_NEEDED & {*imported} == set()
     assert (before, after > 20) == (0, True)
+
+
+def test_fork_server_imports_what_forks_need_and_shares_no_connection() -> None:
+    imported, later, shared, threads, program = run(AS_THE_FORK_SERVER, FILLCAST_DB_ROLE="trade")
+    assert {"execution.tasks", "celery.bin.worker", "brokers.mt5.adapter"} <= {*imported}
+    assert NOT_NEEDED & {*imported} == set()
+    assert later == ["config.__main__"]
+    assert (shared, threads) == ([], 1)
+    assert program == "command:prices"  # named by the fork's command, not by the server's

@@ -1,10 +1,9 @@
-import signal
-import threading
 from typing import Any
 
 from django.core.management.base import BaseCommand
 
 from common.clocks import market_clock
+from common.stop_signals import stop_at_signals
 from prices.feed_runner import run
 
 HELP = """Run the prices process: follow every active price source until it is stopped.
@@ -26,9 +25,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Run until SIGTERM or SIGINT."""
-        stop = threading.Event()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: stop.set())
+        stop = stop_at_signals()
         clock = market_clock()
         pace = f"market clock {clock.spec()}" if clock else "real time"
         self.stderr.write(f"prices: {pace}; stop with Ctrl-C")

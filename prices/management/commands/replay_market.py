@@ -1,4 +1,3 @@
-import signal
 import sys
 import threading
 from argparse import ArgumentParser
@@ -11,6 +10,7 @@ from django.core.management.base import CommandError
 from common.clocks import machine_time
 from common.commands import HelpedCommand
 from common.errors import MisconfiguredError
+from common.stop_signals import stop_at_signals
 from prices.feeds import Feed
 from prices.recordings import DEFAULT_FILE, find_recording
 from prices.replay_session import ManualReplay, get_or_create_source, prepare
@@ -62,9 +62,7 @@ class Command(HelpedCommand):
             replay = prepare(path, start=options["start"], speed=options["speed"])
         except MisconfiguredError as error:
             raise CommandError(str(error)) from error
-        stop = threading.Event()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: stop.set())
+        stop = stop_at_signals()
         self.stderr.write(f"replaying {path.name} into price source {source.name!r}")
         feed = Feed(source.pk, source.name, replay)
         try:

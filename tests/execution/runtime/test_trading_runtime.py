@@ -3,11 +3,14 @@
 import ast
 import asyncio
 import inspect
+import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -51,6 +54,31 @@ def stuck() -> Iterator[threading.Event]:
     released = threading.Event()
     yield released
     released.set()
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize("step", range(1, 15))
+def test_signal_that_interrupts_a_drain_drains_too(step: int) -> None:
+    runtime, steps = TradingRuntime("test"), 0
+
+    def trace(_frame: FrameType, event: str, _: object) -> Any:
+        nonlocal steps
+        steps += event == "line"
+        if event == "line" and steps == step:
+            signal.raise_signal(signal.SIGUSR2)
+        return trace
+
+    handler, tracer = signal.getsignal(signal.SIGUSR2), sys.gettrace()
+    signal.signal(signal.SIGUSR2, lambda *_: runtime.drain())
+    sys.settrace(trace)
+    try:
+        runtime.drain()
+    finally:
+        sys.settrace(tracer)
+        signal.signal(signal.SIGUSR2, handler)
+    assert steps >= step
+    assert runtime.is_draining
+    assert runtime._stopping.is_set()
 
 
 @pytest.mark.django_db(transaction=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 WORKERS = ("execution-1", "execution-2", "exits", "maintenance", "sessions", "sessions-2")
 ENTRIES = ("execution-1", "execution-2", "sessions", "sessions-2")  # work on a burst
-PROCESSES = (*WORKERS, "beat", "prices", "web")
+PROCESSES = (*WORKERS, "beat", "prices", "web", "fork-server")
 FIRST, LEAST, MOST = 3.0, 1.0, 3.0  # seconds before the first fault, and between two
 BURST_EVERY = 12  # faults
 WEIGHTS = {

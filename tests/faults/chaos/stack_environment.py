@@ -18,7 +18,7 @@ from ops.bootstrap import development_secrets
 from ops.embedded import processes
 from ops.embedded.ports import free_port
 from ops.stack.process import ManagedProcess, ProcessSpec
-from ops.stack.stack import SESSION_THREADS, all_processes, worker_process
+from ops.stack.stack import SESSION_THREADS, all_processes, fork_server, worker_process
 from ops.stack.supervisor import Supervisor
 from tests.fakes.paper_server import environ_for
 from tests.faults.network_proxy import Network
@@ -124,7 +124,7 @@ class StackEnvironment:
         self._report_progress(f"the stack: {', '.join(child.name for child in children)}")
         self.supervisor = Supervisor(
             children, environ=self.environ, logs=self.folder / "log", folder=ROOT,
-            report=lambda _: None,
+            report=lambda _: None, fork_server=fork_server(),
         )  # fmt: skip
         self.supervisor.start()
         if not self.supervisor.wait_ready(READY_SECONDS):

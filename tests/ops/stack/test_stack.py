@@ -13,8 +13,9 @@ import sys
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, LiteralString
 
+import psycopg
 import pytest
 
 from ops.embedded.ports import free_port
@@ -169,6 +170,30 @@ def test_killed_stack_ends_all_processes_and_starts_again(running: SmallStack) -
     assert wait_until(lambda: not running.processes(), SECONDS)
     running.start()
     assert get(running.port, "/readyz")["ok"] is True
+
+
+PERMISSION = "FROM auth_permission WHERE codename = 'delete_contenttype'"
+
+
+def test_migrate_runs_only_if_something_has_changed(running: SmallStack) -> None:
+    """What it creates after each run (permissions) is missing until it runs again."""
+
+    def restart_after(*statements: LiteralString) -> bool:
+        """Return whether the permission is there after a restart."""
+        running.start()
+        url = json.loads((running.folder / "running.json").read_text())["DATABASE_URL"]
+        with psycopg.connect(url) as database:
+            for statement in statements:
+                database.execute(statement)
+        running.end()
+        running.start()
+        with psycopg.connect(url) as database:
+            return database.execute(f"SELECT {PERMISSION}").fetchone() is not None
+
+    delete: LiteralString = f"DELETE {PERMISSION}"
+    forget = "COMMENT ON TABLE django_migrations IS 'other code'"
+    assert not restart_after(delete)
+    assert restart_after(forget)
 
 
 def test_stopped_stack_leaves_no_process(running: SmallStack) -> None:

@@ -1,0 +1,118 @@
+"""The second start of the whole stack until its last process is ready: time, CPU and memory."""
+
+import json
+import os
+import signal
+import statistics
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks import process_usage
+from benchmarks.results import Result, compared
+from benchmarks.start_stack import APART
+from config.installation import ROOT, var_folder
+from ops.embedded.ports import free_port
+
+TARGET = 2.0  # times as fast as with processes that import everything for themselves
+MOST_SECONDS, MOST_MB = 6.0, 700.0
+MOST_ROUNDS = 7
+IDLE_SECONDS = 5.0  # until memory is measured: the first rounds of all jobs have run
+STOP_SECONDS = 60
+BASELINE = "each process imports for itself"
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """One start: seconds and CPU until all were ready, memory a little later, seconds to stop."""
+
+    seconds: float
+    cpu_seconds: float
+    stop_seconds: float
+    mb: dict[str, float]
+
+
+def start(count: int) -> Result:
+    """Start and stop the stack n times (at most 7), in turn with the baseline.
+
+    Bytecode exists already, as after the first start.
+    """
+    folder = var_folder(os.environ) / "bench" / "start"
+    folder.mkdir(parents=True, exist_ok=True)
+    environ = _environ(folder)
+    _run(environ)  # creates the database and writes the bytecode
+    ours, theirs = [], []
+    for _ in range(min(count, MOST_ROUNDS)):
+        ours.append(_run(environ))
+        theirs.append(_run(environ, APART))
+    mb = _median_mb(ours)
+    seconds = [one.seconds for one in ours]
+    return compared(
+        "start",
+        count=1,
+        seconds=seconds,
+        baseline=BASELINE,
+        baseline_count=1,
+        baseline_seconds=[one.seconds for one in theirs],
+        target=TARGET,
+        also=statistics.median(seconds) <= MOST_SECONDS and sum(mb.values()) <= MOST_MB,
+        cpu_s=statistics.median(one.cpu_seconds for one in ours),
+        baseline_cpu_s=statistics.median(one.cpu_seconds for one in theirs),
+        stop_s=statistics.median(one.stop_seconds for one in ours),
+        mb_in_all=sum(mb.values()),
+        baseline_mb_in_all=sum(_median_mb(theirs).values()),
+        mb=mb,
+    )
+
+
+def _environ(folder: Path) -> dict[str, str]:
+    unset = ("DATABASE_URL", "REDIS_URL", "FILLCAST_WEB_DATABASE_URL", "FILLCAST_MARKET_CLOCK",
+             "FILLCAST_TRADE_DATABASE_URL", "PYTHONDONTWRITEBYTECODE")  # fmt: skip
+    return {
+        **os.environ,
+        **dict.fromkeys(unset, ""),  # so that it never uses a real database
+        "FILLCAST_ENV": "development",
+        "FILLCAST_ENV_FILE": os.devnull,
+        "FILLCAST_VAR": str(folder),
+        "FILLCAST_PORT": str(free_port()),
+        "PYTHONPYCACHEPREFIX": str(folder / "bytecode"),
+    }
+
+
+def _run(environ: dict[str, str], *options: str) -> Start:
+    began = time.perf_counter()
+    line = [sys.executable, "-m", "benchmarks.start_stack", *options]
+    with subprocess.Popen(line, cwd=ROOT, env=environ, stdout=subprocess.PIPE) as stack:
+        assert stack.stdout is not None
+        try:
+            ready = stack.stdout.readline()
+            seconds = time.perf_counter() - began
+            if not ready:
+                raise RuntimeError(f"The stack did not become ready; see {environ['FILLCAST_VAR']}")
+            pids = _pids(stack.pid, json.loads(ready))
+            cpu_seconds = sum(process_usage.cpu_seconds(pids).values())
+            cpu_seconds += process_usage.ended_children_seconds(stack.pid)
+            time.sleep(IDLE_SECONDS)
+            mb = process_usage.memory_mb(_pids(stack.pid, json.loads(ready)))
+        finally:
+            stack.send_signal(signal.SIGTERM)
+            stopping = time.perf_counter()
+            stack.wait(STOP_SECONDS)
+    return Start(seconds, cpu_seconds, time.perf_counter() - stopping, mb)
+
+
+def _pids(stack: int, named: dict[str, int]) -> dict[str, list[int]]:
+    """Return the ids of all processes of the stack by name, with the servers and itself."""
+    servers = [pid for pid in process_usage.children_of(stack) if pid not in named.values()]
+    with_children = [[pid, *process_usage.children_of(pid)] for pid in servers]
+    return {
+        "supervisor": [stack],
+        **{name: [pid] for name, pid in named.items()},
+        **{Path(f"/proc/{pids[0]}/comm").read_text().strip(): pids for pids in with_children},
+    }
+
+
+def _median_mb(starts: list[Start]) -> dict[str, float]:
+    return {name: statistics.median(one.mb[name] for one in starts) for name in starts[0].mb}
