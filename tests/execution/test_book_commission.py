@@ -33,8 +33,8 @@ def test_commission_is_booked_once_on_fill_order_and_position(
     fill: Fill, capsys: pytest.CaptureFixture[str]
 ) -> None:
     number, note = f"O-{fill.order_id}", "statement of 2 May"
-    said = booked(capsys, number, "e1", "1.25", "usd", "--note", note)
-    assert said == f"{number}, fill e1: 0 before, 1.25 USD now."
+    message = booked(capsys, number, "e1", "1.25", "usd", "--note", note)
+    assert message == f"{number}, fill e1: 0 before, 1.25 USD now."
     assert booked(capsys, number, "e1", "1.25", "USD") == "It is booked already: 1.25 USD."
     assert ExecutionPosition.objects.get().commission == D("1.25")
     assert Order.objects.get().commission == D("1.25")
@@ -48,7 +48,7 @@ def test_another_amount_replaces_the_first(fill: Fill, capsys: pytest.CaptureFix
     assert ExecutionPosition.objects.get().commission == D(2)
 
 
-def test_commission_without_a_rate_is_said_to_be_apart(
+def test_commission_without_a_rate_is_reported_apart(
     fill: Fill, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert "No rate" in booked(capsys, f"O-{fill.order_id}", "e1", "3", "XYZ")
