@@ -7,6 +7,7 @@ import sys
 from typing import Any
 
 from config.installation import ROOT
+from config.session_priority import SAME_MACHINE
 
 WEB = ("console.admin", "config.urls", "portal.urls", "api.urls", "rest_framework.views")
 SHELL = ("prompt_toolkit", "celery.bin.celery")
@@ -37,10 +38,12 @@ shared = [os.readlink(f"/proc/self/fd/{file}") for file in os.listdir("/proc/sel
 threads = len(os.listdir("/proc/self/task"))
 sys.argv = ["manage.py", "prices"]
 begin()
+os.nice(7)
 from django.db import connection
 with connection.cursor() as cursor:
     cursor.execute("SELECT current_setting('fillcast.program')")
     (program,) = cursor.fetchone()
+niceness = os.getpriority(os.PRIO_PROCESS, connection.connection.info.backend_pid)
 import config.__main__
 import prices.management.commands.prices
 from config.celery import app
@@ -48,7 +51,7 @@ app.loader.import_default_modules()
 app.Worker, app.Beat, app.amqp, app.backend, app.control, app.events, app.log
 from execution.recovery.order_polling import polled_broker_types
 assert polled_broker_types()
-print(json.dumps([imported, [*{*sys.modules} - {*imported}], shared, threads, program]))
+print(json.dumps([imported, [*{*sys.modules} - {*imported}], shared, threads, program, niceness]))
 """
 
 
@@ -71,9 +74,12 @@ def test_fork_imports_no_pages_or_libraries_and_system_check_imports_all() -> No
 
 
 def test_fork_server_imports_what_forks_need_and_shares_no_connection() -> None:
-    imported, later, shared, threads, program = run(AS_THE_FORK_SERVER, FILLCAST_DB_ROLE="trade")
+    imported, later, shared, threads, program, niceness = run(
+        AS_THE_FORK_SERVER, **{"FILLCAST_DB_ROLE": "trade", SAME_MACHINE: "1"}
+    )
     assert {"execution.tasks", "celery.bin.worker", "brokers.mt5.adapter"} <= {*imported}
     assert NOT_NEEDED & {*imported} == set()
     assert later == ["config.__main__"]
     assert (shared, threads) == ([], 1)
-    assert program == "command:prices"  # named by the fork's command, not by the server's
+    # the fork's, not the server's
+    assert (program, niceness) == ("command:prices", 7)
