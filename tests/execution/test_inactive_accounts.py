@@ -7,6 +7,7 @@ import pytest
 from django.utils import timezone
 
 from brokers.maintenance_windows import BUILT_IN
+from common import process_age
 from common.clocks import machine_time
 from connections import tasks
 from connections.health import inactivity, status_updates
@@ -110,7 +111,7 @@ def test_own_outage_reports_no_account_as_inactive(
 ) -> None:
     last_contact(alice, minutes=300)
     assert inactivity.alert_inactive(awake_seconds=inactivity.OPEN_SECONDS - 1) == 0
-    monkeypatch.setattr(tasks, "_began", machine_time() - inactivity.OPEN_SECONDS)
+    monkeypatch.setattr(process_age, "_began", machine_time() - inactivity.OPEN_SECONDS)
     monkeypatch.setattr(tasks, "refresh_due_accounts", lambda: None)
     tasks.refresh_accounts()  # the task that runs each minute alerts
     assert kinds(alice) == ["connection.inactive"]

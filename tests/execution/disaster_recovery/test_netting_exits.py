@@ -5,6 +5,7 @@ from datetime import timedelta
 from decimal import Decimal as D
 
 import pytest
+from django.test import TestCase
 from django.utils import timezone
 
 from brokers.types import CloseCause, ExitSafety
@@ -75,7 +76,8 @@ def test_commission_that_is_missing_here_holds_no_exit(
     fills += [replace(fills[0], commission=D("1.25"), is_commission_only=True)]
     restored_and_compared()
     run("UPDATE execution_fill SET commission = 0")
-    assert process_open_epoch() == [factories.order(leg="close-1").pk]
+    with TestCase.captureOnCommitCallbacks(execute=True):
+        assert process_open_epoch() == [factories.order(leg="close-1").pk]
     assert Fill.objects.get().commission == D("1.25")
 
 
