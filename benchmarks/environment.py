@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, LiteralString, Self
 
 import psycopg
@@ -53,6 +54,22 @@ def report_progress(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
+def own_servers(folder: Path) -> dict[str, str]:
+    """Return the settings of a stack with servers of its own in a folder, and a free port.
+
+    It never uses a database that the environment names.
+    """
+    unset = ("DATABASE_URL", "REDIS_URL", "FILLCAST_WEB_DATABASE_URL",
+             "FILLCAST_TRADE_DATABASE_URL", "FILLCAST_MARKET_CLOCK")  # fmt: skip
+    return {
+        **dict.fromkeys(unset, ""),
+        "FILLCAST_ENV": "development",
+        "FILLCAST_ENV_FILE": os.devnull,
+        "FILLCAST_VAR": str(folder),
+        "FILLCAST_PORT": str(free_port()),
+    }
+
+
 class BenchEnvironment:
     """A new database with fsync, a Redis, and as many processes as a benchmark needs.
 
@@ -63,18 +80,12 @@ class BenchEnvironment:
         """rounds: how often a benchmark measures each of its two sides; the median counts."""
         self.rounds = rounds
         self._specs: Sequence[ProcessSpec] = ()
-        unset = ("DATABASE_URL", "REDIS_URL", "FILLCAST_WEB_DATABASE_URL",
-                 "FILLCAST_TRADE_DATABASE_URL", "FILLCAST_MARKET_CLOCK")  # fmt: skip
         self.stack = Stack(
             what="manage.py bench",
             children=lambda _: self._specs,
             extra={
-                **dict.fromkeys(unset, ""),  # so that it never uses a real database
-                "FILLCAST_ENV": "development",
-                "FILLCAST_ENV_FILE": os.devnull,
+                **own_servers(var_folder(os.environ) / "bench" / "stack"),
                 "FILLCAST_BROKER_MAINTENANCE_WINDOWS": "no",  # the fakes trade on weekends
-                "FILLCAST_VAR": str(var_folder(os.environ) / "bench" / "stack"),
-                "FILLCAST_PORT": str(free_port()),
                 "FILLCAST_LOG_LEVEL": "WARNING",
             },
             report=report_progress,

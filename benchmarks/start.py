@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks import process_usage
+from benchmarks.environment import own_servers
 from benchmarks.results import Result, compared
 from benchmarks.start_stack import APART
 from config.installation import ROOT, var_folder
-from ops.embedded.ports import free_port
 
 TARGET = 2.0  # times as fast as with processes that import everything for themselves
 MOST_SECONDS, MOST_MB = 6.0, 700.0
@@ -68,15 +68,10 @@ def start(count: int) -> Result:
 
 
 def _environ(folder: Path) -> dict[str, str]:
-    unset = ("DATABASE_URL", "REDIS_URL", "FILLCAST_WEB_DATABASE_URL", "FILLCAST_MARKET_CLOCK",
-             "FILLCAST_TRADE_DATABASE_URL", "PYTHONDONTWRITEBYTECODE")  # fmt: skip
     return {
         **os.environ,
-        **dict.fromkeys(unset, ""),  # so that it never uses a real database
-        "FILLCAST_ENV": "development",
-        "FILLCAST_ENV_FILE": os.devnull,
-        "FILLCAST_VAR": str(folder),
-        "FILLCAST_PORT": str(free_port()),
+        **own_servers(folder),
+        "PYTHONDONTWRITEBYTECODE": "",
         "PYTHONPYCACHEPREFIX": str(folder / "bytecode"),
     }
 

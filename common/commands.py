@@ -20,6 +20,16 @@ class HelpedCommand(BaseCommand):
         return super().create_parser(prog_name, subcommand, **kwargs)
 
 
+def number_in(text: str, prefix: str) -> int:
+    """Return the number of a row from `O-12` or `12`; 0, which no row has, for another text.
+
+    prefix: `O-`.
+    """
+    digits = text.upper().removeprefix(prefix)
+    is_number = digits.isascii() and digits.isdigit() and len(digits) <= 18
+    return int(digits) if is_number else 0
+
+
 def fault_text(error: FillcastError) -> str:
     """Return an error with its hint; all faults of an input, one a line."""
     others = error.others if isinstance(error, InvalidInputError) else ()

@@ -15,7 +15,7 @@ from django.db import transaction
 
 from brokers.types import Execution, OrderReport, ReportKind
 from common.reason_codes import Code
-from common.sql import Query, columns, rows, run
+from common.sql import IdRow, Query, columns, rows, run
 from execution.base.statements import insert_log_sql, log_rows_sql
 from execution.exits.reservations import lock_positions_of
 from execution.reports import sql
@@ -63,16 +63,10 @@ class Charge(NamedTuple):
         return self.rate.rate is None or self.before.commission_rate is None
 
 
-class OrderOfFill(NamedTuple):
-    """An order that a commission is to be booked on, alone or with those sent as one with it."""
-
-    id: int
-
-
 # The fill that has the broker's own id, with another commission; orders that were sent as one have
 # a share of it each.
 FIND = Query(
-    OrderOfFill,
+    IdRow,
     """
 WITH found AS (
   SELECT DISTINCT f.order_id FROM execution_fill f

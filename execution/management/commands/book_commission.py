@@ -5,7 +5,7 @@ from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
-from common.commands import HelpedCommand
+from common.commands import HelpedCommand, number_in
 from common.errors import InvalidInputError
 from common.money import plain, read_decimal
 from common.reason_codes import Code
@@ -60,9 +60,7 @@ class Command(HelpedCommand):
 
 def _find(number: str, fill_id: str) -> Fill:
     """Return an order's fill. Raises CommandError with those that there are."""
-    digits = number.upper().removeprefix("O-")
-    is_id = digits.isascii() and digits.isdigit() and len(digits) <= 18
-    fills = list(Fill.objects.filter(order_id=int(digits), inferred=False)) if is_id else []
+    fills = list(Fill.objects.filter(order_id=number_in(number, "O-"), inferred=False))
     for fill in fills:
         if fill.broker_fill_id == fill_id:
             return fill

@@ -4,7 +4,7 @@ from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
-from common.commands import HelpedCommand
+from common.commands import HelpedCommand, number_in
 from common.formatting import sentence
 from common.limit_figures import read_figures, text_with_detail
 from execution.models import ExecutionLog, Order
@@ -43,16 +43,11 @@ class Command(HelpedCommand):
 
 def _find(number: str) -> Order:
     """Return an order by its number. Raises CommandError."""
-    digits = number.upper().removeprefix("O-")
     orders = with_figures(Order.objects.select_related("connection", "signal", "trigger"))
-    found = orders.filter(pk=int(digits)).first() if _is_id(digits) else None
+    found = orders.filter(pk=number_in(number, "O-")).first()
     if found is None:
         raise CommandError(f"There is no order {number}. Its number is such as O-12.")
     return found
-
-
-def _is_id(digits: str) -> bool:
-    return digits.isascii() and digits.isdigit() and len(digits) <= 18
 
 
 def _line(line: ExecutionLog) -> str:
