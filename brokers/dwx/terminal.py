@@ -70,7 +70,8 @@ class Terminal:
         self.blocked = ""  # why the terminal itself refused to trade, the last time we tried
         self._pulse, self._market = FileAge(self._orders), FileAge(self.prices)
         self._busy, self._claiming = threading.Lock(), threading.Lock()
-        self._client: deque[object] = deque()  # who waits for a turn, the first first
+        self._queue: deque[object] = deque()  # who waits for a turn, the first first
+        self._turn_changed = 0.0  # when a turn last began or ended, in monotonic seconds
         self._held: int | None = None
         self._session, self._numbers = 0, CommandIds(self.journal)
         self._settled = self._is_known = False
@@ -133,10 +134,10 @@ class Terminal:
     async def turn(self) -> AsyncIterator[None]:
         """Hold the terminal for one command and its outcome, in order of arrival.
 
-        Raises TerminalUnavailableError: another process has the folder, or the terminal is busy or
-        down."""
-        began, session = time.monotonic(), self._session
-        await self._wait_for_turn(began)
+        Raises TerminalUnavailableError: another process has the folder, or the terminal is down or
+        does not come to an end of the command before."""
+        session = self._session
+        await self._wait_for_turn()
         try:
             if self._held is None or session != self._session:
                 await asyncio.to_thread(self._claim, session)
@@ -144,19 +145,24 @@ class Terminal:
                 await self._settle()
             yield
         finally:
+            self._turn_changed = time.monotonic()
             self._busy.release()
 
-    async def _wait_for_turn(self, began: float) -> None:
-        ticket = object()
-        self._client.append(ticket)
+    async def _wait_for_turn(self) -> None:
+        """Wait while the queue moves; the caller's own time-out ends a long one. What is given up
+        on is a turn that lasts longer than its command may."""
+        began, ticket = time.monotonic(), object()
+        self._queue.append(ticket)
         try:
-            while self._client[0] is not ticket or not self._busy.acquire(blocking=False):
-                if time.monotonic() > began + self.timeouts.answer + self.timeouts.take:
-                    detail = "The terminal is busy with earlier commands."
+            while self._queue[0] is not ticket or not self._busy.acquire(blocking=False):
+                waited = time.monotonic() - max(began, self._turn_changed)
+                if waited > self.timeouts.answer + self.timeouts.take:
+                    detail = f"The terminal has been busy with one command for {waited:.1f} s."
                     raise TerminalUnavailableError(Code.NOT_CONNECTED, detail)
                 await wait_for_next_poll(began)
         finally:
-            self._client.remove(ticket)
+            self._queue.remove(ticket)
+        self._turn_changed = time.monotonic()
 
     def settled(self) -> None:
         """The last command's outcome has been seen."""

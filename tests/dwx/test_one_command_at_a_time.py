@@ -1,5 +1,7 @@
 """One process sends commands to a terminal, one command at a time."""
 
+import asyncio
+import time
 from decimal import Decimal as D
 from pathlib import Path
 from typing import Any
@@ -9,7 +11,7 @@ import pytest
 from brokers.base import NotSent, ReadFailed
 from brokers.dwx.adapter import create
 from brokers.dwx.terminal import Terminal
-from brokers.types import CheckResult, OrderRequest, OrderType, ReportKind
+from brokers.types import CheckResult, OrderReport, OrderRequest, OrderType, ReportKind
 from common.reason_codes import Code
 from tests.dwx.factories import Account, allow, raises_outcome, run
 
@@ -57,6 +59,23 @@ def test_concurrent_orders_are_sent_in_turn(account: Account) -> None:
     assert set(outcomes) == {one.client_order_id for one in requests}
     assert [one.client_order_id for [one] in outcomes.values()] == list(outcomes)
     assert len({one["comment"] for one in account.terminal.journal()}) == 5
+
+
+def test_queue_that_moves_is_waited_for(account: Account) -> None:
+    """Together the orders take longer than one command may: none is refused for that."""
+    account.change_settings(take_seconds=0.5, answer_seconds=2)
+    account.terminal.fault(slow_trade=0.5)
+    requests = [account.order("1000") for _ in range(6)]
+
+    async def at_once() -> list[list[OrderReport]]:
+        calls = (account.adapter.submit(account.spec, request, allow) for request in requests)
+        return await asyncio.gather(*calls)
+
+    began = time.monotonic()
+    reports = run(at_once())
+    assert [one.client_order_id for [one] in reports] == [one.client_order_id for one in requests]
+    assert time.monotonic() - began > 2.5  # else this shows nothing
+    assert len(account.terminal.journal()) == 6
 
 
 def test_guard_stops_only_its_own_order(account: Account) -> None:
