@@ -5,12 +5,13 @@ whether it is one alert or fifty. While one batch is stored the next gathers. So
 fall behind, however many alerts arrive and however busy the machine is.
 """
 
+import asyncio
 import logging
-from collections.abc import Sequence
-from concurrent.futures import Future
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from itertools import islice
-from threading import Condition, Thread
+from typing import NamedTuple
 
 from django.db import DatabaseError, InterfaceError, connection
 
@@ -27,7 +28,8 @@ from signals.alerts import Receipt
 from signals.tasks import notify_worker_on_commit
 
 log = logging.getLogger(__name__)
-THREADS = 2  # while the one waits for a lock, the other stores what it does not concern
+THREADS = 2
+PATIENCE_SECONDS = 0.05  # a batch that takes longer waits for a lock: then another one begins
 LARGEST = 50
 MOST_WAITING = 2_000
 LONGEST_WAIT = timedelta(seconds=10)  # then its sender has given up
@@ -44,113 +46,151 @@ class NotStoredError(Exception):
         self.code, self.status = code, status
 
 
-Waiting = tuple[PostedAlert, "Future[Receipt]"]
+Outcome = Receipt | NotStoredError
+
+
+class _Waiting(NamedTuple):
+    alert: PostedAlert
+    answer: "asyncio.Future[Receipt]"
 
 
 class AlertBatches:
-    """`put` an alert, and its receipt comes when it is stored. Threads start when they are needed.
+    """Stores alerts on threads, for callers of one event loop, which alone touches what is here.
 
-    A thread keeps its database connection as long as that works. The alerts of a feed are in the
-    hands of one thread at a time, so they are stored in the order in which they arrived.
+    A batch begins as soon as the one before it is stored, or takes suspiciously long. The alerts of
+    a feed are in the hands of one thread at a time, so they are stored in the order in which they
+    arrived. A thread keeps its database connection as long as that works.
     """
 
     def __init__(self) -> None:
-        self._changed = Condition()
-        self._waiting: list[Waiting] = []
-        self._in_hand: set[str] = set()  # feeds
-        self._threads: list[Thread] = []
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="alert batches")
+        self._waiting: list[_Waiting] = []
+        self.in_hand: dict[str, int] = {}  # feeds, by the batch that has them
+        self._begun: dict[int, float] = {}  # batches that are stored now: since when
+        self._number = 0
+        self._is_due = False
 
-    def put(self, alert: PostedAlert) -> "Future[Receipt]":
-        """Store an alert soon. Its future's error is a NotStoredError."""
-        future: Future[Receipt] = Future()
-        with self._changed:
-            if len(self._waiting) >= MOST_WAITING:
-                future.set_exception(NotStoredError(Code.DATABASE_BUSY))
-                return future
-            self._threads = [thread for thread in self._threads if thread.is_alive()]
-            while len(self._threads) < THREADS:
-                thread = Thread(target=self._run, name="alert batches", daemon=True)
-                self._threads.append(thread)
-                thread.start()
-            self._waiting.append((alert, future))
-            self._changed.notify()
-        return future
+    async def store(self, alert: PostedAlert) -> Receipt:
+        """Return the receipt of an alert once it is stored. Raises NotStoredError."""
+        if len(self._waiting) >= MOST_WAITING:
+            raise NotStoredError(Code.DATABASE_BUSY)
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[Receipt] = loop.create_future()
+        self._waiting.append(_Waiting(alert, answer))
+        if not self._is_due:
+            self._is_due = True
+            loop.call_soon(self._begin_due, loop)  # once for all that the loop reads at a time
+        return await answer
 
-    def _run(self) -> None:
-        while True:
-            batch = self._take()
-            try:
-                _settle(_still_wanted(batch))
-            finally:  # if this ends the thread, `put` starts another one
-                self._end(batch)
+    def _begin_due(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._is_due = False
+        self._begin(loop)
 
-    def _end(self, batch: Sequence[Waiting]) -> None:
-        for _, future in batch:
-            if not future.done():
-                future.set_exception(NotStoredError(Code.OUTCOME_UNKNOWN))
-        with self._changed:
-            self._in_hand -= {alert.feed_slug for alert, _ in batch}
-            self._changed.notify_all()
+    def _begin(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Hand the oldest alerts of feeds that no thread has in hand to a free thread, if any."""
+        patience = loop.time() - PATIENCE_SECONDS
+        if len(self._begun) >= THREADS or any(since > patience for since in self._begun.values()):
+            return
+        batch = self._take()
+        if not batch:
+            return
+        self._number += 1
+        number = self._number
+        self.in_hand |= {one.alert.feed_slug: number for one in batch}
+        self._begun[number] = loop.time()
+        self._threads.submit(self._store, loop, number, batch)
+        loop.call_later(PATIENCE_SECONDS, self._begin, loop)
 
-    def _take(self) -> list[Waiting]:
-        """Wait for alerts of feeds that no other thread has in hand; take the oldest of them."""
-        with self._changed:
-            while not (batch := self._free()):
-                self._changed.wait()
-            taken = {id(future) for _, future in batch}
-            self._waiting = [one for one in self._waiting if id(one[1]) not in taken]
-            self._in_hand |= {alert.feed_slug for alert, _ in batch}
+    def _take(self) -> list[_Waiting]:
+        """Return what is stored next. What waited for too long is refused: its sender has given up,
+        and may have sent it again."""
+        oldest = datetime.now(UTC) - LONGEST_WAIT
+        wanted = []
+        for one in self._waiting:
+            if one.alert.arrived_at < oldest:
+                _set(one.answer, NotStoredError(Code.DATABASE_BUSY))
+            elif not one.answer.done():  # done: its sender has gone
+                wanted.append(one)
+        free = (one for one in wanted if one.alert.feed_slug not in self.in_hand)
+        batch = list(islice(free, LARGEST))
+        taken = {id(one) for one in batch}
+        self._waiting = [one for one in wanted if id(one) not in taken]
         return batch
 
-    def _free(self) -> list[Waiting]:
-        free = (one for one in self._waiting if one[0].feed_slug not in self._in_hand)
-        return list(islice(free, LARGEST))
+    def _store(
+        self, loop: asyncio.AbstractEventLoop, number: int, batch: Sequence[_Waiting]
+    ) -> None:
+        """Store a batch, on a thread, and wake the loop once for what is known together."""
+        answers = iter([one.answer for one in batch])
+        try:
+            for outcomes in stored_together([one.alert for one in batch]):
+                known = list(zip(islice(answers, len(outcomes)), outcomes, strict=True))
+                loop.call_soon_threadsafe(_set_all, known)
+        except Exception:  # a defect: the rest is answered as unknown
+            log.exception("a batch of alerts ended")
+        finally:
+            loop.call_soon_threadsafe(self._end, loop, number, list(answers))
+
+    def _end(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        number: int,
+        unknown: Sequence["asyncio.Future[Receipt]"],
+    ) -> None:
+        _set_all([(answer, NotStoredError(Code.OUTCOME_UNKNOWN)) for answer in unknown])
+        del self._begun[number]
+        self.in_hand = {feed: of for feed, of in self.in_hand.items() if of != number}
+        self._begin(loop)
 
 
-def _still_wanted(batch: Sequence[Waiting]) -> list[Waiting]:
-    """Return what is stored now. What waited for too long is refused: its sender has given up, and
-    may have sent it again. From here on no future can be cancelled."""
-    wanted = [one for one in batch if one[1].set_running_or_notify_cancel()]
-    oldest = datetime.now(UTC) - LONGEST_WAIT
-    for alert, future in wanted:
-        if alert.arrived_at < oldest:
-            future.set_exception(NotStoredError(Code.DATABASE_BUSY))
-    return [one for one in wanted if not one[1].done()]
+def _set_all(known: Sequence[tuple["asyncio.Future[Receipt]", Outcome]]) -> None:
+    for answer, outcome in known:
+        _set(answer, outcome)
 
 
-def _settle(batch: Sequence[Waiting]) -> None:
-    """Store a batch, or each of its alerts alone if one may be at fault; set their results."""
-    if not batch:
+def _set(answer: "asyncio.Future[Receipt]", outcome: Outcome) -> None:
+    if answer.done():  # its sender has gone
         return
-    try:
-        receipts = _stored_or_again([alert for alert, _ in batch])
-    except _OneAtFaultError:
-        _settle_each(batch)
-    except NotStoredError as error:
-        for _, future in batch:
-            future.set_exception(error)
+    if isinstance(outcome, NotStoredError):
+        answer.set_exception(outcome)
     else:
-        for (_, future), receipt in zip(batch, receipts, strict=True):
-            future.set_result(receipt)
+        answer.set_result(outcome)
 
 
-def _settle_each(batch: Sequence[Waiting]) -> None:
-    """Store the alerts of a batch alone.
+def stored_together(alerts: Sequence[PostedAlert]) -> Iterator[Sequence[Outcome]]:
+    """Store alerts; yield their outcomes in their order, several that are known at the same time.
+
+    If one may be at fault each is stored alone.
+    """
+    outcomes: Sequence[Outcome]
+    try:
+        outcomes = _stored_or_again(alerts)
+    except NotStoredError as error:
+        outcomes = [error] * len(alerts)
+    except _OneAtFaultError:
+        yield from _stored_alone(alerts)
+        return
+    yield outcomes
+
+
+def _stored_alone(alerts: Sequence[PostedAlert]) -> Iterator[Sequence[Outcome]]:
+    """Store each alert in its own transaction.
 
     After one that its sender should send again, no more of its feed: it would come behind them.
     """
     failed: dict[str, NotStoredError] = {}
-    for alert, future in batch:
+    for alert in alerts:
         if alert.feed_slug in failed:
-            future.set_exception(failed[alert.feed_slug])
+            yield [failed[alert.feed_slug]]
             continue
+        outcome: Outcome
         try:
-            (receipt,) = _stored([alert])
-            future.set_result(receipt)
+            (outcome,) = _stored([alert])
         except NotStoredError as error:
             if error.status == 503:
                 failed[alert.feed_slug] = error
-            future.set_exception(error)
+            outcome = error
+        yield [outcome]
 
 
 class _OneAtFaultError(Exception):

@@ -3,6 +3,7 @@
 Django's own creates a client for each call, and a pool for each thread or request.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from threading import Lock
 from typing import Any
@@ -45,11 +46,20 @@ class RedisCache(redis.RedisCache):
             return []
         own: Any = self
         full = [self.make_and_validate_key(key) for key in keys]
+        times = Counter(full)
         transaction = own._cache.get_client(full[0], write=True).pipeline()
-        for key in full:
+        for key, count in times.items():
             transaction.set(key, 0, ex=seconds, nx=True)
-            transaction.incr(key)
-        return [int(counted) for counted in transaction.execute()[1::2]]
+            transaction.incrby(key, count)
+        counted = {
+            key: int(after) - times[key]
+            for key, after in zip(times, transaction.execute()[1::2], strict=True)
+        }
+        values = []
+        for key in full:
+            counted[key] += 1
+            values.append(counted[key])
+        return values
 
 
 def counts(keys: Sequence[str], *, seconds: int) -> list[int]:

@@ -108,9 +108,10 @@ def _received(alerts: Sequence[PostedAlert]) -> list[Receipt]:
     _count(alerts, checked)
     receipts = receipts_of(list(map(_judged, alerts, checked)))
     stored = [receipt.alert for receipt in receipts if receipt.alert is not None]
-    inserted = exchange([(_INSERT, _columns(alert)) for alert in stored])
-    for alert, (row,) in zip(stored, inserted, strict=True):
-        alert.pk = row.id
+    if stored:
+        (inserted,) = exchange([(_INSERT, _columns(stored))])
+        for alert, row in zip(stored, sorted(inserted), strict=True):
+            alert.pk = row.id
     return receipts
 
 
@@ -150,20 +151,25 @@ def alerts_from(address: str) -> str:
     return f"alerts-from:{network_of(address)}"
 
 
-_STORED = (
-    "feed_id", "token_id", "address", "body", "symbol", "state", "entry_until", "expires_at",
-    "received_at", "settled_at", "code", "detail", "refusal", "errors",
-)  # fmt: skip
-# The other columns have defaults.
+_STORED = {
+    "feed_id": "bigint", "token_id": "bigint", "address": "inet", "body": "bytea",
+    "symbol": "text", "state": "text", "entry_until": "timestamptz", "expires_at": "timestamptz",
+    "received_at": "timestamptz", "settled_at": "timestamptz", "code": "text", "detail": "text",
+    "refusal": "text", "errors": "jsonb",
+}  # fmt: skip
+# The other columns have defaults. Numbers are given out in the order of the rows.
 _INSERT = Query(
     IdRow,
-    f"INSERT INTO signals_incomingalert ({', '.join(_STORED)})"
-    f" VALUES ({', '.join(['%s'] * len(_STORED))}) RETURNING id",
+    f"INSERT INTO signals_incomingalert ({', '.join(_STORED)}) SELECT {', '.join(_STORED)}"
+    f" FROM unnest({', '.join(f'%s::{kind}[]' for kind in _STORED.values())})"
+    f" WITH ORDINALITY AS t({', '.join(_STORED)}, place) ORDER BY place RETURNING id",
 )
 
 
-def _columns(alert: IncomingAlert) -> list[Any]:
-    return [*(getattr(alert, name) for name in _STORED[:-1]), Jsonb(alert.errors)]
+def _columns(alerts: Sequence[IncomingAlert]) -> list[list[Any]]:
+    """Return the values of each column, of all alerts."""
+    columns = {name: [getattr(alert, name) for alert in alerts] for name in _STORED}
+    return list((columns | {"errors": [Jsonb(one) for one in columns["errors"]]}).values())
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ A message names no row: its worker takes the oldest alerts that are due.
 """
 
 import threading
+import time
 
 import structlog
 from celery import shared_task
@@ -15,6 +16,7 @@ from signals.alert_publishing import SECONDS_AT_ONCE, publish_waiting
 
 log = structlog.get_logger(__name__)
 QUEUE_DOWN_SECONDS = 5.0  # workers poll as often
+PAUSE_SECONDS = 0.05  # between two messages: the worker of the first takes the later alerts, too
 LONGEST_WAIT_SECONDS = 60.0  # then an idle thread ends
 
 
@@ -62,6 +64,7 @@ class WorkerNotifier:
             except Exception as error:  # any: kombu and redis-py raise many types
                 log.warning("no worker was notified of an alert", error=repr(error))
                 silent_until = machine_time() + QUEUE_DOWN_SECONDS
+            time.sleep(PAUSE_SECONDS)
 
 
 NOTIFIER = WorkerNotifier()

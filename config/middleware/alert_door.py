@@ -87,7 +87,7 @@ class AlertDoor:
     async def _answer(self, post: "_Post", body: bytes) -> Answer:
         alert = PostedAlert(post.feed, post.token, body, post.signature, post.address)
         try:
-            receipt = await asyncio.wrap_future(self._batches.put(alert))
+            receipt = await self._batches.store(alert)
         except NotStoredError as error:
             with bound_contextvars(request_id=post.request_id):
                 return _not_stored(error)

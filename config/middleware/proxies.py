@@ -48,7 +48,7 @@ def caller_of(peer: str, forwarded: str, trusted: Iterable[IPNetwork]) -> str:
 def client_of(peer: str, forwarded: str) -> tuple[str, bool]:
     """Return the caller's address, and whether a proxy that the settings trust sent the request."""
     trusted = settings.FILLCAST_TRUSTED_PROXIES
-    is_trusted = is_in(peer, trusted)
+    is_trusted = bool(trusted) and is_in(peer, trusted)
     return (caller_of(peer, forwarded, trusted) if is_trusted else peer), is_trusted
 
 

@@ -73,6 +73,8 @@ def read_mapping(data: Any) -> AlertMapping:
     """Return a mapping as it is stored or sent. Raises InvalidInputError with all faults."""
     if not isinstance(data, Mapping):
         raise _fault("alert_mapping", "A mapping is an object: { … }.")
+    if not data:
+        return NO_MAPPING
     faults = [
         _fault(str(name)[:60], f"A mapping has no {str(name)[:60]!r}.")
         for name in data

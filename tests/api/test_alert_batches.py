@@ -1,10 +1,9 @@
 """Alerts in front of Django: the same answers as the view's, batches, and who waits for whom."""
 
+import asyncio
 import json
 import socket
-import time
 from collections.abc import Iterator
-from concurrent.futures import Future
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_network
 from typing import Any
@@ -16,7 +15,14 @@ from django.core.cache import cache
 from django.db import connection
 from django.test import Client, override_settings
 
-from api.alert_batches import LONGEST_WAIT, AlertBatches, NotStoredError, _settle
+from api.alert_batches import (
+    LONGEST_WAIT,
+    MOST_WAITING,
+    AlertBatches,
+    NotStoredError,
+    Outcome,
+    stored_together,
+)
 from common.reason_codes import Code
 from config.middleware.alert_door import _post_in
 from signals.alert_posts import PostedAlert, receive_alerts
@@ -159,37 +165,47 @@ def test_locked_feed_delays_no_other(web: WebProcess) -> None:
     assert status_of(waiting) in (202, 503)  # 503: it was locked for longer than an alert waits
 
 
+def outcomes_of(alerts: list[PostedAlert]) -> list[Outcome]:
+    """Store alerts that arrived together."""
+    return [outcome for known in stored_together(alerts) for outcome in known]
+
+
 def test_alert_that_cannot_be_stored_fails_alone() -> None:
     paths = [address("blocked").split("/"), address("other").split("/")]
-    batch: list[tuple[PostedAlert, Future[Receipt]]] = [
-        (PostedAlert(parts[3], parts[4], ENTRY.encode()), Future()) for parts in paths
-    ]
-    with connection.cursor() as cursor:
-        cursor.execute("SET lock_timeout = '100ms'")
+    alerts = [PostedAlert(parts[3], parts[4], ENTRY.encode()) for parts in paths]
     with locked("SELECT FROM signals_feed WHERE slug = 'blocked' FOR UPDATE"):
-        _settle(batch)
-    with connection.cursor() as cursor:
-        cursor.execute("RESET lock_timeout")
-    error = batch[0][1].exception()
+        error, receipt = outcomes_of(alerts)
     assert isinstance(error, NotStoredError)
     assert error.code == Code.DATABASE_BUSY
-    stored = batch[1][1].result().alert
-    assert stored is not None
-    assert list(IncomingAlert.objects.values_list("pk", "feed__slug")) == [(stored.pk, "other")]
+    assert isinstance(receipt, Receipt)
+    assert receipt.alert is not None
+    assert list(IncomingAlert.objects.values_list("pk", "feed__slug")) == [
+        (receipt.alert.pk, "other")
+    ]
 
 
 def test_alert_that_no_repetition_can_store_fails_without_the_next_of_its_feed() -> None:
     slug, secret = address("shared").split("/")[3:5]
-    batch: list[tuple[PostedAlert, Future[Receipt]]] = [
-        (PostedAlert(slug, secret, ENTRY.encode(), address=sender), Future())
-        for sender in ("nowhere", "")
-    ]
-    _settle(batch)
-    error = batch[0][1].exception()
+    error, receipt = outcomes_of(
+        [PostedAlert(slug, secret, ENTRY.encode(), address=sender) for sender in ("nowhere", "")]
+    )
     assert isinstance(error, NotStoredError)
     assert (error.code, error.status) == (Code.FIELD_INVALID, 400)
-    assert batch[1][1].result().error is None
+    assert isinstance(receipt, Receipt)
+    assert receipt.error is None
     assert IncomingAlert.objects.count() == 1
+
+
+def test_receipts_name_the_rows_of_their_own_alerts() -> None:
+    alerts = []
+    for name in ("one", "two", "three"):
+        slug, secret = address(name).split("/")[3:5]
+        alerts.append(PostedAlert(slug, secret, ENTRY.encode()))
+    receipts = receive_alerts([*alerts, alerts[0]])
+    names = dict(IncomingAlert.objects.values_list("pk", "feed__slug"))
+    rows = [receipt.alert.pk for receipt in receipts if receipt.alert is not None]
+    assert [names[row] for row in rows] == ["one", "two", "three", "one"]
+    assert rows == sorted(rows)
 
 
 def test_alerts_are_counted_once_however_often_they_are_tried() -> None:
@@ -205,9 +221,9 @@ def test_alerts_are_counted_once_however_often_they_are_tried() -> None:
 def test_alert_that_waited_for_long_is_not_stored_as_a_fresh_one() -> None:
     slug, secret = address("old").split("/")[3:5]
     late = PostedAlert(slug, secret, ENTRY.encode(), arrived_at=datetime.now(UTC) - LONGEST_WAIT)
-    error = AlertBatches().put(late).exception(30)
-    assert isinstance(error, NotStoredError)
-    assert error.code == Code.DATABASE_BUSY
+    with pytest.raises(NotStoredError) as error:
+        asyncio.run(AlertBatches().store(late))
+    assert error.value.code == Code.DATABASE_BUSY
     assert not IncomingAlert.objects.exists()
 
 
@@ -255,17 +271,45 @@ def test_next_alert_of_a_feed_waits_for_the_first_and_for_no_other_feed() -> Non
     (slug, secret), (other, its_secret) = (
         address(name).split("/")[3:5] for name in ("first", "another")
     )
-    batches = AlertBatches()
-    with locked("SELECT FROM signals_feed WHERE slug = 'first' FOR UPDATE"):
-        first = batches.put(PostedAlert(slug, secret, ENTRY.encode()))
-        while not first.running():  # it is in a thread's hands
-            time.sleep(0.001)
-        second = batches.put(PostedAlert(slug, secret, ENTRY.encode()))
-        passed = batches.put(PostedAlert(other, its_secret, ENTRY.encode()))
-        assert passed.result(30).error is None
-        is_taken = second.running()
-        assert first.done() or not is_taken  # done: it was locked for longer than an alert waits
-    assert second.result(30).alert is not None
+
+    async def posted() -> tuple[bool, Receipt]:
+        """Return whether the second alert of the feed waited, and its receipt."""
+        batches = AlertBatches()
+        session = await asyncio.to_thread(
+            locked, "SELECT FROM signals_feed WHERE slug = 'first' FOR UPDATE"
+        )
+        with session:
+            first = asyncio.create_task(batches.store(PostedAlert(slug, secret, ENTRY.encode())))
+            for _ in range(2):  # it asks to be stored, and a thread is given it
+                await asyncio.sleep(0)
+            assert slug in batches.in_hand
+            second = asyncio.create_task(batches.store(PostedAlert(slug, secret, ENTRY.encode())))
+            passed = await batches.store(PostedAlert(other, its_secret, ENTRY.encode()))
+            assert passed.error is None
+            # done: it was locked for longer than an alert waits
+            has_waited = first.done() or not second.done()
+        return has_waited, await second
+
+    has_waited, receipt = asyncio.run(posted())
+    assert has_waited
+    assert receipt.alert is not None
+
+
+def test_alert_behind_too_many_others_is_refused_at_once() -> None:
+    slug, secret = address("many").split("/")[3:5]
+    alert = PostedAlert(slug, secret, ENTRY.encode(), arrived_at=datetime.now(UTC) - LONGEST_WAIT)
+
+    async def posted() -> None:
+        batches = AlertBatches()
+        waiting = [asyncio.create_task(batches.store(alert)) for _ in range(MOST_WAITING)]
+        await asyncio.sleep(0)
+        with pytest.raises(NotStoredError) as error:
+            await batches.store(alert)
+        assert error.value.code == Code.DATABASE_BUSY
+        assert not any(one.done() for one in waiting)
+        await asyncio.gather(*waiting, return_exceptions=True)
+
+    asyncio.run(posted())
 
 
 @pytest.mark.parametrize("lines", [["203.0.113.9", "198.51.100.1"], ["203.0.113.9,198.51.100.1"]])
