@@ -6,12 +6,13 @@ fall behind, however many alerts arrive and however busy the machine is.
 """
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from itertools import islice
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from django.db import DatabaseError, InterfaceError, connection
 
@@ -68,7 +69,7 @@ class AlertBatches:
         self.in_hand: dict[str, int] = {}  # feeds, by the batch that has them
         self._begun: dict[int, float] = {}  # batches that are stored now: since when
         self._number = 0
-        self._is_due = False
+        self._is_due = self._is_watching = False
 
     async def store(self, alert: PostedAlert) -> Receipt:
         """Return the receipt of an alert once it is stored. Raises NotStoredError."""
@@ -85,6 +86,23 @@ class AlertBatches:
     def _begin_due(self, loop: asyncio.AbstractEventLoop) -> None:
         self._is_due = False
         self._begin(loop)
+        if self._waiting and not self._is_watching:
+            self._is_watching = True
+            loop.call_later(PATIENCE_SECONDS, self._watch, loop)
+
+    def _watch(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Look again while alerts wait: a batch may have become slow, and their senders give up."""
+        self._is_watching = False
+        self._drop_old()
+        self._begin_due(loop)
+
+    def _drop_old(self) -> None:
+        """Refuse what has waited for too long: its sender has given up, and may send it again."""
+        oldest = datetime.now(UTC) - LONGEST_WAIT
+        for one in self._waiting:
+            if one.alert.arrived_at < oldest:
+                _set(one.answer, NotStoredError(Code.DATABASE_BUSY))
+        self._waiting = [one for one in self._waiting if not one.answer.done()]
 
     def _begin(self, loop: asyncio.AbstractEventLoop) -> None:
         """Hand the oldest alerts of feeds that no thread has in hand to a free thread, if any."""
@@ -98,23 +116,18 @@ class AlertBatches:
         number = self._number
         self.in_hand |= {one.alert.feed_slug: number for one in batch}
         self._begun[number] = loop.time()
-        self._threads.submit(self._store, loop, number, batch)
-        loop.call_later(PATIENCE_SECONDS, self._begin, loop)
+        try:
+            self._threads.submit(self._store, loop, number, batch)
+        except RuntimeError:  # no new thread: one that runs may still come to it
+            log.exception("a batch of alerts has no thread")
+            self._end(loop, number, [one.answer for one in batch])
 
     def _take(self) -> list[_Waiting]:
-        """Return what is stored next. What waited for too long is refused: its sender has given up,
-        and may have sent it again."""
-        oldest = datetime.now(UTC) - LONGEST_WAIT
-        wanted = []
-        for one in self._waiting:
-            if one.alert.arrived_at < oldest:
-                _set(one.answer, NotStoredError(Code.DATABASE_BUSY))
-            elif not one.answer.done():  # done: its sender has gone
-                wanted.append(one)
-        free = (one for one in wanted if one.alert.feed_slug not in self.in_hand)
+        self._drop_old()
+        free = (one for one in self._waiting if one.alert.feed_slug not in self.in_hand)
         batch = list(islice(free, LARGEST))
         taken = {id(one) for one in batch}
-        self._waiting = [one for one in wanted if id(one) not in taken]
+        self._waiting = [one for one in self._waiting if id(one) not in taken]
         return batch
 
     def _store(
@@ -125,11 +138,11 @@ class AlertBatches:
         try:
             for outcomes in stored_together([one.alert for one in batch]):
                 known = list(zip(islice(answers, len(outcomes)), outcomes, strict=True))
-                loop.call_soon_threadsafe(_set_all, known)
+                _tell(loop, _set_all, known)
         except Exception:  # a defect: the rest is answered as unknown
             log.exception("a batch of alerts ended")
         finally:
-            loop.call_soon_threadsafe(self._end, loop, number, list(answers))
+            _tell(loop, self._end, loop, number, list(answers))
 
     def _end(
         self,
@@ -138,9 +151,15 @@ class AlertBatches:
         unknown: Sequence["asyncio.Future[Receipt]"],
     ) -> None:
         _set_all([(answer, NotStoredError(Code.OUTCOME_UNKNOWN)) for answer in unknown])
-        del self._begun[number]
+        self._begun.pop(number, None)
         self.in_hand = {feed: of for feed, of in self.in_hand.items() if of != number}
-        self._begin(loop)
+        self._begin_due(loop)
+
+
+def _tell(loop: asyncio.AbstractEventLoop, what: Callable[..., None], *values: Any) -> None:
+    """Let the loop call something. One that has ended has no callers any more."""
+    with contextlib.suppress(RuntimeError):
+        loop.call_soon_threadsafe(what, *values)
 
 
 def _set_all(known: Sequence[tuple["asyncio.Future[Receipt]", Outcome]]) -> None:

@@ -46,7 +46,10 @@ class WorkerNotifier:
             self._wanted.set()
             if self._thread is None or not self._thread.is_alive():
                 self._thread = threading.Thread(target=self._run, name="notifier", daemon=True)
-                self._thread.start()
+                try:
+                    self._thread.start()
+                except RuntimeError as error:  # the alert is stored: its sender is told so
+                    log.warning("no worker was notified of an alert", error=repr(error))
 
     def _run(self) -> None:
         silent_until = 0.0

@@ -99,7 +99,7 @@ class DwxAdapter:
         self, spec: ConnectionSpec, request: OrderRequest, guard: Guard
     ) -> list[OrderReport]:
         """Place or close. Raises NotSent, Rejected or OutcomeUnknown."""
-        async with self._turn(spec) as client:
+        async with self._turn(spec, request.send_by) as client:
             act = orders.close if request.reduce_only else orders.place
             return await act(client, request, guard)
 
@@ -114,17 +114,17 @@ class DwxAdapter:
 
     async def cancel(self, spec: ConnectionSpec, request: CancelRequest) -> list[OrderReport]:
         """Delete a working order. If it was filled first: the fill and CANCEL_REFUSED."""
-        async with self._turn(spec) as client:
+        async with self._turn(spec, request.send_by) as client:
             return await orders.cancel(client, request)
 
     async def change_order(self, spec: ConnectionSpec, request: ChangeRequest) -> list[OrderReport]:
         """Give a waiting order another price. Raises NotSent, Rejected or OutcomeUnknown."""
-        async with self._turn(spec) as client:
+        async with self._turn(spec, request.send_by) as client:
             return await order_changes.change_order(client, request)
 
     async def modify(self, spec: ConnectionSpec, request: ModifyRequest) -> list[OrderReport]:
         """Set both levels of a position or of a working order; None removes one."""
-        async with self._turn(spec) as client:
+        async with self._turn(spec, request.send_by) as client:
             return await orders.modify(client, request)
 
     # ---- reads ----------------------------------------------------------------------------
@@ -234,11 +234,11 @@ class DwxAdapter:
 
     # ---- which terminal -------------------------------------------------------------------
     @asynccontextmanager
-    async def _turn(self, spec: ConnectionSpec) -> AsyncIterator[DwxClient]:
+    async def _turn(self, spec: ConnectionSpec, send_by: float | None) -> AsyncIterator[DwxClient]:
         """Hold the terminal for one command. A failure before it begins is NotSent."""
         try:
             client = await self._client(spec)
-            turn = client.terminal.turn()
+            turn = client.terminal.turn(send_by)
             await turn.__aenter__()
         except TerminalUnavailableError as error:
             raise NotSent(error.code, error.detail) from error

@@ -40,6 +40,7 @@ from brokers.dwx.shared_files import (
 )
 from brokers.dwx.timeouts import SentMark, Timeouts, messages_now
 from brokers.record_cache import RECORD_CACHE, RecordCache
+from common.clocks import machine_time
 from common.reason_codes import Code
 
 DAYS = 3650
@@ -131,13 +132,14 @@ class Terminal:
 
     # ---- turns ----------------------------------------------------------------------------
     @asynccontextmanager
-    async def turn(self) -> AsyncIterator[None]:
+    async def turn(self, send_by: float | None = None) -> AsyncIterator[None]:
         """Hold the terminal for one command and its outcome, in order of arrival.
 
+        send_by: in machine time; past it a command would not leave any more, so it does not wait.
         Raises TerminalUnavailableError: another process has the folder, or the terminal is down or
-        does not come to an end of the command before."""
+        does not come to an end of the command before. Raises NotSent SEND_DEADLINE."""
         session = self._session
-        await self._wait_for_turn()
+        await self._wait_for_turn(send_by)
         try:
             if self._held is None or session != self._session:
                 await asyncio.to_thread(self._claim, session)
@@ -148,13 +150,15 @@ class Terminal:
             self._turn_changed = time.monotonic()
             self._busy.release()
 
-    async def _wait_for_turn(self) -> None:
-        """Wait while the queue moves; the caller's own time-out ends a long one. What is given up
-        on is a turn that lasts longer than its command may."""
+    async def _wait_for_turn(self, send_by: float | None) -> None:
+        """Wait while the queue moves; `send_by` or the caller's time-out ends a long wait. What is
+        given up on is a turn that lasts longer than its command may."""
         began, ticket = time.monotonic(), object()
         self._queue.append(ticket)
         try:
             while self._queue[0] is not ticket or not self._busy.acquire(blocking=False):
+                if send_by and machine_time() > send_by:
+                    raise NotSent(Code.SEND_DEADLINE, "Others waited at the terminal before it.")
                 waited = time.monotonic() - max(began, self._turn_changed)
                 if waited > self.timeouts.answer + self.timeouts.take:
                     detail = f"The terminal has been busy with one command for {waited:.1f} s."

@@ -28,17 +28,21 @@ def can_adopt() -> bool:
     if sys.platform != "linux":
         return False
     try:
-        _adopts()
+        _set_adopting(_adopts())  # some systems allow to ask and not to set
     except OSError:
         return False
     return True
 
 
-def reap_group(group: int) -> None:
-    """Remove ended processes of a group, which only their parent can do."""
-    with contextlib.suppress(ChildProcessError):
+def reap_group(group: int) -> bool:
+    """Remove ended processes of a group, which only their parent can do; return whether children of
+    this process remain in it."""
+    try:
         while os.waitpid(-group, os.WNOHANG)[0]:
             pass
+    except ChildProcessError:
+        return False
+    return True
 
 
 def _adopts() -> bool:

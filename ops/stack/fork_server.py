@@ -29,11 +29,17 @@ def can_fork() -> bool:
     return processes.HAS_PROC and orphans.can_adopt()
 
 
+class _NotForkedError(Exception):
+    """The server took a request, and no process came of it."""
+
+
 class ForkServer(ManagedProcess):
     """The process from which the others are forked. They go on without it if it ends.
 
     For the thread that supervises the processes.
     """
+
+    longest_delay = 300.0  # each start imports everything, and the others do not need it
 
     def __init__(
         self, child: ProcessSpec, environ: Mapping[str, str], logs: Path, folder: Path
@@ -73,7 +79,9 @@ class ForkServer(ManagedProcess):
             request = Request(command, str(folder), differs, niceness)
             try:
                 return self._fork(request, output)
-            except OSError as error:  # it hangs, or has just ended
+            except _NotForkedError:
+                pass  # it had no memory for that, or has just ended: then it is started again
+            except OSError as error:  # it hangs
                 self._kill(error)
         return processes.spawn(command, output=output, folder=folder, env=env, niceness=niceness)
 
@@ -91,7 +99,7 @@ class ForkServer(ManagedProcess):
         with its:
             if self._requests is not None:
                 self._requests.close()
-            self._requests, self._env = ours, env
+            self._requests, self._env, self._waited_since = ours, env, 0.0
             numbers = (str(its.fileno()), str(os.getpid()))
             return processes.spawn(
                 (*command, *numbers, PADDING),
@@ -104,7 +112,7 @@ class ForkServer(ManagedProcess):
             )
 
     def _fork(self, request: Request, output: IO[bytes]) -> ForkedProcess:
-        """Let the server fork. Raises OSError if no process answers."""
+        """Let the server fork. Raises OSError if it hangs, _NotForkedError if no process came."""
         ours, its = socket.socketpair()
         with ours:
             ours.settimeout(ANSWER_SECONDS)
@@ -113,7 +121,7 @@ class ForkServer(ManagedProcess):
                 socket.send_fds(self._requests, [request.encode()], [its.fileno(), output.fileno()])
             answer = ours.recv(32)  # from the fork: this process is its parent now
             if not answer:
-                raise ConnectionError("it has not forked")
+                raise _NotForkedError
             process = ForkedProcess(int(answer))
             with contextlib.suppress(OSError):  # it was killed at once, as its exit code will show
                 ours.sendall(START)

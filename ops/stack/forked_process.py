@@ -1,5 +1,6 @@
 """A child process that `subprocess` did not start, with what its users need of `Popen`."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -60,8 +61,10 @@ class ForkedProcess:
 
     def send_signal(self, sig: int) -> None:
         """Send a signal, unless it has ended: until it is waited for, its id is no other's."""
-        if self.poll() is None:
-            os.kill(self.pid, sig)
+        with self._lock, contextlib.suppress(ProcessLookupError):
+            self._ask()
+            if self.returncode is None:
+                os.kill(self.pid, sig)
 
     def terminate(self) -> None:
         """Send SIGTERM."""

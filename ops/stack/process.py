@@ -62,6 +62,8 @@ class Launch(Protocol):
 class ManagedProcess:
     """Start one process, start it again after a failure, and read its log."""
 
+    longest_delay = LONGEST_DELAY
+
     def __init__(
         self,
         child: ProcessSpec,
@@ -85,6 +87,7 @@ class ManagedProcess:
         self._ready_file = logs / f".{child.name}.ready"
         self._delay, self._started, self._due = FIRST_DELAY, 0.0, 0.0
         self._read_to = 0
+        self._swept: set[int] = set()  # groups whose killed processes are not all removed
 
     @property
     def name(self) -> str:
@@ -135,6 +138,7 @@ class ManagedProcess:
 
     def poll(self) -> str | None:
         """Start a process that ended again after its delay. Return a message for the operator."""
+        self._swept = {group for group in self._swept if orphans.reap_group(group)}
         if self.process is None or self.alive:
             return None
         now = time.monotonic()
@@ -143,7 +147,7 @@ class ManagedProcess:
             if now - self._started > HEALTHY_SECONDS:
                 self._delay = FIRST_DELAY
             self._due, delay = now + self._delay, self._delay
-            self._delay = min(self._delay * 2, LONGEST_DELAY)
+            self._delay = min(self._delay * 2, self.longest_delay)
             return f"{self.exit_description()}; restarting in {delay:g} s (log: {self.log})"
         if now >= self._due and self.may_start():
             self.restarts += 1
@@ -161,7 +165,7 @@ class ManagedProcess:
         """Kill the child processes that an ended process left running."""
         if self.process is not None and not self.alive:
             processes.signal_group(self.process.pid, processes.KILL)
-            orphans.reap_group(self.process.pid)
+            self._swept.add(self.process.pid)  # they have not ended yet
 
     def errors(self) -> Iterator[str]:
         """Yield the error lines that its log got since the last call."""

@@ -104,8 +104,13 @@ class Supervisor:
         )
 
     def unready(self) -> list[str]:
-        """Return the names of processes that are not ready."""
-        return [name for name, running in self.children.items() if not running.ready]
+        """Return the names of processes that are not ready. A fork server that cannot serve is not
+        among them: the others are then started in the ordinary way."""
+        server = self._fork_server
+        missing = [name for name, running in self.children.items() if not running.ready]
+        if server is not None and server.name in missing and server.is_settled():
+            missing.remove(server.name)
+        return missing
 
     def wait(self, seconds: float | None = None) -> bool:
         """Wait until a stop is requested, or for `seconds`; return whether one was."""

@@ -15,6 +15,7 @@ from django.core.cache import cache
 from django.db import connection
 from django.test import Client, override_settings
 
+from api import alert_batches
 from api.alert_batches import (
     LONGEST_WAIT,
     MOST_WAITING,
@@ -25,6 +26,7 @@ from api.alert_batches import (
 )
 from common.reason_codes import Code
 from config.middleware.alert_door import _post_in
+from signals import alert_posts
 from signals.alert_posts import PostedAlert, receive_alerts
 from signals.alerts import Receipt
 from signals.feeds import create_feed_token
@@ -155,16 +157,6 @@ def test_alerts_that_arrive_together_are_stored_together(web: WebProcess) -> Non
         assert cursor.fetchone()[0] <= count / 2  # transactions
 
 
-def test_locked_feed_delays_no_other(web: WebProcess) -> None:
-    slow, quick = address("locked"), address("free")
-    with locked("SELECT FROM signals_feed WHERE slug = 'locked' FOR UPDATE"):
-        waiting = send(web, slow)
-        has_read_all(web)
-        assert post(web, quick).status == 202
-        assert list(IncomingAlert.objects.values_list("feed__slug", flat=True)) == ["free"]
-    assert status_of(waiting) in (202, 503)  # 503: it was locked for longer than an alert waits
-
-
 def outcomes_of(alerts: list[PostedAlert]) -> list[Outcome]:
     """Store alerts that arrived together."""
     return [outcome for known in stored_together(alerts) for outcome in known]
@@ -267,32 +259,66 @@ def test_feed_is_in_the_hands_of_one_thread_at_a_time(web: WebProcess) -> None:
     assert len(prices) == statuses.count(202)
 
 
-def test_next_alert_of_a_feed_waits_for_the_first_and_for_no_other_feed() -> None:
+async def in_hand(batches: AlertBatches) -> None:
+    """Let the loop turn until a thread stores what has been posted."""
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert batches.in_hand
+
+
+def test_locked_feed_delays_its_own_alerts_and_no_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        alert_posts, "_LOCK_TIMEOUT", "SELECT set_config('lock_timeout', '60s', true)"
+    )
     (slug, secret), (other, its_secret) = (
         address(name).split("/")[3:5] for name in ("first", "another")
     )
 
-    async def posted() -> tuple[bool, Receipt]:
-        """Return whether the second alert of the feed waited, and its receipt."""
+    async def posted() -> list[Receipt]:
+        """Return the receipts of both alerts of the locked feed."""
         batches = AlertBatches()
         session = await asyncio.to_thread(
             locked, "SELECT FROM signals_feed WHERE slug = 'first' FOR UPDATE"
         )
         with session:
             first = asyncio.create_task(batches.store(PostedAlert(slug, secret, ENTRY.encode())))
-            for _ in range(2):  # it asks to be stored, and a thread is given it
-                await asyncio.sleep(0)
-            assert slug in batches.in_hand
+            await in_hand(batches)
             second = asyncio.create_task(batches.store(PostedAlert(slug, secret, ENTRY.encode())))
             passed = await batches.store(PostedAlert(other, its_secret, ENTRY.encode()))
             assert passed.error is None
-            # done: it was locked for longer than an alert waits
-            has_waited = first.done() or not second.done()
-        return has_waited, await second
+            assert not first.done()
+            assert not second.done()
+        return [await first, await second]
 
-    has_waited, receipt = asyncio.run(posted())
-    assert has_waited
-    assert receipt.alert is not None
+    receipts = asyncio.run(posted())
+    rows = [receipt.alert.pk for receipt in receipts if receipt.alert is not None]
+    assert len(rows) == 2
+    assert rows == sorted(rows)
+
+
+def test_old_alert_is_refused_while_all_threads_are_busy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        alert_posts, "_LOCK_TIMEOUT", "SELECT set_config('lock_timeout', '60s', true)"
+    )
+    monkeypatch.setattr(alert_batches, "LONGEST_WAIT", timedelta(seconds=0.3))
+    slug, secret = address("held").split("/")[3:5]
+
+    async def posted() -> Receipt:
+        batches = AlertBatches()
+        session = await asyncio.to_thread(
+            locked, "SELECT FROM signals_feed WHERE slug = 'held' FOR UPDATE"
+        )
+        with session:
+            first = asyncio.create_task(batches.store(PostedAlert(slug, secret, ENTRY.encode())))
+            await in_hand(batches)
+            with pytest.raises(NotStoredError) as error:
+                await batches.store(PostedAlert(slug, secret, ENTRY.encode()))
+            assert error.value.code == Code.DATABASE_BUSY
+            assert not first.done()
+        return await first
+
+    assert asyncio.run(posted()).alert is not None
+    assert IncomingAlert.objects.count() == 1
 
 
 def test_alert_behind_too_many_others_is_refused_at_once() -> None:

@@ -12,6 +12,7 @@ from brokers.base import NotSent, ReadFailed
 from brokers.dwx.adapter import create
 from brokers.dwx.terminal import Terminal
 from brokers.types import CheckResult, OrderReport, OrderRequest, OrderType, ReportKind
+from common.clocks import machine_time
 from common.reason_codes import Code
 from tests.dwx.factories import Account, allow, raises_outcome, run
 
@@ -76,6 +77,21 @@ def test_queue_that_moves_is_waited_for(account: Account) -> None:
     assert [one.client_order_id for [one] in reports] == [one.client_order_id for one in requests]
     assert time.monotonic() - began > 2.5  # else this shows nothing
     assert len(account.terminal.journal()) == 6
+
+
+def test_order_whose_time_passes_in_the_queue_is_not_sent(account: Account) -> None:
+    account.terminal.fault(slow_trade=2)
+    first, second = account.order("1000"), account.order("1000", send_by=machine_time() + 0.5)
+
+    async def at_once() -> list[Any]:
+        calls = (account.adapter.submit(account.spec, one, allow) for one in (first, second))
+        return await asyncio.gather(*calls, return_exceptions=True)
+
+    [[report], error] = run(at_once())
+    assert report.client_order_id == first.client_order_id
+    assert isinstance(error, NotSent)
+    assert error.code is Code.SEND_DEADLINE
+    assert len(account.terminal.journal()) == 1
 
 
 def test_guard_stops_only_its_own_order(account: Account) -> None:

@@ -2,12 +2,14 @@
 
 --exit CODE   exit at once instead
 --stubborn    ignore SIGTERM
+--parent      start a child that sleeps, and state its id
 """
 
 import json
 import os
 import random
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -51,7 +53,8 @@ def main(arguments: list[str]) -> None:
     """Print the state, then do as asked."""
     if "--stubborn" in arguments:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    print(json.dumps(state()))
+    child = subprocess.Popen(["sleep", "600"]).pid if "--parent" in arguments else None
+    print(json.dumps({**state(), "child": child}))
     print("to standard error", file=sys.stderr)
     if "--exit" in arguments:
         sys.exit(int(arguments[arguments.index("--exit") + 1]))

@@ -129,6 +129,15 @@ def test_killed_fork_is_forked_again_from_the_same_server(make: Make, messages: 
     assert any(line.startswith("a killed by signal 9") for line in messages)
 
 
+def test_child_of_a_killed_fork_ends_and_leaves_nothing(make: Make) -> None:
+    """The supervisor adopts it, so nobody else can remove it once it has ended."""
+    supervisor = make(forked("a", "--parent"))
+    (a,) = states(supervisor, "a")
+    os.kill(a["pid"], signal.SIGKILL)
+    states(supervisor, "a", 2)
+    assert wait_until(lambda: not Path(f"/proc/{a['child']}").exists(), SECONDS)
+
+
 def test_exit_code_of_a_fork_is_reported(make: Make, messages: list[str]) -> None:
     supervisor = make(forked("a", "--exit", "3"))
     states(supervisor, "a", 2)
@@ -198,6 +207,7 @@ def test_server_that_cannot_serve_prevents_no_start(
     }[function]
     assert expected in supervisor.children[SERVER].log.read_text()
     assert any(line.startswith(f"{SERVER} ended with 1") for line in messages)
+    assert supervisor.wait_ready(SECONDS)  # what runs is a whole stack
 
 
 def test_server_that_imports_for_too_long_is_not_waited_for(
