@@ -9,6 +9,7 @@ from rest_framework.request import Request
 
 from analytics.open_tables import OPEN_TABLES
 from analytics.streams import ONLY_STREAMED, STREAMED, stream, streamed_alone
+from common.api_parameters import check_parameters
 from common.api_views import ApiView
 from common.streaming import StreamedResponse
 from execution.working_orders import KINDS
@@ -35,5 +36,6 @@ class OpenExportView(ApiView):
         """All rows with the prices of now, as CSV or JSON lines."""
         if table not in OPEN_TABLES:
             raise NotFound
+        check_parameters(request, FILTERS)
         rows = OPEN_TABLES[table].rows(caller(request), request.query_params)
         return stream(request, rows, name=table)

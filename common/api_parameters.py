@@ -46,16 +46,18 @@ def check_parameters(request: Request, parameters: Sequence[OpenApiParameter]) -
             InvalidInputError(Code.FIELD_INVALID, wrong, field=one.name)
             for one in parameters
             if one.location == OpenApiParameter.QUERY
-            and (wrong := _fault(one.type, given.get(one.name, "")))
+            and (wrong := _fault(one, given.get(one.name, "")))
         ]
     )
 
 
-def _fault(kind: Any, text: str) -> str:
+def _fault(parameter: OpenApiParameter, text: str) -> str:
     """Return what is expected in place of a text; empty: it can be read, or nothing was given."""
     if "\0" in text:
         return "A text without the character NUL."
-    read, expected = _READ.get(kind, (str, ""))
+    if text and parameter.enum and text not in parameter.enum:
+        return f"One of {', '.join(map(str, parameter.enum))}."
+    read, expected = _READ.get(parameter.type, (str, ""))
     try:
         if text:
             read(text)

@@ -109,11 +109,13 @@ def test_what_is_open_is_streamed_for_its_owner_only(world: World, as_web: AsWeb
 def test_filters_of_what_is_open_leave_out(world: World) -> None:
     alice, api = world.client("alice"), "/api/v1/exports/"
     for query, count in (
-        (f"account={world.connection.pk}", 1), ("account=nothing", 0), (f"account={uuid4()}", 0),
-        ("pair=eur", 1), ("pair=XAU", 0), ("pair=%00", 1),
+        (f"account={world.connection.pk}", 1), (f"account={uuid4()}", 0), ("pair=eur", 1),
+        ("pair=XAU", 0),
     ):  # fmt: skip
         for table in OPEN_TABLES:
             assert len(from_csv(alice.get(f"{api}{table}/?{query}"))) == count, (table, query)
-    for query, count in (("kind=entries", 1), ("kind=exits", 0), ("kind=x", 0), ("feed=x", 0)):
+    for query, count in (("kind=entries", 1), ("kind=exits", 0), ("feed=x", 0)):
         assert len(from_csv(alice.get(f"{api}working-orders/?{query}"))) == count, query
+    for query in ("account=nothing", "pair=%00", "kind=x"):
+        problem(alice.get(f"{api}working-orders/?{query}"), 400, "FIELD_INVALID")
     problem(alice.get(f"{api}nothing/"), 404, "NOT_FOUND")
