@@ -12,8 +12,8 @@ from playwright.sync_api import APIRequestContext, Browser, Page, expect
 from tests.browser.visits import DESKTOP, Device, Visit, send_form
 
 PASSWORD = "a-new-user-of-the-demo-7"  # of a demo on 127.0.0.1
-WORKER_MS = 60_000  # what a worker does: a test, a mail, an archive
-MAIL_SECONDS = 90  # a busy machine sends it late
+WORKER_MS = 180_000  # what a worker does: a test, a mail, an archive
+MAIL_SECONDS = 180  # a busy machine sends it late
 
 
 def follow(page: Page, name: str | re.Pattern[str], *, inside: str = "body") -> None:

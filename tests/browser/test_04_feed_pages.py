@@ -15,7 +15,7 @@ from tests.browser.acts import (
 from tests.browser.visits import DESKTOP, PHONE, Device, Visit
 
 DEVICES = pytest.mark.parametrize("device", [DESKTOP, PHONE], ids=lambda device: device.name)
-RECORD_MS = 60_000  # computed every 20 seconds in the demo
+RECORD_MS = 180_000  # computed every 20 seconds in the demo
 
 
 @DEVICES

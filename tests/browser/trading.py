@@ -6,7 +6,7 @@ from playwright.sync_api import Locator, Page, expect
 
 from tests.browser.acts import expect_heading, fill, follow, press
 
-FILL_MS = 60_000  # a worker sends it, the paper broker fills it
+FILL_MS = 180_000  # a worker sends it, the paper broker fills it
 
 
 def use_preset(page: Page, name: str = "Standard 1 %") -> None:
