@@ -138,11 +138,11 @@ class AlertBatches:
         try:
             for outcomes in stored_together([one.alert for one in batch]):
                 known = list(zip(islice(answers, len(outcomes)), outcomes, strict=True))
-                _tell(loop, _set_all, known)
-        except Exception:  # a defect: the rest is answered as unknown
+                _notify(loop, _set_all, known)
+        except Exception:  # any: the rest is answered as unknown
             log.exception("a batch of alerts ended")
         finally:
-            _tell(loop, self._end, loop, number, list(answers))
+            _notify(loop, self._end, loop, number, list(answers))
 
     def _end(
         self,
@@ -156,7 +156,7 @@ class AlertBatches:
         self._begin_due(loop)
 
 
-def _tell(loop: asyncio.AbstractEventLoop, what: Callable[..., None], *values: Any) -> None:
+def _notify(loop: asyncio.AbstractEventLoop, what: Callable[..., None], *values: Any) -> None:
     """Let the loop call something. One that has ended has no callers any more."""
     with contextlib.suppress(RuntimeError):
         loop.call_soon_threadsafe(what, *values)

@@ -48,7 +48,7 @@ class WorkerNotifier:
                 self._thread = threading.Thread(target=self._run, name="notifier", daemon=True)
                 try:
                     self._thread.start()
-                except RuntimeError as error:  # the alert is stored: its sender is told so
+                except RuntimeError as error:  # the alert is stored: its sender learns that
                     log.warning("no worker was notified of an alert", error=repr(error))
 
     def _run(self) -> None:

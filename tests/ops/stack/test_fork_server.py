@@ -130,7 +130,7 @@ def test_killed_fork_is_forked_again_from_the_same_server(make: Make, messages: 
 
 
 def test_child_of_a_killed_fork_ends_and_leaves_nothing(make: Make) -> None:
-    """The supervisor adopts it, so nobody else can remove it once it has ended."""
+    """The supervisor adopts it, so no other process can remove it once it has ended."""
     supervisor = make(forked("a", "--parent"))
     (a,) = states(supervisor, "a")
     os.kill(a["pid"], signal.SIGKILL)
