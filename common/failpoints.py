@@ -66,6 +66,9 @@ POINTS = {
     "delivery.claimed": "messages are claimed; none is sent",
     "delivery.sent": "messages are sent; that is not stored yet",
     "quotes.stored": "prices are stored; the levels that they reach are not scanned",
+    "archive.written": "a file of the archive is on disk; its rows are not deleted",
+    "archive.removed": "a file's rows are deleted and the manifest lists it; not committed",
+    "archive.committed": "a batch of the archive is committed",
     "broker.received": "the paper broker has an order; its books are not committed",
     "broker.accepted": "the paper broker's books are committed; it has not answered",
 }

@@ -1,7 +1,10 @@
-"""The audit trail's tables, whose lines only the database's functions write; kept answers."""
+"""The audit trail, which only the database's functions write; kept answers; the archive."""
 
 from django.conf import settings
 from django.db import models
+from django.db.models import F, Q
+
+from common.db_functions import ClockTimestamp
 
 
 class TrailLine(models.Model):
@@ -95,3 +98,37 @@ class KeptAnswer(models.Model):
 
     def __str__(self) -> str:
         return f"{self.operation}: {self.status}"
+
+
+class ArchiveFile(models.Model):
+    """One Parquet file of the archive: the manifest. The application only adds to it.
+
+    It is inserted in the transaction that deletes the file's rows, so a file without it was left by
+    a process that died. path: from FILLCAST_ARCHIVE_FOLDER. Times: of the rows, machine time.
+    """
+
+    kind = models.CharField(max_length=30)
+    path = models.CharField(max_length=200, unique=True)
+    sha256 = models.CharField(max_length=64)
+    size = models.BigIntegerField(help_text="Bytes.")
+    host = models.CharField(max_length=100, help_text="Of the machine that wrote it.")
+    rows = models.IntegerField()
+    first_id = models.BigIntegerField()
+    last_id = models.BigIntegerField()
+    first_at = models.DateTimeField()
+    last_at = models.DateTimeField()
+    written_at = models.DateTimeField(db_default=ClockTimestamp())
+
+    class Meta:
+        default_permissions = ("view",)
+        verbose_name = "archived file"
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(rows__gt=0, first_id__lte=F("last_id"), first_at__lte=F("last_at")),
+                name="archive_file_has_rows",
+            )
+        ]
+        indexes = [models.Index(fields=["kind", "first_id"], name="archive_of_kind")]
+
+    def __str__(self) -> str:
+        return self.path

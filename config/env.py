@@ -10,6 +10,7 @@ from decimal import Decimal
 from typing import Annotated, Any, Literal, Self
 
 from config.env_types import (
+    DAYS,
     BearerToken,
     Clock,
     Fault,
@@ -300,6 +301,28 @@ class Settings:
         None, "Name of that terminal in connections; its worker serves the queue mt5.NAME."
     )
 
+    # --- Retention
+    archive_folder: Annotated[str, text("a folder", ".+")] | None = setting(
+        None,
+        "Folder of the Parquet files that old rows are moved to, on a disk that is backed up. If"
+        " empty: archive/ in FILLCAST_VAR in development; in production nothing is archived.",
+    )
+    retention_log_days: Annotated[str, DAYS] = setting(
+        "90", "How long lines of the execution log stay in the database."
+    )
+    retention_event_days: Annotated[str, DAYS] = setting(
+        "90", "How long events stay that were routed and have no delivery left."
+    )
+    retention_delivery_days: Annotated[str, DAYS] = setting(
+        "90", "How long deliveries to channels stay once they are sent or have failed."
+    )
+    retention_webhook_days: Annotated[str, DAYS] = setting(
+        "30", "How long messages to webhooks and browsers stay, with their tries."
+    )
+    retention_audit_run_days: Annotated[str, DAYS] = setting(
+        "180", "How long results of the hourly audit stay; the last one always does."
+    )
+
     # --- Replays and tests
     market_clock: Clock | None = setting(
         None,
@@ -410,6 +433,7 @@ SECTIONS = {  # the first field of each: its title in the docs
     "push_public_key": "Push messages of browsers",
     "poll_seconds": "Execution",
     "broker_networks": "Brokers and outgoing connections",
+    "archive_folder": "Retention",
     "market_clock": "Replays and tests",
 }
 VARIABLES = [Variable(field) for field in fields(Settings)]

@@ -47,6 +47,9 @@ def whole_number(lowest: int, highest: int) -> Reader:
     return Reader(f"a whole number from {lowest} to {highest}", read)
 
 
+DAYS = text("never, or a number of days from 7 to 99999", "never|[7-9]|[1-9][0-9]{1,4}")
+
+
 def number(lowest: str, highest: str) -> Reader:
     """Read a Decimal; both limits are allowed values. No exponent, NaN or infinity."""
 

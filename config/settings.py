@@ -69,6 +69,18 @@ FILLCAST_MT4_ROOT = env.mt4_root
 FILLCAST_MT5_TERMINAL = env.mt5_terminal
 FILLCAST_MT5_PORTABLE = env.mt5_portable
 FILLCAST_MT5_NAME = env.mt5_name
+FILLCAST_ARCHIVE_FOLDER = (
+    BASE_DIR / env.archive_folder
+    if env.archive_folder
+    else None
+    if env.production
+    else FILLCAST_VAR / "archive"
+)
+FILLCAST_RETENTION_LOG_DAYS = env.retention_log_days
+FILLCAST_RETENTION_EVENT_DAYS = env.retention_event_days
+FILLCAST_RETENTION_DELIVERY_DAYS = env.retention_delivery_days
+FILLCAST_RETENTION_WEBHOOK_DAYS = env.retention_webhook_days
+FILLCAST_RETENTION_AUDIT_RUN_DAYS = env.retention_audit_run_days
 FILLCAST_FAILPOINTS = env.failpoints
 failpoints.arm(FILLCAST_FAILPOINTS)
 

@@ -1,9 +1,10 @@
-"""The daily check of the whole audit trail."""
+"""The daily check of the whole audit trail; the start of the archive's runs."""
 
 import structlog
 from celery import shared_task
 
 from common.audit_trail_check import verify
+from config import retention
 from console.tracked_tables import TRACKED
 from users.trail_alarm import clear_alarm, raise_alarm
 
@@ -22,3 +23,9 @@ def verify_trail() -> None:
         return
     log.error("audit_trail_broken", findings=result.wrong[:5], lines=result.lines)
     raise_alarm(result.wrong)
+
+
+@shared_task(name="config.archive_old_rows", ignore_result=True)
+def archive_old_rows() -> None:
+    """Start a process that moves old rows to the archive."""
+    retention.start_archiving()

@@ -39,6 +39,7 @@ from connections.models import (
     Subscription,
     TradingPause,
 )
+from console import archive_admin  # noqa: F401  # registers its list
 from console.pages import (
     connection_actions,
     connection_pages,

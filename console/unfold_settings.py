@@ -73,6 +73,7 @@ NAVIGATION: list[dict[str, Any]] = [
             _item("Trading pauses", "pause_circle", "connections_tradingpause_changelist"),
             _item("Restores", "settings_backup_restore", "connections_epoch_changelist"),
             _item("Audit trail", "history", "console_trail"),
+            _item("Archive", "inventory_2", "common_archivefile_changelist"),
             _item("Schedules", "schedule", "django_celery_beat_periodictask_changelist"),
             _item("Access", "group", "users_user_changelist"),
             _item("Invitations", "person_add", "users_invitation_changelist"),

@@ -42,7 +42,7 @@ if ! "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-
     --require-hashes "${files[@]/#/-r}" >"$log" 2>&1; then
   tail -n 15 "$log" >&2
   if grep -qE 'No space left' "$log"; then
-    say "The disk is full: about 500 MB are needed."
+    say "The disk is full: about 1.3 GB are needed."
   elif grep -qE 'Connection|Max retries|Temporary failure|Name or service|timed out|No matching distribution' "$log"; then
     say "The packages could not be downloaded. Check the network and pip's package index (pip config list)."
   else

@@ -16,7 +16,6 @@ from events.http_post import Try
 from events.routing import EVENT
 
 MOST_EVENTS = 100  # in one message
-KEPT_DAYS, DELETED_AT_ONCE = 30, 100
 EVENT_COLUMNS = ", ".join(f"e.{name}" for name in EVENT.split(", "))
 UNSENT = """
 SELECT DISTINCT ON (channel_id) id, channel_id FROM events_webhookmessage
@@ -60,18 +59,6 @@ INSERT INTO events_webhookattempt
 SELECT channel_id, %(message)s, %(code)s, %(duration)s, %(answer)s, %(error)s,
   CASE WHEN status = 'PENDING' THEN clock_timestamp() + make_interval(secs => %(backoff)s) END
 FROM message
-"""
-DELETE_OLD = """
-WITH old AS (
-  SELECT id FROM events_webhookmessage WHERE channel_id = %(channel)s AND status <> 'PENDING'
-    AND created_at < clock_timestamp() - make_interval(days => %(days)s)
-  ORDER BY id LIMIT %(most)s
-), unlinked AS (
-  UPDATE events_delivery SET message_id = NULL WHERE message_id IN (SELECT id FROM old)
-), attempts AS (
-  DELETE FROM events_webhookattempt WHERE message_id IN (SELECT id FROM old)
-)
-DELETE FROM events_webhookmessage WHERE id IN (SELECT id FROM old)
 """
 RESEND = """
 WITH again AS (
@@ -130,8 +117,6 @@ def store_try(message: SignedMessage, tried: Try, *, title: str, backoff: float)
             "backoff": backoff,
         },
     )  # fmt: skip
-    values = {"channel": message.channel_id, "days": KEPT_DAYS, "most": DELETED_AT_ONCE}
-    run(DELETE_OLD, values)
 
 
 def send_again(message_id: int) -> bool:

@@ -50,6 +50,23 @@ def has_open_position_sql(connection_id: str) -> str:
     )
 
 
+def has_open_trade_sql(connection_id: str, signal_id: str) -> str:
+    """Return SQL: whether a signal has an open position on a connection. Both are expressions."""
+    return (
+        "EXISTS (SELECT FROM positions_executionposition p"
+        f" WHERE p.signal_id = {signal_id} AND p.connection_id = {connection_id}"
+        " AND p.quantity > 0)"
+    )
+
+
+def is_open_position_sql(position_id: str) -> str:
+    """Return SQL: whether the position with this id, an expression, is open."""
+    return (
+        "EXISTS (SELECT FROM positions_executionposition p"
+        f" WHERE p.id = {position_id} AND p.quantity > 0)"
+    )
+
+
 def open_nets_sql(connection_id: str, *, where: str) -> str:
     """Return SQL of the pair and the net notional of a connection's open positions.
 

@@ -6,6 +6,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
 
+from common.archive.overview import has_archived
 from common.confirmation import ConfirmationPage, Consequence
 from common.formatting import number
 from common.permissions import Right
@@ -72,6 +73,7 @@ def show(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
         filled=number(order.filled_quantity),
         steps=timeline(order, fills),
         log=log,
+        has_archived_log=has_archived("logs", since=order.created_at),
         can_cancel=can(request, Right.TRADE) and (order.done_at is None or is_running),
         can_change=can(request, Right.TRADE) and may_be_changed(order),
         last_change=change_line(EntryChange.last_of(pk)),

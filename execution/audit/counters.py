@@ -175,7 +175,7 @@ def audit_and_alert() -> AuditReport:
 
 
 def store_run(report: AuditReport) -> None:
-    """Store a run for metrics and pages; runs are kept for 30 days.
+    """Store a run for metrics and pages; `execution.retention` states for how long.
 
     Also notifies operators of accounts that could not be judged (`listings.report_not_judged`).
     """
@@ -188,7 +188,6 @@ def store_run(report: AuditReport) -> None:
     with transaction.atomic():
         listings.report_not_judged(report.not_judged)
         run(STORE, values)
-        run("DELETE FROM execution_auditrun WHERE at < clock_timestamp() - interval '30 days'")
 
 
 def _states(scope: dict[str, Any]) -> dict[str, int]:

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from django.db import DatabaseError, InterfaceError, connection
 
 from brokers.types import Check
-from ops.doctor import push, servers, trading
+from ops.doctor import archive, push, servers, trading
 from ops.doctor.verdicts import FAIL, SECONDS, CheckFunction, failure, warning, well
 
 WITHOUT_DATABASE = [*servers.WITHOUT_DATABASE, ("push keys", push.push_keys)]
@@ -27,7 +27,9 @@ def examine(
     findings: list[Check] = []
     for name, check in before if before is not None else WITHOUT_DATABASE:
         findings += _run_check(name, check)
-    needing = [*servers.DATABASE, *trading.CHECKS] if database is None else database
+    needing = (
+        [*servers.DATABASE, *archive.CHECKS, *trading.CHECKS] if database is None else database
+    )
     database_finding = _check_database()
     findings.append(database_finding)
     if database_finding.result is FAIL:

@@ -206,7 +206,7 @@ def append_only() -> Check:
         return failure(
             name, f"{excess[0].role} may {excess[0].privilege} the execution log.", remedy
         )
-    return well(name, "The application can only add to the execution log.")
+    return well(name, "The application can only add to the execution log, and archive old lines.")
 
 
 def migrations() -> Check:

@@ -121,6 +121,7 @@ READ_ONLY = Rows()  # written by the system, or on separate pages
 LISTS: dict[str, Rows] = {
     "analytics.analyticsdaily": READ_ONLY,
     "auth.group": READ_ONLY,
+    "common.archivefile": READ_ONLY,
     "connections.cashflow": Rows(add=LIMITS),
     "connections.dataconnection": edited(TRADERS),
     "connections.decisionprovider": edited(LIMITS),

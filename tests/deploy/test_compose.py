@@ -15,7 +15,7 @@ NOT_COMMON = {
     "FILLCAST_LOG_FORMAT", "FILLCAST_DEBUG", "FILLCAST_FAILPOINTS", "FILLCAST_MARKET_CLOCK",
     "DATABASE_URL", "FILLCAST_WEB_DATABASE_URL", "FILLCAST_TRADE_DATABASE_URL", "FILLCAST_DB_ROLE",
     "FILLCAST_CREDENTIALS_PRIVATE_KEYS", "FILLCAST_PUSH_PRIVATE_KEYS", "FILLCAST_MT5_TERMINAL",
-    "FILLCAST_MT5_PORTABLE", "FILLCAST_MT5_NAME",
+    "FILLCAST_MT5_PORTABLE", "FILLCAST_MT5_NAME", "FILLCAST_ARCHIVE_FOLDER",
 }  # fmt: skip
 TEXT = (Path(__file__).parents[2] / "docker-compose.yml").read_text()
 TRADING = {"exits", "execution", "maintenance", "sessions"}
@@ -66,6 +66,20 @@ def test_terminal_folders_are_mounted_in_session_workers(
 ) -> None:
     root = services["sessions"]["environment"]["FILLCAST_MT4_ROOT"]
     assert [volume.rpartition(":")[2] for volume in services["sessions"]["volumes"]] == [root]
+
+
+def test_archive_is_on_a_volume_of_the_only_process_that_writes_it(
+    services: dict[str, dict[str, Any]],
+) -> None:
+    """Without a volume, what was removed from the database would go with the container."""
+    folders = {
+        name: service["environment"]["FILLCAST_ARCHIVE_FOLDER"]
+        for name, service in services.items()
+        if "FILLCAST_ARCHIVE_FOLDER" in service.get("environment", {})
+    }
+    assert folders == {"maintenance": "/srv/archive"}
+    volumes = services["maintenance"]["volumes"]
+    assert [volume.rpartition(":")[2] for volume in volumes] == ["/srv/archive"]
 
 
 def test_gateway_address_is_outside_the_dynamic_range() -> None:

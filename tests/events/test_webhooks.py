@@ -23,6 +23,7 @@ from connections.credentials.key_rotation import reseal_all
 from events import services, webhook_services, webhooks
 from events.models import Channel, Delivery, EventKind, WebhookAttempt, WebhookMessage
 from events.services import Delivered, NewEvent
+from tests.archive.rows import archive
 from tests.events.test_delivery import fill, happen, rested
 from users.models import User
 
@@ -279,13 +280,20 @@ def test_name_that_leads_to_a_forbidden_address_is_not_called(
     assert WebhookMessage.objects.get().status == "FAILED"
 
 
-def test_old_lines_of_the_log_are_deleted(alice: User, endpoint: Endpoint) -> None:
+def test_archived_message_cannot_be_sent_again(
+    alice: User, endpoint: Endpoint, tmp_path: Path
+) -> None:
     webhook(alice, endpoint)
     happen(fill(alice))
     services.deliver()
+    message = WebhookMessage.objects.get()
     WebhookMessage.objects.update(created_at=F("created_at") - timedelta(days=31))
+    WebhookAttempt.objects.update(at=F("at") - timedelta(days=31))
+    for kind in ("webhook-attempts", "webhook-messages"):
+        assert archive(kind, tmp_path) == 1
+    with pytest.raises(WebhookMessage.DoesNotExist):
+        webhook_services.resend(message.pk)
+    assert Delivery.objects.filter(status="SENT").count() == 1
     rested()
-    happen(fill(alice))
-    services.deliver()
-    assert WebhookMessage.objects.count() == WebhookAttempt.objects.count() == 1
-    assert Delivery.objects.filter(status="SENT").count() == 2
+    assert services.deliver().messages == 0
+    assert len(endpoint.received) == 1

@@ -4,6 +4,7 @@ from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
+from common.archive.overview import has_archived
 from common.commands import HelpedCommand, number_in
 from common.formatting import sentence
 from common.limit_figures import read_figures, text_with_detail
@@ -37,6 +38,8 @@ class Command(HelpedCommand):
             self.stdout.write(explanation.why)
         if explanation.code:
             self.stdout.write(f"Code {explanation.code}")
+        if has_archived("logs", since=order.created_at):
+            self.stdout.write(f"Older lines: manage.py read_archive logs --order O-{order.pk}")
         for line in ExecutionLog.objects.filter(order_id=order.pk).order_by("id"):
             self.stdout.write(_line(line))
 

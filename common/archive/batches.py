@@ -1,0 +1,181 @@
+"""Move old rows to the archive, a batch at a time, so that trading does not notice.
+
+A batch is one transaction and one file: rows are locked and read, the file is written and synced to
+disk, the manifest lists it, the rows are deleted, and that is committed. If the process dies before
+the commit, all rows are still there, and the manifest does not list the file: it is never read.
+After the commit they are in the file only. docs/adr/0054.
+"""
+
+import socket
+import zlib
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from django.db import transaction
+
+from common.archive import parquet_files
+from common.archive.column_types import Column, columns_of
+from common.archive.kinds import ArchiveKind
+from common.archive.parquet_files import WrittenFile
+from common.clocks import machine_time
+from common.failpoints import failpoint
+from common.models import ArchiveFile
+from common.sql import Query, array, database_now, rows
+
+ROWS_AT_ONCE = 5_000
+REST = 4  # after a batch, times what it took: at most a fifth of one session's time is used
+_LOCK = 0x46434130  # namespace of the advisory locks
+
+
+class ArchiveBusyError(Exception):
+    """Another process is archiving the same kind of rows."""
+
+
+class LockRow(NamedTuple):
+    """Whether this transaction has the lock of a kind."""
+
+    is_locked: bool
+
+
+class WindowRow(NamedTuple):
+    """The next rows by id. has_old: some of them are older than the policy allows."""
+
+    last_id: int | None
+    has_old: bool | None
+
+
+class RemovedRow(NamedTuple):
+    """How many rows were deleted."""
+
+    removed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What one step did. last_id: where the next one begins; None: there is nothing left."""
+
+    last_id: int | None
+    rows: int = 0
+
+
+LOCK = Query(LockRow, "SELECT pg_try_advisory_xact_lock(%s::int, %s::int) AS is_locked")
+# By primary key and never further than one window without an old row: ids rise with time, so the
+# rows behind it are newer. Rows that stay are read again each time, which takes little.
+WINDOW = """
+SELECT max(id) AS last_id, bool_or(is_old) AS has_old FROM (
+  SELECT r.id, {time} < %(cutoff)s AS is_old FROM {table} r
+  WHERE r.id > %(after)s ORDER BY r.id LIMIT %(most)s) w
+"""
+READ = """
+SELECT {columns} FROM {table} r
+WHERE r.id > %(after)s AND r.id <= %(last)s AND {time} < %(cutoff)s AND ({removable})
+ORDER BY r.id {lock}
+"""
+LOCK_ROWS = "FOR UPDATE OF r SKIP LOCKED"
+
+
+def archive_kind(
+    kind: ArchiveKind,
+    folder: Path,
+    *,
+    pause: Callable[[float], None],
+    is_over: Callable[[], bool] = lambda: False,
+    rows_at_once: int = ROWS_AT_ONCE,
+) -> int:
+    """Archive what is older than the kind's policy allows; return how many rows.
+
+    pause: called after each batch with the seconds to rest. is_over: ends it after a batch. Raises
+    ArchiveBusyError, UnknownTypeError, OSError and database errors: what was archived before stays
+    archived.
+    """
+    if kind.kept_for is None:
+        return 0
+    cutoff, after, done = database_now() - kind.kept_for, 0, 0
+    while not is_over():
+        began = machine_time()
+        batch = archive_batch(kind, folder, after=after, cutoff=cutoff, rows_at_once=rows_at_once)
+        if batch.rows:
+            failpoint("archive.committed")
+        if batch.last_id is None:
+            break
+        after, done = batch.last_id, done + batch.rows
+        pause(REST * (machine_time() - began))
+    return done
+
+
+def archive_batch(
+    kind: ArchiveKind, folder: Path, *, after: int, cutoff: datetime, rows_at_once: int
+) -> Batch:
+    """Archive what may go of the next rows behind the id `after`, in one transaction."""
+    with transaction.atomic(durable=True):
+        if not rows(LOCK, lock_key(kind))[0].is_locked:
+            raise ArchiveBusyError(kind.name)
+        values = {"after": after, "cutoff": cutoff, "most": rows_at_once}
+        window = WINDOW.format(time=kind.time_sql, table=kind.table)
+        (found,) = rows(Query(WindowRow, window), values)
+        if not found.has_old:
+            return Batch(None)
+        columns = columns_of(kind.table)
+        records = rows(_read_sql(kind, columns), {**values, "last": found.last_id})
+        if records:
+            _move(kind, folder, columns, records)
+    return Batch(found.last_id, len(records))
+
+
+def lock_key(kind: ArchiveKind) -> tuple[int, int]:
+    """Return the advisory lock that a transaction holds while it archives this kind."""
+    return _LOCK, zlib.crc32(kind.name.encode()) - 2**31
+
+
+def _read_sql(kind: ArchiveKind, columns: Sequence[Column]) -> str:
+    return READ.format(
+        columns=", ".join(column.selected for column in columns),
+        table=kind.table,
+        time=kind.time_sql,
+        removable=kind.removable,
+        lock=LOCK_ROWS if kind.locks_rows else "",
+    )
+
+
+def _move(
+    kind: ArchiveKind, folder: Path, columns: Sequence[Column], records: Sequence[Any]
+) -> None:
+    """Write the file, list it and delete its rows; the caller commits.
+
+    Before the commit is sent a failure is certain, and the file is removed. Afterwards it stays.
+    """
+    file = parquet_files.write(folder, kind.name, columns, records)
+    with ExitStack() as undo:
+        undo.callback(parquet_files.remove, folder / file.path)
+        failpoint("archive.written")
+        listed = _list(kind, file, records)
+        ids = array(record.id for record in records)
+        (gone,) = rows(Query(RemovedRow, kind.remove_sql), {"file": listed.pk, "ids": ids})
+        if gone.removed != len(records):
+            raise RuntimeError(f"{gone.removed} of {len(records)} rows of {kind.name} removed")
+        failpoint("archive.removed")
+        undo.pop_all()
+
+
+def _list(kind: ArchiveKind, file: WrittenFile, records: Sequence[Any]) -> ArchiveFile:
+    """Insert the file's row in the manifest."""
+    times = [
+        next(at for name in kind.times if (at := getattr(record, name)) is not None)
+        for record in records
+    ]
+    return ArchiveFile.objects.create(
+        kind=kind.name,
+        path=file.path,
+        sha256=file.sha256,
+        size=file.size,
+        host=socket.gethostname()[:100],
+        rows=len(records),
+        first_id=records[0].id,
+        last_id=records[-1].id,
+        first_at=min(times),
+        last_at=max(times),
+    )
