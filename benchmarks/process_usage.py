@@ -2,10 +2,12 @@
 
 import contextlib
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 TICK = os.sysconf("SC_CLK_TCK")
+_SESSION_TITLE = re.compile(r"postgres: \S+ \S+ \S+\(\d+\) ")
 Pids = Mapping[str, list[int]]
 
 
@@ -63,6 +65,11 @@ def memory_mb(pids: Pids) -> dict[str, float]:
     return {name: sum(map(_pss, group)) / 1024 for name, group in pids.items()}
 
 
+def database_sessions(pids: Iterable[int]) -> int:
+    """Return how many of PostgreSQL's processes serve a client: their titles name its address."""
+    return sum(_SESSION_TITLE.match(_title(pid)) is not None for pid in pids)
+
+
 def children_of(parent: int) -> list[int]:
     """Return the running processes that `parent` started."""
     children = []
@@ -81,6 +88,13 @@ def me() -> int:
 def parent_of(pid: int) -> int:
     """Return the parent of a running process."""
     return int(_stat(pid)[1])
+
+
+def _title(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text()
+    except OSError:
+        return ""
 
 
 def _cpu(pid: int) -> float:

@@ -1,9 +1,9 @@
-"""Settings, URLs, middleware and process entry points. May import any app; no app imports it."""
+"""Settings, URLs, middleware and process entry points. May import any app; no app imports it.
+
+Nothing is imported here: the stack's supervisor reads the settings, and needs neither Django's apps
+nor Celery. Every process with apps gets Celery's application from config/apps.py.
+"""
 
 import gc
 
 gc.disable()  # until Django is set up: garbage collection takes a quarter of the import time
-
-from config.celery import app as celery_app  # noqa: E402
-
-__all__ = ["celery_app"]

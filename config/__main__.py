@@ -9,14 +9,14 @@ from celery.bin.base import CLIContext
 from celery.bin.beat import beat
 from celery.bin.worker import worker
 
-from config import celery_app
+from config.celery import app
 
 
 @click.group(commands={"worker": worker, "beat": beat})
 @click.pass_context
 def main(context: click.Context) -> None:
     """Start a worker or the scheduler, in this process."""
-    context.obj = CLIContext(app=celery_app, no_color=False, workdir=None)
+    context.obj = CLIContext(app=app, no_color=False, workdir=None)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from celery.signals import beat_init, worker_ready
 from django.apps import AppConfig
 from django_structlog.signals import bind_extra_request_metadata
 
+import config.celery  # noqa: F401  # before the first task is sent: it has our broker
 from common.readiness import announce_ready
 from config.logs import bind_address
 from config.session_priority import follow_niceness

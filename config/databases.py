@@ -77,11 +77,14 @@ def database(settings: Settings) -> dict[str, Any]:
         "connect_timeout": 5,
         "application_name": f"fillcast-{settings.db_role}",
     }
+    engine = "django.db.backends.postgresql"
     if settings.db_role == "web":  # requests run on many threads; each would keep a connection
-        options["pool"] = {"min_size": 1, "max_size": 16, "timeout": 5}
+        options["pool"] = {"min_size": 1, "max_size": 16, "timeout": 5, "max_idle": 60}
+    elif settings.db_role == "trade":  # so do background jobs
+        engine = "common.shared_sessions"
     return {
         **parsed,
-        "ENGINE": "django.db.backends.postgresql",
+        "ENGINE": engine,
         "OPTIONS": options,
         "CONN_MAX_AGE": 0 if "pool" in options else None,
         "CONN_HEALTH_CHECKS": True,

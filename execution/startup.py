@@ -9,11 +9,18 @@ from functools import partial
 from typing import Any
 
 import structlog
-from celery.signals import task_unknown, worker_ready, worker_shutdown, worker_shutting_down
+from celery.signals import (
+    task_postrun,
+    task_unknown,
+    worker_ready,
+    worker_shutdown,
+    worker_shutting_down,
+)
 from django.conf import settings
 from django.db import InterfaceError, InternalError, OperationalError, connection
 
 from brokers.types import Quote
+from common import shared_sessions
 from common.clocks import machine_time
 from common.database_errors import is_database_trouble
 from common.gc_tuning import exclude_imports_from_gc
@@ -91,6 +98,7 @@ def connect() -> None:
     worker_shutting_down.connect(on_worker_shutting_down, dispatch_uid="execution.drain")
     worker_shutdown.connect(on_worker_shutdown, dispatch_uid="execution.end")
     task_unknown.connect(on_task_unknown, dispatch_uid="execution.unknown_task")
+    task_postrun.connect(on_task_end, dispatch_uid="execution.task_end")
     prices_started.connect(on_prices_started, dispatch_uid="execution.prices")
     prices_stopped.connect(on_worker_shutdown, dispatch_uid="execution.prices_end")
     # Several receivers: an error in one does not prevent the others' calls. Exits come first.
@@ -128,6 +136,11 @@ def _subscribe_lane_queue(
 def on_task_unknown(*, name: str = "", **_: Any) -> None:
     """Count a message with an unknown task name; Celery drops it."""
     dropped_messages.record_dropped(DroppedMessageCount.Name.UNKNOWN_TASK, name)
+
+
+def on_task_end(**_: Any) -> None:
+    """Leave the task's database session to the threads of this process."""
+    shared_sessions.give_back()
 
 
 def on_worker_shutting_down(**_: Any) -> None:
@@ -220,6 +233,7 @@ def start_trading(
     exclude_imports_from_gc(threshold=10_000)  # a bundle makes thousands of objects
     runtime = trading_runtime.start_runtime(role, on_lane_change, jobs=jobs)
     set_loop(runtime.dispatcher.loop)  # price streams wait for it
+    shared_sessions.give_back()
     return runtime
 
 

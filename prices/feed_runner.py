@@ -12,6 +12,7 @@ from functools import partial
 from django.db import connections
 
 from brokers.base import BrokerError
+from common import shared_sessions
 from common.clocks import machine_time, market_now
 from common.errors import MisconfiguredError
 from connections.models import DataConnection
@@ -63,6 +64,7 @@ def _run_until(runner: "FeedRunner", stop: threading.Event, pace: float) -> None
         while not stop.is_set():
             began = machine_time()
             runner.step()
+            shared_sessions.give_back()
             stop.wait(pause_after(machine_time() - began, pace))
     finally:
         stop.set()

@@ -5,14 +5,14 @@ database and the role. Sessions have time-outs below a lease: a process that han
 transaction loses it, and its locks.
 """
 
-import os
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import psycopg
 from django.db import connections
+
+from common.idle_sessions import IdleSessions
 
 LOCK_MS, STATEMENT_MS, IDLE_MS = 300, 4_000, 4_000
 OPTIONS = (
@@ -22,23 +22,25 @@ OPTIONS = (
     "-c enable_seqscan=off"
 )
 MAX_ATTEMPTS = 20  # × LOCK_MS: longer than a stopped process can hold a lock
+UNUSED_SECONDS = 30.0  # then a session is closed
 T = TypeVar("T")
 Session = psycopg.Connection[tuple[Any, ...]]
 
 
 class SessionPool:
-    """A small pool. Broken connections are dropped, and a forked process starts with none."""
+    """A small pool. Broken and unused connections are dropped."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._idle: list[tuple[dict[str, Any], Session]] = []
-        self._pid = os.getpid()
+        self._idle = IdleSessions(keep=0, seconds=UNUSED_SECONDS)
 
     @contextmanager
     def transaction(self) -> Iterator[Session]:
         """Yield a connection for one transaction: committed at the end, rolled back on an error."""
         where = connection_arguments()
-        session = self._take(where)
+        session = self._idle.take(where)
+        if session is None:
+            session = psycopg.connect(**where, autocommit=True, prepare_threshold=2)
+            self._idle.opened()
         try:
             with session.transaction():
                 yield session
@@ -46,7 +48,7 @@ class SessionPool:
             _close_if_broken(session)
             raise
         finally:
-            self._give_back(where, session)
+            self._idle.give_back(where, session)
 
     def run(self, work: Callable[[Session], T]) -> T:
         """Run `work` in one transaction, again if a lock was not available in time.
@@ -64,28 +66,7 @@ class SessionPool:
 
     def close(self) -> None:
         """Close idle connections; the next use connects again."""
-        with self._lock:
-            idle, self._idle = self._idle, []
-        for _, session in idle:
-            session.close()
-
-    def _take(self, where: dict[str, Any]) -> Session:
-        with self._lock:
-            if self._pid != os.getpid():  # the sockets are the parent's: do not use or close them
-                self._idle, self._pid = [], os.getpid()
-            while self._idle:
-                known, session = self._idle.pop()
-                if known == where and not session.closed:
-                    return session
-                session.close()
-        return psycopg.connect(**where, autocommit=True, prepare_threshold=2)
-
-    def _give_back(self, where: dict[str, Any], session: Session) -> None:
-        if session.closed or session.info.transaction_status != psycopg.pq.TransactionStatus.IDLE:
-            session.close()
-            return
-        with self._lock:
-            self._idle.append((where, session))
+        self._idle.close()
 
 
 def _close_if_broken(session: Session) -> None:

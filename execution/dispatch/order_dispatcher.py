@@ -21,6 +21,7 @@ from brokers.base import BrokerAdapter, BrokerError, NotSent, ReadFailed, Reject
 from brokers.redaction import storable, without_secrets
 from brokers.registry import adapter_for
 from brokers.types import OrderReport, OrderRequest, ReportKind
+from common import shared_sessions
 from common.clocks import machine_time
 from common.failpoints import failpoint
 from common.reason_codes import Code
@@ -140,6 +141,8 @@ class OrderDispatcher(threading.Thread):
 
         Raises TimeoutError after `timeout` seconds, and cancels the call. Raises ProcessEndingError
         if the dispatcher has stopped, or stops meanwhile; ReadFailed if the call cancels itself.
+
+        Meanwhile this thread's database session is left to others.
         """
         if self._stopped.is_set():
             call.close()
@@ -148,6 +151,7 @@ class OrderDispatcher(threading.Thread):
         self._awaited.add(future)
         if self._stopped.is_set():  # since the check above: the loop may never run the call
             future.cancel()
+        shared_sessions.give_back()
         try:
             return future.result(timeout)
         except TimeoutError:

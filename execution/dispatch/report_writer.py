@@ -14,6 +14,7 @@ import structlog
 from django.db import DatabaseError, InterfaceError, connection
 
 from brokers.types import OrderReport, ReportKind
+from common import shared_sessions
 from common.clocks import machine_time
 from common.database_errors import is_database_trouble, is_too_much
 from common.errors import CONTENT_ERRORS
@@ -352,6 +353,8 @@ class ReportWriter(threading.Thread):
                     connection.close()
             while self._drain_events:
                 self._drain_events.pop().set()
+            if not batch and not done:  # while reports come, it keeps its database session
+                shared_sessions.give_back()
         connection.close()
 
     def _apply(self, batch: Sequence[OrderReport]) -> None:

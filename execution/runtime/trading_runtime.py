@@ -15,6 +15,7 @@ from django.db import connection
 from brokers import rate_limits
 from brokers.base import ReadFailed
 from brokers.maintenance_windows import Maintenance
+from common import shared_sessions
 from common.clocks import machine_time
 from common.reason_codes import Code
 from common.sql import rows, run
@@ -48,6 +49,7 @@ BackgroundJob = tuple[str, float, Callable[[], object]]
 HEALTH_SECONDS = 1.0
 MAX_READ_SECONDS = 120
 JOBS_END_SECONDS = 2.0  # time for running background jobs to end before the process does
+MAX_PATIENCE_SECONDS = 5.0  # of a job for another one's database session
 
 RENEW = """
 INSERT INTO execution_workerlease (id, role, host, pid, lease_until)
@@ -111,7 +113,9 @@ class TradingRuntime:
         self.report_writer.start()
         # Renewed until the last outcome is written: a process that drains is alive.
         every_seconds = min(1.0, self._lease / 4)
-        self._renewing = self._repeat("renew", every_seconds, self.renew, until=self._ended)
+        self._renewing = self._repeat(
+            "renew", every_seconds, self.renew, until=self._ended, shares=False
+        )
         self._repeat("health", HEALTH_SECONDS, self.health.write)
 
     def _run_for_connections(self, call: Coroutine[Any, Any, None]) -> None:
@@ -198,6 +202,7 @@ class TradingRuntime:
             set_call_runner()
         self.lanes.release(self.lanes.names)  # taken by a job meanwhile
         run("DELETE FROM execution_workerlease WHERE id = %s", (self.id,))
+        shared_sessions.close_idle()
         return idle
 
     def _jobs_have_ended(self) -> bool:
@@ -215,17 +220,27 @@ class TradingRuntime:
         job: Callable[[], object],
         *,
         until: threading.Event | None = None,
+        shares: bool = True,
     ) -> threading.Thread:
-        """Repeat a job on a thread of its own, so that a hanging job delays no other."""
+        """Repeat a job on a thread of its own, so that a hanging job delays no other.
+
+        shares: use the process's database sessions in turn with other jobs, after a wait of one
+        period at most. The renewal of the lease has one of its own.
+        """
         ended = until or self._stopping
 
         def loop() -> None:
+            if shares:
+                shared_sessions.be_patient(min(seconds, MAX_PATIENCE_SECONDS))
+            else:
+                shared_sessions.keep_own()
             while not ended.wait(seconds):
                 try:
                     job()
                 except Exception as error:  # any: the next run tries again
                     log.warning("background job failed", job=name, error=repr(error))
                     connection.close()
+                shared_sessions.give_back()
             connection.close()
 
         thread = threading.Thread(target=loop, daemon=True, name=name)

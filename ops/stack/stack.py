@@ -1,5 +1,6 @@
 """The whole installation on one machine: servers, secrets, tables, processes."""
 
+import gc
 import os
 import signal
 import subprocess
@@ -143,6 +144,7 @@ class Stack:
     def __enter__(self) -> Self:
         """Lock the folder var/. Raises AlreadyRunningError if another stack uses it."""
         self._lock.__enter__()
+        gc.enable()  # config/__init__.py disabled it, and a supervisor sets up no apps
         self._at_exit.enter_context(handled_by(signal.default_int_handler))
         return self
 

@@ -178,7 +178,8 @@ def test_owner_login_takes_role_without_own_login() -> None:
     entry = database(Settings.read({**PRODUCTION, "FILLCAST_DB_ROLE": "web"}))
     assert "-c role=fillcast_web" in entry["OPTIONS"]["options"]
     assert (entry["USER"], entry["CONN_MAX_AGE"]) == ("owner", 0)
-    assert "pool" in entry["OPTIONS"]
+    assert entry["OPTIONS"]["pool"]["max_idle"] <= 60  # psycopg's own: 600 for each
+    assert entry["ENGINE"] == "django.db.backends.postgresql"
 
 
 def test_own_login_sets_no_role() -> None:
@@ -187,6 +188,7 @@ def test_own_login_sets_no_role() -> None:
     assert "role=" not in entry["OPTIONS"]["options"]
     assert (entry["USER"], entry["CONN_MAX_AGE"]) == ("t", None)
     assert "pool" not in entry["OPTIONS"]
+    assert entry["ENGINE"] == "common.shared_sessions"
 
 
 @pytest.mark.parametrize(

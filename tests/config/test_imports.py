@@ -83,3 +83,15 @@ def test_fork_server_imports_what_forks_need_and_shares_no_connection() -> None:
     assert (shared, threads) == ([], 1)
     # the fork's, not the server's
     assert (program, niceness) == ("command:prices", 7)
+
+
+def test_supervisor_imports_no_apps_and_no_celery() -> None:
+    """It only starts and watches processes, as long as the stack runs."""
+    imported = run("""
+import json, sys
+import manage
+import ops.management.commands.stack
+print(json.dumps([*sys.modules]))
+""")
+    assert "ops.stack.supervisor" in imported
+    assert {"celery", "kombu", "structlog", "django.db.models", "execution"} & {*imported} == set()

@@ -1,0 +1,44 @@
+"""One process's threads share its database sessions. docs/adr/0053.
+
+Django's connections belong to their threads, and each would keep a session for ever. A thread that
+calls `give_back` after each piece of work leaves its session to the next one. Only processes whose
+database engine is this package share; elsewhere nothing happens.
+"""
+
+from django.db import DEFAULT_DB_ALIAS, connections
+
+from common.shared_sessions.base import SESSIONS, DatabaseWrapper
+
+
+def give_back() -> None:
+    """Let other threads use this thread's session, unless a transaction is open on it.
+
+    The next query of this thread takes a session again. Nothing may be left that belongs to the
+    session: no setting but by SET LOCAL, no advisory lock but of a transaction, no LISTEN.
+    """
+    connection = connections[DEFAULT_DB_ALIAS]
+    if isinstance(connection, DatabaseWrapper):
+        connection.give_back()
+
+
+def be_patient(seconds: float) -> None:
+    """Let this thread wait up to `seconds` for another thread's session before it opens one.
+
+    For threads that repeat something short: several that begin at the same moment take turns.
+    """
+    connection = connections[DEFAULT_DB_ALIAS]
+    if isinstance(connection, DatabaseWrapper):
+        connection.patience = seconds
+
+
+def keep_own() -> None:
+    """Let this thread have a session of its own, from now on, that no other one uses."""
+    connection = connections[DEFAULT_DB_ALIAS]
+    if isinstance(connection, DatabaseWrapper):
+        connection.close()
+        connection.keeps = True
+
+
+def close_idle() -> None:
+    """Close the sessions that no thread uses."""
+    SESSIONS.close()

@@ -1,0 +1,336 @@
+"""Threads of a process share its database sessions, and keep none that they do not use."""
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sized
+from contextlib import suppress
+from functools import partial
+from typing import Any
+
+import psycopg
+import pytest
+from django.db import DatabaseError, connections, transaction
+from django.db.backends.signals import connection_created
+
+from common import shared_sessions
+from common.idle_sessions import IdleSessions
+from common.shared_sessions import base
+from common.sql import rows, run
+from config.installation import ROOT
+
+pytestmark = pytest.mark.django_db(transaction=True)
+ENGINE = "common.shared_sessions"
+SECONDS = 10.0
+
+
+@pytest.fixture(autouse=True)
+def sharing(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
+    """Let threads that this test starts share; return the sessions that they opened."""
+    monkeypatch.setitem(connections.settings["default"], "ENGINE", ENGINE)
+    opened: list[int] = []
+
+    def note(sender: Any, connection: Any, **_: Any) -> None:
+        if sender is base.DatabaseWrapper:
+            opened.append(connection.connection.info.backend_pid)
+
+    connection_created.connect(note)
+    yield opened
+    connection_created.disconnect(note)
+    shared_sessions.close_idle()
+
+
+def on_thread(work: Callable[[], Any]) -> Any:
+    """Run work on a thread of its own, which gives its session back; return the result."""
+    results: list[Any] = []
+
+    def loop() -> None:
+        try:
+            results.append(work())
+        finally:
+            shared_sessions.give_back()
+
+    thread = threading.Thread(target=loop)
+    thread.start()
+    thread.join(SECONDS)
+    assert results, "the thread failed; see its traceback"
+    return results[0]
+
+
+def session() -> int:
+    """Return the process id of this thread's session."""
+    return int(rows("SELECT pg_backend_pid() AS pid")[0].pid)
+
+
+def until(is_so: Callable[[], bool]) -> None:
+    """Wait for what another thread does."""
+    end = time.monotonic() + SECONDS
+    while not is_so():
+        assert time.monotonic() < end
+        time.sleep(0.005)
+
+
+def test_threads_use_one_session_in_turn(sharing: list[int]) -> None:
+    pids = {on_thread(session) for _ in range(5)}
+    assert sharing == [*pids]  # what runs at a session's start has run once
+
+
+def test_thread_that_gives_its_session_back_takes_it_again(sharing: list[int]) -> None:
+    def twice() -> tuple[int, int]:
+        first = session()
+        shared_sessions.give_back()
+        return first, session()
+
+    first, second = on_thread(twice)
+    assert first == second
+    assert len(sharing) == 1
+
+
+def test_threads_at_the_same_time_have_sessions_of_their_own() -> None:
+    both, pids = threading.Barrier(2, timeout=SECONDS), []
+
+    def meet() -> None:
+        pids.append(session())
+        both.wait()
+        shared_sessions.give_back()
+
+    threads = [threading.Thread(target=meet) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(SECONDS)
+    assert len({*pids}) == 2
+
+
+@pytest.mark.parametrize(("patience", "is_same"), [(SECONDS, True), (0.0, False)])
+def test_patient_thread_waits_for_a_session_and_another_opens_one(
+    patience: float, is_same: bool
+) -> None:
+    has_session, may_end, pids = threading.Event(), threading.Event(), []
+
+    def hold() -> int:
+        pids.append(session())
+        has_session.set()
+        assert may_end.wait(SECONDS)
+        return 0
+
+    def come() -> int:
+        assert has_session.wait(SECONDS)
+        shared_sessions.be_patient(patience)
+        threading.Timer(0.2, may_end.set).start()
+        return session()
+
+    holder = threading.Thread(target=on_thread, args=(hold,))
+    holder.start()
+    assert (on_thread(come) == pids[0]) is is_same
+    may_end.set()
+    holder.join(SECONDS)
+
+
+def test_no_thread_waits_for_a_session_if_none_is_in_use() -> None:
+    """As after an outage: the first thread that comes opens one."""
+
+    def come() -> float:
+        shared_sessions.be_patient(SECONDS)
+        began = time.monotonic()
+        session()
+        return time.monotonic() - began
+
+    assert on_thread(come) < SECONDS / 2
+
+
+def test_waiting_thread_opens_a_session_once_the_last_one_has_failed() -> None:
+    waits, took = threading.Event(), []
+
+    def come() -> int:
+        waits.set()
+        shared_sessions.be_patient(SECONDS)
+        began = time.monotonic()
+        session()
+        took.append(time.monotonic() - began)
+        return 0
+
+    def fail() -> int:
+        session()
+        other.start()
+        assert waits.wait(SECONDS)
+        time.sleep(0.2)
+        connections["default"].close()
+        return 0
+
+    other = threading.Thread(target=on_thread, args=(come,))
+    on_thread(fail)
+    other.join(SECONDS)
+    assert 0.1 < took[0] < SECONDS / 2
+
+
+def is_length(queue: Sized, length: int) -> bool:
+    return len(queue) == length
+
+
+def test_who_waits_longest_is_served_first() -> None:
+    idle, where = IdleSessions(keep=9, seconds=SECONDS), {"one": 1}
+    served: list[int] = []
+
+    def wait(number: int) -> None:
+        if (taken := idle.take(where, patience=SECONDS)) is not None:
+            served.append(number)
+            idle.give_back(where, taken)
+
+    with raw() as connection:
+        idle.opened()
+        threads = [threading.Thread(target=wait, args=(number,)) for number in range(3)]
+        for number, thread in enumerate(threads, start=1):
+            thread.start()
+            until(partial(is_length, idle._waiting, number))
+        idle.give_back(where, connection)
+        for thread in threads:
+            thread.join(SECONDS)
+        assert served == [0, 1, 2]
+        assert idle.take(where) is connection
+
+
+def test_thread_with_a_session_of_its_own_does_not_share_it() -> None:
+    def keep() -> tuple[int, int]:
+        shared_sessions.keep_own()
+        before = session()
+        shared_sessions.give_back()
+        return before, session()
+
+    shared = on_thread(session)
+    before, after = on_thread(keep)
+    assert before == after != shared
+    assert len(base.SESSIONS) == 1
+
+
+def test_open_transaction_keeps_its_session() -> None:
+    def write() -> tuple[int, int, int]:
+        with transaction.atomic():
+            run("CREATE TEMPORARY TABLE of_transaction (id int) ON COMMIT DROP")
+            before = session()
+            shared_sessions.give_back()
+            run("INSERT INTO of_transaction VALUES (1)")
+            return before, session(), rows("SELECT count(*) AS n FROM of_transaction")[0].n
+
+    before, after, count = on_thread(write)
+    assert (before, count) == (after, 1)
+
+
+def test_next_thread_begins_without_the_former_ones_state() -> None:
+    """Neither its transaction, its hooks, nor its error."""
+
+    def fail() -> int:
+        pid = session()
+        with suppress(DatabaseError), transaction.atomic():
+            transaction.on_commit(lambda: pytest.fail("of another thread's transaction"))
+            run("SELECT 1 / 0")
+        return pid
+
+    def succeed() -> tuple[int, list[int]]:
+        done: list[int] = []
+        with transaction.atomic():
+            transaction.on_commit(lambda: done.append(session()))
+        assert connections["default"].get_autocommit()
+        return session(), done
+
+    pid = on_thread(fail)
+    assert on_thread(succeed) == (pid, [pid])
+
+
+def test_session_in_a_transaction_is_never_passed_on() -> None:
+    idle, where = IdleSessions(keep=9, seconds=SECONDS), {"one": 1}
+    with raw() as connection:
+        connection.autocommit = False
+        connection.execute("SELECT 1")
+        idle.give_back(where, connection)
+        assert connection.closed
+        assert idle.take(where) is None
+
+
+def test_session_that_the_server_ended_is_not_used_again(sharing: list[int]) -> None:
+    pid = on_thread(session)
+    assert rows("SELECT pg_terminate_backend(%s, 5000) AS done", (pid,))[0].done
+    assert on_thread(session) != pid
+    assert len(sharing) == 2  # and the restore detector checks the new one
+
+
+def test_session_to_another_place_is_not_used() -> None:
+    idle = IdleSessions(keep=9, seconds=SECONDS)
+    with raw() as connection:
+        idle.give_back({"host": "a"}, connection)
+        assert idle.take({"host": "b"}) is None
+        assert connection.closed
+
+
+def test_last_session_given_back_comes_first_and_unused_ones_are_closed() -> None:
+    idle, where = IdleSessions(keep=1, seconds=0.3), {"one": 1}
+    with raw() as first, raw() as second, raw() as third:
+        for connection in (first, second, third):
+            idle.give_back(where, connection)
+        assert idle.take(where) is third
+        until(lambda: first.closed)
+        assert not second.closed  # one is kept
+        idle.give_back(where, third)
+        until(lambda: second.closed)
+        time.sleep(0.5)
+        assert idle.take(where) is third
+    idle.close()
+
+
+def test_thread_that_closes_unused_sessions_ends_with_them() -> None:
+    idle = IdleSessions(keep=0, seconds=60)
+    with raw() as connection:
+        idle.give_back({}, connection)
+        (closing,) = [t for t in threading.enumerate() if t.name == "idle-sessions"]
+        idle.close()
+        assert connection.closed
+        closing.join(SECONDS)
+        assert not closing.is_alive()
+
+
+def test_close_ends_the_session(sharing: list[int]) -> None:
+    """As before: an error's way to another session."""
+
+    def close() -> tuple[int, int]:
+        before = session()
+        connections["default"].close()
+        return before, session()
+
+    on_thread(close)
+    assert len(base.SESSIONS) == 1
+    assert len(sharing) == 2
+
+
+FORKED = """
+import os, django
+django.setup()
+from django.db import connection
+from common import shared_sessions
+from common.shared_sessions.base import SESSIONS
+def pid():
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_backend_pid()")
+        return cursor.fetchone()[0]
+mine = pid()
+shared_sessions.give_back()
+if (child := os.fork()) == 0:
+    os._exit(pid() == mine)
+assert os.waitpid(child, 0)[1] == 0
+assert pid() == mine
+"""
+
+
+def test_forked_process_starts_with_none() -> None:
+    env = {**os.environ, "FILLCAST_DB_ROLE": "trade"}
+    subprocess.run([sys.executable, "-c", FORKED], cwd=ROOT, env=env, check=True, timeout=60)
+
+
+def raw() -> psycopg.Connection[Any]:
+    """Return a new session."""
+    parameters = connections["default"].get_connection_params()
+    return psycopg.connect(
+        host=parameters["host"], port=parameters["port"], user=parameters["user"],
+        password=parameters["password"], dbname=parameters["dbname"], autocommit=True,
+    )  # fmt: skip

@@ -1,0 +1,70 @@
+"""The many threads of a trading process get along with few database sessions."""
+
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from django.db import connections
+
+from common import shared_sessions
+from common.shared_sessions import base
+from tests.execution.trading_process import running
+
+pytestmark = pytest.mark.django_db(transaction=True)
+SECONDS = 4.0  # every job but those of each 20 s has run
+SHARE = 3  # of its threads: one has a session, even on a machine where each job takes long
+LEFT_BEHIND = """
+SELECT (SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()),
+  (SELECT count(*) FROM pg_listening_channels()),
+  (SELECT coalesce(string_agg(name, ','), '') FROM pg_settings WHERE source = 'session'),
+  (SELECT count(*) FROM pg_class WHERE relpersistence = 't'),
+  (SELECT count(*) FROM pg_cursors)
+"""
+NOTHING = (0, 0, "", 0, 0)
+
+
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch) -> Iterator[set[int]]:
+    """The sessions of the threads that the test starts. They share, as in a worker."""
+    monkeypatch.setitem(connections.settings["default"], "ENGINE", "common.shared_sessions")
+    pids: set[int] = set()
+    connect = base.DatabaseWrapper.connect
+
+    def noted(self: base.DatabaseWrapper) -> None:
+        connect(self)
+        pids.add(self.connection.info.backend_pid)
+
+    monkeypatch.setattr(base.DatabaseWrapper, "connect", noted)
+    yield pids
+    shared_sessions.close_idle()
+
+
+def test_process_with_all_jobs_needs_few_sessions_and_leaves_nothing_in_them(
+    opened: set[int],
+) -> None:
+    before = {*threading.enumerate()}
+    with running("exits+execution+maintenance", SECONDS):
+        threads = {*threading.enumerate()} - before
+        assert len(threads) > 30
+        time.sleep(SECONDS)
+        assert 2 <= len(opened) <= len(threads) / SHARE
+        with ThreadPoolExecutor(1) as own_thread:  # this one's connection does not share
+            left_behind = own_thread.submit(what_is_left_behind).result()
+        assert left_behind
+        assert {*left_behind} == {NOTHING}
+
+
+def what_is_left_behind() -> list[tuple[Any, ...]]:
+    """Return what each idle session still has of the threads that used it."""
+    wrapper = connections["default"]
+    assert isinstance(wrapper, base.DatabaseWrapper)
+    taken, found = [], []
+    while (session := base.SESSIONS.take(wrapper._where())) is not None:
+        taken.append(session)
+    for session in taken:
+        found.append(session.execute(LEFT_BEHIND).fetchone())
+        base.SESSIONS.give_back(wrapper._where(), session)
+    return [row for row in found if row is not None]
