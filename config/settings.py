@@ -313,7 +313,7 @@ CELERY_TASK_PUBLISH_RETRY = False
 CELERY_TIMEZONE = "UTC"
 CELERY_BEAT_SCHEDULER = "config.beat:BeatScheduler"
 CELERY_BEAT_MAX_LOOP_INTERVAL = 1  # so that a schedule of one second works
-CELERY_BEAT_SYNC_EVERY = 1  # the console shows the last runs
+CELERY_BEAT_SYNC_EVERY = 0  # config.beat stores runs by time
 
 # --- Logs and e-mail
 DJANGO_STRUCTLOG_CELERY_ENABLED = True
