@@ -68,7 +68,7 @@ from prices.signals import (
     quotes_at_paper,
     quotes_stored,
 )
-from signals.alert_publishing import publish_waiting, remove_old_alerts
+from signals.alert_publishing import is_any_due, publish_waiting, remove_old_alerts
 from signals.models import TelegramBot
 
 log = structlog.get_logger(__name__)
@@ -392,6 +392,8 @@ def _execute(order_ids: Sequence[int]) -> None:
 
 def _publish_alerts() -> None:
     """Publish alerts of which no worker was notified: their message was lost, or Redis was down."""
+    if not is_any_due():
+        return
     runtime = trading_runtime.get_runtime()
     publish_waiting(seconds=ALERTS_SECONDS, is_ending=lambda: runtime.is_draining)
 
