@@ -225,8 +225,8 @@ def start_trading(
 
 
 def _jobs_of_role(role: str, exits_only: bool) -> tuple[BackgroundJob, ...]:
-    jobs = _background_jobs(exits_only)
     selection = LaneSelection.of(role.split("+"))
+    jobs = _background_jobs(exits_only, has_sessions=selection.holds_session_lanes)
     if exits_only or selection.holds_session_lanes or tasks.MAINTENANCE in role:
         jobs += _position_jobs()
     seconds = settings.FILLCAST_POLL_SECONDS
@@ -306,7 +306,7 @@ def _maintenance_jobs(seconds: float) -> tuple[BackgroundJob, ...]:
     )
 
 
-def _background_jobs(exits_only: bool) -> tuple[BackgroundJob, ...]:
+def _background_jobs(exits_only: bool, *, has_sessions: bool = False) -> tuple[BackgroundJob, ...]:
     poll_seconds = settings.FILLCAST_POLL_SECONDS
     bundle = settings.FILLCAST_BUNDLE_SIZE
     jobs = (
@@ -325,7 +325,11 @@ def _background_jobs(exits_only: bool) -> tuple[BackgroundJob, ...]:
             ("pending actions", poll_seconds, lambda: _execute(process_pending_actions())),
             ("order polling", settings.FILLCAST_UPDATE_INTERVAL_SECONDS, poll),
         ),
-        *_while(Work.LANES, ("events", poll_seconds, drain_events)),
+        # Only the process of a session gets its events; those of shared streams any process.
+        *_while(
+            Work.LANES if has_sessions else Work.EVENTS | Work.TRADES,
+            ("events", poll_seconds, drain_events),
+        ),
         *_while(
             None,
             ("paper events", EVENTS_SECONDS, _drain_paper_events),

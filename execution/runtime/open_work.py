@@ -23,22 +23,27 @@ LONGEST_SLEEP_SECONDS = 30.0  # then a job looks for itself, whatever was read
 
 
 class Work(Flag):
-    """Kinds of work. LANES: this process holds a lane, so there are accounts that it may call."""
+    """Kinds of work. LANES: this process holds a lane, so there are accounts that it may call.
+
+    EVENTS: no process has drained a shared event stream for a while.
+    """
 
     ORDERS = auto()
     POSITIONS = auto()
     LIMITS = auto()
+    EVENTS = auto()
     LANES = auto()
     TRADES = ORDERS | POSITIONS
-    ALL = TRADES | LIMITS | LANES
+    ALL = TRADES | LIMITS | EVENTS | LANES
 
 
 class OpenWorkRow(NamedTuple):
-    """Whether there are orders, positions and loss limits with anything to be done."""
+    """Whether there are orders, positions, loss limits and streams with anything to be done."""
 
     orders: bool
     positions: bool
     limits: bool
+    events: bool
 
 
 # Each EXISTS is answered by a partial index of live rows, however many have ended. Orders that
@@ -54,14 +59,19 @@ SELECT EXISTS (SELECT FROM execution_order WHERE status = 'PENDING')
   OR EXISTS (SELECT FROM execution_order o WHERE {may_move_sql("o")})
   OR {ANY_HALT_TO_CARRY_OUT_SQL} AS orders,
   {ANY_WATCHED_SQL} AS positions,
-  {ANY_LOSS_LIMIT_SQL} AS limits
+  {ANY_LOSS_LIMIT_SQL} AS limits,
+  NOT EXISTS (SELECT FROM execution_streamlease) OR EXISTS (SELECT FROM execution_streamlease
+    WHERE coalesce(drained_at < statement_timestamp() - make_interval(secs => %s), true)) AS events
 """,
 )
 
 
-def read_open_work() -> Work:
-    """Return the kinds of work that there are now, for this process."""
-    (row,) = periodic_rows(OPEN_WORK)
+def read_open_work(events_after: float = 0.0) -> Work:
+    """Return the kinds of work that there are now, for this process.
+
+    events_after: the seconds without a drain from which on event streams are work.
+    """
+    (row,) = periodic_rows(OPEN_WORK, (events_after,))
     found = Work(0)
     for is_open, kind in zip((*row, bool(held_lanes())), Work, strict=True):
         found |= kind if is_open else Work(0)
@@ -72,6 +82,7 @@ class OpenWork:
     """The work that one process knows of. Thread-safe."""
 
     def __init__(self) -> None:
+        self.events_after = 0.0
         self._changed = threading.Condition()
         self._open = Work.ALL
         self._seen = dict.fromkeys(Work, machine_time())  # by kind: when it was last open
@@ -85,7 +96,7 @@ class OpenWork:
     def read(self) -> None:
         """Read what there is; wake the jobs of what is new. Raises database errors."""
         try:
-            found = read_open_work()
+            found = read_open_work(self.events_after)
         except Exception:
             self.update(Work.ALL)
             raise
@@ -99,7 +110,7 @@ class OpenWork:
             for kind in Work:
                 if kind in found:
                     self._seen[kind] = now
-                elif now - self._seen[kind] < LINGER_SECONDS:
+                elif kind is not Work.EVENTS and now - self._seen[kind] < LINGER_SECONDS:
                     self._open |= kind
             if self._open & ~before:
                 self._changed.notify_all()

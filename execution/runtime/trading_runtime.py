@@ -140,6 +140,8 @@ class TradingRuntime:
     def start_background_jobs(self, jobs: Sequence[BackgroundJob]) -> None:
         """Repeat each job on a thread of its own. Jobs may call `get_runtime`."""
         if seconds := seconds_between_reads(jobs):
+            # So an event is read within FILLCAST_POLL_SECONDS, whichever process drained before.
+            self.open_work.events_after = settings.FILLCAST_POLL_SECONDS - seconds
             self._jobs.append(self._repeat("open work", seconds, self.open_work.read))
         for name, seconds, job, work in jobs:
             self._jobs.append(self._repeat(name, seconds, job, work=work))
@@ -266,7 +268,8 @@ def seconds_between_reads(jobs: Sequence[BackgroundJob]) -> float | None:
     sleeping = [job for job in jobs if job.work is not None]
     if not sleeping:
         return None
-    return min([1.0, *(job.seconds for job in sleeping if job.work != Work.LANES)])
+    often = min([1.0, *(job.seconds for job in sleeping if job.work != Work.LANES)])
+    return min(often, settings.FILLCAST_POLL_SECONDS / 2)
 
 
 def _refuse(call: Coroutine[Any, Any, None]) -> None:

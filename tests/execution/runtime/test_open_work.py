@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.db import OperationalError
 
 from common.sql import rows, run
@@ -15,6 +16,7 @@ from execution import startup
 from execution.models import TERMINAL, Status
 from execution.runtime import open_work
 from execution.runtime.open_work import OPEN_WORK, OpenWork, Work, read_open_work
+from execution.runtime.stream_lease import drain_once
 from execution.runtime.trading_runtime import BackgroundJob, TradingRuntime, seconds_between_reads
 from signals.models import Feed
 from tests.execution import factories
@@ -137,7 +139,7 @@ def test_jobs_sleep_until_another_process_writes_an_order(
         ]
     )
     try:
-        until(lambda: present.open_work.open == Work.LANES)
+        until(lambda: present.open_work.open & ~Work.EVENTS == Work.LANES)
         asleep, awake = dict(runs), runs["always"]
         until(lambda: runs["always"] >= awake + 5)
         assert runs["orders"] <= asleep["orders"] + 1  # it may just have been running
@@ -148,10 +150,15 @@ def test_jobs_sleep_until_another_process_writes_an_order(
         present.stop()
 
 
+def work_but_events() -> Work:
+    return read_open_work() & ~Work.EVENTS
+
+
 # ---- what is open -------------------------------------------------------------------------------
 @pytest.mark.django_db
 def test_nothing_is_open_in_a_new_installation() -> None:
-    assert read_open_work() == Work.LANES  # a process without a runtime may call every account
+    # A process without a runtime may call every account, and no stream was ever drained.
+    assert read_open_work() == Work.LANES | Work.EVENTS
 
 
 @pytest.mark.django_db
@@ -181,9 +188,9 @@ def test_ended_order_is_work_as_long_as_something_is_due(
 ) -> None:
     factories.signal(feed)
     factories.force("UPDATE execution_order SET status = 'FAILED'")
-    assert read_open_work() == Work.LANES
+    assert work_but_events() == Work.LANES
     factories.force(f"UPDATE execution_order SET {change}")
-    assert read_open_work() == Work.LANES | Work.ORDERS
+    assert work_but_events() == Work.LANES | Work.ORDERS
 
 
 @pytest.mark.django_db
@@ -200,12 +207,12 @@ def test_position_is_work_until_nothing_of_it_is_left_to_be_ended(
     change: str, alice: ExecutionConnection, feed: Feed, runtime: TradingRuntime
 ) -> None:
     factories.filled(factories.signal(feed))
-    assert read_open_work() == Work.LANES | Work.POSITIONS
+    assert work_but_events() == Work.LANES | Work.POSITIONS
     closed = "quantity = 0, reserved = 0, closed_at = now(), sl = NULL"
     factories.force(f"UPDATE positions_executionposition SET {closed}")
-    assert read_open_work() == Work.LANES
+    assert work_but_events() == Work.LANES
     factories.force(f"UPDATE positions_executionposition SET {change}")
-    assert read_open_work() == Work.LANES | Work.POSITIONS
+    assert work_but_events() == Work.LANES | Work.POSITIONS
 
 
 @pytest.mark.django_db
@@ -217,16 +224,46 @@ def test_halt_is_work_until_it_is_carried_out() -> None:
 
 
 @pytest.mark.django_db
+def test_stream_is_work_once_nobody_has_drained_it_for_a_while() -> None:
+    drain_once("paper", lambda _: 0, 0)
+    assert Work.EVENTS not in read_open_work(60)
+    assert Work.EVENTS in read_open_work(0)
+    run("UPDATE execution_streamlease SET drained_at = drained_at - interval '61 seconds'")
+    assert Work.EVENTS in read_open_work(60)
+    drain_once("paper", lambda _: 0, 0)
+    drain_once("another", lambda _: 0, 0)
+    assert Work.EVENTS not in read_open_work(60)
+    run("UPDATE execution_streamlease SET drained_at = NULL WHERE broker_type = 'another'")
+    assert Work.EVENTS in read_open_work(60)
+
+
+def test_events_are_read_in_time_whichever_process_drained_before() -> None:
+    """An event that comes just after another process has drained, which then dies."""
+    for role, exits_only in ROLES:
+        present, jobs = TradingRuntime(role), startup._jobs_of_role(role, exits_only)
+        seconds = seconds_between_reads(jobs)
+        assert seconds is not None
+        (events,) = (job for job in jobs if job.name == "events")
+        if role == "sessions":
+            assert events.work == Work.LANES
+        else:
+            assert events.work == Work.EVENTS | Work.TRADES
+        assert events.seconds <= settings.FILLCAST_POLL_SECONDS
+        assert settings.FILLCAST_POLL_SECONDS - seconds >= seconds
+        assert present.open_work.events_after == 0.0  # until it reads
+
+
+@pytest.mark.django_db
 def test_loss_limit_is_work() -> None:
     preset = TradingPreset.objects.create(name="limited", risk_percent=1)
     LossLimit.objects.create(preset=preset, maximum=5)
-    assert read_open_work() == Work.LANES | Work.LIMITS
+    assert work_but_events() == Work.LANES | Work.LIMITS
 
 
 @pytest.mark.django_db
 def test_large_tables_are_read_by_partial_indexes() -> None:
     """Else a million ended orders would be read several times a second."""
     run("SET LOCAL enable_seqscan = off")
-    plan = [row[0].strip() for row in rows(f"EXPLAIN {OPEN_WORK}")]
+    plan = [row[0].strip() for row in rows(f"EXPLAIN {OPEN_WORK}", (0.0,))]
     scans = [line for line in plan if "Seq Scan" in line]
     assert not re.search("execution_order|positions_executionposition", "\n".join(scans))
