@@ -85,35 +85,40 @@ def newer(first: HighWaterMark | None, other: HighWaterMark | None) -> HighWater
 
 
 # ---- read from the database --------------------------------------------------------------------
-MARK = f"SELECT last_value AS mark FROM {MARK_SEQUENCE}"
 NEXT_MARK = f"SELECT nextval('{MARK_SEQUENCE}') AS mark"
-SERVER = """
-SELECT (SELECT system_identifier::text FROM pg_control_system()) AS cluster,
-  left(pg_walfile_name(pg_current_wal_lsn()), 8) AS timeline
-"""
+_SERVER = """(SELECT system_identifier::text FROM pg_control_system()) AS cluster,
+  left(pg_walfile_name(pg_current_wal_lsn()), 8) AS timeline"""
+
+
+def _read_sql(server: str) -> str:
+    """Return the statement for mark, epoch and server. Before the first epoch it has no number."""
+    return f"""
+SELECT m.last_value AS mark, e.lineage, e.number, {server}
+FROM {MARK_SEQUENCE} m LEFT JOIN ({CURRENT_EPOCH_SQL}) e ON true"""
+
+
+READ, READ_WITHOUT_SERVER = _read_sql(_SERVER), _read_sql("'' AS cluster, '' AS timeline")
 
 
 def read_database() -> HighWaterMark:
     """Return the database's present high-water mark."""
     try:
         with transaction.atomic() if connection.in_atomic_block else contextlib.nullcontext():
-            epochs, [row], [server] = _exchange(CURRENT_EPOCH_SQL, MARK, SERVER)
-        cluster, timeline = server.cluster, server.timeline
+            row = _row(READ)
     except DatabaseError:  # not every host allows reading the server
-        epochs, [row] = _exchange(CURRENT_EPOCH_SQL, MARK)
-        cluster, timeline = "", ""
-    epoch = epochs[0] if epochs else current_epoch()
-    return HighWaterMark(str(epoch.lineage), epoch.number, row.mark, cluster, timeline)
+        row = _row(READ_WITHOUT_SERVER)
+    epoch = row if row.number is not None else current_epoch()
+    return HighWaterMark(str(epoch.lineage), epoch.number, row.mark, row.cluster, row.timeline)
 
 
-def _exchange(*statements: str) -> list[list[Any]]:
-    return exchange([(statement, None) for statement in statements])
+def _row(sql: str) -> Any:
+    [[row]] = exchange([(sql, None)])
+    return row
 
 
 def advance_mark(seen: HighWaterMark) -> HighWaterMark:
     """Take the next sequence value. It is durable when this returns."""
-    [[row]] = _exchange(NEXT_MARK)
-    return replace(seen, mark=row.mark)
+    return replace(seen, mark=_row(NEXT_MARK).mark)
 
 
 # ---- kept outside of it ------------------------------------------------------------------------

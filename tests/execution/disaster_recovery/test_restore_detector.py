@@ -100,6 +100,15 @@ class TestLooking:
         assert seen.cluster.isdigit()
         assert seen.timeline == "00000001"
 
+    def test_server_that_does_not_tell_its_name_is_known_by_its_mark(
+        self, var_folder: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        whole = restore_detector.read_database()
+        hidden = restore_detector.READ.replace("pg_control_system()", "not_allowed()")
+        monkeypatch.setattr(restore_detector, "READ", hidden)
+        seen = restore_detector.read_database()
+        assert seen == replace(whole, cluster="", timeline="")
+
     def test_restore_is_detected_by_the_same_process(self, var_folder: Path) -> None:
         drawn()
         watch = RestoreDetector()
