@@ -100,7 +100,7 @@ class TestLooking:
         assert seen.cluster.isdigit()
         assert seen.timeline == "00000001"
 
-    def test_server_that_does_not_tell_its_name_is_known_by_its_mark(
+    def test_server_that_hides_its_name_is_known_by_its_mark(
         self, var_folder: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         whole = restore_detector.read_database()
@@ -229,7 +229,9 @@ class TestLooking:
         watch.check()  # from now on this one writes each time
         assert json.loads(var_folder.read_text())["mark"] == watch.known.mark
 
-    def test_newer_epoch_is_written_whoever_wrote_last(self, var_folder: Path) -> None:
+    def test_newer_epoch_is_written_although_another_process_wrote_last(
+        self, var_folder: Path
+    ) -> None:
         watch = RestoreDetector()
         watch.check()
         var_folder.write_text(var_folder.read_text())

@@ -224,7 +224,7 @@ def test_halt_is_work_until_it_is_carried_out() -> None:
 
 
 @pytest.mark.django_db
-def test_stream_is_work_once_nobody_has_drained_it_for_a_while() -> None:
+def test_stream_is_work_once_no_process_has_drained_it_for_a_while() -> None:
     drain_once("paper", lambda _: 0, 0)
     assert Work.EVENTS not in read_open_work(60)
     assert Work.EVENTS in read_open_work(0)
